@@ -1,0 +1,44 @@
+import type { ByteSource } from '../util/bytes.ts'
+
+/** What lstat says of one entry of a cluster. Names and destinations are latin1 strings: one character is one byte. */
+export interface ClusterEntry {
+  /** Path relative to the root that was listed. */
+  readonly name: string
+  readonly kind: 'file' | 'path' | 'link' | 'special'
+  readonly sizeBytes: number
+  /** Seconds since the epoch. */
+  readonly mtime: number
+  /** Permission bits. */
+  readonly mode: number
+  /** Names; `false` where the id has none. */
+  readonly user: string | false
+  readonly group: string | false
+  /** Of a link, as readlink returned it. */
+  readonly destination?: string
+}
+
+/**
+ * The files of a PostgreSQL cluster, wherever it is. The engine reads PGDATA only through this, so that a cluster on
+ * another host can be added without touching it. Paths are absolute latin1 strings.
+ */
+export interface ClusterFiles extends AsyncDisposable {
+  /** For messages. */
+  readonly display: string
+  /** One directory, unsorted, without '.' and '..'. A directory that vanished meanwhile gives `undefined`. */
+  list(path: string): Promise<ClusterEntry[] | undefined>
+  /** lstat, or stat when `follow`; undefined when absent. `name` is the path itself. */
+  stat(path: string, options?: { follow?: boolean }): Promise<ClusterEntry | undefined>
+  /**
+   * The bytes of a file, at most `maxBytes` of them; undefined when the file vanished. Chunks are up to `chunkBytes`,
+   * in a buffer that is reused.
+   */
+  open(path: string, options: { maxBytes?: number; buffer: Buffer }): Promise<ClusterFileSource | undefined>
+}
+
+export interface ClusterFileSource extends ByteSource {
+  /** Read `length` bytes at `offset` again, for a page that failed its checksum. */
+  reread(offset: number, length: number): Promise<Buffer>
+}
+
+/** How a worker opens the same cluster; plain data. */
+export type ClusterDescription = { readonly kind: 'local' }

@@ -1,0 +1,33 @@
+/**
+ * Bytes on their way: a source is pulled, a sink is pushed. Both may answer at once or with a promise, so that a local
+ * file costs no turn of the event loop and an object store can wait.
+ */
+export interface ByteSource extends AsyncDisposable {
+  /** The next bytes, or undefined at the end. They are valid until the next call: a consumer that waits copies them. */
+  next(): Uint8Array | undefined | Promise<Uint8Array | undefined>
+}
+
+export interface ByteSink {
+  /** A promise is back pressure. The chunk belongs to the caller again when the call (or its promise) is done. */
+  write(chunk: Uint8Array): void | Promise<void>
+}
+
+/** Everything a source gives, in one buffer; for small files only. */
+export async function readAll(source: ByteSource): Promise<Buffer> {
+  const parts: Buffer[] = []
+  try {
+    for (;;) {
+      const chunk = await source.next()
+      if (chunk === undefined) return Buffer.concat(parts)
+      parts.push(Buffer.from(chunk))
+    }
+  } finally {
+    await source[Symbol.asyncDispose]()
+  }
+}
+
+/** A source over bytes that are already here. */
+export function sourceOf(...chunks: readonly Uint8Array[]): ByteSource {
+  let index = 0
+  return { next: () => chunks[index++], [Symbol.asyncDispose]: async () => undefined }
+}

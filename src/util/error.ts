@@ -1,0 +1,128 @@
+/**
+ * Exit codes, shared with pgBackRest so that scripts and monitoring keep working. Never renumbered.
+ * @see docs/reference/exit-codes.md, generated from this table
+ */
+export const EXIT_CODES = {
+  assert: 25,
+  checksum: 26,
+  config: 27,
+  'file-invalid': 28,
+  format: 29,
+  'command-required': 30,
+  'option-invalid': 31,
+  'option-invalid-value': 32,
+  'option-required': 37,
+  'pg-running': 38,
+  protocol: 39,
+  'path-not-empty': 40,
+  'file-open': 41,
+  'file-read': 42,
+  'param-required': 43,
+  'archive-mismatch': 44,
+  'archive-duplicate': 45,
+  'version-not-supported': 46,
+  'path-create': 47,
+  'command-invalid': 48,
+  'host-connect': 49,
+  'lock-acquire': 50,
+  'backup-mismatch': 51,
+  'file-sync': 52,
+  'path-open': 53,
+  'path-sync': 54,
+  'file-missing': 55,
+  'db-connect': 56,
+  'db-query': 57,
+  'db-mismatch': 58,
+  'file-remove': 60,
+  'path-remove': 61,
+  stop: 62,
+  term: 63,
+  'file-write': 64,
+  'feature-not-supported': 67,
+  'archive-command-invalid': 68,
+  'link-expected': 69,
+  'link-destination': 70,
+  'host-invalid': 72,
+  'path-missing': 73,
+  'file-move': 74,
+  'backup-set-invalid': 75,
+  'tablespace-map': 76,
+  'link-map': 78,
+  'file-close': 79,
+  'db-missing': 80,
+  'db-invalid': 81,
+  'archive-timeout': 82,
+  'file-mode': 83,
+  'archive-disabled': 87,
+  'file-owner': 88,
+  'user-missing': 89,
+  'file-exists': 93,
+  memory: 94,
+  crypto: 95,
+  'param-invalid': 96,
+  'path-close': 97,
+  'file-info': 98,
+  'json-format': 99,
+  kernel: 100,
+  service: 101,
+  execute: 102,
+  'repo-invalid': 103,
+  command: 104,
+  access: 105,
+  clock: 106,
+  unhandled: 124,
+  unknown: 125,
+} as const
+
+export type ErrorCode = keyof typeof EXIT_CODES
+
+/** An error that an operator can act on: a stable code, what happened to what, and what to do next. */
+export class PgtsError extends Error {
+  override readonly name = 'PgtsError'
+  readonly hints: readonly string[]
+  constructor(
+    readonly code: ErrorCode,
+    message: string,
+    options: { hints?: readonly string[]; cause?: unknown } = {},
+  ) {
+    super(message, { cause: options.cause })
+    this.hints = options.hints ?? []
+  }
+  get exitCode(): number {
+    return EXIT_CODES[this.code]
+  }
+}
+
+/** An error as plain data, for the way across threads. */
+export interface PlainError {
+  code: ErrorCode
+  message: string
+  hints: readonly string[]
+  stack?: string
+}
+
+export function toPlainError(error: unknown): PlainError {
+  if (isPgtsError(error)) return { code: error.code, message: error.message, hints: error.hints, ...stackOf(error) }
+  if (error instanceof Error) return { code: 'assert', message: error.message, hints: [], ...stackOf(error) }
+  return { code: 'unknown', message: String(error), hints: [] }
+}
+
+export function fromPlainError(plain: PlainError): PgtsError {
+  const error = new PgtsError(plain.code, plain.message, { hints: plain.hints })
+  if (plain.stack !== undefined) error.stack = plain.stack
+  return error
+}
+
+export function isPgtsError(error: unknown, code?: ErrorCode): error is PgtsError {
+  return error instanceof PgtsError && (code === undefined || error.code === code)
+}
+
+/** The `code` of a Node system error (`ENOENT`, `EACCES`, ...), or undefined. */
+export function systemCode(error: unknown): string | undefined {
+  const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined
+  return typeof code === 'string' ? code : undefined
+}
+
+function stackOf(error: Error): { stack?: string } {
+  return error.stack === undefined ? {} : { stack: error.stack }
+}

@@ -1,0 +1,27 @@
+/** A job handler: plain data in, plain data out. `E` is what a worker opened once: repository, cluster, buffers. */
+export type JobHandler<J, R, E> = (job: J, env: E, signal: AbortSignal) => Promise<R>
+// eslint-disable-next-line @typescript-eslint/no-explicit-any -- the table's rows differ in job and result; JobOf and ResultOf bring the types back
+export type JobHandlers = Record<string, JobHandler<any, any, any>>
+export type JobOf<H> = H extends JobHandler<infer J, infer _R, infer _E> ? J : never
+export type ResultOf<H> = H extends JobHandler<infer _J, infer R, infer _E> ? R : never
+
+export interface Completed<J, R> {
+  readonly job: J
+  readonly result: R
+  /** Worker number from 1, for log lines. */
+  readonly worker: number
+}
+
+/**
+ * Runs jobs here or on other threads. Results come as they finish, in any order; a job is drawn from `jobs` only when a
+ * worker is free. The first failed job ends the run: its error is thrown after the jobs in hand have ended.
+ * `H` is the type of the handler table in core/jobs.ts.
+ */
+export interface Executor<H extends JobHandlers> extends AsyncDisposable {
+  readonly workers: number
+  run<K extends keyof H & string>(
+    kind: K,
+    jobs: Iterable<JobOf<H[K]>> | AsyncIterable<JobOf<H[K]>>,
+    options: { signal: AbortSignal },
+  ): AsyncIterable<Completed<JobOf<H[K]>, ResultOf<H[K]>>>
+}
