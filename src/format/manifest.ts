@@ -1,10 +1,12 @@
+import type { CompressType } from '../util/compress-type.ts'
+
 /**
  * backup.manifest: every path, link and file of one backup (docs/format/manifest.md).
  * Names are latin1 strings: one character is one byte. Times are seconds since the epoch, sizes bytes.
  * `undefined` means: the key is not in the file.
  */
 export type BackupType = 'full' | 'diff' | 'incr'
-export type CompressType = 'none' | 'gz' | 'lz4' | 'zst' | 'bz2'
+export type { CompressType }
 
 /** A user or group name; `false` is an id that has no name. */
 export type OwnerName = string | false

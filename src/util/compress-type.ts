@@ -1,0 +1,16 @@
+/** How a stored file is compressed, and the ending of its name. The format and the codecs both read this table. */
+export type CompressType = 'none' | 'gz' | 'lz4' | 'zst' | 'bz2'
+
+export const COMPRESS_EXTENSIONS: Record<CompressType, string> = {
+  none: '',
+  gz: '.gz',
+  lz4: '.lz4',
+  zst: '.zst',
+  bz2: '.bz2',
+}
+
+export const COMPRESS_TYPES = Object.keys(COMPRESS_EXTENSIONS) as readonly CompressType[]
+
+export function isCompressType(text: string): text is CompressType {
+  return Object.hasOwn(COMPRESS_EXTENSIONS, text)
+}
