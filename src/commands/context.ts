@@ -1,8 +1,9 @@
 import type { CommandName, OptionsOf } from '../config/resolve.ts'
-import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import type { jobHandlers } from '../core/jobs.ts'
-import type { StorageDriver, StorageDescription } from '../storage/driver.ts'
+import type { ClusterFiles } from '../postgres/cluster-access.ts'
+import type { StorageDescription, StorageDriver } from '../storage/driver.ts'
 import type { Clock } from '../util/clock.ts'
+import type { LockProgress, LockType } from '../util/lock.ts'
 import type { Logger } from '../util/log.ts'
 import type { Executor } from '../worker/executor.ts'
 
@@ -14,23 +15,39 @@ export interface Repository {
   readonly description: StorageDescription
 }
 
+/** Locks of this stanza, held until disposed; progress written to them is what `info` shows meanwhile. */
+export interface StanzaLock extends AsyncDisposable {
+  update(progress: LockProgress): void
+}
+
 /**
- * What a command is given. It asks here for what it opens, and closes it with `await using`.
- * A command returns a report (plain data) and prints nothing.
+ * What a command is given. It asks here for what it opens; what it opens with `await using` is closed by its block,
+ * repositories are closed by the terminal layer. A command returns a report (plain data) and prints nothing.
  */
 export interface CommandContext<C extends CommandName = CommandName> {
   readonly command: C
   readonly options: OptionsOf<C>
-  /** The stanza name; only commands that require one read it. */
+  /** The stanza name, '' where the command was called without one. */
   readonly stanza: string
   readonly log: Logger
   readonly clock: Clock
   readonly signal: AbortSignal
   /** Parameters after the command, for example the WAL path of archive-push. */
   readonly parameters: readonly string[]
-  /** The selected repository (`--repo`), or all configured ones in key order. */
+  /** Directory the command was started in. */
+  readonly cwd: string
+  /** Absolute path of the program, for a restore_command. */
+  readonly program: string
+  /** Options given on the command line that `command` understands too, as arguments (`--stanza=main`), in name order. */
+  commandLineFor(command: CommandName): readonly string[]
+  /** The repository of `--repo`, else every configured one in key order. */
   repositories(): Promise<readonly Repository[]>
   /** The files of pg1. */
   cluster(): Promise<ClusterFiles>
-  executor(): Promise<Executor<typeof jobHandlers>>
+  /** Worker threads (process-max) that read this cluster and work on this repository. */
+  executor(repository: Repository): Promise<Executor<typeof jobHandlers>>
+  /** Refuses when a stop file stands [062] or another process holds a lock [050]; `repoKeys` default: all selected. */
+  lock(types: readonly LockType[], repoKeys?: readonly number[]): Promise<StanzaLock>
+  /** [062] when a stop file for this stanza, or for all, stands. */
+  refuseWhenStopped(): Promise<void>
 }

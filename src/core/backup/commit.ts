@@ -1,0 +1,39 @@
+import type { ArchiveInfo } from '../../format/archive-info.ts'
+import { backupEntryOf, type BackupInfo } from '../../format/backup-info.ts'
+import type { Manifest } from '../../format/manifest.ts'
+import { backupPath, latestLinkName } from '../../format/repo-path.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { compareBytes } from '../../util/byte-string.ts'
+import {
+  saveArchiveInfo,
+  saveBackupInfo,
+  saveManifest,
+  saveManifestHistory,
+} from '../info-store.ts'
+
+/**
+ * Make a finished backup visible. The order is the promise: a process killed between two lines leaves either no
+ * backup or a whole one.
+ *  1. the data, and the directory entries that lead to it, are durable before a manifest names them
+ *  2. backup.manifest.copy, then backup.manifest: from here on the backup exists
+ *  3. the compressed copy in backup.history, and the convenience link `latest`
+ *  4. backup.info lists it (a backup that is not listed is found by the next backup or expire, and added)
+ *  5. archive.info is written again, unchanged, so that tools that age objects out do not take it for old
+ */
+export async function commitBackup(
+  storage: StorageDriver,
+  stanza: string,
+  state: { readonly backupInfo: BackupInfo; readonly archiveInfo: ArchiveInfo; readonly linkLatest: boolean },
+  manifest: Manifest,
+): Promise<BackupInfo> {
+  await storage.sync(backupPath(stanza, manifest.label))
+  await saveManifest(storage, stanza, manifest)
+  await saveManifestHistory(storage, stanza, manifest)
+  if (state.linkLatest && storage.links !== undefined) await storage.links.symlink(latestLinkName(stanza), manifest.label)
+
+  const backups = [...state.backupInfo.backups, backupEntryOf(manifest)]
+  const listed: BackupInfo = { ...state.backupInfo, backups: backups.sort((a, b) => compareBytes(a.label, b.label)) }
+  await saveBackupInfo(storage, stanza, listed)
+  await saveArchiveInfo(storage, stanza, state.archiveInfo)
+  return listed
+}
