@@ -1,0 +1,23 @@
+import type { CompressType } from '../util/compress-type.ts'
+
+/** What a codec accepts and what this build can do with it. Levels are pgBackRest's. */
+export interface CodecFacts {
+  /** Inclusive range and default; absent where there is nothing to choose. */
+  readonly level?: { readonly min: number; readonly max: number; readonly default: number }
+  readonly reads: boolean
+  readonly writes: boolean
+}
+
+/** One row a codec; options, help and manifests derive from it. */
+export const CODECS: Record<CompressType, CodecFacts> = {
+  none: { reads: true, writes: true },
+  gz: { level: { min: -1, max: 9, default: 6 }, reads: true, writes: true },
+  lz4: { level: { min: -5, max: 12, default: 1 }, reads: true, writes: true },
+  zst: { level: { min: -7, max: 22, default: 3 }, reads: true, writes: true },
+  bz2: { level: { min: 1, max: 9, default: 9 }, reads: false, writes: false },
+}
+
+/** The level used when none is asked for; 0 for `none`, as manifests record it. */
+export function defaultLevel(type: CompressType): number {
+  return CODECS[type].level?.default ?? 0
+}

@@ -1,0 +1,79 @@
+import type { CompressType } from '../util/compress-type.ts'
+import { PgtsError } from '../util/error.ts'
+import { CODECS, defaultLevel } from './levels.ts'
+import type { Stage } from './stage.ts'
+
+export { CODECS, defaultLevel, type CodecFacts } from './levels.ts'
+
+export interface CodecOptions {
+  /** The leaner form used inside bundles and block incremental files; see docs/format on what is raw. */
+  readonly raw?: boolean
+}
+
+/** What a codec module offers. Levels have been checked when it is called. */
+export interface Codec {
+  compressor(level: number, raw: boolean): Stage
+  decompressor(raw: boolean): Stage
+}
+
+/** Codecs are loaded when first used, so that a command that compresses nothing does not pay for them. */
+const LOADERS: Record<CompressType, () => Promise<Codec>> = {
+  none: () => Promise.resolve(identity),
+  gz: async () => (await import('./gz.ts')).gz,
+  lz4: async () => (await import('./lz4.ts')).lz4,
+  zst: async () => (await import('./zst.ts')).zst,
+  bz2: () => Promise.reject(notSupported('bz2')),
+}
+const loaded: Partial<Record<CompressType, Codec>> = {}
+
+/**
+ * Makes `compressor` and `decompressor` of this type available on this thread. Cheap when called again.
+ * Throws `feature-not-supported` for a type that this build neither reads nor writes.
+ */
+export async function loadCodec(type: CompressType): Promise<void> {
+  loaded[type] ??= await LOADERS[type]()
+}
+
+/** A stage that compresses one file. Call `loadCodec(type)` before; `close` the stage after (pump does). */
+export function compressor(type: CompressType, level = defaultLevel(type), options: CodecOptions = {}): Stage {
+  checkLevel(type, level)
+  return codec(type).compressor(level, options.raw === true)
+}
+
+/**
+ * A stage that decompresses one file. Damaged or truncated input throws `format` naming the codec, from `push` or
+ * `finish`. Call `loadCodec(type)` before.
+ */
+export function decompressor(type: CompressType, options: CodecOptions = {}): Stage {
+  return codec(type).decompressor(options.raw === true)
+}
+
+function codec(type: CompressType): Codec {
+  const found = loaded[type]
+  if (found === undefined) throw new PgtsError('assert', `codec ${type} was used before it was loaded`)
+  return found
+}
+
+function checkLevel(type: CompressType, level: number): void {
+  const range = CODECS[type].level
+  if (range === undefined) return
+  if (!Number.isInteger(level) || level < range.min || level > range.max)
+    throw new PgtsError('option-invalid-value', `level ${level} is out of range for ${type} compression`, {
+      hints: [`choose a compress-level from ${range.min} to ${range.max}`],
+    })
+}
+
+function notSupported(type: CompressType): PgtsError {
+  return new PgtsError('feature-not-supported', `${type} files are not read or written yet by this version`, {
+    hints: [
+      'choose compress-type gz, lz4, zst or none',
+      `use pgbackrest to restore a backup that was made with ${type}`,
+    ],
+  })
+}
+
+const identity: Codec = { compressor: passThrough, decompressor: passThrough }
+
+function passThrough(): Stage {
+  return { push: (chunk) => [chunk], finish: () => [] }
+}
