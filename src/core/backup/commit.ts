@@ -1,15 +1,10 @@
 import type { ArchiveInfo } from '../../format/archive-info.ts'
 import { backupEntryOf, type BackupInfo } from '../../format/backup-info.ts'
 import type { Manifest } from '../../format/manifest.ts'
-import { backupPath, latestLinkName } from '../../format/repo-path.ts'
+import { backupLabelPath, latestLinkName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { compareBytes } from '../../util/byte-string.ts'
-import {
-  saveArchiveInfo,
-  saveBackupInfo,
-  saveManifest,
-  saveManifestHistory,
-} from '../info-store.ts'
+import { saveArchiveInfo, saveBackupInfo, saveManifest, saveManifestHistory } from '../info-store.ts'
 
 /**
  * Make a finished backup visible. The order is the promise: a process killed between two lines leaves either no
@@ -26,10 +21,11 @@ export async function commitBackup(
   state: { readonly backupInfo: BackupInfo; readonly archiveInfo: ArchiveInfo; readonly linkLatest: boolean },
   manifest: Manifest,
 ): Promise<BackupInfo> {
-  await storage.sync(backupPath(stanza, manifest.label))
+  await storage.sync(backupLabelPath(stanza, manifest.label))
   await saveManifest(storage, stanza, manifest)
   await saveManifestHistory(storage, stanza, manifest)
-  if (state.linkLatest && storage.links !== undefined) await storage.links.symlink(latestLinkName(stanza), manifest.label)
+  if (state.linkLatest && storage.links !== undefined)
+    await storage.links.symlink(latestLinkName(stanza), manifest.label)
 
   const backups = [...state.backupInfo.backups, backupEntryOf(manifest)]
   const listed: BackupInfo = { ...state.backupInfo, backups: backups.sort((a, b) => compareBytes(a.label, b.label)) }

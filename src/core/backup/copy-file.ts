@@ -58,7 +58,12 @@ export async function backupFiles(job: CopyFilesJob, env: WorkerEnv, signal: Abo
   return copied
 }
 
-async function copyFile(file: CopyFileJob, job: CopyFilesJob, env: WorkerEnv, signal: AbortSignal): Promise<CopiedFile> {
+async function copyFile(
+  file: CopyFileJob,
+  job: CopyFilesJob,
+  env: WorkerEnv,
+  signal: AbortSignal,
+): Promise<CopiedFile> {
   const source = file.control ? await openControl(file, env) : await openData(file, env)
   if (source === undefined) {
     if (file.control) throw new PgtsError('file-missing', `${file.pgName} vanished while the backup was running`)
@@ -68,7 +73,11 @@ async function copyFile(file: CopyFileJob, job: CopyFilesJob, env: WorkerEnv, si
   const pageCheck =
     file.firstBlock === undefined
       ? undefined
-      : new PageCheck(source, { pageSize: job.pages.size, firstBlock: file.firstBlock, headerCheck: job.pages.headerCheck })
+      : new PageCheck(source, {
+          pageSize: job.pages.size,
+          firstBlock: file.firstBlock,
+          headerCheck: job.pages.headerCheck,
+        })
   const stages: Stage[] = pageCheck === undefined ? [original] : [pageCheck, original]
   const filtered = job.codec.type !== 'none'
   const stored = filtered ? digest('sha1') : original

@@ -72,7 +72,7 @@ export class PageCheck implements Stage {
 
 function toRanges(blocks: readonly number[]): (number | readonly [number, number])[] {
   const ranges: (number | readonly [number, number])[] = []
-  for (let i = 0; i < blocks.length; ) {
+  for (let i = 0; i < blocks.length;) {
     let last = i
     while (last + 1 < blocks.length && blocks[last + 1] === blocks[last]! + 1) last++
     ranges.push(last === i ? blocks[i]! : [blocks[i]!, blocks[last]!])

@@ -1,5 +1,5 @@
 import type { CompressType } from '../../format/manifest.ts'
-import { backupFileName } from '../../format/repo-path.ts'
+import { fileRepoName } from '../../format/repo-path.ts'
 import type { ListedFile } from '../../postgres/data-directory.ts'
 import type { CopyFileJob, CopyFilesJob } from './copy-file.ts'
 
@@ -43,7 +43,7 @@ function copyJob(file: ListedFile, where: { stanza: string; label: string }, pol
   return {
     name: file.name,
     pgName: file.path,
-    repoName: backupFileName(where.stanza, where.label, file.name, policy.codec.type),
+    repoName: fileRepoName(where.stanza, { name: file.name }, where.label, policy.codec.type),
     sizeBytes: file.sizeBytes,
     sizeLimited: file.sizeLimited,
     control: file.name === 'pg_data/global/pg_control',

@@ -1,0 +1,29 @@
+// Runs a TypeScript script of this repository: `node scripts/run.mjs scripts/demo.ts [arguments]`.
+import { build } from 'esbuild'
+import { rm } from 'node:fs/promises'
+import { basename } from 'node:path'
+import { pathToFileURL } from 'node:url'
+
+const [script, ...rest] = process.argv.slice(2)
+const root = new URL('..', import.meta.url).pathname
+// Inside the project, so that packages are found; named by process, so that two runs do not meet.
+const outfile = `${root}node_modules/.cache/pgts/${basename(script, '.ts')}-${process.pid}.mjs`
+await build({
+  entryPoints: [script],
+  absWorkingDir: root,
+  outfile,
+  bundle: true,
+  format: 'esm',
+  platform: 'node',
+  target: 'node20',
+  packages: 'external',
+  sourcemap: 'inline',
+  define: { PGTS_PROJECT_ROOT: JSON.stringify(root) },
+  logLevel: 'warning',
+})
+process.argv = [process.argv[0], script, ...rest]
+try {
+  await import(pathToFileURL(outfile).href)
+} finally {
+  await rm(outfile, { force: true })
+}

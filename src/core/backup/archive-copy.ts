@@ -1,0 +1,67 @@
+import { digest } from '../../codec/digest.ts'
+import { pump } from '../../codec/pump.ts'
+import { compressor, decompressor, loadCodec } from '../../codec/registry.ts'
+import type { ManifestFile, ManifestPath } from '../../format/manifest.ts'
+import { fileRepoName } from '../../format/repo-path.ts'
+import type { ByteSink } from '../../util/bytes.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { ArchivedSegment } from '../archive/wait-for-wal.ts'
+import type { BackupPlace } from './stored-text.ts'
+
+/**
+ * Copy the WAL that a backup needs into its own pg_wal, so that it can be restored without the archive. Stored as the
+ * backup's other files are; the content is proven against the checksum in the archive file's name on the way.
+ */
+export async function* copyArchivedWal(
+  place: BackupPlace,
+  segments: readonly ArchivedSegment[],
+  pgData: ManifestPath,
+  timestamp: number,
+): AsyncGenerator<ManifestFile> {
+  for (const segment of segments) {
+    const manifestName = `pg_data/pg_wal/${segment.segment}`
+    const { type, level } = place.codec
+    await loadCodec(segment.compressType)
+    await loadCodec(type)
+    const original = digest('sha1')
+    const stages = [
+      ...(segment.compressType === 'none' ? [] : [decompressor(segment.compressType)]),
+      original,
+      ...(type === 'none' ? [] : [compressor(type, level)]),
+    ]
+    const source = await place.storage.read(segment.repoName, { signal: place.signal })
+    await using target = await place.storage.create(
+      fileRepoName(place.stanza, { name: manifestName }, place.label, type),
+    )
+    const counted = counting(target.sink)
+    await pump(source, stages, counted, place.signal)
+    if (original.hex() !== segment.checksum) {
+      throw new PgtsError(
+        'checksum',
+        `archived WAL segment ${segment.repoName} has SHA-1 ${original.hex()} where its name says ${segment.checksum}`,
+        { hints: ['the archived file is damaged: this backup cannot be made consistent with it; take a new backup'] },
+      )
+    }
+    await target.commit({ deferSync: true })
+    yield {
+      name: manifestName,
+      mode: pgData.mode & 0o644,
+      user: pgData.user,
+      group: pgData.group,
+      sizeBytes: original.bytes,
+      checksum: segment.checksum,
+      ...(counted.bytes === original.bytes ? {} : { repoSizeBytes: counted.bytes }),
+      timestamp,
+    }
+  }
+}
+
+function counting(sink: ByteSink): ByteSink & { bytes: number } {
+  return {
+    bytes: 0,
+    write(chunk) {
+      this.bytes += chunk.length
+      return sink.write(chunk)
+    },
+  }
+}

@@ -1,0 +1,51 @@
+import { digest } from '../../codec/digest.ts'
+import { pump } from '../../codec/pump.ts'
+import { compressor, loadCodec } from '../../codec/registry.ts'
+import type { CompressType, ManifestFile, ManifestPath } from '../../format/manifest.ts'
+import { fileRepoName } from '../../format/repo-path.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { sourceOf } from '../../util/bytes.ts'
+
+/** Where a backup is written and how its files are stored. */
+export interface BackupPlace {
+  readonly storage: StorageDriver
+  readonly stanza: string
+  readonly label: string
+  readonly codec: { readonly type: CompressType; readonly level: number }
+  readonly signal: AbortSignal
+}
+
+/**
+ * Store a file that the server returned as text when the backup ended (backup_label, tablespace_map), byte for byte.
+ * Its mode is that of the data directory less execution, its owner that of the data directory.
+ *
+ * @param text byte string
+ * @param timestamp seconds since the epoch, the end of the backup
+ */
+export async function storeReturnedFile(
+  place: BackupPlace,
+  name: 'backup_label' | 'tablespace_map',
+  text: string,
+  pgData: ManifestPath,
+  timestamp: number,
+): Promise<ManifestFile> {
+  const manifestName = `pg_data/${name}`
+  const { type, level } = place.codec
+  await loadCodec(type)
+  const [original, stored] = [digest('sha1'), digest('sha1')]
+  const filters = type === 'none' ? [] : [compressor(type, level)]
+  await using file = await place.storage.create(fileRepoName(place.stanza, { name: manifestName }, place.label, type))
+  await pump(sourceOf(Buffer.from(text, 'latin1')), [original, ...filters, stored], file.sink, place.signal)
+  await file.commit({ deferSync: true })
+  return {
+    name: manifestName,
+    mode: pgData.mode & 0o644,
+    user: pgData.user,
+    group: pgData.group,
+    sizeBytes: original.bytes,
+    checksum: original.hex(),
+    ...(stored.bytes === original.bytes ? {} : { repoSizeBytes: stored.bytes }),
+    ...(type === 'none' ? {} : { repoChecksum: stored.hex() }),
+    timestamp,
+  }
+}
