@@ -6,8 +6,9 @@ import { pathToFileURL } from 'node:url'
 
 const [script, ...rest] = process.argv.slice(2)
 const root = new URL('..', import.meta.url).pathname
-// Inside the project, so that packages are found; named by process, so that two runs do not meet.
-const outfile = `${root}node_modules/.cache/pgts/${basename(script, '.ts')}-${process.pid}.mjs`
+// Inside the project and as deep as test/support, so that packages and the project's root are found from there;
+// named by process, so that two runs do not meet.
+const outfile = `${root}node_modules/.pgts/${basename(script, '.ts')}-${process.pid}.mjs`
 await build({
   entryPoints: [script],
   absWorkingDir: root,
@@ -18,7 +19,6 @@ await build({
   target: 'node20',
   packages: 'external',
   sourcemap: 'inline',
-  define: { PGTS_PROJECT_ROOT: JSON.stringify(root) },
   logLevel: 'warning',
 })
 process.argv = [process.argv[0], script, ...rest]
