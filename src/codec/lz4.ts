@@ -1,12 +1,119 @@
-import { PgtsError } from '../util/error.ts'
+import { damaged, truncated } from './damage.ts'
+import { Kernel } from './kernels.ts'
 import type { Codec } from './registry.ts'
+import type { Stage } from './stage.ts'
 
-/** LZ4 frames. */
+/**
+ * LZ4 frames. The normal form carries a checksum of its content, the raw form does not; the rest is as pgBackRest
+ * writes it. Any valid frame is read, and several in a row.
+ */
 export const lz4: Codec = {
-  compressor: () => {
-    throw new PgtsError('feature-not-supported', 'lz4 is being built')
-  },
-  decompressor: () => {
-    throw new PgtsError('feature-not-supported', 'lz4 is being built')
-  },
+  compressor: (level, raw) => new Lz4Compressor(level, raw),
+  decompressor: () => new Lz4Decompressor(),
+}
+
+const INPUT_BYTES = 256 * 1024
+const OUTPUT_BYTES = 256 * 1024
+/** LZ4F_max64KB, linked: measured as fast as larger blocks here, and the same bytes as pgBackRest's. */
+const BLOCK_SIZE_ID = 4
+
+const compressors = new Map<string, Kernel[]>()
+const decompressors: Kernel[] = []
+const POOL_LIMIT = 2
+
+class Lz4Compressor implements Stage {
+  #kernel: Kernel | undefined
+  readonly #key: string
+  #begun = false
+
+  constructor(level: number, raw: boolean) {
+    this.#key = `${level} ${raw}`
+    this.#kernel = compressors.get(this.#key)?.pop() ?? openCompressor(level, raw)
+  }
+
+  *push(chunk: Uint8Array): Iterable<Uint8Array> {
+    const kernel = this.#kernel!
+    if (!this.#begun) yield this.#begin(kernel)
+    for (let offset = 0; offset < chunk.length; offset += INPUT_BYTES) {
+      const part = chunk.subarray(offset, offset + INPUT_BYTES)
+      kernel.setInput(part)
+      const produced = kernel.succeed(kernel.call.lz4_compress(part.length))
+      if (produced > 0) yield kernel.output(produced)
+    }
+  }
+
+  *finish(): Iterable<Uint8Array> {
+    const kernel = this.#kernel!
+    if (!this.#begun) yield this.#begin(kernel)
+    yield kernel.output(kernel.succeed(kernel.call.lz4_end()))
+  }
+
+  close(): void {
+    const kernel = this.#kernel
+    this.#kernel = undefined
+    if (kernel === undefined) return
+    const pool = compressors.get(this.#key) ?? []
+    compressors.set(this.#key, pool)
+    if (pool.length < POOL_LIMIT) pool.push(kernel)
+  }
+
+  #begin(kernel: Kernel): Uint8Array {
+    this.#begun = true
+    return kernel.output(kernel.succeed(kernel.call.lz4_begin()))
+  }
+}
+
+class Lz4Decompressor implements Stage {
+  #kernel: Kernel | undefined
+  /** What the frame still needs; 0 exactly at the end of a frame. */
+  #expected = 1
+
+  constructor() {
+    this.#kernel = decompressors.pop() ?? openDecompressor()
+  }
+
+  *push(chunk: Uint8Array): Iterable<Uint8Array> {
+    const kernel = this.#kernel!
+    for (let start = 0; start < chunk.length; start += INPUT_BYTES) {
+      const part = chunk.subarray(start, start + INPUT_BYTES)
+      kernel.setInput(part)
+      let offset = 0
+      let full = false
+      // A full output buffer may mean that more waits inside, even when all input is taken.
+      while (offset < part.length || full) {
+        const produced = kernel.call.lz4_decompress(offset, part.length - offset)
+        const error = kernel.lz4Error(produced)
+        if (error !== undefined) throw damaged('lz4', error.replace(/^ERROR_/, ''))
+        this.#expected = kernel.call.lz4_expected()
+        offset += kernel.call.lz4_consumed()
+        full = produced === OUTPUT_BYTES && this.#expected !== 0
+        if (produced > 0) yield kernel.output(produced)
+      }
+    }
+  }
+
+  finish(): Iterable<Uint8Array> {
+    if (this.#expected !== 0) throw truncated('lz4')
+    return []
+  }
+
+  close(): void {
+    const kernel = this.#kernel
+    this.#kernel = undefined
+    if (kernel === undefined) return
+    kernel.call.lz4_reset_decompressor()
+    if (decompressors.length < POOL_LIMIT) decompressors.push(kernel)
+  }
+}
+
+function openCompressor(level: number, raw: boolean): Kernel {
+  const kernel = new Kernel()
+  kernel.succeed(kernel.call.lz4_open_compressor(level, raw ? 0 : 1, BLOCK_SIZE_ID, 0, INPUT_BYTES))
+  return kernel
+}
+
+function openDecompressor(): Kernel {
+  const kernel = new Kernel()
+  kernel.succeed(kernel.call.lz4_open_decompressor(INPUT_BYTES, OUTPUT_BYTES))
+  return kernel
 }

@@ -1,0 +1,27 @@
+#!/bin/sh
+# Compiles native/ to src/codec/kernels.wasm, which is committed so that nobody needs a compiler to install pgts.
+# Needs clang and wasm-ld (Debian: apt install clang lld). With an argument, writes there instead.
+set -eu
+cd "$(dirname "$0")/.."
+out=${1:-src/codec/kernels.wasm}
+work=$(mktemp -d)
+trap 'rm -rf "$work"' EXIT
+
+# xxhash takes wasm's SIMD for ARM's, whose header clang brings; its scalar path is told to it instead.
+flags='--target=wasm32 -nostdlib -nostdlibinc -O3 -mbulk-memory -msimd128 -mnontrapping-fptoint -fvisibility=hidden
+  -fno-ident -Wall -Wno-unused-function -DNDEBUG -Inative/include -Inative/vendor/xxhash
+  -U__wasm_simd128__ -DXXH_VECTOR=0'
+compile() {
+  source=$1
+  shift
+  # shellcheck disable=SC2086 -- the flags are words
+  ${CLANG:-clang} $flags "$@" -c "$source" -o "$work/$(basename "$source" .c).o"
+}
+
+# wasm32 has 32-bit addresses but 64-bit registers, as x32 has; LZ4 knows the latter by its x86 name.
+compile native/vendor/lz4/lz4.c -D__x86_64__ -DLZ4_STATIC_LINKING_ONLY
+compile native/vendor/lz4/lz4hc.c -D__x86_64__
+compile native/vendor/lz4/lz4frame.c -DXXH_INLINE_ALL
+compile native/kernels.c
+${WASM_LD:-wasm-ld} --no-entry --gc-sections --strip-all -z stack-size=131072 --lto-O3 -O2 "$work"/*.o -o "$out"
+echo "$out: $(wc -c <"$out") bytes"
