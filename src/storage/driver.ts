@@ -76,4 +76,5 @@ export interface PendingFile extends AsyncDisposable {
 }
 
 /** A storage as plain data, so that a worker thread can open its own. Carries no secret that a log could show. */
-export type StorageDescription = { readonly kind: 'posix'; readonly path: string } | { readonly kind: 'memory'; readonly id: string }
+export type StorageDescription =
+  { readonly kind: 'posix'; readonly path: string } | { readonly kind: 'memory'; readonly id: string }

@@ -1,0 +1,88 @@
+import { bytesToText } from '../util/byte-string.ts'
+import { PgtsError, systemCode, type ErrorCode } from '../util/error.ts'
+
+/** What was being done to a path, as an operator would say it, and the code of a failure that nothing better explains. */
+const ACTIONS = {
+  open: { words: 'open', code: 'file-open' },
+  create: { words: 'create', code: 'file-open' },
+  read: { words: 'read', code: 'file-read' },
+  write: { words: 'write', code: 'file-write' },
+  sync: { words: 'flush to disk', code: 'file-sync' },
+  'sync-path': { words: 'flush to disk the directory', code: 'path-sync' },
+  move: { words: 'rename into place', code: 'file-move' },
+  stat: { words: 'look at', code: 'file-info' },
+  list: { words: 'list', code: 'path-open' },
+  'make-path': { words: 'create the directory', code: 'path-create' },
+  remove: { words: 'remove', code: 'file-remove' },
+  'remove-path': { words: 'remove the directory', code: 'path-remove' },
+  link: { words: 'link', code: 'file-open' },
+} as const satisfies Record<string, { words: string; code: ErrorCode }>
+
+export type PosixAction = keyof typeof ACTIONS
+
+/**
+ * A system error as one that an operator can act on.
+ *
+ * @param path absolute byte string
+ */
+export function posixError(action: PosixAction, path: string, cause: unknown): PgtsError {
+  if (cause instanceof PgtsError) return cause
+  const { words, code } = ACTIONS[action]
+  const why = systemCode(cause)
+  const shown = bytesToText(path)
+  const message = `cannot ${words} ${shown}: ${(why && MEANINGS[why]) ?? (cause instanceof Error ? cause.message : String(cause))}`
+  switch (why) {
+    case 'ENOENT':
+      return action === 'open'
+        ? new PgtsError('file-missing', message, { cause })
+        : new PgtsError(code, message, { cause })
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return new PgtsError('file-write', message, {
+        hints: [
+          `free space on the file system of ${shown}, for example with a shorter retention and 'expire', then try again`,
+        ],
+        cause,
+      })
+    case 'EACCES':
+    case 'EPERM':
+    case 'EROFS':
+      return new PgtsError(code, message, { hints: [accessHint(why)], cause })
+    case 'EMFILE':
+    case 'ENFILE':
+      return new PgtsError(code, message, { hints: ['raise the limit of open files (ulimit -n)'], cause })
+    case 'EIO':
+    case 'ESTALE':
+      return new PgtsError(code, message, { hints: ["check the disk, the mount, and the kernel's log (dmesg)"], cause })
+    default:
+      return new PgtsError(code, message, { cause })
+  }
+}
+
+const MEANINGS: Record<string, string> = {
+  ENOENT: 'no such file or directory',
+  ENOTDIR: 'part of the path is not a directory',
+  EISDIR: 'it is a directory',
+  EEXIST: 'it exists already',
+  ENOTEMPTY: 'the directory is not empty',
+  ENOSPC: 'no space left on device',
+  EDQUOT: 'the disk quota is used up',
+  EACCES: 'permission denied',
+  EPERM: 'operation not permitted',
+  EROFS: 'the file system is read-only',
+  EMFILE: 'this process has too many open files',
+  ENFILE: 'the system has too many open files',
+  EIO: 'input/output error',
+  ESTALE: 'stale file handle',
+  ENAMETOOLONG: 'the name is too long',
+  ELOOP: 'too many symbolic links',
+  EFBIG: 'the file is larger than the file system allows',
+  EBUSY: 'it is in use',
+  EXDEV: 'it is on another file system',
+}
+
+function accessHint(why: string): string {
+  if (why === 'EROFS') return 'mount the file system read-write'
+  const uid = process.geteuid?.()
+  return `check the owner and permissions of the path and of the directories above it: this process runs as user id ${uid ?? '?'}`
+}

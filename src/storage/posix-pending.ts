@@ -1,0 +1,153 @@
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  lstatSync,
+  openSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
+import type { ByteSink } from '../util/bytes.ts'
+import { bytesToText, pathOf } from '../util/byte-string.ts'
+import { PgtsError, systemCode } from '../util/error.ts'
+import type { CreateOptions, PendingFile } from './driver.ts'
+import { posixError } from './posix-error.ts'
+
+/** pgBackRest's ending; what a crash leaves behind under such a name is harmless (repository-format 1.4). */
+export const TEMPORARY_SUFFIX = '.pgbackrest.tmp'
+const FILE_MODE = 0o640
+/** A temporary file that nobody has written to for this long was left by a crash. */
+const ABANDONED_MS = 60_000
+
+/**
+ * Begin a file; system errors of opening pass unchanged. Its bytes go to a temporary name beside `path`, or, when
+ * nothing refers to it yet, to `path` itself.
+ *
+ * @param settle makes the directory entry durable after the rename
+ */
+export function openPending(path: string, options: CreateOptions, settle: () => void): PendingFile {
+  if (options.unreferenced === true) {
+    const fd = openSync(pathOf(path), constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, FILE_MODE)
+    return new PosixPendingFile(fd, path, path, options.signal, settle)
+  }
+  const { fd, name } = openTemporary(path)
+  return new PosixPendingFile(fd, name, path, options.signal, settle)
+}
+
+/**
+ * Two writers of one name must never share a temporary file, or one would rename the other's half-written bytes into
+ * place. So it is created exclusively; when the usual name is taken, by a writer or by a crash long ago, another is used.
+ */
+function openTemporary(path: string): { fd: number; name: string } {
+  const usual = path + TEMPORARY_SUFFIX
+  const exclusive = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
+  for (let attempt = 0; ; attempt++) {
+    const name = attempt === 0 ? usual : `${path}.${process.pid}-${++sequence}${TEMPORARY_SUFFIX}`
+    try {
+      return { fd: openSync(pathOf(name), exclusive, FILE_MODE), name }
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST' || attempt === 100) throw error
+      if (name === usual && isAbandoned(usual)) {
+        unlinkQuietly(usual)
+        attempt--
+      }
+    }
+  }
+}
+
+let sequence = Math.floor(Math.random() * 0x7fffffff)
+
+function isAbandoned(path: string): boolean {
+  try {
+    return Date.now() - lstatSync(pathOf(path)).mtimeMs > ABANDONED_MS
+  } catch {
+    return false
+  }
+}
+
+class PosixPendingFile implements PendingFile {
+  readonly sink: ByteSink
+  readonly #written: string
+  readonly #final: string
+  readonly #signal: AbortSignal | undefined
+  readonly #settle: () => void
+  #fd: number | undefined
+
+  constructor(fd: number, written: string, final: string, signal: AbortSignal | undefined, settle: () => void) {
+    this.#fd = fd
+    this.#written = written
+    this.#final = final
+    this.#signal = signal
+    this.#settle = settle
+    this.sink = { write: (chunk) => this.#write(chunk) }
+  }
+
+  #write(chunk: Uint8Array): void {
+    const fd = this.#open()
+    this.#signal?.throwIfAborted()
+    try {
+      // The kernel may take fewer bytes than offered, for example just before the disk is full.
+      for (let done = 0; done < chunk.length;) done += writeSync(fd, chunk, done, chunk.length - done)
+    } catch (error) {
+      throw posixError('write', this.#final, error)
+    }
+  }
+
+  async commit(options: { deferSync?: boolean } = {}): Promise<void> {
+    const fd = this.#open()
+    this.#signal?.throwIfAborted()
+    try {
+      fsyncSync(fd)
+    } catch (error) {
+      throw posixError('sync', this.#final, error)
+    }
+    if (this.#written !== this.#final) this.#rename(fd)
+    this.#fd = undefined
+    try {
+      closeSync(fd)
+    } catch (error) {
+      throw posixError('write', this.#final, error)
+    }
+    if (options.deferSync !== true) this.#settle()
+  }
+
+  #rename(fd: number): void {
+    try {
+      // Another writer took this one for dead and removed its file: what has that name now is not ours to move.
+      if (fstatSync(fd).nlink === 0) {
+        throw new PgtsError('file-write', `${bytesToText(this.#written)} was removed while it was being written`, {
+          hints: ['is another process writing the same file? run the command again when it has ended'],
+        })
+      }
+      renameSync(pathOf(this.#written), pathOf(this.#final))
+    } catch (error) {
+      throw posixError('move', this.#final, error)
+    }
+  }
+
+  #open(): number {
+    if (this.#fd === undefined)
+      throw new PgtsError('assert', `${bytesToText(this.#final)} is written after it was committed or discarded`)
+    return this.#fd
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const fd = this.#fd
+    if (fd === undefined) return
+    this.#fd = undefined
+    // Unlinked by name only while the name is still this file.
+    if (this.#written === this.#final || fstatSync(fd).nlink > 0) unlinkQuietly(this.#written)
+    closeSync(fd)
+  }
+}
+
+/** A discarded file that cannot be removed is harmless, and must not hide the error it is discarded for. */
+function unlinkQuietly(path: string): void {
+  try {
+    unlinkSync(pathOf(path))
+  } catch {
+    // see above
+  }
+}

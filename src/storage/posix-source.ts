@@ -1,0 +1,77 @@
+import { closeSync, constants, openSync, readSync } from 'node:fs'
+import type { ByteSource } from '../util/bytes.ts'
+import { bytesToText, pathOf } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+import type { ByteRange, Cancellable } from './driver.ts'
+import { READ_CHUNK_BYTES, type BufferPool } from './posix-buffer.ts'
+import { posixError } from './posix-error.ts'
+
+/** The bytes of one file, chunk by chunk into a buffer that is reused. */
+export function fileSource(path: string, range: ByteRange & Cancellable, buffers: BufferPool): ByteSource {
+  return new FileSource(path, range, buffers)
+}
+
+class FileSource implements ByteSource {
+  readonly #path: string
+  readonly #signal: AbortSignal | undefined
+  readonly #buffers: BufferPool
+  /** Where the next read starts. Without an offset the file's own position is used, so that a pipe can be read too. */
+  #position: number | null
+  /** Bytes still owed to the consumer; Infinity to the end. */
+  #owed: number
+  #fd: number | undefined
+  #buffer: Buffer | undefined
+
+  constructor(path: string, range: ByteRange & Cancellable, buffers: BufferPool) {
+    this.#path = path
+    this.#signal = range.signal
+    this.#buffers = buffers
+    this.#position = range.offset ?? null
+    this.#owed = range.length ?? Infinity
+    try {
+      this.#fd = openSync(pathOf(path), constants.O_RDONLY)
+    } catch (error) {
+      throw posixError('open', path, error)
+    }
+  }
+
+  next(): Uint8Array | undefined {
+    if (this.#fd === undefined) return undefined
+    this.#signal?.throwIfAborted()
+    if (this.#owed === 0) return this.#close()
+    this.#buffer ??= this.#buffers.take()
+    const length = Math.min(this.#owed, READ_CHUNK_BYTES)
+    let got: number
+    try {
+      got = readSync(this.#fd, this.#buffer, 0, length, this.#position)
+    } catch (error) {
+      throw posixError('read', this.#path, error)
+    }
+    if (got === 0) {
+      if (this.#owed === Infinity) return this.#close()
+      throw new PgtsError(
+        'file-read',
+        `${bytesToText(this.#path)} ends ${this.#owed} bytes before the range that was asked for`,
+        {
+          hints: [
+            "the file is shorter than the repository's records say: run 'verify', and restore from another backup set",
+          ],
+        },
+      )
+    }
+    this.#owed -= got
+    if (this.#position !== null) this.#position += got
+    return this.#buffer.subarray(0, got)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#close()
+  }
+
+  #close(): undefined {
+    if (this.#buffer !== undefined) this.#buffers.give(this.#buffer)
+    if (this.#fd !== undefined) closeSync(this.#fd)
+    this.#buffer = undefined
+    this.#fd = undefined
+  }
+}

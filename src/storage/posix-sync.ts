@@ -1,0 +1,55 @@
+import { closeSync, constants, fsyncSync, openSync, opendirSync, type Dir } from 'node:fs'
+import { setImmediate } from 'node:timers/promises'
+import { pathOf } from '../util/byte-string.ts'
+import { systemCode } from '../util/error.ts'
+import type { Cancellable } from './driver.ts'
+import { posixError } from './posix-error.ts'
+
+/** Make the entries of one directory durable. Absent is fine: whoever removed it removed the entries too. */
+export function syncDirectory(path: string): void {
+  let fd: number
+  try {
+    fd = openSync(pathOf(path), constants.O_RDONLY | constants.O_DIRECTORY)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return
+    throw posixError('sync-path', path, error)
+  }
+  try {
+    fsyncSync(fd)
+  } catch (error) {
+    // Network file systems without such a call say so; there is nothing more to ask of them.
+    if (systemCode(error) !== 'EINVAL' && systemCode(error) !== 'ENOTSUP') throw posixError('sync-path', path, error)
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** `syncDirectory` for a directory and all below it; links are not followed. */
+export async function syncTree(root: string, options: Cancellable = {}): Promise<void> {
+  const waiting = [root]
+  for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
+    options.signal?.throwIfAborted()
+    for (const name of subdirectories(path)) waiting.push(`${path}/${name}`)
+    syncDirectory(path)
+    // A flush waits for the disk; between two of them a signal may be heard.
+    await setImmediate()
+  }
+}
+
+function subdirectories(path: string): string[] {
+  let dir: Dir
+  try {
+    dir = opendirSync(pathOf(path) as string, { encoding: 'latin1' as BufferEncoding })
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return []
+    throw posixError('list', path, error)
+  }
+  const names: string[] = []
+  try {
+    for (let entry = dir.readSync(); entry !== null; entry = dir.readSync())
+      if (entry.isDirectory()) names.push(entry.name)
+  } finally {
+    dir.closeSync()
+  }
+  return names
+}

@@ -1,0 +1,215 @@
+import {
+  closeSync,
+  constants,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readlinkSync,
+  renameSync,
+  symlinkSync,
+  unlinkSync,
+} from 'node:fs'
+import { pathOf, textToBytes } from '../util/byte-string.ts'
+import { PgtsError, systemCode } from '../util/error.ts'
+import type {
+  ByteRange,
+  Cancellable,
+  CreateOptions,
+  LinkSupport,
+  ListOptions,
+  PendingFile,
+  StorageDriver,
+  StoredFile,
+} from './driver.ts'
+import { assertName, assertPrefix } from './name.ts'
+import { BufferPool } from './posix-buffer.ts'
+import { posixError } from './posix-error.ts'
+import { openPending, TEMPORARY_SUFFIX } from './posix-pending.ts'
+import { fileSource } from './posix-source.ts'
+import { syncDirectory, syncTree } from './posix-sync.ts'
+import { listTree, removeTree, storedFile } from './posix-tree.ts'
+
+/** Exact, because `main` sets the umask to 0; the modes of the format (repository-format 1.4). */
+export const DIRECTORY_MODE = 0o750
+
+/**
+ * A repository on a local or mounted file system. Calls are synchronous inside: a local file operation takes
+ * microseconds, a turn through the thread pool tens of them, and a backup has a hundred thousand files.
+ *
+ * @param root absolute path, as text
+ */
+export function posixStorage(root: string): StorageDriver {
+  return new PosixStorage(root)
+}
+
+class PosixStorage implements StorageDriver {
+  readonly display: string
+  readonly links: LinkSupport
+  readonly #root: string
+  readonly #buffers = new BufferPool()
+  /** Directories whose entry in the directory above is known to be durable. */
+  readonly #durable = new Set<string>()
+
+  constructor(root: string) {
+    if (!root.startsWith('/')) throw new PgtsError('assert', `the path of a posix storage is not absolute: ${root}`)
+    this.display = root
+    this.#root = textToBytes(root).replace(/\/+$/, '')
+    this.links = {
+      symlink: async (name, destination) => this.#symlink(name, destination),
+      readlink: async (name) => this.#readlink(name),
+      makePath: async (name) => {
+        assertPrefix(name)
+        this.#makePath(this.#path(name))
+      },
+    }
+  }
+
+  async stat(name: string, options?: Cancellable): Promise<StoredFile | undefined> {
+    assertPrefix(name)
+    options?.signal?.throwIfAborted()
+    const path = this.#path(name)
+    try {
+      return storedFile(name, lstatSync(pathOf(path)))
+    } catch (error) {
+      if (isAbsent(error)) return undefined
+      throw posixError('stat', path, error)
+    }
+  }
+
+  list(prefix: string, options?: ListOptions): AsyncIterable<StoredFile> {
+    assertPrefix(prefix)
+    return listTree(this.#path(prefix), prefix, options)
+  }
+
+  async read(name: string, range: ByteRange & Cancellable = {}) {
+    assertName(name)
+    range.signal?.throwIfAborted()
+    return fileSource(this.#path(name), range, this.#buffers)
+  }
+
+  async create(name: string, options: CreateOptions = {}): Promise<PendingFile> {
+    assertName(name)
+    options.signal?.throwIfAborted()
+    const path = this.#path(name)
+    const open = () => openPending(path, options, () => this.#settle(parentOf(path)))
+    try {
+      return open()
+    } catch (error) {
+      if (systemCode(error) !== 'ENOENT') throw posixError('create', path, error)
+    }
+    // Directories are made when the first file needs them, so a hundred thousand files cost no look-up each.
+    this.#makePath(parentOf(path))
+    try {
+      return open()
+    } catch (error) {
+      throw posixError('create', path, error)
+    }
+  }
+
+  async remove(name: string, options?: Cancellable): Promise<void> {
+    assertName(name)
+    options?.signal?.throwIfAborted()
+    const path = this.#path(name)
+    try {
+      unlinkSync(pathOf(path))
+    } catch (error) {
+      if (!isAbsent(error)) throw posixError('remove', path, error)
+    }
+  }
+
+  async removeTree(prefix: string, options?: Cancellable): Promise<void> {
+    assertName(prefix)
+    await removeTree(this.#path(prefix), options)
+  }
+
+  async sync(prefix: string, options?: Cancellable): Promise<void> {
+    assertPrefix(prefix)
+    await syncTree(this.#path(prefix), options)
+    if (prefix !== '') this.#syncParents(this.#path(prefix))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#buffers.clear()
+  }
+
+  #path(name: string): string {
+    return name === '' ? this.#root || '/' : `${this.#root}/${name}`
+  }
+
+  #makePath(path: string): void {
+    try {
+      const first = mkdirSync(pathOf(path), { recursive: true, mode: DIRECTORY_MODE })
+      // What was made above the root (the first stanza of a new repository) has to survive as well.
+      if (first !== undefined && textToBytes(first).length <= this.#root.length) {
+        for (let above = this.#root; above.length >= textToBytes(first).length; above = parentOf(above))
+          syncDirectory(parentOf(above))
+      }
+    } catch (error) {
+      throw posixError('make-path', path, error)
+    }
+  }
+
+  /** Make a committed entry durable: its directory each time, the directories above once for each driver. */
+  #settle(directory: string): void {
+    syncDirectory(directory)
+    this.#syncParents(directory)
+  }
+
+  #syncParents(directory: string): void {
+    for (let path = directory; path.length > this.#root.length && !this.#durable.has(path); path = parentOf(path)) {
+      syncDirectory(parentOf(path))
+      this.#durable.add(path)
+    }
+  }
+
+  #symlink(name: string, destination: string): void {
+    assertName(name)
+    const path = this.#path(name)
+    const temporary = path + TEMPORARY_SUFFIX
+    const create = () => symlinkSync(pathOf(destination), pathOf(temporary))
+    try {
+      try {
+        create()
+      } catch (error) {
+        if (systemCode(error) === 'ENOENT') this.#makePath(parentOf(path))
+        else if (systemCode(error) === 'EEXIST') unlinkSync(pathOf(temporary))
+        else throw error
+        create()
+      }
+      renameSync(pathOf(temporary), pathOf(path))
+    } catch (error) {
+      throw posixError('link', path, error)
+    }
+  }
+
+  #readlink(name: string): string | undefined {
+    assertName(name)
+    const path = this.#path(name)
+    try {
+      return readlinkSync(pathOf(path), { encoding: 'latin1' })
+    } catch (error) {
+      if (isAbsent(error) || systemCode(error) === 'EINVAL') return undefined
+      throw posixError('stat', path, error)
+    }
+  }
+}
+
+/** Absent, or below something that is not a directory, which is as absent as can be. */
+function isAbsent(error: unknown): boolean {
+  const code = systemCode(error)
+  return code === 'ENOENT' || code === 'ENOTDIR'
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/')) || '/'
+}
+
+/** Is this a directory that can be opened? For a configuration check. */
+export function canOpenDirectory(path: string): boolean {
+  try {
+    closeSync(openSync(pathOf(path), constants.O_RDONLY | constants.O_DIRECTORY))
+    return true
+  } catch {
+    return false
+  }
+}

@@ -1,0 +1,64 @@
+import { PgtsError } from '../util/error.ts'
+import type { LinkSupport, StorageDriver, StoredFile } from './driver.ts'
+import { assertPrefix } from './name.ts'
+
+/** The same storage, for commands that only look: whatever would change it is refused. */
+export function readOnly(driver: StorageDriver): StorageDriver {
+  const refuse = async (): Promise<never> => {
+    throw new PgtsError('assert', `${driver.display} was opened to be read only`)
+  }
+  return {
+    display: driver.display,
+    stat: (name, options) => driver.stat(name, options),
+    list: (prefix, options) => driver.list(prefix, options),
+    read: (name, range) => driver.read(name, range),
+    create: refuse,
+    remove: refuse,
+    removeTree: refuse,
+    sync: refuse,
+    ...(driver.links === undefined
+      ? {}
+      : { links: { readlink: (name: string) => driver.links!.readlink(name), symlink: refuse, makePath: refuse } }),
+    [Symbol.asyncDispose]: () => driver[Symbol.asyncDispose](),
+  }
+}
+
+/**
+ * The part of a storage below `prefix`, with names relative to it. The storage stays open when this is disposed:
+ * whoever opened it closes it.
+ */
+export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
+  assertPrefix(prefix)
+  if (prefix === '') return driver
+  const inner = (name: string) => {
+    assertPrefix(name)
+    return name === '' ? prefix : `${prefix}/${name}`
+  }
+  const outer = (file: StoredFile): StoredFile => ({ ...file, name: file.name.slice(prefix.length + 1) })
+  const links = driver.links
+  return {
+    display: `${driver.display}/${prefix}`,
+    stat: async (name, options) => {
+      const file = await driver.stat(inner(name), options)
+      return file && outer(file)
+    },
+    async *list(name, options) {
+      for await (const file of driver.list(inner(name), options)) yield outer(file)
+    },
+    read: (name, range) => driver.read(inner(name), range),
+    create: (name, options) => driver.create(inner(name), options),
+    remove: (name, options) => driver.remove(inner(name), options),
+    removeTree: (name, options) => driver.removeTree(inner(name), options),
+    sync: (name, options) => driver.sync(inner(name), options),
+    ...(links === undefined ? {} : { links: scopedLinks(links, inner) }),
+    [Symbol.asyncDispose]: async () => undefined,
+  }
+}
+
+function scopedLinks(links: LinkSupport, inner: (name: string) => string): LinkSupport {
+  return {
+    symlink: (name, destination) => links.symlink(inner(name), destination),
+    readlink: (name) => links.readlink(inner(name)),
+    makePath: (name) => links.makePath(inner(name)),
+  }
+}
