@@ -1,0 +1,208 @@
+import { readAll } from '../util/bytes.ts'
+import { bytesToText } from '../util/byte-string.ts'
+import { systemClock, type Clock } from '../util/clock.ts'
+import { PgtsError } from '../util/error.ts'
+import type { ClusterFiles } from './cluster-access.ts'
+import { crc32c } from './crc32c.ts'
+import { POSTGRES_VERSIONS, postgresVersion, versionHints, type PostgresVersion } from './versions.ts'
+
+/** What pg_control says of a cluster. LSNs are byte positions in the WAL. */
+export interface ControlFile {
+  /** The 512 bytes that mean something, as read. */
+  readonly bytes: Buffer
+  readonly postgres: PostgresVersion
+  /** As the repository writes it: `15`. */
+  readonly version: string
+  readonly systemId: bigint
+  readonly controlVersion: number
+  readonly catalogVersion: number
+  readonly state: ClusterState
+  readonly checkpointLsn: bigint
+  readonly redoLsn: bigint
+  readonly timeline: number
+  /** Bytes. */
+  readonly pageSize: number
+  /** Pages in one segment file of a relation: 131072 with 8 KiB pages. */
+  readonly segmentBlocks: number
+  /** Bytes. */
+  readonly walSegmentSize: number
+  /** 0: no data checksums. */
+  readonly dataChecksumVersion: number
+}
+
+/** What the cluster was doing when pg_control was last written. */
+export type ClusterState =
+  | 'starting-up'
+  | 'shut-down'
+  | 'shut-down-in-recovery'
+  | 'shutting-down'
+  | 'in-crash-recovery'
+  | 'in-archive-recovery'
+  | 'in-production'
+
+const STATES: readonly ClusterState[] = [
+  'starting-up',
+  'shut-down',
+  'shut-down-in-recovery',
+  'shutting-down',
+  'in-crash-recovery',
+  'in-archive-recovery',
+  'in-production',
+]
+
+/** Bytes of pg_control that PostgreSQL writes at once; the rest of the file is zero. */
+export const CONTROL_DATA_BYTES = 512
+export const CONTROL_FILE_BYTES = 8192
+export const CONTROL_FILE_NAME = 'global/pg_control'
+
+/** The checkpoint of a restored pg_control: no WAL is there, so the server cannot start without its backup_label. */
+const INVALID_CHECKPOINT = 0xdeadn
+
+const SYSTEM_ID = 0
+const CONTROL_VERSION = 8
+const CATALOG_VERSION = 12
+const STATE = 16
+const CHECKPOINT = 32
+
+export interface ControlOptions {
+  /** Take the layout of this version whatever the file says (`pg-version-force`, for forks). */
+  readonly versionForce?: string
+}
+
+/**
+ * Parse pg_control: at least the first 512 bytes of it.
+ * Errors: [046] a version pgts does not know, [026] the CRC is wrong, [029] too short or impossible sizes.
+ */
+export function parseControlFile(bytes: Buffer, options: ControlOptions = {}): ControlFile {
+  if (bytes.length < CONTROL_DATA_BYTES) {
+    throw new PgtsError('format', `pg_control has ${bytes.length} bytes, expected at least ${CONTROL_DATA_BYTES}`)
+  }
+  const controlVersion = bytes.readUInt32LE(CONTROL_VERSION)
+  const catalogVersion = bytes.readUInt32LE(CATALOG_VERSION)
+  const row =
+    options.versionForce !== undefined
+      ? postgresVersion(options.versionForce)
+      : POSTGRES_VERSIONS.find((row) => row.controlVersion === controlVersion && row.catalogVersion === catalogVersion)
+  if (row === undefined) {
+    throw new PgtsError(
+      'version-not-supported',
+      `pg_control has control version ${controlVersion} and catalog version ${catalogVersion}, which are not known`,
+      { hints: versionHints() },
+    )
+  }
+  const at = row.control
+  const expected = bytes.readUInt32LE(at.crc)
+  const actual = crc32c(bytes.subarray(0, at.crc))
+  if (actual !== expected) {
+    throw new PgtsError('checksum', `pg_control has CRC ${hex(expected)}, but its content gives ${hex(actual)}`, {
+      hints: ['pg_control is damaged: the cluster would not start'],
+    })
+  }
+  const control: ControlFile = {
+    bytes: Buffer.from(bytes.subarray(0, CONTROL_DATA_BYTES)),
+    postgres: row,
+    version: row.version,
+    systemId: bytes.readBigUInt64LE(SYSTEM_ID),
+    controlVersion,
+    catalogVersion,
+    state: STATES[bytes.readUInt32LE(STATE)] ?? 'starting-up',
+    checkpointLsn: bytes.readBigUInt64LE(CHECKPOINT),
+    redoLsn: bytes.readBigUInt64LE(at.redo),
+    timeline: bytes.readUInt32LE(at.timeline),
+    pageSize: bytes.readUInt32LE(at.pageSize),
+    segmentBlocks: bytes.readUInt32LE(at.segmentBlocks),
+    walSegmentSize: bytes.readUInt32LE(at.walSegmentSize),
+    dataChecksumVersion: bytes.readUInt32LE(at.dataChecksumVersion),
+  }
+  checkPowerOfTwo('page size', control.pageSize, 1024, 32768)
+  checkWalSegmentSize(control.walSegmentSize)
+  if (control.dataChecksumVersion > 1) {
+    throw new PgtsError(
+      'format',
+      `pg_control has data checksum version ${control.dataChecksumVersion}, expected 0 or 1`,
+    )
+  }
+  return control
+}
+
+/** [029] unless a power of two from 1 MiB to 1 GiB. */
+export function checkWalSegmentSize(sizeBytes: number): void {
+  checkPowerOfTwo('WAL segment size', sizeBytes, 1024 * 1024, 1024 * 1024 * 1024)
+}
+
+function checkPowerOfTwo(what: string, value: number, lowest: number, highest: number): void {
+  if (value >= lowest && value <= highest && (value & (value - 1)) === 0) return
+  throw new PgtsError('format', `${what} is ${value}, expected a power of two from ${lowest} to ${highest}`)
+}
+
+/** Between two looks at a pg_control that is being written. */
+const REREAD_MS = 50
+const REREADS = 200
+
+/**
+ * Read and parse pg_control of the cluster in `pgPath`. A running server rewrites it while we read, so a bad one is
+ * read again until it is good, or until it is bad and no longer changes.
+ * Errors: those of `parseControlFile`, and [055] when there is none.
+ */
+export async function readControlFile(
+  files: ClusterFiles,
+  pgPath: string,
+  options: ControlOptions & { readonly clock?: Pick<Clock, 'sleep'>; readonly signal?: AbortSignal } = {},
+): Promise<ControlFile> {
+  const path = `${pgPath}/${CONTROL_FILE_NAME}`
+  let last: Buffer | undefined
+  for (let attempt = 1; ; attempt++) {
+    const bytes = await readBytes(files, path)
+    try {
+      return parseControlFile(bytes, options)
+    } catch (error) {
+      if (last?.equals(bytes) === true || attempt === REREADS) {
+        if (!(error instanceof PgtsError)) throw error
+        throw new PgtsError(error.code, `cannot use ${bytesToText(path)}: ${error.message}`, {
+          hints: error.hints,
+          cause: error,
+        })
+      }
+      last = bytes
+      await (options.clock ?? systemClock).sleep(REREAD_MS, options.signal)
+    }
+  }
+}
+
+async function readBytes(files: ClusterFiles, path: string): Promise<Buffer> {
+  const source = await files.open(path, { maxBytes: CONTROL_DATA_BYTES, buffer: Buffer.alloc(CONTROL_DATA_BYTES) })
+  if (source === undefined) {
+    throw new PgtsError('file-missing', `${bytesToText(path)} is missing`, {
+      hints: ['is pg1-path the data directory of a PostgreSQL cluster?'],
+    })
+  }
+  return readAll(source)
+}
+
+/** pg_control as it is stored in a backup: 512 bytes and a tail of zeros, 8192 in all. */
+export function zeroTailed(bytes: Uint8Array): Buffer {
+  const stored = Buffer.alloc(CONTROL_FILE_BYTES)
+  stored.set(bytes.subarray(0, CONTROL_DATA_BYTES))
+  return stored
+}
+
+/**
+ * pg_control of a restored online backup: its checkpoint is made impossible, so that a server started without
+ * backup_label refuses instead of silently recovering from the wrong place. Length and all other bytes stay.
+ */
+export function invalidateCheckpoint(bytes: Buffer, options: ControlOptions = {}): Buffer {
+  const { postgres } = parseControlFile(bytes, options)
+  const changed = Buffer.from(bytes)
+  changed.writeBigUInt64LE(INVALID_CHECKPOINT, CHECKPOINT)
+  changed.writeUInt32LE(crc32c(changed.subarray(0, postgres.control.crc)), postgres.control.crc)
+  return changed
+}
+
+/** Was this pg_control restored and never started? Then recovery has not even begun. */
+export function isCheckpointInvalidated(control: ControlFile): boolean {
+  return control.checkpointLsn === INVALID_CHECKPOINT
+}
+
+function hex(value: number): string {
+  return value.toString(16).padStart(8, '0')
+}

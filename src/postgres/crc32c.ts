@@ -1,0 +1,39 @@
+/** Eight tables: table k gives the effect of a byte that is followed by k others, so eight bytes go in one step. */
+const TABLES = buildTables()
+
+function buildTables(): Uint32Array {
+  const tables = new Uint32Array(8 * 256)
+  for (let byte = 0; byte < 256; byte++) {
+    let crc = byte
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1
+    tables[byte] = crc
+  }
+  for (let i = 256; i < tables.length; i++) {
+    const previous = tables[i - 256]!
+    tables[i] = (previous >>> 8) ^ tables[previous & 0xff]!
+  }
+  return tables
+}
+
+/**
+ * CRC-32C (Castagnoli, reflected, initial and final xor all ones), as pg_control and WAL records use it.
+ * @see PostgreSQL, src/port/pg_crc32c_sb8.c
+ */
+export function crc32c(bytes: Uint8Array): number {
+  let crc = 0xffffffff
+  let i = 0
+  for (const end = bytes.length - 7; i < end; i += 8) {
+    crc ^= bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24)
+    crc =
+      TABLES[7 * 256 + (crc & 0xff)]! ^
+      TABLES[6 * 256 + ((crc >>> 8) & 0xff)]! ^
+      TABLES[5 * 256 + ((crc >>> 16) & 0xff)]! ^
+      TABLES[4 * 256 + (crc >>> 24)]! ^
+      TABLES[3 * 256 + bytes[i + 4]!]! ^
+      TABLES[2 * 256 + bytes[i + 5]!]! ^
+      TABLES[256 + bytes[i + 6]!]! ^
+      TABLES[bytes[i + 7]!]!
+  }
+  for (; i < bytes.length; i++) crc = (crc >>> 8) ^ TABLES[(crc ^ bytes[i]!) & 0xff]!
+  return (crc ^ 0xffffffff) >>> 0
+}

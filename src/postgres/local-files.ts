@@ -1,0 +1,178 @@
+import {
+  closeSync,
+  constants,
+  lstatSync,
+  openSync,
+  readdirSync,
+  readlinkSync,
+  readSync,
+  statSync,
+  type Stats,
+} from 'node:fs'
+import { bytesToText, pathOf } from '../util/byte-string.ts'
+import { PgtsError, systemCode } from '../util/error.ts'
+import type { ClusterEntry, ClusterFiles, ClusterFileSource } from './cluster-access.ts'
+import { localOwnerNames, type OwnerNames } from './owner-names.ts'
+
+/**
+ * A cluster on this host. The calls are synchronous underneath: a directory of PGDATA and a block of a file are in the
+ * kernel's cache or one disk access away, and a turn of the thread pool costs more than most of them.
+ */
+export function localFiles(owners: OwnerNames = localOwnerNames()): ClusterFiles {
+  return new LocalFiles(owners)
+}
+
+class LocalFiles implements ClusterFiles {
+  readonly display = 'localhost'
+  readonly #owners: OwnerNames
+
+  constructor(owners: OwnerNames) {
+    this.#owners = owners
+  }
+
+  async list(path: string): Promise<ClusterEntry[] | undefined> {
+    let names: string[]
+    try {
+      names = readdirSync(pathOf(path), { encoding: 'latin1' })
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return undefined
+      throw translate(error, 'path-open', `cannot list ${bytesToText(path)}`)
+    }
+    const entries: ClusterEntry[] = []
+    for (const name of names) {
+      const entry = this.#entry(`${path}/${name}`, name, false)
+      if (entry !== undefined) entries.push(entry)
+    }
+    return entries
+  }
+
+  async stat(path: string, options: { follow?: boolean } = {}): Promise<ClusterEntry | undefined> {
+    return this.#entry(path, path, options.follow === true)
+  }
+
+  async open(path: string, options: { maxBytes?: number; buffer: Buffer }): Promise<ClusterFileSource | undefined> {
+    let descriptor: number
+    try {
+      // Not to wait for a writer, should the file have become a named pipe since it was listed.
+      descriptor = openSync(pathOf(path), constants.O_RDONLY | constants.O_NONBLOCK)
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return undefined
+      throw translate(error, 'file-open', `cannot open ${bytesToText(path)}`)
+    }
+    return new LocalSource(descriptor, path, options.buffer, options.maxBytes ?? Infinity)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    // every file is closed by whoever opened it
+  }
+
+  /** undefined when it vanished. */
+  #entry(path: string, name: string, follow: boolean): ClusterEntry | undefined {
+    try {
+      const stat = follow ? statSync : lstatSync
+      const found = stat(pathOf(path), { throwIfNoEntry: false })
+      if (found === undefined) return undefined
+      return {
+        name,
+        kind: kindOf(found),
+        sizeBytes: found.isFile() ? found.size : 0,
+        mtime: wholeSeconds(found, () => stat(pathOf(path), { bigint: true, throwIfNoEntry: false })?.mtimeNs),
+        mode: found.mode & 0o7777,
+        user: this.#owners.user(found.uid),
+        group: this.#owners.group(found.gid),
+        ...(found.isSymbolicLink() ? { destination: readlinkSync(pathOf(path), { encoding: 'latin1' }) } : {}),
+      }
+    } catch (error) {
+      if (systemCode(error) === 'ENOENT') return undefined
+      throw translate(error, 'file-info', `cannot get information on ${bytesToText(path)}`)
+    }
+  }
+}
+
+function kindOf(found: Stats): ClusterEntry['kind'] {
+  return found.isFile() ? 'file' : found.isDirectory() ? 'path' : found.isSymbolicLink() ? 'link' : 'special'
+}
+
+/**
+ * mtime in whole seconds, cut as stat(2) does. `mtimeMs` is a double: within the last 0.1 µs of a second it rounds up
+ * to the next one, so a time that looks whole is asked for again exactly.
+ */
+function wholeSeconds(found: Stats, exactNs: () => bigint | undefined): number {
+  const seconds = Math.floor(found.mtimeMs / 1000)
+  if (found.mtimeMs !== seconds * 1000) return seconds
+  const exact = exactNs()
+  if (exact === undefined) return seconds
+  const cut = exact / 1_000_000_000n
+  return Number(exact < 0n && exact % 1_000_000_000n !== 0n ? cut - 1n : cut)
+}
+
+class LocalSource implements ClusterFileSource {
+  readonly #descriptor: number
+  readonly #path: string
+  readonly #buffer: Buffer
+  #left: number
+  #closed = false
+
+  constructor(descriptor: number, path: string, buffer: Buffer, maxBytes: number) {
+    this.#descriptor = descriptor
+    this.#path = path
+    this.#buffer = buffer
+    this.#left = maxBytes
+  }
+
+  /** A whole buffer, except at the end of the file: pages must not be cut by a short read. */
+  next(): Uint8Array | undefined {
+    const wanted = Math.min(this.#buffer.length, this.#left)
+    let filled = 0
+    while (filled < wanted) {
+      const got = this.#read(this.#buffer, filled, wanted - filled, null)
+      if (got === 0) {
+        this.#left = 0
+        break
+      }
+      filled += got
+    }
+    if (filled === 0) return undefined
+    if (this.#left > 0) this.#left -= filled
+    return this.#buffer.subarray(0, filled)
+  }
+
+  /** Shorter than `length` when the file has been cut meanwhile. */
+  async reread(offset: number, length: number): Promise<Buffer> {
+    const bytes = Buffer.alloc(length)
+    let filled = 0
+    while (filled < length) {
+      const got = this.#read(bytes, filled, length - filled, offset + filled)
+      if (got === 0) break
+      filled += got
+    }
+    return bytes.subarray(0, filled)
+  }
+
+  #read(target: Buffer, offset: number, length: number, position: number | null): number {
+    try {
+      return readSync(this.#descriptor, target, offset, length, position)
+    } catch (error) {
+      throw translate(error, 'file-read', `cannot read ${bytesToText(this.#path)}`)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#closed) return
+    this.#closed = true
+    closeSync(this.#descriptor)
+  }
+}
+
+function translate(
+  error: unknown,
+  code: 'path-open' | 'file-open' | 'file-info' | 'file-read',
+  message: string,
+): PgtsError {
+  const reason = systemCode(error)
+  const denied = reason === 'EACCES' || reason === 'EPERM'
+  return new PgtsError(code, `${message}: ${denied ? 'permission denied' : (error as Error).message}`, {
+    ...(denied ? { hints: ['run pgts as the user that PostgreSQL runs as, usually postgres'] } : {}),
+    cause: error,
+  })
+}
