@@ -1,0 +1,38 @@
+import { compareBytes } from './byte-string.ts'
+
+export type LockType = 'archive' | 'backup' | 'restore'
+
+/** How far the holder is. Sizes are bytes; all are optional. */
+export interface LockProgress {
+  /** Hundredths of a percent, a whole number: 1526 is 15.26 %. */
+  readonly pctCplt?: number
+  readonly sz?: number
+  readonly szCplt?: number
+}
+
+export interface LockContent extends LockProgress {
+  readonly execId: string
+  readonly pid: number
+}
+
+/** File names in the order in which everybody takes them. */
+export function lockFileNames(stanza: string, types: readonly LockType[], repoKeys: readonly number[]): string[] {
+  const keys = [...new Set(repoKeys)].sort((a, b) => a - b)
+  return [...new Set(types)]
+    .sort(compareBytes)
+    .flatMap((type) => [`${stanza}-${type}.lock`, ...keys.map((key) => `${stanza}-${type}-${key}.lock`)])
+}
+
+/** Keys in the order of the format: pgBackRest reads them one after the other. */
+export function serialiseLockContent(content: LockContent): string {
+  const { execId, pctCplt, pid, sz, szCplt } = content
+  return JSON.stringify({ execId, pctCplt, pid, sz, szCplt })
+}
+
+/** @throws SyntaxError when the text is not the content of a lock file */
+export function parseLockContent(text: string): LockContent {
+  const value = JSON.parse(text) as Partial<Record<keyof LockContent, unknown>>
+  if (typeof value.execId !== 'string' || typeof value.pid !== 'number') throw new SyntaxError('not a lock file')
+  const number = (key: 'pctCplt' | 'sz' | 'szCplt') => (typeof value[key] === 'number' ? { [key]: value[key] } : {})
+  return { execId: value.execId, pid: value.pid, ...number('pctCplt'), ...number('sz'), ...number('szCplt') }
+}

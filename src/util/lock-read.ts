@@ -1,0 +1,61 @@
+import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { systemCode } from './error.ts'
+import { tryLockExclusive } from './flock.ts'
+import { parseLockContent, type LockProgress, type LockType } from './lock-file.ts'
+
+/** A lock that some process on this host holds now. */
+export interface HeldLock extends LockProgress {
+  readonly type: LockType
+  /** The repository, or undefined for the lock that pgBackRest 2.45 takes for all of them. */
+  readonly repoKey?: number
+  readonly pid?: number
+  readonly execId?: string
+}
+
+/**
+ * The locks of a stanza that are held, with their progress. To know whether a lock is held one has to try it, as
+ * pgBackRest does too: a free one is taken and given back at once. What cannot be read counts as not held.
+ */
+export function readLocks(lockPath: string, stanza: string): HeldLock[] {
+  let names: string[]
+  try {
+    names = readdirSync(lockPath)
+  } catch {
+    return []
+  }
+  const held: HeldLock[] = []
+  for (const name of names.sort()) {
+    const match = name.startsWith(`${stanza}-`) ? LOCK_NAME.exec(name.slice(stanza.length + 1)) : null
+    if (match === null) continue
+    const content = readHeld(`${lockPath}/${name}`)
+    if (content === undefined) continue
+    held.push({
+      type: match[1] as LockType,
+      ...(match[2] === undefined ? {} : { repoKey: Number(match[2]) }),
+      ...content,
+    })
+  }
+  return held
+}
+
+const LOCK_NAME = /^(archive|backup|restore)(?:-([1-9]\d*))?\.lock$/
+
+function readHeld(path: string): (LockProgress & { pid?: number; execId?: string }) | undefined {
+  let fd: number
+  try {
+    fd = openSync(path, 'r')
+  } catch (error) {
+    // Released meanwhile, or of another user.
+    if (systemCode(error) !== undefined) return undefined
+    throw error
+  }
+  try {
+    if (tryLockExclusive(fd)) return undefined
+    return parseLockContent(readFileSync(fd, 'latin1'))
+  } catch {
+    // Held, but by a process that is just writing its content.
+    return {}
+  } finally {
+    closeSync(fd)
+  }
+}

@@ -1,0 +1,187 @@
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  ftruncateSync,
+  lstatSync,
+  mkdirSync,
+  openSync,
+  readFileSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { PgtsError, systemCode } from './error.ts'
+import { tryLockExclusive } from './flock.ts'
+import { lockFileNames, parseLockContent, serialiseLockContent, type LockProgress, type LockType } from './lock-file.ts'
+
+export type { LockProgress, LockType } from './lock-file.ts'
+export { readLocks, type HeldLock } from './lock-read.ts'
+export { assertNotStopped, stopFileOf } from './stop-file.ts'
+
+export interface LockRequest {
+  /** Absolute directory, created when absent. */
+  readonly lockPath: string
+  readonly stanza: string
+  readonly types: readonly LockType[]
+  /** repo1 is 1. */
+  readonly repoKeys: readonly number[]
+  /** `<pid>-<8 hex digits>`, one for each run of a command. */
+  readonly execId: string
+}
+
+/** Locks that are held until disposed, or until this process ends in whatever way. */
+export interface Locks extends AsyncDisposable {
+  /** Write progress into the lock files, where `info` of pgts and of pgBackRest reads it. */
+  update(progress: LockProgress): void
+}
+
+/**
+ * Take the locks of a stanza, all or none, in the names of pgBackRest 2.59 (one for each repository) and of 2.45 (one
+ * for all), so that pgts and either pgBackRest exclude each other on this host (repository-format 8.4).
+ *
+ * @throws lock-acquire when a lock is held by somebody else or its file cannot be opened
+ */
+export async function acquireLocks(request: LockRequest): Promise<Locks> {
+  const held = new HeldLocks(request.execId)
+  try {
+    // One order for everybody, so that two commands never hold a part each and both fail.
+    for (const name of lockFileNames(request.stanza, request.types, request.repoKeys)) {
+      held.add(await acquireFile(request.lockPath, `${request.lockPath}/${name}`))
+    }
+    held.update({})
+    return held
+  } catch (error) {
+    await held[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+class HeldLocks implements Locks {
+  readonly #files: { readonly path: string; readonly fd: number }[] = []
+  readonly #execId: string
+
+  constructor(execId: string) {
+    this.#execId = execId
+  }
+
+  add(file: { path: string; fd: number }): void {
+    this.#files.push(file)
+  }
+
+  update(progress: LockProgress): void {
+    const content = Buffer.from(serialiseLockContent({ execId: this.#execId, pid: process.pid, ...progress }))
+    for (const { path, fd } of this.#files) {
+      try {
+        // In this order a reader never meets an empty file.
+        writeSync(fd, content, 0, content.length, 0)
+        ftruncateSync(fd, content.length)
+      } catch (cause) {
+        throw new PgtsError('file-write', `cannot write the lock file ${path}: ${messageOf(cause)}`, { cause })
+      }
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    for (const { path, fd } of this.#files.splice(0).reverse()) {
+      // Unlinked while it is still locked: whoever opened it meanwhile finds, once locked, that it has no name any more.
+      try {
+        unlinkSync(path)
+      } catch {
+        // Somebody tidied the directory; a file that stays is unlocked and harmless.
+      }
+      closeSync(fd)
+    }
+  }
+}
+
+async function acquireFile(lockPath: string, path: string): Promise<{ path: string; fd: number }> {
+  for (let attempt = 1; ; attempt++) {
+    const fd = openLockFile(lockPath, path)
+    let locked = false
+    try {
+      locked = tryLockExclusive(fd) && isStill(path, fd)
+      if (locked) return { path, fd }
+      // A reader (`info`) holds the lock for a moment to see whether it is free; a command holds it for longer.
+      if (attempt === ATTEMPTS) throw heldError(path, fd)
+    } catch (error) {
+      throw error instanceof PgtsError ? error : lockFileError(path, error)
+    } finally {
+      if (!locked) closeSync(fd)
+    }
+    await sleep(RETRY_MS)
+  }
+}
+
+const ATTEMPTS = 4
+const RETRY_MS = 30
+const LOCK_PATH_MODE = 0o770
+const LOCK_FILE_MODE = 0o640
+
+function openLockFile(lockPath: string, path: string): number {
+  const open = () => openSync(path, constants.O_RDWR | constants.O_CREAT, LOCK_FILE_MODE)
+  try {
+    return open()
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw lockFileError(path, error)
+  }
+  try {
+    mkdirSync(lockPath, { recursive: true, mode: LOCK_PATH_MODE })
+    return open()
+  } catch (error) {
+    throw lockFileError(path, error)
+  }
+}
+
+/** The previous holder may have unlinked the file between our open and our lock; then the lock is of a nameless file. */
+function isStill(path: string, fd: number): boolean {
+  try {
+    const named = lstatSync(path, { bigint: true })
+    const opened = fstatSync(fd, { bigint: true })
+    return named.ino === opened.ino && named.dev === opened.dev
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false
+    throw error
+  }
+}
+
+function heldError(path: string, fd: number): PgtsError {
+  let who = 'another process'
+  try {
+    const { pid } = parseLockContent(readFileSync(fd, 'latin1'))
+    who = `process ${pid}${commandOf(pid)}`
+  } catch {
+    // The holder may be about to write its name, and another program's file may look different: the lock counts.
+  }
+  return new PgtsError('lock-acquire', `cannot take the lock ${path}: it is held by ${who}`, {
+    hints: ['another backup, expire or restore of this stanza is running: wait for it to end, or stop it'],
+  })
+}
+
+/** ` (pgbackrest --stanza=main backup)`, or '' when the process is gone or not ours to see. Options may hold secrets. */
+function commandOf(pid: number): string {
+  try {
+    const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8')
+      .split('\0')
+      .filter((word) => word !== '')
+    const shown = words.filter((word, index) => index === 0 || !word.startsWith('-') || word.startsWith('--stanza'))
+    return shown.length === 0 ? '' : ` (${shown.join(' ')})`
+  } catch {
+    return ''
+  }
+}
+
+function lockFileError(path: string, cause: unknown): PgtsError {
+  const code = systemCode(cause)
+  const hints =
+    code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
+      ? [
+          `the user of this process (id ${process.geteuid?.() ?? '?'}) must be able to write the file and its directory: see lock-path`,
+        ]
+      : []
+  return new PgtsError('lock-acquire', `cannot take the lock ${path}: ${messageOf(cause)}`, { hints, cause })
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
