@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { PgtsError } from '../util/error.ts'
+import { PgtsError, systemCode } from '../util/error.ts'
 
 /** Addresses and sizes are bytes in the instance's memory; what they mean is said in native/kernels.c. */
 interface KernelExports {
@@ -46,8 +46,7 @@ export class Kernel {
   #bytes: Uint8Array
 
   constructor() {
-    // Beside this file in src/, and beside the chunk that holds this code in dist/.
-    compiled ??= new wasm.Module(readFileSync(new URL('./kernels.wasm', import.meta.url)))
+    compiled ??= new wasm.Module(readModule())
     this.call = new wasm.Instance(compiled, {}).exports as KernelExports
     this.#bytes = new Uint8Array(this.call.memory.buffer)
   }
@@ -84,5 +83,15 @@ export class Kernel {
     const error = this.lz4Error(code)
     if (error !== undefined) throw new PgtsError('memory', `lz4 failed: ${error}`)
     return code
+  }
+}
+
+/** Beside this file in src/; in dist/ among the chunks, whether the bundler put this code into one or into an entry. */
+function readModule(): Uint8Array {
+  try {
+    return readFileSync(new URL('./kernels.wasm', import.meta.url))
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error
+    return readFileSync(new URL('../chunks/kernels.wasm', import.meta.url))
   }
 }

@@ -1,7 +1,10 @@
-import { CCtx, CParameter, DCtx, EndDirective, ResetDirective } from 'zstd-napi/binding.js'
+import binding from 'zstd-napi/binding.js'
 import { damaged, truncated } from './damage.ts'
 import type { Codec } from './registry.ts'
 import type { Stage } from './stage.ts'
+
+// The binding is CommonJS, whose names Node cannot see before it runs.
+const { CCtx, CParameter, DCtx, EndDirective, ResetDirective } = binding
 
 /** Zstandard frames without checksum; the raw form is the same. */
 export const zst: Codec = {
@@ -14,12 +17,12 @@ const NOTHING = new Uint8Array(0)
 
 // A context keeps its tables from file to file: at level 3 that is about 4 MiB that is not allocated a hundred
 // thousand times. A thread compresses one file at a time, so these lists hold one or two entries.
-const compressors = new Map<number, { ctx: CCtx; output: Uint8Array }[]>()
-const decompressors: { ctx: DCtx; output: Uint8Array }[] = []
+const compressors = new Map<number, { ctx: binding.CCtx; output: Uint8Array }[]>()
+const decompressors: { ctx: binding.DCtx; output: Uint8Array }[] = []
 const POOL_LIMIT = 2
 
 class ZstCompressor implements Stage {
-  #held: { ctx: CCtx; output: Uint8Array } | undefined
+  #held: { ctx: binding.CCtx; output: Uint8Array } | undefined
   readonly #level: number
 
   constructor(level: number) {
@@ -57,7 +60,7 @@ class ZstCompressor implements Stage {
 }
 
 class ZstDecompressor implements Stage {
-  #held: { ctx: DCtx; output: Uint8Array } | undefined
+  #held: { ctx: binding.DCtx; output: Uint8Array } | undefined
   /** What the library still expects, as its last call said; 0 exactly at the end of a frame. */
   #expected = 1
 
@@ -97,7 +100,7 @@ class ZstDecompressor implements Stage {
   }
 }
 
-function newCompressor(level: number): { ctx: CCtx; output: Uint8Array } {
+function newCompressor(level: number): { ctx: binding.CCtx; output: Uint8Array } {
   const ctx = new CCtx()
   ctx.setParameter(CParameter.compressionLevel, level)
   return { ctx, output: new Uint8Array(OUTPUT_BYTES) }
