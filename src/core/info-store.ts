@@ -1,0 +1,165 @@
+import { gzipSync } from 'node:zlib'
+import { parseArchiveInfo, serialiseArchiveInfo, type ArchiveInfo } from '../format/archive-info.ts'
+import { parseBackupInfo, serialiseBackupInfo, type BackupInfo } from '../format/backup-info.ts'
+import { parseManifest, serialiseManifest, type Manifest } from '../format/manifest.ts'
+import { archiveInfoName, backupInfoName, copyName, manifestHistoryName, manifestName } from '../format/repo-path.ts'
+import type { StorageDriver } from '../storage/driver.ts'
+import { getFile, putFile } from '../storage/whole-file.ts'
+import { isPgtsError, PgtsError, toPlainError } from '../util/error.ts'
+import type { Logger } from '../util/log.ts'
+import { writerVersion } from '../util/version.ts'
+
+/**
+ * The info files and manifests of a repository. Each exists twice, as X and X.copy: a reader takes the copy when
+ * anything is wrong with X, a writer never has both open at once, so one of them is always whole.
+ */
+export interface LoadOptions {
+  readonly signal?: AbortSignal
+  /** Told when the copy had to stand in for a broken file. */
+  readonly log?: Logger
+}
+
+const STANZA_HINTS = [
+  'run stanza-create if this stanza is new',
+  'is repo-path the same as on the host that makes the backups?',
+]
+
+/**
+ * @throws PgtsError file-missing when neither the file nor its copy exists; the code that both failures share, or
+ *   file-open, when both are unreadable
+ */
+export function loadArchiveInfo(
+  storage: StorageDriver,
+  stanza: string,
+  options: LoadOptions = {},
+): Promise<ArchiveInfo> {
+  return loadEither(storage, archiveInfoName(stanza), parseArchiveInfo, STANZA_HINTS, options)
+}
+
+/** @throws PgtsError as loadArchiveInfo */
+export function loadBackupInfo(storage: StorageDriver, stanza: string, options: LoadOptions = {}): Promise<BackupInfo> {
+  return loadEither(storage, backupInfoName(stanza), parseBackupInfo, STANZA_HINTS, options)
+}
+
+/** Write archive.info, then its copy; `backrest-version` becomes ours. */
+export function saveArchiveInfo(storage: StorageDriver, stanza: string, info: ArchiveInfo): Promise<void> {
+  return saveBoth(storage, archiveInfoName(stanza), serialiseArchiveInfo(info, writerVersion))
+}
+
+/** Write backup.info, then its copy; `backrest-version` becomes ours. */
+export function saveBackupInfo(storage: StorageDriver, stanza: string, info: BackupInfo): Promise<void> {
+  return saveBoth(storage, backupInfoName(stanza), serialiseBackupInfo(info, writerVersion))
+}
+
+/**
+ * The manifest of a finished backup; with `partial` the manifest of an unfinished one, of which only the copy counts.
+ *
+ * @throws PgtsError as loadArchiveInfo; file-invalid for the manifest of another label, or an unfinished one
+ */
+export async function loadManifest(
+  storage: StorageDriver,
+  stanza: string,
+  label: string,
+  options: LoadOptions & { readonly partial?: boolean } = {},
+): Promise<Manifest> {
+  const name = manifestName(stanza, label)
+  const parse = (bytes: Buffer): Manifest => {
+    const manifest = parseManifest(bytes)
+    if (manifest.label !== label) {
+      throw new PgtsError('file-invalid', `the manifest in ${label} says it is of backup ${manifest.label}`, {
+        hints: ['was a backup directory copied or renamed by hand?'],
+      })
+    }
+    if (manifest.db.historyId === 0 && options.partial !== true) {
+      throw new PgtsError('file-invalid', `backup ${label} was never finished, so it cannot be used`)
+    }
+    return manifest
+  }
+  if (options.partial === true) return parse(await getFile(storage, copyName(name), cancellable(options)))
+  const hints = ['see the info command for the backups that can be used; the next backup or expire drops this one']
+  return loadEither(storage, name, parse, hints, options)
+}
+
+/** Only `backup.manifest.copy`: what an unfinished backup leaves, so that no command takes it for a usable one. */
+export function saveManifestCopy(storage: StorageDriver, stanza: string, manifest: Manifest): Promise<void> {
+  return putFile(storage, copyName(manifestName(stanza, manifest.label)), serialiseManifest(manifest))
+}
+
+/** The copy first, then `backup.manifest`, whose appearance is the moment from which the backup exists. */
+export async function saveManifest(storage: StorageDriver, stanza: string, manifest: Manifest): Promise<void> {
+  const name = manifestName(stanza, manifest.label)
+  const bytes = serialiseManifest(manifest)
+  await putFile(storage, copyName(name), bytes)
+  await putFile(storage, name, bytes)
+}
+
+/** The compressed manifest in `backup.history`, which outlives the backup. */
+export function saveManifestHistory(storage: StorageDriver, stanza: string, manifest: Manifest): Promise<void> {
+  const bytes = gzipSync(serialiseManifest(manifest), { level: 9 })
+  return putFile(storage, manifestHistoryName(stanza, manifest.label), bytes)
+}
+
+async function saveBoth(storage: StorageDriver, name: string, bytes: Uint8Array): Promise<void> {
+  await putFile(storage, name, bytes)
+  await putFile(storage, copyName(name), bytes)
+}
+
+async function loadEither<T>(
+  storage: StorageDriver,
+  name: string,
+  parse: (bytes: Buffer) => T,
+  missingHints: readonly string[],
+  options: LoadOptions,
+): Promise<T> {
+  const load = async (file: string): Promise<T> => parse(await getFile(storage, file, cancellable(options)))
+  let mainError: unknown
+  try {
+    return await load(name)
+  } catch (error) {
+    options.signal?.throwIfAborted()
+    mainError = error
+  }
+  let copyError: unknown
+  try {
+    const value = await load(copyName(name))
+    const reason = toPlainError(mainError).message
+    options.log?.warn(
+      { file: name },
+      `${storage.display}/${name} is unusable, so its copy was read instead: ${reason}` +
+        '\nHINT: the next backup or expire writes both again; find out what damaged the file',
+    )
+    return value
+  } catch (error) {
+    options.signal?.throwIfAborted()
+    copyError = error
+  }
+  throw neitherUsable(storage, name, mainError, copyError, missingHints)
+}
+
+function neitherUsable(
+  storage: StorageDriver,
+  name: string,
+  mainError: unknown,
+  copyError: unknown,
+  missingHints: readonly string[],
+): PgtsError {
+  const main = toPlainError(mainError)
+  const copy = toPlainError(copyError)
+  const where = `${storage.display}/${name}`
+  if (isPgtsError(mainError, 'file-missing') && isPgtsError(copyError, 'file-missing')) {
+    return new PgtsError('file-missing', `neither ${where} nor its copy exists`, {
+      hints: missingHints,
+      cause: mainError,
+    })
+  }
+  const story = main.message === copy.message ? [main.message] : [main.message, copy.message]
+  return new PgtsError(
+    main.code === copy.code ? main.code : 'file-open',
+    [`neither ${where} nor its copy can be used`, ...story].join('\n'),
+    { hints: [...new Set([...main.hints, ...copy.hints])], cause: mainError },
+  )
+}
+
+function cancellable(options: LoadOptions): { signal?: AbortSignal } {
+  return options.signal === undefined ? {} : { signal: options.signal }
+}
