@@ -1,0 +1,176 @@
+/** What a command takes after its name. */
+export interface Parameters {
+  /** As shown in help, `WAL-PATH` for example. */
+  readonly usage: string
+  readonly min: number
+  readonly max: number
+}
+
+/** One command. Locks, log file and stop-file rule are pgBackRest's, so that the two programs behave alike side by side. */
+export interface CommandRow {
+  readonly summary: string
+  /** Absent: the command takes none, and any is refused. */
+  readonly parameters?: Parameters
+  /** Locks taken when the command starts, one file for each kind and repository. Absent: none. */
+  readonly lock?: 'archive' | 'backup' | 'restore' | 'all'
+  /** Does a run write `<log-path>/<stanza>-<command>.log`? Otherwise only when --log-level-file is on the command line. */
+  readonly logFile?: true
+  /** Level of the begin and end lines. Commands whose output is read by people and programs keep quiet about themselves. */
+  readonly frameLevel: 'info' | 'debug'
+  /** `none`: the option does not exist for the command. */
+  readonly stanza: 'required' | 'optional' | 'none'
+  /** Does the command end with [062] while a stop file stands? */
+  readonly stops?: true
+  /** Commands that are only for maintainers are left out of the general help. */
+  readonly internal?: true
+  /** Absent: pgBackRest has the command, pgts does not yet. */
+  readonly implemented?: true
+}
+
+function defineCommands<const T extends Record<string, CommandRow>>(rows: T): T {
+  return rows
+}
+
+export const commandTable = defineCommands({
+  annotate: {
+    summary: 'Add notes to a backup, or change them.',
+    lock: 'backup',
+    frameLevel: 'info',
+    stanza: 'required',
+  },
+  'archive-get': {
+    summary: 'Fetch one WAL segment; PostgreSQL calls it as restore_command.',
+    parameters: { usage: 'WAL-SEGMENT DESTINATION', min: 2, max: 2 },
+    frameLevel: 'info',
+    stanza: 'required',
+    implemented: true,
+  },
+  'archive-push': {
+    summary: 'Store one WAL segment; PostgreSQL calls it as archive_command.',
+    parameters: { usage: 'WAL-PATH', min: 1, max: 1 },
+    frameLevel: 'info',
+    stanza: 'required',
+    stops: true,
+    implemented: true,
+  },
+  backup: {
+    summary: 'Back up a cluster.',
+    lock: 'backup',
+    logFile: true,
+    frameLevel: 'info',
+    stanza: 'required',
+    stops: true,
+    implemented: true,
+  },
+  check: {
+    summary: 'Prove that configuration and archiving work.',
+    frameLevel: 'info',
+    stanza: 'optional',
+    implemented: true,
+  },
+  expire: {
+    summary: 'Remove what retention no longer asks for.',
+    lock: 'backup',
+    logFile: true,
+    frameLevel: 'info',
+    stanza: 'required',
+    stops: true,
+    implemented: true,
+  },
+  help: {
+    summary: 'Explain a command or an option.',
+    parameters: { usage: '[COMMAND [OPTION]]', min: 0, max: 2 },
+    frameLevel: 'debug',
+    stanza: 'none',
+    implemented: true,
+  },
+  info: {
+    summary: 'Show what is in the repositories.',
+    frameLevel: 'debug',
+    stanza: 'optional',
+    implemented: true,
+  },
+  manifest: { summary: 'Show the manifest of a backup.', frameLevel: 'debug', stanza: 'required', internal: true },
+  'repo-get': {
+    summary: 'Print a file of the repository.',
+    parameters: { usage: 'FILE', min: 1, max: 1 },
+    frameLevel: 'debug',
+    stanza: 'optional',
+  },
+  'repo-ls': {
+    summary: 'List files of the repository.',
+    parameters: { usage: '[PATH]', min: 0, max: 1 },
+    frameLevel: 'debug',
+    stanza: 'optional',
+  },
+  'repo-put': {
+    summary: 'Write a file of the repository.',
+    parameters: { usage: 'FILE', min: 1, max: 1 },
+    frameLevel: 'debug',
+    stanza: 'optional',
+    internal: true,
+  },
+  'repo-rm': {
+    summary: 'Remove files of the repository.',
+    parameters: { usage: 'PATH', min: 1, max: 1 },
+    frameLevel: 'debug',
+    stanza: 'optional',
+    internal: true,
+  },
+  restore: {
+    summary: 'Restore a cluster, whole or only what differs.',
+    lock: 'restore',
+    logFile: true,
+    frameLevel: 'info',
+    stanza: 'required',
+    implemented: true,
+  },
+  server: { summary: 'Answer pgbackrest on other hosts over TLS.', logFile: true, frameLevel: 'info', stanza: 'none' },
+  'server-ping': {
+    summary: 'Ask whether a TLS server answers.',
+    parameters: { usage: '[HOST]', min: 0, max: 1 },
+    frameLevel: 'info',
+    stanza: 'none',
+  },
+  'stanza-create': {
+    summary: 'Prepare the repositories for a cluster.',
+    lock: 'all',
+    logFile: true,
+    frameLevel: 'info',
+    stanza: 'required',
+    stops: true,
+    implemented: true,
+  },
+  'stanza-delete': {
+    summary: 'Remove a stanza and everything in it.',
+    lock: 'all',
+    logFile: true,
+    frameLevel: 'info',
+    stanza: 'required',
+  },
+  'stanza-upgrade': {
+    summary: 'Tell the repositories that the cluster was upgraded.',
+    lock: 'all',
+    logFile: true,
+    frameLevel: 'info',
+    stanza: 'required',
+    stops: true,
+  },
+  start: { summary: 'Allow commands to run again.', logFile: true, frameLevel: 'info', stanza: 'optional' },
+  stop: { summary: 'Keep commands from running.', logFile: true, frameLevel: 'info', stanza: 'optional' },
+  verify: {
+    summary: 'Read a repository again and compare checksums.',
+    logFile: true,
+    frameLevel: 'info',
+    stanza: 'required',
+  },
+  version: { summary: 'Show the version.', frameLevel: 'debug', stanza: 'none', implemented: true },
+})
+
+export type CommandName = keyof typeof commandTable
+
+export const commandNames = (Object.keys(commandTable) as CommandName[]).sort()
+
+export function commandRow(name: CommandName): CommandRow {
+  return commandTable[name]
+}

@@ -1,0 +1,13 @@
+import { CODECS } from '../codec/levels.ts'
+
+type Level = (typeof CODECS)[keyof typeof CODECS]['level']
+
+const levels = Object.entries(CODECS).flatMap(([name, { level }]): [string, NonNullable<Level>][] =>
+  level === undefined ? [] : [[name, level]],
+)
+
+/** compress-level follows compress-type; the codecs know their own levels. */
+export const defaultLevels = { by: Object.fromEntries(levels.map(([name, level]) => [name, level.default])) }
+export const levelRanges = {
+  by: Object.fromEntries(levels.map(([name, level]) => [name, [level.min, level.max] as const])),
+}

@@ -1,0 +1,48 @@
+import { defineOptions } from '../option-row.ts'
+
+/** How WAL is pushed and fetched. */
+export const archiveOptions = defineOptions({
+  'archive-async': {
+    summary: 'Push and fetch WAL in the background, several segments at once.',
+    type: 'bool',
+    commands: ['archive-get', 'archive-push'],
+    default: 'n',
+    support: { y: 'warn' },
+  },
+  'archive-get-queue-max': {
+    summary: 'How much WAL is fetched ahead.',
+    type: 'size',
+    commands: ['archive-get'],
+    range: ['0B', '4PiB'],
+    default: '128MiB',
+    support: 'warn',
+  },
+  'archive-header-check': {
+    summary: 'Check that a segment belongs to this cluster before it is stored.',
+    type: 'bool',
+    commands: ['archive-push'],
+    default: 'y',
+  },
+  'archive-missing-retry': {
+    summary: 'Look again for WAL that was missing a moment ago.',
+    type: 'bool',
+    commands: ['archive-get'],
+    default: 'y',
+    support: 'warn',
+  },
+  'archive-push-batch-size': {
+    summary: 'How much WAL one background run pushes at most.',
+    type: 'size',
+    commands: ['archive-push'],
+    range: ['1MiB', '4PiB'],
+    default: '16GiB',
+    support: 'warn',
+  },
+  'archive-push-queue-max': {
+    summary: 'When more WAL than this waits, drop it so that the disk of the server does not fill.',
+    type: 'size',
+    commands: ['archive-push'],
+    range: ['0B', '4PiB'],
+    formerly: ['archive-queue-max'],
+  },
+})

@@ -1,0 +1,87 @@
+import { defineOptions } from '../option-row.ts'
+
+/** What a backup does beside copying files. */
+export const backupOptions = defineOptions({
+  annotation: {
+    summary: 'A key=value note kept with the backup; may be given several times.',
+    type: 'hash',
+    commands: ['annotate', 'backup'],
+    for: { annotate: { required: true } },
+  },
+  'archive-check': {
+    summary: 'Make sure that the WAL a backup needs is archived.',
+    type: 'bool',
+    commands: ['archive-push', 'backup', 'check'],
+    default: 'y',
+    for: { backup: { depend: { option: 'online', values: ['y'], otherwise: 'n' } } },
+  },
+  'archive-copy': {
+    summary: 'Put the WAL a backup needs into the backup itself.',
+    type: 'bool',
+    commands: ['backup'],
+    default: 'n',
+    for: { backup: { depend: { option: 'archive-check', values: ['y'], otherwise: 'n' } } },
+  },
+  'archive-mode-check': {
+    summary: 'Refuse archive_mode=always.',
+    type: 'bool',
+    commands: ['archive-push', 'backup', 'check'],
+    default: 'y',
+    depend: { option: 'archive-check', values: ['y'], otherwise: 'n' },
+  },
+  'backup-standby': {
+    summary: 'Copy files from a standby instead of the primary.',
+    type: 'enum',
+    commands: ['backup', 'check'],
+    choices: ['n', 'prefer', 'y'],
+    default: 'n',
+    boolLike: true,
+    support: { y: 'refuse', prefer: 'warn' },
+  },
+  'checksum-page': {
+    summary: 'Check the page checksums of data files while copying.',
+    type: 'bool',
+    commands: ['backup'],
+  },
+  exclude: {
+    summary: 'A path below PGDATA to leave out; with a / at its end only the content of that directory.',
+    type: 'list',
+    commands: ['backup'],
+  },
+  'expire-auto': { summary: 'Run expire after a backup.', type: 'bool', commands: ['backup'], default: 'y' },
+  'manifest-save-threshold': {
+    summary: 'How much is copied before progress is saved for a later resume.',
+    type: 'size',
+    commands: ['backup'],
+    range: ['1B', '1TiB'],
+    default: '1GiB',
+    support: 'warn',
+  },
+  'page-header-check': {
+    summary: 'Look at page headers too when checking pages.',
+    type: 'bool',
+    commands: ['backup'],
+    default: 'y',
+  },
+  resume: {
+    summary: 'Continue an interrupted full backup.',
+    type: 'bool',
+    commands: ['backup'],
+    default: 'y',
+    support: { y: 'warn' },
+  },
+  'start-fast': {
+    summary: 'Begin with an immediate checkpoint instead of waiting for the next one.',
+    type: 'bool',
+    commands: ['backup'],
+    default: 'n',
+  },
+  'stop-auto': {
+    summary: 'Had a meaning before PostgreSQL 9.6.',
+    type: 'bool',
+    commands: ['backup'],
+    default: 'n',
+    internal: true,
+    support: 'warn',
+  },
+})

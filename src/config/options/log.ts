@@ -1,0 +1,41 @@
+import { ANY, REPO, defineOptions } from '../option-row.ts'
+import { LOG_LEVELS } from '../../util/log.ts'
+
+/** Where messages go and how much is said. */
+export const logOptions = defineOptions({
+  'log-level-console': {
+    summary: 'What is written to standard output.',
+    type: 'enum',
+    commands: ANY,
+    choices: LOG_LEVELS,
+    default: 'warn',
+  },
+  'log-level-file': {
+    summary: 'What is written to the log file.',
+    type: 'enum',
+    commands: ANY,
+    choices: LOG_LEVELS,
+    default: 'info',
+  },
+  'log-level-stderr': {
+    summary: 'What is written to standard error, and then not to standard output.',
+    type: 'enum',
+    commands: ANY,
+    choices: LOG_LEVELS,
+    default: 'off',
+  },
+  'log-path': {
+    summary: 'Directory of the log files.',
+    type: 'path',
+    commands: ANY,
+    default: { yaml: '/var/log/pgts', ini: '/var/log/pgbackrest' },
+  },
+  'log-subprocess': {
+    summary: 'Child processes write log files too.',
+    type: 'bool',
+    commands: REPO,
+    default: 'n',
+    support: 'warn',
+  },
+  'log-timestamp': { summary: 'Begin lines with the time.', type: 'bool', commands: ANY, default: 'y' },
+})

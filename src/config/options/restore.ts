@@ -1,0 +1,53 @@
+import { defineOptions } from '../option-row.ts'
+
+/** How a restore lays out the cluster and how PostgreSQL recovers it. */
+export const restoreOptions = defineOptions({
+  'archive-mode': {
+    summary: 'Whether the restored cluster archives: as before, or not at all.',
+    type: 'enum',
+    commands: ['restore'],
+    choices: ['preserve', 'off'],
+    default: 'preserve',
+  },
+  'db-exclude': {
+    summary: 'A database that is restored empty.',
+    type: 'list',
+    commands: ['restore'],
+    support: 'refuse',
+  },
+  'db-include': {
+    summary: 'A database to restore; all other databases of users come back empty.',
+    type: 'list',
+    commands: ['restore'],
+    support: 'refuse',
+  },
+  'link-all': {
+    summary: 'Restore every symbolic link as a link to where it pointed.',
+    type: 'bool',
+    commands: ['restore'],
+    default: 'n',
+  },
+  'link-map': { summary: 'Restore one link to another place: name=path.', type: 'hash', commands: ['restore'] },
+  'recovery-option': {
+    summary: 'A setting for recovery: name=value.',
+    type: 'hash',
+    commands: ['restore'],
+    depend: { option: 'type', values: ['default', 'immediate', 'lsn', 'name', 'time', 'standby', 'xid'] },
+  },
+  'repo-target-time': {
+    summary: 'Read the repository as it was at this time, where the store keeps versions.',
+    type: 'string',
+    commands: ['archive-get', 'info', 'manifest', 'repo-get', 'repo-ls', 'restore', 'verify'],
+    support: 'refuse',
+  },
+  'tablespace-map': {
+    summary: 'Restore one tablespace to another place: name or OID=path.',
+    type: 'hash',
+    commands: ['restore'],
+  },
+  'tablespace-map-all': {
+    summary: 'Restore every tablespace below this directory.',
+    type: 'string',
+    commands: ['restore'],
+  },
+})

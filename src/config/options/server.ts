@@ -1,0 +1,48 @@
+import { defineOptions } from '../option-row.ts'
+
+/** The TLS server and the certificates it shows. */
+export const serverOptions = defineOptions({
+  'tls-server-address': {
+    summary: 'Address to listen on.',
+    type: 'string',
+    commands: ['server', 'server-ping'],
+    default: 'localhost',
+    support: 'refuse',
+  },
+  'tls-server-auth': {
+    summary: 'Who may connect: certificate name=stanzas.',
+    type: 'hash',
+    commands: ['server'],
+    required: true,
+    support: 'refuse',
+  },
+  'tls-server-ca-file': {
+    summary: 'Certificates that vouch for clients.',
+    type: 'path',
+    commands: ['server'],
+    required: true,
+    support: 'refuse',
+  },
+  'tls-server-cert-file': {
+    summary: 'Certificate of the server.',
+    type: 'path',
+    commands: ['server'],
+    required: true,
+    support: 'refuse',
+  },
+  'tls-server-key-file': {
+    summary: 'Private key of the server.',
+    type: 'path',
+    commands: ['server'],
+    required: true,
+    support: 'refuse',
+  },
+  'tls-server-port': {
+    summary: 'Port to listen on.',
+    type: 'int',
+    commands: ['server', 'server-ping'],
+    range: [1, 65535],
+    default: 8432,
+    support: 'refuse',
+  },
+})
