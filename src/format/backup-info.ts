@@ -1,3 +1,11 @@
+import { compareBytes } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+import { cipherSection, currentHistory, readCipherPass, readCurrentId, readHistory } from './archive-info.ts'
+import { isBackupLabel } from './backup-label.ts'
+import { quoteJson, serialiseJson, type JsonObject } from './canonical-json.ts'
+import { extraLines, withExtraLines, type ExtraLine } from './extra-lines.ts'
+import { parseInfoFile, serialiseInfoFile, type InfoSection } from './info-file.ts'
+import { carriedMembers, Members, U32_MAX, withCarried } from './json-members.ts'
 import type { BackupType } from './manifest.ts'
 
 /** backup.info: the clusters of a stanza and its usable backups (docs/format/info-files.md). */
@@ -7,6 +15,8 @@ export interface BackupHistory {
   readonly version: string
   readonly catalogVersion: number
   readonly controlVersion: number
+  /** Members of a newer release, carried along. */
+  readonly extra?: JsonObject
 }
 
 export interface BackupEntry {
@@ -43,6 +53,8 @@ export interface BackupEntry {
   readonly optionCompress: boolean
   readonly optionHardlink: boolean
   readonly optionOnline: boolean
+  /** Members of a newer release, carried along. */
+  readonly extra?: JsonObject
 }
 
 export interface BackupInfo {
@@ -54,4 +66,170 @@ export interface BackupInfo {
   readonly backups: readonly BackupEntry[]
   /** Passphrase of the manifests, in an encrypted repository. */
   readonly cipherPass?: string
+  /** Lines of a newer release, carried along. */
+  readonly extra?: readonly ExtraLine[]
+}
+
+const WHAT = 'backup.info'
+
+/** @throws PgtsError checksum, format, crypto: see parseInfoFile */
+export function parseBackupInfo(bytes: Buffer): BackupInfo {
+  const file = parseInfoFile(bytes, WHAT)
+  const history = readHistory(WHAT, file, (id, members) => ({
+    id,
+    systemId: members.u64('db-system-id'),
+    version: members.string('db-version'),
+    catalogVersion: members.integer('db-catalog-version', U32_MAX),
+    controlVersion: members.integer('db-control-version', U32_MAX),
+    ...carriedMembers(members.rest(), HISTORY_KEYS),
+  }))
+  const backups = new Map<string, BackupEntry>()
+  for (const [label, value] of file.sections.get('backup:current')?.entries ?? []) {
+    backups.set(label, readEntry(label, Members.ofJson(`${WHAT}, backup ${label}`, value)))
+  }
+  return {
+    backrestVersion: file.backrestVersion,
+    currentId: readCurrentId(WHAT, file, history),
+    history,
+    backups: [...backups.values()].sort((a, b) => compareBytes(a.label, b.label)),
+    ...readCipherPass(WHAT, file),
+    ...extraLines(file, {
+      cipher: ['cipher-pass'],
+      'backup:current': 'all',
+      db: [...HISTORY_KEYS, 'db-id'],
+      'db:history': 'all',
+    }),
+  }
+}
+
+/** @param backrestVersion of the program that saves: `writerVersion`, except where a file is to be reproduced */
+export function serialiseBackupInfo(info: BackupInfo, backrestVersion: string): Buffer {
+  const current = currentHistory(info)
+  const backups = [...info.backups].sort((a, b) => compareBytes(a.label, b.label))
+  const sections: InfoSection[] = [
+    { name: 'backup:current', entries: backups.map((entry) => [entry.label, serialiseJson(entryMembers(entry))]) },
+    ...cipherSection(info.cipherPass),
+    {
+      name: 'db',
+      entries: [
+        ['db-catalog-version', String(current.catalogVersion)],
+        ['db-control-version', String(current.controlVersion)],
+        ['db-id', String(current.id)],
+        ['db-system-id', String(current.systemId)],
+        ['db-version', quoteJson(current.version)],
+      ],
+    },
+    {
+      name: 'db:history',
+      entries: info.history.map((entry) => [String(entry.id), serialiseJson(historyMembers(entry))]),
+    },
+  ]
+  return serialiseInfoFile(withExtraLines(sections, info.extra), backrestVersion)
+}
+
+/** The info file with one more (or a newer) entry. */
+export function withBackup(info: BackupInfo, entry: BackupEntry): BackupInfo {
+  const others = info.backups.filter(({ label }) => label !== entry.label)
+  return { ...info, backups: [...others, entry].sort((a, b) => compareBytes(a.label, b.label)) }
+}
+
+/** The info file without these backups. */
+export function withoutBackups(info: BackupInfo, labels: Iterable<string>): BackupInfo {
+  const gone = new Set(labels)
+  return { ...info, backups: info.backups.filter(({ label }) => !gone.has(label)) }
+}
+
+const HISTORY_KEYS = ['db-catalog-version', 'db-control-version', 'db-system-id', 'db-version']
+
+function historyMembers(entry: BackupHistory): JsonObject {
+  const members = {
+    'db-catalog-version': entry.catalogVersion,
+    'db-control-version': entry.controlVersion,
+    'db-system-id': entry.systemId,
+    'db-version': entry.version,
+  }
+  return withCarried(members, entry.extra)
+}
+
+function readEntry(label: string, members: Members): BackupEntry {
+  if (!isBackupLabel(label)) throw new PgtsError('format', `${WHAT}: '${label}' is not a backup label`)
+  const type = members.string('backup-type')
+  if (type !== 'full' && type !== 'diff' && type !== 'incr') {
+    throw new PgtsError('format', `${members.where}: unknown backup type '${type}'`)
+  }
+  const mapBytes = members.optionalInteger('backup-info-repo-size-map')
+  return {
+    label,
+    backrestFormat: members.integer('backrest-format', U32_MAX),
+    backrestVersion: members.string('backrest-version'),
+    annotations: members.annotations('backup-annotation'),
+    archiveStart: members.stringOrNull('backup-archive-start'),
+    archiveStop: members.stringOrNull('backup-archive-stop'),
+    ...optional('error', members.optionalBoolean('backup-error')),
+    repoSizeBytes: members.integer('backup-info-repo-size'),
+    repoSizeDeltaBytes: members.integer('backup-info-repo-size-delta'),
+    ...optional('repoSizeMapBytes', mapBytes),
+    ...(mapBytes === undefined ? {} : { repoSizeMapDeltaBytes: members.integer('backup-info-repo-size-map-delta') }),
+    sizeBytes: members.integer('backup-info-size'),
+    sizeDeltaBytes: members.integer('backup-info-size-delta'),
+    ...optional('lsnStart', members.optionalString('backup-lsn-start')),
+    ...optional('lsnStop', members.optionalString('backup-lsn-stop')),
+    ...optional('prior', members.optionalString('backup-prior')),
+    ...optional('references', members.strings('backup-reference')),
+    timestampStart: members.integer('backup-timestamp-start'),
+    timestampStop: members.integer('backup-timestamp-stop'),
+    type,
+    historyId: members.integer('db-id', U32_MAX),
+    optionArchiveCheck: members.boolean('option-archive-check'),
+    optionArchiveCopy: members.boolean('option-archive-copy'),
+    optionBackupStandby: members.boolean('option-backup-standby'),
+    optionChecksumPage: members.boolean('option-checksum-page'),
+    optionCompress: members.boolean('option-compress'),
+    optionHardlink: members.boolean('option-hardlink'),
+    optionOnline: members.boolean('option-online'),
+    ...carriedMembers(members.rest(), ENTRY_KEYS),
+  }
+}
+
+function entryMembers(entry: BackupEntry): JsonObject {
+  return withCarried(knownMembers(entry), entry.extra)
+}
+
+function knownMembers(entry: BackupEntry) {
+  return {
+    'backrest-format': entry.backrestFormat,
+    'backrest-version': entry.backrestVersion,
+    'backup-annotation': entry.annotations.size === 0 ? undefined : entry.annotations,
+    'backup-archive-start': entry.archiveStart,
+    'backup-archive-stop': entry.archiveStop,
+    'backup-error': entry.error,
+    'backup-info-repo-size': entry.repoSizeBytes,
+    'backup-info-repo-size-delta': entry.repoSizeDeltaBytes,
+    'backup-info-repo-size-map': entry.repoSizeMapBytes,
+    'backup-info-repo-size-map-delta': entry.repoSizeMapDeltaBytes,
+    'backup-info-size': entry.sizeBytes,
+    'backup-info-size-delta': entry.sizeDeltaBytes,
+    'backup-lsn-start': entry.lsnStart,
+    'backup-lsn-stop': entry.lsnStop,
+    'backup-prior': entry.prior,
+    'backup-reference': entry.references,
+    'backup-timestamp-start': entry.timestampStart,
+    'backup-timestamp-stop': entry.timestampStop,
+    'backup-type': entry.type,
+    'db-id': entry.historyId,
+    'option-archive-check': entry.optionArchiveCheck,
+    'option-archive-copy': entry.optionArchiveCopy,
+    'option-backup-standby': entry.optionBackupStandby,
+    'option-checksum-page': entry.optionChecksumPage,
+    'option-compress': entry.optionCompress,
+    'option-hardlink': entry.optionHardlink,
+    'option-online': entry.optionOnline,
+  }
+}
+
+/** Every name above; the object's shape is the only list of them. */
+const ENTRY_KEYS = Object.keys(knownMembers({ annotations: new Map() } as unknown as BackupEntry))
+
+function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
+  return value === undefined ? {} : ({ [key]: value } as { [P in K]?: V })
 }

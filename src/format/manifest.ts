@@ -1,4 +1,11 @@
 import type { CompressType } from '../util/compress-type.ts'
+import type { JsonObject } from './canonical-json.ts'
+import type { ExtraLine } from './extra-lines.ts'
+
+export { checkManifest, manifestDefaults } from './manifest-check.ts'
+export { parseManifest } from './manifest-parse.ts'
+export { serialiseManifest } from './manifest-serialise.ts'
+export { backupEntryOf, manifestTotals, type ManifestTotals } from './manifest-totals.ts'
 
 /**
  * backup.manifest: every path, link and file of one backup (docs/format/manifest.md).
@@ -46,6 +53,8 @@ export interface ManifestFile extends Owner {
   readonly checksumPage?: boolean
   /** Blocks of the relation, single or inclusive ranges. */
   readonly checksumPageErrors?: readonly (number | readonly [number, number])[]
+  /** Members of a newer release, carried along. */
+  readonly extra?: JsonObject
 }
 
 export interface ManifestPath extends Owner {
@@ -136,4 +145,6 @@ export interface Manifest {
   readonly links: readonly ManifestLink[]
   readonly paths: readonly ManifestPath[]
   readonly defaults: ManifestDefaults
+  /** Lines of a newer release, carried along. */
+  readonly extra?: readonly ExtraLine[]
 }

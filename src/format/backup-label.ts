@@ -1,0 +1,114 @@
+import { compareBytes } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+import type { BackupType } from './manifest.ts'
+
+/** `20261122-062513F`, `20261122-062513F_20261122-070000D`, `..._20261122-080000I` */
+export type BackupLabel = string & { readonly __brand: 'BackupLabel' }
+
+const LABEL = /^[0-9]{8}-[0-9]{6}F(_[0-9]{8}-[0-9]{6}[DI])?$/
+const FULL_LENGTH = 16
+
+export function isBackupLabel(text: string): text is BackupLabel {
+  return LABEL.test(text)
+}
+
+/** @throws PgtsError format */
+export function parseBackupLabel(text: string): BackupLabel {
+  if (!isBackupLabel(text)) {
+    throw new PgtsError('format', `'${text}' is not a backup label`, {
+      hints: ['a label looks like 20261122-062513F or 20261122-062513F_20261123-062513I; see the info command'],
+    })
+  }
+  return text
+}
+
+export function backupTypeOf(label: BackupLabel): BackupType {
+  return label.endsWith('F') ? 'full' : label.endsWith('D') ? 'diff' : 'incr'
+}
+
+/** The full backup that a label hangs on; a full is its own. */
+export function fullLabelOf(label: BackupLabel): BackupLabel {
+  return label.slice(0, FULL_LENGTH) as BackupLabel
+}
+
+/** Oldest first. Byte order is the order of time within one set. */
+export function compareLabels(a: string, b: string): number {
+  return compareBytes(a, b)
+}
+
+/** `20261122-062513` in the local time zone of the process, as the format demands. */
+export function labelTime(epochSeconds: number): string {
+  const time = new Date(epochSeconds * 1000)
+  const two = (value: number) => String(value).padStart(2, '0')
+  const date = `${String(time.getFullYear()).padStart(4, '0')}${two(time.getMonth() + 1)}${two(time.getDate())}`
+  return `${date}-${two(time.getHours())}${two(time.getMinutes())}${two(time.getSeconds())}`
+}
+
+/**
+ * The label of a backup that started at `epochSeconds`.
+ *
+ * @param prior the backup it is based on; required for diff and incr
+ */
+export function formatBackupLabel(type: BackupType, epochSeconds: number, prior?: BackupLabel): BackupLabel {
+  const time = labelTime(epochSeconds)
+  if (type === 'full') return `${time}F` as BackupLabel
+  if (prior === undefined) throw new PgtsError('assert', `a ${type} backup needs a prior backup`)
+  return `${fullLabelOf(prior)}_${time}${type === 'diff' ? 'D' : 'I'}` as BackupLabel
+}
+
+/** A label and the second it stands for, which may be one later than asked. */
+export interface NextLabel {
+  readonly label: BackupLabel
+  readonly timestampStart: number
+}
+
+/**
+ * A label greater than every existing one: of all backups for a full, of the same set for a diff or incr.
+ * Two backups in one second differ by one; a clock that went back further is an error, because a label that is not the
+ * newest would be mistaken for an older backup.
+ *
+ * @param existing labels of backup directories and of the manifest history, in any order
+ * @throws PgtsError clock
+ */
+export function nextBackupLabel(
+  type: BackupType,
+  epochSeconds: number,
+  existing: Iterable<string>,
+  prior?: BackupLabel,
+): NextLabel {
+  const full = type === 'full' || prior === undefined ? undefined : fullLabelOf(prior)
+  let newest = ''
+  for (const label of existing) if ((full === undefined || label.startsWith(full)) && label > newest) newest = label
+  for (const timestampStart of [epochSeconds, epochSeconds + 1]) {
+    const label = formatBackupLabel(type, timestampStart, prior)
+    if (label > newest) return { label, timestampStart }
+  }
+  throw new PgtsError(
+    'clock',
+    `the new backup would be called ${formatBackupLabel(type, epochSeconds, prior)}, which is not later than ${newest}`,
+    { hints: ['is the clock of this host right?', 'labels are local time: has the time zone (TZ) changed?'] },
+  )
+}
+
+/** What decides the order of dependence. */
+export interface LabelledBackup {
+  readonly label: string
+  readonly prior?: string
+}
+
+/**
+ * `label` and every backup that directly or indirectly builds on it, newest first: the order in which they may be
+ * removed. @param backups in any order
+ */
+export function dependentsOf(label: string, backups: Iterable<LabelledBackup>): string[] {
+  const children = new Map<string, string[]>()
+  for (const backup of backups) {
+    if (backup.prior === undefined) continue
+    const list = children.get(backup.prior)
+    if (list === undefined) children.set(backup.prior, [backup.label])
+    else list.push(backup.label)
+  }
+  const found = new Set([label])
+  for (const current of found) for (const child of children.get(current) ?? []) found.add(child)
+  return [...found].sort(compareLabels).reverse()
+}

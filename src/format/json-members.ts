@@ -1,0 +1,121 @@
+import { PgtsError } from '../util/error.ts'
+import { parseJson, type JsonObject, type JsonValue } from './canonical-json.ts'
+import type { ReadSection } from './info-file.ts'
+
+export const U32_MAX = 2 ** 32 - 1
+const U64_MAX = 2n ** 64n - 1n
+
+/** The members of a JSON object, or the keys of a section, taken one by one with their types. */
+export class Members {
+  readonly #left: Map<string, JsonValue>
+  /** @param where what the members belong to, for messages: `backup.info, backup 20261122-062513F` */
+  constructor(
+    readonly where: string,
+    members: Iterable<readonly [string, JsonValue]>,
+  ) {
+    this.#left = new Map(members)
+  }
+
+  static ofJson(where: string, text: string): Members {
+    const value = parseJson(text)
+    if (!(value instanceof Map)) throw new PgtsError('format', `${where}: expected a JSON object`)
+    return new Members(where, value as JsonObject)
+  }
+
+  static ofSection(where: string, section: ReadSection | undefined): Members {
+    const members: [string, JsonValue][] = []
+    for (const [key, value] of section?.entries ?? []) members.push([key, parseJson(value)])
+    return new Members(where, members)
+  }
+
+  /** What nobody asked for: members of a newer release. */
+  rest(): JsonObject {
+    return this.#left
+  }
+
+  has(key: string): boolean {
+    return this.#left.has(key)
+  }
+
+  string(key: string): string {
+    return this.optionalString(key) ?? this.#missing(key)
+  }
+  integer(key: string, max = Number.MAX_SAFE_INTEGER): number {
+    return this.optionalInteger(key, max) ?? this.#missing(key)
+  }
+  boolean(key: string): boolean {
+    return this.optionalBoolean(key) ?? this.#missing(key)
+  }
+  /** 0 to 2^64 - 1. */
+  u64(key: string): bigint {
+    const value = this.take(key) ?? this.#missing(key)
+    if (typeof value !== 'number' && typeof value !== 'bigint') return this.#wrong(key, 'an integer')
+    const exact = BigInt(value)
+    return exact < 0n || exact > U64_MAX ? this.#wrong(key, 'an unsigned 64-bit integer') : exact
+  }
+
+  optionalString(key: string): string | undefined {
+    const value = this.take(key)
+    return value === undefined || typeof value === 'string' ? value : this.#wrong(key, 'a string')
+  }
+  /** A string, or null where the file has null or nothing. */
+  stringOrNull(key: string): string | null {
+    const value = this.take(key) ?? null
+    return value === null || typeof value === 'string' ? value : this.#wrong(key, 'a string or null')
+  }
+  optionalInteger(key: string, max = Number.MAX_SAFE_INTEGER): number | undefined {
+    const value = this.take(key)
+    if (value === undefined) return undefined
+    if (typeof value === 'number' && value >= 0 && value <= max) return value
+    return this.#wrong(key, `an integer from 0 to ${max}`)
+  }
+  optionalBoolean(key: string): boolean | undefined {
+    const value = this.take(key)
+    return value === undefined || typeof value === 'boolean' ? value : this.#wrong(key, 'true or false')
+  }
+  strings(key: string): readonly string[] | undefined {
+    const value = this.take(key)
+    if (value === undefined) return undefined
+    if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value as string[]
+    return this.#wrong(key, 'a list of strings')
+  }
+  /** An object of strings; empty when the key is missing. */
+  annotations(key: string): ReadonlyMap<string, string> {
+    const value = this.take(key)
+    if (value === undefined || value === null) return new Map()
+    if (value instanceof Map && [...value.values()].every((item) => typeof item === 'string')) {
+      return value as ReadonlyMap<string, string>
+    }
+    return this.#wrong(key, 'an object of strings')
+  }
+
+  /** Any value; it no longer counts as unknown. */
+  take(key: string): JsonValue | undefined {
+    const value = this.#left.get(key)
+    this.#left.delete(key)
+    return value
+  }
+
+  #missing(key: string): never {
+    throw new PgtsError('format', `${this.where}: '${key}' is missing`)
+  }
+  #wrong(key: string, expected: string): never {
+    throw new PgtsError('format', `${this.where}: '${key}' must be ${expected}`)
+  }
+}
+
+/**
+ * Members of a newer release, to be written back as they were. pgBackRest compares member names only as far as the
+ * unknown name goes, so an unknown name that begins a known one would be read as that one: such a member is dropped.
+ */
+export function carriedMembers(rest: JsonObject, known: readonly string[]): { extra?: JsonObject } {
+  const extra = new Map([...rest].filter(([key]) => !known.some((name) => name.startsWith(key))))
+  return extra.size === 0 ? {} : { extra }
+}
+
+/** A JSON object of the known members (`undefined` ones left out) and the carried ones, for `serialiseJson`. */
+export function withCarried(known: Readonly<Record<string, JsonValue | undefined>>, extra?: JsonObject): JsonObject {
+  const members = new Map<string, JsonValue>(extra)
+  for (const [key, value] of Object.entries(known)) if (value !== undefined) members.set(key, value)
+  return members
+}

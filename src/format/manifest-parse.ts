@@ -1,0 +1,272 @@
+import { compareBytes } from '../util/byte-string.ts'
+import { isCompressType } from '../util/compress-type.ts'
+import { PgtsError } from '../util/error.ts'
+import { readCipherPass } from './archive-info.ts'
+import { extraLines } from './extra-lines.ts'
+import { parseInfoFile, type InfoFile, type ReadSection } from './info-file.ts'
+import { Members, U32_MAX } from './json-members.ts'
+import { isSafeManifestName } from './manifest-check.ts'
+import { ManifestFileReader } from './manifest-file-reader.ts'
+import type {
+  BackupType,
+  CompressType,
+  Manifest,
+  ManifestDatabase,
+  ManifestDefaults,
+  ManifestFile,
+  ManifestLink,
+  ManifestOptions,
+  ManifestPath,
+  ManifestTarget,
+  OwnerName,
+} from './manifest.ts'
+
+const WHAT = 'backup.manifest'
+
+/**
+ * backup.manifest or its copy, complete or partial. Names are proven to stay inside the data directory and the
+ * tablespaces; whether the backup is complete is for `checkManifest` to say.
+ *
+ * @throws PgtsError checksum, format, crypto: see parseInfoFile
+ */
+export function parseManifest(bytes: Buffer): Manifest {
+  const file = parseInfoFile(bytes, WHAT)
+  const members = (section: string) => Members.ofSection(`${WHAT}, [${section}]`, file.sections.get(section))
+  const backup = members('backup')
+  const label = backup.string('backup-label')
+  const defaults = readDefaults(file)
+  const files = readFiles(file, defaults)
+  const manifest: Manifest = {
+    backrestVersion: file.backrestVersion,
+    label,
+    type: readType(backup),
+    ...optional('prior', backup.optionalString('backup-prior')),
+    references: backup.optionalString('backup-reference')?.split(',') ?? referencesOf(files, label),
+    ...optional('archiveStart', backup.optionalString('backup-archive-start')),
+    ...optional('archiveStop', backup.optionalString('backup-archive-stop')),
+    ...optional('lsnStart', backup.optionalString('backup-lsn-start')),
+    ...optional('lsnStop', backup.optionalString('backup-lsn-stop')),
+    timestampStart: backup.integer('backup-timestamp-start'),
+    timestampCopyStart: backup.integer('backup-timestamp-copy-start'),
+    timestampStop: backup.integer('backup-timestamp-stop'),
+    bundle: backup.optionalBoolean('backup-bundle') ?? false,
+    bundleRaw: backup.optionalBoolean('backup-bundle-raw') ?? false,
+    blockIncremental: backup.optionalBoolean('backup-block-incr') ?? false,
+    db: readDb(members('backup:db')),
+    options: readOptions(members('backup:option')),
+    targets: readEach(file, 'backup:target', readTarget),
+    ...readCipherPass(WHAT, file),
+    databases: readEach(file, 'db', readDatabase),
+    annotations: members('metadata').annotations('annotation'),
+    files,
+    links: readEach(file, 'target:link', (name, link) => readLink(name, link, defaults)),
+    paths: readEach(file, 'target:path', (name, path) => readPath(name, path, defaults)),
+    defaults,
+    ...extraLines(file, KNOWN),
+  }
+  return manifest
+}
+
+const KNOWN: Readonly<Record<string, readonly string[] | 'all'>> = {
+  backup: [
+    'backup-archive-start',
+    'backup-archive-stop',
+    'backup-block-incr',
+    'backup-bundle',
+    'backup-bundle-raw',
+    'backup-label',
+    'backup-lsn-start',
+    'backup-lsn-stop',
+    'backup-prior',
+    'backup-reference',
+    'backup-timestamp-copy-start',
+    'backup-timestamp-start',
+    'backup-timestamp-stop',
+    'backup-type',
+  ],
+  'backup:db': ['db-catalog-version', 'db-control-version', 'db-id', 'db-system-id', 'db-version'],
+  'backup:option': [
+    'option-archive-check',
+    'option-archive-copy',
+    'option-backup-standby',
+    'option-buffer-size',
+    'option-checksum-page',
+    'option-compress',
+    'option-compress-level',
+    'option-compress-level-network',
+    'option-compress-type',
+    'option-delta',
+    'option-hardlink',
+    'option-online',
+    'option-process-max',
+  ],
+  'backup:target': 'all',
+  cipher: ['cipher-pass'],
+  db: 'all',
+  metadata: ['annotation'],
+  'target:file': 'all',
+  'target:file:default': ['group', 'mode', 'user'],
+  'target:link': 'all',
+  'target:link:default': ['group', 'user'],
+  'target:path': 'all',
+  'target:path:default': ['group', 'mode', 'user'],
+}
+
+function readType(backup: Members): BackupType {
+  const type = backup.string('backup-type')
+  if (type === 'full' || type === 'diff' || type === 'incr') return type
+  throw new PgtsError('format', `${backup.where}: unknown backup type '${type}'`)
+}
+
+function readDb(db: Members): Manifest['db'] {
+  return {
+    historyId: db.integer('db-id', U32_MAX),
+    systemId: db.u64('db-system-id'),
+    version: db.string('db-version'),
+    catalogVersion: db.integer('db-catalog-version', U32_MAX),
+    controlVersion: db.integer('db-control-version', U32_MAX),
+  }
+}
+
+function readOptions(options: Members): ManifestOptions {
+  const compress = options.boolean('option-compress')
+  return {
+    archiveCheck: options.boolean('option-archive-check'),
+    archiveCopy: options.boolean('option-archive-copy'),
+    backupStandby: options.optionalBoolean('option-backup-standby') ?? false,
+    ...optional('bufferSize', options.optionalInteger('option-buffer-size', U32_MAX)),
+    checksumPage: options.optionalBoolean('option-checksum-page') ?? false,
+    compress,
+    ...optional('compressLevel', options.optionalInteger('option-compress-level', U32_MAX)),
+    ...optional('compressLevelNetwork', options.optionalInteger('option-compress-level-network', U32_MAX)),
+    compressType: readCompressType(options, compress),
+    ...optional('delta', options.optionalBoolean('option-delta')),
+    hardlink: options.boolean('option-hardlink'),
+    online: options.boolean('option-online'),
+    ...optional('processMax', options.optionalInteger('option-process-max', U32_MAX)),
+  }
+}
+
+/** Before 2.25 there was only gz. */
+function readCompressType(options: Members, compress: boolean): CompressType {
+  const type = options.optionalString('option-compress-type') ?? (compress ? 'gz' : 'none')
+  if (isCompressType(type)) return type
+  throw new PgtsError('format', `${options.where}: unknown compress type '${type}'`)
+}
+
+function readDefaults(file: InfoFile): ManifestDefaults {
+  const members = (kind: string) => {
+    const section = `target:${kind}:default`
+    return Members.ofSection(`${WHAT}, [${section}]`, file.sections.get(section))
+  }
+  const owner = (from: Members) => ({ user: readOwner(from, 'user', false), group: readOwner(from, 'group', false) })
+  const [files, paths, links] = [members('file'), members('path'), members('link')]
+  return {
+    file: { ...owner(files), mode: readMode(files, 0o600) },
+    path: { ...owner(paths), mode: readMode(paths, 0o700) },
+    ...(links.has('user') || links.has('group') ? { link: owner(links) } : {}),
+  }
+}
+
+function readFiles(file: InfoFile, defaults: ManifestDefaults): ManifestFile[] {
+  const section = file.sections.get('target:file')
+  if (section === undefined) return []
+  const reader = new ManifestFileReader(section, defaults.file, WHAT)
+  const files: ManifestFile[] = new Array<ManifestFile>(section.length)
+  for (let i = 0; i < section.length; i++) files[i] = safe(reader.read(i))
+  return sortedByName(files)
+}
+
+/** Manifests made before 2.42 have no list: it is what the files refer to, then the backup itself. */
+function referencesOf(files: readonly ManifestFile[], label: string): string[] {
+  const references = new Set<string>()
+  for (const { reference } of files) if (reference !== undefined) references.add(reference)
+  references.delete(label)
+  return [...references, label]
+}
+
+function readTarget(name: string, target: Members): ManifestTarget {
+  const type = target.string('type')
+  if (type !== 'path' && type !== 'link') {
+    throw new PgtsError('format', `${target.where}: unknown type '${type}'`)
+  }
+  return {
+    name,
+    type,
+    path: target.string('path'),
+    ...optional('file', target.optionalString('file')),
+    ...optional('tablespaceId', target.optionalString('tablespace-id')),
+    ...optional('tablespaceName', target.optionalString('tablespace-name')),
+  }
+}
+
+function readDatabase(name: string, database: Members): ManifestDatabase {
+  return {
+    name,
+    oid: database.integer('db-id', U32_MAX),
+    lastSystemOid: database.integer('db-last-system-id', U32_MAX),
+  }
+}
+
+function readLink(name: string, link: Members, defaults: ManifestDefaults): ManifestLink {
+  const standard = defaults.link ?? defaults.path
+  return safe({
+    name,
+    user: readOwner(link, 'user', standard.user),
+    group: readOwner(link, 'group', standard.group),
+    destination: link.string('destination'),
+  })
+}
+
+function readPath(name: string, path: Members, defaults: ManifestDefaults): ManifestPath {
+  return safe({
+    name,
+    user: readOwner(path, 'user', defaults.path.user),
+    group: readOwner(path, 'group', defaults.path.group),
+    mode: readMode(path, defaults.path.mode),
+  })
+}
+
+function readOwner(members: Members, key: 'user' | 'group', standard: OwnerName): OwnerName {
+  const value = members.take(key) ?? standard
+  if (typeof value === 'string' || value === false) return value
+  throw new PgtsError('format', `${members.where}: '${key}' must be a name or false`)
+}
+
+function readMode(members: Members, standard: number): number {
+  const text = members.optionalString('mode')
+  if (text === undefined) return standard
+  if (!/^[0-7]{1,4}$/.test(text)) throw new PgtsError('format', `${members.where}: '${text}' is not a file mode`)
+  return parseInt(text, 8)
+}
+
+function readEach<T extends { readonly name: string }>(
+  file: InfoFile,
+  name: string,
+  read: (key: string, members: Members) => T,
+): T[] {
+  const section: ReadSection | undefined = file.sections.get(name)
+  const items: T[] = []
+  for (const [key, value] of section?.entries ?? [])
+    items.push(read(key, Members.ofJson(`${WHAT}, [${name}] ${key}`, value)))
+  return sortedByName(items)
+}
+
+function safe<T extends { readonly name: string }>(item: T): T {
+  if (isSafeManifestName(item.name)) return item
+  throw new PgtsError('format', `${WHAT}: the name '${item.name}' would lead outside the data directory`, {
+    hints: ['do not restore this backup; has the repository been tampered with?'],
+  })
+}
+
+/** In place; a file written by a system with another idea of order is still read rightly. */
+function sortedByName<T extends { readonly name: string }>(items: T[]): T[] {
+  for (let i = 1; i < items.length; i++) {
+    if ((items[i - 1] as T).name >= (items[i] as T).name) return items.sort((a, b) => compareBytes(a.name, b.name))
+  }
+  return items
+}
+
+function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
+  return value === undefined ? {} : ({ [key]: value } as { [P in K]?: V })
+}

@@ -1,0 +1,85 @@
+import { compareBytes } from '../util/byte-string.ts'
+import type { BackupEntry } from './backup-info.ts'
+import { REPOSITORY_FORMAT } from './info-file.ts'
+import type { Manifest } from './manifest.ts'
+
+/** Sums over the files of a manifest, as backup.info and the info command show them. */
+export interface ManifestTotals {
+  /** Original sizes of all files. */
+  readonly sizeBytes: number
+  /** Of the files that this backup itself holds. */
+  readonly sizeDeltaBytes: number
+  /** Stored sizes. */
+  readonly repoSizeBytes: number
+  readonly repoSizeDeltaBytes: number
+  /** Block maps; counted in the stored sizes as well. */
+  readonly repoSizeMapBytes: number
+  readonly repoSizeMapDeltaBytes: number
+  /** Any page checksum error in any file. */
+  readonly error: boolean
+}
+
+export function manifestTotals(manifest: Pick<Manifest, 'files'>): ManifestTotals {
+  let [size, sizeDelta, repo, repoDelta, map, mapDelta] = [0, 0, 0, 0, 0, 0]
+  let error = false
+  for (const file of manifest.files) {
+    // A stored size of 0 is what pgBackRest keeps for a file it has not stored; it counts such a file with its own size.
+    const stored = file.repoSizeBytes || file.sizeBytes
+    size += file.sizeBytes
+    repo += stored
+    map += file.blockMapSize ?? 0
+    if (file.reference === undefined) {
+      sizeDelta += file.sizeBytes
+      repoDelta += stored
+      mapDelta += file.blockMapSize ?? 0
+    }
+    if (file.checksumPage === false) error = true
+  }
+  return {
+    sizeBytes: size,
+    sizeDeltaBytes: sizeDelta,
+    repoSizeBytes: repo,
+    repoSizeDeltaBytes: repoDelta,
+    repoSizeMapBytes: map,
+    repoSizeMapDeltaBytes: mapDelta,
+    error,
+  }
+}
+
+/** The entry of backup.info for a complete backup. */
+export function backupEntryOf(manifest: Manifest): BackupEntry {
+  const { options, type } = manifest
+  const totals = manifestTotals(manifest)
+  const chain = manifest.references.filter((label) => label !== manifest.label).sort(compareBytes)
+  return {
+    label: manifest.label,
+    backrestFormat: REPOSITORY_FORMAT,
+    backrestVersion: manifest.backrestVersion,
+    annotations: manifest.annotations,
+    archiveStart: manifest.archiveStart ?? null,
+    archiveStop: manifest.archiveStop ?? null,
+    error: totals.error,
+    repoSizeBytes: totals.repoSizeBytes,
+    repoSizeDeltaBytes: totals.repoSizeDeltaBytes,
+    ...(manifest.blockIncremental
+      ? { repoSizeMapBytes: totals.repoSizeMapBytes, repoSizeMapDeltaBytes: totals.repoSizeMapDeltaBytes }
+      : {}),
+    sizeBytes: totals.sizeBytes,
+    sizeDeltaBytes: totals.sizeDeltaBytes,
+    ...(manifest.lsnStart === undefined ? {} : { lsnStart: manifest.lsnStart }),
+    ...(manifest.lsnStop === undefined ? {} : { lsnStop: manifest.lsnStop }),
+    ...(manifest.prior === undefined || type === 'full' ? {} : { prior: manifest.prior }),
+    ...(type === 'full' ? {} : { references: chain }),
+    timestampStart: manifest.timestampStart,
+    timestampStop: manifest.timestampStop,
+    type,
+    historyId: manifest.db.historyId,
+    optionArchiveCheck: options.archiveCheck,
+    optionArchiveCopy: options.archiveCopy,
+    optionBackupStandby: options.backupStandby,
+    optionChecksumPage: options.checksumPage,
+    optionCompress: options.compressType !== 'none',
+    optionHardlink: options.hardlink,
+    optionOnline: options.online,
+  }
+}

@@ -1,0 +1,122 @@
+import { COMPRESS_EXTENSIONS, type CompressType } from '../util/compress-type.ts'
+
+/**
+ * Where every file of a repository lives. All names are byte strings relative to the repository's root
+ * (docs/format/files.md).
+ */
+export const INFO_COPY_SUFFIX = '.copy'
+export const BLOCK_INCR_EXTENSION = '.pgbi'
+
+const ARCHIVE_ID = /^[0-9]+(\.[0-9]+)*-[0-9]+$/
+const WAL_DIRECTORY = /^[0-9A-F]{16}$/
+const HISTORY_YEAR = /^2[0-9]{3}$/
+const HISTORY_MANIFEST = /^([0-9]{8}-[0-9]{6}F(?:_[0-9]{8}-[0-9]{6}[DI])?)\.manifest\.gz$/
+
+export function archivePath(stanza: string): string {
+  return `archive/${stanza}`
+}
+
+export function backupPath(stanza: string): string {
+  return `backup/${stanza}`
+}
+
+export function archiveInfoName(stanza: string): string {
+  return `${archivePath(stanza)}/archive.info`
+}
+
+export function backupInfoName(stanza: string): string {
+  return `${backupPath(stanza)}/backup.info`
+}
+
+/** The second, identical file that every info file and manifest has. */
+export function copyName(name: string): string {
+  return name + INFO_COPY_SUFFIX
+}
+
+/** Directory of one backup. */
+export function backupLabelPath(stanza: string, label: string): string {
+  return `${backupPath(stanza)}/${label}`
+}
+
+export function manifestName(stanza: string, label: string): string {
+  return `${backupLabelPath(stanza, label)}/backup.manifest`
+}
+
+/** Directory of the kept manifests of all backups, also of expired ones. */
+export function manifestHistoryPath(stanza: string): string {
+  return `${backupPath(stanza)}/backup.history`
+}
+
+/** The manifest of a backup as kept in the history: always gz, whatever the backup's own compression. */
+export function manifestHistoryName(stanza: string, label: string): string {
+  return `${manifestHistoryPath(stanza)}/${label.slice(0, 4)}/${label}.manifest.gz`
+}
+
+/** Label of a file of the history, or undefined. */
+export function labelOfHistoryManifest(fileName: string): string | undefined {
+  return HISTORY_MANIFEST.exec(fileName)?.[1]
+}
+
+export function isHistoryYear(name: string): boolean {
+  return HISTORY_YEAR.test(name)
+}
+
+/** The symbolic link to the newest backup; nothing ever reads it. */
+export function latestLinkName(stanza: string): string {
+  return `${backupPath(stanza)}/latest`
+}
+
+export function bundleName(stanza: string, label: string, bundleId: number): string {
+  return `${backupLabelPath(stanza, label)}/bundle/${bundleId}`
+}
+
+/** What decides where a file of a manifest is stored. */
+export interface StoredFileOf {
+  readonly name: string
+  /** Backup that holds the content, when not the manifest's own. */
+  readonly reference?: string
+  readonly bundleId?: number
+  readonly blockMapSize?: number
+}
+
+/**
+ * The repository file that holds the content of a manifest file: in the bundle, as blocks, or under its own name.
+ *
+ * @param ownLabel label of the manifest that the entry comes from
+ * @param compressType `option-compress-type` of that manifest (one for a whole chain)
+ */
+export function fileRepoName(stanza: string, file: StoredFileOf, ownLabel: string, compressType: CompressType): string {
+  const label = file.reference ?? ownLabel
+  if (file.bundleId !== undefined) return bundleName(stanza, label, file.bundleId)
+  const extension = file.blockMapSize === undefined ? COMPRESS_EXTENSIONS[compressType] : BLOCK_INCR_EXTENSION
+  return `${backupLabelPath(stanza, label)}/${file.name}${extension}`
+}
+
+/** `archive/<stanza>/15-1` */
+export function archiveIdPath(stanza: string, archiveId: string): string {
+  return `${archivePath(stanza)}/${archiveId}`
+}
+
+/** Directory of a file of the archive: 16 characters of a segment's name, or the archive id itself for others. */
+export function archiveDirectory(stanza: string, archiveId: string, walFile: string): string {
+  const path = archiveIdPath(stanza, archiveId)
+  return /^[0-9A-F]{24}/.test(walFile) ? `${path}/${walFile.slice(0, 16)}` : path
+}
+
+/**
+ * @param walFile name in the archive: `<segment>-<sha1>.gz` (archivedSegmentName), `00000002.history`,
+ *   `<segment>.00000028.backup`
+ */
+export function archiveFileName(stanza: string, archiveId: string, walFile: string): string {
+  return `${archiveDirectory(stanza, archiveId, walFile)}/${walFile}`
+}
+
+/** `15-1`, `9.6-2` */
+export function isArchiveId(name: string): boolean {
+  return ARCHIVE_ID.test(name)
+}
+
+/** `0000000100000000` */
+export function isWalDirectory(name: string): boolean {
+  return WAL_DIRECTORY.test(name)
+}
