@@ -25,7 +25,6 @@ export function isSafeManifestName(name: string): boolean {
   return !name.endsWith('/') && !UNSAFE.test(name)
 }
 
-// eslint-disable-next-line no-control-regex -- a NUL cannot be part of any file name
 const UNSAFE = /\/\/|\/\.\.?(?:\/|$)|\0/
 
 /**

@@ -1,7 +1,7 @@
 import { compareBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { cipherSection } from './archive-info.ts'
-import { integerText, quoteJson, serialiseJson, type JsonObject, type JsonValue } from './canonical-json.ts'
+import { integerText, parseJson, quoteJson, serialiseJson, type JsonObject, type JsonValue } from './canonical-json.ts'
 import { withExtraLines } from './extra-lines.ts'
 import { serialiseInfoFile, type InfoEntry, type InfoSection } from './info-file.ts'
 import { withCarried } from './json-members.ts'
@@ -38,10 +38,7 @@ function sectionsOf(manifest: Manifest): InfoSection[] {
     { name: 'target:file:default', entries: defaultEntries(defaults.file, defaults.file.mode) },
     {
       name: 'target:link',
-      entries: named(
-        links,
-        (link) => `{${['destination', link.destination].map(quoteJson).join(':')}${linkOwner(link, defaults)}}`,
-      ),
+      entries: named(links, (link) => `{"destination":${quoteJson(link.destination)}${linkOwner(link, defaults)}}`),
     },
     { name: 'target:link:default', entries: links.length === 0 ? [] : defaultEntries(defaults.link ?? defaults.path) },
     { name: 'target:path', entries: named(paths, (path) => pathText(path, defaults.path)) },
@@ -163,7 +160,7 @@ function fileText(file: ManifestFile, standard: Owner & { readonly mode: number 
 }
 
 function withFileExtra(text: string, extra: JsonObject): string {
-  throw new PgtsError('assert', `${text}${extra.size}`)
+  return serialiseJson(new Map([...extra, ...(parseJson(text) as JsonObject)]))
 }
 
 function pathText(path: Owner & { readonly mode: number }, standard: Owner & { readonly mode: number }): string {
