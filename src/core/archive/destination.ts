@@ -1,0 +1,128 @@
+import { constants } from 'node:fs'
+import { open, rename, rm, type FileHandle } from 'node:fs/promises'
+import { pathOf } from '../../util/byte-string.ts'
+import type { ByteSink } from '../../util/bytes.ts'
+import { PgtsError, systemCode } from '../../util/error.ts'
+
+/** A file next to PostgreSQL's WAL that appears under its name whole, or not at all. */
+export interface Destination extends AsyncDisposable {
+  readonly sink: ByteSink
+  /** Durable, then visible; replaces what was there. Left without it the temporary file is removed. */
+  commit(): Promise<void>
+}
+
+/** Bytes gathered before they go to disk: fewer, larger writes. */
+const BUFFER_BYTES = 1024 * 1024
+const MODE = 0o600
+
+/**
+ * Create `<path>.pgts.tmp` in the destination's own directory.
+ *
+ * @param path absolute byte string
+ * @throws PgtsError path-missing, file-open, file-write with the system's word for it
+ */
+export async function createDestination(path: string): Promise<Destination> {
+  const temporary = `${path}.pgts.tmp`
+  // An older temporary file is a leftover of a killed restore_command: PostgreSQL asks for one file at a time.
+  const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC
+  const handle = await open(pathOf(temporary), flags, MODE).catch((error: unknown) => {
+    if (systemCode(error) === 'ENOENT') {
+      throw new PgtsError('path-missing', `the directory of ${path} does not exist`, {
+        hints: ['restore_command must pass %p as the destination'],
+        cause: error,
+      })
+    }
+    throw new PgtsError('file-open', `cannot create ${temporary}: ${messageOf(error)}`, { cause: error })
+  })
+  return new LocalDestination(path, temporary, handle)
+}
+
+class LocalDestination implements Destination {
+  readonly sink: ByteSink
+  readonly #path: string
+  readonly #temporary: string
+  readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES)
+  #handle: FileHandle | undefined
+  #used = 0
+  #committed = false
+
+  constructor(path: string, temporary: string, handle: FileHandle) {
+    this.#path = path
+    this.#temporary = temporary
+    this.#handle = handle
+    this.sink = { write: (chunk) => this.#write(chunk) }
+  }
+
+  #write(chunk: Uint8Array): void | Promise<void> {
+    if (chunk.length <= BUFFER_BYTES - this.#used) {
+      this.#buffer.set(chunk, this.#used)
+      this.#used += chunk.length
+      return
+    }
+    return this.#flushAnd(chunk)
+  }
+
+  async #flushAnd(chunk: Uint8Array): Promise<void> {
+    await this.#flush()
+    if (chunk.length >= BUFFER_BYTES) return this.#writeAll(chunk)
+    this.#buffer.set(chunk, 0)
+    this.#used = chunk.length
+  }
+
+  async #flush(): Promise<void> {
+    const used = this.#used
+    this.#used = 0
+    if (used > 0) await this.#writeAll(this.#buffer.subarray(0, used))
+  }
+
+  async #writeAll(bytes: Uint8Array): Promise<void> {
+    try {
+      for (let offset = 0; offset < bytes.length;) {
+        const { bytesWritten } = await this.#open().write(bytes, offset, bytes.length - offset)
+        offset += bytesWritten
+      }
+    } catch (error) {
+      const full = systemCode(error) === 'ENOSPC' || systemCode(error) === 'EDQUOT'
+      throw new PgtsError('file-write', `cannot write ${this.#temporary}: ${messageOf(error)}`, {
+        hints: full ? ['make room in the file system of pg_wal'] : [],
+        cause: error,
+      })
+    }
+  }
+
+  async commit(): Promise<void> {
+    await this.#flush()
+    const handle = this.#open()
+    try {
+      await handle.sync()
+      this.#handle = undefined
+      await handle.close()
+    } catch (error) {
+      throw new PgtsError('file-sync', `cannot make ${this.#temporary} durable: ${messageOf(error)}`, { cause: error })
+    }
+    try {
+      await rename(pathOf(this.#temporary), pathOf(this.#path))
+    } catch (error) {
+      throw new PgtsError('file-move', `cannot rename ${this.#temporary} to ${this.#path}: ${messageOf(error)}`, {
+        cause: error,
+      })
+    }
+    this.#committed = true
+  }
+
+  #open(): FileHandle {
+    if (this.#handle === undefined) throw new PgtsError('assert', `${this.#temporary} was closed already`)
+    return this.#handle
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const handle = this.#handle
+    this.#handle = undefined
+    await handle?.close()
+    if (!this.#committed) await rm(pathOf(this.#temporary), { force: true })
+  }
+}
+
+function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}

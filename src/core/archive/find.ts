@@ -1,0 +1,99 @@
+import type { ArchiveHistory, ArchiveInfo } from '../../format/archive-info.ts'
+import { archiveDirectory, archivePath } from '../../format/repo-path.ts'
+import { parseArchivedSegment } from '../../format/wal-segment.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import type { CompressType } from '../../util/compress-type.ts'
+
+/** Which cluster: the 64-bit number and the version text (`9.6`, `15`) that a stanza is tied to. */
+export interface ClusterIdentity {
+  readonly systemId: bigint
+  readonly version: string
+}
+
+/** A repository with its number, as messages name it. */
+export interface ArchiveRepository {
+  /** repo1 is 1. */
+  readonly key: number
+  readonly storage: StorageDriver
+}
+
+/** One stored form of a segment. */
+export interface StoredSegment {
+  /** Name in the repository, from its root. */
+  readonly repoName: string
+  /** SHA-1 of the plain content, as the name tells it. */
+  readonly checksum: string
+  readonly compressType: CompressType
+}
+
+/**
+ * Every stored form of a segment under one archive id, in name order. More than one is always somebody's fault; what
+ * it means is the caller's to say.
+ *
+ * @param name `<segment>` or `<segment>.partial`; one is never found under the other's name
+ */
+export async function findSegment(
+  storage: StorageDriver,
+  stanza: string,
+  archiveId: string,
+  name: string,
+  signal?: AbortSignal,
+): Promise<StoredSegment[]> {
+  const found: StoredSegment[] = []
+  const directory = archiveDirectory(stanza, archiveId, name)
+  for await (const file of storage.list(directory, signal === undefined ? {} : { signal })) {
+    if (file.kind === 'path') continue
+    const archived = parseArchivedSegment(baseName(file.name))
+    if (archived === undefined || `${archived.segment}${archived.partial ? '.partial' : ''}` !== name) continue
+    found.push({ repoName: file.name, checksum: archived.checksum, compressType: archived.compressType })
+  }
+  return found.sort((a, b) => (a.repoName < b.repoName ? -1 : 1))
+}
+
+/** `15-1`: where the WAL of one cluster of a stanza's history lies. */
+export function archiveIdOf(history: ArchiveHistory): string {
+  return `${history.version}-${history.id}`
+}
+
+/**
+ * The archive ids that may hold WAL of this cluster, newest first. The current one always counts, an older one of the
+ * same cluster (a stanza that was upgraded forth and back) when its directory exists.
+ */
+export async function candidateArchiveIds(
+  storage: StorageDriver,
+  stanza: string,
+  info: ArchiveInfo,
+  identity: ClusterIdentity,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const ids: string[] = []
+  let existing: Set<string> | undefined
+  for (const entry of [...info.history].reverse()) {
+    if (!isSameCluster(entry, identity)) continue
+    const archiveId = archiveIdOf(entry)
+    if (entry.id !== info.currentId) existing ??= await directoriesOf(storage, stanza, signal)
+    if (entry.id === info.currentId || existing?.has(archiveId)) ids.push(archiveId)
+  }
+  return ids
+}
+
+export function isSameCluster(a: ClusterIdentity, b: ClusterIdentity): boolean {
+  return a.systemId === b.systemId && a.version === b.version
+}
+
+/** For messages: `version 15, system identifier 7123...`. */
+export function describeCluster(identity: ClusterIdentity): string {
+  return `version ${identity.version}, system identifier ${identity.systemId}`
+}
+
+export function baseName(path: string): string {
+  return path.slice(path.lastIndexOf('/') + 1)
+}
+
+async function directoriesOf(storage: StorageDriver, stanza: string, signal?: AbortSignal): Promise<Set<string>> {
+  const names = new Set<string>()
+  for await (const entry of storage.list(archivePath(stanza), signal === undefined ? {} : { signal })) {
+    names.add(baseName(entry.name))
+  }
+  return names
+}

@@ -1,0 +1,325 @@
+import type { Stage } from '../../codec/stage.ts'
+import { archivedSegmentName } from '../../format/wal-segment.ts'
+import { archiveFileName } from '../../format/repo-path.ts'
+import type { ClusterFiles } from '../../postgres/cluster-access.ts'
+import type { PendingFile } from '../../storage/driver.ts'
+import type { CompressType } from '../../util/compress-type.ts'
+import type { WalHeader } from '../../postgres/wal-header.ts'
+import { isPgtsError, PgtsError } from '../../util/error.ts'
+import type { Logger } from '../../util/log.ts'
+import { loadArchiveInfo } from '../info-store.ts'
+import {
+  archiveIdOf,
+  baseName,
+  describeCluster,
+  findSegment,
+  isSameCluster,
+  type ArchiveRepository,
+  type ClusterIdentity,
+} from './find.ts'
+import { RepositoryFailures } from './repository-failures.ts'
+import { readWalFile, requireSegmentFileSize, walFileKind, type WalFile, type WalFileKind } from './wal-file.ts'
+
+export interface PushRequest {
+  readonly stanza: string
+  /** Absolute path of the WAL file (byte string); its last part is its name in the archive. */
+  readonly path: string
+  readonly files: ClusterFiles
+  /** What pg_control says; absent where the data directory is not configured. */
+  readonly identity?: ClusterIdentity
+  readonly repositories: readonly ArchiveRepository[]
+  readonly compress: { readonly type: CompressType; readonly level: number }
+  /** Compare the segment's own header with the stanza. */
+  readonly headerCheck: boolean
+  /** Say so when the very same segment is there already. */
+  readonly warnWhenArchived: boolean
+  readonly log: Logger
+  readonly signal: AbortSignal
+}
+
+export interface PushReport {
+  /** Name of the WAL file. */
+  readonly file: string
+  readonly kind: WalFileKind
+  readonly sizeBytes: number
+  readonly repositories: readonly {
+    readonly repoKey: number
+    readonly archiveId: string
+    /** Name in the repository, from its root. */
+    readonly repoName: string
+    /** The same content was there already, so nothing was written. */
+    readonly already: boolean
+  }[]
+}
+
+/** A repository that takes WAL of this cluster. */
+interface Target extends ArchiveRepository {
+  readonly archiveId: string
+  readonly identity: ClusterIdentity
+}
+
+/**
+ * Store one WAL file in every repository. When this resolves, each of them has it, durable and whole, and PostgreSQL
+ * may remove its own. Every repository is tried; one failure makes the whole push fail, so that PostgreSQL tries again.
+ *
+ * @throws PgtsError archive-mismatch: another cluster's WAL, or the wrong stanza; archive-duplicate: the segment is
+ *   there with other content, and nothing was written anywhere; command: some repositories failed
+ */
+export async function pushWal(request: PushRequest): Promise<PushReport> {
+  const { repositories, signal } = request
+  const name = baseName(request.path)
+  const kind = walFileKind(name)
+  const failures = new RepositoryFailures()
+
+  const targets = await openTargets(request, failures)
+  if (targets.length === 0) throw failures.toError('repo-invalid', 'no repository can take WAL', repositories.length)
+  const file = await readWalFile(request.files, request.path)
+
+  const done: PushReport['repositories'][number][] = []
+  const missing: Target[] = []
+  let storedName = name
+  let stages: () => Stage[] = () => []
+  if (kind === 'segment' || kind === 'partial') {
+    if (kind === 'segment') requireSegmentFileSize(file)
+    if (request.headerCheck) await checkHeader(request.stanza, file, kind, targets[0] as Target)
+    const { compress } = request
+    storedName = archivedSegmentName(name, file.checksum, compress.type)
+    for (const target of targets) {
+      const existing = await findExisting(request, target, name, file.checksum, failures)
+      if (existing === 'unknown') continue
+      if (existing === undefined) missing.push(target)
+      else done.push({ repoKey: target.key, archiveId: target.archiveId, repoName: existing, already: true })
+    }
+    if (missing.length > 0 && compress.type !== 'none') {
+      const { compressor, loadCodec } = await import('../../codec/registry.ts')
+      await loadCodec(compress.type)
+      stages = () => [compressor(compress.type, compress.level)]
+    }
+  } else {
+    missing.push(...targets)
+    if (kind === 'timeline-history') await warnOfOtherHistory(request, targets, name, file)
+  }
+
+  if (missing.length > 0) {
+    const stored = await store(request, missing, storedName, file, stages, failures)
+    for (const { key, archiveId } of stored) {
+      const repoName = archiveFileName(request.stanza, archiveId, storedName)
+      done.push({ repoKey: key, archiveId, repoName, already: false })
+    }
+  }
+  signal.throwIfAborted()
+  if (failures.count > 0) {
+    throw failures.toError('command', `WAL file ${name} could not be stored in every repository`, repositories.length, [
+      'PostgreSQL keeps the file and tries again; what other repositories have stored already is not harmed by that',
+    ])
+  }
+  done.sort((a, b) => a.repoKey - b.repoKey)
+  return { file: name, kind, sizeBytes: file.sizeBytes, repositories: done }
+}
+
+/** The current archive id of each repository, which must belong to this cluster. WAL never goes to an older id. */
+async function openTargets(request: PushRequest, failures: RepositoryFailures): Promise<Target[]> {
+  const targets: Target[] = []
+  for (const { key, storage } of request.repositories) {
+    try {
+      const info = await loadArchiveInfo(storage, request.stanza, { signal: request.signal, log: request.log })
+      const current = info.history.find((entry) => entry.id === info.currentId)
+      if (current === undefined)
+        throw new PgtsError('format', `archive.info on ${storage.display} lacks its current entry`)
+      const first = targets[0]
+      const expected = request.identity ?? first?.identity
+      if (expected !== undefined && !isSameCluster(current, expected)) {
+        const whose = request.identity === undefined ? `repo${first?.key}` : 'the data directory'
+        throw mismatch(`${whose} (${describeCluster(expected)})`, `${request.stanza} of repo${key}`, current)
+      }
+      targets.push({ key, storage, archiveId: archiveIdOf(current), identity: current })
+    } catch (error) {
+      request.signal.throwIfAborted()
+      failures.add(key, error)
+    }
+  }
+  return targets
+}
+
+/** The segment's header must agree with its size, and say that this cluster wrote it. All targets are of one cluster. */
+async function checkHeader(stanza: string, file: WalFile, kind: WalFileKind, target: Target): Promise<void> {
+  const header = await headerOf(file)
+  if (file.sizeBytes !== header.segmentSize && (kind === 'segment' || file.sizeBytes > header.segmentSize)) {
+    throw new PgtsError(
+      'format',
+      `${file.path} has ${file.sizeBytes} bytes where its header says that a segment has ${header.segmentSize}`,
+      { hints: ['was the file cut by a full disk? PostgreSQL writes segments of one size only'] },
+    )
+  }
+  if (!isSameCluster(header, target.identity)) {
+    throw mismatch(
+      `WAL file ${file.path} (${describeCluster(header)})`,
+      `${stanza} of repo${target.key}`,
+      target.identity,
+    )
+  }
+}
+
+async function headerOf(file: WalFile): Promise<WalHeader> {
+  const { parseWalHeader } = await import('../../postgres/wal-header.ts')
+  try {
+    return parseWalHeader(file.head)
+  } catch (error) {
+    if (!isPgtsError(error)) throw error
+    throw new PgtsError(error.code, `${file.path} cannot be archived: ${error.message}`, {
+      hints: error.hints,
+      cause: error,
+    })
+  }
+}
+
+function mismatch(what: string, stanza: string, identity: ClusterIdentity): PgtsError {
+  return new PgtsError(
+    'archive-mismatch',
+    `${what} does not belong to stanza ${stanza} (${describeCluster(identity)})`,
+    {
+      hints: [
+        'is archive_command pointing to the right stanza?',
+        'was the cluster created anew, or upgraded? Then the stanza must be upgraded too (pgbackrest stanza-upgrade)',
+      ],
+    },
+  )
+}
+
+/** The stored name of the same content; undefined: not there; 'unknown': the repository failed and that was noted. */
+async function findExisting(
+  request: PushRequest,
+  target: Target,
+  name: string,
+  checksum: string,
+  failures: RepositoryFailures,
+): Promise<string | undefined> {
+  const { key, storage } = target
+  let found
+  try {
+    found = await findSegment(storage, request.stanza, target.archiveId, name, request.signal)
+  } catch (error) {
+    request.signal.throwIfAborted()
+    failures.add(key, error)
+    return 'unknown'
+  }
+  const [first, second] = found
+  if (first === undefined) return undefined
+  if (second !== undefined) {
+    failures.add(
+      key,
+      new PgtsError(
+        'command',
+        `WAL segment ${name} is in the archive ${found.length} times: ${found.map((f) => baseName(f.repoName)).join(', ')}`,
+        {
+          hints: [
+            'see which one is right (the others usually come from a restored copy that archived into this stanza) and remove the rest from the repository by hand',
+          ],
+        },
+      ),
+    )
+    return 'unknown'
+  }
+  if (first.checksum !== checksum) {
+    throw new PgtsError(
+      'archive-duplicate',
+      `WAL segment ${name} is in the archive of repo${key} already with other content: SHA-1 there ${first.checksum}, here ${checksum}`,
+      {
+        hints: [
+          'this usually means that two servers archive into this stanza: a restored or promoted copy that still has the archive_command of production',
+          'find the copy and set its archive_mode to off, or give it a stanza of its own; the archived segment was not touched',
+          `when the archived one is the wrong one, move ${storage.display}/${first.repoName} away, and take a new full backup`,
+        ],
+      },
+    )
+  }
+  if (request.warnWhenArchived) {
+    request.log.warn(
+      { repo: key, file: name },
+      `WAL segment ${name} is in the archive of repo${key} already with the same checksum` +
+        '\nHINT: this is normal after a crash or an interrupted archive_command, otherwise it may point to a problem',
+    )
+  }
+  return first.repoName
+}
+
+/** A history file is replaced when it is pushed again; other content under its name means that somebody else promoted. */
+async function warnOfOtherHistory(
+  request: PushRequest,
+  targets: readonly Target[],
+  name: string,
+  file: WalFile,
+): Promise<void> {
+  const { readAll } = await import('../../util/bytes.ts')
+  const ours = await readAll(await file.open())
+  for (const { key, storage, archiveId } of targets) {
+    const repoName = archiveFileName(request.stanza, archiveId, name)
+    try {
+      if ((await storage.stat(repoName)) === undefined) continue
+      if (ours.equals(await readAll(await storage.read(repoName)))) continue
+      request.log.warn(
+        { repo: key, file: name },
+        `timeline history file ${name} on repo${key} is replaced by one with other content` +
+          '\nHINT: were two servers promoted to the same timeline? Then both may be archiving into this stanza',
+      )
+    } catch {
+      // Only a warning depends on this; when the repository is broken, storing the file will say so.
+      request.signal.throwIfAborted()
+    }
+  }
+}
+
+/** Read and compress once, write to all. A repository that fails is left behind; answers those that have the file. */
+async function store(
+  request: PushRequest,
+  targets: readonly Target[],
+  storedName: string,
+  file: WalFile,
+  stages: () => Stage[],
+  failures: RepositoryFailures,
+): Promise<Target[]> {
+  const { signal, stanza } = request
+  const { pump } = await import('../../codec/pump.ts')
+  const open = new Map<Target, PendingFile>()
+  const opened: PendingFile[] = []
+  const leaveBehind = (target: Target, error: unknown): void => {
+    signal.throwIfAborted()
+    open.delete(target)
+    failures.add(target.key, error)
+  }
+  try {
+    for (const target of targets) {
+      try {
+        const pending = await target.storage.create(archiveFileName(stanza, target.archiveId, storedName), { signal })
+        opened.push(pending)
+        open.set(target, pending)
+      } catch (error) {
+        leaveBehind(target, error)
+      }
+    }
+    if (open.size === 0) return []
+    const write = (chunk: Uint8Array): void | Promise<void> => {
+      const waiting: Promise<void>[] = []
+      for (const [target, pending] of open) {
+        try {
+          const answer = pending.sink.write(chunk)
+          if (answer !== undefined) waiting.push(answer.catch((error: unknown) => leaveBehind(target, error)))
+        } catch (error) {
+          leaveBehind(target, error)
+        }
+      }
+      if (waiting.length > 0) return Promise.all(waiting).then(() => undefined)
+    }
+    await pump(await file.open(), stages(), { write }, signal)
+    for (const [target, pending] of [...open]) {
+      try {
+        await pending.commit()
+      } catch (error) {
+        leaveBehind(target, error)
+      }
+    }
+    return [...open.keys()]
+  } finally {
+    for (const pending of opened) await pending[Symbol.asyncDispose]()
+  }
+}

@@ -1,0 +1,136 @@
+import type { WalSegment } from '../../format/wal-segment.ts'
+import { archiveIdPath } from '../../format/repo-path.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import type { Clock } from '../../util/clock.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { Logger } from '../../util/log.ts'
+import { baseName, findSegment, type StoredSegment } from './find.ts'
+
+/** A segment that was found in the archive. */
+export interface ArchivedSegment extends StoredSegment {
+  readonly segment: WalSegment
+}
+
+/** What the server says of its archiver, for a hint when nothing arrives. */
+export interface ArchiverState {
+  readonly archiveCommand?: string
+  readonly archiveMode?: string
+  /** Of pg_stat_archiver. */
+  readonly lastFailedWal?: string
+  readonly lastFailedTime?: string
+  readonly failedCount?: number
+  /** Segments that wait to be archived: `.ready` files in archive_status. */
+  readonly readyCount?: number
+}
+
+export interface WaitRequest {
+  readonly storage: StorageDriver
+  readonly stanza: string
+  readonly archiveId: string
+  readonly segments: Iterable<WalSegment>
+  /** For each segment, milliseconds. */
+  readonly timeoutMs: number
+  readonly clock: Clock
+  readonly signal: AbortSignal
+  readonly log: Logger
+  /** Number of the repository, for messages. */
+  readonly repoKey?: number
+  /** Asked when the time is over, to say why nothing arrived. What it throws is left out. */
+  readonly archiver?: () => Promise<ArchiverState>
+}
+
+/**
+ * Wait until every segment is in the archive of one repository; the time begins anew with each segment.
+ *
+ * @throws PgtsError archive-timeout naming the segment and what is known of the cause; archive-duplicate when a segment
+ *   is there with different contents
+ */
+export async function waitForSegments(request: WaitRequest): Promise<ArchivedSegment[]> {
+  const found: ArchivedSegment[] = []
+  for (const segment of request.segments) found.push(await waitForSegment(request, segment))
+  return found
+}
+
+const FIRST_PAUSE_MS = 100
+const LONGEST_PAUSE_MS = 5_000
+
+async function waitForSegment(request: WaitRequest, segment: WalSegment): Promise<ArchivedSegment> {
+  const { storage, stanza, archiveId, clock, signal, timeoutMs } = request
+  const deadlineMs = clock.nowMs() + timeoutMs
+  let pauseMs = FIRST_PAUSE_MS
+  for (;;) {
+    signal.throwIfAborted()
+    const stored = await findSegment(storage, stanza, archiveId, segment, signal)
+    requireOneContent(request, segment, stored)
+    const [first] = stored
+    if (first !== undefined) return { segment, ...first }
+    const leftMs = deadlineMs - clock.nowMs()
+    // The last look comes after the deadline, so that a segment that arrived during the last pause counts.
+    if (leftMs <= 0) throw await timeout(request, segment)
+    request.log.trace({ segment }, `WAL segment ${segment} is not in the archive yet`)
+    await clock.sleep(Math.min(pauseMs, leftMs), signal)
+    pauseMs = Math.min(pauseMs * 1.6, LONGEST_PAUSE_MS)
+  }
+}
+
+function requireOneContent(request: WaitRequest, segment: WalSegment, stored: readonly StoredSegment[]): void {
+  if (new Set(stored.map((one) => one.checksum)).size < 2) return
+  const names = stored.map((one) => baseName(one.repoName)).join(', ')
+  throw new PgtsError(
+    'archive-duplicate',
+    `WAL segment ${segment} is in the archive${of(request)} with different contents: ${names}`,
+    {
+      hints: [
+        'two servers archive into this stanza, for example a restored copy beside production: stop archiving on the copy',
+        'find out which file belongs to this cluster and move the others out of the repository',
+      ],
+    },
+  )
+}
+
+async function timeout(request: WaitRequest, segment: WalSegment): Promise<PgtsError> {
+  const { storage, stanza, archiveId, timeoutMs } = request
+  const seconds = Math.round(timeoutMs / 100) / 10
+  const where = `${storage.display}/${archiveIdPath(stanza, archiveId)}`
+  const state = await stateOf(request)
+  return new PgtsError(
+    'archive-timeout',
+    `WAL segment ${segment} did not reach the archive${of(request)} (${where}) within ${seconds} seconds`,
+    { hints: hintsFor(state) },
+  )
+}
+
+async function stateOf(request: WaitRequest): Promise<ArchiverState> {
+  try {
+    return (await request.archiver?.()) ?? {}
+  } catch {
+    // Only hints depend on it; the timeout is the story.
+    return {}
+  }
+}
+
+function hintsFor(state: ArchiverState): string[] {
+  const hints: string[] = []
+  if (state.lastFailedWal !== undefined && state.lastFailedWal !== '') {
+    const times = state.failedCount === undefined ? '' : `, ${state.failedCount} failures so far`
+    hints.push(
+      `the server's archive_command failed last for ${state.lastFailedWal}` +
+        `${state.lastFailedTime === undefined ? '' : ` at ${state.lastFailedTime}`}${times}: the server's log shows what it said`,
+    )
+  }
+  if (state.readyCount !== undefined && state.readyCount > 1) {
+    hints.push(
+      `${state.readyCount} segments wait in archive_status: archiving is behind, or stuck at the first of them`,
+    )
+  }
+  if (state.archiveCommand !== undefined) hints.push(`archive_command is: ${state.archiveCommand}`)
+  hints.push(
+    'does archive_command name this stanza and this configuration? Run it by hand as the user of the server to see its error',
+    'was archiving stopped (stop file), or is the network or repository so slow that archive-timeout should be larger?',
+  )
+  return hints
+}
+
+function of(request: WaitRequest): string {
+  return request.repoKey === undefined ? '' : ` of repo${request.repoKey}`
+}

@@ -1,0 +1,144 @@
+import { digest } from '../../codec/digest.ts'
+import {
+  isBackupHistoryFile,
+  isPartialSegment,
+  isTimelineHistoryFile,
+  isWalSegment,
+  MAX_SEGMENT_SIZE,
+  MIN_SEGMENT_SIZE,
+} from '../../format/wal-segment.ts'
+import type { ClusterFiles } from '../../postgres/cluster-access.ts'
+import { sourceOf, type ByteSource } from '../../util/bytes.ts'
+import { PgtsError } from '../../util/error.ts'
+
+/** What PostgreSQL hands to an archive_command. Segments are checked, hashed and compressed, the rest stored as it is. */
+export type WalFileKind = 'segment' | 'partial' | 'timeline-history' | 'backup-history'
+
+/** @throws PgtsError param-invalid for a name that PostgreSQL does not archive */
+export function walFileKind(name: string): WalFileKind {
+  if (isWalSegment(name)) return 'segment'
+  if (isPartialSegment(name)) return 'partial'
+  if (isTimelineHistoryFile(name)) return 'timeline-history'
+  if (isBackupHistoryFile(name)) return 'backup-history'
+  throw new PgtsError(
+    'param-invalid',
+    `'${name}' is not the name of a WAL segment or of another file that PostgreSQL archives`,
+    {
+      hints: [
+        'archive_command passes %p (the path), restore_command passes %f (the name) and then %p',
+        'a segment is named by 24 hex digits in upper case, for example 000000010000000000000001',
+      ],
+    },
+  )
+}
+
+/** A file of pg_wal that is to be archived: hashed, and ready to be read (again). */
+export interface WalFile {
+  readonly path: string
+  readonly sizeBytes: number
+  /** The first bytes, at least a page header's worth unless the file is shorter. */
+  readonly head: Buffer
+  /** SHA-1 of the content, lower-case hex. */
+  readonly checksum: string
+  /** The bytes. A large segment is read from disk a second time. */
+  open(): Promise<ByteSource>
+}
+
+/** Files up to here are read once, into memory: four of the usual 16 MB segments, every segment of most sites. */
+const IN_MEMORY_BYTES = 64 * 1024 * 1024
+const CHUNK_BYTES = 1024 * 1024
+const HEAD_BYTES = 512
+
+/** @throws PgtsError file-missing; file-invalid when it is not a plain file */
+export async function readWalFile(files: ClusterFiles, path: string): Promise<WalFile> {
+  const entry = await files.stat(path, { follow: true })
+  if (entry === undefined) throw missing(path)
+  if (entry.kind !== 'file') throw new PgtsError('file-invalid', `${path} is not a file`)
+  return entry.sizeBytes <= IN_MEMORY_BYTES ? readIntoMemory(files, path, entry.sizeBytes) : hashLarge(files, path)
+}
+
+async function readIntoMemory(files: ClusterFiles, path: string, expectedBytes: number): Promise<WalFile> {
+  // One byte more than expected, so that the end is seen by the first read.
+  const buffer = Buffer.allocUnsafeSlow(expectedBytes + 1)
+  const parts: Buffer[] = []
+  await using source = await openFile(files, path, buffer)
+  for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
+    if (chunk.length === 0) continue
+    // The source reads into our buffer; only when it is asked again could what it gave be overwritten.
+    parts.push(
+      chunk.length === expectedBytes ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length) : Buffer.from(chunk),
+    )
+    if (chunk.length === expectedBytes) break
+  }
+  const content = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
+  const hash = digest('sha1')
+  hash.push(content)
+  return {
+    path,
+    sizeBytes: content.length,
+    head: content.subarray(0, HEAD_BYTES),
+    checksum: hash.hex(),
+    open: () => Promise.resolve(sourceOf(content)),
+  }
+}
+
+async function hashLarge(files: ClusterFiles, path: string): Promise<WalFile> {
+  const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES)
+  const hash = digest('sha1')
+  let head: Buffer | undefined
+  {
+    await using source = await openFile(files, path, buffer)
+    for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
+      head ??= Buffer.from(chunk.subarray(0, HEAD_BYTES))
+      hash.push(chunk)
+    }
+  }
+  const checksum = hash.hex()
+  return {
+    path,
+    sizeBytes: hash.bytes,
+    head: head ?? Buffer.alloc(0),
+    checksum,
+    open: async () => unchanged(await openFile(files, path, buffer), path, checksum),
+  }
+}
+
+/** A finished segment never changes; if this one did, what is being written under its checksum must not appear. */
+function unchanged(source: ByteSource, path: string, checksum: string): ByteSource {
+  const hash = digest('sha1')
+  const check = (chunk: Uint8Array | undefined): Uint8Array | undefined => {
+    if (chunk !== undefined) hash.push(chunk)
+    else if (hash.hex() !== checksum) throw new PgtsError('file-read', `${path} changed while it was being archived`)
+    return chunk
+  }
+  return {
+    next() {
+      const answer = source.next()
+      return answer instanceof Promise ? answer.then(check) : check(answer)
+    },
+    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
+  }
+}
+
+async function openFile(files: ClusterFiles, path: string, buffer: Buffer): Promise<ByteSource> {
+  const source = await files.open(path, { buffer })
+  if (source === undefined) throw missing(path)
+  return source
+}
+
+function missing(path: string): PgtsError {
+  return new PgtsError('file-missing', `WAL file ${path} does not exist`, {
+    hints: ['archive_command must pass %p, which is the path of the file from the data directory'],
+  })
+}
+
+/** @throws PgtsError format when no server writes segments of this size */
+export function requireSegmentFileSize(file: WalFile): void {
+  const size = file.sizeBytes
+  if (size >= MIN_SEGMENT_SIZE && size <= MAX_SEGMENT_SIZE && Number.isInteger(Math.log2(size))) return
+  throw new PgtsError('format', `${file.path} has ${size} bytes, which is not the size of a WAL segment`, {
+    hints: [
+      'a segment is a power of two from 1 MiB to 1 GiB; was the file cut by a full disk, or is it not from pg_wal?',
+    ],
+  })
+}
