@@ -51,10 +51,13 @@ function readHeld(path: string): (LockProgress & { pid?: number; execId?: string
   }
   try {
     if (tryLockExclusive(fd)) return undefined
-    return parseLockContent(readFileSync(fd, 'latin1'))
-  } catch {
-    // Held, but by a process that is just writing its content.
-    return {}
+    const text = readFileSync(fd, 'latin1')
+    try {
+      return parseLockContent(text)
+    } catch {
+      // Held, but by a process that is just writing its content.
+      return {}
+    }
   } finally {
     closeSync(fd)
   }

@@ -1,0 +1,56 @@
+import type { MessageLevel } from '../util/log.ts'
+
+/** One record, ready to be laid out; the same for every sink. */
+export interface LogRecord {
+  readonly level: MessageLevel
+  readonly message: string
+  /** Error number, shown as `[055]: `. */
+  readonly code?: number
+  /** Worker number; 0 is the main thread. */
+  readonly process: number
+  readonly timeMs: number
+}
+
+export interface LineStyle {
+  readonly timestamp: boolean
+  /** Above 99 the worker number takes three digits. */
+  readonly processMax: number
+  readonly dryRun: boolean
+}
+
+/** `2026-01-02 03:04:05.678 P00   INFO: text`, with its newline. Lines after the first begin where the text begins. */
+export function formatLine(record: LogRecord, style: LineStyle): string {
+  const time = style.timestamp ? `${localTime(record.timeMs)} ` : ''
+  const process = String(record.process).padStart(style.processMax > 99 ? 3 : 2, '0')
+  return layOut(`${time}P${process} ${levelWord(record).padStart(6)}: `, record, style)
+}
+
+/** `INFO: text`: the form for stderr, without time and process. */
+export function formatShortLine(record: LogRecord, style: LineStyle): string {
+  return layOut(`${levelWord(record)}: `, record, style)
+}
+
+/** pgBackRest's mark of a process in a log file. */
+export const PROCESS_START = '-------------------PROCESS START-------------------\n'
+
+function layOut(head: string, record: LogRecord, style: LineStyle): string {
+  const padding = record.level === 'trace' ? 8 : record.level === 'debug' ? 4 : 0
+  const code = record.code === undefined ? '' : `[${String(record.code).padStart(3, '0')}]: `
+  // The code and the dry-run mark do not move the column of the lines below: pgBackRest's parsers expect it so.
+  const indent = `\n${' '.repeat(head.length + padding)}`
+  const text = record.message.replaceAll('\n', indent)
+  return `${head}${code}${style.dryRun ? '[DRY-RUN] ' : ''}${' '.repeat(padding)}${text}\n`
+}
+
+function levelWord(record: LogRecord): string {
+  return record.level === 'error' && record.code === ASSERT ? 'ASSERT' : record.level.toUpperCase()
+}
+const ASSERT = 25
+
+function localTime(timeMs: number): string {
+  const time = new Date(timeMs)
+  const two = (number: number) => String(number).padStart(2, '0')
+  const date = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`
+  const clock = `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`
+  return `${date} ${clock}.${String(time.getMilliseconds()).padStart(3, '0')}`
+}

@@ -1,0 +1,75 @@
+import { closeSync, fstatSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { systemCode } from '../util/error.ts'
+import { PROCESS_START } from './log-line.ts'
+
+/** Where finished lines go. */
+export interface TextOutput {
+  write(text: string): void
+}
+
+/**
+ * A file descriptor, written at once and whole, so that nothing is lost when the process exits. When its reader is gone
+ * (`pgts info | head`) the rest is dropped: a backup must not die because nobody listens.
+ */
+export function descriptorOutput(fd: number): TextOutput {
+  let open = true
+  return {
+    write(text) {
+      if (!open) return
+      try {
+        writeFully(fd, text)
+      } catch (error) {
+        if (systemCode(error) !== 'EPIPE' && systemCode(error) !== 'EBADF') throw error
+        open = false
+      }
+    },
+  }
+}
+
+/**
+ * A log file, opened for appending when its first line comes; mode 0640. The first line of a process stands below a
+ * banner. An error of opening or writing passes to the caller.
+ */
+export function fileOutput(path: string): TextOutput & { close(): void } {
+  let fd: number | undefined
+  return {
+    write(text) {
+      if (fd === undefined) {
+        fd = openLog(path)
+        writeFully(fd, `${fstatSync(fd).size > 0 ? '\n' : ''}${PROCESS_START}`)
+      }
+      writeFully(fd, text)
+    },
+    close() {
+      if (fd !== undefined) closeSync(fd)
+      fd = undefined
+    },
+  }
+}
+
+function openLog(path: string): number {
+  try {
+    return openSync(path, 'a', LOG_FILE_MODE)
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') throw error
+  }
+  mkdirSync(dirname(path), { recursive: true, mode: LOG_PATH_MODE })
+  return openSync(path, 'a', LOG_FILE_MODE)
+}
+
+const LOG_FILE_MODE = 0o640
+const LOG_PATH_MODE = 0o770
+
+function writeFully(fd: number, text: string): void {
+  const bytes = Buffer.from(text)
+  for (let done = 0; done < bytes.length;) {
+    try {
+      done += writeSync(fd, bytes, done)
+    } catch (error) {
+      // A pipe that somebody made non-blocking, and that is full: wait a little for its reader.
+      if (systemCode(error) !== 'EAGAIN') throw error
+      Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2)
+    }
+  }
+}
