@@ -1,9 +1,8 @@
 import type { ArchiveInfo } from '../../format/archive-info.ts'
-import { backupEntryOf, type BackupInfo } from '../../format/backup-info.ts'
-import type { Manifest } from '../../format/manifest.ts'
+import { withBackup, type BackupInfo } from '../../format/backup-info.ts'
+import { backupEntryOf, type Manifest } from '../../format/manifest.ts'
 import { backupLabelPath, latestLinkName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
-import { compareBytes } from '../../util/byte-string.ts'
 import { saveArchiveInfo, saveBackupInfo, saveManifest, saveManifestHistory } from '../info-store.ts'
 
 /**
@@ -27,8 +26,7 @@ export async function commitBackup(
   if (state.linkLatest && storage.links !== undefined)
     await storage.links.symlink(latestLinkName(stanza), manifest.label)
 
-  const backups = [...state.backupInfo.backups, backupEntryOf(manifest)]
-  const listed: BackupInfo = { ...state.backupInfo, backups: backups.sort((a, b) => compareBytes(a.label, b.label)) }
+  const listed = withBackup(state.backupInfo, backupEntryOf(manifest))
   await saveBackupInfo(storage, stanza, listed)
   await saveArchiveInfo(storage, stanza, state.archiveInfo)
   return listed

@@ -1,6 +1,6 @@
 import { compareBytes } from '../../util/byte-string.ts'
-import { manifestDefaults } from '../../format/manifest-defaults.ts'
-import type { Manifest, ManifestFile } from '../../format/manifest.ts'
+import { manifestDefaults, type Manifest, type ManifestFile, type ManifestPath } from '../../format/manifest.ts'
+import { PgtsError } from '../../util/error.ts'
 import type { CopiedFile } from './copy-file.ts'
 
 /** What is known of a backup when it starts. */
@@ -27,10 +27,17 @@ export class ManifestDraft {
     for (const file of files) this.#files.set(file.name, file)
   }
 
+  /** The data directory itself, whose owner and mode the returned files get. */
+  get pgData(): ManifestPath {
+    const path = this.#head.paths.find(({ name }) => name === 'pg_data')
+    if (path === undefined) throw new PgtsError('assert', 'the list of directories has no pg_data')
+    return path
+  }
+
   /** A file that was copied, or that vanished and so leaves the manifest. Returns the entry as it now stands. */
   record(copied: CopiedFile): ManifestFile | undefined {
     const listed = this.#files.get(copied.name)
-    if (listed === undefined) throw new Error(`a file that was never listed was copied: ${copied.name}`)
+    if (listed === undefined) throw new PgtsError('assert', `a file that was never listed was copied: ${copied.name}`)
     if (copied.vanished === true) {
       this.#files.delete(copied.name)
       return undefined
@@ -81,7 +88,7 @@ export class ManifestDraft {
       timestampStop: stop.timestampStop,
       databases: stop.databases,
       files,
-      defaults: manifestDefaults(head.paths, head.links.length > 0),
+      defaults: manifestDefaults(this.pgData, head.links.length > 0),
     }
   }
 }

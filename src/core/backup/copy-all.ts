@@ -1,0 +1,80 @@
+import type { ManifestFile } from '../../format/manifest.ts'
+import type { ListedFile } from '../../postgres/data-directory.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { bytesToText } from '../../util/byte-string.ts'
+import type { LockProgress } from '../../util/lock.ts'
+import type { Logger } from '../../util/log.ts'
+import { formatSize } from '../../util/format-size.ts'
+import type { Executor } from '../../worker/executor.ts'
+import { saveManifestCopy } from '../info-store.ts'
+import type { jobHandlers } from '../jobs.ts'
+import type { CopiedFile } from './copy-file.ts'
+import type { ManifestDraft } from './draft.ts'
+import { planCopyJobs, type CopyPolicy } from './plan.ts'
+
+export interface CopyRequest {
+  readonly storage: StorageDriver
+  readonly stanza: string
+  readonly label: string
+  readonly files: readonly ListedFile[]
+  readonly policy: CopyPolicy
+  readonly executor: Executor<typeof jobHandlers>
+  /** Save the partial manifest again whenever this many bytes were copied. */
+  readonly saveThresholdBytes: number
+  readonly log: Logger
+  readonly signal: AbortSignal
+  progress(progress: LockProgress): void
+}
+
+export interface CopySummary {
+  /** Files with page checksum errors, in the order they were found. */
+  readonly pageErrors: readonly ManifestFile[]
+}
+
+/** Copy every listed file, record it in the draft, and say how far it has come. */
+export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promise<CopySummary> {
+  const { storage, stanza, label, files, log, signal } = request
+  const listed = new Map(files.map((file) => [file.name, file]))
+  const totalBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0)
+  const saveEvery = Math.max(totalBytes / 100, request.saveThresholdBytes)
+  const pageErrors: ManifestFile[] = []
+  let doneBytes = 0
+  let savedBytes = 0
+  let shownTenth = -1
+
+  const jobs = planCopyJobs(files, { stanza, label }, request.policy)
+  for await (const { result, worker } of request.executor.run('backup-file', jobs, { signal })) {
+    for (const copied of result) {
+      const source = listed.get(copied.name)!
+      const entry = draft.record(copied)
+      doneBytes += source.sizeBytes
+      if (entry?.checksumPage === false) pageErrors.push(entry)
+      if (log.enabled('detail')) log.detail({ process: worker }, describeCopy(source, copied, doneBytes, totalBytes))
+    }
+    // Every ten percent is enough for `info`, and costs nothing.
+    const tenth = totalBytes === 0 ? 0 : Math.floor((doneBytes / totalBytes) * 10)
+    if (tenth > shownTenth) {
+      shownTenth = tenth
+      request.progress({ pctCplt: percent(doneBytes, totalBytes), sz: totalBytes, szCplt: doneBytes })
+    }
+    if (doneBytes - savedBytes >= saveEvery) {
+      savedBytes = doneBytes
+      await saveManifestCopy(storage, stanza, draft.partial())
+    }
+  }
+  return { pageErrors }
+}
+
+function describeCopy(source: ListedFile, copied: CopiedFile, doneBytes: number, totalBytes: number): string {
+  const path = bytesToText(source.path)
+  if (copied.vanished === true) return `skip file removed by database ${path}`
+  const grown = copied.sizeBytes === source.sizeBytes ? '' : `${formatSize(source.sizeBytes)}->`
+  const share = (percent(doneBytes, totalBytes) / 100).toFixed(2)
+  const checksum = copied.sizeBytes === 0 ? '' : ` checksum ${copied.checksum}`
+  return `backup file ${path} (${grown}${formatSize(copied.sizeBytes)}, ${share}%)${checksum}`
+}
+
+/** In hundredths of a percent, as the lock file has it. */
+function percent(doneBytes: number, totalBytes: number): number {
+  return totalBytes === 0 ? 10_000 : Math.floor((doneBytes / totalBytes) * 10_000)
+}
