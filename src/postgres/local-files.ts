@@ -77,7 +77,7 @@ class LocalFiles implements ClusterFiles {
         kind: kindOf(found),
         sizeBytes: found.isFile() ? found.size : 0,
         mtime: wholeSeconds(found, () => stat(pathOf(path), { bigint: true, throwIfNoEntry: false })?.mtimeNs),
-        mode: found.mode & 0o7777,
+        mode: found.mode & 0o777,
         user: this.#owners.user(found.uid),
         group: this.#owners.group(found.gid),
         ...(found.isSymbolicLink() ? { destination: readlinkSync(pathOf(path), { encoding: 'latin1' }) } : {}),

@@ -1,0 +1,346 @@
+import { bytesToText, compareBytes } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+import type { Logger } from '../util/log.ts'
+import type { ClusterEntry, ClusterFiles } from './cluster-access.ts'
+import {
+  ARCHIVE_STATUS,
+  EMPTIED_DIRECTORIES,
+  excludedRootFiles,
+  hasDataPages,
+  isExcludedRelationFile,
+  isTemporary,
+  unloggedRelations,
+} from './exclusions.ts'
+import { absoluteDestination, LinkCheck, splitDestination } from './link-check.ts'
+import { tablespaceDirectory, walDirectory, xactDirectory, type PostgresVersion } from './versions.ts'
+
+/**
+ * Everything of a cluster that belongs into a backup, as plain data. Names are the repository's: `pg_data/...` and
+ * `pg_tblspc/<oid>/PG_<version>_<catalog>/...`, byte strings, every array sorted by name.
+ */
+export interface DataDirectoryListing {
+  readonly files: readonly ListedFile[]
+  readonly paths: readonly ListedPath[]
+  readonly links: readonly ListedLink[]
+  readonly targets: readonly ListedTarget[]
+}
+
+interface Owned {
+  readonly user: string | false
+  readonly group: string | false
+}
+
+export interface ListedFile extends Owned {
+  readonly name: string
+  /** Absolute path on the cluster's host; it may lead through links. */
+  readonly path: string
+  /** Permission bits. */
+  readonly mode: number
+  readonly sizeBytes: number
+  /** mtime, seconds since the epoch. */
+  readonly timestamp: number
+  /** Consists of data pages: verify their checksums when the cluster has them. */
+  readonly pageChecksumApplies: boolean
+  /** Read no further than `sizeBytes`: what PostgreSQL adds meanwhile comes back from WAL. Others are read to their end. */
+  readonly sizeLimited: boolean
+}
+
+export interface ListedPath extends Owned {
+  readonly name: string
+  readonly mode: number
+}
+
+export interface ListedLink extends Owned {
+  readonly name: string
+  /** Exactly as readlink returned it. */
+  readonly destination: string
+}
+
+/** The data directory, a tablespace, or a link found in the data directory. */
+export interface ListedTarget {
+  readonly name: string
+  readonly type: 'path' | 'link'
+  readonly path: string
+  /** Of a link to a file: last part of the destination. */
+  readonly file?: string
+  /** Oid as a string. */
+  readonly tablespaceId?: string
+  readonly tablespaceName?: string
+}
+
+export interface ListOptions {
+  readonly postgres: PostgresVersion
+  /** Default: that of the version. */
+  readonly catalogVersion?: number
+  /** An online backup leaves WAL out: it comes from the archive. */
+  readonly online: boolean
+  /** Names relative to the data directory; with a `/` at the end the directory stays and its contents go. */
+  readonly exclude?: readonly string[]
+  /** Oid to name, from the server; offline they are called `ts<oid>`. */
+  readonly tablespaces?: ReadonlyMap<number, string>
+  readonly log: Logger
+  readonly signal?: AbortSignal
+}
+
+/**
+ * Walk the data directory and its tablespaces; links are followed one level. Entries that vanish meanwhile are left
+ * out: WAL knows what became of them.
+ *
+ * Errors: [073] no data directory, [069] something else than a link in pg_tblspc, [070] a link to a link or to a place
+ * that is backed up already, [041] a link to nothing, [053] or [098] permission denied.
+ */
+export async function listDataDirectory(
+  files: ClusterFiles,
+  pgPath: string,
+  options: ListOptions,
+): Promise<DataDirectoryListing> {
+  const root = await files.stat(pgPath, { follow: true })
+  if (root?.kind !== 'path') {
+    throw new PgtsError(
+      'path-missing',
+      `data directory ${bytesToText(pgPath)} ${root === undefined ? 'is missing' : 'is no directory'}`,
+      {
+        hints: ['compare pg1-path with `show data_directory` on the server'],
+      },
+    )
+  }
+  return new Walk(files, pgPath, options).run(root)
+}
+
+const PG_DATA = 'pg_data'
+const PG_TBLSPC = 'pg_tblspc'
+
+/** Where the walk is: a directory by both its names. */
+interface Place {
+  readonly name: string
+  readonly path: string
+}
+
+class Walk {
+  readonly #files: ClusterFiles
+  readonly #pgPath: string
+  readonly #options: ListOptions
+  readonly #linkCheck: LinkCheck
+  readonly #rootFiles: ReadonlySet<string>
+  readonly #walName: string
+  readonly #tablespaceDirectory: string
+  readonly #databaseDirectory: RegExp
+  readonly #limited: readonly string[]
+  readonly #excludeEntry = new Set<string>()
+  readonly #excludeContent = new Set<string>()
+  readonly #listing = {
+    files: [] as ListedFile[],
+    paths: [] as ListedPath[],
+    links: [] as ListedLink[],
+    targets: [] as ListedTarget[],
+  }
+
+  constructor(files: ClusterFiles, pgPath: string, options: ListOptions) {
+    this.#files = files
+    this.#pgPath = pgPath
+    this.#options = options
+    const { postgres } = options
+    this.#linkCheck = new LinkCheck(pgPath)
+    this.#rootFiles = excludedRootFiles(postgres)
+    this.#walName = `${PG_DATA}/${walDirectory(postgres)}`
+    this.#tablespaceDirectory = tablespaceDirectory(postgres, options.catalogVersion)
+    const tablespace = this.#tablespaceDirectory.replaceAll('.', '\\.')
+    this.#databaseDirectory = new RegExp(`^(pg_data/(global|base/[0-9]+)|pg_tblspc/[0-9]+/${tablespace}/[0-9]+)$`)
+    this.#limited = ['base', 'global', xactDirectory(postgres), 'pg_multixact'].map((name) => `${PG_DATA}/${name}/`)
+    for (const name of options.exclude ?? []) {
+      if (name.endsWith('/')) this.#excludeContent.add(`${PG_DATA}/${name.slice(0, -1)}`)
+      else this.#excludeEntry.add(`${PG_DATA}/${name}`)
+    }
+  }
+
+  async run(root: ClusterEntry): Promise<DataDirectoryListing> {
+    const { paths, targets } = this.#listing
+    paths.push({ name: PG_DATA, mode: root.mode, user: root.user, group: root.group })
+    targets.push({ name: PG_DATA, type: 'path', path: this.#pgPath })
+    await this.#directory({ name: PG_DATA, path: this.#pgPath })
+    for (const list of Object.values(this.#listing)) list.sort((a, b) => compareBytes(a.name, b.name))
+    return this.#listing
+  }
+
+  /** Contents of a directory; false when it vanished. */
+  async #directory(place: Place): Promise<boolean> {
+    this.#options.signal?.throwIfAborted()
+    const entries = await this.#files.list(place.path)
+    if (entries === undefined) return false
+    entries.sort((a, b) => compareBytes(a.name, b.name))
+    const database = this.#databaseDirectory.test(place.name)
+    const unlogged = database ? unloggedRelations(entries.map((entry) => entry.name)) : undefined
+    for (const entry of entries) await this.#entry(place, entry, unlogged)
+    return true
+  }
+
+  /** One entry; `unlogged` is there in database directories. */
+  async #entry(place: Place, entry: ClusterEntry, unlogged: ReadonlySet<string> | undefined): Promise<void> {
+    const { log } = this.#options
+    const name = `${place.name}/${entry.name}`
+    const path = `${place.path}/${entry.name}`
+    if (isTemporary(entry.name)) return
+    if (this.#excludeEntry.has(name)) {
+      log.info(
+        `exclude '${bytesToText(path)}' from backup using '${bytesToText(name.slice(PG_DATA.length + 1))}' exclusion`,
+      )
+      return
+    }
+    switch (entry.kind) {
+      case 'path':
+        return this.#path(place, entry, name, path)
+      case 'file':
+        return this.#file(place, entry, name, path, unlogged)
+      case 'link':
+        return this.#link(place, entry, name, path, unlogged)
+      case 'special':
+        log.warn(`exclude special file '${bytesToText(path)}' from backup`)
+    }
+  }
+
+  async #path(place: Place, entry: ClusterEntry, name: string, path: string): Promise<void> {
+    this.#expectLink(place, name)
+    const listed: ListedPath = { name, mode: entry.mode, user: entry.user, group: entry.group }
+    this.#listing.paths.push(listed)
+    if (this.#excludeContent.has(name)) {
+      const rule = bytesToText(`${name.slice(PG_DATA.length + 1)}/`)
+      this.#options.log.info(`exclude contents of '${bytesToText(path)}' from backup using '${rule}' exclusion`)
+      return
+    }
+    if (place.name === PG_DATA && EMPTIED_DIRECTORIES.has(entry.name)) return
+    if (this.#options.online && place.name === this.#walName && entry.name === ARCHIVE_STATUS) return
+    const found = await this.#directory({ name, path })
+    if (!found) this.#listing.paths.splice(this.#listing.paths.indexOf(listed), 1)
+  }
+
+  #file(
+    place: Place,
+    entry: ClusterEntry,
+    name: string,
+    path: string,
+    unlogged: ReadonlySet<string> | undefined,
+  ): void {
+    this.#expectLink(place, name)
+    if (place.name === PG_DATA && this.#rootFiles.has(entry.name)) return
+    if (this.#options.online && place.name === this.#walName) return
+    if (unlogged !== undefined && isExcludedRelationFile(entry.name, unlogged)) return
+    const control = name === `${PG_DATA}/global/pg_control`
+    this.#listing.files.push({
+      name,
+      path,
+      mode: entry.mode,
+      user: entry.user,
+      group: entry.group,
+      sizeBytes: entry.sizeBytes,
+      timestamp: entry.mtime,
+      pageChecksumApplies: unlogged !== undefined && hasDataPages(entry.name, place.name === `${PG_DATA}/global`),
+      sizeLimited:
+        !control && (name.startsWith(`${PG_TBLSPC}/`) || this.#limited.some((directory) => name.startsWith(directory))),
+    })
+  }
+
+  #expectLink(place: Place, name: string): void {
+    if (place.name !== `${PG_DATA}/${PG_TBLSPC}`) return
+    throw new PgtsError('link-expected', `'${bytesToText(name)}' is not a link: pg_tblspc should contain only links`, {
+      hints: ['tablespaces inside the data directory (allow_in_place_tablespaces) cannot be backed up'],
+    })
+  }
+
+  async #link(
+    place: Place,
+    entry: ClusterEntry,
+    name: string,
+    path: string,
+    unlogged: ReadonlySet<string> | undefined,
+  ): Promise<void> {
+    const destination = entry.destination ?? ''
+    const absolute = absoluteDestination(destination, place.path)
+    if ((await this.#files.stat(absolute))?.kind === 'link') {
+      throw new PgtsError(
+        'link-destination',
+        `link '${bytesToText(path)}' leads to another link '${bytesToText(absolute)}'`,
+        { hints: ['let the link lead to the final destination'] },
+      )
+    }
+    if (place.name === `${PG_DATA}/${PG_TBLSPC}`) return this.#tablespace(entry, name, path, destination, absolute)
+
+    const followed = await this.#follow(path, absolute)
+    if (followed === undefined) return
+    this.#addLink(entry, name, destination)
+    if (followed.kind === 'path') {
+      this.#linkCheck.add(name.slice(PG_DATA.length + 1), absolute)
+      this.#listing.targets.push({ name, type: 'link', path: destination })
+    } else {
+      const parts = splitDestination(destination)
+      const directory = absoluteDestination(parts.path, place.path)
+      this.#linkCheck.add(name.slice(PG_DATA.length + 1), directory, parts.file)
+      this.#listing.targets.push({ name, type: 'link', path: parts.path, file: parts.file })
+    }
+    // What the link leads to is listed under the link's own name.
+    await this.#entry(place, { ...followed, name: entry.name }, unlogged)
+  }
+
+  /** A tablespace holds a directory of every cluster that uses it; only ours is walked. */
+  async #tablespace(
+    entry: ClusterEntry,
+    name: string,
+    path: string,
+    destination: string,
+    absolute: string,
+  ): Promise<void> {
+    const target = `${PG_TBLSPC}/${entry.name}`
+    const ours = { name: `${target}/${this.#tablespaceDirectory}`, path: `${path}/${this.#tablespaceDirectory}` }
+    const followed = await this.#follow(path, absolute)
+    const inside = followed === undefined ? undefined : await this.#files.stat(ours.path)
+    if (followed === undefined) return
+    if (inside?.kind !== 'path') {
+      if ((await this.#files.stat(path)) === undefined) return
+      throw new PgtsError(
+        'file-open',
+        `tablespace ${bytesToText(path)} has no directory ${this.#tablespaceDirectory}`,
+        {
+          hints: ['is the file system of the tablespace mounted?'],
+        },
+      )
+    }
+    this.#addLink(entry, name, destination)
+    this.#linkCheck.add(target, absolute)
+    this.#listing.targets.push({
+      name: target,
+      type: 'link',
+      path: destination,
+      tablespaceId: entry.name,
+      tablespaceName: this.#options.tablespaces?.get(Number(entry.name)) ?? `ts${entry.name}`,
+    })
+    // Restore looks up an entry for each target, so two directories that exist only in the repository are listed.
+    const [base, parent] = [this.#pathEntry(PG_DATA), this.#pathEntry(`${PG_DATA}/${PG_TBLSPC}`)]
+    if (!this.#listing.paths.some((listed) => listed.name === PG_TBLSPC))
+      this.#listing.paths.push({ ...base, name: PG_TBLSPC })
+    this.#listing.paths.push({ ...parent, name: target })
+    await this.#path({ name: target, path }, { ...inside, name: this.#tablespaceDirectory }, ours.name, ours.path)
+  }
+
+  #pathEntry(name: string): ListedPath {
+    const listed = this.#listing.paths.find((listed) => listed.name === name)
+    if (listed === undefined) throw new PgtsError('assert', `${name} was not listed before its contents`)
+    return listed
+  }
+
+  #addLink(entry: ClusterEntry, name: string, destination: string): void {
+    this.#listing.links.push({ name, user: entry.user, group: entry.group, destination })
+  }
+
+  /** What a link leads to; undefined when the link itself has vanished meanwhile (a tablespace was dropped). */
+  async #follow(path: string, absolute: string): Promise<ClusterEntry | undefined> {
+    const followed = await this.#files.stat(path, { follow: true })
+    if (followed !== undefined) return followed
+    if ((await this.#files.stat(path)) === undefined) return undefined
+    throw new PgtsError(
+      'file-open',
+      `link '${bytesToText(path)}' leads to '${bytesToText(absolute)}', which does not exist`,
+      {
+        hints: ['remove the link, or name it in the option exclude', 'is the file system it leads to mounted?'],
+      },
+    )
+  }
+}

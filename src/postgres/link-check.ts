@@ -1,0 +1,75 @@
+import { bytesToText } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+
+/** A link of the data directory that is followed: where it leads, absolute, and the file's name when it is one. */
+interface FollowedLink {
+  /** Relative to PGDATA, for messages. */
+  readonly name: string
+  /** Directory, absolute, with a slash at its end. */
+  readonly path: string
+  readonly file?: string
+}
+
+/**
+ * Refuses links whose destinations would be backed up twice, or restored over each other: into the data directory, to
+ * the same file or directory, or one inside another [070].
+ */
+export class LinkCheck {
+  readonly #base: string
+  readonly #links: FollowedLink[] = []
+
+  /** `base`: the data directory, absolute. */
+  constructor(base: string) {
+    this.#base = `${base}/`
+  }
+
+  add(name: string, path: string, file?: string): void {
+    const link: FollowedLink = { name, path: `${path}/`, ...(file === undefined ? {} : { file }) }
+    if (link.path.startsWith(this.#base)) throw conflict(`${shown(link)} destination is in the data directory`)
+    for (const other of this.#links) {
+      if (link.path === other.path) {
+        if (link.file === undefined || other.file === undefined) {
+          throw conflict(`${shown(link)} destination is the same directory as ${shown(other)}`)
+        }
+        if (link.file === other.file) throw conflict(`${shown(link)} destination is the same file as ${shown(other)}`)
+      } else if (link.file === undefined && other.file === undefined) {
+        if (link.path.startsWith(other.path))
+          throw conflict(`${shown(link)} destination is a subdirectory of ${shown(other)}`)
+        if (other.path.startsWith(link.path))
+          throw conflict(`${shown(other)} destination is a subdirectory of ${shown(link)}`)
+      }
+    }
+    this.#links.push(link)
+  }
+}
+
+function shown(link: FollowedLink): string {
+  return `link '${bytesToText(link.name)}' (${bytesToText(link.path.slice(0, -1))}${link.file === undefined ? '' : `/${bytesToText(link.file)}`})`
+}
+
+function conflict(message: string): PgtsError {
+  return new PgtsError('link-destination', message, {
+    hints: ['links of a data directory must lead to separate places outside of it'],
+  })
+}
+
+/**
+ * Destination of a link as an absolute path without `.` and `..`; a relative one starts at the directory of the link.
+ * By text only, as the repository records it: further links on the way are not resolved.
+ */
+export function absoluteDestination(destination: string, directory: string): string {
+  const parts: string[] = []
+  for (const part of `${destination.startsWith('/') ? '' : `${directory}/`}${destination}`.split('/')) {
+    if (part === '' || part === '.') continue
+    if (part === '..') parts.pop()
+    else parts.push(part)
+  }
+  return `/${parts.join('/')}`
+}
+
+/** Directory part and last part of a destination, as it was written: `../ext/a.conf` gives `../ext` and `a.conf`. */
+export function splitDestination(destination: string): { readonly path: string; readonly file: string } {
+  const slash = destination.lastIndexOf('/')
+  if (slash === -1) return { path: '', file: destination }
+  return { path: slash === 0 ? '/' : destination.slice(0, slash), file: destination.slice(slash + 1) }
+}
