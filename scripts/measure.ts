@@ -1,0 +1,70 @@
+import { spawn } from 'node:child_process'
+import { readdirSync, readFileSync } from 'node:fs'
+import { cleanEnv, testUser } from '../test/support/postgres.ts'
+
+/** One run of a command: wall and CPU seconds, and the highest memory of the whole process tree, MiB. */
+export interface Measurement {
+  readonly seconds: number
+  readonly cpuSeconds: number
+  readonly peakMiB: number
+}
+
+/**
+ * Runs a command as the unprivileged user. CPU time comes from the shell's `time`, which counts every descendant that
+ * was waited for; memory is the sum of the proportional set sizes of the tree, sampled every 10 ms, so that pages that
+ * processes share count once.
+ */
+export function measure(command: readonly string[], cwd = '/'): Promise<Measurement> {
+  return new Promise((resolve, reject) => {
+    const started = process.hrtime.bigint()
+    const child = spawn('bash', ['-c', 'TIMEFORMAT="%U %S"; time "$@"', 'bash', ...command], {
+      cwd,
+      env: cleanEnv(),
+      stdio: ['ignore', 'pipe', 'pipe'],
+      ...(testUser.switched ? { uid: testUser.uid, gid: testUser.gid } : {}),
+    })
+    let output = ''
+    let times = ''
+    child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
+    child.stderr.on('data', (chunk: Buffer) => (times += chunk.toString()))
+    let peak = 0
+    const timer = setInterval(() => (peak = Math.max(peak, treeMemory(child.pid!))), 10)
+    child.once('error', reject)
+    child.once('close', (code) => {
+      clearInterval(timer)
+      const seconds = Number(process.hrtime.bigint() - started) / 1e9
+      if (code !== 0) return reject(new Error(`${command.join(' ')} ended with ${code}\n${output}${times}`))
+      const [user, system] = times.trim().split('\n').at(-1)!.split(' ').map(Number)
+      resolve({ seconds, cpuSeconds: (user ?? 0) + (system ?? 0), peakMiB: peak / 1024 })
+    })
+  })
+}
+
+/** Sum of the proportional set sizes of all descendants of `root`, KiB. */
+function treeMemory(root: number): number {
+  const children = new Map<number, number[]>()
+  for (const name of readdirSync('/proc')) {
+    const pid = Number(name)
+    if (!Number.isInteger(pid)) continue
+    try {
+      const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+      const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
+      const siblings = children.get(parent)
+      if (siblings === undefined) children.set(parent, [pid])
+      else siblings.push(pid)
+    } catch {
+      // ended meanwhile
+    }
+  }
+  let total = 0
+  const pending = [...(children.get(root) ?? [])]
+  for (let pid = pending.pop(); pid !== undefined; pid = pending.pop()) {
+    pending.push(...(children.get(pid) ?? []))
+    try {
+      total += Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1] ?? 0)
+    } catch {
+      // ended meanwhile
+    }
+  }
+  return total
+}
