@@ -1,0 +1,73 @@
+import { baseName } from '../core/archive/find.ts'
+import { pushWal, type PushReport } from '../core/archive/push.ts'
+import { readControlFile } from '../postgres/control-file.ts'
+import { textToBytes } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+import type { CommandContext } from './context.ts'
+import { resolveWalPath } from './wal-path.ts'
+
+export type ArchivePushReport =
+  | ({ readonly dropped: false } & PushReport)
+  | { readonly dropped: true; readonly file: string; readonly queueBytes: number; readonly limitBytes: number }
+
+/** Store one WAL file: what `archive_command = 'pgts --stanza=main archive-push %p'` does. */
+export async function archivePush(ctx: CommandContext<'archive-push'>): Promise<ArchivePushReport> {
+  const { options, log, signal } = ctx
+  const [parameter, ...more] = ctx.parameters
+  if (parameter === undefined || more.length > 0) {
+    throw new PgtsError('param-required', 'archive-push needs the path of one WAL file', {
+      hints: ["archive_command = 'pgts --stanza=NAME archive-push %p'"],
+    })
+  }
+  await ctx.refuseWhenStopped()
+  const pgPath = options.pg[0]?.path
+  const path = await resolveWalPath('archive-push', parameter, pgPath, ctx.cwd)
+  const files = await ctx.cluster()
+
+  if (options.archivePushQueueMax !== undefined) {
+    const { readPushQueue } = await import('../core/archive/queue.ts')
+    const queue = await readPushQueue(files, path.slice(0, path.lastIndexOf('/')))
+    if (queue.sizeBytes > options.archivePushQueueMax)
+      return drop(ctx, path, queue.sizeBytes, options.archivePushQueueMax)
+  }
+
+  // Whose WAL is this? Without the data directory the repositories and the segment must agree with each other.
+  const control = pgPath === undefined ? undefined : await readControlFile(files, textToBytes(pgPath), { signal })
+  const report = await pushWal({
+    stanza: ctx.stanza,
+    path,
+    files,
+    ...(control === undefined ? {} : { identity: control }),
+    repositories: await ctx.repositories(),
+    compress: { type: options.compressType, level: options.compressLevel },
+    headerCheck: options.archiveHeaderCheck,
+    warnWhenArchived: options.archiveModeCheck,
+    log,
+    signal,
+  })
+  log.info({ file: report.file }, `pushed WAL file '${report.file}' to the archive`)
+  return { dropped: false, ...report }
+}
+
+/** The operator prefers a gap in the archive to a full disk: say so loudly, and let PostgreSQL remove the file. */
+function drop(
+  ctx: CommandContext<'archive-push'>,
+  path: string,
+  queueBytes: number,
+  limitBytes: number,
+): ArchivePushReport {
+  const file = baseName(path)
+  ctx.log.warn(
+    { file, queueBytes },
+    `dropped WAL file '${file}' because archive queue exceeded ${sizeText(limitBytes)}` +
+      '\nHINT: point-in-time recovery cannot pass this gap: make archiving work again and take a new backup',
+  )
+  return { dropped: true, file, queueBytes, limitBytes }
+}
+
+function sizeText(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
+  let unit = 0
+  for (; unit < units.length - 1 && bytes >= 1024 && bytes % 1024 === 0; unit++) bytes /= 1024
+  return `${bytes}${units[unit]}`
+}

@@ -1,0 +1,55 @@
+import { realpath } from 'node:fs/promises'
+import { textToBytes } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+
+/**
+ * The absolute path that PostgreSQL means by `%p`. It passes a path relative to its data directory and starts the
+ * command there, so a working directory that is not pg1-path shows that the command was configured for another cluster:
+ * a restored copy that still has the archive_command of production is stopped here.
+ *
+ * @param parameter as given on the command line
+ * @param pgPath pg1-path, when it is configured
+ * @returns byte string
+ * @throws PgtsError option-required, option-invalid-value, path-missing
+ */
+export async function resolveWalPath(
+  command: string,
+  parameter: string,
+  pgPath: string | undefined,
+  cwd: string,
+): Promise<string> {
+  if (parameter.startsWith('/')) return textToBytes(parameter)
+  if (pgPath === undefined) {
+    throw new PgtsError('option-required', `${command} needs pg1-path to know where '${parameter}' is`, {
+      hints: [`does the server pass %f where ${command} wants %p?`, 'set pg1-path to the data_directory of the server'],
+    })
+  }
+  if (cwd !== pgPath && (await realPathOf(cwd)) !== (await realPathOf(pgPath))) {
+    throw new PgtsError(
+      'option-invalid-value',
+      `${command} was started in ${cwd}, which is not the data directory of pg1-path, ${pgPath}`,
+      {
+        hints: [
+          'is pg1-path the data_directory of the server that runs this command?',
+          'is this server a copy that still has the settings of the original? Give it a stanza of its own, or switch archiving off',
+        ],
+      },
+    )
+  }
+  return textToBytes(`${pgPath}/${parameter}`)
+}
+
+async function realPathOf(path: string): Promise<string> {
+  try {
+    return await realpath(path)
+  } catch (error) {
+    throw new PgtsError(
+      'path-missing',
+      `cannot find ${path}: ${error instanceof Error ? error.message : String(error)}`,
+      {
+        hints: ['is pg1-path right?'],
+        cause: error,
+      },
+    )
+  }
+}
