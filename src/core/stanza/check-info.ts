@@ -1,0 +1,73 @@
+import type { ArchiveHistory, ArchiveInfo } from '../../format/archive-info.ts'
+import type { BackupHistory, BackupInfo } from '../../format/backup-info.ts'
+import { PgtsError } from '../../util/error.ts'
+import { describeCluster, isSameCluster, type ArchiveRepository, type ClusterIdentity } from '../archive/find.ts'
+import { loadArchiveInfo, loadBackupInfo, type LoadOptions } from '../info-store.ts'
+
+export interface StanzaInfo {
+  readonly archiveInfo: ArchiveInfo
+  readonly backupInfo: BackupInfo
+  /** The current entry of both. */
+  readonly current: BackupHistory
+  /** `15-1` */
+  readonly archiveId: string
+}
+
+/**
+ * Load both info files of a stanza and make sure that they agree with each other and with the cluster.
+ *
+ * @param mismatch the code for a cluster that is not the stanza's; backup has one of its own
+ * @throws PgtsError file-missing, file-invalid, or `mismatch`
+ */
+export async function checkStanzaInfo(
+  repository: ArchiveRepository,
+  stanza: string,
+  identity: ClusterIdentity,
+  options: LoadOptions & { readonly mismatch?: 'file-invalid' | 'backup-mismatch' } = {},
+): Promise<StanzaInfo> {
+  const { key, storage } = repository
+  const archiveInfo = await loadArchiveInfo(storage, stanza, options)
+  const backupInfo = await loadBackupInfo(storage, stanza, options)
+  const archive = archiveInfo.history.find((entry) => entry.id === archiveInfo.currentId)
+  const backup = backupInfo.history.find((entry) => entry.id === backupInfo.currentId)
+  if (archive === undefined || backup === undefined || archive.id !== backup.id || !isSameCluster(archive, backup)) {
+    throw new PgtsError(
+      'file-invalid',
+      `backup.info and archive.info of stanza ${stanza} on repo${key} do not match:\n` +
+        `archive.info: ${describeEntry(archive)}\nbackup.info: ${describeEntry(backup)}`,
+      {
+        hints: ['this may be a symptom of repository corruption', 'or a stanza-upgrade was interrupted: run it again'],
+      },
+    )
+  }
+  if (!isSameCluster(backup, identity)) {
+    throw new PgtsError(
+      options.mismatch ?? 'file-invalid',
+      `stanza ${stanza} on repo${key} is of another cluster: it has ${describeCluster(backup)}, ` +
+        `pg1-path has ${describeCluster(identity)}`,
+      {
+        hints: [
+          'is this the correct stanza, and the right pg1-path?',
+          'after an upgrade of PostgreSQL, or when the cluster was created anew, run stanza-upgrade (pgbackrest has it)',
+        ],
+      },
+    )
+  }
+  return { archiveInfo, backupInfo, current: backup, archiveId: `${backup.version}-${backup.id}` }
+}
+
+/** Do both files list the same clusters in the same order? Expire and verify rely on it. */
+export function isSameHistory(archiveInfo: ArchiveInfo, backupInfo: BackupInfo): boolean {
+  const [a, b] = [archiveInfo.history, backupInfo.history]
+  return (
+    a.length === b.length &&
+    a.every((entry, index) => {
+      const other = b[index]
+      return other !== undefined && entry.id === other.id && isSameCluster(entry, other)
+    })
+  )
+}
+
+function describeEntry(entry: ArchiveHistory | BackupHistory | undefined): string {
+  return entry === undefined ? 'no current entry' : `id ${entry.id}, ${describeCluster(entry)}`
+}

@@ -1,0 +1,122 @@
+import { archiveInfoName, archivePath, backupInfoName, backupPath, copyName } from '../../format/repo-path.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { getFile, putFile } from '../../storage/whole-file.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { Logger } from '../../util/log.ts'
+import { writerVersion } from '../../util/version.ts'
+import { baseName, type ArchiveRepository, type ClusterIdentity } from '../archive/find.ts'
+import { saveArchiveInfo, saveBackupInfo } from '../info-store.ts'
+import { checkStanzaInfo } from './check-info.ts'
+
+/** What the info files record of a cluster; pg_control has it. */
+export interface NewCluster extends ClusterIdentity {
+  readonly controlVersion: number
+  readonly catalogVersion: number
+}
+
+export interface CreatedStanza {
+  readonly repoKey: number
+  /** `15-1` */
+  readonly archiveId: string
+  /** `repaired`: the stanza was there and valid, and missing copies of its info files were written again. */
+  readonly state: 'created' | 'repaired' | 'valid'
+  /** Names of info files that were written again. */
+  readonly repaired: readonly string[]
+}
+
+/**
+ * Prepare one repository for a stanza; run again, it only checks, and brings back a missing half of a pair.
+ *
+ * @throws PgtsError path-not-empty: something is there, but no info file; file-missing: only one kind of info file is
+ *   left; file-invalid: the info files contradict each other or the cluster
+ */
+export async function createStanza(
+  repository: ArchiveRepository,
+  stanza: string,
+  cluster: NewCluster,
+  options: { readonly signal: AbortSignal; readonly log: Logger },
+): Promise<CreatedStanza> {
+  const { key, storage } = repository
+  const archive = await pairOf(storage, archiveInfoName(stanza))
+  const backup = await pairOf(storage, backupInfoName(stanza))
+
+  if (archive.present === 0 && backup.present === 0) {
+    await requireEmpty(repository, stanza)
+    return createNew(repository, stanza, cluster)
+  }
+  if (archive.present === 0 || backup.present === 0) {
+    const [there, missing] = archive.present === 0 ? ['backup.info', 'archive.info'] : ['archive.info', 'backup.info']
+    throw new PgtsError(
+      'file-missing',
+      `${there} exists but ${missing} is missing on repo${key} (${storage.display})`,
+      {
+        hints: [
+          'this may be a symptom of repository corruption: was something removed by hand, or by a cleaning job?',
+          'when an earlier stanza-create was interrupted and the stanza has no backups and no WAL yet, ' +
+            `remove ${archivePath(stanza)} and ${backupPath(stanza)} from the repository and run stanza-create again`,
+        ],
+      },
+    )
+  }
+
+  const { archiveId } = await checkStanzaInfo(repository, stanza, cluster, options)
+  const repaired = [...(await completePair(storage, archive)), ...(await completePair(storage, backup))]
+  return { repoKey: key, archiveId, state: repaired.length > 0 ? 'repaired' : 'valid', repaired }
+}
+
+/** archive.info comes first: a backup.info without it would be taken for a stanza that lost its archive. */
+async function createNew(repository: ArchiveRepository, stanza: string, cluster: NewCluster): Promise<CreatedStanza> {
+  const { key, storage } = repository
+  const { systemId, version, controlVersion, catalogVersion } = cluster
+  const common = { backrestVersion: writerVersion, currentId: 1 }
+  await saveArchiveInfo(storage, stanza, { ...common, history: [{ id: 1, systemId, version }] })
+  await saveBackupInfo(storage, stanza, {
+    ...common,
+    history: [{ id: 1, systemId, version, catalogVersion, controlVersion }],
+    backups: [],
+  })
+  return { repoKey: key, archiveId: `${version}-1`, state: 'created', repaired: [] }
+}
+
+async function requireEmpty({ key, storage }: ArchiveRepository, stanza: string): Promise<void> {
+  const full: string[] = []
+  for (const path of [archivePath(stanza), backupPath(stanza)]) {
+    for await (const entry of storage.list(path)) {
+      // What a killed run left behind under a temporary name is harmless.
+      if (baseName(entry.name).endsWith('.pgbackrest.tmp')) continue
+      full.push(path)
+      break
+    }
+  }
+  if (full.length === 0) return
+  throw new PgtsError(
+    'path-not-empty',
+    `${full.join(' and ')} on repo${key} (${storage.display}) not empty, but without info files`,
+    {
+      hints: [
+        'is this the right repository, and the right stanza name?',
+        'were archive.info and backup.info lost? Do not remove the rest before you know that its backups are not needed',
+      ],
+    },
+  )
+}
+
+interface Pair {
+  readonly present: 0 | 1 | 2
+  readonly names: readonly { readonly name: string; readonly exists: boolean }[]
+}
+
+async function pairOf(storage: StorageDriver, name: string): Promise<Pair> {
+  const names = []
+  for (const one of [name, copyName(name)]) names.push({ name: one, exists: (await storage.stat(one)) !== undefined })
+  return { present: names.filter((one) => one.exists).length as Pair['present'], names }
+}
+
+/** Write the missing half from the other, byte for byte; the pair was found valid before. */
+async function completePair(storage: StorageDriver, pair: Pair): Promise<string[]> {
+  const source = pair.names.find((one) => one.exists)
+  const missing = pair.names.find((one) => !one.exists)
+  if (source === undefined || missing === undefined) return []
+  await putFile(storage, missing.name, await getFile(storage, source.name))
+  return [missing.name]
+}
