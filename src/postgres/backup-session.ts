@@ -1,0 +1,180 @@
+import { PgtsError } from '../util/error.ts'
+import { byteString, bytesOf, type ServerConnection } from './client.ts'
+import type { ControlFile } from './control-file.ts'
+import { formatLsn, parseLsn, walFileOf } from './lsn.ts'
+import { backupCalls, requireBackupSupport, walFunctions } from './versions.ts'
+
+/** A point in the WAL: its LSN as the server writes it, and the segment that holds it. */
+export interface WalPosition {
+  readonly lsn: string
+  readonly walFile: string
+}
+
+export interface BackupStartPoint extends WalPosition {
+  /** Segment that was being written before the backup began; with archive-check it must reach the archive first. */
+  readonly walFileBefore: string
+}
+
+export interface BackupStopPoint extends WalPosition {
+  /** Content of the file backup_label, byte for byte (byte string). */
+  readonly backupLabel: string
+  /** Content of the file tablespace_map; undefined when it is blank. */
+  readonly tablespaceMap: string | undefined
+}
+
+/** Backup mode of a server. Left without `finish()` it ends with the connection, and the server forgets the backup. */
+export interface BackupSession extends AsyncDisposable {
+  readonly start: BackupStartPoint
+  /** End backup mode. Does not wait for WAL to be archived. */
+  finish(): Promise<BackupStopPoint>
+}
+
+/**
+ * Begin a backup that does not exclude others. Waits for a checkpoint: with `startFast` for one that is made at once,
+ * else for one that is spread over checkpoint_completion_target, which is what `timeoutMs` must allow for.
+ *
+ * Errors: [057] when the server refuses, [046] for a version that pgts cannot back up.
+ */
+export async function beginBackup(
+  connection: ServerConnection,
+  options: { readonly startFast: boolean; readonly timeoutMs?: number },
+): Promise<BackupSession> {
+  const { postgres } = connection.facts
+  requireBackupSupport(postgres)
+  const names = walFunctions(postgres)
+  const walFileBefore = await currentWalSegment(connection)
+  const [row] = await connection.query<{ lsn: string; wal_file: string }>(
+    `select lsn::text as lsn, pg_catalog.${names.walFileName}(lsn)::text as wal_file
+     from pg_catalog.${backupCalls(postgres, options.startFast).start} as lsn`,
+    [`pgts backup started at ${await serverTimeText(connection)}`],
+    options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs },
+  )
+  if (row === undefined) throw new PgtsError('db-query', 'the server began a backup without saying where')
+  return new Session(connection, { lsn: row.lsn, walFile: row.wal_file, walFileBefore })
+}
+
+class Session implements BackupSession {
+  readonly start: BackupStartPoint
+  readonly #connection: ServerConnection
+  #state: 'begun' | 'finished' = 'begun'
+
+  constructor(connection: ServerConnection, start: BackupStartPoint) {
+    this.#connection = connection
+    this.start = start
+  }
+
+  async finish(): Promise<BackupStopPoint> {
+    if (this.#state !== 'begun') throw new PgtsError('assert', 'the backup was finished before')
+    const { postgres, walSegmentSize } = this.#connection.facts
+    const [row] = await this.#connection.query<{ lsn: string; wal_file: string; label: unknown; map: unknown }>(
+      `select lsn::text as lsn, pg_catalog.${walFunctions(postgres).walFileName}(lsn)::text as wal_file,
+         ${bytesOf('labelfile')} as label, ${bytesOf('spcmapfile')} as map
+       from pg_catalog.${backupCalls(postgres, true).stop}`,
+    )
+    if (row === undefined) throw new PgtsError('db-query', 'the server ended the backup without saying where')
+    this.#state = 'finished'
+    const map = byteString(row.map)
+    return {
+      lsn: row.lsn,
+      walFile: lastWalFile(row.lsn, row.wal_file, walSegmentSize),
+      backupLabel: byteString(row.label),
+      tablespaceMap: map.trim() === '' ? undefined : map,
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state === 'begun') await this.#connection[Symbol.asyncDispose]()
+  }
+}
+
+/**
+ * The last segment that a backup needs: the one that holds the byte before `lsn`. An LSN on the border of two segments
+ * belongs to neither: servers before 17 name the one that ends there, later ones the one that begins there, which would
+ * not be archived before something is written to it.
+ */
+export function lastWalFile(lsn: string, walFile: string, walSegmentSize: number): string {
+  return walFileOf(parseLsn(lsn) - 1n, parseInt(walFile.slice(0, 8), 16), walSegmentSize)
+}
+
+/**
+ * [058] unless pg_control, read after the start of the backup, shows the checkpoint of that backup on its timeline. It
+ * does not when pg1-path holds another cluster than the one we are connected to, or a copy of it.
+ */
+export function checkControlReached(control: ControlFile, start: WalPosition): void {
+  const hints = ['is pg1-path the data directory of the server we are connected to?']
+  if (control.checkpointLsn < parseLsn(start.lsn)) {
+    throw new PgtsError(
+      'db-mismatch',
+      `pg_control has its checkpoint at ${formatLsn(control.checkpointLsn)}, before the start of the backup at ${start.lsn}`,
+      { hints },
+    )
+  }
+  const timeline = parseInt(start.walFile.slice(0, 8), 16)
+  if (control.timeline === timeline) return
+  throw new PgtsError(
+    'db-mismatch',
+    `the server writes timeline ${timeline}, but pg_control is on timeline ${control.timeline}`,
+    { hints },
+  )
+}
+
+/** Name of the segment that is being written. */
+export async function currentWalSegment(connection: ServerConnection): Promise<string> {
+  const names = walFunctions(connection.facts.postgres)
+  const [row] = await connection.query<{ wal_file: string }>(
+    `select pg_catalog.${names.walFileName}(pg_catalog.${names.currentInsertLsn}())::text as wal_file`,
+  )
+  return row!.wal_file
+}
+
+/** Begin a new segment, so that the current one is archived; its name. A restore point makes sure there is something in it. */
+export async function switchWal(connection: ServerConnection, restorePoint = 'pgts archive check'): Promise<string> {
+  const { postgres, walSegmentSize } = connection.facts
+  await connection.query('select pg_catalog.pg_create_restore_point($1)::text', [restorePoint])
+  const names = walFunctions(postgres)
+  const [row] = await connection.query<{ lsn: string; wal_file: string }>(
+    `select lsn::text as lsn, pg_catalog.${names.walFileName}(lsn)::text as wal_file from pg_catalog.${names.switchWal}() as lsn`,
+  )
+  return lastWalFile(row!.lsn, row!.wal_file, walSegmentSize)
+}
+
+/** Milliseconds since the epoch, by the server's clock. */
+export async function serverTimeMs(connection: ServerConnection): Promise<number> {
+  const [row] = await connection.query<{ ms: string }>(
+    'select (extract(epoch from pg_catalog.clock_timestamp()) * 1000)::bigint::text as ms',
+  )
+  return Number(row!.ms)
+}
+
+async function serverTimeText(connection: ServerConnection): Promise<string> {
+  const [row] = await connection.query<{ now: string }>('select current_timestamp::text as now')
+  return row!.now
+}
+
+/** A database as the manifest lists it; the name is a byte string. */
+export interface ListedDatabase {
+  readonly name: string
+  readonly oid: number
+  /** Oid of template0, 0 when it does not exist. Nobody reads it any more. */
+  readonly lastSystemOid: number
+}
+
+/** All databases, templates included, by name. */
+export async function listDatabases(connection: ServerConnection): Promise<ListedDatabase[]> {
+  const rows = await connection.query<{ oid: string; name: unknown; last: string | null }>(
+    `select oid::text as oid, ${bytesOf('datname')} as name,
+       (select oid::text from pg_catalog.pg_database where datname = 'template0') as last
+     from pg_catalog.pg_database`,
+  )
+  return rows
+    .map((row) => ({ name: byteString(row.name), oid: Number(row.oid), lastSystemOid: Number(row.last ?? 0) }))
+    .sort((a, b) => (a.name < b.name ? -1 : 1))
+}
+
+/** Oid to name (byte string) of all tablespaces, the two built-in ones included. */
+export async function listTablespaces(connection: ServerConnection): Promise<Map<number, string>> {
+  const rows = await connection.query<{ oid: string; name: unknown }>(
+    `select oid::text as oid, ${bytesOf('spcname')} as name from pg_catalog.pg_tablespace`,
+  )
+  return new Map(rows.map((row) => [Number(row.oid), byteString(row.name)]))
+}

@@ -1,0 +1,299 @@
+import { userInfo } from 'node:os'
+import type { Client, QueryResultRow } from 'pg'
+import { bytesToText, textToBytes } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+import { connectError, queryError } from './client-errors.ts'
+import { findSocketDirectory } from './socket.ts'
+import { versionOfServer, type PostgresVersion } from './versions.ts'
+
+/** How to reach the server of a cluster on this host. */
+export interface ConnectionOptions {
+  readonly port: number
+  /** Directory of the unix socket. Default: what the server wrote into postmaster.pid, else the usual places. */
+  readonly socketPath?: string
+  readonly database: string
+  /** Default: the name of the user that runs this process (PGUSER, as libpq does, wins over it). */
+  readonly user?: string
+  /** Data directory (byte string), to find the socket and for messages. */
+  readonly dataDirectory?: string
+  /** Of the command: `pgts [backup]` is what pg_stat_activity shows. */
+  readonly command: string
+  /** For connecting and for each query. */
+  readonly timeoutMs: number
+  readonly signal?: AbortSignal
+}
+
+/** What the server says of itself. */
+export interface ServerFacts {
+  /** server_version_num: 150018. */
+  readonly versionNum: number
+  readonly postgres: PostgresVersion
+  /** Byte string, absolute. */
+  readonly dataDirectory: string
+  readonly archiveMode: 'off' | 'on' | 'always'
+  /** '' when not set, or when archive_mode is off. */
+  readonly archiveCommand: string
+  /** '' when not set, and before 15. When set, PostgreSQL 15 ignores archive_command and 16 refuses both. */
+  readonly archiveLibrary: string
+  readonly archiveTimeoutMs: number
+  readonly checkpointTimeoutMs: number
+  /** Bytes. */
+  readonly walSegmentSize: number
+  /** A standby, or a server that still recovers. */
+  readonly inRecovery: boolean
+}
+
+/** Hints for an archive_library that keeps PostgreSQL from ever calling archive_command; undefined when there is none. */
+export function archiveLibraryHint(facts: Pick<ServerFacts, 'archiveLibrary'>): string | undefined {
+  if (facts.archiveLibrary === '') return undefined
+  return `archive_library is '${facts.archiveLibrary}': PostgreSQL does not use archive_command while it is set`
+}
+
+/**
+ * SQL for the bytes of a text, whatever the encodings of server and database: names of files, databases and tablespaces
+ * are bytes to PostgreSQL, and a conversion to the client's encoding would change or refuse some of them.
+ */
+export function bytesOf(expression: string): string {
+  return `pg_catalog.decode(pg_catalog.replace((${expression})::text, E'\\\\', E'\\\\\\\\'), 'escape')`
+}
+
+/** The value of `bytesOf` as a byte string. */
+export function byteString(value: unknown): string {
+  return value instanceof Buffer ? value.toString('latin1') : textToBytes(String(value ?? ''))
+}
+
+/** A connection with deadlines. What waits is cut off by closing the connection, and PostgreSQL cleans up after it. */
+export interface ServerConnection extends AsyncDisposable {
+  readonly facts: ServerFacts
+  /** Rows of one statement. Errors: [057] refused, took too long, or the connection was lost. */
+  query<R extends QueryResultRow>(
+    sql: string,
+    values?: readonly unknown[],
+    options?: { readonly timeoutMs?: number },
+  ): Promise<R[]>
+  /** Is the server still there, and still what it was? [057] or, when a standby was promoted meanwhile, [058]. */
+  ping(): Promise<void>
+}
+
+/** Connect to the server of a cluster, and learn what it is. Errors: [056] with what to look at, [046], [057]. */
+export async function connectServer(options: ConnectionOptions): Promise<ServerConnection> {
+  options.signal?.throwIfAborted()
+  // The driver loads only here: archive-push must not pay for it.
+  const { default: pg } = await import('pg')
+  pg.defaults.user = userInfo().username
+  const socketPath = options.socketPath ?? findSocketDirectory(options.dataDirectory, options.port)
+  const client = new pg.Client({
+    host: socketPath,
+    port: options.port,
+    database: options.database,
+    ...(options.user === undefined ? {} : { user: options.user }),
+    application_name: `pgts [${options.command}]`,
+    connectionTimeoutMillis: options.timeoutMs,
+    keepAlive: true,
+  })
+  const connection = new Connection(client, options)
+  try {
+    await connection.guard(client.connect(), options.timeoutMs)
+  } catch (error) {
+    await connection[Symbol.asyncDispose]()
+    if (options.signal?.aborted === true) throw options.signal.reason
+    throw connectError(error, { ...options, socketPath })
+  }
+  try {
+    await connection.prepare()
+    return connection
+  } catch (error) {
+    await connection[Symbol.asyncDispose]()
+    throw error
+  }
+}
+
+const CLOSE_DEADLINE_MS = 10_000
+
+/** Over the server's own statement_timeout, which gives the better message and leaves a usable connection. */
+const GRACE_MS = 2_000
+
+class Connection implements ServerConnection {
+  readonly #client: Client
+  readonly #options: ConnectionOptions
+  #facts: ServerFacts | undefined
+  #lost: Error | undefined
+  /** statement_timeout of the session, once it is set. */
+  #limitMs: number | undefined
+  #ended = false
+
+  constructor(client: Client, options: ConnectionOptions) {
+    this.#client = client
+    this.#options = options
+    // Without a listener, a connection lost between two queries would end the process.
+    client.on('error', (error) => (this.#lost ??= error))
+  }
+
+  get facts(): ServerFacts {
+    if (this.#facts === undefined) throw new PgtsError('assert', 'the connection was used before it was prepared')
+    return this.#facts
+  }
+
+  async query<R extends QueryResultRow>(
+    sql: string,
+    values: readonly unknown[] = [],
+    options: { readonly timeoutMs?: number } = {},
+  ): Promise<R[]> {
+    const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs
+    if (this.#lost !== undefined || this.#ended)
+      throw queryError(this.#lost ?? new Error('the connection is closed'), sql)
+    this.#options.signal?.throwIfAborted()
+    try {
+      if (timeoutMs !== this.#limitMs) await this.#limit(timeoutMs)
+      const result = await this.guard(this.#client.query<R>(sql, [...values]), timeoutMs + GRACE_MS)
+      return result.rows
+    } catch (error) {
+      if (this.#options.signal?.aborted === true) throw this.#options.signal.reason
+      throw queryError(error, sql)
+    }
+  }
+
+  async ping(): Promise<void> {
+    const [row] = await this.query<{ recovering: boolean }>('select pg_catalog.pg_is_in_recovery() as recovering')
+    if (row?.recovering === this.facts.inRecovery) return
+    throw new PgtsError(
+      'db-mismatch',
+      this.facts.inRecovery ? 'the standby is no longer in recovery' : 'the primary is in recovery now',
+      {
+        hints: ['was the standby promoted, or the server restored, while the command was running?'],
+      },
+    )
+  }
+
+  /** Session settings, and what the server says of itself. */
+  async prepare(): Promise<void> {
+    // Not inherited from role or database: a search_path with a table named pg_settings, parallel workers for tiny
+    // queries, and timeouts that would end a session that rests while hours of files are copied.
+    await this.query('set search_path = pg_catalog')
+    await this.query(`set client_encoding = 'UTF8'`)
+    await this.query('set max_parallel_workers_per_gather = 0')
+    await this.query('set idle_in_transaction_session_timeout = 0')
+    this.#facts = await this.#readFacts()
+    if (this.#facts.versionNum >= 140000) await this.query('set idle_session_timeout = 0')
+  }
+
+  async #limit(timeoutMs: number): Promise<void> {
+    await this.guard(this.#client.query(`set statement_timeout = ${Math.ceil(timeoutMs)}`), timeoutMs + GRACE_MS)
+    this.#limitMs = timeoutMs
+  }
+
+  async #readFacts(): Promise<ServerFacts> {
+    const names = [
+      'server_version_num',
+      'archive_mode',
+      'archive_command',
+      'archive_timeout',
+      'checkpoint_timeout',
+      'wal_segment_size',
+    ]
+    const [row] = await this.query<{
+      settings: Record<string, string | null>
+      data_directory: unknown
+      recovering: boolean
+    }>(
+      `select pg_catalog.json_object_agg(name, setting)
+          filter (where name in ('archive_library', ${names.map((name) => `'${name}'`).join(', ')})) as settings,
+        ${bytesOf(`pg_catalog.max(setting) filter (where name = 'data_directory')`)} as data_directory,
+        pg_catalog.pg_is_in_recovery() as recovering
+       from pg_catalog.pg_settings`,
+    )
+    const settings = row?.settings ?? {}
+    const missing = names.filter((name) => typeof settings[name] !== 'string')
+    if (!(row?.data_directory instanceof Buffer)) missing.unshift('data_directory')
+    if (row === undefined || missing.length > 0) {
+      throw new PgtsError('db-query', `the server does not show the setting ${missing.join(', ')}`, {
+        hints: [
+          'is the command run as the superuser, usually postgres?',
+          'grant pg_read_all_settings to the role of pg1-user',
+        ],
+      })
+    }
+    const versionNum = Number(settings['server_version_num'])
+    const archiveCommand = settings['archive_command'] ?? ''
+    return {
+      versionNum,
+      postgres: versionOfServer(versionNum),
+      dataDirectory: byteString(row.data_directory),
+      archiveMode: settings['archive_mode'] as ServerFacts['archiveMode'],
+      // What SHOW says while archive_mode is off.
+      archiveCommand: archiveCommand === '(disabled)' ? '' : archiveCommand,
+      archiveLibrary: settings['archive_library'] ?? '',
+      archiveTimeoutMs: Number(settings['archive_timeout']) * 1000,
+      checkpointTimeoutMs: Number(settings['checkpoint_timeout']) * 1000,
+      // Before 11 the unit is a WAL page of 8 KiB.
+      walSegmentSize: Number(settings['wal_segment_size']) * (versionNum < 110000 ? 8192 : 1),
+      inRecovery: row.recovering,
+    }
+  }
+
+  /** `work`, unless the deadline or the signal comes first; then the connection is cut, which ends `work` too. */
+  async guard<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
+    const { signal } = this.#options
+    let stop: (() => void) | undefined
+    const cut = new Promise<never>((_, reject) => {
+      const end = (reason: unknown) => {
+        this.#lost ??= reason instanceof Error ? reason : new Error(String(reason))
+        this.#socket().destroy()
+        reject(reason as Error)
+      }
+      const timer = setTimeout(() => end(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs)
+      const onAbort = () => end(signal?.reason)
+      signal?.addEventListener('abort', onAbort, { once: true })
+      stop = () => {
+        clearTimeout(timer)
+        signal?.removeEventListener('abort', onAbort)
+      }
+    })
+    try {
+      return await Promise.race([work, cut])
+    } finally {
+      stop?.()
+      work.catch(() => undefined) // it fails once its connection is cut, and that has been told already
+    }
+  }
+
+  #socket(): { destroy(): void } {
+    return (this.#client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream
+  }
+
+  /** Leaves politely; PostgreSQL then ends backup mode. A server that does not answer is left all the same. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#ended) return
+    this.#ended = true
+    // The command's signal may be why we are here, so closing has a deadline of its own.
+    let timer: NodeJS.Timeout | undefined
+    const late = new Promise<void>((resolve) => {
+      timer = setTimeout(resolve, CLOSE_DEADLINE_MS)
+    })
+    if (this.#lost === undefined) await Promise.race([this.#client.end().catch(() => undefined), late])
+    clearTimeout(timer)
+    this.#socket().destroy()
+  }
+}
+
+/** [058] when the server is not the one whose data directory is configured. */
+export function checkServerMatches(
+  facts: ServerFacts,
+  cluster: { readonly dataDirectory: string; readonly version: string },
+): void {
+  const hints = ['the settings pg1-path, pg1-port and pg1-socket-path must belong to the same cluster']
+  if (facts.postgres.version !== cluster.version) {
+    throw new PgtsError(
+      'db-mismatch',
+      `the server is version ${facts.postgres.version}, but pg_control of ${bytesToText(cluster.dataDirectory)} is version ${cluster.version}`,
+      { hints },
+    )
+  }
+  if (facts.dataDirectory !== cluster.dataDirectory) {
+    throw new PgtsError(
+      'db-mismatch',
+      `the server's data_directory is ${bytesToText(facts.dataDirectory)}, but pg1-path is ${bytesToText(cluster.dataDirectory)}`,
+      { hints },
+    )
+  }
+}
