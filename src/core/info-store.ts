@@ -25,8 +25,8 @@ const STANZA_HINTS = [
 ]
 
 /**
- * @throws PgtsError file-missing when neither the file nor its copy exists; the code that both failures share, or
- *   file-open, when both are unreadable
+ * @throws PgtsError file-missing when neither the file nor its copy exists; the code of the failure when they are
+ *   unusable in one way, file-open when in two
  */
 export function loadArchiveInfo(
   storage: StorageDriver,
@@ -152,12 +152,18 @@ function neitherUsable(
       cause: mainError,
     })
   }
+  // Of two different failures the one that is not "missing" tells more.
+  const code =
+    main.code === copy.code || copy.code === 'file-missing'
+      ? main.code
+      : main.code === 'file-missing'
+        ? copy.code
+        : 'file-open'
   const story = main.message === copy.message ? [main.message] : [main.message, copy.message]
-  return new PgtsError(
-    main.code === copy.code ? main.code : 'file-open',
-    [`neither ${where} nor its copy can be used`, ...story].join('\n'),
-    { hints: [...new Set([...main.hints, ...copy.hints])], cause: mainError },
-  )
+  return new PgtsError(code, [`neither ${where} nor its copy can be used`, ...story].join('\n'), {
+    hints: [...new Set([...main.hints, ...copy.hints])],
+    cause: mainError,
+  })
 }
 
 function cancellable(options: LoadOptions): { signal?: AbortSignal } {

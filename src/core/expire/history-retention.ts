@@ -1,0 +1,31 @@
+import { formatBackupLabel } from '../../format/backup-label.ts'
+
+const SECONDS_PER_DAY = 86_400
+
+/**
+ * Manifests in backup.history are kept by age. A backup's label is its age, and a diff sorts after its full, so one
+ * comparison with the label of a full at the limit decides for whole sets (repository-format 8.3).
+ */
+export class HistoryRetention {
+  /** A label in local time. */
+  readonly limit: string
+
+  /** @param days 0 keeps only the manifests of existing backups */
+  constructor(days: number, nowSeconds: number) {
+    this.limit = formatBackupLabel('full', nowSeconds - days * SECONDS_PER_DAY)
+  }
+
+  /** Does the whole directory of a year go, which can hold nothing younger than the limit? */
+  yearGoes(year: string): boolean {
+    return year < this.limit.slice(0, 4)
+  }
+
+  /** Must the directory of a year be looked into? */
+  yearIsMixed(year: string): boolean {
+    return year === this.limit.slice(0, 4)
+  }
+
+  manifestGoes(label: string, current: ReadonlySet<string>): boolean {
+    return label < this.limit && !current.has(label)
+  }
+}

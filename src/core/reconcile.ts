@@ -1,0 +1,133 @@
+import { isBackupLabel, dependentsOf } from '../format/backup-label.ts'
+import { withBackup, withoutBackups, type BackupInfo } from '../format/backup-info.ts'
+import { backupEntryOf, type Manifest } from '../format/manifest.ts'
+import { backupPath, manifestName } from '../format/repo-path.ts'
+import type { StorageDriver } from '../storage/driver.ts'
+import { compareBytes } from '../util/byte-string.ts'
+import { toPlainError } from '../util/error.ts'
+import type { Logger } from '../util/log.ts'
+import { loadManifest } from './info-store.ts'
+
+export interface Reconciled {
+  readonly info: BackupInfo
+  /** Label directories found, sorted, listed or not. */
+  readonly directories: readonly string[]
+  /**
+   * Directories with a manifest that could not be judged: unreadable, of a cluster that is not in the history, or
+   * depending on such a one. They are not listed, but whoever removes what is not listed must leave them alone.
+   */
+  readonly spared: readonly string[]
+}
+
+/**
+ * backup.info as the directories say it should be. A manifest is the proof of a backup, the list only follows:
+ * an entry without its manifest goes, with its dependents; a finished backup that is not listed is added.
+ */
+export async function reconcileBackupInfo(
+  storage: StorageDriver,
+  stanza: string,
+  info: BackupInfo,
+  log: Logger,
+  signal?: AbortSignal,
+): Promise<BackupInfo> {
+  return (await reconcile(storage, stanza, info, log, signal)).info
+}
+
+/** As `reconcileBackupInfo`, with what was seen on the way. */
+export async function reconcile(
+  storage: StorageDriver,
+  stanza: string,
+  info: BackupInfo,
+  log: Logger,
+  signal?: AbortSignal,
+): Promise<Reconciled> {
+  const options = signal === undefined ? {} : { signal }
+  const directories = await labelDirectories(storage, stanza, signal)
+  const finished = new Set<string>()
+  for (const label of new Set([...directories, ...info.backups.map((backup) => backup.label)])) {
+    if ((await storage.stat(manifestName(stanza, label), options)) !== undefined) finished.add(label)
+  }
+
+  let current = info
+  for (const { label } of info.backups) {
+    if (finished.has(label)) continue
+    for (const gone of dependentsOf(label, current.backups)) {
+      if (!current.backups.some((backup) => backup.label === gone)) continue
+      log.warn({ label: gone }, `backup ${gone} is taken off the list: ${reasonOf(gone, label)}`)
+      current = withoutBackups(current, [gone])
+    }
+  }
+
+  const spared: string[] = []
+  for (const label of directories) {
+    if (!finished.has(label) || info.backups.some((backup) => backup.label === label)) continue
+    const manifest = await readUnlisted(storage, stanza, label, log, signal)
+    if (manifest === undefined || !isKnownCluster(info, manifest)) {
+      if (manifest !== undefined) log.warn({ label }, foreign(label))
+      spared.push(label)
+    } else if (manifest.prior === undefined || current.backups.some((backup) => backup.label === manifest.prior)) {
+      log.warn({ label }, `backup ${label} was found in the repository and is listed again`)
+      current = withBackup(current, backupEntryOf(manifest))
+    } else if (spared.includes(manifest.prior)) {
+      log.warn({ label }, `backup ${label} is left as it is, because it depends on ${manifest.prior}`)
+      spared.push(label)
+    } else {
+      log.warn({ label }, `backup ${label} cannot be used: it depends on ${manifest.prior}, which is gone`)
+    }
+  }
+  return { info: current, directories, spared }
+}
+
+/** Labels of the backup directories of a stanza, sorted. */
+export async function labelDirectories(
+  storage: StorageDriver,
+  stanza: string,
+  signal?: AbortSignal,
+): Promise<string[]> {
+  const labels: string[] = []
+  const path = backupPath(stanza)
+  for await (const entry of storage.list(path, signal === undefined ? {} : { signal })) {
+    const name = entry.name.slice(path.length + 1)
+    if (entry.kind === 'path' && isBackupLabel(name)) labels.push(name)
+  }
+  return labels.sort(compareBytes)
+}
+
+function reasonOf(label: string, missing: string): string {
+  return label === missing ? 'its manifest does not exist' : `it depends on ${missing}, whose manifest does not exist`
+}
+
+function foreign(label: string): string {
+  return (
+    `backup ${label} belongs to a cluster that backup.info does not know, so it cannot be listed; it is left as it is` +
+    '\nHINT: if nobody needs it any more, remove its directory by hand'
+  )
+}
+
+function isKnownCluster(info: BackupInfo, manifest: Manifest): boolean {
+  const { historyId, systemId, version } = manifest.db
+  return info.history.some(
+    (entry) => entry.id === historyId && entry.systemId === systemId && entry.version === version,
+  )
+}
+
+/** One broken directory must not stop backups, so it is only warned about. */
+async function readUnlisted(
+  storage: StorageDriver,
+  stanza: string,
+  label: string,
+  log: Logger,
+  signal: AbortSignal | undefined,
+): Promise<Manifest | undefined> {
+  try {
+    return await loadManifest(storage, stanza, label, signal === undefined ? {} : { signal })
+  } catch (error) {
+    signal?.throwIfAborted()
+    log.warn(
+      { label },
+      `backup ${label} is not listed and its manifest cannot be read; it is left as it is: ${toPlainError(error).message}` +
+        '\nHINT: if it cannot be repaired, remove its directory by hand',
+    )
+    return undefined
+  }
+}
