@@ -57,6 +57,16 @@ export class Kernel {
     return this.#bytes
   }
 
+  /** Makes room for input; for kernels that only read. */
+  open(inputBytes: number): void {
+    if (this.call.open_input(inputBytes) === 0) throw new PgtsError('memory', 'no memory for a WebAssembly buffer')
+  }
+
+  /** What `verify_pages` left at the start of the input buffer. */
+  inputWords(count: number): Uint32Array {
+    return new Uint32Array(this.call.memory.buffer, this.call.input_buffer(), count)
+  }
+
   /** Copies `chunk` to where kernels read. */
   setInput(chunk: Uint8Array): void {
     this.bytes.set(chunk, this.call.input_buffer())

@@ -7,6 +7,7 @@ import type { Zlib } from 'node:zlib'
  */
 export class ZlibDriver<Z extends Transform & Zlib> {
   readonly #zlib: Z
+  #bytesGiven = 0
   #ended = false
   #failure: Error | undefined
   #wake: () => void = () => undefined
@@ -20,7 +21,12 @@ export class ZlibDriver<Z extends Transform & Zlib> {
       this.#wake()
     })
     zlib.on('error', (error) => {
-      this.#failure = error
+      this.#failure ??= error
+      this.#wake()
+    })
+    // After an end or an error this changes nothing; alone it would mean that nobody wakes us any more.
+    zlib.on('close', () => {
+      if (!this.#ended) this.#failure ??= new Error('the stream was closed')
       this.#wake()
     })
   }
@@ -39,11 +45,15 @@ export class ZlibDriver<Z extends Transform & Zlib> {
   async *write(chunk: Uint8Array): AsyncGenerator<Uint8Array> {
     if (this.#ended) return
     let taken = false
-    this.#zlib.write(chunk, () => {
+    this.#bytesGiven += chunk.length
+    this.#zlib.write(chunk, (error) => {
+      this.#failure ??= error ?? undefined
       taken = true
       this.#wake()
     })
     yield* this.#outputUntil(() => taken)
+    // The stream's own 'end' event comes later than this.
+    if (this.bytesTaken < this.#bytesGiven) this.#ended = true
   }
 
   async *end(): AsyncGenerator<Uint8Array> {
@@ -61,7 +71,7 @@ export class ZlibDriver<Z extends Transform & Zlib> {
       if (this.#failure !== undefined) throw this.#failure
       const output = this.#zlib.read() as Buffer | null
       if (output !== null) yield output
-      else if (this.#ended || done()) return
+      else if (done() || this.#ended) return
       else await new Promise<void>((resolve) => (this.#wake = resolve))
     }
   }

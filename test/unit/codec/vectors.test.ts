@@ -17,10 +17,13 @@ test.each([
   ['zst', 3, false, line, '28 b5 2f fd 00 58 19 00 00 31 35 0a'],
   ['lz4', 1, false, nothing, '04 22 4d 18 44 40 5e 00 00 00 00 05 5d cc 02'],
   ['lz4', 1, true, line, '04 22 4d 18 40 40 c0 03 00 00 80 31 35 0a 00 00 00 00'],
-] as const)('%s level %i raw %s writes what pgBackRest writes, and reads it', async (type, level, raw, plain, stored) => {
-  expect((await through(compressor(type, level, { raw }), plain)).toString('hex')).toBe(hex(stored).toString('hex'))
-  expect(await through(decompressor(type, { raw }), hex(stored))).toEqual(plain)
-})
+] as const)(
+  '%s level %i raw %s writes what pgBackRest writes, and reads it',
+  async (type, level, raw, plain, stored) => {
+    expect((await through(compressor(type, level, { raw }), plain)).toString('hex')).toBe(hex(stored).toString('hex'))
+    expect(await through(decompressor(type, { raw }), hex(stored))).toEqual(plain)
+  },
+)
 
 test('SHA-1 of nothing and of something, with the bytes counted', async () => {
   const tap = digest('sha1')
