@@ -100,7 +100,6 @@ function loadPino(destination: DestinationStream): PinoLogger<MessageLevel> {
 
 /** Receives pino's records, with their parts as pino leaves them on a destination that asks for metadata. */
 class Destination implements DestinationStream {
-  readonly [Symbol.for('pino.metadata') as never]: boolean = true
   lastLevel = 0
   lastMsg = ''
   lastObj: LogFields & { code?: unknown; origin?: unknown } = {}
@@ -109,6 +108,7 @@ class Destination implements DestinationStream {
 
   constructor(options: LoggerOptions) {
     this.#options = options
+    Object.assign(this, { [Symbol.for('pino.metadata')]: true })
     if (options.logFile !== undefined) this.#file = fileOutput(options.logFile)
   }
 

@@ -1,0 +1,5 @@
+import { openWorkerEnv } from '../core/worker-env.ts'
+import { serveJobs } from './serve.ts'
+
+/** Entry point of a worker thread. The handlers are loaded with the first job. */
+serveJobs(async () => (await import('../core/jobs.ts')).jobHandlers, openWorkerEnv)

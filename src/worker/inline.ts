@@ -1,0 +1,52 @@
+import { setImmediate } from 'node:timers/promises'
+import { PgtsError } from '../util/error.ts'
+import type { Completed, Executor, JobHandlers, JobOf, ResultOf } from './executor.ts'
+
+/** How long jobs may follow each other before signals and timers of this thread get a turn. */
+const TURN_MS = 10
+
+/** Runs jobs one after the other on this thread; for tests, and for a few jobs that are not worth a thread. */
+export function inlineExecutor<H extends JobHandlers, E extends AsyncDisposable>(
+  handlers: H,
+  openEnv: () => Promise<E>,
+): Executor<H> {
+  let opened: Promise<E> | undefined
+  let closed = false
+  return {
+    workers: 1,
+    async *run<K extends keyof H & string>(
+      kind: K,
+      jobs: Iterable<JobOf<H[K]>> | AsyncIterable<JobOf<H[K]>>,
+      { signal }: { signal: AbortSignal },
+    ): AsyncGenerator<Completed<JobOf<H[K]>, ResultOf<H[K]>>> {
+      let turn = performance.now()
+      signal.throwIfAborted()
+      for await (const job of jobs) {
+        if (closed) throw new PgtsError('assert', 'the executor was closed while jobs were left')
+        signal.throwIfAborted()
+        const handler = handlers[kind]
+        if (handler === undefined) throw new PgtsError('assert', `no handler is known for jobs of kind ${kind}`)
+        let result: ResultOf<H[K]>
+        try {
+          result = (await handler(job, await (opened ??= openEnv()), signal)) as ResultOf<H[K]>
+        } catch (error) {
+          // What a job says when it is interrupted matters less than why it was.
+          signal.throwIfAborted()
+          throw error
+        }
+        yield { job, result, worker: 1 }
+        if (performance.now() - turn > TURN_MS) {
+          await setImmediate()
+          turn = performance.now()
+        }
+      }
+      signal.throwIfAborted()
+    },
+    async [Symbol.asyncDispose]() {
+      closed = true
+      const env = opened
+      opened = undefined
+      if (env !== undefined) await (await env)[Symbol.asyncDispose]()
+    },
+  }
+}

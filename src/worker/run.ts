@@ -1,0 +1,150 @@
+import type { Completed } from './executor.ts'
+
+/** What a run needs of a thread. */
+export interface JobTaker {
+  take(run: Run, id: number, kind: string, job: unknown): void
+  /** Hand over what was taken since the last call, as one message. */
+  flush(): void
+}
+
+/** Where a run finds its threads. */
+export interface ThreadSource {
+  /** Would a job find a thread that can take it now? Asked before a job is drawn. */
+  hasRoom(): boolean
+  /** The thread for a job that was drawn; started when need be. */
+  pick(): JobTaker
+}
+
+/** Results that wait for their consumer; beyond that no job is drawn. */
+const RESULTS_WAITING = 64
+
+/** Unique over all runs, because a thread holds jobs of several. */
+let lastJob = 0
+
+/** One call of an executor's `run`: jobs are drawn while a thread is free, results wait here for the consumer. */
+export class Run {
+  readonly id: number
+  readonly #kind: string
+  readonly #iterator: Iterator<unknown> | AsyncIterator<unknown>
+  readonly #threads: ThreadSource
+  readonly #results: Completed<unknown, unknown>[] = []
+  readonly #inHand = new Set<number>()
+  readonly #whenEnded: (() => void)[] = []
+  #wake: (() => void) | undefined
+  #drawing = false
+  /** No more jobs will be drawn; `#iteratorDone` when that was the iterator's own word. */
+  #stopped = false
+  #iteratorDone = false
+  #failure: { readonly error: unknown } | undefined
+
+  constructor(id: number, kind: string, jobs: Iterable<unknown> | AsyncIterable<unknown>, threads: ThreadSource) {
+    this.id = id
+    this.#kind = kind
+    this.#iterator = Symbol.asyncIterator in jobs ? jobs[Symbol.asyncIterator]() : jobs[Symbol.iterator]()
+    this.#threads = threads
+  }
+
+  /** The next result, undefined at the end; throws the first failure once no job is in hand any more. */
+  async next(): Promise<Completed<unknown, unknown> | undefined> {
+    for (;;) {
+      if (this.#failure === undefined) {
+        this.draw()
+        const result = this.#results.shift()
+        if (result !== undefined) return result
+        if (this.#stopped && this.#inHand.size === 0) return undefined
+      } else if (this.#inHand.size === 0) {
+        throw this.#failure.error
+      }
+      await new Promise<void>((resolve) => (this.#wake = resolve))
+    }
+  }
+
+  /** Draw jobs for free threads. An iterator that answers at once is drawn from at once. */
+  draw(): void {
+    if (this.#drawing) return
+    const touched = new Set<JobTaker>()
+    while (!this.#stopped && this.#results.length < RESULTS_WAITING && this.#threads.hasRoom()) {
+      try {
+        const drawn = this.#iterator.next()
+        if (drawn instanceof Promise) {
+          void this.#awaitDrawn(drawn)
+          break
+        }
+        const thread = this.#hand(drawn as IteratorResult<unknown>)
+        if (thread !== undefined) touched.add(thread)
+      } catch (error) {
+        this.#iteratorDone = true
+        this.fail(error)
+      }
+    }
+    for (const thread of touched) this.#flush(thread)
+  }
+
+  fail(error: unknown): void {
+    this.#failure ??= { error }
+    this.#stopped = true
+    this.#wakeUp()
+  }
+
+  /** A job is no longer in hand: with its result, or without one because it failed or was dropped. */
+  settle(id: number, completed: Completed<unknown, unknown> | undefined): void {
+    this.#inHand.delete(id)
+    if (completed !== undefined) this.#results.push(completed)
+    this.#wakeUp()
+  }
+
+  /** Stop drawing, let the iterator tidy up; resolves when no job is in hand. */
+  async ended(): Promise<void> {
+    this.#stopped = true
+    if (!this.#iteratorDone) {
+      this.#iteratorDone = true
+      // An iterator that is in the middle of a step answers later, and nobody waits for what it says then.
+      void Promise.resolve(this.#iterator.return?.()).catch(() => undefined)
+    }
+    if (this.#inHand.size > 0) await new Promise<void>((resolve) => this.#whenEnded.push(resolve))
+  }
+
+  async #awaitDrawn(drawn: Promise<IteratorResult<unknown>>): Promise<void> {
+    this.#drawing = true
+    try {
+      const next = await drawn
+      // The run may have ended while its next job was thought about.
+      const thread = this.#stopped ? undefined : this.#hand(next)
+      if (thread !== undefined) this.#flush(thread)
+    } catch (error) {
+      this.#iteratorDone = true
+      this.fail(error)
+    } finally {
+      this.#drawing = false
+      this.#wakeUp()
+    }
+  }
+
+  #hand(drawn: IteratorResult<unknown>): JobTaker | undefined {
+    if (drawn.done === true) {
+      this.#stopped = true
+      this.#iteratorDone = true
+      return undefined
+    }
+    const thread = this.#threads.pick()
+    const id = ++lastJob
+    this.#inHand.add(id)
+    thread.take(this, id, this.#kind, drawn.value)
+    return thread
+  }
+
+  #flush(thread: JobTaker): void {
+    try {
+      thread.flush()
+    } catch (error) {
+      this.fail(error)
+    }
+  }
+
+  #wakeUp(): void {
+    if (this.#inHand.size === 0) for (const resolve of this.#whenEnded.splice(0)) resolve()
+    const wake = this.#wake
+    this.#wake = undefined
+    wake?.()
+  }
+}

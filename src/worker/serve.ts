@@ -1,0 +1,150 @@
+import { parentPort, workerData } from 'node:worker_threads'
+import { PgtsError, toPlainError } from '../util/error.ts'
+import { LOG_LEVELS, type Logger, type LogMethod, type MessageLevel } from '../util/log.ts'
+import type { JobHandlers } from './executor.ts'
+import { RunFlags, type Answer, type FromWorker, type JobMessage, type ToWorker, type WorkerStart } from './protocol.ts'
+
+/** Answers are sent together when jobs are shorter than this. */
+const POST_INTERVAL_MS = 1
+
+/**
+ * The life of a worker thread: open the environment with the first job, run one job at a time, answer, until told to
+ * close.
+ */
+export function serveJobs(
+  loadHandlers: () => Promise<JobHandlers>,
+  openEnv: (setup: never, log: Logger) => Promise<AsyncDisposable>,
+): void {
+  const port = parentPort
+  if (port === null) throw new PgtsError('assert', 'the worker entry was started outside a worker thread')
+  const start = workerData as WorkerStart
+  const flags = new RunFlags(start.flags)
+  const send = (message: FromWorker) => port.postMessage(message)
+  const log = forwardingLogger(start, send)
+  const queue: JobMessage[] = []
+  const running = new Map<number, AbortController>()
+  let busy = false
+
+  let opened: Promise<{ handlers: JobHandlers; env: AsyncDisposable }> | undefined
+  const open = async () => ({ handlers: await loadHandlers(), env: await openEnv(start.setup as never, log) })
+
+  async function answer({ id, run, kind, job }: JobMessage): Promise<Answer> {
+    if (flags.isDropped(run)) return { id, dropped: true }
+    try {
+      const { handlers, env } = await (opened ??= open())
+      const handler = handlers[kind]
+      if (handler === undefined) throw new PgtsError('assert', `no handler is known for jobs of kind ${kind}`)
+      const controller = running.get(run) ?? watchedController(run, flags)
+      running.set(run, controller)
+      return { id, result: await handler(job, env, controller.signal) }
+    } catch (error) {
+      return { id, error: toPlainError(error) }
+    }
+  }
+
+  async function work(): Promise<void> {
+    busy = true
+    let answers: Answer[] = []
+    let since = performance.now()
+    const post = () => {
+      const now = performance.now()
+      postAnswers(send, answers, now - since)
+      answers = []
+      since = now
+    }
+    for (let message = queue.shift(); message !== undefined; message = queue.shift()) {
+      answers.push(await answer(message))
+      if (queue.length === 0 || performance.now() - since > POST_INTERVAL_MS) post()
+    }
+    running.clear()
+    busy = false
+  }
+
+  port.on('message', (message: ToWorker) => {
+    switch (message.type) {
+      case 'jobs':
+        queue.push(...message.jobs)
+        if (!busy) void work()
+        break
+      case 'abort':
+        abort(running.get(message.run))
+        break
+      case 'close':
+        void close()
+        break
+    }
+  })
+
+  async function close(): Promise<void> {
+    try {
+      await (await opened)?.env[Symbol.asyncDispose]()
+    } catch (error) {
+      log.warn(`worker ${start.worker} could not be closed cleanly: ${toPlainError(error).message}`)
+    }
+    port?.close()
+  }
+}
+
+/** A result that cannot be copied to the other thread is that job's error, not the end of the worker. */
+function postAnswers(send: (message: FromWorker) => void, answers: Answer[], busyMs: number): void {
+  try {
+    send({ type: 'answers', answers, busyMs })
+  } catch {
+    for (const answer of answers) {
+      try {
+        send({ type: 'answers', answers: [answer], busyMs: busyMs / answers.length })
+      } catch (error) {
+        send({ type: 'answers', answers: [{ id: answer.id, error: toPlainError(error) }], busyMs })
+      }
+    }
+  }
+}
+
+/**
+ * A signal that hears of an abort without a turn of the event loop: a job that reads, hashes and writes synchronously
+ * asks `aborted` between two chunks, and is answered from shared memory.
+ */
+function watchedController(run: number, flags: RunFlags): AbortController {
+  const controller = new AbortController()
+  const { signal } = controller
+  const native = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted')!.get!
+  const isAborted = (): boolean => {
+    if (!native.call(signal) && flags.isAborted(run)) abort(controller)
+    return native.call(signal) as boolean
+  }
+  Object.defineProperties(signal, {
+    aborted: { get: isAborted },
+    throwIfAborted: {
+      value: () => {
+        if (isAborted()) throw signal.reason
+      },
+    },
+  })
+  return controller
+}
+
+/** The main thread knows the real reason and reports that. */
+function abort(controller: AbortController | undefined): void {
+  controller?.abort(new PgtsError('term', 'the run was aborted'))
+}
+
+function forwardingLogger(start: WorkerStart, send: (message: FromWorker) => void): Logger {
+  const wanted = new Set<string>(start.levels)
+  const method = (level: MessageLevel): LogMethod => {
+    if (!wanted.has(level)) return () => undefined
+    return (first: unknown, second?: string) => {
+      const fields = typeof first === 'string' ? {} : (first as object)
+      const message = typeof first === 'string' ? first : (second ?? '')
+      try {
+        send({ type: 'log', level, fields: { process: start.worker, ...fields }, message })
+      } catch {
+        // A field that cannot be copied; the sentence stands alone.
+        send({ type: 'log', level, fields: { process: start.worker }, message })
+      }
+    }
+  }
+  const methods = Object.fromEntries(
+    LOG_LEVELS.filter((level) => level !== 'off').map((level) => [level, method(level)]),
+  ) as Record<MessageLevel, LogMethod>
+  return { ...methods, enabled: (level) => wanted.has(level) }
+}

@@ -1,0 +1,162 @@
+import { SHARE_ENV, Worker } from 'node:worker_threads'
+import { PgtsError, toPlainError } from '../util/error.ts'
+import { LOG_LEVELS, type Logger, type MessageLevel } from '../util/log.ts'
+import type { Answer, FromWorker, JobMessage, RunFlags, ToWorker, WorkerStart } from './protocol.ts'
+import type { JobTaker, Run } from './run.ts'
+
+export interface HeldJob {
+  readonly run: Run
+  readonly id: number
+  readonly job: unknown
+}
+
+export interface ThreadEvents {
+  onAnswer(held: HeldJob, answer: Answer): void
+  /** After the answers of one message: there may be room for more jobs. */
+  onFree(): void
+  /** The thread is gone; `held` are the jobs that it did not answer. */
+  onDeath(held: readonly HeldJob[], error: PgtsError): void
+}
+
+export interface ThreadStart extends ThreadEvents {
+  readonly worker: number
+  readonly entry: URL
+  readonly setup: unknown
+  readonly log: Logger
+  readonly flags: RunFlags
+}
+
+/** JavaScript memory of one worker. File data lives in buffers outside of it, of which a worker has few. */
+const HEAP_MB = 256
+/** Small, because most of what a job leaves behind is garbage at once, and every worker pays for it. */
+const YOUNG_MB = 16
+
+/** Jobs that a thread may hold when they are tiny, so that one message brings many; long ones are handed out singly. */
+const MOST_AHEAD = 16
+const TINY_MS = 1
+
+/** One worker thread, seen from the main thread. */
+export class WorkerThread implements JobTaker {
+  readonly worker: number
+  /** How many jobs it may hold now. */
+  window = 1
+  readonly #start: ThreadStart
+  readonly #worker: Worker
+  readonly #held = new Map<number, HeldJob>()
+  readonly #exited: Promise<void>
+  #outbox: JobMessage[] = []
+  #cause: unknown
+  #closing = false
+
+  constructor(start: ThreadStart) {
+    this.worker = start.worker
+    this.#start = start
+    const levels = LOG_LEVELS.filter((level): level is MessageLevel => level !== 'off' && start.log.enabled(level))
+    const workerData: WorkerStart = { worker: start.worker, setup: start.setup, levels, flags: start.flags.buffer }
+    this.#worker = new Worker(start.entry, {
+      workerData,
+      env: SHARE_ENV,
+      resourceLimits: { maxOldGenerationSizeMb: HEAP_MB, maxYoungGenerationSizeMb: YOUNG_MB },
+    })
+    this.#worker.on('message', (message: FromWorker) => this.#receive(message))
+    this.#worker.on('messageerror', (error) => this.#die(error))
+    this.#worker.on('error', (error) => (this.#cause = error))
+    this.#exited = new Promise((resolve) =>
+      this.#worker.on('exit', (code) => {
+        resolve()
+        this.#onExit(code)
+      }),
+    )
+  }
+
+  get held(): number {
+    return this.#held.size
+  }
+
+  holds(run: Run): boolean {
+    for (const held of this.#held.values()) if (held.run === run) return true
+    return false
+  }
+
+  take(run: Run, id: number, kind: string, job: unknown): void {
+    this.#held.set(id, { run, id, job })
+    this.#outbox.push({ id, run: run.id, kind, job })
+  }
+
+  flush(): void {
+    const jobs = this.#outbox
+    if (jobs.length === 0) return
+    this.#outbox = []
+    try {
+      this.#send({ type: 'jobs', jobs })
+    } catch (error) {
+      // A job that cannot be copied to the other thread: none of this message arrived.
+      for (const { id } of jobs) {
+        const held = this.#held.get(id)
+        this.#held.delete(id)
+        if (held !== undefined) this.#start.onAnswer(held, { id, error: toPlainError(error) })
+      }
+    }
+  }
+
+  abort(run: Run): void {
+    if (this.holds(run)) this.#send({ type: 'abort', run: run.id })
+  }
+
+  /** Let the worker close what it opened; end it when that takes too long. */
+  async close(graceMs: number): Promise<void> {
+    this.#closing = true
+    this.#send({ type: 'close' })
+    const timer = setTimeout(() => this.end(), graceMs)
+    await this.#exited
+    clearTimeout(timer)
+  }
+
+  end(): void {
+    void this.#worker.terminate()
+  }
+
+  #send(message: ToWorker): void {
+    this.#worker.postMessage(message)
+  }
+
+  #receive(message: FromWorker): void {
+    if (message.type === 'log') {
+      this.#start.log[message.level](message.fields, message.message)
+      return
+    }
+    const { answers, busyMs } = message
+    const each = busyMs / answers.length
+    if (each > TINY_MS) this.window = 1
+    else if (answers.length >= this.window) this.window = Math.min(MOST_AHEAD, this.window * 2)
+    for (const answer of answers) {
+      const held = this.#held.get(answer.id)
+      this.#held.delete(answer.id)
+      if (held !== undefined) this.#start.onAnswer(held, answer)
+    }
+    this.#start.onFree()
+  }
+
+  #die(error: unknown): void {
+    this.#cause = error
+    this.end()
+  }
+
+  #onExit(code: number): void {
+    const held = [...this.#held.values()]
+    this.#held.clear()
+    if (this.#closing && held.length === 0) return
+    this.#start.onDeath(held, deathOf(this.worker, code, this.#cause))
+  }
+}
+
+function deathOf(worker: number, code: number, cause: unknown): PgtsError {
+  if ((cause as NodeJS.ErrnoException | undefined)?.code === 'ERR_WORKER_OUT_OF_MEMORY') {
+    return new PgtsError('memory', `worker ${worker} ran out of memory (limit ${HEAP_MB} MB) and ended`, {
+      hints: ['this is a bug: a worker needs the same memory whatever the size of a file; please report it'],
+      cause,
+    })
+  }
+  const why = cause instanceof Error ? `: ${cause.message}` : ` with exit code ${code}`
+  return new PgtsError('assert', `worker ${worker} ended in the middle of its work${why}`, { cause })
+}

@@ -1,0 +1,135 @@
+import { existsSync } from 'node:fs'
+import { fromPlainError, PgtsError } from '../util/error.ts'
+import { silentLogger, type Logger } from '../util/log.ts'
+import type { Completed, Executor, JobHandlers, JobOf, ResultOf } from './executor.ts'
+import { RunFlags } from './protocol.ts'
+import { Run, type ThreadSource } from './run.ts'
+import { WorkerThread } from './thread.ts'
+
+export interface ThreadOptions {
+  /** At most so many threads; each is started when a job finds no idle one. */
+  readonly workers: number
+  /** What each worker opens its environment from; plain data, see core/worker-env.ts. */
+  readonly setup: unknown
+  /** Receives what workers log. */
+  readonly log?: Logger
+  /** The script of a worker; by default the built worker entry. */
+  readonly entry?: URL
+}
+
+/** How long an aborted or closed worker may take to tidy up before it is ended. */
+const TIDY_MS = 10_000
+
+/** Runs jobs on worker threads. See docs/decisions/0005-worker-threads.md for what was measured. */
+export function threadExecutor<H extends JobHandlers>(options: ThreadOptions): Executor<H> {
+  return new ThreadExecutor<H>(options)
+}
+
+class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
+  readonly workers: number
+  readonly #options: ThreadOptions
+  readonly #flags = new RunFlags()
+  readonly #threads: WorkerThread[] = []
+  readonly #runs = new Set<Run>()
+  readonly #source: ThreadSource = { hasRoom: () => this.#hasRoom(), pick: () => this.#pick() }
+  #closed = false
+  #lastRun = 0
+
+  constructor(options: ThreadOptions) {
+    this.workers = Math.max(1, options.workers)
+    this.#options = options
+  }
+
+  async *run<K extends keyof H & string>(
+    kind: K,
+    jobs: Iterable<JobOf<H[K]>> | AsyncIterable<JobOf<H[K]>>,
+    { signal }: { signal: AbortSignal },
+  ): AsyncGenerator<Completed<JobOf<H[K]>, ResultOf<H[K]>>> {
+    signal.throwIfAborted()
+    if (this.#closed) throw new PgtsError('assert', 'the executor is closed')
+    const run = new Run(++this.#lastRun, kind, jobs, this.#source)
+    const onAbort = () => this.#abort(run, signal.reason)
+    signal.addEventListener('abort', onAbort, { once: true })
+    this.#runs.add(run)
+    try {
+      for (let next = await run.next(); next !== undefined; next = await run.next()) {
+        yield next as Completed<JobOf<H[K]>, ResultOf<H[K]>>
+      }
+    } finally {
+      signal.removeEventListener('abort', onAbort)
+      // The consumer may have left early: jobs in hand end before its block goes on.
+      this.#flags.drop(run.id)
+      await run.ended()
+      this.#runs.delete(run)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed = true
+    for (const run of this.#runs)
+      this.#abort(run, new PgtsError('term', 'the workers were closed while jobs were left'))
+    await Promise.all([...this.#runs].map((run) => run.ended()))
+    await Promise.all(this.#threads.splice(0).map((thread) => thread.close(TIDY_MS)))
+  }
+
+  #hasRoom(): boolean {
+    if (this.#closed) return false
+    return this.#threads.length < this.workers || this.#threads.some((thread) => thread.held < thread.window)
+  }
+
+  /** An idle thread, else a new one, else the least busy. */
+  #pick(): WorkerThread {
+    let best: WorkerThread | undefined
+    for (const thread of this.#threads) if (best === undefined || thread.held < best.held) best = thread
+    if (best === undefined || (best.held > 0 && this.#threads.length < this.workers)) return this.#start()
+    return best
+  }
+
+  #start(): WorkerThread {
+    const taken = new Set(this.#threads.map((thread) => thread.worker))
+    let worker = 1
+    while (taken.has(worker)) worker++
+    const thread: WorkerThread = new WorkerThread({
+      worker,
+      entry: this.#options.entry ?? workerEntry(),
+      setup: this.#options.setup,
+      log: this.#options.log ?? silentLogger,
+      flags: this.#flags,
+      onAnswer: (held, answer) => {
+        if ('error' in answer) this.#fail(held.run, fromPlainError(answer.error))
+        held.run.settle(held.id, 'result' in answer ? { job: held.job, result: answer.result, worker } : undefined)
+      },
+      onFree: () => {
+        for (const run of this.#runs) run.draw()
+      },
+      onDeath: (held, error) => {
+        this.#threads.splice(this.#threads.indexOf(thread), 1)
+        for (const { run } of held) this.#fail(run, error)
+        for (const { run, id } of held) run.settle(id, undefined)
+      },
+    })
+    this.#threads.push(thread)
+    return thread
+  }
+
+  #fail(run: Run, error: unknown): void {
+    this.#flags.drop(run.id)
+    run.fail(error)
+  }
+
+  #abort(run: Run, reason: unknown): void {
+    this.#flags.abort(run.id)
+    run.fail(reason)
+    for (const thread of this.#threads) thread.abort(run)
+    const timer = setTimeout(() => {
+      for (const thread of this.#threads) if (thread.holds(run)) thread.end()
+    }, TIDY_MS)
+    void run.ended().then(() => clearTimeout(timer))
+  }
+}
+
+/** The bundle keeps worker/entry.js beside cli/ and chunks/; the sources borrow the one of the last build. */
+function workerEntry(): URL {
+  const built = new URL('../worker/entry.js', import.meta.url)
+  return existsSync(built) ? built : new URL('../../dist/worker/entry.js', import.meta.url)
+}
