@@ -133,7 +133,7 @@ function readOptions(options: Members): ManifestOptions {
   return {
     archiveCheck: options.boolean('option-archive-check'),
     archiveCopy: options.boolean('option-archive-copy'),
-    backupStandby: options.optionalBoolean('option-backup-standby') ?? false,
+    ...optional('backupStandby', options.optionalBoolean('option-backup-standby')),
     ...optional('bufferSize', options.optionalInteger('option-buffer-size', U32_MAX)),
     checksumPage: options.optionalBoolean('option-checksum-page') ?? false,
     compress,

@@ -76,7 +76,7 @@ export function backupEntryOf(manifest: Manifest): BackupEntry {
     historyId: manifest.db.historyId,
     optionArchiveCheck: options.archiveCheck,
     optionArchiveCopy: options.archiveCopy,
-    optionBackupStandby: options.backupStandby,
+    optionBackupStandby: options.backupStandby ?? false,
     optionChecksumPage: options.checksumPage,
     optionCompress: options.compressType !== 'none',
     optionHardlink: options.hardlink,

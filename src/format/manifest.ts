@@ -90,7 +90,8 @@ export interface ManifestDatabase {
 export interface ManifestOptions {
   readonly archiveCheck: boolean
   readonly archiveCopy: boolean
-  readonly backupStandby: boolean
+  /** Not known yet in a partial manifest. */
+  readonly backupStandby?: boolean
   readonly bufferSize?: number
   readonly checksumPage: boolean
   readonly compress: boolean
