@@ -1,0 +1,177 @@
+import { readArchiverState } from '../core/archive/archiver-state.ts'
+import { waitForSegments } from '../core/archive/wait-for-wal.ts'
+import { checkServer } from '../core/stanza/check-config.ts'
+import { checkStanzaInfo, isSameHistory } from '../core/stanza/check-info.ts'
+import { parseWalSegment } from '../format/wal-segment.ts'
+import { switchWal } from '../postgres/backup-session.ts'
+import type { ServerConnection } from '../postgres/client.ts'
+import { readControlFile, type ControlFile } from '../postgres/control-file.ts'
+import { bytesToText, textToBytes } from '../util/byte-string.ts'
+import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import { connectCluster } from './connect.ts'
+import type { CommandContext, Repository } from './context.ts'
+
+export interface CheckReport {
+  readonly stanza: string
+  readonly clusters: readonly { readonly pgKey: number; readonly role: 'primary' | 'standby' }[]
+  readonly repositories: readonly {
+    readonly repoKey: number
+    readonly archiveId: string
+    /** The segment that was switched for the test, and where it arrived; absent with --no-archive-check. */
+    readonly archived?: { readonly segment: string; readonly repoName: string }
+  }[]
+}
+
+/** A configured cluster whose server answers. */
+interface Checked {
+  readonly pgKey: number
+  /** pg1-path, byte string. */
+  readonly pgPath: string
+  readonly control: ControlFile
+  readonly server: ServerConnection
+}
+
+/** Will a backup of this stanza work? Settings, info files, and one WAL segment on its whole way into each repository. */
+export async function check(ctx: CommandContext<'check'>): Promise<CheckReport> {
+  const open: ServerConnection[] = []
+  try {
+    const clusters = await findClusters(ctx, open)
+    const primaries = clusters.filter(({ server }) => !server.facts.inRecovery)
+    const standbys = clusters.filter(({ server }) => server.facts.inRecovery)
+    const primary = requirePrimary(primaries)
+    const repositories = await ctx.repositories()
+    for (const standby of standbys) await checkStandby(ctx, standby, repositories)
+    return {
+      stanza: ctx.stanza,
+      clusters: clusters.map(({ pgKey, server }) => ({ pgKey, role: server.facts.inRecovery ? 'standby' : 'primary' })),
+      repositories: await checkPrimary(ctx, primary, repositories),
+    }
+  } finally {
+    for (const server of open) await server[Symbol.asyncDispose]()
+  }
+}
+
+/** Every configured cluster that can be reached; what cannot is a warning as long as one can. */
+async function findClusters(ctx: CommandContext<'check'>, open: ServerConnection[]): Promise<Checked[]> {
+  const { options, log, signal } = ctx
+  const files = await ctx.cluster()
+  const clusters: Checked[] = []
+  for (const [index, pg] of options.pg.entries()) {
+    if (pg.path === undefined) continue
+    try {
+      const pgPath = textToBytes(pg.path)
+      const control = await readControlFile(files, pgPath, { signal })
+      if ((await files.list(pgPath)) === undefined) throw new PgtsError('path-missing', `${pg.path} does not exist`)
+      const server = await connectCluster(ctx, index)
+      open.push(server)
+      clusters.push({ pgKey: pg.key, pgPath, control, server })
+    } catch (error) {
+      signal.throwIfAborted()
+      const { code, message, hints } = toPlainError(error)
+      const lines = [
+        `unable to check pg${pg.key}: [${pad(EXIT_CODES[code])}] ${message}`,
+        ...hints.map((hint) => `HINT: ${hint}`),
+      ]
+      log.warn({ pg: pg.key }, lines.join('\n'))
+    }
+  }
+  if (clusters.length > 0) return clusters
+  throw new PgtsError('config', 'no server of this stanza can be checked', {
+    hints: [
+      'is the server running? See the warning above',
+      'check pg1-path, pg1-port and pg1-socket-path in the configuration',
+    ],
+  })
+}
+
+function requirePrimary(primaries: readonly Checked[]): Checked {
+  const [primary, second] = primaries
+  if (primary === undefined) {
+    throw new PgtsError('config', 'the primary was not found: every server of this stanza that answers is a standby', {
+      hints: ['run check where the primary runs', 'check pg1-path and pg1-port in the configuration'],
+    })
+  }
+  if (second !== undefined) {
+    throw new PgtsError('db-connect', `pg${primary.pgKey} and pg${second.pgKey} are both primaries`, {
+      hints: [
+        'a stanza has one primary and its standbys: was a standby promoted, or does each cluster need its own stanza?',
+      ],
+    })
+  }
+  return primary
+}
+
+async function checkStandby(
+  ctx: CommandContext<'check'>,
+  standby: Checked,
+  repositories: readonly Repository[],
+): Promise<void> {
+  const { log, signal, stanza } = ctx
+  const { control, pgPath, server } = standby
+  checkServer(server.facts, { pgPath, version: control.version }, { archive: false, archiveMode: false })
+  for (const { key, storage } of repositories) {
+    log.info({ repo: key }, `check repo${key} (standby)`)
+    await checkStanzaInfo({ key, storage }, stanza, control, { signal, log })
+  }
+  log.info({ pg: standby.pgKey }, 'switch wal not performed because this is a standby')
+}
+
+async function checkPrimary(
+  ctx: CommandContext<'check'>,
+  primary: Checked,
+  repositories: readonly Repository[],
+): Promise<CheckReport['repositories']> {
+  const { options, log, signal, stanza, clock } = ctx
+  const { control, pgPath, server } = primary
+  const policy = { archive: options.archiveCheck, archiveMode: options.archiveModeCheck }
+  checkServer(server.facts, { pgPath, version: control.version }, policy)
+
+  const checked: { repository: Repository; archiveId: string }[] = []
+  for (const repository of repositories) {
+    const { key, storage } = repository
+    log.info({ repo: key }, `check repo${key} configuration (primary)`)
+    const { archiveId, archiveInfo, backupInfo } = await checkStanzaInfo({ key, storage }, stanza, control, {
+      signal,
+      log,
+    })
+    if (!isSameHistory(archiveInfo, backupInfo)) {
+      log.warn(
+        { repo: key },
+        `archive.info and backup.info on repo${key} list different former clusters` +
+          '\nHINT: pgbackrest refuses to expire or verify then: was one of them restored from an older copy?',
+      )
+    }
+    checked.push({ repository, archiveId })
+  }
+  if (!policy.archive) return checked.map(({ repository, archiveId }) => ({ repoKey: repository.key, archiveId }))
+
+  // One segment for all: what matters is that it arrives in each of them.
+  const segment = parseWalSegment(await switchWal(server))
+  const files = await ctx.cluster()
+  const report: CheckReport['repositories'][number][] = []
+  for (const { repository, archiveId } of checked) {
+    const { key, storage } = repository
+    log.info({ repo: key }, `check repo${key} archive for WAL (primary)`)
+    const [archived] = await waitForSegments({
+      storage,
+      stanza,
+      archiveId,
+      segments: [segment],
+      timeoutMs: options.archiveTimeout,
+      clock,
+      signal,
+      log,
+      repoKey: key,
+      archiver: () => readArchiverState(server, files, pgPath),
+    })
+    if (archived === undefined) throw new PgtsError('assert', `nobody waited for ${segment}`)
+    const where = `${storage.display}/${bytesToText(archived.repoName)}`
+    log.info({ repo: key, segment }, `WAL segment ${segment} successfully archived to '${where}' on repo${key}`)
+    report.push({ repoKey: key, archiveId, archived: { segment, repoName: archived.repoName } })
+  }
+  return report
+}
+
+function pad(code: number): string {
+  return String(code).padStart(3, '0')
+}
