@@ -1,0 +1,173 @@
+import { bytesToText } from '../../util/byte-string.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { Layout, Place } from './layout.ts'
+import type { ExistingFiles } from './plan.ts'
+import { listNames, readSmallFile, statEntry } from './target-files.ts'
+
+/** Refuse [038] while postmaster.pid stands: overwriting the files of a running server destroys the cluster. */
+export function refuseRunningServer(pgPath: string): void {
+  const content = readSmallFile(`${pgPath}/postmaster.pid`)
+  if (content === undefined) return
+  const pid = Math.abs(Number.parseInt(content.toString('latin1').split('\n')[0] ?? '', 10))
+  const alive = Number.isInteger(pid) && pid > 0 && isAlive(pid)
+  const process = Number.isInteger(pid) ? `process ${pid}` : 'an unreadable process id'
+  throw new PgtsError('pg-running', `unable to restore while PostgreSQL is running in '${bytesToText(pgPath)}'`, {
+    hints: alive
+      ? [`postmaster.pid names ${process}, which is alive: stop the server first (pg_ctl stop)`]
+      : [
+          `postmaster.pid names ${process}, which is not alive on this host: a server that crashed leaves this file behind`,
+          "remove 'postmaster.pid' only when no server, also on another host or in a container, uses this directory",
+        ],
+  })
+}
+
+function isAlive(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return (error as NodeJS.ErrnoException).code === 'EPERM'
+  }
+}
+
+/**
+ * `--delta` and `--force` delete files, so they count only for a directory that is recognisably a cluster. Otherwise
+ * both are off, and a directory with content is refused later.
+ */
+export function confirmExisting(
+  pgPath: string,
+  existing: ExistingFiles,
+): { readonly existing: ExistingFiles; readonly warning?: string } {
+  if (!existing.delta && !existing.force) return { existing }
+  if (['PG_VERSION', 'backup.manifest'].some((name) => statEntry(`${pgPath}/${name}`) !== undefined))
+    return { existing }
+  return {
+    existing: { delta: false, force: false },
+    warning:
+      `--delta or --force was given but neither 'PG_VERSION' nor 'backup.manifest' is in '${bytesToText(pgPath)}' to confirm that it` +
+      ' is the data directory of a cluster: both are switched off, and files in the way will end the restore',
+  }
+}
+
+/**
+ * With `--delta` alone, refuse [051] a directory whose cluster is another one than that of the backup. What cannot be
+ * identified (pg_control is lost or damaged, and no restore was under way) passes: repairing it is what delta is for.
+ *
+ * @param systemIdOf reads a pg_control; undefined when its checksum is wrong
+ */
+export function refuseOtherCluster(
+  pgPath: string,
+  existing: ExistingFiles,
+  backup: { readonly label: string; readonly systemId: bigint },
+  systemIdOf: (control: Buffer) => bigint | undefined,
+): void {
+  if (!existing.delta || existing.force) return
+  const found = identifyCluster(pgPath, systemIdOf)
+  if (found === undefined || found === backup.systemId) return
+  throw new PgtsError(
+    'backup-mismatch',
+    `'${bytesToText(pgPath)}' belongs to the cluster with system identifier ${found}, but backup ${backup.label} is of ${backup.systemId}`,
+    {
+      hints: [
+        'compare pg1-path and --stanza with the cluster that you mean to restore',
+        'use --delta --force, or --force, to replace the other cluster with this backup',
+      ],
+    },
+  )
+}
+
+function identifyCluster(pgPath: string, systemIdOf: (control: Buffer) => bigint | undefined): bigint | undefined {
+  for (const name of ['global/pg_control', 'global/pg_control.pgbackrest.tmp']) {
+    const control = readSmallFile(`${pgPath}/${name}`)
+    const id = control === undefined ? undefined : systemIdOf(control)
+    if (id !== undefined) return id
+  }
+  // An interrupted restore removed pg_control, but says in its manifest which cluster it was bringing.
+  const id = /^db-system-id=([0-9]+)$/m.exec(readSmallFile(`${pgPath}/backup.manifest`)?.toString('latin1') ?? '')?.[1]
+  return id === undefined ? undefined : BigInt(id)
+}
+
+/**
+ * Every place must be a directory that we can write ([053]), and empty ([040], [093]) unless existing files may go.
+ *
+ * @param uid of this process
+ * @param skip absolute paths that do not count as content
+ */
+export function checkPlaces(
+  layout: Layout,
+  existing: ExistingFiles,
+  uid: number,
+  skip: ReadonlySet<string>,
+  onCheck: (path: string) => void = () => undefined,
+): void {
+  const checked = new Set<string>()
+  for (const place of layout.places) {
+    const directory = place.kind === 'file' ? parentOf(place.path) : place.path
+    if (!checked.has(directory)) onCheck(directory)
+    checked.add(directory)
+    if (place.kind === 'tablespace') checkWritable(parentOf(place.path), uid)
+    checkWritable(directory, uid)
+    if (!existing.delta && !existing.force) refuseContent(place, skip)
+    else if (place.kind === 'file' && statEntry(place.path)?.kind === 'path') {
+      throw new PgtsError(
+        'file-exists',
+        `unable to restore file '${bytesToText(place.path)}' because a directory has this name`,
+      )
+    }
+  }
+}
+
+function refuseContent(place: Place, skip: ReadonlySet<string>): void {
+  if (place.kind === 'file') {
+    if (statEntry(place.path) === undefined) return
+    throw new PgtsError(
+      'file-exists',
+      `unable to restore file '${bytesToText(place.path)}' because it already exists`,
+      {
+        hints: ['use --delta if it may be replaced'],
+      },
+    )
+  }
+  const content = (listNames(place.path) ?? []).filter((name) => !skip.has(`${place.path}/${name}`))
+  if (content.length === 0) return
+  throw new PgtsError(
+    'path-not-empty',
+    `unable to restore to path '${bytesToText(place.path)}' because it contains files`,
+    {
+      hints: [
+        `there are ${content.length} entries, for example '${bytesToText(content[0] ?? '')}'`,
+        'use --delta if this is a cluster that may be changed into the backup, keeping the files that are equal',
+      ],
+    },
+  )
+}
+
+function checkWritable(path: string, uid: number): void {
+  const entry = statEntry(path, { follow: true })
+  if (entry === undefined) return
+  if (entry.kind !== 'path') {
+    throw new PgtsError('path-open', `unable to restore to path '${bytesToText(path)}', which is not a directory`)
+  }
+  if (uid !== 0 && entry.uid !== uid) {
+    throw new PgtsError(
+      'path-open',
+      `unable to restore to path '${bytesToText(path)}', which is not owned by the current user`,
+      {
+        hints: ['run restore as the user that owns the cluster'],
+      },
+    )
+  }
+  if ((entry.mode & 0o700) !== 0o700) {
+    throw new PgtsError(
+      'path-open',
+      `unable to restore to path '${bytesToText(path)}' without rwx permissions for its owner`,
+      {
+        hints: [`chmod u+rwx '${bytesToText(path)}'`],
+      },
+    )
+  }
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/')) || '/'
+}

@@ -1,0 +1,78 @@
+import type { Manifest } from '../../format/manifest.ts'
+import { bytesToText } from '../../util/byte-string.ts'
+import { formatSize } from '../../util/format-size.ts'
+import type { LockProgress } from '../../util/lock.ts'
+import type { Logger } from '../../util/log.ts'
+import type { Executor } from '../../worker/executor.ts'
+import type { jobHandlers } from '../jobs.ts'
+import { restoreJobs } from './jobs.ts'
+import type { Ownership } from './owners.ts'
+import type { RestorePlan } from './plan.ts'
+import type { RestoredFile } from './write-file.ts'
+
+export interface CopyBackRequest {
+  readonly plan: RestorePlan
+  readonly manifest: Manifest
+  readonly stanza: string
+  readonly ownership: Ownership
+  readonly executor: Executor<typeof jobHandlers>
+  readonly log: Logger
+  readonly signal: AbortSignal
+  progress(progress: LockProgress): void
+}
+
+/** How many files, and how many of their bytes, came how. */
+export interface CopyBackSummary {
+  readonly files: number
+  readonly restored: number
+  readonly restoredBytes: number
+  /** There already, proven by checksum or (delta with force) by size and time. */
+  readonly unchanged: number
+}
+
+/** Bring every planned file back, proven and durable, and say how far it has come. */
+export async function copyBack(request: CopyBackRequest): Promise<CopyBackSummary> {
+  const { plan, log, signal } = request
+  const totalBytes = plan.sizeBytes
+  const summary = { files: 0, restored: 0, restoredBytes: 0, unchanged: 0 }
+  let doneBytes = 0
+  let shownTenth = -1
+
+  const jobs = restoreJobs(plan.files, request.manifest, request.stanza, request.ownership)
+  for await (const { result, worker } of request.executor.run('restore-file', jobs, { signal })) {
+    for (const file of result) {
+      doneBytes += file.sizeBytes
+      summary.files++
+      if (file.outcome === 'restored') {
+        summary.restored++
+        summary.restoredBytes += file.sizeBytes
+      } else if (file.outcome !== 'empty') summary.unchanged++
+      if (log.enabled('detail')) log.detail({ process: worker }, describe(file, percent(doneBytes, totalBytes)))
+    }
+    const tenth = Math.floor(percent(doneBytes, totalBytes) / 1000)
+    if (tenth > shownTenth) {
+      shownTenth = tenth
+      request.progress({ pctCplt: percent(doneBytes, totalBytes), sz: totalBytes, szCplt: doneBytes })
+    }
+  }
+  return summary
+}
+
+function describe(file: RestoredFile, pctCplt: number): string {
+  const note = {
+    restored: '',
+    empty: '',
+    matches: ' - exists and matches backup',
+    kept: ' - exists and matches size and time',
+  }
+  const checksum = file.sizeBytes === 0 ? '' : ` checksum ${file.checksum}`
+  return (
+    `restore file ${bytesToText(file.path)}${note[file.outcome]}` +
+    ` (${formatSize(file.sizeBytes)}, ${(pctCplt / 100).toFixed(2)}%)${checksum}`
+  )
+}
+
+/** In hundredths of a percent, as the lock file has it. */
+function percent(doneBytes: number, totalBytes: number): number {
+  return totalBytes === 0 ? 10_000 : Math.floor((doneBytes / totalBytes) * 10_000)
+}

@@ -1,0 +1,84 @@
+import type { Manifest } from '../../format/manifest.ts'
+import { fileRepoName } from '../../format/repo-path.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { Ownership } from './owners.ts'
+import type { PlannedFile } from './plan.ts'
+import type { RestoreFile, RestoreFileJob } from './write-file.ts'
+
+/** Small files travel together, up to this many and this much. */
+const BATCH_FILES = 64
+const BATCH_BYTES = 4 * 1024 * 1024
+
+const SHA1_OF_NOTHING = 'da39a3ee5e6b4b0d3255bfef95601890afd80709'
+
+/** The jobs of a restore, largest files first; files of one bundle stay in the order of their offsets. */
+export function* restoreJobs(
+  files: readonly PlannedFile[],
+  manifest: Manifest,
+  stanza: string,
+  ownership: Ownership,
+): Generator<RestoreFileJob> {
+  const job = (batch: readonly RestoreFile[]): RestoreFileJob => ({
+    files: batch,
+    compressType: manifest.options.compressType,
+    bundleRaw: manifest.bundleRaw,
+  })
+  let batch: RestoreFile[] = []
+  let bytes = 0
+  for (const planned of inReadingOrder(files)) {
+    const size = planned.file.sizeBytes
+    if (batch.length > 0 && (batch.length === BATCH_FILES || bytes + size > BATCH_BYTES)) {
+      yield job(batch)
+      batch = []
+      bytes = 0
+    }
+    batch.push(describe(planned, manifest, stanza, ownership))
+    bytes += size
+  }
+  if (batch.length > 0) yield job(batch)
+}
+
+/** Single files as planned, then bundle after bundle, each read from its beginning to its end. */
+function inReadingOrder(files: readonly PlannedFile[]): PlannedFile[] {
+  const bundles = new Map<string, PlannedFile[]>()
+  const single: PlannedFile[] = []
+  for (const planned of files) {
+    const { bundleId, reference = '', sizeBytes } = planned.file
+    if (bundleId === undefined || sizeBytes === 0) {
+      single.push(planned)
+      continue
+    }
+    const key = `${reference} ${bundleId}`
+    const members = bundles.get(key)
+    if (members === undefined) bundles.set(key, [planned])
+    else members.push(planned)
+  }
+  for (const members of bundles.values()) {
+    members.sort((a, b) => (a.file.bundleOffset ?? 0) - (b.file.bundleOffset ?? 0))
+  }
+  return [...single, ...[...bundles.values()].flat()]
+}
+
+function describe(planned: PlannedFile, manifest: Manifest, stanza: string, ownership: Ownership): RestoreFile {
+  const { file, path, action } = planned
+  const owner = ownership.ownerOf(file)
+  const common = {
+    name: file.name,
+    path,
+    action,
+    sizeBytes: file.sizeBytes,
+    timestamp: file.timestamp,
+    mode: file.mode,
+    ...(owner === undefined ? {} : { owner }),
+  }
+  if (file.sizeBytes === 0) return { ...common, checksum: SHA1_OF_NOTHING }
+  if (file.checksum === undefined) {
+    throw new PgtsError('format', `manifest of backup ${manifest.label} has no checksum for ${file.name}`)
+  }
+  const repoName = fileRepoName(stanza, file, manifest.label, manifest.options.compressType)
+  const slice =
+    file.bundleId === undefined
+      ? {}
+      : { slice: { offset: file.bundleOffset ?? 0, length: file.repoSizeBytes ?? file.sizeBytes } }
+  return { ...common, checksum: file.checksum, stored: { repoName, ...slice } }
+}

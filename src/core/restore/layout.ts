@@ -1,0 +1,113 @@
+import { posix } from 'node:path'
+import type { Manifest, ManifestTarget } from '../../format/manifest.ts'
+import { PgtsError } from '../../util/error.ts'
+
+/** One place that a restore fills: the data directory, a tablespace's version directory, or what a link points to. */
+export interface Place {
+  /** Manifest name of what lies directly at `path`: `pg_data`, `pg_tblspc/16384/PG_15_202209061`, `pg_data/pg_wal`. */
+  readonly name: string
+  /** Absolute. For a file link the path of the file. */
+  readonly path: string
+  readonly kind: 'data' | 'tablespace' | 'directory' | 'file'
+}
+
+/** Where every name of a (remapped) manifest lies on this host. */
+export interface Layout {
+  readonly pgPath: string
+  /** The data directory first. */
+  readonly places: readonly Place[]
+  /** Absolute path of a file or directory, without going through a symbolic link below a place. */
+  physicalPath(name: string): string
+  /** Absolute path of the symbolic link itself. */
+  linkPath(name: string): string
+}
+
+/**
+ * Throws `link-destination` when two places overlap: then cleaning one would destroy the other.
+ */
+export function layOut(manifest: Manifest): Layout {
+  const data = manifest.targets.find((target) => target.name === 'pg_data')
+  if (data === undefined || !data.path.startsWith('/')) {
+    throw new PgtsError('format', `manifest of backup ${manifest.label} has no absolute data directory`)
+  }
+  const pgPath = posix.normalize(data.path).replace(/(.)\/+$/, '$1')
+  const tablespaceDirectory = `PG_${manifest.db.version}_${manifest.db.catalogVersion}`
+
+  const roots = new Map<string, string>([['pg_data', pgPath]])
+  const places: Place[] = [{ name: 'pg_data', path: pgPath, kind: 'data' }]
+  const resolveIn = (name: string): string => {
+    // The longest prefix that is a root; parents of links come before the links, because names are sorted.
+    for (let end = name.length; end > 0; end = name.lastIndexOf('/', end - 1)) {
+      const root = roots.get(name.slice(0, end))
+      if (root !== undefined) return root + name.slice(end)
+    }
+    throw new PgtsError(
+      'format',
+      `manifest of backup ${manifest.label} names '${name}', which lies in none of its targets`,
+    )
+  }
+  const linkPath = (name: string): string => {
+    const slash = name.lastIndexOf('/')
+    return `${resolveIn(name.slice(0, slash))}${name.slice(slash)}`
+  }
+
+  for (const target of manifest.targets) {
+    if (target.name === 'pg_data') continue
+    if (target.tablespaceId !== undefined) {
+      const path = absolute(pgPath, target.path)
+      roots.set(target.name, path)
+      places.push({
+        name: `${target.name}/${tablespaceDirectory}`,
+        path: `${path}/${tablespaceDirectory}`,
+        kind: 'tablespace',
+      })
+    } else {
+      const directory = absolute(posix.dirname(linkPath(target.name)), target.path)
+      const path = target.file === undefined ? directory : `${directory}/${target.file}`
+      roots.set(target.name, path)
+      places.push({ name: target.name, path, kind: target.file === undefined ? 'directory' : 'file' })
+    }
+  }
+  assertApart(places, manifest.targets)
+  return { pgPath, places, physicalPath: resolveIn, linkPath }
+}
+
+function absolute(base: string, path: string): string {
+  return posix.resolve(base, path)
+}
+
+/** No place may lie in another one: each is cleaned on its own. Files beside each other in one directory are fine. */
+function assertApart(places: readonly Place[], targets: readonly ManifestTarget[]): void {
+  const shown = (place: Place) => {
+    const target = targets.find(
+      (candidate) => place.name === candidate.name || place.name.startsWith(`${candidate.name}/PG_`),
+    )
+    return target?.tablespaceName === undefined ? `link '${place.name}'` : `tablespace '${target.tablespaceName}'`
+  }
+  const hints = ['choose other destinations with tablespace-map or link-map']
+  for (const [index, place] of places.entries()) {
+    for (const other of places.slice(0, index)) {
+      if (place.path === other.path) {
+        throw new PgtsError(
+          'link-destination',
+          `${shown(place)} has the same destination as ${other.kind === 'data' ? 'the data directory' : shown(other)}: ${place.path}`,
+          { hints },
+        )
+      }
+      const inner = place.path.startsWith(`${other.path}/`)
+        ? place
+        : other.path.startsWith(`${place.path}/`)
+          ? other
+          : undefined
+      if (inner === undefined) continue
+      const outer = inner === place ? other : place
+      throw new PgtsError(
+        'link-destination',
+        inner.kind === 'data'
+          ? `${shown(outer)} has the destination '${outer.path}', which contains the data directory`
+          : `${shown(inner)} has the destination '${inner.path}', which is in ${outer.kind === 'data' ? 'the data directory' : outer.path}`,
+        { hints },
+      )
+    }
+  }
+}

@@ -1,0 +1,63 @@
+import type { Manifest, Owner } from '../../format/manifest.ts'
+import type { OwnerIds } from './target-files.ts'
+
+/** Who runs the restore, and how names become numbers here. */
+export interface OwnerRules {
+  readonly uid: number
+  readonly gid: number
+  /** Undefined where this host does not know the name. */
+  userId(name: string): number | undefined
+  groupId(name: string): number | undefined
+  /** Owner of the data directory, when it exists already. */
+  readonly existing?: OwnerIds
+}
+
+export interface Ownership {
+  /** Numbers for a manifest entry. For root always; otherwise undefined: what we create is ours already. */
+  ownerOf(entry: Owner): OwnerIds | undefined
+  /** What an existing entry must have to be right. */
+  expected(entry: Owner): OwnerIds
+  /** To be said once, before anything is written. */
+  readonly warnings: readonly string[]
+}
+
+/**
+ * Root gives every entry the owner of the manifest; a name unknown here becomes the owner of the existing data
+ * directory, or root. Anybody else can only create what is theirs, so the manifest's owners are only warned about.
+ */
+export function decideOwnership(manifest: Manifest, rules: OwnerRules): Ownership {
+  const root = rules.uid === 0
+  const fallback = rules.existing ?? { uid: rules.uid, gid: rules.gid }
+  const users = new Map<string | false, number>()
+  const groups = new Map<string | false, number>()
+  const warnings: string[] = []
+
+  const decide = (kind: 'user' | 'group', name: string | false, known: Map<string | false, number>): void => {
+    if (known.has(name)) return
+    const id = name === false ? undefined : kind === 'user' ? rules.userId(name) : rules.groupId(name)
+    const own = kind === 'user' ? rules.uid : rules.gid
+    const instead = kind === 'user' ? fallback.uid : fallback.gid
+    const shown = name === false ? `${kind} without a name` : `${kind} '${name}'`
+    if (root) {
+      known.set(name, id ?? instead)
+      if (id === undefined)
+        warnings.push(`${shown} in the backup is unknown here: its files get the ${kind} id ${instead}`)
+    } else {
+      known.set(name, own)
+      if (id !== own)
+        warnings.push(`${shown} in the backup is not the current ${kind}: its files get the ${kind} id ${own}`)
+    }
+  }
+  for (const entries of [manifest.paths, manifest.files, manifest.links]) {
+    for (const entry of entries) {
+      decide('user', entry.user, users)
+      decide('group', entry.group, groups)
+    }
+  }
+  const expected = (entry: Owner): OwnerIds => {
+    decide('user', entry.user, users)
+    decide('group', entry.group, groups)
+    return { uid: users.get(entry.user) ?? rules.uid, gid: groups.get(entry.group) ?? rules.gid }
+  }
+  return { expected, ownerOf: (entry) => (root ? expected(entry) : undefined), warnings }
+}

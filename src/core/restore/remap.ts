@@ -1,0 +1,165 @@
+import { posix } from 'node:path'
+import type { Manifest, ManifestLink, ManifestTarget } from '../../format/manifest.ts'
+import { compareBytes } from '../../util/byte-string.ts'
+import { PgtsError } from '../../util/error.ts'
+
+/** Where the administrator wants things to go; paths are byte strings. */
+export interface RemapPolicy {
+  /** Absolute path of the data directory. */
+  readonly pgPath: string
+  /** Tablespace name or oid -> absolute path. */
+  readonly tablespaceMap: ReadonlyMap<string, string>
+  /** Every tablespace without a map of its own goes to `<this>/<name>`. */
+  readonly tablespaceMapAll?: string
+  /** Recreate links inside the data directory with their original destinations. */
+  readonly linkAll: boolean
+  /** Path relative to the data directory -> link destination. */
+  readonly linkMap: ReadonlyMap<string, string>
+}
+
+export interface RemapNote {
+  readonly level: 'info' | 'warn'
+  readonly message: string
+}
+
+/**
+ * The manifest as it is to be restored here: targets and links changed by the policy, and what there is to say about it.
+ * Links that are neither mapped nor wanted (`linkAll`) are dropped; their content is restored in place.
+ *
+ * Throws `tablespace-map` and `link-map` for a request that fits nothing in the backup.
+ */
+export function remap(manifest: Manifest, policy: RemapPolicy): { manifest: Manifest; notes: RemapNote[] } {
+  const notes: RemapNote[] = []
+  const say = (level: RemapNote['level'], message: string) => void notes.push({ level, message })
+  const targets = new Map(manifest.targets.map((target) => [target.name, target]))
+  const links = new Map(manifest.links.map((link) => [link.name, link]))
+
+  const data = targets.get('pg_data')
+  if (data === undefined) throw new PgtsError('format', `manifest of backup ${manifest.label} has no data directory`)
+  if (data.path !== policy.pgPath) say('info', `remap data directory to '${policy.pgPath}'`)
+  targets.set('pg_data', { ...data, path: policy.pgPath })
+
+  for (const { target, path } of tablespacePlaces(manifest, policy)) {
+    say('info', `map tablespace '${target.name}' to '${path}'`)
+    targets.set(target.name, { ...target, path })
+    const linkName = `pg_data/${target.name}`
+    const link = links.get(linkName)
+    if (link !== undefined) links.set(linkName, { ...link, destination: path })
+  }
+
+  mapLinks(manifest, policy, targets, links, say)
+
+  if (!policy.linkAll) {
+    for (const target of [...targets.values()]) {
+      const relative = target.name.slice('pg_data/'.length)
+      if (target.type !== 'link' || target.tablespaceId !== undefined || policy.linkMap.has(relative)) continue
+      say(
+        'warn',
+        target.file === undefined
+          ? `contents of directory link '${relative}' will be restored in a directory at the same location`
+          : `file link '${relative}' will be restored as a file at the same location`,
+      )
+      targets.delete(target.name)
+      links.delete(target.name)
+    }
+  }
+
+  const byName = (a: { name: string }, b: { name: string }) => compareBytes(a.name, b.name)
+  return {
+    manifest: { ...manifest, targets: [...targets.values()].sort(byName), links: [...links.values()].sort(byName) },
+    notes,
+  }
+}
+
+/** The tablespaces that move, each with its new location. */
+function tablespacePlaces(manifest: Manifest, policy: RemapPolicy): { target: ManifestTarget; path: string }[] {
+  const places: { target: ManifestTarget; path: string }[] = []
+  const used = new Set<string>()
+  for (const target of manifest.targets) {
+    if (target.tablespaceId === undefined) continue
+    const name = target.tablespaceName ?? `ts${target.tablespaceId}`
+    const byName = policy.tablespaceMap.get(name)
+    const byId = policy.tablespaceMap.get(target.tablespaceId)
+    if (byName !== undefined && byId !== undefined && byName !== byId) {
+      throw new PgtsError(
+        'tablespace-map',
+        `tablespace-map sends tablespace '${name}' to '${byName}' and by its id ${target.tablespaceId} to '${byId}'`,
+        { hints: ['map a tablespace once, by its name or by its id'] },
+      )
+    }
+    if (byName !== undefined) used.add(name)
+    if (byId !== undefined) used.add(target.tablespaceId)
+    const path =
+      byName ?? byId ?? (policy.tablespaceMapAll === undefined ? undefined : joinName(policy.tablespaceMapAll, name))
+    if (path === undefined) continue
+    if (!path.startsWith('/')) {
+      throw new PgtsError('tablespace-map', `tablespace '${name}' cannot be restored to the relative path '${path}'`, {
+        hints: ['PostgreSQL needs an absolute path for a tablespace'],
+      })
+    }
+    places.push({ target, path: posix.normalize(path).replace(/(.)\/+$/, '$1') })
+  }
+  for (const name of policy.tablespaceMap.keys()) {
+    if (used.has(name)) continue
+    const known = manifest.targets.flatMap((target) =>
+      target.tablespaceId === undefined ? [] : [`${target.tablespaceName ?? '?'} (${target.tablespaceId})`],
+    )
+    throw new PgtsError('tablespace-map', `unable to remap invalid tablespace '${name}'`, {
+      hints: [
+        known.length === 0
+          ? `backup ${manifest.label} has no tablespaces`
+          : `tablespaces of backup ${manifest.label}: ${known.join(', ')}`,
+      ],
+    })
+  }
+  return places
+}
+
+/** Change where links point, and turn plain directories and files into links where asked. */
+function mapLinks(
+  manifest: Manifest,
+  policy: RemapPolicy,
+  targets: Map<string, ManifestTarget>,
+  links: Map<string, ManifestLink>,
+  say: (level: RemapNote['level'], message: string) => void,
+): void {
+  const owner = manifest.paths.find((path) => path.name === 'pg_data')
+  for (const [link, destination] of [...policy.linkMap].sort(([a], [b]) => compareBytes(a, b))) {
+    const name = `pg_data/${link}`
+    const known = targets.get(name)
+    if (link.startsWith('pg_tblspc/') && targets.has(link)) {
+      throw new PgtsError('link-map', `unable to remap tablespace '${link}' as a link`, {
+        hints: ['use tablespace-map to move a tablespace'],
+      })
+    }
+    const isFile = known === undefined ? manifest.files.some((file) => file.name === name) : known.file !== undefined
+    if (known === undefined && !isFile && !manifest.paths.some((path) => path.name === name)) {
+      throw new PgtsError('link-map', `unable to map link '${link}'`, {
+        hints: [`backup ${manifest.label} has no path, file or link of this name below the data directory`],
+      })
+    }
+    if (isFile && (!destination.includes('/') || posix.basename(destination) === '..')) {
+      throw new PgtsError(
+        'link-map',
+        `'${destination}' is not long enough to be the destination for file link '${link}'`,
+        { hints: ['name a directory and a file, for example /etc/postgresql/postgresql.conf'] },
+      )
+    }
+    say('info', `${known === undefined ? '' : 'map '}link '${link}' to '${destination}'`)
+    links.set(name, { user: owner?.user ?? false, group: owner?.group ?? false, ...links.get(name), name, destination })
+    targets.set(name, {
+      name,
+      type: 'link',
+      ...(isFile ? { path: posix.dirname(destination), file: posix.basename(destination) } : { path: destination }),
+    })
+  }
+}
+
+function joinName(directory: string, name: string): string {
+  if (name === '.' || name === '..' || name.includes('/')) {
+    throw new PgtsError('tablespace-map', `tablespace '${name}' cannot have a directory of that name`, {
+      hints: ['give this tablespace a path of its own with tablespace-map'],
+    })
+  }
+  return `${directory}/${name}`
+}

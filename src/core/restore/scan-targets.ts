@@ -1,0 +1,35 @@
+import type { Manifest } from '../../format/manifest.ts'
+import type { Layout } from './layout.ts'
+import { listNames, statEntry, type FoundEntry } from './target-files.ts'
+
+/**
+ * What is in the places that a restore fills, by absolute path; a directory comes before what it holds. A target's own
+ * path may be a link; below it links are listed and never walked. A directory that is not in the backup is listed
+ * without its content, because it will go as a whole.
+ *
+ * @param skip absolute paths that the restore leaves alone
+ */
+export function scanTargets(manifest: Manifest, layout: Layout, skip: ReadonlySet<string>): Map<string, FoundEntry> {
+  const found = new Map<string, FoundEntry>()
+  const wanted = new Set(
+    manifest.paths.filter((entry) => entry.name !== 'pg_tblspc').map((entry) => layout.physicalPath(entry.name)),
+  )
+  const look = (path: string, follow: boolean): void => {
+    if (skip.has(path)) return
+    const entry = statEntry(path, { follow })
+    if (entry === undefined) return
+    found.set(path, entry)
+    if (entry.kind !== 'path' || !wanted.has(path)) return
+    for (const name of listNames(path) ?? []) look(`${path}/${name}`, false)
+  }
+  for (const place of layout.places) {
+    if (place.kind === 'tablespace') {
+      // The location of a tablespace may hold directories of other PostgreSQL versions: only ours is looked into.
+      const location = place.path.slice(0, place.path.lastIndexOf('/'))
+      const entry = statEntry(location, { follow: true })
+      if (entry !== undefined) found.set(location, entry)
+    }
+    look(place.path, place.kind === 'data' || place.kind === 'directory')
+  }
+  return found
+}

@@ -1,0 +1,136 @@
+import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
+import { formatLsn, parseLsn } from '../../format/wal-segment.ts'
+import { PgtsError } from '../../util/error.ts'
+
+/** What the repositories offer, in key order. */
+export interface RepositoryBackups {
+  readonly key: number
+  /** Undefined when backup.info could not be read; `problem` says why. */
+  readonly info?: BackupInfo
+  readonly problem?: string
+}
+
+export type SetRequest =
+  | { readonly kind: 'set'; readonly label: string }
+  /** Also for a target by name or xid: where that lies in the WAL is not known beforehand. */
+  | { readonly kind: 'latest' }
+  /** Seconds since the epoch. */
+  | { readonly kind: 'time'; readonly target: number; readonly text: string }
+  | { readonly kind: 'lsn'; readonly target: bigint }
+
+export interface SelectedSet {
+  readonly repoKey: number
+  readonly entry: BackupEntry
+  readonly info: BackupInfo
+}
+
+/**
+ * The backup to restore: from the first repository, in key order, that has a fitting one.
+ *
+ *  - a set by its label
+ *  - latest: the newest one, which must be of the current cluster
+ *  - time: the newest that stopped before the target (whole seconds: a stop within the target's second is too late)
+ *  - lsn: the newest whose stop LSN is not beyond the target
+ *
+ * Throws `backup-set-invalid` [075], naming the nearest sets that exist.
+ * @param showTime seconds since the epoch -> words, in local time as labels are
+ */
+export function selectSet(
+  repositories: readonly RepositoryBackups[],
+  request: SetRequest,
+  options: { readonly warn: (message: string) => void; readonly showTime: (seconds: number) => string },
+): SelectedSet {
+  for (const { key, info, problem } of repositories) {
+    if (info === undefined) {
+      options.warn(`repo${key}: ${problem ?? 'no backup information'}`)
+      continue
+    }
+    const newestFirst = [...info.backups].reverse()
+    const newest = newestFirst[0]
+    if (newest === undefined) {
+      options.warn(`repo${key}: no backup sets to restore`)
+      continue
+    }
+    const entry = choose(newestFirst, newest, info, key, request, options.warn)
+    if (entry !== undefined) return { repoKey: key, entry, info }
+  }
+  throw notFound(repositories, request, options.showTime)
+}
+
+function choose(
+  newestFirst: readonly BackupEntry[],
+  newest: BackupEntry,
+  info: BackupInfo,
+  key: number,
+  request: SetRequest,
+  warn: (message: string) => void,
+): BackupEntry | undefined {
+  switch (request.kind) {
+    case 'set':
+      return newestFirst.find((backup) => backup.label === request.label)
+    case 'latest':
+      if (newest.historyId >= info.currentId) return newest
+      throw new PgtsError(
+        'backup-set-invalid',
+        `the latest backup set found '${newest.label}' on repo${key} is from a prior version of PostgreSQL`,
+        {
+          hints: [
+            'take a backup of the cluster as it is after stanza-upgrade',
+            `use --set=${newest.label}, or --type=time or --type=lsn, to restore the cluster as it was before`,
+          ],
+        },
+      )
+    case 'time':
+      return newestFirst.find((backup) => backup.timestampStop < Math.floor(request.target))
+    case 'lsn':
+      for (const backup of newestFirst) {
+        if (backup.lsnStop === undefined) {
+          warn(
+            `repo${key}: backup ${backup.label} does not say at which LSN it stopped: older sets must be chosen with --set`,
+          )
+          return undefined
+        }
+        if (parseLsn(backup.lsnStop) <= request.target) return backup
+      }
+      return undefined
+  }
+}
+
+function notFound(
+  repositories: readonly RepositoryBackups[],
+  request: SetRequest,
+  showTime: (seconds: number) => string,
+): PgtsError {
+  const all = repositories.flatMap(({ key, info }) => (info?.backups ?? []).map((backup) => ({ key, backup })))
+  const describe = ({ key, backup }: (typeof all)[number]) =>
+    `${backup.label} on repo${key}, stopped ${showTime(backup.timestampStop)}` +
+    (backup.lsnStop === undefined ? '' : ` at ${backup.lsnStop}`)
+  const hints: string[] = []
+  if (all.length === 0) hints.push('run info to see what the repositories hold; take a backup first')
+  switch (request.kind) {
+    case 'set': {
+      // The nearest in time: labels begin with it, so they compare as times do.
+      const sorted = all.map(describe).sort()
+      const at = sorted.findIndex((text) => text > request.label)
+      const from = Math.max(0, (at < 0 ? sorted.length : at) - 2)
+      hints.push(...sorted.slice(from, from + 4).map((text) => `available: ${text}`))
+      return new PgtsError('backup-set-invalid', `backup set ${request.label} is not valid`, { hints })
+    }
+    case 'latest':
+      return new PgtsError('backup-set-invalid', 'no backup set found to restore', { hints })
+    case 'time':
+    case 'lsn': {
+      const oldest = [...all].sort((a, b) => a.backup.timestampStop - b.backup.timestampStop)[0]
+      if (oldest !== undefined) {
+        hints.push(`the oldest backup is ${describe(oldest)}: recovery can reach what came after that, not before`)
+      }
+      return new PgtsError(
+        'backup-set-invalid',
+        request.kind === 'time'
+          ? `unable to find backup set with stop time less than '${request.text}'`
+          : `unable to find backup set with LSN less than or equal to '${formatLsn(request.target)}'`,
+        { hints },
+      )
+    }
+  }
+}

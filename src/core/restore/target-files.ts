@@ -1,0 +1,211 @@
+import fs from 'node:fs'
+import { bytesToText, pathOf } from '../../util/byte-string.ts'
+import { PgtsError, systemCode } from '../../util/error.ts'
+
+/**
+ * The directories that a restore fills, as the file system has them. Paths are absolute byte strings. Nothing here
+ * follows a symbolic link in the last component unless its name says so: a link found in a target is removed or
+ * recreated, never walked through, so nothing outside the target can be reached by what somebody left inside it.
+ */
+export interface FoundEntry {
+  readonly kind: 'file' | 'path' | 'link' | 'special'
+  readonly sizeBytes: number
+  /** Seconds since the epoch, rounded down. */
+  readonly mtime: number
+  /** Permission bits. */
+  readonly mode: number
+  readonly uid: number
+  readonly gid: number
+  /** Of a link, as readlink returned it. */
+  readonly destination?: string
+}
+
+export interface OwnerIds {
+  readonly uid: number
+  readonly gid: number
+}
+
+/** lstat, or stat with `follow`; undefined when there is nothing. */
+export function statEntry(path: string, options: { follow?: boolean } = {}): FoundEntry | undefined {
+  try {
+    const stat = options.follow === true ? fs.statSync(pathOf(path)) : fs.lstatSync(pathOf(path))
+    const kind = stat.isFile() ? 'file' : stat.isDirectory() ? 'path' : stat.isSymbolicLink() ? 'link' : 'special'
+    return {
+      kind,
+      sizeBytes: kind === 'file' ? stat.size : 0,
+      mtime: Math.floor(stat.mtimeMs / 1000),
+      mode: stat.mode & 0o7777,
+      uid: stat.uid,
+      gid: stat.gid,
+      ...(kind === 'link' ? { destination: fs.readlinkSync(pathOf(path), 'latin1') } : {}),
+    }
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined
+    throw translate(error, 'file-info', `unable to look at '${bytesToText(path)}'`)
+  }
+}
+
+/** Names in a directory, in byte order; undefined when there is no such directory. */
+export function listNames(path: string): string[] | undefined {
+  try {
+    return fs.readdirSync(pathOf(path), { encoding: 'latin1' }).sort()
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw translate(error, 'path-open', `unable to list the directory '${bytesToText(path)}'`)
+  }
+}
+
+/** Remove a file, a link or a whole directory. A link is removed itself; what it points to stays. */
+export function removeEntry(path: string): void {
+  try {
+    fs.rmSync(pathOf(path), { recursive: true, force: true })
+  } catch (error) {
+    throw translate(error, 'file-remove', `unable to remove '${bytesToText(path)}'`)
+  }
+}
+
+/** One directory; its parent must exist. The mode is exact, whatever the umask says. */
+export function makeDirectory(path: string, mode: number, owner: OwnerIds | undefined): void {
+  try {
+    fs.mkdirSync(pathOf(path), { mode: 0o700 })
+    if (owner !== undefined) fs.lchownSync(pathOf(path), owner.uid, owner.gid)
+    fs.chmodSync(pathOf(path), mode)
+  } catch (error) {
+    throw translate(error, 'path-create', `unable to create the directory '${bytesToText(path)}'`)
+  }
+}
+
+/**
+ * A directory and every missing directory above it. The ones above get mode 0750 and the same owner: a server that
+ * could not walk to its tablespace would be of no use.
+ */
+export function makeDirectoryTree(path: string, mode: number, owner: OwnerIds | undefined): void {
+  const parent = path.slice(0, path.lastIndexOf('/'))
+  if (parent !== '' && statEntry(parent, { follow: true }) === undefined) makeDirectoryTree(parent, 0o750, owner)
+  makeDirectory(path, mode, owner)
+}
+
+export function makeLink(path: string, destination: string, owner: OwnerIds | undefined): void {
+  try {
+    fs.symlinkSync(pathOf(destination), pathOf(path))
+    if (owner !== undefined) fs.lchownSync(pathOf(path), owner.uid, owner.gid)
+  } catch (error) {
+    throw translate(error, 'file-write', `unable to create the link '${bytesToText(path)}'`)
+  }
+}
+
+/** Owner of a link itself. */
+export function changeOwner(path: string, owner: OwnerIds): void {
+  try {
+    fs.lchownSync(pathOf(path), owner.uid, owner.gid)
+  } catch (error) {
+    throw translate(
+      error,
+      'file-owner',
+      `unable to set the owner of '${bytesToText(path)}' to ${owner.uid}:${owner.gid}`,
+    )
+  }
+}
+
+/** Give an existing directory its mode and owner. `follow`: the path may be a link to it (a target's own path). */
+export function fixDirectory(
+  path: string,
+  change: { readonly mode?: number; readonly owner?: OwnerIds },
+  options: { follow: boolean },
+): void {
+  const { O_RDONLY, O_DIRECTORY, O_NOFOLLOW } = fs.constants
+  let fd: number | undefined
+  try {
+    fd = fs.openSync(pathOf(path), O_RDONLY | O_DIRECTORY | (options.follow ? 0 : O_NOFOLLOW))
+    if (change.owner !== undefined) fs.fchownSync(fd, change.owner.uid, change.owner.gid)
+    if (change.mode !== undefined) fs.fchmodSync(fd, change.mode)
+  } catch (error) {
+    const owner = change.owner === undefined ? '' : ` to ${change.owner.uid}:${change.owner.gid}`
+    throw change.owner === undefined
+      ? translate(error, 'file-mode', `unable to set the mode of '${bytesToText(path)}'`)
+      : translate(error, 'file-owner', `unable to set the owner of '${bytesToText(path)}'${owner}`)
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd)
+  }
+}
+
+export function renameEntry(from: string, to: string): void {
+  try {
+    fs.renameSync(pathOf(from), pathOf(to))
+  } catch (error) {
+    throw translate(error, 'file-move', `unable to rename '${bytesToText(from)}' to '${bytesToText(to)}'`)
+  }
+}
+
+/** Make the entries of a directory survive a power cut. */
+export function syncDirectory(path: string): void {
+  let fd: number | undefined
+  try {
+    fd = fs.openSync(pathOf(path), fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
+    fs.fsyncSync(fd)
+  } catch (error) {
+    // Some network file systems cannot sync a directory; there is nothing to wait for then.
+    if (systemCode(error) !== 'EINVAL')
+      throw translate(error, 'path-sync', `unable to sync the directory '${bytesToText(path)}'`)
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd)
+  }
+}
+
+/** A small file, in one piece; undefined when there is none. */
+export function readSmallFile(path: string): Buffer | undefined {
+  try {
+    return fs.readFileSync(pathOf(path))
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined
+    throw translate(error, 'file-read', `unable to read '${bytesToText(path)}'`)
+  }
+}
+
+/**
+ * Write a small file in place, durable when this returns. A link of that name is replaced, not followed.
+ * Mode and owner are left as they are when undefined.
+ */
+export function writeSmallFile(
+  path: string,
+  content: Buffer,
+  mode: number | undefined,
+  owner: OwnerIds | undefined,
+): void {
+  if (statEntry(path)?.kind === 'link') removeEntry(path)
+  let fd: number | undefined
+  try {
+    const { O_WRONLY, O_CREAT, O_TRUNC, O_NOFOLLOW } = fs.constants
+    fd = fs.openSync(pathOf(path), O_WRONLY | O_CREAT | O_TRUNC | O_NOFOLLOW, 0o600)
+    fs.writeFileSync(fd, content)
+    if (owner !== undefined) fs.fchownSync(fd, owner.uid, owner.gid)
+    if (mode !== undefined) fs.fchmodSync(fd, mode)
+    fs.fsyncSync(fd)
+  } catch (error) {
+    throw translate(error, 'file-write', `unable to write '${bytesToText(path)}'`)
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd)
+  }
+}
+
+/** What the system said, in the words of an operator. */
+export function translate(
+  error: unknown,
+  code: ConstructorParameters<typeof PgtsError>[0],
+  message: string,
+): PgtsError {
+  if (error instanceof PgtsError) return error
+  const system = systemCode(error)
+  const hint = system === undefined ? undefined : SYSTEM_HINTS[system]
+  const words = error instanceof Error ? error.message : String(error)
+  return new PgtsError(code, `${message}: ${words}`, { hints: hint === undefined ? [] : [hint], cause: error })
+}
+
+const SYSTEM_HINTS: Readonly<Record<string, string>> = {
+  EACCES: 'run restore as the user that owns the cluster, or as root with --allow-root',
+  EPERM: 'run restore as the user that owns the cluster, or as root with --allow-root',
+  ENOSPC: 'the disk is full: free some space, then run the same restore again with --delta',
+  EDQUOT: 'the disk quota is used up: raise it, then run the same restore again with --delta',
+  EROFS: 'the file system is mounted read-only',
+  EIO: 'the disk reports an error: see the kernel log before going on',
+}

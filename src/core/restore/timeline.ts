@@ -1,0 +1,154 @@
+import { archiveFileName, archiveIdPath } from '../../format/repo-path.ts'
+import {
+  formatLsn,
+  isTimelineHistoryFile,
+  parseLsn,
+  timelineHistoryFile,
+  timelineOf,
+} from '../../format/wal-segment.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { getFile } from '../../storage/whole-file.ts'
+import { isPgtsError, PgtsError } from '../../util/error.ts'
+import { RECOVERY_SETTINGS_SINCE, type RestoreType } from './recovery.ts'
+
+/** One line of a timeline history file: this timeline was left at this LSN. */
+export interface TimelineFork {
+  readonly timeline: number
+  readonly lsn: bigint
+}
+
+export interface TimelineRequest {
+  /** Where the archive of the backup's cluster is. */
+  readonly stanza: string
+  /** `15-1` */
+  readonly archiveId: string
+  /** Major version of PostgreSQL. */
+  readonly major: number
+  readonly type: RestoreType
+  /** `current`, `latest` or a number; undefined: the server's default. */
+  readonly targetTimeline?: string
+  readonly backup: { readonly label: string; readonly timeline: number; readonly lsnStart: bigint }
+  readonly signal: AbortSignal
+}
+
+/**
+ * Refuse a restore whose recovery could never reach the target timeline, before anything is overwritten: the server
+ * would only say so at the end, when it starts. [058] the timeline does not fit, [055] its history is not archived.
+ */
+export async function checkTargetTimeline(storage: StorageDriver, request: TimelineRequest): Promise<void> {
+  const { backup, stanza, archiveId } = request
+  const target =
+    request.targetTimeline ??
+    (request.major < RECOVERY_SETTINGS_SINCE || request.type === 'immediate' ? 'current' : 'latest')
+  if (target === 'current') return
+  const timeline =
+    target === 'latest'
+      ? await latestTimeline(storage, stanza, archiveId, backup.timeline, request.signal)
+      : parseTimeline(target)
+  if (timeline === backup.timeline) return
+  const forks = await loadForks(storage, stanza, archiveId, timeline, request.signal)
+  assertReachable(forks, timeline, backup)
+}
+
+/** The rule itself: the backup must have begun on an ancestor of the target, before that was left. */
+export function assertReachable(
+  forks: readonly TimelineFork[],
+  target: number,
+  backup: { readonly label: string; readonly timeline: number; readonly lsnStart: bigint },
+): void {
+  const ours = forks.filter((fork) => fork.timeline === backup.timeline)
+  if (ours.some((fork) => backup.lsnStart < fork.lsn)) return
+  const [shown, own, lsn] = [hex(target), hex(backup.timeline), formatLsn(backup.lsnStart)]
+  const fork = ours.at(-1)
+  const stay = `use --target-timeline=current to stay on timeline ${own}, or --set to restore an earlier backup`
+  if (fork !== undefined) {
+    throw new PgtsError(
+      'db-mismatch',
+      `target timeline ${shown} forked from backup timeline ${own} at ${formatLsn(fork.lsn)},` +
+        ` which is before the start of backup ${backup.label} at ${lsn}`,
+      {
+        hints: [
+          'was the target timeline created by promoting a standby by accident?',
+          'was it created by a trial restore without --archive-mode=off?',
+          stay,
+        ],
+      },
+    )
+  }
+  throw new PgtsError(
+    'db-mismatch',
+    `timeline ${own} of backup ${backup.label}, which started at ${lsn}, is not in the history of target timeline ${shown}`,
+    { hints: ['was the target timeline created by promoting from an older timeline than the latest?', stay] },
+  )
+}
+
+/** Lines are `timeline <tab> LSN <tab> reason`; comments and empty lines are allowed. Throws `format`. */
+export function parseTimelineHistory(text: string): TimelineFork[] {
+  const forks: TimelineFork[] = []
+  for (const line of text.split('\n').map((raw) => raw.trim())) {
+    if (line === '' || line.startsWith('#')) continue
+    const parts = /^([0-9]+)\s+([0-9A-Fa-f]+\/[0-9A-Fa-f]+)(\s|$)/.exec(line)
+    if (parts === null) throw new PgtsError('format', `'${line}' is not a line of a timeline history`)
+    forks.push({ timeline: Number(parts[1]), lsn: parseLsn(parts[2] ?? '') })
+  }
+  return forks
+}
+
+function parseTimeline(text: string): number {
+  const number = /^0x[0-9a-f]{1,8}$/i.test(text) || /^[0-9]{1,10}$/.test(text) ? Number(text) : NaN
+  if (number >= 1 && number <= 0xffffffff) return number
+  throw new PgtsError('db-mismatch', `invalid target timeline '${text}'`, {
+    hints: ["a timeline is 'current', 'latest', or a number such as 3 or 0xA"],
+  })
+}
+
+async function latestTimeline(
+  storage: StorageDriver,
+  stanza: string,
+  archiveId: string,
+  current: number,
+  signal: AbortSignal,
+): Promise<number> {
+  let latest = current
+  for await (const entry of storage.list(archiveIdPath(stanza, archiveId), { signal })) {
+    const name = entry.name.slice(entry.name.lastIndexOf('/') + 1)
+    if (entry.kind !== 'path' && isTimelineHistoryFile(name)) latest = Math.max(latest, timelineOf(name))
+  }
+  return latest
+}
+
+async function loadForks(
+  storage: StorageDriver,
+  stanza: string,
+  archiveId: string,
+  timeline: number,
+  signal: AbortSignal,
+): Promise<TimelineFork[]> {
+  const name = archiveFileName(stanza, archiveId, timelineHistoryFile(timeline))
+  try {
+    return parseTimelineHistory((await getFile(storage, name, { signal })).toString('latin1'))
+  } catch (error) {
+    if (isPgtsError(error, 'file-missing')) {
+      throw new PgtsError('file-missing', `the history of target timeline ${hex(timeline)} is not in the archive`, {
+        hints: [
+          `${storage.display}/${name} is missing: does a timeline of that number exist?`,
+          'use --target-timeline=current to stay on the timeline of the backup',
+        ],
+        cause: error,
+      })
+    }
+    if (!isPgtsError(error, 'format')) throw error
+    throw new PgtsError(
+      'format',
+      `the history of timeline ${hex(timeline)} in ${storage.display}/${name} is damaged: ${error.message}`,
+      {
+        hints: ['use --target-timeline=current to stay on the timeline of the backup'],
+        cause: error,
+      },
+    )
+  }
+}
+
+function hex(timeline: number): string {
+  return timeline.toString(16).toUpperCase()
+}

@@ -1,0 +1,58 @@
+import { bytesToText } from '../../util/byte-string.ts'
+import type { Logger } from '../../util/log.ts'
+import {
+  RECOVERY_SETTINGS_SINCE,
+  recoverySettings,
+  settingsText,
+  updatedAutoConf,
+  type RecoveryPolicy,
+} from './recovery.ts'
+import { readSmallFile, statEntry, writeSmallFile, type OwnerIds } from './target-files.ts'
+
+export interface RecoveryPlace {
+  readonly pgPath: string
+  /** Where postgresql.auto.conf lies, should it be reached through a link. */
+  readonly autoConfPath: string
+  /** Major version of PostgreSQL. */
+  readonly major: number
+  readonly mode: number
+  readonly owner: OwnerIds | undefined
+  /** Now, in local time, for the comments. */
+  readonly when: string
+}
+
+/** Names in the data directory that `--type=preserve` leaves as they are. */
+export function preservedNames(major: number): readonly string[] {
+  return major >= RECOVERY_SETTINGS_SINCE
+    ? ['postgresql.auto.conf', 'recovery.signal', 'standby.signal']
+    : ['recovery.conf']
+}
+
+/** Tell the server how to recover: settings and a signal file, or recovery.conf, whichever this version reads. */
+export function writeRecovery(policy: RecoveryPolicy, place: RecoveryPlace, log: Logger): void {
+  const modern = place.major >= RECOVERY_SETTINGS_SINCE
+  const file = modern ? place.autoConfPath : `${place.pgPath}/recovery.conf`
+  if (policy.type === 'preserve') {
+    if (statEntry(file, { follow: true }) === undefined) {
+      log.warn(`recovery type is preserve but recovery file does not exist at '${bytesToText(file)}'`)
+    }
+    return
+  }
+  const settings = policy.type === 'none' ? undefined : recoverySettings(policy, place.major)
+  const write = (path: string, text: string) =>
+    writeSmallFile(path, Buffer.from(text, 'latin1'), place.mode, place.owner)
+
+  if (!modern) {
+    if (settings === undefined) return
+    log.info(`write ${bytesToText(file)}`)
+    write(file, settingsText(settings, place.when))
+    return
+  }
+  const existing = readSmallFile(file)?.toString('latin1')
+  if (existing === undefined) log.warn('postgresql.auto.conf does not exist -- creating to contain recovery settings')
+  log.info(`write ${existing === undefined ? '' : 'updated '}${bytesToText(file)}`)
+  write(file, updatedAutoConf(existing, settings, place.when))
+  if (settings !== undefined) {
+    write(`${place.pgPath}/${policy.type === 'standby' ? 'standby.signal' : 'recovery.signal'}`, '')
+  }
+}
