@@ -38,6 +38,8 @@ export interface CommandContext<C extends CommandName = CommandName> {
   readonly cwd: string
   /** Absolute path of the program, for a restore_command. */
   readonly program: string
+  /** Did the user set this option (`type`, `repo1-path`) anywhere, or is its value the default? */
+  isSet(option: string): boolean
   /** Options given on the command line that `command` understands too, as arguments (`--stanza=main`), in name order. */
   commandLineFor(command: CommandName): readonly string[]
   /** The repository of `--repo`, else every configured one in key order. */
