@@ -1,19 +1,22 @@
-import type { CommandName } from './command-table.ts'
+import { availableParallelism } from 'node:os'
 import { PgtsError } from '../util/error.ts'
-import type { OptionsOf } from './typed-options.ts'
+import { parseCommandLine } from './argv.ts'
+import { commandRow, type CommandName } from './command-table.ts'
+import { Evaluation, type ResolvedValue } from './evaluate.ts'
+import { listed, withIndex } from './option-name.ts'
+import { groupOf, optionNames, optionRow, rowFor } from './option-table.ts'
+import { postCheck } from './post-check.ts'
+import { describe, settingId, type Setting } from './setting.ts'
+import { environmentSettings } from './sources/environment.ts'
+import { locateConfig, systemFiles, type ConfigFiles, type Dialect, type LocatedConfig } from './sources/files.ts'
+import { iniHasSecret, iniSettings, iniStanzas, parseIni } from './sources/ini.ts'
+import { camel, type OptionsOf } from './typed-options.ts'
 
+export { commandBeginArgs, commandLineFor } from './begin-line.ts'
 export type { CommandName } from './command-table.ts'
+export type { ResolvedValue } from './evaluate.ts'
+export type { ConfigFiles, Dialect } from './sources/files.ts'
 export type { OptionsOf, PgOptions, RepoOptions } from './typed-options.ts'
-
-/** How configuration files are read; tests give their own. */
-export interface ConfigFiles {
-  /** Text (UTF-8), or undefined where nothing is there. Rejects on any other trouble. */
-  read(path: string): string | undefined
-  /** Names in a directory, or undefined where nothing is there. */
-  list(path: string): readonly string[] | undefined
-  /** Permission bits, to warn about secrets that everybody can read. */
-  mode(path: string): number | undefined
-}
 
 export interface ResolveInput {
   /** What follows `pgts` on the command line. */
@@ -21,7 +24,6 @@ export interface ResolveInput {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Absolute path of the program, the default of `cmd`. */
   readonly program: string
-  readonly cwd: string
   /** 0 is refused without allow-root; undefined where the system has no such thing. */
   readonly uid?: number | undefined
   /** What process-max=auto means. Default: cores of this machine. */
@@ -29,52 +31,188 @@ export interface ResolveInput {
   readonly files?: ConfigFiles
 }
 
-export type Dialect = 'yaml' | 'ini'
-
-/** One option as it came out, under the name it is written with (`repo1-path`). */
-export interface ResolvedValue {
-  readonly name: string
-  /** Parsed; undefined where the option has no value. */
-  readonly value: unknown
-  /** Values as they were typed; empty for a default. */
-  readonly typed: readonly string[]
-  readonly source: 'command line' | 'environment' | 'file' | 'default'
-  /** For messages: `command line`, `PGTS_REPO1_PATH`, `/etc/pgts/pgts.yaml line 4`, `default`. */
-  readonly origin: string
-  readonly negated: boolean
-  readonly reset: boolean
-}
-
 export interface Resolved<C extends CommandName = CommandName> {
   readonly command: C
   readonly options: OptionsOf<C>
   readonly parameters: readonly string[]
   readonly dialect: Dialect
+  /** The files that were read, in order. */
+  readonly configFiles: readonly string[]
   /** To be logged once the logger stands. */
   readonly warnings: readonly string[]
   /** Stanzas with a section of their own in the configuration, sorted. */
   readonly stanzas: readonly string[]
-  /** Every option valid for the command that has a value or was named, in name order. */
+  /** Every option valid for the command, under the name it is written with, in name order. */
   readonly values: ReadonlyMap<string, ResolvedValue>
 }
 
 /** Narrow by `command`. */
 export type AnyResolved = { [C in CommandName]: Resolved<C> }[CommandName]
 
-/** Rejects with a PgtsError whose message names the option and where its value came from. */
-export function resolveOptions(_input: ResolveInput): Promise<AnyResolved> {
-  return Promise.reject(new PgtsError('assert', 'not there yet'))
-}
-
-/** What follows `backup command begin <version>:`, without the leading space; '' when everything is default. */
-export function commandBeginArgs(_resolved: AnyResolved): string {
-  return ''
-}
-
 /**
- * Arguments that make `command` see what this run saw: options of the command line that `command` understands too
- * (and config, stanza from the environment), in name order, as `--name=value`; config as an absolute path.
+ * Command line, environment, files and defaults to typed options. Rejects with a PgtsError whose message names the
+ * option and where its value came from.
  */
-export function commandLineFor(_resolved: AnyResolved, _command: CommandName, _cwd: string): readonly string[] {
-  return []
+export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> {
+  const { command, parameters, settings: given } = parseCommandLine(input.argv)
+  if (commandRow(command).implemented !== true) {
+    throw new PgtsError('command-invalid', `pgts does not have ${command} yet`, {
+      hints: [`pgbackrest ${command} works on the same repository`],
+    })
+  }
+  checkValidity(command, given)
+  return resolveFor(command, parameters, given, input)
+}
+
+/** What a command would see, as far as it can be told: nothing that is wrong or missing stands in the way of help. */
+export function resolveForHelp(command: CommandName, input: Omit<ResolveInput, 'argv'>): Promise<AnyResolved> {
+  return resolveFor(command, [], [], input, true)
+}
+
+async function resolveFor(
+  command: CommandName,
+  parameters: readonly string[],
+  given: readonly Setting[],
+  input: Omit<ResolveInput, 'argv'>,
+  lenient = false,
+): Promise<AnyResolved> {
+  const warnings: string[] = []
+  const warn = (message: string) => void warnings.push(message)
+
+  // help and version answer whatever the surroundings are like.
+  const bare = command === 'help' || command === 'version'
+  const environment = bare ? { settings: [], warnings: [] } : environmentSettings(input.env, command)
+  warnings.push(...environment.warnings)
+  const above = strongest([...given, ...environment.settings])
+  const files = input.files ?? systemFiles
+  const located: LocatedConfig = bare ? { dialect: 'yaml', parts: [] } : locateConfig(above, files)
+  const stanza = stanzaName(above, lenient)
+  const file = await fileSettings(located, command, stanza, files)
+  warnings.push(...file.warnings)
+
+  const settings = strongest([...above, ...file.settings])
+  const { dialect } = located
+  const cores = input.cores ?? availableParallelism()
+  const evaluation = new Evaluation({
+    command,
+    dialect,
+    settings: uncompressed(settings, warn),
+    program: input.program,
+    cores,
+    warn,
+    lenient,
+  })
+  const values = evaluation.all()
+  const [repoKeys, pgKeys] = [evaluation.keys('repo'), evaluation.keys('pg')]
+  if (!lenient) {
+    refuseRoot(values, input.uid)
+    postCheck(command, values, repoKeys, warn)
+  }
+  const options = typedOptions(values, repoKeys, pgKeys)
+  const configFiles = located.parts.map(({ path }) => path)
+  return { command, options, parameters, dialect, configFiles, warnings, stanzas: file.stanzas, values } as AnyResolved
+}
+
+async function fileSettings(
+  located: LocatedConfig,
+  command: CommandName,
+  stanza: string | undefined,
+  files: ConfigFiles,
+): Promise<{ settings: Setting[]; warnings: string[]; stanzas: readonly string[] }> {
+  const exposed = (path: string) =>
+    ((files.mode(path) ?? 0) & 0o007) === 0
+      ? []
+      : [`${path} holds secrets, but everybody may read or change it; take the rights of others away (chmod o-rwx)`]
+  if (located.dialect === 'ini') {
+    const parts = located.parts.map(({ path, text }) => ({ path, entries: parseIni(text, path) }))
+    const entries = parts.flatMap((part) => part.entries)
+    const secrets = parts.filter((part) => iniHasSecret(part.entries)).flatMap((part) => exposed(part.path))
+    const { settings, warnings } = iniSettings(entries, command, stanza)
+    return { settings, warnings: [...secrets, ...warnings], stanzas: iniStanzas(entries) }
+  }
+  const [part] = located.parts
+  if (part === undefined) return { settings: [], warnings: [], stanzas: [] }
+  const { parseYaml, yamlSettings } = await import('./sources/yaml.ts')
+  const config = await parseYaml(part.text, part.path)
+  const warnings = config.hasSecret ? exposed(part.path) : []
+  return { settings: yamlSettings(config, command, stanza), warnings, stanzas: config.stanzas }
+}
+
+/** The first setting of each option wins. */
+function strongest(settings: readonly Setting[]): Setting[] {
+  const first = new Map<string, Setting>()
+  for (const setting of settings) {
+    const id = settingId(setting.option, setting.key)
+    if (!first.has(id)) first.set(id, setting)
+  }
+  return [...first.values()]
+}
+
+function checkValidity(command: CommandName, given: readonly Setting[]): void {
+  for (const setting of given) {
+    if (rowFor(setting.option, command) !== undefined) continue
+    const commands = optionRow(setting.option).commands
+    throw new PgtsError('option-invalid', `--${withIndex(setting.option, setting.key)} does not go with ${command}`, {
+      hints: commands.length === 0 ? [] : [`it goes with ${listed(commands, 8)}`],
+    })
+  }
+}
+
+/** A stanza names a directory and a section. */
+function stanzaName(settings: readonly Setting[], lenient: boolean): string | undefined {
+  const setting = settings.find(({ option }) => option === 'stanza')
+  const name = setting?.typed[0]
+  if (setting === undefined || name === undefined) return undefined
+  const bad = name === 'global' || /[/\\:[\]\0-\x20\x7f]/.test(name) || name.startsWith('.') || name.startsWith('-')
+  if (bad && !lenient) {
+    throw new PgtsError('option-invalid-value', `${describe(setting)} is no name for a stanza: '${name}'`, {
+      hints: ['use letters, digits, - and _; global is taken'],
+    })
+  }
+  return name
+}
+
+/** `compress=n` is how releases of long ago said compress-type=none. */
+function uncompressed(settings: readonly Setting[], warn: (message: string) => void): readonly Setting[] {
+  const compress = settings.find(({ option, reset }) => option === 'compress' && !reset)
+  if (compress === undefined) return settings
+  const type = settings.find(({ option, reset }) => option === 'compress-type' && !reset)
+  if (type !== undefined) {
+    warn(
+      `compress (from ${compress.origin}) and compress-type (from ${type.origin}) are both set; compress-type counts`,
+    )
+    return settings
+  }
+  if (compress.typed[0] !== 'n') return settings
+  const rest = settings.filter(({ option }) => option !== 'compress-type' && option !== 'compress-level')
+  return [...rest, { ...compress, option: 'compress-type', typed: ['none'], negated: false }]
+}
+
+function refuseRoot(values: ReadonlyMap<string, ResolvedValue>, uid: number | undefined): void {
+  if (uid !== 0 || values.get('allow-root')?.value !== false) return
+  throw new PgtsError('option-invalid', 'pgts is running as root', {
+    hints: ['run it as the user that PostgreSQL runs as, usually postgres', 'or say --allow-root'],
+  })
+}
+
+function typedOptions(
+  values: ReadonlyMap<string, ResolvedValue>,
+  repoKeys: readonly number[],
+  pgKeys: readonly number[],
+): unknown {
+  const options: Record<string, unknown> = {}
+  const members = { repo: new Map<number, Record<string, unknown>>(), pg: new Map<number, Record<string, unknown>>() }
+  for (const key of repoKeys) members.repo.set(key, { key })
+  for (const key of pgKeys) members.pg.set(key, { key })
+  for (const option of optionNames) {
+    const group = groupOf(option)
+    if (group === undefined) {
+      options[option === 'repo' || option === 'pg' ? `${option}Key` : camel(option)] = values.get(option)?.value
+      continue
+    }
+    for (const [key, member] of members[group]) {
+      member[camel(option.slice(group.length + 1))] = values.get(withIndex(option, key))?.value
+    }
+  }
+  return { ...options, repo: [...members.repo.values()], pg: [...members.pg.values()] }
 }

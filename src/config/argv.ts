@@ -1,0 +1,184 @@
+import { PgtsError } from '../util/error.ts'
+import { commandNames, commandRow, type CommandName } from './command-table.ts'
+import { nearest } from './nearest.ts'
+import { listed, nearestName, parseOptionName, type WrittenName } from './option-name.ts'
+import { isBoolean, isMulti, optionRow } from './option-table.ts'
+import type { Setting } from './setting.ts'
+
+/** The command line, understood: which command, what it is given, what it is told. */
+export interface CommandLine {
+  readonly command: CommandName
+  readonly parameters: readonly string[]
+  readonly settings: readonly Setting[]
+}
+
+const ORIGIN = 'command line'
+
+/**
+ * pgBackRest's command line: `--name=value`, `--name value`, bare booleans, `--no-name`, `--reset-name`, unique prefixes
+ * of names, options before and after the command. The first bare word is the command, the others are its parameters.
+ */
+export function parseCommandLine(argv: readonly string[]): CommandLine {
+  const words: string[] = []
+  const settings = new Map<string, Setting>()
+  let help = false
+  let version = false
+  let sawOption = false
+  for (let i = 0; i < argv.length; i++) {
+    const arg = argv[i] ?? ''
+    if (arg === '--') {
+      words.push(...argv.slice(i + 1))
+      break
+    }
+    if (!arg.startsWith('-') || arg === '-') {
+      words.push(arg)
+      continue
+    }
+    sawOption = true
+    if (!arg.startsWith('--')) throw singleDash(arg)
+    const { name, value } = splitOption(arg)
+    if (name === 'help' || name === 'version') {
+      if (value !== undefined) throw noValue(name)
+      if (name === 'help') help = true
+      else version = true
+      continue
+    }
+    const written = parseOptionName(name, { shown: `--${name}`, prefixes: true }) ?? unknownOption(name)
+    const typed = value ?? implied(written) ?? argv[++i]
+    if (value !== undefined && (written.negated || written.reset)) throw noValue(name)
+    if (typed === undefined || (value === undefined && implied(written) === undefined && typed.startsWith('--'))) {
+      throw new PgtsError('option-invalid', `--${name} needs a value`, { hints: [`write --${name}=VALUE`] })
+    }
+    addSetting(settings, written, typed, name)
+  }
+  return { ...chooseCommand(words, { help, version, sawOption }), settings: [...settings.values()] }
+}
+
+/** Exactly, or by a prefix that fits one command only [048]. Internal commands must be written out. */
+export function findCommand(typed: string): CommandName {
+  const exact = commandNames.find((name) => name === typed)
+  if (exact !== undefined) return exact
+  const [base, role] = typed.split(':')
+  if (role !== undefined && commandNames.some((name) => name === base)) {
+    throw new PgtsError('command-invalid', `${typed} is not a command: pgts starts no child processes`, {
+      hints: [`write ${base}`],
+    })
+  }
+  const visible = commandNames.filter((name) => commandRow(name).internal !== true)
+  const hits = typed === '' ? [] : visible.filter((name) => name.startsWith(typed))
+  if (hits.length === 1 && hits[0] !== undefined) return hits[0]
+  if (hits.length > 1) {
+    throw new PgtsError('command-invalid', `${typed} could mean ${listed(hits, 12)}`, {
+      hints: ['write the command out'],
+    })
+  }
+  const close = nearest(typed, visible)
+  throw new PgtsError('command-invalid', typed === '' ? 'the command is empty' : `there is no command ${typed}`, {
+    hints: [
+      ...(close === undefined ? [] : [`did you mean ${close}?`]),
+      `commands are ${visible.join(', ')}`,
+      'pgts help explains them',
+    ],
+  })
+}
+
+function chooseCommand(
+  words: readonly string[],
+  flags: { help: boolean; version: boolean; sawOption: boolean },
+): { command: CommandName; parameters: readonly string[] } {
+  const [first, ...rest] = words
+  if (first === undefined) {
+    if (flags.help || !flags.sawOption) return { command: 'help', parameters: [] }
+    if (flags.version) return { command: 'version', parameters: [] }
+    throw new PgtsError('command-required', 'there are options but no command', {
+      hints: ['pgts help lists the commands'],
+    })
+  }
+  const command = findCommand(first)
+  if (flags.help) return { command: 'help', parameters: command === 'help' ? rest : [command] }
+  if (flags.version) {
+    throw new PgtsError('option-invalid', `--version does not go with ${command}`, { hints: ['write pgts version'] })
+  }
+  checkParameters(command, rest)
+  return { command, parameters: rest }
+}
+
+function checkParameters(command: CommandName, parameters: readonly string[]): void {
+  const rule = commandRow(command).parameters
+  if (parameters.length > (rule?.max ?? 0)) {
+    const extra = parameters[rule?.max ?? 0]
+    throw new PgtsError('param-invalid', `${command} does not know what to do with '${extra}'`, {
+      hints: [rule === undefined ? `${command} takes options only` : `usage: pgts ${command} ${rule.usage}`],
+    })
+  }
+  if (rule !== undefined && parameters.length < rule.min) {
+    throw new PgtsError('param-required', `${command} needs ${rule.usage}`, {
+      hints: [`usage: pgts ${command} ${rule.usage}`],
+    })
+  }
+}
+
+function splitOption(arg: string): { name: string; value: string | undefined } {
+  const at = arg.indexOf('=')
+  return at === -1 ? { name: arg.slice(2), value: undefined } : { name: arg.slice(2, at), value: arg.slice(at + 1) }
+}
+
+/** What a name alone says: a boolean says yes, a negation no, a reset nothing. undefined: a value must follow. */
+function implied(written: WrittenName): string | undefined {
+  if (written.negated) return 'n'
+  if (written.reset) return ''
+  return isBoolean(optionRow(written.option)) ? 'y' : undefined
+}
+
+function addSetting(settings: Map<string, Setting>, written: WrittenName, typed: string, name: string): void {
+  const row = optionRow(written.option)
+  if (typed === '' && !written.reset) {
+    throw new PgtsError('option-invalid-value', `--${name} has an empty value`)
+  }
+  if (row.secret === true && !written.reset) throw secretGiven(name, written)
+  const id = `${written.option} ${written.key}`
+  const before = settings.get(id)
+  if (before !== undefined && !(isMulti(row) && !written.reset && !before.reset)) {
+    const twice = before.reset === written.reset && before.negated === written.negated
+    throw new PgtsError(
+      'option-invalid',
+      twice ? `--${name} is given twice` : `--${name} contradicts another form of the same option`,
+      { hints: ['give it once'] },
+    )
+  }
+  const { option, key, negated, reset } = written
+  const dropped = reset || (negated && !isBoolean(row))
+  settings.set(id, {
+    option,
+    key,
+    typed: dropped ? [] : [...(before?.typed ?? []), typed],
+    negated,
+    reset,
+    source: 'command line',
+    origin: ORIGIN,
+  })
+}
+
+function secretGiven(name: string, written: WrittenName): PgtsError {
+  const variable = `PGTS_${name.toUpperCase().replaceAll('-', '_')}`
+  return new PgtsError('option-invalid', `--${name} must not be on the command line, where everybody can read it`, {
+    hints: [`put ${written.option} into the configuration file, or into the environment as ${variable}`],
+  })
+}
+
+function unknownOption(name: string): never {
+  const close = nearestName(name)
+  throw new PgtsError('option-invalid', `there is no option --${name}`, {
+    hints: [close === undefined ? 'pgts help COMMAND lists the options' : `did you mean --${close}?`],
+  })
+}
+
+function singleDash(arg: string): PgtsError {
+  return new PgtsError('option-invalid', `${arg} begins with a single dash`, {
+    hints: [`options begin with --, for example -${arg}`],
+  })
+}
+
+function noValue(name: string): PgtsError {
+  return new PgtsError('option-invalid', `--${name} takes no value`, { hints: [`write --${name}`] })
+}

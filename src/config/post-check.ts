@@ -1,0 +1,139 @@
+import { PgtsError } from '../util/error.ts'
+import type { CommandName } from './command-table.ts'
+import type { ResolvedValue } from './evaluate.ts'
+import { rowFor } from './option-table.ts'
+import { asTyped } from './evaluate.ts'
+
+type Values = Map<string, ResolvedValue>
+
+/** Rules between options, and the defaults that follow from other options. May change values that are defaults. */
+export function postCheck(
+  command: CommandName,
+  values: Values,
+  repoKeys: readonly number[],
+  warn: (message: string) => void,
+): void {
+  checkSupport(command, values, warn)
+  checkSelectedRepo(values, repoKeys)
+  checkRepoPaths(values, repoKeys)
+  fitTimeouts(values)
+  settleRetention(values, repoKeys, warn)
+}
+
+/** What pgts does not do: an error where ignoring it would do harm or break a promise, else one warning for all. */
+function checkSupport(command: CommandName, values: Values, warn: (message: string) => void): void {
+  const warned: string[] = []
+  const refused: { value: ResolvedValue; particular: boolean }[] = []
+  for (const value of values.values()) {
+    if (value.source === 'default' || value.reset || value.value === undefined) continue
+    const row = rowFor(value.option, command)
+    const column = row?.support ?? 'acts'
+    const particular = typeof column === 'object'
+    const support = particular
+      ? (column[asTyped(value.value)] ?? 'acts')
+      : isDefault(value, row?.default)
+        ? 'acts'
+        : column
+    if (support === 'refuse') refused.push({ value, particular })
+    else if (support === 'warn') warned.push(particular ? `${value.name}=${asTyped(value.value)}` : value.name)
+  }
+  // An option that is refused for one of its values (repo1-type=s3) explains the others that depend on it.
+  const first = (refused.find(({ particular }) => particular) ?? refused[0])?.value
+  if (first !== undefined) {
+    const secret = rowFor(first.option, command)?.secret === true
+    const shown = secret ? first.name : `${first.name}=${first.typed.join(' ')}`
+    throw new PgtsError('feature-not-supported', `pgts cannot do ${shown} yet (from ${first.origin})`, {
+      hints: ['leaving it aside could do harm, so pgts stops here; use pgbackrest for this, or take the option out'],
+    })
+  }
+  if (warned.length > 0) warn(`pgts does not act on ${warned.join(', ')} yet`)
+}
+
+function isDefault(value: ResolvedValue, given: unknown): boolean {
+  return (typeof given === 'string' || typeof given === 'number') && asTyped(value.value) === String(given)
+}
+
+function checkSelectedRepo(values: Values, repoKeys: readonly number[]): void {
+  const repo = values.get('repo')
+  if (typeof repo?.value !== 'number' || repoKeys.includes(repo.value)) return
+  throw new PgtsError(
+    'option-invalid-value',
+    `repo (from ${repo.origin}) is ${repo.value}, but there is no repo${repo.value}`,
+    {
+      hints: [`configured: ${repoKeys.map((key) => `repo${key}`).join(', ')}`],
+    },
+  )
+}
+
+function checkRepoPaths(values: Values, repoKeys: readonly number[]): void {
+  const seen = new Map<unknown, number>()
+  for (const key of repoKeys) {
+    const path = values.get(`repo${key}-path`)?.value
+    if (path === undefined || values.get(`repo${key}-type`)?.value !== 'posix') continue
+    const other = seen.get(path)
+    if (other !== undefined) {
+      throw new PgtsError('option-invalid-value', `repo${other}-path and repo${key}-path are both ${String(path)}`, {
+        hints: ['every repository needs a place of its own'],
+      })
+    }
+    seen.set(path, key)
+  }
+}
+
+const TIMEOUT_MARGIN_MS = 30_000
+const TIMEOUT_LEAST_MS = 15_000
+
+/** A query must end before the connection that waits for it is given up. */
+function fitTimeouts(values: Values): void {
+  const db = values.get('db-timeout')
+  const protocol = values.get('protocol-timeout')
+  if (typeof db?.value !== 'number' || typeof protocol?.value !== 'number' || protocol.value > db.value) return
+  if (protocol.source === 'default') {
+    values.set(protocol.name, { ...protocol, value: db.value + TIMEOUT_MARGIN_MS })
+    return
+  }
+  if (db.source === 'default') {
+    const lowered = protocol.value - TIMEOUT_MARGIN_MS
+    values.set(db.name, { ...db, value: lowered >= TIMEOUT_LEAST_MS ? lowered : Math.floor(protocol.value / 2) })
+    return
+  }
+  throw new PgtsError(
+    'option-invalid-value',
+    `protocol-timeout=${protocol.typed.join('')} (from ${protocol.origin}) must be longer than ` +
+      `db-timeout=${db.typed.join('')} (from ${db.origin})`,
+  )
+}
+
+/** How long WAL is kept follows from how long backups are kept, where it is not said. */
+function settleRetention(values: Values, repoKeys: readonly number[], warn: (message: string) => void): void {
+  for (const key of repoKeys) {
+    const name = (rest: string) => `repo${key}-retention-${rest}`
+    const get = (rest: string) => values.get(name(rest))?.value
+    const archive = values.get(name('archive'))
+    if (archive === undefined) continue
+    if (get('full') === undefined) {
+      warn(
+        `${name('full')} is not set (${name('full-type')}=${String(get('full-type'))}): ` +
+          'no backup ever expires and the repository may run out of space; the highest number keeps all without this warning',
+      )
+    }
+    const type = get('archive-type')
+    if (archive.value !== undefined) {
+      if (type === 'diff' && get('diff') === undefined) {
+        warn(
+          `${name('diff')} is not set although ${name('archive-type')}=diff; the highest number keeps all without this warning`,
+        )
+      }
+      continue
+    }
+    if (type === 'full') {
+      if (get('full-type') === 'count') values.set(archive.name, { ...archive, value: get('full') })
+    } else if (type === 'diff' && get('diff') !== undefined) {
+      values.set(archive.name, { ...archive, value: get('diff') })
+    } else {
+      const missing =
+        type === 'diff' ? `neither ${archive.name} nor ${name('diff')} is set` : `${archive.name} is not set`
+      warn(`WAL will not expire: ${name('archive-type')}=${String(type)}, but ${missing}`)
+    }
+  }
+}
