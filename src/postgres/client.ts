@@ -1,3 +1,4 @@
+import { connect, type Socket } from 'node:net'
 import { userInfo } from 'node:os'
 import type { Client, QueryResultRow } from 'pg'
 import { bytesToText, textToBytes } from '../util/byte-string.ts'
@@ -108,6 +109,8 @@ export async function connectServer(options: ConnectionOptions): Promise<ServerC
   }
 }
 
+const CANCEL_REQUEST = 80877102
+
 const CLOSE_DEADLINE_MS = 10_000
 
 /** Over the server's own statement_timeout, which gives the better message and leaves a usable connection. */
@@ -121,6 +124,8 @@ class Connection implements ServerConnection {
   /** statement_timeout of the session, once it is set. */
   #limitMs: number | undefined
   #ended = false
+  /** The connection was cut while the server worked on a statement. */
+  #busy = false
 
   constructor(client: Client, options: ConnectionOptions) {
     this.#client = client
@@ -238,6 +243,7 @@ class Connection implements ServerConnection {
     const cut = new Promise<never>((_, reject) => {
       const end = (reason: unknown) => {
         this.#lost ??= reason instanceof Error ? reason : new Error(String(reason))
+        this.#busy = true
         this.#socket().destroy()
         reject(reason as Error)
       }
@@ -257,8 +263,8 @@ class Connection implements ServerConnection {
     }
   }
 
-  #socket(): { destroy(): void } {
-    return (this.#client as unknown as { connection: { stream: { destroy(): void } } }).connection.stream
+  #socket(): Socket {
+    return (this.#client as unknown as { connection: { stream: Socket } }).connection.stream
   }
 
   /** Leaves politely; PostgreSQL then ends backup mode. A server that does not answer is left all the same. */
@@ -270,9 +276,31 @@ class Connection implements ServerConnection {
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, CLOSE_DEADLINE_MS)
     })
-    if (this.#lost === undefined) await Promise.race([this.#client.end().catch(() => undefined), late])
+    // A server notices a client that is gone only when it has something to say to it, after a long checkpoint perhaps.
+    if (this.#busy) await Promise.race([this.#cancelStatement(), late])
+    else if (this.#lost === undefined) await Promise.race([this.#client.end().catch(() => undefined), late])
     clearTimeout(timer)
     this.#socket().destroy()
+  }
+
+  /** @see PostgreSQL, protocol message CancelRequest: it comes over a connection of its own, and has no answer. */
+  #cancelStatement(): Promise<void> {
+    const { processID, secretKey } = this.#client as unknown as { processID?: number | null; secretKey?: number | null }
+    if (typeof processID !== 'number' || typeof secretKey !== 'number') return Promise.resolve()
+    const request = Buffer.alloc(16)
+    request.writeInt32BE(16, 0)
+    request.writeInt32BE(CANCEL_REQUEST, 4)
+    request.writeInt32BE(processID, 8)
+    request.writeInt32BE(secretKey, 12)
+    const { host, port } = this.#client
+    return new Promise((resolve) => {
+      const socket = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host)
+      // The server closes the connection once it has passed the request on.
+      socket.once('close', () => resolve())
+      socket.once('error', () => resolve())
+      socket.resume()
+      socket.end(request)
+    })
   }
 }
 

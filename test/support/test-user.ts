@@ -1,5 +1,15 @@
 import { spawn, spawnSync } from 'node:child_process'
-import { chmodSync, cpSync, existsSync, lchownSync, mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs'
+import {
+  chmodSync,
+  cpSync,
+  existsSync,
+  lchownSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+} from 'node:fs'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -56,16 +66,14 @@ export function makeTestDir(name = 'test'): string {
 }
 
 /** Hand a file, or a directory with all that is below it, over to the test user. Links are not followed. */
-export function giveToTestUser(path: string): void {
+export function giveToTestUser(path: string | Buffer): void {
   if (!testUser.switched) return
   lchownSync(path, testUser.uid, testUser.gid)
-  let entries
-  try {
-    entries = readdirSync(path, { withFileTypes: true })
-  } catch {
-    return // a file
+  if (!lstatSync(path).isDirectory()) return
+  // Names may be any bytes.
+  for (const name of readdirSync(path, { encoding: 'buffer' })) {
+    giveToTestUser(Buffer.concat([Buffer.from(path), Buffer.from('/'), name]))
   }
-  for (const entry of entries) giveToTestUser(join(path, entry.name))
 }
 
 export interface RunResult {

@@ -1,0 +1,418 @@
+import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  beginBackup,
+  checkControlReached,
+  currentWalSegment,
+  listDatabases,
+  listTablespaces,
+  serverTimeMs,
+  switchWal,
+} from '../../src/postgres/backup-session.ts'
+import { connectServer, type ServerConnection } from '../../src/postgres/client.ts'
+import {
+  CONTROL_FILE_NAME,
+  invalidateCheckpoint,
+  isCheckpointInvalidated,
+  readControlFile,
+  zeroTailed,
+} from '../../src/postgres/control-file.ts'
+import { listDataDirectory, type DataDirectoryListing } from '../../src/postgres/data-directory.ts'
+import { localFiles } from '../../src/postgres/local-files.ts'
+import { parseLsn } from '../../src/postgres/lsn.ts'
+import { postgresVersion, tablespaceDirectory } from '../../src/postgres/versions.ts'
+import { parseWalHeader } from '../../src/postgres/wal-header.ts'
+import { isPgtsError, type PgtsError } from '../../src/util/error.ts'
+import { silentLogger } from '../../src/util/log.ts'
+import { giveToTestUser, makeTestDir, SERVER_VERSIONS, startCluster, type Cluster } from '../support/postgres.ts'
+
+function connect(
+  cluster: Cluster,
+  options: Partial<Parameters<typeof connectServer>[0]> = {},
+): Promise<ServerConnection> {
+  return connectServer({
+    socketPath: cluster.socketDir,
+    port: cluster.port,
+    database: 'postgres',
+    user: cluster.user,
+    dataDirectory: cluster.dataDir,
+    command: 'backup',
+    timeoutMs: 20_000,
+    ...options,
+  })
+}
+
+async function failure(work: Promise<unknown>): Promise<PgtsError> {
+  const error = await work.then(
+    () => new Error('nothing failed'),
+    (error: unknown) => error,
+  )
+  if (!isPgtsError(error)) throw error
+  return error
+}
+
+const files = localFiles()
+
+describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
+  let cluster: Cluster
+  let tablespaceDir: string
+  const postgres = postgresVersion(String(version))
+
+  beforeAll(async () => {
+    cluster = await startCluster({
+      version,
+      walSegsizeMb: version === 14 ? 1 : 16,
+      dataChecksums: version !== 16,
+      conf: { archive_mode: 'on', archive_command: `test -n "it's %p"`, archive_timeout: '77s', log_statement: 'all' },
+    })
+    tablespaceDir = makeTestDir('tablespace')
+    await cluster.query(`create tablespace "space äöü" location '${tablespaceDir}'`)
+    await cluster.query('create database "123"')
+    await cluster.query('create database "größe"')
+    await cluster.query('create table moved (id int primary key) tablespace "space äöü"')
+    await cluster.query('create unlogged table lost (id int primary key, v text)')
+    await cluster.query(`insert into lost select i, repeat('x', 3000) from generate_series(1, 10) i`)
+    await cluster.query('vacuum lost')
+    await cluster.query('create table kept (id int primary key, v text)')
+    await cluster.query('insert into kept select i from generate_series(1, 1000) i')
+  })
+  afterAll(() => cluster?.stop('immediate'))
+
+  test('pg_control says what the server says', async () => {
+    await cluster.query('checkpoint')
+    const control = await readControlFile(files, cluster.dataDir)
+    const [row] = await cluster.query(
+      `select s.system_identifier::text as system, s.pg_control_version as control, s.catalog_version_no as catalog,
+         c.checkpoint_lsn::text as checkpoint, c.redo_lsn::text as redo, c.timeline_id as timeline,
+         i.database_block_size as page, i.blocks_per_segment as blocks, i.bytes_per_wal_segment as wal,
+         i.data_page_checksum_version as checksums
+       from pg_control_system() s, pg_control_checkpoint() c, pg_control_init() i`,
+    )
+    expect(control).toMatchObject({
+      version: String(version),
+      state: 'in-production',
+      systemId: BigInt(row!['system'] as string),
+      controlVersion: row!['control'],
+      catalogVersion: row!['catalog'],
+      checkpointLsn: parseLsn(row!['checkpoint'] as string),
+      redoLsn: parseLsn(row!['redo'] as string),
+      timeline: row!['timeline'],
+      pageSize: row!['page'],
+      segmentBlocks: row!['blocks'],
+      walSegmentSize: row!['wal'],
+      dataChecksumVersion: row!['checksums'],
+    })
+    expect(control.dataChecksumVersion).toBe(version === 16 ? 0 : 1)
+  })
+
+  test('the server is asked what it is, with a safe session', async () => {
+    await cluster.query(`alter role postgres set search_path = public`)
+    await using server = await connect(cluster)
+    expect(server.facts).toMatchObject({
+      postgres: { version: String(version) },
+      dataDirectory: cluster.dataDir,
+      archiveMode: 'on',
+      archiveCommand: `test -n "it's %p"`,
+      archiveLibrary: '',
+      archiveTimeoutMs: 77_000,
+      checkpointTimeoutMs: 300_000,
+      walSegmentSize: version === 14 ? 1024 * 1024 : 16 * 1024 * 1024,
+      inRecovery: false,
+    })
+    const [row] = await server.query<Record<string, string>>(
+      `select current_setting('application_name') as name, current_setting('search_path') as path,
+         current_setting('max_parallel_workers_per_gather') as workers, current_setting('statement_timeout') as timeout`,
+    )
+    expect(row).toEqual({ name: 'pgts [backup]', path: 'pg_catalog', workers: '0', timeout: '20s' })
+    await server.ping()
+    expect(Math.abs((await serverTimeMs(server)) - Date.now())).toBeLessThan(5_000)
+  })
+
+  test('databases and tablespaces are listed with the bytes of their names', async () => {
+    await using server = await connect(cluster)
+    const databases = await listDatabases(server)
+    expect(databases.map((database) => database.name)).toEqual([
+      '123',
+      'gr\xc3\xb6\xc3\x9fe',
+      'postgres',
+      'template0',
+      'template1',
+    ])
+    const template0 = databases.find((database) => database.name === 'template0')!
+    expect(databases.every((database) => database.lastSystemOid === template0.oid)).toBe(true)
+    const tablespaces = await listTablespaces(server)
+    expect([...tablespaces.values()]).toEqual(
+      expect.arrayContaining(['pg_default', 'pg_global', 'space \xc3\xa4\xc3\xb6\xc3\xbc']),
+    )
+  })
+
+  test('a backup begins and ends', async () => {
+    await using server = await connect(cluster)
+    await using session = await beginBackup(server, { startFast: true })
+    expect(session.start.walFile).toMatch(/^00000001[0-9A-F]{16}$/)
+    const control = await readControlFile(files, cluster.dataDir)
+    checkControlReached(control, session.start)
+    expect(() => checkControlReached({ ...control, checkpointLsn: 1n }, session.start)).toThrow(/before the start/)
+    expect(() => checkControlReached({ ...control, timeline: 7 }, session.start)).toThrow(/timeline/)
+    await cluster.query('insert into kept select i from generate_series(2001, 3000) i')
+    const stop = await session.finish()
+    expect(parseLsn(stop.lsn)).toBeGreaterThan(parseLsn(session.start.lsn))
+    expect(stop.walFile >= session.start.walFile).toBe(true)
+    const label = stop.backupLabel.split('\n')
+    expect(label[0]).toBe(`START WAL LOCATION: ${session.start.lsn} (file ${session.start.walFile})`)
+    expect(stop.backupLabel).toMatch(/^LABEL: pgts backup started at \d{4}-/m)
+    expect(stop.tablespaceMap).toMatch(new RegExp(`^\\d+ ${tablespaceDir}\n$`))
+    // The end of the backup switched to a new segment, and the old one begins as pgts expects.
+    expect((await currentWalSegment(server)) > stop.walFile).toBe(true)
+    const header = parseWalHeader(readFileSync(join(cluster.dataDir, 'pg_wal', stop.walFile)).subarray(0, 512))
+    expect(header).toMatchObject({
+      version: String(version),
+      systemId: control.systemId,
+      timeline: 1,
+      segmentSize: control.walSegmentSize,
+    })
+  })
+
+  test('a WAL switch names the segment that it closed', async () => {
+    await using server = await connect(cluster)
+    const before = await currentWalSegment(server)
+    expect(await switchWal(server)).toBe(before)
+    const log = cluster.log()
+    expect(log).toContain('pgts archive check')
+  })
+
+  test('leaving a begun backup ends backup mode, however it is left', async () => {
+    const sessions = async () => {
+      // A client that is gone is noticed by the server a moment later.
+      for (let attempt = 0; attempt < 100; attempt++) {
+        const rows = await cluster.query(`select pid from pg_stat_activity where application_name = 'pgts [backup]'`)
+        if (rows.length === 0) return 0
+        await new Promise((resolve) => setTimeout(resolve, 20))
+      }
+      return 1
+    }
+    {
+      await using server = await connect(cluster)
+      await using _session = await beginBackup(server, { startFast: true })
+    }
+    expect(await sessions()).toBe(0)
+
+    // Killed by the administrator: what follows says so.
+    const server = await connect(cluster)
+    const session = await beginBackup(server, { startFast: true })
+    await cluster.query(
+      `select pg_terminate_backend(pid) from pg_stat_activity where application_name = 'pgts [backup]'`,
+    )
+    const error = await failure(session.finish())
+    expect(error.code).toBe('db-query')
+    expect(error.hints.length).toBeGreaterThan(0)
+    await session[Symbol.asyncDispose]()
+    await server[Symbol.asyncDispose]()
+    expect(await sessions()).toBe(0)
+
+    // Interrupted by ^C while the server is busy with a slow checkpoint.
+    const controller = new AbortController()
+    const interrupted = await connect(cluster, { signal: controller.signal })
+    const sleeping = interrupted.query('select pg_sleep(30)')
+    const reason = new Error('^C')
+    setTimeout(() => controller.abort(reason), 50)
+    await expect(sleeping).rejects.toBe(reason)
+    await interrupted[Symbol.asyncDispose]()
+    expect(await sessions()).toBe(0)
+    await using again = await connect(cluster)
+    await using begun = await beginBackup(again, { startFast: true })
+    expect((await begun.finish()).backupLabel).toContain('START WAL LOCATION')
+  })
+
+  test('the list of a live data directory has what a restore needs, and nothing else', async () => {
+    await using server = await connect(cluster)
+    const temporary = await cluster.client()
+    await temporary.query('create temporary table gone as select i from generate_series(1, 1000) i')
+    const relationPath = async (name: string) =>
+      (await temporary.query(`select pg_relation_filepath('${name}') as p`)).rows[0].p as string
+    const [unlogged, unloggedIndex, kept, gone, moved] = [
+      await relationPath('lost'),
+      await relationPath('lost_pkey'),
+      await relationPath('kept'),
+      await relationPath('gone'),
+      await relationPath('moved'),
+    ]
+    const outside = makeTestDir('outside')
+    writeFileSync(join(outside, 'extra.conf'), '')
+    symlinkSync(join(outside, 'extra.conf'), join(cluster.dataDir, 'extra.conf'))
+    mkdirSync(join(cluster.dataDir, 'base', 'pgsql_tmp'), { recursive: true })
+    writeFileSync(join(cluster.dataDir, 'base', 'pgsql_tmp', 'pgsql_tmp1.0'), 'x')
+    writeFileSync(join(cluster.dataDir, 'pg_stat_tmp', 'x'), 'x')
+    writeFileSync(join(cluster.dataDir, 'postgresql.auto.conf.tmp'), 'x')
+    writeFileSync(Buffer.from(join(cluster.dataDir, 'custom\xff.txt'), 'latin1'), 'x')
+    giveToTestUser(cluster.dataDir)
+    await cluster.query('checkpoint')
+    // What is left out below is there.
+    for (const name of [unlogged, `${unlogged}_fsm`, `${unlogged}_vm`, gone, 'global/pg_internal.init']) {
+      expect(existsSync(join(cluster.dataDir, name)), name).toBe(true)
+    }
+
+    const list = async (online: boolean): Promise<DataDirectoryListing> =>
+      listDataDirectory(files, cluster.dataDir, {
+        postgres,
+        online,
+        tablespaces: await listTablespaces(server),
+        log: silentLogger,
+      })
+    const listing = await list(true)
+    const byName = new Map(listing.files.map((file) => [file.name, file]))
+    const has = (relation: string) => byName.has(`pg_data/${relation}`)
+
+    expect(has(kept)).toBe(true)
+    expect([has(unlogged), has(`${unlogged}_fsm`), has(`${unlogged}_vm`), has(`${unlogged}_init`)]).toEqual([
+      false,
+      false,
+      false,
+      true,
+    ])
+    expect([has(unloggedIndex), has(`${unloggedIndex}_init`)]).toEqual([false, true])
+    expect(gone).toMatch(/\/t\d+_\d+$/)
+    expect(has(gone)).toBe(false)
+    expect(byName.get(moved)).toMatchObject({ sizeLimited: true, pageChecksumApplies: true })
+    expect(byName.get('pg_data/global/pg_control')).toMatchObject({
+      sizeBytes: 8192,
+      sizeLimited: false,
+      pageChecksumApplies: false,
+    })
+    expect(byName.get(`pg_data/${kept}`)).toMatchObject({ sizeLimited: true, pageChecksumApplies: true })
+    expect(byName.get('pg_data/postgresql.conf')).toMatchObject({ sizeLimited: false, pageChecksumApplies: false })
+    expect(byName.get('pg_data/custom\xff.txt')).toMatchObject({
+      sizeBytes: 1,
+      path: `${cluster.dataDir}/custom\xff.txt`,
+    })
+    expect(byName.get('pg_data/extra.conf')).toMatchObject({ path: join(cluster.dataDir, 'extra.conf'), sizeBytes: 0 })
+    for (const name of byName.keys()) {
+      expect(name).not.toMatch(
+        /pgsql_tmp|pg_internal\.init|postmaster|auto\.conf\.tmp|pg_wal\/0|pg_stat_tmp\/|archive_status\//,
+      )
+    }
+    const paths = listing.paths.map((path) => path.name)
+    const space = `pg_tblspc/${moved.split('/')[1]}`
+    expect(paths).toEqual(
+      expect.arrayContaining([
+        'pg_data',
+        'pg_data/pg_wal',
+        'pg_data/pg_wal/archive_status',
+        'pg_data/pg_stat_tmp',
+        'pg_data/pg_replslot',
+        'pg_data/pg_tblspc',
+        'pg_tblspc',
+        space,
+        `${space}/${tablespaceDirectory(postgres)}`,
+      ]),
+    )
+    if (version >= 17) expect(paths).toContain('pg_data/pg_wal/summaries')
+    expect(listing.links).toEqual([
+      expect.objectContaining({ name: 'pg_data/extra.conf', destination: join(outside, 'extra.conf') }),
+      expect.objectContaining({ name: `pg_data/${space}`, destination: tablespaceDir }),
+    ])
+    expect(listing.targets).toEqual([
+      { name: 'pg_data', type: 'path', path: cluster.dataDir },
+      { name: 'pg_data/extra.conf', type: 'link', path: outside, file: 'extra.conf' },
+      {
+        name: space,
+        type: 'link',
+        path: tablespaceDir,
+        tablespaceId: space.slice(10),
+        tablespaceName: 'space \xc3\xa4\xc3\xb6\xc3\xbc',
+      },
+    ])
+    for (const names of [listing.files, listing.paths, listing.links, listing.targets]) {
+      const sorted = names.map((entry) => Buffer.from(entry.name, 'latin1'))
+      expect([...sorted].sort(Buffer.compare)).toEqual(sorted)
+    }
+    const offline = (await list(false)).files.map((file) => file.name)
+    expect(offline.some((name) => /^pg_data\/pg_wal\/[0-9A-F]{24}$/.test(name))).toBe(true)
+    await temporary.end()
+  })
+
+  test('a server refuses to start from an invalidated pg_control', async () => {
+    await cluster.stop()
+    const path = join(cluster.dataDir, CONTROL_FILE_NAME)
+    const stored = readFileSync(path)
+    const control = await readControlFile(files, cluster.dataDir)
+    expect(control.state).toBe('shut-down')
+    expect(zeroTailed(control.bytes).equals(stored)).toBe(true)
+    writeFileSync(path, invalidateCheckpoint(stored))
+    expect(isCheckpointInvalidated(await readControlFile(files, cluster.dataDir))).toBe(true)
+    await expect(cluster.start()).rejects.toThrow(/checkpoint/)
+    writeFileSync(path, stored)
+    await cluster.start()
+  })
+})
+
+describe('errors of a connection say what to do', () => {
+  let cluster: Cluster
+  beforeAll(async () => {
+    cluster = await startCluster({ version: 15 })
+    await cluster.query('create role limited login')
+    await cluster.query('create role operator login in role pg_read_all_settings')
+  })
+  afterAll(() => cluster?.stop('immediate'))
+
+  test('no server, another port, no role, no database', async () => {
+    const none = await failure(connect(cluster, { socketPath: makeTestDir('empty'), dataDirectory: '/nowhere' }))
+    expect(none).toMatchObject({ code: 'db-connect', exitCode: 56 })
+    expect(none.hints).toContain('is PostgreSQL running?')
+    const port = await failure(connect(cluster, { port: 5999 }))
+    expect(port.hints.join()).toContain('says port 5432')
+    expect((await failure(connect(cluster, { user: 'nobody_here' }))).message).toMatch(
+      /role "nobody_here" does not exist/,
+    )
+    const database = await failure(connect(cluster, { database: 'nowhere' }))
+    expect(database.hints.join()).toContain('pg1-database')
+  })
+
+  test('the socket is found by what the server wrote', async () => {
+    const { socketPath: _, ...withoutSocket } = {
+      socketPath: undefined,
+      port: cluster.port,
+      database: 'postgres',
+      user: 'postgres',
+      dataDirectory: cluster.dataDir,
+      command: 'check',
+      timeoutMs: 10_000,
+    }
+    await using server = await connectServer(withoutSocket)
+    expect(server.facts.dataDirectory).toBe(cluster.dataDir)
+  })
+
+  test('a role without privileges', async () => {
+    const settings = await failure(connect(cluster, { user: 'limited' }))
+    expect(settings).toMatchObject({ code: 'db-query', exitCode: 57 })
+    expect(settings.hints.join()).toContain('pg_read_all_settings')
+    await using server = await connect(cluster, { user: 'operator' })
+    const begin = await failure(beginBackup(server, { startFast: true }))
+    expect(begin).toMatchObject({ code: 'db-query' })
+    expect(begin.message).toContain('permission denied for function pg_backup_start')
+    expect(begin.hints.join()).toContain('execute')
+  })
+
+  test('a statement that takes too long', async () => {
+    await using server = await connect(cluster, { timeoutMs: 300 })
+    const late = await failure(server.query('select pg_sleep(20)'))
+    expect(late.code).toBe('db-query')
+    expect(late.hints.join()).toContain('db-timeout')
+    // The connection is still good, and one statement may take longer than the others.
+    expect(await server.query('select pg_sleep(0.5)::text', [], { timeoutMs: 5_000 })).toHaveLength(1)
+    expect((await failure(server.query('select pg_sleep(0.5)'))).hints.join()).toContain('db-timeout')
+  })
+
+  test('a server that goes away', async () => {
+    await using server = await connect(cluster)
+    await cluster.restart('immediate')
+    const gone = await failure(server.query('select 1'))
+    expect(gone.code).toBe('db-query')
+    await using again = await connect(cluster)
+    await again.ping()
+    await cluster.stop()
+    const down = await failure(connect(cluster))
+    expect(down).toMatchObject({ code: 'db-connect' })
+  })
+})
