@@ -43,6 +43,8 @@ export class Evaluation {
   readonly #input: EvaluateInput
   readonly #settings: ReadonlyMap<string, Setting>
   readonly #values = new Map<string, ResolvedValue>()
+  /** Errors for what must be set and is not; kept until it is known that nothing more telling is wrong. */
+  readonly missing: PgtsError[] = []
 
   constructor(input: EvaluateInput) {
     this.#input = input
@@ -52,6 +54,8 @@ export class Evaluation {
   /** Every option of the command, groups for each of their keys, in the order of names. */
   all(): Map<string, ResolvedValue> {
     const result = new Map<string, ResolvedValue>()
+    // First, so that a forgotten --stanza is reported before what its section would have set.
+    this.value('stanza', 0)
     for (const option of optionNames) {
       const group = groupOf(option)
       for (const key of group === undefined ? [0] : this.keys(group)) {
@@ -108,8 +112,7 @@ export class Evaluation {
       return result(this.#parse(setting, row, rules), { typed, source, origin, negated })
     }
     const value = defaultTo(this.#default(row, key))
-    if (value === undefined && row.required === true && this.#input.lenient !== true)
-      throw this.#missing(option, key, row)
+    if (value === undefined && row.required === true) this.missing.push(this.#missing(option, key, row))
     if (setting === undefined) return result(value)
     return result(value, { source: setting.source, origin: setting.origin, reset: true })
   }

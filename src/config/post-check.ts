@@ -7,13 +7,7 @@ import { asTyped } from './evaluate.ts'
 type Values = Map<string, ResolvedValue>
 
 /** Rules between options, and the defaults that follow from other options. May change values that are defaults. */
-export function postCheck(
-  command: CommandName,
-  values: Values,
-  repoKeys: readonly number[],
-  warn: (message: string) => void,
-): void {
-  checkSupport(command, values, warn)
+export function checkTogether(values: Values, repoKeys: readonly number[], warn: (message: string) => void): void {
   checkSelectedRepo(values, repoKeys)
   checkRepoPaths(values, repoKeys)
   fitTimeouts(values)
@@ -21,7 +15,7 @@ export function postCheck(
 }
 
 /** What pgts does not do: an error where ignoring it would do harm or break a promise, else one warning for all. */
-function checkSupport(command: CommandName, values: Values, warn: (message: string) => void): void {
+export function checkSupport(command: CommandName, values: Values, warn: (message: string) => void): void {
   const warned: string[] = []
   const refused: { value: ResolvedValue; particular: boolean }[] = []
   for (const value of values.values()) {

@@ -5,7 +5,7 @@ import { commandRow, type CommandName } from './command-table.ts'
 import { Evaluation, type ResolvedValue } from './evaluate.ts'
 import { listed, withIndex } from './option-name.ts'
 import { groupOf, optionNames, optionRow, rowFor } from './option-table.ts'
-import { postCheck } from './post-check.ts'
+import { checkSupport, checkTogether } from './post-check.ts'
 import { describe, settingId, type Setting } from './setting.ts'
 import { environmentSettings } from './sources/environment.ts'
 import { locateConfig, systemFiles, type ConfigFiles, type Dialect, type LocatedConfig } from './sources/files.ts'
@@ -106,7 +106,10 @@ async function resolveFor(
   const [repoKeys, pgKeys] = [evaluation.keys('repo'), evaluation.keys('pg')]
   if (!lenient) {
     refuseRoot(values, input.uid)
-    postCheck(command, values, repoKeys, warn)
+    checkSupport(command, values, warn)
+    const [missing] = evaluation.missing
+    if (missing !== undefined) throw missing
+    checkTogether(values, repoKeys, warn)
   }
   const options = typedOptions(values, repoKeys, pgKeys)
   const configFiles = located.parts.map(({ path }) => path)
