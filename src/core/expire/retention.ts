@@ -202,14 +202,12 @@ function archiveRetention(policy: RetentionPolicy, timeMetFulls: number | undefi
   return count === undefined ? undefined : { type: policy.archiveType, count }
 }
 
+/** A stanza without a full backup of the current cluster cannot be restored, so the last one is not taken. */
 function refuseLastFull(plan: Plan, label: string): void {
-  const [next, newest] =
-    plan.labelsOf('full').slice(-2).length === 2
-      ? plan.labelsOf('full').slice(-2)
-      : [undefined, plan.labelsOf('full').at(-1)]
-  if (newest !== label) return
+  const fulls = plan.labelsOf('full')
+  if (fulls.at(-1) !== label) return
   const historyOf = (of: string | undefined) => plan.kept.find((backup) => backup.label === of)?.historyId
-  if (next !== undefined && historyOf(next) === historyOf(label)) return
+  if (historyOf(fulls.at(-2)) === historyOf(label)) return
   throw new PgtsError('backup-set-invalid', `${label} is the only full backup of its cluster, so it is not removed`, {
     hints: ['make another full backup first'],
   })

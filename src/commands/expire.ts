@@ -1,0 +1,98 @@
+import type { RepoOptions } from '../config/resolve.ts'
+import { retentionWarnings, type ExpireChoice, type RetentionPolicy } from '../core/expire/retention.ts'
+import { expireRepository, type ExpireReport } from '../core/expire/run.ts'
+import { isBackupLabel } from '../format/backup-label.ts'
+import { isWalSegment } from '../format/wal-segment.ts'
+import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import type { CommandContext, Repository } from './context.ts'
+
+/** Remove what retention no longer wants: backups, the WAL that only they needed, and old manifests. */
+export async function expire(ctx: CommandContext<'expire'>): Promise<readonly ExpireReport[]> {
+  const { options, log } = ctx
+  const { set, archiveExpireBefore } = options
+  const choice: ExpireChoice = { set, oldest: options.oldest }
+  if (set !== undefined && choice.oldest === true) {
+    throw new PgtsError('option-invalid', 'set and oldest cannot be used together')
+  }
+  if (set !== undefined && !isBackupLabel(set)) {
+    throw new PgtsError('option-invalid-value', `'${set}' is not a backup label`, {
+      hints: ['a label looks like 20261122-062513F or 20261122-062513F_20261123-062513I; see the info command'],
+    })
+  }
+  if (archiveExpireBefore !== undefined && !isWalSegment(archiveExpireBefore)) {
+    throw new PgtsError('option-invalid-value', `'${archiveExpireBefore}' is not the name of a WAL segment`, {
+      hints: ['archive-expire-before takes 24 hex digits in upper case, for example 000000010000000000000012'],
+    })
+  }
+  await using _lock = await ctx.lock(['backup'])
+  const reports = await expireRepositories(ctx, await ctx.repositories(), options.dryRun, choice, archiveExpireBefore)
+  if (set !== undefined && reports.every(({ setMissing }) => setMissing)) {
+    log.warn({ label: set }, `backup ${set} does not exist\nHINT: see the info command for the backups there are`)
+  }
+  return reports
+}
+
+/** What `backup` does at its end when expire-auto is on. The caller holds the lock. */
+export async function expireAfterBackup(ctx: CommandContext<'backup'>, repository: Repository): Promise<ExpireReport> {
+  const [report] = await expireRepositories(ctx, [repository], false, {}, undefined)
+  return report as ExpireReport
+}
+
+/** One repository that fails does not keep the others from being tidied. @throws PgtsError command, after all */
+async function expireRepositories(
+  ctx: CommandContext<'expire'> | CommandContext<'backup'>,
+  repositories: readonly Repository[],
+  dryRun: boolean,
+  choice: ExpireChoice,
+  archiveExpireBefore: string | undefined,
+): Promise<ExpireReport[]> {
+  const { log, signal, stanza } = ctx
+  const reports: ExpireReport[] = []
+  let failed = 0
+  for (const { key, storage } of repositories) {
+    const repo = ctx.options.repo.find((options) => options.key === key)
+    if (repo === undefined) throw new PgtsError('assert', `repo${key} has no options`)
+    const policy = policyOf(repo)
+    for (const warning of retentionWarnings(policy, key)) log.warn({ repo: key }, warning)
+    try {
+      reports.push(
+        await expireRepository({
+          storage,
+          stanza,
+          repoKey: key,
+          policy,
+          choice,
+          archiveExpireBefore,
+          nowMs: ctx.clock.nowMs(),
+          dryRun,
+          linkLatest: repo.symlink,
+          log,
+          signal,
+        }),
+      )
+    } catch (error) {
+      signal.throwIfAborted()
+      failed++
+      const { code, message, hints } = toPlainError(error)
+      const lines = [`repo${key}: ${message}`, ...hints.map((hint) => `HINT: ${hint}`)]
+      log.error({ repo: key, code: EXIT_CODES[code] }, lines.join('\n'))
+    }
+  }
+  if (failed > 0) {
+    throw new PgtsError('command', `expire failed on ${failed} of ${repositories.length} repositories`, {
+      hints: ['the errors above tell why; what was not removed is removed by the next run'],
+    })
+  }
+  return reports
+}
+
+function policyOf(repo: RepoOptions<'expire'> | RepoOptions<'backup'>): RetentionPolicy {
+  return {
+    fullType: repo.retentionFullType,
+    full: repo.retentionFull,
+    diff: repo.retentionDiff,
+    archiveType: repo.retentionArchiveType,
+    archive: repo.retentionArchive,
+    historyDays: repo.retentionHistory,
+  }
+}

@@ -1,0 +1,108 @@
+import { archiveIdPath, archivePath, isArchiveId, isWalDirectory } from '../../format/repo-path.ts'
+import { isTimelineHistoryFile } from '../../format/wal-segment.ts'
+import { directoryGoes, walFileGoes, type ArchiveRule } from './archive-retention.ts'
+import { namesIn } from './names-in.ts'
+import type { ExpireRun } from './run.ts'
+
+/** What went of one archive id. */
+export interface ArchiveRemoval {
+  readonly archiveId: string
+  /** The whole archive id, because nothing needs it. */
+  readonly whole: boolean
+  /** Consecutive removals: segments (24 characters), or whole directories (16 characters). */
+  readonly ranges: readonly { readonly start: string; readonly stop: string }[]
+  /** Timeline history files. */
+  readonly historyFiles: readonly string[]
+}
+
+type RangesRule = Extract<ArchiveRule, { action: 'ranges' }>
+
+/** @param rules for every archive id of archive.info; those without a directory are passed over */
+export async function removeArchive(run: ExpireRun, rules: readonly ArchiveRule[]): Promise<ArchiveRemoval[]> {
+  const present = new Set((await namesIn(run, archivePath(run.stanza), 'path')).filter(isArchiveId))
+  const removals: ArchiveRemoval[] = []
+  for (const rule of rules) {
+    const { archiveId } = rule
+    if (!present.has(archiveId)) continue
+    run.signal.throwIfAborted()
+    if (rule.action === 'ranges') removals.push(await removeOutside(run, rule))
+    else if (rule.action === 'remove-all') {
+      run.say('info', `${archiveId} remove archive: no backup of this cluster is left`)
+      if (!run.dryRun) await run.storage.removeTree(archiveIdPath(run.stanza, archiveId), { signal: run.signal })
+      removals.push({ archiveId, whole: true, ranges: [], historyFiles: [] })
+    } else {
+      const why = rule.reason === 'offline-backup' ? 'its backup was made offline' : 'it has no backup yet'
+      run.say('info', `${archiveId} no archive to remove: ${why}`)
+    }
+  }
+  return removals
+}
+
+async function removeOutside(run: ExpireRun, rule: RangesRule): Promise<ArchiveRemoval> {
+  const { archiveId, keep } = rule
+  const path = archiveIdPath(run.stanza, archiveId)
+  for (const { start, stop, label } of keep) {
+    const why = label === undefined ? 'as asked for' : `for backup ${label}`
+    run.say(
+      'detail',
+      `${archiveId} keep archive ${why}, start = ${start}${stop === undefined ? '' : `, stop = ${stop}`}`,
+    )
+  }
+  const removed = new Ranges()
+  for (const directory of (await namesIn(run, path, 'path')).filter(isWalDirectory)) {
+    run.signal.throwIfAborted()
+    if (directoryGoes(directory, keep)) {
+      if (!run.dryRun) await run.storage.removeTree(`${path}/${directory}`, { signal: run.signal })
+      run.say('detail', `${archiveId} remove archive path ${directory}`)
+      removed.add(directory)
+    } else if (rule.lastDirectory === undefined || directory <= rule.lastDirectory) {
+      for (const name of (await namesIn(run, `${path}/${directory}`, 'file')).filter(isOfSegment)) {
+        if (walFileGoes(name, keep)) {
+          if (!run.dryRun) await run.storage.remove(`${path}/${directory}/${name}`, { signal: run.signal })
+          removed.add(name.slice(0, 24))
+        } else removed.interrupt()
+      }
+    }
+  }
+  for (const { start, stop } of removed.ranges) {
+    run.say('info', `${archiveId} remove archive, start = ${start}, stop = ${stop}`)
+  }
+  if (removed.ranges.length === 0) run.say('info', `${archiveId} no archive to remove`)
+  return { archiveId, whole: false, ranges: removed.ranges, historyFiles: await removeHistoryFiles(run, rule, path) }
+}
+
+/** Histories of timelines that no remaining WAL belongs to. */
+async function removeHistoryFiles(run: ExpireRun, rule: RangesRule, path: string): Promise<string[]> {
+  const { firstTimeline } = rule
+  if (firstTimeline === undefined) return []
+  const files = (await namesIn(run, path, 'file')).filter(
+    (name) => isTimelineHistoryFile(name) && name.slice(0, 8) < firstTimeline,
+  )
+  for (const name of files) {
+    if (!run.dryRun) await run.storage.remove(`${path}/${name}`, { signal: run.signal })
+    run.say('info', `${rule.archiveId} remove history file ${name}`)
+  }
+  return files
+}
+
+/** A segment under any of its names: stored, partial, or its backup history file. */
+function isOfSegment(name: string): boolean {
+  return /^[0-9A-F]{24}/.test(name)
+}
+
+/** What was removed without anything kept between. */
+class Ranges {
+  readonly ranges: { start: string; stop: string }[] = []
+  #open = false
+
+  add(name: string): void {
+    const last = this.ranges.at(-1)
+    if (this.#open && last !== undefined) last.stop = name
+    else this.ranges.push({ start: name, stop: name })
+    this.#open = true
+  }
+
+  interrupt(): void {
+    this.#open = false
+  }
+}

@@ -1,0 +1,184 @@
+import { withoutBackups, type BackupInfo } from '../../format/backup-info.ts'
+import { latestLinkName, manifestName, copyName } from '../../format/repo-path.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { readOnly } from '../../storage/wrappers.ts'
+import type { Logger, MessageLevel } from '../../util/log.ts'
+import { loadArchiveInfo, loadBackupInfo, saveBackupInfo } from '../info-store.ts'
+import { reconcile, type Reconciled } from '../reconcile.ts'
+import { planArchive, type ArchiveRule } from './archive-retention.ts'
+import { removeArchive, type ArchiveRemoval } from './remove-archive.ts'
+import { removeDirectories } from './remove-directories.ts'
+import { removeHistory } from './remove-history.ts'
+import {
+  planBackups,
+  type BackupPlan,
+  type ExpireChoice,
+  type ExpireGroup,
+  type ExpireReason,
+  type RetentionPolicy,
+} from './retention.ts'
+
+export interface ExpireRequest {
+  readonly storage: StorageDriver
+  readonly stanza: string
+  /** repo1 is 1; for messages. */
+  readonly repoKey: number
+  readonly policy: RetentionPolicy
+  readonly choice: ExpireChoice
+  /** WAL before this 24-character segment goes too, except what a backup needs. */
+  readonly archiveExpireBefore?: string | undefined
+  readonly nowMs: number
+  /** Say what would go, and write nothing. */
+  readonly dryRun: boolean
+  /** Keep the link `latest` on the newest backup, where the storage has links. */
+  readonly linkLatest: boolean
+  readonly log: Logger
+  readonly signal: AbortSignal
+}
+
+/** What went, or would have gone in a dry run. */
+export interface ExpireReport {
+  readonly repoKey: number
+  readonly dryRun: boolean
+  readonly groups: readonly ExpireGroup[]
+  /** The `set` asked for is not in this repository. */
+  readonly setMissing: boolean
+  /** Labels whose directories were removed, newest first; also leftovers of interrupted backups. */
+  readonly directories: readonly string[]
+  readonly archive: readonly ArchiveRemoval[]
+  /** Names in backup.history: years, and manifests. */
+  readonly history: readonly string[]
+}
+
+/** What the steps of one run share. */
+export interface ExpireRun {
+  /** Read only in a dry run. */
+  readonly storage: StorageDriver
+  readonly stanza: string
+  readonly dryRun: boolean
+  readonly signal: AbortSignal
+  /** A line about this repository. */
+  say(level: MessageLevel, message: string): void
+}
+
+/**
+ * Apply retention to one repository. Each step leaves it usable, whenever the process is killed:
+ *  1. manifests of what goes are removed, dependents first: from here on those backups do not exist
+ *  2. backup.info is saved without them (a kill before that is repaired by the next reconciliation)
+ *  3. their directories are removed, and leftovers of interrupted backups
+ *  4. WAL goes that no remaining backup needs
+ *  5. old manifests in backup.history go
+ */
+export async function expireRepository(request: ExpireRequest): Promise<ExpireReport> {
+  const { stanza, repoKey, dryRun, signal, log } = request
+  const run: ExpireRun = {
+    storage: dryRun ? readOnly(request.storage) : request.storage,
+    stanza,
+    dryRun,
+    signal,
+    say: (level, message) => log[level]({ repo: repoKey }, `repo${repoKey}: ${message}`),
+  }
+  const found = await reconcile(
+    run.storage,
+    stanza,
+    await loadBackupInfo(run.storage, stanza, { log, signal }),
+    log,
+    signal,
+  )
+  const nowSeconds = Math.floor(request.nowMs / 1000)
+  const plan = planBackups(found.info.backups, request.policy, request.choice, nowSeconds)
+  explain(run, plan)
+
+  await removeManifests(run, plan.groups)
+  const info = withoutBackups(
+    found.info,
+    plan.groups.flatMap(({ labels }) => labels),
+  )
+  if (!dryRun) {
+    await saveBackupInfo(run.storage, stanza, info)
+    await relinkLatest(run, plan, info, request.linkLatest)
+  }
+  return {
+    repoKey,
+    dryRun,
+    groups: plan.groups,
+    setMissing: plan.setMissing,
+    directories: await removeDirectories(run, found, info, request.choice.set),
+    archive: await expireArchive(run, request, plan, found, info),
+    history: await removeHistory(run, request.policy.historyDays, nowSeconds, info),
+  }
+}
+
+const STORIES: Record<ExpireReason, string> = {
+  full: 'expire full backup',
+  time: 'expire time-based backup',
+  diff: 'expire diff backup',
+  set: 'expire adhoc backup',
+  oldest: 'expire oldest full backup',
+}
+
+function explain(run: ExpireRun, plan: BackupPlan): void {
+  if (plan.oldestMissing) run.say('warn', 'there is no full backup that could go: at most one is left')
+  for (const { reason, labels } of plan.groups) {
+    const set = labels.length > 1 ? ' set' : ''
+    run.say('info', `${STORIES[reason]}${set} ${[...labels].reverse().join(', ')}`)
+  }
+  if (plan.newestRemoved !== undefined) {
+    run.say(
+      'warn',
+      `the newest backup, ${plan.newestRemoved}, goes: recovery to a recent point in time may not be possible any more` +
+        '\nHINT: WAL between older backups may be gone already, see repo-retention-archive; make a new backup soon',
+    )
+  }
+}
+
+/** The manifest is the backup: with it gone, no command takes the rest for a backup, so it goes before the data. */
+async function removeManifests(run: ExpireRun, groups: readonly ExpireGroup[]): Promise<void> {
+  if (run.dryRun) return
+  for (const label of groups.flatMap(({ labels }) => labels)) {
+    run.signal.throwIfAborted()
+    const name = manifestName(run.stanza, label)
+    await run.storage.remove(name, { signal: run.signal })
+    await run.storage.remove(copyName(name), { signal: run.signal })
+  }
+}
+
+/** Nothing reads the link, so it only follows. Retention never takes the newest backup, only `set` does. */
+async function relinkLatest(run: ExpireRun, plan: BackupPlan, info: BackupInfo, wanted: boolean): Promise<void> {
+  const newest = info.backups.at(-1)
+  if (plan.newestRemoved === undefined || newest === undefined || !wanted) return
+  await run.storage.links?.symlink(latestLinkName(run.stanza), newest.label)
+}
+
+async function expireArchive(
+  run: ExpireRun,
+  request: ExpireRequest,
+  plan: BackupPlan,
+  found: Reconciled,
+  info: BackupInfo,
+): Promise<ArchiveRemoval[]> {
+  if (plan.archive === undefined) {
+    const why =
+      plan.archiveSkipped === 'time-not-met' ? 'no full backup is old enough' : 'repo-retention-archive is not set'
+    run.say('info', `no WAL is removed: ${why}`)
+    return []
+  }
+  if (found.spared.length > 0) {
+    run.say('warn', `no WAL is removed, because it is not known what these backups need: ${found.spared.join(', ')}`)
+    return []
+  }
+  const archive = await loadArchiveInfo(run.storage, run.stanza, { log: request.log, signal: run.signal })
+  const rules: ArchiveRule[] | undefined = planArchive({
+    archive,
+    backup: info,
+    kept: info.backups,
+    retention: plan.archive,
+    expireBefore: request.archiveExpireBefore,
+  })
+  if (rules === undefined) {
+    const { type, count } = plan.archive
+    run.say('info', `no WAL is removed: there are not yet ${count} backups that count (archive retention type ${type})`)
+    return []
+  }
+  return removeArchive(run, rules)
+}
