@@ -46,7 +46,8 @@ export function inlineExecutor<H extends JobHandlers, E extends AsyncDisposable>
       closed = true
       const env = opened
       opened = undefined
-      if (env !== undefined) await (await env)[Symbol.asyncDispose]()
+      // What could not be opened has told the run so, and needs no closing.
+      await (await env?.catch(() => undefined))?.[Symbol.asyncDispose]()
     },
   }
 }

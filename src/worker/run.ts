@@ -47,8 +47,8 @@ export class Run {
   /** The next result, undefined at the end; throws the first failure once no job is in hand any more. */
   async next(): Promise<Completed<unknown, unknown> | undefined> {
     for (;;) {
+      this.draw()
       if (this.#failure === undefined) {
-        this.draw()
         const result = this.#results.shift()
         if (result !== undefined) return result
         if (this.#stopped && this.#inHand.size === 0) return undefined

@@ -77,7 +77,9 @@ export function serveJobs(
 
   async function close(): Promise<void> {
     try {
-      await (await opened)?.env[Symbol.asyncDispose]()
+      // What could not be opened has failed its jobs, and needs no closing.
+      const environment = await opened?.catch(() => undefined)
+      await environment?.env[Symbol.asyncDispose]()
     } catch (error) {
       log.warn(`worker ${start.worker} could not be closed cleanly: ${toPlainError(error).message}`)
     }

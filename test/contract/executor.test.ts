@@ -1,0 +1,313 @@
+import { build } from 'esbuild'
+import { mkdtemp, rm } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath, pathToFileURL } from 'node:url'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { isPgtsError, PgtsError } from '../../src/util/error.ts'
+import { silentLogger, type LogFields, type Logger } from '../../src/util/log.ts'
+import type { Executor } from '../../src/worker/executor.ts'
+import { inlineExecutor } from '../../src/worker/inline.ts'
+import { threadExecutor } from '../../src/worker/threads.ts'
+import { openTestEnv, testJobs, type TestSetup } from '../support/executor-jobs.ts'
+
+type TestExecutor = Executor<typeof testJobs>
+
+interface Bench {
+  readonly setup: TestSetup
+  readonly closed: () => number
+  readonly begun: () => number
+  readonly interrupted: () => number
+}
+
+let entry: URL
+let directory: string
+beforeAll(async () => {
+  directory = await mkdtemp(join(tmpdir(), 'pgts-executor-'))
+  const outfile = join(directory, 'entry.mjs')
+  await build({
+    entryPoints: [fileURLToPath(new URL('../support/executor-entry.ts', import.meta.url))],
+    outfile,
+    bundle: true,
+    format: 'esm',
+    platform: 'node',
+    packages: 'external',
+  })
+  entry = pathToFileURL(outfile)
+})
+afterAll(() => rm(directory, { recursive: true }))
+
+function bench(): Bench {
+  const closed = new SharedArrayBuffer(4)
+  const seen = new SharedArrayBuffer(8)
+  const word = (buffer: SharedArrayBuffer, index: number) => Atomics.load(new Int32Array(buffer), index)
+  return {
+    setup: { factor: 3, closed, seen },
+    closed: () => word(closed, 0),
+    begun: () => word(seen, 0),
+    interrupted: () => word(seen, 1),
+  }
+}
+
+const makers: [string, number, (setup: TestSetup, log?: Logger) => TestExecutor][] = [
+  ['inline', 1, (setup, log = silentLogger) => inlineExecutor(testJobs, () => openTestEnv(setup, log))],
+  ['one thread', 1, (setup, log = silentLogger) => threadExecutor({ workers: 1, setup, entry, log })],
+  ['three threads', 3, (setup, log = silentLogger) => threadExecutor({ workers: 3, setup, entry, log })],
+]
+
+const never = () => new AbortController().signal
+
+async function collect<T>(results: AsyncIterable<T>): Promise<T[]> {
+  const all: T[] = []
+  for await (const result of results) all.push(result)
+  return all
+}
+
+/** Waits for what another thread does; fails the test when it does not happen. */
+async function until(condition: () => boolean): Promise<void> {
+  const deadline = Date.now() + 5_000
+  while (!condition()) {
+    if (Date.now() > deadline) throw new Error(`never true: ${condition}`)
+    await sleep(2)
+  }
+}
+
+describe.each(makers)('executor: %s', (_name, workers, make) => {
+  test('every job gives its result, in any order, from a numbered worker', async () => {
+    await using executor = make(bench().setup)
+    const jobs = Array.from({ length: 500 }, (_, index) => index)
+    const results = await collect(executor.run('multiply', jobs, { signal: never() }))
+    expect(executor.workers).toBe(workers)
+    expect(results.map(({ job }) => job).sort((a, b) => a - b)).toEqual(jobs)
+    for (const { job, result, worker } of results) {
+      expect(result).toBe(job * 3)
+      expect(worker).toBeGreaterThanOrEqual(1)
+      expect(worker).toBeLessThanOrEqual(workers)
+    }
+  })
+
+  test('no jobs, no results, and nothing is opened', async () => {
+    const { setup, closed } = bench()
+    {
+      await using executor = make(setup)
+      expect(await collect(executor.run('multiply', [], { signal: never() }))).toEqual([])
+    }
+    expect(closed()).toBe(0)
+  })
+
+  test('jobs and results keep their 64-bit numbers and byte strings', async () => {
+    await using executor = make(bench().setup)
+    const job = { name: 'base/\xff\x01\xe9', size: 6569239123849665679n }
+    expect(await collect(executor.run('echo', [job], { signal: never() }))).toMatchObject([{ job, result: job }])
+  })
+
+  test('jobs may come slowly', async () => {
+    await using executor = make(bench().setup)
+    async function* slowly() {
+      for (let job = 0; job < 5; job++) {
+        await sleep(5)
+        yield job
+      }
+    }
+    const results = await collect(executor.run('multiply', slowly(), { signal: never() }))
+    expect(results.map(({ result }) => result).sort((a, b) => a - b)).toEqual([0, 3, 6, 9, 12])
+  })
+
+  test('a job is drawn only when a worker is free for it', async () => {
+    await using executor = make(bench().setup)
+    let drawn = 0
+    let mostAhead = 0
+    let done = 0
+    function* jobs() {
+      for (; drawn < 20; drawn++) {
+        mostAhead = Math.max(mostAhead, drawn + 1 - done)
+        yield 8
+      }
+    }
+    for await (const _ of executor.run('wait', jobs(), { signal: never() })) done++
+    expect(done).toBe(20)
+    expect(mostAhead).toBeLessThanOrEqual(workers + 1)
+  })
+
+  test('a consumer that is slow holds the jobs back', async () => {
+    await using executor = make(bench().setup)
+    let drawn = 0
+    function* jobs() {
+      while (drawn < 10_000) yield drawn++
+    }
+    for await (const _ of executor.run('multiply', jobs(), { signal: never() })) {
+      await sleep(100)
+      break
+    }
+    expect(drawn).toBeLessThan(64 + workers * 16 + 1)
+  })
+
+  test('a consumer that leaves early ends the run and lets the iterator tidy up', async () => {
+    const { setup } = bench()
+    await using executor = make(setup)
+    let tidied = false
+    function* jobs() {
+      try {
+        for (;;) yield 1
+      } finally {
+        tidied = true
+      }
+    }
+    for await (const _ of executor.run('multiply', jobs(), { signal: never() })) break
+    expect(tidied).toBe(true)
+    expect(await collect(executor.run('multiply', [7], { signal: never() }))).toMatchObject([{ result: 21 }])
+  })
+
+  test('the first failed job ends the run, with its code and hints, after the jobs in hand', async () => {
+    const { setup, begun } = bench()
+    await using executor = make(setup)
+    const jobs = [20, 20, -5, ...Array<number>(200).fill(20)]
+    const error = await collect(executor.run('fail', jobs, { signal: never() })).catch((error: unknown) => error)
+    expect(error).toMatchObject({ code: 'checksum', message: 'value -5 does not match', hints: ['look at the disk'] })
+    expect(isPgtsError(error)).toBe(true)
+    const begunThen = begun()
+    expect(begunThen).toBeLessThan(20)
+    await sleep(60)
+    expect(begun()).toBe(begunThen)
+    expect(await collect(executor.run('multiply', [7], { signal: never() }))).toMatchObject([{ result: 21 }])
+  })
+
+  test('an error of whoever makes the jobs ends the run', async () => {
+    await using executor = make(bench().setup)
+    function* jobs() {
+      yield 1
+      throw new PgtsError('format', 'the manifest ends in the middle')
+    }
+    await expect(collect(executor.run('multiply', jobs(), { signal: never() }))).rejects.toMatchObject({
+      code: 'format',
+    })
+    async function* later() {
+      yield 1
+      throw new PgtsError('format', 'the manifest ends in the middle')
+    }
+    await expect(collect(executor.run('multiply', later(), { signal: never() }))).rejects.toMatchObject({
+      code: 'format',
+    })
+  })
+
+  test('an environment that cannot be opened fails the run with its own words', async () => {
+    await using executor = make({ ...bench().setup, broken: true })
+    await expect(collect(executor.run('multiply', [1, 2], { signal: never() }))).rejects.toMatchObject({
+      code: 'file-open',
+      message: 'the repository cannot be opened',
+      hints: ['mount it'],
+    })
+  })
+
+  test('an abort ends waiting jobs at once, and the run with its reason', async () => {
+    const { setup, begun, interrupted } = bench()
+    await using executor = make(setup)
+    const controller = new AbortController()
+    const run = collect(executor.run('wait', Array<number>(50).fill(60_000), { signal: controller.signal }))
+    const rejected = expect(run).rejects.toMatchObject({ code: 'term', message: 'terminated on signal SIGINT' })
+    await until(() => begun() >= workers)
+    const aborted = performance.now()
+    controller.abort(new PgtsError('term', 'terminated on signal SIGINT'))
+    await rejected
+    expect(performance.now() - aborted).toBeLessThan(1_000)
+    expect(interrupted()).toBe(begun())
+    expect(await collect(executor.run('multiply', [7], { signal: never() }))).toMatchObject([{ result: 21 }])
+  })
+
+  test('a signal that was aborted before starts nothing', async () => {
+    const { setup, begun } = bench()
+    await using executor = make(setup)
+    const signal = AbortSignal.abort(new PgtsError('term', 'terminated on signal SIGTERM'))
+    await expect(collect(executor.run('wait', [1], { signal }))).rejects.toMatchObject({ code: 'term' })
+    expect(begun()).toBe(0)
+  })
+
+  test('an unknown kind of job is an error', async () => {
+    await using executor = make(bench().setup)
+    const run = executor.run('nonsense' as 'multiply', [1], { signal: never() })
+    await expect(collect(run)).rejects.toMatchObject({ code: 'assert' })
+  })
+
+  test('what a worker logs arrives with its number', async () => {
+    const records: [LogFields, string][] = []
+    const log: Logger = {
+      ...silentLogger,
+      enabled: (level) => level === 'warn',
+      warn: (fields: LogFields | string, message?: string) => void records.push([fields as LogFields, message ?? '']),
+    }
+    await using executor = make(bench().setup, log)
+    await collect(executor.run('log', ['a page is broken'], { signal: never() }))
+    expect(records).toMatchObject([[{ size: 3n }, 'a page is broken']])
+  })
+
+  test('environments are closed with the executor, once for each worker that had one', async () => {
+    const { setup, closed } = bench()
+    {
+      await using executor = make(setup)
+      await collect(executor.run('wait', Array<number>(10).fill(5), { signal: never() }))
+      expect(closed()).toBe(0)
+    }
+    expect(closed()).toBe(workers)
+  })
+})
+
+describe.each(makers.slice(1))('threads: %s', (_name, workers, make) => {
+  test('an abort reaches a job that never lets the event loop turn', async () => {
+    const { setup, begun, interrupted } = bench()
+    await using executor = make(setup)
+    const controller = new AbortController()
+    const run = collect(executor.run('spin', Array<number>(50).fill(20_000), { signal: controller.signal }))
+    const rejected = expect(run).rejects.toMatchObject({ code: 'term' })
+    await until(() => begun() >= 1)
+    controller.abort(new PgtsError('term', 'terminated on signal SIGINT'))
+    const aborted = performance.now()
+    await rejected
+    expect(performance.now() - aborted).toBeLessThan(2_000)
+    expect(interrupted()).toBe(begun())
+  })
+
+  test('two runs share the workers', async () => {
+    await using executor = make(bench().setup)
+    const jobs = Array.from({ length: 300 }, (_, index) => index)
+    const [one, two] = await Promise.all([
+      collect(executor.run('multiply', jobs, { signal: never() })),
+      collect(executor.run('multiply', jobs, { signal: never() })),
+    ])
+    expect(one.length + two.length).toBe(600)
+  })
+
+  test('a job or a result that cannot cross threads is an error, and the worker lives on', async () => {
+    await using executor = make(bench().setup)
+    await expect(collect(executor.run('unclonable', [undefined as never], { signal: never() }))).rejects.toThrow(
+      /clone/,
+    )
+    await expect(collect(executor.run('multiply', [(() => 1) as never], { signal: never() }))).rejects.toThrow(/clone/)
+    expect(await collect(executor.run('multiply', [7], { signal: never() }))).toMatchObject([{ result: 21 }])
+  })
+
+  test.each([
+    ['exit', 3, { code: 'assert', message: 'worker 1 ended in the middle of its work with exit code 3' }],
+    ['throwLater', undefined, { code: 'assert', message: expect.stringContaining('out of the blue') }],
+    ['exhaust', undefined, { code: 'memory', message: expect.stringContaining('worker 1 ran out of memory') }],
+  ] as const)(
+    'a worker that dies (%s) fails the job it held; the next run gets another one',
+    async (kind, job, expected) => {
+      await using executor = make(bench().setup)
+      await expect(collect(executor.run(kind, [job as never], { signal: never() }))).rejects.toMatchObject(expected)
+      expect(await collect(executor.run('multiply', [7], { signal: never() }))).toMatchObject([{ result: 21 }])
+    },
+  )
+
+  test('closing while jobs run interrupts them, ends the run and closes the environments', async () => {
+    const { setup, begun, closed } = bench()
+    const executor = make(setup)
+    const run = collect(executor.run('wait', Array<number>(50).fill(60_000), { signal: never() }))
+    const rejected = expect(run).rejects.toMatchObject({ code: 'term' })
+    await until(() => begun() === workers)
+    await executor[Symbol.asyncDispose]()
+    await rejected
+    expect(closed()).toBe(workers)
+    await expect(collect(executor.run('multiply', [1], { signal: never() }))).rejects.toThrow('closed')
+  })
+})
