@@ -73,12 +73,16 @@ const char *EXPORT(lz4_error)(size_t code) { return LZ4F_isError(code) ? LZ4F_ge
 
 static size_t out_of_memory(void) { return (size_t)-LZ4F_ERROR_allocation_failed; }
 
+static void choose_blocks(int large) {
+  preferences.frameInfo.blockSizeID = large ? LZ4F_max1MB : LZ4F_max64KB;
+  preferences.frameInfo.blockMode = large ? LZ4F_blockIndependent : LZ4F_blockLinked;
+}
+
 /* Opens the instance for compression: input_bytes is the most that one lz4_compress takes. */
-size_t EXPORT(lz4_open_compressor)(int level, int content_checksum, int block_size_id, int independent, size_t input_bytes) {
+size_t EXPORT(lz4_open_compressor)(int level, int content_checksum, size_t input_bytes) {
   preferences.compressionLevel = level;
   preferences.frameInfo.contentChecksumFlag = content_checksum ? LZ4F_contentChecksumEnabled : LZ4F_noContentChecksum;
-  preferences.frameInfo.blockSizeID = (LZ4F_blockSizeID_t)block_size_id;
-  preferences.frameInfo.blockMode = independent ? LZ4F_blockIndependent : LZ4F_blockLinked;
+  choose_blocks(1);
   output_capacity = LZ4F_compressBound(input_bytes, &preferences) + LZ4F_HEADER_SIZE_MAX;
   input = malloc(input_bytes);
   output = malloc(output_capacity);
@@ -86,8 +90,14 @@ size_t EXPORT(lz4_open_compressor)(int level, int content_checksum, int block_si
   return LZ4F_createCompressionContext(&compress_ctx, LZ4F_VERSION);
 }
 
-/* Begins a frame, and forgets the one before, finished or not. Bytes of header in the output buffer. */
-size_t EXPORT(lz4_begin)(void) { return LZ4F_compressBegin(compress_ctx, output, output_capacity, &preferences); }
+/*
+ * Begins a frame, and forgets the one before, finished or not. Bytes of header in the output buffer. Linked blocks of
+ * 64 KiB suit small content; independent ones of 1 MiB are faster where there is more.
+ */
+size_t EXPORT(lz4_begin)(int large) {
+  choose_blocks(large);
+  return LZ4F_compressBegin(compress_ctx, output, output_capacity, &preferences);
+}
 
 size_t EXPORT(lz4_compress)(size_t bytes) {
   return LZ4F_compressUpdate(compress_ctx, output, output_capacity, input, bytes, NULL);

@@ -8,14 +8,8 @@ interface KernelExports {
   output_buffer(): number
   open_input(bytes: number): number
   lz4_error(code: number): number
-  lz4_open_compressor(
-    level: number,
-    contentChecksum: 0 | 1,
-    blockSizeId: number,
-    independent: 0 | 1,
-    inputBytes: number,
-  ): number
-  lz4_begin(): number
+  lz4_open_compressor(level: number, contentChecksum: 0 | 1, inputBytes: number): number
+  lz4_begin(large: 0 | 1): number
   lz4_compress(bytes: number): number
   lz4_end(): number
   lz4_open_decompressor(inputBytes: number, outputBytes: number): number

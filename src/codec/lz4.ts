@@ -12,10 +12,14 @@ export const lz4: Codec = {
   decompressor: () => new Lz4Decompressor(),
 }
 
-const INPUT_BYTES = 256 * 1024
+const COMPRESS_INPUT_BYTES = 1024 * 1024
+const DECOMPRESS_INPUT_BYTES = 256 * 1024
 const OUTPUT_BYTES = 256 * 1024
-/** LZ4F_max64KB, linked: measured as fast as larger blocks here, and the same bytes as pgBackRest's. */
-const BLOCK_SIZE_ID = 4
+/**
+ * Content whose first chunk is larger than this goes into independent blocks of 1 MiB, which the kernel fills a fifth
+ * faster at the same ratio; smaller content goes into linked blocks of 64 KiB, exactly as pgBackRest does it.
+ */
+const SMALL_BYTES = 64 * 1024
 
 const compressors = new Map<string, Kernel[]>()
 const decompressors: Kernel[] = []
@@ -33,9 +37,9 @@ class Lz4Compressor implements Stage {
 
   *push(chunk: Uint8Array): Iterable<Uint8Array> {
     const kernel = this.#kernel!
-    if (!this.#begun) yield this.#begin(kernel)
-    for (let offset = 0; offset < chunk.length; offset += INPUT_BYTES) {
-      const part = chunk.subarray(offset, offset + INPUT_BYTES)
+    if (!this.#begun) yield this.#begin(kernel, chunk.length > SMALL_BYTES)
+    for (let offset = 0; offset < chunk.length; offset += COMPRESS_INPUT_BYTES) {
+      const part = chunk.subarray(offset, offset + COMPRESS_INPUT_BYTES)
       kernel.setInput(part)
       const produced = kernel.succeed(kernel.call.lz4_compress(part.length))
       if (produced > 0) yield kernel.output(produced)
@@ -44,7 +48,7 @@ class Lz4Compressor implements Stage {
 
   *finish(): Iterable<Uint8Array> {
     const kernel = this.#kernel!
-    if (!this.#begun) yield this.#begin(kernel)
+    if (!this.#begun) yield this.#begin(kernel, false)
     yield kernel.output(kernel.succeed(kernel.call.lz4_end()))
   }
 
@@ -57,9 +61,9 @@ class Lz4Compressor implements Stage {
     if (pool.length < POOL_LIMIT) pool.push(kernel)
   }
 
-  #begin(kernel: Kernel): Uint8Array {
+  #begin(kernel: Kernel, large: boolean): Uint8Array {
     this.#begun = true
-    return kernel.output(kernel.succeed(kernel.call.lz4_begin()))
+    return kernel.output(kernel.succeed(kernel.call.lz4_begin(large ? 1 : 0)))
   }
 }
 
@@ -74,8 +78,8 @@ class Lz4Decompressor implements Stage {
 
   *push(chunk: Uint8Array): Iterable<Uint8Array> {
     const kernel = this.#kernel!
-    for (let start = 0; start < chunk.length; start += INPUT_BYTES) {
-      const part = chunk.subarray(start, start + INPUT_BYTES)
+    for (let start = 0; start < chunk.length; start += DECOMPRESS_INPUT_BYTES) {
+      const part = chunk.subarray(start, start + DECOMPRESS_INPUT_BYTES)
       kernel.setInput(part)
       let offset = 0
       let full = false
@@ -108,12 +112,12 @@ class Lz4Decompressor implements Stage {
 
 function openCompressor(level: number, raw: boolean): Kernel {
   const kernel = new Kernel()
-  kernel.succeed(kernel.call.lz4_open_compressor(level, raw ? 0 : 1, BLOCK_SIZE_ID, 0, INPUT_BYTES))
+  kernel.succeed(kernel.call.lz4_open_compressor(level, raw ? 0 : 1, COMPRESS_INPUT_BYTES))
   return kernel
 }
 
 function openDecompressor(): Kernel {
   const kernel = new Kernel()
-  kernel.succeed(kernel.call.lz4_open_decompressor(INPUT_BYTES, OUTPUT_BYTES))
+  kernel.succeed(kernel.call.lz4_open_decompressor(DECOMPRESS_INPUT_BYTES, OUTPUT_BYTES))
   return kernel
 }
