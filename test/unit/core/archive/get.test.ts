@@ -1,0 +1,250 @@
+import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { getWal, type GetRequest } from '../../../../src/core/archive/get.ts'
+import { pushWal } from '../../../../src/core/archive/push.ts'
+import { loadArchiveInfo, saveArchiveInfo } from '../../../../src/core/info-store.ts'
+import { createStanza } from '../../../../src/core/stanza/create.ts'
+import { localFiles } from '../../../../src/postgres/local-files.ts'
+import type { StorageDriver } from '../../../../src/storage/driver.ts'
+import { memoryStorage, type MemoryStorage } from '../../../../src/storage/memory.ts'
+import type { CompressType } from '../../../../src/util/compress-type.ts'
+import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
+import { aSegment, aSystemId, recordingLog, sha1 } from '../../../support/wal.ts'
+
+const SEGMENT = '000000010000000000000001'
+const signal = new AbortController().signal
+let log = recordingLog()
+let dir = ''
+let destination = ''
+beforeEach(() => {
+  log = recordingLog()
+  dir = mkdtempSync(join(tmpdir(), 'pgts-get-'))
+  destination = join(dir, 'RECOVERYXLOG')
+})
+afterEach(() => rmSync(dir, { recursive: true, force: true }))
+
+async function aRepository(systemId = aSystemId): Promise<MemoryStorage> {
+  const storage = memoryStorage()
+  const cluster = { systemId, version: '15', controlVersion: 1300, catalogVersion: 202209061 }
+  await createStanza({ key: 1, storage }, 'main', cluster, { signal, log })
+  return storage
+}
+
+/** Archive a file; returns its name in the repository. */
+async function archived(
+  storage: StorageDriver,
+  content: Uint8Array,
+  name = SEGMENT,
+  type: CompressType = 'zst',
+  headerCheck = true,
+): Promise<string> {
+  const path = join(dir, name)
+  writeFileSync(path, content)
+  const report = await pushWal({
+    stanza: 'main',
+    path,
+    files: localFiles(),
+    repositories: [{ key: 1, storage }],
+    compress: { type, level: type === 'none' ? 0 : 1 },
+    headerCheck,
+    warnWhenArchived: false,
+    log,
+    signal,
+  })
+  rmSync(path)
+  return report.repositories[0]!.repoName
+}
+
+function get(storages: readonly StorageDriver[], options: Partial<GetRequest> = {}) {
+  return getWal({
+    stanza: 'main',
+    file: SEGMENT,
+    destination,
+    identity: { systemId: aSystemId, version: '15' },
+    repositories: storages.map((storage, index) => ({ key: index + 1, storage })),
+    log,
+    signal,
+    ...options,
+  })
+}
+
+async function failure(promise: Promise<unknown>): Promise<PgtsError> {
+  try {
+    await promise
+  } catch (error) {
+    if (isPgtsError(error)) return error
+    throw error
+  }
+  throw new Error('it succeeded')
+}
+
+function damage(storage: MemoryStorage, name: string, change: (bytes: Buffer) => Buffer): void {
+  const file = storage.files.get(name)
+  if (file === undefined) throw new Error(`nothing to damage at ${name}`)
+  storage.files.set(name, { ...file, bytes: change(Buffer.from(file.bytes)) })
+}
+
+const flipped = (bytes: Buffer): Buffer => {
+  bytes[bytes.length >> 1]! ^= 0x40
+  return bytes
+}
+
+describe('what is handed over', () => {
+  test.each(['none', 'gz', 'lz4', 'zst'] as const)('a segment that was stored as %s', async (type) => {
+    const storage = await aRepository()
+    const content = aSegment()
+    const repoName = await archived(storage, content, SEGMENT, type)
+    expect(await get([storage])).toEqual({
+      found: true,
+      file: SEGMENT,
+      repoKey: 1,
+      archiveId: '15-1',
+      repoName,
+      sizeBytes: content.length,
+    })
+    expect(readFileSync(destination).equals(content)).toBe(true)
+    expect(readdirSync(dir)).toEqual(['RECOVERYXLOG'])
+  })
+
+  test('history files, from the directory each belongs to', async () => {
+    const storage = await aRepository()
+    await archived(storage, Buffer.from('1\t0/1000000\tx\n'), '00000002.history')
+    await archived(storage, Buffer.from('START\n'), `${SEGMENT}.00000028.backup`)
+    await get([storage], { file: '00000002.history' })
+    expect(readFileSync(destination, 'utf8')).toBe('1\t0/1000000\tx\n')
+    await get([storage], { file: `${SEGMENT}.00000028.backup` })
+    expect(readFileSync(destination, 'utf8')).toBe('START\n')
+  })
+
+  test('a segment is never answered with a partial one, nor the reverse', async () => {
+    const storage = await aRepository()
+    await archived(storage, aSegment(), `${SEGMENT}.partial`)
+    expect(await get([storage])).toEqual({ found: false, file: SEGMENT })
+    expect(existsSync(destination)).toBe(false)
+    expect(await get([storage], { file: `${SEGMENT}.partial` })).toMatchObject({ found: true })
+  })
+
+  test('it replaces what was there', async () => {
+    const storage = await aRepository()
+    const content = aSegment()
+    await archived(storage, content)
+    writeFileSync(destination, 'old')
+    await get([storage])
+    expect(readFileSync(destination).equals(content)).toBe(true)
+  })
+
+  test('a segment of an older archive id of the same cluster', async () => {
+    const storage = await aRepository()
+    const content = aSegment()
+    await archived(storage, content)
+    const info = await loadArchiveInfo(storage, 'main')
+    const history = [
+      ...info.history,
+      { id: 2, systemId: 42n, version: '15' },
+      { id: 3, systemId: aSystemId, version: '15' },
+    ]
+    await saveArchiveInfo(storage, 'main', { ...info, currentId: 3, history })
+    expect(await get([storage])).toMatchObject({ found: true, archiveId: '15-1' })
+  })
+})
+
+describe('what is not there', () => {
+  test('is not found, and the destination stays as it was', async () => {
+    writeFileSync(destination, 'old')
+    expect(await get([await aRepository()])).toEqual({ found: false, file: SEGMENT })
+    expect(readFileSync(destination, 'utf8')).toBe('old')
+    expect(await get([await aRepository()], { file: '00000005.history' })).toMatchObject({ found: false })
+  })
+
+  test('an odd name is refused', async () => {
+    expect(await failure(get([await aRepository()], { file: 'pg_wal/x' }))).toMatchObject({ exitCode: 96 })
+  })
+})
+
+describe('damage', () => {
+  test.each([
+    ['none', flipped],
+    ['gz', flipped],
+    ['lz4', flipped],
+    ['zst', flipped],
+    ['none', (bytes: Buffer) => bytes.subarray(0, bytes.length - 1)],
+    ['gz', (bytes: Buffer) => bytes.subarray(0, bytes.length - 1)],
+    ['zst', (bytes: Buffer) => bytes.subarray(0, bytes.length >> 1)],
+    ['none', () => Buffer.alloc(0)],
+  ] as const)('of a stored segment (%s, %#) reaches nobody', async (type, change) => {
+    const storage = await aRepository()
+    damage(storage, await archived(storage, aSegment(), SEGMENT, type), change)
+    writeFileSync(destination, 'old')
+    const error = await failure(get([storage]))
+    expect(error).toMatchObject({ code: 'checksum', exitCode: 26 })
+    expect(error.message).toContain(`no usable copy of ${SEGMENT}`)
+    expect(error.message).toContain('repo1: [')
+    expect(error.hints.join()).toContain('another copy')
+    expect(readFileSync(destination, 'utf8')).toBe('old')
+    expect(readdirSync(dir)).toEqual(['RECOVERYXLOG'])
+  })
+
+  test('of one repository is made good by the next', async () => {
+    const [first, second] = [await aRepository(), await aRepository()]
+    const content = aSegment()
+    damage(first, await archived(first, content), flipped)
+    await archived(second, content, SEGMENT, 'gz')
+    expect(await get([first, second])).toMatchObject({ found: true, repoKey: 2 })
+    expect(readFileSync(destination).equals(content)).toBe(true)
+    expect(log.lines.filter((line) => line.startsWith('warn: repo1: ['))).toHaveLength(1)
+  })
+
+  test('before archiving: a cut segment has its checksum and is useless all the same', async () => {
+    const storage = await aRepository()
+    await archived(storage, aSegment({ headerSize: 16 * 1024 * 1024 }), SEGMENT, 'zst', false)
+    const error = await failure(get([storage]))
+    expect(error).toMatchObject({
+      exitCode: 26,
+      message: expect.stringContaining('its header says 16777216') as string,
+    })
+    expect(existsSync(destination)).toBe(false)
+  })
+})
+
+test('copies with different contents are an error that names them', async () => {
+  const [first, second] = [await aRepository(), await aRepository()]
+  const [ours, theirs] = [aSegment(), aSegment()]
+  await archived(first, ours)
+  await archived(second, theirs)
+  const error = await failure(get([first, second]))
+  expect(error).toMatchObject({ exitCode: 45 })
+  expect(error.message).toContain(sha1(ours))
+  expect(error.message).toContain(sha1(theirs))
+  expect(error.message).toContain('repo2 15-1/')
+  expect(existsSync(destination)).toBe(false)
+})
+
+test('a repository that cannot be read is passed over with a warning', async () => {
+  const good = await aRepository()
+  await archived(good, aSegment())
+  expect(await get([memoryStorage(), good])).toMatchObject({ found: true, repoKey: 2 })
+  expect(log.lines.join()).toContain('warn: repo1: [055]')
+})
+
+test('when no repository can be read, that is the error', async () => {
+  expect(await failure(get([memoryStorage(), memoryStorage()]))).toMatchObject({ exitCode: 103 })
+  expect(await failure(get([memoryStorage()]))).toMatchObject({ exitCode: 55 })
+})
+
+test('a stanza of another cluster is an error, not "not found"', async () => {
+  const error = await failure(get([await aRepository(42n)]))
+  expect(error).toMatchObject({ exitCode: 44, message: expect.stringContaining(String(aSystemId)) as string })
+  expect(error.hints.join()).toContain('restore_command')
+})
+
+test('a destination that cannot be written ends the search with its own words', async () => {
+  const [first, second] = [await aRepository(), await aRepository()]
+  const content = aSegment()
+  await archived(first, content)
+  await archived(second, content)
+  const error = await failure(get([first, second], { destination: join(dir, 'nowhere', 'RECOVERYXLOG') }))
+  expect(error).toMatchObject({ exitCode: 73, message: expect.stringContaining('nowhere') as string })
+  expect(log.lines.join()).not.toContain('warn')
+})

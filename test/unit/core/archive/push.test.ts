@@ -1,0 +1,384 @@
+import { mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { pump } from '../../../../src/codec/pump.ts'
+import { decompressor, loadCodec } from '../../../../src/codec/registry.ts'
+import { pushWal, type PushRequest } from '../../../../src/core/archive/push.ts'
+import { createStanza } from '../../../../src/core/stanza/create.ts'
+import type { ClusterFiles } from '../../../../src/postgres/cluster-access.ts'
+import { localFiles } from '../../../../src/postgres/local-files.ts'
+import type { StorageDriver } from '../../../../src/storage/driver.ts'
+import { memoryStorage, type MemoryStorage } from '../../../../src/storage/memory.ts'
+import { posixStorage } from '../../../../src/storage/posix.ts'
+import { readAll } from '../../../../src/util/bytes.ts'
+import type { CompressType } from '../../../../src/util/compress-type.ts'
+import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
+import { aSegment, aSystemId, recordingLog, sha1 } from '../../../support/wal.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'pgts-push-'))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+const SEGMENT = '000000010000000000000001'
+const DIRECTORY = `archive/main/15-1/${SEGMENT.slice(0, 16)}`
+const signal = new AbortController().signal
+let log = recordingLog()
+let walDir = ''
+let sequence = 0
+beforeEach(() => {
+  log = recordingLog()
+  walDir = join(root, `wal${++sequence}`)
+  mkdirSync(walDir)
+})
+
+async function aStanza(storage: StorageDriver, systemId = aSystemId, version = '15'): Promise<void> {
+  const cluster = { systemId, version, controlVersion: 1300, catalogVersion: 202209061 }
+  await createStanza({ key: 1, storage }, 'main', cluster, { signal, log })
+}
+
+async function aRepository(): Promise<MemoryStorage> {
+  const storage = memoryStorage()
+  await aStanza(storage)
+  return storage
+}
+
+function aFile(name: string, content: Uint8Array | string): string {
+  writeFileSync(join(walDir, name), content)
+  return join(walDir, name)
+}
+
+function push(path: string, storages: readonly StorageDriver[], options: Partial<PushRequest> = {}) {
+  return pushWal({
+    stanza: 'main',
+    path,
+    files: localFiles(),
+    identity: { systemId: aSystemId, version: '15' },
+    repositories: storages.map((storage, index) => ({ key: index + 1, storage })),
+    compress: { type: 'zst', level: 3 },
+    headerCheck: true,
+    warnWhenArchived: true,
+    log,
+    signal,
+    ...options,
+  })
+}
+
+async function failure(promise: Promise<unknown>): Promise<PgtsError> {
+  try {
+    await promise
+  } catch (error) {
+    if (isPgtsError(error)) return error
+    throw error
+  }
+  throw new Error('it succeeded')
+}
+
+async function names(storage: StorageDriver): Promise<string[]> {
+  const found: string[] = []
+  for await (const file of storage.list('archive/main/15-1', { recursive: true })) found.push(file.name)
+  return found.sort()
+}
+
+async function stored(storage: StorageDriver, name: string, type: CompressType): Promise<Buffer> {
+  await loadCodec(type)
+  const chunks: Buffer[] = []
+  const write = (chunk: Uint8Array) => void chunks.push(Buffer.from(chunk))
+  await pump(await storage.read(name), [decompressor(type)], { write })
+  return Buffer.concat(chunks)
+}
+
+describe('what is stored', () => {
+  test.each([
+    ['none', ''],
+    ['gz', '.gz'],
+    ['lz4', '.lz4'],
+    ['zst', '.zst'],
+  ] as const)('a segment, %s, under its checksum', async (type, extension) => {
+    const storage = await aRepository()
+    const content = aSegment()
+    const report = await push(aFile(SEGMENT, content), [storage], {
+      compress: { type, level: type === 'none' ? 0 : 1 },
+    })
+    const name = `${DIRECTORY}/${SEGMENT}-${sha1(content)}${extension}`
+    expect(await names(storage)).toEqual([name])
+    expect(report.repositories).toEqual([{ repoKey: 1, archiveId: '15-1', repoName: name, already: false }])
+    expect((await stored(storage, name, type)).equals(content)).toBe(true)
+  })
+
+  const large = () => Buffer.concat([aSegment({ headerSize: 128 * 1024 * 1024 }), Buffer.alloc(127 * 1024 * 1024)])
+
+  test('a segment too large for memory is read in pieces', async () => {
+    const storage = await aRepository()
+    const content = large()
+    await push(aFile(SEGMENT, content), [storage])
+    const name = `${DIRECTORY}/${SEGMENT}-${sha1(content)}.zst`
+    expect((await stored(storage, name, 'zst')).equals(content)).toBe(true)
+  })
+
+  test('and is not stored when it changes between hashing and copying', async () => {
+    const storage = await aRepository()
+    const path = aFile(SEGMENT, large())
+    const files = localFiles()
+    let opened = 0
+    const changing: ClusterFiles = {
+      display: 'changing',
+      list: (name) => files.list(name),
+      stat: (name, options) => files.stat(name, options),
+      open: (name, options) => {
+        if (++opened === 2) aFile(SEGMENT, large())
+        return files.open(name, options)
+      },
+      [Symbol.asyncDispose]: () => files[Symbol.asyncDispose](),
+    }
+    const error = await failure(push(path, [storage], { files: changing }))
+    expect(error).toMatchObject({ exitCode: 42, message: expect.stringContaining('changed') as string })
+    expect(await names(storage)).toEqual([])
+  })
+
+  test('a partial segment is one, with its own name', async () => {
+    const storage = await aRepository()
+    const content = aSegment()
+    await push(aFile(`${SEGMENT}.partial`, content), [storage])
+    await push(aFile(SEGMENT, aSegment()), [storage])
+    expect(await names(storage)).toHaveLength(2)
+    expect(await names(storage)).toContain(`${DIRECTORY}/${SEGMENT}.partial-${sha1(content)}.zst`)
+  })
+
+  test('history files stay plain and have no checksum in their names', async () => {
+    const storage = await aRepository()
+    await push(aFile('00000002.history', '1\t0/1000000\tno recovery target\n'), [storage])
+    await push(aFile(`${SEGMENT}.00000028.backup`, 'START WAL LOCATION\n'), [storage])
+    expect(await names(storage)).toEqual([
+      `${DIRECTORY}/${SEGMENT}.00000028.backup`,
+      'archive/main/15-1/00000002.history',
+    ])
+    expect(String(await readAll(await storage.read('archive/main/15-1/00000002.history')))).toContain(
+      'no recovery target',
+    )
+  })
+
+  test('a history file is replaced, and other content is worth a warning', async () => {
+    const storage = await aRepository()
+    const path = aFile('00000002.history', 'one\n')
+    await push(path, [storage])
+    await push(path, [storage])
+    expect(log.lines.join()).not.toContain('replaced')
+    aFile('00000002.history', 'two\n')
+    await push(path, [storage])
+    expect(log.lines.join()).toMatch(/warn: timeline history file 00000002.history on repo1 is replaced.*promoted/s)
+    expect(String(await readAll(await storage.read('archive/main/15-1/00000002.history')))).toBe('two\n')
+  })
+
+  test('on disk nothing but the whole file is left', async () => {
+    const storage = await posixStorage(join(root, `repo${sequence}`))
+    await aStanza(storage)
+    const content = aSegment()
+    await push(aFile(SEGMENT, content), [storage])
+    expect(readdirSync(join(root, `repo${sequence}`, DIRECTORY))).toEqual([`${SEGMENT}-${sha1(content)}.zst`])
+  })
+})
+
+describe('what is there already', () => {
+  test('the same segment again succeeds without writing, whatever its compression', async () => {
+    const storage = await aRepository()
+    const path = aFile(SEGMENT, aSegment())
+    await push(path, [storage], { compress: { type: 'gz', level: 6 } })
+    const before = await names(storage)
+    const report = await push(path, [storage])
+    expect(report.repositories[0]).toMatchObject({ already: true, repoName: before[0] })
+    expect(await names(storage)).toEqual(before)
+    expect(log.lines.at(-1)).toMatch(/^warn: WAL segment .* is in the archive of repo1 already with the same checksum/)
+    log.lines.length = 0
+    await push(path, [storage], { warnWhenArchived: false })
+    expect(log.lines).toEqual([])
+  })
+
+  test('a different segment under the name is refused everywhere', async () => {
+    const [first, second] = [await aRepository(), await aRepository()]
+    const [ours, theirs] = [aSegment(), aSegment()]
+    await push(aFile(SEGMENT, theirs), [second])
+    const error = await failure(push(aFile(SEGMENT, ours), [first, second]))
+    expect(error).toMatchObject({ code: 'archive-duplicate', exitCode: 45 })
+    expect(error.message).toContain(sha1(ours))
+    expect(error.message).toContain(sha1(theirs))
+    expect(error.message).toContain('repo2')
+    expect(error.hints.join()).toContain('restored or promoted copy')
+    expect(await names(first)).toEqual([])
+    expect(await names(second)).toHaveLength(1)
+  })
+
+  test('a segment that is there several times is an error, even with equal content', async () => {
+    const storage = await aRepository()
+    const content = aSegment()
+    const path = aFile(SEGMENT, content)
+    await push(path, [storage])
+    storage.files.set(`${DIRECTORY}/${SEGMENT}-${sha1(content)}.gz`, { bytes: Buffer.alloc(1), mtimeMs: 0 })
+    const error = await failure(push(path, [storage]))
+    expect(error).toMatchObject({ exitCode: 104, message: expect.stringContaining('2 times') as string })
+  })
+})
+
+describe('what is refused', () => {
+  test('WAL of another cluster', async () => {
+    const storage = await aRepository()
+    const error = await failure(push(aFile(SEGMENT, aSegment({ systemId: 42n })), [storage]))
+    expect(error).toMatchObject({ exitCode: 44 })
+    expect(error.message).toMatch(
+      /system identifier 42\) does not belong to stanza main of repo1 .*7123456789012345678/,
+    )
+    expect(error.hints[0]).toContain('archive_command')
+    expect(await names(storage)).toEqual([])
+  })
+
+  test('WAL of another version of the cluster', async () => {
+    const error = await failure(push(aFile(SEGMENT, aSegment({ magic: 0xd113 })), [await aRepository()]))
+    expect(error).toMatchObject({ exitCode: 44, message: expect.stringContaining('version 16') as string })
+  })
+
+  test('a data directory of another cluster', async () => {
+    const identity = { systemId: 42n, version: '15' }
+    const error = await failure(push(aFile(SEGMENT, aSegment()), [await aRepository()], { identity }))
+    expect(error).toMatchObject({ exitCode: 44, message: expect.stringContaining('the data directory') as string })
+  })
+
+  test('repositories of different clusters, where no data directory can say which', async () => {
+    const other = memoryStorage()
+    await aStanza(other, 42n)
+    const error = await failure(
+      pushWal({
+        stanza: 'main',
+        path: aFile(SEGMENT, aSegment()),
+        files: localFiles(),
+        repositories: [
+          { key: 1, storage: await aRepository() },
+          { key: 2, storage: other },
+        ],
+        compress: { type: 'none', level: 0 },
+        headerCheck: true,
+        warnWhenArchived: true,
+        log,
+        signal,
+      }),
+    )
+    expect(error).toMatchObject({ exitCode: 104 })
+    expect(error.message).toContain('repo2: [044]')
+  })
+
+  test.each([
+    ['cut by a full disk', aSegment({ sizeBytes: 1000 * 1024, headerSize: 1024 * 1024 }), 29, '1024000 bytes'],
+    ['shorter than its header says', aSegment({ headerSize: 16 * 1024 * 1024 }), 29, 'its header says'],
+    ['without a long header', aSegment({ flags: 0 }), 29, 'long header'],
+    ['of an unknown server', aSegment({ magic: 0xffff }), 46, '0xffff'],
+    ['empty', Buffer.alloc(0), 29, '0 bytes'],
+  ] as const)('a segment %s', async (_, content, exitCode, words) => {
+    const storage = await aRepository()
+    const error = await failure(push(aFile(SEGMENT, content), [storage]))
+    expect(error.exitCode).toBe(exitCode)
+    expect(error.message).toContain(words)
+    expect(error.message).toContain(SEGMENT)
+    expect(await names(storage)).toEqual([])
+  })
+
+  test('without archive-header-check only the size counts', async () => {
+    const storage = await aRepository()
+    await push(aFile(SEGMENT, aSegment({ magic: 0xffff })), [storage], { headerCheck: false })
+    expect(await names(storage)).toHaveLength(1)
+  })
+
+  test.each(['%f', 'backup_label', '00000001000000000000000g', '000000010000000000000001.gz'])(
+    'the name %s',
+    async (name) => {
+      const error = await failure(push(aFile(name, 'x'), [await aRepository()]))
+      expect(error).toMatchObject({ exitCode: 96 })
+      expect(error.hints.join()).toContain('%p')
+    },
+  )
+
+  test('a file that is not there', async () => {
+    const error = await failure(push(join(walDir, SEGMENT), [await aRepository()]))
+    expect(error).toMatchObject({ exitCode: 55, message: expect.stringContaining('does not exist') as string })
+  })
+
+  test('a repository without the stanza', async () => {
+    const error = await failure(push(aFile(SEGMENT, aSegment()), [memoryStorage()]))
+    expect(error).toMatchObject({ exitCode: 55 })
+    expect(error.hints.join()).toContain('stanza-create')
+  })
+
+  test('several repositories, none with the stanza', async () => {
+    const error = await failure(push(aFile(SEGMENT, aSegment()), [memoryStorage(), memoryStorage()]))
+    expect(error).toMatchObject({ exitCode: 103 })
+    expect(error.message).toMatch(/repo1: \[055\].*repo2: \[055\]/s)
+  })
+})
+
+describe('a repository that fails', () => {
+  const full = (): never => {
+    throw new PgtsError('file-write', 'cannot write: no space left on device')
+  }
+  const failing = (storage: StorageDriver, where: 'create' | 'write' | 'commit'): StorageDriver => ({
+    ...storage,
+    create: async (name, options) => {
+      if (where === 'create') full()
+      const file = await storage.create(name, options)
+      return {
+        sink: {
+          write: (chunk) =>
+            where === 'write' ? Promise.reject(new PgtsError('file-write', 'no space')) : file.sink.write(chunk),
+        },
+        commit: () => (where === 'commit' ? full() : file.commit()),
+        [Symbol.asyncDispose]: () => file[Symbol.asyncDispose](),
+      }
+    },
+  })
+
+  test.each(['create', 'write', 'commit'] as const)('on %s does not keep the others from the file', async (where) => {
+    const [broken, good] = [await aRepository(), await aRepository()]
+    const error = await failure(push(aFile(SEGMENT, aSegment()), [failing(broken, where), good]))
+    expect(error).toMatchObject({ exitCode: 104 })
+    expect(error.message).toMatch(/repo1: \[064\]/)
+    expect(error.message).not.toContain('repo2')
+    expect(error.hints.join()).toContain('tries again')
+    expect(await names(broken)).toEqual([])
+    expect(await names(good)).toHaveLength(1)
+  })
+
+  test('alone keeps its own code', async () => {
+    const error = await failure(push(aFile(SEGMENT, aSegment()), [failing(await aRepository(), 'write')]))
+    expect(error).toMatchObject({ exitCode: 64, message: 'repo1: no space' })
+  })
+
+  test('a broken archive.info does not keep the others from the file', async () => {
+    const [broken, good] = [await aRepository(), await aRepository()]
+    for (const name of ['archive/main/archive.info', 'archive/main/archive.info.copy'])
+      broken.files.set(name, { bytes: Buffer.from('garbage'), mtimeMs: 0 })
+    const error = await failure(push(aFile(SEGMENT, aSegment()), [broken, good]))
+    expect(error).toMatchObject({ exitCode: 104 })
+    expect(error.message).toContain('repo1: [')
+    expect(await names(good)).toHaveLength(1)
+  })
+})
+
+test('^C while writing leaves nothing behind', async () => {
+  const storage = await posixStorage(join(root, `repo${sequence}`))
+  await aStanza(storage)
+  const controller = new AbortController()
+  const interrupted: StorageDriver = {
+    ...storage,
+    stat: (name, options) => storage.stat(name, options),
+    list: (prefix, options) => storage.list(prefix, options),
+    read: (name, options) => storage.read(name, options),
+    create: async (name, options) => {
+      const file = await storage.create(name, options)
+      const write = (chunk: Uint8Array) => {
+        controller.abort(new PgtsError('term', 'terminated'))
+        return file.sink.write(chunk)
+      }
+      return { sink: { write }, commit: () => file.commit(), [Symbol.asyncDispose]: () => file[Symbol.asyncDispose]() }
+    },
+  }
+  const error = await failure(push(aFile(SEGMENT, aSegment()), [interrupted], { signal: controller.signal }))
+  expect(error).toMatchObject({ exitCode: 63 })
+  expect(await names(storage)).toEqual([])
+  expect(readdirSync(join(root, `repo${sequence}`, DIRECTORY))).toEqual([])
+})

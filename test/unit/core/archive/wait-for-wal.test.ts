@@ -1,0 +1,141 @@
+import { beforeEach, expect, test } from 'vitest'
+import { waitForSegments, type WaitRequest } from '../../../../src/core/archive/wait-for-wal.ts'
+import { parseWalSegment } from '../../../../src/format/wal-segment.ts'
+import { memoryStorage } from '../../../../src/storage/memory.ts'
+import type { Clock } from '../../../../src/util/clock.ts'
+import { PgtsError, isPgtsError } from '../../../../src/util/error.ts'
+import { silentLogger } from '../../../../src/util/log.ts'
+
+const FIRST = parseWalSegment('0000000100000000000000FF')
+const SECOND = parseWalSegment('000000010000000100000000')
+const SUM = 'a'.repeat(40)
+
+let nowMs = 0
+let storage = memoryStorage()
+/** What happens at which moment of the fake clock. */
+let events: { atMs: number; run: () => void }[] = []
+beforeEach(() => {
+  nowMs = 0
+  storage = memoryStorage()
+  events = []
+})
+
+const clock: Clock = {
+  nowMs: () => nowMs,
+  sleep: async (ms, signal) => {
+    signal?.throwIfAborted()
+    nowMs += ms
+    for (const event of events.splice(0)) {
+      if (event.atMs <= nowMs) event.run()
+      else events.push(event)
+    }
+  },
+}
+
+function arrive(segment: string, checksum = SUM, extension = '.zst'): void {
+  const name = `archive/main/15-1/${segment.slice(0, 16)}/${segment}-${checksum}${extension}`
+  storage.files.set(name, { bytes: Buffer.alloc(1), mtimeMs: 0 })
+}
+
+function wait(options: Partial<WaitRequest> = {}) {
+  return waitForSegments({
+    storage,
+    stanza: 'main',
+    archiveId: '15-1',
+    segments: [FIRST, SECOND],
+    timeoutMs: 60_000,
+    clock,
+    signal: new AbortController().signal,
+    log: silentLogger,
+    ...options,
+  })
+}
+
+async function failure(promise: Promise<unknown>): Promise<PgtsError> {
+  try {
+    await promise
+  } catch (error) {
+    if (isPgtsError(error)) return error
+    throw error
+  }
+  throw new Error('it succeeded')
+}
+
+test('what is there is found at once, with its checksum and compression', async () => {
+  arrive(FIRST)
+  arrive(SECOND, 'b'.repeat(40), '')
+  arrive(`${SECOND}.partial`, 'c'.repeat(40))
+  expect(await wait()).toEqual([
+    {
+      segment: FIRST,
+      checksum: SUM,
+      compressType: 'zst',
+      repoName: `archive/main/15-1/0000000100000000/${FIRST}-${SUM}.zst`,
+    },
+    {
+      segment: SECOND,
+      checksum: 'b'.repeat(40),
+      compressType: 'none',
+      repoName: `archive/main/15-1/0000000100000001/${SECOND}-${'b'.repeat(40)}`,
+    },
+  ])
+  expect(nowMs).toBe(0)
+})
+
+test('each segment has the whole time', async () => {
+  events.push({ atMs: 50_000, run: () => arrive(FIRST) }, { atMs: 100_000, run: () => arrive(SECOND) })
+  expect(await wait()).toHaveLength(2)
+  expect(nowMs).toBeGreaterThanOrEqual(100_000)
+  expect(nowMs).toBeLessThan(106_000)
+})
+
+test('a segment that arrives in the last pause counts', async () => {
+  events.push({ atMs: 60_000, run: () => arrive(FIRST) })
+  expect(await wait({ segments: [FIRST] })).toHaveLength(1)
+})
+
+test('a timeout names the segment and the likely causes', async () => {
+  arrive(FIRST)
+  const error = await failure(
+    wait({
+      repoKey: 2,
+      archiver: async () => ({
+        archiveCommand: 'cp %p /mnt/pgts/%f',
+        archiveMode: 'on',
+        lastFailedWal: FIRST,
+        lastFailedTime: '2026-01-02 03:04:05+00',
+        failedCount: 7,
+        readyCount: 12,
+      }),
+    }),
+  )
+  expect(error).toMatchObject({ code: 'archive-timeout', exitCode: 82 })
+  expect(error.message).toContain(`WAL segment ${SECOND} did not reach the archive of repo2`)
+  expect(error.message).toContain('within 60 seconds')
+  const hints = error.hints.join('\n')
+  expect(hints).toContain(`failed last for ${FIRST} at 2026-01-02 03:04:05+00, 7 failures`)
+  expect(hints).toContain('12 segments wait')
+  expect(hints).toContain('archive_command is: cp %p /mnt/pgts/%f')
+})
+
+test('a server that cannot be asked does not hide the timeout', async () => {
+  const archiver = () => Promise.reject(new PgtsError('db-query', 'gone'))
+  expect(await failure(wait({ archiver, timeoutMs: 100 }))).toMatchObject({ exitCode: 82 })
+})
+
+test('different contents are an error at once, equal ones are not', async () => {
+  arrive(FIRST, SUM, '.gz')
+  arrive(FIRST, SUM, '.zst')
+  expect((await wait({ segments: [FIRST] }))[0]?.compressType).toBe('gz')
+  arrive(FIRST, 'b'.repeat(40))
+  const error = await failure(wait({ segments: [FIRST] }))
+  expect(error).toMatchObject({ exitCode: 45 })
+  expect(error.hints.join()).toContain('two servers')
+  expect(nowMs).toBe(0)
+})
+
+test('waiting ends when the command is interrupted', async () => {
+  const controller = new AbortController()
+  events.push({ atMs: 1000, run: () => controller.abort(new PgtsError('term', 'terminated')) })
+  expect(await failure(wait({ signal: controller.signal }))).toMatchObject({ exitCode: 63 })
+})
