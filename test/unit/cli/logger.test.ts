@@ -1,0 +1,281 @@
+import { execFileSync, spawn } from 'node:child_process'
+import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { createLogger, logError, type LoggerOptions } from '../../../src/cli/logger.ts'
+import { PgtsError } from '../../../src/util/error.ts'
+import type { LogLevel } from '../../../src/util/log.ts'
+
+let directory: string
+beforeEach(() => {
+  directory = mkdtempSync(join(tmpdir(), 'pgts-log-'))
+})
+afterEach(() => rmSync(directory, { recursive: true }))
+
+const NOW = new Date(2026, 0, 2, 3, 4, 5, 78).getTime()
+
+function logger(levels: Partial<LoggerOptions['levels']>, more: Partial<LoggerOptions> = {}) {
+  const out = { stdout: '', stderr: '' }
+  const log = createLogger({
+    levels: { console: 'off', file: 'off', stderr: 'off', ...levels },
+    timestamp: true,
+    processMax: 1,
+    stdout: { write: (text) => void (out.stdout += text) },
+    stderr: { write: (text) => void (out.stderr += text) },
+    now: () => NOW,
+    ...more,
+  })
+  return { log, out }
+}
+
+describe('lines', () => {
+  test('every level in its own form', () => {
+    const { log, out } = logger({ console: 'trace' })
+    log.error({ code: 55 }, 'archive.info is missing')
+    log.warn('retention is not set')
+    log.info('backup complete')
+    log.detail('store /pg/base/1')
+    log.debug('planned')
+    log.trace('read')
+    expect(out.stdout).toBe(
+      [
+        '2026-01-02 03:04:05.078 P00  ERROR: [055]: archive.info is missing',
+        '2026-01-02 03:04:05.078 P00   WARN: retention is not set',
+        '2026-01-02 03:04:05.078 P00   INFO: backup complete',
+        '2026-01-02 03:04:05.078 P00 DETAIL: store /pg/base/1',
+        '2026-01-02 03:04:05.078 P00  DEBUG:     planned',
+        '2026-01-02 03:04:05.078 P00  TRACE:         read',
+        '',
+      ].join('\n'),
+    )
+  })
+
+  test('lines after the first begin in the column of the text, whatever the code', () => {
+    const { log, out } = logger({ console: 'debug' })
+    log.error({ code: 55 }, 'one\ntwo')
+    log.debug('one\n\ntwo')
+    expect(out.stdout).toBe(
+      [
+        '2026-01-02 03:04:05.078 P00  ERROR: [055]: one',
+        '                                    two',
+        '2026-01-02 03:04:05.078 P00  DEBUG:     one',
+        '                                        ',
+        '                                        two',
+        '',
+      ].join('\n'),
+    )
+  })
+
+  test('without timestamps, with worker numbers, dry run', () => {
+    const { log, out } = logger({ console: 'info' }, { timestamp: false, dryRun: true })
+    log.info({ process: 12 }, 'one\ntwo')
+    expect(out.stdout).toBe('P12   INFO: [DRY-RUN] one\n            two\n')
+    const wide = logger({ console: 'info' }, { timestamp: false, processMax: 100 })
+    wide.log.info({ process: 7 }, 'one')
+    expect(wide.out.stdout).toBe('P007   INFO: one\n')
+  })
+
+  test('percent signs, braces and text beyond ASCII pass unchanged; fields stay out of the sentence', () => {
+    const { log, out } = logger({ console: 'info' }, { timestamp: false })
+    log.info({ sizeBytes: 5n, label: 'x', msg: 'no', level: 'no', time: 3 }, '100% of %s {} naïve Übung')
+    expect(out.stdout).toBe('P00   INFO: 100% of %s {} naïve Übung\n')
+  })
+
+  test('the stderr form has no time, no process and no alignment', () => {
+    const { log, out } = logger({ stderr: 'info' })
+    log.warn('one\ntwo')
+    log.error({ code: 38 }, 'one\ntwo')
+    log.info({ process: 3 }, 'done')
+    expect(out.stderr).toBe('WARN: one\n      two\nERROR: [038]: one\n       two\nINFO: done\n')
+  })
+
+  test('our own bugs are ASSERT', () => {
+    const { log, out } = logger({ stderr: 'error' })
+    logError(log, new PgtsError('assert', 'impossible'))
+    logError(log, new TypeError('x is undefined'))
+    expect(out.stderr).toBe('ASSERT: [025]: impossible\nASSERT: [025]: x is undefined\n')
+  })
+})
+
+describe('where a record goes', () => {
+  const all = (log: ReturnType<typeof logger>['log']) => {
+    log.error('e')
+    log.warn('w')
+    log.info('i')
+    log.detail('d')
+  }
+  test.each([
+    { console: 'warn', stderr: 'warn', shownOut: [], shownErr: ['ERROR', 'WARN'] },
+    { console: 'info', stderr: 'warn', shownOut: ['INFO'], shownErr: ['ERROR', 'WARN'] },
+    { console: 'info', stderr: 'off', shownOut: ['ERROR', 'WARN', 'INFO'], shownErr: [] },
+    { console: 'off', stderr: 'error', shownOut: [], shownErr: ['ERROR'] },
+    { console: 'off', stderr: 'off', shownOut: [], shownErr: [] },
+    { console: 'error', stderr: 'detail', shownOut: [], shownErr: ['ERROR', 'WARN', 'INFO', 'DETAIL'] },
+  ] as const)('console $console, stderr $stderr', ({ console, stderr, shownOut, shownErr }) => {
+    const { log, out } = logger({ console, stderr }, { timestamp: false })
+    all(log)
+    const words = (text: string) => [...text.matchAll(/([A-Z]+): .$/gm)].map((match) => match[1])
+    expect(words(out.stdout)).toEqual(shownOut)
+    expect(words(out.stderr)).toEqual(shownErr)
+  })
+
+  test.each<[LogLevel, LogLevel, LogLevel, string[]]>([
+    ['off', 'off', 'off', []],
+    ['warn', 'off', 'error', ['error', 'warn']],
+    ['off', 'detail', 'off', ['error', 'warn', 'info', 'detail']],
+  ])('enabled says what is written: console %s, file %s, stderr %s', (console, file, stderr, expected) => {
+    const { log } = logger({ console, file, stderr }, { logFile: join(directory, 'x.log') })
+    const levels = ['error', 'warn', 'info', 'detail', 'debug', 'trace'] as const
+    expect(levels.filter((level) => log.enabled(level))).toEqual(expected)
+  })
+
+  test('a level for the file means nothing without a file', () => {
+    expect(logger({ file: 'trace' }).log.enabled('error')).toBe(false)
+  })
+})
+
+describe('the log file', () => {
+  test('begins with a banner, is appended to after a blank line, and has mode 0640', () => {
+    const logFile = join(directory, 'main-backup.log')
+    const before = process.umask(0)
+    try {
+      for (const text of ['first', 'second']) {
+        const { log } = logger({ file: 'info' }, { logFile })
+        log.info(text)
+        log.warn(text)
+        log.detail('unseen')
+        log.close()
+      }
+    } finally {
+      process.umask(before)
+    }
+    const run = (text: string) =>
+      `-------------------PROCESS START-------------------\n2026-01-02 03:04:05.078 P00   INFO: ${text}\n2026-01-02 03:04:05.078 P00   WARN: ${text}\n`
+    expect(readFileSync(logFile, 'utf8')).toBe(`${run('first')}\n${run('second')}`)
+    expect(statSync(logFile).mode & 0o7777).toBe(0o640)
+  })
+
+  test('is not made before something is written to it; its directory is made when it is missing', () => {
+    const logFile = join(directory, 'deep/main-backup.log')
+    const { log } = logger({ file: 'warn' }, { logFile })
+    log.info('unseen')
+    expect(() => statSync(logFile)).toThrow('ENOENT')
+    log.warn('seen')
+    expect(statSync(logFile).isFile()).toBe(true)
+  })
+
+  test('that cannot be opened is worth one warning, and the run goes on', () => {
+    writeFileSync(join(directory, 'plain'), '')
+    const { log, out } = logger(
+      { console: 'info', stderr: 'warn', file: 'info' },
+      { timestamp: false, logFile: join(directory, 'plain/main.log') },
+    )
+    log.info('one')
+    log.info('two')
+    expect(out.stdout).toBe('P00   INFO: one\nP00   INFO: two\n')
+    expect(out.stderr).toMatch(/^WARN: cannot write the log file \S+plain\/main\.log: ENOTDIR.*\n {6}HINT: check .*\n$/)
+  })
+
+  test('that the disk has no room for is worth one warning, and the run goes on', () => {
+    const { log, out } = logger({ stderr: 'warn', file: 'info' }, { logFile: '/dev/full' })
+    log.info('one')
+    log.info('two')
+    expect(out.stderr).toMatch(/^WARN: cannot write the log file \/dev\/full: ENOSPC/)
+    expect(out.stderr.match(/WARN/g)).toHaveLength(1)
+  })
+
+  test.skipIf(process.getuid?.() === 0)('in a directory of somebody else is worth one warning', () => {
+    mkdirSync(join(directory, 'closed'))
+    chmodSync(join(directory, 'closed'), 0o500)
+    const { log, out } = logger({ stderr: 'warn', file: 'info' }, { logFile: join(directory, 'closed/main.log') })
+    log.info('one')
+    expect(out.stderr).toMatch(/^WARN: .*EACCES/)
+  })
+})
+
+describe('errors', () => {
+  const cause = new Error('inner')
+  const error = new PgtsError('file-missing', 'cannot read archive.info', {
+    hints: ['run stanza-create', 'compare repo1-path'],
+    cause,
+  })
+
+  test('show code, message and hints', () => {
+    const { log, out } = logger({ console: 'info' })
+    logError(log, error)
+    expect(out.stdout).toBe(
+      [
+        '2026-01-02 03:04:05.078 P00  ERROR: [055]: cannot read archive.info',
+        '                                    HINT: run stanza-create',
+        '                                    HINT: compare repo1-path',
+        '',
+      ].join('\n'),
+    )
+  })
+
+  test('show where they come from only in the sinks that are at debug', () => {
+    const logFile = join(directory, 'main.log')
+    const { log, out } = logger({ stderr: 'warn', file: 'debug' }, { logFile })
+    logError(log, error)
+    expect(out.stderr).toBe(
+      'ERROR: [055]: cannot read archive.info\n       HINT: run stanza-create\n       HINT: compare repo1-path\n',
+    )
+    const text = readFileSync(logFile, 'utf8')
+    expect(text).toMatch(/\n {36}STACK TRACE:\n {36} +at .*logger\.test\.ts/)
+    expect(text).toMatch(/\n {36}CAUSED BY: inner\n/)
+  })
+
+  test('that are no errors at all are shown too', () => {
+    const { log, out } = logger({ stderr: 'error' })
+    logError(log, 'a string')
+    expect(out.stderr).toBe('ERROR: [125]: a string\n')
+  })
+})
+
+describe('a process', () => {
+  const script = `
+    const { createLogger, descriptorOutput } = await import(process.argv[1])
+    const levels = { console: 'info', file: 'off', stderr: 'warn' }
+    const log = createLogger({ levels, timestamp: false, processMax: 1, stdout: descriptorOutput(1), stderr: descriptorOutput(2) })
+    for (let i = 0; i < 20000; i++) log.info('line ' + i)
+    log.warn('still here')
+    process.exit(7)`
+  let bundle: string
+  beforeEach(async () => {
+    const { build } = await import('esbuild')
+    bundle = join(process.cwd(), `node_modules/.pgts-logger-${process.pid}.mjs`)
+    await build({
+      entryPoints: ['src/cli/logger.ts'],
+      outfile: bundle,
+      bundle: true,
+      format: 'esm',
+      platform: 'node',
+      packages: 'external',
+    })
+  })
+  afterEach(() => rmSync(bundle))
+
+  test('that exits at once has lost no line', () => {
+    let text = ''
+    try {
+      execFileSync(process.execPath, ['--input-type=module', '-e', script, bundle], { encoding: 'utf8', stdio: 'pipe' })
+    } catch (error) {
+      text = (error as { stdout: string }).stdout
+    }
+    expect(text.split('\n')).toHaveLength(20_001)
+    expect(text.endsWith('P00   INFO: line 19999\n')).toBe(true)
+  })
+
+  test('whose reader has gone goes on, and ends as it would have', async () => {
+    const child = spawn(process.execPath, ['--input-type=module', '-e', script, bundle], {
+      stdio: ['ignore', 'pipe', 'pipe'],
+    })
+    let stderr = ''
+    child.stderr.on('data', (data: Buffer) => (stderr += data.toString()))
+    child.stdout.once('data', () => child.stdout.destroy())
+    const code = await new Promise((resolve) => child.on('close', resolve))
+    expect(code).toBe(7)
+    expect(stderr).toBe('WARN: still here\n')
+  })
+})
