@@ -46,7 +46,7 @@ export async function backup(ctx: CommandContext<'backup'>): Promise<BackupRepor
   await using lock = await ctx.lock(['backup'])
   const repository = await chooseRepository(ctx)
   const { info, report } = await takeBackup(ctx, repository, lock)
-  if (ctx.options.expireAuto) await expireAfterBackup(ctx, repository, info)
+  if (ctx.options.expireAuto) await expireAfterBackup(ctx, repository)
   return report
 }
 

@@ -1,0 +1,98 @@
+import { randomBytes } from 'node:crypto'
+import type { CommandContext, Repository, StanzaLock } from '../commands/context.ts'
+import { commandLineFor, type AnyResolved, type CommandName } from '../config/resolve.ts'
+import type { jobHandlers } from '../core/jobs.ts'
+import type { WorkerSetup } from '../core/worker-env.ts'
+import type { ClusterFiles } from '../postgres/cluster-access.ts'
+import { openClusterFiles } from '../postgres/registry.ts'
+import type { StorageDescription } from '../storage/driver.ts'
+import { openStorage } from '../storage/registry.ts'
+import { systemClock } from '../util/clock.ts'
+import type { LockType } from '../util/lock.ts'
+import type { Logger } from '../util/log.ts'
+import type { Executor } from '../worker/executor.ts'
+
+/** What surrounds a command, as the terminal layer found it. */
+export interface Surroundings {
+  readonly log: Logger
+  readonly signal: AbortSignal
+  readonly cwd: string
+  /** Absolute path of the program. */
+  readonly program: string
+}
+
+/** A command's context, and the closing of what it opened without a block of its own. */
+export interface OpenContext extends AsyncDisposable {
+  readonly ctx: CommandContext
+}
+
+/** `<pid>-<8 hex digits>`: tells the runs of a process's children from those of others in lock files. */
+const execId = `${process.pid}-${randomBytes(4).toString('hex')}`
+
+export function openContext(resolved: AnyResolved, around: Surroundings): OpenContext {
+  const { command, options, parameters, values } = resolved
+  const { log, signal, cwd, program } = around
+  const stanza = options.stanza ?? ''
+  let repositories: Promise<readonly Repository[]> | undefined
+  let cluster: Promise<ClusterFiles> | undefined
+
+  const selected = options.repo.filter(({ key }) => options.repoKey === undefined || key === options.repoKey)
+  const lockPath = options.lockPath ?? ''
+
+  const ctx = {
+    command,
+    options,
+    stanza,
+    log,
+    clock: systemClock,
+    signal,
+    parameters,
+    cwd,
+    program,
+    isSet: (option) => (values.get(option)?.source ?? 'default') !== 'default',
+    commandLineFor: (other: CommandName) => commandLineFor(resolved, other, cwd),
+    repositories: () => (repositories ??= Promise.all(selected.map(openRepository))),
+    cluster: () => (cluster ??= openClusterFiles({ kind: 'local' })),
+    executor: async (repository) => {
+      const { threadExecutor } = await import('../worker/threads.ts')
+      const setup: WorkerSetup = {
+        storage: repository.description,
+        cluster: { kind: 'local' },
+        bufferBytes: options.bufferSize ?? 1024 * 1024,
+      }
+      const executor: Executor<typeof jobHandlers> = threadExecutor({ workers: options.processMax ?? 1, setup, log })
+      return executor
+    },
+    lock: async (types: readonly LockType[], repoKeys = selected.map(({ key }) => key)): Promise<StanzaLock> => {
+      const { acquireLocks, assertNotStopped } = await import('../util/lock.ts')
+      const locks = await acquireLocks({ lockPath, stanza, types, repoKeys, execId })
+      // Restore does not change the repository, so a stop does not stop it.
+      if (!types.every((type) => type === 'restore')) {
+        try {
+          assertNotStopped(lockPath, stanza)
+        } catch (error) {
+          await locks[Symbol.asyncDispose]()
+          throw error
+        }
+      }
+      return locks
+    },
+    refuseWhenStopped: async () => {
+      const { assertNotStopped } = await import('../util/stop-file.ts')
+      assertNotStopped(lockPath, stanza)
+    },
+  } as CommandContext
+
+  return {
+    ctx,
+    async [Symbol.asyncDispose]() {
+      for (const { storage } of (await repositories?.catch(() => undefined)) ?? []) await storage[Symbol.asyncDispose]()
+      await (await cluster?.catch(() => undefined))?.[Symbol.asyncDispose]()
+    },
+  }
+}
+
+async function openRepository(options: AnyResolved['options']['repo'][number]): Promise<Repository> {
+  const description: StorageDescription = { kind: 'posix', path: options.path ?? '' }
+  return { key: options.key, storage: await openStorage(description), description }
+}

@@ -1,0 +1,11 @@
+import { EXIT_CODES, toPlainError } from '../util/error.ts'
+
+/** `ERROR: [031]: text` and its hints, for errors that come before there is a logger. */
+export function formatShortError(error: unknown): string {
+  const { code, message, hints, stack } = toPlainError(error)
+  const number = String(EXIT_CODES[code]).padStart(3, '0')
+  const lines = [`ERROR: [${number}]: ${message}`, ...hints.map((hint) => `       HINT: ${hint}`)]
+  // An impossible state is our bug, and the place helps to find it.
+  if (code === 'assert' && stack !== undefined) lines.push(stack)
+  return `${lines.join('\n')}\n`
+}

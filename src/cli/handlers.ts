@@ -1,0 +1,52 @@
+import type { CommandContext } from '../commands/context.ts'
+import type { CommandName } from '../config/resolve.ts'
+import type { Outcome } from './outcome.ts'
+
+type Handlers = { readonly [C in CommandName]?: (ctx: CommandContext<C>) => Promise<Outcome> }
+
+/** The segment is not in the archive: PostgreSQL takes 1 for the end of WAL and goes on. */
+const NOT_FOUND = 1
+
+/** Every command, loaded when it is called, and how its report becomes text. Most say all in their log lines. */
+const handlers: Handlers = {
+  'archive-get': async (ctx) => {
+    const { archiveGet } = await import('../commands/archive-get.ts')
+    return { exitCode: (await archiveGet(ctx)).found ? 0 : NOT_FOUND }
+  },
+  'archive-push': async (ctx) => {
+    const { archivePush } = await import('../commands/archive-push.ts')
+    await archivePush(ctx)
+    return {}
+  },
+  backup: async (ctx) => {
+    const { backup } = await import('../commands/backup.ts')
+    await backup(ctx)
+    return {}
+  },
+  check: async (ctx) => {
+    const { check } = await import('../commands/check.ts')
+    await check(ctx)
+    return {}
+  },
+  expire: async (ctx) => {
+    const { expire } = await import('../commands/expire.ts')
+    await expire(ctx)
+    return {}
+  },
+  restore: async (ctx) => {
+    const { restore } = await import('../commands/restore.ts')
+    await restore(ctx)
+    return {}
+  },
+  'stanza-create': async (ctx) => {
+    const { stanzaCreate } = await import('../commands/stanza-create.ts')
+    await stanzaCreate(ctx)
+    return {}
+  },
+}
+
+export function handlerOf<C extends CommandName>(
+  command: C,
+): ((ctx: CommandContext<C>) => Promise<Outcome>) | undefined {
+  return handlers[command] as ((ctx: CommandContext<C>) => Promise<Outcome>) | undefined
+}

@@ -1,0 +1,115 @@
+import { commandRow } from '../config/command-table.ts'
+import { commandBeginArgs, resolveOptions, type AnyResolved } from '../config/resolve.ts'
+import { EXIT_CODES, toPlainError } from '../util/error.ts'
+import { pgtsVersion } from '../util/version.ts'
+import { openContext } from './context.ts'
+import { handlerOf } from './handlers.ts'
+import { createLogger, descriptorOutput, logError, type ClosableLogger } from './logger.ts'
+import { formatShortError } from './exit.ts'
+import type { Outcome } from './outcome.ts'
+
+export interface Process {
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly cwd: string
+  /** Absolute path of the program. */
+  readonly program: string
+  readonly signal: AbortSignal
+}
+
+const stdout = descriptorOutput(1)
+const stderr = descriptorOutput(2)
+
+/** Run one command from its arguments to its exit code. Everything that goes wrong is told here, once. */
+export async function run(argv: readonly string[], process: Process): Promise<number> {
+  let resolved: AnyResolved
+  try {
+    resolved = await resolveOptions({
+      argv,
+      env: process.env,
+      program: process.program,
+      uid: globalThis.process.getuid?.(),
+    })
+  } catch (error) {
+    // No logger stands yet: how to log is what could not be understood.
+    stderr.write(formatShortError(error))
+    return EXIT_CODES[toPlainError(error).code]
+  }
+  const { command } = resolved
+  if (command === 'help' || command === 'version') {
+    const { help, version } = await import('./about.ts')
+    return tell(command === 'help' ? await help(argv, process) : version(resolved))
+  }
+  if (command === 'check' && resolved.options.stanza === undefined) return checkAll(resolved, argv, process)
+  return runCommand(resolved, process)
+}
+
+/** `check` without a stanza checks each that the configuration names. */
+async function checkAll(resolved: AnyResolved, argv: readonly string[], process: Process): Promise<number> {
+  if (resolved.stanzas.length === 0) return runCommand(resolved, process)
+  let worst = 0
+  for (const stanza of resolved.stanzas) worst = (await run([...argv, `--stanza=${stanza}`], process)) || worst
+  return worst
+}
+
+async function runCommand(resolved: AnyResolved, process: Process): Promise<number> {
+  const { command, options, warnings } = resolved
+  if (options.neutralUmask === true) globalThis.process.umask(0)
+  const log = openLog(resolved)
+  const { frameLevel } = commandRow(command)
+  const startMs = Date.now()
+  const args = log.enabled(frameLevel) ? commandBeginArgs(resolved) : ''
+  log[frameLevel](`${command} command begin ${pgtsVersion}:${args === '' ? '' : ' '}${args}`)
+  for (const warning of warnings) log.warn(warning)
+
+  const end = (how: string) => {
+    const duration = options.logTimestamp === false ? '' : ` (${Date.now() - startMs}ms)`
+    log[frameLevel](`${command} command end: ${how}${how.startsWith('completed') ? duration : ''}`)
+  }
+  try {
+    await using open = openContext(resolved, {
+      log,
+      signal: process.signal,
+      cwd: process.cwd,
+      program: process.program,
+    })
+    const handler = handlerOf(command)
+    if (handler === undefined) throw new Error(`no handler for ${command}`)
+    const outcome = await handler(open.ctx as never)
+    const code = tell(outcome)
+    end('completed successfully')
+    return code
+  } catch (error) {
+    // Interrupted work fails in many ways; why it was interrupted is the story.
+    const story = process.signal.aborted ? (process.signal.reason as unknown) : error
+    const code = EXIT_CODES[toPlainError(story).code]
+    logError(log, story)
+    end(`aborted with exception [${String(code).padStart(3, '0')}]`)
+    return code
+  } finally {
+    log.close()
+  }
+}
+
+function tell(outcome: Outcome): number {
+  if (outcome.text !== undefined) stdout.write(outcome.text)
+  return outcome.exitCode ?? 0
+}
+
+function openLog(resolved: AnyResolved): ClosableLogger {
+  const { command, options, values } = resolved
+  // Commands that are called for every segment, or that only answer, keep no log file unless one is asked for.
+  const wanted = commandRow(command).logFile === true || values.get('log-level-file')?.source === 'command line'
+  return createLogger({
+    levels: {
+      console: options.logLevelConsole ?? 'warn',
+      file: options.logLevelFile ?? 'info',
+      stderr: options.logLevelStderr ?? 'off',
+    },
+    timestamp: options.logTimestamp ?? true,
+    ...(wanted ? { logFile: `${options.logPath ?? ''}/${options.stanza ?? 'all'}-${command}.log` } : {}),
+    stdout,
+    stderr,
+    processMax: options.processMax ?? 1,
+    dryRun: options.dryRun ?? false,
+  })
+}
