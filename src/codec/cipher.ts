@@ -1,0 +1,80 @@
+import { createCipheriv, createDecipheriv, createHash, randomBytes, type Cipher, type Decipher } from 'node:crypto'
+import { PgtsError } from '../util/error.ts'
+import type { Chunks, Stage } from './stage.ts'
+
+const MAGIC = Buffer.from('Salted__', 'latin1')
+const SALT_BYTES = 8
+const ALGORITHM = 'aes-256-cbc'
+const KEY_BYTES = 32
+const IV_BYTES = 16
+
+export interface CipherOptions {
+  /** Without the magic before the salt; inside bundles and block incremental files. */
+  readonly raw?: boolean
+}
+
+/**
+ * Encrypts as `openssl enc -aes-256-cbc -md sha1 -salt` does: `Salted__`, 8 bytes of salt, ciphertext with padding.
+ * @param passphrase the passphrase text; a generated one is its base64 characters, not what they decode to
+ * @param salt 8 bytes; random unless a test says otherwise
+ */
+export function encryptor(passphrase: string, options: CipherOptions & { salt?: Uint8Array } = {}): Stage {
+  const salt = options.salt ?? randomBytes(SALT_BYTES)
+  const { key, iv } = deriveKey(passphrase, salt)
+  const cipher: Cipher = createCipheriv(ALGORITHM, key, iv)
+  let header: Buffer | undefined = options.raw === true ? Buffer.from(salt) : Buffer.concat([MAGIC, salt])
+  const withHeader = (bytes: Buffer): Chunks => {
+    const chunks = header === undefined ? [bytes] : [header, bytes]
+    header = undefined
+    return chunks
+  }
+  return { push: (chunk) => withHeader(cipher.update(chunk)), finish: () => withHeader(cipher.final()) }
+}
+
+/** Undoes `encryptor`. A wrong passphrase, damage or truncation throws `crypto`, from `push` or `finish`. */
+export function decryptor(passphrase: string, options: CipherOptions = {}): Stage {
+  const headerBytes = (options.raw === true ? 0 : MAGIC.length) + SALT_BYTES
+  let header = Buffer.alloc(0)
+  let decipher: Decipher | undefined
+  return {
+    push(chunk) {
+      if (decipher !== undefined) return [decipher.update(chunk)]
+      const missing = headerBytes - header.length
+      header = Buffer.concat([header, chunk.subarray(0, missing)])
+      if (header.length < headerBytes) return []
+      if (options.raw !== true && !header.subarray(0, MAGIC.length).equals(MAGIC))
+        throw new PgtsError('crypto', 'encrypted data does not begin with its mark', {
+          hints: ['is the repository encrypted at all? compare repo-cipher-type'],
+        })
+      const { key, iv } = deriveKey(passphrase, header.subarray(-SALT_BYTES))
+      decipher = createDecipheriv(ALGORITHM, key, iv)
+      return [decipher.update(chunk.subarray(missing))]
+    },
+    finish() {
+      if (decipher === undefined)
+        throw new PgtsError('crypto', 'encrypted data is truncated: it has no complete header')
+      try {
+        return [decipher.final()]
+      } catch (cause) {
+        throw new PgtsError('crypto', 'cannot decrypt: the passphrase is wrong, or the data is damaged or truncated', {
+          hints: ['compare repo-cipher-pass with the one that the repository was made with'],
+          cause,
+        })
+      }
+    },
+  }
+}
+
+/**
+ * OpenSSL's EVP_BytesToKey with SHA-1 and one iteration: D1 = SHA1(pass salt), Di = SHA1(D(i-1) pass salt); the first
+ * 32 bytes are the key, the next 16 the initialisation vector.
+ */
+export function deriveKey(passphrase: string, salt: Uint8Array): { key: Buffer; iv: Buffer } {
+  let derived = Buffer.alloc(0)
+  let last = Buffer.alloc(0)
+  while (derived.length < KEY_BYTES + IV_BYTES) {
+    last = createHash('sha1').update(last).update(passphrase, 'utf8').update(salt).digest()
+    derived = Buffer.concat([derived, last])
+  }
+  return { key: derived.subarray(0, KEY_BYTES), iv: derived.subarray(KEY_BYTES, KEY_BYTES + IV_BYTES) }
+}
