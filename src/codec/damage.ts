@@ -11,4 +11,4 @@ export function truncated(type: CompressType): PgtsError {
   return new PgtsError('format', `${type} data is truncated: it stops before its end mark`, { hints: HINTS })
 }
 
-const HINTS = ['the stored file is not what was written: check the storage below the repository, and run verify']
+const HINTS = ['the stored file is not what was written: check the storage below the repository']
