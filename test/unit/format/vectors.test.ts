@@ -107,7 +107,15 @@ describe('what the values say', () => {
 
   test('names of any bytes', () => {
     const names = find('2.59.1-lz4', 'I').files.map(({ name }) => name)
-    for (const name of ['a=b', 'c={"size":1}', 'quote"back\\slash', 'raw\xff\xfebytes', '[bracket]', 'tab\there', '#hash']) {
+    for (const name of [
+      'a=b',
+      'c={"size":1}',
+      'quote"back\\slash',
+      'raw\xff\xfebytes',
+      '[bracket]',
+      'tab\there',
+      '#hash',
+    ]) {
       expect(names).toContain(`pg_data/odd/${name}`)
     }
   })
