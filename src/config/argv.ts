@@ -51,7 +51,8 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
     }
     addSetting(settings, written, typed, name)
   }
-  return { ...chooseCommand(words, { help, version, sawOption }), settings: [...settings.values()] }
+  const chosen = chooseCommand(words, { help, version, sawOption })
+  return { ...chosen, settings: [...settings.values()] }
 }
 
 /** Exactly, or by a prefix that fits one command only [048]. Internal commands must be written out. */

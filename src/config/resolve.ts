@@ -60,13 +60,18 @@ export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> 
       hints: [`pgbackrest ${command} works on the same repository`],
     })
   }
-  checkValidity(command, given)
+  // The options beside help belong to the command that is explained.
+  if (command !== 'help') checkValidity(command, given)
   return resolveFor(command, parameters, given, input)
 }
 
-/** What a command would see, as far as it can be told: nothing that is wrong or missing stands in the way of help. */
-export function resolveForHelp(command: CommandName, input: Omit<ResolveInput, 'argv'>): Promise<AnyResolved> {
-  return resolveFor(command, [], [], input, true)
+/**
+ * `pgts help COMMAND`: what the command would see, as far as it can be told. Values that are missing or wrong do not stand
+ * in the way of help; a configuration file that cannot be read at all rejects.
+ */
+export function resolveForHelp(command: CommandName, input: ResolveInput): Promise<AnyResolved> {
+  const { settings } = parseCommandLine(input.argv)
+  return resolveFor(command, [], settings, input, true)
 }
 
 async function resolveFor(

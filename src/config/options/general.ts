@@ -42,6 +42,7 @@ export const generalOptions = defineOptions({
   'cmd-ssh': { summary: 'The ssh client.', type: 'string', commands: REPO, default: 'ssh', support: 'warn' },
   compress: {
     summary: 'Older switch for compression; compress-type says more.',
+    internal: true,
     type: 'bool',
     commands: COMPRESSING,
     default: 'y',

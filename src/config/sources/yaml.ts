@@ -1,3 +1,5 @@
+// This module is imported only when there is a YAML file to read, so the parser may be a static import.
+import * as yaml from 'yaml'
 import type { Document, Node, Pair, ParsedNode, Scalar, YAMLMap } from 'yaml'
 import { PgtsError } from '../../util/error.ts'
 import { commandNames, type CommandName } from '../command-table.ts'
@@ -17,10 +19,9 @@ export interface YamlConfig {
 /**
  * pgts's own dialect: `global` and `stanza.<name>` with option names, lists `repo` and `pg`, and maps of settings for
  * one command. Everything is checked whether this run uses it or not, and what is wrong is an error with line and
- * column. The parser is loaded here, so that only runs with a YAML file pay for it.
+ * column.
  */
 export async function parseYaml(text: string, path: string): Promise<YamlConfig> {
-  const yaml = await import('yaml')
   const lines = new yaml.LineCounter()
   const document: Document.Parsed = yaml.parseDocument(text, { lineCounter: lines, prettyErrors: false })
   const at = (offset: number | undefined) => {
@@ -47,7 +48,7 @@ export function yamlSettings(config: YamlConfig, command: CommandName, stanza: s
   return [...settings.values()]
 }
 
-type YamlModule = typeof import('yaml')
+type YamlModule = typeof yaml
 type MaybeNode = Node | ParsedNode | null | undefined
 
 interface Place {

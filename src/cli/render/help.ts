@@ -1,0 +1,178 @@
+import { Command, Help, Option } from 'commander'
+import { findCommand } from '../../config/argv.ts'
+import { commandNames, commandRow, type CommandName } from '../../config/command-table.ts'
+import { nearestName, parseOptionName, withIndex } from '../../config/option-name.ts'
+import { groupOf, isNegatable, optionNames, rowFor, type OptionName } from '../../config/option-table.ts'
+import { resolveForHelp, type AnyResolved, type ResolveInput } from '../../config/resolve.ts'
+import { allowedText, defaultText, topicOf, typeHint, TOPICS } from '../../config/option-facts.ts'
+import { textToShow } from '../../config/shown.ts'
+import { isPgtsError, PgtsError } from '../../util/error.ts'
+
+const WIDTH = 80
+
+/** `pgts help`, `pgts help COMMAND`, `pgts help COMMAND OPTION`: at most 80 columns, with the values in effect. */
+export async function helpFor(parameters: readonly string[], input: ResolveInput): Promise<string> {
+  const [commandWord, optionWord] = parameters
+  if (commandWord === undefined) return generalHelp()
+  const command = findCommand(commandWord)
+  const current = await currentValues(command, input)
+  if (optionWord === undefined) return commandHelp(command, current)
+  return optionHelp(command, findOption(command, optionWord), current)
+}
+
+interface Current {
+  readonly resolved?: AnyResolved
+  /** Why the values in effect are not known. */
+  readonly trouble?: string
+}
+
+/** Help answers even when the configuration is broken: that is when it is asked for. */
+async function currentValues(command: CommandName, input: ResolveInput): Promise<Current> {
+  try {
+    return { resolved: await resolveForHelp(command, input) }
+  } catch (error) {
+    if (!isPgtsError(error)) throw error
+    return { trouble: error.message }
+  }
+}
+
+function generalHelp(): string {
+  const program = new Command('pgts')
+    .usage('COMMAND [options]')
+    .description('Back up and restore PostgreSQL, in the repository format of pgBackRest.')
+    .helpCommand(false)
+    .helpOption(false)
+  for (const name of commandNames) {
+    const row = commandRow(name)
+    if (row.internal === true) continue
+    program.command(name).summary(row.implemented === true ? row.summary : `${row.summary} (not yet)`)
+  }
+  const text = format(program, (command) => command.name())
+  return `${text}\nA command may be shortened as long as no other begins so.\nMore: pgts help COMMAND, pgts help COMMAND OPTION\n`
+}
+
+function commandHelp(command: CommandName, current: Current): string {
+  const row = commandRow(command)
+  const program = new Command('pgts')
+  const page = program.command(command).description(row.summary).helpOption(false)
+  const parameters = row.parameters === undefined ? '' : ` ${row.parameters.usage}`
+  page.usage(`[options]${parameters}`)
+  for (const topic of TOPICS) {
+    for (const name of optionNames.filter((option) => topicOf(option, command) === topic)) {
+      const view = rowFor(name, command)
+      // What pgts does not act on, whatever its value, would only be noise here; the reference has it.
+      if (view === undefined || view.internal === true || view.support === 'warn' || view.support === 'refuse') continue
+      const facts = valueFacts(name, command, current)
+      const text = facts === '' ? view.summary : `${view.summary} [${facts}]`
+      page.addOption(new Option(`--${withIndex(name, 1)}`, text).helpGroup(`${topic} options:`))
+    }
+  }
+  const text = format(page)
+  const notYet = row.implemented === true ? '' : '\npgts does not have this command yet.\n'
+  const more = wrap(
+    'Options of pgbackrest that pgts does not act on yet are not listed; docs/reference/options.md has them all.',
+  )
+  const trouble =
+    current.trouble === undefined ? '' : `\n${wrap(`Values in effect are not known: ${current.trouble}`)}\n`
+  return `${text}${notYet}${trouble}\n${more}\nMore: pgts help ${command} OPTION\n`
+}
+
+function optionHelp(command: CommandName, option: OptionName, current: Current): string {
+  const row = rowFor(option, command)
+  if (row === undefined) throw new PgtsError('assert', `${option} is not valid for ${command}`)
+  const dialect = current.resolved?.dialect ?? 'yaml'
+  const name = withIndex(option, 1)
+  const lines = [
+    `--${isNegatable(row) ? '[no-]' : ''}${name}${typeHint(row)}`,
+    '',
+    wrap(row.summary),
+    '',
+    ...fact('default', defaultText(row, dialect)),
+    ...fact('allowed', allowedText(row)),
+    ...currentLines(option, current),
+    ...fact('variable', row.secret === true || row.commands.length > 0 ? variable(name) : undefined),
+    ...fact(
+      'section',
+      row.section === 'command-line' ? 'command line and environment only' : (row.section ?? 'global'),
+    ),
+    ...fact('old names', row.formerly?.map((old) => old.replace('?', '1')).join(', ')),
+  ]
+  if (row.secret === true)
+    lines.push('', wrap('A secret: set it in the configuration file or in the environment, never on the command line.'))
+  return `${lines.join('\n')}\n`
+}
+
+function findOption(command: CommandName, word: string): OptionName {
+  const plain = word.replace(/^--/, '')
+  const grouped = /^(repo|pg)-/.test(plain) ? plain.replace('-', '1-') : plain
+  const written =
+    parseOptionName(grouped, { shown: word, prefixes: true }) ?? parseOptionName(plain, { shown: word, prefixes: true })
+  if (written === undefined) {
+    const close = nearestName(plain)
+    throw new PgtsError('option-invalid', `there is no option ${word}`, {
+      hints: close === undefined ? [`pgts help ${command} lists the options`] : [`did you mean ${close}?`],
+    })
+  }
+  if (rowFor(written.option, command) === undefined) {
+    throw new PgtsError('option-invalid', `${written.option} does not go with ${command}`, {
+      hints: [`pgts help ${command} lists the options`],
+    })
+  }
+  return written.option
+}
+
+/** `default: 1, now: 4`. */
+function valueFacts(option: OptionName, command: CommandName, current: Current): string {
+  const row = rowFor(option, command)
+  if (row === undefined) return ''
+  const fallback = defaultText(row, current.resolved?.dialect ?? 'yaml')
+  const now = currentTexts(option, current).map(({ key, text }) =>
+    key > 1 ? `${withIndex(option, key)}: ${text}` : `now: ${text}`,
+  )
+  return [...(fallback === undefined ? [] : [`default: ${fallback}`]), ...now].join(', ')
+}
+
+function currentLines(option: OptionName, current: Current): string[] {
+  return currentTexts(option, current).flatMap(({ key, text, origin }) =>
+    fact(groupOf(option) === undefined ? 'now' : `now (${key})`, `${text} (from ${origin})`),
+  )
+}
+
+function currentTexts(option: OptionName, current: Current): { key: number; text: string; origin: string }[] {
+  const values = [...(current.resolved?.values.values() ?? [])]
+  return values
+    .filter((value) => value.option === option && value.source !== 'default' && !value.reset)
+    .map(({ key, typed, negated, origin }) => {
+      const text = negated ? 'n' : typed.map((one) => textToShow(option, one)).join(', ')
+      return { key, text, origin }
+    })
+}
+
+function fact(name: string, text: string | undefined): string[] {
+  if (text === undefined || text === '') return []
+  return [wrap(`${`${name}:`.padEnd(11)} ${text}`, 12)]
+}
+
+function variable(name: string): string {
+  return `PGTS_${name.toUpperCase().replaceAll('-', '_')}`
+}
+
+function format(command: Command, subcommandTerm?: (command: Command) => string): string {
+  const help = new Help()
+  help.helpWidth = WIDTH
+  help.showGlobalOptions = false
+  if (subcommandTerm !== undefined) help.subcommandTerm = subcommandTerm
+  help.optionTerm = (option) => option.flags
+  return help.formatHelp(command, help)
+}
+
+/** Breaks at spaces; lines after the first are indented. What has no space is not broken. */
+function wrap(text: string, indent = 0): string {
+  const lines: string[] = ['']
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1) ?? ''
+    if (line.trim() !== '' && line.length + 1 + word.length > WIDTH) lines.push(' '.repeat(indent) + word)
+    else lines[lines.length - 1] = line === '' ? word : `${line} ${word}`
+  }
+  return lines.join('\n')
+}
