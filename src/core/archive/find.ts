@@ -1,4 +1,4 @@
-import type { ArchiveHistory, ArchiveInfo } from '../../format/archive-info.ts'
+import { archiveIdOf, historyMatching, type ArchiveInfo } from '../../format/archive-info.ts'
 import { archiveDirectory, archivePath } from '../../format/repo-path.ts'
 import { parseArchivedSegment } from '../../format/wal-segment.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
@@ -50,11 +50,6 @@ export async function findSegment(
   return found.sort((a, b) => (a.repoName < b.repoName ? -1 : 1))
 }
 
-/** `15-1`: where the WAL of one cluster of a stanza's history lies. */
-export function archiveIdOf(history: ArchiveHistory): string {
-  return `${history.version}-${history.id}`
-}
-
 /**
  * The archive ids that may hold WAL of this cluster, newest first. The current one always counts, an older one of the
  * same cluster (a stanza that was upgraded forth and back) when its directory exists.
@@ -68,8 +63,7 @@ export async function candidateArchiveIds(
 ): Promise<string[]> {
   const ids: string[] = []
   let existing: Set<string> | undefined
-  for (const entry of [...info.history].reverse()) {
-    if (!isSameCluster(entry, identity)) continue
+  for (const entry of historyMatching(info, identity.version, identity.systemId)) {
     const archiveId = archiveIdOf(entry)
     if (entry.id !== info.currentId) existing ??= await directoriesOf(storage, stanza, signal)
     if (entry.id === info.currentId || existing?.has(archiveId)) ids.push(archiveId)

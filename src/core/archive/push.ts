@@ -1,4 +1,5 @@
 import type { Stage } from '../../codec/stage.ts'
+import { archiveIdOf, currentHistory } from '../../format/archive-info.ts'
 import { archivedSegmentName } from '../../format/wal-segment.ts'
 import { archiveFileName } from '../../format/repo-path.ts'
 import type { ClusterFiles } from '../../postgres/cluster-access.ts'
@@ -9,7 +10,6 @@ import { isPgtsError, PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { loadArchiveInfo } from '../info-store.ts'
 import {
-  archiveIdOf,
   baseName,
   describeCluster,
   findSegment,
@@ -123,9 +123,7 @@ async function openTargets(request: PushRequest, failures: RepositoryFailures): 
   for (const { key, storage } of request.repositories) {
     try {
       const info = await loadArchiveInfo(storage, request.stanza, { signal: request.signal, log: request.log })
-      const current = info.history.find((entry) => entry.id === info.currentId)
-      if (current === undefined)
-        throw new PgtsError('format', `archive.info on ${storage.display} lacks its current entry`)
+      const current = currentHistory(info)
       const first = targets[0]
       const expected = request.identity ?? first?.identity
       if (expected !== undefined && !isSameCluster(current, expected)) {

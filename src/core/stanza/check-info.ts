@@ -1,4 +1,4 @@
-import type { ArchiveHistory, ArchiveInfo } from '../../format/archive-info.ts'
+import { archiveIdOf, currentHistory, type ArchiveHistory, type ArchiveInfo } from '../../format/archive-info.ts'
 import type { BackupHistory, BackupInfo } from '../../format/backup-info.ts'
 import { PgtsError } from '../../util/error.ts'
 import { describeCluster, isSameCluster, type ArchiveRepository, type ClusterIdentity } from '../archive/find.ts'
@@ -28,9 +28,9 @@ export async function checkStanzaInfo(
   const { key, storage } = repository
   const archiveInfo = await loadArchiveInfo(storage, stanza, options)
   const backupInfo = await loadBackupInfo(storage, stanza, options)
-  const archive = archiveInfo.history.find((entry) => entry.id === archiveInfo.currentId)
-  const backup = backupInfo.history.find((entry) => entry.id === backupInfo.currentId)
-  if (archive === undefined || backup === undefined || archive.id !== backup.id || !isSameCluster(archive, backup)) {
+  const archive = currentHistory(archiveInfo)
+  const backup = currentHistory(backupInfo)
+  if (archive.id !== backup.id || !isSameCluster(archive, backup)) {
     throw new PgtsError(
       'file-invalid',
       `backup.info and archive.info of stanza ${stanza} on repo${key} do not match:\n` +
@@ -53,7 +53,7 @@ export async function checkStanzaInfo(
       },
     )
   }
-  return { archiveInfo, backupInfo, current: backup, archiveId: `${backup.version}-${backup.id}` }
+  return { archiveInfo, backupInfo, current: backup, archiveId: archiveIdOf(archive) }
 }
 
 /** Do both files list the same clusters in the same order? Expire and verify rely on it. */
@@ -68,6 +68,6 @@ export function isSameHistory(archiveInfo: ArchiveInfo, backupInfo: BackupInfo):
   )
 }
 
-function describeEntry(entry: ArchiveHistory | BackupHistory | undefined): string {
-  return entry === undefined ? 'no current entry' : `id ${entry.id}, ${describeCluster(entry)}`
+function describeEntry(entry: ArchiveHistory | BackupHistory): string {
+  return `id ${entry.id}, ${describeCluster(entry)}`
 }
