@@ -1,0 +1,75 @@
+import type { InfoBackup, InfoDetails } from '../../core/info/report.ts'
+import { formatSize } from '../../util/format-size.ts'
+
+/** One backup, as `info` shows it. With details it is the one that was asked for, and more is told. */
+export function backupText(backup: InfoBackup): string {
+  const { details, archiveStart, archiveStop, lsnStart, lsnStop, references } = backup
+  const lines = [
+    `timestamp start/stop: ${localTime(backup.timestampStart)} / ${localTime(backup.timestampStop)}`,
+    `wal start/stop: ${archiveStart !== null && archiveStop !== null ? `${archiveStart} / ${archiveStop}` : 'n/a'}`,
+  ]
+  if (details !== undefined && lsnStart !== undefined && lsnStop !== undefined) {
+    lines.push(`lsn start/stop: ${lsnStart} / ${lsnStop}`)
+  }
+  lines.push(
+    `database size: ${formatSize(backup.sizeBytes)}, database backup size: ${formatSize(backup.sizeDeltaBytes)}`,
+    `repo${backup.repoKey}: ${setSizeText(backup)}backup size: ${formatSize(backup.repoSizeDeltaBytes)}`,
+  )
+  if (references !== null) {
+    lines.push(
+      details === undefined
+        ? `backup reference total: ${referenceTotals(references)}`
+        : `backup reference list: ${references.join(', ')}`,
+    )
+  }
+  if (details !== undefined) lines.push(...detailLines(details))
+  if (backup.error === true) {
+    const files = details?.errorFiles ?? []
+    lines.push(files.length > 0 ? `error list: ${files.join(', ')}` : 'error(s) detected during backup')
+  }
+  if (details !== undefined && backup.annotations.size > 0) {
+    lines.push('annotation(s)', ...[...backup.annotations].map(([key, value]) => `    ${key}: ${value}`))
+  }
+  return [`\n        ${backup.type} backup: ${backup.label}`, ...lines.map((line) => `            ${line}`), ''].join(
+    '\n',
+  )
+}
+
+/** The stored size of a whole set says little when only blocks of its files are used. */
+function setSizeText({ repoSizeBytes, repoSizeMapBytes }: InfoBackup): string {
+  return repoSizeMapBytes === undefined ? `backup set size: ${formatSize(repoSizeBytes)}, ` : ''
+}
+
+function referenceTotals(references: readonly string[]): string {
+  const ending = (letter: string) => references.filter((label) => label.endsWith(letter)).length
+  const diffs = ending('D')
+  const incrs = ending('I')
+  return `${ending('F')} full${diffs > 0 ? `, ${diffs} diff` : ''}${incrs > 0 ? `, ${incrs} incr` : ''}`
+}
+
+function detailLines({ databases, links, tablespaces }: InfoDetails): string[] {
+  const names = databases.map(({ name, oid }) => `${name} (${oid})`)
+  const lines = [`database list: ${names.length === 0 ? 'none' : names.join(', ')}`]
+  if (links.length > 0) {
+    lines.push('symlinks:', ...links.map(({ name, destination }) => `    ${name} => ${destination}`))
+  }
+  if (tablespaces.length > 0) {
+    lines.push(
+      'tablespaces:',
+      ...tablespaces.map(({ name, oid, destination }) => `    ${name} (${oid}) => ${destination}`),
+    )
+  }
+  return lines
+}
+
+/** `2026-11-22 06:28:17+00`, in local time. */
+function localTime(epochSeconds: number): string {
+  const time = new Date(epochSeconds * 1000)
+  const two = (value: number) => String(value).padStart(2, '0')
+  const date = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`
+  const clock = `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`
+  const offset = -time.getTimezoneOffset()
+  const minutes = Math.abs(offset)
+  const zone = `${offset < 0 ? '-' : '+'}${two(Math.floor(minutes / 60))}`
+  return `${date} ${clock}${zone}${minutes % 60 === 0 ? '' : `:${two(minutes % 60)}`}`
+}

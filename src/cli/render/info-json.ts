@@ -1,0 +1,91 @@
+import type { InfoArchive, InfoBackup, InfoDetails, InfoLock, InfoReport, InfoStanza } from '../../core/info/report.ts'
+import { serialiseJson, type JsonObject, type JsonValue } from '../../format/canonical-json.ts'
+
+/** The schema that monitoring of pgBackRest reads: one array, members sorted, no whitespace (a byte string). */
+export function renderInfoJson(report: InfoReport): string {
+  return serialiseJson(report.stanzas.map((stanza) => stanzaJson(stanza, report.detail)))
+}
+
+function stanzaJson(stanza: InfoStanza, detail: InfoReport['detail']): JsonObject {
+  const { name, status } = stanza
+  const always = {
+    name,
+    status: object({
+      code: status.code,
+      lock: object({ backup: lockJson(status.lock.backup), restore: lockJson(status.lock.restore) }),
+      message: status.message,
+    }),
+  }
+  if (detail === 'progress') return object(always)
+  return object({
+    ...always,
+    archive: stanza.archives.map(archiveJson),
+    backup: stanza.backups.map(backupJson),
+    cipher: stanza.cipher,
+    db: stanza.clusters.map(({ historyId, repoKey, systemId, version }) =>
+      object({ id: historyId, 'repo-key': repoKey, 'system-id': systemId, version }),
+    ),
+    repo: stanza.repos.map(({ cipher, key, status: { code, message } }) =>
+      object({ cipher, key, status: object({ code, message }) }),
+    ),
+  })
+}
+
+function lockJson({ held, progress, repos }: InfoLock): JsonObject {
+  return object({
+    held,
+    size: progress?.sizeBytes,
+    'size-cplt': progress?.doneBytes,
+    repo: repos?.map(({ repoKey, sizeBytes, doneBytes }) =>
+      object({ key: repoKey, size: sizeBytes, 'size-cplt': doneBytes }),
+    ),
+  })
+}
+
+function archiveJson({ archiveId, historyId, repoKey, min, max }: InfoArchive): JsonObject {
+  return object({ database: object({ id: historyId, 'repo-key': repoKey }), id: archiveId, max, min })
+}
+
+function backupJson(backup: InfoBackup): JsonObject {
+  const { details, lsnStart, lsnStop, repoSizeMapBytes } = backup
+  return object({
+    annotation: backup.annotations.size === 0 ? undefined : backup.annotations,
+    archive: object({ start: backup.archiveStart, stop: backup.archiveStop }),
+    backrest: object({ format: backup.backrestFormat, version: backup.backrestVersion }),
+    database: object({ id: backup.historyId, 'repo-key': backup.repoKey }),
+    error: backup.error,
+    info: object({
+      delta: backup.sizeDeltaBytes,
+      // The stored size of a whole set has little meaning when only blocks of its files are used.
+      repository: object({
+        delta: backup.repoSizeDeltaBytes,
+        'delta-map': repoSizeMapBytes === undefined ? undefined : backup.repoSizeMapDeltaBytes,
+        size: repoSizeMapBytes === undefined ? backup.repoSizeBytes : undefined,
+        'size-map': repoSizeMapBytes,
+      }),
+      size: backup.sizeBytes,
+    }),
+    label: backup.label,
+    lsn: lsnStart === undefined || lsnStop === undefined ? undefined : object({ start: lsnStart, stop: lsnStop }),
+    prior: backup.prior,
+    reference: backup.references,
+    timestamp: object({ start: backup.timestampStart, stop: backup.timestampStop }),
+    type: backup.type,
+    ...(details === undefined ? {} : detailsJson(details)),
+  })
+}
+
+function detailsJson({ databases, links, tablespaces, errorFiles }: InfoDetails) {
+  const orNull = (list: readonly JsonObject[]) => (list.length === 0 ? null : list)
+  return {
+    'database-ref': databases.map(({ name, oid }) => object({ name, oid })),
+    'error-list': errorFiles.length === 0 ? undefined : errorFiles,
+    link: orNull(links.map(({ name, destination }) => object({ destination, name }))),
+    tablespace: orNull(tablespaces.map(({ name, oid, destination }) => object({ destination, name, oid }))),
+  }
+}
+
+/** Members that are undefined are left out; the serialiser sorts the rest. */
+function object(members: Readonly<Record<string, JsonValue | undefined>>): JsonObject {
+  return new Map(Object.entries(members).filter((member): member is [string, JsonValue] => member[1] !== undefined))
+}

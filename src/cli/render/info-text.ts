@@ -1,0 +1,116 @@
+import {
+  STATUS,
+  STATUS_MESSAGES,
+  type InfoBackup,
+  type InfoReport,
+  type InfoStanza,
+  type Progress,
+} from '../../core/info/report.ts'
+import { backupText } from './info-backup-text.ts'
+
+/** As people read it (a byte string). Times are local. */
+export function renderInfoText(report: InfoReport): string {
+  if (report.stanzas.length === 0) return 'No stanzas exist in the repository.\n'
+  return report.stanzas.map((stanza) => stanzaText(stanza, report)).join('\n')
+}
+
+function stanzaText(stanza: InfoStanza, { detail, set }: InfoReport): string {
+  const full = detail === 'full'
+  const { backup } = stanza.status.lock
+  let text = `stanza: ${stanza.name}\n    status: ${statusText(stanza, full)}\n`
+  if (backup.repos !== undefined && backup.repos.length > 1) {
+    for (const repo of backup.repos) text += `        repo${repo.repoKey} backup: ${percent(repo)} complete\n`
+  }
+  if (!full) return text
+  text += repoStatusText(stanza)
+  if (stanza.status.code !== STATUS.missingPath) text += cipherText(stanza)
+  return text + clustersText(stanza, set !== undefined)
+}
+
+/** `ok`, `mixed`, or `error (what)`; what is running now in the same parentheses. */
+function statusText({ status }: InfoStanza, full: boolean): string {
+  const isError = status.code !== STATUS.ok && !(full && status.code === STATUS.mixed)
+  const word = status.code === STATUS.ok ? 'ok' : isError ? 'error' : 'mixed'
+  const { backup, restore } = status.lock
+  const notes = [
+    ...(isError ? [status.message] : []),
+    ...(backup.held ? [`backup/expire running${complete(backup.progress)}`] : []),
+    ...(restore.held ? [`restore running${complete(restore.progress)}`] : []),
+  ]
+  return notes.length === 0 ? word : `${word} (${notes.join(', ')})`
+}
+
+function complete(progress: Progress | undefined): string {
+  return progress === undefined ? '' : ` - ${percent(progress)} complete`
+}
+
+/** Two decimals, rounded half up: `55.55%`. */
+function percent({ sizeBytes, doneBytes }: Progress): string {
+  const hundredths = doneBytes >= sizeBytes ? 10_000 : Math.floor((doneBytes / sizeBytes) * 10_000 + 0.5)
+  return `${(hundredths / 100).toFixed(2)}%`
+}
+
+/** What each repository says, where the overall status does not say it all. */
+function repoStatusText({ status, repos }: InfoStanza): string {
+  const { mixed, clusterMismatch, other } = STATUS
+  if (status.code !== mixed && status.code !== clusterMismatch && status.code !== other) return ''
+  const several = repos.length > 1
+  const indent = ' '.repeat(several ? 15 : 12)
+  return repos
+    .map((repo) => {
+      const name = several ? `        repo${repo.key}: ` : ''
+      const { code, message } = repo.status
+      if (code === STATUS.ok) return `${name}ok\n`
+      if (code !== STATUS.other) return `${name}error (${message})\n`
+      const lines = message.split('\n').join(`\n${indent}`)
+      return `${name}${several ? `error (${STATUS_MESSAGES[code]})\n` : ''}${indent}${lines}\n`
+    })
+    .join('')
+}
+
+function cipherText({ cipher, repos }: InfoStanza): string {
+  const each = cipher === 'mixed' ? repos.map((repo) => `        repo${repo.key}: ${repo.cipher}\n`) : []
+  return `    cipher: ${cipher}\n${each.join('')}`
+}
+
+/** A cluster in all repositories, whatever its history id there. */
+interface Group {
+  readonly version: string
+  readonly current: boolean
+  min: string | null
+  max: string | null
+  readonly backups: InfoBackup[]
+}
+
+function clustersText(stanza: InfoStanza, single: boolean): string {
+  const groups = groupsOf(stanza)
+  const shown = single && stanza.backups.length > 0 ? groups.filter(({ backups }) => backups.length > 0) : groups
+  const prior = shown.filter((group) => !group.current && (group.min !== null || group.backups.length > 0))
+  return [...prior, ...shown.filter(({ current }) => current)].map(groupText).join('')
+}
+
+function groupsOf(stanza: InfoStanza): Group[] {
+  const groups = new Map<string, Group>()
+  const byRepo = new Map<string, Group>()
+  for (const { repoKey, historyId, systemId, version } of stanza.clusters) {
+    const key = `${systemId} ${version}`
+    const current = stanza.current?.systemId === systemId && stanza.current.version === version
+    const group = groups.get(key) ?? { version, current, min: null, max: null, backups: [] }
+    groups.set(key, group)
+    byRepo.set(`${repoKey} ${historyId}`, group)
+  }
+  for (const { repoKey, historyId, min, max } of stanza.archives) {
+    const group = byRepo.get(`${repoKey} ${historyId}`)
+    if (group === undefined || min === null || max === null) continue
+    if (group.min === null || min < group.min) group.min = min
+    if (group.max === null || max > group.max) group.max = max
+  }
+  for (const backup of stanza.backups) byRepo.get(`${backup.repoKey} ${backup.historyId}`)?.backups.push(backup)
+  return [...groups.values()]
+}
+
+function groupText({ version, current, min, max, backups }: Group): string {
+  const archive = min === null ? 'none present' : `${min}/${max}`
+  const head = `\n    db (${current ? 'current' : 'prior'})\n        wal archive min/max (${version}): ${archive}\n`
+  return head + backups.map(backupText).join('')
+}

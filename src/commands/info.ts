@@ -1,0 +1,38 @@
+import { buildInfo } from '../core/info/build.ts'
+import type { InfoReport } from '../core/info/report.ts'
+import { isBackupLabel } from '../format/backup-label.ts'
+import { textToBytes } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+import { readLocks } from '../util/lock.ts'
+import type { CommandContext } from './context.ts'
+
+/** What is in the repositories, and what is running now. Whatever is broken there is part of the answer. */
+export async function info(ctx: CommandContext<'info'>): Promise<InfoReport> {
+  const { options, stanza, signal } = ctx
+  const { set, type } = options
+  if (set !== undefined && stanza === '') {
+    throw new PgtsError('option-invalid', 'set is only of use together with stanza')
+  }
+  if (set !== undefined && options.detailLevel === 'progress') {
+    throw new PgtsError('option-invalid', 'set and detail-level=progress cannot be used together')
+  }
+  if (set !== undefined && !isBackupLabel(set)) {
+    throw new PgtsError('option-invalid-value', `'${set}' is not a backup label`, {
+      hints: ['run info without set to see the labels there are'],
+    })
+  }
+  const repositories = await ctx.repositories()
+  return buildInfo({
+    repos: repositories.map(({ key, storage }) => ({
+      key,
+      storage,
+      cipher: options.repo.find((repo) => repo.key === key)?.cipherType ?? 'none',
+    })),
+    ...(stanza === '' ? {} : { stanza: textToBytes(stanza) }),
+    ...(set === undefined ? {} : { set }),
+    ...(type === undefined ? {} : { type }),
+    detail: options.detailLevel,
+    locksOf: (name) => readLocks(options.lockPath, name),
+    signal,
+  })
+}

@@ -1,0 +1,79 @@
+import { archiveIdOf, type ArchiveInfo } from '../../format/archive-info.ts'
+import type { BackupHistory } from '../../format/backup-info.ts'
+import { archiveIdPath, isWalDirectory } from '../../format/repo-path.ts'
+import { parseArchivedSegment } from '../../format/wal-segment.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { PgtsError } from '../../util/error.ts'
+
+/** First and last segment of an archive id; null when there is none. Partial segments and other files do not count. */
+export interface ArchiveRange {
+  readonly min: string | null
+  readonly max: string | null
+}
+
+/**
+ * Only the directories at both ends are listed: an archive may hold a million segments.
+ */
+export async function archiveRange(
+  storage: StorageDriver,
+  stanza: string,
+  archiveId: string,
+  signal: AbortSignal,
+): Promise<ArchiveRange> {
+  const path = archiveIdPath(stanza, archiveId)
+  const directories: string[] = []
+  for await (const { name, kind } of storage.list(path, { signal })) {
+    const base = name.slice(path.length + 1)
+    if (kind === 'path' && isWalDirectory(base)) directories.push(base)
+  }
+  directories.sort()
+  let min: string | null = null
+  for (const directory of directories) {
+    const ends = await endsOf(storage, `${path}/${directory}`, signal)
+    if (ends === undefined) continue
+    min = ends.min
+    break
+  }
+  if (min === null) return { min: null, max: null }
+  for (const directory of directories.reverse()) {
+    const ends = await endsOf(storage, `${path}/${directory}`, signal)
+    if (ends !== undefined) return { min, max: ends.max }
+  }
+  return { min, max: min }
+}
+
+async function endsOf(
+  storage: StorageDriver,
+  path: string,
+  signal: AbortSignal,
+): Promise<{ min: string; max: string } | undefined> {
+  let ends: { min: string; max: string } | undefined
+  for await (const { name } of storage.list(path, { signal })) {
+    const archived = parseArchivedSegment(name.slice(path.length + 1))
+    if (archived === undefined || archived.partial) continue
+    const { segment } = archived
+    if (ends === undefined) ends = { min: segment, max: segment }
+    else if (segment < ends.min) ends.min = segment
+    else if (segment > ends.max) ends.max = segment
+  }
+  return ends
+}
+
+/**
+ * Where the WAL of a cluster of backup.info is. The two files usually give it the same id; after one was rebuilt the
+ * cluster decides, newest first.
+ *
+ * @throws PgtsError archive-mismatch when archive.info does not know the cluster
+ */
+export function archiveIdFor(archive: ArchiveInfo, cluster: BackupHistory): string {
+  const same = archive.history.filter(
+    ({ systemId, version }) => systemId === cluster.systemId && version === cluster.version,
+  )
+  const match = same.find(({ id }) => id === cluster.id) ?? same.at(-1)
+  if (match !== undefined) return archiveIdOf(match)
+  throw new PgtsError(
+    'archive-mismatch',
+    `archive.info does not know the cluster of backup.info with version ${cluster.version} and system-id ${cluster.systemId}`,
+    { hints: ['was one of the two files restored from an older copy?'] },
+  )
+}

@@ -1,0 +1,171 @@
+import { manifestName } from '../../format/repo-path.ts'
+import type { BackupType } from '../../format/manifest.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { compareBytes } from '../../util/byte-string.ts'
+import type { HeldLock } from '../../util/lock.ts'
+import { backupLock, restoreLock } from './locks.ts'
+import {
+  STATUS,
+  STATUS_MESSAGES,
+  type InfoBackup,
+  type InfoReport,
+  type InfoStanza,
+  type Status,
+  type StatusCode,
+} from './report.ts'
+import { emptyStanza, otherStatus, readStanza, statusOf, type StanzaInRepo } from './stanza-repo.ts'
+
+export interface InfoRequest {
+  readonly repos: readonly InfoRepository[]
+  /** Only this stanza. */
+  readonly stanza?: string
+  /** Only this backup, with details from its manifest. */
+  readonly set?: string
+  /** Only backups of this type. */
+  readonly type?: BackupType
+  /** `progress` reads no repository file: only what runs now. */
+  readonly detail: 'full' | 'progress'
+  /** Locks of a stanza that are held on this host. */
+  locksOf(stanza: string): readonly HeldLock[]
+  readonly signal: AbortSignal
+}
+
+export interface InfoRepository {
+  readonly key: number
+  readonly storage: StorageDriver
+  /** As configured: `none`, `aes-256-cbc`. */
+  readonly cipher: string
+}
+
+/** Shown as the stanza when no repository can be read and none was asked for. */
+const INVALID_STANZA = '[invalid]'
+
+/** The directory that has one for each stanza. */
+const STANZAS = 'backup'
+
+/** What all repositories say of all stanzas. Trouble with one is part of the answer, never an error. */
+export async function buildInfo(request: InfoRequest): Promise<InfoReport> {
+  const { repos, signal } = request
+  const broken = new Map<number, Status>()
+  const found = new Map<string, Map<number, StanzaInRepo>>()
+  let setFound = false
+  for (const repo of repos) {
+    try {
+      const present = await stanzasIn(repo.storage, signal)
+      const wanted = request.stanza === undefined ? present : [request.stanza]
+      const set = await setIn(request, repo.storage)
+      if (set !== undefined) setFound = true
+      for (const name of wanted) {
+        const stanza = present.includes(name)
+          ? await readOrSkip(request, repo, name, set)
+          : emptyStanza(statusOf(STATUS.missingPath))
+        found.set(name, (found.get(name) ?? new Map<number, StanzaInRepo>()).set(repo.key, stanza))
+      }
+    } catch (error) {
+      signal.throwIfAborted()
+      broken.set(repo.key, otherStatus(error))
+    }
+  }
+  if (found.size === 0 && broken.size > 0) found.set(request.stanza ?? INVALID_STANZA, new Map())
+
+  const stanzas: InfoStanza[] = []
+  for (const [name, byRepo] of [...found].sort(([a], [b]) => compareBytes(a, b))) {
+    const states = repos.map(({ key }) => {
+      const trouble = broken.get(key)
+      if (trouble !== undefined) return emptyStanza(trouble)
+      const state = byRepo.get(key) ?? emptyStanza(statusOf(STATUS.missingPath))
+      if (request.set === undefined || setFound || !isUsable(state)) return state
+      return { ...emptyStanza(statusOf(STATUS.backupMissing)), readable: true }
+    })
+    stanzas.push(combine(request, name, states))
+  }
+  return {
+    detail: request.detail,
+    ...(request.set === undefined ? {} : { set: request.set }),
+    stanzas,
+  }
+}
+
+async function stanzasIn(storage: StorageDriver, signal: AbortSignal): Promise<string[]> {
+  const names: string[] = []
+  for await (const { name, kind } of storage.list(STANZAS, { signal })) {
+    if (kind !== 'file') names.push(name.slice(STANZAS.length + 1))
+  }
+  return names
+}
+
+/** The backup that was asked for, when this repository has it. */
+async function setIn(request: InfoRequest, storage: StorageDriver): Promise<string | undefined> {
+  const { set, stanza, signal } = request
+  if (set === undefined || stanza === undefined) return undefined
+  return (await storage.stat(manifestName(stanza, set), { signal })) === undefined ? undefined : set
+}
+
+function readOrSkip(
+  request: InfoRequest,
+  repo: InfoRepository,
+  stanza: string,
+  set: string | undefined,
+): Promise<StanzaInRepo> | StanzaInRepo {
+  if (request.detail === 'progress') return { ...emptyStanza(statusOf(STATUS.ok)), readable: true }
+  const { storage, key: repoKey } = repo
+  return readStanza({ storage, repoKey, stanza, ...(set === undefined ? {} : { set }), signal: request.signal })
+}
+
+function isUsable({ status: { code } }: StanzaInRepo): boolean {
+  return code === STATUS.ok || code === STATUS.noBackup
+}
+
+function combine(request: InfoRequest, name: string, states: readonly StanzaInRepo[]): InfoStanza {
+  const { repos } = request
+  const current = states.find((state) => state.current !== undefined)?.current
+  const code = overallStatus(states, current)
+  const readable = repos.filter((_, index) => states[index]?.readable === true).map(({ key }) => key)
+  const locks = request.locksOf(name)
+  const ciphers = new Set(repos.map(({ cipher }) => cipher))
+  return {
+    name,
+    status: {
+      code,
+      message: STATUS_MESSAGES[code],
+      lock: { backup: backupLock(locks, readable), restore: restoreLock(locks, readable) },
+    },
+    cipher: ciphers.size === 1 ? ([...ciphers][0] as string) : 'mixed',
+    repos: repos.map(({ key, cipher }, index) => ({ key, cipher, status: (states[index] as StanzaInRepo).status })),
+    ...(current === undefined ? {} : { current }),
+    clusters: states.flatMap(({ clusters }) => clusters),
+    archives: states.flatMap(({ archives }) => archives),
+    backups: mergeByStop(states.map(({ backups }) => backups)).filter(
+      ({ label, type }) =>
+        (request.set === undefined || label === request.set) && (request.type === undefined || type === request.type),
+    ),
+  }
+}
+
+/** Repositories that disagree about the cluster come first: an upgrade or a configuration went half-way. */
+function overallStatus(states: readonly StanzaInRepo[], current: StanzaInRepo['current']): StatusCode {
+  const disagrees = states.some(
+    (state) =>
+      state.readable &&
+      state.current !== undefined &&
+      (state.current.systemId !== current?.systemId || state.current.version !== current?.version),
+  )
+  if (disagrees) return STATUS.clusterMismatch
+  const codes = new Set(states.map(({ status }) => status.code))
+  return codes.size === 1 ? ([...codes][0] as StatusCode) : STATUS.mixed
+}
+
+/** One list in the order of stop times; each repository's own order, by label, is kept. */
+function mergeByStop(lists: readonly (readonly InfoBackup[])[]): InfoBackup[] {
+  const rest = lists.map((list) => [...list])
+  const merged: InfoBackup[] = []
+  for (;;) {
+    let next: InfoBackup[] | undefined
+    for (const list of rest) {
+      const first = list[0]
+      if (first !== undefined && (next?.[0] === undefined || first.timestampStop < next[0].timestampStop)) next = list
+    }
+    if (next === undefined) return merged
+    merged.push(next.shift() as InfoBackup)
+  }
+}

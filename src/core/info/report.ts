@@ -1,0 +1,123 @@
+import type { BackupType } from '../../format/manifest.ts'
+
+/** What `info` tells: plain data, in the shape of pgBackRest's JSON (repository-format, appendix B). Names are byte strings. */
+export interface InfoReport {
+  readonly detail: 'full' | 'progress'
+  /** One backup was asked for. */
+  readonly set?: string
+  /** Sorted by name. */
+  readonly stanzas: readonly InfoStanza[]
+}
+
+/** Shared with monitoring: never renumbered. */
+export const STATUS = {
+  ok: 0,
+  missingPath: 1,
+  noBackup: 2,
+  missingData: 3,
+  mixed: 4,
+  clusterMismatch: 5,
+  backupMissing: 6,
+  other: 99,
+} as const
+
+export type StatusCode = (typeof STATUS)[keyof typeof STATUS]
+
+export const STATUS_MESSAGES: Readonly<Record<StatusCode, string>> = {
+  0: 'ok',
+  1: 'missing stanza path',
+  2: 'no valid backups',
+  3: 'missing stanza data',
+  4: 'different across repos',
+  5: 'database mismatch across repos',
+  6: 'requested backup not found',
+  99: 'other',
+}
+
+export interface Status {
+  readonly code: StatusCode
+  readonly message: string
+}
+
+/** How far a running command is, in bytes. */
+export interface Progress {
+  readonly sizeBytes: number
+  readonly doneBytes: number
+}
+
+export interface InfoLock {
+  readonly held: boolean
+  /** Over all repositories; undefined when nobody tells. */
+  readonly progress?: Progress
+  /** Backup only: each repository that tells. */
+  readonly repos?: readonly (Progress & { readonly repoKey: number })[]
+}
+
+export interface InfoStanza {
+  readonly name: string
+  readonly status: Status & { readonly lock: { readonly backup: InfoLock; readonly restore: InfoLock } }
+  readonly cipher: string
+  readonly repos: readonly { readonly key: number; readonly cipher: string; readonly status: Status }[]
+  /** The cluster that is backed up now, as the first readable repository says. */
+  readonly current?: { readonly systemId: bigint; readonly version: string }
+  /** Clusters, by repository, oldest first. */
+  readonly clusters: readonly InfoCluster[]
+  readonly archives: readonly InfoArchive[]
+  /** By stop time over all repositories. */
+  readonly backups: readonly InfoBackup[]
+}
+
+export interface InfoCluster {
+  readonly repoKey: number
+  readonly historyId: number
+  readonly systemId: bigint
+  readonly version: string
+}
+
+export interface InfoArchive {
+  readonly repoKey: number
+  /** As in backup.info. */
+  readonly historyId: number
+  readonly archiveId: string
+  /** First and last segment, null when there is none. */
+  readonly min: string | null
+  readonly max: string | null
+}
+
+export interface InfoBackup {
+  readonly repoKey: number
+  readonly historyId: number
+  readonly label: string
+  readonly type: BackupType
+  readonly prior: string | null
+  readonly references: readonly string[] | null
+  readonly archiveStart: string | null
+  readonly archiveStop: string | null
+  readonly lsnStart?: string
+  readonly lsnStop?: string
+  readonly backrestFormat: number
+  readonly backrestVersion: string
+  readonly sizeBytes: number
+  readonly sizeDeltaBytes: number
+  readonly repoSizeBytes: number
+  readonly repoSizeDeltaBytes: number
+  readonly repoSizeMapBytes?: number
+  readonly repoSizeMapDeltaBytes?: number
+  /** Seconds since the epoch. */
+  readonly timestampStart: number
+  readonly timestampStop: number
+  /** undefined: the backup does not tell. */
+  readonly error?: boolean
+  readonly annotations: ReadonlyMap<string, string>
+  /** From the manifest; only for the one that was asked for. */
+  readonly details?: InfoDetails
+}
+
+export interface InfoDetails {
+  /** Without the templates. */
+  readonly databases: readonly { readonly name: string; readonly oid: number }[]
+  readonly links: readonly { readonly name: string; readonly destination: string }[]
+  readonly tablespaces: readonly { readonly name: string; readonly oid: number; readonly destination: string }[]
+  /** Files with page checksum errors. */
+  readonly errorFiles: readonly string[]
+}

@@ -1,0 +1,166 @@
+import type { ArchiveInfo } from '../../format/archive-info.ts'
+import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
+import type { Manifest } from '../../format/manifest.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { EXIT_CODES, isPgtsError, toPlainError, type ErrorCode } from '../../util/error.ts'
+import { loadArchiveInfo, loadBackupInfo, loadManifest } from '../info-store.ts'
+import { archiveIdFor, archiveRange } from './archive-range.ts'
+import {
+  STATUS,
+  STATUS_MESSAGES,
+  type InfoArchive,
+  type InfoDetails,
+  type InfoBackup,
+  type InfoCluster,
+  type Status,
+} from './report.ts'
+
+/** A stanza as one repository knows it. */
+export interface StanzaInRepo {
+  readonly status: Status
+  readonly clusters: readonly InfoCluster[]
+  readonly archives: readonly InfoArchive[]
+  /** By label. */
+  readonly backups: readonly InfoBackup[]
+  readonly current?: { readonly systemId: bigint; readonly version: string }
+  /** Both info files were read. */
+  readonly readable: boolean
+}
+
+export interface StanzaRequest {
+  readonly storage: StorageDriver
+  readonly repoKey: number
+  readonly stanza: string
+  /** The backup whose details are wanted, when this repository has it. */
+  readonly set?: string
+  readonly signal: AbortSignal
+}
+
+/** Read one stanza of one repository. Trouble becomes its status: one broken repository must not hide the others. */
+export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> {
+  const { storage, stanza, signal } = request
+  let info: BackupInfo
+  try {
+    info = await loadBackupInfo(storage, stanza, { signal })
+  } catch (error) {
+    signal.throwIfAborted()
+    return emptyStanza(isPgtsError(error, 'file-missing') ? statusOf(STATUS.missingData) : otherStatus(error))
+  }
+  const current = info.history.find(({ id }) => id === info.currentId)
+  const cluster = current === undefined ? {} : { current: { systemId: current.systemId, version: current.version } }
+  let archive: ArchiveInfo
+  let manifest: Manifest | undefined
+  try {
+    archive = await loadArchiveInfo(storage, stanza, { signal })
+    if (request.set !== undefined) manifest = await loadManifest(storage, stanza, request.set, { signal })
+  } catch (error) {
+    signal.throwIfAborted()
+    return { ...emptyStanza(otherStatus(error)), ...cluster }
+  }
+
+  const clusters: InfoCluster[] = []
+  const archives: InfoArchive[] = []
+  try {
+    for (const history of info.history) {
+      const { id, systemId, version } = history
+      clusters.push({ repoKey: request.repoKey, historyId: id, systemId, version })
+      const archiveId = archiveIdFor(archive, history)
+      const range = await archiveRange(storage, stanza, archiveId, signal)
+      if (range.min !== null || history === info.history.at(-1)) {
+        archives.push({ repoKey: request.repoKey, historyId: id, archiveId, ...range })
+      }
+    }
+  } catch (error) {
+    signal.throwIfAborted()
+    return { ...emptyStanza(otherStatus(error)), clusters, archives, ...cluster }
+  }
+  return {
+    status: statusOf(info.backups.length === 0 ? STATUS.noBackup : STATUS.ok),
+    clusters,
+    archives,
+    backups: info.backups.map((entry) =>
+      backupReport(entry, request.repoKey, entry.label === request.set ? manifest : undefined),
+    ),
+    ...cluster,
+    readable: true,
+  }
+}
+
+export function emptyStanza(status: Status): StanzaInRepo {
+  return { status, clusters: [], archives: [], backups: [], readable: false }
+}
+
+export function statusOf(code: Exclude<Status['code'], 99>): Status {
+  return { code, message: STATUS_MESSAGES[code] }
+}
+
+/** Trouble that has no code of its own: `[FileOpenError] what happened`, hints below. */
+export function otherStatus(error: unknown): Status {
+  const { code, message, hints } = toPlainError(error)
+  const lines = [`[${errorName(code)}] ${message}`, ...hints.map((hint) => `HINT: ${hint}`)]
+  return { code: STATUS.other, message: lines.join('\n') }
+}
+
+/** pgBackRest's name of an error, by which scripts know it: `file-open` is `FileOpenError`. */
+function errorName(code: ErrorCode): string {
+  const words = code in EXIT_CODES ? code.split('-') : ['unknown']
+  return `${words.map((word) => (word[0] as string).toUpperCase() + word.slice(1)).join('')}Error`
+}
+
+function backupReport(entry: BackupEntry, repoKey: number, manifest: Manifest | undefined): InfoBackup {
+  const details = manifest === undefined ? undefined : detailsOf(manifest)
+  const error = details !== undefined && details.errorFiles.length > 0 ? true : entry.error
+  return {
+    repoKey,
+    historyId: entry.historyId,
+    label: entry.label,
+    type: entry.type,
+    prior: entry.prior ?? null,
+    references: entry.references ?? null,
+    archiveStart: entry.archiveStart,
+    archiveStop: entry.archiveStop,
+    ...(entry.lsnStart === undefined ? {} : { lsnStart: entry.lsnStart }),
+    ...(entry.lsnStop === undefined ? {} : { lsnStop: entry.lsnStop }),
+    backrestFormat: entry.backrestFormat,
+    backrestVersion: entry.backrestVersion,
+    sizeBytes: entry.sizeBytes,
+    sizeDeltaBytes: entry.sizeDeltaBytes,
+    repoSizeBytes: entry.repoSizeBytes,
+    repoSizeDeltaBytes: entry.repoSizeDeltaBytes,
+    ...(entry.repoSizeMapBytes === undefined ? {} : { repoSizeMapBytes: entry.repoSizeMapBytes }),
+    ...(entry.repoSizeMapDeltaBytes === undefined ? {} : { repoSizeMapDeltaBytes: entry.repoSizeMapDeltaBytes }),
+    timestampStart: entry.timestampStart,
+    timestampStop: entry.timestampStop,
+    ...(error === undefined ? {} : { error }),
+    annotations: entry.annotations,
+    ...(details === undefined ? {} : { details }),
+  }
+}
+
+/** PostgreSQL's own databases, which nobody looks for. */
+const TEMPLATES = new Set(['template0', 'template1'])
+
+function detailsOf(manifest: Manifest): InfoDetails {
+  const links: { name: string; destination: string }[] = []
+  const tablespaces: { name: string; oid: number; destination: string }[] = []
+  for (const target of manifest.targets) {
+    if (target.type !== 'link') continue
+    if (target.tablespaceName !== undefined) {
+      const oid = Number(target.tablespaceId)
+      tablespaces.push({ name: target.tablespaceName, oid, destination: target.path })
+    } else if (target.file !== undefined) {
+      links.push({ name: target.file, destination: `${target.path}/${target.file}` })
+    } else links.push({ name: pgName(target.name), destination: target.path })
+  }
+  return {
+    databases: manifest.databases.filter(({ name }) => !TEMPLATES.has(name)).map(({ name, oid }) => ({ name, oid })),
+    links,
+    tablespaces,
+    errorFiles: manifest.files.filter(({ checksumPage }) => checksumPage === false).map(({ name }) => pgName(name)),
+  }
+}
+
+/** A name of the manifest as it is called in the data directory. */
+function pgName(name: string): string {
+  return name.startsWith('pg_data/') ? name.slice('pg_data/'.length) : name
+}
