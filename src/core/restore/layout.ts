@@ -24,8 +24,10 @@ export interface Layout {
 
 /**
  * Throws `link-destination` when two places overlap: then cleaning one would destroy the other.
+ *
+ * @param realPath resolves the links in a path, so that two ways to one directory are seen to be the same
  */
-export function layOut(manifest: Manifest): Layout {
+export function layOut(manifest: Manifest, realPath: (path: string) => string = (path) => path): Layout {
   const data = manifest.targets.find((target) => target.name === 'pg_data')
   if (data === undefined || !data.path.startsWith('/')) {
     throw new PgtsError('format', `manifest of backup ${manifest.label} has no absolute data directory`)
@@ -68,7 +70,10 @@ export function layOut(manifest: Manifest): Layout {
       places.push({ name: target.name, path, kind: target.file === undefined ? 'directory' : 'file' })
     }
   }
-  assertApart(places, manifest.targets)
+  assertApart(
+    places.map((place) => ({ ...place, path: realPath(place.path) })),
+    manifest.targets,
+  )
   return { pgPath, places, physicalPath: resolveIn, linkPath }
 }
 

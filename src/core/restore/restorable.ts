@@ -30,22 +30,23 @@ export async function assertRestorable(manifest: Manifest, label: string): Promi
   await loadCodec(manifest.options.compressType)
 }
 
-/** The manifest without what this restore does not bring back; what was left out is said through `detail`. */
+/**
+ * The manifest without what this restore does not bring back: tablespace_map, which would make the server create the
+ * links again where they were, and settings that the user wants to keep.
+ *
+ * @param preserved names in the data directory
+ */
 export function withoutSkipped(
   manifest: Manifest,
-  options: { readonly keepsRecoverySettings: boolean },
+  preserved: readonly string[],
   detail: (message: string) => void,
 ): Manifest {
-  const skip = new Set(['pg_data/tablespace_map'])
-  if (options.keepsRecoverySettings) skip.add('pg_data/postgresql.auto.conf')
+  const skip = new Map(preserved.map((name) => [`pg_data/${name}`, 'recovery type is preserve']))
+  skip.set('pg_data/tablespace_map', 'tablespace links are created by the restore')
   const files = manifest.files.filter((file) => {
-    if (!skip.has(file.name)) return true
-    detail(
-      file.name === 'pg_data/tablespace_map'
-        ? "skip 'tablespace_map' -- tablespace links will be created based on mappings"
-        : "skip 'postgresql.auto.conf' -- recovery type is preserve",
-    )
-    return false
+    const why = skip.get(file.name)
+    if (why !== undefined) detail(`skip '${file.name.slice('pg_data/'.length)}' -- ${why}`)
+    return why === undefined
   })
   return { ...manifest, files }
 }

@@ -106,6 +106,7 @@ function notFound(
     `${backup.label} on repo${key}, stopped ${showTime(backup.timestampStop)}` +
     (backup.lsnStop === undefined ? '' : ` at ${backup.lsnStop}`)
   const hints: string[] = []
+  for (const { key, problem } of repositories) if (problem !== undefined) hints.push(`repo${key}: ${problem}`)
   if (all.length === 0) hints.push('run info to see what the repositories hold; take a backup first')
   switch (request.kind) {
     case 'set': {

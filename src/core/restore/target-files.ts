@@ -45,6 +45,19 @@ export function statEntry(path: string, options: { follow?: boolean } = {}): Fou
   }
 }
 
+/** The path with every link in it resolved, as far as it exists. */
+export function realPath(path: string): string {
+  try {
+    return fs.realpathSync(pathOf(path), { encoding: 'latin1' })
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT' && systemCode(error) !== 'ENOTDIR') {
+      throw translate(error, 'file-info', `unable to resolve '${bytesToText(path)}'`)
+    }
+    const slash = path.lastIndexOf('/')
+    return slash <= 0 ? path : `${realPath(path.slice(0, slash)).replace(/\/$/, '')}${path.slice(slash)}`
+  }
+}
+
 /** Names in a directory, in byte order; undefined when there is no such directory. */
 export function listNames(path: string): string[] | undefined {
   try {

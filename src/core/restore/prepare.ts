@@ -1,0 +1,77 @@
+import type { Manifest } from '../../format/manifest.ts'
+import { parseControlFile } from '../../postgres/control-file.ts'
+import { bytesToText } from '../../util/byte-string.ts'
+import type { Logger } from '../../util/log.ts'
+import { checkPlaces, refuseOtherCluster } from './check-target.ts'
+import { MANIFEST_NAME } from './finish.ts'
+import { layOut, type Layout } from './layout.ts'
+import { decideOwnership, type Ownership, type OwnerRules } from './owners.ts'
+import { planRestore, type ExistingFiles, type RestorePlan } from './plan.ts'
+import type { RestoreType } from './recovery.ts'
+import { remap, type RemapPolicy } from './remap.ts'
+import { withoutSkipped } from './restorable.ts'
+import { scanTargets } from './scan-targets.ts'
+import { makeDirectoryTree, realPath, statEntry, type OwnerIds } from './target-files.ts'
+import { preservedNames } from './write-recovery.ts'
+
+export interface TargetRequest {
+  /** As it is in the repository. */
+  readonly manifest: Manifest
+  readonly remap: RemapPolicy
+  readonly existing: ExistingFiles
+  readonly type: RestoreType
+  /** Major version of PostgreSQL. */
+  readonly major: number
+  readonly owners: Omit<OwnerRules, 'existing'>
+  readonly log: Logger
+}
+
+/** Everything that is decided before the first byte of the old cluster is touched. */
+export interface PreparedTarget {
+  /** Remapped, and without what this restore does not bring back. */
+  readonly manifest: Manifest
+  readonly layout: Layout
+  readonly ownership: Ownership
+  readonly plan: RestorePlan
+  /** Of files that the restore writes itself. */
+  readonly own: { readonly mode: number; readonly owner: OwnerIds | undefined }
+}
+
+/**
+ * Where does everything go, whose will it be, may it go there, and what has to be done? Creates the data directory when
+ * it is not there, and changes nothing else. Throws what remap, layOut and the checks of the target throw.
+ */
+export function prepareTarget(request: TargetRequest): PreparedTarget {
+  const { log, existing, major } = request
+  const { label, db } = request.manifest
+  const { pgPath } = request.remap
+  const remapped = remap(request.manifest, request.remap)
+  for (const { level, message } of remapped.notes) log[level](message)
+  const layout = layOut(remapped.manifest, realPath)
+
+  const found = statEntry(pgPath, { follow: true })
+  const rules = { ...request.owners, ...(found === undefined ? {} : { existing: found }) }
+  const ownership = decideOwnership(remapped.manifest, rules)
+  for (const message of ownership.warnings) log.warn(message)
+
+  const preserved = request.type === 'preserve' ? preservedNames(major) : []
+  const skip = new Set([MANIFEST_NAME, ...preserved].map((name) => `${pgPath}/${name}`))
+  refuseOtherCluster(pgPath, existing, { label, systemId: db.systemId }, systemIdOf)
+  checkPlaces(layout, existing, rules.uid, skip, (path) => log.detail(`check '${bytesToText(path)}' exists`))
+
+  const manifest = withoutSkipped(remapped.manifest, preserved, (message) => log.detail(message))
+  const data = manifest.paths.find(({ name }) => name === 'pg_data')!
+  const own = { mode: data.mode & 0o644, owner: ownership.ownerOf(data) }
+  if (found === undefined) makeDirectoryTree(pgPath, data.mode, own.owner)
+  const plan = planRestore(manifest, layout, scanTargets(manifest, layout, skip), existing)
+  return { manifest, layout, ownership, plan, own }
+}
+
+/** Undefined when the file is damaged: then it proves nothing. */
+function systemIdOf(control: Buffer): bigint | undefined {
+  try {
+    return parseControlFile(control).systemId
+  } catch {
+    return undefined
+  }
+}
