@@ -33,9 +33,8 @@ export function posixError(action: PosixAction, path: string, cause: unknown): P
   const message = `cannot ${words} ${shown}: ${(why && MEANINGS[why]) ?? (cause instanceof Error ? cause.message : String(cause))}`
   switch (why) {
     case 'ENOENT':
-      return action === 'open'
-        ? new PgtsError('file-missing', message, { cause })
-        : new PgtsError(code, message, { cause })
+    case 'ENOTDIR':
+      return new PgtsError(action === 'open' ? 'file-missing' : code, message, { cause })
     case 'ENOSPC':
     case 'EDQUOT':
       return new PgtsError('file-write', message, {

@@ -1,6 +1,6 @@
 import { PgtsError } from '../util/error.ts'
 import type { LinkSupport, StorageDriver, StoredFile } from './driver.ts'
-import { assertPrefix } from './name.ts'
+import { assertName, assertPrefix } from './name.ts'
 
 /** The same storage, for commands that only look: whatever would change it is refused. */
 export function readOnly(driver: StorageDriver): StorageDriver {
@@ -34,6 +34,10 @@ export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
     assertPrefix(name)
     return name === '' ? prefix : `${prefix}/${name}`
   }
+  const innerFile = (name: string) => {
+    assertName(name)
+    return inner(name)
+  }
   const outer = (file: StoredFile): StoredFile => ({ ...file, name: file.name.slice(prefix.length + 1) })
   const links = driver.links
   return {
@@ -45,10 +49,10 @@ export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
     async *list(name, options) {
       for await (const file of driver.list(inner(name), options)) yield outer(file)
     },
-    read: (name, range) => driver.read(inner(name), range),
-    create: (name, options) => driver.create(inner(name), options),
-    remove: (name, options) => driver.remove(inner(name), options),
-    removeTree: (name, options) => driver.removeTree(inner(name), options),
+    read: async (name, range) => driver.read(innerFile(name), range),
+    create: async (name, options) => driver.create(innerFile(name), options),
+    remove: async (name, options) => driver.remove(innerFile(name), options),
+    removeTree: async (name, options) => driver.removeTree(innerFile(name), options),
     sync: (name, options) => driver.sync(inner(name), options),
     ...(links === undefined ? {} : { links: scopedLinks(links, inner) }),
     [Symbol.asyncDispose]: async () => undefined,
