@@ -143,11 +143,7 @@ function jobs(cluster: Cluster, wal: readonly string[]): Job[] {
       name: `archive-push (${wal.length} segments, one call each)`,
       prepare: (who) =>
         rmSync(join(who.dir, 'repo', 'archive', 'main', `${cluster.version}-1`), { recursive: true, force: true }),
-      command: (who) =>
-        eachSegment(
-          who,
-          (segment) => `--no-archive-mode-check archive-push '${join(cluster.dataDir, 'pg_wal', segment)}'`,
-        ),
+      command: (who) => eachSegment(who, (segment) => `archive-push '${join(cluster.dataDir, 'pg_wal', segment)}'`),
     },
     {
       name: `archive-get (${wal.length} segments, one call each)`,
