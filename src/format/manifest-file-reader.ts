@@ -154,7 +154,7 @@ export class ManifestFileReader {
     for (; at < stop; at++) {
       const byte = bytes[at] as number
       if (!isDigit(byte)) throw this.#wrong('has something else where a number should be')
-      value = value * 10 + byte - 0x30
+      value = value * 10 + (byte - 0x30)
     }
     if (value > Number.MAX_SAFE_INTEGER) throw this.#wrong('has a number out of range')
     return negative ? -value : value
