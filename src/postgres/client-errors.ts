@@ -24,9 +24,7 @@ export function connectError(
     readonly dataDirectory?: string
   },
 ): PgtsError {
-  const socket = where.socketPath.startsWith('/')
-    ? `${where.socketPath}/.s.PGSQL.${where.port}`
-    : `${where.socketPath}:${where.port}`
+  const socket = `${where.socketPath}/.s.PGSQL.${where.port}`
   return new PgtsError(
     'db-connect',
     `unable to connect to database '${where.database}' on ${socket}: ${messageOf(error)}`,

@@ -83,6 +83,11 @@ export async function connectServer(options: ConnectionOptions): Promise<ServerC
   const { default: pg } = await import('pg')
   pg.defaults.user = userInfo().username
   const socketPath = options.socketPath ?? findSocketDirectory(options.dataDirectory, options.port)
+  if (!socketPath.startsWith('/')) {
+    throw new PgtsError('option-invalid-value', `pg1-socket-path '${socketPath}' must be an absolute path`, {
+      hints: ['let unix_socket_directories of the server name a directory too: abstract sockets (@...) cannot be used'],
+    })
+  }
   const client = new pg.Client({
     host: socketPath,
     port: options.port,
@@ -92,7 +97,7 @@ export async function connectServer(options: ConnectionOptions): Promise<ServerC
     connectionTimeoutMillis: options.timeoutMs,
     keepAlive: true,
   })
-  const connection = new Connection(client, options)
+  const connection = new Connection(client, `${socketPath}/.s.PGSQL.${options.port}`, options)
   try {
     await connection.guard(client.connect(), options.timeoutMs)
   } catch (error) {
@@ -118,6 +123,7 @@ const GRACE_MS = 2_000
 
 class Connection implements ServerConnection {
   readonly #client: Client
+  readonly #socketName: string
   readonly #options: ConnectionOptions
   #facts: ServerFacts | undefined
   #lost: Error | undefined
@@ -127,8 +133,9 @@ class Connection implements ServerConnection {
   /** The connection was cut while the server worked on a statement. */
   #busy = false
 
-  constructor(client: Client, options: ConnectionOptions) {
+  constructor(client: Client, socketName: string, options: ConnectionOptions) {
     this.#client = client
+    this.#socketName = socketName
     this.#options = options
     // Without a listener, a connection lost between two queries would end the process.
     client.on('error', (error) => (this.#lost ??= error))
@@ -292,9 +299,8 @@ class Connection implements ServerConnection {
     request.writeInt32BE(CANCEL_REQUEST, 4)
     request.writeInt32BE(processID, 8)
     request.writeInt32BE(secretKey, 12)
-    const { host, port } = this.#client
     return new Promise((resolve) => {
-      const socket = host.startsWith('/') ? connect(`${host}/.s.PGSQL.${port}`) : connect(port, host)
+      const socket = connect(this.#socketName)
       // The server closes the connection once it has passed the request on.
       socket.once('close', () => resolve())
       socket.once('error', () => resolve())

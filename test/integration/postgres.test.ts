@@ -10,7 +10,12 @@ import {
   serverTimeMs,
   switchWal,
 } from '../../src/postgres/backup-session.ts'
-import { connectServer, type ServerConnection } from '../../src/postgres/client.ts'
+import {
+  archiveLibraryHint,
+  checkServerMatches,
+  connectServer,
+  type ServerConnection,
+} from '../../src/postgres/client.ts'
 import {
   CONTROL_FILE_NAME,
   invalidateCheckpoint,
@@ -381,6 +386,32 @@ describe('errors of a connection say what to do', () => {
     }
     await using server = await connectServer(withoutSocket)
     expect(server.facts.dataDirectory).toBe(cluster.dataDir)
+  })
+
+  test('a server that is not the one of the data directory', async () => {
+    await using server = await connect(cluster)
+    checkServerMatches(server.facts, { dataDirectory: cluster.dataDir, version: '15' })
+    for (const other of [
+      { dataDirectory: '/elsewhere', version: '15' },
+      { dataDirectory: cluster.dataDir, version: '16' },
+    ]) {
+      expect(() => checkServerMatches(server.facts, other)).toThrow(
+        expect.objectContaining({ code: 'db-mismatch', exitCode: 58 }),
+      )
+    }
+  })
+
+  test('an archive_library that keeps archive_command from being called', async () => {
+    await cluster.query(`alter system set archive_library = 'basic_archive'`)
+    await cluster.query('select pg_reload_conf()')
+    await using server = await connect(cluster)
+    expect(server.facts).toMatchObject({ archiveLibrary: 'basic_archive', archiveMode: 'off', archiveCommand: '' })
+    expect(archiveLibraryHint(server.facts)).toContain('basic_archive')
+    await cluster.query('alter system reset archive_library')
+  })
+
+  test('a socket path that is none', async () => {
+    expect(await failure(connect(cluster, { socketPath: '@abstract' }))).toMatchObject({ code: 'option-invalid-value' })
   })
 
   test('a role without privileges', async () => {

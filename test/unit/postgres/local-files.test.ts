@@ -1,0 +1,153 @@
+import { execFileSync } from 'node:child_process'
+import {
+  appendFileSync,
+  chmodSync,
+  chownSync,
+  mkdtempSync,
+  rmSync,
+  symlinkSync,
+  truncateSync,
+  unlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { localFiles } from '../../../src/postgres/local-files.ts'
+import { localOwnerNames } from '../../../src/postgres/owner-names.ts'
+import { testUser } from '../../support/test-user.ts'
+import { readAll } from '../../../src/util/bytes.ts'
+
+let dir: string
+const files = localFiles()
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'pgts-local-'))
+  chmodSync(dir, 0o755)
+})
+afterEach(() => rmSync(dir, { recursive: true }))
+
+const root = process.getuid!() === 0
+
+test('an entry says what lstat says', async () => {
+  writeFileSync(join(dir, 'f'), 'abc')
+  chmodSync(join(dir, 'f'), 0o4640)
+  utimesSync(join(dir, 'f'), 1_700_000_000.9, 1_700_000_000.9)
+  symlinkSync('f', join(dir, 'l'))
+  execFileSync('mkfifo', [join(dir, 'p')])
+  const owner = {
+    user: execFileSync('id', ['-un'], { encoding: 'utf8' }).trim(),
+    group: execFileSync('id', ['-gn'], { encoding: 'utf8' }).trim(),
+  }
+  const entries = (await files.list(dir))!.sort((a, b) => (a.name < b.name ? -1 : 1))
+  expect(entries).toEqual([
+    { name: 'f', kind: 'file', sizeBytes: 3, mtime: 1_700_000_000, mode: 0o640, ...owner },
+    expect.objectContaining({ name: 'l', kind: 'link', destination: 'f', sizeBytes: 0 }),
+    expect.objectContaining({ name: 'p', kind: 'special' }),
+  ])
+  expect(await files.stat(join(dir, 'l'), { follow: true })).toMatchObject({ kind: 'file', sizeBytes: 3 })
+  expect(await files.stat(join(dir, 'l'))).toMatchObject({ kind: 'link' })
+  expect(await files.stat(join(dir, 'nothing'))).toBeUndefined()
+  expect(await files.list(join(dir, 'nothing'))).toBeUndefined()
+})
+
+test('the last nanoseconds of a second belong to it', async () => {
+  writeFileSync(join(dir, 'f'), '')
+  execFileSync('touch', ['-d', '@1700000000.999999999', join(dir, 'f')])
+  expect(await files.stat(join(dir, 'f'))).toMatchObject({ mtime: 1_700_000_000 })
+  execFileSync('touch', ['-d', '@1700000000', join(dir, 'f')])
+  expect(await files.stat(join(dir, 'f'))).toMatchObject({ mtime: 1_700_000_000 })
+})
+
+test('names are bytes', async () => {
+  writeFileSync(Buffer.from(join(dir, '\xff\xe4'), 'latin1'), 'x')
+  const [entry] = (await files.list(dir))!
+  expect(entry!.name).toBe('\xff\xe4')
+  expect((await readAll((await files.open(`${dir}/${entry!.name}`, { buffer: Buffer.alloc(10) }))!)).toString()).toBe(
+    'x',
+  )
+})
+
+test('a file comes in whole buffers, up to its limit', async () => {
+  writeFileSync(join(dir, 'f'), 'abcdefghij')
+  const chunks = async (bufferBytes: number, maxBytes?: number) => {
+    await using source = (await files.open(join(dir, 'f'), {
+      buffer: Buffer.alloc(bufferBytes),
+      ...(maxBytes === undefined ? {} : { maxBytes }),
+    }))!
+    const found: string[] = []
+    for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next())
+      found.push(Buffer.from(chunk).toString())
+    return found
+  }
+  expect(await chunks(4)).toEqual(['abcd', 'efgh', 'ij'])
+  expect(await chunks(5)).toEqual(['abcde', 'fghij'])
+  expect(await chunks(4, 6)).toEqual(['abcd', 'ef'])
+  expect(await chunks(4, 0)).toEqual([])
+  expect(await chunks(4, 99)).toEqual(['abcd', 'efgh', 'ij'])
+})
+
+test('a file may grow, shrink and vanish while it is read', async () => {
+  const path = join(dir, 'f')
+  writeFileSync(path, 'abcd')
+  const buffer = Buffer.alloc(4)
+  {
+    await using source = (await files.open(path, { buffer }))!
+    await source.next()
+    appendFileSync(path, 'EF')
+    expect(Buffer.from((await source.next())!).toString()).toBe('EF')
+    expect(await source.next()).toBeUndefined()
+  }
+  await using limited = (await files.open(path, { buffer, maxBytes: 5 }))!
+  await limited.next()
+  truncateSync(path, 2)
+  expect(await limited.next()).toBeUndefined()
+  expect((await limited.reread(1, 4)).toString()).toBe('b')
+  unlinkSync(path)
+  expect((await limited.reread(0, 2)).toString()).toBe('ab')
+  expect(await files.open(path, { buffer })).toBeUndefined()
+})
+
+test('rereading does not move the place where reading goes on', async () => {
+  writeFileSync(join(dir, 'f'), 'abcdefgh')
+  await using source = (await files.open(join(dir, 'f'), { buffer: Buffer.alloc(4) }))!
+  const first = Buffer.from((await source.next())!)
+  expect((await source.reread(2, 4)).toString()).toBe('cdef')
+  expect(first.toString() + Buffer.from((await source.next())!).toString()).toBe('abcdefgh')
+  await source[Symbol.asyncDispose]()
+})
+
+test('what may not be read is refused with a hint', async () => {
+  writeFileSync(join(dir, 'f'), 'x')
+  chmodSync(join(dir, 'f'), 0)
+  // Root may read everything, so it is someone else for a moment.
+  if (root) process.seteuid!(testUser.uid)
+  try {
+    await expect(files.open(join(dir, 'f'), { buffer: Buffer.alloc(1) })).rejects.toMatchObject({
+      code: 'file-open',
+      message: expect.stringContaining('permission denied') as string,
+      hints: [expect.stringContaining('postgres')],
+    })
+  } finally {
+    if (root) process.seteuid!(0)
+  }
+})
+
+test('reading a directory is an error of its own', async () => {
+  const source = await files.open(dir, { buffer: Buffer.alloc(1) })
+  expect(() => source!.next()).toThrow(expect.objectContaining({ code: 'file-read' }))
+  await source![Symbol.asyncDispose]()
+})
+
+test.runIf(root)('an id without a name has none', async () => {
+  writeFileSync(join(dir, 'f'), 'x')
+  chownSync(join(dir, 'f'), 54321, 54322)
+  expect(await files.stat(join(dir, 'f'))).toMatchObject({ user: false, group: false })
+})
+
+test('names are those of the system', () => {
+  const names = localOwnerNames()
+  expect(names.user(0)).toBe('root')
+  expect(names.group(0)).toBe('root')
+  expect(names.user(4_000_000_000)).toBe(false)
+})
