@@ -69,7 +69,6 @@ export const pgOptions = defineOptions({
     commands: CLUSTER_HOST,
     default: '/etc/pgbackrest/conf.d',
     depend: { option: 'pg-host' },
-    formerly: ['db-config', 'db?-config'],
     support: 'refuse',
   },
   'pg-host-config-path': {
@@ -79,7 +78,6 @@ export const pgOptions = defineOptions({
     commands: CLUSTER_HOST,
     default: '/etc/pgbackrest',
     depend: { option: 'pg-host' },
-    formerly: ['db-config', 'db?-config'],
     support: 'refuse',
   },
   'pg-host-key-file': {

@@ -56,7 +56,6 @@ export const repoHostOptions = defineOptions({
     commands: REPO,
     default: '/etc/pgbackrest/conf.d',
     depend: { option: 'repo-host' },
-    formerly: ['backup-config'],
     support: 'refuse',
   },
   'repo-host-config-path': {
@@ -65,7 +64,6 @@ export const repoHostOptions = defineOptions({
     commands: REPO,
     default: '/etc/pgbackrest',
     depend: { option: 'repo-host' },
-    formerly: ['backup-config'],
     support: 'refuse',
   },
   'repo-host-key-file': {

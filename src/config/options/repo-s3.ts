@@ -47,7 +47,6 @@ export const repoS3Options = defineOptions({
     choices: ['shared', 'auto', 'web-id', 'pod-id', 'process'],
     default: 'shared',
     depend: { option: 'repo-type', values: ['s3'] },
-    formerly: ['repo-s3-bucket'],
     support: 'refuse',
   },
   'repo-s3-kms-key-id': {
@@ -55,7 +54,6 @@ export const repoS3Options = defineOptions({
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-type', values: ['s3'] },
-    formerly: ['repo-s3-bucket'],
     support: 'refuse',
   },
   'repo-s3-process-cmd': {
@@ -64,7 +62,6 @@ export const repoS3Options = defineOptions({
     commands: REPO,
     required: true,
     depend: { option: 'repo-s3-key-type', values: ['process'] },
-    formerly: ['repo-s3-bucket'],
     support: 'refuse',
   },
   'repo-s3-region': {
@@ -89,7 +86,6 @@ export const repoS3Options = defineOptions({
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-s3-key-type', values: ['auto'] },
-    formerly: ['repo-s3-bucket'],
     support: 'refuse',
   },
   'repo-s3-service': {
@@ -98,7 +94,6 @@ export const repoS3Options = defineOptions({
     commands: REPO,
     default: 's3',
     depend: { option: 'repo-type', values: ['s3'] },
-    formerly: ['repo-s3-bucket'],
     support: 'refuse',
   },
   'repo-s3-sse-customer-key': {
@@ -107,7 +102,6 @@ export const repoS3Options = defineOptions({
     commands: REPO,
     depend: { option: 'repo-type', values: ['s3'] },
     secret: true,
-    formerly: ['repo-s3-bucket'],
     support: 'refuse',
   },
   'repo-s3-sts-host': {
@@ -116,7 +110,6 @@ export const repoS3Options = defineOptions({
     commands: REPO,
     default: 'sts.amazonaws.com',
     depend: { option: 'repo-s3-key-type', values: ['web-id'] },
-    formerly: ['repo-s3-bucket'],
     support: 'refuse',
   },
   'repo-s3-token': {
@@ -125,7 +118,6 @@ export const repoS3Options = defineOptions({
     commands: REPO,
     depend: { option: 'repo-s3-key-type', values: ['shared'] },
     secret: true,
-    formerly: ['repo-s3-key'],
     support: 'refuse',
   },
   'repo-s3-uri-style': {
