@@ -1,0 +1,137 @@
+import { describe, expect, test } from 'vitest'
+import { selectSet, type RepositoryBackups, type SetRequest } from '../../../../src/core/restore/select-set.ts'
+import type { BackupEntry, BackupInfo } from '../../../../src/format/backup-info.ts'
+import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
+
+function backup(label: string, stop: number, lsnStop: string | undefined, historyId = 1): BackupEntry {
+  return {
+    label,
+    historyId,
+    timestampStart: stop - 10,
+    timestampStop: stop,
+    ...(lsnStop === undefined ? {} : { lsnStop }),
+  } as BackupEntry
+}
+
+function info(backups: BackupEntry[], currentId = 1): BackupInfo {
+  return { backrestVersion: '2.59.1', currentId, history: [], backups }
+}
+
+const A = backup('20260101-000000F', 1000, '0/2000100')
+const B = backup('20260102-000000F', 2000, '0/4000100')
+const C = backup('20260103-000000F', 3000, '1/100')
+
+function select(repositories: RepositoryBackups[], request: SetRequest) {
+  const warnings: string[] = []
+  const chosen = selectSet(repositories, request, {
+    warn: (message) => warnings.push(message),
+    showTime: (seconds) => `T${seconds}`,
+  })
+  return { label: chosen.entry.label, repo: chosen.repoKey, warnings }
+}
+
+function refusal(repositories: RepositoryBackups[], request: SetRequest): PgtsError {
+  try {
+    select(repositories, request)
+  } catch (error) {
+    if (isPgtsError(error)) return error
+    throw error
+  }
+  throw new Error('nothing was refused')
+}
+
+const one = (backups: BackupEntry[]): RepositoryBackups[] => [{ key: 1, info: info(backups) }]
+const time = (target: number): SetRequest => ({ kind: 'time', target, text: `time ${target}` })
+const lsn = (target: bigint): SetRequest => ({ kind: 'lsn', target })
+
+describe('the set to restore', () => {
+  test.each([
+    ['the latest', { kind: 'latest' }, C.label],
+    ['the named one', { kind: 'set', label: A.label }, A.label],
+    ['the newest that stopped before a time', time(2001), B.label],
+    ['an older one when the stop is the very second of the target', time(2000), A.label],
+    ['an older one when the stop lies within the second of the target', time(2000.9), A.label],
+    ['the newest whose stop LSN is the target', lsn(0x4000100n), B.label],
+    ['an older one when the stop LSN is one byte beyond', lsn(0x40000ffn), A.label],
+    ['LSNs compare as numbers over their upper half', lsn(0x1_0000_0100n), C.label],
+  ] as [string, SetRequest, string][])('is %s', (_, request, label) => {
+    expect(select(one([A, B, C]), request)).toMatchObject({ label, repo: 1, warnings: [] })
+  })
+
+  test('comes from the first repository that has a fitting one, in key order', () => {
+    const repositories: RepositoryBackups[] = [
+      { key: 1, info: info([C]) },
+      { key: 2, info: info([A, B]) },
+      { key: 3, info: info([A]) },
+    ]
+    expect(select(repositories, time(2500))).toMatchObject({ label: B.label, repo: 2 })
+    expect(select(repositories, { kind: 'set', label: A.label })).toMatchObject({ repo: 2 })
+    expect(select(repositories, { kind: 'latest' })).toMatchObject({ label: C.label, repo: 1 })
+  })
+
+  test('skips an unreadable and an empty repository with a warning each', () => {
+    const repositories: RepositoryBackups[] = [
+      { key: 1, problem: 'no such file' },
+      { key: 2, info: info([]) },
+      { key: 3, info: info([A]) },
+    ]
+    expect(select(repositories, { kind: 'latest' })).toEqual({
+      label: A.label,
+      repo: 3,
+      warnings: ['repo1: no such file', 'repo2: no backup sets to restore'],
+    })
+  })
+
+  test('passes a repository over when it must look at a backup without LSN', () => {
+    const old = backup('20250101-000000F', 500, undefined)
+    const repositories: RepositoryBackups[] = [
+      { key: 1, info: info([A, old]) },
+      { key: 2, info: info([A]) },
+    ]
+    const { repo, warnings } = select(repositories, lsn(0x9000000n))
+    expect(repo).toBe(2)
+    expect(warnings).toEqual([expect.stringContaining(`${old.label} does not say at which LSN`)])
+  })
+
+  test('is refused when the latest is of a cluster before the upgrade, but may be reached by time', () => {
+    const repositories = [{ key: 1, info: info([A], 2) }]
+    const error = refusal(repositories, { kind: 'latest' })
+    expect(error.code).toBe('backup-set-invalid')
+    expect(error.message).toMatch(/20260101-000000F.*prior version of PostgreSQL/)
+    expect(error.hints.join()).toContain('--set=20260101-000000F')
+    expect(select(repositories, time(1001)).label).toBe(A.label)
+  })
+})
+
+describe('[075] names what there is', () => {
+  test('an unknown set: the nearest ones, in local time', () => {
+    const error = refusal(one([A, B, C]), { kind: 'set', label: '20260102-120000F' })
+    expect(error.exitCode).toBe(75)
+    expect(error.message).toBe('backup set 20260102-120000F is not valid')
+    expect(error.hints).toContain('available: 20260102-000000F on repo1, stopped T2000 at 0/4000100')
+    expect(error.hints.join()).toContain(C.label)
+  })
+
+  test('a time before every backup: the oldest one', () => {
+    const error = refusal(one([B, C]), time(1500))
+    expect(error.exitCode).toBe(75)
+    expect(error.message).toContain("stop time less than 'time 1500'")
+    expect(error.hints.join()).toContain('the oldest backup is 20260102-000000F on repo1, stopped T2000')
+  })
+
+  test('an LSN before every backup', () => {
+    const error = refusal(one([B]), lsn(0x1000000n))
+    expect(error.exitCode).toBe(75)
+    expect(error.message).toContain("'0/1000000'")
+  })
+
+  test('nothing anywhere: why, and what to do', () => {
+    const error = refusal([{ key: 1, problem: 'neither /r/backup.info nor its copy exists' }], { kind: 'latest' })
+    expect(error.exitCode).toBe(75)
+    expect(error.message).toBe('no backup set found to restore')
+    expect(error.hints).toEqual([
+      'repo1: neither /r/backup.info nor its copy exists',
+      expect.stringContaining('take a backup first'),
+    ])
+  })
+})

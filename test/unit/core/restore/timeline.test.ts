@@ -1,0 +1,86 @@
+import { describe, expect, test } from 'vitest'
+import {
+  checkTargetTimeline,
+  parseTimelineHistory,
+  type TimelineRequest,
+} from '../../../../src/core/restore/timeline.ts'
+import { memoryStorage } from '../../../../src/storage/memory.ts'
+import { putFile } from '../../../../src/storage/whole-file.ts'
+import type { StorageDriver } from '../../../../src/storage/driver.ts'
+
+/** 1 was left for 2 at 0/5000000, 2 for 3 at 0/7000000; 4 left 1 early. */
+async function archive(histories: Record<string, string> = {}): Promise<StorageDriver> {
+  const storage = memoryStorage()
+  const all = {
+    '00000002': '1\t0/5000000\tno recovery target specified\n',
+    '00000003': '# a comment\n\n1\t0/5000000\tbefore\n2\t0/7000000\treason\n',
+    ...histories,
+  }
+  for (const [timeline, text] of Object.entries(all)) {
+    await putFile(storage, `archive/main/15-1/${timeline}.history`, Buffer.from(text))
+  }
+  return storage
+}
+
+const request = (more: Partial<TimelineRequest> & { timeline?: number; lsn?: bigint } = {}): TimelineRequest => ({
+  stanza: 'main',
+  archiveId: '15-1',
+  major: 15,
+  type: 'default',
+  signal: new AbortController().signal,
+  backup: { label: '20260101-000000F', timeline: more.timeline ?? 1, lsnStart: more.lsn ?? 0x4000028n },
+  ...more,
+})
+
+describe('a restore passes when recovery can get from the backup to the target timeline', () => {
+  test.each([
+    ['latest, the backup began before its timeline was left', {}],
+    ['latest is the timeline of the backup', { timeline: 3, lsn: 0x8000000n }],
+    ['current asks for nothing', { targetTimeline: 'current', timeline: 2, lsn: 0x9000000n }],
+    ['an ancestor by number', { targetTimeline: '2' }],
+    ['by hexadecimal number', { targetTimeline: '0x3' }],
+    ['immediate stays where it is', { type: 'immediate', lsn: 0x6000000n }],
+    ['before 12 current is the default', { major: 11, lsn: 0x6000000n }],
+  ] as [string, Parameters<typeof request>[0]][])('%s', async (_, more) => {
+    await expect(checkTargetTimeline(await archive(), request(more))).resolves.toBeUndefined()
+  })
+
+  test('an archive without any history is on the timeline of the backup', async () => {
+    await expect(checkTargetTimeline(memoryStorage(), request())).resolves.toBeUndefined()
+  })
+})
+
+describe('a restore that could never reach its target timeline is refused', () => {
+  test.each([
+    [
+      'the timeline was left before the backup began',
+      { lsn: 0x6000028n },
+      'db-mismatch',
+      /3 forked from backup timeline 1 at 0\/5000000.*0\/6000028/,
+    ],
+    ['the very LSN of the fork is too late', { lsn: 0x5000000n }, 'db-mismatch', /forked/],
+    [
+      'the timeline of the backup is no ancestor',
+      { timeline: 2, targetTimeline: '4' },
+      'db-mismatch',
+      /timeline 2 .*not in the history of target timeline 4/,
+    ],
+    ['nonsense', { targetTimeline: 'newest' }, 'db-mismatch', /invalid target timeline 'newest'/],
+    ['a timeline nobody archived', { targetTimeline: '9' }, 'file-missing', /timeline 9 is not in the archive/],
+    ['a damaged history', { targetTimeline: '5' }, 'format', /timeline 5 in .* is damaged/],
+  ] as [string, Parameters<typeof request>[0], string, RegExp][])('%s', async (_, more, code, words) => {
+    const storage = await archive({ '00000004': '1\t0/3000000\tearly\n', '00000005': 'garbage' })
+    if (more?.targetTimeline === undefined) {
+      await storage.remove('archive/main/15-1/00000004.history')
+      await storage.remove('archive/main/15-1/00000005.history')
+    }
+    const refused = checkTargetTimeline(storage, request(more))
+    await expect(refused).rejects.toMatchObject({ code, message: expect.stringMatching(words) as string })
+    const error = await refused.catch((reason: { hints: string[] }) => reason)
+    expect((error as { hints: string[] }).hints.length).toBeGreaterThan(0)
+  })
+})
+
+test('LSNs of a history keep all 64 bits', () => {
+  expect(parseTimelineHistory('1\tFFFFFFFF/FFFFFFFF\tx')).toEqual([{ timeline: 1, lsn: 0xffffffffffffffffn }])
+})

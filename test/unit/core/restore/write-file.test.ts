@@ -1,0 +1,213 @@
+import {
+  chmodSync,
+  linkSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { gzipSync } from 'node:zlib'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { restoreFile, type RestoreFile, type RestoreFileJob } from '../../../../src/core/restore/write-file.ts'
+import type { WorkerEnv } from '../../../../src/core/worker-env.ts'
+import { localFiles } from '../../../../src/postgres/local-files.ts'
+import { memoryStorage } from '../../../../src/storage/memory.ts'
+import { putFile } from '../../../../src/storage/whole-file.ts'
+import { isPgtsError } from '../../../../src/util/error.ts'
+import { sha1 } from '../../../support/manifest.ts'
+
+const CONTENT = 'The content of a file, as it was.'.repeat(100)
+let dir: string
+let path: string
+let env: WorkerEnv
+
+beforeEach(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'pgts-write-'))
+  path = join(dir, 'file')
+  const storage = memoryStorage()
+  await putFile(storage, 'plain', Buffer.from(CONTENT))
+  await putFile(storage, 'packed.gz', gzipSync(CONTENT))
+  await putFile(storage, 'bundle/1', Buffer.from(`before${CONTENT}after`))
+  // Smaller than the file, so that reading what is there takes several turns.
+  env = {
+    storage,
+    files: localFiles(),
+    buffer: Buffer.alloc(1000),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  }
+})
+afterEach(() => rmSync(dir, { recursive: true }))
+
+const file = (more: Partial<RestoreFile> = {}): RestoreFile => ({
+  name: 'pg_data/file',
+  path,
+  action: 'create',
+  sizeBytes: CONTENT.length,
+  checksum: sha1(CONTENT),
+  timestamp: 1_700_000_000,
+  mode: 0o640,
+  stored: { repoName: 'plain' },
+  ...more,
+})
+async function bring(more: Partial<RestoreFile> = {}, job: Partial<RestoreFileJob> = {}): Promise<string> {
+  const signal = new AbortController().signal
+  const results = await restoreFile(
+    { files: [file(more)], compressType: 'none', bundleRaw: false, ...job },
+    env,
+    signal,
+  )
+  return results[0]!.outcome
+}
+function expectRestored(): void {
+  expect(readFileSync(path, 'latin1')).toBe(CONTENT)
+  const stat = statSync(path)
+  expect(stat.mode & 0o7777).toBe(0o640)
+  expect(stat.mtimeMs).toBe(1_700_000_000_000)
+}
+
+describe('a file comes back with its content, time and mode', () => {
+  test('whole', async () => {
+    expect(await bring()).toBe('restored')
+    expectRestored()
+  })
+  test('compressed', async () => {
+    expect(await bring({ stored: { repoName: 'packed.gz' } }, { compressType: 'gz' })).toBe('restored')
+    expectRestored()
+  })
+  test('from a bundle', async () => {
+    const slice = { offset: 6, length: CONTENT.length }
+    expect(await bring({ stored: { repoName: 'bundle/1', slice } })).toBe('restored')
+    expectRestored()
+  })
+  test('empty, without the repository', async () => {
+    const { stored: _, ...empty } = file({ sizeBytes: 0, checksum: sha1('') })
+    const signal = new AbortController().signal
+    const [result] = await restoreFile({ files: [empty], compressType: 'none', bundleRaw: false }, env, signal)
+    expect(result?.outcome).toBe('empty')
+    expect(statSync(path)).toMatchObject({ size: 0, mtimeMs: 1_700_000_000_000 })
+  })
+})
+
+describe('check: what is right stays, what is not is copied', () => {
+  test('equal content: only time and mode are put right', async () => {
+    writeFileSync(path, CONTENT)
+    const before = statSync(path).ino
+    expect(await bring({ action: 'check' })).toBe('matches')
+    expectRestored()
+    expect(statSync(path).ino).toBe(before)
+  })
+  test('equal at the start, with more behind: cut', async () => {
+    writeFileSync(path, `${CONTENT}more`)
+    expect(await bring({ action: 'check' })).toBe('matches')
+    expectRestored()
+  })
+  test.each([
+    ['one flipped byte at the end', `${CONTENT.slice(0, -1)}!`],
+    ['another start', `x${CONTENT.slice(1)}`],
+    ['cut since it was listed', CONTENT.slice(0, 10)],
+  ])('%s', async (_, content) => {
+    writeFileSync(path, content)
+    expect(await bring({ action: 'check' })).toBe('restored')
+    expectRestored()
+  })
+  test('vanished since it was listed', async () => {
+    expect(await bring({ action: 'check' })).toBe('restored')
+    expectRestored()
+  })
+})
+
+test('keep: content is not looked at, time and mode are put right', async () => {
+  writeFileSync(path, 'z'.repeat(CONTENT.length))
+  chmodSync(path, 0o600)
+  expect(await bring({ action: 'keep' })).toBe('kept')
+  expect(readFileSync(path, 'latin1')).toBe('z'.repeat(CONTENT.length))
+  expect(statSync(path).mode & 0o7777).toBe(0o640)
+})
+
+describe('nothing outside the target is written', () => {
+  test.each(['create', 'check', 'rewrite'] as const)(
+    '%s replaces a symbolic link instead of following it',
+    async (action) => {
+      const victim = join(dir, 'victim')
+      writeFileSync(victim, 'keep')
+      symlinkSync(victim, path)
+      expect(await bring({ action })).toBe('restored')
+      expectRestored()
+      expect(readFileSync(victim, 'latin1')).toBe('keep')
+    },
+  )
+  test.each([
+    ['rewrite', 'other'],
+    ['check', `${CONTENT}more`],
+  ] as const)('%s leaves the other name of a hard link as it was', async (action, content) => {
+    const other = join(dir, 'other')
+    writeFileSync(other, content)
+    linkSync(other, path)
+    expect(await bring({ action })).toBe('restored')
+    expectRestored()
+    expect(readFileSync(other, 'latin1')).toBe(content)
+  })
+})
+
+describe('a damaged repository file is refused with both names', () => {
+  test('other content [026]', async () => {
+    const error = await bring({ checksum: sha1('other') }).catch((reason: unknown) => reason)
+    expect(isPgtsError(error, 'checksum') && error.exitCode).toBe(26)
+    const { message, hints } = error as Error & { hints: string[] }
+    expect(message).toContain(path)
+    expect(message).toContain('/plain')
+    expect(message).toContain(sha1(CONTENT))
+    expect(message).toContain(sha1('other'))
+    expect(hints.join()).toMatch(/--set.*--repo/)
+  })
+  test('more content than the file has: refused before it fills the disk', async () => {
+    const error = await bring({ sizeBytes: 10, checksum: sha1('x') }).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'checksum' })
+    expect((error as Error).message).toContain('more than 10 bytes')
+    expect(statSync(path).size).toBeLessThanOrEqual(CONTENT.length)
+  })
+  test.each([
+    ['missing', 'gone', 'none', 'file-missing'],
+    ['not compressed', 'plain', 'gz', 'format'],
+  ] as const)('%s', async (_, repoName, compressType, code) => {
+    const error = await bring({ stored: { repoName } }, { compressType }).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code })
+    expect((error as Error).message).toContain(`'${path}' from`)
+    expect((error as Error).message).toContain(repoName)
+  })
+  test('cut short', async () => {
+    await putFile(env.storage, 'cut.gz', gzipSync(CONTENT).subarray(0, 30))
+    const error = await bring({ stored: { repoName: 'cut.gz' } }, { compressType: 'gz' }).catch(
+      (reason: unknown) => reason,
+    )
+    expect(isPgtsError(error) && ['format', 'checksum'].includes(error.code)).toBe(true)
+  })
+})
+
+test('an interrupted job stops between files', async () => {
+  const controller = new AbortController()
+  controller.abort(new Error('stop'))
+  await expect(
+    restoreFile({ files: [file()], compressType: 'none', bundleRaw: false }, env, controller.signal),
+  ).rejects.toThrow('stop')
+})
+
+test('a directory that cannot be written is named', async () => {
+  const error = await bring({ path: join(dir, 'gone', 'file') }).catch((reason: unknown) => reason)
+  expect(isPgtsError(error, 'file-write')).toBe(true)
+  expect((error as Error).message).toContain(join(dir, 'gone', 'file'))
+})
+
+test('a file that is right already costs no write', async () => {
+  writeFileSync(path, CONTENT)
+  chmodSync(path, 0o640)
+  utimesSync(path, 1_700_000_000, 1_700_000_000)
+  const before = statSync(path).ctimeMs
+  expect(await bring({ action: 'check' })).toBe('matches')
+  expect(statSync(path).ctimeMs).toBe(before)
+})
