@@ -2,13 +2,13 @@ import type { CommandContext } from '../commands/context.ts'
 import type { CommandName } from '../config/resolve.ts'
 import type { Outcome } from './outcome.ts'
 
-type Handlers = { readonly [C in CommandName]?: (ctx: CommandContext<C>) => Promise<Outcome> }
+type CommandHandlers = { readonly [C in CommandName]?: (ctx: CommandContext<C>) => Promise<Outcome> }
 
 /** The segment is not in the archive: PostgreSQL takes 1 for the end of WAL and goes on. */
 const NOT_FOUND = 1
 
 /** Every command, loaded when it is called, and how its report becomes text. Most say all in their log lines. */
-const handlers: Handlers = {
+export const handlers: CommandHandlers = {
   'archive-get': async (ctx) => {
     const { archiveGet } = await import('../commands/archive-get.ts')
     return { exitCode: (await archiveGet(ctx)).found ? 0 : NOT_FOUND }
@@ -33,6 +33,11 @@ const handlers: Handlers = {
     await expire(ctx)
     return {}
   },
+  info: async (ctx) => {
+    const { info } = await import('../commands/info.ts')
+    const { renderInfo } = await import('./render/info.ts')
+    return { text: renderInfo(await info(ctx), ctx.options.output) }
+  },
   restore: async (ctx) => {
     const { restore } = await import('../commands/restore.ts')
     await restore(ctx)
@@ -43,10 +48,4 @@ const handlers: Handlers = {
     await stanzaCreate(ctx)
     return {}
   },
-}
-
-export function handlerOf<C extends CommandName>(
-  command: C,
-): ((ctx: CommandContext<C>) => Promise<Outcome>) | undefined {
-  return handlers[command] as ((ctx: CommandContext<C>) => Promise<Outcome>) | undefined
 }

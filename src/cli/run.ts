@@ -1,12 +1,14 @@
 import { commandRow } from '../config/command-table.ts'
-import { commandBeginArgs, resolveOptions, type AnyResolved } from '../config/resolve.ts'
-import { EXIT_CODES, toPlainError } from '../util/error.ts'
+import { commandBeginArgs, type AnyResolved } from '../config/resolve.ts'
+import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { pgtsVersion } from '../util/version.ts'
 import { openContext } from './context.ts'
-import { handlerOf } from './handlers.ts'
+import type { CommandContext } from '../commands/context.ts'
+import { handlers } from './handlers.ts'
 import { createLogger, descriptorOutput, logError, type ClosableLogger } from './logger.ts'
 import { formatShortError } from './exit.ts'
 import type { Outcome } from './outcome.ts'
+import { runProgram } from './program.ts'
 
 export interface Process {
   readonly env: Readonly<Record<string, string | undefined>>
@@ -21,26 +23,18 @@ const stderr = descriptorOutput(2)
 
 /** Run one command from its arguments to its exit code. Everything that goes wrong is told here, once. */
 export async function run(argv: readonly string[], process: Process): Promise<number> {
-  let resolved: AnyResolved
+  const input = { argv, env: process.env, program: process.program, uid: globalThis.process.getuid?.(), stdout }
   try {
-    resolved = await resolveOptions({
-      argv,
-      env: process.env,
-      program: process.program,
-      uid: globalThis.process.getuid?.(),
-    })
+    return await runProgram(input, (resolved) =>
+      resolved.command === 'check' && resolved.options.stanza === undefined
+        ? checkAll(resolved, argv, process)
+        : runCommand(resolved, process),
+    )
   } catch (error) {
     // No logger stands yet: how to log is what could not be understood.
     stderr.write(formatShortError(error))
     return EXIT_CODES[toPlainError(error).code]
   }
-  const { command } = resolved
-  if (command === 'help' || command === 'version') {
-    const { help, version } = await import('./about.ts')
-    return tell(command === 'help' ? await help(argv, process) : version(resolved))
-  }
-  if (command === 'check' && resolved.options.stanza === undefined) return checkAll(resolved, argv, process)
-  return runCommand(resolved, process)
 }
 
 /** `check` without a stanza checks each that the configuration names. */
@@ -72,10 +66,9 @@ async function runCommand(resolved: AnyResolved, process: Process): Promise<numb
       cwd: process.cwd,
       program: process.program,
     })
-    const handler = handlerOf(command)
-    if (handler === undefined) throw new Error(`no handler for ${command}`)
-    const outcome = await handler(open.ctx as never)
-    const code = tell(outcome)
+    const handler = handlers[command] as ((ctx: CommandContext) => Promise<Outcome>) | undefined
+    if (handler === undefined) throw new PgtsError('assert', `there is no handler for ${command}`)
+    const code = tell(await handler(open.ctx))
     end('completed successfully')
     return code
   } catch (error) {

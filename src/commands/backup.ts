@@ -45,7 +45,7 @@ export interface BackupReport {
 export async function backup(ctx: CommandContext<'backup'>): Promise<BackupReport> {
   await using lock = await ctx.lock(['backup'])
   const repository = await chooseRepository(ctx)
-  const { info, report } = await takeBackup(ctx, repository, lock)
+  const report = await takeBackup(ctx, repository, lock)
   if (ctx.options.expireAuto) await expireAfterBackup(ctx, repository)
   return report
 }
@@ -54,7 +54,7 @@ async function takeBackup(
   ctx: CommandContext<'backup'>,
   repository: Repository,
   lock: StanzaLock,
-): Promise<{ info: BackupInfo; report: BackupReport }> {
+): Promise<BackupReport> {
   const { options, stanza, log, clock, signal } = ctx
   const { storage } = repository
 
@@ -193,8 +193,8 @@ async function takeBackup(
   assertCopiedControl(manifest, backupLabelPath(stanza, label))
   const linkLatest = options.repo.find(({ key }) => key === repository.key)?.symlink === true
   log.info(`new backup label = ${label}`)
-  const info = await commitBackup(storage, stanza, { backupInfo, archiveInfo, linkLatest }, manifest)
-  return { info, report: reportOf(ctx, repository, manifest, pageErrors) }
+  await commitBackup(storage, stanza, { backupInfo, archiveInfo, linkLatest }, manifest)
+  return reportOf(ctx, repository, manifest, pageErrors)
 }
 
 /** `--repo`, else the one with the lowest number. */

@@ -19,15 +19,13 @@ export async function commitBackup(
   stanza: string,
   state: { readonly backupInfo: BackupInfo; readonly archiveInfo: ArchiveInfo; readonly linkLatest: boolean },
   manifest: Manifest,
-): Promise<BackupInfo> {
+): Promise<void> {
   await storage.sync(backupLabelPath(stanza, manifest.label))
   await saveManifest(storage, stanza, manifest)
   await saveManifestHistory(storage, stanza, manifest)
   if (state.linkLatest && storage.links !== undefined)
     await storage.links.symlink(latestLinkName(stanza), manifest.label)
 
-  const listed = withBackup(state.backupInfo, backupEntryOf(manifest))
-  await saveBackupInfo(storage, stanza, listed)
+  await saveBackupInfo(storage, stanza, withBackup(state.backupInfo, backupEntryOf(manifest)))
   await saveArchiveInfo(storage, stanza, state.archiveInfo)
-  return listed
 }
