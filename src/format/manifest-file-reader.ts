@@ -1,7 +1,7 @@
 import { PgtsError } from '../util/error.ts'
 import { parseJson, type JsonObject, type JsonValue } from './canonical-json.ts'
 import type { ReadSection } from './info-file.ts'
-import { BACKSLASH, COMMA, isDigit, isHexDigit, OPEN_BRACE, QUOTE, skipJson, skipJsonSpace } from './json-bytes.ts'
+import { COMMA, isDigit, isHexDigit, OPEN_BRACE, QUOTE, skipJson, skipJsonSpace } from './json-bytes.ts'
 import { BLOCK_SIZE_UNIT, DEFAULT_BLOCK_CHECKSUM_SIZE } from './manifest-serialise.ts'
 import type { ManifestFile, Owner, OwnerName } from './manifest.ts'
 
@@ -17,6 +17,7 @@ export class ManifestFileReader {
   readonly #bytes: Buffer
   readonly #interned = new Map<string, string>()
   #name = ''
+  #stop = 0
 
   constructor(
     readonly section: ReadSection,
@@ -58,64 +59,63 @@ export class ManifestFileReader {
       const keyEnd = at
       at = skipJsonSpace(bytes, at + 1, end)
       const start = skipJsonSpace(bytes, at + 1, end)
-      const stop = skipJson(bytes, start, end)
       switch (keyOf(bytes, keyStart, keyEnd)) {
         case 'bi':
-          blockUnits = this.#integer(start, stop)
+          blockUnits = this.#integer(start, end)
           break
         case 'bic':
-          blockChecksumSize = this.#integer(start, stop)
+          blockChecksumSize = this.#integer(start, end)
           break
         case 'bim':
-          blockMapSize = this.#integer(start, stop)
+          blockMapSize = this.#integer(start, end)
           break
         case 'bni':
-          bundleId = this.#integer(start, stop)
+          bundleId = this.#integer(start, end)
           break
         case 'bno':
-          bundleOffset = this.#integer(start, stop)
+          bundleOffset = this.#integer(start, end)
           break
         case 'checksum':
-          checksum = this.#checksum(start, stop)
+          checksum = this.#checksum(start, end)
           break
         case 'checksum-page':
-          checksumPage = this.#boolean(start)
+          checksumPage = this.#boolean(start, end)
           break
         case 'checksum-page-error':
-          pageErrors = this.#pageErrors(start, stop)
+          pageErrors = this.#pageErrors(start, end)
           break
         case 'group':
-          group = this.#owner(start, stop)
+          group = this.#owner(start, end)
           break
         case 'mode':
-          mode = this.#mode(start, stop)
+          mode = this.#mode(start, end)
           break
         case 'rck':
-          repoChecksum = this.#checksum(start, stop)
+          repoChecksum = this.#checksum(start, end)
           break
         case 'reference':
-          reference = this.#shared(start, stop)
+          reference = this.#shared(start, end)
           break
         case 'repo-size':
-          repoSize = this.#integer(start, stop)
+          repoSize = this.#integer(start, end)
           break
         case 'size':
-          size = this.#integer(start, stop)
+          size = this.#integer(start, end)
           break
         case 'szo':
-          sizeOriginal = this.#integer(start, stop)
+          sizeOriginal = this.#integer(start, end)
           break
         case 'timestamp':
-          timestamp = this.#integer(start, stop, true)
+          timestamp = this.#integer(start, end, true)
           break
         case 'user':
-          user = this.#owner(start, stop)
+          user = this.#owner(start, end)
           break
         default:
           extra ??= new Map()
-          extra.set(this.#text(keyStart, keyEnd), parseJson(this.#text(start, stop)))
+          extra.set(this.#text(keyStart, keyEnd), parseJson(this.#value(start, end)))
       }
-      at = skipJsonSpace(bytes, stop, end)
+      at = skipJsonSpace(bytes, this.#stop, end)
       if (bytes[at] !== COMMA) break
     }
     if (size < 0) throw this.#wrong("has no 'size'")
@@ -144,73 +144,84 @@ export class ManifestFileReader {
     return file
   }
 
-  #integer(start: number, stop: number, signed = false): number {
+  // Each of these reads the value at `start` and leaves the position after it in `#stop`.
+
+  #integer(start: number, end: number, signed = false): number {
     const bytes = this.#bytes
     const negative = bytes[start] === 0x2d
+    const first = negative ? start + 1 : start
     let value = 0
-    let at = negative ? start + 1 : start
-    // At most 16 digits are exact in a double; no size of ours comes near.
-    if (stop - at > 16 || at === stop || (negative && !signed)) throw this.#wrong('has a number out of range')
-    for (; at < stop; at++) {
+    let at = first
+    for (; at < end; at++) {
       const byte = bytes[at] as number
-      if (!isDigit(byte)) throw this.#wrong('has something else where a number should be')
+      if (!isDigit(byte)) break
       value = value * 10 + (byte - 0x30)
     }
-    if (value > Number.MAX_SAFE_INTEGER) throw this.#wrong('has a number out of range')
+    if (at === first) throw this.#wrong('has something else where a number should be')
+    if (value > Number.MAX_SAFE_INTEGER || (negative && !signed)) throw this.#wrong('has a number out of range')
+    this.#stop = at
     return negative ? -value : value
   }
 
-  #checksum(start: number, stop: number): string {
+  #checksum(start: number, end: number): string {
     const bytes = this.#bytes
-    if (stop - start !== 42 || bytes[start] !== QUOTE) throw this.#wrong('has an invalid checksum')
-    for (let at = start + 1; at < stop - 1; at++) {
+    const last = start + 41
+    if (bytes[start] !== QUOTE || last >= end || bytes[last] !== QUOTE) throw this.#wrong('has an invalid checksum')
+    for (let at = start + 1; at < last; at++) {
       if (!isHexDigit(bytes[at] as number)) throw this.#wrong('has an invalid checksum')
     }
-    return this.#text(start + 1, stop - 1)
+    this.#stop = last + 1
+    return this.#text(start + 1, last)
   }
 
-  #boolean(start: number): boolean {
+  #boolean(start: number, end: number): boolean {
     const byte = this.#bytes[start]
     if (byte !== 0x74 && byte !== 0x66) throw this.#wrong('has something else where true or false should be')
+    this.#stop = skipJson(this.#bytes, start, end)
     return byte === 0x74
   }
 
-  #owner(start: number, stop: number): OwnerName {
-    return this.#bytes[start] === 0x66 ? false : this.#shared(start, stop)
+  #owner(start: number, end: number): OwnerName {
+    if (this.#bytes[start] !== 0x66) return this.#shared(start, end)
+    this.#boolean(start, end)
+    return false
   }
 
   /** Owners and labels: the same few strings again and again. */
-  #shared(start: number, stop: number): string {
-    const text = this.#string(start, stop)
+  #shared(start: number, end: number): string {
+    const text = this.#string(start, end)
     const known = this.#interned.get(text)
     if (known !== undefined) return known
     this.#interned.set(text, text)
     return text
   }
 
-  #mode(start: number, stop: number): number {
-    const text = this.#string(start, stop)
+  #mode(start: number, end: number): number {
+    const text = this.#string(start, end)
     if (!/^[0-7]{1,4}$/.test(text)) throw this.#wrong('has an invalid mode')
     return parseInt(text, 8)
   }
 
-  #string(start: number, stop: number): string {
-    const bytes = this.#bytes
-    if (bytes[start] !== QUOTE) throw this.#wrong('has something else where a string should be')
-    for (let at = start; at < stop; at++) {
-      if (bytes[at] === BACKSLASH) return parseJson(this.#text(start, stop)) as string
-    }
-    return this.#text(start + 1, stop - 1)
+  #string(start: number, end: number): string {
+    if (this.#bytes[start] !== QUOTE) throw this.#wrong('has something else where a string should be')
+    const text = this.#value(start, end)
+    return text.includes('\\') ? (parseJson(text) as string) : text.slice(1, -1)
   }
 
-  #pageErrors(start: number, stop: number): ManifestFile['checksumPageErrors'] {
-    const list = parseJson(this.#text(start, stop))
+  #pageErrors(start: number, end: number): ManifestFile['checksumPageErrors'] {
+    const list = parseJson(this.#value(start, end))
     const isBlock = (value: unknown) => typeof value === 'number' && value >= 0
     const isRange = (value: unknown) => Array.isArray(value) && value.length === 2 && value.every(isBlock)
     if (Array.isArray(list) && list.every((item) => isBlock(item) || isRange(item))) {
       return list as NonNullable<ManifestFile['checksumPageErrors']>
     }
     throw this.#wrong('has an invalid list of page errors')
+  }
+
+  /** The text of a value of any kind. */
+  #value(start: number, end: number): string {
+    this.#stop = skipJson(this.#bytes, start, end)
+    return this.#text(start, this.#stop)
   }
 
   #text(start: number, end: number): string {

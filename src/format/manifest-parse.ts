@@ -190,14 +190,18 @@ function readTarget(name: string, target: Members): ManifestTarget {
   if (type !== 'path' && type !== 'link') {
     throw new PgtsError('format', `${target.where}: unknown type '${type}'`)
   }
-  return {
+  const tablespaceId = target.optionalString('tablespace-id')
+  if (tablespaceId !== undefined && !/^[0-9]{1,10}$/.test(tablespaceId)) {
+    throw new PgtsError('format', `${target.where}: '${tablespaceId}' is not the oid of a tablespace`)
+  }
+  return safe({
     name,
     type,
     path: target.string('path'),
     ...optional('file', target.optionalString('file')),
-    ...optional('tablespaceId', target.optionalString('tablespace-id')),
+    ...optional('tablespaceId', tablespaceId),
     ...optional('tablespaceName', target.optionalString('tablespace-name')),
-  }
+  })
 }
 
 function readDatabase(name: string, database: Members): ManifestDatabase {
@@ -261,10 +265,17 @@ function safe<T extends { readonly name: string }>(item: T): T {
 
 /** In place; a file written by a system with another idea of order is still read rightly. */
 function sortedByName<T extends { readonly name: string }>(items: T[]): T[] {
+  if (!isSorted(items)) items.sort((a, b) => compareBytes(a.name, b.name))
   for (let i = 1; i < items.length; i++) {
-    if ((items[i - 1] as T).name >= (items[i] as T).name) return items.sort((a, b) => compareBytes(a.name, b.name))
+    const { name } = items[i] as T
+    if (name === (items[i - 1] as T).name) throw new PgtsError('format', `${WHAT}: '${name}' is listed twice`)
   }
   return items
+}
+
+function isSorted(items: readonly { readonly name: string }[]): boolean {
+  for (let i = 1; i < items.length; i++) if ((items[i - 1]?.name ?? '') > (items[i]?.name ?? '')) return false
+  return true
 }
 
 function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {

@@ -278,7 +278,7 @@ const manifests: fc.Arbitrary<Manifest> = fc
     targets: byName(
       fc
         .record({
-          name: keys,
+          name: names,
           type: fc.constantFrom('path' as const, 'link' as const),
           path: bytes,
           file: maybe(bytes),

@@ -177,6 +177,19 @@ describe('names', () => {
       expect.objectContaining({ code: 'assert' }),
     )
   })
+  test('a line twice is refused', () => {
+    const text = serialiseManifest(aManifest({ links: [{ name: 'pg_data/a', ...owner, destination: 'x' }] }))
+    const sections = [...parseInfoFile(text).sections.values()].map(({ name, entries }) => ({
+      name,
+      entries: name === 'target:link' ? [...entries, ...entries] : entries,
+    }))
+    expect(() => parseManifest(serialiseInfoFile(sections, 'v'))).toThrow(/'pg_data\/a' is listed twice/)
+  })
+  test('a tablespace is an oid', () => {
+    const target = { name: 'pg_tblspc/x', type: 'link', path: '/x', tablespaceId: '../x', tablespaceName: 'x' } as const
+    const targets = [...aManifest().targets, target]
+    expect(() => parseManifest(serialiseManifest(aManifest({ targets })))).toThrow(/not the oid of a tablespace/)
+  })
   test('entries may come in any order and are written in byte order', () => {
     const names = ['b', 'a', 'a.b', 'a/b', 'a-b', '\xff', '\xc3\xbc', 'Z', '10', '9']
     const bytes = serialiseManifest(aManifest({ files: names.map((name) => file(name)) }))
