@@ -3,7 +3,7 @@ import { appendFileSync, closeSync, existsSync, mkdirSync, openSync, readdirSync
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import pg from 'pg'
-import { cleanEnv, giveToTestUser, makeTestDir, projectRoot, reachable, runOk, testUser } from './test-user.ts'
+import { atEnd, cleanEnv, giveToTestUser, makeTestDir, projectRoot, reachable, runOk, testUser } from './test-user.ts'
 
 export { checkIndexes, dataChecksum, type DataChecksum } from './data-checksum.ts'
 export * from './test-user.ts'
@@ -97,11 +97,10 @@ export class Cluster {
     })
     closeSync(log)
     this.#child = child
-    running.add(this)
+    atEnd(() => this.killNow())
     this.#ended = new Promise((resolve) => {
       const done = () => {
         this.#child = undefined
-        running.delete(this)
         resolve()
       }
       child.once('exit', done)
@@ -163,7 +162,7 @@ export class Cluster {
     const family = [child.pid, ...childrenOf(child.pid)]
     for (const pid of family) killQuietly(pid)
     await this.#ended
-    while (family.some((pid) => existsSync(`/proc/${pid}`))) await sleep(5)
+    while (family.some(isAlive)) await sleep(5)
   }
 
   /** For the end of the test process, where nothing can wait. */
@@ -211,7 +210,7 @@ export class Cluster {
     await client?.end().catch(() => undefined)
   }
 
-  /** Stops the server; its directories go when the test process ends. */
+  /** Stops the server; its directories go at the end of the test file. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop('immediate')
   }
@@ -281,23 +280,26 @@ export function serverBinaries(version: ServerVersion): string {
   return join(reachable(native), 'bin')
 }
 
-const running = new Set<Cluster>()
-process.once('exit', () => {
-  for (const cluster of running) cluster.killNow()
-})
+/** Parent and state of a process; undefined when it is gone. */
+function processOf(pid: number | string): { readonly state: string; readonly parent: number } | undefined {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    const [state = '', parent] = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return { state, parent: Number(parent) }
+  } catch {
+    return undefined
+  }
+}
+
+/** One that only waits for its parent to notice (state Z) holds nothing any more. */
+function isAlive(pid: number): boolean {
+  return !['Z', 'X', undefined].includes(processOf(pid)?.state)
+}
 
 function childrenOf(parent: number): number[] {
-  const children: number[] = []
-  for (const name of readdirSync('/proc')) {
-    if (!/^[0-9]+$/.test(name)) continue
-    try {
-      const stat = readFileSync(`/proc/${name}/stat`, 'latin1')
-      if (Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1]) === parent) children.push(Number(name))
-    } catch {
-      // it has ended meanwhile
-    }
-  }
-  return children
+  return readdirSync('/proc')
+    .filter((name) => /^[0-9]+$/.test(name) && processOf(name)?.parent === parent)
+    .map(Number)
 }
 
 function killQuietly(pid: number): void {

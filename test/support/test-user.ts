@@ -48,20 +48,29 @@ function findTestUser(): TestUser {
   return { name: row[0]!, uid: Number(row[2]), gid: Number(row[3]), switched: true }
 }
 
-const ownDirectories: string[] = []
-process.once('exit', () => {
-  for (const dir of ownDirectories) rmSync(dir, { recursive: true, force: true })
-})
+const cleanups: (() => void)[] = []
+
+/** Run at the end of the test file (vitest ends its workers without an exit event), or else of the process. Last in, first out. */
+export function atEnd(cleanup: () => void): void {
+  cleanups.push(cleanup)
+}
+
+function cleanUp(): void {
+  for (let cleanup = cleanups.pop(); cleanup !== undefined; cleanup = cleanups.pop()) cleanup()
+}
+
+process.once('exit', cleanUp)
+if (process.env['VITEST'] !== undefined) (await import('vitest')).afterAll(cleanUp)
 
 /**
  * A new directory under the system's temporary directory, owned by the test user, mode 0755 (so that a test that looks
- * at it needs no privileges either). Removed when the test process ends, unless PGTS_TEST_KEEP is set.
+ * at it needs no privileges either). Removed at the end of the test file, unless PGTS_TEST_KEEP is set.
  */
 export function makeTestDir(name = 'test'): string {
   const dir = mkdtempSync(join(tmpdir(), `pgts-${name}-`))
   chmodSync(dir, 0o755)
   giveToTestUser(dir)
-  if (process.env['PGTS_TEST_KEEP'] === undefined) ownDirectories.push(dir)
+  if (process.env['PGTS_TEST_KEEP'] === undefined) atEnd(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 }))
   return dir
 }
 
