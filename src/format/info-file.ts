@@ -31,7 +31,7 @@ export class ReadSection implements InfoSection {
     return this.#positions.length / 3
   }
   get entries(): Iterable<InfoEntry> {
-    return this.#entries()
+    return { [Symbol.iterator]: () => this.#entries() }
   }
   keyAt(index: number): string {
     return this.bytes.toString('latin1', this.#positions[index * 3], this.valueStart(index) - 1)
