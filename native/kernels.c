@@ -1,5 +1,5 @@
 /*
- * The kernels of pgts: LZ4 frames, XXH3 and PostgreSQL page checksums, compiled to one WebAssembly module by
+ * The kernels of pgts: LZ4 frames, bzip2, XXH3 and PostgreSQL page checksums, compiled to one WebAssembly module by
  * scripts/build-kernels.sh. Every user instantiates the module for itself, so an instance holds one codec's state,
  * and its memory never grows once its buffers are open. No function here waits, allocates for ever or calls out.
  */
@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include "vendor/bzip2/bzlib.h"
 #define LZ4F_STATIC_LINKING_ONLY
 #include "vendor/lz4/lz4frame.h"
 #define XXH_INLINE_ALL
@@ -129,6 +130,58 @@ size_t EXPORT(lz4_decompress)(size_t offset, size_t bytes) {
   expected = LZ4F_decompress(decompress_ctx, output, &produced, input + offset, &consumed, NULL);
   return LZ4F_isError(expected) ? expected : produced;
 }
+
+/* ---- bzip2. Functions return the library's code (negative: an error) and leave two counts. ---- */
+
+static bz_stream bz;
+static size_t produced;
+static uintptr_t heap_mark;
+
+/* An assertion inside the library: stop here, which the caller sees as a trap. */
+void bz_internal_error(int code) {
+  (void)code;
+  __builtin_trap();
+}
+
+size_t EXPORT(bz2_consumed)(void) { return consumed; }
+size_t EXPORT(bz2_produced)(void) { return produced; }
+
+/* Buffers for either direction. 0 without memory. */
+int EXPORT(bz2_open)(size_t input_bytes, size_t output_bytes) {
+  input = malloc(input_bytes);
+  output = malloc(output_capacity = output_bytes);
+  heap_mark = heap_top;
+  return input != NULL && output != NULL;
+}
+
+/* Begins a stream, and forgets the one before: all the library's memory lies above the mark. Level 0 decompresses. */
+int EXPORT(bz2_begin)(int level) {
+  heap_top = heap_mark;
+  memset(&bz, 0, sizeof bz);
+  return level == 0 ? BZ2_bzDecompressInit(&bz, 0, 0) : BZ2_bzCompressInit(&bz, level, 0, 0);
+}
+
+static int bz2_step(size_t offset, size_t bytes, int (*step)(bz_stream *, int), int action) {
+  bz.next_in = (char *)input + offset;
+  bz.avail_in = bytes;
+  bz.next_out = (char *)output;
+  bz.avail_out = output_capacity;
+  int code = step(&bz, action);
+  consumed = bytes - bz.avail_in;
+  produced = output_capacity - bz.avail_out;
+  return code;
+}
+
+static int decompress_step(bz_stream *stream, int action) {
+  (void)action;
+  return BZ2_bzDecompress(stream);
+}
+
+int EXPORT(bz2_compress)(size_t offset, size_t bytes, int finish) {
+  return bz2_step(offset, bytes, BZ2_bzCompress, finish ? BZ_FINISH : BZ_RUN);
+}
+
+int EXPORT(bz2_decompress)(size_t offset, size_t bytes) { return bz2_step(offset, bytes, decompress_step, 0); }
 
 /* ---- XXH3, 128 bits, seed 0: the canonical (big-endian) digest of the input buffer, at the returned address ---- */
 

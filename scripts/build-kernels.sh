@@ -22,6 +22,9 @@ compile() {
 compile native/vendor/lz4/lz4.c -D__x86_64__ -DLZ4_STATIC_LINKING_ONLY
 compile native/vendor/lz4/lz4hc.c -D__x86_64__
 compile native/vendor/lz4/lz4frame.c -DXXH_INLINE_ALL
-compile native/kernels.c
+for part in blocksort bzlib compress crctable decompress huffman randtable; do
+  compile "native/vendor/bzip2/$part.c" -DBZ_NO_STDIO -Os -Wno-unused-but-set-variable
+done
+compile native/kernels.c -DBZ_NO_STDIO
 ${WASM_LD:-wasm-ld} --no-entry --gc-sections --strip-all -z stack-size=131072 --lto-O3 -O2 "$work"/*.o -o "$out"
 echo "$out: $(wc -c <"$out") bytes"

@@ -17,6 +17,12 @@ interface KernelExports {
   lz4_consumed(): number
   lz4_expected(): number
   lz4_decompress(offset: number, bytes: number): number
+  bz2_open(inputBytes: number, outputBytes: number): 0 | 1
+  bz2_begin(level: number): number
+  bz2_compress(offset: number, bytes: number, finish: 0 | 1): number
+  bz2_decompress(offset: number, bytes: number): number
+  bz2_consumed(): number
+  bz2_produced(): number
   xxh3_128(bytes: number): number
   verify_pages(pages: number, pageSize: number, firstBlock: number, headerCheck: 0 | 1): number
 }

@@ -14,7 +14,7 @@ export const CODECS: Record<CompressType, CodecFacts> = {
   gz: { level: { min: -1, max: 9, default: 6 }, reads: true, writes: true },
   lz4: { level: { min: -5, max: 12, default: 1 }, reads: true, writes: true },
   zst: { level: { min: -7, max: 22, default: 3 }, reads: true, writes: true },
-  bz2: { level: { min: 1, max: 9, default: 9 }, reads: false, writes: false },
+  bz2: { level: { min: 1, max: 9, default: 9 }, reads: true, writes: true },
 }
 
 /** The level used when none is asked for; 0 for `none`, as manifests record it. */

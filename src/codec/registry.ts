@@ -22,14 +22,11 @@ const LOADERS: Record<CompressType, () => Promise<Codec>> = {
   gz: async () => (await import('./gz.ts')).gz,
   lz4: async () => (await import('./lz4.ts')).lz4,
   zst: async () => (await import('./zst.ts')).zst,
-  bz2: () => Promise.reject(notSupported('bz2')),
+  bz2: async () => (await import('./bz2.ts')).bz2,
 }
 const loaded: Partial<Record<CompressType, Codec>> = {}
 
-/**
- * Makes `compressor` and `decompressor` of this type available on this thread. Cheap when called again.
- * Throws `feature-not-supported` for a type that this build neither reads nor writes.
- */
+/** Makes `compressor` and `decompressor` of this type available on this thread. Cheap when called again. */
 export async function loadCodec(type: CompressType): Promise<void> {
   loaded[type] ??= await LOADERS[type]()
 }
@@ -61,15 +58,6 @@ function checkLevel(type: CompressType, level: number): void {
     throw new PgtsError('option-invalid-value', `level ${level} is out of range for ${type} compression`, {
       hints: [`choose a compress-level from ${range.min} to ${range.max}`],
     })
-}
-
-function notSupported(type: CompressType): PgtsError {
-  return new PgtsError('feature-not-supported', `${type} files are not read or written yet by this version`, {
-    hints: [
-      'choose compress-type gz, lz4, zst or none',
-      `use pgbackrest to restore a backup that was made with ${type}`,
-    ],
-  })
 }
 
 const identity: Codec = { compressor: passThrough, decompressor: passThrough }
