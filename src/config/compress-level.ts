@@ -1,4 +1,5 @@
 import { CODECS } from '../codec/levels.ts'
+import type { SupportColumn } from './option-row.ts'
 
 type Level = (typeof CODECS)[keyof typeof CODECS]['level']
 
@@ -11,3 +12,8 @@ export const defaultLevels = { by: Object.fromEntries(levels.map(([name, level])
 export const levelRanges = {
   by: Object.fromEntries(levels.map(([name, level]) => [name, [level.min, level.max] as const])),
 }
+
+/** What this build can read but not write is refused as compress-type. */
+export const compressSupport: SupportColumn = Object.fromEntries(
+  Object.entries(CODECS).flatMap(([name, { writes }]) => (writes ? [] : [[name, 'refuse']])),
+)

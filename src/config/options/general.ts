@@ -1,6 +1,6 @@
 import { ANY, COMPRESSING, DATABASE, IO, JOBS, PROGRAM, REPO, defineOptions } from '../option-row.ts'
 import { COMPRESS_TYPES } from '../../util/compress-type.ts'
-import { defaultLevels, levelRanges } from '../compress-level.ts'
+import { compressSupport, defaultLevels, levelRanges } from '../compress-level.ts'
 
 /** What most commands share: compression, parallelism, time limits, paths. */
 export const generalOptions = defineOptions({
@@ -69,7 +69,7 @@ export const generalOptions = defineOptions({
     commands: COMPRESSING,
     choices: COMPRESS_TYPES,
     default: { yaml: 'zst', ini: 'gz' },
-    support: { bz2: 'refuse' },
+    support: compressSupport,
   },
   'db-timeout': {
     summary: 'How long one query may take.',

@@ -1,0 +1,61 @@
+import type { CommandName } from './command-table.ts'
+import { groupOf, isBoolean, rowFor, type OptionName } from './option-table.ts'
+import { logOptions } from './options/log.ts'
+import { PROGRAM, type CommandOverride, type OptionRow } from './option-row.ts'
+
+/** How help and reference pages put what the tables say. */
+export const TOPICS = ['Command', 'General', 'Log', 'Repository', 'Stanza'] as const
+export type Topic = (typeof TOPICS)[number]
+
+type Row = OptionRow & CommandOverride
+
+/** Below which heading the help of `command` shows an option; undefined where the option is not valid for it. */
+export function topicOf(option: OptionName, command: CommandName): Topic | undefined {
+  const row = rowFor(option, command)
+  if (row === undefined) return undefined
+  if (Object.hasOwn(logOptions, option)) return 'Log'
+  const group = groupOf(option)
+  if (group === 'repo' || option === 'repo') return 'Repository'
+  if (group === 'pg' || option === 'pg-version-force') return 'Stanza'
+  // What nearly every command has is general; what a few have is what the command is about.
+  return row.commands.length > 5 && option !== 'set' ? 'General' : 'Command'
+}
+
+/** `=<size>`; nothing for a boolean. */
+export function typeHint(row: OptionRow): string {
+  if (row.type === 'bool') return ''
+  const words = {
+    int: 'number',
+    string: 'text',
+    enum: 'word',
+    path: 'path',
+    size: 'size',
+    time: 'time',
+    list: 'text',
+    hash: 'name=value',
+  }
+  const hint = `<${words[row.type]}>`
+  return isBoolean(row) ? `[=${hint}]` : `=${hint}`
+}
+
+/** The default as one would type it, or undefined. */
+export function defaultText(row: Row, dialect: 'yaml' | 'ini'): string | undefined {
+  const given = row.default
+  if (given === undefined) return row.required === true ? 'none, must be set' : undefined
+  if (typeof given !== 'object') return given === PROGRAM ? 'the running program' : String(given)
+  if (dialect in given) return String((given as { yaml: unknown; ini: unknown })[dialect])
+  return Object.entries((given as { by: Record<string, unknown> }).by)
+    .map(([when, value]) => `${String(value)} for ${when}`)
+    .join(', ')
+}
+
+/** `y, n`; `1 to 999`; the choices. undefined where anything of the type goes. */
+export function allowedText(row: Row): string | undefined {
+  if (row.choices !== undefined) return row.choices.join(', ')
+  if (row.type === 'bool') return 'y, n'
+  if (row.range === undefined) return undefined
+  if (!('by' in row.range)) return `${row.range[0]} to ${row.range[1]}`
+  return Object.entries(row.range.by)
+    .map(([when, [min, max]]) => `${min} to ${max} for ${when}`)
+    .join(', ')
+}

@@ -1,0 +1,179 @@
+import { describe, expect, test } from 'vitest'
+import { CODECS } from '../../../src/codec/levels.ts'
+import { optionNames, optionRow } from '../../../src/config/option-table.ts'
+import { BACKUP, failureOf, ini, resolving, valueOf } from './resolving.ts'
+
+const QUIET = `${BACKUP} --repo1-retention-full=1`
+const conf = (lines: string) => ini(`[global]\nrepo1-retention-full=1\n${lines}\n[main]\npg1-path=/pg\n`)
+
+describe('what pgts does not do yet', () => {
+  test.each([
+    ['repo1-cipher-type=aes-256-cbc\nrepo1-cipher-pass=geheim', 'repo1-cipher-type=aes-256-cbc'],
+    ['repo1-type=s3', 'repo1-type=s3'],
+    ['repo2-type=azure', 'repo2-type=azure'],
+    ['repo1-host=backup', 'repo1-host=backup'],
+    ['backup-standby=y', 'backup-standby=y'],
+  ])('%s is refused', async (lines, words) => {
+    const error = await failureOf('backup --stanza=main', conf(lines))
+    expect(error.code).toBe('feature-not-supported')
+    expect(error.message).toContain(`pgts cannot do ${words} yet (from /c/x.conf line 3)`)
+    expect(error.hints.join()).toContain('use pgbackrest')
+    expect(error.message + error.hints.join()).not.toContain('geheim')
+  })
+
+  test.each([
+    ['restore --stanza=main --pg1-path=/pg --db-include=x', 'db-include=x'],
+    ['restore --stanza=main --pg1-path=/pg --repo-target-time=now', 'repo-target-time=now'],
+    ['check --stanza=main --pg1-path=/pg --pg1-host=db', 'pg1-host=db'],
+    ['check --stanza=main --pg1-path=/pg --report', 'report=y'],
+  ])('%s is refused', async (line, words) => {
+    expect((await failureOf(line)).message).toContain(`pgts cannot do ${words} yet`)
+  })
+
+  test.each(Object.entries(CODECS))(
+    'compress-type=%s is refused unless this build writes it',
+    async (type, { writes }) => {
+      const outcome = resolving('backup --stanza=main', conf(`compress-type=${type}`))
+      if (writes) expect((await outcome).options).toMatchObject({ compressType: type })
+      else await expect(outcome).rejects.toMatchObject({ code: 'feature-not-supported' })
+    },
+  )
+
+  test('what is harmless to ignore is warned about once, together', async () => {
+    const resolved = await resolving('backup --stanza=main', conf('resume=y\ntcp-keep-alive-idle=3\ndelta=y'))
+    expect(resolved.warnings).toEqual(['pgts does not act on delta, resume=y, tcp-keep-alive-idle yet'])
+  })
+
+  test('values that change nothing are neither', async () => {
+    const lines = 'repo1-type=posix\nrepo1-cipher-type=none\nbackup-standby=n\nresume=n\ndelta=n\nsck-keep-alive=y'
+    expect((await resolving('backup --stanza=main', conf(lines))).warnings).toEqual([])
+  })
+
+  test('a restore acts on delta', async () => {
+    const resolved = await resolving('restore --stanza=main --pg1-path=/pg --delta')
+    expect(resolved).toMatchObject({ warnings: [], options: { delta: true } })
+  })
+
+  test('whatever protects data or keeps a promise is refused, not ignored', () => {
+    const names = optionNames.filter((name) => /^repo-(cipher|host|s3|azure|sftp)|^pg-host|^db-(in|ex)clude/.test(name))
+    for (const name of names) expect(JSON.stringify(optionRow(name).support), name).toContain('refuse')
+  })
+})
+
+describe('root', () => {
+  test.each([
+    ['backup --stanza=main --pg1-path=/pg', true],
+    ['info', true],
+    ['archive-push --stanza=main /wal', true],
+    ['restore --stanza=main --pg1-path=/pg', false],
+    ['restore --stanza=main --pg1-path=/pg --no-allow-root', true],
+    ['info --allow-root', false],
+    ['version', false],
+    ['help', false],
+  ])('%s: refused is %s', async (line, refused) => {
+    if (!refused) {
+      await resolving(line, { uid: 0 })
+      return
+    }
+    const error = await failureOf(line, { uid: 0 })
+    expect(error).toMatchObject({ code: 'option-invalid', message: 'pgts is running as root' })
+    expect(error.hints).toEqual([expect.stringContaining('usually postgres'), 'or say --allow-root'])
+  })
+})
+
+describe('options that must fit together', () => {
+  test.each([
+    ['backup --pg1-path=/pg', 'option-required', 'backup needs stanza', 'name the cluster: --stanza=NAME'],
+    ['backup --stanza=main', 'option-required', 'backup needs pg1-path', 'is the name of the stanza right'],
+    ['restore --stanza=m --pg1-path=/p --type=time', 'option-required', 'restore needs target', 'set --target=...'],
+    [
+      'restore --stanza=m --pg1-path=/p --target=x',
+      'option-invalid',
+      'target (from the command line) counts only with type=lsn, name, time or xid',
+      '',
+    ],
+    [
+      'restore --stanza=m --pg1-path=/p --type=full',
+      'option-invalid-value',
+      'type (from the command line) must be one of default',
+      '',
+    ],
+    ['info --set=x', 'option-invalid', 'set (from the command line) counts only with stanza', ''],
+    [
+      'expire --stanza=m --repo=3',
+      'option-invalid-value',
+      'repo (from command line) is 3, but there is no repo3',
+      'configured: repo1',
+    ],
+    ['info --repo2-path=/var/lib/pgts/', 'option-invalid-value', '', ''],
+    [
+      'info --repo1-path=/r --repo2-path=/r/',
+      'option-invalid-value',
+      'repo1-path and repo2-path are both /r',
+      'place of its own',
+    ],
+    [
+      `${QUIET} --db-timeout=2h --protocol-timeout=1h`,
+      'option-invalid-value',
+      'protocol-timeout=1h (from command line) must be longer',
+      '',
+    ],
+    ['info --stanza=../x', 'option-invalid-value', "is no name for a stanza: '../x'", 'letters'],
+    ['info --stanza=global', 'option-invalid-value', "no name for a stanza: 'global'", 'global is taken'],
+    [`${QUIET} --compress-type=lz4 --compress-level=13`, 'option-invalid-value', 'must be between -5 and 12', ''],
+    [
+      `${QUIET} --compress-type=none --compress-level=1`,
+      'option-invalid',
+      'compress-level (from the command line) counts only with compress-type=',
+      '',
+    ],
+    [`${QUIET} --force`, 'option-invalid', 'force (from the command line) counts only with online=n', ''],
+  ])('%s', async (line, code, words, hint) => {
+    // With only repo2 set there is no repo1, so its default path cannot be taken twice.
+    if (words === '') {
+      expect((await resolving(line)).options).toMatchObject({ repo: [{ key: 2 }] })
+      return
+    }
+    const error = await failureOf(line)
+    expect(error.code).toBe(code)
+    expect(error.message).toContain(words)
+    expect(error.hints.join('\n')).toContain(hint)
+  })
+
+  test('timeouts give way to the one that was set', async () => {
+    expect(await valueOf('protocol-timeout', `${QUIET} --db-timeout=2h`)).toBe(7_230_000)
+    expect(await valueOf('db-timeout', `${QUIET} --protocol-timeout=10m`)).toBe(570_000)
+    expect(await valueOf('db-timeout', `${QUIET} --protocol-timeout=20s`)).toBe(10_000)
+  })
+
+  test('compress=n is compress-type=none of long ago', async () => {
+    const resolved = await resolving(`${QUIET} --no-compress`)
+    expect(resolved.options).toMatchObject({ compressType: 'none', compressLevel: 0 })
+    const both = await resolving(`${QUIET} --no-compress --compress-type=lz4`)
+    expect(both.options).toMatchObject({ compressType: 'lz4', compressLevel: 1 })
+    expect(both.warnings.join()).toContain('are both set')
+  })
+
+  test.each<[string, number | undefined, string[]]>([
+    ['', undefined, ['repo1-retention-full is not set']],
+    ['--repo1-retention-full=3', 3, []],
+    ['--repo1-retention-full=3 --repo1-retention-archive=1', 1, []],
+    ['--repo1-retention-full=30 --repo1-retention-full-type=time', undefined, []],
+    ['--repo1-retention-full=3 --repo1-retention-diff=2 --repo1-retention-archive-type=diff', 2, []],
+    ['--repo1-retention-full=3 --repo1-retention-archive-type=diff', undefined, ['WAL will not expire']],
+    ['--repo1-retention-full=3 --repo1-retention-archive-type=incr', undefined, ['WAL will not expire']],
+  ])('retention of WAL follows from %j', async (options, archive, warnings) => {
+    const resolved = await resolving(`${BACKUP} ${options}`)
+    expect(resolved.values.get('repo1-retention-archive')?.value).toBe(archive)
+    expect(resolved.warnings).toEqual(warnings.map((words) => expect.stringContaining(words)))
+  })
+
+  test('an index exists where something is set that counts', async () => {
+    const repos = async (line: string) => (await resolving(line)).options.repo.map(({ key }) => key)
+    expect(await repos('info --repo3-path=/c --repo2-path=/b')).toEqual([2, 3])
+    expect(await repos('info --reset-repo2-path')).toEqual([1])
+    expect(await repos('help')).toEqual([])
+    const pg = await resolving(`${QUIET} --pg3-path=/pg3 --pg3-port=1`)
+    expect(pg.options.pg.map(({ key }) => key)).toEqual([1, 3])
+  })
+})

@@ -1,0 +1,105 @@
+import { readFileSync } from 'node:fs'
+import { describe, expect, test } from 'vitest'
+import { referencePages } from '../../../scripts/reference/render.ts'
+import { runProgram, versionText } from '../../../src/cli/program.ts'
+import { commandNames } from '../../../src/config/command-table.ts'
+import { fakeFiles, type Surroundings } from './resolving.ts'
+
+async function output(line: string, around: Surroundings = {}): Promise<string> {
+  let text = ''
+  const files = fakeFiles(around.files, around.mode)
+  const base = { argv: line.split(' ').filter(Boolean), env: around.env ?? {}, program: '/usr/bin/pgts', uid: 0, files }
+  expect(
+    await runProgram({ ...base, stdout: { write: (more) => void (text += more) } }, () =>
+      Promise.reject(new Error('no command')),
+    ),
+  ).toBe(0)
+  return text
+}
+
+describe('help', () => {
+  test('lists the commands', async () => {
+    const text = await output('help')
+    expect(text).toContain('stanza-create   Prepare the repositories for a cluster.')
+    expect(text).not.toContain('repo-put')
+    expect(await output('')).toBe(text)
+    expect(await output('--help')).toBe(text)
+  })
+
+  test.each(['', ...commandNames])('of %j fits in 80 columns', async (command) => {
+    const around = {
+      env: { PGTS_REPO1_PATH: `/${'very-long-path/'.repeat(2)}x`, PGTS_PG2_PATH: '/pg2', PGTS_EXCLUDE: 'a:b:c' },
+    }
+    for (const line of (await output(`help ${command}`, around)).split('\n'))
+      expect(line.length).toBeLessThanOrEqual(80)
+  })
+
+  test('of a command shows defaults and the values in effect', async () => {
+    const files = { '/etc/pgts/pgts.yaml': 'global: { process-max: 4, repo: [{ path: /a }, { path: /b }] }' }
+    const text = (await output('backup --help --stanza=main', { files })).replace(/\n {10,}/g, ' ')
+    expect(text).toContain('[default: auto, now: 4]')
+    expect(text).toContain('[default: /var/lib/pgts, now: /a, repo2-path: /b]')
+    expect(text).toContain('[default: none, must be set, now: main]')
+    expect(text).not.toContain('--repo1-s3-bucket')
+  })
+
+  test('of an option tells all about it', async () => {
+    const env = { PGTS_COMPRESS_LEVEL: '7', PGBACKREST_CONFIG: '/c/x.conf' }
+    const text = await output('help backup compress-level', { env, files: { '/c/x.conf': '' } })
+    expect(text).toMatch(/^--compress-level=<number>\n\nHow hard to compress/)
+    expect(text).toContain('now:        7 (from PGTS_COMPRESS_LEVEL)')
+    expect(text).toContain('variable:   PGTS_COMPRESS_LEVEL')
+    expect(await output('help backup repo-path')).toContain('old names:  repo-path')
+    expect(await output('help backup repo1-path')).toContain('default:    /var/lib/pgts\n')
+  })
+
+  test('never shows a secret', async () => {
+    const env = { PGTS_REPO1_CIPHER_PASS: 'geheim', PGTS_REPO1_CIPHER_TYPE: 'aes-256-cbc' }
+    expect(await output('help backup repo1-cipher-pass', { env })).toContain('<redacted> (from PGTS_REPO1_CIPHER_PASS)')
+    for (const line of ['help backup', 'help backup repo1-cipher-pass']) {
+      expect(await output(line, { env })).not.toContain('geheim')
+    }
+  })
+
+  test('answers even when the configuration is broken', async () => {
+    const text = await output('help backup', { files: { '/etc/pgts/pgts.yaml': 'globl: 1' } })
+    expect(text).toContain('Back up a cluster.')
+    expect(text).toContain('Values in effect are not known: /etc/pgts/pgts.yaml line 1:1')
+  })
+
+  test.each([
+    ['help nothing', 'command-invalid', 'there is no command nothing'],
+    ['help backup proces-max', 'option-invalid', 'there is no option proces-max'],
+    ['help info process-max', 'option-invalid', 'process-max does not go with info'],
+  ])('%s fails', async (line, code, words) => {
+    await expect(output(line)).rejects.toMatchObject({ code, message: expect.stringContaining(words) })
+  })
+})
+
+test('version is text or one number for scripts', async () => {
+  expect(await output('version')).toMatch(/^pgts \d+\.\d+\.\d+\S*\n$/)
+  expect(versionText('num', '1.20.3')).toBe('1020003')
+  expect(await output('version --output=num')).toMatch(/^\d+$/)
+})
+
+test.each([
+  ['archive-get', ['seg', '-x']],
+  ['restore', []],
+])('%s is dispatched with its options, its answer is the exit code', async (line, given) => {
+  const argv = [line, '--stanza=main', '--pg1-path=/pg', '--', ...given]
+  const input = { argv, env: {}, program: '/p', uid: 1, files: fakeFiles(), stdout: { write: () => undefined } }
+  const code = await runProgram(input, async ({ command, options, parameters }) => {
+    expect({ command, stanza: options.stanza, parameters }).toEqual({
+      command: line,
+      stanza: 'main',
+      parameters: given,
+    })
+    return 1
+  })
+  expect(code).toBe(1)
+})
+
+test.each(Object.entries(referencePages()))('docs/reference/%s says what the tables say', (name, text) => {
+  const committed = readFileSync(new URL(`../../../docs/reference/${name}`, import.meta.url), 'utf8')
+  expect(committed, 'node scripts/run.mjs scripts/reference.ts writes it anew').toBe(text)
+})

@@ -1,0 +1,95 @@
+import { mkdtempSync, rmSync, writeFileSync, mkdirSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { resolveOptions } from '../../../src/config/resolve.ts'
+import { failureOf, resolving } from './resolving.ts'
+
+const CONF = '[global]\nrepo1-path=/from/conf\n'
+const files = {
+  '/etc/pgts/pgts.yaml': 'global: { repo: [{ path: /from/yaml }] }',
+  '/etc/pgbackrest/pgbackrest.conf': CONF,
+  '/c/x.conf': '[global]\nrepo1-path=/from/x\n',
+  '/c/x.yml': 'global: { repo: [{ path: /from/x.yml }] }',
+  '/c/pgbackrest.conf': '[global]\nrepo1-path=/from/c\n',
+  '/c/conf.d/a.conf': '[global]\nrepo2-path=/from/a\n',
+  '/c/conf.d/b.conf': '[global]\nrepo3-path=/from/b\n',
+  '/c/conf.d/readme.txt': 'not read',
+  '/y/pgts.yaml': 'global: { repo: [{ path: /from/y }] }',
+}
+
+async function paths(
+  line: string,
+  some: Record<string, string> = files,
+  env: Record<string, string> = {},
+): Promise<unknown> {
+  const { dialect, options } = await resolving(`info ${line}`, { files: some, env })
+  return `${dialect}: ${(options as { repo: { path: string }[] }).repo.map(({ path }) => path).join(' ')}`
+}
+
+describe('where the configuration is', () => {
+  test.each([
+    ['', 'yaml: /from/yaml'],
+    ['--config=/c/x.conf', 'ini: /from/x'],
+    ['--config=/c/x.yml', 'yaml: /from/x.yml'],
+    ['--config=/c/x.conf --config-path=/c', 'ini: /from/x /from/a /from/b'],
+    ['--config=/c/x.conf --config-include-path=/c/conf.d', 'ini: /from/x /from/a /from/b'],
+    ['--config-include-path=/c/conf.d', 'ini: /from/conf /from/a /from/b'],
+    ['--config-path=/c', 'ini: /from/c /from/a /from/b'],
+    ['--config-path=/y', 'yaml: /from/y'],
+    ['--config-path=/nowhere', 'yaml: /var/lib/pgts'],
+    ['--no-config', 'yaml: /var/lib/pgts'],
+    ['--no-config --config-include-path=/c/conf.d', 'ini: /from/a /from/b'],
+    ['--no-config --config-path=/c', 'ini: /from/a /from/b'],
+  ])('%s reads %s', async (line, expected) => {
+    expect(await paths(line)).toBe(expected)
+  })
+
+  test('the variables work as the options do, the option wins', async () => {
+    expect(await paths('', files, { PGTS_CONFIG: '/c/x.conf' })).toBe('ini: /from/x')
+    expect(await paths('', files, { PGBACKREST_CONFIG: '/c/x.conf' })).toBe('ini: /from/x')
+    expect(await paths('', files, { PGBACKREST_CONFIG: '/c/x.conf', PGTS_CONFIG: '/c/x.yml' })).toBe(
+      'yaml: /from/x.yml',
+    )
+    expect(await paths('--config=/c/x.yml', files, { PGTS_CONFIG: '/c/x.conf' })).toBe('yaml: /from/x.yml')
+    expect(await paths('--no-config', files, { PGTS_CONFIG: '/c/x.conf' })).toBe('yaml: /var/lib/pgts')
+  })
+
+  test('a pgbackrest.conf is not read unless it is asked for', async () => {
+    expect(await paths('', { '/etc/pgbackrest/pgbackrest.conf': CONF })).toBe('yaml: /var/lib/pgts')
+  })
+
+  test.each([
+    ['--config=/no.conf', 'file-missing', 'configuration file /no.conf (from command line) is not there'],
+    ['--config-include-path=/no', 'path-missing', 'directory /no of config-include-path is not there'],
+    ['--config=/c/x.yml --config-include-path=/c/conf.d', 'option-invalid', 'does not go with /c/x.yml'],
+    ['--config-path=c', 'option-invalid-value', 'config-path'],
+  ])('%s fails', async (line, code, words) => {
+    const error = await failureOf(`info ${line}`, { files })
+    expect(error.code).toBe(code)
+    expect(error.message).toContain(words)
+  })
+
+  test('the same option in two files of one section is a repeat', async () => {
+    const twice = { ...files, '/c/conf.d/b.conf': '[global]\nrepo2-path=/again\n' }
+    const error = await failureOf('info --config-path=/c', { files: twice })
+    expect(error).toMatchObject({ code: 'option-invalid' })
+    expect(error.message).toContain('/c/conf.d/b.conf line 2: repo2-path is set twice')
+  })
+})
+
+test('real files: read from disk, directories listed in order, trouble named', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'pgts-config-'))
+  try {
+    mkdirSync(join(folder, 'conf.d'))
+    writeFileSync(join(folder, 'pgbackrest.conf'), '[global]\nrepo1-path=/a\n')
+    writeFileSync(join(folder, 'conf.d', 'z.conf'), '[global]\nrepo2-path=/b\n')
+    const base = { env: {}, program: '/p', uid: 1 }
+    const resolved = await resolveOptions({ ...base, argv: ['info', `--config-path=${folder}`] })
+    expect(resolved.options).toMatchObject({ repo: [{ path: '/a' }, { path: '/b' }] })
+    const directory = resolveOptions({ ...base, argv: ['info', `--config=${folder}`] })
+    await expect(directory).rejects.toMatchObject({ code: 'file-open', message: expect.stringContaining(folder) })
+  } finally {
+    rmSync(folder, { recursive: true })
+  }
+})

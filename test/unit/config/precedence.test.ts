@@ -1,0 +1,103 @@
+import { describe, expect, test } from 'vitest'
+import { failureOf, resolving, valueOf } from './resolving.ts'
+
+// From the strongest to the weakest; each sets process-max to its place in the list.
+const SOURCES = ['command line', 'PGTS_', 'PGBACKREST_', 'main:backup', 'main', 'global:backup', 'global'] as const
+
+function surroundings(places: readonly number[], dialect: 'ini' | 'yaml') {
+  const has = (name: (typeof SOURCES)[number]) => places.includes(SOURCES.indexOf(name))
+  const value = (name: (typeof SOURCES)[number]) => SOURCES.indexOf(name) + 1
+  const env: Record<string, string> = {}
+  if (has('PGTS_')) env['PGTS_PROCESS_MAX'] = String(value('PGTS_'))
+  if (has('PGBACKREST_')) env['PGBACKREST_PROCESS_MAX'] = String(value('PGBACKREST_'))
+  const line = `backup --stanza=main --pg1-path=/pg${has('command line') ? ' --process-max=1' : ''}`
+  const sections = (['main:backup', 'main', 'global:backup', 'global'] as const).filter(has)
+  if (dialect === 'ini') {
+    const text = sections.map((name) => `[${name}]\nprocess-max=${value(name)}\n`).join('')
+    return { line, around: { env: { ...env, PGTS_CONFIG: '/x.conf' }, files: { '/x.conf': text } } }
+  }
+  const map = (own: 'main' | 'global', inner: 'main:backup' | 'global:backup') =>
+    JSON.stringify({
+      ...(has(own) ? { 'process-max': value(own) } : {}),
+      ...(has(inner) ? { backup: { 'process-max': value(inner) } } : {}),
+    })
+  const text = `global: ${map('global', 'global:backup')}\nstanza: { main: ${map('main', 'main:backup')} }\n`
+  return { line, around: { env, files: { '/etc/pgts/pgts.yaml': text } } }
+}
+
+const pairs = SOURCES.flatMap((strong, i) => SOURCES.slice(i + 1).map((weak) => [strong, weak] as const))
+
+describe.each(['ini', 'yaml'] as const)('in %s', (dialect) => {
+  test.each(pairs)('%s counts more than %s', async (strong, weak) => {
+    const { line, around } = surroundings([SOURCES.indexOf(strong), SOURCES.indexOf(weak)], dialect)
+    expect(await valueOf('process-max', line, around)).toBe(SOURCES.indexOf(strong) + 1)
+    const alone = surroundings([SOURCES.indexOf(weak)], dialect)
+    expect(await valueOf('process-max', alone.line, alone.around)).toBe(SOURCES.indexOf(weak) + 1)
+  })
+})
+
+test('lists are not merged: the strongest source has the whole list', async () => {
+  const around = { env: { PGTS_EXCLUDE: 'a:b' }, files: { '/etc/pgts/pgts.yaml': 'global: { exclude: [c] }' } }
+  expect(await valueOf('exclude', 'backup --stanza=main --pg1-path=/pg', around)).toEqual(['a', 'b'])
+  expect(await valueOf('exclude', 'backup --stanza=main --pg1-path=/pg --exclude=d', around)).toEqual(['d'])
+})
+
+test('each index of a group goes its own way', async () => {
+  const around = {
+    env: { PGTS_REPO2_PATH: '/env2' },
+    files: { '/etc/pgts/pgts.yaml': 'global: { repo: [{ path: /f1 }, { path: /f2 }] }' },
+  }
+  expect((await resolving('info --repo1-path=/cli1', around)).options).toMatchObject({
+    repo: [
+      { key: 1, path: '/cli1' },
+      { key: 2, path: '/env2' },
+    ],
+  })
+})
+
+test('without a stanza only the global sections count', async () => {
+  const files = { '/etc/pgts/pgts.yaml': 'stanza: { main: { log-level-console: info } }' }
+  expect(await valueOf('log-level-console', 'info', { files })).toBe('warn')
+  expect(await valueOf('log-level-console', 'info --stanza=main', { files })).toBe('info')
+})
+
+describe('the environment', () => {
+  const line = 'backup --pg1-path=/pg --repo1-retention-full=1'
+
+  test('may set what files may not, as PGTS_STANZA', async () => {
+    const resolved = await resolving(line, { env: { PGBACKREST_STANZA: 'main' } })
+    expect(resolved.options).toMatchObject({ stanza: 'main' })
+    expect(resolved.values.get('stanza')?.origin).toBe('PGBACKREST_STANZA')
+  })
+
+  test.each([
+    ['PGTS_PROCES_MAX', '1', 'environment variable PGTS_PROCES_MAX sets no option; did you mean PGTS_PROCESS_MAX?'],
+    ['PGBACKREST_NO_DELTA', 'y', 'PGBACKREST_NO_DELTA is ignored'],
+    ['PGTS_RESET_PROCESS_MAX', 'y', 'PGTS_RESET_PROCESS_MAX is ignored'],
+  ])('%s=%s is a warning', async (name, value, words) => {
+    const { warnings } = await resolving(line, { env: { PGTS_STANZA: 'main', [name]: value } })
+    expect(warnings.join('\n')).toContain(words)
+  })
+
+  test('what the command does not use is passed over, as are variables of the launcher', async () => {
+    const env = { PGTS_STANZA: 'main', PGTS_LINK_ALL: 'maybe', PGTS_NODE: '/usr/bin/node', PGTSX: '1' }
+    expect((await resolving(line, { env })).warnings).toEqual([])
+  })
+
+  test.each([
+    ['PGTS_PROCESS_MAX', '', 'option-invalid-value', 'environment variable PGTS_PROCESS_MAX is empty'],
+    ['PGTS_DELTA', 'yes', 'option-invalid-value', 'delta (from PGTS_DELTA) must be y or n'],
+    ['PGTS_REPO_BUNDLE', 'y', 'option-invalid', 'PGTS_REPO_BUNDLE needs an index'],
+    [
+      'PGTS_REPO1_PATH',
+      'relative',
+      'option-invalid-value',
+      "repo1-path (from PGTS_REPO1_PATH) must be an absolute path, not 'relative'",
+    ],
+    ['PGTS_NO_PROCESS_MAX', '1', 'option-invalid', 'has no negative form'],
+  ])('%s=%s is an error', async (name, value, code, words) => {
+    const error = await failureOf(line, { env: { PGTS_STANZA: 'main', [name]: value } })
+    expect(error.code).toBe(code)
+    expect(error.message).toContain(words)
+  })
+})
