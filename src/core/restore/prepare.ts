@@ -49,8 +49,8 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
   for (const { level, message } of remapped.notes) log[level](message)
   const layout = layOut(remapped.manifest, realPath)
 
-  const found = statEntry(pgPath, { follow: true })
-  const rules = { ...request.owners, ...(found === undefined ? {} : { existing: found }) }
+  const directory = statEntry(pgPath, { follow: true })
+  const rules = { ...request.owners, ...(directory === undefined ? {} : { existing: directory }) }
   const ownership = decideOwnership(remapped.manifest, rules)
   for (const message of ownership.warnings) log.warn(message)
 
@@ -62,8 +62,10 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
   const manifest = withoutSkipped(remapped.manifest, preserved, (message) => log.detail(message))
   const data = manifest.paths.find(({ name }) => name === 'pg_data')!
   const own = { mode: data.mode & 0o644, owner: ownership.ownerOf(data) }
-  if (found === undefined) makeDirectoryTree(pgPath, data.mode, own.owner)
-  const plan = planRestore(manifest, layout, scanTargets(manifest, layout, skip), existing)
+  if (directory === undefined) makeDirectoryTree(pgPath, data.mode, own.owner)
+  // pg_control goes first of all, and by a way of its own.
+  const found = scanTargets(manifest, layout, new Set([...skip, `${pgPath}/global/pg_control`]))
+  const plan = planRestore(manifest, layout, found, existing)
   return { manifest, layout, ownership, plan, own }
 }
 

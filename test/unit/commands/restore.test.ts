@@ -1,0 +1,434 @@
+import {
+  chmodSync,
+  existsSync,
+  lstatSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  readlinkSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import type { CommandContext } from '../../../src/commands/context.ts'
+import { restore } from '../../../src/commands/restore.ts'
+import { saveBackupInfo, saveManifest } from '../../../src/core/info-store.ts'
+import { backupEntryOf, type Manifest } from '../../../src/format/manifest.ts'
+import { isCheckpointInvalidated, parseControlFile } from '../../../src/postgres/control-file.ts'
+import { crc32c } from '../../../src/postgres/crc32c.ts'
+import { postgresVersion } from '../../../src/postgres/versions.ts'
+import { posixStorage } from '../../../src/storage/posix.ts'
+import { isPgtsError, type PgtsError } from '../../../src/util/error.ts'
+import type { LogFields, LogMethod } from '../../../src/util/log.ts'
+import { aFile, aManifest, LABEL, OWNER, storeContent } from '../../support/manifest.ts'
+import { recordingLogger, restoreContext, type RestoreRun } from '../../support/restore-context.ts'
+
+const SYSTEM_ID = 6569239123849665679n
+
+function aControl(systemId = SYSTEM_ID): string {
+  const bytes = Buffer.alloc(8192)
+  const row = postgresVersion('15')
+  bytes.writeBigUInt64LE(systemId, 0)
+  bytes.writeUInt32LE(row.controlVersion, 8)
+  bytes.writeUInt32LE(row.catalogVersion, 12)
+  bytes.writeBigUInt64LE(0x2000060n, 32)
+  bytes.writeUInt32LE(8192, row.control.pageSize)
+  bytes.writeUInt32LE(16 * 1024 * 1024, row.control.walSegmentSize)
+  bytes.writeUInt32LE(crc32c(bytes.subarray(0, row.control.crc)), row.control.crc)
+  return bytes.toString('latin1')
+}
+
+const CONTENTS = new Map([
+  ['pg_data/PG_VERSION', '15\n'],
+  ['pg_data/backup_label', 'START WAL LOCATION\n'],
+  ['pg_data/base/1/1259', 'relation '.repeat(2000)],
+  ['pg_data/base/1/1260', ''],
+  ['pg_data/global/pg_control', aControl()],
+  ['pg_data/pg_hba.conf', 'hba'],
+  ['pg_data/postgresql.auto.conf', "work_mem = '4MB'\nrecovery_target_xid = '5'\n"],
+  ['pg_data/tablespace_map', '16384 /somewhere\n'],
+  ['pg_tblspc/16384/PG_15_202209061/5/16391', 'in the tablespace'],
+])
+
+let dir: string
+let repo: string
+let pgPath: string
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'pgts-restore-'))
+  repo = join(dir, 'repo')
+  pgPath = join(dir, 'pg', 'data')
+})
+afterEach(() => rmSync(dir, { recursive: true, force: true }))
+
+async function aBackup(more: Partial<Manifest> = {}): Promise<Manifest> {
+  const files = [...CONTENTS].map(([name, content]) => aFile(name, content))
+  const ts = join(dir, 'ts')
+  const manifest = aManifest(files, {
+    targets: [
+      { name: 'pg_data', type: 'path', path: '/old/data' },
+      { name: 'pg_data/pg_wal', type: 'link', path: join(dir, 'wal') },
+      { name: 'pg_tblspc/16384', type: 'link', path: ts, tablespaceId: '16384', tablespaceName: 'fast' },
+    ],
+    links: [
+      { name: 'pg_data/pg_tblspc/16384', destination: ts, ...OWNER },
+      { name: 'pg_data/pg_wal', destination: join(dir, 'wal'), ...OWNER },
+    ],
+    ...more,
+  })
+  const data = { ...OWNER, mode: 0o700 }
+  const withWal = {
+    ...manifest,
+    paths: [...manifest.paths, { name: 'pg_data/pg_wal', ...data }, { name: 'pg_data/pg_wal/archive_status', ...data }],
+  }
+  const storage = posixStorage(repo)
+  storeContent(repo, 'main', withWal, CONTENTS)
+  await saveManifest(storage, 'main', withWal)
+  await saveBackupInfo(storage, 'main', {
+    backrestVersion: 'pgts test',
+    currentId: 1,
+    history: [{ id: 1, systemId: SYSTEM_ID, version: '15', catalogVersion: 202209061, controlVersion: 1300 }],
+    backups: [backupEntryOf(withWal)],
+  })
+  return withWal
+}
+
+function context(options: Record<string, unknown> = {}, more: Partial<RestoreRun> = {}) {
+  return restoreContext({
+    repoPaths: [repo],
+    pgPath,
+    spoolPath: join(dir, 'spool'),
+    options: options as NonNullable<RestoreRun['options']>,
+    ...more,
+  })
+}
+
+async function refusal(options: Record<string, unknown> = {}): Promise<PgtsError> {
+  const error: unknown = await restore(context(options)).catch((reason: unknown) => reason)
+  if (isPgtsError(error)) return error
+  throw new Error('nothing was refused', { cause: error })
+}
+
+/** Everything below a directory: kind, mode and content, as one comparable value. */
+function snapshot(root: string, names: Record<string, string> = {}, below = ''): Record<string, string> {
+  for (const name of readdirSync(join(root, below)).sort()) {
+    const path = join(below, name)
+    const stat = lstatSync(join(root, path))
+    const mode = (stat.mode & 0o7777).toString(8)
+    if (stat.isSymbolicLink()) names[path] = `link to ${readlinkSync(join(root, path))}`
+    else if (stat.isDirectory()) {
+      names[path] = `directory ${mode}`
+      snapshot(root, names, path)
+    } else names[path] = `file ${mode} ${stat.mtimeMs} ${readFileSync(join(root, path), 'latin1')}`
+  }
+  return names
+}
+
+/** What restore writes with the time of day in it. */
+function withoutClock(names: Record<string, string>): Record<string, string> {
+  return Object.fromEntries(
+    Object.entries(names).map(([name, value]) => [
+      name,
+      /auto\.conf$|\.signal$|pg_control$/.test(name)
+        ? value.replace(/^file (\d+) \S+/, 'file $1').replace(/\d{4}-\d\d-\d\d \S+/g, 'NOW')
+        : value,
+    ]),
+  )
+}
+
+describe('into an empty directory', () => {
+  test('everything comes back as the manifest says, and the server is told how to recover', async () => {
+    await aBackup()
+    mkdirSync(join(dir, 'spool/archive/main/in'), { recursive: true })
+    const ctx = context()
+    const report = await restore(ctx)
+    expect(report).toMatchObject({ label: LABEL, repoKey: 1, type: 'default', files: 8, removed: 0, unchanged: 0 })
+
+    const names = withoutClock(snapshot(pgPath))
+    expect(names['base/1/1259']).toBe(`file 600 1767323000000 ${CONTENTS.get('pg_data/base/1/1259')}`)
+    expect(names['base/1/1260']).toBe('file 600 1767323000000 ')
+    expect(names['pg_tblspc/16384']).toBe(`link to ${join(dir, 'ts')}`)
+    expect(names['pg_wal/archive_status']).toBe('directory 700')
+    expect(names['recovery.signal']).toBe('file 600 ')
+    expect(names['postgresql.auto.conf']).toBe(
+      "file 600 work_mem = '4MB'\n# Removed by pgts restore on NOW # recovery_target_xid = '5'\n\n" +
+        `# Recovery settings generated by pgts restore on NOW\nrestore_command = '/usr/bin/pgts archive-get %f "%p"'\n`,
+    )
+    expect(snapshot(join(dir, 'ts'))['PG_15_202209061/5/16391']).toMatch(/in the tablespace$/)
+    expect(Object.keys(names).filter((name) => /backup.manifest|tablespace_map|pgbackrest.tmp/.test(name))).toEqual([])
+    expect(existsSync(join(dir, 'spool/archive/main'))).toBe(false)
+
+    const control = parseControlFile(readFileSync(join(pgPath, 'global/pg_control')))
+    expect(isCheckpointInvalidated(control)).toBe(true)
+    expect(ctx.log.lines).toContain(
+      "warn: contents of directory link 'pg_wal' will be restored in a directory at the same location",
+    )
+    expect(ctx.log.lines.filter((line) => line.includes('restore file'))).toHaveLength(8)
+    expect(ctx.log.lines.at(-1)).toBe('info: restore size = 25.7KB, file total = 8')
+  })
+
+  test('link-all brings links back, and their content where they point', async () => {
+    await aBackup()
+    await restore(context({ linkAll: true }))
+    expect(readlinkSync(join(pgPath, 'pg_wal'))).toBe(join(dir, 'wal'))
+    expect(snapshot(join(dir, 'wal'))).toEqual({ archive_status: 'directory 700' })
+  })
+
+  test('an offline backup recovers nothing by default, and keeps its checkpoint', async () => {
+    const online = aManifest([]).options
+    await aBackup({ options: { ...online, online: false } })
+    expect(await restore(context())).toMatchObject({ type: 'none' })
+    expect(existsSync(join(pgPath, 'recovery.signal'))).toBe(false)
+    const control = parseControlFile(readFileSync(join(pgPath, 'global/pg_control')))
+    expect(isCheckpointInvalidated(control)).toBe(false)
+    rmSync(join(dir, 'pg'), { recursive: true })
+    rmSync(join(dir, 'ts'), { recursive: true })
+    expect(await restore(context({ type: 'default' }, { typed: ['--type=default'] }))).toMatchObject({
+      type: 'default',
+    })
+  })
+
+  test('standby gets standby.signal', async () => {
+    await aBackup()
+    await restore(context({ type: 'standby' }))
+    expect(existsSync(join(pgPath, 'standby.signal'))).toBe(true)
+    expect(existsSync(join(pgPath, 'recovery.signal'))).toBe(false)
+  })
+})
+
+describe('over an existing cluster', () => {
+  test('--delta writes only what differs, removes the rest, and ends as a fresh restore does', async () => {
+    await aBackup()
+    await restore(context())
+    const fresh = withoutClock(snapshot(dir))
+    const outside = join(dir, 'outside')
+
+    writeFileSync(join(pgPath, 'base/1/1259'), 'relatioN '.repeat(2000))
+    writeFileSync(join(pgPath, 'base/1/1260'), 'not empty any more')
+    writeFileSync(join(pgPath, 'strange'), '')
+    mkdirSync(join(pgPath, 'base/99/deep'), { recursive: true })
+    rmSync(join(pgPath, 'pg_hba.conf'))
+    mkdirSync(join(pgPath, 'pg_hba.conf'))
+    chmodSync(join(pgPath, 'base'), 0o755)
+    mkdirSync(outside)
+    writeFileSync(join(outside, 'precious'), 'keep')
+    rmSync(join(pgPath, 'pg_wal'), { recursive: true })
+    symlinkSync(outside, join(pgPath, 'pg_wal'))
+    writeFileSync(join(dir, 'ts/PG_15_202209061/more'), '')
+    mkdirSync(join(dir, 'ts/PG_16_202307071'))
+
+    const report = await restore(context({ delta: true }))
+    // auto.conf and pg_control are never equal: the last restore changed them.
+    expect(report).toMatchObject({ restored: 4, unchanged: 4, removed: 6 })
+    expect(readFileSync(join(outside, 'precious'), 'latin1')).toBe('keep')
+    rmSync(outside, { recursive: true })
+    rmSync(join(dir, 'ts/PG_16_202307071'), { recursive: true }) // another version's: never touched
+    expect(withoutClock(snapshot(dir))).toEqual(fresh)
+  })
+
+  test('--force rewrites everything', async () => {
+    await aBackup()
+    await restore(context())
+    expect(await restore(context({ force: true }))).toMatchObject({ unchanged: 0, restored: 7 })
+  })
+
+  test('--delta --force trusts size and time', async () => {
+    await aBackup()
+    await restore(context())
+    const report = await restore(context({ delta: true, force: true }))
+    expect(report.unchanged).toBeGreaterThan(4)
+  })
+
+  test('type preserve keeps settings and signal files', async () => {
+    await aBackup()
+    await restore(context())
+    writeFileSync(join(pgPath, 'postgresql.auto.conf'), "mine = '1'\n")
+    writeFileSync(join(pgPath, 'standby.signal'), '')
+    await restore(context({ delta: true, type: 'preserve' }))
+    expect(readFileSync(join(pgPath, 'postgresql.auto.conf'), 'latin1')).toBe("mine = '1'\n")
+    expect(existsSync(join(pgPath, 'standby.signal'))).toBe(true)
+    expect(existsSync(join(pgPath, 'recovery.signal'))).toBe(true)
+  })
+})
+
+describe('refused before anything is touched', () => {
+  test('a running server [038]: alive or not, with the process id', async () => {
+    await aBackup()
+    await restore(context())
+    writeFileSync(join(pgPath, 'postmaster.pid'), `${process.pid}\n${pgPath}\n`)
+    const alive = await refusal({ delta: true })
+    expect(alive.exitCode).toBe(38)
+    expect(alive.hints.join()).toContain(`process ${process.pid}, which is alive`)
+    writeFileSync(join(pgPath, 'postmaster.pid'), '999999999\n')
+    expect((await refusal({ delta: true })).hints.join()).toContain("remove 'postmaster.pid' only when no server")
+    expect(existsSync(join(pgPath, 'global/pg_control'))).toBe(true)
+  })
+
+  test('a directory with content [040], with --delta as the way out', async () => {
+    await aBackup()
+    mkdirSync(pgPath, { recursive: true })
+    writeFileSync(join(pgPath, 'something'), '')
+    const error = await refusal()
+    expect(error.exitCode).toBe(40)
+    expect(error.message).toContain(pgPath)
+    expect(error.hints.join()).toContain("'something'")
+    expect(error.hints.join()).toContain('--delta')
+  })
+
+  test('a tablespace directory with content [040]', async () => {
+    await aBackup()
+    mkdirSync(join(dir, 'ts/PG_15_202209061/5'), { recursive: true })
+    expect((await refusal()).exitCode).toBe(40)
+    expect(existsSync(pgPath)).toBe(false)
+  })
+
+  test('--delta and --force on what does not look like a cluster are switched off [040]', async () => {
+    await aBackup()
+    mkdirSync(pgPath, { recursive: true })
+    writeFileSync(join(pgPath, 'holiday.jpg'), 'keep')
+    for (const flag of ['delta', 'force']) {
+      const ctx = context({ [flag]: true })
+      await expect(restore(ctx)).rejects.toMatchObject({ code: 'path-not-empty' })
+      expect(ctx.log.lines.join()).toContain('both are switched off')
+    }
+    expect(readFileSync(join(pgPath, 'holiday.jpg'), 'latin1')).toBe('keep')
+  })
+
+  test('--delta on the cluster of another system [051]; --force replaces it', async () => {
+    await aBackup()
+    await restore(context())
+    writeFileSync(join(pgPath, 'global/pg_control'), Buffer.from(aControl(42n), 'latin1'))
+    const error = await refusal({ delta: true })
+    expect(error.exitCode).toBe(51)
+    expect(error.message).toContain('system identifier 42')
+    expect(error.hints.join()).toContain('--force')
+    expect(parseControlFile(readFileSync(join(pgPath, 'global/pg_control'))).systemId).toBe(42n)
+    await restore(context({ delta: true, force: true }))
+    expect(parseControlFile(readFileSync(join(pgPath, 'global/pg_control'))).systemId).toBe(SYSTEM_ID)
+  })
+
+  test('--delta over a damaged pg_control is what delta is for', async () => {
+    await aBackup()
+    await restore(context())
+    writeFileSync(join(pgPath, 'global/pg_control'), 'garbage')
+    await restore(context({ delta: true }))
+    expect(parseControlFile(readFileSync(join(pgPath, 'global/pg_control'))).systemId).toBe(SYSTEM_ID)
+  })
+
+  test('block incremental files and encrypted backups [067]', async () => {
+    const manifest = await aBackup()
+    const storage = posixStorage(repo)
+    const files = manifest.files.map((file) =>
+      file.name.endsWith('1259') ? { ...file, blockSize: 8192, blockMapSize: 10 } : file,
+    )
+    await saveManifest(storage, 'main', { ...manifest, files })
+    const error = await refusal()
+    expect(error.exitCode).toBe(67)
+    expect(error.message).toContain('1 files as block incremental')
+    expect(error.hints.join()).toContain('pgbackrest')
+  })
+
+  test('no backup at all [075], with the reason for every repository', async () => {
+    const error = await refusal()
+    expect(error.exitCode).toBe(75)
+    expect(error.hints.join()).toContain('repo1: neither')
+  })
+
+  test('a setting that this version does not have [031], before pg_control is gone', async () => {
+    await aBackup()
+    await restore(context())
+    const error = await refusal({ delta: true, recoveryOption: new Map([['standby-mode', 'on']]) })
+    expect(error.exitCode).toBe(31)
+    expect(existsSync(join(pgPath, 'global/pg_control'))).toBe(true)
+  })
+})
+
+test('a wrong checksum ends the restore [026], and the cluster cannot start', async () => {
+  await aBackup()
+  writeFileSync(join(repo, `backup/main/${LABEL}/pg_data/pg_hba.conf`), 'abh')
+  const error = await refusal()
+  expect(error.exitCode).toBe(26)
+  expect(error.message).toContain(`backup/main/${LABEL}/pg_data/pg_hba.conf`)
+  expect(existsSync(join(pgPath, 'global/pg_control'))).toBe(false)
+  expect(existsSync(join(pgPath, 'backup.manifest'))).toBe(true)
+})
+
+test('^C in the middle ends the restore with the reason, and the cluster cannot start', async () => {
+  await aBackup()
+  const controller = new AbortController()
+  const ctx = context({}, { signal: controller.signal })
+  const info = ctx.log.detail
+  Object.assign(ctx.log, {
+    detail: (fields: never, message: never) => {
+      info(fields, message)
+      controller.abort(new Error('terminated on signal'))
+    },
+  })
+  await expect(restore(ctx)).rejects.toThrow('terminated on signal')
+  expect(existsSync(join(pgPath, 'global/pg_control'))).toBe(false)
+})
+
+describe('killed at any step, the cluster cannot start, and --delta finishes the work', () => {
+  /** Dies in the n-th line of the log: every step of a restore says something. */
+  function dyingAt(n: number, options: Record<string, unknown>): CommandContext<'restore'> {
+    const log = recordingLogger()
+    let lines = 0
+    const dying =
+      (method: LogMethod): LogMethod =>
+      (fields: unknown, message?: string) => {
+        if (++lines === n) throw new Error('killed')
+        method(fields as LogFields, message ?? '')
+      }
+    return {
+      ...context(options),
+      log: { ...log, info: dying(log.info), detail: dying(log.detail), warn: dying(log.warn) },
+    }
+  }
+
+  test.each([
+    ['into an empty directory', false],
+    ['over a damaged cluster', true],
+  ])(
+    '%s',
+    async (_, over) => {
+      await aBackup()
+      const prepare = async () => {
+        for (const name of ['pg', 'ts']) rmSync(join(dir, name), { recursive: true, force: true })
+        if (!over) return
+        await restore(context())
+        rmSync(join(pgPath, 'base/1/1259'))
+        writeFileSync(join(pgPath, 'strange'), '')
+      }
+      await prepare()
+      await restore(context({ delta: over }))
+      const whole = withoutClock(snapshot(dir))
+
+      let deaths = 0
+      for (let n = 1; ; n++) {
+        await prepare()
+        const before = existsSync(join(pgPath, 'global/pg_control'))
+        const ended = await restore(dyingAt(n, { delta: over })).then(
+          () => 'finished',
+          (error: Error) => error.message,
+        )
+        if (ended === 'finished') break
+        expect(ended).toBe('killed')
+        deaths++
+        const startable = existsSync(join(pgPath, 'global/pg_control'))
+        if (startable && !(before && existsSync(join(pgPath, 'strange')))) {
+          // Only the very last line comes after the cluster is complete.
+          expect(withoutClock(snapshot(dir))).toEqual(whole)
+        }
+        const again = existsSync(join(pgPath, 'backup.manifest')) || existsSync(join(pgPath, 'PG_VERSION'))
+        await restore(context({ delta: again }))
+        expect(withoutClock(snapshot(dir))).toEqual(whole)
+      }
+      expect(deaths).toBeGreaterThan(over ? 20 : 25)
+    },
+    120_000,
+  )
+})
