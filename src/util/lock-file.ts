@@ -2,7 +2,7 @@ import { compareBytes } from './byte-string.ts'
 
 export type LockType = 'archive' | 'backup' | 'restore'
 
-/** How far the holder is. Sizes are bytes; all are optional. */
+/** How far the holder is. Sizes are bytes and come in pairs: what there is to do, and what is done. */
 export interface LockProgress {
   /** Hundredths of a percent, a whole number: 1526 is 15.26 %. */
   readonly pctCplt?: number
@@ -25,7 +25,9 @@ export function lockFileNames(stanza: string, types: readonly LockType[], repoKe
 
 /** Keys in the order of the format: pgBackRest reads them one after the other. */
 export function serialiseLockContent(content: LockContent): string {
-  const { execId, pctCplt, pid, sz, szCplt } = content
+  const { execId, pctCplt, pid } = content
+  // One size without the other stops `pgbackrest info` of 2.59 with a null pointer.
+  const { sz, szCplt } = content.sz === undefined || content.szCplt === undefined ? {} : content
   return JSON.stringify({ execId, pctCplt, pid, sz, szCplt })
 }
 

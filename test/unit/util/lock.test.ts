@@ -1,0 +1,225 @@
+import { spawn } from 'node:child_process'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+  unlinkSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { build } from 'esbuild'
+import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { tryLockExclusive } from '../../../src/util/flock.ts'
+import { lockFileNames, parseLockContent, serialiseLockContent } from '../../../src/util/lock-file.ts'
+import { acquireLocks, assertNotStopped, readLocks, type LockRequest } from '../../../src/util/lock.ts'
+
+const umask = process.umask(0)
+const scratch = mkdtempSync(join(tmpdir(), 'pgts-lock-'))
+afterAll(() => {
+  process.umask(umask)
+  rmSync(scratch, { recursive: true })
+})
+
+let count = 0
+let lockPath: string
+beforeEach(() => {
+  lockPath = join(scratch, `lock-${++count}`)
+})
+
+const acquire = (request: Partial<LockRequest> = {}) =>
+  acquireLocks({
+    lockPath,
+    stanza: 'main',
+    types: ['backup'],
+    repoKeys: [1],
+    execId: `${process.pid}-00000001`,
+    ...request,
+  })
+
+describe('names and content', () => {
+  test('are those of both generations of pgBackRest, in one order', () => {
+    expect(lockFileNames('main', ['restore', 'backup', 'archive', 'backup'], [2, 10, 1, 2])).toEqual([
+      'main-archive.lock',
+      'main-archive-1.lock',
+      'main-archive-2.lock',
+      'main-archive-10.lock',
+      'main-backup.lock',
+      'main-backup-1.lock',
+      'main-backup-2.lock',
+      'main-backup-10.lock',
+      'main-restore.lock',
+      'main-restore-1.lock',
+      'main-restore-2.lock',
+      'main-restore-10.lock',
+    ])
+  })
+
+  test('hold keys in the order in which pgBackRest reads them; sizes only in pairs', () => {
+    const content = { szCplt: 5406720, sz: 35420309, pid: 8507, pctCplt: 1526, execId: '8507-e4ef30d6' }
+    const text = '{"execId":"8507-e4ef30d6","pctCplt":1526,"pid":8507,"sz":35420309,"szCplt":5406720}'
+    expect(serialiseLockContent(content)).toBe(text)
+    expect(parseLockContent(text)).toEqual(content)
+    expect(serialiseLockContent({ execId: 'a', pid: 1, sz: 3 })).toBe('{"execId":"a","pid":1}')
+    expect(() => parseLockContent('{"pid":1}')).toThrow('not a lock file')
+  })
+})
+
+describe('locks', () => {
+  test('are files with who holds them, in a directory for the group, and are gone afterwards', async () => {
+    {
+      await using _locks = await acquire({ types: ['archive', 'backup'], repoKeys: [1, 2] })
+      expect(readdirSync(lockPath)).toHaveLength(6)
+      expect(readFileSync(join(lockPath, 'main-backup-2.lock'), 'utf8')).toBe(
+        `{"execId":"${process.pid}-00000001","pid":${process.pid}}`,
+      )
+      expect((statSync(lockPath).mode & 0o7777).toString(8)).toBe('770')
+      expect((statSync(join(lockPath, 'main-backup.lock')).mode & 0o7777).toString(8)).toBe('640')
+    }
+    expect(readdirSync(lockPath)).toEqual([])
+  })
+
+  test('exclude each other, say who holds them, and leave nothing of what was taken before', async () => {
+    await using _locks = await acquire({ types: ['backup'], repoKeys: [2] })
+    unlinkSync(join(lockPath, 'main-backup.lock'))
+    const before = readdirSync(lockPath)
+    await expect(acquire({ types: ['archive', 'backup'], repoKeys: [1, 2] })).rejects.toMatchObject({
+      code: 'lock-acquire',
+      exitCode: 50,
+      message: expect.stringContaining(`${lockPath}/main-backup-2.lock: it is held by process ${process.pid} (`),
+      hints: [expect.stringContaining('wait for it to end')],
+    })
+    expect(readdirSync(lockPath)).toEqual(before)
+  })
+
+  test('of other stanzas and other types do not exclude each other', async () => {
+    await using _one = await acquire()
+    await using _two = await acquire({ types: ['restore'] })
+    await using _three = await acquire({ stanza: 'main-backup' })
+    await using _four = await acquire({ types: ['archive'], repoKeys: [2] })
+    expect(readLocks(lockPath, 'main').map(({ type, repoKey }) => `${type} ${repoKey}`)).toEqual([
+      'archive 2',
+      'archive undefined',
+      'backup 1',
+      'backup undefined',
+      'restore 1',
+      'restore undefined',
+    ])
+  })
+
+  test('can be taken again when they were released, also by many who wait for the same', async () => {
+    let holders = 0
+    let most = 0
+    let taken = 0
+    const contender = async () => {
+      for (let i = 0; i < 10; i++) {
+        const locks = await acquire().catch(() => undefined)
+        if (locks === undefined) continue
+        await using _locks = locks
+        most = Math.max(most, ++holders)
+        taken++
+        await new Promise((resolve) => setTimeout(resolve, 3))
+        holders--
+      }
+    }
+    await Promise.all([contender(), contender(), contender()])
+    expect(most).toBe(1)
+    expect(taken).toBeGreaterThan(5)
+  })
+
+  test('show progress, which replaces what was there', async () => {
+    await using locks = await acquire()
+    locks.update({ pctCplt: 1526, sz: 35_420_309, szCplt: 5_406_720 })
+    expect(readLocks(lockPath, 'main')).toMatchObject([
+      { type: 'backup', repoKey: 1, pid: process.pid, pctCplt: 1526, sz: 35_420_309, szCplt: 5_406_720 },
+      { type: 'backup', pctCplt: 1526 },
+    ])
+    locks.update({ pctCplt: 9 })
+    expect(readFileSync(join(lockPath, 'main-backup.lock'), 'utf8')).toBe(
+      `{"execId":"${process.pid}-00000001","pctCplt":9,"pid":${process.pid}}`,
+    )
+  })
+
+  test('that nobody holds are not reported, and reading them leaves them free', async () => {
+    expect(readLocks(join(scratch, 'absent'), 'main')).toEqual([])
+    mkdirSync(lockPath)
+    for (const name of ['main-backup-1.lock', 'main-backup.lock', 'main-nonsense.lock', 'main.stop'])
+      writeFileSync(join(lockPath, name), '')
+    expect(readLocks(lockPath, 'main')).toEqual([])
+    await using _locks = await acquire()
+    expect(readLocks(lockPath, 'main')).toHaveLength(2)
+  })
+
+  test('that are held by somebody who has not written yet count', () => {
+    mkdirSync(lockPath)
+    const fd = openSync(join(lockPath, 'main-restore-1.lock'), 'w')
+    expect(tryLockExclusive(fd)).toBe(true)
+    expect(readLocks(lockPath, 'main')).toEqual([{ type: 'restore', repoKey: 1 }])
+  })
+
+  test('die with their process, however it ends', async () => {
+    const bundle = join(process.cwd(), `node_modules/.pgts-lock-${process.pid}.mjs`)
+    await build({
+      entryPoints: ['src/util/lock.ts'],
+      outfile: bundle,
+      bundle: true,
+      format: 'esm',
+      platform: 'node',
+      packages: 'external',
+    })
+    try {
+      const script = `const { acquireLocks } = await import(process.argv[1])
+        globalThis.locks = await acquireLocks({ lockPath: process.argv[2], stanza: 'main', types: ['backup'], repoKeys: [1], execId: 'x-1' })
+        console.log('held'); setInterval(() => undefined, 1000)`
+      const child = spawn(process.execPath, ['--input-type=module', '-e', script, bundle, lockPath], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      })
+      await new Promise((resolve) => child.stdout.once('data', resolve))
+      await expect(acquire()).rejects.toMatchObject({
+        message: expect.stringContaining(`held by process ${child.pid} (`),
+      })
+      child.kill('SIGKILL')
+      await new Promise((resolve) => child.on('close', resolve))
+      expect(existsSync(join(lockPath, 'main-backup.lock'))).toBe(true)
+      await using _locks = await acquire()
+      expect(readLocks(lockPath, 'main')[0]?.pid).toBe(process.pid)
+    } finally {
+      rmSync(bundle)
+    }
+  })
+
+  test('in a place that is no directory, or not ours: code, words and hint', async () => {
+    writeFileSync(join(scratch, 'plain'), '')
+    await expect(acquire({ lockPath: join(scratch, 'plain') })).rejects.toMatchObject({
+      code: 'lock-acquire',
+      message: expect.stringContaining('ENOTDIR'),
+    })
+    if (process.getuid?.() === 0) return
+    mkdirSync(lockPath)
+    chmodSync(lockPath, 0o500)
+    await expect(acquire()).rejects.toMatchObject({
+      code: 'lock-acquire',
+      hints: [expect.stringContaining('lock-path')],
+    })
+  })
+})
+
+describe('stop files', () => {
+  test('of the stanza and of all stop it', () => {
+    mkdirSync(lockPath)
+    assertNotStopped(lockPath, 'main')
+    writeFileSync(join(lockPath, 'other.stop'), '')
+    assertNotStopped(lockPath, 'main')
+    writeFileSync(join(lockPath, 'all.stop'), '')
+    expect(() => assertNotStopped(lockPath, 'main')).toThrow(`all stanzas are stopped: ${lockPath}/all.stop exists`)
+    expect(() => assertNotStopped(lockPath, '')).toThrow('all stanzas')
+    writeFileSync(join(lockPath, 'main.stop'), '')
+    expect(() => assertNotStopped(lockPath, 'main')).toThrow(`stanza main is stopped: ${lockPath}/main.stop exists`)
+  })
+})
