@@ -27,4 +27,5 @@ for part in blocksort bzlib compress crctable decompress huffman randtable; do
 done
 compile native/kernels.c -DBZ_NO_STDIO
 ${WASM_LD:-wasm-ld} --no-entry --gc-sections --strip-all -z stack-size=131072 --lto-O3 -O2 "$work"/*.o -o "$out"
+chmod 644 "$out"
 echo "$out: $(wc -c <"$out") bytes"
