@@ -65,7 +65,7 @@ test('a value means the same on the command line, in the environment, in an ini 
       const written = withIndex(name, key)
       // An index of pg is nothing without its path.
       const path = written.startsWith('pg') ? `--pg${key}-path=/other` : '--log-timestamp'
-      const base = ['backup', '--stanza=main', '--repo1-retention-full=1', ...new Set(['--pg1-path=/other', path])]
+      const base = ['backup', '--stanza=main', ...new Set(['--pg1-path=/other', path])]
       const read = async (more: readonly string[], around: Surroundings): Promise<unknown> => {
         const resolved = await resolving([...base, ...more], around)
         const { value, source } = resolved.values.get(written) ?? {}

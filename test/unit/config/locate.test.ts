@@ -24,7 +24,7 @@ async function paths(
   env: Record<string, string> = {},
 ): Promise<unknown> {
   const { dialect, options } = await resolving(`info ${line}`, { files: some, env })
-  return `${dialect}: ${(options as { repo: { path: string }[] }).repo.map(({ path }) => path).join(' ')}`
+  return `${dialect}: ${(options as unknown as { repo: { path: string }[] }).repo.map(({ path }) => path).join(' ')}`
 }
 
 describe('where the configuration is', () => {
