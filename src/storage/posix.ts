@@ -1,14 +1,4 @@
-import {
-  closeSync,
-  constants,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readlinkSync,
-  renameSync,
-  symlinkSync,
-  unlinkSync,
-} from 'node:fs'
+import { lstatSync, mkdirSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs'
 import { pathOf, textToBytes } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
 import type {
@@ -47,7 +37,8 @@ class PosixStorage implements StorageDriver {
   readonly links: LinkSupport
   readonly #root: string
   readonly #buffers = new BufferPool()
-  /** Directories whose entry in the directory above is known to be durable. */
+  /** Directories made by this driver, and those whose entry in the directory above is known to be durable. */
+  readonly #made = new Set<string>()
   readonly #durable = new Set<string>()
 
   constructor(root: string) {
@@ -139,11 +130,11 @@ class PosixStorage implements StorageDriver {
   #makePath(path: string): void {
     try {
       const first = mkdirSync(pathOf(path), { recursive: true, mode: DIRECTORY_MODE })
+      if (first === undefined) return
+      for (let made = path; made.length > this.#root.length; made = parentOf(made)) this.#made.add(made)
       // What was made above the root (the first stanza of a new repository) has to survive as well.
-      if (first !== undefined && textToBytes(first).length <= this.#root.length) {
-        for (let above = this.#root; above.length >= textToBytes(first).length; above = parentOf(above))
-          syncDirectory(parentOf(above))
-      }
+      const top = textToBytes(first).length
+      for (let made = this.#root; made.length >= top; made = parentOf(made)) syncDirectory(parentOf(made))
     } catch (error) {
       throw posixError('make-path', path, error)
     }
@@ -155,9 +146,14 @@ class PosixStorage implements StorageDriver {
     this.#syncParents(directory)
   }
 
+  /**
+   * Directories above one that was synced. Those that another process may have made a moment ago count as new; older
+   * ones have long been written, and archive-push is spared a flush of the disk for each.
+   */
   #syncParents(directory: string): void {
     for (let path = directory; path.length > this.#root.length && !this.#durable.has(path); path = parentOf(path)) {
-      syncDirectory(parentOf(path))
+      const above = parentOf(path)
+      if (this.#made.has(path) || changedLately(above)) syncDirectory(above)
       this.#durable.add(path)
     }
   }
@@ -194,6 +190,17 @@ class PosixStorage implements StorageDriver {
   }
 }
 
+/** Far longer than any file system keeps a change in memory. */
+const SETTLED_MS = 3_600_000
+
+function changedLately(directory: string): boolean {
+  try {
+    return Date.now() - lstatSync(pathOf(directory)).mtimeMs < SETTLED_MS
+  } catch {
+    return true
+  }
+}
+
 /** Absent, or below something that is not a directory, which is as absent as can be. */
 function isAbsent(error: unknown): boolean {
   const code = systemCode(error)
@@ -202,14 +209,4 @@ function isAbsent(error: unknown): boolean {
 
 function parentOf(path: string): string {
   return path.slice(0, path.lastIndexOf('/')) || '/'
-}
-
-/** Is this a directory that can be opened? For a configuration check. */
-export function canOpenDirectory(path: string): boolean {
-  try {
-    closeSync(openSync(pathOf(path), constants.O_RDONLY | constants.O_DIRECTORY))
-    return true
-  } catch {
-    return false
-  }
 }
