@@ -70,7 +70,8 @@ export function makeTestDir(name = 'test'): string {
   const dir = mkdtempSync(join(tmpdir(), `pgts-${name}-`))
   chmodSync(dir, 0o755)
   giveToTestUser(dir)
-  if (process.env['PGTS_TEST_KEEP'] === undefined) atEnd(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 }))
+  if (process.env['PGTS_TEST_KEEP'] === undefined)
+    atEnd(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 }))
   return dir
 }
 
