@@ -1,8 +1,5 @@
 import type { StorageDescription, StorageDriver } from './driver.ts'
 
-/** Storage kinds that exist; the values of `repo-type` that pgts can open. */
-export const STORAGE_KINDS = ['posix', 'memory'] as const satisfies readonly StorageDescription['kind'][]
-
 /** Open a storage from its description; the only list of drivers. A driver is loaded when it is first asked for. */
 export async function openStorage(description: StorageDescription): Promise<StorageDriver> {
   switch (description.kind) {
