@@ -40,7 +40,7 @@ function valueOf(name: OptionName): fc.Arbitrary<string> {
         .tuple(fc.integer({ min: 1, max: 999 }), fc.constantFrom('MiB', 'mb', 'G', 'gib', 'm'))
         .map((all) => all.join(''))
     case 'time':
-      return fc.tuple(fc.integer({ min: 1, max: 59 }), fc.constantFrom('', 's', 'S', 'm')).map((all) => all.join(''))
+      return fc.tuple(fc.integer({ min: 1, max: 15 }), fc.constantFrom('', 's', 'S', 'm')).map((all) => all.join(''))
     case 'path':
       return path
     case 'hash':

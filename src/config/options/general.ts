@@ -88,6 +88,7 @@ export const generalOptions = defineOptions({
   'io-timeout': {
     summary: 'How long a connection may make no progress.',
     type: 'time',
+    support: 'warn',
     commands: IO,
     range: ['100ms', '1h'],
     default: '1m',
@@ -95,6 +96,7 @@ export const generalOptions = defineOptions({
   'job-retry': {
     summary: 'How often the work on one file is tried again.',
     type: 'int',
+    support: 'warn',
     commands: JOBS,
     range: [0, 360],
     default: 2,
@@ -104,6 +106,7 @@ export const generalOptions = defineOptions({
   'job-retry-interval': {
     summary: 'How long to wait between tries after the first.',
     type: 'time',
+    support: 'warn',
     commands: JOBS,
     range: ['0s', '15m'],
     default: '15s',

@@ -7,8 +7,8 @@ import { settingId, type Setting } from '../setting.ts'
 /** pgts's own variables win over those of an existing pgBackRest set-up. */
 const PREFIXES = ['PGTS_', 'PGBACKREST_'] as const
 
-/** Variables of the program that are no options. */
-const NOT_OPTIONS: readonly string[] = ['PGTS_NODE']
+/** Variables of the launcher and of the tests that are no options. */
+const NOT_OPTIONS = /^PGTS_(NODE$|PROGRAM$|TEST_)/
 
 /**
  * `PGTS_REPO1_PATH` and `PGBACKREST_REPO1_PATH`; lists and hashes are split at `:`. What the command does not use is
@@ -21,7 +21,7 @@ export function environmentSettings(
   const settings = new Map<string, Setting>()
   const warnings: string[] = []
   for (const prefix of PREFIXES) {
-    const names = Object.keys(env).filter((name) => name.startsWith(prefix) && !NOT_OPTIONS.includes(name))
+    const names = Object.keys(env).filter((name) => name.startsWith(prefix) && !NOT_OPTIONS.test(name))
     for (const variable of names.sort()) {
       const text = env[variable]
       if (text === undefined) continue

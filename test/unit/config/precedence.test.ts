@@ -80,7 +80,13 @@ describe('the environment', () => {
   })
 
   test('what the command does not use is passed over, as are variables of the launcher', async () => {
-    const env = { PGTS_STANZA: 'main', PGTS_LINK_ALL: 'maybe', PGTS_NODE: '/usr/bin/node', PGTSX: '1' }
+    const env = {
+      PGTS_STANZA: 'main',
+      PGTS_LINK_ALL: 'maybe',
+      PGTS_NODE: '/usr/bin/node',
+      PGTS_TEST_KEEP: '1',
+      PGTSX: '1',
+    }
     expect((await resolving(line, { env })).warnings).toEqual([])
   })
 
