@@ -228,6 +228,35 @@ describe('check', () => {
     expect(result.stdout).toContain(`archive_library is 'nothing'`)
   })
 
+  test('knows a standby when it sees one', async () => {
+    await using site = await aSite()
+    const { cluster } = site
+    await site.pgtsOk('stanza-create')
+    await cluster.stop()
+    const dir = join(makeTestDir('standby'), 'data')
+    cpSync(cluster.dataDir, dir, { recursive: true })
+    giveToTestUser(dir)
+    await cluster.start()
+    writeFileSync(join(dir, 'standby.signal'), '')
+    giveToTestUser(dir)
+    await using standby = await startCluster({ dir, conf: { restore_command: 'false' } })
+    const options = (key: number) =>
+      Object.entries(standby.pgOptions()).map(([name, value]) => `--${name.replace('pg1', `pg${key}`)}=${value}`)
+
+    const both = await site.pgtsOk('--log-level-console=info', ...options(2), 'check')
+    expect(both.stdout).toContain('check repo1 (standby)')
+    expect(both.stdout).toContain('successfully archived')
+    const alone = await site.pgts([...options(1), 'check'])
+    expect(alone.code).toBe(27)
+    expect(alone.stdout).toContain('the primary was not found')
+    expect(await site.pgts([...options(1), 'stanza-create'])).toMatchObject({ code: 56 })
+    await standby.query('select pg_promote()')
+    await standby.untilPrimary()
+    const twins = await site.pgts([...options(2), 'check'])
+    expect(twins.code).toBe(56)
+    expect(twins.stdout).toContain('pg1 and pg2 are both primaries')
+  })
+
   test('tells why nothing arrives', async () => {
     await using site = await aSite({ conf: { archive_command: 'false # pgts' } })
     await site.pgtsOk('stanza-create')

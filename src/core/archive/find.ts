@@ -2,6 +2,7 @@ import { archiveIdOf, historyMatching, type ArchiveInfo } from '../../format/arc
 import { archiveDirectory, archivePath } from '../../format/repo-path.ts'
 import { parseArchivedSegment } from '../../format/wal-segment.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
+import { compareBytes } from '../../util/byte-string.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 
 /** Which cluster: the 64-bit number and the version text (`9.6`, `15`) that a stanza is tied to. */
@@ -38,16 +39,30 @@ export async function findSegment(
   archiveId: string,
   name: string,
   signal?: AbortSignal,
-): Promise<StoredSegment[]> {
-  const found: StoredSegment[] = []
+): Promise<readonly StoredSegment[]> {
   const directory = archiveDirectory(stanza, archiveId, name)
+  return (await listSegments(storage, directory, signal)).get(name) ?? []
+}
+
+/** Every segment and partial segment of one directory (`archive/main/15-1/0000000100000000`), by its name. */
+export async function listSegments(
+  storage: StorageDriver,
+  directory: string,
+  signal?: AbortSignal,
+): Promise<ReadonlyMap<string, readonly StoredSegment[]>> {
+  const found = new Map<string, StoredSegment[]>()
   for await (const file of storage.list(directory, signal === undefined ? {} : { signal })) {
     if (file.kind === 'path') continue
     const archived = parseArchivedSegment(baseName(file.name))
-    if (archived === undefined || `${archived.segment}${archived.partial ? '.partial' : ''}` !== name) continue
-    found.push({ repoName: file.name, checksum: archived.checksum, compressType: archived.compressType })
+    if (archived === undefined) continue
+    const name = `${archived.segment}${archived.partial ? '.partial' : ''}`
+    const stored = { repoName: file.name, checksum: archived.checksum, compressType: archived.compressType }
+    const same = found.get(name)
+    if (same === undefined) found.set(name, [stored])
+    else same.push(stored)
   }
-  return found.sort((a, b) => (a.repoName < b.repoName ? -1 : 1))
+  for (const several of found.values()) several.sort((a, b) => compareBytes(a.repoName, b.repoName))
+  return found
 }
 
 /**

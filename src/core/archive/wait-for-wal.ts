@@ -1,10 +1,10 @@
 import type { WalSegment } from '../../format/wal-segment.ts'
-import { archiveIdPath } from '../../format/repo-path.ts'
+import { archiveDirectory, archiveIdPath } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import type { Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
-import { baseName, findSegment, type StoredSegment } from './find.ts'
+import { baseName, listSegments, type StoredSegment } from './find.ts'
 
 /** A segment that was found in the archive. */
 export interface ArchivedSegment extends StoredSegment {
@@ -47,20 +47,34 @@ export interface WaitRequest {
  */
 export async function waitForSegments(request: WaitRequest): Promise<ArchivedSegment[]> {
   const found: ArchivedSegment[] = []
-  for (const segment of request.segments) found.push(await waitForSegment(request, segment))
+  // A long backup waits for thousands of segments that are there: what one listing showed is not asked for again.
+  const seen = new Map<string, Listing>()
+  for (const segment of request.segments) found.push(await waitForSegment(request, segment, seen))
   return found
 }
 
 const FIRST_PAUSE_MS = 100
 const LONGEST_PAUSE_MS = 5_000
 
-async function waitForSegment(request: WaitRequest, segment: WalSegment): Promise<ArchivedSegment> {
+type Listing = ReadonlyMap<string, readonly StoredSegment[]>
+
+async function waitForSegment(
+  request: WaitRequest,
+  segment: WalSegment,
+  seen: Map<string, Listing>,
+): Promise<ArchivedSegment> {
   const { storage, stanza, archiveId, clock, signal, timeoutMs } = request
+  const directory = archiveDirectory(stanza, archiveId, segment)
   const deadlineMs = clock.nowMs() + timeoutMs
   let pauseMs = FIRST_PAUSE_MS
   for (;;) {
     signal.throwIfAborted()
-    const stored = await findSegment(storage, stanza, archiveId, segment, signal)
+    let stored = seen.get(directory)?.get(segment)
+    if (stored === undefined) {
+      const listing = await listSegments(storage, directory, signal)
+      seen.set(directory, listing)
+      stored = listing.get(segment) ?? []
+    }
     requireOneContent(request, segment, stored)
     const [first] = stored
     if (first !== undefined) return { segment, ...first }

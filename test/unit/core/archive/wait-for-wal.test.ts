@@ -139,3 +139,20 @@ test('waiting ends when the command is interrupted', async () => {
   events.push({ atMs: 1000, run: () => controller.abort(new PgtsError('term', 'terminated')) })
   expect(await failure(wait({ signal: controller.signal }))).toMatchObject({ exitCode: 63 })
 })
+
+test('segments that one listing showed are not listed again', async () => {
+  const names = Array.from({ length: 250 }, (_, i) =>
+    parseWalSegment(`0000000100000000000000${i.toString(16).toUpperCase().padStart(2, '0')}`),
+  )
+  for (const name of names) arrive(name)
+  let listings = 0
+  const counting = {
+    ...storage,
+    list: (...args: Parameters<typeof storage.list>) => {
+      listings++
+      return storage.list(...args)
+    },
+  }
+  expect(await wait({ storage: counting, segments: names })).toHaveLength(250)
+  expect(listings).toBe(1)
+})
