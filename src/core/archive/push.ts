@@ -1,9 +1,8 @@
 import type { Stage } from '../../codec/stage.ts'
 import { archiveIdOf, currentHistory } from '../../format/archive-info.ts'
 import { archivedSegmentName } from '../../format/wal-segment.ts'
-import { archiveFileName } from '../../format/repo-path.ts'
+import { archiveDirectory, archiveFileName } from '../../format/repo-path.ts'
 import type { ClusterFiles } from '../../postgres/cluster-access.ts'
-import type { PendingFile } from '../../storage/driver.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 import type { WalHeader } from '../../postgres/wal-header.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
@@ -18,6 +17,7 @@ import {
   type ClusterIdentity,
 } from './find.ts'
 import { RepositoryFailures } from './repository-failures.ts'
+import { storeEverywhere, type Target } from './store.ts'
 import { readWalFile, requireSegmentFileSize, walFileKind, type WalFile, type WalFileKind } from './wal-file.ts'
 
 export interface PushRequest {
@@ -50,12 +50,6 @@ export interface PushReport {
     /** The same content was there already, so nothing was written. */
     readonly already: boolean
   }[]
-}
-
-/** A repository that takes WAL of this cluster. */
-interface Target extends ArchiveRepository {
-  readonly archiveId: string
-  readonly identity: ClusterIdentity
 }
 
 /**
@@ -101,7 +95,7 @@ export async function pushWal(request: PushRequest): Promise<PushReport> {
   }
 
   if (missing.length > 0) {
-    const stored = await store(request, missing, storedName, file, stages, failures)
+    const stored = await storeEverywhere({ ...request, targets: missing, storedName, file, stages }, failures)
     for (const { key, archiveId } of stored) {
       const repoName = archiveFileName(request.stanza, archiveId, storedName)
       done.push({ repoKey: key, archiveId, repoName, already: false })
@@ -196,6 +190,8 @@ async function findExisting(
   let found
   try {
     found = await findSegment(storage, request.stanza, target.archiveId, name, request.signal)
+    // A push that was killed after its rename may have left a name that a power cut would still take back.
+    if (found.length === 1) await storage.sync(archiveDirectory(request.stanza, target.archiveId, name), request)
   } catch (error) {
     request.signal.throwIfAborted()
     failures.add(key, error)
@@ -264,60 +260,5 @@ async function warnOfOtherHistory(
       // Only a warning depends on this; when the repository is broken, storing the file will say so.
       request.signal.throwIfAborted()
     }
-  }
-}
-
-/** Read and compress once, write to all. A repository that fails is left behind; answers those that have the file. */
-async function store(
-  request: PushRequest,
-  targets: readonly Target[],
-  storedName: string,
-  file: WalFile,
-  stages: () => Stage[],
-  failures: RepositoryFailures,
-): Promise<Target[]> {
-  const { signal, stanza } = request
-  const { pump } = await import('../../codec/pump.ts')
-  const open = new Map<Target, PendingFile>()
-  const opened: PendingFile[] = []
-  const leaveBehind = (target: Target, error: unknown): void => {
-    signal.throwIfAborted()
-    open.delete(target)
-    failures.add(target.key, error)
-  }
-  try {
-    for (const target of targets) {
-      try {
-        const pending = await target.storage.create(archiveFileName(stanza, target.archiveId, storedName), { signal })
-        opened.push(pending)
-        open.set(target, pending)
-      } catch (error) {
-        leaveBehind(target, error)
-      }
-    }
-    if (open.size === 0) return []
-    const write = (chunk: Uint8Array): void | Promise<void> => {
-      const waiting: Promise<void>[] = []
-      for (const [target, pending] of open) {
-        try {
-          const answer = pending.sink.write(chunk)
-          if (answer !== undefined) waiting.push(answer.catch((error: unknown) => leaveBehind(target, error)))
-        } catch (error) {
-          leaveBehind(target, error)
-        }
-      }
-      if (waiting.length > 0) return Promise.all(waiting).then(() => undefined)
-    }
-    await pump(await file.open(), stages(), { write }, signal)
-    for (const [target, pending] of [...open]) {
-      try {
-        await pending.commit()
-      } catch (error) {
-        leaveBehind(target, error)
-      }
-    }
-    return [...open.keys()]
-  } finally {
-    for (const pending of opened) await pending[Symbol.asyncDispose]()
   }
 }

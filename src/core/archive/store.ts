@@ -1,0 +1,71 @@
+import type { Stage } from '../../codec/stage.ts'
+import { archiveFileName } from '../../format/repo-path.ts'
+import type { PendingFile } from '../../storage/driver.ts'
+import type { ArchiveRepository, ClusterIdentity } from './find.ts'
+import type { RepositoryFailures } from './repository-failures.ts'
+import type { WalFile } from './wal-file.ts'
+
+/** A repository that takes WAL of this cluster. */
+export interface Target extends ArchiveRepository {
+  /** `15-1`: its current one. */
+  readonly archiveId: string
+  readonly identity: ClusterIdentity
+}
+
+export interface StoreRequest {
+  readonly stanza: string
+  readonly targets: readonly Target[]
+  /** Name in the archive, checksum and ending included. */
+  readonly storedName: string
+  readonly file: WalFile
+  readonly stages: () => Stage[]
+  readonly signal: AbortSignal
+}
+
+/** Read and compress once, write to all. A repository that fails is left behind; answers those that have the file. */
+export async function storeEverywhere(request: StoreRequest, failures: RepositoryFailures): Promise<Target[]> {
+  const { signal, stanza, targets, storedName, file, stages } = request
+  const { pump } = await import('../../codec/pump.ts')
+  const open = new Map<Target, PendingFile>()
+  const opened: PendingFile[] = []
+  const leaveBehind = (target: Target, error: unknown): void => {
+    signal.throwIfAborted()
+    open.delete(target)
+    failures.add(target.key, error)
+  }
+  try {
+    for (const target of targets) {
+      try {
+        const pending = await target.storage.create(archiveFileName(stanza, target.archiveId, storedName), { signal })
+        opened.push(pending)
+        open.set(target, pending)
+      } catch (error) {
+        leaveBehind(target, error)
+      }
+    }
+    if (open.size === 0) return []
+    const write = (chunk: Uint8Array): void | Promise<void> => {
+      const waiting: Promise<void>[] = []
+      for (const [target, pending] of open) {
+        try {
+          const answer = pending.sink.write(chunk)
+          if (answer !== undefined) waiting.push(answer.catch((error: unknown) => leaveBehind(target, error)))
+        } catch (error) {
+          leaveBehind(target, error)
+        }
+      }
+      if (waiting.length > 0) return Promise.all(waiting).then(() => undefined)
+    }
+    await pump(await file.open(), stages(), { write }, signal)
+    for (const [target, pending] of [...open]) {
+      try {
+        await pending.commit()
+      } catch (error) {
+        leaveBehind(target, error)
+      }
+    }
+    return [...open.keys()]
+  } finally {
+    for (const pending of opened) await pending[Symbol.asyncDispose]()
+  }
+}
