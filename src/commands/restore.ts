@@ -132,8 +132,9 @@ async function readBackups(
       read.push({ key, info: await loadBackupInfo(storage, ctx.stanza, { signal: ctx.signal, log: ctx.log }) })
     } catch (error) {
       ctx.signal.throwIfAborted()
-      // Another repository may have what is asked for; when none has, the warning is part of the story.
-      read.push({ key, problem: toPlainError(error).message })
+      // Another repository may have what is asked for; when none has, this is part of the story.
+      const { message, hints } = toPlainError(error)
+      read.push({ key, problem: message, problemHints: hints })
     }
   }
   return read

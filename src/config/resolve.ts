@@ -199,7 +199,10 @@ function uncompressed(settings: readonly Setting[], warn: (message: string) => v
 function refuseRoot(values: ReadonlyMap<string, ResolvedValue>, uid: number | undefined): void {
   if (uid !== 0 || values.get('allow-root')?.value !== false) return
   throw new PgtsError('option-invalid', 'pgts is running as root', {
-    hints: ['run it as the user that PostgreSQL runs as, usually postgres', 'or say --allow-root'],
+    hints: [
+      'run it as the user that PostgreSQL runs as, usually postgres',
+      'or use --allow-root; what it writes then belongs to root, and the next run as another user may fail',
+    ],
   })
 }
 

@@ -27,12 +27,26 @@ export function connectError(
   const socket = `${where.socketPath}/.s.PGSQL.${where.port}`
   return new PgtsError(
     'db-connect',
-    `unable to connect to database '${where.database}' on ${socket}: ${messageOf(error)}`,
+    `unable to connect to database '${where.database}' on ${socket}: ${connectReason(error)}`,
     {
       hints: connectHints(error, where),
       cause: error,
     },
   )
+}
+
+/** What Node says of a socket, in words; what the server says, as it is. */
+function connectReason(error: unknown): string {
+  switch (codeOf(error)) {
+    case 'ENOENT':
+      return 'there is no such socket'
+    case 'ECONNREFUSED':
+      return 'nobody listens there'
+    case 'EACCES':
+      return 'permission denied'
+    default:
+      return messageOf(error)
+  }
 }
 
 function connectHints(error: unknown, where: { readonly port: number; readonly dataDirectory?: string }): string[] {

@@ -29,7 +29,13 @@ export async function parseYaml(text: string, path: string): Promise<YamlConfig>
     return `${path} line ${line}:${col}`
   }
   const [error] = document.errors
-  if (error !== undefined) throw new PgtsError('format', `${at(error.pos[0])}: ${error.message}`)
+  if (error !== undefined) {
+    throw new PgtsError('format', `${at(error.pos[0])}: ${error.message}`, {
+      hints: [
+        'the mistake may be on the line above: look for a bracket or quote that is not closed, and at the indentation',
+      ],
+    })
+  }
   const reader = new Reader(yaml, (node) => at(node?.range?.[0]))
   reader.readTop(document.contents)
   return { sections: reader.sections, stanzas: [...reader.stanzas].sort(), hasSecret: reader.hasSecret }

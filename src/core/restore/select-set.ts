@@ -8,6 +8,8 @@ export interface RepositoryBackups {
   /** Undefined when backup.info could not be read; `problem` says why. */
   readonly info?: BackupInfo
   readonly problem?: string
+  /** What to do about the problem. */
+  readonly problemHints?: readonly string[]
 }
 
 export type SetRequest =
@@ -40,20 +42,25 @@ export function selectSet(
   request: SetRequest,
   options: { readonly warn: (message: string) => void; readonly showTime: (seconds: number) => string },
 ): SelectedSet {
+  const skipped: { readonly message: string; readonly unusable: boolean }[] = []
   for (const { key, info, problem } of repositories) {
     if (info === undefined) {
-      options.warn(`repo${key}: ${problem ?? 'no backup information'}`)
+      skipped.push({ message: `repo${key}: ${problem ?? 'no backup information'}`, unusable: true })
       continue
     }
     const newestFirst = [...info.backups].reverse()
     const newest = newestFirst[0]
     if (newest === undefined) {
-      options.warn(`repo${key}: no backup sets to restore`)
+      skipped.push({ message: `repo${key}: no backup sets to restore`, unusable: false })
       continue
     }
     const entry = choose(newestFirst, newest, info, key, request, options.warn)
-    if (entry !== undefined) return { repoKey: key, entry, info }
+    if (entry === undefined) continue
+    for (const { message } of skipped) options.warn(message)
+    return { repoKey: key, entry, info }
   }
+  // The error itself tells what is wrong with the unusable ones.
+  for (const { message, unusable } of skipped) if (!unusable) options.warn(message)
   throw notFound(repositories, request, options.showTime)
 }
 
@@ -106,7 +113,8 @@ function notFound(
     `${backup.label} on repo${key}, stopped ${showTime(backup.timestampStop)}` +
     (backup.lsnStop === undefined ? '' : ` at ${backup.lsnStop}`)
   const hints: string[] = []
-  for (const { key, problem } of repositories) if (problem !== undefined) hints.push(`repo${key}: ${problem}`)
+  for (const { key, problem, problemHints } of repositories)
+    if (problem !== undefined) hints.push(`repo${key}: ${problem}`, ...(problemHints ?? []))
   if (all.length === 0) hints.push('run info to see what the repositories hold; take a backup first')
   switch (request.kind) {
     case 'set': {
