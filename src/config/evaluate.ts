@@ -56,9 +56,10 @@ export class Evaluation {
     const result = new Map<string, ResolvedValue>()
     // First, so that a forgotten --stanza is reported before what its section would have set.
     this.value('stanza', 0)
+    const keys = { repo: this.keys('repo'), pg: this.keys('pg') }
     for (const option of optionNames) {
       const group = groupOf(option)
-      for (const key of group === undefined ? [0] : this.keys(group)) {
+      for (const key of group === undefined ? [0] : keys[group]) {
         const value = this.value(option, key)
         if (value !== undefined) result.set(value.name, value)
       }
