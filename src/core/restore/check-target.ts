@@ -105,7 +105,8 @@ export function checkPlaces(
     const directory = place.kind === 'file' ? parentOf(place.path) : place.path
     if (!checked.has(directory)) onCheck(directory)
     checked.add(directory)
-    if (place.kind === 'tablespace') checkWritable(parentOf(place.path), uid)
+    // Only where a tablespace's own directory has to be made does its location have to be ours.
+    if (place.kind === 'tablespace' && statEntry(place.path) === undefined) checkWritable(parentOf(place.path), uid)
     checkWritable(directory, uid)
     if (!existing.delta && !existing.force) refuseContent(place, skip)
     else if (place.kind === 'file' && statEntry(place.path)?.kind === 'path') {
