@@ -65,7 +65,10 @@ export const commandLineOptions = defineOptions({
     section: 'command-line',
     commands: ['backup', 'restore', 'stanza-create', 'stanza-delete', 'stop'],
     default: 'n',
-    for: { backup: { depend: { option: 'online', values: ['n'] } }, 'stanza-create': { internal: true } },
+    for: {
+      backup: { depend: { option: 'online', values: ['n'] } },
+      'stanza-create': { internal: true },
+    },
   },
   help: { summary: 'Show help.', type: 'bool', section: 'command-line', commands: ['help'], default: 'n' },
   'ignore-missing': {

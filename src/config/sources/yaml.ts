@@ -36,7 +36,7 @@ export async function parseYaml(text: string, path: string): Promise<YamlConfig>
       ],
     })
   }
-  const reader = new Reader(yaml, (node) => at(node?.range?.[0]))
+  const reader = new Reader(yaml, document, (node) => at(node?.range?.[0]))
   reader.readTop(document.contents)
   return { sections: reader.sections, stanzas: [...reader.stanzas].sort(), hasSecret: reader.hasSecret }
 }
@@ -72,6 +72,7 @@ class Reader {
 
   constructor(
     private readonly yaml: YamlModule,
+    private readonly document: Document.Parsed,
     private readonly at: (node: MaybeNode) => string,
   ) {}
 
@@ -101,8 +102,9 @@ class Reader {
     }
   }
 
-  private readGroup(node: MaybeNode, group: Group, place: Place): void {
+  private readGroup(written: MaybeNode, group: Group, place: Place): void {
     const { yaml } = this
+    const node = this.meant(written)
     if (yaml.isSeq(node)) {
       for (const [index, member] of node.items.entries()) this.readMember(member as Node, group, index + 1, place)
       return
@@ -150,8 +152,9 @@ class Reader {
     settings.push({ option, key: index, typed, negated: false, reset: false, source: 'file', origin: this.at(key) })
   }
 
-  private typedValues(value: MaybeNode, option: OptionName): string[] {
+  private typedValues(written: MaybeNode, option: OptionName): string[] {
     const { yaml } = this
+    const value = this.meant(written)
     const { type } = optionRow(option)
     if (yaml.isSeq(value)) {
       if (type !== 'list' && type !== 'hash') throw this.wrong(value, `${option} takes one value, not a list`)
@@ -164,7 +167,8 @@ class Reader {
     return [this.scalarText(value, option)]
   }
 
-  private scalarText(node: MaybeNode, option: OptionName): string {
+  private scalarText(written: MaybeNode, option: OptionName): string {
+    const node = this.meant(written)
     const row = optionRow(option)
     if (!this.yaml.isScalar(node) || node.value === null || node.value === '') {
       throw new PgtsError('option-invalid-value', `${this.at(node)}: ${option} has no value`)
@@ -179,7 +183,13 @@ class Reader {
     return typeof scalar.value === 'string' ? scalar.value : (scalar.source ?? String(scalar.value))
   }
 
-  private entries(node: MaybeNode, what: string): { key: MaybeNode; name: string; value: MaybeNode }[] {
+  /** `*name` stands for what `&name` marks. */
+  private meant(node: MaybeNode): MaybeNode {
+    return this.yaml.isAlias(node) ? node.resolve(this.document) : node
+  }
+
+  private entries(written: MaybeNode, what: string): { key: MaybeNode; name: string; value: MaybeNode }[] {
+    const node = this.meant(written)
     if (node === null || node === undefined || (this.yaml.isScalar(node) && node.value === null)) return []
     if (!this.yaml.isMap(node)) throw this.wrong(node, `${what} must be a map of names and values`)
     return (node as YAMLMap<Scalar, Node>).items.map((pair: Pair<Scalar, Node | null>) => {

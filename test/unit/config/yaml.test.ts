@@ -137,6 +137,19 @@ describe('errors name line and column', () => {
   })
 })
 
+test('anchors and aliases save repetition', async () => {
+  const text = `
+global: { repo: [{ path: &where /a }], process-max: &n 3 }
+stanza:
+  main: &cluster { pg: &pg [{ path: /pg, socket-path: *where }], backup: { process-max: *n } }
+  copy: *cluster
+`
+  for (const stanza of ['main', 'copy']) {
+    const { options } = await resolving(`backup --stanza=${stanza}`, yaml(text))
+    expect(options).toMatchObject({ processMax: 3, pg: [{ path: '/pg', socketPath: '/a' }] })
+  }
+})
+
 test('an empty file is an empty configuration', async () => {
   for (const text of ['', '# nothing\n', 'global:\nstanza:\n']) {
     expect((await resolving('info', yaml(text))).options).toMatchObject({ repo: [{ path: '/var/lib/pgts' }] })
