@@ -1,0 +1,94 @@
+import { beforeEach, expect, test } from 'vitest'
+import { loadBackupInfo, saveBackupInfo, saveManifestCopy } from '../../../src/core/info-store.ts'
+import { reconcile, reconcileBackupInfo } from '../../../src/core/reconcile.ts'
+import { withoutBackups } from '../../../src/format/backup-info.ts'
+import { memoryStorage } from '../../../src/storage/memory.ts'
+import { backupInfoOf, entriesOf, fillRepository, manifestsOf } from '../../support/repository.ts'
+import { recordingLogger } from '../../support/restore-context.ts'
+
+const F1 = '20260101-000000F'
+const D1 = `${F1}_20260102-000000D`
+const I1 = `${F1}_20260103-000000I`
+const F2 = '20260201-000000F'
+const backups = [F1, D1, I1, F2].map((label) => ({ label }))
+
+let storage = memoryStorage()
+let log = recordingLogger()
+beforeEach(async () => {
+  storage = memoryStorage()
+  log = recordingLogger()
+  await fillRepository(storage, { backups })
+})
+
+const manifestOf = (label: string) => `backup/main/${label}/backup.manifest`
+async function reconciled(listed?: readonly string[]) {
+  const info = await loadBackupInfo(storage, 'main')
+  const start = listed === undefined ? info : { ...info, backups: info.backups.filter((b) => listed.includes(b.label)) }
+  return reconcile(storage, 'main', start, log)
+}
+const labels = (result: Awaited<ReturnType<typeof reconciled>>) => result.info.backups.map(({ label }) => label)
+
+test('nothing to do is silent', async () => {
+  expect(labels(await reconciled())).toEqual([F1, D1, I1, F2])
+  expect(log.lines).toEqual([])
+})
+
+test('a backup without its manifest goes, and so does what depends on it', async () => {
+  storage.files.delete(manifestOf(D1))
+  expect(labels(await reconciled())).toEqual([F1, F2])
+  expect(log.lines).toHaveLength(2)
+  expect(log.lines.join('\n')).toMatch(`backup ${I1} is taken off the list: it depends on ${D1}`)
+})
+
+test('a finished backup that is not listed is listed again, with the entry it had', async () => {
+  const before = (await loadBackupInfo(storage, 'main')).backups
+  expect((await reconciled([F1])).info.backups).toEqual(before)
+  expect(log.lines).toHaveLength(3)
+  expect(log.lines[0]).toMatch(new RegExp(`warn: backup ${D1} was found`))
+})
+
+test('annotations of the manifest come back with it', async () => {
+  const annotations = new Map([['who', 'me']])
+  const label = '20260301-000000F'
+  storage = memoryStorage()
+  await fillRepository(storage, { backups: [{ label, manifest: { annotations } }] })
+  expect((await reconciled([])).info.backups[0]?.annotations).toEqual(annotations)
+})
+
+test('an unfinished backup counts for nothing', async () => {
+  const [partial] = manifestsOf([{ label: '20260301-000000F' }])
+  await saveManifestCopy(storage, 'main', partial!)
+  expect(labels(await reconciled())).toEqual([F1, D1, I1, F2])
+  expect(log.lines).toEqual([])
+})
+
+test('what depends on a backup that is gone is not listed', async () => {
+  storage.files.delete(manifestOf(F1))
+  const result = await reconciled([])
+  expect(labels(result)).toEqual([F2])
+  expect(result.spared).toEqual([])
+  expect(log.lines.join('\n')).toMatch(`backup ${D1} cannot be used: it depends on ${F1}, which is gone`)
+})
+
+test('an unreadable manifest, and what depends on it, is left to people', async () => {
+  for (const name of [manifestOf(F1), `${manifestOf(F1)}.copy`]) {
+    storage.files.set(name, { bytes: Buffer.from('nonsense'), mtimeMs: 0 })
+  }
+  const result = await reconciled([])
+  expect(labels(result)).toEqual([F2])
+  expect(result.spared).toEqual([F1, D1, I1])
+  expect(log.lines[0]).toMatch(/cannot be read; it is left as it is.*\nHINT: /s)
+})
+
+test('a backup of an unknown cluster is left to people', async () => {
+  const info = backupInfoOf(entriesOf([]), [{ systemId: 1n }])
+  await saveBackupInfo(storage, 'main', info)
+  const result = await reconciled()
+  expect(labels(result)).toEqual([])
+  expect(result.spared).toEqual([F1, D1, I1, F2])
+})
+
+test('the plain form answers the list alone', async () => {
+  const info = withoutBackups(await loadBackupInfo(storage, 'main'), [F2])
+  expect((await reconcileBackupInfo(storage, 'main', info, log)).backups.at(-1)?.label).toBe(F2)
+})
