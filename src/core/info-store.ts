@@ -24,6 +24,11 @@ const STANZA_HINTS = [
   'is repo-path the same as on the host that makes the backups?',
 ]
 
+const DAMAGE_HINTS = [
+  'bring the file back from a snapshot or another copy of the repository, and find out what damaged both',
+  'remove nothing that is beside it: backups and WAL may be whole',
+]
+
 /**
  * @throws PgtsError file-missing when neither the file nor its copy exists; the code of the failure when they are
  *   unusable in one way, file-open when in two
@@ -159,9 +164,11 @@ function neitherUsable(
       : main.code === 'file-missing'
         ? copy.code
         : 'file-open'
-  const story = main.message === copy.message ? [main.message] : [main.message, copy.message]
+  const story =
+    main.message === copy.message ? [main.message] : [`the file: ${main.message}`, `the copy: ${copy.message}`]
+  const hints = [...new Set([...main.hints, ...copy.hints])]
   return new PgtsError(code, [`neither ${where} nor its copy can be used`, ...story].join('\n'), {
-    hints: [...new Set([...main.hints, ...copy.hints])],
+    hints: hints.length > 0 ? hints : DAMAGE_HINTS,
     cause: mainError,
   })
 }
