@@ -1,0 +1,102 @@
+import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import {
+  dataChecksum,
+  giveToTestUser,
+  makeTestDir,
+  pgtsProgram,
+  projectRoot,
+  runAs,
+  startCluster,
+  testUser,
+} from '../support/postgres.ts'
+
+const readme = readFileSync(join(projectRoot, 'README.md'), 'utf8')
+
+/** Fenced blocks of one language, in order, without their indentation. */
+function blocks(language: string): string[] {
+  return [...readme.matchAll(/^( *)```(\w+)\n([\s\S]*?)^ *```$/gm)]
+    .filter((match) => match[2] === language)
+    .map((match) => match[3]!.replaceAll(new RegExp(`^${match[1]}`, 'gm'), ''))
+}
+
+const commands = blocks('sh').flatMap((block) => block.trim().split('\n'))
+
+test('the two commands are the ones that CI runs', () => {
+  expect(commands).toContain('npm ci && npm run demo')
+  expect(commands).toContain('npm ci && npm test')
+  const ci = readFileSync(join(projectRoot, '.ci/run'), 'utf8')
+  for (const part of ['npm ci', 'npm run --silent demo', 'npm test']) expect(ci).toContain(part)
+})
+
+test('the five minutes to the first backup, as they are written', async () => {
+  const dir = makeTestDir('readme')
+  const bin = join(dir, 'bin')
+  for (const name of ['bin', 'repository', 'log', 'lock']) mkdirSync(join(dir, name))
+  symlinkSync(pgtsProgram(), join(bin, 'pgts'))
+  const config = join(dir, 'pgts.yaml')
+  const prefix = `PATH=${bin}:$PATH PGTS_CONFIG=${config}`
+  const [settings] = blocks('ini')
+  const archiveCommand = /^archive_command = '(.*)'$/m.exec(settings!)![1]!
+  expect(settings).toContain('archive_mode = on')
+
+  await using cluster = await startCluster({
+    version: 17,
+    conf: { archive_mode: 'on', archive_command: `${prefix} ${archiveCommand}` },
+  })
+  // The file of the README, with the paths and the socket of this cluster.
+  const yaml = blocks('yaml')[0]!
+    .replace('/var/lib/pgts', join(dir, 'repository'))
+    .replace(
+      '/var/lib/postgresql/17/main, port: 5432',
+      `${cluster.dataDir}, port: ${cluster.port}, socket-path: ${cluster.socketDir}, user: postgres`,
+    )
+    .replace('global:\n', `global:\n  log-path: ${dir}/log\n  lock-path: ${dir}/lock\n`)
+  expect(yaml).toContain(cluster.dataDir)
+  writeFileSync(config, yaml, { mode: 0o640 })
+  giveToTestUser(dir)
+  await cluster.query('create table t as select i, md5(i::text) from generate_series(1, 1000) i')
+
+  const run = async (line: string) => {
+    const result = await runAs(testUser, 'sh', ['-c', `${prefix} ${line}`], { cwd: dir, deadlineMs: 90_000 })
+    expect(result, line).toMatchObject({ code: 0, stderr: '' })
+    return result.stdout
+  }
+  const lines = commands.filter((line) => line.startsWith('pgts ') && !line.includes('/etc/pgbackrest/'))
+  expect(lines.map((line) => line.split(' ').at(-1))).toEqual([
+    'stanza-create',
+    'check',
+    'backup',
+    'info',
+    'restore',
+    'restore',
+  ])
+  for (const line of lines.slice(0, 3)) expect(await run(line), line).toBe('')
+  expect(await run(lines[3]!)).toMatch(/stanza: main\n {4}status: ok\n[^]*full backup: \d{8}-\d{6}F\n/)
+
+  const cron = /^30 1 \* \* \* +(pgts .*)$/m.exec(blocks('text').join('\n'))![1]!
+  expect(await run(cron), 'cron mails what is printed').toBe('')
+
+  await cluster.query('insert into t select i from generate_series(1, 10) i')
+  const expected = await dataChecksum(cluster)
+  await cluster.stop()
+  expect(await run(lines[4]!)).toBe('')
+  await cluster.start()
+  await cluster.untilPrimary()
+  expect(await dataChecksum(cluster)).toEqual(expected)
+
+  await sleep(1100)
+  const target = String((await cluster.query('select clock_timestamp()::text as now'))[0]!['now'])
+  await sleep(100)
+  await cluster.query('drop table t')
+  await cluster.query('select pg_switch_wal()')
+  await cluster.stop()
+  const timed = lines[5]!.replace(/--target='[^']*'/, `--target='${target}'`)
+  expect(timed).toContain(target)
+  expect(await run(timed)).toBe('')
+  await cluster.start()
+  await cluster.untilPrimary()
+  expect(await dataChecksum(cluster)).toEqual(expected)
+}, 180_000)
