@@ -1,0 +1,315 @@
+import { describe, expect, test } from 'vitest'
+import { planArchive, walFileGoes, type ArchiveRequest } from '../../../src/core/expire/archive-retention.ts'
+import { HistoryRetention } from '../../../src/core/expire/history-retention.ts'
+import {
+  planBackups,
+  retentionWarnings,
+  type ExpireChoice,
+  type RetentionPolicy,
+} from '../../../src/core/expire/retention.ts'
+import { labelTime } from '../../../src/format/backup-label.ts'
+import {
+  archiveInfoOf,
+  backupInfoOf,
+  entriesOf,
+  segment,
+  type TestBackup,
+  type TestCluster,
+} from '../../support/repository.ts'
+
+const F1 = '20260101-000000F'
+const D1 = `${F1}_20260102-000000D`
+const I1 = `${F1}_20260103-000000I`
+const F2 = '20260201-000000F'
+const I2 = `${F2}_20260202-000000I`
+const D2 = `${F2}_20260203-000000D`
+const D3 = `${F2}_20260204-000000D`
+const I3 = `${F2}_20260205-000000I`
+const F3 = '20260301-000000F'
+const all = [F1, D1, I1, F2, I2, D2, D3, I3, F3].map((label) => ({ label }))
+
+const policy = (more: Partial<RetentionPolicy>): RetentionPolicy => ({
+  fullType: 'count',
+  archiveType: 'full',
+  ...more,
+})
+const plan = (
+  more: Partial<RetentionPolicy>,
+  choice: ExpireChoice = {},
+  backups: readonly TestBackup[] = all,
+  now = 0,
+) => planBackups(entriesOf(backups), policy(more), choice, now)
+const kept = (result: ReturnType<typeof plan>) => result.kept.map(({ label }) => label)
+
+describe('backups by count', () => {
+  test('without a policy nothing goes, not even WAL', () => {
+    expect(plan({})).toMatchObject({ groups: [], archive: undefined, archiveSkipped: 'not-set' })
+  })
+
+  test('the newest fulls stay; older ones go with all that builds on them, newest first', () => {
+    const result = plan({ full: 2 })
+    expect(result.groups).toEqual([{ reason: 'full', label: F1, labels: [I1, D1, F1] }])
+    expect(kept(result)).toEqual([F2, I2, D2, D3, I3, F3])
+    expect(result.archive).toEqual({ type: 'full', count: 2 })
+  })
+
+  test('several go one set after the other, oldest set first', () => {
+    expect(plan({ full: 1 }).groups.map(({ label }) => label)).toEqual([F1, F2])
+  })
+
+  test('a limit above what there is removes nothing', () => {
+    expect(plan({ full: 9_999_999 }).groups).toEqual([])
+  })
+})
+
+describe('backups by time', () => {
+  const days = (count: number) => count * 86_400
+  const aged = [
+    { label: F1, stop: days(10) },
+    { label: D1, stop: days(11) },
+    { label: F2, stop: days(20) },
+    { label: F3, stop: days(30) },
+  ]
+
+  test('one full older than the limit stays, so that every moment since the limit can be reached', () => {
+    const result = plan({ fullType: 'time', full: 5 }, {}, aged, days(28))
+    expect(kept(result)).toEqual([F2, F3])
+    expect(result.groups).toEqual([{ reason: 'time', label: F1, labels: [D1, F1] }])
+    expect(result.archive).toEqual({ type: 'full', count: 2 })
+  })
+
+  test('a full that is exactly as old as the limit does not count as older', () => {
+    expect(plan({ fullType: 'time', full: 5 }, {}, aged, days(25)).groups).toEqual([])
+  })
+
+  test('while no full is old enough, no WAL goes either', () => {
+    expect(plan({ fullType: 'time', full: 100 }, {}, aged, days(40))).toMatchObject({
+      groups: [],
+      archive: undefined,
+      archiveSkipped: 'time-not-met',
+    })
+  })
+
+  test('WAL retention that is set counts even so', () => {
+    expect(plan({ fullType: 'time', full: 100, archive: 1 }, {}, aged, days(40)).archive).toEqual({
+      type: 'full',
+      count: 1,
+    })
+  })
+})
+
+describe('diffs', () => {
+  test('fulls count, but only diffs go, with their incrs', () => {
+    const result = plan({ diff: 2 })
+    expect(result.groups.map(({ labels }) => labels)).toEqual([[I1, D1], [D2]])
+    expect(kept(result)).toEqual([F1, F2, I2, D3, I3, F3])
+  })
+
+  test('of a full that went just now they are not taken twice', () => {
+    const result = plan({ full: 1, diff: 1 })
+    expect(result.groups.map(({ reason, label }) => `${reason} ${label}`)).toEqual([`full ${F1}`, `full ${F2}`])
+  })
+
+  test('give the number for WAL when that is counted by diffs', () => {
+    expect(plan({ diff: 2, archiveType: 'diff' }).archive).toEqual({ type: 'diff', count: 2 })
+    expect(plan({ full: 2, archiveType: 'diff' }).archive).toBeUndefined()
+    expect(plan({ full: 2, archiveType: 'incr' }).archive).toBeUndefined()
+    expect(plan({ full: 2, archiveType: 'incr', archive: 3 }).archive).toEqual({ type: 'incr', count: 3 })
+  })
+})
+
+describe('one set by name', () => {
+  test('goes with its dependents, and retention waits', () => {
+    const result = plan({ full: 1 }, { set: D1 })
+    expect(result.groups).toEqual([{ reason: 'set', label: D1, labels: [I1, D1] }])
+    expect(result.newestRemoved).toBeUndefined()
+  })
+
+  test('the newest full may go while an older one of the same cluster is there', () => {
+    const result = plan({}, { set: F3 })
+    expect(kept(result).at(-1)).toBe(I3)
+    expect(result.newestRemoved).toBe(F3)
+  })
+
+  test('the only full never goes', () => {
+    expect(() => plan({}, { set: F1 }, [{ label: F1 }])).toThrow(
+      expect.objectContaining({ code: 'backup-set-invalid', hints: ['make another full backup first'] }),
+    )
+  })
+
+  test('the only full of the present cluster never goes', () => {
+    const backups = [{ label: F1 }, { label: F2, id: 2 }]
+    expect(() => planBackups(entriesOf(backups, [{}, { systemId: 2n }]), policy({}), { set: F2 }, 0)).toThrow(F2)
+    expect(kept(plan({}, { set: F1 }, backups))).toEqual([F2])
+  })
+
+  test('that does not exist changes nothing', () => {
+    expect(plan({ full: 1 }, { set: '20250101-000000F' })).toMatchObject({ groups: [], setMissing: true })
+  })
+})
+
+describe('the oldest set', () => {
+  test('goes, whatever the policy, and so does its WAL', () => {
+    const result = plan({ fullType: 'time', full: 999, archiveType: 'incr', archive: 99 }, { oldest: true })
+    expect(result.groups).toEqual([{ reason: 'oldest', label: F1, labels: [I1, D1, F1] }])
+    expect(result.archive).toEqual({ type: 'full', count: 2 })
+  })
+
+  test('of one full stays', () => {
+    expect(plan({}, { oldest: true }, [{ label: F1 }, { label: D1 }])).toMatchObject({
+      groups: [],
+      oldestMissing: true,
+    })
+  })
+})
+
+describe('warnings about settings', () => {
+  test.each([
+    [{}, [/repo2-retention-full is not set.*\nHINT: .*repo2-retention-full=9999999/s]],
+    [{ full: 1 }, []],
+    [{ full: 1, archiveType: 'diff' as const }, [/neither repo2-retention-archive nor repo2-retention-diff is set/]],
+    [{ full: 1, archiveType: 'incr' as const }, [/repo2-retention-archive is not set/]],
+    [{ full: 1, archiveType: 'diff' as const, archive: 1 }, [/repo2-retention-diff is not set/]],
+    [{ full: 1, archiveType: 'incr' as const, archive: 1 }, []],
+  ])('%o', (more, expected) => {
+    const warnings = retentionWarnings(policy(more), 2)
+    expect(warnings).toHaveLength(expected.length)
+    for (const [index, words] of expected.entries()) expect(warnings[index]).toMatch(words)
+  })
+})
+
+describe('WAL', () => {
+  const rules = (
+    backups: readonly TestBackup[],
+    retention: ArchiveRequest['retention'],
+    more: { clusters?: readonly TestCluster[]; expireBefore?: string } = {},
+  ) => {
+    const entries = entriesOf(backups, more.clusters)
+    return planArchive({
+      archive: archiveInfoOf(more.clusters),
+      backup: backupInfoOf(entries, more.clusters),
+      kept: entries,
+      retention,
+      expireBefore: more.expireBefore,
+    })
+  }
+  const fulls: TestBackup[] = [
+    { label: F1, wal: [segment(2), segment(3)] },
+    { label: F2, wal: [segment(12), segment(13)] },
+    { label: F3, wal: [segment(22), segment(23)] },
+  ]
+
+  test('from the oldest of the newest N on all is kept, and of older backups what they need', () => {
+    expect(rules(fulls, { type: 'full', count: 2 })).toEqual([
+      {
+        archiveId: '15-1',
+        action: 'ranges',
+        keep: [
+          { start: segment(2), stop: segment(3), label: F1 },
+          { start: segment(12), label: F2 },
+          { start: segment(22), label: F3 },
+        ],
+        label: F2,
+        lastDirectory: '0000000100000000',
+        firstTimeline: '00000001',
+      },
+    ])
+  })
+
+  test('none goes while there are fewer backups than wanted', () => {
+    expect(rules(fulls, { type: 'full', count: 4 })).toBeUndefined()
+    expect(rules([], { type: 'full', count: 1 })).toBeUndefined()
+  })
+
+  test('diffs and incrs count only where the type says so', () => {
+    const backups = [...fulls, { label: `${F3}_20260302-000000I`, wal: [segment(32), segment(33)] as const }]
+    const from = (type: 'full' | 'incr') => (rules(backups, { type, count: 1 })?.[0] as { label: string }).label
+    expect(from('full')).toBe(F3)
+    expect(from('incr')).toBe(`${F3}_20260302-000000I`)
+  })
+
+  test('an offline backup that decides keeps all', () => {
+    const backups = [fulls[0]!, { label: F2, wal: null }]
+    expect(rules(backups, { type: 'full', count: 1 })).toEqual([
+      { archiveId: '15-1', action: 'keep-all', reason: 'offline-backup' },
+    ])
+  })
+
+  const clusters = [{ version: '14' }, { version: '15' }]
+
+  test('of a cluster before an upgrade goes when none of its backups is left', () => {
+    const backups = [{ ...fulls[1]!, id: 2 }]
+    expect(rules(backups, { type: 'full', count: 1 }, { clusters })?.[0]).toEqual({
+      archiveId: '14-1',
+      action: 'remove-all',
+    })
+  })
+
+  test('of a cluster before an upgrade stays from its newest backup on while that is there', () => {
+    const backups = [fulls[0]!, { ...fulls[1]!, id: 2 }]
+    expect(rules(backups, { type: 'full', count: 1 }, { clusters })?.[0]).toMatchObject({ label: F1 })
+  })
+
+  test('of the present cluster is kept while it has no backup', () => {
+    expect(rules([fulls[0]!], { type: 'full', count: 1 }, { clusters })?.[1]).toEqual({
+      archiveId: '15-2',
+      action: 'keep-all',
+      reason: 'current-without-backup',
+    })
+  })
+
+  test('archive-expire-before keeps what lies between it and the backup that decides', () => {
+    const [rule] = rules(fulls, { type: 'full', count: 1 }, { expireBefore: segment(7) })!
+    const goes = (number: number) => walFileGoes(segment(number), rule?.action === 'ranges' ? rule.keep : [])
+    expect([1, 2, 3, 4, 6].map(goes)).toEqual([true, false, false, true, true])
+    expect([7, 11, 21, 22, 99].map(goes)).toEqual([false, false, false, false, false])
+  })
+
+  test('archive-expire-before never takes what a newer backup needs', () => {
+    const [rule] = rules(fulls, { type: 'full', count: 3 }, { expireBefore: segment(50) })!
+    const goes = (number: number) => walFileGoes(segment(number), rule?.action === 'ranges' ? rule.keep : [])
+    expect([1, 2, 30].map(goes)).toEqual([true, false, false])
+  })
+
+  test('a backup after a recovery to an older timeline keeps its WAL and the history of its timeline', () => {
+    const backups: TestBackup[] = [
+      { label: F1, wal: [segment(20, 3), segment(21, 3)] },
+      { label: F2, wal: [segment(30, 2), segment(31, 2)] },
+    ]
+    const [rule] = rules(backups, { type: 'full', count: 2 })!
+    expect(rule).toMatchObject({ firstTimeline: '00000002' })
+    expect(walFileGoes(segment(30, 2), rule?.action === 'ranges' ? rule.keep : [])).toBe(false)
+  })
+
+  test('histories that differ stop everything', () => {
+    const entries = entriesOf(fulls)
+    const request = {
+      archive: archiveInfoOf([{ systemId: 1n }]),
+      backup: backupInfoOf(entries),
+      kept: entries,
+      retention: { type: 'full', count: 1 } as const,
+    }
+    expect(() => planArchive(request)).toThrow(expect.objectContaining({ code: 'format' }))
+  })
+})
+
+describe('the history of manifests', () => {
+  const now = Date.UTC(2026, 5, 15, 12) / 1000
+
+  test('whole years go, and in the year of the limit what is older and not current', () => {
+    const history = new HistoryRetention(30, now)
+    expect(history.limit).toBe(`${labelTime(now - 30 * 86_400)}F`)
+    expect(['2024', '2025', '2026'].map((year) => history.yearGoes(year))).toEqual([true, true, false])
+    expect(history.yearIsMixed('2026')).toBe(true)
+    const current = new Set([F1])
+    expect(history.manifestGoes(F1, current)).toBe(false)
+    expect(history.manifestGoes(D1, current)).toBe(true)
+    expect(history.manifestGoes('20260601-000000F', current)).toBe(false)
+  })
+
+  test('of 0 days keeps only what exists', () => {
+    const history = new HistoryRetention(0, now)
+    expect(history.manifestGoes('20260615-000000F', new Set())).toBe(true)
+    expect(history.manifestGoes('20260615-000000F', new Set(['20260615-000000F']))).toBe(false)
+  })
+})
