@@ -194,6 +194,8 @@ export function invalidateCheckpoint(bytes: Buffer, options: ControlOptions = {}
   const { postgres } = parseControlFile(bytes, options)
   const changed = Buffer.from(bytes)
   changed.writeBigUInt64LE(INVALID_CHECKPOINT, CHECKPOINT)
+  const { priorCheckpoint } = postgres.control
+  if (priorCheckpoint !== undefined) changed.writeBigUInt64LE(INVALID_CHECKPOINT, priorCheckpoint)
   changed.writeUInt32LE(crc32c(changed.subarray(0, postgres.control.crc)), postgres.control.crc)
   return changed
 }

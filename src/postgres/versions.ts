@@ -2,6 +2,8 @@ import { PgtsError } from '../util/error.ts'
 
 /** Byte offsets inside pg_control (64-bit, little-endian servers). */
 export interface ControlOffsets {
+  /** Before 11 there is an older checkpoint too, from which the server starts when the newer one cannot be read. */
+  readonly priorCheckpoint: number | undefined
   readonly redo: number
   readonly timeline: number
   readonly pageSize: number
@@ -27,7 +29,14 @@ export interface PostgresVersion {
   readonly control: ControlOffsets
 }
 
-const offsets = (redo: number, timeline: number, pageSize: number, crc: number): ControlOffsets => ({
+const offsets = (
+  redo: number,
+  timeline: number,
+  pageSize: number,
+  crc: number,
+  priorCheckpoint?: number,
+): ControlOffsets => ({
+  priorCheckpoint,
   redo,
   timeline,
   pageSize,
@@ -38,8 +47,8 @@ const offsets = (redo: number, timeline: number, pageSize: number, crc: number):
   crc,
 })
 
-const control95 = offsets(48, 56, 216, 256)
-const control10 = offsets(48, 56, 216, 288)
+const control95 = offsets(48, 56, 216, 256, 40)
+const control10 = offsets(48, 56, 216, 288, 40)
 const control11 = offsets(40, 48, 208, 280)
 const control12 = offsets(40, 48, 216, 288)
 const control18 = offsets(40, 48, 216, 292)
@@ -52,9 +61,9 @@ const control18 = offsets(40, 48, 216, 292)
 export const POSTGRES_VERSIONS: readonly PostgresVersion[] = [
   { version: '9.5', number:  90500, controlVersion:  942, catalogVersion: 201510051, walMagic: 0xd087, backup: false, control: control95 },
   { version: '9.6', number:  90600, controlVersion:  960, catalogVersion: 201608131, walMagic: 0xd093, backup: false, control: control95 },
-  { version: '10',  number: 100000, controlVersion: 1002, catalogVersion: 201707211, walMagic: 0xd097, backup: false, control: control10 },
-  { version: '11',  number: 110000, controlVersion: 1100, catalogVersion: 201809051, walMagic: 0xd098, backup: false, control: control11 },
-  { version: '12',  number: 120000, controlVersion: 1201, catalogVersion: 201909212, walMagic: 0xd101, backup: false, control: control12 },
+  { version: '10',  number: 100000, controlVersion: 1002, catalogVersion: 201707211, walMagic: 0xd097, backup: true,  control: control10 },
+  { version: '11',  number: 110000, controlVersion: 1100, catalogVersion: 201809051, walMagic: 0xd098, backup: true,  control: control11 },
+  { version: '12',  number: 120000, controlVersion: 1201, catalogVersion: 201909212, walMagic: 0xd101, backup: true,  control: control12 },
   { version: '13',  number: 130000, controlVersion: 1300, catalogVersion: 202007201, walMagic: 0xd106, backup: true,  control: control12 },
   { version: '14',  number: 140000, controlVersion: 1300, catalogVersion: 202107181, walMagic: 0xd10d, backup: true,  control: control12 },
   { version: '15',  number: 150000, controlVersion: 1300, catalogVersion: 202209061, walMagic: 0xd110, backup: true,  control: control12 },

@@ -75,13 +75,16 @@ test.each(SERVER_VERSIONS)('PostgreSQL %i archives through pgts, and a copy reco
   // The copy has no WAL of its own: all of it comes through archive-get, and its new timeline goes through archive-push.
   const config = join(dir, '..', 'pgbackrest.conf')
   writeFileSync(config, readFileSync(site.config, 'utf8').replaceAll(cluster.dataDir, dir))
-  appendFileSync(join(dir, 'recovery.signal'), '')
-  giveToTestUser(join(dir, '..'))
   const program = `'${pgtsProgram()}' --config=${config} --stanza=main`
+  const recovery = { restore_command: `${program} archive-get %f "%p"` }
+  if (version >= 12) appendFileSync(join(dir, 'recovery.signal'), '')
+  else
+    writeFileSync(join(dir, 'recovery.conf'), `restore_command = '${recovery.restore_command.replaceAll("'", "''")}'\n`)
+  giveToTestUser(join(dir, '..'))
   await using copy = await startCluster({
     version,
     dir,
-    conf: { restore_command: `${program} archive-get %f "%p"`, archive_command: `${program} archive-push %p` },
+    conf: { ...(version >= 12 ? recovery : {}), archive_command: `${program} archive-push %p` },
   })
   await copy.untilPrimary()
   expect(await dataChecksum(copy)).toEqual(expected)

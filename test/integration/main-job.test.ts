@@ -25,6 +25,9 @@ interface Row {
 
 // Every version; the other choices are spread over the rows.
 const rows: readonly Row[] = [
+  { version: 10, codec: 'zst', tablespace: true, walSegsizeMb: 16, target: 'time', delta: false, checksums: true },
+  { version: 11, codec: 'none', tablespace: true, walSegsizeMb: 1, target: 'xid', delta: true, checksums: true },
+  { version: 12, codec: 'lz4', tablespace: false, walSegsizeMb: 4, target: 'lsn', delta: false, checksums: false },
   { version: 13, codec: 'gz', tablespace: true, walSegsizeMb: 1, target: 'time', delta: false, checksums: true },
   { version: 14, codec: 'lz4', tablespace: false, walSegsizeMb: 16, target: 'lsn', delta: true, checksums: true },
   { version: 15, codec: 'zst', tablespace: true, walSegsizeMb: 4, target: 'name', delta: true, checksums: true },
@@ -112,7 +115,7 @@ async function markPoint(site: Site, kind: Row['target']): Promise<{ value: stri
       return { value: 'before the mistake', extra: [] }
     case 'xid': {
       // Recovery stops before this transaction, whose table is gone again.
-      const value = await one('create table x (a int); select pg_current_xact_id()::text')
+      const value = await one('create table x (a int); select txid_current()::text')
       return { value, extra: ['--target-exclusive'] }
     }
   }

@@ -9,13 +9,13 @@ export { checkIndexes, dataChecksum, type DataChecksum } from './data-checksum.t
 export * from './test-user.ts'
 
 /**
- * Embedded PostgreSQL servers for tests (npm packages pg13 .. pg18). They listen on a unix socket in a directory of
+ * Embedded PostgreSQL servers for tests (npm packages pg10 .. pg18). They listen on a unix socket in a directory of
  * their own and nowhere else, so any number of them may use the same port.
  *
  *     await using cluster = await startCluster({ version: 15, conf: { archive_mode: 'on', archive_command: '...' } })
  *     await cluster.query('create table t (id int)')
  */
-export const SERVER_VERSIONS = [13, 14, 15, 16, 17, 18] as const
+export const SERVER_VERSIONS = [10, 11, 12, 13, 14, 15, 16, 17, 18] as const
 export type ServerVersion = (typeof SERVER_VERSIONS)[number]
 
 export interface ClusterOptions {
@@ -264,7 +264,9 @@ async function initialise(
   const args = ['-D', dataDir, '-U', 'postgres', '-A', 'trust', '-N', '-E', 'UTF8', '--locale=C']
   if (options.dataChecksums ?? true) args.push('--data-checksums')
   else if (version >= 18) args.push('--no-data-checksums')
-  if (options.walSegsizeMb !== undefined) args.push(`--wal-segsize=${options.walSegsizeMb}`)
+  // Before 11 the size is compiled in.
+  if (options.walSegsizeMb !== undefined && (version >= 11 || options.walSegsizeMb !== 16))
+    args.push(`--wal-segsize=${options.walSegsizeMb}`)
   await runOk(join(binDir, 'initdb'), args)
   // A segment size other than 16 MB raises min_wal_size and max_wal_size by itself: initdb writes fitting values.
   const lines = Object.entries({ ...TEST_SETTINGS, ...conf }).map(
