@@ -1,0 +1,119 @@
+import { beforeEach, describe, expect, test } from 'vitest'
+import { expire } from '../../../src/commands/expire.ts'
+import type { CommandContext } from '../../../src/commands/context.ts'
+import type { OptionsOf, RepoOptions } from '../../../src/config/resolve.ts'
+import { memoryStorage, type MemoryStorage } from '../../../src/storage/memory.ts'
+import { systemClock } from '../../../src/util/clock.ts'
+import { PgtsError } from '../../../src/util/error.ts'
+import { fillRepository, namesOf } from '../../support/repository.ts'
+import { recordingLogger } from '../../support/restore-context.ts'
+
+const F1 = '20260101-000000F'
+const F2 = '20260201-000000F'
+
+let repos: MemoryStorage[]
+let locks: string[]
+beforeEach(async () => {
+  locks = []
+  repos = [memoryStorage(), memoryStorage(), memoryStorage()]
+  for (const repo of repos) await fillRepository(repo, { backups: [{ label: F1 }, { label: F2 }] })
+})
+
+function context(options: Partial<OptionsOf<'expire'>> = {}, repo: Partial<RepoOptions<'expire'>> = {}) {
+  const log = recordingLogger()
+  return {
+    stanza: 'main',
+    log,
+    clock: systemClock,
+    signal: new AbortController().signal,
+    options: {
+      dryRun: false,
+      oldest: false,
+      repo: repos.map((_, index) => ({
+        key: index + 1,
+        retentionFullType: 'count',
+        retentionFull: 1,
+        retentionArchiveType: 'full',
+        symlink: true,
+        ...repo,
+      })),
+      ...options,
+    },
+    repositories: () => Promise.resolve(repos.map((storage, index) => ({ key: index + 1, storage }))),
+    lock: (types: readonly string[]) => {
+      locks.push(...types)
+      return Promise.resolve({ [Symbol.asyncDispose]: async () => void locks.push('released') })
+    },
+  } as unknown as CommandContext<'expire'> & { readonly log: typeof log }
+}
+
+const labelsIn = async (repo: MemoryStorage) =>
+  (await namesOf(repo, 'backup/main')).flatMap((name) => /\/(2[^/]*)\/backup\.manifest$/.exec(name)?.[1] ?? [])
+
+test('every repository is tidied, under the lock that backups take', async () => {
+  const reports = await expire(context())
+  expect(reports.map(({ repoKey, directories }) => [repoKey, directories])).toEqual([1, 2, 3].map((key) => [key, [F1]]))
+  expect(locks).toEqual(['backup', 'released'])
+})
+
+test('one that fails does not keep the others from it, and is not hidden', async () => {
+  for (const name of ['backup/main/backup.info', 'backup/main/backup.info.copy']) repos[1]!.files.delete(name)
+  const ctx = context()
+  await expect(expire(ctx)).rejects.toThrow(expect.objectContaining({ code: 'command', exitCode: 104 }))
+  expect(await labelsIn(repos[0]!)).toEqual([F2])
+  expect(await labelsIn(repos[1]!)).toEqual([F1, F2])
+  expect(await labelsIn(repos[2]!)).toEqual([F2])
+  expect(ctx.log.lines.filter((line) => line.startsWith('error'))).toEqual([
+    expect.stringMatching(/^error: repo2: neither .*backup\.info nor its copy exists\nHINT: run stanza-create/),
+  ])
+  expect(locks.at(-1)).toBe('released')
+})
+
+test('without retention nothing goes, and each repository is warned about once', async () => {
+  const ctx = context({}, { retentionFull: undefined })
+  await expire(ctx)
+  expect(await labelsIn(repos[0]!)).toEqual([F1, F2])
+  expect(ctx.log.lines.filter((line) => line.startsWith('warn'))).toEqual(
+    [1, 2, 3].map((key) => expect.stringContaining(`repo${key}-retention-full is not set`)),
+  )
+})
+
+test('a dry run writes nothing', async () => {
+  await expire(context({ dryRun: true }))
+  expect(await labelsIn(repos[0]!)).toEqual([F1, F2])
+})
+
+describe('a backup by name', () => {
+  test('goes where it is', async () => {
+    await fillRepository(repos[1]!, { backups: [{ label: F2 }] })
+    repos = [repos[0]!]
+    const reports = await expire(context({ set: F1 }))
+    expect(reports[0]?.groups).toEqual([{ reason: 'set', label: F1, labels: [F1] }])
+  })
+
+  test('that is nowhere is warned about, and everything stays', async () => {
+    const ctx = context({ set: '20250101-000000F' })
+    await expire(ctx)
+    expect(ctx.log.lines.filter((line) => line.startsWith('warn'))).toEqual([
+      expect.stringMatching(/20250101-000000F does not exist\nHINT: see the info command/),
+    ])
+    expect(await labelsIn(repos[0]!)).toEqual([F1, F2])
+  })
+})
+
+describe('refused before anything is touched', () => {
+  test.each([
+    ['a label that is none', { set: 'latest' }, 'option-invalid-value', /'latest' is not a backup label/],
+    ['two wishes at once', { set: F1, oldest: true }, 'option-invalid', /cannot be used together/],
+    [
+      'a partial segment',
+      { archiveExpireBefore: '000000010000000000000001.partial' },
+      'option-invalid-value',
+      /not the name of a WAL segment/,
+    ],
+  ])('%s', async (_, options, code, words) => {
+    const error = await expire(context(options)).catch((cause: unknown) => cause as PgtsError)
+    expect(error).toMatchObject({ code, message: expect.stringMatching(words) as string })
+    expect(locks).toEqual([])
+  })
+})
