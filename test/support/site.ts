@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { PGBACKREST } from './programs.ts'
 import {
   type Cluster,
   type ClusterOptions,
@@ -15,8 +16,7 @@ import {
   testUser,
 } from './postgres.ts'
 
-/** pgbackrest to test against: the installed one, or a newer one given by hand. */
-export const PGBACKREST = process.env['PGTS_TEST_PGBACKREST'] ?? 'pgbackrest'
+export { PGBACKREST }
 
 export interface SiteOptions extends ClusterOptions {
   /** Who archives; default pgts. */
