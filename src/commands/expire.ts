@@ -1,5 +1,5 @@
 import type { RepoOptions } from '../config/resolve.ts'
-import { retentionWarnings, type ExpireChoice, type RetentionPolicy } from '../core/expire/retention.ts'
+import type { ExpireChoice, RetentionPolicy } from '../core/expire/retention.ts'
 import { expireRepository, type ExpireReport } from '../core/expire/run.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
 import { isWalSegment } from '../format/wal-segment.ts'
@@ -52,15 +52,13 @@ async function expireRepositories(
   for (const { key, storage } of repositories) {
     const repo = ctx.options.repo.find((options) => options.key === key)
     if (repo === undefined) throw new PgtsError('assert', `repo${key} has no options`)
-    const policy = policyOf(repo)
-    for (const warning of retentionWarnings(policy, key)) log.warn({ repo: key }, warning)
     try {
       reports.push(
         await expireRepository({
           storage,
           stanza,
           repoKey: key,
-          policy,
+          policy: policyOf(repo),
           choice,
           archiveExpireBefore,
           nowMs: ctx.clock.nowMs(),

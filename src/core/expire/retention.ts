@@ -122,32 +122,6 @@ export function planBackups(
   }
 }
 
-/** What an operator should be told about settings that let a repository grow without end. */
-export function retentionWarnings(policy: RetentionPolicy, repoKey: number): string[] {
-  const option = (name: string) => `repo${repoKey}-retention-${name}`
-  const warnings: string[] = []
-  if (policy.full === undefined) {
-    warnings.push(
-      `${option('full')} is not set (${option('full-type')} is ${policy.fullType}): no backup is ever removed, and the repository may run out of space` +
-        `\nHINT: to keep all full backups on purpose, without this warning, set ${option('full')}=9999999`,
-    )
-  }
-  const archiveType = `${option('archive-type')} is ${policy.archiveType}`
-  if (policy.archive === undefined && policy.archiveType === 'diff' && policy.diff === undefined) {
-    warnings.push(
-      `${archiveType}, but neither ${option('archive')} nor ${option('diff')} is set: no WAL is ever removed`,
-    )
-  } else if (policy.archive === undefined && policy.archiveType === 'incr') {
-    warnings.push(`${archiveType}, but ${option('archive')} is not set: no WAL is ever removed`)
-  } else if (policy.archive !== undefined && policy.archiveType === 'diff' && policy.diff === undefined) {
-    warnings.push(
-      `${archiveType}, but ${option('diff')} is not set: no diff backup is removed before its full` +
-        `\nHINT: to keep all diff backups on purpose, without this warning, set ${option('diff')}=9999999`,
-    )
-  }
-  return warnings
-}
-
 /** What is still there while rules are applied one after the other. */
 class Plan {
   readonly groups: ExpireGroup[] = []

@@ -1,12 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { planArchive, walFileGoes, type ArchiveRequest } from '../../../src/core/expire/archive-retention.ts'
 import { HistoryRetention } from '../../../src/core/expire/history-retention.ts'
-import {
-  planBackups,
-  retentionWarnings,
-  type ExpireChoice,
-  type RetentionPolicy,
-} from '../../../src/core/expire/retention.ts'
+import { planBackups, type ExpireChoice, type RetentionPolicy } from '../../../src/core/expire/retention.ts'
 import { labelTime } from '../../../src/format/backup-label.ts'
 import {
   archiveInfoOf,
@@ -160,21 +155,6 @@ describe('the oldest set', () => {
       groups: [],
       oldestMissing: true,
     })
-  })
-})
-
-describe('warnings about settings', () => {
-  test.each([
-    [{}, [/repo2-retention-full is not set.*\nHINT: .*repo2-retention-full=9999999/s]],
-    [{ full: 1 }, []],
-    [{ full: 1, archiveType: 'diff' as const }, [/neither repo2-retention-archive nor repo2-retention-diff is set/]],
-    [{ full: 1, archiveType: 'incr' as const }, [/repo2-retention-archive is not set/]],
-    [{ full: 1, archiveType: 'diff' as const, archive: 1 }, [/repo2-retention-diff is not set/]],
-    [{ full: 1, archiveType: 'incr' as const, archive: 1 }, []],
-  ])('%o', (more, expected) => {
-    const warnings = retentionWarnings(policy(more), 2)
-    expect(warnings).toHaveLength(expected.length)
-    for (const [index, words] of expected.entries()) expect(warnings[index]).toMatch(words)
   })
 })
 
