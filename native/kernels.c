@@ -192,6 +192,19 @@ const unsigned char *EXPORT(xxh3_128)(size_t bytes) {
   return canonical.digest;
 }
 
+/*
+ * The same of each block in the input buffer; the last may be shorter. block_size is 16 at least. The digests go to the
+ * start of the input buffer, 16 bytes each: no more than a block, so nothing unread is overwritten.
+ */
+void EXPORT(xxh3_blocks)(size_t bytes, size_t block_size) {
+  unsigned char *digest = input;
+  for (size_t offset = 0; offset < bytes; offset += block_size, digest += 16) {
+    size_t length = bytes - offset < block_size ? bytes - offset : block_size;
+    XXH128_hash_t hash = XXH3_128bits(input + offset, length);
+    XXH128_canonicalFromHash((XXH128_canonical_t *)digest, hash);
+  }
+}
+
 /* ---- PostgreSQL page checksums; the rule is in src/include/storage/checksum_impl.h of PostgreSQL ---- */
 
 typedef uint32_t lanes4 __attribute__((vector_size(16)));

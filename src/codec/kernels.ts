@@ -24,6 +24,7 @@ interface KernelExports {
   bz2_consumed(): number
   bz2_produced(): number
   xxh3_128(bytes: number): number
+  xxh3_blocks(bytes: number, blockSize: number): void
   verify_pages(pages: number, pageSize: number, firstBlock: number, headerCheck: 0 | 1): number
 }
 
@@ -70,6 +71,12 @@ export class Kernel {
   /** Copies `chunk` to where kernels read. */
   setInput(chunk: Uint8Array): void {
     this.bytes.set(chunk, this.call.input_buffer())
+  }
+
+  /** What `xxh3_blocks` left at the start of the input buffer. */
+  input(length: number): Uint8Array {
+    const start = this.call.input_buffer()
+    return this.bytes.subarray(start, start + length)
   }
 
   /** What a kernel left in the output buffer. */

@@ -1,19 +1,52 @@
 import { Kernel } from './kernels.ts'
 
 const INPUT_BYTES = 1024 * 1024
+const DIGEST_BYTES = 16
 let kernel: Kernel | undefined
+let kernelBytes = 0
+
+/** XXH3 with 128 bits and seed 0: 16 bytes, big-endian, as it is printed. */
+export function xxh3(block: Uint8Array): Buffer {
+  const opened = openFor(block.length)
+  opened.setInput(block)
+  const start = opened.call.xxh3_128(block.length)
+  return Buffer.from(opened.bytes.subarray(start, start + DIGEST_BYTES))
+}
 
 /**
- * XXH3 with 128 bits and seed 0, the block checksum of block incremental files: 16 bytes, big-endian, as it is printed.
- * @param block at most 1 MiB
+ * The block checksums of block incremental files: the first `checksumSize` bytes of the XXH3 of every block.
+ *
+ * @param bytes whole blocks; the last may be shorter, and is hashed as it is
+ * @param checksumSize 1 to 16
+ * @param into gets them, one after the other, from `position` on
  */
-export function xxh3(block: Uint8Array): Buffer {
-  if (kernel === undefined) {
-    kernel = new Kernel()
-    kernel.open(INPUT_BYTES)
+export function blockChecksums(
+  bytes: Uint8Array,
+  blockSize: number,
+  checksumSize: number,
+  into: Uint8Array,
+  position: number,
+): void {
+  const opened = openFor(blockSize)
+  const atOnce = Math.floor(kernelBytes / blockSize) * blockSize
+  let to = position
+  for (let start = 0; start < bytes.length; start += atOnce) {
+    const part = bytes.subarray(start, start + atOnce)
+    opened.setInput(part)
+    opened.call.xxh3_blocks(part.length, blockSize)
+    const digests = opened.input(Math.ceil(part.length / blockSize) * DIGEST_BYTES)
+    for (let from = 0; from < digests.length; from += DIGEST_BYTES, to += checksumSize) {
+      for (let i = 0; i < checksumSize; i++) into[to + i] = digests[from + i]!
+    }
   }
-  if (block.length > INPUT_BYTES) throw new RangeError(`a block of ${block.length} bytes is too large to hash at once`)
-  kernel.setInput(block)
-  const start = kernel.call.xxh3_128(block.length)
-  return Buffer.from(kernel.bytes.subarray(start, start + 16))
+}
+
+/** Blocks larger than usual get a kernel with room for them. */
+function openFor(blockSize: number): Kernel {
+  if (kernel === undefined || blockSize > kernelBytes) {
+    kernel = new Kernel()
+    kernelBytes = Math.max(INPUT_BYTES, blockSize)
+    kernel.open(kernelBytes)
+  }
+  return kernel
 }

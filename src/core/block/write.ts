@@ -1,7 +1,190 @@
+import { encryptor } from '../../codec/cipher.ts'
+import { compressor } from '../../codec/registry.ts'
+import type { Chunks, Stage } from '../../codec/stage.ts'
+import { blockChecksums } from '../../codec/xxh3.ts'
+import { serialiseBlockMap, type BlockPlace, type SuperBlock } from '../../format/block-map.ts'
 import { PgtsError } from '../../util/error.ts'
-import type { BlockStage, BlockWriteOptions } from './types.ts'
+import type { BlockStage, BlockWriteOptions, BlockWriteResult } from './types.ts'
 
-/** A stage that stores a file as blocks: super blocks of what is new, then the map of all. */
-export function blockWriter(_options: BlockWriteOptions): BlockStage {
-  throw new PgtsError('assert', 'not written yet')
+/**
+ * A stage that stores a file as blocks: super blocks of what is new, then the map of all. Memory: one block, what the
+ * codec holds, and a few dozen bytes a block for the map.
+ * @see docs/format/blocks.md
+ */
+export function blockWriter(options: BlockWriteOptions): BlockStage {
+  return new BlockWriter(options)
+}
+
+/** A super block that is being filled; the map shares the object, whose sizes are final when it is closed. */
+interface OpenSuperBlock {
+  readonly superBlock: { -readonly [K in keyof SuperBlock]: SuperBlock[K] }
+  /** Plain bytes in, stored bytes out. */
+  readonly form: Stage
+}
+
+class BlockWriter implements BlockStage {
+  readonly #options: BlockWriteOptions
+  readonly #superBlockSize: number
+  readonly #places: BlockPlace[] = []
+  #checksums = new Uint8Array(0)
+  /** The beginning of a block whose rest has not come yet. */
+  readonly #part: Buffer
+  #partBytes = 0
+  #open: OpenSuperBlock | undefined
+  #anyNew = false
+  /** Given out so far. */
+  #repoSizeBytes = 0
+  #result: BlockWriteResult | undefined
+
+  constructor(options: BlockWriteOptions) {
+    const { blockSize, checksumSize, superBlockSize, prior } = options
+    if (prior !== undefined && (prior.blockSize !== blockSize || prior.checksumSize !== checksumSize))
+      throw new PgtsError('assert', `blocks of ${blockSize} cannot continue a map of blocks of ${prior.blockSize}`)
+    this.#options = options
+    this.#superBlockSize = Math.ceil(superBlockSize / blockSize) * blockSize
+    this.#part = Buffer.allocUnsafe(blockSize)
+  }
+
+  async *push(chunk: Uint8Array): AsyncIterable<Uint8Array> {
+    const { blockSize } = this.#options
+    let rest = chunk
+    if (this.#partBytes > 0) {
+      const missing = rest.subarray(0, blockSize - this.#partBytes)
+      this.#part.set(missing, this.#partBytes)
+      this.#partBytes += missing.length
+      if (this.#partBytes < blockSize) return
+      yield* this.#blocks(this.#part)
+      this.#partBytes = 0
+      rest = rest.subarray(missing.length)
+    }
+    const whole = rest.length - (rest.length % blockSize)
+    if (whole > 0) yield* this.#blocks(rest.subarray(0, whole))
+    this.#part.set(rest.subarray(whole))
+    this.#partBytes = rest.length - whole
+  }
+
+  async *finish(): AsyncIterable<Uint8Array> {
+    if (this.#partBytes > 0) yield* this.#blocks(this.#part.subarray(0, this.#partBytes))
+    if (this.#open !== undefined) yield* this.#closeSuperBlock()
+    const { prior, blockSize, checksumSize, cipherPass } = this.#options
+    const blocks = this.#places
+    const unchanged = prior !== undefined && !this.#anyNew && blocks.length === prior.blocks.length
+    const mapStart = this.#repoSizeBytes
+    if (!unchanged && blocks.length > 0) {
+      const map = serialiseBlockMap({ blockSize, checksumSize, blocks, checksums: this.#checksums })
+      if (cipherPass === undefined) yield* this.#give([map])
+      else {
+        const cipher = encryptor(cipherPass, { raw: true })
+        yield* this.#give(cipher.push(map))
+        yield* this.#give(cipher.finish())
+      }
+    }
+    this.#result = { unchanged, repoSizeBytes: this.#repoSizeBytes, mapSizeBytes: this.#repoSizeBytes - mapStart }
+  }
+
+  close(): void {
+    this.#open?.form.close?.()
+    this.#open = undefined
+  }
+
+  result(): BlockWriteResult {
+    if (this.#result === undefined) throw new PgtsError('assert', 'asked for the result before the file was written')
+    return this.#result
+  }
+
+  /** @param bytes whole blocks, or the last and shorter one */
+  async *#blocks(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+    const { blockSize, checksumSize, prior } = this.#options
+    const first = this.#places.length
+    const count = Math.ceil(bytes.length / blockSize)
+    this.#reserve(first + count)
+    blockChecksums(bytes, blockSize, checksumSize, this.#checksums, first * checksumSize)
+
+    // Stretches of new blocks go to the codec as they lie, in as few pieces as possible.
+    let stretch = 0
+    for (let i = 0; i < count; i++) {
+      const known = prior?.blocks[first + i]
+      if (known !== undefined && this.#isKnown(first + i)) {
+        if (i > stretch) yield* this.#store(bytes.subarray(stretch * blockSize, i * blockSize))
+        this.#places.push(known)
+        stretch = i + 1
+      }
+    }
+    if (count > stretch) yield* this.#store(bytes.subarray(stretch * blockSize))
+  }
+
+  #isKnown(index: number): boolean {
+    const { checksumSize, prior } = this.#options
+    const start = index * checksumSize
+    const known = prior!.checksums
+    for (let i = start; i < start + checksumSize; i++) if (this.#checksums[i] !== known[i]) return false
+    return true
+  }
+
+  /** Neighbouring new blocks: into the open super block and as many more as they fill. */
+  async *#store(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+    const { blockSize } = this.#options
+    this.#anyNew = true
+    for (let start = 0; start < bytes.length;) {
+      const { superBlock, form } = (this.#open ??= this.#openSuperBlock())
+      const piece = bytes.subarray(start, start + this.#superBlockSize - superBlock.plainBytes)
+      for (let at = 0; at < piece.length; at += blockSize) {
+        this.#places.push({ superBlock, index: (superBlock.plainBytes + at) / blockSize })
+      }
+      superBlock.plainBytes += piece.length
+      yield* this.#give(form.push(piece))
+      start += piece.length
+      if (superBlock.plainBytes === this.#superBlockSize) yield* this.#closeSuperBlock()
+    }
+  }
+
+  #openSuperBlock(): OpenSuperBlock {
+    const { reference, bundleId, offset, codec, cipherPass } = this.#options
+    const compressed = compressor(codec.type, codec.level, { raw: true })
+    return {
+      superBlock: { reference, bundleId, offset: offset + this.#repoSizeBytes, storedBytes: 0, plainBytes: 0 },
+      form: cipherPass === undefined ? compressed : inRow(compressed, encryptor(cipherPass, { raw: true })),
+    }
+  }
+
+  async *#closeSuperBlock(): AsyncIterable<Uint8Array> {
+    const { superBlock, form } = this.#open!
+    yield* this.#give(form.finish())
+    superBlock.storedBytes = this.#options.offset + this.#repoSizeBytes - superBlock.offset
+    form.close?.()
+    this.#open = undefined
+  }
+
+  async *#give(chunks: Chunks): AsyncIterable<Uint8Array> {
+    for await (const chunk of chunks) {
+      this.#repoSizeBytes += chunk.length
+      yield chunk
+    }
+  }
+
+  #reserve(count: number): void {
+    const needed = count * this.#options.checksumSize
+    if (needed <= this.#checksums.length) return
+    const larger = new Uint8Array(Math.max(needed, this.#checksums.length * 2))
+    larger.set(this.#checksums)
+    this.#checksums = larger
+  }
+}
+
+/** Two stages as one. */
+function inRow(first: Stage, second: Stage): Stage {
+  async function* through(chunks: Chunks): AsyncIterable<Uint8Array> {
+    for await (const chunk of chunks) yield* second.push(chunk)
+  }
+  return {
+    push: (chunk) => through(first.push(chunk)),
+    async *finish() {
+      yield* through(first.finish())
+      yield* second.finish()
+    },
+    close() {
+      first.close?.()
+      second.close?.()
+    },
+  }
 }
