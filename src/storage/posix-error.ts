@@ -38,9 +38,7 @@ export function posixError(action: PosixAction, path: string, cause: unknown): P
     case 'ENOSPC':
     case 'EDQUOT':
       return new PgtsError('file-write', message, {
-        hints: [
-          `free space on the file system of ${shown}, for example with a shorter retention and 'expire', then try again`,
-        ],
+        hints: ["free space on its file system, for example with a shorter retention and 'expire', then try again"],
         cause,
       })
     case 'EACCES':

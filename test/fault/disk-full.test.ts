@@ -1,0 +1,115 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { atEnd, giveToTestUser, makeTestDir } from '../support/postgres.ts'
+import { expectRefusal } from '../support/refusal.ts'
+import { aSite, type Site } from '../support/site.ts'
+
+/** A file system of this size that is mounted for the test file; undefined where we may not mount. */
+function smallDisk(megabytes: number): string | undefined {
+  const path = join(makeTestDir('disk'), 'mounted')
+  mkdirSync(path)
+  if (process.getuid?.() !== 0) return undefined
+  const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', `size=${megabytes}m,mode=0755`, 'pgts-test', path])
+  if (mount.status !== 0) return undefined
+  atEnd(() => spawnSync('umount', ['-l', path]))
+  giveToTestUser(path)
+  return path
+}
+
+const disk = smallDisk(12)
+if (disk === undefined) {
+  const line = 'disk-full: left out, because only root can mount a small file system'
+  if (process.env['PGTS_TEST_REQUIRE_ALL'] === '1') throw new Error(line)
+  console.log(line)
+}
+
+describe.runIf(disk !== undefined)('a repository on a disk that becomes full', () => {
+  let site: Site
+  let repo: string
+  const filler = () => join(disk!, 'filler')
+  /** Leave so many bytes on the disk. */
+  const leave = (bytes: number) => {
+    rmSync(filler(), { force: true })
+    const { bavail, bsize } = statfsSync(disk!)
+    writeFileSync(filler(), Buffer.alloc(Math.max(0, bavail * bsize - bytes), 1))
+  }
+  const inRepo = () => (existsSync(repo) ? readdirSync(repo, { recursive: true, encoding: 'utf8' }).sort() : [])
+  const withRepo = (...args: string[]) => site.pgts([`--repo1-path=${repo}`, ...args])
+
+  beforeAll(async () => {
+    repo = join(disk!, 'repo')
+    // What the server archives by itself goes elsewhere, so that only the test fills the disk.
+    site = await aSite({ walSegsizeMb: 1, options: { 'compress-type': 'none', 'process-max': '2' } })
+    await site.cluster.query('create table t as select g, md5(g::text) from generate_series(1, 1000) g')
+    expect((await withRepo('stanza-create')).code).toBe(0)
+  })
+  afterAll(() => site?.[Symbol.asyncDispose]())
+
+  test('a backup that does not fit ends with the reason, and is no backup', async () => {
+    // Uncompressed the cluster is 20 MB and more.
+    const args = ['--no-archive-check', 'backup']
+    expectRefusal(await withRepo(...args), {
+      code: 64,
+      says: [repo, /no space left on device/],
+      hint: /free space .*expire/,
+    })
+    expect(inRepo().filter((name) => /[0-9]F\/backup\.manifest$/.test(name))).toEqual([])
+    expect(readdirSync(join(site.dir, 'lock'))).toEqual([])
+    const sessions = "select 1 from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
+    await expect.poll(() => site.cluster.query(sessions), { timeout: 10_000 }).toEqual([])
+
+    // What is there says nothing of a backup, and takes its place when the next one fits.
+    const info = JSON.parse((await withRepo('--output=json', 'info')).stdout) as { backup: unknown[] }[]
+    expect(info[0]?.backup).toEqual([])
+    const before = readdirSync(join(repo, 'backup/main')).filter((name) => /F$/.test(name))
+    expect(before).toHaveLength(1)
+    // The leftover itself fills the disk: without room for the new one it must go by hand, as the guide says.
+    rmSync(join(repo, 'backup/main', before[0]!), { recursive: true })
+    const fits = await withRepo('--no-archive-check', '--compress-type=zst', 'backup')
+    expect(fits.code, fits.stdout).toBe(0)
+    expect(inRepo().filter((name) => /[0-9]F\/backup\.manifest$/.test(name))).toHaveLength(1)
+  }, 60_000)
+
+  test('a small remainder of space: whatever step fails, nothing half-written counts', async () => {
+    const whole = () => inRepo().filter((name) => /[0-9]F\/backup\.manifest$/.test(name))
+    const good = whole()
+    for (const kilobytes of [0, 8, 64, 512, 2048]) {
+      leave(kilobytes * 1024)
+      const result = await withRepo('--no-archive-check', '--compress-type=zst', 'backup')
+      expectRefusal(result, { code: 64, says: [/no space left on device/], hint: /free space/ })
+      expect(whole()).toEqual(good)
+      for (const name of readdirSync(join(repo, 'backup/main')))
+        if (/F$/.test(name) && !good.some((path) => path.includes(name)))
+          rmSync(join(repo, 'backup/main', name), { recursive: true })
+    }
+    rmSync(filler())
+    expect((await withRepo('--output=json', 'info')).stdout).toContain('"status":{"code":0')
+  }, 60_000)
+
+  test('archive-push leaves nothing behind, PostgreSQL keeps the segment, and with room it goes through', async () => {
+    const segment = String((await site.cluster.query('select pg_walfile_name(pg_switch_wal()) as name'))[0]?.['name'])
+    const push = () => withRepo('archive-push', join(site.cluster.dataDir, 'pg_wal', segment))
+    const before = inRepo()
+    for (const bytes of [0, 100_000]) {
+      leave(bytes)
+      expectRefusal(await push(), { code: 64, says: [/repo1/, /no space left on device/], hint: /free space/ })
+      rmSync(filler())
+      const after = inRepo()
+      expect(after.filter((name) => name.includes(segment) || name.endsWith('.tmp'))).toEqual([])
+      expect(after.filter((name) => !before.includes(name) && !/15-1(\/[0-9A-F]{16})?$/.test(name))).toEqual([])
+    }
+    expect((await push()).code).toBe(0)
+    expect(inRepo().filter((name) => name.includes(segment))).toHaveLength(1)
+  }, 60_000)
+
+  test('stanza-create on a full disk leaves nothing that a later one takes for a stanza', async () => {
+    leave(0)
+    const args = ['--repo1-path', join(disk!, 'repo2')]
+    const other = () => site.pgts([args.join('='), 'stanza-create'])
+    expectRefusal(await other(), { code: 64, says: [/no space left on device/], hint: /free space/ })
+    rmSync(filler())
+    expect((await other()).code).toBe(0)
+  }, 60_000)
+})

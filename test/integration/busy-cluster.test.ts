@@ -1,0 +1,154 @@
+import { openSync, readSync, writeSync, closeSync, readFileSync, readdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { parseManifest } from '../../src/format/manifest.ts'
+import {
+  checkIndexes,
+  type Cluster,
+  dataChecksum,
+  isInstalled,
+  makeTestDir,
+  startCluster,
+} from '../support/postgres.ts'
+import { aSite, PGBACKREST } from '../support/site.ts'
+
+/** Files that come, grow, are cut short and go, as fast as one connection can. */
+async function load(cluster: Cluster, worker: number, until: AbortSignal): Promise<number> {
+  const client = await cluster.client()
+  const kept = `kept_${worker}`
+  await client.query(`create table if not exists ${kept} (id serial primary key, v text)`)
+  let rounds = 0
+  try {
+    for (; !until.aborted; rounds++) {
+      await sleep(50) // or archiving falls behind
+      const name = `w${worker}_${rounds % 5}`
+      await client.query(`drop table if exists ${name}`)
+      await client.query(
+        `create table ${name} as select g as id, repeat(md5(g::text), 4) as v from generate_series(1, 800) g`,
+      )
+      await client.query(`create index on ${name} (id)`)
+      await client.query(`insert into ${kept} (v) select md5(random()::text) from generate_series(1, 400)`)
+      if (rounds % 3 === 0) await client.query(`truncate w${worker}_${(rounds + 2) % 5}`).catch(() => undefined)
+      if (rounds % 4 === 0)
+        await client.query(`delete from ${kept} where id % 7 = 3; vacuum ${kept}`).catch(() => undefined)
+      if (rounds % 4 === 1) await client.query(`delete from ${kept} where id > (select max(id) - 900 from ${kept})`)
+      if (rounds % 4 === 2) await client.query(`vacuum (truncate) ${kept}`)
+      if (rounds % 9 === 5) await client.query('checkpoint')
+    }
+  } finally {
+    await client.end()
+  }
+  return rounds
+}
+
+describe('a server that works while it is backed up', () => {
+  test('files vanish, grow and shrink, and the restored data are those of the moment asked for', async () => {
+    await using site = await aSite({
+      version: 17,
+      walSegsizeMb: 16,
+      options: { 'process-max': '2', 'compress-type': 'zst', 'archive-timeout': '60s' },
+    })
+    const { cluster } = site
+    await cluster.query(
+      'create table ballast as select g as id, repeat(md5(g::text), 8) as v from generate_series(1, 60000) g',
+    )
+    await site.pgtsOk('stanza-create')
+
+    const seen = { vanished: 0, resized: 0 }
+    const labels: string[] = []
+    const stop = new AbortController()
+    const workers = [1, 2].map((worker) => load(cluster, worker, stop.signal))
+    try {
+      await sleep(300)
+      for (let round = 0; round < 3; round++) {
+        const { stdout } = await site.pgtsOk('--log-level-console=detail', '--process-max=2', 'backup')
+        const label = /new backup label = (\S+)/.exec(stdout)?.[1]
+        expect(label).toBeDefined()
+        labels.push(label!)
+        seen.vanished += stdout.match(/skip file removed by database/g)?.length ?? 0
+        const manifest = parseManifest(readFileSync(join(site.repo, 'backup/main', label!, 'backup.manifest')))
+        seen.resized += manifest.files.filter(({ sizeOriginalBytes }) => sizeOriginalBytes !== undefined).length
+        expect(
+          manifest.files.filter(({ checksumPage }) => checksumPage === false),
+          'pages that PostgreSQL was writing are not damaged',
+        ).toEqual([])
+      }
+    } finally {
+      stop.abort()
+    }
+    expect(Math.min(...(await Promise.all(workers)))).toBeGreaterThan(3)
+    console.log(`busy-cluster: ${seen.vanished} files vanished and ${seen.resized} changed size during 3 backups`)
+    expect(seen.vanished + seen.resized).toBeGreaterThan(0)
+
+    const expected = await dataChecksum(cluster)
+    const target = String((await cluster.query('select pg_current_wal_insert_lsn() as lsn'))[0]?.['lsn'])
+    await cluster.query('create table too_late as select 1 as a')
+    await cluster.query('select pg_switch_wal()')
+    await site.pgtsOk('check')
+    for (const label of [labels[0]!, labels.at(-1)!]) {
+      const dataDir = join(makeTestDir('restored'), 'data')
+      await site.pgtsOk(
+        `--pg1-path=${dataDir}`,
+        `--set=${label}`,
+        '--type=lsn',
+        `--target=${target}`,
+        '--target-action=promote',
+        'restore',
+      )
+      await using restored = await startCluster({ version: 17, dir: dataDir, conf: { archive_mode: 'off' } })
+      await restored.untilPrimary()
+      expect(await dataChecksum(restored)).toEqual(expected)
+      expect(await checkIndexes(restored)).toBeGreaterThan(0)
+    }
+  }, 180_000)
+})
+
+describe('a page that is damaged in the cluster', () => {
+  test('the backup warns with file and page, is marked, and is made all the same', async () => {
+    await using site = await aSite({ walSegsizeMb: 1, options: { 'compress-type': 'gz' } })
+    const { cluster } = site
+    await cluster.query(
+      'create table t as select g as id, md5(g::text) as v from generate_series(1, 5000) g; checkpoint',
+    )
+    const relation = String((await cluster.query("select pg_relation_filepath('t') as path"))[0]?.['path'])
+    await site.pgtsOk('stanza-create')
+    expect((await site.pgtsOk('backup')).stdout).toBe('')
+    await cluster.stop()
+    for (const page of [3, 4, 9]) flipByte(join(cluster.dataDir, relation), page * 8192 + 5000)
+    await cluster.start()
+
+    const result = await site.pgts(['backup'])
+    expect(result.code).toBe(0)
+    expect(result.stdout).toContain(`WARN: invalid page checksum(s) found in file ${relation} at page(s) 3-4, 9`)
+    expect(result.stdout).toMatch(/HINT: .*repair or restore/)
+    expect(result.stdout.match(/WARN/g)).toHaveLength(1)
+
+    const newest = readdirSync(join(site.repo, 'backup/main'))
+      .filter((name) => /F$/.test(name))
+      .sort()
+      .at(-1)!
+    const manifest = parseManifest(readFileSync(join(site.repo, 'backup/main', newest, 'backup.manifest')))
+    expect(manifest.files.filter(({ checksumPage }) => checksumPage === false)).toMatchObject([
+      { name: `pg_data/${relation}`, checksumPageErrors: [[3, 4], 9] },
+    ])
+    const errors = (json: string) => (JSON.parse(json)[0].backup as { error: boolean }[]).map(({ error }) => error)
+    expect(errors((await site.pgtsOk('--output=json', 'info')).stdout)).toEqual([false, true])
+    const text = (await site.pgtsOk(`--set=${newest}`, 'info')).stdout
+    expect(text).toMatch(new RegExp(`error.*${relation}`, 's'))
+    if (isInstalled(PGBACKREST)) {
+      expect(errors((await site.pgbackrestOk('--output=json', 'info')).stdout)).toEqual([false, true])
+      const theirs = (await site.pgbackrestOk(`--set=${newest}`, 'info')).stdout
+      expect(theirs).toMatch(new RegExp(`error.*${relation}`, 's'))
+    }
+  }, 60_000)
+})
+
+function flipByte(path: string, offset: number): void {
+  const fd = openSync(path, 'r+')
+  const byte = Buffer.alloc(1)
+  readSync(fd, byte, 0, 1, offset)
+  byte[0]! ^= 0xff
+  writeSync(fd, byte, 0, 1, offset)
+  closeSync(fd)
+}
