@@ -1,6 +1,7 @@
 import type { RecoveryPolicy } from '../core/restore/recovery.ts'
 import { restoreCommand } from '../core/restore/recovery.ts'
 import type { RemapPolicy } from '../core/restore/remap.ts'
+import type { DatabaseChoice } from '../core/restore/selective.ts'
 import type { SetRequest } from '../core/restore/select-set.ts'
 import { parseTimeTarget } from '../core/restore/time-target.ts'
 import { parseLsn } from '../format/wal-segment.ts'
@@ -65,6 +66,10 @@ export function remapPolicy({ options }: Context, pgPath: string): RemapPolicy {
     linkAll: options.linkAll,
     linkMap: byteMap(options.linkMap),
   }
+}
+
+export function databaseChoice({ options }: Context): DatabaseChoice {
+  return { include: (options.dbInclude ?? []).map(textToBytes), exclude: (options.dbExclude ?? []).map(textToBytes) }
 }
 
 function byteMap(map: ReadonlyMap<string, string> | undefined): Map<string, string> {

@@ -18,7 +18,7 @@ import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { toPlainError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
 import type { CommandContext, Repository } from './context.ts'
-import { localPgPath, recoveryPolicy, remapPolicy, requestedSet } from './restore-options.ts'
+import { databaseChoice, localPgPath, recoveryPolicy, remapPolicy, requestedSet } from './restore-options.ts'
 
 export interface RestoreReport {
   readonly label: string
@@ -33,6 +33,8 @@ export interface RestoreReport {
   readonly restored: number
   /** Were there already, proven equal. */
   readonly unchanged: number
+  /** Of databases that were not wanted. */
+  readonly zeroed: number
   /** Entries that were not in the backup. */
   readonly removed: number
   readonly durationMs: number
@@ -57,6 +59,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   const { manifest, layout, ownership, plan, own } = prepareTarget({
     manifest: original,
     remap: remapPolicy(ctx, pgPath),
+    databases: databaseChoice(ctx),
     existing,
     type: policy.type,
     major,

@@ -10,16 +10,14 @@ export const restoreOptions = defineOptions({
     default: 'preserve',
   },
   'db-exclude': {
-    summary: 'A database that is restored empty.',
+    summary: 'A database, by name or OID, whose files come back zeroed: it can only be dropped.',
     type: 'list',
     commands: ['restore'],
-    support: 'refuse',
   },
   'db-include': {
-    summary: 'A database to restore; all other databases of users come back empty.',
+    summary: 'A database to restore, by name or OID; all other databases of users come back zeroed.',
     type: 'list',
     commands: ['restore'],
-    support: 'refuse',
   },
   'link-all': {
     summary: 'Restore every symbolic link as a link to where it pointed.',

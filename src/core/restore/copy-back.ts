@@ -28,13 +28,15 @@ export interface CopyBackSummary {
   readonly restoredBytes: number
   /** There already, proven by checksum or (delta with force) by size and time. */
   readonly unchanged: number
+  /** Files of databases that were not wanted: their length without their content. */
+  readonly zeroed: number
 }
 
 /** Bring every planned file back, proven and durable, and say how far it has come. */
 export async function copyBack(request: CopyBackRequest): Promise<CopyBackSummary> {
   const { plan, log, signal } = request
   const totalBytes = plan.sizeBytes
-  const summary = { files: 0, restored: 0, restoredBytes: 0, unchanged: 0 }
+  const summary = { files: 0, restored: 0, restoredBytes: 0, unchanged: 0, zeroed: 0 }
   let doneBytes = 0
   let shownTenth = -1
 
@@ -46,7 +48,8 @@ export async function copyBack(request: CopyBackRequest): Promise<CopyBackSummar
       if (file.outcome === 'restored') {
         summary.restored++
         summary.restoredBytes += file.sizeBytes
-      } else if (file.outcome !== 'empty') summary.unchanged++
+      } else if (file.outcome === 'zeroed') summary.zeroed++
+      else if (file.outcome !== 'empty') summary.unchanged++
       if (log.enabled('detail')) log.detail({ process: worker }, describe(file, percent(doneBytes, totalBytes)))
     }
     const tenth = Math.floor(percent(doneBytes, totalBytes) / 1000)
@@ -62,12 +65,13 @@ function describe(file: RestoredFile, pctCplt: number): string {
   const note = {
     restored: '',
     empty: '',
+    zeroed: '',
     matches: ' - exists and matches backup',
     kept: ' - exists and matches size and time',
   }
-  const checksum = file.sizeBytes === 0 ? '' : ` checksum ${file.checksum}`
+  const checksum = file.sizeBytes === 0 || file.outcome === 'zeroed' ? '' : ` checksum ${file.checksum}`
   return (
-    `restore file ${bytesToText(file.path)}${note[file.outcome]}` +
+    `restore ${file.outcome === 'zeroed' ? 'zeroed ' : ''}file ${bytesToText(file.path)}${note[file.outcome]}` +
     ` (${formatSize(file.sizeBytes)}, ${(pctCplt / 100).toFixed(2)}%)${checksum}`
   )
 }

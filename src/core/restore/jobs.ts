@@ -44,7 +44,7 @@ function inReadingOrder(files: readonly PlannedFile[]): PlannedFile[] {
   const single: PlannedFile[] = []
   for (const planned of files) {
     const { bundleId, reference = '', sizeBytes } = planned.file
-    if (bundleId === undefined || sizeBytes === 0) {
+    if (bundleId === undefined || sizeBytes === 0 || planned.action === 'zero') {
       single.push(planned)
       continue
     }
@@ -71,7 +71,7 @@ function describe(planned: PlannedFile, manifest: Manifest, stanza: string, owne
     mode: file.mode,
     ...(owner === undefined ? {} : { owner }),
   }
-  if (file.sizeBytes === 0) return { ...common, checksum: SHA1_OF_NOTHING }
+  if (file.sizeBytes === 0 || action === 'zero') return { ...common, checksum: SHA1_OF_NOTHING }
   if (file.checksum === undefined) {
     throw new PgtsError('format', `manifest of backup ${manifest.label} has no checksum for ${file.name}`)
   }

@@ -12,8 +12,11 @@ export interface ExistingFiles {
 /** What is in the targets now, by absolute path; directories before what they hold (scanTargets). */
 export type FoundEntries = ReadonlyMap<string, FoundEntry>
 
-/** What a file needs: `create` it, `check` what is there by checksum, `rewrite` it, or `keep` it as it is. */
-export type FileAction = 'create' | 'check' | 'rewrite' | 'keep'
+/**
+ * What a file needs: `create` it, `check` what is there by checksum, `rewrite` it, `keep` it as it is, or make it anew
+ * with its length and nothing in it (`zero`).
+ */
+export type FileAction = 'create' | 'check' | 'rewrite' | 'keep' | 'zero'
 
 export interface PlannedFile {
   readonly file: ManifestFile
@@ -53,16 +56,19 @@ export const CONTROL_TEMP_SUFFIX = '.pgbackrest.tmp'
  * What has to happen to make the targets equal to the manifest.
  *
  * @param manifest remapped, without the files that are not restored
+ * @param isZeroed is this file's content not wanted?
  */
 export function planRestore(
   manifest: Manifest,
   layout: Layout,
   found: FoundEntries,
   existing: ExistingFiles,
+  isZeroed: (fileName: string) => boolean = () => false,
 ): RestorePlan {
   const files = manifest.files.map((file): PlannedFile => {
     const path = layout.physicalPath(file.name)
     if (file.name === CONTROL_NAME) return { file, path: path + CONTROL_TEMP_SUFFIX, action: 'create' }
+    if (isZeroed(file.name)) return { file, path, action: 'zero' }
     return { file, path, action: actionFor(file, found.get(path), manifest, existing) }
   })
   const paths = manifest.paths

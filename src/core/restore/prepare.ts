@@ -11,6 +11,7 @@ import type { RestoreType } from './recovery.ts'
 import { remap, type RemapPolicy } from './remap.ts'
 import { withoutSkipped } from './restorable.ts'
 import { scanTargets } from './scan-targets.ts'
+import { selectDatabases, type DatabaseChoice } from './selective.ts'
 import { makeDirectoryTree, realPath, statEntry, type OwnerIds } from './target-files.ts'
 import { preservedNames } from './write-recovery.ts'
 
@@ -18,6 +19,7 @@ export interface TargetRequest {
   /** As it is in the repository. */
   readonly manifest: Manifest
   readonly remap: RemapPolicy
+  readonly databases: DatabaseChoice
   readonly existing: ExistingFiles
   readonly type: RestoreType
   /** Major version of PostgreSQL. */
@@ -39,7 +41,8 @@ export interface PreparedTarget {
 
 /**
  * Where does everything go, whose will it be, may it go there, and what has to be done? Creates the data directory when
- * it is not there, and changes nothing else. Throws what remap, layOut and the checks of the target throw.
+ * it is not there, and changes nothing else. Throws what remap, layOut, selectDatabases and the checks of the target
+ * throw.
  */
 export function prepareTarget(request: TargetRequest): PreparedTarget {
   const { log, existing, major } = request
@@ -54,6 +57,11 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
   const ownership = decideOwnership(remapped.manifest, rules)
   for (const message of ownership.warnings) log.warn(message)
 
+  const selection = selectDatabases(remapped.manifest, request.databases)
+  if (selection !== undefined) {
+    log.info(`databases that come back zeroed, to be dropped after recovery: ${selection.shown.join(', ')}`)
+  } else if (request.databases.include.length > 0) log.info('nothing to filter: all databases of users are wanted')
+
   const preserved = request.type === 'preserve' ? preservedNames(major) : []
   const skip = new Set([MANIFEST_NAME, ...preserved].map((name) => `${pgPath}/${name}`))
   refuseOtherCluster(pgPath, existing, { label, systemId: db.systemId }, systemIdOf)
@@ -65,7 +73,7 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
   if (directory === undefined) makeDirectoryTree(pgPath, data.mode, own.owner)
   // pg_control goes first of all, and by a way of its own.
   const found = scanTargets(manifest, layout, new Set([...skip, `${pgPath}/global/pg_control`]))
-  const plan = planRestore(manifest, layout, found, existing)
+  const plan = planRestore(manifest, layout, found, existing, selection?.isZeroed)
   return { manifest, layout, ownership, plan, own }
 }
 

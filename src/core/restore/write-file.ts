@@ -18,14 +18,14 @@ export interface RestoreFile {
   readonly path: string
   readonly action: FileAction
   readonly sizeBytes: number
-  /** SHA-1 of the content, hex. */
+  /** SHA-1 of the content, hex; of nothing when the file is to be zeroed. */
   readonly checksum: string
   /** mtime to set, seconds since the epoch. */
   readonly timestamp: number
   readonly mode: number
   /** Absent: whoever runs the restore owns it. */
   readonly owner?: OwnerIds
-  /** Absent for an empty file: those are never read from the repository. */
+  /** Absent for an empty file and a zeroed one: those are never read from the repository. */
   readonly stored?: {
     readonly repoName: string
     /** Of a bundle: where this file's bytes are. */
@@ -46,8 +46,8 @@ export interface RestoredFile {
   readonly path: string
   readonly sizeBytes: number
   readonly checksum: string
-  /** `kept`: size and time agreed; `matches`: the checksum did; `empty`: nothing to copy. */
-  readonly outcome: 'restored' | 'matches' | 'kept' | 'empty'
+  /** `kept`: size and time agreed; `matches`: the checksum did; `empty`: nothing to copy; `zeroed`: not wanted. */
+  readonly outcome: 'restored' | 'matches' | 'kept' | 'empty' | 'zeroed'
 }
 
 /**
@@ -83,12 +83,15 @@ async function bringBack(
   }
   const fd = createNew(file.path)
   try {
-    if (file.sizeBytes > 0) await copyContent(fd, file, job, env, signal)
+    // A hole of the right length: it takes no space, and all its pages read as new ones.
+    if (file.action === 'zero') makeHole(fd, file)
+    else if (file.sizeBytes > 0) await copyContent(fd, file, job, env, signal)
     settle(fd, file)
   } finally {
     fs.closeSync(fd)
   }
-  return file.sizeBytes > 0 ? 'restored' : 'empty'
+  if (file.sizeBytes === 0) return 'empty'
+  return file.action === 'zero' ? 'zeroed' : 'restored'
 }
 
 /** Decode the stored bytes into an open, empty file. */
@@ -204,6 +207,14 @@ function sha1OfStart(fd: number, length: number, buffer: Buffer): string {
     position += got
   }
   return hash.digest('hex')
+}
+
+function makeHole(fd: number, file: RestoreFile): void {
+  try {
+    fs.ftruncateSync(fd, file.sizeBytes)
+  } catch (error) {
+    throw translate(error, 'file-write', `unable to write '${bytesToText(file.path)}'`)
+  }
 }
 
 /** Owner, mode and time as the backup has them, then to disk. What is right already costs no write. */

@@ -22,7 +22,7 @@ describe('what pgts does not do yet', () => {
   })
 
   test.each([
-    ['restore --stanza=main --pg1-path=/pg --db-include=x', 'db-include=x'],
+    ['restore --stanza=main --pg1-path=/pg --repo-target-time=x', 'repo-target-time=x'],
     ['restore --stanza=main --pg1-path=/pg --repo-target-time=now', 'repo-target-time=now'],
     ['check --stanza=main --pg1-path=/pg --pg1-host=db', 'pg1-host=db'],
     ['check --stanza=main --pg1-path=/pg --report', 'report=y'],
@@ -55,7 +55,7 @@ describe('what pgts does not do yet', () => {
   })
 
   test('whatever protects data or keeps a promise is refused, not ignored', () => {
-    const names = optionNames.filter((name) => /^repo-(cipher|host|s3|azure|sftp)|^pg-host|^db-(in|ex)clude/.test(name))
+    const names = optionNames.filter((name) => /^repo-(cipher|host|s3|azure|sftp)|^pg-host/.test(name))
     for (const name of names) expect(JSON.stringify(optionRow(name).support), name).toContain('refuse')
   })
 })
