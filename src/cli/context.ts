@@ -1,12 +1,14 @@
 import { randomBytes } from 'node:crypto'
 import type { CommandContext, Repository, StanzaLock } from '../commands/context.ts'
 import { commandLineFor, type AnyResolved, type CommandName } from '../config/resolve.ts'
+import type { RepositoryCipher } from '../core/info-store.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { WorkerSetup } from '../core/worker-env.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import { openClusterFiles } from '../postgres/registry.ts'
 import type { StorageDescription } from '../storage/driver.ts'
 import { openStorage } from '../storage/registry.ts'
+import { textToBytes } from '../util/byte-string.ts'
 import { systemClock } from '../util/clock.ts'
 import type { LockType } from '../util/lock.ts'
 import type { Logger } from '../util/log.ts'
@@ -51,7 +53,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     program,
     isSet: (option) => (values.get(option)?.source ?? 'default') !== 'default',
     commandLineFor: (other: CommandName) => commandLineFor(resolved, other, cwd),
-    repositories: () => (repositories ??= Promise.all(selected.map(openRepository))),
+    repositories: () => (repositories ??= Promise.all(selected.map((repo) => openRepository(repo, resolved)))),
     cluster: () => (cluster ??= openClusterFiles({ kind: 'local' })),
     executor: async (repository) => {
       const { threadExecutor } = await import('../worker/threads.ts')
@@ -92,7 +94,26 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   }
 }
 
-async function openRepository(options: AnyResolved['options']['repo'][number]): Promise<Repository> {
+async function openRepository(
+  options: AnyResolved['options']['repo'][number],
+  resolved: AnyResolved,
+): Promise<Repository> {
   const description: StorageDescription = { kind: 'posix', path: options.path ?? '' }
-  return { key: options.key, storage: await openStorage(description), description }
+  const cipher = cipherOf(options, resolved)
+  return {
+    key: options.key,
+    storage: await openStorage(description),
+    description,
+    ...(cipher === undefined ? {} : { cipher }),
+  }
+}
+
+function cipherOf(
+  { key, cipherType, cipherPass }: AnyResolved['options']['repo'][number],
+  { values }: AnyResolved,
+): RepositoryCipher | undefined {
+  if (cipherType !== 'aes-256-cbc' || cipherPass === undefined) return undefined
+  const name = `repo${key}-cipher-pass`
+  const passphrase = textToBytes(cipherPass)
+  return { type: cipherType, origin: `${name} (from ${values.get(name)?.origin ?? ''})`, passphrase: () => passphrase }
 }

@@ -1,12 +1,20 @@
 import { createCipheriv, createDecipheriv, createHash, randomBytes, type Cipher, type Decipher } from 'node:crypto'
+import type { ByteSink } from '../util/bytes.ts'
 import { PgtsError } from '../util/error.ts'
-import type { Chunks, Stage } from './stage.ts'
+import type { Stage } from './stage.ts'
 
 const MAGIC = Buffer.from('Salted__', 'latin1')
 const SALT_BYTES = 8
 const ALGORITHM = 'aes-256-cbc'
 const KEY_BYTES = 32
 const IV_BYTES = 16
+const PASSPHRASE_BYTES = 48
+
+/** A stage that never waits. */
+export interface CipherStage extends Stage {
+  push(chunk: Uint8Array): Iterable<Uint8Array>
+  finish(): Iterable<Uint8Array>
+}
 
 export interface CipherOptions {
   /** Without the magic before the salt; inside bundles and block incremental files. */
@@ -15,15 +23,15 @@ export interface CipherOptions {
 
 /**
  * Encrypts as `openssl enc -aes-256-cbc -md sha1 -salt` does: `Salted__`, 8 bytes of salt, ciphertext with padding.
- * @param passphrase the passphrase text; a generated one is its base64 characters, not what they decode to
+ * @param passphrase byte string; of a generated one the base64 characters, not what they decode to
  * @param salt 8 bytes; random unless a test says otherwise
  */
-export function encryptor(passphrase: string, options: CipherOptions & { salt?: Uint8Array } = {}): Stage {
+export function encryptor(passphrase: string, options: CipherOptions & { salt?: Uint8Array } = {}): CipherStage {
   const salt = options.salt ?? randomBytes(SALT_BYTES)
   const { key, iv } = deriveKey(passphrase, salt)
   const cipher: Cipher = createCipheriv(ALGORITHM, key, iv)
   let header: Buffer | undefined = options.raw === true ? Buffer.from(salt) : Buffer.concat([MAGIC, salt])
-  const withHeader = (bytes: Buffer): Chunks => {
+  const withHeader = (bytes: Buffer): Buffer[] => {
     const chunks = header === undefined ? [bytes] : [header, bytes]
     header = undefined
     return chunks
@@ -32,7 +40,7 @@ export function encryptor(passphrase: string, options: CipherOptions & { salt?: 
 }
 
 /** Undoes `encryptor`. A wrong passphrase, damage or truncation throws `crypto`, from `push` or `finish`. */
-export function decryptor(passphrase: string, options: CipherOptions = {}): Stage {
+export function decryptor(passphrase: string, options: CipherOptions = {}): CipherStage {
   const headerBytes = (options.raw === true ? 0 : MAGIC.length) + SALT_BYTES
   let header = Buffer.alloc(0)
   let decipher: Decipher | undefined
@@ -57,12 +65,45 @@ export function decryptor(passphrase: string, options: CipherOptions = {}): Stag
         return [decipher.final()]
       } catch (cause) {
         throw new PgtsError('crypto', 'cannot decrypt: the passphrase is wrong, or the data is damaged or truncated', {
-          hints: ['compare repo-cipher-pass with the one that the repository was made with'],
           cause,
         })
       }
     },
   }
+}
+
+/** Small data in one piece, in the normal form. */
+export function encrypt(bytes: Uint8Array, passphrase: string): Buffer {
+  return throughAll(encryptor(passphrase), bytes)
+}
+
+/** Undoes `encrypt`. @throws PgtsError crypto as `decryptor` */
+export function decrypt(bytes: Uint8Array, passphrase: string): Buffer {
+  return throughAll(decryptor(passphrase), bytes)
+}
+
+/** Does it begin as encrypted data in the normal form does? */
+export function isEncrypted(bytes: Uint8Array): boolean {
+  return MAGIC.equals(bytes.subarray(0, MAGIC.length))
+}
+
+/** A sink that encrypts what it is given, for one of several sinks of the same bytes. `finish` writes what is left. */
+export function encryptingSink(sink: ByteSink, passphrase: string): ByteSink & { finish(): void | Promise<void> } {
+  const stage = encryptor(passphrase)
+  const writeAll = (chunks: Iterable<Uint8Array>): void | Promise<void> => {
+    const bytes = Buffer.concat([...chunks])
+    if (bytes.length > 0) return sink.write(bytes)
+  }
+  return { write: (chunk) => writeAll(stage.push(chunk)), finish: () => writeAll(stage.finish()) }
+}
+
+/** A passphrase for the next level: 48 random bytes as 64 base64 characters. */
+export function newPassphrase(): string {
+  return randomBytes(PASSPHRASE_BYTES).toString('base64')
+}
+
+function throughAll(stage: CipherStage, bytes: Uint8Array): Buffer {
+  return Buffer.concat([...stage.push(bytes), ...stage.finish()])
 }
 
 /**
@@ -73,7 +114,7 @@ export function deriveKey(passphrase: string, salt: Uint8Array): { key: Buffer; 
   let derived = Buffer.alloc(0)
   let last = Buffer.alloc(0)
   while (derived.length < KEY_BYTES + IV_BYTES) {
-    last = createHash('sha1').update(last).update(passphrase, 'utf8').update(salt).digest()
+    last = createHash('sha1').update(last).update(passphrase, 'latin1').update(salt).digest()
     derived = Buffer.concat([derived, last])
   }
   return { key: derived.subarray(0, KEY_BYTES), iv: derived.subarray(KEY_BYTES, KEY_BYTES + IV_BYTES) }

@@ -1,3 +1,4 @@
+import { newPassphrase } from '../codec/cipher.ts'
 import { archiveIdOf, currentHistory } from '../format/archive-info.ts'
 import type { BackupInfo } from '../format/backup-info.ts'
 import type { BackupType, Manifest, ManifestFile } from '../format/manifest.ts'
@@ -59,11 +60,11 @@ async function takeBackup(
   const { storage } = repository
 
   // What are we backing up? The stanza, the files and the server must all speak of the same cluster.
-  const archiveInfo = await loadArchiveInfo(storage, stanza, { log, signal })
+  const archiveInfo = await loadArchiveInfo(repository, stanza, { log, signal })
   const backupInfo = await reconcileBackupInfo(
     storage,
     stanza,
-    await loadBackupInfo(storage, stanza, { log, signal }),
+    await loadBackupInfo(repository, stanza, { log, signal }),
     log,
   )
   const history = currentHistory(backupInfo)
@@ -113,6 +114,8 @@ async function takeBackup(
   const timestampCopyStart = await waitForNextSecond(server, clock, signal)
   const { label } = await newFullLabel(storage, stanza, timestampStart, signal)
   const codec = { type: options.compressType, level: options.compressLevel }
+  // One passphrase for all files of a backup set: a full makes it, what builds on the full goes on with it.
+  const cipherPass = backupInfo.cipherPass === undefined ? undefined : newPassphrase()
   const draft = new ManifestDraft(
     draftHead({
       label,
@@ -122,6 +125,7 @@ async function takeBackup(
       history,
       listing,
       ...(session === undefined ? {} : { start: session.start }),
+      cipherPass,
       annotations: options.annotation ?? new Map(),
       options: {
         archiveCheck: options.archiveCheck,
@@ -143,16 +147,18 @@ async function takeBackup(
   )
 
   // Until the manifest itself is written, only its copy is there: no command takes this for a usable backup.
-  await saveManifestCopy(storage, stanza, draft.partial())
+  await saveManifestCopy(storage, stanza, draft.partial(), backupInfo)
   await using executor = await ctx.executor(repository)
   const { pageErrors } = await copyAll(
     {
       storage,
       stanza,
       label,
+      manifestKey: backupInfo,
       files: listing.files,
       policy: {
         codec,
+        cipherPass,
         pages: checksumPage
           ? { size: control.pageSize, segmentBlocks: control.segmentBlocks, headerCheck: options.pageHeaderCheck }
           : undefined,
@@ -171,7 +177,7 @@ async function takeBackup(
   await server?.ping()
   const stop = session === undefined ? undefined : await stopOnServer(session, log)
   const timestampStop = Math.floor((await timeMs(server, clock)) / 1000)
-  const place: BackupPlace = { storage, stanza, label, codec, signal }
+  const place: BackupPlace = { storage, stanza, label, codec, cipherPass, signal }
   if (stop !== undefined) {
     draft.add(await storeReturnedFile(place, 'backup_label', stop.backupLabel, draft.pgData, timestampStop))
     if (stop.tablespaceMap !== undefined)
@@ -182,7 +188,8 @@ async function takeBackup(
     log.info(`check archive for segment(s) ${first}:${last}`)
     const segments = await waitFor(segmentsBetween(first, last, control.walSegmentSize))
     if (options.archiveCopy)
-      for await (const file of copyArchivedWal(place, segments, draft.pgData, timestampStop)) draft.add(file)
+      for await (const file of copyArchivedWal(place, archiveInfo, segments, draft.pgData, timestampStop))
+        draft.add(file)
   }
 
   const manifest = draft.complete({
@@ -193,7 +200,7 @@ async function takeBackup(
   assertCopiedControl(manifest, backupLabelPath(stanza, label))
   const linkLatest = options.repo.find(({ key }) => key === repository.key)?.symlink === true
   log.info(`new backup label = ${label}`)
-  await commitBackup(storage, stanza, { backupInfo, archiveInfo, linkLatest }, manifest)
+  await commitBackup(repository, stanza, { backupInfo, archiveInfo, linkLatest }, manifest)
   return reportOf(ctx, repository, manifest, pageErrors)
 }
 

@@ -109,9 +109,10 @@ async function checkStandby(
   const { log, signal, stanza } = ctx
   const { control, pgPath, server } = standby
   checkServer(server.facts, { pgPath, version: control.version }, { archive: false, archiveMode: false })
-  for (const { key, storage } of repositories) {
+  for (const repository of repositories) {
+    const { key } = repository
     log.info({ repo: key }, `check repo${key} (standby)`)
-    await checkStanzaInfo({ key, storage }, stanza, control, { signal, log })
+    await checkStanzaInfo(repository, stanza, control, { signal, log })
   }
   log.info({ pg: standby.pgKey }, 'switch wal not performed because this is a standby')
 }
@@ -128,9 +129,9 @@ async function checkPrimary(
 
   const checked: { repository: Repository; archiveId: string }[] = []
   for (const repository of repositories) {
-    const { key, storage } = repository
+    const { key } = repository
     log.info({ repo: key }, `check repo${key} configuration (primary)`)
-    const { archiveId, archiveInfo, backupInfo } = await checkStanzaInfo({ key, storage }, stanza, control, {
+    const { archiveId, archiveInfo, backupInfo } = await checkStanzaInfo(repository, stanza, control, {
       signal,
       log,
     })

@@ -1,4 +1,5 @@
 import type { CommandName, OptionsOf } from '../config/resolve.ts'
+import type { InfoPlace } from '../core/info-store.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import type { StorageDescription, StorageDriver } from '../storage/driver.ts'
@@ -7,8 +8,8 @@ import type { LockProgress, LockType } from '../util/lock.ts'
 import type { Logger } from '../util/log.ts'
 import type { Executor } from '../worker/executor.ts'
 
-/** A repository as commands use it: its number, its storage, and how a worker opens the same. */
-export interface Repository {
+/** A repository as commands use it: its number, its storage, what unlocks it, and how a worker opens the same. */
+export interface Repository extends InfoPlace {
   /** repo1 is 1. */
   readonly key: number
   readonly storage: StorageDriver

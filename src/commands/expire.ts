@@ -49,7 +49,7 @@ async function expireRepositories(
   const { log, signal, stanza } = ctx
   const reports: ExpireReport[] = []
   let failed = 0
-  for (const { key, storage } of repositories) {
+  for (const { key, storage, cipher } of repositories) {
     const repo = ctx.options.repo.find((options) => options.key === key)
     if (repo === undefined) throw new PgtsError('assert', `repo${key} has no options`)
     try {
@@ -58,6 +58,7 @@ async function expireRepositories(
           storage,
           stanza,
           repoKey: key,
+          cipher,
           policy: policyOf(repo),
           choice,
           archiveExpireBefore,

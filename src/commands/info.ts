@@ -21,13 +21,8 @@ export async function info(ctx: CommandContext<'info'>): Promise<InfoReport> {
       hints: ['run info without set to see the labels there are'],
     })
   }
-  const repositories = await ctx.repositories()
   return buildInfo({
-    repos: repositories.map(({ key, storage }) => ({
-      key,
-      storage,
-      cipher: options.repo.find((repo) => repo.key === key)?.cipherType ?? 'none',
-    })),
+    repos: await ctx.repositories(),
     ...(stanza === '' ? {} : { stanza: textToBytes(stanza) }),
     ...(set === undefined ? {} : { set }),
     ...(type === undefined ? {} : { type }),

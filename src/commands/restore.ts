@@ -1,4 +1,4 @@
-import { loadBackupInfo, loadManifest } from '../core/info-store.ts'
+import { loadArchiveInfo, loadBackupInfo, loadManifest } from '../core/info-store.ts'
 import { confirmExisting, refuseRunningServer } from '../core/restore/check-target.ts'
 import { cleanAndPrepare, removeControl } from '../core/restore/clean.ts'
 import { copyBack } from '../core/restore/copy-back.ts'
@@ -73,7 +73,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   // manifest tells the next restore that this one did not finish, and of which cluster it was.
   removeEntry(`${textToBytes(options.spoolPath)}/archive/${textToBytes(stanza)}`)
   removeControl(pgPath, log)
-  writeSmallFile(`${pgPath}/${MANIFEST_NAME}`, serialiseManifest(manifest), own.mode, own.owner)
+  writeSmallFile(`${pgPath}/${MANIFEST_NAME}`, serialiseManifest(withoutCipherPass(manifest)), own.mode, own.owner)
   if (existing.delta || existing.force) {
     for (const { path } of layout.places) log.info(`remove invalid files/links/paths from '${bytesToText(path)}'`)
   }
@@ -107,13 +107,15 @@ async function chooseBackup(
   const { log, signal, stanza } = ctx
   const request = requestedSet(ctx)
   const repositories = await ctx.repositories()
-  const selected = selectSet(await readBackups(ctx, repositories), request.set, {
+  const backups = await readBackups(ctx, repositories)
+  const selected = selectSet(backups, request.set, {
     warn: (message) => log.warn(message),
     showTime: localTimeText,
   })
   const { label } = selected.entry
   const repository = repositories.find(({ key }) => key === selected.repoKey)!
-  const original = await loadManifest(repository.storage, stanza, label, { signal, log })
+  const { info } = backups.find(({ key }) => key === repository.key)!
+  const original = await loadManifest(repository.storage, stanza, label, info!, { signal, log })
   await assertRestorable(original, label)
 
   const { online } = original.options
@@ -130,9 +132,10 @@ async function readBackups(
   repositories: readonly Repository[],
 ): Promise<RepositoryBackups[]> {
   const read: RepositoryBackups[] = []
-  for (const { key, storage } of repositories) {
+  for (const repository of repositories) {
+    const { key } = repository
     try {
-      read.push({ key, info: await loadBackupInfo(storage, ctx.stanza, { signal: ctx.signal, log: ctx.log }) })
+      read.push({ key, info: await loadBackupInfo(repository, ctx.stanza, { signal: ctx.signal, log: ctx.log }) })
     } catch (error) {
       ctx.signal.throwIfAborted()
       // Another repository may have what is asked for; when none has, this is part of the story.
@@ -153,15 +156,26 @@ async function checkTimeline(
   // Without recovery, or with settings that are not ours, there is nothing to check.
   if (archiveStart === undefined || lsnStart === undefined) return
   if (policy.type === 'none' || policy.type === 'preserve') return
+  const { signal, log } = ctx
+  // Only an encrypted history file needs archive.info: a backup restores without its archive, too.
+  const archive =
+    repository.cipher === undefined ? undefined : await loadArchiveInfo(repository, ctx.stanza, { signal, log })
   await checkTargetTimeline(repository.storage, {
+    cipherPass: archive?.cipherPass,
     stanza: ctx.stanza,
     archiveId: `${manifest.db.version}-${manifest.db.historyId}`,
     major: majorOf(manifest),
     type: policy.type,
     ...(policy.targetTimeline === undefined ? {} : { targetTimeline: policy.targetTimeline }),
     backup: { label: manifest.label, timeline: timelineOf(archiveStart), lsnStart: parseLsn(lsnStart) },
-    signal: ctx.signal,
+    signal,
   })
+}
+
+/** In the data directory the manifest is not encrypted, and nobody needs the passphrase there. */
+function withoutCipherPass(manifest: Manifest): Manifest {
+  const { cipherPass: _, ...rest } = manifest
+  return rest
 }
 
 /** 9 for `9.6`, 15 for `15`. */

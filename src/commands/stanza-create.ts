@@ -34,9 +34,10 @@ export async function stanzaCreate(ctx: CommandContext<'stanza-create'>): Promis
   }
 
   const repositories: CreatedStanza[] = []
-  for (const { key, storage } of await ctx.repositories()) {
+  for (const repository of await ctx.repositories()) {
+    const { key, storage } = repository
     log.info({ repo: key }, `stanza-create for stanza '${stanza}' on repo${key}`)
-    const created = await createStanza({ key, storage }, stanza, control, { signal, log })
+    const created = await createStanza(repository, stanza, control, { signal, log })
     repositories.push(created)
     if (created.state === 'valid')
       log.info({ repo: key }, `stanza '${stanza}' already exists on repo${key} and is valid`)

@@ -8,10 +8,14 @@ import { getFile, putFile } from '../storage/whole-file.ts'
 import { isPgtsError, PgtsError, toPlainError } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
 import { writerVersion } from '../util/version.ts'
+import { sealOfManifests, sealOfPlace, type InfoPlace, type InfoSeal, type ManifestKey } from './info-seal.ts'
+
+export type { InfoPlace, ManifestKey, RepositoryCipher } from './info-seal.ts'
 
 /**
- * The info files and manifests of a repository. Each exists twice, as X and X.copy: a reader takes the copy when
- * anything is wrong with X, a writer never has both open at once, so one of them is always whole.
+ * The info files and manifests of a repository, encrypted where it is. Each exists twice, as X and X.copy with the same
+ * bytes: a reader takes the copy when anything is wrong with X, a writer never has both open at once, so one of them is
+ * always whole.
  */
 export interface LoadOptions {
   readonly signal?: AbortSignal
@@ -30,30 +34,40 @@ const DAMAGE_HINTS = [
 ]
 
 /**
- * @throws PgtsError file-missing when neither the file nor its copy exists; the code of the failure when they are
- *   unusable in one way, file-open when in two
+ * @throws PgtsError file-missing when neither the file nor its copy exists; crypto when the passphrase, or having one,
+ *   does not fit the repository; the code of the failure when both are unusable in one way, file-open when in two
  */
-export function loadArchiveInfo(
-  storage: StorageDriver,
+export async function loadArchiveInfo(
+  place: InfoPlace,
   stanza: string,
   options: LoadOptions = {},
 ): Promise<ArchiveInfo> {
-  return loadEither(storage, archiveInfoName(stanza), parseArchiveInfo, STANZA_HINTS, options)
+  const name = archiveInfoName(stanza)
+  const info = await loadEither(place.storage, name, sealOfPlace(place), parseArchiveInfo, STANZA_HINTS, options)
+  requireMatchingPass(place, info, 'archive.info')
+  return info
 }
 
 /** @throws PgtsError as loadArchiveInfo */
-export function loadBackupInfo(storage: StorageDriver, stanza: string, options: LoadOptions = {}): Promise<BackupInfo> {
-  return loadEither(storage, backupInfoName(stanza), parseBackupInfo, STANZA_HINTS, options)
+export async function loadBackupInfo(place: InfoPlace, stanza: string, options: LoadOptions = {}): Promise<BackupInfo> {
+  const name = backupInfoName(stanza)
+  const info = await loadEither(place.storage, name, sealOfPlace(place), parseBackupInfo, STANZA_HINTS, options)
+  requireMatchingPass(place, info, 'backup.info')
+  return info
 }
 
 /** Write archive.info, then its copy; `backrest-version` becomes ours. */
-export function saveArchiveInfo(storage: StorageDriver, stanza: string, info: ArchiveInfo): Promise<void> {
-  return saveBoth(storage, archiveInfoName(stanza), serialiseArchiveInfo(info, writerVersion))
+export async function saveArchiveInfo(place: InfoPlace, stanza: string, info: ArchiveInfo): Promise<void> {
+  requireMatchingPass(place, info, 'archive.info')
+  const bytes = sealOfPlace(place).close(serialiseArchiveInfo(info, writerVersion))
+  await saveBoth(place.storage, archiveInfoName(stanza), bytes)
 }
 
 /** Write backup.info, then its copy; `backrest-version` becomes ours. */
-export function saveBackupInfo(storage: StorageDriver, stanza: string, info: BackupInfo): Promise<void> {
-  return saveBoth(storage, backupInfoName(stanza), serialiseBackupInfo(info, writerVersion))
+export async function saveBackupInfo(place: InfoPlace, stanza: string, info: BackupInfo): Promise<void> {
+  requireMatchingPass(place, info, 'backup.info')
+  const bytes = sealOfPlace(place).close(serialiseBackupInfo(info, writerVersion))
+  await saveBoth(place.storage, backupInfoName(stanza), bytes)
 }
 
 /**
@@ -65,9 +79,11 @@ export async function loadManifest(
   storage: StorageDriver,
   stanza: string,
   label: string,
+  key: ManifestKey,
   options: LoadOptions & { readonly partial?: boolean } = {},
 ): Promise<Manifest> {
   const name = manifestName(stanza, label)
+  const seal = sealOfManifests(key)
   const parse = (bytes: Buffer): Manifest => {
     const manifest = parseManifest(bytes)
     if (manifest.label !== label) {
@@ -80,28 +96,62 @@ export async function loadManifest(
     }
     return manifest
   }
-  if (options.partial === true) return parse(await getFile(storage, copyName(name), cancellable(options)))
+  if (options.partial === true) {
+    const stored = await getFile(storage, copyName(name), cancellable(options))
+    return parse(seal.open(stored, `the manifest of ${label}`))
+  }
   const hints = ['see the info command for the backups that can be used; the next backup or expire drops this one']
-  return loadEither(storage, name, parse, hints, options)
+  return loadEither(storage, name, seal, parse, hints, options)
 }
 
 /** Only `backup.manifest.copy`: what an unfinished backup leaves, so that no command takes it for a usable one. */
-export function saveManifestCopy(storage: StorageDriver, stanza: string, manifest: Manifest): Promise<void> {
-  return putFile(storage, copyName(manifestName(stanza, manifest.label)), serialiseManifest(manifest))
+export function saveManifestCopy(
+  storage: StorageDriver,
+  stanza: string,
+  manifest: Manifest,
+  key: ManifestKey,
+): Promise<void> {
+  const bytes = manifestSeal(manifest, key).close(serialiseManifest(manifest))
+  return putFile(storage, copyName(manifestName(stanza, manifest.label)), bytes)
 }
 
 /** The copy first, then `backup.manifest`, whose appearance is the moment from which the backup exists. */
-export async function saveManifest(storage: StorageDriver, stanza: string, manifest: Manifest): Promise<void> {
+export async function saveManifest(
+  storage: StorageDriver,
+  stanza: string,
+  manifest: Manifest,
+  key: ManifestKey,
+): Promise<void> {
   const name = manifestName(stanza, manifest.label)
-  const bytes = serialiseManifest(manifest)
+  const bytes = manifestSeal(manifest, key).close(serialiseManifest(manifest))
   await putFile(storage, copyName(name), bytes)
   await putFile(storage, name, bytes)
 }
 
 /** The compressed manifest in `backup.history`, which outlives the backup. */
-export function saveManifestHistory(storage: StorageDriver, stanza: string, manifest: Manifest): Promise<void> {
-  const bytes = gzipSync(serialiseManifest(manifest), { level: 9 })
+export function saveManifestHistory(
+  storage: StorageDriver,
+  stanza: string,
+  manifest: Manifest,
+  key: ManifestKey,
+): Promise<void> {
+  const bytes = manifestSeal(manifest, key).close(gzipSync(serialiseManifest(manifest), { level: 9 }))
   return putFile(storage, manifestHistoryName(stanza, manifest.label), bytes)
+}
+
+/** An encrypted repository has a passphrase on every level, another has none on any. */
+function manifestSeal(manifest: Manifest, key: ManifestKey): InfoSeal {
+  if ((manifest.cipherPass === undefined) !== (key.cipherPass === undefined))
+    throw new PgtsError('assert', `the manifest of ${manifest.label} and backup.info differ about encryption`)
+  return sealOfManifests(key)
+}
+
+function requireMatchingPass(place: InfoPlace, info: ManifestKey, what: string): void {
+  if ((place.cipher === undefined) === (info.cipherPass === undefined)) return
+  const story = place.cipher === undefined ? 'is not encrypted, but has a passphrase' : 'has no passphrase'
+  throw new PgtsError('format', `${what} ${story} for what it leads to, so this repository cannot be used`, {
+    hints: ['was the file written by hand, or copied from another repository?'],
+  })
 }
 
 async function saveBoth(storage: StorageDriver, name: string, bytes: Uint8Array): Promise<void> {
@@ -112,11 +162,14 @@ async function saveBoth(storage: StorageDriver, name: string, bytes: Uint8Array)
 async function loadEither<T>(
   storage: StorageDriver,
   name: string,
+  seal: InfoSeal,
   parse: (bytes: Buffer) => T,
   missingHints: readonly string[],
   options: LoadOptions,
 ): Promise<T> {
-  const load = async (file: string): Promise<T> => parse(await getFile(storage, file, cancellable(options)))
+  const what = name.slice(name.lastIndexOf('/') + 1)
+  const load = async (file: string): Promise<T> =>
+    parse(seal.open(await getFile(storage, file, cancellable(options)), what))
   let mainError: unknown
   try {
     return await load(name)

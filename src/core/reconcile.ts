@@ -61,7 +61,7 @@ export async function reconcile(
   const spared: string[] = []
   for (const label of directories) {
     if (!finished.has(label) || info.backups.some((backup) => backup.label === label)) continue
-    const manifest = await readUnlisted(storage, stanza, label, log, signal)
+    const manifest = await readUnlisted(storage, stanza, label, info, log, signal)
     if (manifest === undefined || !isKnownCluster(info, manifest)) {
       if (manifest !== undefined) log.warn({ label }, foreign(label))
       spared.push(label)
@@ -116,11 +116,12 @@ async function readUnlisted(
   storage: StorageDriver,
   stanza: string,
   label: string,
+  info: BackupInfo,
   log: Logger,
   signal: AbortSignal | undefined,
 ): Promise<Manifest | undefined> {
   try {
-    return await loadManifest(storage, stanza, label, signal === undefined ? {} : { signal })
+    return await loadManifest(storage, stanza, label, info, signal === undefined ? {} : { signal })
   } catch (error) {
     signal?.throwIfAborted()
     log.warn(

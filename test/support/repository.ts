@@ -133,11 +133,11 @@ export async function fillRepository(storage: StorageDriver, repository: TestRep
       if (file.reference !== undefined) continue
       await putFile(storage, `${backupLabelPath(stanza, manifest.label)}/${file.name}`, Buffer.from('old'))
     }
-    await saveManifest(storage, stanza, manifest)
-    await saveManifestHistory(storage, stanza, manifest)
+    await saveManifest(storage, stanza, manifest, {})
+    await saveManifestHistory(storage, stanza, manifest, {})
   }
-  await saveBackupInfo(storage, stanza, backupInfoOf(manifests.map(backupEntryOf), clusters))
-  await saveArchiveInfo(storage, stanza, archiveInfoOf(clusters))
+  await saveBackupInfo({ storage }, stanza, backupInfoOf(manifests.map(backupEntryOf), clusters))
+  await saveArchiveInfo({ storage }, stanza, archiveInfoOf(clusters))
   for (const [archiveId, names] of Object.entries(wal)) {
     for (const name of names) {
       const stored = /^[0-9A-F]{24}(\.partial)?$/.test(name) ? `${name}-${'0'.repeat(40)}.gz` : name

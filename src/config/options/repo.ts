@@ -87,7 +87,6 @@ export const repoOptions = defineOptions({
     depend: { option: 'repo-cipher-type', values: ['aes-256-cbc'] },
     secret: true,
     formerly: ['repo-cipher-pass'],
-    support: 'refuse',
   },
   'repo-cipher-type': {
     summary: 'How the repository is encrypted.',
@@ -96,7 +95,6 @@ export const repoOptions = defineOptions({
     choices: ['none', 'aes-256-cbc'],
     default: 'none',
     formerly: ['repo-cipher-type'],
-    support: { 'aes-256-cbc': 'refuse' },
   },
   'repo-hardlink': {
     summary: 'Let a diff or incr backup look complete by hard links.',

@@ -4,6 +4,7 @@ import { parseArchivedSegment } from '../../format/wal-segment.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { compareBytes } from '../../util/byte-string.ts'
 import type { CompressType } from '../../util/compress-type.ts'
+import type { InfoPlace } from '../info-store.ts'
 
 /** Which cluster: the 64-bit number and the version text (`9.6`, `15`) that a stanza is tied to. */
 export interface ClusterIdentity {
@@ -11,11 +12,9 @@ export interface ClusterIdentity {
   readonly version: string
 }
 
-/** A repository with its number, as messages name it. */
-export interface ArchiveRepository {
-  /** repo1 is 1. */
+/** A repository with its number, as messages name it, and what unlocks it. */
+export interface ArchiveRepository extends InfoPlace {
   readonly key: number
-  readonly storage: StorageDriver
 }
 
 /** One stored form of a segment. */

@@ -1,3 +1,4 @@
+import { decryptor } from '../../codec/cipher.ts'
 import { digest } from '../../codec/digest.ts'
 import { pump } from '../../codec/pump.ts'
 import type { Stage } from '../../codec/stage.ts'
@@ -52,6 +53,8 @@ interface Alternative {
   readonly archiveId: string
   readonly repoName: string
   readonly compressType: CompressType
+  /** Passphrase of the archive; absent: the repository is not encrypted. */
+  readonly cipherPass?: string | undefined
   /** Of the plain content; absent for files that are stored without one. */
   readonly checksum?: string
 }
@@ -105,9 +108,10 @@ async function findAlternatives(
 ): Promise<Alternative[]> {
   const { stanza, file, identity, signal } = request
   const alternatives: Alternative[] = []
-  for (const { key, storage } of request.repositories) {
+  for (const repository of request.repositories) {
+    const { key, storage } = repository
     try {
-      const info = await loadArchiveInfo(storage, stanza, { signal, log: request.log })
+      const info = await loadArchiveInfo(repository, stanza, { signal, log: request.log })
       const archiveIds = await candidateArchiveIds(storage, stanza, info, identity, signal)
       if (!info.history.some((entry) => isSameCluster(entry, identity))) {
         throw new PgtsError(
@@ -116,14 +120,15 @@ async function findAlternatives(
           { hints: ['is restore_command pointing to the right stanza?'] },
         )
       }
+      const { cipherPass } = info
       for (const archiveId of archiveIds) {
         if (kind === 'segment' || kind === 'partial') {
           const found = await findSegment(storage, stanza, archiveId, file, signal)
-          alternatives.push(...found.map((stored) => ({ repoKey: key, storage, archiveId, ...stored })))
+          alternatives.push(...found.map((stored) => ({ repoKey: key, storage, archiveId, cipherPass, ...stored })))
         } else {
           const repoName = archiveFileName(stanza, archiveId, file)
           if ((await storage.stat(repoName, { signal })) === undefined) continue
-          alternatives.push({ repoKey: key, storage, archiveId, repoName, compressType: 'none' })
+          alternatives.push({ repoKey: key, storage, archiveId, cipherPass, repoName, compressType: 'none' })
         }
       }
     } catch (error) {
@@ -163,7 +168,8 @@ async function handOver(request: GetRequest, kind: WalFileKind, copy: Alternativ
   const source = await copy.storage.read(copy.repoName, { signal: request.signal })
   const plain = digest('sha1')
   const head = new HeadTap()
-  const stages: Stage[] = copy.compressType === 'none' ? [] : [decompressor(copy.compressType)]
+  const stages: Stage[] = copy.cipherPass === undefined ? [] : [decryptor(copy.cipherPass)]
+  if (copy.compressType !== 'none') stages.push(decompressor(copy.compressType))
   await using target = await createDestination(request.destination).catch(async (error: unknown) => {
     await source[Symbol.asyncDispose]()
     throw new DestinationError(error)

@@ -17,6 +17,7 @@ import {
   type ClusterIdentity,
 } from './find.ts'
 import { RepositoryFailures } from './repository-failures.ts'
+import { readArchived } from './read-archived.ts'
 import { storeEverywhere, type Target } from './store.ts'
 import { readWalFile, requireSegmentFileSize, walFileKind, type WalFile, type WalFileKind } from './wal-file.ts'
 
@@ -114,9 +115,10 @@ export async function pushWal(request: PushRequest): Promise<PushReport> {
 /** The current archive id of each repository, which must belong to this cluster. WAL never goes to an older id. */
 async function openTargets(request: PushRequest, failures: RepositoryFailures): Promise<Target[]> {
   const targets: Target[] = []
-  for (const { key, storage } of request.repositories) {
+  for (const repository of request.repositories) {
+    const { key } = repository
     try {
-      const info = await loadArchiveInfo(storage, request.stanza, { signal: request.signal, log: request.log })
+      const info = await loadArchiveInfo(repository, request.stanza, { signal: request.signal, log: request.log })
       const current = currentHistory(info)
       const first = targets[0]
       const expected = request.identity ?? first?.identity
@@ -124,7 +126,12 @@ async function openTargets(request: PushRequest, failures: RepositoryFailures): 
         const whose = request.identity === undefined ? `repo${first?.key}` : 'the data directory'
         throw mismatch(`${whose} (${describeCluster(expected)})`, `${request.stanza} of repo${key}`, current)
       }
-      targets.push({ key, storage, archiveId: archiveIdOf(current), identity: current })
+      targets.push({
+        ...repository,
+        archiveId: archiveIdOf(current),
+        cipherPass: info.cipherPass,
+        identity: current,
+      })
     } catch (error) {
       request.signal.throwIfAborted()
       failures.add(key, error)
@@ -246,11 +253,11 @@ async function warnOfOtherHistory(
 ): Promise<void> {
   const { readAll } = await import('../../util/bytes.ts')
   const ours = await readAll(await file.open())
-  for (const { key, storage, archiveId } of targets) {
+  for (const { key, storage, archiveId, cipherPass } of targets) {
     const repoName = archiveFileName(request.stanza, archiveId, name)
     try {
       if ((await storage.stat(repoName)) === undefined) continue
-      if (ours.equals(await readAll(await storage.read(repoName)))) continue
+      if (ours.equals(await readArchived(storage, repoName, cipherPass))) continue
       request.log.warn(
         { repo: key, file: name },
         `timeline history file ${name} on repo${key} is replaced by one with other content` +

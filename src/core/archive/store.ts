@@ -1,6 +1,7 @@
 import type { Stage } from '../../codec/stage.ts'
 import { archiveFileName } from '../../format/repo-path.ts'
 import type { PendingFile } from '../../storage/driver.ts'
+import type { ByteSink } from '../../util/bytes.ts'
 import type { ArchiveRepository, ClusterIdentity } from './find.ts'
 import type { RepositoryFailures } from './repository-failures.ts'
 import type { WalFile } from './wal-file.ts'
@@ -9,6 +10,8 @@ import type { WalFile } from './wal-file.ts'
 export interface Target extends ArchiveRepository {
   /** `15-1`: its current one. */
   readonly archiveId: string
+  /** Passphrase of the archive; absent: the repository is not encrypted. */
+  readonly cipherPass?: string | undefined
   readonly identity: ClusterIdentity
 }
 
@@ -22,11 +25,11 @@ export interface StoreRequest {
   readonly signal: AbortSignal
 }
 
-/** Read and compress once, write to all. A repository that fails is left behind; answers those that have the file. */
+/** Read and compress once, encrypt for each, write to all. A repository that fails is left behind; answers those that have the file. */
 export async function storeEverywhere(request: StoreRequest, failures: RepositoryFailures): Promise<Target[]> {
   const { signal, stanza, targets, storedName, file, stages } = request
   const { pump } = await import('../../codec/pump.ts')
-  const open = new Map<Target, PendingFile>()
+  const open = new Map<Target, { readonly pending: PendingFile; readonly sink: ClosingSink }>()
   const opened: PendingFile[] = []
   const leaveBehind = (target: Target, error: unknown): void => {
     signal.throwIfAborted()
@@ -38,7 +41,7 @@ export async function storeEverywhere(request: StoreRequest, failures: Repositor
       try {
         const pending = await target.storage.create(archiveFileName(stanza, target.archiveId, storedName), { signal })
         opened.push(pending)
-        open.set(target, pending)
+        open.set(target, { pending, sink: await sinkOf(target, pending) })
       } catch (error) {
         leaveBehind(target, error)
       }
@@ -46,9 +49,9 @@ export async function storeEverywhere(request: StoreRequest, failures: Repositor
     if (open.size === 0) return []
     const write = (chunk: Uint8Array): void | Promise<void> => {
       const waiting: Promise<void>[] = []
-      for (const [target, pending] of open) {
+      for (const [target, { sink }] of open) {
         try {
-          const answer = pending.sink.write(chunk)
+          const answer = sink.write(chunk)
           if (answer !== undefined) waiting.push(answer.catch((error: unknown) => leaveBehind(target, error)))
         } catch (error) {
           leaveBehind(target, error)
@@ -57,8 +60,9 @@ export async function storeEverywhere(request: StoreRequest, failures: Repositor
       if (waiting.length > 0) return Promise.all(waiting).then(() => undefined)
     }
     await pump(await file.open(), stages(), { write }, signal)
-    for (const [target, pending] of [...open]) {
+    for (const [target, { pending, sink }] of [...open]) {
       try {
+        await sink.finish?.()
         await pending.commit()
       } catch (error) {
         leaveBehind(target, error)
@@ -68,4 +72,13 @@ export async function storeEverywhere(request: StoreRequest, failures: Repositor
   } finally {
     for (const pending of opened) await pending[Symbol.asyncDispose]()
   }
+}
+
+/** `finish` writes what a filter still holds. */
+type ClosingSink = ByteSink & { finish?(): void | Promise<void> }
+
+async function sinkOf({ cipherPass }: Target, pending: PendingFile): Promise<ClosingSink> {
+  if (cipherPass === undefined) return pending.sink
+  const { encryptingSink } = await import('../../codec/cipher.ts')
+  return encryptingSink(pending.sink, cipherPass)
 }

@@ -1,33 +1,38 @@
+import { decryptor } from '../../codec/cipher.ts'
 import { digest } from '../../codec/digest.ts'
 import { pump } from '../../codec/pump.ts'
-import { compressor, decompressor, loadCodec } from '../../codec/registry.ts'
+import { decompressor, loadCodec } from '../../codec/registry.ts'
 import type { ManifestFile, ManifestPath } from '../../format/manifest.ts'
 import { fileRepoName } from '../../format/repo-path.ts'
 import type { ByteSink } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ArchivedSegment } from '../archive/wait-for-wal.ts'
-import type { BackupPlace } from './stored-text.ts'
+import { storingFilters, type BackupPlace } from './stored-text.ts'
 
 /**
  * Copy the WAL that a backup needs into its own pg_wal, so that it can be restored without the archive. Stored as the
  * backup's other files are; the content is proven against the checksum in the archive file's name on the way.
+ *
+ * @param archive archive.info, which has the passphrase of the archive where the repository is encrypted
  */
 export async function* copyArchivedWal(
   place: BackupPlace,
+  archive: { readonly cipherPass?: string },
   segments: readonly ArchivedSegment[],
   pgData: ManifestPath,
   timestamp: number,
 ): AsyncGenerator<ManifestFile> {
   for (const segment of segments) {
     const manifestName = `pg_data/pg_wal/${segment.segment}`
-    const { type, level } = place.codec
+    const { type } = place.codec
     await loadCodec(segment.compressType)
     await loadCodec(type)
     const original = digest('sha1')
     const stages = [
+      ...(archive.cipherPass === undefined ? [] : [decryptor(archive.cipherPass)]),
       ...(segment.compressType === 'none' ? [] : [decompressor(segment.compressType)]),
       original,
-      ...(type === 'none' ? [] : [compressor(type, level)]),
+      ...storingFilters(place),
     ]
     const source = await place.storage.read(segment.repoName, { signal: place.signal })
     await using target = await place.storage.create(

@@ -2,8 +2,7 @@ import type { ArchiveInfo } from '../../format/archive-info.ts'
 import { withBackup, type BackupInfo } from '../../format/backup-info.ts'
 import { backupEntryOf, type Manifest } from '../../format/manifest.ts'
 import { backupLabelPath, latestLinkName } from '../../format/repo-path.ts'
-import type { StorageDriver } from '../../storage/driver.ts'
-import { saveArchiveInfo, saveBackupInfo, saveManifest, saveManifestHistory } from '../info-store.ts'
+import { saveArchiveInfo, saveBackupInfo, saveManifest, saveManifestHistory, type InfoPlace } from '../info-store.ts'
 
 /**
  * Make a finished backup visible. The order is the promise: a process killed between two lines leaves either no
@@ -15,17 +14,18 @@ import { saveArchiveInfo, saveBackupInfo, saveManifest, saveManifestHistory } fr
  *  5. archive.info is written again, unchanged, so that tools that age objects out do not take it for old
  */
 export async function commitBackup(
-  storage: StorageDriver,
+  place: InfoPlace,
   stanza: string,
   state: { readonly backupInfo: BackupInfo; readonly archiveInfo: ArchiveInfo; readonly linkLatest: boolean },
   manifest: Manifest,
 ): Promise<void> {
+  const { storage } = place
   await storage.sync(backupLabelPath(stanza, manifest.label))
-  await saveManifest(storage, stanza, manifest)
-  await saveManifestHistory(storage, stanza, manifest)
+  await saveManifest(storage, stanza, manifest, state.backupInfo)
+  await saveManifestHistory(storage, stanza, manifest, state.backupInfo)
   if (state.linkLatest && storage.links !== undefined)
     await storage.links.symlink(latestLinkName(stanza), manifest.label)
 
-  await saveBackupInfo(storage, stanza, withBackup(state.backupInfo, backupEntryOf(manifest)))
-  await saveArchiveInfo(storage, stanza, state.archiveInfo)
+  await saveBackupInfo(place, stanza, withBackup(state.backupInfo, backupEntryOf(manifest)))
+  await saveArchiveInfo(place, stanza, state.archiveInfo)
 }

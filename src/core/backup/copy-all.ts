@@ -6,7 +6,7 @@ import type { LockProgress } from '../../util/lock.ts'
 import type { Logger } from '../../util/log.ts'
 import { formatSize } from '../../util/format-size.ts'
 import type { Executor } from '../../worker/executor.ts'
-import { saveManifestCopy } from '../info-store.ts'
+import { saveManifestCopy, type ManifestKey } from '../info-store.ts'
 import type { jobHandlers } from '../jobs.ts'
 import type { CopiedFile } from './copy-file.ts'
 import type { ManifestDraft } from './draft.ts'
@@ -16,6 +16,8 @@ export interface CopyRequest {
   readonly storage: StorageDriver
   readonly stanza: string
   readonly label: string
+  /** What encrypts the partial manifest, where the repository is encrypted: backup.info has it. */
+  readonly manifestKey: ManifestKey
   readonly files: readonly ListedFile[]
   readonly policy: CopyPolicy
   readonly executor: Executor<typeof jobHandlers>
@@ -59,7 +61,7 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
     }
     if (doneBytes - savedBytes >= saveEvery) {
       savedBytes = doneBytes
-      await saveManifestCopy(storage, stanza, draft.partial())
+      await saveManifestCopy(storage, stanza, draft.partial(), request.manifestKey)
     }
   }
   return { pageErrors }

@@ -1,3 +1,4 @@
+import { encryptor } from '../../codec/cipher.ts'
 import { digest } from '../../codec/digest.ts'
 import { pump } from '../../codec/pump.ts'
 import { compressor, loadCodec } from '../../codec/registry.ts'
@@ -31,6 +32,8 @@ export interface CopyFileJob {
 export interface CopyFilesJob {
   readonly files: readonly CopyFileJob[]
   readonly codec: { readonly type: CompressType; readonly level: number }
+  /** Byte string; absent: the repository is not encrypted. */
+  readonly cipherPass?: string
   readonly pages: { readonly size: number; readonly headerCheck: boolean }
 }
 
@@ -79,9 +82,12 @@ async function copyFile(
           headerCheck: job.pages.headerCheck,
         })
   const stages: Stage[] = pageCheck === undefined ? [original] : [pageCheck, original]
-  const filtered = job.codec.type !== 'none'
+  const filters: Stage[] = []
+  if (job.codec.type !== 'none') filters.push(compressor(job.codec.type, job.codec.level))
+  if (job.cipherPass !== undefined) filters.push(encryptor(job.cipherPass))
+  const filtered = filters.length > 0
   const stored = filtered ? digest('sha1') : original
-  if (filtered) stages.push(compressor(job.codec.type, job.codec.level), stored)
+  if (filtered) stages.push(...filters, stored)
 
   // No manifest refers to this name before the backup is committed, and all directories are synced once before that.
   await using target = await env.storage.create(file.repoName, { unreferenced: true, signal })

@@ -16,6 +16,8 @@ export function draftHead(known: {
   readonly listing: DataDirectoryListing
   /** Absent for an offline backup. */
   readonly start?: WalPosition
+  /** Passphrase of the files of this backup set; absent: the repository is not encrypted. */
+  readonly cipherPass?: string | undefined
   /** As text; empty values are dropped. */
   readonly annotations: ReadonlyMap<string, string>
   readonly options: ManifestOptions
@@ -41,6 +43,7 @@ export function draftHead(known: {
       controlVersion: history.controlVersion,
     },
     options: known.options,
+    ...(known.cipherPass === undefined ? {} : { cipherPass: known.cipherPass }),
     targets: listing.targets,
     annotations: new Map(annotations.map(([key, value]) => [textToBytes(key), textToBytes(value)])),
     links: listing.links,

@@ -6,6 +6,8 @@ import type { CopyFileJob, CopyFilesJob } from './copy-file.ts'
 /** How files are to be copied; from options and from what the server says. */
 export interface CopyPolicy {
   readonly codec: { readonly type: CompressType; readonly level: number }
+  /** Passphrase of the files of this backup set; absent: the repository is not encrypted. */
+  readonly cipherPass?: string | undefined
   /** Undefined: page checksums are not verified. */
   readonly pages: { readonly size: number; readonly segmentBlocks: number; readonly headerCheck: boolean } | undefined
 }
@@ -25,18 +27,19 @@ export function* planCopyJobs(
 ): Generator<CopyFilesJob> {
   const largestFirst = [...files].sort((a, b) => b.sizeBytes - a.sizeBytes || (a.name < b.name ? -1 : 1))
   const pages = { size: policy.pages?.size ?? 8192, headerCheck: policy.pages?.headerCheck ?? true }
+  const cipher = policy.cipherPass === undefined ? {} : { cipherPass: policy.cipherPass }
   let batch: CopyFileJob[] = []
   let batchBytes = 0
   for (const file of largestFirst) {
     batch.push(copyJob(file, where, policy))
     batchBytes += file.sizeBytes
     if (batchBytes >= BATCH_BYTES || batch.length >= BATCH_FILES) {
-      yield { files: batch, codec: policy.codec, pages }
+      yield { files: batch, codec: policy.codec, ...cipher, pages }
       batch = []
       batchBytes = 0
     }
   }
-  if (batch.length > 0) yield { files: batch, codec: policy.codec, pages }
+  if (batch.length > 0) yield { files: batch, codec: policy.codec, ...cipher, pages }
 }
 
 function copyJob(file: ListedFile, where: { stanza: string; label: string }, policy: CopyPolicy): CopyFileJob {

@@ -1,6 +1,8 @@
+import { encryptor } from '../../codec/cipher.ts'
 import { digest } from '../../codec/digest.ts'
 import { pump } from '../../codec/pump.ts'
 import { compressor, loadCodec } from '../../codec/registry.ts'
+import type { Stage } from '../../codec/stage.ts'
 import type { CompressType, ManifestFile, ManifestPath } from '../../format/manifest.ts'
 import { fileRepoName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
@@ -12,6 +14,8 @@ export interface BackupPlace {
   readonly stanza: string
   readonly label: string
   readonly codec: { readonly type: CompressType; readonly level: number }
+  /** Passphrase of the files of this backup set; absent: the repository is not encrypted. */
+  readonly cipherPass?: string | undefined
   readonly signal: AbortSignal
 }
 
@@ -30,10 +34,10 @@ export async function storeReturnedFile(
   timestamp: number,
 ): Promise<ManifestFile> {
   const manifestName = `pg_data/${name}`
-  const { type, level } = place.codec
+  const { type } = place.codec
   await loadCodec(type)
   const [original, stored] = [digest('sha1'), digest('sha1')]
-  const filters = type === 'none' ? [] : [compressor(type, level)]
+  const filters = storingFilters(place)
   await using file = await place.storage.create(fileRepoName(place.stanza, { name: manifestName }, place.label, type))
   await pump(sourceOf(Buffer.from(text, 'latin1')), [original, ...filters, stored], file.sink, place.signal)
   await file.commit({ deferSync: true })
@@ -45,7 +49,14 @@ export async function storeReturnedFile(
     sizeBytes: original.bytes,
     checksum: original.hex(),
     ...(stored.bytes === original.bytes ? {} : { repoSizeBytes: stored.bytes }),
-    ...(type === 'none' ? {} : { repoChecksum: stored.hex() }),
+    ...(filters.length === 0 ? {} : { repoChecksum: stored.hex() }),
     timestamp,
   }
+}
+
+/** What the content of a file passes on its way into the repository. Load the codec before. */
+export function storingFilters({ codec, cipherPass }: BackupPlace): Stage[] {
+  const filters: Stage[] = codec.type === 'none' ? [] : [compressor(codec.type, codec.level)]
+  if (cipherPass !== undefined) filters.push(encryptor(cipherPass))
+  return filters
 }

@@ -46,7 +46,7 @@ async function mayBeRunning(
   if ((await storage.stat(copyName(name), { signal })) === undefined) return false
   if (set === undefined || !label.startsWith(fullLabelOf(parseBackupLabel(set)))) return true
   try {
-    const { prior } = await loadManifest(storage, stanza, label, { partial: true, signal })
+    const { prior } = await loadManifest(storage, stanza, label, info, { partial: true, signal })
     return prior === undefined || info.backups.some((backup) => backup.label === prior)
   } catch (error) {
     signal.throwIfAborted()

@@ -3,7 +3,13 @@ import { latestLinkName, manifestName, copyName } from '../../format/repo-path.t
 import type { StorageDriver } from '../../storage/driver.ts'
 import { readOnly } from '../../storage/wrappers.ts'
 import type { Logger, MessageLevel } from '../../util/log.ts'
-import { loadArchiveInfo, loadBackupInfo, saveBackupInfo } from '../info-store.ts'
+import {
+  loadArchiveInfo,
+  loadBackupInfo,
+  saveBackupInfo,
+  type InfoPlace,
+  type RepositoryCipher,
+} from '../info-store.ts'
 import { reconcile, type Reconciled } from '../reconcile.ts'
 import { planArchive, type ArchiveRule } from './archive-retention.ts'
 import { removeArchive, type ArchiveRemoval } from './remove-archive.ts'
@@ -23,6 +29,8 @@ export interface ExpireRequest {
   readonly stanza: string
   /** repo1 is 1; for messages. */
   readonly repoKey: number
+  /** Absent: the repository is not encrypted. */
+  readonly cipher?: RepositoryCipher | undefined
   readonly policy: RetentionPolicy
   readonly choice: ExpireChoice
   /** WAL before this 24-character segment goes too, except what a backup needs. */
@@ -54,6 +62,7 @@ export interface ExpireReport {
 export interface ExpireRun {
   /** Read only in a dry run. */
   readonly storage: StorageDriver
+  readonly place: InfoPlace
   readonly stanza: string
   readonly dryRun: boolean
   readonly signal: AbortSignal
@@ -71,8 +80,10 @@ export interface ExpireRun {
  */
 export async function expireRepository(request: ExpireRequest): Promise<ExpireReport> {
   const { stanza, repoKey, dryRun, signal, log } = request
+  const storage = dryRun ? readOnly(request.storage) : request.storage
   const run: ExpireRun = {
-    storage: dryRun ? readOnly(request.storage) : request.storage,
+    storage,
+    place: { storage, key: repoKey, cipher: request.cipher },
     stanza,
     dryRun,
     signal,
@@ -81,7 +92,7 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
   const found = await reconcile(
     run.storage,
     stanza,
-    await loadBackupInfo(run.storage, stanza, { log, signal }),
+    await loadBackupInfo(run.place, stanza, { log, signal }),
     log,
     signal,
   )
@@ -95,7 +106,7 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
     plan.groups.flatMap(({ labels }) => labels),
   )
   if (!dryRun) {
-    await saveBackupInfo(run.storage, stanza, info)
+    await saveBackupInfo(run.place, stanza, info)
     await relinkLatest(run, plan, info, request.linkLatest)
   }
   return {
@@ -167,7 +178,7 @@ async function expireArchive(
     run.say('warn', `no WAL is removed, because it is not known what these backups need: ${found.spared.join(', ')}`)
     return []
   }
-  const archive = await loadArchiveInfo(run.storage, run.stanza, { log: request.log, signal: run.signal })
+  const archive = await loadArchiveInfo(run.place, run.stanza, { log: request.log, signal: run.signal })
   const rules: ArchiveRule[] | undefined = planArchive({
     archive,
     backup: info,

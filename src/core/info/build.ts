@@ -3,6 +3,7 @@ import type { BackupType } from '../../format/manifest.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { compareBytes } from '../../util/byte-string.ts'
 import type { HeldLock } from '../../util/lock.ts'
+import type { InfoPlace } from '../info-store.ts'
 import { backupLock, restoreLock } from './locks.ts'
 import {
   STATUS,
@@ -30,11 +31,8 @@ export interface InfoRequest {
   readonly signal: AbortSignal
 }
 
-export interface InfoRepository {
+export interface InfoRepository extends InfoPlace {
   readonly key: number
-  readonly storage: StorageDriver
-  /** As configured: `none`, `aes-256-cbc`. */
-  readonly cipher: string
 }
 
 /** Shown as the stanza when no repository can be read and none was asked for. */
@@ -108,8 +106,13 @@ function readOrSkip(
   set: string | undefined,
 ): Promise<StanzaInRepo> | StanzaInRepo {
   if (request.detail === 'progress') return { ...emptyStanza(statusOf(STATUS.ok)), readable: true }
-  const { storage, key: repoKey } = repo
-  return readStanza({ storage, repoKey, stanza, ...(set === undefined ? {} : { set }), signal: request.signal })
+  return readStanza({
+    place: repo,
+    repoKey: repo.key,
+    stanza,
+    ...(set === undefined ? {} : { set }),
+    signal: request.signal,
+  })
 }
 
 function isUsable({ status: { code } }: StanzaInRepo): boolean {
@@ -122,7 +125,7 @@ function combine(request: InfoRequest, name: string, states: readonly StanzaInRe
   const code = overallStatus(states, current)
   const readable = repos.filter((_, index) => states[index]?.readable === true).map(({ key }) => key)
   const locks = request.locksOf(name)
-  const ciphers = new Set(repos.map(({ cipher }) => cipher))
+  const ciphers = new Set(repos.map(cipherName))
   return {
     name,
     status: {
@@ -131,7 +134,11 @@ function combine(request: InfoRequest, name: string, states: readonly StanzaInRe
       lock: { backup: backupLock(locks, readable), restore: restoreLock(locks, readable) },
     },
     cipher: ciphers.size === 1 ? ([...ciphers][0] as string) : 'mixed',
-    repos: repos.map(({ key, cipher }, index) => ({ key, cipher, status: (states[index] as StanzaInRepo).status })),
+    repos: repos.map((repo, index) => ({
+      key: repo.key,
+      cipher: cipherName(repo),
+      status: (states[index] as StanzaInRepo).status,
+    })),
     ...(current === undefined ? {} : { current }),
     clusters: states.flatMap(({ clusters }) => clusters),
     archives: states.flatMap(({ archives }) => archives),
@@ -140,6 +147,11 @@ function combine(request: InfoRequest, name: string, states: readonly StanzaInRe
         (request.set === undefined || label === request.set) && (request.type === undefined || type === request.type),
     ),
   }
+}
+
+/** As configured. */
+function cipherName({ cipher }: InfoRepository): string {
+  return cipher?.type ?? 'none'
 }
 
 /** Repositories that disagree about the cluster come first: an upgrade or a configuration went half-way. */

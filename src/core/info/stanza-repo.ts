@@ -1,9 +1,8 @@
 import type { ArchiveInfo } from '../../format/archive-info.ts'
 import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
 import type { Manifest } from '../../format/manifest.ts'
-import type { StorageDriver } from '../../storage/driver.ts'
 import { EXIT_CODES, isPgtsError, toPlainError, type ErrorCode } from '../../util/error.ts'
-import { loadArchiveInfo, loadBackupInfo, loadManifest } from '../info-store.ts'
+import { loadArchiveInfo, loadBackupInfo, loadManifest, type InfoPlace } from '../info-store.ts'
 import { archiveIdFor, archiveRange } from './archive-range.ts'
 import {
   STATUS,
@@ -28,7 +27,7 @@ export interface StanzaInRepo {
 }
 
 export interface StanzaRequest {
-  readonly storage: StorageDriver
+  readonly place: InfoPlace
   readonly repoKey: number
   readonly stanza: string
   /** The backup whose details are wanted, when this repository has it. */
@@ -38,10 +37,11 @@ export interface StanzaRequest {
 
 /** Read one stanza of one repository. Trouble becomes its status: one broken repository must not hide the others. */
 export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> {
-  const { storage, stanza, signal } = request
+  const { place, stanza, signal } = request
+  const { storage } = place
   let info: BackupInfo
   try {
-    info = await loadBackupInfo(storage, stanza, { signal })
+    info = await loadBackupInfo(place, stanza, { signal })
   } catch (error) {
     signal.throwIfAborted()
     return emptyStanza(isPgtsError(error, 'file-missing') ? statusOf(STATUS.missingData) : otherStatus(error))
@@ -51,8 +51,8 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
   let archive: ArchiveInfo
   let manifest: Manifest | undefined
   try {
-    archive = await loadArchiveInfo(storage, stanza, { signal })
-    if (request.set !== undefined) manifest = await loadManifest(storage, stanza, request.set, { signal })
+    archive = await loadArchiveInfo(place, stanza, { signal })
+    if (request.set !== undefined) manifest = await loadManifest(storage, stanza, request.set, info, { signal })
   } catch (error) {
     signal.throwIfAborted()
     return { ...emptyStanza(otherStatus(error)), ...cluster }

@@ -22,6 +22,7 @@ export function* restoreJobs(
     files: batch,
     compressType: manifest.options.compressType,
     bundleRaw: manifest.bundleRaw,
+    ...(manifest.cipherPass === undefined ? {} : { cipherPass: manifest.cipherPass }),
   })
   let batch: RestoreFile[] = []
   let bytes = 0

@@ -14,11 +14,6 @@ export async function assertRestorable(manifest: Manifest, label: string): Promi
   }
   assertSafeNames(manifest)
   const useOther = ['restore it with pgbackrest, or choose a backup without this with --set']
-  if (manifest.cipherPass !== undefined) {
-    throw new PgtsError('feature-not-supported', `backup ${label} is encrypted, which pgts does not read yet`, {
-      hints: useOther,
-    })
-  }
   const blocks = manifest.files.filter((file) => file.blockMapSize !== undefined)
   if (blocks.length > 0) {
     throw new PgtsError(

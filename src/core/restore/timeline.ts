@@ -7,8 +7,8 @@ import {
   timelineOf,
 } from '../../format/wal-segment.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
-import { getFile } from '../../storage/whole-file.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
+import { readArchived } from '../archive/read-archived.ts'
 import { RECOVERY_SETTINGS_SINCE, type RestoreType } from './recovery.ts'
 
 /** One line of a timeline history file: this timeline was left at this LSN. */
@@ -22,6 +22,8 @@ export interface TimelineRequest {
   readonly stanza: string
   /** `15-1` */
   readonly archiveId: string
+  /** Passphrase of the archive; absent: the repository is not encrypted. */
+  readonly cipherPass?: string | undefined
   /** Major version of PostgreSQL. */
   readonly major: number
   readonly type: RestoreType
@@ -46,7 +48,7 @@ export async function checkTargetTimeline(storage: StorageDriver, request: Timel
       ? await latestTimeline(storage, stanza, archiveId, backup.timeline, request.signal)
       : parseTimeline(target)
   if (timeline === backup.timeline) return
-  const forks = await loadForks(storage, stanza, archiveId, timeline, request.signal)
+  const forks = await loadForks(storage, request, timeline)
   assertReachable(forks, timeline, backup)
 }
 
@@ -119,14 +121,12 @@ async function latestTimeline(
 
 async function loadForks(
   storage: StorageDriver,
-  stanza: string,
-  archiveId: string,
+  { stanza, archiveId, cipherPass, signal }: TimelineRequest,
   timeline: number,
-  signal: AbortSignal,
 ): Promise<TimelineFork[]> {
   const name = archiveFileName(stanza, archiveId, timelineHistoryFile(timeline))
   try {
-    return parseTimelineHistory((await getFile(storage, name, { signal })).toString('latin1'))
+    return parseTimelineHistory((await readArchived(storage, name, cipherPass, { signal })).toString('latin1'))
   } catch (error) {
     if (isPgtsError(error, 'file-missing')) {
       throw new PgtsError('file-missing', `the history of target timeline ${hex(timeline)} is not in the archive`, {
@@ -137,9 +137,9 @@ async function loadForks(
         cause: error,
       })
     }
-    if (!isPgtsError(error, 'format')) throw error
+    if (!isPgtsError(error, 'format') && !isPgtsError(error, 'crypto')) throw error
     throw new PgtsError(
-      'format',
+      error.code,
       `the history of timeline ${hex(timeline)} in ${storage.display}/${name} is damaged: ${error.message}`,
       {
         hints: ['use --target-timeline=current to stay on the timeline of the backup'],

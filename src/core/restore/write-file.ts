@@ -1,11 +1,13 @@
 import { createHash } from 'node:crypto'
 import fs from 'node:fs'
+import { decryptor } from '../../codec/cipher.ts'
 import { digest } from '../../codec/digest.ts'
 import { pump } from '../../codec/pump.ts'
 import { decompressor, loadCodec } from '../../codec/registry.ts'
 import { bytesToText, pathOf } from '../../util/byte-string.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 import { isPgtsError, PgtsError, systemCode } from '../../util/error.ts'
+import type { Stage } from '../../codec/stage.ts'
 import type { WorkerEnv } from '../worker-env.ts'
 import type { FileAction } from './plan.ts'
 import { translate, type OwnerIds } from './target-files.ts'
@@ -37,8 +39,10 @@ export interface RestoreFile {
 export interface RestoreFileJob {
   readonly files: readonly RestoreFile[]
   readonly compressType: CompressType
-  /** Files in bundles are compressed in the raw form. */
+  /** Files in bundles are compressed and encrypted in the raw form. */
   readonly bundleRaw: boolean
+  /** Passphrase of the backup set's files; absent: the repository is not encrypted. */
+  readonly cipherPass?: string
 }
 
 export interface RestoredFile {
@@ -106,7 +110,9 @@ async function copyContent(
   if (stored === undefined) throw new PgtsError('assert', `no repository file for ${file.name}`)
   const raw = stored.slice !== undefined && job.bundleRaw
   const content = digest('sha1')
-  const stages = job.compressType === 'none' ? [content] : [decompressor(job.compressType, { raw }), content]
+  const stages: Stage[] = job.cipherPass === undefined ? [] : [decryptor(job.cipherPass, { raw })]
+  if (job.compressType !== 'none') stages.push(decompressor(job.compressType, { raw }))
+  stages.push(content)
   try {
     const source = await env.storage.read(stored.repoName, { ...stored.slice, signal })
     const sink = {
@@ -134,7 +140,7 @@ function mismatch(file: RestoreFile, env: WorkerEnv, actual: string): PgtsError 
 
 /** What went wrong while reading, with the names of both files. What concerns the target passes as it is. */
 function explain(error: unknown, file: RestoreFile, env: WorkerEnv): unknown {
-  const codes = ['format', 'file-missing', 'file-read', 'file-open', 'path-missing'] as const
+  const codes = ['format', 'crypto', 'file-missing', 'file-read', 'file-open', 'path-missing'] as const
   if (!codes.some((code) => isPgtsError(error, code)) || !isPgtsError(error)) return error
   return new PgtsError(
     error.code,

@@ -25,9 +25,9 @@ export async function checkStanzaInfo(
   identity: ClusterIdentity,
   options: LoadOptions & { readonly mismatch?: 'file-invalid' | 'backup-mismatch' } = {},
 ): Promise<StanzaInfo> {
-  const { key, storage } = repository
-  const archiveInfo = await loadArchiveInfo(storage, stanza, options)
-  const backupInfo = await loadBackupInfo(storage, stanza, options)
+  const { key } = repository
+  const archiveInfo = await loadArchiveInfo(repository, stanza, options)
+  const backupInfo = await loadBackupInfo(repository, stanza, options)
   const archive = currentHistory(archiveInfo)
   const backup = currentHistory(backupInfo)
   if (archive.id !== backup.id || !isSameCluster(archive, backup)) {

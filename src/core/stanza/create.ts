@@ -1,3 +1,4 @@
+import { newPassphrase } from '../../codec/cipher.ts'
 import { archiveInfoName, archivePath, backupInfoName, backupPath, copyName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { getFile, putFile } from '../../storage/whole-file.ts'
@@ -66,12 +67,15 @@ export async function createStanza(
 
 /** archive.info comes first: a backup.info without it would be taken for a stanza that lost its archive. */
 async function createNew(repository: ArchiveRepository, stanza: string, cluster: NewCluster): Promise<CreatedStanza> {
-  const { key, storage } = repository
+  const { key } = repository
   const { systemId, version, controlVersion, catalogVersion } = cluster
   const common = { backrestVersion: writerVersion, currentId: 1 }
-  await saveArchiveInfo(storage, stanza, { ...common, history: [{ id: 1, systemId, version }] })
-  await saveBackupInfo(storage, stanza, {
+  // A passphrase of its own for the archive and for the manifests, as long as the repository lives.
+  const ownPass = () => (repository.cipher === undefined ? {} : { cipherPass: newPassphrase() })
+  await saveArchiveInfo(repository, stanza, { ...common, ...ownPass(), history: [{ id: 1, systemId, version }] })
+  await saveBackupInfo(repository, stanza, {
     ...common,
+    ...ownPass(),
     history: [{ id: 1, systemId, version, catalogVersion, controlVersion }],
     backups: [],
   })

@@ -87,8 +87,8 @@ async function aBackup(more: Partial<Manifest> = {}): Promise<Manifest> {
   }
   const storage = posixStorage(repo)
   storeContent(repo, 'main', withWal, CONTENTS)
-  await saveManifest(storage, 'main', withWal)
-  await saveBackupInfo(storage, 'main', {
+  await saveManifest(storage, 'main', withWal, {})
+  await saveBackupInfo({ storage }, 'main', {
     backrestVersion: 'pgts test',
     currentId: 1,
     history: [{ id: 1, systemId: SYSTEM_ID, version: '15', catalogVersion: 202209061, controlVersion: 1300 }],
@@ -325,7 +325,7 @@ describe('refused before anything is touched', () => {
     const files = manifest.files.map((file) =>
       file.name.endsWith('1259') ? { ...file, blockSize: 8192, blockMapSize: 10 } : file,
     )
-    await saveManifest(storage, 'main', { ...manifest, files })
+    await saveManifest(storage, 'main', { ...manifest, files }, {})
     const error = await refusal()
     expect(error.exitCode).toBe(67)
     expect(error.message).toContain('1 files as block incremental')

@@ -77,7 +77,7 @@ function expire(change: Partial<ExpireRequest> = {}, driver: StorageDriver = sto
 }
 
 const labels = async (driver: StorageDriver = storage) =>
-  (await loadBackupInfo(driver, 'main')).backups.map(({ label }) => label)
+  (await loadBackupInfo({ storage: driver }, 'main')).backups.map(({ label }) => label)
 
 describe('retention of one full', () => {
   test('leaves the newest set, its WAL and nothing else', async () => {
@@ -164,7 +164,7 @@ describe('unfinished and unlisted directories', () => {
   const [partial] = manifestsOf([{ label: NEW }])
 
   test('the newest one with only a manifest copy may be a backup in progress, and stays', async () => {
-    await saveManifestCopy(storage, 'main', partial!)
+    await saveManifestCopy(storage, 'main', partial!, {})
     expect((await expire()).directories).not.toContain(NEW)
   })
 
@@ -175,14 +175,14 @@ describe('unfinished and unlisted directories', () => {
 
   test('an older one is a leftover, whatever it holds', async () => {
     const [old] = manifestsOf([{ label: '20260102-000000F' }])
-    await saveManifestCopy(storage, 'main', old!)
+    await saveManifestCopy(storage, 'main', old!, {})
     expect((await expire({ policy: { fullType: 'count', archiveType: 'full' } })).directories).toEqual([old!.label])
   })
 
   test('one that builds on a set that is taken away goes along', async () => {
     const label = `${F3}_20260303-000000I`
     const unfinished = manifestsOf([{ label, prior: F3 }])[0]!
-    await saveManifestCopy(storage, 'main', unfinished)
+    await saveManifestCopy(storage, 'main', unfinished, {})
     expect((await expire({ choice: { set: F1 } })).directories).not.toContain(label)
     expect((await expire({ choice: { set: F3 } })).directories).toContain(label)
   })
@@ -241,7 +241,12 @@ function piecemeal(inner: StorageDriver): StorageDriver {
 
 /** Every backup that the next command would list has its data, and the WAL that makes it consistent. */
 async function expectUsable(driver: StorageDriver): Promise<void> {
-  const info = await reconcileBackupInfo(driver, 'main', await loadBackupInfo(driver, 'main'), silentLogger)
+  const info = await reconcileBackupInfo(
+    driver,
+    'main',
+    await loadBackupInfo({ storage: driver }, 'main'),
+    silentLogger,
+  )
   const names = new Set(await namesOf(driver))
   const wal = [...names].filter((name) => name.startsWith('archive/')).map((name) => name.split('/').at(-1)!)
   expect(info.backups.at(-1)?.label).toBe(F3)

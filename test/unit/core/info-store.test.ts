@@ -34,13 +34,13 @@ const truncate = (name: string) => damage(name, (bytes) => bytes.subarray(0, byt
 
 describe('info files', () => {
   test('come back as they were saved, with the version of the program that saved them', async () => {
-    await saveBackupInfo(storage, 'main', info)
-    await saveArchiveInfo(storage, 'main', archiveInfoOf())
-    expect(await loadBackupInfo(storage, 'main', { log })).toMatchObject({
+    await saveBackupInfo({ storage }, 'main', info)
+    await saveArchiveInfo({ storage }, 'main', archiveInfoOf())
+    expect(await loadBackupInfo({ storage }, 'main', { log })).toMatchObject({
       ...info,
       backrestVersion: expect.stringMatching(/^pgts /),
     })
-    expect(await loadArchiveInfo(storage, 'main', { log })).toMatchObject({ history: archiveInfoOf().history })
+    expect(await loadArchiveInfo({ storage }, 'main', { log })).toMatchObject({ history: archiveInfoOf().history })
     expect(bytesOf(MAIN)).toEqual(bytesOf(`${MAIN}.copy`))
     expect(log.lines).toEqual([])
   })
@@ -51,27 +51,27 @@ describe('info files', () => {
     ['missing', () => void storage.files.delete(MAIN)],
     ['empty', () => damage(MAIN, () => Buffer.alloc(0))],
   ])('a %s main file is replaced by its copy, with a warning', async (_, spoil) => {
-    await saveBackupInfo(storage, 'main', info)
+    await saveBackupInfo({ storage }, 'main', info)
     spoil()
-    expect((await loadBackupInfo(storage, 'main', { log })).backups).toEqual(info.backups)
+    expect((await loadBackupInfo({ storage }, 'main', { log })).backups).toEqual(info.backups)
     expect(log.lines.join('\n')).toMatch(/warn: .*backup\/main\/backup\.info is unusable, so its copy was read instead/)
     expect(log.lines).toHaveLength(1)
   })
 
   test('a crash while they are written leaves the old or the new ones', async () => {
-    await saveBackupInfo(storage, 'main', backupInfoOf([]))
+    await saveBackupInfo({ storage }, 'main', backupInfoOf([]))
     for (let at = 0; ; at++) {
       const driver = crashing(storage, at)
-      await saveBackupInfo(driver, 'main', info).catch(() => undefined)
-      const { backups } = await loadBackupInfo(storage, 'main')
+      await saveBackupInfo({ storage: driver }, 'main', info).catch(() => undefined)
+      const { backups } = await loadBackupInfo({ storage }, 'main')
       expect([0, 1]).toContain(backups.length)
       if (!driver.reached) break
-      await saveBackupInfo(storage, 'main', backupInfoOf([]))
+      await saveBackupInfo({ storage }, 'main', backupInfoOf([]))
     }
   })
 
   test('a repository without a stanza says how to make one', async () => {
-    await expect(loadBackupInfo(storage, 'main')).rejects.toMatchObject({
+    await expect(loadBackupInfo({ storage }, 'main')).rejects.toMatchObject({
       code: 'file-missing',
       message: expect.stringMatching(/backup\/main\/backup\.info/),
       hints: [expect.stringMatching(/stanza-create/), expect.stringMatching(/repo-path/)],
@@ -79,27 +79,27 @@ describe('info files', () => {
   })
 
   test('both broken: one error tells both stories', async () => {
-    await saveBackupInfo(storage, 'main', info)
+    await saveBackupInfo({ storage }, 'main', info)
     truncate(MAIN)
     damage(`${MAIN}.copy`, () => Buffer.from('nonsense\n'))
-    const error = await loadBackupInfo(storage, 'main').catch((cause: unknown) => cause)
+    const error = await loadBackupInfo({ storage }, 'main').catch((cause: unknown) => cause)
     expect(error).toMatchObject({
       message: expect.stringMatching(/neither .*backup\.info nor its copy can be used\n.+\n.+/),
     })
   })
 
   test.each(['main', 'copy'])('one broken and the %s missing: the damage is the story', async (missing) => {
-    await saveBackupInfo(storage, 'main', info)
+    await saveBackupInfo({ storage }, 'main', info)
     truncate(missing === 'main' ? `${MAIN}.copy` : MAIN)
     storage.files.delete(missing === 'main' ? MAIN : `${MAIN}.copy`)
-    const error = await loadBackupInfo(storage, 'main').catch((cause: unknown) => cause)
+    const error = await loadBackupInfo({ storage }, 'main').catch((cause: unknown) => cause)
     expect(error).not.toMatchObject({ code: 'file-missing' })
   })
 
   test('an interrupted command does not go on with the copy', async () => {
-    await saveBackupInfo(storage, 'main', info)
+    await saveBackupInfo({ storage }, 'main', info)
     const signal = AbortSignal.abort(new Error('stop'))
-    await expect(loadBackupInfo(storage, 'main', { log, signal })).rejects.toThrow('stop')
+    await expect(loadBackupInfo({ storage }, 'main', { log, signal })).rejects.toThrow('stop')
     expect(log.lines).toEqual([])
   })
 })
@@ -107,35 +107,40 @@ describe('info files', () => {
 describe('manifests', () => {
   test('a finished backup has both, the copy first', async () => {
     const driver = crashing(storage)
-    await saveManifest(driver, 'main', manifest!)
+    await saveManifest(driver, 'main', manifest!, {})
     expect(driver.steps.filter((step) => step.startsWith('commit'))).toEqual([
       `commit ${MANIFEST}.copy`,
       `commit ${MANIFEST}`,
     ])
     expect(bytesOf(MANIFEST)).toEqual(bytesOf(`${MANIFEST}.copy`))
-    expect(await loadManifest(storage, 'main', LABEL)).toMatchObject({ label: LABEL, files: manifest!.files })
+    expect(await loadManifest(storage, 'main', LABEL, {})).toMatchObject({ label: LABEL, files: manifest!.files })
   })
 
   test('an unfinished one has only the copy, which no reader takes for a backup', async () => {
     const partial = { ...manifest!, db: { ...manifest!.db, historyId: 0, systemId: 0n } }
-    await saveManifestCopy(storage, 'main', partial)
+    await saveManifestCopy(storage, 'main', partial, {})
     expect(bytesOf(MANIFEST)).toBeUndefined()
-    await expect(loadManifest(storage, 'main', LABEL)).rejects.toThrow(/never finished/)
-    expect(await loadManifest(storage, 'main', LABEL, { partial: true })).toMatchObject({ label: LABEL })
+    await expect(loadManifest(storage, 'main', LABEL, {})).rejects.toThrow(/never finished/)
+    expect(await loadManifest(storage, 'main', LABEL, {}, { partial: true })).toMatchObject({ label: LABEL })
   })
 
   test('of another backup is refused', async () => {
-    await saveManifest(storage, 'main', { ...manifest!, label: '20260101-000000F', references: ['20260101-000000F'] })
+    await saveManifest(
+      storage,
+      'main',
+      { ...manifest!, label: '20260101-000000F', references: ['20260101-000000F'] },
+      {},
+    )
     const other = storage.files.get('backup/main/20260101-000000F/backup.manifest')!
     storage.files.set(MANIFEST, other)
-    await expect(loadManifest(storage, 'main', LABEL)).rejects.toMatchObject({
+    await expect(loadManifest(storage, 'main', LABEL, {})).rejects.toMatchObject({
       message: expect.stringMatching(/20260101-000000F/),
     })
   })
 
   test('in the history are gz of the same bytes', async () => {
-    await saveManifest(storage, 'main', manifest!)
-    await saveManifestHistory(storage, 'main', manifest!)
+    await saveManifest(storage, 'main', manifest!, {})
+    await saveManifestHistory(storage, 'main', manifest!, {})
     const stored = bytesOf(`backup/main/backup.history/2026/${LABEL}.manifest.gz`)!
     expect(gunzipSync(stored)).toEqual(bytesOf(MANIFEST))
   })

@@ -26,7 +26,6 @@ function ask(change: Partial<InfoRequest> = {}, ...storages: StorageDriver[]) {
     repos: (storages.length === 0 ? [repo1] : storages).map((storage, index) => ({
       key: index + 1,
       storage,
-      cipher: 'none',
     })),
     detail: 'full',
     locksOf: () => [],

@@ -22,7 +22,7 @@ beforeEach(async () => {
 
 const manifestOf = (label: string) => `backup/main/${label}/backup.manifest`
 async function reconciled(listed?: readonly string[]) {
-  const info = await loadBackupInfo(storage, 'main')
+  const info = await loadBackupInfo({ storage }, 'main')
   const start = listed === undefined ? info : { ...info, backups: info.backups.filter((b) => listed.includes(b.label)) }
   return reconcile(storage, 'main', start, log)
 }
@@ -41,7 +41,7 @@ test('a backup without its manifest goes, and so does what depends on it', async
 })
 
 test('a finished backup that is not listed is listed again, with the entry it had', async () => {
-  const before = (await loadBackupInfo(storage, 'main')).backups
+  const before = (await loadBackupInfo({ storage }, 'main')).backups
   expect((await reconciled([F1])).info.backups).toEqual(before)
   expect(log.lines).toHaveLength(3)
   expect(log.lines[0]).toMatch(new RegExp(`warn: backup ${D1} was found`))
@@ -57,7 +57,7 @@ test('annotations of the manifest come back with it', async () => {
 
 test('an unfinished backup counts for nothing', async () => {
   const [partial] = manifestsOf([{ label: '20260301-000000F' }])
-  await saveManifestCopy(storage, 'main', partial!)
+  await saveManifestCopy(storage, 'main', partial!, {})
   expect(labels(await reconciled())).toEqual([F1, D1, I1, F2])
   expect(log.lines).toEqual([])
 })
@@ -82,13 +82,13 @@ test('an unreadable manifest, and what depends on it, is left to people', async 
 
 test('a backup of an unknown cluster is left to people', async () => {
   const info = backupInfoOf(entriesOf([]), [{ systemId: 1n }])
-  await saveBackupInfo(storage, 'main', info)
+  await saveBackupInfo({ storage }, 'main', info)
   const result = await reconciled()
   expect(labels(result)).toEqual([])
   expect(result.spared).toEqual([F1, D1, I1, F2])
 })
 
 test('the plain form answers the list alone', async () => {
-  const info = withoutBackups(await loadBackupInfo(storage, 'main'), [F2])
+  const info = withoutBackups(await loadBackupInfo({ storage }, 'main'), [F2])
   expect((await reconcileBackupInfo(storage, 'main', info, log)).backups.at(-1)?.label).toBe(F2)
 })

@@ -139,13 +139,13 @@ describe('what is handed over', () => {
     const storage = await aRepository()
     const content = aSegment()
     await archived(storage, content)
-    const info = await loadArchiveInfo(storage, 'main')
+    const info = await loadArchiveInfo({ storage }, 'main')
     const history = [
       ...info.history,
       { id: 2, systemId: 42n, version: '15' },
       { id: 3, systemId: aSystemId, version: '15' },
     ]
-    await saveArchiveInfo(storage, 'main', { ...info, currentId: 3, history })
+    await saveArchiveInfo({ storage }, 'main', { ...info, currentId: 3, history })
     expect(await get([storage])).toMatchObject({ found: true, archiveId: '15-1' })
   })
 })

@@ -32,11 +32,11 @@ describe('an empty repository', () => {
   test('gets both info files and their copies', async () => {
     expect(await create()).toEqual({ repoKey: 1, archiveId: '15-1', state: 'created', repaired: [] })
     expect([...storage.files.keys()].sort()).toEqual(FILES)
-    expect(await loadArchiveInfo(storage, 'main')).toMatchObject({
+    expect(await loadArchiveInfo({ storage }, 'main')).toMatchObject({
       currentId: 1,
       history: [{ id: 1, systemId: aSystemId, version: '15' }],
     })
-    expect(await loadBackupInfo(storage, 'main')).toMatchObject({
+    expect(await loadBackupInfo({ storage }, 'main')).toMatchObject({
       currentId: 1,
       history: [{ id: 1, ...cluster }],
       backups: [],
@@ -80,9 +80,9 @@ describe('a stanza that exists', () => {
 
   test('whose info files contradict each other is refused', async () => {
     await create()
-    const info = await loadArchiveInfo(storage, 'main')
+    const info = await loadArchiveInfo({ storage }, 'main')
     const history = [...info.history, { id: 2, systemId: aSystemId, version: '15' }]
-    await saveArchiveInfo(storage, 'main', { ...info, currentId: 2, history })
+    await saveArchiveInfo({ storage }, 'main', { ...info, currentId: 2, history })
     const error = await failure(create())
     expect(error).toMatchObject({ exitCode: 28, message: expect.stringContaining('do not match') as string })
     expect(error.message).toMatch(/archive.info: id 2.*backup.info: id 1/s)
