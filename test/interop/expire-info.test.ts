@@ -24,7 +24,7 @@ const [major = 0, minor = 0] = installed
 const isNewest = major > 2 || (major === 2 && minor >= 59)
 
 /** Nine policies and four views in two forms; 2.45 knows neither --oldest nor --type. */
-const cell = installed ? countCells('expire and info', isNewest ? 17 : 14) : () => undefined
+const cell = countCells('expire and info', isNewest ? 17 : 14)
 
 const DAY = 86_400
 let site: Site
@@ -32,7 +32,11 @@ let base: string
 
 describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
   beforeAll(async () => {
-    site = await aSite({ version: 15, archiver: 'pgbackrest', options: { 'compress-type': 'gz', 'process-max': '2' } })
+    site = await aSite({
+      version: 15,
+      archiver: 'pgbackrest',
+      options: { 'compress-type': 'gz', 'process-max': '2' },
+    })
     const tablespace = makeTestDir('tablespace')
     await site.pgbackrestOk('stanza-create')
     await site.cluster.query(`create tablespace side location '${tablespace}'`)
@@ -55,14 +59,21 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
   /** A copy of the repository, with the time of each backup moved back by so many days. */
   function aCopy(ageInDays?: (label: string, index: number) => number): string {
     const dir = makeTestDir('copy')
-    cpSync(base, join(dir, 'repo'), { recursive: true, verbatimSymlinks: true })
+    cpSync(base, join(dir, 'repo'), {
+      recursive: true,
+      verbatimSymlinks: true,
+    })
     if (ageInDays !== undefined) {
       for (const name of ['backup.info', 'backup.info.copy']) {
         const path = join(dir, 'repo/backup/main', name)
         const info = parseBackupInfo(readFileSync(path))
         const backups = info.backups.map((backup, index) => {
           const age = ageInDays(backup.label, index) * DAY
-          return { ...backup, timestampStart: backup.timestampStart - age, timestampStop: backup.timestampStop - age }
+          return {
+            ...backup,
+            timestampStart: backup.timestampStart - age,
+            timestampStop: backup.timestampStop - age,
+          }
         })
         writeFileSync(path, serialiseBackupInfo({ ...info, backups }, info.backrestVersion))
       }
@@ -128,7 +139,12 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     },
     {
       name: 'fulls by time, and no history',
-      policy: { fullType: 'time', full: 5, archiveType: 'full', historyDays: 0 },
+      policy: {
+        fullType: 'time',
+        full: 5,
+        archiveType: 'full',
+        historyDays: 0,
+      },
       args: ['--repo1-retention-full-type=time', '--repo1-retention-full=5', '--repo1-retention-history=0'],
       age: (_, index) => 20 - 2 * index,
       removes: /backup.history/,
@@ -144,7 +160,9 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
       name: 'the newest set by name',
       policy: { fullType: 'count', full: 2, archiveType: 'full' },
       args: ['--repo1-retention-full=2'],
-      choice: (labels) => ({ set: labels.filter((label) => label.endsWith('F')).at(-1) as string }),
+      choice: (labels) => ({
+        set: labels.filter((label) => label.endsWith('F')).at(-1) as string,
+      }),
       removes: /backup.manifest/,
     },
     {
@@ -165,7 +183,11 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
       const asked = choice?.(labelsIn(ours)) ?? {}
       const set = asked.set === undefined ? [] : [`--set=${asked.set}`]
       await site.pgbackrestOk(...args, ...set, `--repo1-path=${theirs}`, 'expire')
-      const plan = await expireWithPgts(ours, { policy, choice: asked, dryRun: true })
+      const plan = await expireWithPgts(ours, {
+        policy,
+        choice: asked,
+        dryRun: true,
+      })
       const report = await expireWithPgts(ours, { policy, choice: asked })
 
       const left = tree(ours)
@@ -186,15 +208,28 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     const repo = aCopy()
     const before = contents(repo)
     await expireWithPgts(repo, {
-      policy: { fullType: 'count', full: 1, archiveType: 'full', historyDays: 0 },
+      policy: {
+        fullType: 'count',
+        full: 1,
+        archiveType: 'full',
+        historyDays: 0,
+      },
       dryRun: true,
     })
     expect(contents(repo)).toEqual(before)
   })
 
-  const views: { name: string; request: () => Partial<InfoRequest>; args: () => string[] }[] = [
+  const views: {
+    name: string
+    request: () => Partial<InfoRequest>
+    args: () => string[]
+  }[] = [
     { name: 'everything', request: () => ({}), args: () => [] },
-    { name: 'one type', request: () => ({ type: 'diff' }), args: () => ['--type=diff'] },
+    {
+      name: 'one type',
+      request: () => ({ type: 'diff' }),
+      args: () => ['--type=diff'],
+    },
     {
       name: 'one full',
       request: () => ({ set: labelsIn(base)[0] as string }),
@@ -212,7 +247,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     test.each(known)(`info: $name is the same ${output}`, async ({ name, request, args }) => {
       const { stdout } = await site.pgbackrestOk(...args(), `--output=${output}`, 'info')
       const report = await buildInfo({
-        repos: [{ key: 1, storage: posixStorage(base) }],
+        repos: [{ key: 1, storage: posixStorage(base), cipher: 'none' }],
         stanza: 'main',
         detail: 'full',
         locksOf: () => [],
