@@ -32,11 +32,7 @@ let base: string
 
 describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
   beforeAll(async () => {
-    site = await aSite({
-      version: 15,
-      archiver: 'pgbackrest',
-      options: { 'compress-type': 'gz', 'process-max': '2' },
-    })
+    site = await aSite({ version: 15, archiver: 'pgbackrest', options: { 'compress-type': 'gz', 'process-max': '2' } })
     const tablespace = makeTestDir('tablespace')
     await site.pgbackrestOk('stanza-create')
     await site.cluster.query(`create tablespace side location '${tablespace}'`)
@@ -59,21 +55,14 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
   /** A copy of the repository, with the time of each backup moved back by so many days. */
   function aCopy(ageInDays?: (label: string, index: number) => number): string {
     const dir = makeTestDir('copy')
-    cpSync(base, join(dir, 'repo'), {
-      recursive: true,
-      verbatimSymlinks: true,
-    })
+    cpSync(base, join(dir, 'repo'), { recursive: true, verbatimSymlinks: true })
     if (ageInDays !== undefined) {
       for (const name of ['backup.info', 'backup.info.copy']) {
         const path = join(dir, 'repo/backup/main', name)
         const info = parseBackupInfo(readFileSync(path))
         const backups = info.backups.map((backup, index) => {
           const age = ageInDays(backup.label, index) * DAY
-          return {
-            ...backup,
-            timestampStart: backup.timestampStart - age,
-            timestampStop: backup.timestampStop - age,
-          }
+          return { ...backup, timestampStart: backup.timestampStart - age, timestampStop: backup.timestampStop - age }
         })
         writeFileSync(path, serialiseBackupInfo({ ...info, backups }, info.backrestVersion))
       }
@@ -139,12 +128,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     },
     {
       name: 'fulls by time, and no history',
-      policy: {
-        fullType: 'time',
-        full: 5,
-        archiveType: 'full',
-        historyDays: 0,
-      },
+      policy: { fullType: 'time', full: 5, archiveType: 'full', historyDays: 0 },
       args: ['--repo1-retention-full-type=time', '--repo1-retention-full=5', '--repo1-retention-history=0'],
       age: (_, index) => 20 - 2 * index,
       removes: /backup.history/,
@@ -160,9 +144,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
       name: 'the newest set by name',
       policy: { fullType: 'count', full: 2, archiveType: 'full' },
       args: ['--repo1-retention-full=2'],
-      choice: (labels) => ({
-        set: labels.filter((label) => label.endsWith('F')).at(-1) as string,
-      }),
+      choice: (labels) => ({ set: labels.filter((label) => label.endsWith('F')).at(-1) as string }),
       removes: /backup.manifest/,
     },
     {
@@ -183,11 +165,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
       const asked = choice?.(labelsIn(ours)) ?? {}
       const set = asked.set === undefined ? [] : [`--set=${asked.set}`]
       await site.pgbackrestOk(...args, ...set, `--repo1-path=${theirs}`, 'expire')
-      const plan = await expireWithPgts(ours, {
-        policy,
-        choice: asked,
-        dryRun: true,
-      })
+      const plan = await expireWithPgts(ours, { policy, choice: asked, dryRun: true })
       const report = await expireWithPgts(ours, { policy, choice: asked })
 
       const left = tree(ours)
@@ -208,28 +186,15 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     const repo = aCopy()
     const before = contents(repo)
     await expireWithPgts(repo, {
-      policy: {
-        fullType: 'count',
-        full: 1,
-        archiveType: 'full',
-        historyDays: 0,
-      },
+      policy: { fullType: 'count', full: 1, archiveType: 'full', historyDays: 0 },
       dryRun: true,
     })
     expect(contents(repo)).toEqual(before)
   })
 
-  const views: {
-    name: string
-    request: () => Partial<InfoRequest>
-    args: () => string[]
-  }[] = [
+  const views: { name: string; request: () => Partial<InfoRequest>; args: () => string[] }[] = [
     { name: 'everything', request: () => ({}), args: () => [] },
-    {
-      name: 'one type',
-      request: () => ({ type: 'diff' }),
-      args: () => ['--type=diff'],
-    },
+    { name: 'one type', request: () => ({ type: 'diff' }), args: () => ['--type=diff'] },
     {
       name: 'one full',
       request: () => ({ set: labelsIn(base)[0] as string }),
@@ -247,7 +212,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     test.each(known)(`info: $name is the same ${output}`, async ({ name, request, args }) => {
       const { stdout } = await site.pgbackrestOk(...args(), `--output=${output}`, 'info')
       const report = await buildInfo({
-        repos: [{ key: 1, storage: posixStorage(base), cipher: 'none' }],
+        repos: [{ key: 1, storage: posixStorage(base) }],
         stanza: 'main',
         detail: 'full',
         locksOf: () => [],
