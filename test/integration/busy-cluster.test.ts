@@ -34,7 +34,7 @@ async function load(cluster: Cluster, worker: number, until: AbortSignal): Promi
         await client.query(`delete from ${kept} where id % 7 = 3; vacuum ${kept}`).catch(() => undefined)
       if (rounds % 4 === 1) await client.query(`delete from ${kept} where id > (select max(id) - 900 from ${kept})`)
       if (rounds % 4 === 2) await client.query(`vacuum (truncate) ${kept}`)
-      if (rounds % 9 === 5) await client.query('checkpoint')
+      if (rounds % 40 === 5) await client.query('checkpoint')
     }
   } finally {
     await client.end()
@@ -79,7 +79,8 @@ describe('a server that works while it is backed up', () => {
     }
     expect(Math.min(...(await Promise.all(workers)))).toBeGreaterThan(3)
     console.log(`busy-cluster: ${seen.vanished} files vanished and ${seen.resized} changed size during 3 backups`)
-    expect(seen.vanished + seen.resized).toBeGreaterThan(0)
+    expect(seen.vanished).toBeGreaterThan(0)
+    expect(seen.resized).toBeGreaterThan(0)
 
     const expected = await dataChecksum(cluster)
     const target = String((await cluster.query('select pg_current_wal_insert_lsn() as lsn'))[0]?.['lsn'])
