@@ -1,6 +1,9 @@
-import type { BlockMap } from '../../format/block-map.ts'
+import { decryptor } from '../../codec/cipher.ts'
+import { parseBlockMap, type BlockMap } from '../../format/block-map.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
-import { PgtsError } from '../../util/error.ts'
+import { bytesToText } from '../../util/byte-string.ts'
+import { readAll } from '../../util/bytes.ts'
+import { isPgtsError, PgtsError } from '../../util/error.ts'
 
 /** Where a block incremental file is stored, as its manifest entry says. Sizes in bytes. */
 export interface StoredBlocks {
@@ -15,17 +18,59 @@ export interface StoredBlocks {
   readonly sizeBytes: number
   readonly blockSize: number
   readonly checksumSize: number
+  /** Labels in `references` of the manifest: the map may refer to no other. */
+  readonly referenceCount: number
   readonly cipherPass?: string
 }
 
 /**
- * Reads the map of a stored file.
- * `format` or `crypto` when it is damaged: a map that is returned covers exactly the blocks of `sizeBytes`.
+ * Reads the map of a stored file. A map that is returned covers exactly the blocks of `sizeBytes`, each with the length
+ * that it has in the file; whether the blocks are right is known when they have been read.
+ *
+ * @throws PgtsError `format` or `crypto` when it is damaged, `file-read` or `file-missing` when it is not there
  */
 export async function loadBlockMap(
-  _storage: StorageDriver,
-  _where: StoredBlocks,
-  _signal?: AbortSignal,
+  storage: StorageDriver,
+  where: StoredBlocks,
+  signal?: AbortSignal,
 ): Promise<BlockMap> {
-  return Promise.reject(new PgtsError('assert', 'not written yet'))
+  const { repoName, mapSizeBytes, blockSize, checksumSize, sizeBytes, cipherPass } = where
+  const offset = where.offset + where.repoSizeBytes - mapSizeBytes
+  try {
+    if (offset < where.offset) throw new PgtsError('format', 'the manifest gives it more bytes than the whole file')
+    const range = { offset, length: mapSizeBytes }
+    let bytes: Uint8Array = await readAll(
+      await storage.read(repoName, signal === undefined ? range : { ...range, signal }),
+    )
+    if (cipherPass !== undefined) {
+      const cipher = decryptor(cipherPass, { raw: true })
+      bytes = Buffer.concat([...cipher.push(bytes), ...cipher.finish()])
+    }
+    const map = parseBlockMap(bytes, { blockSize, checksumSize, blockCount: Math.ceil(sizeBytes / blockSize) })
+    assertFits(map, sizeBytes, where.referenceCount)
+    return map
+  } catch (error) {
+    if (!isPgtsError(error)) throw error
+    throw new PgtsError(
+      error.code,
+      `unable to read the block map in '${storage.display}/${bytesToText(repoName)}' at ${offset} ` +
+        `(${mapSizeBytes} bytes): ${error.message}`,
+      { hints: error.hints, cause: error },
+    )
+  }
+}
+
+/** How long a block is in the file: all are whole but the last. */
+export function blockLength(map: BlockMap, block: number, sizeBytes: number): number {
+  return Math.min(map.blockSize, sizeBytes - block * map.blockSize)
+}
+
+function assertFits(map: BlockMap, sizeBytes: number, referenceCount: number): void {
+  for (const [block, { superBlock, index }] of map.blocks.entries()) {
+    if (superBlock.reference >= referenceCount)
+      throw new PgtsError('format', `block ${block} is in backup ${superBlock.reference} of ${referenceCount}`)
+    const length = Math.min(map.blockSize, superBlock.plainBytes - index * map.blockSize)
+    if (length !== blockLength(map, block, sizeBytes))
+      throw new PgtsError('format', `block ${block} has ${length} bytes where the file has another number`)
+  }
 }

@@ -1,0 +1,138 @@
+import { decryptor } from '../../codec/cipher.ts'
+import { pump } from '../../codec/pump.ts'
+import { decompressor } from '../../codec/registry.ts'
+import type { Stage } from '../../codec/stage.ts'
+import type { SuperBlock } from '../../format/block-map.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { bytesToText } from '../../util/byte-string.ts'
+import type { ByteSource } from '../../util/bytes.ts'
+import type { CompressType } from '../../util/compress-type.ts'
+import { isPgtsError, PgtsError } from '../../util/error.ts'
+import type { RangeRead, Stretch } from './plan-reads.ts'
+
+export interface FetchOptions {
+  /** Repository file of the range. */
+  readonly repoName: string
+  /** Loaded by the caller (loadCodec). */
+  readonly compressType: CompressType
+  readonly cipherPass?: string
+  /** Gets the blocks, in pieces of any length; `position` is in the file. The bytes are the caller's until it returns. */
+  readonly write: (bytes: Uint8Array, position: number) => void
+  readonly signal: AbortSignal
+}
+
+/**
+ * Reads one range, decodes its super blocks and hands out the wanted blocks. Memory stays at the codec's buffers.
+ *
+ * @throws PgtsError `format` or `crypto` when a super block is damaged, `file-read` or `file-missing` when it is not there
+ */
+export async function fetchBlocks(storage: StorageDriver, range: RangeRead, options: FetchOptions): Promise<void> {
+  const { repoName, signal } = options
+  const { offset, length } = range
+  const at = (place: string) => `'${storage.display}/${bytesToText(repoName)}' ${place}`
+  let source
+  try {
+    source = new Cut(await storage.read(repoName, { offset, length, signal }))
+  } catch (error) {
+    throw explain(error, at(`at ${offset}`))
+  }
+  await using cut = source
+  for (const { superBlock, stretches } of range.superBlocks) {
+    const stages: Stage[] = []
+    if (options.cipherPass !== undefined) stages.push(decryptor(options.cipherPass, { raw: true }))
+    if (options.compressType !== 'none') stages.push(decompressor(options.compressType, { raw: true }))
+    const picked = new Picker(superBlock, stretches, options.write)
+    try {
+      await pump(cut.next(superBlock.storedBytes), stages, picked, signal)
+      picked.finish()
+    } catch (error) {
+      throw explain(error, at(`at ${superBlock.offset} (${superBlock.storedBytes} bytes)`))
+    }
+  }
+}
+
+/** Where it was read from; errors of the target, which `write` throws, say enough themselves. */
+function explain(error: unknown, where: string): unknown {
+  const codes = ['format', 'crypto', 'file-missing', 'file-read', 'file-open', 'path-missing'] as const
+  if (!codes.some((code) => isPgtsError(error, code)) || !isPgtsError(error)) return error
+  return new PgtsError(error.code, `unable to read blocks from ${where}: ${error.message}`, {
+    hints: error.hints,
+    cause: error,
+  })
+}
+
+/** A sink that takes a plain super block and passes on the wanted stretches. */
+class Picker {
+  #position = 0
+  #next = 0
+
+  constructor(
+    readonly superBlock: SuperBlock,
+    readonly stretches: readonly Stretch[],
+    readonly pass: FetchOptions['write'],
+  ) {}
+
+  write(chunk: Uint8Array): void {
+    const chunkStart = this.#position
+    this.#position += chunk.length
+    // Damaged bytes may decode to any length; there is no use in going on.
+    if (this.#position > this.superBlock.plainBytes) throw this.#wrongLength(`more than ${this.superBlock.plainBytes}`)
+    for (let stretch = this.stretches[this.#next]; stretch !== undefined; stretch = this.stretches[this.#next]) {
+      const start = Math.max(stretch.start, chunkStart)
+      const end = Math.min(stretch.end, this.#position)
+      if (start < end) {
+        const piece = chunk.subarray(start - chunkStart, end - chunkStart)
+        this.pass(piece, stretch.filePosition + start - stretch.start)
+      }
+      if (stretch.end > this.#position) return
+      this.#next++
+    }
+  }
+
+  finish(): void {
+    if (this.#position < this.superBlock.plainBytes) throw this.#wrongLength(String(this.#position))
+  }
+
+  #wrongLength(actual: string): PgtsError {
+    return new PgtsError(
+      'format',
+      `a super block decodes to ${actual} bytes where the block map says ${this.superBlock.plainBytes}`,
+    )
+  }
+}
+
+/** One source cut into several, one after the other. */
+class Cut implements AsyncDisposable {
+  readonly #source: ByteSource
+  #left: Uint8Array = new Uint8Array(0)
+
+  constructor(source: ByteSource) {
+    this.#source = source
+  }
+
+  /** The next `length` bytes. To be read to their end before the next are asked for. */
+  next(length: number): ByteSource {
+    let owed = length
+    const hand = (chunk: Uint8Array | undefined): Uint8Array | undefined => {
+      if (chunk === undefined) throw new PgtsError('file-read', `the file ends ${owed} bytes too early`)
+      const piece = chunk.subarray(0, owed)
+      this.#left = chunk.subarray(piece.length)
+      owed -= piece.length
+      return piece
+    }
+    return {
+      next: () => {
+        if (owed === 0) return undefined
+        if (this.#left.length > 0) return hand(this.#left)
+        const answer = this.#source.next()
+        return answer instanceof Promise ? answer.then(hand) : hand(answer)
+      },
+      // The source goes on with the next piece.
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#source[Symbol.asyncDispose]()
+  }
+}
