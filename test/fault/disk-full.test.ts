@@ -21,7 +21,7 @@ function smallDisk(megabytes: number): string | undefined {
 const disk = smallDisk(12)
 if (disk === undefined) {
   const line = 'disk-full: left out, because only root can mount a small file system'
-  if (process.env['PGTS_TEST_REQUIRE_ALL'] === '1') throw new Error(line)
+  if (process.env['PGTS_TEST_REQUIRE_ALL'] !== undefined) throw new Error(line)
   console.log(line)
 }
 
@@ -70,7 +70,7 @@ describe.runIf(disk !== undefined)('a repository on a disk that becomes full', (
     const fits = await withRepo('--no-archive-check', '--compress-type=zst', 'backup')
     expect(fits.code, fits.stdout).toBe(0)
     expect(inRepo().filter((name) => /[0-9]F\/backup\.manifest$/.test(name))).toHaveLength(1)
-  }, 60_000)
+  }, 120_000)
 
   test('a small remainder of space: whatever step fails, nothing half-written counts', async () => {
     const whole = () => inRepo().filter((name) => /[0-9]F\/backup\.manifest$/.test(name))
@@ -86,7 +86,7 @@ describe.runIf(disk !== undefined)('a repository on a disk that becomes full', (
     }
     rmSync(filler())
     expect((await withRepo('--output=json', 'info')).stdout).toContain('"status":{"code":0')
-  }, 60_000)
+  }, 120_000)
 
   test('archive-push leaves nothing behind, PostgreSQL keeps the segment, and with room it goes through', async () => {
     const segment = String((await site.cluster.query('select pg_walfile_name(pg_switch_wal()) as name'))[0]?.['name'])
@@ -102,7 +102,7 @@ describe.runIf(disk !== undefined)('a repository on a disk that becomes full', (
     }
     expect((await push()).code).toBe(0)
     expect(inRepo().filter((name) => name.includes(segment))).toHaveLength(1)
-  }, 60_000)
+  }, 120_000)
 
   test('stanza-create on a full disk leaves nothing that a later one takes for a stanza', async () => {
     leave(0)
@@ -111,5 +111,5 @@ describe.runIf(disk !== undefined)('a repository on a disk that becomes full', (
     expectRefusal(await other(), { code: 64, says: [/no space left on device/], hint: /free space/ })
     rmSync(filler())
     expect((await other()).code).toBe(0)
-  }, 60_000)
+  }, 120_000)
 })
