@@ -1,4 +1,5 @@
 import { newPassphrase } from '../codec/cipher.ts'
+import type { RepoOptions } from '../config/resolve.ts'
 import { archiveIdOf, currentHistory } from '../format/archive-info.ts'
 import type { BackupInfo } from '../format/backup-info.ts'
 import type { BackupType, Manifest, ManifestFile } from '../format/manifest.ts'
@@ -13,19 +14,22 @@ import { commitBackup } from '../core/backup/commit.ts'
 import { copyAll } from '../core/backup/copy-all.ts'
 import { ManifestDraft } from '../core/backup/draft.ts'
 import { draftHead } from '../core/backup/draft-head.ts'
-import { newFullLabel } from '../core/backup/new-label.ts'
+import { planIncrement, type Increment } from '../core/backup/increment.ts'
+import { newLabel } from '../core/backup/new-label.ts'
 import { describePageErrors } from '../core/backup/page-errors.ts'
+import type { CopyPolicy } from '../core/backup/plan.ts'
+import { choosePrior, followPrior, loadPrior } from '../core/backup/prior.ts'
 import { startOnServer, stopOnServer, timeMs, waitForNextSecond } from '../core/backup/server-side.ts'
 import { storeReturnedFile, type BackupPlace } from '../core/backup/stored-text.ts'
 import { loadArchiveInfo, loadBackupInfo, saveManifestCopy } from '../core/info-store.ts'
 import { reconcileBackupInfo } from '../core/reconcile.ts'
-import { checkServer } from '../core/stanza/check-config.ts'
 import { readControlFile, type ControlFile } from '../postgres/control-file.ts'
 import { listDataDirectory } from '../postgres/data-directory.ts'
-import type { ServerConnection } from '../postgres/client.ts'
+import type { StorageDriver } from '../storage/driver.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
+import { assertReady, refuseRunningServer } from './backup-ready.ts'
 import { connectCluster } from './connect.ts'
 import type { CommandContext, Repository, StanzaLock } from './context.ts'
 import { expireAfterBackup } from './expire.ts'
@@ -76,8 +80,8 @@ async function takeBackup(
   await using server = options.online ? await connectCluster(ctx) : undefined
   if (server === undefined) await refuseRunningServer(ctx, pgPath)
   else assertReady(ctx, server, control, pgPath)
-  const type = chooseType(ctx, backupInfo)
-  const checksumPage = choosePageChecks(ctx, control)
+  const { type, prior } = await choosePriorFor(ctx, storage, backupInfo)
+  const policy = choosePolicy(ctx, repository, control, prior)
 
   // PostgreSQL is in backup mode from here until it is finished, or until this block is left, whatever happens.
   const timestampStart = Math.floor((await timeMs(server, clock)) / 1000)
@@ -111,39 +115,47 @@ async function takeBackup(
     log,
     signal,
   })
-  const timestampCopyStart = await waitForNextSecond(server, clock, signal)
-  const { label } = await newFullLabel(storage, stanza, timestampStart, signal)
-  const codec = { type: options.compressType, level: options.compressLevel }
-  // One passphrase for all files of a backup set: a full makes it, what builds on the full goes on with it.
-  const cipherPass = backupInfo.cipherPass === undefined ? undefined : newPassphrase()
+  const { timestampListed, timestampCopyStart } = await waitForNextSecond(server, clock, signal)
+  const plan = planIncrement(listing.files, prior, {
+    delta: options.delta,
+    online: options.online,
+    bundle: policy.bundle !== undefined,
+    timestampListed,
+    ...(session === undefined ? {} : { archiveStart: session.start.walFile }),
+  })
+  if (plan.deltaReason !== undefined)
+    log.warn(`${plan.deltaReason}: files are compared by checksum (delta), because their times prove nothing`)
+  assertSomethingToCopy(plan, prior)
+  const { label } = await newLabel(storage, stanza, type, prior?.label, timestampStart, signal)
   const draft = new ManifestDraft(
     draftHead({
       label,
       type,
+      ...(prior === undefined ? {} : { prior }),
+      policy,
       timestampStart,
       timestampCopyStart,
       history,
       listing,
       ...(session === undefined ? {} : { start: session.start }),
-      cipherPass,
       annotations: options.annotation ?? new Map(),
       options: {
         archiveCheck: options.archiveCheck,
         archiveCopy: options.archiveCopy,
         backupStandby: false,
         bufferSize: options.bufferSize,
-        checksumPage,
-        compress: codec.type !== 'none',
-        compressLevel: codec.level,
+        checksumPage: policy.pages !== undefined,
+        compress: policy.codec.type !== 'none',
+        compressLevel: policy.codec.level,
         compressLevelNetwork: options.compressLevelNetwork,
-        compressType: codec.type,
-        delta: false,
+        compressType: policy.codec.type,
+        delta: plan.delta,
         hardlink: false,
         online: options.online,
         processMax: options.processMax,
       },
     }),
-    listing.files,
+    plan.files,
   )
 
   // Until the manifest itself is written, only its copy is there: no command takes this for a usable backup.
@@ -155,14 +167,8 @@ async function takeBackup(
       stanza,
       label,
       manifestKey: backupInfo,
-      files: listing.files,
-      policy: {
-        codec,
-        cipherPass,
-        pages: checksumPage
-          ? { size: control.pageSize, segmentBlocks: control.segmentBlocks, headerCheck: options.pageHeaderCheck }
-          : undefined,
-      },
+      files: plan.files,
+      policy,
       executor,
       saveThresholdBytes: options.manifestSaveThreshold,
       log,
@@ -177,7 +183,7 @@ async function takeBackup(
   await server?.ping()
   const stop = session === undefined ? undefined : await stopOnServer(session, log)
   const timestampStop = Math.floor((await timeMs(server, clock)) / 1000)
-  const place: BackupPlace = { storage, stanza, label, codec, cipherPass, signal }
+  const place: BackupPlace = { storage, stanza, label, codec: policy.codec, cipherPass: policy.cipherPass, signal }
   if (stop !== undefined) {
     draft.add(await storeReturnedFile(place, 'backup_label', stop.backupLabel, draft.pgData, timestampStop))
     if (stop.tablespaceMap !== undefined)
@@ -198,9 +204,13 @@ async function takeBackup(
     ...(stop === undefined ? {} : { archiveStop: stop.walFile, lsnStop: stop.lsn }),
   })
   assertCopiedControl(manifest, backupLabelPath(stanza, label))
-  const linkLatest = options.repo.find(({ key }) => key === repository.key)?.symlink === true
   log.info(`new backup label = ${label}`)
-  await commitBackup(repository, stanza, { backupInfo, archiveInfo, linkLatest }, manifest)
+  await commitBackup(
+    repository,
+    stanza,
+    { backupInfo, archiveInfo, linkLatest: optionsOf(ctx, repository).symlink },
+    manifest,
+  )
   return reportOf(ctx, repository, manifest, pageErrors)
 }
 
@@ -213,80 +223,78 @@ async function chooseRepository(ctx: CommandContext<'backup'>): Promise<Reposito
   return first
 }
 
-/** [058], [067], [068], [087] unless this is the primary of our cluster and its WAL comes to us. */
-function assertReady(
+function optionsOf(ctx: CommandContext<'backup'>, { key }: Repository): RepoOptions<'backup'> {
+  const found = ctx.options.repo.find((repo) => repo.key === key)
+  if (found === undefined) throw new PgtsError('assert', `repo${key} has no options`)
+  return found
+}
+
+/** What a diff or incr builds on. Without anything to build on it is a full: whoever asked for it must know. */
+async function choosePriorFor(
   ctx: CommandContext<'backup'>,
-  server: ServerConnection,
-  control: ControlFile,
-  pgPath: string,
-): void {
-  const { options, log } = ctx
-  const { facts } = server
-  if (facts.inRecovery) {
-    throw new PgtsError(
-      'db-connect',
-      `the server of ${options.pg[0]!.path} is a standby, and a backup needs the primary`,
-      {
-        hints: [
-          'run the backup on the primary',
-          'backup from a standby is not there yet; pgbackrest can do it (backup-standby)',
-        ],
-      },
-    )
-  }
-  checkServer(
-    facts,
-    { version: control.version, pgPath },
-    { archive: options.archiveCheck, archiveMode: options.archiveModeCheck },
-  )
-  if (!options.startFast && options.dbTimeout <= facts.checkpointTimeoutMs) {
-    log.warn(
-      `start-fast is disabled and db-timeout (${options.dbTimeout / 1000}s) is smaller than the server's checkpoint_timeout ` +
-        `(${facts.checkpointTimeoutMs / 1000}s): the backup may time out before it starts`,
-    )
-  }
-}
-
-/** An offline copy of a running cluster is no backup: refused, unless the user insists. */
-async function refuseRunningServer(ctx: CommandContext<'backup'>, pgPath: string): Promise<void> {
-  const files = await ctx.cluster()
-  if ((await files.stat(`${pgPath}/postmaster.pid`)) === undefined) return
-  const path = ctx.options.pg[0]!.path
-  if (ctx.options.force) {
-    ctx.log.warn(
-      `postmaster.pid exists in ${path}, but --force was given: this backup is consistent only if no server runs there`,
-    )
-    return
-  }
-  throw new PgtsError(
-    'pg-running',
-    `--no-online was given, but ${path}/postmaster.pid exists: PostgreSQL seems to be running`,
-    {
-      hints: ['stop the server, or leave out --no-online', 'use --force if you are sure that no server runs'],
-    },
-  )
-}
-
-/** Diff and incr do not exist yet. Whoever asked for one must know; whoever did not ask gets what there is. */
-function chooseType(ctx: CommandContext<'backup'>, info: BackupInfo): BackupType {
+  storage: StorageDriver,
+  info: BackupInfo,
+): Promise<{ readonly type: BackupType; readonly prior?: Manifest }> {
   const { type } = ctx.options
-  if (type === 'full') return 'full'
-  const message = `${type} backups are not made yet by this version: this will be a full backup`
-  if (ctx.isSet('type')) ctx.log.warn(message)
-  else ctx.log.info(info.backups.length === 0 ? 'no prior backup exists: this will be a full backup' : message)
-  return 'full'
+  if (type === 'full') return { type }
+  const entry = choosePrior(info, type)
+  if (entry === undefined) {
+    const message = `no prior backup exists: this ${type} backup will be a full backup`
+    if (ctx.isSet('type')) ctx.log.warn(message)
+    else ctx.log.info(message)
+    return { type: 'full' }
+  }
+  const prior = await loadPrior(storage, ctx.stanza, entry.label, info, { log: ctx.log, signal: ctx.signal })
+  ctx.log.info(`last backup label = ${prior.label}, version = ${prior.backrestVersion}`)
+  return { type, prior }
 }
 
-function choosePageChecks(ctx: CommandContext<'backup'>, control: ControlFile): boolean {
-  const has = control.dataChecksumVersion === 1
-  const wanted = ctx.options.checksumPage ?? (ctx.options.online && has)
-  if (wanted && !has)
-    ctx.log.warn('checksum-page is on, but the cluster has no data checksums: pages will not be checked')
-  return wanted && has
+/** What the options say, and what the backups of one set must have in common. */
+function choosePolicy(
+  ctx: CommandContext<'backup'>,
+  repository: Repository,
+  control: ControlFile,
+  prior: Manifest | undefined,
+): CopyPolicy {
+  const { options, log } = ctx
+  const repo = optionsOf(ctx, repository)
+  const hasChecksums = control.dataChecksumVersion === 1
+  const wantsPages = options.checksumPage ?? (options.online && hasChecksums)
+  if (wantsPages && !hasChecksums)
+    log.warn('checksum-page is on, but the cluster has no data checksums: pages will not be checked')
+  const wanted = {
+    codec: { type: options.compressType, level: options.compressLevel },
+    checksumPage: wantsPages && hasChecksums,
+  }
+  const { codec, checksumPage } = prior === undefined ? wanted : followPrior(wanted, prior, hasChecksums, log)
+  return {
+    codec,
+    // One passphrase for the files of a whole set; a full begins a new set.
+    cipherPass: repository.cipher === undefined ? undefined : (prior?.cipherPass ?? newPassphrase()),
+    pages: checksumPage
+      ? { size: control.pageSize, segmentBlocks: control.segmentBlocks, headerCheck: options.pageHeaderCheck }
+      : undefined,
+    bundleRaw: prior?.bundleRaw ?? false,
+    ...(repo.bundle && repo.bundleSize !== undefined && repo.bundleLimit !== undefined
+      ? { bundle: { sizeBytes: repo.bundleSize, limitBytes: repo.bundleLimit } }
+      : {}),
+  }
 }
 
 function warnOfPageErrors(ctx: CommandContext<'backup'>, files: readonly ManifestFile[]): void {
   for (const file of files) ctx.log.warn({ file: file.name }, describePageErrors(file))
+}
+
+/** [055] when nothing has changed: it happens when a stopped cluster is backed up twice. */
+function assertSomethingToCopy(plan: Increment, prior: Manifest | undefined): void {
+  if (plan.files.some(({ action }) => action === 'copy' || action === 'compare')) return
+  throw new PgtsError(
+    'file-missing',
+    `no file has changed since backup ${prior?.label}, so there is nothing to back up`,
+    {
+      hints: ['a full backup (--type=full) is always possible'],
+    },
+  )
 }
 
 /** Without pg_control nothing can be restored; it may have been excluded. */

@@ -83,7 +83,6 @@ export const generalOptions = defineOptions({
     type: 'bool',
     commands: ['backup', 'restore'],
     default: 'n',
-    for: { backup: { support: 'warn' } },
   },
   'io-timeout': {
     summary: 'How long a connection may make no progress.',

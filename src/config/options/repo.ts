@@ -58,8 +58,7 @@ export const repoOptions = defineOptions({
     summary: 'Pack small files together.',
     type: 'bool',
     commands: ['backup'],
-    default: 'n',
-    support: 'warn',
+    default: { yaml: 'y', ini: 'n' },
   },
   'repo-bundle-limit': {
     summary: 'Files larger than this are stored on their own.',
@@ -68,7 +67,6 @@ export const repoOptions = defineOptions({
     range: ['8KiB', '1PiB'],
     default: '2MiB',
     depend: { option: 'repo-bundle', values: ['y'] },
-    support: 'warn',
   },
   'repo-bundle-size': {
     summary: 'Size of a bundle before compression.',
@@ -77,7 +75,6 @@ export const repoOptions = defineOptions({
     range: ['1MiB', '1PiB'],
     default: '20MiB',
     depend: { option: 'repo-bundle', values: ['y'] },
-    support: 'warn',
   },
   'repo-cipher-pass': {
     summary: 'Passphrase that unlocks the repository.',

@@ -10,6 +10,7 @@ import { saveManifestCopy, type ManifestKey } from '../info-store.ts'
 import type { jobHandlers } from '../jobs.ts'
 import type { CopiedFile } from './copy-file.ts'
 import type { ManifestDraft } from './draft.ts'
+import type { PlannedFile } from './increment.ts'
 import { planCopyJobs, type CopyPolicy } from './plan.ts'
 
 export interface CopyRequest {
@@ -18,7 +19,7 @@ export interface CopyRequest {
   readonly label: string
   /** What encrypts the partial manifest, where the repository is encrypted: backup.info has it. */
   readonly manifestKey: ManifestKey
-  readonly files: readonly ListedFile[]
+  readonly files: readonly PlannedFile[]
   readonly policy: CopyPolicy
   readonly executor: Executor<typeof jobHandlers>
   /** Save the partial manifest again whenever this many bytes were copied. */
@@ -33,25 +34,27 @@ export interface CopySummary {
   readonly pageErrors: readonly ManifestFile[]
 }
 
-/** Copy every listed file, record it in the draft, and say how far it has come. */
+/** Copy what is to be copied, record it in the draft, and say how far it has come. */
 export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promise<CopySummary> {
   const { storage, stanza, label, files, log, signal } = request
-  const listed = new Map(files.map((file) => [file.name, file]))
-  const totalBytes = files.reduce((sum, file) => sum + file.sizeBytes, 0)
+  const toRead = files.filter(({ action }) => action === 'copy' || action === 'compare')
+  const planned = new Map(toRead.map((plan) => [plan.file.name, plan]))
+  const totalBytes = toRead.reduce((sum, { file }) => sum + file.sizeBytes, 0)
   const saveEvery = Math.max(totalBytes / 100, request.saveThresholdBytes)
   const pageErrors: ManifestFile[] = []
   let doneBytes = 0
   let savedBytes = 0
   let shownTenth = -1
 
-  const jobs = planCopyJobs(files, { stanza, label }, request.policy)
+  const jobs = planCopyJobs(toRead, { stanza, label }, request.policy)
   for await (const { result, worker } of request.executor.run('backup-file', jobs, { signal })) {
     for (const copied of result) {
-      const source = listed.get(copied.name)!
+      const { file } = planned.get(copied.name)!
       const entry = draft.record(copied)
-      doneBytes += source.sizeBytes
+      doneBytes += file.sizeBytes
       if (entry?.checksumPage === false) pageErrors.push(entry)
-      if (log.enabled('detail')) log.detail({ process: worker }, describeCopy(source, copied, doneBytes, totalBytes))
+      if (log.enabled('detail'))
+        log.detail({ process: worker }, describeCopy(file, copied, share(doneBytes, totalBytes)))
     }
     // Every ten percent is enough for `info`, and costs nothing.
     const tenth = totalBytes === 0 ? 0 : Math.floor((doneBytes / totalBytes) * 10)
@@ -64,16 +67,40 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
       await saveManifestCopy(storage, stanza, draft.partial(), request.manifestKey)
     }
   }
+  if (log.enabled('detail')) logTheRest(files, draft, log)
   return { pageErrors }
 }
 
-function describeCopy(source: ListedFile, copied: CopiedFile, doneBytes: number, totalBytes: number): string {
+/** What was not read, or turned out to be what the prior backup has. */
+function logTheRest(files: readonly PlannedFile[], draft: ManifestDraft, log: Logger): void {
+  for (const { file, action } of files) {
+    if (action === 'empty') log.detail(`store zero-length file ${bytesToText(file.path)}`)
+    const reference = draft.entry(file.name)?.reference
+    if (reference !== undefined) log.detail(`reference ${bytesToText(file.name)} to ${reference}`)
+  }
+}
+
+function describeCopy(source: ListedFile, copied: CopiedFile, share: string): string {
   const path = bytesToText(source.path)
-  if (copied.vanished === true) return `skip file removed by database ${path}`
-  const grown = copied.sizeBytes === source.sizeBytes ? '' : `${formatSize(source.sizeBytes)}->`
-  const share = (percent(doneBytes, totalBytes) / 100).toFixed(2)
-  const checksum = copied.sizeBytes === 0 ? '' : ` checksum ${copied.checksum}`
-  return `backup file ${path} (${grown}${formatSize(copied.sizeBytes)}, ${share}%)${checksum}`
+  const size = formatSize(source.sizeBytes)
+  switch (copied.outcome) {
+    case 'vanished':
+      return `skip file removed by database ${path}`
+    case 'unchanged':
+      return `match file from prior backup ${path} (${size}, ${share})`
+    case 'emptied':
+      return `store truncated file ${path} (${size}->0B, ${share})`
+    case 'copied': {
+      const bundle = copied.bundle === undefined ? '' : `bundle ${copied.bundle.id}/${copied.bundle.offset}, `
+      const changed = copied.sizeBytes === source.sizeBytes ? '' : `${size}->`
+      const checksum = copied.sizeBytes === 0 ? '' : ` checksum ${copied.checksum}`
+      return `backup file ${path} (${bundle}${changed}${formatSize(copied.sizeBytes)}, ${share})${checksum}`
+    }
+  }
+}
+
+function share(doneBytes: number, totalBytes: number): string {
+  return `${(percent(doneBytes, totalBytes) / 100).toFixed(2)}%`
 }
 
 /** In hundredths of a percent, as the lock file has it. */

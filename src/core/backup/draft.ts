@@ -1,7 +1,9 @@
 import { compareBytes } from '../../util/byte-string.ts'
 import { manifestDefaults, type Manifest, type ManifestFile, type ManifestPath } from '../../format/manifest.ts'
+import type { ListedFile } from '../../postgres/data-directory.ts'
 import { PgtsError } from '../../util/error.ts'
-import type { CopiedFile } from './copy-file.ts'
+import type { CopiedFile, StoredContent } from './copy-file.ts'
+import type { PlannedFile } from './increment.ts'
 
 /** What is known of a backup when it starts. */
 export type DraftHead = Omit<
@@ -19,12 +21,17 @@ export interface BackupStop {
 /** A manifest in the making: files are recorded as they arrive in the repository. */
 export class ManifestDraft {
   readonly #head: DraftHead
-  readonly #files: Map<string, ManifestFile>
+  readonly #planned: ReadonlyMap<string, PlannedFile>
+  readonly #files = new Map<string, ManifestFile>()
 
-  constructor(head: DraftHead, files: Iterable<ManifestFile>) {
+  constructor(head: DraftHead, planned: readonly PlannedFile[]) {
     this.#head = head
-    this.#files = new Map()
-    for (const file of files) this.#files.set(file.name, file)
+    this.#planned = new Map(planned.map((plan) => [plan.file.name, plan]))
+    for (const { file, action, inherited } of planned) {
+      if (action === 'reference' && inherited !== undefined) this.#files.set(file.name, inherited)
+      else if (action === 'empty') this.#files.set(file.name, emptyEntry(file, head.options.checksumPage))
+      else this.#files.set(file.name, listedEntry(file))
+    }
   }
 
   /** The data directory itself, whose owner and mode the returned files get. */
@@ -34,30 +41,28 @@ export class ManifestDraft {
     return path
   }
 
-  /** A file that was copied, or that vanished and so leaves the manifest. Returns the entry as it now stands. */
+  /** What became of a file that was read. Returns the entry as it now stands; undefined when the file vanished. */
   record(copied: CopiedFile): ManifestFile | undefined {
-    const listed = this.#files.get(copied.name)
-    if (listed === undefined) throw new PgtsError('assert', `a file that was never listed was copied: ${copied.name}`)
-    if (copied.vanished === true) {
+    const plan = this.#planned.get(copied.name)
+    if (plan === undefined) throw new PgtsError('assert', `a file that was never listed was copied: ${copied.name}`)
+    if (copied.outcome === 'vanished') {
       this.#files.delete(copied.name)
       return undefined
     }
-    const entry: ManifestFile = {
-      name: listed.name,
-      mode: listed.mode,
-      user: listed.user,
-      group: listed.group,
-      timestamp: listed.timestamp,
-      sizeBytes: copied.sizeBytes,
-      ...(listed.sizeBytes !== copied.sizeBytes ? { sizeOriginalBytes: listed.sizeBytes } : {}),
-      ...(copied.sizeBytes > 0 ? { checksum: copied.checksum } : {}),
-      ...(copied.repoSizeBytes !== copied.sizeBytes ? { repoSizeBytes: copied.repoSizeBytes } : {}),
-      ...(copied.repoChecksum !== undefined ? { repoChecksum: copied.repoChecksum } : {}),
-      ...(copied.pages !== undefined ? { checksumPage: copied.pages.valid } : {}),
-      ...(copied.pages?.errors !== undefined ? { checksumPageErrors: copied.pages.errors } : {}),
-    }
+    const entry = this.#entryOf(plan, copied)
     this.#files.set(entry.name, entry)
     return entry
+  }
+
+  #entryOf(plan: PlannedFile, copied: Exclude<CopiedFile, { outcome: 'vanished' }>): ManifestFile {
+    if (copied.outcome === 'copied') return storedEntry(plan.file, copied)
+    if (copied.outcome === 'emptied') return emptyEntry(plan.file, this.#head.options.checksumPage)
+    if (plan.inherited === undefined) throw new PgtsError('assert', `${copied.name} has nothing to be unchanged from`)
+    return plan.inherited
+  }
+
+  entry(name: string): ManifestFile | undefined {
+    return this.#files.get(name)
   }
 
   /** A file that does not come from the listing: backup_label, tablespace_map, WAL of archive-copy. */
@@ -90,5 +95,33 @@ export class ManifestDraft {
       files,
       defaults: manifestDefaults(this.pgData, head.links.length > 0),
     }
+  }
+}
+
+function listedEntry({ name, mode, user, group, timestamp, sizeBytes }: ListedFile): ManifestFile {
+  return { name, mode, user, group, timestamp, sizeBytes }
+}
+
+/** Nothing is stored for a file without content when small files are bundled. */
+function emptyEntry(file: ListedFile, checksumPage: boolean): ManifestFile {
+  return {
+    ...listedEntry(file),
+    sizeBytes: 0,
+    ...(file.sizeBytes === 0 ? {} : { sizeOriginalBytes: file.sizeBytes }),
+    ...(checksumPage && file.pageChecksumApplies ? { checksumPage: true } : {}),
+  }
+}
+
+function storedEntry(listed: ListedFile, copied: StoredContent): ManifestFile {
+  return {
+    ...listedEntry(listed),
+    sizeBytes: copied.sizeBytes,
+    ...(listed.sizeBytes !== copied.sizeBytes ? { sizeOriginalBytes: listed.sizeBytes } : {}),
+    ...(copied.sizeBytes > 0 ? { checksum: copied.checksum } : {}),
+    ...(copied.repoSizeBytes !== copied.sizeBytes ? { repoSizeBytes: copied.repoSizeBytes } : {}),
+    ...(copied.repoChecksum !== undefined ? { repoChecksum: copied.repoChecksum } : {}),
+    ...(copied.bundle === undefined ? {} : { bundleId: copied.bundle.id, bundleOffset: copied.bundle.offset }),
+    ...(copied.pages !== undefined ? { checksumPage: copied.pages.valid } : {}),
+    ...(copied.pages?.errors !== undefined ? { checksumPageErrors: copied.pages.errors } : {}),
   }
 }

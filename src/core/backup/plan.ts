@@ -1,15 +1,24 @@
 import type { CompressType } from '../../format/manifest.ts'
-import { fileRepoName } from '../../format/repo-path.ts'
-import type { ListedFile } from '../../postgres/data-directory.ts'
+import { bundleName, fileRepoName } from '../../format/repo-path.ts'
 import type { CopyFileJob, CopyFilesJob } from './copy-file.ts'
+import type { PlannedFile } from './increment.ts'
 
-/** How files are to be copied; from options and from what the server says. */
+/** How files are to be copied; from options and from what the server says. Sizes in bytes. */
 export interface CopyPolicy {
   readonly codec: { readonly type: CompressType; readonly level: number }
-  /** Passphrase of the files of this backup set; absent: the repository is not encrypted. */
-  readonly cipherPass?: string | undefined
+  /** Passphrase of the backup set's files, in an encrypted repository. */
+  readonly cipherPass: string | undefined
   /** Undefined: page checksums are not verified. */
   readonly pages: { readonly size: number; readonly segmentBlocks: number; readonly headerCheck: boolean } | undefined
+  /** Undefined: every file is stored on its own. */
+  readonly bundle?: {
+    /** Content of a bundle, before compression. */
+    readonly sizeBytes: number
+    /** Larger files are stored on their own. */
+    readonly limitBytes: number
+  }
+  /** Bundled files in the leaner form of codec and cipher: the same for a whole set, with or without bundles now. */
+  readonly bundleRaw: boolean
 }
 
 /** Small files share a job until it holds this many bytes or files: a message between threads costs as much as a small file. */
@@ -18,31 +27,79 @@ const BATCH_FILES = 32
 
 /**
  * The jobs of a backup, drawn one by one: the largest files first, so that no worker is left alone with a big one at
- * the end; then the small ones in batches.
+ * the end; then the small ones, bundled or in batches.
  */
 export function* planCopyJobs(
-  files: readonly ListedFile[],
+  planned: readonly PlannedFile[],
   where: { readonly stanza: string; readonly label: string },
   policy: CopyPolicy,
 ): Generator<CopyFilesJob> {
-  const largestFirst = [...files].sort((a, b) => b.sizeBytes - a.sizeBytes || (a.name < b.name ? -1 : 1))
-  const pages = { size: policy.pages?.size ?? 8192, headerCheck: policy.pages?.headerCheck ?? true }
-  const cipher = policy.cipherPass === undefined ? {} : { cipherPass: policy.cipherPass }
-  let batch: CopyFileJob[] = []
-  let batchBytes = 0
-  for (const file of largestFirst) {
-    batch.push(copyJob(file, where, policy))
-    batchBytes += file.sizeBytes
-    if (batchBytes >= BATCH_BYTES || batch.length >= BATCH_FILES) {
-      yield { files: batch, codec: policy.codec, ...cipher, pages }
-      batch = []
-      batchBytes = 0
+  const { bundle } = policy
+  const toRead = planned.filter(({ action }) => action === 'copy' || action === 'compare')
+  const isSmall = ({ file }: PlannedFile) => bundle !== undefined && file.sizeBytes <= bundle.limitBytes
+  const jobFor = (files: readonly PlannedFile[]): CopyFilesJob => ({
+    files: files.map((file) => copyJob(file, where, policy)),
+    codec: policy.codec,
+    pages: { size: policy.pages?.size ?? 8192, headerCheck: policy.pages?.headerCheck ?? true },
+    ...(policy.cipherPass === undefined ? {} : { cipherPass: policy.cipherPass }),
+  })
+
+  const alone = toRead
+    .filter((file) => !isSmall(file))
+    .sort((a, b) => b.file.sizeBytes - a.file.sizeBytes || (a.file.name < b.file.name ? -1 : 1))
+  for (const files of batches(alone, BATCH_BYTES, BATCH_FILES)) yield jobFor(files)
+
+  if (bundle === undefined) return
+  let id = 0
+  for (const files of smallByTarget(toRead.filter(isSmall))) {
+    for (const members of batches(files, bundle.sizeBytes, Infinity)) {
+      id++
+      yield {
+        ...jobFor(members),
+        bundle: { id, repoName: bundleName(where.stanza, where.label, id), raw: policy.bundleRaw },
+      }
     }
   }
-  if (batch.length > 0) yield { files: batch, codec: policy.codec, ...cipher, pages }
 }
 
-function copyJob(file: ListedFile, where: { stanza: string; label: string }, policy: CopyPolicy): CopyFileJob {
+/** A batch is closed by the file that makes it full. */
+function* batches(files: readonly PlannedFile[], bytes: number, count: number): Generator<PlannedFile[]> {
+  let batch: PlannedFile[] = []
+  let batchBytes = 0
+  for (const planned of files) {
+    batch.push(planned)
+    batchBytes += planned.file.sizeBytes
+    if (batchBytes < bytes && batch.length < count) continue
+    yield batch
+    batch = []
+    batchBytes = 0
+  }
+  if (batch.length > 0) yield batch
+}
+
+/**
+ * Files of one target go into bundles of their own, so that restoring a tablespace reads few bundles. Files that have
+ * not changed for long come together: later backups of the set will refer to them together.
+ */
+function smallByTarget(files: readonly PlannedFile[]): Iterable<PlannedFile[]> {
+  const targets = new Map<string, PlannedFile[]>()
+  for (const planned of files) {
+    const target = /^pg_tblspc\/[0-9]+/.exec(planned.file.name)?.[0] ?? 'pg_data'
+    const members = targets.get(target)
+    if (members === undefined) targets.set(target, [planned])
+    else members.push(planned)
+  }
+  for (const members of targets.values()) {
+    members.sort((a, b) => a.file.timestamp - b.file.timestamp || (a.file.name < b.file.name ? -1 : 1))
+  }
+  return targets.values()
+}
+
+function copyJob(
+  { file, action, inherited }: PlannedFile,
+  where: { stanza: string; label: string },
+  policy: CopyPolicy,
+): CopyFileJob {
   return {
     name: file.name,
     pgName: file.path,
@@ -53,6 +110,9 @@ function copyJob(file: ListedFile, where: { stanza: string; label: string }, pol
     ...(policy.pages !== undefined && file.pageChecksumApplies
       ? { firstBlock: segmentNumber(file.name) * policy.pages.segmentBlocks }
       : {}),
+    ...(inherited?.checksum === undefined
+      ? {}
+      : { known: { checksum: inherited.checksum, first: action === 'compare' } }),
   }
 }
 

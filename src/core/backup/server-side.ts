@@ -11,6 +11,7 @@ import type { BackupSession, BackupStopPoint } from '../../postgres/backup-sessi
 import type { ServerConnection } from '../../postgres/client.ts'
 import type { ControlFile } from '../../postgres/control-file.ts'
 import type { Clock } from '../../util/clock.ts'
+import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 
 /** What the server gives at the start of an online backup; an offline one has none of it. */
@@ -65,20 +66,31 @@ export async function stopOnServer(session: BackupSession, log: Logger): Promise
 }
 
 /**
- * The moment after which a changed file has a later mtime than any file in the list: the next whole second by the
- * server's clock. Restore with --delta --force trusts times before it.
+ * Wait until a file that is changed from now on must show a later second than any file in the list. File systems stamp
+ * with a clock that lags by up to a tick of the kernel (10 ms), so a little more than the full second is waited.
  *
- * @returns seconds since the epoch
+ * @returns seconds since the epoch: when the list was complete, and when copying starts (restore with --delta --force
+ *   trusts times before it)
+ * @throws PgtsError `clock` when the clock does not move on
  */
 export async function waitForNextSecond(
   connection: ServerConnection | undefined,
   clock: Clock,
   signal: AbortSignal,
-): Promise<number> {
-  const nowMs = await timeMs(connection, clock)
-  await clock.sleep(1000 - (nowMs % 1000), signal)
-  return Math.floor(nowMs / 1000) + (connection === undefined ? 0 : 1)
+): Promise<{ readonly timestampListed: number; readonly timestampCopyStart: number }> {
+  let nowMs = await timeMs(connection, clock)
+  const timestampListed = Math.floor(nowMs / 1000)
+  const wantedMs = (timestampListed + 1) * 1000 + KERNEL_TICK_MS
+  for (let attempt = 0; nowMs < wantedMs; attempt++) {
+    if (attempt === 5)
+      throw new PgtsError('clock', 'the clock of the database host does not move on to the next second')
+    await clock.sleep(wantedMs - nowMs, signal)
+    nowMs = await timeMs(connection, clock)
+  }
+  return { timestampListed, timestampCopyStart: timestampListed + (connection === undefined ? 0 : 1) }
 }
+
+const KERNEL_TICK_MS = 20
 
 /** The server's clock where there is a server, else ours; milliseconds since the epoch. */
 export function timeMs(connection: ServerConnection | undefined, clock: Clock): Promise<number> {

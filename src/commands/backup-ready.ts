@@ -1,0 +1,59 @@
+import { checkServer } from '../core/stanza/check-config.ts'
+import type { ControlFile } from '../postgres/control-file.ts'
+import type { ServerConnection } from '../postgres/client.ts'
+import { PgtsError } from '../util/error.ts'
+import type { CommandContext } from './context.ts'
+
+/** [058], [067], [068], [087] unless this is the primary of our cluster and its WAL comes to us. */
+export function assertReady(
+  ctx: CommandContext<'backup'>,
+  server: ServerConnection,
+  control: ControlFile,
+  pgPath: string,
+): void {
+  const { options, log } = ctx
+  const { facts } = server
+  if (facts.inRecovery) {
+    throw new PgtsError(
+      'db-connect',
+      `the server of ${options.pg[0]!.path} is a standby, and a backup needs the primary`,
+      {
+        hints: [
+          'run the backup on the primary',
+          'backup from a standby is not there yet; pgbackrest can do it (backup-standby)',
+        ],
+      },
+    )
+  }
+  checkServer(
+    facts,
+    { version: control.version, pgPath },
+    { archive: options.archiveCheck, archiveMode: options.archiveModeCheck },
+  )
+  if (!options.startFast && options.dbTimeout <= facts.checkpointTimeoutMs) {
+    log.warn(
+      `start-fast is disabled and db-timeout (${options.dbTimeout / 1000}s) is smaller than the server's checkpoint_timeout ` +
+        `(${facts.checkpointTimeoutMs / 1000}s): the backup may time out before it starts`,
+    )
+  }
+}
+
+/** An offline copy of a running cluster is no backup: refused, unless the user insists. */
+export async function refuseRunningServer(ctx: CommandContext<'backup'>, pgPath: string): Promise<void> {
+  const files = await ctx.cluster()
+  if ((await files.stat(`${pgPath}/postmaster.pid`)) === undefined) return
+  const path = ctx.options.pg[0]!.path
+  if (ctx.options.force) {
+    ctx.log.warn(
+      `postmaster.pid exists in ${path}, but --force was given: this backup is consistent only if no server runs there`,
+    )
+    return
+  }
+  throw new PgtsError(
+    'pg-running',
+    `--no-online was given, but ${path}/postmaster.pid exists: PostgreSQL seems to be running`,
+    {
+      hints: ['stop the server, or leave out --no-online', 'use --force if you are sure that no server runs'],
+    },
+  )
+}

@@ -1,0 +1,45 @@
+import type { ClusterFileSource } from '../../postgres/cluster-access.ts'
+import { readControlFile, zeroTailed } from '../../postgres/control-file.ts'
+import { sourceOf } from '../../util/bytes.ts'
+import type { WorkerEnv } from '../worker-env.ts'
+
+/**
+ * The bytes of a file as a backup wants them; undefined when it vanished.
+ *
+ * @param file `control`: read until its CRC is right, with a zero tail; `sizeLimited`: no further than `sizeBytes`
+ */
+export async function openForCopy(
+  file: {
+    readonly pgName: string
+    readonly control: boolean
+    readonly sizeLimited: boolean
+    readonly sizeBytes: number
+  },
+  env: WorkerEnv,
+): Promise<ClusterFileSource | undefined> {
+  if (file.control) {
+    const pgPath = file.pgName.slice(0, -'/global/pg_control'.length)
+    const control = await readControlFile(env.files, pgPath)
+    return { ...sourceOf(zeroTailed(control.bytes)), reread: () => Promise.resolve(Buffer.alloc(0)) }
+  }
+  return await env.files.open(file.pgName, {
+    buffer: env.buffer,
+    ...(file.sizeLimited ? { maxBytes: file.sizeBytes } : {}),
+  })
+}
+
+/** A source whose first chunk has been taken already; that chunk is still valid, as nothing was read after it. */
+export function withFirst(first: Uint8Array | undefined, source: ClusterFileSource): ClusterFileSource {
+  if (first === undefined) return source
+  let pending: Uint8Array | undefined = first
+  return {
+    next() {
+      if (pending === undefined) return source.next()
+      const chunk = pending
+      pending = undefined
+      return chunk
+    },
+    reread: (offset, length) => source.reread(offset, length),
+    [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
+  }
+}

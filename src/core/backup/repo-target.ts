@@ -1,0 +1,38 @@
+import type { PendingFile, StorageDriver } from '../../storage/driver.ts'
+import type { ByteSink } from '../../util/bytes.ts'
+
+/** A repository file that is created when its first bytes come, and counts what it holds. Left without `commit` it is discarded. */
+export class RepoTarget implements ByteSink, AsyncDisposable {
+  /** Written so far: where the next slice of a bundle begins. */
+  bytes = 0
+  readonly #storage: StorageDriver
+  readonly #name: string
+  readonly #signal: AbortSignal
+  #file: PendingFile | undefined
+
+  constructor(storage: StorageDriver, name: string, signal: AbortSignal) {
+    this.#storage = storage
+    this.#name = name
+    this.#signal = signal
+  }
+
+  write(chunk: Uint8Array): void | Promise<void> {
+    this.bytes += chunk.length
+    const file = this.#file
+    return file === undefined ? this.#open().then(({ sink }) => sink.write(chunk)) : file.sink.write(chunk)
+  }
+
+  /** An empty file is a file, too. */
+  async commit(): Promise<void> {
+    await (await this.#open()).commit({ deferSync: true })
+  }
+
+  async #open(): Promise<PendingFile> {
+    // No manifest refers to this name before the backup is committed, and all directories are synced once before that.
+    return (this.#file ??= await this.#storage.create(this.#name, { unreferenced: true, signal: this.#signal }))
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#file?.[Symbol.asyncDispose]()
+  }
+}
