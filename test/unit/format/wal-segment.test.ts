@@ -23,6 +23,22 @@ describe('segment arithmetic', () => {
   ])('LSN %s on timeline %d with %d bytes lies in %s', (lsn, timeline, size, name) => {
     expect(wal.segmentOfLsn(wal.parseLsn(lsn), timeline, size)).toBe(name)
   })
+  test.each(Array.from({ length: 11 }, (_, power) => 2 ** power))('segments of %d MiB follow each other', (size) => {
+    const bytes = size * MiB
+    const perLog = 4096 / size
+    const last = `0000000100000002${(perLog - 1).toString(16).toUpperCase().padStart(8, '0')}`
+    expect(wal.segmentOfLsn(wal.parseLsn('2/FFFFFFFF'), 1, bytes)).toBe(last)
+    expect(wal.nextWalSegment(segment(last), bytes)).toBe('000000010000000300000000')
+    expect(wal.lsnOfSegment(segment(last), bytes)).toBe(3n * 2n ** 32n - BigInt(bytes))
+    const all = [...wal.segmentsBetween(segment('000000010000000100000000'), segment(last), bytes)]
+    expect(all).toHaveLength(2 * perLog)
+    expect(new Set(all).size).toBe(2 * perLog)
+    expect(all).toEqual([...all].sort())
+    for (const one of all.slice(0, 3)) expect(wal.segmentOfLsn(wal.lsnOfSegment(one, bytes), 1, bytes)).toBe(one)
+    // One more than fits into a log does not exist.
+    const beyond = `0000000100000002${perLog.toString(16).toUpperCase().padStart(8, '0')}`
+    expect(() => wal.lsnOfSegment(segment(beyond), bytes)).toThrow(/does not exist/)
+  })
   test('a range crosses the log boundary and includes both ends', () => {
     const range = [...wal.segmentRange(wal.parseLsn('0/FE000028'), wal.parseLsn('1/1000000'), 1, 16 * MiB)]
     expect(range).toEqual([
