@@ -69,10 +69,11 @@ function describe(file: RestoredFile, pctCplt: number): string {
     matches: ' - exists and matches backup',
     kept: ' - exists and matches size and time',
   }
+  const revised = file.revisedBytes === undefined ? '' : `${formatSize(file.revisedBytes)} of `
   const checksum = file.sizeBytes === 0 || file.outcome === 'zeroed' ? '' : ` checksum ${file.checksum}`
   return (
     `restore ${file.outcome === 'zeroed' ? 'zeroed ' : ''}file ${bytesToText(file.path)}${note[file.outcome]}` +
-    ` (${formatSize(file.sizeBytes)}, ${(pctCplt / 100).toFixed(2)}%)${checksum}`
+    ` (${revised}${formatSize(file.sizeBytes)}, ${(pctCplt / 100).toFixed(2)}%)${checksum}`
   )
 }
 

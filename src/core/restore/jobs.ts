@@ -1,8 +1,9 @@
-import type { Manifest } from '../../format/manifest.ts'
+import type { Manifest, ManifestFile } from '../../format/manifest.ts'
 import { fileRepoName } from '../../format/repo-path.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Ownership } from './owners.ts'
 import type { PlannedFile } from './plan.ts'
+import type { RestoreBlocks } from './write-blocks.ts'
 import type { RestoreFile, RestoreFileJob } from './write-file.ts'
 
 /** Small files travel together, up to this many and this much. */
@@ -22,6 +23,8 @@ export function* restoreJobs(
     files: batch,
     compressType: manifest.options.compressType,
     bundleRaw: manifest.bundleRaw,
+    stanza,
+    references: manifest.references,
     ...(manifest.cipherPass === undefined ? {} : { cipherPass: manifest.cipherPass }),
   })
   let batch: RestoreFile[] = []
@@ -77,9 +80,17 @@ function describe(planned: PlannedFile, manifest: Manifest, stanza: string, owne
     throw new PgtsError('format', `manifest of backup ${manifest.label} has no checksum for ${file.name}`)
   }
   const repoName = fileRepoName(stanza, file, manifest.label, manifest.options.compressType)
-  const slice =
-    file.bundleId === undefined
-      ? {}
-      : { slice: { offset: file.bundleOffset ?? 0, length: file.repoSizeBytes ?? file.sizeBytes } }
-  return { ...common, checksum: file.checksum, stored: { repoName, ...slice } }
+  const offset = file.bundleOffset ?? 0
+  const length = file.repoSizeBytes ?? file.sizeBytes
+  const slice = file.bundleId === undefined ? {} : { slice: { offset, length } }
+  return { ...common, checksum: file.checksum, stored: { repoName, ...slice, ...blocksOf(file, offset, length) } }
+}
+
+function blocksOf(file: ManifestFile, offset: number, repoSizeBytes: number): { blocks?: RestoreBlocks } {
+  const { blockMapSize: mapSizeBytes, blockSize, blockChecksumSize: checksumSize } = file
+  if (mapSizeBytes === undefined) return {}
+  if (blockSize === undefined || checksumSize === undefined) {
+    throw new PgtsError('format', `manifest has a block map but no block size for ${file.name}`)
+  }
+  return { blocks: { offset, repoSizeBytes, mapSizeBytes, blockSize, checksumSize } }
 }

@@ -117,5 +117,7 @@ function actionFor(
     const same = found.sizeBytes === file.sizeBytes && found.mtime === file.timestamp
     return same && found.mtime < manifest.timestampCopyStart ? 'keep' : 'rewrite'
   }
-  return existing.delta && found.sizeBytes >= file.sizeBytes ? 'check' : 'rewrite'
+  // Of a file in blocks, those that are there already need not be fetched, however long it is now.
+  const enough = file.blockMapSize === undefined ? file.sizeBytes : 1
+  return existing.delta && found.sizeBytes >= enough ? 'check' : 'rewrite'
 }

@@ -5,7 +5,7 @@ import { assertSafeNames } from './safe-names.ts'
 
 /**
  * Can this backup be restored by this build? Asked before anything on disk is touched.
- * [029] the manifest is damaged, [067] it uses something that pgts does not read yet.
+ * [029] the manifest is damaged, [067] this build cannot read how it is compressed.
  */
 export async function assertRestorable(manifest: Manifest, label: string): Promise<void> {
   checkManifest(manifest, label)
@@ -13,15 +13,6 @@ export async function assertRestorable(manifest: Manifest, label: string): Promi
     throw new PgtsError('format', `manifest of backup ${label} lists no files`)
   }
   assertSafeNames(manifest)
-  const useOther = ['restore it with pgbackrest, or choose a backup without this with --set']
-  const blocks = manifest.files.filter((file) => file.blockMapSize !== undefined)
-  if (blocks.length > 0) {
-    throw new PgtsError(
-      'feature-not-supported',
-      `backup ${label} stores ${blocks.length} files as block incremental, which pgts does not read yet`,
-      { hints: useOther },
-    )
-  }
   await loadCodec(manifest.options.compressType)
 }
 

@@ -319,19 +319,6 @@ describe('refused before anything is touched', () => {
     expect(parseControlFile(readFileSync(join(pgPath, 'global/pg_control'))).systemId).toBe(SYSTEM_ID)
   })
 
-  test('block incremental files and encrypted backups [067]', async () => {
-    const manifest = await aBackup()
-    const storage = posixStorage(repo)
-    const files = manifest.files.map((file) =>
-      file.name.endsWith('1259') ? { ...file, blockSize: 8192, blockMapSize: 10 } : file,
-    )
-    await saveManifest(storage, 'main', { ...manifest, files }, {})
-    const error = await refusal()
-    expect(error.exitCode).toBe(67)
-    expect(error.message).toContain('1 files as block incremental')
-    expect(error.hints.join()).toContain('pgbackrest')
-  })
-
   test('no backup at all [075], with the reason for every repository', async () => {
     const error = await refusal()
     expect(error.exitCode).toBe(75)

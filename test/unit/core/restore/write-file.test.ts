@@ -43,6 +43,7 @@ beforeEach(async () => {
 })
 afterEach(() => rmSync(dir, { recursive: true }))
 
+const chain = { stanza: 'demo', references: [] }
 const file = (more: Partial<RestoreFile> = {}): RestoreFile => ({
   name: 'pg_data/file',
   path,
@@ -57,7 +58,7 @@ const file = (more: Partial<RestoreFile> = {}): RestoreFile => ({
 async function bring(more: Partial<RestoreFile> = {}, job: Partial<RestoreFileJob> = {}): Promise<string> {
   const signal = new AbortController().signal
   const results = await restoreFile(
-    { files: [file(more)], compressType: 'none', bundleRaw: false, ...job },
+    { files: [file(more)], compressType: 'none', bundleRaw: false, ...chain, ...job },
     env,
     signal,
   )
@@ -87,7 +88,11 @@ describe('a file comes back with its content, time and mode', () => {
   test('empty, without the repository', async () => {
     const { stored: _, ...empty } = file({ sizeBytes: 0, checksum: sha1('') })
     const signal = new AbortController().signal
-    const [result] = await restoreFile({ files: [empty], compressType: 'none', bundleRaw: false }, env, signal)
+    const [result] = await restoreFile(
+      { files: [empty], compressType: 'none', bundleRaw: false, ...chain },
+      env,
+      signal,
+    )
     expect(result?.outcome).toBe('empty')
     expect(statSync(path)).toMatchObject({ size: 0, mtimeMs: 1_700_000_000_000 })
   })
@@ -193,7 +198,7 @@ test('an interrupted job stops between files', async () => {
   const controller = new AbortController()
   controller.abort(new Error('stop'))
   await expect(
-    restoreFile({ files: [file()], compressType: 'none', bundleRaw: false }, env, controller.signal),
+    restoreFile({ files: [file()], compressType: 'none', bundleRaw: false, ...chain }, env, controller.signal),
   ).rejects.toThrow('stop')
 })
 

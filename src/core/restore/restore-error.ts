@@ -1,0 +1,35 @@
+import { bytesToText } from '../../util/byte-string.ts'
+import { isPgtsError, PgtsError } from '../../util/error.ts'
+import type { WorkerEnv } from '../worker-env.ts'
+import type { RestoreFile } from './write-file.ts'
+
+/** What was stored is not what the manifest says. */
+export function mismatch(file: RestoreFile, env: WorkerEnv, actual: string): PgtsError {
+  return new PgtsError(
+    'checksum',
+    `error restoring '${bytesToText(file.path)}': ${storedAs(file, env)} decodes to ${actual}` +
+      ` where the backup has ${file.sizeBytes} bytes with SHA-1 ${file.checksum}`,
+    { hints: otherSource },
+  )
+}
+
+/** What went wrong while reading, with the names of both files. What concerns the target passes as it is. */
+export function explain(error: unknown, file: RestoreFile, env: WorkerEnv): unknown {
+  const codes = ['format', 'crypto', 'file-missing', 'file-read', 'file-open', 'path-missing'] as const
+  if (!codes.some((code) => isPgtsError(error, code)) || !isPgtsError(error)) return error
+  return new PgtsError(
+    error.code,
+    `unable to restore '${bytesToText(file.path)}' from ${storedAs(file, env)}: ${error.message}`,
+    { hints: [...error.hints, ...otherSource], cause: error },
+  )
+}
+
+function storedAs(file: RestoreFile, env: WorkerEnv): string {
+  const { repoName = '', slice } = file.stored ?? {}
+  const at = slice === undefined ? '' : ` at ${slice.offset} (${slice.length} bytes)`
+  return `'${env.storage.display}/${bytesToText(repoName)}'${at}`
+}
+
+const otherSource = [
+  'this copy of the backup is damaged: restore another set (--set) or from another repository (--repo) with --delta',
+]

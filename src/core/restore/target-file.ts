@@ -1,0 +1,120 @@
+import fs from 'node:fs'
+import { bytesToText, pathOf } from '../../util/byte-string.ts'
+import { systemCode } from '../../util/error.ts'
+import { translate, type OwnerIds } from './target-files.ts'
+
+/** One file of a target while it is made right: opened, written, and given what belongs to it. */
+export interface TargetFile {
+  /** Absolute, not through a link. */
+  readonly path: string
+  readonly sizeBytes: number
+  /** mtime to set, seconds since the epoch. */
+  readonly timestamp: number
+  readonly mode: number
+  /** Absent: whoever runs the restore owns it. */
+  readonly owner?: OwnerIds
+}
+
+/**
+ * A new file, whatever was there: nothing is written through a link, and a hard link elsewhere keeps its content.
+ */
+export function createNew(path: string): number {
+  const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants
+  const open = () => fs.openSync(pathOf(path), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
+  try {
+    try {
+      return open()
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw error
+      fs.unlinkSync(pathOf(path))
+      return open()
+    }
+  } catch (error) {
+    throw translate(error, 'file-write', `unable to create '${bytesToText(path)}'`)
+  }
+}
+
+/** An existing regular file for reading and writing; undefined when it has to be made anew. */
+export function openExisting(path: string): { readonly fd: number; readonly stat: fs.Stats } | undefined {
+  const { O_RDWR, O_NOFOLLOW } = fs.constants
+  let fd: number
+  try {
+    fd = fs.openSync(pathOf(path), O_RDWR | O_NOFOLLOW)
+  } catch (error) {
+    // Gone, a link, or not readable for its owner: it will be made anew.
+    if (['ENOENT', 'ELOOP', 'EACCES', 'EPERM'].includes(systemCode(error) ?? '')) return undefined
+    throw translate(error, 'file-open', `unable to open '${bytesToText(path)}'`)
+  }
+  const stat = fs.fstatSync(fd)
+  if (stat.isFile()) return { fd, stat }
+  fs.closeSync(fd)
+  return undefined
+}
+
+/** Keep an existing file when `isRight` says so: cut to its size, time, mode and owner set. False: it must be copied. */
+export function settleExisting(file: TargetFile, isRight: (fd: number) => boolean): boolean {
+  const existing = openExisting(file.path)
+  if (existing === undefined) return false
+  const { fd, stat } = existing
+  try {
+    // A second name elsewhere shares the content: cutting it here would cut it there.
+    if (stat.size < file.sizeBytes || (stat.nlink > 1 && stat.size > file.sizeBytes)) return false
+    if (!isRight(fd)) return false
+    if (stat.size > file.sizeBytes) fs.ftruncateSync(fd, file.sizeBytes)
+    settle(fd, file)
+    return true
+  } catch (error) {
+    throw translate(error, 'file-write', `unable to use the existing '${bytesToText(file.path)}'`)
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+/** The bytes from `start` to `end`, in whole buffers but the last; less when the file is shorter. */
+export function* readRange(fd: number, start: number, end: number, buffer: Buffer): Generator<Buffer> {
+  for (let position = start; position < end;) {
+    let filled = 0
+    for (const wanted = Math.min(buffer.length, end - position); filled < wanted;) {
+      const got = fs.readSync(fd, buffer, filled, wanted - filled, position + filled)
+      if (got === 0) break
+      filled += got
+    }
+    if (filled === 0) return
+    yield buffer.subarray(0, filled)
+    position += filled
+  }
+}
+
+export function makeHole(fd: number, file: TargetFile): void {
+  try {
+    fs.ftruncateSync(fd, file.sizeBytes)
+  } catch (error) {
+    throw translate(error, 'file-write', `unable to write '${bytesToText(file.path)}'`)
+  }
+}
+
+/** Owner, mode and time as the backup has them, then to disk. What is right already costs no write. */
+export function settle(fd: number, file: TargetFile): void {
+  try {
+    const stat = fs.fstatSync(fd)
+    if (file.owner !== undefined && (stat.uid !== file.owner.uid || stat.gid !== file.owner.gid)) {
+      fs.fchownSync(fd, file.owner.uid, file.owner.gid)
+    }
+    if ((stat.mode & 0o7777) !== file.mode) fs.fchmodSync(fd, file.mode)
+    if (stat.mtimeMs !== file.timestamp * 1000) fs.futimesSync(fd, file.timestamp, file.timestamp)
+    fs.fsyncSync(fd)
+  } catch (error) {
+    throw translate(error, 'file-write', `unable to finish '${bytesToText(file.path)}'`)
+  }
+}
+
+/** @param position in the file; null: after what was written before */
+export function writeFully(fd: number, chunk: Uint8Array, position: number | null, path: string): void {
+  try {
+    for (let done = 0; done < chunk.length;) {
+      done += fs.writeSync(fd, chunk, done, chunk.length - done, position === null ? null : position + done)
+    }
+  } catch (error) {
+    throw translate(error, 'file-write', `unable to write '${bytesToText(path)}'`)
+  }
+}

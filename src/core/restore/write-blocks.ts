@@ -1,0 +1,167 @@
+import { createHash } from 'node:crypto'
+import fs from 'node:fs'
+import { blockChecksums } from '../../codec/xxh3.ts'
+import type { BlockMap } from '../../format/block-map.ts'
+import { fileRepoName } from '../../format/repo-path.ts'
+import { bytesToText } from '../../util/byte-string.ts'
+import { isPgtsError } from '../../util/error.ts'
+import { fetchBlocks } from '../block/fetch.ts'
+import { planReads } from '../block/plan-reads.ts'
+import { blockLength, loadBlockMap } from '../block/read.ts'
+import type { WorkerEnv } from '../worker-env.ts'
+import { explain, mismatch } from './restore-error.ts'
+import { openExisting, readRange, settle, writeFully } from './target-file.ts'
+import { translate } from './target-files.ts'
+import type { RestoredFile, RestoreFile, RestoreFileJob } from './write-file.ts'
+
+/** How the blocks of a file are stored. Sizes in bytes. */
+export interface RestoreBlocks {
+  /** Of the super blocks that the file's own backup holds, and of the map after them. */
+  readonly offset: number
+  readonly repoSizeBytes: number
+  readonly mapSizeBytes: number
+  readonly blockSize: number
+  readonly checksumSize: number
+}
+
+/** Fetch all blocks of a file into an open, empty one. What cannot be proven is `checksum` [026]. */
+export async function copyBlocks(
+  fd: number,
+  file: RestoreFile,
+  job: RestoreFileJob,
+  env: WorkerEnv,
+  signal: AbortSignal,
+): Promise<void> {
+  try {
+    const map = await mapOf(file, job, env, signal)
+    const checksum = await writeBlocks(fd, map, () => true, file, job, env, signal)
+    if (checksum !== file.checksum) throw mismatch(file, env, `SHA-1 ${checksum}`)
+  } catch (error) {
+    throw explain(error, file, env)
+  }
+}
+
+/**
+ * Make an existing file right: only blocks that differ are fetched and written. A death in between leaves a file whose
+ * time is now, so no later restore takes it for finished.
+ *
+ * @returns undefined when the file has to be made anew: it is not there, not a plain file, or has a second name
+ */
+export async function reviseBlocks(
+  file: RestoreFile,
+  job: RestoreFileJob,
+  env: WorkerEnv,
+  signal: AbortSignal,
+): Promise<Pick<RestoredFile, 'outcome' | 'revisedBytes'> | undefined> {
+  const existing = openExisting(file.path)
+  if (existing === undefined) return undefined
+  const { fd, stat } = existing
+  try {
+    // A second name elsewhere shares the content: what is written here would be written there.
+    if (stat.nlink > 1) return undefined
+    const { blockSize, checksumSize } = file.stored!.blocks!
+    const there = hashBlocks(fd, Math.min(stat.size, file.sizeBytes), blockSize, checksumSize, env.buffer)
+    if (stat.size > file.sizeBytes) fs.ftruncateSync(fd, file.sizeBytes)
+    if (stat.size >= file.sizeBytes && there.checksum === file.checksum) {
+      settle(fd, file)
+      return { outcome: 'matches' }
+    }
+    const map = await mapOf(file, job, env, signal)
+    let revisedBytes = 0
+    const differs = (block: number): boolean => {
+      const start = block * checksumSize
+      const expected = map.checksums.subarray(start, start + checksumSize)
+      if (Buffer.compare(there.blocks.subarray(start, start + checksumSize), expected) === 0) return false
+      revisedBytes += blockLength(map, block, file.sizeBytes)
+      return true
+    }
+    const checksum = await writeBlocks(fd, map, differs, file, job, env, signal)
+    // Two blocks of one checksum are next to impossible; whatever it is, all blocks will tell.
+    if (checksum !== file.checksum) return undefined
+    settle(fd, file)
+    return { outcome: 'restored', revisedBytes }
+  } catch (error) {
+    if (isPgtsError(error)) throw explain(error, file, env)
+    throw translate(error, 'file-write', `unable to use the existing '${bytesToText(file.path)}'`)
+  } finally {
+    fs.closeSync(fd)
+  }
+}
+
+/** SHA-1 of the beginning of a file, and the checksum of each of its blocks. */
+function hashBlocks(
+  fd: number,
+  length: number,
+  blockSize: number,
+  checksumSize: number,
+  buffer: Buffer,
+): { readonly checksum: string; readonly blocks: Uint8Array } {
+  const whole = buffer.length - (buffer.length % blockSize)
+  const reading = whole > 0 ? buffer.subarray(0, whole) : Buffer.allocUnsafe(blockSize)
+  const hash = createHash('sha1')
+  const blocks = new Uint8Array(Math.ceil(length / blockSize) * checksumSize)
+  let position = 0
+  for (const piece of readRange(fd, 0, length, reading)) {
+    hash.update(piece)
+    blockChecksums(piece, blockSize, checksumSize, blocks, position)
+    position += Math.ceil(piece.length / blockSize) * checksumSize
+  }
+  return { checksum: hash.digest('hex'), blocks }
+}
+
+function mapOf(file: RestoreFile, job: RestoreFileJob, env: WorkerEnv, signal: AbortSignal): Promise<BlockMap> {
+  const { repoName, blocks } = file.stored!
+  return loadBlockMap(
+    env.storage,
+    {
+      repoName,
+      ...blocks!,
+      sizeBytes: file.sizeBytes,
+      referenceCount: job.references.length,
+      ...(job.cipherPass === undefined ? {} : { cipherPass: job.cipherPass }),
+    },
+    signal,
+  )
+}
+
+/** @returns SHA-1 of the whole file after that */
+async function writeBlocks(
+  fd: number,
+  map: BlockMap,
+  isNeeded: (block: number) => boolean,
+  file: RestoreFile,
+  job: RestoreFileJob,
+  env: WorkerEnv,
+  signal: AbortSignal,
+): Promise<string> {
+  const { stanza, references, compressType, cipherPass } = job
+  // Blocks mostly come in the order of the file; then it need not be read again to be proven.
+  const hash = createHash('sha1')
+  let inOrder = 0
+  for (const range of planReads(map, isNeeded)) {
+    const label = references[range.reference]!
+    const stored = {
+      name: file.name,
+      reference: label,
+      blockMapSize: file.stored!.blocks!.mapSizeBytes,
+      ...(range.bundleId === 0 ? {} : { bundleId: range.bundleId }),
+    }
+    await fetchBlocks(env.storage, range, {
+      repoName: fileRepoName(stanza, stored, label, compressType),
+      compressType,
+      ...(cipherPass === undefined ? {} : { cipherPass }),
+      write(bytes, position) {
+        writeFully(fd, bytes, position, file.path)
+        if (position !== inOrder) return
+        hash.update(bytes)
+        inOrder += bytes.length
+      },
+      signal,
+    })
+  }
+  for (const piece of readRange(fd, inOrder, file.sizeBytes, env.buffer)) {
+    signal.throwIfAborted()
+    hash.update(piece)
+  }
+  return hash.digest('hex')
+}
