@@ -122,7 +122,8 @@ function splitLine(bytes: Buffer, start: number, end: number): number {
 
 function requireFormat(value: string | undefined, what: string): void {
   if (value !== undefined && value.trim() === String(REPOSITORY_FORMAT)) return
-  const found = value === undefined ? 'does not say which format it has' : `has repository format ${value}`
+  const shown = /^[\x20-\x7e]*$/.test(value ?? '') ? value : 'nonsense'
+  const found = value === undefined ? 'does not say which format it has' : `has repository format ${shown}`
   throw new PgtsError('format', `${what} ${found}; only format ${REPOSITORY_FORMAT} is known`, {
     hints: ['was it written by a newer program?'],
   })
@@ -134,13 +135,12 @@ function requireChecksum(value: string | undefined, actual: string, what: string
   }
   const expected = parseJson(value)
   if (expected === actual) return
-  throw new PgtsError(
-    'checksum',
-    `${what} is damaged: its checksum should be ${actual} but it says ${String(expected)}`,
-    {
-      hints: ['info files cannot be edited by hand'],
-    },
-  )
+  // The damage may be in this very line, and noise belongs in no message.
+  const says =
+    typeof expected === 'string' && /^[0-9a-f]{40}$/.test(expected) ? `it says ${expected}` : 'it says nonsense'
+  throw new PgtsError('checksum', `${what} is damaged: its checksum should be ${actual} but ${says}`, {
+    hints: ['info files cannot be edited by hand'],
+  })
 }
 
 function wrongLine(what: string, line: number, problem: string): PgtsError {

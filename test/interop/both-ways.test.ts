@@ -14,9 +14,10 @@ import { aSite, PGBACKREST, type Site } from '../support/site.ts'
 
 type Program = 'pgts' | 'pgbackrest'
 
+const CIPHERS = { none: 'aes-256-cbc', gz: 'none', lz4: 'none', zst: 'aes-256-cbc' } as const
 const rows = (['none', 'gz', 'lz4', 'zst'] as const).flatMap((codec) =>
   (['pgts', 'pgbackrest'] as const).map(
-    (writer) => ({ codec, writer, reader: writer === 'pgts' ? 'pgbackrest' : 'pgts' }) as const,
+    (writer) => ({ codec, cipher: CIPHERS[codec], writer, reader: writer === 'pgts' ? 'pgbackrest' : 'pgts' }) as const,
   ),
 )
 
@@ -25,13 +26,19 @@ const present = isInstalled(PGBACKREST)
 const cell = countCells('both ways', rows.length * CELLS_A_ROW)
 
 /** One chain, made by both, on two timelines, with a tablespace; everything restored by both. */
-describe.skipIf(!present).each(rows)('$writer writes $codec, $reader continues', ({ codec, writer, reader }) => {
+describe.skipIf(!present).each(rows)('$writer writes $codec, cipher $cipher, $reader continues', (row) => {
+  const { codec, cipher, writer, reader } = row
   test('stanza, WAL, full, incr, two timelines, restore, expire', async () => {
     await using site = await aSite({
       version: 15,
       walSegsizeMb: 1,
       archiver: writer,
-      options: { 'compress-type': codec, 'process-max': '2' },
+      options: {
+        'compress-type': codec,
+        'process-max': '2',
+        'repo1-cipher-type': cipher,
+        ...(cipher === 'none' ? {} : { 'repo1-cipher-pass': 'both know this one' }),
+      },
     })
     const { cluster } = site
     const run = (who: Program, ...args: string[]) =>
