@@ -19,19 +19,20 @@ type Program = 'pgts' | 'pgbackrest'
 interface Row {
   readonly version: ServerVersion
   readonly codec: string
+  readonly bundle: boolean
   readonly wanted: 'kept by name' | 'others by oid'
 }
 
 const rows: readonly Row[] = [
-  { version: 15, codec: 'zst', wanted: 'kept by name' },
-  { version: 10, codec: 'gz', wanted: 'others by oid' },
+  { version: 15, codec: 'zst', bundle: false, wanted: 'kept by name' },
+  { version: 10, codec: 'gz', bundle: true, wanted: 'others by oid' },
 ]
 const present = isInstalled(PGBACKREST)
 const cell = countCells('selective restore', rows.length)
 
-describe.each(rows)('PostgreSQL $version, $codec, $wanted', ({ version, codec, wanted }) => {
+describe.each(rows)('PostgreSQL $version, $codec, $wanted', ({ version, codec, bundle, wanted }) => {
   test('one database comes back, the others can be dropped', async () => {
-    await using site = await aSite({ version, options: { 'compress-type': codec } })
+    await using site = await aSite({ version, options: { 'compress-type': codec, 'repo1-bundle': bundle ? 'y' : 'n' } })
     const { cluster } = site
     const tablespace = join(site.dir, 'ts')
     mkdirSync(tablespace, { mode: 0o700 })

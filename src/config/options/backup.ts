@@ -82,6 +82,5 @@ export const backupOptions = defineOptions({
     commands: ['backup'],
     default: 'n',
     internal: true,
-    support: 'warn',
   },
 })
