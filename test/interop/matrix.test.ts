@@ -1,0 +1,177 @@
+import { spawnSync } from 'node:child_process'
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { countCells } from '../support/cells.ts'
+import {
+  type Cluster,
+  dataChecksum,
+  type DataChecksum,
+  giveToTestUser,
+  makeTestDir,
+  type ServerVersion,
+  startCluster,
+} from '../support/postgres.ts'
+import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+
+/**
+ * The whole format, both ways: each row is one chain (full, diff, incr by its writer, one more incr by the other
+ * program), and every backup of it is restored by both. Every value of a column meets every value of each other column
+ * in some row, as far as the programs allow.
+ */
+interface Row {
+  readonly writer: Program
+  readonly codec: 'none' | 'gz' | 'lz4' | 'zst' | 'bz2'
+  readonly cipher: boolean
+  /** Bundles, and in them (or beside them) files as blocks. */
+  readonly pack: 'files' | 'bundle' | 'block'
+  readonly version: ServerVersion
+}
+type Program = 'pgts' | 'pgbackrest'
+
+const rows: readonly Row[] = [
+  { writer: 'pgts', codec: 'none', cipher: false, pack: 'files', version: 15 },
+  { writer: 'pgbackrest', codec: 'none', cipher: true, pack: 'bundle', version: 14 },
+  { writer: 'pgts', codec: 'gz', cipher: true, pack: 'bundle', version: 13 },
+  { writer: 'pgbackrest', codec: 'gz', cipher: false, pack: 'files', version: 12 },
+  { writer: 'pgts', codec: 'lz4', cipher: false, pack: 'bundle', version: 11 },
+  { writer: 'pgbackrest', codec: 'lz4', cipher: true, pack: 'files', version: 10 },
+  { writer: 'pgts', codec: 'zst', cipher: true, pack: 'files', version: 14 },
+  { writer: 'pgbackrest', codec: 'zst', cipher: false, pack: 'bundle', version: 15 },
+  { writer: 'pgts', codec: 'bz2', cipher: false, pack: 'bundle', version: 12 },
+  { writer: 'pgbackrest', codec: 'bz2', cipher: true, pack: 'files', version: 13 },
+  { writer: 'pgts', codec: 'zst', cipher: false, pack: 'block', version: 18 },
+  { writer: 'pgbackrest', codec: 'zst', cipher: true, pack: 'block', version: 17 },
+  { writer: 'pgts', codec: 'lz4', cipher: true, pack: 'block', version: 16 },
+  { writer: 'pgbackrest', codec: 'gz', cipher: false, pack: 'block', version: 18 },
+  { writer: 'pgts', codec: 'none', cipher: true, pack: 'block', version: 17 },
+  { writer: 'pgbackrest', codec: 'bz2', cipher: false, pack: 'block', version: 16 },
+]
+
+const CELLS_A_ROW = 10
+const judge = judgeVersion()
+/** 2.45 knows PostgreSQL up to 15, and not the blocks of 2.46 and later. */
+const playable = rows.filter(({ pack, version }) => judge >= 2.46 || (judge > 0 && pack !== 'block' && version <= 15))
+const cell = countCells(
+  `matrix with pgbackrest ${judge} (of ${rows.length * CELLS_A_ROW} in all)`,
+  playable.length * CELLS_A_ROW,
+)
+
+function judgeVersion(): number {
+  const { stdout } = spawnSync(PGBACKREST, ['version'], { encoding: 'utf8' })
+  return Number(/(\d+\.\d+)/.exec(stdout ?? '')?.[1] ?? 0)
+}
+
+describe.skipIf(judge === 0).each(playable)('$writer, $codec, cipher $cipher, as $pack, PostgreSQL $version', (row) => {
+  test('full, diff, incr, and an incr of the other; every backup restored by both', async () => {
+    const name = Object.values(row).join('/')
+    const other: Program = row.writer === 'pgts' ? 'pgbackrest' : 'pgts'
+    await using site = await aSite({
+      version: row.version,
+      walSegsizeMb: row.version >= 11 ? 1 : undefined,
+      archiver: other,
+      options: {
+        'process-max': '2',
+        'compress-type': row.codec,
+        ...(row.codec === 'bz2' ? { 'compress-level': '1' } : {}),
+        ...(row.cipher ? { 'repo1-cipher-type': 'aes-256-cbc', 'repo1-cipher-pass': 'known to both' } : {}),
+        'repo1-bundle': row.pack === 'files' ? 'n' : 'y',
+        ...(row.pack === 'block' ? { 'repo1-block': 'y' } : {}),
+      },
+    } as Parameters<typeof aSite>[0])
+    const { cluster } = site
+    const run = (who: Program, ...args: string[]) =>
+      who === 'pgts' ? site.pgtsOk(...args) : site.pgbackrestOk(...args)
+
+    await load(cluster)
+    await run(row.writer, 'stanza-create')
+    const backups: { label: string; data: DataChecksum }[] = []
+    const take = async (who: Program, type: string) => {
+      const data = await dataChecksum(cluster)
+      await run(who, `--type=${type}`, 'backup')
+      backups.push({ label: (await labels(site)).at(-1)!, data })
+    }
+    await take(row.writer, 'full')
+    await edit(cluster, 1)
+    await take(row.writer, 'diff')
+    await edit(cluster, 2)
+    await take(row.writer, 'incr')
+    await edit(cluster, 3)
+    await take(other, 'incr')
+    expect(backups.map(({ label }) => label.at(-1))).toEqual(['F', 'D', 'I', 'I'])
+
+    await site.verifiedByPgbackrest()
+    cell(`${name}/verify`)
+    const sizes = await Promise.all([infoSizes(site, 'pgts'), infoSizes(site, 'pgbackrest')])
+    expect(sizes[0]).toEqual(sizes[1])
+    cell(`${name}/info`)
+    for (const { label, data } of backups) {
+      for (const who of ['pgts', 'pgbackrest'] as const) {
+        expect(await restored(site, row.version, who, label), `${label} by ${who}`).toEqual(data)
+        cell(`${name}/${label}/${who}`)
+      }
+    }
+  }, 300_000)
+})
+
+async function load(cluster: Cluster): Promise<void> {
+  await cluster.query('create table big (id int primary key, v text)')
+  await cluster.query("insert into big select i, md5(i::text) || repeat('x', 100) from generate_series(1, 12000) i")
+  await cluster.query('create table shrinks as select i, md5(i::text) as v from generate_series(1, 5000) i')
+  await cluster.query('create table goes as select 1 as a')
+  await cluster.query('create table empty (a int)')
+}
+
+/** A few pages change, a file grows, one shrinks, one goes, one comes, and most stay. */
+async function edit(cluster: Cluster, round: number): Promise<void> {
+  await cluster.query(`update big set v = 'round ${round}' where id % 4000 = ${round}`)
+  await cluster.query(
+    `insert into big select i, md5(i::text) from generate_series(${20000 * round}, ${20000 * round + 500}) i`,
+  )
+  await cluster.query(`delete from shrinks where i > ${5000 - 1500 * round}`)
+  await cluster.query('vacuum shrinks')
+  if (round === 2) await cluster.query('drop table goes')
+  await cluster.query(`create table comes_${round} as select i from generate_series(1, 100) i`)
+  if (round === 3) await cluster.query('truncate shrinks')
+}
+
+async function labels(site: Site): Promise<string[]> {
+  const [stanza] = JSON.parse((await site.pgbackrestOk('--output=json', 'info')).stdout) as {
+    backup: { label: string }[]
+  }[]
+  return stanza!.backup.map(({ label }) => label)
+}
+
+/** What both programs must tell alike of every backup. */
+async function infoSizes(site: Site, who: Program): Promise<unknown> {
+  const { stdout } = await (who === 'pgts'
+    ? site.pgtsOk('--output=json', 'info')
+    : site.pgbackrestOk('--output=json', 'info'))
+  const [stanza] = JSON.parse(stdout) as { backup: Record<string, unknown>[]; archive: unknown; cipher: string }[]
+  const { backup, archive, cipher } = stanza!
+  return {
+    archive,
+    cipher,
+    backup: backup.map(({ label, info, lsn, prior, reference, error }) => ({
+      label,
+      info,
+      lsn,
+      prior,
+      reference,
+      error,
+    })),
+  }
+}
+
+/** Restore one backup to the moment it became consistent, start it, and read everything. */
+async function restored(site: Site, version: ServerVersion, who: Program, label: string): Promise<DataChecksum> {
+  const dir = makeTestDir('restored')
+  const target = join(dir, 'data')
+  mkdirSync(target, { mode: 0o700 })
+  giveToTestUser(dir)
+  const args = [`--pg1-path=${target}`, `--set=${label}`, '--type=immediate', '--target-action=promote', 'restore']
+  await (who === 'pgts' ? site.pgtsOk(...args) : site.pgbackrestOk(...args))
+  await using cluster = await startCluster({ version, dir: target, conf: { archive_mode: 'off' } })
+  await cluster.untilPrimary()
+  return await dataChecksum(cluster)
+}
