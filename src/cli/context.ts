@@ -32,7 +32,7 @@ export interface OpenContext extends AsyncDisposable {
 const execId = `${process.pid}-${randomBytes(4).toString('hex')}`
 
 export function openContext(resolved: AnyResolved, around: Surroundings): OpenContext {
-  const { command, options, parameters, values } = resolved
+  const { command, options, parameters, values, dialect } = resolved
   const { log, signal, cwd, program } = around
   const stanza = options.stanza ?? ''
   let repositories: Promise<readonly Repository[]> | undefined
@@ -44,6 +44,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   const ctx = {
     command,
     options,
+    dialect,
     stanza,
     log,
     clock: systemClock,

@@ -30,6 +30,7 @@ import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
 import { assertReady, refuseRunningServer } from './backup-ready.ts'
+import { blockPolicyOf } from './block-options.ts'
 import { connectCluster } from './connect.ts'
 import type { CommandContext, Repository, StanzaLock } from './context.ts'
 import { expireAfterBackup } from './expire.ts'
@@ -81,7 +82,7 @@ async function takeBackup(
   if (server === undefined) await refuseRunningServer(ctx, pgPath)
   else assertReady(ctx, server, control, pgPath)
   const { type, prior } = await choosePriorFor(ctx, storage, backupInfo)
-  const policy = choosePolicy(ctx, repository, control, prior)
+  const policy = choosePolicy(ctx, repository, control, type, prior)
 
   // PostgreSQL is in backup mode from here until it is finished, or until this block is left, whatever happens.
   const timestampStart = Math.floor((await timeMs(server, clock)) / 1000)
@@ -164,8 +165,7 @@ async function takeBackup(
   const { pageErrors } = await copyAll(
     {
       storage,
-      stanza,
-      label,
+      backup: { stanza, label, references: draft.references, timestampStart },
       manifestKey: backupInfo,
       files: plan.files,
       policy,
@@ -254,10 +254,12 @@ function choosePolicy(
   ctx: CommandContext<'backup'>,
   repository: Repository,
   control: ControlFile,
+  type: BackupType,
   prior: Manifest | undefined,
 ): CopyPolicy {
   const { options, log } = ctx
   const repo = optionsOf(ctx, repository)
+  const blocks = blockPolicyOf(repo, type)
   const hasChecksums = control.dataChecksumVersion === 1
   const wantsPages = options.checksumPage ?? (options.online && hasChecksums)
   if (wantsPages && !hasChecksums)
@@ -274,7 +276,8 @@ function choosePolicy(
     pages: checksumPage
       ? { size: control.pageSize, segmentBlocks: control.segmentBlocks, headerCheck: options.pageHeaderCheck }
       : undefined,
-    bundleRaw: prior?.bundleRaw ?? false,
+    bundleRaw: prior?.bundleRaw ?? blocks !== undefined,
+    ...(blocks === undefined ? {} : { blocks }),
     ...(repo.bundle && repo.bundleSize !== undefined && repo.bundleLimit !== undefined
       ? { bundle: { sizeBytes: repo.bundleSize, limitBytes: repo.bundleLimit } }
       : {}),

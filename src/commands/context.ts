@@ -1,4 +1,4 @@
-import type { CommandName, OptionsOf } from '../config/resolve.ts'
+import type { CommandName, Dialect, OptionsOf } from '../config/resolve.ts'
 import type { InfoPlace } from '../core/info-store.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
@@ -28,6 +28,8 @@ export interface StanzaLock extends AsyncDisposable {
 export interface CommandContext<C extends CommandName = CommandName> {
   readonly command: C
   readonly options: OptionsOf<C>
+  /** Whose defaults hold: pgts's own (`yaml`), or those of pgbackrest (`ini`). */
+  readonly dialect: Dialect
   /** The stanza name, '' where the command was called without one. */
   readonly stanza: string
   readonly log: Logger

@@ -41,11 +41,16 @@ export async function stanzaCreate(ctx: CommandContext<'stanza-create'>): Promis
     repositories.push(created)
     if (created.state === 'valid')
       log.info({ repo: key }, `stanza '${stanza}' already exists on repo${key} and is valid`)
+    if (created.state === 'created' && ctx.dialect === 'yaml') log.info({ repo: key }, OLDEST_READER)
     for (const name of created.repaired)
       log.warn({ repo: key }, `${storage.display}/${name} was missing and was written again from its copy`)
   }
   return { stanza, repositories }
 }
+
+/** pgts's own defaults store changed blocks, which a pgbackrest that knows nothing of them cannot read. */
+const OLDEST_READER =
+  'backups store changed blocks only, unless the repository has `block: false`; of pgbackrest, 2.46 and later read them'
 
 /** archive_command cannot work before the stanza exists, so only `check` and `backup` insist on it. */
 const NO_ARCHIVING_YET = { archive: false, archiveMode: false }

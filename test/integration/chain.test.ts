@@ -11,12 +11,14 @@ interface Row {
   readonly version: ServerVersion
   readonly codec: 'none' | 'gz' | 'lz4' | 'zst'
   readonly bundle: boolean
+  readonly block?: boolean
   readonly delta: boolean
 }
 
 const rows: readonly Row[] = [
   { version: 16, codec: 'zst', bundle: false, delta: false },
   { version: 17, codec: 'lz4', bundle: true, delta: true },
+  { version: 18, codec: 'gz', bundle: true, block: true, delta: false },
 ]
 
 /** Edits, growth, truncation, drop and re-creation between the backups of one chain; every backup is restored. */
@@ -30,6 +32,7 @@ describe.each(rows)('PostgreSQL $version, $codec, bundle $bundle, delta $delta',
         'process-max': '2',
         ...(row.bundle ? { 'repo1-bundle': 'y' } : {}),
         ...(row.delta ? { delta: 'y' } : {}),
+        ...(row.block ? { 'repo1-block': 'y' } : {}),
       },
     })
     const { cluster } = site

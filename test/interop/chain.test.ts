@@ -10,19 +10,27 @@ interface Row {
   readonly first: Program
   readonly codec: 'none' | 'gz' | 'lz4' | 'zst' | 'bz2'
   readonly bundle: boolean
+  /** Needs a pgbackrest that knows it: 2.46 or later, given as PGTS_TEST_PGBACKREST. */
+  readonly block: boolean
 }
 
-const rows: readonly Row[] = [
-  { first: 'pgts', codec: 'gz', bundle: true },
-  { first: 'pgbackrest', codec: 'lz4', bundle: false },
-]
+const present = isInstalled(PGBACKREST)
+const knowsBlocks = process.env['PGTS_TEST_PGBACKREST'] !== undefined
+
+const rows = (
+  [
+    { first: 'pgts', codec: 'gz', bundle: true, block: false },
+    { first: 'pgbackrest', codec: 'lz4', bundle: false, block: false },
+    { first: 'pgts', codec: 'gz', bundle: true, block: true },
+    { first: 'pgbackrest', codec: 'zst', bundle: true, block: true },
+  ] satisfies Row[]
+).filter(({ block }) => knowsBlocks || !block)
 
 const CELLS_A_ROW = 13
-const present = isInstalled(PGBACKREST)
 const cell = countCells('chains', rows.length * CELLS_A_ROW)
 
 /** One chain to which both programs add in turn; each backup is restored by the program that did not make it. */
-describe.skipIf(!present).each(rows)('$first begins, $codec, bundle $bundle', (row) => {
+describe.skipIf(!present).each(rows)('$first begins with $codec, bundle $bundle, block $block', (row) => {
   test('full, incr, incr, diff, incr by both in turn', async () => {
     const second: Program = row.first === 'pgts' ? 'pgbackrest' : 'pgts'
     await using site = await aSite({
@@ -33,10 +41,11 @@ describe.skipIf(!present).each(rows)('$first begins, $codec, bundle $bundle', (r
         'compress-type': row.codec,
         'process-max': '2',
         ...(row.bundle ? { 'repo1-bundle': 'y', 'repo1-bundle-size': '1MiB', 'repo1-bundle-limit': '256KiB' } : {}),
+        ...(row.block ? { 'repo1-block': 'y' } : {}),
       },
     })
     const { cluster } = site
-    const played = (what: string) => cell(`${row.first}/${row.codec}/${row.bundle}/${what}`)
+    const played = (what: string) => cell(`${row.first}/${row.codec}/${row.bundle}/${row.block}/${what}`)
     const tablespace = join(site.dir, 'tablespace')
     mkdirSync(tablespace, { mode: 0o700 })
     giveToTestUser(tablespace)

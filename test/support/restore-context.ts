@@ -63,6 +63,7 @@ export function restoreContext(
     cwd: '/',
     program: '/usr/bin/pgts',
     isSet: (option) => (run.typed ?? []).some((argument) => argument.startsWith(`--${option}`)),
+    dialect: 'ini',
     commandLineFor: () => run.typed ?? [],
     repositories: () => Promise.resolve(repositories),
     cluster: () => Promise.reject(new Error('not in this test')),

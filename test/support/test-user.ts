@@ -194,6 +194,7 @@ export function describeRun(cmd: string, args: readonly string[], result: RunRes
 
 /** Is this program on the PATH? */
 export function isInstalled(program: string): boolean {
+  if (program.includes('/')) return existsSync(program)
   return (process.env['PATH'] ?? '/usr/bin:/bin').split(':').some((dir) => existsSync(join(dir, program)))
 }
 

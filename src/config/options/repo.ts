@@ -6,9 +6,8 @@ export const repoOptions = defineOptions({
     summary: 'Store only the changed blocks of a file.',
     type: 'bool',
     commands: ['backup'],
-    default: 'n',
+    default: { yaml: 'y', ini: 'n' },
     depend: { option: 'repo-bundle', values: ['y'], otherwise: 'n' },
-    support: 'warn',
   },
   'repo-block-age-map': {
     summary: 'Older files are cut into larger blocks: days=factor.',
@@ -16,7 +15,6 @@ export const repoOptions = defineOptions({
     commands: ['backup'],
     depend: { option: 'repo-block', values: ['y'] },
     internal: true,
-    support: 'warn',
   },
   'repo-block-checksum-size-map': {
     summary: 'Checksum size by block size.',
@@ -24,7 +22,6 @@ export const repoOptions = defineOptions({
     commands: ['backup'],
     depend: { option: 'repo-block', values: ['y'] },
     internal: true,
-    support: 'warn',
   },
   'repo-block-size-map': {
     summary: 'Block size by file size.',
@@ -32,7 +29,6 @@ export const repoOptions = defineOptions({
     commands: ['backup'],
     depend: { option: 'repo-block', values: ['y'] },
     internal: true,
-    support: 'warn',
   },
   'repo-block-size-super': {
     summary: 'How much is compressed together in diff and incr backups.',
@@ -42,7 +38,6 @@ export const repoOptions = defineOptions({
     default: '256KiB',
     depend: { option: 'repo-block', values: ['y'] },
     internal: true,
-    support: 'warn',
   },
   'repo-block-size-super-full': {
     summary: 'How much is compressed together in full backups.',
@@ -52,7 +47,6 @@ export const repoOptions = defineOptions({
     default: '1MiB',
     depend: { option: 'repo-block', values: ['y'] },
     internal: true,
-    support: 'warn',
   },
   'repo-bundle': {
     summary: 'Pack small files together.',

@@ -11,12 +11,11 @@ import type { jobHandlers } from '../jobs.ts'
 import type { CopiedFile } from './copy-file.ts'
 import type { ManifestDraft } from './draft.ts'
 import type { PlannedFile } from './increment.ts'
-import { planCopyJobs, type CopyPolicy } from './plan.ts'
+import { planCopyJobs, type BackupInPlan, type CopyPolicy } from './plan.ts'
 
 export interface CopyRequest {
   readonly storage: StorageDriver
-  readonly stanza: string
-  readonly label: string
+  readonly backup: BackupInPlan
   /** What encrypts the partial manifest, where the repository is encrypted: backup.info has it. */
   readonly manifestKey: ManifestKey
   readonly files: readonly PlannedFile[]
@@ -36,7 +35,7 @@ export interface CopySummary {
 
 /** Copy what is to be copied, record it in the draft, and say how far it has come. */
 export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promise<CopySummary> {
-  const { storage, stanza, label, files, log, signal } = request
+  const { storage, backup, files, log, signal } = request
   const toRead = files.filter(({ action }) => action === 'copy' || action === 'compare')
   const planned = new Map(toRead.map((plan) => [plan.file.name, plan]))
   const totalBytes = toRead.reduce((sum, { file }) => sum + file.sizeBytes, 0)
@@ -46,13 +45,14 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
   let savedBytes = 0
   let shownTenth = -1
 
-  const jobs = planCopyJobs(toRead, { stanza, label }, request.policy)
+  const jobs = planCopyJobs(toRead, backup, request.policy)
   for await (const { result, worker } of request.executor.run('backup-file', jobs, { signal })) {
     for (const copied of result) {
       const { file } = planned.get(copied.name)!
       const entry = draft.record(copied)
       doneBytes += file.sizeBytes
       if (entry?.checksumPage === false) pageErrors.push(entry)
+      if (copied.outcome === 'copied' && copied.warning !== undefined) log.warn({ file: copied.name }, copied.warning)
       if (log.enabled('detail'))
         log.detail({ process: worker }, describeCopy(file, copied, share(doneBytes, totalBytes)))
     }
@@ -64,7 +64,7 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
     }
     if (doneBytes - savedBytes >= saveEvery) {
       savedBytes = doneBytes
-      await saveManifestCopy(storage, stanza, draft.partial(), request.manifestKey)
+      await saveManifestCopy(storage, backup.stanza, draft.partial(), request.manifestKey)
     }
   }
   if (log.enabled('detail')) logTheRest(files, draft, log)

@@ -1,16 +1,17 @@
-import { encryptor } from '../../codec/cipher.ts'
 import { digest } from '../../codec/digest.ts'
 import { pump } from '../../codec/pump.ts'
-import { compressor, loadCodec } from '../../codec/registry.ts'
-import type { Stage } from '../../codec/stage.ts'
+import { loadCodec } from '../../codec/registry.ts'
 import type { CompressType } from '../../format/manifest.ts'
 import type { ClusterFileSource } from '../../postgres/cluster-access.ts'
 import type { ByteSink } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
+import type { StoredBlocks } from '../block/read.ts'
 import type { WorkerEnv } from '../worker-env.ts'
+import type { BlockShape } from './block-policy.ts'
 import { openForCopy, withFirst } from './cluster-source.ts'
-import { PageCheck, type PageCheckResult } from './page-check.ts'
+import type { PageCheckResult } from './page-check.ts'
 import { RepoTarget } from './repo-target.ts'
+import { storeFile } from './store-file.ts'
 
 /** One file of the cluster on its way into the repository. */
 export interface CopyFileJob {
@@ -28,6 +29,8 @@ export interface CopyFileJob {
   readonly control: boolean
   /** Verify page checksums; number of the file's first block within its relation. */
   readonly firstBlock?: number
+  /** Store it as blocks, and only those that differ from `prior`. */
+  readonly blocks?: BlockShape & { readonly prior?: StoredBlocks }
   /** The prior backup holds `sizeBytes` bytes with this SHA-1: the same content is not stored again. */
   readonly known?: {
     readonly checksum: string
@@ -49,13 +52,18 @@ export interface CopyFilesJob {
   /** Passphrase of the backup set's files, in an encrypted repository. */
   readonly cipherPass?: string
   readonly pages: { readonly size: number; readonly headerCheck: boolean }
+  /** For files that are stored as blocks. */
+  readonly superBlocks?: {
+    /** How much is compressed together. */
+    readonly sizeBytes: number
+    /** Index of this backup in its own list of references. */
+    readonly reference: number
+  }
 }
 
-/** `unchanged`: the prior backup has it. `emptied`: it lost its content meanwhile, and bundles hold no empty files. */
+/** `unchanged`: the prior backup has it. `emptied`: it lost its content meanwhile, and nothing is stored for that. */
 export type CopiedFile =
-  | { readonly name: string; readonly outcome: 'vanished' }
-  | { readonly name: string; readonly outcome: 'unchanged' }
-  | { readonly name: string; readonly outcome: 'emptied' }
+  | { readonly name: string; readonly outcome: 'vanished' | 'unchanged' | 'emptied' }
   | ({ readonly name: string; readonly outcome: 'copied' } & StoredContent)
 
 export interface StoredContent {
@@ -65,7 +73,11 @@ export interface StoredContent {
   /** Of the stored bytes, when a filter changed them. */
   readonly repoChecksum?: string
   readonly bundle?: { readonly id: number; readonly offset: number }
+  /** Present when it is stored as blocks. */
+  readonly blocks?: BlockShape & { readonly mapSizeBytes: number }
   readonly pages?: PageCheckResult
+  /** Something that the operator should know. */
+  readonly warning?: string
 }
 
 /** Job handler: copy files into the repository, hashed on both sides of the codec. */
@@ -100,82 +112,62 @@ async function copyFile(
   signal: AbortSignal,
 ): Promise<CopiedFile> {
   const { name, known } = file
-  const vanished = (): CopiedFile => {
-    if (file.control) throw new PgtsError('file-missing', `${file.pgName} vanished while the backup was running`)
-    return { name, outcome: 'vanished' }
-  }
   if (known?.first === true) {
     const source = await openForCopy(file, env)
-    if (source === undefined) return vanished()
+    if (source === undefined) return vanished(file)
     const content = digest('sha1')
     await pump(source, [content], nowhere, signal)
     if (content.bytes === file.sizeBytes && content.hex() === known.checksum) return { name, outcome: 'unchanged' }
   }
 
-  let source = await openForCopy(file, env)
-  if (source === undefined) return vanished()
-  if (known !== undefined || job.bundle !== undefined) {
-    // What a bundle has taken stays in it, so whatever need not be stored is better noticed before.
-    const begin = await source.next()
-    if (begin === undefined && job.bundle !== undefined) {
-      await source[Symbol.asyncDispose]()
-      return { name, outcome: 'emptied' }
-    }
-    if (known !== undefined && begin?.length === file.sizeBytes && sha1Of(begin) === known.checksum) {
-      const atEnd = (await source.next()) === undefined
-      await source[Symbol.asyncDispose]()
-      if (atEnd) return { name, outcome: 'unchanged' }
-      // It grew meanwhile, and its beginning is no longer in the buffer.
-      source = await openForCopy(file, env)
-      if (source === undefined) return vanished()
-    } else {
-      source = withFirst(begin, source)
-    }
-  }
-  return await store(source, file, job, target, signal)
+  const source = await openForCopy(file, env)
+  if (source === undefined) return vanished(file)
+  const { begin, outcome } = await look(source, file, job, env.buffer.length)
+  if (outcome !== undefined) return { name, outcome }
+  const stored = await storeFile(begin, file, job, target, env, signal)
+  if (stored === 'unchanged') return { name, outcome: 'unchanged' }
+  if (stored !== undefined) return { name, outcome: 'copied', ...stored }
+
+  // Its blocks look like those of the prior backup, but the content is another: all of it is stored.
+  const again = await openForCopy(file, env)
+  if (again === undefined) return vanished(file)
+  const { blocks, known: _, ...whole } = file
+  const { prior: _prior, ...shape } = blocks!
+  const content = await storeFile(again, { ...whole, blocks: shape }, job, target, env, signal)
+  if (typeof content !== 'object') throw new PgtsError('assert', `${name} was not stored`)
+  return { name, outcome: 'copied', ...content }
 }
 
-async function store(
+/**
+ * What a bundle has taken stays in it, so whatever need not be stored is better noticed before anything is written: a
+ * file that is empty now, or a small one that is what the prior backup has.
+ */
+async function look(
   source: ClusterFileSource,
   file: CopyFileJob,
   job: CopyFilesJob,
-  target: RepoTarget,
-  signal: AbortSignal,
-): Promise<CopiedFile> {
-  const { name, known } = file
-  const { bundle, codec, cipherPass } = job
-  const original = digest('sha1')
-  const pageCheck =
-    file.firstBlock === undefined
-      ? undefined
-      : new PageCheck(source, {
-          pageSize: job.pages.size,
-          firstBlock: file.firstBlock,
-          headerCheck: job.pages.headerCheck,
-        })
-  const raw = bundle?.raw === true
-  const filters: Stage[] = []
-  if (codec.type !== 'none') filters.push(compressor(codec.type, codec.level, { raw }))
-  if (cipherPass !== undefined) filters.push(encryptor(cipherPass, { raw }))
-  const stored = filters.length > 0 ? digest('sha1') : original
-  const stages: Stage[] = pageCheck === undefined ? [original] : [pageCheck, original]
-  if (filters.length > 0) stages.push(...filters, stored)
-
-  const offset = target.bytes
-  await pump(source, stages, target, signal)
-  // A large file is compared while it is copied; what was written of it is thrown away.
-  const same = known !== undefined && original.bytes === file.sizeBytes && original.hex() === known.checksum
-  if (same && bundle === undefined) return { name, outcome: 'unchanged' }
-  return {
-    name,
-    outcome: 'copied',
-    sizeBytes: original.bytes,
-    checksum: original.hex(),
-    repoSizeBytes: stored.bytes,
-    ...(filters.length > 0 ? { repoChecksum: stored.hex() } : {}),
-    ...(bundle === undefined ? {} : { bundle: { id: bundle.id, offset } }),
-    ...(pageCheck === undefined ? {} : { pages: pageCheck.result() }),
+  bufferBytes: number,
+): Promise<{ begin: ClusterFileSource; outcome?: 'emptied' | 'unchanged' }> {
+  const { known } = file
+  const storesNoEmpty = job.bundle !== undefined || file.blocks !== undefined
+  if (known === undefined && !storesNoEmpty) return { begin: source }
+  const first = await source.next()
+  const begin = withFirst(first, source)
+  let outcome: 'emptied' | 'unchanged' | undefined
+  if (first === undefined && storesNoEmpty) outcome = 'emptied'
+  else if (known !== undefined && first?.length === file.sizeBytes) {
+    // A source gives whole buffers until the end, so this is all of the file, unless it fills a buffer and may go on.
+    const all = file.sizeLimited || first.length < bufferBytes
+    if (all && sha1Of(first) === known.checksum) outcome = 'unchanged'
   }
+  if (outcome === undefined) return { begin }
+  await source[Symbol.asyncDispose]()
+  return { begin, outcome }
+}
+
+function vanished(file: CopyFileJob): CopiedFile {
+  if (file.control) throw new PgtsError('file-missing', `${file.pgName} vanished while the backup was running`)
+  return { name: file.name, outcome: 'vanished' }
 }
 
 function sha1Of(bytes: Uint8Array): string {

@@ -38,7 +38,7 @@ export function draftHead(known: {
     timestampCopyStart: known.timestampCopyStart,
     bundle: policy.bundle !== undefined,
     bundleRaw: policy.bundleRaw,
-    blockIncremental: false,
+    blockIncremental: policy.blocks !== undefined,
     ...(policy.cipherPass === undefined ? {} : { cipherPass: policy.cipherPass }),
     db: {
       historyId: history.id,

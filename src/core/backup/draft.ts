@@ -34,6 +34,10 @@ export class ManifestDraft {
     }
   }
 
+  get references(): readonly string[] {
+    return this.#head.references
+  }
+
   /** The data directory itself, whose owner and mode the returned files get. */
   get pgData(): ManifestPath {
     const path = this.#head.paths.find(({ name }) => name === 'pg_data')
@@ -121,6 +125,13 @@ function storedEntry(listed: ListedFile, copied: StoredContent): ManifestFile {
     ...(copied.repoSizeBytes !== copied.sizeBytes ? { repoSizeBytes: copied.repoSizeBytes } : {}),
     ...(copied.repoChecksum !== undefined ? { repoChecksum: copied.repoChecksum } : {}),
     ...(copied.bundle === undefined ? {} : { bundleId: copied.bundle.id, bundleOffset: copied.bundle.offset }),
+    ...(copied.blocks === undefined
+      ? {}
+      : {
+          blockSize: copied.blocks.blockSize,
+          blockChecksumSize: copied.blocks.checksumSize,
+          blockMapSize: copied.blocks.mapSizeBytes,
+        }),
     ...(copied.pages !== undefined ? { checksumPage: copied.pages.valid } : {}),
     ...(copied.pages?.errors !== undefined ? { checksumPageErrors: copied.pages.errors } : {}),
   }

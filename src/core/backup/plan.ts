@@ -1,5 +1,6 @@
 import type { CompressType } from '../../format/manifest.ts'
 import { bundleName, fileRepoName } from '../../format/repo-path.ts'
+import { blockShapeOf, type BlockPolicy } from './block-policy.ts'
 import type { CopyFileJob, CopyFilesJob } from './copy-file.ts'
 import type { PlannedFile } from './increment.ts'
 
@@ -17,8 +18,20 @@ export interface CopyPolicy {
     /** Larger files are stored on their own. */
     readonly limitBytes: number
   }
+  /** Undefined: every file is stored whole. */
+  readonly blocks?: BlockPolicy
   /** Bundled files in the leaner form of codec and cipher: the same for a whole set, with or without bundles now. */
   readonly bundleRaw: boolean
+}
+
+/** The backup that is being made, as its jobs need to know it. */
+export interface BackupInPlan {
+  readonly stanza: string
+  readonly label: string
+  /** Every label of the chain, the own one last. */
+  readonly references: readonly string[]
+  /** Seconds since the epoch. */
+  readonly timestampStart: number
 }
 
 /** Small files share a job until it holds this many bytes or files: a message between threads costs as much as a small file. */
@@ -31,17 +44,20 @@ const BATCH_FILES = 32
  */
 export function* planCopyJobs(
   planned: readonly PlannedFile[],
-  where: { readonly stanza: string; readonly label: string },
+  backup: BackupInPlan,
   policy: CopyPolicy,
 ): Generator<CopyFilesJob> {
   const { bundle } = policy
   const toRead = planned.filter(({ action }) => action === 'copy' || action === 'compare')
   const isSmall = ({ file }: PlannedFile) => bundle !== undefined && file.sizeBytes <= bundle.limitBytes
   const jobFor = (files: readonly PlannedFile[]): CopyFilesJob => ({
-    files: files.map((file) => copyJob(file, where, policy)),
+    files: files.map((file) => copyJob(file, backup, policy)),
     codec: policy.codec,
     pages: { size: policy.pages?.size ?? 8192, headerCheck: policy.pages?.headerCheck ?? true },
     ...(policy.cipherPass === undefined ? {} : { cipherPass: policy.cipherPass }),
+    ...(policy.blocks === undefined
+      ? {}
+      : { superBlocks: { sizeBytes: policy.blocks.superBytes, reference: backup.references.length - 1 } }),
   })
 
   const alone = toRead
@@ -56,7 +72,7 @@ export function* planCopyJobs(
       id++
       yield {
         ...jobFor(members),
-        bundle: { id, repoName: bundleName(where.stanza, where.label, id), raw: policy.bundleRaw },
+        bundle: { id, repoName: bundleName(backup.stanza, backup.label, id), raw: policy.bundleRaw },
       }
     }
   }
@@ -95,24 +111,52 @@ function smallByTarget(files: readonly PlannedFile[]): Iterable<PlannedFile[]> {
   return targets.values()
 }
 
-function copyJob(
-  { file, action, inherited }: PlannedFile,
-  where: { stanza: string; label: string },
-  policy: CopyPolicy,
-): CopyFileJob {
+function copyJob(planned: PlannedFile, backup: BackupInPlan, policy: CopyPolicy): CopyFileJob {
+  const { file, action, inherited } = planned
+  const blocks = policy.blocks === undefined ? undefined : blocksOf(planned, backup, policy, policy.blocks)
+  // A file of blocks has an ending of its own; how large its map will be is not known yet.
+  const stored = { name: file.name, ...(blocks === undefined ? {} : { blockMapSize: 1 }) }
   return {
     name: file.name,
     pgName: file.path,
-    repoName: fileRepoName(where.stanza, { name: file.name }, where.label, policy.codec.type),
+    repoName: fileRepoName(backup.stanza, stored, backup.label, policy.codec.type),
     sizeBytes: file.sizeBytes,
     sizeLimited: file.sizeLimited,
     control: file.name === 'pg_data/global/pg_control',
     ...(policy.pages !== undefined && file.pageChecksumApplies
       ? { firstBlock: segmentNumber(file.name) * policy.pages.segmentBlocks }
       : {}),
+    ...(blocks === undefined ? {} : { blocks }),
     ...(inherited?.checksum === undefined
       ? {}
       : { known: { checksum: inherited.checksum, first: action === 'compare' } }),
+  }
+}
+
+/** A map can only be continued in the shape it has; a file without one gets the shape that its size and age suggest. */
+function blocksOf(
+  { file, priorBlocks }: PlannedFile,
+  backup: BackupInPlan,
+  policy: CopyPolicy,
+  shapes: BlockPolicy,
+): CopyFileJob['blocks'] {
+  const { blockMapSize: mapSizeBytes, blockSize, blockChecksumSize: checksumSize } = priorBlocks ?? {}
+  if (priorBlocks === undefined || mapSizeBytes === undefined || blockSize === undefined || checksumSize === undefined)
+    return blockShapeOf(shapes, file.sizeBytes, backup.timestampStart - file.timestamp)
+  return {
+    blockSize,
+    checksumSize,
+    prior: {
+      repoName: fileRepoName(backup.stanza, priorBlocks, backup.label, policy.codec.type),
+      offset: priorBlocks.bundleOffset ?? 0,
+      repoSizeBytes: priorBlocks.repoSizeBytes ?? priorBlocks.sizeBytes,
+      mapSizeBytes,
+      sizeBytes: priorBlocks.sizeBytes,
+      blockSize,
+      checksumSize,
+      referenceCount: backup.references.length - 1,
+      ...(policy.cipherPass === undefined ? {} : { cipherPass: policy.cipherPass }),
+    },
   }
 }
 

@@ -1,0 +1,124 @@
+import { encryptor } from '../../codec/cipher.ts'
+import { digest } from '../../codec/digest.ts'
+import { pump } from '../../codec/pump.ts'
+import { compressor } from '../../codec/registry.ts'
+import type { Stage } from '../../codec/stage.ts'
+import type { BlockMap } from '../../format/block-map.ts'
+import type { ClusterFileSource } from '../../postgres/cluster-access.ts'
+import { isPgtsError } from '../../util/error.ts'
+import { loadBlockMap } from '../block/read.ts'
+import type { BlockStage } from '../block/types.ts'
+import { blockWriter } from '../block/write.ts'
+import type { WorkerEnv } from '../worker-env.ts'
+import type { CopyFileJob, CopyFilesJob, StoredContent } from './copy-file.ts'
+import { PageCheck } from './page-check.ts'
+import type { RepoTarget } from './repo-target.ts'
+
+/**
+ * One pass over a file: page checks, SHA-1, codec and cipher (or blocks), SHA-1 of what is stored. The target is left open.
+ *
+ * @param source is closed
+ * @returns `unchanged` when the prior backup has the content, and then the target is to be thrown away (a bundle has got
+ *   nothing); `undefined` when no block seems new but the content is not the prior's
+ */
+export async function storeFile(
+  source: ClusterFileSource,
+  file: CopyFileJob,
+  job: CopyFilesJob,
+  target: RepoTarget,
+  env: WorkerEnv,
+  signal: AbortSignal,
+): Promise<StoredContent | 'unchanged' | undefined> {
+  const { known } = file
+  const { bundle } = job
+  const offset = target.bytes
+  const original = digest('sha1')
+  const pageCheck =
+    file.firstBlock === undefined
+      ? undefined
+      : new PageCheck(source, {
+          pageSize: job.pages.size,
+          firstBlock: file.firstBlock,
+          headerCheck: job.pages.headerCheck,
+        })
+  const prior = await priorMap(file, env, signal)
+  const blocks = blockStage(file, job, offset, prior.map)
+  const filters = blocks === undefined ? wholeFileFilters(job) : [blocks]
+  const stored = filters.length > 0 ? digest('sha1') : original
+  await pump(
+    source,
+    [...(pageCheck === undefined ? [] : [pageCheck]), original, ...filters, ...(filters.length > 0 ? [stored] : [])],
+    target,
+    signal,
+  )
+
+  const same = known !== undefined && original.bytes === file.sizeBytes && original.hex() === known.checksum
+  const written = blocks?.result()
+  if (written?.unchanged === true) return same ? 'unchanged' : undefined
+  // A large file is compared while it is copied. In a bundle it stays, as others may follow it.
+  if (same && bundle === undefined) return 'unchanged'
+  return {
+    sizeBytes: original.bytes,
+    checksum: original.hex(),
+    repoSizeBytes: stored.bytes,
+    ...(filters.length > 0 ? { repoChecksum: stored.hex() } : {}),
+    ...(bundle === undefined ? {} : { bundle: { id: bundle.id, offset } }),
+    ...(file.blocks === undefined || written === undefined
+      ? {}
+      : {
+          blocks: {
+            blockSize: file.blocks.blockSize,
+            checksumSize: file.blocks.checksumSize,
+            mapSizeBytes: written.mapSizeBytes,
+          },
+        }),
+    ...(pageCheck === undefined ? {} : { pages: pageCheck.result() }),
+    ...(prior.warning === undefined ? {} : { warning: prior.warning }),
+  }
+}
+
+function wholeFileFilters({ codec, cipherPass, bundle }: CopyFilesJob): Stage[] {
+  const raw = bundle?.raw === true
+  return [
+    ...(codec.type === 'none' ? [] : [compressor(codec.type, codec.level, { raw })]),
+    ...(cipherPass === undefined ? [] : [encryptor(cipherPass, { raw })]),
+  ]
+}
+
+function blockStage(
+  file: CopyFileJob,
+  job: CopyFilesJob,
+  offset: number,
+  prior: BlockMap | undefined,
+): BlockStage | undefined {
+  if (file.blocks === undefined || job.superBlocks === undefined) return undefined
+  return blockWriter({
+    blockSize: file.blocks.blockSize,
+    checksumSize: file.blocks.checksumSize,
+    superBlockSize: job.superBlocks.sizeBytes,
+    reference: job.superBlocks.reference,
+    bundleId: job.bundle?.id ?? 0,
+    offset,
+    codec: job.codec,
+    ...(prior === undefined ? {} : { prior }),
+    ...(job.cipherPass === undefined ? {} : { cipherPass: job.cipherPass }),
+  })
+}
+
+/** A map that cannot be read costs space, not the backup: all blocks are stored again, which mends the chain. */
+async function priorMap(
+  file: CopyFileJob,
+  env: WorkerEnv,
+  signal: AbortSignal,
+): Promise<{ map?: BlockMap; warning?: string }> {
+  if (file.blocks?.prior === undefined) return {}
+  try {
+    return { map: await loadBlockMap(env.storage, file.blocks.prior, signal) }
+  } catch (error) {
+    const damage = ['format', 'crypto', 'file-read', 'file-missing'] as const
+    if (!damage.some((code) => isPgtsError(error, code)) || !isPgtsError(error)) throw error
+    return {
+      warning: `${error.message}\nHINT: the file is stored anew, but the prior backup is damaged: take a full backup`,
+    }
+  }
+}
