@@ -35,8 +35,9 @@ export async function runInProcess(
   argv: readonly string[],
   repoPath: string,
   wrap: (storage: StorageDriver) => StorageDriver = (storage) => storage,
+  env: Readonly<Record<string, string>> = {},
 ): Promise<InProcess> {
-  const resolved = await resolveOptions({ argv, env: {}, program: '/usr/bin/pgts', uid: 1 })
+  const resolved = await resolveOptions({ argv, env, program: '/usr/bin/pgts', uid: 1 })
   const log = recordingLog()
   const signal = new AbortController().signal
   await using open = openContext(resolved, { log, signal, cwd: '/', program: '/usr/bin/pgts' })
@@ -45,7 +46,7 @@ export async function runInProcess(
   const ctx: CommandContext = {
     ...open.ctx,
     clock: impatientClock,
-    repositories: async () => [{ key: 1, storage, description: { kind: 'posix', path: repoPath } }],
+    repositories: async () => (await open.ctx.repositories()).map((repository) => ({ ...repository, storage })),
     executor: async () =>
       inlineExecutor(jobHandlers, async () => ({
         storage,
