@@ -105,6 +105,7 @@ export class Evaluation {
     if (!this.#counts(row, key)) {
       if (setting?.source === 'command line' && !setting.reset && this.#input.lenient !== true)
         throw this.#unmet(row, setting)
+      if (setting !== undefined && !setting.reset) this.#warnUnencrypted(setting)
       return result(defaultTo(row.depend?.otherwise))
     }
     if (setting !== undefined && !setting.reset) {
@@ -141,6 +142,16 @@ export class Evaluation {
     if (typed === PROGRAM) return this.#input.program
     if (option === 'process-max' && typed === 'auto') return Math.min(999, Math.max(1, this.#input.cores))
     return undefined
+  }
+
+  /** Who set a passphrase believes that the repository is encrypted. */
+  #warnUnencrypted(setting: Setting): void {
+    if (setting.option !== 'repo-cipher-pass' || !TELLS_OF_PLAIN.has(this.#input.command)) return
+    const type = withIndex('repo-cipher-type', setting.key)
+    this.#input.warn(
+      `${describe(setting)} has no effect, because ${type} is none: nothing is encrypted` +
+        `\nHINT: set ${type}=aes-256-cbc for a new repository, or take the passphrase out`,
+    )
   }
 
   #warnRepeated(setting: Setting): void {
@@ -199,6 +210,9 @@ export class Evaluation {
     return new PgtsError('option-required', `${this.#input.command} needs ${name}`, { hints })
   }
 }
+
+/** Commands that people run by hand or read the output of; archive-push would say it for every segment. */
+const TELLS_OF_PLAIN: ReadonlySet<CommandName> = new Set(['stanza-create', 'check', 'backup'])
 
 /** A value the way a table row names it. */
 export function asTyped(value: unknown): string {

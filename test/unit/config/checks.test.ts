@@ -47,6 +47,19 @@ describe('what pgts does not do yet', () => {
     expect((await resolving('backup --stanza=main', conf(lines))).warnings).toEqual([])
   })
 
+  test('a passphrase without a cipher is warned about, without showing it', async () => {
+    const { warnings } = await resolving('backup --stanza=main', conf('repo1-cipher-pass=geheim'))
+    expect(warnings).toEqual([
+      expect.stringMatching(/^repo1-cipher-pass \(from .*line 3\) has no effect, because repo1-cipher-type is none/),
+    ])
+    expect(warnings.join()).not.toContain('geheim')
+    const encrypted = 'repo1-cipher-type=aes-256-cbc\nrepo1-cipher-pass=geheim'
+    expect(await resolving('backup --stanza=main', conf(encrypted))).toMatchObject({
+      warnings: [],
+      options: { repo: [{ cipherType: 'aes-256-cbc', cipherPass: 'geheim' }] },
+    })
+  })
+
   test('a restore acts on delta', async () => {
     const resolved = await resolving('restore --stanza=main --pg1-path=/pg --delta')
     expect(resolved).toMatchObject({ warnings: [], options: { delta: true } })
