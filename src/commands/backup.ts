@@ -16,7 +16,6 @@ import { ManifestDraft } from '../core/backup/draft.ts'
 import { draftHead } from '../core/backup/draft-head.ts'
 import { planIncrement, type Increment } from '../core/backup/increment.ts'
 import { newLabel } from '../core/backup/new-label.ts'
-import { describePageErrors } from '../core/backup/page-errors.ts'
 import type { CopyPolicy } from '../core/backup/plan.ts'
 import { choosePrior, followPrior, loadPrior } from '../core/backup/prior.ts'
 import { startOnServer, stopOnServer, timeMs, waitForNextSecond } from '../core/backup/server-side.ts'
@@ -33,6 +32,7 @@ import { assertReady, refuseRunningServer } from './backup-ready.ts'
 import { blockPolicyOf } from './block-options.ts'
 import { connectCluster } from './connect.ts'
 import type { CommandContext, Repository, StanzaLock } from './context.ts'
+import { refuseDamagedPages, warnOfDamagedPages } from './damaged-pages.ts'
 import { expireAfterBackup } from './expire.ts'
 
 export interface BackupReport {
@@ -44,6 +44,7 @@ export interface BackupReport {
   readonly sizeBytes: number
   /** As stored, bytes. */
   readonly repoSizeBytes: number
+  /** Manifest names of the files with damaged pages, in this backup or in those it refers to. */
   readonly pageErrorFiles: readonly string[]
 }
 
@@ -51,7 +52,8 @@ export interface BackupReport {
 export async function backup(ctx: CommandContext<'backup'>): Promise<BackupReport> {
   await using lock = await ctx.lock(['backup'])
   const repository = await chooseRepository(ctx)
-  const report = await takeBackup(ctx, repository, lock)
+  const { report, damaged } = await takeBackup(ctx, repository, lock)
+  refuseDamagedPages(ctx, report.label, damaged)
   if (ctx.options.expireAuto) await expireAfterBackup(ctx, repository)
   return report
 }
@@ -60,7 +62,7 @@ async function takeBackup(
   ctx: CommandContext<'backup'>,
   repository: Repository,
   lock: StanzaLock,
-): Promise<BackupReport> {
+): Promise<{ readonly report: BackupReport; readonly damaged: readonly ManifestFile[] }> {
   const { options, stanza, log, clock, signal } = ctx
   const { storage } = repository
 
@@ -177,7 +179,7 @@ async function takeBackup(
     },
     draft,
   )
-  warnOfPageErrors(ctx, pageErrors)
+  await warnOfDamagedPages(ctx, pageErrors, started?.databases ?? [])
 
   // The WAL up to here makes the copy consistent, so it belongs to the backup.
   await server?.ping()
@@ -211,7 +213,8 @@ async function takeBackup(
     { backupInfo, archiveInfo, linkLatest: optionsOf(ctx, repository).symlink },
     manifest,
   )
-  return reportOf(ctx, repository, manifest, pageErrors)
+  const damaged = manifest.files.filter(({ checksumPage }) => checksumPage === false)
+  return { report: reportOf(ctx, repository, manifest, damaged), damaged }
 }
 
 /** `--repo`, else the one with the lowest number. */
@@ -284,10 +287,6 @@ function choosePolicy(
   }
 }
 
-function warnOfPageErrors(ctx: CommandContext<'backup'>, files: readonly ManifestFile[]): void {
-  for (const file of files) ctx.log.warn({ file: file.name }, describePageErrors(file))
-}
-
 /** [055] when nothing has changed: it happens when a stopped cluster is backed up twice. */
 function assertSomethingToCopy(plan: Increment, prior: Manifest | undefined): void {
   if (plan.files.some(({ action }) => action === 'copy' || action === 'compare')) return
@@ -312,7 +311,7 @@ function reportOf(
   ctx: CommandContext<'backup'>,
   repository: Repository,
   manifest: Manifest,
-  pageErrors: readonly ManifestFile[],
+  damaged: readonly ManifestFile[],
 ): BackupReport {
   const entry = backupEntryOf(manifest)
   const { label, type, files } = manifest
@@ -327,6 +326,6 @@ function reportOf(
     fileCount: files.length,
     sizeBytes: entry.sizeDeltaBytes,
     repoSizeBytes: entry.repoSizeDeltaBytes,
-    pageErrorFiles: pageErrors.map(({ name }) => name),
+    pageErrorFiles: damaged.map(({ name }) => name),
   }
 }

@@ -1,19 +1,28 @@
 import { connectServer, type ServerConnection } from '../postgres/client.ts'
-import { textToBytes } from '../util/byte-string.ts'
+import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 
 /** Commands that talk to the server of pg1. */
 type DatabaseCommand = 'backup' | 'check' | 'stanza-create'
 
-/** Connect to the server of one configured cluster. @param index in `options.pg`; pg1 is first */
-export function connectCluster(ctx: CommandContext<DatabaseCommand>, index = 0): Promise<ServerConnection> {
+/**
+ * Connect to the server of one configured cluster.
+ *
+ * @param index in `options.pg`; pg1 is first
+ * @param database byte string; default: pg-database
+ */
+export function connectCluster(
+  ctx: CommandContext<DatabaseCommand>,
+  index = 0,
+  database?: string,
+): Promise<ServerConnection> {
   const pg = ctx.options.pg[index]
   if (pg?.path === undefined) throw new PgtsError('option-required', `${ctx.command} needs pg${index + 1}-path`)
   return connectServer({
     port: pg.port!,
     ...(pg.socketPath === undefined ? {} : { socketPath: pg.socketPath }),
-    database: pg.database!,
+    database: database === undefined ? pg.database! : bytesToText(database),
     ...(pg.user === undefined ? {} : { user: pg.user }),
     dataDirectory: textToBytes(pg.path),
     command: ctx.command,

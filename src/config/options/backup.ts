@@ -43,6 +43,13 @@ export const backupOptions = defineOptions({
     type: 'bool',
     commands: ['backup'],
   },
+  'checksum-page-error': {
+    summary: 'Damaged pages: warn only, or end with exit code 26 too (the backup is kept either way).',
+    type: 'enum',
+    commands: ['backup'],
+    choices: ['warn', 'error'],
+    default: 'warn',
+  },
   exclude: {
     summary: 'A path below PGDATA to leave out; with a / at its end only the content of that directory.',
     type: 'list',

@@ -1,0 +1,78 @@
+import { describePageErrors, type DamagedFile } from '../core/backup/page-errors.ts'
+import type { ManifestDatabase, ManifestFile } from '../format/manifest.ts'
+import type { ServerConnection } from '../postgres/client.ts'
+import { relationFileOf, relationName, type RelationFile } from '../postgres/relation-name.ts'
+import { bytesToText } from '../util/byte-string.ts'
+import { PgtsError, toPlainError } from '../util/error.ts'
+import { connectCluster } from './connect.ts'
+import type { CommandContext } from './context.ts'
+
+/**
+ * Warn about every file with damaged pages, by the name of its relation where a server can tell it.
+ *
+ * @param databases empty for an offline backup: nobody can be asked then
+ */
+export async function warnOfDamagedPages(
+  ctx: CommandContext<'backup'>,
+  files: readonly ManifestFile[],
+  databases: readonly ManifestDatabase[],
+): Promise<void> {
+  const relations = await relationsOf(ctx, files, databases)
+  for (const file of files) {
+    const relation = relations.get(file.name)
+    const damaged: DamagedFile = { file, ...(relation === undefined ? {} : { relation }) }
+    ctx.log.warn({ file: file.name, relation }, describePageErrors(damaged))
+  }
+}
+
+/** [026] for `checksum-page-error=error`: monitoring looks at the exit code. The backup stays, marked in `info`. */
+export function refuseDamagedPages(ctx: CommandContext<'backup'>, label: string, files: readonly ManifestFile[]): void {
+  if (files.length === 0 || ctx.options.checksumPageError !== 'error') return
+  const names = files.slice(0, SHOWN).map(({ name }) => bytesToText(name))
+  const more = files.length > SHOWN ? `, and ${files.length - SHOWN} more` : ''
+  throw new PgtsError('checksum', `backup ${label} holds damaged pages in ${names.join(', ')}${more}`, {
+    hints: [
+      'the backup was kept and can be restored; info marks it, and the warnings above name relations and pages',
+      'nothing was expired, because an older backup may hold the pages undamaged',
+    ],
+  })
+}
+
+const SHOWN = 5
+
+/** Manifest name to `database.schema.relation`. Only a help to the operator, so what goes wrong is no error. */
+async function relationsOf(
+  ctx: CommandContext<'backup'>,
+  files: readonly ManifestFile[],
+  databases: readonly ManifestDatabase[],
+): Promise<Map<string, string>> {
+  const wanted = new Map<number, { name: string; relation: RelationFile }[]>()
+  for (const { name } of files) {
+    const relation = relationFileOf(name)
+    if (relation === undefined) continue
+    const others = wanted.get(relation.databaseOid)
+    if (others === undefined) wanted.set(relation.databaseOid, [{ name, relation }])
+    else others.push({ name, relation })
+  }
+  const found = new Map<string, string>()
+  for (const [oid, members] of wanted) {
+    const database = databases.find((entry) => entry.oid === oid)?.name
+    if (databases.length === 0 || (oid !== 0 && database === undefined)) continue
+    try {
+      await using server = await connectCluster(ctx, 0, database)
+      for (const { name, relation } of members) {
+        const told = await namedBy(server, relation)
+        if (told !== undefined) found.set(name, database === undefined ? told : `${bytesToText(database)}.${told}`)
+      }
+    } catch (error) {
+      ctx.signal.throwIfAborted()
+      ctx.log.debug(`relations of database ${oid} cannot be named: ${toPlainError(error).message}`)
+    }
+  }
+  return found
+}
+
+async function namedBy(server: ServerConnection, relation: RelationFile): Promise<string | undefined> {
+  const name = await relationName(server, relation)
+  return name === undefined ? undefined : bytesToText(name)
+}

@@ -1,0 +1,40 @@
+import { closeSync, openSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { labelsOf } from '../support/chain.ts'
+import { aSite } from '../support/site.ts'
+
+test('damaged pages are named by relation; the backup is kept, marked, and ends with 26 where that is asked for', async () => {
+  await using site = await aSite({ version: 16, walSegsizeMb: 1, dataChecksums: true })
+  const { cluster } = site
+  await cluster.query('create database "other db"')
+  const client = await cluster.client('other db')
+  await client.query('create table damaged as select i, md5(i::text) as v from generate_series(1, 5000) i')
+  const { rows } = await client.query<{ path: string }>("select pg_relation_filepath('damaged') as path")
+  await client.query('checkpoint')
+  await client.end()
+  await site.pgtsOk('stanza-create')
+  await site.pgtsOk('--type=full', 'backup')
+
+  const file = openSync(join(cluster.dataDir, rows[0]!.path), 'r+')
+  for (const page of [3, 5, 6, 7]) writeSync(file, Buffer.from('damage'), 0, 6, page * 8192 + 4000)
+  closeSync(file)
+
+  const warned = await site.pgts(['--type=diff', '--log-level-console=warn', '--repo1-retention-full=1', 'backup'])
+  expect(warned.code).toBe(0)
+  expect(warned.stdout + warned.stderr).toMatch(/ \(other db\.public\.damaged\) at page\(s\) 3, 5-7/)
+
+  // A full that is to end with an error does not expire the backup that may hold the pages undamaged.
+  const refused = await site.pgts(['--type=full', '--checksum-page-error=error', '--repo1-retention-full=1', 'backup'])
+  expect(refused.code).toBe(26)
+  expect(refused.stdout + refused.stderr).toMatch(/holds damaged pages in pg_data\/base\/\d+\/\d+/)
+  expect(refused.stdout + refused.stderr).toMatch(/kept/)
+  expect(labelsOf(site)).toHaveLength(3)
+
+  // What an incr takes from a damaged backup is damaged, too.
+  const inherited = await site.pgts(['--type=incr', '--checksum-page-error=error', 'backup'])
+  expect(inherited.code).toBe(26)
+  const { stdout } = await site.pgtsOk('--output=json', 'info')
+  const [stanza] = JSON.parse(stdout) as { backup: { error: boolean }[] }[]
+  expect(stanza!.backup.map(({ error }) => error)).toEqual([false, true, true, true])
+}, 120_000)
