@@ -1,3 +1,4 @@
+import { compatibilityPage } from './compatibility.ts'
 import { commandNames, commandRow } from '../../src/config/command-table.ts'
 import { allowedText, defaultText } from '../../src/config/option-facts.ts'
 import { withIndex } from '../../src/config/option-name.ts'
@@ -8,10 +9,15 @@ import { EXIT_CODE_MEANINGS } from './exit-code-meanings.ts'
 
 /** The reference pages, by name below docs/reference. Generated, so that they cannot say other than the tables. */
 export function referencePages(): Record<string, string> {
-  return { 'commands.md': commandsPage(), 'options.md': optionsPage(), 'exit-codes.md': exitCodesPage() }
+  return {
+    'commands.md': commandsPage(),
+    'options.md': optionsPage(),
+    'exit-codes.md': exitCodesPage(),
+    'compatibility.md': compatibilityPage(),
+  }
 }
 
-const NOTE = '<!-- Generated from the tables in src/: node scripts/run.mjs scripts/reference.ts -->'
+const NOTE = '<!-- Generated from the tables in src/: npm run reference -->'
 
 function commandsPage(): string {
   const rows = commandNames.map((name) => {

@@ -12,46 +12,11 @@ import {
   type ServerVersion,
   startCluster,
 } from '../support/postgres.ts'
+import { CELLS_A_ROW, playedBy, rows, type Program } from '../support/matrix.ts'
 import { aSite, PGBACKREST, type Site } from '../support/site.ts'
 
-/**
- * The whole format, both ways: each row is one chain (full, diff, incr by its writer, one more incr by the other
- * program), and every backup of it is restored by both. Every value of a column meets every value of each other column
- * in some row, as far as the programs allow.
- */
-interface Row {
-  readonly writer: Program
-  readonly codec: 'none' | 'gz' | 'lz4' | 'zst' | 'bz2'
-  readonly cipher: boolean
-  /** Bundles, and in them (or beside them) files as blocks. */
-  readonly pack: 'files' | 'bundle' | 'block'
-  readonly version: ServerVersion
-}
-type Program = 'pgts' | 'pgbackrest'
-
-const rows: readonly Row[] = [
-  { writer: 'pgts', codec: 'none', cipher: false, pack: 'files', version: 15 },
-  { writer: 'pgbackrest', codec: 'none', cipher: true, pack: 'bundle', version: 14 },
-  { writer: 'pgts', codec: 'gz', cipher: true, pack: 'bundle', version: 13 },
-  { writer: 'pgbackrest', codec: 'gz', cipher: false, pack: 'files', version: 12 },
-  { writer: 'pgts', codec: 'lz4', cipher: false, pack: 'bundle', version: 11 },
-  { writer: 'pgbackrest', codec: 'lz4', cipher: true, pack: 'files', version: 10 },
-  { writer: 'pgts', codec: 'zst', cipher: true, pack: 'files', version: 14 },
-  { writer: 'pgbackrest', codec: 'zst', cipher: false, pack: 'bundle', version: 15 },
-  { writer: 'pgts', codec: 'bz2', cipher: false, pack: 'bundle', version: 12 },
-  { writer: 'pgbackrest', codec: 'bz2', cipher: true, pack: 'files', version: 13 },
-  { writer: 'pgts', codec: 'zst', cipher: false, pack: 'block', version: 18 },
-  { writer: 'pgbackrest', codec: 'zst', cipher: true, pack: 'block', version: 17 },
-  { writer: 'pgts', codec: 'lz4', cipher: true, pack: 'block', version: 16 },
-  { writer: 'pgbackrest', codec: 'gz', cipher: false, pack: 'block', version: 18 },
-  { writer: 'pgts', codec: 'none', cipher: true, pack: 'block', version: 17 },
-  { writer: 'pgbackrest', codec: 'bz2', cipher: false, pack: 'block', version: 16 },
-]
-
-const CELLS_A_ROW = 10
 const judge = judgeVersion()
-/** 2.45 knows PostgreSQL up to 15, and not the blocks of 2.46 and later. */
-const playable = rows.filter(({ pack, version }) => judge >= 2.46 || (judge > 0 && pack !== 'block' && version <= 15))
+const playable = rows.filter((row) => judge > 0 && playedBy(row, judge))
 const cell = countCells(
   `matrix with pgbackrest ${judge} (of ${rows.length * CELLS_A_ROW} in all)`,
   playable.length * CELLS_A_ROW,
