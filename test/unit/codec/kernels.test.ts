@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { xxh3 } from '../../../src/codec/xxh3.ts'
+import { blockChecksums, xxh3 } from '../../../src/codec/xxh3.ts'
 import { compressible } from '../../support/codec.ts'
 
 test.each([
@@ -24,6 +24,15 @@ test.skipIf(spawnSync('xxhsum', ['--version']).error !== undefined)(
     }
   },
 )
+
+// The last needs more room than is usually kept.
+test.each([8192, 90_112, 1 << 20, 3_000_000])('checksums of blocks of %i bytes', (blockSize) => {
+  const bytes = compressible(2 * blockSize + 777, 'random', blockSize)
+  const into = new Uint8Array(2 + 3 * 7)
+  blockChecksums(bytes, blockSize, 7, into, 2)
+  const expected = [0, 1, 2].map((i) => xxh3(bytes.subarray(i * blockSize, (i + 1) * blockSize)).subarray(0, 7))
+  expect(Buffer.from(into).toString('hex')).toBe('0000' + Buffer.concat(expected).toString('hex'))
+})
 
 // Another compiler gives other bytes that do the same, so only the one named in native/README.md is compared.
 const compiler = spawnSync('clang', ['--version'], { encoding: 'latin1' })
