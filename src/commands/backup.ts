@@ -18,6 +18,7 @@ import { planIncrement, type Increment } from '../core/backup/increment.ts'
 import { newLabel } from '../core/backup/new-label.ts'
 import type { CopyPolicy } from '../core/backup/plan.ts'
 import { choosePrior, followPrior, loadPrior } from '../core/backup/prior.ts'
+import { findResumable, takeOver } from '../core/backup/resume.ts'
 import { startOnServer, stopOnServer, timeMs, waitForNextSecond } from '../core/backup/server-side.ts'
 import { storeReturnedFile, type BackupPlace } from '../core/backup/stored-text.ts'
 import { loadArchiveInfo, loadBackupInfo, saveManifestCopy } from '../core/info-store.ts'
@@ -84,7 +85,7 @@ async function takeBackup(
   if (server === undefined) await refuseRunningServer(ctx, pgPath)
   else assertReady(ctx, server, control, pgPath)
   const { type, prior } = await choosePriorFor(ctx, storage, backupInfo)
-  const policy = choosePolicy(ctx, repository, control, type, prior)
+  let policy = choosePolicy(ctx, repository, control, type, prior)
 
   // PostgreSQL is in backup mode from here until it is finished, or until this block is left, whatever happens.
   const timestampStart = Math.floor((await timeMs(server, clock)) / 1000)
@@ -129,12 +130,33 @@ async function takeBackup(
   if (plan.deltaReason !== undefined)
     log.warn(`${plan.deltaReason}: files are compared by checksum (delta), because their times prove nothing`)
   assertSomethingToCopy(plan, prior)
-  const { label } = await newLabel(storage, stanza, type, prior?.label, timestampStart, signal)
+  const interrupted = await findResumable({
+    storage,
+    stanza,
+    key: backupInfo,
+    resume: options.resume,
+    type,
+    prior,
+    compressType: policy.codec.type,
+    catalogVersion: history.catalogVersion,
+    log,
+    signal,
+  })
+  const label =
+    interrupted?.label ?? (await newLabel(storage, stanza, type, prior?.label, timestampStart, signal)).label
+  const references = [...(prior?.references ?? []), label]
+  const backup = { stanza, label, references, timestampStart }
+  if (interrupted?.cipherPass !== undefined) policy = { ...policy, cipherPass: interrupted.cipherPass }
+  const planned =
+    interrupted === undefined
+      ? plan.files
+      : await takeOver(interrupted, plan.files, { storage, backup, policy, delta: plan.delta, log, signal })
   const draft = new ManifestDraft(
     draftHead({
       label,
       type,
-      ...(prior === undefined ? {} : { prior }),
+      ...(prior === undefined ? {} : { prior: prior.label }),
+      references,
       policy,
       timestampStart,
       timestampCopyStart,
@@ -158,7 +180,7 @@ async function takeBackup(
         processMax: options.processMax,
       },
     }),
-    plan.files,
+    planned,
   )
 
   // Until the manifest itself is written, only its copy is there: no command takes this for a usable backup.
@@ -167,9 +189,9 @@ async function takeBackup(
   const { pageErrors } = await copyAll(
     {
       storage,
-      backup: { stanza, label, references: draft.references, timestampStart },
+      backup,
       manifestKey: backupInfo,
-      files: plan.files,
+      files: planned,
       policy,
       executor,
       saveThresholdBytes: options.manifestSaveThreshold,

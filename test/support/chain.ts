@@ -46,11 +46,12 @@ export async function restoredData(site: Site, who: Program, label: string, ...m
   mkdirSync(target, { mode: 0o700 })
   mkdirSync(tablespaces, { mode: 0o700 })
   giveToTestUser(dir)
+  const hasTablespace = await site.cluster.query("select from pg_tablespace where spcname = 'ts'")
   await run(
     site,
     who,
     `--pg1-path=${target}`,
-    `--tablespace-map=ts=${tablespaces}`,
+    ...(hasTablespace.length === 0 ? [] : [`--tablespace-map=ts=${tablespaces}`]),
     `--set=${label}`,
     '--type=immediate',
     '--target-action=promote',

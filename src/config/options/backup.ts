@@ -62,7 +62,6 @@ export const backupOptions = defineOptions({
     commands: ['backup'],
     range: ['1B', '1TiB'],
     default: '1GiB',
-    support: 'warn',
   },
   'page-header-check': {
     summary: 'Look at page headers too when checking pages.',
@@ -71,11 +70,10 @@ export const backupOptions = defineOptions({
     default: 'y',
   },
   resume: {
-    summary: 'Continue an interrupted full backup.',
+    summary: 'Continue an interrupted backup.',
     type: 'bool',
     commands: ['backup'],
     default: 'y',
-    support: { y: 'warn' },
   },
   'start-fast': {
     summary: 'Begin with an immediate checkpoint instead of waiting for the next one.',

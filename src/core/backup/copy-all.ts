@@ -46,26 +46,33 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
   let shownTenth = -1
 
   const jobs = planCopyJobs(toRead, backup, request.policy)
-  for await (const { result, worker } of request.executor.run('backup-file', jobs, { signal })) {
-    for (const copied of result) {
-      const { file } = planned.get(copied.name)!
-      const entry = draft.record(copied)
-      doneBytes += file.sizeBytes
-      if (entry?.checksumPage === false) pageErrors.push(entry)
-      if (copied.outcome === 'copied' && copied.warning !== undefined) log.warn({ file: copied.name }, copied.warning)
-      if (log.enabled('detail'))
-        log.detail({ process: worker }, describeCopy(file, copied, share(doneBytes, totalBytes)))
+  const save = () => saveManifestCopy(storage, backup.stanza, draft.partial(), request.manifestKey)
+  try {
+    for await (const { result, worker } of request.executor.run('backup-file', jobs, { signal })) {
+      for (const copied of result) {
+        const { file } = planned.get(copied.name)!
+        const entry = draft.record(copied)
+        doneBytes += file.sizeBytes
+        if (entry?.checksumPage === false) pageErrors.push(entry)
+        if (copied.outcome === 'copied' && copied.warning !== undefined) log.warn({ file: copied.name }, copied.warning)
+        if (log.enabled('detail'))
+          log.detail({ process: worker }, describeCopy(file, copied, share(doneBytes, totalBytes)))
+      }
+      // Every ten percent is enough for `info`, and costs nothing.
+      const tenth = totalBytes === 0 ? 0 : Math.floor((doneBytes / totalBytes) * 10)
+      if (tenth > shownTenth) {
+        shownTenth = tenth
+        request.progress({ pctCplt: percent(doneBytes, totalBytes), sz: totalBytes, szCplt: doneBytes })
+      }
+      if (doneBytes - savedBytes >= saveEvery) {
+        savedBytes = doneBytes
+        await save()
+      }
     }
-    // Every ten percent is enough for `info`, and costs nothing.
-    const tenth = totalBytes === 0 ? 0 : Math.floor((doneBytes / totalBytes) * 10)
-    if (tenth > shownTenth) {
-      shownTenth = tenth
-      request.progress({ pctCplt: percent(doneBytes, totalBytes), sz: totalBytes, szCplt: doneBytes })
-    }
-    if (doneBytes - savedBytes >= saveEvery) {
-      savedBytes = doneBytes
-      await saveManifestCopy(storage, backup.stanza, draft.partial(), request.manifestKey)
-    }
+  } catch (error) {
+    // What has been stored so far can be used by the next run, if it is known. The reason for the end is the story.
+    await save().catch(() => undefined)
+    throw error
   }
   if (log.enabled('detail')) logTheRest(files, draft, log)
   return { pageErrors }
@@ -88,6 +95,8 @@ function describeCopy(source: ListedFile, copied: CopiedFile, share: string): st
       return `skip file removed by database ${path}`
     case 'unchanged':
       return `match file from prior backup ${path} (${size}, ${share})`
+    case 'resumed':
+      return `checksum resumed file ${path} (${size}, ${share})`
     case 'emptied':
       return `store truncated file ${path} (${size}->0B, ${share})`
     case 'copied': {

@@ -3,7 +3,8 @@ import { pump } from '../../codec/pump.ts'
 import { loadCodec } from '../../codec/registry.ts'
 import type { CompressType } from '../../format/manifest.ts'
 import type { ClusterFileSource } from '../../postgres/cluster-access.ts'
-import type { ByteSink } from '../../util/bytes.ts'
+import { bytesToText } from '../../util/byte-string.ts'
+import type { ByteSink, ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { StoredBlocks } from '../block/read.ts'
 import type { WorkerEnv } from '../worker-env.ts'
@@ -37,6 +38,13 @@ export interface CopyFileJob {
     /** Hash the source before anything is written, because it is probably the same. */
     readonly first: boolean
   }
+  /** An interrupted backup left this under `repoName`; sizes in bytes. */
+  readonly resumed?: {
+    readonly checksum: string
+    readonly repoSizeBytes: number
+    /** Of the stored bytes. */
+    readonly repoChecksum: string
+  }
 }
 
 /** Files that are stored one by one, or, with `bundle`, one after the other in one repository file. */
@@ -61,9 +69,12 @@ export interface CopyFilesJob {
   }
 }
 
-/** `unchanged`: the prior backup has it. `emptied`: it lost its content meanwhile, and nothing is stored for that. */
+/**
+ * `unchanged`: the prior backup has it. `emptied`: it lost its content meanwhile, and nothing is stored for that.
+ * `resumed`: the interrupted backup has it.
+ */
 export type CopiedFile =
-  | { readonly name: string; readonly outcome: 'vanished' | 'unchanged' | 'emptied' }
+  | { readonly name: string; readonly outcome: 'vanished' | 'unchanged' | 'emptied' | 'resumed' }
   | ({ readonly name: string; readonly outcome: 'copied' } & StoredContent)
 
 export interface StoredContent {
@@ -87,10 +98,7 @@ export async function backupFiles(job: CopyFilesJob, env: WorkerEnv, signal: Abo
   if (job.bundle === undefined) {
     for (const file of job.files) {
       signal.throwIfAborted()
-      await using target = new RepoTarget(env.storage, file.repoName, signal)
-      const result = await copyFile(file, job, target, env, signal)
-      if (result.outcome === 'copied') await target.commit()
-      copied.push(result)
+      copied.push(await copyAlone(file, job, env, signal))
     }
     return copied
   }
@@ -104,6 +112,25 @@ export async function backupFiles(job: CopyFilesJob, env: WorkerEnv, signal: Abo
   return copied
 }
 
+/** A file of its own in the repository. What an interrupted backup left of it is used when it is proven right. */
+async function copyAlone(
+  file: CopyFileJob,
+  job: CopyFilesJob,
+  env: WorkerEnv,
+  signal: AbortSignal,
+): Promise<CopiedFile> {
+  const left = file.resumed === undefined ? undefined : await proveResumed(file, file.resumed, env, signal)
+  if (left === 'right') return { name: file.name, outcome: 'resumed' }
+  await using target = new RepoTarget(env.storage, file.repoName, signal)
+  const result = await copyFile(file, job, target, env, signal)
+  if (result.outcome !== 'copied') {
+    if (left !== undefined) await env.storage.remove(file.repoName, { signal })
+    return result
+  }
+  await target.commit()
+  return left === 'damaged' ? { ...result, warning: `${result.warning ?? ''}${damagedMessage(file)}` } : result
+}
+
 async function copyFile(
   file: CopyFileJob,
   job: CopyFilesJob,
@@ -115,9 +142,7 @@ async function copyFile(
   if (known?.first === true) {
     const source = await openForCopy(file, env)
     if (source === undefined) return vanished(file)
-    const content = digest('sha1')
-    await pump(source, [content], nowhere, signal)
-    if (content.bytes === file.sizeBytes && content.hex() === known.checksum) return { name, outcome: 'unchanged' }
+    if (await hasContent(source, file.sizeBytes, known.checksum, signal)) return { name, outcome: 'unchanged' }
   }
 
   const source = await openForCopy(file, env)
@@ -163,6 +188,38 @@ async function look(
   if (outcome === undefined) return { begin }
   await source[Symbol.asyncDispose]()
   return { begin, outcome }
+}
+
+/** Is the stored file what the manifest says (`right`), and is it what the cluster holds now? Otherwise it is `stale`. */
+async function proveResumed(
+  file: CopyFileJob,
+  resumed: NonNullable<CopyFileJob['resumed']>,
+  env: WorkerEnv,
+  signal: AbortSignal,
+): Promise<'right' | 'stale' | 'damaged'> {
+  const source = await openForCopy(file, env)
+  if (source === undefined || !(await hasContent(source, file.sizeBytes, resumed.checksum, signal))) return 'stale'
+  const stored = await env.storage.read(file.repoName, { signal })
+  return (await hasContent(stored, resumed.repoSizeBytes, resumed.repoChecksum, signal)) ? 'right' : 'damaged'
+}
+
+function damagedMessage(file: CopyFileJob): string {
+  return (
+    `what the interrupted backup had stored of ${bytesToText(file.name)} was damaged, so the file was copied again` +
+    '\nHINT: a write that a crash cut short is harmless; if there was no crash, check the storage of the repository'
+  )
+}
+
+/** @param source is closed */
+async function hasContent(
+  source: ByteSource,
+  sizeBytes: number,
+  checksum: string,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const content = digest('sha1')
+  await pump(source, [content], nowhere, signal)
+  return content.bytes === sizeBytes && content.hex() === checksum
 }
 
 function vanished(file: CopyFileJob): CopiedFile {

@@ -1,5 +1,5 @@
 import type { BackupHistory } from '../../format/backup-info.ts'
-import type { BackupType, Manifest, ManifestOptions } from '../../format/manifest.ts'
+import type { BackupType, ManifestOptions } from '../../format/manifest.ts'
 import type { WalPosition } from '../../postgres/backup-session.ts'
 import type { DataDirectoryListing } from '../../postgres/data-directory.ts'
 import { textToBytes } from '../../util/byte-string.ts'
@@ -11,8 +11,10 @@ import type { CopyPolicy } from './plan.ts'
 export function draftHead(known: {
   readonly label: string
   readonly type: BackupType
-  /** The backup to build on; absent for a full. */
-  readonly prior?: Manifest
+  /** Label of the backup to build on; absent for a full. */
+  readonly prior?: string
+  /** Block maps refer to backups by their place in this list, so a chain only ever appends to it. The own label is last. */
+  readonly references: readonly string[]
   readonly policy: CopyPolicy
   readonly timestampStart: number
   readonly timestampCopyStart: number
@@ -30,9 +32,8 @@ export function draftHead(known: {
     backrestVersion: writerVersion,
     label,
     type: known.type,
-    ...(known.prior === undefined ? {} : { prior: known.prior.label }),
-    // Block maps refer to backups by their place in this list, so a chain only ever appends to it.
-    references: [...(known.prior?.references ?? []), label],
+    ...(known.prior === undefined ? {} : { prior: known.prior }),
+    references: known.references,
     ...(start === undefined ? {} : { archiveStart: start.walFile, lsnStart: start.lsn }),
     timestampStart: known.timestampStart,
     timestampCopyStart: known.timestampCopyStart,

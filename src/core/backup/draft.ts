@@ -27,15 +27,12 @@ export class ManifestDraft {
   constructor(head: DraftHead, planned: readonly PlannedFile[]) {
     this.#head = head
     this.#planned = new Map(planned.map((plan) => [plan.file.name, plan]))
-    for (const { file, action, inherited } of planned) {
+    for (const { file, action, inherited, resumed } of planned) {
       if (action === 'reference' && inherited !== undefined) this.#files.set(file.name, inherited)
       else if (action === 'empty') this.#files.set(file.name, emptyEntry(file, head.options.checksumPage))
-      else this.#files.set(file.name, listedEntry(file))
+      // Once more interrupted, the backup still knows what it had stored before.
+      else this.#files.set(file.name, resumed ?? listedEntry(file))
     }
-  }
-
-  get references(): readonly string[] {
-    return this.#head.references
   }
 
   /** The data directory itself, whose owner and mode the returned files get. */
@@ -61,6 +58,7 @@ export class ManifestDraft {
   #entryOf(plan: PlannedFile, copied: Exclude<CopiedFile, { outcome: 'vanished' }>): ManifestFile {
     if (copied.outcome === 'copied') return storedEntry(plan.file, copied)
     if (copied.outcome === 'emptied') return emptyEntry(plan.file, this.#head.options.checksumPage)
+    if (copied.outcome === 'resumed' && plan.resumed !== undefined) return plan.resumed
     if (plan.inherited === undefined) throw new PgtsError('assert', `${copied.name} has nothing to be unchanged from`)
     return plan.inherited
   }

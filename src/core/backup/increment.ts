@@ -19,6 +19,8 @@ export interface PlannedFile {
   readonly inherited?: ManifestFile
   /** The prior's entry when it is stored as blocks that a new block map may continue. `reference` is always set. */
   readonly priorBlocks?: ManifestFile
+  /** The entry when an interrupted backup has stored it already, which is to be proven. */
+  readonly resumed?: ManifestFile
 }
 
 export interface IncrementOptions {

@@ -49,7 +49,9 @@ export function* planCopyJobs(
 ): Generator<CopyFilesJob> {
   const { bundle } = policy
   const toRead = planned.filter(({ action }) => action === 'copy' || action === 'compare')
-  const isSmall = ({ file }: PlannedFile) => bundle !== undefined && file.sizeBytes <= bundle.limitBytes
+  // What an interrupted backup stored on its own stays so.
+  const isSmall = ({ file, resumed }: PlannedFile) =>
+    bundle !== undefined && file.sizeBytes <= bundle.limitBytes && resumed === undefined
   const jobFor = (files: readonly PlannedFile[]): CopyFilesJob => ({
     files: files.map((file) => copyJob(file, backup, policy)),
     codec: policy.codec,
@@ -112,14 +114,12 @@ function smallByTarget(files: readonly PlannedFile[]): Iterable<PlannedFile[]> {
 }
 
 function copyJob(planned: PlannedFile, backup: BackupInPlan, policy: CopyPolicy): CopyFileJob {
-  const { file, action, inherited } = planned
-  const blocks = policy.blocks === undefined ? undefined : blocksOf(planned, backup, policy, policy.blocks)
-  // A file of blocks has an ending of its own; how large its map will be is not known yet.
-  const stored = { name: file.name, ...(blocks === undefined ? {} : { blockMapSize: 1 }) }
+  const { file, action, inherited, resumed } = planned
+  const blocks = blocksOf(planned, backup, policy)
   return {
     name: file.name,
     pgName: file.path,
-    repoName: fileRepoName(backup.stanza, stored, backup.label, policy.codec.type),
+    repoName: ownRepoName(planned, backup, policy),
     sizeBytes: file.sizeBytes,
     sizeLimited: file.sizeLimited,
     control: file.name === 'pg_data/global/pg_control',
@@ -130,19 +130,32 @@ function copyJob(planned: PlannedFile, backup: BackupInPlan, policy: CopyPolicy)
     ...(inherited?.checksum === undefined
       ? {}
       : { known: { checksum: inherited.checksum, first: action === 'compare' } }),
+    ...(resumed?.checksum === undefined
+      ? {}
+      : {
+          resumed: {
+            checksum: resumed.checksum,
+            repoSizeBytes: resumed.repoSizeBytes ?? resumed.sizeBytes,
+            repoChecksum: resumed.repoChecksum ?? resumed.checksum,
+          },
+        }),
   }
 }
 
+/** Where a file is stored when it is not bundled. */
+export function ownRepoName(planned: PlannedFile, backup: BackupInPlan, policy: CopyPolicy): string {
+  const { name } = planned.file
+  // A file of blocks has an ending of its own; how large its map will be is not known yet.
+  const stored = blocksOf(planned, backup, policy) === undefined ? { name } : { name, blockMapSize: 1 }
+  return fileRepoName(backup.stanza, stored, backup.label, policy.codec.type)
+}
+
 /** A map can only be continued in the shape it has; a file without one gets the shape that its size and age suggest. */
-function blocksOf(
-  { file, priorBlocks }: PlannedFile,
-  backup: BackupInPlan,
-  policy: CopyPolicy,
-  shapes: BlockPolicy,
-): CopyFileJob['blocks'] {
+function blocksOf({ file, priorBlocks }: PlannedFile, backup: BackupInPlan, policy: CopyPolicy): CopyFileJob['blocks'] {
+  if (policy.blocks === undefined) return undefined
   const { blockMapSize: mapSizeBytes, blockSize, blockChecksumSize: checksumSize } = priorBlocks ?? {}
   if (priorBlocks === undefined || mapSizeBytes === undefined || blockSize === undefined || checksumSize === undefined)
-    return blockShapeOf(shapes, file.sizeBytes, backup.timestampStart - file.timestamp)
+    return blockShapeOf(policy.blocks, file.sizeBytes, backup.timestampStart - file.timestamp)
   return {
     blockSize,
     checksumSize,

@@ -38,8 +38,8 @@ describe('what pgts does not do yet', () => {
   )
 
   test('what is harmless to ignore is warned about once, together', async () => {
-    const resolved = await resolving('backup --stanza=main', conf('resume=y\ntcp-keep-alive-idle=3\ndelta=y'))
-    expect(resolved.warnings).toEqual(['pgts does not act on resume=y, tcp-keep-alive-idle yet'])
+    const resolved = await resolving('backup --stanza=main', conf('job-retry=3\ntcp-keep-alive-idle=3\ndelta=y'))
+    expect(resolved.warnings).toEqual(['pgts does not act on job-retry, tcp-keep-alive-idle yet'])
   })
 
   test('values that change nothing are neither', async () => {
