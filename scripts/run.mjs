@@ -1,6 +1,6 @@
 // Runs a TypeScript script of this repository: `node scripts/run.mjs scripts/demo.ts [arguments]`.
 import { build } from 'esbuild'
-import { rm } from 'node:fs/promises'
+import { cp, rm } from 'node:fs/promises'
 import { basename } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
@@ -21,6 +21,8 @@ await build({
   sourcemap: 'inline',
   logLevel: 'warning',
 })
+// Codecs look for it beside themselves.
+await cp(`${root}src/codec/kernels.wasm`, `${root}node_modules/.pgts/kernels.wasm`)
 process.argv = [process.argv[0], script, ...rest]
 try {
   await import(pathToFileURL(outfile).href)

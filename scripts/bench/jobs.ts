@@ -1,0 +1,66 @@
+import { rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Cluster, reachableNode } from '../../test/support/postgres.ts'
+import { changeALittle, damage, emptyTarget, type Program, type Variant } from './programs.ts'
+
+export interface Job {
+  readonly name: string
+  readonly variant: Variant
+  /** Once before both programs have their turn. */
+  prepareRun?(run: number): Promise<void>
+  /** Brings everything back to where the measured command starts from. */
+  prepare?(who: Program): void
+  command(who: Program): readonly string[]
+  /** Compare what the newest backup stores. */
+  readonly sizes?: true
+}
+
+/** @param wal names of segments in pg_wal of the cluster */
+export function jobsFor(cluster: Cluster, wal: readonly string[], blocks: boolean): Job[] {
+  const common = (who: Program) => [who.program, `--config=${who.config}`, '--stanza=main']
+  const backup = (type: string) => (who: Program) => [...common(who), `--type=${type}`, 'backup']
+  const restore =
+    (...args: string[]) =>
+    (who: Program) => [...common(who), `--pg1-path=${who.target}`, ...args, 'restore']
+  const eachSegment = (who: Program, command: (segment: string) => string): string[] => {
+    const start = common(who)
+      .map((word) => `'${word}'`)
+      .join(' ')
+    return ['sh', '-ec', wal.map((segment) => `${start} ${command(segment)}`).join('\n')]
+  }
+  let round = 0
+  const change = { prepareRun: () => changeALittle(cluster, ++round) }
+  const chain = (variant: 'bundle' | 'block', words: string): Job[] => [
+    { name: `full backup, ${words}`, variant, command: backup('full'), sizes: true },
+    { name: `incr after small changes, ${words}`, variant, ...change, command: backup('incr'), sizes: true },
+    { name: `restore of the incr, ${words}`, variant, prepare: emptyTarget, command: restore() },
+  ]
+  const archive = (who: Program) => join(who.dir, 'repo/archive/main', `${cluster.version}-1`)
+  return [
+    { name: 'version', variant: 'plain', command: (who) => [who.program, 'version'] },
+    {
+      name: 'node -e 0, beside which pgts version is to be seen',
+      variant: 'plain',
+      command: (who) => (who.name === 'pgts' ? [reachableNode(), '-e', '0'] : [who.program, 'version']),
+    },
+    { name: 'full backup', variant: 'plain', command: backup('full'), sizes: true },
+    { name: 'restore', variant: 'plain', prepare: emptyTarget, command: restore() },
+    { name: 'delta restore', variant: 'plain', prepare: (who) => damage(who.target), command: restore('--delta') },
+    { name: 'incr after small changes', variant: 'plain', ...change, command: backup('incr'), sizes: true },
+    { name: 'full backup, encrypted', variant: 'encrypted', command: backup('full'), sizes: true },
+    { name: 'restore, encrypted', variant: 'encrypted', prepare: emptyTarget, command: restore() },
+    ...chain('bundle', 'bundled'),
+    ...(blocks ? chain('block', 'block incremental') : []),
+    {
+      name: `archive-push (${wal.length} segments, one call each)`,
+      variant: 'plain',
+      prepare: (who) => rmSync(archive(who), { recursive: true, force: true }),
+      command: (who) => eachSegment(who, (segment) => `archive-push '${join(cluster.dataDir, 'pg_wal', segment)}'`),
+    },
+    {
+      name: `archive-get (${wal.length} segments, one call each)`,
+      variant: 'plain',
+      command: (who) => eachSegment(who, (segment) => `archive-get ${segment} '${join(who.dir, 'wal', segment)}'`),
+    },
+  ]
+}

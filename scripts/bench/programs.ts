@@ -1,0 +1,110 @@
+import { closeSync, mkdirSync, openSync, readdirSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs'
+import { join } from 'node:path'
+import { type Cluster, giveToTestUser, runOk } from '../../test/support/postgres.ts'
+import type { Settings } from './settings.ts'
+
+/** One of the two programs with a repository of its own. */
+export interface Program {
+  readonly name: 'pgts' | 'pgbackrest'
+  readonly program: string
+  readonly dir: string
+  readonly config: string
+  /** Where it restores to. */
+  readonly target: string
+}
+
+/** How a repository is kept; each variant has its own, for each program. */
+export type Variant = 'plain' | 'encrypted' | 'bundle' | 'block'
+
+const VARIANTS: Readonly<Record<Variant, Readonly<Record<string, string>>>> = {
+  plain: {},
+  encrypted: { 'repo1-cipher-type': 'aes-256-cbc', 'repo1-cipher-pass': 'of the benchmark' },
+  bundle: { 'repo1-bundle': 'y' },
+  block: { 'repo1-bundle': 'y', 'repo1-block': 'y' },
+}
+
+export async function makeProgram(
+  name: Program['name'],
+  program: string,
+  variant: Variant,
+  root: string,
+  cluster: Cluster,
+  settings: Settings,
+): Promise<Program> {
+  const dir = join(root, `${name}-${variant}`)
+  const config = join(dir, `${name}.conf`)
+  for (const sub of ['repo', 'log', 'lock', 'spool', 'wal']) mkdirSync(join(dir, sub), { recursive: true })
+  const options = {
+    'repo1-path': join(dir, 'repo'),
+    'log-path': join(dir, 'log'),
+    'lock-path': join(dir, 'lock'),
+    'spool-path': join(dir, 'spool'),
+    'process-max': settings.processMax,
+    'compress-type': settings.codec,
+    ...(settings.codec === 'none' ? {} : { 'compress-level': settings.level }),
+    'start-fast': 'y',
+    'repo1-retention-full': 99,
+    'archive-check': 'n',
+    ...VARIANTS[variant],
+  }
+  const lines = (values: object) => Object.entries(values).map(([key, value]) => `${key}=${String(value)}`)
+  const text = ['[global]', ...lines(options), '[main]', ...lines(cluster.pgOptions()), ''].join('\n')
+  writeFileSync(config, text, { mode: 0o640 })
+  giveToTestUser(dir)
+  await runOk(program, [`--config=${config}`, '--stanza=main', 'stanza-create'])
+  return { name, program, dir, config, target: join(dir, 'restored') }
+}
+
+/** Rows that compress about as tables do: some words, some numbers, some noise. */
+export async function load(cluster: Cluster, sizeMiB: number): Promise<void> {
+  await cluster.query('create table big (id bigint primary key, name text, noise text, amount int)')
+  const rowsPerMiB = 5200
+  for (let done = 0; done < sizeMiB; done += 64) {
+    const rows = Math.min(64, sizeMiB - done) * rowsPerMiB
+    await cluster.query(
+      `insert into big select i, 'customer number ' || i % 1000 || ' of the benchmark', md5(i::text) || md5((i * 7)::text), i % 977
+         from generate_series(${done * rowsPerMiB + 1}, ${done * rowsPerMiB + rows}) i`,
+    )
+  }
+  for (let i = 0; i < 300; i++)
+    await cluster.query(`create table small_${i} as select g, md5(g::text) from generate_series(1, 20) g`)
+  await cluster.query('vacuum big')
+  await cluster.query('checkpoint')
+}
+
+/** A few rows here and there: about one page in two hundred of the big table. */
+export async function changeALittle(cluster: Cluster, round: number): Promise<void> {
+  await cluster.query(`update big set amount = amount + 1 where id % 20000 = ${round}`)
+  await cluster.query('checkpoint')
+}
+
+/** Overwrite a page in every tenth file, and add a file that does not belong there. */
+export function damage(dir: string): void {
+  let seen = 0
+  const walk = (path: string) => {
+    for (const entry of readdirSync(path, { withFileTypes: true })) {
+      const child = join(path, entry.name)
+      if (entry.isDirectory()) walk(child)
+      else if (entry.isFile() && statSync(child).size >= 8192 && ++seen % 10 === 0) {
+        const file = openSync(child, 'r+')
+        writeSync(file, Buffer.alloc(8192, 0x5a), 0, 8192, 0)
+        closeSync(file)
+      }
+    }
+  }
+  walk(join(dir, 'base'))
+  writeFileSync(join(dir, 'base', 'left-over'), 'x')
+}
+
+export function emptyTarget(who: Program): void {
+  rmSync(who.target, { recursive: true, force: true })
+  mkdirSync(who.target, { mode: 0o700 })
+  giveToTestUser(who.target)
+}
+
+/** Stored bytes of the newest backup, as pgbackrest tells them. */
+export async function storedBytes(pgbackrest: string, who: Program): Promise<number> {
+  const { stdout } = await runOk(pgbackrest, [`--config=${who.config}`, '--stanza=main', '--output=json', 'info'])
+  const [stanza] = JSON.parse(stdout) as { backup: { info: { repository: { delta: number } } }[] }[]
+  return stanza!.backup.at(-1)!.info.repository.delta
+}
