@@ -48,6 +48,7 @@ export async function loadBlockMap(
     }
     const map = parseBlockMap(bytes, { blockSize, checksumSize, blockCount: Math.ceil(sizeBytes / blockSize) })
     assertFits(map, sizeBytes, where.referenceCount)
+    assertOwnSuperBlocks(map, where.offset, offset)
     return map
   } catch (error) {
     if (!isPgtsError(error)) throw error
@@ -73,4 +74,20 @@ function assertFits(map: BlockMap, sizeBytes: number, referenceCount: number): v
     if (length !== blockLength(map, block, sizeBytes))
       throw new PgtsError('format', `block ${block} has ${length} bytes where the file has another number`)
   }
+}
+
+/**
+ * The super blocks that were stored with a map fill the space before it. They are those of the newest backup in it, and
+ * all are listed. What builds on a damaged map would carry the damage along, so this much is looked at.
+ */
+function assertOwnSuperBlocks(map: BlockMap, start: number, mapOffset: number): void {
+  if (start === mapOffset) return
+  const newest = map.blocks.reduce((reference, { superBlock }) => Math.max(reference, superBlock.reference), 0)
+  const own = new Set(map.blocks.map(({ superBlock }) => superBlock).filter(({ reference }) => reference === newest))
+  let end = start
+  for (const { offset, storedBytes } of own) {
+    if (offset !== end) break
+    end += storedBytes
+  }
+  if (end !== mapOffset) throw new PgtsError('format', `its super blocks end at ${end}, the map begins at ${mapOffset}`)
 }
