@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto'
 import type { CommandContext, Repository, StanzaLock } from '../commands/context.ts'
 import { commandLineFor, type AnyResolved, type CommandName } from '../config/resolve.ts'
 import type { RepositoryCipher } from '../core/info-store.ts'
@@ -29,7 +28,11 @@ export interface OpenContext extends AsyncDisposable {
 }
 
 /** `<pid>-<8 hex digits>`: tells the runs of a process's children from those of others in lock files. */
-const execId = `${process.pid}-${randomBytes(4).toString('hex')}`
+let execId: string | undefined
+async function ownExecId(): Promise<string> {
+  const { randomBytes } = await import('node:crypto')
+  return (execId ??= `${process.pid}-${randomBytes(4).toString('hex')}`)
+}
 
 export function openContext(resolved: AnyResolved, around: Surroundings): OpenContext {
   const { command, options, parameters, values, dialect } = resolved
@@ -68,7 +71,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     },
     lock: async (types: readonly LockType[], repoKeys = selected.map(({ key }) => key)): Promise<StanzaLock> => {
       const { acquireLocks, assertNotStopped } = await import('../util/lock.ts')
-      const locks = await acquireLocks({ lockPath, stanza, types, repoKeys, execId })
+      const locks = await acquireLocks({ lockPath, stanza, types, repoKeys, execId: await ownExecId() })
       // Restore does not change the repository, so a stop does not stop it.
       if (!types.every((type) => type === 'restore')) {
         try {
