@@ -32,7 +32,7 @@ beforeAll(async () => {
   template = makeTestDir('template')
   configure(template)
   await pgts(template, 'stanza-create')
-  await pgts(template, 'backup')
+  await pgts(template, 'backup', '--type=full')
 })
 
 function configure(dir: string): void {
@@ -64,7 +64,7 @@ function aRepository(): string {
 
 async function crashAt(dir: string, at: number): Promise<FaultyDriver> {
   let doomed: FaultyDriver | undefined
-  const run = runInProcess(argv(dir, 'backup'), join(dir, 'repo'), (storage) => (doomed = crashing(storage, at)))
+  const run = runInProcess(argv(dir, 'backup', '--type=full'), join(dir, 'repo'), (storage) => (doomed = crashing(storage, at)))
   if (at === Infinity) await run
   else {
     const error: unknown = await run.catch((error: unknown) => error)
@@ -158,7 +158,7 @@ describe('a backup that dies', () => {
       }
 
       // The next backup finds what is whole, and leaves nothing of what is not.
-      await pgts(dir, 'backup')
+      await pgts(dir, 'backup', '--type=full')
       const after = await listed(dir)
       expect(after, where).toEqual(finished(dir))
       expect(after, where).toEqual(directories(dir))

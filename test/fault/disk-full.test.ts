@@ -67,7 +67,7 @@ describe.runIf(disk !== undefined)('a repository on a disk that becomes full', (
     expect(before).toHaveLength(1)
     // The leftover itself fills the disk: without room for the new one it must go by hand, as the guide says.
     rmSync(join(repo, 'backup/main', before[0]!), { recursive: true })
-    const fits = await withRepo('--no-archive-check', '--compress-type=zst', 'backup')
+    const fits = await withRepo('--type=full', '--no-archive-check', '--compress-type=zst', 'backup')
     expect(fits.code, fits.stdout).toBe(0)
     expect(inRepo().filter((name) => /[0-9]F\/backup\.manifest$/.test(name))).toHaveLength(1)
   }, 120_000)
@@ -77,7 +77,7 @@ describe.runIf(disk !== undefined)('a repository on a disk that becomes full', (
     const good = whole()
     for (const kilobytes of [0, 8, 64, 512, 2048]) {
       leave(kilobytes * 1024)
-      const result = await withRepo('--no-archive-check', '--compress-type=zst', 'backup')
+      const result = await withRepo('--type=full', '--no-archive-check', '--compress-type=zst', 'backup')
       expectRefusal(result, { code: 64, says: [/no space left on device/], hint: /free space/ })
       expect(whole()).toEqual(good)
       for (const name of readdirSync(join(repo, 'backup/main')))

@@ -64,7 +64,7 @@ describe('a stored file that is damaged', () => {
 describe('info files that are damaged', () => {
   test('backup.info cut short: its copy saves the day, with a warning', async () => {
     truncateSync(info('backup.info'), 100)
-    const result = await site.pgts(['backup'])
+    const result = await site.pgts(['--type=full', 'backup'])
     expect(result.code).toBe(0)
     expect(result.stdout).toMatch(/WARN: .*backup\.info is unusable, so its copy was read instead/)
     expect(result.stdout).toMatch(/HINT: /)
