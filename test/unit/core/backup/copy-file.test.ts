@@ -1,0 +1,241 @@
+import { randomBytes } from 'node:crypto'
+import { truncateSync, unlinkSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeEach, describe, expect, test } from 'vitest'
+import {
+  backupFiles,
+  type CopiedFile,
+  type CopyFileJob,
+  type CopyFilesJob,
+} from '../../../../src/core/backup/copy-file.ts'
+import type { WorkerEnv } from '../../../../src/core/worker-env.ts'
+import { localFiles } from '../../../../src/postgres/local-files.ts'
+import { memoryStorage } from '../../../../src/storage/memory.ts'
+import type { StorageDriver } from '../../../../src/storage/driver.ts'
+import { readAll } from '../../../../src/util/bytes.ts'
+import { sha1 } from '../../../support/manifest.ts'
+import { makeTestDir } from '../../../support/test-user.ts'
+
+const BUFFER = 64 * 1024
+const SMALL = randomBytes(10_000)
+const LARGE = randomBytes(5 * BUFFER + 123)
+const signal = new AbortController().signal
+
+let dir: string
+let storage: StorageDriver
+let env: WorkerEnv
+
+beforeEach(() => {
+  dir = makeTestDir('copy')
+  storage = memoryStorage()
+  const buffer = Buffer.alloc(BUFFER)
+  env = { storage, files: localFiles(), buffer, [Symbol.asyncDispose]: async () => undefined }
+})
+
+function job(name: string, content: Buffer, more: Partial<CopyFileJob> = {}): CopyFileJob {
+  writeFileSync(join(dir, name), content)
+  return {
+    name,
+    pgName: join(dir, name),
+    repoName: `backup/${name}`,
+    sizeBytes: content.length,
+    sizeLimited: true,
+    control: false,
+    ...more,
+  }
+}
+
+const known = (content: Buffer, first = false) => ({ known: { checksum: sha1(content), first } })
+
+function run(files: readonly CopyFileJob[], more: Partial<CopyFilesJob> = {}): Promise<CopiedFile[]> {
+  const codec = { type: 'none' as const, level: 0 }
+  return backupFiles({ files, codec, pages: { size: 8192, headerCheck: true }, ...more }, env, signal)
+}
+
+const BUNDLE = { bundle: { id: 7, repoName: 'backup/bundle/7', raw: false } }
+
+async function namesStored(): Promise<string[]> {
+  const names: string[] = []
+  for await (const { name } of storage.list('', { recursive: true })) names.push(name)
+  return names.sort()
+}
+const content = async (name: string) => readAll(await storage.read(name))
+
+describe.each([
+  ['smaller than a buffer', SMALL],
+  ['of several buffers', LARGE],
+  ['of one buffer exactly', LARGE.subarray(0, BUFFER)],
+])('a file %s', (_, bytes) => {
+  test.each([false, true])('that the prior backup has is not stored again (hashed first: %s)', async (first) => {
+    const [copied] = await run([job('a', bytes, known(bytes, first))])
+    expect(copied).toEqual({ name: 'a', outcome: 'unchanged' })
+    expect(await namesStored()).toEqual([])
+  })
+
+  test.each([false, true])('that has changed is stored (hashed first: %s)', async (first) => {
+    const other = Buffer.from(bytes)
+    other[17]! ^= 1
+    const [copied] = await run([job('a', bytes, known(other, first))])
+    expect(copied).toMatchObject({ outcome: 'copied', sizeBytes: bytes.length, checksum: sha1(bytes) })
+    expect((await content('backup/a')).equals(bytes)).toBe(true)
+  })
+
+  test('that is read to its end and has grown is stored as it is', async () => {
+    const grown = Buffer.concat([bytes, Buffer.from('more')])
+    const file = { ...job('a', grown, known(bytes)), sizeBytes: bytes.length, sizeLimited: false }
+    expect(await run([file])).toMatchObject([{ outcome: 'copied', sizeBytes: grown.length, checksum: sha1(grown) }])
+    expect((await content('backup/a')).equals(grown)).toBe(true)
+  })
+
+  test('that PostgreSQL extends meanwhile is read as far as it was listed', async () => {
+    const file = { ...job('a', Buffer.concat([bytes, SMALL]), known(bytes)), sizeBytes: bytes.length }
+    expect(await run([file])).toEqual([{ name: 'a', outcome: 'unchanged' }])
+  })
+})
+
+describe('a bundle', () => {
+  test('holds one after the other what has to be stored, and nothing else', async () => {
+    const files = [
+      job('first', SMALL),
+      job('same', LARGE.subarray(0, 9000), known(LARGE.subarray(0, 9000))),
+      job('emptied', SMALL),
+      job('gone', SMALL),
+      job('second', LARGE),
+    ]
+    truncateSync(join(dir, 'emptied'), 0)
+    unlinkSync(join(dir, 'gone'))
+    const copied = await run(files, BUNDLE)
+    expect(copied.map(({ outcome }) => outcome)).toEqual(['copied', 'unchanged', 'emptied', 'vanished', 'copied'])
+    expect(copied[0]).toMatchObject({ bundle: { id: 7, offset: 0 } })
+    expect(copied[4]).toMatchObject({ bundle: { id: 7, offset: SMALL.length }, repoSizeBytes: LARGE.length })
+    expect((await content('backup/bundle/7')).equals(Buffer.concat([SMALL, LARGE]))).toBe(true)
+  })
+
+  test('is not made when nothing goes into it', async () => {
+    await run([job('same', SMALL, known(SMALL))], BUNDLE)
+    expect(await namesStored()).toEqual([])
+  })
+
+  test('a file that lost its content is stored when it is not bundled', async () => {
+    const file = job('a', SMALL)
+    truncateSync(join(dir, 'a'), 0)
+    expect(await run([file])).toMatchObject([{ outcome: 'copied', sizeBytes: 0 }])
+    expect(await namesStored()).toEqual(['backup/a'])
+  })
+})
+
+describe('what an interrupted backup left', () => {
+  const resumed = (bytes: Buffer) => ({
+    resumed: { checksum: sha1(bytes), repoSizeBytes: bytes.length, repoChecksum: sha1(bytes) },
+  })
+  async function left(bytes: Buffer): Promise<void> {
+    await using file = await storage.create('backup/a')
+    await file.sink.write(bytes)
+    await file.commit()
+  }
+
+  test('is used when it is right', async () => {
+    await left(LARGE)
+    expect(await run([job('a', LARGE, resumed(LARGE))])).toEqual([{ name: 'a', outcome: 'resumed' }])
+  })
+
+  test.each([
+    ['cut short', LARGE.subarray(0, 1000)],
+    ['altered', Buffer.concat([LARGE.subarray(0, 1000), SMALL, LARGE.subarray(11_000)])],
+  ])('is replaced when it was %s, with a warning', async (_, damaged) => {
+    await left(damaged)
+    const [copied] = await run([job('a', LARGE, resumed(LARGE))])
+    expect(copied).toMatchObject({ outcome: 'copied', warning: expect.stringMatching(/was damaged/) as string })
+    expect((await content('backup/a')).equals(LARGE)).toBe(true)
+  })
+
+  test('is replaced when the cluster has gone on', async () => {
+    await left(LARGE)
+    const now = Buffer.concat([LARGE.subarray(1), Buffer.from('x')])
+    const [copied] = await run([job('a', now, resumed(LARGE))])
+    expect(copied).not.toHaveProperty('warning')
+    expect((await content('backup/a')).equals(now)).toBe(true)
+  })
+
+  test.each([
+    ['the prior backup has the content of now', known(SMALL), 'unchanged'],
+    ['the prior backup has it, which shows late', known(LARGE), 'unchanged'],
+  ])('is removed when %s', async (_, more, outcome) => {
+    await left(Buffer.from('of another day'))
+    const now = more.known.checksum === sha1(SMALL) ? SMALL : LARGE
+    const file = job('a', now, { ...more, ...resumed(Buffer.from('of another day')) })
+    expect(await run([file])).toEqual([{ name: 'a', outcome }])
+    expect(await namesStored()).toEqual([])
+  })
+
+  test('is removed when the file vanished', async () => {
+    await left(SMALL)
+    const file = job('a', SMALL, resumed(SMALL))
+    unlinkSync(join(dir, 'a'))
+    expect(await run([file])).toEqual([{ name: 'a', outcome: 'vanished' }])
+    expect(await namesStored()).toEqual([])
+  })
+})
+
+describe('blocks', () => {
+  const shape = { blockSize: 8192, checksumSize: 6 }
+  const superBlocks = { sizeBytes: 32768, reference: 0 }
+
+  async function firstTime(): Promise<NonNullable<CopyFileJob['blocks']>> {
+    const [copied] = await run([job('a', LARGE, { blocks: shape })], { superBlocks })
+    if (copied?.outcome !== 'copied' || copied.blocks === undefined) throw new Error('no blocks were stored')
+    return {
+      ...shape,
+      prior: {
+        ...shape,
+        repoName: 'backup/a',
+        offset: 0,
+        repoSizeBytes: copied.repoSizeBytes,
+        mapSizeBytes: copied.blocks.mapSizeBytes,
+        sizeBytes: LARGE.length,
+        referenceCount: 1,
+      },
+    }
+  }
+  const again = { superBlocks: { ...superBlocks, reference: 1 } }
+
+  test('only those that changed are stored; a file without any keeps its reference', async () => {
+    const blocks = await firstTime()
+    const repoName = 'backup/next/a'
+    expect(await run([job('a', LARGE, { blocks, repoName, ...known(LARGE) })], again)).toEqual([
+      { name: 'a', outcome: 'unchanged' },
+    ])
+    const edited = Buffer.from(LARGE)
+    edited[100_000]! ^= 1
+    const [copied] = await run([job('a', edited, { blocks, repoName, ...known(LARGE) })], again)
+    expect(copied).toMatchObject({ outcome: 'copied', checksum: sha1(edited), sizeBytes: edited.length })
+    expect((await content(repoName)).length).toBeLessThan(10_000)
+  })
+
+  test('when no block seems new but nobody vouches for the content, all of it is stored', async () => {
+    const blocks = await firstTime()
+    const [copied] = await run([job('a', LARGE, { blocks, repoName: 'backup/next/a' })], again)
+    expect(copied).toMatchObject({ outcome: 'copied', checksum: sha1(LARGE) })
+    expect((await content('backup/next/a')).length).toBeGreaterThan(LARGE.length)
+  })
+
+  test('a map that cannot be read costs space and a warning, not the backup', async () => {
+    const blocks = await firstTime()
+    await using file = await storage.create('backup/a')
+    await file.sink.write(Buffer.alloc(blocks.prior!.repoSizeBytes, 0xff))
+    await file.commit()
+    const [copied] = await run([job('a', LARGE, { blocks, repoName: 'backup/next/a' })], again)
+    expect(copied).toMatchObject({
+      outcome: 'copied',
+      checksum: sha1(LARGE),
+      warning: expect.stringMatching(/block map.*full backup/s) as string,
+    })
+  })
+
+  test('a file that lost its content has nothing to store', async () => {
+    const file = job('a', LARGE, { blocks: shape })
+    truncateSync(join(dir, 'a'), 0)
+    expect(await run([file], { superBlocks })).toEqual([{ name: 'a', outcome: 'emptied' }])
+    expect(await namesStored()).toEqual([])
+  })
+})
