@@ -1,17 +1,8 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  fsyncSync,
-  lstatSync,
-  openSync,
-  renameSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, constants, fstatSync, lstatSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs'
 import type { ByteSink } from '../util/bytes.ts'
 import { bytesToText, pathOf } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
+import { WriteBehind } from '../util/write-behind.ts'
 import type { CreateOptions, PendingFile } from './driver.ts'
 import { posixError } from './posix-error.ts'
 
@@ -73,10 +64,12 @@ class PosixPendingFile implements PendingFile {
   readonly #final: string
   readonly #signal: AbortSignal | undefined
   readonly #settle: () => void
+  readonly #behind: WriteBehind
   #fd: number | undefined
 
   constructor(fd: number, written: string, final: string, signal: AbortSignal | undefined, settle: () => void) {
     this.#fd = fd
+    this.#behind = new WriteBehind(fd)
     this.#written = written
     this.#final = final
     this.#signal = signal
@@ -90,6 +83,7 @@ class PosixPendingFile implements PendingFile {
     try {
       // The kernel may take fewer bytes than offered, for example just before the disk is full.
       for (let done = 0; done < chunk.length;) done += writeSync(fd, chunk, done, chunk.length - done)
+      this.#behind.wrote(chunk.length)
     } catch (error) {
       throw posixError('write', this.#final, error)
     }
@@ -99,10 +93,11 @@ class PosixPendingFile implements PendingFile {
     const fd = this.#open()
     this.#signal?.throwIfAborted()
     try {
-      fsyncSync(fd)
+      await this.#behind.finish()
     } catch (error) {
       throw posixError('sync', this.#final, error)
     }
+    this.#signal?.throwIfAborted()
     if (this.#written !== this.#final) this.#rename(fd)
     this.#fd = undefined
     try {
@@ -137,6 +132,7 @@ class PosixPendingFile implements PendingFile {
     const fd = this.#fd
     if (fd === undefined) return
     this.#fd = undefined
+    await this.#behind.abandon()
     // Unlinked by name only while the name is still this file.
     if (this.#written === this.#final || fstatSync(fd).nlink > 0) unlinkQuietly(this.#written)
     closeSync(fd)

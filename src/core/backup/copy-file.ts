@@ -11,7 +11,7 @@ import type { WorkerEnv } from '../worker-env.ts'
 import type { BlockShape } from './block-policy.ts'
 import { openForCopy, withFirst } from './cluster-source.ts'
 import type { PageCheckResult } from './page-check.ts'
-import { RepoTarget } from './repo-target.ts'
+import { CommitQueue, RepoTarget } from './repo-target.ts'
 import { storeFile } from './store-file.ts'
 
 /** One file of the cluster on its way into the repository. */
@@ -96,10 +96,12 @@ export async function backupFiles(job: CopyFilesJob, env: WorkerEnv, signal: Abo
   await loadCodec(job.codec.type)
   const copied: CopiedFile[] = []
   if (job.bundle === undefined) {
+    await using commits = new CommitQueue()
     for (const file of job.files) {
       signal.throwIfAborted()
-      copied.push(await copyAlone(file, job, env, signal))
+      copied.push(await copyAlone(file, job, commits, env, signal))
     }
+    await commits.drain()
     return copied
   }
   await using target = new RepoTarget(env.storage, job.bundle.repoName, signal)
@@ -116,18 +118,20 @@ export async function backupFiles(job: CopyFilesJob, env: WorkerEnv, signal: Abo
 async function copyAlone(
   file: CopyFileJob,
   job: CopyFilesJob,
+  commits: CommitQueue,
   env: WorkerEnv,
   signal: AbortSignal,
 ): Promise<CopiedFile> {
   const left = file.resumed === undefined ? undefined : await proveResumed(file, file.resumed, env, signal)
   if (left === 'right') return { name: file.name, outcome: 'resumed' }
-  await using target = new RepoTarget(env.storage, file.repoName, signal)
+  const target = commits.own(new RepoTarget(env.storage, file.repoName, signal))
   const result = await copyFile(file, job, target, env, signal)
   if (result.outcome !== 'copied') {
+    await target[Symbol.asyncDispose]()
     if (left !== undefined) await env.storage.remove(file.repoName, { signal })
     return result
   }
-  await target.commit()
+  commits.commit(target)
   return left === 'damaged' ? { ...result, warning: `${result.warning ?? ''}${damagedMessage(file)}` } : result
 }
 

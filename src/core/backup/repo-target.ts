@@ -36,3 +36,30 @@ export class RepoTarget implements ByteSink, AsyncDisposable {
     await this.#file?.[Symbol.asyncDispose]()
   }
 }
+
+/** Files that become durable while the next are being copied. What is not committed when it is left is discarded. */
+export class CommitQueue implements AsyncDisposable {
+  readonly #targets: RepoTarget[] = []
+  readonly #commits: Promise<void>[] = []
+
+  own(target: RepoTarget): RepoTarget {
+    this.#targets.push(target)
+    return target
+  }
+
+  commit(target: RepoTarget): void {
+    const commit = target.commit()
+    // Whoever drains hears of a failure; until then it is not unhandled.
+    commit.catch(() => undefined)
+    this.#commits.push(commit)
+  }
+
+  async drain(): Promise<void> {
+    await Promise.all(this.#commits)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled(this.#commits)
+    for (const target of this.#targets) await target[Symbol.asyncDispose]()
+  }
+}

@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import { bytesToText, pathOf } from '../../util/byte-string.ts'
 import { systemCode } from '../../util/error.ts'
+import { WriteBehind } from '../../util/write-behind.ts'
 import { translate, type OwnerIds } from './target-files.ts'
 
 /** One file of a target while it is made right: opened, written, and given what belongs to it. */
@@ -95,6 +96,15 @@ export function makeHole(fd: number, file: TargetFile): void {
 
 /** Owner, mode and time as the backup has them, then to disk. What is right already costs no write. */
 export function settle(fd: number, file: TargetFile): void {
+  setAttributes(fd, file)
+  try {
+    fs.fsyncSync(fd)
+  } catch (error) {
+    throw translate(error, 'file-write', `unable to finish '${bytesToText(file.path)}'`)
+  }
+}
+
+function setAttributes(fd: number, file: TargetFile): void {
   try {
     const stat = fs.fstatSync(fd)
     if (file.owner !== undefined && (stat.uid !== file.owner.uid || stat.gid !== file.owner.gid)) {
@@ -102,9 +112,42 @@ export function settle(fd: number, file: TargetFile): void {
     }
     if ((stat.mode & 0o7777) !== file.mode) fs.fchmodSync(fd, file.mode)
     if (stat.mtimeMs !== file.timestamp * 1000) fs.futimesSync(fd, file.timestamp, file.timestamp)
-    fs.fsyncSync(fd)
   } catch (error) {
     throw translate(error, 'file-write', `unable to finish '${bytesToText(file.path)}'`)
+  }
+}
+
+/**
+ * Settles files while the next are being written: all are durable when `drain` resolves. Owns the descriptors given to it.
+ */
+export class SettleQueue implements AsyncDisposable {
+  readonly #pending: Promise<void>[] = []
+
+  /** @param behind of the same descriptor */
+  settle(fd: number, behind: WriteBehind, file: TargetFile): void {
+    const settled = settleLater(fd, behind, file)
+    // Whoever drains hears of a failure; until then it is not unhandled.
+    settled.catch(() => undefined)
+    this.#pending.push(settled)
+  }
+
+  async drain(): Promise<void> {
+    await Promise.all(this.#pending)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.allSettled(this.#pending)
+  }
+}
+
+async function settleLater(fd: number, behind: WriteBehind, file: TargetFile): Promise<void> {
+  try {
+    setAttributes(fd, file)
+    await behind.finish()
+  } catch (error) {
+    throw translate(error, 'file-write', `unable to finish '${bytesToText(file.path)}'`)
+  } finally {
+    fs.closeSync(fd)
   }
 }
 

@@ -6,11 +6,20 @@ import { pump } from '../../codec/pump.ts'
 import { decompressor, loadCodec } from '../../codec/registry.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 import { PgtsError } from '../../util/error.ts'
+import { WriteBehind } from '../../util/write-behind.ts'
 import type { Stage } from '../../codec/stage.ts'
 import type { WorkerEnv } from '../worker-env.ts'
 import type { FileAction } from './plan.ts'
 import { explain, mismatch } from './restore-error.ts'
-import { createNew, makeHole, readRange, settle, settleExisting, writeFully, type TargetFile } from './target-file.ts'
+import {
+  createNew,
+  makeHole,
+  readRange,
+  SettleQueue,
+  settleExisting,
+  writeFully,
+  type TargetFile,
+} from './target-file.ts'
 import { copyBlocks, reviseBlocks, type RestoreBlocks } from './write-blocks.ts'
 
 /** One file on its way back. Sizes in bytes, paths and names are byte strings. */
@@ -61,17 +70,20 @@ export interface RestoredFile {
 export async function restoreFile(job: RestoreFileJob, env: WorkerEnv, signal: AbortSignal): Promise<RestoredFile[]> {
   await loadCodec(job.compressType)
   const results: RestoredFile[] = []
+  await using settling = new SettleQueue()
   for (const file of job.files) {
     signal.throwIfAborted()
     const { name, path, sizeBytes, checksum } = file
-    results.push({ name, path, sizeBytes, checksum, ...(await bringBack(file, job, env, signal)) })
+    results.push({ name, path, sizeBytes, checksum, ...(await bringBack(file, job, settling, env, signal)) })
   }
+  await settling.drain()
   return results
 }
 
 async function bringBack(
   file: RestoreFile,
   job: RestoreFileJob,
+  settling: SettleQueue,
   env: WorkerEnv,
   signal: AbortSignal,
 ): Promise<Pick<RestoredFile, 'outcome' | 'revisedBytes'>> {
@@ -89,15 +101,18 @@ async function bringBack(
     }
   }
   const fd = createNew(file.path)
+  const behind = new WriteBehind(fd)
   try {
     // A hole of the right length: it takes no space, and all its pages read as new ones.
     if (file.action === 'zero') makeHole(fd, file)
     else if (inBlocks) await copyBlocks(fd, file, job, env, signal)
-    else if (file.sizeBytes > 0) await copyContent(fd, file, job, env, signal)
-    settle(fd, file)
-  } finally {
+    else if (file.sizeBytes > 0) await copyContent(fd, behind, file, job, env, signal)
+  } catch (error) {
+    await behind.abandon()
     fs.closeSync(fd)
+    throw error
   }
+  settling.settle(fd, behind, file)
   if (file.sizeBytes === 0) return { outcome: 'empty' }
   return { outcome: file.action === 'zero' ? 'zeroed' : 'restored' }
 }
@@ -105,6 +120,7 @@ async function bringBack(
 /** Decode the stored bytes into an open, empty file. */
 async function copyContent(
   fd: number,
+  behind: WriteBehind,
   file: RestoreFile,
   job: RestoreFileJob,
   env: WorkerEnv,
@@ -124,6 +140,7 @@ async function copyContent(
         // Damaged bytes may decode to any length; what is beyond the file must not fill the disk.
         if (content.bytes > file.sizeBytes) throw mismatch(file, env, `more than ${file.sizeBytes} bytes`)
         writeFully(fd, chunk, null, file.path)
+        behind.wrote(chunk.length)
       },
     }
     await pump(source, stages, sink, signal)
