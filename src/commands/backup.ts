@@ -15,6 +15,7 @@ import { copyAll } from '../core/backup/copy-all.ts'
 import { ManifestDraft } from '../core/backup/draft.ts'
 import { draftHead } from '../core/backup/draft-head.ts'
 import { planIncrement, type Increment } from '../core/backup/increment.ts'
+import { makeRoomAfterFailure } from '../core/backup/make-room.ts'
 import { newLabel } from '../core/backup/new-label.ts'
 import type { CopyPolicy } from '../core/backup/plan.ts'
 import { choosePrior, followPrior, loadPrior } from '../core/backup/prior.ts'
@@ -53,16 +54,26 @@ export interface BackupReport {
 export async function backup(ctx: CommandContext<'backup'>): Promise<BackupReport> {
   await using lock = await ctx.lock(['backup'])
   const repository = await chooseRepository(ctx)
-  const { report, damaged } = await takeBackup(ctx, repository, lock)
+  const attempt: Attempt = {}
+  const { report, damaged } = await takeBackup(ctx, repository, lock, attempt).catch(async (error: unknown) => {
+    await makeRoomAfterFailure(repository.storage, ctx.stanza, attempt.label, error, ctx.log)
+    throw error
+  })
   refuseDamagedPages(ctx, report.label, damaged)
   if (ctx.options.expireAuto) await expireAfterBackup(ctx, repository)
   return report
+}
+
+/** What a backup had come to when it failed. */
+interface Attempt {
+  label?: string
 }
 
 async function takeBackup(
   ctx: CommandContext<'backup'>,
   repository: Repository,
   lock: StanzaLock,
+  attempt: Attempt,
 ): Promise<{ readonly report: BackupReport; readonly damaged: readonly ManifestFile[] }> {
   const { options, stanza, log, clock, signal } = ctx
   const { storage } = repository
@@ -144,6 +155,7 @@ async function takeBackup(
   })
   const label =
     interrupted?.label ?? (await newLabel(storage, stanza, type, prior?.label, timestampStart, signal)).label
+  attempt.label = label
   const references = [...(prior?.references ?? []), label]
   const backup = { stanza, label, references, timestampStart }
   if (interrupted?.cipherPass !== undefined) policy = { ...policy, cipherPass: interrupted.cipherPass }

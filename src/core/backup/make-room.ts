@@ -1,0 +1,28 @@
+import { backupLabelPath, manifestName } from '../../format/repo-path.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { isPgtsError, toPlainError } from '../../util/error.ts'
+import type { Logger } from '../../util/log.ts'
+
+/**
+ * A backup that ran out of space must not keep the space: archive-push writes to the same disk, and PostgreSQL must be
+ * able to hand over its WAL. What could have been resumed is given up for that. A backup that was committed stays.
+ *
+ * @param label undefined when the backup failed before it had one
+ */
+export async function makeRoomAfterFailure(
+  storage: StorageDriver,
+  stanza: string,
+  label: string | undefined,
+  error: unknown,
+  log: Logger,
+): Promise<void> {
+  if (label === undefined || !isPgtsError(error, 'file-write')) return
+  try {
+    if ((await storage.stat(manifestName(stanza, label))) !== undefined) return
+    await storage.removeTree(backupLabelPath(stanza, label))
+    log.warn({ label }, `the unfinished backup ${label} was removed, so that it does not keep the space that WAL needs`)
+  } catch (failure) {
+    // The first error is the story; this one tells that the space is still taken.
+    log.warn({ label }, `cannot remove the unfinished backup ${label}: ${toPlainError(failure).message}`)
+  }
+}
