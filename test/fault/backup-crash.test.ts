@@ -64,7 +64,11 @@ function aRepository(): string {
 
 async function crashAt(dir: string, at: number): Promise<FaultyDriver> {
   let doomed: FaultyDriver | undefined
-  const run = runInProcess(argv(dir, 'backup', '--type=full'), join(dir, 'repo'), (storage) => (doomed = crashing(storage, at)))
+  const run = runInProcess(
+    argv(dir, 'backup', '--type=full'),
+    join(dir, 'repo'),
+    (storage) => (doomed = crashing(storage, at)),
+  )
   if (at === Infinity) await run
   else {
     const error: unknown = await run.catch((error: unknown) => error)
