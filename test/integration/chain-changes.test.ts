@@ -1,0 +1,103 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { parseManifest, type Manifest } from '../../src/format/manifest.ts'
+import { backUp, type Link, restoredData } from '../support/chain.ts'
+import { dataChecksum, startCluster } from '../support/postgres.ts'
+import { aSite, type Site } from '../support/site.ts'
+
+function manifestOf(site: Site, { label }: Pick<Link, 'label'>): Manifest {
+  return parseManifest(readFileSync(join(site.repo, 'backup/main', label, 'backup.manifest')))
+}
+
+async function change(site: Site, round: number): Promise<void> {
+  await site.cluster.query(`update t set v = 'round ${round}' where i % 97 = ${round}`)
+  await site.cluster.query(`insert into t select i, 'new ${round}' from generate_series(1, 500) i`)
+  await site.cluster.query(`create table only_${round} as select ${round} as a`)
+}
+
+/** `false` says that the newer pgbackrest is not there to judge blocks. */
+const judgesBlocks = process.env['PGTS_TEST_PGBACKREST'] !== undefined
+
+test.each([
+  ['plain', 'zst', ['', 'bundle', 'block', 'bundle', '']],
+  ['blocks', 'gz', ['block', '', 'bundle', 'block', 'block']],
+])(
+  'bundles and blocks come and go in a chain that begins with %s',
+  async (_, codec, forms) => {
+    await using site = await aSite({ version: 15, walSegsizeMb: 1, options: { 'compress-type': codec } })
+    await site.cluster.query('create table t as select i, md5(i::text) as v from generate_series(1, 30000) i')
+    await site.pgtsOk('stanza-create')
+    const chain: Link[] = []
+    for (const [round, form] of forms.entries()) {
+      const options = [
+        ...(form === '' ? [] : ['--repo1-bundle', '--repo1-bundle-limit=256KiB']),
+        ...(form === 'block' ? ['--repo1-block'] : []),
+      ]
+      await change(site, round)
+      chain.push(await backUp(site, 'pgts', round === 0 ? 'full' : 'incr', ...options))
+    }
+    const manifests = chain.map((link) => manifestOf(site, link))
+    // The form of bundled files belongs to the set.
+    expect(manifests.map(({ bundleRaw }) => bundleRaw)).toEqual(forms.map(() => forms[0] === 'block'))
+    expect(manifests.map(({ blockIncremental }) => blockIncremental)).toEqual(forms.map((form) => form === 'block'))
+    expect(manifests.map(({ bundle }) => bundle)).toEqual(forms.map((form) => form !== ''))
+
+    for (const link of chain) expect(await restoredData(site, 'pgts', link.label), link.label).toEqual(link.data)
+    if (judgesBlocks) {
+      await site.verifiedByPgbackrest()
+      const last = chain.at(-1)!
+      expect(await restoredData(site, 'pgbackrest', last.label)).toEqual(last.data)
+    }
+  },
+  180_000,
+)
+
+test('after a restore the times of files prove nothing, so the next incr compares checksums', async () => {
+  await using site = await aSite({ version: 15, walSegsizeMb: 1 })
+  const { cluster } = site
+  await cluster.query('create table t as select i, md5(i::text) as v from generate_series(1, 30000) i')
+  await site.pgtsOk('stanza-create')
+  const full = await backUp(site, 'pgts', 'full')
+  const [point] = await cluster.query('select pg_current_wal_insert_lsn()::text as lsn')
+  await change(site, 1)
+  const lost = await backUp(site, 'pgts', 'incr')
+  await cluster.stop()
+  await site.pgtsOk('--delta', '--type=lsn', `--target=${String(point?.['lsn'])}`, '--target-action=promote', 'restore')
+  await cluster.start()
+  await cluster.untilPrimary()
+  expect(await dataChecksum(cluster)).toEqual(full.data)
+  await change(site, 2)
+
+  const before = await dataChecksum(cluster)
+  const { stdout } = await site.pgtsOk('--type=incr', '--log-level-console=warn', 'backup')
+  expect(stdout).toMatch(/WARN: the timeline has changed since backup .*compared by checksum/)
+  const { stdout: info } = await site.pgtsOk('--output=json', 'info')
+  const [{ backup: backups }] = JSON.parse(info) as [{ backup: { label: string; prior: string | null }[] }]
+  expect(backups.at(-1)!.prior).toBe(lost.label)
+  const manifest = manifestOf(site, backups.at(-1)!)
+  expect(manifest.options.delta).toBe(true)
+  expect(manifest.files.filter(({ reference }) => reference !== undefined).length).toBeGreaterThan(500)
+  expect(await restoredData(site, 'pgts', manifest.label)).toEqual(before)
+  expect(await restoredData(site, 'pgts', lost.label)).toEqual(lost.data)
+}, 120_000)
+
+test('offline after online compares checksums, and a stopped cluster is not backed up twice', async () => {
+  await using site = await aSite({ version: 16, walSegsizeMb: 1 })
+  const { cluster } = site
+  await cluster.query('create table t as select i, md5(i::text) as v from generate_series(1, 5000) i')
+  await site.pgtsOk('stanza-create')
+  const full = await backUp(site, 'pgts', 'full')
+  await cluster.stop()
+  const offline = await site.pgtsOk('--no-online', '--type=incr', '--log-level-console=warn', 'backup')
+  expect(offline.stdout).toMatch(/WARN: backup .* was made online and this one is not/)
+  const again = await site.pgts(['--no-online', '--type=incr', 'backup'])
+  expect(again.code).toBe(55)
+  expect(again.stdout + again.stderr).toMatch(/no file has changed since backup .*nothing to back up/)
+
+  const target = join(site.dir, 'restored')
+  await site.pgtsOk(`--pg1-path=${target}`, '--type=none', 'restore')
+  await using restored = await startCluster({ version: 16, dir: target, conf: { archive_mode: 'off' } })
+  await restored.untilPrimary()
+  expect(await dataChecksum(restored)).toEqual(full.data)
+}, 120_000)
