@@ -1,0 +1,72 @@
+import { newPassphrase } from '../codec/cipher.ts'
+import type { RepoOptions } from '../config/resolve.ts'
+import type { CopyPolicy } from '../core/backup/plan.ts'
+import { choosePrior, followPrior, loadPrior } from '../core/backup/prior.ts'
+import type { BackupInfo } from '../format/backup-info.ts'
+import type { BackupType, Manifest } from '../format/manifest.ts'
+import type { ControlFile } from '../postgres/control-file.ts'
+import type { StorageDriver } from '../storage/driver.ts'
+import { PgtsError } from '../util/error.ts'
+import { blockPolicyOf } from './block-options.ts'
+import type { CommandContext, Repository } from './context.ts'
+
+export function optionsOf(ctx: CommandContext<'backup'>, { key }: Repository): RepoOptions<'backup'> {
+  const found = ctx.options.repo.find((repo) => repo.key === key)
+  if (found === undefined) throw new PgtsError('assert', `repo${key} has no options`)
+  return found
+}
+
+/** What a diff or incr builds on. Without anything to build on it is a full: whoever asked for it must know. */
+export async function choosePriorFor(
+  ctx: CommandContext<'backup'>,
+  storage: StorageDriver,
+  info: BackupInfo,
+): Promise<{ readonly type: BackupType; readonly prior?: Manifest }> {
+  const { type } = ctx.options
+  if (type === 'full') return { type }
+  const entry = choosePrior(info, type)
+  if (entry === undefined) {
+    const message = `no prior backup exists: this ${type} backup will be a full backup`
+    if (ctx.isSet('type')) ctx.log.warn(message)
+    else ctx.log.info(message)
+    return { type: 'full' }
+  }
+  const prior = await loadPrior(storage, ctx.stanza, entry.label, info, { log: ctx.log, signal: ctx.signal })
+  ctx.log.info(`last backup label = ${prior.label}, version = ${prior.backrestVersion}`)
+  return { type, prior }
+}
+
+/** What the options say, and what the backups of one set must have in common. */
+export function choosePolicy(
+  ctx: CommandContext<'backup'>,
+  repository: Repository,
+  control: ControlFile,
+  type: BackupType,
+  prior: Manifest | undefined,
+): CopyPolicy {
+  const { options, log } = ctx
+  const repo = optionsOf(ctx, repository)
+  const blocks = blockPolicyOf(repo, type)
+  const hasChecksums = control.dataChecksumVersion === 1
+  const wantsPages = options.checksumPage ?? (options.online && hasChecksums)
+  if (wantsPages && !hasChecksums)
+    log.warn('checksum-page is on, but the cluster has no data checksums: pages will not be checked')
+  const wanted = {
+    codec: { type: options.compressType, level: options.compressLevel },
+    checksumPage: wantsPages && hasChecksums,
+  }
+  const { codec, checksumPage } = prior === undefined ? wanted : followPrior(wanted, prior, hasChecksums, log)
+  return {
+    codec,
+    // One passphrase for the files of a whole set; a full begins a new set.
+    cipherPass: repository.cipher === undefined ? undefined : (prior?.cipherPass ?? newPassphrase()),
+    pages: checksumPage
+      ? { size: control.pageSize, segmentBlocks: control.segmentBlocks, headerCheck: options.pageHeaderCheck }
+      : undefined,
+    bundleRaw: prior?.bundleRaw ?? blocks !== undefined,
+    ...(blocks === undefined ? {} : { blocks }),
+    ...(repo.bundle && repo.bundleSize !== undefined && repo.bundleLimit !== undefined
+      ? { bundle: { sizeBytes: repo.bundleSize, limitBytes: repo.bundleLimit } }
+      : {}),
+  }
+}
