@@ -7,6 +7,7 @@ import { atEnd, cleanEnv, giveToTestUser, makeTestDir, projectRoot, reachable, r
 
 export { checkIndexes, dataChecksum, type DataChecksum } from './data-checksum.ts'
 export * from './test-user.ts'
+import { SERVER_VERSIONS, type ServerVersion } from './server-versions.ts'
 
 /**
  * Embedded PostgreSQL servers for tests (npm packages pg10 .. pg18). They listen on a unix socket in a directory of
@@ -15,8 +16,7 @@ export * from './test-user.ts'
  *     await using cluster = await startCluster({ version: 15, conf: { archive_mode: 'on', archive_command: '...' } })
  *     await cluster.query('create table t (id int)')
  */
-export const SERVER_VERSIONS = [10, 11, 12, 13, 14, 15, 16, 17, 18] as const
-export type ServerVersion = (typeof SERVER_VERSIONS)[number]
+export { SERVER_VERSIONS, type ServerVersion }
 
 export interface ClusterOptions {
   /** Default 15, the newest that pgbackrest 2.45 knows. */

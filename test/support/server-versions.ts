@@ -1,0 +1,3 @@
+/** Servers that come as embedded packages, `pg10` to `pg18`. */
+export const SERVER_VERSIONS = [10, 11, 12, 13, 14, 15, 16, 17, 18] as const
+export type ServerVersion = (typeof SERVER_VERSIONS)[number]
