@@ -10,7 +10,7 @@ import {
   makeTestDir,
   startCluster,
 } from '../support/postgres.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+import { aSite, askBoth, PGBACKREST, type Site } from '../support/site.ts'
 
 type Program = 'pgts' | 'pgbackrest'
 
@@ -64,7 +64,8 @@ describe.skipIf(!present).each(rows)('$writer writes $codec, cipher $cipher, $re
     await site.verifiedByPgbackrest()
     played('verify after the full')
     expect(labelsOf(site)).toHaveLength(1)
-    expect(await infoOf(site, 'pgts')).toEqual(await infoOf(site, 'pgbackrest'))
+    const [ours, theirs] = await askBoth((who) => infoOf(site, who))
+    expect(ours).toEqual(theirs)
     played('info agrees')
 
     // On a full that it did not make.

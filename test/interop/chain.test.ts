@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { countCells } from '../support/cells.ts'
 import { backUp, type Link, type Program, restoredData } from '../support/chain.ts'
 import { giveToTestUser, isInstalled } from '../support/postgres.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+import { aSite, askBoth, PGBACKREST, type Site } from '../support/site.ts'
 
 interface Row {
   readonly first: Program
@@ -63,7 +63,8 @@ describe.skipIf(!present).each(rows)('$first begins with $codec, bundle $bundle,
     }
     await site.verifiedByPgbackrest()
     played('verify')
-    expect(await infoOf(site, 'pgts')).toEqual(await infoOf(site, 'pgbackrest'))
+    const [ours, theirs] = await askBoth((who) => infoOf(site, who))
+    expect(ours).toEqual(theirs)
     played('info agrees')
 
     for (const { label, by, data } of chain) {

@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { countCells } from '../support/cells.ts'
 import { backUp, type Link, type Program, restoredData, run } from '../support/chain.ts'
 import { giveToTestUser, isInstalled, makeTestDir } from '../support/postgres.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+import { aSite, askBoth, PGBACKREST, type Site } from '../support/site.ts'
 
 interface Row {
   readonly first: Program
@@ -74,7 +74,7 @@ describe.skipIf(!present).each(rows)('$first begins, $codec, bundle $bundle, arc
     }
     await site.verifiedByPgbackrest()
     played('verify')
-    const [ours, theirs] = [await infoOf(site, 'pgts'), await infoOf(site, 'pgbackrest')]
+    const [ours, theirs] = await askBoth((who) => infoOf(site, who))
     expect(ours).toEqual(theirs)
     expect(ours).toMatchObject([{ cipher: 'aes-256-cbc', repo: [{ cipher: 'aes-256-cbc' }] }])
     played('info agrees')

@@ -13,7 +13,7 @@ import {
   startCluster,
 } from '../support/postgres.ts'
 import { CELLS_A_ROW, playedAlways, playedBy, rows, type Program } from '../support/matrix.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+import { aSite, askBoth, PGBACKREST, type Site } from '../support/site.ts'
 
 const judge = judgeVersion()
 // All that the judge can play takes its time, and is asked for by hand.
@@ -69,8 +69,8 @@ describe.skipIf(judge === 0).each(playable)('$writer, $codec, cipher $cipher, as
 
     await site.verifiedByPgbackrest()
     cell(`${name}/verify`)
-    const sizes = await Promise.all([infoSizes(site, 'pgts'), infoSizes(site, 'pgbackrest')])
-    expect(sizes[0]).toEqual(sizes[1])
+    const [ours, theirs] = await askBoth((who) => infoSizes(site, who))
+    expect(ours).toEqual(theirs)
     cell(`${name}/info`)
     for (const { label, data } of backups) {
       for (const who of ['pgts', 'pgbackrest'] as const) {

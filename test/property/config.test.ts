@@ -17,6 +17,8 @@ const names = optionNames.filter((name) => {
     name !== 'pg-path' &&
     name !== 'compress' &&
     name !== 'log-timestamp' &&
+    // It asks for a passphrase, which the command line refuses.
+    name !== 'repo-cipher-type' &&
     name !== 'repo-retention-full'
   )
 })

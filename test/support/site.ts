@@ -1,5 +1,6 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { PGBACKREST } from './programs.ts'
 import {
   type Cluster,
@@ -82,6 +83,18 @@ export class Site {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.cluster[Symbol.asyncDispose]()
+  }
+}
+
+/**
+ * What both programs say of a living site, asked until they agree: a segment may reach the archive between two questions.
+ * Returns the last two answers.
+ */
+export async function askBoth<T>(ask: (who: 'pgts' | 'pgbackrest') => Promise<T>): Promise<readonly [T, T]> {
+  for (let attempt = 0; ; attempt++) {
+    const answers = [await ask('pgts'), await ask('pgbackrest')] as const
+    if (attempt === 5 || JSON.stringify(answers[0]) === JSON.stringify(answers[1])) return answers
+    await sleep(300)
   }
 }
 
