@@ -40,6 +40,7 @@ async function runJob(job: Job, programs: readonly [Program, Program]): Promise<
     for (const who of run % 2 === 0 ? programs : [...programs].reverse()) {
       job.prepare?.(who)
       runs.get(who.name)!.push(await measure(job.command(who), who.dir))
+      job.after?.(who)
     }
   }
   const [ours, theirs] = programs.map(({ name }) => runs.get(name)!) as [Measurement[], Measurement[]]

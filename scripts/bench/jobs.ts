@@ -1,7 +1,7 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Cluster, reachableNode } from '../../test/support/postgres.ts'
-import { changeALittle, damage, emptyTarget, type Program, type Variant } from './programs.ts'
+import { changeALittle, damage, emptyTarget, memoryTarget, type Program, type Variant } from './programs.ts'
 
 export interface Job {
   readonly name: string
@@ -11,6 +11,8 @@ export interface Job {
   /** Brings everything back to where the measured command starts from. */
   prepare?(who: Program): void
   command(who: Program): readonly string[]
+  /** Cleans up what the measured command left. */
+  after?(who: Program): void
   /** Compare what the newest backup stores. */
   readonly sizes?: true
 }
@@ -45,6 +47,13 @@ export function jobsFor(cluster: Cluster, wal: readonly string[], blocks: boolea
     },
     { name: 'full backup', variant: 'plain', command: backup('full'), sizes: true },
     { name: 'restore', variant: 'plain', prepare: emptyTarget, command: restore() },
+    {
+      name: 'read and prove everything (restore to memory)',
+      variant: 'plain',
+      prepare: (who) => emptyTarget(who, memoryTarget(who)),
+      command: (who) => [...common(who), `--pg1-path=${memoryTarget(who)}`, 'restore'],
+      after: (who) => rmSync(memoryTarget(who), { recursive: true, force: true }),
+    },
     { name: 'delta restore', variant: 'plain', prepare: (who) => damage(who.target), command: restore('--delta') },
     { name: 'incr after small changes', variant: 'plain', ...change, command: backup('incr'), sizes: true },
     { name: 'full backup, encrypted', variant: 'encrypted', command: backup('full'), sizes: true },

@@ -96,10 +96,15 @@ export function damage(dir: string): void {
   writeFileSync(join(dir, 'base', 'left-over'), 'x')
 }
 
-export function emptyTarget(who: Program): void {
-  rmSync(who.target, { recursive: true, force: true })
-  mkdirSync(who.target, { mode: 0o700 })
-  giveToTestUser(who.target)
+export function emptyTarget(who: Program, target = who.target): void {
+  rmSync(target, { recursive: true, force: true })
+  mkdirSync(target, { mode: 0o700 })
+  giveToTestUser(target)
+}
+
+/** A directory in memory, where a restore is nothing but reading, decoding and proving all of a backup. */
+export function memoryTarget(who: Program): string {
+  return `/dev/shm/pgts-bench-${who.name}`
 }
 
 /** Stored bytes of the newest backup, as pgbackrest tells them. */
