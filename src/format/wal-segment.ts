@@ -1,5 +1,8 @@
 import { PgtsError } from '../util/error.ts'
 import { COMPRESS_EXTENSIONS, type CompressType } from '../util/compress-type.ts'
+import { formatLsn, parseLsn } from '../util/lsn.ts'
+
+export { formatLsn, parseLsn }
 
 /** 24 upper-case hex digits: timeline (8), log (8), segment within the log (8). */
 export type WalSegment = string & { readonly __brand: 'WalSegment' }
@@ -15,7 +18,6 @@ const PARTIAL = /^[0-9A-F]{24}\.partial$/
 const HISTORY = /^[0-9A-F]{8}\.history$/
 const BACKUP_HISTORY = /^[0-9A-F]{24}\.[0-9A-F]{8}\.backup$/
 const ARCHIVED = /^([0-9A-F]{24})(\.partial)?-([0-9a-f]{40})(\.gz|\.lz4|\.zst|\.xz|\.bz2)?$/
-const LSN = /^([0-9A-Fa-f]{1,8})\/([0-9A-Fa-f]{1,8})$/
 
 export function isWalSegment(name: string): name is WalSegment {
   return SEGMENT.test(name)
@@ -98,19 +100,6 @@ export function* segmentsBetween(first: WalSegment, last: WalSegment, segmentSiz
   for (let number = segmentNumber(first, segmentSize); number <= end; number++) {
     yield segmentAt(timelineOf(first), number, segmentSize)
   }
-}
-
-/** `0/1200028` -> bigint. @throws PgtsError format */
-export function parseLsn(text: string): Lsn {
-  const parts = LSN.exec(text)
-  if (parts === null)
-    throw new PgtsError('format', `'${text}' is not an LSN`, { hints: ['an LSN looks like 0/1200028'] })
-  return (BigInt(`0x${parts[1]}`) << 32n) | BigInt(`0x${parts[2]}`)
-}
-
-/** As PostgreSQL prints it: `0/1200028`. */
-export function formatLsn(lsn: Lsn): string {
-  return `${(lsn >> 32n).toString(16)}/${(lsn & 0xffffffffn).toString(16)}`.toUpperCase()
 }
 
 /** An archived segment as its file name tells it. */

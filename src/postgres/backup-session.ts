@@ -1,7 +1,7 @@
 import { PgtsError } from '../util/error.ts'
 import { byteString, bytesOf, type ServerConnection } from './client.ts'
 import type { ControlFile } from './control-file.ts'
-import { formatLsn, parseLsn, walFileOf } from './lsn.ts'
+import { formatLsn, parseLsn, walFileOf } from '../util/lsn.ts'
 import { backupCalls, requireBackupSupport, walFunctions } from './versions.ts'
 
 /** A point in the WAL: its LSN as the server writes it, and the segment that holds it. */

@@ -25,7 +25,7 @@ import {
 } from '../../src/postgres/control-file.ts'
 import { listDataDirectory, type DataDirectoryListing } from '../../src/postgres/data-directory.ts'
 import { localFiles } from '../../src/postgres/local-files.ts'
-import { parseLsn } from '../../src/postgres/lsn.ts'
+import { parseLsn } from '../../src/util/lsn.ts'
 import { postgresVersion, tablespaceDirectory } from '../../src/postgres/versions.ts'
 import { parseWalHeader } from '../../src/postgres/wal-header.ts'
 import { isPgtsError, type PgtsError } from '../../src/util/error.ts'

@@ -2,20 +2,15 @@ import { archiveFileName, archiveIdPath } from '../../format/repo-path.ts'
 import {
   formatLsn,
   isTimelineHistoryFile,
-  parseLsn,
   timelineHistoryFile,
   timelineOf,
+  parseTimelineHistory,
+  type TimelineSwitch,
 } from '../../format/wal-segment.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
 import { readArchived } from '../archive/read-archived.ts'
 import { RECOVERY_SETTINGS_SINCE, type RestoreType } from './recovery.ts'
-
-/** One line of a timeline history file: this timeline was left at this LSN. */
-export interface TimelineFork {
-  readonly timeline: number
-  readonly lsn: bigint
-}
 
 export interface TimelineRequest {
   /** Where the archive of the backup's cluster is. */
@@ -54,19 +49,19 @@ export async function checkTargetTimeline(storage: StorageDriver, request: Timel
 
 /** The rule itself: the backup must have begun on an ancestor of the target, before that was left. */
 export function assertReachable(
-  forks: readonly TimelineFork[],
+  forks: readonly TimelineSwitch[],
   target: number,
   backup: { readonly label: string; readonly timeline: number; readonly lsnStart: bigint },
 ): void {
   const ours = forks.filter((fork) => fork.timeline === backup.timeline)
-  if (ours.some((fork) => backup.lsnStart < fork.lsn)) return
+  if (ours.some((fork) => backup.lsnStart < fork.switchLsn)) return
   const [shown, own, lsn] = [hex(target), hex(backup.timeline), formatLsn(backup.lsnStart)]
   const fork = ours.at(-1)
   const stay = `use --target-timeline=current to stay on timeline ${own}, or --set to restore an earlier backup`
   if (fork !== undefined) {
     throw new PgtsError(
       'db-mismatch',
-      `target timeline ${shown} forked from backup timeline ${own} at ${formatLsn(fork.lsn)},` +
+      `target timeline ${shown} forked from backup timeline ${own} at ${formatLsn(fork.switchLsn)},` +
         ` which is before the start of backup ${backup.label} at ${lsn}`,
       {
         hints: [
@@ -82,18 +77,6 @@ export function assertReachable(
     `timeline ${own} of backup ${backup.label}, which started at ${lsn}, is not in the history of target timeline ${shown}`,
     { hints: ['was the target timeline created by promoting from an older timeline than the latest?', stay] },
   )
-}
-
-/** Lines are `timeline <tab> LSN <tab> reason`; comments and empty lines are allowed. Throws `format`. */
-export function parseTimelineHistory(text: string): TimelineFork[] {
-  const forks: TimelineFork[] = []
-  for (const line of text.split('\n').map((raw) => raw.trim())) {
-    if (line === '' || line.startsWith('#')) continue
-    const parts = /^([0-9]+)\s+([0-9A-Fa-f]+\/[0-9A-Fa-f]+)(\s|$)/.exec(line)
-    if (parts === null) throw new PgtsError('format', `'${line}' is not a line of a timeline history`)
-    forks.push({ timeline: Number(parts[1]), lsn: parseLsn(parts[2] ?? '') })
-  }
-  return forks
 }
 
 function parseTimeline(text: string): number {
@@ -123,7 +106,7 @@ async function loadForks(
   storage: StorageDriver,
   { stanza, archiveId, cipherPass, signal }: TimelineRequest,
   timeline: number,
-): Promise<TimelineFork[]> {
+): Promise<TimelineSwitch[]> {
   const name = archiveFileName(stanza, archiveId, timelineHistoryFile(timeline))
   try {
     return parseTimelineHistory((await readArchived(storage, name, cipherPass, { signal })).toString('latin1'))

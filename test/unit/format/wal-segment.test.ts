@@ -108,6 +108,7 @@ describe('timeline history', () => {
       { timeline: 2, switchLsn: 0x1700050n, reason: 'before 2026-11-22 06:25:13+00' },
     ])
     expect(wal.parseTimelineHistory('')).toEqual([])
+    expect(wal.parseTimelineHistory('1\tFFFFFFFF/FFFFFFFF\tx')[0]?.switchLsn).toBe(0xffffffffffffffffn)
   })
   test.each(['x', '1', '1\t0', '2\t0/1\ta\n1\t0/2\tb', '1\t0/1\n1\t0/2'])('%j is refused', (text) => {
     expect(() => wal.parseTimelineHistory(text)).toThrow(expect.objectContaining({ code: 'format' }))

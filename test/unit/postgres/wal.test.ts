@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { checkControlReached, lastWalFile } from '../../../src/postgres/backup-session.ts'
-import { formatLsn, parseLsn, walFileOf } from '../../../src/postgres/lsn.ts'
+import { formatLsn, parseLsn, walFileOf } from '../../../src/util/lsn.ts'
 import { backupCalls, postgresVersion, versionOfServer, walFunctions } from '../../../src/postgres/versions.ts'
 import { checkWalBelongsTo, parseWalHeader, WAL_HEADER_BYTES } from '../../../src/postgres/wal-header.ts'
 

@@ -1,9 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import {
-  checkTargetTimeline,
-  parseTimelineHistory,
-  type TimelineRequest,
-} from '../../../../src/core/restore/timeline.ts'
+import { checkTargetTimeline, type TimelineRequest } from '../../../../src/core/restore/timeline.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
 import { putFile } from '../../../../src/storage/whole-file.ts'
 import type { StorageDriver } from '../../../../src/storage/driver.ts'
@@ -79,8 +75,4 @@ describe('a restore that could never reach its target timeline is refused', () =
     const error = await refused.catch((reason: { hints: string[] }) => reason)
     expect((error as { hints: string[] }).hints.length).toBeGreaterThan(0)
   })
-})
-
-test('LSNs of a history keep all 64 bits', () => {
-  expect(parseTimelineHistory('1\tFFFFFFFF/FFFFFFFF\tx')).toEqual([{ timeline: 1, lsn: 0xffffffffffffffffn }])
 })

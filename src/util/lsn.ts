@@ -1,9 +1,10 @@
-import { PgtsError } from '../util/error.ts'
+import { PgtsError } from './error.ts'
 
 /** `16/B374D848` as a byte position. */
 export function parseLsn(text: string): bigint {
   const parts = /^([0-9A-Fa-f]{1,8})\/([0-9A-Fa-f]{1,8})$/.exec(text)
-  if (parts === null) throw new PgtsError('format', `'${text}' is not an LSN`)
+  if (parts === null)
+    throw new PgtsError('format', `'${text}' is not an LSN`, { hints: ['an LSN looks like 0/1200028'] })
   return (BigInt(`0x${parts[1]}`) << 32n) | BigInt(`0x${parts[2]}`)
 }
 
