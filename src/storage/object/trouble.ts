@@ -1,0 +1,25 @@
+import { PgtsError, type ErrorCode } from '../../util/error.ts'
+
+/** A failure that may pass: the store asked to slow down, a connection broke, an answer came back broken. */
+export class StoreTrouble extends PgtsError {
+  /** The store said that it is overloaded: fewer requests at once help, not only a later one. */
+  readonly overloaded: boolean
+  /** How long the store asked to wait, milliseconds. */
+  readonly retryAfterMs: number | undefined
+
+  constructor(
+    message: string,
+    options: {
+      code?: ErrorCode
+      overloaded?: boolean
+      retryAfterMs?: number
+      hints?: readonly string[]
+      cause?: unknown
+    } = {},
+  ) {
+    const { hints, cause } = options
+    super(options.code ?? 'service', message, { ...(hints === undefined ? {} : { hints }), cause })
+    this.overloaded = options.overloaded ?? false
+    this.retryAfterMs = options.retryAfterMs
+  }
+}
