@@ -35,7 +35,7 @@ async function ownExecId(): Promise<string> {
 }
 
 export function openContext(resolved: AnyResolved, around: Surroundings): OpenContext {
-  const { command, options, parameters, values, dialect } = resolved
+  const { command, options, parameters, values, dialect, configFiles } = resolved
   const { log, signal, cwd, program } = around
   const stanza = options.stanza ?? ''
   let repositories: Promise<readonly Repository[]> | undefined
@@ -55,6 +55,12 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     parameters,
     cwd,
     program,
+    configFiles,
+    startBackground: async (given) => {
+      const { startBackground } = await import('./background.ts')
+      const args = [...commandLineFor(resolved, command, cwd), `${command}:async`, '--', ...given]
+      return startBackground({ program, args })
+    },
     isSet: (option) => (values.get(option)?.source ?? 'default') !== 'default',
     commandLineFor: (other: CommandName) => commandLineFor(resolved, other, cwd),
     repositories: () => (repositories ??= Promise.all(selected.map((repo) => openRepository(repo, resolved)))),

@@ -2,7 +2,7 @@ import type { CommandContext } from '../commands/context.ts'
 import type { CommandName } from '../config/resolve.ts'
 import type { Outcome } from './outcome.ts'
 
-type CommandHandlers = { readonly [C in CommandName]?: (ctx: CommandContext<C>) => Promise<Outcome> }
+export type CommandHandlers = { readonly [C in CommandName]?: (ctx: CommandContext<C>) => Promise<Outcome> }
 
 /** The segment is not in the archive: PostgreSQL takes 1 for the end of WAL and goes on. */
 const NOT_FOUND = 1
@@ -46,6 +46,15 @@ export const handlers: CommandHandlers = {
   'stanza-create': async (ctx) => {
     const { stanzaCreate } = await import('../commands/stanza-create.ts')
     await stanzaCreate(ctx)
+    return {}
+  },
+}
+
+/** What `<command>:async` does: the part of a command that goes on in the background. It has its log, and no terminal. */
+export const asyncHandlers: CommandHandlers = {
+  'archive-push': async (ctx) => {
+    const { archivePushAsync } = await import('../commands/archive-push-async.ts')
+    await archivePushAsync(ctx)
     return {}
   },
 }

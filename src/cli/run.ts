@@ -4,7 +4,7 @@ import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { pgtsVersion } from '../util/version.ts'
 import { openContext } from './context.ts'
 import type { CommandContext } from '../commands/context.ts'
-import { handlers } from './handlers.ts'
+import { asyncHandlers, handlers } from './handlers.ts'
 import { createLogger, descriptorOutput, logError, type ClosableLogger } from './logger.ts'
 import { formatShortError } from './exit.ts'
 import type { Outcome } from './outcome.ts'
@@ -46,18 +46,19 @@ async function checkAll(resolved: AnyResolved, argv: readonly string[], process:
 }
 
 async function runCommand(resolved: AnyResolved, process: Process): Promise<number> {
-  const { command, options, warnings } = resolved
+  const { command, role, options, warnings } = resolved
+  const name = role === undefined ? command : `${command}:${role}`
   if (options.neutralUmask === true) globalThis.process.umask(0)
   const log = openLog(resolved)
   const { frameLevel } = commandRow(command)
   const startMs = Date.now()
   const args = log.enabled(frameLevel) ? commandBeginArgs(resolved) : ''
-  log[frameLevel](`${command} command begin ${pgtsVersion}:${args === '' ? '' : ' '}${args}`)
+  log[frameLevel](`${name} command begin ${pgtsVersion}:${args === '' ? '' : ' '}${args}`)
   for (const warning of warnings) log.warn(warning)
 
   const end = (how: string) => {
     const duration = options.logTimestamp === false ? '' : ` (${Date.now() - startMs}ms)`
-    log[frameLevel](`${command} command end: ${how}${how.startsWith('completed') ? duration : ''}`)
+    log[frameLevel](`${name} command end: ${how}${how.startsWith('completed') ? duration : ''}`)
   }
   try {
     await using open = openContext(resolved, {
@@ -66,8 +67,9 @@ async function runCommand(resolved: AnyResolved, process: Process): Promise<numb
       cwd: process.cwd,
       program: process.program,
     })
-    const handler = handlers[command] as ((ctx: CommandContext) => Promise<Outcome>) | undefined
-    if (handler === undefined) throw new PgtsError('assert', `there is no handler for ${command}`)
+    const table = role === 'async' ? asyncHandlers : handlers
+    const handler = table[command] as ((ctx: CommandContext) => Promise<Outcome>) | undefined
+    if (handler === undefined) throw new PgtsError('assert', `there is no handler for ${name}`)
     const code = tell(await handler(open.ctx))
     end('completed successfully')
     return code
@@ -89,17 +91,25 @@ function tell(outcome: Outcome): number {
 }
 
 function openLog(resolved: AnyResolved): ClosableLogger {
-  const { command, options, values } = resolved
+  const { command, role, options, values } = resolved
   // Commands that are called for every segment, or that only answer, keep no log file unless one is asked for.
-  const wanted = commandRow(command).logFile === true || values.get('log-level-file')?.source === 'command line'
+  const wanted =
+    role !== undefined ||
+    commandRow(command).logFile === true ||
+    values.get('log-level-file')?.source === 'command line'
   return createLogger({
     levels: {
-      console: options.logLevelConsole ?? 'warn',
+      // Nobody reads the terminal of a process in the background.
+      console: role === undefined ? (options.logLevelConsole ?? 'warn') : 'off',
       file: options.logLevelFile ?? 'info',
-      stderr: options.logLevelStderr ?? 'off',
+      stderr: role === undefined ? (options.logLevelStderr ?? 'off') : 'off',
     },
     timestamp: options.logTimestamp ?? true,
-    ...(wanted ? { logFile: `${options.logPath ?? ''}/${options.stanza ?? 'all'}-${command}.log` } : {}),
+    ...(wanted
+      ? {
+          logFile: `${options.logPath ?? ''}/${options.stanza ?? 'all'}-${role === undefined ? command : `${command}-${role}`}.log`,
+        }
+      : {}),
     stdout,
     stderr,
     processMax: options.processMax ?? 1,

@@ -21,6 +21,13 @@ export interface StanzaLock extends AsyncDisposable {
   update(progress: LockProgress): void
 }
 
+/** A process that was started to go on after this one. */
+export interface BackgroundProcess {
+  readonly pid: number
+  /** How it ended, to follow 'it ended': `with exit code 41`, `of SIGKILL`. undefined while it lives. */
+  ended(): string | undefined
+}
+
 /**
  * What a command is given. It asks here for what it opens; what it opens with `await using` is closed by its block,
  * repositories are closed by the terminal layer. A command returns a report (plain data) and prints nothing.
@@ -43,6 +50,10 @@ export interface CommandContext<C extends CommandName = CommandName> {
   readonly program: string
   /** Did the user set this option (`type`, `repo1-path`) anywhere, or is its value the default? */
   isSet(option: string): boolean
+  /** The configuration files that were read, in order. */
+  readonly configFiles: readonly string[]
+  /** Start `<this command>:async` with this run's options; resolves once it runs, and does not wait for its end. */
+  startBackground(parameters: readonly string[]): Promise<BackgroundProcess>
   /** Options given on the command line that `command` understands too, as arguments (`--stanza=main`), in name order. */
   commandLineFor(command: CommandName): readonly string[]
   /** The repository of `--repo`, else every configured one in key order. */

@@ -1,5 +1,5 @@
 import { PgtsError } from '../util/error.ts'
-import { commandNames, commandRow, type CommandName } from './command-table.ts'
+import { commandNames, commandRow, type CommandName, type CommandRole } from './command-table.ts'
 import { nearest } from './nearest.ts'
 import { listed, nearestName, parseOptionName, type WrittenName } from './option-name.ts'
 import { isBoolean, isMulti, optionRow } from './option-table.ts'
@@ -8,6 +8,7 @@ import type { Setting } from './setting.ts'
 /** The command line, understood: which command, what it is given, what it is told. */
 export interface CommandLine {
   readonly command: CommandName
+  readonly role?: CommandRole
   readonly parameters: readonly string[]
   readonly settings: readonly Setting[]
 }
@@ -61,7 +62,7 @@ export function findCommand(typed: string): CommandName {
   if (exact !== undefined) return exact
   const [base, role] = typed.split(':')
   if (role !== undefined && commandNames.some((name) => name === base)) {
-    throw new PgtsError('command-invalid', `${typed} is not a command: pgts starts no child processes`, {
+    throw new PgtsError('command-invalid', `${typed} is not a command: ${base} has no such part`, {
       hints: [`write ${base}`],
     })
   }
@@ -86,7 +87,7 @@ export function findCommand(typed: string): CommandName {
 function chooseCommand(
   words: readonly string[],
   flags: { help: boolean; version: boolean; sawOption: boolean },
-): { command: CommandName; parameters: readonly string[] } {
+): Omit<CommandLine, 'settings'> {
   const [first, ...rest] = words
   if (first === undefined) {
     if (flags.help || !flags.sawOption) return { command: 'help', parameters: [] }
@@ -95,17 +96,19 @@ function chooseCommand(
       hints: ['pgts help lists the commands'],
     })
   }
-  const command = findCommand(first)
+  const background = commandNames.find((name) => commandRow(name).async !== undefined && first === `${name}:async`)
+  const command = background ?? findCommand(first)
   if (flags.help) return { command: 'help', parameters: command === 'help' ? rest : [command] }
   if (flags.version) {
     throw new PgtsError('option-invalid', `--version does not go with ${command}`, { hints: ['write pgts version'] })
   }
-  checkParameters(command, rest)
-  return { command, parameters: rest }
+  const role = background === undefined ? {} : ({ role: 'async' } as const)
+  checkParameters(command, rest, role.role)
+  return { command, ...role, parameters: rest }
 }
 
-function checkParameters(command: CommandName, parameters: readonly string[]): void {
-  const rule = commandRow(command).parameters
+function checkParameters(command: CommandName, parameters: readonly string[], role: CommandRole | undefined): void {
+  const rule = role === 'async' ? commandRow(command).async : commandRow(command).parameters
   if (parameters.length > (rule?.max ?? 0)) {
     const extra = parameters[rule?.max ?? 0]
     throw new PgtsError('param-invalid', `${command} does not know what to do with '${extra}'`, {

@@ -11,6 +11,8 @@ export interface CommandRow {
   readonly summary: string
   /** Absent: the command takes none, and any is refused. */
   readonly parameters?: Parameters
+  /** Parameters of `<command>:async`, the part of it that goes on in the background. Absent: there is none. */
+  readonly async?: Parameters
   /** Locks taken when the command starts, one file for each kind and repository. Absent: none. */
   readonly lock?: 'archive' | 'backup' | 'restore' | 'all'
   /** Does a run write `<log-path>/<stanza>-<command>.log`? Otherwise only when --log-level-file is on the command line. */
@@ -41,6 +43,7 @@ export const commandTable = defineCommands({
   'archive-get': {
     summary: 'Fetch one WAL segment; PostgreSQL calls it as restore_command.',
     parameters: { usage: 'WAL-SEGMENT DESTINATION', min: 2, max: 2 },
+    async: { usage: '[WAL-SEGMENT...]', min: 0, max: 100_000 },
     frameLevel: 'info',
     stanza: 'required',
     implemented: true,
@@ -48,6 +51,7 @@ export const commandTable = defineCommands({
   'archive-push': {
     summary: 'Store one WAL segment; PostgreSQL calls it as archive_command.',
     parameters: { usage: 'WAL-PATH', min: 1, max: 1 },
+    async: { usage: 'WAL-DIRECTORY', min: 1, max: 1 },
     frameLevel: 'info',
     stanza: 'required',
     stops: true,
@@ -166,6 +170,9 @@ export const commandTable = defineCommands({
   },
   version: { summary: 'Show the version.', frameLevel: 'debug', stanza: 'none', implemented: true },
 })
+
+/** Absent role: the command as people and PostgreSQL call it. `async`: its part in the background, started by itself. */
+export type CommandRole = 'async'
 
 export type CommandName = keyof typeof commandTable
 

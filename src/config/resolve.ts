@@ -1,7 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { PgtsError } from '../util/error.ts'
 import { parseCommandLine } from './argv.ts'
-import { commandRow, type CommandName } from './command-table.ts'
+import { commandRow, type CommandName, type CommandRole } from './command-table.ts'
 import { Evaluation, type ResolvedValue } from './evaluate.ts'
 import { listed, withIndex } from './option-name.ts'
 import { groupOf, optionNames, optionRow, rowFor } from './option-table.ts'
@@ -13,7 +13,7 @@ import { iniHasSecret, iniSettings, iniStanzas, parseIni } from './sources/ini.t
 import { camel, type OptionsOf } from './typed-options.ts'
 
 export { commandBeginArgs, commandLineFor } from './begin-line.ts'
-export type { CommandName } from './command-table.ts'
+export type { CommandName, CommandRole } from './command-table.ts'
 export type { ResolvedValue } from './evaluate.ts'
 export type { ConfigFiles, Dialect } from './sources/files.ts'
 export type { OptionsOf, PgOptions, RepoOptions } from './typed-options.ts'
@@ -33,6 +33,7 @@ export interface ResolveInput {
 
 export interface Resolved<C extends CommandName = CommandName> {
   readonly command: C
+  readonly role?: CommandRole
   readonly options: OptionsOf<C>
   readonly parameters: readonly string[]
   readonly dialect: Dialect
@@ -54,7 +55,7 @@ export type AnyResolved = { [C in CommandName]: Resolved<C> }[CommandName]
  * option and where its value came from.
  */
 export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> {
-  const { command, parameters, settings: given } = parseCommandLine(input.argv)
+  const { command, role, parameters, settings: given } = parseCommandLine(input.argv)
   if (commandRow(command).implemented !== true) {
     throw new PgtsError('command-invalid', `pgts does not have ${command} yet`, {
       hints: [`pgbackrest ${command} works on the same repository`],
@@ -62,7 +63,8 @@ export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> 
   }
   // The options beside help belong to the command that is explained.
   if (command !== 'help') checkValidity(command, given)
-  return resolveFor(command, parameters, given, input)
+  const resolved = await resolveFor(command, parameters, given, input)
+  return role === undefined ? resolved : { ...resolved, role }
 }
 
 /**

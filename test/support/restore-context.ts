@@ -64,6 +64,8 @@ export function restoreContext(
     program: '/usr/bin/pgts',
     isSet: (option) => (run.typed ?? []).some((argument) => argument.startsWith(`--${option}`)),
     dialect: 'ini',
+    configFiles: [],
+    startBackground: () => Promise.reject(new Error('not in this test')),
     commandLineFor: () => run.typed ?? [],
     repositories: () => Promise.resolve(repositories),
     cluster: () => Promise.reject(new Error('not in this test')),

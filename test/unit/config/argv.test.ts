@@ -24,6 +24,15 @@ describe('commands', () => {
     expect(await resolving(line)).toMatchObject({ command: 'help', parameters })
   })
 
+  test('the part of a command in the background is a role of it', async () => {
+    expect(await resolving(['--stanza=x', '--pg1-path=/p', 'archive-push:async', '/p/pg_wal'])).toMatchObject({
+      command: 'archive-push',
+      role: 'async',
+      parameters: ['/p/pg_wal'],
+    })
+    expect((await resolving(['--stanza=x', 'archive-push', '/p/pg_wal/1'])).role).toBeUndefined()
+  })
+
   test('parameters follow the command, -- ends options', async () => {
     const line = ['archive-get', '--stanza=main', '--pg1-path=/pg', '000000010000000000000001', '--', '--strange']
     expect((await resolving(line)).parameters).toEqual(['000000010000000000000001', '--strange'])
@@ -36,6 +45,9 @@ describe('commands', () => {
     [['bakcup'], 'command-invalid', 'there is no command bakcup', 'did you mean backup?'],
     [['manif'], 'command-invalid', 'there is no command manif', ''],
     [['backup:local'], 'command-invalid', 'backup:local is not a command', 'write backup'],
+    [['backup:async'], 'command-invalid', 'backup:async is not a command', 'write backup'],
+    [['archive-push:local', 'x'], 'command-invalid', 'is not a command', 'write archive-push'],
+    [['archive-push:async'], 'param-required', 'archive-push needs WAL-DIRECTORY', ''],
     [['verify', '--stanza=x'], 'command-invalid', 'pgts does not have verify yet', 'pgbackrest verify'],
     [['--stanza=x'], 'command-required', 'there are options but no command', 'pgts help'],
     [['info', '--version'], 'option-invalid', '--version does not go with info', 'write pgts version'],
