@@ -23,11 +23,17 @@ export interface ObjectListRequest {
   readonly signal?: AbortSignal
 }
 
+/**
+ * A range that ends beyond the object gives what there is of it; one that begins at the end or beyond it gives an empty
+ * body, not an error (stores answer 416 there).
+ */
 export interface ObjectGetRequest {
   /** First byte, from 0. */
   readonly offset?: number
   /** How many bytes; absent: to the end. Never 0. */
   readonly length?: number
+  /** `version` of an earlier body: when the object has been replaced since, `get` fails with `file-read`. */
+  readonly version?: string
   readonly signal?: AbortSignal
 }
 
@@ -36,6 +42,8 @@ export interface ObjectBody {
   readonly chunks: AsyncIterable<Uint8Array>
   /** What the answer promised to carry, bytes. */
   readonly sizeBytes: number
+  /** What tells this content from a later one under the same name (an ETag or generation), where the store has it. */
+  readonly version?: string
   /** Drop the connection when the rest is not wanted. */
   cancel(): void
 }
@@ -51,8 +59,9 @@ export interface ObjectPutRequest {
 /** An upload in parts, invisible until `complete` resolves. */
 export interface ObjectUpload {
   /**
-   * Send one part; `number` counts from 1. All but the last have the same size. Parts may be in flight together, at
-   * most `limits.parallelParts`, and a part that failed may be sent again. The bytes are not used after it resolves.
+   * Send one part; `number` counts from 1. All but the last have the same size in files up to some GB (beyond, later
+   * parts are larger). Parts may be in flight together, at most `limits.parallelParts`, and a part that failed may be
+   * sent again. The bytes are not used after it resolves or rejects.
    */
   part(number: number, bytes: Uint8Array, signal?: AbortSignal): Promise<void>
   complete(signal?: AbortSignal): Promise<void>
