@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { PGBACKREST } from './programs.ts'
+import { S3_SERVER_PROGRAMS } from './s3-server.ts'
+import { keepStores } from './store-keeper.ts'
 
 /** Programs that some tests play against, and what is left out without them. */
 const PROGRAMS: Readonly<Record<string, string>> = {
@@ -11,10 +13,16 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   openssl: 'encrypted files against the openssl command',
   xxhsum: 'block checksums against the xxhsum command',
   dash: 'the launcher in dash',
+  ...Object.fromEntries(S3_SERVER_PROGRAMS.map((name) => [name, 'everything on a real S3 server'])),
 }
 
-/** Say in a line each what will be left out; where nothing may be (CI), refuse to start. */
-export default function setup(): void {
+/** Say in a line each what will be left out; where nothing may be (CI), refuse to start. Keep the object stores. */
+export default function setup(): Promise<() => Promise<void>> {
+  sayWhatIsMissing()
+  return keepStores()
+}
+
+function sayWhatIsMissing(): void {
   const missing = Object.entries(PROGRAMS).filter(([name]) => !isThere(name))
   for (const [name, what] of missing) console.log(`left out: ${what} (${name} is not installed)`)
   const asRoot = process.getuid?.() === 0
