@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { open, rename, rm, type FileHandle } from 'node:fs/promises'
+import { open, readdir, rename, rm, type FileHandle } from 'node:fs/promises'
 import { pathOf } from '../../util/byte-string.ts'
 import type { ByteSink } from '../../util/bytes.ts'
 import { PgtsError, systemCode } from '../../util/error.ts'
@@ -15,15 +15,22 @@ export interface Destination extends AsyncDisposable {
 const BUFFER_BYTES = 1024 * 1024
 const MODE = 0o600
 
+export interface DestinationOptions {
+  /** Name until it is whole; by default one that no other process uses, so that two calls for one file do not mix. */
+  readonly temporary?: string
+  /** Make it durable before it appears; default true. */
+  readonly sync?: boolean
+}
+
 /**
- * Create `<path>.pgts.tmp` in the destination's own directory.
+ * Create a temporary file in the destination's own directory.
  *
  * @param path absolute byte string
  * @throws PgtsError path-missing, file-open, file-write with the system's word for it
  */
-export async function createDestination(path: string): Promise<Destination> {
-  const temporary = `${path}.pgts.tmp`
-  // An older temporary file is a leftover of a killed restore_command: PostgreSQL asks for one file at a time.
+export async function createDestination(path: string, options: DestinationOptions = {}): Promise<Destination> {
+  if (options.temporary === undefined) await removeLeftovers(path)
+  const temporary = options.temporary ?? `${path}.${process.pid}${TEMPORARY}`
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC
   const handle = await open(pathOf(temporary), flags, MODE).catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT') {
@@ -34,7 +41,39 @@ export async function createDestination(path: string): Promise<Destination> {
     }
     throw new PgtsError('file-open', `cannot create ${temporary}: ${messageOf(error)}`, { cause: error })
   })
-  return new LocalDestination(path, temporary, handle)
+  return new LocalDestination(path, temporary, handle, options.sync ?? true)
+}
+
+const TEMPORARY = '.pgts.tmp'
+
+/** What killed calls for the same file have left; a call that still lives keeps its own. */
+async function removeLeftovers(path: string): Promise<void> {
+  const slash = path.lastIndexOf('/')
+  const directory = path.slice(0, slash + 1)
+  const prefix = `${path.slice(slash + 1)}.`
+  let names: readonly Buffer[]
+  try {
+    names = await readdir(pathOf(directory), { encoding: 'buffer' })
+  } catch {
+    // Creating the file will tell what is wrong with its directory.
+    return
+  }
+  for (const bytes of names) {
+    const name = bytes.toString('latin1')
+    if (!name.startsWith(prefix) || !name.endsWith(TEMPORARY)) continue
+    const pid = Number(name.slice(prefix.length, -TEMPORARY.length))
+    if (Number.isInteger(pid) && pid > 0 && pid !== process.pid && isRunning(pid)) continue
+    await rm(pathOf(`${directory}${name}`), { force: true }).catch(() => undefined)
+  }
+}
+
+function isRunning(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return true
+  } catch (error) {
+    return systemCode(error) === 'EPERM'
+  }
 }
 
 class LocalDestination implements Destination {
@@ -42,14 +81,16 @@ class LocalDestination implements Destination {
   readonly #path: string
   readonly #temporary: string
   readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES)
+  readonly #sync: boolean
   #handle: FileHandle | undefined
   #used = 0
   #committed = false
 
-  constructor(path: string, temporary: string, handle: FileHandle) {
+  constructor(path: string, temporary: string, handle: FileHandle, sync: boolean) {
     this.#path = path
     this.#temporary = temporary
     this.#handle = handle
+    this.#sync = sync
     this.sink = { write: (chunk) => this.#write(chunk) }
   }
 
@@ -94,7 +135,7 @@ class LocalDestination implements Destination {
     await this.#flush()
     const handle = this.#open()
     try {
-      await handle.sync()
+      if (this.#sync) await handle.sync()
       this.#handle = undefined
       await handle.close()
     } catch (error) {

@@ -1,14 +1,10 @@
-import { decryptor } from '../../codec/cipher.ts'
-import { digest } from '../../codec/digest.ts'
-import { pump } from '../../codec/pump.ts'
-import type { Stage } from '../../codec/stage.ts'
 import { archiveFileName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
-import type { CompressType } from '../../util/compress-type.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { loadArchiveInfo } from '../info-store.ts'
 import { createDestination } from './destination.ts'
+import { DestinationError, fetchCopy, type ArchivedCopy, type ExpectedHeader } from './fetch-copy.ts'
 import {
   baseName,
   candidateArchiveIds,
@@ -33,6 +29,8 @@ export interface GetRequest {
   readonly repositories: readonly ArchiveRepository[]
   readonly log: Logger
   readonly signal: AbortSignal
+  /** Called once the file is known to be in the archive, before it is fetched; must not throw. */
+  readonly onFound?: () => Promise<void>
 }
 
 export type GetReport =
@@ -46,17 +44,9 @@ export type GetReport =
     }
   | { readonly found: false; readonly file: string }
 
-/** A stored form of the wanted file. */
-interface Alternative {
-  readonly repoKey: number
+/** A stored form of the wanted file, and where it is. */
+interface Alternative extends ArchivedCopy {
   readonly storage: StorageDriver
-  readonly archiveId: string
-  readonly repoName: string
-  readonly compressType: CompressType
-  /** Passphrase of the archive; absent: the repository is not encrypted. */
-  readonly cipherPass?: string | undefined
-  /** Of the plain content; absent for files that are stored without one. */
-  readonly checksum?: string
 }
 
 /**
@@ -77,11 +67,14 @@ export async function getWal(request: GetRequest): Promise<GetReport> {
     return { found: false, file: request.file }
   }
   requireSameContent(request.file, alternatives)
+  await request.onFound?.()
 
+  const open = () => createDestination(request.destination)
+  const expected = expectedHeader(kind, request.identity)
   const damages: PgtsError[] = []
   for (const alternative of alternatives) {
     try {
-      const sizeBytes = await handOver(request, kind, alternative)
+      const sizeBytes = await fetchCopy(alternative, alternative.storage, open, expected, request.signal)
       const { repoKey, archiveId, repoName } = alternative
       return { found: true, file: request.file, repoKey, archiveId, repoName, sizeBytes }
     } catch (error) {
@@ -91,14 +84,28 @@ export async function getWal(request: GetRequest): Promise<GetReport> {
       damages.push(error instanceof PgtsError ? error : new PgtsError('file-read', String(error), { cause: error }))
     }
   }
-  const reasons = damages.map((error, index) => describeFailure(alternatives[index]?.repoKey ?? 0, error))
-  throw new PgtsError('checksum', `no usable copy of ${request.file} in the archive:\n${reasons.join('\n')}`, {
-    hints: [
-      'the archived file is damaged: check the storage below the repository',
-      'recovery cannot go on past this segment: bring the file back from another copy of the repository, or recover to a target before it',
-    ],
-    cause: damages[0],
-  })
+  throw unusable(request.file, alternatives, damages)
+}
+
+function unusable(file: string, copies: readonly ArchivedCopy[], damages: readonly PgtsError[]): PgtsError {
+  const reasons = damages.map((error, index) => describeFailure(copies[index]?.repoKey ?? 0, error))
+  const foreign = damages.every(({ code }) => code === 'archive-mismatch')
+  const hints = foreign
+    ? damages.flatMap((error) => error.hints)
+    : [
+        'the archived file is damaged: check the storage below the repository',
+        'recovery cannot go on past this segment: bring the file back from another copy of the repository, or recover to a target before it',
+      ]
+  return new PgtsError(
+    foreign ? 'archive-mismatch' : 'checksum',
+    `no usable copy of ${file} in the archive:\n${reasons.join('\n')}`,
+    { hints: [...new Set(hints)], cause: damages[0] },
+  )
+}
+
+function expectedHeader(kind: WalFileKind, { systemId }: ClusterIdentity): ExpectedHeader | undefined {
+  if (kind !== 'segment' && kind !== 'partial') return undefined
+  return { systemId, whole: kind === 'segment' }
 }
 
 async function findAlternatives(
@@ -154,68 +161,3 @@ function requireSameContent(file: string, alternatives: readonly Alternative[]):
     ],
   })
 }
-
-/** The destination's own trouble (a full disk) is not the copy's: it ends the search instead of moving on. */
-class DestinationError extends Error {
-  constructor(readonly reason: unknown) {
-    super('the destination failed')
-  }
-}
-
-async function handOver(request: GetRequest, kind: WalFileKind, copy: Alternative): Promise<number> {
-  const { decompressor, loadCodec } = await import('../../codec/registry.ts')
-  await loadCodec(copy.compressType)
-  const source = await copy.storage.read(copy.repoName, { signal: request.signal })
-  const plain = digest('sha1')
-  const head = new HeadTap()
-  const stages: Stage[] = copy.cipherPass === undefined ? [] : [decryptor(copy.cipherPass)]
-  if (copy.compressType !== 'none') stages.push(decompressor(copy.compressType))
-  await using target = await createDestination(request.destination).catch(async (error: unknown) => {
-    await source[Symbol.asyncDispose]()
-    throw new DestinationError(error)
-  })
-  const write = (chunk: Uint8Array): void | Promise<void> =>
-    target.sink.write(chunk)?.catch((error: unknown) => {
-      throw new DestinationError(error)
-    })
-  await pump(source, [...stages, head, plain], { write }, request.signal)
-  if (copy.checksum !== undefined && plain.hex() !== copy.checksum) {
-    throw new PgtsError('checksum', `${copy.repoName} has SHA-1 ${plain.hex()} where its name says ${copy.checksum}`)
-  }
-  if (kind === 'segment') await requireHeaderSize(copy.repoName, head.bytes, plain.bytes)
-  await target.commit().catch((error: unknown) => {
-    throw new DestinationError(error)
-  })
-  return plain.bytes
-}
-
-/** A segment that was cut before it was archived has the right checksum and is useless all the same. */
-async function requireHeaderSize(repoName: string, head: Buffer, sizeBytes: number): Promise<void> {
-  const { parseWalHeader } = await import('../../postgres/wal-header.ts')
-  let segmentSize: number
-  try {
-    segmentSize = parseWalHeader(head).segmentSize
-  } catch {
-    // A server this program does not know (archived with archive-header-check off): PostgreSQL judges it.
-    return
-  }
-  if (sizeBytes === segmentSize) return
-  throw new PgtsError('checksum', `${repoName} holds ${sizeBytes} bytes where its header says ${segmentSize}`)
-}
-
-/** Lets bytes through and keeps the first ones. */
-class HeadTap implements Stage {
-  bytes = Buffer.alloc(0)
-
-  push(chunk: Uint8Array): Uint8Array[] {
-    const missing = HEAD_BYTES - this.bytes.length
-    if (missing > 0) this.bytes = Buffer.concat([this.bytes, chunk.subarray(0, missing)])
-    return [chunk]
-  }
-
-  finish(): Uint8Array[] {
-    return []
-  }
-}
-
-const HEAD_BYTES = 512

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -206,6 +207,28 @@ describe('damage', () => {
     })
     expect(existsSync(destination)).toBe(false)
   })
+})
+
+test('a segment of another cluster is not handed over, even from the archive of ours', async () => {
+  const [first, second] = [await aRepository(), await aRepository()]
+  await archived(first, aSegment({ systemId: 42n }), SEGMENT, 'zst', false)
+  const error = await failure(get([first]))
+  expect(error).toMatchObject({ exitCode: 44, message: expect.stringContaining('system identifier 42') as string })
+  expect(error.hints.join()).toContain('another cluster')
+  expect(readdirSync(dir)).toEqual([])
+
+  // A partial one is foreign as well.
+  await archived(second, aSegment({ systemId: 42n }), `${SEGMENT}.partial`, 'zst', false)
+  expect(await failure(get([second], { file: `${SEGMENT}.partial` }))).toMatchObject({ exitCode: 44 })
+})
+
+test('what killed calls left beside the destination goes, what a living call is writing stays', async () => {
+  const storage = await aRepository()
+  await archived(storage, aSegment())
+  const dead = spawnSync('true').pid
+  for (const pid of [dead, process.ppid]) writeFileSync(`${destination}.${pid}.pgts.tmp`, '')
+  await get([storage])
+  expect(readdirSync(dir).sort()).toEqual(['RECOVERYXLOG', `RECOVERYXLOG.${process.ppid}.pgts.tmp`])
 })
 
 test('copies with different contents are an error that names them', async () => {

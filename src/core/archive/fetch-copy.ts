@@ -1,0 +1,122 @@
+import { decryptor } from '../../codec/cipher.ts'
+import { digest } from '../../codec/digest.ts'
+import { pump } from '../../codec/pump.ts'
+import type { Stage } from '../../codec/stage.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import type { CompressType } from '../../util/compress-type.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { Destination } from './destination.ts'
+
+/** One stored form of a file of the archive: plain data, so that it can go to a worker. */
+export interface ArchivedCopy {
+  readonly repoKey: number
+  readonly archiveId: string
+  readonly repoName: string
+  readonly compressType: CompressType
+  /** Passphrase of the archive; absent: the repository is not encrypted. */
+  readonly cipherPass?: string | undefined
+  /** SHA-1 of the plain content; absent for files that are stored without one. */
+  readonly checksum?: string
+}
+
+/** What the first page of a segment must say. Absent: the file is none, and nothing is asked of it. */
+export interface ExpectedHeader {
+  readonly systemId: bigint
+  /** A partial segment may be shorter than its header says. */
+  readonly whole: boolean
+}
+
+/** The destination's own trouble (a full disk) is not the copy's: another copy would not help. */
+export class DestinationError extends Error {
+  constructor(readonly reason: unknown) {
+    super('the destination failed')
+  }
+}
+
+/**
+ * Decrypt, decompress and write one stored copy. What appears under the destination's name has the checksum that it
+ * was archived with and, for a segment, the right cluster and length; otherwise nothing appears.
+ *
+ * @returns bytes written
+ * @throws DestinationError; PgtsError checksum, archive-mismatch, and what reading the repository throws
+ */
+export async function fetchCopy(
+  copy: ArchivedCopy,
+  storage: StorageDriver,
+  openDestination: () => Promise<Destination>,
+  expected: ExpectedHeader | undefined,
+  signal: AbortSignal,
+): Promise<number> {
+  const stages: Stage[] = copy.cipherPass === undefined ? [] : [decryptor(copy.cipherPass)]
+  if (copy.compressType !== 'none') {
+    const { decompressor, loadCodec } = await import('../../codec/registry.ts')
+    await loadCodec(copy.compressType)
+    stages.push(decompressor(copy.compressType))
+  }
+  const source = await storage.read(copy.repoName, { signal })
+  const plain = digest('sha1')
+  const head = new HeadTap()
+  await using target = await openDestination().catch(async (error: unknown) => {
+    await source[Symbol.asyncDispose]()
+    throw new DestinationError(error)
+  })
+  const write = (chunk: Uint8Array): void | Promise<void> =>
+    target.sink.write(chunk)?.catch((error: unknown) => {
+      throw new DestinationError(error)
+    })
+  await pump(source, [...stages, head, plain], { write }, signal)
+  if (copy.checksum !== undefined && plain.hex() !== copy.checksum) {
+    throw new PgtsError('checksum', `${copy.repoName} has SHA-1 ${plain.hex()} where its name says ${copy.checksum}`)
+  }
+  if (expected !== undefined) await requireHeader(copy.repoName, head.bytes, plain.bytes, expected)
+  await target.commit().catch((error: unknown) => {
+    throw new DestinationError(error)
+  })
+  return plain.bytes
+}
+
+/**
+ * A segment that was cut before it was archived has the right checksum and is useless all the same; one of another
+ * cluster (archived without archive-header-check, or copied there by hand) would be worse.
+ */
+async function requireHeader(
+  repoName: string,
+  head: Buffer,
+  sizeBytes: number,
+  expected: ExpectedHeader,
+): Promise<void> {
+  const { parseWalHeader } = await import('../../postgres/wal-header.ts')
+  let header: ReturnType<typeof parseWalHeader>
+  try {
+    header = parseWalHeader(head)
+  } catch {
+    // A server this program does not know (archived with archive-header-check off): PostgreSQL judges it.
+    return
+  }
+  if (header.systemId !== expected.systemId) {
+    throw new PgtsError(
+      'archive-mismatch',
+      `${repoName} was written by the cluster with system identifier ${header.systemId}, not by ${expected.systemId}`,
+      { hints: ['did another cluster archive into this stanza? Move its WAL out of the repository'] },
+    )
+  }
+  if (!expected.whole || sizeBytes === header.segmentSize) return
+  throw new PgtsError('checksum', `${repoName} holds ${sizeBytes} bytes where its header says ${header.segmentSize}`)
+}
+
+/** Lets bytes through and keeps the first ones. */
+class HeadTap implements Stage {
+  bytes = Buffer.alloc(0)
+
+  push(chunk: Uint8Array): Uint8Array[] {
+    const missing = HEAD_BYTES - this.bytes.length
+    if (missing > 0) this.bytes = Buffer.concat([this.bytes, chunk.subarray(0, missing)])
+    return [chunk]
+  }
+
+  finish(): Uint8Array[] {
+    return []
+  }
+}
+
+const HEAD_BYTES = 512
