@@ -1,5 +1,6 @@
 import type { CommandContext, Repository, StanzaLock } from '../commands/context.ts'
 import { commandLineFor, type AnyResolved, type CommandName } from '../config/resolve.ts'
+import { environmentLine } from '../core/archive/launch-environment.ts'
 import type { RepositoryCipher } from '../core/info-store.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { WorkerSetup } from '../core/worker-env.ts'
@@ -35,7 +36,7 @@ async function ownExecId(): Promise<string> {
 }
 
 export function openContext(resolved: AnyResolved, around: Surroundings): OpenContext {
-  const { command, options, parameters, values, dialect, configFiles } = resolved
+  const { command, options, parameters, values, dialect, configFiles, configLooked, callPattern } = resolved
   const { log, signal, cwd, program } = around
   const stanza = options.stanza ?? ''
   let repositories: Promise<readonly Repository[]> | undefined
@@ -56,6 +57,12 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     cwd,
     program,
     configFiles,
+    configLooked,
+    callPattern,
+    get launchEnvironment() {
+      return environmentLine(process.env)
+    },
+    startedMs: performance.timeOrigin,
     startBackground: async (given) => {
       const { startBackground } = await import('./background.ts')
       const args = [...commandLineFor(resolved, command, cwd), `${command}:async`, '--', ...given]

@@ -52,6 +52,14 @@ export interface CommandContext<C extends CommandName = CommandName> {
   isSet(option: string): boolean
   /** The configuration files that were read, in order. */
   readonly configFiles: readonly string[]
+  /** Every configuration file and directory that was looked for, found or not. */
+  readonly configLooked: readonly string[]
+  /** The command line as it was given, with undefined where a parameter stood. */
+  readonly callPattern: readonly (string | undefined)[]
+  /** The variables that a launch hint compares, as one line. */
+  readonly launchEnvironment: string
+  /** When this process began, before it read anything; ms since 1970. */
+  readonly startedMs: number
   /** Start `<this command>:async` with this run's options; resolves once it runs, and does not wait for its end. */
   startBackground(parameters: readonly string[]): Promise<BackgroundProcess>
   /** Options given on the command line that `command` understands too, as arguments (`--stanza=main`), in name order. */

@@ -10,6 +10,8 @@ export interface CommandLine {
   readonly command: CommandName
   readonly role?: CommandRole
   readonly parameters: readonly string[]
+  /** Where in argv the parameters stand. */
+  readonly parametersAt: readonly number[]
   readonly settings: readonly Setting[]
 }
 
@@ -21,6 +23,7 @@ const ORIGIN = 'command line'
  */
 export function parseCommandLine(argv: readonly string[]): CommandLine {
   const words: string[] = []
+  const wordsAt: number[] = []
   const settings = new Map<string, Setting>()
   let help = false
   let version = false
@@ -29,10 +32,12 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
     const arg = argv[i] ?? ''
     if (arg === '--') {
       words.push(...argv.slice(i + 1))
+      for (i++; i < argv.length; i++) wordsAt.push(i)
       break
     }
     if (!arg.startsWith('-') || arg === '-') {
       words.push(arg)
+      wordsAt.push(i)
       continue
     }
     sawOption = true
@@ -53,7 +58,7 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
     addSetting(settings, written, typed, name)
   }
   const chosen = chooseCommand(words, { help, version, sawOption })
-  return { ...chosen, settings: [...settings.values()] }
+  return { ...chosen, parametersAt: wordsAt.slice(1), settings: [...settings.values()] }
 }
 
 /** Exactly, or by a prefix that fits one command only [048]. Internal commands must be written out. */
@@ -87,7 +92,7 @@ export function findCommand(typed: string): CommandName {
 function chooseCommand(
   words: readonly string[],
   flags: { help: boolean; version: boolean; sawOption: boolean },
-): Omit<CommandLine, 'settings'> {
+): Omit<CommandLine, 'settings' | 'parametersAt'> {
   const [first, ...rest] = words
   if (first === undefined) {
     if (flags.help || !flags.sawOption) return { command: 'help', parameters: [] }

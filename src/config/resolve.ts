@@ -39,6 +39,10 @@ export interface Resolved<C extends CommandName = CommandName> {
   readonly dialect: Dialect
   /** The files that were read, in order. */
   readonly configFiles: readonly string[]
+  /** Every configuration file and directory that was looked for, found or not. */
+  readonly configLooked: readonly string[]
+  /** The command line as it was given, with undefined where a parameter stood. */
+  readonly callPattern: readonly (string | undefined)[]
   /** To be logged once the logger stands. */
   readonly warnings: readonly string[]
   /** Stanzas with a section of their own in the configuration, sorted. */
@@ -55,7 +59,7 @@ export type AnyResolved = { [C in CommandName]: Resolved<C> }[CommandName]
  * option and where its value came from.
  */
 export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> {
-  const { command, role, parameters, settings: given } = parseCommandLine(input.argv)
+  const { command, role, parameters, parametersAt, settings: given } = parseCommandLine(input.argv)
   if (commandRow(command).implemented !== true) {
     throw new PgtsError('command-invalid', `pgts does not have ${command} yet`, {
       hints: [`pgbackrest ${command} works on the same repository`],
@@ -63,7 +67,8 @@ export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> 
   }
   // The options beside help belong to the command that is explained.
   if (command !== 'help') checkValidity(command, given)
-  const resolved = await resolveFor(command, parameters, given, input)
+  const callPattern = input.argv.map((word, at) => (parametersAt.includes(at) ? undefined : word))
+  const resolved = { ...(await resolveFor(command, parameters, given, input)), callPattern }
   return role === undefined ? resolved : { ...resolved, role }
 }
 
@@ -92,7 +97,7 @@ async function resolveFor(
   warnings.push(...environment.warnings)
   const above = strongest([...given, ...environment.settings])
   const files = input.files ?? systemFiles
-  const located: LocatedConfig = bare ? { dialect: 'yaml', parts: [] } : locateConfig(above, files)
+  const located: LocatedConfig = bare ? { dialect: 'yaml', parts: [], looked: [] } : locateConfig(above, files)
   const stanza = stanzaName(above, lenient)
   const file = await fileSettings(located, command, stanza, files)
   warnings.push(...file.warnings)
@@ -119,8 +124,18 @@ async function resolveFor(
     checkTogether(values, repoKeys, warn)
   }
   const options = typedOptions(values, repoKeys, pgKeys)
-  const configFiles = located.parts.map(({ path }) => path)
-  return { command, options, parameters, dialect, configFiles, warnings, stanzas: file.stanzas, values } as AnyResolved
+  return {
+    command,
+    options,
+    parameters,
+    dialect,
+    configFiles: located.parts.map(({ path }) => path),
+    configLooked: located.looked,
+    callPattern: [],
+    warnings,
+    stanzas: file.stanzas,
+    values,
+  } as AnyResolved
 }
 
 async function fileSettings(

@@ -20,6 +20,8 @@ export type Dialect = 'yaml' | 'ini'
 export interface LocatedConfig {
   readonly dialect: Dialect
   readonly parts: readonly { readonly path: string; readonly text: string }[]
+  /** Every file and directory that was looked for, found or not. */
+  readonly looked: readonly string[]
 }
 
 export const PGTS_PATH = '/etc/pgts'
@@ -33,6 +35,23 @@ const INI_OLD_FILE = '/etc/pgbackrest.conf'
  * .yaml or .yml is YAML; any other is the dialect of pgbackrest.conf, as is everything with --config-include-path.
  */
 export function locateConfig(settings: readonly Setting[], files: ConfigFiles): LocatedConfig {
+  const looked = new Set<string>()
+  const located = locate(settings, {
+    read: (path) => files.read(noted(path, looked)),
+    list: (path) => files.list(noted(path, looked)),
+  })
+  return { ...located, looked: [...looked] }
+}
+
+function noted(path: string, looked: Set<string>): string {
+  looked.add(path)
+  return path
+}
+
+function locate(
+  settings: readonly Setting[],
+  files: Pick<ConfigFiles, 'read' | 'list'>,
+): Omit<LocatedConfig, 'looked'> {
   const find = (option: string) => settings.find((setting) => setting.option === option)
   const config = find('config')
   const base = pathValue(find('config-path'))
@@ -68,7 +87,7 @@ export function isYaml(path: string): boolean {
   return /\.ya?ml$/.test(path)
 }
 
-function mainIni(base: string | undefined, files: ConfigFiles): { path: string; text: string }[] {
+function mainIni(base: string | undefined, files: Pick<ConfigFiles, 'read'>): { path: string; text: string }[] {
   const candidates = base === undefined ? [join(INI_PATH, INI_FILE), INI_OLD_FILE] : [join(base, INI_FILE)]
   for (const path of candidates) {
     const text = files.read(path)
@@ -82,7 +101,7 @@ function includeParts(
   base: string | undefined,
   noConfig: boolean,
   named: boolean,
-  files: ConfigFiles,
+  files: Pick<ConfigFiles, 'read' | 'list'>,
 ): { path: string; text: string }[] {
   // --config=F alone reads F and nothing else; so does --no-config, which reads nothing.
   if (include === undefined && base === undefined && (named || noConfig)) return []

@@ -1,0 +1,176 @@
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  renameSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { environmentLine, launchEnvironment } from '../../../../src/core/archive/launch-environment.ts'
+import {
+  launchHintPath,
+  removeLaunchHint,
+  serialiseLaunchHint,
+  writeLaunchHint,
+  type LaunchHint,
+  type LaunchHintRequest,
+} from '../../../../src/core/archive/launch-hint.ts'
+import { witnessesOf } from '../../../../src/core/archive/launch-witnesses.ts'
+import { setMtimeNs } from '../../../../src/util/mtime.ts'
+import { makeTestDir } from '../../../support/postgres.ts'
+
+const hint: LaunchHint = {
+  pgData: '/pg data/15',
+  spool: '/spool/archive/main',
+  lockPath: '/lock',
+  server: { pid: '4711', started: '1700000000' },
+  environment: environmentLine({ PGTS_STANZA: 'main' }),
+  witnesses: ['/etc', '/etc/pgts'],
+  callPattern: ['--stanza=main', 'archive-push', undefined],
+}
+
+describe('the text of a launch hint', () => {
+  test('has one value a line, in the order in which the launcher reads', () => {
+    expect(serialiseLaunchHint(hint)?.split('\n')).toEqual([
+      'pgts-launch 1',
+      '3',
+      '=--stanza=main',
+      '=archive-push',
+      '%',
+      '/pg data/15',
+      '4711',
+      '1700000000',
+      `|||=main${'|'.repeat(launchEnvironment.length - 4)}`,
+      '/spool/archive/main',
+      '/lock',
+      '2',
+      '/etc',
+      '/etc/pgts',
+      'end',
+      '',
+    ])
+  })
+
+  test.each([
+    ['a newline in the data directory', { pgData: '/a\nb' }],
+    ['a newline in an argument', { callPattern: ['--x=\n', undefined] }],
+    ['a carriage return', { spool: '/spool\r' }],
+    ['what was no UTF-8', { callPattern: ['--x=\ufffd', undefined] }],
+    ['a relative path', { lockPath: 'lock' }],
+    ['no process id', { server: { pid: '-4711', started: '1' } }],
+    ['no start time', { server: { pid: '4711', started: '' } }],
+    ['an unspeakable environment', { environment: environmentLine({ PGTS_CONFIG: '/a|b' }) }],
+    ['too many arguments', { callPattern: Array.from({ length: 61 }, () => 'x') }],
+    ['too much', { spool: `/${'x'.repeat(9000)}` }],
+  ])('does not exist with %s', (_, change) => {
+    expect(serialiseLaunchHint({ ...hint, ...change })).toBeUndefined()
+  })
+
+  test('tells a variable that is empty from one that is not there', () => {
+    expect(environmentLine({ PGTS_STANZA: '' })).not.toBe(environmentLine({}))
+  })
+})
+
+test.each(['../x', 'a/b', '', '.x', '-x', 'a b'])('a stanza %j has no hint', (stanza) => {
+  expect(launchHintPath('/pg', stanza, 'archive-push')).toBeUndefined()
+})
+
+describe('witnesses', () => {
+  test('are the file, its directory, the places of links on the way, and the last thing there is', async () => {
+    const dir = realpathSync(makeTestDir('witness'))
+    mkdirSync(join(dir, 'v1'))
+    writeFileSync(join(dir, 'v1', 'pgts.yaml'), '')
+    mkdirSync(join(dir, 'etc'))
+    symlinkSync('../v1', join(dir, 'etc', 'current'))
+    symlinkSync(join(dir, 'etc', 'current', 'pgts.yaml'), join(dir, 'pgts.yaml'))
+    symlinkSync('loop', join(dir, 'loop'))
+    expect(await witnessesOf([join(dir, 'pgts.yaml')])).toEqual([
+      dir,
+      join(dir, 'etc'),
+      join(dir, 'v1'),
+      join(dir, 'v1', 'pgts.yaml'),
+    ])
+    expect(await witnessesOf([join(dir, 'etc', 'no', 'such', 'file')])).toEqual([join(dir, 'etc')])
+    expect(await witnessesOf([join(dir, 'loop')])).toEqual([dir])
+  })
+})
+
+describe('writing a hint', () => {
+  function place(): { dir: string; request: LaunchHintRequest; path: string } {
+    const dir = join(makeTestDir('hint'), 'data')
+    mkdirSync(join(dir, 'pg_wal', 'archive_status'), { recursive: true })
+    writeFileSync(join(dir, 'postmaster.pid'), `4711\n${dir}\n1700000000\n5432\n/tmp\n*\n`)
+    writeFileSync(join(dir, 'postgresql.conf'), '')
+    utimesSync(join(dir, 'postmaster.pid'), 1_700_000_000, 1_700_000_000)
+    const request: LaunchHintRequest = {
+      command: 'archive-push',
+      stanza: 'main',
+      pgPath: dir,
+      spool: '/spool/archive/main',
+      lockPath: '/lock',
+      configLooked: [join(dir, '..', 'pgts.yaml')],
+      environment: environmentLine({}),
+      callPattern: ['--stanza=main', 'archive-push', undefined],
+      startedMs: 1_800_000_000_123,
+    }
+    return { dir, request, path: join(dir, 'pg_wal', 'archive_status', 'main.pgts-push') }
+  }
+
+  test('gives it the time at which the process began and a mode for its owner alone', async () => {
+    const { dir, request, path } = place()
+    const link = `${dir}-link`
+    symlinkSync(dir, link)
+    expect(await writeLaunchHint({ ...request, pgPath: link })).toBe(true)
+    const text = readFileSync(path, 'utf8')
+    expect(text).toContain(`\n${realpathSync(dir)}\n4711\n1700000000\n`)
+    expect(text).toContain(`\n${realpathSync(dir)}/postgresql.conf\n`)
+    expect(statSync(path).mtimeMs).toBeCloseTo(1_800_000_000_123, 0)
+    expect(statSync(path).mode & 0o777).toBe(0o600)
+    expect(readdirSync(join(path, '..'))).toEqual(['main.pgts-push'])
+    await removeLaunchHint(dir, 'main', 'archive-push')
+    expect(existsSync(path)).toBe(false)
+  })
+
+  test('names the configuration of a server that keeps it elsewhere', async () => {
+    const { dir, request, path } = place()
+    const elsewhere = join(makeTestDir('etc'), 'postgresql.conf')
+    writeFileSync(elsewhere, '')
+    writeFileSync(join(dir, 'postmaster.opts'), `/bin/postgres "-D" "${dir}" "-c" "config_file=${elsewhere}"\n`)
+    expect(await writeLaunchHint(request)).toBe(true)
+    expect(readFileSync(path, 'utf8')).toContain(`\n${realpathSync(elsewhere)}\n`)
+  })
+
+  test.each<[string, (dir: string) => void]>([
+    ['no server runs', (dir) => rmSync(join(dir, 'postmaster.pid'))],
+    ['the server was started after this process', (dir) => utimesSync(join(dir, 'postmaster.pid'), 2e9, 2e9)],
+    ['postmaster.pid is cut', (dir) => writeFileSync(join(dir, 'postmaster.pid'), '4711')],
+    ['there is no place for it', (dir) => renameSync(join(dir, 'pg_wal'), join(dir, 'pg_xlog'))],
+    ['the data directory is gone', (dir) => rmSync(dir, { recursive: true })],
+  ])('does nothing when %s', async (_, change) => {
+    const { dir, request, path } = place()
+    change(dir)
+    expect(await writeLaunchHint(request)).toBe(false)
+    expect(existsSync(path)).toBe(false)
+  })
+
+  test('removes a hint that no longer fits', async () => {
+    const { request, path } = place()
+    expect(await writeLaunchHint(request)).toBe(true)
+    expect(await writeLaunchHint({ ...request, callPattern: ['a\nb', undefined] })).toBe(false)
+    expect(existsSync(path)).toBe(false)
+  })
+})
+
+test('a modification time is set to the nanosecond', () => {
+  const path = join(makeTestDir('mtime'), 'file')
+  writeFileSync(path, '')
+  setMtimeNs(path, 1_700_000_000_123_456_789n)
+  expect(statSync(path, { bigint: true }).mtimeNs).toBe(1_700_000_000_123_456_789n)
+})
