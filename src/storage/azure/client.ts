@@ -1,0 +1,185 @@
+import type { IncomingMessage } from 'node:http'
+import { ContainerClient, newPipeline, type BlobItem } from '@azure/storage-blob'
+import { textToBytes } from '../../util/byte-string.ts'
+import { isPgtsError, type ErrorCode } from '../../util/error.ts'
+import type { HttpSend } from '../http/send.ts'
+import type { ObjectBody, ObjectClient, ObjectEntry, ObjectPage } from '../object/client.ts'
+import { textName } from '../object/text-name.ts'
+import { azureCredential } from './credential.ts'
+import type { AzureDescription } from './description.ts'
+import { azureError, RangeBeyondEnd, type AzurePlace } from './error.ts'
+import { removeBatch } from './remove-batch.ts'
+import { azureTransport, checkedOnArrival } from './transport.ts'
+import { blockUpload, md5, MAX_BLOCKS } from './upload.ts'
+
+/**
+ * A container of Azure Blob Storage.
+ *
+ * Azure promises what a repository needs: a blob appears whole when Put Blob or Put Block List is answered, is durable
+ * then, and is seen at once by every read and listing. `If-None-Match: *` makes a name once only. Every upload carries
+ * its MD5, which the service checks.
+ */
+export function azureClient(description: AzureDescription, send: HttpSend): ObjectClient {
+  const { container, serviceUrl } = description
+  const place: AzurePlace = { display: `azure://${container}`, container, credential: description.credential.type }
+  const { credential, query } = azureCredential(description, send)
+  const url = `${serviceUrl}/${encodeURIComponent(container)}${query}`
+  // The wrapper above repeats; 1 try is the SDK's way of saying so.
+  const pipeline = newPipeline(credential, { httpClient: azureTransport(send), retryOptions: { maxTries: 1 } })
+  pipeline.factories.push(checkedOnArrival)
+  const client = new ContainerClient(url, pipeline)
+  const tags = description.tags === undefined ? {} : { tags: { ...description.tags } }
+
+  const attempt = (name: string, code: ErrorCode) =>
+    async function <T>(doing: string, signal: AbortSignal | undefined, request: () => Promise<T>): Promise<T> {
+      try {
+        return await request()
+      } catch (error) {
+        if (signal?.aborted) throw signal.reason
+        throw azureError(`cannot ${doing} ${place.display}/${name}`, code, place, error)
+      }
+    }
+
+  async function put(name: string, bytes: Uint8Array, signal: AbortSignal | undefined, condition: object) {
+    const checksum = md5(bytes)
+    await attempt(name, 'file-write')('write', signal, () =>
+      client.getBlockBlobClient(textName(name)).upload(bytes, bytes.length, {
+        ...condition,
+        ...tags,
+        // See `checkedOnArrival`.
+        blobHTTPHeaders: { blobContentMD5: checksum },
+        ...abortable(signal),
+      }),
+    )
+  }
+
+  return {
+    display: place.display,
+    limits: {
+      partBytes: { min: 1, max: 4000 * 1024 * 1024 },
+      maxParts: MAX_BLOCKS,
+      parallelParts: 16,
+      removeBatch: 256,
+    },
+
+    async head(name, signal) {
+      try {
+        const found = await attempt(name, 'file-info')('look at', signal, () =>
+          client.getBlobClient(textName(name)).getProperties(abortable(signal)),
+        )
+        return { name, sizeBytes: found.contentLength ?? 0, mtimeMs: found.lastModified?.getTime() ?? 0 }
+      } catch (error) {
+        // With a hint it is not the blob that is missing, but what it would be in.
+        if (isPgtsError(error, 'file-missing') && error.hints.length === 0) return undefined
+        throw error
+      }
+    },
+
+    async list({ prefix, delimiter, after, signal }) {
+      const page = await attempt(prefix, 'path-open')('list', signal, () =>
+        nextPage(client, { prefix: textName(prefix), delimiter, after, signal }),
+      )
+      return page
+    },
+
+    async get(name, { offset = 0, length, version, signal } = {}) {
+      const conditions = version === undefined ? {} : { conditions: { ifMatch: version } }
+      try {
+        const answer = await attempt(name, 'file-read')('read', signal, () =>
+          client
+            .getBlobClient(textName(name))
+            .download(offset, length, { maxRetryRequests: 0, ...conditions, ...abortable(signal) }),
+        )
+        return body(`cannot read ${place.display}/${name}`, place, answer, signal)
+      } catch (error) {
+        if (error instanceof RangeBeyondEnd) return { chunks: nothing(), sizeBytes: 0, cancel: () => undefined }
+        throw error
+      }
+    },
+
+    put: (name, bytes, { signal }) => put(name, bytes, signal, {}),
+
+    async putIfAbsent(name, bytes, { signal }) {
+      try {
+        await put(name, bytes, signal, { conditions: { ifNoneMatch: '*' } })
+        return true
+      } catch (error) {
+        if (isPgtsError(error) && /BlobAlreadyExists|ConditionNotMet/.test(error.message)) return false
+        throw error
+      }
+    },
+
+    upload: async (name) => blockUpload(client.getBlockBlobClient(textName(name)), attempt(name, 'file-write'), tags),
+
+    removeBatch: (names, signal) => removeBatch(client, credential, place, names, signal),
+
+    [Symbol.asyncDispose]: async () => undefined,
+  }
+}
+
+function abortable(signal: AbortSignal | undefined): { abortSignal?: AbortSignal } {
+  return signal === undefined ? {} : { abortSignal: signal }
+}
+
+const PAGE_SIZE = 5000
+
+interface Page {
+  readonly segment: { readonly blobItems: readonly BlobItem[]; readonly blobPrefixes?: readonly { name: string }[] }
+  readonly continuationToken?: string
+}
+
+async function nextPage(
+  client: ContainerClient,
+  request: { prefix: string; delimiter: '/' | undefined; after: string | undefined; signal: AbortSignal | undefined },
+): Promise<ObjectPage> {
+  const { prefix, delimiter, after, signal } = request
+  const options = { prefix, ...abortable(signal) }
+  const settings = { maxPageSize: PAGE_SIZE, ...(after === undefined ? {} : { continuationToken: after }) }
+  // `next` of a page iterator is one request.
+  const page: Page | undefined = (
+    delimiter === undefined
+      ? await client.listBlobsFlat(options).byPage(settings).next()
+      : await client.listBlobsByHierarchy(delimiter, options).byPage(settings).next()
+  ).value
+  if (page === undefined) return { objects: [], prefixes: [] }
+  const { segment, continuationToken } = page
+  return {
+    objects: segment.blobItems.map(entry),
+    prefixes: (segment.blobPrefixes ?? []).map(({ name }) => textToBytes(name)),
+    ...(continuationToken ? { next: continuationToken } : {}),
+  }
+}
+
+function entry({ name, properties }: BlobItem): ObjectEntry {
+  return {
+    name: textToBytes(name),
+    sizeBytes: properties.contentLength ?? 0,
+    mtimeMs: properties.lastModified.getTime(),
+  }
+}
+
+function body(
+  action: string,
+  place: AzurePlace,
+  answer: { readableStreamBody?: NodeJS.ReadableStream; contentLength?: number; etag?: string },
+  signal: AbortSignal | undefined,
+): ObjectBody {
+  const stream = answer.readableStreamBody as IncomingMessage
+  return {
+    sizeBytes: answer.contentLength ?? 0,
+    ...(answer.etag === undefined ? {} : { version: answer.etag }),
+    chunks: {
+      async *[Symbol.asyncIterator]() {
+        try {
+          for await (const chunk of stream) yield chunk as Buffer
+        } catch (error) {
+          if (signal?.aborted) throw signal.reason
+          throw azureError(action, 'file-read', place, error)
+        }
+      },
+    },
+    cancel: () => void stream.destroy(),
+  }
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}

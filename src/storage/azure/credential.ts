@@ -1,0 +1,52 @@
+import { AnonymousCredential, StorageSharedKeyCredential } from '@azure/storage-blob'
+import { PgtsError } from '../../util/error.ts'
+import type { HttpSend } from '../http/send.ts'
+import type { AzureDescription } from './description.ts'
+import { managedIdentity, type TokenSource } from './managed-identity.ts'
+
+export type AzureSdkCredential = StorageSharedKeyCredential | AnonymousCredential | TokenSource
+
+/** What signs the requests, and the query that every URL carries ('' unless a shared access signature stands there). */
+export function azureCredential(
+  { account, credential, serviceUrl }: AzureDescription,
+  send: HttpSend,
+): { credential: AzureSdkCredential; query: string } {
+  switch (credential.type) {
+    case 'shared':
+      return { credential: new StorageSharedKeyCredential(account, sharedKey(credential.key)), query: '' }
+    case 'sas': {
+      const token = credential.token.trim().replace(/^\?/, '')
+      if (!/(^|&)sig=/.test(token)) {
+        throw new PgtsError('option-invalid-value', 'repo-azure-key is not a shared access signature', {
+          hints: ["it is the query that 'az storage container generate-sas' prints: sv=...&sig=..."],
+        })
+      }
+      return { credential: new AnonymousCredential(), query: `?${token}` }
+    }
+    case 'auto': {
+      if (!serviceUrl.startsWith('https:')) {
+        throw new PgtsError(
+          'option-invalid-value',
+          'repo-azure-key-type=auto needs TLS: a token must not be sent in clear',
+        )
+      }
+      return { credential: managedIdentity(send, tokenResource(serviceUrl), credential.identity), query: '' }
+    }
+  }
+}
+
+function sharedKey(text: string): string {
+  const key = text.trim()
+  if (/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(key) && key !== '') return key
+  throw new PgtsError('option-invalid-value', 'repo-azure-key is not base64', {
+    hints: [
+      "with repo-azure-key-type=shared it is one of the two access keys of the account; 'sas' takes a shared access signature",
+    ],
+  })
+}
+
+/** One account's tokens work in every cloud, Azure's and its sovereign siblings'; path style is an emulator's. */
+function tokenResource(serviceUrl: string): string {
+  const url = new URL(serviceUrl)
+  return url.pathname === '/' ? url.origin : 'https://storage.azure.com'
+}

@@ -1,0 +1,154 @@
+import { networkError } from '../http/network-error.ts'
+import { retryAfterMs } from '../http/retry-after.ts'
+import { StoreTrouble } from '../object/trouble.ts'
+import { PgtsError, type ErrorCode } from '../../util/error.ts'
+import type { AzureCredentialDescription } from './description.ts'
+
+/** What of a repository an error has to name. */
+export interface AzurePlace {
+  readonly display: string
+  readonly container: string
+  readonly credential: AzureCredentialDescription['type']
+}
+
+/**
+ * Whatever the SDK threw, as a PgtsError.
+ *
+ * @param action what was being done to what: `cannot read azure://container/name`
+ * @param code of a refusal that nothing better explains
+ */
+export function azureError(action: string, code: ErrorCode, place: AzurePlace, error: unknown): PgtsError {
+  if (error instanceof PgtsError) return error
+  const answer = error as { statusCode?: number; response?: AzureResponse; name?: string }
+  const status = answer.statusCode
+  if (status === undefined || status < 100) return networkError(action, error)
+  const service = answer.response?.headers?.get('x-ms-error-code') ?? (error as { code?: string }).code ?? ''
+  return refusal(action, code, place, {
+    status,
+    service,
+    words: wordsOf(error),
+    retryAfterMs: retryAfterMs(answer.response?.headers?.get('retry-after')),
+  })
+}
+
+interface AzureResponse {
+  readonly headers?: { get(name: string): string | undefined }
+}
+
+/** Not an error to whoever asks for a range: there is nothing left there. */
+export class RangeBeyondEnd extends PgtsError {}
+
+export interface AzureRefusal {
+  readonly status: number
+  /** Azure's own code: `BlobNotFound`. May be empty: the answer to a HEAD has no body. */
+  readonly service: string
+  readonly words: string
+  readonly retryAfterMs?: number | undefined
+}
+
+/** @see https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes */
+export function refusal(action: string, code: ErrorCode, place: AzurePlace, answer: AzureRefusal): PgtsError {
+  const { status, service } = answer
+  const message = `${action}: ${explain(place, answer)}`
+  const cause = new Error(answer.words)
+  if (status === 404) {
+    const hints = NOT_FOUND_HINTS[service]?.(place)
+    return new PgtsError('file-missing', message, { cause, ...(hints ? { hints } : {}) })
+  }
+  if (status === 401 || (status === 403 && !POLICY.has(service)) || service === 'InvalidAuthenticationInfo') {
+    return new PgtsError('access', message, { hints: accessHints(place, answer), cause })
+  }
+  if (status === 416) return new RangeBeyondEnd('file-read', message, { cause })
+  if (status === 408 || status === 429 || status >= 500 || BROKEN_ON_THE_WAY.has(service)) {
+    const overloaded = status === 429 || status === 503 || service === 'OperationTimedOut'
+    const wait = answer.retryAfterMs === undefined ? {} : { retryAfterMs: answer.retryAfterMs }
+    return new StoreTrouble(message, { overloaded, cause, ...wait })
+  }
+  const hint = HINTS[service]
+  return new PgtsError(code, message, { cause, ...(hint === undefined ? {} : { hints: [hint] }) })
+}
+
+/** Why a request, or one part of a batch, was refused. */
+export function explain(place: AzurePlace, { status, service, words }: AzureRefusal): string {
+  return `${MEANINGS[service]?.(place) ?? words} (${[status, service].filter(Boolean).join(' ')})`
+}
+
+/** Refused for what the object is, not for who asks. */
+const POLICY = new Set(['BlobImmutableDueToPolicy', 'AccountIsDisabled'])
+
+/** The bytes that arrived were not the ones that were sent. */
+const BROKEN_ON_THE_WAY = new Set(['Md5Mismatch', 'Crc64Mismatch', 'IncompleteBody', 'RequestBodyIncomplete'])
+
+const MEANINGS: Record<string, (place: AzurePlace) => string> = {
+  ConditionNotMet: () => 'it was replaced meanwhile',
+  BlobNotFound: () => 'it does not exist',
+  ContainerNotFound: ({ container }) => `container ${container} does not exist in the account`,
+  ContainerBeingDeleted: ({ container }) => `container ${container} is being deleted`,
+  ServerBusy: () => 'the store asks to slow down',
+  OperationTimedOut: () => 'the store did not finish in time',
+  InternalError: () => 'the store failed inside',
+  BlobImmutableDueToPolicy: () => 'an immutability policy or a legal hold keeps it',
+  AccountIsDisabled: () => 'the account is disabled',
+  ResourceNotFound: () => 'there is no such account or container',
+  LeaseIdMissing: () => 'somebody holds a lease on it',
+  SnapshotsPresent: () => 'it has snapshots, and the store does not remove it without them',
+  Md5Mismatch: () => 'the bytes were damaged on the way',
+}
+
+const HINTS: Record<string, string> = {
+  LeaseIdMissing: 'find who holds the lease; break it with the portal or with az storage blob lease break',
+  BlobImmutableDueToPolicy:
+    'retention must not be shorter than the immutability policy of the container: expire tries again next time',
+  SnapshotsPresent: 'remove the snapshots: they are not part of the repository',
+  BlobAccessTierNotSupportedForAccountType: 'use a general-purpose v2 account',
+  BlobArchived: 'move the blobs of the repository out of the archive tier, and wait until that is done',
+  InvalidBlobType: 'something else wrote an append or page blob there: remove it',
+}
+
+const NOT_FOUND_HINTS: Record<string, (place: AzurePlace) => string[]> = {
+  ContainerNotFound: ({ container }) => [
+    `create container ${container}, or correct repo-azure-container: pgts creates none`,
+  ],
+  ResourceNotFound: () => ['check repo-azure-account, repo-azure-endpoint and repo-azure-uri-style'],
+}
+
+function accessHints(place: AzurePlace, { service, words }: AzureRefusal): string[] {
+  if (/date header|RequestDate|15 minutes|too old/i.test(words)) return [CLOCK]
+  const rules = service === 'AuthorizationFailure' ? [NETWORK_RULES] : []
+  if (service.startsWith('Authorization') && place.credential === 'sas') {
+    return [
+      'the signature (repo-azure-key) must be valid now, for this container, and grant read, add, create, write, delete, list and tag',
+      ...rules,
+    ]
+  }
+  switch (place.credential) {
+    case 'shared':
+      return [
+        'check repo-azure-account and repo-azure-key: the key is one of the two access keys of the account, base64',
+        CLOCK,
+        ...rules,
+      ]
+    case 'sas':
+      return [
+        'check repo-azure-key: a shared access signature expires (se=), begins (st=), and is for one container and protocol',
+        'a signature dies with the access key, or the stored access policy, that it was made with',
+      ]
+    case 'auto':
+      return [
+        `give the identity of this machine the role Storage Blob Data Contributor on container ${place.container}`,
+        NETWORK_RULES,
+      ]
+  }
+}
+
+const CLOCK = 'check the clock of this host: Azure refuses requests that are more than 15 minutes off'
+const NETWORK_RULES = 'check the network rules of the account: they may refuse this host'
+
+/** Azure's message is several lines: what happened, then ids and the time, which support asks for. */
+function wordsOf(error: unknown): string {
+  const details = (error as { details?: { message?: string } }).details?.message
+  const text = details ?? (error instanceof Error ? error.message : String(error))
+  const lines = text.split('\n').map((line) => line.trim())
+  const id = lines.find((line) => line.startsWith('RequestId:'))
+  return [lines[0] || 'refused', ...(id === undefined ? [] : [id])].join(', ')
+}

@@ -1,0 +1,112 @@
+import { systemClock, type Clock } from '../../util/clock.ts'
+import { PgtsError, systemCode } from '../../util/error.ts'
+import { networkError } from '../http/network-error.ts'
+import { readBody, type HttpSend } from '../http/send.ts'
+import { StoreTrouble } from '../object/trouble.ts'
+
+/** What the SDK calls a TokenCredential. */
+export interface TokenSource {
+  getToken(scopes: string | string[], options?: { abortSignal?: unknown }): Promise<AccessToken>
+}
+
+export interface AccessToken {
+  readonly token: string
+  /** Milliseconds since the epoch. */
+  readonly expiresOnTimestamp: number
+}
+
+/** The instance metadata service of a virtual machine, the same address on each. */
+const METADATA_SERVICE = 'http://169.254.169.254/metadata/identity/oauth2/token'
+
+/** A token is replaced so long before it expires that what uses it can still finish, retries included. */
+const REFRESH_BEFORE_MS = 5 * 60_000
+
+/**
+ * Tokens for the identity that Azure gave this machine, container or app. One is kept until shortly before it expires;
+ * whoever asks meanwhile waits for the same request.
+ *
+ * @param resource what the token is for: `https://account.blob.core.windows.net`
+ * @param identity where App Service and Functions answer; absent: the metadata service of the virtual machine
+ * @see https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token
+ */
+export function managedIdentity(
+  send: HttpSend,
+  resource: string,
+  identity?: { readonly endpoint: string; readonly header: string },
+  clock: Clock = systemClock,
+): TokenSource {
+  let kept: AccessToken | undefined
+  let pending: Promise<AccessToken> | undefined
+  return {
+    getToken() {
+      if (kept !== undefined && kept.expiresOnTimestamp - REFRESH_BEFORE_MS > clock.nowMs())
+        return Promise.resolve(kept)
+      pending ??= fetchToken(send, resource, clock, identity)
+        .then((token) => (kept = token))
+        .finally(() => (pending = undefined))
+      return pending
+    },
+  }
+}
+
+async function fetchToken(
+  send: HttpSend,
+  resource: string,
+  clock: Clock,
+  identity?: { readonly endpoint: string; readonly header: string },
+): Promise<AccessToken> {
+  const action = 'cannot get a token for the managed identity of this machine'
+  const url = new URL(identity?.endpoint ?? METADATA_SERVICE)
+  url.searchParams.set('api-version', identity === undefined ? '2018-02-01' : '2019-08-01')
+  url.searchParams.set('resource', resource)
+  const headers: Record<string, string> =
+    identity === undefined ? { Metadata: 'true' } : { 'X-IDENTITY-HEADER': identity.header }
+  let status: number
+  let text: string
+  try {
+    // Not answered at once, it will not be: the service is on the same machine. A token is shared, so nobody's signal ends it.
+    const response = await send({ method: 'GET', url: url.href, headers, signal: AbortSignal.timeout(10_000) })
+    status = response.statusCode ?? 0
+    text = (await readBody(response, 1024 * 1024)).toString('utf8')
+  } catch (error) {
+    if (error instanceof DOMException || UNREACHABLE.has(systemCode(error) ?? '')) {
+      throw new StoreTrouble(`${action}: nothing answers at ${url.host}`, {
+        code: 'access',
+        hints: ['repo-azure-key-type=auto works on Azure machines with a managed identity only'],
+        cause: error,
+      })
+    }
+    throw networkError(action, error)
+  }
+  const answer = parse(text)
+  if (status === 200 && typeof answer['access_token'] === 'string') {
+    return { token: answer['access_token'], expiresOnTimestamp: expiry(answer, clock) }
+  }
+  const words = [answer['error'], answer['error_description']].filter((part) => typeof part === 'string').join(': ')
+  const message = `${action}: ${words || 'the answer holds no token'} (${status})`
+  if (status === 404 || status === 410 || status === 429 || status >= 500) {
+    throw new StoreTrouble(message, { code: 'access', overloaded: status === 429 })
+  }
+  throw new PgtsError('access', message, {
+    hints: ['assign a managed identity to this machine, and give it the role Storage Blob Data Contributor'],
+  })
+}
+
+const UNREACHABLE = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'EHOSTDOWN'])
+
+function parse(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+  } catch {
+    return {}
+  }
+}
+
+/** `expires_on`: seconds since the epoch, `expires_in`: seconds from now; either may come as text. */
+function expiry(answer: Record<string, unknown>, clock: Clock): number {
+  const on = Number(answer['expires_on'])
+  if (Number.isFinite(on) && on > 0) return on * 1000
+  const inSeconds = Number(answer['expires_in'])
+  return clock.nowMs() + (Number.isFinite(inSeconds) ? inSeconds : 300) * 1000
+}

@@ -1,0 +1,44 @@
+import type { BatchSubResponse, ContainerClient } from '@azure/storage-blob'
+import { BlobBatch } from '@azure/storage-blob'
+import { textName } from '../object/text-name.ts'
+import type { AzureSdkCredential } from './credential.ts'
+import { azureError, explain, type AzurePlace } from './error.ts'
+
+/**
+ * Remove up to 256 blobs with one request. The answer to the request says nothing about any of them: each has an answer
+ * of its own inside, and one that is not there counts as not removed.
+ */
+export async function removeBatch(
+  container: ContainerClient,
+  credential: AzureSdkCredential,
+  place: AzurePlace,
+  names: readonly string[],
+  signal: AbortSignal | undefined,
+): Promise<{ name: string; reason: string }[]> {
+  if (names.length === 0) return []
+  const batch = new BlobBatch()
+  const action = `cannot remove ${names.length} blobs of ${place.display}`
+  let answers: readonly (BatchSubResponse | undefined)[]
+  try {
+    for (const name of names) await batch.deleteBlob(container.getBlobClient(textName(name)).url, credential)
+    const response = await container
+      .getBlobBatchClient()
+      .submitBatch(batch, signal === undefined ? {} : { abortSignal: signal })
+    answers = response.subResponses
+  } catch (error) {
+    if (signal?.aborted) throw signal.reason
+    throw azureError(action, 'file-remove', place, error)
+  }
+  const left: { name: string; reason: string }[] = []
+  for (const [index, name] of names.entries()) {
+    const answer = answers[index]
+    if (answer === undefined) {
+      left.push({ name, reason: 'the store did not say what became of it' })
+      continue
+    }
+    const { status, errorCode: service = '', statusMessage: words } = answer
+    if ((status >= 200 && status < 300) || (status === 404 && (service === 'BlobNotFound' || service === ''))) continue
+    left.push({ name, reason: explain(place, { status, service, words }) })
+  }
+  return left
+}

@@ -1,0 +1,72 @@
+import type { IncomingMessage } from 'node:http'
+import type {
+  HttpHeaders,
+  HttpOperationResponse,
+  IHttpClient,
+  RequestPolicyFactory,
+  WebResource,
+} from '@azure/storage-blob'
+import type { HttpSend } from '../http/send.ts'
+
+/**
+ * The SDK's way to the network, over our own sockets: they are kept alive, checked against our certificates, given up
+ * when they stall, and their errors arrive as Node made them.
+ */
+export function azureTransport(send: HttpSend): IHttpClient {
+  return {
+    async sendRequest(request: WebResource): Promise<HttpOperationResponse> {
+      const headers = request.headers.toJson({ preserveCase: true })
+      const body = request.body as Uint8Array | string | undefined
+      const signal = request.abortSignal as AbortSignal | undefined
+      const response = await send({
+        method: request.method,
+        url: request.url,
+        headers,
+        ...(body === undefined || body === null ? {} : { body }),
+        ...(signal === undefined ? {} : { signal }),
+      })
+      const status = response.statusCode ?? 0
+      const answer = { request, status, headers: headersOf(response, request.headers) }
+      const streamed = request.streamResponseStatusCodes
+      if (streamed?.has(status) || streamed?.has(Number.POSITIVE_INFINITY)) {
+        return { ...answer, readableStreamBody: response }
+      }
+      return { ...answer, bodyAsText: await textOf(response) }
+    },
+  }
+}
+
+/** The SDK wants headers of its own class, which a request brings along. */
+function headersOf(response: IncomingMessage, like: HttpHeaders): HttpHeaders {
+  const headers = like.clone()
+  for (const name of headers.headerNames()) headers.remove(name)
+  for (const [name, value] of Object.entries(response.headers)) {
+    if (value !== undefined) headers.set(name, Array.isArray(value) ? (value[0] ?? '') : value)
+  }
+  return headers
+}
+
+async function textOf(response: IncomingMessage): Promise<string> {
+  const chunks: Buffer[] = []
+  for await (const chunk of response) chunks.push(chunk as Buffer)
+  return Buffer.concat(chunks).toString('utf8')
+}
+
+/**
+ * Let the service compare a blob sent in one request with its MD5. The SDK can only give the MD5 as a property to keep,
+ * which is not promised to be compared with anything; as Content-MD5 it is.
+ */
+export const checkedOnArrival: RequestPolicyFactory = {
+  create: (next) => ({
+    sendRequest(request) {
+      const md5 = request.headers.get(KEPT_MD5)
+      if (md5 !== undefined) {
+        request.headers.remove(KEPT_MD5)
+        request.headers.set('content-md5', md5)
+      }
+      return next.sendRequest(request)
+    },
+  }),
+}
+
+const KEPT_MD5 = 'x-ms-blob-content-md5'

@@ -1,0 +1,74 @@
+import { StoreTrouble } from '../object/trouble.ts'
+import { PgtsError, systemCode } from '../../util/error.ts'
+
+/**
+ * What kept a request from being answered, as one that an operator can act on. Certificates that do not fit will not
+ * fit the next time either; everything else may pass.
+ *
+ * @param action `cannot read x on azure://...`
+ * @param error of a socket, of TLS, of the resolver, or of a body that broke off
+ */
+export function networkError(action: string, error: unknown): PgtsError {
+  if (error instanceof PgtsError) return error
+  const code = systemCode(error)
+  const why = (code !== undefined && MEANINGS[code]) || (error instanceof Error ? error.message : String(error))
+  const message = `${action}: ${why}`
+  // Errors of an SDK carry the whole request, with its authorization, along; the words are enough.
+  const cause = new Error(error instanceof Error ? error.message : String(error))
+  if (code !== undefined && CERTIFICATE.has(code)) {
+    const hints = [
+      code === 'ERR_TLS_CERT_ALTNAME_INVALID'
+        ? 'the certificate is for another name: check the endpoint, the host and the uri-style of the repository'
+        : 'name the certificate of the authority that signed it in repo-storage-ca-file or repo-storage-ca-path',
+      'check the clock of this host if the certificate should be valid',
+    ].slice(0, code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID' ? 2 : 1)
+    return new PgtsError('service', message, { hints, cause })
+  }
+  const hints = code === undefined ? undefined : HINTS[code]
+  return new StoreTrouble(message, { code: 'service', ...(hints === undefined ? {} : { hints: [hints] }), cause })
+}
+
+const CERTIFICATE = new Set([
+  'CERT_HAS_EXPIRED',
+  'CERT_NOT_YET_VALID',
+  'CERT_REVOKED',
+  'CERT_UNTRUSTED',
+  'CERT_SIGNATURE_FAILURE',
+  'DEPTH_ZERO_SELF_SIGNED_CERT',
+  'ERR_TLS_CERT_ALTNAME_INVALID',
+  'HOSTNAME_MISMATCH',
+  'INVALID_CA',
+  'INVALID_PURPOSE',
+  'SELF_SIGNED_CERT_IN_CHAIN',
+  'UNABLE_TO_GET_ISSUER_CERT',
+  'UNABLE_TO_GET_ISSUER_CERT_LOCALLY',
+  'UNABLE_TO_VERIFY_LEAF_SIGNATURE',
+  'UNABLE_TO_VERIFY_LEAF_CERTIFICATE',
+])
+
+const MEANINGS: Record<string, string> = {
+  ECONNREFUSED: 'connection refused',
+  ECONNRESET: 'the connection was closed by the other side',
+  EPIPE: 'the connection was closed by the other side',
+  ETIMEDOUT: 'no answer in time',
+  EHOSTUNREACH: 'the host cannot be reached',
+  ENETUNREACH: 'the network cannot be reached',
+  ENOTFOUND: 'the host name is not known',
+  EAI_AGAIN: 'the host name could not be looked up',
+  EPROTO: 'the other side does not speak TLS as we know it',
+  CERT_HAS_EXPIRED: 'the certificate of the store has expired',
+  CERT_NOT_YET_VALID: 'the certificate of the store is not valid yet',
+  CERT_REVOKED: 'the certificate of the store was revoked',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'the certificate of the store is signed by itself',
+  SELF_SIGNED_CERT_IN_CHAIN: 'the certificate of the store is signed by an authority that is not known here',
+  UNABLE_TO_GET_ISSUER_CERT: 'the certificate of the store is signed by an authority that is not known here',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'the certificate of the store is signed by an authority that is not known here',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'the certificate of the store is signed by an authority that is not known here',
+}
+
+const HINTS: Record<string, string> = {
+  ECONNREFUSED: 'check the endpoint, host and port of the repository',
+  ENOTFOUND: 'check the endpoint, host and uri-style of the repository, and DNS on this host',
+  EAI_AGAIN: 'check DNS on this host',
+  EPROTO: 'check whether the port speaks TLS: a repository without it needs http:// in front of its endpoint or host',
+}
