@@ -1,4 +1,4 @@
-// Bundles the two entry points (terminal and worker thread) into dist/. Dynamic imports become chunks, so a command
+// Bundles the entry points (terminal, archiving, worker thread) into dist/. Dynamic imports become chunks, so a command
 // loads only what it uses. The new dist takes the place of the old one in one step, so a running program is not torn.
 import { build } from 'esbuild'
 import { cp, readFile, rename, rm } from 'node:fs/promises'
@@ -8,25 +8,62 @@ const root = fileURLToPath(new URL('..', import.meta.url))
 const { version } = JSON.parse(await readFile(`${root}package.json`, 'utf8'))
 const out = `${root}dist`
 const fresh = `${out}.${process.pid}`
-await build({
-  entryPoints: { 'cli/main': 'src/cli/main.ts', 'worker/entry': 'src/worker/entry.ts' },
+
+const common = {
   absWorkingDir: root,
-  outdir: fresh,
   bundle: true,
-  splitting: true,
-  format: 'esm',
   platform: 'node',
   target: 'node20',
   // Native modules find their binaries beside themselves; all else is bundled, which halves the time to load it.
   external: ['zstd-napi', 'zstd-napi/*', 'koffi', 'pg-native'],
-  banner: {
-    js: "import { createRequire as pgtsRequire } from 'node:module'; const require = pgtsRequire(import.meta.url);",
-  },
-  sourcemap: 'linked',
-  chunkNames: 'chunks/[name]-[hash]',
   define: { PGTS_VERSION: JSON.stringify(version) },
+  sourcemap: 'linked',
   logLevel: 'warning',
-})
+}
+
+// What a synchronous call of archive-push or archive-get between local storages never reaches. Left out, because Node
+// reads and compiles the whole file before it starts.
+const neverReached =
+  /\/src\/(worker\/thread|storage\/(memory|object|s3|azure|gcs|http)|core\/archive\/async|cli\/background)|\/node_modules\/(pg|commander|pino|@|google)/
+const slim = {
+  name: 'slim',
+  setup({ onLoad, onResolve }) {
+    // Half as large as all the rest, and not everybody's configuration is YAML.
+    onResolve({ filter: /^yaml$/ }, ({ kind }) =>
+      kind === 'entry-point' ? undefined : { path: './yaml.cjs', external: true },
+    )
+    onLoad({ filter: neverReached }, ({ path }) => ({
+      contents: `throw new Error(${JSON.stringify(`${path.slice(root.length)} is not part of archive.cjs`)})`,
+    }))
+  },
+}
+
+await Promise.all([
+  build({
+    ...common,
+    entryPoints: { 'cli/main': 'src/cli/main.ts', 'worker/entry': 'src/worker/entry.ts' },
+    outdir: fresh,
+    splitting: true,
+    format: 'esm',
+    banner: {
+      js: "import { createRequire as pgtsRequire } from 'node:module'; const require = pgtsRequire(import.meta.url);",
+    },
+    chunkNames: 'chunks/[name]-[hash]',
+  }),
+  build({
+    ...common,
+    entryPoints: { 'cli/archive': 'src/cli/archive.ts', 'cli/yaml': 'yaml' },
+    outdir: fresh,
+    outExtension: { '.js': '.cjs' },
+    // CommonJS is loaded without a pause; names are kept, so that a stack trace can be read.
+    format: 'cjs',
+    minifyWhitespace: true,
+    minifySyntax: true,
+    define: { ...common.define, 'import.meta.url': 'pgtsUrl' },
+    banner: { js: "const pgtsUrl = require('node:url').pathToFileURL(__filename).href;" },
+    plugins: [slim],
+  }),
+])
 await cp(`${root}src/codec/kernels.wasm`, `${fresh}/chunks/kernels.wasm`)
 const old = `${out}.old.${process.pid}`
 await rename(out, old).catch((error) => {

@@ -1,23 +1,9 @@
-import type { CommandContext } from '../commands/context.ts'
-import type { CommandName } from '../config/resolve.ts'
-import type { Outcome } from './outcome.ts'
-
-export type CommandHandlers = { readonly [C in CommandName]?: (ctx: CommandContext<C>) => Promise<Outcome> }
-
-/** The segment is not in the archive: PostgreSQL takes 1 for the end of WAL and goes on. */
-const NOT_FOUND = 1
+import { archiveHandlers } from './archive-handlers.ts'
+import type { CommandHandlers } from './outcome.ts'
 
 /** Every command, loaded when it is called, and how its report becomes text. Most say all in their log lines. */
 export const handlers: CommandHandlers = {
-  'archive-get': async (ctx) => {
-    const { archiveGet } = await import('../commands/archive-get.ts')
-    return { exitCode: (await archiveGet(ctx)).found ? 0 : NOT_FOUND }
-  },
-  'archive-push': async (ctx) => {
-    const { archivePush } = await import('../commands/archive-push.ts')
-    await archivePush(ctx)
-    return {}
-  },
+  ...archiveHandlers,
   backup: async (ctx) => {
     const { backup } = await import('../commands/backup.ts')
     await backup(ctx)

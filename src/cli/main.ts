@@ -1,20 +1,10 @@
 import { fileURLToPath } from 'node:url'
-import { EXIT_CODES, PgtsError } from '../util/error.ts'
 import { pgtsVersion } from '../util/version.ts'
 import { descriptorOutput } from './log-output.ts'
+import { listenForSignals } from './signals.ts'
 
-/**
- * The composition root: signals, arguments, one command, one exit code. A first signal ends the command in good order,
- * a second one at once.
- */
-const controller = new AbortController()
-for (const name of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) {
-  process.on(name, () => {
-    if (controller.signal.aborted) process.exit(EXIT_CODES.term)
-    controller.abort(new PgtsError('term', `terminated on signal ${name}`))
-  })
-}
-
+/** The composition root: signals, arguments, one command, one exit code. */
+const { signal } = listenForSignals()
 const argv = process.argv.slice(2)
 if (argv.length === 1 && argv[0] === 'version') {
   // Monitoring asks often, and nothing has to be loaded to answer.
@@ -25,6 +15,6 @@ if (argv.length === 1 && argv[0] === 'version') {
     env: process.env,
     cwd: process.cwd(),
     program: process.env['PGTS_PROGRAM'] ?? fileURLToPath(new URL('../../bin/pgts', import.meta.url)),
-    signal: controller.signal,
+    signal,
   })
 }

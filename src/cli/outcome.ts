@@ -1,3 +1,6 @@
+import type { CommandContext } from '../commands/context.ts'
+import type { CommandName } from '../config/resolve.ts'
+
 /** What a command leaves for the terminal. */
 export interface Outcome {
   /** For stdout, as it is: line ends included. */
@@ -5,3 +8,6 @@ export interface Outcome {
   /** Default 0. */
   readonly exitCode?: number
 }
+
+/** Commands and what carries them out. */
+export type CommandHandlers = { readonly [C in CommandName]?: (ctx: CommandContext<C>) => Promise<Outcome> }

@@ -1,22 +1,12 @@
-import { commandRow } from '../config/command-table.ts'
-import { commandBeginArgs, type AnyResolved } from '../config/resolve.ts'
-import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
-import { pgtsVersion } from '../util/version.ts'
-import { openContext } from './context.ts'
-import type { CommandContext } from '../commands/context.ts'
-import { asyncHandlers, handlers } from './handlers.ts'
-import { createLogger, descriptorOutput, logError, type ClosableLogger } from './logger.ts'
+import type { AnyResolved } from '../config/resolve.ts'
+import { EXIT_CODES, toPlainError } from '../util/error.ts'
 import { formatShortError } from './exit.ts'
-import type { Outcome } from './outcome.ts'
+import { asyncHandlers, handlers } from './handlers.ts'
+import { descriptorOutput } from './log-output.ts'
 import { runProgram } from './program.ts'
+import { runCommand, type Process } from './run-command.ts'
 
-export interface Process {
-  readonly env: Readonly<Record<string, string | undefined>>
-  readonly cwd: string
-  /** Absolute path of the program. */
-  readonly program: string
-  readonly signal: AbortSignal
-}
+export type { Process } from './run-command.ts'
 
 const stdout = descriptorOutput(1)
 const stderr = descriptorOutput(2)
@@ -28,7 +18,7 @@ export async function run(argv: readonly string[], process: Process): Promise<nu
     return await runProgram(input, (resolved) =>
       resolved.command === 'check' && resolved.options.stanza === undefined
         ? checkAll(resolved, argv, process)
-        : runCommand(resolved, process),
+        : runUnderstood(resolved, process),
     )
   } catch (error) {
     // No logger stands yet: how to log is what could not be understood.
@@ -39,80 +29,12 @@ export async function run(argv: readonly string[], process: Process): Promise<nu
 
 /** `check` without a stanza checks each that the configuration names. */
 async function checkAll(resolved: AnyResolved, argv: readonly string[], process: Process): Promise<number> {
-  if (resolved.stanzas.length === 0) return runCommand(resolved, process)
+  if (resolved.stanzas.length === 0) return runUnderstood(resolved, process)
   let worst = 0
   for (const stanza of resolved.stanzas) worst = (await run([...argv, `--stanza=${stanza}`], process)) || worst
   return worst
 }
 
-async function runCommand(resolved: AnyResolved, process: Process): Promise<number> {
-  const { command, role, options, warnings } = resolved
-  const name = role === undefined ? command : `${command}:${role}`
-  if (options.neutralUmask === true) globalThis.process.umask(0)
-  const log = openLog(resolved)
-  const { frameLevel } = commandRow(command)
-  const startMs = Date.now()
-  const args = log.enabled(frameLevel) ? commandBeginArgs(resolved) : ''
-  log[frameLevel](`${name} command begin ${pgtsVersion}:${args === '' ? '' : ' '}${args}`)
-  for (const warning of warnings) log.warn(warning)
-
-  const end = (how: string) => {
-    const duration = options.logTimestamp === false ? '' : ` (${Date.now() - startMs}ms)`
-    log[frameLevel](`${name} command end: ${how}${how.startsWith('completed') ? duration : ''}`)
-  }
-  try {
-    await using open = openContext(resolved, {
-      log,
-      signal: process.signal,
-      cwd: process.cwd,
-      program: process.program,
-    })
-    const table = role === 'async' ? asyncHandlers : handlers
-    const handler = table[command] as ((ctx: CommandContext) => Promise<Outcome>) | undefined
-    if (handler === undefined) throw new PgtsError('assert', `there is no handler for ${name}`)
-    const code = tell(await handler(open.ctx))
-    end('completed successfully')
-    return code
-  } catch (error) {
-    // Interrupted work fails in many ways; why it was interrupted is the story.
-    const story = process.signal.aborted ? (process.signal.reason as unknown) : error
-    const code = EXIT_CODES[toPlainError(story).code]
-    logError(log, story)
-    end(`aborted with exception [${String(code).padStart(3, '0')}]`)
-    return code
-  } finally {
-    log.close()
-  }
-}
-
-function tell(outcome: Outcome): number {
-  if (outcome.text !== undefined) stdout.write(outcome.text)
-  return outcome.exitCode ?? 0
-}
-
-function openLog(resolved: AnyResolved): ClosableLogger {
-  const { command, role, options, values } = resolved
-  // Commands that are called for every segment, or that only answer, keep no log file unless one is asked for.
-  const wanted =
-    role !== undefined ||
-    commandRow(command).logFile === true ||
-    values.get('log-level-file')?.source === 'command line'
-  return createLogger({
-    levels: {
-      // Nobody reads the terminal of a process in the background.
-      console: role === undefined ? (options.logLevelConsole ?? 'warn') : 'off',
-      file: options.logLevelFile ?? 'info',
-      stderr: role === undefined ? (options.logLevelStderr ?? 'off') : 'off',
-    },
-    timestamp: options.logTimestamp ?? true,
-    ...(wanted
-      ? {
-          logFile: `${options.logPath ?? ''}/${options.stanza ?? 'all'}-${role === undefined ? command : `${command}-${role}`}.log`,
-        }
-      : {}),
-    stdout,
-    stderr,
-    processMax: options.processMax ?? 1,
-    dryRun: options.dryRun ?? false,
-  })
+function runUnderstood(resolved: AnyResolved, process: Process): Promise<number> {
+  return runCommand(resolved, process, resolved.role === 'async' ? asyncHandlers : handlers)
 }

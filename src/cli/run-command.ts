@@ -1,0 +1,92 @@
+import { commandRow } from '../config/command-table.ts'
+import { commandBeginArgs, type AnyResolved } from '../config/resolve.ts'
+import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import { pgtsVersion } from '../util/version.ts'
+import type { CommandContext } from '../commands/context.ts'
+import { openContext } from './context.ts'
+import { createLogger, descriptorOutput, logError, type ClosableLogger } from './logger.ts'
+import type { CommandHandlers, Outcome } from './outcome.ts'
+
+/** What surrounds the command, as the entry point found it. */
+export interface Process {
+  readonly env: Readonly<Record<string, string | undefined>>
+  readonly cwd: string
+  /** Absolute path of the program. */
+  readonly program: string
+  readonly signal: AbortSignal
+}
+
+const stdout = descriptorOutput(1)
+const stderr = descriptorOutput(2)
+
+/** Run a command that was understood, by its handler in `table`, to its exit code; what goes wrong is logged. */
+export async function runCommand(resolved: AnyResolved, process: Process, table: CommandHandlers): Promise<number> {
+  const { command, role, options, warnings } = resolved
+  const name = role === undefined ? command : `${command}:${role}`
+  if (options.neutralUmask === true) globalThis.process.umask(0)
+  const log = openLog(resolved)
+  const { frameLevel } = commandRow(command)
+  const startMs = Date.now()
+  const args = log.enabled(frameLevel) ? commandBeginArgs(resolved) : ''
+  log[frameLevel](`${name} command begin ${pgtsVersion}:${args === '' ? '' : ' '}${args}`)
+  for (const warning of warnings) log.warn(warning)
+
+  const end = (how: string) => {
+    const duration = options.logTimestamp === false ? '' : ` (${Date.now() - startMs}ms)`
+    log[frameLevel](`${name} command end: ${how}${how.startsWith('completed') ? duration : ''}`)
+  }
+  try {
+    await using open = openContext(resolved, {
+      log,
+      signal: process.signal,
+      cwd: process.cwd,
+      program: process.program,
+    })
+    const handler = table[command] as ((ctx: CommandContext) => Promise<Outcome>) | undefined
+    if (handler === undefined) throw new PgtsError('assert', `there is no handler for ${name}`)
+    const code = tell(await handler(open.ctx))
+    end('completed successfully')
+    return code
+  } catch (error) {
+    // Interrupted work fails in many ways; why it was interrupted is the story.
+    const story = process.signal.aborted ? (process.signal.reason as unknown) : error
+    const code = EXIT_CODES[toPlainError(story).code]
+    logError(log, story)
+    end(`aborted with exception [${String(code).padStart(3, '0')}]`)
+    return code
+  } finally {
+    log.close()
+  }
+}
+
+function tell(outcome: Outcome): number {
+  if (outcome.text !== undefined) stdout.write(outcome.text)
+  return outcome.exitCode ?? 0
+}
+
+function openLog(resolved: AnyResolved): ClosableLogger {
+  const { command, role, options, values } = resolved
+  // Commands that are called for every segment, or that only answer, keep no log file unless one is asked for.
+  const wanted =
+    role !== undefined ||
+    commandRow(command).logFile === true ||
+    values.get('log-level-file')?.source === 'command line'
+  return createLogger({
+    levels: {
+      // Nobody reads the terminal of a process in the background.
+      console: role === undefined ? (options.logLevelConsole ?? 'warn') : 'off',
+      file: options.logLevelFile ?? 'info',
+      stderr: role === undefined ? (options.logLevelStderr ?? 'off') : 'off',
+    },
+    timestamp: options.logTimestamp ?? true,
+    ...(wanted
+      ? {
+          logFile: `${options.logPath ?? ''}/${options.stanza ?? 'all'}-${role === undefined ? command : `${command}-${role}`}.log`,
+        }
+      : {}),
+    stdout,
+    stderr,
+    processMax: options.processMax ?? 1,
+    dryRun: options.dryRun ?? false,
+  })
+}
