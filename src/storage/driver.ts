@@ -40,6 +40,11 @@ export interface ByteRange {
 export interface StorageDriver extends AsyncDisposable {
   /** For messages: `/var/lib/pgts`, `s3://bucket/...`. Never contains a secret. */
   readonly display: string
+  /**
+   * How many files are best worked on at once by one worker, because each call waits for a network. Absent: one; calls
+   * answer in microseconds.
+   */
+  readonly parallel?: number
   stat(name: string, options?: Cancellable): Promise<StoredFile | undefined>
   list(prefix: string, options?: ListOptions): AsyncIterable<StoredFile>
   read(name: string, range?: ByteRange & Cancellable): Promise<ByteSource>

@@ -9,6 +9,7 @@ export function readOnly(driver: StorageDriver): StorageDriver {
   }
   return {
     display: driver.display,
+    ...parallelOf(driver),
     stat: (name, options) => driver.stat(name, options),
     list: (prefix, options) => driver.list(prefix, options),
     read: (name, range) => driver.read(name, range),
@@ -42,6 +43,7 @@ export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
   const links = driver.links
   return {
     display: `${driver.display}/${prefix}`,
+    ...parallelOf(driver),
     stat: async (name, options) => {
       const file = await driver.stat(inner(name), options)
       return file && outer(file)
@@ -57,6 +59,10 @@ export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
     ...(links === undefined ? {} : { links: scopedLinks(links, inner) }),
     [Symbol.asyncDispose]: async () => undefined,
   }
+}
+
+function parallelOf({ parallel }: StorageDriver): { parallel?: number } {
+  return parallel === undefined ? {} : { parallel }
 }
 
 function scopedLinks(links: LinkSupport, inner: (name: string) => string): LinkSupport {

@@ -18,12 +18,17 @@ import { build } from 'esbuild'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { StorageDriver, StoredFile } from '../../src/storage/driver.ts'
 import { memoryStorage } from '../../src/storage/memory.ts'
+import { retrying } from '../../src/storage/object/retry.ts'
+import { objectStorage } from '../../src/storage/object/storage.ts'
 import { posixStorage } from '../../src/storage/posix.ts'
 import { openStorage } from '../../src/storage/registry.ts'
 import { getFile, putFile } from '../../src/storage/whole-file.ts'
 import { readOnly, scoped } from '../../src/storage/wrappers.ts'
 import { readAll } from '../../src/util/bytes.ts'
+import { systemClock } from '../../src/util/clock.ts'
 import { PgtsError } from '../../src/util/error.ts'
+import { silentLogger } from '../../src/util/log.ts'
+import { memoryObjects } from '../support/object-client.ts'
 
 // As cli/main does, so that modes are exact.
 const umask = process.umask(0)
@@ -44,9 +49,17 @@ async function names(files: AsyncIterable<StoredFile>): Promise<string[]> {
   return all.sort()
 }
 
+/** Small pages and parts, so that both come in several. */
+function anObjectStorage(): StorageDriver {
+  const client = memoryObjects({ pageSize: 7, limits: { removeBatch: 5 } })
+  const policy = { retries: 0, totalMs: 1000, timeoutMs: 10_000 }
+  return objectStorage(retrying(client, { policy, log: silentLogger, clock: systemClock }), { path: '/repo/path' })
+}
+
 const drivers: [string, () => StorageDriver][] = [
   ['memory', () => memoryStorage()],
   ['posix', () => posixStorage(newRoot())],
+  ['objects', () => anObjectStorage()],
   ['scoped memory', () => scoped(memoryStorage(), 'a/b')],
   ['scoped posix', () => scoped(posixStorage(newRoot()), 'a/b')],
 ]

@@ -1,0 +1,196 @@
+import type { ByteSource } from '../../util/bytes.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { ByteBudget } from './budget.ts'
+import type { ObjectBody, ObjectClient, ObjectGetRequest } from './client.ts'
+
+/** How much of a large file one request brings. */
+const CHUNK_BYTES = 4 * 1024 * 1024
+/** Requests ahead of the reader, for one file; memory allowing. */
+const AHEAD = 6
+
+export interface ReadPlace {
+  readonly client: ObjectClient
+  /** Full name in the bucket, and as messages show it. */
+  readonly name: string
+  readonly shown: string
+  /** For chunks beyond the one that is being read. */
+  readonly budget: ByteBudget
+  readonly signal?: AbortSignal
+}
+
+/**
+ * The bytes of an object. When it is known how many are wanted and they are many, several requests bring the next ones
+ * while the first are being used. Resolves when the first answer has begun, so what is missing is known at once.
+ *
+ * @param length undefined: to the end, with a single request
+ * @throws PgtsError file-missing; from the source: file-read when the object ends before the range does
+ */
+export async function readObject(place: ReadPlace, offset: number, length: number | undefined): Promise<ByteSource> {
+  const { client, name, signal } = place
+  if (length === 0) {
+    if ((await client.head(name, signal)) === undefined) throw missing(place)
+    return new BodySource(place, emptyBody, 0)
+  }
+  const first = length === undefined ? undefined : Math.min(length, CHUNK_BYTES)
+  const body = await client.get(name, request(offset, first, signal))
+  const source = new BodySource(place, body, first)
+  if (length === undefined || length === first) return source
+  return new ReadAhead(place, source, offset, length)
+}
+
+function request(offset: number, length: number | undefined, signal: AbortSignal | undefined): ObjectGetRequest {
+  return {
+    ...(offset === 0 ? {} : { offset }),
+    ...(length === undefined ? {} : { length }),
+    ...(signal === undefined ? {} : { signal }),
+  }
+}
+
+/** One answer, as it comes in. */
+class BodySource implements ByteSource {
+  readonly #place: ReadPlace
+  readonly #body: ObjectBody
+  readonly #chunks: AsyncIterator<Uint8Array>
+  readonly #wanted: number
+  #got = 0
+  #ended = false
+
+  /** @param wanted undefined: as many bytes as the answer promises */
+  constructor(place: ReadPlace, body: ObjectBody, wanted: number | undefined) {
+    this.#place = place
+    this.#body = body
+    this.#chunks = body.chunks[Symbol.asyncIterator]()
+    this.#wanted = wanted ?? body.sizeBytes
+  }
+
+  async next(): Promise<Uint8Array | undefined> {
+    this.#place.signal?.throwIfAborted()
+    if (this.#ended) return undefined
+    const step = await this.#chunks.next()
+    if (step.done === true) {
+      this.#ended = true
+      if (this.#got !== this.#wanted) throw wrongLength(this.#place, this.#wanted, this.#got)
+      return undefined
+    }
+    this.#got += step.value.length
+    return step.value
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#ended) return
+    this.#ended = true
+    this.#body.cancel()
+  }
+}
+
+/** A chunk that was asked for ahead: fetched whole, so that its connection is free again. */
+interface Ahead {
+  readonly bytes: Promise<readonly Uint8Array[]>
+  readonly sizeBytes: number
+  /** Of the budget. */
+  readonly taken: number
+}
+
+class ReadAhead implements ByteSource {
+  readonly #place: ReadPlace
+  readonly #stop = new AbortController()
+  readonly #signal: AbortSignal
+  readonly #queue: Ahead[] = []
+  readonly #end: number
+  #first: ByteSource | undefined
+  /** Of the next chunk to ask for. */
+  #position: number
+  #ready: Uint8Array[] = []
+  #readyTaken = 0
+
+  constructor(place: ReadPlace, first: ByteSource, offset: number, length: number) {
+    this.#place = place
+    this.#signal = place.signal === undefined ? this.#stop.signal : AbortSignal.any([place.signal, this.#stop.signal])
+    this.#first = first
+    this.#position = offset + CHUNK_BYTES
+    this.#end = offset + length
+    this.#askAhead()
+  }
+
+  async next(): Promise<Uint8Array | undefined> {
+    this.#place.signal?.throwIfAborted()
+    if (this.#first !== undefined) {
+      const chunk = await this.#first.next()
+      if (chunk !== undefined) return chunk
+      this.#first = undefined
+    }
+    const ready = this.#ready.shift()
+    if (ready !== undefined) return ready
+    this.#giveBack()
+    this.#askAhead()
+    const ahead = this.#queue.shift()
+    if (ahead === undefined) return undefined
+    this.#readyTaken = ahead.taken
+    this.#ready = [...(await ahead.bytes)]
+    return this.#ready.shift()
+  }
+
+  /** As many requests as memory allows; one always, when none is under way. */
+  #askAhead(): void {
+    const { budget } = this.#place
+    while (this.#position < this.#end && this.#queue.length < AHEAD) {
+      const sizeBytes = Math.min(CHUNK_BYTES, this.#end - this.#position)
+      const given = budget.tryTake(sizeBytes)
+      if (!given && this.#queue.length > 0) return
+      const bytes = this.#fetch(this.#position, sizeBytes)
+      // Whoever gets there hears of a failure; until then it is not unhandled.
+      bytes.catch(() => undefined)
+      this.#queue.push({ bytes, sizeBytes, taken: given ? sizeBytes : 0 })
+      this.#position += sizeBytes
+    }
+  }
+
+  async #fetch(offset: number, length: number): Promise<Uint8Array[]> {
+    const { client, name } = this.#place
+    const body = await client.get(name, request(offset, length, this.#signal))
+    const chunks: Uint8Array[] = []
+    let got = 0
+    for await (const chunk of body.chunks) {
+      chunks.push(chunk)
+      got += chunk.length
+    }
+    if (got !== length) throw wrongLength(this.#place, length, got)
+    return chunks
+  }
+
+  #giveBack(): void {
+    if (this.#readyTaken > 0) this.#place.budget.give(this.#readyTaken)
+    this.#readyTaken = 0
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#first?.[Symbol.asyncDispose]()
+    this.#first = undefined
+    this.#stop.abort(new PgtsError('term', `${this.#place.shown} is not read any further`))
+    const left = this.#queue.splice(0)
+    await Promise.allSettled(left.map(({ bytes }) => bytes))
+    for (const { taken } of left) if (taken > 0) this.#place.budget.give(taken)
+    this.#giveBack()
+    this.#ready = []
+    this.#position = this.#end
+  }
+}
+
+const emptyBody: ObjectBody = {
+  chunks: (async function* (): AsyncGenerator<Uint8Array> {})(),
+  sizeBytes: 0,
+  cancel: () => undefined,
+}
+
+function wrongLength(place: ReadPlace, wanted: number, got: number): PgtsError {
+  return new PgtsError(
+    'file-read',
+    got < wanted
+      ? `${place.shown} ends ${wanted - got} bytes before the range that was asked for`
+      : `${place.shown} gave ${got - wanted} bytes more than were asked for`,
+  )
+}
+
+function missing(place: ReadPlace): PgtsError {
+  return new PgtsError('file-missing', `cannot open ${place.shown}: there is no such object`)
+}

@@ -1,0 +1,150 @@
+import { bytesToText } from '../../util/byte-string.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { Cancellable } from '../driver.ts'
+import type { ObjectClient } from './client.ts'
+
+/** Batches under way at once: stores remove the names of one batch one after the other. */
+const PARALLEL_BATCHES = 4
+/** Listings under way at once. */
+const PARALLEL_LISTINGS = 4
+/** A level with more prefixes than this is listed as one: a listing each would cost more than it saves. */
+const MOST_PREFIXES = 64
+/** Of what could not be removed, so many are named. */
+const NAMED = 5
+
+/**
+ * Remove everything below a prefix that ends with '/'. Pages are listed while the names of earlier ones are removed, at
+ * most a few batches of names are held. Every answer is checked: a name that stayed is an error.
+ *
+ * @returns how many names were found
+ * @throws PgtsError file-remove, after everything that can be removed has been
+ */
+export async function removeBelow(client: ObjectClient, prefix: string, options: Cancellable): Promise<number> {
+  const remover = new Remover(client, options)
+  try {
+    const first = await client.list({ prefix, ...options })
+    await remover.add(first.objects.map(({ name }) => name))
+    if (first.next !== undefined) await listRest(client, prefix, first.next, remover, options)
+  } finally {
+    await remover.settle()
+  }
+  remover.check()
+  return remover.found
+}
+
+/** Remove these names. @throws PgtsError file-remove */
+export async function removeNames(client: ObjectClient, names: readonly string[], options: Cancellable): Promise<void> {
+  const remover = new Remover(client, options)
+  try {
+    await remover.add(names)
+  } finally {
+    await remover.settle()
+  }
+  remover.check()
+}
+
+async function listRest(
+  client: ObjectClient,
+  prefix: string,
+  after: string,
+  remover: Remover,
+  options: Cancellable,
+): Promise<void> {
+  const level = await client.list({ prefix, delimiter: '/', ...options })
+  const { prefixes } = level
+  if (level.next !== undefined || prefixes.length < 2 || prefixes.length > MOST_PREFIXES) {
+    return listAll(client, prefix, after, remover, options)
+  }
+  remover.passOverSeen()
+  await remover.add(level.objects.map(({ name }) => name))
+  const waiting = [...prefixes]
+  const listers = Array.from({ length: PARALLEL_LISTINGS }, async () => {
+    for (let next = waiting.shift(); next !== undefined; next = waiting.shift())
+      await listAll(client, next, undefined, remover, options)
+  })
+  const ends = await Promise.allSettled(listers)
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
+}
+
+async function listAll(
+  client: ObjectClient,
+  prefix: string,
+  after: string | undefined,
+  remover: Remover,
+  options: Cancellable,
+): Promise<void> {
+  for (let next = after, first = true; first || next !== undefined; first = false) {
+    const page = await client.list({ prefix, ...(next === undefined ? {} : { after: next }), ...options })
+    await remover.add(page.objects.map(({ name }) => name))
+    next = page.next
+  }
+}
+
+class Remover {
+  found = 0
+  readonly #client: ObjectClient
+  readonly #options: Cancellable
+  readonly #inFlight = new Set<Promise<void>>()
+  /** Names of the first page, which another listing may show again before they are gone. */
+  #seen: ReadonlySet<string> | undefined
+  #firstPage: readonly string[] = []
+  readonly #left: { readonly name: string; readonly reason: string }[] = []
+  #leftCount = 0
+  #failure: { readonly error: unknown } | undefined
+
+  constructor(client: ObjectClient, options: Cancellable) {
+    this.#client = client
+    this.#options = options
+  }
+
+  passOverSeen(): void {
+    this.#seen = new Set(this.#firstPage)
+  }
+
+  /** Waits while enough batches are under way. */
+  async add(listed: readonly string[]): Promise<void> {
+    const size = this.#client.limits.removeBatch
+    if (this.found === 0) this.#firstPage = listed
+    const names = this.#seen === undefined ? listed : listed.filter((name) => this.#seen?.has(name) !== true)
+    this.found += names.length
+    for (let at = 0; at < names.length; at += size) {
+      while (this.#inFlight.size >= PARALLEL_BATCHES) await Promise.race(this.#inFlight)
+      if (this.#failure !== undefined) throw this.#failure.error
+      this.#options.signal?.throwIfAborted()
+      this.#send(names.slice(at, at + size))
+    }
+  }
+
+  #send(names: readonly string[]): void {
+    const sent: Promise<void> = this.#client
+      .removeBatch(names, this.#options.signal)
+      .then((left) => {
+        this.#leftCount += left.length
+        this.#left.push(...left.slice(0, Math.max(0, NAMED - this.#left.length)))
+      })
+      .catch((error: unknown) => void (this.#failure ??= { error }))
+      .finally(() => this.#inFlight.delete(sent))
+    this.#inFlight.add(sent)
+  }
+
+  async settle(): Promise<void> {
+    await Promise.all(this.#inFlight)
+  }
+
+  check(): void {
+    if (this.#failure !== undefined) throw this.#failure.error
+    if (this.#leftCount === 0) return
+    const named = this.#left.map(({ name, reason }) => `${bytesToText(name)}: ${reason}`)
+    if (this.#leftCount > named.length) named.push(`and ${this.#leftCount - named.length} more`)
+    throw new PgtsError(
+      'file-remove',
+      `${this.#client.display} did not remove ${this.#leftCount} of ${this.found} objects\n${named.join('\n')}`,
+      {
+        hints: [
+          'may the credentials delete objects, and does the bucket keep them (object lock, retention policy, legal hold)?',
+          'run the command again: what is left is found and removed then',
+        ],
+      },
+    )
+  }
+}

@@ -1,0 +1,367 @@
+import { bytesToText } from '../../util/byte-string.ts'
+import type { Clock } from '../../util/clock.ts'
+import { isPgtsError, PgtsError } from '../../util/error.ts'
+import type { Logger } from '../../util/log.ts'
+import type {
+  ObjectBody,
+  ObjectClient,
+  ObjectEntry,
+  ObjectGetRequest,
+  ObjectLimits,
+  ObjectListRequest,
+  ObjectPage,
+  ObjectPutRequest,
+  ObjectUpload,
+} from './client.ts'
+import { AdaptiveLimit } from './concurrency.ts'
+import { Deadline } from './deadline.ts'
+import { Incident } from './incident.ts'
+import { StoreTrouble } from './trouble.ts'
+
+export interface RetryPolicy {
+  /** Further tries after the first. */
+  readonly retries: number
+  /** No further try begins when this has passed since the first, milliseconds. */
+  readonly totalMs: number
+  /** An answer, or more of it, has to come within this, milliseconds. */
+  readonly timeoutMs: number
+  /** The first wait, about; each further one is about twice as long, up to `longestWaitMs`. */
+  readonly firstWaitMs?: number
+  readonly longestWaitMs?: number
+}
+
+export interface RetryContext {
+  readonly policy: RetryPolicy
+  readonly log: Logger
+  readonly clock: Clock
+  /** 0 to 1; for the jitter. */
+  readonly random?: () => number
+  readonly limit?: AdaptiveLimit
+}
+
+const FIRST_WAIT_MS = 200
+const LONGEST_WAIT_MS = 30_000
+/** Names that a batch left are asked for again so many times. */
+const BATCH_RETRIES = 2
+/** Tidying up must end, whatever the store does. */
+const ABORT_TOTAL_MS = 30_000
+
+/**
+ * The same store, asked again when that can help: after a StoreTrouble, with jittered and growing pauses, as often and
+ * as long as the policy says. A body that breaks or stalls is continued where it ended. Everything else is final at
+ * once. No more requests are under way than the adaptive limit allows.
+ */
+export function retrying(client: ObjectClient, context: RetryContext): ObjectClient {
+  return new RetryingClient(client, context)
+}
+
+class RetryingClient implements ObjectClient {
+  readonly display: string
+  readonly limits: ObjectLimits
+  readonly putIfAbsent?: NonNullable<ObjectClient['putIfAbsent']>
+  readonly abortAbandoned?: NonNullable<ObjectClient['abortAbandoned']>
+  readonly #client: ObjectClient
+  readonly #policy: RetryPolicy
+  readonly #clock: Clock
+  readonly #random: () => number
+  readonly #limit: AdaptiveLimit
+  readonly #incident: Incident
+
+  constructor(client: ObjectClient, context: RetryContext) {
+    this.display = client.display
+    this.limits = client.limits
+    this.#client = client
+    this.#policy = context.policy
+    this.#clock = context.clock
+    this.#random = context.random ?? Math.random
+    this.#limit = context.limit ?? new AdaptiveLimit(() => context.clock.nowMs())
+    this.#incident = new Incident(client.display, context.log, context.clock)
+    const { putIfAbsent, abortAbandoned } = client
+    if (putIfAbsent !== undefined) this.putIfAbsent = (...all) => this.#putIfAbsent(putIfAbsent.bind(client), ...all)
+    if (abortAbandoned !== undefined)
+      this.abortAbandoned = (prefix, beforeMs, signal) =>
+        this.#ask(`list the uploads below ${bytesToText(prefix)}`, signal, 0, (inner) =>
+          abortAbandoned.call(client, prefix, beforeMs, inner),
+        )
+  }
+
+  head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
+    return this.#ask(`look up ${bytesToText(name)}`, signal, 0, (inner) => this.#client.head(name, inner))
+  }
+
+  list(request: ObjectListRequest): Promise<ObjectPage> {
+    const what = `list ${bytesToText(request.prefix)}`
+    return this.#ask(what, request.signal, 0, (signal) => this.#client.list({ ...request, signal }))
+  }
+
+  async get(name: string, request: ObjectGetRequest = {}): Promise<ObjectBody> {
+    const what = `read ${bytesToText(name)}`
+    const ask = (inner: ObjectGetRequest) =>
+      this.#ask(what, request.signal, 0, (signal) => this.#client.get(name, { ...inner, signal }))
+    const first = await ask(request)
+    return new ContinuedBody(first, request, {
+      what,
+      timeoutMs: this.#policy.timeoutMs,
+      again: ask,
+      newTries: () => new Tries(this.#policy, this.#clock, this.#random, this.#incident),
+    })
+  }
+
+  put(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<void> {
+    return this.#ask(`write ${bytesToText(name)}`, request.signal, bytes.length, (signal) =>
+      this.#client.put(name, bytes, { ...request, signal }),
+    )
+  }
+
+  /** An answer that got lost may have been a yes: whoever is there then is asked for its bytes. */
+  async #putIfAbsent(
+    put: NonNullable<ObjectClient['putIfAbsent']>,
+    name: string,
+    bytes: Uint8Array,
+    request: ObjectPutRequest,
+  ): Promise<boolean> {
+    let tries = 0
+    const created = await this.#ask(`create ${bytesToText(name)}`, request.signal, bytes.length, (signal) => {
+      tries++
+      return put(name, bytes, { ...request, signal })
+    })
+    if (created || tries === 1) return created
+    const body = await this.get(name, request.signal === undefined ? {} : { signal: request.signal })
+    const there: Uint8Array[] = []
+    for await (const chunk of body.chunks) there.push(chunk)
+    return Buffer.concat(there).equals(bytes)
+  }
+
+  async upload(name: string, request: ObjectPutRequest): Promise<ObjectUpload> {
+    const text = bytesToText(name)
+    const upload = await this.#ask(`begin the upload of ${text}`, request.signal, 0, (signal) =>
+      this.#client.upload(name, { ...request, signal }),
+    )
+    const sizes = new Map<number, number>()
+    const sinceMs = this.#clock.nowMs()
+    return {
+      part: async (number, bytes, signal) => {
+        await this.#ask(`write part ${number} of ${text}`, signal, bytes.length, (inner) =>
+          upload.part(number, bytes, inner),
+        )
+        sizes.set(number, bytes.length)
+      },
+      complete: (signal) => this.#complete(upload, name, sum(sizes.values()), sinceMs, signal),
+      abort: () => this.#abort(upload, text),
+    }
+  }
+
+  /** When the answer to the first try got lost, the upload may be complete, and then it is not there any more. */
+  async #complete(
+    upload: ObjectUpload,
+    name: string,
+    sizeBytes: number,
+    sinceMs: number,
+    signal: AbortSignal | undefined,
+  ): Promise<void> {
+    let tries = 0
+    try {
+      await this.#ask(`complete ${bytesToText(name)}`, signal, 0, (inner) => {
+        tries++
+        return upload.complete(inner)
+      })
+    } catch (error) {
+      if (tries === 1 || !isPgtsError(error, 'file-missing')) throw error
+      const entry = await this.head(name, signal)
+      const skewMs = 15 * 60_000
+      if (entry?.sizeBytes !== sizeBytes || entry.mtimeMs < sinceMs - skewMs) throw error
+    }
+  }
+
+  async #abort(upload: ObjectUpload, text: string): Promise<void> {
+    const totalMs = Math.min(this.#policy.totalMs, ABORT_TOTAL_MS)
+    const timeoutMs = Math.min(this.#policy.timeoutMs, ABORT_TOTAL_MS)
+    await this.#ask(`abort the upload of ${text}`, undefined, 0, () => upload.abort(), {
+      ...this.#policy,
+      totalMs,
+      timeoutMs,
+    })
+  }
+
+  async removeBatch(
+    names: readonly string[],
+    signal?: AbortSignal,
+  ): Promise<readonly { name: string; reason: string }[]> {
+    const what = names.length === 1 ? `remove ${bytesToText(names[0] ?? '')}` : `remove ${names.length} objects`
+    let wanted = names
+    for (let tried = 0; ; tried++) {
+      const left = await this.#ask(what, signal, 0, (inner) => this.#client.removeBatch(wanted, inner))
+      if (left.length === 0 || tried === Math.min(BATCH_RETRIES, this.#policy.retries)) return left
+      await this.#clock.sleep(this.#firstWaitMs() * (tried + 1) * (0.5 + this.#random()), signal)
+      wanted = left.map(({ name }) => name)
+    }
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#incident.summary()
+    await this.#client[Symbol.asyncDispose]()
+  }
+
+  #firstWaitMs(): number {
+    return this.#policy.firstWaitMs ?? FIRST_WAIT_MS
+  }
+
+  /**
+   * @param sendBytes what the request carries
+   * @param request gets a signal for the time until it answers; who reads a body cancels that
+   */
+  async #ask<T>(
+    what: string,
+    signal: AbortSignal | undefined,
+    sendBytes: number,
+    request: (signal: AbortSignal) => Promise<T>,
+    policy: RetryPolicy = this.#policy,
+  ): Promise<T> {
+    const tries = new Tries(policy, this.#clock, this.#random, this.#incident)
+    for (;;) {
+      await this.#limit.enter(signal)
+      const beganMs = this.#clock.nowMs()
+      let outcome: Parameters<AdaptiveLimit['leave']>[0] = 'failed'
+      let failure: StoreTrouble
+      using deadline = new Deadline(what, signal)
+      try {
+        deadline.start(policy.timeoutMs, sendBytes)
+        const answer = await deadline.race(request(deadline.signal))
+        outcome = { tookMs: this.#clock.nowMs() - beganMs }
+        return answer
+      } catch (error) {
+        signal?.throwIfAborted()
+        if (!(error instanceof StoreTrouble)) throw error
+        if (error.overloaded) outcome = 'overloaded'
+        failure = error
+      } finally {
+        deadline[Symbol.dispose]()
+        this.#limit.leave(outcome)
+      }
+      await tries.wait(failure, what, signal)
+    }
+  }
+}
+
+/** The tries of one request. */
+class Tries {
+  readonly #policy: RetryPolicy
+  readonly #clock: Clock
+  readonly #random: () => number
+  readonly #incident: Incident
+  readonly #sinceMs: number
+  #failed = 0
+
+  constructor(policy: RetryPolicy, clock: Clock, random: () => number, incident: Incident) {
+    this.#policy = policy
+    this.#clock = clock
+    this.#random = random
+    this.#incident = incident
+    this.#sinceMs = clock.nowMs()
+  }
+
+  /** Waits until the next try may begin. @throws the trouble when there is none any more */
+  async wait(trouble: StoreTrouble, what: string, signal: AbortSignal | undefined): Promise<void> {
+    const { retries, totalMs, firstWaitMs = FIRST_WAIT_MS, longestWaitMs = LONGEST_WAIT_MS } = this.#policy
+    const growing = Math.min(longestWaitMs, firstWaitMs * 2 ** this.#failed)
+    // From half of it to all of it, so that many workers do not come back at once.
+    const waitMs = Math.max(growing * (0.5 + this.#random() / 2), trouble.retryAfterMs ?? 0)
+    const spentMs = this.#clock.nowMs() - this.#sinceMs
+    if (++this.#failed > retries || spentMs + waitMs > totalMs) throw givenUp(trouble, this.#failed, spentMs)
+    this.#incident.trouble(`cannot ${what}: ${trouble.message}`, waitMs)
+    await this.#clock.sleep(waitMs, signal)
+  }
+}
+
+function givenUp(trouble: StoreTrouble, tries: number, spentMs: number): PgtsError {
+  if (tries === 1) return trouble
+  const seconds = (spentMs / 1000).toFixed(1)
+  return new PgtsError(trouble.code, `${trouble.message} (given up after ${tries} tries in ${seconds} s)`, {
+    hints: trouble.hints,
+    cause: trouble,
+  })
+}
+
+interface BodyContext {
+  readonly what: string
+  readonly timeoutMs: number
+  again(request: ObjectGetRequest): Promise<ObjectBody>
+  newTries(): Tries
+}
+
+/** A body that goes on in another answer when its own ends early, breaks or stalls. Tries count from the last progress. */
+class ContinuedBody implements ObjectBody {
+  readonly sizeBytes: number
+  readonly version?: string
+  readonly chunks: AsyncIterable<Uint8Array>
+  #current: ObjectBody
+
+  constructor(first: ObjectBody, request: ObjectGetRequest, context: BodyContext) {
+    this.sizeBytes = first.sizeBytes
+    if (first.version !== undefined) this.version = first.version
+    this.#current = first
+    this.chunks = { [Symbol.asyncIterator]: () => this.#read(request, context) }
+  }
+
+  cancel(): void {
+    this.#current.cancel()
+  }
+
+  async *#read(request: ObjectGetRequest, context: BodyContext): AsyncGenerator<Uint8Array> {
+    const { offset = 0, signal } = request
+    const { what } = context
+    let got = 0
+    let tries = context.newTries()
+    try {
+      for (;;) {
+        let trouble: StoreTrouble
+        try {
+          const chunks = this.#current.chunks[Symbol.asyncIterator]()
+          for (let step = await this.#next(chunks, context, signal); step.done !== true;) {
+            if (step.value.length > 0) tries = context.newTries()
+            got += step.value.length
+            if (got > this.sizeBytes)
+              throw new PgtsError('file-read', `${what}: the answer has more bytes than it said`)
+            yield step.value
+            step = await this.#next(chunks, context, signal)
+          }
+          if (got === this.sizeBytes) return
+          trouble = new StoreTrouble(`the answer ended after ${got} of ${this.sizeBytes} bytes`)
+        } catch (error) {
+          signal?.throwIfAborted()
+          if (!(error instanceof StoreTrouble)) throw error
+          trouble = error
+        }
+        this.#current.cancel()
+        // All that was promised is here; only the end of the answer was not seen.
+        if (got === this.sizeBytes) return
+        await tries.wait(trouble, what, signal)
+        const { version } = this
+        const rest = {
+          offset: offset + got,
+          length: this.sizeBytes - got,
+          ...(version === undefined ? {} : { version }),
+        }
+        this.#current = await context.again(signal === undefined ? rest : { ...rest, signal })
+      }
+    } finally {
+      if (got < this.sizeBytes) this.#current.cancel()
+    }
+  }
+
+  async #next(
+    chunks: AsyncIterator<Uint8Array>,
+    { what, timeoutMs }: BodyContext,
+    signal: AbortSignal | undefined,
+  ): Promise<IteratorResult<Uint8Array>> {
+    using deadline = new Deadline(what, signal)
+    deadline.start(timeoutMs)
+    return await deadline.race(chunks.next())
+  }
+}
+
+function sum(values: Iterable<number>): number {
+  let total = 0
+  for (const value of values) total += value
+  return total
+}

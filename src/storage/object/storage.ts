@@ -1,0 +1,180 @@
+import type { ByteSource } from '../../util/bytes.ts'
+import { bytesToText } from '../../util/byte-string.ts'
+import type {
+  ByteRange,
+  Cancellable,
+  CreateOptions,
+  ListOptions,
+  PendingFile,
+  StorageDriver,
+  StoredFile,
+} from '../driver.ts'
+import { assertName, assertPrefix } from '../name.ts'
+import { ByteBudget } from './budget.ts'
+import type { ObjectClient, ObjectEntry, ObjectPage } from './client.ts'
+import { kindOf } from './kind.ts'
+import { readObject } from './read.ts'
+import { removeBelow, removeNames } from './remove.ts'
+import { ObjectUploading } from './upload.ts'
+
+export interface ObjectStorageOptions {
+  /** Repository path in the bucket: `/`, `/pgts`, `team/a`. Byte string. */
+  readonly path: string
+  /** Memory for what is in flight beside one buffer a file, bytes; once for uploads and once for downloads. */
+  readonly budgetBytes?: number
+}
+
+/** Enough to fill a fast line, and with four files at once and two workers still far below the promised 300 MB. */
+const BUDGET_BYTES = 20 * 1024 * 1024
+
+/** Jobs that a worker should have under way at once, so that one round trip hides behind others. */
+const PARALLEL = 4
+
+/**
+ * A repository in an object store. A file is one object, whole under its name or not there; it is durable when `commit`
+ * resolves, as the store promises that for what it has acknowledged; and it is visible at once, as S3 (since 2020),
+ * Azure and GCS promise for writes, overwrites, removals and listings. Paths exist while something is below them.
+ *
+ * Memory: every open file has one buffer of at most 5 MiB (large files beyond 5 GB: more), all files together
+ * `budgetBytes` for uploads and as much for downloads.
+ *
+ * @param client with retries (object/retry.ts); disposed with the storage
+ */
+export function objectStorage(client: ObjectClient, options: ObjectStorageOptions): StorageDriver {
+  return new ObjectStorage(client, options)
+}
+
+class ObjectStorage implements StorageDriver {
+  readonly display: string
+  readonly parallel = PARALLEL
+  readonly #client: ObjectClient
+  /** '' or ends with '/'. */
+  readonly #root: string
+  readonly #uploads: ByteBudget
+  readonly #downloads: ByteBudget
+
+  constructor(client: ObjectClient, { path, budgetBytes = BUDGET_BYTES }: ObjectStorageOptions) {
+    const trimmed = path.replace(/^\/+|\/+$/g, '')
+    assertPrefix(trimmed)
+    this.#client = client
+    this.#root = trimmed === '' ? '' : `${trimmed}/`
+    this.display = trimmed === '' ? client.display : `${client.display}/${bytesToText(trimmed)}`
+    this.#uploads = new ByteBudget(budgetBytes)
+    this.#downloads = new ByteBudget(budgetBytes)
+  }
+
+  /** A file with one request, a path (or nothing) with two. */
+  async stat(name: string, options: Cancellable = {}): Promise<StoredFile | undefined> {
+    assertPrefix(name)
+    const { signal } = options
+    signal?.throwIfAborted()
+    if (name !== '') {
+      const entry = await this.#client.head(this.#full(name), signal)
+      if (entry !== undefined) return { name, kind: 'file', sizeBytes: entry.sizeBytes, mtimeMs: entry.mtimeMs }
+    }
+    const below = await this.#client.list({ prefix: this.#below(name), ...cancellable(signal) })
+    const first = below.objects[0]
+    return first === undefined ? undefined : { name, kind: 'path', sizeBytes: 0, mtimeMs: first.mtimeMs }
+  }
+
+  list(prefix: string, options: ListOptions = {}): AsyncIterable<StoredFile> {
+    assertPrefix(prefix)
+    return this.#list(prefix, options)
+  }
+
+  async *#list(prefix: string, { recursive = false, signal }: ListOptions): AsyncGenerator<StoredFile> {
+    signal?.throwIfAborted()
+    let next: string | undefined
+    do {
+      const page: ObjectPage = await this.#client.list({
+        prefix: this.#below(prefix),
+        ...(recursive ? {} : { delimiter: '/' }),
+        ...(next === undefined ? {} : { after: next }),
+        ...cancellable(signal),
+      })
+      for (const entry of page.objects) {
+        signal?.throwIfAborted()
+        if (this.#isFile(entry)) yield this.#file(entry)
+      }
+      for (const path of page.prefixes) {
+        signal?.throwIfAborted()
+        if (!path.endsWith('//'))
+          yield { name: this.#relative(path.slice(0, -1)), kind: 'path', sizeBytes: 0, mtimeMs: 0 }
+      }
+      next = page.next
+    } while (next !== undefined)
+  }
+
+  async read(name: string, { offset = 0, length, signal }: ByteRange & Cancellable = {}): Promise<ByteSource> {
+    assertName(name)
+    signal?.throwIfAborted()
+    const place = {
+      client: this.#client,
+      name: this.#full(name),
+      shown: `${this.display}/${bytesToText(name)}`,
+      budget: this.#downloads,
+      ...cancellable(signal),
+    }
+    return readObject(place, offset, length)
+  }
+
+  async create(name: string, { signal }: CreateOptions = {}): Promise<PendingFile> {
+    assertName(name)
+    signal?.throwIfAborted()
+    return new ObjectUploading({
+      client: this.#client,
+      name: this.#full(name),
+      kind: kindOf(name),
+      budget: this.#uploads,
+      ...cancellable(signal),
+    })
+  }
+
+  async remove(name: string, options: Cancellable = {}): Promise<void> {
+    assertName(name)
+    options.signal?.throwIfAborted()
+    await removeNames(this.#client, [this.#full(name)], options)
+  }
+
+  async removeTree(prefix: string, options: Cancellable = {}): Promise<void> {
+    assertName(prefix)
+    options.signal?.throwIfAborted()
+    // A name is a path or a file, and in a bucket with versions even the removal of nothing leaves a mark.
+    if ((await removeBelow(this.#client, this.#below(prefix), options)) > 0) return
+    if ((await this.#client.head(this.#full(prefix), options.signal)) !== undefined) await this.remove(prefix, options)
+  }
+
+  async sync(prefix: string, options: Cancellable = {}): Promise<void> {
+    assertPrefix(prefix)
+    options.signal?.throwIfAborted()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client[Symbol.asyncDispose]()
+  }
+
+  #full(name: string): string {
+    return this.#root + name
+  }
+
+  #below(prefix: string): string {
+    return prefix === '' ? this.#root : `${this.#root}${prefix}/`
+  }
+
+  #relative(full: string): string {
+    return full.slice(this.#root.length)
+  }
+
+  /** Consoles mark an empty folder with an object whose name ends with '/'; it is no file of a repository. */
+  #isFile(entry: ObjectEntry): boolean {
+    return !entry.name.endsWith('/') && !entry.name.includes('//', Math.max(0, this.#root.length - 1))
+  }
+
+  #file(entry: ObjectEntry): StoredFile {
+    return { name: this.#relative(entry.name), kind: 'file', sizeBytes: entry.sizeBytes, mtimeMs: entry.mtimeMs }
+  }
+}
+
+function cancellable(signal: AbortSignal | undefined): Cancellable {
+  return signal === undefined ? {} : { signal }
+}

@@ -1,0 +1,150 @@
+import { PgtsError } from '../../util/error.ts'
+import type { ByteSink } from '../../util/bytes.ts'
+import type { PendingFile } from '../driver.ts'
+import type { ByteBudget } from './budget.ts'
+import type { ObjectClient, ObjectKind, ObjectUpload } from './client.ts'
+import { partBytes } from './part-size.ts'
+
+/** Most files are small: their buffer begins with this and doubles. */
+const FIRST_BYTES = 64 * 1024
+
+export interface UploadPlace {
+  readonly client: ObjectClient
+  /** Full name in the bucket. */
+  readonly name: string
+  readonly kind: ObjectKind
+  /** For what is in flight beside the part that is being filled. */
+  readonly budget: ByteBudget
+  readonly signal?: AbortSignal
+}
+
+/**
+ * A file on its way up. What fits into one part is one PUT, sent by `commit`. Of what is longer, parts are in flight
+ * while the next is being filled; the store shows nothing of it before `commit` completes it.
+ */
+export class ObjectUploading implements PendingFile {
+  readonly sink: ByteSink
+  readonly #place: UploadPlace
+  /** Ends what is in flight when the file is discarded, or a part has failed. */
+  readonly #stop = new AbortController()
+  readonly #signal: AbortSignal
+  readonly #inFlight = new Set<Promise<void>>()
+  #state: 'open' | 'committing' | 'committed' | 'discarded' = 'open'
+  #upload: Promise<ObjectUpload> | undefined
+  #buffer: Buffer = EMPTY
+  #used = 0
+  /** Parts sent so far. */
+  #parts = 0
+  #failure: { readonly error: unknown } | undefined
+
+  constructor(place: UploadPlace) {
+    this.#place = place
+    this.#signal = place.signal === undefined ? this.#stop.signal : AbortSignal.any([place.signal, this.#stop.signal])
+    this.sink = { write: (chunk) => this.#write(chunk) }
+  }
+
+  #write(chunk: Uint8Array): void | Promise<void> {
+    this.#assertOpen()
+    const size = this.#partBytes()
+    if (this.#used + chunk.length <= size) return this.#append(chunk, size)
+    return this.#writeOn(chunk)
+  }
+
+  async #writeOn(chunk: Uint8Array): Promise<void> {
+    for (let at = 0; at < chunk.length;) {
+      const size = this.#partBytes()
+      const piece = chunk.subarray(at, at + size - this.#used)
+      this.#append(piece, size)
+      at += piece.length
+      if (this.#used === size && at < chunk.length) await this.#sendPart()
+      this.#assertOpen()
+    }
+  }
+
+  #append(chunk: Uint8Array, partSize: number): void {
+    const needed = this.#used + chunk.length
+    if (needed > this.#buffer.length) {
+      const capacity = Math.min(partSize, Math.max(needed, this.#buffer.length * 2, FIRST_BYTES))
+      const larger = Buffer.allocUnsafeSlow(capacity)
+      this.#buffer.copy(larger, 0, 0, this.#used)
+      this.#buffer = larger
+    }
+    this.#buffer.set(chunk, this.#used)
+    this.#used = needed
+  }
+
+  #partBytes(): number {
+    return partBytes(this.#parts + 1, this.#place.client.limits)
+  }
+
+  /** The filled buffer becomes a part in flight; waits while there is no room for another buffer. */
+  async #sendPart(): Promise<void> {
+    const { client, budget } = this.#place
+    while (this.#inFlight.size >= client.limits.parallelParts) await Promise.race(this.#inFlight)
+    this.#assertOpen()
+    const bytes = this.#buffer.subarray(0, this.#used)
+    // Its own buffer goes with the part; the next one counts against what all files share.
+    await budget.take(bytes.length, this.#signal)
+    this.#buffer = EMPTY
+    this.#used = 0
+    const number = ++this.#parts
+    const sent = this.#begun()
+      .then((upload) => upload.part(number, bytes, this.#signal))
+      .catch((error: unknown) => {
+        this.#failure ??= { error }
+        this.#stop.abort(error)
+      })
+      .finally(() => {
+        this.#inFlight.delete(sent)
+        budget.give(bytes.length)
+      })
+    this.#inFlight.add(sent)
+  }
+
+  #begun(): Promise<ObjectUpload> {
+    const { client, name, kind } = this.#place
+    return (this.#upload ??= client.upload(name, { kind, signal: this.#signal }))
+  }
+
+  async commit(): Promise<void> {
+    this.#assertOpen()
+    this.#state = 'committing'
+    const { client, name, kind } = this.#place
+    if (this.#upload === undefined) {
+      const bytes = this.#buffer.subarray(0, this.#used)
+      await client.put(name, bytes, { kind, signal: this.#signal })
+    } else {
+      if (this.#used > 0) await this.#sendPart()
+      await Promise.all(this.#inFlight)
+      this.#assertUnharmed()
+      await (await this.#upload).complete(this.#signal)
+    }
+    this.#state = 'committed'
+    this.#buffer = EMPTY
+  }
+
+  #assertOpen(): void {
+    if (this.#state !== 'open' && this.#state !== 'committing')
+      throw new PgtsError('assert', `${this.#place.name} is written after it was committed or discarded`)
+    this.#assertUnharmed()
+  }
+
+  #assertUnharmed(): void {
+    // An abort from outside is the story, whatever a part said when it was interrupted.
+    this.#place.signal?.throwIfAborted()
+    if (this.#failure !== undefined) throw this.#failure.error
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state === 'committed' || this.#state === 'discarded') return
+    this.#state = 'discarded'
+    this.#buffer = EMPTY
+    this.#stop.abort(new PgtsError('term', `the upload of ${this.#place.name} was given up`))
+    await Promise.all(this.#inFlight)
+    const upload = await this.#upload?.catch(() => undefined)
+    // The signal that ended the file does not end the tidying; it has deadlines of its own.
+    await upload?.abort()
+  }
+}
+
+const EMPTY = Buffer.alloc(0)
