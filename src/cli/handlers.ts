@@ -4,6 +4,11 @@ import type { CommandHandlers } from './outcome.ts'
 /** Every command, loaded when it is called, and how its report becomes text. Most say all in their log lines. */
 export const handlers: CommandHandlers = {
   ...archiveHandlers,
+  annotate: async (ctx) => {
+    const { annotate } = await import('../commands/annotate.ts')
+    await annotate(ctx)
+    return {}
+  },
   backup: async (ctx) => {
     const { backup } = await import('../commands/backup.ts')
     await backup(ctx)
@@ -34,10 +39,35 @@ export const handlers: CommandHandlers = {
     await stanzaCreate(ctx)
     return {}
   },
+  'stanza-delete': async (ctx) => {
+    const { stanzaDelete } = await import('../commands/stanza-delete.ts')
+    await stanzaDelete(ctx)
+    return {}
+  },
+  'stanza-upgrade': async (ctx) => {
+    const { stanzaUpgrade } = await import('../commands/stanza-upgrade.ts')
+    await stanzaUpgrade(ctx)
+    return {}
+  },
+  start: async (ctx) => {
+    const { start } = await import('../commands/start.ts')
+    await start(ctx)
+    return {}
+  },
+  stop: async (ctx) => {
+    const { stop } = await import('../commands/stop.ts')
+    await stop(ctx)
+    return {}
+  },
 }
 
 /** What `<command>:async` does: the part of a command that goes on in the background. It has its log, and no terminal. */
 export const asyncHandlers: CommandHandlers = {
+  'archive-get': async (ctx) => {
+    const { archiveGetAsync } = await import('../commands/archive-get-async.ts')
+    await archiveGetAsync(ctx)
+    return {}
+  },
   'archive-push': async (ctx) => {
     const { archivePushAsync } = await import('../commands/archive-push-async.ts')
     await archivePushAsync(ctx)

@@ -1,5 +1,7 @@
-import { getWal, type GetReport } from '../core/archive/get.ts'
-import { isCheckpointInvalidated, readControlFile } from '../postgres/control-file.ts'
+import type { SpooledGetReport } from '../core/archive/async-get/through-spool.ts'
+import { getWal, type GetRequest } from '../core/archive/get.ts'
+import { isWalSegment } from '../format/wal-segment.ts'
+import { isCheckpointInvalidated, readControlFile, type ControlFile } from '../postgres/control-file.ts'
 import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
@@ -9,7 +11,7 @@ import { resolveWalPath } from './wal-path.ts'
  * Bring one WAL file back: what `restore_command = 'pgts --stanza=main archive-get %f "%p"'` does. `found: false` makes
  * the exit code 1, which tells PostgreSQL that the archive ends here.
  */
-export async function archiveGet(ctx: CommandContext<'archive-get'>): Promise<GetReport> {
+export async function archiveGet(ctx: CommandContext<'archive-get'>): Promise<SpooledGetReport> {
   const { options, log, signal } = ctx
   const [file, target, ...more] = ctx.parameters
   if (file === undefined || target === undefined || more.length > 0) {
@@ -36,7 +38,7 @@ export async function archiveGet(ctx: CommandContext<'archive-get'>): Promise<Ge
     }
   }
 
-  const report = await getWal({
+  const request = {
     stanza: ctx.stanza,
     file: textToBytes(file),
     destination,
@@ -44,12 +46,58 @@ export async function archiveGet(ctx: CommandContext<'archive-get'>): Promise<Ge
     repositories: await ctx.repositories(),
     log,
     signal,
-  })
-  if (report.found) {
+  }
+  const spooled = options.archiveAsync && isWalSegment(file) ? await openSpool(ctx, pgPath, control) : undefined
+  const report = spooled === undefined ? await getWal(request) : await spooled.get(request)
+  if (report.found && 'prefetched' in report) {
+    log.info({ file }, `found ${file} in the spool`)
+  } else if (report.found) {
     log.info({ file, repo: report.repoKey }, `found ${file} in the repo${report.repoKey}: ${report.archiveId} archive`)
     log.detail({ file }, `${bytesToText(report.repoName)} was written to ${bytesToText(destination)}`)
   } else {
     log.info({ file }, `unable to find ${file} in the archive`)
   }
   return report
+}
+
+interface OpenSpool {
+  get(request: GetRequest): Promise<SpooledGetReport>
+}
+
+/** The spool, when it can be used; otherwise WAL is fetched as if there were none: it must never stop a recovery. */
+async function openSpool(
+  ctx: CommandContext<'archive-get'>,
+  pgPath: string,
+  control: ControlFile,
+): Promise<OpenSpool | undefined> {
+  const { options, log, clock, stanza } = ctx
+  // Loaded here, so that a synchronous call loads none of it.
+  const { prepareSpool, spoolPaths } = await import('../core/archive/spool-files.ts')
+  const { claimSpool, spoolOwner } = await import('../core/archive/spool-identity.ts')
+  const { doorOf } = await import('../core/archive/async-get/spool.ts')
+  const { getThroughSpool } = await import('../core/archive/async-get/through-spool.ts')
+  const spool = spoolPaths(options.spoolPath ?? '', stanza)
+  try {
+    prepareSpool(spool)
+    const owner = spoolOwner(control.systemId, pgPath)
+    if ((await claimSpool(spool, owner)) === 'busy') {
+      log.info(`${options.spoolPath} is used by another cluster with this stanza, so WAL is not fetched ahead`)
+      return undefined
+    }
+    const door = doorOf(spool, owner)
+    return {
+      get: (request) =>
+        getThroughSpool({
+          ...request,
+          segmentSize: control.walSegmentSize,
+          spool,
+          door,
+          clock,
+          launch: async () => void (await ctx.startBackground([])),
+        }),
+    }
+  } catch (error) {
+    log.warn(`WAL is not fetched ahead: ${error instanceof Error ? error.message : String(error)}`)
+    return undefined
+  }
 }

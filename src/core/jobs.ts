@@ -1,8 +1,10 @@
+import { fetchSegment } from './archive/async-get/fetch-segment.ts'
 import { backupFiles } from './backup/copy-file.ts'
 import { restoreFile } from './restore/write-file.ts'
 
 /** Every kind of job and its handler: all that a worker needs to import. */
 export const jobHandlers = {
   'backup-file': backupFiles,
+  'fetch-segment': fetchSegment,
   'restore-file': restoreFile,
 }

@@ -1,0 +1,67 @@
+import { readAhead } from '../core/archive/async-get/read-ahead.ts'
+import { SegmentIndex } from '../core/archive/async-get/segment-index.ts'
+import { doorOf, emptyQueue, openDoor } from '../core/archive/async-get/spool.ts'
+import { prepareSpool, spoolPaths } from '../core/archive/spool-files.ts'
+import { claimSpool, isOwner, lockFileOf, spoolOwner } from '../core/archive/spool-identity.ts'
+import { removePid, tryHold, writePid } from '../core/archive/spool-lock.ts'
+import { readControlFile } from '../postgres/control-file.ts'
+import { textToBytes } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+import { endReasons } from './background-end.ts'
+import type { CommandContext } from './context.ts'
+
+/**
+ * The background process of archive-get: fetches the segments that replay will want next, for as long as the server
+ * lives and asks. There is one for each spool; another ends at once.
+ */
+export async function archiveGetAsync(ctx: CommandContext<'archive-get'>): Promise<void> {
+  const { options, log, clock, signal, stanza } = ctx
+  const pgPath = options.pg[0]?.path
+  if (pgPath === undefined || options.spoolPath === undefined) {
+    throw new PgtsError('option-required', 'archive-get:async needs pg1-path and spool-path')
+  }
+  const spool = spoolPaths(options.spoolPath, stanza)
+  prepareSpool(spool)
+  const lock = await tryHold(lockFileOf(spool, 'get'))
+  if (lock === undefined) {
+    log.info('another process fetches ahead already')
+    return
+  }
+  try {
+    const control = await readControlFile(await ctx.cluster(), textToBytes(pgPath), { signal })
+    const owner = spoolOwner(control.systemId, pgPath)
+    if ((await claimSpool(spool, owner, 'get')) === 'busy') {
+      log.info(`${options.spoolPath} is used by another cluster at the moment`)
+      return
+    }
+    const outdated = endReasons(pgPath, ctx.configFiles)
+    const repositories = await ctx.repositories()
+    const first = repositories[0]
+    if (first === undefined) throw new PgtsError('option-required', 'archive-get:async needs a repository')
+    openDoor(spool, doorOf(spool, owner))
+    emptyQueue(spool)
+    await using executor = await ctx.executor(first)
+    // From here on the calls in the foreground believe what is in the spool.
+    writePid(spool, 'get')
+    const report = await readAhead({
+      spool,
+      systemId: control.systemId,
+      segmentSize: control.walSegmentSize,
+      queueMaxBytes: options.archiveGetQueueMax,
+      index: new SegmentIndex({ stanza, identity: control, repositories, clock, log }),
+      executor,
+      endReason() {
+        if (!lock.isStillThere()) return 'the spool was removed'
+        if (!isOwner(spool, owner)) return 'the spool belongs to another cluster now'
+        return outdated()
+      },
+      clock,
+      log,
+      signal,
+    })
+    log.info(`fetched ${report.segments} segment(s) ahead, ${report.bytes} bytes; ended because ${report.reason}`)
+  } finally {
+    removePid(spool, 'get')
+    lock.release()
+  }
+}

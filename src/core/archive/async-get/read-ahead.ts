@@ -1,0 +1,255 @@
+import type { WalSegment } from '../../../format/wal-segment.ts'
+import type { Clock } from '../../../util/clock.ts'
+import { fromPlainError } from '../../../util/error.ts'
+import type { Logger } from '../../../util/log.ts'
+import type { Executor } from '../../../worker/executor.ts'
+import type { jobHandlers } from '../../jobs.ts'
+import { describeFailure } from '../repository-failures.ts'
+import { removeIfThere, type SpoolPaths } from '../spool-files.ts'
+import { Bell, watchSpool } from './bell.ts'
+import type { FetchSegmentJob, FetchSegmentResult } from './fetch-segment.ts'
+import type { SegmentIndex } from './segment-index.ts'
+import { FETCHING, namesIn, readRequest, type Request } from './spool.ts'
+import { inWindow, moved, windowAfter, type ReplayPosition } from './window.ts'
+
+export interface ReadAheadRequest {
+  /** Held by this process, and its queue is empty. */
+  readonly spool: SpoolPaths
+  readonly systemId: bigint
+  readonly segmentSize: number
+  /** archive-get-queue-max, bytes; at least two segments are fetched ahead whatever it says. */
+  readonly queueMaxBytes: number
+  readonly index: Pick<SegmentIndex, 'copiesOf' | 'forget'>
+  readonly executor: Executor<typeof jobHandlers>
+  /** Why this process should end (the server is gone, the configuration changed), or undefined. Asked every second. */
+  readonly endReason: () => string | undefined
+  readonly clock: Clock
+  readonly log: Logger
+  readonly signal: AbortSignal
+}
+
+export interface ReadAheadReport {
+  /** Why it ended. */
+  readonly reason: string
+  readonly segments: number
+  readonly bytes: number
+}
+
+/** Between two looks when nothing is heard: file systems of other hosts tell nobody about changes. */
+const LOOK_MS = 1000
+/** End when no segment was asked for in so long. */
+const IDLE_MS = 10 * 60_000
+/** The end of the archive is looked for again at most this often while replay comes nearer. */
+const MISSING_PAUSE_MS = 1000
+/** A segment that could not be fetched is not tried again for so long; the call that wants it tries for itself. */
+const FAILURE_PAUSE_MS = 30_000
+/** The spool took nothing (a full disk): so long nothing is fetched. */
+const SPOOL_PAUSE_MS = 5000
+
+/**
+ * Keep the segments that replay will ask for next in the spool, until there is a reason to end. Replay takes them by
+ * moving them away; what it asked for otherwise is told by a request (spool.ts). Both move the window of segments that
+ * should lie ready. Nothing here ever says that a segment does not exist: a call that finds none asks the repositories.
+ */
+export async function readAhead(request: ReadAheadRequest): Promise<ReadAheadReport> {
+  return new ReadAhead(request).run()
+}
+
+class ReadAhead {
+  readonly #request: ReadAheadRequest
+  readonly #bell = new Bell()
+  /** Aborted when there is a reason to end: a fetch that hangs must not keep this process. */
+  readonly #stop = new AbortController()
+  /** Whole in the spool, put there by this process. */
+  readonly #ready = new Set<WalSegment>()
+  readonly #fetching = new Set<WalSegment>()
+  /** Until when a segment is left alone. */
+  readonly #failed = new Map<WalSegment, number>()
+  #position: ReplayPosition | undefined
+  #lastRequest: Request | undefined
+  /** Not in the archive when it was looked for. */
+  #missing: { readonly segment: WalSegment; readonly lookedMs: number } | undefined
+  /** Last time that replay took or asked for something. */
+  #movedMs: number
+  #spoolPausedUntilMs = Number.NEGATIVE_INFINITY
+  #spoolFailure: string | undefined
+  #reason: string | undefined
+  #segments = 0
+  #bytes = 0
+
+  constructor(request: ReadAheadRequest) {
+    this.#request = request
+    this.#movedMs = request.clock.nowMs()
+  }
+
+  async run(): Promise<ReadAheadReport> {
+    const { spool, signal, log } = this.#request
+    using _watch = watchSpool(spool, () => this.#look())
+    const timer = setInterval(() => this.#look(), LOOK_MS)
+    try {
+      this.#look()
+      while (this.#reason === undefined) await this.#fetchUntilTrouble()
+      signal.throwIfAborted()
+      return { reason: this.#reason, segments: this.#segments, bytes: this.#bytes }
+    } finally {
+      clearInterval(timer)
+      for (const segment of this.#ready) this.#remove(segment)
+      log.detail(`fetched ${this.#segments} segment(s) ahead`)
+    }
+  }
+
+  async #fetchUntilTrouble(): Promise<void> {
+    const { executor, signal, log, clock } = this.#request
+    const options = { signal: AbortSignal.any([signal, this.#stop.signal]) }
+    try {
+      for await (const { job, result } of executor.run('fetch-segment', this.#jobs(options.signal), options)) {
+        this.#record(job.segment, result)
+      }
+    } catch (error) {
+      signal.throwIfAborted()
+      if (this.#reason !== undefined) return
+      // A worker died. What it had begun is removed, and the work goes on with another one.
+      log.warn(`fetching ahead was interrupted: ${error instanceof Error ? error.message : String(error)}`)
+      for (const segment of this.#fetching) {
+        this.#fetching.delete(segment)
+        removeIfThere(`${this.#request.spool.in}/${segment}${FETCHING}`)
+        this.#remove(segment)
+      }
+      await clock.sleep(LOOK_MS, signal)
+    }
+  }
+
+  async *#jobs(signal: AbortSignal): AsyncGenerator<FetchSegmentJob> {
+    while (this.#reason === undefined) {
+      const heard = this.#bell.heard
+      const job = await this.#nextJob(signal)
+      if (job !== undefined) yield job
+      else await this.#bell.next(heard)
+    }
+  }
+
+  /** The next segment to fetch; undefined when there is nothing to do until the bell rings. */
+  async #nextJob(signal: AbortSignal): Promise<FetchSegmentJob | undefined> {
+    const { spool, systemId, segmentSize, queueMaxBytes, index, clock } = this.#request
+    const position = this.#position
+    const nowMs = clock.nowMs()
+    if (position === undefined || position.back || nowMs < this.#spoolPausedUntilMs) return undefined
+    for (const segment of windowAfter(position.segment, segmentSize, queueMaxBytes)) {
+      if (this.#ready.has(segment) || this.#fetching.has(segment)) continue
+      if (nowMs < (this.#failed.get(segment) ?? Number.NEGATIVE_INFINITY)) continue
+      if (this.#missing?.segment === segment && !this.#isWorthLooking(nowMs)) return undefined
+      const lookedMs = clock.nowMs()
+      const copies = await index.copiesOf(segment, lookedMs - MISSING_PAUSE_MS, signal)
+      // Replay may have jumped elsewhere meanwhile.
+      if (this.#position !== position && !this.#isWanted(segment)) return this.#nextJob(signal)
+      if (copies.length === 0) {
+        this.#missing = { segment, lookedMs }
+        return undefined
+      }
+      if (new Set(copies.map(({ checksum }) => checksum)).size > 1) {
+        // Copies that differ: the call in the foreground tells all about them.
+        this.#failed.set(segment, nowMs + FAILURE_PAUSE_MS)
+        continue
+      }
+      this.#fetching.add(segment)
+      return { segment, directory: spool.in, copies, systemId }
+    }
+    return undefined
+  }
+
+  /** Where the archive ended a while ago there may be more by now, when replay has come nearer since. */
+  #isWorthLooking(nowMs: number): boolean {
+    const { lookedMs } = this.#missing!
+    return this.#movedMs >= lookedMs && nowMs - lookedMs >= MISSING_PAUSE_MS
+  }
+
+  #isWanted(segment: WalSegment): boolean {
+    const { segmentSize, queueMaxBytes } = this.#request
+    if (this.#position === undefined) return false
+    return inWindow(segment, this.#position.segment, segmentSize, queueMaxBytes)
+  }
+
+  #record(segment: WalSegment, result: FetchSegmentResult): void {
+    const { log, index, clock } = this.#request
+    this.#fetching.delete(segment)
+    for (const { repoKey, error } of result.failures) {
+      log.warn({ repo: repoKey, file: segment }, describeFailure(repoKey, fromPlainError(error)))
+      // Perhaps it was expired, or moved; an old listing must not send us there again and again.
+      index.forget()
+    }
+    if (result.fetched !== undefined) {
+      const { repoKey, sizeBytes } = result.fetched
+      this.#ready.add(segment)
+      this.#failed.delete(segment)
+      this.#segments++
+      this.#bytes += sizeBytes
+      this.#spoolFailure = undefined
+      log.detail({ file: segment, repo: repoKey }, `fetched ${segment} ahead from repo${repoKey}`)
+    } else if (result.spool !== undefined) {
+      this.#spoolPausedUntilMs = clock.nowMs() + SPOOL_PAUSE_MS
+      const { message } = result.spool
+      // Said once for as long as it lasts; calls in the foreground fetch for themselves meanwhile.
+      if (this.#spoolFailure === undefined) log.warn(`nothing can be fetched ahead: ${message}`)
+      this.#spoolFailure = message
+    } else {
+      this.#failed.set(segment, clock.nowMs() + FAILURE_PAUSE_MS)
+    }
+    this.#look()
+  }
+
+  /** See what replay did since the last look, and whether there is a reason to end. Synchronous, so that it is one moment. */
+  #look(): void {
+    if (this.#reason !== undefined) return
+    try {
+      this.#reason = this.#endReason() ?? this.#follow()
+    } catch (error) {
+      this.#reason = `the spool cannot be read: ${error instanceof Error ? error.message : String(error)}`
+    }
+    if (this.#reason !== undefined) this.#stop.abort()
+    this.#bell.ring()
+  }
+
+  #endReason(): string | undefined {
+    const { signal, endReason, clock } = this.#request
+    if (signal.aborted) return 'a signal'
+    if (clock.nowMs() - this.#movedMs > IDLE_MS) return 'nothing was asked for'
+    return endReason()
+  }
+
+  /** @returns a reason to end */
+  #follow(): string | undefined {
+    const { spool, clock } = this.#request
+    const present = new Set(namesIn(spool.in))
+    for (const name of present) {
+      const segment = (name.endsWith(FETCHING) ? name.slice(0, -FETCHING.length) : name) as WalSegment
+      if (!this.#ready.has(segment) && !this.#fetching.has(segment)) {
+        return `${name} was put into the spool by another program`
+      }
+    }
+    const taken = [...this.#ready].filter((segment) => !present.has(segment))
+    for (const segment of taken) this.#ready.delete(segment)
+    const request = readRequest(spool)
+    const requested = request?.call === this.#lastRequest?.call ? undefined : request?.segment
+    this.#lastRequest = request
+    if (requested !== undefined || taken.length > 0) {
+      this.#movedMs = clock.nowMs()
+      this.#position = moved(this.#position, requested, taken)
+      this.#tidy()
+    }
+    return undefined
+  }
+
+  /** What replay has passed, or will not come to, makes room. */
+  #tidy(): void {
+    for (const segment of this.#ready) {
+      if (this.#isWanted(segment)) continue
+      this.#remove(segment)
+    }
+    for (const segment of this.#failed.keys()) if (!this.#isWanted(segment)) this.#failed.delete(segment)
+  }
+
+  #remove(segment: WalSegment): void {
+    this.#ready.delete(segment)
+    removeIfThere(`${this.#request.spool.in}/${segment}`)
+  }
+}

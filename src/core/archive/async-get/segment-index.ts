@@ -1,0 +1,171 @@
+import { archiveDirectory } from '../../../format/repo-path.ts'
+import type { WalSegment } from '../../../format/wal-segment.ts'
+import type { StorageDescription } from '../../../storage/driver.ts'
+import type { Clock } from '../../../util/clock.ts'
+import { PgtsError } from '../../../util/error.ts'
+import type { Logger } from '../../../util/log.ts'
+import { loadArchiveInfo } from '../../info-store.ts'
+import type { ArchivedCopy } from '../fetch-copy.ts'
+import {
+  candidateArchiveIds,
+  describeCluster,
+  isSameCluster,
+  listSegments,
+  type ArchiveRepository,
+  type ClusterIdentity,
+  type StoredSegment,
+} from '../find.ts'
+import { describeFailure } from '../repository-failures.ts'
+
+/** A repository, and how a worker opens the same. */
+export interface AsyncGetRepository extends ArchiveRepository {
+  readonly description: StorageDescription
+}
+
+/** A stored form of a segment, with the storage as plain data. */
+export interface LocatedCopy extends ArchivedCopy {
+  readonly storage: StorageDescription
+}
+
+export interface SegmentIndexRequest {
+  readonly stanza: string
+  readonly identity: ClusterIdentity
+  /** In the order in which they are asked. */
+  readonly repositories: readonly AsyncGetRepository[]
+  readonly clock: Clock
+  readonly log: Logger
+}
+
+interface Opened {
+  readonly archiveIds: readonly string[]
+  readonly cipherPass: string | undefined
+}
+
+interface Listing {
+  readonly listedMs: number
+  readonly segments: ReadonlyMap<string, readonly StoredSegment[]>
+}
+
+/** After a failure a repository is left alone for so long; the calls in the foreground still try it. */
+const FAILURE_PAUSE_MS = 10_000
+/** Directories of a repository whose listing is kept: the current one, and the one that replay comes from or goes to. */
+const LISTINGS_KEPT = 4
+
+/**
+ * Where segments are stored. One listing of a directory (256 segments of 16 MB) answers for all that it shows. It never
+ * answers that a segment is not there: then the directory is listed again, unless that was done a moment ago.
+ */
+export class SegmentIndex {
+  readonly #repositories: readonly IndexedRepository[]
+
+  constructor(request: SegmentIndexRequest) {
+    this.#repositories = request.repositories.map((repository) => new IndexedRepository(repository, request))
+  }
+
+  /**
+   * Every stored form in every repository that can be read, in the order in which they are to be tried.
+   *
+   * @param notBeforeMs a listing from before then must not be the reason for an empty answer
+   */
+  async copiesOf(segment: WalSegment, notBeforeMs: number, signal: AbortSignal): Promise<LocatedCopy[]> {
+    const known = await this.#collect(segment, Number.NEGATIVE_INFINITY, signal)
+    return known.length > 0 ? known : this.#collect(segment, notBeforeMs, signal)
+  }
+
+  /** Something about this segment was not as listed: look again before anything else is believed. */
+  forget(): void {
+    for (const repository of this.#repositories) repository.forget()
+  }
+
+  async #collect(segment: WalSegment, notBeforeMs: number, signal: AbortSignal): Promise<LocatedCopy[]> {
+    const copies: LocatedCopy[] = []
+    for (const repository of this.#repositories) {
+      signal.throwIfAborted()
+      copies.push(...(await repository.copiesOf(segment, notBeforeMs, signal)))
+    }
+    return copies
+  }
+}
+
+class IndexedRepository {
+  readonly #repository: AsyncGetRepository
+  readonly #request: SegmentIndexRequest
+  readonly #listings = new Map<string, Listing>()
+  #opened: Opened | undefined
+  #pausedUntilMs = Number.NEGATIVE_INFINITY
+  #failure: string | undefined
+
+  constructor(repository: AsyncGetRepository, request: SegmentIndexRequest) {
+    this.#repository = repository
+    this.#request = request
+  }
+
+  async copiesOf(segment: WalSegment, notBeforeMs: number, signal: AbortSignal): Promise<LocatedCopy[]> {
+    const { clock, log } = this.#request
+    const { key, description } = this.#repository
+    if (clock.nowMs() < this.#pausedUntilMs) return []
+    try {
+      const { archiveIds, cipherPass } = (this.#opened ??= await this.#open(signal))
+      const copies: LocatedCopy[] = []
+      for (const archiveId of archiveIds) {
+        const found = await this.#list(archiveId, segment, notBeforeMs, signal)
+        copies.push(
+          ...found.map((stored) => ({ repoKey: key, archiveId, cipherPass, storage: description, ...stored })),
+        )
+      }
+      if (this.#failure !== undefined) log.info({ repo: key }, `repo${key} can be read again`)
+      this.#failure = undefined
+      return copies
+    } catch (error) {
+      signal.throwIfAborted()
+      const failure = describeFailure(key, error)
+      // Said once, however often it is tried again.
+      if (failure !== this.#failure) log.warn({ repo: key }, failure)
+      this.#failure = failure
+      this.#pausedUntilMs = clock.nowMs() + FAILURE_PAUSE_MS
+      this.forget()
+      return []
+    }
+  }
+
+  forget(): void {
+    this.#opened = undefined
+    this.#listings.clear()
+  }
+
+  async #open(signal: AbortSignal): Promise<Opened> {
+    const { stanza, identity, log } = this.#request
+    const info = await loadArchiveInfo(this.#repository, stanza, { signal, log })
+    if (!info.history.some((entry) => isSameCluster(entry, identity))) {
+      throw new PgtsError(
+        'archive-mismatch',
+        `stanza ${stanza} has no archive of this cluster (${describeCluster(identity)})`,
+      )
+    }
+    const archiveIds = await candidateArchiveIds(this.#repository.storage, stanza, info, identity, signal)
+    return { archiveIds, cipherPass: info.cipherPass }
+  }
+
+  async #list(
+    archiveId: string,
+    segment: WalSegment,
+    notBeforeMs: number,
+    signal: AbortSignal,
+  ): Promise<readonly StoredSegment[]> {
+    const { stanza, clock } = this.#request
+    const directory = archiveDirectory(stanza, archiveId, segment)
+    const known = this.#listings.get(directory)
+    const found = known?.segments.get(segment)
+    if (found !== undefined) return found
+    if (known !== undefined && known.listedMs >= notBeforeMs) return []
+    const listedMs = clock.nowMs()
+    const segments = await listSegments(this.#repository.storage, directory, signal)
+    this.#listings.delete(directory)
+    this.#listings.set(directory, { listedMs, segments })
+    for (const oldest of this.#listings.keys()) {
+      if (this.#listings.size <= LISTINGS_KEPT) break
+      this.#listings.delete(oldest)
+    }
+    return segments.get(segment) ?? []
+  }
+}

@@ -1,0 +1,153 @@
+import { open, rename, rm, stat } from 'node:fs/promises'
+import { parseWalSegment, type WalSegment } from '../../../format/wal-segment.ts'
+import { WAL_HEADER_BYTES } from '../../../postgres/wal-header.ts'
+import { pathOf } from '../../../util/byte-string.ts'
+import type { Clock } from '../../../util/clock.ts'
+import { systemCode } from '../../../util/error.ts'
+import { createDestination } from '../destination.ts'
+import { getWal, type GetReport, type GetRequest } from '../get.ts'
+import type { SpoolPaths } from '../spool-files.ts'
+import { livingPid } from '../spool-lock.ts'
+import { FETCHING, isOpen, writeRequest } from './spool.ts'
+
+export interface SpooledGetRequest extends GetRequest {
+  /** Bytes, as pg_control says. */
+  readonly segmentSize: number
+  readonly spool: SpoolPaths
+  /** This cluster's way into the spool (spool.ts). */
+  readonly door: string
+  /** Start the background process. Called when none lives, at most once. */
+  readonly launch: () => Promise<void>
+  readonly clock: Clock
+}
+
+export type SpooledGetReport = GetReport | { readonly found: true; readonly file: string; readonly prefetched: true }
+
+/** A segment that is on its way into the spool is waited for as long as it grows, and so long without growing. */
+const STALL_MS = 2000
+const STEP_MS = 10
+
+/**
+ * Hand over a segment that was fetched ahead; else fetch it now, and tell the background process where replay is. So a
+ * segment is found by the first call after it was archived, "not found" is what the repositories say at this moment,
+ * and a background process that hangs, or died, or has no room in the spool costs nothing but the head start.
+ *
+ * @throws PgtsError as getWal
+ */
+export async function getThroughSpool(request: SpooledGetRequest): Promise<SpooledGetReport> {
+  const segment = parseWalSegment(request.file)
+  const lives = livingPid(request.spool, 'get') !== undefined
+  // Only what a living process put there for this cluster is believed: it has removed all that lay there before.
+  if (lives && isOpen(request.door) && (await takeWhenReady(request, segment))) {
+    tell(request, segment)
+    return { found: true, file: segment, prefetched: true }
+  }
+  return getWal({
+    ...request,
+    async onFound() {
+      // The next segments are fetched while this one is.
+      tell(request, segment)
+      if (!lives) await launchQuietly(request)
+    },
+  })
+}
+
+/** A spool that cannot be written only costs the head start. */
+function tell({ spool, log, clock }: SpooledGetRequest, segment: WalSegment): void {
+  try {
+    writeRequest(spool, { segment, call: `${process.pid}-${clock.nowMs()}` })
+  } catch (error) {
+    log.debug(`the background process could not be told about ${segment}: ${String(error)}`)
+  }
+}
+
+async function launchQuietly({ launch, log }: SpooledGetRequest): Promise<void> {
+  try {
+    await launch()
+  } catch (error) {
+    log.warn(`WAL is not fetched ahead: ${error instanceof Error ? error.message : String(error)}`)
+  }
+}
+
+async function takeWhenReady(request: SpooledGetRequest, segment: WalSegment): Promise<boolean> {
+  const { door, clock, signal, spool } = request
+  const path = `${door}/in/${segment}`
+  let grewMs = clock.nowMs()
+  for (let size = -1; ;) {
+    if (await take(request, path)) return true
+    const growing = await sizeOf(`${path}${FETCHING}`)
+    if (growing === undefined) {
+      // It became whole, or was given up, between the two looks.
+      return take(request, path)
+    }
+    if (growing !== size) grewMs = clock.nowMs()
+    size = growing
+    if (clock.nowMs() - grewMs > STALL_MS || livingPid(spool, 'get') === undefined) return false
+    await clock.sleep(STEP_MS, signal)
+  }
+}
+
+/** Move a whole segment to its destination. false: there is none (any more), or none that fits. */
+async function take(request: SpooledGetRequest, path: string): Promise<boolean> {
+  if (!(await isWhole(request, path))) return false
+  try {
+    await rename(pathOf(path), pathOf(request.destination))
+    return true
+  } catch (error) {
+    // Another call was faster.
+    if (systemCode(error) === 'ENOENT') return false
+    // The spool is on another file system. Whatever else is wrong with the destination, fetching will tell.
+    return systemCode(error) === 'EXDEV' ? copy(request, path) : false
+  }
+}
+
+/** The proof was made when it was fetched; the first page costs nothing to look at once more. */
+async function isWhole({ identity, segmentSize, log }: SpooledGetRequest, path: string): Promise<boolean> {
+  try {
+    await using file = await open(pathOf(path))
+    const { size } = await file.stat()
+    const head = Buffer.alloc(WAL_HEADER_BYTES)
+    await file.read(head, 0, head.length, 0)
+    if (size === segmentSize && head.readBigUInt64LE(SYSTEM_ID) === identity.systemId) return true
+    log.warn(`${path} in the spool is not a segment of this cluster, so it is not used`)
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT') log.warn(`${path} in the spool is not used: ${String(error)}`)
+    return false
+  }
+  await rm(pathOf(path), { force: true }).catch(() => undefined)
+  return false
+}
+
+async function copy(request: SpooledGetRequest, path: string): Promise<boolean> {
+  const buffer = Buffer.allocUnsafeSlow(COPY_BYTES)
+  let source
+  try {
+    source = await open(pathOf(path))
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false
+    throw error
+  }
+  await using file = source
+  await using target = await createDestination(request.destination)
+  for (;;) {
+    request.signal.throwIfAborted()
+    const { bytesRead } = await file.read(buffer, 0, buffer.length)
+    if (bytesRead === 0) break
+    await target.sink.write(buffer.subarray(0, bytesRead))
+  }
+  await target.commit()
+  await rm(pathOf(path), { force: true })
+  return true
+}
+
+const COPY_BYTES = 1024 * 1024
+/** In the first page of a segment, the same in all versions. */
+const SYSTEM_ID = 24
+
+async function sizeOf(path: string): Promise<number | undefined> {
+  try {
+    return (await stat(pathOf(path))).size
+  } catch {
+    return undefined
+  }
+}
