@@ -1,0 +1,184 @@
+import { PgtsError, type ErrorCode } from '../../util/error.ts'
+import { retryAfterMs } from '../http/retry-after.ts'
+import { StoreTrouble } from '../object/trouble.ts'
+import type { Refusal } from './refusal.ts'
+
+/** What was asked of the bucket, and what permission it takes. */
+const ACTIONS = {
+  look: { words: 'look at', permission: 's3:GetObject, and s3:ListBucket to tell what is absent' },
+  read: { words: 'read', permission: 's3:GetObject, and s3:ListBucket to tell what is absent' },
+  'read-version': { words: 'read an earlier version of', permission: 's3:GetObjectVersion' },
+  write: { words: 'write', permission: 's3:PutObject' },
+  list: { words: 'list', permission: 's3:ListBucket' },
+  'list-versions': { words: 'list the versions of', permission: 's3:ListBucketVersions' },
+  'list-uploads': { words: 'list the unfinished uploads of', permission: 's3:ListBucketMultipartUploads' },
+  remove: { words: 'remove', permission: 's3:DeleteObject' },
+  abort: { words: 'abort the upload of', permission: 's3:AbortMultipartUpload' },
+} as const
+
+export type S3Action = keyof typeof ACTIONS
+
+export interface S3Place {
+  readonly action: S3Action
+  /** What it was about, for messages: `s3://bucket/name`. */
+  readonly shown: string
+  readonly bucket: string
+  /** How the options of the repository begin: `repo1`. */
+  readonly repository: string
+  readonly region: string
+  readonly tagged?: boolean
+  readonly encrypted?: boolean
+  readonly nowMs: number
+}
+
+export function actionWords({ action, shown }: Pick<S3Place, 'action' | 'shown'>): string {
+  return `cannot ${ACTIONS[action].words} ${shown}`
+}
+
+const OVERLOADED = new Set([
+  'SlowDown',
+  'SlowDownRead',
+  'SlowDownWrite',
+  'ServiceUnavailable',
+  'Busy',
+  'TooManyRequests',
+  'RequestLimitExceeded',
+  'Throttling',
+  'ThrottlingException',
+  'KMS.ThrottlingException',
+])
+
+/** Broken on the way, or in conflict with another request that is still going on: the same again may succeed. */
+const PASSING = new Set([
+  'InternalError',
+  'RequestTimeout',
+  'OperationAborted',
+  'ConditionalRequestConflict',
+  'BadDigest',
+  'XAmzContentSHA256Mismatch',
+  'XAmzContentChecksumMismatch',
+  'IncompleteBody',
+])
+
+export const EXPIRED = new Set(['ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired', 'InvalidToken'])
+
+/** A refusal as an error that an operator can act on. */
+export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
+  const { status, code } = refusal
+  const { repository: repo, bucket } = place
+  const said = [code, refusal.message].filter((part) => part !== '').join(': ') || `HTTP status ${status}`
+  const request = refusal.requestId === undefined ? '' : ` (request ${refusal.requestId})`
+  const cause = new Error(`HTTP status ${status}: ${said}${request}`)
+  const message = (why: string) => `${actionWords(place)}: ${why}`
+  const final = (kind: ErrorCode, why: string, ...hints: string[]) =>
+    new PgtsError(kind, message(why), { hints, cause })
+
+  if (OVERLOADED.has(code) || (status === 503 && code === '') || status === 429) {
+    const waitMs = retryAfterMs(refusal.retryAfter, place.nowMs)
+    return new StoreTrouble(message(`the store is overloaded (${said})`), {
+      overloaded: true,
+      ...(waitMs === undefined ? {} : { retryAfterMs: waitMs }),
+      cause,
+    })
+  }
+  if (EXPIRED.has(code)) {
+    return final(
+      'access',
+      `the keys have expired (${said})`,
+      `check where ${repo}-s3-key-type gets them from; a ${repo}-s3-token is good for some hours only`,
+    )
+  }
+  switch (code) {
+    case 'NoSuchBucket':
+      return final(
+        'path-missing',
+        `there is no bucket ${bucket}`,
+        `create it, or check ${repo}-s3-bucket, ${repo}-s3-endpoint and ${repo}-s3-uri-style`,
+      )
+    case 'NoSuchKey':
+    case 'NoSuchVersion':
+      return final('file-missing', 'it is not there')
+    case 'RequestTimeTooSkewed':
+      return final(
+        'clock',
+        `the clocks differ too much: it is ${refusal.serverTime ?? 'another time'} there, ` +
+          `${new Date(place.nowMs).toISOString().replace(/\.\d+/, '')} here`,
+        'set the clock of this host, and keep it right with NTP',
+      )
+    case 'PermanentRedirect':
+    case 'TemporaryRedirect':
+    case 'AuthorizationHeaderMalformed':
+    case 'IllegalLocationConstraintException':
+      return wrongRegion(refusal, place, final, said)
+    case 'InvalidAccessKeyId':
+      return final('access', 'the service does not know this key', `check ${repo}-s3-key and ${repo}-s3-endpoint`)
+    case 'SignatureDoesNotMatch':
+      return final(
+        'access',
+        'the signature does not match',
+        `check ${repo}-s3-key-secret, and ${repo}-s3-region (${place.region})`,
+        'a proxy between that changes the Host header does this, too',
+      )
+    case 'InvalidObjectState':
+      return final(
+        'file-read',
+        'it lies in a storage class that is not read at once',
+        'restore the object (RestoreObject) and wait, or move the repository out of that class',
+      )
+    case 'InvalidRange':
+      return final('file-read', 'it is shorter than expected')
+    case 'NotImplemented':
+      return final('feature-not-supported', `the service cannot do this (${said})`)
+    case 'EntityTooLarge':
+      return final('file-write', `the service takes no object so large (${said})`)
+    case 'QuotaExceeded':
+    case 'XMinioStorageFull':
+      return final('file-write', `the store is full (${said})`, 'make room: a shorter retention and expire')
+    case 'InvalidRequest':
+      if (/object lock|content-md5/i.test(refusal.message)) return locked(final, said)
+  }
+  // Some services answer with HTML, or to HEAD with no body at all.
+  if (status === 301 || status === 307) return wrongRegion(refusal, place, final, said)
+  if (status === 403 || code === 'AccessDenied') return denied(place, final, said)
+  if (status === 404 && code === '') return final('file-missing', 'it is not there')
+  if (status === 412) return final('file-read', 'it was replaced meanwhile')
+  if (status === 507) return final('file-write', `the store is full (${said})`)
+  if (status === 501) return final('feature-not-supported', `the service cannot do this (${said})`)
+  if (PASSING.has(code) || status >= 500 || status === 408 || status === 409) {
+    const waitMs = retryAfterMs(refusal.retryAfter, place.nowMs)
+    return new StoreTrouble(message(said), { ...(waitMs === undefined ? {} : { retryAfterMs: waitMs }), cause })
+  }
+  const kms = code.startsWith('KMS.') ? [`check ${repo}-s3-kms-key-id and the policy of that key`] : []
+  return final('service', said, ...kms)
+}
+
+type Final = (kind: ErrorCode, why: string, ...hints: string[]) => PgtsError
+
+function wrongRegion({ region }: Refusal, place: S3Place, final: Final, said: string): PgtsError {
+  const { repository: repo, bucket } = place
+  if (region !== undefined && region !== place.region) {
+    return final(
+      'service',
+      `the bucket ${bucket} is in region ${region}, not in ${place.region}`,
+      `set ${repo}-s3-region=${region}, and ${repo}-s3-endpoint to the endpoint of that region`,
+    )
+  }
+  return final(
+    'service',
+    `the bucket ${bucket} is served elsewhere (${said})`,
+    `check ${repo}-s3-region (${place.region}) and ${repo}-s3-endpoint`,
+  )
+}
+
+function denied(place: S3Place, final: Final, said: string): PgtsError {
+  const { repository: repo, bucket, action } = place
+  const needed = [ACTIONS[action].permission, ...(action === 'write' && place.tagged ? ['s3:PutObjectTagging'] : [])]
+  const hints = [`the keys of ${repo} need ${needed.join(' and ')} on bucket ${bucket}`]
+  if (action === 'remove') hints.push('under object lock nothing can be removed before its time has come')
+  if (place.encrypted) hints.push('with a KMS key they also need kms:GenerateDataKey and kms:Decrypt')
+  return final('access', `access denied (${said})`, ...hints)
+}
+
+function locked(final: Final, said: string): PgtsError {
+  return final('access', said, 'under object lock nothing can be removed or replaced before its time has come')
+}

@@ -1,0 +1,34 @@
+import { readFile } from 'node:fs/promises'
+import { PgtsError } from '../../../util/error.ts'
+import type { HttpAccess } from '../../http/agents.ts'
+import { StoreTrouble } from '../../object/trouble.ts'
+import type { S3Keys } from '../description.ts'
+import { askOnce } from './ask.ts'
+import { keysFromJson, type FetchKeys } from './source.ts'
+
+/**
+ * Keys of the role that a container or pod has: a URL near by hands them out.
+ * @see https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
+ */
+export function containerKeys(keys: S3Keys & { type: 'container' }, access: HttpAccess): FetchKeys {
+  const from = `the role service ${keys.url}`
+  return async () => {
+    // The platform renews the file while we run.
+    const token = keys.tokenFile === undefined ? keys.token : await readToken(keys.tokenFile)
+    const headers = token === undefined ? {} : { authorization: token }
+    const { status, text } = await askOnce({ method: 'GET', url: keys.url, headers }, from, access)
+    if (status === 200) return keysFromJson(text, from)
+    const message = `${from} answers with HTTP status ${status}`
+    throw status >= 500 || status === 429 ? new StoreTrouble(message) : new PgtsError('access', message)
+  }
+}
+
+export async function readToken(path: string): Promise<string> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new PgtsError('file-open', `cannot read the token that this container was given in ${path}: ${why}`, {
+      cause,
+    })
+  })
+  return text.trim()
+}

@@ -1,0 +1,43 @@
+import { PgtsError } from '../../../util/error.ts'
+import { StoreTrouble } from '../../object/trouble.ts'
+import type { S3Keys } from '../description.ts'
+import { askOnce } from './ask.ts'
+import { keysFromJson, type FetchKeys } from './source.ts'
+
+/** Long enough for the questions that follow; the token is not kept. */
+const TOKEN_SECONDS = '300'
+
+/**
+ * Keys of the role that the machine has, from its metadata service.
+ * @see https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
+ */
+export function instanceKeys(keys: S3Keys & { type: 'instance' }, repository: string): FetchKeys {
+  const from = `the metadata service ${keys.metadata}`
+  const roles = `${keys.metadata}/latest/meta-data/iam/security-credentials/`
+  return async () => {
+    const token = await sessionToken(keys.metadata, from)
+    const headers = token === undefined ? {} : { 'x-aws-ec2-metadata-token': token }
+    const get = (url: string, absent: string, hint: string) => answerOf(url, headers, from, absent, hint)
+    const role =
+      keys.role ??
+      (await get(roles, 'this machine has no role', 'attach an IAM role to it')).split('\n', 1)[0]?.trim() ??
+      ''
+    const hint = `check ${repository}-s3-role, and that an IAM role is attached to this machine`
+    return keysFromJson(await get(roles + encodeURIComponent(role), `there is no role ${role} here`, hint), from)
+  }
+}
+
+/** Of version 2 of the service; version 1, which some services in other clouds still are, has none. */
+async function sessionToken(metadata: string, from: string): Promise<string | undefined> {
+  const headers = { 'x-aws-ec2-metadata-token-ttl-seconds': TOKEN_SECONDS, 'content-length': '0' }
+  const { status, text } = await askOnce({ method: 'PUT', url: `${metadata}/latest/api/token`, headers }, from)
+  return status === 200 ? text.trim() : undefined
+}
+
+async function answerOf(url: string, headers: Record<string, string>, from: string, absent: string, hint: string) {
+  const { status, text } = await askOnce({ method: 'GET', url, headers }, from)
+  if (status === 200) return text
+  if (status === 404) throw new PgtsError('service', `${from} says that ${absent}`, { hints: [hint] })
+  const message = `${from} answers with HTTP status ${status}`
+  throw status >= 500 || status === 429 ? new StoreTrouble(message) : new PgtsError('service', message)
+}

@@ -1,0 +1,36 @@
+import { execFile } from 'node:child_process'
+import { PgtsError } from '../../../util/error.ts'
+import { keysFromJson, type FetchKeys } from './source.ts'
+
+const PATIENCE_MS = 60_000
+
+/**
+ * Keys that a program prints.
+ * @see https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
+ */
+export function processKeys([program = '', ...args]: readonly string[]): FetchKeys {
+  return () =>
+    new Promise((resolve, reject) => {
+      const options = { timeout: PATIENCE_MS, maxBuffer: 1024 * 1024, encoding: 'utf8' } as const
+      const child = execFile(program, args, options, (error, stdout, stderr) => {
+        if (error !== null) return reject(failed(program, error, stderr))
+        try {
+          resolve(keysFromJson(stdout, program))
+        } catch (broken) {
+          reject(broken as Error)
+        }
+      })
+      child.stdin?.end()
+    })
+}
+
+/** Its output may hold keys, its arguments may, too: neither is shown, and Node's error, which shows both, is no cause. */
+function failed(program: string, error: { code?: unknown; killed?: boolean; signal?: unknown }, stderr: string) {
+  const how = error.killed
+    ? `took longer than ${PATIENCE_MS / 1000} seconds`
+    : typeof error.code === 'number'
+      ? `ended with exit code ${error.code}`
+      : `cannot run: ${String(error.code ?? error.signal)}`
+  const last = stderr.trim().split('\n').at(-1) ?? ''
+  return new PgtsError('execute', `${program}, which should print keys, ${how}${last === '' ? '' : `: ${last}`}`)
+}
