@@ -1,0 +1,83 @@
+import { createVerify, generateKeyPairSync, randomBytes } from 'node:crypto'
+import { GcsRefusal } from './gcs-refusal.ts'
+
+/** Where Google's own clients ask; a key file names another place, and a request may be meant for either. */
+const GOOGLE_TOKEN_URLS = ['https://oauth2.googleapis.com/token', 'https://www.googleapis.com/oauth2/v4/token']
+const SCOPES = [
+  'https://www.googleapis.com/auth/devstorage.read_write',
+  'https://www.googleapis.com/auth/devstorage.full_control',
+  'https://www.googleapis.com/auth/cloud-platform',
+]
+const CLOCK_SKEW_S = 300
+
+/** Hands out access tokens to a service account that can sign with its key. */
+export class GcsTokens {
+  readonly account = 'pgts@test.iam.gserviceaccount.com'
+  readonly #keys = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  /** Until when each is good. */
+  readonly #good = new Map<string, number>()
+  /** How many were handed out. */
+  issued = 0
+  lifetimeMs = 3_600_000
+
+  /** The file that Google gives for a service account. */
+  keyFile(tokenUri: string): string {
+    return JSON.stringify(
+      {
+        type: 'service_account',
+        project_id: 'test',
+        private_key_id: 'only-for-tests',
+        private_key: this.#keys.privateKey.export({ type: 'pkcs8', format: 'pem' }),
+        client_email: this.account,
+        client_id: '1',
+        token_uri: tokenUri,
+      },
+      undefined,
+      2,
+    )
+  }
+
+  issue(): { access_token: string; expires_in: number; token_type: 'Bearer' } {
+    const token = `ya29.${randomBytes(24).toString('base64url')}`
+    this.#good.set(token, Date.now() + this.lifetimeMs)
+    this.issued++
+    return { access_token: token, expires_in: Math.floor(this.lifetimeMs / 1000), token_type: 'Bearer' }
+  }
+
+  /** From now on the service knows none of those it has handed out. */
+  revokeAll(): void {
+    this.#good.clear()
+  }
+
+  /** Answer a request for a token: its assertion has to be signed with the account's key, for us, and for now. */
+  grant(form: URLSearchParams, tokenUri: string): ReturnType<GcsTokens['issue']> {
+    const refuse = (why: string) => new GcsRefusal(400, 'invalid_grant', why)
+    if (form.get('grant_type') !== 'urn:ietf:params:oauth:grant-type:jwt-bearer') throw refuse('grant_type is wrong')
+    const [header = '', claims = '', signature = ''] = (form.get('assertion') ?? '').split('.')
+    const signed = createVerify('RSA-SHA256').update(`${header}.${claims}`)
+    if (!signed.verify(this.#keys.publicKey, Buffer.from(signature, 'base64url')))
+      throw refuse('Invalid JWT Signature.')
+    const { alg } = decoded(header)
+    if (alg !== 'RS256') throw refuse('alg is not RS256')
+    const { iss, aud, scope, iat, exp } = decoded(claims)
+    if (iss !== this.account) throw refuse('iss is not the account')
+    if (![tokenUri, ...GOOGLE_TOKEN_URLS].includes(String(aud))) throw refuse('aud is not the token endpoint')
+    if (!SCOPES.some((known) => String(scope).split(' ').includes(known))) throw refuse('scope does not allow writing')
+    const nowS = Date.now() / 1000
+    if (typeof iat !== 'number' || typeof exp !== 'number') throw refuse('iat and exp have to be numbers')
+    if (iat > nowS + CLOCK_SKEW_S || exp < nowS || exp - iat > 3600) throw refuse('the assertion is not for now')
+    return this.issue()
+  }
+
+  /** Refuses a request without a token, or with one that is not good (any more). */
+  check(authorization: string | undefined): void {
+    const token = /^Bearer (.+)$/.exec(authorization ?? '')?.[1]
+    if (token === undefined)
+      throw new GcsRefusal(401, 'required', 'Anonymous caller does not have storage.objects access.')
+    if ((this.#good.get(token) ?? 0) < Date.now()) throw new GcsRefusal(401, 'authError', 'Invalid Credentials')
+  }
+}
+
+function decoded(part: string): Record<string, unknown> {
+  return JSON.parse(Buffer.from(part, 'base64url').toString()) as Record<string, unknown>
+}
