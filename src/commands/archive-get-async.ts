@@ -1,6 +1,7 @@
 import { readAhead } from '../core/archive/async-get/read-ahead.ts'
 import { SegmentIndex } from '../core/archive/async-get/segment-index.ts'
 import { doorOf, emptyQueue, openDoor } from '../core/archive/async-get/spool.ts'
+import { removeLaunchHint } from '../core/archive/launch-hint.ts'
 import { prepareSpool, spoolPaths } from '../core/archive/spool-files.ts'
 import { claimSpool, isOwner, lockFileOf, spoolOwner } from '../core/archive/spool-identity.ts'
 import { removePid, tryHold, writePid } from '../core/archive/spool-lock.ts'
@@ -9,6 +10,8 @@ import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { endReasons } from './background-end.ts'
 import type { CommandContext } from './context.ts'
+
+const HINT_MS = 60_000
 
 /**
  * The background process of archive-get: fetches the segments that replay will want next, for as long as the server
@@ -41,6 +44,8 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>): Promi
     openDoor(spool, doorOf(spool, owner))
     emptyQueue(spool)
     await using executor = await ctx.executor(first)
+    // Now and then a call starts the whole program again, which sees what a launcher cannot.
+    using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-get'))
     // From here on the calls in the foreground believe what is in the spool.
     writePid(spool, 'get')
     const report = await readAhead({
@@ -64,4 +69,9 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>): Promi
     removePid(spool, 'get')
     lock.release()
   }
+}
+
+function every(ms: number, act: () => void): Disposable {
+  const timer = setInterval(act, ms)
+  return { [Symbol.dispose]: () => clearInterval(timer) }
 }

@@ -32,7 +32,7 @@ export interface FetchSegmentResult {
  */
 export async function fetchSegment(
   job: FetchSegmentJob,
-  env: WorkerEnv,
+  _env: WorkerEnv,
   signal: AbortSignal,
 ): Promise<FetchSegmentResult> {
   const path = `${job.directory}/${job.segment}`
@@ -41,7 +41,7 @@ export async function fetchSegment(
   const failures: { repoKey: number; error: PlainError }[] = []
   for (const copy of job.copies) {
     try {
-      const storage = await storageOf(env, copy.storage)
+      const storage = await storageOf(copy.storage)
       const sizeBytes = await fetchCopy(copy, storage, open, { systemId: job.systemId, whole: true }, signal)
       return { fetched: { repoKey: copy.repoKey, sizeBytes }, failures }
     } catch (error) {
@@ -58,17 +58,15 @@ function plainWithCode(error: unknown): PlainError {
   return systemCode(error) === undefined ? plain : { ...plain, code: 'file-write' }
 }
 
-/** Storages that a worker has opened for its jobs. They live as long as the worker: their sockets end with its thread. */
-const opened = new WeakMap<WorkerEnv, Map<string, Promise<StorageDriver>>>()
+/** Storages that this thread has opened for its jobs. They live as long as it does: their sockets end with it. */
+const opened = new Map<string, Promise<StorageDriver>>()
 
-async function storageOf(env: WorkerEnv, description: StorageDescription): Promise<StorageDriver> {
+async function storageOf(description: StorageDescription): Promise<StorageDriver> {
   const { openStorage } = await import('../../../storage/registry.ts')
-  const storages = opened.get(env) ?? new Map<string, Promise<StorageDriver>>()
-  opened.set(env, storages)
   const key = JSON.stringify(description)
-  const storage = storages.get(key) ?? openStorage(description)
-  storages.set(key, storage)
+  const storage = opened.get(key) ?? openStorage(description)
+  opened.set(key, storage)
   // What could not be opened is tried again with the next job.
-  storage.catch(() => storages.delete(key))
+  storage.catch(() => opened.delete(key))
   return storage
 }
