@@ -2,12 +2,14 @@ import type { IncomingMessage } from 'node:http'
 import { ContainerClient, newPipeline, type BlobItem } from '@azure/storage-blob'
 import { textToBytes } from '../../util/byte-string.ts'
 import { isPgtsError, type ErrorCode } from '../../util/error.ts'
-import type { HttpSend } from '../http/send.ts'
+import { openAgents } from '../http/agents.ts'
+import { httpSender } from '../http/send.ts'
 import type { ObjectBody, ObjectClient, ObjectEntry, ObjectPage } from '../object/client.ts'
+import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
 import { textName } from '../object/text-name.ts'
 import { azureCredential } from './credential.ts'
 import type { AzureDescription } from './description.ts'
-import { azureError, RangeBeyondEnd, type AzurePlace } from './error.ts'
+import { azureError, type AzurePlace } from './error.ts'
 import { removeBatch } from './remove-batch.ts'
 import { azureTransport, checkedOnArrival } from './transport.ts'
 import { blockUpload, md5, MAX_BLOCKS } from './upload.ts'
@@ -19,9 +21,16 @@ import { blockUpload, md5, MAX_BLOCKS } from './upload.ts'
  * then, and is seen at once by every read and listing. `If-None-Match: *` makes a name once only. Every upload carries
  * its MD5, which the service checks.
  */
-export function azureClient(description: AzureDescription, send: HttpSend): ObjectClient {
-  const { container, serviceUrl } = description
-  const place: AzurePlace = { display: `azure://${container}`, container, credential: description.credential.type }
+export async function azureClient(description: AzureDescription): Promise<ObjectClient> {
+  const agents = await openAgents(description.access)
+  const send = httpSender(agents, description.access.stallMs)
+  const { container, serviceUrl, repository } = description
+  const place: AzurePlace = {
+    display: `azure://${container}`,
+    container,
+    repository,
+    credential: description.credential.type,
+  }
   const { credential, query } = azureCredential(description, send)
   const url = `${serviceUrl}/${encodeURIComponent(container)}${query}`
   // The wrapper above repeats; 1 try is the SDK's way of saying so.
@@ -56,7 +65,7 @@ export function azureClient(description: AzureDescription, send: HttpSend): Obje
   return {
     display: place.display,
     limits: {
-      partBytes: { min: 1, max: 4000 * 1024 * 1024 },
+      partBytes: { min: description.partBytes, max: 4000 * 1024 * 1024 },
       maxParts: MAX_BLOCKS,
       parallelParts: 16,
       removeBatch: 256,
@@ -104,7 +113,7 @@ export function azureClient(description: AzureDescription, send: HttpSend): Obje
         await put(name, bytes, signal, { conditions: { ifNoneMatch: '*' } })
         return true
       } catch (error) {
-        if (isPgtsError(error) && /BlobAlreadyExists|ConditionNotMet/.test(error.message)) return false
+        if (error instanceof ConditionFailed) return false
         throw error
       }
     },
@@ -113,7 +122,7 @@ export function azureClient(description: AzureDescription, send: HttpSend): Obje
 
     removeBatch: (names, signal) => removeBatch(client, credential, place, names, signal),
 
-    [Symbol.asyncDispose]: async () => undefined,
+    [Symbol.asyncDispose]: async () => agents[Symbol.dispose](),
   }
 }
 

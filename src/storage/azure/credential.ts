@@ -8,16 +8,16 @@ export type AzureSdkCredential = StorageSharedKeyCredential | AnonymousCredentia
 
 /** What signs the requests, and the query that every URL carries ('' unless a shared access signature stands there). */
 export function azureCredential(
-  { account, credential, serviceUrl }: AzureDescription,
+  { account, credential, serviceUrl, repository }: AzureDescription,
   send: HttpSend,
 ): { credential: AzureSdkCredential; query: string } {
   switch (credential.type) {
     case 'shared':
-      return { credential: new StorageSharedKeyCredential(account, sharedKey(credential.key)), query: '' }
+      return { credential: new StorageSharedKeyCredential(account, sharedKey(credential.key, repository)), query: '' }
     case 'sas': {
       const token = credential.token.trim().replace(/^\?/, '')
       if (!/(^|&)sig=/.test(token)) {
-        throw new PgtsError('option-invalid-value', 'repo-azure-key is not a shared access signature', {
+        throw new PgtsError('option-invalid-value', `${repository}-azure-key is not a shared access signature`, {
           hints: ["it is the query that 'az storage container generate-sas' prints: sv=...&sig=..."],
         })
       }
@@ -27,20 +27,23 @@ export function azureCredential(
       if (!serviceUrl.startsWith('https:')) {
         throw new PgtsError(
           'option-invalid-value',
-          'repo-azure-key-type=auto needs TLS: a token must not be sent in clear',
+          `${repository}-azure-key-type=auto needs TLS: a token must not be sent in clear`,
         )
       }
-      return { credential: managedIdentity(send, tokenResource(serviceUrl), credential.identity), query: '' }
+      return {
+        credential: managedIdentity(send, tokenResource(serviceUrl), repository, credential.identity),
+        query: '',
+      }
     }
   }
 }
 
-function sharedKey(text: string): string {
+function sharedKey(text: string, repository: string): string {
   const key = text.trim()
   if (/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(key) && key !== '') return key
-  throw new PgtsError('option-invalid-value', 'repo-azure-key is not base64', {
+  throw new PgtsError('option-invalid-value', `${repository}-azure-key is not base64`, {
     hints: [
-      "with repo-azure-key-type=shared it is one of the two access keys of the account; 'sas' takes a shared access signature",
+      `with ${repository}-azure-key-type=shared it is one of the two access keys of the account; 'sas' takes a shared access signature`,
     ],
   })
 }

@@ -1,3 +1,5 @@
+import type { HttpAccess } from '../http/agents.ts'
+
 /** A container of Azure Blob Storage as plain data, so that a worker thread can open its own client. Holds secrets. */
 export interface AzureDescription {
   readonly account: string
@@ -7,6 +9,11 @@ export interface AzureDescription {
   readonly credential: AzureCredentialDescription
   /** Index tags for every blob. */
   readonly tags?: Readonly<Record<string, string>>
+  /** Wanted size of the parts of an upload, bytes. */
+  readonly partBytes: number
+  readonly access: HttpAccess
+  /** How the options of this repository begin, for advice: `repo1`. */
+  readonly repository: string
 }
 
 export type AzureCredentialDescription =

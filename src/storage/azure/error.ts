@@ -1,5 +1,6 @@
 import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
+import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
 import { StoreTrouble } from '../object/trouble.ts'
 import { PgtsError, type ErrorCode } from '../../util/error.ts'
 import type { AzureCredentialDescription } from './description.ts'
@@ -9,6 +10,8 @@ export interface AzurePlace {
   readonly display: string
   readonly container: string
   readonly credential: AzureCredentialDescription['type']
+  /** How its options begin: `repo1`. */
+  readonly repository: string
 }
 
 /**
@@ -35,9 +38,6 @@ interface AzureResponse {
   readonly headers?: { get(name: string): string | undefined }
 }
 
-/** Not an error to whoever asks for a range: there is nothing left there. */
-export class RangeBeyondEnd extends PgtsError {}
-
 export interface AzureRefusal {
   readonly status: number
   /** Azure's own code: `BlobNotFound`. May be empty: the answer to a HEAD has no body. */
@@ -58,6 +58,7 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
   if (status === 401 || (status === 403 && !POLICY.has(service)) || service === 'InvalidAuthenticationInfo') {
     return new PgtsError('access', message, { hints: accessHints(place, answer), cause })
   }
+  if (status === 412 || service === 'BlobAlreadyExists') return new ConditionFailed(code, message, { cause })
   if (status === 416) return new RangeBeyondEnd('file-read', message, { cause })
   if (status === 408 || status === 429 || status >= 500 || BROKEN_ON_THE_WAY.has(service)) {
     const overloaded = status === 429 || status === 503 || service === 'OperationTimedOut'
@@ -106,10 +107,12 @@ const HINTS: Record<string, string> = {
 }
 
 const NOT_FOUND_HINTS: Record<string, (place: AzurePlace) => string[]> = {
-  ContainerNotFound: ({ container }) => [
-    `create container ${container}, or correct repo-azure-container: pgts creates none`,
+  ContainerNotFound: ({ container, repository }) => [
+    `create container ${container}, or correct ${repository}-azure-container: pgts creates none`,
   ],
-  ResourceNotFound: () => ['check repo-azure-account, repo-azure-endpoint and repo-azure-uri-style'],
+  ResourceNotFound: ({ repository: repo }) => [
+    `check ${repo}-azure-account, ${repo}-azure-endpoint and ${repo}-azure-uri-style`,
+  ],
 }
 
 function accessHints(place: AzurePlace, { service, words }: AzureRefusal): string[] {
@@ -117,20 +120,20 @@ function accessHints(place: AzurePlace, { service, words }: AzureRefusal): strin
   const rules = service === 'AuthorizationFailure' ? [NETWORK_RULES] : []
   if (service.startsWith('Authorization') && place.credential === 'sas') {
     return [
-      'the signature (repo-azure-key) must be valid now, for this container, and grant read, add, create, write, delete, list and tag',
+      `the signature (${place.repository}-azure-key) must be valid now, for this container, and grant read, add, create, write, delete, list and tag`,
       ...rules,
     ]
   }
   switch (place.credential) {
     case 'shared':
       return [
-        'check repo-azure-account and repo-azure-key: the key is one of the two access keys of the account, base64',
+        `check ${place.repository}-azure-account and ${place.repository}-azure-key, which is one of the two access keys of the account`,
         CLOCK,
         ...rules,
       ]
     case 'sas':
       return [
-        'check repo-azure-key: a shared access signature expires (se=), begins (st=), and is for one container and protocol',
+        `check ${place.repository}-azure-key: a shared access signature expires (se=), begins (st=), and is for one container and protocol`,
         'a signature dies with the access key, or the stored access policy, that it was made with',
       ]
     case 'auto':

@@ -26,12 +26,14 @@ const REFRESH_BEFORE_MS = 5 * 60_000
  * whoever asks meanwhile waits for the same request.
  *
  * @param resource what the token is for: `https://account.blob.core.windows.net`
+ * @param repository how its options begin, for advice: `repo1`
  * @param identity where App Service and Functions answer; absent: the metadata service of the virtual machine
  * @see https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token
  */
 export function managedIdentity(
   send: HttpSend,
   resource: string,
+  repository: string,
   identity?: { readonly endpoint: string; readonly header: string },
   clock: Clock = systemClock,
 ): TokenSource {
@@ -41,7 +43,7 @@ export function managedIdentity(
     getToken() {
       if (kept !== undefined && kept.expiresOnTimestamp - REFRESH_BEFORE_MS > clock.nowMs())
         return Promise.resolve(kept)
-      pending ??= fetchToken(send, resource, clock, identity)
+      pending ??= fetchToken(send, resource, repository, clock, identity)
         .then((token) => (kept = token))
         .finally(() => (pending = undefined))
       return pending
@@ -52,6 +54,7 @@ export function managedIdentity(
 async function fetchToken(
   send: HttpSend,
   resource: string,
+  repository: string,
   clock: Clock,
   identity?: { readonly endpoint: string; readonly header: string },
 ): Promise<AccessToken> {
@@ -72,7 +75,7 @@ async function fetchToken(
     if (error instanceof DOMException || UNREACHABLE.has(systemCode(error) ?? '')) {
       throw new StoreTrouble(`${action}: nothing answers at ${url.host}`, {
         code: 'access',
-        hints: ['repo-azure-key-type=auto works on Azure machines with a managed identity only'],
+        hints: [`${repository}-azure-key-type=auto works on Azure machines with a managed identity only`],
         cause: error,
       })
     }

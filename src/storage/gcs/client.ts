@@ -1,0 +1,202 @@
+import { createHash, randomUUID } from 'node:crypto'
+import type { IncomingMessage } from 'node:http'
+import { bytesToText, textToBytes } from '../../util/byte-string.ts'
+import { isPgtsError, PgtsError, type ErrorCode } from '../../util/error.ts'
+import { openAgents } from '../http/agents.ts'
+import { networkError } from '../http/network-error.ts'
+import { httpSender } from '../http/send.ts'
+import type { ObjectBody, ObjectClient, ObjectEntry } from '../object/client.ts'
+import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
+import { textName } from '../object/text-name.ts'
+import { GcsApi, type Doing } from './api.ts'
+import type { GcsDescription } from './description.ts'
+import { removeBatch, MAX_CALLS } from './remove-batch.ts'
+import { tokenSource } from './token.ts'
+import { resumableUpload, GRAIN_BYTES } from './upload.ts'
+
+/**
+ * A bucket of Google Cloud Storage, by its JSON API.
+ *
+ * Google promises what a repository needs: an object appears whole when its upload is answered, is durable then, and is
+ * seen at once by every read and listing. `ifGenerationMatch=0` makes a name once only. Every upload carries its MD5,
+ * which the service checks before the object appears.
+ *
+ * The requests are our own, not those of @google-cloud/storage: see docs/decisions.
+ */
+export async function gcsClient(description: GcsDescription): Promise<ObjectClient> {
+  const agents = await openAgents(description.access)
+  const send = httpSender(agents, description.access.stallMs)
+  const { bucket, serviceUrl, userProject, tags, repository } = description
+  const display = `gcs://${bucket}`
+  const place = { display, bucket, repository, credential: description.credential.type }
+  const api = new GcsApi(place, send, tokenSource(description, send))
+
+  const bucketPath = `/b/${encodeURIComponent(bucket)}/o`
+  const objectPath = (name: string) => `${bucketPath}/${encodeURIComponent(textName(name))}`
+  const query = (parameters: Record<string, string | undefined>) => {
+    const all = new URLSearchParams()
+    for (const [key, value] of Object.entries({ ...parameters, userProject }))
+      if (value !== undefined) all.set(key, value)
+    const text = all.toString()
+    return text === '' ? '' : `?${text}`
+  }
+  const object = (name: string, parameters = {}) => `${serviceUrl}/storage/v1${objectPath(name)}${query(parameters)}`
+  const uploading = (parameters: Record<string, string>) =>
+    `${serviceUrl}/upload/storage/v1${bucketPath}${query({ ...parameters, fields: 'size,generation,md5Hash' })}`
+  const doing = (verb: string, name: string, code: ErrorCode): Doing => ({
+    action: `cannot ${verb} ${display}/${bytesToText(name)}`,
+    code,
+  })
+  const metadata = tags === undefined ? {} : { metadata: tags }
+
+  async function put(name: string, bytes: Uint8Array, signal: AbortSignal | undefined, condition = {}): Promise<void> {
+    const md5Hash = createHash('md5').update(bytes).digest('base64')
+    const boundary = randomUUID()
+    const about = JSON.stringify({ name: textName(name), md5Hash, contentType: CONTENT_TYPE, ...metadata })
+    const head = `--${boundary}\r\ncontent-type: application/json\r\n\r\n${about}\r\n--${boundary}\r\ncontent-type: ${CONTENT_TYPE}\r\n\r\n`
+    await api.json(doing('write', name, 'file-write'), {
+      method: 'POST',
+      url: uploading({ uploadType: 'multipart', ...condition }),
+      headers: { 'content-type': `multipart/related; boundary=${boundary}` },
+      body: [Buffer.from(head), bytes, Buffer.from(`\r\n--${boundary}--\r\n`)],
+      signal,
+    })
+  }
+
+  return {
+    display,
+    limits: {
+      partBytes: {
+        min: Math.ceil(description.partBytes / GRAIN_BYTES) * GRAIN_BYTES,
+        max: 1024 ** 3,
+        multipleOf: GRAIN_BYTES,
+      },
+      // A session may have any number of them: what ends it is the largest object, 5 TiB, and a week.
+      maxParts: 1_000_000,
+      parallelParts: 1,
+      removeBatch: MAX_CALLS,
+    },
+
+    async head(name, signal) {
+      try {
+        const url = object(name, { fields: 'size,updated' })
+        return entry(name, await api.json(doing('look at', name, 'file-info'), { method: 'GET', url, signal }))
+      } catch (error) {
+        // With a hint it is not the object that is missing, but the bucket.
+        if (isPgtsError(error, 'file-missing') && error.hints.length === 0) return undefined
+        throw error
+      }
+    },
+
+    async list({ prefix, delimiter, after, signal }) {
+      const page = await api.json(doing('list', prefix, 'path-open'), {
+        method: 'GET',
+        url: `${serviceUrl}/storage/v1${bucketPath}${query({
+          prefix: prefix === '' ? undefined : textName(prefix),
+          delimiter,
+          pageToken: after,
+          maxResults: '1000',
+          fields: 'items(name,size,updated),prefixes,nextPageToken',
+        })}`,
+        signal,
+      })
+      const {
+        items = [],
+        prefixes = [],
+        nextPageToken,
+      } = page as {
+        items?: Record<string, unknown>[]
+        prefixes?: string[]
+        nextPageToken?: string
+      }
+      return {
+        objects: items.map((item) => entry(textToBytes(String(item['name'])), item)),
+        prefixes: prefixes.map(textToBytes),
+        ...(nextPageToken ? { next: nextPageToken } : {}),
+      }
+    },
+
+    async get(name, { offset = 0, length, version, signal } = {}) {
+      const read = doing('read', name, 'file-read')
+      const last = length === undefined ? '' : String(offset + length - 1)
+      try {
+        const response = await api.open(read, {
+          method: 'GET',
+          url: object(name, { alt: 'media', ifGenerationMatch: version }),
+          ...(offset === 0 && length === undefined ? {} : { headers: { range: `bytes=${offset}-${last}` } }),
+          signal,
+        })
+        return bodyOf(read, response, signal)
+      } catch (error) {
+        if (error instanceof RangeBeyondEnd) return { chunks: nothing(), sizeBytes: 0, cancel: () => undefined }
+        throw error
+      }
+    },
+
+    put: (name, bytes, { signal }) => put(name, bytes, signal),
+
+    async putIfAbsent(name, bytes, { signal }) {
+      try {
+        await put(name, bytes, signal, { ifGenerationMatch: '0' })
+        return true
+      } catch (error) {
+        if (error instanceof ConditionFailed) return false
+        throw error
+      }
+    },
+
+    async upload(name, { signal }) {
+      const write = doing('write', name, 'file-write')
+      const response = await api.open(write, {
+        method: 'POST',
+        url: uploading({ uploadType: 'resumable' }),
+        headers: { 'content-type': 'application/json; charset=UTF-8', 'x-upload-content-type': CONTENT_TYPE },
+        body: JSON.stringify({ name: textName(name), contentType: CONTENT_TYPE, ...metadata }),
+        signal,
+      })
+      await api.body(write, response, signal)
+      const session = response.headers.location
+      if (session === undefined) throw new PgtsError('protocol', `${write.action}: the store began no upload session`)
+      return resumableUpload(api, write, session, (generation) => ({
+        method: 'DELETE',
+        url: object(name, { ifGenerationMatch: generation }),
+      }))
+    },
+
+    removeBatch: (names, signal) =>
+      removeBatch(api, names, signal, {
+        batchUrl: `${serviceUrl}/batch/storage/v1`,
+        objectUrl: (name) => object(name),
+        objectPath: (name) => `/storage/v1${objectPath(name)}${query({})}`,
+      }),
+
+    [Symbol.asyncDispose]: async () => agents[Symbol.dispose](),
+  }
+
+  function bodyOf(read: Doing, response: IncomingMessage, signal: AbortSignal | undefined): ObjectBody {
+    const version = response.headers['x-goog-generation']
+    return {
+      sizeBytes: Number(response.headers['content-length'] ?? 0),
+      ...(typeof version === 'string' ? { version } : {}),
+      chunks: {
+        async *[Symbol.asyncIterator]() {
+          try {
+            for await (const chunk of response) yield chunk as Buffer
+          } catch (error) {
+            if (signal?.aborted) throw signal.reason
+            throw networkError(read.action, error)
+          }
+        },
+      },
+      cancel: () => void response.destroy(),
+    }
+  }
+}
+
+const CONTENT_TYPE = 'application/octet-stream'
+
+function entry(name: string, about: Record<string, unknown>): ObjectEntry {
+  return { name, sizeBytes: Number(about['size'] ?? 0), mtimeMs: Date.parse(String(about['updated'])) || 0 }
+}
+
+async function* nothing(): AsyncGenerator<Uint8Array> {}

@@ -1,0 +1,135 @@
+import type { IncomingMessage } from 'node:http'
+import { PgtsError, type ErrorCode } from '../../util/error.ts'
+import { retryAfterMs } from '../http/retry-after.ts'
+import { readBody } from '../http/send.ts'
+import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
+import { StoreTrouble } from '../object/trouble.ts'
+import type { GcsDescription } from './description.ts'
+
+/** What of a repository an error has to name. */
+export interface GcsPlace {
+  readonly display: string
+  readonly bucket: string
+  readonly credential: GcsDescription['credential']['type']
+  /** How its options begin: `repo1`. */
+  readonly repository: string
+}
+
+export interface GcsRefusal {
+  readonly status: number
+  /** Google's own word for it: `forbidden`, `rateLimitExceeded`. May be empty. */
+  readonly reason: string
+  readonly words: string
+  readonly retryAfterMs?: number | undefined
+}
+
+/** What an answer that is no success says. Reads it to its end, so that the connection can be used again. */
+export async function refusalOf(response: IncomingMessage): Promise<GcsRefusal> {
+  const text = (await readBody(response, 1024 * 1024)).toString('utf8')
+  const wait = retryAfterMs(response.headers['retry-after'])
+  return { ...refusalIn(response.statusCode ?? 0, text), ...(wait === undefined ? {} : { retryAfterMs: wait }) }
+}
+
+/** @param text body: JSON of the service's making, or whatever stood in between */
+export function refusalIn(status: number, text: string): GcsRefusal {
+  let error: { message?: unknown; errors?: { reason?: unknown }[] } | undefined
+  try {
+    error = (JSON.parse(text) as { error?: typeof error }).error
+  } catch {
+    // Proxies and media downloads answer in prose.
+  }
+  const prose = text
+    .replaceAll(/<[^>]*>/g, ' ')
+    .replaceAll(/\s+/g, ' ')
+    .trim()
+    .slice(0, 200)
+  const words = typeof error?.message === 'string' ? error.message : prose
+  return { status, reason: String(error?.errors?.[0]?.reason ?? ''), words: words.trim() || 'refused' }
+}
+
+/**
+ * @param action what was being done to what: `cannot read gcs://bucket/name`
+ * @param code of a refusal that nothing better explains
+ * @see https://cloud.google.com/storage/docs/json_api/v1/status-codes
+ */
+export function gcsError(action: string, code: ErrorCode, place: GcsPlace, answer: GcsRefusal): PgtsError {
+  const { status, reason, words } = answer
+  const message = `${action}: ${explain(place, answer)}`
+  const cause = new Error(words)
+  if (isPassing(answer)) {
+    const wait = answer.retryAfterMs === undefined ? {} : { retryAfterMs: answer.retryAfterMs }
+    return new StoreTrouble(message, { overloaded: isOverload(answer), cause, ...wait })
+  }
+  if (status === 404) {
+    const hints = isBucketMissing(answer)
+      ? [`create bucket ${place.bucket}, or correct ${place.repository}-gcs-bucket: pgts creates none`]
+      : []
+    return new PgtsError('file-missing', message, { hints, cause })
+  }
+  const hint = HINTS[reason]?.(place)
+  if (hint !== undefined) return new PgtsError(code, message, { hints: [hint], cause })
+  if (status === 401 || status === 403)
+    return new PgtsError('access', message, { hints: accessHints(place, answer), cause })
+  if (status === 412) return new ConditionFailed(code, message, { cause })
+  if (status === 416) return new RangeBeyondEnd('file-read', message, { cause })
+  return new PgtsError(code, message, { cause })
+}
+
+/** Why a request, or one part of a batch, was refused. */
+export function explain(place: GcsPlace, answer: GcsRefusal): string {
+  const { status, reason, words } = answer
+  const meaning =
+    status === 412
+      ? 'it was replaced meanwhile'
+      : isBucketMissing(answer)
+        ? `bucket ${place.bucket} does not exist`
+        : status === 404
+          ? 'it does not exist'
+          : words
+  return `${meaning} (${[status, reason].filter(Boolean).join(' ')})`
+}
+
+/** Asking again later can help. */
+export function isPassing(answer: GcsRefusal): boolean {
+  const { status, reason, words } = answer
+  if (status === 408 || status >= 500 || isOverload(answer)) return true
+  // The bytes that arrived were not the ones that were sent.
+  return status === 400 && /hash|checksum/i.test(words) && /match/i.test(words) && reason !== 'parseError'
+}
+
+function isOverload({ status, reason }: GcsRefusal): boolean {
+  return status === 429 || status === 503 || (status === 403 && RATE_LIMITS.has(reason))
+}
+
+const RATE_LIMITS = new Set(['rateLimitExceeded', 'userRateLimitExceeded', 'quotaExceeded'])
+
+export function isBucketMissing({ status, words }: GcsRefusal): boolean {
+  return status === 404 && /bucket does not exist/i.test(words)
+}
+
+const RETENTION = () =>
+  'the bucket keeps its objects (retention policy, object hold or lock): the retention of backups must be longer than that'
+
+const HINTS: Record<string, (place: GcsPlace) => string> = {
+  retentionPolicyNotMet: RETENTION,
+  objectUnderActiveHold: RETENTION,
+  userProjectMissing: ({ repository }) =>
+    `name the project that pays in ${repository}-gcs-user-project: the requester pays for this bucket`,
+  userProjectAccessDenied: ({ repository }) =>
+    `grant serviceusage.services.use on the project in ${repository}-gcs-user-project, or correct it`,
+  accountDisabled: () => 'enable billing for the project that the bucket belongs to',
+}
+
+function accessHints({ credential, repository, bucket }: GcsPlace, { status }: GcsRefusal): string[] {
+  if (status === 403) {
+    return [`grant the account the role Storage Object User (roles/storage.objectUser) on bucket ${bucket}`]
+  }
+  switch (credential) {
+    case 'service':
+      return [`check the key in ${repository}-gcs-key: it may have been deleted or disabled`]
+    case 'token':
+      return [`renew the token in ${repository}-gcs-key: one lasts an hour at most; key type service or auto renews it`]
+    case 'auto':
+      return ['check the service account of this machine, and that its access scopes include storage']
+  }
+}

@@ -1,0 +1,108 @@
+import { randomUUID } from 'node:crypto'
+import { isPgtsError } from '../../util/error.ts'
+import { StoreTrouble } from '../object/trouble.ts'
+import type { Doing, GcsApi } from './api.ts'
+import { explain, gcsError, isBucketMissing, isPassing, refusalIn } from './error.ts'
+
+/** Calls that one batch may hold. */
+export const MAX_CALLS = 100
+
+interface Urls {
+  readonly batchUrl: string
+  objectUrl(name: string): string
+  /** Path and query, as a call inside a batch names it. */
+  objectPath(name: string): string
+}
+
+/**
+ * Remove up to 100 objects with one request. The answer to the request says nothing about any of them: each has an
+ * answer of its own inside, and one that is not there counts as not removed.
+ *
+ * @throws StoreTrouble when one of them was not removed for a reason that may pass: the whole batch can be repeated
+ * @see https://cloud.google.com/storage/docs/batch
+ */
+export async function removeBatch(
+  api: GcsApi,
+  names: readonly string[],
+  signal: AbortSignal | undefined,
+  urls: Urls,
+): Promise<{ name: string; reason: string }[]> {
+  const [first] = names
+  if (first === undefined) return []
+  const what = names.length === 1 ? `${api.place.display}/${first}` : `${names.length} objects of ${api.place.display}`
+  const doing: Doing = { action: `cannot remove ${what}`, code: 'file-remove' }
+  if (names.length === 1) return removeOne(api, doing, first, signal, urls)
+  const boundary = randomUUID()
+  const calls = names.map((name, index) =>
+    [
+      `--${boundary}`,
+      'content-type: application/http',
+      'content-transfer-encoding: binary',
+      `content-id: <${index + 1}>`,
+      '',
+      `DELETE ${urls.objectPath(name)} HTTP/1.1`,
+      '',
+      '',
+    ].join('\r\n'),
+  )
+  const response = await api.open(doing, {
+    method: 'POST',
+    url: urls.batchUrl,
+    headers: { 'content-type': `multipart/mixed; boundary=${boundary}` },
+    body: `${calls.join('')}--${boundary}--\r\n`,
+    signal,
+  })
+  const body = await api.body(doing, response, signal)
+  const answers = callAnswers(response.headers['content-type'] ?? '', body.toString('utf8'))
+  const left: { name: string; reason: string }[] = []
+  for (const [index, name] of names.entries()) {
+    const answer = answers.get(index + 1)
+    if (answer === undefined) {
+      left.push({ name, reason: 'the store did not say what became of it' })
+      continue
+    }
+    const refusal = refusalIn(answer.status, answer.body)
+    if (isPassing(refusal)) throw gcsError(doing.action, doing.code, api.place, refusal)
+    if (answer.status >= 200 && answer.status < 300) continue
+    if (answer.status === 404 && !isBucketMissing(refusal)) continue
+    if (answer.status === 401)
+      throw new StoreTrouble(`${doing.action}: ${explain(api.place, refusal)}`, { code: 'access' })
+    left.push({ name, reason: explain(api.place, refusal) })
+  }
+  return left
+}
+
+async function removeOne(
+  api: GcsApi,
+  doing: Doing,
+  name: string,
+  signal: AbortSignal | undefined,
+  urls: Urls,
+): Promise<{ name: string; reason: string }[]> {
+  try {
+    await api.text(doing, { method: 'DELETE', url: urls.objectUrl(name), signal })
+    return []
+  } catch (error) {
+    if (!isPgtsError(error) || error instanceof StoreTrouble || error.code === 'access') throw error
+    if (error.code === 'file-missing' && error.hints.length === 0) return []
+    if (error.code !== 'file-remove') throw error
+    return [{ name, reason: error.message.slice(doing.action.length + 2) }]
+  }
+}
+
+/** The answers in a multipart/mixed body, by the number of their call. */
+function callAnswers(contentType: string, text: string): Map<number, { status: number; body: string }> {
+  const answers = new Map<number, { status: number; body: string }>()
+  const boundary = /boundary=(?:"([^"]+)"|([^;\s]+))/i.exec(contentType)
+  if (boundary === null) return answers
+  for (const part of text.split(`--${boundary[1] ?? boundary[2]}`).slice(1)) {
+    const id = /^content-id:\s*<?response-<?(\d+)>?/im.exec(part)?.[1]
+    const status = /^HTTP\/[\d.]+ (\d{3})/m.exec(part)
+    if (id === undefined || status === null) continue
+    const answer = part.slice(status.index)
+    const blank = /\r?\n\r?\n/.exec(answer)
+    const body = blank === null ? '' : answer.slice(blank.index + blank[0].length).trim()
+    answers.set(Number(id), { status: Number(status[1]), body })
+  }
+  return answers
+}

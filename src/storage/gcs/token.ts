@@ -1,0 +1,208 @@
+import { createSign } from 'node:crypto'
+import { readFile } from 'node:fs/promises'
+import { systemClock, type Clock } from '../../util/clock.ts'
+import { PgtsError } from '../../util/error.ts'
+import { networkError } from '../http/network-error.ts'
+import { retryAfterMs } from '../http/retry-after.ts'
+import { readBody, type HttpRequest, type HttpSend } from '../http/send.ts'
+import { StoreTrouble } from '../object/trouble.ts'
+import type { GcsDescription } from './description.ts'
+
+/** Where access tokens come from. */
+export interface TokenSource {
+  /** A token that is good for some minutes more. Who asks while one is fetched waits for the same one. */
+  get(): Promise<string>
+  /**
+   * The service did not take this token. True when another may do better: it was not fetched just now, and has been
+   * thrown away.
+   */
+  refused(token: string): boolean
+}
+
+/** A token is replaced so long before it expires that what uses it can still finish, retries included. */
+const REFRESH_BEFORE_MS = 5 * 60_000
+/** A token younger than this is not refused for its age. */
+const FRESH_MS = 30_000
+
+export function tokenSource(
+  { credential, repository }: Pick<GcsDescription, 'credential' | 'repository'>,
+  send: HttpSend,
+  clock: Clock = systemClock,
+): TokenSource {
+  switch (credential.type) {
+    case 'token': {
+      const token = credential.token.trim()
+      return { get: () => Promise.resolve(token), refused: () => false }
+    }
+    case 'service':
+      return renewing(() => fromKeyFile(credential.keyFile, `${repository}-gcs-key`, send, clock), clock)
+    case 'auto':
+      return renewing(() => fromMetadata(credential.metadata ?? 'metadata.google.internal', send, clock), clock)
+  }
+}
+
+interface Token {
+  readonly text: string
+  readonly expiresMs: number
+}
+
+function renewing(fetch: () => Promise<Token>, clock: Clock): TokenSource {
+  let kept: { readonly token: Token; readonly sinceMs: number } | undefined
+  let pending: Promise<string> | undefined
+  const renew = async () => {
+    const token = await fetch()
+    kept = { token, sinceMs: clock.nowMs() }
+    return token.text
+  }
+  return {
+    get() {
+      if (kept !== undefined && kept.token.expiresMs - REFRESH_BEFORE_MS > clock.nowMs()) {
+        return Promise.resolve(kept.token.text)
+      }
+      return (pending ??= renew().finally(() => (pending = undefined)))
+    },
+    refused(token) {
+      if (kept?.token.text !== token) return true
+      if (clock.nowMs() - kept.sinceMs < FRESH_MS) return false
+      kept = undefined
+      return true
+    },
+  }
+}
+
+const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
+
+/**
+ * Sign that we are the account, and get a token for that.
+ * @see https://developers.google.com/identity/protocols/oauth2/service-account#httprest
+ */
+async function fromKeyFile(path: string, option: string, send: HttpSend, clock: Clock): Promise<Token> {
+  const key = await readKey(path, option)
+  const nowS = Math.floor(clock.nowMs() / 1000)
+  const claims = { iss: key.email, scope: SCOPE, aud: key.tokenUri, iat: nowS, exp: nowS + 3600 }
+  const header = { alg: 'RS256', typ: 'JWT', ...(key.id === undefined ? {} : { kid: key.id }) }
+  const signed = [header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
+  let signature: string
+  try {
+    signature = createSign('RSA-SHA256').update(signed).sign(key.privateKey, 'base64url')
+  } catch {
+    // The cause could quote the key.
+    throw new PgtsError('file-invalid', `the private key in ${path} cannot be used`, { hints: [getAnother(option)] })
+  }
+  const form = new URLSearchParams({
+    grant_type: 'urn:ietf:params:oauth:grant-type:jwt-bearer',
+    assertion: `${signed}.${signature}`,
+  })
+  return ask(`cannot get a token for ${key.email}`, option, send, clock, {
+    method: 'POST',
+    url: key.tokenUri,
+    headers: { 'content-type': 'application/x-www-form-urlencoded' },
+    body: form.toString(),
+  })
+}
+
+interface ServiceKey {
+  readonly email: string
+  readonly privateKey: string
+  readonly id: string | undefined
+  readonly tokenUri: string
+}
+
+async function readKey(path: string, option: string): Promise<ServiceKey> {
+  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new PgtsError('file-open', `cannot read the key of the service account: ${why}`, {
+      hints: [`${option} is the path of the JSON file that Google gave for the key, readable by this user`],
+      cause,
+    })
+  })
+  let key: Record<string, unknown>
+  try {
+    key = JSON.parse(text) as Record<string, unknown>
+  } catch {
+    throw new PgtsError('file-invalid', `${path} is not the JSON of a service account's key`, {
+      hints: [getAnother(option)],
+    })
+  }
+  const { client_email: email, private_key: privateKey, private_key_id: id, token_uri: tokenUri } = key
+  if (typeof email !== 'string' || typeof privateKey !== 'string') {
+    const type = typeof key['type'] === 'string' ? ` but of ${key['type']}` : ''
+    throw new PgtsError('file-invalid', `${path} is not the key of a service account${type}`, {
+      hints: [getAnother(option)],
+    })
+  }
+  return {
+    email,
+    privateKey,
+    id: typeof id === 'string' ? id : undefined,
+    tokenUri: typeof tokenUri === 'string' ? tokenUri : 'https://oauth2.googleapis.com/token',
+  }
+}
+
+const getAnother = (option: string) =>
+  `create a key for the service account (gcloud iam service-accounts keys create), and name its file in ${option}`
+
+/** @see https://cloud.google.com/compute/docs/access/authenticate-workloads */
+async function fromMetadata(host: string, send: HttpSend, clock: Clock): Promise<Token> {
+  const url = `http://${host}/computeMetadata/v1/instance/service-accounts/default/token`
+  const action = 'cannot get a token for the service account of this machine'
+  return ask(action, undefined, send, clock, { method: 'GET', url, headers: { 'metadata-flavor': 'Google' } })
+}
+
+/** @param option that holds the key; absent: the metadata service is asked */
+async function ask(
+  action: string,
+  option: string | undefined,
+  send: HttpSend,
+  clock: Clock,
+  request: HttpRequest,
+): Promise<Token> {
+  const startMs = clock.nowMs()
+  let status: number
+  let text: string
+  let wait: number | undefined
+  try {
+    // One token serves many requests, so it is nobody's signal that ends this.
+    const response = await send({ ...request, signal: AbortSignal.timeout(30_000) })
+    status = response.statusCode ?? 0
+    wait = retryAfterMs(response.headers['retry-after'])
+    text = (await readBody(response, 1024 * 1024)).toString('utf8')
+  } catch (error) {
+    if (option === undefined) {
+      const { host } = new URL(request.url)
+      const hints = ['key type auto works on machines of Google Cloud with a service account only']
+      throw new StoreTrouble(`${action}: nothing answers at ${host}`, { code: 'access', hints, cause: error })
+    }
+    throw networkError(action, error)
+  }
+  const answer = parse(text)
+  const { access_token: token, expires_in: inSeconds } = answer
+  if (status === 200 && typeof token === 'string') {
+    return { text: token, expiresMs: startMs + (Number(inSeconds) || 300) * 1000 }
+  }
+  const error = [answer['error'], answer['error_description']].filter((part) => typeof part === 'string').join(': ')
+  const message = `${action}: ${error || 'the answer holds no token'} (${status})`
+  if (status === 408 || status === 429 || status >= 500) {
+    throw new StoreTrouble(message, {
+      code: 'access',
+      overloaded: status === 429,
+      ...(wait ? { retryAfterMs: wait } : {}),
+    })
+  }
+  throw new PgtsError('access', message, { hints: hintsFor(error, option) })
+}
+
+function hintsFor(error: string, option: string | undefined): string[] {
+  if (option === undefined) return ['attach a service account to this machine, with access scopes that include storage']
+  if (/timeframe|short-lived|iat and exp/i.test(error)) return ['set the clock of this host: it is minutes off']
+  return [`the key in ${option} is not, or no longer, a key of this account: ${getAnother(option)}`]
+}
+
+function parse(text: string): Record<string, unknown> {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+  } catch {
+    return {}
+  }
+}
