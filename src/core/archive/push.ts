@@ -1,11 +1,10 @@
 import type { Stage } from '../../codec/stage.ts'
 import { archiveIdOf, currentHistory } from '../../format/archive-info.ts'
-import { archivedSegmentName } from '../../format/wal-segment.ts'
+import { archivedSegmentName, isSegmentOrPartial } from '../../format/wal-segment.ts'
 import { archiveDirectory, archiveFileName } from '../../format/repo-path.ts'
 import type { ClusterFiles } from '../../postgres/cluster-access.ts'
 import type { CompressType } from '../../util/compress-type.ts'
-import type { WalHeader } from '../../postgres/wal-header.ts'
-import { isPgtsError, PgtsError } from '../../util/error.ts'
+import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { loadArchiveInfo } from '../info-store.ts'
 import {
@@ -16,10 +15,12 @@ import {
   type ArchiveRepository,
   type ClusterIdentity,
 } from './find.ts'
+import { mismatch } from './mismatch.ts'
 import { RepositoryFailures } from './repository-failures.ts'
 import { readArchived } from './read-archived.ts'
+import type { SegmentCheck } from './segment-check.ts'
 import { storeEverywhere, type Target } from './store.ts'
-import { readWalFile, requireSegmentFileSize, walFileKind, type WalFile, type WalFileKind } from './wal-file.ts'
+import { readWalFile, walFileKind, type WalFile, type WalFileKind } from './wal-file.ts'
 
 export interface PushRequest {
   readonly stanza: string
@@ -61,22 +62,45 @@ export interface PushReport {
  *   there with other content, and nothing was written anywhere; command: some repositories failed
  */
 export async function pushWal(request: PushRequest): Promise<PushReport> {
-  const { repositories, signal } = request
+  const { report, failures, targets } = await pushWhereItGoes(request)
+  if (targets === 0) throw failures.toError('repo-invalid', 'no repository can take WAL', request.repositories.length)
+  if (failures.count > 0) throw pushFailure(report.file, failures, request.repositories.length)
+  return report
+}
+
+/** The error that stands for the failures of a file. @param repositories how many are configured */
+export function pushFailure(file: string, failures: RepositoryFailures, repositories: number): PgtsError {
+  return failures.toError('command', `WAL file ${file} could not be stored in every repository`, repositories, [
+    'PostgreSQL keeps the file and tries again; what other repositories have stored already is not harmed by that',
+  ])
+}
+
+/**
+ * As `pushWal`, but a repository that fails is told and not thrown. The report names those that have the file;
+ * `targets` is how many of them know this cluster.
+ *
+ * @throws PgtsError what is wrong with the file itself, whatever the repository
+ */
+export async function pushWhereItGoes(
+  request: PushRequest,
+): Promise<{ readonly report: PushReport; readonly failures: RepositoryFailures; readonly targets: number }> {
+  const { signal } = request
   const name = baseName(request.path)
   const kind = walFileKind(name)
   const failures = new RepositoryFailures()
 
   const targets = await openTargets(request, failures)
-  if (targets.length === 0) throw failures.toError('repo-invalid', 'no repository can take WAL', repositories.length)
-  const file = await readWalFile(request.files, request.path)
+  if (targets.length === 0)
+    return { report: { file: name, kind, sizeBytes: 0, repositories: [] }, failures, targets: 0 }
+  const check = request.headerCheck && isSegmentOrPartial(name) ? await segmentCheck(request, targets) : undefined
+  const file = await readWalFile(request.files, request.path, check)
+  await check?.finish(file)
 
   const done: PushReport['repositories'][number][] = []
   const missing: Target[] = []
   let storedName = name
   let stages: () => Stage[] = () => []
   if (kind === 'segment' || kind === 'partial') {
-    if (kind === 'segment') requireSegmentFileSize(file)
-    if (request.headerCheck) await checkHeader(request.stanza, file, kind, targets[0] as Target)
     const { compress } = request
     storedName = archivedSegmentName(name, file.checksum, compress.type)
     for (const target of targets) {
@@ -103,13 +127,12 @@ export async function pushWal(request: PushRequest): Promise<PushReport> {
     }
   }
   signal.throwIfAborted()
-  if (failures.count > 0) {
-    throw failures.toError('command', `WAL file ${name} could not be stored in every repository`, repositories.length, [
-      'PostgreSQL keeps the file and tries again; what other repositories have stored already is not harmed by that',
-    ])
-  }
   done.sort((a, b) => a.repoKey - b.repoKey)
-  return { file: name, kind, sizeBytes: file.sizeBytes, repositories: done }
+  return {
+    report: { file: name, kind, sizeBytes: file.sizeBytes, repositories: done },
+    failures,
+    targets: targets.length,
+  }
 }
 
 /** The current archive id of each repository, which must belong to this cluster. WAL never goes to an older id. */
@@ -140,49 +163,10 @@ async function openTargets(request: PushRequest, failures: RepositoryFailures): 
   return targets
 }
 
-/** The segment's header must agree with its size, and say that this cluster wrote it. All targets are of one cluster. */
-async function checkHeader(stanza: string, file: WalFile, kind: WalFileKind, target: Target): Promise<void> {
-  const header = await headerOf(file)
-  if (file.sizeBytes !== header.segmentSize && (kind === 'segment' || file.sizeBytes > header.segmentSize)) {
-    throw new PgtsError(
-      'format',
-      `${file.path} has ${file.sizeBytes} bytes where its header says that a segment has ${header.segmentSize}`,
-      { hints: ['was the file cut by a full disk? PostgreSQL writes segments of one size only'] },
-    )
-  }
-  if (!isSameCluster(header, target.identity)) {
-    throw mismatch(
-      `WAL file ${file.path} (${describeCluster(header)})`,
-      `${stanza} of repo${target.key}`,
-      target.identity,
-    )
-  }
-}
-
-async function headerOf(file: WalFile): Promise<WalHeader> {
-  const { parseWalHeader } = await import('../../postgres/wal-header.ts')
-  try {
-    return parseWalHeader(file.head)
-  } catch (error) {
-    if (!isPgtsError(error)) throw error
-    throw new PgtsError(error.code, `${file.path} cannot be archived: ${error.message}`, {
-      hints: error.hints,
-      cause: error,
-    })
-  }
-}
-
-function mismatch(what: string, stanza: string, identity: ClusterIdentity): PgtsError {
-  return new PgtsError(
-    'archive-mismatch',
-    `${what} does not belong to stanza ${stanza} (${describeCluster(identity)})`,
-    {
-      hints: [
-        'is archive_command pointing to the right stanza?',
-        'was the cluster created anew, or upgraded? Then the stanza must be upgraded too (pgbackrest stanza-upgrade)',
-      ],
-    },
-  )
+/** Loaded when it is wanted: history files, and archive-header-check=n, do without. All targets are of one cluster. */
+async function segmentCheck({ stanza, files, path }: PushRequest, [target]: readonly Target[]): Promise<SegmentCheck> {
+  const { SegmentCheck } = await import('./segment-check.ts')
+  return new SegmentCheck({ stanza, files, path, target: target as Target })
 }
 
 /** The stored name of the same content; undefined: not there; 'unknown': the repository failed and that was noted. */

@@ -1,12 +1,5 @@
 import { digest } from '../../codec/digest.ts'
-import {
-  isBackupHistoryFile,
-  isPartialSegment,
-  isTimelineHistoryFile,
-  isWalSegment,
-  MAX_SEGMENT_SIZE,
-  MIN_SEGMENT_SIZE,
-} from '../../format/wal-segment.ts'
+import { isBackupHistoryFile, isPartialSegment, isTimelineHistoryFile, isWalSegment } from '../../format/wal-segment.ts'
 import type { ClusterFiles } from '../../postgres/cluster-access.ts'
 import { sourceOf, type ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
@@ -49,15 +42,25 @@ const IN_MEMORY_BYTES = 64 * 1024 * 1024
 const CHUNK_BYTES = 1024 * 1024
 const HEAD_BYTES = 512
 
+/** Sees the bytes of a file in order, while they are hashed. */
+export type Watch = { push(chunk: Uint8Array): void }
+
 /** @throws PgtsError file-missing; file-invalid when it is not a plain file */
-export async function readWalFile(files: ClusterFiles, path: string): Promise<WalFile> {
+export async function readWalFile(files: ClusterFiles, path: string, watch?: Watch): Promise<WalFile> {
   const entry = await files.stat(path, { follow: true })
   if (entry === undefined) throw missing(path)
   if (entry.kind !== 'file') throw new PgtsError('file-invalid', `${path} is not a file`)
-  return entry.sizeBytes <= IN_MEMORY_BYTES ? readIntoMemory(files, path, entry.sizeBytes) : hashLarge(files, path)
+  return entry.sizeBytes <= IN_MEMORY_BYTES
+    ? readIntoMemory(files, path, entry.sizeBytes, watch)
+    : hashLarge(files, path, watch)
 }
 
-async function readIntoMemory(files: ClusterFiles, path: string, expectedBytes: number): Promise<WalFile> {
+async function readIntoMemory(
+  files: ClusterFiles,
+  path: string,
+  expectedBytes: number,
+  watch?: Watch,
+): Promise<WalFile> {
   // One byte more than expected, so that the end is seen by the first read.
   const buffer = Buffer.allocUnsafeSlow(expectedBytes + 1)
   const parts: Buffer[] = []
@@ -73,6 +76,7 @@ async function readIntoMemory(files: ClusterFiles, path: string, expectedBytes: 
   const content = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
   const hash = digest('sha1')
   hash.push(content)
+  watch?.push(content)
   return {
     path,
     sizeBytes: content.length,
@@ -82,7 +86,7 @@ async function readIntoMemory(files: ClusterFiles, path: string, expectedBytes: 
   }
 }
 
-async function hashLarge(files: ClusterFiles, path: string): Promise<WalFile> {
+async function hashLarge(files: ClusterFiles, path: string, watch?: Watch): Promise<WalFile> {
   const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES)
   const hash = digest('sha1')
   let head: Buffer | undefined
@@ -91,6 +95,7 @@ async function hashLarge(files: ClusterFiles, path: string): Promise<WalFile> {
     for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
       head ??= Buffer.from(chunk.subarray(0, HEAD_BYTES))
       hash.push(chunk)
+      watch?.push(chunk)
     }
   }
   const checksum = hash.hex()
@@ -129,16 +134,5 @@ async function openFile(files: ClusterFiles, path: string, buffer: Buffer): Prom
 function missing(path: string): PgtsError {
   return new PgtsError('file-missing', `WAL file ${path} does not exist`, {
     hints: ['archive_command must pass %p, which is the path of the file from the data directory'],
-  })
-}
-
-/** @throws PgtsError format when no server writes segments of this size */
-export function requireSegmentFileSize(file: WalFile): void {
-  const size = file.sizeBytes
-  if (size >= MIN_SEGMENT_SIZE && size <= MAX_SEGMENT_SIZE && Number.isInteger(Math.log2(size))) return
-  throw new PgtsError('format', `${file.path} has ${size} bytes, which is not the size of a WAL segment`, {
-    hints: [
-      'a segment is a power of two from 1 MiB to 1 GiB; was the file cut by a full disk, or is it not from pg_wal?',
-    ],
   })
 }

@@ -1,0 +1,159 @@
+import {
+  isPartialSegment,
+  isTimelineHistoryFile,
+  lsnOfSegment,
+  MAX_SEGMENT_SIZE,
+  MIN_SEGMENT_SIZE,
+  parseTimelineHistory,
+  timelineOf,
+  type WalSegment,
+} from '../../format/wal-segment.ts'
+import type { ClusterFiles } from '../../postgres/cluster-access.ts'
+import { parseWalHeader, type WalHeader } from '../../postgres/wal-header.ts'
+import { WalPageWalk, type WalFault } from '../../postgres/wal-pages.ts'
+import { bytesToText } from '../../util/byte-string.ts'
+import { readAll } from '../../util/bytes.ts'
+import { isPgtsError, PgtsError } from '../../util/error.ts'
+import { formatLsn } from '../../util/lsn.ts'
+import { baseName, describeCluster, isSameCluster } from './find.ts'
+import { mismatch } from './mismatch.ts'
+import type { Target } from './store.ts'
+import type { WalFile } from './wal-file.ts'
+
+export interface SegmentCheckRequest {
+  readonly stanza: string
+  readonly files: ClusterFiles
+  /** Of the WAL file (byte string); its last part is a segment's name, or that of a partial one. */
+  readonly path: string
+  /** One of the repositories that will take it; all of them are of one cluster. */
+  readonly target: Target
+}
+
+/**
+ * Is this file a segment that the stanza's cluster wrote, whole, and the one its name says? `push` sees the bytes as
+ * they are read for the checksum, `finish` gives the verdict. A wrong refusal stops all archiving, so that everything
+ * PostgreSQL is known to leave in a segment passes.
+ */
+export class SegmentCheck {
+  readonly #request: SegmentCheckRequest
+  readonly #name: WalSegment
+  readonly #partial: boolean
+  readonly #walk: WalPageWalk
+
+  constructor(request: SegmentCheckRequest) {
+    this.#request = request
+    const name = baseName(request.path)
+    this.#partial = isPartialSegment(name)
+    this.#name = name.slice(0, 24) as WalSegment
+    this.#walk = new WalPageWalk({
+      startLsn: (segmentSize) => this.#startLsn(segmentSize),
+      timeline: timelineOf(name),
+      firstHeaderOnly: this.#partial,
+    })
+  }
+
+  push(chunk: Uint8Array): void {
+    this.#walk.push(chunk)
+  }
+
+  /**
+   * @throws PgtsError archive-mismatch: another cluster's; version-not-supported: of an unknown server; format: cut,
+   *   torn, or not the segment that its name says
+   */
+  async finish(file: WalFile): Promise<void> {
+    const { stanza, target } = this.#request
+    const path = bytesToText(file.path)
+    if (!this.#partial) requireSegmentFileSize(path, file.sizeBytes)
+    const header = headerOf(path, file.head)
+    if (!isSameCluster(header, target.identity)) {
+      throw mismatch(`WAL file ${path} (${describeCluster(header)})`, `${stanza} of repo${target.key}`, target.identity)
+    }
+    if (this.#partial ? file.sizeBytes > header.segmentSize : file.sizeBytes !== header.segmentSize) {
+      throw new PgtsError(
+        'format',
+        `${path} has ${file.sizeBytes} bytes where its header says that a segment has ${header.segmentSize}`,
+        { hints: ['was the file cut by a full disk? PostgreSQL writes segments of one size only', ...WHAT_NOW] },
+      )
+    }
+    // The name itself may be impossible; this says so.
+    const startLsn = lsnOfSegment(this.#name, header.segmentSize)
+    const { fault } = this.#walk
+    if (fault === undefined || (await this.#timelineEndedBefore(fault, startLsn))) return
+    throw damaged(path, fault)
+  }
+
+  #startLsn(segmentSize: number): bigint | undefined {
+    try {
+      return lsnOfSegment(this.#name, segmentSize)
+    } catch {
+      return undefined // finish() says why
+    }
+  }
+
+  /**
+   * With archive_mode = always, a standby that follows its primary to a new timeline also archives the segment in which
+   * the old one ended, under its full name and with anything behind the end. The history file beside it is the proof.
+   */
+  async #timelineEndedBefore(fault: WalFault, startLsn: bigint): Promise<boolean> {
+    const { files, path } = this.#request
+    const directory = path.slice(0, path.lastIndexOf('/'))
+    const timeline = timelineOf(this.#name)
+    for (const { name } of (await files.list(directory)) ?? []) {
+      if (!isTimelineHistoryFile(name) || timelineOf(name) <= timeline) continue
+      const source = await files.open(`${directory}/${name}`, { buffer: Buffer.allocUnsafe(HISTORY_BYTES) })
+      if (source === undefined) continue
+      try {
+        const switches = parseTimelineHistory((await readAll(source)).toString('latin1'))
+        const end = switches.find((entry) => entry.timeline === timeline)?.switchLsn
+        if (end !== undefined && end > startLsn && end <= fault.lsn) return true
+      } catch (error) {
+        if (!isPgtsError(error)) throw error // a history file that cannot be read proves nothing
+      }
+    }
+    return false
+  }
+}
+
+const HISTORY_BYTES = 8192
+
+const WHAT_NOW = [
+  'PostgreSQL keeps the file and tries again, and pg_wal grows meanwhile; recovery from the archive would end at this segment',
+  'when the file cannot be repaired, --no-archive-header-check archives it as it is: then take a new full backup at once',
+]
+
+/** @throws PgtsError format when no server writes segments of this size */
+function requireSegmentFileSize(path: string, size: number): void {
+  if (size >= MIN_SEGMENT_SIZE && size <= MAX_SEGMENT_SIZE && Number.isInteger(Math.log2(size))) return
+  throw new PgtsError('format', `${path} has ${size} bytes, which is not the size of a WAL segment`, {
+    hints: [
+      'a segment is a power of two from 1 MiB to 1 GiB; was the file cut by a full disk, or is it not from pg_wal?',
+      ...WHAT_NOW,
+    ],
+  })
+}
+
+function headerOf(path: string, head: Buffer): WalHeader {
+  try {
+    return parseWalHeader(head)
+  } catch (error) {
+    if (!isPgtsError(error)) throw error
+    throw new PgtsError(error.code, `${path} cannot be archived: ${error.message}`, {
+      hints: error.hints,
+      cause: error,
+    })
+  }
+}
+
+function damaged(path: string, { offset, lsn, what, zeros }: WalFault): PgtsError {
+  const why =
+    offset === 0
+      ? 'is this the segment that its name says? A renamed or copied file is not'
+      : zeros
+        ? 'only a switch record may be followed by zeros, and there is none: the rest was never written, or a crash or a full disk lost it'
+        : 'this part is of another segment, or damaged: was the file copied while it was written, or does the disk lose writes?'
+  return new PgtsError(
+    'format',
+    `${path} is not a whole WAL segment: at byte ${offset} (LSN ${formatLsn(lsn)}) ${what}`,
+    { hints: [why, ...WHAT_NOW] },
+  )
+}
