@@ -9,12 +9,16 @@ export interface WorkerSetup {
   readonly bufferBytes: number
 }
 
-/** What a job handler works with. One job at a time uses it, so the buffer may be shared by its files. */
+/**
+ * What a job handler works with. One job at a time uses it, so the buffer may be shared by its files. Where the storage
+ * is far away there are several lanes, which share all but the buffer, and as many jobs are under way at once.
+ */
 export interface WorkerEnv extends AsyncDisposable {
   readonly storage: StorageDriver
   readonly files: ClusterFiles
   /** Source bytes are read into this; stages own their output buffers. */
   readonly buffer: Buffer
+  readonly lanes?: readonly WorkerEnv[]
 }
 
 export async function openWorkerEnv(setup: WorkerSetup): Promise<WorkerEnv> {
@@ -22,10 +26,18 @@ export async function openWorkerEnv(setup: WorkerSetup): Promise<WorkerEnv> {
   const { openClusterFiles } = await import('../postgres/registry.ts')
   const storage = await openStorage(setup.storage)
   const files = await openClusterFiles(setup.cluster)
-  return {
+  const lane = (): WorkerEnv => ({
     storage,
     files,
     buffer: Buffer.allocUnsafeSlow(setup.bufferBytes),
+    // what a lane uses belongs to the whole
+    [Symbol.asyncDispose]: async () => undefined,
+  })
+  const first = lane()
+  const { parallel = 1 } = storage
+  return {
+    ...first,
+    ...(parallel > 1 ? { lanes: [first, ...Array.from({ length: parallel - 1 }, lane)] } : {}),
     async [Symbol.asyncDispose]() {
       await files[Symbol.asyncDispose]()
       await storage[Symbol.asyncDispose]()

@@ -7,13 +7,22 @@ import { RunFlags, type Answer, type FromWorker, type JobMessage, type ToWorker,
 /** Answers are sent together when jobs are shorter than this. */
 const POST_INTERVAL_MS = 1
 
+/** What a worker opens once. */
+export interface WorkerEnvironment extends AsyncDisposable {
+  /**
+   * Present where jobs wait for a network: as many jobs as there are lanes are under way at once, each gets one of them
+   * instead of the whole. They are closed with the whole.
+   */
+  readonly lanes?: readonly unknown[]
+}
+
 /**
- * The life of a worker thread: open the environment with the first job, run one job at a time, answer, until told to
- * close.
+ * The life of a worker thread: open the environment with the first job, run one job at a time (or one in each lane),
+ * answer, until told to close.
  */
 export function serveJobs(
   loadHandlers: () => Promise<JobHandlers>,
-  openEnv: (setup: never, log: Logger) => Promise<AsyncDisposable>,
+  openEnv: (setup: never, log: Logger) => Promise<WorkerEnvironment>,
 ): void {
   const port = parentPort
   if (port === null) throw new PgtsError('assert', 'the worker entry was started outside a worker thread')
@@ -23,48 +32,70 @@ export function serveJobs(
   const log = forwardingLogger(start, send)
   const queue: JobMessage[] = []
   const running = new Map<number, AbortController>()
-  let busy = false
 
-  let opened: Promise<{ handlers: JobHandlers; env: AsyncDisposable }> | undefined
+  let opened: Promise<{ handlers: JobHandlers; env: WorkerEnvironment }> | undefined
   const open = async () => ({ handlers: await loadHandlers(), env: await openEnv(start.setup as never, log) })
 
-  async function answer({ id, run, kind, job }: JobMessage): Promise<Answer> {
+  async function answer({ id, run, kind, job }: JobMessage, lane: number): Promise<Answer> {
     if (flags.isDropped(run)) return { id, dropped: true }
     try {
-      const { handlers, env } = await (opened ??= open())
+      const { handlers, env } = await (opened as NonNullable<typeof opened>)
       const handler = handlers[kind]
       if (handler === undefined) throw new PgtsError('assert', `no handler is known for jobs of kind ${kind}`)
       const controller = running.get(run) ?? watchedController(run, flags)
       running.set(run, controller)
-      return { id, result: await handler(job, env, controller.signal) }
+      return { id, result: await handler(job, env.lanes?.[lane] ?? env, controller.signal) }
     } catch (error) {
       return { id, error: toPlainError(error) }
     }
   }
 
-  async function work(): Promise<void> {
-    busy = true
-    let answers: Answer[] = []
-    let since = performance.now()
-    const post = () => {
-      const now = performance.now()
-      postAnswers(send, answers, now - since)
-      answers = []
-      since = now
+  let answers: Answer[] = []
+  let since = 0
+  const post = () => {
+    const now = performance.now()
+    if (answers.length > 0) postAnswers(send, answers, now - since)
+    answers = []
+    since = now
+  }
+
+  /** Lanes without a job; known when the environment is open. */
+  let idle: number[] | undefined
+  let lanes = 1
+  async function begin(): Promise<void> {
+    opened = open()
+    // What could not be opened is told by the first job, and by every other.
+    const environment = await opened.catch(() => undefined)
+    lanes = environment?.env.lanes?.length ?? 1
+    idle = Array.from({ length: lanes }, (_, lane) => lane)
+    fillLanes(idle)
+  }
+
+  function fillLanes(free: number[]): void {
+    if (free.length === lanes) since = performance.now()
+    while (queue.length > 0) {
+      const lane = free.pop()
+      if (lane === undefined) return
+      void work(lane, free)
     }
+  }
+
+  async function work(lane: number, free: number[]): Promise<void> {
     for (let message = queue.shift(); message !== undefined; message = queue.shift()) {
-      answers.push(await answer(message))
+      const answered = await answer(message, lane)
+      answers.push(answered)
       if (queue.length === 0 || performance.now() - since > POST_INTERVAL_MS) post()
     }
-    running.clear()
-    busy = false
+    free.push(lane)
+    if (free.length === lanes) running.clear()
   }
 
   port.on('message', (message: ToWorker) => {
     switch (message.type) {
       case 'jobs':
         queue.push(...message.jobs)
-        if (!busy) void work()
+        if (idle !== undefined) fillLanes(idle)
+        else if (opened === undefined) void begin()
         break
       case 'abort':
         abort(running.get(message.run))

@@ -24,6 +24,8 @@ export interface ThreadStart extends ThreadEvents {
   readonly setup: unknown
   readonly log: Logger
   readonly flags: RunFlags
+  /** Jobs that it has under way at once. */
+  readonly lanes: number
 }
 
 /** JavaScript memory of one worker. File data lives in buffers outside of it, of which a worker has few. */
@@ -39,7 +41,7 @@ const TINY_MS = 1
 export class WorkerThread implements JobTaker {
   readonly worker: number
   /** How many jobs it may hold now. */
-  window = 1
+  window: number
   readonly #start: ThreadStart
   readonly #worker: Worker
   readonly #held = new Map<number, HeldJob>()
@@ -51,6 +53,7 @@ export class WorkerThread implements JobTaker {
   constructor(start: ThreadStart) {
     this.worker = start.worker
     this.#start = start
+    this.window = start.lanes
     const levels = LOG_LEVELS.filter((level): level is MessageLevel => level !== 'off' && start.log.enabled(level))
     const workerData: WorkerStart = { worker: start.worker, setup: start.setup, levels, flags: start.flags.buffer }
     this.#worker = new Worker(start.entry, {
@@ -127,8 +130,9 @@ export class WorkerThread implements JobTaker {
     }
     const { answers, busyMs } = message
     const each = busyMs / answers.length
-    if (each > TINY_MS) this.window = 1
-    else if (answers.length >= this.window) this.window = Math.min(MOST_AHEAD, this.window * 2)
+    const { lanes } = this.#start
+    if (each > TINY_MS) this.window = lanes
+    else if (answers.length >= this.window) this.window = Math.min(Math.max(MOST_AHEAD, lanes), this.window * 2)
     for (const answer of answers) {
       const held = this.#held.get(answer.id)
       this.#held.delete(answer.id)

@@ -9,6 +9,8 @@ import { WorkerThread } from './thread.ts'
 export interface ThreadOptions {
   /** At most so many threads; each is started when a job finds no idle one. */
   readonly workers: number
+  /** Jobs that each has under way at once, where they wait for a network; 1 unless told otherwise. */
+  readonly lanes?: number
   /** What each worker opens its environment from; plain data, see core/worker-env.ts. */
   readonly setup: unknown
   /** Receives what workers log. */
@@ -95,6 +97,7 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
       setup: this.#options.setup,
       log: this.#options.log ?? silentLogger,
       flags: this.#flags,
+      lanes: this.#options.lanes ?? 1,
       onAnswer: (held, answer) => {
         if ('error' in answer) this.#fail(held.run, fromPlainError(answer.error))
         held.run.settle(held.id, 'result' in answer ? { job: held.job, result: answer.result, worker } : undefined)

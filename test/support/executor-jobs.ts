@@ -6,6 +6,7 @@ import { silentLogger, type Logger } from '../../src/util/log.ts'
 export interface TestEnv extends AsyncDisposable {
   readonly factor: number
   readonly log: Logger
+  readonly lanes?: readonly TestEnv[]
 }
 
 export interface TestSetup {
@@ -15,15 +16,20 @@ export interface TestSetup {
   /** Words of shared memory: [0] jobs begun, [1] jobs ended by their signal. */
   readonly seen: SharedArrayBuffer
   readonly broken?: boolean
+  /** Jobs under way at once in one worker. */
+  readonly lanes?: number
 }
 
 export async function openTestEnv(setup: TestSetup, log: Logger = silentLogger): Promise<TestEnv> {
   if (setup.broken === true)
     throw new PgtsError('file-open', 'the repository cannot be opened', { hints: ['mount it'] })
   seen = new Int32Array(setup.seen)
+  const { factor, lanes } = setup
+  const lane = { factor, log, [Symbol.asyncDispose]: async () => undefined }
   return {
-    factor: setup.factor,
+    factor,
     log,
+    ...(lanes === undefined ? {} : { lanes: Array.from({ length: lanes }, () => ({ ...lane })) }),
     [Symbol.asyncDispose]: async () => void Atomics.add(new Int32Array(setup.closed), 0, 1),
   }
 }
