@@ -111,7 +111,7 @@ test('a promoted server archives the unfinished segment of its old timeline', as
 
 describe('archive-push', () => {
   test('speaks to the log of the server in one line and a hint', async () => {
-    await using site = await aSite()
+    await using site = await aSite({ conf: { archive_command: 'false' } })
     const segment = '000000010000000000000001'
     const run = (...args: string[]) => site.pgts(['archive-push', ...args], { cwd: site.cluster.dataDir })
 
@@ -124,6 +124,10 @@ describe('archive-push', () => {
     const elsewhere = await site.pgts(['archive-push', `pg_wal/${segment}`], { cwd: site.dir })
     expect(elsewhere).toMatchObject({ code: 32 })
     expect(elsewhere.stdout + elsewhere.stderr).toMatch(/is not the data directory of pg1-path.*HINT: .*copy/s)
+    const unfinished = await run(`pg_wal/${segment}`)
+    expect(unfinished).toMatchObject({ code: 29 })
+    expect(unfinished.stdout + unfinished.stderr).toMatch(/is not a whole WAL segment.*HINT: .*still writes to it/s)
+    await site.cluster.query('select pg_switch_wal()')
     expect(await run(`pg_wal/${segment}`)).toMatchObject({ code: 0, stdout: '', stderr: '' })
     const again = await run(`pg_wal/${segment}`)
     expect(again.code).toBe(0)

@@ -149,7 +149,7 @@ function damaged(path: string, { offset, lsn, what, zeros }: WalFault): PgtsErro
     offset === 0
       ? 'is this the segment that its name says? A renamed or copied file is not'
       : zeros
-        ? 'only a switch record may be followed by zeros, and there is none: the rest was never written, or a crash or a full disk lost it'
+        ? 'the server still writes to it (then it is not for the archive yet), or a crash or a full disk lost the rest: a finished segment has zeros only after a switch record'
         : 'this part is of another segment, or damaged: was the file copied while it was written, or does the disk lose writes?'
   return new PgtsError(
     'format',
