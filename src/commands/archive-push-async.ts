@@ -1,7 +1,92 @@
+import { pushInBackground } from '../core/archive/async-push/background.ts'
+import { repositorySetup } from '../core/archive/async-push/push-job.ts'
+import { GLOBAL, prepareSpool, spoolPaths, writeSpoolError, type SpoolPaths } from '../core/archive/spool-files.ts'
+import { claimSpool, isOwner, lockFileOf, spoolOwner } from '../core/archive/spool-identity.ts'
+import { removePid, tryHold, writePid } from '../core/archive/spool-lock.ts'
+import { readControlFile } from '../postgres/control-file.ts'
+import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
+import { stopFileOf } from '../util/stop-file.ts'
+import { endReasons } from './background-end.ts'
 import type { CommandContext } from './context.ts'
 
-/** The background process of archive-push. */
-export async function archivePushAsync(_ctx: CommandContext<'archive-push'>): Promise<void> {
-  throw new PgtsError('feature-not-supported', 'asynchronous archiving is not there yet')
+/**
+ * The background process of archive-push: pushes what PostgreSQL wants archived ahead of its asking, for as long as the
+ * server lives. There is one for each spool; another ends at once.
+ */
+export async function archivePushAsync(ctx: CommandContext<'archive-push'>): Promise<void> {
+  const { options, log, stanza } = ctx
+  const pgPath = options.pg[0]?.path
+  const walPath = ctx.parameters[0]
+  if (pgPath === undefined || options.spoolPath === undefined || walPath === undefined) {
+    throw new PgtsError('option-required', 'archive-push:async needs pg1-path, spool-path and archive-async')
+  }
+  const spool = spoolPaths(options.spoolPath, stanza)
+  prepareSpool(spool)
+  const lock = await tryHold(lockFileOf(spool, 'push'))
+  if (lock === undefined) {
+    log.info('another process pushes already')
+    return
+  }
+  try {
+    await work(ctx, spool, pgPath, textToBytes(walPath), () => lock.isStillThere())
+  } catch (error) {
+    // Whoever waits for a file hears of it.
+    if (!ctx.signal.aborted) writeSpoolError(spool, spool.out, GLOBAL, error)
+    throw error
+  } finally {
+    removePid(spool, 'push')
+    lock.release()
+  }
+}
+
+async function work(
+  ctx: CommandContext<'archive-push'>,
+  spool: SpoolPaths,
+  pgPath: string,
+  walPath: string,
+  isLocked: () => boolean,
+): Promise<void> {
+  const { options, log, clock, signal, stanza } = ctx
+  await ctx.refuseWhenStopped()
+  const control = await readControlFile(await ctx.cluster(), textToBytes(pgPath), { signal })
+  const owner = spoolOwner(control.systemId, pgPath)
+  if ((await claimSpool(spool, owner, 'push')) === 'busy') {
+    throw new PgtsError('lock-acquire', `${options.spoolPath} is used by another cluster that has the same stanza`)
+  }
+  const repositories = await ctx.repositories()
+  const first = repositories[0]
+  if (first === undefined) throw new PgtsError('option-required', 'archive-push:async needs a repository')
+  await using executor = await ctx.executor(first)
+  const outdated = endReasons(pgPath, ctx.configFiles)
+  writePid(spool, 'push')
+  const why = await pushInBackground({
+    spool,
+    walPath,
+    repositories: repositories.map((repository) => repositorySetup(repository, repository.description)),
+    job: {
+      stanza,
+      identity: { systemId: control.systemId, version: control.version },
+      compress: { type: options.compressType, level: options.compressLevel },
+      headerCheck: options.archiveHeaderCheck,
+      warnWhenArchived: options.archiveModeCheck,
+      inMemoryBytes: 0,
+    },
+    executor,
+    queueMaxBytes: options.archivePushQueueMax,
+    batchBytes: options.archivePushBatchSize,
+    timeoutMs: options.ioTimeout,
+    endWhenEmpty: false,
+    lock: () => ctx.lock(['archive']),
+    endReason() {
+      if (!isLocked()) return 'the spool was removed'
+      if (!isOwner(spool, owner)) return 'the spool belongs to another cluster now'
+      const stop = stopFileOf(options.lockPath, stanza)
+      return stop === undefined ? outdated() : `${stop} is there`
+    },
+    clock,
+    log,
+    signal,
+  })
+  log.info(`ended because ${why}`)
 }

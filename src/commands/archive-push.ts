@@ -8,7 +8,9 @@ import { resolveWalPath } from './wal-path.ts'
 
 export type ArchivePushReport =
   | ({ readonly dropped: false } & PushReport)
-  | { readonly dropped: true; readonly file: string; readonly queueBytes: number; readonly limitBytes: number }
+  /** The background process has pushed it. */
+  | { readonly dropped: false; readonly file: string; readonly repositories?: undefined }
+  | { readonly dropped: true; readonly file: string; readonly limitBytes: number }
 
 /** Store one WAL file: what `archive_command = 'pgts --stanza=main archive-push %p'` does. */
 export async function archivePush(ctx: CommandContext<'archive-push'>): Promise<ArchivePushReport> {
@@ -24,6 +26,11 @@ export async function archivePush(ctx: CommandContext<'archive-push'>): Promise<
   const path = await resolveWalPath('archive-push', parameter, pgPath, ctx.cwd)
   const files = await ctx.cluster()
 
+  if (options.archiveAsync) {
+    const { archivePushThroughSpool } = await import('./archive-push-spool.ts')
+    const spooled = await archivePushThroughSpool(ctx, path, files)
+    if (spooled !== undefined) return spooled
+  }
   if (options.archivePushQueueMax !== undefined) {
     const { readPushQueue } = await import('../core/archive/queue.ts')
     const queue = await readPushQueue(files, path.slice(0, path.lastIndexOf('/')))
@@ -62,7 +69,7 @@ function drop(
     `dropped WAL file '${file}' because archive queue exceeded ${sizeText(limitBytes)}` +
       '\nHINT: point-in-time recovery cannot pass this gap: make archiving work again and take a new backup',
   )
-  return { dropped: true, file, queueBytes, limitBytes }
+  return { dropped: true, file, limitBytes }
 }
 
 function sizeText(bytes: number): string {

@@ -15,6 +15,10 @@ export class RepositoryFailures {
     return this.#failures.length
   }
 
+  entries(): readonly { readonly key: number; readonly error: unknown }[] {
+    return this.#failures
+  }
+
   /** `repo2: [055] message` */
   lines(): string[] {
     return this.#failures.map(({ key, error }) => describeFailure(key, error))

@@ -1,0 +1,68 @@
+import { awaitPush } from '../core/archive/async-push/foreground.ts'
+import { isReady } from '../core/archive/async-push/ready-queue.ts'
+import { baseName } from '../core/archive/find.ts'
+import { prepareSpool, spoolPaths } from '../core/archive/spool-files.ts'
+import { claimSpool, spoolOwner } from '../core/archive/spool-identity.ts'
+import type { ClusterFiles } from '../postgres/cluster-access.ts'
+import { readControlFile } from '../postgres/control-file.ts'
+import { bytesToText, textToBytes } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+import type { ArchivePushReport } from './archive-push.ts'
+import type { CommandContext } from './context.ts'
+
+/**
+ * archive-push with archive-async: the background process pushes, this one waits for its word.
+ *
+ * @param path of the WAL file, absolute byte string
+ * @returns undefined when PostgreSQL did not ask for this file (somebody runs the command by hand): nobody pushes it
+ *   ahead, so it is pushed now
+ */
+export async function archivePushThroughSpool(
+  ctx: CommandContext<'archive-push'>,
+  path: string,
+  files: ClusterFiles,
+): Promise<ArchivePushReport | undefined> {
+  const { options, stanza, log, clock, signal } = ctx
+  const pgPath = options.pg[0]?.path
+  if (pgPath === undefined) {
+    throw new PgtsError('option-required', 'archive-push needs pg1-path to push in the background (archive-async)')
+  }
+  const spool = spoolPaths(options.spoolPath ?? '', stanza)
+  prepareSpool(spool)
+  const walPath = path.slice(0, path.lastIndexOf('/'))
+  const file = baseName(path)
+  if (!isReady(walPath, file)) return undefined
+
+  const { systemId } = await readControlFile(files, textToBytes(pgPath), { signal })
+  const owner = spoolOwner(systemId, pgPath)
+  const deadlineMs = clock.nowMs() + options.archiveTimeout
+  while ((await claimSpool(spool, owner)) === 'busy') {
+    if (clock.nowMs() >= deadlineMs) throw usedByAnother(options.spoolPath ?? '', stanza)
+    await clock.sleep(200, signal)
+  }
+  const result = await awaitPush({
+    file,
+    walPath,
+    spool,
+    timeoutMs: options.archiveTimeout,
+    queueMaxBytes: options.archivePushQueueMax,
+    start: () => ctx.startBackground([bytesToText(walPath)]),
+    logFile: `${options.logPath ?? ''}/${stanza}-archive-push-async.log`,
+    clock,
+    log,
+    signal,
+  })
+  if (result.warning !== undefined) log.warn({ file }, result.warning)
+  if (result.outcome === 'dropped') return { dropped: true, file, limitBytes: options.archivePushQueueMax ?? 0 }
+  log.info({ file }, `pushed WAL file '${bytesToText(file)}' to the archive asynchronously`)
+  return { dropped: false, file }
+}
+
+function usedByAnother(spoolPath: string, stanza: string): PgtsError {
+  return new PgtsError('lock-acquire', `${spoolPath} is in use by another cluster that has the stanza ${stanza}, too`, {
+    hints: [
+      'two servers on one host with one stanza: is one a copy that still has the archive_command of the other?',
+      'give each a stanza, or at least a spool-path, of its own',
+    ],
+  })
+}

@@ -1,0 +1,509 @@
+import { readdirSync, statSync } from 'node:fs'
+import { bytesToText, pathOf } from '../../../util/byte-string.ts'
+import type { Clock } from '../../../util/clock.ts'
+import { EXIT_CODES, fromPlainError, isPgtsError, PgtsError, toPlainError } from '../../../util/error.ts'
+import type { Logger } from '../../../util/log.ts'
+import type { Executor } from '../../../worker/executor.ts'
+import type { jobHandlers } from '../../jobs.ts'
+import { pushFailure } from '../push.ts'
+import { RepositoryFailures } from '../repository-failures.ts'
+import {
+  readSpoolOutcome,
+  removeIfThere,
+  removeStatus,
+  writeOk,
+  writeSpoolError,
+  type SpoolPaths,
+} from '../spool-files.ts'
+import type { PushJob, PushJobResult, RepositorySetup } from './push-job.ts'
+import { PushRecord } from './push-record.ts'
+import { readPushStatus, writePushStatus, type PushStatus } from './push-status.ts'
+import { dropQueue, droppedWarning, GAP_HINT, queueLevel, sizeText, type QueueLevel } from './queue-limit.ts'
+import { readReadyQueue, type ReadyQueue } from './ready-queue.ts'
+import { RepositoryHealth } from './repository-health.ts'
+import { nextAssignment, type Assignment, type WaitingFile } from './schedule.ts'
+import { Wake } from './wake.ts'
+import { WaitingOn } from './waiting-on.ts'
+
+export interface PushBackgroundRequest {
+  readonly spool: SpoolPaths
+  /** Directory of the segments, absolute byte string. */
+  readonly walPath: string
+  readonly repositories: readonly RepositorySetup[]
+  /** What is the same for every file. */
+  readonly job: Pick<PushJob, 'stanza' | 'identity' | 'compress' | 'headerCheck' | 'warnWhenArchived' | 'inMemoryBytes'>
+  readonly executor: Executor<typeof jobHandlers>
+  /** archive-push-queue-max, bytes. */
+  readonly queueMaxBytes: number | undefined
+  /** archive-push-batch-size: so much is begun at most before the queue is looked at again. */
+  readonly batchBytes: number
+  /** How long a push may take whatever its size; for each 256 KiB a second is added. */
+  readonly timeoutMs: number
+  /** No server runs here: end as soon as the queue is empty. */
+  readonly endWhenEmpty: boolean
+  /** The archive lock of the stanza, shared with pgbackrest; held only while there is work. */
+  readonly lock: () => Promise<AsyncDisposable>
+  /** Why this process should end, asked about every second; undefined: it should not. */
+  readonly endReason: () => string | undefined
+  readonly clock: Clock
+  readonly log: Logger
+  readonly signal: AbortSignal
+}
+
+const LOOK_MS = 1000
+const WATCHDOG_MS = 1000
+const IDLE_MS = 10 * 60_000
+const STATUS_MS = 500
+const HEARTBEAT_MS = 10_000
+/** The archive lock is kept for so long after the last file, so that a busy server does not take it for each. */
+const LINGER_MS = 500
+const SLOWEST_BYTES_PER_MS = (256 * 1024) / 1000
+const REFUSED_PAUSE_MS = 1000
+const LONGEST_REFUSED_PAUSE_MS = 60_000
+
+/** Push what PostgreSQL wants archived, ahead of its asking, until there is a reason to end. @returns the reason */
+export async function pushInBackground(request: PushBackgroundRequest): Promise<string> {
+  return new PushBackground(request).run()
+}
+
+interface InHand {
+  readonly file: WaitingFile
+  readonly sinceMs: number
+}
+
+interface Done {
+  readonly warning?: string
+  readonly mtimeNs: bigint
+}
+
+class PushBackground {
+  readonly #request: PushBackgroundRequest
+  readonly #keys: readonly number[]
+  readonly #health = new RepositoryHealth()
+  readonly #record: PushRecord
+  readonly #wake: Wake
+  readonly #inHand = new Map<string, InHand>()
+  /** Pushed, but the spool did not take the `.ok` yet. */
+  readonly #unwritten = new Map<string, Done>()
+  #files = new Map<string, WaitingFile>()
+  #queue: ReadyQueue = { waiting: [], acknowledged: [], served: [], waitingBytes: 0, segmentBytes: 0 }
+  #lock: AsyncDisposable | undefined
+  #nextLockTryMs = 0
+  #blocked: string | undefined
+  #level: QueueLevel = 'calm'
+  /** To be told to PostgreSQL with the next file. */
+  #announcement: string | undefined
+  #begunBytes = 0
+  #lookedMs = 0
+  #nextLookMs = 0
+  #busyMs: number
+  #statusMs = 0
+  #statusText = ''
+
+  constructor(request: PushBackgroundRequest) {
+    this.#request = request
+    this.#keys = request.repositories.map(({ key }) => key)
+    const nowMs = request.clock.nowMs()
+    this.#busyMs = nowMs
+    this.#record = new PushRecord(nowMs, readPushStatus(request.spool))
+    this.#wake = new Wake(request.spool, request.walPath)
+  }
+
+  async run(): Promise<string> {
+    const { signal, clock } = this.#request
+    this.#tidy()
+    // A timer of its own: it fires whatever the pushes are doing.
+    const watchdog = setInterval(() => this.#watchQueue(), WATCHDOG_MS)
+    const onAbort = () => this.#wake.now()
+    signal.addEventListener('abort', onAbort)
+    let why = 'an error'
+    try {
+      for (;;) {
+        signal.throwIfAborted()
+        this.#look()
+        const reason = this.#request.endReason() ?? this.#idleReason()
+        if (reason !== undefined) {
+          why = reason
+          break
+        }
+        await this.#holdLock()
+        this.#assign()
+        this.#tell('')
+        await this.#wake.sleep(this.#pauseMs())
+      }
+      while (this.#inHand.size > 0) {
+        signal.throwIfAborted()
+        await this.#wake.sleep(LOOK_MS)
+      }
+      return why
+    } catch (error) {
+      why = signal.aborted ? 'a signal' : toPlainError(error).message
+      throw error
+    } finally {
+      clearInterval(watchdog)
+      signal.removeEventListener('abort', onAbort)
+      this.#wake[Symbol.dispose]()
+      await this.#releaseLock()
+      this.#statusMs = 0
+      try {
+        writePushStatus(this.#request.spool, this.#status(clock.nowMs(), why))
+      } catch {
+        // The spool is gone or full; the log tells the same.
+      }
+    }
+  }
+
+  /** What an earlier process left: its errors are out of date, and an `.ok` that is older than its file lies. */
+  #tidy(): void {
+    const { spool, walPath } = this.#request
+    for (const name of readdirSync(pathOf(spool.out), { encoding: 'latin1' })) {
+      if (!name.endsWith('.ok')) removeIfThere(`${spool.out}/${name}`)
+    }
+    for (const name of readReadyQueue(walPath, spool.out).acknowledged) {
+      const outcome = readSpoolOutcome(spool.out, name)
+      const file = statSync(pathOf(`${walPath}/${name}`), { bigint: true, throwIfNoEntry: false })
+      if (outcome.kind !== 'ok' || (file !== undefined && outcome.mtimeNs <= file.mtimeNs))
+        removeStatus(spool.out, name, 'ok')
+    }
+  }
+
+  /** See what PostgreSQL wants. Costs a listing, so that it is not done for every file in a storm. */
+  #look(): void {
+    const { clock, spool, walPath, log } = this.#request
+    const nowMs = clock.nowMs()
+    if (this.#wake.wasRung()) {
+      this.#health.hurry(nowMs)
+      for (const { refused } of this.#files.values())
+        if (refused !== undefined) refused.nextTryMs = Math.min(refused.nextTryMs, refused.lastTryMs + REFUSED_PAUSE_MS)
+    }
+    for (const [name, done] of this.#unwritten) this.#acknowledge(name, done)
+    if (nowMs < this.#nextLookMs) return
+    let queue: ReadyQueue
+    try {
+      queue = readReadyQueue(walPath, spool.out)
+    } catch (error) {
+      this.#block(`cannot see what is to be archived: ${toPlainError(error).message}`)
+      this.#nextLookMs = nowMs + LOOK_MS
+      return
+    }
+    for (const name of queue.served) removeStatus(spool.out, name, 'ok')
+    const files = new Map<string, WaitingFile>()
+    const fresh: string[] = []
+    for (const name of queue.waiting) {
+      let file = this.#files.get(name)
+      if (file === undefined) {
+        file = { name, sinceMs: nowMs, stored: new Set(), attempts: 0, inHand: false }
+        fresh.push(name)
+      }
+      files.set(name, file)
+    }
+    this.#files = files
+    this.#queue = queue
+    this.#begunBytes = 0
+    this.#lookedMs = clock.nowMs()
+    this.#nextLookMs = this.#lookedMs + Math.max(5, 5 * (this.#lookedMs - nowMs))
+    if (files.size > 0) this.#busyMs = nowMs
+    if (fresh.length > 0) {
+      const [first, last] = [fresh[0] ?? '', fresh.at(-1) ?? '']
+      log.info(`push ${fresh.length} WAL file(s) to archive: ${first}${first === last ? '' : `...${last}`}`)
+    }
+  }
+
+  #idleReason(): string | undefined {
+    if (this.#files.size > 0 || this.#inHand.size > 0 || this.#unwritten.size > 0) return undefined
+    if (this.#request.endWhenEmpty) return 'nothing is left to push, and no server is running'
+    return this.#request.clock.nowMs() - this.#busyMs > IDLE_MS ? 'nothing has been pushed for a while' : undefined
+  }
+
+  async #holdLock(): Promise<void> {
+    const { clock, log, lock } = this.#request
+    const nowMs = clock.nowMs()
+    if (this.#files.size === 0 && this.#inHand.size === 0) {
+      if (nowMs - this.#busyMs >= LINGER_MS) await this.#releaseLock()
+      return
+    }
+    if (this.#lock !== undefined || nowMs < this.#nextLockTryMs) return
+    try {
+      this.#lock = await lock()
+      this.#blocked = undefined
+    } catch (error) {
+      if (isPgtsError(error, 'stop')) return
+      this.#nextLockTryMs = nowMs + LOOK_MS
+      this.#block(toPlainError(error).message)
+      log.debug(`waiting for the archive lock: ${toPlainError(error).message}`)
+    }
+  }
+
+  async #releaseLock(): Promise<void> {
+    const lock = this.#lock
+    this.#lock = undefined
+    await lock?.[Symbol.asyncDispose]()
+  }
+
+  #block(why: string): void {
+    if (this.#blocked !== why) this.#request.log.warn(`nothing can be pushed now: ${why}`)
+    this.#blocked = why
+  }
+
+  #assign(): void {
+    if (this.#lock === undefined) return
+    const { executor, batchBytes, clock } = this.#request
+    while (this.#inHand.size < executor.workers) {
+      if (this.#begunBytes > 0 && this.#begunBytes + this.#queue.segmentBytes > batchBytes) {
+        this.#wake.now()
+        return
+      }
+      const assignment = nextAssignment(this.#files.values(), this.#keys, this.#health, clock.nowMs())
+      if (assignment === undefined) return
+      this.#begunBytes += this.#queue.segmentBytes
+      void this.#push(assignment)
+    }
+  }
+
+  /** One file on its way, until it is settled. Never rejects. */
+  async #push({ file, repoKeys }: Assignment): Promise<void> {
+    const { executor, walPath, repositories, job, signal, timeoutMs, clock } = this.#request
+    const path = `${walPath}/${file.name}`
+    const waitingOn = WaitingOn.bufferFor(repoKeys)
+    const bytes = statSync(pathOf(path), { throwIfNoEntry: false })?.size ?? 0
+    const limitMs = timeoutMs + bytes / SLOWEST_BYTES_PER_MS
+    const controller = new AbortController()
+    file.inHand = true
+    file.attempts++
+    for (const key of repoKeys) this.#health.sent(key)
+    this.#inHand.set(file.name, { file, sinceMs: clock.nowMs() })
+    let settled = false
+    const settle = (how: () => void) => {
+      if (settled) return
+      settled = true
+      clearTimeout(timer)
+      file.inHand = false
+      this.#inHand.delete(file.name)
+      for (const key of repoKeys) this.#health.notTried(key)
+      this.#busyMs = clock.nowMs()
+      how()
+      this.#wake.now()
+    }
+    // A thread may be stuck where nothing reaches it, so its file is settled without it.
+    const timer = setTimeout(() => {
+      const stuck = new WaitingOn(repoKeys, waitingOn).keys()
+      settle(() => this.#hung(file, stuck, limitMs))
+      controller.abort(new PgtsError('archive-timeout', `pushing ${file.name} took too long`))
+    }, limitMs)
+    try {
+      const jobs = [
+        { ...job, path, repositories: repositories.filter(({ key }) => repoKeys.includes(key)), waitingOn },
+      ] satisfies PushJob[]
+      const both = AbortSignal.any([signal, controller.signal])
+      for await (const { result } of executor.run('archive-push', jobs, { signal: both }))
+        settle(() => this.#settled(file, result))
+      settle(() => undefined)
+    } catch (error) {
+      settle(() => {
+        if (!signal.aborted) this.#refused(file, error)
+      })
+    }
+  }
+
+  #settled(file: WaitingFile, result: PushJobResult): void {
+    const { clock, log } = this.#request
+    if (result.refused !== undefined) return this.#refused(file, fromPlainError(result.refused))
+    delete file.refused
+    const nowMs = clock.nowMs()
+    for (const key of result.stored) {
+      file.stored.add(key)
+      const trouble = this.#health.troubleOf(key)
+      if (trouble !== undefined) log.info(`repo${key} takes WAL again, after ${trouble.failures} failure(s)`)
+      this.#health.worked(key)
+    }
+    for (const { repoKey, error } of result.failures) this.#health.failed(repoKey, fromPlainError(error), nowMs)
+    if (this.#keys.every((key) => file.stored.has(key))) {
+      const warning = this.#warningFor(result.warnings)
+      this.#record.succeeded({ file: bytesToText(file.name), timeMs: nowMs }, result.sizeBytes)
+      log.detail({ file: file.name }, `pushed WAL file '${bytesToText(file.name)}' to the archive`)
+      for (const text of result.warnings) log.warn(text)
+      this.#acknowledge(file.name, { mtimeNs: result.mtimeNs, ...(warning === undefined ? {} : { warning }) })
+      return
+    }
+    this.#lacking(file)
+  }
+
+  #warningFor(warnings: readonly string[]): string | undefined {
+    const texts = [...warnings, ...(this.#announcement === undefined ? [] : [this.#announcement])]
+    this.#announcement = undefined
+    return texts.length === 0 ? undefined : texts.join('\n')
+  }
+
+  /** Only now may PostgreSQL be told: every repository has the file, durable. */
+  #acknowledge(name: string, done: Done): void {
+    const { spool, walPath, log } = this.#request
+    // Dropped meanwhile, or PostgreSQL wants it no more.
+    const wanted = this.#files.has(name)
+    this.#unwritten.delete(name)
+    if (!wanted) return
+    try {
+      const { warning, mtimeNs } = done
+      writeOk(spool, spool.out, name, { newerThanNs: mtimeNs, ...(warning === undefined ? {} : { warning }) })
+      this.#files.delete(name)
+      if (this.#unwritten.size === 0 && this.#blocked !== undefined && this.#lock !== undefined)
+        this.#blocked = undefined
+    } catch (error) {
+      this.#unwritten.set(name, done)
+      const why = `the spool does not take ${bytesToText(`${spool.out}/${name}`)}.ok: ${toPlainError(error).message}`
+      if (this.#blocked === undefined)
+        log.warn(`${why}\nHINT: is the file system of spool-path full (${walPath} fills meanwhile)?`)
+      this.#blocked = why
+    }
+  }
+
+  #hung(file: WaitingFile, stuck: readonly number[], limitMs: number): void {
+    const seconds = Math.round(limitMs / 100) / 10
+    const nowMs = this.#request.clock.nowMs()
+    if (stuck.length === 0) {
+      const message = `WAL file ${file.name} was not read and prepared within ${seconds} seconds`
+      return this.#refused(
+        file,
+        new PgtsError('archive-timeout', message, { hints: ['is this machine, or the disk of pg_wal, overloaded?'] }),
+      )
+    }
+    for (const key of stuck) {
+      const message = `the repository did not answer within ${seconds} seconds while WAL file ${file.name} was being stored`
+      const hints = ['is the network or the file system of the repository stuck?']
+      this.#health.failed(key, new PgtsError('archive-timeout', message, { hints }), nowMs)
+    }
+    this.#lacking(file)
+  }
+
+  /** Some repositories do not have it yet. */
+  #lacking(file: WaitingFile): void {
+    const failures = new RepositoryFailures()
+    for (const key of this.#keys) {
+      const trouble = file.stored.has(key) ? undefined : this.#health.troubleOf(key)
+      if (trouble !== undefined) failures.add(key, trouble.error)
+    }
+    if (failures.count > 0) this.#fail(file, pushFailure(file.name, failures, this.#keys.length))
+  }
+
+  /** No repository would take it as it is. It is tried again: its cause may be mended. */
+  #refused(file: WaitingFile, error: unknown): void {
+    const nowMs = this.#request.clock.nowMs()
+    const plain = fromPlainError(toPlainError(error))
+    const pause = Math.min(LONGEST_REFUSED_PAUSE_MS, REFUSED_PAUSE_MS * 2 ** Math.min(10, file.attempts - 1))
+    file.refused = { error: plain, lastTryMs: nowMs, nextTryMs: nowMs + pause * (0.5 + Math.random() / 2) }
+    this.#fail(file, plain)
+  }
+
+  #fail(file: WaitingFile, error: PgtsError): void {
+    const { spool, log, clock } = this.#request
+    const name = bytesToText(file.name)
+    this.#record.failed({ file: name, timeMs: clock.nowMs() }, error)
+    const code = String(EXIT_CODES[error.code]).padStart(3, '0')
+    log.warn(
+      { file: name },
+      [
+        `could not push WAL file '${name}' to the archive (will be retried): [${code}] ${error.message}`,
+        ...error.hints.map((hint) => `HINT: ${hint}`),
+      ].join('\n'),
+    )
+    // Dropped meanwhile: then its `.ok` stands, and no other word is wanted.
+    if (!this.#files.has(file.name)) return
+    try {
+      writeSpoolError(spool, spool.out, file.name, error)
+    } catch (cause) {
+      log.warn(`the spool does not take ${name}.error: ${toPlainError(cause).message}`)
+    }
+  }
+
+  /** archive-push-queue-max, whatever the pushes are doing. */
+  #watchQueue(): void {
+    const { queueMaxBytes: limit, spool, walPath, log, clock } = this.#request
+    if (limit === undefined) return
+    try {
+      const { waiting, waitingBytes } = readReadyQueue(walPath, spool.out)
+      const before = this.#level
+      this.#level = queueLevel(waitingBytes, limit, before)
+      if (this.#level === 'warning' && before === 'calm') {
+        const percent = Math.floor((waitingBytes / limit) * 100)
+        this.#announcement =
+          `${waiting.length} WAL files (${sizeText(waitingBytes)}) wait to be archived, ${percent}% of archive-push-queue-max` +
+          `\nHINT: beyond ${sizeText(limit)} all of them are dropped; pgts archiving is too slow or failing, see its log`
+        log.warn(this.#announcement)
+      }
+      if (this.#level !== 'over') return
+      dropQueue(spool, waiting, limit)
+      const [first, last] = [waiting[0] ?? '', waiting.at(-1) ?? '']
+      log.warn(
+        `dropped ${waiting.length} WAL file(s) because archive queue exceeded ${sizeText(limit)}: ${first}...${last}\n${GAP_HINT}`,
+      )
+      for (const name of waiting) {
+        log.detail({ file: name }, droppedWarning(name, limit))
+        this.#files.delete(name)
+        this.#unwritten.delete(name)
+      }
+      this.#level = 'calm'
+      this.#record.dropped({ file: bytesToText(last), timeMs: clock.nowMs() }, waiting.length)
+      this.#nextLookMs = 0
+      this.#wake.now()
+    } catch (error) {
+      log.warn(`archive-push-queue-max cannot be kept: ${toPlainError(error).message}`)
+    }
+  }
+
+  #pauseMs(): number {
+    const nowMs = this.#request.clock.nowMs()
+    const moments = [this.#lookedMs + LOOK_MS]
+    if (nowMs < this.#nextLookMs) moments.push(this.#nextLookMs)
+    if (this.#lock === undefined) {
+      if (this.#files.size > 0) moments.push(this.#nextLockTryMs)
+    } else {
+      const next = this.#health.nextTryMs()
+      if (next !== undefined && this.#files.size > 0) moments.push(next)
+      if (this.#files.size === 0) moments.push(this.#busyMs + LINGER_MS)
+    }
+    for (const { refused, inHand } of this.#files.values()) if (refused && !inHand) moments.push(refused.nextTryMs)
+    return Math.min(LOOK_MS, Math.max(1, Math.min(...moments) - nowMs))
+  }
+
+  #tell(why: string): void {
+    const nowMs = this.#request.clock.nowMs()
+    if (nowMs - this.#statusMs < STATUS_MS) return
+    const status = this.#status(nowMs, why)
+    const { updatedMs: _1, rate: _2, ...lasting } = status
+    const text = JSON.stringify(lasting)
+    if (text === this.#statusText && nowMs - this.#statusMs < HEARTBEAT_MS) return
+    this.#statusText = text
+    this.#statusMs = nowMs
+    try {
+      writePushStatus(this.#request.spool, status)
+    } catch (error) {
+      this.#request.log.debug(`status.json cannot be written: ${toPlainError(error).message}`)
+    }
+  }
+
+  #status(nowMs: number, ended: string): PushStatus {
+    const names = [...this.#files.keys()].map(bytesToText)
+    const first = this.#files.values().next().value
+    const limit = this.#request.queueMaxBytes
+    const why = ended !== '' ? ended : this.#blocked
+    const working = this.#files.size > 0 || this.#inHand.size > 0
+    return {
+      pid: process.pid,
+      state: ended !== '' ? 'ended' : this.#blocked !== undefined ? 'blocked' : working ? 'working' : 'idle',
+      ...(why === undefined ? {} : { why }),
+      ...this.#record.facts(nowMs),
+      queue: {
+        files: this.#files.size,
+        bytes: this.#files.size * this.#queue.segmentBytes,
+        ...(first === undefined ? {} : { first: names[0] ?? '', last: names.at(-1) ?? '', sinceMs: first.sinceMs }),
+        ...(limit === undefined ? {} : { limitBytes: limit }),
+      },
+      inHand: [...this.#inHand.values()].map(({ file, sinceMs }) => ({ file: bytesToText(file.name), sinceMs })),
+      repositories: this.#keys.map((key) => {
+        const trouble = this.#health.troubleOf(key)
+        if (trouble === undefined) return { key }
+        const { sinceMs, failures, nextTryMs, error } = trouble
+        return { key, trouble: { sinceMs, failures, nextTryMs, message: error.message } }
+      }),
+    }
+  }
+}
