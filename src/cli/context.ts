@@ -6,18 +6,19 @@ import type { jobHandlers } from '../core/jobs.ts'
 import type { WorkerSetup } from '../core/worker-env.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import { openClusterFiles } from '../postgres/registry.ts'
-import type { StorageDescription } from '../storage/driver.ts'
 import { openStorage } from '../storage/registry.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { systemClock } from '../util/clock.ts'
 import type { LockType } from '../util/lock.ts'
 import type { Logger } from '../util/log.ts'
 import type { Executor } from '../worker/executor.ts'
+import { storageDescription } from './repository.ts'
 
 /** What surrounds a command, as the terminal layer found it. */
 export interface Surroundings {
   readonly log: Logger
   readonly signal: AbortSignal
+  readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
   /** Absolute path of the program. */
   readonly program: string
@@ -70,7 +71,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     },
     isSet: (option) => (values.get(option)?.source ?? 'default') !== 'default',
     commandLineFor: (other: CommandName) => commandLineFor(resolved, other, cwd),
-    repositories: () => (repositories ??= Promise.all(selected.map((repo) => openRepository(repo, resolved)))),
+    repositories: () => (repositories ??= Promise.all(selected.map((repo) => openRepository(repo, resolved, around)))),
     cluster: () => (cluster ??= openClusterFiles({ kind: 'local' })),
     executor: async (repository) => {
       const { threadExecutor } = await import('../worker/threads.ts')
@@ -114,12 +115,13 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
 async function openRepository(
   options: AnyResolved['options']['repo'][number],
   resolved: AnyResolved,
+  { env, log }: Surroundings,
 ): Promise<Repository> {
-  const description: StorageDescription = { kind: 'posix', path: options.path ?? '' }
+  const description = storageDescription(options, resolved, env)
   const cipher = cipherOf(options, resolved)
   return {
     key: options.key,
-    storage: await openStorage(description),
+    storage: await openStorage(description, log),
     description,
     ...(cipher === undefined ? {} : { cipher }),
   }

@@ -39,6 +39,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
     await using open = openContext(resolved, {
       log,
       signal: process.signal,
+      env: process.env,
       cwd: process.cwd,
       program: process.program,
     })

@@ -1,4 +1,6 @@
 import type { ByteSink, ByteSource } from '../util/bytes.ts'
+import type { RetryPolicy } from './object/retry.ts'
+import type { S3Description } from './s3/description.ts'
 
 /** Time and space: all times in milliseconds since the epoch, all sizes in bytes. */
 export interface StoredFile {
@@ -80,6 +82,14 @@ export interface PendingFile extends AsyncDisposable {
   commit(options?: { deferSync?: boolean }): Promise<void>
 }
 
-/** A storage as plain data, so that a worker thread can open its own. Carries no secret that a log could show. */
+/** A storage as plain data, so that a worker thread can open its own. May hold keys: it is never shown whole. */
 export type StorageDescription =
-  { readonly kind: 'posix'; readonly path: string } | { readonly kind: 'memory'; readonly id: string }
+  | { readonly kind: 'posix'; readonly path: string }
+  | { readonly kind: 'memory'; readonly id: string }
+  | ObjectStoreDescription
+
+/** A repository in an object store: how to reach it, the repository's path in it (byte string), how long to try. */
+export type ObjectStoreDescription = { readonly path: string; readonly retry: RetryPolicy } & {
+  readonly kind: 's3'
+  readonly s3: S3Description
+}

@@ -1,7 +1,14 @@
-import type { StorageDescription, StorageDriver } from './driver.ts'
+import { systemClock } from '../util/clock.ts'
+import { silentLogger, type Logger } from '../util/log.ts'
+import type { ObjectStoreDescription, StorageDescription, StorageDriver } from './driver.ts'
+import type { ObjectClient } from './object/client.ts'
 
-/** Open a storage from its description; the only list of drivers. A driver is loaded when it is first asked for. */
-export async function openStorage(description: StorageDescription): Promise<StorageDriver> {
+/**
+ * Open a storage from its description; the only list of drivers. A driver is loaded when it is first asked for.
+ *
+ * @param log hears of troubles that passed: a store that was overloaded, or away for a while
+ */
+export async function openStorage(description: StorageDescription, log: Logger = silentLogger): Promise<StorageDriver> {
   switch (description.kind) {
     case 'posix': {
       const { posixStorage } = await import('./posix.ts')
@@ -10,6 +17,22 @@ export async function openStorage(description: StorageDescription): Promise<Stor
     case 'memory': {
       const { memoryStorage } = await import('./memory.ts')
       return memoryStorage(description.id)
+    }
+    default: {
+      const { objectStorage } = await import('./object/storage.ts')
+      const { retrying } = await import('./object/retry.ts')
+      const client = await openObjectClient(description)
+      return objectStorage(retrying(client, { policy: description.retry, log, clock: systemClock }), description)
+    }
+  }
+}
+
+/** The client of an object store, which asks everything once. */
+export async function openObjectClient(description: ObjectStoreDescription): Promise<ObjectClient> {
+  switch (description.kind) {
+    case 's3': {
+      const { openS3Client } = await import('./s3/client.ts')
+      return openS3Client(description.s3, systemClock)
     }
   }
 }

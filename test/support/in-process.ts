@@ -40,7 +40,7 @@ export async function runInProcess(
   const resolved = await resolveOptions({ argv, env, program: '/usr/bin/pgts', uid: 1 })
   const log = recordingLog()
   const signal = new AbortController().signal
-  await using open = openContext(resolved, { log, signal, cwd: '/', program: '/usr/bin/pgts' })
+  await using open = openContext(resolved, { log, signal, env: {}, cwd: '/', program: '/usr/bin/pgts' })
   const storage = wrap(posixStorage(repoPath))
   const files = await openClusterFiles({ kind: 'local' })
   const ctx: CommandContext = {

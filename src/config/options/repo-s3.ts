@@ -9,7 +9,6 @@ export const repoS3Options = defineOptions({
     required: true,
     depend: { option: 'repo-type', values: ['s3'] },
     formerly: ['repo-s3-bucket'],
-    support: 'refuse',
   },
   'repo-s3-endpoint': {
     summary: 'Endpoint of the service.',
@@ -18,7 +17,6 @@ export const repoS3Options = defineOptions({
     required: true,
     depend: { option: 'repo-type', values: ['s3'] },
     formerly: ['repo-s3-endpoint'],
-    support: 'refuse',
   },
   'repo-s3-key': {
     summary: 'Access key.',
@@ -28,7 +26,6 @@ export const repoS3Options = defineOptions({
     depend: { option: 'repo-s3-key-type', values: ['shared'] },
     secret: true,
     formerly: ['repo-s3-key'],
-    support: 'refuse',
   },
   'repo-s3-key-secret': {
     summary: 'Secret access key.',
@@ -38,7 +35,6 @@ export const repoS3Options = defineOptions({
     depend: { option: 'repo-s3-key-type', values: ['shared'] },
     secret: true,
     formerly: ['repo-s3-key-secret'],
-    support: 'refuse',
   },
   'repo-s3-key-type': {
     summary: 'Where the keys come from.',
@@ -47,14 +43,12 @@ export const repoS3Options = defineOptions({
     choices: ['shared', 'auto', 'web-id', 'pod-id', 'process'],
     default: 'shared',
     depend: { option: 'repo-type', values: ['s3'] },
-    support: 'refuse',
   },
   'repo-s3-kms-key-id': {
     summary: 'Key with which the service encrypts.',
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-type', values: ['s3'] },
-    support: 'refuse',
   },
   'repo-s3-process-cmd': {
     summary: 'Program that prints the keys, and its arguments.',
@@ -62,7 +56,6 @@ export const repoS3Options = defineOptions({
     commands: REPO,
     required: true,
     depend: { option: 'repo-s3-key-type', values: ['process'] },
-    support: 'refuse',
   },
   'repo-s3-region': {
     summary: 'Region of the bucket.',
@@ -71,7 +64,6 @@ export const repoS3Options = defineOptions({
     required: true,
     depend: { option: 'repo-type', values: ['s3'] },
     formerly: ['repo-s3-region'],
-    support: 'refuse',
   },
   'repo-s3-requester-pays': {
     summary: 'The one who asks pays.',
@@ -79,14 +71,12 @@ export const repoS3Options = defineOptions({
     commands: REPO,
     default: 'n',
     depend: { option: 'repo-type', values: ['s3'] },
-    support: 'refuse',
   },
   'repo-s3-role': {
     summary: 'Role whose keys are used.',
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-s3-key-type', values: ['auto'] },
-    support: 'refuse',
   },
   'repo-s3-service': {
     summary: 'Name of the service in signatures.',
@@ -94,7 +84,6 @@ export const repoS3Options = defineOptions({
     commands: REPO,
     default: 's3',
     depend: { option: 'repo-type', values: ['s3'] },
-    support: 'refuse',
   },
   'repo-s3-sse-customer-key': {
     summary: 'Key given to the service for encryption.',
@@ -102,7 +91,12 @@ export const repoS3Options = defineOptions({
     commands: REPO,
     depend: { option: 'repo-type', values: ['s3'] },
     secret: true,
-    support: 'refuse',
+  },
+  'repo-s3-storage-class': {
+    summary: 'Storage class of backup data and of WAL: data=STANDARD_IA, wal=STANDARD_IA.',
+    type: 'hash',
+    commands: REPO,
+    depend: { option: 'repo-type', values: ['s3'] },
   },
   'repo-s3-sts-host': {
     summary: 'Host that hands out temporary keys.',
@@ -110,7 +104,6 @@ export const repoS3Options = defineOptions({
     commands: REPO,
     default: 'sts.amazonaws.com',
     depend: { option: 'repo-s3-key-type', values: ['web-id'] },
-    support: 'refuse',
   },
   'repo-s3-token': {
     summary: 'Session token that belongs to the keys.',
@@ -118,7 +111,6 @@ export const repoS3Options = defineOptions({
     commands: REPO,
     depend: { option: 'repo-s3-key-type', values: ['shared'] },
     secret: true,
-    support: 'refuse',
   },
   'repo-s3-uri-style': {
     summary: 'Whether the bucket is in the host name or in the path.',
@@ -127,6 +119,5 @@ export const repoS3Options = defineOptions({
     choices: ['host', 'path'],
     default: 'host',
     depend: { option: 'repo-type', values: ['s3'] },
-    support: 'refuse',
   },
 })

@@ -8,7 +8,6 @@ export const repoStorageOptions = defineOptions({
     commands: REPO,
     depend: { option: 'repo-type', values: ['azure', 'gcs', 's3'] },
     formerly: ['repo-s3-ca-file', 'repo?-azure-ca-file', 'repo?-s3-ca-file'],
-    support: 'refuse',
   },
   'repo-storage-ca-path': {
     summary: 'Directory of certificates that vouch for the store.',
@@ -16,7 +15,6 @@ export const repoStorageOptions = defineOptions({
     commands: REPO,
     depend: { option: 'repo-type', values: ['azure', 'gcs', 's3'] },
     formerly: ['repo-s3-ca-path', 'repo?-azure-ca-path', 'repo?-s3-ca-path'],
-    support: 'refuse',
   },
   'repo-storage-host': {
     summary: 'Host of the store, when the endpoint does not say.',
@@ -24,7 +22,6 @@ export const repoStorageOptions = defineOptions({
     commands: REPO,
     depend: { option: 'repo-type', values: ['azure', 's3'] },
     formerly: ['repo-s3-host', 'repo?-azure-host', 'repo?-s3-host'],
-    support: 'refuse',
   },
   'repo-storage-port': {
     summary: 'Port of the store.',
@@ -34,14 +31,12 @@ export const repoStorageOptions = defineOptions({
     default: 443,
     depend: { option: 'repo-type', values: ['azure', 's3'] },
     formerly: ['repo?-azure-port', 'repo?-s3-port'],
-    support: 'refuse',
   },
   'repo-storage-tag': {
     summary: 'A key=value tag put on every object.',
     type: 'hash',
     commands: REPO,
     depend: { option: 'repo-type', values: ['azure', 'gcs', 's3'] },
-    support: 'refuse',
   },
   'repo-storage-upload-chunk-size': {
     summary: 'Size of the parts of an upload.',
@@ -50,7 +45,6 @@ export const repoStorageOptions = defineOptions({
     range: { by: { azure: ['4MiB', '1GiB'], gcs: ['4MiB', '1GiB'], s3: ['5MiB', '1GiB'] } },
     default: { by: { azure: '4MiB', gcs: '4MiB', s3: '5MiB' } },
     depend: { option: 'repo-type', values: ['azure', 'gcs', 's3'] },
-    support: 'refuse',
   },
   'repo-storage-verify-tls': {
     summary: 'Check the certificate of the store.',
@@ -59,6 +53,5 @@ export const repoStorageOptions = defineOptions({
     default: 'y',
     depend: { option: 'repo-type', values: ['azure', 'gcs', 's3'] },
     formerly: ['repo-s3-verify-ssl', 'repo?-azure-verify-tls', 'repo?-s3-verify-ssl', 'repo?-s3-verify-tls'],
-    support: 'refuse',
   },
 })

@@ -8,7 +8,7 @@ const conf = (lines: string) => ini(`[global]\nrepo1-retention-full=1\n${lines}\
 
 describe('what pgts does not do yet', () => {
   test.each([
-    ['repo1-type=s3\nrepo1-s3-key-secret=geheim', 'repo1-type=s3'],
+    ['repo1-type=sftp\nrepo1-sftp-private-key-passphrase=geheim', 'repo1-type=sftp'],
     ['repo2-type=azure', 'repo2-type=azure'],
     ['repo1-host=backup', 'repo1-host=backup'],
     ['backup-standby=y', 'backup-standby=y'],
@@ -66,7 +66,7 @@ describe('what pgts does not do yet', () => {
   })
 
   test('whatever protects data or keeps a promise is refused, not ignored', () => {
-    const names = optionNames.filter((name) => /^repo-(host|s3|azure|sftp)|^pg-host/.test(name))
+    const names = optionNames.filter((name) => /^repo-(host|sftp)|^pg-host/.test(name))
     for (const name of names) expect(JSON.stringify(optionRow(name).support), name).toContain('refuse')
   })
 })

@@ -40,7 +40,7 @@ describe('help', () => {
     expect(text).toContain('[default: auto, now: 4]')
     expect(text).toContain('[default: /var/lib/pgts, now: /a, repo2-path: /b]')
     expect(text).toContain('[default: none, must be set, now: main]')
-    expect(text).not.toContain('--repo1-s3-bucket')
+    expect(text).not.toContain('--repo1-sftp-host')
   })
 
   test('of an option tells all about it', async () => {

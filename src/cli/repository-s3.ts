@@ -1,0 +1,146 @@
+import type { S3Description, S3Endpoint, S3Keys } from '../storage/s3/description.ts'
+import { PgtsError } from '../util/error.ts'
+import { httpAccess, parseAddress } from './http-access.ts'
+import { invalid, type Environment, type RepositoryChoice } from './repository.ts'
+
+export function s3Description(choice: RepositoryChoice): S3Description {
+  const { options, name } = choice
+  const endpoint = endpointOf(choice)
+  const bucket = options.s3Bucket ?? ''
+  const host = endpoint.connectHost ?? (endpoint.uriStyle === 'host' ? `${bucket}.${endpoint.host}` : endpoint.host)
+  const { port } = endpoint
+  const encryption = encryptionOf(choice)
+  const storageClass = storageClassOf(choice)
+  return {
+    bucket,
+    region: options.s3Region ?? '',
+    endpoint,
+    service: options.s3Service ?? 's3',
+    keys: keysOf(choice),
+    access: httpAccess(choice, { secure: endpoint.secure, host, ...(port === undefined ? {} : { port }) }),
+    ...(encryption === undefined ? {} : { encryption }),
+    ...(options.storageTag === undefined ? {} : { tags: Object.fromEntries(options.storageTag) }),
+    requesterPays: options.s3RequesterPays ?? false,
+    ...(storageClass === undefined ? {} : { storageClass }),
+    partBytes: options.storageUploadChunkSize ?? 5 * 1024 * 1024,
+    repository: name,
+  }
+}
+
+function endpointOf(choice: RepositoryChoice): S3Endpoint {
+  const {
+    s3Endpoint = '',
+    s3Bucket = '',
+    s3UriStyle = 'host',
+    storageHost,
+    storagePort,
+    storageVerifyTls,
+  } = choice.options
+  const endpoint = parseAddress(s3Endpoint)
+  if (endpoint === undefined) throw invalid(choice, 's3-endpoint', `is not a host: ${s3Endpoint}`)
+  const other = storageHost === undefined ? undefined : parseAddress(storageHost)
+  if (storageHost !== undefined && other === undefined) {
+    throw invalid(choice, 'storage-host', `is not a host: ${storageHost}`)
+  }
+  const { secure, port: usual } = other ?? endpoint
+  if (s3UriStyle === 'host' && secure && storageVerifyTls !== false && s3Bucket.includes('.')) {
+    const why = `has a dot (${s3Bucket}), so no certificate fits the host name it is part of`
+    throw invalid(choice, 's3-bucket', why, `set ${choice.name}-s3-uri-style=path`)
+  }
+  const port = choice.origin('storage-port') === undefined ? usual : storagePort
+  return {
+    secure,
+    uriStyle: s3UriStyle,
+    host: endpoint.host,
+    ...(other === undefined ? {} : { connectHost: other.host }),
+    ...(port === undefined ? {} : { port }),
+  }
+}
+
+function encryptionOf(choice: RepositoryChoice): S3Description['encryption'] {
+  const { s3KmsKeyId: kmsKeyId, s3SseCustomerKey: customerKey } = choice.options
+  if (kmsKeyId !== undefined && customerKey !== undefined) {
+    throw invalid(choice, 's3-sse-customer-key', `and ${choice.name}-s3-kms-key-id exclude each other`)
+  }
+  if (kmsKeyId !== undefined) return { kmsKeyId }
+  if (customerKey === undefined) return undefined
+  if (Buffer.from(customerKey, 'base64').length !== 32) {
+    throw invalid(choice, 's3-sse-customer-key', 'is not 32 bytes in base64', "make one with 'openssl rand -base64 32'")
+  }
+  return { customerKey }
+}
+
+/** Classes from which nothing can be read without asking hours before: a restore would fail in the middle. */
+const FROZEN = new Set(['GLACIER', 'DEEP_ARCHIVE'])
+
+function storageClassOf(choice: RepositoryChoice): S3Description['storageClass'] {
+  const classes = choice.options.s3StorageClass
+  if (classes === undefined) return undefined
+  for (const [kind, name] of classes) {
+    if (kind !== 'data' && kind !== 'wal') {
+      const why = `has a class for ${kind}; there is one for data and one for wal`
+      throw invalid(choice, 's3-storage-class', why, 'info files and manifests always stay in the usual class')
+    }
+    if (FROZEN.has(name)) {
+      const why = `puts ${kind} into ${name}, from where it cannot be read at once`
+      throw invalid(choice, 's3-storage-class', why, 'GLACIER_IR can, and costs about as little')
+    }
+  }
+  const [data, wal] = [classes.get('data'), classes.get('wal')]
+  return { ...(data === undefined ? {} : { data }), ...(wal === undefined ? {} : { wal }) }
+}
+
+const METADATA = 'http://169.254.169.254'
+/** Where Amazon ECS hands out keys. */
+const CONTAINER = 'http://169.254.170.2'
+
+function keysOf(choice: RepositoryChoice): S3Keys {
+  const { options, env } = choice
+  switch (options.s3KeyType) {
+    case 'auto':
+      return roleOf(env, options.s3Role)
+    case 'web-id': {
+      const [role, tokenFile] = needed(choice, ['AWS_ROLE_ARN', 'AWS_WEB_IDENTITY_TOKEN_FILE'])
+      const sts = parseAddress(options.s3StsHost ?? 'sts.amazonaws.com')
+      if (sts === undefined) throw invalid(choice, 's3-sts-host', `is not a host: ${options.s3StsHost ?? ''}`)
+      const port = sts.port === undefined ? '' : `:${sts.port}`
+      const stsUrl = `${sts.secure ? 'https' : 'http'}://${sts.host.includes(':') ? `[${sts.host}]` : sts.host}${port}`
+      return { type: 'web-id', stsUrl, role, tokenFile }
+    }
+    case 'pod-id': {
+      const names = ['AWS_CONTAINER_CREDENTIALS_FULL_URI', 'AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE'] as const
+      const [url, tokenFile] = needed(choice, names)
+      return { type: 'container', url, tokenFile }
+    }
+    case 'process':
+      return { type: 'process', command: options.s3ProcessCmd ?? [] }
+    default: {
+      const { s3Key = '', s3KeySecret = '', s3Token } = options
+      const keys = { type: 'shared', key: s3Key, secret: s3KeySecret } as const
+      return s3Token === undefined ? keys : { ...keys, token: s3Token }
+    }
+  }
+}
+
+/** A container's role, where the platform announces one and no other is named; else the machine's. */
+function roleOf(env: Environment, role: string | undefined): S3Keys {
+  const relative = env['AWS_CONTAINER_CREDENTIALS_RELATIVE_URI']
+  const url = relative ? CONTAINER + relative : env['AWS_CONTAINER_CREDENTIALS_FULL_URI']
+  if (url && role === undefined) {
+    const [token, tokenFile] = [env['AWS_CONTAINER_AUTHORIZATION_TOKEN'], env['AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE']]
+    return { type: 'container', url, ...(token ? { token } : {}), ...(tokenFile ? { tokenFile } : {}) }
+  }
+  const metadata = (env['AWS_EC2_METADATA_SERVICE_ENDPOINT'] || METADATA).replace(/\/+$/, '')
+  return { type: 'instance', metadata, ...(role === undefined ? {} : { role }) }
+}
+
+function needed<const N extends readonly string[]>(choice: RepositoryChoice, names: N): { [K in keyof N]: string } {
+  const missing = names.filter((name) => !choice.env[name])
+  if (missing.length > 0) {
+    const message = `${choice.name}-s3-key-type=${choice.options.s3KeyType ?? ''} needs ${missing.join(' and ')} in the environment`
+    throw new PgtsError('option-invalid', message, {
+      hints: ['the platform sets them in a pod that has a role; PostgreSQL passes its own environment on'],
+    })
+  }
+  return names.map((name) => choice.env[name]) as { [K in keyof N]: string }
+}

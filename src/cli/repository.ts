@@ -1,0 +1,61 @@
+import type { AnyResolved } from '../config/resolve.ts'
+import type { RetryPolicy } from '../storage/object/retry.ts'
+import type { StorageDescription } from '../storage/driver.ts'
+import { textToBytes } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+import { s3Description } from './repository-s3.ts'
+
+export type Environment = Readonly<Record<string, string | undefined>>
+export type RepositoryOptions = AnyResolved['options']['repo'][number]
+
+/** The options of one repository, and what the environment says beside them. */
+export interface RepositoryChoice {
+  readonly options: RepositoryOptions
+  readonly env: Environment
+  readonly ioTimeoutMs: number
+  /** How the names of its options begin: `repo1`. */
+  readonly name: string
+  /** Where the value of `repo1-<rest>` came from; undefined where it is the default. */
+  readonly origin: (rest: string) => string | undefined
+}
+
+/** From resolved options to what the engine opens, here and in its workers. Nothing below reads an option. */
+export function storageDescription(
+  options: RepositoryOptions,
+  { values, options: { ioTimeout } }: AnyResolved,
+  env: Environment,
+): StorageDescription {
+  const name = `repo${options.key}`
+  const choice: RepositoryChoice = {
+    options,
+    env,
+    ioTimeoutMs: ioTimeout ?? 60_000,
+    name,
+    origin: (rest) => {
+      const value = values.get(`${name}-${rest}`)
+      return value === undefined || value.source === 'default' ? undefined : value.origin
+    },
+  }
+  const path = options.path ?? ''
+  switch (options.type) {
+    case 's3':
+      return { kind: 's3', path: textToBytes(path), retry: retryPolicy(choice), s3: s3Description(choice) }
+    case 'posix':
+      return { kind: 'posix', path }
+    default:
+      throw new PgtsError('assert', `${name}-type=${options.type} got past the check of what pgts can do`)
+  }
+}
+
+/** An outage of some minutes should not cost a backup of some hours; one that lasts must end. */
+function retryPolicy({ ioTimeoutMs }: RetryChoice): RetryPolicy {
+  return { retries: 20, totalMs: 5 * ioTimeoutMs, timeoutMs: ioTimeoutMs }
+}
+
+type RetryChoice = Pick<RepositoryChoice, 'ioTimeoutMs'>
+
+export function invalid(choice: RepositoryChoice, rest: string, why: string, ...hints: string[]): PgtsError {
+  const origin = choice.origin(rest)
+  const from = origin === undefined ? '' : ` (from ${origin})`
+  return new PgtsError('option-invalid-value', `${choice.name}-${rest}${from} ${why}`, { hints })
+}
