@@ -1,0 +1,312 @@
+import { createServer, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import {
+  BlobSASPermissions,
+  ContainerClient,
+  ContainerSASPermissions,
+  generateBlobSASQueryParameters,
+  StorageSharedKeyCredential,
+} from '@azure/storage-blob'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { azureClient } from '../../src/storage/azure/client.ts'
+import { azureServiceUrl, type AzureDescription } from '../../src/storage/azure/description.ts'
+import type { ObjectClient } from '../../src/storage/object/client.ts'
+import { StoreTrouble } from '../../src/storage/object/trouble.ts'
+import type { AzuriteAddress } from '../support/azurite.ts'
+import { bytesOf, namesBelow, objectClientLaws, text } from '../support/object-client-laws.ts'
+import { sharedStore } from '../support/store-keeper.ts'
+
+const data = { kind: 'data' } as const
+const CONTAINER = 'pgts-azure-client'
+let azurite: AzuriteAddress
+let admin: ObjectClient
+const closed: AsyncDisposable[] = []
+
+beforeAll(async () => {
+  azurite = await sharedStore('azure')
+  const { account, key } = azurite
+  admin = await open({})
+  // Containers are made with Microsoft's own client; it has no way to be told of our authority but this one.
+  process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0'
+  try {
+    const credential = new StorageSharedKeyCredential(account, key)
+    await new ContainerClient(`${serviceUrl()}/${CONTAINER}`, credential).createIfNotExists()
+  } finally {
+    delete process.env['NODE_TLS_REJECT_UNAUTHORIZED']
+  }
+})
+afterAll(async () => {
+  for (const one of closed) await one[Symbol.asyncDispose]()
+})
+
+const serviceUrl = () =>
+  azureServiceUrl(azurite.account, 'blob.core.windows.net', { host: `https://${azurite.host}`, port: azurite.port })
+
+async function open(changed: Partial<AzureDescription>): Promise<ObjectClient> {
+  const client = await azureClient({
+    account: azurite.account,
+    container: CONTAINER,
+    serviceUrl: serviceUrl(),
+    credential: { type: 'shared', key: azurite.key },
+    partBytes: 1024 * 1024,
+    access: { verifyTls: true, caFile: azurite.caFile, stallMs: 30_000 },
+    repository: 'repo1',
+    ...changed,
+  })
+  closed.push(client)
+  return client
+}
+
+objectClientLaws(() => open({}))
+
+/** Every kind of request, so that what is wrong for all is said by all. */
+function everyRequest(client: ObjectClient): [string, () => Promise<unknown>][] {
+  return [
+    ['head', () => client.head('x')],
+    ['list', () => client.list({ prefix: '' })],
+    ['get', () => client.get('x')],
+    ['put', () => client.put('x', text('x'), data)],
+    ['part', async () => (await client.upload('x', data)).part(1, text('x'))],
+    ['remove', () => client.removeBatch(['x', 'y'])],
+  ]
+}
+
+async function expectAll(client: ObjectClient, error: object): Promise<void> {
+  for (const [what, request] of everyRequest(client)) await expect(request(), what).rejects.toMatchObject(error)
+}
+
+describe('what operators get wrong', () => {
+  test('a wrong key', async () => {
+    const client = await open({ credential: { type: 'shared', key: Buffer.from('not the key').toString('base64') } })
+    await expectAll(client, {
+      code: 'access',
+      hints: expect.arrayContaining([expect.stringContaining('repo1-azure-key')]),
+    })
+  })
+
+  test('a key that is not base64, or no signature, is refused before anything is sent', async () => {
+    await expect(open({ credential: { type: 'shared', key: 'sv=2024&sig=x' } })).rejects.toMatchObject({
+      code: 'option-invalid-value',
+      message: 'repo1-azure-key is not base64',
+    })
+    await expect(open({ credential: { type: 'sas', token: azurite.key } })).rejects.toMatchObject({
+      code: 'option-invalid-value',
+      message: 'repo1-azure-key is not a shared access signature',
+    })
+  })
+
+  test('a container that is not there', async () => {
+    const client = await open({ container: 'nowhere' })
+    const error = {
+      code: 'file-missing',
+      message: expect.stringContaining('container nowhere does not exist'),
+      hints: [expect.stringContaining('create container nowhere')],
+    }
+    for (const [what, request] of everyRequest(client))
+      if (what !== 'remove') await expect(request(), what).rejects.toMatchObject(error)
+    expect(await client.removeBatch(['x', 'y'])).toMatchObject([
+      { name: 'x', reason: expect.stringContaining('container nowhere does not exist') },
+      { name: 'y' },
+    ])
+  })
+
+  test('an account that is not there', async () => {
+    const client = await open({ serviceUrl: serviceUrl().replace(/[^/]*$/, 'nobody') })
+    await expect(client.head('x')).rejects.toMatchObject({
+      code: 'file-missing',
+      hints: [expect.stringContaining('repo1-azure-account')],
+    })
+  })
+
+  test('certificates that are not trusted, and how they are', async () => {
+    const access = { verifyTls: true, stallMs: 30_000 }
+    const error: unknown = await (await open({ access })).head('x').catch((caught: unknown) => caught)
+    expect(error).toMatchObject({ code: 'service', hints: [expect.stringContaining('repo-storage-ca-file')] })
+    expect(error, 'asking again does not help').not.toBeInstanceOf(StoreTrouble)
+    const trusting = await open({ access: { ...access, verifyTls: false } })
+    expect(await trusting.head('not there')).toBeUndefined()
+  })
+
+  test('nobody at the port, or no such host: may pass', async () => {
+    for (const url of ['https://127.0.0.1:1/pgts', 'https://nowhere.invalid/pgts']) {
+      const error: unknown = await (await open({ serviceUrl: url })).head('x').catch((caught: unknown) => caught)
+      expect(error, url).toBeInstanceOf(StoreTrouble)
+      expect(error, url).toMatchObject({ hints: [expect.stringMatching(/endpoint|DNS/)] })
+    }
+  })
+
+  test('no error says the key, the account or the signature', async () => {
+    const token = signature({ expiresInS: -60 })
+    for (const client of [await open({ credential: { type: 'sas', token } }), await open({ container: 'nowhere' })]) {
+      for (const [what, request] of everyRequest(client)) {
+        const error = await Promise.resolve(request()).catch((caught: unknown) => caught)
+        const shown = JSON.stringify(error, Object.getOwnPropertyNames(Object(error))) + inside(error)
+        for (const secret of [azurite.key, new URLSearchParams(token).get('sig')!])
+          expect(shown.includes(secret) || shown.includes(encodeURIComponent(secret)), what).toBe(false)
+      }
+    }
+  })
+})
+
+function inside(error: unknown): string {
+  const cause = error instanceof Error ? error.cause : undefined
+  return cause === undefined ? '' : JSON.stringify(cause, Object.getOwnPropertyNames(Object(cause))) + inside(cause)
+}
+
+function signature({ permissions = 'racwdlt', expiresInS = 3600, blobName = '' } = {}): string {
+  const { account, key } = azurite
+  const at = Date.now()
+  return generateBlobSASQueryParameters(
+    {
+      containerName: CONTAINER,
+      ...(blobName === '' ? {} : { blobName }),
+      permissions: (blobName === '' ? ContainerSASPermissions : BlobSASPermissions).parse(permissions),
+      startsOn: new Date(at - 3_600_000),
+      expiresOn: new Date(at + expiresInS * 1000),
+    },
+    new StorageSharedKeyCredential(account, key),
+  ).toString()
+}
+
+describe('shared access signatures', () => {
+  test.each(['', '?'])('all that a repository does, with "%s" in front', async (front) => {
+    const client = await open({ credential: { type: 'sas', token: `${front}${signature()}\n` }, tags: { team: 'db' } })
+    await client.put('sas/a', text('by signature'), data)
+    expect(await client.head('sas/a')).toMatchObject({ sizeBytes: 12 })
+    expect((await bytesOf(await client.get('sas/a', { offset: 3 }))).toString()).toBe('signature')
+    const upload = await client.upload('sas/b', data)
+    await upload.part(1, text('one'))
+    await upload.complete()
+    expect(await namesBelow(client, 'sas/')).toEqual(['sas/a', 'sas/b'])
+    expect(await client.removeBatch(['sas/a', 'sas/b', 'sas/c'])).toEqual([])
+    expect(await namesBelow(client, 'sas/')).toEqual([])
+  })
+
+  test('expired: says so', async () => {
+    await expectAll(await open({ credential: { type: 'sas', token: signature({ expiresInS: -60 }) } }), {
+      code: 'access',
+      hints: expect.arrayContaining([expect.stringContaining('repo1-azure-key')]),
+    })
+  })
+
+  test('one that may not remove: each name stays, with the reason', async () => {
+    const client = await open({ credential: { type: 'sas', token: signature({ permissions: 'rcwl' }) } })
+    await admin.put('kept/a', text('x'), data)
+    await admin.put('kept/b', text('x'), data)
+    const outcome = await client.removeBatch(['kept/a', 'kept/b']).catch((error: unknown) => error)
+    // The service may refuse the batch, or each name in it.
+    if (outcome instanceof Error) expect(outcome).toMatchObject({ code: 'access' })
+    else expect(outcome).toMatchObject([{ name: 'kept/a', reason: expect.stringContaining('403') }, { name: 'kept/b' }])
+    expect(await namesBelow(admin, 'kept/')).toEqual(['kept/a', 'kept/b'])
+  })
+})
+
+describe('what is stored', () => {
+  test('tags are on what was put and on what was uploaded', async () => {
+    const client = await open({ tags: { team: 'db', 'cost centre': '42' } })
+    await client.put('tags/put', text('x'), data)
+    const upload = await client.upload('tags/uploaded', data)
+    await upload.part(1, text('x'))
+    await upload.complete()
+    process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0'
+    try {
+      const credential = new StorageSharedKeyCredential(azurite.account, azurite.key)
+      const container = new ContainerClient(`${serviceUrl()}/${CONTAINER}`, credential)
+      for (const name of ['tags/put', 'tags/uploaded'])
+        expect((await container.getBlobClient(name).getTags()).tags, name).toEqual({ team: 'db', 'cost centre': '42' })
+    } finally {
+      delete process.env['NODE_TLS_REJECT_UNAUTHORIZED']
+    }
+  })
+
+  test('blocks that another program left under the name do not stand in the way', async () => {
+    process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0'
+    try {
+      const credential = new StorageSharedKeyCredential(azurite.account, azurite.key)
+      const container = new ContainerClient(`${serviceUrl()}/${CONTAINER}`, credential)
+      // As pgbackrest names its blocks.
+      await container.getBlockBlobClient('left').stageBlock('0123456789ABCDEFx0000000', 'left by a crash', 15)
+    } finally {
+      delete process.env['NODE_TLS_REJECT_UNAUTHORIZED']
+    }
+    const upload = await admin.upload('left', data)
+    await upload.part(1, text('new '))
+    await upload.part(2, text('content'))
+    await upload.complete()
+    expect((await bytesOf(await admin.get('left'))).toString()).toBe('new content')
+  })
+})
+
+describe('managed identity', () => {
+  let server: Server
+  let asked: { url: URL; headers: NodeJS.Dict<string | string[]> }[] = []
+  let answer: { status: number; body: string }
+  beforeAll(async () => {
+    server = createServer((request, response) => {
+      asked.push({ url: new URL(request.url ?? '', 'http://x'), headers: request.headers })
+      response.writeHead(answer.status).end(answer.body)
+    })
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  })
+  afterAll(() => server.close())
+
+  const identity = () => ({
+    endpoint: `http://127.0.0.1:${(server.address() as AddressInfo).port}/msi/token`,
+    header: 'app secret',
+  })
+
+  test('one token for many requests, for this account, with the header that the platform announced', async () => {
+    asked = []
+    answer = { status: 200, body: JSON.stringify({ access_token: jwt(), expires_in: '3600' }) }
+    const client = await open({ credential: { type: 'auto', identity: identity() } })
+    await Promise.all([client.put('msi/a', text('by identity'), data), client.list({ prefix: '' }), client.head('x')])
+    const upload = await client.upload('msi/b', data)
+    await upload.part(1, text('x'))
+    await upload.complete()
+    expect((await bytesOf(await client.get('msi/a'))).toString()).toBe('by identity')
+    expect(await client.removeBatch(['msi/a', 'msi/b', 'msi/c'])).toEqual([])
+    expect(await namesBelow(client, 'msi/')).toEqual([])
+    expect(asked).toHaveLength(1)
+    expect(asked[0]!.headers['x-identity-header']).toBe('app secret')
+    expect(asked[0]!.url.searchParams.get('resource')).toBe('https://storage.azure.com')
+  })
+
+  test('a machine without an identity', async () => {
+    answer = {
+      status: 400,
+      body: JSON.stringify({ error: 'invalid_request', error_description: 'Identity not found' }),
+    }
+    const client = await open({ credential: { type: 'auto', identity: identity() } })
+    await expect(client.head('x')).rejects.toMatchObject({
+      code: 'access',
+      message: expect.stringContaining('Identity not found'),
+      hints: [expect.stringContaining('managed identity')],
+    })
+  })
+
+  test('a service that is busy may be asked again', async () => {
+    answer = { status: 429, body: '{}' }
+    const client = await open({ credential: { type: 'auto', identity: identity() } })
+    await expect(client.head('x')).rejects.toBeInstanceOf(StoreTrouble)
+  })
+
+  test('no token goes where there is no TLS', async () => {
+    await expect(
+      open({ serviceUrl: 'http://127.0.0.1:1/pgts', credential: { type: 'auto', identity: identity() } }),
+    ).rejects.toMatchObject({ code: 'option-invalid-value', message: expect.stringContaining('repo1-azure-key-type') })
+  })
+})
+
+/** As Azure's tokens look; the emulator checks no signature. */
+function jwt(): string {
+  const nowS = Math.floor(Date.now() / 1000)
+  const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')
+  const claims = {
+    aud: 'https://storage.azure.com',
+    iss: 'https://sts.windows.net/ab1f708d-50f6-404c-a006-d71b2ac7a606/',
+    iat: nowS - 60,
+    nbf: nowS - 60,
+    exp: nowS + 3600,
+  }
+  return `${part({ alg: 'RS256', typ: 'JWT' })}.${part(claims)}.${Buffer.from('unsigned').toString('base64url')}`
+}
