@@ -1,5 +1,5 @@
 import { constants } from 'node:fs'
-import { open, readdir, rename, rm, type FileHandle } from 'node:fs/promises'
+import { lstat, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises'
 import { pathOf } from '../../util/byte-string.ts'
 import type { ByteSink } from '../../util/bytes.ts'
 import { PgtsError, systemCode } from '../../util/error.ts'
@@ -135,10 +135,12 @@ class LocalDestination implements Destination {
     await this.#flush()
     const handle = this.#open()
     try {
+      await this.#requireOwnName(handle)
       if (this.#sync) await handle.sync()
       this.#handle = undefined
       await handle.close()
     } catch (error) {
+      if (error instanceof PgtsError) throw error
       throw new PgtsError('file-sync', `cannot make ${this.#temporary} durable: ${messageOf(error)}`, { cause: error })
     }
     try {
@@ -149,6 +151,16 @@ class LocalDestination implements Destination {
       })
     }
     this.#committed = true
+  }
+
+  /** Was the directory emptied meanwhile, and is somebody else writing under this name? Theirs must not be published. */
+  async #requireOwnName(handle: FileHandle): Promise<void> {
+    const [opened, named] = await Promise.all([
+      handle.stat({ bigint: true }),
+      lstat(pathOf(this.#temporary), { bigint: true }).catch(() => undefined),
+    ])
+    if (named?.ino === opened.ino && named.dev === opened.dev) return
+    throw new PgtsError('file-move', `${this.#temporary} was removed or replaced while it was being written`)
   }
 
   #open(): FileHandle {

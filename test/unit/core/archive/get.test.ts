@@ -3,6 +3,7 @@ import { existsSync, mkdtempSync, readFileSync, readdirSync, rmSync, writeFileSy
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { createDestination } from '../../../../src/core/archive/destination.ts'
 import { getWal, type GetRequest } from '../../../../src/core/archive/get.ts'
 import { pushWal } from '../../../../src/core/archive/push.ts'
 import { loadArchiveInfo, saveArchiveInfo } from '../../../../src/core/info-store.ts'
@@ -229,6 +230,15 @@ test('what killed calls left beside the destination goes, what a living call is 
   for (const pid of [dead, process.ppid]) writeFileSync(`${destination}.${pid}.pgts.tmp`, '')
   await get([storage])
   expect(readdirSync(dir).sort()).toEqual(['RECOVERYXLOG', `RECOVERYXLOG.${process.ppid}.pgts.tmp`])
+})
+
+test('a temporary file that somebody else has replaced is not published', async () => {
+  const target = await createDestination(destination, { temporary: `${destination}.tmp` })
+  await target.sink.write(aSegment())
+  rmSync(`${destination}.tmp`)
+  writeFileSync(`${destination}.tmp`, 'theirs, half written')
+  expect(await failure(target.commit())).toMatchObject({ exitCode: 74 })
+  expect(existsSync(destination)).toBe(false)
 })
 
 test('copies with different contents are an error that names them', async () => {

@@ -1,0 +1,485 @@
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { readAhead, type ReadAheadReport } from '../../../../src/core/archive/async-get/read-ahead.ts'
+import { SegmentIndex } from '../../../../src/core/archive/async-get/segment-index.ts'
+import {
+  doorOf,
+  emptyQueue,
+  isOpen,
+  openDoor,
+  readRequest,
+  writeRequest,
+} from '../../../../src/core/archive/async-get/spool.ts'
+import { getThroughSpool, type SpooledGetRequest } from '../../../../src/core/archive/async-get/through-spool.ts'
+import { inWindow, moved, windowAfter } from '../../../../src/core/archive/async-get/window.ts'
+import { pushWal } from '../../../../src/core/archive/push.ts'
+import { prepareSpool, spoolPaths, type SpoolPaths } from '../../../../src/core/archive/spool-files.ts'
+import { jobHandlers } from '../../../../src/core/jobs.ts'
+import { createStanza } from '../../../../src/core/stanza/create.ts'
+import { openWorkerEnv } from '../../../../src/core/worker-env.ts'
+import { nextWalSegment, parseWalSegment, type WalSegment } from '../../../../src/format/wal-segment.ts'
+import { localFiles } from '../../../../src/postgres/local-files.ts'
+import type { StorageDriver } from '../../../../src/storage/driver.ts'
+import { posixStorage } from '../../../../src/storage/posix.ts'
+import { systemClock } from '../../../../src/util/clock.ts'
+import { inlineExecutor } from '../../../../src/worker/inline.ts'
+import { aSegment, aSystemId, recordingLog } from '../../../support/wal.ts'
+
+const SIZE = 1024 * 1024
+const MIB = 1024 * 1024
+const identity = { systemId: aSystemId, version: '15' }
+
+const at = (number: number, timeline = 1): WalSegment => {
+  let segment = parseWalSegment(`${String(timeline).padStart(8, '0')}0000000000000001`)
+  for (let i = 1; i < number; i++) segment = nextWalSegment(segment, SIZE)
+  return segment
+}
+
+describe('the window', () => {
+  test('is what fits into the queue, and at least two segments', () => {
+    expect([...windowAfter(at(1), SIZE, 3 * MIB)]).toEqual([at(2), at(3), at(4)])
+    expect([...windowAfter(at(1), SIZE, 0)]).toEqual([at(2), at(3)])
+    expect([...windowAfter(at(1), 16 * MIB, 8 * MIB)]).toHaveLength(2)
+  })
+
+  test('goes on past the end of a log', () => {
+    const last = parseWalSegment('000000010000000000000FFF')
+    expect([...windowAfter(last, SIZE, 0)]).toEqual(['000000010000000100000000', '000000010000000100000001'])
+    expect(inWindow(parseWalSegment('000000010000000100000001'), last, SIZE, 0)).toBe(true)
+    expect(inWindow(parseWalSegment('000000010000000100000002'), last, SIZE, 0)).toBe(false)
+  })
+
+  test('has nothing of what replay has passed, nor of another timeline', () => {
+    expect(inWindow(at(5), at(5), SIZE, 8 * MIB)).toBe(false)
+    expect(inWindow(at(6, 2), at(5), SIZE, 8 * MIB)).toBe(false)
+    expect(inWindow(at(6), at(5), SIZE, 8 * MIB)).toBe(true)
+  })
+
+  test('can be asked for more than any memory holds', () => {
+    expect(inWindow(at(1000), at(5), SIZE, 2 ** 52)).toBe(true)
+  })
+})
+
+describe('replay', () => {
+  const here = { segment: at(5), back: false }
+
+  test('moves by what it takes and by what it asks for', () => {
+    expect(moved(undefined, at(3), [])).toEqual({ segment: at(3), back: false })
+    expect(moved(here, undefined, [at(7), at(6)])).toEqual({ segment: at(7), back: false })
+    expect(moved(here, at(9), [at(6)])).toEqual({ segment: at(9), back: false })
+    expect(moved(here, undefined, [])).toEqual(here)
+  })
+
+  test('is followed to another timeline only by a request', () => {
+    expect(moved(here, at(5, 2), [at(6)])).toEqual({ segment: at(5, 2), back: false })
+  })
+
+  test('that goes back is not met by segments ahead until it goes forward again', () => {
+    const back = moved(here, at(4), [])
+    expect(back).toEqual({ segment: at(4), back: true })
+    expect(moved(back, at(3), [])).toMatchObject({ back: true })
+    expect(moved(back, at(5), [])).toMatchObject({ back: false })
+  })
+})
+
+let dir = ''
+let spool: SpoolPaths
+let log = recordingLog()
+let stop = new AbortController()
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'pgts-async-get-'))
+  spool = spoolPaths(join(dir, 'spool'), 'main')
+  prepareSpool(spool)
+  log = recordingLog()
+  stop = new AbortController()
+})
+afterEach(() => rmSync(dir, { recursive: true, force: true }))
+
+interface TestRepository {
+  readonly key: number
+  readonly path: string
+  readonly storage: StorageDriver
+  readonly description: { readonly kind: 'posix'; readonly path: string }
+}
+
+async function aRepository(key = 1): Promise<TestRepository> {
+  const path = join(dir, `repo${key}`)
+  mkdirSync(path)
+  const storage = posixStorage(path)
+  const cluster = { ...identity, controlVersion: 1300, catalogVersion: 202209061 }
+  await createStanza({ key, storage }, 'main', cluster, { signal: stop.signal, log })
+  return { key, path, storage, description: { kind: 'posix', path } }
+}
+
+const contents = new Map<string, Buffer>()
+
+async function archive(repository: TestRepository, ...segments: readonly WalSegment[]): Promise<void> {
+  for (const segment of segments) {
+    const content = contents.get(segment) ?? aSegment()
+    contents.set(segment, content)
+    const path = join(dir, segment)
+    writeFileSync(path, content)
+    await pushWal({
+      stanza: 'main',
+      path,
+      files: localFiles(),
+      repositories: [repository],
+      compress: { type: 'zst', level: 1 },
+      headerCheck: false,
+      warnWhenArchived: false,
+      log,
+      signal: stop.signal,
+    })
+    rmSync(path)
+  }
+}
+
+/** Name of the stored segment on disk. */
+function stored(repository: TestRepository, segment: WalSegment): string {
+  const directory = join(repository.path, 'archive', 'main', '15-1', segment.slice(0, 16))
+  return join(
+    directory,
+    readdirSync(directory).find((name) => name.startsWith(segment))!,
+  )
+}
+
+function inSpool(): string[] {
+  return readdirSync(spool.in).sort()
+}
+
+async function until(what: string, test: () => boolean): Promise<void> {
+  for (const deadline = Date.now() + 20_000; Date.now() < deadline; await sleep(5)) if (test()) return
+  throw new Error(`waited in vain for ${what}: ${inSpool().join()} ${log.lines.join('\n')}`)
+}
+
+/** The background process, in this one. */
+class Background {
+  reason: string | undefined
+  readonly ended: Promise<ReadAheadReport>
+
+  constructor(repositories: readonly TestRepository[], queueMaxBytes = 3 * MIB) {
+    const executor = inlineExecutor(jobHandlers, () =>
+      openWorkerEnv({ storage: repositories[0]!.description, cluster: { kind: 'local' }, bufferBytes: MIB }),
+    )
+    this.ended = readAhead({
+      spool,
+      systemId: aSystemId,
+      segmentSize: SIZE,
+      queueMaxBytes,
+      index: new SegmentIndex({ stanza: 'main', identity, repositories, clock: systemClock, log }),
+      executor,
+      endReason: () => this.reason,
+      clock: systemClock,
+      log,
+      signal: stop.signal,
+    })
+    this.ended.catch(() => undefined)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.reason ??= 'the test is over'
+    await this.ended.catch(() => undefined)
+  }
+}
+
+let calls = 0
+function ask(segment: WalSegment): void {
+  writeRequest(spool, { segment, call: String(++calls) })
+}
+
+function take(segment: WalSegment): void {
+  expect(readFileSync(join(spool.in, segment)).equals(contents.get(segment)!)).toBe(true)
+  rmSync(join(spool.in, segment))
+}
+
+describe('fetching ahead', () => {
+  test('fills the queue, goes on as it is emptied, and leaves nothing behind', async () => {
+    const repository = await aRepository()
+    await archive(repository, ...[1, 2, 3, 4, 5, 6, 7, 8].map((number) => at(number)))
+    const background = new Background([repository])
+    await sleep(20)
+    expect(inSpool()).toEqual([])
+    ask(at(1))
+    await until('the first three', () => inSpool().join() === [at(2), at(3), at(4)].join())
+    take(at(2))
+    await until('the next', () => inSpool().join() === [at(3), at(4), at(5)].join())
+    take(at(3))
+    take(at(4))
+    await until('two more', () => inSpool().join() === [at(5), at(6), at(7)].join())
+    background.reason = 'enough'
+    expect(await background.ended).toEqual({ reason: 'enough', segments: 6, bytes: 6 * SIZE })
+    expect(inSpool()).toEqual([])
+  })
+
+  test('finds what was archived after it had come to the end', async () => {
+    const repository = await aRepository()
+    await archive(repository, at(1), at(2))
+    await using _background = new Background([repository])
+    ask(at(1))
+    await until('the last', () => inSpool().join() === at(2))
+    await archive(repository, at(3), at(4))
+    take(at(2))
+    await until('the new ones', () => inSpool().join() === [at(3), at(4)].join())
+  })
+
+  test('follows replay to another timeline', async () => {
+    const repository = await aRepository()
+    await archive(repository, at(2), at(3), at(2, 2), at(3, 2), at(4, 2))
+    await using _background = new Background([repository])
+    ask(at(1))
+    await until('the old timeline', () => inSpool().join() === [at(2), at(3)].join())
+    ask(at(2, 2))
+    await until('the new timeline', () => inSpool().join() === [at(3, 2), at(4, 2)].join())
+  })
+
+  test('fetches nothing while replay goes backwards', async () => {
+    const repository = await aRepository()
+    await archive(repository, ...[1, 2, 3, 4, 5].map((number) => at(number)))
+    await using _background = new Background([repository], 0)
+    ask(at(3))
+    await until('the last two', () => inSpool().join() === [at(4), at(5)].join())
+    ask(at(2))
+    await until('what is out of reach to go', () => inSpool().join() === at(4))
+    ask(at(1))
+    await until('nothing to be left', () => inSpool().length === 0)
+    await sleep(50)
+    expect(inSpool()).toEqual([])
+    ask(at(3))
+    await until('forward again', () => inSpool().join() === [at(4), at(5)].join())
+  })
+
+  test('takes the copy of the next repository where one is damaged, and fetches no copy that is not proven', async () => {
+    const [first, second] = [await aRepository(1), await aRepository(2)]
+    await archive(first, at(2), at(3), at(4))
+    await archive(second, at(2), at(4))
+    for (const number of [2, 3]) {
+      const path = stored(first, at(number))
+      const bytes = readFileSync(path)
+      bytes.writeUInt8(bytes.readUInt8(bytes.length >> 1) ^ 0xff, bytes.length >> 1)
+      chmodSync(path, 0o640)
+      writeFileSync(path, bytes)
+    }
+    await using _background = new Background([first, second])
+    ask(at(1))
+    await until('what is whole', () => inSpool().join() === [at(2), at(4)].join())
+    take(at(2))
+    expect(log.lines.filter((line) => line.startsWith('warn: repo1: ['))).toHaveLength(2)
+  })
+
+  test('fetches nothing that another cluster wrote, nor what is archived with two contents', async () => {
+    const [first, second] = [await aRepository(1), await aRepository(2)]
+    contents.set(at(2), aSegment({ systemId: 42n }))
+    await archive(first, at(2))
+    await archive(first, at(3))
+    contents.set(at(3), aSegment())
+    await archive(second, at(3), at(4))
+    await using _background = new Background([first, second])
+    ask(at(1))
+    await until('the good one', () => inSpool().join() === at(4))
+    await sleep(50)
+    expect(inSpool()).toEqual([at(4)])
+    expect(log.lines.join()).toContain('system identifier 42')
+    contents.clear()
+  })
+
+  test('a repository that fails is passed over, told once, and used again', async () => {
+    const [first, second] = [await aRepository(1), await aRepository(2)]
+    await archive(second, at(2), at(3), at(4))
+    rmSync(first.path, { recursive: true })
+    await using _background = new Background([first, second])
+    ask(at(1))
+    await until('all of the second', () => inSpool().length === 3)
+    expect(log.lines.filter((line) => line.startsWith('warn: repo1: [055]'))).toHaveLength(1)
+  })
+
+  test('makes way when another program uses the spool, and does not touch its files', async () => {
+    const repository = await aRepository()
+    await archive(repository, at(2), at(3))
+    const background = new Background([repository])
+    ask(at(1))
+    await until('the queue', () => inSpool().length === 2)
+    writeFileSync(join(spool.in, `${at(9)}.pgbackrest.tmp`), 'theirs')
+    expect(await background.ended).toMatchObject({ reason: expect.stringContaining('another program') as string })
+    expect(inSpool()).toEqual([`${at(9)}.pgbackrest.tmp`])
+  })
+
+  test('ends when the spool is removed', async () => {
+    const background = new Background([await aRepository()])
+    rmSync(spool.root, { recursive: true })
+    expect(await background.ended).toMatchObject({ reason: expect.stringContaining('spool') as string })
+  })
+})
+
+describe('a call', () => {
+  const destination = () => join(dir, 'RECOVERYXLOG')
+  const owner = (pgPath = '/pg') => ({ systemId: aSystemId, pgPath, bootId: 'this' })
+  let launched = 0
+  beforeEach(() => (launched = 0))
+
+  function get(repositories: readonly TestRepository[], segment: WalSegment, more: Partial<SpooledGetRequest> = {}) {
+    return getThroughSpool({
+      stanza: 'main',
+      file: segment,
+      destination: destination(),
+      identity,
+      segmentSize: SIZE,
+      repositories,
+      spool,
+      door: doorOf(spool, owner()),
+      launch: async () => void launched++,
+      clock: systemClock,
+      log,
+      signal: stop.signal,
+      ...more,
+    })
+  }
+
+  /** A background process lives (this one) and works for this owner. */
+  function alive(whose = owner()): void {
+    openDoor(spool, doorOf(spool, whose))
+    writeFileSync(join(spool.own, 'get.pid'), `${process.pid}\n`)
+  }
+
+  test('takes a prefetched segment and says where replay is', async () => {
+    const repository = await aRepository()
+    alive()
+    contents.set(at(1), aSegment())
+    writeFileSync(join(spool.in, at(1)), contents.get(at(1))!)
+    expect(await get([repository], at(1))).toEqual({ found: true, file: at(1), prefetched: true })
+    expect(readFileSync(destination()).equals(contents.get(at(1))!)).toBe(true)
+    expect(inSpool()).toEqual([])
+    expect(readRequest(spool)?.segment).toBe(at(1))
+    expect(launched).toBe(0)
+  })
+
+  test('waits for a segment that is on its way', async () => {
+    const repository = await aRepository()
+    alive()
+    const content = aSegment()
+    const fetching = join(spool.in, `${at(1)}.pgbackrest.tmp`)
+    writeFileSync(fetching, content)
+    const answer = get([repository], at(1))
+    await sleep(30)
+    writeFileSync(join(spool.in, at(1)), content)
+    rmSync(fetching)
+    expect(await answer).toMatchObject({ prefetched: true })
+  })
+
+  test('does not wait for one that does not come, and fetches it', async () => {
+    const repository = await aRepository()
+    await archive(repository, at(1))
+    alive()
+    writeFileSync(join(spool.in, `${at(1)}.pgbackrest.tmp`), 'half')
+    let nowMs = 0
+    const clock = { nowMs: () => nowMs, sleep: async (ms: number) => void (nowMs += ms) }
+    expect(await get([repository], at(1), { clock })).toMatchObject({ found: true, repoKey: 1 })
+    expect(launched).toBe(0)
+  })
+
+  test('finds at once what was archived a moment ago, and is never told "not found" by the spool', async () => {
+    const repository = await aRepository()
+    alive()
+    writeFileSync(join(spool.in, `${at(1)}.ok`), '')
+    expect(await get([repository], at(1))).toMatchObject({ found: false })
+    expect(readRequest(spool)).toBeUndefined()
+    await archive(repository, at(1))
+    expect(await get([repository], at(1))).toMatchObject({ found: true, repoKey: 1 })
+    expect(readRequest(spool)?.segment).toBe(at(1))
+  })
+
+  test('without a background process believes nothing in the spool, and starts one when there is something to fetch', async () => {
+    const repository = await aRepository()
+    writeFileSync(join(spool.in, at(1)), aSegment())
+    openDoor(spool, doorOf(spool, owner()))
+    expect(await get([repository], at(1))).toMatchObject({ found: false })
+    expect(launched).toBe(0)
+    await archive(repository, at(1))
+    writeFileSync(join(spool.in, at(1)), aSegment())
+    expect(await get([repository], at(1))).toMatchObject({ found: true, repoKey: 1 })
+    expect(readFileSync(destination()).equals(contents.get(at(1))!)).toBe(true)
+    expect(launched).toBe(1)
+  })
+
+  test('believes nothing that was fetched for another cluster', async () => {
+    const repository = await aRepository()
+    alive(owner('/another'))
+    writeFileSync(join(spool.in, at(1)), aSegment())
+    expect(await get([repository], at(1))).toMatchObject({ found: false })
+    expect(inSpool()).toEqual([at(1)])
+  })
+
+  test.each([
+    ['of another cluster', () => aSegment({ systemId: 42n })],
+    ['of another size', () => aSegment().subarray(0, SIZE / 2)],
+  ])('does not use a segment %s, whoever put it there', async (_what, content) => {
+    const repository = await aRepository()
+    await archive(repository, at(1))
+    alive()
+    writeFileSync(join(spool.in, at(1)), content())
+    expect(await get([repository], at(1))).toMatchObject({ found: true, repoKey: 1 })
+    expect(readFileSync(destination()).equals(contents.get(at(1))!)).toBe(true)
+    expect(log.lines.join()).toContain('is not a segment of this cluster')
+  })
+
+  test('goes on when the spool cannot be written and no process can be started', async () => {
+    const repository = await aRepository()
+    await archive(repository, at(1))
+    rmSync(spool.own, { recursive: true })
+    const launch = () => Promise.reject(new Error('no more processes'))
+    expect(await get([repository], at(1), { launch })).toMatchObject({ found: true })
+    expect(log.lines.join()).toContain('warn: WAL is not fetched ahead: no more processes')
+  })
+
+  test('several at once for one segment each get all of it', async () => {
+    const repository = await aRepository()
+    await archive(repository, at(1))
+    alive()
+    writeFileSync(join(spool.in, at(1)), contents.get(at(1))!)
+    const places = ['a', 'b', 'c'].map((name) => join(dir, name))
+    const reports = await Promise.all(places.map((place) => get([repository], at(1), { destination: place })))
+    expect(reports.filter((report) => 'prefetched' in report)).toHaveLength(1)
+    for (const place of places) expect(readFileSync(place).equals(contents.get(at(1))!)).toBe(true)
+  })
+})
+
+describe('the door', () => {
+  const one = { systemId: 1n, pgPath: '/one', bootId: 'b' }
+
+  test('of one owner closes when another comes, and opens again for the first', () => {
+    const others = [
+      { ...one, systemId: 2n },
+      { ...one, pgPath: '/two' },
+      { ...one, bootId: 'c' },
+    ]
+    for (const other of others) {
+      openDoor(spool, doorOf(spool, one))
+      openDoor(spool, doorOf(spool, one))
+      writeFileSync(join(spool.in, 'x'), '')
+      expect(existsSync(join(doorOf(spool, one), 'in', 'x'))).toBe(true)
+      openDoor(spool, doorOf(spool, other))
+      expect(isOpen(doorOf(spool, one))).toBe(false)
+      expect(isOpen(doorOf(spool, other))).toBe(true)
+      expect(existsSync(join(spool.in, 'x'))).toBe(true)
+    }
+  })
+
+  test('whatever lies in the queue of a new owner goes', () => {
+    for (const name of [at(1), `${at(2)}.pgbackrest.tmp`, `${at(3)}.ok`, 'global.error'])
+      writeFileSync(join(spool.in, name), '')
+    mkdirSync(join(spool.in, 'a directory'))
+    emptyQueue(spool)
+    expect(inSpool()).toEqual([])
+  })
+})
