@@ -1,4 +1,5 @@
 import type { CommandContext, Repository, StanzaLock } from '../commands/context.ts'
+import { commandRow } from '../config/command-table.ts'
 import { commandLineFor, type AnyResolved, type CommandName } from '../config/resolve.ts'
 import { environmentLine } from '../core/archive/launch-environment.ts'
 import type { RepositoryCipher } from '../core/info-store.ts'
@@ -86,8 +87,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     lock: async (types: readonly LockType[], repoKeys = selected.map(({ key }) => key)): Promise<StanzaLock> => {
       const { acquireLocks, assertNotStopped } = await import('../util/lock.ts')
       const locks = await acquireLocks({ lockPath, stanza, types, repoKeys, execId: await ownExecId() })
-      // Restore does not change the repository, so a stop does not stop it.
-      if (!types.every((type) => type === 'restore')) {
+      if (commandRow(command).stops === true) {
         try {
           assertNotStopped(lockPath, stanza)
         } catch (error) {
@@ -99,6 +99,10 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     },
     refuseWhenStopped: async () => {
       const { assertNotStopped } = await import('../util/stop-file.ts')
+    confirm: async (question) => {
+      const { askTerminal } = await import('./ask.ts')
+      return askTerminal(question, signal)
+    },
       assertNotStopped(lockPath, stanza)
     },
   } as CommandContext

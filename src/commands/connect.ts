@@ -4,7 +4,7 @@ import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 
 /** Commands that talk to the server of pg1. */
-type DatabaseCommand = 'backup' | 'check' | 'stanza-create'
+type DatabaseCommand = 'backup' | 'check' | 'stanza-create' | 'stanza-upgrade'
 
 /**
  * Connect to the server of one configured cluster.

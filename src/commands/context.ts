@@ -70,8 +70,13 @@ export interface CommandContext<C extends CommandName = CommandName> {
   cluster(): Promise<ClusterFiles>
   /** Worker threads (process-max) that read this cluster and work on this repository. */
   executor(repository: Repository): Promise<Executor<typeof jobHandlers>>
-  /** Refuses when a stop file stands [062] or another process holds a lock [050]; `repoKeys` default: all selected. */
+  /** Refuses when another process holds a lock [050], or a stop file keeps this command from running [062]; `repoKeys` default: all selected. */
   lock(types: readonly LockType[], repoKeys?: readonly number[]): Promise<StanzaLock>
+  /**
+   * Ask the person at the terminal to type an answer; undefined where nobody can be asked (cron, a pipe). Whoever gets
+   * undefined decides by what the command line says.
+   */
+  confirm(question: string): Promise<string | undefined>
   /** [062] when a stop file for this stanza, or for all, stands. */
   refuseWhenStopped(): Promise<void>
 }

@@ -1,11 +1,6 @@
-import { checkServer } from '../core/stanza/check-config.ts'
 import { createStanza, type CreatedStanza } from '../core/stanza/create.ts'
-import { readControlFile } from '../postgres/control-file.ts'
-import { requireBackupSupport } from '../postgres/versions.ts'
-import { textToBytes } from '../util/byte-string.ts'
-import { PgtsError } from '../util/error.ts'
-import { connectCluster } from './connect.ts'
 import type { CommandContext } from './context.ts'
+import { stanzaCluster } from './stanza-cluster.ts'
 
 export interface StanzaCreateReport {
   readonly stanza: string
@@ -18,26 +13,13 @@ export async function stanzaCreate(ctx: CommandContext<'stanza-create'>): Promis
   await using _lock = await ctx.lock(['archive', 'backup', 'restore'])
   if (options.force) log.warn('stanza-create does not need --force: what is there is never overwritten')
 
-  // Which cluster? Its files say so; a running server must agree that they are its own.
-  const pgPath = options.pg[0]?.path
-  if (pgPath === undefined) throw new PgtsError('option-required', 'stanza-create needs pg1-path')
-  const control = await readControlFile(await ctx.cluster(), textToBytes(pgPath), { signal })
-  requireBackupSupport(control.postgres)
-  if (options.online) {
-    await using server = await connectCluster(ctx)
-    checkServer(server.facts, { pgPath: textToBytes(pgPath), version: control.version }, NO_ARCHIVING_YET)
-    if (server.facts.inRecovery) {
-      throw new PgtsError('db-connect', 'the server of pg1 is a standby, and stanza-create needs the primary', {
-        hints: ['run stanza-create where the primary runs, or use --no-online'],
-      })
-    }
-  }
+  const cluster = await stanzaCluster(ctx)
 
   const repositories: CreatedStanza[] = []
   for (const repository of await ctx.repositories()) {
     const { key, storage } = repository
     log.info({ repo: key }, `stanza-create for stanza '${stanza}' on repo${key}`)
-    const created = await createStanza(repository, stanza, control, { signal, log })
+    const created = await createStanza(repository, stanza, cluster, { signal, log })
     repositories.push(created)
     if (created.state === 'valid')
       log.info({ repo: key }, `stanza '${stanza}' already exists on repo${key} and is valid`)
@@ -51,6 +33,3 @@ export async function stanzaCreate(ctx: CommandContext<'stanza-create'>): Promis
 /** pgts's own defaults store changed blocks, which a pgbackrest that knows nothing of them cannot read. */
 const OLDEST_READER =
   'backups store changed blocks only, unless the repository has `block: false`; of pgbackrest, 2.46 and later read them'
-
-/** archive_command cannot work before the stanza exists, so only `check` and `backup` insist on it. */
-const NO_ARCHIVING_YET = { archive: false, archiveMode: false }

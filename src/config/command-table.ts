@@ -39,6 +39,7 @@ export const commandTable = defineCommands({
     lock: 'backup',
     frameLevel: 'info',
     stanza: 'required',
+    implemented: true,
   },
   'archive-get': {
     summary: 'Fetch one WAL segment; PostgreSQL calls it as restore_command.',
@@ -151,6 +152,7 @@ export const commandTable = defineCommands({
     logFile: true,
     frameLevel: 'info',
     stanza: 'required',
+    implemented: true,
   },
   'stanza-upgrade': {
     summary: 'Tell the repositories that the cluster was upgraded.',
@@ -159,9 +161,22 @@ export const commandTable = defineCommands({
     frameLevel: 'info',
     stanza: 'required',
     stops: true,
+    implemented: true,
   },
-  start: { summary: 'Allow commands to run again.', logFile: true, frameLevel: 'info', stanza: 'optional' },
-  stop: { summary: 'Keep commands from running.', logFile: true, frameLevel: 'info', stanza: 'optional' },
+  start: {
+    summary: 'Allow commands to run again.',
+    logFile: true,
+    frameLevel: 'info',
+    stanza: 'optional',
+    implemented: true,
+  },
+  stop: {
+    summary: 'Keep commands from running.',
+    logFile: true,
+    frameLevel: 'info',
+    stanza: 'optional',
+    implemented: true,
+  },
   verify: {
     summary: 'Read a repository again and compare checksums.',
     logFile: true,

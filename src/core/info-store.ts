@@ -154,6 +154,22 @@ function requireMatchingPass(place: InfoPlace, info: ManifestKey, what: string):
   })
 }
 
+/**
+ * Does the copy of an info file say what the file says? A run that was killed between the two leaves an older copy, which
+ * would be believed as soon as something happens to the file. Each may be encrypted with a salt of its own.
+ */
+export async function isCopyCurrent(place: InfoPlace, name: string, options: LoadOptions = {}): Promise<boolean> {
+  const seal = sealOfPlace(place)
+  const plain = async (file: string) => seal.open(await getFile(place.storage, file, cancellable(options)), file)
+  try {
+    return (await plain(name)).equals(await plain(copyName(name)))
+  } catch {
+    // Missing or damaged: to be written again. That the file itself can be read is for its loader to say.
+    options.signal?.throwIfAborted()
+    return false
+  }
+}
+
 async function saveBoth(storage: StorageDriver, name: string, bytes: Uint8Array): Promise<void> {
   await putFile(storage, name, bytes)
   await putFile(storage, copyName(name), bytes)

@@ -17,28 +17,34 @@ export interface HeldLock extends LockProgress {
  * pgBackRest does too: a free one is taken and given back at once. What cannot be read counts as not held.
  */
 export function readLocks(lockPath: string, stanza: string): HeldLock[] {
+  return readAllLocks(lockPath).flatMap(({ stanza: owner, ...lock }) => (owner === stanza ? [lock] : []))
+}
+
+/** As `readLocks`, of every stanza. */
+export function readAllLocks(lockPath: string): (HeldLock & { readonly stanza: string })[] {
   let names: string[]
   try {
     names = readdirSync(lockPath)
   } catch {
     return []
   }
-  const held: HeldLock[] = []
+  const held: (HeldLock & { stanza: string })[] = []
   for (const name of names.sort()) {
-    const match = name.startsWith(`${stanza}-`) ? LOCK_NAME.exec(name.slice(stanza.length + 1)) : null
+    const match = LOCK_NAME.exec(name)
     if (match === null) continue
     const content = readHeld(`${lockPath}/${name}`)
     if (content === undefined) continue
     held.push({
-      type: match[1] as LockType,
-      ...(match[2] === undefined ? {} : { repoKey: Number(match[2]) }),
+      stanza: match[1]!,
+      type: match[2] as LockType,
+      ...(match[3] === undefined ? {} : { repoKey: Number(match[3]) }),
       ...content,
     })
   }
   return held
 }
 
-const LOCK_NAME = /^(archive|backup|restore)(?:-([1-9]\d*))?\.lock$/
+const LOCK_NAME = /^(.+?)-(archive|backup|restore)(?:-([1-9]\d*))?\.lock$/
 
 function readHeld(path: string): (LockProgress & { pid?: number; execId?: string }) | undefined {
   let fd: number

@@ -16,7 +16,7 @@ import { tryLockExclusive } from './flock.ts'
 import { lockFileNames, parseLockContent, serialiseLockContent, type LockProgress, type LockType } from './lock-file.ts'
 
 export type { LockProgress, LockType } from './lock-file.ts'
-export { readLocks, type HeldLock } from './lock-read.ts'
+export { readAllLocks, readLocks, type HeldLock } from './lock-read.ts'
 export { assertNotStopped, stopFileOf } from './stop-file.ts'
 
 export interface LockRequest {

@@ -80,6 +80,7 @@ export function restoreContext(
         ),
       ),
     lock: () => Promise.resolve({ update: () => undefined, [Symbol.asyncDispose]: () => Promise.resolve() }),
+    confirm: async () => undefined,
     refuseWhenStopped: () => Promise.resolve(),
   }
 }

@@ -12,7 +12,7 @@ export function assertSameCluster(stanza: string, expected: BackupHistory, contr
     {
       hints: [
         'is this the right stanza for this cluster? compare pg1-path',
-        'after pg_upgrade, run stanza-upgrade (pgbackrest has it) before the next backup',
+        'after pg_upgrade, run stanza-upgrade before the next backup',
       ],
     },
   )

@@ -48,7 +48,7 @@ export async function checkStanzaInfo(
       {
         hints: [
           'is this the correct stanza, and the right pg1-path?',
-          'after an upgrade of PostgreSQL, or when the cluster was created anew, run stanza-upgrade (pgbackrest has it)',
+          'after an upgrade of PostgreSQL, or when the cluster was created anew, run stanza-upgrade',
         ],
       },
     )

@@ -1,0 +1,13 @@
+import { createInterface } from 'node:readline/promises'
+
+/** What is typed at the terminal after `question`, trimmed; undefined when input or output is not a terminal. */
+export async function askTerminal(question: string, signal: AbortSignal): Promise<string | undefined> {
+  if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined
+  // stdout belongs to reports.
+  const terminal = createInterface({ input: process.stdin, output: process.stderr })
+  try {
+    return (await terminal.question(question, { signal })).trim()
+  } finally {
+    terminal.close()
+  }
+}

@@ -1,0 +1,73 @@
+import { loadBackupInfo, saveBackupInfo } from '../core/info-store.ts'
+import { reconcileBackupInfo } from '../core/reconcile.ts'
+import { withBackup } from '../format/backup-info.ts'
+import { isBackupLabel } from '../format/backup-label.ts'
+import { textToBytes } from '../util/byte-string.ts'
+import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import type { CommandContext, Repository } from './context.ts'
+
+export interface AnnotateReport {
+  readonly label: string
+  /** Repositories that have the backup, and now its notes. */
+  readonly repoKeys: readonly number[]
+}
+
+/** Add, change or remove (empty value) notes of one backup, in every repository that has it, or in that of --repo. */
+export async function annotate(ctx: CommandContext<'annotate'>): Promise<AnnotateReport> {
+  const { options, stanza, log, signal } = ctx
+  const label = options.set
+  if (!isBackupLabel(label)) {
+    throw new PgtsError('option-invalid-value', `'${label}' is not a backup label`, {
+      hints: ['a label looks like 20261122-062513F or 20261122-062513F_20261123-062513I; see the info command'],
+    })
+  }
+  const notes = new Map([...options.annotation].map(([key, value]) => [textToBytes(key), textToBytes(value)]))
+  await using _lock = await ctx.lock(['backup'])
+  const repositories = await ctx.repositories()
+  const repoKeys: number[] = []
+  let failed = 0
+  for (const repository of repositories) {
+    try {
+      if (!(await annotateOne(repository, ctx, label, notes))) continue
+      repoKeys.push(repository.key)
+      log.info({ repo: repository.key, label }, `backup ${label} is annotated in repo${repository.key}`)
+    } catch (error) {
+      signal.throwIfAborted()
+      failed++
+      const { code, message, hints } = toPlainError(error)
+      const lines = [`repo${repository.key}: ${message}`, ...hints.map((hint) => `HINT: ${hint}`)]
+      log.error({ repo: repository.key, code: EXIT_CODES[code] }, lines.join('\n'))
+    }
+  }
+  if (failed > 0) {
+    throw new PgtsError('command', `annotate failed on ${failed} of ${repositories.length} repositories`, {
+      hints: ['the errors above tell why; run it again when they are mended'],
+    })
+  }
+  if (repoKeys.length === 0) {
+    throw new PgtsError('backup-set-invalid', `stanza ${stanza} has no backup ${label}`, {
+      hints: ['see the info command for the backups there are'],
+    })
+  }
+  return { label, repoKeys }
+}
+
+/** Each repository is changed through itself: its own list, its own passphrase. */
+async function annotateOne(
+  repository: Repository,
+  { stanza, log, signal }: CommandContext<'annotate'>,
+  label: string,
+  notes: ReadonlyMap<string, string>,
+): Promise<boolean> {
+  const listed = await loadBackupInfo(repository, stanza, { signal, log })
+  const info = await reconcileBackupInfo(repository.storage, stanza, listed, log, signal)
+  const backup = info.backups.find((entry) => entry.label === label)
+  if (backup === undefined) return false
+  const annotations = new Map(backup.annotations)
+  for (const [key, value] of notes) {
+    if (value === '') annotations.delete(key)
+    else annotations.set(key, value)
+  }
+  await saveBackupInfo(repository, stanza, withBackup(info, { ...backup, annotations }))
+  return true
+}

@@ -1,0 +1,35 @@
+import { checkServer } from '../core/stanza/check-config.ts'
+import { readControlFile, type ControlFile } from '../postgres/control-file.ts'
+import { requireBackupSupport } from '../postgres/versions.ts'
+import { textToBytes } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+import { connectCluster } from './connect.ts'
+import type { CommandContext } from './context.ts'
+
+/**
+ * Which cluster is this stanza for? The files of pg1 say so; a running server must agree that they are its own.
+ *
+ * @throws PgtsError option-required, db-mismatch, db-connect
+ */
+export async function stanzaCluster(
+  ctx: CommandContext<'stanza-create'> | CommandContext<'stanza-upgrade'>,
+): Promise<ControlFile> {
+  const { command, options, signal } = ctx
+  const pgPath = options.pg[0]?.path
+  if (pgPath === undefined) throw new PgtsError('option-required', `${command} needs pg1-path`)
+  const control = await readControlFile(await ctx.cluster(), textToBytes(pgPath), { signal })
+  requireBackupSupport(control.postgres)
+  if (options.online) {
+    await using server = await connectCluster(ctx)
+    checkServer(server.facts, { pgPath: textToBytes(pgPath), version: control.version }, NO_ARCHIVING_YET)
+    if (server.facts.inRecovery) {
+      throw new PgtsError('db-connect', `the server of pg1 is a standby, and ${command} needs the primary`, {
+        hints: [`run ${command} where the primary runs, or use --no-online`],
+      })
+    }
+  }
+  return control
+}
+
+/** archive_command cannot work before the stanza knows the cluster, so only `check` and `backup` insist on it. */
+const NO_ARCHIVING_YET = { archive: false, archiveMode: false }

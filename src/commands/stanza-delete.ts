@@ -1,0 +1,73 @@
+import { deleteStanza, hasStanza } from '../core/stanza/delete.ts'
+import { textToBytes } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+import { removeStopFile, stopFileOf } from '../util/stop-file.ts'
+import type { CommandContext, Repository } from './context.ts'
+
+export interface StanzaDeleteReport {
+  readonly stanza: string
+  readonly repoKey: number
+  /** false: there was nothing of the stanza. */
+  readonly deleted: boolean
+}
+
+/** Remove a stanza from one repository, with all backups and WAL: what cannot be undone is asked for several times. */
+export async function stanzaDelete(ctx: CommandContext<'stanza-delete'>): Promise<StanzaDeleteReport> {
+  const { options, stanza, log, signal } = ctx
+  await using _lock = await ctx.lock(['archive', 'backup', 'restore'])
+  const repository = await oneRepository(ctx)
+  const { key, storage } = repository
+  const there = await hasStanza(storage, stanza, signal)
+  if (there) {
+    if (stopFileOf(options.lockPath, stanza) === undefined) {
+      throw new PgtsError('file-missing', `stanza ${stanza} is not stopped, so it cannot be deleted`, {
+        hints: [`run 'pgts --stanza=${stanza} stop' on this host first; even --force needs it`],
+      })
+    }
+    if (!options.force) {
+      await requireStoppedServer(ctx)
+      await askPerson(ctx, repository)
+    }
+  }
+  // Also what a killed run left: directories without anything in them.
+  await deleteStanza(storage, stanza, signal)
+  removeStopFile(options.lockPath, stanza)
+  if (there) log.info({ repo: key }, `stanza '${stanza}' was deleted from repo${key} (${storage.display})`)
+  else log.info({ repo: key }, `there is no stanza '${stanza}' in repo${key} (${storage.display})`)
+  return { stanza, repoKey: key, deleted: there }
+}
+
+async function oneRepository(ctx: CommandContext<'stanza-delete'>): Promise<Repository> {
+  const [repository, ...more] = await ctx.repositories()
+  if (repository === undefined) throw new PgtsError('assert', 'no repository is configured')
+  const plain = repository.key === 1 && more.length === 0
+  if (!plain && !ctx.isSet('repo')) {
+    throw new PgtsError('option-required', 'stanza-delete needs --repo: it deletes from one repository at a time', {
+      hints: [`configured: ${ctx.options.repo.map(({ key }) => `repo${key}`).join(', ')}`],
+    })
+  }
+  return repository
+}
+
+async function requireStoppedServer(ctx: CommandContext<'stanza-delete'>): Promise<void> {
+  const pgPath = ctx.options.pg[0]?.path
+  if (pgPath === undefined) throw new PgtsError('option-required', 'stanza-delete needs pg1-path')
+  const files = await ctx.cluster()
+  if ((await files.stat(`${textToBytes(pgPath)}/postmaster.pid`)) === undefined) return
+  throw new PgtsError('pg-running', `${pgPath}/postmaster.pid exists: PostgreSQL seems to be running`, {
+    hints: [
+      'is it the right stanza? Shut the server down, or use --force to delete the backups of a server that goes on',
+    ],
+  })
+}
+
+/** At a terminal the name is asked for; a script has said enough with the stop file. */
+async function askPerson(ctx: CommandContext<'stanza-delete'>, { key, storage }: Repository): Promise<void> {
+  const { stanza } = ctx
+  const answer = await ctx.confirm(
+    `All backups and WAL of stanza ${stanza} in repo${key} (${storage.display}) will be lost.\n` +
+      'Type the name of the stanza to go on: ',
+  )
+  if (answer === undefined || answer === stanza) return
+  throw new PgtsError('option-invalid', `nothing was deleted: '${answer}' is not '${stanza}'`)
+}

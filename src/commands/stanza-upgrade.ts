@@ -1,0 +1,33 @@
+import { upgradeStanza, type UpgradedStanza } from '../core/stanza/upgrade.ts'
+import type { CommandContext } from './context.ts'
+import { stanzaCluster } from './stanza-cluster.ts'
+
+export interface StanzaUpgradeReport {
+  readonly stanza: string
+  readonly repositories: readonly UpgradedStanza[]
+}
+
+/** After pg_upgrade, or when a cluster was created anew: let every repository take its WAL and backups. */
+export async function stanzaUpgrade(ctx: CommandContext<'stanza-upgrade'>): Promise<StanzaUpgradeReport> {
+  const { stanza, log, signal } = ctx
+  await using _lock = await ctx.lock(['archive', 'backup', 'restore'])
+  const cluster = await stanzaCluster(ctx)
+
+  const repositories: UpgradedStanza[] = []
+  for (const repository of await ctx.repositories()) {
+    const { key } = repository
+    log.info({ repo: key }, `stanza-upgrade for stanza '${stanza}' on repo${key}`)
+    const upgraded = await upgradeStanza(repository, stanza, cluster, { signal, log })
+    repositories.push(upgraded)
+    if (upgraded.changed.length === 0) {
+      log.info({ repo: key }, `stanza '${stanza}' on repo${key} is already up to date`)
+    } else {
+      log.info(
+        { repo: key },
+        `stanza '${stanza}' on repo${key} is now of PostgreSQL ${cluster.version}, WAL goes to ${upgraded.archiveId}; ` +
+          'the next backup is a full one',
+      )
+    }
+  }
+  return { stanza, repositories }
+}

@@ -1,0 +1,73 @@
+import { archiveIdOf, currentHistory } from '../../format/archive-info.ts'
+import { archiveInfoName, backupInfoName } from '../../format/repo-path.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { Logger } from '../../util/log.ts'
+import { describeCluster, isSameCluster, type ArchiveRepository } from '../archive/find.ts'
+import { isCopyCurrent, loadArchiveInfo, loadBackupInfo, saveArchiveInfo, saveBackupInfo } from '../info-store.ts'
+import type { NewCluster } from './create.ts'
+
+export interface UpgradedStanza {
+  readonly repoKey: number
+  /** `17-2`: where WAL goes from now on. */
+  readonly archiveId: string
+  /** Which info files were changed, or written again because their copies were stale; none: the stanza is up to date. */
+  readonly changed: readonly ('archive.info' | 'backup.info')[]
+}
+
+/**
+ * Tell one repository that the stanza's cluster was upgraded: the cluster gets a new id in the history of both info
+ * files, what belongs to the old ids stays. The files are judged one by one, so that a run which was killed between the
+ * two is completed by the next one.
+ *
+ * @throws PgtsError file-missing, file-invalid: the two would give the cluster different ids; nothing was written then
+ */
+export async function upgradeStanza(
+  repository: ArchiveRepository,
+  stanza: string,
+  cluster: NewCluster,
+  options: { readonly signal: AbortSignal; readonly log: Logger },
+): Promise<UpgradedStanza> {
+  const { key } = repository
+  let archive = await loadArchiveInfo(repository, stanza, options)
+  let backup = await loadBackupInfo(repository, stanza, options)
+  const { systemId, version, catalogVersion, controlVersion } = cluster
+  const changed: ('archive.info' | 'backup.info')[] = []
+
+  if (!isSameCluster(currentHistory(archive), cluster)) {
+    const id = nextId(archive.history)
+    archive = { ...archive, currentId: id, history: [...archive.history, { id, systemId, version }] }
+    changed.push('archive.info')
+  }
+  if (!isSameCluster(currentHistory(backup), cluster)) {
+    const id = nextId(backup.history)
+    const entry = { id, systemId, version, catalogVersion, controlVersion }
+    backup = { ...backup, currentId: id, history: [...backup.history, entry] }
+    changed.push('backup.info')
+  }
+  if (archive.currentId !== backup.currentId) {
+    throw new PgtsError(
+      'file-invalid',
+      `archive.info and backup.info of stanza ${stanza} on repo${key} would give ${describeCluster(cluster)} different ` +
+        `ids, ${archive.currentId} and ${backup.currentId}`,
+      {
+        hints: [
+          'their histories differ: was one of the files brought back from an older copy? Bring back both of the same time',
+          'nothing was changed',
+        ],
+      },
+    )
+  }
+  // In this order: archiving needs the first only, and backup tells a half-done upgrade from the difference.
+  options.signal.throwIfAborted()
+  if (!changed.includes('archive.info') && !(await isCopyCurrent(repository, archiveInfoName(stanza), options)))
+    changed.push('archive.info')
+  if (!changed.includes('backup.info') && !(await isCopyCurrent(repository, backupInfoName(stanza), options)))
+    changed.push('backup.info')
+  if (changed.includes('archive.info')) await saveArchiveInfo(repository, stanza, archive)
+  if (changed.includes('backup.info')) await saveBackupInfo(repository, stanza, backup)
+  return { repoKey: key, archiveId: archiveIdOf(currentHistory(archive)), changed }
+}
+
+function nextId(history: readonly { readonly id: number }[]): number {
+  return Math.max(0, ...history.map(({ id }) => id)) + 1
+}

@@ -1,0 +1,254 @@
+import { cpSync, existsSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { isCopyCurrent, loadArchiveInfo, loadBackupInfo } from '../../src/core/info-store.ts'
+import { posixStorage } from '../../src/storage/posix.ts'
+import { countCells } from '../support/cells.ts'
+import { crashing, Crash } from '../support/faulty-driver.ts'
+import { runInProcess } from '../support/in-process.ts'
+import { pgtsProgram, type Cluster, type RunResult, startCluster } from '../support/postgres.ts'
+import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+import { cleanEnv, giveToTestUser, isInstalled, makeTestDir, runAs, testUser } from '../support/test-user.ts'
+
+/** annotate, stop, start, stanza-upgrade and stanza-delete of both programs on copies of one repository. */
+const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
+const cell = countCells('life of a stanza', 11)
+type Who = 'pgts' | 'pgbackrest'
+
+describe.runIf(installed)('beside pgbackrest', () => {
+  let site: Site
+  let upgraded: Cluster
+  let label: string
+
+  beforeAll(async () => {
+    site = await aSite({
+      version: 14,
+      options: { 'repo1-cipher-type': 'aes-256-cbc', 'repo1-cipher-pass': 'for tests' },
+    })
+    await site.pgtsOk('stanza-create')
+    await site.pgtsOk('--type=full', 'backup')
+    label = readdirSync(join(site.repo, 'backup/main')).find((name) => name.endsWith('F'))!
+    upgraded = await startCluster({ version: 15 })
+  }, 120_000)
+
+  afterAll(async () => {
+    await upgraded?.[Symbol.asyncDispose]()
+    await site?.[Symbol.asyncDispose]()
+  })
+
+  /** A copy of the repository with a configuration of its own; `cluster` is what pg1 is. */
+  function aCopy(cluster: Cluster = site.cluster): { dir: string; repo: string; lock: string; run: Run } {
+    const dir = makeTestDir('stanza-life')
+    const repo = join(dir, 'repo')
+    const lock = join(dir, 'lock')
+    cpSync(site.repo, repo, { recursive: true, verbatimSymlinks: true })
+    for (const sub of ['lock', 'log', 'spool']) mkdirSync(join(dir, sub))
+    const options = {
+      'repo1-path': repo,
+      'repo1-cipher-type': 'aes-256-cbc',
+      'repo1-cipher-pass': 'for tests',
+      'lock-path': lock,
+      'log-path': join(dir, 'log'),
+      'spool-path': join(dir, 'spool'),
+      'start-fast': 'y',
+      'log-level-console': 'info',
+    }
+    const lines = (values: object) => Object.entries(values).map(([key, value]) => `${key}=${String(value)}`)
+    const config = join(dir, 'pgbackrest.conf')
+    writeFileSync(config, ['[global]', ...lines(options), '[main]', ...lines(cluster.pgOptions()), ''].join('\n'))
+    giveToTestUser(dir)
+    const run: Run = (who, ...args) =>
+      runAs(testUser, who === 'pgts' ? pgtsProgram() : PGBACKREST, [`--config=${config}`, ...args], {
+        cwd: dir,
+        env: cleanEnv(),
+        deadlineMs: 60_000,
+      })
+    return { dir, repo, lock, run }
+  }
+  type Run = (who: Who, ...args: string[]) => Promise<RunResult>
+  const stanza = '--stanza=main'
+
+  async function annotations(run: Run, who: Who): Promise<unknown> {
+    const { stdout } = await run(who, stanza, '--output=json', '--log-level-console=off', `--set=${label}`, 'info')
+    return (JSON.parse(stdout) as { backup: { annotation?: unknown }[] }[])[0]?.backup[0]?.annotation
+  }
+
+  test('notes that one program makes are read, changed and removed by the other', async () => {
+    const { run } = aCopy()
+    const set = `--set=${label}`
+    expect(
+      (await run('pgts', stanza, set, '--annotation=who=me', '--annotation=why=before the move', 'annotate')).code,
+    ).toBe(0)
+    expect(await annotations(run, 'pgbackrest')).toEqual({ who: 'me', why: 'before the move' })
+    expect((await run('pgbackrest', stanza, set, '--annotation=who=', '--annotation=why=after', 'annotate')).code).toBe(
+      0,
+    )
+    expect(await annotations(run, 'pgts')).toEqual({ why: 'after' })
+    expect((await run('pgts', stanza, set, '--annotation=why=', 'annotate')).code).toBe(0)
+    expect(await annotations(run, 'pgbackrest')).toBeUndefined()
+    cell('notes')
+  })
+
+  test.each(['pgts', 'pgbackrest'] as const)('%s refuses to annotate a backup that is not there', async (who) => {
+    const { run } = aCopy()
+    expect((await run(who, stanza, '--set=20200101-000000F', '--annotation=a=b', 'annotate')).code).toBe(75)
+    expect((await run(who, stanza, '--set=nonsense', '--annotation=a=b', 'annotate')).code).toBe(32)
+    cell(`no backup ${who}`)
+  })
+
+  test.each([
+    ['pgts', 'pgbackrest'],
+    ['pgbackrest', 'pgts'],
+  ] as const)('what %s stops is stopped for %s, until either starts it', async (one, other) => {
+    const { run, lock } = aCopy()
+    for (const which of [[stanza], []]) {
+      expect((await run(one, ...which, 'stop')).code).toBe(0)
+      expect(readdirSync(lock)).toEqual([which.length === 0 ? 'all.stop' : 'main.stop'])
+      for (const who of [one, other]) {
+        expect((await run(who, stanza, 'backup')).code).toBe(62)
+        expect((await run(who, stanza, 'expire')).code).toBe(62)
+      }
+      const again = await run(other, ...which, 'stop')
+      expect(again).toMatchObject({ code: 0 })
+      expect(again.stdout + again.stderr).toContain('stop file already exists')
+      expect((await run(other, ...which, 'start')).code).toBe(0)
+      expect(readdirSync(lock)).toEqual([])
+      const idle = await run(one, ...which, 'start')
+      expect(idle.stdout + idle.stderr).toContain('stop file does not exist')
+    }
+    cell(`stop ${one}`)
+  })
+
+  /** What the info files say, without who wrote them. */
+  async function infoOf(repo: string) {
+    const cipher = { type: 'aes-256-cbc', origin: 'the test', passphrase: () => 'for tests' } as const
+    const place = { key: 1, storage: posixStorage(repo), cipher }
+    for (const name of ['archive/main/archive.info', 'backup/main/backup.info']) {
+      expect(await isCopyCurrent(place, name), name).toBe(true)
+    }
+    const { backrestVersion: _a, ...archive } = await loadArchiveInfo(place, 'main')
+    const { backrestVersion: _b, ...backup } = await loadBackupInfo(place, 'main')
+    return { archive, backup }
+  }
+
+  test('stanza-upgrade leaves what pgbackrest would leave, and both go on', async () => {
+    const [ours, theirs] = [aCopy(upgraded), aCopy(upgraded)]
+    // Not yet: the stanza is of the old cluster.
+    expect((await ours.run('pgts', stanza, '--no-online', 'stanza-create')).code).toBe(28)
+    expect((await ours.run('pgts', stanza, 'stanza-upgrade')).code).toBe(0)
+    expect((await theirs.run('pgbackrest', stanza, 'stanza-upgrade')).code).toBe(0)
+    const info = await infoOf(ours.repo)
+    expect(info).toEqual(await infoOf(theirs.repo))
+    expect(info.archive.history.map(({ id, version }) => `${version}-${id}`)).toEqual(['14-1', '15-2'])
+    const again = await ours.run('pgts', stanza, 'stanza-upgrade')
+    expect(again.stdout).toContain('already up to date')
+    expect(await infoOf(ours.repo)).toEqual(info)
+    expect((await ours.run('pgbackrest', stanza, 'stanza-upgrade')).stdout).toContain('already up to date')
+
+    // The old backup stays, and the next one is a full one of the new cluster.
+    for (const who of ['pgts', 'pgbackrest'] as const) {
+      const done = await ours.run(who, stanza, '--type=incr', '--no-archive-check', 'backup')
+      expect(done, done.stdout + done.stderr).toMatchObject({ code: 0 })
+    }
+    const labels = readdirSync(join(ours.repo, 'backup/main')).filter((name) => /^\d{8}-/.test(name))
+    expect(labels).toHaveLength(3)
+    expect(labels.filter((name) => name.endsWith('F'))).toHaveLength(2)
+    cell('upgrade')
+  })
+
+  test('a stanza-upgrade that is killed at any step is completed by either program', async () => {
+    let steps = 0
+    for (let at = 0; ; at++) {
+      const { repo, run, dir } = aCopy(upgraded)
+      const argv = [
+        `--config=${join(dir, 'pgbackrest.conf')}`,
+        stanza,
+        '--no-online',
+        '--log-level-console=off',
+        'stanza-upgrade',
+      ]
+      let crashed = false
+      try {
+        await runInProcess(argv, repo, (storage) => crashing(storage, at))
+      } catch (error) {
+        if (!(error instanceof Crash)) throw error
+        crashed = true
+      }
+      giveToTestUser(dir)
+      const who = at % 2 === 0 ? 'pgts' : 'pgbackrest'
+      const repaired = await run(who, stanza, '--no-online', 'stanza-upgrade')
+      expect(repaired, `step ${at}, ${who}: ${repaired.stdout}`).toMatchObject({ code: 0 })
+      // Whoever completed it, pgts leaves copies that agree.
+      if (who === 'pgbackrest') expect((await run('pgts', stanza, '--no-online', 'stanza-upgrade')).code).toBe(0)
+      expect((await infoOf(repo)).backup.history).toHaveLength(2)
+      if (!crashed) break
+      steps++
+    }
+    expect(steps).toBeGreaterThan(3)
+    cell('killed upgrade')
+  }, 120_000)
+
+  test.each(['pgts', 'pgbackrest'] as const)(
+    '%s stanza-delete wants the stop file and a server that is down',
+    async (who) => {
+      const { run, repo, lock } = aCopy()
+      expect((await run(who, stanza, '--force', 'stanza-delete')).code).toBe(55)
+      expect((await run(who, stanza, 'stop')).code).toBe(0)
+      expect((await run(who, stanza, 'stanza-delete')).code).toBe(38)
+      expect(existsSync(join(repo, 'backup/main/backup.info'))).toBe(true)
+      expect((await run(who, stanza, '--force', 'stanza-delete')).code).toBe(0)
+      expect(existsSync(join(repo, 'backup/main'))).toBe(false)
+      expect(existsSync(join(repo, 'archive/main'))).toBe(false)
+      expect(readdirSync(lock)).toEqual([])
+      // Nothing is left to delete, and the other program can begin anew.
+      expect((await run(who, stanza, 'stanza-delete')).code).toBe(0)
+      expect((await run(who === 'pgts' ? 'pgbackrest' : 'pgts', stanza, 'stanza-create')).code).toBe(0)
+      cell(`delete ${who}`)
+    },
+  )
+
+  test('a stanza-delete that is killed at any step leaves no stanza to be mistaken, and is completed by the next', async () => {
+    let steps = 0
+    for (let at = 0; ; at++) {
+      const { repo, run, dir, lock } = aCopy()
+      writeFileSync(join(lock, 'main.stop'), '')
+      const argv = [
+        `--config=${join(dir, 'pgbackrest.conf')}`,
+        stanza,
+        '--force',
+        '--log-level-console=off',
+        'stanza-delete',
+      ]
+      let crashed = false
+      try {
+        await runInProcess(argv, repo, (storage) => crashing(storage, at))
+      } catch (error) {
+        if (!(error instanceof Crash)) throw error
+        crashed = true
+      }
+      giveToTestUser(dir)
+      if (crashed) {
+        const who = at % 2 === 0 ? 'pgts' : 'pgbackrest'
+        expect((await run(who, stanza, '--force', 'stanza-delete')).code, `step ${at}`).toBe(0)
+        steps++
+      }
+      expect(existsSync(join(repo, 'backup/main'))).toBe(false)
+      expect(existsSync(join(repo, 'archive/main'))).toBe(false)
+      if (!crashed) break
+    }
+    expect(steps).toBeGreaterThan(4)
+    cell('killed delete')
+  }, 120_000)
+
+  test('stop --force ends a running backup, and says which process', async () => {
+    const { run, lock } = aCopy()
+    const running = run('pgts', stanza, '--type=full', '--no-start-fast', '--no-archive-check', 'backup')
+    await expect.poll(() => existsSync(join(lock, 'main-backup-1.lock')), { timeout: 20_000 }).toBe(true)
+    const stopped = await run('pgts', stanza, '--force', 'stop')
+    expect(stopped.code).toBe(0)
+    expect(stopped.stdout).toMatch(/sent term signal to process \d+ \(backup of stanza main\)/)
+    expect((await running).code).toBe(63)
+    expect(readdirSync(lock)).toEqual(['main.stop'])
+    cell('stop --force')
+  }, 60_000)
+})
