@@ -13,6 +13,8 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   openssl: 'encrypted files against the openssl command',
   xxhsum: 'block checksums against the xxhsum command',
   dash: 'the launcher in dash',
+  busybox: 'the launcher in the shell of busybox',
+  strace: 'counting the processes that the launcher starts',
   ...Object.fromEntries(S3_SERVER_PROGRAMS.map((name) => [name, 'everything on a real S3 server'])),
 }
 
