@@ -1,0 +1,305 @@
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { Storage } from '@google-cloud/storage'
+import { OAuth2Client } from 'google-auth-library'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { gcsClient } from '../../src/storage/gcs/client.ts'
+import { gcsServiceUrl, type GcsDescription } from '../../src/storage/gcs/description.ts'
+import type { ObjectClient } from '../../src/storage/object/client.ts'
+import { StoreTrouble } from '../../src/storage/object/trouble.ts'
+import { FaultyFront, type FrontFaults } from '../support/faulty-front.ts'
+import { GcsServer } from '../support/gcs-server.ts'
+import { GcsTokens } from '../support/gcs-token.ts'
+import { bytesOf, namesBelow, objectClientLaws, text } from '../support/object-client-laws.ts'
+import { makeTestDir } from '../support/test-user.ts'
+import { makeCertificates, type TestCertificates } from '../support/tls.ts'
+
+const data = { kind: 'data' } as const
+const BUCKET = 'pgts-gcs-client'
+const GRAIN = 256 * 1024
+let certificates: TestCertificates
+let server: GcsServer
+let keyFile: string
+const closed: AsyncDisposable[] = []
+
+beforeAll(async () => {
+  const dir = makeTestDir('gcs-client')
+  certificates = makeCertificates(join(dir, 'tls'))
+  server = await GcsServer.start(certificates)
+  server.createBucket(BUCKET)
+  keyFile = join(dir, 'key.json')
+  writeFileSync(keyFile, server.keyFile())
+})
+afterAll(async () => {
+  for (const one of closed) await one[Symbol.asyncDispose]()
+  await server[Symbol.asyncDispose]()
+})
+
+async function open(changed: Partial<GcsDescription> = {}): Promise<ObjectClient> {
+  const client = await gcsClient({
+    bucket: BUCKET,
+    serviceUrl: gcsServiceUrl(`127.0.0.1:${server.httpsPort}`),
+    credential: { type: 'service', keyFile },
+    partBytes: 1024 * 1024,
+    access: { verifyTls: true, caFile: certificates.caFile, stallMs: 30_000 },
+    repository: 'repo1',
+    ...changed,
+  })
+  closed.push(client)
+  return client
+}
+
+objectClientLaws(() => open())
+
+/** Every kind of request, so that what is wrong for all is said by all. */
+function everyRequest(client: ObjectClient): [string, () => Promise<unknown>][] {
+  return [
+    ['head', () => client.head('x')],
+    ['list', () => client.list({ prefix: '' })],
+    ['get', () => client.get('x')],
+    ['put', () => client.put('x', text('x'), data)],
+    ['upload', () => client.upload('x', data)],
+    ['remove', () => client.removeBatch(['x', 'y'])],
+    ['remove one', () => client.removeBatch(['x'])],
+  ]
+}
+
+async function expectAll(client: ObjectClient, error: object): Promise<void> {
+  for (const [what, request] of everyRequest(client)) await expect(request(), what).rejects.toMatchObject(error)
+}
+
+describe('credentials', () => {
+  test('one token serves all requests, until it is about to expire', async () => {
+    const client = await open()
+    const before = server.tokens.issued
+    await Promise.all([client.head('x'), client.list({ prefix: '' }), client.head('y')])
+    await client.head('z')
+    expect(server.tokens.issued - before).toBe(1)
+    server.tokens.lifetimeMs = 60_000
+    try {
+      const brief = await open()
+      await brief.head('x')
+      await brief.head('x')
+      expect(server.tokens.issued - before).toBe(3)
+    } finally {
+      server.tokens.lifetimeMs = 3_600_000
+    }
+  })
+
+  test('a token, as it is', async () => {
+    const { access_token: token } = server.tokens.issue()
+    const client = await open({ credential: { type: 'token', token: `${token}\n` } })
+    await client.put('token/a', text('x'), data)
+    expect(await client.head('token/a')).toMatchObject({ sizeBytes: 1 })
+    server.tokens.revokeAll()
+    await expectAll(client, { code: 'access', hints: [expect.stringContaining('renew the token in repo1-gcs-key')] })
+  })
+
+  test('the account of the machine', async () => {
+    const client = await open({ credential: { type: 'auto', metadata: `127.0.0.1:${server.httpPort}` } })
+    await client.put('auto/a', text('x'), data)
+    expect(await client.head('auto/a')).toMatchObject({ sizeBytes: 1 })
+    const nowhere = await open({ credential: { type: 'auto', metadata: '127.0.0.1:1' } })
+    await expect(nowhere.head('x')).rejects.toMatchObject({
+      code: 'access',
+      message: expect.stringContaining('nothing answers at 127.0.0.1:1'),
+    })
+  })
+
+  test('key files that are none', async () => {
+    const dir = makeTestDir('gcs-keys')
+    const file = (name: string, content: string) => {
+      writeFileSync(join(dir, name), content)
+      return join(dir, name)
+    }
+    const key = JSON.parse(server.keyFile()) as Record<string, string>
+    const other = JSON.parse(new GcsTokens().keyFile('')) as Record<string, string>
+    for (const [path, error] of [
+      [join(dir, 'absent'), { code: 'file-open', hints: [expect.stringContaining('repo1-gcs-key is the path')] }],
+      [file('text', 'not json'), { code: 'file-invalid' }],
+      [file('user', '{"type":"authorized_user"}'), { message: expect.stringContaining('but of authorized_user') }],
+      [
+        file('cut', JSON.stringify({ ...key, private_key: key['private_key']!.slice(0, 300) })),
+        { code: 'file-invalid' },
+      ],
+      [
+        file('other', JSON.stringify({ ...key, private_key: other['private_key'] })),
+        { code: 'access', message: expect.stringContaining('Invalid JWT Signature') },
+      ],
+    ] as const) {
+      const client = await open({ credential: { type: 'service', keyFile: path } })
+      const error_ = await client.head('x').catch((caught: unknown) => caught)
+      expect(error_, path).toMatchObject(error)
+      expect(JSON.stringify(error_, Object.getOwnPropertyNames(Object(error_))), path).not.toContain('PRIVATE KEY')
+    }
+  })
+
+  test('a token that the service takes back early is replaced when the request is repeated', async () => {
+    const client = await open()
+    await client.head('x')
+    server.tokens.revokeAll()
+    // It was fetched just now: another would not be taken either.
+    await expect(client.head('x')).rejects.not.toBeInstanceOf(StoreTrouble)
+  })
+})
+
+describe('what operators get wrong', () => {
+  test('a bucket that is not there', async () => {
+    const client = await open({ bucket: 'nowhere' })
+    const error = {
+      code: 'file-missing',
+      message: expect.stringContaining('bucket nowhere does not exist'),
+      hints: [expect.stringContaining('create bucket nowhere')],
+    }
+    for (const [what, request] of everyRequest(client))
+      if (what !== 'remove') await expect(request(), what).rejects.toMatchObject(error)
+    expect(await client.removeBatch(['x', 'y'])).toMatchObject([
+      { name: 'x', reason: expect.stringContaining('bucket nowhere does not exist') },
+      { name: 'y' },
+    ])
+  })
+
+  test('certificates that are not trusted, and how they are', async () => {
+    const { access_token: token } = server.tokens.issue()
+    const credential = { type: 'token', token } as const
+    const access = { verifyTls: true, stallMs: 30_000 }
+    const error: unknown = await (await open({ access, credential })).head('x').catch((caught: unknown) => caught)
+    expect(error).toMatchObject({ code: 'service', hints: [expect.stringContaining('repo-storage-ca-file')] })
+    expect(error, 'asking again does not help').not.toBeInstanceOf(StoreTrouble)
+    expect(await (await open({ access: { ...access, verifyTls: false } })).head('not there')).toBeUndefined()
+  })
+})
+
+describe("beside Google's own client", () => {
+  test('what one writes the other reads; tags are custom metadata; the project that pays is named', async () => {
+    const authClient = new OAuth2Client({ universeDomain: '0.0.1' })
+    authClient.setCredentials({ access_token: server.tokens.issue().access_token })
+    const google = new Storage({
+      apiEndpoint: `http://127.0.0.1:${server.httpPort}`,
+      projectId: 'test',
+      useAuthWithCustomEndpoint: true,
+      universeDomain: '0.0.1',
+      retryOptions: { autoRetry: false },
+      authClient,
+    }).bucket(BUCKET)
+    const client = await open({ tags: { team: 'db' }, userProject: 'payer' })
+    await client.put('both/put', text('put by pgts'), data)
+    const upload = await client.upload('both/uploaded', data)
+    await upload.part(1, Buffer.alloc(GRAIN, 'u'))
+    await upload.part(2, text('end'))
+    await upload.complete()
+    for (const name of ['both/put', 'both/uploaded'])
+      expect((await google.file(name).getMetadata())[0], name).toMatchObject({ metadata: { team: 'db' } })
+    expect((await google.file('both/put').download())[0].toString()).toBe('put by pgts')
+    expect((await google.file('both/uploaded').download())[0]).toHaveLength(GRAIN + 3)
+    await google.file('both/google').save('put by Google')
+    expect((await bytesOf(await client.get('both/google'))).toString()).toBe('put by Google')
+    expect(await client.removeBatch(['both/put', 'both/google'])).toEqual([])
+    expect((await google.getFiles({ prefix: 'both/' }))[0].map(({ name }) => name)).toEqual(['both/uploaded'])
+  })
+})
+
+describe('on a network that loses answers', () => {
+  let front: FaultyFront
+  beforeAll(async () => {
+    front = await FaultyFront.start({ host: '127.0.0.1', port: server.httpPort })
+  })
+  afterAll(() => front[Symbol.asyncDispose]())
+  beforeEach(() => front.set())
+
+  const through = () => open({ serviceUrl: `http://127.0.0.1:${front.port}` })
+  const sessionPut = ({ method, path }: { method: string; path: string }) =>
+    method === 'PUT' && path.includes('upload_id')
+
+  test.each<[string, FrontFaults['how']]>([
+    ['the answer is lost', { kind: 'lose-answer' }],
+    ['the store is busy', { kind: 'answer', status: 503 }],
+  ])('a piece of an upload whose fate is unknown is asked for and sent again: %s', async (_name, how) => {
+    const client = await through()
+    const name = `lost/${how.kind}`
+    const content = [Buffer.alloc(GRAIN * 2, 'a'), Buffer.alloc(GRAIN * 2, 'b'), text('end')]
+    const upload = await client.upload(name, data)
+    for (const [index, piece] of content.entries()) {
+      front.set({ only: sessionPut, times: 1, how })
+      if (piece.length > 3) await expect(upload.part(index + 1, piece)).rejects.toBeInstanceOf(StoreTrouble)
+      await upload.part(index + 1, piece)
+    }
+    front.set({ only: sessionPut, times: 1, how })
+    await expect(upload.complete()).rejects.toBeInstanceOf(StoreTrouble)
+    expect(front.counters.struck).toBe(1)
+    await upload.complete()
+    expect((await bytesOf(await client.get(name))).equals(Buffer.concat(content))).toBe(true)
+  })
+
+  test('bytes that were damaged on the way appear nowhere', async () => {
+    const client = await through()
+    front.set({ only: ({ path }) => path.includes('alt=media'), how: { kind: 'truncate' }, times: 1 })
+    await client.put('damaged', text('0123456789'), data)
+    const body = await client.get('damaged')
+    await expect(bytesOf(body)).rejects.toBeInstanceOf(StoreTrouble)
+    expect(front.counters.struck).toBe(1)
+  })
+
+  test.each([
+    [429, '{"error":{"code":429,"message":"slow down","errors":[{"reason":"rateLimitExceeded"}]}}', true],
+    [403, '{"error":{"code":403,"message":"slow down","errors":[{"reason":"userRateLimitExceeded"}]}}', true],
+    [500, 'a proxy says <b>oops</b>', false],
+    [502, '', false],
+  ])('%s %s may pass', async (status, body, overloaded) => {
+    const client = await through()
+    front.set({ how: { kind: 'answer', status, body, headers: { 'retry-after': '7' } } })
+    for (const [what, request] of everyRequest(client)) {
+      const error = await request().catch((caught: unknown) => caught)
+      expect(error, what).toBeInstanceOf(StoreTrouble)
+      expect(error, what).toMatchObject({ overloaded, retryAfterMs: 7000 })
+    }
+  })
+
+  test.each([
+    ['retentionPolicyNotMet', 'file-remove', 'retention'],
+    ['forbidden', 'access', 'roles/storage.objectUser'],
+    ['userProjectMissing', 'file-remove', 'repo1-gcs-user-project'],
+  ])('403 %s will not pass', async (reason, code, hint) => {
+    const client = await through()
+    const body = JSON.stringify({ error: { code: 403, message: 'no', errors: [{ reason }] } })
+    front.set({ how: { kind: 'answer', status: 403, body } })
+    const error = await client.removeBatch(['x', 'y']).catch((caught: unknown) => caught)
+    expect(error).not.toBeInstanceOf(StoreTrouble)
+    expect(error).toMatchObject({ code, hints: [expect.stringContaining(hint)] })
+  })
+
+  test('a batch of which the store answers too little is not taken for done', async () => {
+    const client = await through()
+    const answer =
+      '--b\r\nContent-Type: application/http\r\nContent-ID: <response-1>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n\r\n' +
+      '--b\r\nContent-Type: application/http\r\nContent-ID: <response-2>\r\n\r\nHTTP/1.1 403 Forbidden\r\nContent-Type: application/json\r\n\r\n' +
+      '{"error":{"code":403,"message":"Object is under active hold","errors":[{"reason":"objectUnderActiveHold"}]}}\r\n--b--\r\n'
+    front.set({
+      only: ({ path }) => path.startsWith('/batch'),
+      how: { kind: 'answer', status: 200, headers: { 'content-type': 'multipart/mixed; boundary=b' }, body: answer },
+    })
+    expect(await client.removeBatch(['one', 'two', 'three'])).toEqual([
+      { name: 'two', reason: expect.stringContaining('under active hold') },
+      { name: 'three', reason: 'the store did not say what became of it' },
+    ])
+    front.set({
+      only: ({ path }) => path.startsWith('/batch'),
+      how: {
+        kind: 'answer',
+        status: 200,
+        headers: { 'content-type': 'multipart/mixed; boundary=b' },
+        body: answer.replace('403 Forbidden', '503 Unavailable'),
+      },
+    })
+    await expect(client.removeBatch(['one', 'two'])).rejects.toBeInstanceOf(StoreTrouble)
+  })
+})
+
+test('names below a prefix come in pages of the service', async () => {
+  const bucket = server.createBucket('paged')
+  for (let index = 0; index < 2345; index++) bucket.put(`p/${String(index).padStart(5, '0')}`, Buffer.alloc(1), {}, {})
+  const client = await open({ bucket: 'paged' })
+  const names = await namesBelow(client, 'p/')
+  expect(names).toHaveLength(2345)
+  expect(names).toEqual([...names].sort())
+})
