@@ -1,5 +1,6 @@
 import type { ClusterDescription, ClusterFiles } from '../postgres/cluster-access.ts'
 import type { StorageDescription, StorageDriver } from '../storage/driver.ts'
+import { silentLogger, type Logger } from '../util/log.ts'
 
 /** What a worker needs to open its own repository and cluster; plain data, because sockets do not cross threads. */
 export interface WorkerSetup {
@@ -21,10 +22,11 @@ export interface WorkerEnv extends AsyncDisposable {
   readonly lanes?: readonly WorkerEnv[]
 }
 
-export async function openWorkerEnv(setup: WorkerSetup): Promise<WorkerEnv> {
+/** @param log hears of troubles of the storage that passed */
+export async function openWorkerEnv(setup: WorkerSetup, log: Logger = silentLogger): Promise<WorkerEnv> {
   const { openStorage } = await import('../storage/registry.ts')
   const { openClusterFiles } = await import('../postgres/registry.ts')
-  const storage = await openStorage(setup.storage)
+  const storage = await openStorage(setup.storage, log)
   const files = await openClusterFiles(setup.cluster)
   const lane = (): WorkerEnv => ({
     storage,

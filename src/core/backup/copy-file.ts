@@ -3,6 +3,7 @@ import { pump } from '../../codec/pump.ts'
 import { loadCodec } from '../../codec/registry.ts'
 import type { CompressType } from '../../format/manifest.ts'
 import type { ClusterFileSource } from '../../postgres/cluster-access.ts'
+import { plannedReads, type WantedRange } from '../../storage/planned-reads.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import type { ByteSink, ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
@@ -94,6 +95,20 @@ export interface StoredContent {
 /** Job handler: copy files into the repository, hashed on both sides of the codec. */
 export async function backupFiles(job: CopyFilesJob, env: WorkerEnv, signal: AbortSignal): Promise<CopiedFile[]> {
   await loadCodec(job.codec.type)
+  await using reads = plannedReads(env.storage, priorMaps(job), signal)
+  return copyFiles(job, { ...env, storage: reads.storage }, signal)
+}
+
+/** The block maps that will be read, in the order of reading. */
+function priorMaps({ files }: CopyFilesJob): WantedRange[] {
+  return files.flatMap(({ blocks }) => {
+    if (blocks?.prior === undefined) return []
+    const { repoName, offset, repoSizeBytes, mapSizeBytes } = blocks.prior
+    return [{ name: repoName, offset: offset + repoSizeBytes - mapSizeBytes, length: mapSizeBytes }]
+  })
+}
+
+async function copyFiles(job: CopyFilesJob, env: WorkerEnv, signal: AbortSignal): Promise<CopiedFile[]> {
   const copied: CopiedFile[] = []
   if (job.bundle === undefined) {
     await using commits = new CommitQueue()

@@ -83,7 +83,8 @@ function describe(planned: PlannedFile, manifest: Manifest, stanza: string, owne
   const offset = file.bundleOffset ?? 0
   const length = file.repoSizeBytes ?? file.sizeBytes
   const slice = file.bundleId === undefined ? {} : { slice: { offset, length } }
-  return { ...common, checksum: file.checksum, stored: { repoName, ...slice, ...blocksOf(file, offset, length) } }
+  const stored = { repoName, repoSizeBytes: length, ...slice, ...blocksOf(file, offset, length) }
+  return { ...common, checksum: file.checksum, stored }
 }
 
 function blocksOf(file: ManifestFile, offset: number, repoSizeBytes: number): { blocks?: RestoreBlocks } {

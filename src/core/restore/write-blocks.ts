@@ -3,6 +3,7 @@ import fs from 'node:fs'
 import { blockChecksums } from '../../codec/xxh3.ts'
 import type { BlockMap } from '../../format/block-map.ts'
 import { fileRepoName } from '../../format/repo-path.ts'
+import { plannedReads } from '../../storage/planned-reads.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { isPgtsError } from '../../util/error.ts'
 import { fetchBlocks } from '../block/fetch.ts'
@@ -138,7 +139,7 @@ async function writeBlocks(
   // Blocks mostly come in the order of the file; then it need not be read again to be proven.
   const hash = createHash('sha1')
   let inOrder = 0
-  for (const range of planReads(map, isNeeded)) {
+  const ranges = planReads(map, isNeeded).map((range) => {
     const label = references[range.reference]!
     const stored = {
       name: file.name,
@@ -146,8 +147,13 @@ async function writeBlocks(
       blockMapSize: file.stored!.blocks!.mapSizeBytes,
       ...(range.bundleId === 0 ? {} : { bundleId: range.bundleId }),
     }
-    await fetchBlocks(env.storage, range, {
-      repoName: fileRepoName(stanza, stored, label, compressType),
+    return { range, name: fileRepoName(stanza, stored, label, compressType) }
+  })
+  const wanted = ranges.map(({ name, range: { offset, length } }) => ({ name, offset, length }))
+  await using reads = plannedReads(env.storage, wanted, signal)
+  for (const { range, name } of ranges) {
+    await fetchBlocks(reads.storage, range, {
+      repoName: name,
       compressType,
       ...(cipherPass === undefined ? {} : { cipherPass }),
       write(bytes, position) {

@@ -5,6 +5,8 @@ import { digest } from '../../codec/digest.ts'
 import { pump } from '../../codec/pump.ts'
 import { decompressor, loadCodec } from '../../codec/registry.ts'
 import type { CompressType } from '../../util/compress-type.ts'
+import type { ByteRange } from '../../storage/driver.ts'
+import { plannedReads, type WantedRange } from '../../storage/planned-reads.ts'
 import { PgtsError } from '../../util/error.ts'
 import { WriteBehind } from '../../util/write-behind.ts'
 import type { Stage } from '../../codec/stage.ts'
@@ -32,6 +34,8 @@ export interface RestoreFile extends TargetFile {
   /** Absent for an empty file and a zeroed one: those are never read from the repository. */
   readonly stored?: {
     readonly repoName: string
+    /** Of the content as it is stored, in a bundle or on its own; absent: not known. */
+    readonly repoSizeBytes?: number
     /** Of a bundle: where this file's bytes are. */
     readonly slice?: { readonly offset: number; readonly length: number }
     /** Of a block incremental file, bundled or not. */
@@ -71,13 +75,47 @@ export async function restoreFile(job: RestoreFileJob, env: WorkerEnv, signal: A
   await loadCodec(job.compressType)
   const results: RestoredFile[] = []
   await using settling = new SettleQueue()
+  const there = lookedAt(job, env, signal)
+  await using reads = plannedReads(env.storage, wantedRanges(job, there), signal)
+  const near = { ...env, storage: reads.storage }
   for (const file of job.files) {
     signal.throwIfAborted()
     const { name, path, sizeBytes, checksum } = file
-    results.push({ name, path, sizeBytes, checksum, ...(await bringBack(file, job, settling, env, signal)) })
+    const outcome = there.get(file) === true ? matches : await bringBack(file, job, settling, near, signal)
+    results.push({ name, path, sizeBytes, checksum, ...outcome })
   }
   await settling.drain()
   return results
+}
+
+const matches = { outcome: 'matches' } as const
+
+/**
+ * Which existing files are right already, proven by checksum and settled. All of a job are looked at before anything is
+ * read, so that it is known what will be read. Files in blocks are looked at block by block, when their turn comes.
+ */
+function lookedAt({ files }: RestoreFileJob, env: WorkerEnv, signal: AbortSignal): Map<RestoreFile, boolean> {
+  const there = new Map<RestoreFile, boolean>()
+  for (const file of files) {
+    signal.throwIfAborted()
+    if (file.action !== 'check' || file.stored?.blocks !== undefined) continue
+    const isRight = (fd: number) => sha1OfStart(fd, file.sizeBytes, env.buffer) === file.checksum
+    there.set(file, settleExisting(file, isRight))
+  }
+  return there
+}
+
+/** What will be read for sure, in the order of reading. */
+function wantedRanges({ files }: RestoreFileJob, there: ReadonlyMap<RestoreFile, boolean>): WantedRange[] {
+  const wanted: WantedRange[] = []
+  for (const file of files) {
+    const { action, stored } = file
+    const isRead = action === 'create' || action === 'rewrite' || there.get(file) === false
+    if (!isRead || stored?.repoSizeBytes === undefined) continue
+    const offset = stored.slice?.offset ?? 0
+    wanted.push({ name: stored.repoName, offset, length: stored.repoSizeBytes })
+  }
+  return wanted
 }
 
 async function bringBack(
@@ -92,13 +130,9 @@ async function bringBack(
     settleExisting(file, () => true)
     return { outcome: 'kept' }
   }
-  if (file.action === 'check') {
-    if (inBlocks) {
-      const revised = await reviseBlocks(file, job, env, signal)
-      if (revised !== undefined) return revised
-    } else if (settleExisting(file, (fd) => sha1OfStart(fd, file.sizeBytes, env.buffer) === file.checksum)) {
-      return { outcome: 'matches' }
-    }
+  if (file.action === 'check' && inBlocks) {
+    const revised = await reviseBlocks(file, job, env, signal)
+    if (revised !== undefined) return revised
   }
   const fd = createNew(file.path)
   const behind = new WriteBehind(fd)
@@ -134,7 +168,7 @@ async function copyContent(
   if (job.compressType !== 'none') stages.push(decompressor(job.compressType, { raw }))
   stages.push(content)
   try {
-    const source = await env.storage.read(stored.repoName, { ...stored.slice, signal })
+    const source = await env.storage.read(stored.repoName, { ...rangeOf(stored, env), signal })
     const sink = {
       write(chunk: Uint8Array): void {
         // Damaged bytes may decode to any length; what is beyond the file must not fill the disk.
@@ -148,6 +182,13 @@ async function copyContent(
     throw explain(error, file, env)
   }
   if (content.hex() !== file.checksum) throw mismatch(file, env, `SHA-1 ${content.hex()}`)
+}
+
+/** A local file is read to its end; elsewhere a known length lets several requests read ahead. */
+function rangeOf({ slice, repoSizeBytes }: NonNullable<RestoreFile['stored']>, env: WorkerEnv): ByteRange {
+  if (slice !== undefined) return slice
+  if (env.storage.parallel === undefined || repoSizeBytes === undefined) return {}
+  return { offset: 0, length: repoSizeBytes }
 }
 
 function sha1OfStart(fd: number, length: number, buffer: Buffer): string {

@@ -1,0 +1,159 @@
+import { sourceOf, type ByteSource } from '../util/bytes.ts'
+import type { ByteRange, Cancellable, StorageDriver } from './driver.ts'
+
+/** A read that is going to be asked for. Bytes. */
+export interface WantedRange {
+  readonly name: string
+  readonly offset: number
+  readonly length: number
+}
+
+/** What lies between two wanted ranges is read, too, when it is at most this much: a request costs more. */
+const GAP_BYTES = 64 * 1024
+/** Larger ranges are left to the driver, which reads ahead itself; nor do smaller ones join to more than this. */
+const MOST_BYTES = 4 * 1024 * 1024
+/** How much is fetched before it is asked for, and with how many requests. */
+const AHEAD_BYTES = 4 * 1024 * 1024
+const AHEAD_REQUESTS = 16
+
+/** A storage that knows what will be read. */
+export interface PlannedReads extends AsyncDisposable {
+  readonly storage: StorageDriver
+}
+
+/**
+ * Fetch what is going to be read, in as few requests as is sensible and several of them ahead, and answer `read` from
+ * that. Where calls answer at once (`parallel` is absent) it is the storage itself.
+ *
+ * @param wanted in the order in which they will be read; what is read otherwise is asked of the storage as ever
+ */
+export function plannedReads(
+  storage: StorageDriver,
+  wanted: readonly WantedRange[],
+  signal: AbortSignal,
+): PlannedReads {
+  if (storage.parallel === undefined || wanted.length === 0) {
+    return { storage, [Symbol.asyncDispose]: async () => undefined }
+  }
+  const ahead = new Ahead(storage, grouped(wanted), signal)
+  const planned: StorageDriver = {
+    display: storage.display,
+    parallel: storage.parallel,
+    stat: (name, options) => storage.stat(name, options),
+    list: (prefix, options) => storage.list(prefix, options),
+    read: (name, range) => ahead.read(name, range),
+    create: (name, options) => storage.create(name, options),
+    remove: (name, options) => storage.remove(name, options),
+    removeTree: (prefix, options) => storage.removeTree(prefix, options),
+    sync: (prefix, options) => storage.sync(prefix, options),
+    [Symbol.asyncDispose]: async () => undefined,
+  }
+  return { storage: planned, [Symbol.asyncDispose]: () => ahead.end() }
+}
+
+interface Group extends WantedRange {
+  bytes?: Promise<Buffer>
+}
+
+/** Neighbours in the order of reading that are neighbours in their file become one. */
+function grouped(wanted: readonly WantedRange[]): Group[] {
+  const groups: Group[] = []
+  for (const { name, offset, length } of wanted) {
+    if (offset < 0 || length <= 0 || length > MOST_BYTES) continue
+    const last = groups.at(-1)
+    const end = last === undefined ? 0 : last.offset + last.length
+    const joins =
+      last?.name === name &&
+      offset >= last.offset &&
+      offset <= end + GAP_BYTES &&
+      Math.max(end, offset + length) - last.offset <= MOST_BYTES
+    if (joins)
+      groups[groups.length - 1] = { name, offset: last.offset, length: Math.max(end, offset + length) - last.offset }
+    else groups.push({ name, offset, length })
+  }
+  return groups
+}
+
+class Ahead {
+  readonly #storage: StorageDriver
+  readonly #groups: readonly Group[]
+  readonly #signal: AbortSignal
+  readonly #stop = new AbortController()
+  /** The first group that may still be asked for, and the first that has not been fetched. */
+  #first = 0
+  #next = 0
+  #heldBytes = 0
+
+  constructor(storage: StorageDriver, groups: readonly Group[], signal: AbortSignal) {
+    this.#storage = storage
+    this.#groups = groups
+    this.#signal = AbortSignal.any([signal, this.#stop.signal])
+    this.#fetchAhead()
+  }
+
+  async read(name: string, range: ByteRange & Cancellable = {}): Promise<ByteSource> {
+    const { offset = 0, length } = range
+    const index = length === undefined ? -1 : this.#find(name, offset, length)
+    if (index === -1) return this.#storage.read(name, range)
+    this.#dropBefore(index)
+    const group = this.#groups[index]!
+    const bytes = await (group.bytes ?? this.#fetch(group))
+    const start = offset - group.offset
+    return sourceOf(bytes.subarray(start, start + length!))
+  }
+
+  #find(name: string, offset: number, length: number): number {
+    return this.#groups.findIndex(
+      (group, index) =>
+        index >= this.#first &&
+        group.name === name &&
+        group.offset <= offset &&
+        offset + length <= group.offset + group.length,
+    )
+  }
+
+  /** Reading has come to this group, so what was before it is not wanted any more. */
+  #dropBefore(index: number): void {
+    for (; this.#first < index; this.#first++) {
+      const group = this.#groups[this.#first]!
+      if (this.#first < this.#next) this.#heldBytes -= group.length
+      delete group.bytes
+    }
+    this.#next = Math.max(this.#next, index)
+    this.#fetchAhead()
+  }
+
+  #fetchAhead(): void {
+    for (;;) {
+      const group = this.#groups[this.#next]
+      if (group === undefined || this.#next - this.#first >= AHEAD_REQUESTS) return
+      if (this.#heldBytes > 0 && this.#heldBytes + group.length > AHEAD_BYTES) return
+      this.#next++
+      this.#heldBytes += group.length
+      group.bytes = this.#fetch(group)
+      // Whoever comes to it hears of a failure; until then it is not unhandled.
+      group.bytes.catch(() => undefined)
+    }
+  }
+
+  async #fetch({ name, offset, length }: Group): Promise<Buffer> {
+    const source = await this.#storage.read(name, { offset, length, signal: this.#signal })
+    // A group is at most as long as AHEAD_BYTES allows, so it is made in one piece.
+    const bytes = Buffer.allocUnsafeSlow(length)
+    let at = 0
+    try {
+      for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
+        bytes.set(chunk, at)
+        at += chunk.length
+      }
+    } finally {
+      await source[Symbol.asyncDispose]()
+    }
+    return bytes
+  }
+
+  async end(): Promise<void> {
+    this.#stop.abort(new DOMException('what was fetched ahead is not wanted any more', 'AbortError'))
+    await Promise.allSettled(this.#groups.map(({ bytes }) => bytes))
+  }
+}
