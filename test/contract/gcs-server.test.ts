@@ -59,7 +59,7 @@ describe("Google's client", () => {
       expect(bytes.equals(content), name).toBe(true)
     }
     expect(text(await bucket.file('empty').download())).toBe('')
-    expect(server.openUploads()).toEqual([])
+    expect(server.openUploads(bucket.name)).toEqual([])
     const [metadata] = await bucket.file('simple').getMetadata()
     expect(metadata).toMatchObject({
       size: String(content.length),
@@ -216,12 +216,12 @@ describe('the rules', () => {
     // What came already is skipped.
     expect((await put(`0-${2 * piece - 1}/*`, 0, 2 * piece)).headers['range']).toBe(`bytes=0-${2 * piece - 1}`)
     expect(there.live()).toEqual([])
-    expect(server.openUploads()).toEqual(['a/b'])
+    expect(server.openUploads(bucket.name)).toEqual(['a/b'])
     const last = await put(`${2 * piece}-${content.length - 1}/${content.length}`, 2 * piece, content.length)
     expect([last.status, JSON.parse(last.body)]).toMatchObject([200, { name: 'a/b', size: String(content.length) }])
     expect(await put('*/*')).toMatchObject({ status: 200 })
     expect(there.find('a/b')?.bytes.equals(content)).toBe(true)
-    expect(server.openUploads()).toEqual([])
+    expect(server.openUploads(bucket.name)).toEqual([])
   })
 
   test('an upload that is given up is no more; one with a wrong checksum makes nothing', async () => {

@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer'
 import { execFileSync, spawn } from 'node:child_process'
 import { createHash, randomBytes } from 'node:crypto'
 import {
@@ -15,9 +16,10 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { build } from 'esbuild'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, test as plainTest } from 'vitest'
 import type { StorageDriver, StoredFile } from '../../src/storage/driver.ts'
 import { memoryStorage } from '../../src/storage/memory.ts'
+import type { ObjectClient } from '../../src/storage/object/client.ts'
 import { retrying } from '../../src/storage/object/retry.ts'
 import { objectStorage } from '../../src/storage/object/storage.ts'
 import { posixStorage } from '../../src/storage/posix.ts'
@@ -29,6 +31,7 @@ import { systemClock } from '../../src/util/clock.ts'
 import { PgtsError } from '../../src/util/error.ts'
 import { silentLogger } from '../../src/util/log.ts'
 import { memoryObjects } from '../support/object-client.ts'
+import { type Bucket, objectStores, type StoreUnderTest, titleOf } from '../support/object-stores.ts'
 
 // As cli/main does, so that modes are exact.
 const umask = process.umask(0)
@@ -49,25 +52,63 @@ async function names(files: AsyncIterable<StoredFile>): Promise<string[]> {
   return all.sort()
 }
 
-/** Small pages and parts, so that both come in several. */
-function anObjectStorage(): StorageDriver {
-  const client = memoryObjects({ pageSize: 7, limits: { removeBatch: 5 } })
-  const policy = { retries: 0, totalMs: 1000, timeoutMs: 10_000 }
-  return objectStorage(retrying(client, { policy, log: silentLogger, clock: systemClock }), { path: '/repo/path' })
+/** Small files, several at once. */
+async function putAll(storage: StorageDriver, count: number, nameOf: (i: number) => string): Promise<void> {
+  let next = 0
+  const some = async () => {
+    while (next < count) await putFile(storage, nameOf(next++), bytes('x'))
+  }
+  await Promise.all(Array.from({ length: 16 }, some))
 }
 
-const drivers: [string, () => StorageDriver][] = [
-  ['memory', () => memoryStorage()],
-  ['posix', () => posixStorage(newRoot())],
-  ['objects', () => anObjectStorage()],
-  ['scoped memory', () => scoped(memoryStorage(), 'a/b')],
-  ['scoped posix', () => scoped(posixStorage(newRoot()), 'a/b')],
+interface Tested {
+  readonly title: string
+  readonly open: () => StorageDriver | Promise<StorageDriver>
+  readonly leftOut?: boolean
+  /** Names are text, as in object stores: what is not UTF-8 is refused. */
+  readonly textNames?: boolean
+  /** What else a name must not contain. */
+  readonly forbidden?: RegExp
+}
+
+/** As the program opens it, below a path of its own. */
+function objectsOf(client: ObjectClient): StorageDriver {
+  const policy = { retries: 2, totalMs: 60_000, timeoutMs: 30_000 }
+  const path = `/repo/${++roots}`
+  return objectStorage(retrying(client, { policy, log: silentLogger, clock: systemClock }), { path })
+}
+
+const buckets = new Map<StoreUnderTest, Promise<Bucket>>()
+function bucketOf(store: StoreUnderTest): Promise<Bucket> {
+  const bucket = buckets.get(store) ?? store.bucket()
+  buckets.set(store, bucket)
+  return bucket
+}
+
+const FORBIDDEN = { s3: /^$/, azure: /[\0-\x1f\\]/, gcs: /[\r\n]/ }
+
+const drivers: Tested[] = [
+  { title: 'memory', open: () => memoryStorage() },
+  { title: 'posix', open: () => posixStorage(newRoot()) },
+  // Small pages and parts, so that both come in several.
+  { title: 'objects', open: () => objectsOf(memoryObjects({ pageSize: 7, limits: { removeBatch: 5 } })) },
+  { title: 'scoped memory', open: () => scoped(memoryStorage(), 'a/b') },
+  { title: 'scoped posix', open: () => scoped(posixStorage(newRoot()), 'a/b') },
+  ...objectStores.map((store) => ({
+    title: titleOf(store),
+    leftOut: store.missing !== undefined,
+    open: async () => objectsOf(await (await bucketOf(store)).client()),
+    textNames: true,
+    forbidden: FORBIDDEN[store.name],
+  })),
 ]
 
-describe.each(drivers)('storage: %s', (_name, open) => {
+describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = false, forbidden = /^$/ }) => {
+  const test = plainTest.skipIf(leftOut)
   let storage: StorageDriver
-  beforeEach(() => {
-    storage = open()
+  beforeEach(async () => {
+    if (leftOut) return undefined
+    storage = await open()
     return () => storage[Symbol.asyncDispose]()
   })
 
@@ -225,7 +266,7 @@ describe.each(drivers)('storage: %s', (_name, open) => {
   })
 
   test('two may remove the same tree', async () => {
-    for (let i = 0; i < 280; i++) await putFile(storage, `t/${i % 3}/${i}`, bytes('x'))
+    await putAll(storage, 280, (i) => `t/${i % 3}/${i}`)
     await Promise.all([storage.removeTree('t'), storage.removeTree('t'), storage.removeTree('t/1')])
     expect(await storage.stat('t')).toBeUndefined()
   })
@@ -251,7 +292,7 @@ describe.each(drivers)('storage: %s', (_name, open) => {
   })
 
   test('a listing may be left, and files may vanish meanwhile', async () => {
-    for (let i = 0; i < 300; i++) await putFile(storage, `d/${i}`, bytes('x'))
+    await putAll(storage, 300, (i) => `d/${i}`)
     for await (const _ of storage.list('d')) break
     let seen = 0
     for await (const file of storage.list('d')) {
@@ -262,7 +303,7 @@ describe.each(drivers)('storage: %s', (_name, open) => {
   })
 
   test('names are bytes', async () => {
-    const odd = [
+    const all = [
       'sp ace',
       'quote\'"',
       'new\nline',
@@ -276,7 +317,16 @@ describe.each(drivers)('storage: %s', (_name, open) => {
       '.hidden',
       '..three..',
       'back\\slash',
+      'percent%41%',
+      'plus+minus',
+      'what?#&;:@!$,~()',
+      '\xf0\x9f\x90\x98',
+      'x'.repeat(200),
     ]
+    const isOdd = (name: string) => (textNames && !isUtf8(bytes(name))) || forbidden.test(name)
+    for (const name of all.filter(isOdd))
+      await expect(putFile(storage, `odd/${name}`, bytes(name)), name).rejects.toThrow(PgtsError)
+    const odd = all.filter((name) => !isOdd(name))
     for (const name of odd) await putFile(storage, `odd/${name}/${name}`, bytes(name))
     expect(await names(storage.list('odd', { recursive: true }))).toEqual(
       odd.map((name) => `file odd/${name}/${name}`).sort(),

@@ -84,9 +84,12 @@ export class GcsServer implements AsyncDisposable {
     return bucket
   }
 
-  /** Names of objects whose upload was begun and neither finished nor given up. */
-  openUploads(): string[] {
-    return [...this.#uploads.values()].filter((upload) => !upload.finished).map((upload) => upload.name)
+  /** Names of a bucket's objects whose upload was begun and neither finished nor given up. */
+  openUploads(bucketName: string): string[] {
+    const bucket = this.#buckets.get(bucketName)
+    return [...this.#uploads.values()]
+      .filter((upload) => upload.bucket === bucket && !upload.finished)
+      .map((upload) => upload.name)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -117,8 +120,7 @@ export class GcsServer implements AsyncDisposable {
 
   #answer(asked: Asked): Answer {
     const { method, path, headers } = asked
-    if (path === '/token' && method === 'POST')
-      return json(this.tokens.grant(new URLSearchParams(asked.body.toString()), `${asked.origin}/token`))
+    if (path === '/token' && method === 'POST') return this.#grant(asked)
     if (path.startsWith('/computeMetadata/v1/instance/service-accounts/default/token')) {
       if (headers['metadata-flavor'] !== 'Google') return { status: 403 }
       return { ...json(this.tokens.issue()), headers: { 'metadata-flavor': 'Google' } }
@@ -127,6 +129,17 @@ export class GcsServer implements AsyncDisposable {
     this.tokens.check(headers.authorization)
     if (path === '/batch/storage/v1' && method === 'POST') return this.#batch(asked)
     return this.#call(asked)
+  }
+
+  /** The token endpoint has its own way of refusing. */
+  #grant({ body, origin }: Asked): Answer {
+    try {
+      return json(this.tokens.grant(new URLSearchParams(body.toString()), `${origin}/token`))
+    } catch (error) {
+      if (!(error instanceof GcsRefusal)) throw error
+      const { status, reason, message } = error
+      return { ...json({ error: reason, error_description: message }), status }
+    }
   }
 
   /** One call of the API; in a batch too. */
@@ -150,6 +163,7 @@ export class GcsServer implements AsyncDisposable {
     if (method !== 'GET') throw new GcsRefusal(405, 'methodNotAllowed', `${method} is not allowed here`)
     const object = bucket.find(name, generation)
     if (object === undefined) throw notFound(`No such object: ${bucketName}/${name}`)
+    bucket.check(name, conditionsOf(asked))
     if (asked.query.get('alt') === 'media' || service === 'download') return media(object, asked.headers.range)
     return json(resource(bucketName, object))
   }

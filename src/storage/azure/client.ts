@@ -6,7 +6,7 @@ import { openAgents } from '../http/agents.ts'
 import { httpSender } from '../http/send.ts'
 import type { ObjectBody, ObjectClient, ObjectEntry, ObjectPage } from '../object/client.ts'
 import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
-import { textName } from '../object/text-name.ts'
+import { blobName } from './blob-name.ts'
 import { azureCredential } from './credential.ts'
 import type { AzureDescription } from './description.ts'
 import { azureError, type AzurePlace } from './error.ts'
@@ -52,7 +52,7 @@ export async function azureClient(description: AzureDescription): Promise<Object
   async function put(name: string, bytes: Uint8Array, signal: AbortSignal | undefined, condition: object) {
     const checksum = md5(bytes)
     await attempt(name, 'file-write')('write', signal, () =>
-      client.getBlockBlobClient(textName(name)).upload(bytes, bytes.length, {
+      client.getBlockBlobClient(blobName(name)).upload(bytes, bytes.length, {
         ...condition,
         ...tags,
         // See `checkedOnArrival`.
@@ -74,7 +74,7 @@ export async function azureClient(description: AzureDescription): Promise<Object
     async head(name, signal) {
       try {
         const found = await attempt(name, 'file-info')('look at', signal, () =>
-          client.getBlobClient(textName(name)).getProperties(abortable(signal)),
+          client.getBlobClient(blobName(name)).getProperties(abortable(signal)),
         )
         return { name, sizeBytes: found.contentLength ?? 0, mtimeMs: found.lastModified?.getTime() ?? 0 }
       } catch (error) {
@@ -86,7 +86,7 @@ export async function azureClient(description: AzureDescription): Promise<Object
 
     async list({ prefix, delimiter, after, signal }) {
       const page = await attempt(prefix, 'path-open')('list', signal, () =>
-        nextPage(client, { prefix: textName(prefix), delimiter, after, signal }),
+        nextPage(client, { prefix: blobName(prefix), delimiter, after, signal }),
       )
       return page
     },
@@ -96,7 +96,7 @@ export async function azureClient(description: AzureDescription): Promise<Object
       try {
         const answer = await attempt(name, 'file-read')('read', signal, () =>
           client
-            .getBlobClient(textName(name))
+            .getBlobClient(blobName(name))
             .download(offset, length, { maxRetryRequests: 0, ...conditions, ...abortable(signal) }),
         )
         return body(`cannot read ${place.display}/${name}`, place, answer, signal)
@@ -118,7 +118,7 @@ export async function azureClient(description: AzureDescription): Promise<Object
       }
     },
 
-    upload: async (name) => blockUpload(client.getBlockBlobClient(textName(name)), attempt(name, 'file-write'), tags),
+    upload: async (name) => blockUpload(client.getBlockBlobClient(blobName(name)), attempt(name, 'file-write'), tags),
 
     removeBatch: (names, signal) => removeBatch(client, credential, place, names, signal),
 
