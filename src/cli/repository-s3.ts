@@ -23,6 +23,7 @@ export function s3Description(choice: RepositoryChoice): S3Description {
     requesterPays: options.s3RequesterPays ?? false,
     ...(storageClass === undefined ? {} : { storageClass }),
     partBytes: options.storageUploadChunkSize ?? 5 * 1024 * 1024,
+    ...(choice.atMs === undefined ? {} : { atMs: choice.atMs }),
     repository: name,
   }
 }

@@ -36,7 +36,6 @@ export const restoreOptions = defineOptions({
     summary: 'Read the repository as it was at this time, where the store keeps versions.',
     type: 'string',
     commands: ['archive-get', 'info', 'manifest', 'repo-get', 'repo-ls', 'restore', 'verify'],
-    support: 'refuse',
   },
   'tablespace-map': {
     summary: 'Restore one tablespace to another place: name or OID=path.',

@@ -18,6 +18,8 @@ export interface S3Description {
   readonly storageClass?: { readonly data?: string; readonly wal?: string }
   /** Wanted size of the parts of an upload, bytes. */
   readonly partBytes: number
+  /** Read the bucket, which keeps versions, as it was at this time; milliseconds since the epoch. */
+  readonly atMs?: number
   /** How the options of this repository begin, for advice: `repo1`. */
   readonly repository: string
 }

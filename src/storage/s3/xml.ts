@@ -99,6 +99,5 @@ export function escapeXml(text: string): string {
 
 /** Can XML carry these characters at all? Most control characters it cannot, not even escaped. */
 export function fitsXml(text: string): boolean {
-   
   return !/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/.test(text)
 }

@@ -31,7 +31,7 @@ describe('XML of a service', () => {
   test('what was escaped is read back', () => {
     fc.assert(
       fc.property(
-        fc.string({ unit: 'binary' }).filter((text) => fitsXml(text) && text.isWellFormed()),
+        fc.string({ unit: 'binary' }).filter((text) => fitsXml(text) && isText(text)),
         (text) => {
           expect(parseXml(`<a>${escapeXml(text)}</a>`).text).toBe(text)
         },
@@ -44,3 +44,8 @@ describe('XML of a service', () => {
     for (const text of ['\0', '\x01', '\x1f', '\ufffe']) expect(fitsXml(text)).toBe(false)
   })
 })
+
+/** Without half surrogate pairs. */
+function isText(value: string): boolean {
+  return Buffer.from(value).toString() === value
+}

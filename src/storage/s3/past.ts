@@ -1,0 +1,119 @@
+import { PgtsError } from '../../util/error.ts'
+import type {
+  ObjectBody,
+  ObjectClient,
+  ObjectEntry,
+  ObjectGetRequest,
+  ObjectLimits,
+  ObjectListRequest,
+  ObjectPage,
+} from '../object/client.ts'
+import { getObject, withSignal, type S3Client } from './client.ts'
+import { AsOf, parseVersionPage, versionsRequest, type ObjectVersion, type VersionMarker } from './versions.ts'
+
+/** A page has gone on from the middle of a name's versions: what was found out of that name is told along. */
+interface PageMark extends VersionMarker {
+  readonly settled?: string
+}
+
+/**
+ * A bucket that keeps versions, as it was at a time: what was written or removed later is not seen. Nothing can be
+ * changed. A service with the times of its versions in whole seconds cannot tell what happened within one.
+ */
+export function pastOf(client: S3Client, atMs: number): ObjectClient {
+  return new PastS3Client(client, atMs)
+}
+
+class PastS3Client implements ObjectClient {
+  readonly display: string
+  readonly limits: ObjectLimits
+  readonly #client: S3Client
+  readonly #atMs: number
+  /** Of names that were listed or looked up: reading them takes one request then. */
+  readonly #known = new Map<string, ObjectVersion>()
+
+  constructor(client: S3Client, atMs: number) {
+    this.display = `${client.display} as of ${new Date(atMs).toISOString()}`
+    this.limits = client.limits
+    this.#client = client
+    this.#atMs = atMs
+  }
+
+  async head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
+    return this.#versionOf(name, signal)
+  }
+
+  async list(request: ObjectListRequest): Promise<ObjectPage> {
+    const mark = request.after === undefined ? undefined : (JSON.parse(request.after) as PageMark)
+    const page = await this.#page(request, mark)
+    const asOf = new AsOf(this.#atMs, mark?.settled)
+    const objects = [...asOf.pick(page.versions)]
+    for (const version of objects) this.#remember(version)
+    if (page.next === undefined) return { objects, prefixes: page.prefixes }
+    const { settled } = asOf
+    const next: PageMark = settled === undefined ? page.next : { ...page.next, settled }
+    return { objects, prefixes: page.prefixes, next: JSON.stringify(next) }
+  }
+
+  async get(name: string, { offset, length, version, signal }: ObjectGetRequest = {}): Promise<ObjectBody> {
+    const found = this.#known.get(name) ?? (await this.#versionOf(name, signal))
+    const { requests, readHeaders } = this.#client
+    if (found === undefined) {
+      throw new PgtsError('file-missing', `cannot read ${requests.shown(name)}: it was not there at that time`)
+    }
+    const headers: Record<string, string> = { ...readHeaders }
+    if (version !== undefined) headers['if-match'] = version
+    const query = [['versionId', found.versionId]] as const
+    const request = { action: 'read-version', method: 'GET', name, query, headers, ...withSignal(signal) } as const
+    return getObject(requests, request, offset, length)
+  }
+
+  put(): Promise<never> {
+    return this.#refuse()
+  }
+
+  upload(): Promise<never> {
+    return this.#refuse()
+  }
+
+  removeBatch(): Promise<never> {
+    return this.#refuse()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client[Symbol.asyncDispose]()
+  }
+
+  async #versionOf(name: string, signal: AbortSignal | undefined): Promise<ObjectVersion | undefined> {
+    const asOf = new AsOf(this.#atMs)
+    let mark: VersionMarker | undefined
+    do {
+      const page = await this.#page({ prefix: name, ...withSignal(signal) }, mark)
+      // Names that only begin so come later.
+      const own = page.versions.filter((version) => version.name === name)
+      for (const version of asOf.pick(own)) {
+        this.#remember(version)
+        return version
+      }
+      if (asOf.settled === name || own.length < page.versions.length) return undefined
+      mark = page.next
+    } while (mark !== undefined)
+    return undefined
+  }
+
+  async #page(request: ObjectListRequest, mark: VersionMarker | undefined) {
+    return parseVersionPage((await this.#client.requests.textOf(versionsRequest(request, mark))).text)
+  }
+
+  #remember(version: ObjectVersion): void {
+    if (this.#known.size >= MOST_KNOWN) this.#known.clear()
+    this.#known.set(version.name, version)
+  }
+
+  async #refuse(): Promise<never> {
+    throw new PgtsError('assert', `${this.display} cannot be changed`)
+  }
+}
+
+/** Some megabytes; what is not known any more is looked up again. */
+const MOST_KNOWN = 10_000
