@@ -1,6 +1,16 @@
+import { existsSync } from 'node:fs'
+import { doorOf, openDoor } from '../core/archive/async-get/spool.ts'
 import { pushInBackground } from '../core/archive/async-push/background.ts'
 import { repositorySetup } from '../core/archive/async-push/push-job.ts'
-import { GLOBAL, prepareSpool, spoolPaths, writeSpoolError, type SpoolPaths } from '../core/archive/spool-files.ts'
+import { removeLaunchHint } from '../core/archive/launch-hint.ts'
+import {
+  GLOBAL,
+  prepareSpool,
+  spoolPaths,
+  throughDoor,
+  writeSpoolError,
+  type SpoolPaths,
+} from '../core/archive/spool-files.ts'
 import { claimSpool, isOwner, lockFileOf, spoolOwner } from '../core/archive/spool-identity.ts'
 import { removePid, tryHold, writePid } from '../core/archive/spool-lock.ts'
 import { readControlFile } from '../postgres/control-file.ts'
@@ -9,6 +19,8 @@ import { PgtsError } from '../util/error.ts'
 import { stopFileOf } from '../util/stop-file.ts'
 import { endReasons } from './background-end.ts'
 import type { CommandContext } from './context.ts'
+
+const HINT_MS = 60_000
 
 /**
  * The background process of archive-push: pushes what PostgreSQL wants archived ahead of its asking, for as long as the
@@ -57,11 +69,16 @@ async function work(
   const repositories = await ctx.repositories()
   const first = repositories[0]
   if (first === undefined) throw new PgtsError('option-required', 'archive-push:async needs a repository')
+  const door = doorOf(spool, owner)
+  openDoor(spool, door)
   await using executor = await ctx.executor(first)
   const outdated = endReasons(pgPath, ctx.configFiles)
+  // Now and then a call starts the whole program again, which sees what a launcher cannot.
+  using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-push'))
   writePid(spool, 'push')
   const why = await pushInBackground({
-    spool,
+    // Through the door: what is on its way when the spool becomes another's must not arrive there.
+    spool: throughDoor(door),
     walPath,
     repositories: repositories.map((repository) => repositorySetup(repository, repository.description)),
     job: {
@@ -76,7 +93,7 @@ async function work(
     queueMaxBytes: options.archivePushQueueMax,
     batchBytes: options.archivePushBatchSize,
     timeoutMs: options.ioTimeout,
-    endWhenEmpty: false,
+    endWhenEmpty: !existsSync(`${pgPath}/postmaster.pid`),
     lock: () => ctx.lock(['archive']),
     endReason() {
       if (!isLocked()) return 'the spool was removed'
@@ -89,4 +106,9 @@ async function work(
     signal,
   })
   log.info(`ended because ${why}`)
+}
+
+function every(ms: number, act: () => void): Disposable {
+  const timer = setInterval(act, ms)
+  return { [Symbol.dispose]: () => clearInterval(timer) }
 }

@@ -1,7 +1,9 @@
 import { awaitPush } from '../core/archive/async-push/foreground.ts'
 import { isReady } from '../core/archive/async-push/ready-queue.ts'
+import { doorOf } from '../core/archive/async-get/spool.ts'
 import { baseName } from '../core/archive/find.ts'
-import { prepareSpool, spoolPaths } from '../core/archive/spool-files.ts'
+import { writeLaunchHint } from '../core/archive/launch-hint.ts'
+import { prepareSpool, spoolPaths, throughDoor } from '../core/archive/spool-files.ts'
 import { claimSpool, spoolOwner } from '../core/archive/spool-identity.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import { readControlFile } from '../postgres/control-file.ts'
@@ -40,10 +42,12 @@ export async function archivePushThroughSpool(
     if (clock.nowMs() >= deadlineMs) throw usedByAnother(options.spoolPath ?? '', stanza)
     await clock.sleep(200, signal)
   }
+  const door = doorOf(spool, owner)
   const result = await awaitPush({
     file,
     walPath,
     spool,
+    door: throughDoor(door),
     timeoutMs: options.archiveTimeout,
     queueMaxBytes: options.archivePushQueueMax,
     start: () => ctx.startBackground([bytesToText(walPath)]),
@@ -53,9 +57,27 @@ export async function archivePushThroughSpool(
     signal,
   })
   if (result.warning !== undefined) log.warn({ file }, result.warning)
+  await leaveHint(ctx, pgPath, door)
   if (result.outcome === 'dropped') return { dropped: true, file, limitBytes: options.archivePushQueueMax ?? 0 }
   log.info({ file }, `pushed WAL file '${bytesToText(file)}' to the archive asynchronously`)
   return { dropped: false, file }
+}
+
+/** From now on the launcher answers for what is pushed, without this program. */
+async function leaveHint(ctx: CommandContext<'archive-push'>, pgPath: string, door: string): Promise<void> {
+  const { options, stanza, configLooked, callPattern, launchEnvironment, startedMs } = ctx
+  await writeLaunchHint({
+    command: 'archive-push',
+    stanza,
+    pgPath,
+    // Through the door: it leads nowhere once the spool is another cluster's.
+    spool: bytesToText(door),
+    lockPath: options.lockPath,
+    configLooked,
+    environment: launchEnvironment,
+    callPattern,
+    startedMs,
+  })
 }
 
 function usedByAnother(spoolPath: string, stanza: string): PgtsError {

@@ -1,18 +1,16 @@
 import {
   accessSync,
-  closeSync,
   constants,
   lstatSync,
   mkdirSync,
-  openSync,
   readFileSync,
   renameSync,
   unlinkSync,
-  utimesSync,
   writeFileSync,
 } from 'node:fs'
 import { bytesToText, pathOf, textToBytes } from '../../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, systemCode, toPlainError, type ErrorCode } from '../../util/error.ts'
+import { setMtimeNs } from '../../util/mtime.ts'
 
 /** The spool of one stanza: absolute byte strings. */
 export interface SpoolPaths {
@@ -29,6 +27,11 @@ export interface SpoolPaths {
 export function spoolPaths(spoolPath: string, stanza: string): SpoolPaths {
   const root = `${textToBytes(spoolPath).replace(/\/+$/, '')}/archive/${textToBytes(stanza)}`
   return { root, out: `${root}/out`, in: `${root}/in`, own: `${root}/pgts` }
+}
+
+/** The same spool through a door (async-get/spool.ts), which leads nowhere once the spool is another cluster's. */
+export function throughDoor(door: string): SpoolPaths {
+  return { root: door, out: `${door}/out`, in: `${door}/in`, own: `${door}/pgts` }
 }
 
 const DIRECTORY_MODE = 0o750
@@ -97,25 +100,38 @@ export function readSpoolOutcome(directory: string, name: string): SpoolOutcome 
  * Say that a file is safe. Nothing is synced: an `.ok` that a power cut takes back costs a push that finds everything
  * done. Its `.error` goes first, because pgBackRest takes both together for a bug.
  *
- * @param newerThanNs modification time of the file itself: an `.ok` that is not newer belongs to an earlier file of
- *   that name, so when the clock was turned back it is dated after it
+ * @param mtimeNs modification time of the file that was stored. The `.ok` gets the same, so that it is not taken for one
+ *   of another file that has the name later, whatever the clock does
  * @throws the system's error
  */
 export function writeOk(
   spool: SpoolPaths,
   directory: string,
   name: string,
-  options: { readonly warning?: string; readonly newerThanNs?: bigint } = {},
+  { mtimeNs, warning }: { readonly mtimeNs: bigint; readonly warning?: string },
 ): void {
   removeStatus(directory, name, 'error')
-  const path = `${directory}/${name}.ok`
-  if (options.warning === undefined) closeSync(openSync(pathOf(path), 'w', FILE_MODE))
-  else writeWhole(spool, path, `0\n${textToBytes(options.warning)}`)
-  if (options.newerThanNs === undefined) return
-  if (lstatSync(pathOf(path), { bigint: true }).mtimeNs > options.newerThanNs) return
-  const seconds = Number(options.newerThanNs / 1_000_000_000n) + 1
-  utimesSync(pathOf(path), seconds, seconds)
+  const text = warning === undefined ? '' : `0\n${textToBytes(warning)}`
+  writeWhole(spool, `${directory}/${name}.ok`, text, mtimeNs)
 }
+
+/**
+ * Does this say that a file of that modification time is done? What somebody renamed by hand to skip a file has a time
+ * of its own.
+ *
+ * @param fileNs undefined: the file is not there
+ */
+export function isAbout(outcome: SpoolOutcome, fileNs: bigint | undefined): boolean {
+  if (outcome.kind !== 'ok') return false
+  return fileNs === undefined || outcome.skippedCode !== undefined || isOkOf(outcome.mtimeNs, fileNs)
+}
+
+/** Is an `.ok` of this time about a file of that time? File systems keep times more or less exactly. */
+export function isOkOf(okNs: bigint, fileNs: bigint): boolean {
+  return TIME_STEPS_NS.some((step) => okNs === fileNs - (fileNs % step))
+}
+
+const TIME_STEPS_NS = [1n, 100n, 1000n, 1_000_000n, 1_000_000_000n, 2_000_000_000n]
 
 /** Say why a file is not safe yet. Any `.ok` of it is taken away. */
 export function writeSpoolError(spool: SpoolPaths, directory: string, name: string, error: unknown): void {
@@ -140,10 +156,11 @@ export function removeIfThere(path: string): void {
 let sequence = 0
 
 /** Whole or not at all, for readers that come at any moment: written beside pgts's own files, then renamed. */
-export function writeWhole(spool: SpoolPaths, path: string, bytes: string): void {
+export function writeWhole(spool: SpoolPaths, path: string, bytes: string, mtimeNs?: bigint): void {
   const temporary = `${spool.own}/${process.pid}-${++sequence}.tmp`
   try {
     writeFileSync(pathOf(temporary), Buffer.from(bytes, 'latin1'), { mode: FILE_MODE })
+    if (mtimeNs !== undefined) setMtimeNs(temporary, mtimeNs)
     renameSync(pathOf(temporary), pathOf(path))
   } catch (error) {
     try {

@@ -1,6 +1,7 @@
 import { closeSync, constants, fsyncSync, openSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { bytesToText, pathOf, textToBytes } from '../../util/byte-string.ts'
 import { systemCode } from '../../util/error.ts'
+import { doorOf, openDoor } from './async-get/spool.ts'
 import { readIfThere, removeIfThere, writeWhole, type SpoolPaths } from './spool-files.ts'
 import { tryHold, type HeldFile } from './spool-lock.ts'
 
@@ -54,6 +55,8 @@ export async function claimSpool(
     const current = readOwner(spool)
     if (sameOwner(current, owner)) return 'ours'
     const sameCluster = current !== undefined && sameOwner({ ...current, bootId: owner.bootId }, owner)
+    // The doors of others close before anything of ours is behind them.
+    openDoor(spool, doorOf(spool, owner))
     if (!sameCluster) empty(spool.out)
     empty(spool.in)
     writeWhole(spool, ownerFileOf(spool), serialise(owner))

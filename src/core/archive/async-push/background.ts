@@ -8,6 +8,7 @@ import type { jobHandlers } from '../../jobs.ts'
 import { pushFailure } from '../push.ts'
 import { RepositoryFailures } from '../repository-failures.ts'
 import {
+  isAbout,
   readSpoolOutcome,
   removeIfThere,
   removeStatus,
@@ -162,8 +163,7 @@ class PushBackground {
     for (const name of readReadyQueue(walPath, spool.out).acknowledged) {
       const outcome = readSpoolOutcome(spool.out, name)
       const file = statSync(pathOf(`${walPath}/${name}`), { bigint: true, throwIfNoEntry: false })
-      if (outcome.kind !== 'ok' || (file !== undefined && outcome.mtimeNs <= file.mtimeNs))
-        removeStatus(spool.out, name, 'ok')
+      if (!isAbout(outcome, file?.mtimeNs)) removeStatus(spool.out, name, 'ok')
     }
   }
 
@@ -343,7 +343,7 @@ class PushBackground {
     if (!wanted) return
     try {
       const { warning, mtimeNs } = done
-      writeOk(spool, spool.out, name, { newerThanNs: mtimeNs, ...(warning === undefined ? {} : { warning }) })
+      writeOk(spool, spool.out, name, { mtimeNs, ...(warning === undefined ? {} : { warning }) })
       this.#files.delete(name)
       if (this.#unwritten.size === 0 && this.#blocked !== undefined && this.#lock !== undefined)
         this.#blocked = undefined
@@ -430,7 +430,7 @@ class PushBackground {
         log.warn(this.#announcement)
       }
       if (this.#level !== 'over') return
-      dropQueue(spool, waiting, limit)
+      dropQueue(spool, walPath, waiting, limit)
       const [first, last] = [waiting[0] ?? '', waiting.at(-1) ?? '']
       log.warn(
         `dropped ${waiting.length} WAL file(s) because archive queue exceeded ${sizeText(limit)}: ${first}...${last}\n${GAP_HINT}`,

@@ -3,7 +3,7 @@ import { bytesToText, pathOf } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
 import { PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
-import { GLOBAL, readSpoolOutcome, removeStatus, type SpoolOutcome, type SpoolPaths } from '../spool-files.ts'
+import { GLOBAL, isAbout, readSpoolOutcome, removeStatus, type SpoolOutcome, type SpoolPaths } from '../spool-files.ts'
 import { lockFileOf } from '../spool-identity.ts'
 import { livingPid, tryHold } from '../spool-lock.ts'
 import { readPushStatus } from './push-status.ts'
@@ -17,6 +17,8 @@ export interface AwaitPushRequest {
   /** Its directory, absolute byte string. */
   readonly walPath: string
   readonly spool: SpoolPaths
+  /** The spool as long as it is this cluster's; only here an `.ok` is believed, and one is written only here. */
+  readonly door: SpoolPaths
   /** archive-timeout. */
   readonly timeoutMs: number
   /** archive-push-queue-max, bytes. */
@@ -91,12 +93,12 @@ class Waiting {
   }
 
   #look(): SpoolOutcome {
-    const { spool, file, walPath } = this.#request
-    const outcome = readSpoolOutcome(spool.out, file)
+    const { spool, door, file, walPath } = this.#request
+    const outcome = readSpoolOutcome(door.out, file)
     if (outcome.kind !== 'ok') return outcome
-    // An `.ok` that is not newer than the file is about another file that had the name before it.
     const wal = statSync(pathOf(`${walPath}/${file}`), { bigint: true, throwIfNoEntry: false })
-    if (wal === undefined || outcome.mtimeNs > wal.mtimeNs) return outcome
+    if (isAbout(outcome, wal?.mtimeNs)) return outcome
+    // About another file that had the name before it.
     removeStatus(spool.out, file, 'ok')
     return { kind: 'none' }
   }
@@ -134,12 +136,12 @@ class Waiting {
 
   /** The background process does this too, but it may be dead or stuck, and the disk of the server fills. */
   #dropWhenTooLong(): AwaitedPush | undefined {
-    const { queueMaxBytes: limit, spool, walPath, file, log } = this.#request
+    const { queueMaxBytes: limit, spool, door, walPath, file, log } = this.#request
     if (limit === undefined) return undefined
     const { waiting, waitingBytes } = readReadyQueue(walPath, spool.out)
     if (waitingBytes <= limit) return undefined
     try {
-      dropQueue(spool, waiting, limit)
+      dropQueue(door, walPath, waiting, limit)
     } catch (error) {
       log.debug(`the queue could not be dropped as a whole: ${String(error)}`)
     }

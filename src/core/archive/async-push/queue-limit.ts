@@ -1,4 +1,5 @@
-import { bytesToText } from '../../../util/byte-string.ts'
+import { statSync } from 'node:fs'
+import { bytesToText, pathOf } from '../../../util/byte-string.ts'
 import { writeOk, type SpoolPaths } from '../spool-files.ts'
 
 /** Part of archive-push-queue-max from which the operator is warned, and below which a later warning is one again. */
@@ -27,8 +28,11 @@ export const GAP_HINT =
  * Give up all that waits: the operator prefers a gap in the archive to a full disk of the server. PostgreSQL is told by
  * an `.ok` with a warning for each.
  */
-export function dropQueue(spool: SpoolPaths, waiting: readonly string[], limitBytes: number): void {
-  for (const name of waiting) writeOk(spool, spool.out, name, { warning: droppedWarning(name, limitBytes) })
+export function dropQueue(spool: SpoolPaths, walPath: string, waiting: readonly string[], limitBytes: number): void {
+  for (const name of waiting) {
+    const mtimeNs = statSync(pathOf(`${walPath}/${name}`), { bigint: true, throwIfNoEntry: false })?.mtimeNs ?? 0n
+    writeOk(spool, spool.out, name, { mtimeNs, warning: droppedWarning(name, limitBytes) })
+  }
 }
 
 export function sizeText(bytes: number): string {
