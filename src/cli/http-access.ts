@@ -18,6 +18,12 @@ export function parseAddress(text: string): Address | undefined {
   return port === undefined ? address : { ...address, port: Number(port) }
 }
 
+/** `https://host:port`, without what is usual. */
+export function urlOf({ secure, host, port }: Address): string {
+  const shown = port === undefined || port === (secure ? 443 : 80) ? '' : `:${port}`
+  return `${secure ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}${shown}`
+}
+
 /** How to reach a store that answers at `address`: certificates, patience, and the proxy that the environment names. */
 export function httpAccess(choice: RepositoryChoice, address: Address): HttpAccess {
   const { storageCaFile, storageCaPath, storageVerifyTls } = choice.options

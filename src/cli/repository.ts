@@ -1,9 +1,10 @@
 import type { AnyResolved } from '../config/resolve.ts'
-import { parseTimeTarget } from '../core/restore/time-target.ts'
 import type { RetryPolicy } from '../storage/object/retry.ts'
 import type { StorageDescription } from '../storage/driver.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
+import { azureDescription } from './repository-azure.ts'
+import { gcsDescription } from './repository-gcs.ts'
 import { s3Description } from './repository-s3.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
@@ -18,22 +19,15 @@ export interface RepositoryChoice {
   readonly name: string
   /** Where the value of `repo1-<rest>` came from; undefined where it is the default. */
   readonly origin: (rest: string) => string | undefined
-  /** repo-target-time, milliseconds since the epoch. */
-  readonly atMs?: number
 }
 
 /** From resolved options to what the engine opens, here and in its workers. Nothing below reads an option. */
 export function storageDescription(
   options: RepositoryOptions,
-  { values, options: { ioTimeout, repoTargetTime, repoKey } }: AnyResolved,
+  { values, options: { ioTimeout } }: AnyResolved,
   env: Environment,
 ): StorageDescription {
   const name = `repo${options.key}`
-  if (repoTargetTime !== undefined) {
-    const versioned = options.type === 's3'
-    if (!versioned) throw unversioned(name, options.type ?? '')
-    if (repoKey === undefined) throw unnamed()
-  }
   const choice: RepositoryChoice = {
     options,
     env,
@@ -43,10 +37,13 @@ export function storageDescription(
       const value = values.get(`${name}-${rest}`)
       return value === undefined || value.source === 'default' ? undefined : value.origin
     },
-    ...(repoTargetTime === undefined ? {} : { atMs: parseTimeTarget(repoTargetTime).seconds * 1000 }),
   }
   const path = options.path ?? ''
   switch (options.type) {
+    case 'azure':
+      return { kind: 'azure', path: textToBytes(path), retry: retryPolicy(choice), azure: azureDescription(choice) }
+    case 'gcs':
+      return { kind: 'gcs', path: textToBytes(path), retry: retryPolicy(choice), gcs: gcsDescription(choice) }
     case 's3':
       return { kind: 's3', path: textToBytes(path), retry: retryPolicy(choice), s3: s3Description(choice) }
     case 'posix':
@@ -67,16 +64,4 @@ export function invalid(choice: RepositoryChoice, rest: string, why: string, ...
   const origin = choice.origin(rest)
   const from = origin === undefined ? '' : ` (from ${origin})`
   return new PgtsError('option-invalid-value', `${choice.name}-${rest}${from} ${why}`, { hints })
-}
-
-function unversioned(name: string, type: string): PgtsError {
-  return new PgtsError('option-invalid', `repo-target-time cannot be used with ${name}-type=${type}`, {
-    hints: ['a repository can be read as it was where the store keeps versions: s3, with versioning of the bucket on'],
-  })
-}
-
-function unnamed(): PgtsError {
-  return new PgtsError('option-required', 'repo-target-time needs to know which repository is meant', {
-    hints: ['add --repo=1'],
-  })
 }

@@ -1,4 +1,6 @@
 import type { ByteSink, ByteSource } from '../util/bytes.ts'
+import type { AzureDescription } from './azure/description.ts'
+import type { GcsDescription } from './gcs/description.ts'
 import type { RetryPolicy } from './object/retry.ts'
 import type { S3Description } from './s3/description.ts'
 
@@ -89,7 +91,8 @@ export type StorageDescription =
   | ObjectStoreDescription
 
 /** A repository in an object store: how to reach it, the repository's path in it (byte string), how long to try. */
-export type ObjectStoreDescription = { readonly path: string; readonly retry: RetryPolicy } & {
-  readonly kind: 's3'
-  readonly s3: S3Description
-}
+export type ObjectStoreDescription = { readonly path: string; readonly retry: RetryPolicy } & (
+  | { readonly kind: 'azure'; readonly azure: AzureDescription }
+  | { readonly kind: 'gcs'; readonly gcs: GcsDescription }
+  | { readonly kind: 's3'; readonly s3: S3Description }
+)

@@ -30,12 +30,17 @@ export async function openStorage(description: StorageDescription, log: Logger =
 /** The client of an object store, which asks everything once. */
 export async function openObjectClient(description: ObjectStoreDescription): Promise<ObjectClient> {
   switch (description.kind) {
+    case 'azure': {
+      const { azureClient } = await import('./azure/client.ts')
+      return azureClient(description.azure)
+    }
+    case 'gcs': {
+      const { gcsClient } = await import('./gcs/client.ts')
+      return gcsClient(description.gcs)
+    }
     case 's3': {
       const { openS3Client } = await import('./s3/client.ts')
-      const client = await openS3Client(description.s3, systemClock)
-      if (description.s3.atMs === undefined) return client
-      const { pastOf } = await import('./s3/past.ts')
-      return pastOf(client, description.s3.atMs)
+      return openS3Client(description.s3, systemClock)
     }
   }
 }

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import {
@@ -5,11 +6,12 @@ import {
   ContainerClient,
   ContainerSASPermissions,
   generateBlobSASQueryParameters,
+  newPipeline,
   StorageSharedKeyCredential,
 } from '@azure/storage-blob'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { azureClient } from '../../src/storage/azure/client.ts'
-import { azureServiceUrl, type AzureDescription } from '../../src/storage/azure/description.ts'
+import type { AzureDescription } from '../../src/storage/azure/description.ts'
 import type { ObjectClient } from '../../src/storage/object/client.ts'
 import { StoreTrouble } from '../../src/storage/object/trouble.ts'
 import type { AzuriteAddress } from '../support/azurite.ts'
@@ -24,23 +26,22 @@ const closed: AsyncDisposable[] = []
 
 beforeAll(async () => {
   azurite = await sharedStore('azure')
-  const { account, key } = azurite
   admin = await open({})
-  // Containers are made with Microsoft's own client; it has no way to be told of our authority but this one.
-  process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0'
-  try {
-    const credential = new StorageSharedKeyCredential(account, key)
-    await new ContainerClient(`${serviceUrl()}/${CONTAINER}`, credential).createIfNotExists()
-  } finally {
-    delete process.env['NODE_TLS_REJECT_UNAUTHORIZED']
-  }
+  await microsofts().createIfNotExists()
 })
 afterAll(async () => {
   for (const one of closed) await one[Symbol.asyncDispose]()
 })
 
-const serviceUrl = () =>
-  azureServiceUrl(azurite.account, 'blob.core.windows.net', { host: `https://${azurite.host}`, port: azurite.port })
+/** The container as Microsoft's own client sees it. */
+function microsofts(): ContainerClient {
+  // `tlsOptions` is passed on to what sends the requests, though its type does not know of it.
+  const trusting = { userAgentOptions: {}, tlsOptions: { ca: readFileSync(azurite.caFile) } }
+  const credential = new StorageSharedKeyCredential(azurite.account, azurite.key)
+  return new ContainerClient(`${serviceUrl()}/${CONTAINER}`, newPipeline(credential, trusting))
+}
+
+const serviceUrl = () => `https://${azurite.host}:${azurite.port}/${azurite.account}`
 
 async function open(changed: Partial<AzureDescription>): Promise<ObjectClient> {
   const client = await azureClient({
@@ -208,27 +209,13 @@ describe('what is stored', () => {
     const upload = await client.upload('tags/uploaded', data)
     await upload.part(1, text('x'))
     await upload.complete()
-    process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0'
-    try {
-      const credential = new StorageSharedKeyCredential(azurite.account, azurite.key)
-      const container = new ContainerClient(`${serviceUrl()}/${CONTAINER}`, credential)
-      for (const name of ['tags/put', 'tags/uploaded'])
-        expect((await container.getBlobClient(name).getTags()).tags, name).toEqual({ team: 'db', 'cost centre': '42' })
-    } finally {
-      delete process.env['NODE_TLS_REJECT_UNAUTHORIZED']
-    }
+    for (const name of ['tags/put', 'tags/uploaded'])
+      expect((await microsofts().getBlobClient(name).getTags()).tags, name).toEqual({ team: 'db', 'cost centre': '42' })
   })
 
   test('blocks that another program left under the name do not stand in the way', async () => {
-    process.env['NODE_TLS_REJECT_UNAUTHORIZED'] = '0'
-    try {
-      const credential = new StorageSharedKeyCredential(azurite.account, azurite.key)
-      const container = new ContainerClient(`${serviceUrl()}/${CONTAINER}`, credential)
-      // As pgbackrest names its blocks.
-      await container.getBlockBlobClient('left').stageBlock('0123456789ABCDEFx0000000', 'left by a crash', 15)
-    } finally {
-      delete process.env['NODE_TLS_REJECT_UNAUTHORIZED']
-    }
+    // As pgbackrest names its blocks.
+    await microsofts().getBlockBlobClient('left').stageBlock('0123456789ABCDEFx0000000', 'left by a crash', 15)
     const upload = await admin.upload('left', data)
     await upload.part(1, text('new '))
     await upload.part(2, text('content'))
@@ -258,7 +245,7 @@ describe('managed identity', () => {
   test('one token for many requests, for this account, with the header that the platform announced', async () => {
     asked = []
     answer = { status: 200, body: JSON.stringify({ access_token: jwt(), expires_in: '3600' }) }
-    const client = await open({ credential: { type: 'auto', identity: identity() } })
+    const client = await open({ credential: { type: 'auto', service: identity(), clientId: 'the second' } })
     await Promise.all([client.put('msi/a', text('by identity'), data), client.list({ prefix: '' }), client.head('x')])
     const upload = await client.upload('msi/b', data)
     await upload.part(1, text('x'))
@@ -269,6 +256,7 @@ describe('managed identity', () => {
     expect(asked).toHaveLength(1)
     expect(asked[0]!.headers['x-identity-header']).toBe('app secret')
     expect(asked[0]!.url.searchParams.get('resource')).toBe('https://storage.azure.com')
+    expect(asked[0]!.url.searchParams.get('client_id')).toBe('the second')
   })
 
   test('a machine without an identity', async () => {
@@ -276,7 +264,7 @@ describe('managed identity', () => {
       status: 400,
       body: JSON.stringify({ error: 'invalid_request', error_description: 'Identity not found' }),
     }
-    const client = await open({ credential: { type: 'auto', identity: identity() } })
+    const client = await open({ credential: { type: 'auto', service: identity(), clientId: 'the second' } })
     await expect(client.head('x')).rejects.toMatchObject({
       code: 'access',
       message: expect.stringContaining('Identity not found'),
@@ -286,13 +274,16 @@ describe('managed identity', () => {
 
   test('a service that is busy may be asked again', async () => {
     answer = { status: 429, body: '{}' }
-    const client = await open({ credential: { type: 'auto', identity: identity() } })
+    const client = await open({ credential: { type: 'auto', service: identity(), clientId: 'the second' } })
     await expect(client.head('x')).rejects.toBeInstanceOf(StoreTrouble)
   })
 
   test('no token goes where there is no TLS', async () => {
     await expect(
-      open({ serviceUrl: 'http://127.0.0.1:1/pgts', credential: { type: 'auto', identity: identity() } }),
+      open({
+        serviceUrl: 'http://127.0.0.1:1/pgts',
+        credential: { type: 'auto', service: identity(), clientId: 'the second' },
+      }),
     ).rejects.toMatchObject({ code: 'option-invalid-value', message: expect.stringContaining('repo1-azure-key-type') })
   })
 })

@@ -4,7 +4,7 @@ import { Storage } from '@google-cloud/storage'
 import { OAuth2Client } from 'google-auth-library'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { gcsClient } from '../../src/storage/gcs/client.ts'
-import { gcsServiceUrl, type GcsDescription } from '../../src/storage/gcs/description.ts'
+import type { GcsDescription } from '../../src/storage/gcs/description.ts'
 import type { ObjectClient } from '../../src/storage/object/client.ts'
 import { StoreTrouble } from '../../src/storage/object/trouble.ts'
 import { FaultyFront, type FrontFaults } from '../support/faulty-front.ts'
@@ -38,7 +38,7 @@ afterAll(async () => {
 async function open(changed: Partial<GcsDescription> = {}): Promise<ObjectClient> {
   const client = await gcsClient({
     bucket: BUCKET,
-    serviceUrl: gcsServiceUrl(`127.0.0.1:${server.httpsPort}`),
+    serviceUrl: `https://127.0.0.1:${server.httpsPort}`,
     credential: { type: 'service', keyFile },
     partBytes: 1024 * 1024,
     access: { verifyTls: true, caFile: certificates.caFile, stallMs: 30_000 },

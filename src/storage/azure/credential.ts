@@ -31,7 +31,7 @@ export function azureCredential(
         )
       }
       return {
-        credential: managedIdentity(send, tokenResource(serviceUrl), repository, credential.identity),
+        credential: managedIdentity(send, tokenResource(serviceUrl), repository, credential),
         query: '',
       }
     }

@@ -4,7 +4,10 @@ import type { HttpAccess } from '../http/agents.ts'
 export interface AzureDescription {
   readonly account: string
   readonly container: string
-  /** Where the account answers, without a slash at the end: `https://name.blob.core.windows.net`; see `azureServiceUrl`. */
+  /**
+   * Where the account answers, without a slash at the end: `https://name.blob.core.windows.net`, or
+   * `http://127.0.0.1:10000/name` in path style.
+   */
   readonly serviceUrl: string
   readonly credential: AzureCredentialDescription
   /** Index tags for every blob. */
@@ -21,33 +24,12 @@ export type AzureCredentialDescription =
   | { readonly type: 'shared'; readonly key: string }
   /** `token`: the query string of a shared access signature, with or without '?'. */
   | { readonly type: 'sas'; readonly token: string }
-  /** The identity of the machine. `identity`: the endpoint that App Service and Functions announce in their environment. */
-  | { readonly type: 'auto'; readonly identity?: { readonly endpoint: string; readonly header: string } }
+  | ({ readonly type: 'auto' } & ManagedIdentity)
 
-/**
- * Where the account answers.
- *
- * @param endpoint `blob.core.windows.net`, or another cloud's; with the scheme in front and the port behind if they differ
- * @param place.host what to talk to instead of the endpoint (`repo-storage-host`), with scheme and port alike
- * @param place.port absent: that of the host or endpoint
- * @param place.uriStyle absent: `path` where a host is given, as pgbackrest has it; otherwise `host`
- */
-export function azureServiceUrl(
-  account: string,
-  endpoint: string,
-  place: { host?: string; port?: number; uriStyle?: 'host' | 'path' } = {},
-): string {
-  const { scheme, host, port } = splitEndpoint(place.host ?? endpoint)
-  const style = place.uriStyle ?? (place.host === undefined ? 'host' : 'path')
-  const authority = `${style === 'host' ? `${account}.` : ''}${host}${portPart(scheme, place.port ?? port)}`
-  return `${scheme}://${authority}${style === 'path' ? `/${account}` : ''}`
-}
-
-function splitEndpoint(text: string): { scheme: string; host: string; port: number | undefined } {
-  const [, scheme = 'https', host = '', port] = /^(?:(https?):\/\/)?(\[[^\]]*\]|[^/:]*)(?::(\d+))?/i.exec(text)!
-  return { scheme: scheme.toLowerCase(), host, port: port === undefined ? undefined : Number(port) }
-}
-
-function portPart(scheme: string, port: number | undefined): string {
-  return port === undefined || port === (scheme === 'https' ? 443 : 80) ? '' : `:${port}`
+/** The identity that Azure gave this machine, container or app. */
+export interface ManagedIdentity {
+  /** What App Service and Functions announce in their environment; absent: the metadata service of the machine. */
+  readonly service?: { readonly endpoint: string; readonly header: string }
+  /** Which identity, where there are several. */
+  readonly clientId?: string
 }

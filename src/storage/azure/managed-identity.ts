@@ -3,6 +3,7 @@ import { PgtsError, systemCode } from '../../util/error.ts'
 import { networkError } from '../http/network-error.ts'
 import { readBody, type HttpSend } from '../http/send.ts'
 import { StoreTrouble } from '../object/trouble.ts'
+import type { ManagedIdentity } from './description.ts'
 
 /** What the SDK calls a TokenCredential. */
 export interface TokenSource {
@@ -27,14 +28,13 @@ const REFRESH_BEFORE_MS = 5 * 60_000
  *
  * @param resource what the token is for: `https://account.blob.core.windows.net`
  * @param repository how its options begin, for advice: `repo1`
- * @param identity where App Service and Functions answer; absent: the metadata service of the virtual machine
  * @see https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token
  */
 export function managedIdentity(
   send: HttpSend,
   resource: string,
   repository: string,
-  identity?: { readonly endpoint: string; readonly header: string },
+  identity: ManagedIdentity,
   clock: Clock = systemClock,
 ): TokenSource {
   let kept: AccessToken | undefined
@@ -56,14 +56,15 @@ async function fetchToken(
   resource: string,
   repository: string,
   clock: Clock,
-  identity?: { readonly endpoint: string; readonly header: string },
+  identity: ManagedIdentity,
 ): Promise<AccessToken> {
   const action = 'cannot get a token for the managed identity of this machine'
-  const url = new URL(identity?.endpoint ?? METADATA_SERVICE)
-  url.searchParams.set('api-version', identity === undefined ? '2018-02-01' : '2019-08-01')
+  const url = new URL(identity.service?.endpoint ?? METADATA_SERVICE)
+  url.searchParams.set('api-version', identity.service === undefined ? '2018-02-01' : '2019-08-01')
   url.searchParams.set('resource', resource)
+  if (identity.clientId !== undefined) url.searchParams.set('client_id', identity.clientId)
   const headers: Record<string, string> =
-    identity === undefined ? { Metadata: 'true' } : { 'X-IDENTITY-HEADER': identity.header }
+    identity.service === undefined ? { Metadata: 'true' } : { 'X-IDENTITY-HEADER': identity.service.header }
   let status: number
   let text: string
   try {

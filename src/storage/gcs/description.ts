@@ -3,7 +3,7 @@ import type { HttpAccess } from '../http/agents.ts'
 /** A bucket of Google Cloud Storage as plain data, so that a worker thread can open its own client. Holds secrets. */
 export interface GcsDescription {
   readonly bucket: string
-  /** Where the JSON API answers, without a slash at the end: `https://storage.googleapis.com`; see `gcsServiceUrl`. */
+  /** Where the JSON API answers, without a slash at the end: `https://storage.googleapis.com`. */
   readonly serviceUrl: string
   readonly credential: GcsCredentialDescription
   /** Project that pays for requests to a bucket whose requester pays. */
@@ -24,9 +24,3 @@ export type GcsCredentialDescription =
   | { readonly type: 'token'; readonly token: string }
   /** The service account of the machine. `metadata`: host (and port) of the metadata service, when it is another. */
   | { readonly type: 'auto'; readonly metadata?: string }
-
-/** @param endpoint `storage.googleapis.com`; with the scheme in front and the port behind if they differ */
-export function gcsServiceUrl(endpoint: string): string {
-  const [, scheme = 'https', rest = ''] = /^(?:(https?):\/\/)?(.*?)\/*$/i.exec(endpoint)!
-  return `${scheme.toLowerCase()}://${rest}`
-}

@@ -1,0 +1,53 @@
+import type { AzureCredentialDescription, AzureDescription } from '../storage/azure/description.ts'
+import { PgtsError } from '../util/error.ts'
+import { httpAccess, parseAddress, urlOf, type Address } from './http-access.ts'
+import { invalid, type RepositoryChoice } from './repository.ts'
+
+export function azureDescription(choice: RepositoryChoice): AzureDescription {
+  const { azureAccount: account = '', azureContainer: container = '', storageTag, ...options } = choice.options
+  const { address, style } = endpointOf(choice)
+  const host = style === 'host' ? `${account}.${address.host}` : address.host
+  return {
+    account,
+    container,
+    serviceUrl: style === 'host' ? urlOf({ ...address, host }) : `${urlOf(address)}/${account}`,
+    credential: credentialOf(choice),
+    ...(storageTag === undefined ? {} : { tags: Object.fromEntries(storageTag) }),
+    partBytes: options.storageUploadChunkSize ?? 4 * 1024 * 1024,
+    access: httpAccess(choice, { ...address, host }),
+    repository: choice.name,
+  }
+}
+
+/** A host of one's own is taken for an emulator's, and so in path style, as pgbackrest has it. */
+function endpointOf(choice: RepositoryChoice): { address: Address; style: 'host' | 'path' } {
+  const { azureEndpoint = 'blob.core.windows.net', azureUriStyle, storageHost, storagePort } = choice.options
+  const text = storageHost ?? azureEndpoint
+  const address = parseAddress(text)
+  if (address === undefined) {
+    throw invalid(choice, storageHost === undefined ? 'azure-endpoint' : 'storage-host', `is not a host: ${text}`)
+  }
+  const byItself = storageHost === undefined ? 'host' : 'path'
+  const style = choice.origin('azure-uri-style') === undefined ? byItself : azureUriStyle
+  const port = choice.origin('storage-port') === undefined ? address.port : storagePort
+  return { address: { ...address, ...(port === undefined ? {} : { port }) }, style: style ?? byItself }
+}
+
+function credentialOf(choice: RepositoryChoice): AzureCredentialDescription {
+  const { options, env, name } = choice
+  if (options.azureKeyType === 'auto') {
+    const { IDENTITY_ENDPOINT: endpoint, IDENTITY_HEADER: header, AZURE_CLIENT_ID: clientId } = env
+    return {
+      type: 'auto',
+      ...(endpoint && header ? { service: { endpoint, header } } : {}),
+      ...(clientId ? { clientId } : {}),
+    }
+  }
+  const key = options.azureKey
+  if (key === undefined || key.trim() === '') {
+    throw new PgtsError('option-required', `${name}-azure-key must be set`, {
+      hints: [`or let the managed identity of this machine open the container: ${name}-azure-key-type=auto`],
+    })
+  }
+  return options.azureKeyType === 'sas' ? { type: 'sas', token: key } : { type: 'shared', key }
+}

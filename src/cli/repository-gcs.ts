@@ -1,0 +1,33 @@
+import type { GcsCredentialDescription, GcsDescription } from '../storage/gcs/description.ts'
+import { httpAccess, parseAddress, urlOf } from './http-access.ts'
+import { invalid, type RepositoryChoice } from './repository.ts'
+
+export function gcsDescription(choice: RepositoryChoice): GcsDescription {
+  const { gcsBucket, gcsEndpoint = 'storage.googleapis.com', gcsUserProject, storageTag, ...options } = choice.options
+  const address = parseAddress(gcsEndpoint)
+  if (address === undefined) throw invalid(choice, 'gcs-endpoint', `is not a host: ${gcsEndpoint}`)
+  return {
+    bucket: gcsBucket ?? '',
+    serviceUrl: urlOf(address),
+    credential: credentialOf(choice),
+    ...(gcsUserProject === undefined ? {} : { userProject: gcsUserProject }),
+    ...(storageTag === undefined ? {} : { tags: Object.fromEntries(storageTag) }),
+    partBytes: options.storageUploadChunkSize ?? 4 * 1024 * 1024,
+    access: httpAccess(choice, address),
+    repository: choice.name,
+  }
+}
+
+function credentialOf({ options, env }: RepositoryChoice): GcsCredentialDescription {
+  const { gcsKeyType, gcsKey = '' } = options
+  switch (gcsKeyType) {
+    case 'auto': {
+      const metadata = env['GCE_METADATA_HOST']
+      return { type: 'auto', ...(metadata ? { metadata } : {}) }
+    }
+    case 'token':
+      return { type: 'token', token: gcsKey }
+    default:
+      return { type: 'service', keyFile: gcsKey }
+  }
+}
