@@ -8,6 +8,7 @@ export const archiveOptions = defineOptions({
     commands: ['archive-get', 'archive-push'],
     default: 'n',
     support: { y: 'warn' },
+    for: { 'archive-get': { support: 'acts' } },
   },
   'archive-get-queue-max': {
     summary: 'How much WAL is fetched ahead.',
@@ -15,7 +16,6 @@ export const archiveOptions = defineOptions({
     commands: ['archive-get'],
     range: ['0B', '4PiB'],
     default: '128MiB',
-    support: 'warn',
   },
   'archive-header-check': {
     summary: 'Check that a segment belongs to this cluster before it is stored.',
@@ -28,7 +28,6 @@ export const archiveOptions = defineOptions({
     type: 'bool',
     commands: ['archive-get'],
     default: 'y',
-    support: 'warn',
   },
   'archive-push-batch-size': {
     summary: 'How much WAL one background run pushes at most.',
