@@ -6,6 +6,7 @@ import type { StorageDriver } from '../storage/driver.ts'
 import { compareBytes } from '../util/byte-string.ts'
 import { toPlainError } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
+import { inParallel } from '../util/parallel.ts'
 import { loadManifest } from './info-store.ts'
 
 export interface Reconciled {
@@ -44,9 +45,10 @@ export async function reconcile(
   const options = signal === undefined ? {} : { signal }
   const directories = await labelDirectories(storage, stanza, signal)
   const finished = new Set<string>()
-  for (const label of new Set([...directories, ...info.backups.map((backup) => backup.label)])) {
+  const labels = [...new Set([...directories, ...info.backups.map((backup) => backup.label)])]
+  await inParallel(labels, 2 * (storage.parallel ?? 1), async (label) => {
     if ((await storage.stat(manifestName(stanza, label), options)) !== undefined) finished.add(label)
-  }
+  })
 
   let current = info
   for (const { label } of info.backups) {

@@ -54,6 +54,8 @@ export interface StorageDriver extends AsyncDisposable {
   read(name: string, range?: ByteRange & Cancellable): Promise<ByteSource>
   create(name: string, options?: CreateOptions): Promise<PendingFile>
   remove(name: string, options?: Cancellable): Promise<void>
+  /** As `remove`, for many files in few requests. Absent: it would be no faster. @see removeFiles */
+  removeFiles?(names: readonly string[], options?: Cancellable): Promise<void>
   /** Everything below the prefix, and the prefix itself. */
   removeTree(prefix: string, options?: Cancellable): Promise<void>
   /** Make the directory entries below a prefix durable, after commits with `deferSync`. Objects are durable already. */

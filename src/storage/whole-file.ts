@@ -17,3 +17,14 @@ export async function putFile(
 export async function getFile(storage: StorageDriver, name: string, options: Cancellable = {}): Promise<Buffer> {
   return readAll(await storage.read(name, options))
 }
+
+/** Remove files, in as few requests as the storage allows. */
+export async function removeFiles(
+  storage: StorageDriver,
+  names: readonly string[],
+  options: Cancellable = {},
+): Promise<void> {
+  if (names.length === 0) return
+  if (storage.removeFiles !== undefined) return storage.removeFiles(names, options)
+  for (const name of names) await storage.remove(name, options)
+}

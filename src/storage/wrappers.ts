@@ -15,6 +15,7 @@ export function readOnly(driver: StorageDriver): StorageDriver {
     read: (name, range) => driver.read(name, range),
     create: refuse,
     remove: refuse,
+    ...(driver.removeFiles === undefined ? {} : { removeFiles: refuse }),
     removeTree: refuse,
     sync: refuse,
     ...(driver.links === undefined
@@ -40,7 +41,7 @@ export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
     return inner(name)
   }
   const outer = (file: StoredFile): StoredFile => ({ ...file, name: file.name.slice(prefix.length + 1) })
-  const links = driver.links
+  const { links, removeFiles } = driver
   return {
     display: `${driver.display}/${prefix}`,
     ...parallelOf(driver),
@@ -54,6 +55,9 @@ export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
     read: async (name, range) => driver.read(innerFile(name), range),
     create: async (name, options) => driver.create(innerFile(name), options),
     remove: async (name, options) => driver.remove(innerFile(name), options),
+    ...(removeFiles === undefined
+      ? {}
+      : { removeFiles: async (names, options) => removeFiles.call(driver, names.map(innerFile), options) }),
     removeTree: async (name, options) => driver.removeTree(innerFile(name), options),
     sync: (name, options) => driver.sync(inner(name), options),
     ...(links === undefined ? {} : { links: scopedLinks(links, inner) }),

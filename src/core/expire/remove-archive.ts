@@ -1,5 +1,7 @@
 import { archiveIdPath, archivePath, isArchiveId, isWalDirectory } from '../../format/repo-path.ts'
 import { isTimelineHistoryFile } from '../../format/wal-segment.ts'
+import { removeFiles } from '../../storage/whole-file.ts'
+import { inParallel } from '../../util/parallel.ts'
 import { directoryGoes, walFileGoes, type ArchiveRule } from './archive-retention.ts'
 import { namesIn } from './names-in.ts'
 import type { ExpireRun } from './run.ts'
@@ -49,26 +51,49 @@ async function removeOutside(run: ExpireRun, rule: RangesRule): Promise<ArchiveR
     )
   }
   const removed = new Ranges()
-  for (const directory of (await namesIn(run, path, 'path')).filter(isWalDirectory)) {
-    run.signal.throwIfAborted()
-    if (directoryGoes(directory, keep)) {
-      if (!run.dryRun) await run.storage.removeTree(`${path}/${directory}`, { signal: run.signal })
-      run.say('detail', `${archiveId} remove archive path ${directory}`)
+  const files: string[] = []
+  const directories: string[] = []
+  for (const { directory, names } of await affectedDirectories(run, rule, path)) {
+    if (names === undefined) {
+      directories.push(directory)
       removed.add(directory)
-    } else if (rule.lastDirectory === undefined || directory <= rule.lastDirectory) {
-      for (const name of (await namesIn(run, `${path}/${directory}`, 'file')).filter(isOfSegment)) {
-        if (walFileGoes(name, keep)) {
-          if (!run.dryRun) await run.storage.remove(`${path}/${directory}/${name}`, { signal: run.signal })
-          removed.add(name.slice(0, 24))
-        } else removed.interrupt()
-      }
+      continue
+    }
+    for (const name of names) {
+      if (walFileGoes(name, keep)) {
+        files.push(`${path}/${directory}/${name}`)
+        removed.add(name.slice(0, 24))
+      } else removed.interrupt()
     }
   }
+  if (!run.dryRun) {
+    await removeFiles(run.storage, files, { signal: run.signal })
+    await inParallel(directories, run.storage.parallel ?? 1, (directory) =>
+      run.storage.removeTree(`${path}/${directory}`, { signal: run.signal }),
+    )
+  }
+  for (const directory of directories) run.say('detail', `${archiveId} remove archive path ${directory}`)
   for (const { start, stop } of removed.ranges) {
     run.say('info', `${archiveId} remove archive, start = ${start}, stop = ${stop}`)
   }
   if (removed.ranges.length === 0) run.say('info', `${archiveId} no archive to remove`)
   return { archiveId, whole: false, ranges: removed.ranges, historyFiles: await removeHistoryFiles(run, rule, path) }
+}
+
+/** In order: directories that go whole (without names), and those of which segments may go. */
+async function affectedDirectories(
+  run: ExpireRun,
+  { keep, lastDirectory }: RangesRule,
+  path: string,
+): Promise<readonly { readonly directory: string; readonly names?: readonly string[] }[]> {
+  const affected = (await namesIn(run, path, 'path'))
+    .filter(isWalDirectory)
+    .filter((directory) => directoryGoes(directory, keep) || lastDirectory === undefined || directory <= lastDirectory)
+  return inParallel(affected, run.storage.parallel ?? 1, async (directory) => {
+    run.signal.throwIfAborted()
+    if (directoryGoes(directory, keep)) return { directory }
+    return { directory, names: (await namesIn(run, `${path}/${directory}`, 'file')).filter(isOfSegment) }
+  })
 }
 
 /** Histories of timelines that no remaining WAL belongs to. */
@@ -78,10 +103,9 @@ async function removeHistoryFiles(run: ExpireRun, rule: RangesRule, path: string
   const files = (await namesIn(run, path, 'file')).filter(
     (name) => isTimelineHistoryFile(name) && name.slice(0, 8) < firstTimeline,
   )
-  for (const name of files) {
-    if (!run.dryRun) await run.storage.remove(`${path}/${name}`, { signal: run.signal })
-    run.say('info', `${rule.archiveId} remove history file ${name}`)
-  }
+  const names = files.map((name) => `${path}/${name}`)
+  if (!run.dryRun) await removeFiles(run.storage, names, { signal: run.signal })
+  for (const name of files) run.say('info', `${rule.archiveId} remove history file ${name}`)
   return files
 }
 

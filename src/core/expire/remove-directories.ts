@@ -2,6 +2,7 @@ import { fullLabelOf, parseBackupLabel } from '../../format/backup-label.ts'
 import type { BackupInfo } from '../../format/backup-info.ts'
 import { backupLabelPath, copyName, manifestName } from '../../format/repo-path.ts'
 import { toPlainError } from '../../util/error.ts'
+import { inParallel } from '../../util/parallel.ts'
 import { loadManifest } from '../info-store.ts'
 import type { Reconciled } from '../reconcile.ts'
 import type { ExpireRun } from './run.ts'
@@ -19,15 +20,13 @@ export async function removeDirectories(
   const keep = new Set([...info.backups.map(({ label }) => label), ...found.spared])
   const newest = found.directories.at(-1)
   if (newest !== undefined && !keep.has(newest) && (await mayBeRunning(run, newest, info, set))) keep.add(newest)
-  const removed: string[] = []
-  for (const label of [...found.directories].reverse()) {
-    if (keep.has(label)) continue
+  const gone = [...found.directories].reverse().filter((label) => !keep.has(label))
+  await inParallel(gone, run.storage.parallel ?? 1, async (label) => {
     run.signal.throwIfAborted()
     run.say('info', `remove expired backup ${label}`)
     if (!run.dryRun) await run.storage.removeTree(backupLabelPath(run.stanza, label), { signal: run.signal })
-    removed.push(label)
-  }
-  return removed
+  })
+  return gone
 }
 
 /**

@@ -1,5 +1,6 @@
 import type { BackupInfo } from '../../format/backup-info.ts'
 import { isHistoryYear, labelOfHistoryManifest, manifestHistoryPath } from '../../format/repo-path.ts'
+import { removeFiles } from '../../storage/whole-file.ts'
 import { HistoryRetention } from './history-retention.ts'
 import { namesIn } from './names-in.ts'
 import type { ExpireRun } from './run.ts'
@@ -28,13 +29,14 @@ export async function removeHistory(
       if (!run.dryRun) await run.storage.removeTree(`${path}/${year}`, { signal: run.signal })
       removed.push(year)
     } else if (retention.yearIsMixed(year)) {
-      for (const name of (await namesIn(run, `${path}/${year}`, 'file')).reverse()) {
+      const names = (await namesIn(run, `${path}/${year}`, 'file')).reverse().filter((name) => {
         const label = labelOfHistoryManifest(name)
-        if (label === undefined || !retention.manifestGoes(label, current)) continue
-        run.say('info', `remove expired backup history manifest ${name}`)
-        if (!run.dryRun) await run.storage.remove(`${path}/${year}/${name}`, { signal: run.signal })
-        removed.push(name)
-      }
+        return label !== undefined && retention.manifestGoes(label, current)
+      })
+      for (const name of names) run.say('info', `remove expired backup history manifest ${name}`)
+      const full = names.map((name) => `${path}/${year}/${name}`)
+      if (!run.dryRun) await removeFiles(run.storage, full, { signal: run.signal })
+      removed.push(...names)
     }
   }
   return removed

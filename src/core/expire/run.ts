@@ -1,6 +1,7 @@
 import { withoutBackups, type BackupInfo } from '../../format/backup-info.ts'
 import { latestLinkName, manifestName, copyName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
+import { removeFiles } from '../../storage/whole-file.ts'
 import { readOnly } from '../../storage/wrappers.ts'
 import type { Logger, MessageLevel } from '../../util/log.ts'
 import {
@@ -146,12 +147,12 @@ function explain(run: ExpireRun, plan: BackupPlan): void {
 /** The manifest is the backup: with it gone, no command takes the rest for a backup, so it goes before the data. */
 async function removeManifests(run: ExpireRun, groups: readonly ExpireGroup[]): Promise<void> {
   if (run.dryRun) return
-  for (const label of groups.flatMap(({ labels }) => labels)) {
+  const names = groups.flatMap(({ labels }) => labels.map((label) => manifestName(run.stanza, label)))
+  for (const name of names) {
     run.signal.throwIfAborted()
-    const name = manifestName(run.stanza, label)
     await run.storage.remove(name, { signal: run.signal })
-    await run.storage.remove(copyName(name), { signal: run.signal })
   }
+  await removeFiles(run.storage, names.map(copyName), { signal: run.signal })
 }
 
 /** Nothing reads the link, so it only follows. Retention never takes the newest backup, only `set` does. */

@@ -27,19 +27,26 @@ export async function archiveRange(
     if (kind === 'path' && isWalDirectory(base)) directories.push(base)
   }
   directories.sort()
-  let min: string | null = null
+  // Both ends at once, each from its own side.
+  const [first, last] = await Promise.all([
+    firstEnds(storage, path, directories, signal),
+    firstEnds(storage, path, directories.toReversed(), signal),
+  ])
+  return { min: first?.min ?? null, max: last?.max ?? null }
+}
+
+/** Of the first directory with a segment in it. */
+async function firstEnds(
+  storage: StorageDriver,
+  path: string,
+  directories: readonly string[],
+  signal: AbortSignal,
+): Promise<{ min: string; max: string } | undefined> {
   for (const directory of directories) {
     const ends = await endsOf(storage, `${path}/${directory}`, signal)
-    if (ends === undefined) continue
-    min = ends.min
-    break
+    if (ends !== undefined) return ends
   }
-  if (min === null) return { min: null, max: null }
-  for (const directory of directories.reverse()) {
-    const ends = await endsOf(storage, `${path}/${directory}`, signal)
-    if (ends !== undefined) return { min, max: ends.max }
-  }
-  return { min, max: min }
+  return undefined
 }
 
 async function endsOf(

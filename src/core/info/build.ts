@@ -2,6 +2,7 @@ import { manifestName } from '../../format/repo-path.ts'
 import type { BackupType } from '../../format/manifest.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { compareBytes } from '../../util/byte-string.ts'
+import { inParallel } from '../../util/parallel.ts'
 import type { HeldLock } from '../../util/lock.ts'
 import type { InfoPlace } from '../info-store.ts'
 import { backupLock, restoreLock } from './locks.ts'
@@ -43,26 +44,17 @@ const STANZAS = 'backup'
 
 /** What all repositories say of all stanzas. Trouble with one is part of the answer, never an error. */
 export async function buildInfo(request: InfoRequest): Promise<InfoReport> {
-  const { repos, signal } = request
+  const { repos } = request
   const broken = new Map<number, Status>()
   const found = new Map<string, Map<number, StanzaInRepo>>()
   let setFound = false
-  for (const repo of repos) {
-    try {
-      const present = await stanzasIn(repo.storage, signal)
-      const wanted = request.stanza === undefined ? present : [request.stanza]
-      const set = await setIn(request, repo.storage)
-      if (set !== undefined) setFound = true
-      for (const name of wanted) {
-        const stanza = present.includes(name)
-          ? await readOrSkip(request, repo, name, set)
-          : emptyStanza(statusOf(STATUS.missingPath))
-        found.set(name, (found.get(name) ?? new Map<number, StanzaInRepo>()).set(repo.key, stanza))
-      }
-    } catch (error) {
-      signal.throwIfAborted()
-      broken.set(repo.key, otherStatus(error))
-    }
+  const answers = await Promise.all(repos.map((repo) => askRepository(request, repo)))
+  for (const [index, { key }] of repos.entries()) {
+    const answer = answers[index]!
+    if (answer.trouble !== undefined) broken.set(key, answer.trouble)
+    if (answer.setFound) setFound = true
+    for (const [name, stanza] of answer.stanzas)
+      found.set(name, (found.get(name) ?? new Map<number, StanzaInRepo>()).set(key, stanza))
   }
   if (found.size === 0 && broken.size > 0) found.set(request.stanza ?? INVALID_STANZA, new Map())
 
@@ -81,6 +73,34 @@ export async function buildInfo(request: InfoRequest): Promise<InfoReport> {
     detail: request.detail,
     ...(request.set === undefined ? {} : { set: request.set }),
     stanzas,
+  }
+}
+
+interface RepositoryAnswer {
+  readonly stanzas: readonly (readonly [name: string, stanza: StanzaInRepo])[]
+  readonly setFound: boolean
+  /** It cannot be read at all. */
+  readonly trouble?: Status
+}
+
+async function askRepository(request: InfoRequest, repo: InfoRepository): Promise<RepositoryAnswer> {
+  const { signal } = request
+  let setFound = false
+  try {
+    const present = await stanzasIn(repo.storage, signal)
+    const wanted = request.stanza === undefined ? present : [request.stanza]
+    const set = await setIn(request, repo.storage)
+    setFound = set !== undefined
+    const stanzas = await inParallel(wanted, repo.storage.parallel ?? 1, async (name) => {
+      const stanza = present.includes(name)
+        ? await readOrSkip(request, repo, name, set)
+        : emptyStanza(statusOf(STATUS.missingPath))
+      return [name, stanza] as const
+    })
+    return { stanzas, setFound }
+  } catch (error) {
+    signal.throwIfAborted()
+    return { stanzas: [], setFound, trouble: otherStatus(error) }
   }
 }
 

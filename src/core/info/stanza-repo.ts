@@ -2,6 +2,7 @@ import type { ArchiveInfo } from '../../format/archive-info.ts'
 import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import { EXIT_CODES, isPgtsError, toPlainError, type ErrorCode } from '../../util/error.ts'
+import { inParallel } from '../../util/parallel.ts'
 import { loadArchiveInfo, loadBackupInfo, loadManifest, type InfoPlace } from '../info-store.ts'
 import { archiveIdFor, archiveRange } from './archive-range.ts'
 import {
@@ -39,6 +40,9 @@ export interface StanzaRequest {
 export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> {
   const { place, stanza, signal } = request
   const { storage } = place
+  // Asked for together, judged one after the other: without backup.info nobody looks at this one.
+  const archiveLoaded = loadArchiveInfo(place, stanza, { signal })
+  archiveLoaded.catch(() => undefined)
   let info: BackupInfo
   try {
     info = await loadBackupInfo(place, stanza, { signal })
@@ -51,21 +55,27 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
   let archive: ArchiveInfo
   let manifest: Manifest | undefined
   try {
-    archive = await loadArchiveInfo(place, stanza, { signal })
+    archive = await archiveLoaded
     if (request.set !== undefined) manifest = await loadManifest(storage, stanza, request.set, info, { signal })
   } catch (error) {
     signal.throwIfAborted()
     return { ...emptyStanza(otherStatus(error)), ...cluster }
   }
 
-  const clusters: InfoCluster[] = []
+  const clusters: InfoCluster[] = info.history.map(({ id, systemId, version }) => ({
+    repoKey: request.repoKey,
+    historyId: id,
+    systemId,
+    version,
+  }))
   const archives: InfoArchive[] = []
   try {
-    for (const history of info.history) {
-      const { id, systemId, version } = history
-      clusters.push({ repoKey: request.repoKey, historyId: id, systemId, version })
+    const ranges = await inParallel(info.history, storage.parallel ?? 1, async (history) => {
       const archiveId = archiveIdFor(archive, history)
-      const range = await archiveRange(storage, stanza, archiveId, signal)
+      return { history, archiveId, range: await archiveRange(storage, stanza, archiveId, signal) }
+    })
+    for (const { history, archiveId, range } of ranges) {
+      const { id } = history
       if (range.min !== null || history === info.history.at(-1)) {
         archives.push({ repoKey: request.repoKey, historyId: id, archiveId, ...range })
       }

@@ -136,6 +136,13 @@ class ObjectStorage implements StorageDriver {
     await removeNames(this.#client, [this.#full(name)], options)
   }
 
+  async removeFiles(names: readonly string[], options: Cancellable = {}): Promise<void> {
+    for (const name of names) assertName(name)
+    options.signal?.throwIfAborted()
+    const full = names.map((name) => this.#full(name))
+    await removeNames(this.#client, full, options)
+  }
+
   async removeTree(prefix: string, options: Cancellable = {}): Promise<void> {
     assertName(prefix)
     options.signal?.throwIfAborted()
