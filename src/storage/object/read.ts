@@ -1,5 +1,6 @@
 import type { ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
+import { turn } from '../../util/turn.ts'
 import type { ByteBudget } from './budget.ts'
 import type { ObjectBody, ObjectClient, ObjectGetRequest } from './client.ts'
 
@@ -119,6 +120,8 @@ class ReadAhead implements ByteSource {
       if (chunk !== undefined) return chunk
       this.#first = undefined
     }
+    // Whoever decompresses what is here already never waits, and the requests ahead need the event loop.
+    await turn()
     const ready = this.#ready.shift()
     if (ready !== undefined) return ready
     this.#giveBack()

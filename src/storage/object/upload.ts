@@ -1,5 +1,6 @@
 import { PgtsError } from '../../util/error.ts'
 import type { ByteSink } from '../../util/bytes.ts'
+import { turn } from '../../util/turn.ts'
 import type { PendingFile } from '../driver.ts'
 import type { ByteBudget } from './budget.ts'
 import type { ObjectClient, ObjectKind, ObjectUpload } from './client.ts'
@@ -46,8 +47,10 @@ export class ObjectUploading implements PendingFile {
   #write(chunk: Uint8Array): void | Promise<void> {
     this.#assertOpen()
     const size = this.#partBytes()
-    if (this.#used + chunk.length <= size) return this.#append(chunk, size)
-    return this.#writeOn(chunk)
+    if (this.#used + chunk.length > size) return this.#writeOn(chunk)
+    this.#append(chunk, size)
+    // Whoever compresses never waits, and the parts in flight need the event loop.
+    return turn()
   }
 
   async #writeOn(chunk: Uint8Array): Promise<void> {
