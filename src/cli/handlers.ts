@@ -29,6 +29,32 @@ export const handlers: CommandHandlers = {
     const { renderInfo } = await import('./render/info.ts')
     return { text: renderInfo(await info(ctx), ctx.options.output) }
   },
+  'repo-get': async (ctx) => {
+    const { repoGet } = await import('../commands/repo-get.ts')
+    const { stdoutSink } = await import('./standard-streams.ts')
+    const stdout = stdoutSink()
+    const found = await repoGet(ctx, stdout).catch((error: unknown) => {
+      if (!stdout.closed) throw error
+      return true
+    })
+    return { exitCode: found ? 0 : 1 }
+  },
+  'repo-ls': async (ctx) => {
+    const { repoLs } = await import('../commands/repo-ls.ts')
+    const { renderRepoLs } = await import('./render/repo-ls.ts')
+    return { pieces: renderRepoLs(await repoLs(ctx), ctx.options.output) }
+  },
+  'repo-put': async (ctx) => {
+    const { repoPut } = await import('../commands/repo-put.ts')
+    const { stdinSource } = await import('./standard-streams.ts')
+    await repoPut(ctx, stdinSource())
+    return {}
+  },
+  'repo-rm': async (ctx) => {
+    const { repoRm } = await import('../commands/repo-rm.ts')
+    await repoRm(ctx)
+    return {}
+  },
   restore: async (ctx) => {
     const { restore } = await import('../commands/restore.ts')
     await restore(ctx)

@@ -8,21 +8,28 @@ export interface TextOutput {
   write(text: string): void
 }
 
+/** A pipe or terminal. */
+export interface DescriptorOutput extends TextOutput {
+  /** @returns false once nobody reads any more */
+  write(piece: string | Uint8Array): boolean
+}
+
 /**
  * A file descriptor, written at once and whole, so that nothing is lost when the process exits. When its reader is gone
  * (`pgts info | head`) the rest is dropped: a backup must not die because nobody listens.
  */
-export function descriptorOutput(fd: number): TextOutput {
+export function descriptorOutput(fd: number): DescriptorOutput {
   let open = true
   return {
-    write(text) {
-      if (!open) return
+    write(piece) {
+      if (!open) return false
       try {
-        writeFully(fd, text)
+        writeFully(fd, piece)
       } catch (error) {
         if (systemCode(error) !== 'EPIPE' && systemCode(error) !== 'EBADF') throw error
         open = false
       }
+      return open
     },
   }
 }
@@ -61,8 +68,8 @@ function openLog(path: string): number {
 const LOG_FILE_MODE = 0o640
 const LOG_PATH_MODE = 0o770
 
-function writeFully(fd: number, text: string): void {
-  const bytes = Buffer.from(text)
+function writeFully(fd: number, piece: string | Uint8Array): void {
+  const bytes = typeof piece === 'string' ? Buffer.from(piece) : piece
   for (let done = 0; done < bytes.length;) {
     try {
       done += writeSync(fd, bytes, done)

@@ -5,6 +5,8 @@ import type { CommandName } from '../config/resolve.ts'
 export interface Outcome {
   /** For stdout, as it is: line ends included. */
   readonly text?: string
+  /** As `text`, in pieces that come while they are made. */
+  readonly pieces?: AsyncIterable<string | Uint8Array>
   /** Default 0. */
   readonly exitCode?: number
 }

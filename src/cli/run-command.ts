@@ -45,7 +45,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
     })
     const handler = table[command] as ((ctx: CommandContext) => Promise<Outcome>) | undefined
     if (handler === undefined) throw new PgtsError('assert', `there is no handler for ${name}`)
-    const code = tell(await handler(open.ctx))
+    const code = await tell(await handler(open.ctx))
     end('completed successfully')
     return code
   } catch (error) {
@@ -60,8 +60,12 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
   }
 }
 
-function tell(outcome: Outcome): number {
+async function tell(outcome: Outcome): Promise<number> {
   if (outcome.text !== undefined) stdout.write(outcome.text)
+  for await (const piece of outcome.pieces ?? []) {
+    // Nobody reads any more: what is left need not be made.
+    if (!stdout.write(piece)) break
+  }
   return outcome.exitCode ?? 0
 }
 

@@ -3,6 +3,7 @@ import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { removeStopFile, stopFileOf } from '../util/stop-file.ts'
 import type { CommandContext, Repository } from './context.ts'
+import { oneRepository } from './one-repository.ts'
 
 export interface StanzaDeleteReport {
   readonly stanza: string
@@ -35,18 +36,6 @@ export async function stanzaDelete(ctx: CommandContext<'stanza-delete'>): Promis
   if (there) log.info({ repo: key }, `stanza '${stanza}' was deleted from repo${key} (${storage.display})`)
   else log.info({ repo: key }, `there is no stanza '${stanza}' in repo${key} (${storage.display})`)
   return { stanza, repoKey: key, deleted: there }
-}
-
-async function oneRepository(ctx: CommandContext<'stanza-delete'>): Promise<Repository> {
-  const [repository, ...more] = await ctx.repositories()
-  if (repository === undefined) throw new PgtsError('assert', 'no repository is configured')
-  const plain = repository.key === 1 && more.length === 0
-  if (!plain && !ctx.isSet('repo')) {
-    throw new PgtsError('option-required', 'stanza-delete needs --repo: it deletes from one repository at a time', {
-      hints: [`configured: ${ctx.options.repo.map(({ key }) => `repo${key}`).join(', ')}`],
-    })
-  }
-  return repository
 }
 
 async function requireStoppedServer(ctx: CommandContext<'stanza-delete'>): Promise<void> {

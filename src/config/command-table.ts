@@ -101,12 +101,14 @@ export const commandTable = defineCommands({
     parameters: { usage: 'FILE', min: 1, max: 1 },
     frameLevel: 'debug',
     stanza: 'optional',
+    implemented: true,
   },
   'repo-ls': {
     summary: 'List files of the repository.',
     parameters: { usage: '[PATH]', min: 0, max: 1 },
     frameLevel: 'debug',
     stanza: 'optional',
+    implemented: true,
   },
   'repo-put': {
     summary: 'Write a file of the repository.',
@@ -114,6 +116,7 @@ export const commandTable = defineCommands({
     frameLevel: 'debug',
     stanza: 'optional',
     internal: true,
+    implemented: true,
   },
   'repo-rm': {
     summary: 'Remove files of the repository.',
@@ -121,6 +124,7 @@ export const commandTable = defineCommands({
     frameLevel: 'debug',
     stanza: 'optional',
     internal: true,
+    implemented: true,
   },
   restore: {
     summary: 'Restore a cluster, whole or only what differs.',

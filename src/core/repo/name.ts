@@ -1,0 +1,28 @@
+import { PgtsError } from '../../util/error.ts'
+
+/**
+ * The name of a file or path in a repository, from what an operator typed: relative to the repository, or absolute and
+ * inside of it. '' is the repository itself.
+ *
+ * @param typed byte string
+ * @param root repo-path, byte string
+ * @throws PgtsError param-invalid
+ */
+export function repositoryName(typed: string, root: string): string {
+  const base = root === '/' ? '' : root.replace(/\/+$/, '')
+  let name = typed
+  if (name.startsWith('/')) {
+    if (name !== base && !name.startsWith(`${base}/`)) {
+      throw new PgtsError('param-invalid', `${typed} is not in the repository`, {
+        hints: [`an absolute path begins with ${base}/; a relative one starts from there`],
+      })
+    }
+    name = name.slice(base.length + 1)
+  }
+  if (name.endsWith('/')) name = name.slice(0, -1)
+  const parts = name.split('/')
+  if (name !== '' && parts.some((part) => part === '' || part === '.' || part === '..')) {
+    throw new PgtsError('param-invalid', `${typed} is not a plain path: it has an empty part, '.' or '..'`)
+  }
+  return name
+}

@@ -1,0 +1,31 @@
+import { isBackupLabel } from '../../format/backup-label.ts'
+import { PgtsError } from '../../util/error.ts'
+import { loadArchiveInfo, loadBackupInfo, loadManifest, type InfoPlace } from '../info-store.ts'
+
+/**
+ * The passphrase of one file of a repository. There are three levels, each named by the one above: the repository's own
+ * opens the info files, those have the ones of the archive and of the manifests, a manifest has that of its backup.
+ *
+ * @returns undefined when the repository is not encrypted
+ * @throws PgtsError as the loaders of info files do; param-invalid for a file that has no passphrase of its own
+ */
+export async function passphraseOf(place: InfoPlace, name: string, signal: AbortSignal): Promise<string | undefined> {
+  const { cipher, storage } = place
+  if (cipher === undefined) return undefined
+  const [top, stanza, third = '', fourth] = name.split('/')
+  if (stanza === undefined || (top !== 'archive' && top !== 'backup')) return cipher.passphrase()
+  if (fourth === undefined && /^(archive|backup)\.info(\.copy)?$/.test(third)) return cipher.passphrase()
+  if (top === 'archive') return (await loadArchiveInfo(place, stanza, { signal })).cipherPass
+  const info = await loadBackupInfo(place, stanza, { signal })
+  if (third === 'backup.history' || /^backup\.manifest(\.copy)?$/.test(fourth ?? '')) return info.cipherPass
+  if (!isBackupLabel(third)) {
+    throw new PgtsError(
+      'param-invalid',
+      `${name} is no file that pgts or pgbackrest write, so nothing tells its passphrase`,
+      {
+        hints: ['--raw prints it as it is stored'],
+      },
+    )
+  }
+  return (await loadManifest(storage, stanza, third, info, { signal })).cipherPass
+}
