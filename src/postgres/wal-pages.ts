@@ -35,14 +35,13 @@ const SWITCH_INFO = 0x40
 const XLOG_RESOURCE_MANAGER = 0
 
 /**
- * Walks a WAL segment while its bytes pass by, in chunks of any size: from page header to page header, and from record
- * to record by their lengths. Refused is only where recovery would stop as well: a page with another magic number, page
- * address or impossible flags, a timeline that falls, a record that has no length, does not name the one before it, or
- * does not go on where the next page says.
+ * Walks the pages of a WAL segment while its bytes pass by, in chunks of any size: magic number, page address, flags,
+ * timeline, and how much of a record a page goes on with. Refused is only where recovery would stop as well.
  *
- * The walk ends at a switch record (pg_switch_wal, archive_timeout, a shutdown), proven by its checksum. After it
- * PostgreSQL 11 and later leave zeros, 10 leaves pages with nothing but a header, and after a crash in that moment the
- * old content of a recycled file may stand there. Recovery reads none of it.
+ * Where the pages end too early, and on the last page, the records are walked too: a switch record (pg_switch_wal,
+ * archive_timeout, a shutdown) ends a segment early, and is proven by its checksum. After it PostgreSQL 11 and later
+ * leave zeros, 10 leaves pages with nothing but a header, and after a crash in that moment the old content of a recycled
+ * file may stand there. Recovery reads none of it. To walk every record would cost as much as the checksum of the file.
  *
  * @see PostgreSQL, src/include/access/xlog_internal.h: XLogPageHeaderData; src/backend/access/transam/xlogreader.c
  */
@@ -59,14 +58,15 @@ export class WalPageWalk {
   /** Where the next page begins, bytes from the beginning of the file. */
   #at = 0
   #timeline = 1
-  /** What the next page must go on with, bytes. */
-  #remaining = 0
-  /** Where the last record began, bytes from the beginning of the file; -1: before it, or not known. */
-  #previous = -1
-  /** The first bytes of a record that may be a switch, whose others are on the next page. */
-  #begun: Uint8Array | undefined
+  /** What the next page must go on with, bytes; undefined: only the records of the page before could tell. */
+  #remaining: number | undefined
+  #segmentSize = 0
+  /** The last page that holds more than a header, by its offset in the file; -1 for none. */
+  #content = -1
   /** The beginning of a page whose end is in the next chunk. */
   #carry: Uint8Array = new Uint8Array(0)
+  /** The page at `#content` and the one before it, when they went by in an earlier chunk. */
+  #kept = new Map<number, Uint8Array>()
 
   constructor(options: WalWalkOptions) {
     this.#options = options
@@ -82,19 +82,28 @@ export class WalPageWalk {
     const bytes = this.#carry.length === 0 ? chunk : Buffer.concat([this.#carry, chunk])
     const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length)
     if (this.#at === 0 && bytes.length >= LONG_HEADER_BYTES) this.#begin(view)
+    const window = { bytes, from: this.#at }
     let offset = 0
     for (; this.#pageSize > 0 && offset + this.#pageSize <= bytes.length; offset += this.#pageSize) {
       if (this.#ended) return
-      if (!this.#header(view, offset)) return
-      this.#records(view, offset)
+      const wrong = this.#header(view, offset)
+      if (wrong !== undefined) {
+        if (this.#recordsEnd(window) === 'switch') this.#ended = true
+        else this.#refuse(this.#at, wrong.what, wrong.zeros)
+        return
+      }
       this.#at += this.#pageSize
+      if (this.#at === this.#segmentSize) this.#last(window)
     }
+    if (this.#ended) return
     this.#carry = Uint8Array.prototype.slice.call(bytes, offset)
+    this.#keep(window)
   }
 
   #begin(view: DataView): void {
     const size = view.getUint32(36, true)
-    const startLsn = this.#options.startLsn(view.getUint32(32, true))
+    this.#segmentSize = view.getUint32(32, true)
+    const startLsn = this.#options.startLsn(this.#segmentSize)
     this.#ended = startLsn === undefined
     if (startLsn === undefined) return
     this.#startLsn = startLsn
@@ -108,18 +117,18 @@ export class WalPageWalk {
     this.#magic = view.getUint16(0, true)
   }
 
-  /** False when the page is not the one that belongs there. */
-  #header(view: DataView, offset: number): boolean {
+  /** What is wrong with the page; undefined: nothing. */
+  #header(view: DataView, offset: number): { readonly what: string; readonly zeros?: true } | undefined {
     const magic = view.getUint16(offset, true)
     const flags = view.getUint16(offset + 2, true)
     const timeline = view.getUint32(offset + 4, true)
     const low = view.getUint32(offset + 8, true)
     const high = view.getUint32(offset + 12, true)
     const remaining = view.getUint32(offset + 16, true)
-    const refuse = (what: string) => this.#refuse(this.#at, `the page ${what}`)
+    const refuse = (what: string) => ({ what: `the page ${what}` })
 
     if ((magic | flags | timeline | low | high | remaining) === 0)
-      return this.#refuse(this.#at, 'the page has no header, only zeros', true)
+      return { what: 'the page has no header, only zeros', zeros: true }
     if (magic !== this.#magic)
       return refuse(`has magic number 0x${magic.toString(16)}, the first page 0x${this.#magic.toString(16)}`)
     // A segment never crosses a border of 4 GB, so that only the lower half counts up.
@@ -135,83 +144,88 @@ export class WalPageWalk {
       return refuse(`has flags 0x${flags.toString(16).padStart(4, '0')}, which do not belong there`)
     if (((flags & FIRST_IS_CONTINUATION) !== 0) !== remaining > 0)
       return refuse(`goes on with ${remaining} bytes of a record, and its flags contradict`)
-    if (this.#at > 0 && remaining !== this.#remaining) {
-      // After a crash the rest of a record may be lost for good; the page where it would go on says so by a flag.
-      if ((flags & FIRST_IS_OVERWRITE) === 0)
-        return refuse(`goes on with ${remaining} bytes of a record where ${this.#remaining} are left of it`)
-      this.#previous = -1
-    }
+    // After a crash the rest of a record may be lost for good; the page where it would go on says so by a flag.
+    if (this.#remaining !== undefined && remaining !== this.#remaining && (flags & FIRST_IS_OVERWRITE) === 0)
+      return refuse(`goes on with ${remaining} bytes of a record where ${this.#remaining} are left of it`)
+
+    const header = headerBytes(this.#at)
+    const room = this.#pageSize - header
+    // A record that ends on this page leaves the rest of it to others, and only they know how far they go.
+    this.#remaining = remaining > room ? remaining - room : remaining === room ? 0 : undefined
     this.#timeline = timeline
+    if (remaining > 0 || view.getUint32(offset + header, true) !== 0) this.#content = this.#at
     if (this.#options.firstHeaderOnly === true) this.#ended = true
-    return true
+    return undefined
   }
 
-  /** Go through the records of a page whose header is right; `#remaining` is then what the next page goes on with. */
-  #records(view: DataView, offset: number): void {
-    if (this.#ended) return
-    const end = offset + this.#pageSize
-    const first = offset + (this.#at === 0 ? LONG_HEADER_BYTES : SHORT_HEADER_BYTES)
-    const continued = view.getUint32(offset + 16, true)
-    let position = first + aligned(continued)
-    if (this.#endsSwitch(view, first, continued, position < end ? view.getUint32(position, true) : 0)) {
-      this.#ended = true
-      return
+  /** Every page of the segment was there and is right. Are the records complete, too? */
+  #last(window: Window): void {
+    this.#ended = true
+    const end = this.#recordsEnd(window)
+    if (end !== 'switch' && end < this.#segmentSize) this.#refuse(end, 'the records end', true)
+  }
+
+  /**
+   * Where the records end that begin on the last page with content: at a switch, or at this offset, which lies behind
+   * the page when the last of them goes on there.
+   */
+  #recordsEnd(window: Window): 'switch' | number {
+    const page = this.#page(this.#content, window)
+    if (page === undefined) return this.#content < 0 ? LONG_HEADER_BYTES : this.#content
+    const view = new DataView(page.buffer, page.byteOffset, page.length)
+    const first = headerBytes(this.#content)
+    const continued = view.getUint32(16, true)
+    let at = first + aligned(continued)
+    const next = at + 4 <= page.length ? view.getUint32(at, true) : 0
+    if (this.#endsSwitch(page.subarray(first, first + continued), next, window)) return 'switch'
+    while (at + 4 <= page.length) {
+      const length = view.getUint32(at, true)
+      if (length < RECORD_HEADER_BYTES) break
+      if (length === RECORD_HEADER_BYTES && at + length <= page.length && isSwitch(page.subarray(at, at + length)))
+        return 'switch'
+      at += aligned(length)
     }
-    if (position > end) {
-      this.#remaining = continued - (end - first)
-      return
-    }
-    const base = this.#at - offset
-    while (position < end) {
-      const length = view.getUint32(position, true)
-      const at = base + position
-      if (length < RECORD_HEADER_BYTES) {
-        this.#refuse(at, `a record has a length of ${length} bytes`, length === 0)
-        return
-      }
-      const left = end - position
-      if (left >= RECORD_HEADER_BYTES) {
-        if (this.#previous >= 0) {
-          const low = view.getUint32(position + 8, true)
-          const high = view.getUint32(position + 12, true)
-          if (low !== this.#startLow + this.#previous || high !== this.#startHigh) {
-            this.#refuse(at, `a record does not follow the one before it`)
-            return
-          }
-        }
-        if (length === RECORD_HEADER_BYTES && isSwitch(bytesOf(view, position, length))) {
-          this.#ended = true
-          return
-        }
-      } else if (length === RECORD_HEADER_BYTES) {
-        this.#begun = Buffer.from(bytesOf(view, position, left))
-      }
-      this.#previous = at
-      if (length > left) {
-        this.#remaining = length - left
-        return
-      }
-      position += aligned(length)
-    }
-    this.#remaining = 0
+    return this.#content + at
   }
 
   /** Records begin at multiples of 8, so that 8 or 16 bytes of a switch may be on the page (or in the file) before. */
-  #endsSwitch(view: DataView, first: number, continued: number, next: number): boolean {
-    const begun = this.#begun
-    this.#begun = undefined
-    if (continued !== 8 && continued !== 16) return false
-    const here = bytesOf(view, first, continued)
-    if (begun !== undefined) return isSwitch(Buffer.concat([begun, here]))
+  #endsSwitch(here: Uint8Array, next: number, window: Window): boolean {
+    if (here.length !== 8 && here.length !== 16) return false
     // Its beginning is in the file before: that nothing comes after it must do for a proof.
-    return this.#at === 0 && next === 0 && isEndOfSwitch(here)
+    if (this.#content === 0) return next === 0 && isEndOfSwitch(here)
+    const before = this.#page(this.#content - this.#pageSize, window)
+    return before !== undefined && isSwitch(Buffer.concat([before.subarray(here.length - RECORD_HEADER_BYTES), here]))
   }
 
-  #refuse(offset: number, what: string, zeros = false): false {
+  /** The page at this offset in the file, as far as it is still at hand. */
+  #page(at: number, { bytes, from }: Window): Uint8Array | undefined {
+    return at >= from ? bytes.subarray(at - from, at - from + this.#pageSize) : this.#kept.get(at)
+  }
+
+  /** The caller's buffer will be used again: copy what the end of the records may depend on. */
+  #keep(window: Window): void {
+    const kept = new Map<number, Uint8Array>()
+    for (const at of [this.#content - this.#pageSize, this.#content]) {
+      const page = at < 0 ? undefined : this.#page(at, window)
+      if (page !== undefined) kept.set(at, Uint8Array.prototype.slice.call(page))
+    }
+    this.#kept = kept
+  }
+
+  #refuse(offset: number, what: string, zeros = false): void {
     this.#ended = true
     this.#fault = { offset, lsn: this.#startLsn + BigInt(offset), what, zeros }
-    return false
   }
+}
+
+/** Bytes that are at hand, and the offset in the file of the first. */
+interface Window {
+  readonly bytes: Uint8Array
+  readonly from: number
+}
+
+function headerBytes(at: number): number {
+  return at === 0 ? LONG_HEADER_BYTES : SHORT_HEADER_BYTES
 }
 
 function isSwitch(record: Uint8Array): boolean {
@@ -224,10 +238,6 @@ function isSwitch(record: Uint8Array): boolean {
 function isEndOfSwitch(bytes: Uint8Array): boolean {
   const [info = 0, resourceManager] = bytes.subarray(-8)
   return (info & 0xf0) === SWITCH_INFO && resourceManager === XLOG_RESOURCE_MANAGER
-}
-
-function bytesOf(view: DataView, at: number, length: number): Uint8Array {
-  return new Uint8Array(view.buffer, view.byteOffset + at, length)
 }
 
 function aligned(length: number): number {

@@ -105,7 +105,7 @@ export class SegmentCheck {
       try {
         const switches = parseTimelineHistory((await readAll(source)).toString('latin1'))
         const end = switches.find((entry) => entry.timeline === timeline)?.switchLsn
-        if (end !== undefined && end > startLsn && end <= fault.lsn) return true
+        if (end !== undefined && end > startLsn && end <= fault.lsn + LONGEST_PAGE_HEADER) return true
       } catch (error) {
         if (!isPgtsError(error)) throw error // a history file that cannot be read proves nothing
       }
@@ -115,6 +115,8 @@ export class SegmentCheck {
 }
 
 const HISTORY_BYTES = 8192
+/** The end may be told as the beginning of a page, or as that of its first record. */
+const LONGEST_PAGE_HEADER = 40n
 
 const WHAT_NOW = [
   'PostgreSQL keeps the file and tries again, and pg_wal grows meanwhile; recovery from the archive would end at this segment',
