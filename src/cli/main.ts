@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url'
+import { leaveStuckThreads } from '../util/stuck.ts'
 import { pgtsVersion } from '../util/version.ts'
 import { descriptorOutput } from './log-output.ts'
 import { listenForSignals } from './signals.ts'
@@ -17,4 +18,5 @@ if (argv.length === 1 && argv[0] === 'version') {
     program: process.env['PGTS_PROGRAM'] ?? fileURLToPath(new URL('../../bin/pgts', import.meta.url)),
     signal,
   })
+  leaveStuckThreads(process.exitCode)
 }

@@ -1,6 +1,7 @@
 import { SHARE_ENV, Worker } from 'node:worker_threads'
 import { PgtsError, toPlainError } from '../util/error.ts'
 import { LOG_LEVELS, type Logger, type MessageLevel } from '../util/log.ts'
+import { countStuckThread } from '../util/stuck.ts'
 import type { Answer, FromWorker, JobMessage, RunFlags, ToWorker, WorkerStart } from './protocol.ts'
 import type { JobTaker, Run } from './run.ts'
 
@@ -33,6 +34,9 @@ const HEAP_MB = 256
 /** Small, because most of what a job leaves behind is garbage at once, and every worker pays for it. */
 const YOUNG_MB = 16
 
+/** How long a thread that was ended may take before nobody waits for it any more. */
+const STUCK_MS = 2000
+
 /** Jobs that a thread may hold when they are tiny, so that one message brings many; long ones are handed out singly. */
 const MOST_AHEAD = 16
 const TINY_MS = 1
@@ -49,6 +53,9 @@ export class WorkerThread implements JobTaker {
   #outbox: JobMessage[] = []
   #cause: unknown
   #closing = false
+  #gone = false
+  #patience: NodeJS.Timeout | undefined
+  #resolveExited: () => void = () => undefined
 
   constructor(start: ThreadStart) {
     this.worker = start.worker
@@ -64,12 +71,8 @@ export class WorkerThread implements JobTaker {
     this.#worker.on('message', (message: FromWorker) => this.#receive(message))
     this.#worker.on('messageerror', (error) => this.#die(error))
     this.#worker.on('error', (error) => (this.#cause = error))
-    this.#exited = new Promise((resolve) =>
-      this.#worker.on('exit', (code) => {
-        resolve()
-        this.#onExit(code)
-      }),
-    )
+    this.#exited = new Promise((resolve) => (this.#resolveExited = resolve))
+    this.#worker.on('exit', (code) => this.#onExit(code))
   }
 
   get held(): number {
@@ -115,8 +118,16 @@ export class WorkerThread implements JobTaker {
     clearTimeout(timer)
   }
 
+  /** A thread in a system call that does not return cannot be ended: then it counts as gone all the same. */
   end(): void {
     void this.#worker.terminate()
+    this.#patience ??= setTimeout(() => {
+      if (this.#gone) return
+      countStuckThread()
+      this.#cause = new Error('it is stuck in a system call')
+      this.#worker.unref()
+      this.#onExit(1)
+    }, STUCK_MS)
   }
 
   #send(message: ToWorker): void {
@@ -147,6 +158,10 @@ export class WorkerThread implements JobTaker {
   }
 
   #onExit(code: number): void {
+    if (this.#gone) return
+    this.#gone = true
+    clearTimeout(this.#patience)
+    this.#resolveExited()
     const held = [...this.#held.values()]
     this.#held.clear()
     if (this.#closing && held.length === 0) return

@@ -15,11 +15,12 @@ export interface ThreadOptions {
   readonly setup: unknown
   /** Receives what workers log. */
   readonly log?: Logger
+  /** How long an aborted or closed worker may take to tidy up before it is ended; default 10 s. */
+  readonly tidyMs?: number
   /** The script of a worker; by default the built worker entry. */
   readonly entry?: URL
 }
 
-/** How long an aborted or closed worker may take to tidy up before it is ended. */
 const TIDY_MS = 10_000
 
 /** Runs jobs on worker threads. See docs/decisions/0005-worker-threads.md for what was measured. */
@@ -34,12 +35,14 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
   readonly #threads: WorkerThread[] = []
   readonly #runs = new Set<Run>()
   readonly #source: ThreadSource = { hasRoom: () => this.#hasRoom(), pick: () => this.#pick() }
+  readonly #tidyMs: number
   #closed = false
   #lastRun = 0
 
   constructor(options: ThreadOptions) {
     this.workers = Math.max(1, options.workers)
     this.#options = options
+    this.#tidyMs = options.tidyMs ?? TIDY_MS
   }
 
   async *run<K extends keyof H & string>(
@@ -71,7 +74,7 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
     for (const run of this.#runs)
       this.#abort(run, new PgtsError('term', 'the workers were closed while jobs were left'))
     await Promise.all([...this.#runs].map((run) => run.ended()))
-    await Promise.all(this.#threads.splice(0).map((thread) => thread.close(TIDY_MS)))
+    await Promise.all(this.#threads.splice(0).map((thread) => thread.close(this.#tidyMs)))
   }
 
   #hasRoom(): boolean {
@@ -126,7 +129,7 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
     for (const thread of this.#threads) thread.abort(run)
     const timer = setTimeout(() => {
       for (const thread of this.#threads) if (thread.holds(run)) thread.end()
-    }, TIDY_MS)
+    }, this.#tidyMs)
     void run.ended().then(() => clearTimeout(timer))
   }
 }

@@ -1,3 +1,5 @@
+import { execFileSync } from 'node:child_process'
+import { closeSync, constants, openSync } from 'node:fs'
 import { build } from 'esbuild'
 import { mkdtemp, rm } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
@@ -320,3 +322,24 @@ describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
     await expect(collect(executor.run('multiply', [1], { signal: never() }))).rejects.toThrow('closed')
   })
 })
+
+test(
+  'a worker that is stuck in a system call is left behind, and another takes its place',
+  { timeout: 30_000 },
+  async () => {
+    const pipe = join(directory, 'pipe')
+    execFileSync('mkfifo', [pipe])
+    try {
+      await using executor = threadExecutor<typeof testJobs>({ workers: 1, tidyMs: 100, setup: bench().setup, entry })
+      const run = executor.run('stuck', [pipe], { signal: AbortSignal.timeout(200) })[Symbol.asyncIterator]()
+      await expect(run.next()).rejects.toMatchObject({ name: 'TimeoutError' })
+      const results: unknown[] = []
+      const { signal } = new AbortController()
+      for await (const { result } of executor.run('multiply', [2], { signal })) results.push(result)
+      expect(results).toEqual([6])
+    } finally {
+      // Let the thread go, or it keeps this process.
+      closeSync(openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK))
+    }
+  },
+)

@@ -1,3 +1,4 @@
+import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { PgtsError } from '../../src/util/error.ts'
 import { silentLogger, type Logger } from '../../src/util/log.ts'
@@ -75,6 +76,8 @@ export const testJobs = {
     const kept: unknown[] = []
     for (;;) kept.push(new Array<number>(1_000_000).fill(1.5))
   },
+  /** A named pipe that nobody writes to: the call that opens it does not return. */
+  stuck: async (pipe: string) => readFileSync(pipe, 'utf8'),
   throwLater: async () => {
     setTimeout(() => {
       throw new Error('out of the blue')

@@ -1,0 +1,19 @@
+import { createRequire } from 'node:module'
+
+/**
+ * Threads that were ended and did not end, because they are in a system call that does not return (a network file
+ * system whose server is gone). Node waits for them when a process exits, whichever way it is told to.
+ */
+let stuckThreads = 0
+
+export function countStuckThread(): void {
+  stuckThreads++
+}
+
+/** Leave this process at once when its usual end would wait for a thread that is stuck. Otherwise nothing happens. */
+export function leaveStuckThreads(exitCode: number): void {
+  if (stuckThreads === 0) return
+  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
+  // Not exit(), which runs handlers, and one of Node's joins the threads.
+  koffi.load(null).func('void _exit(int status)')(exitCode)
+}
