@@ -96,7 +96,8 @@ export interface StoredContent {
 export async function backupFiles(job: CopyFilesJob, env: WorkerEnv, signal: AbortSignal): Promise<CopiedFile[]> {
   await loadCodec(job.codec.type)
   await using reads = plannedReads(env.storage, priorMaps(job), signal)
-  return copyFiles(job, { ...env, storage: reads.storage }, signal)
+  // Awaited here: the fetching ahead ends with this block.
+  return await copyFiles(job, { ...env, storage: reads.storage }, signal)
 }
 
 /** The block maps that will be read, in the order of reading. */
