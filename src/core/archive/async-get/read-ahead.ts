@@ -228,6 +228,8 @@ class ReadAhead {
     }
     const taken = [...this.#ready].filter((segment) => !present.has(segment))
     for (const segment of taken) this.#ready.delete(segment)
+    // What was taken made room.
+    if (taken.length > 0) this.#spoolPausedUntilMs = Number.NEGATIVE_INFINITY
     const request = readRequest(spool)
     const requested = request?.call === this.#lastRequest?.call ? undefined : request?.segment
     this.#lastRequest = request

@@ -1,0 +1,330 @@
+import { spawnSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  atEnd,
+  type Cluster,
+  dataChecksum,
+  type DataChecksum,
+  describeRun,
+  giveToTestUser,
+  makeTestDir,
+  pgts,
+  pgtsProgram,
+  runAs,
+  startCluster,
+  testUser,
+} from '../support/postgres.ts'
+import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+
+/** A file system with room for two segments, where we may mount one. */
+function smallDisk(): string | undefined {
+  const path = join(makeTestDir('disk'), 'mounted')
+  mkdirSync(path)
+  if (process.getuid?.() !== 0) return undefined
+  const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2500k,mode=0755', 'pgts-test', path])
+  if (mount.status !== 0) return undefined
+  atEnd(() => spawnSync('umount', ['-l', path]))
+  giveToTestUser(path)
+  return path
+}
+const disk = smallDisk()
+
+/** A place to restore to, with a configuration of its own: asynchronous, and a spool of its own. */
+interface Replica {
+  readonly dir: string
+  readonly dataDir: string
+  readonly config: string
+  readonly spool: string
+  readonly restoreCommand: string
+}
+
+function aReplica(site: Site, options: Readonly<Record<string, string>> = {}): Replica {
+  const dir = makeTestDir('replica')
+  const dataDir = join(dir, 'data')
+  const config = join(dir, 'pgbackrest.conf')
+  for (const name of ['data', 'log', 'spool']) mkdirSync(join(dir, name), { mode: 0o700 })
+  const settings: Record<string, string> = {
+    'archive-async': 'y',
+    'spool-path': join(dir, 'spool'),
+    'log-path': join(dir, 'log'),
+    'log-level-file': 'detail',
+    'process-max': '2',
+    ...options,
+  }
+  const lines = readFileSync(site.config, 'utf8').replaceAll(site.cluster.dataDir, dataDir).split('\n')
+  const kept = lines.filter((line) => !(line.split('=')[0]! in settings))
+  const added = Object.entries(settings).map(([name, value]) => `${name}=${value}`)
+  writeFileSync(config, [kept[0], ...added, ...kept.slice(1)].join('\n'))
+  giveToTestUser(dir)
+  const restoreCommand = `'${pgtsProgram()}' --config=${config} --stanza=main --log-level-console=info archive-get %f "%p"`
+  return { dir, dataDir, config, spool: join(settings['spool-path']!, 'archive', 'main'), restoreCommand }
+}
+
+async function restore(replica: Replica, ...args: string[]): Promise<void> {
+  const run = await pgts([`--config=${replica.config}`, '--stanza=main', ...args, 'restore'], { cwd: replica.dir })
+  if (run.code !== 0) throw new Error(describeRun('restore', [], run))
+}
+
+/** A server on what was restored; its archive comes through the spool, and it archives nothing itself. */
+function recovering(site: Site, replica: Replica, conf: Record<string, string> = {}): Promise<Cluster> {
+  const settings = { restore_command: replica.restoreCommand, archive_mode: 'off', ...conf }
+  return startCluster({ version: site.cluster.version, dir: replica.dataDir, conf: settings })
+}
+
+async function restored(site: Site, replica: Replica, conf: Record<string, string> = {}): Promise<Cluster> {
+  await restore(replica)
+  return recovering(site, replica, conf)
+}
+
+/** Segments with a row each. */
+async function writeSegments(cluster: Cluster, count: number): Promise<void> {
+  for (let i = 0; i < count; i++) {
+    await cluster.query(`insert into t select $1::int, md5(random()::text) from generate_series(1, 50)`, [i])
+    await cluster.query('select pg_switch_wal()')
+  }
+}
+
+async function until(what: string, test: () => boolean | Promise<boolean>): Promise<void> {
+  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await sleep(50)) if (await test()) return
+  throw new Error(`waited in vain for ${what}`)
+}
+
+/** Waits until everything that was switched away is archived. */
+async function untilArchived(cluster: Cluster): Promise<void> {
+  const status = join(cluster.dataDir, 'pg_wal', 'archive_status')
+  await until('the archiver', () => !readdirSync(status).some((name) => name.endsWith('.ready')))
+}
+
+function asyncLog(replica: Replica): string {
+  const path = join(replica.dir, 'log', 'main-archive-get-async.log')
+  return existsSync(path) ? readFileSync(path, 'utf8') : ''
+}
+
+/** Process id of the background process, once there is one. */
+async function backgroundOf(replica: Replica): Promise<number> {
+  const path = join(replica.spool, 'pgts', 'get.pid')
+  await until('the background process', () => existsSync(path))
+  return Number(readFileSync(path, 'utf8'))
+}
+
+function isGone(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch {
+    return true
+  }
+}
+
+/** Segments that a call fetched by itself, and those that the background process fetched. */
+function ways(copy: Cluster, replica: Replica): { synchronous: Set<string>; ahead: Set<string> } {
+  const all = (text: string, pattern: RegExp) => new Set([...text.matchAll(pattern)].map((match) => match[1]!))
+  return {
+    synchronous: all(copy.log(), /found ([0-9A-F]{24}) in the repo/g),
+    ahead: all(asyncLog(replica), /fetched ([0-9A-F]{24}) ahead/g),
+  }
+}
+
+async function aSiteToRestore(options: Parameters<typeof aSite>[0] = {}): Promise<Site> {
+  const site = await aSite({ walSegsizeMb: 1, ...options })
+  const run = (...args: string[]) =>
+    options.archiver === 'pgbackrest' ? site.pgbackrestOk(...args) : site.pgtsOk(...args)
+  await run('stanza-create')
+  await site.cluster.query('create table t (i int, v text)')
+  await run('--type=full', 'backup')
+  return site
+}
+
+describe('a server that recovers', { timeout: 120_000 }, () => {
+  let site: Site
+  let expected: DataChecksum
+  beforeAll(async () => {
+    site = await aSiteToRestore({ options: { 'compress-type': 'zst' } })
+    await writeSegments(site.cluster, 24)
+    await untilArchived(site.cluster)
+    expected = await dataChecksum(site.cluster)
+  })
+  afterAll(() => site?.[Symbol.asyncDispose]())
+
+  test('takes its segments from the spool, and the background process ends with it', async () => {
+    const replica = aReplica(site, { 'archive-get-queue-max': '8MiB' })
+    await using copy = await restored(site, replica)
+    const pid = await backgroundOf(replica)
+    await copy.untilPrimary()
+    expect(await dataChecksum(copy)).toEqual(expected)
+    const { synchronous, ahead } = ways(copy, replica)
+    expect(new Set([...synchronous, ...ahead]).size).toBeGreaterThanOrEqual(24)
+    expect([...ahead].filter((segment) => !synchronous.has(segment)).length).toBeGreaterThan(0)
+    expect(copy.log() + asyncLog(replica)).not.toMatch(/WARN|ERROR: \[/)
+
+    await copy.stop()
+    await until('the end of the background process', () => isGone(pid))
+    expect(asyncLog(replica)).toContain('the server is gone')
+    expect(readdirSync(join(replica.spool, 'in'))).toEqual([])
+    expect(existsSync(join(replica.spool, 'pgts', 'get.pid'))).toBe(false)
+    expect(readdirSync(join(replica.dataDir, 'pg_wal')).filter((name) => name.includes('.tmp'))).toEqual([])
+  })
+
+  test('beside another one that has the same spool and stanza', async () => {
+    const first = aReplica(site)
+    const second = aReplica(site, { 'spool-path': join(first.dir, 'spool') })
+    await restore(first)
+    await restore(second)
+    const conf = { recovery_target_action: 'shutdown' }
+    await using one = await recovering(site, first, conf)
+    await using two = await recovering(site, second, conf)
+    await one.untilPrimary()
+    await two.untilPrimary()
+    expect(await dataChecksum(one)).toEqual(expected)
+    expect(await dataChecksum(two)).toEqual(expected)
+  })
+
+  test('from a spool that cannot be used', async () => {
+    const replica = aReplica(site)
+    writeFileSync(join(replica.dir, 'file'), '')
+    const config = readFileSync(replica.config, 'utf8')
+    await restore(replica)
+    writeFileSync(replica.config, config.replace(/^spool-path=.*$/m, `spool-path=${join(replica.dir, 'file')}`))
+    await using copy = await recovering(site, replica)
+    await copy.untilPrimary()
+    expect(await dataChecksum(copy)).toEqual(expected)
+    expect(copy.log()).toMatch(/WARN: WAL is not fetched ahead: .*spool directory/)
+  })
+
+  test.runIf(disk !== undefined)('from a spool that is full', async () => {
+    // Room for two segments, on another file system than the server.
+    const replica = aReplica(site, { 'spool-path': disk! })
+    await using copy = await restored(site, replica)
+    await copy.untilPrimary()
+    expect(await dataChecksum(copy)).toEqual(expected)
+    expect(asyncLog(replica)).toMatch(/WARN: nothing can be fetched ahead: .*ENOSPC/)
+    expect(ways(copy, replica).ahead.size).toBeGreaterThan(0)
+  })
+
+  test('across a switch of timelines, past the end that the old one went to', async () => {
+    // The first copy becomes a primary in the middle and archives its own history; the original goes on, too.
+    const promoted = aReplica(site)
+    await restore(promoted)
+    const archiving = {
+      archive_mode: 'on',
+      archive_command: promoted.restoreCommand.replace('archive-get %f "%p"', 'archive-push %p'),
+    }
+    {
+      await using primary = await recovering(site, promoted, archiving)
+      await primary.untilPrimary()
+      await writeSegments(site.cluster, 5)
+      await untilArchived(site.cluster)
+      await writeSegments(primary, 12)
+      await untilArchived(primary)
+      const checksum = await dataChecksum(primary)
+
+      const replica = aReplica(site, { 'archive-get-queue-max': '4MiB' })
+      await using copy = await restored(site, replica)
+      await copy.untilPrimary()
+      expect(await dataChecksum(copy)).toEqual(checksum)
+      const { synchronous, ahead } = ways(copy, replica)
+      expect([...ahead].some((name) => name.startsWith('00000001'))).toBe(true)
+      expect([...ahead].filter((name) => name.startsWith('00000002') && !synchronous.has(name)).length).toBeGreaterThan(
+        0,
+      )
+    }
+  })
+})
+
+describe('a standby that has nothing but the archive', () => {
+  test('sees what is archived, whatever happens to its background process, its spool and the repository', async () => {
+    await using site = await aSiteToRestore({ options: { 'compress-type': 'lz4' } })
+    const { cluster } = site
+    const replica = aReplica(site)
+    await restore(replica, '--type=standby')
+    await using standby = await recovering(site, replica, { wal_retrieve_retry_interval: '200ms' })
+    const follow = async (what: string) => {
+      await writeSegments(cluster, 6)
+      await cluster.query('insert into t values (-1, $1)', [what])
+      await cluster.query('select pg_switch_wal()')
+      const sees = () => standby.query('select 1 from t where v = $1', [what]).then((rows) => rows.length === 1)
+      await until(what, sees)
+    }
+    await follow('what was written first')
+
+    // A killed process leaves its number, what it was fetching, and a queue that nobody vouches for any more.
+    const killed = await backgroundOf(replica)
+    process.kill(killed, 'SIGKILL')
+    await until('its end', () => isGone(killed))
+    const [row] = await cluster.query('select pg_walfile_name(pg_current_wal_lsn()) as next')
+    const next = String(row!['next'])
+    for (const name of [next, `${next}.pgbackrest.tmp`, `${next}.ok`, 'global.error'])
+      writeFileSync(join(replica.spool, 'in', name), 'garbage')
+    giveToTestUser(join(replica.spool, 'in'))
+    await follow('what was written after the kill')
+    const second = await backgroundOf(replica)
+    expect(second).not.toBe(killed)
+
+    // One that hangs holds up nothing.
+    process.kill(second, 'SIGSTOP')
+    try {
+      await follow('what was written while it hung')
+    } finally {
+      process.kill(second, 'SIGCONT')
+    }
+
+    // The repository is away for a while; the server archives and the standby asks in vain.
+    renameSync(site.repo, `${site.repo}.away`)
+    await writeSegments(cluster, 3)
+    const log = standby.log().length
+    await until('a failed call', () => /ERROR: \[/.test(standby.log().slice(log)))
+    rmSync(site.repo, { recursive: true, force: true })
+    renameSync(`${site.repo}.away`, site.repo)
+    await follow('what was written after the repository was back')
+
+    // Its spool is removed under it, as a restore would.
+    rmSync(replica.spool, { recursive: true })
+    await follow('what was written after the spool was removed')
+
+    await untilArchived(cluster)
+    const expected = await dataChecksum(cluster)
+    await standby.query('select pg_promote()')
+    await standby.untilPrimary()
+    expect(await dataChecksum(standby)).toEqual(expected)
+  }, 180_000)
+})
+
+test('pgbackrest archived, encrypted and with every codec, and left its own queue in the spool', async () => {
+  const secret = { 'repo1-cipher-type': 'aes-256-cbc', 'repo1-cipher-pass': 'secret' }
+  await using site = await aSiteToRestore({ archiver: 'pgbackrest', options: { 'compress-type': 'gz', ...secret } })
+  for (const codec of ['gz', 'lz4', 'zst', 'bz2', 'none']) {
+    const config = readFileSync(site.config, 'utf8')
+    writeFileSync(site.config, config.replace(/^compress-type=.*$/m, `compress-type=${codec}`))
+    await writeSegments(site.cluster, 3)
+    await untilArchived(site.cluster)
+  }
+  const stored = readdirSync(join(site.repo, 'archive', 'main'), { recursive: true, encoding: 'utf8' })
+  for (const ending of ['gz', 'lz4', 'zst', 'bz2'])
+    expect(stored.some((name) => name.endsWith(`.${ending}`))).toBe(true)
+  const expected = await dataChecksum(site.cluster)
+  const replica = aReplica(site)
+  await restore(replica)
+
+  // pgbackrest's own asynchronous get, called as the server would.
+  const label = readFileSync(join(replica.dataDir, 'backup_label'), 'utf8')
+  const first = /START WAL LOCATION: .* \(file ([0-9A-F]{24})\)/.exec(label)![1]!
+  const target = join(replica.dataDir, 'pg_wal', 'RECOVERYXLOG')
+  const got = await runAs(
+    testUser,
+    PGBACKREST,
+    [`--config=${replica.config}`, '--stanza=main', 'archive-get', first, target],
+    { cwd: replica.dataDir, deadlineMs: 60_000 },
+  )
+  expect(got.code).toBe(0)
+  const queue = () => readdirSync(join(replica.spool, 'in')).filter((name) => /^[0-9A-F]{24}$/.test(name))
+  await until('its queue', () => queue().length > 2)
+  for (const name of queue()) writeFileSync(join(replica.spool, 'in', name), 'not what was archived')
+
+  await using copy = await recovering(site, replica)
+  await copy.untilPrimary()
+  expect(await dataChecksum(copy)).toEqual(expected)
+  expect(ways(copy, replica).ahead.size).toBeGreaterThan(0)
+}, 120_000)
