@@ -1,0 +1,274 @@
+import { describe, expect, test } from 'vitest'
+import { AdaptiveLimit } from '../../../../src/storage/object/concurrency.ts'
+import { retrying, type RetryPolicy } from '../../../../src/storage/object/retry.ts'
+import { StoreTrouble } from '../../../../src/storage/object/trouble.ts'
+import type { Clock } from '../../../../src/util/clock.ts'
+import { PgtsError } from '../../../../src/util/error.ts'
+import { silentLogger } from '../../../../src/util/log.ts'
+import { memoryObjects, type Fault, type MemoryObjects, type RequestKind } from '../../../support/object-client.ts'
+
+interface Setup {
+  readonly objects: MemoryObjects
+  readonly client: ReturnType<typeof retrying>
+  readonly waits: number[]
+  readonly warnings: string[]
+  readonly limit: AdaptiveLimit
+}
+
+/** A clock that only moves when somebody sleeps. */
+function setup(policy: Partial<RetryPolicy> = {}): Setup {
+  const objects = memoryObjects()
+  const waits: number[] = []
+  const warnings: string[] = []
+  let now = Date.now()
+  const clock: Clock = {
+    nowMs: () => now,
+    sleep: async (ms, signal) => {
+      signal?.throwIfAborted()
+      waits.push(ms)
+      now += ms
+    },
+  }
+  const limit = new AdaptiveLimit(() => now)
+  const log = {
+    ...silentLogger,
+    warn: (first: unknown, second?: string) => void warnings.push(second ?? (first as string)),
+  }
+  const client = retrying(objects, {
+    policy: { retries: 5, totalMs: 600_000, timeoutMs: 10_000, ...policy },
+    log,
+    clock,
+    limit,
+    random: () => 0.5,
+  })
+  return { objects, client, waits, warnings, limit }
+}
+
+/** Goes wrong at the first `times` requests of a kind. */
+function failing(objects: MemoryObjects, kind: RequestKind, times: number, fault: Fault): () => number {
+  let met = 0
+  objects.fault = (request) => (request.kind === kind && met < times ? (met++, fault) : undefined)
+  return () => met
+}
+
+async function bytesOf(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
+  const all: Uint8Array[] = []
+  for await (const chunk of chunks) all.push(chunk)
+  return Buffer.concat(all)
+}
+
+const content = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 7) % 251))
+const trouble = (options = {}) => ({ error: new StoreTrouble('503 Slow Down', options) })
+const put = (client: Setup['client'], signal?: AbortSignal) =>
+  client.put('a', content, { kind: 'data', ...(signal === undefined ? {} : { signal }) })
+
+describe('what may pass is asked again', () => {
+  test('with pauses that grow, and one warning', async () => {
+    const { objects, client, waits, warnings } = setup()
+    const met = failing(objects, 'put', 4, trouble())
+    await put(client)
+    expect(met()).toBe(4)
+    expect(objects.count('put')).toBe(5)
+    expect(waits).toEqual([150, 300, 600, 1200])
+    expect(warnings).toEqual([expect.stringContaining('s3://memory has trouble: cannot write a: 503 Slow Down')])
+  })
+
+  test('not before the store wants it', async () => {
+    const { objects, client, waits } = setup()
+    failing(objects, 'head', 1, trouble({ retryAfterMs: 7000 }))
+    await client.head('a')
+    expect(waits).toEqual([7000])
+  })
+
+  test('until the tries are used up, and then says so', async () => {
+    const { objects, client } = setup({ retries: 2 })
+    const met = failing(objects, 'list', 99, trouble({ code: 'service', hints: ['wait'] }))
+    await expect(client.list({ prefix: '' })).rejects.toMatchObject({
+      code: 'service',
+      message: expect.stringMatching(/^503 Slow Down \(given up after 3 tries in [0-9.]+ s\)$/),
+      hints: ['wait'],
+    })
+    expect(met()).toBe(3)
+  })
+
+  test('until the time is used up', async () => {
+    const { objects, client, waits } = setup({ retries: 1000, totalMs: 20_000 })
+    const met = failing(objects, 'list', 999, trouble())
+    await expect(client.list({ prefix: '' })).rejects.toMatchObject({ code: 'service' })
+    expect(met()).toBeLessThan(12)
+    expect(waits.reduce((sum, ms) => sum + ms, 0)).toBeLessThanOrEqual(20_000)
+  })
+
+  test('a trouble in a later minute is warned of again', async () => {
+    const { objects, client, warnings } = setup({ firstWaitMs: 100_000, longestWaitMs: 100_000 })
+    failing(objects, 'put', 3, trouble())
+    await put(client)
+    expect(warnings).toHaveLength(3)
+  })
+})
+
+describe('what is final is final at once', () => {
+  test.each([
+    new PgtsError('access', 'forbidden'),
+    new PgtsError('file-missing', 'not there'),
+    new Error('a bug'),
+    new PgtsError('service', 'a certificate that nobody knows'),
+  ])('%s', async (error) => {
+    const { objects, client, waits } = setup()
+    const met = failing(objects, 'put', 9, { error })
+    await expect(put(client)).rejects.toBe(error)
+    expect([met(), waits.length]).toEqual([1, 0])
+  })
+
+  test('an abort: in a pause, while a request hangs, and before it began', async () => {
+    const { objects, client } = setup()
+    const reason = new PgtsError('term', 'terminated on signal SIGTERM')
+    const controller = new AbortController()
+    objects.fault = ({ kind }) => {
+      if (kind !== 'put') return undefined
+      setTimeout(() => controller.abort(reason), 5)
+      return { stall: true }
+    }
+    await expect(put(client, controller.signal)).rejects.toBe(reason)
+    await expect(put(client, controller.signal)).rejects.toBe(reason)
+    expect(objects.count('put')).toBe(1)
+  })
+})
+
+test('a request that hangs is given up and asked again', async () => {
+  const { objects, client } = setup({ timeoutMs: 20 })
+  const met = failing(objects, 'head', 2, { stall: true })
+  expect(await client.head('a')).toBeUndefined()
+  expect(met()).toBe(2)
+})
+
+describe('a body goes on where it ended', () => {
+  test.each([
+    ['ends early', 'end' as const],
+    ['stalls', 'stall' as const],
+    ['breaks', new StoreTrouble('connection reset')],
+  ])('when it %s', async (_name, then) => {
+    const { objects, client } = setup({ timeoutMs: 30 })
+    objects.objects.set('a', { bytes: content, mtimeMs: 1 })
+    const met = failing(objects, 'get', 3, { bodyAfter: 70_001, then })
+    const body = await client.get('a', { offset: 10 })
+    expect(body.sizeBytes).toBe(content.length - 10)
+    expect((await bytesOf(body.chunks)).equals(content.subarray(10))).toBe(true)
+    expect(met()).toBe(3)
+  })
+
+  test('with progress it is never given up, without it is', async () => {
+    const { objects, client } = setup({ retries: 2 })
+    objects.objects.set('a', { bytes: content, mtimeMs: 1 })
+    const met = failing(objects, 'get', 20, { bodyAfter: 20_000, then: 'end' })
+    expect((await bytesOf((await client.get('a')).chunks)).equals(content)).toBe(true)
+    expect(met()).toBeGreaterThan(10)
+    failing(objects, 'get', 99, { bodyAfter: 0, then: 'end' })
+    await expect(bytesOf((await client.get('a')).chunks)).rejects.toMatchObject({
+      code: 'service',
+      message: expect.stringContaining('the answer ended after 0 of 300000 bytes (given up after 3 tries'),
+    })
+  })
+
+  test('of an object that was replaced meanwhile it does not', async () => {
+    const { objects, client } = setup()
+    objects.objects.set('a', { bytes: content, mtimeMs: 1 })
+    objects.fault = ({ kind }) => {
+      if (kind !== 'get' || objects.count('get') > 1) return undefined
+      queueMicrotask(() => objects.objects.set('a', { bytes: Buffer.from(content).reverse(), mtimeMs: 2 }))
+      return { bodyAfter: 1000, then: 'end' }
+    }
+    await expect(client.get('a').then(({ chunks }) => bytesOf(chunks))).rejects.toMatchObject({ code: 'file-read' })
+  })
+
+  test('only as long as it is wanted', async () => {
+    const { objects, client } = setup()
+    objects.objects.set('a', { bytes: content, mtimeMs: 1 })
+    const reason = new Error('enough')
+    const controller = new AbortController()
+    failing(objects, 'get', 1, { bodyAfter: 60_000, then: 'stall' })
+    const body = await client.get('a', { signal: controller.signal })
+    setTimeout(() => controller.abort(reason), 5)
+    await expect(bytesOf(body.chunks)).rejects.toBe(reason)
+  })
+})
+
+describe('answers that got lost', () => {
+  test('an upload that was completed after all', async () => {
+    const { objects, client } = setup()
+    const met = failing(objects, 'complete', 1, { ...trouble(), after: true })
+    const upload = await client.upload('a', { kind: 'data' })
+    await upload.part(1, content)
+    await upload.complete()
+    expect(met()).toBe(1)
+    expect(objects.objects.get('a')?.bytes.equals(content)).toBe(true)
+  })
+
+  test('an upload that is really gone', async () => {
+    const { objects, client } = setup()
+    objects.objects.set('a', { bytes: content.subarray(1), mtimeMs: Date.now() })
+    const upload = await client.upload('a', { kind: 'data' })
+    await upload.part(1, content)
+    let met = 0
+    objects.fault = ({ kind }) =>
+      kind === 'complete' && met++ < 2 ? { error: met === 1 ? trouble().error : gone } : undefined
+    const gone = new PgtsError('file-missing', 'no such upload')
+    await expect(upload.complete()).rejects.toBe(gone)
+    expect(met).toBe(2)
+  })
+
+  test('a conditional put that was the first after all, and one that was not', async () => {
+    const { objects, client } = setup()
+    const met = failing(objects, 'put', 1, { ...trouble(), after: true })
+    expect(await client.putIfAbsent?.('a', content, { kind: 'info' })).toBe(true)
+    expect(met()).toBe(1)
+    failing(objects, 'put', 1, trouble())
+    expect(await client.putIfAbsent?.('a', content.subarray(1), { kind: 'info' })).toBe(false)
+  })
+})
+
+test('what a batch left is asked for again, and told when it stays', async () => {
+  const { objects, client } = setup()
+  for (const name of ['a', 'b', 'c']) objects.objects.set(name, { bytes: content, mtimeMs: 1 })
+  objects.kept.add('b')
+  expect(await client.removeBatch(['a', 'b', 'c'])).toEqual([{ name: 'b', reason: 'AccessDenied' }])
+  expect(objects.requests.map(({ name }) => name)).toEqual(['a,b,c', 'b', 'b'])
+})
+
+describe('how many requests are under way', () => {
+  test('half as many when the store is overloaded, once for a burst, and more again later', async () => {
+    const { objects, client, limit } = setup({ retries: 9, firstWaitMs: 1 })
+    objects.delayMs = 1
+    const before = limit.limit
+    const met = failing(objects, 'head', 8, trouble({ overloaded: true }))
+    await Promise.all(Array.from({ length: 8 }, () => client.head('a')))
+    expect(met()).toBe(8)
+    expect(limit.limit).toBe(before / 2)
+    for (let i = 0; i < 200; i++) await client.head('a')
+    expect(limit.limit).toBeGreaterThan(before / 2)
+    expect(objects.mostInFlight).toBeLessThanOrEqual(before)
+  })
+
+  test('never more than the limit, and those that wait can leave', async () => {
+    const limit = new AdaptiveLimit(() => 0, { first: 2 })
+    await limit.enter()
+    await limit.enter()
+    const controller = new AbortController()
+    const left = limit.enter(controller.signal)
+    const waiting = limit.enter()
+    controller.abort(new Error('gone'))
+    await expect(left).rejects.toThrow('gone')
+    limit.leave('failed')
+    await waiting
+  })
+
+  test('slow answers let it grow no further', () => {
+    const limit = new AdaptiveLimit(() => 0, { first: 4 })
+    limit.leave({ tookMs: 10 })
+    const at = limit.limit
+    for (let i = 0; i < 100; i++) limit.leave({ tookMs: 5000 })
+    expect(limit.limit).toBe(at)
+    for (let i = 0; i < 100; i++) limit.leave({ tookMs: 20 })
+    expect(limit.limit).toBeGreaterThan(at)
+  })
+})

@@ -1,0 +1,78 @@
+import { describe, expect, test } from 'vitest'
+import { memoryStorage } from '../../../src/storage/memory.ts'
+import { objectStorage } from '../../../src/storage/object/storage.ts'
+import { plannedReads, type WantedRange } from '../../../src/storage/planned-reads.ts'
+import { readAll } from '../../../src/util/bytes.ts'
+import { memoryObjects } from '../../support/object-client.ts'
+
+const KIB = 1024
+const content = Buffer.from(Array.from({ length: 2 * 1024 * KIB }, (_, i) => (i * 31) % 253))
+const never = new AbortController().signal
+
+function setup() {
+  const objects = memoryObjects()
+  for (const name of ['bundle', 'other']) objects.objects.set(name, { bytes: content, mtimeMs: 1 })
+  return { objects, storage: objectStorage(objects, { path: '/' }) }
+}
+
+async function readPlanned(
+  { storage }: ReturnType<typeof setup>,
+  wanted: readonly WantedRange[],
+  read: readonly WantedRange[] = wanted,
+): Promise<void> {
+  await using planned = plannedReads(storage, wanted, never)
+  for (const { name, offset, length } of read) {
+    const got = await readAll(await planned.storage.read(name, { offset, length }))
+    expect(got.equals(content.subarray(offset, offset + length))).toBe(true)
+  }
+}
+
+const at = (offset: number, length: number, name = 'bundle') => ({ name, offset, length })
+
+describe('reads that are known before', () => {
+  test('neighbours are one request, small gaps are read through, large ones are not', async () => {
+    const given = setup()
+    await readPlanned(given, [at(0, 100), at(100, 50), at(10_000, 10), at(500 * KIB, 5), at(501 * KIB, 5)])
+    expect(given.objects.count('get')).toBe(2)
+  })
+
+  test('several are under way at once, and memory is bounded', async () => {
+    const given = setup()
+    given.objects.delayMs = 5
+    const wanted = Array.from({ length: 200 }, (_, i) =>
+      at((i % 10) * 150 * KIB, 100 * KIB, i % 2 ? 'bundle' : 'other'),
+    )
+    await readPlanned(given, wanted)
+    expect(given.objects.count('get')).toBe(200)
+    expect(given.objects.mostInFlight).toBeGreaterThan(4)
+    expect(given.objects.mostInFlight).toBeLessThanOrEqual(17)
+  })
+
+  test('what is passed over, asked for twice or not planned is read all the same', async () => {
+    const given = setup()
+    const wanted = Array.from({ length: 40 }, (_, i) => at(i * 30 * KIB, 1000, i % 2 ? 'bundle' : 'other'))
+    await readPlanned(given, wanted, [wanted[30]!, wanted[30]!, wanted[3]!, at(7, 77), wanted[39]!, at(0, 0)])
+  })
+
+  test('a failure is told to whoever reads, and to nobody else', async () => {
+    const { storage } = setup()
+    await using planned = plannedReads(storage, [at(0, 10), at(0, 10, 'absent'), at(5, 5)], never)
+    await readAll(await planned.storage.read('bundle', { offset: 0, length: 10 }))
+    await expect(planned.storage.read('absent', { offset: 0, length: 10 })).rejects.toMatchObject({
+      code: 'file-missing',
+    })
+    await readAll(await planned.storage.read('bundle', { offset: 5, length: 5 }))
+  })
+
+  test('what is under way when nobody reads any more is ended', async () => {
+    const { objects, storage } = setup()
+    objects.fault = ({ kind }) => (kind === 'get' ? { stall: true } : undefined)
+    await plannedReads(storage, [at(0, 10)], never)[Symbol.asyncDispose]()
+    expect(objects.count('get')).toBe(1)
+  })
+
+  test('a storage that answers at once is left alone', () => {
+    const storage = memoryStorage()
+    expect(plannedReads(storage, [at(0, 10)], never).storage).toBe(storage)
+  })
+})
