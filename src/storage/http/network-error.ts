@@ -7,8 +7,9 @@ import { PgtsError, systemCode } from '../../util/error.ts'
  *
  * @param action `cannot read x on azure://...`
  * @param error of a socket, of TLS, of the resolver, or of a body that broke off
+ * @param repository how the options of the repository begin: `repo1`
  */
-export function networkError(action: string, error: unknown): PgtsError {
+export function networkError(action: string, error: unknown, repository = 'repo'): PgtsError {
   if (error instanceof PgtsError) return error
   const code = systemCode(error)
   const why = (code !== undefined && MEANINGS[code]) || (error instanceof Error ? error.message : String(error))
@@ -19,7 +20,7 @@ export function networkError(action: string, error: unknown): PgtsError {
     const hints = [
       code === 'ERR_TLS_CERT_ALTNAME_INVALID'
         ? 'the certificate is for another name: check the endpoint, the host and the uri-style of the repository'
-        : 'name the certificate of the authority that signed it in repo-storage-ca-file or repo-storage-ca-path',
+        : `name the certificate of the authority that signed it in ${repository}-storage-ca-file or ${repository}-storage-ca-path`,
       'check the clock of this host if the certificate should be valid',
     ].slice(0, code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID' ? 2 : 1)
     return new PgtsError('service', message, { hints, cause })

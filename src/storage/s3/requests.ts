@@ -127,7 +127,11 @@ export class S3Requests implements AsyncDisposable {
   /** A broken connection or body, in words; an abort passes as it is. */
   failure(error: unknown, request: Pick<S3Request, 'action' | 'name' | 'signal'>): unknown {
     if (request.signal?.aborted) return request.signal.reason
-    return networkError(actionWords({ action: request.action, shown: this.shown(request.name) }), error)
+    return networkError(
+      actionWords({ action: request.action, shown: this.shown(request.name) }),
+      error,
+      this.#description.repository,
+    )
   }
 
   shown(name: string | undefined): string {
