@@ -21,6 +21,8 @@ export interface Via {
   readonly port: number
   /** Of what stands between, when that speaks TLS itself. */
   readonly caFile?: string
+  /** Another bucket, which need not be there. */
+  readonly bucket?: string
 }
 
 /** A new and empty bucket on a server of the run. */
@@ -87,10 +89,10 @@ async function s3Bucket(): Promise<Bucket> {
     store: 's3',
     name,
     port: { tls: server.httpsPort, plain: server.httpPort },
-    client: ({ port, caFile = server.caFile } = tls) =>
+    client: ({ port, caFile = server.caFile, bucket = name }: Via = tls) =>
       openS3Client(
         {
-          bucket: name,
+          bucket,
           region,
           endpoint: { secure: true, uriStyle: 'path', host: HOST, port },
           service: 's3',
@@ -144,10 +146,10 @@ async function azureBucket(): Promise<Bucket> {
     store: 'azure',
     name,
     port: { tls: server.port },
-    client: async ({ port, caFile = server.caFile } = tls) =>
+    client: async ({ port, caFile = server.caFile, bucket = name }: Via = tls) =>
       azureClient({
         account,
-        container: name,
+        container: bucket,
         serviceUrl: `https://${HOST}:${port}/${account}`,
         credential: { type: 'shared', key },
         access: access(caFile),
@@ -194,7 +196,7 @@ async function startGcs() {
 async function gcsBucket(): Promise<Bucket> {
   const { server, dir, caFile: itsCaFile } = await (gcs ??= startGcs())
   const name = newName()
-  const bucket = server.createBucket(name)
+  const objects = server.createBucket(name)
   const keyFile = (port: number) => {
     const path = join(dir, `key-${port}.json`)
     writeFileSync(path, server.keyFile(port), { mode: 0o600 })
@@ -206,9 +208,9 @@ async function gcsBucket(): Promise<Bucket> {
     store: 'gcs',
     name,
     port: { tls: server.httpsPort, plain: server.httpPort },
-    client: ({ port, caFile = itsCaFile } = tls) =>
+    client: ({ port, caFile = itsCaFile, bucket = name }: Via = tls) =>
       gcsClient({
-        bucket: name,
+        bucket,
         serviceUrl: `https://${HOST}:${port}`,
         credential: { type: 'service', keyFile: keyFile(port) },
         access: access(caFile),
@@ -224,7 +226,7 @@ async function gcsBucket(): Promise<Bucket> {
       'repo1-gcs-key-type': 'service',
       'repo1-storage-ca-file': caFile,
     }),
-    objects: async () => new Map(bucket.live().map(({ name, bytes }) => [name, bytes.length])),
+    objects: async () => new Map(objects.live().map(({ name, bytes }) => [name, bytes.length])),
     openUploads: async () => server.openUploads(name),
   }
 }

@@ -78,8 +78,7 @@ export async function azureClient(description: AzureDescription): Promise<Object
         )
         return { name, sizeBytes: found.contentLength ?? 0, mtimeMs: found.lastModified?.getTime() ?? 0 }
       } catch (error) {
-        // With a hint it is not the blob that is missing, but what it would be in.
-        if (isPgtsError(error, 'file-missing') && error.hints.length === 0) return undefined
+        if (isPgtsError(error, 'file-missing')) return undefined
         throw error
       }
     },
@@ -174,6 +173,8 @@ function body(
   signal: AbortSignal | undefined,
 ): ObjectBody {
   const stream = answer.readableStreamBody as IncomingMessage
+  // Whoever reads it hears of an error all the same; before that, one without a listener would end the process.
+  stream.on('error', () => undefined)
   return {
     sizeBytes: answer.contentLength ?? 0,
     ...(answer.etag === undefined ? {} : { version: answer.etag }),

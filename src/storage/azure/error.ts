@@ -53,7 +53,9 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
   const cause = new Error(answer.words)
   if (status === 404) {
     const hints = NOT_FOUND_HINTS[service]?.(place)
-    return new PgtsError('file-missing', message, { cause, ...(hints ? { hints } : {}) })
+    // Only a blob may be missing without harm: a segment in a container that is not there is no end of the archive.
+    if (hints !== undefined) return new PgtsError('path-missing', message, { hints, cause })
+    return new PgtsError('file-missing', message, { cause })
   }
   if (status === 401 || (status === 403 && !POLICY.has(service)) || service === 'InvalidAuthenticationInfo') {
     return new PgtsError('access', message, { hints: accessHints(place, answer), cause })

@@ -82,8 +82,7 @@ export async function gcsClient(description: GcsDescription): Promise<ObjectClie
         const url = object(name, { fields: 'size,updated' })
         return entry(name, await api.json(doing('look at', name, 'file-info'), { method: 'GET', url, signal }))
       } catch (error) {
-        // With a hint it is not the object that is missing, but the bucket.
-        if (isPgtsError(error, 'file-missing') && error.hints.length === 0) return undefined
+        if (isPgtsError(error, 'file-missing')) return undefined
         throw error
       }
     },

@@ -61,10 +61,10 @@ export function gcsError(action: string, code: ErrorCode, place: GcsPlace, answe
     return new StoreTrouble(message, { overloaded: isOverload(answer), cause, ...wait })
   }
   if (status === 404) {
-    const hints = isBucketMissing(answer)
-      ? [`create bucket ${place.bucket}, or correct ${place.repository}-gcs-bucket: pgts creates none`]
-      : []
-    return new PgtsError('file-missing', message, { hints, cause })
+    if (!isBucketMissing(answer)) return new PgtsError('file-missing', message, { cause })
+    // Only an object may be missing without harm: a segment in a bucket that is not there is no end of the archive.
+    const hints = [`create bucket ${place.bucket}, or correct ${place.repository}-gcs-bucket: pgts creates none`]
+    return new PgtsError('path-missing', message, { hints, cause })
   }
   const hint = HINTS[reason]?.(place)
   if (hint !== undefined) return new PgtsError(code, message, { hints: [hint], cause })

@@ -84,7 +84,7 @@ async function removeOne(
     return []
   } catch (error) {
     if (!isPgtsError(error) || error instanceof StoreTrouble || error.code === 'access') throw error
-    if (error.code === 'file-missing' && error.hints.length === 0) return []
+    if (error.code === 'file-missing') return []
     if (error.code !== 'file-remove') throw error
     return [{ name, reason: error.message.slice(doing.action.length + 2) }]
   }

@@ -9,6 +9,9 @@ import { partBytes } from './part-size.ts'
 /** Most files are small: their buffer begins with this and doubles. */
 const FIRST_BYTES = 64 * 1024
 
+/** What the store has begun has to be aborted too, so a file that is given up waits so long for the answer to that. */
+const BEGIN_GRACE_MS = 5000
+
 export interface UploadPlace {
   readonly client: ObjectClient
   /** Full name in the bucket. */
@@ -29,6 +32,7 @@ export class ObjectUploading implements PendingFile {
   /** Ends what is in flight when the file is discarded, or a part has failed. */
   readonly #stop = new AbortController()
   readonly #signal: AbortSignal
+  readonly #stopBeginning = new AbortController()
   readonly #inFlight = new Set<Promise<void>>()
   #state: 'open' | 'committing' | 'committed' | 'discarded' = 'open'
   #upload: Promise<ObjectUpload> | undefined
@@ -91,7 +95,7 @@ export class ObjectUploading implements PendingFile {
     this.#buffer = EMPTY
     this.#used = 0
     const number = ++this.#parts
-    const sent = this.#begun()
+    const sent = unlessAborted(this.#begun(), this.#signal)
       .then((upload) => upload.part(number, bytes, this.#signal))
       .catch((error: unknown) => {
         this.#failure ??= { error }
@@ -106,7 +110,7 @@ export class ObjectUploading implements PendingFile {
 
   #begun(): Promise<ObjectUpload> {
     const { client, name, kind } = this.#place
-    return (this.#upload ??= client.upload(name, { kind, signal: this.#signal }))
+    return (this.#upload ??= client.upload(name, { kind, signal: this.#stopBeginning.signal }))
   }
 
   async commit(): Promise<void> {
@@ -142,12 +146,25 @@ export class ObjectUploading implements PendingFile {
     if (this.#state === 'committed' || this.#state === 'discarded') return
     this.#state = 'discarded'
     this.#buffer = EMPTY
-    this.#stop.abort(new PgtsError('term', `the upload of ${this.#place.name} was given up`))
+    const reason = new PgtsError('term', `the upload of ${this.#place.name} was given up`)
+    this.#stop.abort(reason)
+    const grace = setTimeout(() => this.#stopBeginning.abort(reason), BEGIN_GRACE_MS)
     await Promise.all(this.#inFlight)
     const upload = await this.#upload?.catch(() => undefined)
+    clearTimeout(grace)
     // The signal that ended the file does not end the tidying; it has deadlines of its own.
     await upload?.abort()
   }
 }
 
 const EMPTY = Buffer.alloc(0)
+
+/** The promise's end, or the abort when that is first; the promise goes on then. */
+function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal.reason as Error)
+    if (signal.aborted) onAbort()
+    signal.addEventListener('abort', onAbort, { once: true })
+    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', onAbort))
+  })
+}
