@@ -1,20 +1,37 @@
-import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { execFileSync } from 'node:child_process'
+import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { readPushStatus } from '../../src/core/archive/async-push/push-status.ts'
-import { spoolPaths } from '../../src/core/archive/spool-files.ts'
-import { aSite, type Site } from '../support/site.ts'
-
-const SMALL = { walSegsizeMb: 1 }
+import { spoolPaths, type SpoolPaths } from '../../src/core/archive/spool-files.ts'
+import { livingPid } from '../../src/core/archive/spool-lock.ts'
+import { atEnd, giveToTestUser } from '../support/postgres.ts'
+import { aSite, type Site, type SiteOptions } from '../support/site.ts'
 
 async function until(what: string, test: () => boolean | Promise<boolean>, site?: Site): Promise<void> {
-  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await sleep(20)) if (await test()) return
-  const log =
-    site === undefined
-      ? ''
-      : `\n${asyncLog(site)}\n${readdirSync(join(site.dir, 'spool'), { recursive: true }).join('\n')}`
-  throw new Error(`waited in vain for ${what}${log}`)
+  for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(20)) if (await test()) return
+  const details = site === undefined ? '' : `\n${asyncLog(site)}\n${readFileSync(site.cluster.logFile, 'utf8')}`
+  throw new Error(`waited in vain for ${what}${details}`)
+}
+
+async function anAsyncSite(options: SiteOptions = {}): Promise<Site> {
+  const site = await aSite({
+    walSegsizeMb: 1,
+    ...options,
+    options: { 'archive-async': 'y', 'process-max': '2', 'compress-type': 'none', ...options.options },
+  })
+  // What a failed test leaves must not outlive it.
+  atEnd(() => {
+    const pid = livingPid(spoolOf(site), 'push')
+    if (pid !== undefined) process.kill(pid, 'SIGKILL')
+  })
+  await site.pgtsOk('stanza-create')
+  return site
+}
+
+function spoolOf(site: Site): SpoolPaths {
+  return spoolPaths(join(site.dir, 'spool'), 'main')
 }
 
 function asyncLog(site: Site): string {
@@ -31,6 +48,10 @@ function archived(site: Site, repo = site.repo): string[] {
     .sort()
 }
 
+function waiting(site: Site): string[] {
+  return readdirSync(join(site.cluster.dataDir, 'pg_wal', 'archive_status')).filter((name) => name.endsWith('.ready'))
+}
+
 /** Write and switch so often; answers the names of the segments. */
 async function segments(site: Site, count: number): Promise<string[]> {
   const names: string[] = []
@@ -44,29 +65,157 @@ async function segments(site: Site, count: number): Promise<string[]> {
   return names
 }
 
-test('a server archives through the background process, and pgbackrest finds all of it', async () => {
-  await using site = await aSite({ ...SMALL, options: { 'archive-async': 'y', 'process-max': '2' } })
-  await site.pgtsOk('stanza-create')
-  const names = await segments(site, 12)
-  await until('all segments', () => names.every((name) => archived(site).includes(name)), site)
+async function untilArchived(site: Site, names: readonly string[]): Promise<void> {
+  await until('all segments in the archive', () => names.every((name) => archived(site).includes(name)), site)
+  await until('PostgreSQL to know', () => waiting(site).length === 0, site)
+  // Never twice, under whatever checksum.
   expect(new Set(archived(site)).size).toBe(archived(site).length)
-  await until(
-    'PostgreSQL to know',
-    () => {
-      const marks = readdirSync(join(site.cluster.dataDir, 'pg_wal', 'archive_status'))
-      return !marks.some((mark) => mark.endsWith('.ready'))
-    },
-    site,
-  )
-  const spool = spoolPaths(join(site.dir, 'spool'), 'main')
+}
+
+function lastSegment(site: Site): string {
+  return readdirSync(join(site.cluster.dataDir, 'pg_wal', 'archive_status'))
+    .filter((name) => /^[0-9A-F]{24}\.ready$/.test(name))
+    .sort()[0]!
+    .slice(0, 24)
+}
+
+test('a server archives through the background process, and pgbackrest finds all of it', async () => {
+  await using site = await anAsyncSite()
+  await untilArchived(site, await segments(site, 12))
+  const spool = spoolOf(site)
   await until('an empty spool', () => readdirSync(spool.out).length === 0, site)
-  await until('the status', () => readPushStatus(spool)?.state === 'idle')
-  expect(readPushStatus(spool)).toMatchObject({
-    pushed: { files: expect.any(Number) as number },
-    queue: { files: 0 },
-    repositories: [{ key: 1 }],
-  })
+  await until('the status', () => readPushStatus(spool)?.state === 'idle', site)
+  expect(readPushStatus(spool)).toMatchObject({ queue: { files: 0 }, repositories: [{ key: 1 }] })
   expect(asyncLog(site)).toMatch(/push \d+ WAL file\(s\) to archive/)
+  // Idle, it holds no lock: the other program archives beside it.
   await site.pgbackrestOk('check')
   await site.verifiedByPgbackrest()
+})
+
+test('killed at any moment, the background process leaves nothing that is wrong', async () => {
+  await using site = await anAsyncSite()
+  const spool = spoolOf(site)
+  const names: string[] = []
+  let kills = 0
+  for (let round = 0; round < 8; round++) {
+    names.push(...(await segments(site, 5)))
+    await until('a background process', () => livingPid(spool, 'push') !== undefined, site)
+    await sleep(round * 15)
+    const pid = livingPid(spool, 'push')
+    if (pid === undefined) continue
+    process.kill(pid, 'SIGKILL')
+    kills++
+  }
+  expect(kills).toBeGreaterThan(3)
+  await untilArchived(site, names)
+  await site.verifiedByPgbackrest()
+})
+
+test('what another cluster left in the spool is not believed, nor an ok for an earlier file of the name', async () => {
+  await using site = await anAsyncSite({ conf: { archive_command: 'false' } })
+  await segments(site, 2)
+  const name = lastSegment(site)
+  const spool = spoolOf(site)
+  const push = (file: string) => site.pgts(['archive-push', `pg_wal/${file}`], { cwd: site.cluster.dataDir })
+  // pgbackrest's, or whoever's: nothing says for which cluster they are.
+  for (const path of [spool.out, spool.in]) mkdirSync(path, { recursive: true })
+  writeFileSync(join(spool.out, `${name}.ok`), '')
+  writeFileSync(join(spool.out, 'global.error'), '47\nan error of long ago')
+  writeFileSync(join(spool.in, name), 'a segment of another cluster')
+  giveToTestUser(join(site.dir, 'spool'))
+  expect(await push(name)).toMatchObject({ code: 0, stdout: '' })
+  expect(archived(site)).toContain(name)
+  expect(readdirSync(spool.in)).toEqual([])
+
+  // The spool is ours now, and nobody is there who would tidy up.
+  process.kill(livingPid(spool, 'push')!, 'SIGKILL')
+  await until('its end', () => livingPid(spool, 'push') === undefined)
+  renameSync(
+    join(site.cluster.dataDir, `pg_wal/archive_status/${name}.ready`),
+    join(site.cluster.dataDir, `pg_wal/archive_status/${name}.done`),
+  )
+  const next = lastSegment(site)
+  rmSync(join(spool.out, `${next}.ok`), { force: true })
+  for (const file of archived(site).includes(next) ? [next] : [])
+    execFileSync('sh', ['-c', `rm "$1"/archive/main/15-1/*/${file}-*`, 'sh', site.repo])
+  writeFileSync(join(spool.out, `${next}.ok`), '')
+  giveToTestUser(spool.out)
+  expect(await push(next)).toMatchObject({ code: 0 })
+  expect(archived(site)).toContain(next)
+})
+
+test('an error names the repository, and one that was renamed to ok skips the file with a warning', async () => {
+  await using site = await anAsyncSite({ conf: { archive_command: 'false' } })
+  await segments(site, 1)
+  const name = lastSegment(site)
+  const spool = spoolOf(site)
+  const push = () => site.pgts(['archive-push', `pg_wal/${name}`], { cwd: site.cluster.dataDir })
+  renameSync(join(site.repo, 'archive'), join(site.dir, 'archive'))
+  const failed = await push()
+  expect(failed).toMatchObject({ code: 55 })
+  expect(failed.stdout).toMatch(/ERROR: \[055\]: repo1: .*archive\.info.*HINT: run stanza-create/s)
+  expect(readFileSync(join(spool.out, `${name}.error`), 'utf8')).toMatch(/^55\nrepo1: /)
+  expect(readPushStatus(spool)).toMatchObject({ lastFailure: { file: name, code: 55 } })
+
+  renameSync(join(spool.out, `${name}.error`), join(spool.out, `${name}.ok`))
+  const skipped = await push()
+  expect(skipped).toMatchObject({ code: 0 })
+  expect(skipped.stdout).toMatch(/WARN: .*skipped by hand.*\[055\]/s)
+  rmSync(join(spool.out, `${name}.ok`))
+
+  // It comes back by itself, without anybody asking.
+  renameSync(join(site.dir, 'archive'), join(site.repo, 'archive'))
+  await until('another try', () => archived(site).includes(name), site)
+  expect(await push()).toMatchObject({ code: 0, stdout: '' })
+})
+
+test('a spool that cannot be used is told at once', async () => {
+  await using site = await anAsyncSite({ conf: { archive_command: 'false' } })
+  await segments(site, 1)
+  const push = () => site.pgts(['archive-push', `pg_wal/${lastSegment(site)}`], { cwd: site.cluster.dataDir })
+  rmSync(join(site.dir, 'spool'), { recursive: true })
+  writeFileSync(join(site.dir, 'spool'), '')
+  const failed = await push()
+  expect(failed).toMatchObject({ code: 47 })
+  expect(failed.stdout + failed.stderr).toMatch(/cannot use the spool directory .*HINT: .*spool-path/s)
+})
+
+test('a queue that is too long is dropped as a whole although a push hangs, and is warned of before', async () => {
+  await using site = await anAsyncSite({
+    conf: { archive_command: 'false' },
+    options: { 'archive-push-queue-max': '8MiB', 'archive-timeout': '60s' },
+  })
+  const pipe = join(site.repo, 'archive', 'main', 'archive.info')
+  const info = readFileSync(pipe)
+  rmSync(pipe)
+  execFileSync('mkfifo', [pipe])
+  giveToTestUser(pipe)
+  const names = await segments(site, 7)
+  const first = lastSegment(site)
+  const spool = spoolOf(site)
+  const pushed = site.pgts(['archive-push', `pg_wal/${first}`], { cwd: site.cluster.dataDir })
+  await until('a warning', () => /wait to be archived/.test(asyncLog(site)), site)
+  expect(readPushStatus(spool)?.inHand.length).toBeGreaterThan(0)
+  names.push(...(await segments(site, 4)))
+  const result = await pushed
+  expect(result).toMatchObject({ code: 0 })
+  expect(result.stdout).toContain(`WARN: dropped WAL file '${first}' because archive queue exceeded 8MiB`)
+  for (const name of names) {
+    expect(readFileSync(join(spool.out, `${name}.ok`), 'utf8')).toBe(
+      `0\ndropped WAL file '${name}' because archive queue exceeded 8MiB`,
+    )
+  }
+
+  // The process ends although its threads are stuck where nothing reaches them.
+  process.kill(livingPid(spool, 'push')!, 'SIGTERM')
+  await until('the end of the background process', () => livingPid(spool, 'push') === undefined, site)
+  const status = execFileSync('sh', [
+    '-c',
+    'ps -eo stat,args | grep "[a]rchive-push:async" | grep -F "$1" || true',
+    'sh',
+    site.dir,
+  ])
+  expect(String(status)).toBe('')
+  rmSync(pipe)
+  writeFileSync(pipe, info)
 })

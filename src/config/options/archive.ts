@@ -7,8 +7,6 @@ export const archiveOptions = defineOptions({
     type: 'bool',
     commands: ['archive-get', 'archive-push'],
     default: 'n',
-    support: { y: 'warn' },
-    for: { 'archive-get': { support: 'acts' } },
   },
   'archive-get-queue-max': {
     summary: 'How much WAL is fetched ahead.',
@@ -35,12 +33,11 @@ export const archiveOptions = defineOptions({
     commands: ['archive-push'],
     range: ['1MiB', '4PiB'],
     default: '16GiB',
-    support: 'warn',
   },
   'archive-push-queue-max': {
     summary: 'When more WAL than this waits, drop it so that the disk of the server does not fill.',
     type: 'size',
-    commands: ['archive-push'],
+    commands: ['archive-push', 'archive-status'],
     range: ['0B', '4PiB'],
     formerly: ['archive-queue-max'],
   },

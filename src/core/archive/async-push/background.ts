@@ -405,6 +405,9 @@ class PushBackground {
         ...error.hints.map((hint) => `HINT: ${hint}`),
       ].join('\n'),
     )
+    // Whoever reads the error finds the status that goes with it.
+    this.#statusMs = 0
+    this.#tell('')
     // Dropped meanwhile: then its `.ok` stands, and no other word is wanted.
     if (!this.#files.has(file.name)) return
     try {
