@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { doorOf, openDoor } from '../core/archive/async-get/spool.ts'
 import { pushInBackground } from '../core/archive/async-push/background.ts'
+import { forgetPushed, isFor, setTargets } from '../core/archive/async-push/push-targets.ts'
 import { repositorySetup } from '../core/archive/async-push/push-job.ts'
 import { removeLaunchHint } from '../core/archive/launch-hint.ts'
 import {
@@ -19,6 +20,7 @@ import { PgtsError } from '../util/error.ts'
 import { stopFileOf } from '../util/stop-file.ts'
 import { endReasons } from './background-end.ts'
 import type { CommandContext } from './context.ts'
+import { pushTargets } from './push-targets.ts'
 
 const HINT_MS = 60_000
 
@@ -66,6 +68,8 @@ async function work(
   if ((await claimSpool(spool, owner, 'push')) === 'busy') {
     throw new PgtsError('lock-acquire', `${options.spoolPath} is used by another cluster that has the same stanza`)
   }
+  const targets = pushTargets(ctx)
+  setTargets(spool, targets)
   const repositories = await ctx.repositories()
   const first = repositories[0]
   if (first === undefined) throw new PgtsError('option-required', 'archive-push:async needs a repository')
@@ -98,8 +102,12 @@ async function work(
     endReason() {
       if (!isLocked()) return 'the spool was removed'
       if (!isOwner(spool, owner)) return 'the spool belongs to another cluster now'
+      if (!isFor(spool, targets)) return 'other repositories are configured now'
       const stop = stopFileOf(options.lockPath, stanza)
-      return stop === undefined ? outdated() : `${stop} is there`
+      if (stop === undefined) return outdated()
+      // Stopping comes before a stanza is deleted: what was pushed before may be gone when archiving goes on.
+      forgetPushed(spool)
+      return `${stop} is there`
     },
     clock,
     log,

@@ -1,4 +1,5 @@
 import { awaitPush } from '../core/archive/async-push/foreground.ts'
+import { claimTargets } from '../core/archive/async-push/push-targets.ts'
 import { isReady } from '../core/archive/async-push/ready-queue.ts'
 import { doorOf } from '../core/archive/async-get/spool.ts'
 import { baseName } from '../core/archive/find.ts'
@@ -11,6 +12,7 @@ import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { ArchivePushReport } from './archive-push.ts'
 import type { CommandContext } from './context.ts'
+import { pushTargets } from './push-targets.ts'
 
 /**
  * archive-push with archive-async: the background process pushes, this one waits for its word.
@@ -41,6 +43,12 @@ export async function archivePushThroughSpool(
   while ((await claimSpool(spool, owner)) === 'busy') {
     if (clock.nowMs() >= deadlineMs) throw usedByAnother(options.spoolPath ?? '', stanza)
     await clock.sleep(200, signal)
+  }
+  // A background process of another configuration ends before its word is taken back.
+  const targets = pushTargets(ctx)
+  while ((await claimTargets(spool, targets)) === 'busy') {
+    if (clock.nowMs() >= deadlineMs) throw stillAtWork(options.spoolPath ?? '')
+    await clock.sleep(100, signal)
   }
   const door = doorOf(spool, owner)
   const result = await awaitPush({
@@ -78,6 +86,19 @@ async function leaveHint(ctx: CommandContext<'archive-push'>, pgPath: string, do
     callPattern,
     startedMs,
   })
+}
+
+function stillAtWork(spoolPath: string): PgtsError {
+  return new PgtsError(
+    'lock-acquire',
+    `the background process of ${spoolPath} still pushes to the repositories that were configured before`,
+    {
+      hints: [
+        'it was told to end: is a repository, or its file system, stuck?',
+        'do two configurations share one spool-path?',
+      ],
+    },
+  )
 }
 
 function usedByAnother(spoolPath: string, stanza: string): PgtsError {

@@ -21,7 +21,17 @@ export async function archivePush(ctx: CommandContext<'archive-push'>): Promise<
       hints: ["archive_command = 'pgts --stanza=NAME archive-push %p'"],
     })
   }
-  await ctx.refuseWhenStopped()
+  try {
+    await ctx.refuseWhenStopped()
+  } catch (error) {
+    if (options.archiveAsync) {
+      // Stopping comes before a stanza is deleted: what was pushed before may be gone when archiving goes on.
+      const { forgetPushed } = await import('../core/archive/async-push/push-targets.ts')
+      const { spoolPaths } = await import('../core/archive/spool-files.ts')
+      forgetPushed(spoolPaths(options.spoolPath ?? '', ctx.stanza))
+    }
+    throw error
+  }
   const pgPath = options.pg[0]?.path
   const path = await resolveWalPath('archive-push', parameter, pgPath, ctx.cwd)
   const files = await ctx.cluster()
