@@ -1,4 +1,5 @@
 import type { AnyResolved } from '../config/resolve.ts'
+import { parseTimeTarget } from '../core/restore/time-target.ts'
 import type { RetryPolicy } from '../storage/object/retry.ts'
 import type { StorageDescription } from '../storage/driver.ts'
 import { textToBytes } from '../util/byte-string.ts'
@@ -19,15 +20,22 @@ export interface RepositoryChoice {
   readonly name: string
   /** Where the value of `repo1-<rest>` came from; undefined where it is the default. */
   readonly origin: (rest: string) => string | undefined
+  /** repo-target-time, milliseconds since the epoch. */
+  readonly atMs?: number
 }
 
 /** From resolved options to what the engine opens, here and in its workers. Nothing below reads an option. */
 export function storageDescription(
   options: RepositoryOptions,
-  { values, options: { ioTimeout } }: AnyResolved,
+  { values, options: { ioTimeout, repoTargetTime, repoKey } }: AnyResolved,
   env: Environment,
 ): StorageDescription {
   const name = `repo${options.key}`
+  if (repoTargetTime !== undefined) {
+    const versioned = options.type === 's3'
+    if (!versioned) throw unversioned(name, options.type ?? '')
+    if (repoKey === undefined) throw unnamed()
+  }
   const choice: RepositoryChoice = {
     options,
     env,
@@ -37,6 +45,7 @@ export function storageDescription(
       const value = values.get(`${name}-${rest}`)
       return value === undefined || value.source === 'default' ? undefined : value.origin
     },
+    ...(repoTargetTime === undefined ? {} : { atMs: parseTimeTarget(repoTargetTime).seconds * 1000 }),
   }
   const path = options.path ?? ''
   switch (options.type) {
@@ -64,4 +73,16 @@ export function invalid(choice: RepositoryChoice, rest: string, why: string, ...
   const origin = choice.origin(rest)
   const from = origin === undefined ? '' : ` (from ${origin})`
   return new PgtsError('option-invalid-value', `${choice.name}-${rest}${from} ${why}`, { hints })
+}
+
+function unversioned(name: string, type: string): PgtsError {
+  return new PgtsError('option-invalid', `repo-target-time cannot be used with ${name}-type=${type}`, {
+    hints: ['a repository can be read as it was where the store keeps versions: s3, with versioning of the bucket on'],
+  })
+}
+
+function unnamed(): PgtsError {
+  return new PgtsError('option-required', 'repo-target-time needs to know which repository is meant', {
+    hints: ['add --repo=1'],
+  })
 }

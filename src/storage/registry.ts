@@ -40,7 +40,10 @@ export async function openObjectClient(description: ObjectStoreDescription): Pro
     }
     case 's3': {
       const { openS3Client } = await import('./s3/client.ts')
-      return openS3Client(description.s3, systemClock)
+      const client = await openS3Client(description.s3, systemClock)
+      if (description.s3.atMs === undefined) return client
+      const { pastOf } = await import('./s3/past.ts')
+      return pastOf(client, description.s3.atMs)
     }
   }
 }
