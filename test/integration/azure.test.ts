@@ -99,7 +99,7 @@ describe('what operators get wrong', () => {
   test('a container that is not there', async () => {
     const client = await open({ container: 'nowhere' })
     const error = {
-      code: 'file-missing',
+      code: 'path-missing',
       message: expect.stringContaining('container nowhere does not exist'),
       hints: [expect.stringContaining('create container nowhere')],
     }
@@ -114,7 +114,7 @@ describe('what operators get wrong', () => {
   test('an account that is not there', async () => {
     const client = await open({ serviceUrl: serviceUrl().replace(/[^/]*$/, 'nobody') })
     await expect(client.head('x')).rejects.toMatchObject({
-      code: 'file-missing',
+      code: 'path-missing',
       hints: [expect.stringContaining('repo1-azure-account')],
     })
   })

@@ -147,7 +147,7 @@ describe('what operators get wrong', () => {
   test('a bucket that is not there', async () => {
     const client = await open({ bucket: 'nowhere' })
     const error = {
-      code: 'file-missing',
+      code: 'path-missing',
       message: expect.stringContaining('bucket nowhere does not exist'),
       hints: [expect.stringContaining('create bucket nowhere')],
     }

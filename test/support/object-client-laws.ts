@@ -229,6 +229,10 @@ export function objectClientLaws(open: OpenClient): void {
           for await (const _chunk of second.chunks) stopped.abort(reason)
         })(),
       ).rejects.toBe(reason)
+      // Nobody has begun to read it.
+      const unread = new AbortController()
+      await client.get('dropped', { signal: unread.signal })
+      unread.abort(reason)
       expect(await client.head('dropped')).toMatchObject({ sizeBytes: client.limits.partBytes.min * 2 })
     })
   })

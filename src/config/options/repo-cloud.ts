@@ -9,7 +9,6 @@ export const repoCloudOptions = defineOptions({
     required: true,
     depend: { option: 'repo-type', values: ['azure'] },
     secret: true,
-    support: 'refuse',
   },
   'repo-azure-container': {
     summary: 'Container that holds the repository.',
@@ -17,7 +16,6 @@ export const repoCloudOptions = defineOptions({
     commands: REPO,
     required: true,
     depend: { option: 'repo-type', values: ['azure'] },
-    support: 'refuse',
   },
   'repo-azure-endpoint': {
     summary: 'Endpoint of the service.',
@@ -26,7 +24,6 @@ export const repoCloudOptions = defineOptions({
     default: 'blob.core.windows.net',
     depend: { option: 'repo-type', values: ['azure'] },
     secret: true,
-    support: 'refuse',
   },
   'repo-azure-key': {
     summary: 'Shared key or shared access signature.',
@@ -34,7 +31,6 @@ export const repoCloudOptions = defineOptions({
     commands: REPO,
     depend: { option: 'repo-azure-key-type', values: ['shared', 'sas'] },
     secret: true,
-    support: 'refuse',
   },
   'repo-azure-key-type': {
     summary: 'What repo-azure-key is.',
@@ -43,7 +39,6 @@ export const repoCloudOptions = defineOptions({
     choices: ['shared', 'sas', 'auto'],
     default: 'shared',
     depend: { option: 'repo-type', values: ['azure'] },
-    support: 'refuse',
   },
   'repo-azure-uri-style': {
     summary: 'Whether the account is in the host name or in the path.',
@@ -52,7 +47,6 @@ export const repoCloudOptions = defineOptions({
     choices: ['host', 'path'],
     default: 'host',
     depend: { option: 'repo-type', values: ['azure'] },
-    support: 'refuse',
   },
   'repo-gcs-bucket': {
     summary: 'Bucket that holds the repository.',
@@ -60,7 +54,6 @@ export const repoCloudOptions = defineOptions({
     commands: REPO,
     required: true,
     depend: { option: 'repo-gcs-key-type' },
-    support: 'refuse',
   },
   'repo-gcs-endpoint': {
     summary: 'Endpoint of the service.',
@@ -68,7 +61,6 @@ export const repoCloudOptions = defineOptions({
     commands: REPO,
     default: 'storage.googleapis.com',
     depend: { option: 'repo-gcs-key-type' },
-    support: 'refuse',
   },
   'repo-gcs-key': {
     summary: 'Key file of the service account, or a token.',
@@ -77,7 +69,6 @@ export const repoCloudOptions = defineOptions({
     required: true,
     depend: { option: 'repo-gcs-key-type', values: ['service', 'token'] },
     secret: true,
-    support: 'refuse',
   },
   'repo-gcs-key-type': {
     summary: 'What repo-gcs-key is.',
@@ -86,12 +77,10 @@ export const repoCloudOptions = defineOptions({
     choices: ['service', 'token', 'auto'],
     default: 'service',
     depend: { option: 'repo-type', values: ['gcs'] },
-    support: 'refuse',
   },
   'repo-gcs-user-project': {
     summary: 'Project that pays for requests.',
     type: 'string',
     commands: REPO,
-    support: 'warn',
   },
 })

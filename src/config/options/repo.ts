@@ -166,6 +166,6 @@ export const repoOptions = defineOptions({
     choices: ['azure', 'cifs', 'gcs', 'posix', 's3', 'sftp'],
     default: 'posix',
     formerly: ['repo-type'],
-    support: { azure: 'refuse', cifs: 'refuse', gcs: 'refuse', sftp: 'refuse' },
+    support: { cifs: 'refuse', sftp: 'refuse' },
   },
 })

@@ -9,7 +9,7 @@ const conf = (lines: string) => ini(`[global]\nrepo1-retention-full=1\n${lines}\
 describe('what pgts does not do yet', () => {
   test.each([
     ['repo1-type=sftp\nrepo1-sftp-private-key-passphrase=geheim', 'repo1-type=sftp'],
-    ['repo2-type=azure', 'repo2-type=azure'],
+    ['repo2-type=cifs', 'repo2-type=cifs'],
     ['repo1-host=backup', 'repo1-host=backup'],
     ['backup-standby=y', 'backup-standby=y'],
   ])('%s is refused', async (lines, words) => {
