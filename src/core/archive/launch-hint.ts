@@ -4,7 +4,7 @@ import { witnessesOf } from './launch-witnesses.ts'
 /**
  * What lets `bin/pgts` answer archive-push and archive-get from the spool without starting Node: a small file beside
  * PostgreSQL's own marks, written after Node has looked at configuration, cluster and spool. The launcher believes it
- * only while everything it names is as it was; see docs/decisions/0011-launcher.md for each line and its reason.
+ * only while everything it names is as it was; see docs/decisions/0008-launcher.md for each line and its reason.
  */
 export interface LaunchHint {
   /** The data directory without links. */

@@ -1,0 +1,306 @@
+import { createHash } from 'node:crypto'
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { expect, test } from 'vitest'
+import { SHELLS } from '../support/launch-site.ts'
+import { aSite, type Site } from '../support/site.ts'
+import {
+  giveToTestUser,
+  isInstalled,
+  makeTestDir,
+  pgtsProgram,
+  reachableNode,
+  runAs,
+  testUser,
+  type RunResult,
+} from '../support/test-user.ts'
+
+/**
+ * The launcher on what the real background process of a real server leaves. An exit code of 0 is held against the
+ * repositories every time: that is the promise which lets PostgreSQL remove a segment.
+ */
+class Archiving {
+  readonly site: Site
+  readonly #node: string
+  readonly #record: string
+
+  constructor(site: Site) {
+    this.site = site
+    const dir = makeTestDir('node')
+    this.#node = join(dir, 'node')
+    this.#record = join(dir, 'record')
+    // The real Node, and a line for every start of it.
+    writeFileSync(
+      this.#node,
+      `#!/bin/sh\nprintf '%s ' "$@" | tr '\\n' ' ' >>'${this.#record}'\necho >>'${this.#record}'\nexec '${reachableNode()}' "$@"\n`,
+    )
+    chmodSync(this.#node, 0o755)
+    giveToTestUser(dir)
+  }
+
+  get data(): string {
+    return this.site.cluster.dataDir
+  }
+  get out(): string {
+    return join(this.site.dir, 'spool', 'archive', 'main', 'out')
+  }
+  get args(): readonly string[] {
+    return [`--config=${this.site.config}`, '--stanza=main', 'archive-push']
+  }
+
+  /** Names of the segments that PostgreSQL wants archived, in order. */
+  ready(): string[] {
+    return readdirSync(join(this.data, 'pg_wal', 'archive_status'))
+      .filter((name) => /^[0-9A-F]{24}\.ready$/.test(name))
+      .map((name) => name.slice(0, 24))
+      .sort()
+  }
+
+  /** Call the launcher for a segment, by a shell. `node`: how often Node was started to answer. */
+  async push(shell: readonly string[], name: string): Promise<RunResult & { readonly node: number }> {
+    rmSync(this.#record, { force: true })
+    const [program = 'sh', ...more] = shell
+    const result = await runAs(testUser, program, [...more, pgtsProgram(), ...this.args, `pg_wal/${name}`], {
+      cwd: this.data,
+      env: { PGTS_NODE: this.#node },
+    })
+    const lines = existsSync(this.#record) ? readFileSync(this.#record, 'utf8').split('\n') : []
+    const node = lines.filter((line) => / archive-push pg_wal/.test(line)).length
+    if (result.code === 0) this.expectStored(name)
+    return { ...result, node }
+  }
+
+  /** What Node says, with no launcher before it. */
+  byNode(name: string): Promise<RunResult> {
+    const entry = join(pgtsProgram(), '..', '..', 'dist', 'cli', 'archive.cjs')
+    return runAs(testUser, reachableNode(), [entry, ...this.args, `pg_wal/${name}`], {
+      cwd: this.data,
+      env: { PGTS_PROGRAM: pgtsProgram() },
+    })
+  }
+
+  expectStored(name: string, repos: readonly string[] = [this.site.repo]): void {
+    const sha1 = createHash('sha1')
+      .update(readFileSync(join(this.data, 'pg_wal', name)))
+      .digest('hex')
+    for (const repo of repos) {
+      const directory = join(repo, 'archive', 'main', '15-1', name.slice(0, 16))
+      const stored = existsSync(directory) ? readdirSync(directory).filter((file) => file.startsWith(name)) : []
+      expect(stored).toEqual([expect.stringContaining(`${name}-${sha1}`)])
+    }
+  }
+
+  async segments(count: number): Promise<void> {
+    for (let i = 0; i < count; i++) {
+      await this.site.cluster.query(`select pg_logical_emit_message(true, 'test', repeat('x', 1000))`)
+      await this.site.cluster.query('select pg_switch_wal()')
+    }
+  }
+
+  async untilPushed(names: readonly string[]): Promise<void> {
+    const deadline = Date.now() + 60_000
+    while (!names.every((name) => existsSync(join(this.out, `${name}.ok`)))) {
+      if (Date.now() > deadline) throw new Error(`not pushed: ${readdirSync(this.out).join(' ')}`)
+      await sleep(20)
+    }
+  }
+
+  /** Nobody else asks for anything here, so what changed a moment ago is made older than any hint. */
+  settle(): void {
+    const seconds = Date.now() / 1000 - 100
+    for (const path of [this.data, this.site.dir, this.site.config, join(this.data, 'postmaster.pid')])
+      utimesSync(path, seconds, seconds)
+  }
+
+  background(): number | undefined {
+    const path = join(this.out, '..', 'pgts', 'push.pid')
+    return existsSync(path) ? Number(readFileSync(path, 'utf8')) : undefined
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const pid = this.background()
+    await this.site[Symbol.asyncDispose]()
+    if (pid !== undefined) kill(pid)
+  }
+}
+
+function kill(pid: number): void {
+  try {
+    process.kill(pid, 'SIGKILL')
+  } catch {
+    // It has ended already.
+  }
+}
+
+async function archiving(): Promise<Archiving> {
+  const site = await aSite({
+    walSegsizeMb: 1,
+    options: { 'archive-async': 'y' },
+    conf: { archive_command: '/bin/false' },
+  })
+  await site.pgtsOk('stanza-create')
+  return new Archiving(site)
+}
+
+const shells = SHELLS.filter(([, [program = '']]) => isInstalled(program))
+const DASH = ['dash']
+
+test(
+  'the first call starts Node, the others find what the background process has done',
+  { timeout: 120_000 },
+  async () => {
+    await using it = await archiving()
+    await it.segments(12)
+    const names = it.ready()
+    it.settle()
+    const [first = '', ...others] = names
+    expect(await it.push(DASH, first)).toMatchObject({ code: 0, node: 1 })
+    await it.untilPushed(others)
+    for (const [i, name] of others.entries()) {
+      const [, shell] = shells[i % shells.length]!
+      expect(await it.push(shell, name)).toMatchObject({ code: 0, stdout: '', stderr: '', node: 0 })
+    }
+
+    // What the settings of the server say may have changed, so Node looks once.
+    await it.site.cluster.query(`alter system set archive_command = '/bin/false '`)
+    expect(await it.push(DASH, first)).toMatchObject({ code: 0, node: 1 })
+    it.settle()
+    utimesSync(join(it.data, 'postgresql.auto.conf'), 1, 1)
+    expect(await it.push(DASH, first)).toMatchObject({ code: 0, node: 0 })
+
+    // Another file under a name that is archived: a data directory that was rolled back, or a copy.
+    const victim = others[3]!
+    const path = join(it.data, 'pg_wal', victim)
+    const bytes = readFileSync(path)
+    const { mtimeMs } = statSync(path)
+    bytes[200] = bytes[200]! ^ 1
+    writeFileSync(path, bytes)
+    utimesSync(path, mtimeMs / 1000 - 3600, mtimeMs / 1000 - 3600)
+    const foreign = await it.push(DASH, victim)
+    expect(foreign.node).toBe(1)
+    expect(foreign.code).toBe(45)
+
+    // Stopped is stopped.
+    const stop = join(it.site.dir, 'lock', 'main.stop')
+    writeFileSync(stop, '')
+    expect(await it.push(DASH, first)).toMatchObject({ code: 62, node: 1 })
+    expect(readdirSync(it.out).filter((file) => file.endsWith('.ok'))).toEqual([])
+    rmSync(stop)
+    expect(await it.push(DASH, first)).toMatchObject({ code: 0, node: 1 })
+    await it.untilPushed([others.at(-1)!, others.at(-2)!])
+
+    // The server begins another life, with the background process of the old one still there or not.
+    await it.site.cluster.stop()
+    await it.site.cluster.start()
+    expect(await it.push(DASH, first)).toMatchObject({ code: 0, node: 1 })
+
+    // A repository more: what was said of the others does not speak of it.
+    const second = join(it.site.dir, 'repo2')
+    mkdirSync(second)
+    const config = readFileSync(it.site.config, 'utf8')
+    writeFileSync(it.site.config, config.replace('[global]\n', `[global]\nrepo2-path=${second}\n`))
+    giveToTestUser(it.site.dir)
+    await it.site.pgtsOk('stanza-create')
+    const last = others.at(-1)!
+    expect(await it.push(DASH, last)).toMatchObject({ code: 0, node: 1 })
+    it.expectStored(last, [it.site.repo, second])
+    const next = others.at(-2)!
+    expect(await it.push(DASH, next)).toMatchObject({ code: 0 })
+    it.expectStored(next, [it.site.repo, second])
+  },
+)
+
+test('whenever the launcher says 0, so does Node, and the segment is stored', { timeout: 120_000 }, async () => {
+  await using it = await archiving()
+  await it.segments(8)
+  const names = it.ready()
+  it.settle()
+  expect(await it.push(DASH, names[0]!)).toMatchObject({ code: 0, node: 1 })
+  await it.untilPushed(names)
+
+  /** What may happen to a spool, a cluster and a configuration; all of it leaves them in order for Node. */
+  const events: readonly ((name: string) => void)[] = [
+    () => undefined,
+    () => undefined,
+    (name) => rmSync(join(it.out, `${name}.ok`), { force: true }),
+    (name) => touch(join(it.out, `${name}.ok`)),
+    (name) => touch(join(it.data, 'pg_wal', name)),
+    (name) => put(join(it.out, `${name}.error`), '99\nleft by an earlier attempt'),
+    () => put(join(it.out, 'global.error'), '99\nleft by an earlier attempt'),
+    (name) => put(join(it.out, `${name}.ok`), '0\na warning'),
+    (name) => {
+      rmSync(join(it.out, `${name}.ok`), { force: true })
+      put(join(it.out, `${name}.ok`), '')
+    },
+    (name) => {
+      const other = join(it.out, `${names.find((some) => some !== name)!}.ok`)
+      if (existsSync(other)) renameSync(other, join(it.out, `${name}.ok`))
+    },
+    () => {
+      const pid = it.background()
+      if (pid !== undefined) kill(pid)
+    },
+    () => appendFileSync(it.site.config, '\n# a remark\n'),
+    () => touch(join(it.data, 'postmaster.pid')),
+    () => rmSync(join(it.out, '..', 'pgts', 'cluster'), { force: true }),
+    () => rmSync(join(it.out, '..'), { recursive: true, force: true }),
+    () => rmSync(join(it.data, 'pg_wal', 'archive_status', 'main.pgts-push'), { force: true }),
+  ]
+  const random = generator(20260101)
+  const hits = { yes: 0, no: 0 }
+  for (let i = 0; i < 14; i++) {
+    const name = names[Math.floor(random() * names.length)]!
+    for (let n = 1 + Math.floor(random() * 2); n > 0; n--) {
+      if (existsSync(it.out)) events[Math.floor(random() * events.length)]!(name)
+    }
+    const [, shell] = shells[i % shells.length]!
+    const result = await it.push(shell, name)
+    if (result.node === 0) hits.yes++
+    else hits.no++
+    expect([i, result.code, result.node === 0 ? result.stdout + result.stderr : '']).toEqual([i, 0, ''])
+    if (result.node === 0) expect(await it.byNode(name)).toMatchObject({ code: 0 })
+    it.settle()
+  }
+  expect(hits.yes).toBeGreaterThan(0)
+  expect(hits.no).toBeGreaterThan(0)
+})
+
+/** The background process may remove it at any moment. */
+function put(path: string, text: string): void {
+  const temporary = join(path, '..', '..', `new-${text.length}`)
+  writeFileSync(temporary, text)
+  giveToTestUser(temporary)
+  renameSync(temporary, path)
+}
+
+function touch(path: string): void {
+  try {
+    utimesSync(path, new Date(), new Date())
+  } catch {
+    // Not there, or no more.
+  }
+}
+
+/** The same numbers every time (mulberry32). */
+function generator(seed: number): () => number {
+  let state = seed
+  return () => {
+    state = (state + 0x6d2b79f5) | 0
+    let mixed = Math.imul(state ^ (state >>> 15), 1 | state)
+    mixed = (mixed + Math.imul(mixed ^ (mixed >>> 7), 61 | mixed)) ^ mixed
+    return ((mixed ^ (mixed >>> 14)) >>> 0) / 4294967296
+  }
+}
