@@ -4,6 +4,7 @@ import { GcsRefusal } from './gcs-refusal.ts'
 /** Where Google's own clients ask; a key file names another place, and a request may be meant for either. */
 const GOOGLE_TOKEN_URLS = ['https://oauth2.googleapis.com/token', 'https://www.googleapis.com/oauth2/v4/token']
 const SCOPES = [
+  'https://www.googleapis.com/auth/devstorage.read_only',
   'https://www.googleapis.com/auth/devstorage.read_write',
   'https://www.googleapis.com/auth/devstorage.full_control',
   'https://www.googleapis.com/auth/cloud-platform',
@@ -61,8 +62,11 @@ export class GcsTokens {
     if (alg !== 'RS256') throw refuse('alg is not RS256')
     const { iss, aud, scope, iat, exp } = decoded(claims)
     if (iss !== this.account) throw refuse('iss is not the account')
-    if (![tokenUri, ...GOOGLE_TOKEN_URLS].includes(String(aud))) throw refuse('aud is not the token endpoint')
-    if (!SCOPES.some((known) => String(scope).split(' ').includes(known))) throw refuse('scope does not allow writing')
+    // pgbackrest's Host header names no port.
+    const audience = tokenUri.includes(':', 8) ? String(aud) : String(aud).replace(/:\d+(?=\/)/, '')
+    if (![tokenUri, ...GOOGLE_TOKEN_URLS].includes(audience)) throw refuse('aud is not the token endpoint')
+    if (!SCOPES.some((known) => String(scope).split(' ').includes(known)))
+      throw refuse('scope does not include storage')
     const nowS = Date.now() / 1000
     if (typeof iat !== 'number' || typeof exp !== 'number') throw refuse('iat and exp have to be numbers')
     if (iat > nowS + CLOCK_SKEW_S || exp < nowS || exp - iat > 3600) throw refuse('the assertion is not for now')
