@@ -2,7 +2,7 @@ import { readAhead } from '../core/archive/async-get/read-ahead.ts'
 import { SegmentIndex } from '../core/archive/async-get/segment-index.ts'
 import { doorOf, emptyQueue, openDoor } from '../core/archive/async-get/spool.ts'
 import { removeLaunchHint } from '../core/archive/launch-hint.ts'
-import { prepareSpool, spoolPaths } from '../core/archive/spool-files.ts'
+import { prepareSpool, spoolPaths, throughDoor } from '../core/archive/spool-files.ts'
 import { claimSpool, isOwner, lockFileOf, spoolOwner } from '../core/archive/spool-identity.ts'
 import { removePid, tryHold, writePid } from '../core/archive/spool-lock.ts'
 import { readControlFile } from '../postgres/control-file.ts'
@@ -41,7 +41,8 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>): Promi
     const repositories = await ctx.repositories()
     const first = repositories[0]
     if (first === undefined) throw new PgtsError('option-required', 'archive-get:async needs a repository')
-    openDoor(spool, doorOf(spool, owner))
+    const door = doorOf(spool, owner)
+    openDoor(spool, door)
     emptyQueue(spool)
     await using executor = await ctx.executor(first)
     // Now and then a call starts the whole program again, which sees what a launcher cannot.
@@ -49,7 +50,8 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>): Promi
     // From here on the calls in the foreground believe what is in the spool.
     writePid(spool, 'get')
     const report = await readAhead({
-      spool,
+      // Through the door: what is on its way when the spool becomes another's must not arrive there.
+      spool: throughDoor(door),
       systemId: control.systemId,
       segmentSize: control.walSegmentSize,
       queueMaxBytes: options.archiveGetQueueMax,

@@ -1,10 +1,11 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, rmSync, statSync, symlinkSync } from 'node:fs'
 import { isWalSegment, type WalSegment } from '../../../format/wal-segment.ts'
 import { pathOf } from '../../../util/byte-string.ts'
 import { systemCode } from '../../../util/error.ts'
 import { readIfThere, writeWhole, type SpoolPaths } from '../spool-files.ts'
 import type { SpoolOwner } from '../spool-identity.ts'
+import { livingPid } from '../spool-lock.ts'
 
 /**
  * What archive-get keeps in the spool besides the segments themselves, which lie in `in/` under pgBackRest's names
@@ -55,6 +56,18 @@ export function emptyQueue(spool: SpoolPaths): void {
 
 export function isOpen(door: string): boolean {
   return statSync(pathOf(`${door}/in`), { throwIfNoEntry: false }) !== undefined
+}
+
+/** Does a background process live? A number that a killed one left may belong to somebody else by now. */
+export function isFetching(spool: SpoolPaths): boolean {
+  const pid = livingPid(spool, 'get')
+  if (pid === undefined) return false
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('archive-get:async')
+  } catch {
+    // Not Linux, or hidden from us: then the number is all there is to go by.
+    return true
+  }
 }
 
 /** What a call of archive-get tells the background process: this segment was handed over, or is about to be. */

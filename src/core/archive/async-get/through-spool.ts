@@ -7,8 +7,7 @@ import { systemCode } from '../../../util/error.ts'
 import { createDestination } from '../destination.ts'
 import { getWal, type GetReport, type GetRequest } from '../get.ts'
 import type { SpoolPaths } from '../spool-files.ts'
-import { livingPid } from '../spool-lock.ts'
-import { FETCHING, isOpen, writeRequest } from './spool.ts'
+import { FETCHING, isFetching, isOpen, writeRequest } from './spool.ts'
 
 export interface SpooledGetRequest extends GetRequest {
   /** Bytes, as pg_control says. */
@@ -36,7 +35,7 @@ const STEP_MS = 10
  */
 export async function getThroughSpool(request: SpooledGetRequest): Promise<SpooledGetReport> {
   const segment = parseWalSegment(request.file)
-  const lives = livingPid(request.spool, 'get') !== undefined
+  const lives = isFetching(request.spool)
   // Only what a living process put there for this cluster is believed: it has removed all that lay there before.
   if (lives && isOpen(request.door) && (await takeWhenReady(request, segment))) {
     tell(request, segment)
@@ -82,7 +81,7 @@ async function takeWhenReady(request: SpooledGetRequest, segment: WalSegment): P
     }
     if (growing !== size) grewMs = clock.nowMs()
     size = growing
-    if (clock.nowMs() - grewMs > STALL_MS || livingPid(spool, 'get') === undefined) return false
+    if (clock.nowMs() - grewMs > STALL_MS || !isFetching(spool)) return false
     await clock.sleep(STEP_MS, signal)
   }
 }

@@ -1,3 +1,4 @@
+import { spawn, type ChildProcess } from 'node:child_process'
 import {
   chmodSync,
   existsSync,
@@ -346,10 +347,13 @@ describe('a call', () => {
     })
   }
 
-  /** A background process lives (this one) and works for this owner. */
-  function alive(whose = owner()): void {
+  let stranger: ChildProcess | undefined
+  afterEach(() => stranger?.kill())
+  /** A process lives that calls itself so and works for this owner. */
+  function alive(whose = owner(), name = 'archive-get:async'): void {
     openDoor(spool, doorOf(spool, whose))
-    writeFileSync(join(spool.own, 'get.pid'), `${process.pid}\n`)
+    stranger = spawn(process.execPath, ['-e', 'setInterval(() => undefined, 1000)', name], { stdio: 'ignore' })
+    writeFileSync(join(spool.own, 'get.pid'), `${stranger.pid}\n`)
   }
 
   test('takes a prefetched segment and says where replay is', async () => {
@@ -409,6 +413,15 @@ describe('a call', () => {
     writeFileSync(join(spool.in, at(1)), aSegment())
     expect(await get([repository], at(1))).toMatchObject({ found: true, repoKey: 1 })
     expect(readFileSync(destination()).equals(contents.get(at(1))!)).toBe(true)
+    expect(launched).toBe(1)
+  })
+
+  test('does not take a process that has the number by chance for the background process', async () => {
+    const repository = await aRepository()
+    await archive(repository, at(1))
+    alive(owner(), 'something else')
+    writeFileSync(join(spool.in, at(1)), aSegment())
+    expect(await get([repository], at(1))).toMatchObject({ found: true, repoKey: 1 })
     expect(launched).toBe(1)
   })
 
