@@ -9,6 +9,11 @@ export const handlers: CommandHandlers = {
     await annotate(ctx)
     return {}
   },
+  'archive-status': async (ctx) => {
+    const { archiveStatus } = await import('../commands/archive-status.ts')
+    const { renderArchiveStatus } = await import('./render/archive-status.ts')
+    return { text: renderArchiveStatus(await archiveStatus(ctx), ctx.options.output) }
+  },
   backup: async (ctx) => {
     const { backup } = await import('../commands/backup.ts')
     await backup(ctx)

@@ -3,7 +3,6 @@ import type { BackupType, Manifest, ManifestFile } from '../format/manifest.ts'
 import { backupEntryOf } from '../format/manifest.ts'
 import { backupLabelPath } from '../format/repo-path.ts'
 import { parseWalSegment, segmentsBetween } from '../format/wal-segment.ts'
-import { readArchiverState } from '../core/archive/archiver-state.ts'
 import { waitForSegments, type ArchivedSegment } from '../core/archive/wait-for-wal.ts'
 import { copyArchivedWal } from '../core/backup/archive-copy.ts'
 import { assertSameCluster } from '../core/backup/cluster-match.ts'
@@ -30,6 +29,7 @@ import { connectCluster } from './connect.ts'
 import type { CommandContext, Repository, StanzaLock } from './context.ts'
 import { refuseDamagedPages, warnOfDamagedPages } from './damaged-pages.ts'
 import { expireAfterBackup } from './expire.ts'
+import { walExplainer } from './explain-wal.ts'
 
 export interface BackupReport {
   readonly label: string
@@ -101,7 +101,7 @@ async function takeBackup(
       segments: [...segments].map(parseWalSegment),
       timeoutMs: options.archiveTimeout,
       repoKey: repository.key,
-      ...(server === undefined ? {} : { archiver: () => readArchiverState(server, files, pgPath) }),
+      explain: walExplainer(ctx, pgPath, server),
     })
   const started =
     server === undefined

@@ -1,4 +1,3 @@
-import { readArchiverState } from '../core/archive/archiver-state.ts'
 import { waitForSegments } from '../core/archive/wait-for-wal.ts'
 import { checkServer } from '../core/stanza/check-config.ts'
 import { checkStanzaInfo, isSameHistory } from '../core/stanza/check-info.ts'
@@ -10,6 +9,7 @@ import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { connectCluster } from './connect.ts'
 import type { CommandContext, Repository } from './context.ts'
+import { walExplainer } from './explain-wal.ts'
 
 export interface CheckReport {
   readonly stanza: string
@@ -148,7 +148,6 @@ async function checkPrimary(
 
   // One segment for all: what matters is that it arrives in each of them.
   const segment = parseWalSegment(await switchWal(server))
-  const files = await ctx.cluster()
   const report: CheckReport['repositories'][number][] = []
   for (const { repository, archiveId } of checked) {
     const { key, storage } = repository
@@ -163,7 +162,7 @@ async function checkPrimary(
       signal,
       log,
       repoKey: key,
-      archiver: () => readArchiverState(server, files, pgPath),
+      explain: walExplainer(ctx, pgPath, server),
     })
     if (archived === undefined) throw new PgtsError('assert', `nobody waited for ${segment}`)
     const where = `${storage.display}/${bytesToText(archived.repoName)}`

@@ -4,18 +4,20 @@ import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 
 /** Commands that talk to the server of pg1. */
-type DatabaseCommand = 'backup' | 'check' | 'stanza-create' | 'stanza-upgrade'
+type DatabaseCommand = 'archive-status' | 'backup' | 'check' | 'stanza-create' | 'stanza-upgrade'
 
 /**
  * Connect to the server of one configured cluster.
  *
  * @param index in `options.pg`; pg1 is first
  * @param database byte string; default: pg-database
+ * @param atMostMs when db-timeout is too long to wait
  */
 export function connectCluster(
   ctx: CommandContext<DatabaseCommand>,
   index = 0,
   database?: string,
+  atMostMs = Infinity,
 ): Promise<ServerConnection> {
   const pg = ctx.options.pg[index]
   if (pg?.path === undefined) throw new PgtsError('option-required', `${ctx.command} needs pg${index + 1}-path`)
@@ -26,7 +28,7 @@ export function connectCluster(
     ...(pg.user === undefined ? {} : { user: pg.user }),
     dataDirectory: textToBytes(pg.path),
     command: ctx.command,
-    timeoutMs: ctx.options.dbTimeout!,
+    timeoutMs: Math.min(ctx.options.dbTimeout!, atMostMs),
     signal: ctx.signal,
   })
 }

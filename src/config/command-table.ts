@@ -58,6 +58,12 @@ export const commandTable = defineCommands({
     stops: true,
     implemented: true,
   },
+  'archive-status': {
+    summary: 'Show how WAL gets into the archive: queue, lag, failures.',
+    frameLevel: 'debug',
+    stanza: 'required',
+    implemented: true,
+  },
   backup: {
     summary: 'Back up a cluster.',
     lock: 'backup',

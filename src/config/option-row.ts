@@ -76,6 +76,7 @@ export const ANY = [
   'annotate',
   'archive-get',
   'archive-push',
+  'archive-status',
   'backup',
   'check',
   'expire',
@@ -99,11 +100,12 @@ export const ANY = [
 /** Commands that read or write files and sockets. */
 export const IO = without('start', 'stop')
 /** Commands that open a repository. */
-export const REPO = without('start', 'stop', 'server', 'server-ping')
+export const REPO = without('archive-status', 'start', 'stop', 'server', 'server-ping')
 /** Commands that know where the cluster is. */
 export const CLUSTER = [
   'archive-get',
   'archive-push',
+  'archive-status',
   'backup',
   'check',
   'manifest',
@@ -123,6 +125,7 @@ export const CLUSTER_HOST = [
 ] as const satisfies readonly CommandName[]
 /** Commands that talk to the server. */
 export const DATABASE = [
+  'archive-status',
   'backup',
   'check',
   'stanza-create',

@@ -98,7 +98,7 @@ export const commandLineOptions = defineOptions({
     summary: 'The form of the answer.',
     type: 'enum',
     section: 'command-line',
-    commands: ['info', 'repo-ls', 'manifest', 'verify', 'version'],
+    commands: ['archive-status', 'info', 'repo-ls', 'manifest', 'verify', 'version'],
     choices: ['text', 'json'],
     default: 'text',
     for: {
@@ -193,6 +193,7 @@ export const commandLineOptions = defineOptions({
       'annotate',
       'archive-get',
       'archive-push',
+      'archive-status',
       'backup',
       'check',
       'expire',

@@ -1,26 +1,14 @@
 import type { WalSegment } from '../../format/wal-segment.ts'
-import { archiveDirectory, archiveIdPath } from '../../format/repo-path.ts'
+import { archiveDirectory, archiveFileName, archiveIdPath } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import type { Clock } from '../../util/clock.ts'
-import { PgtsError } from '../../util/error.ts'
+import { EXIT_CODES, PgtsError, toPlainError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { baseName, listSegments, type StoredSegment } from './find.ts'
 
 /** A segment that was found in the archive. */
 export interface ArchivedSegment extends StoredSegment {
   readonly segment: WalSegment
-}
-
-/** What the server says of its archiver, for a hint when nothing arrives. */
-export interface ArchiverState {
-  readonly archiveCommand?: string
-  readonly archiveMode?: string
-  /** Of pg_stat_archiver. */
-  readonly lastFailedWal?: string
-  readonly lastFailedTime?: string
-  readonly failedCount?: number
-  /** Segments that wait to be archived: `.ready` files in archive_status. */
-  readonly readyCount?: number
 }
 
 export interface WaitRequest {
@@ -35,8 +23,8 @@ export interface WaitRequest {
   readonly log: Logger
   /** Number of the repository, for messages. */
   readonly repoKey?: number
-  /** Asked when the time is over, to say why nothing arrived. What it throws is left out. */
-  readonly archiver?: () => Promise<ArchiverState>
+  /** Asked when the time is over: why did it not arrive? What it throws is left out. */
+  readonly explain?: (segment: WalSegment) => Promise<readonly string[]>
 }
 
 /**
@@ -106,43 +94,43 @@ async function timeout(request: WaitRequest, segment: WalSegment): Promise<PgtsE
   const { storage, stanza, archiveId, timeoutMs } = request
   const seconds = Math.round(timeoutMs / 100) / 10
   const where = `${storage.display}/${archiveIdPath(stanza, archiveId)}`
-  const state = await stateOf(request)
+  const reasons = [...(await explain(request, segment)), ...(await cannotWrite(request, segment))]
   return new PgtsError(
     'archive-timeout',
     `WAL segment ${segment} did not reach the archive${of(request)} (${where}) within ${seconds} seconds`,
-    { hints: hintsFor(state) },
+    { hints: reasons.length > 0 ? reasons : NOTHING_KNOWN },
   )
 }
 
-async function stateOf(request: WaitRequest): Promise<ArchiverState> {
+const NOTHING_KNOWN = [
+  'does archive_command name this stanza and this configuration? Run it by hand as the user of the server to see its error',
+  'was archiving stopped (stop file), or is the network or repository so slow that archive-timeout should be larger?',
+]
+
+async function explain(request: WaitRequest, segment: WalSegment): Promise<readonly string[]> {
   try {
-    return (await request.archiver?.()) ?? {}
+    return (await request.explain?.(segment)) ?? []
   } catch {
     // Only hints depend on it; the timeout is the story.
-    return {}
+    return []
   }
 }
 
-function hintsFor(state: ArchiverState): string[] {
-  const hints: string[] = []
-  if (state.lastFailedWal !== undefined && state.lastFailedWal !== '') {
-    const times = state.failedCount === undefined ? '' : `, ${state.failedCount} failures so far`
-    hints.push(
-      `the server's archive_command failed last for ${state.lastFailedWal}` +
-        `${state.lastFailedTime === undefined ? '' : ` at ${state.lastFailedTime}`}${times}: the server's log shows what it said`,
-    )
+/** The listing was answered, but a repository may be read-only, full, or not this user's to write. */
+async function cannotWrite(request: WaitRequest, segment: WalSegment): Promise<string[]> {
+  const { storage, stanza, archiveId, signal } = request
+  try {
+    // Left without commit: it is discarded.
+    await using pending = await storage.create(archiveFileName(stanza, archiveId, segment), { signal })
+    await pending.sink.write(Buffer.from('pgts'))
+    return []
+  } catch (error) {
+    signal.throwIfAborted()
+    const { code, message } = toPlainError(error)
+    return [
+      `this process cannot write there either: [${String(EXIT_CODES[code]).padStart(3, '0')}] ${message}; when it runs as the server's user, that is the cause`,
+    ]
   }
-  if (state.readyCount !== undefined && state.readyCount > 1) {
-    hints.push(
-      `${state.readyCount} segments wait in archive_status: archiving is behind, or stuck at the first of them`,
-    )
-  }
-  if (state.archiveCommand !== undefined) hints.push(`archive_command is: ${state.archiveCommand}`)
-  hints.push(
-    'does archive_command name this stanza and this configuration? Run it by hand as the user of the server to see its error',
-    'was archiving stopped (stop file), or is the network or repository so slow that archive-timeout should be larger?',
-  )
-  return hints
 }
 
 function of(request: WaitRequest): string {

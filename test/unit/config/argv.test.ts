@@ -41,7 +41,7 @@ describe('commands', () => {
   test.each([
     [[''], 'command-invalid', 'the command is empty', 'commands are annotate'],
     [['ver'], 'command-invalid', 'ver could mean verify or version', 'write the command out'],
-    [['a'], 'command-invalid', 'a could mean annotate, archive-get or archive-push', 'write the command out'],
+    [['a'], 'command-invalid', 'a could mean annotate, archive-get, archive-push or archive-status', 'write the command out'],
     [['bakcup'], 'command-invalid', 'there is no command bakcup', 'did you mean backup?'],
     [['manif'], 'command-invalid', 'there is no command manif', ''],
     [['backup:local'], 'command-invalid', 'backup:local is not a command', 'write backup'],

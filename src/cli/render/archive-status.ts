@@ -1,0 +1,100 @@
+import type { ArchiveStatus } from '../../core/archive/archive-status.ts'
+import { ago, timeText } from '../../core/archive/diagnose.ts'
+import { formatSize } from '../../util/format-size.ts'
+
+const WIDTH = 80
+
+/** What `archive-status` prints. The names in the JSON form stay; more may come. */
+export function renderArchiveStatus(status: ArchiveStatus, output: 'text' | 'json'): string {
+  return output === 'json' ? `${JSON.stringify(status)}\n` : `${lines(status).join('\n')}\n`
+}
+
+function lines(status: ArchiveStatus): string[] {
+  const { server, queue, lag, lastSuccess, lastFailure, rate, background, spool, timeMs } = status
+  const when = (ms: number) => `${timeText(ms)}, ${ago(timeMs - ms)} ago`
+  const rows: [string, string][] = []
+  rows.push([
+    'server',
+    server.reachable
+      ? `${server.role}, archive_mode ${server.archiveMode}${server.lsn === undefined ? '' : `, at ${server.lsn}`}`
+      : `no answer: ${server.why ?? 'not asked'}`,
+  ])
+  if (queue === undefined) rows.push(['queue', 'archive_status cannot be read'])
+  else if (queue.files === 0) rows.push(['queue', 'empty'])
+  else {
+    const limit = queue.limitBytes === undefined ? '' : ` of ${formatSize(queue.limitBytes)}`
+    rows.push(['queue', `${queue.files} file(s), ${formatSize(queue.bytes)}${limit}`])
+    rows.push(['', queue.first === queue.last ? `${queue.first}` : `${queue.first} to ${queue.last}`])
+    if (queue.oldestSeconds !== undefined) rows.push(['', `the first waits for ${ago(queue.oldestSeconds * 1000)}`])
+  }
+  if (lag !== undefined) {
+    const what = lag.of === 'server' ? '' : ' in files that wait'
+    rows.push(['lag', `${formatSize(lag.bytes)}${what}, ${ago(lag.seconds * 1000)}`])
+  }
+  rows.push(['last success', lastSuccess === undefined ? 'none known' : lastSuccess.file])
+  if (lastSuccess !== undefined) rows.push(['', when(lastSuccess.timeMs)])
+  rows.push(['last failure', lastFailure === undefined ? 'none known' : lastFailure.file])
+  if (lastFailure !== undefined) {
+    rows.push(['', when(lastFailure.timeMs)])
+    if (lastFailure.message !== undefined) rows.push(['', `[${pad(lastFailure.code)}] ${oneLine(lastFailure.message)}`])
+  }
+  if (rate !== undefined) {
+    const perMinute = rate.seconds === 0 ? 0 : Math.round((rate.files * 600) / rate.seconds) / 10
+    const size =
+      rate.bytes === 0 || rate.seconds === 0 ? '' : `, ${formatSize(Math.round(rate.bytes / rate.seconds))}/s`
+    rows.push(['rate', `${perMinute} files/min${size} over ${ago(rate.seconds * 1000)}`])
+  }
+  if (background !== undefined) {
+    const { push, get } = background
+    rows.push(['push process', `${push.state}${push.pid === undefined ? '' : `, pid ${push.pid}`}`])
+    if (push.why !== undefined) rows.push(['', oneLine(push.why)])
+    for (const { file, seconds } of push.inHand) rows.push(['', `pushes ${file} for ${ago(seconds * 1000)}`])
+    for (const { key, trouble, seconds } of background.repositories)
+      if (trouble !== undefined)
+        rows.push(['', `repo${key} fails for ${ago((seconds ?? 0) * 1000)}: ${oneLine(trouble)}`])
+    if (background.dropped !== undefined) {
+      const { files, file, timeMs: at } = background.dropped
+      rows.push(['dropped', `${files} file(s), last ${file}`], ['', when(at)])
+    }
+    rows.push(['get process', `${get.state}${get.pid === undefined ? '' : `, pid ${get.pid}`}`])
+  }
+  if (spool !== undefined) {
+    rows.push(['spool', spool.path])
+    rows.push(['', `${spool.errors.length} error(s), ${spool.warnings.length} warning(s), ${spool.fetched} fetched`])
+    for (const { file, code, message } of [...spool.errors, ...spool.warnings, ...spool.fetchErrors])
+      rows.push(['', `${file}: ${code === 0 ? '' : `[${pad(code)}] `}${oneLine(message)}`])
+  }
+  if (status.stopFile !== undefined) rows.push(['stopped', status.stopFile])
+
+  const text = [`stanza: ${status.stanza}`, `    archiving: ${status.state}`, '']
+  for (const [name, value] of rows)
+    text.push(...wrapped(value, `    ${(name === '' ? '' : `${name}:`).padEnd(14)}`, ' '.repeat(18)))
+  if (status.findings.length > 0) text.push('')
+  for (const { text: finding } of status.findings) text.push(...wrapped(finding, '    - ', '      '))
+  return text
+}
+
+/** Words in lines of at most 80 columns; a word that is longer has a line of its own. */
+function wrapped(text: string, first: string, following: string): string[] {
+  const out: string[] = []
+  let line = first
+  let empty = true
+  for (const word of text.split(' ')) {
+    if (!empty && line.length + 1 + word.length > WIDTH) {
+      out.push(line)
+      line = following
+      empty = true
+    }
+    line += empty ? word : ` ${word}`
+    empty = false
+  }
+  return [...out, line]
+}
+
+function pad(code: number | undefined): string {
+  return String(code ?? 0).padStart(3, '0')
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\s*\n\s*/g, '; ')
+}

@@ -1,0 +1,24 @@
+import { readArchivingFacts } from '../core/archive/archiving-facts.ts'
+import { diagnose } from '../core/archive/diagnose.ts'
+import type { ServerConnection } from '../postgres/client.ts'
+import type { CommandContext } from './context.ts'
+
+/**
+ * What a command that waits for WAL asks when the time is over: why did this segment not arrive?
+ *
+ * @param pgPath of the server that archives, byte string
+ */
+export function walExplainer(
+  ctx: CommandContext<'backup' | 'check'>,
+  pgPath: string,
+  server: ServerConnection | undefined,
+): (segment: string) => Promise<readonly string[]> {
+  const { options, stanza, clock } = ctx
+  const place = { stanza, pgPath, spoolPath: options.spoolPath, lockPath: options.lockPath }
+  return async (segment) => {
+    const ask = (connection?: ServerConnection) => readArchivingFacts(place, clock.nowMs(), connection)
+    // What the files say is worth something even when the server has gone meanwhile.
+    const facts = await ask(server).catch(() => ask())
+    return diagnose(facts, { segment, patienceMs: options.archiveTimeout }).map(({ text }) => text)
+  }
+}

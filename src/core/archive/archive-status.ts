@@ -1,0 +1,198 @@
+import { formatLsn, isWalSegment, lsnOfSegment } from '../../format/wal-segment.ts'
+import type { FileEvent } from './async-push/push-status.ts'
+import type { ArchivingFacts, SpoolMessage } from './archiving-facts.ts'
+import { diagnose, type Finding } from './diagnose.ts'
+
+/** How archiving goes. Times are ms since 1970; what is not known is absent. */
+export interface ArchiveStatus {
+  readonly stanza: string
+  readonly timeMs: number
+  /** `trouble`: WAL does not get through. `behind`: it does, and too slowly. */
+  readonly state: 'ok' | 'behind' | 'trouble' | 'unknown'
+  readonly server: {
+    readonly reachable: boolean
+    /** Why it is not. */
+    readonly why?: string
+    readonly role?: 'primary' | 'standby'
+    readonly archiveMode?: 'off' | 'on' | 'always'
+    readonly lsn?: string
+  }
+  readonly queue?: {
+    readonly files: number
+    readonly bytes: number
+    readonly limitBytes?: number
+    readonly first?: string
+    readonly last?: string
+    readonly oldestSeconds?: number
+    /** Safe in the repositories, while PostgreSQL has not asked yet. */
+    readonly acknowledged: number
+  }
+  /** What is not safe yet. `of`: the server's position, or (server down) files that wait. */
+  readonly lag?: { readonly bytes: number; readonly seconds: number; readonly of: 'server' | 'files' }
+  readonly lastSuccess?: FileEvent
+  readonly lastFailure?: FileEvent & { readonly code?: number; readonly message?: string }
+  readonly failures?: number
+  /** Files and bytes that got through in the last while. */
+  readonly rate?: { readonly files: number; readonly bytes: number; readonly seconds: number }
+  readonly background?: {
+    readonly push: {
+      readonly pid?: number
+      readonly state: 'working' | 'idle' | 'blocked' | 'not running'
+      readonly why?: string
+      readonly inHand: readonly { readonly file: string; readonly seconds: number }[]
+    }
+    readonly get: { readonly pid?: number; readonly state: 'running' | 'not running' }
+    readonly repositories: readonly { readonly key: number; readonly trouble?: string; readonly seconds?: number }[]
+    readonly dropped?: FileEvent & { readonly files: number }
+  }
+  readonly spool?: {
+    readonly path: string
+    readonly errors: readonly SpoolMessage[]
+    readonly warnings: readonly SpoolMessage[]
+    readonly fetched: number
+    readonly fetchErrors: readonly SpoolMessage[]
+  }
+  readonly stopFile?: string
+  readonly findings: readonly Finding[]
+}
+
+/** From which on the oldest file that waits is worth a word. */
+const PATIENCE_MS = 60_000
+/** For a rate out of PostgreSQL's marks. */
+const RATE_MS = 600_000
+/** A spool can hold a message for every file of a long queue. */
+const MOST_MESSAGES = 10
+
+export function archiveStatus(
+  facts: ArchivingFacts,
+  options: { readonly limitBytes?: number | undefined; readonly unreachable?: string } = {},
+): ArchiveStatus {
+  const { nowMs, server, queue, spool, stopFile } = facts
+  const findings = diagnose(facts, { patienceMs: PATIENCE_MS })
+  const secondsSince = (ms: number) => Math.max(0, Math.round((nowMs - ms) / 1000))
+  const lag = lagOf(facts)
+  const lastSuccess = newest(server?.lastArchived, spool?.status?.lastSuccess, newestDone(facts))
+  const lastFailure = newest(server?.lastFailed, spool?.status?.lastFailure, spool?.errors[0])
+  const rate = rateOf(facts)
+  const background = backgroundOf(facts)
+  return {
+    stanza: facts.stanza,
+    timeMs: nowMs,
+    state: stateOf(facts, findings),
+    server: {
+      reachable: server !== undefined,
+      ...(options.unreachable === undefined ? {} : { why: options.unreachable }),
+      ...(server === undefined
+        ? {}
+        : { role: server.inRecovery ? ('standby' as const) : ('primary' as const), archiveMode: server.mode }),
+      ...(server?.lsn === undefined ? {} : { lsn: formatLsn(server.lsn) }),
+    },
+    ...(queue === undefined
+      ? {}
+      : {
+          queue: {
+            files: queue.files,
+            bytes: queue.bytes,
+            ...(options.limitBytes === undefined ? {} : { limitBytes: options.limitBytes }),
+            ...(queue.first === undefined ? {} : { first: queue.first }),
+            ...(queue.last === undefined ? {} : { last: queue.last }),
+            ...(queue.sinceMs === undefined ? {} : { oldestSeconds: secondsSince(queue.sinceMs) }),
+            acknowledged: queue.acknowledged,
+          },
+        }),
+    ...(lag === undefined ? {} : { lag }),
+    ...(lastSuccess === undefined ? {} : { lastSuccess }),
+    ...(lastFailure === undefined ? {} : { lastFailure }),
+    ...(server === undefined ? {} : { failures: server.failedCount }),
+    ...(rate === undefined ? {} : { rate }),
+    ...(background === undefined ? {} : { background }),
+    ...(spool === undefined
+      ? {}
+      : {
+          spool: {
+            path: spool.path,
+            errors: spool.errors.slice(0, MOST_MESSAGES),
+            warnings: spool.warnings.slice(0, MOST_MESSAGES),
+            fetched: spool.fetched,
+            fetchErrors: spool.fetchErrors.slice(0, MOST_MESSAGES),
+          },
+        }),
+    ...(stopFile === undefined ? {} : { stopFile }),
+    findings,
+  }
+}
+
+function stateOf({ queue, server }: ArchivingFacts, findings: readonly Finding[]): ArchiveStatus['state'] {
+  if (findings.some(({ layer }) => layer !== 'lag')) return 'trouble'
+  if (findings.length > 0) return 'behind'
+  return queue === undefined && server === undefined ? 'unknown' : 'ok'
+}
+
+/** What would be lost with this host: all from the first file that waits to where the server writes. */
+function lagOf({ server, queue, nowMs }: ArchivingFacts): ArchiveStatus['lag'] {
+  const seconds = queue?.sinceMs === undefined ? 0 : Math.max(0, Math.round((nowMs - queue.sinceMs) / 1000))
+  if (server?.lsn !== undefined && !server.inRecovery) {
+    const { segmentSize } = server
+    const waits = queue?.first === undefined ? undefined : queue.first.slice(0, 24)
+    const last = server.lastArchived?.file.slice(0, 24)
+    const from =
+      waits !== undefined && isWalSegment(waits)
+        ? lsnOfSegment(waits, segmentSize)
+        : last !== undefined && isWalSegment(last)
+          ? lsnOfSegment(last, segmentSize) + BigInt(segmentSize)
+          : undefined
+    if (from !== undefined) return { bytes: Math.max(0, Number(server.lsn - from)), seconds, of: 'server' }
+  }
+  return queue === undefined ? undefined : { bytes: queue.bytes, seconds, of: 'files' }
+}
+
+function newestDone({ queue }: ArchivingFacts): FileEvent | undefined {
+  let found: FileEvent | undefined
+  for (const [file, timeMs] of queue?.done ?? []) {
+    if (found === undefined || timeMs > found.timeMs) found = { file, timeMs: Math.floor(timeMs) }
+  }
+  return found
+}
+
+function rateOf({ spool, queue, server, nowMs }: ArchivingFacts): ArchiveStatus['rate'] {
+  const own = spool?.pushPid === undefined ? undefined : spool.status?.rate
+  if (own !== undefined && own.ms > 0) return { files: own.files, bytes: own.bytes, seconds: Math.round(own.ms / 1000) }
+  if (queue === undefined) return undefined
+  // A checkpoint removes the marks of what is not wanted any more: at least so many.
+  const files = [...queue.done].filter(([file, ms]) => isWalSegment(file) && ms > nowMs - RATE_MS).length
+  const each = server?.segmentSize ?? (queue.files > 0 ? queue.bytes / queue.files : 0)
+  return { files, bytes: files * each, seconds: RATE_MS / 1000 }
+}
+
+function backgroundOf({ spool, nowMs }: ArchivingFacts): ArchiveStatus['background'] {
+  if (spool?.status === undefined && spool?.pushPid === undefined && spool?.getPid === undefined) return undefined
+  const { status, pushPid, getPid } = spool
+  const alive = pushPid !== undefined
+  const state = !alive ? 'not running' : status === undefined || status.state === 'ended' ? 'working' : status.state
+  return {
+    push: {
+      ...(alive ? { pid: pushPid } : {}),
+      state,
+      ...(status?.why === undefined ? {} : { why: status.why }),
+      inHand: (alive ? (status?.inHand ?? []) : []).map(({ file, sinceMs }) => ({
+        file,
+        seconds: Math.max(0, Math.round((nowMs - sinceMs) / 1000)),
+      })),
+    },
+    get: { ...(getPid === undefined ? {} : { pid: getPid }), state: getPid === undefined ? 'not running' : 'running' },
+    repositories: (alive ? (status?.repositories ?? []) : []).map(({ key, trouble }) => ({
+      key,
+      ...(trouble === undefined
+        ? {}
+        : { trouble: trouble.message, seconds: Math.max(0, Math.round((nowMs - trouble.sinceMs) / 1000)) }),
+    })),
+    ...(status?.dropped === undefined ? {} : { dropped: status.dropped }),
+  }
+}
+
+function newest<T extends FileEvent>(...events: readonly (T | undefined)[]): T | undefined {
+  return events.reduce((best, event) => {
+    if (event === undefined) return best
+    return best === undefined || event.timeMs > best.timeMs ? event : best
+  }, undefined)
+}

@@ -1,0 +1,240 @@
+import { existsSync } from 'node:fs'
+import { bytesToText } from '../../util/byte-string.ts'
+import { formatSize } from '../../util/format-size.ts'
+import type { ArchivingFacts, QueueFacts, ServerArchiving, SpoolFacts } from './archiving-facts.ts'
+
+/** The part of the way at which WAL is stuck. */
+export type Layer =
+  | 'server'
+  | 'archive_mode'
+  | 'archive_library'
+  | 'archive_command'
+  | 'stopped'
+  | 'dropped'
+  | 'repository'
+  | 'background'
+  | 'spool'
+  | 'queue'
+  | 'lag'
+
+export interface Finding {
+  readonly layer: Layer
+  /** What is known, and what to do next. */
+  readonly text: string
+}
+
+/** What is waited for. Without it the whole way is looked at. */
+export interface Wanted {
+  readonly segment?: string
+  /** archive-timeout, or what counts as long, ms. */
+  readonly patienceMs?: number
+}
+
+const DROPPED = /^dropped WAL file/
+
+/**
+ * Why WAL does not arrive, the likeliest cause first; empty: nothing is known to be wrong. Each finding is a plain fact
+ * with the next step.
+ */
+export function diagnose(facts: ArchivingFacts, wanted: Wanted = {}): Finding[] {
+  const findings: Finding[] = []
+  const { server, queue, spool, stopFile } = facts
+  if (server !== undefined) findings.push(...settings(server))
+  if (stopFile !== undefined) {
+    const stanza = stopFile.endsWith('/all.stop') ? '' : `--stanza=${facts.stanza} `
+    findings.push({
+      layer: 'stopped',
+      text: `an operator has stopped archiving: ${stopFile} exists; when the maintenance is over, run 'pgts ${stanza}start'`,
+    })
+  }
+  if (findings.some(({ layer }) => layer === 'archive_mode')) return findings
+  if (server !== undefined) findings.push(...commandText(server, facts.stanza))
+  if (spool !== undefined) findings.push(...dropped(spool, queue, wanted))
+  if (server !== undefined) findings.push(...failures(server, facts))
+  if (spool !== undefined) findings.push(...background(spool, queue, facts.nowMs))
+  if (queue !== undefined) findings.push(...waiting(queue, facts, wanted))
+  return findings
+}
+
+function settings({ mode, library, command }: ServerArchiving): Finding[] {
+  if (mode === 'off') {
+    return [
+      {
+        layer: 'archive_mode',
+        text: 'archive_mode is off, so PostgreSQL archives nothing: set archive_mode = on and restart the server (a reload is not enough)',
+      },
+    ]
+  }
+  if (library !== '') {
+    return [
+      {
+        layer: 'archive_library',
+        text: `archive_library is '${library}', so PostgreSQL never calls archive_command: make it empty and reload the server`,
+      },
+    ]
+  }
+  if (command !== '' && command !== '(disabled)') return []
+  return [
+    {
+      layer: 'archive_command',
+      text: "archive_command is not set: set archive_command = 'pgts --stanza=NAME archive-push %p' and reload the server",
+    },
+  ]
+}
+
+/** What can be seen to be wrong with an archive_command without running it. */
+function commandText({ command: bytes }: ServerArchiving, stanza: string): Finding[] {
+  const command = bytesToText(bytes)
+  if (command === '' || command === '(disabled)') return []
+  const findings: string[] = []
+  if (!/pgts|pgbackrest/.test(command)) findings.push('calls neither pgts nor pgbackrest')
+  const program = /^\s*(?:'([^']+)'|"([^"]+)"|(\S+))/.exec(command)
+  const path = program?.[1] ?? program?.[2] ?? program?.[3] ?? ''
+  if (path.startsWith('/') && !existsSync(path)) findings.push(`starts ${path}, which does not exist on this host`)
+  const named = optionOf(command, 'stanza')
+  if (named !== undefined && named !== stanza) findings.push(`names stanza ${named}, and this is ${stanza}`)
+  const config = optionOf(command, 'config')
+  if (config?.startsWith('/') === true && !existsSync(config)) findings.push(`names ${config}, which does not exist`)
+  return findings.map((text) => ({
+    layer: 'archive_command',
+    text: `archive_command ${text}: correct it and reload the server; it is: ${command}`,
+  }))
+}
+
+function optionOf(command: string, name: string): string | undefined {
+  const match = new RegExp(`--${name}(?:=|\\s+)(?:'([^']*)'|"([^"]*)"|([^\\s'"]+))`).exec(command)
+  return match?.[1] ?? match?.[2] ?? match?.[3]
+}
+
+function failures(server: ServerArchiving, { pgPath }: ArchivingFacts): Finding[] {
+  const { lastFailed, lastArchived, failedCount } = server
+  if (lastFailed === undefined || lastFailed.timeMs <= (lastArchived?.timeMs ?? 0)) return []
+  const command = bytesToText(server.command)
+    .replaceAll('%p', `pg_wal/${lastFailed.file}`)
+    .replaceAll('%f', lastFailed.file)
+  return [
+    {
+      layer: 'archive_command',
+      text:
+        `archive_command failed last for ${lastFailed.file} at ${timeText(lastFailed.timeMs)}, ${failedCount} failures so far; ` +
+        `the server's log has its words, or run it by hand as the server's user: cd ${pgPath} && ${command}`,
+    },
+  ]
+}
+
+/** The queue was too long and archive-push-queue-max says to lose WAL rather than the disk. */
+function dropped(spool: SpoolFacts, queue: QueueFacts | undefined, { segment }: Wanted): Finding[] {
+  const next = 'point-in-time recovery cannot pass the gap: make archiving work again and take a new backup'
+  const ours = spool.warnings.find((warning) => warning.file === segment && DROPPED.test(warning.message))
+  if (ours !== undefined)
+    return [{ layer: 'dropped', text: `archive-push-queue-max: ${firstLine(ours.message)}; ${next}` }]
+  const event = spool.status?.dropped
+  if (event === undefined) return []
+  const later = spool.status?.lastSuccess
+  if (segment === undefined ? later !== undefined && later.timeMs > event.timeMs : queue?.ready.has(segment) === true)
+    return []
+  return [
+    {
+      layer: 'dropped',
+      text: `archive-push-queue-max dropped ${event.files} WAL file(s), the last, ${event.file}, at ${timeText(event.timeMs)}; ${next}`,
+    },
+  ]
+}
+
+function background(spool: SpoolFacts, queue: QueueFacts | undefined, nowMs: number): Finding[] {
+  const findings: Finding[] = []
+  const { status, pushPid } = spool
+  // What an earlier life left behind says nothing of today.
+  const alive = pushPid !== undefined && status !== undefined
+  for (const { key, trouble } of alive ? status.repositories : []) {
+    if (trouble === undefined) continue
+    findings.push({
+      layer: 'repository',
+      text: `the background process cannot store in repo${key} since ${ago(nowMs - trouble.sinceMs)}, ${trouble.failures} tries so far: ${firstLine(trouble.message)}`,
+    })
+  }
+  if (alive && status.state === 'blocked')
+    findings.push({
+      layer: 'background',
+      text: `the background process (pid ${pushPid}) cannot work: ${status.why ?? ''}`,
+    })
+  const waits = (queue?.files ?? 0) > 0
+  if (!alive && waits && status !== undefined) {
+    const why = status.why === undefined ? '' : `: ${status.why}`
+    findings.push({
+      layer: 'background',
+      text: `no background process of archive-push runs, the last one (pid ${status.pid}) was heard of at ${timeText(status.updatedMs)}${why}; the next archive_command starts one`,
+    })
+  }
+  for (const { file, timeMs, code, message } of spool.errors.slice(0, 3)) {
+    findings.push({
+      layer: 'spool',
+      text: `the background process reported at ${timeText(timeMs)} for ${file === 'global' ? 'all files' : file}: [${String(code).padStart(3, '0')}] ${firstLine(message)}`,
+    })
+  }
+  return findings
+}
+
+function waiting(queue: QueueFacts, facts: ArchivingFacts, { segment, patienceMs = 60_000 }: Wanted): Finding[] {
+  const { server, nowMs } = facts
+  const findings: Finding[] = []
+  if (segment !== undefined && queue.done.has(segment)) {
+    findings.push({
+      layer: 'archive_command',
+      text:
+        `PostgreSQL holds ${segment} for archived since ${timeText(queue.done.get(segment) ?? 0)}: archive_command answered with success and stored elsewhere, or nothing; ` +
+        'does it name this stanza and read this configuration (another user, HOME or --config), or did archive-push-queue-max drop the file?',
+    })
+    return findings
+  }
+  const { first, files, sinceMs } = queue
+  if (first === undefined) return findings
+  const age = sinceMs === undefined ? 0 : nowMs - sinceMs
+  if (segment !== undefined && first < segment && files > 1) {
+    findings.push({
+      layer: 'queue',
+      text: `${files} files (${formatSize(queue.bytes)}) wait, and PostgreSQL archives them in order: ${first} comes first and waits since ${ago(age)}`,
+    })
+  } else if (age > patienceMs) {
+    findings.push({
+      layer: 'lag',
+      text: `${files} file(s) (${formatSize(queue.bytes)}) wait, the oldest, ${first}, since ${ago(age)}`,
+    })
+  }
+  const failed = server?.lastFailed !== undefined && server.lastFailed.timeMs > (server.lastArchived?.timeMs ?? 0)
+  if (server !== undefined && !failed && (segment !== undefined || age > patienceMs)) {
+    findings.push({
+      layer: 'lag',
+      text: `archive_command has not failed, so it still runs or has not been called: is the repository or the network slow, does it wait for a lock? 'ps' shows it as a child of the archiver; a longer archive-timeout may be right`,
+    })
+  }
+  return findings
+}
+
+/** `2026-01-02 03:04:05+00` */
+export function timeText(timeMs: number): string {
+  return `${new Date(timeMs).toISOString().slice(0, 19).replace('T', ' ')}+00`
+}
+
+/** `3 h 5 min`: the two largest units. */
+export function ago(ms: number): string {
+  const seconds = Math.max(0, Math.round(ms / 1000))
+  const parts: string[] = []
+  const units = [
+    ['d', 86_400],
+    ['h', 3600],
+    ['min', 60],
+    ['s', 1],
+  ] as const
+  let rest = seconds
+  for (const [name, size] of units) {
+    const count = Math.floor(rest / size)
+    rest -= count * size
+    if (count > 0 || (size === 1 && parts.length === 0)) parts.push(`${count} ${name}`)
+  }
+  return parts.slice(0, 2).join(' ')
+}
+
+function firstLine(text: string): string {
+  return text.split('\n')[0] ?? ''
+}

@@ -1,0 +1,173 @@
+import { chmodSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { describe, expect, test } from 'vitest'
+import { giveToTestUser, testUser } from '../support/postgres.ts'
+import { aSite, type Site } from '../support/site.ts'
+
+async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
+  const deadline = Date.now() + 60_000
+  while (!(await isSo())) {
+    if (Date.now() > deadline) throw new Error(`waited in vain for ${what}`)
+    await sleep(50)
+  }
+}
+
+async function reconfigure(site: Site, name: string, value: string): Promise<void> {
+  await site.cluster.query(`alter system set ${name} = '${value.replaceAll("'", "''")}'`)
+  await site.cluster.query('select pg_reload_conf()')
+  await until(`${name} to change`, async () => (await site.cluster.query(`show ${name}`))[0]?.[name] === value)
+}
+
+/** One line, as the words of a finding may be broken anywhere. */
+const plain = (text: string) => text.replace(/\s+/g, ' ')
+
+async function failingCheck(site: Site): Promise<string> {
+  const result = await site.pgts(['--archive-timeout=2s', 'check'])
+  expect(result.code).toBe(82)
+  return plain(result.stdout + result.stderr)
+}
+
+type Status = Record<string, unknown> & { findings: { layer: string; text: string }[] }
+
+async function status(site: Site): Promise<Status> {
+  const result = await site.pgts(['--output=json', 'archive-status'])
+  expect(result.code).toBe(0)
+  return JSON.parse(result.stdout) as Status
+}
+
+const hasFailed = (site: Site) => async () =>
+  (await site.cluster.query(`select 1 from pg_stat_archiver where failed_count > 0`)).length > 0
+
+describe('check names the layer at fault', () => {
+  test('in archive_command: it fails, starts nothing, names another stanza or file, or stores elsewhere', async () => {
+    await using site = await aSite({ walSegsizeMb: 1, conf: { archive_command: 'false # pgts' } })
+    await site.pgtsOk('stanza-create')
+    const right = `'${(await ownCommand(site)).join(' ')}'`
+    await site.cluster.query('select pg_switch_wal()')
+    await until('a failure', hasFailed(site))
+    const failed = await failingCheck(site)
+    expect(failed).toMatch(/archive_command failed last for [0-9A-F]{24} at 20\d\d-.*[1-9]\d* failures/)
+    expect(failed).toMatch(/cd \/.*\/data && false # pgts/)
+    expect(failed).toMatch(/2 files \(2MB\) wait, and PostgreSQL archives them in order: [0-9A-F]{24} comes first/)
+
+    await reconfigure(site, 'archive_command', '/nowhere/pgts --stanza=main archive-push %p')
+    expect(await failingCheck(site)).toContain(
+      'archive_command starts /nowhere/pgts, which does not exist on this host',
+    )
+    await reconfigure(site, 'archive_command', `pgts --config=/nowhere.conf --stanza=other archive-push %p`)
+    const named = await failingCheck(site)
+    expect(named).toContain('names stanza other, and this is main')
+    expect(named).toContain('names /nowhere.conf, which does not exist')
+    await reconfigure(site, 'archive_command', 'true # pgts')
+    expect(await failingCheck(site)).toMatch(/PostgreSQL holds [0-9A-F]{24} for archived since .* stored elsewhere/)
+    expect(right).toContain('archive-push')
+  })
+
+  test('a command that does not come to an end', async () => {
+    await using site = await aSite({ walSegsizeMb: 1, conf: { archive_command: 'sleep 600 # pgts' } })
+    await site.pgtsOk('stanza-create')
+    expect(await failingCheck(site)).toContain('archive_command has not failed, so it still runs')
+  })
+
+  test('archiving that an operator stopped, a repository that cannot be written', async () => {
+    await using site = await aSite({ walSegsizeMb: 1 })
+    await site.pgtsOk('stanza-create')
+    const stop = join(site.dir, 'lock', 'main.stop')
+    writeFileSync(stop, '')
+    const stopped = await failingCheck(site)
+    expect(stopped).toContain(`an operator has stopped archiving: ${stop} exists`)
+    expect(stopped).toContain("run 'pgts --stanza=main start'")
+    expect((await status(site)).findings.map(({ layer }) => layer)).toContain('stopped')
+    rmSync(stop)
+    await site.pgtsOk('check')
+
+    const [id] = readdirSync(join(site.repo, 'archive/main')).filter((name) => /^15-/.test(name))
+    const segments = join(site.repo, 'archive/main', id ?? '', '0000000100000000')
+    const mode = statSync(segments).mode
+    chmodSync(segments, 0o500)
+    try {
+      expect(await failingCheck(site)).toMatch(/this process cannot write there either: \[\d+\] .*/)
+    } finally {
+      chmodSync(segments, mode)
+    }
+  })
+
+  test('a queue that was dropped, and what the background process says', async () => {
+    await using site = await aSite({
+      walSegsizeMb: 1,
+      conf: { archive_command: 'false # pgts' },
+      options: { 'archive-async': 'y' },
+    })
+    await site.pgtsOk('stanza-create')
+    const right = await ownCommand(site)
+    rmSync(join(site.repo, 'archive/main/archive.info'))
+    rmSync(join(site.repo, 'archive/main/archive.info.copy'))
+    await reconfigure(
+      site,
+      'archive_command',
+      [...right.slice(0, -2), '--archive-timeout=1s', ...right.slice(-2)].join(' '),
+    )
+    await site.cluster.query('select pg_switch_wal()')
+    await until('an error in the spool', async () => {
+      const { spool } = (await status(site)) as unknown as { spool?: { errors: unknown[] } }
+      return (spool?.errors.length ?? 0) > 0
+    })
+    const broken = await status(site)
+    expect(broken['state']).toBe('trouble')
+    expect(JSON.stringify(broken.findings)).toMatch(/archive.info/)
+    const shown = (await site.pgts(['archive-status'])).stdout
+    expect(Math.max(...shown.split('\n').map((line) => line.length))).toBeLessThanOrEqual(120)
+    expect(shown).toMatch(/archiving: trouble/)
+    expect(shown).toMatch(/queue: +\d+ file/)
+    await site.cluster.stop()
+
+    const down = await status(site)
+    expect(down).toMatchObject({ server: { reachable: false }, lag: { of: 'files' } })
+    expect(down['queue']).toMatchObject({ first: expect.stringMatching(/^[0-9A-F]{24}$/) as string })
+  })
+})
+
+describe('archive-status', () => {
+  test('tells a good day in text and JSON, with and without a server', async () => {
+    await using site = await aSite({ walSegsizeMb: 1, conf: { wal_keep_size: '64MB' } })
+    await site.pgtsOk('stanza-create')
+    await site.pgtsOk('check')
+    const well = await status(site)
+    expect(well).toMatchObject({
+      stanza: 'main',
+      state: 'ok',
+      server: { reachable: true, role: 'primary', archiveMode: 'on' },
+      queue: { files: 0, bytes: 0 },
+      lag: { seconds: 0, of: 'server' },
+      lastSuccess: { file: expect.stringMatching(/^[0-9A-F]{24}$/) as string },
+      findings: [],
+    })
+    const text = (await site.pgtsOk('archive-status')).stdout
+    expect(text).toMatch(/^stanza: main\n {4}archiving: ok\n/)
+    expect(text).toMatch(/queue: +empty/)
+    await site.cluster.stop()
+    const down = await status(site)
+    expect(down).toMatchObject({ state: 'ok', server: { reachable: false }, lag: { bytes: 0, of: 'files' } })
+    expect(down['lastSuccess']).toMatchObject({ file: expect.stringMatching(/^[0-9A-F]{24}$/) as string })
+  })
+
+  test('says archive_mode off, and refuses only where it cannot look', async () => {
+    await using site = await aSite({ conf: { archive_mode: 'off' } })
+    const off = await status(site)
+    expect(off).toMatchObject({ state: 'trouble', findings: [{ layer: 'archive_mode' }] })
+    const nowhere = join(site.dir, 'nowhere')
+    mkdirSync(nowhere)
+    giveToTestUser(nowhere)
+    const lost = await site.pgts([`--pg1-path=${nowhere}`, 'archive-status'])
+    expect(lost.code).not.toBe(0)
+    expect(lost.stdout + lost.stderr).toContain('pg_wal does not exist')
+    expect(testUser.uid).toBeGreaterThan(0)
+  })
+})
+
+/** The archive_command that works, as words. */
+async function ownCommand(site: Site): Promise<string[]> {
+  const { pgtsProgram } = await import('../support/postgres.ts')
+  return [`'${pgtsProgram()}'`, `--config=${site.config}`, '--stanza=main', 'archive-push', '%p']
+}
