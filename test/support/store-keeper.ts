@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { chmodSync, mkdtempSync, rmSync } from 'node:fs'
 import { createServer, request, type Server } from 'node:http'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -26,6 +26,10 @@ interface Started extends AsyncDisposable {
  */
 export async function keepStores(): Promise<() => Promise<void>> {
   const dir = mkdtempSync(join(tmpdir(), 'pgts-stores-'))
+  // Certificates are read by another user, the one of the servers.
+  chmodSync(dir, 0o755)
+  // Programs that run as another user read the certificates.
+  chmodSync(dir, 0o755)
   const starters: Record<keyof Stores, () => Promise<Started>> = {
     s3: () => S3Server.start(join(dir, 's3')),
     azure: () => Azurite.start(join(dir, 'azure')),
