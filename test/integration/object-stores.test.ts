@@ -1,0 +1,121 @@
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { restoreElsewhere } from '../support/elsewhere.ts'
+import { type Bucket, objectStores, titleOf } from '../support/object-stores.ts'
+import { dataChecksum, startCluster } from '../support/postgres.ts'
+import { expectRefusal } from '../support/refusal.ts'
+import { aSite, type Site } from '../support/site.ts'
+
+/** What else is different in each: together they show it all. */
+const CHOICES = {
+  s3: { 'compress-type': 'zst', 'repo1-bundle': 'y', 'repo1-block': 'y', 'archive-async': 'y' },
+  azure: {
+    'compress-type': 'gz',
+    'repo1-bundle': 'y',
+    'repo1-cipher-type': 'aes-256-cbc',
+    'repo1-cipher-pass': 'only in tests',
+  },
+  gcs: { 'compress-type': 'lz4', 'repo1-bundle': 'y', 'archive-async': 'y' },
+} as const
+
+/** Names in the bucket, as somebody else sees them. */
+async function namesIn(bucket: Bucket): Promise<string[]> {
+  return [...(await bucket.objects()).keys()].sort()
+}
+
+const backupsIn = (names: readonly string[]) =>
+  names.flatMap((name) => /^repo\/backup\/main\/([^/]+)\/backup\.manifest$/.exec(name)?.[1] ?? [])
+
+async function labelsOf(site: Site): Promise<string[]> {
+  const { stdout } = await site.pgtsOk('--output=json', 'info')
+  return (JSON.parse(stdout) as { backup: { label: string }[] }[])[0]?.backup.map(({ label }) => label) ?? []
+}
+
+/** Everything that a repository is for, once through, on a server of its own kind. */
+describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))(
+  'a repository in $title',
+  ({ store }) => {
+    test.skipIf(store.missing !== undefined)(
+      'stanza, WAL, full, incr, point in time, expire',
+      async () => {
+        const bucket = await store.bucket()
+        await using site = await aSite({
+          walSegsizeMb: 1,
+          options: { 'process-max': '2', ...CHOICES[store.name], ...bucket.options() },
+        })
+        const { cluster } = site
+        await site.pgtsOk('stanza-create')
+        await site.pgtsOk('check')
+        await cluster.query('create table t as select g as id, md5(g::text) as v from generate_series(1, 60000) g')
+        await site.pgtsOk('--type=full', 'backup')
+        expect(backupsIn(await namesIn(bucket))).toHaveLength(1)
+
+        await cluster.query('update t set v = v where id % 5000 = 0')
+        await site.pgtsOk('--type=incr', 'backup')
+        await cluster.query("insert into t select g, 'late' from generate_series(1, 200) g")
+        const wanted = await dataChecksum(cluster)
+        const lsn = String((await cluster.query('select pg_current_wal_insert_lsn()::text as lsn'))[0]?.['lsn'])
+        await cluster.query('drop table t')
+        await site.pgtsOk('check')
+        expect(await labelsOf(site)).toEqual(backupsIn(await namesIn(bucket)))
+
+        // The last backup, the WAL after it, and not a record more.
+        const target = ['--type=lsn', `--target=${lsn}`, '--target-action=promote']
+        const restored = await restoreElsewhere(site, target)
+        {
+          await using copy = await startCluster({ dir: join(restored, 'data'), conf: { archive_mode: 'off' } })
+          await copy.untilPrimary()
+          expect(await dataChecksum(copy)).toEqual(wanted)
+        }
+
+        await site.pgtsOk('--type=full', '--repo1-retention-full=1', 'backup')
+        const left = await namesIn(bucket)
+        const [kept, ...others] = backupsIn(left)
+        expect(others).toEqual([])
+        expect(await labelsOf(site)).toEqual([kept])
+        // All of the expired backups is gone (but for their kept manifests), and the WAL that only they needed.
+        const backupFiles = left.filter((name) => /^repo\/backup\/main\/\d/.test(name))
+        expect(backupFiles.filter((name) => !name.startsWith(`repo/backup/main/${kept}/`))).toEqual([])
+        const { stdout } = await site.pgtsOk('--output=json', 'info')
+        const [{ archive }] = JSON.parse(stdout) as [{ archive: { min: string }[] }]
+        const segments = left.flatMap((name) => /\/([0-9A-F]{24})-[0-9a-f]{40}/.exec(name)?.[1] ?? [])
+        expect(segments.length).toBeGreaterThan(0)
+        expect(segments.filter((segment) => segment < (archive[0]?.min ?? ''))).toEqual([])
+
+        // Nothing half-written, nothing temporary, nothing outside of its path.
+        expect(left.filter((name) => /\.tmp$|\/\/|^(?!repo\/)/.test(name))).toEqual([])
+        expect(await bucket.openUploads()).toEqual([])
+
+        const gone = await site.pgts(['stop'])
+        expect(gone.code).toBe(0)
+        await site.pgtsOk('stanza-delete', '--force')
+        expect(await namesIn(bucket)).toEqual([])
+      },
+      240_000,
+    )
+
+    test.skipIf(store.missing !== undefined)(
+      'what operators get wrong is told in their words, and no secret with it',
+      async () => {
+        const bucket = await store.bucket()
+        await using site = await aSite({ start: false, options: bucket.options() })
+        const secrets = Object.entries(bucket.options()).filter(([name]) => /-key(-secret)?$/.test(name))
+        // PostgreSQL takes exit code 1 for the end of the archive: nothing of this may end so.
+        const refused = async (args: string[], refusal: Parameters<typeof expectRefusal>[1]) => {
+          const result = await site.pgts([...args, 'archive-get', '000000010000000000000001', `${site.dir}/segment`])
+          expectRefusal(result, refusal)
+          for (const [name, value] of secrets)
+            if (!value.startsWith('/')) expect(result.stdout + result.stderr, name).not.toContain(value)
+        }
+        const option = { s3: 's3-bucket', azure: 'azure-container', gcs: 'gcs-bucket' }[store.name]
+        await refused([`--repo1-${option}=not-there-at-all`], { code: 73, says: ['not-there-at-all'], hint: /create/ })
+        await refused(['--repo1-storage-ca-file=/etc/ssl/certs/ca-certificates.crt'], {
+          code: 101,
+          says: ['certificate'],
+          hint: /repo1?-storage-ca-file/,
+        })
+      },
+      60_000,
+    )
+  },
+)
