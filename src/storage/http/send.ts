@@ -1,4 +1,4 @@
-import http, { type IncomingMessage } from 'node:http'
+import http, { type ClientRequest, type IncomingMessage } from 'node:http'
 import https from 'node:https'
 
 export interface HttpRequest {
@@ -47,9 +47,28 @@ export function httpSender(agents: { http: http.Agent; https: https.Agent }, sta
         response.on('error', () => undefined)
         resolve(response)
       })
-      for (const chunk of chunks) request.write(chunk)
-      request.end()
+      sendBody(request, chunks)
     })
+}
+
+/** TLS keeps a copy of what the network has not taken, so a large body is handed over piece by piece. */
+const PIECE_BYTES = 256 * 1024
+
+function sendBody(request: ClientRequest, chunks: readonly (Uint8Array | string)[]): void {
+  const pieces = piecesOf(chunks)
+  const more = (): void => {
+    for (let step = pieces.next(); step.done !== true; step = pieces.next())
+      if (!request.write(step.value)) return void request.once('drain', more)
+    request.end()
+  }
+  more()
+}
+
+function* piecesOf(chunks: readonly (Uint8Array | string)[]): Generator<Uint8Array | string> {
+  for (const chunk of chunks) {
+    if (typeof chunk === 'string') yield chunk
+    else for (let at = 0; at < chunk.length; at += PIECE_BYTES) yield chunk.subarray(at, at + PIECE_BYTES)
+  }
 }
 
 const BODY_METHODS = new Set(['PUT', 'POST', 'PATCH'])

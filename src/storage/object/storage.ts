@@ -13,6 +13,7 @@ import { assertName, assertPrefix } from '../name.ts'
 import { ByteBudget } from './budget.ts'
 import type { ObjectClient, ObjectEntry, ObjectPage } from './client.ts'
 import { kindOf } from './kind.ts'
+import { PartBuffers } from './part-buffers.ts'
 import { readObject } from './read.ts'
 import { removeBelow, removeNames } from './remove.ts'
 import { ObjectUploading } from './upload.ts'
@@ -25,7 +26,7 @@ export interface ObjectStorageOptions {
 }
 
 /** Enough to fill a fast line, and with four files at once and two workers still far below the promised 300 MB. */
-const BUDGET_BYTES = 20 * 1024 * 1024
+const BUDGET_BYTES = 16 * 1024 * 1024
 
 /** Jobs that a worker should have under way at once, so that one round trip hides behind others. */
 const PARALLEL = 4
@@ -50,6 +51,7 @@ class ObjectStorage implements StorageDriver {
   readonly #client: ObjectClient
   /** '' or ends with '/'. */
   readonly #root: string
+  readonly #buffers = new PartBuffers()
   readonly #uploads: ByteBudget
   readonly #downloads: ByteBudget
 
@@ -126,6 +128,7 @@ class ObjectStorage implements StorageDriver {
       name: this.#full(name),
       kind: kindOf(name),
       budget: this.#uploads,
+      buffers: this.#buffers,
       ...cancellable(signal),
     })
   }

@@ -4,10 +4,8 @@ import { turn } from '../../util/turn.ts'
 import type { PendingFile } from '../driver.ts'
 import type { ByteBudget } from './budget.ts'
 import type { ObjectClient, ObjectKind, ObjectUpload } from './client.ts'
+import type { PartBuffers } from './part-buffers.ts'
 import { partBytes } from './part-size.ts'
-
-/** Most files are small: their buffer begins with this and doubles. */
-const FIRST_BYTES = 64 * 1024
 
 /** What the store has begun has to be aborted too, so a file that is given up waits so long for the answer to that. */
 const BEGIN_GRACE_MS = 5000
@@ -19,6 +17,7 @@ export interface UploadPlace {
   readonly kind: ObjectKind
   /** For what is in flight beside the part that is being filled. */
   readonly budget: ByteBudget
+  readonly buffers: PartBuffers
   readonly signal?: AbortSignal
 }
 
@@ -70,12 +69,8 @@ export class ObjectUploading implements PendingFile {
 
   #append(chunk: Uint8Array, partSize: number): void {
     const needed = this.#used + chunk.length
-    if (needed > this.#buffer.length) {
-      const capacity = Math.min(partSize, Math.max(needed, this.#buffer.length * 2, FIRST_BYTES))
-      const larger = Buffer.allocUnsafeSlow(capacity)
-      this.#buffer.copy(larger, 0, 0, this.#used)
-      this.#buffer = larger
-    }
+    if (needed > this.#buffer.length)
+      this.#buffer = this.#place.buffers.grow(this.#buffer, this.#used, needed, partSize)
     this.#buffer.set(chunk, this.#used)
     this.#used = needed
   }
@@ -89,7 +84,9 @@ export class ObjectUploading implements PendingFile {
     const { client, budget } = this.#place
     while (this.#inFlight.size >= client.limits.parallelParts) await Promise.race(this.#inFlight)
     this.#assertOpen()
-    const bytes = this.#buffer.subarray(0, this.#used)
+    const buffer = this.#buffer
+    const bytes = buffer.subarray(0, this.#used)
+    const partSize = this.#partBytes()
     // Its own buffer goes with the part; the next one counts against what all files share.
     await budget.take(bytes.length, this.#signal)
     this.#buffer = EMPTY
@@ -97,6 +94,8 @@ export class ObjectUploading implements PendingFile {
     const number = ++this.#parts
     const sent = unlessAborted(this.#begun(), this.#signal)
       .then((upload) => upload.part(number, bytes, this.#signal))
+      // Not after a failure: a connection that is being closed may still look at it.
+      .then(() => this.#place.buffers.giveBack(buffer, partSize))
       .catch((error: unknown) => {
         this.#failure ??= { error }
         this.#stop.abort(error)
@@ -120,6 +119,7 @@ export class ObjectUploading implements PendingFile {
     if (this.#upload === undefined) {
       const bytes = this.#buffer.subarray(0, this.#used)
       await client.put(name, bytes, { kind, signal: this.#signal })
+      this.#place.buffers.giveBack(this.#buffer, this.#partBytes())
     } else {
       if (this.#used > 0) await this.#sendPart()
       await Promise.all(this.#inFlight)
