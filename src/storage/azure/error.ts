@@ -62,7 +62,7 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
   }
   if (status === 412 || service === 'BlobAlreadyExists') return new ConditionFailed(code, message, { cause })
   if (status === 416) return new RangeBeyondEnd('file-read', message, { cause })
-  if (status === 408 || status === 429 || status >= 500 || BROKEN_ON_THE_WAY.has(service)) {
+  if (status === 408 || status === 429 || (status >= 500 && status !== 501) || BROKEN_ON_THE_WAY.has(service)) {
     const overloaded = status === 429 || status === 503 || service === 'OperationTimedOut'
     const wait = answer.retryAfterMs === undefined ? {} : { retryAfterMs: answer.retryAfterMs }
     return new StoreTrouble(message, { overloaded, cause, ...wait })

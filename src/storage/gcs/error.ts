@@ -92,7 +92,8 @@ export function explain(place: GcsPlace, answer: GcsRefusal): string {
 /** Asking again later can help. */
 export function isPassing(answer: GcsRefusal): boolean {
   const { status, reason, words } = answer
-  if (status === 408 || status >= 500 || isOverload(answer)) return true
+  // 501 is what something says that is not Google's store, or not all of it.
+  if (status === 408 || (status >= 500 && status !== 501) || isOverload(answer)) return true
   // The bytes that arrived were not the ones that were sent.
   return status === 400 && /hash|checksum/i.test(words) && /match/i.test(words) && reason !== 'parseError'
 }

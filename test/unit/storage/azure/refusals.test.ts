@@ -1,0 +1,167 @@
+import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { azureClient } from '../../../../src/storage/azure/client.ts'
+import type { ObjectClient } from '../../../../src/storage/object/client.ts'
+import { StoreTrouble } from '../../../../src/storage/object/trouble.ts'
+
+// What the emulator never answers.
+
+let server: Server
+let client: ObjectClient
+let answer: (asked: IncomingMessage, response: ServerResponse) => void
+const requests: string[] = []
+
+beforeAll(async () => {
+  server = createServer((asked, response) => {
+    requests.push(`${asked.method} ${asked.url}`)
+    asked.resume().on('end', () => answer(asked, response))
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  client = await azureClient({
+    account: 'account',
+    container: 'container',
+    serviceUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/account`,
+    credential: { type: 'shared', key: Buffer.from('key').toString('base64') },
+    partBytes: 1024 * 1024,
+    access: { verifyTls: true, stallMs: 500 },
+    repository: 'repo2',
+  })
+})
+afterAll(async () => {
+  await client[Symbol.asyncDispose]()
+  server.close()
+})
+
+function refuse(status: number, code: string, headers: Record<string, string> = {}): void {
+  const body = `<?xml version="1.0" encoding="utf-8"?><Error><Code>${code}</Code><Message>said ${code}.\nRequestId:1\nTime:2</Message></Error>`
+  answer = (asked, response) =>
+    response
+      .writeHead(status, { 'x-ms-error-code': code, 'content-type': 'application/xml', ...headers })
+      .end(asked.method === 'HEAD' ? undefined : body)
+}
+
+const data = { kind: 'data' } as const
+const caught = (promise: Promise<unknown>) => promise.then(String, (error: unknown) => error)
+
+describe('what may pass', () => {
+  test.each([
+    [503, 'ServerBusy', true],
+    [500, 'OperationTimedOut', true],
+    [500, 'InternalError', false],
+    [429, 'TooManyRequests', true],
+    [400, 'Md5Mismatch', false],
+  ])('%s %s', async (status, code, overloaded) => {
+    refuse(status, code, { 'retry-after': '3' })
+    for (const request of [
+      () => client.head('x'),
+      () => client.list({ prefix: 'p' }),
+      () => client.get('x'),
+      () => client.put('x', Buffer.from('x'), data),
+      () => client.removeBatch(['x', 'y']),
+    ]) {
+      const before = requests.length
+      const error = await caught(request())
+      expect(error).toBeInstanceOf(StoreTrouble)
+      expect(error).toMatchObject({ overloaded, retryAfterMs: 3000 })
+      expect(requests.length - before, 'asked once').toBe(1)
+    }
+  })
+
+  test('a server that says nothing any more', async () => {
+    answer = () => undefined
+    const error = await caught(client.head('x'))
+    expect(error).toBeInstanceOf(StoreTrouble)
+    expect(error).toMatchObject({ message: expect.stringContaining('no answer in time') })
+  })
+
+  test('a body that stops in the middle, or ends there', async () => {
+    for (const end of [false, true]) {
+      answer = (_asked, response) => {
+        response.writeHead(206, { 'content-length': '100', etag: '"1"' })
+        response.write('half', () => end && response.destroy())
+      }
+      const body = await client.get('x')
+      const error = await caught(
+        (async () => {
+          for await (const chunk of body.chunks) expect(Buffer.from(chunk).toString()).toBe('half')
+        })(),
+      )
+      expect(error).toBeInstanceOf(StoreTrouble)
+    }
+  })
+
+  test('a slow reader is not a slow store', async () => {
+    const bytes = Buffer.alloc(4 * 1024 * 1024, 'x')
+    answer = (_asked, response) => {
+      response.writeHead(206, { 'content-length': String(bytes.length), etag: '"1"' }).end(bytes)
+    }
+    const body = await client.get('x')
+    let got = 0
+    for await (const chunk of body.chunks) {
+      // Longer than the patience with a connection on which nothing moves.
+      if (got === 0) await new Promise((resolve) => setTimeout(resolve, 1200))
+      got += chunk.length
+    }
+    expect(got).toBe(bytes.length)
+  })
+})
+
+describe('what will not pass', () => {
+  test.each([
+    [403, 'AuthenticationFailed', 'access', 'repo2-azure-key'],
+    [403, 'AuthorizationPermissionMismatch', 'access', 'repo2-azure-key'],
+    [409, 'BlobImmutableDueToPolicy', 'file-write', 'retention'],
+    [412, 'LeaseIdMissing', 'file-write', ''],
+    [409, 'BlobArchived', 'file-write', 'archive tier'],
+    [501, 'NotImplemented', 'file-write', ''],
+  ])('%s %s', async (status, code, expected, hint) => {
+    refuse(status, code)
+    const error = await caught(client.put('x', Buffer.from('x'), data))
+    expect(error).not.toBeInstanceOf(StoreTrouble)
+    expect(error).toMatchObject({ code: expected, message: expect.stringContaining(`${status} ${code}`) })
+    if (hint !== '') expect((error as { hints: string[] }).hints.join('\n')).toContain(hint)
+  })
+})
+
+test('a batch that left some behind names them, each with its reason', async () => {
+  const part = (id: number, status: string, code = '') =>
+    `--b\r\nContent-Type: application/http\r\nContent-ID: ${id}\r\n\r\nHTTP/1.1 ${status}\r\n${code === '' ? '' : `x-ms-error-code: ${code}\r\n`}x-ms-version: 2024-08-04\r\n\r\n`
+  answer = (_asked, response) =>
+    response.writeHead(202, { 'content-type': 'multipart/mixed; boundary=b' }).end(
+      part(0, '202 Accepted') +
+        part(1, '404 The specified blob does not exist.', 'BlobNotFound') +
+        part(2, '409 Conflict', 'BlobImmutableDueToPolicy') +
+        // Nothing of 3, and twice of 2: this one is not to be believed.
+        part(2, '202 Accepted') +
+        '--b--\r\n',
+    )
+  expect(await client.removeBatch(['gone', 'absent', 'kept', 'unknown'])).toEqual([
+    { name: 'kept', reason: 'an immutability policy or a legal hold keeps it (409 BlobImmutableDueToPolicy)' },
+    { name: 'unknown', reason: 'the store did not say what became of it' },
+  ])
+})
+
+test('a batch that answers too little is not taken for done', async () => {
+  answer = (_asked, response) =>
+    response
+      .writeHead(202, { 'content-type': 'multipart/mixed; boundary=b' })
+      .end('--b\r\nContent-Type: application/http\r\nContent-ID: 0\r\n\r\nHTTP/1.1 202 Accepted\r\n\r\n--b--\r\n')
+  const outcome = await client.removeBatch(['a', 'b', 'c'])
+  expect(outcome).toEqual([
+    { name: 'b', reason: expect.any(String) },
+    { name: 'c', reason: expect.any(String) },
+  ])
+})
+
+test('what is put carries its MD5 where the service compares it', async () => {
+  let headers: IncomingMessage['headers'] = {}
+  answer = (asked, response) => {
+    headers = asked.headers
+    response.writeHead(201, { etag: '"1"', 'last-modified': new Date().toUTCString() }).end()
+  }
+  await client.put('x', Buffer.from('hello'), data)
+  expect(headers['content-md5']).toBe('XUFAKrxLKna5cZ2REBfFkg==')
+  await (await client.upload('x', data)).part(1, Buffer.from('hello'))
+  expect(headers['content-md5']).toBe('XUFAKrxLKna5cZ2REBfFkg==')
+})
