@@ -37,10 +37,11 @@ export class KeySource {
    * @param used what the refused request was signed with
    */
   async expired(used: AccessKeys): Promise<boolean> {
-    const current = await this.#current
-    // Another request has been refused before and has fetched new ones already.
-    if (current !== undefined && current.id !== used.id) return true
-    return (await this.#refresh()).token !== used.token
+    const before = this.#current
+    const refused = await before
+    // Another request has been refused before and has asked for new ones already.
+    const renewed = this.#current !== before || (refused !== undefined && !same(refused, used))
+    return !same(await (renewed ? this.get() : this.#refresh()), used)
   }
 
   async #refresh(): Promise<FetchedKeys> {
@@ -57,6 +58,10 @@ export class KeySource {
       throw error
     }
   }
+}
+
+function same(a: AccessKeys, b: AccessKeys): boolean {
+  return a.id === b.id && a.secret === b.secret && a.token === b.token
 }
 
 /** What kinds of keys there are; each is loaded when it is configured. */

@@ -1,0 +1,234 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer, type IncomingMessage, type Server } from 'node:http'
+import type { AddressInfo } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import type { S3Keys } from '../../../../src/storage/s3/description.ts'
+import { openKeySource } from '../../../../src/storage/s3/keys/source.ts'
+import { StoreTrouble } from '../../../../src/storage/object/trouble.ts'
+import { systemClock, type Clock } from '../../../../src/util/clock.ts'
+
+interface Asked {
+  readonly line: string
+  readonly headers: IncomingMessage['headers']
+  readonly body: string
+}
+
+/** A service that hands out keys; what it answers is up to the test. */
+let answer: (asked: Asked) => { status?: number; body: string }
+let asked: Asked[]
+let server: Server
+let url: string
+let dir: string
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'pgts-keys-'))
+  server = createServer(async (request, response) => {
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+    const one = {
+      line: `${request.method ?? ''} ${request.url ?? ''}`,
+      headers: request.headers,
+      body: Buffer.concat(chunks).toString(),
+    }
+    asked.push(one)
+    const { status = 200, body } = answer(one)
+    response.writeHead(status)
+    response.end(body)
+  })
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  url = `http://127.0.0.1:${(server.address() as AddressInfo).port}`
+})
+afterAll(() => {
+  server.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+beforeEach(() => {
+  asked = []
+})
+
+const access = { verifyTls: true, stallMs: 5000 }
+const sourceOf = (keys: S3Keys, clock: Clock = systemClock) => openKeySource(keys, access, 'repo1', clock)
+const ROLES = '/latest/meta-data/iam/security-credentials/'
+const json = (expiration = '2099-01-01T00:00:00Z', id = 'AKID') =>
+  JSON.stringify({ Code: 'Success', AccessKeyId: id, SecretAccessKey: 'geheim', Token: 'tok', Expiration: expiration })
+
+describe('the role of a machine', () => {
+  /** As the metadata service answers, version 2. */
+  const metadata = ({ line, headers }: Asked) => {
+    if (line === 'PUT /latest/api/token') return { body: 'session' }
+    if (headers['x-aws-ec2-metadata-token'] !== 'session') return { status: 401, body: '' }
+    if (line === `GET ${ROLES}`) return { body: 'backup-role\n' }
+    return line === `GET ${ROLES}backup-role` ? { body: json() } : { status: 404, body: '' }
+  }
+
+  test('is found out, and its keys are fetched with a token', async () => {
+    answer = metadata
+    const keys = await (await sourceOf({ type: 'instance', metadata: url })).get()
+    expect(keys).toMatchObject({ id: 'AKID', secret: 'geheim', token: 'tok' })
+    expect(asked[0]!.headers['x-aws-ec2-metadata-token-ttl-seconds']).toBe('300')
+  })
+
+  test('that is configured is not asked for', async () => {
+    answer = metadata
+    await (await sourceOf({ type: 'instance', metadata: url, role: 'backup-role' })).get()
+    expect(asked.map(({ line }) => line)).toEqual(['PUT /latest/api/token', `GET ${ROLES}backup-role`])
+  })
+
+  test('where the service knows no tokens (version 1)', async () => {
+    answer = ({ line }) =>
+      line.startsWith('PUT') ? { status: 405, body: '' } : { body: line.endsWith('/') ? 'backup-role' : json() }
+    expect(await (await sourceOf({ type: 'instance', metadata: url })).get()).toMatchObject({ id: 'AKID' })
+  })
+
+  test('that does not exist is named', async () => {
+    answer = metadata
+    await expect((await sourceOf({ type: 'instance', metadata: url, role: 'other' })).get()).rejects.toMatchObject({
+      message: expect.stringContaining('there is no role other here'),
+      hints: [expect.stringContaining('repo1-s3-role')],
+    })
+  })
+
+  test('a service that fails may be asked again', async () => {
+    answer = ({ line }) => (line.startsWith('PUT') ? { body: 'session' } : { status: 503, body: '' })
+    await expect((await sourceOf({ type: 'instance', metadata: url })).get()).rejects.toBeInstanceOf(StoreTrouble)
+  })
+})
+
+describe('the role of a container', () => {
+  test('with the token of a file that is renewed', async () => {
+    const tokenFile = join(dir, 'token')
+    answer = () => ({ body: json('2020-01-01T00:00:00Z') })
+    const source = await sourceOf({ type: 'container', url: `${url}/v1/credentials`, tokenFile })
+    for (const token of ['first', 'second']) {
+      writeFileSync(tokenFile, `${token}\n`)
+      // They have expired already, so each use fetches them.
+      await source.get()
+    }
+    expect(asked.map(({ line, headers }) => `${line} ${headers.authorization ?? ''}`)).toEqual([
+      'GET /v1/credentials first',
+      'GET /v1/credentials second',
+    ])
+  })
+
+  test('that is refused: no secret in the words', async () => {
+    answer = () => ({ status: 403, body: 'token geheim is not good' })
+    const error: unknown = await (
+      await sourceOf({ type: 'container', url, token: 'geheim' })
+    )
+      .get()
+      .catch((e: unknown) => e)
+    expect(error).toMatchObject({ code: 'access', message: expect.stringContaining('HTTP status 403') })
+    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('geheim')
+  })
+})
+
+describe('the role of a web identity', () => {
+  const keys = () => {
+    const tokenFile = join(dir, 'jwt')
+    writeFileSync(tokenFile, 'ey+J/h=\n')
+    return { type: 'web-id', stsUrl: url, role: 'arn:aws:iam::1:role/backup', tokenFile } as const
+  }
+
+  test('in exchange for its token, which is in no URL', async () => {
+    answer = () => ({
+      body: `<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleWithWebIdentityResult>
+        <Credentials><SessionToken>tok</SessionToken><SecretAccessKey>geheim</SecretAccessKey><Expiration>2099-01-01T00:00:00Z</Expiration>
+        <AccessKeyId>ASIA</AccessKeyId></Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`,
+    })
+    expect(await (await sourceOf(keys())).get()).toMatchObject({ id: 'ASIA', secret: 'geheim', token: 'tok' })
+    expect(asked[0]!.line).toBe('POST /')
+    const form = new URLSearchParams(asked[0]!.body)
+    expect(Object.fromEntries(form)).toEqual({
+      Action: 'AssumeRoleWithWebIdentity',
+      RoleArn: 'arn:aws:iam::1:role/backup',
+      RoleSessionName: 'pgts',
+      Version: '2011-06-15',
+      WebIdentityToken: 'ey+J/h=',
+    })
+  })
+
+  test('that is not trusted: the words of the service', async () => {
+    answer = () => ({
+      status: 400,
+      body: '<ErrorResponse><Error><Code>InvalidIdentityToken</Code><Message>No OpenIDConnect provider</Message></Error></ErrorResponse>',
+    })
+    await expect((await sourceOf(keys())).get()).rejects.toMatchObject({
+      code: 'access',
+      message: expect.stringContaining('InvalidIdentityToken: No OpenIDConnect provider'),
+      hints: [expect.stringContaining('AWS_ROLE_ARN')],
+    })
+  })
+})
+
+describe('a program that prints keys', () => {
+  const run = async (script: string, ...args: string[]) =>
+    (await sourceOf({ type: 'process', command: [process.execPath, '-e', script, ...args] })).get()
+
+  test('with its arguments', async () => {
+    const script = `console.log(JSON.stringify({ Version: 1, AccessKeyId: process.argv[1], SecretAccessKey: 's', SessionToken: 't' }))`
+    expect(await run(script, 'a b')).toMatchObject({ id: 'a b', secret: 's', token: 't' })
+  })
+
+  test.each([
+    ['console.log("geheim")', 'format', 'not JSON'],
+    ['console.log(JSON.stringify({ AccessKeyId: "geheim" }))', 'format', 'SecretAccessKey is missing'],
+    ['console.log("geheim"); console.error("no login"); process.exit(3)', 'execute', 'exit code 3: no login'],
+  ])('%s', async (script, code, words) => {
+    const error: unknown = await run(script).catch((e: unknown) => e)
+    expect(error).toMatchObject({ code, message: expect.stringContaining(words) })
+    expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('geheim')
+  })
+
+  test('that is not there', async () => {
+    const source = await sourceOf({ type: 'process', command: ['/no/such/program'] })
+    await expect(source.get()).rejects.toMatchObject({ code: 'execute', message: expect.stringContaining('ENOENT') })
+  })
+})
+
+describe('when keys are fetched', () => {
+  let nowMs: number
+  const clock: Clock = { ...systemClock, nowMs: () => nowMs }
+  let source: Awaited<ReturnType<typeof sourceOf>>
+  beforeEach(async () => {
+    nowMs = Date.parse('2026-01-01T00:00:00Z')
+    let given = 0
+    answer = () => ({ body: json('2026-01-01T01:00:00Z', `AKID${++given}`) })
+    source = await sourceOf({ type: 'container', url }, clock)
+  })
+
+  test('once for all who ask', async () => {
+    await Promise.all([source.get(), source.get(), source.get()])
+    await source.get()
+    expect(asked).toHaveLength(1)
+  })
+
+  test('again some minutes before they expire', async () => {
+    await source.get()
+    nowMs = Date.parse('2026-01-01T00:54:00Z')
+    expect(await source.get()).toMatchObject({ id: 'AKID1' })
+    nowMs = Date.parse('2026-01-01T00:56:00Z')
+    expect(await source.get()).toMatchObject({ id: 'AKID2' })
+  })
+
+  test('again when the service says that they have expired, once for all who were refused', async () => {
+    const used = await source.get()
+    expect(await Promise.all([source.expired(used), source.expired(used)])).toEqual([true, true])
+    expect(await source.expired(used)).toBe(true)
+    expect(asked).toHaveLength(2)
+  })
+
+  test('after a failure, whoever comes next asks again', async () => {
+    const working = answer
+    answer = () => ({ status: 500, body: '' })
+    await expect(source.get()).rejects.toThrow()
+    answer = working
+    expect(await source.get()).toMatchObject({ id: 'AKID1' })
+  })
+
+  test('keys of the configuration cannot be renewed', async () => {
+    const fixed = await sourceOf({ type: 'shared', key: 'k', secret: 's', token: 't' })
+    expect(await fixed.expired(await fixed.get())).toBe(false)
+  })
+})
