@@ -74,14 +74,16 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     commandLineFor: (other: CommandName) => commandLineFor(resolved, other, cwd),
     repositories: () => (repositories ??= Promise.all(selected.map((repo) => openRepository(repo, resolved, around)))),
     cluster: () => (cluster ??= openClusterFiles({ kind: 'local' })),
-    executor: async (repository) => {
+    executor: async (repository, most = Number.POSITIVE_INFINITY) => {
       const { threadExecutor } = await import('../worker/threads.ts')
       const setup: WorkerSetup = {
         storage: repository.description,
         cluster: { kind: 'local' },
         bufferBytes: options.bufferSize ?? 1024 * 1024,
       }
-      const executor: Executor<typeof jobHandlers> = threadExecutor({ workers: options.processMax ?? 1, setup, log })
+      const lanes = repository.storage.parallel ?? 1
+      const workers = Math.min(options.processMax ?? 1, most)
+      const executor: Executor<typeof jobHandlers> = threadExecutor({ workers, lanes, setup, log })
       return executor
     },
     lock: async (types: readonly LockType[], repoKeys = selected.map(({ key }) => key)): Promise<StanzaLock> => {
@@ -97,12 +99,12 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
       }
       return locks
     },
-    refuseWhenStopped: async () => {
-      const { assertNotStopped } = await import('../util/stop-file.ts')
     confirm: async (question) => {
       const { askTerminal } = await import('./ask.ts')
       return askTerminal(question, signal)
     },
+    refuseWhenStopped: async () => {
+      const { assertNotStopped } = await import('../util/stop-file.ts')
       assertNotStopped(lockPath, stanza)
     },
   } as CommandContext

@@ -12,6 +12,8 @@ import { endReasons } from './background-end.ts'
 import type { CommandContext } from './context.ts'
 
 const HINT_MS = 60_000
+/** Replay is one process: four threads decode faster than it reads, and each more costs memory for as long as it lives. */
+const MOST_WORKERS = 4
 
 /**
  * The background process of archive-get: fetches the segments that replay will want next, for as long as the server
@@ -44,7 +46,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>): Promi
     const door = doorOf(spool, owner)
     openDoor(spool, door)
     emptyQueue(spool)
-    await using executor = await ctx.executor(first)
+    await using executor = await ctx.executor(first, MOST_WORKERS)
     // Now and then a call starts the whole program again, which sees what a launcher cannot.
     using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-get'))
     // From here on the calls in the foreground believe what is in the spool.

@@ -68,8 +68,8 @@ export interface CommandContext<C extends CommandName = CommandName> {
   repositories(): Promise<readonly Repository[]>
   /** The files of pg1. */
   cluster(): Promise<ClusterFiles>
-  /** Worker threads (process-max) that read this cluster and work on this repository. */
-  executor(repository: Repository): Promise<Executor<typeof jobHandlers>>
+  /** Worker threads (process-max, but not more than `most`) that read this cluster and work on this repository. */
+  executor(repository: Repository, most?: number): Promise<Executor<typeof jobHandlers>>
   /** Refuses when another process holds a lock [050], or a stop file keeps this command from running [062]; `repoKeys` default: all selected. */
   lock(types: readonly LockType[], repoKeys?: readonly number[]): Promise<StanzaLock>
   /**
