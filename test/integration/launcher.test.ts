@@ -19,7 +19,7 @@ import { describe, expect, test } from 'vitest'
 import type { LaunchCommand } from '../../src/core/archive/launch-hint.ts'
 import { setMtimeNs } from '../../src/util/mtime.ts'
 import { LaunchSite, NODE_CODE, SEGMENT, SHELLS, type LaunchResult } from '../support/launch-site.ts'
-import { giveToTestUser, isInstalled, testUser } from '../support/test-user.ts'
+import { giveToTestUser, isInstalled, pgtsProgram, runAs, testUser } from '../support/test-user.ts'
 
 const HIT = { code: 0, stdout: '', stderr: '', node: undefined }
 const WAL = `pg_wal/${SEGMENT}`
@@ -53,6 +53,30 @@ const PUSH_PATTERN = ['--stanza=main', 'archive-push', undefined]
 const PUSH = ['--stanza=main', 'archive-push', WAL]
 const GET_PATTERN = ['--stanza=main', 'archive-get', undefined, undefined]
 const GET = ['--stanza=main', 'archive-get', SEGMENT, TARGET]
+
+test('of calls at the same time one takes what was fetched, and the others go to Node', async () => {
+  const site = await getSite()
+  const results = await Promise.all([...shells, ...shells].map(([, shell]) => site.run(shell, GET)))
+  expect(results.filter(({ code, node }) => code === 0 && node === undefined)).toHaveLength(1)
+  expect(results.filter(({ code, node }) => code === NODE_CODE && node !== undefined)).toHaveLength(results.length - 1)
+  expect(readFileSync(join(site.data, TARGET), 'utf8')).toBe(`fetched ${SEGMENT}`)
+})
+
+test('starts by a link to it as by its own name', async () => {
+  const site = await pushSite()
+  const link = join(site.dir, 'pgts link')
+  symlinkSync(pgtsProgram(), link)
+  symlinkSync('pgts link', `${link} 2`)
+  const through = await runAs(testUser, `${link} 2`, PUSH, { cwd: site.data, env: { PGTS_NODE: '/nonexistent' } })
+  expect(through).toMatchObject({ code: 0, stdout: '', stderr: '' })
+  expect(await runAs(testUser, `${link} 2`, ['version'])).toMatchObject({
+    code: 0,
+    stdout: expect.stringMatching(/^pgts /) as string,
+  })
+  rmSync(site.hint('archive-push'))
+  const failed = await runAs(testUser, link, PUSH, { cwd: site.data, env: { PGTS_NODE: '/nonexistent' } })
+  expect(failed.code).toBe(127)
+})
 
 test('there are several shells to be right in', () => {
   expect(shells.length).toBeGreaterThanOrEqual(3)
