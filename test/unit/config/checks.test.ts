@@ -21,7 +21,6 @@ describe('what pgts does not do yet', () => {
   })
 
   test.each([
-    ['restore --stanza=main --pg1-path=/pg --repo-target-time=now', 'repo-target-time=now'],
     ['check --stanza=main --pg1-path=/pg --pg1-host=db', 'pg1-host=db'],
     ['check --stanza=main --pg1-path=/pg --report', 'report=y'],
   ])('%s is refused', async (line, words) => {
