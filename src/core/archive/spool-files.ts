@@ -177,7 +177,7 @@ export function readIfThere(path: string): { readonly text: string; readonly mti
     const { mtimeNs } = lstatSync(pathOf(path), { bigint: true })
     return { text: readFileSync(pathOf(path), 'latin1'), mtimeNs }
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined
     throw error
   }
 }
