@@ -2,6 +2,7 @@ import type { ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
 import { turn } from '../../util/turn.ts'
 import type { ByteBudget } from './budget.ts'
+import type { PartBuffers } from './part-buffers.ts'
 import type { ObjectBody, ObjectClient, ObjectGetRequest } from './client.ts'
 
 /** How much of a large file one request brings. */
@@ -16,6 +17,7 @@ export interface ReadPlace {
   readonly shown: string
   /** For chunks beyond the one that is being read. */
   readonly budget: ByteBudget
+  readonly buffers: PartBuffers
   readonly signal?: AbortSignal
 }
 
@@ -34,9 +36,8 @@ export async function readObject(place: ReadPlace, offset: number, length: numbe
   }
   const first = length === undefined ? undefined : Math.min(length, CHUNK_BYTES)
   const body = await client.get(name, request(offset, first, signal))
-  const source = new BodySource(place, body, first)
-  if (length === undefined || length === first) return source
-  return new ReadAhead(place, source, offset, length)
+  if (length === undefined || length === first) return new BodySource(place, body, first)
+  return new ReadAhead(place, body, offset, length)
 }
 
 function request(offset: number, length: number | undefined, signal: AbortSignal | undefined): ObjectGetRequest {
@@ -86,11 +87,14 @@ class BodySource implements ByteSource {
 
 /** A chunk that was asked for ahead: fetched whole, so that its connection is free again. */
 interface Ahead {
-  readonly bytes: Promise<readonly Uint8Array[]>
+  readonly bytes: Promise<Buffer>
   readonly sizeBytes: number
   /** Of the budget. */
   readonly taken: number
 }
+
+/** What the reader gets at a time. */
+const PIECE_BYTES = 1024 * 1024
 
 class ReadAhead implements ByteSource {
   readonly #place: ReadPlace
@@ -98,39 +102,38 @@ class ReadAhead implements ByteSource {
   readonly #signal: AbortSignal
   readonly #queue: Ahead[] = []
   readonly #end: number
-  #first: ByteSource | undefined
   /** Of the next chunk to ask for. */
   #position: number
-  #ready: Uint8Array[] = []
-  #readyTaken = 0
+  /** The chunk that is being read, and how far. */
+  #chunk: Buffer = EMPTY
+  #read = 0
+  #taken = 0
 
-  constructor(place: ReadPlace, first: ByteSource, offset: number, length: number) {
+  constructor(place: ReadPlace, first: ObjectBody, offset: number, length: number) {
     this.#place = place
     this.#signal = place.signal === undefined ? this.#stop.signal : AbortSignal.any([place.signal, this.#stop.signal])
-    this.#first = first
     this.#position = offset + CHUNK_BYTES
     this.#end = offset + length
+    this.#add(this.#collect(first, CHUNK_BYTES), CHUNK_BYTES, 0)
     this.#askAhead()
   }
 
   async next(): Promise<Uint8Array | undefined> {
     this.#place.signal?.throwIfAborted()
-    if (this.#first !== undefined) {
-      const chunk = await this.#first.next()
-      if (chunk !== undefined) return chunk
-      this.#first = undefined
-    }
     // Whoever decompresses what is here already never waits, and the requests ahead need the event loop.
     await turn()
-    const ready = this.#ready.shift()
-    if (ready !== undefined) return ready
-    this.#giveBack()
-    this.#askAhead()
-    const ahead = this.#queue.shift()
-    if (ahead === undefined) return undefined
-    this.#readyTaken = ahead.taken
-    this.#ready = [...(await ahead.bytes)]
-    return this.#ready.shift()
+    if (this.#read === this.#chunk.length) {
+      this.#giveBack()
+      this.#askAhead()
+      const ahead = this.#queue.shift()
+      if (ahead === undefined) return undefined
+      this.#taken = ahead.taken
+      this.#chunk = await ahead.bytes
+      this.#read = 0
+    }
+    const piece = this.#chunk.subarray(this.#read, this.#read + PIECE_BYTES)
+    this.#read += piece.length
+    return piece
   }
 
   /** As many requests as memory allows; one always, when none is under way. */
@@ -140,44 +143,59 @@ class ReadAhead implements ByteSource {
       const sizeBytes = Math.min(CHUNK_BYTES, this.#end - this.#position)
       const given = budget.tryTake(sizeBytes)
       if (!given && this.#queue.length > 0) return
-      const bytes = this.#fetch(this.#position, sizeBytes)
-      // Whoever gets there hears of a failure; until then it is not unhandled.
-      bytes.catch(() => undefined)
-      this.#queue.push({ bytes, sizeBytes, taken: given ? sizeBytes : 0 })
+      this.#add(this.#fetch(this.#position, sizeBytes), sizeBytes, given ? sizeBytes : 0)
       this.#position += sizeBytes
     }
   }
 
-  async #fetch(offset: number, length: number): Promise<Uint8Array[]> {
+  #add(bytes: Promise<Buffer>, sizeBytes: number, taken: number): void {
+    // Whoever gets there hears of a failure; until then it is not unhandled.
+    bytes.catch(() => undefined)
+    this.#queue.push({ bytes, sizeBytes, taken })
+  }
+
+  async #fetch(offset: number, length: number): Promise<Buffer> {
     const { client, name } = this.#place
-    const body = await client.get(name, request(offset, length, this.#signal))
-    const chunks: Uint8Array[] = []
+    return this.#collect(await client.get(name, request(offset, length, this.#signal)), length)
+  }
+
+  async #collect(body: ObjectBody, length: number): Promise<Buffer> {
+    const bytes = this.#place.buffers.grow(EMPTY, 0, length, CHUNK_BYTES)
     let got = 0
-    for await (const chunk of body.chunks) {
-      chunks.push(chunk)
-      got += chunk.length
+    const cancel = () => body.cancel()
+    this.#signal.addEventListener('abort', cancel, { once: true })
+    try {
+      for await (const chunk of body.chunks) {
+        if (got + chunk.length <= length) bytes.set(chunk, got)
+        got += chunk.length
+      }
+    } finally {
+      this.#signal.removeEventListener('abort', cancel)
     }
     if (got !== length) throw wrongLength(this.#place, length, got)
-    return chunks
+    return bytes.subarray(0, length)
   }
 
   #giveBack(): void {
-    if (this.#readyTaken > 0) this.#place.budget.give(this.#readyTaken)
-    this.#readyTaken = 0
+    if (this.#taken > 0) this.#place.budget.give(this.#taken)
+    this.#taken = 0
+    // A chunk of full size is the whole of its buffer.
+    this.#place.buffers.giveBack(this.#chunk, CHUNK_BYTES)
+    this.#chunk = EMPTY
+    this.#read = 0
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    await this.#first?.[Symbol.asyncDispose]()
-    this.#first = undefined
     this.#stop.abort(new PgtsError('term', `${this.#place.shown} is not read any further`))
     const left = this.#queue.splice(0)
     await Promise.allSettled(left.map(({ bytes }) => bytes))
     for (const { taken } of left) if (taken > 0) this.#place.budget.give(taken)
     this.#giveBack()
-    this.#ready = []
     this.#position = this.#end
   }
 }
+
+const EMPTY = Buffer.alloc(0)
 
 const emptyBody: ObjectBody = {
   chunks: (async function* (): AsyncGenerator<Uint8Array> {})(),

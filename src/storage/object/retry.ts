@@ -14,6 +14,7 @@ import type {
   ObjectUpload,
 } from './client.ts'
 import { AdaptiveLimit } from './concurrency.ts'
+import { ContinuedBody } from './continued-body.ts'
 import { Deadline } from './deadline.ts'
 import { Incident } from './incident.ts'
 import { StoreTrouble } from './trouble.ts'
@@ -103,7 +104,10 @@ class RetryingClient implements ObjectClient {
       what,
       timeoutMs: this.#policy.timeoutMs,
       again: ask,
-      newTries: () => new Tries(this.#policy, this.#clock, this.#random, this.#incident),
+      newTries: () => {
+        const tries = new Tries(this.#policy, this.#clock, this.#random, this.#incident)
+        return (trouble) => tries.wait(trouble, what, request.signal)
+      },
     })
   }
 
@@ -280,84 +284,6 @@ function givenUp(trouble: StoreTrouble, tries: number, spentMs: number): PgtsErr
     hints: trouble.hints,
     cause: trouble,
   })
-}
-
-interface BodyContext {
-  readonly what: string
-  readonly timeoutMs: number
-  again(request: ObjectGetRequest): Promise<ObjectBody>
-  newTries(): Tries
-}
-
-/** A body that goes on in another answer when its own ends early, breaks or stalls. Tries count from the last progress. */
-class ContinuedBody implements ObjectBody {
-  readonly sizeBytes: number
-  readonly version?: string
-  readonly chunks: AsyncIterable<Uint8Array>
-  #current: ObjectBody
-
-  constructor(first: ObjectBody, request: ObjectGetRequest, context: BodyContext) {
-    this.sizeBytes = first.sizeBytes
-    if (first.version !== undefined) this.version = first.version
-    this.#current = first
-    this.chunks = { [Symbol.asyncIterator]: () => this.#read(request, context) }
-  }
-
-  cancel(): void {
-    this.#current.cancel()
-  }
-
-  async *#read(request: ObjectGetRequest, context: BodyContext): AsyncGenerator<Uint8Array> {
-    const { offset = 0, signal } = request
-    const { what } = context
-    let got = 0
-    let tries = context.newTries()
-    try {
-      for (;;) {
-        let trouble: StoreTrouble
-        try {
-          const chunks = this.#current.chunks[Symbol.asyncIterator]()
-          for (let step = await this.#next(chunks, context, signal); step.done !== true;) {
-            if (step.value.length > 0) tries = context.newTries()
-            got += step.value.length
-            if (got > this.sizeBytes)
-              throw new PgtsError('file-read', `${what}: the answer has more bytes than it said`)
-            yield step.value
-            step = await this.#next(chunks, context, signal)
-          }
-          if (got === this.sizeBytes) return
-          trouble = new StoreTrouble(`the answer ended after ${got} of ${this.sizeBytes} bytes`)
-        } catch (error) {
-          signal?.throwIfAborted()
-          if (!(error instanceof StoreTrouble)) throw error
-          trouble = error
-        }
-        this.#current.cancel()
-        // All that was promised is here; only the end of the answer was not seen.
-        if (got === this.sizeBytes) return
-        await tries.wait(trouble, what, signal)
-        const { version } = this
-        const rest = {
-          offset: offset + got,
-          length: this.sizeBytes - got,
-          ...(version === undefined ? {} : { version }),
-        }
-        this.#current = await context.again(signal === undefined ? rest : { ...rest, signal })
-      }
-    } finally {
-      if (got < this.sizeBytes) this.#current.cancel()
-    }
-  }
-
-  async #next(
-    chunks: AsyncIterator<Uint8Array>,
-    { what, timeoutMs }: BodyContext,
-    signal: AbortSignal | undefined,
-  ): Promise<IteratorResult<Uint8Array>> {
-    using deadline = new Deadline(what, signal)
-    deadline.start(timeoutMs)
-    return await deadline.race(chunks.next())
-  }
 }
 
 function sum(values: Iterable<number>): number {

@@ -52,6 +52,7 @@ class ObjectStorage implements StorageDriver {
   /** '' or ends with '/'. */
   readonly #root: string
   readonly #buffers = new PartBuffers()
+  readonly #chunks = new PartBuffers()
   readonly #uploads: ByteBudget
   readonly #downloads: ByteBudget
 
@@ -115,6 +116,7 @@ class ObjectStorage implements StorageDriver {
       name: this.#full(name),
       shown: `${this.display}/${bytesToText(name)}`,
       budget: this.#downloads,
+      buffers: this.#chunks,
       ...cancellable(signal),
     }
     return readObject(place, offset, length)

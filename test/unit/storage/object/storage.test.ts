@@ -173,11 +173,12 @@ describe('reading', () => {
     const { objects, storage } = setup({}, 8 * MIB)
     objects.objects.set('repo/a', { bytes: noise(24 * MIB), mtimeMs: 1 })
     let gets = 0
-    objects.fault = ({ kind }) => (kind === 'get' && gets++ > 0 ? { stall: true } : undefined)
+    objects.fault = ({ kind }) =>
+      kind !== 'get' ? undefined : gets++ === 0 ? { bodyAfter: 2 * MIB, then: 'stall' } : { stall: true }
     {
-      await using source = await storage.read('a', { length: 24 * MIB })
-      await source.next()
+      await using _source = await storage.read('a', { length: 24 * MIB })
     }
+    expect(gets).toBeGreaterThan(1)
     objects.fault = () => undefined
     objects.delayMs = 2
     expect((await readAll(await storage.read('a', { length: 24 * MIB }))).length).toBe(24 * MIB)
