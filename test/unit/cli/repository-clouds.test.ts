@@ -1,0 +1,102 @@
+import { describe, expect, test } from 'vitest'
+import { storageDescription } from '../../../src/cli/repository.ts'
+import { ini, resolving } from '../config/resolving.ts'
+
+async function described(lines: string, env: Record<string, string> = {}) {
+  const text = `[global]\nrepo1-path=/team/pgts\nrepo1-retention-full=1\n${lines}\n[main]\npg1-path=/pg\n`
+  const resolved = await resolving('backup --stanza=main', ini(text))
+  return storageDescription(resolved.options.repo[0]!, resolved, env)
+}
+
+const AZURE = 'repo1-type=azure\nrepo1-azure-account=acc\nrepo1-azure-container=con'
+const SHARED = `${AZURE}\nrepo1-azure-key=a2V5`
+
+describe('azure', () => {
+  test.each([
+    ['', 'https://acc.blob.core.windows.net'],
+    ['repo1-azure-endpoint=blob.core.usgovcloudapi.net', 'https://acc.blob.core.usgovcloudapi.net'],
+    ['repo1-azure-uri-style=path', 'https://blob.core.windows.net/acc'],
+    ['repo1-storage-host=blobs', 'https://blobs/acc'],
+    ['repo1-storage-host=blobs\nrepo1-azure-uri-style=host', 'https://acc.blobs'],
+    ['repo1-storage-host=http://127.0.0.1:10000', 'http://127.0.0.1:10000/acc'],
+    ['repo1-storage-host=127.0.0.1\nrepo1-storage-port=10000', 'https://127.0.0.1:10000/acc'],
+    ['repo1-storage-host=http://blobs:80', 'http://blobs/acc'],
+    ['repo1-storage-host=[::1]\nrepo1-storage-port=9', 'https://[::1]:9/acc'],
+    ['repo1-azure-endpoint=http://emulator:10000', 'http://acc.emulator:10000'],
+  ])('%s is at %s', async (lines, serviceUrl) => {
+    expect(await described(`${SHARED}\n${lines}`)).toMatchObject({
+      kind: 'azure',
+      path: '/team/pgts',
+      azure: { serviceUrl, account: 'acc', container: 'con', credential: { type: 'shared', key: 'a2V5' } },
+    })
+  })
+
+  test('tags, parts, certificates and patience', async () => {
+    const lines =
+      'repo1-storage-tag=team=db\nrepo1-storage-upload-chunk-size=16MiB\nrepo1-storage-ca-file=/ca\nrepo1-storage-verify-tls=n'
+    expect(await described(`${SHARED}\n${lines}\nio-timeout=30`)).toMatchObject({
+      azure: {
+        tags: { team: 'db' },
+        partBytes: 16 * 1024 * 1024,
+        access: { caFile: '/ca', verifyTls: false, stallMs: 30_000 },
+        repository: 'repo1',
+      },
+    })
+  })
+
+  test('the identity of the machine, of the app, or one of several', async () => {
+    const lines = `${AZURE}\nrepo1-azure-key-type=auto`
+    const credential = async (env: Record<string, string>) =>
+      ((await described(lines, env)) as { azure: { credential: unknown } }).azure.credential
+    expect(await credential({})).toEqual({ type: 'auto' })
+    expect(await credential({ IDENTITY_ENDPOINT: 'http://x/msi', IDENTITY_HEADER: 'h', AZURE_CLIENT_ID: 'c' })).toEqual(
+      {
+        type: 'auto',
+        service: { endpoint: 'http://x/msi', header: 'h' },
+        clientId: 'c',
+      },
+    )
+  })
+
+  test('without a key', async () => {
+    await expect(described(AZURE)).rejects.toMatchObject({
+      code: 'option-required',
+      message: 'repo1-azure-key must be set',
+    })
+  })
+
+  test('no host', async () => {
+    await expect(described(`${SHARED}\nrepo1-storage-host=a/b`)).rejects.toMatchObject({
+      code: 'option-invalid-value',
+      message: expect.stringContaining('repo1-storage-host (from /c/x.conf line 8) is not a host: a/b'),
+    })
+  })
+})
+
+const GCS = 'repo1-type=gcs\nrepo1-gcs-bucket=b'
+
+describe('gcs', () => {
+  test('by default a key file at Google', async () => {
+    expect(await described(`${GCS}\nrepo1-gcs-key=/etc/key.json\nrepo1-gcs-user-project=p`)).toMatchObject({
+      kind: 'gcs',
+      path: '/team/pgts',
+      gcs: {
+        bucket: 'b',
+        serviceUrl: 'https://storage.googleapis.com',
+        credential: { type: 'service', keyFile: '/etc/key.json' },
+        userProject: 'p',
+        partBytes: 4 * 1024 * 1024,
+      },
+    })
+  })
+
+  test('a token, the machine, another endpoint', async () => {
+    expect(await described(`${GCS}\nrepo1-gcs-key-type=token\nrepo1-gcs-key=t`)).toMatchObject({
+      gcs: { credential: { type: 'token', token: 't' } },
+    })
+    const auto = `${GCS}\nrepo1-gcs-key-type=auto\nrepo1-gcs-endpoint=http://127.0.0.1:4443`
+    expect(await described(auto, { GCE_METADATA_HOST: 'meta:1' })).toMatchObject({
+      gcs: { credential: { type: 'auto', metadata: 'meta:1' }, serviceUrl: 'http://127.0.0.1:4443' },
+    })
+  })
+})
