@@ -76,9 +76,9 @@ export class SegmentCheck {
       )
     }
     // The name itself may be impossible; this says so.
-    const startLsn = lsnOfSegment(this.#name, header.segmentSize)
+    lsnOfSegment(this.#name, header.segmentSize)
     const { fault } = this.#walk
-    if (fault === undefined || (await this.#timelineEndedBefore(fault, startLsn))) return
+    if (fault === undefined || (await this.#timelineEndedBefore(fault))) return
     throw damaged(path, fault)
   }
 
@@ -94,7 +94,7 @@ export class SegmentCheck {
    * With archive_mode = always, a standby that follows its primary to a new timeline also archives the segment in which
    * the old one ended, under its full name and with anything behind the end. The history file beside it is the proof.
    */
-  async #timelineEndedBefore(fault: WalFault, startLsn: bigint): Promise<boolean> {
+  async #timelineEndedBefore(fault: WalFault): Promise<boolean> {
     const { files, path } = this.#request
     const directory = path.slice(0, path.lastIndexOf('/'))
     const timeline = timelineOf(this.#name)
@@ -105,7 +105,7 @@ export class SegmentCheck {
       try {
         const switches = parseTimelineHistory((await readAll(source)).toString('latin1'))
         const end = switches.find((entry) => entry.timeline === timeline)?.switchLsn
-        if (end !== undefined && end > startLsn && end <= fault.lsn + LONGEST_PAGE_HEADER) return true
+        if (end !== undefined && end <= fault.lsn + LONGEST_PAGE_HEADER) return true
       } catch (error) {
         if (!isPgtsError(error)) throw error // a history file that cannot be read proves nothing
       }
