@@ -1,6 +1,7 @@
 import { readAhead } from '../core/archive/async-get/read-ahead.ts'
 import { SegmentIndex } from '../core/archive/async-get/segment-index.ts'
-import { doorOf, emptyQueue, openDoor } from '../core/archive/async-get/spool.ts'
+import { emptyQueue } from '../core/archive/async-get/spool.ts'
+import { doorOf, openDoor } from '../core/archive/spool-door.ts'
 import { removeLaunchHint } from '../core/archive/launch-hint.ts'
 import { prepareSpool, spoolPaths, throughDoor } from '../core/archive/spool-files.ts'
 import { claimSpool, isOwner, lockFileOf, spoolOwner } from '../core/archive/spool-identity.ts'

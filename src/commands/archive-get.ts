@@ -74,7 +74,7 @@ async function openSpool(
   // Loaded here, so that a synchronous call loads none of it.
   const { prepareSpool, spoolPaths } = await import('../core/archive/spool-files.ts')
   const { claimSpool, spoolOwner } = await import('../core/archive/spool-identity.ts')
-  const { doorOf } = await import('../core/archive/async-get/spool.ts')
+  const { doorOf } = await import('../core/archive/spool-door.ts')
   const { getThroughSpool } = await import('../core/archive/async-get/through-spool.ts')
   const spool = spoolPaths(options.spoolPath ?? '', stanza)
   try {

@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { doorOf, openDoor } from '../core/archive/async-get/spool.ts'
+import { doorOf, openDoor } from '../core/archive/spool-door.ts'
 import { pushInBackground } from '../core/archive/async-push/background.ts'
 import { forgetPushed, isFor, setTargets } from '../core/archive/async-push/push-targets.ts'
 import { repositorySetup } from '../core/archive/async-push/push-job.ts'

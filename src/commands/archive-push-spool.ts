@@ -1,7 +1,7 @@
 import { awaitPush } from '../core/archive/async-push/foreground.ts'
 import { claimTargets } from '../core/archive/async-push/push-targets.ts'
 import { isReady } from '../core/archive/async-push/ready-queue.ts'
-import { doorOf } from '../core/archive/async-get/spool.ts'
+import { doorOf } from '../core/archive/spool-door.ts'
 import { baseName } from '../core/archive/find.ts'
 import { writeLaunchHint } from '../core/archive/launch-hint.ts'
 import { prepareSpool, spoolPaths, throughDoor } from '../core/archive/spool-files.ts'

@@ -29,7 +29,7 @@ export function spoolPaths(spoolPath: string, stanza: string): SpoolPaths {
   return { root, out: `${root}/out`, in: `${root}/in`, own: `${root}/pgts` }
 }
 
-/** The same spool through a door (async-get/spool.ts), which leads nowhere once the spool is another cluster's. */
+/** The same spool through a door (spool-door.ts), which leads nowhere once the spool is another cluster's. */
 export function throughDoor(door: string): SpoolPaths {
   return { root: door, out: `${door}/out`, in: `${door}/in`, own: `${door}/pgts` }
 }

@@ -1,7 +1,7 @@
 import { closeSync, constants, fsyncSync, openSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { bytesToText, pathOf, textToBytes } from '../../util/byte-string.ts'
 import { systemCode } from '../../util/error.ts'
-import { doorOf, openDoor } from './async-get/spool.ts'
+import { doorOf, openDoor } from './spool-door.ts'
 import { readIfThere, removeIfThere, writeWhole, type SpoolPaths } from './spool-files.ts'
 import { tryHold, type HeldFile } from './spool-lock.ts'
 

@@ -7,13 +7,14 @@ import { systemCode } from '../../../util/error.ts'
 import { createDestination } from '../destination.ts'
 import { getWal, type GetReport, type GetRequest } from '../get.ts'
 import type { SpoolPaths } from '../spool-files.ts'
-import { FETCHING, isFetching, isOpen, writeRequest } from './spool.ts'
+import { isOpen } from '../spool-door.ts'
+import { FETCHING, isFetching, writeRequest } from './spool.ts'
 
 export interface SpooledGetRequest extends GetRequest {
   /** Bytes, as pg_control says. */
   readonly segmentSize: number
   readonly spool: SpoolPaths
-  /** This cluster's way into the spool (spool.ts). */
+  /** This cluster's way into the spool (spool-door.ts). */
   readonly door: string
   /** Start the background process. Called when none lives, at most once. */
   readonly launch: () => Promise<void>

@@ -15,17 +15,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { readAhead, type ReadAheadReport } from '../../../../src/core/archive/async-get/read-ahead.ts'
 import { SegmentIndex } from '../../../../src/core/archive/async-get/segment-index.ts'
-import {
-  doorOf,
-  emptyQueue,
-  isOpen,
-  openDoor,
-  readRequest,
-  writeRequest,
-} from '../../../../src/core/archive/async-get/spool.ts'
+import { emptyQueue, readRequest, writeRequest } from '../../../../src/core/archive/async-get/spool.ts'
 import { getThroughSpool, type SpooledGetRequest } from '../../../../src/core/archive/async-get/through-spool.ts'
 import { inWindow, moved, windowAfter } from '../../../../src/core/archive/async-get/window.ts'
 import { pushWal } from '../../../../src/core/archive/push.ts'
+import { doorOf, isOpen, openDoor } from '../../../../src/core/archive/spool-door.ts'
 import { prepareSpool, spoolPaths, type SpoolPaths } from '../../../../src/core/archive/spool-files.ts'
 import { jobHandlers } from '../../../../src/core/jobs.ts'
 import { createStanza } from '../../../../src/core/stanza/create.ts'
