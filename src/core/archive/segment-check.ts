@@ -120,7 +120,7 @@ const LONGEST_PAGE_HEADER = 40n
 
 const WHAT_NOW = [
   'PostgreSQL keeps the file and tries again, and pg_wal grows meanwhile; recovery from the archive would end at this segment',
-  'when the file cannot be repaired, --no-archive-header-check archives it as it is: then take a new full backup at once',
+  'when the file cannot be repaired, archive-header-check=n (until it has passed) archives it as it is: then take a new full backup at once',
 ]
 
 /** @throws PgtsError format when no server writes segments of this size */
