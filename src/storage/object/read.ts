@@ -6,7 +6,7 @@ import type { PartBuffers } from './part-buffers.ts'
 import type { ObjectBody, ObjectClient, ObjectGetRequest } from './client.ts'
 
 /** How much of a large file one request brings. */
-const CHUNK_BYTES = 4 * 1024 * 1024
+const CHUNK_BYTES = 2 * 1024 * 1024
 /** Requests ahead of the reader, for one file; memory allowing. */
 const AHEAD = 6
 

@@ -26,7 +26,7 @@ export interface ObjectStorageOptions {
 }
 
 /** Enough to fill a fast line, and with four files at once and two workers still far below the promised 300 MB. */
-const BUDGET_BYTES = 16 * 1024 * 1024
+const BUDGET_BYTES = 12 * 1024 * 1024
 
 /** Jobs that a worker should have under way at once, so that one round trip hides behind others. */
 const PARALLEL = 4

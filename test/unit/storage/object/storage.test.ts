@@ -156,7 +156,7 @@ describe('reading', () => {
     objects.delayMs = 5
     const got = await readAll(await storage.read('a', { offset: 3, length: content.length - 3 }))
     expect(got.equals(content.subarray(3))).toBe(true)
-    expect(objects.count('get')).toBe(10)
+    expect(objects.count('get')).toBe(20)
     expect(objects.mostInFlight).toBeGreaterThan(2)
   })
 
@@ -174,7 +174,7 @@ describe('reading', () => {
     objects.objects.set('repo/a', { bytes: noise(24 * MIB), mtimeMs: 1 })
     let gets = 0
     objects.fault = ({ kind }) =>
-      kind !== 'get' ? undefined : gets++ === 0 ? { bodyAfter: 2 * MIB, then: 'stall' } : { stall: true }
+      kind !== 'get' ? undefined : gets++ === 0 ? { bodyAfter: MIB, then: 'stall' } : { stall: true }
     {
       await using _source = await storage.read('a', { length: 24 * MIB })
     }
