@@ -168,7 +168,12 @@ export function writeWhole(spool: SpoolPaths, path: string, bytes: string, mtime
     } catch {
       // It was not made, or it stays behind: nobody reads it.
     }
-    throw error
+    const code = systemCode(error)
+    const full = code === 'ENOSPC' || code === 'EDQUOT'
+    throw new PgtsError('file-write', `cannot write ${bytesToText(path)}: ${code ?? String(error)}`, {
+      hints: full ? ['make room in the file system of spool-path'] : [],
+      cause: error,
+    })
   }
 }
 

@@ -176,7 +176,7 @@ class PushBackground {
       for (const { refused } of this.#files.values())
         if (refused !== undefined) refused.nextTryMs = Math.min(refused.nextTryMs, refused.lastTryMs + REFUSED_PAUSE_MS)
     }
-    for (const [name, done] of this.#unwritten) this.#acknowledge(name, done)
+    for (const [name, done] of [...this.#unwritten]) this.#acknowledge(name, done)
     if (nowMs < this.#nextLookMs) return
     let queue: ReadyQueue
     try {
@@ -318,7 +318,7 @@ class PushBackground {
     }
     for (const { repoKey, error } of result.failures) this.#health.failed(repoKey, fromPlainError(error), nowMs)
     if (this.#keys.every((key) => file.stored.has(key))) {
-      const warning = this.#warningFor(result.warnings)
+      const warning = this.#files.has(file.name) ? this.#warningFor(result.warnings) : undefined
       this.#record.succeeded({ file: bytesToText(file.name), timeMs: nowMs }, result.sizeBytes)
       log.detail({ file: file.name }, `pushed WAL file '${bytesToText(file.name)}' to the archive`)
       for (const text of result.warnings) log.warn(text)

@@ -1,0 +1,369 @@
+import {
+  existsSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  utimesSync,
+  writeFileSync,
+} from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
+import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
+import { pushInBackground, type PushBackgroundRequest } from '../../../../src/core/archive/async-push/background.ts'
+import type { PushJob, PushJobResult } from '../../../../src/core/archive/async-push/push-job.ts'
+import { readPushStatus } from '../../../../src/core/archive/async-push/push-status.ts'
+import { queueLevel } from '../../../../src/core/archive/async-push/queue-limit.ts'
+import { RepositoryHealth } from '../../../../src/core/archive/async-push/repository-health.ts'
+import { prepareSpool, spoolPaths, type SpoolPaths } from '../../../../src/core/archive/spool-files.ts'
+import type { jobHandlers } from '../../../../src/core/jobs.ts'
+import { systemClock } from '../../../../src/util/clock.ts'
+import { PgtsError, toPlainError } from '../../../../src/util/error.ts'
+import type { Executor } from '../../../../src/worker/executor.ts'
+import { segment, segments } from '../../../support/repository.ts'
+import { recordingLog } from '../../../support/wal.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'pgts-async-push-'))
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+let spool: SpoolPaths
+let wal: string
+let sequence = 0
+let log = recordingLog()
+let controller = new AbortController()
+let running: Promise<unknown> = Promise.resolve()
+beforeEach(() => {
+  spool = spoolPaths(join(root, `spool${++sequence}`), 'main')
+  prepareSpool(spool)
+  wal = join(root, `wal${sequence}`)
+  mkdirSync(join(wal, 'archive_status'), { recursive: true })
+  log = recordingLog()
+  controller = new AbortController()
+})
+afterEach(async () => {
+  controller.abort(new PgtsError('term', 'the test is over'))
+  await running.catch(() => undefined)
+})
+
+function ready(...names: string[]): void {
+  for (const name of names) {
+    writeFileSync(join(wal, name), Buffer.alloc(1024))
+    writeFileSync(join(wal, 'archive_status', `${name}.ready`), '')
+  }
+}
+
+/** PostgreSQL's archiver got its 0. */
+function archived(name: string): void {
+  renameSync(join(wal, 'archive_status', `${name}.ready`), join(wal, 'archive_status', `${name}.done`))
+}
+
+const ok = (name: string) => existsSync(join(spool.out, `${name}.ok`))
+const errorOf = (name: string) =>
+  existsSync(join(spool.out, `${name}.error`)) ? readFileSync(join(spool.out, `${name}.error`), 'utf8') : undefined
+
+async function until(what: string, test: () => boolean): Promise<void> {
+  for (const deadline = Date.now() + 15_000; Date.now() < deadline; await sleep(5)) if (test()) return
+  throw new Error(`waited in vain for ${what}: ${readdirSync(spool.out).join(' ')}\n${log.lines.join('\n')}`)
+}
+
+interface Pushed {
+  readonly name: string
+  readonly keys: readonly number[]
+}
+
+/** What the workers do; every file is stored everywhere unless `push` says otherwise. */
+type Push = (
+  pushed: Pushed,
+  signal: AbortSignal,
+) => Partial<PushJobResult> | undefined | Promise<Partial<PushJobResult> | undefined>
+
+function begin(push: Push, options: Partial<PushBackgroundRequest> = {}, workers = 2): { readonly pushed: Pushed[] } {
+  const pushed: Pushed[] = []
+  const executor = {
+    workers,
+    async *run(_: string, jobs: Iterable<PushJob>, { signal }: { signal: AbortSignal }) {
+      for (const job of jobs) {
+        const one = {
+          name: job.path.slice(job.path.lastIndexOf('/') + 1),
+          keys: job.repositories.map(({ key }) => key),
+        }
+        pushed.push(one)
+        const { mtimeNs } = statSync(job.path, { bigint: true })
+        await sleep(1)
+        const answer = await push(one, signal)
+        const result: PushJobResult = {
+          stored: one.keys,
+          failures: [],
+          sizeBytes: 1024,
+          mtimeNs,
+          warnings: [],
+          ...answer,
+        }
+        yield { job, result, worker: 1 }
+      }
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  } as unknown as Executor<typeof jobHandlers>
+  running = pushInBackground({
+    spool,
+    walPath: wal,
+    repositories: [1, 2].map((key) => ({ key, storage: { kind: 'memory', id: String(key) } })),
+    job: {
+      stanza: 'main',
+      identity: { systemId: 1n, version: '15' },
+      compress: { type: 'none', level: 0 },
+      headerCheck: true,
+      warnWhenArchived: true,
+      inMemoryBytes: 0,
+    },
+    executor,
+    queueMaxBytes: undefined,
+    batchBytes: 2 ** 34,
+    timeoutMs: 60_000,
+    endWhenEmpty: false,
+    lock: async () => ({ [Symbol.asyncDispose]: async () => undefined }),
+    endReason: () => undefined,
+    clock: systemClock,
+    log,
+    signal: controller.signal,
+    ...options,
+  })
+  running.catch(() => undefined)
+  return { pushed }
+}
+
+const failure = (repoKey: number, message = 'it is gone') => ({
+  repoKey,
+  error: toPlainError(new PgtsError('host-connect', message, { hints: ['look at the network'] })),
+})
+
+describe('the background process', () => {
+  test('pushes what is ready in the order of PostgreSQL, and tidies up what was asked about', async () => {
+    ready(segment(2), segment(1), '00000002.history')
+    const { pushed } = begin(() => undefined, {}, 1)
+    await until('the oks', () => [segment(1), segment(2), '00000002.history'].every(ok))
+    expect(pushed.map(({ name }) => name)).toEqual(['00000002.history', segment(1), segment(2)])
+    archived('00000002.history')
+    await until('a tidy spool', () => !ok('00000002.history'))
+    ready(segment(3))
+    await until('the next', () => ok(segment(3)))
+    expect(ok(segment(1))).toBe(true)
+  })
+
+  test('says ok when every repository has the file, and the error names the one that has not', async () => {
+    ready(segment(1))
+    let broken = true
+    const { pushed } = begin(() => (broken ? { stored: [1], failures: [failure(2)] } : undefined))
+    await until('an error', () => errorOf(segment(1)) !== undefined)
+    expect(ok(segment(1))).toBe(false)
+    expect(errorOf(segment(1))).toMatch(
+      /^104\nWAL file \S+ could not be stored in every repository:\nrepo2: \[049\] it is gone\nHINT: look/,
+    )
+    expect(readPushStatus(spool)).toMatchObject({
+      lastFailure: { file: segment(1), code: 104 },
+      repositories: [{ key: 1 }, { key: 2, trouble: { message: 'it is gone' } }],
+    })
+    broken = false
+    await until('the ok', () => ok(segment(1)))
+    expect(errorOf(segment(1))).toBeUndefined()
+    // What repo1 has is not sent there again.
+    expect(pushed.slice(1).every(({ keys }) => keys.join() === '2')).toBe(true)
+    expect(log.lines.join('\n')).toContain('repo2 takes WAL again')
+  })
+
+  test('keeps no WAL from the repositories that work, and comes back to the others with one file', async () => {
+    const names = segments(1, 40)
+    ready(...names)
+    let broken = true
+    const { pushed } = begin(({ keys }) =>
+      broken && keys.includes(2) ? { stored: keys.filter((key) => key === 1), failures: [failure(2)] } : undefined,
+    )
+    await until(
+      'all files in repo1',
+      () => new Set(pushed.filter(({ keys }) => keys.includes(1)).map(({ name }) => name)).size === 40,
+    )
+    expect(names.some(ok)).toBe(false)
+    // Two workers may have had repo2 in hand when it broke.
+    const tries = () => pushed.filter(({ keys }) => keys.includes(2)).length
+    expect(tries()).toBeLessThan(8)
+    broken = false
+    await until('all oks', () => names.every(ok))
+  })
+
+  test('tries again at once when somebody asks', async () => {
+    ready(segment(1))
+    let tries = 0
+    begin(() => (++tries < 8 ? { stored: [], failures: [failure(1), failure(2)] } : undefined))
+    // Eight tries take half a minute when nobody asks.
+    const asking = setInterval(() => writeFileSync(join(spool.own, 'wake-push'), ''), 100)
+    await until('the ok', () => ok(segment(1))).finally(() => clearInterval(asking))
+  })
+
+  test('a file that cannot be archived does not keep the others', async () => {
+    ready(...segments(1, 5))
+    begin(({ name }) =>
+      name === segment(1) ? { stored: [], refused: toPlainError(new PgtsError('format', 'it is torn')) } : undefined,
+    )
+    await until('the others', () => segments(2, 5).every(ok))
+    expect(errorOf(segment(1))).toBe('29\nit is torn')
+  })
+
+  test('gives up a push that hangs, and tells whose fault it is', async () => {
+    ready(segment(1))
+    let first = true
+    const { pushed } = begin(
+      async (_, signal) => {
+        if (!first) return undefined
+        first = false
+        await new Promise((resolve) => signal.addEventListener('abort', resolve, { once: true }))
+        throw signal.reason
+      },
+      { timeoutMs: 50 },
+    )
+    await until('an error', () => errorOf(segment(1)) !== undefined)
+    expect(errorOf(segment(1))).toMatch(/^82\n/)
+    await until('the ok', () => ok(segment(1)))
+    expect(pushed).toHaveLength(2)
+  })
+
+  test('drops the whole queue when it is too long, and a push that ends later changes nothing', async () => {
+    let release = () => undefined as void
+    const held = new Promise<void>((resolve) => (release = resolve))
+    ready(...segments(1, 7))
+    begin(() => held.then(() => undefined), { queueMaxBytes: 8 * 1024 })
+    await until('a warning', () => log.lines.some((line) => line.includes('wait to be archived, 87%')))
+    ready(...segments(8, 9))
+    await until('the queue to be dropped', () => segments(1, 9).every(ok))
+    for (const name of segments(1, 9)) {
+      expect(readFileSync(join(spool.out, `${name}.ok`), 'utf8')).toBe(
+        `0\ndropped WAL file '${name}' because archive queue exceeded 8KiB`,
+      )
+    }
+    const before = readFileSync(join(spool.out, `${segment(1)}.ok`), 'utf8')
+    release()
+    ready(segment(10))
+    await until('a later file', () => ok(segment(10)))
+    expect(readFileSync(join(spool.out, `${segment(1)}.ok`), 'utf8')).toBe(before)
+    expect(readPushStatus(spool)).toMatchObject({ dropped: { files: 9 } })
+    // The warning reaches PostgreSQL with the file that is pushed next.
+    expect(readFileSync(join(spool.out, `${segment(10)}.ok`), 'utf8')).toContain('87% of archive-push-queue-max')
+  })
+
+  test('goes on when the spool takes nothing, and tells it as soon as it does', async () => {
+    ready(segment(1))
+    begin(() => {
+      if (existsSync(spool.own)) renameSync(spool.own, `${spool.own}.away`)
+      return undefined
+    })
+    await until('a warning', () => log.lines.some((line) => line.includes('the spool does not take')))
+    expect(ok(segment(1))).toBe(false)
+    renameSync(`${spool.own}.away`, spool.own)
+    await until('the ok', () => ok(segment(1)))
+  })
+
+  test('clears what an earlier process left, and keeps an ok for the very file only', async () => {
+    ready(segment(1), segment(2))
+    writeFileSync(join(spool.out, `${segment(1)}.ok`), '')
+    utimesSync(join(spool.out, `${segment(1)}.ok`), 1, 1)
+    writeFileSync(join(spool.out, `${segment(2)}.error`), '29\nold')
+    writeFileSync(join(spool.out, `${segment(9)}.ok`), '')
+    writeFileSync(join(spool.out, 'global.error'), '29\nold')
+    const { pushed } = begin(() => undefined)
+    await until('both', () => ok(segment(1)) && ok(segment(2)))
+    expect(pushed.map(({ name }) => name).sort()).toEqual([segment(1), segment(2)])
+    expect(readdirSync(spool.out).sort()).toEqual([`${segment(1)}.ok`, `${segment(2)}.ok`])
+  })
+
+  test('holds the archive lock only while there is work, and waits for it', async () => {
+    let held = 0
+    let free = false
+    const lock = async () => {
+      if (!free) throw new PgtsError('lock-acquire', 'pgbackrest has it')
+      held++
+      return {
+        async [Symbol.asyncDispose]() {
+          held--
+        },
+      }
+    }
+    ready(segment(1))
+    begin(() => undefined, { lock })
+    await until('it to be blocked', () => readPushStatus(spool)?.state === 'blocked')
+    expect(readPushStatus(spool)?.why).toContain('pgbackrest has it')
+    free = true
+    await until('the ok', () => ok(segment(1)))
+    await until('the lock to be free', () => held === 0)
+  })
+
+  test('looks at the queue again after archive-push-batch-size', async () => {
+    ready(...segments(1, 6))
+    begin(() => undefined, { batchBytes: 2048 }, 1)
+    await until('all', () => segments(1, 6).every(ok))
+  })
+
+  test('ends when it is told to, after the files in hand', async () => {
+    let reason: string | undefined
+    ready(...segments(1, 3))
+    const { pushed } = begin(
+      () => {
+        reason = 'the configuration has changed'
+        return undefined
+      },
+      { endReason: () => reason },
+      1,
+    )
+    expect(await running).toBe('the configuration has changed')
+    expect(pushed).toHaveLength(1)
+    expect(ok(segment(1))).toBe(true)
+    expect(readPushStatus(spool)).toMatchObject({ state: 'ended', why: 'the configuration has changed' })
+  })
+
+  test('ends without a server when nothing is left', async () => {
+    ready(segment(1))
+    begin(() => undefined, { endWhenEmpty: true })
+    expect(await running).toContain('nothing is left')
+    expect(ok(segment(1))).toBe(true)
+  })
+})
+
+test('the queue is too long only beyond its limit, and a warning lasts until it is well below', () => {
+  const lengths = [0, 74, 75, 100, 80, 50, 49, 75, 101]
+  let level = queueLevel(0, 100, 'calm')
+  expect(lengths.map((bytes) => (level = queueLevel(bytes, 100, level)))).toEqual([
+    'calm',
+    'calm',
+    'warning',
+    'warning',
+    'warning',
+    'warning',
+    'calm',
+    'warning',
+    'over',
+  ])
+  expect(queueLevel(2 ** 50, undefined, 'calm')).toBe('calm')
+})
+
+test('a repository that fails is left alone for longer each time, and everybody who asks is heard', () => {
+  const health = new RepositoryHealth(() => 1)
+  const error = new PgtsError('host-connect', 'gone')
+  health.failed(1, error, 1000)
+  expect([health.takes(1, 1499), health.takes(1, 1500), health.takes(2, 0)]).toEqual([false, true, true])
+  health.sent(1)
+  expect(health.takes(1, 1500)).toBe(false)
+  health.failed(1, error, 2000)
+  expect([health.takes(1, 2999), health.takes(1, 3000)]).toEqual([false, true])
+  for (let nowMs = 3000, i = 0; i < 20; i++, nowMs += 100_000) {
+    health.sent(1)
+    health.failed(1, error, nowMs)
+    expect(health.takes(1, nowMs + 30_000)).toBe(true)
+  }
+  const lastTryMs = health.troubleOf(1)?.lastTryMs ?? 0
+  health.hurry(lastTryMs + 10)
+  expect([health.takes(1, lastTryMs + 499), health.takes(1, lastTryMs + 500)]).toEqual([false, true])
+  health.worked(1)
+  expect(health.takes(1, 0)).toBe(true)
+})
