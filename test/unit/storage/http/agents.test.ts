@@ -1,0 +1,126 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { createServer as createHttp, type Server } from 'node:http'
+import { createServer as createHttps } from 'node:https'
+import { connect, type AddressInfo, type Socket } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { openAgents, type HttpAccess } from '../../../../src/storage/http/agents.ts'
+import { httpSender, readBody } from '../../../../src/storage/http/send.ts'
+import { makeCertificates } from '../../../support/tls.ts'
+
+let dir: string
+let caFile: string
+let store: Server
+let proxy: Server
+let connections: number
+/** What the proxy was asked for, and with what authorization. */
+let asked: { url: string; login: string | undefined }[]
+let refuses: boolean
+const tunnels = new Set<Socket>()
+
+const portOf = (server: Server) => (server.address() as AddressInfo).port
+const listening = (server: Server) => new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+
+beforeAll(async () => {
+  dir = mkdtempSync(join(tmpdir(), 'pgts-agents-'))
+  const made = makeCertificates(join(dir, 'tls'))
+  caFile = made.caFile
+  const tls = { key: readFileSync(made.keyFile), cert: readFileSync(made.certFile) }
+  store = createHttps(tls, (request, response) => response.end(`hello ${request.url ?? ''}`)) as unknown as Server
+  store.on('secureConnection', () => connections++)
+  proxy = createHttp()
+  proxy.on('connect', (request, client: Socket) => {
+    asked.push({ url: request.url ?? '', login: request.headers['proxy-authorization'] })
+    if (refuses) return void client.end('HTTP/1.1 403 Forbidden\r\n\r\n')
+    const server = connect(portOf(store), '127.0.0.1', () => {
+      client.write('HTTP/1.1 200 Connection established\r\n\r\n')
+      server.pipe(client).pipe(server)
+    })
+    for (const socket of [client, server]) {
+      tunnels.add(socket)
+      socket.on('error', () => undefined)
+    }
+  })
+  await Promise.all([listening(store), listening(proxy)])
+})
+afterAll(() => {
+  for (const socket of tunnels) socket.destroy()
+  store.close()
+  proxy.close()
+  rmSync(dir, { recursive: true, force: true })
+})
+beforeEach(() => {
+  connections = 0
+  asked = []
+  refuses = false
+})
+
+/** The answers to some requests, one after the other. */
+async function ask(access: Partial<HttpAccess>, host = 'localhost', serverName?: string, times = 1): Promise<string[]> {
+  using agents = await openAgents({ verifyTls: true, stallMs: 5000, ...access }, serverName)
+  const send = httpSender(agents, 5000)
+  const answers: string[] = []
+  for (let i = 0; i < times; i++) {
+    const response = await send({ method: 'GET', url: `https://${host}:${portOf(store)}/${i}`, headers: {} })
+    answers.push((await readBody(response)).toString())
+  }
+  return answers
+}
+
+describe('certificates', () => {
+  test('of the file or the directory that was named are believed, others are not', async () => {
+    expect(await ask({ caFile })).toEqual(['hello /0'])
+    const path = join(dir, 'ca.d')
+    mkdirSync(path)
+    writeFileSync(join(path, 'README'), 'notes')
+    writeFileSync(join(path, 'ours.pem'), readFileSync(caFile))
+    expect(await ask({ caPath: path })).toEqual(['hello /0'])
+    await expect(ask({})).rejects.toMatchObject({ code: expect.stringMatching(/CERT|VERIFY/) })
+    expect(await ask({ verifyTls: false })).toEqual(['hello /0'])
+  })
+
+  test('have to name the host that is expected', async () => {
+    await expect(ask({ caFile }, 'localhost', 'elsewhere.example')).rejects.toMatchObject({
+      code: 'ERR_TLS_CERT_ALTNAME_INVALID',
+    })
+  })
+
+  test('that cannot be read, or are none, are named', async () => {
+    await expect(ask({ caFile: join(dir, 'absent') })).rejects.toMatchObject({ code: 'file-open' })
+    const none = join(dir, 'none')
+    writeFileSync(none, 'not a certificate')
+    await expect(ask({ caFile: none })).rejects.toMatchObject({ code: 'file-invalid' })
+    const empty = join(dir, 'empty')
+    mkdirSync(empty)
+    await expect(ask({ caPath: empty })).rejects.toMatchObject({ code: 'file-invalid' })
+    await expect(ask({ caPath: join(dir, 'absent') })).rejects.toMatchObject({ code: 'path-open' })
+  })
+})
+
+test('a connection is used again', async () => {
+  expect(await ask({ caFile }, 'localhost', undefined, 3)).toHaveLength(3)
+  expect(connections).toBe(1)
+})
+
+describe('through a proxy', () => {
+  const through = () => `http://user:p%40ss@127.0.0.1:${portOf(proxy)}`
+
+  test('TLS reaches the store, and the certificate of the store is checked', async () => {
+    expect(await ask({ caFile, proxy: through() }, 'localhost', undefined, 2)).toEqual(['hello /0', 'hello /1'])
+    const login = `Basic ${Buffer.from('user:p@ss').toString('base64')}`
+    expect(asked).toEqual([{ url: `localhost:${portOf(store)}`, login }])
+    await expect(ask({ proxy: through() })).rejects.toMatchObject({ code: expect.stringMatching(/CERT|VERIFY/) })
+  })
+
+  test('that refuses: its words, and no password', async () => {
+    refuses = true
+    const error = (await ask({ caFile, proxy: through() }).catch((caught: unknown) => caught)) as Error
+    expect(error.message).toContain(`refuses to connect to localhost:${portOf(store)}: 403 Forbidden`)
+    expect(error.message).not.toContain('p@ss')
+  })
+
+  test('that is not there', async () => {
+    await expect(ask({ caFile, proxy: 'http://127.0.0.1:1' })).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+  })
+})
