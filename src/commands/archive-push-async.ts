@@ -91,7 +91,6 @@ async function work(
       compress: { type: options.compressType, level: options.compressLevel },
       headerCheck: options.archiveHeaderCheck,
       warnWhenArchived: options.archiveModeCheck,
-      inMemoryBytes: 0,
     },
     executor,
     queueMaxBytes: options.archivePushQueueMax,

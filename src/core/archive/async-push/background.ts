@@ -32,7 +32,7 @@ export interface PushBackgroundRequest {
   readonly walPath: string
   readonly repositories: readonly RepositorySetup[]
   /** What is the same for every file. */
-  readonly job: Pick<PushJob, 'stanza' | 'identity' | 'compress' | 'headerCheck' | 'warnWhenArchived' | 'inMemoryBytes'>
+  readonly job: Pick<PushJob, 'stanza' | 'identity' | 'compress' | 'headerCheck' | 'warnWhenArchived'>
   readonly executor: Executor<typeof jobHandlers>
   /** archive-push-queue-max, bytes. */
   readonly queueMaxBytes: number | undefined

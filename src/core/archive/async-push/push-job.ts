@@ -34,8 +34,6 @@ export interface PushJob {
   readonly compress: { readonly type: CompressType; readonly level: number }
   readonly headerCheck: boolean
   readonly warnWhenArchived: boolean
-  /** Largest file that is read into memory whole, bytes. */
-  readonly inMemoryBytes: number
   /** Where the worker tells which repositories it waits for, see `WaitingOn`. */
   readonly waitingOn: SharedArrayBuffer
 }

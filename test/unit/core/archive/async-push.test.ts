@@ -118,7 +118,6 @@ function begin(push: Push, options: Partial<PushBackgroundRequest> = {}, workers
       compress: { type: 'none', level: 0 },
       headerCheck: true,
       warnWhenArchived: true,
-      inMemoryBytes: 0,
     },
     executor,
     queueMaxBytes: undefined,
