@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
 import { turn } from '../../util/turn.ts'
@@ -112,6 +113,8 @@ class ReadAhead implements ByteSource {
   constructor(place: ReadPlace, first: ObjectBody, offset: number, length: number) {
     this.#place = place
     this.#signal = place.signal === undefined ? this.#stop.signal : AbortSignal.any([place.signal, this.#stop.signal])
+    // Every request ahead listens, and Node would take so many for a leak and say so on stderr.
+    setMaxListeners(0, this.#signal)
     this.#position = offset + CHUNK_BYTES
     this.#end = offset + length
     this.#add(this.#collect(first, CHUNK_BYTES), CHUNK_BYTES, 0)
