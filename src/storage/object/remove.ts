@@ -4,7 +4,9 @@ import type { Cancellable } from '../driver.ts'
 import type { ObjectClient } from './client.ts'
 
 /** Batches under way at once: stores remove the names of one batch one after the other. */
-const PARALLEL_BATCHES = 4
+const PARALLEL_BATCHES = 8
+/** Many stores take 1,000 names, and slow ones need a quarter of a minute for them: too near to a timeout. */
+const BATCH_NAMES = 250
 /** Listings under way at once. */
 const PARALLEL_LISTINGS = 4
 /** A level with more prefixes than this is listed as one: a listing each would cost more than it saves. */
@@ -103,7 +105,7 @@ class Remover {
 
   /** Waits while enough batches are under way. */
   async add(listed: readonly string[]): Promise<void> {
-    const size = this.#client.limits.removeBatch
+    const size = Math.min(BATCH_NAMES, this.#client.limits.removeBatch)
     if (this.found === 0) this.#firstPage = listed
     const names = this.#seen === undefined ? listed : listed.filter((name) => this.#seen?.has(name) !== true)
     this.found += names.length

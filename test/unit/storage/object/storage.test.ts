@@ -236,12 +236,12 @@ describe('listing and removing', () => {
     expect(objects.objects.size).toBe(7)
   })
 
-  test('many files are removed with one request', async () => {
+  test('many files are removed with few requests', async () => {
     const { objects, storage } = setup()
     const names = Array.from({ length: 999 }, (_, i) => `a/${i}`)
     await removeFiles(storage, names)
     await removeFiles(storage, [])
-    expect(objects.requests).toHaveLength(1)
+    expect(objects.requests).toHaveLength(4)
     await expect(removeFiles(storage, ['../a'])).rejects.toMatchObject({ code: 'assert' })
   })
 })
