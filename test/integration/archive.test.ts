@@ -271,8 +271,7 @@ describe('check', () => {
     const result = await site.pgts(['--archive-timeout=3s', 'check'])
     expect(result.code).toBe(82)
     expect(result.stdout).toMatch(/WAL segment [0-9A-F]{24} did not reach the archive of repo1/)
-    expect(result.stdout).toMatch(/HINT: the server's archive_command failed last for [0-9A-F]{24}/)
-    expect(result.stdout).toContain('archive_command is: false # pgts')
+    expect(result.stdout).toMatch(/HINT: archive_command failed last for [0-9A-F]{24}.*&& false # pgts/)
   })
 
   test('without a stanza in the repository, or without a server', async () => {
