@@ -1,3 +1,4 @@
+import { EXIT_CODES } from '../util/error.ts'
 import { archiveHandlers } from './archive-handlers.ts'
 import type { CommandHandlers } from './outcome.ts'
 
@@ -89,6 +90,13 @@ export const handlers: CommandHandlers = {
     const { stop } = await import('../commands/stop.ts')
     await stop(ctx)
     return {}
+  },
+  verify: async (ctx) => {
+    const { verify } = await import('../commands/verify.ts')
+    const { renderVerify } = await import('./render/verify.ts')
+    const reports = await verify(ctx)
+    const text = renderVerify(reports, ctx.options.output, ctx.options.verbose)
+    return { text, exitCode: reports.every(({ ok }) => ok) ? 0 : EXIT_CODES.command }
   },
 }
 

@@ -192,6 +192,7 @@ export const commandTable = defineCommands({
     logFile: true,
     frameLevel: 'info',
     stanza: 'required',
+    implemented: true,
   },
   version: { summary: 'Show the version.', frameLevel: 'debug', stanza: 'none', implemented: true },
 })

@@ -78,6 +78,13 @@ export const commandLineOptions = defineOptions({
     commands: ['repo-get'],
     default: 'n',
   },
+  'max-time': {
+    summary: 'Begin nothing new after this time; the next run goes on with what was proven longest ago.',
+    type: 'time',
+    section: 'command-line',
+    commands: ['verify'],
+    range: [1, 30 * 24 * 60 * 60],
+  },
   oldest: {
     summary: 'Remove the oldest full backup and what depends on it, whatever retention says.',
     type: 'bool',
@@ -102,7 +109,7 @@ export const commandLineOptions = defineOptions({
     choices: ['text', 'json'],
     default: 'text',
     for: {
-      verify: { choices: ['none', 'text'], default: 'none' },
+      verify: { choices: ['none', 'text', 'json'], default: 'none' },
       version: { choices: ['text', 'num'], default: 'text' },
     },
   },
@@ -176,6 +183,13 @@ export const commandLineOptions = defineOptions({
       manifest: { default: 'latest' },
       restore: { default: 'latest' },
     },
+  },
+  since: {
+    summary: 'Do not read again what was proven within this time.',
+    type: 'time',
+    section: 'command-line',
+    commands: ['verify'],
+    range: [1, 10 * 365 * 24 * 60 * 60],
   },
   sort: {
     summary: 'Order of the listing.',

@@ -1,0 +1,93 @@
+import { verifyRepository } from '../core/verify/verify.ts'
+import type { Problem, VerifyReport } from '../core/verify/report.ts'
+import { bytesToText } from '../util/byte-string.ts'
+import { isBackupLabel } from '../format/backup-label.ts'
+import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import type { CommandContext, Repository } from './context.ts'
+
+/** Prove that what is stored is what was stored, and that it can be used. Every selected repository is looked at. */
+export async function verify(ctx: CommandContext<'verify'>): Promise<readonly VerifyReport[]> {
+  const { options, log, signal, stanza } = ctx
+  if (options.set !== undefined && !isBackupLabel(options.set)) {
+    throw new PgtsError('option-invalid-value', `'${options.set}' is not a backup label`, {
+      hints: ['a label looks like 20261122-062513F or 20261122-062513F_20261123-062513I; see the info command'],
+    })
+  }
+  const reports: VerifyReport[] = []
+  for (const repository of await ctx.repositories()) {
+    try {
+      reports.push(await verifyOne(ctx, repository))
+    } catch (error) {
+      signal.throwIfAborted()
+      const plain = toPlainError(error)
+      if (plain.code === 'backup-set-invalid') throw error
+      const lines = [`repo${repository.key}: ${plain.message}`, ...plain.hints.map((hint) => `HINT: ${hint}`)]
+      if (options.output === 'none') log.error({ repo: repository.key, code: EXIT_CODES[plain.code] }, lines.join('\n'))
+      reports.push(unreachable(stanza, repository.key, lines.join('; ')))
+    }
+  }
+  // A report that is printed says it all, and must not be mixed with log lines.
+  if (options.output === 'none') for (const report of reports) tell(ctx, report)
+  return reports
+}
+
+async function verifyOne(ctx: CommandContext<'verify'>, repository: Repository): Promise<VerifyReport> {
+  const { options, clock, log, signal, stanza } = ctx
+  const startMs = clock.nowMs()
+  await using executor = await ctx.executor(repository)
+  // Awaited here: the executor lives as long as this block.
+  return await verifyRepository({
+    place: repository,
+    stanza,
+    executor,
+    clock,
+    log,
+    signal,
+    ...(options.set === undefined ? {} : { set: options.set }),
+    ...(options.since === undefined ? {} : { provenSinceMs: startMs - options.since }),
+    ...(options.maxTime === undefined ? {} : { deadlineMs: startMs + options.maxTime }),
+  })
+}
+
+function unreachable(stanza: string, repoKey: number, message: string): VerifyReport {
+  const problems: Problem[] = [{ level: 'error', message }]
+  return {
+    stanza,
+    repoKey,
+    ok: false,
+    problems,
+    archives: [],
+    backups: [],
+    readBytes: 0,
+    skipped: { recent: 0, late: 0 },
+  }
+}
+
+/** What somebody must read goes to the log, too: verify runs from cron. */
+function tell({ log }: CommandContext<'verify'>, report: VerifyReport): void {
+  const { repoKey } = report
+  for (const { level, message } of report.problems) {
+    if (level === 'error') log.warn({ repo: repoKey }, `repo${repoKey}: ${bytesToText(message)}`)
+    else log.info({ repo: repoKey }, `repo${repoKey}: ${bytesToText(message)}`)
+  }
+  for (const { archiveId, faulty } of report.archives) {
+    for (const { repoName, reason } of faulty)
+      log.warn(
+        { repo: repoKey, file: repoName },
+        `repo${repoKey}: WAL of ${archiveId} is not whole: ${bytesToText(repoName)}: ${reason}`,
+      )
+  }
+  for (const { label, status, faulty, reasons } of report.backups) {
+    if (status === 'valid' || status === 'in-progress') continue
+    const why = [
+      ...faulty.slice(0, FILES_TOLD).map(({ name, reason }) => `${bytesToText(name)}: ${reason}`),
+      ...(faulty.length > FILES_TOLD ? [`and ${faulty.length - FILES_TOLD} more files`] : []),
+      ...reasons.map(bytesToText),
+    ]
+    const lines = [`repo${repoKey}: backup ${label} cannot be relied on: ${status}`, ...why]
+    log.warn({ repo: repoKey, label }, lines.join('\n'))
+  }
+}
+
+/** All of them are in the report. */
+const FILES_TOLD = 10

@@ -1,0 +1,62 @@
+import { archiveIdPath, archivePath, isArchiveId, isWalDirectory } from '../../format/repo-path.ts'
+import { parseArchivedSegment, type ArchivedSegment } from '../../format/wal-segment.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { compareBytes } from '../../util/byte-string.ts'
+
+export interface ArchivedFile extends ArchivedSegment {
+  readonly repoName: string
+  readonly storedBytes: number
+}
+
+export interface WalDirectory {
+  /** In the order of their names. */
+  readonly segments: readonly ArchivedFile[]
+  /** Files whose names mean nothing. */
+  readonly orphans: readonly string[]
+}
+
+/** The archive ids that have a directory, in the order of their history ids. */
+export async function archiveIds(storage: StorageDriver, stanza: string, signal: AbortSignal): Promise<string[]> {
+  const ids = await pathsBelow(storage, archivePath(stanza), isArchiveId, signal)
+  return ids.sort((a, b) => Number(a.slice(a.indexOf('-') + 1)) - Number(b.slice(b.indexOf('-') + 1)))
+}
+
+/** Names of the 16-digit directories of an archive id, sorted. */
+export async function walDirectories(
+  storage: StorageDriver,
+  stanza: string,
+  archiveId: string,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const found = await pathsBelow(storage, archiveIdPath(stanza, archiveId), isWalDirectory, signal)
+  return found.sort(compareBytes)
+}
+
+/** What one directory of the archive holds, at most 256 segments of the usual size. */
+export async function walDirectory(storage: StorageDriver, path: string, signal: AbortSignal): Promise<WalDirectory> {
+  const segments: ArchivedFile[] = []
+  const orphans: string[] = []
+  for await (const { name, kind, sizeBytes } of storage.list(path, { signal })) {
+    const base = name.slice(path.length + 1)
+    const archived = kind === 'file' ? parseArchivedSegment(base) : undefined
+    if (archived !== undefined) segments.push({ ...archived, repoName: name, storedBytes: sizeBytes })
+    // Labels of backups, and what is being written now.
+    else if (!base.endsWith('.backup') && !base.endsWith('.pgbackrest.tmp')) orphans.push(name)
+  }
+  segments.sort((a, b) => compareBytes(a.repoName, b.repoName))
+  return { segments, orphans: orphans.sort(compareBytes) }
+}
+
+async function pathsBelow(
+  storage: StorageDriver,
+  path: string,
+  wanted: (name: string) => boolean,
+  signal: AbortSignal,
+): Promise<string[]> {
+  const names: string[] = []
+  for await (const { name, kind } of storage.list(path, { signal })) {
+    const base = name.slice(path.length + 1)
+    if (kind === 'path' && wanted(base)) names.push(base)
+  }
+  return names
+}

@@ -1,0 +1,100 @@
+import { archiveIdOf, type ArchiveInfo } from '../../format/archive-info.ts'
+import { archiveIdPath } from '../../format/repo-path.ts'
+import type { WalSegment } from '../../format/wal-segment.ts'
+import type { ArchivedFile } from './archive-pieces.ts'
+import { archiveIds, walDirectories, walDirectory } from './archive-pieces.ts'
+import { walPart } from './parts.ts'
+import { proveStored } from './prove-stored.ts'
+import type { PlannedPart } from './run.ts'
+import type { VerifyRequest } from './verify.ts'
+import { WalRanges } from './wal-ranges.ts'
+
+/** One archive id: which segments are there, and how to prove them. */
+export interface VerifiedArchive {
+  readonly archiveId: string
+  readonly ranges: WalRanges['ranges']
+  readonly gaps: ReturnType<WalRanges['gaps']>
+  /** The last segment that recovery can reach from this one; undefined when it is missing. */
+  reach(segment: string): string | undefined
+  plan(wanted: (archiveId: string, directory: string) => boolean): PlannedPart[]
+}
+
+const USUAL_SEGMENT_SIZE = 16 * 1024 * 1024
+
+export async function verifyArchive(
+  request: VerifyRequest,
+  info: ArchiveInfo,
+  error: (message: string) => void,
+  note: (message: string) => void,
+): Promise<VerifiedArchive[]> {
+  const { place, stanza, signal } = request
+  const { storage } = place
+  const archives: VerifiedArchive[] = []
+  for (const archiveId of await archiveIds(storage, stanza, signal)) {
+    const cluster = info.history.find((entry) => archiveIdOf(entry) === archiveId)
+    if (cluster === undefined) {
+      note(`archive/${stanza}/${archiveId} belongs to no cluster of archive.info; nothing can be recovered from it`)
+      continue
+    }
+    const known = {
+      systemId: cluster.systemId,
+      ...(info.cipherPass === undefined ? {} : { cipherPass: info.cipherPass }),
+    }
+    const path = archiveIdPath(stanza, archiveId)
+    const directories = await walDirectories(storage, stanza, archiveId, signal)
+    let ranges: WalRanges | undefined
+    for (const directory of directories) {
+      const { segments, orphans } = await walDirectory(storage, `${path}/${directory}`, signal)
+      ranges ??= new WalRanges(await segmentSizeOf(segments, known.cipherPass, request))
+      for (const orphan of orphans) note(`${orphan} is no file of an archive`)
+      for (const repoNames of duplicates(segments)) {
+        error(`one segment is there ${repoNames.length} times, with different contents: ${repoNames.join(', ')}`)
+      }
+      for (const { segment, partial } of segments) if (!partial) ranges.add(segment)
+    }
+    const found = ranges ?? new WalRanges(USUAL_SEGMENT_SIZE)
+    archives.push({
+      archiveId,
+      ranges: found.ranges,
+      gaps: found.gaps(),
+      reach: (segment) => found.reach(segment),
+      plan: (wanted) =>
+        directories
+          .filter((directory) => wanted(archiveId, directory))
+          .map((directory) => {
+            const key = `archive/${archiveId}/${directory}`
+            const load = async () =>
+              walPart(key, (await walDirectory(storage, `${path}/${directory}`, signal)).segments, known)
+            return { key, load }
+          }),
+    })
+  }
+  return archives
+}
+
+/** Names do not tell it, so the first segments that can be read are asked. */
+async function segmentSizeOf(
+  segments: readonly ArchivedFile[],
+  cipherPass: string | undefined,
+  { place, signal }: VerifyRequest,
+): Promise<number> {
+  for (const { segment, partial, checksum, repoName, compressType } of segments.slice(0, 3)) {
+    const piece = { name: segment, repoName, expected: { of: 'wal', checksum, segment, partial } } as const
+    const job = { group: 0, index: 0, pieces: [piece], compressType, raw: false }
+    const env = { storage: place.storage } as Parameters<typeof proveStored>[1]
+    const [proven] = await proveStored(cipherPass === undefined ? job : { ...job, cipherPass }, env, signal)
+    if (proven?.segmentSize !== undefined) return proven.segmentSize
+  }
+  return USUAL_SEGMENT_SIZE
+}
+
+function duplicates(segments: readonly ArchivedFile[]): string[][] {
+  const byName = new Map<string, ArchivedFile[]>()
+  for (const file of segments) {
+    const name = `${file.segment as WalSegment}${file.partial ? '.partial' : ''}`
+    byName.set(name, [...(byName.get(name) ?? []), file])
+  }
+  return [...byName.values()]
+    .filter((files) => new Set(files.map(({ checksum }) => checksum)).size > 1)
+    .map((files) => files.map(({ repoName }) => repoName))
+}

@@ -1,0 +1,108 @@
+import type { Manifest, ManifestFile } from '../../format/manifest.ts'
+import { backupLabelPath, fileRepoName } from '../../format/repo-path.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import type { Expected, StoredPiece } from './prove-stored.ts'
+
+export interface BackupPieces {
+  /** Files of their own. */
+  readonly files: readonly StoredPiece[]
+  /** Parts of bundles, bundle after bundle, in the order of their offsets. */
+  readonly bundled: readonly StoredPiece[]
+  /** Known to be wrong without being read. */
+  readonly wrong: readonly WrongPiece[]
+  /** Block incremental files of releases that recorded no checksum for them: of these only the size is known. */
+  readonly unproven: number
+  /** Files in the backup's directory that the manifest does not know. */
+  readonly orphans: readonly string[]
+}
+
+export interface WrongPiece {
+  readonly name: string
+  readonly repoName: string
+  readonly fault: 'missing' | 'size' | 'other'
+  readonly reason: string
+}
+
+/**
+ * What a backup itself stores, beside what lies in its directory: one listing tells what is missing, cut, or left over,
+ * before anything is read. Files that the backup refers to belong to the backup that stores them.
+ */
+export async function backupPieces(
+  storage: StorageDriver,
+  stanza: string,
+  manifest: Manifest,
+  signal: AbortSignal,
+): Promise<BackupPieces> {
+  const { label } = manifest
+  const path = backupLabelPath(stanza, label)
+  const listed = new Map<string, number>()
+  for await (const { name, kind, sizeBytes } of storage.list(path, { recursive: true, signal })) {
+    if (kind === 'file') listed.set(name, sizeBytes)
+  }
+  const unseen = new Set(listed.keys())
+  for (const name of [`${path}/backup.manifest`, `${path}/backup.manifest.copy`]) unseen.delete(name)
+
+  const files: StoredPiece[] = []
+  const bundled: StoredPiece[] = []
+  const wrong: WrongPiece[] = []
+  let unproven = 0
+  for (const file of manifest.files) {
+    if (file.reference !== undefined && file.reference !== label) continue
+    const repoName = fileRepoName(stanza, file, label, manifest.options.compressType)
+    const inBundle = file.bundleId !== undefined
+    // An empty file is stored where files have names of their own, and nowhere else. Nobody reads it.
+    if (file.sizeBytes === 0 && (inBundle || !listed.has(repoName))) continue
+    unseen.delete(repoName)
+    const fault = faultOf(file, repoName, listed)
+    if (fault !== undefined) {
+      wrong.push({ name: file.name, repoName, ...fault })
+      continue
+    }
+    const expected = expectedOf(file)
+    if (expected === undefined) {
+      if (file.blockMapSize === undefined)
+        wrong.push({ name: file.name, repoName, fault: 'other', reason: 'the manifest has no checksum for it' })
+      else unproven++
+      continue
+    }
+    const length = storedSize(file)
+    const slice = inBundle ? { slice: { offset: file.bundleOffset ?? 0, length } } : {}
+    ;(inBundle ? bundled : files).push({ name: file.name, repoName, ...slice, expected })
+  }
+  bundled.sort((a, b) =>
+    a.repoName === b.repoName ? a.slice!.offset - b.slice!.offset : a.repoName < b.repoName ? -1 : 1,
+  )
+  const orphans = [...unseen].filter((name) => !name.endsWith('.pgbackrest.tmp')).sort()
+  return { files, bundled, wrong, orphans, unproven }
+}
+
+function storedSize(file: ManifestFile): number {
+  return file.repoSizeBytes ?? file.sizeBytes
+}
+
+function faultOf(
+  file: ManifestFile,
+  repoName: string,
+  listed: ReadonlyMap<string, number>,
+): { fault: 'missing' | 'size'; reason: string } | undefined {
+  const size = listed.get(repoName)
+  // Of an empty file nobody recorded how many bytes it takes when it is compressed.
+  if (file.sizeBytes === 0) return undefined
+  if (size === undefined) return { fault: 'missing', reason: 'the file does not exist' }
+  const wanted = storedSize(file)
+  if (file.bundleId === undefined) {
+    return size === wanted ? undefined : { fault: 'size', reason: `it is ${size} bytes where ${wanted} were stored` }
+  }
+  const end = (file.bundleOffset ?? 0) + wanted
+  return size >= end ? undefined : { fault: 'size', reason: `its bundle ends at ${size}, before its end at ${end}` }
+}
+
+const SHA1_OF_NOTHING = 'da39a3ee5e6b4b0d3255bfef95601890afd80709'
+
+/** The checksum of what is stored where there is one; blocks have no other. */
+function expectedOf(file: ManifestFile): Expected | undefined {
+  if (file.repoChecksum !== undefined) return { of: 'stored', checksum: file.repoChecksum }
+  const checksum = file.sizeBytes === 0 ? SHA1_OF_NOTHING : file.checksum
+  if (file.blockMapSize !== undefined || checksum === undefined) return undefined
+  return { of: 'content', checksum, sizeBytes: file.sizeBytes }
+}

@@ -1,0 +1,44 @@
+import type { StorageDriver } from '../../storage/driver.ts'
+import { getFile } from '../../storage/whole-file.ts'
+import { copyName } from '../../format/repo-path.ts'
+import { isPgtsError, toPlainError } from '../../util/error.ts'
+import type { InfoSeal } from '../info-seal.ts'
+
+export interface InspectedPair<T> {
+  /** From the file, or from its copy when the file is unusable. */
+  readonly value?: T
+  /** The file itself does not exist. */
+  readonly mainMissing: boolean
+  /** In words, of each file that is not as it should be. */
+  readonly faults: readonly string[]
+}
+
+/** Read an info file and its copy, each for itself: a reader would be content with either, verify is not. */
+export async function inspectPair<T>(
+  storage: StorageDriver,
+  name: string,
+  seal: InfoSeal,
+  parse: (bytes: Buffer) => T,
+  signal: AbortSignal,
+): Promise<InspectedPair<T>> {
+  const faults: string[] = []
+  const read = async (file: string) => {
+    try {
+      const text = seal.open(await getFile(storage, file, { signal }), file)
+      return { text, value: parse(text) }
+    } catch (error) {
+      signal.throwIfAborted()
+      // The store in trouble is no statement about a file.
+      if (isPgtsError(error, 'service') || isPgtsError(error, 'access')) throw error
+      const missing = isPgtsError(error, 'file-missing')
+      faults.push(missing ? `${file} does not exist` : `${file} cannot be used: ${toPlainError(error).message}`)
+      return { missing }
+    }
+  }
+  const [main, copy] = [await read(name), await read(copyName(name))]
+  if (main.text !== undefined && copy.text !== undefined && !main.text.equals(copy.text)) {
+    faults.push(`${copyName(name)} is not the same as ${name}: an interrupted command left it`)
+  }
+  const value = main.value ?? copy.value
+  return { ...(value === undefined ? {} : { value }), mainMissing: main.missing === true, faults }
+}

@@ -1,0 +1,127 @@
+import { archiveIdOf } from '../../format/archive-info.ts'
+import type { Manifest } from '../../format/manifest.ts'
+import type { VerifiedArchive } from './archive.ts'
+import type { BackupPieces } from './backup-pieces.ts'
+import type { ArchiveResult, BackupResult, FaultyFile } from './report.ts'
+
+export interface KnownBackup {
+  readonly label: string
+  /** The newest directory, without a manifest yet: made at this moment, or the last one that was interrupted. */
+  readonly inProgress: boolean
+  /** Absent: missing, unusable, or not that of a finished backup. */
+  readonly manifest?: Manifest
+}
+
+export interface JudgeRequest {
+  /** Oldest first. */
+  readonly backups: readonly KnownBackup[]
+  contentsOf(backup: KnownBackup): Promise<BackupPieces | undefined>
+  /** What was read of a backup's own files; undefined: nothing, this time. */
+  readOf(label: string): { readonly checked: number; readonly faulty: readonly FaultyFile[] } | undefined
+  readonly archives: readonly VerifiedArchive[]
+  faultyWal(archiveId: string): readonly FaultyFile[]
+}
+
+/** Which backups can be restored, and how far each can be recovered. */
+export async function judgeBackups(request: JudgeRequest): Promise<BackupResult[]> {
+  const results: BackupResult[] = []
+  /** Names of files that are not whole in the backup that stores them. */
+  const broken = new Map<string, ReadonlySet<string> | 'all'>()
+  for (const backup of request.backups) {
+    const { label, manifest, inProgress } = backup
+    const nothing = { label, checked: 0, valid: 0, faulty: [], reasons: [], orphans: [], unproven: 0 }
+    if (manifest === undefined) {
+      results.push({ ...nothing, status: inProgress ? 'in-progress' : 'manifest missing' })
+      if (!inProgress) broken.set(label, 'all')
+      continue
+    }
+    const contents = (await request.contentsOf(backup))!
+    const read = request.readOf(label)
+    const faulty = [...contents.wrong, ...(read?.faulty ?? [])]
+    if (faulty.length > 0) broken.set(label, new Set(faulty.map(({ name }) => name)))
+    const { reasons, ...recovery } = judgeWal(manifest, request)
+    reasons.unshift(...judgeReferences(manifest, broken))
+    results.push({
+      label,
+      status: faulty.length > 0 || reasons.length > 0 ? 'invalid' : 'valid',
+      checked: (read?.checked ?? 0) + contents.wrong.length,
+      valid: (read?.checked ?? 0) - (read?.faulty.length ?? 0),
+      faulty,
+      reasons,
+      orphans: contents.orphans,
+      unproven: contents.unproven,
+      ...recovery,
+    })
+  }
+  return results
+}
+
+/** A backup is as good as the files that it refers to in others. */
+function judgeReferences(manifest: Manifest, broken: ReadonlyMap<string, ReadonlySet<string> | 'all'>): string[] {
+  const reasons: string[] = []
+  for (const label of manifest.references) {
+    const names = broken.get(label)
+    if (label === manifest.label || names === undefined) continue
+    if (names === 'all') {
+      reasons.push(`it builds on ${label}, which has no usable manifest`)
+      continue
+    }
+    // Of a file that is stored as blocks, some may be in any backup of the chain.
+    const needed = manifest.files.filter(
+      ({ name, reference, blockMapSize }) => names.has(name) && (reference === label || blockMapSize !== undefined),
+    )
+    if (needed.length > 0) {
+      reasons.push(`${needed.length} of its files are stored in ${label} and not whole there, first ${needed[0]!.name}`)
+    }
+  }
+  return reasons
+}
+
+/** Without the WAL from its start to its stop a backup is not consistent; what follows tells how far it can go. */
+function judgeWal(
+  manifest: Manifest,
+  request: JudgeRequest,
+): { reasons: string[]; recoverableTo?: string; stopsBefore?: string } {
+  const { archiveStart, archiveStop, db, options } = manifest
+  // Made offline, or it carries its own.
+  if (archiveStart === undefined || archiveStop === undefined) return { reasons: [] }
+  const archiveId = archiveIdOf({ id: db.historyId, version: db.version })
+  const archive = request.archives.find((one) => one.archiveId === archiveId)
+  const last = archive?.reach(archiveStart)
+  const faulty = request
+    .faultyWal(archiveId)
+    .map(({ name }) => name)
+    .filter((name) => name >= archiveStart && name <= (last ?? archiveStop))
+    .sort()
+  const first = faulty[0]
+  const reasons: string[] = []
+  if (!options.archiveCopy) {
+    if (last === undefined) reasons.push(`WAL segment ${archiveStart}, where it begins, is not in the archive`)
+    else if (last < archiveStop) reasons.push(`WAL after segment ${last} is missing before its stop ${archiveStop}`)
+    if (first !== undefined && first <= archiveStop)
+      reasons.push(`WAL segment ${first}, between its start and stop, is not whole`)
+  }
+  if (reasons.length > 0 || last === undefined) return { reasons }
+  return { reasons, recoverableTo: last, ...(first === undefined ? {} : { stopsBefore: first }) }
+}
+
+/**
+ * Expire keeps the WAL of older backups from their start to their stop only, so such a gap begins behind the stop of a
+ * backup and ends where another begins. Any other gap is a loss.
+ */
+export function judgeGaps(archive: VerifiedArchive, backups: readonly KnownBackup[]): ArchiveResult['gaps'] {
+  const own = backups.flatMap(({ manifest }) =>
+    manifest !== undefined &&
+    archiveIdOf({ id: manifest.db.historyId, version: manifest.db.version }) === archive.archiveId
+      ? [manifest]
+      : [],
+  )
+  const starts = new Set(own.map(({ archiveStart }) => archiveStart))
+  const stops = new Set(own.map(({ archiveStop }) => archiveStop))
+  return archive.gaps.map(({ after, before, first, last, missing }) => ({
+    first,
+    last,
+    missing,
+    byExpire: stops.has(after) && starts.has(before),
+  }))
+}

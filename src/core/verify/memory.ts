@@ -1,0 +1,47 @@
+import type { StorageDriver } from '../../storage/driver.ts'
+import { getFile, putFile } from '../../storage/whole-file.ts'
+
+/** What was proven of one part of a repository: the files of a backup, or a directory of the archive. */
+export interface Proof {
+  /** When all of it was last proven whole, milliseconds since the epoch. */
+  readonly provenMs?: number
+  /** How many pieces there were; others mean that the proof is of something else. */
+  readonly pieces: number
+  /** Jobs that were proven one after the other before time ran out: the next run goes on there. */
+  readonly doneJobs?: number
+}
+
+/** Parts by name: `backup/20261122-062513F`, `archive/15-1/0000000100000000`. */
+export type VerifyMemory = ReadonlyMap<string, Proof>
+
+/** Below a folder of pgts's own, which no command of pgbackrest looks at. */
+export function memoryName(stanza: string): string {
+  return `pgts/${stanza}/verify.json`
+}
+
+/** Only a hint of what need not be read again so soon: one that cannot be read is an empty one. */
+export async function loadMemory(storage: StorageDriver, stanza: string, signal: AbortSignal): Promise<VerifyMemory> {
+  try {
+    const text = (await getFile(storage, memoryName(stanza), { signal })).toString()
+    const { version, parts } = JSON.parse(text) as { version?: unknown; parts?: unknown }
+    if (version !== VERSION || typeof parts !== 'object' || parts === null) return new Map()
+    return new Map(Object.entries(parts).filter((part): part is [string, Proof] => isProof(part[1])))
+  } catch {
+    signal.throwIfAborted()
+    return new Map()
+  }
+}
+
+export async function saveMemory(storage: StorageDriver, stanza: string, memory: VerifyMemory): Promise<void> {
+  const parts = Object.fromEntries([...memory].sort(([a], [b]) => (a < b ? -1 : 1)))
+  await putFile(storage, memoryName(stanza), Buffer.from(`${JSON.stringify({ version: VERSION, parts }, null, 1)}\n`))
+}
+
+const VERSION = 1
+
+function isProof(value: unknown): value is Proof {
+  if (typeof value !== 'object' || value === null) return false
+  const { provenMs, pieces, doneJobs } = value as Record<string, unknown>
+  const count = (given: unknown) => given === undefined || (Number.isSafeInteger(given) && (given as number) >= 0)
+  return count(provenMs) && pieces !== undefined && count(pieces) && count(doneJobs)
+}

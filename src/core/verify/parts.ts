@@ -1,0 +1,120 @@
+import type { Manifest } from '../../format/manifest.ts'
+import type { WalSegment } from '../../format/wal-segment.ts'
+import type { CompressType } from '../../util/compress-type.ts'
+import type { ArchivedFile } from './archive-pieces.ts'
+import type { BackupPieces } from './backup-pieces.ts'
+import type { Proof } from './memory.ts'
+import type { ProofJob, StoredPiece } from './prove-stored.ts'
+
+/** Something that is proven as a whole: the files that one backup stores, or one directory of the archive. */
+export interface Part {
+  /** `backup/20261122-062513F`, `archive/15-1/0000000100000000` */
+  readonly key: string
+  readonly pieces: number
+  readonly bytes: number
+  jobs(): Iterable<Omit<ProofJob, 'group' | 'index'>>
+}
+
+/** Small pieces travel together, up to this many and this much. */
+const BATCH_PIECES = 64
+const BATCH_BYTES = 8 * 1024 * 1024
+
+export function backupPart(manifest: Manifest, { files, bundled }: BackupPieces): Part {
+  const sizes = new Map(manifest.files.map((file) => [file.name, file.repoSizeBytes ?? file.sizeBytes]))
+  const size = ({ name }: StoredPiece) => sizes.get(name) ?? 0
+  const common = {
+    compressType: manifest.options.compressType,
+    ...(manifest.cipherPass === undefined ? {} : { cipherPass: manifest.cipherPass }),
+  }
+  return {
+    key: `backup/${manifest.label}`,
+    pieces: files.length + bundled.length,
+    bytes: [...files, ...bundled].reduce((sum, piece) => sum + size(piece), 0),
+    *jobs() {
+      for (const pieces of batches(files, size)) yield { ...common, pieces, raw: false }
+      for (const pieces of batches(bundled, size)) yield { ...common, pieces, raw: manifest.bundleRaw }
+    },
+  }
+}
+
+export function walPart(
+  key: string,
+  segments: readonly ArchivedFile[],
+  known: { readonly cipherPass?: string; readonly systemId?: bigint },
+): Part {
+  const bytes = new Map(segments.map((file) => [file.repoName, file.storedBytes]))
+  const { cipherPass, systemId } = known
+  return {
+    key,
+    pieces: segments.length,
+    bytes: segments.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
+    *jobs() {
+      // A directory may hold segments of several codecs, when the option was changed.
+      for (const compressType of new Set<CompressType>(segments.map((segment) => segment.compressType))) {
+        const pieces = segments
+          .filter((segment) => segment.compressType === compressType)
+          .map((s) => pieceOf(s, systemId))
+        for (const some of batches(pieces, ({ repoName }) => bytes.get(repoName) ?? 0)) {
+          yield { pieces: some, compressType, raw: false, ...(cipherPass === undefined ? {} : { cipherPass }) }
+        }
+      }
+    },
+  }
+}
+
+function pieceOf({ segment, partial, checksum, repoName }: ArchivedFile, systemId: bigint | undefined): StoredPiece {
+  const expected = { of: 'wal', checksum, segment: segment as WalSegment, partial } as const
+  return {
+    name: `${segment}${partial ? '.partial' : ''}`,
+    repoName,
+    expected: systemId === undefined ? expected : { ...expected, systemId },
+  }
+}
+
+function* batches(pieces: readonly StoredPiece[], size: (piece: StoredPiece) => number): Generator<StoredPiece[]> {
+  let batch: StoredPiece[] = []
+  let bytes = 0
+  for (const piece of pieces) {
+    if (batch.length > 0 && (batch.length === BATCH_PIECES || bytes + size(piece) > BATCH_BYTES)) {
+      yield batch
+      batch = []
+      bytes = 0
+    }
+    batch.push(piece)
+    bytes += size(piece)
+  }
+  if (batch.length > 0) yield batch
+}
+
+/** Follows one part through a run: which of its jobs are proven, in a row from the beginning. */
+export class PartProgress {
+  readonly #proven = new Set<number>()
+  #row: number
+  #all: number | undefined
+  faulty = false
+
+  /** @param from jobs before this one were proven by an earlier run */
+  constructor(
+    readonly part: Part,
+    readonly from = 0,
+  ) {
+    this.#row = from
+  }
+
+  proven(index: number): void {
+    this.#proven.add(index)
+    while (this.#proven.delete(this.#row)) this.#row++
+  }
+
+  /** There are no more jobs than these. */
+  complete(jobs: number): void {
+    this.#all = jobs
+  }
+
+  /** What to remember; undefined: nothing, it is to be looked at again first. */
+  proof(nowMs: number): Proof | undefined {
+    if (this.faulty) return undefined
+    if (this.#all !== undefined && this.#row >= this.#all) return { provenMs: nowMs, pieces: this.part.pieces }
+    return this.#row === 0 ? undefined : { pieces: this.part.pieces, doneJobs: this.#row }
+  }
+}

@@ -1,0 +1,173 @@
+import { decryptor } from '../../codec/cipher.ts'
+import { digest, type DigestTap } from '../../codec/digest.ts'
+import { decompressor, loadCodec } from '../../codec/registry.ts'
+import { pump } from '../../codec/pump.ts'
+import type { Stage } from '../../codec/stage.ts'
+import { parseWalHeader, WAL_HEADER_BYTES } from '../../postgres/wal-header.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { plannedReads } from '../../storage/planned-reads.ts'
+import type { CompressType } from '../../util/compress-type.ts'
+import { isPgtsError, toPlainError } from '../../util/error.ts'
+import type { WorkerEnv } from '../worker-env.ts'
+
+/** What a stored piece must be. */
+export type Expected =
+  /** SHA-1 of the bytes as they are stored. */
+  | { readonly of: 'stored'; readonly checksum: string }
+  /** SHA-1 and size of the content that comes out of them. */
+  | { readonly of: 'content'; readonly checksum: string; readonly sizeBytes: number }
+  /** A WAL segment: SHA-1 of its content, which says itself how long it is, where it belongs and who wrote it. */
+  | {
+      readonly of: 'wal'
+      readonly checksum: string
+      readonly segment: string
+      readonly partial: boolean
+      readonly systemId?: bigint
+    }
+
+/** One file of a backup or one segment: a stored file, or a part of one. */
+export interface StoredPiece {
+  /** Manifest name, or name of the segment; byte string. */
+  readonly name: string
+  readonly repoName: string
+  /** Where in the stored file; absent: all of it. */
+  readonly slice?: { readonly offset: number; readonly length: number }
+  readonly expected: Expected
+}
+
+/** A few pieces of one kind at a time; those of a bundle in the order of their offsets. */
+export interface ProofJob {
+  /** Which group of pieces this belongs to, and its place in it from 0. */
+  readonly group: number
+  readonly index: number
+  readonly pieces: readonly StoredPiece[]
+  readonly compressType: CompressType
+  /** Pieces are compressed and encrypted in the raw form. */
+  readonly raw: boolean
+  readonly cipherPass?: string
+}
+
+export type Fault = 'missing' | 'checksum' | 'size' | 'other'
+
+export interface ProvenPiece {
+  readonly name: string
+  readonly repoName: string
+  /** Stored bytes that were read. */
+  readonly storedBytes: number
+  /** Absent: it is what it must be. */
+  readonly fault?: Fault
+  /** In words, of a fault. */
+  readonly reason?: string
+  /** What the header of a segment says, bytes. */
+  readonly segmentSize?: number
+}
+
+/** Read stored pieces again and prove that they are what they were. Nothing but a lost storage makes this fail. */
+export async function proveStored(job: ProofJob, env: WorkerEnv, signal: AbortSignal): Promise<readonly ProvenPiece[]> {
+  await loadCodec(job.compressType)
+  const wanted = job.pieces.flatMap(({ repoName, slice }) =>
+    slice === undefined || slice.length === 0 ? [] : [{ name: repoName, ...slice }],
+  )
+  await using reads = plannedReads(env.storage, wanted, signal)
+  const proven: ProvenPiece[] = []
+  for (const piece of job.pieces) proven.push(await provePiece(piece, job, reads.storage, signal))
+  return proven
+}
+
+async function provePiece(
+  piece: StoredPiece,
+  job: ProofJob,
+  storage: StorageDriver,
+  signal: AbortSignal,
+): Promise<ProvenPiece> {
+  const { name, repoName, slice, expected } = piece
+  const stored = digest('sha1')
+  const content = digest('sha1')
+  const head = new Head()
+  const faulty = (fault: Fault, reason: string): ProvenPiece => ({
+    name,
+    repoName,
+    storedBytes: stored.bytes,
+    fault,
+    reason,
+  })
+  try {
+    const source = await storage.read(repoName, { ...slice, signal })
+    await pump(source, [stored, ...decoders(job, expected), head, content], { write: () => undefined }, signal)
+  } catch (error) {
+    signal.throwIfAborted()
+    const { message } = toPlainError(error)
+    if (isPgtsError(error, 'file-missing')) return faulty('missing', 'the file does not exist')
+    // The store itself is in trouble: no statement about a file.
+    if (isPgtsError(error, 'service') || isPgtsError(error, 'access')) throw error
+    return faulty(slice !== undefined && isPgtsError(error, 'file-read') ? 'size' : 'other', message)
+  }
+  const found = judge(expected, stored, content, head.bytes)
+  if (found.fault !== undefined) return faulty(found.fault, found.reason)
+  return {
+    name,
+    repoName,
+    storedBytes: stored.bytes,
+    ...(found.segmentSize === undefined ? {} : { segmentSize: found.segmentSize }),
+  }
+}
+
+/** What was compressed and encrypted is proven by the checksum of the result where there is one: that is cheaper. */
+function decoders(job: ProofJob, expected: Expected): Stage[] {
+  if (expected.of === 'stored') return []
+  const stages: Stage[] = job.cipherPass === undefined ? [] : [decryptor(job.cipherPass, { raw: job.raw })]
+  if (job.compressType !== 'none') stages.push(decompressor(job.compressType, { raw: job.raw }))
+  return stages
+}
+
+type Judgement =
+  { readonly fault: Fault; readonly reason: string } | { readonly fault?: undefined; readonly segmentSize?: number }
+
+function judge(expected: Expected, stored: DigestTap, content: DigestTap, head: Buffer): Judgement {
+  const tap = expected.of === 'stored' ? stored : content
+  if (expected.of === 'content' && content.bytes !== expected.sizeBytes) {
+    return { fault: 'size', reason: `it holds ${content.bytes} bytes where the manifest says ${expected.sizeBytes}` }
+  }
+  if (tap.hex() !== expected.checksum) {
+    return { fault: 'checksum', reason: `its SHA-1 is ${tap.hex()} where ${expected.checksum} was recorded` }
+  }
+  return expected.of === 'wal' ? judgeSegment(expected, content.bytes, head) : {}
+}
+
+/** With the right checksum a segment can still be useless: cut, or of another cluster, before it was archived. */
+function judgeSegment(expected: Expected & { of: 'wal' }, sizeBytes: number, head: Buffer): Judgement {
+  let header: ReturnType<typeof parseWalHeader>
+  try {
+    header = parseWalHeader(head)
+  } catch (error) {
+    // A server this program does not know, archived with archive-header-check off, is for that server to judge.
+    if (isPgtsError(error, 'version-not-supported')) return {}
+    return { fault: 'other', reason: toPlainError(error).message }
+  }
+  const { segmentSize, systemId, pageLsn } = header
+  if (sizeBytes !== segmentSize && (!expected.partial || sizeBytes > segmentSize)) {
+    return { fault: 'size', reason: `it holds ${sizeBytes} bytes where its header says ${segmentSize}` }
+  }
+  if (expected.systemId !== undefined && systemId !== expected.systemId) {
+    return { fault: 'other', reason: `it was written by another cluster, with system identifier ${systemId}` }
+  }
+  const place = BigInt(`0x${expected.segment.slice(8, 16)}`) * 0x1_0000_0000n
+  const lsn = place + BigInt(`0x${expected.segment.slice(16)}`) * BigInt(segmentSize)
+  if (pageLsn !== lsn) return { fault: 'other', reason: 'its header says that it is another segment' }
+  return { segmentSize }
+}
+
+/** Lets bytes through and keeps the first ones. */
+class Head implements Stage {
+  bytes = Buffer.alloc(0)
+
+  push(chunk: Uint8Array): Uint8Array[] {
+    const missing = WAL_HEADER_BYTES - this.bytes.length
+    if (missing > 0) this.bytes = Buffer.concat([this.bytes, chunk.subarray(0, missing)])
+    return [chunk]
+  }
+
+  finish(): Uint8Array[] {
+    return []
+  }
+}

@@ -1,0 +1,71 @@
+import { lsnOfSegment, nextWalSegment, segmentOfLsn, timelineOf, type WalSegment } from '../../format/wal-segment.ts'
+
+export interface SegmentRange {
+  readonly first: WalSegment
+  readonly last: WalSegment
+}
+
+export interface WalGap {
+  /** The segments on both sides of it. */
+  readonly after: WalSegment
+  readonly before: WalSegment
+  /** The missing ones. */
+  readonly first: WalSegment
+  readonly last: WalSegment
+  readonly missing: number
+}
+
+/**
+ * The segments of one archive id as ranges without gaps, so that a million of them take no room. Segments are added in
+ * the order of their names; the size of a segment is known once one has been read.
+ */
+export class WalRanges {
+  readonly #segmentSize: number
+  readonly #ranges: { first: WalSegment; last: WalSegment }[] = []
+
+  /** @param segmentSize bytes */
+  constructor(segmentSize: number) {
+    this.#segmentSize = segmentSize
+  }
+
+  add(segment: WalSegment): void {
+    const current = this.#ranges.at(-1)
+    if (current?.last === segment) return
+    const follows =
+      current !== undefined &&
+      timelineOf(current.last) === timelineOf(segment) &&
+      nextWalSegment(current.last, this.#segmentSize) === segment
+    if (follows) current.last = segment
+    else this.#ranges.push({ first: segment, last: segment })
+  }
+
+  /** In the order of names. */
+  get ranges(): readonly SegmentRange[] {
+    return this.#ranges
+  }
+
+  /** What is missing between neighbours of one timeline. */
+  gaps(): WalGap[] {
+    return this.#ranges.flatMap(({ first: before }, index) => {
+      const after = this.#ranges[index - 1]?.last
+      if (after === undefined || timelineOf(after) !== timelineOf(before)) return []
+      const number = (segment: WalSegment) => lsnOfSegment(segment, this.#segmentSize) / BigInt(this.#segmentSize)
+      const missing = Number(number(before) - number(after)) - 1
+      const lastLsn = lsnOfSegment(before, this.#segmentSize) - 1n
+      return [
+        {
+          after,
+          before,
+          first: nextWalSegment(after, this.#segmentSize),
+          last: segmentOfLsn(lastLsn, timelineOf(before), this.#segmentSize),
+          missing,
+        },
+      ]
+    })
+  }
+
+  /** The last segment that can be reached from this one without a gap; undefined when it is missing itself. */
+  reach(segment: string): WalSegment | undefined {
+    return this.#ranges.find(({ first, last }) => first <= segment && segment <= last)?.last
+  }
+}
