@@ -12,6 +12,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ObjectBody } from '../../src/storage/object/client.ts'
+import { StoreTrouble } from '../../src/storage/object/trouble.ts'
 import { openS3Client, type S3Client } from '../../src/storage/s3/client.ts'
 import type { S3Description } from '../../src/storage/s3/description.ts'
 import { pastOf } from '../../src/storage/s3/past.ts'
@@ -337,6 +338,14 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       await expect(client.list({ prefix: '' })).rejects.toMatchObject(refused)
       await expect(client.put('x', Buffer.from('x'), { kind: 'data' })).rejects.toMatchObject(refused)
       await expect(client.get('x')).rejects.toMatchObject(refused)
+    })
+
+    test('a host whose name is not known; a port where nobody listens, which may pass', async () => {
+      const endpoint = { secure: true, uriStyle: 'path', host: 'nowhere.invalid' } as const
+      const error = (await look(await open({ endpoint })).catch((thrown: unknown) => thrown)) as Error
+      expect(error).toMatchObject({ message: expect.stringContaining('host name') })
+      const refused = { ...plain.endpoint, port: 1 }
+      await expect(look(await open({ endpoint: refused }))).rejects.toBeInstanceOf(StoreTrouble)
     })
 
     test('an object that is not there', async () => {

@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { isIPv6 } from 'node:net'
 import type { Clock } from '../../util/clock.ts'
 import { bytesToText } from '../../util/byte-string.ts'
-import type { PgtsError } from '../../util/error.ts'
+import { PgtsError, systemCode } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
 import { networkError } from '../http/network-error.ts'
 import { httpSender, readBody, type HttpSend } from '../http/send.ts'
@@ -46,6 +46,7 @@ export class S3Requests implements AsyncDisposable {
   readonly #origin: string
   /** Path of the bucket, '' where it is in the host name. */
   readonly #root: string
+  #answered = false
 
   static async open(description: S3Description, clock: Clock): Promise<S3Requests> {
     const { access, endpoint, keys, repository } = description
@@ -127,11 +128,14 @@ export class S3Requests implements AsyncDisposable {
   /** A broken connection or body, in words; an abort passes as it is. */
   failure(error: unknown, request: Pick<S3Request, 'action' | 'name' | 'signal'>): unknown {
     if (request.signal?.aborted) return request.signal.reason
-    return networkError(
+    const trouble = networkError(
       actionWords({ action: request.action, shown: this.shown(request.name) }),
       error,
       this.#description.repository,
     )
+    // A name that was never found is misspelt; to wait for it would only hide that. Once found, it comes back.
+    if (this.#answered || systemCode(error) !== 'ENOTFOUND') return trouble
+    return new PgtsError('host-connect', trouble.message, { hints: trouble.hints, cause: trouble.cause })
   }
 
   shown(name: string | undefined): string {
@@ -161,6 +165,7 @@ export class S3Requests implements AsyncDisposable {
         ...(body === undefined ? {} : { body }),
         ...(signal === undefined ? {} : { signal }),
       })
+      this.#answered = true
       const { statusCode = 0 } = response
       return statusCode >= 200 && statusCode < 300 ? { response } : { refusal: await readRefusal(response) }
     } catch (error) {
