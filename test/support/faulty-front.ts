@@ -150,13 +150,15 @@ export class FaultyFront implements AsyncDisposable {
   }
 }
 
-/** Pass a body on as far as its middle: there it ends, or has one wrong bit. */
+/** Pass a body on as far as its middle (or nothing of one without a length): there it ends, or has one wrong bit. */
 function spoil(told: IncomingMessage, answer: ServerResponse, how: 'truncate' | 'flip'): void {
   const half = Math.floor(Number(told.headers['content-length'] ?? 0) / 2)
   let passed = 0
+  let cut = false
   told.on('data', (bytes: Buffer) => {
     const at = half - passed
     passed += bytes.length
+    if (cut) return
     if (at < 0 || at >= bytes.length) {
       answer.write(bytes)
     } else if (how === 'flip') {
@@ -164,9 +166,11 @@ function spoil(told: IncomingMessage, answer: ServerResponse, how: 'truncate' | 
       flipped[at] = (flipped[at] ?? 0) ^ 0x10
       answer.write(flipped)
     } else {
-      told.destroy()
+      cut = true
       answer.write(bytes.subarray(0, at), () => answer.socket?.destroy())
     }
   })
-  told.on('end', () => answer.end())
+  told.on('end', () => {
+    if (!cut) answer.end()
+  })
 }

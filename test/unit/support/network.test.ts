@@ -118,7 +118,12 @@ describe('the faulty front', () => {
     const asked: string[] = []
     const server = createServer((incoming, answer) => {
       asked.push(`${incoming.method} ${incoming.url} ${incoming.headers['x-odd']} ${incoming.headers.host}`)
-      incoming.resume().on('end', () => answer.writeHead(200, { 'content-length': content.length }).end(content))
+      const headers = incoming.url === '/chunked' ? {} : { 'content-length': content.length }
+      incoming.resume().on('end', () => {
+        answer.writeHead(200, headers)
+        answer.write(content)
+        answer.end()
+      })
     })
     const faulty = await FaultyFront.start(await listening(server))
     onTestFinished(() => faulty[Symbol.asyncDispose]())
@@ -170,6 +175,8 @@ describe('the faulty front', () => {
     const { ask, asked, faulty } = await front({ how: { kind: 'truncate' }, times: 1 })
     await expect(ask()).rejects.toThrow('aborted')
     expect((await ask()).bytes.length).toBe(100_000)
+    faulty.set({ how: { kind: 'truncate' }, times: 1 })
+    await expect(ask('/chunked'), 'a body without a length').rejects.toThrow('aborted')
     faulty.set({ how: { kind: 'flip' }, times: 1 })
     const flipped = (await ask()).bytes
     expect(flipped.length).toBe(100_000)
