@@ -98,8 +98,10 @@ async function bench(): Promise<void> {
     },
   })
   await load(cluster, sizeMiB)
+  // Only finished ones: archive-push refuses the segment that the server still writes to.
+  const current = String((await cluster.query('select pg_walfile_name(pg_current_wal_lsn()) as name'))[0]?.['name'])
   const wal = readdirSync(join(cluster.dataDir, 'pg_wal'))
-    .filter((name) => /^[0-9A-F]{24}$/.test(name))
+    .filter((name) => /^[0-9A-F]{24}$/.test(name) && name < current)
     .sort()
     .slice(0, settings.segments)
 
