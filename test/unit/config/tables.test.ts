@@ -10,7 +10,8 @@ import { FORMER_NAMES, PGBACKREST_OPTIONS } from './pgbackrest-names.ts'
 describe('the option table', () => {
   test('has the 198 options of pgBackRest, and few of its own', () => {
     expect(PGBACKREST_OPTIONS).toHaveLength(198)
-    expect(optionNames).toEqual([...PGBACKREST_OPTIONS, 'checksum-page-error', 'repo-s3-storage-class'].sort())
+    const own = ['checksum-page-error', 'max-time', 'repo-s3-storage-class', 'since']
+    expect(optionNames).toEqual([...PGBACKREST_OPTIONS, ...own].sort())
   })
 
   test('knows every name of an earlier release', () => {
