@@ -58,6 +58,11 @@ export interface StorageDriver extends AsyncDisposable {
   removeFiles?(names: readonly string[], options?: Cancellable): Promise<void>
   /** Everything below the prefix, and the prefix itself. */
   removeTree(prefix: string, options?: Cancellable): Promise<void>
+  /**
+   * Give back what uploads hold that a crash left behind, begun before `beforeMs`; their number. Absent: a crash leaves
+   * nothing that is not seen, or the store forgets it by itself.
+   */
+  abortUploads?(prefix: string, beforeMs: number, options?: Cancellable): Promise<number>
   /** Make the directory entries below a prefix durable, after commits with `deferSync`. Objects are durable already. */
   sync(prefix: string, options?: Cancellable): Promise<void>
   /** Present where the storage has directories and can link (posix). Absent means: do without. */

@@ -41,7 +41,7 @@ export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
     return inner(name)
   }
   const outer = (file: StoredFile): StoredFile => ({ ...file, name: file.name.slice(prefix.length + 1) })
-  const { links, removeFiles } = driver
+  const { links, removeFiles, abortUploads } = driver
   return {
     display: `${driver.display}/${prefix}`,
     ...parallelOf(driver),
@@ -59,6 +59,9 @@ export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
       ? {}
       : { removeFiles: async (names, options) => removeFiles.call(driver, names.map(innerFile), options) }),
     removeTree: async (name, options) => driver.removeTree(innerFile(name), options),
+    ...(abortUploads === undefined
+      ? {}
+      : { abortUploads: async (name, beforeMs, options) => abortUploads.call(driver, inner(name), beforeMs, options) }),
     sync: (name, options) => driver.sync(inner(name), options),
     ...(links === undefined ? {} : { links: scopedLinks(links, inner) }),
     [Symbol.asyncDispose]: async () => undefined,

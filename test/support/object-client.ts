@@ -31,7 +31,9 @@ export interface MemoryObjects extends ObjectClient {
   /** Every request, in the order in which they began. */
   readonly requests: readonly Request[]
   /** Uploads that were neither completed nor aborted. */
-  readonly openUploads: number
+  openUploads: number
+  /** When the next upload was begun, as it looks later. */
+  uploadsBegunMs: number | undefined
   readonly mostInFlight: number
   count(kind: RequestKind): number
   /** Asked before each request; what it returns goes wrong. */
@@ -66,6 +68,8 @@ class InMemory implements MemoryObjects {
   fault: MemoryObjects['fault'] = () => undefined
   delayMs = 0
   openUploads = 0
+  uploadsBegunMs: number | undefined
+  readonly #uploads = new Map<object, { readonly name: string; readonly begunMs: number; end(): void }>()
   mostInFlight = 0
   #inFlight = 0
   #version = 0
@@ -164,7 +168,9 @@ class InMemory implements MemoryObjects {
       const end = () => {
         if (state === 'open') this.openUploads--
         state = 'ended'
+        this.#uploads.delete(parts)
       }
+      this.#uploads.set(parts, { name, begunMs: this.uploadsBegunMs ?? Date.now(), end })
       return {
         part: (number, bytes, inner) =>
           this.#answer({ kind: 'part', name, part: number }, inner, () => {
@@ -186,6 +192,16 @@ class InMemory implements MemoryObjects {
           }),
         abort: () => this.#answer({ kind: 'abort', name }, undefined, end),
       } satisfies ObjectUpload
+    })
+  }
+
+  abortAbandoned(prefix: string, beforeMs: number, signal?: AbortSignal): Promise<number> {
+    return this.#answer({ kind: 'abort', name: prefix }, signal, () => {
+      const old = [...this.#uploads.values()].filter(
+        ({ name, begunMs }) => name.startsWith(prefix) && begunMs < beforeMs,
+      )
+      for (const { end } of old) end()
+      return old.length
     })
   }
 

@@ -12,6 +12,7 @@ import {
   type RepositoryCipher,
 } from '../info-store.ts'
 import { reconcile, type Reconciled } from '../reconcile.ts'
+import { abortUploads } from './abort-uploads.ts'
 import { planArchive, type ArchiveRule } from './archive-retention.ts'
 import { removeArchive, type ArchiveRemoval } from './remove-archive.ts'
 import { removeDirectories } from './remove-directories.ts'
@@ -78,6 +79,7 @@ export interface ExpireRun {
  *  3. their directories are removed, and leftovers of interrupted backups
  *  4. WAL goes that no remaining backup needs
  *  5. old manifests in backup.history go
+ *  6. uploads that a crash left in an object store are aborted
  */
 export async function expireRepository(request: ExpireRequest): Promise<ExpireReport> {
   const { stanza, repoKey, dryRun, signal, log } = request
@@ -110,15 +112,11 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
     await saveBackupInfo(run.place, stanza, info)
     await relinkLatest(run, plan, info, request.linkLatest)
   }
-  return {
-    repoKey,
-    dryRun,
-    groups: plan.groups,
-    setMissing: plan.setMissing,
-    directories: await removeDirectories(run, found, info, request.choice.set),
-    archive: await expireArchive(run, request, plan, found, info),
-    history: await removeHistory(run, request.policy.historyDays, nowSeconds, info),
-  }
+  const directories = await removeDirectories(run, found, info, request.choice.set)
+  const archive = await expireArchive(run, request, plan, found, info)
+  const history = await removeHistory(run, request.policy.historyDays, nowSeconds, info)
+  await abortUploads(run, request.nowMs)
+  return { repoKey, dryRun, groups: plan.groups, setMissing: plan.setMissing, directories, archive, history }
 }
 
 const STORIES: Record<ExpireReason, string> = {

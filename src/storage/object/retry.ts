@@ -44,8 +44,8 @@ const FIRST_WAIT_MS = 200
 const LONGEST_WAIT_MS = 30_000
 /** Names that a batch left are asked for again so many times. */
 const BATCH_RETRIES = 2
-/** Tidying up must end, whatever the store does. */
-const ABORT_TOTAL_MS = 30_000
+/** Tidying up must end, whatever the store does, and before a worker that was interrupted is ended. */
+const ABORT_TOTAL_MS = 8_000
 
 /**
  * The same store, asked again when that can help: after a StoreTrouble, with jittered and growing pauses, as often and

@@ -48,6 +48,7 @@ export function objectStorage(client: ObjectClient, options: ObjectStorageOption
 class ObjectStorage implements StorageDriver {
   readonly display: string
   readonly parallel = PARALLEL
+  readonly abortUploads?: NonNullable<StorageDriver['abortUploads']>
   readonly #client: ObjectClient
   /** '' or ends with '/'. */
   readonly #root: string
@@ -62,6 +63,12 @@ class ObjectStorage implements StorageDriver {
     this.#client = client
     this.#root = trimmed === '' ? '' : `${trimmed}/`
     this.display = trimmed === '' ? client.display : `${client.display}/${bytesToText(trimmed)}`
+    const { abortAbandoned } = client
+    if (abortAbandoned !== undefined)
+      this.abortUploads = async (prefix, beforeMs, { signal } = {}) => {
+        assertPrefix(prefix)
+        return abortAbandoned.call(client, this.#below(prefix), beforeMs, signal)
+      }
     this.#uploads = new ByteBudget(budgetBytes)
     this.#downloads = new ByteBudget(budgetBytes)
   }
