@@ -24,7 +24,8 @@ export function makeCertificates(dir: string): TestCertificates {
     ...['req', '-x509', ...newKey, '-keyout', 'ca.key', '-out', 'ca.crt', '-days', '3650', '-subj', '/CN=pgts test'],
   )
   openssl(...['req', ...newKey, '-keyout', 'server.key', '-out', 'server.csr', '-subj', '/CN=127.0.0.1'])
-  const names = ['IP:127.0.0.1', 'IP:::1', ...HOST_NAMES.map((name) => `DNS:${name}`)]
+  // pgbackrest compares what it connects to with names only, also when that is an address.
+  const names = ['IP:127.0.0.1', 'DNS:127.0.0.1', 'IP:::1', ...HOST_NAMES.map((name) => `DNS:${name}`)]
   writeFileSync(
     file('extensions'),
     `subjectAltName=${names.join(',')}\nbasicConstraints=CA:FALSE\nextendedKeyUsage=serverAuth\n`,

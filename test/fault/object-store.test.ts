@@ -1,0 +1,253 @@
+import { spawn } from 'node:child_process'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test as plainTest } from 'vitest'
+import { FaultyFront, type FrontFaults, SLOW_DOWN } from '../support/faulty-front.ts'
+import { type NetworkFaults, NetworkProxy } from '../support/network-proxy.ts'
+import { type Bucket, objectStores, titleOf } from '../support/object-stores.ts'
+import {
+  cleanEnv,
+  dataChecksum,
+  type DataChecksum,
+  makeTestDir,
+  pgtsProgram,
+  startCluster,
+  testUser,
+} from '../support/postgres.ts'
+import { aSite, type Site } from '../support/site.ts'
+import { makeCertificates, type TestCertificates } from '../support/tls.ts'
+
+const s3 = objectStores.find(({ name }) => name === 's3')!
+const test = plainTest.skipIf(s3.missing !== undefined)
+
+/** Long enough for a store that is alive on a slow machine, short enough to wait for it to be given up. */
+const IO_TIMEOUT = '--io-timeout=4s'
+
+let bucket: Bucket
+let site: Site
+let certificates: TestCertificates
+let front: FaultyFront
+let network: NetworkProxy
+let expected: DataChecksum
+
+beforeAll(async () => {
+  if (s3.missing !== undefined) return
+  bucket = await s3.bucket()
+  certificates = makeCertificates(join(makeTestDir('front'), 'tls'))
+  front = await FaultyFront.start({ host: '127.0.0.1', port: bucket.port.plain ?? 0 }, certificates)
+  // What speaks HTTP stands behind what does not: both kinds of fault on one way.
+  network = await NetworkProxy.start({ host: '127.0.0.1', port: front.port })
+  site = await aSite({
+    walSegsizeMb: 1,
+    options: {
+      'compress-type': 'none',
+      // Some files in bundles and some by themselves: a hundred requests, not a thousand.
+      'repo1-bundle': 'y',
+      'repo1-bundle-size': '1MiB',
+      'repo1-bundle-limit': '128KiB',
+      'process-max': '2',
+      'repo1-retention-full': '2',
+      ...bucket.options({ port: network.port, caFile: certificates.caFile }),
+    },
+  })
+  await site.cluster.query('create table t as select g as id, md5(g::text) as v from generate_series(1, 150000) g')
+  await site.pgtsOk('stanza-create')
+  await site.pgtsOk('--type=full', 'backup')
+  expected = await dataChecksum(site.cluster)
+})
+afterAll(async () => {
+  await site?.[Symbol.asyncDispose]()
+  await network?.[Symbol.asyncDispose]()
+  await front?.[Symbol.asyncDispose]()
+})
+
+/** Backups that are whole in the bucket, and what `info` says there is. */
+async function backups(): Promise<string[]> {
+  const names = [...(await bucket.objects()).keys()]
+  const whole = names.flatMap((name) => /^repo\/backup\/main\/([^/]+)\/backup\.manifest$/.exec(name)?.[1] ?? [])
+  const { stdout } = await site.pgtsOk('--output=json', 'info')
+  const [{ backup }] = JSON.parse(stdout) as [{ backup: { label: string }[] }]
+  expect(backup.map(({ label }) => label)).toEqual(whole)
+  return whole
+}
+
+async function restoredRows(...args: string[]): Promise<DataChecksum> {
+  const target = join(makeTestDir('restored'), 'data')
+  const more = ['--type=immediate', '--target-action=promote', ...args, 'restore']
+  await site.pgtsOk(`--pg1-path=${target}`, ...more)
+  await using restored = await startCluster({ dir: target, conf: { archive_mode: 'off' } })
+  await restored.untilPrimary()
+  return await dataChecksum(restored)
+}
+
+/** A full backup over a bad network, then a restore over it; both succeed, and the fault was there each time. */
+async function survived(
+  set: () => void,
+  struck: () => number,
+  { andRestore = true, losesAnswers = true } = {},
+): Promise<void> {
+  const before = await backups()
+  try {
+    set()
+    await site.pgtsOk('--type=full', IO_TIMEOUT, 'backup')
+    expect(struck(), 'faults during the backup').toBeGreaterThan(0)
+    if (andRestore) {
+      set()
+      expect(await restoredRows(IO_TIMEOUT)).toEqual(expected)
+      expect(struck(), 'faults during the restore').toBeGreaterThan(0)
+    }
+  } finally {
+    front.set()
+    network.set({})
+  }
+  const after = await backups()
+  expect(after).toHaveLength(2)
+  expect(after.filter((label) => !before.includes(label))).toHaveLength(1)
+  if (!losesAnswers) expect(await bucket.openUploads()).toEqual([])
+  await abortUploads()
+}
+
+/** An upload whose beginning was not answered is known to nobody but the store. Later it is aborted as any crash's. */
+async function abortUploads(): Promise<void> {
+  await using client = await bucket.client()
+  await client.abortAbandoned?.('repo/', Date.now() + 3_600_000)
+  expect(await bucket.openUploads()).toEqual([])
+}
+
+const MIB = 1024 * 1024
+
+describe(`a bad way to the store: ${titleOf(s3)}`, () => {
+  const networks: [string, NetworkFaults][] = [
+    ['resets on the way there', { strike: { direction: 'up', everyBytes: 12 * MIB, how: 'reset' } }],
+    [
+      'resets on the way back',
+      { latencyMs: 5, strike: { direction: 'down', everyBytes: 15_000, how: 'reset', times: 6 } },
+    ],
+    ['stalls', { strike: { direction: 'up', everyBytes: 9000, how: 'stall', times: 1 } }],
+    ['flipped bits', { strike: { direction: 'down', everyBytes: 15_000, how: 'flip', times: 3 } }],
+  ]
+  test.each(networks)(
+    '%s',
+    async (_name, faults) => {
+      await survived(
+        () => network.set(faults),
+        () => network.counters.struck,
+        // A restore sends next to nothing.
+        { andRestore: faults.strike?.how !== 'reset' || faults.strike.direction === 'down' },
+      )
+    },
+    120_000,
+  )
+
+  test('every third connection is refused', async () => {
+    let before = 0
+    await survived(
+      () => {
+        network.set({ refuseShare: 0.34 })
+        before = network.counters.refused
+      },
+      () => network.counters.refused - before,
+    )
+  }, 120_000)
+
+  const answers: [string, FrontFaults][] = [
+    ['bursts of SlowDown', { how: SLOW_DOWN, share: 0.3, times: 8 }],
+    [
+      'bodies that end early',
+      { how: { kind: 'truncate' }, only: ({ method }) => method === 'GET', share: 0.5, times: 8 },
+    ],
+    ['answers that get lost', { how: { kind: 'lose-answer' }, share: 0.2, times: 10 }],
+    ['silence', { how: { kind: 'silence' }, share: 0.5, times: 1 }],
+  ]
+  test.each(answers)(
+    '%s',
+    async (_name, faults) => {
+      await survived(
+        () => front.set(faults),
+        () => front.counters.struck,
+        { losesAnswers: !['answer', 'truncate'].includes(faults.how.kind) },
+      )
+    },
+    120_000,
+  )
+
+  test('segments are archived whole, whatever happens to the requests', async () => {
+    const faults: FrontFaults[] = [
+      { how: SLOW_DOWN, share: 0.5, times: 4 },
+      { how: { kind: 'lose-answer' }, times: 1, only: ({ method }) => method === 'PUT' },
+    ]
+    for (const fault of faults) {
+      await site.cluster.query("insert into t select 0, 'more'")
+      front.set(fault)
+      const [row] = await site.cluster.query('select pg_walfile_name(pg_switch_wal()) as segment')
+      await expect
+        .poll(
+          async () => [...(await bucket.objects()).keys()].some((name) => name.includes(String(row?.['segment']))),
+          {
+            timeout: 60_000,
+          },
+        )
+        .toBe(true)
+      expect(front.counters.struck).toBeGreaterThan(0)
+    }
+    front.set()
+    await site.pgtsOk('check')
+    const sizes = [...(await bucket.objects())].filter(([name]) => /[0-9A-F]{24}-[0-9a-f]{40}$/.test(name))
+    expect(sizes.filter(([, size]) => size !== MIB)).toEqual([])
+  }, 120_000)
+
+  test('a store that is gone: a typed error in bounded time, and the next backup is as if nothing was', async () => {
+    const before = await backups()
+    network.set({ refuseShare: 1 })
+    const begun = performance.now()
+    const result = await site.pgts(['--type=full', '--io-timeout=1s', 'backup'])
+    network.set({})
+    expect(result.code).toBe(101)
+    expect(result.stdout).toMatch(/ERROR: \[101\][^]*given up after \d+ tries/)
+    // Five times the timeout, and the machine's own slowness.
+    expect(performance.now() - begun).toBeLessThan(60_000)
+    expect(await backups()).toEqual(before)
+  }, 120_000)
+
+  test('a backup that loses the store in its middle fails as such, and leaves no upload open', async () => {
+    const before = await backups()
+    front.set({
+      how: { kind: 'answer', status: 503 },
+      only: ({ method, path }) => method === 'PUT' && /pg_data/.test(path),
+    })
+    const result = await site.pgts(['--type=full', '--io-timeout=1s', 'backup'])
+    expect(front.counters.struck).toBeGreaterThan(0)
+    front.set()
+    expect(result.code).toBe(101)
+    expect(await backups()).toEqual(before)
+    expect(await bucket.openUploads()).toEqual([])
+  }, 120_000)
+
+  test('killed in the middle of an upload: nothing is visible, and later it is aborted', async () => {
+    const before = await backups()
+    expected = await dataChecksum(site.cluster)
+    // Slow enough to be met while parts are on their way.
+    network.set({ bytesPerSecond: 3 * MIB })
+    const child = spawn(
+      pgtsProgram(),
+      [`--config=${site.config}`, '--stanza=main', '--type=full', '--no-resume', 'backup'],
+      {
+        stdio: 'ignore',
+        cwd: site.dir,
+        env: cleanEnv(),
+        detached: true,
+        ...(testUser.switched ? { uid: testUser.uid, gid: testUser.gid } : {}),
+      },
+    )
+    const ended = new Promise((resolve) => child.once('exit', resolve))
+    await expect.poll(() => bucket.openUploads(), { timeout: 60_000 }).not.toEqual([])
+    process.kill(-child.pid!, 'SIGKILL')
+    await ended
+    network.set({})
+    expect(await bucket.openUploads()).not.toEqual([])
+    expect(await backups()).toEqual(before)
+    await site.pgtsOk('--type=full', 'backup')
+    expect(await backups()).toHaveLength(2)
+    expect(await restoredRows()).toEqual(expected)
+    await abortUploads()
+  }, 120_000)
+})
