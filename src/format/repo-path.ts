@@ -20,6 +20,11 @@ export function backupPath(stanza: string): string {
   return `backup/${stanza}`
 }
 
+/** What pgts keeps for itself; no command of pgBackRest looks there. */
+export function ownPath(stanza: string): string {
+  return `pgts/${stanza}`
+}
+
 export function archiveInfoName(stanza: string): string {
   return `${archivePath(stanza)}/archive.info`
 }

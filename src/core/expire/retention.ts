@@ -135,6 +135,8 @@ export function planBackups(
   } else if (oldest !== undefined) {
     plan.remove(oldest, 'oldest')
     plan.keepRest({ rule: 'not-asked' })
+    // It takes precedence over the calendar, which then still holds against the rule for diffs.
+    if (hasCalendar(policy.calendar)) plan.keepByCalendar(policy.calendar)
   } else {
     if (hasCalendar(policy.calendar)) plan.keepByCalendar(policy.calendar)
     timeMetFulls = applyFull(plan, fulls, policy, nowSeconds)
@@ -174,6 +176,8 @@ class Plan {
   /** By label, what a pin or the calendar needs: the newest backup that does. */
   readonly #shielded = new Map<string, string>()
   readonly #pinned = new Set<string>()
+  /** What some rule would take away, were it not shielded. */
+  readonly #doomed = new Set<string>()
   #oldestByCalendar: string | undefined
 
   constructor(backups: readonly BackupEntry[]) {
@@ -208,7 +212,7 @@ class Plan {
   }
 
   keepByCalendar(calendar: CalendarPolicy): void {
-    for (const [label, reasons] of calendarReasons(this.all, calendar)) {
+    for (const [label, reasons] of calendarReasons(this.kept, calendar)) {
       this.keep(label, ...reasons)
       const needed = this.#shield(label)
       for (const other of needed)
@@ -232,7 +236,9 @@ class Plan {
 
   /** Take away the backup with all that builds on it, as far as nothing keeps them. */
   remove(label: string, reason: ExpireReason): void {
-    const labels = dependentsOf(label, this.kept).filter((other) => !this.#shielded.has(other))
+    const doomed = dependentsOf(label, this.kept)
+    for (const other of doomed) this.#doomed.add(other)
+    const labels = doomed.filter((other) => !this.#shielded.has(other))
     if (labels.length === 0) return
     const gone = new Set(labels)
     this.kept = this.kept.filter((backup) => !gone.has(backup.label))
@@ -241,12 +247,13 @@ class Plan {
 
   verdicts(): Verdict[] {
     const kept = new Set(this.kept.map(({ label }) => label))
-    const gone = new Map(this.groups.flatMap(({ reason, label, labels }) => labels.map((one) => [one, { reason, label }])))
+    const gone = new Map(
+      this.groups.flatMap(({ reason, label, labels }) => labels.map((one) => [one, { reason, label }])),
+    )
     const reasonsOf = (backup: BackupEntry): KeepReason[] => {
       const own = this.#reasons.get(backup.label) ?? []
-      const shieldedBy = this.#shielded.get(backup.label)
       if (own.length > 0) return own
-      if (shieldedBy !== undefined) return [{ rule: 'needed', by: shieldedBy }]
+      if (this.#doomed.has(backup.label)) return [{ rule: 'needed', by: this.#shielded.get(backup.label) as string }]
       return [{ rule: 'set', label: backup.prior as string }]
     }
     return this.all.map((backup): Verdict => {
@@ -317,7 +324,8 @@ function applyFull(
 function applyDiff(plan: Plan, count: number): void {
   const counted = plan.labelsOf('full', 'diff')
   const first = Math.max(0, counted.length - count)
-  for (const label of counted.slice(0, first)) if (typeOf(label) === 'diff' && plan.has(label)) plan.remove(label, 'diff')
+  for (const label of counted.slice(0, first))
+    if (typeOf(label) === 'diff' && plan.has(label)) plan.remove(label, 'diff')
   for (const [index, label] of counted.entries()) {
     if (index >= first && typeOf(label) === 'diff') {
       plan.keep(label, { rule: 'diff', rank: counted.length - index, of: count })

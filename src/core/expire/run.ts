@@ -1,7 +1,6 @@
 import { withoutBackups, type BackupInfo } from '../../format/backup-info.ts'
 import { latestLinkName, manifestName, copyName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
-import { removeFiles } from '../../storage/whole-file.ts'
 import { readOnly } from '../../storage/wrappers.ts'
 import type { Logger, MessageLevel } from '../../util/log.ts'
 import {
@@ -14,7 +13,9 @@ import {
 import { reconcile, type Reconciled } from '../reconcile.ts'
 import { abortUploads } from './abort-uploads.ts'
 import { planArchive, type ArchiveRule } from './archive-retention.ts'
+import { explainExpire, type ArchiveStays, type Explanation } from './explain.ts'
 import { removeArchive, type ArchiveRemoval } from './remove-archive.ts'
+import { loadPins } from './pins-store.ts'
 import { removeDirectories } from './remove-directories.ts'
 import { removeHistory } from './remove-history.ts'
 import {
@@ -25,6 +26,7 @@ import {
   type ExpireReason,
   type RetentionPolicy,
 } from './retention.ts'
+import { judgeLeftOvers, type LeftOver } from './unfinished.ts'
 
 export interface ExpireRequest {
   readonly storage: StorageDriver
@@ -58,6 +60,8 @@ export interface ExpireReport {
   readonly archive: readonly ArchiveRemoval[]
   /** Names in backup.history: years, and manifests. */
   readonly history: readonly string[]
+  /** Why all of this, and why the rest stays. */
+  readonly explanation: Explanation
 }
 
 /** What the steps of one run share. */
@@ -67,6 +71,7 @@ export interface ExpireRun {
   readonly place: InfoPlace
   readonly stanza: string
   readonly dryRun: boolean
+  readonly nowMs: number
   readonly signal: AbortSignal
   /** A line about this repository. */
   say(level: MessageLevel, message: string): void
@@ -89,6 +94,7 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
     place: { storage, key: repoKey, cipher: request.cipher },
     stanza,
     dryRun,
+    nowMs: request.nowMs,
     signal,
     say: (level, message) => log[level]({ repo: repoKey }, `repo${repoKey}: ${message}`),
   }
@@ -99,35 +105,46 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
     log,
     signal,
   )
+  const pins = await loadPins(run.place, stanza, signal)
   const nowSeconds = Math.floor(request.nowMs / 1000)
-  const plan = planBackups(found.info.backups, request.policy, request.choice, nowSeconds)
-  explain(run, plan)
+  const plan = planBackups(found.info.backups, request.policy, request.choice, nowSeconds, pins)
+  tell(run, plan)
 
+  const gone = plan.groups.flatMap(({ labels }) => labels)
+  const info = withoutBackups(found.info, gone)
+  const leftOvers = await judgeLeftOvers(run, found, info, new Set(gone), request.choice.set)
   await removeManifests(run, plan.groups)
-  const info = withoutBackups(
-    found.info,
-    plan.groups.flatMap(({ labels }) => labels),
-  )
   if (!dryRun) {
     await saveBackupInfo(run.place, stanza, info)
     await relinkLatest(run, plan, info, request.linkLatest)
   }
-  const directories = await removeDirectories(run, found, info, request.choice.set)
-  const archive = await expireArchive(run, request, plan, found, info)
+  const directories = await removeDirectories(run, leftOvers)
+  const rules = await archiveRules(run, request, plan, found, leftOvers, info)
+  const archive = 'rules' in rules ? await removeArchive(run, rules.rules) : []
   const history = await removeHistory(run, request.policy.historyDays, nowSeconds, info)
   await abortUploads(run, request.nowMs)
-  return { repoKey, dryRun, groups: plan.groups, setMissing: plan.setMissing, directories, archive, history }
+  return {
+    repoKey,
+    dryRun,
+    groups: plan.groups,
+    setMissing: plan.setMissing,
+    directories,
+    archive,
+    history,
+    explanation: explainExpire(plan, request.policy.calendar, leftOvers, rules, archive),
+  }
 }
 
 const STORIES: Record<ExpireReason, string> = {
   full: 'expire full backup',
   time: 'expire time-based backup',
   diff: 'expire diff backup',
+  calendar: 'expire backup that no calendar rule keeps',
   set: 'expire adhoc backup',
   oldest: 'expire oldest full backup',
 }
 
-function explain(run: ExpireRun, plan: BackupPlan): void {
+function tell(run: ExpireRun, plan: BackupPlan): void {
   if (plan.oldestMissing) run.say('warn', 'there is no full backup that could go: at most one is left')
   for (const { reason, labels } of plan.groups) {
     const set = labels.length > 1 ? ' set' : ''
@@ -142,15 +159,18 @@ function explain(run: ExpireRun, plan: BackupPlan): void {
   }
 }
 
-/** The manifest is the backup: with it gone, no command takes the rest for a backup, so it goes before the data. */
+/**
+ * The manifest is the backup: with it gone, no command takes the rest for a backup, so it goes before the data. Its copy
+ * goes just before it, because a copy alone is what a backup in progress has.
+ */
 async function removeManifests(run: ExpireRun, groups: readonly ExpireGroup[]): Promise<void> {
   if (run.dryRun) return
-  const names = groups.flatMap(({ labels }) => labels.map((label) => manifestName(run.stanza, label)))
-  for (const name of names) {
+  for (const label of groups.flatMap(({ labels }) => labels)) {
+    const name = manifestName(run.stanza, label)
     run.signal.throwIfAborted()
+    await run.storage.remove(copyName(name), { signal: run.signal })
     await run.storage.remove(name, { signal: run.signal })
   }
-  await removeFiles(run.storage, names.map(copyName), { signal: run.signal })
 }
 
 /** Nothing reads the link, so it only follows. Retention never takes the newest backup, only `set` does. */
@@ -160,35 +180,40 @@ async function relinkLatest(run: ExpireRun, plan: BackupPlan, info: BackupInfo, 
   await run.storage.links?.symlink(latestLinkName(run.stanza), newest.label)
 }
 
-async function expireArchive(
+async function archiveRules(
   run: ExpireRun,
   request: ExpireRequest,
   plan: BackupPlan,
   found: Reconciled,
+  leftOvers: readonly LeftOver[],
   info: BackupInfo,
-): Promise<ArchiveRemoval[]> {
+): Promise<{ readonly stays: ArchiveStays } | { readonly rules: readonly ArchiveRule[] }> {
   if (plan.archive === undefined) {
-    const why =
-      plan.archiveSkipped === 'time-not-met' ? 'no full backup is old enough' : 'repo-retention-archive is not set'
+    const stays = plan.archiveSkipped ?? 'not-set'
+    const why = stays === 'time-not-met' ? 'no full backup is old enough' : 'repo-retention-archive is not set'
     run.say('info', `no WAL is removed: ${why}`)
-    return []
+    return { stays }
   }
   if (found.spared.length > 0) {
     run.say('warn', `no WAL is removed, because it is not known what these backups need: ${found.spared.join(', ')}`)
-    return []
+    return { stays: 'unknown-backup' }
+  }
+  const beside = leftOvers.filter(({ keep, why }) => keep && why === 'runs-beside')
+  if (beside.length > 0) {
+    const labels = beside.map(({ label }) => label).join(', ')
+    run.say('warn', `no WAL is removed, because these backups may be in progress on another host: ${labels}`)
+    return { stays: 'runs-beside' }
   }
   const archive = await loadArchiveInfo(run.place, run.stanza, { log: request.log, signal: run.signal })
-  const rules: ArchiveRule[] | undefined = planArchive({
+  const rules = planArchive({
     archive,
     backup: info,
     kept: info.backups,
     retention: plan.archive,
     expireBefore: request.archiveExpireBefore,
   })
-  if (rules === undefined) {
-    const { type, count } = plan.archive
-    run.say('info', `no WAL is removed: there are not yet ${count} backups that count (archive retention type ${type})`)
-    return []
-  }
-  return removeArchive(run, rules)
+  if (rules !== undefined) return { rules }
+  const { type, count } = plan.archive
+  run.say('info', `no WAL is removed: there are not yet ${count} backups that count (archive retention type ${type})`)
+  return { stays: 'too-few' }
 }

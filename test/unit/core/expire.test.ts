@@ -163,6 +163,13 @@ describe('unfinished and unlisted directories', () => {
   const NEW = '20260302-000000F'
   const [partial] = manifestsOf([{ label: NEW }])
 
+  /** When everything in the directory was last written. */
+  function ageOf(label: string, mtimeMs: number): void {
+    for (const [name, { bytes }] of storage.files) {
+      if (name.startsWith(`backup/main/${label}/`)) storage.files.set(name, { bytes, mtimeMs })
+    }
+  }
+
   test('the newest one with only a manifest copy may be a backup in progress, and stays', async () => {
     await saveManifestCopy(storage, 'main', partial!, {})
     expect((await expire()).directories).not.toContain(NEW)
@@ -176,6 +183,7 @@ describe('unfinished and unlisted directories', () => {
   test('an older one is a leftover, whatever it holds', async () => {
     const [old] = manifestsOf([{ label: '20260102-000000F' }])
     await saveManifestCopy(storage, 'main', old!, {})
+    ageOf(old!.label, 0)
     expect((await expire({ policy: { fullType: 'count', archiveType: 'full' } })).directories).toEqual([old!.label])
   })
 

@@ -1,0 +1,112 @@
+import { compareLabels } from '../../format/backup-label.ts'
+import type { BackupEntry } from '../../format/backup-info.ts'
+import { PgtsError } from '../../util/error.ts'
+
+export const PERIODS = ['daily', 'weekly', 'monthly', 'yearly'] as const
+export type Period = (typeof PERIODS)[number]
+
+/** For how many days, weeks, months and years that have a backup one is kept. undefined: the period does not count. */
+export type CalendarPolicy = { readonly [P in Period]?: number | undefined } & {
+  /** Where days begin: a name of the tz database. The same for everybody who expires the repository. */
+  readonly timeZone: string
+}
+
+/** A backup stands for a day, a week, a month or a year: `2026-03-02`, `2026-W10`, `2026-03`, `2026`. */
+export interface CalendarReason {
+  readonly rule: Period
+  readonly period: string
+}
+
+/** Is any period counted at all? */
+export function hasCalendar(calendar: CalendarPolicy | undefined): calendar is CalendarPolicy {
+  return calendar !== undefined && PERIODS.some((period) => calendar[period] !== undefined)
+}
+
+/**
+ * Which backups stand for the newest N days, weeks (Monday to Sunday), months and years that have any: of a day the newest
+ * backup; of a longer period the newest full, because it stands alone, or where there is none the newest backup. The
+ * newest of its kind stands for its period from the moment it is there, so nobody can lose that place but to a newer one.
+ * A backup counts where it ended: that is the moment it brings back.
+ *
+ * @throws PgtsError option-invalid-value for a time zone that is not known here
+ */
+export function calendarReasons(
+  backups: readonly BackupEntry[],
+  calendar: CalendarPolicy,
+): ReadonlyMap<string, readonly CalendarReason[]> {
+  const dateOf = datesIn(calendar.timeZone)
+  const newestFirst = [...backups].sort((a, b) => b.timestampStop - a.timestampStop || compareLabels(b.label, a.label))
+  const reasons = new Map<string, CalendarReason[]>()
+  for (const rule of PERIODS) {
+    const count = calendar[rule]
+    if (count === undefined) continue
+    const standing = new Map<string, BackupEntry>()
+    for (const backup of newestFirst) {
+      const period = periodOf(rule, dateOf(backup.timestampStop))
+      const other = standing.get(period)
+      if (other === undefined) {
+        if (standing.size === count) break
+        standing.set(period, backup)
+      } else if (rule !== 'daily' && other.type !== 'full' && backup.type === 'full') standing.set(period, backup)
+    }
+    for (const [period, { label }] of standing) reasons.set(label, [...(reasons.get(label) ?? []), { rule, period }])
+  }
+  return reasons
+}
+
+interface CalendarDate {
+  readonly year: number
+  readonly month: number
+  readonly day: number
+}
+
+/** The date at a moment, in seconds since the epoch. */
+function datesIn(timeZone: string): (seconds: number) => CalendarDate {
+  let format: Intl.DateTimeFormat
+  try {
+    format = new Intl.DateTimeFormat('en-US', {
+      timeZone,
+      calendar: 'gregory',
+      numberingSystem: 'latn',
+      year: 'numeric',
+      month: 'numeric',
+      day: 'numeric',
+    })
+  } catch (cause) {
+    throw new PgtsError('option-invalid-value', `the time zone '${timeZone}' is not known here`, {
+      hints: ['write a name of the tz database: UTC, Europe/Berlin, America/New_York, ...'],
+      cause,
+    })
+  }
+  return (seconds) => {
+    const parts = new Map(format.formatToParts(seconds * 1000).map(({ type, value }) => [type, Number(value)]))
+    return { year: parts.get('year') ?? 0, month: parts.get('month') ?? 0, day: parts.get('day') ?? 0 }
+  }
+}
+
+function periodOf(period: Period, { year, month, day }: CalendarDate): string {
+  const two = (value: number) => String(value).padStart(2, '0')
+  const four = String(year).padStart(4, '0')
+  switch (period) {
+    case 'daily':
+      return `${four}-${two(month)}-${two(day)}`
+    case 'weekly':
+      return isoWeek(year, month, day)
+    case 'monthly':
+      return `${four}-${two(month)}`
+    case 'yearly':
+      return four
+  }
+}
+
+const DAY_MS = 86_400_000
+
+/** ISO 8601: a week belongs to the year that has its Thursday. Dates only, so no clock change can disturb it. */
+function isoWeek(year: number, month: number, day: number): string {
+  const date = Date.UTC(year, month - 1, day)
+  const weekday = (new Date(date).getUTCDay() + 6) % 7
+  const thursday = date + (3 - weekday) * DAY_MS
+  const weekYear = new Date(thursday).getUTCFullYear()
+  const week = 1 + Math.floor((thursday - Date.UTC(weekYear, 0, 1)) / (7 * DAY_MS))
+  return `${String(weekYear).padStart(4, '0')}-W${String(week).padStart(2, '0')}`
+}

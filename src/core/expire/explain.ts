@@ -1,0 +1,84 @@
+import type { ArchiveRule, WalRange } from './archive-retention.ts'
+import type { CalendarPolicy } from './calendar.ts'
+import type { ArchiveRemoval } from './remove-archive.ts'
+import type { BackupPlan, ExpireReason, KeepReason, Verdict } from './retention.ts'
+import type { LeftOver } from './unfinished.ts'
+
+/** Why WAL of a repository stays as a whole. */
+export type ArchiveStays =
+  | 'not-set'
+  | 'time-not-met'
+  /** Fewer backups than are to be kept. */
+  | 'too-few'
+  /** A backup cannot be judged, so nobody knows what it needs. */
+  | 'unknown-backup'
+  /** A backup on another host may be at work beside a newer one. */
+  | 'runs-beside'
+
+/** Segments that stay, and what for. Without `stop`: to the end of the archive. */
+export interface WalKept {
+  readonly start: string
+  readonly stop?: string
+  /** `consistency`: to restore the backup as it was at its end. `recovery`: to go on from it to any later moment. */
+  readonly why: 'consistency' | 'recovery' | 'asked'
+  readonly label?: string
+}
+
+/** What becomes of the WAL of one cluster. */
+export interface ArchiveVerdict {
+  readonly archiveId: string
+  readonly why: 'ranges' | 'no-backup-left' | 'current-without-backup' | 'offline-backup'
+  readonly keep: readonly WalKept[]
+  /** Consecutive removals as first and last name, of 24 or (a whole directory) 16 characters. */
+  readonly remove: readonly { readonly start: string; readonly stop: string }[]
+}
+
+/** For each backup and WAL range why it lives or goes: what `expire` does, told by what decided it. */
+export interface Explanation {
+  readonly calendar?: CalendarPolicy
+  /** Oldest first. */
+  readonly backups: readonly Verdict[]
+  /** Label directories that are not listed, newest first. */
+  readonly unlisted: readonly LeftOver[]
+  /** For how many of the newest backups of which type all WAL is kept. */
+  readonly archiveRetention?: { readonly type: string; readonly count: number }
+  /** Absent: `archives` tells. */
+  readonly archiveStays?: ArchiveStays
+  readonly archives: readonly ArchiveVerdict[]
+}
+
+export function explainExpire(
+  plan: BackupPlan,
+  calendar: CalendarPolicy | undefined,
+  leftOvers: readonly LeftOver[],
+  archive: { readonly stays: ArchiveStays } | { readonly rules: readonly ArchiveRule[] },
+  removals: readonly ArchiveRemoval[],
+): Explanation {
+  return {
+    ...(calendar === undefined ? {} : { calendar }),
+    backups: plan.verdicts,
+    unlisted: leftOvers.filter((leftOver) => leftOver.keep || leftOver.why !== 'expired'),
+    ...(plan.archive === undefined ? {} : { archiveRetention: plan.archive }),
+    ...('stays' in archive ? { archiveStays: archive.stays } : {}),
+    archives: 'stays' in archive ? [] : archive.rules.map((rule) => archiveVerdict(rule, removals)),
+  }
+}
+
+function archiveVerdict(rule: ArchiveRule, removals: readonly ArchiveRemoval[]): ArchiveVerdict {
+  const { archiveId } = rule
+  const remove = removals.find((removal) => removal.archiveId === archiveId)?.ranges ?? []
+  if (rule.action === 'keep-all') return { archiveId, why: rule.reason, keep: [], remove }
+  if (rule.action === 'remove-all') return { archiveId, why: 'no-backup-left', keep: [], remove }
+  return { archiveId, why: 'ranges', keep: rule.keep.map(walKept), remove }
+}
+
+function walKept({ start, stop, label }: WalRange): WalKept {
+  return {
+    start,
+    ...(stop === undefined ? {} : { stop }),
+    ...(label === undefined ? {} : { label }),
+    why: label === undefined ? 'asked' : stop === undefined ? 'recovery' : 'consistency',
+  }
+}
+
+export type { ExpireReason, KeepReason, LeftOver, Verdict }

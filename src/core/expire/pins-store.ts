@@ -1,0 +1,95 @@
+import { decrypt, encrypt, isEncrypted } from '../../codec/cipher.ts'
+import { isBackupLabel } from '../../format/backup-label.ts'
+import { ownPath } from '../../format/repo-path.ts'
+import { getFile, putFile } from '../../storage/whole-file.ts'
+import { isPgtsError, PgtsError } from '../../util/error.ts'
+import type { InfoPlace } from '../info-store.ts'
+import type { Pin } from './pins.ts'
+
+/** Below a folder of pgts's own, which no command of pgbackrest looks at. */
+export function pinsName(stanza: string): string {
+  return `${ownPath(stanza)}/pins.json`
+}
+
+const VERSION = 1
+
+/**
+ * The pins of a stanza in one repository; none when there is no file. A file that cannot be read is an error: without
+ * knowing the pins nobody may remove anything.
+ *
+ * @throws PgtsError crypto for a passphrase that does not fit, format for anything that is not pins
+ */
+export async function loadPins(place: InfoPlace, stanza: string, signal?: AbortSignal): Promise<Pin[]> {
+  const name = pinsName(stanza)
+  let stored: Buffer
+  try {
+    stored = await getFile(place.storage, name, signal === undefined ? {} : { signal })
+  } catch (error) {
+    if (isPgtsError(error, 'file-missing')) return []
+    throw error
+  }
+  const pins = parsePins(openedWith(place, stored, name))
+  if (pins === undefined) {
+    throw new PgtsError('format', `${place.storage.display}/${name} does not hold pins that can be read`, {
+      hints: [
+        'bring it back from a snapshot of the repository, or remove it and pin again what must be kept',
+        'until then nothing is removed from this repository',
+      ],
+    })
+  }
+  return pins
+}
+
+/** Whole or not at all. The caller holds the backup lock. */
+export async function savePins(place: InfoPlace, stanza: string, pins: readonly Pin[]): Promise<void> {
+  const text = Buffer.from(`${JSON.stringify({ version: VERSION, pins }, null, 1)}\n`)
+  await putFile(
+    place.storage,
+    pinsName(stanza),
+    place.cipher === undefined ? text : encrypt(text, place.cipher.passphrase()),
+  )
+}
+
+function openedWith({ cipher, key, storage }: InfoPlace, stored: Buffer, name: string): string {
+  if (cipher === undefined) {
+    if (!isEncrypted(stored)) return stored.toString()
+    throw new PgtsError(
+      'crypto',
+      `${storage.display}/${name} is encrypted, but no cipher is configured for repo${key ?? ''}`,
+    )
+  }
+  if (!isEncrypted(stored)) {
+    throw new PgtsError('crypto', `${storage.display}/${name} is not encrypted, but the repository is`)
+  }
+  try {
+    return decrypt(stored, cipher.passphrase()).toString()
+  } catch (cause) {
+    if (!isPgtsError(cause, 'crypto')) throw cause
+    throw new PgtsError('crypto', `wrong passphrase: ${cipher.origin} does not unlock ${storage.display}/${name}`, {
+      cause,
+    })
+  }
+}
+
+/** undefined: that is something else. A newer version may mean something by its pins that is not known here. */
+function parsePins(text: string): Pin[] | undefined {
+  try {
+    const { version, pins } = JSON.parse(text) as { version?: unknown; pins?: unknown }
+    if (version !== VERSION || !Array.isArray(pins)) return undefined
+    return pins.every(isPin) ? pins : undefined
+  } catch {
+    return undefined
+  }
+}
+
+function isPin(value: unknown): value is Pin {
+  if (typeof value !== 'object' || value === null) return false
+  const { label, reason, until, since } = value as Record<string, unknown>
+  return (
+    typeof label === 'string' &&
+    isBackupLabel(label) &&
+    (reason === undefined || typeof reason === 'string') &&
+    (until === undefined || Number.isFinite(until)) &&
+    Number.isFinite(since)
+  )
+}

@@ -1,0 +1,116 @@
+import { fullLabelOf, parseBackupLabel } from '../../format/backup-label.ts'
+import type { BackupInfo } from '../../format/backup-info.ts'
+import { backupLabelPath, copyName, manifestName } from '../../format/repo-path.ts'
+import { toPlainError } from '../../util/error.ts'
+import { loadManifest } from '../info-store.ts'
+import type { Reconciled } from '../reconcile.ts'
+import type { ExpireRun } from './run.ts'
+
+/** What becomes of a label directory that is not in backup.info. */
+export type LeftOver =
+  | { readonly label: string; readonly keep: false; readonly why: 'expired' | 'leftover' | 'prior-gone' | 'too-old' }
+  | {
+      readonly label: string
+      readonly keep: true
+      /**
+       * `may-run`: the newest, with nothing but a copy of its manifest: in progress elsewhere, or to be resumed.
+       * `runs-beside`: written to after a newer backup had begun, so another host is, or was, at it.
+       * `unknown`: it has a manifest that cannot be judged. `unreadable`: its copy cannot be read.
+       */
+      readonly why: 'may-run' | 'runs-beside' | 'unknown' | 'unreadable'
+      /** Milliseconds since the epoch; of the newest file. */
+      readonly changedMs?: number
+    }
+
+/** A directory in which nothing was written for so long belongs to no backup that still runs. */
+export const UNFINISHED_MAX_AGE_MS = 7 * 86_400_000
+
+/**
+ * Judge every directory that no entry of backup.info stands for, newest first. The lock that expire holds says that no
+ * backup runs on this host; one on another host shows only in what it writes.
+ *
+ * @param gone labels that this run takes off the list
+ */
+export async function judgeLeftOvers(
+  run: ExpireRun,
+  found: Reconciled,
+  info: BackupInfo,
+  gone: ReadonlySet<string>,
+  set: string | undefined,
+): Promise<LeftOver[]> {
+  const listed = new Set(info.backups.map(({ label }) => label))
+  const newest = found.directories.at(-1)
+  const judged: LeftOver[] = []
+  for (const label of [...found.directories].reverse()) {
+    if (listed.has(label)) continue
+    run.signal.throwIfAborted()
+    if (gone.has(label)) judged.push({ label, keep: false, why: 'expired' })
+    else if (found.spared.includes(label)) judged.push({ label, keep: true, why: 'unknown' })
+    else judged.push(await judgeUnfinished(run, label, label === newest, info, set))
+  }
+  return judged
+}
+
+async function judgeUnfinished(
+  run: ExpireRun,
+  label: string,
+  isNewest: boolean,
+  info: BackupInfo,
+  set: string | undefined,
+): Promise<LeftOver> {
+  const { storage, stanza, signal, nowMs } = run
+  const name = manifestName(stanza, label)
+  if ((await storage.stat(name, { signal })) !== undefined) return { label, keep: false, why: 'leftover' }
+  const copy = await storage.stat(copyName(name), { signal })
+  if (copy === undefined) return { label, keep: false, why: 'leftover' }
+  const ofSet = set !== undefined && label.startsWith(fullLabelOf(parseBackupLabel(set)))
+  if (ofSet) {
+    const prior = await priorOf(run, label, info)
+    if (prior === 'unreadable') return { label, keep: true, why: 'unreadable' }
+    if (prior !== undefined && !info.backups.some((backup) => backup.label === prior)) {
+      return { label, keep: false, why: 'prior-gone' }
+    }
+  }
+  const laterBegan = info.backups.flatMap((other) => (other.label > label ? [other.timestampStart * 1000] : []))
+  const alive = nowMs - UNFINISHED_MAX_AGE_MS
+  const enough = isNewest ? alive : Math.max(alive, Math.min(...laterBegan))
+  const changedMs = await changedAfter(run, label, copy.mtimeMs, enough)
+  if (isNewest) {
+    return changedMs > enough
+      ? { label, keep: true, why: 'may-run', changedMs }
+      : { label, keep: false, why: 'too-old' }
+  }
+  // Two backups at a time are only possible on two hosts. What died before the other began was last written before.
+  return changedMs > enough
+    ? { label, keep: true, why: 'runs-beside', changedMs }
+    : { label, keep: false, why: 'leftover' }
+}
+
+async function priorOf(run: ExpireRun, label: string, info: BackupInfo): Promise<string | undefined> {
+  try {
+    return (await loadManifest(run.storage, run.stanza, label, info, { partial: true, signal: run.signal })).prior
+  } catch (error) {
+    run.signal.throwIfAborted()
+    run.say(
+      'warn',
+      `unfinished backup ${label} is left as it is, its manifest cannot be read: ${toPlainError(error).message}`,
+    )
+    return 'unreadable'
+  }
+}
+
+/** When anything in the directory was last written; looks no further once that is later than `enough`. */
+async function changedAfter(
+  { storage, stanza, signal }: ExpireRun,
+  label: string,
+  copyMs: number,
+  enough: number,
+): Promise<number> {
+  let newest = copyMs
+  if (newest > enough) return newest
+  for await (const { mtimeMs } of storage.list(backupLabelPath(stanza, label), { recursive: true, signal })) {
+    newest = Math.max(newest, mtimeMs)
+    if (newest > enough) break
+  }
+  return newest
+}
