@@ -17,7 +17,9 @@ export class Daemon implements AsyncDisposable {
   ) {
     const log = openSync(logFile, 'a')
     // A session of its own, so that ^C at the tests does not reach it before the tests have ended.
-    this.#child = spawn(command, args, { stdio: ['ignore', log, log], detached: true, env })
+    // And it does not survive this process, however that ends.
+    const mortal = ['--pdeathsig', 'KILL', command, ...args]
+    this.#child = spawn('setpriv', mortal, { stdio: ['ignore', log, log], detached: true, env })
     closeSync(log)
     this.#ended = new Promise((resolve) => {
       const ended = () => {
