@@ -1,0 +1,71 @@
+import { readdirSync, readFileSync } from 'node:fs'
+
+export interface FoundProcess {
+  readonly pid: number
+  readonly parent: number
+  readonly args: readonly string[]
+}
+
+/** Every process of the machine that has arguments; those that end meanwhile are left out. */
+export function allProcesses(): FoundProcess[] {
+  return readdirSync('/proc').flatMap((name) => {
+    if (!/^[0-9]+$/.test(name)) return []
+    try {
+      const stat = readFileSync(`/proc/${name}/stat`, 'latin1')
+      const parent = Number(stat.slice(stat.lastIndexOf(')') + 2).split(' ')[1])
+      const args = argumentsOf(Number(name))
+      return args.length === 0 ? [] : [{ pid: Number(name), parent, args }]
+    } catch {
+      return []
+    }
+  })
+}
+
+/** Empty: it is gone. */
+export function argumentsOf(pid: number): string[] {
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1)
+  } catch {
+    return []
+  }
+}
+
+/** Of the first thread of a process; much quicker than to look at all there are. */
+export function childrenOf(parent: number): number[] {
+  try {
+    const text = readFileSync(`/proc/${parent}/task/${parent}/children`, 'latin1').trim()
+    return text === '' ? [] : text.split(' ').map(Number)
+  } catch {
+    return []
+  }
+}
+
+/** Children of a process, their children and so on. */
+export function descendantsOf(root: number): FoundProcess[] {
+  const all = allProcesses()
+  const found: FoundProcess[] = []
+  for (let parents = new Set([root]); parents.size > 0;) {
+    const next = all.filter(({ parent }) => parents.has(parent))
+    found.push(...next)
+    parents = new Set(next.map(({ pid }) => pid))
+  }
+  return found
+}
+
+/** Send a signal; false when there is no such process any more. */
+export function signal(pid: number, name: NodeJS.Signals): boolean {
+  try {
+    return process.kill(pid, name)
+  } catch {
+    return false
+  }
+}
+
+export function isGone(pid: number): boolean {
+  try {
+    process.kill(pid, 0)
+    return false
+  } catch {
+    return true
+  }
+}
