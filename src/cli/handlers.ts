@@ -27,13 +27,20 @@ export const handlers: CommandHandlers = {
   },
   expire: async (ctx) => {
     const { expire } = await import('../commands/expire.ts')
-    await expire(ctx)
-    return {}
+    const reports = await expire(ctx)
+    if (!ctx.options.explain) return {}
+    const { renderExpire } = await import('./render/expire.ts')
+    return { text: renderExpire(reports, ctx.options.output) }
   },
   info: async (ctx) => {
     const { info } = await import('../commands/info.ts')
     const { renderInfo } = await import('./render/info.ts')
     return { text: renderInfo(await info(ctx), ctx.options.output) }
+  },
+  pin: async (ctx) => {
+    const { pin } = await import('../commands/pin.ts')
+    await pin(ctx)
+    return {}
   },
   'repo-get': async (ctx) => {
     const { repoGet } = await import('../commands/repo-get.ts')
@@ -89,6 +96,11 @@ export const handlers: CommandHandlers = {
   stop: async (ctx) => {
     const { stop } = await import('../commands/stop.ts')
     await stop(ctx)
+    return {}
+  },
+  unpin: async (ctx) => {
+    const { unpin } = await import('../commands/pin.ts')
+    await unpin(ctx)
     return {}
   },
   verify: async (ctx) => {

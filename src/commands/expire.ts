@@ -1,4 +1,5 @@
 import type { RepoOptions } from '../config/resolve.ts'
+import { hasCalendar, type CalendarPolicy } from '../core/expire/calendar.ts'
 import type { ExpireChoice, RetentionPolicy } from '../core/expire/retention.ts'
 import { expireRepository, type ExpireReport } from '../core/expire/run.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
@@ -6,7 +7,10 @@ import { isWalSegment } from '../format/wal-segment.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import type { CommandContext, Repository } from './context.ts'
 
-/** Remove what retention no longer wants: backups, the WAL that only they needed, and old manifests. */
+/**
+ * Remove what retention no longer wants: backups, the WAL that only they needed, and old manifests. With `explain` the same
+ * is decided, and nothing is done: the reports say why.
+ */
 export async function expire(ctx: CommandContext<'expire'>): Promise<readonly ExpireReport[]> {
   const { options, log } = ctx
   const { set, archiveExpireBefore } = options
@@ -24,8 +28,11 @@ export async function expire(ctx: CommandContext<'expire'>): Promise<readonly Ex
       hints: ['archive-expire-before takes 24 hex digits in upper case, for example 000000010000000000000012'],
     })
   }
-  await using _lock = await ctx.lock(['backup'])
-  const reports = await expireRepositories(ctx, await ctx.repositories(), options.dryRun, choice, archiveExpireBefore)
+  // What only looks may do so while a backup runs.
+  await using _lock = options.explain ? undefined : await ctx.lock(['backup'])
+  const dryRun = options.dryRun || options.explain
+  const repositories = await ctx.repositories()
+  const reports = await expireRepositories(ctx, repositories, dryRun, choice, archiveExpireBefore, options.explain)
   if (set !== undefined && reports.every(({ setMissing }) => setMissing)) {
     log.warn({ label: set }, `backup ${set} does not exist\nHINT: see the info command for the backups there are`)
   }
@@ -45,6 +52,7 @@ async function expireRepositories(
   dryRun: boolean,
   choice: ExpireChoice,
   archiveExpireBefore: string | undefined,
+  explain = false,
 ): Promise<ExpireReport[]> {
   const { log, signal, stanza } = ctx
   const reports: ExpireReport[] = []
@@ -65,7 +73,8 @@ async function expireRepositories(
           nowMs: ctx.clock.nowMs(),
           dryRun,
           linkLatest: repo.symlink,
-          log,
+          // An explanation is printed; the lines of a run would tell half of it again, between its own.
+          log: explain ? { ...log, warn: log.detail, info: log.detail } : log,
           signal,
         }),
       )
@@ -93,5 +102,17 @@ function policyOf(repo: RepoOptions<'expire'> | RepoOptions<'backup'>): Retentio
     archiveType: repo.retentionArchiveType,
     archive: repo.retentionArchive,
     historyDays: repo.retentionHistory,
+    calendar: calendarOf(repo),
   }
+}
+
+function calendarOf(repo: RepoOptions<'expire'> | RepoOptions<'backup'>): CalendarPolicy | undefined {
+  const calendar: CalendarPolicy = {
+    timeZone: repo.retentionTimeZone,
+    daily: repo.retentionDaily,
+    weekly: repo.retentionWeekly,
+    monthly: repo.retentionMonthly,
+    yearly: repo.retentionYearly,
+  }
+  return hasCalendar(calendar) ? calendar : undefined
 }

@@ -102,6 +102,14 @@ export const commandTable = defineCommands({
     implemented: true,
   },
   manifest: { summary: 'Show the manifest of a backup.', frameLevel: 'debug', stanza: 'required', internal: true },
+  pin: {
+    summary: 'Keep a backup, whatever retention says.',
+    parameters: { usage: 'LABEL', min: 1, max: 1 },
+    lock: 'backup',
+    frameLevel: 'info',
+    stanza: 'required',
+    implemented: true,
+  },
   'repo-get': {
     summary: 'Print a file of the repository.',
     parameters: { usage: 'FILE', min: 1, max: 1 },
@@ -185,6 +193,14 @@ export const commandTable = defineCommands({
     logFile: true,
     frameLevel: 'info',
     stanza: 'optional',
+    implemented: true,
+  },
+  unpin: {
+    summary: 'Let retention decide about a backup again.',
+    parameters: { usage: 'LABEL', min: 1, max: 1 },
+    lock: 'backup',
+    frameLevel: 'info',
+    stanza: 'required',
     implemented: true,
   },
   verify: {

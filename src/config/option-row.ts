@@ -82,6 +82,7 @@ export const ANY = [
   'expire',
   'info',
   'manifest',
+  'pin',
   'repo-get',
   'repo-ls',
   'repo-put',
@@ -94,6 +95,7 @@ export const ANY = [
   'stanza-upgrade',
   'start',
   'stop',
+  'unpin',
   'verify',
 ] as const satisfies readonly CommandName[]
 

@@ -105,7 +105,8 @@ function settleRetention(values: Values, repoKeys: readonly number[], warn: (mes
     const get = (rest: string) => values.get(name(rest))?.value
     const archive = values.get(name('archive'))
     if (archive === undefined) continue
-    if (get('full') === undefined) {
+    const calendar = ['daily', 'weekly', 'monthly', 'yearly'].some((period) => get(period) !== undefined)
+    if (get('full') === undefined && !calendar) {
       warn(
         `${name('full')} is not set (${name('full-type')}=${String(get('full-type'))}): ` +
           'no backup ever expires and the repository may run out of space; the highest number keeps all without this warning',

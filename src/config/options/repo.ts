@@ -125,6 +125,12 @@ export const repoOptions = defineOptions({
     default: 'full',
     formerly: ['retention-archive-type'],
   },
+  'repo-retention-daily': {
+    summary: 'For how many days the newest backup is kept.',
+    type: 'int',
+    commands: ['backup', 'expire'],
+    range: [1, 9999999],
+  },
   'repo-retention-diff': {
     summary: 'How many diff backups are kept.',
     type: 'int',
@@ -151,6 +157,30 @@ export const repoOptions = defineOptions({
     type: 'int',
     commands: ['backup', 'expire'],
     range: [0, 9999999],
+  },
+  'repo-retention-monthly': {
+    summary: 'For how many months the newest full backup is kept, or where there is none the newest backup.',
+    type: 'int',
+    commands: ['backup', 'expire'],
+    range: [1, 9999999],
+  },
+  'repo-retention-time-zone': {
+    summary: 'Where the days of calendar retention begin: a name of the tz database.',
+    type: 'string',
+    commands: ['backup', 'expire'],
+    default: 'UTC',
+  },
+  'repo-retention-weekly': {
+    summary: 'For how many weeks (Monday to Sunday) the newest full backup is kept, or the newest backup.',
+    type: 'int',
+    commands: ['backup', 'expire'],
+    range: [1, 9999999],
+  },
+  'repo-retention-yearly': {
+    summary: 'For how many years the newest full backup is kept, or where there is none the newest backup.',
+    type: 'int',
+    commands: ['backup', 'expire'],
+    range: [1, 9999999],
   },
   'repo-symlink': {
     summary: 'Keep links in the repository (latest, tablespaces).',

@@ -10,7 +10,20 @@ import { FORMER_NAMES, PGBACKREST_OPTIONS } from './pgbackrest-names.ts'
 describe('the option table', () => {
   test('has the 198 options of pgBackRest, and few of its own', () => {
     expect(PGBACKREST_OPTIONS).toHaveLength(198)
-    const own = ['checksum-page-error', 'max-time', 'repo-s3-storage-class', 'since']
+    const own = [
+      'checksum-page-error',
+      'max-time',
+      'explain',
+      'reason',
+      'repo-retention-daily',
+      'repo-retention-monthly',
+      'repo-retention-time-zone',
+      'repo-retention-weekly',
+      'repo-retention-yearly',
+      'repo-s3-storage-class',
+      'until',
+      'since',
+    ]
     expect(optionNames).toEqual([...PGBACKREST_OPTIONS, ...own].sort())
   })
 
@@ -84,7 +97,7 @@ test.each([
     'backup',
     'annotation archive-copy checksum-page exclude expire-auto online page-header-check resume start-fast type',
   ],
-  ['expire', 'archive-expire-before dry-run oldest set'],
+  ['expire', 'archive-expire-before dry-run explain oldest output set'],
   ['restore', 'archive-mode db-include delta force link-all link-map recovery-option set tablespace-map target type'],
   ['info', 'detail-level output set type'],
   ['version', 'output'],

@@ -1,0 +1,200 @@
+import type { ArchiveStays, ArchiveVerdict, Explanation, LeftOver } from '../../core/expire/explain.ts'
+import type { ExpireReason, KeepReason, Verdict } from '../../core/expire/retention.ts'
+import type { ExpireReport } from '../../core/expire/run.ts'
+
+const WIDTH = 80
+
+/** What `expire --explain` prints. The names in the JSON form stay; more may come. */
+export function renderExpire(reports: readonly ExpireReport[], output: 'text' | 'json'): string {
+  if (output === 'json') return `${JSON.stringify(reports.map(asJson))}\n`
+  return reports.map((report) => `${asLines(report).join('\n')}\n`).join('\n')
+}
+
+function asJson({ repoKey, explanation, directories, archive, history }: ExpireReport) {
+  const { calendar, backups, unlisted, archiveRetention, archiveStays, archives } = explanation
+  return {
+    repo: repoKey,
+    calendar: calendar ?? null,
+    backup: backups,
+    unlisted,
+    archive: { retention: archiveRetention ?? null, stays: archiveStays ?? null, id: archives },
+    remove: { directory: directories, archive, history },
+  }
+}
+
+function asLines({ repoKey, explanation, history }: ExpireReport): string[] {
+  const { backups, unlisted, archives, archiveStays, archiveRetention } = explanation
+  const lines = [`repo${repoKey}: what expire would keep and remove`]
+  lines.push(...calendarLines(explanation), '', 'backups')
+  if (backups.length === 0) lines.push('    none')
+  for (const verdict of backups) lines.push(...backupLines(verdict))
+  if (unlisted.length > 0) lines.push('', 'directories that are not in backup.info')
+  for (const leftOver of unlisted) {
+    lines.push(`    ${leftOver.label}`, ...said(leftOver.keep, leftOverStory(leftOver)))
+  }
+  lines.push('', 'WAL')
+  if (archiveStays !== undefined) lines.push(...wrapped(`stays: ${staysStory(archiveStays, archiveRetention)}`, 4))
+  for (const archive of archives) lines.push(...archiveLines(archive))
+  if (history.length > 0) {
+    lines.push('', 'manifests of removed backups (backup.history)')
+    lines.push(...history.flatMap((name) => wrapped(`goes  ${name}: older than repo-retention-history`, 4)))
+  }
+  return lines
+}
+
+function calendarLines({ calendar }: Explanation): string[] {
+  if (calendar === undefined) return []
+  const { timeZone, daily, weekly, monthly, yearly } = calendar
+  const parts = Object.entries({ daily, weekly, monthly, yearly }).flatMap(([name, count]) =>
+    count === undefined ? [] : [`${name} ${count}`],
+  )
+  return wrapped(`calendar: ${parts.join(', ')}; days as they are in ${timeZone}`, 4)
+}
+
+function backupLines(verdict: Verdict): string[] {
+  const stories = verdict.keep
+    ? verdict.reasons.map(keepStory)
+    : [goStory(verdict.reason, verdict.because, verdict.label)]
+  return [`    ${verdict.label}`, ...said(verdict.keep, ...stories)]
+}
+
+function said(keep: boolean, ...stories: readonly string[]): string[] {
+  return wrapped(`${keep ? 'stays' : 'goes '} ${stories.join('; ')}`, 8, 6)
+}
+
+function keepStory(reason: KeepReason): string {
+  switch (reason.rule) {
+    case 'pin': {
+      const until = reason.until === undefined ? '' : ` until ${utc(reason.until)}`
+      return `pinned${until}${reason.reason === undefined ? '' : `: ${oneLine(reason.reason)}`}`
+    }
+    case 'daily':
+      return `newest of the day ${reason.period} (daily)`
+    case 'weekly':
+    case 'monthly':
+    case 'yearly':
+      return `stands for ${reason.period} (${reason.rule})`
+    case 'full':
+      return `full ${reason.rank} of the newest ${reason.of} (repo-retention-full)`
+    case 'time':
+      return reason.edge
+        ? `newest full from before the last ${reason.days} days, to reach any moment since`
+        : `from the last ${reason.days} days (repo-retention-full)`
+    case 'newest-full':
+      return 'the newest full backup'
+    case 'diff':
+      return `${reason.rank} of the newest ${reason.of} fulls and diffs (repo-retention-diff)`
+    case 'no-retention':
+      return 'repo-retention-full is not set'
+    case 'not-asked':
+      return 'not the one that was asked for'
+    case 'set':
+      return `builds on ${reason.label}, whose set stays`
+    case 'needed':
+      return `needed by ${reason.by}`
+  }
+}
+
+const GO_STORIES: Record<ExpireReason, string> = {
+  full: 'enough newer full backups stay (repo-retention-full)',
+  time: 'older than anything that the last days need (repo-retention-full)',
+  diff: 'enough newer fulls and diffs stay (repo-retention-diff)',
+  calendar: 'stands for no day, week, month or year that is kept',
+  set: 'asked for (--set)',
+  oldest: 'the oldest full backup (--oldest)',
+}
+
+function goStory(reason: ExpireReason, because: string, label: string): string {
+  return because === label ? GO_STORIES[reason] : `builds on ${because}: ${GO_STORIES[reason]}`
+}
+
+function leftOverStory(leftOver: LeftOver): string {
+  const last =
+    leftOver.keep && leftOver.changedMs !== undefined ? ` (last change ${utc(leftOver.changedMs / 1000)})` : ''
+  switch (leftOver.why) {
+    case 'expired':
+      return 'taken away by retention'
+    case 'leftover':
+      return 'what an interrupted backup or expire left'
+    case 'prior-gone':
+      return 'unfinished, and the backup that it builds on goes'
+    case 'too-old':
+      return 'unfinished, and nothing was written to it for more than 7 days'
+    case 'may-run':
+      return `unfinished: in progress on another host, or to be resumed${last}`
+    case 'runs-beside':
+      return `unfinished, and written to after a newer backup had begun: another host may be at it${last}`
+    case 'unknown':
+      return 'its manifest cannot be judged; see the warnings of expire'
+    case 'unreadable':
+      return 'unfinished, and its manifest cannot be read'
+  }
+}
+
+function staysStory(stays: ArchiveStays, retention: Explanation['archiveRetention']): string {
+  switch (stays) {
+    case 'not-set':
+      return 'repo-retention-archive is not set'
+    case 'time-not-met':
+      return 'no full backup is old enough'
+    case 'too-few':
+      return `there are not yet ${retention?.count ?? 0} backups that count (type ${retention?.type ?? 'full'})`
+    case 'unknown-backup':
+      return 'it is not known what a backup that cannot be judged needs'
+    case 'runs-beside':
+      return 'a backup that may be in progress on another host may need it'
+  }
+}
+
+function archiveLines({ archiveId, why, keep, remove }: ArchiveVerdict): string[] {
+  const lines = [`    ${archiveId}`]
+  if (why === 'no-backup-left') return [...lines, ...said(false, 'all: no backup of this cluster is left')]
+  if (why === 'current-without-backup') return [...lines, ...said(true, 'all: this cluster has no backup yet')]
+  if (why === 'offline-backup') return [...lines, ...said(true, 'all: the backup that decides was made offline')]
+  // What is open at its end includes every later range on its timeline.
+  const open = keep.filter(({ stop }) => stop === undefined)
+  const told = keep.filter(({ start, stop, why: reason }) => {
+    if (stop !== undefined || reason === 'asked') return true
+    return !open.some((other) => other.start < start)
+  })
+  for (const { start, stop, why: reason, label } of told) {
+    if (stop === undefined) {
+      const story = reason === 'asked' ? 'asked for' : `to recover from ${label ?? ''} to any later moment`
+      lines.push(...said(true, `${start} and all later: ${story}`))
+    } else {
+      const story = reason === 'asked' ? 'asked for' : `to restore ${label ?? ''} as it was at its end`
+      lines.push(...said(true, `${start} to ${stop}: ${story}`))
+    }
+  }
+  for (const { start, stop } of remove) {
+    lines.push(...said(false, `${start === stop ? start : `${start} to ${stop}`}: no backup that stays needs it`))
+  }
+  return lines
+}
+
+/** `2027-01-31 22:00:00Z` */
+function utc(seconds: number): string {
+  return new Date(seconds * 1000)
+    .toISOString()
+    .replace('T', ' ')
+    .replace(/\.\d+Z$/, 'Z')
+}
+
+function oneLine(text: string): string {
+  return text.replaceAll(/\s*\n\s*/g, '; ')
+}
+
+/** Words in lines of at most 80 columns; a word that is longer has a line of its own. */
+function wrapped(text: string, indent: number, hanging = 0): string[] {
+  const out: string[] = []
+  let line = ''
+  for (const word of text.split(' ')) {
+    const margin = ' '.repeat(out.length === 0 ? indent : indent + hanging)
+    if (line === '') line = margin + word
+    else if (line.length + 1 + word.length > WIDTH) {
+      out.push(line)
+      line = ' '.repeat(indent + hanging) + word
+    } else line += ` ${word}`
+  }
+  return [...out, line]
+}

@@ -1,0 +1,132 @@
+import { localTimeText, parseTimeTarget } from '../core/restore/time-target.ts'
+import { withPin, withoutPin, type Pin } from '../core/expire/pins.ts'
+import { loadPins, savePins } from '../core/expire/pins-store.ts'
+import { loadBackupInfo } from '../core/info-store.ts'
+import { reconcileBackupInfo } from '../core/reconcile.ts'
+import { isBackupLabel } from '../format/backup-label.ts'
+import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import type { CommandContext, Repository } from './context.ts'
+
+export interface PinReport {
+  readonly label: string
+  /** Repositories in which something was changed. */
+  readonly repoKeys: readonly number[]
+}
+
+/** Keep one backup, whatever retention says, in every repository that has it, or in that of --repo. */
+export async function pin(ctx: CommandContext<'pin'>): Promise<PinReport> {
+  const { options, clock, log } = ctx
+  const label = labelOf(ctx)
+  const nowSeconds = Math.floor(clock.nowMs() / 1000)
+  const until = options.until === undefined ? undefined : endOf(options.until)
+  if (until !== undefined && until <= nowSeconds) {
+    throw new PgtsError('option-invalid-value', `until=${String(options.until)} is in the past`)
+  }
+  const wanted: Pin = {
+    label,
+    ...(options.reason === undefined ? {} : { reason: options.reason }),
+    ...(until === undefined ? {} : { until }),
+    since: nowSeconds,
+  }
+  const report = await inEveryRepository(ctx, label, (pins, listed) => {
+    if (!listed.has(label)) return undefined
+    // Pins of backups that are gone for good have nothing left to keep.
+    return withPin(
+      pins.filter((other) => listed.has(other.label)),
+      wanted,
+    )
+  })
+  if (report.repoKeys.length === 0) {
+    throw new PgtsError('backup-set-invalid', `stanza ${ctx.stanza} has no backup ${label}`, {
+      hints: ['see the info command for the backups there are'],
+    })
+  }
+  const end = until === undefined ? '' : ` until ${localTimeText(until)}`
+  for (const repo of report.repoKeys) log.info({ repo, label }, `backup ${label} is pinned in repo${repo}${end}`)
+  return report
+}
+
+/** Let retention decide again. */
+export async function unpin(ctx: CommandContext<'unpin'>): Promise<PinReport> {
+  const { log } = ctx
+  const label = labelOf(ctx)
+  const report = await inEveryRepository(ctx, label, (pins, listed) => {
+    if (!pins.some((other) => other.label === label)) return undefined
+    return withoutPin(pins, label).filter((other) => listed.has(other.label))
+  })
+  if (report.repoKeys.length === 0) {
+    throw new PgtsError('backup-set-invalid', `backup ${label} of stanza ${ctx.stanza} is not pinned`, {
+      hints: ['see the info command with --set, or expire --explain, for the pins there are'],
+    })
+  }
+  for (const repo of report.repoKeys) log.info({ repo, label }, `backup ${label} is no longer pinned in repo${repo}`)
+  return report
+}
+
+function labelOf({ parameters }: CommandContext): string {
+  const [label = ''] = parameters
+  if (isBackupLabel(label)) return label
+  throw new PgtsError('param-invalid', `'${label}' is not a backup label`, {
+    hints: ['a label looks like 20261122-062513F or 20261122-062513F_20261123-062513I; see the info command'],
+  })
+}
+
+/** Seconds since the epoch. A day counts to its end. */
+function endOf(text: string): number {
+  const day = /^\d{4}-\d{2}-\d{2}$/.test(text.trim())
+  try {
+    const { seconds } = parseTimeTarget(day ? `${text.trim()} 23:59:59` : text)
+    return Math.ceil(day ? seconds + 1 : seconds)
+  } catch (cause) {
+    throw new PgtsError('option-invalid-value', `until=${text} is not a time`, {
+      hints: ["write a day (2027-01-31) or a time ('2027-01-31 23:15:07+01'); without an offset local time is meant"],
+      cause,
+    })
+  }
+}
+
+/** @param change the pins as they shall be; undefined: nothing to change here */
+async function inEveryRepository(
+  ctx: CommandContext<'pin'> | CommandContext<'unpin'>,
+  label: string,
+  change: (pins: readonly Pin[], listed: ReadonlySet<string>) => readonly Pin[] | undefined,
+): Promise<PinReport> {
+  const { command, log, signal } = ctx
+  await using _lock = await ctx.lock(['backup'])
+  const repositories = await ctx.repositories()
+  const repoKeys: number[] = []
+  let failed = 0
+  for (const repository of repositories) {
+    const { key } = repository
+    try {
+      if (await changeOne(ctx, repository, change)) repoKeys.push(key)
+    } catch (error) {
+      signal.throwIfAborted()
+      failed++
+      const { code, message, hints } = toPlainError(error)
+      const lines = [`repo${key}: ${message}`, ...hints.map((hint) => `HINT: ${hint}`)]
+      log.error({ repo: key, code: EXIT_CODES[code] }, lines.join('\n'))
+    }
+  }
+  if (failed > 0) {
+    throw new PgtsError('command', `${command} failed on ${failed} of ${repositories.length} repositories`, {
+      hints: ['the errors above tell why; run it again when they are mended'],
+    })
+  }
+  return { label, repoKeys }
+}
+
+async function changeOne(
+  ctx: CommandContext<'pin'> | CommandContext<'unpin'>,
+  repository: Repository,
+  change: (pins: readonly Pin[], listed: ReadonlySet<string>) => readonly Pin[] | undefined,
+): Promise<boolean> {
+  const { log, signal, stanza } = ctx
+  const info = await loadBackupInfo(repository, stanza, { log, signal })
+  const { backups } = await reconcileBackupInfo(repository.storage, stanza, info, log, signal)
+  const listed = new Set(backups.map((backup) => backup.label))
+  const changed = change(await loadPins(repository, stanza, signal), listed)
+  if (changed === undefined) return false
+  await savePins(repository, stanza, changed)
+  return true
+}
