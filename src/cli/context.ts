@@ -39,10 +39,13 @@ async function ownExecId(): Promise<string> {
 
 export function openContext(resolved: AnyResolved, around: Surroundings): OpenContext {
   const { command, options, parameters, values, dialect, configFiles, configLooked, callPattern } = resolved
-  const { log, signal, cwd, program } = around
+  const { log, cwd, program } = around
+  const lost = new AbortController()
+  const signal = AbortSignal.any([around.signal, lost.signal])
   const stanza = options.stanza ?? ''
   let repositories: Promise<readonly Repository[]> | undefined
   let cluster: Promise<ClusterFiles> | undefined
+  const leases = new Map<number, AsyncDisposable>()
 
   const selected = options.repo.filter(({ key }) => options.repoKey === undefined || key === options.repoKey)
   const lockPath = options.lockPath ?? ''
@@ -99,6 +102,18 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
       }
       return locks
     },
+    lease: async (repository) => {
+      const held = leases.get(repository.key)
+      if (held !== undefined) return { async [Symbol.asyncDispose]() {} }
+      const taken = await takeLeaseOf(repository, { command, stanza, lockPath, log, signal }, lost)
+      leases.set(repository.key, taken)
+      return {
+        async [Symbol.asyncDispose]() {
+          leases.delete(repository.key)
+          await taken[Symbol.asyncDispose]()
+        },
+      }
+    },
     confirm: async (question) => {
       const { askTerminal } = await import('./ask.ts')
       return askTerminal(question, signal)
@@ -116,6 +131,36 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
       await (await cluster?.catch(() => undefined))?.[Symbol.asyncDispose]()
     },
   }
+}
+
+/** Only commands that change the list of backups load what this needs. */
+async function takeLeaseOf(
+  { key, storage }: Repository,
+  run: Pick<CommandContext, 'command' | 'stanza' | 'log' | 'signal'> & { readonly lockPath: string },
+  lost: AbortController,
+): Promise<AsyncDisposable> {
+  const [{ takeLease }, { hostPlace }, { hostname }] = await Promise.all([
+    import('../core/lease/lease.ts'),
+    import('../util/host-place.ts'),
+    import('node:os'),
+  ])
+  const { lockPath, ...rest } = run
+  return takeLease({
+    ...rest,
+    storage,
+    repoKey: key,
+    host: hostname(),
+    pid: process.pid,
+    token: await newToken(),
+    place: hostPlace(lockPath),
+    clock: systemClock,
+    onLost: (reason) => lost.abort(reason),
+  })
+}
+
+async function newToken(): Promise<string> {
+  const { randomUUID } = await import('node:crypto')
+  return randomUUID()
 }
 
 async function openRepository(

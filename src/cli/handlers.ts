@@ -37,6 +37,11 @@ export const handlers: CommandHandlers = {
     const { renderInfo } = await import('./render/info.ts')
     return { text: renderInfo(await info(ctx), ctx.options.output) }
   },
+  lease: async (ctx) => {
+    const { lease } = await import('../commands/lease.ts')
+    const { renderLeases } = await import('./render/lease.ts')
+    return { text: renderLeases(await lease(ctx), ctx.options.output) }
+  },
   pin: async (ctx) => {
     const { pin } = await import('../commands/pin.ts')
     await pin(ctx)

@@ -55,10 +55,12 @@ export async function annotate(ctx: CommandContext<'annotate'>): Promise<Annotat
 /** Each repository is changed through itself: its own list, its own passphrase. */
 async function annotateOne(
   repository: Repository,
-  { stanza, log, signal }: CommandContext<'annotate'>,
+  ctx: CommandContext<'annotate'>,
   label: string,
   notes: ReadonlyMap<string, string>,
 ): Promise<boolean> {
+  const { stanza, log, signal } = ctx
+  await using _lease = await ctx.lease(repository)
   const listed = await loadBackupInfo(repository, stanza, { signal, log })
   const info = await reconcileBackupInfo(repository.storage, stanza, listed, log, signal)
   const backup = info.backups.find((entry) => entry.label === label)

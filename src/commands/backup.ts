@@ -48,6 +48,7 @@ export interface BackupReport {
 export async function backup(ctx: CommandContext<'backup'>): Promise<BackupReport> {
   await using lock = await ctx.lock(['backup'])
   const repository = await chooseRepository(ctx)
+  await using _lease = await ctx.lease(repository)
   const attempt: Attempt = {}
   const { report, damaged } = await takeBackup(ctx, repository, lock, attempt).catch(async (error: unknown) => {
     await makeRoomAfterFailure(repository.storage, ctx.stanza, attempt.label, error, ctx.log)

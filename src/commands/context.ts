@@ -73,6 +73,11 @@ export interface CommandContext<C extends CommandName = CommandName> {
   /** Refuses when another process holds a lock [050], or a stop file keeps this command from running [062]; `repoKeys` default: all selected. */
   lock(types: readonly LockType[], repoKeys?: readonly number[]): Promise<StanzaLock>
   /**
+   * The lease of this stanza in a repository, which keeps commands on other hosts from changing it meanwhile; the locks
+   * come first. Taken once, however often it is asked for. [050] when another host holds it.
+   */
+  lease(repository: Repository): Promise<AsyncDisposable>
+  /**
    * Ask the person at the terminal to type an answer; undefined where nobody can be asked (cron, a pipe). Whoever gets
    * undefined decides by what the command line says.
    */

@@ -62,6 +62,7 @@ async function expireRepositories(
     if (repo === undefined) throw new PgtsError('assert', `repo${key} has no options`)
     try {
       reports.push(
+      await using _lease = dryRun ? undefined : await ctx.lease(repository)
         await expireRepository({
           storage,
           stanza,

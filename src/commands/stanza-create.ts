@@ -18,6 +18,7 @@ export async function stanzaCreate(ctx: CommandContext<'stanza-create'>): Promis
   const repositories: CreatedStanza[] = []
   for (const repository of await ctx.repositories()) {
     const { key, storage } = repository
+    await using _lease = await ctx.lease(repository)
     log.info({ repo: key }, `stanza-create for stanza '${stanza}' on repo${key}`)
     const created = await createStanza(repository, stanza, cluster, { signal, log })
     repositories.push(created)

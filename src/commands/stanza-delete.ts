@@ -18,6 +18,7 @@ export async function stanzaDelete(ctx: CommandContext<'stanza-delete'>): Promis
   await using _lock = await ctx.lock(['archive', 'backup', 'restore'])
   const repository = await oneRepository(ctx)
   const { key, storage } = repository
+  await using _lease = await ctx.lease(repository)
   const there = await hasStanza(storage, stanza, signal)
   if (there) {
     if (stopFileOf(options.lockPath, stanza) === undefined) {

@@ -16,6 +16,7 @@ export async function stanzaUpgrade(ctx: CommandContext<'stanza-upgrade'>): Prom
   const repositories: UpgradedStanza[] = []
   for (const repository of await ctx.repositories()) {
     const { key } = repository
+    await using _lease = await ctx.lease(repository)
     log.info({ repo: key }, `stanza-upgrade for stanza '${stanza}' on repo${key}`)
     const upgraded = await upgradeStanza(repository, stanza, cluster, { signal, log })
     repositories.push(upgraded)

@@ -101,6 +101,12 @@ export const commandTable = defineCommands({
     stanza: 'optional',
     implemented: true,
   },
+  lease: {
+    summary: 'Show which host changes a stanza now, or break what a dead one left.',
+    frameLevel: 'debug',
+    stanza: 'required',
+    implemented: true,
+  },
   manifest: { summary: 'Show the manifest of a backup.', frameLevel: 'debug', stanza: 'required', internal: true },
   pin: {
     summary: 'Keep a backup, whatever retention says.',

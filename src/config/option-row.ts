@@ -81,6 +81,7 @@ export const ANY = [
   'check',
   'expire',
   'info',
+  'lease',
   'manifest',
   'pin',
   'repo-get',

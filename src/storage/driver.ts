@@ -53,6 +53,11 @@ export interface StorageDriver extends AsyncDisposable {
   list(prefix: string, options?: ListOptions): AsyncIterable<StoredFile>
   read(name: string, range?: ByteRange & Cancellable): Promise<ByteSource>
   create(name: string, options?: CreateOptions): Promise<PendingFile>
+  /**
+   * A small file, whole, under a name that nothing has yet; false when something has, also when another writer came
+   * first by a moment. Absent: the storage cannot promise that. `feature-not-supported`: the store behind it cannot.
+   */
+  createIfAbsent?(name: string, bytes: Uint8Array, options?: Cancellable): Promise<boolean>
   remove(name: string, options?: Cancellable): Promise<void>
   /** As `remove`, for many files in few requests. Absent: it would be no faster. @see removeFiles */
   removeFiles?(names: readonly string[], options?: Cancellable): Promise<void>

@@ -47,6 +47,13 @@ export function memoryStorage(id: string = randomUUID()): MemoryStorage {
     },
     read: async (name, range = {}) => read(files, name, range),
     create: async (name, options) => create(files, name, options),
+    createIfAbsent: async (name, bytes, options) => {
+      assertName(name)
+      options?.signal?.throwIfAborted()
+      if (files.has(name)) return false
+      files.set(name, { bytes: Buffer.from(bytes), mtimeMs: Date.now() })
+      return true
+    },
     remove: async (name, options) => {
       assertName(name)
       options?.signal?.throwIfAborted()

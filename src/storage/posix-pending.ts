@@ -1,4 +1,15 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync, renameSync, unlinkSync, writeSync } from 'node:fs'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsyncSync,
+  linkSync,
+  lstatSync,
+  openSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from 'node:fs'
 import type { ByteSink } from '../util/bytes.ts'
 import { bytesToText, pathOf } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
@@ -46,6 +57,50 @@ function openTemporary(path: string): { fd: number; name: string } {
       }
     }
   }
+}
+
+/**
+ * A small file, whole and durable, under a name that is free; false when it is not. System errors pass unchanged.
+ * File systems without hard links are asked to create exclusively instead.
+ */
+export function linkNew(path: string, bytes: Uint8Array): boolean {
+  const { fd, name } = openTemporary(path)
+  try {
+    writeWhole(fd, bytes)
+    try {
+      linkSync(pathOf(name), pathOf(path))
+      return true
+    } catch (error) {
+      const code = systemCode(error)
+      if (code === 'EEXIST') return false
+      if (code !== 'EPERM' && code !== 'ENOTSUP' && code !== 'EOPNOTSUPP' && code !== 'ENOSYS') throw error
+    }
+  } finally {
+    closeSync(fd)
+    unlinkQuietly(name)
+  }
+  return createNew(path, bytes)
+}
+
+function createNew(path: string, bytes: Uint8Array): boolean {
+  let fd: number
+  try {
+    fd = openSync(pathOf(path), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, FILE_MODE)
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return false
+    throw error
+  }
+  try {
+    writeWhole(fd, bytes)
+  } finally {
+    closeSync(fd)
+  }
+  return true
+}
+
+function writeWhole(fd: number, bytes: Uint8Array): void {
+  for (let done = 0; done < bytes.length;) done += writeSync(fd, bytes, done, bytes.length - done)
+  fsyncSync(fd)
 }
 
 let sequence = Math.floor(Math.random() * 0x7fffffff)

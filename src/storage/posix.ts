@@ -14,7 +14,7 @@ import type {
 import { assertName, assertPrefix } from './name.ts'
 import { BufferPool } from './posix-buffer.ts'
 import { posixError } from './posix-error.ts'
-import { openPending, TEMPORARY_SUFFIX } from './posix-pending.ts'
+import { linkNew, openPending, TEMPORARY_SUFFIX } from './posix-pending.ts'
 import { fileSource } from './posix-source.ts'
 import { syncDirectory, syncTree } from './posix-sync.ts'
 import { listTree, removeTree, storedFile } from './posix-tree.ts'
@@ -95,6 +95,21 @@ class PosixStorage implements StorageDriver {
     } catch (error) {
       throw posixError('create', path, error)
     }
+  }
+
+  /** Linked into place: the one way to a whole file under a free name that holds on network file systems too. */
+  async createIfAbsent(name: string, bytes: Uint8Array, options: Cancellable = {}): Promise<boolean> {
+    assertName(name)
+    options.signal?.throwIfAborted()
+    const path = this.#path(name)
+    try {
+      this.#makePath(parentOf(path))
+      if (!linkNew(path, bytes)) return false
+    } catch (error) {
+      throw posixError('create', path, error)
+    }
+    this.#settle(parentOf(path))
+    return true
   }
 
   async remove(name: string, options?: Cancellable): Promise<void> {

@@ -14,6 +14,7 @@ export function readOnly(driver: StorageDriver): StorageDriver {
     list: (prefix, options) => driver.list(prefix, options),
     read: (name, range) => driver.read(name, range),
     create: refuse,
+    ...(driver.createIfAbsent === undefined ? {} : { createIfAbsent: refuse }),
     remove: refuse,
     ...(driver.removeFiles === undefined ? {} : { removeFiles: refuse }),
     removeTree: refuse,
@@ -41,7 +42,7 @@ export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
     return inner(name)
   }
   const outer = (file: StoredFile): StoredFile => ({ ...file, name: file.name.slice(prefix.length + 1) })
-  const { links, removeFiles, abortUploads } = driver
+  const { links, createIfAbsent, removeFiles, abortUploads } = driver
   return {
     display: `${driver.display}/${prefix}`,
     ...parallelOf(driver),
@@ -54,6 +55,11 @@ export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
     },
     read: async (name, range) => driver.read(innerFile(name), range),
     create: async (name, options) => driver.create(innerFile(name), options),
+    ...(createIfAbsent === undefined
+      ? {}
+      : {
+          createIfAbsent: async (name, bytes, options) => createIfAbsent.call(driver, innerFile(name), bytes, options),
+        }),
     remove: async (name, options) => driver.remove(innerFile(name), options),
     ...(removeFiles === undefined
       ? {}

@@ -394,6 +394,21 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     expect(await names(storage.list('', { recursive: true }))).toEqual(['file same'])
   })
 
+  test('a file is created where there is none by one of many, and stays as it is', async () => {
+    const create = storage.createIfAbsent?.bind(storage)
+    expect(create).toBeDefined()
+    const won = await Promise.all(Array.from({ length: 8 }, (_, i) => create!('own/main/once', bytes(`writer ${i}`))))
+    expect(won.filter((yes) => yes)).toHaveLength(1)
+    expect(text(await getFile(storage, 'own/main/once'))).toBe(`writer ${won.indexOf(true)}`)
+    expect(await create!('own/main/once', bytes('late'))).toBe(false)
+    expect(text(await getFile(storage, 'own/main/once'))).toBe(`writer ${won.indexOf(true)}`)
+    expect(await names(storage.list('own', { recursive: true }))).toEqual(['file own/main/once'])
+    await storage.remove('own/main/once')
+    expect(await scoped(storage, 'own').createIfAbsent!('main/once', bytes('again'))).toBe(true)
+    expect(text(await getFile(storage, 'own/main/once'))).toBe('again')
+    await expect(readOnly(storage).createIfAbsent!('own/other', bytes(''))).rejects.toThrow('read only')
+  })
+
   test('read only means read only', async () => {
     await putFile(storage, 'a', bytes('x'))
     const view = readOnly(storage)

@@ -81,6 +81,7 @@ export function restoreContext(
       ),
     lock: () => Promise.resolve({ update: () => undefined, [Symbol.asyncDispose]: () => Promise.resolve() }),
     confirm: async () => undefined,
+    lease: async () => ({ async [Symbol.asyncDispose]() {} }),
     refuseWhenStopped: () => Promise.resolve(),
   }
 }

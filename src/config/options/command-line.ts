@@ -8,6 +8,13 @@ export const commandLineOptions = defineOptions({
     section: 'command-line',
     commands: ['expire'],
   },
+  break: {
+    summary: 'Remove the lease of a process that is dead for sure.',
+    type: 'bool',
+    section: 'command-line',
+    commands: ['lease'],
+    default: 'n',
+  },
   'cipher-pass': {
     summary: 'Passphrase for one file.',
     type: 'string',
@@ -70,7 +77,7 @@ export const commandLineOptions = defineOptions({
     summary: 'Go on where the command would stop to protect what is there.',
     type: 'bool',
     section: 'command-line',
-    commands: ['backup', 'restore', 'stanza-create', 'stanza-delete', 'stop'],
+    commands: ['backup', 'lease', 'restore', 'stanza-create', 'stanza-delete', 'stop'],
     default: 'n',
     for: {
       backup: { depend: { option: 'online', values: ['n'] } },
@@ -112,7 +119,7 @@ export const commandLineOptions = defineOptions({
     summary: 'The form of the answer.',
     type: 'enum',
     section: 'command-line',
-    commands: ['archive-status', 'expire', 'info', 'repo-ls', 'manifest', 'verify', 'version'],
+    commands: ['archive-status', 'expire', 'info', 'lease', 'repo-ls', 'manifest', 'verify', 'version'],
     choices: ['text', 'json'],
     default: 'text',
     for: {
@@ -166,6 +173,7 @@ export const commandLineOptions = defineOptions({
       'backup',
       'expire',
       'info',
+      'lease',
       'manifest',
       'pin',
       'repo-get',
@@ -228,6 +236,7 @@ export const commandLineOptions = defineOptions({
       'check',
       'expire',
       'info',
+      'lease',
       'manifest',
       'pin',
       'repo-get',

@@ -1,4 +1,4 @@
-import { archiveInfoName, archivePath, backupInfoName, backupPath, copyName } from '../../format/repo-path.ts'
+import { archiveInfoName, archivePath, backupInfoName, backupPath, copyName, ownPath } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 
 /** Is anything of the stanza in this repository? */
@@ -23,4 +23,6 @@ export async function deleteStanza(storage: StorageDriver, stanza: string, signa
   await storage.sync(backupPath(stanza), { signal })
   await storage.removeTree(archivePath(stanza), { signal })
   await storage.removeTree(backupPath(stanza), { signal })
+  // What pgts alone remembers of the stanza goes last: the lease that keeps others away is in there.
+  await storage.removeTree(ownPath(stanza), { signal })
 }

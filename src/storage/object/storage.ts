@@ -49,6 +49,7 @@ class ObjectStorage implements StorageDriver {
   readonly display: string
   readonly parallel = PARALLEL
   readonly abortUploads?: NonNullable<StorageDriver['abortUploads']>
+  readonly createIfAbsent?: NonNullable<StorageDriver['createIfAbsent']>
   readonly #client: ObjectClient
   /** '' or ends with '/'. */
   readonly #root: string
@@ -63,11 +64,16 @@ class ObjectStorage implements StorageDriver {
     this.#client = client
     this.#root = trimmed === '' ? '' : `${trimmed}/`
     this.display = trimmed === '' ? client.display : `${client.display}/${bytesToText(trimmed)}`
-    const { abortAbandoned } = client
+    const { abortAbandoned, putIfAbsent } = client
     if (abortAbandoned !== undefined)
       this.abortUploads = async (prefix, beforeMs, { signal } = {}) => {
         assertPrefix(prefix)
         return abortAbandoned.call(client, this.#below(prefix), beforeMs, signal)
+      }
+    if (putIfAbsent !== undefined)
+      this.createIfAbsent = async (name, bytes, { signal } = {}) => {
+        assertName(name)
+        return putIfAbsent.call(client, this.#full(name), bytes, { kind: kindOf(name), ...cancellable(signal) })
       }
     this.#uploads = new ByteBudget(budgetBytes)
     this.#downloads = new ByteBudget(budgetBytes)

@@ -11,6 +11,7 @@ describe('the option table', () => {
   test('has the 198 options of pgBackRest, and few of its own', () => {
     expect(PGBACKREST_OPTIONS).toHaveLength(198)
     const own = [
+      'break',
       'checksum-page-error',
       'max-time',
       'explain',

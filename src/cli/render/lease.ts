@@ -1,0 +1,25 @@
+import type { LeaseReport } from '../../commands/lease.ts'
+
+/** What `lease` prints. The names in the JSON form stay; more may come. Times are milliseconds since the epoch. */
+export function renderLeases(reports: readonly LeaseReport[], output: 'text' | 'json'): string {
+  if (output === 'text') return reports.map((report) => `repo${report.repoKey}: ${text(report)}\n`).join('')
+  const rows = reports.map(({ repoKey, found, broken }) => ({
+    repo: repoKey,
+    state: found === undefined ? 'free' : broken ? 'broken' : found.stale ? 'stale' : 'held',
+    ...(found === undefined
+      ? {}
+      : {
+          host: found.lease?.host,
+          pid: found.lease?.pid,
+          command: found.lease?.command,
+          sinceMs: found.lease?.sinceMs,
+          lastSignMs: found.lastSignMs,
+        }),
+  }))
+  return `${JSON.stringify(rows)}\n`
+}
+
+function text({ found, broken }: LeaseReport): string {
+  if (found === undefined) return 'free'
+  return `${broken ? 'broken' : found.stale ? 'stale' : 'held'}: ${found.story}`
+}

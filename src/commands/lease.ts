@@ -1,0 +1,33 @@
+import { breakLease, describeLease, leaseOf, type FoundLease } from '../core/lease/lease.ts'
+import { STALE_MS } from '../core/lease/life.ts'
+import type { CommandContext } from './context.ts'
+
+/** The lease of a stanza in one repository. */
+export interface LeaseReport {
+  readonly repoKey: number
+  /** Absent: nobody has it. */
+  readonly found?: FoundLease & { readonly stale: boolean; readonly story: string }
+  /** It was there, and was removed by this run. */
+  readonly broken: boolean
+}
+
+/** Which host changes this stanza now. With --break the lease of a dead one is removed, with --force any. */
+export async function lease(ctx: CommandContext<'lease'>): Promise<readonly LeaseReport[]> {
+  const { options, stanza, clock, log, signal } = ctx
+  const reports: LeaseReport[] = []
+  for (const { key, storage } of await ctx.repositories()) {
+    const nowMs = clock.nowMs()
+    const found = options.break
+      ? await breakLease(storage, stanza, { force: options.force, nowMs, signal })
+      : await leaseOf(storage, stanza, signal)
+    if (found === undefined) {
+      reports.push({ repoKey: key, broken: false })
+      continue
+    }
+    const story = describeLease(found, nowMs)
+    if (options.break) log.warn({ repo: key }, `repo${key}: the lease was broken: ${story}`)
+    const stale = nowMs - found.lastSignMs > STALE_MS
+    reports.push({ repoKey: key, found: { ...found, stale, story }, broken: options.break })
+  }
+  return reports
+}

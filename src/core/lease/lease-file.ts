@@ -1,0 +1,73 @@
+import { ownPath } from '../../format/repo-path.ts'
+
+/** The process that works on a stanza of a repository, as it wrote it down there. */
+export interface Lease {
+  /** Tells this run from every other. */
+  readonly token: string
+  readonly host: string
+  readonly pid: number
+  readonly command: string
+  /** Milliseconds since the epoch, by the holder's clock: begun, and the last sign of life. */
+  readonly sinceMs: number
+  readonly renewedMs: number
+  /** What proves that two processes see the same flocks; absent where the system does not tell. */
+  readonly place?: HostPlace
+}
+
+export interface HostPlace {
+  /** Of the running kernel: another one after each boot. */
+  readonly boot: string
+  /** Of the installation, hashed. */
+  readonly machine: string
+  /** Device and inode of the lock path. */
+  readonly lockPath: string
+}
+
+export function leaseName(stanza: string): string {
+  return `${ownPath(stanza)}/lease.json`
+}
+
+export function serialiseLease(lease: Lease): Buffer {
+  return Buffer.from(`${JSON.stringify({ version: VERSION, ...lease })}\n`)
+}
+
+/** undefined: it is not one, or of a later version. Whoever wrote it holds the lease all the same. */
+export function parseLease(bytes: Buffer): Lease | undefined {
+  let value: unknown
+  try {
+    value = JSON.parse(bytes.toString('utf8'))
+  } catch {
+    return undefined
+  }
+  if (!isRecord(value) || value.version !== VERSION) return undefined
+  const { token, host, pid, command, sinceMs, renewedMs, place } = value
+  const times = [sinceMs, renewedMs].every((time) => Number.isSafeInteger(time) && Math.abs(time as number) <= MAX_TIME)
+  if (typeof token !== 'string' || typeof host !== 'string' || typeof command !== 'string') return undefined
+  if (!Number.isSafeInteger(pid) || !times) return undefined
+  return {
+    token,
+    host: shown(host),
+    pid: pid as number,
+    command: shown(command),
+    sinceMs: sinceMs as number,
+    renewedMs: renewedMs as number,
+    ...(isPlace(place) ? { place: { boot: place.boot, machine: place.machine, lockPath: place.lockPath } } : {}),
+  }
+}
+
+const VERSION = 1
+/** What a Date can hold. */
+const MAX_TIME = 8.64e15
+
+/** It is printed on terminals, and whoever can write to the repository can write it. */
+function shown(text: string): string {
+  return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '?').slice(0, 200)
+}
+
+function isPlace(value: unknown): value is HostPlace {
+  return isRecord(value) && ['boot', 'machine', 'lockPath'].every((key) => typeof value[key] === 'string')
+}
+
+function isRecord(value: unknown): value is Record<string, unknown> {
+  return typeof value === 'object' && value !== null
+}

@@ -1,0 +1,258 @@
+import type { StorageDriver } from '../../storage/driver.ts'
+import { getFile, putFile } from '../../storage/whole-file.ts'
+import type { Clock } from '../../util/clock.ts'
+import { isPgtsError, PgtsError, toPlainError } from '../../util/error.ts'
+import type { Logger } from '../../util/log.ts'
+import { leaseName, parseLease, serialiseLease, type HostPlace, type Lease } from './lease-file.ts'
+import { howLong, lifeOf, STALE_MS, type Life } from './life.ts'
+
+export type { HostPlace, Lease } from './lease-file.ts'
+export { STALE_MS, type Life } from './life.ts'
+
+/** A lease that is there. */
+export interface FoundLease {
+  /** Absent: something is there that this program cannot read. */
+  readonly lease?: Lease
+  /** The later of what the holder wrote and when the store received it, milliseconds since the epoch. */
+  readonly lastSignMs: number
+}
+
+/**
+ * Who works on a stanza of this repository now, on whatever host; undefined when nobody does, or when only programs do
+ * that take no lease (pgbackrest, archive-push).
+ */
+export async function leaseOf(
+  storage: StorageDriver,
+  stanza: string,
+  signal?: AbortSignal,
+): Promise<FoundLease | undefined> {
+  const options = signal === undefined ? {} : { signal }
+  const name = leaseName(stanza)
+  try {
+    const stored = await storage.stat(name, options)
+    if (stored === undefined) return undefined
+    const lease = parseLease(await getFile(storage, name, options))
+    return {
+      ...(lease === undefined ? {} : { lease }),
+      lastSignMs: Math.max(stored.mtimeMs, lease?.renewedMs ?? 0),
+    }
+  } catch (error) {
+    if (isPgtsError(error, 'file-missing')) return undefined
+    throw error
+  }
+}
+
+export interface LeaseRequest {
+  readonly storage: StorageDriver
+  readonly repoKey: number
+  readonly stanza: string
+  readonly host: string
+  readonly pid: number
+  readonly command: string
+  /** Unique for each run. */
+  readonly token: string
+  readonly place?: HostPlace | undefined
+  readonly clock: Clock
+  readonly log: Logger
+  readonly signal: AbortSignal
+  /** Told when somebody broke this lease while it was held: what goes on then would disturb a second writer. */
+  onLost(reason: PgtsError): void
+}
+
+/** Signs of life come this often: many get lost before anybody may take the holder for dead. */
+const RENEW_MS = 60_000
+
+/**
+ * Hold the lease of a stanza in one repository until disposed: at most one command, of all hosts, changes the list of
+ * backups. The caller holds the flocks of the stanza, so a lease of this very host can only be of a process that died.
+ *
+ * A store that cannot create an object on the condition that it is not there does without; the log says so.
+ *
+ * @throws PgtsError lock-acquire when another host holds it
+ */
+export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable> {
+  const { storage, repoKey, stanza, host, pid, command, token, place, clock, log, signal } = request
+  const name = leaseName(stanza)
+  const nowMs = clock.nowMs()
+  const own: Lease = {
+    token,
+    host,
+    pid,
+    command,
+    sinceMs: nowMs,
+    renewedMs: nowMs,
+    ...(place === undefined ? {} : { place }),
+  }
+  if ((await createOnce(storage, name, serialiseLease(own), signal)) === 'unsupported') return without(request)
+  for (let attempt = 1; ; attempt++) {
+    const found = await leaseOf(storage, stanza, signal)
+    if (found?.lease?.token === token) return new HeldLease(request, own)
+    const life = found === undefined ? 'dead' : lifeOf(found, place, clock.nowMs())
+    if (found !== undefined && (life !== 'dead' || attempt === ATTEMPTS)) throw heldError(request, found, life)
+    if (found !== undefined) {
+      const { lease } = found
+      log.info(
+        { repo: repoKey },
+        `repo${repoKey}: took over the lease of process ${lease?.pid} on this host (${lease?.command}), which is dead`,
+      )
+      await storage.remove(name, { signal })
+    }
+    await createOnce(storage, name, serialiseLease(own), signal)
+  }
+}
+
+/** The holder may end, and others may take over, while this one looks. */
+const ATTEMPTS = 5
+
+/**
+ * A second creation proves that the store keeps to the condition: some answer yes to everything. Its bytes differ, so
+ * that one whose answer got lost is not taken for the first.
+ */
+async function createOnce(
+  storage: StorageDriver,
+  name: string,
+  bytes: Uint8Array,
+  signal: AbortSignal,
+): Promise<'asked' | 'unsupported'> {
+  if (storage.createIfAbsent === undefined) return 'unsupported'
+  try {
+    if (!(await storage.createIfAbsent(name, bytes, { signal }))) return 'asked'
+    const again = Buffer.concat([bytes, Buffer.from('\n')])
+    if (!(await storage.createIfAbsent(name, again, { signal }))) return 'asked'
+  } catch (error) {
+    if (isPgtsError(error, 'feature-not-supported')) return 'unsupported'
+    throw error
+  }
+  await storage.remove(name, { signal })
+  return 'unsupported'
+}
+
+function without({ storage, repoKey, log }: LeaseRequest): AsyncDisposable {
+  log.detail(
+    { repo: repoKey },
+    `repo${repoKey}: ${storage.display} cannot create a file on the condition that it is not there, so no lease ` +
+      'keeps commands on other hosts apart',
+  )
+  return { async [Symbol.asyncDispose]() {} }
+}
+
+class HeldLease implements AsyncDisposable {
+  readonly #request: LeaseRequest
+  readonly #own: Lease
+  readonly #released = new AbortController()
+  readonly #beating: Promise<void>
+
+  constructor(request: LeaseRequest, own: Lease) {
+    this.#request = request
+    this.#own = own
+    this.#beating = this.#beat()
+  }
+
+  async #beat(): Promise<void> {
+    const { clock } = this.#request
+    const { signal } = this.#released
+    for (;;) {
+      try {
+        await clock.sleep(RENEW_MS, signal)
+      } catch {
+        return
+      }
+      if (signal.aborted || !(await this.#renew())) return
+    }
+  }
+
+  /** false: it is not ours any more. */
+  async #renew(): Promise<boolean> {
+    const { storage, repoKey, stanza, clock, log } = this.#request
+    const { signal } = this.#released
+    try {
+      const found = await leaseOf(storage, stanza, signal)
+      if (found?.lease?.token !== this.#own.token) {
+        this.#request.onLost(lostError(this.#request, found))
+        return false
+      }
+      const renewed = serialiseLease({ ...this.#own, renewedMs: clock.nowMs() })
+      await putFile(storage, leaseName(stanza), renewed, { signal })
+    } catch (error) {
+      // What the command itself does meanwhile says more about the store, and there is a next time.
+      if (!signal.aborted)
+        log.detail({ repo: repoKey }, `repo${repoKey}: cannot renew the lease: ${toPlainError(error).message}`)
+    }
+    return true
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    const { storage, repoKey, stanza, log } = this.#request
+    this.#released.abort()
+    await this.#beating
+    try {
+      // An interrupted renewal may not have arrived; a foreign lease is not ours to remove.
+      const found = await leaseOf(storage, stanza)
+      if (found?.lease?.token === this.#own.token) await storage.remove(leaseName(stanza))
+    } catch (error) {
+      log.warn(
+        { repo: repoKey },
+        `repo${repoKey}: cannot give back the lease: ${toPlainError(error).message}` +
+          `\nHINT: the next command on this host takes it over; others need 'pgts --stanza=${stanza} lease --break'`,
+      )
+    }
+  }
+}
+
+function heldError({ repoKey, stanza, clock }: LeaseRequest, found: FoundLease, life: Life): PgtsError {
+  const breakIt = `pgts --stanza=${stanza} lease --repo=${repoKey} --break`
+  const hints =
+    life === 'alive'
+      ? [
+          'it works on this stanza: wait for it to end',
+          `when it is dead for sure, wait until it has given no sign of life for ${howLong(STALE_MS)}, ` +
+            `and break its lease by hand: ${breakIt}`,
+        ]
+      : [
+          `nothing was heard of it for ${howLong(STALE_MS)} or longer: see whether it still runs on that host`,
+          `when it is dead for sure, break its lease by hand: ${breakIt}`,
+        ]
+  return new PgtsError('lock-acquire', `repo${repoKey} is in use: ${describeLease(found, clock.nowMs())}`, { hints })
+}
+
+function lostError({ repoKey, clock }: LeaseRequest, found: FoundLease | undefined): PgtsError {
+  const now = found === undefined ? 'it is gone' : describeLease(found, clock.nowMs())
+  return new PgtsError('lock-acquire', `the lease of this command in repo${repoKey} was broken by somebody: ${now}`, {
+    hints: ['this command stops, so that two do not write at once; run it again when the other one has ended'],
+  })
+}
+
+/** `host db2 (process 4711, backup) holds the lease since 2026-11-22T18:00:00Z, last sign of life 12 seconds ago`. */
+export function describeLease({ lease, lastSignMs }: FoundLease, nowMs: number): string {
+  const ago = `last sign of life ${howLong(nowMs - lastSignMs)} ago`
+  if (lease === undefined) return `a lease is held that this version of pgts cannot read, ${ago}`
+  const since = new Date(lease.sinceMs).toISOString().replace(/\.\d+Z$/, 'Z')
+  return `host ${lease.host} (process ${lease.pid}, ${lease.command}) holds the lease since ${since}, ${ago}`
+}
+
+/**
+ * Remove the lease of a holder that is dead: the decision of a person. A holder that gave a sign of life lately is
+ * protected unless `force`.
+ *
+ * @returns what was removed; undefined: there was none
+ * @throws PgtsError lock-acquire
+ */
+export async function breakLease(
+  storage: StorageDriver,
+  stanza: string,
+  options: { readonly force: boolean; readonly nowMs: number; readonly signal: AbortSignal },
+): Promise<FoundLease | undefined> {
+  const { force, nowMs, signal } = options
+  const found = await leaseOf(storage, stanza, signal)
+  if (found === undefined) return undefined
+  if (!force && lifeOf(found, undefined, nowMs) === 'alive') {
+    throw new PgtsError('lock-acquire', `the lease is not broken: ${describeLease(found, nowMs)}`, {
+      hints: [
+        `it may be broken when there was no sign of life for ${howLong(STALE_MS)}`,
+        'where it is certain that the process is dead, use --force; a process that lives notices within a minute, and stops',
+      ],
+    })
+  }
+  await storage.remove(leaseName(stanza), { signal })
+  return found
+}

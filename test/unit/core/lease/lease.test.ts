@@ -1,0 +1,236 @@
+import { describe, expect, test } from 'vitest'
+import { leaseName, parseLease, serialiseLease, type HostPlace } from '../../../../src/core/lease/lease-file.ts'
+import { breakLease, leaseOf, STALE_MS, takeLease, type LeaseRequest } from '../../../../src/core/lease/lease.ts'
+import { howLong } from '../../../../src/core/lease/life.ts'
+import type { StorageDriver } from '../../../../src/storage/driver.ts'
+import { memoryStorage, type MemoryStorage } from '../../../../src/storage/memory.ts'
+import { putFile } from '../../../../src/storage/whole-file.ts'
+import type { Clock } from '../../../../src/util/clock.ts'
+import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
+import { recordingLog } from '../../../support/wal.ts'
+
+const signal = new AbortController().signal
+const here: HostPlace = { boot: 'b1', machine: 'm1', lockPath: '1:2' }
+const elsewhere: HostPlace = { boot: 'b2', machine: 'm2', lockPath: '1:2' }
+
+/** Time that stands still until a test moves it; sleepers wake when it passes them. */
+function aClock(): Clock & { pass(ms: number): Promise<void> } {
+  let nowMs = Date.now()
+  let sleepers: { atMs: number; wake: () => void }[] = []
+  return {
+    nowMs: () => nowMs,
+    sleep: (ms, stop) =>
+      new Promise((resolve, reject) => {
+        sleepers.push({ atMs: nowMs + ms, wake: resolve })
+        stop?.addEventListener('abort', () => reject(stop.reason as Error), { once: true })
+      }),
+    async pass(ms) {
+      nowMs += ms
+      const due = sleepers.filter(({ atMs }) => atMs <= nowMs)
+      sleepers = sleepers.filter(({ atMs }) => atMs > nowMs)
+      for (const { wake } of due) wake()
+      // What wakes does a handful of things in memory.
+      for (let turn = 0; turn < 50; turn++) await Promise.resolve()
+      await new Promise(setImmediate)
+    },
+  }
+}
+
+interface Changes extends Partial<Omit<LeaseRequest, 'clock' | 'log'>> {
+  readonly clock?: ReturnType<typeof aClock>
+}
+
+let runs = 0
+function request(storage: StorageDriver, change: Changes = {}) {
+  const log = recordingLog()
+  const lost: PgtsError[] = []
+  return {
+    storage,
+    repoKey: 1,
+    stanza: 'main',
+    host: 'db1',
+    pid: 4711,
+    command: 'backup',
+    token: `run ${++runs}`,
+    place: here,
+    clock: aClock(),
+    log,
+    signal,
+    onLost: (reason: PgtsError) => void lost.push(reason),
+    lost,
+    ...change,
+  }
+}
+
+/** A store that is too old to know conditions: it says yes and writes. */
+function yesStore(storage: MemoryStorage): StorageDriver {
+  return {
+    ...storage,
+    createIfAbsent: async (name, bytes) => {
+      await putFile(storage, name, bytes)
+      return true
+    },
+  }
+}
+
+async function refusal(promise: Promise<unknown>): Promise<PgtsError> {
+  const error = await promise.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  if (!isPgtsError(error)) throw new Error('it was not refused')
+  return error
+}
+
+describe('a lease', () => {
+  test('is held by one host at a time, and given back', async () => {
+    const storage = memoryStorage()
+    const first = await takeLease(request(storage))
+    const error = await refusal(takeLease(request(storage, { place: elsewhere, host: 'db2' })))
+    expect(error.code).toBe('lock-acquire')
+    expect(error.message).toMatch(
+      /^repo1 is in use: host db1 \(process 4711, backup\) holds the lease since \S+Z, last sign of life \d seconds? ago$/,
+    )
+    expect(error.hints.join('\n')).toContain('wait for it to end')
+    await first[Symbol.asyncDispose]()
+    expect([...storage.files.keys()]).toEqual([])
+    await using _second = await takeLease(request(storage, { place: elsewhere, host: 'db2' }))
+    expect((await leaseOf(storage, 'main'))?.lease?.host).toBe('db2')
+  })
+
+  test('goes to one of many who ask at once', async () => {
+    const storage = memoryStorage()
+    const asked = await Promise.allSettled(
+      Array.from({ length: 8 }, (_, index) =>
+        takeLease(request(storage, { place: { ...elsewhere, machine: `m${index}`, boot: `b${index}` } })),
+      ),
+    )
+    expect(asked.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
+  })
+
+  test('of another stanza does not matter', async () => {
+    const storage = memoryStorage()
+    await using _one = await takeLease(request(storage))
+    await using _other = await takeLease(request(storage, { stanza: 'other', place: elsewhere }))
+    expect([...storage.files.keys()].sort()).toEqual(['pgts/main/lease.json', 'pgts/other/lease.json'])
+  })
+
+  test('of a process of this host that died is taken over', async () => {
+    const storage = memoryStorage()
+    await takeLease(request(storage))
+    const next = request(storage, { pid: 12 })
+    await using _held = await takeLease(next)
+    expect((await leaseOf(storage, 'main'))?.lease?.pid).toBe(12)
+    expect(next.log.lines.join('\n')).toContain(
+      'took over the lease of process 4711 on this host (backup), which is dead',
+    )
+  })
+
+  test.each([
+    ['another host', elsewhere],
+    ['another lock path of this host', { ...here, lockPath: '1:3' }],
+    ['a host that does not tell', undefined],
+  ])('from %s is never taken over, however old', async (_, place) => {
+    const storage = memoryStorage()
+    const dead = request(storage, { place })
+    await takeLease(dead)
+    const clock = aClock()
+    await clock.pass(100 * STALE_MS)
+    const error = await refusal(takeLease(request(storage, { clock })))
+    expect(error.code).toBe('lock-acquire')
+    expect(error.hints.join('\n')).toContain('pgts --stanza=main lease --repo=1 --break')
+    expect((await leaseOf(storage, 'main'))?.lease?.token).toBe(dead.token)
+  })
+
+  test('from before a boot of this host is taken over when it is silent', async () => {
+    const storage = memoryStorage()
+    await takeLease(request(storage, { place: { ...here, boot: 'b0' } }))
+    const clock = aClock()
+    await refusal(takeLease(request(storage, { clock })))
+    await clock.pass(STALE_MS + 10_000)
+    await using _held = await takeLease(request(storage, { clock }))
+  })
+
+  test('is renewed while it is held', async () => {
+    const storage = memoryStorage()
+    const held = request(storage)
+    await using _lease = await takeLease(held)
+    const before = (await leaseOf(storage, 'main'))?.lease
+    await held.clock.pass(60_000)
+    const after = (await leaseOf(storage, 'main'))?.lease
+    expect(after).toEqual({ ...before, renewedMs: held.clock.nowMs() })
+    expect(held.lost).toEqual([])
+  })
+
+  test('that was broken stops its holder, who leaves the next one alone', async () => {
+    const storage = memoryStorage()
+    const held = request(storage)
+    const lease = await takeLease(held)
+    await breakLease(storage, 'main', { force: true, nowMs: held.clock.nowMs(), signal })
+    const next = request(storage, { place: elsewhere, host: 'db2' })
+    await using _next = await takeLease(next)
+    await held.clock.pass(60_000)
+    expect(held.lost.map(({ code }) => code)).toEqual(['lock-acquire'])
+    expect(held.lost[0]?.message).toContain('was broken by somebody: host db2')
+    await lease[Symbol.asyncDispose]()
+    expect((await leaseOf(storage, 'main'))?.lease?.token).toBe(next.token)
+  })
+
+  test('is broken by hand only when it is silent, or with force', async () => {
+    const storage = memoryStorage()
+    const nowMs = Date.now()
+    expect(await breakLease(storage, 'main', { force: false, nowMs, signal })).toBeUndefined()
+    await takeLease(request(storage))
+    const error = await refusal(breakLease(storage, 'main', { force: false, nowMs, signal }))
+    expect(error.message).toContain('the lease is not broken: host db1')
+    const broken = await breakLease(storage, 'main', { force: false, nowMs: nowMs + STALE_MS + 60_000, signal })
+    expect(broken?.lease?.host).toBe('db1')
+    expect(await leaseOf(storage, 'main')).toBeUndefined()
+  })
+
+  test('that cannot be read is held by somebody', async () => {
+    const storage = memoryStorage()
+    for (const bytes of ['', '{"version":2}', 'null', '{"version":1,"token":1}']) {
+      await putFile(storage, leaseName('main'), Buffer.from(bytes))
+      const error = await refusal(takeLease(request(storage)))
+      expect(error.message).toContain('a lease is held that this version of pgts cannot read')
+    }
+  })
+
+  test.each([
+    ['does not know conditions', (memory: MemoryStorage) => ({ ...memory, createIfAbsent: undefined })],
+    ['ignores conditions', yesStore],
+    [
+      'refuses conditions',
+      (memory: MemoryStorage) => ({
+        ...memory,
+        createIfAbsent: () => Promise.reject(new PgtsError('feature-not-supported', 'not implemented')),
+      }),
+    ],
+  ] as [string, (memory: MemoryStorage) => StorageDriver][])('is done without where a store %s', async (_, wrap) => {
+    const memory = memoryStorage()
+    const held = request(wrap(memory))
+    await using _lease = await takeLease(held)
+    expect(
+      held.log.lines.filter((line) => line.includes('so no lease keeps commands on other hosts apart')),
+    ).toHaveLength(1)
+    expect([...memory.files.keys()]).toEqual([])
+  })
+
+  test('may hold anything without harm to a terminal', () => {
+    const lease = { token: 't', host: 'a\u001b[2Jb\n', pid: 1, command: 'x'.repeat(1000), sinceMs: 1, renewedMs: 2 }
+    expect(parseLease(serialiseLease(lease))).toEqual({ ...lease, host: 'a?[2Jb?', command: 'x'.repeat(200) })
+    expect(parseLease(Buffer.from(JSON.stringify({ version: 1, ...lease, sinceMs: 1e300 })))).toBeUndefined()
+  })
+})
+
+test('times are told in one unit', () => {
+  expect([-5, 1000, 119_000, 120_000, 7_300_000, 200_000_000].map(howLong)).toEqual([
+    '0 seconds',
+    '1 second',
+    '119 seconds',
+    '2 minutes',
+    '2 hours',
+    '2 days',
+  ])
+})
