@@ -57,12 +57,13 @@ async function expireRepositories(
   const { log, signal, stanza } = ctx
   const reports: ExpireReport[] = []
   let failed = 0
-  for (const { key, storage, cipher } of repositories) {
+  for (const repository of repositories) {
+    const { key, storage, cipher } = repository
     const repo = ctx.options.repo.find((options) => options.key === key)
     if (repo === undefined) throw new PgtsError('assert', `repo${key} has no options`)
     try {
-      reports.push(
       await using _lease = dryRun ? undefined : await ctx.lease(repository)
+      reports.push(
         await expireRepository({
           storage,
           stanza,
