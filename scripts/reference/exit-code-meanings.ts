@@ -71,4 +71,6 @@ export const EXIT_CODE_MEANINGS: Record<ErrorCode, string> = {
   clock: 'the time is not later than that of the last backup',
   unhandled: 'an error that nobody expected, for example standard output broke',
   unknown: 'an error of a kind that is not known here',
+  'recovery-stop':
+    'archive-get cannot tell whether the archive holds a file that recovery needs; only pgts: PostgreSQL stops with FATAL instead of ending recovery too early',
 }

@@ -1,6 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { resolveOptions, type AnyResolved } from '../config/resolve.ts'
 import { archiveHandlers } from './archive-handlers.ts'
+import { neverEndWithNotFound } from './last-resort.ts'
 import { runCommand } from './run-command.ts'
 import { listenForSignals } from './signals.ts'
 
@@ -11,7 +12,9 @@ import { listenForSignals } from './signals.ts'
  */
 async function start(): Promise<void> {
   const program = process.env['PGTS_PROGRAM'] ?? fileURLToPath(new URL('../../bin/pgts', import.meta.url))
-  const input = { argv: process.argv.slice(2), env: process.env, program, uid: process.getuid?.() }
+  const argv = process.argv.slice(2)
+  neverEndWithNotFound(argv)
+  const input = { argv, env: process.env, program, uid: process.getuid?.() }
   // What cannot be understood is understood again, and told, over there.
   const resolved = await resolveOptions(input).catch(() => undefined)
   if (resolved === undefined || !isPlainCall(resolved)) {

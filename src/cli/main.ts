@@ -1,12 +1,14 @@
 import { fileURLToPath } from 'node:url'
 import { leaveStuckThreads } from '../util/stuck.ts'
 import { pgtsVersion } from '../util/version.ts'
+import { neverEndWithNotFound } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
 import { listenForSignals } from './signals.ts'
 
 /** The composition root: signals, arguments, one command, one exit code. */
 const { signal } = listenForSignals()
 const argv = process.argv.slice(2)
+neverEndWithNotFound(argv)
 if (argv.length === 1 && argv[0] === 'version') {
   // Monitoring asks often, and nothing has to be loaded to answer.
   descriptorOutput(1).write(`pgts ${pgtsVersion}\n`)

@@ -1,6 +1,6 @@
 import { commandRow } from '../config/command-table.ts'
 import { commandBeginArgs, type AnyResolved } from '../config/resolve.ts'
-import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import { EXIT_CODES, isPgtsError, PgtsError, toPlainError } from '../util/error.ts'
 import { pgtsVersion } from '../util/version.ts'
 import type { CommandContext } from '../commands/context.ts'
 import { openContext } from './context.ts'
@@ -35,6 +35,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
     const duration = options.logTimestamp === false ? '' : ` (${Date.now() - startMs}ms)`
     log[frameLevel](`${name} command end: ${how}${how.startsWith('completed') ? duration : ''}`)
   }
+  let { signal } = process
   try {
     await using open = openContext(resolved, {
       log,
@@ -43,6 +44,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
       cwd: process.cwd,
       program: process.program,
     })
+    ;({ signal } = open.ctx)
     const handler = table[command] as ((ctx: CommandContext) => Promise<Outcome>) | undefined
     if (handler === undefined) throw new PgtsError('assert', `there is no handler for ${name}`)
     const code = await tell(await handler(open.ctx))
@@ -50,7 +52,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
     return code
   } catch (error) {
     // Interrupted work fails in many ways; why it was interrupted is the story.
-    const story = process.signal.aborted ? (process.signal.reason as unknown) : error
+    const story = signal.aborted && !isPgtsError(error, 'recovery-stop') ? (signal.reason as unknown) : error
     const code = EXIT_CODES[toPlainError(story).code]
     logError(log, story)
     end(`aborted with exception [${String(code).padStart(3, '0')}]`)

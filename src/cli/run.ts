@@ -1,7 +1,6 @@
 import type { AnyResolved } from '../config/resolve.ts'
-import { EXIT_CODES, toPlainError } from '../util/error.ts'
-import { formatShortError } from './exit.ts'
 import { asyncHandlers, handlers } from './handlers.ts'
+import { tellShortly } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
 import { runProgram } from './program.ts'
 import { runCommand, type Process } from './run-command.ts'
@@ -9,7 +8,6 @@ import { runCommand, type Process } from './run-command.ts'
 export type { Process } from './run-command.ts'
 
 const stdout = descriptorOutput(1)
-const stderr = descriptorOutput(2)
 
 /** Run one command from its arguments to its exit code. Everything that goes wrong is told here, once. */
 export async function run(argv: readonly string[], process: Process): Promise<number> {
@@ -22,8 +20,7 @@ export async function run(argv: readonly string[], process: Process): Promise<nu
     )
   } catch (error) {
     // No logger stands yet: how to log is what could not be understood.
-    stderr.write(formatShortError(error))
-    return EXIT_CODES[toPlainError(error).code]
+    return tellShortly(error, argv)
   }
 }
 

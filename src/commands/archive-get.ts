@@ -10,8 +10,20 @@ import { resolveWalPath } from './wal-path.ts'
 /**
  * Bring one WAL file back: what `restore_command = 'pgts --stanza=main archive-get %f "%p"'` does. `found: false` makes
  * the exit code 1, which tells PostgreSQL that the archive ends here.
+ *
+ * @throws PgtsError recovery-stop instead of anything else, when a server that would take it for the end of WAL asks
  */
 export async function archiveGet(ctx: CommandContext<'archive-get'>): Promise<SpooledGetReport> {
+  try {
+    return await getIt(ctx)
+  } catch (error) {
+    const { stopsRecovery } = await import('../core/archive/recovery-stop.ts')
+    const why = ctx.signal.aborted ? (ctx.signal.reason as unknown) : error
+    throw stopsRecovery(why, ctx.parameters[0] ?? '', [ctx.options.pg[0]?.path, ctx.cwd])
+  }
+}
+
+async function getIt(ctx: CommandContext<'archive-get'>): Promise<SpooledGetReport> {
   const { options, log, signal } = ctx
   const [file, target, ...more] = ctx.parameters
   if (file === undefined || target === undefined || more.length > 0) {

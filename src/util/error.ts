@@ -72,6 +72,8 @@ export const EXIT_CODES = {
   clock: 106,
   unhandled: 124,
   unknown: 125,
+  // PostgreSQL takes every smaller code of restore_command for the end of the archive; above 192 none means a signal.
+  'recovery-stop': 200,
 } as const
 
 export type ErrorCode = keyof typeof EXIT_CODES

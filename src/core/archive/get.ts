@@ -51,18 +51,24 @@ interface Alternative extends ArchivedCopy {
 
 /**
  * Bring one WAL file back. What is handed over has the checksum that it was archived with; a damaged copy is passed
- * over for the next one, and the destination is replaced whole or not at all.
+ * over for the next one, and the destination is replaced whole or not at all. "Not found" is said only when every
+ * repository was asked and lacks the file: PostgreSQL takes it for the end of the archive.
  *
  * @throws PgtsError archive-duplicate: copies with different content; checksum: every copy is damaged;
- *   repo-invalid: no repository can be read
+ *   repo-invalid: a repository cannot be read, and the others lack the file
  */
 export async function getWal(request: GetRequest): Promise<GetReport> {
   const kind = walFileKind(request.file)
   const failures = new RepositoryFailures()
   const alternatives = await findAlternatives(request, kind, failures)
   if (alternatives.length === 0) {
-    if (failures.count === request.repositories.length) {
-      throw failures.toError('repo-invalid', 'no repository can be searched for WAL', request.repositories.length)
+    const { length } = request.repositories
+    if (failures.count > 0) {
+      const story =
+        failures.count === length
+          ? 'no repository can be searched for WAL'
+          : `${request.file} is in none of the repositories that can be searched, but not all of them can`
+      throw failures.toError('repo-invalid', story, length, ONLY_ONE_HINT.slice(0, length > 1 ? 1 : 0))
     }
     return { found: false, file: request.file }
   }
@@ -86,6 +92,10 @@ export async function getWal(request: GetRequest): Promise<GetReport> {
   }
   throw unusable(request.file, alternatives, damages)
 }
+
+const ONLY_ONE_HINT = [
+  'a repository that is not meant to hold WAL of this stanza can be left out: archive-get --repo=N asks only that one',
+]
 
 function unusable(file: string, copies: readonly ArchivedCopy[], damages: readonly PgtsError[]): PgtsError {
   const reasons = damages.map((error, index) => describeFailure(copies[index]?.repoKey ?? 0, error))
@@ -115,17 +125,15 @@ async function findAlternatives(
 ): Promise<Alternative[]> {
   const { stanza, file, identity, signal } = request
   const alternatives: Alternative[] = []
+  const strangers: { readonly key: number; readonly error: PgtsError }[] = []
   for (const repository of request.repositories) {
     const { key, storage } = repository
     try {
       const info = await loadArchiveInfo(repository, stanza, { signal, log: request.log })
       const archiveIds = await candidateArchiveIds(storage, stanza, info, identity, signal)
       if (!info.history.some((entry) => isSameCluster(entry, identity))) {
-        throw new PgtsError(
-          'archive-mismatch',
-          `stanza ${stanza} has no archive of this cluster (${describeCluster(identity)})`,
-          { hints: ['is restore_command pointing to the right stanza?'] },
-        )
+        strangers.push({ key, error: strange(stanza, identity) })
+        continue
       }
       const { cipherPass } = info
       for (const archiveId of archiveIds) {
@@ -144,7 +152,21 @@ async function findAlternatives(
       if (request.repositories.length > 1) request.log.warn({ repo: key }, describeFailure(key, error))
     }
   }
+  // A repository that never had WAL of this cluster lacks the file for certain, but where none has any, something is wrong.
+  const someoneKnows = strangers.length + failures.count < request.repositories.length
+  for (const { key, error } of strangers) {
+    if (!someoneKnows) failures.add(key, error)
+    if (request.repositories.length > 1) request.log.warn({ repo: key }, describeFailure(key, error))
+  }
   return alternatives
+}
+
+function strange(stanza: string, identity: ClusterIdentity): PgtsError {
+  return new PgtsError(
+    'archive-mismatch',
+    `stanza ${stanza} has no archive of this cluster (${describeCluster(identity)})`,
+    { hints: ['is restore_command pointing to the right stanza?'] },
+  )
 }
 
 /** Copies of one segment must agree: nobody can say which history is the right one. */

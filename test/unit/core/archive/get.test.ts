@@ -266,6 +266,17 @@ test('when no repository can be read, that is the error', async () => {
   expect(await failure(get([memoryStorage()]))).toMatchObject({ exitCode: 55 })
 })
 
+test.each([SEGMENT, '00000002.history'])('a repository that cannot be asked might have it: %s', async (file) => {
+  const good = await aRepository()
+  const error = await failure(get([good, memoryStorage()], { file }))
+  expect(error).toMatchObject({ exitCode: 103, message: expect.stringMatching(/in none.*\nrepo2: \[055\]/) as string })
+  expect(error.hints.join()).toContain('--repo=N')
+  // One that was asked, and never had anything of this cluster, lacks it for certain.
+  expect(await get([good, await aRepository(42n)], { file })).toEqual({ found: false, file })
+  expect(log.lines.join()).toContain('warn: repo2: [044]')
+  expect(await failure(get([memoryStorage(), await aRepository(42n)], { file }))).toMatchObject({ exitCode: 103 })
+})
+
 test('a stanza of another cluster is an error, not "not found"', async () => {
   const error = await failure(get([await aRepository(42n)]))
   expect(error).toMatchObject({ exitCode: 44, message: expect.stringContaining(String(aSystemId)) as string })

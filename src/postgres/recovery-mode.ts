@@ -1,0 +1,32 @@
+import { existsSync, readFileSync } from 'node:fs'
+import { pathOf } from '../util/byte-string.ts'
+
+/**
+ * What a server in this data directory does when its archive gives no more WAL:
+ *
+ * - `archive-recovery`: it ends recovery and becomes a primary (recovery.signal; before 12 recovery.conf)
+ * - `standby`: it asks again (standby.signal; before 12 standby_mode)
+ * - `none`: it does not recover from an archive, or this is no data directory
+ *
+ * @param dataDir absolute byte string
+ */
+export function recoveryMode(dataDir: string): 'none' | 'archive-recovery' | 'standby' {
+  const has = (name: string) => existsSync(pathOf(`${dataDir}/${name}`))
+  if (has('standby.signal')) return 'standby'
+  if (has('recovery.signal')) return 'archive-recovery'
+  let conf: string
+  try {
+    conf = readFileSync(pathOf(`${dataDir}/recovery.conf`), 'latin1')
+  } catch {
+    return has('recovery.conf') ? 'archive-recovery' : 'none'
+  }
+  return isStandbyConf(conf) ? 'standby' : 'archive-recovery'
+}
+
+/** The last setting counts, as for the server; it takes every beginning of these words that is not ambiguous. */
+function isStandbyConf(conf: string): boolean {
+  const settings = [...conf.matchAll(/^[ \t]*standby_mode[ \t]*(?:=[ \t]*)?(?:'([^'\n]*)'|([^\s'#]+))/gim)]
+  const last = settings.at(-1)
+  const value = (last?.[1] ?? last?.[2] ?? 'off').trim().toLowerCase()
+  return value === '1' || value === 'on' || (value !== '' && ['true', 'yes'].some((word) => word.startsWith(value)))
+}

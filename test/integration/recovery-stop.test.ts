@@ -1,0 +1,130 @@
+import { existsSync, readdirSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import {
+  type Cluster,
+  dataChecksum,
+  type DataChecksum,
+  giveToTestUser,
+  runAs,
+  type ServerVersion,
+  startCluster,
+  testUser,
+} from '../support/postgres.ts'
+import { aReplica, type Replica, restore, untilArchived } from '../support/replica.ts'
+import { aSite, type Site } from '../support/site.ts'
+import { until } from '../support/until.ts'
+
+/** A site with a backup, and 12 segments of WAL behind it that each carry rows. */
+async function aSiteWithWal(version: ServerVersion): Promise<{ site: Site; expected: DataChecksum; middle: string }> {
+  const site = await aSite({ version, walSegsizeMb: 1, options: { 'compress-type': 'lz4' } })
+  const { cluster } = site
+  await site.pgtsOk('stanza-create')
+  await cluster.query('create table t (i int, v text)')
+  await site.pgtsOk('--type=full', 'backup')
+  let middle = ''
+  for (let i = 0; i < 12; i++) {
+    await cluster.query('insert into t select $1::int, md5(random()::text) from generate_series(1, 50)', [i])
+    const [row] = await cluster.query('select pg_walfile_name(pg_switch_wal()) as name')
+    if (i === 5) middle = String(row!['name'])
+  }
+  await untilArchived(cluster)
+  return { site, expected: await dataChecksum(cluster), middle }
+}
+
+/** A server on the replica, whose repository goes away in the moment in which it asks for this file. */
+async function losingRepository(site: Site, replica: Replica, wanted: string): Promise<Cluster> {
+  const armed = join(replica.dir, 'armed')
+  writeFileSync(armed, '')
+  giveToTestUser(replica.dir)
+  const restore_command =
+    `if [ -e ${armed} ] && [ %f = ${wanted} ]; then rm ${armed}; mv ${site.repo} ${site.repo}.away; fi; ` +
+    replica.restoreCommand
+  const conf = { restore_command, archive_mode: 'off', hot_standby: 'on', wal_retrieve_retry_interval: '200ms' }
+  const { version } = site.cluster
+  // Before 12 restore_command is no setting: restore has written it to recovery.conf, where it is replaced.
+  if (version < 12) {
+    const { restore_command: command, wal_retrieve_retry_interval: _, ...rest } = conf
+    const path = join(replica.dataDir, 'recovery.conf')
+    writeFileSync(path, `restore_command = '${command.replaceAll("'", "''")}'\n`)
+    giveToTestUser(path)
+    return startCluster({ version, dir: replica.dataDir, conf: rest, start: false })
+  }
+  return startCluster({ version, dir: replica.dataDir, conf, start: false })
+}
+
+function bringBack(site: Site): void {
+  rmSync(site.repo, { recursive: true, force: true })
+  renameSync(`${site.repo}.away`, site.repo)
+}
+
+const END_OF_RECOVERY = /selected new timeline ID|archive recovery complete/
+
+async function stopsAndGoesOn(site: Site, expected: DataChecksum, wanted: string, async: 'y' | 'n'): Promise<void> {
+  const replica = aReplica(site, { options: { 'archive-async': async, 'archive-get-queue-max': '2MiB' } })
+  await restore(replica)
+  await using copy = await losingRepository(site, replica, wanted)
+  try {
+    // Hot standby may have been reached before.
+    await copy.start().catch(() => undefined)
+    await until('the end of the server', () => !copy.running, { details: () => copy.log() })
+    expect(copy.log()).toMatch(/FATAL: {2}could not restore file "[^"]+" from archive: .* exit code 200/)
+    expect(copy.log()).toMatch(/ERROR: \[200\]: recovery stops here, .*whether \S+ is in the archive.*repo1/)
+    expect(copy.log()).not.toMatch(END_OF_RECOVERY)
+  } finally {
+    bringBack(site)
+  }
+  await copy.start()
+  await copy.untilPrimary()
+  expect(await dataChecksum(copy)).toEqual(expected)
+  expect(copy.log()).toMatch(END_OF_RECOVERY)
+}
+
+describe('a repository that goes away during recovery does not end it', { timeout: 120_000 }, () => {
+  let site: Site
+  let expected: DataChecksum
+  let middle = ''
+  beforeAll(async () => {
+    ;({ site, expected, middle } = await aSiteWithWal(15))
+  }, 120_000)
+  afterAll(() => site?.[Symbol.asyncDispose]())
+
+  test('the server stops and can be started again', () => stopsAndGoesOn(site, expected, middle, 'n'))
+  test('also with segments that were fetched ahead', () => stopsAndGoesOn(site, expected, middle, 'y'))
+  test('also when it is asked for a newer timeline', () => stopsAndGoesOn(site, expected, '00000002.history', 'n'))
+
+  test('a standby asks again', async () => {
+    const replica = aReplica(site, { options: { 'archive-async': 'n' } })
+    await restore(replica, '--type=standby')
+    await using copy = await losingRepository(site, replica, middle)
+    try {
+      await copy.start()
+      const failed = () => new RegExp(`ERROR: \\[\\d+\\]: (?!recovery stops)`).test(copy.log())
+      await until('a failed call', failed, { details: () => copy.log() })
+    } finally {
+      bringBack(site)
+    }
+    const sees = async () => JSON.stringify(await dataChecksum(copy)) === JSON.stringify(expected)
+    await until('the rest of the WAL', sees, { details: () => copy.log() })
+    expect(copy.log()).not.toContain('[200]')
+  })
+
+  test('a half-installed program is not the end of WAL either', async () => {
+    const replica = aReplica(site, { options: { 'archive-async': 'n' } })
+    await restore(replica)
+    expect(existsSync(join(replica.dataDir, 'recovery.signal'))).toBe(true)
+    const bin = join(replica.dir, 'bin')
+    const script = `mkdir ${bin} && cp '${replica.restoreCommand.split("'")[1]}' ${bin}/pgts`
+    expect(await runAs(testUser, 'sh', ['-c', script])).toMatchObject({ code: 0 })
+    const call = (cwd: string) => runAs(testUser, `${bin}/pgts`, ['--stanza=main', 'archive-get', middle, 'x'], { cwd })
+    expect(await call(replica.dataDir)).toMatchObject({ code: 127 })
+    expect(await call(replica.dir)).toMatchObject({ code: 125 })
+    expect(readdirSync(replica.dataDir)).not.toContain('x')
+  })
+})
+
+test('before PostgreSQL 12, where recovery.conf says what is recovered', { timeout: 120_000 }, async () => {
+  const { site, expected, middle } = await aSiteWithWal(11)
+  await using _ = site
+  await stopsAndGoesOn(site, expected, middle, 'n')
+})
