@@ -1,0 +1,83 @@
+import { describe, expect, test } from 'vitest'
+import { calendarReasons, type CalendarPolicy } from '../../../../src/core/expire/calendar.ts'
+import { entriesOf } from '../../../support/repository.ts'
+
+/** A full for each moment, which is when it ended; an incr where the name says so. */
+function standing(moments: readonly string[], calendar: Partial<CalendarPolicy>): string[] {
+  let full = ''
+  const backups = moments.map((moment) => {
+    const [time = '', type = 'F'] = moment.split(' ')
+    const stop = Date.parse(time) / 1000
+    const name = time.slice(0, 16).replaceAll(/[-:]/g, '').replace('T', '-') + '00'
+    if (type === 'F') full = `${name}F`
+    return { label: type === 'F' ? full : `${full}_${name}I`, stop, ...(type === 'F' ? {} : { prior: full }) }
+  })
+  const reasons = calendarReasons(entriesOf(backups), { timeZone: 'UTC', ...calendar })
+  return backups.flatMap(({ label }, index) =>
+    (reasons.get(label) ?? []).map(({ rule, period }) => `${moments[index] as string}: ${rule} ${period}`),
+  )
+}
+
+describe('a backup stands for', () => {
+  test('a day as its newest, for so many days that have one', () => {
+    expect(
+      standing(['2026-03-01T01:00Z', '2026-03-04T01:00Z', '2026-03-04T13:00Z I', '2026-03-09T01:00Z'], { daily: 2 }),
+    ).toEqual(['2026-03-04T13:00Z I: daily 2026-03-04', '2026-03-09T01:00Z: daily 2026-03-09'])
+  })
+
+  test('a month as its newest full, or where there is none as its newest backup', () => {
+    const moments = ['2026-01-05T01:00Z', '2026-01-12T01:00Z', '2026-01-31T01:00Z I', '2026-02-03T01:00Z I']
+    expect(standing(moments, { monthly: 12 })).toEqual([
+      '2026-01-12T01:00Z: monthly 2026-01',
+      '2026-02-03T01:00Z I: monthly 2026-02',
+    ])
+  })
+
+  test('several periods at once', () => {
+    expect(standing(['2026-03-04T01:00Z'], { daily: 1, weekly: 1, monthly: 1, yearly: 1 })).toEqual(
+      ['daily 2026-03-04', 'weekly 2026-W10', 'monthly 2026-03', 'yearly 2026'].map(
+        (reason) => `2026-03-04T01:00Z: ${reason}`,
+      ),
+    )
+  })
+
+  test.each([
+    ['2024-12-29T12:00Z', '2024-W52'],
+    ['2024-12-30T12:00Z', '2025-W01'],
+    ['2026-12-31T12:00Z', '2026-W53'],
+    ['2027-01-03T12:00Z', '2026-W53'],
+    ['2027-01-04T12:00Z', '2027-W01'],
+  ])('%s lies in the week %s, as ISO 8601 counts', (moment, week) => {
+    expect(standing([moment], { weekly: 1 })).toEqual([`${moment}: weekly ${week}`])
+  })
+})
+
+describe('the time zone', () => {
+  test('decides where days begin', () => {
+    const moments = ['2026-01-01T22:30Z', '2026-01-01T23:30Z']
+    expect(standing(moments, { daily: 9 })).toEqual(['2026-01-01T23:30Z: daily 2026-01-01'])
+    expect(standing(moments, { daily: 9, timeZone: 'Europe/Berlin' })).toEqual([
+      '2026-01-01T22:30Z: daily 2026-01-01',
+      '2026-01-01T23:30Z: daily 2026-01-02',
+    ])
+  })
+
+  test.each([
+    // The day on which Berlin goes to summer time has 23 hours, the one on which it returns 25.
+    ['2026-03-28T22:59Z', '2026-03-28'],
+    ['2026-03-28T23:00Z', '2026-03-29'],
+    ['2026-03-29T21:59Z', '2026-03-29'],
+    ['2026-03-29T22:00Z', '2026-03-30'],
+    ['2026-10-24T22:00Z', '2026-10-25'],
+    ['2026-10-25T22:59Z', '2026-10-25'],
+    ['2026-10-25T23:00Z', '2026-10-26'],
+  ])('%s is %s in Berlin', (moment, day) => {
+    expect(standing([moment], { daily: 1, timeZone: 'Europe/Berlin' })).toEqual([`${moment}: daily ${day}`])
+  })
+
+  test('must be one of the tz database', () => {
+    expect(() => standing(['2026-01-01T22:30Z'], { daily: 1, timeZone: 'Europe/Atlantis' })).toThrow(
+      expect.objectContaining({ code: 'option-invalid-value' }),
+    )
+  })
+})
