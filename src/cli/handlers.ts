@@ -42,6 +42,11 @@ export const handlers: CommandHandlers = {
     const { renderLeases } = await import('./render/lease.ts')
     return { text: renderLeases(await lease(ctx), ctx.options.output) }
   },
+  manifest: async (ctx) => {
+    const { manifest } = await import('../commands/manifest.ts')
+    const { renderManifest } = await import('./render/manifest.ts')
+    return { pieces: renderManifest(await manifest(ctx), ctx.options.output) }
+  },
   pin: async (ctx) => {
     const { pin } = await import('../commands/pin.ts')
     await pin(ctx)

@@ -107,7 +107,13 @@ export const commandTable = defineCommands({
     stanza: 'required',
     implemented: true,
   },
-  manifest: { summary: 'Show the manifest of a backup.', frameLevel: 'debug', stanza: 'required', internal: true },
+  manifest: {
+    summary: 'Show the manifest of a backup.',
+    frameLevel: 'debug',
+    stanza: 'required',
+    internal: true,
+    implemented: true,
+  },
   pin: {
     summary: 'Keep a backup, whatever retention says.',
     parameters: { usage: 'LABEL', min: 1, max: 1 },

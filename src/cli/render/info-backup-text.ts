@@ -1,11 +1,12 @@
 import type { InfoBackup, InfoDetails } from '../../core/info/report.ts'
 import { formatSize } from '../../util/format-size.ts'
+import { zonedTime } from './local-time.ts'
 
 /** One backup, as `info` shows it. With details it is the one that was asked for, and more is told. */
 export function backupText(backup: InfoBackup): string {
   const { details, archiveStart, archiveStop, lsnStart, lsnStop, references } = backup
   const lines = [
-    `timestamp start/stop: ${localTime(backup.timestampStart)} / ${localTime(backup.timestampStop)}`,
+    `timestamp start/stop: ${zonedTime(backup.timestampStart)} / ${zonedTime(backup.timestampStop)}`,
     `wal start/stop: ${archiveStart !== null && archiveStop !== null ? `${archiveStart} / ${archiveStop}` : 'n/a'}`,
   ]
   if (details !== undefined && lsnStart !== undefined && lsnStop !== undefined) {
@@ -60,16 +61,4 @@ function detailLines({ databases, links, tablespaces }: InfoDetails): string[] {
     )
   }
   return lines
-}
-
-/** `2026-11-22 06:28:17+00`, in local time. */
-function localTime(epochSeconds: number): string {
-  const time = new Date(epochSeconds * 1000)
-  const two = (value: number) => String(value).padStart(2, '0')
-  const date = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`
-  const clock = `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`
-  const offset = -time.getTimezoneOffset()
-  const minutes = Math.abs(offset)
-  const zone = `${offset < 0 ? '-' : '+'}${two(Math.floor(minutes / 60))}`
-  return `${date} ${clock}${zone}${minutes % 60 === 0 ? '' : `:${two(minutes % 60)}`}`
 }

@@ -158,7 +158,7 @@ export const commandLineOptions = defineOptions({
     default: 'n',
   },
   reference: {
-    summary: 'Show only files that are stored in this backup.',
+    summary: 'Show only files that are stored in this backup; `latest` is the one that is shown.',
     type: 'string',
     section: 'command-line',
     commands: ['manifest'],

@@ -1,0 +1,52 @@
+import { loadBackupInfo, loadManifest } from '../core/info-store.ts'
+import { blocksOf } from '../core/manifest/blocks.ts'
+import { chooseFiles, type ListedFile, type ManifestReport } from '../core/manifest/report.ts'
+import { isBackupLabel } from '../format/backup-label.ts'
+import { textToBytes } from '../util/byte-string.ts'
+import { PgtsError } from '../util/error.ts'
+import type { CommandContext } from './context.ts'
+import { oneRepository } from './one-repository.ts'
+
+/** Every file of one backup: where it is stored, and in which form. With --filter one file, and its blocks. */
+export async function manifest(ctx: CommandContext<'manifest'>): Promise<ManifestReport> {
+  const { options, stanza, log, signal } = ctx
+  const { filter, reference, set } = options
+  if (set !== 'latest' && !isBackupLabel(set)) {
+    throw new PgtsError('option-invalid-value', `'${set}' is not a backup label`, {
+      hints: ['a label looks like 20261122-062513F or 20261122-062513F_20261123-062513I; see the info command'],
+    })
+  }
+  const repository = await oneRepository(ctx)
+  const { storage, key } = repository
+  const info = await loadBackupInfo(repository, stanza, { signal, log })
+  const label = set === 'latest' ? info.backups.at(-1)?.label : set
+  if (label === undefined) throw new PgtsError('backup-set-invalid', `stanza ${stanza} has no backup in repo${key}`)
+  const found = await loadManifest(storage, stanza, label, info, { signal, log })
+
+  const chosen = chooseFiles(found, {
+    ...(filter === undefined ? {} : { name: textToBytes(filter) }),
+    ...(reference === undefined ? {} : { reference }),
+  })
+  if (filter !== undefined && chosen.length === 0) {
+    throw new PgtsError('file-missing', `backup ${label} has no file ${filter}`, {
+      hints: ['filter takes the whole name as the manifest has it, for example pg_data/PG_VERSION'],
+    })
+  }
+  const files: ListedFile[] = []
+  for (const file of chosen) {
+    const blocks = filter === undefined ? undefined : await blocksOf(storage, stanza, found, file, signal)
+    files.push(blocks === undefined ? { file } : { file, blocks })
+  }
+  return {
+    label,
+    references: found.references,
+    type: found.type,
+    timestampStart: found.timestampStart,
+    timestampCopyStart: found.timestampCopyStart,
+    timestampStop: found.timestampStop,
+    bundle: found.bundle,
+    bundleRaw: found.bundleRaw,
+    block: found.blockIncremental,
+    files,
+  }
+}

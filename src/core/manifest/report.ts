@@ -1,0 +1,49 @@
+import type { BackupType, Manifest, ManifestFile } from '../../format/manifest.ts'
+
+/** A backup as its manifest describes it. Names are byte strings, sizes bytes, times seconds since the epoch. */
+export interface ManifestReport {
+  readonly label: string
+  readonly references: readonly string[]
+  readonly type: BackupType
+  readonly timestampStart: number
+  readonly timestampCopyStart: number
+  readonly timestampStop: number
+  readonly bundle: boolean
+  readonly bundleRaw: boolean
+  readonly block: boolean
+  readonly files: readonly ListedFile[]
+}
+
+export interface ListedFile {
+  readonly file: ManifestFile
+  /** Where its blocks are; only for the one file that was asked for. */
+  readonly blocks?: readonly BlocksOfBackup[]
+}
+
+/** What restoring a block incremental file fetches from one backup. */
+export interface BlocksOfBackup {
+  /** Index into the references. */
+  readonly reference: number
+  /** From the root of the repository. */
+  readonly repoName: string
+  readonly reads: number
+  readonly readBytes: number
+  readonly superBlocks: number
+  readonly superBlockBytes: number
+  readonly blocks: number
+  readonly blockBytes: number
+}
+
+export interface FileChoice {
+  /** Only this file, by its name in the manifest. */
+  readonly name?: string
+  /** Only files stored in this backup; `latest`: those stored in the manifest's own. */
+  readonly reference?: string
+}
+
+export function chooseFiles(manifest: Manifest, { name, reference }: FileChoice): ManifestFile[] {
+  if (name !== undefined) return manifest.files.filter((file) => file.name === name)
+  if (reference === undefined) return [...manifest.files]
+  const own = reference === 'latest' || reference === manifest.label
+  return manifest.files.filter((file) => (own ? file.reference === undefined : file.reference === reference))
+}
