@@ -122,6 +122,7 @@ async function changeOne(
   change: (pins: readonly Pin[], listed: ReadonlySet<string>) => readonly Pin[] | undefined,
 ): Promise<boolean> {
   const { log, signal, stanza } = ctx
+  await using _lease = await ctx.lease(repository)
   const info = await loadBackupInfo(repository, stanza, { log, signal })
   const { backups } = await reconcileBackupInfo(repository.storage, stanza, info, log, signal)
   const listed = new Set(backups.map((backup) => backup.label))
