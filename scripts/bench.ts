@@ -3,7 +3,11 @@
  * are shared and noisy.
  *
  *   npm run bench -- [--size=1024] [--runs=3] [--codec=zst] [--level=3] [--process-max=2] [--segments=20]
- *                    [--only=restore] [--out=FILE]
+ *                    [--archive-segments=100] [--wal-mb=16] [--only=restore] [--out=FILE]
+ *                    [--repo=s3 [--latency=20] [--tables=5000] [--objects=10000]]
+ *
+ * `--repo=s3` puts the repositories into a real S3 server behind a network with that round trip; `--tables` is how many
+ * small tables a second cluster has, `--objects` how many objects an expire removes.
  *
  * Sizes are MiB of table data. `PGTS_TEST_PGBACKREST` names another pgbackrest than the installed one; block incremental
  * is measured with 2.46 and later.
@@ -12,61 +16,15 @@ import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { dirname, join } from 'node:path'
 import { isInstalled, makeTestDir, pgtsProgram, runOk, startCluster } from '../test/support/postgres.ts'
-import { type Job, jobsFor } from './bench/jobs.ts'
-import { measure, type Measurement } from './bench/measure.ts'
+import { archiveRows, benchArchive } from './bench/archive-rows.ts'
+import { jobsFor } from './bench/jobs.ts'
+import { benchObjectStore } from './bench/object-store.ts'
 import { pageChecksumSpeeds } from './bench/pages.ts'
 import { load, makeProgram, type Program, storedBytes, type Variant } from './bench/programs.ts'
+import { printRow, type Row, runJob } from './bench/rows.ts'
 import { parseSettings, PGBACKREST } from './bench/settings.ts'
 
 const settings = parseSettings(process.argv.slice(2))
-
-interface Row {
-  readonly job: string
-  readonly pgts: Measurement
-  readonly pgbackrest: Measurement
-  /** Median of the paired quotients of wall time. */
-  readonly ratio: number
-  /** Stored bytes, pgts to pgbackrest. */
-  readonly sizeRatio?: number
-}
-
-const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
-
-async function runJob(job: Job, programs: readonly [Program, Program]): Promise<Row> {
-  const runs = new Map<string, Measurement[]>(programs.map(({ name }) => [name, []]))
-  for (let run = 0; run < settings.runs; run++) {
-    await job.prepareRun?.(run)
-    // In turn, and each first every other time, so that neither always finds the caches warm.
-    for (const who of run % 2 === 0 ? programs : [...programs].reverse()) {
-      job.prepare?.(who)
-      runs.get(who.name)!.push(await measure(job.command(who), who.dir))
-      job.after?.(who)
-    }
-  }
-  const [ours, theirs] = programs.map(({ name }) => runs.get(name)!) as [Measurement[], Measurement[]]
-  const middle = (list: readonly Measurement[]): Measurement => ({
-    seconds: median(list.map((m) => m.seconds)),
-    cpuSeconds: median(list.map((m) => m.cpuSeconds)),
-    peakMiB: Math.max(...list.map((m) => m.peakMiB)),
-  })
-  const stored = job.sizes ? await Promise.all(programs.map((who) => storedBytes(PGBACKREST, who))) : undefined
-  return {
-    job: job.name,
-    pgts: middle(ours),
-    pgbackrest: middle(theirs),
-    ratio: median(ours.map((m, index) => m.seconds / theirs[index]!.seconds)),
-    ...(stored === undefined ? {} : { sizeRatio: stored[0]! / stored[1]! }),
-  }
-}
-
-function print(row: Row): void {
-  const cells = (m: Measurement) =>
-    `${m.seconds.toFixed(3).padStart(8)} s ${m.cpuSeconds.toFixed(2).padStart(7)} s cpu ${m.peakMiB.toFixed(0).padStart(5)} MiB`
-  const size = row.sizeRatio === undefined ? '' : `, stored ${row.sizeRatio.toFixed(3)}`
-  console.log(row.job)
-  console.log(`    pgts       ${cells(row.pgts)}`)
-  console.log(`    pgbackrest ${cells(row.pgbackrest)}    ratio ${row.ratio.toFixed(2)}${size}`)
-}
 
 async function bench(): Promise<void> {
   if (!PGBACKREST.includes('/') && !isInstalled(PGBACKREST))
@@ -117,18 +75,31 @@ async function bench(): Promise<void> {
   }
   const rows: Row[] = []
   for (const job of jobsFor(cluster, wal, blocks).filter(({ name }) => name.includes(settings.only))) {
-    const row = await runJob(job, await programsOf(job.variant))
+    const row = await runJob(job, await programsOf(job.variant), {
+      runs,
+      storedBytes: (who) => storedBytes(PGBACKREST, who),
+    })
     rows.push(row)
-    print(row)
+    printRow(row)
   }
+  const archive = await archiveRows(root, settings)
   mkdirSync(dirname(settings.out), { recursive: true })
-  const result = { date: new Date().toISOString(), settings, pgbackrest: version, pageChecksumsGBs: pages, rows }
+  const result = {
+    date: new Date().toISOString(),
+    settings,
+    pgbackrest: version,
+    pageChecksumsGBs: pages,
+    rows,
+    archive,
+  }
   writeFileSync(settings.out, JSON.stringify(result, null, 2))
   console.log(`\nwritten to ${settings.out}`)
 }
 
 try {
-  await bench()
+  if (settings.repo === 's3') await benchObjectStore(settings)
+  else if (settings.only.startsWith('async')) await benchArchive(settings)
+  else await bench()
 } catch (error) {
   console.error(`the benchmark failed: ${error instanceof Error ? error.message : String(error)}`)
   process.exitCode = 1

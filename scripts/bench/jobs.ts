@@ -9,7 +9,7 @@ export interface Job {
   /** Once before both programs have their turn. */
   prepareRun?(run: number): Promise<void>
   /** Brings everything back to where the measured command starts from. */
-  prepare?(who: Program): void
+  prepare?(who: Program): void | Promise<void>
   command(who: Program): readonly string[]
   /** Cleans up what the measured command left. */
   after?(who: Program): void

@@ -7,20 +7,28 @@ export interface Measurement {
   readonly seconds: number
   readonly cpuSeconds: number
   readonly peakMiB: number
+  /** What the object store was asked meanwhile. */
+  readonly requests?: number
 }
 
 /**
  * Runs a command as the unprivileged user. CPU time comes from the shell's `time`, which counts every descendant that
  * was waited for; memory is the sum of the proportional set sizes of the tree, sampled every 10 ms, so that pages that
- * processes share count once.
+ * processes share count once. Sampling takes time of its own: without it (`memory` false) short calls are measured better.
  */
-export function measure(command: readonly string[], cwd = '/'): Promise<Measurement> {
+export function measure(
+  command: readonly string[],
+  cwd = '/',
+  memory = true,
+  signal?: AbortSignal,
+): Promise<Measurement> {
   return new Promise((resolve, reject) => {
     const started = process.hrtime.bigint()
     const child = spawn('bash', ['-c', 'TIMEFORMAT="%U %S"; time "$@"', 'bash', ...command], {
       cwd,
       env: cleanEnv(),
       stdio: ['ignore', 'pipe', 'pipe'],
+      detached: signal !== undefined,
       ...(testUser.switched ? { uid: testUser.uid, gid: testUser.gid } : {}),
     })
     let output = ''
@@ -28,10 +36,15 @@ export function measure(command: readonly string[], cwd = '/'): Promise<Measurem
     child.stdout.on('data', (chunk: Buffer) => (output += chunk.toString()))
     child.stderr.on('data', (chunk: Buffer) => (times += chunk.toString()))
     let peak = 0
-    const timer = setInterval(() => (peak = Math.max(peak, treeMemory(child.pid!))), 10)
+    const timer = memory ? setInterval(() => (peak = Math.max(peak, treeMemory(child.pid!))), 10) : undefined
+    // The whole group: the shell would leave the others behind.
+    const onAbort = () => process.kill(-child.pid!, 'SIGTERM')
+    signal?.addEventListener('abort', onAbort, { once: true })
     child.once('error', reject)
     child.once('close', (code) => {
       clearInterval(timer)
+      signal?.removeEventListener('abort', onAbort)
+      if (signal?.aborted === true) return reject(signal.reason as Error)
       const seconds = Number(process.hrtime.bigint() - started) / 1e9
       if (code !== 0) return reject(new Error(`${command.join(' ')} ended with ${code}\n${output}${times}`))
       const [user, system] = times.trim().split('\n').at(-1)!.split(' ').map(Number)
@@ -60,11 +73,16 @@ function treeMemory(root: number): number {
   const pending = [...(children.get(root) ?? [])]
   for (let pid = pending.pop(); pid !== undefined; pid = pending.pop()) {
     pending.push(...(children.get(pid) ?? []))
-    try {
-      total += Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1] ?? 0)
-    } catch {
-      // ended meanwhile
-    }
+    total += memoryOf(pid)
   }
   return total
+}
+
+/** Proportional set size of a process, KiB; 0: it has ended. */
+export function memoryOf(pid: number): number {
+  try {
+    return Number(/^Pss:\s+(\d+)/m.exec(readFileSync(`/proc/${pid}/smaps_rollup`, 'latin1'))?.[1] ?? 0)
+  } catch {
+    return 0
+  }
 }

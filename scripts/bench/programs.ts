@@ -14,13 +14,14 @@ export interface Program {
 }
 
 /** How a repository is kept; each variant has its own, for each program. */
-export type Variant = 'plain' | 'encrypted' | 'bundle' | 'block'
+export type Variant = 'plain' | 'encrypted' | 'bundle' | 'block' | 'async'
 
 const VARIANTS: Readonly<Record<Variant, Readonly<Record<string, string>>>> = {
   plain: {},
   encrypted: { 'repo1-cipher-type': 'aes-256-cbc', 'repo1-cipher-pass': 'of the benchmark' },
   bundle: { 'repo1-bundle': 'y' },
   block: { 'repo1-bundle': 'y', 'repo1-block': 'y' },
+  async: { 'archive-async': 'y', 'archive-get-queue-max': '64GiB' },
 }
 
 export async function makeProgram(
@@ -30,6 +31,8 @@ export async function makeProgram(
   root: string,
   cluster: Cluster,
   settings: Settings,
+  /** Of a repository that is no directory. */
+  elsewhere: Readonly<Record<string, string>> = {},
 ): Promise<Program> {
   const dir = join(root, `${name}-${variant}`)
   const config = join(dir, `${name}.conf`)
@@ -46,6 +49,7 @@ export async function makeProgram(
     'repo1-retention-full': 99,
     'archive-check': 'n',
     ...VARIANTS[variant],
+    ...elsewhere,
   }
   const lines = (values: object) => Object.entries(values).map(([key, value]) => `${key}=${String(value)}`)
   const text = ['[global]', ...lines(options), '[main]', ...lines(cluster.pgOptions()), ''].join('\n')
@@ -69,6 +73,18 @@ export async function load(cluster: Cluster, sizeMiB: number): Promise<void> {
   for (let i = 0; i < 300; i++)
     await cluster.query(`create table small_${i} as select g, md5(g::text) from generate_series(1, 20) g`)
   await cluster.query('vacuum big')
+  await cluster.query('checkpoint')
+}
+
+/** So many tables of one page, a hundred a transaction. */
+export async function loadSmall(cluster: Cluster, tables: number): Promise<void> {
+  for (let first = 0; first < tables; first += 100) {
+    await cluster.query(
+      `do $$ begin for i in ${first} .. ${Math.min(first + 100, tables) - 1} loop
+         execute format('create table small_%s as select g, g * %s as h from generate_series(1, 20) g', i, i);
+       end loop; end $$`,
+    )
+  }
   await cluster.query('checkpoint')
 }
 

@@ -6,9 +6,18 @@ export interface Settings {
   readonly level: number
   readonly processMax: number
   readonly segments: number
+  /** How many segments of this size are archived in the background and replayed. */
+  readonly archiveSegments: number
+  readonly walMiB: number
   readonly out: string
   /** Run only the jobs whose name contains this. */
   readonly only: string
+  readonly repo: 'posix' | 's3'
+  /** Round trip to the object store, milliseconds. */
+  readonly latencyMs: number
+  /** Small tables of the second cluster, and objects that an expire removes; with an object store. */
+  readonly tables: number
+  readonly objects: number
 }
 
 export const PGBACKREST = process.env['PGTS_TEST_PGBACKREST'] ?? 'pgbackrest'
@@ -17,14 +26,22 @@ export function parseSettings(args: readonly string[]): Settings {
   const given = new Map(args.map((arg) => arg.replace(/^--/, '').split('=') as [string, string]))
   const number = (name: string, standard: number) => Number(given.get(name) ?? standard)
   const codec = given.get('codec') ?? 'zst'
+  const repo = given.get('repo') ?? 'posix'
+  if (repo !== 'posix' && repo !== 's3') throw new Error(`--repo=${repo}: posix and s3 can be measured`)
   return {
-    sizeMiB: number('size', 1024),
+    sizeMiB: number('size', repo === 'posix' ? 1024 : 256),
     runs: number('runs', 3),
     codec,
     level: number('level', { gz: 6, lz4: 1, zst: 3, bz2: 9 }[codec] ?? 0),
     processMax: number('process-max', 2),
     segments: number('segments', 20),
+    archiveSegments: number('archive-segments', 100),
+    walMiB: number('wal-mb', 16),
     out: given.get('out') ?? 'bench-results/bench.json',
     only: given.get('only') ?? '',
+    repo,
+    latencyMs: number('latency', 20),
+    tables: number('tables', 5000),
+    objects: number('objects', 10_000),
   }
 }

@@ -1,0 +1,83 @@
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg } from 'node:os'
+import { dirname } from 'node:path'
+import { makeTestDir, runOk } from '../../test/support/postgres.ts'
+import { ArchiveBench, type ArchiveJob } from './archive.ts'
+import type { Measurement } from './measure.ts'
+import type { Program } from './programs.ts'
+import { PGBACKREST, type Settings } from './settings.ts'
+
+interface ArchiveRow {
+  readonly job: string
+  readonly amount: number
+  readonly unit: ArchiveJob['unit']
+  readonly pgts: Measurement
+  readonly pgbackrest: Measurement
+  /** Median of the paired quotients of wall time. */
+  readonly ratio: number
+}
+
+const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
+
+/** Archiving in the background and nothing else: `npm run bench -- --only=async` and what follows in the name. */
+export async function benchArchive(settings: Settings): Promise<void> {
+  const pgbackrest = (await runOk(PGBACKREST, ['version'])).stdout.trim()
+  const { archiveSegments, walMiB, codec, level, processMax, runs } = settings
+  console.log(
+    `${archiveSegments} segments of ${walMiB} MiB, ${codec} level ${level}, process-max ${processMax}, ${runs} runs each, ${cpus().length} cores, load ${loadavg()[0]!.toFixed(1)}, ${pgbackrest}`,
+  )
+  console.log('median seconds, CPU seconds of calls, highest memory of background processes; ratio as above\n')
+  const archive = await archiveRows(makeTestDir('bench'), settings)
+  mkdirSync(dirname(settings.out), { recursive: true })
+  writeFileSync(
+    settings.out,
+    JSON.stringify({ date: new Date().toISOString(), settings, pgbackrest, archive }, null, 2),
+  )
+  console.log(`\nwritten to ${settings.out}`)
+}
+
+export async function archiveRows(root: string, settings: Settings): Promise<ArchiveRow[]> {
+  if (!ArchiveBench.isAskedFor(settings)) return []
+  await using bench = await ArchiveBench.start(root, settings)
+  const rows: ArchiveRow[] = []
+  for (const job of bench.jobs()) {
+    const row = await runArchiveJob(job, bench.programs, settings.runs)
+    rows.push(row)
+    print(row)
+  }
+  return rows
+}
+
+async function runArchiveJob(job: ArchiveJob, programs: readonly [Program, Program], times: number) {
+  const runs = { pgts: [] as Measurement[], pgbackrest: [] as Measurement[] }
+  for (let run = 0; run < times; run++)
+    for (const who of run % 2 === 0 ? programs : [...programs].reverse()) runs[who.name].push(await job.run(who))
+  const middle = (list: readonly Measurement[]): Measurement => ({
+    seconds: median(list.map((m) => m.seconds)),
+    cpuSeconds: median(list.map((m) => m.cpuSeconds)),
+    peakMiB: Math.max(...list.map((m) => m.peakMiB)),
+  })
+  const { name, amount, unit } = job
+  return {
+    ...{ job: name, amount, unit },
+    pgts: middle(runs.pgts),
+    pgbackrest: middle(runs.pgbackrest),
+    ratio: median(runs.pgts.map((m, index) => m.seconds / runs.pgbackrest[index]!.seconds)),
+  }
+}
+
+function print(row: ArchiveRow): void {
+  // What was not measured in a job is left blank.
+  const cell = (value: number, digits: number, width: number, unit: string) =>
+    value > 0 ? `${value.toFixed(digits).padStart(width)} ${unit}` : ' '.repeat(width + 1 + unit.length)
+  const cells = ({ seconds, cpuSeconds, peakMiB }: Measurement) => {
+    const each =
+      row.unit === 'call'
+        ? cell((seconds / row.amount) * 1000, 2, 8, 'ms a call')
+        : cell(row.amount / seconds, 1, 8, 'MiB/s')
+    return `${cell(seconds, 3, 8, 's')} ${cell(cpuSeconds, 2, 7, 's cpu')} ${cell(peakMiB, 0, 5, 'MiB')} ${each}`
+  }
+  console.log(row.job)
+  console.log(`    pgts       ${cells(row.pgts)}`)
+  console.log(`    pgbackrest ${cells(row.pgbackrest)}    ratio ${row.ratio.toFixed(2)}`)
+}

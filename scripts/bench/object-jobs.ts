@@ -1,0 +1,130 @@
+import { join } from 'node:path'
+import type { BenchBucket } from './bucket.ts'
+import type { Job } from './jobs.ts'
+import type { ClusterName, Clusters } from './clusters.ts'
+import { changeALittle, emptyTarget, type Program, type Variant } from './programs.ts'
+import type { Settings } from './settings.ts'
+
+export interface ObjectJob extends Job {
+  readonly cluster: ClusterName
+}
+
+export interface ObjectJobContext {
+  readonly settings: Settings
+  readonly bucket: BenchBucket
+  readonly clusters: Clusters
+  /** Block incremental is known to both. */
+  readonly blocks: boolean
+  /** Run a command without the slow network. */
+  direct(who: Program, ...args: string[]): Promise<{ readonly stdout: string }>
+}
+
+/** Of a repository in the bucket. */
+export const repoPath = (name: string, cluster: ClusterName, variant: Variant) => `${name}-${cluster}-${variant}`
+
+const common = (who: Program) => [who.program, `--config=${who.config}`, '--stanza=main']
+const backup = (type: string) => (who: Program) => [...common(who), `--type=${type}`, 'backup']
+const restore = {
+  prepare: (who: Program) => emptyTarget(who),
+  command: (who: Program) => [...common(who), `--pg1-path=${who.target}`, 'restore'],
+}
+
+export function objectJobs(context: ObjectJobContext): ObjectJob[] {
+  const { settings, clusters, blocks } = context
+  let round = 0
+  const change = { prepareRun: async () => changeALittle(await clusters.get('large'), ++round) }
+  const chain = (variant: Variant, words: string): ObjectJob[] => {
+    const where = { cluster: 'large', variant } as const
+    return [
+      { name: `full backup, ${words}`, ...where, command: backup('full'), sizes: true },
+      { name: `restore of the full, ${words}`, ...where, ...restore },
+      { name: `incr after small changes, ${words}`, ...where, ...change, command: backup('incr'), sizes: true },
+      { name: `restore of the incr, ${words}`, ...where, ...restore },
+    ]
+  }
+  const many = (variant: Variant, words: string): ObjectJob[] => {
+    const where = { cluster: 'small', variant } as const
+    const what = `${settings.tables} small tables, ${words}`
+    return [
+      { name: `full backup of ${what}`, ...where, command: backup('full'), sizes: true },
+      { name: `restore of ${what}`, ...where, ...restore },
+    ]
+  }
+  return [
+    ...chain('plain', 'a file each'),
+    ...chain('bundle', 'bundled'),
+    ...(blocks ? chain('block', 'block incremental') : []),
+    ...many('plain', 'a file each'),
+    ...many('bundle', 'bundled'),
+    expire(context),
+    ...archive(context),
+    verify(context),
+    { name: 'info', cluster: 'large', variant: 'plain', command: (who) => [...common(who), 'info'] },
+  ]
+}
+
+/** An old backup with many objects goes, because a newer one is there. */
+function expire({ settings, bucket, direct }: ObjectJobContext): ObjectJob {
+  return {
+    name: `expire of ${settings.objects} objects`,
+    cluster: 'empty',
+    variant: 'bundle',
+    async prepare(who) {
+      type Info = { backup: { label: string }[] }[]
+      const labels = async () =>
+        (JSON.parse((await direct(who, '--output=json', 'info')).stdout) as Info)[0]!.backup.map(({ label }) => label)
+      while ((await labels()).length < 2) await direct(who, '--type=full', 'backup')
+      const [oldest = ''] = await labels()
+      await bucket.fill(
+        `${repoPath(who.name, 'empty', 'bundle')}/backup/main/${oldest}/pg_data/filled/`,
+        settings.objects,
+      )
+    },
+    command: (who) => [...common(who), '--repo1-retention-full=1', 'expire'],
+  }
+}
+
+function archive({ settings, bucket, clusters }: ObjectJobContext): ObjectJob[] {
+  const where = { cluster: 'large', variant: 'plain' } as const
+  let wal: string[] = []
+  const prepareRun = async () => {
+    wal = (await clusters.finishedWal('large')).slice(0, settings.segments)
+  }
+  const each = (who: Program, command: (path: string, name: string) => string): string[] => {
+    const start = common(who)
+      .map((word) => `'${word}'`)
+      .join(' ')
+    return ['sh', '-ec', wal.map((path) => `${start} ${command(path, path.slice(-24))}`).join('\n')]
+  }
+  return [
+    {
+      name: `archive-push (at most ${settings.segments} segments, one call each)`,
+      ...where,
+      prepareRun,
+      prepare: (who) => bucket.remove(`${repoPath(who.name, 'large', 'plain')}/archive/main/15-1/`),
+      command: (who) => each(who, (path) => `archive-push '${path}'`),
+    },
+    {
+      name: `archive-get (at most ${settings.segments} segments, one call each)`,
+      ...where,
+      prepareRun,
+      command: (who) => each(who, (_path, name) => `archive-get ${name} '${join(who.dir, 'wal', name)}'`),
+    },
+  ]
+}
+
+/** With all WAL in the archive that the backups need. */
+function verify({ clusters, direct }: ObjectJobContext): ObjectJob {
+  return {
+    name: 'verify',
+    cluster: 'large',
+    variant: 'plain',
+    async prepareRun() {
+      await (await clusters.get('large')).query('select pg_switch_wal()')
+    },
+    async prepare(who) {
+      for (const path of await clusters.finishedWal('large')) await direct(who, 'archive-push', path)
+    },
+    command: (who) => [...common(who), 'verify'],
+  }
+}

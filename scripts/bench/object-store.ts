@@ -1,0 +1,138 @@
+import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
+import { cpus, loadavg } from 'node:os'
+import { dirname, join } from 'node:path'
+import { Daemon } from '../../test/support/daemon.ts'
+import { makeTestDir, pgtsProgram, projectRoot, runOk } from '../../test/support/postgres.ts'
+import { S3Server, type S3ServerAddress, s3ServerInstalled } from '../../test/support/s3-server.ts'
+import { BenchBucket } from './bucket.ts'
+import { type ClusterName, Clusters } from './clusters.ts'
+import { objectJobs, repoPath } from './object-jobs.ts'
+import { makeProgram, type Program, type Variant } from './programs.ts'
+import { printRow, type Row, runJob } from './rows.ts'
+import { PGBACKREST, type Settings } from './settings.ts'
+
+/**
+ * Both programs on one real S3 server, over TLS and through one slow network. Everything is stopped and removed at the
+ * end, however it comes.
+ */
+export async function benchObjectStore(settings: Settings): Promise<void> {
+  if (!s3ServerInstalled())
+    throw new Error('an S3 server is needed: apt-get install radosgw ceph-mon ceph-osd ceph-common')
+  const stop = new AbortController()
+  for (const signal of ['SIGINT', 'SIGTERM'] as const)
+    process.once(signal, () => stop.abort(new Error(`interrupted by ${signal}`)))
+  const root = makeTestDir('bench')
+  await using server = await S3Server.start(join(root, 's3'))
+  await using network = await slowNetwork(root, server.address, settings.latencyMs)
+  await measureAll(settings, root, server.address, network.port, stop.signal)
+}
+
+interface SlowNetwork extends AsyncDisposable {
+  readonly port: number
+}
+
+/** In a process of its own: the one that measures looks at all processes again and again. */
+async function slowNetwork(
+  root: string,
+  { host, httpsPort }: S3ServerAddress,
+  latencyMs: number,
+): Promise<SlowNetwork> {
+  const script = ['scripts/run.mjs', 'test/support/network-proxy-main.ts'].map((part) => join(projectRoot, part))
+  const log = join(root, 'network.log')
+  const proxy = new Daemon(
+    'the slow network',
+    process.execPath,
+    [...script, `--target=${host}:${httpsPort}`, `--latency=${latencyMs / 2}`],
+    log,
+  )
+  const port = () => Number(/"port":(\d+)/.exec(readFileSync(log, 'utf8'))?.[1] ?? 0)
+  try {
+    await proxy.until(() => port() > 0)
+  } catch (error) {
+    await proxy[Symbol.asyncDispose]()
+    throw error
+  }
+  return { port: port(), [Symbol.asyncDispose]: () => proxy[Symbol.asyncDispose]() }
+}
+
+async function measureAll(
+  settings: Settings,
+  root: string,
+  server: S3ServerAddress,
+  port: number,
+  signal: AbortSignal,
+): Promise<void> {
+  const { sizeMiB, runs, codec, level, processMax, latencyMs, tables, objects } = settings
+  const pgbackrest = (await runOk(PGBACKREST, ['version'])).stdout.trim()
+  const pgts = (await runOk(pgtsProgram(), ['version'])).stdout.trim()
+  const gateway = (await runOk('radosgw', ['--version'])).stdout.trim()
+  console.log(`${pgts} and ${pgbackrest} on S3 of ${gateway}, over TLS, a round trip of ${latencyMs} ms`)
+  console.log(
+    `${sizeMiB} MiB of rows, ${tables} small tables, ${codec} level ${level}, process-max ${processMax}, ${runs} runs each, ${cpus().length} cores, load ${loadavg()[0]!.toFixed(1)}`,
+  )
+  console.log(
+    'median seconds, CPU seconds of all processes, highest memory, requests; ratio = median of pgts / pgbackrest, paired\n',
+  )
+  const bucket = await BenchBucket.create(server, 'bench', signal)
+  await using clusters = new Clusters(settings)
+  const made = new Map<string, readonly [Program, Program]>()
+  const programsOf = async (cluster: ClusterName, variant: Variant) => {
+    const known = made.get(`${cluster} ${variant}`)
+    if (known !== undefined) return known
+    const make = async (name: Program['name'], program: string) =>
+      makeProgram(name, program, variant, join(root, cluster), await clusters.get(cluster), settings, {
+        ...bucket.options(port),
+        'repo1-path': `/${repoPath(name, cluster, variant)}`,
+        'expire-auto': 'n',
+      })
+    const programs = [await make('pgts', pgtsProgram()), await make('pgbackrest', PGBACKREST)] as const
+    made.set(`${cluster} ${variant}`, programs)
+    return programs
+  }
+  const direct = (who: Program, ...args: string[]) =>
+    runOk(
+      who.program,
+      [`--config=${who.config}`, `--repo1-storage-port=${server.httpsPort}`, '--stanza=main', ...args],
+      { deadlineMs: 600_000, signal },
+    )
+  const blocks = Number(/(\d+\.\d+)/.exec(pgbackrest)?.[1]) >= 2.46
+  const rows: Row[] = []
+  const jobs = objectJobs({ settings, bucket, direct, clusters, blocks })
+  for (const job of jobs.filter(({ name }) => name.includes(settings.only))) {
+    signal.throwIfAborted()
+    const row = await runJob(job, await programsOf(job.cluster, job.variant), {
+      runs,
+      signal,
+      requests: requestCounter(server),
+      storedBytes: (who) => storedBytes(direct, who),
+    })
+    rows.push(row)
+    printRow(row)
+  }
+  mkdirSync(dirname(settings.out), { recursive: true })
+  writeFileSync(
+    settings.out,
+    JSON.stringify({ date: new Date().toISOString(), settings, pgts, pgbackrest, gateway, rows }, null, 2),
+  )
+  console.log(`\nload at the end ${loadavg()[0]!.toFixed(1)}; written to ${settings.out}; ${objects} objects an expire`)
+}
+
+type Direct = (who: Program, ...args: string[]) => Promise<{ readonly stdout: string }>
+
+async function storedBytes(direct: Direct, who: Program): Promise<number> {
+  const info = JSON.parse((await direct({ ...who, program: PGBACKREST }, '--output=json', 'info')).stdout) as {
+    backup: { info: { repository: { delta: number } } }[]
+  }[]
+  return info[0]!.backup.at(-1)!.info.repository.delta
+}
+
+/** Requests that the gateway has answered since the last call. */
+function requestCounter(server: S3ServerAddress): () => number {
+  const log = join(server.dir, 'log/client.admin.log')
+  let seen = statSync(log).size
+  return () => {
+    const text = readFileSync(log).subarray(seen)
+    seen += text.length
+    return text.toString('latin1').split(' beast: ').length - 1
+  }
+}

@@ -1,0 +1,66 @@
+import { type Job } from './jobs.ts'
+import { measure, type Measurement } from './measure.ts'
+import type { Program } from './programs.ts'
+
+/** What one job came to, beside the other program. */
+export interface Row {
+  readonly job: string
+  readonly pgts: Measurement
+  readonly pgbackrest: Measurement
+  /** Median of the paired quotients of wall time. */
+  readonly ratio: number
+  /** Stored bytes, pgts to pgbackrest. */
+  readonly sizeRatio?: number
+}
+
+const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
+
+export interface RowOptions {
+  readonly runs: number
+  readonly signal?: AbortSignal
+  /** Stored bytes of the newest backup. */
+  storedBytes(who: Program): Promise<number>
+  /** What was asked of the store since this was called last; for repositories in an object store. */
+  requests?(): number
+}
+
+export async function runJob(job: Job, programs: readonly [Program, Program], options: RowOptions): Promise<Row> {
+  const runs = new Map<string, Measurement[]>(programs.map(({ name }) => [name, []]))
+  for (let run = 0; run < options.runs; run++) {
+    await job.prepareRun?.(run)
+    // In turn, and each first every other time, so that neither always finds the caches warm.
+    for (const who of run % 2 === 0 ? programs : [...programs].reverse()) {
+      await job.prepare?.(who)
+      options.requests?.()
+      const measured = await measure(job.command(who), who.dir, true, options.signal)
+      const requests = options.requests?.()
+      runs.get(who.name)!.push(requests === undefined ? measured : { ...measured, requests })
+      job.after?.(who)
+    }
+  }
+  const [ours, theirs] = programs.map(({ name }) => runs.get(name)!) as [Measurement[], Measurement[]]
+  const middle = (list: readonly Measurement[]): Measurement => ({
+    seconds: median(list.map((m) => m.seconds)),
+    cpuSeconds: median(list.map((m) => m.cpuSeconds)),
+    peakMiB: Math.max(...list.map((m) => m.peakMiB)),
+    ...(options.requests === undefined ? {} : { requests: median(list.map((m) => m.requests ?? 0)) }),
+  })
+  const stored = job.sizes ? await Promise.all(programs.map((who) => options.storedBytes(who))) : undefined
+  return {
+    job: job.name,
+    pgts: middle(ours),
+    pgbackrest: middle(theirs),
+    ratio: median(ours.map((m, index) => m.seconds / theirs[index]!.seconds)),
+    ...(stored === undefined ? {} : { sizeRatio: stored[0]! / stored[1]! }),
+  }
+}
+
+export function printRow(row: Row): void {
+  const cells = ({ seconds, cpuSeconds, peakMiB, requests }: Measurement) =>
+    `${seconds.toFixed(3).padStart(8)} s ${cpuSeconds.toFixed(2).padStart(7)} s cpu ${peakMiB.toFixed(0).padStart(5)} MiB` +
+    (requests === undefined ? '' : ` ${String(requests).padStart(6)} requests`)
+  const size = row.sizeRatio === undefined ? '' : `, stored ${row.sizeRatio.toFixed(3)}`
+  console.log(row.job)
+  console.log(`    pgts       ${cells(row.pgts)}`)
+  console.log(`    pgbackrest ${cells(row.pgbackrest)}    ratio ${row.ratio.toFixed(2)}${size}`)
+}
