@@ -1,0 +1,265 @@
+import { existsSync, readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { expect, test } from 'vitest'
+import { readPushStatus } from '../../src/core/archive/async-push/push-status.ts'
+import { spoolPaths } from '../../src/core/archive/spool-files.ts'
+import { livingPid } from '../../src/core/archive/spool-lock.ts'
+import { FaultyFront, type FrontFaults, SLOW_DOWN } from '../support/faulty-front.ts'
+import { objectStores } from '../support/object-stores.ts'
+import { atEnd, dataChecksum, makeTestDir, pgtsProgram } from '../support/postgres.ts'
+import { allProcesses, argumentsOf, childrenOf, descendantsOf, isGone, signal } from '../support/processes.ts'
+import { aReplica, readyOf, restored, untilArchived } from '../support/replica.ts'
+import { aSite, type Site } from '../support/site.ts'
+import { smallDisk } from '../support/small-disk.ts'
+import {
+  BarredDirectory,
+  FilledDisk,
+  NumberedRows,
+  numbersOf,
+  segmentsSince,
+  segmentsWanted,
+  WAL_SEGMENT_MB,
+} from '../support/storm.ts'
+import { makeCertificates } from '../support/tls.ts'
+import { until } from '../support/until.ts'
+
+const SEGMENTS = segmentsWanted(120)
+// Room for the marks of all that may wait, and not for many more.
+const disk = smallDisk('4m', 1000)
+
+/** What a store in trouble does to a fifth of its requests, in turn. */
+const TROUBLES: readonly FrontFaults['how'][] = [
+  SLOW_DOWN,
+  { kind: 'lose-answer' },
+  { kind: 'answer', status: 500, body: 'Internal Server Error' },
+  { kind: 'truncate' },
+]
+
+/** SHA-1 by name of every segment in a list of files of an archive; a name that is there twice is an error. */
+function segmentsIn(names: Iterable<string>): Map<string, string> {
+  const found = new Map<string, string>()
+  for (const name of names) {
+    const [, segment, sha1] = /([0-9A-F]{24})-([0-9a-f]{40})(?:\.\w+)?$/.exec(name) ?? []
+    if (segment === undefined || sha1 === undefined) continue
+    if (found.has(segment)) throw new Error(`${segment} is in the archive twice: ${sha1} and ${found.get(segment)}`)
+    found.set(segment, sha1)
+  }
+  return found
+}
+
+const inOrder = (map: ReadonlyMap<string, string>) => [...map].sort(([a], [b]) => (a < b ? -1 : 1))
+
+/** A server that archives through the launcher to a local repository and to a store, and everything that befalls it. */
+class Storm {
+  readonly spool
+  readonly rows
+  readonly reached = { background: 0, shell: 0, node: 0, server: 0, immediate: 0, spoolFull: 0, requests: 0, struck: 0 }
+  #filled: FilledDisk | undefined
+  #trouble = 0
+
+  constructor(
+    readonly site: Site,
+    readonly front: FaultyFront,
+  ) {
+    this.spool = spoolPaths(disk ?? join(site.dir, 'spool'), 'main')
+    this.rows = new NumberedRows(site.cluster)
+  }
+
+  asyncLog = (): string => {
+    const path = join(this.site.dir, 'log', 'main-archive-push-async.log')
+    return existsSync(path) ? readFileSync(path, 'utf8') : ''
+  }
+
+  details = (): string => `${this.asyncLog().slice(-5000)}\n${this.site.cluster.log().slice(-5000)}`
+
+  /** Another kind of trouble from now on, or none. */
+  trouble(on = true): void {
+    this.reached.struck += this.front.counters.struck
+    this.front.set(on ? { share: 0.2, how: TROUBLES[this.#trouble++ % TROUBLES.length]! } : undefined)
+  }
+
+  /** So much waits, and somebody works on it: what is struck now is struck in the middle. */
+  async busy(): Promise<number> {
+    while (readyOf(this.site.cluster).length < 3) await this.rows.write()
+    let pid: number | undefined
+    await until('a background process', () => (pid = livingPid(this.spool, 'push')) !== undefined, {
+      details: this.details,
+    })
+    return pid!
+  }
+
+  killBackground = async (): Promise<void> => {
+    const pid = await this.busy()
+    if (!signal(pid, 'SIGKILL')) return
+    await until('its end', () => isGone(pid))
+    this.reached.background++
+  }
+
+  /** Kill what PostgreSQL has called, in this stage. Each call begins as a shell, which may go over to Node. */
+  async #killCall(stage: 'shell' | 'node'): Promise<void> {
+    const { cluster } = this.site
+    const isStage = (args: readonly string[]) =>
+      stage === 'shell' ? args[1] === pgtsProgram() : args.some((arg) => arg.endsWith('/cli/archive.cjs'))
+    const deadline = Date.now() + 60_000
+    while (Date.now() < deadline) {
+      await this.rows.write()
+      const archiver = descendantsOf(cluster.pid).find(({ args }) => args[0]?.includes('archiver'))
+      if (archiver === undefined) continue
+      // A shell lives for some milliseconds: nothing else is done meanwhile.
+      for (const pause = Date.now() + 200; Date.now() < pause;) {
+        // A shell that PostgreSQL starts may become the program, or start it.
+        const called = childrenOf(archiver.pid)
+        const call = [...called, ...called.flatMap(childrenOf)].find((pid) => isStage(argumentsOf(pid)))
+        if (call === undefined || !signal(call, 'SIGKILL')) continue
+        this.reached[stage]++
+        return
+      }
+    }
+    throw new Error(`a call was never met in its ${stage}\n${this.details()}`)
+  }
+  killShell = () => this.#killCall('shell')
+
+  /** While the background process is stopped, the call waits in Node. */
+  killNode = async (): Promise<void> => {
+    const background = await this.busy()
+    signal(background, 'SIGSTOP')
+    try {
+      await this.#killCall('node')
+    } finally {
+      signal(background, 'SIGCONT')
+    }
+  }
+
+  killServer = async (): Promise<void> => {
+    await this.busy()
+    const inFlight = this.rows.row().catch(() => undefined)
+    await this.site.cluster.kill()
+    await inFlight
+    await this.site.cluster.start()
+    await this.rows.resume()
+    this.reached.server++
+  }
+
+  stopImmediately = async (): Promise<void> => {
+    await this.busy()
+    const inFlight = this.rows.row().catch(() => undefined)
+    await this.site.cluster.stop('immediate')
+    await inFlight
+    await this.site.cluster.start()
+    await this.rows.resume()
+    this.reached.immediate++
+  }
+
+  fillSpool = async (): Promise<void> => {
+    if (disk === undefined) return
+    await this.busy()
+    this.#filled = new FilledDisk(disk)
+  }
+
+  freeSpool = async (): Promise<void> => {
+    if (this.#filled === undefined) return
+    const told = () => [...this.details().matchAll(/spool does not take|ENOSPC|no space left/gi)].length
+    await until('a word about the full spool', () => this.rows.write().then(() => told() > 0), {
+      details: this.details,
+    })
+    this.#filled.free()
+    this.#filled = undefined
+    this.reached.spoolFull++
+  }
+
+  async run(): Promise<void> {
+    const blows = [
+      ...[this.killBackground, this.killShell, this.killServer, this.fillSpool, this.freeSpool, this.killNode],
+      ...[this.killBackground, this.stopImmediately],
+    ]
+    await using _ = new BarredDirectory(join(this.site.repo, 'archive', 'main', '15-1'))
+    for (let blow = 0; this.rows.last < SEGMENTS || blow % blows.length !== 0;) {
+      await this.rows.write()
+      if (this.rows.last < ((blow + 1) * SEGMENTS) / (blows.length * Math.ceil(SEGMENTS / 250))) {
+        // Never so far behind that the disk fills.
+        await until('the queue', () => readyOf(this.site.cluster).length < 100, {
+          details: this.details,
+          deadlineMs: 300_000,
+        })
+        continue
+      }
+      this.trouble()
+      const started = Date.now()
+      await blows[blow % blows.length]!()
+      if (process.env['PGTS_TEST_SHOW'] !== undefined)
+        console.log(`blow ${blow} after row ${this.rows.last}: ${Date.now() - started} ms`)
+      blow++
+    }
+    this.reached.requests = this.front.counters.requests
+  }
+}
+
+test(`${SEGMENTS} segments through a storm: nothing is lost, doubled or changed`, async () => {
+  const store = objectStores.find(({ missing, name }) => name === 's3' && missing === undefined) ?? objectStores[2]!
+  const bucket = await store.bucket()
+  const certificates = makeCertificates(join(makeTestDir('front'), 'tls'))
+  await using front = await FaultyFront.start({ host: '127.0.0.1', port: bucket.port.plain! }, certificates)
+  const inStore = Object.entries(bucket.options({ port: front.port, caFile: certificates.caFile }))
+  await using site = await aSite({
+    walSegsizeMb: WAL_SEGMENT_MB,
+    conf: { checkpoint_timeout: '30s' },
+    options: {
+      'archive-async': 'y',
+      'process-max': '2',
+      'compress-type': 'zst',
+      'repo2-retention-full': '9',
+      ...(disk === undefined ? {} : { 'spool-path': disk }),
+      ...Object.fromEntries(inStore.map(([name, value]) => [name.replace('repo1-', 'repo2-'), value])),
+    },
+  })
+  const { cluster } = site
+  const storm = new Storm(site, front)
+  // What a failed test leaves must not outlive it.
+  atEnd(() => {
+    for (const { pid, args } of allProcesses())
+      if (args.some((arg) => arg.includes(site.dir) && arg.startsWith('--config='))) signal(pid, 'SIGKILL')
+  })
+  await site.pgtsOk('stanza-create')
+  await storm.rows.create()
+  await site.pgtsOk('--type=full', '--repo=1', 'backup')
+  const start = String((await cluster.query('select pg_current_wal_insert_lsn()::text as lsn'))[0]?.['lsn'])
+
+  await storm.run()
+  storm.trouble(false)
+  await storm.rows.write()
+  await untilArchived(cluster, 300_000)
+  if (process.env['PGTS_TEST_SHOW'] !== undefined) console.log('all is archived')
+  const { reached, rows } = storm
+  console.log(`reached: ${JSON.stringify(reached)}`)
+
+  // Every blow has struck, and was felt.
+  const rounds = Math.ceil(SEGMENTS / 250)
+  for (const [what, times] of Object.entries({ background: 2, shell: 1, node: 1, server: 1, immediate: 1 }))
+    expect(reached[what as keyof typeof reached], what).toBeGreaterThanOrEqual(times * rounds)
+  if (disk !== undefined) expect(reached.spoolFull).toBe(rounds)
+  expect(reached.struck / reached.requests).toBeGreaterThan(0.1)
+  expect(storm.asyncLog()).toMatch(/repo1: .*(permission|EACCES)/i)
+  expect(cluster.log()).toMatch(/terminated by signal 9|failed with exit code 137/)
+
+  // Everything is in both archives: once, without a gap, and with the same content.
+  const wanted = await segmentsSince(cluster, start)
+  const local = segmentsIn(readdirSync(join(site.repo, 'archive'), { recursive: true, encoding: 'utf8' }))
+  const remote = segmentsIn((await bucket.objects()).keys())
+  expect(wanted.filter((name) => !local.has(name))).toEqual([])
+  expect(inOrder(remote)).toEqual(inOrder(local))
+  // A row that was in flight when the server went may share its segment with the next one.
+  expect(wanted.length).toBeGreaterThanOrEqual(rows.last - reached.server - reached.immediate)
+  await site.verifiedByPgbackrest()
+  expect(readPushStatus(storm.spool)).toMatchObject({ queue: { files: 0 } })
+
+  // Each replays to every row, in order: the local one, and the store alone.
+  expect(await numbersOf(cluster)).toEqual(Array.from({ length: rows.last }, (_, i) => i + 1))
+  const checksum = await dataChecksum(cluster)
+  for (const repo of ['1', '2']) {
+    const replica = aReplica(site, { getWords: `--repo=${repo}`, options: { 'archive-get-queue-max': '64MiB' } })
+    await using copy = await restored(site, replica)
+    await copy.untilPrimary(300_000)
+    expect(await numbersOf(copy)).toEqual(await numbersOf(cluster))
+    expect(await dataChecksum(copy)).toEqual(checksum)
+  }
+}, 3_600_000)
