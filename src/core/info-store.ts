@@ -5,7 +5,7 @@ import { parseManifest, serialiseManifest, type Manifest } from '../format/manif
 import { archiveInfoName, backupInfoName, copyName, manifestHistoryName, manifestName } from '../format/repo-path.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { getFile, putFile } from '../storage/whole-file.ts'
-import { isPgtsError, PgtsError, toPlainError } from '../util/error.ts'
+import { isPgtsError, PgtsError, toPlainError, type ErrorCode } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
 import { writerVersion } from '../util/version.ts'
 import { sealOfManifests, sealOfPlace, type InfoPlace, type InfoSeal, type ManifestKey } from './info-seal.ts'
@@ -27,6 +27,9 @@ const STANZA_HINTS = [
   'run stanza-create if this stanza is new',
   'is repo-path the same as on the host that makes the backups?',
 ]
+
+/** What tells of the file itself; a store that cannot be reached has damaged nothing. */
+const DAMAGES: readonly ErrorCode[] = ['checksum', 'crypto', 'file-invalid', 'file-missing', 'file-open', 'format']
 
 const DAMAGE_HINTS = [
   'bring the file back from a snapshot or another copy of the repository, and find out what damaged both',
@@ -237,7 +240,7 @@ function neitherUsable(
     main.message === copy.message ? [main.message] : [`the file: ${main.message}`, `the copy: ${copy.message}`]
   const hints = [...new Set([...main.hints, ...copy.hints])]
   return new PgtsError(code, [`neither ${where} nor its copy can be used`, ...story].join('\n'), {
-    hints: hints.length > 0 ? hints : DAMAGE_HINTS,
+    hints: hints.length > 0 || !DAMAGES.includes(code) ? hints : DAMAGE_HINTS,
     cause: mainError,
   })
 }
