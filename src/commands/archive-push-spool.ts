@@ -3,9 +3,10 @@ import { claimTargets } from '../core/archive/async-push/push-targets.ts'
 import { isReady } from '../core/archive/async-push/ready-queue.ts'
 import { doorOf } from '../core/archive/spool-door.ts'
 import { baseName } from '../core/archive/find.ts'
-import { writeLaunchHint } from '../core/archive/launch-hint.ts'
+import { removeLaunchHint, writeLaunchHint } from '../core/archive/launch-hint.ts'
 import { prepareSpool, spoolPaths, throughDoor } from '../core/archive/spool-files.ts'
 import { claimSpool, spoolOwner } from '../core/archive/spool-identity.ts'
+import { inSpool, SpoolTrouble } from '../core/archive/spool-trouble.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import { readControlFile } from '../postgres/control-file.ts'
 import { bytesToText, textToBytes } from '../util/byte-string.ts'
@@ -18,21 +19,41 @@ import { pushTargets } from './push-targets.ts'
  * archive-push with archive-async: the background process pushes, this one waits for its word.
  *
  * @param path of the WAL file, absolute byte string
- * @returns undefined when PostgreSQL did not ask for this file (somebody runs the command by hand): nobody pushes it
- *   ahead, so it is pushed now
+ * @returns undefined when the file is to be pushed by this process, now: PostgreSQL did not ask for it (somebody runs the
+ *   command by hand), so nobody pushes it ahead; or the spool cannot be used, which must not stop archiving
  */
 export async function archivePushThroughSpool(
   ctx: CommandContext<'archive-push'>,
   path: string,
   files: ClusterFiles,
 ): Promise<ArchivePushReport | undefined> {
-  const { options, stanza, log, clock, signal } = ctx
+  const { options, stanza, log, signal } = ctx
   const pgPath = options.pg[0]?.path
   if (pgPath === undefined) {
     throw new PgtsError('option-required', 'archive-push needs pg1-path to push in the background (archive-async)')
   }
+  try {
+    return await throughSpool(ctx, path, files, pgPath)
+  } catch (error) {
+    if (!(error instanceof SpoolTrouble)) throw error
+    signal.throwIfAborted()
+    const file = baseName(path)
+    log.warn({ file }, `WAL file '${bytesToText(file)}' is pushed without the spool: ${error.words()}`)
+    // Whatever lies in such a spool, the launcher must not go on answering from it.
+    await removeLaunchHint(pgPath, stanza, 'archive-push')
+    return undefined
+  }
+}
+
+async function throughSpool(
+  ctx: CommandContext<'archive-push'>,
+  path: string,
+  files: ClusterFiles,
+  pgPath: string,
+): Promise<ArchivePushReport | undefined> {
+  const { options, stanza, log, clock, signal } = ctx
   const spool = spoolPaths(options.spoolPath ?? '', stanza)
-  prepareSpool(spool)
+  await inSpool(() => prepareSpool(spool))
   const walPath = path.slice(0, path.lastIndexOf('/'))
   const file = baseName(path)
   if (!isReady(walPath, file)) return undefined
@@ -40,13 +61,13 @@ export async function archivePushThroughSpool(
   const { systemId } = await readControlFile(files, textToBytes(pgPath), { signal })
   const owner = spoolOwner(systemId, pgPath)
   const deadlineMs = clock.nowMs() + options.archiveTimeout
-  while ((await claimSpool(spool, owner)) === 'busy') {
+  while ((await inSpool(() => claimSpool(spool, owner))) === 'busy') {
     if (clock.nowMs() >= deadlineMs) throw usedByAnother(options.spoolPath ?? '', stanza)
     await clock.sleep(200, signal)
   }
   // A background process of another configuration ends before its word is taken back.
   const targets = pushTargets(ctx)
-  while ((await claimTargets(spool, targets)) === 'busy') {
+  while ((await inSpool(() => claimTargets(spool, targets))) === 'busy') {
     if (clock.nowMs() >= deadlineMs) throw stillAtWork(options.spoolPath ?? '')
     await clock.sleep(100, signal)
   }

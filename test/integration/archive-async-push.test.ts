@@ -1,5 +1,15 @@
 import { execFileSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import {
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  statSync,
+  writeFileSync,
+} from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
@@ -8,6 +18,7 @@ import { spoolPaths, type SpoolPaths } from '../../src/core/archive/spool-files.
 import { livingPid } from '../../src/core/archive/spool-lock.ts'
 import { atEnd, giveToTestUser } from '../support/postgres.ts'
 import { aSite, type Site, type SiteOptions } from '../support/site.ts'
+import { smallDisk } from '../support/small-disk.ts'
 
 async function until(what: string, test: () => boolean | Promise<boolean>, site?: Site): Promise<void> {
   for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(20)) if (await test()) return
@@ -169,16 +180,61 @@ test('an error names the repository, and one that was renamed to ok skips the fi
   expect(await push()).toMatchObject({ code: 0, stdout: '' })
 })
 
-test('a spool that cannot be used is told at once', async () => {
-  await using site = await anAsyncSite({ conf: { archive_command: 'false' } })
-  await segments(site, 1)
-  const push = () => site.pgts(['archive-push', `pg_wal/${lastSegment(site)}`], { cwd: site.cluster.dataDir })
-  rmSync(join(site.dir, 'spool'), { recursive: true })
-  writeFileSync(join(site.dir, 'spool'), '')
-  const failed = await push()
-  expect(failed).toMatchObject({ code: 47 })
-  expect(failed.stdout + failed.stderr).toMatch(/cannot use the spool directory .*HINT: .*spool-path/s)
-})
+test('a spool that cannot be used does not stop archiving, whatever is wrong with it', async () => {
+  const disk = smallDisk('1m')
+  await using site = await anAsyncSite(disk === undefined ? {} : { options: { 'spool-path': disk } })
+  const spool = disk ?? join(site.dir, 'spool')
+  const paths = spoolPaths(spool, 'main')
+  const killBackground = async () => {
+    const pid = livingPid(paths, 'push')
+    if (pid === undefined) return
+    process.kill(pid, 'SIGKILL')
+    await until('its end', () => livingPid(paths, 'push') === undefined)
+  }
+  atEnd(() => void killBackground())
+  const pushed = async (warning?: RegExp) => {
+    const from = site.cluster.log().length
+    const names = await segments(site, 2)
+    await untilArchived(site, names)
+    const lines =
+      site.cluster
+        .log()
+        .slice(from)
+        .match(/WARN: WAL file '.*' is pushed without the spool: .*/g) ?? []
+    expect(lines).toHaveLength(warning === undefined ? 0 : names.length)
+    for (const line of lines) expect(line).toMatch(warning!)
+  }
+  const fill = join(spool, 'fill')
+  if (disk !== undefined) {
+    // Full from the beginning.
+    expect(() => writeFileSync(fill, Buffer.alloc(4 << 20))).toThrow('ENOSPC')
+    await pushed(/ENOSPC/)
+    rmSync(fill)
+  }
+  await pushed()
+  await until('the background process', () => livingPid(paths, 'push') !== undefined, site)
+  await killBackground()
+  if (disk !== undefined) {
+    // Full while nobody works there.
+    expect(() => writeFileSync(fill, Buffer.alloc(4 << 20))).toThrow('ENOSPC')
+    await pushed(/ENOSPC/)
+    rmSync(fill)
+    execFileSync('mount', ['-o', 'remount,ro', disk])
+    await pushed(/EROFS/)
+    execFileSync('mount', ['-o', 'remount,rw', disk])
+    await pushed()
+    await killBackground()
+  }
+  const mode = statSync(paths.out).mode
+  chmodSync(paths.out, 0o500)
+  await pushed(/EACCES/)
+  chmodSync(paths.out, mode)
+  await pushed()
+  renameSync(paths.root, `${paths.root}.away`)
+  writeFileSync(paths.root, '')
+  await killBackground()
+  await pushed(/ENOTDIR|EEXIST/)
+}, 120_000)
 
 test('a queue that is too long is dropped as a whole although a push hangs, and is warned of before', async () => {
   await using site = await anAsyncSite({

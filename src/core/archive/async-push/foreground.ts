@@ -5,6 +5,7 @@ import { PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import { GLOBAL, isAbout, readSpoolOutcome, removeStatus, type SpoolOutcome, type SpoolPaths } from '../spool-files.ts'
 import { lockFileOf } from '../spool-identity.ts'
+import { inSpool, requireRoom } from '../spool-trouble.ts'
 import { livingPid, tryHold } from '../spool-lock.ts'
 import { readPushStatus } from './push-status.ts'
 import { dropQueue, droppedWarning, GAP_HINT } from './queue-limit.ts'
@@ -50,6 +51,7 @@ const MOST_STARTS = 3
  *
  * @throws PgtsError what the background process says of the file; archive-timeout with what is known of the cause;
  *   execute when it cannot be started
+ * @throws SpoolTrouble when the spool cannot be written, so that no word of the background process will come
  */
 export async function awaitPush(request: AwaitPushRequest): Promise<AwaitedPush> {
   return new Waiting(request).run()
@@ -67,23 +69,27 @@ class Waiting {
   async run(): Promise<AwaitedPush> {
     const { spool, file, clock, signal, timeoutMs } = this.#request
     const beganMs = clock.nowMs()
-    const first = this.#look()
+    const first = await inSpool(() => this.#look())
     if (first.kind === 'ok') return this.#pushed(first)
-    removeStatus(spool.out, file, 'error')
-    removeStatus(spool.out, GLOBAL, 'error')
-    // In this order: who sleeps hears it, who is just ending is replaced.
-    ring(spool)
+    await inSpool(() => {
+      requireRoom(spool)
+      removeStatus(spool.out, file, 'error')
+      removeStatus(spool.out, GLOBAL, 'error')
+      // In this order: who sleeps hears it, who is just ending is replaced.
+      ring(spool)
+    })
     if (livingPid(spool, 'push') === undefined) await this.#start()
 
     let caredMs = beganMs
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 1.5)) {
       await clock.sleep(pauseMs, signal)
-      const now = this.#look()
+      const now = await inSpool(() => this.#look())
       if (now.kind === 'ok') return this.#pushed(now)
       if (now.kind === 'error') throw now.error
       const nowMs = clock.nowMs()
       if (nowMs - caredMs >= CARE_MS) {
         caredMs = nowMs
+        requireRoom(spool)
         const dropped = this.#dropWhenTooLong()
         if (dropped !== undefined) return dropped
         await this.#keepAlive()
@@ -124,7 +130,7 @@ class Waiting {
   async #keepAlive(): Promise<void> {
     const { spool } = this.#request
     if (this.#started !== undefined && this.#started.ended() === undefined) return
-    const lock = await tryHold(lockFileOf(spool, 'push'))
+    const lock = await inSpool(() => tryHold(lockFileOf(spool, 'push')))
     if (lock === undefined) return ring(spool)
     lock.release()
     const how = this.#started?.ended()
