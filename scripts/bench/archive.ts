@@ -2,7 +2,14 @@ import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { allProcesses, isGone, signal } from '../../test/support/processes.ts'
-import { type Cluster, isInstalled, pgtsProgram, runOk, startCluster } from '../../test/support/postgres.ts'
+import {
+  type Cluster,
+  giveToTestUser,
+  isInstalled,
+  pgtsProgram,
+  runOk,
+  startCluster,
+} from '../../test/support/postgres.ts'
 import { measure, type Measurement, memoryOf } from './measure.ts'
 import { emptyTarget, makeProgram, type Program } from './programs.ts'
 import { PGBACKREST, type Settings } from './settings.ts'
@@ -57,8 +64,10 @@ export class ArchiveBench implements AsyncDisposable {
       // Fails on purpose, so that all segments go on waiting for both.
       conf: { archive_mode: 'on', archive_command: 'false', max_wal_size: '8GB', shared_buffers: '128MB' },
     })
+    // Room for all that is asked for; pgbackrest looks for each segment that the queue has room for, in every call.
+    const queue = { 'archive-get-queue-max': `${(archiveSegments + 2) * walMiB}MiB` }
     const make = async (name: Program['name'], program: string) => {
-      const who = await makeProgram(name, program, 'async', root, cluster, settings)
+      const who = await makeProgram(name, program, 'async', root, cluster, settings, queue)
       await runOk(who.program, [...common(who), '--type=full', 'backup'], { deadlineMs: 600_000 })
       return who
     }
@@ -142,8 +151,8 @@ export class ArchiveBench implements AsyncDisposable {
     await this.#endBackground(who)
     emptyTarget(who)
     const place = [`--pg1-path=${who.target}`, `--spool-path=${join(who.dir, 'spool-of-restored')}`]
-    mkdirSync(join(who.dir, 'spool-of-restored'), { recursive: true, mode: 0o777 })
-    await runOk('chmod', ['0777', join(who.dir, 'spool-of-restored')])
+    mkdirSync(join(who.dir, 'spool-of-restored'), { recursive: true })
+    giveToTestUser(join(who.dir, 'spool-of-restored'))
     await runOk(who.program, [...common(who), ...place.slice(0, 1), 'restore'], { deadlineMs: 600_000 })
     const copy = await startCluster({
       dir: who.target,

@@ -21,7 +21,7 @@ const VARIANTS: Readonly<Record<Variant, Readonly<Record<string, string>>>> = {
   encrypted: { 'repo1-cipher-type': 'aes-256-cbc', 'repo1-cipher-pass': 'of the benchmark' },
   bundle: { 'repo1-bundle': 'y' },
   block: { 'repo1-bundle': 'y', 'repo1-block': 'y' },
-  async: { 'archive-async': 'y', 'archive-get-queue-max': '64GiB' },
+  async: { 'archive-async': 'y' },
 }
 
 export async function makeProgram(
@@ -31,7 +31,7 @@ export async function makeProgram(
   root: string,
   cluster: Cluster,
   settings: Settings,
-  /** Of a repository that is no directory. */
+  /** Options beside these: of a repository that is no directory, say. */
   elsewhere: Readonly<Record<string, string>> = {},
 ): Promise<Program> {
   const dir = join(root, `${name}-${variant}`)
