@@ -14,6 +14,7 @@ import {
   isSameCluster,
   type ArchiveRepository,
   type ClusterIdentity,
+  type StoredSegment,
 } from './find.ts'
 import { mismatch } from './mismatch.ts'
 import { RepositoryFailures } from './repository-failures.ts'
@@ -93,6 +94,8 @@ export async function pushWhereItGoes(
   if (targets.length === 0)
     return { report: { file: name, kind, sizeBytes: 0, repositories: [] }, failures, targets: 0 }
   const check = request.headerCheck && isSegmentOrPartial(name) ? await segmentCheck(request, targets) : undefined
+  // What is there already is asked of all repositories while the file is read.
+  using archived = new Archived(request, kind === 'segment' || kind === 'partial' ? targets : [], name)
   const file = await readWalFile(request.files, request.path, check)
   await check?.finish(file)
 
@@ -104,7 +107,7 @@ export async function pushWhereItGoes(
     const { compress } = request
     storedName = archivedSegmentName(name, file.checksum, compress.type)
     for (const target of targets) {
-      const existing = await findExisting(request, target, name, file.checksum, failures)
+      const existing = await findExisting(request, target, archived, file.checksum, failures)
       if (existing === 'unknown') continue
       if (existing === undefined) missing.push(target)
       else done.push({ repoKey: target.key, archiveId: target.archiveId, repoName: existing, already: true })
@@ -138,10 +141,13 @@ export async function pushWhereItGoes(
 /** The current archive id of each repository, which must belong to this cluster. WAL never goes to an older id. */
 async function openTargets(request: PushRequest, failures: RepositoryFailures): Promise<Target[]> {
   const targets: Target[] = []
-  for (const repository of request.repositories) {
+  const options = { signal: request.signal, log: request.log }
+  const loads = request.repositories.map((repository) => loadArchiveInfo(repository, request.stanza, options))
+  await Promise.allSettled(loads)
+  for (const [index, repository] of request.repositories.entries()) {
     const { key } = repository
     try {
-      const info = await loadArchiveInfo(repository, request.stanza, { signal: request.signal, log: request.log })
+      const info = await loads[index]!
       const current = currentHistory(info)
       const first = targets[0]
       const expected = request.identity ?? first?.identity
@@ -169,18 +175,44 @@ async function segmentCheck({ stanza, files, path }: PushRequest, [target]: read
   return new SegmentCheck({ stanza, files, path, target: target as Target })
 }
 
+/** The stored forms of a segment in each repository, asked of all of them at once. */
+class Archived implements Disposable {
+  readonly name: string
+  readonly #stop = new AbortController()
+  readonly #found: ReadonlyMap<Target, Promise<readonly StoredSegment[]>>
+
+  constructor({ stanza, signal }: PushRequest, targets: readonly Target[], name: string) {
+    this.name = name
+    const either = AbortSignal.any([signal, this.#stop.signal])
+    const ask = async ({ storage, archiveId }: Target) => findSegment(storage, stanza, archiveId, name, either)
+    this.#found = new Map(targets.map((target) => [target, ask(target)]))
+    // Whoever asks for it hears of a failure; until then it is not unhandled.
+    for (const found of this.#found.values()) found.catch(() => undefined)
+  }
+
+  async in(target: Target): Promise<readonly StoredSegment[]> {
+    return (await this.#found.get(target)) ?? []
+  }
+
+  /** The file was refused, so nobody wants the rest. */
+  [Symbol.dispose](): void {
+    this.#stop.abort()
+  }
+}
+
 /** The stored name of the same content; undefined: not there; 'unknown': the repository failed and that was noted. */
 async function findExisting(
   request: PushRequest,
   target: Target,
-  name: string,
+  archived: Archived,
   checksum: string,
   failures: RepositoryFailures,
 ): Promise<string | undefined> {
   const { key, storage } = target
+  const { name } = archived
   let found
   try {
-    found = await findSegment(storage, request.stanza, target.archiveId, name, request.signal)
+    found = await archived.in(target)
     // A push that was killed after its rename may have left a name that a power cut would still take back.
     if (found.length === 1) await storage.sync(archiveDirectory(request.stanza, target.archiveId, name), request)
   } catch (error) {

@@ -37,7 +37,7 @@ export async function storeEverywhere(request: StoreRequest, failures: Repositor
     failures.add(target.key, error)
   }
   try {
-    for (const target of targets) {
+    await atOnce(targets, async (target) => {
       try {
         const pending = await target.storage.create(archiveFileName(stanza, target.archiveId, storedName), { signal })
         opened.push(pending)
@@ -45,7 +45,7 @@ export async function storeEverywhere(request: StoreRequest, failures: Repositor
       } catch (error) {
         leaveBehind(target, error)
       }
-    }
+    })
     if (open.size === 0) return []
     const write = (chunk: Uint8Array): void | Promise<void> => {
       const waiting: Promise<void>[] = []
@@ -60,18 +60,24 @@ export async function storeEverywhere(request: StoreRequest, failures: Repositor
       if (waiting.length > 0) return Promise.all(waiting).then(() => undefined)
     }
     await pump(await file.open(), stages(), { write }, signal)
-    for (const [target, { pending, sink }] of [...open]) {
+    await atOnce([...open], async ([target, { pending, sink }]) => {
       try {
         await sink.finish?.()
         await pending.commit()
       } catch (error) {
         leaveBehind(target, error)
       }
-    }
+    })
     return [...open.keys()]
   } finally {
-    for (const pending of opened) await pending[Symbol.asyncDispose]()
+    await atOnce(opened, async (pending) => pending[Symbol.asyncDispose]())
   }
+}
+
+/** For all at once; when one fails, after all have ended. */
+async function atOnce<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const ends = await Promise.allSettled(items.map(work))
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
 }
 
 /** `finish` writes what a filter still holds. */

@@ -178,6 +178,75 @@ describe('what is stored', () => {
   })
 })
 
+/** Storages of which none answers a call before each of them has been asked: called one after the other they would hang. */
+function meeting(storages: readonly StorageDriver[]): { storages: StorageDriver[]; met: Set<string> } {
+  const asked = new Map<string, { seen: Set<StorageDriver>; all: PromiseWithResolvers }>()
+  const met = new Set<string>()
+  const meet = (kind: string, storage: StorageDriver): Promise<void> => {
+    let round = asked.get(kind)
+    if (round === undefined) asked.set(kind, (round = { seen: new Set(), all: withResolvers() }))
+    round.seen.add(storage)
+    if (round.seen.size === storages.length) {
+      met.add(kind)
+      round.all.resolve()
+    }
+    return round.all.promise
+  }
+  return {
+    met,
+    storages: storages.map((storage) => ({
+      display: storage.display,
+      stat: (name, options) => storage.stat(name, options),
+      async *list(prefix, options) {
+        await meet('list', storage)
+        yield* storage.list(prefix, options)
+      },
+      async read(name, range) {
+        await meet(`read ${name}`, storage)
+        return storage.read(name, range)
+      },
+      async create(name, options) {
+        const pending = await storage.create(name, options)
+        return {
+          sink: pending.sink,
+          async commit(how) {
+            await meet('commit', storage)
+            await pending.commit(how)
+          },
+          [Symbol.asyncDispose]: async () => pending[Symbol.asyncDispose](),
+        }
+      },
+      remove: (name, options) => storage.remove(name, options),
+      removeTree: (prefix, options) => storage.removeTree(prefix, options),
+      sync: (prefix, options) => storage.sync(prefix, options),
+      [Symbol.asyncDispose]: async () => undefined,
+    })),
+  }
+}
+
+interface PromiseWithResolvers {
+  readonly promise: Promise<void>
+  readonly resolve: () => void
+}
+
+function withResolvers(): PromiseWithResolvers {
+  let resolve: () => void = () => undefined
+  const promise = new Promise<void>((done) => (resolve = done))
+  return { promise, resolve }
+}
+
+describe('several repositories', () => {
+  test('are asked and written at once', async () => {
+    const [one, two] = [await aRepository(), await aRepository()]
+    const { storages, met } = meeting([one, two])
+    const report = await push(aFile(SEGMENT, aSegment()), storages)
+    expect(report.repositories.map(({ repoKey }) => repoKey)).toEqual([1, 2])
+    expect(await names(one)).toHaveLength(1)
+    expect(await names(two)).toEqual(await names(one))
+    expect([...met]).toEqual(['read archive/main/archive.info', 'list', 'commit'])
+  })
+})
+
 describe('what is there already', () => {
   test('the same segment again succeeds without writing, whatever its compression', async () => {
     const storage = await aRepository()
