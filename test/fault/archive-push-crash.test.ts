@@ -1,0 +1,224 @@
+import * as fs from 'node:fs'
+import { mkdtempSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { pushInBackground } from '../../src/core/archive/async-push/background.ts'
+import type { PushJob, PushJobResult } from '../../src/core/archive/async-push/push-job.ts'
+import { pushWhereItGoes } from '../../src/core/archive/push.ts'
+import {
+  isAbout,
+  prepareSpool,
+  readSpoolOutcome,
+  spoolPaths,
+  type SpoolPaths,
+} from '../../src/core/archive/spool-files.ts'
+import type { jobHandlers } from '../../src/core/jobs.ts'
+import { createStanza } from '../../src/core/stanza/create.ts'
+import { localFiles } from '../../src/postgres/local-files.ts'
+import type { StorageDriver } from '../../src/storage/driver.ts'
+import { posixStorage } from '../../src/storage/posix.ts'
+import { systemClock } from '../../src/util/clock.ts'
+import { toPlainError } from '../../src/util/error.ts'
+import { silentLogger } from '../../src/util/log.ts'
+import type { Executor } from '../../src/worker/executor.ts'
+import { Crash, crashing, type FaultyDriver } from '../support/faulty-driver.ts'
+import { until } from '../support/until.ts'
+import { aSegment, aSystemId, sha1 } from '../support/wal.ts'
+
+/** Steps of the spool's files: each may be the last thing that the process does. */
+const spoolSteps = vi.hoisted(() => ({ at: Infinity, count: 0, armed: false, dead: false }))
+
+vi.mock('node:fs', async (importOriginal) => {
+  const real = await importOriginal<typeof fs>()
+  const step = <T extends (...args: never[]) => unknown>(name: string, call: T): T =>
+    ((...args: Parameters<T>) => {
+      const counts =
+        spoolSteps.armed &&
+        args.some((arg: unknown) => /\/out\/\w+\.(ok|error)$|\/pgts\/\d+-\d+\.tmp$/.test(String(arg)))
+      if (counts && (spoolSteps.dead || spoolSteps.count++ === spoolSteps.at)) {
+        spoolSteps.dead = true
+        throw new Error(`crash before ${name}`)
+      }
+      return call(...args)
+    }) as unknown as T
+  return {
+    ...real,
+    unlinkSync: step('unlink', real.unlinkSync as never),
+    writeFileSync: step('write', real.writeFileSync as never),
+    openSync: step('open', real.openSync as never),
+    renameSync: step('rename', real.renameSync as never),
+  }
+})
+
+const real = await vi.importActual<typeof fs>('node:fs')
+const NAME = '000000010000000000000001'
+const root = mkdtempSync(join(tmpdir(), 'pgts-push-crash-'))
+afterAll(() => real.rmSync(root, { recursive: true, force: true }))
+
+let sequence = 0
+let spool: SpoolPaths
+let wal: string
+let repos: string[]
+let content: Buffer
+const signal = new AbortController().signal
+
+beforeEach(async () => {
+  Object.assign(spoolSteps, { at: Infinity, count: 0, armed: false, dead: false })
+  await fresh()
+})
+
+async function fresh(): Promise<void> {
+  const dir = join(root, String(++sequence))
+  spool = spoolPaths(join(dir, 'spool'), 'main')
+  prepareSpool(spool)
+  wal = join(dir, 'pg_wal')
+  real.mkdirSync(join(wal, 'archive_status'), { recursive: true })
+  content = aSegment()
+  real.writeFileSync(join(wal, NAME), content)
+  real.writeFileSync(join(wal, 'archive_status', `${NAME}.ready`), '')
+  repos = ['repo1', 'repo2'].map((name) => join(dir, name))
+  for (const [index, path] of repos.entries()) {
+    real.mkdirSync(path)
+    const cluster = { systemId: aSystemId, version: '15', controlVersion: 1300, catalogVersion: 202209061 }
+    await createStanza({ key: index + 1, storage: posixStorage(path) }, 'main', cluster, { signal, log: silentLogger })
+  }
+}
+
+/** One life of the background process, on these repositories. It is over with `end`, as a killed one: nothing is tidied. */
+function live(drivers: readonly StorageDriver[]): { end(): Promise<void>; readonly died: () => boolean } {
+  const controller = new AbortController()
+  let dead = false
+  const executor = {
+    workers: 1,
+    async *run(_: string, jobs: Iterable<PushJob>) {
+      for (const job of jobs) {
+        const { mtimeNs } = real.statSync(job.path, { bigint: true })
+        const keys = job.repositories.map(({ key }) => key)
+        const repositories = keys.map((key) => ({ key, storage: drivers[key - 1]! }))
+        const files = localFiles()
+        const { report, failures } = await pushWhereItGoes({ ...job, files, repositories, log: silentLogger, signal })
+        // Killed on the way: nobody hears what became of it.
+        if (failures.entries().some(({ error }) => error instanceof Crash)) {
+          dead = true
+          await new Promise((resolve) => controller.signal.addEventListener('abort', resolve))
+        }
+        const result: PushJobResult = {
+          stored: report.repositories.map(({ repoKey }) => repoKey),
+          failures: failures.entries().map(({ key, error }) => ({ repoKey: key, error: toPlainError(error) })),
+          sizeBytes: report.sizeBytes,
+          mtimeNs,
+          warnings: [],
+        }
+        // From here on, what the process does in the spool is its answer.
+        spoolSteps.armed = true
+        yield { job, result, worker: 1 }
+      }
+    },
+    [Symbol.asyncDispose]: async () => undefined,
+  } as unknown as Executor<typeof jobHandlers>
+  const running = pushInBackground({
+    spool,
+    walPath: wal,
+    repositories: [1, 2].map((key) => ({ key, storage: { kind: 'memory', id: String(key) } })),
+    job: {
+      stanza: 'main',
+      identity: { systemId: aSystemId, version: '15' },
+      compress: { type: 'none', level: 0 },
+      headerCheck: true,
+      warnWhenArchived: false,
+    },
+    executor,
+    queueMaxBytes: undefined,
+    batchBytes: 2 ** 34,
+    timeoutMs: 60_000,
+    endWhenEmpty: false,
+    lock: async () => ({ [Symbol.asyncDispose]: async () => undefined }),
+    endReason: () => undefined,
+    clock: systemClock,
+    log: silentLogger,
+    signal: controller.signal,
+  }).catch(() => undefined)
+  return {
+    died: () => dead,
+    async end() {
+      controller.abort(new Error('killed'))
+      await running
+    },
+  }
+}
+
+/** What both the foreground and the launcher believe. */
+function believed(): boolean {
+  const { mtimeNs } = real.statSync(join(wal, NAME), { bigint: true })
+  return isAbout(readSpoolOutcome(spool.out, NAME), mtimeNs)
+}
+
+/** Whole copies of the segment, by repository, under its name; anything else there is an error. */
+function copies(): number[] {
+  return repos.map((repo) => {
+    const dir = join(repo, 'archive/main/15-1/0000000100000000')
+    const names = real.existsSync(dir) ? real.readdirSync(dir).filter((name) => !name.includes('.tmp')) : []
+    for (const name of names) {
+      expect(name).toBe(`${NAME}-${sha1(content)}`)
+      expect(real.readFileSync(join(dir, name)).equals(content)).toBe(true)
+    }
+    return names.length
+  })
+}
+
+async function comesRight(): Promise<void> {
+  const second = live(repos.map((path) => posixStorage(path)))
+  await until('the ok of the next process', believed)
+  expect(copies()).toEqual([1, 1])
+  await second.end()
+}
+
+describe('a background process that is killed says nothing untrue', { timeout: 60_000 }, () => {
+  test.each([['repo1'], ['repo2'], ['both']])('at each step that it does in %s', async (where) => {
+    const crashes = (key: number, at: number): StorageDriver => {
+      const driver = posixStorage(repos[key - 1]!)
+      return where === 'both' || where === `repo${key}` ? crashing(driver, at) : driver
+    }
+    let killed = 0
+    for (let at = 0; ; at++) {
+      if (at > 0) await fresh()
+      const drivers = [crashes(1, at), crashes(2, at)]
+      const life = live(drivers)
+      await until('the crash or the end', () => life.died() || believed())
+      const reached = drivers.some((driver) => (driver as Partial<FaultyDriver>).reached === true)
+      await life.end()
+      if (!reached) {
+        expect(believed()).toBe(true)
+        break
+      }
+      killed++
+      expect(believed()).toBe(false)
+      expect(copies()).not.toEqual([2, 2])
+      await comesRight()
+    }
+    // create, write and commit at least.
+    expect(killed).toBeGreaterThanOrEqual(3)
+  })
+
+  test('at each step that it does in the spool', async () => {
+    let killed = 0
+    for (let at = 0; ; at++) {
+      if (at > 0) await fresh()
+      Object.assign(spoolSteps, { at, count: 0, armed: false, dead: false })
+      const life = live(repos.map((path) => posixStorage(path)))
+      await until('the crash or the end', () => spoolSteps.dead || believed())
+      // Stored everywhere, and the word of it was cut off: there must be none, or a right one.
+      expect(copies()).toEqual([1, 1])
+      const said = believed()
+      if (!said) expect(real.readdirSync(spool.out).filter((name) => name.endsWith('.ok'))).toEqual([])
+      await life.end()
+      Object.assign(spoolSteps, { at: Infinity, armed: false, dead: false })
+      await comesRight()
+      if (said) break
+      killed++
+    }
+    // unlink of the error, write, open to set the time, rename
+    expect(killed).toBeGreaterThanOrEqual(4)
+  })
+})
