@@ -16,7 +16,7 @@ import { expect, test } from 'vitest'
 import { readPushStatus } from '../../src/core/archive/async-push/push-status.ts'
 import { spoolPaths, type SpoolPaths } from '../../src/core/archive/spool-files.ts'
 import { livingPid } from '../../src/core/archive/spool-lock.ts'
-import { atEnd, giveToTestUser } from '../support/postgres.ts'
+import { atEnd, giveToTestUser, makeTestDir } from '../support/postgres.ts'
 import { aSite, type Site, type SiteOptions } from '../support/site.ts'
 import { smallDisk } from '../support/small-disk.ts'
 
@@ -235,6 +235,32 @@ test('a spool that cannot be used does not stop archiving, whatever is wrong wit
   await killBackground()
   await pushed(/ENOTDIR|EEXIST/)
 }, 120_000)
+
+test('of two repositories the one that fails is named, the other gets all, and it catches up when it is back', async () => {
+  const second = join(makeTestDir('second'), 'repo')
+  await using site = await anAsyncSite({ options: { 'repo2-path': second } })
+  await untilArchived(site, await segments(site, 2))
+  renameSync(second, `${second}.away`)
+  const names = await segments(site, 4)
+  await until('all of it in repo1', () => names.every((name) => archived(site).includes(name)), site)
+  const said = () => /ERROR: \[104\]: .*could not be stored in every repository:\s+repo2: /.test(site.cluster.log())
+  await until('PostgreSQL to hear of it', said, site)
+  expect(site.cluster.log()).not.toMatch(/^repo1: \[/m)
+  expect(waiting(site).length).toBe(names.length)
+  rmSync(second, { recursive: true, force: true })
+  renameSync(`${second}.away`, second)
+  await untilArchived(site, names)
+  expect(archived(site, second)).toEqual(archived(site))
+}, 120_000)
+
+test('two calls for one segment at once both succeed, and store it once', async () => {
+  await using site = await anAsyncSite({ conf: { archive_command: 'false' } })
+  await segments(site, 1)
+  const name = lastSegment(site)
+  const push = () => site.pgts(['archive-push', `pg_wal/${name}`], { cwd: site.cluster.dataDir })
+  for (const result of await Promise.all([push(), push()])) expect(result).toMatchObject({ code: 0 })
+  expect(archived(site)).toEqual([name])
+})
 
 test('a queue that is too long is dropped as a whole although a push hangs, and is warned of before', async () => {
   await using site = await anAsyncSite({
