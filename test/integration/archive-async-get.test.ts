@@ -1,83 +1,24 @@
-import { spawnSync } from 'node:child_process'
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Cluster, dataChecksum, type DataChecksum, giveToTestUser, runAs, testUser } from '../support/postgres.ts'
+import { isGone } from '../support/processes.ts'
 import {
-  atEnd,
-  type Cluster,
-  dataChecksum,
-  type DataChecksum,
-  describeRun,
-  giveToTestUser,
-  makeTestDir,
-  pgts,
-  pgtsProgram,
-  runAs,
-  startCluster,
-  testUser,
-} from '../support/postgres.ts'
+  aReplica,
+  asyncGetLog,
+  backgroundOf,
+  recovering,
+  restore,
+  restored,
+  untilArchived,
+  ways,
+} from '../support/replica.ts'
 import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+import { smallDisk } from '../support/small-disk.ts'
+import { until } from '../support/until.ts'
 
-/** A file system with room for two segments, where we may mount one. */
-function smallDisk(): string | undefined {
-  const path = join(makeTestDir('disk'), 'mounted')
-  mkdirSync(path)
-  if (process.getuid?.() !== 0) return undefined
-  const mount = spawnSync('mount', ['-t', 'tmpfs', '-o', 'size=2500k,mode=0755', 'pgts-test', path])
-  if (mount.status !== 0) return undefined
-  atEnd(() => spawnSync('umount', ['-l', path]))
-  giveToTestUser(path)
-  return path
-}
-const disk = smallDisk()
-
-/** A place to restore to, with a configuration of its own: asynchronous, and a spool of its own. */
-interface Replica {
-  readonly dir: string
-  readonly dataDir: string
-  readonly config: string
-  readonly spool: string
-  readonly restoreCommand: string
-}
-
-function aReplica(site: Site, options: Readonly<Record<string, string>> = {}): Replica {
-  const dir = makeTestDir('replica')
-  const dataDir = join(dir, 'data')
-  const config = join(dir, 'pgbackrest.conf')
-  for (const name of ['data', 'log', 'spool']) mkdirSync(join(dir, name), { mode: 0o700 })
-  const settings: Record<string, string> = {
-    'archive-async': 'y',
-    'spool-path': join(dir, 'spool'),
-    'log-path': join(dir, 'log'),
-    'log-level-file': 'detail',
-    'process-max': '2',
-    ...options,
-  }
-  const lines = readFileSync(site.config, 'utf8').replaceAll(site.cluster.dataDir, dataDir).split('\n')
-  const kept = lines.filter((line) => !(line.split('=')[0]! in settings))
-  const added = Object.entries(settings).map(([name, value]) => `${name}=${value}`)
-  writeFileSync(config, [kept[0], ...added, ...kept.slice(1)].join('\n'))
-  giveToTestUser(dir)
-  const restoreCommand = `'${pgtsProgram()}' --config=${config} --stanza=main --log-level-console=info archive-get %f "%p"`
-  return { dir, dataDir, config, spool: join(settings['spool-path']!, 'archive', 'main'), restoreCommand }
-}
-
-async function restore(replica: Replica, ...args: string[]): Promise<void> {
-  const run = await pgts([`--config=${replica.config}`, '--stanza=main', ...args, 'restore'], { cwd: replica.dir })
-  if (run.code !== 0) throw new Error(describeRun('restore', [], run))
-}
-
-/** A server on what was restored; its archive comes through the spool, and it archives nothing itself. */
-function recovering(site: Site, replica: Replica, conf: Record<string, string> = {}): Promise<Cluster> {
-  const settings = { restore_command: replica.restoreCommand, archive_mode: 'off', ...conf }
-  return startCluster({ version: site.cluster.version, dir: replica.dataDir, conf: settings })
-}
-
-async function restored(site: Site, replica: Replica, conf: Record<string, string> = {}): Promise<Cluster> {
-  await restore(replica)
-  return recovering(site, replica, conf)
-}
+// Room for two segments, on another file system than the server.
+const disk = smallDisk('2500k')
 
 /** Segments with a row each. */
 async function writeSegments(cluster: Cluster, count: number): Promise<void> {
@@ -87,49 +28,15 @@ async function writeSegments(cluster: Cluster, count: number): Promise<void> {
   }
 }
 
-async function until(what: string, test: () => boolean | Promise<boolean>): Promise<void> {
-  for (const deadline = Date.now() + 30_000; Date.now() < deadline; await sleep(50)) if (await test()) return
-  throw new Error(`waited in vain for ${what}`)
-}
-
-/** Waits until everything that was switched away is archived. */
-async function untilArchived(cluster: Cluster): Promise<void> {
-  const status = join(cluster.dataDir, 'pg_wal', 'archive_status')
-  await until('the archiver', () => !readdirSync(status).some((name) => name.endsWith('.ready')))
-}
-
-function asyncLog(replica: Replica): string {
-  const path = join(replica.dir, 'log', 'main-archive-get-async.log')
-  return existsSync(path) ? readFileSync(path, 'utf8') : ''
-}
-
-/** Process id of the background process, once there is one. */
-async function backgroundOf(replica: Replica): Promise<number> {
-  const path = join(replica.spool, 'pgts', 'get.pid')
-  await until('the background process', () => existsSync(path))
-  return Number(readFileSync(path, 'utf8'))
-}
-
-function isGone(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return false
-  } catch {
-    return true
-  }
-}
-
-/** Segments that a call fetched by itself, and those that the background process fetched. */
-function ways(copy: Cluster, replica: Replica): { synchronous: Set<string>; ahead: Set<string> } {
-  const all = (text: string, pattern: RegExp) => new Set([...text.matchAll(pattern)].map((match) => match[1]!))
-  return {
-    synchronous: all(copy.log(), /found ([0-9A-F]{24}) in the repo/g),
-    ahead: all(asyncLog(replica), /fetched ([0-9A-F]{24}) ahead/g),
-  }
-}
+/** In the background, so that a segment costs a shell and not a Node. */
+const ARCHIVING = { 'archive-async': 'y', 'process-max': '2' }
 
 async function aSiteToRestore(options: Parameters<typeof aSite>[0] = {}): Promise<Site> {
-  const site = await aSite({ walSegsizeMb: 1, ...options })
+  const site = await aSite({
+    walSegsizeMb: 1,
+    ...options,
+    options: { ...ARCHIVING, ...options.options },
+  })
   const run = (...args: string[]) =>
     options.archiver === 'pgbackrest' ? site.pgbackrestOk(...args) : site.pgtsOk(...args)
   await run('stanza-create')
@@ -150,7 +57,7 @@ describe('a server that recovers', { timeout: 120_000 }, () => {
   afterAll(() => site?.[Symbol.asyncDispose]())
 
   test('takes its segments from the spool, and the background process ends with it', async () => {
-    const replica = aReplica(site, { 'archive-get-queue-max': '8MiB' })
+    const replica = aReplica(site, { options: { 'archive-get-queue-max': '8MiB' } })
     await using copy = await restored(site, replica)
     const pid = await backgroundOf(replica)
     await copy.untilPrimary()
@@ -158,11 +65,11 @@ describe('a server that recovers', { timeout: 120_000 }, () => {
     const { synchronous, ahead } = ways(copy, replica)
     expect(new Set([...synchronous, ...ahead]).size).toBeGreaterThanOrEqual(24)
     expect([...ahead].filter((segment) => !synchronous.has(segment)).length).toBeGreaterThan(0)
-    expect(copy.log() + asyncLog(replica)).not.toMatch(/WARN|ERROR: \[/)
+    expect(copy.log() + asyncGetLog(replica)).not.toMatch(/WARN|ERROR: \[/)
 
     await copy.stop()
     await until('the end of the background process', () => isGone(pid))
-    expect(asyncLog(replica)).toContain('the server is gone')
+    expect(asyncGetLog(replica)).toContain('the server is gone')
     expect(readdirSync(join(replica.spool, 'in'))).toEqual([])
     expect(existsSync(join(replica.spool, 'pgts', 'get.pid'))).toBe(false)
     expect(readdirSync(join(replica.dataDir, 'pg_wal')).filter((name) => name.includes('.tmp'))).toEqual([])
@@ -170,7 +77,7 @@ describe('a server that recovers', { timeout: 120_000 }, () => {
 
   test('beside another one that has the same spool and stanza', async () => {
     const first = aReplica(site)
-    const second = aReplica(site, { 'spool-path': join(first.dir, 'spool') })
+    const second = aReplica(site, { options: { 'spool-path': join(first.dir, 'spool') } })
     await restore(first)
     await restore(second)
     const conf = { recovery_target_action: 'shutdown' }
@@ -195,12 +102,11 @@ describe('a server that recovers', { timeout: 120_000 }, () => {
   })
 
   test.runIf(disk !== undefined)('from a spool that is full', async () => {
-    // Room for two segments, on another file system than the server.
-    const replica = aReplica(site, { 'spool-path': disk! })
+    const replica = aReplica(site, { options: { 'spool-path': disk! } })
     await using copy = await restored(site, replica)
     await copy.untilPrimary()
     expect(await dataChecksum(copy)).toEqual(expected)
-    expect(asyncLog(replica)).toMatch(/WARN: nothing can be fetched ahead: .*ENOSPC/)
+    expect(asyncGetLog(replica)).toMatch(/WARN: nothing can be fetched ahead: .*ENOSPC/)
     expect(ways(copy, replica).ahead.size).toBeGreaterThan(0)
   })
 
@@ -221,7 +127,7 @@ describe('a server that recovers', { timeout: 120_000 }, () => {
       await untilArchived(primary)
       const checksum = await dataChecksum(primary)
 
-      const replica = aReplica(site, { 'archive-get-queue-max': '4MiB' })
+      const replica = aReplica(site, { options: { 'archive-get-queue-max': '4MiB' } })
       await using copy = await restored(site, replica)
       await copy.untilPrimary()
       expect(await dataChecksum(copy)).toEqual(checksum)
