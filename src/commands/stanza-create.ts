@@ -26,7 +26,10 @@ export async function stanzaCreate(ctx: CommandContext<'stanza-create'>): Promis
       log.info({ repo: key }, `stanza '${stanza}' already exists on repo${key} and is valid`)
     if (created.state === 'created' && ctx.dialect === 'yaml') log.info({ repo: key }, OLDEST_READER)
     for (const name of created.repaired)
-      log.warn({ repo: key }, `${storage.display}/${name} was missing and was written again from its copy`)
+      log.warn(
+        { repo: key },
+        `${storage.display}/${name} was written again: it, or its copy, was missing, damaged or out of date`,
+      )
   }
   return { stanza, repositories }
 }

@@ -26,6 +26,8 @@ export interface LoadOptions {
 const STANZA_HINTS = [
   'run stanza-create if this stanza is new',
   'is repo-path the same as on the host that makes the backups?',
+  'when the stanza was in use, the file was lost: remove nothing, and bring it back with its copy from a snapshot or a ' +
+    'mirror of the repository; stanza-create makes no new one beside backups and WAL',
 ]
 
 /** What tells of the file itself; a store that cannot be reached has damaged nothing. */

@@ -91,7 +91,7 @@ async function askRepository(request: InfoRequest, repo: InfoRepository): Promis
     const wanted = request.stanza === undefined ? present : [request.stanza]
     const set = await setIn(request, repo.storage)
     setFound = set !== undefined
-    const stanzas = await inParallel(wanted, repo.storage.parallel ?? 1, async (name) => {
+    const stanzas = await inParallel(wanted, atOnce(repo.storage), async (name) => {
       const stanza = present.includes(name)
         ? await readOrSkip(request, repo, name, set)
         : emptyStanza(statusOf(STATUS.missingPath))
@@ -102,6 +102,11 @@ async function askRepository(request: InfoRequest, repo: InfoRepository): Promis
     signal.throwIfAborted()
     return { stanzas: [], setFound, trouble: otherStatus(error) }
   }
+}
+
+/** A stanza takes some ten round trips one after the other, of a few bytes each. */
+function atOnce({ parallel = 1 }: StorageDriver): number {
+  return parallel === 1 ? 1 : 4 * parallel
 }
 
 async function stanzasIn(storage: StorageDriver, signal: AbortSignal): Promise<string[]> {

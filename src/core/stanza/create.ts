@@ -6,7 +6,7 @@ import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { writerVersion } from '../../util/version.ts'
 import { baseName, type ArchiveRepository, type ClusterIdentity } from '../archive/find.ts'
-import { saveArchiveInfo, saveBackupInfo } from '../info-store.ts'
+import { isCopyCurrent, saveArchiveInfo, saveBackupInfo } from '../info-store.ts'
 import { checkStanzaInfo } from './check-info.ts'
 
 /** What the info files record of a cluster; pg_control has it. */
@@ -19,14 +19,15 @@ export interface CreatedStanza {
   readonly repoKey: number
   /** `15-1` */
   readonly archiveId: string
-  /** `repaired`: the stanza was there and valid, and missing copies of its info files were written again. */
+  /** `repaired`: the stanza was there and valid, and info files that were missing, damaged or stale were written again. */
   readonly state: 'created' | 'repaired' | 'valid'
   /** Names of info files that were written again. */
   readonly repaired: readonly string[]
 }
 
 /**
- * Prepare one repository for a stanza; run again, it only checks, and brings back a missing half of a pair.
+ * Prepare one repository for a stanza; run again, it only checks, and brings back a missing, damaged or stale half of a
+ * pair.
  *
  * @throws PgtsError path-not-empty: something is there, but no info file; file-missing: only one kind of info file is
  *   left; file-invalid: the info files contradict each other or the cluster
@@ -60,8 +61,16 @@ export async function createStanza(
     )
   }
 
-  const { archiveId } = await checkStanzaInfo(repository, stanza, cluster, options)
+  const { archiveId, archiveInfo, backupInfo } = await checkStanzaInfo(repository, stanza, cluster, options)
   const repaired = [...(await completePair(storage, archive)), ...(await completePair(storage, backup))]
+  if (archive.present === 2 && !(await isCopyCurrent(repository, archiveInfoName(stanza), options))) {
+    await saveArchiveInfo(repository, stanza, archiveInfo)
+    repaired.push(archiveInfoName(stanza))
+  }
+  if (backup.present === 2 && !(await isCopyCurrent(repository, backupInfoName(stanza), options))) {
+    await saveBackupInfo(repository, stanza, backupInfo)
+    repaired.push(backupInfoName(stanza))
+  }
   return { repoKey: key, archiveId, state: repaired.length > 0 ? 'repaired' : 'valid', repaired }
 }
 

@@ -74,7 +74,11 @@ describe('info files', () => {
     await expect(loadBackupInfo({ storage }, 'main')).rejects.toMatchObject({
       code: 'file-missing',
       message: expect.stringMatching(/backup\/main\/backup\.info/),
-      hints: [expect.stringMatching(/stanza-create/), expect.stringMatching(/repo-path/)],
+      hints: [
+        expect.stringMatching(/stanza-create/),
+        expect.stringMatching(/repo-path/),
+        expect.stringMatching(/was in use/),
+      ],
     })
   })
 
