@@ -31,6 +31,11 @@ export function backupText(backup: InfoBackup): string {
   if (details !== undefined && backup.annotations.size > 0) {
     lines.push('annotation(s)', ...[...backup.annotations].map(([key, value]) => `    ${key}: ${value}`))
   }
+  if (details !== undefined && backup.pin !== undefined) {
+    const { reason, until } = backup.pin
+    const end = until === undefined ? '' : ` until ${zonedTime(until)}`
+    lines.push(`pinned${end}${reason === undefined ? '' : `: ${reason}`}`)
+  }
   return [`\n        ${backup.type} backup: ${backup.label}`, ...lines.map((line) => `            ${line}`), ''].join(
     '\n',
   )

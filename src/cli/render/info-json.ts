@@ -47,7 +47,7 @@ function archiveJson({ archiveId, historyId, repoKey, min, max }: InfoArchive): 
 }
 
 function backupJson(backup: InfoBackup): JsonObject {
-  const { details, lsnStart, lsnStop, repoSizeMapBytes } = backup
+  const { details, lsnStart, lsnStop, pin, repoSizeMapBytes } = backup
   return object({
     annotation: backup.annotations.size === 0 ? undefined : backup.annotations,
     archive: object({ start: backup.archiveStart, stop: backup.archiveStop }),
@@ -67,6 +67,7 @@ function backupJson(backup: InfoBackup): JsonObject {
     }),
     label: backup.label,
     lsn: lsnStart === undefined || lsnStop === undefined ? undefined : object({ start: lsnStart, stop: lsnStop }),
+    pin: pin === undefined ? undefined : object({ reason: pin.reason, since: pin.since, until: pin.until }),
     prior: backup.prior,
     reference: backup.references,
     timestamp: object({ start: backup.timestampStart, stop: backup.timestampStop }),

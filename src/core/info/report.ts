@@ -109,6 +109,8 @@ export interface InfoBackup {
   /** undefined: the backup does not tell. */
   readonly error?: boolean
   readonly annotations: ReadonlyMap<string, string>
+  /** pgts's own: somebody wants it kept. Times are seconds since the epoch, the reason is a byte string. */
+  readonly pin?: { readonly reason?: string; readonly since: number; readonly until?: number }
   /** From the manifest; only for the one that was asked for. */
   readonly details?: InfoDetails
 }

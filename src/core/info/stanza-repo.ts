@@ -2,7 +2,10 @@ import type { ArchiveInfo } from '../../format/archive-info.ts'
 import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import { EXIT_CODES, isPgtsError, toPlainError, type ErrorCode } from '../../util/error.ts'
+import { textToBytes } from '../../util/byte-string.ts'
 import { inParallel } from '../../util/parallel.ts'
+import type { Pin } from '../expire/pins.ts'
+import { loadPins } from '../expire/pins-store.ts'
 import { loadArchiveInfo, loadBackupInfo, loadManifest, type InfoPlace } from '../info-store.ts'
 import { archiveIdFor, archiveRange } from './archive-range.ts'
 import {
@@ -43,6 +46,8 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
   // Asked for together, judged one after the other: without backup.info nobody looks at this one.
   const archiveLoaded = loadArchiveInfo(place, stanza, { signal })
   archiveLoaded.catch(() => undefined)
+  // Pins that cannot be read stop expire, which says so; info tells what it can.
+  const pinsLoaded = loadPins(place, stanza, signal).catch((): Pin[] => [])
   let info: BackupInfo
   try {
     info = await loadBackupInfo(place, stanza, { signal })
@@ -84,12 +89,13 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
     signal.throwIfAborted()
     return { ...emptyStanza(otherStatus(error)), clusters, archives, ...cluster }
   }
+  const pins = new Map((await pinsLoaded).map((pin) => [pin.label, pin]))
   return {
     status: statusOf(info.backups.length === 0 ? STATUS.noBackup : STATUS.ok),
     clusters,
     archives,
     backups: info.backups.map((entry) =>
-      backupReport(entry, request.repoKey, entry.label === request.set ? manifest : undefined),
+      backupReport(entry, request.repoKey, entry.label === request.set ? manifest : undefined, pins.get(entry.label)),
     ),
     ...cluster,
     readable: true,
@@ -117,7 +123,12 @@ function errorName(code: ErrorCode): string {
   return `${words.map((word) => (word[0] as string).toUpperCase() + word.slice(1)).join('')}Error`
 }
 
-function backupReport(entry: BackupEntry, repoKey: number, manifest: Manifest | undefined): InfoBackup {
+function backupReport(
+  entry: BackupEntry,
+  repoKey: number,
+  manifest: Manifest | undefined,
+  pin: Pin | undefined,
+): InfoBackup {
   const details = manifest === undefined ? undefined : detailsOf(manifest)
   const error = details !== undefined && details.errorFiles.length > 0 ? true : entry.error
   return {
@@ -143,7 +154,16 @@ function backupReport(entry: BackupEntry, repoKey: number, manifest: Manifest | 
     timestampStop: entry.timestampStop,
     ...(error === undefined ? {} : { error }),
     annotations: entry.annotations,
+    ...(pin === undefined ? {} : { pin: pinReport(pin) }),
     ...(details === undefined ? {} : { details }),
+  }
+}
+
+function pinReport({ reason, since, until }: Pin): NonNullable<InfoBackup['pin']> {
+  return {
+    ...(reason === undefined ? {} : { reason: textToBytes(reason) }),
+    since,
+    ...(until === undefined ? {} : { until }),
   }
 }
 

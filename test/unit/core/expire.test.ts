@@ -149,6 +149,22 @@ describe('retention of one full', () => {
     expect(report.archive[0]?.historyFiles).toEqual(['00000002.history'])
   })
 
+  test('tells of WAL what is done with it', async () => {
+    const { archive, explanation } = await expire({
+      policy: { fullType: 'count', full: 9, archiveType: 'full', archive: 1 },
+    })
+    expect(explanation.archives).toHaveLength(1)
+    expect(explanation.archives[0]?.remove).toEqual(archive[0]?.ranges)
+    expect(explanation.archives[0]?.keep).toEqual([
+      { start: segment(2), stop: segment(3), label: F1, why: 'consistency' },
+      { start: segment(12), stop: segment(12), label: D1, why: 'consistency' },
+      { start: segment(14), stop: segment(14), label: I1, why: 'consistency' },
+      { start: segment(252), stop: segment(253), label: F2, why: 'consistency' },
+      { start: segment(260), stop: segment(261), label: I2, why: 'consistency' },
+      { start: segment(514, 2), label: F3, why: 'recovery' },
+    ])
+  })
+
   test('is as good on a local disk', async () => {
     const dir = makeTestDir('expire')
     await using disk = posixStorage(dir)
@@ -185,6 +201,41 @@ describe('unfinished and unlisted directories', () => {
     await saveManifestCopy(storage, 'main', old!, {})
     ageOf(old!.label, 0)
     expect((await expire({ policy: { fullType: 'count', archiveType: 'full' } })).directories).toEqual([old!.label])
+  })
+
+  const now = Date.UTC(2026, 2, 2)
+  const WEEK = 7 * 86_400_000
+
+  test('the newest one goes when nothing was written to it for a week', async () => {
+    await saveManifestCopy(storage, 'main', partial!, {})
+    ageOf(NEW, now - WEEK + 1)
+    const spared = await expire()
+    expect(spared.directories).not.toContain(NEW)
+    expect(spared.explanation.unlisted).toEqual([{ label: NEW, keep: true, why: 'may-run', changedMs: now - WEEK + 1 }])
+    expect(log.lines.join('\n')).toMatch(`unfinished backup ${NEW} is left alone`)
+    ageOf(NEW, now - WEEK)
+    expect((await expire()).directories).toContain(NEW)
+    expect(log.lines.join('\n')).toMatch(`unfinished backup ${NEW} goes: nothing was written to it`)
+  })
+
+  test('an older one that is written to after a newer backup has begun stays, and so does all WAL', async () => {
+    // Two hosts at once: this one began before the newest backup, and goes on.
+    const label = '20260228-000000F'
+    await saveManifestCopy(storage, 'main', manifestsOf([{ label }])[0]!, {})
+    const began = manifestsOf(backups!).at(-1)!.timestampStart * 1000
+    ageOf(label, began)
+    const nowMs = began + 1000
+    expect((await expire({ nowMs, dryRun: true })).directories).toContain(label)
+    ageOf(label, began + 1)
+    const report = await expire({ nowMs })
+    expect(report.directories).not.toContain(label)
+    expect(report.archive).toEqual([])
+    expect(report.explanation).toMatchObject({
+      archiveStays: 'runs-beside',
+      unlisted: [{ label, keep: true, why: 'runs-beside' }],
+    })
+    expect(log.lines.join('\n')).toMatch(`in progress on another host: ${label}`)
+    expect((await expire({ nowMs: began + WEEK + 2 })).directories).toContain(label)
   })
 
   test('one that builds on a set that is taken away goes along', async () => {
