@@ -9,6 +9,7 @@ import { parseBackupInfo, serialiseBackupInfo, type BackupInfo } from '../../src
 import { posixStorage } from '../../src/storage/posix.ts'
 import { silentLogger } from '../../src/util/log.ts'
 import { countCells } from '../support/cells.ts'
+import { crashing } from '../support/faulty-driver.ts'
 import { giveToTestUser, isInstalled, makeTestDir } from '../support/test-user.ts'
 import { aSite, PGBACKREST, type Site } from '../support/site.ts'
 
@@ -23,8 +24,8 @@ const [major = 0, minor = 0] = installed
 /** The release whose words and rules pgts follows; older ones differ in details. */
 const isNewest = major > 2 || (major === 2 && minor >= 59)
 
-/** Nine policies and four views in two forms; 2.45 knows neither --oldest nor --type. */
-const cell = countCells('expire and info', isNewest ? 17 : 14)
+/** Nine policies, four views in two forms, and what pgts does beyond; 2.45 knows neither --oldest nor --type. */
+const cell = countCells('expire and info', isNewest ? 20 : 17)
 
 const DAY = 86_400
 let site: Site
@@ -191,6 +192,107 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     })
     expect(contents(repo)).toEqual(before)
   })
+
+  test('killed on its way, expire leaves what both programs go on with, and the next run finishes', async () => {
+    const policy = { fullType: 'count', full: 1, archiveType: 'full', historyDays: 0 } as const
+    const whole = aCopy()
+    const counting = crashing(posixStorage(whole))
+    await expireWithPgts(whole, { policy, storage: counting })
+    const last = counting.steps.length - 1
+    const [commit, remove] = ['commit backup/main/backup.info', 'remove-tree backup/main/2'].map((name) =>
+      counting.steps.findIndex((step) => step.startsWith(name)),
+    ) as [number, number]
+    expect(commit).toBeGreaterThan(2)
+    expect(remove).toBeGreaterThan(commit)
+    for (const at of [1, commit, commit + 3, remove + 1, last]) {
+      const repo = aCopy()
+      const driver = crashing(posixStorage(repo), at)
+      await expect(expireWithPgts(repo, { policy, storage: driver })).rejects.toThrow('crash')
+      expect(driver.reached).toBe(true)
+      giveToTestUser(repo)
+      await site.pgbackrestOk('--repo1-retention-full=9', `--repo1-path=${repo}`, 'expire')
+      const { stdout } = await site.pgbackrestOk('--output=text', `--repo1-path=${repo}`, 'verify')
+      expect(stdout, counting.steps[at]).not.toMatch(/status: error|invalid/)
+      await expireWithPgts(repo, { policy })
+      expect(tree(repo), counting.steps[at]).toEqual(tree(whole))
+    }
+    cell('killed')
+  }, 240_000)
+
+  test('pinned, explained and kept by the command line, and nothing of it disturbs pgbackrest', async () => {
+    const repo = aCopy()
+    const ours = (...args: string[]) => site.pgtsOk(`--repo1-path=${repo}`, ...args)
+    const one = '--repo1-retention-full=1'
+    const labels = labelsIn(repo)
+    const [full, , pinned] = labels as [string, string, string]
+    await ours('--reason=before the "move"', '--until=2999-12-31', 'pin', pinned)
+    const before = contents(repo)
+    const { stdout } = await ours(one, '--explain', '--output=json', 'expire')
+    expect(contents(repo)).toEqual(before)
+    const [explained] = JSON.parse(stdout) as [{ backup: { label: string; keep: boolean; reasons?: unknown[] }[] }]
+    const stays = explained.backup.filter(({ keep }) => keep).map(({ label }) => label)
+    expect(stays).toEqual(expect.arrayContaining([full, pinned]))
+    expect(stays.length).toBeLessThan(labels.length)
+    expect(explained.backup.find(({ label }) => label === pinned)?.reasons).toEqual([
+      expect.objectContaining({ rule: 'pin', reason: 'before the "move"' }),
+    ])
+    const text = (await ours(one, '--explain', 'expire')).stdout
+    expect(text).toContain('before the "move"')
+    for (const line of text.split('\n')) expect(line.length).toBeLessThanOrEqual(80)
+    const refused = await site.pgts([`--repo1-path=${repo}`, `--set=${full}`, 'expire'])
+    expect(refused.code).toBe(104)
+    expect(refused.stdout + refused.stderr).toContain('is pinned')
+    expect((await site.pgtsOk(`--repo1-path=${repo}`, `--set=${pinned}`, 'info')).stdout).toMatch(
+      /pinned until 3000-01-01 .*: before the "move"/,
+    )
+
+    await ours(one, 'expire')
+    expect(labelsIn(repo)).toEqual(stays)
+    giveToTestUser(repo)
+    // The pinned one is whole, with its WAL; pgbackrest finds all in order and leaves the folder alone.
+    const theirs = (...args: string[]) => site.pgbackrestOk(`--repo1-path=${repo}`, ...args)
+    expect((await theirs('--output=text', 'verify')).stdout).not.toMatch(/status: error|invalid/)
+    expect((await theirs('info')).stdout).toContain(pinned)
+    await theirs('--repo1-retention-full=9', 'expire')
+    expect(labelsIn(repo)).toEqual(stays)
+    expect(tree(repo)).toContain('pgts/main/pins.json')
+
+    await ours('unpin', pinned)
+    expect((await site.pgts([`--repo1-path=${repo}`, 'unpin', pinned])).code).toBe(75)
+    await ours(one, 'expire')
+    expect(labelsIn(repo).map((label) => label.slice(0, 16))).not.toContain(full)
+    cell('pinned')
+  }, 60_000)
+
+  test('a calendar on the command line keeps what it names, and pgbackrest finds that in order', async () => {
+    const repo = aCopy((_, index) => 90 - 10 * index)
+    const { stdout } = await site.pgtsOk(
+      `--repo1-path=${repo}`,
+      '--reset-repo1-retention-full',
+      '--repo1-retention-daily=2',
+      '--repo1-retention-yearly=1',
+      '--repo1-retention-archive=1',
+      '--repo1-retention-time-zone=Europe/Berlin',
+      '--explain',
+      'expire',
+    )
+    expect(stdout).toContain('days as they are in Europe/Berlin')
+    await site.pgtsOk(
+      `--repo1-path=${repo}`,
+      '--reset-repo1-retention-full',
+      '--repo1-retention-daily=2',
+      '--repo1-retention-archive=1',
+      'expire',
+    )
+    const labels = labelsIn(repo)
+    expect(labels.filter((label) => label.endsWith('F'))).toHaveLength(1)
+    giveToTestUser(repo)
+    const verified = await site.pgbackrestOk(`--repo1-path=${repo}`, '--output=text', 'verify')
+    expect(verified.stdout).not.toMatch(/status: error|invalid/)
+    await site.pgbackrestOk('--repo1-retention-full=9', `--repo1-path=${repo}`, 'expire')
+    expect(labelsIn(repo)).toEqual(labels)
+    cell('calendar')
+  }, 60_000)
 
   const views: { name: string; request: () => Partial<InfoRequest>; args: () => string[] }[] = [
     { name: 'everything', request: () => ({}), args: () => [] },
