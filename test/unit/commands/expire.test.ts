@@ -40,6 +40,7 @@ function context(options: Partial<OptionsOf<'expire'>> = {}, repo: Partial<RepoO
       ...options,
     },
     repositories: () => Promise.resolve(repos.map((storage, index) => ({ key: index + 1, storage }))),
+    lease: () => Promise.resolve({ [Symbol.asyncDispose]: () => Promise.resolve() }),
     lock: (types: readonly string[]) => {
       locks.push(...types)
       return Promise.resolve({ [Symbol.asyncDispose]: async () => void locks.push('released') })
