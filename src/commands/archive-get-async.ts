@@ -9,6 +9,7 @@ import { removePid, tryHold, writePid } from '../core/archive/spool-lock.ts'
 import { readControlFile } from '../postgres/control-file.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
+import { every } from '../util/every.ts'
 import { endReasons } from './background-end.ts'
 import type { CommandContext } from './context.ts'
 
@@ -74,9 +75,4 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>): Promi
     removePid(spool, 'get')
     lock.release()
   }
-}
-
-function every(ms: number, act: () => void): Disposable {
-  const timer = setInterval(act, ms)
-  return { [Symbol.dispose]: () => clearInterval(timer) }
 }

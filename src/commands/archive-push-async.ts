@@ -17,6 +17,7 @@ import { removePid, tryHold, writePid } from '../core/archive/spool-lock.ts'
 import { readControlFile } from '../postgres/control-file.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
+import { every } from '../util/every.ts'
 import { stopFileOf } from '../util/stop-file.ts'
 import { endReasons } from './background-end.ts'
 import type { CommandContext } from './context.ts'
@@ -113,9 +114,4 @@ async function work(
     signal,
   })
   log.info(`ended because ${why}`)
-}
-
-function every(ms: number, act: () => void): Disposable {
-  const timer = setInterval(act, ms)
-  return { [Symbol.dispose]: () => clearInterval(timer) }
 }

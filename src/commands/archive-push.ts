@@ -67,24 +67,18 @@ export async function archivePush(ctx: CommandContext<'archive-push'>): Promise<
 }
 
 /** The operator prefers a gap in the archive to a full disk: say so loudly, and let PostgreSQL remove the file. */
-function drop(
+async function drop(
   ctx: CommandContext<'archive-push'>,
   path: string,
   queueBytes: number,
   limitBytes: number,
-): ArchivePushReport {
+): Promise<ArchivePushReport> {
+  const { droppedWarning, GAP_HINT } = await import('../core/archive/dropped.ts')
   const file = baseName(path)
   ctx.log.warn(
     { file, queueBytes },
-    `dropped WAL file '${file}' because archive queue exceeded ${sizeText(limitBytes)}` +
-      '\nHINT: point-in-time recovery cannot pass this gap: make archiving work again and take a new backup',
+    `${droppedWarning(file, limitBytes)}
+${GAP_HINT}`,
   )
   return { dropped: true, file, limitBytes }
-}
-
-function sizeText(bytes: number): string {
-  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
-  let unit = 0
-  for (; unit < units.length - 1 && bytes >= 1024 && bytes % 1024 === 0; unit++) bytes /= 1024
-  return `${bytes}${units[unit]}`
 }

@@ -1,9 +1,9 @@
 import type { WalSegment } from '../../../format/wal-segment.ts'
-import type { StorageDescription, StorageDriver } from '../../../storage/driver.ts'
 import { systemCode, toPlainError, type PlainError } from '../../../util/error.ts'
 import type { WorkerEnv } from '../../worker-env.ts'
 import { createDestination } from '../destination.ts'
 import { DestinationError, fetchCopy } from '../fetch-copy.ts'
+import { workerStorage } from '../worker-storages.ts'
 import type { LocatedCopy } from './segment-index.ts'
 import { FETCHING } from './spool.ts'
 
@@ -32,7 +32,7 @@ export interface FetchSegmentResult {
  */
 export async function fetchSegment(
   job: FetchSegmentJob,
-  _env: WorkerEnv,
+  env: WorkerEnv,
   signal: AbortSignal,
 ): Promise<FetchSegmentResult> {
   const path = `${job.directory}/${job.segment}`
@@ -41,7 +41,7 @@ export async function fetchSegment(
   const failures: { repoKey: number; error: PlainError }[] = []
   for (const copy of job.copies) {
     try {
-      const storage = await storageOf(copy.storage)
+      const storage = await workerStorage(env, copy.storage)
       const sizeBytes = await fetchCopy(copy, storage, open, { systemId: job.systemId, whole: true }, signal)
       return { fetched: { repoKey: copy.repoKey, sizeBytes }, failures }
     } catch (error) {
@@ -56,17 +56,4 @@ export async function fetchSegment(
 function plainWithCode(error: unknown): PlainError {
   const plain = toPlainError(error)
   return systemCode(error) === undefined ? plain : { ...plain, code: 'file-write' }
-}
-
-/** Storages that this thread has opened for its jobs. They live as long as it does: their sockets end with it. */
-const opened = new Map<string, Promise<StorageDriver>>()
-
-async function storageOf(description: StorageDescription): Promise<StorageDriver> {
-  const { openStorage } = await import('../../../storage/registry.ts')
-  const key = JSON.stringify(description)
-  const storage = opened.get(key) ?? openStorage(description)
-  opened.set(key, storage)
-  // What could not be opened is tried again with the next job.
-  storage.catch(() => opened.delete(key))
-  return storage
 }

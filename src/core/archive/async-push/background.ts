@@ -19,7 +19,7 @@ import {
 import type { PushJob, PushJobResult, RepositorySetup } from './push-job.ts'
 import { PushRecord } from './push-record.ts'
 import { readPushStatus, writePushStatus, type PushStatus } from './push-status.ts'
-import { dropQueue, droppedWarning, GAP_HINT, queueLevel, sizeText, type QueueLevel } from './queue-limit.ts'
+import { QueueGuard } from './queue-guard.ts'
 import { readReadyQueue, type ReadyQueue } from './ready-queue.ts'
 import { RepositoryHealth } from './repository-health.ts'
 import { nextAssignment, type Assignment, type WaitingFile } from './schedule.ts'
@@ -82,6 +82,7 @@ class PushBackground {
   readonly #keys: readonly number[]
   readonly #health = new RepositoryHealth()
   readonly #record: PushRecord
+  readonly #guard: QueueGuard
   readonly #wake: Wake
   readonly #inHand = new Map<string, InHand>()
   /** Pushed, but the spool did not take the `.ok` yet. */
@@ -91,9 +92,6 @@ class PushBackground {
   #lock: AsyncDisposable | undefined
   #nextLockTryMs = 0
   #blocked: string | undefined
-  #level: QueueLevel = 'calm'
-  /** To be told to PostgreSQL with the next file. */
-  #announcement: string | undefined
   #begunBytes = 0
   #lookedMs = 0
   #nextLookMs = 0
@@ -107,6 +105,7 @@ class PushBackground {
     const nowMs = request.clock.nowMs()
     this.#busyMs = nowMs
     this.#record = new PushRecord(nowMs, readPushStatus(request.spool))
+    this.#guard = new QueueGuard(request)
     this.#wake = new Wake(request.spool, request.walPath)
   }
 
@@ -329,8 +328,8 @@ class PushBackground {
   }
 
   #warningFor(warnings: readonly string[]): string | undefined {
-    const texts = [...warnings, ...(this.#announcement === undefined ? [] : [this.#announcement])]
-    this.#announcement = undefined
+    const announcement = this.#guard.takeAnnouncement()
+    const texts = [...warnings, ...(announcement === undefined ? [] : [announcement])]
     return texts.length === 0 ? undefined : texts.join('\n')
   }
 
@@ -417,39 +416,17 @@ class PushBackground {
     }
   }
 
-  /** archive-push-queue-max, whatever the pushes are doing. */
   #watchQueue(): void {
-    const { queueMaxBytes: limit, spool, walPath, log, clock } = this.#request
-    if (limit === undefined) return
-    try {
-      const { waiting, waitingBytes } = readReadyQueue(walPath, spool.out)
-      const before = this.#level
-      this.#level = queueLevel(waitingBytes, limit, before)
-      if (this.#level === 'warning' && before === 'calm') {
-        const percent = Math.floor((waitingBytes / limit) * 100)
-        this.#announcement =
-          `${waiting.length} WAL files (${sizeText(waitingBytes)}) wait to be archived, ${percent}% of archive-push-queue-max` +
-          `\nHINT: beyond ${sizeText(limit)} all of them are dropped; pgts archiving is too slow or failing, see its log`
-        log.warn(this.#announcement)
-      }
-      if (this.#level !== 'over') return
-      dropQueue(spool, walPath, waiting, limit)
-      const [first, last] = [waiting[0] ?? '', waiting.at(-1) ?? '']
-      log.warn(
-        `dropped ${waiting.length} WAL file(s) because archive queue exceeded ${sizeText(limit)}: ${first}...${last}\n${GAP_HINT}`,
-      )
-      for (const name of waiting) {
-        log.detail({ file: name }, droppedWarning(name, limit))
-        this.#files.delete(name)
-        this.#unwritten.delete(name)
-      }
-      this.#level = 'calm'
-      this.#record.dropped({ file: bytesToText(last), timeMs: clock.nowMs() }, waiting.length)
-      this.#nextLookMs = 0
-      this.#wake.now()
-    } catch (error) {
-      log.warn(`archive-push-queue-max cannot be kept: ${toPlainError(error).message}`)
+    const dropped = this.#guard.watch()
+    const last = dropped.at(-1)
+    if (last === undefined) return
+    for (const name of dropped) {
+      this.#files.delete(name)
+      this.#unwritten.delete(name)
     }
+    this.#record.dropped({ file: bytesToText(last), timeMs: this.#request.clock.nowMs() }, dropped.length)
+    this.#nextLookMs = 0
+    this.#wake.now()
   }
 
   #pauseMs(): number {

@@ -8,6 +8,7 @@ import type { StorageDescription, StorageDriver } from '../../../storage/driver.
 import type { WorkerEnv } from '../../worker-env.ts'
 import type { ArchiveRepository, ClusterIdentity } from '../find.ts'
 import { pushWhereItGoes } from '../push.ts'
+import { workerStorage } from '../worker-storages.ts'
 import { WaitingOn } from './waiting-on.ts'
 
 /** A repository as plain data. */
@@ -64,7 +65,7 @@ export async function pushFile(job: PushJob, env: WorkerEnv, signal: AbortSignal
     for (const { key, storage, cipher } of job.repositories) {
       let opened: StorageDriver
       try {
-        opened = waiting.watch(key, await storageOf(env, storage))
+        opened = waiting.watch(key, await workerStorage(env, storage))
       } catch (error) {
         closed.push({ repoKey: key, error: toPlainError(error) })
         continue
@@ -116,19 +117,4 @@ function collecting(warnings: string[]): Logger {
   const warn = (first: string | object, second?: string) =>
     void warnings.push(typeof first === 'string' ? first : (second ?? ''))
   return { ...silentLogger, warn, enabled: (level) => level === 'warn' }
-}
-
-/** Storages that a worker has opened for its jobs; they live as long as the worker. */
-const opened = new WeakMap<WorkerEnv, Map<string, Promise<StorageDriver>>>()
-
-async function storageOf(env: WorkerEnv, description: StorageDescription): Promise<StorageDriver> {
-  const { openStorage } = await import('../../../storage/registry.ts')
-  const storages = opened.get(env) ?? new Map<string, Promise<StorageDriver>>()
-  opened.set(env, storages)
-  const key = JSON.stringify(description)
-  const storage = storages.get(key) ?? openStorage(description)
-  storages.set(key, storage)
-  // What could not be opened is tried again with the next job.
-  storage.catch(() => storages.delete(key))
-  return storage
 }
