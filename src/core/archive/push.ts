@@ -97,7 +97,6 @@ export async function pushWhereItGoes(
   // What is there already is asked of all repositories while the file is read.
   using archived = new Archived(request, kind === 'segment' || kind === 'partial' ? targets : [], name)
   const file = await readWalFile(request.files, request.path, check)
-  await check?.finish(file)
 
   const done: PushReport['repositories'][number][] = []
   const missing: Target[] = []
@@ -106,12 +105,20 @@ export async function pushWhereItGoes(
   if (kind === 'segment' || kind === 'partial') {
     const { compress } = request
     storedName = archivedSegmentName(name, file.checksum, compress.type)
-    for (const target of targets) {
-      const existing = await findExisting(request, target, archived, file.checksum, failures)
-      if (existing === 'unknown') continue
-      if (existing === undefined) missing.push(target)
-      else done.push({ repoKey: target.key, archiveId: target.archiveId, repoName: existing, already: true })
+    try {
+      for (const target of targets) {
+        const existing = await findExisting(request, target, archived, file.checksum, failures)
+        if (existing === 'unknown') continue
+        if (existing === undefined) missing.push(target)
+        else done.push({ repoKey: target.key, archiveId: target.archiveId, repoName: existing, already: true })
+      }
+    } catch (error) {
+      // Other content is there already; if this one is refused anyway, that is the better word.
+      await check?.finish(file)
+      throw error
     }
+    // What every repository has is safe as it is: refusing it now would only stop archiving.
+    if (done.length < targets.length) await check?.finish(file)
     if (missing.length > 0 && compress.type !== 'none') {
       const { compressor, loadCodec } = await import('../../codec/registry.ts')
       await loadCodec(compress.type)

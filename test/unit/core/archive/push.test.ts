@@ -357,6 +357,17 @@ describe('what is refused', () => {
     expect(await names(storage)).toHaveLength(1)
   })
 
+  test('nor of what is archived already: it is refused where it would have to be stored', async () => {
+    const [first, second] = [await aRepository(), await aRepository()]
+    const path = aFile(SEGMENT, aSegment().subarray(0, 1000))
+    await push(path, [first], { headerCheck: false })
+    expect(await push(path, [first])).toMatchObject({ repositories: [{ already: true }] })
+    expect(await failure(push(path, [first, second]))).toMatchObject({ exitCode: 29 })
+    expect(await names(second)).toEqual([])
+    // Other content under the name: what is wrong with the file itself is said first.
+    expect(await failure(push(aFile(SEGMENT, aSegment({ systemId: 42n })), [first]))).toMatchObject({ exitCode: 44 })
+  })
+
   test.each(['%f', 'backup_label', '00000001000000000000000g', '000000010000000000000001.gz'])(
     'the name %s',
     async (name) => {
