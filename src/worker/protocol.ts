@@ -50,7 +50,8 @@ export class RunFlags {
 
   /** Jobs of this run that have not begun are not wanted any more. */
   drop(run: number): void {
-    Atomics.store(this.#words, run % RUNS, -run)
+    // An abort stays one: a job that begins at this moment still has to hear of it.
+    if (!this.isAborted(run)) Atomics.store(this.#words, run % RUNS, -run)
   }
 
   /** Nor are those that have. */

@@ -40,6 +40,8 @@ export function serveJobs(
     if (flags.isDropped(run)) return { id, dropped: true }
     try {
       const { handlers, env } = await (opened as NonNullable<typeof opened>)
+      // Opening took its time.
+      if (flags.isDropped(run)) return { id, dropped: true }
       const handler = handlers[kind]
       if (handler === undefined) throw new PgtsError('assert', `no handler is known for jobs of kind ${kind}`)
       const controller = running.get(run) ?? watchedController(run, flags)
