@@ -3,6 +3,7 @@ import { commandRow } from '../config/command-table.ts'
 import { commandLineFor, type AnyResolved, type CommandName } from '../config/resolve.ts'
 import { environmentLine } from '../core/archive/launch-environment.ts'
 import type { RepositoryCipher } from '../core/info-store.ts'
+import { archiveInfoName, backupInfoName, copyName } from '../format/repo-path.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { WorkerSetup } from '../core/worker-env.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
@@ -104,7 +105,9 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     },
     lease: async (repository) => {
       const held = leases.get(repository.key)
-      if (held !== undefined) return { async [Symbol.asyncDispose]() {} }
+      if (held !== undefined) return NOTHING_HELD
+      // Where the stanza does not exist yet there is nothing to keep others from, and the command is about to say so.
+      if (command !== 'stanza-create' && !(await hasStanza(repository.storage, stanza, signal))) return NOTHING_HELD
       const taken = await takeLeaseOf(repository, { command, stanza, lockPath, log, signal }, lost)
       leases.set(repository.key, taken)
       return {
@@ -131,6 +134,14 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
       await (await cluster?.catch(() => undefined))?.[Symbol.asyncDispose]()
     },
   }
+}
+
+const NOTHING_HELD: AsyncDisposable = { async [Symbol.asyncDispose]() {} }
+
+async function hasStanza(storage: Repository['storage'], stanza: string, signal: AbortSignal): Promise<boolean> {
+  const names = [backupInfoName(stanza), archiveInfoName(stanza)].flatMap((name) => [name, copyName(name)])
+  const found = await Promise.all(names.map((name) => storage.stat(name, { signal })))
+  return found.some((file) => file !== undefined)
 }
 
 /** Only commands that change the list of backups load what this needs. */
