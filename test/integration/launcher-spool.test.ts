@@ -137,7 +137,8 @@ class Archiving {
 
   /** Nobody else asks for anything here, so what changed a moment ago is made older than any hint. */
   settle(): void {
-    for (const path of [this.data, this.site.dir, this.site.config, join(this.data, 'postmaster.pid')])
+    const ofServer = ['postmaster.pid', 'postgresql.conf', 'postgresql.auto.conf'].map((name) => join(this.data, name))
+    for (const path of [this.data, this.site.dir, this.site.config, ...ofServer])
       utimesSync(path, this.#longAgo, this.#longAgo)
   }
 
@@ -188,7 +189,12 @@ test(
     await it.untilPushed(others)
     for (const [i, name] of others.entries()) {
       const [, shell] = shells[i % shells.length]!
-      expect(await it.push(shell, name)).toMatchObject({ code: 0, stdout: '', stderr: '', node: 0 })
+      expect(await it.push(shell, name), `${shell.join(' ')} ${i}`).toMatchObject({
+        code: 0,
+        stdout: '',
+        stderr: '',
+        node: 0,
+      })
     }
 
     // What the settings of the server say may have changed, so Node looks once.
