@@ -107,7 +107,10 @@ async function openSpool(
           clock,
           launch: async () => void (await ctx.startBackground([])),
         })
-        if (report.found) await leaveHint(ctx, pgPath, door)
+        if (report.found) {
+          const { leaveHint } = await import('./leave-hint.ts')
+          await leaveHint(ctx, pgPath, door)
+        }
         return report
       },
     }
@@ -115,22 +118,4 @@ async function openSpool(
     log.warn(`WAL is not fetched ahead: ${error instanceof Error ? error.message : String(error)}`)
     return undefined
   }
-}
-
-/** From now on the launcher takes what lies in the spool, without this program. */
-async function leaveHint(ctx: CommandContext<'archive-get'>, pgPath: string, door: string): Promise<void> {
-  const { options, stanza, configLooked, callPattern, launchEnvironment, startedMs } = ctx
-  const { writeLaunchHint } = await import('../core/archive/launch-hint.ts')
-  await writeLaunchHint({
-    command: 'archive-get',
-    stanza,
-    pgPath,
-    // Through the door: it leads nowhere once the spool is another cluster's.
-    spool: bytesToText(door),
-    lockPath: options.lockPath,
-    configLooked,
-    environment: launchEnvironment,
-    callPattern,
-    startedMs,
-  })
 }

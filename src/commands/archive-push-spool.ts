@@ -3,7 +3,7 @@ import { claimTargets } from '../core/archive/async-push/push-targets.ts'
 import { isReady } from '../core/archive/async-push/ready-queue.ts'
 import { doorOf } from '../core/archive/spool-door.ts'
 import { baseName } from '../core/archive/find.ts'
-import { removeLaunchHint, writeLaunchHint } from '../core/archive/launch-hint.ts'
+import { removeLaunchHint } from '../core/archive/launch-hint.ts'
 import { prepareSpool, spoolPaths, throughDoor } from '../core/archive/spool-files.ts'
 import { claimSpool, spoolOwner } from '../core/archive/spool-identity.ts'
 import { inSpool, SpoolTrouble } from '../core/archive/spool-trouble.ts'
@@ -13,6 +13,7 @@ import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { ArchivePushReport } from './archive-push.ts'
 import type { CommandContext } from './context.ts'
+import { leaveHint } from './leave-hint.ts'
 import { pushTargets } from './push-targets.ts'
 
 /**
@@ -90,23 +91,6 @@ async function throughSpool(
   if (result.outcome === 'dropped') return { dropped: true, file, limitBytes: options.archivePushQueueMax ?? 0 }
   log.info({ file }, `pushed WAL file '${bytesToText(file)}' to the archive asynchronously`)
   return { dropped: false, file }
-}
-
-/** From now on the launcher answers for what is pushed, without this program. */
-async function leaveHint(ctx: CommandContext<'archive-push'>, pgPath: string, door: string): Promise<void> {
-  const { options, stanza, configLooked, callPattern, launchEnvironment, startedMs } = ctx
-  await writeLaunchHint({
-    command: 'archive-push',
-    stanza,
-    pgPath,
-    // Through the door: it leads nowhere once the spool is another cluster's.
-    spool: bytesToText(door),
-    lockPath: options.lockPath,
-    configLooked,
-    environment: launchEnvironment,
-    callPattern,
-    startedMs,
-  })
 }
 
 function stillAtWork(spoolPath: string): PgtsError {

@@ -15,6 +15,9 @@ export { backupEntryOf, manifestTotals, type ManifestTotals } from './manifest-t
 export type BackupType = 'full' | 'diff' | 'incr'
 export type { CompressType }
 
+/** What an empty file has for a checksum, in the file or not. */
+export const SHA1_OF_NOTHING = 'da39a3ee5e6b4b0d3255bfef95601890afd80709'
+
 /** A user or group name; `false` is an id that has no name. */
 export type OwnerName = string | false
 

@@ -1,3 +1,4 @@
+import { SHA1_OF_NOTHING } from '../../format/manifest.ts'
 import type { BlocksOfBackup, ListedFile, ManifestReport } from '../../core/manifest/report.ts'
 import { quoteJson } from '../../format/canonical-json.ts'
 import { bytesToText } from '../../util/byte-string.ts'
@@ -111,5 +112,3 @@ function blocksText(parts: readonly BlocksOfBackup[]): string[] {
 function shortName(repoName: string): string {
   return repoName.split('/').slice(2).join('/')
 }
-
-const SHA1_OF_NOTHING = 'da39a3ee5e6b4b0d3255bfef95601890afd80709'

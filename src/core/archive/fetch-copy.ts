@@ -1,5 +1,6 @@
 import { decryptor } from '../../codec/cipher.ts'
 import { digest } from '../../codec/digest.ts'
+import { HeadTap } from '../../codec/head.ts'
 import { pump } from '../../codec/pump.ts'
 import type { Stage } from '../../codec/stage.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
@@ -55,7 +56,7 @@ export async function fetchCopy(
   }
   const source = await storage.read(copy.repoName, { signal })
   const plain = digest('sha1')
-  const head = new HeadTap()
+  const head = new HeadTap(HEAD_BYTES)
   await using target = await openDestination().catch(async (error: unknown) => {
     await source[Symbol.asyncDispose]()
     throw new DestinationError(error)
@@ -104,19 +105,5 @@ async function requireHeader(
   throw new PgtsError('checksum', `${repoName} holds ${sizeBytes} bytes where its header says ${header.segmentSize}`)
 }
 
-/** Lets bytes through and keeps the first ones. */
-class HeadTap implements Stage {
-  bytes = Buffer.alloc(0)
-
-  push(chunk: Uint8Array): Uint8Array[] {
-    const missing = HEAD_BYTES - this.bytes.length
-    if (missing > 0) this.bytes = Buffer.concat([this.bytes, chunk.subarray(0, missing)])
-    return [chunk]
-  }
-
-  finish(): Uint8Array[] {
-    return []
-  }
-}
-
+/** As much as the header of a segment takes; its parser is loaded only where it is asked. */
 const HEAD_BYTES = 512

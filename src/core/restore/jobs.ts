@@ -1,4 +1,4 @@
-import type { Manifest, ManifestFile } from '../../format/manifest.ts'
+import { SHA1_OF_NOTHING, type Manifest, type ManifestFile } from '../../format/manifest.ts'
 import { fileRepoName } from '../../format/repo-path.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Ownership } from './owners.ts'
@@ -9,8 +9,6 @@ import type { RestoreFile, RestoreFileJob } from './write-file.ts'
 /** Small files travel together, up to this many and this much. */
 const BATCH_FILES = 64
 const BATCH_BYTES = 4 * 1024 * 1024
-
-const SHA1_OF_NOTHING = 'da39a3ee5e6b4b0d3255bfef95601890afd80709'
 
 /** The jobs of a restore, largest files first; files of one bundle stay in the order of their offsets. */
 export function* restoreJobs(

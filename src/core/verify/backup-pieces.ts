@@ -1,4 +1,4 @@
-import type { Manifest, ManifestFile } from '../../format/manifest.ts'
+import { SHA1_OF_NOTHING, type Manifest, type ManifestFile } from '../../format/manifest.ts'
 import { backupLabelPath, fileRepoName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import type { Expected, StoredPiece } from './prove-stored.ts'
@@ -96,8 +96,6 @@ function faultOf(
   const end = (file.bundleOffset ?? 0) + wanted
   return size >= end ? undefined : { fault: 'size', reason: `its bundle ends at ${size}, before its end at ${end}` }
 }
-
-const SHA1_OF_NOTHING = 'da39a3ee5e6b4b0d3255bfef95601890afd80709'
 
 /** The checksum of what is stored where there is one; blocks have no other. */
 function expectedOf(file: ManifestFile): Expected | undefined {

@@ -1,3 +1,4 @@
+import { ownPath } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { getFile, putFile } from '../../storage/whole-file.ts'
 
@@ -16,7 +17,7 @@ export type VerifyMemory = ReadonlyMap<string, Proof>
 
 /** Below a folder of pgts's own, which no command of pgbackrest looks at. */
 export function memoryName(stanza: string): string {
-  return `pgts/${stanza}/verify.json`
+  return `${ownPath(stanza)}/verify.json`
 }
 
 /** Only a hint of what need not be read again so soon: one that cannot be read is an empty one. */

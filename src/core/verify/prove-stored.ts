@@ -1,5 +1,6 @@
 import { decryptor } from '../../codec/cipher.ts'
 import { digest, type DigestTap } from '../../codec/digest.ts'
+import { HeadTap } from '../../codec/head.ts'
 import { decompressor, loadCodec } from '../../codec/registry.ts'
 import { pump } from '../../codec/pump.ts'
 import type { Stage } from '../../codec/stage.ts'
@@ -83,7 +84,7 @@ async function provePiece(
   const { name, repoName, slice, expected } = piece
   const stored = digest('sha1')
   const content = digest('sha1')
-  const head = new Head()
+  const head = new HeadTap(WAL_HEADER_BYTES)
   const faulty = (fault: Fault, reason: string): ProvenPiece => ({
     name,
     repoName,
@@ -155,19 +156,4 @@ function judgeSegment(expected: Expected & { of: 'wal' }, sizeBytes: number, hea
   const lsn = place + BigInt(`0x${expected.segment.slice(16)}`) * BigInt(segmentSize)
   if (pageLsn !== lsn) return { fault: 'other', reason: 'its header says that it is another segment' }
   return { segmentSize }
-}
-
-/** Lets bytes through and keeps the first ones. */
-class Head implements Stage {
-  bytes = Buffer.alloc(0)
-
-  push(chunk: Uint8Array): Uint8Array[] {
-    const missing = WAL_HEADER_BYTES - this.bytes.length
-    if (missing > 0) this.bytes = Buffer.concat([this.bytes, chunk.subarray(0, missing)])
-    return [chunk]
-  }
-
-  finish(): Uint8Array[] {
-    return []
-  }
 }
