@@ -45,6 +45,8 @@ beforeAll(async () => {
       'repo1-bundle-size': '1MiB',
       'repo1-bundle-limit': '128KiB',
       'process-max': '2',
+      // Some twenty segments are archived first, each by a process of its own, on a machine that may be busy.
+      'archive-timeout': '90s',
       'repo1-retention-full': '2',
       ...bucket.options({ port: network.port, caFile: certificates.caFile }),
     },

@@ -237,7 +237,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
     expect(await listed(client, 'many/')).toEqual(names)
     expect(await client.removeBatch(names.slice(0, 1000))).toEqual([])
     expect(await listed(client, 'many/')).toEqual(names.slice(1000))
-  })
+  }, 120_000)
 
   test('tags, and a key of our own for encryption', async () => {
     const customerKey = randomBytes(32).toString('base64')

@@ -1,7 +1,7 @@
-import { textToBytes } from '../../util/byte-string.ts'
-import { nameReader } from './listing.ts'
+import { AbortMultipartUploadCommand, ListMultipartUploadsCommand } from '@aws-sdk/client-s3'
+import { bytesToText } from '../../util/byte-string.ts'
+import { nameReader } from './names.ts'
 import type { S3Requests } from './requests.ts'
-import { parseXml, textOf } from './xml.ts'
 
 /** Abort the uploads below a prefix that were begun before a time and never completed; their number. */
 export async function abortAbandoned(
@@ -12,34 +12,46 @@ export async function abortAbandoned(
 ): Promise<number> {
   const cancel = signal === undefined ? {} : { signal }
   let aborted = 0
-  let marker: readonly (readonly [string, string])[] = []
+  let marker: { KeyMarker?: string; UploadIdMarker?: string } = {}
   for (;;) {
     // Names are not asked for in escapes, as elsewhere: some services then escape them without saying so.
-    const query = [['uploads', ''], ...(prefix === '' ? [] : [['prefix', prefix]]), ...marker]
-    const request = { action: 'list-uploads', method: 'GET', query, ...cancel } as Parameters<S3Requests['textOf']>[0]
-    const root = parseXml((await requests.textOf(request)).text)
-    const read = nameReader(root)
-    for (const upload of root.children.filter(({ name }) => name === 'Upload')) {
-      const [key, id] = [read(textOf(upload, 'Key')), textOf(upload, 'UploadId')]
-      const begunMs = Date.parse(textOf(upload, 'Initiated') ?? '')
+    const input = { ...requests.common, ...(prefix === '' ? {} : { Prefix: bytesToText(prefix) }), ...marker }
+    const output = await requests.outputOf({
+      action: 'list-uploads',
+      command: () => new ListMultipartUploadsCommand(input),
+      ...cancel,
+    })
+    const read = nameReader(output)
+    for (const { Key, UploadId, Initiated } of output.Uploads ?? []) {
+      const name = read(Key)
       // Some services list more than what the prefix names.
-      if (id === undefined || !key.startsWith(prefix) || !(begunMs < beforeMs)) continue
-      const abort = {
-        action: 'abort',
-        method: 'DELETE',
-        name: key,
-        query: [['uploadId', textToBytes(id)]],
-        ...cancel,
-      } as const
-      const { response, refusal } = await requests.send(abort)
-      if (refusal !== undefined && refusal.status !== 404) throw requests.errorOf(refusal, abort)
-      if (response === undefined) continue
-      await requests.restOf(response, abort)
-      aborted++
+      if (UploadId === undefined || !name.startsWith(prefix) || !((Initiated?.getTime() ?? NaN) < beforeMs)) continue
+      if (await abortUpload(requests, name, UploadId, signal)) aborted++
     }
-    if (textOf(root, 'IsTruncated') !== 'true') return aborted
-    const keyMarker = read(textOf(root, 'NextKeyMarker'))
-    const idMarker = textToBytes(textOf(root, 'NextUploadIdMarker') ?? '')
-    marker = [['key-marker', keyMarker] as const, ['upload-id-marker', idMarker] as const]
+    if (output.IsTruncated !== true) return aborted
+    const { NextKeyMarker, NextUploadIdMarker } = output
+    marker = {
+      KeyMarker: bytesToText(read(NextKeyMarker)),
+      ...(NextUploadIdMarker === undefined ? {} : { UploadIdMarker: NextUploadIdMarker }),
+    }
   }
+}
+
+/** Give back the parts of an upload; false when there is no such upload any more. */
+export async function abortUpload(
+  requests: S3Requests,
+  name: string,
+  id: string,
+  signal?: AbortSignal,
+): Promise<boolean> {
+  const input = { ...requests.common, Key: bytesToText(name), UploadId: id }
+  const request = {
+    action: 'abort',
+    name,
+    command: () => new AbortMultipartUploadCommand(input),
+    ...(signal === undefined ? {} : { signal }),
+  } as const
+  const { refusal } = await requests.send(request)
+  if (refusal !== undefined && refusal.status !== 404) throw requests.errorOf(refusal, request)
+  return refusal === undefined
 }

@@ -1,4 +1,5 @@
-import type { IncomingMessage } from 'node:http'
+import type { GetObjectCommandOutput } from '@aws-sdk/client-s3'
+import type { Readable } from 'node:stream'
 import { StoreTrouble } from '../object/trouble.ts'
 import type { ObjectBody } from '../object/client.ts'
 import { PgtsError } from '../../util/error.ts'
@@ -15,15 +16,18 @@ export const NO_BODY: ObjectBody = {
  * @param failure puts what breaks it off into words
  */
 export function answerBody(
-  response: IncomingMessage,
+  output: GetObjectCommandOutput,
   offset: number,
   ranged: boolean,
   failure: (error: unknown) => unknown,
 ): ObjectBody {
-  const { 'content-length': length, 'content-range': range, etag } = response.headers
+  const { ContentLength: length, ContentRange: range, ETag: etag, $metadata: metadata } = output
+  const body = output.Body as Readable
+  // It is the socket's: whoever reads it hears of an error all the same.
+  body.on('error', () => undefined)
   const begin = /^bytes (\d+)-/.exec(range ?? '')?.[1]
-  if (length === undefined || (ranged && (response.statusCode === 206 ? Number(begin) : 0) !== offset)) {
-    response.destroy()
+  if (length === undefined || (ranged && (metadata.httpStatusCode === 206 ? Number(begin) : 0) !== offset)) {
+    body.destroy()
     throw failure(
       length === undefined
         ? new StoreTrouble('the store does not say how long its answer is')
@@ -33,16 +37,16 @@ export function answerBody(
     )
   }
   return {
-    chunks: chunksOf(response, failure),
-    sizeBytes: Number(length),
+    chunks: chunksOf(body, failure),
+    sizeBytes: length,
     ...(etag === undefined ? {} : { version: etag }),
-    cancel: () => response.destroy(),
+    cancel: () => body.destroy(),
   }
 }
 
-async function* chunksOf(response: IncomingMessage, failure: (error: unknown) => unknown): AsyncGenerator<Uint8Array> {
+async function* chunksOf(body: Readable, failure: (error: unknown) => unknown): AsyncGenerator<Uint8Array> {
   try {
-    for await (const chunk of response) yield chunk as Buffer
+    for await (const chunk of body) yield chunk as Buffer
   } catch (error) {
     throw failure(error)
   }

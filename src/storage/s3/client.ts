@@ -1,3 +1,11 @@
+import {
+  GetObjectCommand,
+  HeadObjectCommand,
+  PutObjectCommand,
+  type PutObjectCommandInput,
+  type PutObjectCommandOutput,
+} from '@aws-sdk/client-s3'
+import { bytesToText } from '../../util/byte-string.ts'
 import type { Clock } from '../../util/clock.ts'
 import type {
   ObjectBody,
@@ -15,11 +23,11 @@ import { abortAbandoned } from './abandoned.ts'
 import { answerBody, NO_BODY } from './body.ts'
 import type { S3Description } from './description.ts'
 import { Integrity } from './integrity.ts'
-import { listRequest, parsePage } from './listing.ts'
-import { customerKeyHeaders, putHeaders, type S3Headers } from './put-headers.ts'
+import { listPage } from './listing.ts'
+import { customerKeyParams, putParams, type KeyParams, type PutParams } from './put-params.ts'
 import type { Refusal } from './refusal.ts'
 import { Removals } from './remove.ts'
-import { S3Requests, type S3Request } from './requests.ts'
+import { S3Requests, type S3Request, type S3Subject } from './requests.ts'
 import { beginUpload } from './upload.ts'
 
 const MIB = 1024 * 1024
@@ -41,8 +49,8 @@ export class S3Client implements ObjectClient {
   readonly limits: ObjectLimits
   /** For what reads the past of the same bucket. */
   readonly requests: S3Requests
-  readonly readHeaders: S3Headers
-  readonly #headersFor: (kind: ObjectKind) => S3Headers
+  readonly keyParams: KeyParams
+  readonly #paramsFor: (kind: ObjectKind) => PutParams
   readonly #integrity: Integrity
   readonly #removals: Removals
 
@@ -55,55 +63,59 @@ export class S3Client implements ObjectClient {
       parallelParts: 8,
       removeBatch: 1000,
     }
-    this.readHeaders = customerKeyHeaders(description)
-    this.#headersFor = putHeaders(description)
+    this.keyParams = customerKeyParams(description)
+    this.#paramsFor = putParams(description)
     this.#integrity = new Integrity(description.endpoint.secure)
-    this.#removals = new Removals(requests, this.#integrity)
+    this.#removals = new Removals(requests)
   }
 
   async head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
-    const request = { action: 'look', method: 'HEAD', name, headers: this.readHeaders, ...withSignal(signal) } as const
-    return headObject(this.requests, request)
+    const { requests, keyParams } = this
+    const input = { ...requests.common, Key: bytesToText(name), ...keyParams }
+    const request = {
+      action: 'look',
+      name,
+      command: () => new HeadObjectCommand(input),
+      ...withSignal(signal),
+    } as const
+    const { output, refusal } = await requests.send(request)
+    // Without a body it cannot be told whether the object or the whole bucket is missing: a listing says so, later.
+    if (refusal?.status === 404) return undefined
+    if (refusal !== undefined) throw await this.#explained(name, refusal, signal)
+    const { ContentLength = 0, LastModified, ETag } = output
+    return {
+      name,
+      sizeBytes: ContentLength,
+      mtimeMs: LastModified?.getTime() ?? Number.NaN,
+      ...(ETag === undefined ? {} : { etag: ETag }),
+    }
   }
 
-  async list(request: ObjectListRequest): Promise<ObjectPage> {
-    return parsePage((await this.requests.textOf(listRequest(request))).text)
+  list(request: ObjectListRequest): Promise<ObjectPage> {
+    return listPage(this.requests, request)
   }
 
-  async get(name: string, { offset, length, version, signal }: ObjectGetRequest = {}): Promise<ObjectBody> {
-    const headers: Record<string, string> = { ...this.readHeaders }
-    if (version !== undefined) headers['if-match'] = version
-    return getObject(
-      this.requests,
-      { action: 'read', method: 'GET', name, headers, ...withSignal(signal) },
-      offset,
-      length,
-    )
+  get(name: string, { offset, length, version, signal }: ObjectGetRequest = {}): Promise<ObjectBody> {
+    const request = { action: 'read', name, input: this.keyParams, ...withSignal(signal) } as const
+    return getObject(this.requests, request, { offset, length, version })
   }
 
-  async put(name: string, bytes: Uint8Array, { kind, signal }: ObjectPutRequest): Promise<void> {
-    this.#integrity.learn(await this.requests.headOf(this.#putRequest(name, bytes, kind, signal)))
+  async put(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<void> {
+    this.#integrity.learn(await this.requests.outputOf(this.#putRequest(name, bytes, request)))
   }
 
-  async putIfAbsent(name: string, bytes: Uint8Array, { kind, signal }: ObjectPutRequest): Promise<boolean> {
-    const request = this.#putRequest(name, bytes, kind, signal)
-    const answer = await this.requests.send({ ...request, headers: { ...request.headers, 'if-none-match': '*' } })
-    if (answer.refusal?.status === 412) return false
-    if (answer.refusal !== undefined) throw this.requests.errorOf(answer.refusal, request)
-    await this.requests.restOf(answer.response, request)
+  async putIfAbsent(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<boolean> {
+    const asked = this.#putRequest(name, bytes, request, { IfNoneMatch: '*' })
+    const { refusal } = await this.requests.send(asked)
+    if (refusal?.status === 412) return false
+    if (refusal !== undefined) throw this.requests.errorOf(refusal, asked)
     return true
   }
 
   async upload(name: string, { kind, signal }: ObjectPutRequest): Promise<ObjectUpload> {
-    const place = {
-      requests: this.requests,
-      integrity: this.#integrity,
-      name,
-      // With a customer's key every part is sent along with it.
-      partHeaders: this.readHeaders,
-      look: () => this.head(name),
-    }
-    return beginUpload(place, this.#headersFor(kind), signal)
+    const { requests, keyParams } = this
+    const place = { requests, integrity: this.#integrity, name, keyParams, look: () => this.head(name) }
+    return beginUpload(place, this.#paramsFor(kind), signal)
   }
 
   async removeBatch(names: readonly string[], signal?: AbortSignal) {
@@ -118,54 +130,68 @@ export class S3Client implements ObjectClient {
     await this.requests[Symbol.asyncDispose]()
   }
 
-  #putRequest(name: string, body: Uint8Array, kind: ObjectKind, signal: AbortSignal | undefined): S3Request {
-    const proof = this.#integrity.forObject(body)
-    const headers = this.#headersFor(kind)
-    return { action: 'write', method: 'PUT', name, headers, body, proof, ...withSignal(signal) }
+  #putRequest(
+    name: string,
+    bytes: Uint8Array,
+    { kind, signal }: ObjectPutRequest,
+    condition: { IfNoneMatch?: '*' } = {},
+  ): S3Request<PutObjectCommandInput, PutObjectCommandOutput> {
+    const body = this.#integrity.forObject(bytes)
+    const input = { ...this.requests.common, Key: bytesToText(name), ...this.#paramsFor(kind), ...condition }
+    return {
+      action: 'write',
+      name,
+      command: () => new PutObjectCommand({ ...input, ...body.input() }),
+      prepare: body.prepare,
+      ...withSignal(signal),
+    }
   }
-}
 
-/** What a HEAD tells of an object, of its current version or another. */
-export async function headObject(requests: S3Requests, request: S3Request): Promise<ObjectEntry | undefined> {
-  const { response, refusal } = await requests.send(request)
-  if (refusal?.status === 404) {
-    // Without a body it cannot be told whether the object or the whole bucket is missing: a listing says so, later.
-    return undefined
+  /** The same question as a GET of one byte: a refusal of that comes with words. */
+  async #explained(name: string, refusal: Refusal, signal: AbortSignal | undefined) {
+    const request = { action: 'look', name, ...withSignal(signal) } as const
+    if (refusal.code !== '') return this.requests.errorOf(refusal, request)
+    const input = { ...this.requests.common, Key: bytesToText(name), ...this.keyParams, Range: 'bytes=0-0' }
+    const asked = { ...request, command: () => new GetObjectCommand(input) }
+    const answer = await this.requests.send(asked)
+    if (answer.refusal !== undefined) return this.requests.errorOf(answer.refusal, request)
+    answerBody(answer.output, 0, false, (error) => error).cancel()
+    return this.requests.errorOf(refusal, request)
   }
-  if (refusal !== undefined) throw await explained(requests, request, refusal)
-  await requests.restOf(response, request)
-  const { headers } = response
-  return {
-    name: request.name ?? '',
-    sizeBytes: Number(headers['content-length'] ?? 0),
-    mtimeMs: Date.parse(headers['last-modified'] ?? ''),
-  }
-}
-
-/** The same question as a GET of one byte: a refusal of that comes with words. */
-async function explained(requests: S3Requests, request: S3Request, refusal: Refusal) {
-  if (refusal.code !== '') return requests.errorOf(refusal, request)
-  const asked = await requests.send({ ...request, method: 'GET', headers: { ...request.headers, range: 'bytes=0-0' } })
-  if (asked.refusal !== undefined) return requests.errorOf(asked.refusal, request)
-  asked.response.destroy()
-  return requests.errorOf(refusal, request)
 }
 
 /** The bytes of an object, of its current version or another. */
 export async function getObject(
   requests: S3Requests,
-  request: S3Request,
-  offset = 0,
-  length?: number,
+  request: S3Subject & {
+    readonly name: string
+    readonly input: KeyParams & { readonly VersionId?: string }
+  },
+  {
+    offset = 0,
+    length,
+    version,
+  }: {
+    readonly offset?: number | undefined
+    readonly length?: number | undefined
+    readonly version?: string | undefined
+  },
 ): Promise<ObjectBody> {
+  const { name, input, ...asked } = request
   const ranged = offset > 0 || length !== undefined
-  const range = `bytes=${offset}-${length === undefined ? '' : offset + length - 1}`
-  const asked = ranged ? { ...request, headers: { ...request.headers, range } } : request
-  const { response, refusal } = await requests.send(asked)
+  const params = {
+    ...requests.common,
+    ...input,
+    Key: bytesToText(name),
+    ...(ranged ? { Range: `bytes=${offset}-${length === undefined ? '' : offset + length - 1}` } : {}),
+    ...(version === undefined ? {} : { IfMatch: version }),
+  }
+  const command = () => new GetObjectCommand(params)
+  const { output, refusal } = await requests.send({ ...asked, name, command })
   // It begins at the end of the object or beyond.
   if (refusal?.status === 416) return NO_BODY
   if (refusal !== undefined) throw requests.errorOf(refusal, request)
-  return answerBody(response, offset, ranged, (error) => requests.failure(error, request))
+  return answerBody(output, offset, ranged, (error) => requests.failure(error, request))
 }
 
 export function withSignal(signal: AbortSignal | undefined): { signal?: AbortSignal } {

@@ -1,16 +1,20 @@
 import { createHash } from 'node:crypto'
+import { Readable } from 'node:stream'
 import { crc32 } from 'node:zlib'
-import { EMPTY_PAYLOAD_HASH, UNSIGNED_PAYLOAD } from './sign.ts'
+import type { HttpRequest } from './requests.ts'
 
-/** How a body is proven to arrive as it was sent. */
-export interface Proof {
-  /** What the signature says of the body. */
-  readonly payloadHash: string
-  readonly headers: Readonly<Record<string, string>>
+/** A body, and how it is proven to arrive as it was sent. */
+export interface ProvenBody {
+  /** Parameters of the command. */
+  readonly input: () => {
+    readonly Body: Uint8Array | Readable
+    readonly ContentLength: number
+    readonly ChecksumAlgorithm?: 'CRC32'
+    readonly ChecksumCRC32?: string
+  }
+  /** Says what the signature is to say of the body. */
+  readonly prepare: (request: HttpRequest) => void
 }
-
-/** For what has no body worth a thought. */
-export const NO_PROOF: Proof = { payloadHash: EMPTY_PAYLOAD_HASH, headers: {} }
 
 /**
  * Every S3 service checks a sha256 that is part of the signature; the newer ones check a CRC-32, too, which costs next to
@@ -26,31 +30,55 @@ export class Integrity {
     this.#secure = secure
   }
 
-  forObject(bytes: Uint8Array): Proof {
-    const payloadHash = this.#checksCrc ? UNSIGNED_PAYLOAD : sha256(bytes)
-    return { payloadHash, headers: crcHeaders(crc32Base64(bytes)) }
+  forObject(bytes: Uint8Array): ProvenBody {
+    return proven(bytes, crc32Base64(bytes), !this.#checksCrc)
   }
 
   /** The store's answer to such an object. */
-  learn(answer: { readonly headers: Readonly<Record<string, unknown>> }): void {
-    if (this.#secure && answer.headers['x-amz-checksum-crc32'] !== undefined) this.#checksCrc = true
+  learn({ ChecksumCRC32 }: { readonly ChecksumCRC32?: string | undefined }): void {
+    if (this.#secure && ChecksumCRC32 !== undefined) this.#checksCrc = true
   }
 
   /** A part of an upload. `crc`: the store said, when the upload began, that it checks one. */
-  forPart(bytes: Uint8Array, crc: string | undefined): Proof {
-    if (crc === undefined) return { payloadHash: sha256(bytes), headers: {} }
-    return { payloadHash: this.#secure ? UNSIGNED_PAYLOAD : sha256(bytes), headers: crcHeaders(crc) }
-  }
-
-  /** A body of XML; MD5 is what every service wants with a batch of removals. */
-  forDocument(text: string): Proof {
-    const md5 = createHash('md5').update(text).digest('base64')
-    return { payloadHash: sha256(text), headers: { 'content-md5': md5, 'content-type': 'application/xml' } }
+  forPart(bytes: Uint8Array, crc: string | undefined): ProvenBody {
+    return proven(bytes, crc, crc === undefined || !this.#secure)
   }
 }
 
-function crcHeaders(crc: string): Record<string, string> {
-  return { 'x-amz-checksum-crc32': crc, 'x-amz-sdk-checksum-algorithm': 'CRC32' }
+function proven(bytes: Uint8Array, crc: string | undefined, signed: boolean): ProvenBody {
+  const hash = signed ? createHash('sha256').update(bytes).digest('hex') : 'UNSIGNED-PAYLOAD'
+  return {
+    input: () => ({
+      Body: bodyOf(bytes),
+      ContentLength: bytes.length,
+      ...(crc === undefined ? {} : { ChecksumAlgorithm: 'CRC32', ChecksumCRC32: crc }),
+    }),
+    prepare: ({ headers }) => {
+      headers['x-amz-content-sha256'] = hash
+    },
+  }
+}
+
+/** TLS keeps a copy of what the network has not taken, so a large body is handed over piece by piece. */
+const PIECE_BYTES = 256 * 1024
+
+function bodyOf(bytes: Uint8Array): Uint8Array | Readable {
+  if (bytes.length <= PIECE_BYTES) return bytes
+  let at = 0
+  return new Readable({
+    highWaterMark: PIECE_BYTES,
+    read() {
+      this.push(at < bytes.length ? bytes.subarray(at, (at += PIECE_BYTES)) : null)
+    },
+  })
+}
+
+/** Services that know no CRC-32 insist on an MD5 of a batch of removals, where the library would send only the former. */
+export function withMd5({ headers, body }: HttpRequest): void {
+  for (const name of Object.keys(headers)) if (/^x-amz-(sdk-)?checksum-/.test(name)) delete headers[name]
+  headers['content-md5'] = createHash('md5')
+    .update(body as string)
+    .digest('base64')
 }
 
 /** Big-endian, in base64, as the service wants it. */
@@ -58,8 +86,4 @@ export function crc32Base64(bytes: Uint8Array): string {
   const value = Buffer.alloc(4)
   value.writeUInt32BE(crc32(bytes))
   return value.toString('base64')
-}
-
-function sha256(bytes: Uint8Array | string): string {
-  return createHash('sha256').update(bytes).digest('hex')
 }

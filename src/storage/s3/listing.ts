@@ -1,50 +1,48 @@
-import { textToBytes } from '../../util/byte-string.ts'
+import { ListObjectsV2Command } from '@aws-sdk/client-s3'
+import { bytesToText } from '../../util/byte-string.ts'
+import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectListRequest, ObjectPage } from '../object/client.ts'
-import type { S3Request } from './requests.ts'
-import { uriDecode } from './uri-encode.ts'
-import { parseXml, textOf, type XmlElement } from './xml.ts'
+import { isText, nameReader } from './names.ts'
+import type { S3Requests } from './requests.ts'
 
-/** Ask for one page of names. */
-export function listRequest({ prefix, delimiter, after, signal }: ObjectListRequest): S3Request {
-  return {
+/** One page of names. */
+export async function listPage(requests: S3Requests, request: ObjectListRequest): Promise<ObjectPage> {
+  const { after, signal } = request
+  const input = {
+    ...requests.common,
+    ...listParams(requests, request),
+    ...(after === undefined ? {} : { ContinuationToken: after }),
+  }
+  const output = await requests.outputOf({
     action: 'list',
-    method: 'GET',
-    query: [
-      ['list-type', '2'],
-      // Names may hold what XML cannot carry.
-      ['encoding-type', 'url'],
-      ...(prefix === '' ? [] : [['prefix', prefix] as const]),
-      ...(delimiter === undefined ? [] : [['delimiter', delimiter] as const]),
-      ...(after === undefined ? [] : [['continuation-token', textToBytes(after)] as const]),
-    ],
+    command: () => new ListObjectsV2Command(input),
     ...(signal === undefined ? {} : { signal }),
-  }
-}
-
-export function parsePage(text: string): ObjectPage {
-  const root = parseXml(text)
-  const name = nameReader(root)
-  const objects: ObjectEntry[] = []
-  const prefixes: string[] = []
-  for (const child of root.children) {
-    if (child.name === 'Contents') objects.push(entryOf(child, name))
-    else if (child.name === 'CommonPrefixes') prefixes.push(name(textOf(child, 'Prefix')))
-  }
-  const next = textOf(root, 'IsTruncated') === 'true' ? textOf(root, 'NextContinuationToken') : undefined
+  })
+  const name = nameReader(output)
+  const objects = (output.Contents ?? []).map((found) => entryOf(found, name))
+  const prefixes = (output.CommonPrefixes ?? []).map(({ Prefix }) => name(Prefix))
+  const next = output.IsTruncated === true ? output.NextContinuationToken : undefined
   return { objects, prefixes, ...(next === undefined ? {} : { next }) }
 }
 
-/** `Contents` of a page or `Version` of a list of versions. */
-export function entryOf(element: XmlElement, name: (text: string | undefined) => string): ObjectEntry {
+/** What is to be listed, of objects or of their versions. */
+export function listParams(requests: S3Requests, { prefix, delimiter }: ObjectListRequest) {
+  if (!isText(prefix)) {
+    // No service takes such a name, so that there is nothing below it.
+    throw new PgtsError('feature-not-supported', `cannot list ${requests.shown(prefix)}: names in S3 are UTF-8 text`)
+  }
   return {
-    name: name(textOf(element, 'Key')),
-    sizeBytes: Number(textOf(element, 'Size') ?? 0),
-    mtimeMs: Date.parse(textOf(element, 'LastModified') ?? ''),
+    // Names may hold what XML cannot carry.
+    EncodingType: 'url' as const,
+    ...(prefix === '' ? {} : { Prefix: bytesToText(prefix) }),
+    ...(delimiter === undefined ? {} : { Delimiter: delimiter }),
   }
 }
 
-/** How names are written in this answer: a service that does not know escapes says nothing of them. */
-export function nameReader(root: XmlElement): (text: string | undefined) => string {
-  const escaped = textOf(root, 'EncodingType') === 'url'
-  return (text = '') => (escaped ? uriDecode(text) : textToBytes(text))
+/** `Contents` of a page or `Version` of a list of versions. */
+export function entryOf(
+  found: { Key?: string | undefined; Size?: number | undefined; LastModified?: Date | undefined },
+  name: (text: string | undefined) => string,
+): ObjectEntry {
+  return { name: name(found.Key), sizeBytes: found.Size ?? 0, mtimeMs: found.LastModified?.getTime() ?? Number.NaN }
 }

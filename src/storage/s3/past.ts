@@ -9,7 +9,7 @@ import type {
   ObjectPage,
 } from '../object/client.ts'
 import { getObject, withSignal, type S3Client } from './client.ts'
-import { AsOf, parseVersionPage, versionsRequest, type ObjectVersion, type VersionMarker } from './versions.ts'
+import { AsOf, listVersions, type ObjectVersion, type VersionMarker } from './versions.ts'
 
 /** A page has gone on from the middle of a name's versions: what was found out of that name is told along. */
 interface PageMark extends VersionMarker {
@@ -57,15 +57,16 @@ class PastS3Client implements ObjectClient {
 
   async get(name: string, { offset, length, version, signal }: ObjectGetRequest = {}): Promise<ObjectBody> {
     const found = this.#known.get(name) ?? (await this.#versionOf(name, signal))
-    const { requests, readHeaders } = this.#client
+    const { requests, keyParams: readParams } = this.#client
     if (found === undefined) {
       throw new PgtsError('file-missing', `cannot read ${requests.shown(name)}: it was not there at that time`)
     }
-    const headers: Record<string, string> = { ...readHeaders }
-    if (version !== undefined) headers['if-match'] = version
-    const query = [['versionId', found.versionId]] as const
-    const request = { action: 'read-version', method: 'GET', name, query, headers, ...withSignal(signal) } as const
-    return getObject(requests, request, offset, length)
+    const input = { ...readParams, VersionId: found.versionId }
+    return getObject(
+      requests,
+      { action: 'read-version', name, input, ...withSignal(signal) },
+      { offset, length, version },
+    )
   }
 
   put(): Promise<never> {
@@ -101,8 +102,8 @@ class PastS3Client implements ObjectClient {
     return undefined
   }
 
-  async #page(request: ObjectListRequest, mark: VersionMarker | undefined) {
-    return parseVersionPage((await this.#client.requests.textOf(versionsRequest(request, mark))).text)
+  #page(request: ObjectListRequest, mark: VersionMarker | undefined) {
+    return listVersions(this.#client.requests, request, mark)
   }
 
   #remember(version: ObjectVersion): void {

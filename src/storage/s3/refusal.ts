@@ -1,10 +1,6 @@
-import type { IncomingMessage } from 'node:http'
-import { readBody } from '../http/send.ts'
-import { parseXml, textOf, type XmlElement } from './xml.ts'
-
 /** What the service said instead of doing what it was asked. */
 export interface Refusal {
-  /** HTTP status; 200 where the refusal came in the body of what began as a success. */
+  /** HTTP status; 503 where the refusal came in the body of what began as a success. */
   readonly status: number
   /** `NoSuchKey`, `SlowDown`, ...; '' when the answer has no body or is not from an S3 service. */
   readonly code: string
@@ -18,42 +14,40 @@ export interface Refusal {
   readonly requestId?: string
 }
 
-/** Read the rest of an answer that is not a success. Signed text that some services repeat in it is left out. */
-export async function readRefusal(response: IncomingMessage): Promise<Refusal> {
-  const status = response.statusCode ?? 0
-  const body = await readBody(response, 1024 * 1024)
-  let error: XmlElement | undefined
-  try {
-    error = body.length === 0 ? undefined : errorElement(parseXml(body.toString('utf8')))
-  } catch {
-    // A proxy's page, or nothing that we know: the status is what there is to say.
-  }
-  return refusalOf(status, error, response.headers)
+/** What the errors of AWS's client have in common: what it could read of the answer. */
+interface SdkError {
+  readonly $metadata?: { readonly httpStatusCode?: number; readonly requestId?: string }
+  readonly $response?: { readonly statusCode?: number; readonly headers?: Readonly<Record<string, string>> }
+  readonly [element: string]: unknown
 }
 
-export function refusalOf(
-  status: number,
-  error: XmlElement | undefined,
-  headers: IncomingMessage['headers'] = {},
-): Refusal {
-  const header = (name: string) => (typeof headers[name] === 'string' ? headers[name] : undefined)
-  const region = textOf(error, 'Region') ?? header('x-amz-bucket-region')
-  const serverTime = textOf(error, 'ServerTime') ?? header('date')
-  const retryAfter = header('retry-after')
-  const requestId = textOf(error, 'RequestId') ?? header('x-amz-request-id')
+/** What the library says when the answer has no code of an S3 service. */
+const MADE_UP = new Set(['Unknown', 'NotFound', 'UnknownError', 'Error', 'TypeError', 'SyntaxError'])
+const MADE_UP_MESSAGE = 'UnknownError'
+
+/**
+ * The refusal that an error of AWS's client stands for; undefined when there was no answer, or a success that could not
+ * be read. Signed text that some services repeat in it is left out.
+ */
+export function refusalOf(error: unknown): Refusal | undefined {
+  if (!(error instanceof Error)) return undefined
+  const { $metadata: metadata, $response: response, ...elements } = error as Error & SdkError
+  const status = response?.statusCode ?? metadata?.httpStatusCode
+  if (status === undefined || (status >= 200 && status < 300)) return undefined
+  const element = (name: string) => (typeof elements[name] === 'string' ? elements[name] : undefined)
+  const headers = response?.headers ?? {}
+  const code = element('Code') ?? (MADE_UP.has(String(error.name)) ? '' : String(error.name))
+  const region = element('Region') ?? headers['x-amz-bucket-region']
+  const serverTime = element('ServerTime') ?? headers['date']
+  const retryAfter = headers['retry-after']
+  const requestId = element('RequestId') ?? metadata?.requestId ?? headers['x-amz-request-id']
   return {
     status,
-    code: textOf(error, 'Code') ?? '',
-    message: textOf(error, 'Message') ?? '',
+    code,
+    message: code === '' || error.message === MADE_UP_MESSAGE ? '' : error.message,
     ...(region === undefined ? {} : { region }),
     ...(serverTime === undefined ? {} : { serverTime }),
     ...(retryAfter === undefined ? {} : { retryAfter }),
     ...(requestId === undefined ? {} : { requestId }),
   }
-}
-
-/** `<Error>`, bare as S3 has it or wrapped as STS does. */
-export function errorElement(root: XmlElement): XmlElement | undefined {
-  if (root.name === 'Error') return root
-  return root.children.find(({ name }) => name === 'Error')
 }

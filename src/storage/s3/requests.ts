@@ -1,116 +1,118 @@
-import type { IncomingMessage } from 'node:http'
-import { isIPv6 } from 'node:net'
+import type {
+  $Command,
+  S3Client as Sdk,
+  S3ClientResolvedConfig,
+  ServiceInputTypes,
+  ServiceOutputTypes,
+} from '@aws-sdk/client-s3'
 import type { Clock } from '../../util/clock.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError, systemCode } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
 import { networkError } from '../http/network-error.ts'
-import { httpSender, readBody, type HttpSend } from '../http/send.ts'
 import type { S3Description } from './description.ts'
 import { actionWords, EXPIRED, s3Error, type S3Action, type S3Place } from './error.ts'
-import { NO_PROOF, type Proof } from './integrity.ts'
-import type { KeySource } from './keys/source.ts'
-import { openKeySource } from './keys/source.ts'
-import { readRefusal, type Refusal } from './refusal.ts'
-import { canonicalQuery, Signer, type AccessKeys } from './sign.ts'
-import { uriEncodePath } from './uri-encode.ts'
+import { openCredentials, type FetchedKeys } from './keys/credentials.ts'
+import { isText, uriEncodePath } from './names.ts'
+import { refusalOf, type Refusal } from './refusal.ts'
+import { hostOf, openSdk } from './sdk.ts'
 
-export interface S3Request {
+export type S3Command<I extends ServiceInputTypes, O extends ServiceOutputTypes> = $Command<
+  I,
+  O,
+  S3ClientResolvedConfig,
+  ServiceInputTypes,
+  ServiceOutputTypes
+>
+
+/** What a request is about, for messages. */
+export interface S3Subject {
   readonly action: S3Action
-  readonly method: 'GET' | 'HEAD' | 'PUT' | 'POST' | 'DELETE'
   /** Name of the object (byte string); absent: the bucket itself. */
   readonly name?: string
-  readonly query?: readonly (readonly [string, string])[]
-  /** Names in lower case. */
-  readonly headers?: Readonly<Record<string, string>>
-  readonly body?: Uint8Array | string
-  readonly proof?: Proof
   readonly signal?: AbortSignal
 }
 
-/** Either what was asked for, or why not. */
-export type S3Answer =
-  | { readonly response: IncomingMessage; readonly refusal?: undefined }
-  | { readonly response?: undefined; readonly refusal: Refusal }
+export interface S3Request<I extends ServiceInputTypes, O extends ServiceOutputTypes> extends S3Subject {
+  /** Made for each time that it is sent: a body that is a stream can be sent once. */
+  readonly command: () => S3Command<I, O>
+  /** What the library has no parameter for. Gets what is about to be signed. */
+  readonly prepare?: (request: HttpRequest) => void
+  /** Gets the answer before the library reads it. */
+  readonly seen?: (response: HttpResponse) => void | Promise<void>
+}
 
-/** Signs requests to one bucket, sends each once, and puts failures into words. */
+export interface HttpRequest {
+  path: string
+  body?: unknown
+  readonly headers: Record<string, string>
+}
+
+export interface HttpResponse {
+  body: unknown
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** Either what was asked for, or why not. */
+export type S3Answer<O> =
+  { readonly output: O; readonly refusal?: undefined } | { readonly output?: undefined; readonly refusal: Refusal }
+
+/** A request that is signed more than this beside the time of the service is refused. */
+const MOST_SKEW_MS = 15 * 60_000
+
+/** Sends requests to one bucket through AWS's client, each once, and puts failures into words. */
 export class S3Requests implements AsyncDisposable {
+  /** What every command of this bucket says. */
+  readonly common: { readonly Bucket: string; readonly RequestPayer?: 'requester' }
   readonly #description: S3Description
   readonly #agents: Agents
-  readonly #send: HttpSend
-  readonly #keys: KeySource
+  readonly #sdk: Sdk
   readonly #clock: Clock
-  readonly #signer: Signer
-  /** What a request is meant for, as its Host header says, and where it is sent. */
-  readonly #host: string
-  readonly #origin: string
-  /** Path of the bucket, '' where it is in the host name. */
   readonly #root: string
   #answered = false
 
   static async open(description: S3Description, clock: Clock): Promise<S3Requests> {
     const { access, endpoint, keys, repository } = description
     const agents = await openAgents(access, endpoint.connectHost ?? hostOf(description))
-    return new S3Requests(description, agents, await openKeySource(keys, access, repository, clock), clock)
+    const credentials = await openCredentials(keys, access, repository)
+    return new S3Requests(description, agents, openSdk(description, agents, credentials, clock), clock)
   }
 
-  private constructor(description: S3Description, agents: Agents, keys: KeySource, clock: Clock) {
-    const { endpoint, bucket, access } = description
+  private constructor(description: S3Description, agents: Agents, sdk: Sdk, clock: Clock) {
+    const { bucket, requesterPays, endpoint } = description
+    this.common = { Bucket: bucket, ...(requesterPays ? { RequestPayer: 'requester' } : {}) }
     this.#description = description
     this.#agents = agents
-    this.#send = httpSender(agents, access.stallMs)
-    this.#keys = keys
+    this.#sdk = sdk
     this.#clock = clock
-    this.#signer = new Signer(description)
-    const scheme = endpoint.secure ? 'https' : 'http'
-    const port =
-      endpoint.port === undefined || endpoint.port === (endpoint.secure ? 443 : 80) ? '' : `:${endpoint.port}`
-    const host = hostOf(description)
-    this.#host = bracketed(host) + port
-    this.#origin = `${scheme}://${bracketed(endpoint.connectHost ?? host)}${port}`
-    this.#root = endpoint.uriStyle === 'path' ? `/${bucket}` : ''
+    this.#root = endpoint.uriStyle === 'path' ? `/${encodeURIComponent(bucket)}/` : '/'
   }
 
-  get nowMs(): number {
-    return this.#clock.nowMs()
+  /** By the clock of the service, as far as it has answered. */
+  get storeNowMs(): number {
+    return Date.now() + this.#sdk.config.systemClockOffset
   }
 
   /** Send it once; again only when the keys had expired and there are new ones. Rejects when there is no answer. */
-  async send(request: S3Request): Promise<S3Answer> {
-    const keys = await this.#keys.get()
-    const answer = await this.#once(request, keys)
-    if (answer.refusal === undefined || !(await this.#expired(request, answer.refusal, keys))) return answer
-    return this.#once(request, await this.#keys.get())
+  async send<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
+    request: S3Request<I, O>,
+  ): Promise<S3Answer<O>> {
+    const used = await this.#keys(request)
+    const answer = await this.#once(request)
+    if (answer.refusal === undefined || !expired(request, answer.refusal)) return answer
+    // Another request may have been refused before and have asked for new ones already.
+    if (same(await this.#keys(request), used) && same(await this.#keys(request, true), used)) return answer
+    return this.#once(request)
   }
 
   /** Send it; a refusal is an error. */
-  async answerTo(request: S3Request): Promise<IncomingMessage> {
-    const { response, refusal } = await this.send(request)
+  async outputOf<I extends ServiceInputTypes, O extends ServiceOutputTypes>(request: S3Request<I, O>): Promise<O> {
+    const { output, refusal } = await this.send(request)
     if (refusal !== undefined) throw this.errorOf(refusal, request)
-    return response
+    return output
   }
 
-  /** Send it; the whole answer as text. */
-  async textOf(request: S3Request): Promise<{ response: IncomingMessage; text: string }> {
-    const response = await this.answerTo(request)
-    return { response, text: await this.restOf(response, request) }
-  }
-
-  /** Send it; only the head of the answer matters. */
-  async headOf(request: S3Request): Promise<IncomingMessage> {
-    return (await this.textOf(request)).response
-  }
-
-  /** The body of an answer, which also frees its connection for the next request. */
-  async restOf(response: IncomingMessage, request: S3Request): Promise<string> {
-    try {
-      return (await readBody(response)).toString('utf8')
-    } catch (error) {
-      throw this.failure(error, request)
-    }
-  }
-
-  errorOf(refusal: Refusal, request: Pick<S3Request, 'action' | 'name'>): PgtsError {
+  errorOf(refusal: Refusal, request: S3Subject): PgtsError {
     const { bucket, region, repository, tags, encryption } = this.#description
     const place: S3Place = {
       action: request.action,
@@ -120,19 +122,16 @@ export class S3Requests implements AsyncDisposable {
       repository,
       tagged: tags !== undefined,
       encrypted: encryption !== undefined && 'kmsKeyId' in encryption,
-      nowMs: this.nowMs,
+      nowMs: this.#clock.nowMs(),
     }
     return s3Error(refusal, place)
   }
 
   /** A broken connection or body, in words; an abort passes as it is. */
-  failure(error: unknown, request: Pick<S3Request, 'action' | 'name' | 'signal'>): unknown {
-    if (request.signal?.aborted) return request.signal.reason
-    const trouble = networkError(
-      actionWords({ action: request.action, shown: this.shown(request.name) }),
-      error,
-      this.#description.repository,
-    )
+  failure(error: unknown, { action, name, signal }: S3Subject): unknown {
+    if (signal?.aborted) return signal.reason
+    const words = actionWords({ action, shown: this.shown(name) })
+    const trouble = networkError(words, plain(error), this.#description.repository)
     // A name that was never found is misspelt; to wait for it would only hide that. Once found, it comes back.
     if (this.#answered || systemCode(error) !== 'ENOTFOUND') return trouble
     return new PgtsError('host-connect', trouble.message, { hints: trouble.hints, cause: trouble.cause })
@@ -144,46 +143,88 @@ export class S3Requests implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#sdk.destroy()
     this.#agents[Symbol.dispose]()
   }
 
-  async #once(request: S3Request, keys: AccessKeys): Promise<S3Answer> {
-    const { method, name, query = [], body, proof = NO_PROOF, signal } = request
-    const path = `${uriEncodePath(this.#root)}/${name === undefined ? '' : uriEncodePath(name)}`
-    const asked = canonicalQuery(query)
-    const payer = this.#description.requesterPays ? { 'x-amz-request-payer': 'requester' } : {}
-    const given = { host: this.#host, ...payer, ...request.headers, ...proof.headers }
-    const { payloadHash } = proof
-    const toSign = { method, path, query: asked, headers: given, payloadHash }
-    const headers = this.#signer.sign(toSign, keys, this.#clock.nowMs())
-    const url = `${this.#origin}${path}${asked === '' ? '' : `?${asked}`}`
+  async #once<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
+    request: S3Request<I, O>,
+  ): Promise<S3Answer<O>> {
+    const sentMs = this.storeNowMs
+    const { signal } = request
     try {
-      const response = await this.#send({
-        method,
-        url,
-        headers,
-        ...(body === undefined ? {} : { body }),
-        ...(signal === undefined ? {} : { signal }),
-      })
+      const options = signal === undefined ? {} : { abortSignal: signal }
+      const output = await this.#sdk.send(this.#prepared(request), options)
       this.#answered = true
-      const { statusCode = 0 } = response
-      return statusCode >= 200 && statusCode < 300 ? { response } : { refusal: await readRefusal(response) }
+      return { output }
+    } catch (error) {
+      const refusal = signal?.aborted ? undefined : refusalOf(error)
+      if (refusal === undefined) throw this.failure(error, request)
+      this.#answered = true
+      return { refusal: skewed(refusal, sentMs) ? { ...refusal, code: 'RequestTimeTooSkewed' } : refusal }
+    }
+  }
+
+  #prepared<I extends ServiceInputTypes, O extends ServiceOutputTypes>({
+    name,
+    command: make,
+    prepare,
+    seen,
+  }: S3Request<I, O>) {
+    const command = make()
+    const path = name === undefined || isText(name) ? undefined : this.#root + uriEncodePath(name)
+    if (prepare !== undefined || path !== undefined) {
+      command.middlewareStack.add(
+        (next) => (args) => {
+          const request = (args as unknown as { request: HttpRequest }).request
+          // The library takes text alone.
+          if (path !== undefined) request.path = path
+          prepare?.(request)
+          return next(args)
+        },
+        { name: 'prepare', step: 'build', priority: 'low' },
+      )
+    }
+    if (seen !== undefined) {
+      command.middlewareStack.add(
+        (next) => async (args) => {
+          const result = await next(args)
+          await seen(result.response as HttpResponse)
+          return result
+        },
+        { name: 'seen', step: 'deserialize', priority: 'low' },
+      )
+    }
+    return command
+  }
+
+  /** The keys that requests are signed with; the library keeps them until shortly before they expire. */
+  async #keys(request: S3Subject, forceRefresh = false): Promise<FetchedKeys> {
+    try {
+      return (await this.#sdk.config.credentials({ forceRefresh })) as FetchedKeys
     } catch (error) {
       throw this.failure(error, request)
     }
   }
-
-  /** An answer to HEAD says nothing but its status: then another question tells why. */
-  async #expired(request: S3Request, refusal: Refusal, keys: AccessKeys): Promise<boolean> {
-    if (EXPIRED.has(refusal.code)) return this.#keys.expired(keys)
-    return request.method === 'HEAD' && refusal.status === 400 && (await this.#keys.expired(keys))
-  }
 }
 
-function hostOf({ endpoint, bucket }: S3Description): string {
-  return endpoint.uriStyle === 'host' ? `${bucket}.${endpoint.host}` : endpoint.host
+/** Do the keys have to be new ones? An answer to HEAD says nothing but its status: then another question tells why. */
+function expired({ action }: S3Subject, { code, status }: Refusal): boolean {
+  return EXPIRED.has(code) || (action === 'look' && status === 400 && code === '')
 }
 
-function bracketed(host: string): string {
-  return isIPv6(host) ? `[${host}]` : host
+function same(a: FetchedKeys, b: FetchedKeys): boolean {
+  return a.accessKeyId === b.accessKeyId && a.secretAccessKey === b.secretAccessKey && a.sessionToken === b.sessionToken
+}
+
+/** The status alone does not say so, in an answer to HEAD. */
+function skewed({ status, code, serverTime }: Refusal, sentMs: number): boolean {
+  return status === 403 && code === '' && Math.abs(Date.parse(serverTime ?? '') - sentMs) > MOST_SKEW_MS
+}
+
+/** What the library writes for programmers is taken away again. */
+function plain(error: unknown): unknown {
+  if (!(error instanceof Error) || error instanceof PgtsError) return error
+  const code = systemCode(error) ?? (error.name === 'TimeoutError' ? 'ETIMEDOUT' : undefined)
+  return Object.assign(new Error(error.message.split('\n', 1)[0]), code === undefined ? {} : { code })
 }

@@ -1,19 +1,20 @@
-import type { IncomingMessage } from 'node:http'
+import { CompleteMultipartUploadCommand, CreateMultipartUploadCommand, UploadPartCommand } from '@aws-sdk/client-s3'
 import { createHash } from 'node:crypto'
+import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectUpload } from '../object/client.ts'
 import { StoreTrouble } from '../object/trouble.ts'
+import { abortUpload } from './abandoned.ts'
 import { crc32Base64, type Integrity } from './integrity.ts'
-import type { S3Headers } from './put-headers.ts'
-import { errorElement, refusalOf } from './refusal.ts'
+import type { KeyParams, PutParams } from './put-params.ts'
 import type { S3Requests } from './requests.ts'
-import { escapeXml, parseXml, textOf } from './xml.ts'
 
 export interface UploadPlace {
   readonly requests: S3Requests
   readonly integrity: Integrity
   readonly name: string
-  readonly partHeaders: S3Headers
+  /** With a customer's key every part is sent along with it. */
+  readonly keyParams: KeyParams
   readonly look: () => Promise<(ObjectEntry & { etag?: string }) | undefined>
 }
 
@@ -24,55 +25,48 @@ interface SentPart {
 }
 
 /** Begin an upload in parts. The store keeps the parts, and shows nothing of them, until it is completed or aborted. */
-export async function beginUpload(place: UploadPlace, headers: S3Headers, signal?: AbortSignal): Promise<ObjectUpload> {
+export async function beginUpload(place: UploadPlace, params: PutParams, signal?: AbortSignal): Promise<ObjectUpload> {
   const { requests, name } = place
-  const { response, text } = await requests.textOf({
+  const input = { ...requests.common, Key: bytesToText(name), ...params, ChecksumAlgorithm: 'CRC32' } as const
+  const { UploadId, ChecksumAlgorithm } = await requests.outputOf({
     action: 'write',
-    method: 'POST',
     name,
-    query: [['uploads', '']],
-    headers: { ...headers, 'x-amz-checksum-algorithm': 'CRC32' },
+    command: () => new CreateMultipartUploadCommand(input),
     ...(signal === undefined ? {} : { signal }),
   })
-  const id = textOf(parseXml(text), 'UploadId')
-  if (id === undefined) throw new StoreTrouble(`the store began an upload of ${requests.shown(name)} and gave it no id`)
+  if (UploadId === undefined) {
+    throw new StoreTrouble(`the store began an upload of ${requests.shown(name)} and gave it no id`)
+  }
   // A store that overlooks what it does not know does not repeat it.
-  const checksCrc = response.headers['x-amz-checksum-algorithm'] === 'CRC32'
-  return new S3Upload(place, id, checksCrc, Date.parse(response.headers.date ?? ''))
+  return new S3Upload(place, UploadId, ChecksumAlgorithm === 'CRC32')
 }
 
 class S3Upload implements ObjectUpload {
   readonly #place: UploadPlace
   readonly #id: string
   readonly #checksCrc: boolean
-  /** By the clock of the store; NaN if it did not say. */
+  /** By the clock of the store. */
   readonly #begunMs: number
   readonly #parts = new Map<number, SentPart>()
 
-  constructor(place: UploadPlace, id: string, checksCrc: boolean, begunMs: number) {
+  constructor(place: UploadPlace, id: string, checksCrc: boolean) {
     this.#place = place
     this.#id = id
     this.#checksCrc = checksCrc
-    this.#begunMs = begunMs
+    this.#begunMs = place.requests.storeNowMs
   }
 
   async part(number: number, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
-    const { requests, integrity, name, partHeaders } = this.#place
+    const { requests, integrity, name } = this.#place
     const crc = this.#checksCrc ? crc32Base64(bytes) : undefined
-    const response: IncomingMessage = await requests.headOf({
+    const body = integrity.forPart(bytes, crc)
+    const { ETag: etag } = await requests.outputOf({
       action: 'write',
-      method: 'PUT',
       name,
-      query: [
-        ['partNumber', String(number)],
-        ['uploadId', this.#id],
-      ],
-      headers: partHeaders,
-      body: bytes,
-      proof: integrity.forPart(bytes, crc),
+      command: () => new UploadPartCommand({ ...this.#input(), PartNumber: number, ...body.input() }),
+      prepare: body.prepare,
       ...(signal === undefined ? {} : { signal }),
     })
-    const { etag } = response.headers
     if (etag === undefined) {
       throw new StoreTrouble(`the store took part ${number} of ${requests.shown(name)} and gave no ETag for it`)
     }
@@ -80,41 +74,35 @@ class S3Upload implements ObjectUpload {
   }
 
   async complete(signal?: AbortSignal): Promise<void> {
-    const { requests, integrity, name } = this.#place
+    const { requests, name } = this.#place
     const parts = [...this.#parts].sort(([a], [b]) => a - b)
     const gap = parts.findIndex(([number], index) => number !== index + 1)
     if (gap !== -1 || parts.length === 0) {
       throw new PgtsError('assert', `the upload of ${name} lacks part ${gap === -1 ? 1 : gap + 1}`)
     }
-    const body = `<CompleteMultipartUpload xmlns="http://s3.amazonaws.com/doc/2006-03-01/">${parts
-      .map(([number, part]) => partElement(number, part))
-      .join('')}</CompleteMultipartUpload>`
+    const Parts = parts.map(([PartNumber, { etag: ETag, crc }]) => ({
+      PartNumber,
+      ETag,
+      ...(crc === undefined ? {} : { ChecksumCRC32: crc }),
+    }))
     const request = {
       action: 'write',
-      method: 'POST',
       name,
-      query: [['uploadId', this.#id]],
-      body,
-      proof: integrity.forDocument(body),
-      headers: this.#place.partHeaders,
+      command: () => new CompleteMultipartUploadCommand({ ...this.#input(), MultipartUpload: { Parts } }),
       ...(signal === undefined ? {} : { signal }),
     } as const
-    const answer = await requests.send(request)
-    if (answer.refusal?.code === 'NoSuchUpload' && (await this.#isThere())) return
-    if (answer.refusal !== undefined) throw requests.errorOf(answer.refusal, request)
-    // The answer begins before the work is done, so that success may turn into a failure inside it.
-    const text = await requests.restOf(answer.response, request)
-    const root = completed(text, requests.shown(name))
-    const error = errorElement(root)
-    if (error !== undefined) throw requests.errorOf(refusalOf(200, error, answer.response.headers), request)
+    const { refusal } = await requests.send(request)
+    if (refusal?.code === 'NoSuchUpload' && (await this.#isThere())) return
+    if (refusal !== undefined) throw requests.errorOf(refusal, request)
   }
 
   async abort(): Promise<void> {
-    const { requests, name } = this.#place
-    const request = { action: 'abort', method: 'DELETE', name, query: [['uploadId', this.#id]] } as const
-    const { response, refusal } = await requests.send(request)
-    if (refusal !== undefined && refusal.status !== 404) throw requests.errorOf(refusal, request)
-    if (response !== undefined) await requests.restOf(response, request)
+    await abortUpload(this.#place.requests, this.#place.name, this.#id)
+  }
+
+  #input() {
+    const { requests, name, keyParams } = this.#place
+    return { ...requests.common, Key: bytesToText(name), UploadId: this.#id, ...keyParams }
   }
 
   /**
@@ -132,20 +120,7 @@ class S3Upload implements ObjectUpload {
         .digest('hex')
       if (found.etag.replaceAll('"', '') === `${digest}-${parts.length}`) return true
     }
-    // HEAD gives whole seconds.
-    return found.mtimeMs >= Math.floor(this.#begunMs / 1000) * 1000
-  }
-}
-
-function partElement(number: number, { etag, crc }: SentPart): string {
-  const sum = crc === undefined ? '' : `<ChecksumCRC32>${crc}</ChecksumCRC32>`
-  return `<Part><PartNumber>${number}</PartNumber><ETag>${escapeXml(etag)}</ETag>${sum}</Part>`
-}
-
-function completed(text: string, shown: string) {
-  try {
-    return parseXml(text)
-  } catch (cause) {
-    throw new StoreTrouble(`the store did not say whether the upload of ${shown} is complete`, { cause })
+    // HEAD gives whole seconds, and so does the time that the service last said.
+    return found.mtimeMs >= Math.floor(this.#begunMs / 1000) * 1000 - 1000
   }
 }

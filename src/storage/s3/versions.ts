@@ -1,8 +1,10 @@
-import { textToBytes } from '../../util/byte-string.ts'
+import { ListObjectVersionsCommand, type ListObjectVersionsCommandOutput } from '@aws-sdk/client-s3'
+import { bytesToText } from '../../util/byte-string.ts'
+import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectListRequest } from '../object/client.ts'
-import { entryOf, nameReader } from './listing.ts'
-import type { S3Request } from './requests.ts'
-import { parseXml, textOf } from './xml.ts'
+import { entryOf, listParams } from './listing.ts'
+import { nameReader } from './names.ts'
+import type { HttpResponse, S3Requests } from './requests.ts'
 
 /** What an object was at some time. */
 export interface ObjectVersion extends ObjectEntry {
@@ -17,41 +19,72 @@ export interface VersionPage {
 }
 
 export interface VersionMarker {
-  /** Byte strings. */
+  /** Byte string. */
   readonly name: string
   readonly versionId: string
 }
 
-export function versionsRequest({ prefix, delimiter, signal }: ObjectListRequest, marker?: VersionMarker): S3Request {
-  return {
-    action: 'list-versions',
-    method: 'GET',
-    query: [
-      ['versions', ''],
-      ['encoding-type', 'url'],
-      ...(prefix === '' ? [] : [['prefix', prefix] as const]),
-      ...(delimiter === undefined ? [] : [['delimiter', delimiter] as const]),
-      ...(marker === undefined ? [] : [['key-marker', marker.name] as const]),
-      ...(marker === undefined || marker.versionId === '' ? [] : [['version-id-marker', marker.versionId] as const]),
-    ],
-    ...(signal === undefined ? {} : { signal }),
+/** One page of versions. */
+export async function listVersions(
+  requests: S3Requests,
+  request: ObjectListRequest,
+  marker?: VersionMarker,
+): Promise<VersionPage> {
+  const { signal } = request
+  const input = {
+    ...requests.common,
+    ...listParams(requests, request),
+    ...(marker === undefined ? {} : { KeyMarker: bytesToText(marker.name) }),
+    ...(marker === undefined || marker.versionId === '' ? {} : { VersionIdMarker: marker.versionId }),
   }
+  let order: readonly boolean[] = []
+  const output = await requests.outputOf({
+    action: 'list-versions',
+    command: () => new ListObjectVersionsCommand(input),
+    seen: async (response) => {
+      const bytes = await collected(response)
+      order = removalsIn(bytes.toString('utf8'))
+    },
+    ...(signal === undefined ? {} : { signal }),
+  })
+  const name = nameReader(output)
+  const versions = inOrder(output, order, requests).map((found) => ({
+    ...entryOf(found, name),
+    versionId: found.VersionId ?? 'null',
+    removed: found.removed,
+  }))
+  const prefixes = (output.CommonPrefixes ?? []).map(({ Prefix }) => name(Prefix))
+  if (output.IsTruncated !== true) return { versions, prefixes }
+  const versionId = output.NextVersionIdMarker ?? ''
+  return { versions, prefixes, next: { name: name(output.NextKeyMarker), versionId } }
 }
 
-export function parseVersionPage(text: string): VersionPage {
-  const root = parseXml(text)
-  const name = nameReader(root)
-  const versions: (ObjectVersion & { removed: boolean })[] = []
-  const prefixes: string[] = []
-  for (const child of root.children) {
-    if (child.name === 'CommonPrefixes') prefixes.push(name(textOf(child, 'Prefix')))
-    if (child.name !== 'Version' && child.name !== 'DeleteMarker') continue
-    const versionId = textToBytes(textOf(child, 'VersionId') ?? 'null')
-    versions.push({ ...entryOf(child, name), versionId, removed: child.name === 'DeleteMarker' })
-  }
-  if (textOf(root, 'IsTruncated') !== 'true') return { versions, prefixes }
-  const versionId = textToBytes(textOf(root, 'NextVersionIdMarker') ?? '')
-  return { versions, prefixes, next: { name: name(textOf(root, 'NextKeyMarker')), versionId } }
+/** The answer as bytes, which the library then reads. */
+async function collected(response: HttpResponse): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  for await (const chunk of response.body as AsyncIterable<Buffer>) chunks.push(chunk)
+  const bytes = Buffer.concat(chunks)
+  response.body = bytes
+  return bytes
+}
+
+/**
+ * The library gives versions and marks of removal in a list each, and so loses which of them was first: their times may be
+ * the same. The answer has them in one.
+ */
+function removalsIn(xml: string): readonly boolean[] {
+  return [...xml.matchAll(/<(?:\w+:)?(Version|DeleteMarker)[\s>]/g)].map(([, element]) => element === 'DeleteMarker')
+}
+
+function inOrder(output: ListObjectVersionsCommandOutput, order: readonly boolean[], requests: S3Requests) {
+  const versions = (output.Versions ?? []).values()
+  const removals = (output.DeleteMarkers ?? []).values()
+  const merged = order.flatMap((removed) => {
+    const { value } = removed ? removals.next() : versions.next()
+    return value === undefined ? [] : [{ ...value, removed }]
+  })
+  if (merged.length === order.length && versions.next().done === true && removals.next().done === true) return merged
+  throw new PgtsError('format', `the order of the versions of ${requests.shown(undefined)} cannot be understood`)
 }
 
 /**

@@ -4,7 +4,7 @@ import type { HttpAccess } from '../../http/agents.ts'
 import { StoreTrouble } from '../../object/trouble.ts'
 import type { S3Keys } from '../description.ts'
 import { askOnce } from './ask.ts'
-import { keysFromJson, type FetchKeys } from './source.ts'
+import { keysFromJson, type FetchKeys } from './credentials.ts'
 
 /**
  * Keys of the role that a container or pod has: a URL near by hands them out.

@@ -2,7 +2,7 @@ import { PgtsError } from '../../../util/error.ts'
 import { StoreTrouble } from '../../object/trouble.ts'
 import type { S3Keys } from '../description.ts'
 import { askOnce } from './ask.ts'
-import { keysFromJson, type FetchKeys } from './source.ts'
+import { keysFromJson, type FetchKeys } from './credentials.ts'
 
 /** Long enough for the questions that follow; the token is not kept. */
 const TOKEN_SECONDS = '300'

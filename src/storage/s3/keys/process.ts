@@ -1,6 +1,6 @@
 import { execFile } from 'node:child_process'
 import { PgtsError } from '../../../util/error.ts'
-import { keysFromJson, type FetchKeys } from './source.ts'
+import { keysFromJson, type FetchKeys } from './credentials.ts'
 
 const PATIENCE_MS = 60_000
 

@@ -1,52 +1,52 @@
+import { fromWebToken } from '@aws-sdk/credential-provider-web-identity'
+import { NodeHttpHandler } from '@smithy/node-http-handler'
 import { PgtsError } from '../../../util/error.ts'
-import type { HttpAccess } from '../../http/agents.ts'
+import { openAgents, type HttpAccess } from '../../http/agents.ts'
+import { networkError } from '../../http/network-error.ts'
 import { StoreTrouble } from '../../object/trouble.ts'
 import type { S3Keys } from '../description.ts'
-import { errorElement, refusalOf } from '../refusal.ts'
-import { canonicalQuery } from '../sign.ts'
-import { childOf, parseXml, textOf, type XmlElement } from '../xml.ts'
-import { askOnce } from './ask.ts'
+import { refusalOf } from '../refusal.ts'
+import { silenceVersionNotice } from '../sdk.ts'
 import { readToken } from './container.ts'
-import { withExpiry, type FetchKeys } from './source.ts'
+import type { FetchKeys } from './credentials.ts'
 
 /**
- * Keys of a role, in exchange for the token that an identity provider (of a Kubernetes cluster, say) gave.
- * @see https://docs.aws.amazon.com/STS/latest/APIReference/API_AssumeRoleWithWebIdentity.html
+ * Keys of a role, in exchange for the token that an identity provider (of a Kubernetes cluster, say) gave; by AWS's own
+ * provider, over our sockets.
  */
 export function webIdentityKeys(keys: S3Keys & { type: 'web-id' }, access: HttpAccess): FetchKeys {
   const from = `the token service ${keys.stsUrl}`
+  silenceVersionNotice()
   return async () => {
-    // In the body, not in the URL: that is what proxies and servers write into their logs.
-    const body = canonicalQuery([
-      ['Action', 'AssumeRoleWithWebIdentity'],
-      ['RoleArn', keys.role],
-      ['RoleSessionName', 'pgts'],
-      ['Version', '2011-06-15'],
-      ['WebIdentityToken', await readToken(keys.tokenFile)],
-    ])
-    const headers = { 'content-type': 'application/x-www-form-urlencoded' }
-    const url = `${keys.stsUrl}/`
-    const { status, text } = await askOnce({ method: 'POST', url, headers, body }, from, access)
-    const answer = tryParse(text)
-    if (status !== 200) throw refused(status, answer, from, keys.role)
-    const found = childOf(childOf(answer, 'AssumeRoleWithWebIdentityResult'), 'Credentials')
-    const [id, secret] = [textOf(found, 'AccessKeyId'), textOf(found, 'SecretAccessKey')]
-    if (id === undefined || secret === undefined) throw new PgtsError('format', `${from} did not answer with keys`)
-    return withExpiry({ id, secret }, textOf(found, 'SessionToken'), textOf(found, 'Expiration'), from)
+    // The platform renews the file while we run.
+    const webIdentityToken = await readToken(keys.tokenFile)
+    using agents = await openAgents(access)
+    const requestHandler = new NodeHttpHandler({
+      httpAgent: agents.http,
+      httpsAgent: agents.https,
+      socketTimeout: access.stallMs,
+    })
+    // The region only names an endpoint, and that is given.
+    const clientConfig = {
+      endpoint: keys.stsUrl,
+      region: 'us-east-1',
+      maxAttempts: 1,
+      requestHandler,
+      logger: undefined,
+    }
+    try {
+      const identity = { roleArn: keys.role, roleSessionName: 'pgts', webIdentityToken, clientConfig }
+      return (await fromWebToken(identity)()) as Awaited<ReturnType<FetchKeys>>
+    } catch (error) {
+      throw refused(error, from, keys.role)
+    }
   }
 }
 
-function tryParse(text: string): XmlElement | undefined {
-  try {
-    return parseXml(text)
-  } catch {
-    // The status says what there is to say.
-    return undefined
-  }
-}
-
-function refused(status: number, answer: XmlElement | undefined, from: string, role: string): PgtsError {
-  const { code, message } = refusalOf(status, answer && errorElement(answer))
+function refused(error: unknown, from: string, role: string): PgtsError {
+  const refusal = refusalOf(error)
+  if (refusal === undefined) return networkError(`cannot get keys from ${from}`, error)
+  const { status, code, message } = refusal
   const said = `${from} gives no keys for ${role}: ${code === '' ? `HTTP status ${status}` : `${code}: ${message}`}`
   if (status >= 500 || status === 429) return new StoreTrouble(said)
   return new PgtsError('access', said, { hints: ['check AWS_ROLE_ARN, and whom the trust policy of that role trusts'] })

@@ -1,8 +1,9 @@
+import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
+import { Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
 import { StoreTrouble } from '../../../../src/storage/object/trouble.ts'
 import { s3Error, type S3Action } from '../../../../src/storage/s3/error.ts'
 import { refusalOf } from '../../../../src/storage/s3/refusal.ts'
-import { parseXml } from '../../../../src/storage/s3/xml.ts'
 
 const place = {
   action: 'write' as S3Action,
@@ -13,10 +14,29 @@ const place = {
   nowMs: Date.parse('2026-03-01T10:00:00Z'),
 }
 
-function errorFor(status: number, code: string, more: { inside?: string; headers?: object; action?: S3Action } = {}) {
+/** What AWS's client throws after such an answer, in our words. */
+async function errorFor(
+  status: number,
+  code: string,
+  more: { inside?: string; headers?: object; action?: S3Action; body?: string } = {},
+) {
   const xml = `<Error><Code>${code}</Code><Message>words of the service</Message>${more.inside ?? ''}</Error>`
-  const refusal = refusalOf(status, code === '' ? undefined : parseXml(xml), { ...more.headers })
-  return s3Error(refusal, { ...place, action: more.action ?? place.action })
+  const body = Readable.from([Buffer.from(more.body ?? (code === '' ? '' : xml))])
+  const response = { statusCode: status, headers: { ...more.headers }, body }
+  const sdk = new S3Client({
+    region: 'us-east-1',
+    endpoint: 'https://store.example',
+    maxAttempts: 1,
+    credentials: { accessKeyId: 'key', secretAccessKey: 'secret' },
+    requestHandler: { handle: () => Promise.resolve({ response }) },
+  })
+  const thrown = await sdk.send(new PutObjectCommand({ Bucket: 'bucket', Key: 'x', Body: 'y' })).then(
+    () => undefined,
+    (error: unknown) => error,
+  )
+  const refusal = refusalOf(thrown)
+  expect(refusal).toBeDefined()
+  return s3Error(refusal!, { ...place, action: more.action ?? place.action })
 }
 
 describe('what may be asked again', () => {
@@ -26,8 +46,8 @@ describe('what may be asked again', () => {
     [503, ''],
     [429, ''],
     [400, 'ThrottlingException'],
-  ])('%i %s: the store is overloaded', (status, code) => {
-    const error = errorFor(status, code, { headers: { 'retry-after': '7' } })
+  ])('%i %s: the store is overloaded', async (status, code) => {
+    const error = await errorFor(status, code, { headers: { 'retry-after': '7' } })
     expect(error).toBeInstanceOf(StoreTrouble)
     expect(error).toMatchObject({ overloaded: true, retryAfterMs: 7000 })
   })
@@ -42,9 +62,9 @@ describe('what may be asked again', () => {
     [400, 'BadDigest'],
     [400, 'XAmzContentSHA256Mismatch'],
     [200, 'InternalError'],
-  ])('%i %s: a trouble that may pass', (status, code) => {
-    expect(errorFor(status, code)).toBeInstanceOf(StoreTrouble)
-    expect(errorFor(status, code)).toMatchObject({ overloaded: false, code: 'service' })
+  ])('%i %s: a trouble that may pass', async (status, code) => {
+    expect(await errorFor(status, code)).toBeInstanceOf(StoreTrouble)
+    expect(await errorFor(status, code)).toMatchObject({ overloaded: false, code: 'service' })
   })
 })
 
@@ -60,8 +80,8 @@ describe('what is final, in words', () => {
     [403, 'InvalidObjectState', 'file-read', 'a storage class that is not read at once'],
     [412, 'PreconditionFailed', 'file-read', 'it was replaced meanwhile'],
     [400, 'InvalidStorageClass', 'service', 'InvalidStorageClass: words of the service'],
-  ])('%i %s', (status, code, kind, words) => {
-    const error = errorFor(status, code)
+  ])('%i %s', async (status, code, kind, words) => {
+    const error = await errorFor(status, code)
     expect(error).not.toBeInstanceOf(StoreTrouble)
     expect(error.code).toBe(kind)
     expect(error.message).toContain(words)
@@ -77,20 +97,22 @@ describe('what is final, in words', () => {
     ['list-uploads', 's3:ListBucketMultipartUploads'],
     ['list-versions', 's3:ListBucketVersions'],
     ['read-version', 's3:GetObjectVersion'],
-  ] as [S3Action, string][])('access denied to %s names %s', (action, permission) => {
-    const error = errorFor(403, 'AccessDenied', { action })
+  ] as [S3Action, string][])('access denied to %s names %s', async (action, permission) => {
+    const error = await errorFor(403, 'AccessDenied', { action })
     expect(error).toMatchObject({ code: 'access' })
     expect(error.hints.join()).toContain(permission)
     expect(error.hints.join()).toContain('repo2')
     expect(error.hints.join()).toContain('bucket')
   })
 
-  test('a removal that is denied may be due to object lock', () => {
-    expect(errorFor(403, 'AccessDenied', { action: 'remove' }).hints.join()).toContain('object lock')
+  test('a removal that is denied may be due to object lock', async () => {
+    expect((await errorFor(403, 'AccessDenied', { action: 'remove' })).hints.join()).toContain('object lock')
   })
 
-  test('clocks that differ: both times', () => {
-    const error = errorFor(403, 'RequestTimeTooSkewed', { inside: '<ServerTime>2026-03-01T11:00:00Z</ServerTime>' })
+  test('clocks that differ: both times', async () => {
+    const error = await errorFor(403, 'RequestTimeTooSkewed', {
+      inside: '<ServerTime>2026-03-01T11:00:00Z</ServerTime>',
+    })
     expect(error.code).toBe('clock')
     expect(error.message).toContain('2026-03-01T11:00:00Z there')
     expect(error.message).toContain('2026-03-01T10:00:00Z here')
@@ -100,14 +122,20 @@ describe('what is final, in words', () => {
     [400, 'AuthorizationHeaderMalformed', { inside: '<Region>eu-west-3</Region>' }],
     [301, 'PermanentRedirect', { headers: { 'x-amz-bucket-region': 'eu-west-3' } }],
     [301, '', { headers: { 'x-amz-bucket-region': 'eu-west-3' } }],
-  ])('%i %s: the region that would be right', (status, code, more) => {
-    const error = errorFor(status, code, more)
+  ])('%i %s: the region that would be right', async (status, code, more) => {
+    const error = await errorFor(status, code, more)
     expect(error.message).toContain('the bucket bucket is in region eu-west-3, not in us-east-1')
     expect(error.hints.join()).toContain('repo2-s3-region=eu-west-3')
   })
 
-  test('the number of the request goes with the cause, so that the service can be asked about it', () => {
-    const error = errorFor(403, 'AccessDenied', { inside: '<RequestId>ABC123</RequestId>' })
+  test('the number of the request goes with the cause, so that the service can be asked about it', async () => {
+    const error = await errorFor(403, 'AccessDenied', { inside: '<RequestId>ABC123</RequestId>' })
     expect(String((error.cause as Error).message)).toContain('ABC123')
   })
+})
+
+test('a page of a proxy is no refusal of the service, but its status counts', async () => {
+  const error = await errorFor(502, '', { body: '<html><body><h1>Bad Gateway</h1><br></body></html>' })
+  expect(error).toBeInstanceOf(StoreTrouble)
+  expect(error.message).toBe('cannot write s3://bucket/repo/x: HTTP status 502')
 })

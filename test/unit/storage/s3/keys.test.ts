@@ -3,11 +3,12 @@ import { createServer, type IncomingMessage, type Server } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { S3Keys } from '../../../../src/storage/s3/description.ts'
-import { openKeySource } from '../../../../src/storage/s3/keys/source.ts'
+import { openS3Client, type S3Client } from '../../../../src/storage/s3/client.ts'
+import { openCredentials, type FetchKeys } from '../../../../src/storage/s3/keys/credentials.ts'
 import { StoreTrouble } from '../../../../src/storage/object/trouble.ts'
-import { systemClock, type Clock } from '../../../../src/util/clock.ts'
+import { systemClock } from '../../../../src/util/clock.ts'
 
 interface Asked {
   readonly line: string
@@ -49,7 +50,8 @@ beforeEach(() => {
 })
 
 const access = { verifyTls: true, stallMs: 5000 }
-const sourceOf = (keys: S3Keys, clock: Clock = systemClock) => openKeySource(keys, access, 'repo1', clock)
+/** How such keys are fetched, each time anew. */
+const sourceOf = async (keys: S3Keys) => (await openCredentials(keys, access, 'repo1')) as FetchKeys
 const ROLES = '/latest/meta-data/iam/security-credentials/'
 const json = (expiration = '2099-01-01T00:00:00Z', id = 'AKID') =>
   JSON.stringify({ Code: 'Success', AccessKeyId: id, SecretAccessKey: 'geheim', Token: 'tok', Expiration: expiration })
@@ -65,26 +67,28 @@ describe('the role of a machine', () => {
 
   test('is found out, and its keys are fetched with a token', async () => {
     answer = metadata
-    const keys = await (await sourceOf({ type: 'instance', metadata: url })).get()
-    expect(keys).toMatchObject({ id: 'AKID', secret: 'geheim', token: 'tok' })
+    const keys = await (await sourceOf({ type: 'instance', metadata: url }))()
+    expect(keys).toMatchObject({ accessKeyId: 'AKID', secretAccessKey: 'geheim', sessionToken: 'tok' })
     expect(asked[0]!.headers['x-aws-ec2-metadata-token-ttl-seconds']).toBe('300')
   })
 
   test('that is configured is not asked for', async () => {
     answer = metadata
-    await (await sourceOf({ type: 'instance', metadata: url, role: 'backup-role' })).get()
+    await (
+      await sourceOf({ type: 'instance', metadata: url, role: 'backup-role' })
+    )()
     expect(asked.map(({ line }) => line)).toEqual(['PUT /latest/api/token', `GET ${ROLES}backup-role`])
   })
 
   test('where the service knows no tokens (version 1)', async () => {
     answer = ({ line }) =>
       line.startsWith('PUT') ? { status: 405, body: '' } : { body: line.endsWith('/') ? 'backup-role' : json() }
-    expect(await (await sourceOf({ type: 'instance', metadata: url })).get()).toMatchObject({ id: 'AKID' })
+    expect(await (await sourceOf({ type: 'instance', metadata: url }))()).toMatchObject({ accessKeyId: 'AKID' })
   })
 
   test('that does not exist is named', async () => {
     answer = metadata
-    await expect((await sourceOf({ type: 'instance', metadata: url, role: 'other' })).get()).rejects.toMatchObject({
+    await expect((await sourceOf({ type: 'instance', metadata: url, role: 'other' }))()).rejects.toMatchObject({
       message: expect.stringContaining('there is no role other here'),
       hints: [expect.stringContaining('repo1-s3-role')],
     })
@@ -92,7 +96,7 @@ describe('the role of a machine', () => {
 
   test('a service that fails may be asked again', async () => {
     answer = ({ line }) => (line.startsWith('PUT') ? { body: 'session' } : { status: 503, body: '' })
-    await expect((await sourceOf({ type: 'instance', metadata: url })).get()).rejects.toBeInstanceOf(StoreTrouble)
+    await expect((await sourceOf({ type: 'instance', metadata: url }))()).rejects.toBeInstanceOf(StoreTrouble)
   })
 })
 
@@ -103,8 +107,7 @@ describe('the role of a container', () => {
     const source = await sourceOf({ type: 'container', url: `${url}/v1/credentials`, tokenFile })
     for (const token of ['first', 'second']) {
       writeFileSync(tokenFile, `${token}\n`)
-      // They have expired already, so each use fetches them.
-      await source.get()
+      await source()
     }
     expect(asked.map(({ line, headers }) => `${line} ${headers.authorization ?? ''}`)).toEqual([
       'GET /v1/credentials first',
@@ -116,9 +119,7 @@ describe('the role of a container', () => {
     answer = () => ({ status: 403, body: 'token geheim is not good' })
     const error: unknown = await (
       await sourceOf({ type: 'container', url, token: 'geheim' })
-    )
-      .get()
-      .catch((e: unknown) => e)
+    )().catch((e: unknown) => e)
     expect(error).toMatchObject({ code: 'access', message: expect.stringContaining('HTTP status 403') })
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('geheim')
   })
@@ -137,7 +138,11 @@ describe('the role of a web identity', () => {
         <Credentials><SessionToken>tok</SessionToken><SecretAccessKey>geheim</SecretAccessKey><Expiration>2099-01-01T00:00:00Z</Expiration>
         <AccessKeyId>ASIA</AccessKeyId></Credentials></AssumeRoleWithWebIdentityResult></AssumeRoleWithWebIdentityResponse>`,
     })
-    expect(await (await sourceOf(keys())).get()).toMatchObject({ id: 'ASIA', secret: 'geheim', token: 'tok' })
+    expect(await (await sourceOf(keys()))()).toMatchObject({
+      accessKeyId: 'ASIA',
+      secretAccessKey: 'geheim',
+      sessionToken: 'tok',
+    })
     expect(asked[0]!.line).toBe('POST /')
     const form = new URLSearchParams(asked[0]!.body)
     expect(Object.fromEntries(form)).toEqual({
@@ -154,7 +159,7 @@ describe('the role of a web identity', () => {
       status: 400,
       body: '<ErrorResponse><Error><Code>InvalidIdentityToken</Code><Message>No OpenIDConnect provider</Message></Error></ErrorResponse>',
     })
-    await expect((await sourceOf(keys())).get()).rejects.toMatchObject({
+    await expect((await sourceOf(keys()))()).rejects.toMatchObject({
       code: 'access',
       message: expect.stringContaining('InvalidIdentityToken: No OpenIDConnect provider'),
       hints: [expect.stringContaining('AWS_ROLE_ARN')],
@@ -164,11 +169,11 @@ describe('the role of a web identity', () => {
 
 describe('a program that prints keys', () => {
   const run = async (script: string, ...args: string[]) =>
-    (await sourceOf({ type: 'process', command: [process.execPath, '-e', script, ...args] })).get()
+    (await sourceOf({ type: 'process', command: [process.execPath, '-e', script, ...args] }))()
 
   test('with its arguments', async () => {
     const script = `console.log(JSON.stringify({ Version: 1, AccessKeyId: process.argv[1], SecretAccessKey: 's', SessionToken: 't' }))`
-    expect(await run(script, 'a b')).toMatchObject({ id: 'a b', secret: 's', token: 't' })
+    expect(await run(script, 'a b')).toMatchObject({ accessKeyId: 'a b', secretAccessKey: 's', sessionToken: 't' })
   })
 
   test.each([
@@ -183,52 +188,89 @@ describe('a program that prints keys', () => {
 
   test('that is not there', async () => {
     const source = await sourceOf({ type: 'process', command: ['/no/such/program'] })
-    await expect(source.get()).rejects.toMatchObject({ code: 'execute', message: expect.stringContaining('ENOENT') })
+    await expect(source()).rejects.toMatchObject({ code: 'execute', message: expect.stringContaining('ENOENT') })
   })
 })
 
+/** A store whose keys come from the same server; a request is answered as `store` says. */
 describe('when keys are fetched', () => {
-  let nowMs: number
-  const clock: Clock = { ...systemClock, nowMs: () => nowMs }
-  let source: Awaited<ReturnType<typeof sourceOf>>
+  let given: number
+  let store: (usedKey: string) => { status?: number; body: string }
+  let client: S3Client
+  const expired = { status: 400, body: '<Error><Code>ExpiredToken</Code><Message>too old</Message></Error>' }
+  const open = (keys: S3Keys) =>
+    openS3Client(
+      {
+        bucket: 'bucket',
+        region: 'us-east-1',
+        endpoint: { secure: false, uriStyle: 'path', host: '127.0.0.1', port: Number(new URL(url).port) },
+        service: 's3',
+        keys,
+        access,
+        requesterPays: false,
+        partBytes: 5 * 1024 * 1024,
+        repository: 'repo1',
+      },
+      systemClock,
+    )
+  const fetches = () => asked.filter(({ line }) => line === 'GET /keys').length
+
   beforeEach(async () => {
-    nowMs = Date.parse('2026-01-01T00:00:00Z')
-    let given = 0
-    answer = () => ({ body: json('2026-01-01T01:00:00Z', `AKID${++given}`) })
-    source = await sourceOf({ type: 'container', url }, clock)
+    vi.useFakeTimers({ toFake: ['Date'], now: Date.parse('2026-01-01T00:00:00Z') })
+    given = 0
+    store = () => ({ body: '<ListBucketResult/>' })
+    answer = ({ line, headers }) =>
+      line === 'GET /keys'
+        ? { body: json(new Date(Date.now() + 3_600_000).toISOString(), `AKID${++given}`) }
+        : store(/Credential=(\w+)/.exec(headers.authorization ?? '')?.[1] ?? '')
+    client = await open({ type: 'container', url: `${url}/keys` })
   })
+  afterEach(async () => {
+    vi.useRealTimers()
+    await client[Symbol.asyncDispose]()
+  })
+  const list = () => client.list({ prefix: '' })
 
   test('once for all who ask', async () => {
-    await Promise.all([source.get(), source.get(), source.get()])
-    await source.get()
-    expect(asked).toHaveLength(1)
+    await Promise.all([list(), list(), list()])
+    await list()
+    expect(fetches()).toBe(1)
   })
 
   test('again some minutes before they expire', async () => {
-    await source.get()
-    nowMs = Date.parse('2026-01-01T00:54:00Z')
-    expect(await source.get()).toMatchObject({ id: 'AKID1' })
-    nowMs = Date.parse('2026-01-01T00:56:00Z')
-    expect(await source.get()).toMatchObject({ id: 'AKID2' })
+    const used: string[] = []
+    store = (key) => {
+      used.push(key)
+      return { body: '<ListBucketResult/>' }
+    }
+    await list()
+    vi.setSystemTime(Date.parse('2026-01-01T00:54:00Z'))
+    await list()
+    vi.setSystemTime(Date.parse('2026-01-01T00:56:00Z'))
+    await list()
+    expect(used).toEqual(['AKID1', 'AKID1', 'AKID2'])
   })
 
   test('again when the service says that they have expired, once for all who were refused', async () => {
-    const used = await source.get()
-    expect(await Promise.all([source.expired(used), source.expired(used)])).toEqual([true, true])
-    expect(await source.expired(used)).toBe(true)
-    expect(asked).toHaveLength(2)
+    store = (key) => (key === 'AKID1' ? expired : { body: '<ListBucketResult/>' })
+    await Promise.all([list(), list(), list()])
+    await list()
+    expect(fetches()).toBe(2)
   })
 
   test('after a failure, whoever comes next asks again', async () => {
     const working = answer
     answer = () => ({ status: 500, body: '' })
-    await expect(source.get()).rejects.toThrow()
+    await expect(list()).rejects.toBeInstanceOf(StoreTrouble)
     answer = working
-    expect(await source.get()).toMatchObject({ id: 'AKID1' })
+    expect(await list()).toEqual({ objects: [], prefixes: [] })
   })
 
   test('keys of the configuration cannot be renewed', async () => {
-    const fixed = await sourceOf({ type: 'shared', key: 'k', secret: 's', token: 't' })
-    expect(await fixed.expired(await fixed.get())).toBe(false)
+    await using fixed = await open({ type: 'shared', key: 'k', secret: 's', token: 't' })
+    store = () => expired
+    const refused = { code: 'access', message: expect.stringContaining('the keys have expired') }
+    await expect(fixed.list({ prefix: '' })).rejects.toMatchObject(refused)
+    expect(asked).toHaveLength(1)
   })
 })

@@ -1,0 +1,80 @@
+import type { S3ClientConfig } from '@aws-sdk/client-s3'
+import { PgtsError } from '../../../util/error.ts'
+import type { HttpAccess } from '../../http/agents.ts'
+import type { S3Keys } from '../description.ts'
+
+/** Keys for AWS's client: themselves, or how to get them. It fetches them once for all who ask, and anew in time. */
+export type Credentials = NonNullable<S3ClientConfig['credentials']>
+
+/** Keys as the service knows them; temporary ones come with a token and an end. */
+export interface FetchedKeys {
+  readonly accessKeyId: string
+  readonly secretAccessKey: string
+  readonly sessionToken?: string
+  readonly expiration?: Date
+}
+
+export type FetchKeys = () => Promise<FetchedKeys>
+
+/**
+ * What kinds of keys there are; each is loaded when it is configured. The exchange of a web identity is AWS's own; its
+ * other providers read their settings from the environment and ~/.aws and take neither a role (machine), certificates
+ * (container) nor a program with its arguments (process), so those three are ours.
+ */
+export async function openCredentials(keys: S3Keys, access: HttpAccess, repository: string): Promise<Credentials> {
+  switch (keys.type) {
+    case 'shared': {
+      const { key: accessKeyId, secret: secretAccessKey, token } = keys
+      return { accessKeyId, secretAccessKey, ...(token === undefined ? {} : { sessionToken: token }) }
+    }
+    case 'instance': {
+      const { instanceKeys } = await import('./instance.ts')
+      return instanceKeys(keys, repository)
+    }
+    case 'container': {
+      const { containerKeys } = await import('./container.ts')
+      return containerKeys(keys, access)
+    }
+    case 'web-id': {
+      const { webIdentityKeys } = await import('./web-identity.ts')
+      return webIdentityKeys(keys, access)
+    }
+    case 'process': {
+      const { processKeys } = await import('./process.ts')
+      return processKeys(keys.command)
+    }
+  }
+}
+
+/** Keys from the JSON that metadata services and programs answer with. */
+export function keysFromJson(text: string, from: string): FetchedKeys {
+  let value: unknown
+  try {
+    value = JSON.parse(text)
+  } catch {
+    // The text itself may hold a secret, and so may the words of a JSON error.
+    throw new PgtsError('format', `${from} did not answer with keys: the answer is not JSON`)
+  }
+  const fields = (typeof value === 'object' ? value : null) as Record<string, unknown> | null
+  const field = (name: string) => (typeof fields?.[name] === 'string' ? fields[name] : undefined)
+  const code = field('Code')
+  if (code !== undefined && code !== 'Success') {
+    throw new PgtsError('service', `${from} hands out no keys: ${code} ${field('Message') ?? ''}`.trimEnd())
+  }
+  const [accessKeyId, secretAccessKey] = [field('AccessKeyId'), field('SecretAccessKey')]
+  if (accessKeyId === undefined || secretAccessKey === undefined) {
+    const missing = accessKeyId === undefined ? 'AccessKeyId' : 'SecretAccessKey'
+    throw new PgtsError('format', `${from} did not answer with keys: ${missing} is missing`)
+  }
+  const sessionToken = field('Token') ?? field('SessionToken')
+  const expiration = field('Expiration')
+  if (expiration !== undefined && Number.isNaN(Date.parse(expiration))) {
+    throw new PgtsError('format', `${from} gives keys whose Expiration is not a time: ${expiration}`)
+  }
+  return {
+    accessKeyId,
+    secretAccessKey,
+    ...(sessionToken === undefined ? {} : { sessionToken }),
+    ...(expiration === undefined ? {} : { expiration: new Date(expiration) }),
+  }
+}

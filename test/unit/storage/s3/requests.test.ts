@@ -1,0 +1,237 @@
+import { createHash } from 'node:crypto'
+import { readFileSync } from 'node:fs'
+import http, { type IncomingMessage, type RequestListener, type Server } from 'node:http'
+import https from 'node:https'
+import type { AddressInfo } from 'node:net'
+import { crc32 } from 'node:zlib'
+import fc from 'fast-check'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { openS3Client } from '../../../../src/storage/s3/client.ts'
+import type { S3Description } from '../../../../src/storage/s3/description.ts'
+import { uriEncodePath } from '../../../../src/storage/s3/names.ts'
+import { textToBytes } from '../../../../src/util/byte-string.ts'
+import { systemClock } from '../../../../src/util/clock.ts'
+import { makeTestDir } from '../../../support/test-user.ts'
+import { makeCertificates } from '../../../support/tls.ts'
+
+interface Asked {
+  readonly method: string
+  readonly url: string
+  readonly headers: IncomingMessage['headers']
+  readonly body: Buffer
+}
+
+/** What leaves us, as a made-up service sees it; what it answers is up to the test. */
+let asked: Asked[]
+let answer: (one: Asked) => { status?: number; headers?: Record<string, string>; body?: string }
+let plain: Server
+let secure: Server
+let caFile: string
+
+beforeAll(async () => {
+  const listener: RequestListener = async (request, response) => {
+    const chunks: Buffer[] = []
+    for await (const chunk of request) chunks.push(chunk as Buffer)
+    const { method = '', url = '', headers } = request
+    const one = { method, url, headers, body: Buffer.concat(chunks) }
+    asked.push(one)
+    const { status = 200, headers: more = {}, body = '' } = answer(one)
+    response.writeHead(status, more).end(body)
+  }
+  const certificates = makeCertificates(`${makeTestDir('s3-requests')}/tls`)
+  caFile = certificates.caFile
+  plain = http.createServer(listener)
+  const [cert, key] = [readFileSync(certificates.certFile), readFileSync(certificates.keyFile)]
+  secure = https.createServer({ cert, key }, listener)
+  for (const server of [plain, secure]) {
+    await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  }
+})
+afterAll(() => {
+  plain.close()
+  secure.close()
+})
+beforeEach(() => {
+  asked = []
+  answer = () => ({})
+})
+
+const open = (tls: boolean, more: Partial<S3Description> = {}, endpoint: Partial<S3Description['endpoint']> = {}) =>
+  openS3Client(
+    {
+      bucket: 'bucket',
+      region: 'eu-central-1',
+      endpoint: {
+        secure: tls,
+        uriStyle: 'path',
+        host: '127.0.0.1',
+        port: ((tls ? secure : plain).address() as AddressInfo).port,
+        ...endpoint,
+      },
+      service: 's3',
+      keys: { type: 'shared', key: 'AKID', secret: 'geheim' },
+      access: { verifyTls: true, caFile, stallMs: 10_000 },
+      requesterPays: false,
+      partBytes: 5 * 1024 * 1024,
+      repository: 'repo1',
+      ...more,
+    },
+    systemClock,
+  )
+
+const sha256 = (bytes: Uint8Array) => createHash('sha256').update(bytes).digest('hex')
+const base64OfCrc = (bytes: Uint8Array) => {
+  const value = Buffer.alloc(4)
+  value.writeUInt32BE(crc32(bytes))
+  return value.toString('base64')
+}
+/** Larger than what is handed to a socket at once. */
+const LARGE = Buffer.alloc(700_001, 'large')
+
+describe('what a body is proven by', () => {
+  const confirms = ({ headers }: Asked) => {
+    const crc = headers['x-amz-checksum-crc32']
+    return { headers: typeof crc === 'string' ? { 'x-amz-checksum-crc32': crc } : {} }
+  }
+
+  test.each([
+    ['small', Buffer.from('small')],
+    ['empty', Buffer.alloc(0)],
+    ['large', LARGE],
+  ])('over TLS its signature, until the store confirms a CRC-32 (%s)', async (_, body) => {
+    await using client = await open(true)
+    await client.put('a', body, { kind: 'data' })
+    answer = confirms
+    await client.put('b', body, { kind: 'data' })
+    await client.put('c', body, { kind: 'data' })
+    expect(asked.map(({ headers }) => headers['x-amz-content-sha256'])).toEqual([
+      sha256(body),
+      sha256(body),
+      'UNSIGNED-PAYLOAD',
+    ])
+    for (const { headers, body: sent } of asked) {
+      expect(sent.equals(body)).toBe(true)
+      expect(headers).toMatchObject({
+        'x-amz-checksum-crc32': base64OfCrc(body),
+        'content-length': String(body.length),
+      })
+      // One wait for a 100 Continue would be one round trip more.
+      expect(headers).not.toHaveProperty('expect')
+    }
+  })
+
+  test('without TLS always its signature', async () => {
+    await using client = await open(false)
+    answer = confirms
+    for (const body of [LARGE, LARGE]) await client.put('a', body, { kind: 'data' })
+    expect(asked.map(({ headers }) => headers['x-amz-content-sha256'])).toEqual([sha256(LARGE), sha256(LARGE)])
+  })
+
+  test.each([
+    [true, 'CRC32', 'UNSIGNED-PAYLOAD'],
+    [true, undefined, sha256(LARGE)],
+    [false, 'CRC32', sha256(LARGE)],
+  ])('a part (TLS: %s, the store confirms %s): %s', async (tls, algorithm, hash) => {
+    await using client = await open(tls)
+    answer = ({ method, url }) => {
+      if (method === 'PUT') return { headers: { etag: '"e"' } }
+      if (!url.includes('uploads')) {
+        return { body: '<CompleteMultipartUploadResult><ETag>"x-1"</ETag></CompleteMultipartUploadResult>' }
+      }
+      const headers = algorithm === undefined ? {} : { 'x-amz-checksum-algorithm': algorithm }
+      const body = '<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>'
+      return { headers, body }
+    }
+    const upload = await client.upload('a', { kind: 'data' })
+    await upload.part(1, LARGE)
+    await upload.complete()
+    const [, part, complete] = asked
+    expect(part!.body.equals(LARGE)).toBe(true)
+    expect(part!.headers['x-amz-content-sha256']).toBe(hash)
+    expect(part!.headers['x-amz-checksum-crc32']).toBe(algorithm && base64OfCrc(LARGE))
+    expect(complete!.body.toString().includes(base64OfCrc(LARGE))).toBe(algorithm !== undefined)
+  })
+
+  test('a batch of removals its MD5, which every service knows', async () => {
+    await using client = await open(true)
+    answer = () => ({
+      body: '<DeleteResult><Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>',
+    })
+    expect(await client.removeBatch(['a', 'b'])).toEqual([{ name: 'b', reason: 'AccessDenied: no' }])
+    const [{ headers, body }] = asked as [Asked]
+    expect(headers['content-md5']).toBe(createHash('md5').update(body).digest('base64'))
+    expect(headers['x-amz-content-sha256']).toBe(sha256(body))
+    expect(Object.keys(headers).filter((name) => name.includes('checksum'))).toEqual([])
+  })
+})
+
+test('any bytes in a name become the path, in the one form that a signature allows', async () => {
+  await using client = await open(false)
+  answer = () => ({ headers: { 'content-length': '0' } })
+  const byte = fc.integer({ min: 0, max: 255 }).map((code) => String.fromCharCode(code))
+  const name = fc.oneof(
+    fc.array(byte, { minLength: 1, maxLength: 40 }).map((bytes) => bytes.join('')),
+    fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }).map((text) => textToBytes(text)),
+  )
+  await fc.assert(
+    fc.asyncProperty(name, async (bytes) => {
+      asked = []
+      await client.head(bytes)
+      expect(asked.map(({ url }) => url)).toEqual([`/bucket/${uriEncodePath(bytes)}`])
+    }),
+    { numRuns: 100 },
+  )
+})
+
+test('a bucket elsewhere: connected there, meant for and signed for the host of the endpoint', async () => {
+  const { port } = secure.address() as AddressInfo
+  const names = { uriStyle: 'host', host: 'store.example', connectHost: '127.0.0.1' } as const
+  await using client = await open(true, { service: 's3-outposts', requesterPays: true }, names)
+  await client.put('a/b', Buffer.from('x'), { kind: 'data' })
+  const [{ headers, url }] = asked as [Asked]
+  expect(headers.host).toBe(`bucket.store.example:${port}`)
+  expect(headers['x-amz-request-payer']).toBe('requester')
+  expect(headers.authorization).toContain('/eu-central-1/s3-outposts/aws4_request')
+  expect(headers.authorization).toMatch(/SignedHeaders=[^,]*host[^,]*x-amz-request-payer/)
+  expect(url.startsWith('/a/b')).toBe(true)
+})
+
+test('what is asked of whom is up to the options alone, not to the environment', async () => {
+  process.env['AWS_ENDPOINT_URL'] = 'https://elsewhere.invalid'
+  process.env['AWS_CONFIG_FILE'] = '/no/such/config'
+  process.env['AWS_RETRY_MODE'] = 'nonsense'
+  try {
+    await using client = await open(false)
+    answer = () => ({ status: 503 })
+    await expect(client.put('a', LARGE, { kind: 'data' })).rejects.toMatchObject({ overloaded: true })
+    // Once: whoever is above knows whether to ask again.
+    expect(asked).toHaveLength(1)
+  } finally {
+    for (const name of ['AWS_ENDPOINT_URL', 'AWS_CONFIG_FILE', 'AWS_RETRY_MODE']) delete process.env[name]
+  }
+})
+
+test('versions and marks of removal stay in the order of the service, also within one second', async () => {
+  await using client = await open(false)
+  const one = (element: string, id: string) =>
+    `<${element}><Key>a</Key><VersionId>${id}</VersionId><LastModified>2026-01-01T00:00:00Z</LastModified></${element}>`
+  const { pastOf } = await import('../../../../src/storage/s3/past.ts')
+  const listed = (...elements: string[]) => {
+    answer = () => ({ body: `<ListVersionsResult>${elements.join('')}</ListVersionsResult>` })
+    return pastOf(client, Date.parse('2026-06-01T00:00:00Z')).head('a')
+  }
+  expect(await listed(one('DeleteMarker', '2'), one('Version', '1'))).toBeUndefined()
+  expect(await listed(one('Version', '2'), one('DeleteMarker', '1'))).toMatchObject({ versionId: '2' })
+})
+
+test('a store that goes silent is given up, in words', async () => {
+  await using client = await open(false, { access: { verifyTls: true, stallMs: 300 } })
+  const silent = http.createServer(() => undefined)
+  await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))
+  const { port } = silent.address() as AddressInfo
+  await using waiting = await open(false, { access: { verifyTls: true, stallMs: 300 } }, { port })
+  await expect(waiting.head('a')).rejects.toMatchObject({ message: expect.stringContaining('no answer in time') })
+  silent.closeAllConnections()
+  silent.close()
+  expect(await client.list({ prefix: '' })).toEqual({ objects: [], prefixes: [] })
+})
