@@ -21,6 +21,8 @@ export interface Cancellable {
 export interface ListOptions extends Cancellable {
   /** Walk below as well; then only files and links are listed. Otherwise files, links and paths of one level. */
   readonly recursive?: boolean
+  /** Names and kinds are enough: sizes and times may be 0, where each would cost a look at the file. */
+  readonly namesOnly?: boolean
 }
 
 export interface ByteRange {

@@ -1,4 +1,4 @@
-import { lstatSync, opendirSync, rmdirSync, unlinkSync, type Dir, type Stats } from 'node:fs'
+import { lstatSync, opendirSync, rmdirSync, unlinkSync, type Dir, type Dirent, type Stats } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { pathOf } from '../util/byte-string.ts'
 import { systemCode } from '../util/error.ts'
@@ -30,7 +30,8 @@ export async function* listTree(path: string, prefix: string, options: ListOptio
         if (options.recursive === true && entry.isDirectory()) {
           below.push(`${relative}/`)
         } else {
-          const file = statEntry(`${path}/${relative}`, root + relative)
+          const named = options.namesOnly === true ? namedEntry(entry, root + relative) : undefined
+          const file = named ?? statEntry(`${path}/${relative}`, root + relative)
           if (file !== undefined) yield file
         }
         if (++handled % PAGE === 0) await setImmediate()
@@ -93,6 +94,12 @@ function removeFile(path: string): void {
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw posixError('remove', path, error)
   }
+}
+
+/** What the directory itself tells of it; undefined for sockets and the like. */
+function namedEntry(entry: Dirent, name: string): StoredFile | undefined {
+  const kind = entry.isFile() ? 'file' : entry.isDirectory() ? 'path' : entry.isSymbolicLink() ? 'link' : undefined
+  return kind === undefined ? undefined : { name, kind, sizeBytes: 0, mtimeMs: 0 }
 }
 
 function statEntry(path: string, name: string): StoredFile | undefined {

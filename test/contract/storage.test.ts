@@ -284,6 +284,12 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     expect(await names(storage.list('p/q', { recursive: true }))).toEqual(['file p/q/c', 'file p/q/d'])
     expect(await names(storage.list('absent', { recursive: true }))).toEqual([])
     expect(await names(storage.list('absent'))).toEqual([])
+    expect(await names(storage.list('p', { namesOnly: true }))).toEqual(['file p/b', 'path p/q'])
+    expect(await names(storage.list('p', { namesOnly: true, recursive: true }))).toEqual([
+      'file p/b',
+      'file p/q/c',
+      'file p/q/d',
+    ])
     expect(await storage.stat('p/q')).toMatchObject({ kind: 'path', sizeBytes: 0 })
     for await (const file of storage.list('', { recursive: true })) {
       expect(file.sizeBytes).toBe(2)
@@ -439,6 +445,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     expect(await links.readlink('backup/main')).toBeUndefined()
     expect(await storage.stat('backup/main/latest')).toMatchObject({ kind: 'link', sizeBytes: 0 })
     expect(await names(storage.list('backup', { recursive: true }))).toEqual(['link backup/main/latest'])
+    expect(await names(storage.list('backup/main', { namesOnly: true }))).toContain('link backup/main/latest')
     await storage.remove('backup/main/latest')
     expect(await storage.stat('backup/main/20260102-030405F')).toMatchObject({ kind: 'path' })
   })

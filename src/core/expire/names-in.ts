@@ -9,7 +9,7 @@ export async function namesIn(
   kind: StoredFile['kind'],
 ): Promise<string[]> {
   const names: string[] = []
-  for await (const entry of run.storage.list(path, { signal: run.signal })) {
+  for await (const entry of run.storage.list(path, { namesOnly: true, signal: run.signal })) {
     if (entry.kind === kind) names.push(entry.name.slice(path.length + 1))
   }
   return names.sort(compareBytes)

@@ -22,7 +22,7 @@ export async function archiveRange(
 ): Promise<ArchiveRange> {
   const path = archiveIdPath(stanza, archiveId)
   const directories: string[] = []
-  for await (const { name, kind } of storage.list(path, { signal })) {
+  for await (const { name, kind } of storage.list(path, { namesOnly: true, signal })) {
     const base = name.slice(path.length + 1)
     if (kind === 'path' && isWalDirectory(base)) directories.push(base)
   }
@@ -55,7 +55,7 @@ async function endsOf(
   signal: AbortSignal,
 ): Promise<{ min: string; max: string } | undefined> {
   let ends: { min: string; max: string } | undefined
-  for await (const { name } of storage.list(path, { signal })) {
+  for await (const { name } of storage.list(path, { namesOnly: true, signal })) {
     const archived = parseArchivedSegment(name.slice(path.length + 1))
     if (archived === undefined || archived.partial) continue
     const { segment } = archived

@@ -111,7 +111,7 @@ function atOnce({ parallel = 1 }: StorageDriver): number {
 
 async function stanzasIn(storage: StorageDriver, signal: AbortSignal): Promise<string[]> {
   const names: string[] = []
-  for await (const { name, kind } of storage.list(STANZAS, { signal })) {
+  for await (const { name, kind } of storage.list(STANZAS, { namesOnly: true, signal })) {
     if (kind !== 'file') names.push(name.slice(STANZAS.length + 1))
   }
   return names

@@ -95,7 +95,7 @@ async function latestTimeline(
   signal: AbortSignal,
 ): Promise<number> {
   let latest = current
-  for await (const entry of storage.list(archiveIdPath(stanza, archiveId), { signal })) {
+  for await (const entry of storage.list(archiveIdPath(stanza, archiveId), { namesOnly: true, signal })) {
     const name = entry.name.slice(entry.name.lastIndexOf('/') + 1)
     if (entry.kind !== 'path' && isTimelineHistoryFile(name)) latest = Math.max(latest, timelineOf(name))
   }

@@ -54,7 +54,7 @@ async function pathsBelow(
   signal: AbortSignal,
 ): Promise<string[]> {
   const names: string[] = []
-  for await (const { name, kind } of storage.list(path, { signal })) {
+  for await (const { name, kind } of storage.list(path, { namesOnly: true, signal })) {
     const base = name.slice(path.length + 1)
     if (kind === 'path' && wanted(base)) names.push(base)
   }
