@@ -10,6 +10,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
+import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { jobHandlers } from '../../src/core/jobs.ts'
 import { verifyRepository, type VerifyRequest } from '../../src/core/verify/verify.ts'
@@ -38,8 +39,9 @@ const VARIANTS = {
 
 const isSegment = (file: string) => /\/[0-9A-F]{24}-/.test(file)
 
-/** How many damages a repository gets; more by hand. */
+/** How many damages a repository gets, and which; more and others by hand. */
 const RUNS = Number(process.env['PGTS_TEST_RUNS'] ?? 24)
+const SEED = Number(process.env['PGTS_TEST_SEED'] ?? 42)
 
 async function verified(
   repo: string,
@@ -130,7 +132,7 @@ describe.each(Object.entries(VARIANTS))('%s', (_name, options) => {
     // Large files are rare and hold most of the data, so they are hit as often as all the small ones.
     const large = files.filter((file) => statSync(join(repo, file)).size > 20_000)
     const infos = files.filter((file) => /\.info|manifest/.test(file))
-    let random = 42
+    let random = SEED
     const next = (below: number) => (random = (random * 1103515245 + 12345) % 2 ** 31) % below
     const missed: string[] = []
     for (let run = 0; run < RUNS; run++) {
@@ -163,6 +165,21 @@ describe.each(Object.entries(VARIANTS))('%s', (_name, options) => {
     expect(missed).toEqual([])
     expect((await verified(repo, { encrypted })).ok).toBe(true)
   }, 240_000)
+
+  if (!('repo1-bundle' in options))
+    test('an empty file that is gone is named as well', async () => {
+      const repo = join(makeTestDir('verify'), 'repo')
+      cpSync(site.repo, repo, { recursive: true, verbatimSymlinks: true })
+      const [full = ''] = labels
+      const base = join('backup/main', full, 'pg_data/base/1')
+      const empty = readdirSync(join(repo, base)).find(
+        (file) => gunzipSync(readFileSync(join(repo, base, file))).length === 0,
+      )!
+      rmSync(join(repo, base, empty))
+      const { ok, backups } = await verified(repo, { encrypted })
+      expect(ok).toBe(false)
+      expect(backups[0]!.faulty).toMatchObject([{ repoName: `${base}/${empty}`, fault: 'missing' }])
+    })
 
   test('what is lost by a damage is told: the backups that build on it, and how far recovery goes', async () => {
     const repo = join(makeTestDir('verify'), 'repo')

@@ -46,12 +46,13 @@ export async function backupPieces(
   const bundled: StoredPiece[] = []
   const wrong: WrongPiece[] = []
   let unproven = 0
+  const storesEmpty = !manifest.bundle && !manifest.blockIncremental
   for (const file of manifest.files) {
     if (file.reference !== undefined && file.reference !== label) continue
     const repoName = fileRepoName(stanza, file, label, manifest.options.compressType)
     const inBundle = file.bundleId !== undefined
-    // An empty file is stored where files have names of their own, and nowhere else. Nobody reads it.
-    if (file.sizeBytes === 0 && (inBundle || !listed.has(repoName))) continue
+    // An empty file is stored where all files have names of their own, and nowhere else.
+    if (file.sizeBytes === 0 && !storesEmpty && (inBundle || !listed.has(repoName))) continue
     unseen.delete(repoName)
     const fault = faultOf(file, repoName, listed)
     if (fault !== undefined) {
@@ -86,9 +87,9 @@ function faultOf(
   listed: ReadonlyMap<string, number>,
 ): { fault: 'missing' | 'size'; reason: string } | undefined {
   const size = listed.get(repoName)
+  if (size === undefined) return { fault: 'missing', reason: 'the file does not exist' }
   // Of an empty file nobody recorded how many bytes it takes when it is compressed.
   if (file.sizeBytes === 0) return undefined
-  if (size === undefined) return { fault: 'missing', reason: 'the file does not exist' }
   const wanted = storedSize(file)
   if (file.bundleId === undefined) {
     return size === wanted ? undefined : { fault: 'size', reason: `it is ${size} bytes where ${wanted} were stored` }
