@@ -1,4 +1,4 @@
-import { formatLsn, isWalSegment, lsnOfSegment } from '../../format/wal-segment.ts'
+import { formatLsn, isWalSegment, lsnOfSegment, type WalSegment } from '../../format/wal-segment.ts'
 import type { FileEvent } from './async-push/push-status.ts'
 import type { ArchivingFacts, SpoolMessage } from './archiving-facts.ts'
 import { diagnose, type Finding } from './diagnose.ts'
@@ -133,17 +133,26 @@ function lagOf({ server, queue, nowMs }: ArchivingFacts): ArchiveStatus['lag'] {
   const seconds = queue?.sinceMs === undefined ? 0 : Math.max(0, Math.round((nowMs - queue.sinceMs) / 1000))
   if (server?.lsn !== undefined && !server.inRecovery) {
     const { segmentSize } = server
-    const waits = queue?.first === undefined ? undefined : queue.first.slice(0, 24)
-    const last = server.lastArchived?.file.slice(0, 24)
+    const waits = queue?.first?.slice(0, 24)
+    const last = lastSegment([server.lastArchived?.file ?? '', ...(queue?.done.keys() ?? [])])
     const from =
       waits !== undefined && isWalSegment(waits)
         ? lsnOfSegment(waits, segmentSize)
-        : last !== undefined && isWalSegment(last)
+        : last !== undefined
           ? lsnOfSegment(last, segmentSize) + BigInt(segmentSize)
           : undefined
     if (from !== undefined) return { bytes: Math.max(0, Number(server.lsn - from)), seconds, of: 'server' }
   }
   return queue === undefined ? undefined : { bytes: queue.bytes, seconds, of: 'files' }
+}
+
+/** Of the files that PostgreSQL holds for archived: the last it told of can be a mark of a backup further back. */
+function lastSegment(files: readonly string[]): WalSegment | undefined {
+  const segments = files.map((file) => file.slice(0, 24)).filter(isWalSegment)
+  return segments.reduce<WalSegment | undefined>(
+    (last, segment) => (segment > (last ?? '') ? segment : last),
+    undefined,
+  )
 }
 
 function newestDone({ queue }: ArchivingFacts): FileEvent | undefined {
@@ -158,10 +167,14 @@ function rateOf({ spool, queue, server, nowMs }: ArchivingFacts): ArchiveStatus[
   const own = spool?.pushPid === undefined ? undefined : spool.status?.rate
   if (own !== undefined && own.ms > 0) return { files: own.files, bytes: own.bytes, seconds: Math.round(own.ms / 1000) }
   if (queue === undefined) return undefined
-  // A checkpoint removes the marks of what is not wanted any more: at least so many.
-  const files = [...queue.done].filter(([file, ms]) => isWalSegment(file) && ms > nowMs - RATE_MS).length
+  const times = [...queue.done].flatMap(([file, ms]) => (isWalSegment(file) ? [ms] : []))
+  // A checkpoint removes the marks of what is not wanted any more: the oldest that is left tells how far back they go.
+  const fromMs = Math.max(nowMs - RATE_MS, Math.min(...times))
+  const files = times.filter((ms) => ms > fromMs).length
+  const seconds = Math.round((nowMs - fromMs) / 1000)
+  if (files === 0 || seconds <= 0) return undefined
   const each = server?.segmentSize ?? (queue.files > 0 ? queue.bytes / queue.files : 0)
-  return { files, bytes: files * each, seconds: RATE_MS / 1000 }
+  return { files, bytes: files * each, seconds }
 }
 
 function backgroundOf({ spool, nowMs }: ArchivingFacts): ArchiveStatus['background'] {
