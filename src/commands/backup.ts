@@ -5,7 +5,6 @@ import { backupLabelPath } from '../format/repo-path.ts'
 import { parseWalSegment, segmentsBetween } from '../format/wal-segment.ts'
 import { waitForSegments, type ArchivedSegment } from '../core/archive/wait-for-wal.ts'
 import { copyArchivedWal } from '../core/backup/archive-copy.ts'
-import { assertSameCluster } from '../core/backup/cluster-match.ts'
 import { commitBackup } from '../core/backup/commit.ts'
 import { copyAll } from '../core/backup/copy-all.ts'
 import { ManifestDraft } from '../core/backup/draft.ts'
@@ -18,6 +17,7 @@ import { startOnServer, stopOnServer, timeMs, waitForNextSecond } from '../core/
 import { storeReturnedFile, type BackupPlace } from '../core/backup/stored-text.ts'
 import { loadArchiveInfo, loadBackupInfo, saveManifestCopy } from '../core/info-store.ts'
 import { reconcileBackupInfo } from '../core/reconcile.ts'
+import { assertSameCluster } from '../core/stanza/check-info.ts'
 import { readControlFile } from '../postgres/control-file.ts'
 import { listDataDirectory } from '../postgres/data-directory.ts'
 import { textToBytes } from '../util/byte-string.ts'
@@ -86,7 +86,7 @@ async function takeBackup(
   const pgPath = textToBytes(options.pg[0]!.path)
   const readControl = () => readControlFile(files, pgPath, { signal })
   const control = await readControl()
-  assertSameCluster(stanza, history, control)
+  assertSameCluster(repository, stanza, history, control, 'backup-mismatch')
   await using server = options.online ? await connectCluster(ctx) : undefined
   if (server === undefined) await refuseRunningServer(ctx, pgPath)
   else assertReady(ctx, server, control, pgPath)

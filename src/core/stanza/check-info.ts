@@ -16,14 +16,13 @@ export interface StanzaInfo {
 /**
  * Load both info files of a stanza and make sure that they agree with each other and with the cluster.
  *
- * @param mismatch the code for a cluster that is not the stanza's; backup has one of its own
- * @throws PgtsError file-missing, file-invalid, or `mismatch`
+ * @throws PgtsError file-missing, file-invalid
  */
 export async function checkStanzaInfo(
   repository: ArchiveRepository,
   stanza: string,
   identity: ClusterIdentity,
-  options: LoadOptions & { readonly mismatch?: 'file-invalid' | 'backup-mismatch' } = {},
+  options: LoadOptions = {},
 ): Promise<StanzaInfo> {
   const { key } = repository
   const archiveInfo = await loadArchiveInfo(repository, stanza, options)
@@ -40,20 +39,34 @@ export async function checkStanzaInfo(
       },
     )
   }
-  if (!isSameCluster(backup, identity)) {
-    throw new PgtsError(
-      options.mismatch ?? 'file-invalid',
-      `stanza ${stanza} on repo${key} is of another cluster: it has ${describeCluster(backup)}, ` +
-        `pg1-path has ${describeCluster(identity)}`,
-      {
-        hints: [
-          'is this the correct stanza, and the right pg1-path?',
-          'after an upgrade of PostgreSQL, or when the cluster was created anew, run stanza-upgrade',
-        ],
-      },
-    )
-  }
+  assertSameCluster(repository, stanza, backup, identity)
   return { archiveInfo, backupInfo, current: backup, archiveId: archiveIdOf(archive) }
+}
+
+/**
+ * Refuse a cluster that is not the one of the stanza.
+ *
+ * @param code backup has one of its own
+ */
+export function assertSameCluster(
+  { key }: Pick<ArchiveRepository, 'key'>,
+  stanza: string,
+  expected: BackupHistory,
+  identity: ClusterIdentity,
+  code: 'file-invalid' | 'backup-mismatch' = 'file-invalid',
+): void {
+  if (isSameCluster(expected, identity)) return
+  throw new PgtsError(
+    code,
+    `stanza ${stanza} on repo${key} is of another cluster: it has ${describeCluster(expected)}, ` +
+      `pg1-path has ${describeCluster(identity)}`,
+    {
+      hints: [
+        'is this the correct stanza, and the right pg1-path?',
+        'after an upgrade of PostgreSQL, or when the cluster was created anew, run stanza-upgrade',
+      ],
+    },
+  )
 }
 
 /** Do both files list the same clusters in the same order? Expire and verify rely on it. */
