@@ -30,7 +30,11 @@ const STANZA_HINTS = [
     'mirror of the repository; stanza-create makes no new one beside backups and WAL',
 ]
 
-/** What tells of the file itself; a store that cannot be reached has damaged nothing. */
+/** Does this error tell of the file itself? A store that cannot be reached has damaged nothing. */
+export function isDamage(error: unknown): boolean {
+  return DAMAGES.includes(toPlainError(error).code)
+}
+
 const DAMAGES: readonly ErrorCode[] = ['checksum', 'crypto', 'file-invalid', 'file-missing', 'file-open', 'format']
 
 const DAMAGE_HINTS = [
@@ -205,7 +209,7 @@ async function loadEither<T>(
     options.log?.warn(
       { file: name },
       `${storage.display}/${name} is unusable, so its copy was read instead: ${reason}` +
-        '\nHINT: the next backup or expire writes both again; find out what damaged the file',
+        `\nHINT: ${mendedBy(what)}; find out what damaged the file`,
     )
     return value
   } catch (error) {
@@ -213,6 +217,13 @@ async function loadEither<T>(
     copyError = error
   }
   throw neitherUsable(storage, name, mainError, copyError, missingHints)
+}
+
+/** What makes a pair of files whole again. */
+function mendedBy(what: string): string {
+  if (what === 'backup.info') return 'the next backup, expire or stanza-create writes both again'
+  if (what === 'archive.info') return 'the next backup or stanza-create writes both again'
+  return `${what}.copy beside it has the same bytes, so copy it over the damaged one`
 }
 
 function neitherUsable(

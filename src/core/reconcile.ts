@@ -1,13 +1,14 @@
 import { isBackupLabel, dependentsOf } from '../format/backup-label.ts'
 import { withBackup, withoutBackups, type BackupInfo } from '../format/backup-info.ts'
 import { backupEntryOf, type Manifest } from '../format/manifest.ts'
-import { backupPath, manifestName } from '../format/repo-path.ts'
+import { backupPath, copyName, manifestName } from '../format/repo-path.ts'
 import type { StorageDriver } from '../storage/driver.ts'
+import { getFile, putFile } from '../storage/whole-file.ts'
 import { compareBytes } from '../util/byte-string.ts'
 import { toPlainError } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
 import { inParallel } from '../util/parallel.ts'
-import { loadManifest } from './info-store.ts'
+import { isDamage, loadManifest } from './info-store.ts'
 
 export interface Reconciled {
   readonly info: BackupInfo
@@ -18,11 +19,14 @@ export interface Reconciled {
    * depending on such a one. They are not listed, but whoever removes what is not listed must leave them alone.
    */
   readonly spared: readonly string[]
+  /** Listed backups that have only the copy of their manifest, a whole one; `completeManifests` writes the other half. */
+  readonly halved: readonly string[]
 }
 
 /**
  * backup.info as the directories say it should be. A manifest is the proof of a backup, the list only follows:
- * an entry without its manifest goes, with its dependents; a finished backup that is not listed is added.
+ * an entry without its manifest goes, with its dependents; a finished backup that is not listed is added. For those who
+ * may write: manifests of which only the copy is left are made whole.
  */
 export async function reconcileBackupInfo(
   storage: StorageDriver,
@@ -31,7 +35,26 @@ export async function reconcileBackupInfo(
   log: Logger,
   signal?: AbortSignal,
 ): Promise<BackupInfo> {
-  return (await reconcile(storage, stanza, info, log, signal)).info
+  const { info: reconciled, halved } = await reconcile(storage, stanza, info, log, signal)
+  await completeManifests(storage, stanza, halved, signal)
+  return reconciled
+}
+
+/**
+ * Write backup.manifest from its copy, byte for byte. pgBackRest, which looks for that one only, would drop the backup
+ * from the list and take the rest for an interrupted one.
+ */
+export async function completeManifests(
+  storage: StorageDriver,
+  stanza: string,
+  labels: readonly string[],
+  signal?: AbortSignal,
+): Promise<void> {
+  const options = signal === undefined ? {} : { signal }
+  for (const label of labels) {
+    const name = manifestName(stanza, label)
+    await putFile(storage, name, await getFile(storage, copyName(name), options), options)
+  }
 }
 
 /** As `reconcileBackupInfo`, with what was seen on the way. */
@@ -51,8 +74,17 @@ export async function reconcile(
   })
 
   let current = info
+  const halved: string[] = []
   for (const { label } of info.backups) {
     if (finished.has(label)) continue
+    if (await hasWholeCopy(storage, stanza, label, info, signal)) {
+      log.warn(
+        { label },
+        `backup.manifest of ${label} is gone and is written again from its copy: the backup is listed, so it was finished`,
+      )
+      halved.push(label)
+      continue
+    }
     for (const gone of dependentsOf(label, current.backups)) {
       if (!current.backups.some((backup) => backup.label === gone)) continue
       log.warn({ label: gone }, `backup ${gone} is taken off the list: ${reasonOf(gone, label)}`)
@@ -77,7 +109,28 @@ export async function reconcile(
       log.warn({ label }, `backup ${label} cannot be used: it depends on ${manifest.prior}, which is gone`)
     }
   }
-  return { info: current, directories, spared }
+  return { info: current, directories, spared, halved }
+}
+
+/** The manifest of a finished backup of a cluster of this stanza; what is left of an interrupted one is none. */
+async function hasWholeCopy(
+  storage: StorageDriver,
+  stanza: string,
+  label: string,
+  info: BackupInfo,
+  signal: AbortSignal | undefined,
+): Promise<boolean> {
+  try {
+    return isKnownCluster(
+      info,
+      await loadManifest(storage, stanza, label, info, signal === undefined ? {} : { signal }),
+    )
+  } catch (error) {
+    signal?.throwIfAborted()
+    // Only what says that this copy is missing or no good: a store that fails must not cost a backup its place.
+    if (isDamage(error)) return false
+    throw error
+  }
 }
 
 /** Labels of the backup directories of a stanza, sorted. */

@@ -30,22 +30,24 @@ const impatientClock: Clock = {
  * its repository. Everything else is the program's own; jobs run on this thread, on the same storage.
  *
  * @param wrap what the command gets instead of the plain storage of repo1
+ * @param around `clock`: where a server takes part its time counts, so waiting must be real, `systemClock`; `log`: to
+ *   see what was said before an error
  */
 export async function runInProcess(
   argv: readonly string[],
   repoPath: string,
   wrap: (storage: StorageDriver) => StorageDriver = (storage) => storage,
   env: Readonly<Record<string, string>> = {},
+  { clock = impatientClock, log = recordingLog() }: { clock?: Clock; log?: ReturnType<typeof recordingLog> } = {},
 ): Promise<InProcess> {
   const resolved = await resolveOptions({ argv, env, program: '/usr/bin/pgts', uid: 1 })
-  const log = recordingLog()
   const signal = new AbortController().signal
   await using open = openContext(resolved, { log, signal, env: {}, cwd: '/', program: '/usr/bin/pgts' })
   const storage = wrap(posixStorage(repoPath))
   const files = await openClusterFiles({ kind: 'local' })
   const ctx: CommandContext = {
     ...open.ctx,
-    clock: impatientClock,
+    clock,
     repositories: async () => (await open.ctx.repositories()).map((repository) => ({ ...repository, storage })),
     executor: async () =>
       inlineExecutor(jobHandlers, async () => ({

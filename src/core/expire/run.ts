@@ -10,7 +10,7 @@ import {
   type InfoPlace,
   type RepositoryCipher,
 } from '../info-store.ts'
-import { reconcile, type Reconciled } from '../reconcile.ts'
+import { completeManifests, reconcile, type Reconciled } from '../reconcile.ts'
 import { abortUploads } from './abort-uploads.ts'
 import { planArchive, type ArchiveRule } from './archive-retention.ts'
 import { explainExpire, type ArchiveStays, type Explanation } from './explain.ts'
@@ -115,6 +115,8 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
   const leftOvers = await judgeLeftOvers(run, found, info, new Set(gone), request.choice.set)
   await removeManifests(run, plan.groups)
   if (!dryRun) {
+    const halved = found.halved.filter((label) => !gone.includes(label))
+    await completeManifests(storage, stanza, halved, signal)
     await saveBackupInfo(run.place, stanza, info)
     await relinkLatest(run, plan, info, request.linkLatest)
   }

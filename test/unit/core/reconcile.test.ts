@@ -3,6 +3,7 @@ import { loadBackupInfo, saveBackupInfo, saveManifestCopy } from '../../../src/c
 import { reconcile, reconcileBackupInfo } from '../../../src/core/reconcile.ts'
 import { withoutBackups } from '../../../src/format/backup-info.ts'
 import { memoryStorage } from '../../../src/storage/memory.ts'
+import { PgtsError } from '../../../src/util/error.ts'
 import { backupInfoOf, entriesOf, fillRepository, manifestsOf } from '../../support/repository.ts'
 import { recordingLogger } from '../../support/restore-context.ts'
 
@@ -35,9 +36,41 @@ test('nothing to do is silent', async () => {
 
 test('a backup without its manifest goes, and so does what depends on it', async () => {
   storage.files.delete(manifestOf(D1))
+  storage.files.delete(`${manifestOf(D1)}.copy`)
   expect(labels(await reconciled())).toEqual([F1, F2])
   expect(log.lines).toHaveLength(2)
   expect(log.lines.join('\n')).toMatch(`backup ${I1} is taken off the list: it depends on ${D1}`)
+})
+
+test('a listed backup of whose manifest the copy is left stays, and who may write brings it back', async () => {
+  const bytes = storage.files.get(manifestOf(D1))!.bytes
+  storage.files.delete(manifestOf(D1))
+  const result = await reconciled()
+  expect([labels(result), result.halved]).toEqual([[F1, D1, I1, F2], [D1]])
+  expect(storage.files.has(manifestOf(D1))).toBe(false)
+  expect(log.lines).toEqual([expect.stringContaining(`backup.manifest of ${D1} is gone and is written again`)])
+  await reconcileBackupInfo(storage, 'main', result.info, log)
+  expect(storage.files.get(manifestOf(D1))!.bytes.equals(bytes)).toBe(true)
+})
+
+test.each([
+  ['damaged', (bytes: Buffer) => bytes.subarray(0, bytes.length / 2)],
+  ['of another label', (bytes: Buffer) => Buffer.from(bytes.toString('latin1').replaceAll(D1, I1), 'latin1')],
+])('a copy that is %s saves nothing', async (_, change) => {
+  const copy = storage.files.get(`${manifestOf(D1)}.copy`)!
+  storage.files.set(`${manifestOf(D1)}.copy`, { ...copy, bytes: change(copy.bytes) })
+  storage.files.delete(manifestOf(D1))
+  expect(labels(await reconciled())).toEqual([F1, F2])
+})
+
+test('a store that fails takes nothing off the list', async () => {
+  storage.files.delete(manifestOf(D1))
+  const failing = {
+    ...storage,
+    read: () => Promise.reject(new PgtsError('service', 'the store has gone')),
+  }
+  const info = await loadBackupInfo({ storage }, 'main')
+  await expect(reconcile(failing, 'main', info, log)).rejects.toThrow('the store has gone')
 })
 
 test('a finished backup that is not listed is listed again, with the entry it had', async () => {
