@@ -4,7 +4,7 @@ import type { Clock } from '../../util/clock.ts'
 import { isPgtsError, PgtsError, toPlainError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { leaseName, parseLease, serialiseLease, type HostPlace, type Lease } from './lease-file.ts'
-import { howLong, lifeOf, STALE_MS, type Life } from './life.ts'
+import { howLong, isUnderOtherLockPath, lifeOf, STALE_MS, type Life } from './life.ts'
 
 export type { HostPlace, Lease } from './lease-file.ts'
 export { STALE_MS, type Life } from './life.ts'
@@ -199,7 +199,7 @@ class HeldLease implements AsyncDisposable {
   }
 }
 
-function heldError({ repoKey, stanza, clock }: LeaseRequest, found: FoundLease, life: Life): PgtsError {
+function heldError({ repoKey, stanza, clock, place }: LeaseRequest, found: FoundLease, life: Life): PgtsError {
   const breakIt = `pgts --stanza=${stanza} lease --repo=${repoKey} --break`
   const hints =
     life === 'alive'
@@ -212,6 +212,8 @@ function heldError({ repoKey, stanza, clock }: LeaseRequest, found: FoundLease, 
           `nothing was heard of it for ${howLong(STALE_MS)} or longer: see whether it still runs on that host`,
           `when it is dead for sure, break its lease by hand: ${breakIt}`,
         ]
+  if (isUnderOtherLockPath(found.lease?.place, place))
+    hints.push('it is a process of this very host, with another lock-path: use one lock-path for a stanza')
   return new PgtsError('lock-acquire', `repo${repoKey} is in use: ${describeLease(found, clock.nowMs())}`, { hints })
 }
 

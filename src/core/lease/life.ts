@@ -27,6 +27,12 @@ export function lifeOf(
   return stale ? 'stale' : 'alive'
 }
 
+/** Are the two under one kernel, where flocks would keep them apart if they used the same ones? */
+export function isUnderOtherLockPath(there: HostPlace | undefined, here: HostPlace | undefined): boolean {
+  if (there === undefined || here === undefined) return false
+  return here.machine === there.machine && here.boot === there.boot && here.lockPath !== there.lockPath
+}
+
 /** `12 seconds`, `3 minutes`, `5 hours`, `2 days`; clocks that differ make nothing negative. */
 export function howLong(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000))
