@@ -50,7 +50,7 @@ export async function listSegments(
   signal?: AbortSignal,
 ): Promise<ReadonlyMap<string, readonly StoredSegment[]>> {
   const found = new Map<string, StoredSegment[]>()
-  for await (const file of storage.list(directory, signal === undefined ? {} : { signal })) {
+  for await (const file of storage.list(directory, namesOnly(signal))) {
     if (file.kind === 'path') continue
     const archived = parseArchivedSegment(baseName(file.name))
     if (archived === undefined) continue
@@ -98,9 +98,13 @@ export function baseName(path: string): string {
   return path.slice(path.lastIndexOf('/') + 1)
 }
 
+function namesOnly(signal: AbortSignal | undefined) {
+  return { namesOnly: true, ...(signal === undefined ? {} : { signal }) }
+}
+
 async function directoriesOf(storage: StorageDriver, stanza: string, signal?: AbortSignal): Promise<Set<string>> {
   const names = new Set<string>()
-  for await (const entry of storage.list(archivePath(stanza), signal === undefined ? {} : { signal })) {
+  for await (const entry of storage.list(archivePath(stanza), namesOnly(signal))) {
     names.add(baseName(entry.name))
   }
   return names

@@ -30,7 +30,7 @@ export async function newLabel(
 
 async function namesIn(storage: StorageDriver, path: string, signal: AbortSignal): Promise<string[]> {
   const names: string[] = []
-  for await (const entry of storage.list(path, { signal }))
+  for await (const entry of storage.list(path, { namesOnly: true, signal }))
     names.push(entry.name.slice(entry.name.lastIndexOf('/') + 1))
   return names
 }

@@ -97,7 +97,7 @@ export async function takeOver(
   const { storage, backup, policy, signal } = options
   const stored = new Set<string>()
   const path = backupLabelPath(backup.stanza, backup.label)
-  for await (const { name } of storage.list(path, { recursive: true, signal })) stored.add(name)
+  for await (const { name } of storage.list(path, { recursive: true, namesOnly: true, signal })) stored.add(name)
 
   const before = new Map(interrupted.files.map((file) => [file.name, file]))
   const used = new Set<string>()

@@ -94,7 +94,7 @@ async function createNew(repository: ArchiveRepository, stanza: string, cluster:
 async function requireEmpty({ key, storage }: ArchiveRepository, stanza: string): Promise<void> {
   const full: string[] = []
   for (const path of [archivePath(stanza), backupPath(stanza)]) {
-    for await (const entry of storage.list(path)) {
+    for await (const entry of storage.list(path, { namesOnly: true })) {
       // What a killed run left behind under a temporary name is harmless.
       if (baseName(entry.name).endsWith('.pgbackrest.tmp')) continue
       full.push(path)

@@ -5,7 +5,7 @@ import type { StorageDriver } from '../../storage/driver.ts'
 export async function hasStanza(storage: StorageDriver, stanza: string, signal: AbortSignal): Promise<boolean> {
   for (const path of [archivePath(stanza), backupPath(stanza)]) {
     // The first entry answers; a listing stops when it is left.
-    for await (const _entry of storage.list(path, { signal })) return true
+    for await (const _entry of storage.list(path, { namesOnly: true, signal })) return true
   }
   return false
 }

@@ -213,7 +213,7 @@ async function stillThere(
 /** Was the segment removed with all that is older? Then expire did it while verify ran. */
 async function expired({ place, stanza, signal }: VerifyRequest, archiveId: string, segment: string): Promise<boolean> {
   const path = archiveIdPath(stanza, archiveId)
-  for await (const { name } of place.storage.list(`${path}/${segment.slice(0, 16)}`, { signal })) {
+  for await (const { name } of place.storage.list(`${path}/${segment.slice(0, 16)}`, { namesOnly: true, signal })) {
     if (name.slice(path.length + 18, path.length + 42) <= segment.slice(0, 24)) return false
   }
   return true
