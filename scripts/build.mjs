@@ -24,7 +24,7 @@ const common = {
 // What a synchronous call of archive-push or archive-get between local storages never reaches. Left out, because Node
 // reads and compiles the whole file before it starts.
 const neverReached =
-  /\/src\/(worker\/thread|storage\/(memory|object|s3|azure|gcs|http)|core\/archive\/async|commands\/archive-(push|get)-(spool|async)|cli\/background)|\/node_modules\/(pg|commander|pino|@|google)/
+  /\/src\/(worker\/thread|storage\/(memory|open-object|object|s3|azure|gcs|http)|core\/archive\/async|commands\/archive-(push|get)-(spool|async)|cli\/background)|\/node_modules\/(pg|commander|pino|@|google)/
 const slim = {
   name: 'slim',
   setup({ onLoad, onResolve }) {

@@ -80,12 +80,13 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     cluster: () => (cluster ??= openClusterFiles({ kind: 'local' })),
     executor: async (repository, most = Number.POSITIVE_INFINITY) => {
       const { threadExecutor } = await import('../worker/threads.ts')
+      const lanes = repository.storage.parallel ?? 1
       const setup: WorkerSetup = {
         storage: repository.description,
         cluster: { kind: 'local' },
         bufferBytes: options.bufferSize ?? 1024 * 1024,
+        lanes,
       }
-      const lanes = repository.storage.parallel ?? 1
       const workers = Math.min(options.processMax ?? 1, most)
       const executor: Executor<typeof jobHandlers> = threadExecutor({ workers, lanes, setup, log })
       return executor
@@ -136,12 +137,16 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   }
 }
 
+/** Info files, listings and the like are asked for by twos. */
+const CONNECTIONS = 2
+
 const NOTHING_HELD: AsyncDisposable = { async [Symbol.asyncDispose]() {} }
 
 async function hasStanza(storage: Repository['storage'], stanza: string, signal: AbortSignal): Promise<boolean> {
-  const names = [backupInfoName(stanza), archiveInfoName(stanza)].flatMap((name) => [name, copyName(name)])
-  const found = await Promise.all(names.map((name) => storage.stat(name, { signal })))
-  return found.some((file) => file !== undefined)
+  const names = [backupInfoName(stanza), archiveInfoName(stanza)]
+  const anyOf = async (files: readonly string[]) =>
+    (await Promise.all(files.map((name) => storage.stat(name, { signal })))).some((file) => file !== undefined)
+  return (await anyOf(names)) || (await anyOf(names.map(copyName)))
 }
 
 /** Only commands that change the list of backups load what this needs. */
@@ -183,7 +188,7 @@ async function openRepository(
   const cipher = cipherOf(options, resolved)
   return {
     key: options.key,
-    storage: await openStorage(description, log),
+    storage: await openStorage(description, log, CONNECTIONS),
     description,
     ...(cipher === undefined ? {} : { cipher }),
   }

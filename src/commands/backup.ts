@@ -12,7 +12,7 @@ import { draftHead } from '../core/backup/draft-head.ts'
 import { planIncrement, type Increment } from '../core/backup/increment.ts'
 import { makeRoomAfterFailure } from '../core/backup/make-room.ts'
 import { newLabel } from '../core/backup/new-label.ts'
-import { findResumable, takeOver } from '../core/backup/resume.ts'
+import { findResumable, newestUnfinished, takeOver } from '../core/backup/resume.ts'
 import { startOnServer, stopOnServer, timeMs, waitForNextSecond } from '../core/backup/server-side.ts'
 import { storeReturnedFile, type BackupPlace } from '../core/backup/stored-text.ts'
 import { loadArchiveInfo, loadBackupInfo, saveManifestCopy } from '../core/info-store.ts'
@@ -74,13 +74,11 @@ async function takeBackup(
   const { storage } = repository
 
   // What are we backing up? The stanza, the files and the server must all speak of the same cluster.
-  const archiveInfo = await loadArchiveInfo(repository, stanza, { log, signal })
-  const backupInfo = await reconcileBackupInfo(
-    storage,
-    stanza,
-    await loadBackupInfo(repository, stanza, { log, signal }),
-    log,
-  )
+  const [archiveInfo, listed] = await Promise.all([
+    loadArchiveInfo(repository, stanza, { log, signal }),
+    loadBackupInfo(repository, stanza, { log, signal }),
+  ])
+  const backupInfo = await reconcileBackupInfo(storage, stanza, listed, log)
   const history = currentHistory(backupInfo)
   const files = await ctx.cluster()
   const pgPath = textToBytes(options.pg[0]!.path)
@@ -115,7 +113,13 @@ async function takeBackup(
     await waitFor([started.firstSegment])
   }
 
-  // What is there to copy, and under which label?
+  // What is there to copy, and under which label? The repository is asked, and workers start, while the server is waited for.
+  await using executor = await ctx.executor(repository)
+  if (storage.parallel !== undefined) executor.warm(type === 'full' ? executor.workers : 1)
+  const nextLabel = newLabel(storage, stanza, type, prior?.label, timestampStart, signal)
+  const unfinished = newestUnfinished(storage, stanza, signal)
+  // Whoever comes to them hears of a failure.
+  for (const asked of [nextLabel, unfinished]) asked.catch(() => undefined)
   const listing = await listDataDirectory(files, pgPath, {
     postgres: control.postgres,
     catalogVersion: control.catalogVersion,
@@ -139,6 +143,7 @@ async function takeBackup(
   const interrupted = await findResumable({
     storage,
     stanza,
+    unfinished: await unfinished,
     key: backupInfo,
     resume: options.resume,
     type,
@@ -148,8 +153,7 @@ async function takeBackup(
     log,
     signal,
   })
-  const label =
-    interrupted?.label ?? (await newLabel(storage, stanza, type, prior?.label, timestampStart, signal)).label
+  const label = interrupted?.label ?? (await nextLabel).label
   attempt.label = label
   const references = [...(prior?.references ?? []), label]
   const backup = { stanza, label, references, timestampStart }
@@ -192,7 +196,6 @@ async function takeBackup(
 
   // Until the manifest itself is written, only its copy is there: no command takes this for a usable backup.
   await saveManifestCopy(storage, stanza, draft.partial(), backupInfo)
-  await using executor = await ctx.executor(repository)
   const { pageErrors } = await copyAll(
     {
       storage,

@@ -17,6 +17,8 @@ import { localOwnerIds } from '../postgres/owner-ids.ts'
 import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { toPlainError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
+import type { jobHandlers } from '../core/jobs.ts'
+import type { Executor } from '../worker/executor.ts'
 import type { CommandContext, Repository } from './context.ts'
 import { databaseChoice, localPgPath, recoveryPolicy, remapPolicy, requestedSet } from './restore-options.ts'
 
@@ -53,7 +55,12 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   if (warning !== undefined) log.warn(warning)
 
   // Which backup, and can recovery get from it to where it should? All that can be refused is refused here.
-  const { repository, original, policy } = await chooseBackup(ctx)
+  const repositories = await ctx.repositories()
+  const [first] = repositories
+  // Its workers start while the repository is asked, when it is known which one it will be.
+  await using early = repositories.length === 1 ? await warmExecutor(ctx, first!) : undefined
+  const { repository, original, policy } = await chooseBackup(ctx, repositories)
+  await using executor = early ?? (await warmExecutor(ctx, repository))
   const { online } = original.options
   const major = majorOf(original)
   const { manifest, layout, ownership, plan, own } = prepareTarget({
@@ -66,7 +73,6 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
     owners: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, ...localOwnerIds() },
     log,
   })
-  await using executor = await ctx.executor(repository)
   signal.throwIfAborted()
 
   // From here the old cluster is gone: nothing can start until pg_control comes back as the very last thing. The
@@ -79,7 +85,8 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   }
   cleanAndPrepare(plan, layout, ownership, log, signal)
   const progress = lock.update.bind(lock)
-  const copied = await copyBack({ plan, manifest, stanza, ownership, executor, log, signal, progress })
+  const distant = repository.storage.parallel !== undefined
+  const copied = await copyBack({ plan, manifest, stanza, ownership, executor, distant, log, signal, progress })
 
   const autoConfPath = layout.physicalPath('pg_data/postgresql.auto.conf')
   const when = localTimeText(Math.floor(clock.nowMs() / 1000))
@@ -103,10 +110,10 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
 /** The backup that fits the request, with its manifest, and how the server will recover from it. */
 async function chooseBackup(
   ctx: CommandContext<'restore'>,
+  repositories: readonly Repository[],
 ): Promise<{ repository: Repository; original: Manifest; policy: RecoveryPolicy }> {
   const { log, signal, stanza } = ctx
   const request = requestedSet(ctx)
-  const repositories = await ctx.repositories()
   const backups = await readBackups(ctx, repositories)
   const selected = selectSet(backups, request.set, {
     warn: (message) => log.warn(message),
@@ -125,6 +132,15 @@ async function chooseBackup(
   const from = online ? `, recovery will start at ${localTimeText(original.timestampStart)}` : ''
   log.info(`repo${repository.key}: restore backup set ${label}${from}`)
   return { repository, original, policy }
+}
+
+async function warmExecutor(
+  ctx: CommandContext<'restore'>,
+  repository: Repository,
+): Promise<Executor<typeof jobHandlers>> {
+  const executor = await ctx.executor(repository)
+  if (repository.storage.parallel !== undefined) executor.warm(executor.workers)
+  return executor
 }
 
 async function readBackups(

@@ -7,6 +7,7 @@ import type { StorageDriver } from '../storage/driver.ts'
 import { getFile, putFile } from '../storage/whole-file.ts'
 import { isPgtsError, PgtsError, toPlainError, type ErrorCode } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
+import { inParallel } from '../util/parallel.ts'
 import { writerVersion } from '../util/version.ts'
 import { sealOfManifests, sealOfPlace, type InfoPlace, type InfoSeal, type ManifestKey } from './info-seal.ts'
 
@@ -179,9 +180,9 @@ export async function isCopyCurrent(place: InfoPlace, name: string, options: Loa
   }
 }
 
+/** The file, then its copy. Where each is there whole or not at all and takes a round trip, both at once. */
 async function saveBoth(storage: StorageDriver, name: string, bytes: Uint8Array): Promise<void> {
-  await putFile(storage, name, bytes)
-  await putFile(storage, copyName(name), bytes)
+  await inParallel([name, copyName(name)], storage.parallel ?? 1, (file) => putFile(storage, file, bytes))
 }
 
 async function loadEither<T>(

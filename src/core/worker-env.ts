@@ -8,6 +8,8 @@ export interface WorkerSetup {
   readonly cluster: ClusterDescription
   /** Size of the buffer that files are read into, bytes. */
   readonly bufferBytes: number
+  /** Jobs that will be under way at once; default 1. */
+  readonly lanes?: number
 }
 
 /**
@@ -26,7 +28,7 @@ export interface WorkerEnv extends AsyncDisposable {
 export async function openWorkerEnv(setup: WorkerSetup, log: Logger = silentLogger): Promise<WorkerEnv> {
   const { openStorage } = await import('../storage/registry.ts')
   const { openClusterFiles } = await import('../postgres/registry.ts')
-  const storage = await openStorage(setup.storage, log)
+  const storage = await openStorage(setup.storage, log, setup.lanes)
   const files = await openClusterFiles(setup.cluster)
   const lane = (): WorkerEnv => ({
     storage,

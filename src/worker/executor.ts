@@ -19,6 +19,8 @@ export interface Completed<J, R> {
  */
 export interface Executor<H extends JobHandlers> extends AsyncDisposable {
   readonly workers: number
+  /** Start up to so many workers while something else is waited for, so that jobs find them ready. */
+  warm(workers: number): void
   run<K extends keyof H & string>(
     kind: K,
     jobs: Iterable<JobOf<H[K]>> | AsyncIterable<JobOf<H[K]>>,

@@ -14,6 +14,7 @@ export function inlineExecutor<H extends JobHandlers, E extends AsyncDisposable>
   let closed = false
   return {
     workers: 1,
+    warm: () => undefined,
     async *run<K extends keyof H & string>(
       kind: K,
       jobs: Iterable<JobOf<H[K]>> | AsyncIterable<JobOf<H[K]>>,

@@ -21,6 +21,8 @@ export interface JobMessage {
 }
 
 export type ToWorker =
+  /** Open what jobs will need, before there is one. */
+  | { readonly type: 'open' }
   | { readonly type: 'jobs'; readonly jobs: readonly JobMessage[] }
   | { readonly type: 'abort'; readonly run: number }
   | { readonly type: 'close' }

@@ -99,6 +99,9 @@ export function serveJobs(
         if (idle !== undefined) fillLanes(idle)
         else if (opened === undefined) void begin()
         break
+      case 'open':
+        if (opened === undefined) void begin()
+        break
       case 'abort':
         abort(running.get(message.run))
         break

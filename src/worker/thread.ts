@@ -105,6 +105,11 @@ export class WorkerThread implements JobTaker {
     }
   }
 
+  /** Open what jobs will need. */
+  open(): void {
+    this.#send({ type: 'open' })
+  }
+
   abort(run: Run): void {
     if (this.holds(run)) this.#send({ type: 'abort', run: run.id })
   }

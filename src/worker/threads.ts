@@ -45,6 +45,10 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
     this.#tidyMs = options.tidyMs ?? TIDY_MS
   }
 
+  warm(workers: number): void {
+    while (!this.#closed && this.#threads.length < Math.min(workers, this.workers)) this.#start().open()
+  }
+
   async *run<K extends keyof H & string>(
     kind: K,
     jobs: Iterable<JobOf<H[K]>> | AsyncIterable<JobOf<H[K]>>,

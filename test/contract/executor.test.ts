@@ -178,7 +178,7 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     expect(error).toMatchObject({ code: 'checksum', message: 'value -5 does not match', hints: ['look at the disk'] })
     expect(isPgtsError(error)).toBe(true)
     const begunThen = begun()
-    expect(begunThen).toBeLessThan(20)
+    expect(begunThen).toBeLessThan(jobs.length)
     await sleep(60)
     expect(begun()).toBe(begunThen)
     expect(await collect(executor.run('multiply', [7], { signal: never() }))).toMatchObject([{ result: 21 }])
@@ -276,6 +276,25 @@ describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
     await rejected
     expect(performance.now() - aborted).toBeLessThan(2_000)
     expect(interrupted()).toBe(begun())
+  })
+
+  test('warm workers have opened what jobs need, and those that get no job are closed like the others', async () => {
+    const { setup, closed } = bench()
+    {
+      await using executor = make(setup)
+      executor.warm(workers + 5)
+      executor.warm(1)
+      expect(await collect(executor.run('multiply', [7], { signal: never() }))).toMatchObject([{ result: 21 }])
+    }
+    expect(closed()).toBe(workers)
+  })
+
+  test('a warm worker that cannot open what jobs need tells the first of them', async () => {
+    await using executor = make({ ...bench().setup, broken: true })
+    executor.warm(1)
+    await expect(collect(executor.run('multiply', [7], { signal: never() }))).rejects.toMatchObject({
+      message: 'the repository cannot be opened',
+    })
   })
 
   test('two runs share the workers', async () => {

@@ -95,7 +95,7 @@ export async function bringBack(
     [Symbol.asyncDispose]: () => Promise.resolve(),
   }
   const results: RestoredFile[] = []
-  for (const job of restoreJobs(planned, manifest, STANZA, ownership)) {
+  for (const job of restoreJobs(planned, manifest, STANZA, ownership, false)) {
     results.push(...(await restoreFile({ ...job, files: job.files satisfies readonly RestoreFile[] }, env, signal)))
   }
   return results

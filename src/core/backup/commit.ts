@@ -2,6 +2,7 @@ import type { ArchiveInfo } from '../../format/archive-info.ts'
 import { withBackup, type BackupInfo } from '../../format/backup-info.ts'
 import { backupEntryOf, type Manifest } from '../../format/manifest.ts'
 import { backupLabelPath, latestLinkName } from '../../format/repo-path.ts'
+import { inParallel } from '../../util/parallel.ts'
 import { saveArchiveInfo, saveBackupInfo, saveManifest, saveManifestHistory, type InfoPlace } from '../info-store.ts'
 
 /**
@@ -12,6 +13,7 @@ import { saveArchiveInfo, saveBackupInfo, saveManifest, saveManifestHistory, typ
  *  3. the compressed copy in backup.history, and the convenience link `latest`
  *  4. backup.info lists it (a backup that is not listed is found by the next backup or expire, and added)
  *  5. archive.info is written again, unchanged, so that tools that age objects out do not take it for old
+ * What comes after 2 only follows, in any order; where each write waits for a network, it is written at once.
  */
 export async function commitBackup(
   place: InfoPlace,
@@ -22,10 +24,14 @@ export async function commitBackup(
   const { storage } = place
   await storage.sync(backupLabelPath(stanza, manifest.label))
   await saveManifest(storage, stanza, manifest, state.backupInfo)
-  await saveManifestHistory(storage, stanza, manifest, state.backupInfo)
-  if (state.linkLatest && storage.links !== undefined)
-    await storage.links.symlink(latestLinkName(stanza), manifest.label)
-
-  await saveBackupInfo(place, stanza, withBackup(state.backupInfo, backupEntryOf(manifest)))
-  await saveArchiveInfo(place, stanza, state.archiveInfo)
+  const rest = [
+    async () => {
+      await saveManifestHistory(storage, stanza, manifest, state.backupInfo)
+      if (state.linkLatest && storage.links !== undefined)
+        await storage.links.symlink(latestLinkName(stanza), manifest.label)
+    },
+    () => saveBackupInfo(place, stanza, withBackup(state.backupInfo, backupEntryOf(manifest))),
+    () => saveArchiveInfo(place, stanza, state.archiveInfo),
+  ]
+  await inParallel(rest, storage.parallel ?? 1, (step) => step())
 }

@@ -20,12 +20,20 @@ export async function newLabel(
   timestampStart: number,
   signal: AbortSignal,
 ): Promise<NextLabel> {
-  const labels = (await namesIn(storage, backupPath(stanza), signal)).filter(isBackupLabel)
+  const [labels, past] = await Promise.all([
+    namesIn(storage, backupPath(stanza), signal),
+    newestHistory(storage, stanza, signal),
+  ])
+  const existing = [...labels.filter(isBackupLabel), ...past]
+  return nextBackupLabel(type, timestampStart, existing, prior === undefined ? undefined : parseBackupLabel(prior))
+}
+
+/** Labels of the newest year of the history. */
+async function newestHistory(storage: StorageDriver, stanza: string, signal: AbortSignal): Promise<string[]> {
   const history = manifestHistoryPath(stanza)
   const newestYear = (await namesIn(storage, history, signal)).filter(isHistoryYear).sort().at(-1)
   const past = newestYear === undefined ? [] : await namesIn(storage, `${history}/${newestYear}`, signal)
-  const existing = [...labels, ...past.map(labelOfHistoryManifest).filter((label) => label !== undefined)]
-  return nextBackupLabel(type, timestampStart, existing, prior === undefined ? undefined : parseBackupLabel(prior))
+  return past.map(labelOfHistoryManifest).filter((label) => label !== undefined)
 }
 
 async function namesIn(storage: StorageDriver, path: string, signal: AbortSignal): Promise<string[]> {

@@ -15,6 +15,8 @@ import { ownRepoName, type BackupInPlan, type CopyPolicy } from './plan.ts'
 export interface ResumeRequest {
   readonly storage: StorageDriver
   readonly stanza: string
+  /** What `newestUnfinished` found. */
+  readonly unfinished: string | undefined
   /** backup.info: what decrypts manifests, where the repository is encrypted. */
   readonly key: ManifestKey
   readonly resume: boolean
@@ -27,6 +29,17 @@ export interface ResumeRequest {
   readonly signal: AbortSignal
 }
 
+/** Label of the newest backup directory, when it has no manifest. */
+export async function newestUnfinished(
+  storage: StorageDriver,
+  stanza: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const label = (await labelDirectories(storage, stanza, signal)).at(-1)
+  if (label === undefined || !isBackupLabel(label)) return undefined
+  return (await storage.stat(manifestName(stanza, label), { signal })) === undefined ? label : undefined
+}
+
 /**
  * The newest backup, when it was interrupted and can be continued: made by this version of this program, of the same type,
  * on the same prior, in the same compression. One that cannot be continued is removed: it will never be of use.
@@ -34,11 +47,9 @@ export interface ResumeRequest {
  * @returns its manifest, with checksums of what had been copied when it was last saved
  */
 export async function findResumable(request: ResumeRequest): Promise<Manifest | undefined> {
-  const { storage, stanza, log, signal } = request
-  const label = (await labelDirectories(storage, stanza, signal)).at(-1)
-  if (label === undefined || !isBackupLabel(label)) return undefined
+  const { storage, stanza, unfinished: label, log, signal } = request
+  if (label === undefined) return undefined
   const name = manifestName(stanza, label)
-  if ((await storage.stat(name, { signal })) !== undefined) return undefined
 
   let reason = 'resume is off'
   if (request.resume) {

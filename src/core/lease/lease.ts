@@ -29,9 +29,9 @@ export async function leaseOf(
   const options = signal === undefined ? {} : { signal }
   const name = leaseName(stanza)
   try {
-    const stored = await storage.stat(name, options)
+    const [stored, bytes] = await Promise.all([storage.stat(name, options), getFile(storage, name, options)])
     if (stored === undefined) return undefined
-    const lease = parseLease(await getFile(storage, name, options))
+    const lease = parseLease(bytes)
     return {
       ...(lease === undefined ? {} : { lease }),
       lastSignMs: Math.max(stored.mtimeMs, lease?.renewedMs ?? 0),
@@ -83,10 +83,13 @@ export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable>
     renewedMs: nowMs,
     ...(place === undefined ? {} : { place }),
   }
-  if ((await createOnce(storage, name, serialiseLease(own), signal)) === 'unsupported') return without(request)
+  const bytes = serialiseLease(own)
+  const created = await create(storage, name, bytes, signal)
+  if (created === 'unsupported') return without(request)
+  if (created === 'created') return new HeldLease(request, own, proven(request, bytes))
   for (let attempt = 1; ; attempt++) {
     const found = await leaseOf(storage, stanza, signal)
-    if (found?.lease?.token === token) return new HeldLease(request, own)
+    if (found?.lease?.token === token) return new HeldLease(request, own, Promise.resolve(true))
     const life = found === undefined ? 'dead' : lifeOf(found, place, clock.nowMs())
     if (found !== undefined && (life !== 'dead' || attempt === ATTEMPTS)) throw heldError(request, found, life)
     if (found !== undefined) {
@@ -97,34 +100,44 @@ export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable>
       )
       await storage.remove(name, { signal })
     }
-    await createOnce(storage, name, serialiseLease(own), signal)
+    await create(storage, name, bytes, signal)
   }
 }
 
 /** The holder may end, and others may take over, while this one looks. */
 const ATTEMPTS = 5
 
-/**
- * A second creation proves that the store keeps to the condition: some answer yes to everything. Its bytes differ, so
- * that one whose answer got lost is not taken for the first.
- */
-async function createOnce(
+async function create(
   storage: StorageDriver,
   name: string,
   bytes: Uint8Array,
   signal: AbortSignal,
-): Promise<'asked' | 'unsupported'> {
+): Promise<'created' | 'there' | 'unsupported'> {
   if (storage.createIfAbsent === undefined) return 'unsupported'
   try {
-    if (!(await storage.createIfAbsent(name, bytes, { signal }))) return 'asked'
-    const again = Buffer.concat([bytes, Buffer.from('\n')])
-    if (!(await storage.createIfAbsent(name, again, { signal }))) return 'asked'
+    return (await storage.createIfAbsent(name, bytes, { signal })) ? 'created' : 'there'
   } catch (error) {
     if (isPgtsError(error, 'feature-not-supported')) return 'unsupported'
     throw error
   }
-  await storage.remove(name, { signal })
-  return 'unsupported'
+}
+
+/**
+ * A second creation proves that the store keeps to the condition: some answer yes to everything, and then nothing is held.
+ * The command goes on meanwhile. The bytes differ, so that one whose answer got lost is not taken for the first.
+ */
+async function proven(request: LeaseRequest, bytes: Uint8Array): Promise<boolean> {
+  const { storage, stanza, signal } = request
+  const name = leaseName(stanza)
+  try {
+    if ((await create(storage, name, Buffer.concat([bytes, Buffer.from('\n')]), signal)) !== 'created') return true
+    await storage.remove(name, { signal })
+  } catch {
+    // The command was interrupted, or is about to meet the same trouble of the store.
+    return true
+  }
+  without(request)
+  return false
 }
 
 function without({ storage, repoKey, log }: LeaseRequest): AsyncDisposable {
@@ -140,17 +153,21 @@ class HeldLease implements AsyncDisposable {
   readonly #request: LeaseRequest
   readonly #own: Lease
   readonly #released = new AbortController()
+  /** Does the store keep to the condition that it was taken on? */
+  readonly #proven: Promise<boolean>
   readonly #beating: Promise<void>
 
-  constructor(request: LeaseRequest, own: Lease) {
+  constructor(request: LeaseRequest, own: Lease, isProven: Promise<boolean>) {
     this.#request = request
     this.#own = own
+    this.#proven = isProven
     this.#beating = this.#beat()
   }
 
   async #beat(): Promise<void> {
     const { clock } = this.#request
     const { signal } = this.#released
+    if (!(await this.#proven) || signal.aborted) return
     for (;;) {
       try {
         await clock.sleep(RENEW_MS, signal)
@@ -185,11 +202,13 @@ class HeldLease implements AsyncDisposable {
     const { storage, repoKey, stanza, log } = this.#request
     this.#released.abort()
     await this.#beating
+    if (!(await this.#proven)) return
     try {
       // An interrupted renewal may not have arrived; a foreign lease is not ours to remove.
-      const found = await leaseOf(storage, stanza)
-      if (found?.lease?.token === this.#own.token) await storage.remove(leaseName(stanza))
+      const name = leaseName(stanza)
+      if (parseLease(await getFile(storage, name))?.token === this.#own.token) await storage.remove(name)
     } catch (error) {
+      if (isPgtsError(error, 'file-missing')) return
       log.warn(
         { repo: repoKey },
         `repo${repoKey}: cannot give back the lease: ${toPlainError(error).message}` +

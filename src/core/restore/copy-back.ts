@@ -16,6 +16,8 @@ export interface CopyBackRequest {
   readonly stanza: string
   readonly ownership: Ownership
   readonly executor: Executor<typeof jobHandlers>
+  /** Each read of the repository waits for a network. */
+  readonly distant: boolean
   readonly log: Logger
   readonly signal: AbortSignal
   progress(progress: LockProgress): void
@@ -40,7 +42,7 @@ export async function copyBack(request: CopyBackRequest): Promise<CopyBackSummar
   let doneBytes = 0
   let shownTenth = -1
 
-  const jobs = restoreJobs(plan.files, request.manifest, request.stanza, request.ownership)
+  const jobs = restoreJobs(plan.files, request.manifest, request.stanza, request.ownership, request.distant)
   for await (const { result, worker } of request.executor.run('restore-file', jobs, { signal })) {
     for (const file of result) {
       doneBytes += file.sizeBytes

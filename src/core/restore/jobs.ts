@@ -9,13 +9,21 @@ import type { RestoreFile, RestoreFileJob } from './write-file.ts'
 /** Small files travel together, up to this many and this much. */
 const BATCH_FILES = 64
 const BATCH_BYTES = 4 * 1024 * 1024
+/** More of a bundle where its ranges come from afar: neighbours cost one request. */
+const DISTANT_FILES = 512
+const DISTANT_BYTES = 8 * 1024 * 1024
 
-/** The jobs of a restore, largest files first; files of one bundle stay in the order of their offsets. */
+/**
+ * The jobs of a restore, largest files first; files of one bundle stay in the order of their offsets.
+ *
+ * @param distant each read of the repository waits for a network
+ */
 export function* restoreJobs(
   files: readonly PlannedFile[],
   manifest: Manifest,
   stanza: string,
   ownership: Ownership,
+  distant: boolean,
 ): Generator<RestoreFileJob> {
   const job = (batch: readonly RestoreFile[]): RestoreFileJob => ({
     files: batch,
@@ -28,8 +36,10 @@ export function* restoreJobs(
   let batch: RestoreFile[] = []
   let bytes = 0
   for (const planned of inReadingOrder(files)) {
-    const size = planned.file.sizeBytes
-    if (batch.length > 0 && (batch.length === BATCH_FILES || bytes + size > BATCH_BYTES)) {
+    const { sizeBytes: size, bundleId, blockMapSize } = planned.file
+    const joined = distant && bundleId !== undefined && blockMapSize === undefined
+    const [mostFiles, mostBytes] = joined ? [DISTANT_FILES, DISTANT_BYTES] : [BATCH_FILES, BATCH_BYTES]
+    if (batch.length > 0 && (batch.length >= mostFiles || bytes + size > mostBytes)) {
       yield job(batch)
       batch = []
       bytes = 0

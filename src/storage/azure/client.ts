@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { ContainerClient, newPipeline, type BlobItem } from '@azure/storage-blob'
 import { textToBytes } from '../../util/byte-string.ts'
 import { isPgtsError, type ErrorCode } from '../../util/error.ts'
-import { openAgents } from '../http/agents.ts'
+import { openAgents, type Agents } from '../http/agents.ts'
 import { httpSender } from '../http/send.ts'
 import type { ObjectBody, ObjectClient, ObjectEntry, ObjectPage } from '../object/client.ts'
 import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
@@ -20,9 +20,11 @@ import { blockUpload, md5, MAX_BLOCKS } from './upload.ts'
  * Azure promises what a repository needs: a blob appears whole when Put Blob or Put Block List is answered, is durable
  * then, and is seen at once by every read and listing. `If-None-Match: *` makes a name once only. Every upload carries
  * its MD5, which the service checks.
+ *
+ * @param given sockets to it, closed with the client; absent: it opens its own
  */
-export async function azureClient(description: AzureDescription): Promise<ObjectClient> {
-  const agents = await openAgents(description.access)
+export async function azureClient(description: AzureDescription, given?: Agents): Promise<ObjectClient> {
+  const agents = given ?? (await openAgents(description.access))
   const send = httpSender(agents, description.access.stallMs)
   const { container, serviceUrl, repository } = description
   const place: AzurePlace = {

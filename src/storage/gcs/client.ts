@@ -2,7 +2,7 @@ import { createHash, randomUUID } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { bytesToText, textToBytes } from '../../util/byte-string.ts'
 import { isPgtsError, PgtsError, type ErrorCode } from '../../util/error.ts'
-import { openAgents } from '../http/agents.ts'
+import { openAgents, type Agents } from '../http/agents.ts'
 import { networkError } from '../http/network-error.ts'
 import { httpSender } from '../http/send.ts'
 import type { ObjectBody, ObjectClient, ObjectEntry } from '../object/client.ts'
@@ -22,9 +22,11 @@ import { resumableUpload, GRAIN_BYTES } from './upload.ts'
  * which the service checks before the object appears.
  *
  * The requests are our own, not those of @google-cloud/storage: see docs/decisions.
+ *
+ * @param given sockets to it, closed with the client; absent: it opens its own
  */
-export async function gcsClient(description: GcsDescription): Promise<ObjectClient> {
-  const agents = await openAgents(description.access)
+export async function gcsClient(description: GcsDescription, given?: Agents): Promise<ObjectClient> {
+  const agents = given ?? (await openAgents(description.access))
   const send = httpSender(agents, description.access.stallMs)
   const { bucket, serviceUrl, userProject, tags, repository } = description
   const display = `gcs://${bucket}`

@@ -3,6 +3,7 @@ import https from 'node:https'
 import net from 'node:net'
 import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
+import type { StoreAddress } from './address.ts'
 import { trustedCertificates } from './certificates.ts'
 
 /** How to reach a store, as plain data: which certificates to believe, and through whom. */
@@ -22,6 +23,11 @@ export interface HttpAccess {
 export interface Agents extends Disposable {
   readonly http: http.Agent
   readonly https: https.Agent
+  /**
+   * Begin connections to a host that is about to be asked: their round trips pass while a library is being loaded, and
+   * the first requests take them over. One that fails is forgotten, and told by the request that connects anew.
+   */
+  connectAhead(address: StoreAddress, count: number): void
 }
 
 /**
@@ -38,14 +44,59 @@ export async function openAgents(access: HttpAccess, serverName?: string): Promi
   }
   const agents = {
     http: new http.Agent(common),
-    https: access.proxy === undefined ? new https.Agent(secure) : new TunnelAgent(secure, new URL(access.proxy)),
+    https: access.proxy === undefined ? new AheadAgent(secure) : new TunnelAgent(secure, new URL(access.proxy)),
   }
   return {
     ...agents,
+    connectAhead(address, count) {
+      // Through a proxy a connection is a request of its own.
+      if (address.secure && agents.https instanceof AheadAgent) agents.https.begin(address, count)
+    },
     [Symbol.dispose]() {
       agents.http.destroy()
       agents.https.destroy()
     },
+  }
+}
+
+/** Has connections that were begun before there was a request. */
+class AheadAgent extends https.Agent {
+  readonly #ready = new Map<string, Set<Duplex>>()
+
+  begin({ host, port }: StoreAddress, count: number): void {
+    const servername = this.options.servername ?? (net.isIP(host) === 0 ? host : '')
+    const ready = this.#of(host, port)
+    for (let i = 0; i < count; i++) {
+      const socket = super.createConnection({ ...this.options, host, port, servername })
+      if (!(socket instanceof tls.TLSSocket)) return
+      ready.add(socket)
+      socket.unref()
+      socket.on('error', () => undefined)
+      socket.once('close', () => ready.delete(socket))
+    }
+  }
+
+  override createConnection(options: tls.ConnectionOptions, created?: Created): Duplex | null | undefined {
+    const ready = this.#of(String(options.host), Number(options.port))
+    for (const socket of ready) {
+      ready.delete(socket)
+      if (socket.destroyed || !(socket instanceof tls.TLSSocket)) continue
+      socket.ref()
+      return socket
+    }
+    return super.createConnection(options as https.RequestOptions, created)
+  }
+
+  override destroy(): void {
+    for (const ready of this.#ready.values()) for (const socket of ready) socket.destroy()
+    super.destroy()
+  }
+
+  #of(host: string, port: number): Set<Duplex> {
+    const key = `${host}:${port}`
+    let ready = this.#ready.get(key)
+    if (ready === undefined) this.#ready.set(key, (ready = new Set()))
+    return ready
   }
 }
 

@@ -7,6 +7,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { bytesToText } from '../../util/byte-string.ts'
 import type { Clock } from '../../util/clock.ts'
+import { openAgents, type Agents } from '../http/agents.ts'
 import type {
   ObjectBody,
   ObjectClient,
@@ -21,7 +22,7 @@ import type {
 } from '../object/client.ts'
 import { abortAbandoned } from './abandoned.ts'
 import { answerBody, NO_BODY } from './body.ts'
-import type { S3Description } from './description.ts'
+import { s3Address, type S3Description } from './description.ts'
 import { Integrity } from './integrity.ts'
 import { listPage } from './listing.ts'
 import { customerKeyParams, putParams, type KeyParams, type PutParams } from './put-params.ts'
@@ -39,9 +40,12 @@ const LARGEST_PART_BYTES = 5 * 1024 * MIB
  * A bucket of S3, or of what speaks like it. It promises what the service does: a new object appears whole, when the
  * request that makes it is answered, survives from then on, and is seen at once by every request that begins later.
  * (AWS has promised that for listings, too, since December 2020; some other services list what is new with a delay.)
+ *
+ * @param agents sockets to it, closed with the client; absent: it opens its own
  */
-export async function openS3Client(description: S3Description, clock: Clock): Promise<S3Client> {
-  return new S3Client(description, await S3Requests.open(description, clock))
+export async function openS3Client(description: S3Description, clock: Clock, agents?: Agents): Promise<S3Client> {
+  const sockets = agents ?? (await openAgents(description.access, s3Address(description).host))
+  return new S3Client(description, await S3Requests.open(description, sockets, clock))
 }
 
 export class S3Client implements ObjectClient {

@@ -1,3 +1,4 @@
+import type { StoreAddress } from '../http/address.ts'
 import type { HttpAccess } from '../http/agents.ts'
 
 /** A bucket as plain data, so that a worker thread can open its own client. Holds secrets: it is never shown whole. */
@@ -45,3 +46,14 @@ export type S3Keys =
   /** `stsUrl`: `https://sts.amazonaws.com`. */
   | { readonly type: 'web-id'; readonly stsUrl: string; readonly role: string; readonly tokenFile: string }
   | { readonly type: 'process'; readonly command: readonly string[] }
+
+/** The name of the bucket for the outside: it goes into the Host header. */
+export function hostOf({ endpoint, bucket }: Pick<S3Description, 'endpoint' | 'bucket'>): string {
+  return endpoint.uriStyle === 'host' ? `${bucket}.${endpoint.host}` : endpoint.host
+}
+
+/** Where to connect. */
+export function s3Address(description: S3Description): StoreAddress {
+  const { secure, connectHost, port } = description.endpoint
+  return { secure, host: connectHost ?? hostOf(description), port: port ?? (secure ? 443 : 80) }
+}

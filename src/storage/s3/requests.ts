@@ -8,14 +8,14 @@ import type {
 import type { Clock } from '../../util/clock.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError, systemCode } from '../../util/error.ts'
-import { openAgents, type Agents } from '../http/agents.ts'
+import type { Agents } from '../http/agents.ts'
 import { networkError } from '../http/network-error.ts'
 import type { S3Description } from './description.ts'
 import { actionWords, EXPIRED, s3Error, type S3Action, type S3Place } from './error.ts'
 import { openCredentials, type FetchedKeys } from './keys/credentials.ts'
 import { isText, uriEncodePath } from './names.ts'
 import { refusalOf, type Refusal } from './refusal.ts'
-import { hostOf, openSdk } from './sdk.ts'
+import { openSdk } from './sdk.ts'
 
 export type S3Command<I extends ServiceInputTypes, O extends ServiceOutputTypes> = $Command<
   I,
@@ -71,9 +71,9 @@ export class S3Requests implements AsyncDisposable {
   readonly #root: string
   #answered = false
 
-  static async open(description: S3Description, clock: Clock): Promise<S3Requests> {
-    const { access, endpoint, keys, repository } = description
-    const agents = await openAgents(access, endpoint.connectHost ?? hostOf(description))
+  /** @param agents closed with the client */
+  static async open(description: S3Description, agents: Agents, clock: Clock): Promise<S3Requests> {
+    const { access, keys, repository } = description
     const credentials = await openCredentials(keys, access, repository)
     return new S3Requests(description, agents, openSdk(description, agents, credentials, clock), clock)
   }

@@ -3,7 +3,7 @@ import { NodeHttpHandler } from '@smithy/node-http-handler'
 import { isIPv6 } from 'node:net'
 import type { Clock } from '../../util/clock.ts'
 import type { Agents } from '../http/agents.ts'
-import type { S3Description } from './description.ts'
+import { hostOf, type S3Description } from './description.ts'
 import type { Credentials } from './keys/credentials.ts'
 
 /**
@@ -84,10 +84,6 @@ function bucketUrl({ endpoint, bucket }: S3Description): URL {
   const host = bracketed(hostOf({ endpoint, bucket }))
   const url = `${secure ? 'https' : 'http'}://${host}${port === undefined ? '' : `:${port}`}`
   return new URL(uriStyle === 'path' ? `${url}/${encodeURIComponent(bucket)}` : url)
-}
-
-export function hostOf({ endpoint, bucket }: Pick<S3Description, 'endpoint' | 'bucket'>): string {
-  return endpoint.uriStyle === 'host' ? `${bucket}.${endpoint.host}` : endpoint.host
 }
 
 function bracketed(host: string): string {

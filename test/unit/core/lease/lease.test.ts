@@ -210,7 +210,8 @@ describe('a lease', () => {
   ] as [string, (memory: MemoryStorage) => StorageDriver][])('is done without where a store %s', async (_, wrap) => {
     const memory = memoryStorage()
     const held = request(wrap(memory))
-    await using _lease = await takeLease(held)
+    const lease = await takeLease(held)
+    await lease[Symbol.asyncDispose]()
     expect(
       held.log.lines.filter((line) => line.includes('so no lease keeps commands on other hosts apart')),
     ).toHaveLength(1)

@@ -5,9 +5,10 @@ import { connect, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { openAgents, type HttpAccess } from '../../../../src/storage/http/agents.ts'
+import { openAgents, type Agents, type HttpAccess } from '../../../../src/storage/http/agents.ts'
 import { httpSender, readBody } from '../../../../src/storage/http/send.ts'
 import { makeCertificates } from '../../../support/tls.ts'
+import { until } from '../../../support/until.ts'
 
 let dir: string
 let caFile: string
@@ -101,6 +102,43 @@ describe('certificates', () => {
 test('a connection is used again', async () => {
   expect(await ask({ caFile }, 'localhost', undefined, 3)).toHaveLength(3)
   expect(connections).toBe(1)
+})
+
+describe('connections that were begun ahead', () => {
+  const address = () => ({ secure: true, host: 'localhost', port: portOf(store) })
+  const get = async (agents: Agents) => {
+    const url = `https://localhost:${portOf(store)}/`
+    return (await readBody(await httpSender(agents, 5000)({ method: 'GET', url, headers: {} }))).toString()
+  }
+
+  test('are taken over by requests, whether they stand already or not', async () => {
+    using agents = await openAgents({ verifyTls: true, stallMs: 5000, caFile })
+    agents.connectAhead(address(), 2)
+    await until('both connections', () => connections === 2)
+    expect(await Promise.all([get(agents), get(agents)])).toEqual(['hello /', 'hello /'])
+    expect(connections).toBe(2)
+    agents.connectAhead(address(), 1)
+    expect(await Promise.all([get(agents), get(agents), get(agents)])).toHaveLength(3)
+    expect(connections).toBe(3)
+  })
+
+  test('do no harm when they fail: the request says why', async () => {
+    using agents = await openAgents({ verifyTls: true, stallMs: 5000 })
+    agents.connectAhead(address(), 2)
+    await expect(get(agents)).rejects.toMatchObject({ code: expect.stringMatching(/CERT|VERIFY/) })
+    agents.connectAhead({ secure: true, host: 'no-such-host.invalid', port: 443 }, 1)
+    agents.connectAhead({ secure: false, host: 'localhost', port: 1 }, 1)
+  })
+
+  test('are not used when the store has closed them meanwhile', async () => {
+    using agents = await openAgents({ verifyTls: true, stallMs: 5000, caFile })
+    agents.connectAhead(address(), 2)
+    await until('both connections', () => connections === 2)
+    store.closeAllConnections()
+    // That they are closed may be heard of at this very moment.
+    await get(agents).catch(() => undefined)
+    expect(await get(agents)).toBe('hello /')
+  })
 })
 
 describe('through a proxy', () => {

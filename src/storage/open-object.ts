@@ -1,0 +1,55 @@
+import { systemClock } from '../util/clock.ts'
+import type { Logger } from '../util/log.ts'
+import type { ObjectStoreDescription, StorageDriver } from './driver.ts'
+import { addressOf, type StoreAddress } from './http/address.ts'
+import { openAgents, type Agents, type HttpAccess } from './http/agents.ts'
+import type { ObjectClient } from './object/client.ts'
+import { retrying } from './object/retry.ts'
+import { objectStorage } from './object/storage.ts'
+import { s3Address } from './s3/description.ts'
+
+/** A repository in an object store. @param connections as for `openStorage` */
+export async function openObjectStorage(
+  description: ObjectStoreDescription,
+  log: Logger,
+  connections: number,
+): Promise<StorageDriver> {
+  const client = await openObjectClient(description, connections)
+  return objectStorage(retrying(client, { policy: description.retry, log, clock: systemClock }), description)
+}
+
+/** The client of an object store, which asks everything once. */
+async function openObjectClient(description: ObjectStoreDescription, connections: number): Promise<ObjectClient> {
+  switch (description.kind) {
+    case 'azure': {
+      const agents = await connecting(description.azure.access, addressOf(description.azure.serviceUrl), connections)
+      const { azureClient } = await import('./azure/client.ts')
+      return azureClient(description.azure, agents)
+    }
+    case 'gcs': {
+      const agents = await connecting(description.gcs.access, addressOf(description.gcs.serviceUrl), connections)
+      const { gcsClient } = await import('./gcs/client.ts')
+      return gcsClient(description.gcs, agents)
+    }
+    case 's3': {
+      const address = s3Address(description.s3)
+      const agents = await connecting(description.s3.access, address, connections, address.host)
+      const { openS3Client } = await import('./s3/client.ts')
+      const client = await openS3Client(description.s3, systemClock, agents)
+      if (description.s3.atMs === undefined) return client
+      const { pastOf } = await import('./s3/past.ts')
+      return pastOf(client, description.s3.atMs)
+    }
+  }
+}
+
+async function connecting(
+  access: HttpAccess,
+  address: StoreAddress,
+  connections: number,
+  serverName?: string,
+): Promise<Agents> {
+  const agents = await openAgents(access, serverName)
+  agents.connectAhead(address, connections)
+  return agents
+}
