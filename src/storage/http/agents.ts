@@ -71,6 +71,8 @@ class AheadAgent extends https.Agent {
       if (!(socket instanceof tls.TLSSocket)) return
       ready.add(socket)
       socket.unref()
+      // Only who reads hears that the other side has closed; before a request nothing else comes.
+      socket.resume()
       socket.on('error', () => undefined)
       socket.once('close', () => ready.delete(socket))
     }
