@@ -57,16 +57,16 @@ export async function completeManifests(
   }
 }
 
-/** As `reconcileBackupInfo`, with what was seen on the way. */
+/** As `reconcileBackupInfo`, with what was seen on the way. @param listed backup.info, which may still be on its way */
 export async function reconcile(
   storage: StorageDriver,
   stanza: string,
-  info: BackupInfo,
+  listed: BackupInfo | Promise<BackupInfo>,
   log: Logger,
   signal?: AbortSignal,
 ): Promise<Reconciled> {
   const options = signal === undefined ? {} : { signal }
-  const directories = await labelDirectories(storage, stanza, signal)
+  const [info, directories] = await Promise.all([listed, labelDirectories(storage, stanza, signal)])
   const finished = new Set<string>()
   const labels = [...new Set([...directories, ...info.backups.map((backup) => backup.label)])]
   await inParallel(labels, 2 * (storage.parallel ?? 1), async (label) => {

@@ -26,3 +26,11 @@ export async function inParallel<T, R>(
   if (failure !== undefined) throw failure.error
   return results
 }
+
+/** Different works instead of one on many items: as `inParallel`. */
+export async function eachInParallel<T extends readonly unknown[]>(
+  works: { readonly [K in keyof T]: () => Promise<T[K]> },
+  limit: number,
+): Promise<T> {
+  return (await inParallel(works, limit, (work) => work())) as unknown as T
+}

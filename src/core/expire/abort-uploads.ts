@@ -1,5 +1,6 @@
 import { archivePath, backupPath } from '../../format/repo-path.ts'
 import { toPlainError } from '../../util/error.ts'
+import { inParallel } from '../../util/parallel.ts'
 import type { ExpireRun } from './run.ts'
 
 /** No upload of one file takes this long, so whoever began it is gone. */
@@ -16,8 +17,10 @@ export async function abortUploads(run: ExpireRun, nowMs: number): Promise<numbe
   if (run.dryRun || storage.abortUploads === undefined) return 0
   let aborted = 0
   try {
-    for (const path of [backupPath(stanza), archivePath(stanza)])
-      aborted += await storage.abortUploads(path, nowMs - ABANDONED_MS, { signal })
+    const counts = await inParallel([backupPath(stanza), archivePath(stanza)], 2, (path) =>
+      storage.abortUploads!(path, nowMs - ABANDONED_MS, { signal }),
+    )
+    aborted = counts.reduce((sum, count) => sum + count, 0)
     if (aborted > 0) run.say('info', `aborted ${aborted} uploads that were begun days ago and never finished`)
   } catch (error) {
     signal.throwIfAborted()

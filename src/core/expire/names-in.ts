@@ -2,15 +2,23 @@ import type { StoredFile } from '../../storage/driver.ts'
 import { compareBytes } from '../../util/byte-string.ts'
 import type { ExpireRun } from './run.ts'
 
-/** Names of one kind directly in a directory, sorted; none when it does not exist. */
+/** Names directly in a directory by their kind, each sorted; none when it does not exist. */
+export async function listNames(
+  run: Pick<ExpireRun, 'storage' | 'signal'>,
+  path: string,
+): Promise<Readonly<Record<StoredFile['kind'], readonly string[]>>> {
+  const names: Record<StoredFile['kind'], string[]> = { file: [], path: [], link: [] }
+  for await (const { name, kind } of run.storage.list(path, { namesOnly: true, signal: run.signal }))
+    names[kind].push(name.slice(path.length + 1))
+  for (const kind of Object.values(names)) kind.sort(compareBytes)
+  return names
+}
+
+/** Those of one kind. */
 export async function namesIn(
   run: Pick<ExpireRun, 'storage' | 'signal'>,
   path: string,
   kind: StoredFile['kind'],
 ): Promise<string[]> {
-  const names: string[] = []
-  for await (const entry of run.storage.list(path, { namesOnly: true, signal: run.signal })) {
-    if (entry.kind === kind) names.push(entry.name.slice(path.length + 1))
-  }
-  return names.sort(compareBytes)
+  return [...(await listNames(run, path))[kind]]
 }

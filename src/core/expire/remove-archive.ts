@@ -3,7 +3,7 @@ import { isTimelineHistoryFile } from '../../format/wal-segment.ts'
 import { removeFiles } from '../../storage/whole-file.ts'
 import { inParallel } from '../../util/parallel.ts'
 import { directoryGoes, walFileGoes, type ArchiveRule } from './archive-retention.ts'
-import { namesIn } from './names-in.ts'
+import { listNames, namesIn } from './names-in.ts'
 import type { ExpireRun } from './run.ts'
 
 /** What went of one archive id. */
@@ -19,13 +19,24 @@ export interface ArchiveRemoval {
 
 type RangesRule = Extract<ArchiveRule, { action: 'ranges' }>
 
-/** @param rules for every archive id of archive.info; those without a directory are passed over */
-export async function removeArchive(run: ExpireRun, rules: readonly ArchiveRule[]): Promise<ArchiveRemoval[]> {
-  const present = new Set((await namesIn(run, archivePath(run.stanza), 'path')).filter(isArchiveId))
+/** Archive ids that have a directory. */
+export async function archiveIdsIn(run: ExpireRun): Promise<string[]> {
+  return (await namesIn(run, archivePath(run.stanza), 'path')).filter(isArchiveId)
+}
+
+/**
+ * @param rules for every archive id of archive.info
+ * @param present archive ids that have a directory; the others are passed over
+ */
+export async function removeArchive(
+  run: ExpireRun,
+  rules: readonly ArchiveRule[],
+  present: readonly string[],
+): Promise<ArchiveRemoval[]> {
   const removals: ArchiveRemoval[] = []
   for (const rule of rules) {
     const { archiveId } = rule
-    if (!present.has(archiveId)) continue
+    if (!present.includes(archiveId)) continue
     run.signal.throwIfAborted()
     if (rule.action === 'ranges') removals.push(await removeOutside(run, rule))
     else if (rule.action === 'remove-all') {
@@ -53,7 +64,8 @@ async function removeOutside(run: ExpireRun, rule: RangesRule): Promise<ArchiveR
   const removed = new Ranges()
   const files: string[] = []
   const directories: string[] = []
-  for (const { directory, names } of await affectedDirectories(run, rule, path)) {
+  const listed = await listNames(run, path)
+  for (const { directory, names } of await affectedDirectories(run, rule, path, listed.path)) {
     if (names === undefined) {
       directories.push(directory)
       removed.add(directory)
@@ -68,7 +80,7 @@ async function removeOutside(run: ExpireRun, rule: RangesRule): Promise<ArchiveR
   }
   if (!run.dryRun) {
     await removeFiles(run.storage, files, { signal: run.signal })
-    await inParallel(directories, run.storage.parallel ?? 1, (directory) =>
+    await inParallel(directories, atOnce(run), (directory) =>
       run.storage.removeTree(`${path}/${directory}`, { signal: run.signal }),
     )
   }
@@ -77,7 +89,17 @@ async function removeOutside(run: ExpireRun, rule: RangesRule): Promise<ArchiveR
     run.say('info', `${archiveId} remove archive, start = ${start}, stop = ${stop}`)
   }
   if (removed.ranges.length === 0) run.say('info', `${archiveId} no archive to remove`)
-  return { archiveId, whole: false, ranges: removed.ranges, historyFiles: await removeHistoryFiles(run, rule, path) }
+  return {
+    archiveId,
+    whole: false,
+    ranges: removed.ranges,
+    historyFiles: await removeHistoryFiles(run, rule, path, listed.file),
+  }
+}
+
+/** A directory takes a listing and a removal, of a few hundred names: little memory, and mostly waiting. */
+function atOnce({ storage: { parallel = 1 } }: ExpireRun): number {
+  return parallel === 1 ? 1 : 4 * parallel
 }
 
 /** In order: directories that go whole (without names), and those of which segments may go. */
@@ -85,11 +107,12 @@ async function affectedDirectories(
   run: ExpireRun,
   { keep, lastDirectory }: RangesRule,
   path: string,
+  paths: readonly string[],
 ): Promise<readonly { readonly directory: string; readonly names?: readonly string[] }[]> {
-  const affected = (await namesIn(run, path, 'path'))
+  const affected = paths
     .filter(isWalDirectory)
     .filter((directory) => directoryGoes(directory, keep) || lastDirectory === undefined || directory <= lastDirectory)
-  return inParallel(affected, run.storage.parallel ?? 1, async (directory) => {
+  return inParallel(affected, atOnce(run), async (directory) => {
     run.signal.throwIfAborted()
     if (directoryGoes(directory, keep)) return { directory }
     return { directory, names: (await namesIn(run, `${path}/${directory}`, 'file')).filter(isOfSegment) }
@@ -97,12 +120,15 @@ async function affectedDirectories(
 }
 
 /** Histories of timelines that no remaining WAL belongs to. */
-async function removeHistoryFiles(run: ExpireRun, rule: RangesRule, path: string): Promise<string[]> {
+async function removeHistoryFiles(
+  run: ExpireRun,
+  rule: RangesRule,
+  path: string,
+  present: readonly string[],
+): Promise<string[]> {
   const { firstTimeline } = rule
   if (firstTimeline === undefined) return []
-  const files = (await namesIn(run, path, 'file')).filter(
-    (name) => isTimelineHistoryFile(name) && name.slice(0, 8) < firstTimeline,
-  )
+  const files = present.filter((name) => isTimelineHistoryFile(name) && name.slice(0, 8) < firstTimeline)
   const names = files.map((name) => `${path}/${name}`)
   if (!run.dryRun) await removeFiles(run.storage, names, { signal: run.signal })
   for (const name of files) run.say('info', `${rule.archiveId} remove history file ${name}`)

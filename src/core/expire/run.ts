@@ -1,8 +1,11 @@
+import type { ArchiveInfo } from '../../format/archive-info.ts'
 import { withoutBackups, type BackupInfo } from '../../format/backup-info.ts'
 import { latestLinkName, manifestName, copyName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
+import { removeFiles } from '../../storage/whole-file.ts'
 import { readOnly } from '../../storage/wrappers.ts'
 import type { Logger, MessageLevel } from '../../util/log.ts'
+import { eachInParallel } from '../../util/parallel.ts'
 import {
   loadArchiveInfo,
   loadBackupInfo,
@@ -14,7 +17,8 @@ import { completeManifests, reconcile, type Reconciled } from '../reconcile.ts'
 import { abortUploads } from './abort-uploads.ts'
 import { planArchive, type ArchiveRule } from './archive-retention.ts'
 import { explainExpire, type ArchiveStays, type Explanation } from './explain.ts'
-import { removeArchive, type ArchiveRemoval } from './remove-archive.ts'
+import { archiveIdsIn, removeArchive, type ArchiveRemoval } from './remove-archive.ts'
+import type { Pin } from './pins.ts'
 import { loadPins } from './pins-store.ts'
 import { removeDirectories } from './remove-directories.ts'
 import { removeHistory } from './remove-history.ts'
@@ -85,6 +89,7 @@ export interface ExpireRun {
  *  4. WAL goes that no remaining backup needs
  *  5. old manifests in backup.history go
  *  6. uploads that a crash left in an object store are aborted
+ * As nothing needs any of what 3 to 6 remove, they go side by side where each request takes a while.
  */
 export async function expireRepository(request: ExpireRequest): Promise<ExpireReport> {
   const { stanza, repoKey, dryRun, signal, log } = request
@@ -98,14 +103,9 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
     signal,
     say: (level, message) => log[level]({ repo: repoKey }, `repo${repoKey}: ${message}`),
   }
-  const found = await reconcile(
-    run.storage,
-    stanza,
-    await loadBackupInfo(run.place, stanza, { log, signal }),
-    log,
-    signal,
-  )
-  const pins = await loadPins(run.place, stanza, signal)
+  const asked = ask(run, log)
+  const found = await reconcile(run.storage, stanza, asked.backupInfo, log, signal)
+  const pins = await asked.pins
   const nowSeconds = Math.floor(request.nowMs / 1000)
   const plan = planBackups(found.info.backups, request.policy, request.choice, nowSeconds, pins)
   tell(run, plan)
@@ -113,18 +113,26 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
   const gone = plan.groups.flatMap(({ labels }) => labels)
   const info = withoutBackups(found.info, gone)
   const leftOvers = await judgeLeftOvers(run, found, info, new Set(gone), request.choice.set)
-  await removeManifests(run, plan.groups)
+  await removeManifests(run, found.info, gone)
   if (!dryRun) {
     const halved = found.halved.filter((label) => !gone.includes(label))
     await completeManifests(storage, stanza, halved, signal)
     await saveBackupInfo(run.place, stanza, info)
     await relinkLatest(run, plan, info, request.linkLatest)
   }
-  const directories = await removeDirectories(run, leftOvers)
-  const rules = await archiveRules(run, request, plan, found, leftOvers, info)
-  const archive = 'rules' in rules ? await removeArchive(run, rules.rules) : []
-  const history = await removeHistory(run, request.policy.historyDays, nowSeconds, info)
-  await abortUploads(run, request.nowMs)
+  const [directories, { rules, removals: archive }, history] = await eachInParallel(
+    [
+      () => removeDirectories(run, leftOvers),
+      async () => {
+        const rules = await archiveRules(run, request, plan, found, leftOvers, info, asked.archiveInfo)
+        const removals = 'rules' in rules ? await removeArchive(run, rules.rules, await asked.archiveIds) : []
+        return { rules, removals }
+      },
+      () => removeHistory(run, request.policy.historyDays, nowSeconds, info),
+      () => abortUploads(run, request.nowMs),
+    ],
+    storage.parallel ?? 1,
+  )
   return {
     repoKey,
     dryRun,
@@ -135,6 +143,26 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
     history,
     explanation: explainExpire(plan, request.policy.calendar, leftOvers, rules, archive),
   }
+}
+
+interface Asked {
+  readonly backupInfo: Promise<BackupInfo>
+  readonly pins: Promise<readonly Pin[]>
+  readonly archiveInfo: Promise<ArchiveInfo>
+  readonly archiveIds: Promise<readonly string[]>
+}
+
+/** All that is small is asked for together: from a store far away each answer takes a while. Judged when it is needed. */
+function ask(run: ExpireRun, log: Logger): Asked {
+  const { place, stanza, signal } = run
+  const asked = {
+    backupInfo: loadBackupInfo(place, stanza, { log, signal }),
+    pins: loadPins(place, stanza, signal),
+    archiveInfo: loadArchiveInfo(place, stanza, { log, signal }),
+    archiveIds: archiveIdsIn(run),
+  }
+  for (const answer of Object.values(asked)) answer.catch(() => undefined)
+  return asked
 }
 
 const STORIES: Record<ExpireReason, string> = {
@@ -162,17 +190,36 @@ function tell(run: ExpireRun, plan: BackupPlan): void {
 }
 
 /**
- * The manifest is the backup: with it gone, no command takes the rest for a backup, so it goes before the data. Its copy
- * goes just before it, because a copy alone is what a backup in progress has.
+ * The manifest is the backup: with it gone, no command takes the rest for a backup, so it goes before the data. The copies
+ * go first, because a copy alone is what a backup in progress has; then the manifests, dependents before what they need.
+ *
+ * @param gone labels, dependents first
  */
-async function removeManifests(run: ExpireRun, groups: readonly ExpireGroup[]): Promise<void> {
+async function removeManifests(run: ExpireRun, info: BackupInfo, gone: readonly string[]): Promise<void> {
   if (run.dryRun) return
-  for (const label of groups.flatMap(({ labels }) => labels)) {
-    const name = manifestName(run.stanza, label)
-    run.signal.throwIfAborted()
-    await run.storage.remove(copyName(name), { signal: run.signal })
-    await run.storage.remove(name, { signal: run.signal })
+  const { storage, stanza, signal } = run
+  const names = gone.map((label) => manifestName(stanza, label))
+  await removeFiles(storage, names.map(copyName), { signal })
+  for (const labels of independentOf(info, gone)) {
+    signal.throwIfAborted()
+    await removeFiles(
+      storage,
+      labels.map((label) => manifestName(stanza, label)),
+      { signal },
+    )
   }
+}
+
+/** The same labels in the same order, in runs within which none needs another, so that a run may go in any order. */
+function independentOf(info: BackupInfo, labels: readonly string[]): string[][] {
+  const needs = new Map(info.backups.map(({ label, prior, references }) => [label, [prior, ...(references ?? [])]]))
+  const runs: string[][] = []
+  for (const label of labels) {
+    const last = runs.at(-1)
+    if (last === undefined || last.some((other) => needs.get(other)?.includes(label))) runs.push([label])
+    else last.push(label)
+  }
+  return runs
 }
 
 /** Nothing reads the link, so it only follows. Retention never takes the newest backup, only `set` does. */
@@ -189,6 +236,7 @@ async function archiveRules(
   found: Reconciled,
   leftOvers: readonly LeftOver[],
   info: BackupInfo,
+  archiveInfo: Promise<ArchiveInfo>,
 ): Promise<{ readonly stays: ArchiveStays } | { readonly rules: readonly ArchiveRule[] }> {
   if (plan.archive === undefined) {
     const stays = plan.archiveSkipped ?? 'not-set'
@@ -206,7 +254,7 @@ async function archiveRules(
     run.say('warn', `no WAL is removed, because these backups may be in progress on another host: ${labels}`)
     return { stays: 'runs-beside' }
   }
-  const archive = await loadArchiveInfo(run.place, run.stanza, { log: request.log, signal: run.signal })
+  const archive = await archiveInfo
   const rules = planArchive({
     archive,
     backup: info,

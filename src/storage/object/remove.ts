@@ -5,11 +5,17 @@ import type { ObjectClient } from './client.ts'
 
 /** Batches under way at once: stores remove the names of one batch one after the other. */
 const PARALLEL_BATCHES = 8
-/** Many stores take 1,000 names, and slow ones need a quarter of a minute for them: too near to a timeout. */
-const BATCH_NAMES = 250
+/**
+ * Many stores take 1,000 names, and slow ones need a quarter of a minute for them: too near to a timeout. This many is one
+ * directory of the archive.
+ */
+const BATCH_NAMES = 256
 /** Listings under way at once. */
 const PARALLEL_LISTINGS = 4
-/** A level with more prefixes than this is listed as one: a listing each would cost more than it saves. */
+/**
+ * A level with more prefixes than this is listed as one: a listing each would cost more than it saves. So is one with few:
+ * most names are usually below one of them, whose first page would only be fetched again.
+ */
 const MOST_PREFIXES = 64
 /** Of what could not be removed, so many are named. */
 const NAMED = 5
@@ -54,7 +60,7 @@ async function listRest(
 ): Promise<void> {
   const level = await client.list({ prefix, delimiter: '/', ...options })
   const { prefixes } = level
-  if (level.next !== undefined || prefixes.length < 2 || prefixes.length > MOST_PREFIXES) {
+  if (level.next !== undefined || prefixes.length < PARALLEL_LISTINGS || prefixes.length > MOST_PREFIXES) {
     return listAll(client, prefix, after, remover, options)
   }
   remover.passOverSeen()

@@ -212,13 +212,13 @@ describe('listing and removing', () => {
   test('a tree goes in batches, several at once, each name once', async () => {
     const { objects, storage } = setup({ pageSize: 100, limits: { removeBatch: 100 } })
     objects.delayMs = 1
-    for (let i = 0; i < 1500; i++) objects.objects.set(`repo/t/${i % 3}/${i}`, { bytes: Buffer.alloc(0), mtimeMs: 1 })
+    for (let i = 0; i < 1500; i++) objects.objects.set(`repo/t/${i % 5}/${i}`, { bytes: Buffer.alloc(0), mtimeMs: 1 })
     objects.objects.set('repo/t2/kept', { bytes: Buffer.alloc(0), mtimeMs: 1 })
     await storage.removeTree('t')
     expect([...objects.objects.keys()]).toEqual(['repo/t2/kept'])
     const removed = objects.requests.filter(({ kind }) => kind === 'remove').flatMap(({ name }) => name.split(','))
     expect(removed.length).toBe(new Set(removed).size)
-    expect(objects.count('remove')).toBeLessThanOrEqual(18)
+    expect(objects.count('remove')).toBeLessThanOrEqual(20)
     expect(objects.mostInFlight).toBeGreaterThan(2)
   })
 
