@@ -2,6 +2,7 @@ import {
   STATUS,
   STATUS_MESSAGES,
   type InfoBackup,
+  type InfoLock,
   type InfoReport,
   type InfoStanza,
   type Progress,
@@ -34,14 +35,15 @@ function statusText({ status }: InfoStanza, full: boolean): string {
   const { backup, restore } = status.lock
   const notes = [
     ...(isError ? [status.message] : []),
-    ...(backup.held ? [`backup/expire running${complete(backup.progress)}`] : []),
-    ...(restore.held ? [`restore running${complete(restore.progress)}`] : []),
+    ...(backup.held ? [`backup/expire running${complete(backup)}`] : []),
+    ...(restore.held ? [`restore running${complete(restore)}`] : []),
   ]
   return notes.length === 0 ? word : `${word} (${notes.join(', ')})`
 }
 
-function complete(progress: Progress | undefined): string {
-  return progress === undefined ? '' : ` - ${percent(progress)} complete`
+function complete({ progress, hundredths }: InfoLock): string {
+  if (progress !== undefined) return ` - ${percent(progress)} complete`
+  return hundredths === undefined ? '' : ` - ${percent({ sizeBytes: 10_000, doneBytes: hundredths })} complete`
 }
 
 /** Two decimals, rounded half up: `55.55%`. */

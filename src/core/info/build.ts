@@ -58,12 +58,14 @@ export async function buildInfo(request: InfoRequest): Promise<InfoReport> {
   }
   if (found.size === 0 && broken.size > 0) found.set(request.stanza ?? INVALID_STANZA, new Map())
 
+  // What runs now has nothing to do with the repositories that a stanza is not in, unless it was asked for.
+  const absent = request.detail === 'progress' && request.stanza === undefined ? STATUS.ok : STATUS.missingPath
   const stanzas: InfoStanza[] = []
   for (const [name, byRepo] of [...found].sort(([a], [b]) => compareBytes(a, b))) {
     const states = repos.map(({ key }) => {
       const trouble = broken.get(key)
       if (trouble !== undefined) return emptyStanza(trouble)
-      const state = byRepo.get(key) ?? emptyStanza(statusOf(STATUS.missingPath))
+      const state = byRepo.get(key) ?? emptyStanza(statusOf(absent))
       if (request.set === undefined || setFound || !isUsable(state)) return state
       return { ...emptyStanza(statusOf(STATUS.backupMissing)), readable: true }
     })

@@ -11,7 +11,10 @@ export function backupLock(locks: readonly HeldLock[], repoKeys: readonly number
     const progress = progressOf(lock)
     return progress === undefined ? [] : [{ repoKey, ...progress }]
   })
-  if (repos.length === 0) return { held: held.length > 0 }
+  if (repos.length === 0) {
+    const hundredths = held.find(({ lock }) => lock.pctCplt !== undefined)?.lock.pctCplt
+    return { held: held.length > 0, ...(hundredths === undefined ? {} : { hundredths }) }
+  }
   return { held: true, progress: total(repos), repos }
 }
 

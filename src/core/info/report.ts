@@ -49,6 +49,8 @@ export interface InfoLock {
   readonly held: boolean
   /** Over all repositories; undefined when nobody tells. */
   readonly progress?: Progress
+  /** From 0 to 10000, of one that tells no bytes: pgBackRest before 2.53. */
+  readonly hundredths?: number
   /** Backup only: each repository that tells. */
   readonly repos?: readonly (Progress & { readonly repoKey: number })[]
 }

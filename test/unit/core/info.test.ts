@@ -332,6 +332,10 @@ describe('what is running', () => {
 
   test('a pgbackrest 2.45, which knows no repository numbers, and an expire, which tells no progress', async () => {
     expect(await statusLines(running({ type: 'backup' }))).toBe('stanza: main\n    status: ok (backup/expire running)')
+    expect(await statusLines(running({ type: 'backup', pctCplt: 6892 }))).toBe(
+      'stanza: main\n    status: ok (backup/expire running - 68.92% complete)',
+    )
+    expect(await json(running({ type: 'backup', pctCplt: 6892 }))).toContain('"lock":{"backup":{"held":true},')
   })
 
   test('locks of other kinds and other repositories do not count', async () => {
