@@ -4,10 +4,11 @@
  *
  *   npm run bench -- [--size=1024] [--runs=3] [--codec=zst] [--level=3] [--process-max=2] [--segments=20]
  *                    [--archive-segments=100] [--wal-mb=16] [--only=restore] [--out=FILE]
- *                    [--repo=s3 [--latency=20] [--tables=5000] [--objects=10000]]
+ *                    [--objects=10000] [--info-segments=1000000] [--repo=s3 [--latency=20] [--tables=5000]]
  *
- * `--repo=s3` puts the repositories into a real S3 server behind a network with that round trip; `--tables` is how many
- * small tables a second cluster has, `--objects` how many objects an expire removes.
+ * `--objects` is how many files an expire removes, `--info-segments` how many segments lie in the archive that info tells
+ * of. `--repo=s3` puts the repositories into a real S3 server behind a network with that round trip; `--tables` is how
+ * many small tables a second cluster has.
  *
  * Sizes are MiB of table data. `PGTS_TEST_PGBACKREST` names another pgbackrest than the installed one; block incremental
  * is measured with 2.46 and later.
@@ -61,7 +62,6 @@ async function bench(): Promise<void> {
   const wal = readdirSync(join(cluster.dataDir, 'pg_wal'))
     .filter((name) => /^[0-9A-F]{24}$/.test(name) && name < current)
     .sort()
-    .slice(0, settings.segments)
 
   const made = new Map<Variant, readonly [Program, Program]>()
   const programsOf = async (variant: Variant) => {
@@ -74,7 +74,7 @@ async function bench(): Promise<void> {
     return programs
   }
   const rows: Row[] = []
-  for (const job of jobsFor(cluster, wal, blocks).filter(({ name }) => name.includes(settings.only))) {
+  for (const job of jobsFor(cluster, wal, blocks, settings).filter(({ name }) => name.includes(settings.only))) {
     const row = await runJob(job, await programsOf(job.variant), {
       runs,
       storedBytes: (who) => storedBytes(PGBACKREST, who),

@@ -62,12 +62,24 @@ export class BenchBucket {
 
   /** Put so many small objects below a prefix that ends with '/'. */
   async fill(prefix: string, count: number): Promise<void> {
+    await this.#putEach(count, (i) => `${prefix}${Math.floor(i / 1000)}/${i}.zst`)
+  }
+
+  /** One segment in each of so many directories of an archive. */
+  async fillArchive(prefix: string, directories: number): Promise<void> {
+    const hex = (value: number) => value.toString(16).toUpperCase().padStart(8, '0')
+    await this.#putEach(directories, (i) => {
+      const directory = `00000001${hex(i)}`
+      return `${prefix}${directory}/${directory}${hex(i % 256)}-${'0'.repeat(40)}.zst`
+    })
+  }
+
+  async #putEach(count: number, nameOf: (i: number) => string): Promise<void> {
     let next = 0
     const putter = async () => {
       for (let i = next++; i < count; i = next++) {
         this.signal.throwIfAborted()
-        const Key = `${prefix}${Math.floor(i / 1000)}/${i}.zst`
-        await this.client.send(new PutObjectCommand({ Bucket: this.name, Key, Body: `object ${i}` }))
+        await this.client.send(new PutObjectCommand({ Bucket: this.name, Key: nameOf(i), Body: `object ${i}` }))
       }
     }
     await Promise.all(Array.from({ length: AT_ONCE }, putter))

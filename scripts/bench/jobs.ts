@@ -1,7 +1,9 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Cluster, reachableNode } from '../../test/support/postgres.ts'
+import { lifeJobs } from './life-jobs.ts'
 import { changeALittle, damage, emptyTarget, memoryTarget, type Program, type Variant } from './programs.ts'
+import type { Settings } from './settings.ts'
 
 export interface Job {
   readonly name: string
@@ -17,8 +19,9 @@ export interface Job {
   readonly sizes?: true
 }
 
-/** @param wal names of segments in pg_wal of the cluster */
-export function jobsFor(cluster: Cluster, wal: readonly string[], blocks: boolean): Job[] {
+/** @param finished names of all finished segments in pg_wal of the cluster */
+export function jobsFor(cluster: Cluster, finished: readonly string[], blocks: boolean, settings: Settings): Job[] {
+  const wal = finished.slice(0, settings.segments)
   const common = (who: Program) => [who.program, `--config=${who.config}`, '--stanza=main']
   const backup = (type: string) => (who: Program) => [...common(who), `--type=${type}`, 'backup']
   const restore =
@@ -71,5 +74,6 @@ export function jobsFor(cluster: Cluster, wal: readonly string[], blocks: boolea
       variant: 'plain',
       command: (who) => eachSegment(who, (segment) => `archive-get ${segment} '${join(who.dir, 'wal', segment)}'`),
     },
+    ...lifeJobs(cluster, settings),
   ]
 }

@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { BenchBucket } from './bucket.ts'
 import type { Job } from './jobs.ts'
 import type { ClusterName, Clusters } from './clusters.ts'
-import { changeALittle, emptyTarget, type Program, type Variant } from './programs.ts'
+import { changeALittle, emptyTarget, type Program, switchWal, type Variant } from './programs.ts'
 import type { Settings } from './settings.ts'
 
 export interface ObjectJob extends Job {
@@ -59,7 +59,7 @@ export function objectJobs(context: ObjectJobContext): ObjectJob[] {
     expire(context),
     ...archive(context),
     verify(context),
-    { name: 'info', cluster: 'large', variant: 'plain', command: (who) => [...common(who), 'info'] },
+    info(context),
   ]
 }
 
@@ -113,16 +113,34 @@ function archive({ settings, bucket, clusters }: ObjectJobContext): ObjectJob[] 
   ]
 }
 
+/** A directory of 256 segments is one object here: what is listed are directories, and the two at the ends. */
+function info({ settings, bucket }: ObjectJobContext): ObjectJob {
+  const filled = new Set<string>()
+  return {
+    name: `info, the directories of ${settings.infoSegments} segments in the archive`,
+    cluster: 'empty',
+    variant: 'plain',
+    async prepare(who) {
+      if (filled.has(who.name)) return
+      filled.add(who.name)
+      await bucket.fillArchive(
+        `${repoPath(who.name, 'empty', 'plain')}/archive/main/15-1/`,
+        settings.infoSegments / 256,
+      )
+    },
+    command: (who) => [...common(who), 'info'],
+  }
+}
+
 /** With all WAL in the archive that the backups need. */
 function verify({ clusters, direct }: ObjectJobContext): ObjectJob {
   return {
     name: 'verify',
     cluster: 'large',
     variant: 'plain',
-    async prepareRun() {
-      await (await clusters.get('large')).query('select pg_switch_wal()')
-    },
     async prepare(who) {
+      if (!(await direct(who, 'info')).stdout.includes('full backup')) await direct(who, '--type=full', 'backup')
+      await switchWal(await clusters.get('large'))
       for (const path of await clusters.finishedWal('large')) await direct(who, 'archive-push', path)
     },
     command: (who) => [...common(who), 'verify'],

@@ -14,7 +14,7 @@ export interface Program {
 }
 
 /** How a repository is kept; each variant has its own, for each program. */
-export type Variant = 'plain' | 'encrypted' | 'bundle' | 'block' | 'async'
+export type Variant = 'plain' | 'encrypted' | 'bundle' | 'block' | 'async' | 'expire' | 'many'
 
 const VARIANTS: Readonly<Record<Variant, Readonly<Record<string, string>>>> = {
   plain: {},
@@ -22,6 +22,8 @@ const VARIANTS: Readonly<Record<Variant, Readonly<Record<string, string>>>> = {
   bundle: { 'repo1-bundle': 'y' },
   block: { 'repo1-bundle': 'y', 'repo1-block': 'y' },
   async: { 'archive-async': 'y' },
+  expire: { 'repo1-bundle': 'y' },
+  many: {},
 }
 
 export async function makeProgram(
@@ -91,6 +93,12 @@ export async function loadSmall(cluster: Cluster, tables: number): Promise<void>
 /** A few rows here and there: about one page in two hundred of the big table. */
 export async function changeALittle(cluster: Cluster, round: number): Promise<void> {
   await cluster.query(`update big set amount = amount + 1 where id % 20000 = ${round}`)
+  await cluster.query('checkpoint')
+}
+
+/** All WAL up to now in finished segments, and something in the next: without that the last finished one counts as current. */
+export async function switchWal(cluster: Cluster): Promise<void> {
+  await cluster.query('select pg_switch_wal()')
   await cluster.query('checkpoint')
 }
 

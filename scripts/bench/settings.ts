@@ -15,9 +15,12 @@ export interface Settings {
   readonly repo: 'posix' | 's3'
   /** Round trip to the object store, milliseconds. */
   readonly latencyMs: number
-  /** Small tables of the second cluster, and objects that an expire removes; with an object store. */
+  /** Small tables of the second cluster; with an object store. */
   readonly tables: number
+  /** Files, or objects, that an expire removes. */
   readonly objects: number
+  /** Archived segments that info tells of. */
+  readonly infoSegments: number
 }
 
 export const PGBACKREST = process.env['PGTS_TEST_PGBACKREST'] ?? 'pgbackrest'
@@ -43,5 +46,7 @@ export function parseSettings(args: readonly string[]): Settings {
     latencyMs: number('latency', 20),
     tables: number('tables', 5000),
     objects: number('objects', 10_000),
+    // On a disk each is a file; in an object store a directory of 256 is one object.
+    infoSegments: number('info-segments', repo === 'posix' ? 100_000 : 1_000_000),
   }
 }
