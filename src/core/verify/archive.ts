@@ -1,7 +1,9 @@
 import { archiveIdOf, type ArchiveInfo } from '../../format/archive-info.ts'
 import { archiveIdPath } from '../../format/repo-path.ts'
 import type { WalSegment } from '../../format/wal-segment.ts'
-import type { ArchivedFile } from './archive-pieces.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { inParallel } from '../../util/parallel.ts'
+import type { ArchivedFile, WalDirectory } from './archive-pieces.ts'
 import { archiveIds, walDirectories, walDirectory } from './archive-pieces.ts'
 import { walPart } from './parts.ts'
 import { proveStored } from './prove-stored.ts'
@@ -43,8 +45,7 @@ export async function verifyArchive(
     const path = archiveIdPath(stanza, archiveId)
     const directories = await walDirectories(storage, stanza, archiveId, signal)
     let ranges: WalRanges | undefined
-    for (const directory of directories) {
-      const { segments, orphans } = await walDirectory(storage, `${path}/${directory}`, signal)
+    for await (const { segments, orphans } of listedAhead(storage, path, directories, signal)) {
       ranges ??= new WalRanges(await segmentSizeOf(segments, known.cipherPass, request))
       for (const orphan of orphans) note(`${orphan} is no file of an archive`)
       for (const repoNames of duplicates(segments)) {
@@ -70,6 +71,21 @@ export async function verifyArchive(
     })
   }
   return archives
+}
+
+/** What each directory holds, in their order; where a listing takes a while, several are under way. */
+async function* listedAhead(
+  storage: StorageDriver,
+  path: string,
+  directories: readonly string[],
+  signal: AbortSignal,
+): AsyncGenerator<WalDirectory> {
+  const atOnce = storage.parallel === undefined ? 1 : 4 * storage.parallel
+  for (let at = 0; at < directories.length; at += atOnce) {
+    yield* await inParallel(directories.slice(at, at + atOnce), atOnce, (directory) =>
+      walDirectory(storage, `${path}/${directory}`, signal),
+    )
+  }
 }
 
 /** Names do not tell it, so the first segments that can be read are asked. */

@@ -13,6 +13,13 @@ export interface InspectedPair<T> {
   readonly faults: readonly string[]
 }
 
+interface Read<T> {
+  readonly text?: Buffer
+  readonly value?: T
+  readonly missing?: boolean
+  readonly fault?: string
+}
+
 /** Read an info file and its copy, each for itself: a reader would be content with either, verify is not. */
 export async function inspectPair<T>(
   storage: StorageDriver,
@@ -21,8 +28,7 @@ export async function inspectPair<T>(
   parse: (bytes: Buffer) => T,
   signal: AbortSignal,
 ): Promise<InspectedPair<T>> {
-  const faults: string[] = []
-  const read = async (file: string) => {
+  const read = async (file: string): Promise<Read<T>> => {
     try {
       const text = seal.open(await getFile(storage, file, { signal }), file)
       return { text, value: parse(text) }
@@ -31,11 +37,14 @@ export async function inspectPair<T>(
       // The store in trouble is no statement about a file.
       if (isPgtsError(error, 'service') || isPgtsError(error, 'access')) throw error
       const missing = isPgtsError(error, 'file-missing')
-      faults.push(missing ? `${file} does not exist` : `${file} cannot be used: ${toPlainError(error).message}`)
-      return { missing }
+      return {
+        missing,
+        fault: missing ? `${file} does not exist` : `${file} cannot be used: ${toPlainError(error).message}`,
+      }
     }
   }
-  const [main, copy] = [await read(name), await read(copyName(name))]
+  const [main, copy] = await Promise.all([read(name), read(copyName(name))])
+  const faults = [main, copy].flatMap(({ fault }) => (fault === undefined ? [] : [fault]))
   if (main.text !== undefined && copy.text !== undefined && !main.text.equals(copy.text)) {
     faults.push(`${copyName(name)} is not the same as ${name}: an interrupted command left it`)
   }

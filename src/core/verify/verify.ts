@@ -6,6 +6,7 @@ import { compareLabels } from '../../format/backup-label.ts'
 import type { Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
+import { inParallel } from '../../util/parallel.ts'
 import type { Executor } from '../../worker/executor.ts'
 import { sealOfManifests, sealOfPlace, type InfoPlace } from '../info-seal.ts'
 import type { jobHandlers } from '../jobs.ts'
@@ -134,8 +135,10 @@ async function inspectInfo(
   error: (message: string) => void,
 ): Promise<{ archiveInfo?: ArchiveInfo; backupInfo?: BackupInfo }> {
   const seal = sealOfPlace(place)
-  const archive = await inspectPair(place.storage, archiveInfoName(stanza), seal, parseArchiveInfo, signal)
-  const backup = await inspectPair(place.storage, backupInfoName(stanza), seal, parseBackupInfo, signal)
+  const [archive, backup] = await Promise.all([
+    inspectPair(place.storage, archiveInfoName(stanza), seal, parseArchiveInfo, signal),
+    inspectPair(place.storage, backupInfoName(stanza), seal, parseBackupInfo, signal),
+  ])
   for (const fault of [...archive.faults, ...backup.faults]) error(fault)
   if (archive.value === undefined) error('archive.info is lost: archiving and recovery need it')
   if (backup.value === undefined) error('backup.info is lost: no backup can be restored without it')
@@ -160,9 +163,12 @@ async function inspectBackups(
   const listed = new Map<string, BackupEntry>(info.backups.map((entry) => [entry.label, entry]))
   const newest = directories.at(-1)
   const known: KnownBackup[] = []
-  for (const label of [...new Set([...directories, ...listed.keys()])].sort(compareLabels)) {
-    const seal = sealOfManifests(info)
-    const pair = await inspectPair(storage, manifestName(stanza, label), seal, parseManifest, signal)
+  const labels = [...new Set([...directories, ...listed.keys()])].sort(compareLabels)
+  const pairs = await inParallel(labels, storage.parallel ?? 1, (label) =>
+    inspectPair(storage, manifestName(stanza, label), sealOfManifests(info), parseManifest, signal),
+  )
+  for (const [index, label] of labels.entries()) {
+    const pair = pairs[index]!
     const entry = listed.get(label)
     if (entry === undefined && pair.mainMissing) {
       const running = label === newest
