@@ -24,8 +24,11 @@ const [major = 0, minor = 0] = installed
 /** The release whose words and rules pgts follows; older ones differ in details. */
 const isNewest = major > 2 || (major === 2 && minor >= 59)
 
-/** Nine policies, four views in two forms, and what pgts does beyond; 2.45 knows neither --oldest nor --type. */
-const cell = countCells('expire and info', isNewest ? 20 : 17)
+/** Thirteen policies, four views in two forms, and what pgts does beyond; 2.45 knows neither --oldest nor --type. */
+const cell = countCells('expire and info', isNewest ? 24 : 21)
+
+/** Kill expire at every step, not only where something becomes visible. */
+const everyStep = process.env['PGTS_TEST_STEPS'] === 'all'
 
 const DAY = 86_400
 let site: Site
@@ -128,6 +131,35 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
       removes: /archive/,
     },
     {
+      name: 'WAL by diff',
+      policy: { fullType: 'count', full: 3, archiveType: 'diff', archive: 2 },
+      args: ['--repo1-retention-full=3', '--repo1-retention-archive-type=diff', '--repo1-retention-archive=2'],
+      removes: /archive/,
+    },
+    {
+      name: 'fulls, diffs and WAL, each by a count of its own',
+      policy: { fullType: 'count', full: 2, diff: 1, archiveType: 'incr', archive: 1 },
+      args: [
+        '--repo1-retention-full=2',
+        '--repo1-retention-diff=1',
+        '--repo1-retention-archive-type=incr',
+        '--repo1-retention-archive=1',
+      ],
+      removes: /D\/backup.manifest/,
+    },
+    {
+      name: 'fulls by time, WAL by diff',
+      policy: { fullType: 'time', full: 5, archiveType: 'diff', archive: 1 },
+      args: [
+        '--repo1-retention-full-type=time',
+        '--repo1-retention-full=5',
+        '--repo1-retention-archive-type=diff',
+        '--repo1-retention-archive=1',
+      ],
+      age: (_, index) => 20 - 2 * index,
+      removes: /archive/,
+    },
+    {
       name: 'fulls by time, and no history',
       policy: { fullType: 'time', full: 5, archiveType: 'full', historyDays: 0 },
       args: ['--repo1-retention-full-type=time', '--repo1-retention-full=5', '--repo1-retention-history=0'],
@@ -140,6 +172,13 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
       args: ['--repo1-retention-full=9'],
       choice: (labels) => ({ set: labels[0] as string }),
       removes: /backup.manifest/,
+    },
+    {
+      name: 'a diff by name, with what builds on it',
+      policy: { fullType: 'count', full: 9, archiveType: 'full' },
+      args: ['--repo1-retention-full=9'],
+      choice: (labels) => ({ set: labels.find((label) => label.endsWith('D')) as string }),
+      removes: /I\/backup.manifest/,
     },
     {
       name: 'the newest set by name',
@@ -198,13 +237,23 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     const whole = aCopy()
     const counting = crashing(posixStorage(whole))
     await expireWithPgts(whole, { policy, storage: counting })
-    const last = counting.steps.length - 1
-    const [commit, remove] = ['commit backup/main/backup.info', 'remove-tree backup/main/2'].map((name) =>
-      counting.steps.findIndex((step) => step.startsWith(name)),
-    ) as [number, number]
-    expect(commit).toBeGreaterThan(2)
-    expect(remove).toBeGreaterThan(commit)
-    for (const at of [1, commit, commit + 3, remove + 1, last]) {
+    const ending = (end: string) => counting.steps.findIndex((step) => step.endsWith(end))
+    const beginning = (start: string) => counting.steps.findIndex((step) => step.startsWith(start))
+    // Each moment at which one of the programs may see something else than before; by hand every step there is.
+    const moments = [
+      1,
+      ending('F/backup.manifest.copy'),
+      ending('/backup.manifest'),
+      ending('F/backup.manifest'),
+      beginning('commit backup/main/backup.info'),
+      ending('commit backup/main/backup.info.copy'),
+      beginning('remove-tree backup/main/2') + 1,
+      beginning('remove archive/main/') + 1,
+      beginning('remove backup/main/backup.history'),
+      counting.steps.length - 1,
+    ]
+    expect(moments).toEqual([...new Set(moments)].sort((a, b) => a - b))
+    for (const at of everyStep ? counting.steps.keys() : moments) {
       const repo = aCopy()
       const driver = crashing(posixStorage(repo), at)
       await expect(expireWithPgts(repo, { policy, storage: driver })).rejects.toThrow('crash')
