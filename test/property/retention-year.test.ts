@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { planArchive, walFileGoes } from '../../src/core/expire/archive-retention.ts'
-import { planBackups, type RetentionPolicy } from '../../src/core/expire/retention.ts'
+import type { Pin } from '../../src/core/expire/pins.ts'
+import { planBackups, type BackupPlan, type RetentionPolicy } from '../../src/core/expire/retention.ts'
 import type { BackupEntry } from '../../src/format/backup-info.ts'
 import { archiveInfoOf, backupInfoOf, entriesOf, segment, type TestBackup } from '../support/repository.ts'
 
@@ -55,7 +56,7 @@ function year(): BackupEntry[] {
   return entriesOf(backups)
 }
 
-function run(policy: RetentionPolicy, each: (site: Site, nowSeconds: number) => void): Site {
+function run(policy: RetentionPolicy, each: (site: Site, nowSeconds: number) => void, pins: readonly Pin[] = []): Site {
   const site: Site = { backups: [], wal: new Set(), made: [] }
   let next = 10
   for (const backup of year()) {
@@ -63,7 +64,8 @@ function run(policy: RetentionPolicy, each: (site: Site, nowSeconds: number) => 
     while (next <= segmentAt(now)) site.wal.add(next++)
     site.made.push(backup)
     site.backups.push(backup)
-    const plan = planBackups(site.backups, policy, {}, now)
+    const plan = planBackups(site.backups, policy, {}, now, pins)
+    explains(site.backups, plan)
     site.backups = [...plan.kept]
     const rules =
       plan.archive === undefined
@@ -84,6 +86,18 @@ function run(policy: RetentionPolicy, each: (site: Site, nowSeconds: number) => 
 }
 
 const numberOf = (name: string) => parseInt(name.slice(8, 16), 16) * 256 + parseInt(name.slice(16), 16)
+
+/** What is said is what is done, of every backup, and nothing stays or goes without a reason. */
+function explains(before: readonly BackupEntry[], plan: BackupPlan): void {
+  const labels = (of: readonly { readonly label: string }[]) => of.map(({ label }) => label)
+  const stays = plan.verdicts.filter(({ keep }) => keep)
+  if (stays.length !== plan.kept.length || plan.verdicts.length !== before.length)
+    expect(labels(stays)).toEqual(labels(plan.kept))
+  for (const [index, verdict] of plan.verdicts.entries()) {
+    if (verdict.label !== before[index]!.label || (verdict.keep && verdict.reasons.length === 0))
+      expect.fail(`${verdict.label} is not explained`)
+  }
+}
 
 /** What must hold after every expire, whatever the policy. */
 function holds({ backups, wal, made }: Site): void {
@@ -112,31 +126,60 @@ const dayIn = (timeZone: string) => {
 const base = { fullType: 'count', archiveType: 'full' } as const
 
 describe('a year of backups', () => {
-  test.each<[string, RetentionPolicy, { fulls: number; all: number }]>([
-    ['four fulls', { ...base, full: 4 }, { fulls: 4, all: 28 }],
-    ['four fulls, WAL of two', { ...base, full: 4, archive: 2 }, { fulls: 4, all: 28 }],
-    ['four fulls, two diffs', { ...base, full: 4, diff: 2 }, { fulls: 4, all: 28 }],
-    ['30 days', { ...base, fullType: 'time', full: 30 }, { fulls: 7, all: 49 }],
-    ['WAL by incr', { ...base, full: 3, archiveType: 'incr', archive: 5 }, { fulls: 3, all: 21 }],
-  ])('%s: the repository stays whole and small', (_, policy, most) => {
-    run(policy, (site, now) => {
-      holds(site)
-      const fulls = site.backups.filter(({ type }) => type === 'full')
-      expect(fulls.length).toBeLessThanOrEqual(most.fulls)
-      expect(site.backups.length).toBeLessThanOrEqual(most.all)
-      if (policy.fullType === 'count') {
-        const made = site.made.filter(({ type }) => type === 'full').length
-        expect(fulls.length).toBe(Math.min(made, policy.full!))
-        return
-      }
-      // Every moment of the last D days can be reached: a full from before, and all WAL since.
-      const edge = now - policy.full! * DAY
-      if (edge > site.made[0]!.timestampStop) {
-        const first = fulls.find(({ timestampStop }) => timestampStop < edge)
-        expect(recoverableSince(site)).toBeLessThanOrEqual(numberOf(first!.archiveStart!))
-      }
-    })
-  })
+  const fulls = [
+    { fullType: 'count', full: 4 },
+    { fullType: 'time', full: 30 },
+  ] as const
+  const archives = [
+    {},
+    { archiveType: 'full', archive: 2 },
+    { archiveType: 'diff', archive: 3 },
+    { archiveType: 'incr', archive: 5 },
+  ] as const
+  const policies = fulls.flatMap((full) =>
+    archives.flatMap((archive) =>
+      [undefined, 2].map((diff): RetentionPolicy => ({ ...base, ...full, ...archive, diff })),
+    ),
+  )
+
+  test.each(policies)(
+    '$full fulls by $fullType, $diff diffs, WAL of $archive $archiveType: the repository stays whole and small',
+    (policy) => {
+      // One backup of the second month is wanted until autumn.
+      const pinned = year()[40]!
+      const until = START + 250 * DAY
+      const pin: Pin = { label: pinned.label, since: pinned.timestampStop, until }
+      run(
+        policy,
+        (site, now) => {
+          holds(site)
+          const isPinned = site.made.length > 40 && now < until
+          if (isPinned && !site.backups.some(({ label }) => label === pinned.label))
+            expect.fail('the pinned one is gone')
+          // The pinned one, and what it needs, come on top of what the policy keeps.
+          const own = isPinned ? site.backups.filter(({ label }) => label > pinned.label) : site.backups
+          const count = (...types: readonly BackupEntry['type'][]) =>
+            own.filter(({ type }) => types.includes(type)).length
+          expect(count('full')).toBeLessThanOrEqual(policy.fullType === 'count' ? policy.full! : 7)
+          if (policy.diff !== undefined) expect(count('diff')).toBeLessThanOrEqual(policy.diff)
+          expect(own.length).toBeLessThanOrEqual(policy.fullType === 'count' ? 7 * policy.full! : 49)
+          const made = site.made.filter(({ type }) => type === 'full')
+          if (policy.fullType === 'count') {
+            for (const { label } of made.slice(-policy.full!))
+              if (!site.backups.some((backup) => backup.label === label)) expect.fail(`${label} is gone`)
+            return
+          }
+          // Every moment of the last D days can be reached: a full from before, and all WAL since.
+          const edge = now - policy.full! * DAY
+          const first = site.backups.findLast(({ type, timestampStop }) => type === 'full' && timestampStop < edge)
+          if (made[0]!.timestampStop < edge && first === undefined) expect.fail('no full from before')
+          if (first !== undefined && policy.archive === undefined)
+            expect(recoverableSince(site)).toBeLessThanOrEqual(numberOf(first.archiveStart!))
+        },
+        [pin],
+      )
+    },
+  )
 
   test.each(['UTC', 'Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe'])(
     'seven days, four weeks, twelve months, a year, as days are in %s',
