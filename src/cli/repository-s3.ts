@@ -1,3 +1,4 @@
+import { isIP } from 'node:net'
 import type { S3Description, S3Endpoint, S3Keys } from '../storage/s3/description.ts'
 import { PgtsError } from '../util/error.ts'
 import { httpAccess, parseAddress } from './http-access.ts'
@@ -47,6 +48,10 @@ function endpointOf(choice: RepositoryChoice): S3Endpoint {
   if (s3UriStyle === 'host' && secure && storageVerifyTls !== false && s3Bucket.includes('.')) {
     const why = `has a dot (${s3Bucket}), so no certificate fits the host name it is part of`
     throw invalid(choice, 's3-bucket', why, `set ${choice.name}-s3-uri-style=path`)
+  }
+  if (s3UriStyle === 'host' && isIP(endpoint.host) !== 0) {
+    const why = `is an address (${endpoint.host}), and no bucket has a host name below an address`
+    throw invalid(choice, 's3-endpoint', why, `set ${choice.name}-s3-uri-style=path`)
   }
   const port = choice.origin('storage-port') === undefined ? usual : storagePort
   return {

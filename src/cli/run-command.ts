@@ -91,7 +91,8 @@ function openLog(resolved: AnyResolved): ClosableLogger {
           logFile: `${options.logPath ?? ''}/${options.stanza ?? 'all'}-${role === undefined ? command : `${command}-${role}`}.log`,
         }
       : {}),
-    stdout,
+    // What a program reads must hold nothing else.
+    stdout: options.output === 'json' || command === 'repo-get' ? stderr : stdout,
     stderr,
     processMax: options.processMax ?? 1,
     dryRun: options.dryRun ?? false,

@@ -277,6 +277,15 @@ describe.runIf(installed)(`info beside pgbackrest ${major}.${minor}`, () => {
     cell(name)
   })
 
+  test('a warning does not get between the lines of what a program reads', async () => {
+    chmodSync(site.config, 0o644)
+    onTestFinished(() => chmodSync(site.config, 0o640))
+    const args = [`--config=${site.config}`, main, '--output=json', 'info']
+    const { stdout, stderr } = await pgts(args, { cwd: site.dir })
+    expect(stderr).toMatch(/WARN: .*holds secrets/)
+    expect(JSON.parse(stdout)).toHaveLength(1)
+  })
+
   test.each(['pgts', 'pgbackrest'] as const)(
     'while a backup of %s runs',
     async (who) => {

@@ -86,9 +86,9 @@ io-timeout=10s`
 
   test('the scheme and port of an endpoint; the port of its own option wins', async () => {
     const endpoint = (text: string, more = '') => described(`${KEYS}${more}`.trim(), {}, `--repo1-s3-endpoint=${text}`)
-    expect((await endpoint('http://127.0.0.1:9000')).endpoint).toMatchObject({
+    expect((await endpoint('http://minio:9000')).endpoint).toMatchObject({
       secure: false,
-      host: '127.0.0.1',
+      host: 'minio',
       port: 9000,
     })
     expect((await endpoint('https://h:1', 'repo1-storage-port=2')).endpoint).toMatchObject({ secure: true, port: 2 })
@@ -141,6 +141,14 @@ io-timeout=10s`
     [`repo1-s3-kms-key-id=k\nrepo1-s3-sse-customer-key=${'A'.repeat(43)}=`, 'exclude each other'],
   ])('%s is refused', async (lines, words) => {
     expect((await refusal(KEYS + lines)).message).toContain(words)
+  })
+
+  test.each(['http://127.0.0.1:9000', '[::1]'])('%s has no buckets as host names below it', async (endpoint) => {
+    const given = `--repo1-s3-endpoint=${endpoint}`
+    const error = await refusal(KEYS, {}, given)
+    expect(error.message).toMatch(/repo1-s3-endpoint .*is an address \((127\.0\.0\.1|::1)\)/)
+    expect(error.hints).toEqual(['set repo1-s3-uri-style=path'])
+    expect((await described(`${KEYS}repo1-s3-uri-style=path`, {}, given)).endpoint.uriStyle).toBe('path')
   })
 
   test('a bucket with a dot has no certificate in host style', async () => {
