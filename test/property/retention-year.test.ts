@@ -161,7 +161,12 @@ describe('a year of backups', () => {
           const count = (...types: readonly BackupEntry['type'][]) =>
             own.filter(({ type }) => types.includes(type)).length
           expect(count('full')).toBeLessThanOrEqual(policy.fullType === 'count' ? policy.full! : 7)
-          if (policy.diff !== undefined) expect(count('diff')).toBeLessThanOrEqual(policy.diff)
+          if (policy.diff !== undefined) {
+            const newest = site.made.filter(({ type }) => type !== 'incr').slice(-policy.diff)
+            const wanted = newest.filter(({ type, label }) => type === 'diff' && (!isPinned || label > pinned.label))
+            const diffs = own.filter(({ type }) => type === 'diff')
+            expect(diffs.map(({ label }) => label)).toEqual(wanted.map(({ label }) => label))
+          }
           expect(own.length).toBeLessThanOrEqual(policy.fullType === 'count' ? 7 * policy.full! : 49)
           const made = site.made.filter(({ type }) => type === 'full')
           if (policy.fullType === 'count') {
