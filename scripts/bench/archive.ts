@@ -10,7 +10,7 @@ import {
   runOk,
   startCluster,
 } from '../../test/support/postgres.ts'
-import { measure, type Measurement, memoryOf } from './measure.ts'
+import { measureCalls, type Measurement, memoryOf } from './measure.ts'
 import { emptyTarget, makeProgram, type Program } from './programs.ts'
 import { PGBACKREST, type Settings } from './settings.ts'
 
@@ -119,10 +119,10 @@ export class ArchiveBench implements AsyncDisposable {
     await this.#call(who, 'archive-push', `pg_wal/${this.waiting[0]}`)
     await this.#untilPushed(who)
     const names = this.waiting.slice(0, this.settings.archiveSegments)
-    return measure(
-      script(who, shell, names, (name) => `archive-push pg_wal/${name}`),
+    return measureCalls(
+      calls(who, shell, names, (name) => `archive-push pg_wal/${name}`),
       this.cluster.dataDir,
-      false,
+      () => undefined,
     )
   }
 
@@ -138,10 +138,11 @@ export class ArchiveBench implements AsyncDisposable {
       return others.every((name) => there.has(name)) && ![...there].some((name) => name.endsWith('.tmp'))
     }
     await until(`what ${who.name} fetches ahead`, isFetched)
-    return measure(
-      script(who, shell, others, (name) => `archive-get ${name} pg_wal/RECOVERYXLOG`),
+    return measureCalls(
+      calls(who, shell, others, (name) => `archive-get ${name} pg_wal/RECOVERYXLOG`),
       this.cluster.dataDir,
-      false,
+      // As a server does: it gives what it got the name of the segment, and wants nothing where the next one goes.
+      () => rmSync(join(this.cluster.dataDir, 'pg_wal/RECOVERYXLOG'), { force: true }),
     )
   }
 
@@ -232,8 +233,8 @@ function spool(who: Program): string {
   return join(who.dir, 'spool', 'archive', 'main')
 }
 
-/** One call after the other, as a server makes them. */
-function script(
+/** The calls of a server, as command lines. */
+function calls(
   who: Program,
   shell: string | undefined,
   names: readonly string[],
@@ -241,7 +242,7 @@ function script(
 ): string[] {
   const program = `${who.name === 'pgts' && shell !== undefined ? `${shell} ` : ''}'${who.program}'`
   const call = [program, ...common(who).map((word) => `'${word}'`)].join(' ')
-  return ['sh', '-ec', names.map((name) => `${call} ${words(name)}`).join('\n')]
+  return names.map((name) => `${call} ${words(name)}`)
 }
 
 function ready(cluster: Cluster): string[] {

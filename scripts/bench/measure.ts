@@ -53,6 +53,55 @@ export function measure(
   })
 }
 
+/** One call after the other, as a server makes them: only the calls are timed, not what `between` does before each. */
+export function measureCalls(
+  calls: readonly string[],
+  cwd: string,
+  between: () => void | Promise<void>,
+): Promise<Measurement> {
+  // Nothing but builtins of bash between two calls; the standard input says when the next one may begin.
+  const script = `
+    total=0
+    while IFS= read -r call; do
+      began=\${EPOCHREALTIME/./}
+      eval "$call" || exit
+      ended=\${EPOCHREALTIME/./}
+      total=$((total + ended - began))
+      echo done
+    done
+    echo "total $total"`
+  return new Promise((resolve, reject) => {
+    const child = spawn('bash', ['-c', `TIMEFORMAT='%U %S'; time { ${script}\n}`], {
+      cwd,
+      env: { ...cleanEnv(), LC_ALL: 'C' },
+      stdio: ['pipe', 'pipe', 'pipe'],
+      ...(testUser.switched ? { uid: testUser.uid, gid: testUser.gid } : {}),
+    })
+    let output = ''
+    let times = ''
+    const waiting = [...calls]
+    const next = async () => {
+      const call = waiting.shift()
+      if (call === undefined) return void child.stdin.end()
+      await between()
+      child.stdin.write(`${call}\n`)
+    }
+    child.stdout.on('data', (chunk: Buffer) => {
+      output += chunk.toString()
+      if (output.endsWith('done\n')) next().catch(reject)
+    })
+    child.stderr.on('data', (chunk: Buffer) => (times += chunk.toString()))
+    child.once('error', reject)
+    child.once('close', (code) => {
+      const total = Number(/^total (\d+)$/m.exec(output)?.[1])
+      if (code !== 0 || Number.isNaN(total)) return reject(new Error(`the calls ended with ${code}\n${output}${times}`))
+      const [user, system] = times.trim().split('\n').at(-1)!.split(' ').map(Number)
+      resolve({ seconds: total / 1e6, cpuSeconds: (user ?? 0) + (system ?? 0), peakMiB: 0 })
+    })
+    next().catch(reject)
+  })
+}
+
 /** Sum of the proportional set sizes of all descendants of `root`, KiB. */
 function treeMemory(root: number): number {
   const children = new Map<number, number[]>()
