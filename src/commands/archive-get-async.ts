@@ -41,7 +41,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>): Promi
       log.info(`${options.spoolPath} is used by another cluster at the moment`)
       return
     }
-    const outdated = endReasons(pgPath, ctx.configFiles)
+    const outdated = endReasons(pgPath, ctx.configFiles, clock)
     const repositories = await ctx.repositories()
     const first = repositories[0]
     if (first === undefined) throw new PgtsError('option-required', 'archive-get:async needs a repository')

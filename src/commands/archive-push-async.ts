@@ -77,7 +77,7 @@ async function work(
   const door = doorOf(spool, owner)
   openDoor(spool, door)
   await using executor = await ctx.executor(first)
-  const outdated = endReasons(pgPath, ctx.configFiles)
+  const outdated = endReasons(pgPath, ctx.configFiles, clock)
   // Now and then a call starts the whole program again, which sees what a launcher cannot.
   using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-push'))
   writePid(spool, 'push')

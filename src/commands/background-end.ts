@@ -1,5 +1,6 @@
 import { readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
+import type { Clock } from '../util/clock.ts'
 import { systemCode } from '../util/error.ts'
 
 /**
@@ -8,14 +9,17 @@ import { systemCode } from '../util/error.ts'
  *
  * @param pgPath data directory of the server
  * @param configFiles configuration files that were read
- * @returns asked again and again: a reason, or undefined
+ * @returns asked again and again: a reason, or undefined. It looks once a second at most
  */
-export function endReasons(pgPath: string, configFiles: readonly string[]): () => string | undefined {
+export function endReasons(pgPath: string, configFiles: readonly string[], clock: Clock): () => string | undefined {
   // A bundle that is replaced takes the chunks along that this process has not loaded yet.
   const watched = [...configFiles, fileURLToPath(import.meta.url)].map((path) => ({ path, was: stateOf(path) }))
   const served = serverOf(pgPath)
   let missed = 0
+  let lookedMs = Number.NEGATIVE_INFINITY
   return () => {
+    if (Math.abs(clock.nowMs() - lookedMs) < LOOK_MS) return undefined
+    lookedMs = clock.nowMs()
     for (const { path, was } of watched) if (stateOf(path) !== was) return `${path} has changed`
     // Restored WAL may be fetched without a server (pg_rewind does it), and a server that restarts is away for a moment.
     if (served === undefined) return undefined
@@ -24,6 +28,7 @@ export function endReasons(pgPath: string, configFiles: readonly string[]): () =
   }
 }
 
+const LOOK_MS = 900
 const LOOKS = 3
 
 function stateOf(path: string): string {

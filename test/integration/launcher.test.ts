@@ -101,7 +101,6 @@ describe.each(shells)('%s', (_, shell) => {
     expect(await site.run(shell, GET)).toMatchObject(HIT)
     expect(readFileSync(join(site.data, TARGET), 'utf8')).toBe(`fetched ${SEGMENT}`)
     expect(existsSync(join(site.in, SEGMENT))).toBe(false)
-    expect(existsSync(join(site.spool, 'pgts', 'wake-get'))).toBe(true)
     handedOver(GET, await site.run(shell, GET))
   })
 

@@ -24,17 +24,25 @@ export class Bell {
 }
 
 /** Files of pgts that tell about replay; the others are of no interest here. */
-const TELLING = new Set(['get-request', 'wake-get', 'get.lock', 'get.pid', 'cluster'])
+const TELLING = new Set(['get-request', 'get.lock', 'get.pid', 'cluster'])
+
+/** What is heard of the spool; names are byte strings as the file system has them. */
+export interface SpoolNews {
+  /** This name came into `in/`, or is gone from there; null: one of them, the system does not say which. */
+  queue(name: string | null): void
+  /** A request, or something that concerns this process. */
+  own(): void
+}
 
 /**
  * Hear of changes in the spool: a segment that was taken from `in/`, a request. What cannot be watched (an NFS mount
  * tells nothing, a limit is reached) is left to the caller's slow look.
  */
-export function watchSpool(spool: SpoolPaths, changed: () => void): Disposable {
+export function watchSpool(spool: SpoolPaths, news: SpoolNews): Disposable {
   const watchers = [
     // The bytes of a segment that is being fetched are no news; that a name comes or goes is.
-    tryWatch(spool.in, (event) => event === 'rename', changed),
-    tryWatch(spool.own, (_event, name) => name === null || TELLING.has(name), changed),
+    tryWatch(spool.in, (event, name) => event === 'rename' && news.queue(name)),
+    tryWatch(spool.own, (_event, name) => (name === null || TELLING.has(name)) && news.own()),
   ]
   return {
     [Symbol.dispose]() {
@@ -43,15 +51,9 @@ export function watchSpool(spool: SpoolPaths, changed: () => void): Disposable {
   }
 }
 
-function tryWatch(
-  directory: string,
-  isNews: (event: string, name: string | null) => boolean,
-  changed: () => void,
-): FSWatcher | undefined {
+function tryWatch(directory: string, heard: (event: string, name: string | null) => unknown): FSWatcher | undefined {
   try {
-    const watcher = watch(pathOf(directory), { persistent: false }, (event, name) => {
-      if (isNews(event, name)) changed()
-    })
+    const watcher = watch(pathOf(directory), { persistent: false }, heard)
     watcher.on('error', () => watcher.close())
     return watcher
   } catch {

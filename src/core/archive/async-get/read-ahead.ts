@@ -1,4 +1,6 @@
+import { existsSync } from 'node:fs'
 import type { WalSegment } from '../../../format/wal-segment.ts'
+import { pathOf } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
 import { fromPlainError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
@@ -10,7 +12,7 @@ import { Bell, watchSpool } from './bell.ts'
 import type { FetchSegmentJob, FetchSegmentResult } from './fetch-segment.ts'
 import type { SegmentIndex } from './segment-index.ts'
 import { FETCHING, namesIn, readRequest, type Request } from './spool.ts'
-import { inWindow, moved, windowAfter, type ReplayPosition } from './window.ts'
+import { inWindow, isLow, moved, windowAfter, type ReplayPosition } from './window.ts'
 
 export interface ReadAheadRequest {
   /** Held by this process, and its queue is empty. */
@@ -37,6 +39,11 @@ export interface ReadAheadReport {
 
 /** Between two looks when nothing is heard: file systems of other hosts tell nobody about changes. */
 const LOOK_MS = 1000
+/**
+ * While more than half of the window lies ready, segments that were taken are looked at together, so that this process does
+ * not compete with the calls, which are served in that moment.
+ */
+const GATHER_MS = 50
 /** End when no segment was asked for in so long. */
 const IDLE_MS = 10 * 60_000
 /** The end of the archive is looked for again at most this often while replay comes nearer. */
@@ -63,6 +70,9 @@ class ReadAhead {
   /** Whole in the spool, put there by this process. */
   readonly #ready = new Set<WalSegment>()
   readonly #fetching = new Set<WalSegment>()
+  /** Ready until a moment ago: heard of, not looked at yet. */
+  readonly #gone = new Set<WalSegment>()
+  #gathering: NodeJS.Timeout | undefined
   /** Until when a segment is left alone. */
   readonly #failed = new Map<WalSegment, number>()
   #position: ReplayPosition | undefined
@@ -84,7 +94,10 @@ class ReadAhead {
 
   async run(): Promise<ReadAheadReport> {
     const { spool, signal, log } = this.#request
-    using _watch = watchSpool(spool, () => this.#look())
+    using _watch = watchSpool(spool, {
+      queue: (name) => this.#hear(name),
+      own: () => this.#look(),
+    })
     const timer = setInterval(() => this.#look(), LOOK_MS)
     try {
       this.#look()
@@ -93,6 +106,7 @@ class ReadAhead {
       return { reason: this.#reason, segments: this.#segments, bytes: this.#bytes }
     } finally {
       clearInterval(timer)
+      clearTimeout(this.#gathering)
       for (const segment of this.#ready) this.#remove(segment)
       log.detail(`fetched ${this.#segments} segment(s) ahead`)
     }
@@ -197,9 +211,29 @@ class ReadAhead {
     this.#look()
   }
 
+  /** A name came or went. The end of a fetch is told by its job; a segment that is gone was taken. */
+  #hear(name: string | null): void {
+    const { spool, segmentSize, queueMaxBytes } = this.#request
+    const segment = name as WalSegment | null
+    if (segment === null) return this.#look()
+    if (this.#fetching.has((segment.endsWith(FETCHING) ? segment.slice(0, -FETCHING.length) : segment) as WalSegment))
+      return
+    if (!this.#ready.has(segment)) return this.#lookSoon()
+    if (!existsSync(pathOf(`${spool.in}/${segment}`))) this.#gone.add(segment)
+    if (isLow(this.#ready.size - this.#gone.size, segmentSize, queueMaxBytes)) this.#look()
+    else this.#lookSoon()
+  }
+
+  #lookSoon(): void {
+    this.#gathering ??= setTimeout(() => this.#look(), GATHER_MS)
+  }
+
   /** See what replay did since the last look, and whether there is a reason to end. Synchronous, so that it is one moment. */
   #look(): void {
     if (this.#reason !== undefined) return
+    clearTimeout(this.#gathering)
+    this.#gathering = undefined
+    this.#gone.clear()
     try {
       this.#reason = this.#endReason() ?? this.#follow()
     } catch (error) {

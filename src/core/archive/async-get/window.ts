@@ -28,6 +28,11 @@ export function inWindow(
   return aheadBytes <= BigInt(windowLength(segmentSize, queueMaxBytes)) * BigInt(segmentSize)
 }
 
+/** Is so little ready that what was taken must be replaced at once? */
+export function isLow(ready: number, segmentSize: number, queueMaxBytes: number): boolean {
+  return 2 * ready <= windowLength(segmentSize, queueMaxBytes)
+}
+
 function windowLength(segmentSize: number, queueMaxBytes: number): number {
   return Math.max(LEAST, Math.floor(queueMaxBytes / segmentSize))
 }
