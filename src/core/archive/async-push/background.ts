@@ -3,8 +3,6 @@ import { bytesToText, pathOf } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
 import { EXIT_CODES, fromPlainError, isPgtsError, PgtsError, toPlainError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
-import type { Executor } from '../../../worker/executor.ts'
-import type { jobHandlers } from '../../jobs.ts'
 import { pushFailure } from '../push.ts'
 import { RepositoryFailures } from '../repository-failures.ts'
 import {
@@ -12,34 +10,27 @@ import {
   readSpoolOutcome,
   removeIfThere,
   removeStatus,
-  writeOk,
   writeSpoolError,
   type SpoolPaths,
 } from '../spool-files.ts'
-import type { PushJob, PushJobResult, RepositorySetup } from './push-job.ts'
+import { Acknowledging, type Done } from './acknowledging.ts'
+import { fly, type FlightRequest, type Landing } from './flight.ts'
+import type { PushJobResult } from './push-job.ts'
 import { PushRecord } from './push-record.ts'
-import { readPushStatus, writePushStatus, type PushStatus } from './push-status.ts'
+import { readPushStatus } from './push-status.ts'
 import { QueueGuard } from './queue-guard.ts'
 import { readReadyQueue, type ReadyQueue } from './ready-queue.ts'
 import { RepositoryHealth } from './repository-health.ts'
 import { nextAssignment, type Assignment, type WaitingFile } from './schedule.ts'
+import { StatusTeller, type PushView } from './status-teller.ts'
 import { Wake } from './wake.ts'
-import { WaitingOn } from './waiting-on.ts'
 
-export interface PushBackgroundRequest {
+export interface PushBackgroundRequest extends FlightRequest {
   readonly spool: SpoolPaths
-  /** Directory of the segments, absolute byte string. */
-  readonly walPath: string
-  readonly repositories: readonly RepositorySetup[]
-  /** What is the same for every file. */
-  readonly job: Pick<PushJob, 'stanza' | 'identity' | 'compress' | 'headerCheck' | 'warnWhenArchived'>
-  readonly executor: Executor<typeof jobHandlers>
   /** archive-push-queue-max, bytes. */
   readonly queueMaxBytes: number | undefined
   /** archive-push-batch-size: so much is begun at most before the queue is looked at again. */
   readonly batchBytes: number
-  /** How long a push may take whatever its size; for each 256 KiB a second is added. */
-  readonly timeoutMs: number
   /** No server runs here: end as soon as the queue is empty. */
   readonly endWhenEmpty: boolean
   /** The archive lock of the stanza, shared with pgbackrest; held only while there is work. */
@@ -48,17 +39,13 @@ export interface PushBackgroundRequest {
   readonly endReason: () => string | undefined
   readonly clock: Clock
   readonly log: Logger
-  readonly signal: AbortSignal
 }
 
 const LOOK_MS = 1000
 const WATCHDOG_MS = 1000
 const IDLE_MS = 10 * 60_000
-const STATUS_MS = 500
-const HEARTBEAT_MS = 10_000
 /** The archive lock is kept for so long after the last file, so that a busy server does not take it for each. */
 const LINGER_MS = 500
-const SLOWEST_BYTES_PER_MS = (256 * 1024) / 1000
 const REFUSED_PAUSE_MS = 1000
 const LONGEST_REFUSED_PAUSE_MS = 60_000
 
@@ -72,11 +59,6 @@ interface InHand {
   readonly sinceMs: number
 }
 
-interface Done {
-  readonly warning?: string
-  readonly mtimeNs: bigint
-}
-
 class PushBackground {
   readonly #request: PushBackgroundRequest
   readonly #keys: readonly number[]
@@ -84,20 +66,20 @@ class PushBackground {
   readonly #record: PushRecord
   readonly #guard: QueueGuard
   readonly #wake: Wake
+  readonly #acknowledging: Acknowledging
+  readonly #teller: StatusTeller
   readonly #inHand = new Map<string, InHand>()
-  /** Pushed, but the spool did not take the `.ok` yet. */
-  readonly #unwritten = new Map<string, Done>()
   #files = new Map<string, WaitingFile>()
   #queue: ReadyQueue = { waiting: [], acknowledged: [], served: [], waitingBytes: 0, segmentBytes: 0 }
   #lock: AsyncDisposable | undefined
   #nextLockTryMs = 0
-  #blocked: string | undefined
+  /** Why the queue, or the archive lock, cannot be had. */
+  #unreadable: string | undefined
+  #unlocked: string | undefined
   #begunBytes = 0
   #lookedMs = 0
   #nextLookMs = 0
   #busyMs: number
-  #statusMs = 0
-  #statusText = ''
 
   constructor(request: PushBackgroundRequest) {
     this.#request = request
@@ -107,6 +89,8 @@ class PushBackground {
     this.#record = new PushRecord(nowMs, readPushStatus(request.spool))
     this.#guard = new QueueGuard(request)
     this.#wake = new Wake(request.spool, request.walPath)
+    this.#acknowledging = new Acknowledging(request)
+    this.#teller = new StatusTeller(request, { record: this.#record, health: this.#health, repoKeys: this.#keys })
   }
 
   async run(): Promise<string> {
@@ -128,7 +112,7 @@ class PushBackground {
         }
         await this.#holdLock()
         this.#assign()
-        this.#tell('')
+        this.#teller.tell(clock.nowMs(), this.#view())
         await this.#wake.sleep(this.#pauseMs())
       }
       while (this.#inHand.size > 0) {
@@ -144,12 +128,7 @@ class PushBackground {
       signal.removeEventListener('abort', onAbort)
       this.#wake[Symbol.dispose]()
       await this.#releaseLock()
-      this.#statusMs = 0
-      try {
-        writePushStatus(this.#request.spool, this.#status(clock.nowMs(), why))
-      } catch {
-        // The spool is gone or full; the log tells the same.
-      }
+      this.#teller.tellEnd(clock.nowMs(), this.#view(), why)
     }
   }
 
@@ -175,16 +154,20 @@ class PushBackground {
       for (const { refused } of this.#files.values())
         if (refused !== undefined) refused.nextTryMs = Math.min(refused.nextTryMs, refused.lastTryMs + REFUSED_PAUSE_MS)
     }
-    for (const [name, done] of [...this.#unwritten]) this.#acknowledge(name, done)
+    for (const [name, done] of this.#acknowledging.waiting()) this.#acknowledge(name, done)
     if (nowMs < this.#nextLookMs) return
     let queue: ReadyQueue
     try {
       queue = readReadyQueue(walPath, spool.out)
     } catch (error) {
-      this.#block(`cannot see what is to be archived: ${toPlainError(error).message}`)
+      this.#unreadable = this.#block(
+        `cannot see what is to be archived: ${toPlainError(error).message}`,
+        this.#unreadable,
+      )
       this.#nextLookMs = nowMs + LOOK_MS
       return
     }
+    this.#unreadable = undefined
     for (const name of queue.served) removeStatus(spool.out, name, 'ok')
     const files = new Map<string, WaitingFile>()
     const fresh: string[] = []
@@ -209,7 +192,7 @@ class PushBackground {
   }
 
   #idleReason(): string | undefined {
-    if (this.#files.size > 0 || this.#inHand.size > 0 || this.#unwritten.size > 0) return undefined
+    if (this.#files.size > 0 || this.#inHand.size > 0 || this.#acknowledging.isBehind) return undefined
     if (this.#request.endWhenEmpty) return 'nothing is left to push, and no server is running'
     return this.#request.clock.nowMs() - this.#busyMs > IDLE_MS ? 'nothing has been pushed for a while' : undefined
   }
@@ -224,11 +207,11 @@ class PushBackground {
     if (this.#lock !== undefined || nowMs < this.#nextLockTryMs) return
     try {
       this.#lock = await lock()
-      this.#blocked = undefined
+      this.#unlocked = undefined
     } catch (error) {
       if (isPgtsError(error, 'stop')) return
       this.#nextLockTryMs = nowMs + LOOK_MS
-      this.#block(toPlainError(error).message)
+      this.#unlocked = this.#block(toPlainError(error).message, this.#unlocked)
       log.debug(`waiting for the archive lock: ${toPlainError(error).message}`)
     }
   }
@@ -239,9 +222,10 @@ class PushBackground {
     await lock?.[Symbol.asyncDispose]()
   }
 
-  #block(why: string): void {
-    if (this.#blocked !== why) this.#request.log.warn(`nothing can be pushed now: ${why}`)
-    this.#blocked = why
+  /** Says it once. */
+  #block(why: string, before: string | undefined): string {
+    if (before !== why) this.#request.log.warn(`nothing can be pushed now: ${why}`)
+    return why
   }
 
   #assign(): void {
@@ -260,47 +244,32 @@ class PushBackground {
   }
 
   /** One file on its way, until it is settled. Never rejects. */
-  async #push({ file, repoKeys }: Assignment): Promise<void> {
-    const { executor, walPath, repositories, job, signal, timeoutMs, clock } = this.#request
-    const path = `${walPath}/${file.name}`
-    const waitingOn = WaitingOn.bufferFor(repoKeys)
-    const bytes = statSync(pathOf(path), { throwIfNoEntry: false })?.size ?? 0
-    const limitMs = timeoutMs + bytes / SLOWEST_BYTES_PER_MS
-    const controller = new AbortController()
+  async #push(assignment: Assignment): Promise<void> {
+    const { clock } = this.#request
+    const { file, repoKeys } = assignment
     file.inHand = true
     file.attempts++
     for (const key of repoKeys) this.#health.sent(key)
     this.#inHand.set(file.name, { file, sinceMs: clock.nowMs() })
-    let settled = false
-    const settle = (how: () => void) => {
-      if (settled) return
-      settled = true
-      clearTimeout(timer)
+    await fly(this.#request, assignment, (landing) => {
       file.inHand = false
       this.#inHand.delete(file.name)
       for (const key of repoKeys) this.#health.notTried(key)
       this.#busyMs = clock.nowMs()
-      how()
+      this.#landed(file, landing)
       this.#wake.now()
-    }
-    // A thread may be stuck where nothing reaches it, so its file is settled without it.
-    const timer = setTimeout(() => {
-      const stuck = new WaitingOn(repoKeys, waitingOn).keys()
-      settle(() => this.#hung(file, stuck, limitMs))
-      controller.abort(new PgtsError('archive-timeout', `pushing ${file.name} took too long`))
-    }, limitMs)
-    try {
-      const jobs = [
-        { ...job, path, repositories: repositories.filter(({ key }) => repoKeys.includes(key)), waitingOn },
-      ] satisfies PushJob[]
-      const both = AbortSignal.any([signal, controller.signal])
-      for await (const { result } of executor.run('archive-push', jobs, { signal: both }))
-        settle(() => this.#settled(file, result))
-      settle(() => undefined)
-    } catch (error) {
-      settle(() => {
-        if (!signal.aborted) this.#refused(file, error)
-      })
+    })
+  }
+
+  #landed(file: WaitingFile, landing: Landing): void {
+    switch (landing.kind) {
+      case 'answered':
+        return this.#settled(file, landing.result)
+      case 'hung':
+        return this.#hung(file, landing.stuck, landing.limitMs)
+      case 'failed':
+        return this.#refused(file, landing.error)
+      case 'left':
     }
   }
 
@@ -335,24 +304,9 @@ class PushBackground {
 
   /** Only now may PostgreSQL be told: every repository has the file, durable. */
   #acknowledge(name: string, done: Done): void {
-    const { spool, walPath, log } = this.#request
     // Dropped meanwhile, or PostgreSQL wants it no more.
-    const wanted = this.#files.has(name)
-    this.#unwritten.delete(name)
-    if (!wanted) return
-    try {
-      const { warning, mtimeNs } = done
-      writeOk(spool, spool.out, name, { mtimeNs, ...(warning === undefined ? {} : { warning }) })
-      this.#files.delete(name)
-      if (this.#unwritten.size === 0 && this.#blocked !== undefined && this.#lock !== undefined)
-        this.#blocked = undefined
-    } catch (error) {
-      this.#unwritten.set(name, done)
-      const why = `the spool does not take ${bytesToText(`${spool.out}/${name}`)}.ok: ${toPlainError(error).message}`
-      if (this.#blocked === undefined)
-        log.warn(`${why}\nHINT: is the file system of spool-path full (${walPath} fills meanwhile)?`)
-      this.#blocked = why
-    }
+    if (!this.#files.has(name)) this.#acknowledging.forget(name)
+    else if (this.#acknowledging.tell(name, done)) this.#files.delete(name)
   }
 
   #hung(file: WaitingFile, stuck: readonly number[], limitMs: number): void {
@@ -405,8 +359,7 @@ class PushBackground {
       ].join('\n'),
     )
     // Whoever reads the error finds the status that goes with it.
-    this.#statusMs = 0
-    this.#tell('')
+    this.#teller.tellNow(clock.nowMs(), this.#view())
     // Dropped meanwhile: then its `.ok` stands, and no other word is wanted.
     if (!this.#files.has(file.name)) return
     try {
@@ -422,7 +375,7 @@ class PushBackground {
     if (last === undefined) return
     for (const name of dropped) {
       this.#files.delete(name)
-      this.#unwritten.delete(name)
+      this.#acknowledging.forget(name)
     }
     this.#record.dropped({ file: bytesToText(last), timeMs: this.#request.clock.nowMs() }, dropped.length)
     this.#nextLookMs = 0
@@ -444,46 +397,12 @@ class PushBackground {
     return Math.min(LOOK_MS, Math.max(1, Math.min(...moments) - nowMs))
   }
 
-  #tell(why: string): void {
-    const nowMs = this.#request.clock.nowMs()
-    if (nowMs - this.#statusMs < STATUS_MS) return
-    const status = this.#status(nowMs, why)
-    const { updatedMs: _1, rate: _2, ...lasting } = status
-    const text = JSON.stringify(lasting)
-    if (text === this.#statusText && nowMs - this.#statusMs < HEARTBEAT_MS) return
-    this.#statusText = text
-    this.#statusMs = nowMs
-    try {
-      writePushStatus(this.#request.spool, status)
-    } catch (error) {
-      this.#request.log.debug(`status.json cannot be written: ${toPlainError(error).message}`)
-    }
-  }
-
-  #status(nowMs: number, ended: string): PushStatus {
-    const names = [...this.#files.keys()].map(bytesToText)
-    const first = this.#files.values().next().value
-    const limit = this.#request.queueMaxBytes
-    const why = ended !== '' ? ended : this.#blocked
-    const working = this.#files.size > 0 || this.#inHand.size > 0
+  #view(): PushView {
     return {
-      pid: process.pid,
-      state: ended !== '' ? 'ended' : this.#blocked !== undefined ? 'blocked' : working ? 'working' : 'idle',
-      ...(why === undefined ? {} : { why }),
-      ...this.#record.facts(nowMs),
-      queue: {
-        files: this.#files.size,
-        bytes: this.#files.size * this.#queue.segmentBytes,
-        ...(first === undefined ? {} : { first: names[0] ?? '', last: names.at(-1) ?? '', sinceMs: first.sinceMs }),
-        ...(limit === undefined ? {} : { limitBytes: limit }),
-      },
-      inHand: [...this.#inHand.values()].map(({ file, sinceMs }) => ({ file: bytesToText(file.name), sinceMs })),
-      repositories: this.#keys.map((key) => {
-        const trouble = this.#health.troubleOf(key)
-        if (trouble === undefined) return { key }
-        const { sinceMs, failures, nextTryMs, error } = trouble
-        return { key, trouble: { sinceMs, failures, nextTryMs, message: error.message } }
-      }),
+      files: this.#files,
+      inHand: this.#inHand.values(),
+      segmentBytes: this.#queue.segmentBytes,
+      blocked: this.#unreadable ?? this.#unlocked ?? this.#acknowledging.trouble,
     }
   }
 }
