@@ -1,6 +1,5 @@
 import { readdirSync, statSync } from 'node:fs'
 import { bytesToText, pathOf } from '../../../util/byte-string.ts'
-import type { Clock } from '../../../util/clock.ts'
 import { EXIT_CODES, fromPlainError, isPgtsError, PgtsError, toPlainError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import { pushFailure } from '../push.ts'
@@ -37,7 +36,6 @@ export interface PushBackgroundRequest extends FlightRequest {
   readonly lock: () => Promise<AsyncDisposable>
   /** Why this process should end, asked about every second; undefined: it should not. */
   readonly endReason: () => string | undefined
-  readonly clock: Clock
   readonly log: Logger
 }
 
@@ -46,6 +44,8 @@ const WATCHDOG_MS = 1000
 const IDLE_MS = 10 * 60_000
 /** The archive lock is kept for so long after the last file, so that a busy server does not take it for each. */
 const LINGER_MS = 500
+/** Files that are given out for each worker: the next one is there when one is done, whatever this thread is doing. */
+const IN_HAND = 2
 const REFUSED_PAUSE_MS = 1000
 const LONGEST_REFUSED_PAUSE_MS = 60_000
 
@@ -56,7 +56,8 @@ export async function pushInBackground(request: PushBackgroundRequest): Promise<
 
 interface InHand {
   readonly file: WaitingFile
-  readonly sinceMs: number
+  /** Undefined: no worker has come to it yet. */
+  sinceMs?: number
 }
 
 class PushBackground {
@@ -76,6 +77,7 @@ class PushBackground {
   /** Why the queue, or the archive lock, cannot be had. */
   #unreadable: string | undefined
   #unlocked: string | undefined
+  #ending = false
   #begunBytes = 0
   #lookedMs = 0
   #nextLookMs = 0
@@ -108,6 +110,7 @@ class PushBackground {
         const reason = this.#request.endReason() ?? this.#idleReason()
         if (reason !== undefined) {
           why = reason
+          this.#ending = true
           break
         }
         await this.#holdLock()
@@ -231,7 +234,7 @@ class PushBackground {
   #assign(): void {
     if (this.#lock === undefined) return
     const { executor, batchBytes, clock } = this.#request
-    while (this.#inHand.size < executor.workers) {
+    while (this.#inHand.size < IN_HAND * executor.workers) {
       if (this.#begunBytes > 0 && this.#begunBytes + this.#queue.segmentBytes > batchBytes) {
         this.#wake.now()
         return
@@ -250,14 +253,23 @@ class PushBackground {
     file.inHand = true
     file.attempts++
     for (const key of repoKeys) this.#health.sent(key)
-    this.#inHand.set(file.name, { file, sinceMs: clock.nowMs() })
-    await fly(this.#request, assignment, (landing) => {
-      file.inHand = false
-      this.#inHand.delete(file.name)
-      for (const key of repoKeys) this.#health.notTried(key)
-      this.#busyMs = clock.nowMs()
-      this.#landed(file, landing)
-      this.#wake.now()
+    const inHand: InHand = { file }
+    this.#inHand.set(file.name, inHand)
+    await fly(this.#request, assignment, {
+      begin: () => {
+        // Dropped meanwhile, or there is a reason to end.
+        if (this.#ending || !this.#files.has(file.name)) return false
+        inHand.sinceMs = clock.nowMs()
+        return true
+      },
+      landed: (landing) => {
+        file.inHand = false
+        this.#inHand.delete(file.name)
+        for (const key of repoKeys) this.#health.notTried(key)
+        this.#busyMs = clock.nowMs()
+        this.#landed(file, landing)
+        this.#wake.now()
+      },
     })
   }
 
