@@ -16,7 +16,7 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { dirname, join } from 'node:path'
-import { isInstalled, makeTestDir, pgtsProgram, runOk, startCluster } from '../test/support/postgres.ts'
+import { isInstalled, pgtsProgram, runOk, startCluster } from '../test/support/postgres.ts'
 import { archiveRows, benchArchive } from './bench/archive-rows.ts'
 import { jobsFor } from './bench/jobs.ts'
 import { benchObjectStore } from './bench/object-store.ts'
@@ -24,13 +24,14 @@ import { pageChecksumSpeeds } from './bench/pages.ts'
 import { load, makeProgram, type Program, storedBytes, type Variant } from './bench/programs.ts'
 import { printRow, type Row, runJob } from './bench/rows.ts'
 import { parseSettings, PGBACKREST } from './bench/settings.ts'
+import { runDirectory } from './bench/run-directory.ts'
 
 const settings = parseSettings(process.argv.slice(2))
 
 async function bench(): Promise<void> {
   if (!PGBACKREST.includes('/') && !isInstalled(PGBACKREST))
     throw new Error(`the benchmark needs ${PGBACKREST}: apt-get install pgbackrest`)
-  const root = makeTestDir('bench')
+  const root = runDirectory()
   const { sizeMiB, runs, codec, level, processMax } = settings
   const version = (await runOk(PGBACKREST, ['version'])).stdout.trim()
   const blocks = Number(/(\d+\.\d+)/.exec(version)?.[1]) >= 2.46

@@ -1,11 +1,12 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
 import { dirname } from 'node:path'
-import { makeTestDir, runOk } from '../../test/support/postgres.ts'
+import { runOk } from '../../test/support/postgres.ts'
 import { ArchiveBench, type ArchiveJob } from './archive.ts'
 import type { Measurement } from './measure.ts'
 import type { Program } from './programs.ts'
 import { PGBACKREST, type Settings } from './settings.ts'
+import { runDirectory } from './run-directory.ts'
 
 interface ArchiveRow {
   readonly job: string
@@ -27,7 +28,7 @@ export async function benchArchive(settings: Settings): Promise<void> {
     `${archiveSegments} segments of ${walMiB} MiB, ${codec} level ${level}, process-max ${processMax}, ${runs} runs each, ${cpus().length} cores, load ${loadavg()[0]!.toFixed(1)}, ${pgbackrest}`,
   )
   console.log('median seconds, CPU seconds of calls, highest memory of background processes; ratio as above\n')
-  const archive = await archiveRows(makeTestDir('bench'), settings)
+  const archive = await archiveRows(runDirectory(), settings)
   mkdirSync(dirname(settings.out), { recursive: true })
   writeFileSync(
     settings.out,

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
 import { dirname, join } from 'node:path'
 import { Daemon } from '../../test/support/daemon.ts'
-import { makeTestDir, pgtsProgram, projectRoot, runOk } from '../../test/support/postgres.ts'
+import { pgtsProgram, projectRoot, runOk } from '../../test/support/postgres.ts'
 import { S3Server, type S3ServerAddress, s3ServerInstalled } from '../../test/support/s3-server.ts'
 import { BenchBucket } from './bucket.ts'
 import { type ClusterName, Clusters } from './clusters.ts'
@@ -10,6 +10,7 @@ import { objectJobs, repoPath } from './object-jobs.ts'
 import { makeProgram, type Program, type Variant } from './programs.ts'
 import { printRow, type Row, runJob } from './rows.ts'
 import { PGBACKREST, type Settings } from './settings.ts'
+import { runDirectory } from './run-directory.ts'
 
 /**
  * Both programs on one real S3 server, over TLS and through one slow network. Everything is stopped and removed at the
@@ -21,7 +22,7 @@ export async function benchObjectStore(settings: Settings): Promise<void> {
   const stop = new AbortController()
   for (const signal of ['SIGINT', 'SIGTERM'] as const)
     process.once(signal, () => stop.abort(new Error(`interrupted by ${signal}`)))
-  const root = makeTestDir('bench')
+  const root = runDirectory()
   await using server = await S3Server.start(join(root, 's3'))
   await using network = await slowNetwork(root, server.address, settings.latencyMs)
   await measureAll(settings, root, server.address, network.port, stop.signal)
