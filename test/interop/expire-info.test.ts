@@ -232,41 +232,45 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     expect(contents(repo)).toEqual(before)
   })
 
-  test('killed on its way, expire leaves what both programs go on with, and the next run finishes', async () => {
-    const policy = { fullType: 'count', full: 1, archiveType: 'full', historyDays: 0 } as const
-    const whole = aCopy()
-    const counting = crashing(posixStorage(whole))
-    await expireWithPgts(whole, { policy, storage: counting })
-    const ending = (end: string) => counting.steps.findIndex((step) => step.endsWith(end))
-    const beginning = (start: string) => counting.steps.findIndex((step) => step.startsWith(start))
-    // Each moment at which one of the programs may see something else than before; by hand every step there is.
-    const moments = [
-      1,
-      ending('F/backup.manifest.copy'),
-      ending('/backup.manifest'),
-      ending('F/backup.manifest'),
-      beginning('commit backup/main/backup.info'),
-      ending('commit backup/main/backup.info.copy'),
-      beginning('remove-tree backup/main/2') + 1,
-      beginning('remove archive/main/') + 1,
-      beginning('remove backup/main/backup.history'),
-      counting.steps.length - 1,
-    ]
-    expect(moments).toEqual([...new Set(moments)].sort((a, b) => a - b))
-    for (const at of everyStep ? counting.steps.keys() : moments) {
-      const repo = aCopy()
-      const driver = crashing(posixStorage(repo), at)
-      await expect(expireWithPgts(repo, { policy, storage: driver })).rejects.toThrow('crash')
-      expect(driver.reached).toBe(true)
-      giveToTestUser(repo)
-      await site.pgbackrestOk('--repo1-retention-full=9', `--repo1-path=${repo}`, 'expire')
-      const { stdout } = await site.pgbackrestOk('--output=text', `--repo1-path=${repo}`, 'verify')
-      expect(stdout, counting.steps[at]).not.toMatch(/status: error|invalid/)
-      await expireWithPgts(repo, { policy })
-      expect(tree(repo), counting.steps[at]).toEqual(tree(whole))
-    }
-    cell('killed')
-  }, 240_000)
+  test(
+    'killed on its way, expire leaves what both programs go on with, and the next run finishes',
+    async () => {
+      const policy = { fullType: 'count', full: 1, archiveType: 'full', historyDays: 0 } as const
+      const whole = aCopy()
+      const counting = crashing(posixStorage(whole))
+      await expireWithPgts(whole, { policy, storage: counting })
+      const ending = (end: string) => counting.steps.findIndex((step) => step.endsWith(end))
+      const beginning = (start: string) => counting.steps.findIndex((step) => step.startsWith(start))
+      // Each moment at which one of the programs may see something else than before; by hand every step there is.
+      const moments = [
+        1,
+        ending('F/backup.manifest.copy'),
+        ending('/backup.manifest'),
+        ending('F/backup.manifest'),
+        beginning('commit backup/main/backup.info'),
+        ending('commit backup/main/backup.info.copy'),
+        beginning('remove-tree backup/main/2') + 1,
+        beginning('remove archive/main/') + 1,
+        beginning('remove backup/main/backup.history'),
+        counting.steps.length - 1,
+      ]
+      expect(moments).toEqual([...new Set(moments)].sort((a, b) => a - b))
+      for (const at of everyStep ? counting.steps.keys() : moments) {
+        const repo = aCopy()
+        const driver = crashing(posixStorage(repo), at)
+        await expect(expireWithPgts(repo, { policy, storage: driver })).rejects.toThrow('crash')
+        expect(driver.reached).toBe(true)
+        giveToTestUser(repo)
+        await site.pgbackrestOk('--repo1-retention-full=9', `--repo1-path=${repo}`, 'expire')
+        const { stdout } = await site.pgbackrestOk('--output=text', `--repo1-path=${repo}`, 'verify')
+        expect(stdout, counting.steps[at]).not.toMatch(/status: error|invalid/)
+        await expireWithPgts(repo, { policy })
+        expect(tree(repo), counting.steps[at]).toEqual(tree(whole))
+      }
+      cell('killed')
+    },
+    everyStep ? 3_600_000 : 240_000,
+  )
 
   test('pinned, explained and kept by the command line, and nothing of it disturbs pgbackrest', async () => {
     const repo = aCopy()
