@@ -5,7 +5,9 @@ import { expect, test } from 'vitest'
 import { buildInfo } from '../../../../src/core/info/build.ts'
 import type { StorageDriver } from '../../../../src/storage/driver.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
+import { objectStorage } from '../../../../src/storage/object/storage.ts'
 import { putFile } from '../../../../src/storage/whole-file.ts'
+import { memoryObjects } from '../../../support/object-client.ts'
 
 const REPO = fileURLToPath(new URL('../../../vectors/blocks/2.59.1-gz/repo', import.meta.url))
 const INFO_FILES = ['archive/demo/archive.info', 'backup/demo/backup.info']
@@ -75,6 +77,32 @@ test('a million segments are not looked at one by one', async () => {
   expect(many.calls.length).toBeLessThan(8)
   // Directories once, and the two at the ends.
   expect(many.listed.entries).toBe(3907 + 2 * 256)
+})
+
+test('an object store is asked for directories, so the segments in them cost no request', async () => {
+  const asked = async (segments: number) => {
+    const objects = memoryObjects({ pageSize: 20 })
+    const storage = objectStorage(objects, { path: '/repo' })
+    for (const name of INFO_FILES) await putFile(storage, name, readFileSync(join(REPO, name)))
+    for (let log = 0; log < 50; log++) {
+      for (let segment = 0; segment < segments; segment++) {
+        // The ends have the same in both, because of these the segments are looked at.
+        const number = log === 0 || log === 49 ? 0 : segment
+        const name = `repo/archive/demo/15-1/00000001${hex(log)}/00000001${hex(log)}${hex(number)}-${SUM}.gz`
+        objects.objects.set(name, { bytes: Buffer.alloc(0), mtimeMs: 0 })
+      }
+    }
+    const before = objects.requests.length
+    const { stanzas } = await infoOf(storage)
+    expect(stanzas[0]?.archives).toMatchObject([
+      { min: `00000001${hex(0)}${hex(0)}`, max: `00000001${hex(49)}${hex(0)}` },
+    ])
+    return objects.requests.slice(before).map(({ kind, name }) => `${kind} ${name}`)
+  }
+  const [few, many] = [await asked(1), await asked(100)]
+  expect(many).toEqual(few)
+  // Three pages of directories, the two at the ends, the stanzas, and three files.
+  expect(many.length).toBe(9)
 })
 
 test('stanzas of a store that answers slowly are read together, but not all at once', async () => {
