@@ -12,7 +12,7 @@ import { cleanEnv, giveToTestUser, isInstalled, makeTestDir, runAs, testUser } f
 
 /** annotate, stop, start, stanza-upgrade and stanza-delete of both programs on copies of one repository. */
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
-const cell = countCells('life of a stanza', 11)
+const cell = countCells('life of a stanza', 14)
 type Who = 'pgts' | 'pgbackrest'
 
 describe.runIf(installed)('beside pgbackrest', () => {
@@ -150,40 +150,65 @@ describe.runIf(installed)('beside pgbackrest', () => {
       const done = await ours.run(who, stanza, '--type=incr', '--no-archive-check', 'backup')
       expect(done, done.stdout + done.stderr).toMatchObject({ code: 0 })
     }
+    const json = async (who: Who): Promise<unknown> => {
+      const { stdout } = await ours.run(who, '--log-level-console=off', '--output=json', 'info')
+      // 2.45 does not tell of restores.
+      return JSON.parse(stdout.replaceAll(',"restore":{"held":false}', ''))
+    }
+    expect(await json('pgts')).toEqual(await json('pgbackrest'))
+    const text = async (who: Who) => (await ours.run(who, '--log-level-console=off', 'info')).stdout.split('\n')
+    const frame = (lines: string[]) => lines.filter((line) => /^ {4}db|wal archive|backup:/.test(line))
+    expect(frame(await text('pgts'))).toEqual(frame(await text('pgbackrest')))
+    expect(frame(await text('pgts')).join()).toMatch(/db \(prior\)[^]*db \(current\)/)
+    cell('info of both clusters')
+
     const labels = readdirSync(join(ours.repo, 'backup/main')).filter((name) => /^\d{8}-/.test(name))
     expect(labels).toHaveLength(3)
     expect(labels.filter((name) => name.endsWith('F'))).toHaveLength(2)
     cell('upgrade')
   })
 
-  test('a stanza-upgrade that is killed at any step is completed by either program', async () => {
-    let steps = 0
+  /**
+   * A command of pgts on a copy of its own for each of its steps, at which it is killed, and a last one that comes through.
+   * `judge` looks at what each left, and says which program goes on: in turn.
+   */
+  async function killedAtEachStep(
+    cluster: Cluster,
+    args: readonly string[],
+    prepare: (copy: ReturnType<typeof aCopy>) => void,
+    judge: (copy: ReturnType<typeof aCopy>, killed: boolean, who: Who, step: string) => Promise<void>,
+  ): Promise<number> {
     for (let at = 0; ; at++) {
-      const { repo, run, dir } = aCopy(upgraded)
-      const argv = [
-        `--config=${join(dir, 'pgbackrest.conf')}`,
-        stanza,
-        '--no-online',
-        '--log-level-console=off',
-        'stanza-upgrade',
-      ]
-      let crashed = false
-      try {
-        await runInProcess(argv, repo, (storage) => crashing(storage, at))
-      } catch (error) {
-        if (!(error instanceof Crash)) throw error
-        crashed = true
-      }
-      giveToTestUser(dir)
+      const copy = aCopy(cluster)
+      prepare(copy)
+      const argv = [`--config=${join(copy.dir, 'pgbackrest.conf')}`, stanza, '--log-level-console=off', ...args]
+      const killed = await runInProcess(argv, copy.repo, (storage) => crashing(storage, at)).then(
+        () => false,
+        (error: unknown) => {
+          if (!(error instanceof Crash)) throw error
+          return true
+        },
+      )
+      giveToTestUser(copy.dir)
       const who = at % 2 === 0 ? 'pgts' : 'pgbackrest'
-      const repaired = await run(who, stanza, '--no-online', 'stanza-upgrade')
-      expect(repaired, `step ${at}, ${who}: ${repaired.stdout}`).toMatchObject({ code: 0 })
-      // Whoever completed it, pgts leaves copies that agree.
-      if (who === 'pgbackrest') expect((await run('pgts', stanza, '--no-online', 'stanza-upgrade')).code).toBe(0)
-      expect((await infoOf(repo)).backup.history).toHaveLength(2)
-      if (!crashed) break
-      steps++
+      await judge(copy, killed, who, `step ${at}, ${who}`)
+      if (!killed) return at
     }
+  }
+
+  test('a stanza-upgrade that is killed at any step is completed by either program', async () => {
+    const steps = await killedAtEachStep(
+      upgraded,
+      ['--no-online', 'stanza-upgrade'],
+      () => undefined,
+      async ({ repo, run }, _killed, who, step) => {
+        const repaired = await run(who, stanza, '--no-online', 'stanza-upgrade')
+        expect(repaired, `${step}: ${repaired.stdout}`).toMatchObject({ code: 0 })
+        // Whoever completed it, pgts leaves copies that agree.
+        if (who === 'pgbackrest') expect((await run('pgts', stanza, '--no-online', 'stanza-upgrade')).code).toBe(0)
+        expect((await infoOf(repo)).backup.history).toHaveLength(2)
+      },
+    )
     expect(steps).toBeGreaterThan(3)
     cell('killed upgrade')
   }, 120_000)
@@ -208,47 +233,38 @@ describe.runIf(installed)('beside pgbackrest', () => {
   )
 
   test('a stanza-delete that is killed at any step leaves no stanza to be mistaken, and is completed by the next', async () => {
-    let steps = 0
-    for (let at = 0; ; at++) {
-      const { repo, run, dir, lock } = aCopy()
-      writeFileSync(join(lock, 'main.stop'), '')
-      const argv = [
-        `--config=${join(dir, 'pgbackrest.conf')}`,
-        stanza,
-        '--force',
-        '--log-level-console=off',
-        'stanza-delete',
-      ]
-      let crashed = false
-      try {
-        await runInProcess(argv, repo, (storage) => crashing(storage, at))
-      } catch (error) {
-        if (!(error instanceof Crash)) throw error
-        crashed = true
-      }
-      giveToTestUser(dir)
-      if (crashed) {
-        const who = at % 2 === 0 ? 'pgts' : 'pgbackrest'
-        expect((await run(who, stanza, '--force', 'stanza-delete')).code, `step ${at}`).toBe(0)
-        steps++
-      }
-      expect(existsSync(join(repo, 'backup/main'))).toBe(false)
-      expect(existsSync(join(repo, 'archive/main'))).toBe(false)
-      if (!crashed) break
-    }
+    const steps = await killedAtEachStep(
+      site.cluster,
+      ['--force', 'stanza-delete'],
+      ({ lock }) => writeFileSync(join(lock, 'main.stop'), ''),
+      async ({ repo, run }, killed, who, step) => {
+        if (killed) expect((await run(who, stanza, '--force', 'stanza-delete')).code, step).toBe(0)
+        expect(existsSync(join(repo, 'backup/main'))).toBe(false)
+        expect(existsSync(join(repo, 'archive/main'))).toBe(false)
+      },
+    )
     expect(steps).toBeGreaterThan(4)
     cell('killed delete')
   }, 120_000)
 
-  test('stop --force ends a running backup, and says which process', async () => {
-    const { run, lock } = aCopy()
-    const running = run('pgts', stanza, '--type=full', '--no-start-fast', '--no-archive-check', 'backup')
-    await expect.poll(() => existsSync(join(lock, 'main-backup-1.lock')), { timeout: 20_000 }).toBe(true)
-    const stopped = await run('pgts', stanza, '--force', 'stop')
-    expect(stopped.code).toBe(0)
-    expect(stopped.stdout).toMatch(/sent term signal to process \d+ \(backup of stanza main\)/)
-    expect((await running).code).toBe(63)
-    expect(readdirSync(lock)).toEqual(['main.stop'])
-    cell('stop --force')
-  }, 60_000)
+  test.each([
+    ['pgts', 'pgts'],
+    ['pgts', 'pgbackrest'],
+    ['pgbackrest', 'pgts'],
+  ] as const)(
+    '%s stop --force ends a running backup of %s, and says which process',
+    async (one, other) => {
+      const { run, lock } = aCopy()
+      const running = run(other, stanza, '--type=full', '--no-start-fast', '--no-archive-check', 'backup')
+      const name = /^main-backup(-1)?\.lock$/
+      await expect.poll(() => readdirSync(lock).some((file) => name.test(file)), { timeout: 20_000 }).toBe(true)
+      const stopped = await run(one, stanza, '--force', 'stop')
+      expect(stopped.code, stopped.stdout).toBe(0)
+      if (one === 'pgts') expect(stopped.stdout).toMatch(/sent term signal to process \d+ \(backup of stanza main\)/)
+      expect((await running).code).toBe(63)
+      expect(readdirSync(lock)).toEqual(['main.stop'])
+      cell(`stop --force ${one} ${other}`)
+    },
+    60_000,
+  )
 })
