@@ -277,6 +277,15 @@ describe.runIf(installed)(`info beside pgbackrest ${major}.${minor}`, () => {
     cell(name)
   })
 
+  test('a note goes to the repository that has the backup; the list of the other stays as it is', async () => {
+    const lists = [inRepo1('backup/main/backup.info'), join(repo2, 'backup/main/backup.info')]
+    const before = lists.map((path) => readFileSync(path))
+    const label = readdirSync(join(repo2, 'backup/main')).find((name) => /^\d.*F$/.test(name))!
+    await site.pgtsOk(`--set=${label}`, '--annotation=only=repo2', 'annotate')
+    expect(lists.map((path, index) => readFileSync(path).equals(before[index]!))).toEqual([true, false])
+    expect(await expectSame([main, `--set=${label}`])).toMatch(/annotation\(s\)\n +only: repo2/)
+  })
+
   test('a warning does not get between the lines of what a program reads', async () => {
     chmodSync(site.config, 0o644)
     onTestFinished(() => chmodSync(site.config, 0o640))
