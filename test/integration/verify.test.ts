@@ -322,6 +322,29 @@ describe('the command', () => {
     giveToTestUser(join(site.repo, 'pgts'))
   })
 
+  test('what an interrupted run has proven is remembered, and what was proven before it stays', async () => {
+    rmSync(join(site.repo, 'pgts'), { recursive: true, force: true })
+    await verified(site.repo)
+    const before = memory().parts
+    const stop = new AbortController()
+    let looks = 0
+    const clock = {
+      ...systemClock,
+      nowMs: () => {
+        // Far behind the archive, and long before the end of the backup.
+        if (++looks === 12) stop.abort(new Error('interrupted'))
+        return Date.now() + 1_000_000
+      },
+    }
+    await expect(verified(site.repo, { clock, signal: stop.signal })).rejects.toThrow('interrupted')
+    const after = memory().parts
+    expect(Object.keys(after)).toEqual(Object.keys(before))
+    const [archive, backup] = [/^archive/, /^backup/].map((kind) => Object.keys(before).find((key) => kind.test(key))!)
+    expect(after[archive!]!.provenMs).toBeGreaterThan(before[archive!]!.provenMs! + 500_000)
+    expect(after[backup!]!.provenMs).toBe(before[backup!]!.provenMs)
+    giveToTestUser(join(site.repo, 'pgts'))
+  })
+
   test('a damaged memory is an empty one, and a repository that cannot be written is verified all the same', async () => {
     writeFileSync(join(site.repo, 'pgts/main/verify.json'), '{ half')
     utimesSync(join(site.repo, 'pgts/main/verify.json'), 0, 0)

@@ -77,11 +77,16 @@ export async function provePlanned(request: ProveRequest): Promise<ProveReport> 
 
   let readBytes = 0
   let toldMs = nowMs()
+  let rememberedMs = toldMs
   const remember = async () => {
     for (const part of progress) {
-      const proof = part.proof(nowMs())
-      if (proof === undefined) memory.delete(part.part.key)
-      else memory.set(part.part.key, proof)
+      const { key } = part.part
+      const [proof, before] = [part.proof(nowMs()), memory.get(key)]
+      if (proof === undefined) {
+        if (part.faulty) memory.delete(key)
+      } else if (proof.provenMs === undefined && before?.pieces === proof.pieces)
+        memory.set(key, { ...before, ...proof })
+      else memory.set(key, proof)
     }
     const planned = new Set(request.plan.map(({ key }) => key))
     // What has expired is forgotten.
@@ -100,6 +105,10 @@ export async function provePlanned(request: ProveRequest): Promise<ProveReport> 
         request.onPiece(follow.part.key, piece)
       }
       follow.proven(job.index)
+      if (nowMs() - rememberedMs >= REMEMBER_EVERY_MS) {
+        await remember()
+        rememberedMs = nowMs()
+      }
       if (nowMs() - toldMs >= TELL_EVERY_MS) {
         toldMs = nowMs()
         tell(log, request.plan, progress, skippedKeys, readBytes)
@@ -107,12 +116,14 @@ export async function provePlanned(request: ProveRequest): Promise<ProveReport> 
     }
   } finally {
     // Also of a run that is interrupted: what it has read need not be read again.
-    if (!signal.aborted) await remember()
+    await remember()
   }
   return { readBytes, skipped }
 }
 
 const TELL_EVERY_MS = 10_000
+/** What a run that is killed has to read again at most. */
+const REMEMBER_EVERY_MS = 300_000
 
 function tell(
   log: Logger,
