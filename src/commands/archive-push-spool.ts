@@ -81,6 +81,11 @@ async function throughSpool(
     timeoutMs: options.archiveTimeout,
     queueMaxBytes: options.archivePushQueueMax,
     start: () => ctx.startBackground([bytesToText(walPath)]),
+    async explain(name) {
+      const { walExplainer } = await import('./explain-wal.ts')
+      // Without its server, which waits for this very process.
+      return walExplainer(ctx, textToBytes(pgPath), undefined)(name)
+    },
     logFile: `${options.logPath ?? ''}/${stanza}-archive-push-async.log`,
     clock,
     log,

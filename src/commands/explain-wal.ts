@@ -9,7 +9,7 @@ import type { CommandContext } from './context.ts'
  * @param pgPath of the server that archives, byte string
  */
 export function walExplainer(
-  ctx: CommandContext<'backup' | 'check'>,
+  ctx: CommandContext<'archive-push' | 'backup' | 'check'>,
   pgPath: string,
   server: ServerConnection | undefined,
 ): (segment: string) => Promise<readonly string[]> {

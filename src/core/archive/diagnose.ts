@@ -30,6 +30,9 @@ export interface Wanted {
   readonly patienceMs?: number
 }
 
+/** So long one file may be on its way before it is worth a word. */
+const SLOW_MS = 10_000
+
 const DROPPED = /^dropped WAL file/
 
 /**
@@ -153,6 +156,14 @@ function background(spool: SpoolFacts, queue: QueueFacts | undefined, nowMs: num
       text: `the background process cannot store in repo${key} since ${ago(nowMs - trouble.sinceMs)}, ${trouble.failures} tries so far: ${firstLine(trouble.message)}`,
     })
   }
+  const oldest = alive ? status.inHand[0] : undefined
+  if (oldest !== undefined && nowMs - oldest.sinceMs > SLOW_MS)
+    findings.push({
+      layer: 'repository',
+      text:
+        `the background process has been pushing ${oldest.file} for ${ago(nowMs - oldest.sinceMs)}: is a repository, or the network on the way, ` +
+        'slow or stuck? After io-timeout it gives the file up and says which repository did not answer',
+    })
   if (alive && status.state === 'blocked')
     findings.push({
       layer: 'background',

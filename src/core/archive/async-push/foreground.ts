@@ -8,7 +8,6 @@ import { GLOBAL, isAbout, readSpoolOutcome, removeStatus, type SpoolOutcome, typ
 import { lockFileOf } from '../spool-identity.ts'
 import { inSpool, requireRoom } from '../spool-trouble.ts'
 import { livingPid, tryHold } from '../spool-lock.ts'
-import { readPushStatus } from './push-status.ts'
 import { dropQueue } from './queue-limit.ts'
 import { readReadyQueue } from './ready-queue.ts'
 import { ring } from './wake.ts'
@@ -27,6 +26,8 @@ export interface AwaitPushRequest {
   readonly queueMaxBytes: number | undefined
   /** Start the background process. */
   readonly start: () => Promise<{ readonly pid: number; ended(): string | undefined }>
+  /** Asked when the time is over: which part of the way is at fault, and what to do next? What it throws is left out. */
+  readonly explain: (file: string) => Promise<readonly string[]>
   /** Log of the background process, for messages. */
   readonly logFile: string
   readonly clock: Clock
@@ -95,7 +96,7 @@ class Waiting {
         if (dropped !== undefined) return dropped
         await this.#keepAlive()
       }
-      if (nowMs - beganMs >= timeoutMs) throw this.#timeout()
+      if (nowMs - beganMs >= timeoutMs) throw await this.#timeout()
     }
   }
 
@@ -155,46 +156,22 @@ class Waiting {
     return { outcome: 'dropped', warning: `${droppedWarning(file, limit)}\n${GAP_HINT}` }
   }
 
-  #timeout(): PgtsError {
-    const { timeoutMs, file, spool, clock } = this.#request
+  async #timeout(): Promise<PgtsError> {
+    const { timeoutMs, file, explain } = this.#request
     const seconds = Math.round(timeoutMs / 100) / 10
-    const message = `WAL file '${bytesToText(file)}' was not pushed by the background process within ${seconds} seconds`
-    return new PgtsError('archive-timeout', message, {
-      hints: [...this.#findings(spool, clock.nowMs()), this.#logHint()],
-    })
+    const name = bytesToText(file)
+    return new PgtsError(
+      'archive-timeout',
+      `WAL file '${name}' was not pushed by the background process within ${seconds} seconds`,
+      { hints: [...this.#howItEnded(), ...(await explain(name).catch(() => [])), this.#logHint()] },
+    )
   }
 
-  /** Which layer is at fault, as far as it can be told from here. */
-  #findings(spool: SpoolPaths, nowMs: number): string[] {
-    const hints: string[] = []
-    const pid = livingPid(spool, 'push')
-    const status = readPushStatus(spool)
-    if (pid === undefined) {
-      const how = this.#started?.ended()
-      hints.push(`no background process is running${how === undefined ? '' : `: the last one ended ${how}`}`)
-    }
-    if (status === undefined) return [...hints, 'it has left no word about itself yet']
-    const ago = (ms: number) => `${Math.max(0, Math.round((nowMs - ms) / 1000))} seconds ago`
-    if (status.state === 'blocked') hints.push(`it cannot work: ${status.why ?? ''}`)
-    for (const { key, trouble } of status.repositories) {
-      if (trouble !== undefined) hints.push(`repo${key} fails since ${ago(trouble.sinceMs)}: ${trouble.message}`)
-    }
-    const { lastFailure, lastSuccess, queue, rate, inHand } = status
-    if (lastFailure !== undefined && lastFailure.timeMs > (lastSuccess?.timeMs ?? 0)) {
-      const code = String(lastFailure.code).padStart(3, '0')
-      hints.push(`last error (${ago(lastFailure.timeMs)}, ${lastFailure.file}): [${code}] ${lastFailure.message}`)
-    }
-    const oldest = inHand[0]
-    if (oldest !== undefined) {
-      hints.push(
-        `${inHand.length} file(s) are being pushed, ${oldest.file} since ${ago(oldest.sinceMs)}: is the repository slow?`,
-      )
-    }
-    hints.push(
-      `${queue.files} file(s) wait, ${rate.files} were pushed in the last ${Math.round(rate.ms / 1000)} seconds, ` +
-        `the last ${lastSuccess === undefined ? 'never' : ago(lastSuccess.timeMs)}`,
-    )
-    return hints
+  /** What only the process knows that started it. */
+  #howItEnded(): string[] {
+    const how = this.#started?.ended()
+    if (how === undefined || livingPid(this.#request.spool, 'push') !== undefined) return []
+    return [`no background process is running: the last one ended ${how}; PostgreSQL's next try starts another`]
   }
 
   #logHint(): string {

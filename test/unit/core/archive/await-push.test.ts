@@ -1,0 +1,78 @@
+import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, beforeEach, expect, test } from 'vitest'
+import { readArchivingFacts } from '../../../../src/core/archive/archiving-facts.ts'
+import { awaitPush } from '../../../../src/core/archive/async-push/foreground.ts'
+import { writePushStatus } from '../../../../src/core/archive/async-push/push-status.ts'
+import { diagnose } from '../../../../src/core/archive/diagnose.ts'
+import { prepareSpool, spoolPaths } from '../../../../src/core/archive/spool-files.ts'
+import { writePid } from '../../../../src/core/archive/spool-lock.ts'
+import { systemClock } from '../../../../src/util/clock.ts'
+import { silentLogger } from '../../../../src/util/log.ts'
+
+const NAME = '000000010000000000000007'
+let dir: string
+
+beforeEach(() => {
+  dir = mkdtempSync(join(tmpdir(), 'pgts-await-'))
+  mkdirSync(join(dir, 'pg/pg_wal/archive_status'), { recursive: true })
+  writeFileSync(join(dir, `pg/pg_wal/${NAME}`), '')
+  writeFileSync(join(dir, `pg/pg_wal/archive_status/${NAME}.ready`), '')
+})
+afterEach(() => rmSync(dir, { recursive: true, force: true }))
+
+/** What PostgreSQL's log shows when nobody pushes the file in time. */
+async function hintsOfTimeout(ended?: string): Promise<readonly string[]> {
+  const spool = spoolPaths(join(dir, 'spool'), 'main')
+  const place = { stanza: 'main', pgPath: join(dir, 'pg'), spoolPath: join(dir, 'spool') }
+  const push = awaitPush({
+    file: NAME,
+    walPath: join(dir, 'pg/pg_wal'),
+    spool,
+    door: spool,
+    timeoutMs: 20,
+    queueMaxBytes: undefined,
+    start: async () => ({ pid: 1, ended: () => ended }),
+    explain: async (segment) =>
+      diagnose(await readArchivingFacts(place, systemClock.nowMs()), { segment }).map(({ text }) => text),
+    logFile: '/var/log/the.log',
+    clock: systemClock,
+    log: silentLogger,
+    signal: new AbortController().signal,
+  })
+  const error = await push.then(
+    () => undefined,
+    (reason: unknown) => reason,
+  )
+  expect(error).toMatchObject({ code: 'archive-timeout', message: expect.stringContaining(NAME) as string })
+  return (error as { hints: readonly string[] }).hints
+}
+
+test('a push that nobody finishes in time says which repository is at fault, and what is stuck on its way', async () => {
+  const spool = spoolPaths(join(dir, 'spool'), 'main')
+  prepareSpool(spool)
+  writePid(spool, 'push')
+  const nowMs = systemClock.nowMs()
+  const trouble = { sinceMs: nowMs - 60_000, failures: 4, nextTryMs: nowMs, message: 'no room is left' }
+  writePushStatus(spool, {
+    pid: process.pid,
+    state: 'working',
+    startedMs: nowMs - 90_000,
+    updatedMs: nowMs,
+    queue: { files: 1, bytes: 1024, first: NAME, last: NAME, sinceMs: nowMs - 60_000 },
+    inHand: [{ file: NAME, sinceMs: nowMs - 60_000 }],
+    pushed: { files: 0, bytes: 0 },
+    rate: { files: 0, bytes: 0, ms: 60_000 },
+    repositories: [{ key: 1 }, { key: 2, trouble }],
+  })
+  const hints = await hintsOfTimeout()
+  expect(hints[0]).toMatch(/cannot store in repo2 since 1 min, 4 tries so far: no room is left/)
+  expect(hints[1]).toMatch(new RegExp(`has been pushing ${NAME} for 1 min: is a repository, or the network`))
+  expect(hints.at(-1)).toContain('/var/log/the.log')
+})
+
+test('and that the background process ended, which PostgreSQL starts again', async () => {
+  prepareSpool(spoolPaths(join(dir, 'spool'), 'main'))
+  expect((await hintsOfTimeout('with exit code 3'))[0]).toMatch(/the last one ended with exit code 3/)
+})
