@@ -19,6 +19,7 @@ import { planArchive, type ArchiveRule } from './archive-retention.ts'
 import { explainExpire, type ArchiveStays, type Explanation } from './explain.ts'
 import { archiveIdsIn, removeArchive, type ArchiveRemoval } from './remove-archive.ts'
 import type { Pin } from './pins.ts'
+import { isPinActive } from './pins.ts'
 import { loadPins } from './pins-store.ts'
 import { removeDirectories } from './remove-directories.ts'
 import { removeHistory } from './remove-history.ts'
@@ -109,6 +110,7 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
   const nowSeconds = Math.floor(request.nowMs / 1000)
   const plan = planBackups(found.info.backups, request.policy, request.choice, nowSeconds, pins)
   tell(run, plan)
+  tellLostPins(run, pins, found.info, nowSeconds)
 
   const gone = plan.groups.flatMap(({ labels }) => labels)
   const info = withoutBackups(found.info, gone)
@@ -142,6 +144,19 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
     archive,
     history,
     explanation: explainExpire(plan, request.policy.calendar, leftOvers, rules, archive),
+  }
+}
+
+/** Somebody wanted that backup kept: it must not be missed by chance, when it is needed. */
+function tellLostPins(run: ExpireRun, pins: readonly Pin[], info: BackupInfo, nowSeconds: number): void {
+  for (const pin of pins) {
+    if (!isPinActive(pin, nowSeconds) || info.backups.some(({ label }) => label === pin.label)) continue
+    run.say(
+      'warn',
+      `backup ${pin.label} is pinned, but is not in the repository any more` +
+        '\nHINT: did pgbackrest expire it, which knows no pins? Keep its retention off where pins are used' +
+        `\nHINT: 'pgts --stanza=${run.stanza} unpin ${pin.label}' forgets the pin`,
+    )
   }
 }
 

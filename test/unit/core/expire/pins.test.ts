@@ -3,9 +3,10 @@ import { isPinActive, withoutPin, withPin, type Pin } from '../../../../src/core
 import { loadPins, pinsName, savePins } from '../../../../src/core/expire/pins-store.ts'
 import { expireRepository } from '../../../../src/core/expire/run.ts'
 import { planBackups, type ExpireChoice, type RetentionPolicy } from '../../../../src/core/expire/retention.ts'
-import { memoryStorage } from '../../../../src/storage/memory.ts'
+import { memoryStorage, type MemoryStorage } from '../../../../src/storage/memory.ts'
 import { silentLogger } from '../../../../src/util/log.ts'
 import { entriesOf, fillRepository, namesOf } from '../../../support/repository.ts'
+import { recordingLog } from '../../../support/wal.ts'
 
 const F1 = '20260101-000000F'
 const D1 = `${F1}_20260102-000000D`
@@ -65,6 +66,33 @@ describe('a pinned backup', () => {
   })
 })
 
+test('a pinned backup that somebody else removed is missed, until its time is over', async () => {
+  const storage = memoryStorage()
+  await fillRepository(storage, { backups: [{ label: F3 }] })
+  await savePins({ storage }, 'main', [pin(F1), pin(F2, { until: 100 })])
+  const log = recordingLog()
+  await expireRepository({ ...request(storage), nowMs: 100_000, log })
+  const warned = log.lines.filter((line) => line.includes('is not in the repository any more'))
+  expect(warned).toEqual([
+    expect.stringMatching(new RegExp(`warn: repo1: backup ${F1} is pinned[^]*unpin ${F1}' forgets`)),
+  ])
+})
+
+function request(storage: MemoryStorage) {
+  return {
+    storage,
+    stanza: 'main',
+    repoKey: 1,
+    policy: count(1),
+    choice: {},
+    nowMs: 0,
+    dryRun: false,
+    linkLatest: false,
+    log: silentLogger,
+    signal: new AbortController().signal,
+  }
+}
+
 test('a backup is pinned once, and pins are in order', () => {
   const pins = withPin(withPin(withPin([], pin(F2)), pin(F1)), pin(F2, { reason: 'again' }))
   expect(pins).toEqual([pin(F1), pin(F2, { reason: 'again' })])
@@ -96,20 +124,10 @@ describe('the file of pins', () => {
     const { bytes } = storage.files.get(pinsName('main'))!
     storage.files.set(pinsName('main'), { bytes: Buffer.from(damage(bytes.toString())), mtimeMs: 0 })
     const before = await namesOf(storage)
-    await expect(
-      expireRepository({
-        storage,
-        stanza: 'main',
-        repoKey: 1,
-        policy: count(1),
-        choice: {},
-        nowMs: 0,
-        dryRun: false,
-        linkLatest: false,
-        log: silentLogger,
-        signal: new AbortController().signal,
-      }),
-    ).rejects.toMatchObject({ code: 'format', message: expect.stringContaining('pins.json') as string })
+    await expect(expireRepository(request(storage))).rejects.toMatchObject({
+      code: 'format',
+      message: expect.stringContaining('pins.json') as string,
+    })
     expect(await namesOf(storage)).toEqual(before)
   })
 
