@@ -1,26 +1,17 @@
 import { readdirSync, statSync } from 'node:fs'
 import { bytesToText, pathOf } from '../../../util/byte-string.ts'
-import { EXIT_CODES, fromPlainError, isPgtsError, PgtsError, toPlainError } from '../../../util/error.ts'
+import { isPgtsError, toPlainError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
-import { pushFailure } from '../push.ts'
-import { RepositoryFailures } from '../repository-failures.ts'
-import {
-  isAbout,
-  readSpoolOutcome,
-  removeIfThere,
-  removeStatus,
-  writeSpoolError,
-  type SpoolPaths,
-} from '../spool-files.ts'
-import { Acknowledging, type Done } from './acknowledging.ts'
-import { fly, type FlightRequest, type Landing } from './flight.ts'
-import type { PushJobResult } from './push-job.ts'
+import { isAbout, readSpoolOutcome, removeIfThere, removeStatus, type SpoolPaths } from '../spool-files.ts'
+import { Acknowledging } from './acknowledging.ts'
+import { fly, type FlightRequest } from './flight.ts'
 import { PushRecord } from './push-record.ts'
 import { readPushStatus } from './push-status.ts'
 import { QueueGuard } from './queue-guard.ts'
 import { readReadyQueue, type ReadyQueue } from './ready-queue.ts'
 import { RepositoryHealth } from './repository-health.ts'
 import { nextAssignment, type Assignment, type WaitingFile } from './schedule.ts'
+import { REFUSED_PAUSE_MS, Settling } from './settling.ts'
 import { StatusTeller, type PushView } from './status-teller.ts'
 import { Wake } from './wake.ts'
 
@@ -46,8 +37,6 @@ const IDLE_MS = 10 * 60_000
 const LINGER_MS = 500
 /** Files that are given out for each worker: the next one is there when one is done, whatever this thread is doing. */
 const IN_HAND = 2
-const REFUSED_PAUSE_MS = 1000
-const LONGEST_REFUSED_PAUSE_MS = 60_000
 
 /** Push what PostgreSQL wants archived, ahead of its asking, until there is a reason to end. @returns the reason */
 export async function pushInBackground(request: PushBackgroundRequest): Promise<string> {
@@ -69,6 +58,7 @@ class PushBackground {
   readonly #wake: Wake
   readonly #acknowledging: Acknowledging
   readonly #teller: StatusTeller
+  readonly #settling: Settling
   readonly #inHand = new Map<string, InHand>()
   #files = new Map<string, WaitingFile>()
   #queue: ReadyQueue = { waiting: [], acknowledged: [], served: [], waitingBytes: 0, segmentBytes: 0 }
@@ -93,6 +83,15 @@ class PushBackground {
     this.#wake = new Wake(request.spool, request.walPath)
     this.#acknowledging = new Acknowledging(request)
     this.#teller = new StatusTeller(request, { record: this.#record, health: this.#health, repoKeys: this.#keys })
+    this.#settling = new Settling(request, {
+      repoKeys: this.#keys,
+      health: this.#health,
+      record: this.#record,
+      guard: this.#guard,
+      acknowledging: this.#acknowledging,
+      files: () => this.#files,
+      tellStatus: () => this.#teller.tellNow(request.clock.nowMs(), this.#view()),
+    })
   }
 
   async run(): Promise<string> {
@@ -157,7 +156,7 @@ class PushBackground {
       for (const { refused } of this.#files.values())
         if (refused !== undefined) refused.nextTryMs = Math.min(refused.nextTryMs, refused.lastTryMs + REFUSED_PAUSE_MS)
     }
-    for (const [name, done] of this.#acknowledging.waiting()) this.#acknowledge(name, done)
+    for (const [name, done] of this.#acknowledging.waiting()) this.#settling.acknowledge(name, done)
     if (nowMs < this.#nextLookMs) return
     let queue: ReadyQueue
     try {
@@ -267,118 +266,10 @@ class PushBackground {
         this.#inHand.delete(file.name)
         for (const key of repoKeys) this.#health.notTried(key)
         this.#busyMs = clock.nowMs()
-        this.#landed(file, landing)
+        this.#settling.landed(file, landing)
         this.#wake.now()
       },
     })
-  }
-
-  #landed(file: WaitingFile, landing: Landing): void {
-    switch (landing.kind) {
-      case 'answered':
-        return this.#settled(file, landing.result)
-      case 'hung':
-        return this.#hung(file, landing.stuck, landing.limitMs)
-      case 'failed':
-        return this.#refused(file, landing.error)
-      case 'left':
-    }
-  }
-
-  #settled(file: WaitingFile, result: PushJobResult): void {
-    const { clock, log } = this.#request
-    if (result.refused !== undefined) return this.#refused(file, fromPlainError(result.refused))
-    delete file.refused
-    const nowMs = clock.nowMs()
-    for (const key of result.stored) {
-      file.stored.add(key)
-      const trouble = this.#health.troubleOf(key)
-      if (trouble !== undefined) log.info(`repo${key} takes WAL again, after ${trouble.failures} failure(s)`)
-      this.#health.worked(key)
-    }
-    for (const { repoKey, error } of result.failures) this.#health.failed(repoKey, fromPlainError(error), nowMs)
-    if (this.#keys.every((key) => file.stored.has(key))) {
-      const warning = this.#files.has(file.name) ? this.#warningFor(result.warnings) : undefined
-      this.#record.succeeded({ file: bytesToText(file.name), timeMs: nowMs }, result.sizeBytes)
-      log.detail({ file: file.name }, `pushed WAL file '${bytesToText(file.name)}' to the archive`)
-      for (const text of result.warnings) log.warn(text)
-      this.#acknowledge(file.name, { mtimeNs: result.mtimeNs, ...(warning === undefined ? {} : { warning }) })
-      return
-    }
-    this.#lacking(file)
-  }
-
-  #warningFor(warnings: readonly string[]): string | undefined {
-    const announcement = this.#guard.takeAnnouncement()
-    const texts = [...warnings, ...(announcement === undefined ? [] : [announcement])]
-    return texts.length === 0 ? undefined : texts.join('\n')
-  }
-
-  /** Only now may PostgreSQL be told: every repository has the file, durable. */
-  #acknowledge(name: string, done: Done): void {
-    // Dropped meanwhile, or PostgreSQL wants it no more.
-    if (!this.#files.has(name)) this.#acknowledging.forget(name)
-    else if (this.#acknowledging.tell(name, done)) this.#files.delete(name)
-  }
-
-  #hung(file: WaitingFile, stuck: readonly number[], limitMs: number): void {
-    const seconds = Math.round(limitMs / 100) / 10
-    const nowMs = this.#request.clock.nowMs()
-    if (stuck.length === 0) {
-      const message = `WAL file ${file.name} was not read and prepared within ${seconds} seconds`
-      return this.#refused(
-        file,
-        new PgtsError('archive-timeout', message, { hints: ['is this machine, or the disk of pg_wal, overloaded?'] }),
-      )
-    }
-    for (const key of stuck) {
-      const message = `the repository did not answer within ${seconds} seconds while WAL file ${file.name} was being stored`
-      const hints = ['is the network or the file system of the repository stuck?']
-      this.#health.failed(key, new PgtsError('archive-timeout', message, { hints }), nowMs)
-    }
-    this.#lacking(file)
-  }
-
-  /** Some repositories do not have it yet. */
-  #lacking(file: WaitingFile): void {
-    const failures = new RepositoryFailures()
-    for (const key of this.#keys) {
-      const trouble = file.stored.has(key) ? undefined : this.#health.troubleOf(key)
-      if (trouble !== undefined) failures.add(key, trouble.error)
-    }
-    if (failures.count > 0) this.#fail(file, pushFailure(file.name, failures, this.#keys.length))
-  }
-
-  /** No repository would take it as it is. It is tried again: its cause may be mended. */
-  #refused(file: WaitingFile, error: unknown): void {
-    const nowMs = this.#request.clock.nowMs()
-    const plain = fromPlainError(toPlainError(error))
-    const pause = Math.min(LONGEST_REFUSED_PAUSE_MS, REFUSED_PAUSE_MS * 2 ** Math.min(10, file.attempts - 1))
-    file.refused = { error: plain, lastTryMs: nowMs, nextTryMs: nowMs + pause * (0.5 + Math.random() / 2) }
-    this.#fail(file, plain)
-  }
-
-  #fail(file: WaitingFile, error: PgtsError): void {
-    const { spool, log, clock } = this.#request
-    const name = bytesToText(file.name)
-    this.#record.failed({ file: name, timeMs: clock.nowMs() }, error)
-    const code = String(EXIT_CODES[error.code]).padStart(3, '0')
-    log.warn(
-      { file: name },
-      [
-        `could not push WAL file '${name}' to the archive (will be retried): [${code}] ${error.message}`,
-        ...error.hints.map((hint) => `HINT: ${hint}`),
-      ].join('\n'),
-    )
-    // Whoever reads the error finds the status that goes with it.
-    this.#teller.tellNow(clock.nowMs(), this.#view())
-    // Dropped meanwhile: then its `.ok` stands, and no other word is wanted.
-    if (!this.#files.has(file.name)) return
-    try {
-      writeSpoolError(spool, spool.out, file.name, error)
-    } catch (cause) {
-      log.warn(`the spool does not take ${name}.error: ${toPlainError(cause).message}`)
-    }
   }
 
   #watchQueue(): void {
