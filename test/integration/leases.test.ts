@@ -126,7 +126,7 @@ describe.each([
       expect((await site.pgts([`--repo=${repo}`, `--set=${label}`, '--output=text', 'verify'])).code).toBe(0)
       expect(labelOf(await on('b', '--output=json', 'info'))).toBe(label)
       const alive = await lease()
-      expect(alive.stdout).toMatch(new RegExp(`^repo${repo}: held: host \\S+ \\(process ${backup.pid}, backup\\)`))
+      expect(alive.stdout).toMatch(new RegExp(`^repo${repo}: held: host \\S+ \\(process ${backup.pid}, backup\\)`, 'm'))
       expectRefusal(await lease('--break'), {
         code: 50,
         says: ['the lease is not broken', `process ${backup.pid}`],
@@ -171,7 +171,7 @@ describe.each([
       expect(broken.code).toBe(0)
       expect(broken.stdout).toMatch(new RegExp(`repo${repo}: broken: host .*process ${winner.pid}`))
       expect((await on(loser, 'stanza-create')).code).toBe(0)
-      expect((await lease()).stdout).toBe(`repo${repo}: free\n`)
+      expect((await lease()).stdout).toMatch(new RegExp(`^repo${repo}: free$`, 'm'))
     },
     120_000,
   )

@@ -262,7 +262,8 @@ describe.runIf(installed)('beside pgbackrest', () => {
       expect(stopped.code, stopped.stdout).toBe(0)
       if (one === 'pgts') expect(stopped.stdout).toMatch(/sent term signal to process \d+ \(backup of stanza main\)/)
       expect((await running).code).toBe(63)
-      expect(readdirSync(lock)).toEqual(['main.stop'])
+      // The newer pgbackrest leaves its file behind, without a lock on it.
+      expect(readdirSync(lock).filter((file) => other === 'pgts' || file.endsWith('.stop'))).toEqual(['main.stop'])
       cell(`stop --force ${one} ${other}`)
     },
     60_000,
