@@ -13,6 +13,7 @@ export function gcsDescription(choice: RepositoryChoice): GcsDescription {
     ...(gcsUserProject === undefined ? {} : { userProject: gcsUserProject }),
     ...(storageTag === undefined ? {} : { tags: Object.fromEntries(storageTag) }),
     partBytes: options.storageUploadChunkSize ?? 4 * 1024 * 1024,
+    ...(choice.atMs === undefined ? {} : { atMs: choice.atMs }),
     access: httpAccess(choice, address),
     repository: choice.name,
   }

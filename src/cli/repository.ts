@@ -32,7 +32,7 @@ export function storageDescription(
 ): StorageDescription {
   const name = `repo${options.key}`
   if (repoTargetTime !== undefined) {
-    const versioned = options.type === 's3'
+    const versioned = options.type === 's3' || options.type === 'gcs'
     if (!versioned) throw unversioned(name, options.type ?? '')
     if (repoKey === undefined) throw unnamed()
   }
@@ -77,7 +77,12 @@ export function invalid(choice: RepositoryChoice, rest: string, why: string, ...
 
 function unversioned(name: string, type: string): PgtsError {
   return new PgtsError('option-invalid', `repo-target-time cannot be used with ${name}-type=${type}`, {
-    hints: ['a repository can be read as it was where the store keeps versions: s3, with versioning of the bucket on'],
+    hints: [
+      'a repository can be read as it was in s3 and gcs, where versioning of the bucket is on',
+      ...(type === 'azure'
+        ? ['in Azure, bring versions of blobs back with the tools of Azure, to another container']
+        : []),
+    ],
   })
 }
 

@@ -29,7 +29,10 @@ async function openObjectClient(description: ObjectStoreDescription, connections
     case 'gcs': {
       const agents = await connecting(description.gcs.access, addressOf(description.gcs.serviceUrl), connections)
       const { gcsClient } = await import('./gcs/client.ts')
-      return gcsClient(description.gcs, agents)
+      const client = await gcsClient(description.gcs, agents)
+      if (description.gcs.atMs === undefined) return client
+      const { pastOf } = await import('./gcs/past.ts')
+      return pastOf(client, description.gcs.atMs)
     }
     case 's3': {
       const address = s3Address(description.s3)

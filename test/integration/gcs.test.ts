@@ -2,8 +2,9 @@ import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { Storage } from '@google-cloud/storage'
 import { OAuth2Client } from 'google-auth-library'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { gcsClient } from '../../src/storage/gcs/client.ts'
+import { pastOf, type GcsClient } from '../../src/storage/gcs/past.ts'
 import type { GcsDescription } from '../../src/storage/gcs/description.ts'
 import type { ObjectClient } from '../../src/storage/object/client.ts'
 import { StoreTrouble } from '../../src/storage/object/trouble.ts'
@@ -302,4 +303,79 @@ test('names below a prefix come in pages of the service', async () => {
   const names = await namesBelow(client, 'p/')
   expect(names).toHaveLength(2345)
   expect(names).toEqual([...names].sort())
+})
+
+describe('a bucket that keeps versions, as it was', () => {
+  const BEGIN = Date.UTC(2026, 0, 1)
+
+  /** What happened in the bucket, a second each: `[second, name, content]`, undefined removes. */
+  async function past(bucket: string, story: readonly [number, string, string | undefined][], atSecond: number) {
+    const objects = server.createBucket(bucket, { versioning: true })
+    vi.useFakeTimers({ toFake: ['Date'] })
+    try {
+      for (const [second, name, content] of story) {
+        vi.setSystemTime(BEGIN + second * 1000)
+        if (content === undefined) objects.remove(name)
+        else objects.put(name, text(content), {}, {})
+      }
+    } finally {
+      vi.useRealTimers()
+    }
+    return pastOf((await open({ bucket })) as GcsClient, BEGIN + atSecond * 1000)
+  }
+
+  const story: [number, string, string | undefined][] = [
+    [1, 'a/written-over', 'old'],
+    [1, 'a/removed', 'gone now'],
+    [1, 'a/removed-before', 'gone then'],
+    [1, 'a/removed-and-back', 'first'],
+    [2, 'a/removed-before', undefined],
+    [2, 'a/removed-and-back', undefined],
+    [3, 'a/at-that-moment', 'there'],
+    [3, 'a/removed-at-that-moment', 'not any more'],
+    [4, 'a/removed-at-that-moment', undefined],
+    [4, 'a/at-that-moment', 'newer'],
+    [5, 'a/removed', undefined],
+    [5, 'a/written-over', 'new'],
+    [5, 'a/removed-and-back', 'second'],
+    [5, 'a/later', 'later'],
+    [5, 'a/written-over-too', 'no'],
+  ]
+
+  test('shows what there was, with the content of then, in listings and look-ups', async () => {
+    const then = await past('past', story, 4)
+    expect(await namesBelow(then, 'a/')).toEqual(['a/at-that-moment', 'a/removed', 'a/written-over'])
+    const fresh = pastOf((await open({ bucket: 'past' })) as GcsClient, BEGIN + 4000)
+    for (const client of [then, fresh]) {
+      expect(await bytesOf(await client.get('a/written-over'))).toEqual(text('old'))
+      expect(await bytesOf(await client.get('a/at-that-moment'))).toEqual(text('newer'))
+      expect(await bytesOf(await client.get('a/removed', { offset: 5, length: 3 }))).toEqual(text('now'))
+      expect(await client.head('a/removed')).toMatchObject({ sizeBytes: 8, mtimeMs: BEGIN + 1000 })
+      for (const name of ['a/removed-before', 'a/removed-and-back', 'a/removed-at-that-moment', 'a/later', 'a/none']) {
+        expect(await client.head(name), name).toBeUndefined()
+        await expect(client.get(name), name).rejects.toMatchObject({ code: 'file-missing' })
+      }
+    }
+    expect((await then.list({ prefix: '', delimiter: '/' })).prefixes).toEqual(['a/'])
+  })
+
+  test('finds it among more generations than a page has', async () => {
+    const many = Array.from({ length: 1500 }, (_, i): [number, string, string] => [i, 'busy', `content ${i}`])
+    const then = await past('busy', [[0, 'before', 'x'], ...many, [2000, 'busy-too', 'y']], 1234)
+    expect(await namesBelow(then, '')).toEqual(['before', 'busy'])
+    expect(await bytesOf(await then.get('busy'))).toEqual(text('content 1234'))
+    const fresh = pastOf((await open({ bucket: 'busy' })) as GcsClient, BEGIN + 1400_000)
+    expect(await bytesOf(await fresh.get('busy'))).toEqual(text('content 1400'))
+    // The last that there was had been there already, though its page goes on with later ones.
+    const early = pastOf((await open({ bucket: 'busy' })) as GcsClient, BEGIN + 999_000)
+    expect((await early.list({ prefix: 'busy' })).objects).toEqual([])
+    expect(await namesBelow(early, '')).toEqual(['before', 'busy'])
+  })
+
+  test('cannot be changed', async () => {
+    const then = await past('unchanged', story, 4)
+    await expect(then.put('x', text('x'), data)).rejects.toMatchObject({ code: 'assert' })
+    await expect(then.removeBatch(['a/removed'])).rejects.toMatchObject({ code: 'assert' })
+    await expect(then.upload('x', data)).rejects.toMatchObject({ code: 'assert' })
+  })
 })

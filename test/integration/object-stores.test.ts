@@ -1,4 +1,5 @@
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
 import { restoreElsewhere } from '../support/elsewhere.ts'
 import { type Bucket, objectStores, titleOf } from '../support/object-stores.ts'
@@ -38,7 +39,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))(
     test.skipIf(store.missing !== undefined)(
       'stanza, WAL, full, incr, point in time, expire',
       async () => {
-        const bucket = await store.bucket()
+        const bucket = await store.bucket({ versioning: true })
         await using site = await aSite({
           walSegsizeMb: 1,
           options: { 'process-max': '2', ...CHOICES[store.name], ...bucket.options() },
@@ -86,10 +87,30 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))(
         expect(left.filter((name) => /\.tmp$|\/\/|^(?!repo\/)/.test(name))).toEqual([])
         expect(await bucket.openUploads()).toEqual([])
 
+        const atLast = await dataChecksum(cluster)
+        await site.pgtsOk('check')
+        // A moment in whole seconds, before which everything was and after which nothing is.
+        const then = new Date(Math.ceil(Date.now() / 1000) * 1000)
+        await sleep(then.getTime() + 1000 - Date.now())
         const gone = await site.pgts(['stop'])
         expect(gone.code).toBe(0)
         await site.pgtsOk('stanza-delete', '--force')
         expect(await namesIn(bucket)).toEqual([])
+
+        const past = ['--repo=1', `--repo-target-time=${then.toISOString().slice(0, 19).replace('T', ' ')}+00`]
+        await site.pgtsOk('start')
+        if (store.name === 'azure') {
+          const asked = await site.pgts([...past, 'info'])
+          expectRefusal(asked, { code: 31, says: ['repo-target-time', 'azure'], hint: /versioning/ })
+        }
+        if (store.name !== 'gcs') return
+        // Whoever deletes everything has not deleted the past.
+        expect(await labelsOf(site)).toEqual([])
+        expect((await site.pgtsOk(...past, 'info')).stdout).toContain(String(kept))
+        const before = await restoreElsewhere(site, [...past, '--type=immediate', '--target-action=promote'])
+        await using copy = await startCluster({ dir: join(before, 'data'), conf: { archive_mode: 'off' } })
+        await copy.untilPrimary()
+        expect(await dataChecksum(copy)).toEqual(atLast)
       },
       240_000,
     )

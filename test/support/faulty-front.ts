@@ -7,7 +7,7 @@ import {
   type Server,
   type ServerResponse,
 } from 'node:http'
-import { createServer as tlsServer } from 'node:https'
+import { Agent as TlsAgent, createServer as tlsServer, request as tlsRequest } from 'node:https'
 import type { AddressInfo, Socket } from 'node:net'
 import type { TestCertificates } from './tls.ts'
 
@@ -50,22 +50,49 @@ export const SLOW_DOWN: FrontFaults['how'] = {
   body: '<?xml version="1.0" encoding="UTF-8"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>',
 }
 
+/** The same of Azure and of Google. */
+export const SERVER_BUSY: FrontFaults['how'] = {
+  kind: 'answer',
+  status: 503,
+  headers: { 'content-type': 'application/xml', 'x-ms-error-code': 'ServerBusy', 'retry-after': '1' },
+  body: '<?xml version="1.0" encoding="utf-8"?><Error><Code>ServerBusy</Code><Message>The server is busy.</Message></Error>',
+}
+export const RATE_LIMIT: FrontFaults['how'] = {
+  kind: 'answer',
+  status: 429,
+  headers: { 'content-type': 'application/json' },
+  body: '{"error":{"code":429,"message":"The rate limit was exceeded.","errors":[{"reason":"rateLimitExceeded"}]}}',
+}
+
+/** Where a store answers. */
+export interface FrontTarget {
+  readonly host: string
+  readonly port: number
+  /** It speaks TLS, with a certificate of this authority. */
+  readonly caFile?: string
+}
+
 /**
  * A front of an object store that understands HTTP and is unreliable. It speaks TLS with a test certificate, or plain
- * HTTP without one, and passes everything on to the store's plain port, names and headers as they came: signatures hold.
+ * HTTP without one, and passes everything on to the store, names and headers as they came: signatures hold.
  */
 export class FaultyFront implements AsyncDisposable {
   readonly counters: FrontCounters = { requests: 0, struck: 0 }
-  readonly #agent = new Agent({ keepAlive: true })
+  readonly #agent: Agent
   readonly #server: Server
   readonly #sockets = new Set<Socket>()
   #faults: FrontFaults | undefined
   #matching = 0
 
   private constructor(
-    readonly target: { readonly host: string; readonly port: number },
+    readonly target: FrontTarget,
     certificates: TestCertificates | undefined,
   ) {
+    const { caFile } = target
+    this.#agent =
+      caFile === undefined
+        ? new Agent({ keepAlive: true })
+        : new TlsAgent({ keepAlive: true, ca: readFileSync(caFile), servername: '' })
     const serve = (asked: IncomingMessage, answer: ServerResponse) => this.#serve(asked, answer)
     this.#server =
       certificates === undefined
@@ -77,10 +104,7 @@ export class FaultyFront implements AsyncDisposable {
     })
   }
 
-  static async start(
-    target: { readonly host: string; readonly port: number },
-    certificates?: TestCertificates,
-  ): Promise<FaultyFront> {
+  static async start(target: FrontTarget, certificates?: TestCertificates): Promise<FaultyFront> {
     const front = new FaultyFront(target, certificates)
     await new Promise<void>((resolve) => front.#server.listen(0, '127.0.0.1', resolve))
     return front
@@ -122,7 +146,9 @@ export class FaultyFront implements AsyncDisposable {
     const { method = 'GET', url: path = '/' } = asked
     // Node has answered `Expect: 100-continue` already.
     const headers = asked.rawHeaders.filter((_, i, all) => all[i - (i % 2)]?.toLowerCase() !== 'expect')
-    const passed = request({ ...this.target, method, path, headers, agent: this.#agent, setHost: false })
+    const { host, port, caFile } = this.target
+    const send = caFile === undefined ? request : tlsRequest
+    const passed = send({ host, port, method, path, headers, agent: this.#agent, setHost: false })
     const lost = () => asked.socket.destroy()
     passed.on('error', lost)
     answer.on('close', () => {

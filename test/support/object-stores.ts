@@ -31,6 +31,8 @@ export interface Bucket {
   readonly name: string
   /** Ports of the server on 127.0.0.1; not every one listens in plain HTTP too. */
   readonly port: { readonly tls: number; readonly plain?: number }
+  /** Of the authority that signed the server's certificate. */
+  readonly caFile: string
   /** Our client, as the driver opens it, in TLS. */
   client(via?: Via): Promise<ObjectClient>
   /** What the configuration of pgts and of pgbackrest says to have its repository here, in their common names. */
@@ -45,7 +47,8 @@ export interface StoreUnderTest {
   readonly name: StoreName
   /** Why tests on it are left out here; undefined: they are not. */
   readonly missing: string | undefined
-  bucket(): Promise<Bucket>
+  /** @param options where `versioning` can be had here (gcs), what is removed or written over is kept */
+  bucket(options?: { readonly versioning?: boolean }): Promise<Bucket>
 }
 
 const HOST = '127.0.0.1'
@@ -89,6 +92,7 @@ async function s3Bucket(): Promise<Bucket> {
     store: 's3',
     name,
     port: { tls: server.httpsPort, plain: server.httpPort },
+    caFile: server.caFile,
     client: ({ port, caFile = server.caFile, bucket = name }: Via = tls) =>
       openS3Client(
         {
@@ -146,6 +150,7 @@ async function azureBucket(): Promise<Bucket> {
     store: 'azure',
     name,
     port: { tls: server.port },
+    caFile: server.caFile,
     client: async ({ port, caFile = server.caFile, bucket = name }: Via = tls) =>
       azureClient({
         account,
@@ -193,10 +198,10 @@ async function startGcs() {
   return { server: await GcsServer.start(certificates), dir, caFile: certificates.caFile }
 }
 
-async function gcsBucket(): Promise<Bucket> {
+async function gcsBucket({ versioning = false } = {}): Promise<Bucket> {
   const { server, dir, caFile: itsCaFile } = await (gcs ??= startGcs())
   const name = newName()
-  const objects = server.createBucket(name)
+  const objects = server.createBucket(name, { versioning })
   const keyFile = (port: number) => {
     const path = join(dir, `key-${port}.json`)
     writeFileSync(path, server.keyFile(port), { mode: 0o600 })
@@ -208,6 +213,7 @@ async function gcsBucket(): Promise<Bucket> {
     store: 'gcs',
     name,
     port: { tls: server.httpsPort, plain: server.httpPort },
+    caFile: itsCaFile,
     client: ({ port, caFile = itsCaFile, bucket = name }: Via = tls) =>
       gcsClient({
         bucket,

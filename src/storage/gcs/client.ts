@@ -5,11 +5,12 @@ import { isPgtsError, PgtsError, type ErrorCode } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
 import { networkError } from '../http/network-error.ts'
 import { httpSender } from '../http/send.ts'
-import type { ObjectBody, ObjectClient, ObjectEntry } from '../object/client.ts'
+import type { ObjectBody, ObjectEntry, ObjectGetRequest, ObjectListRequest } from '../object/client.ts'
 import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
 import { textName } from '../object/text-name.ts'
 import { GcsApi, type Doing } from './api.ts'
 import type { GcsDescription } from './description.ts'
+import type { GcsClient, Generation } from './past.ts'
 import { removeBatch, MAX_CALLS } from './remove-batch.ts'
 import { tokenSource } from './token.ts'
 import { resumableUpload, GRAIN_BYTES } from './upload.ts'
@@ -25,7 +26,7 @@ import { resumableUpload, GRAIN_BYTES } from './upload.ts'
  *
  * @param given sockets to it, closed with the client; absent: it opens its own
  */
-export async function gcsClient(description: GcsDescription, given?: Agents): Promise<ObjectClient> {
+export async function gcsClient(description: GcsDescription, given?: Agents): Promise<GcsClient> {
   const agents = given ?? (await openAgents(description.access))
   const send = httpSender(agents, description.access.stallMs)
   const { bucket, serviceUrl, userProject, tags, repository } = description
@@ -89,50 +90,20 @@ export async function gcsClient(description: GcsDescription, given?: Agents): Pr
       }
     },
 
-    async list({ prefix, delimiter, after, signal }) {
-      const page = await api.json(doing('list', prefix, 'path-open'), {
-        method: 'GET',
-        url: `${serviceUrl}/storage/v1${bucketPath}${query({
-          prefix: prefix === '' ? undefined : textName(prefix),
-          delimiter,
-          pageToken: after,
-          maxResults: '1000',
-          fields: 'items(name,size,updated),prefixes,nextPageToken',
-        })}`,
-        signal,
-      })
-      const {
-        items = [],
-        prefixes = [],
-        nextPageToken,
-      } = page as {
-        items?: Record<string, unknown>[]
-        prefixes?: string[]
-        nextPageToken?: string
-      }
-      return {
-        objects: items.map((item) => entry(textToBytes(String(item['name'])), item)),
-        prefixes: prefixes.map(textToBytes),
-        ...(nextPageToken ? { next: nextPageToken } : {}),
-      }
+    async list(request) {
+      const { items, ...page } = await listed(request, 'name,size,updated', {})
+      return { ...page, objects: items.map((item) => entry(textToBytes(String(item['name'])), item)) }
     },
 
-    async get(name, { offset = 0, length, version, signal } = {}) {
-      const read = doing('read', name, 'file-read')
-      const last = length === undefined ? '' : String(offset + length - 1)
-      try {
-        const response = await api.open(read, {
-          method: 'GET',
-          url: object(name, { alt: 'media', ifGenerationMatch: version }),
-          ...(offset === 0 && length === undefined ? {} : { headers: { range: `bytes=${offset}-${last}` } }),
-          signal,
-        })
-        return bodyOf(read, response, signal)
-      } catch (error) {
-        if (error instanceof RangeBeyondEnd) return { chunks: nothing(), sizeBytes: 0, cancel: () => undefined }
-        throw error
-      }
+    async listGenerations(request) {
+      const fields = 'name,size,generation,timeCreated,timeDeleted'
+      const { items, ...page } = await listed(request, fields, { versions: 'true' })
+      return { ...page, generations: items.map(generationOf) }
     },
+
+    get: (name, request = {}) => get(name, request, { ifGenerationMatch: request.version }),
+
+    getGeneration: (name, generation, request) => get(name, request, { generation }),
 
     put: (name, bytes, { signal }) => put(name, bytes, signal),
 
@@ -174,6 +145,56 @@ export async function gcsClient(description: GcsDescription, given?: Agents): Pr
     [Symbol.asyncDispose]: async () => agents[Symbol.dispose](),
   }
 
+  async function listed(
+    { prefix, delimiter, after, signal }: ObjectListRequest,
+    fields: string,
+    parameters: Record<string, string>,
+  ) {
+    const page = await api.json(doing('list', prefix, 'path-open'), {
+      method: 'GET',
+      url: `${serviceUrl}/storage/v1${bucketPath}${query({
+        prefix: prefix === '' ? undefined : textName(prefix),
+        delimiter,
+        pageToken: after,
+        maxResults: '1000',
+        ...parameters,
+        fields: `items(${fields}),prefixes,nextPageToken`,
+      })}`,
+      signal,
+    })
+    const {
+      items = [],
+      prefixes = [],
+      nextPageToken,
+    } = page as {
+      items?: Record<string, unknown>[]
+      prefixes?: string[]
+      nextPageToken?: string
+    }
+    return { items, prefixes: prefixes.map(textToBytes), ...(nextPageToken ? { next: nextPageToken } : {}) }
+  }
+
+  async function get(
+    name: string,
+    { offset = 0, length, signal }: ObjectGetRequest,
+    parameters: Record<string, string | undefined>,
+  ): Promise<ObjectBody> {
+    const read = doing('read', name, 'file-read')
+    const last = length === undefined ? '' : String(offset + length - 1)
+    try {
+      const response = await api.open(read, {
+        method: 'GET',
+        url: object(name, { alt: 'media', ...parameters }),
+        ...(offset === 0 && length === undefined ? {} : { headers: { range: `bytes=${offset}-${last}` } }),
+        signal,
+      })
+      return bodyOf(read, response, signal)
+    } catch (error) {
+      if (error instanceof RangeBeyondEnd) return { chunks: nothing(), sizeBytes: 0, cancel: () => undefined }
+      throw error
+    }
+  }
+
   function bodyOf(read: Doing, response: IncomingMessage, signal: AbortSignal | undefined): ObjectBody {
     const version = response.headers['x-goog-generation']
     return {
@@ -198,6 +219,18 @@ const CONTENT_TYPE = 'application/octet-stream'
 
 function entry(name: string, about: Record<string, unknown>): ObjectEntry {
   return { name, sizeBytes: Number(about['size'] ?? 0), mtimeMs: Date.parse(String(about['updated'])) || 0 }
+}
+
+function generationOf(item: Record<string, unknown>): Generation {
+  const { name, size, generation, timeCreated, timeDeleted } = item
+  return {
+    name: textToBytes(String(name)),
+    sizeBytes: Number(size ?? 0),
+    // What is not known to have been there in time was not.
+    mtimeMs: Date.parse(String(timeCreated)) || Number.POSITIVE_INFINITY,
+    generation: String(generation),
+    ...(timeDeleted === undefined ? {} : { goneMs: Date.parse(String(timeDeleted)) || 0 }),
+  }
 }
 
 async function* nothing(): AsyncGenerator<Uint8Array> {}

@@ -12,6 +12,8 @@ export interface GcsDescription {
   readonly tags?: Readonly<Record<string, string>>
   /** Wanted size of the parts of an upload, bytes. */
   readonly partBytes: number
+  /** Read the bucket, which keeps versions, as it was at this time; milliseconds since the epoch. */
+  readonly atMs?: number
   readonly access: HttpAccess
   /** How the options of this repository begin, for advice: `repo1`. */
   readonly repository: string

@@ -1,0 +1,152 @@
+import { PgtsError } from '../../util/error.ts'
+import type {
+  ObjectBody,
+  ObjectClient,
+  ObjectEntry,
+  ObjectGetRequest,
+  ObjectLimits,
+  ObjectListRequest,
+  ObjectPage,
+} from '../object/client.ts'
+
+/** One content that a name had. */
+export interface Generation extends ObjectEntry {
+  /** A 64-bit number, as the service writes it; a later content of the name has a larger one. */
+  readonly generation: string
+  /** When another content, or none, took its place, milliseconds since the epoch; absent: it is what the name has now. */
+  readonly goneMs?: number
+}
+
+export interface GenerationPage extends Pick<ObjectPage, 'prefixes' | 'next'> {
+  /** In the order of their names; those of one name beginning with the oldest. */
+  readonly generations: readonly Generation[]
+}
+
+/** A client that can also ask for what is not the newest. */
+export interface GcsClient extends ObjectClient {
+  listGenerations(request: ObjectListRequest): Promise<GenerationPage>
+  getGeneration(name: string, generation: string, request: ObjectGetRequest): Promise<ObjectBody>
+}
+
+/**
+ * A bucket that keeps versions, as it was at a time: what was written or removed later is not seen. Nothing can be
+ * changed.
+ */
+export function pastOf(client: GcsClient, atMs: number): ObjectClient {
+  return new PastGcsClient(client, atMs)
+}
+
+/** A page has gone on in the middle of a name's generations: the one that counts so far is told along. */
+interface PageMark {
+  readonly token: string
+  readonly held?: Generation
+}
+
+class PastGcsClient implements ObjectClient {
+  readonly display: string
+  readonly limits: ObjectLimits
+  readonly #client: GcsClient
+  readonly #atMs: number
+  /** Of names that were listed or looked up: reading them takes one request then. */
+  readonly #known = new Map<string, string>()
+
+  constructor(client: GcsClient, atMs: number) {
+    this.display = `${client.display} as of ${new Date(atMs).toISOString()}`
+    this.limits = client.limits
+    this.#client = client
+    this.#atMs = atMs
+  }
+
+  async head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
+    return this.#generationOf(name, signal)
+  }
+
+  async list({ after, ...request }: ObjectListRequest): Promise<ObjectPage> {
+    const mark = after === undefined ? undefined : (JSON.parse(after) as PageMark)
+    const page = await this.#client.listGenerations(mark === undefined ? request : { ...request, after: mark.token })
+    const { next, prefixes } = page
+    const newest = this.#newest(page.generations, mark?.held)
+    // The next page may have a later one of the last name.
+    const held = next === undefined ? undefined : newest.pop()
+    const objects = newest.filter((generation) => this.#isThere(generation))
+    for (const generation of objects) this.#remember(generation)
+    if (next === undefined) return { objects, prefixes }
+    return { objects, prefixes, next: JSON.stringify({ token: next, ...(held === undefined ? {} : { held }) }) }
+  }
+
+  async get(name: string, { offset, length, signal }: ObjectGetRequest = {}): Promise<ObjectBody> {
+    const generation = this.#known.get(name) ?? (await this.#generationOf(name, signal))?.generation
+    if (generation === undefined) {
+      throw new PgtsError('file-missing', `cannot read ${this.#client.display}/${name}: it was not there at that time`)
+    }
+    // A generation is one content for ever, so there is no version of it to ask for.
+    return this.#client.getGeneration(name, generation, {
+      ...(offset === undefined ? {} : { offset }),
+      ...(length === undefined ? {} : { length }),
+      ...(signal === undefined ? {} : { signal }),
+    })
+  }
+
+  put(): Promise<never> {
+    return this.#refuse()
+  }
+
+  upload(): Promise<never> {
+    return this.#refuse()
+  }
+
+  removeBatch(): Promise<never> {
+    return this.#refuse()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#client[Symbol.asyncDispose]()
+  }
+
+  /** Of each name the newest generation that there was by then. */
+  #newest(generations: readonly Generation[], held: Generation | undefined): Generation[] {
+    const newest: Generation[] = held === undefined ? [] : [held]
+    for (const generation of generations) {
+      if (generation.mtimeMs > this.#atMs) continue
+      const last = newest.at(-1)
+      if (last?.name !== generation.name) newest.push(generation)
+      else if (BigInt(last.generation) < BigInt(generation.generation)) newest[newest.length - 1] = generation
+    }
+    return newest
+  }
+
+  #isThere({ goneMs }: Generation): boolean {
+    return goneMs === undefined || goneMs > this.#atMs
+  }
+
+  async #generationOf(name: string, signal: AbortSignal | undefined): Promise<Generation | undefined> {
+    let found: Generation | undefined
+    let after: string | undefined
+    do {
+      const page = await this.#client.listGenerations({
+        prefix: name,
+        ...(after === undefined ? {} : { after }),
+        ...(signal === undefined ? {} : { signal }),
+      })
+      const own = page.generations.filter((generation) => generation.name === name)
+      found = this.#newest(own, found).at(-1)
+      // Names that only begin so come later.
+      after = own.length < page.generations.length ? undefined : page.next
+    } while (after !== undefined)
+    if (found === undefined || !this.#isThere(found)) return undefined
+    this.#remember(found)
+    return found
+  }
+
+  #remember({ name, generation }: Generation): void {
+    if (this.#known.size >= MOST_KNOWN) this.#known.clear()
+    this.#known.set(name, generation)
+  }
+
+  async #refuse(): Promise<never> {
+    throw new PgtsError('assert', `${this.display} cannot be changed`)
+  }
+}
+
+/** Some megabytes; what is not known any more is looked up again. */
+const MOST_KNOWN = 10_000
