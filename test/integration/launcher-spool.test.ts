@@ -27,6 +27,7 @@ import {
   testUser,
   type RunResult,
 } from '../support/test-user.ts'
+import { until } from '../support/until.ts'
 
 /**
  * The launcher on what the real background process of a real server leaves. An exit code of 0 is held against the
@@ -236,6 +237,8 @@ test(
     const config = readFileSync(it.site.config, 'utf8')
     writeFileSync(it.site.config, config.replace('[global]\n', `[global]\nrepo2-path=${second}\n`))
     giveToTestUser(it.site.dir)
+    // It holds the lock of the archive, and ends when it sees that the configuration is another.
+    await until('the background process to end', () => it.background() === undefined)
     await it.site.pgtsOk('stanza-create')
     const last = others.at(-1)!
     expect(await it.push(DASH, last)).toMatchObject({ code: 0, node: 1 })
