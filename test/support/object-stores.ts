@@ -183,8 +183,10 @@ async function azureBucket(): Promise<Bucket> {
         for await (const { name } of container.listBlobsFlat(options)) all.push(name)
         return all
       }
+      // In this order: what is committed in between was no open upload.
+      const all = await names({ includeUncommitedBlobs: true })
       const committed = new Set(await names())
-      return (await names({ includeUncommitedBlobs: true })).filter((each) => !committed.has(each))
+      return all.filter((each) => !committed.has(each))
     },
   }
 }
