@@ -5,6 +5,7 @@ import { expect, test } from 'vitest'
 import { lsnOfSegment, parseWalSegment } from '../../src/format/wal-segment.ts'
 import { WalPageWalk } from '../../src/postgres/wal-pages.ts'
 import { type Cluster, giveToTestUser, makeTestDir, pgtsProgram, startCluster } from '../support/postgres.ts'
+import { untilArchived } from '../support/replica.ts'
 import { aSite, type Site } from '../support/site.ts'
 
 async function until(what: string, isSo: () => boolean | Promise<boolean>, tell?: () => string): Promise<void> {
@@ -74,6 +75,8 @@ test('recovery goes across a promotion, and the unfinished segment of the old ti
     },
   })
   await until('the standby to catch up', async () => JSON.stringify(await rows(standby)) === '{"n":31000,"last":31000}')
+  // What the primary has not archived when it dies, nobody archives.
+  await untilArchived(primary)
   await primary.kill()
   await standby.query('select pg_promote()')
   await standby.untilPrimary()
