@@ -1,5 +1,6 @@
 import { readdirSync, statSync } from 'node:fs'
 import { bytesToText, pathOf } from '../../../util/byte-string.ts'
+import type { Clock } from '../../../util/clock.ts'
 import { isPgtsError, toPlainError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import { isAbout, readSpoolOutcome, removeIfThere, removeStatus, type SpoolPaths } from '../spool-files.ts'
@@ -27,6 +28,7 @@ export interface PushBackgroundRequest extends FlightRequest {
   readonly lock: () => Promise<AsyncDisposable>
   /** Why this process should end, asked about every second; undefined: it should not. */
   readonly endReason: () => string | undefined
+  readonly clock: Clock
   readonly log: Logger
 }
 
@@ -35,8 +37,6 @@ const WATCHDOG_MS = 1000
 const IDLE_MS = 10 * 60_000
 /** The archive lock is kept for so long after the last file, so that a busy server does not take it for each. */
 const LINGER_MS = 500
-/** Files that are given out for each worker: the next one is there when one is done, whatever this thread is doing. */
-const IN_HAND = 2
 
 /** Push what PostgreSQL wants archived, ahead of its asking, until there is a reason to end. @returns the reason */
 export async function pushInBackground(request: PushBackgroundRequest): Promise<string> {
@@ -45,8 +45,7 @@ export async function pushInBackground(request: PushBackgroundRequest): Promise<
 
 interface InHand {
   readonly file: WaitingFile
-  /** Undefined: no worker has come to it yet. */
-  sinceMs?: number
+  readonly sinceMs: number
 }
 
 class PushBackground {
@@ -67,7 +66,6 @@ class PushBackground {
   /** Why the queue, or the archive lock, cannot be had. */
   #unreadable: string | undefined
   #unlocked: string | undefined
-  #ending = false
   #begunBytes = 0
   #lookedMs = 0
   #nextLookMs = 0
@@ -109,7 +107,6 @@ class PushBackground {
         const reason = this.#request.endReason() ?? this.#idleReason()
         if (reason !== undefined) {
           why = reason
-          this.#ending = true
           break
         }
         await this.#holdLock()
@@ -233,7 +230,7 @@ class PushBackground {
   #assign(): void {
     if (this.#lock === undefined) return
     const { executor, batchBytes, clock } = this.#request
-    while (this.#inHand.size < IN_HAND * executor.workers) {
+    while (this.#inHand.size < executor.workers) {
       if (this.#begunBytes > 0 && this.#begunBytes + this.#queue.segmentBytes > batchBytes) {
         this.#wake.now()
         return
@@ -252,23 +249,14 @@ class PushBackground {
     file.inHand = true
     file.attempts++
     for (const key of repoKeys) this.#health.sent(key)
-    const inHand: InHand = { file }
-    this.#inHand.set(file.name, inHand)
-    await fly(this.#request, assignment, {
-      begin: () => {
-        // Dropped meanwhile, or there is a reason to end.
-        if (this.#ending || !this.#files.has(file.name)) return false
-        inHand.sinceMs = clock.nowMs()
-        return true
-      },
-      landed: (landing) => {
-        file.inHand = false
-        this.#inHand.delete(file.name)
-        for (const key of repoKeys) this.#health.notTried(key)
-        this.#busyMs = clock.nowMs()
-        this.#settling.landed(file, landing)
-        this.#wake.now()
-      },
+    this.#inHand.set(file.name, { file, sinceMs: clock.nowMs() })
+    await fly(this.#request, assignment, (landing) => {
+      file.inHand = false
+      this.#inHand.delete(file.name)
+      for (const key of repoKeys) this.#health.notTried(key)
+      this.#busyMs = clock.nowMs()
+      this.#settling.landed(file, landing)
+      this.#wake.now()
     })
   }
 

@@ -1,6 +1,5 @@
 import { statSync } from 'node:fs'
 import { pathOf } from '../../../util/byte-string.ts'
-import type { Clock } from '../../../util/clock.ts'
 import { PgtsError } from '../../../util/error.ts'
 import type { Executor } from '../../../worker/executor.ts'
 import type { jobHandlers } from '../../jobs.ts'
@@ -17,7 +16,6 @@ export interface FlightRequest {
   readonly executor: Executor<typeof jobHandlers>
   /** How long a push may take whatever its size; for each 256 KiB a second is added. */
   readonly timeoutMs: number
-  readonly clock: Clock
   readonly signal: AbortSignal
 }
 
@@ -32,24 +30,22 @@ export type Landing =
 
 const SLOWEST_BYTES_PER_MS = (256 * 1024) / 1000
 
-export interface FlightEvents {
-  /** A worker is free for it. @returns whether it is still to be pushed */
-  begin(): boolean
-  /** Called once, and not with the end of the worker's job when that hangs. */
-  landed(landing: Landing): void
-}
-
-/** Have a worker push one file, as soon as one is free, until it is settled. Never rejects. */
+/**
+ * Have a worker push one file, until it is settled.
+ *
+ * @param landed called once, and not with the end of the worker's job when that hangs
+ */
 export async function fly(
-  { walPath, repositories, job, executor, timeoutMs, clock, signal }: FlightRequest,
+  { walPath, repositories, job, executor, timeoutMs, signal }: FlightRequest,
   { file, repoKeys }: Assignment,
-  { begin, landed }: FlightEvents,
+  landed: (landing: Landing) => void,
 ): Promise<void> {
   const path = `${walPath}/${file.name}`
   const waitingOn = WaitingOn.bufferFor(repoKeys)
+  const bytes = statSync(pathOf(path), { throwIfNoEntry: false })?.size ?? 0
+  const limitMs = timeoutMs + bytes / SLOWEST_BYTES_PER_MS
   const controller = new AbortController()
   let settled = false
-  let timer: NodeJS.Timeout | undefined
   const settle = (landing: Landing) => {
     if (settled) return
     settled = true
@@ -57,23 +53,16 @@ export async function fly(
     landed(landing)
   }
   // A thread may be stuck where nothing reaches it, so its file is settled without it.
-  const limit = () => {
-    const bytes = statSync(pathOf(path), { throwIfNoEntry: false })?.size ?? 0
-    const limitMs = timeoutMs + bytes / SLOWEST_BYTES_PER_MS
-    timer = setTimeout(() => {
-      settle({ kind: 'hung', stuck: new WaitingOn(repoKeys, waitingOn).keys(), limitMs })
-      controller.abort(new PgtsError('archive-timeout', `pushing ${file.name} took too long`))
-    }, limitMs)
-  }
-  function* jobs(): Generator<PushJob> {
-    if (!begin()) return
-    limit()
-    const wanted = repositories.filter(({ key }) => repoKeys.includes(key))
-    yield { ...job, path, repositories: wanted, waitingOn, nowMs: clock.nowMs() }
-  }
+  const timer = setTimeout(() => {
+    settle({ kind: 'hung', stuck: new WaitingOn(repoKeys, waitingOn).keys(), limitMs })
+    controller.abort(new PgtsError('archive-timeout', `pushing ${file.name} took too long`))
+  }, limitMs)
   try {
+    const jobs = [
+      { ...job, path, repositories: repositories.filter(({ key }) => repoKeys.includes(key)), waitingOn },
+    ] satisfies PushJob[]
     const both = AbortSignal.any([signal, controller.signal])
-    for await (const { result } of executor.run('archive-push', jobs(), { signal: both }))
+    for await (const { result } of executor.run('archive-push', jobs, { signal: both }))
       settle({ kind: 'answered', result })
     settle({ kind: 'left' })
   } catch (error) {

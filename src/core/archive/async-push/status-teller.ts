@@ -11,7 +11,7 @@ import type { WaitingFile } from './schedule.ts'
 export interface PushView {
   /** In the order of the queue. */
   readonly files: ReadonlyMap<string, WaitingFile>
-  readonly inHand: Iterable<{ readonly file: WaitingFile; readonly sinceMs?: number }>
+  readonly inHand: Iterable<{ readonly file: WaitingFile; readonly sinceMs: number }>
   readonly segmentBytes: number
   /** Why nothing can be done now. */
   readonly blocked: string | undefined
@@ -74,9 +74,7 @@ export class StatusTeller {
     const names = [...files.keys()].map(bytesToText)
     const first = files.values().next().value
     const why = ended !== '' ? ended : blocked
-    const flying = [...inHand].flatMap(({ file, sinceMs }) =>
-      sinceMs === undefined ? [] : [{ file: bytesToText(file.name), sinceMs }],
-    )
+    const flying = [...inHand].map(({ file, sinceMs }) => ({ file: bytesToText(file.name), sinceMs }))
     const working = files.size > 0 || flying.length > 0
     return {
       pid: process.pid,
