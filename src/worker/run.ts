@@ -124,6 +124,8 @@ export class Run {
     if (drawn.done === true) {
       this.#stopped = true
       this.#iteratorDone = true
+      // Another run's answer may have made the room in which this was learnt.
+      this.#wakeUp()
       return undefined
     }
     const thread = this.#threads.pick()
