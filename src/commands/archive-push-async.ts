@@ -16,14 +16,17 @@ import { claimSpool, isOwner, lockFileOf, spoolOwner } from '../core/archive/spo
 import { removePid, tryHold, writePid } from '../core/archive/spool-lock.ts'
 import { readControlFile } from '../postgres/control-file.ts'
 import { textToBytes } from '../util/byte-string.ts'
-import { PgtsError } from '../util/error.ts'
+import { EXIT_CODES, PgtsError } from '../util/error.ts'
 import { every } from '../util/every.ts'
 import { stopFileOf } from '../util/stop-file.ts'
+import { leaveAfter } from '../util/stuck.ts'
 import { endReasons } from './background-end.ts'
 import type { CommandContext } from './context.ts'
 import { pushTargets } from './push-targets.ts'
 
 const HINT_MS = 60_000
+/** Workers that hang are ended sooner; while this process lives, no other takes its place. */
+const END_MS = 60_000
 
 /**
  * The background process of archive-push: pushes what PostgreSQL wants archived ahead of its asking, for as long as the
@@ -112,6 +115,6 @@ async function work(
     clock,
     log,
     signal,
-  })
+  }).finally(() => leaveAfter(END_MS, EXIT_CODES.assert))
   log.info(`ended because ${why}`)
 }

@@ -12,7 +12,15 @@ export function countStuckThread(): void {
 
 /** Leave this process at once when its usual end would wait for a thread that is stuck. Otherwise nothing happens. */
 export function leaveStuckThreads(exitCode: number): void {
-  if (stuckThreads === 0) return
+  if (stuckThreads > 0) leave(exitCode)
+}
+
+/** For a process that is about to end and whose place another has to take: leave when it has not ended after `ms`. */
+export function leaveAfter(ms: number, exitCode: number): void {
+  setTimeout(() => leave(exitCode), ms).unref()
+}
+
+function leave(exitCode: number): void {
   const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
   // Not exit(), which runs handlers, and one of Node's joins the threads.
   koffi.load(null).func('void _exit(int status)')(exitCode)

@@ -12,6 +12,12 @@ export interface Completed<J, R> {
   readonly worker: number
 }
 
+export interface RunOptions {
+  readonly signal: AbortSignal
+  /** No job waits in a worker behind another, however tiny they were so far: for jobs that may hang. */
+  readonly singly?: boolean
+}
+
 /**
  * Runs jobs here or on other threads. Results come as they finish, in any order; a job is drawn from `jobs` only when a
  * worker is free. The first failed job ends the run: its error is thrown after the jobs in hand have ended.
@@ -24,6 +30,6 @@ export interface Executor<H extends JobHandlers> extends AsyncDisposable {
   run<K extends keyof H & string>(
     kind: K,
     jobs: Iterable<JobOf<H[K]>> | AsyncIterable<JobOf<H[K]>>,
-    options: { signal: AbortSignal },
+    options: RunOptions,
   ): AsyncIterable<Completed<JobOf<H[K]>, ResultOf<H[K]>>>
 }

@@ -46,6 +46,8 @@ export class WorkerThread implements JobTaker {
   readonly worker: number
   /** How many jobs it may hold now. */
   window: number
+  /** Jobs that it has under way at once. */
+  readonly lanes: number
   readonly #start: ThreadStart
   readonly #worker: Worker
   readonly #held = new Map<number, HeldJob>()
@@ -60,6 +62,7 @@ export class WorkerThread implements JobTaker {
   constructor(start: ThreadStart) {
     this.worker = start.worker
     this.#start = start
+    this.lanes = start.lanes
     this.window = start.lanes
     const levels = LOG_LEVELS.filter((level): level is MessageLevel => level !== 'off' && start.log.enabled(level))
     const workerData: WorkerStart = { worker: start.worker, setup: start.setup, levels, flags: start.flags.buffer }
@@ -146,7 +149,7 @@ export class WorkerThread implements JobTaker {
     }
     const { answers, busyMs } = message
     const each = busyMs / answers.length
-    const { lanes } = this.#start
+    const { lanes } = this
     if (each > TINY_MS) this.window = lanes
     else if (answers.length >= this.window) this.window = Math.min(Math.max(MOST_AHEAD, lanes), this.window * 2)
     for (const answer of answers) {

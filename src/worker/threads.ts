@@ -1,7 +1,7 @@
 import { existsSync } from 'node:fs'
 import { fromPlainError, PgtsError } from '../util/error.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
-import type { Completed, Executor, JobHandlers, JobOf, ResultOf } from './executor.ts'
+import type { Completed, Executor, JobHandlers, JobOf, ResultOf, RunOptions } from './executor.ts'
 import { RunFlags } from './protocol.ts'
 import { Run, type ThreadSource } from './run.ts'
 import { WorkerThread } from './thread.ts'
@@ -34,7 +34,6 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
   readonly #flags = new RunFlags()
   readonly #threads: WorkerThread[] = []
   readonly #runs = new Set<Run>()
-  readonly #source: ThreadSource = { hasRoom: () => this.#hasRoom(), pick: () => this.#pick() }
   readonly #tidyMs: number
   #closed = false
   #lastRun = 0
@@ -52,11 +51,12 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
   async *run<K extends keyof H & string>(
     kind: K,
     jobs: Iterable<JobOf<H[K]>> | AsyncIterable<JobOf<H[K]>>,
-    { signal }: { signal: AbortSignal },
+    { signal, singly = false }: RunOptions,
   ): AsyncGenerator<Completed<JobOf<H[K]>, ResultOf<H[K]>>> {
     signal.throwIfAborted()
     if (this.#closed) throw new PgtsError('assert', 'the executor is closed')
-    const run = new Run(++this.#lastRun, kind, jobs, this.#source)
+    const source: ThreadSource = { hasRoom: () => this.#hasRoom(singly), pick: () => this.#pick() }
+    const run = new Run(++this.#lastRun, kind, jobs, source)
     const onAbort = () => this.#abort(run, signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })
     this.#runs.add(run)
@@ -81,9 +81,10 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
     await Promise.all(this.#threads.splice(0).map((thread) => thread.close(this.#tidyMs)))
   }
 
-  #hasRoom(): boolean {
+  #hasRoom(singly: boolean): boolean {
     if (this.#closed) return false
-    return this.#threads.length < this.workers || this.#threads.some((thread) => thread.held < thread.window)
+    if (this.#threads.length < this.workers) return true
+    return this.#threads.some(({ held, window, lanes }) => held < (singly ? lanes : window))
   }
 
   /** An idle thread, else a new one, else the least busy. */
@@ -116,6 +117,8 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
         this.#threads.splice(this.#threads.indexOf(thread), 1)
         for (const { run } of held) this.#fail(run, error)
         for (const { run, id } of held) run.settle(id, undefined)
+        // Its place is free: runs that waited for room may have another thread.
+        for (const other of this.#runs) other.draw()
       },
     })
     this.#threads.push(thread)

@@ -307,6 +307,29 @@ describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
     expect(one.length + two.length).toBe(600)
   })
 
+  test('a job that is to wait behind none waits for a worker, however tiny the others were', async () => {
+    const { setup, begun } = bench()
+    await using executor = make(setup)
+    await collect(executor.run('multiply', Array<number>(500).fill(1), { signal: never() }))
+    const controller = new AbortController()
+    const hanging = collect(
+      executor.run('wait', Array<number>(50).fill(60_000), { signal: controller.signal, singly: true }),
+    )
+    const rejected = expect(hanging).rejects.toThrow('enough')
+    await until(() => begun() === inHand(name, workers))
+    let drawn = false
+    const next = function* () {
+      drawn = true
+      yield 7
+    }
+    const waiting = collect(executor.run('multiply', next(), { signal: never(), singly: true }))
+    await sleep(1)
+    expect(drawn).toBe(false)
+    controller.abort(new Error('enough'))
+    await rejected
+    expect(await waiting).toMatchObject([{ result: 21 }])
+  })
+
   test('a job or a result that cannot cross threads is an error, and the worker lives on', async () => {
     await using executor = make(bench().setup)
     await expect(collect(executor.run('unclonable', [undefined as never], { signal: never() }))).rejects.toThrow(

@@ -177,10 +177,7 @@ class Storm {
       await this.rows.write()
       if (this.rows.last < ((blow + 1) * SEGMENTS) / (blows.length * Math.ceil(SEGMENTS / 250))) {
         // Never so far behind that the disk fills.
-        await until('the queue', () => readyOf(this.site.cluster).length < 100, {
-          details: this.details,
-          deadlineMs: 300_000,
-        })
+        await untilArchived(this.site.cluster, 300_000, 99)
         continue
       }
       this.trouble()
@@ -250,7 +247,9 @@ test(`${SEGMENTS} segments through a storm: nothing is lost, doubled or changed`
   // A row that was in flight when the server went may share its segment with the next one.
   expect(wanted.length).toBeGreaterThanOrEqual(rows.last - reached.server - reached.immediate)
   await site.verifiedByPgbackrest()
-  expect(readPushStatus(storm.spool)).toMatchObject({ queue: { files: 0 } })
+  await until('a status without a queue', () => readPushStatus(storm.spool)?.queue.files === 0, {
+    details: storm.details,
+  })
 
   // Each replays to every row, in order: the local one, and the store alone.
   expect(await numbersOf(cluster)).toEqual(Array.from({ length: rows.last }, (_, i) => i + 1))

@@ -83,11 +83,14 @@ export function readyOf(cluster: Cluster): string[] {
     .sort()
 }
 
-/** Waits until everything that was switched away is archived. An archiver that waits for its next try is woken. */
-export async function untilArchived(cluster: Cluster, deadlineMs = 60_000): Promise<void> {
+/**
+ * Waits until everything that was switched away is archived, but for `left` segments. An archiver that waits for its next
+ * try, which it does for a minute after the third failure, is woken.
+ */
+export async function untilArchived(cluster: Cluster, deadlineMs = 60_000, left = 0): Promise<void> {
   let asked = 0
   const archived = async () => {
-    if (readyOf(cluster).length === 0) return true
+    if (readyOf(cluster).length <= left) return true
     if (++asked % 100 === 0) await cluster.query('select pg_reload_conf()')
     return false
   }

@@ -1,12 +1,12 @@
 import type { Stage } from '../../codec/stage.ts'
-import { archiveIdOf, currentHistory } from '../../format/archive-info.ts'
+import { archiveIdOf, currentHistory, type ArchiveInfo } from '../../format/archive-info.ts'
 import { archivedSegmentName, isSegmentOrPartial } from '../../format/wal-segment.ts'
 import { archiveDirectory, archiveFileName } from '../../format/repo-path.ts'
 import type { ClusterFiles } from '../../postgres/cluster-access.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
-import { loadArchiveInfo } from '../info-store.ts'
+import { loadArchiveInfo, type LoadOptions } from '../info-store.ts'
 import {
   baseName,
   describeCluster,
@@ -36,6 +36,8 @@ export interface PushRequest {
   readonly headerCheck: boolean
   /** Say so when the very same segment is there already. */
   readonly warnWhenArchived: boolean
+  /** archive.info of a repository, where it is not to be read for every file. */
+  readonly archiveInfo?: (repository: ArchiveRepository, options: LoadOptions) => Promise<ArchiveInfo>
   readonly log: Logger
   readonly signal: AbortSignal
 }
@@ -137,6 +139,8 @@ export async function pushWhereItGoes(
     }
   }
   signal.throwIfAborted()
+  // A repository that failed may still be reading.
+  if (failures.count === 0) file.release()
   done.sort((a, b) => a.repoKey - b.repoKey)
   return {
     report: { file: name, kind, sizeBytes: file.sizeBytes, repositories: done },
@@ -149,7 +153,9 @@ export async function pushWhereItGoes(
 async function openTargets(request: PushRequest, failures: RepositoryFailures): Promise<Target[]> {
   const targets: Target[] = []
   const options = { signal: request.signal, log: request.log }
-  const loads = request.repositories.map((repository) => loadArchiveInfo(repository, request.stanza, options))
+  const load = (repository: ArchiveRepository) =>
+    request.archiveInfo?.(repository, options) ?? loadArchiveInfo(repository, request.stanza, options)
+  const loads = request.repositories.map(load)
   await Promise.allSettled(loads)
   for (const [index, repository] of request.repositories.entries()) {
     const { key } = repository

@@ -35,12 +35,26 @@ export interface WalFile {
   readonly checksum: string
   /** The bytes. A large segment is read from disk a second time. */
   open(): Promise<ByteSource>
+  /** Nobody reads its bytes any more: the memory may be used for the next one. Not to be called while that is in doubt. */
+  release(): void
 }
 
 /** Files up to here are read once, into memory: four of the usual 16 MB segments, every segment of most sites. */
 const IN_MEMORY_BYTES = 64 * 1024 * 1024
 const CHUNK_BYTES = 1024 * 1024
 const HEAD_BYTES = 512
+
+/**
+ * Buffers that were used for a segment and are free: memory that is new costs a page fault for every 4 KiB of it, which
+ * takes longer than reading. One thread has few files in hand at once.
+ */
+const spare: Buffer[] = []
+const MOST_SPARE = 2
+
+function bufferOf(bytes: number): Buffer {
+  const index = spare.findIndex((buffer) => buffer.length === bytes)
+  return index < 0 ? Buffer.allocUnsafeSlow(bytes) : (spare.splice(index, 1)[0] as Buffer)
+}
 
 /** Sees the bytes of a file in order, while they are hashed. */
 export type Watch = { push(chunk: Uint8Array): void }
@@ -62,7 +76,7 @@ async function readIntoMemory(
   watch?: Watch,
 ): Promise<WalFile> {
   // One byte more than expected, so that the end is seen by the first read.
-  const buffer = Buffer.allocUnsafeSlow(expectedBytes + 1)
+  const buffer = bufferOf(expectedBytes + 1)
   const parts: Buffer[] = []
   await using source = await openFile(files, path, buffer)
   for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
@@ -83,6 +97,10 @@ async function readIntoMemory(
     head: content.subarray(0, HEAD_BYTES),
     checksum: hash.hex(),
     open: () => Promise.resolve(sourceOf(content)),
+    release() {
+      spare.push(buffer)
+      if (spare.length > MOST_SPARE) spare.shift()
+    },
   }
 }
 
@@ -105,6 +123,7 @@ async function hashLarge(files: ClusterFiles, path: string, watch?: Watch): Prom
     head: head ?? Buffer.alloc(0),
     checksum,
     open: async () => unchanged(await openFile(files, path, buffer), path, checksum),
+    release: () => undefined,
   }
 }
 

@@ -1,11 +1,10 @@
-import { readdirSync, statSync } from 'node:fs'
-import { bytesToText, pathOf } from '../../../util/byte-string.ts'
-import type { Clock } from '../../../util/clock.ts'
-import { isPgtsError, toPlainError } from '../../../util/error.ts'
+import { bytesToText } from '../../../util/byte-string.ts'
+import { isPgtsError, toPlainError, type PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
-import { isAbout, readSpoolOutcome, removeIfThere, removeStatus, type SpoolPaths } from '../spool-files.ts'
+import { removeStatus, type SpoolPaths } from '../spool-files.ts'
 import { Acknowledging } from './acknowledging.ts'
-import { fly, type FlightRequest } from './flight.ts'
+import type { FlightRequest } from './flight.ts'
+import { Flights } from './flights.ts'
 import { PushRecord } from './push-record.ts'
 import { readPushStatus } from './push-status.ts'
 import { QueueGuard } from './queue-guard.ts'
@@ -13,7 +12,9 @@ import { readReadyQueue, type ReadyQueue } from './ready-queue.ts'
 import { RepositoryHealth } from './repository-health.ts'
 import { nextAssignment, type Assignment, type WaitingFile } from './schedule.ts'
 import { REFUSED_PAUSE_MS, Settling } from './settling.ts'
+import { StallGuard } from './stall-guard.ts'
 import { StatusTeller, type PushView } from './status-teller.ts'
+import { tidySpool } from './tidy.ts'
 import { Wake } from './wake.ts'
 
 export interface PushBackgroundRequest extends FlightRequest {
@@ -28,7 +29,6 @@ export interface PushBackgroundRequest extends FlightRequest {
   readonly lock: () => Promise<AsyncDisposable>
   /** Why this process should end, asked about every second; undefined: it should not. */
   readonly endReason: () => string | undefined
-  readonly clock: Clock
   readonly log: Logger
 }
 
@@ -43,11 +43,6 @@ export async function pushInBackground(request: PushBackgroundRequest): Promise<
   return new PushBackground(request).run()
 }
 
-interface InHand {
-  readonly file: WaitingFile
-  readonly sinceMs: number
-}
-
 class PushBackground {
   readonly #request: PushBackgroundRequest
   readonly #keys: readonly number[]
@@ -58,7 +53,8 @@ class PushBackground {
   readonly #acknowledging: Acknowledging
   readonly #teller: StatusTeller
   readonly #settling: Settling
-  readonly #inHand = new Map<string, InHand>()
+  readonly #flights: Flights
+  readonly #stallGuard = new StallGuard()
   #files = new Map<string, WaitingFile>()
   #queue: ReadyQueue = { waiting: [], acknowledged: [], served: [], waitingBytes: 0, segmentBytes: 0 }
   #lock: AsyncDisposable | undefined
@@ -66,6 +62,10 @@ class PushBackground {
   /** Why the queue, or the archive lock, cannot be had. */
   #unreadable: string | undefined
   #unlocked: string | undefined
+  /** No file is begun any more. */
+  #ending = false
+  #turns = 0
+  #stall: PgtsError | undefined
   #begunBytes = 0
   #lookedMs = 0
   #nextLookMs = 0
@@ -90,39 +90,36 @@ class PushBackground {
       files: () => this.#files,
       tellStatus: () => this.#teller.tellNow(request.clock.nowMs(), this.#view()),
     })
+    this.#flights = new Flights(request, this.#health, {
+      next: () => this.#next(),
+      taken: () => void (this.#begunBytes += this.#queue.segmentBytes),
+      landed: (file, landing) => {
+        this.#busyMs = request.clock.nowMs()
+        this.#settling.landed(file, landing)
+        this.#wake.now()
+      },
+    })
   }
 
   async run(): Promise<string> {
     const { signal, clock } = this.#request
-    this.#tidy()
-    // A timer of its own: it fires whatever the pushes are doing.
-    const watchdog = setInterval(() => this.#watchQueue(), WATCHDOG_MS)
+    tidySpool(this.#request)
+    let endHere: (error: PgtsError) => void = () => undefined
+    // What stands still does not end by itself.
+    const stalled = new Promise<never>((_, reject) => (endHere = reject))
+    // A timer of its own: it fires whatever the pushes are doing, and the loop.
+    const watchdog = setInterval(() => this.#watch(endHere), WATCHDOG_MS)
     const onAbort = () => this.#wake.now()
     signal.addEventListener('abort', onAbort)
     let why = 'an error'
     try {
-      for (;;) {
-        signal.throwIfAborted()
-        this.#look()
-        const reason = this.#request.endReason() ?? this.#idleReason()
-        if (reason !== undefined) {
-          why = reason
-          break
-        }
-        await this.#holdLock()
-        this.#assign()
-        this.#teller.tell(clock.nowMs(), this.#view())
-        await this.#wake.sleep(this.#pauseMs())
-      }
-      while (this.#inHand.size > 0) {
-        signal.throwIfAborted()
-        await this.#wake.sleep(LOOK_MS)
-      }
+      why = await Promise.race([this.#work(), stalled])
       return why
     } catch (error) {
       why = signal.aborted ? 'a signal' : toPlainError(error).message
       throw error
     } finally {
+      this.#ending = true
       clearInterval(watchdog)
       signal.removeEventListener('abort', onAbort)
       this.#wake[Symbol.dispose]()
@@ -131,17 +128,28 @@ class PushBackground {
     }
   }
 
-  /** What an earlier process left: its errors are out of date, and an `.ok` that is older than its file lies. */
-  #tidy(): void {
-    const { spool, walPath } = this.#request
-    for (const name of readdirSync(pathOf(spool.out), { encoding: 'latin1' })) {
-      if (!name.endsWith('.ok')) removeIfThere(`${spool.out}/${name}`)
+  async #work(): Promise<string> {
+    const { clock } = this.#request
+    for (;;) {
+      this.#turn()
+      this.#look()
+      const reason = this.#request.endReason() ?? this.#idleReason()
+      if (reason !== undefined) {
+        this.#ending = true
+        for (; this.#flights.size > 0; this.#turn()) await this.#wake.sleep(LOOK_MS)
+        return reason
+      }
+      await this.#holdLock()
+      this.#flights.launch()
+      this.#teller.tell(clock.nowMs(), this.#view())
+      await this.#wake.sleep(this.#pauseMs())
     }
-    for (const name of readReadyQueue(walPath, spool.out).acknowledged) {
-      const outcome = readSpoolOutcome(spool.out, name)
-      const file = statSync(pathOf(`${walPath}/${name}`), { bigint: true, throwIfNoEntry: false })
-      if (!isAbout(outcome, file?.mtimeNs)) removeStatus(spool.out, name, 'ok')
-    }
+  }
+
+  #turn(): void {
+    this.#request.signal.throwIfAborted()
+    if (this.#stall !== undefined) throw this.#stall
+    this.#turns++
   }
 
   /** See what PostgreSQL wants. Costs a listing, so that it is not done for every file in a storm. */
@@ -155,6 +163,7 @@ class PushBackground {
     }
     for (const [name, done] of this.#acknowledging.waiting()) this.#settling.acknowledge(name, done)
     if (nowMs < this.#nextLookMs) return
+    this.#begunBytes = 0
     let queue: ReadyQueue
     try {
       queue = readReadyQueue(walPath, spool.out)
@@ -180,7 +189,6 @@ class PushBackground {
     }
     this.#files = files
     this.#queue = queue
-    this.#begunBytes = 0
     this.#lookedMs = clock.nowMs()
     this.#nextLookMs = this.#lookedMs + Math.max(5, 5 * (this.#lookedMs - nowMs))
     if (files.size > 0) this.#busyMs = nowMs
@@ -191,7 +199,7 @@ class PushBackground {
   }
 
   #idleReason(): string | undefined {
-    if (this.#files.size > 0 || this.#inHand.size > 0 || this.#acknowledging.isBehind) return undefined
+    if (this.#files.size > 0 || this.#flights.size > 0 || this.#acknowledging.isBehind) return undefined
     if (this.#request.endWhenEmpty) return 'nothing is left to push, and no server is running'
     return this.#request.clock.nowMs() - this.#busyMs > IDLE_MS ? 'nothing has been pushed for a while' : undefined
   }
@@ -199,7 +207,7 @@ class PushBackground {
   async #holdLock(): Promise<void> {
     const { clock, log, lock } = this.#request
     const nowMs = clock.nowMs()
-    if (this.#files.size === 0 && this.#inHand.size === 0) {
+    if (this.#files.size === 0 && this.#flights.size === 0) {
       if (nowMs - this.#busyMs >= LINGER_MS) await this.#releaseLock()
       return
     }
@@ -227,37 +235,23 @@ class PushBackground {
     return why
   }
 
-  #assign(): void {
-    if (this.#lock === undefined) return
-    const { executor, batchBytes, clock } = this.#request
-    while (this.#inHand.size < executor.workers) {
-      if (this.#begunBytes > 0 && this.#begunBytes + this.#queue.segmentBytes > batchBytes) {
-        this.#wake.now()
-        return
-      }
-      const assignment = nextAssignment(this.#files.values(), this.#keys, this.#health, clock.nowMs())
-      if (assignment === undefined) return
-      this.#begunBytes += this.#queue.segmentBytes
-      void this.#push(assignment)
-    }
+  /** The file for a worker that is free; asked when it is, and to see whether one is wanted. */
+  #next(): Assignment | undefined {
+    if (this.#lock === undefined || this.#ending) return undefined
+    const { batchBytes, clock } = this.#request
+    const next = nextAssignment(this.#files.values(), this.#keys, this.#health, clock.nowMs())
+    if (next === undefined || this.#begunBytes === 0) return next
+    if (this.#begunBytes + this.#queue.segmentBytes <= batchBytes) return next
+    this.#nextLookMs = 0
+    this.#wake.now()
+    return undefined
   }
 
-  /** One file on its way, until it is settled. Never rejects. */
-  async #push(assignment: Assignment): Promise<void> {
-    const { clock } = this.#request
-    const { file, repoKeys } = assignment
-    file.inHand = true
-    file.attempts++
-    for (const key of repoKeys) this.#health.sent(key)
-    this.#inHand.set(file.name, { file, sinceMs: clock.nowMs() })
-    await fly(this.#request, assignment, (landing) => {
-      file.inHand = false
-      this.#inHand.delete(file.name)
-      for (const key of repoKeys) this.#health.notTried(key)
-      this.#busyMs = clock.nowMs()
-      this.#settling.landed(file, landing)
-      this.#wake.now()
-    })
+  #watch(endHere: (error: PgtsError) => void): void {
+    this.#watchQueue()
+    const look = { turns: this.#turns, inHand: this.#flights.size, waits: this.#next() !== undefined }
+    this.#stall ??= this.#stallGuard.look(look)
+    if (this.#stall !== undefined) endHere(this.#stall)
   }
 
   #watchQueue(): void {
@@ -291,7 +285,7 @@ class PushBackground {
   #view(): PushView {
     return {
       files: this.#files,
-      inHand: this.#inHand.values(),
+      inHand: this.#flights.inHand(),
       segmentBytes: this.#queue.segmentBytes,
       blocked: this.#unreadable ?? this.#unlocked ?? this.#acknowledging.trouble,
     }

@@ -9,6 +9,7 @@ import type { WorkerEnv } from '../../worker-env.ts'
 import type { ArchiveRepository, ClusterIdentity } from '../find.ts'
 import { pushWhereItGoes } from '../push.ts'
 import { workerStorage } from '../worker-storages.ts'
+import { recentArchiveInfo } from './recent-info.ts'
 import { WaitingOn } from './waiting-on.ts'
 
 /** A repository as plain data. */
@@ -37,6 +38,8 @@ export interface PushJob {
   readonly warnWhenArchived: boolean
   /** Where the worker tells which repositories it waits for, see `WaitingOn`. */
   readonly waitingOn: SharedArrayBuffer
+  /** When a worker was given it, ms since 1970. */
+  readonly nowMs: number
 }
 
 export interface PushJobResult {
@@ -59,6 +62,7 @@ export async function pushFile(job: PushJob, env: WorkerEnv, signal: AbortSignal
   const none = { stored: [], failures: [], sizeBytes: 0, mtimeNs: before?.mtimeNs ?? 0n, warnings }
   const keys = job.repositories.map(({ key }) => key)
   const waiting = new WaitingOn(keys, job.waitingOn)
+  const infos = recentArchiveInfo(env, job.stanza, job.nowMs)
   try {
     const repositories: ArchiveRepository[] = []
     const closed: { repoKey: number; error: PlainError }[] = []
@@ -73,13 +77,16 @@ export async function pushFile(job: PushJob, env: WorkerEnv, signal: AbortSignal
       const unlock = cipher && { ...cipher, passphrase: () => cipher.passphrase }
       repositories.push({ key, storage: opened, ...(unlock === undefined ? {} : { cipher: unlock }) })
     }
+    const directories = new Set(job.repositories.filter((one) => one.storage.kind === 'posix').map(({ key }) => key))
     const { report, failures } = await pushWhereItGoes({
       ...job,
       files: env.files,
       repositories,
+      archiveInfo: (repository, options) => infos.of(repository, directories.has(repository.key), options),
       log: collecting(warnings),
       signal,
     })
+    if (failures.count > 0) infos.forget()
     if (!sameStamp(before, stampOf(job.path))) {
       throw new PgtsError('file-read', `${job.path} changed while it was being archived`)
     }
@@ -94,6 +101,7 @@ export async function pushFile(job: PushJob, env: WorkerEnv, signal: AbortSignal
       warnings,
     }
   } catch (error) {
+    infos.forget()
     signal.throwIfAborted()
     return { ...none, refused: toPlainError(error) }
   }

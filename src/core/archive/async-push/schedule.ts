@@ -29,6 +29,7 @@ export function nextAssignment(
   health: RepositoryHealth,
   nowMs: number,
 ): Assignment | undefined {
+  if (!repoKeys.some((key) => health.takes(key, nowMs))) return undefined
   for (const file of files) {
     if (file.inHand || (file.refused !== undefined && nowMs < file.refused.nextTryMs)) continue
     const keys = repoKeys.filter((key) => !file.stored.has(key) && health.takes(key, nowMs))
