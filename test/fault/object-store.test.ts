@@ -230,18 +230,21 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
 
   test('a backup that loses the store in its middle fails as such, and leaves no upload open', async () => {
     const before = await backups()
+    // Google forgets by itself what an earlier fault left.
+    const openBefore = await bucket.openUploads()
     let writes = 0
     front.set({
       how: { kind: 'answer', status: 503 },
       // The first belong to the lease and the manifest.
       only: (request) => isWrite(request) && ++writes > 4,
     })
-    const result = await site.pgts(['--type=full', '--io-timeout=1s', 'backup'])
+    // Segments do not get through either: whether one of them is missed first is not what this is about.
+    const result = await site.pgts(['--type=full', '--io-timeout=1s', '--no-archive-check', 'backup'])
     expect(front.counters.struck).toBeGreaterThan(0)
     front.set()
     expect(result.code).toBe(101)
     expect(await backups()).toEqual(before)
-    if (store.name !== 'azure') expect(await bucket.openUploads()).toEqual([])
+    if (store.name !== 'azure') expect(await bucket.openUploads()).toEqual(openBefore)
   }, 180_000)
 
   test('killed in the middle of an upload: nothing is visible, and later it is aborted', async () => {
