@@ -45,6 +45,8 @@ await Promise.all([
     outdir: fresh,
     splitting: true,
     format: 'esm',
+    // Of a package that is there in both kinds, the one of which only what is used is taken: half of AWS's library.
+    mainFields: ['module', 'main'],
     banner: {
       js: "import { createRequire as pgtsRequire } from 'node:module'; const require = pgtsRequire(import.meta.url);",
     },
