@@ -56,6 +56,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>): Promi
     const report = await readAhead({
       // Through the door: what is on its way when the spool becomes another's must not arrive there.
       spool: throughDoor(door),
+      target: `${owner.pgPath}/pg_wal/RECOVERYXLOG`,
       systemId: control.systemId,
       segmentSize: control.walSegmentSize,
       queueMaxBytes: options.archiveGetQueueMax,

@@ -1,3 +1,4 @@
+import { spawnSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import {
   appendFileSync,
@@ -16,6 +17,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { SHELLS } from '../support/launch-site.ts'
+import { isGone } from '../support/processes.ts'
 import { aSite, type Site } from '../support/site.ts'
 import {
   giveToTestUser,
@@ -272,6 +274,56 @@ test('the first call fetches, the others find what was fetched ahead', { timeout
   expect(pid).toBeGreaterThan(0)
   kill(pid!)
   expect(await it.get(DASH, names[2]!)).toMatchObject({ code: 0, node: 1 })
+})
+
+test('what fetched a segment moves it for the launcher, unless it hangs', { timeout: 120_000 }, async () => {
+  await using it = await archiving()
+  await it.segments(24)
+  const names = it.ready()
+  it.settle()
+  expect(await it.push(DASH, names[0]!)).toMatchObject({ code: 0, node: 1 })
+  await it.untilPushed(names)
+  expect(await it.get(DASH, names[0]!)).toMatchObject({ code: 0, node: 1 })
+  const queue = join(it.out, '..', 'in')
+  const isFetched = () => names.slice(1).every((name) => existsSync(join(queue, name)))
+  await until('what is fetched ahead', isFetched)
+  const pid = it.background('get')!
+  const door = readdirSync(join(it.out, '..', 'pgts')).find((name) => name.startsWith('get-door-'))!
+  const ask = join(it.out, '..', 'pgts', door, 'ask')
+  const target = join(it.data, 'pg_wal', 'RECOVERYXLOG')
+
+  // On a machine that is busy enough it may be too late now and then; then mv is started.
+  const trace = join(makeTestDir('trace'), 'trace')
+  giveToTestUser(join(trace, '..'))
+  const traced = ['strace', '-f', '-qq', '-e', 'trace=execve,fork,vfork,clone,clone3', '-e', 'signal=none', '-o', trace]
+  const waiting = names.slice(1)
+  let started = Infinity
+  while (started > 1 && waiting.length > 8) {
+    expect(await it.get([...traced, 'dash'], waiting.shift()!)).toMatchObject({ code: 0, stderr: '', node: 0 })
+    started = readFileSync(trace, 'utf8')
+      .split('\n')
+      .filter((line) => / = [0-9]+$/.test(line)).length
+  }
+  expect(started).toBe(1)
+
+  process.kill(pid, 'SIGSTOP')
+  for (const [, shell] of shells.slice(0, 3))
+    expect(await it.get(shell, waiting.shift()!)).toMatchObject({ code: 0, stdout: '', stderr: '', node: 0 })
+  expect(readdirSync(ask)).toHaveLength(2)
+  // Somebody who was killed, and nobody took what he had asked for.
+  rmSync(target)
+  const [next = ''] = waiting
+  writeFileSync(join(ask, `${next}.${spawnSync('true').pid}`), '')
+  process.kill(pid, 'SIGCONT')
+  await until('the end of what was asked for', () => readdirSync(ask).length === 0)
+  expect(existsSync(target)).toBe(false)
+  expect(existsSync(join(queue, next))).toBe(true)
+  for (const name of waiting.splice(0, 2))
+    expect(await it.get(DASH, name)).toMatchObject({ code: 0, stdout: '', stderr: '', node: 0 })
+
+  kill(pid)
+  await until('its end', () => isGone(pid))
+  expect(await it.get(DASH, waiting.shift()!)).toMatchObject({ code: 0, node: 1 })
 })
 
 test('whenever the launcher says 0, so does Node, and the segment is stored', { timeout: 120_000 }, async () => {

@@ -204,7 +204,7 @@ describe.each(shells)('%s', (_, shell) => {
     expect(bytes.code).toBe(NODE_CODE)
   })
 
-  test('starts nothing on the way to a push, and mv on the way to a get', async () => {
+  test('starts nothing on the way to a push, and mv on the way to a get when nobody can be asked', async () => {
     const site = await pushSite()
     site.fetched()
     await site.prepare('archive-get', GET_PATTERN)

@@ -23,7 +23,8 @@ export function doorOf(spool: SpoolPaths, owner: SpoolOwner): string {
 export function openDoor(spool: SpoolPaths, door: string): void {
   for (const name of readdirSync(pathOf(spool.own), { encoding: 'latin1' })) {
     const path = `${spool.own}/${name}`
-    if (name.startsWith(DOOR) && path !== door) rmSync(pathOf(path), { recursive: true, force: true })
+    // Somebody on the way in may leave a request (async-get/move-on-request.ts) while it is being removed.
+    if (name.startsWith(DOOR) && path !== door) rmSync(pathOf(path), { recursive: true, force: true, maxRetries: 3 })
   }
   mkdirSync(pathOf(door), { recursive: true, mode: MODE })
   for (const [name, target] of [

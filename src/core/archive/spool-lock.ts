@@ -49,13 +49,16 @@ export function removePid(spool: SpoolPaths, kind: 'push' | 'get'): void {
 /** The background process, if its file names one that lives. It may be another that has its number by chance. */
 export function livingPid(spool: SpoolPaths, kind: 'push' | 'get'): number | undefined {
   const pid = readPid(spool, kind)
-  if (pid === undefined) return undefined
+  return pid !== undefined && isAlive(pid) ? pid : undefined
+}
+
+export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
-    return pid
+    return true
   } catch (error) {
     // Not ours to signal, but alive.
-    return systemCode(error) === 'EPERM' ? pid : undefined
+    return systemCode(error) === 'EPERM'
   }
 }
 

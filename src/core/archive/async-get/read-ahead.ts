@@ -11,12 +11,15 @@ import { removeIfThere, type SpoolPaths } from '../spool-files.ts'
 import { Bell, watchSpool } from './bell.ts'
 import type { FetchSegmentJob, FetchSegmentResult } from './fetch-segment.ts'
 import type { SegmentIndex } from './segment-index.ts'
+import { moveOnRequest } from './move-on-request.ts'
 import { FETCHING, namesIn, readRequest, type Request } from './spool.ts'
 import { inWindow, isLow, moved, windowAfter, type ReplayPosition } from './window.ts'
 
 export interface ReadAheadRequest {
   /** Held by this process, and its queue is empty. */
   readonly spool: SpoolPaths
+  /** Where the server wants what it asks for: `RECOVERYXLOG` of the data directory, byte string. */
+  readonly target: string
   readonly systemId: bigint
   readonly segmentSize: number
   /** archive-get-queue-max, bytes; at least two segments are fetched ahead whatever it says. */
@@ -93,10 +96,17 @@ class ReadAhead {
   }
 
   async run(): Promise<ReadAheadReport> {
-    const { spool, signal, log } = this.#request
+    const { spool, target, signal, log } = this.#request
     using _watch = watchSpool(spool, {
       queue: (name) => this.#hear(name),
       own: () => this.#look(),
+    })
+    using _movers = moveOnRequest({
+      spool,
+      target,
+      // Under its name it is whole, also when the worker has not told yet.
+      isOurs: (segment) => this.#ready.has(segment) || this.#fetching.has(segment),
+      log,
     })
     const timer = setInterval(() => this.#look(), LOOK_MS)
     try {

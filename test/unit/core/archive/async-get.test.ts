@@ -170,6 +170,7 @@ class Background {
     )
     this.ended = readAhead({
       spool,
+      target: join(dir, 'RECOVERYXLOG'),
       systemId: aSystemId,
       segmentSize: SIZE,
       queueMaxBytes,

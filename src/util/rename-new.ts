@@ -1,0 +1,51 @@
+import { createRequire } from 'node:module'
+import { constants } from 'node:os'
+import { pathOf } from './byte-string.ts'
+
+/**
+ * Rename a file only if nothing has the new name: `renameat2` of Linux, which Node does not offer. There is no moment with
+ * both names, nor one with neither.
+ *
+ * @param from byte string
+ * @param to byte string
+ * @throws the system's error, with its `code`: EEXIST; EINVAL or ENOSYS where the system or the file system cannot do it
+ */
+export function renameNew(from: string, to: string): void {
+  const { call, errno } = loadRenameat2()
+  if (call(AT_FDCWD, cString(from), AT_FDCWD, cString(to), RENAME_NOREPLACE) === 0) return
+  throw failure(errno())
+}
+
+const AT_FDCWD = -100
+const RENAME_NOREPLACE = 1
+
+interface Renameat2 {
+  call(fromFd: number, from: Buffer, toFd: number, to: Buffer, flags: number): number
+  errno(): number
+}
+
+let renameat2: Renameat2 | undefined
+
+function loadRenameat2(): Renameat2 {
+  if (renameat2 !== undefined) return renameat2
+  // Elsewhere the number of AT_FDCWD is another one.
+  if (process.platform !== 'linux') throw failure(constants.errno.ENOSYS)
+  try {
+    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
+    const prototype = 'int renameat2(int fromFd, const void *from, int toFd, const void *to, unsigned int flags)'
+    renameat2 = { call: koffi.load(null).func(prototype), errno: () => koffi.errno() }
+  } catch {
+    // A libc from before 2018.
+    throw failure(constants.errno.ENOSYS)
+  }
+  return renameat2
+}
+
+function cString(path: string): Buffer {
+  return Buffer.concat([Buffer.from(pathOf(path)), Buffer.alloc(1)])
+}
+
+function failure(number: number): Error {
+  const code = Object.entries(constants.errno).find(([, value]) => value === number)?.[0] ?? `errno ${number}`
+  return Object.assign(new Error(`renameat2 failed: ${code}`), { code })
+}
