@@ -80,15 +80,22 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     cluster: () => (cluster ??= openClusterFiles({ kind: 'local' })),
     executor: async (repository, most = Number.POSITIVE_INFINITY) => {
       const { threadExecutor } = await import('../worker/threads.ts')
-      const lanes = repository.storage.parallel ?? 1
+      const { storage } = repository
+      const { display, parallel } = storage
+      const lanes = parallel ?? 1
       const setup: WorkerSetup = {
         storage: repository.description,
+        ...(parallel === undefined ? {} : { shared: { display, parallel } }),
         cluster: { kind: 'local' },
         bufferBytes: options.bufferSize ?? 1024 * 1024,
         lanes,
       }
       const workers = Math.min(options.processMax ?? 1, most)
-      const executor: Executor<typeof jobHandlers> = threadExecutor({ workers, lanes, setup, log })
+      const { serveStorage } = await import('../storage/port/serve.ts')
+      const executor: Executor<typeof jobHandlers> = threadExecutor({
+        ...{ workers, lanes, setup, log },
+        ...(parallel === undefined ? {} : { attach: (port) => serveStorage(storage, port) }),
+      })
       return executor
     },
     lock: async (types: readonly LockType[], repoKeys = selected.map(({ key }) => key)): Promise<StanzaLock> => {

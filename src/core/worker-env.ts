@@ -1,10 +1,14 @@
+import type { MessagePort } from 'node:worker_threads'
 import type { ClusterDescription, ClusterFiles } from '../postgres/cluster-access.ts'
 import type { StorageDescription, StorageDriver } from '../storage/driver.ts'
+import type { SharedStorage } from '../storage/port/shared.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
 
 /** What a worker needs to open its own repository and cluster; plain data, because sockets do not cross threads. */
 export interface WorkerSetup {
   readonly storage: StorageDescription
+  /** The main thread has it open, and serves it over a port. */
+  readonly shared?: SharedStorage
   readonly cluster: ClusterDescription
   /** Size of the buffer that files are read into, bytes. */
   readonly bufferBytes: number
@@ -24,11 +28,17 @@ export interface WorkerEnv extends AsyncDisposable {
   readonly lanes?: readonly WorkerEnv[]
 }
 
-/** @param log hears of troubles of the storage that passed */
-export async function openWorkerEnv(setup: WorkerSetup, log: Logger = silentLogger): Promise<WorkerEnv> {
-  const { openStorage } = await import('../storage/registry.ts')
+/**
+ * @param log hears of troubles of the storage that passed
+ * @param port to the main thread's storage; absent: the worker opens its own
+ */
+export async function openWorkerEnv(
+  setup: WorkerSetup,
+  log: Logger = silentLogger,
+  port?: MessagePort,
+): Promise<WorkerEnv> {
   const { openClusterFiles } = await import('../postgres/registry.ts')
-  const storage = await openStorage(setup.storage, log, setup.lanes)
+  const storage = await storageOf(setup, log, port)
   const files = await openClusterFiles(setup.cluster)
   const lane = (): WorkerEnv => ({
     storage,
@@ -47,4 +57,17 @@ export async function openWorkerEnv(setup: WorkerSetup, log: Logger = silentLogg
       await storage[Symbol.asyncDispose]()
     },
   }
+}
+
+async function storageOf(setup: WorkerSetup, log: Logger, port: MessagePort | undefined): Promise<StorageDriver> {
+  const open = async () => {
+    const { openStorage } = await import('../storage/registry.ts')
+    return openStorage(setup.storage, log, setup.lanes)
+  }
+  if (port === undefined || setup.shared === undefined) return open()
+  const [{ StoragePort }, { sharedAtFirst }] = await Promise.all([
+    import('../storage/port/client.ts'),
+    import('../storage/port/shared.ts'),
+  ])
+  return sharedAtFirst(new StoragePort(port), setup.shared, open)
 }

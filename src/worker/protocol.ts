@@ -1,3 +1,4 @@
+import type { MessagePort } from 'node:worker_threads'
 import type { PlainError } from '../util/error.ts'
 import type { LogFields, MessageLevel } from '../util/log.ts'
 
@@ -11,6 +12,8 @@ export interface WorkerStart {
   readonly levels: readonly MessageLevel[]
   /** See `RunFlags`; shared by all threads of the pool. */
   readonly flags: SharedArrayBuffer
+  /** To what the main thread has for it; see `ThreadOptions.attach`. */
+  readonly port?: MessagePort
 }
 
 export interface JobMessage {

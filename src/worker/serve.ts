@@ -1,4 +1,4 @@
-import { parentPort, workerData } from 'node:worker_threads'
+import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import { PgtsError, toPlainError } from '../util/error.ts'
 import { LOG_LEVELS, type Logger, type LogMethod, type MessageLevel } from '../util/log.ts'
 import type { JobHandlers } from './executor.ts'
@@ -22,7 +22,7 @@ export interface WorkerEnvironment extends AsyncDisposable {
  */
 export function serveJobs(
   loadHandlers: () => Promise<JobHandlers>,
-  openEnv: (setup: never, log: Logger) => Promise<WorkerEnvironment>,
+  openEnv: (setup: never, log: Logger, port?: MessagePort) => Promise<WorkerEnvironment>,
 ): void {
   const port = parentPort
   if (port === null) throw new PgtsError('assert', 'the worker entry was started outside a worker thread')
@@ -34,7 +34,10 @@ export function serveJobs(
   const running = new Map<number, AbortController>()
 
   let opened: Promise<{ handlers: JobHandlers; env: WorkerEnvironment }> | undefined
-  const open = async () => ({ handlers: await loadHandlers(), env: await openEnv(start.setup as never, log) })
+  const open = async () => ({
+    handlers: await loadHandlers(),
+    env: await openEnv(start.setup as never, log, start.port),
+  })
 
   async function answer({ id, run, kind, job }: JobMessage, lane: number): Promise<Answer> {
     if (flags.isDropped(run)) return { id, dropped: true }
@@ -119,6 +122,7 @@ export function serveJobs(
     } catch (error) {
       log.warn(`worker ${start.worker} could not be closed cleanly: ${toPlainError(error).message}`)
     }
+    start.port?.close()
     port?.close()
   }
 }

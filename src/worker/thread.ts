@@ -1,4 +1,4 @@
-import { SHARE_ENV, Worker } from 'node:worker_threads'
+import { MessageChannel, SHARE_ENV, Worker, type MessagePort } from 'node:worker_threads'
 import { PgtsError, toPlainError } from '../util/error.ts'
 import { LOG_LEVELS, type Logger, type MessageLevel } from '../util/log.ts'
 import { countStuckThread } from '../util/stuck.ts'
@@ -25,6 +25,7 @@ export interface ThreadStart extends ThreadEvents {
   readonly setup: unknown
   readonly log: Logger
   readonly flags: RunFlags
+  readonly attach?: ((port: MessagePort) => AsyncDisposable) | undefined
   /** Jobs that it has under way at once. */
   readonly lanes: number
 }
@@ -52,6 +53,7 @@ export class WorkerThread implements JobTaker {
   readonly #worker: Worker
   readonly #held = new Map<number, HeldJob>()
   readonly #exited: Promise<void>
+  readonly #attached: AsyncDisposable | undefined
   #outbox: JobMessage[] = []
   #cause: unknown
   #closing = false
@@ -65,9 +67,12 @@ export class WorkerThread implements JobTaker {
     this.lanes = start.lanes
     this.window = start.lanes
     const levels = LOG_LEVELS.filter((level): level is MessageLevel => level !== 'off' && start.log.enabled(level))
-    const workerData: WorkerStart = { worker: start.worker, setup: start.setup, levels, flags: start.flags.buffer }
+    const common: WorkerStart = { worker: start.worker, setup: start.setup, levels, flags: start.flags.buffer }
+    const channel = start.attach === undefined ? undefined : new MessageChannel()
+    this.#attached = channel === undefined ? undefined : start.attach?.(channel.port1)
     this.#worker = new Worker(start.entry, {
-      workerData,
+      workerData: channel === undefined ? common : { ...common, port: channel.port2 },
+      transferList: channel === undefined ? [] : [channel.port2],
       env: SHARE_ENV,
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MB, maxYoungGenerationSizeMb: YOUNG_MB },
     })
@@ -124,6 +129,7 @@ export class WorkerThread implements JobTaker {
     const timer = setTimeout(() => this.end(), graceMs)
     await this.#exited
     clearTimeout(timer)
+    await this.#attached?.[Symbol.asyncDispose]()
   }
 
   /** A thread in a system call that does not return cannot be ended: then it counts as gone all the same. */
@@ -170,6 +176,7 @@ export class WorkerThread implements JobTaker {
     this.#gone = true
     clearTimeout(this.#patience)
     this.#resolveExited()
+    void this.#attached?.[Symbol.asyncDispose]()
     const held = [...this.#held.values()]
     this.#held.clear()
     if (this.#closing && held.length === 0) return

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import type { MessagePort } from 'node:worker_threads'
 import { fromPlainError, PgtsError } from '../util/error.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
 import type { Completed, Executor, JobHandlers, JobOf, ResultOf, RunOptions } from './executor.ts'
@@ -13,6 +14,8 @@ export interface ThreadOptions {
   readonly lanes?: number
   /** What each worker opens its environment from; plain data, see core/worker-env.ts. */
   readonly setup: unknown
+  /** What this thread does for a worker: gets one end of a port, the other goes with `setup`. Ends with the worker. */
+  readonly attach?: (port: MessagePort) => AsyncDisposable
   /** Receives what workers log. */
   readonly log?: Logger
   /** How long an aborted or closed worker may take to tidy up before it is ended; default 10 s. */
@@ -105,6 +108,7 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
       setup: this.#options.setup,
       log: this.#options.log ?? silentLogger,
       flags: this.#flags,
+      attach: this.#options.attach,
       lanes: this.#options.lanes ?? 1,
       onAnswer: (held, answer) => {
         if ('error' in answer) this.#fail(held.run, fromPlainError(answer.error))

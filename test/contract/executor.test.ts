@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath, pathToFileURL } from 'node:url'
+import type { MessagePort } from 'node:worker_threads'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isPgtsError, PgtsError } from '../../src/util/error.ts'
 import { silentLogger, type LogFields, type Logger } from '../../src/util/log.ts'
@@ -363,6 +364,29 @@ describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
     expect(closed()).toBe(workers)
     await expect(collect(executor.run('multiply', [1], { signal: never() }))).rejects.toThrow('closed')
   })
+})
+
+test('what is attached to a worker ends with it, also when it dies', async () => {
+  const open = new Set<MessagePort>()
+  let ended = 0
+  const attach = (port: MessagePort): AsyncDisposable => {
+    open.add(port)
+    return {
+      async [Symbol.asyncDispose]() {
+        port.close()
+        if (open.delete(port)) ended++
+      },
+    }
+  }
+  {
+    await using executor = threadExecutor<typeof testJobs>({ workers: 2, setup: bench().setup, entry, attach })
+    await collect(executor.run('multiply', [1, 2, 3, 4], { signal: never() }))
+    await expect(collect(executor.run('exit', [3], { signal: never() }))).rejects.toMatchObject({ code: 'assert' })
+    expect(ended).toBe(1)
+    await collect(executor.run('multiply', [1, 2, 3, 4], { signal: never() }))
+  }
+  expect(open.size).toBe(0)
+  expect(ended).toBeGreaterThan(1)
 })
 
 test(

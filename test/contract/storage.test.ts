@@ -31,6 +31,7 @@ import { systemClock } from '../../src/util/clock.ts'
 import { PgtsError } from '../../src/util/error.ts'
 import { silentLogger } from '../../src/util/log.ts'
 import { memoryObjects } from '../support/object-client.ts'
+import { overPort } from '../support/storage-over-port.ts'
 import { type Bucket, objectStores, type StoreUnderTest, titleOf } from '../support/object-stores.ts'
 
 // As cli/main does, so that modes are exact.
@@ -78,6 +79,12 @@ function objectsOf(client: ObjectClient): StorageDriver {
   return objectStorage(retrying(client, { policy, log: silentLogger, clock: systemClock }), { path })
 }
 
+/** One that another thread has open, and the same again for what is asked of an own one. */
+function otherThreads(open: (id: string) => StorageDriver): StorageDriver {
+  const id = `repo-${++roots}`
+  return overPort(open(id), async () => open(id)).storage
+}
+
 const buckets = new Map<StoreUnderTest, Promise<Bucket>>()
 function bucketOf(store: StoreUnderTest): Promise<Bucket> {
   const bucket = buckets.get(store) ?? store.bucket()
@@ -92,6 +99,8 @@ const drivers: Tested[] = [
   { title: 'posix', open: () => posixStorage(newRoot()) },
   // Small pages and parts, so that both come in several.
   { title: 'objects', open: () => objectsOf(memoryObjects({ pageSize: 7, limits: { removeBatch: 5 } })) },
+  { title: 'memory of another thread', open: () => otherThreads((id) => memoryStorage(id)) },
+  { title: 'posix of another thread', open: () => otherThreads((id) => posixStorage(join(scratch, id))) },
   { title: 'scoped memory', open: () => scoped(memoryStorage(), 'a/b') },
   { title: 'scoped posix', open: () => scoped(posixStorage(newRoot()), 'a/b') },
   ...objectStores.map((store) => ({

@@ -1,0 +1,318 @@
+import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
+import type { ByteSink, ByteSource } from '../../util/bytes.ts'
+import { fromPlainError, PgtsError } from '../../util/error.ts'
+import { turn } from '../../util/turn.ts'
+import type { ByteRange, Cancellable, CreateOptions, PendingFile } from '../driver.ts'
+import { assertName } from '../name.ts'
+import { PIECE_BYTES, PIECES_AHEAD, type FromStorage, type ToStorage } from './messages.ts'
+
+/**
+ * Files of a storage that another thread has open and serves (`serveStorage`). Its requests, connections and retries are
+ * all over there; here bytes come and go as messages, also while this thread is too busy to look.
+ */
+export class StoragePort implements Disposable {
+  /** How much was asked for so far: reads and new files, and the bytes of both. */
+  requests = 0
+  movedBytes = 0
+  /** Buffers that came back, for the next writes. */
+  readonly spare: ArrayBuffer[] = []
+  readonly #port: MessagePort
+  readonly #talks = new Map<number, (message: FromStorage) => void>()
+  #lastId = 0
+  #closed = false
+
+  /** The other thread has closed it, or is gone. */
+  get closed(): boolean {
+    return this.#closed
+  }
+
+  constructor(port: MessagePort) {
+    this.#port = port
+    port.on('message', (message: FromStorage) => this.#receive(message))
+    port.once('close', () => this.#onClose())
+  }
+
+  async read(name: string, { offset, length, signal }: ByteRange & Cancellable = {}): Promise<ByteSource> {
+    assertName(name)
+    signal?.throwIfAborted()
+    const id = this.begin()
+    const source = new PortSource(this, id, signal)
+    this.listen(id, (message) => source.receive(message))
+    this.send({
+      type: 'read',
+      id,
+      name,
+      ...(offset === undefined ? {} : { offset }),
+      ...(length === undefined ? {} : { length }),
+    })
+    await source.opened
+    return source
+  }
+
+  async create(name: string, { unreferenced = false, signal }: CreateOptions = {}): Promise<PendingFile> {
+    assertName(name)
+    signal?.throwIfAborted()
+    const id = this.begin()
+    const file = new PortFile(this, id, signal)
+    this.listen(id, (message) => file.receive(message))
+    this.send({ type: 'create', id, name, unreferenced })
+    return file
+  }
+
+  begin(): number {
+    this.requests++
+    return ++this.#lastId
+  }
+
+  send(message: ToStorage, buffer?: ArrayBuffer): void {
+    this.#port.postMessage(message, buffer === undefined ? [] : [buffer])
+  }
+
+  /** Take in what has arrived, without a turn of the event loop. */
+  drain(): void {
+    for (let got = receiveMessageOnPort(this.#port); got !== undefined; got = receiveMessageOnPort(this.#port))
+      this.#receive(got.message as FromStorage)
+  }
+
+  listen(id: number, talk: (message: FromStorage) => void): void {
+    if (this.#closed) talk(closed(id))
+    else this.#talks.set(id, talk)
+  }
+
+  forget(id: number): void {
+    this.#talks.delete(id)
+  }
+
+  #receive(message: FromStorage): void {
+    this.#talks.get(message.id)?.(message)
+  }
+
+  #onClose(): void {
+    this.#closed = true
+    for (const [id, talk] of [...this.#talks]) talk(closed(id))
+  }
+
+  [Symbol.dispose](): void {
+    this.#port.close()
+  }
+}
+
+function closed(id: number): FromStorage {
+  const message = 'the thread that has the repository open is gone'
+  return { type: 'failed', id, error: { code: 'assert', message, hints: [] } }
+}
+
+/** What has come of a read and is not taken yet. */
+class PortSource implements ByteSource {
+  /** Resolves when the read has begun. */
+  readonly opened: Promise<void>
+  readonly #link: StoragePort
+  readonly #id: number
+  readonly #signal: AbortSignal | undefined
+  readonly #pieces: { readonly buffer: ArrayBuffer; readonly length: number }[] = []
+  #held: ArrayBuffer | undefined
+  #state: 'open' | 'done' | 'ended' = 'open'
+  #failure: { readonly error: unknown } | undefined
+  #wake: (() => void) | undefined
+  readonly #onAbort = () => this.#abort()
+
+  constructor(link: StoragePort, id: number, signal: AbortSignal | undefined) {
+    this.#link = link
+    this.#id = id
+    this.#signal = signal
+    signal?.addEventListener('abort', this.#onAbort, { once: true })
+    this.opened = this.#more().then(() => {
+      if (this.#failure !== undefined) throw this.#failure.error
+    })
+  }
+
+  receive(message: FromStorage): void {
+    if (message.type === 'bytes') this.#pieces.push(message)
+    else if (message.type === 'failed') this.#fail(fromPlainError(message.error))
+    else if (message.type === 'done') this.#finish('done')
+    this.#wakeUp()
+  }
+
+  next(): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    // Whoever decompresses what is here already never waits, and the other jobs of this thread need a turn.
+    const waiting = turn()
+    return waiting === undefined ? this.#take() : waiting.then(() => this.#take())
+  }
+
+  #take(): Uint8Array | undefined | Promise<Uint8Array | undefined> {
+    this.#signal?.throwIfAborted()
+    this.#giveBack()
+    if (this.#pieces.length === 0 && this.#state === 'open') this.#link.drain()
+    const piece = this.#pieces.shift()
+    if (piece !== undefined) {
+      this.#held = piece.buffer
+      this.#link.movedBytes += piece.length
+      return new Uint8Array(piece.buffer, 0, piece.length)
+    }
+    if (this.#failure !== undefined) throw this.#failure.error
+    if (this.#state !== 'open') return undefined
+    return this.#more().then(() => this.#take())
+  }
+
+  #giveBack(): void {
+    const buffer = this.#held
+    this.#held = undefined
+    // The shorter last piece stays here; whoever sends waits for no room any more.
+    if (buffer?.byteLength === PIECE_BYTES) this.#link.send({ type: 'back', id: this.#id, buffer }, buffer)
+  }
+
+  #more(): Promise<void> {
+    return new Promise((resolve) => (this.#wake = resolve))
+  }
+
+  #wakeUp(): void {
+    const wake = this.#wake
+    this.#wake = undefined
+    wake?.()
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error }
+    this.#finish('done')
+  }
+
+  #abort(): void {
+    if (this.#state === 'open') this.#link.send({ type: 'end', id: this.#id })
+    this.#fail(this.#signal?.reason)
+    this.#wakeUp()
+  }
+
+  #finish(state: 'done' | 'ended'): void {
+    this.#state = state
+    this.#link.forget(this.#id)
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state === 'open') this.#link.send({ type: 'end', id: this.#id })
+    this.#finish('ended')
+    this.#giveBack()
+    this.#pieces.length = 0
+  }
+}
+
+/** A new file: filled here piece by piece, kept and made visible over there. */
+class PortFile implements PendingFile {
+  readonly sink: ByteSink
+  readonly #link: StoragePort
+  readonly #id: number
+  readonly #signal: AbortSignal | undefined
+  #buffer: ArrayBuffer | undefined
+  #used = 0
+  /** Pieces that have not come back. */
+  #out = 0
+  #state: 'open' | 'ending' | 'ended' = 'open'
+  #committed = false
+  #discarded = false
+  #failure: { readonly error: unknown } | undefined
+  #wake: (() => void) | undefined
+  readonly #onAbort = () => this.#fail(this.#signal?.reason)
+
+  constructor(link: StoragePort, id: number, signal: AbortSignal | undefined) {
+    this.#link = link
+    this.#id = id
+    this.#signal = signal
+    this.sink = { write: (chunk) => this.#write(chunk, 0) }
+    signal?.addEventListener('abort', this.#onAbort, { once: true })
+  }
+
+  receive(message: FromStorage): void {
+    if (message.type === 'back') {
+      this.#out--
+      if (this.#link.spare.length < PIECES_AHEAD) this.#link.spare.push(message.buffer)
+    } else if (message.type === 'failed') return this.#fail(fromPlainError(message.error))
+    else if (message.type === 'committed') this.#committed = true
+    else if (message.type === 'discarded') this.#discarded = true
+    this.#wakeUp()
+  }
+
+  #write(chunk: Uint8Array, from: number): void | Promise<void> {
+    for (let at = from; at < chunk.length;) {
+      this.#assertOpen()
+      const buffer = (this.#buffer ??= this.#room())
+      // The piece belongs to the caller until this is done.
+      if (buffer === undefined) return this.#more().then(() => this.#write(chunk, at))
+      const some = chunk.subarray(at, at + PIECE_BYTES - this.#used)
+      new Uint8Array(buffer).set(some, this.#used)
+      this.#used += some.length
+      at += some.length
+      if (this.#used === PIECE_BYTES) this.#sendPiece()
+    }
+    // Whoever compresses never waits, and the other jobs of this thread need a turn.
+    return turn()
+  }
+
+  /** A buffer to fill; undefined while too many are on their way. */
+  #room(): ArrayBuffer | undefined {
+    if (this.#out >= PIECES_AHEAD) this.#link.drain()
+    this.#assertOpen()
+    if (this.#out >= PIECES_AHEAD) return undefined
+    return this.#link.spare.pop() ?? new ArrayBuffer(PIECE_BYTES)
+  }
+
+  #sendPiece(): void {
+    const [buffer, length] = [this.#buffer, this.#used]
+    this.#buffer = undefined
+    this.#used = 0
+    if (buffer === undefined || length === 0) return
+    this.#out++
+    this.#link.movedBytes += length
+    this.#link.send({ type: 'write', id: this.#id, buffer, length }, buffer)
+  }
+
+  async commit({ deferSync = false }: { deferSync?: boolean } = {}): Promise<void> {
+    this.#assertOpen()
+    this.#state = 'ending'
+    this.#sendPiece()
+    this.#link.send({ type: 'commit', id: this.#id, deferSync })
+    while (!this.#committed) {
+      if (this.#failure !== undefined) throw this.#failure.error
+      await this.#more()
+    }
+    this.#end()
+  }
+
+  #assertOpen(): void {
+    if (this.#failure !== undefined) throw this.#failure.error
+    this.#signal?.throwIfAborted()
+    if (this.#state !== 'open') throw new PgtsError('assert', 'a file is written after it was committed or discarded')
+  }
+
+  #more(): Promise<void> {
+    return new Promise((resolve) => (this.#wake = resolve))
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error }
+    this.#wakeUp()
+  }
+
+  #wakeUp(): void {
+    const wake = this.#wake
+    this.#wake = undefined
+    wake?.()
+  }
+
+  #end(): void {
+    this.#state = 'ended'
+    this.#link.forget(this.#id)
+    // Nothing more is to come; what is kept of it over there is forgotten.
+    this.#link.send({ type: 'end', id: this.#id })
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+  }
+
+  /** Resolves when it is discarded over there. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    if (this.#state === 'ended') return
+    this.#signal?.removeEventListener('abort', this.#onAbort)
+    this.#state = 'ended'
+    this.#link.send({ type: 'end', id: this.#id })
+    while (!this.#discarded && !this.#link.closed) await this.#more()
+    this.#link.forget(this.#id)
+  }
+}

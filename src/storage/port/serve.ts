@@ -1,0 +1,221 @@
+import type { MessagePort } from 'node:worker_threads'
+import { PgtsError, toPlainError } from '../../util/error.ts'
+import type { PendingFile, StorageDriver } from '../driver.ts'
+import { PIECE_BYTES, PIECES_AHEAD, type FromStorage, type ToStorage } from './messages.ts'
+
+/**
+ * Let another thread read and write files of a storage that is open here: the counterpart of `StoragePort`. When the
+ * other side closes the port, or its thread dies, what it had under way is given up. Resolves when that is done.
+ */
+export function serveStorage(storage: StorageDriver, port: MessagePort): AsyncDisposable {
+  return new Served(storage, port)
+}
+
+class Served implements AsyncDisposable {
+  readonly #storage: StorageDriver
+  readonly #port: MessagePort
+  readonly #reads = new Map<number, Reading>()
+  readonly #files = new Map<number, Writing>()
+  readonly #ending = new Set<Promise<void>>()
+  /** Buffers that came back, for the next reads. */
+  readonly #free: ArrayBuffer[] = []
+
+  constructor(storage: StorageDriver, port: MessagePort) {
+    this.#storage = storage
+    this.#port = port
+    port.on('message', (message: ToStorage) => this.#receive(message))
+    port.once('close', () => this.#giveUp())
+    // The thread on the other side keeps this one going for as long as anybody wants something.
+    port.unref()
+  }
+
+  #receive(message: ToStorage): void {
+    const { id } = message
+    switch (message.type) {
+      case 'read': {
+        const reading = new Reading(this.#storage, message, (answer, buffer) => this.#send(answer, buffer), this.#free)
+        this.#reads.set(id, reading)
+        this.#track(reading.ended.then(() => void this.#reads.delete(id)))
+        break
+      }
+      case 'create':
+        this.#files.set(id, new Writing(this.#storage, message, (answer, buffer) => this.#send(answer, buffer)))
+        break
+      case 'write':
+        this.#files.get(id)?.write(message.buffer, message.length)
+        break
+      case 'commit':
+        this.#track(this.#files.get(id)?.commit(message.deferSync))
+        break
+      case 'back':
+        if (this.#free.length < PIECES_AHEAD) this.#free.push(message.buffer)
+        this.#reads.get(id)?.more()
+        break
+      case 'end':
+        this.#reads.get(id)?.stop()
+        this.#track(this.#files.get(id)?.discard())
+        this.#files.delete(id)
+        break
+    }
+  }
+
+  #send(message: FromStorage, buffer?: ArrayBuffer): void {
+    this.#port.postMessage(message, buffer === undefined ? [] : [buffer])
+  }
+
+  #track(work: Promise<void> | undefined): void {
+    if (work === undefined) return
+    const tracked = work.finally(() => this.#ending.delete(tracked))
+    this.#ending.add(tracked)
+  }
+
+  #giveUp(): void {
+    for (const reading of this.#reads.values()) reading.stop()
+    for (const file of this.#files.values()) this.#track(file.discard())
+    this.#files.clear()
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#port.close()
+    this.#giveUp()
+    while (this.#ending.size > 0) await Promise.all(this.#ending)
+  }
+}
+
+type Send = (message: FromStorage, buffer?: ArrayBuffer) => void
+
+/** One read: bytes are sent while the other side has room for them. */
+class Reading {
+  /** Never rejects. */
+  readonly ended: Promise<void>
+  readonly #stop = new AbortController()
+  readonly #send: Send
+  readonly #free: ArrayBuffer[]
+  readonly #id: number
+  #room = PIECES_AHEAD
+  #wake: (() => void) | undefined
+
+  constructor(storage: StorageDriver, request: Extract<ToStorage, { type: 'read' }>, send: Send, free: ArrayBuffer[]) {
+    this.#send = send
+    this.#free = free
+    this.#id = request.id
+    this.ended = this.#run(storage, request)
+  }
+
+  more(): void {
+    this.#room++
+    this.#wake?.()
+  }
+
+  stop(): void {
+    this.#stop.abort(new PgtsError('term', 'this is not read any further'))
+    this.#wake?.()
+  }
+
+  async #run(
+    storage: StorageDriver,
+    { id, name, offset, length }: Extract<ToStorage, { type: 'read' }>,
+  ): Promise<void> {
+    const { signal } = this.#stop
+    try {
+      const range = { ...(offset === undefined ? {} : { offset }), ...(length === undefined ? {} : { length }) }
+      await using source = await storage.read(name, { ...range, signal })
+      this.#send({ type: 'opened', id })
+      let left = length ?? Number.POSITIVE_INFINITY
+      let piece: Uint8Array<ArrayBuffer> | undefined
+      let used = 0
+      for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
+        for (let at = 0; at < chunk.length;) {
+          piece ??= await this.#piece(left)
+          const some = chunk.subarray(at, at + piece.length - used)
+          piece.set(some, used)
+          used += some.length
+          at += some.length
+          if (used < piece.length) continue
+          left -= used
+          this.#post(piece, used)
+          piece = undefined
+          used = 0
+        }
+      }
+      if (piece !== undefined) this.#post(piece, used)
+      this.#send({ type: 'done', id })
+    } catch (error) {
+      if (!signal.aborted) this.#send({ type: 'failed', id, error: toPlainError(error) })
+    }
+  }
+
+  #post({ buffer }: Uint8Array<ArrayBuffer>, length: number): void {
+    this.#send({ type: 'bytes', id: this.#id, buffer, length }, buffer)
+  }
+
+  /** Waits while the other side has enough. */
+  async #piece(left: number): Promise<Uint8Array<ArrayBuffer>> {
+    while (this.#room === 0) {
+      await new Promise<void>((resolve) => (this.#wake = resolve))
+      this.#stop.signal.throwIfAborted()
+    }
+    this.#room--
+    if (left > 0 && left < PIECE_BYTES) return new Uint8Array(left)
+    return new Uint8Array(this.#free.pop() ?? new ArrayBuffer(PIECE_BYTES))
+  }
+}
+
+/** One new file. What is asked of it is done in the order in which it is asked. */
+class Writing {
+  readonly #stop = new AbortController()
+  readonly #send: Send
+  readonly #id: number
+  #file: PendingFile | undefined
+  #last: Promise<void>
+  #failed = false
+
+  constructor(storage: StorageDriver, { id, name, unreferenced }: Extract<ToStorage, { type: 'create' }>, send: Send) {
+    this.#send = send
+    this.#id = id
+    this.#last = Promise.resolve()
+    this.#then(async () => {
+      this.#file = await storage.create(name, { unreferenced, signal: this.#stop.signal })
+    })
+  }
+
+  write(buffer: ArrayBuffer, length: number): void {
+    this.#then(async () => {
+      await this.#file?.sink.write(new Uint8Array(buffer, 0, length))
+      this.#send({ type: 'back', id: this.#id, buffer }, buffer)
+    })
+  }
+
+  commit(deferSync: boolean): Promise<void> {
+    return this.#then(async () => {
+      await this.#file?.commit({ deferSync })
+      this.#send({ type: 'committed', id: this.#id })
+    })
+  }
+
+  /** Of one that was committed: forget it. */
+  async discard(): Promise<void> {
+    this.#stop.abort(new PgtsError('term', 'this file was given up'))
+    await this.#last
+    try {
+      await this.#file?.[Symbol.asyncDispose]()
+    } catch {
+      // What is left of it is removed by the next expire; why it was given up is the story.
+    }
+    this.#send({ type: 'discarded', id: this.#id })
+  }
+
+  /** Never rejects: the first failure is told, and nothing more is done then. */
+  #then(step: () => Promise<void>): Promise<void> {
+    this.#last = this.#last.then(async () => {
+      if (this.#failed) return
+      try {
+        await step()
+      } catch (error) {
+        this.#failed = true
+        if (!this.#stop.signal.aborted) this.#send({ type: 'failed', id: this.#id, error: toPlainError(error) })
+      }
+    })
+    return this.#last
+  }
+}
