@@ -144,8 +144,10 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   }
 }
 
-/** Info files, listings and the like are asked for by twos. */
+/** Info files, listings and the like are asked for by twos; parts of files, for all workers at first, by more. */
 const CONNECTIONS = 2
+const DATA_CONNECTIONS = 6
+const DATA_COMMANDS: readonly CommandName[] = ['backup', 'restore', 'verify']
 
 const NOTHING_HELD: AsyncDisposable = { async [Symbol.asyncDispose]() {} }
 
@@ -195,7 +197,11 @@ async function openRepository(
   const cipher = cipherOf(options, resolved)
   return {
     key: options.key,
-    storage: await openStorage(description, log, CONNECTIONS),
+    storage: await openStorage(
+      description,
+      log,
+      DATA_COMMANDS.includes(resolved.command) ? DATA_CONNECTIONS : CONNECTIONS,
+    ),
     description,
     ...(cipher === undefined ? {} : { cipher }),
   }

@@ -11,6 +11,7 @@ import { removeEntry, writeSmallFile } from '../core/restore/target-files.ts'
 import { localTimeText } from '../core/restore/time-target.ts'
 import { checkTargetTimeline } from '../core/restore/timeline.ts'
 import { writeRecovery } from '../core/restore/write-recovery.ts'
+import type { BackupEntry, BackupInfo } from '../format/backup-info.ts'
 import { serialiseManifest, type Manifest } from '../format/manifest.ts'
 import { parseLsn, timelineOf } from '../format/wal-segment.ts'
 import { localOwnerIds } from '../postgres/owner-ids.ts'
@@ -62,7 +63,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   const { repository, original, policy } = await chooseBackup(ctx, repositories)
   await using executor = early ?? (await warmExecutor(ctx, repository))
   const { online } = original.options
-  const major = majorOf(original)
+  const major = majorOf(original.db)
   const { manifest, layout, ownership, plan, own } = prepareTarget({
     manifest: original,
     remap: remapPolicy(ctx, pgPath),
@@ -121,14 +122,19 @@ async function chooseBackup(
   })
   const { label } = selected.entry
   const repository = repositories.find(({ key }) => key === selected.repoKey)!
-  const { info } = backups.find(({ key }) => key === repository.key)!
-  const original = await loadManifest(repository.storage, stanza, label, info!, { signal, log })
+  const info = backups.find(({ key }) => key === repository.key)!.info!
+  // The list says already where the backup began, so the archive is asked while the manifest comes; that decides.
+  const listed = beginningOf(selected.entry, info)
+  const asked = askEarly(ctx, repository, listed, request.targetText)
+  const original = await loadManifest(repository.storage, stanza, label, info, { signal, log })
   await assertRestorable(original, label)
 
   const { online } = original.options
   const policy = recoveryPolicy(ctx, online, request.targetText)
-  recoverySettings(policy, majorOf(original)) // what it refuses, it must refuse before anything is overwritten
-  if (online) await checkTimeline(ctx, repository, original, policy)
+  recoverySettings(policy, majorOf(original.db)) // what it refuses, it must refuse before anything is overwritten
+  const began = { label, ...original.db, online, archiveStart: original.archiveStart, lsnStart: original.lsnStart }
+  if (asked !== undefined && isSameBeginning(listed, began)) await asked
+  else await checkTimeline(ctx, repository, began, policy)
   const from = online ? `, recovery will start at ${localTimeText(original.timestampStart)}` : ''
   log.info(`repo${repository.key}: restore backup set ${label}${from}`)
   return { repository, original, policy }
@@ -162,15 +168,50 @@ async function readBackups(
   return read
 }
 
+/** Where a backup began, as the list of backups and its manifest both know it. */
+interface Beginning {
+  readonly label: string
+  readonly online: boolean
+  /** Of the cluster: `15`, `9.6`; and which one of its stanza. */
+  readonly version?: string | undefined
+  readonly historyId: number
+  readonly archiveStart?: string | undefined
+  readonly lsnStart?: string | undefined
+}
+
+function beginningOf(entry: BackupEntry, info: BackupInfo): Beginning {
+  const { label, historyId, lsnStart, optionOnline: online } = entry
+  const version = info.history.find(({ id }) => id === historyId)?.version
+  return { label, online, version, historyId, archiveStart: entry.archiveStart ?? undefined, lsnStart }
+}
+
+function isSameBeginning(one: Beginning, other: Beginning): boolean {
+  const keys = ['label', 'online', 'version', 'historyId', 'archiveStart', 'lsnStart'] as const
+  return keys.every((key) => one[key] === other[key])
+}
+
+/** Where each answer takes a round trip; whoever waits for it hears of a failure. */
+function askEarly(
+  ctx: CommandContext<'restore'>,
+  repository: Repository,
+  listed: Beginning,
+  targetText: string | undefined,
+): Promise<void> | undefined {
+  if (repository.storage.parallel === undefined) return undefined
+  const asked = checkTimeline(ctx, repository, listed, recoveryPolicy(ctx, listed.online, targetText))
+  asked.catch(() => undefined)
+  return asked
+}
+
 async function checkTimeline(
   ctx: CommandContext<'restore'>,
   repository: Repository,
-  manifest: Manifest,
+  backup: Beginning,
   policy: RecoveryPolicy,
 ): Promise<void> {
-  const { archiveStart, lsnStart } = manifest
+  const { label, online, version, historyId, archiveStart, lsnStart } = backup
   // Without recovery, or with settings that are not ours, there is nothing to check.
-  if (archiveStart === undefined || lsnStart === undefined) return
+  if (!online || version === undefined || archiveStart === undefined || lsnStart === undefined) return
   if (policy.type === 'none' || policy.type === 'preserve') return
   const { signal, log } = ctx
   // Only an encrypted history file needs archive.info: a backup restores without its archive, too.
@@ -179,11 +220,11 @@ async function checkTimeline(
   await checkTargetTimeline(repository.storage, {
     cipherPass: archive?.cipherPass,
     stanza: ctx.stanza,
-    archiveId: `${manifest.db.version}-${manifest.db.historyId}`,
-    major: majorOf(manifest),
+    archiveId: `${version}-${historyId}`,
+    major: majorOf({ version }),
     type: policy.type,
     ...(policy.targetTimeline === undefined ? {} : { targetTimeline: policy.targetTimeline }),
-    backup: { label: manifest.label, timeline: timelineOf(archiveStart), lsnStart: parseLsn(lsnStart) },
+    backup: { label, timeline: timelineOf(archiveStart), lsnStart: parseLsn(lsnStart) },
     signal,
   })
 }
@@ -195,6 +236,6 @@ function withoutCipherPass(manifest: Manifest): Manifest {
 }
 
 /** 9 for `9.6`, 15 for `15`. */
-function majorOf(manifest: Manifest): number {
-  return Number.parseInt(manifest.db.version, 10)
+function majorOf({ version }: { readonly version: string }): number {
+  return Number.parseInt(version, 10)
 }

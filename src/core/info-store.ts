@@ -1,4 +1,5 @@
-import { gzipSync } from 'node:zlib'
+import { promisify } from 'node:util'
+import { gzip } from 'node:zlib'
 import { parseArchiveInfo, serialiseArchiveInfo, type ArchiveInfo } from '../format/archive-info.ts'
 import { parseBackupInfo, serialiseBackupInfo, type BackupInfo } from '../format/backup-info.ts'
 import { parseManifest, serialiseManifest, type Manifest } from '../format/manifest.ts'
@@ -125,28 +126,43 @@ export function saveManifestCopy(
   return putFile(storage, copyName(manifestName(stanza, manifest.label)), bytes)
 }
 
-/** The copy first, then `backup.manifest`, whose appearance is the moment from which the backup exists. */
+/**
+ * The copy first, then `backup.manifest`, whose appearance is the moment from which the backup exists.
+ *
+ * @param text the manifest, serialised
+ */
 export async function saveManifest(
   storage: StorageDriver,
   stanza: string,
   manifest: Manifest,
   key: ManifestKey,
+  text: Buffer = serialiseManifest(manifest),
 ): Promise<void> {
   const name = manifestName(stanza, manifest.label)
-  const bytes = manifestSeal(manifest, key).close(serialiseManifest(manifest))
+  const bytes = manifestSeal(manifest, key).close(text)
   await putFile(storage, copyName(name), bytes)
   await putFile(storage, name, bytes)
 }
 
-/** The compressed manifest in `backup.history`, which outlives the backup. */
-export function saveManifestHistory(
+/** A manifest as `backup.history` keeps it; compressed on the thread pool. */
+export function compressManifest(text: Buffer): Promise<Buffer> {
+  return promisify(gzip)(text, { level: 9 })
+}
+
+/**
+ * The compressed manifest in `backup.history`, which outlives the backup.
+ *
+ * @param compressing by `compressManifest`
+ */
+export async function saveManifestHistory(
   storage: StorageDriver,
   stanza: string,
   manifest: Manifest,
   key: ManifestKey,
+  compressing: Promise<Buffer> = compressManifest(serialiseManifest(manifest)),
 ): Promise<void> {
-  const bytes = manifestSeal(manifest, key).close(gzipSync(serialiseManifest(manifest), { level: 9 }))
-  return putFile(storage, manifestHistoryName(stanza, manifest.label), bytes)
+  const seal = manifestSeal(manifest, key)
+  await putFile(storage, manifestHistoryName(stanza, manifest.label), seal.close(await compressing))
 }
 
 /** An encrypted repository has a passphrase on every level, another has none on any. */

@@ -12,10 +12,15 @@ export interface Completed<J, R> {
   readonly worker: number
 }
 
-export interface RunOptions {
+export interface RunOptions<J = unknown> {
   readonly signal: AbortSignal
   /** No job waits in a worker behind another, however tiny they were so far: for jobs that may hang. */
   readonly singly?: boolean
+  /**
+   * How much work a job is, in any unit: where workers have several jobs at once, the next goes to the one with the least
+   * to do. Absent: all jobs are alike.
+   */
+  readonly weightOf?: (job: J) => number
 }
 
 /**
@@ -30,6 +35,6 @@ export interface Executor<H extends JobHandlers> extends AsyncDisposable {
   run<K extends keyof H & string>(
     kind: K,
     jobs: Iterable<JobOf<H[K]>> | AsyncIterable<JobOf<H[K]>>,
-    options: RunOptions,
+    options: RunOptions<JobOf<H[K]>>,
   ): AsyncIterable<Completed<JobOf<H[K]>, ResultOf<H[K]>>>
 }

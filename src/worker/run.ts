@@ -2,7 +2,7 @@ import type { Completed } from './executor.ts'
 
 /** What a run needs of a thread. */
 export interface JobTaker {
-  take(run: Run, id: number, kind: string, job: unknown): void
+  take(run: Run, id: number, kind: string, job: unknown, weight: number): void
   /** Hand over what was taken since the last call, as one message. */
   flush(): void
 }
@@ -27,6 +27,7 @@ export class Run {
   readonly #kind: string
   readonly #iterator: Iterator<unknown> | AsyncIterator<unknown>
   readonly #threads: ThreadSource
+  readonly #weightOf: (job: unknown) => number
   readonly #results: Completed<unknown, unknown>[] = []
   readonly #inHand = new Set<number>()
   readonly #whenEnded: (() => void)[] = []
@@ -37,11 +38,18 @@ export class Run {
   #iteratorDone = false
   #failure: { readonly error: unknown } | undefined
 
-  constructor(id: number, kind: string, jobs: Iterable<unknown> | AsyncIterable<unknown>, threads: ThreadSource) {
+  constructor(
+    id: number,
+    kind: string,
+    jobs: Iterable<unknown> | AsyncIterable<unknown>,
+    threads: ThreadSource,
+    weightOf: (job: unknown) => number = () => 1,
+  ) {
     this.id = id
     this.#kind = kind
     this.#iterator = Symbol.asyncIterator in jobs ? jobs[Symbol.asyncIterator]() : jobs[Symbol.iterator]()
     this.#threads = threads
+    this.#weightOf = weightOf
   }
 
   /** The next result, undefined at the end; throws the first failure once no job is in hand any more. */
@@ -131,7 +139,7 @@ export class Run {
     const thread = this.#threads.pick()
     const id = ++lastJob
     this.#inHand.add(id)
-    thread.take(this, id, this.#kind, drawn.value)
+    thread.take(this, id, this.#kind, drawn.value, this.#weightOf(drawn.value))
     return thread
   }
 

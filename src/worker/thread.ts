@@ -9,6 +9,7 @@ export interface HeldJob {
   readonly run: Run
   readonly id: number
   readonly job: unknown
+  readonly weight: number
 }
 
 export interface ThreadEvents {
@@ -87,13 +88,25 @@ export class WorkerThread implements JobTaker {
     return this.#held.size
   }
 
+  /** How much it has to do, as the runs of its jobs weigh them. */
+  get load(): number {
+    let load = 0
+    for (const { weight } of this.#held.values()) load += weight
+    return load
+  }
+
+  /** @param singly see RunOptions */
+  hasRoom(singly: boolean): boolean {
+    return this.held < (singly ? this.lanes : this.window)
+  }
+
   holds(run: Run): boolean {
     for (const held of this.#held.values()) if (held.run === run) return true
     return false
   }
 
-  take(run: Run, id: number, kind: string, job: unknown): void {
-    this.#held.set(id, { run, id, job })
+  take(run: Run, id: number, kind: string, job: unknown, weight: number): void {
+    this.#held.set(id, { run, id, job, weight })
     this.#outbox.push({ id, run: run.id, kind, job })
   }
 

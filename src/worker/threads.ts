@@ -54,12 +54,12 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
   async *run<K extends keyof H & string>(
     kind: K,
     jobs: Iterable<JobOf<H[K]>> | AsyncIterable<JobOf<H[K]>>,
-    { signal, singly = false }: RunOptions,
+    { signal, singly = false, weightOf }: RunOptions<JobOf<H[K]>>,
   ): AsyncGenerator<Completed<JobOf<H[K]>, ResultOf<H[K]>>> {
     signal.throwIfAborted()
     if (this.#closed) throw new PgtsError('assert', 'the executor is closed')
-    const source: ThreadSource = { hasRoom: () => this.#hasRoom(singly), pick: () => this.#pick() }
-    const run = new Run(++this.#lastRun, kind, jobs, source)
+    const source: ThreadSource = { hasRoom: () => this.#hasRoom(singly), pick: () => this.#pick(singly) }
+    const run = new Run(++this.#lastRun, kind, jobs, source, weightOf as ((job: unknown) => number) | undefined)
     const onAbort = () => this.#abort(run, signal.reason)
     signal.addEventListener('abort', onAbort, { once: true })
     this.#runs.add(run)
@@ -87,13 +87,14 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
   #hasRoom(singly: boolean): boolean {
     if (this.#closed) return false
     if (this.#threads.length < this.workers) return true
-    return this.#threads.some(({ held, window, lanes }) => held < (singly ? lanes : window))
+    return this.#threads.some((thread) => thread.hasRoom(singly))
   }
 
-  /** An idle thread, else a new one, else the least busy. */
-  #pick(): WorkerThread {
-    let best: WorkerThread | undefined
-    for (const thread of this.#threads) if (best === undefined || thread.held < best.held) best = thread
+  /** An idle thread, else a new one, else the one with the least to do of those that have room. */
+  #pick(singly: boolean): WorkerThread {
+    const compare = (a: WorkerThread, b: WorkerThread) =>
+      Number(b.hasRoom(singly)) - Number(a.hasRoom(singly)) || a.load - b.load || a.held - b.held
+    const best = [...this.#threads].sort(compare)[0]
     if (best === undefined || (best.held > 0 && this.#threads.length < this.workers)) return this.#start()
     return best
   }

@@ -366,6 +366,15 @@ describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
   })
 })
 
+test('where workers have several jobs at once, a heavy one shares its worker with no light ones', async () => {
+  await using executor = withLanes(2, bench().setup)
+  const weightOf = (ms: number) => (ms === 200 ? 1000 : 1)
+  const workers = new Map<number, number[]>()
+  for await (const { job, worker } of executor.run('wait', [200, 1, 2, 3, 4], { signal: never(), weightOf }))
+    workers.set(worker, [...(workers.get(worker) ?? []), job])
+  expect([...workers.values()].find((jobs) => jobs.includes(200))).toEqual([200])
+})
+
 test('what is attached to a worker ends with it, also when it dies', async () => {
   const open = new Set<MessagePort>()
   let ended = 0

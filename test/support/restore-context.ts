@@ -30,6 +30,8 @@ export interface RestoreRun {
   /** As typed, for what depends on it: `--type=none`, `--repo=1`. */
   readonly typed?: readonly string[]
   readonly signal?: AbortSignal
+  /** Repositories say that a call waits for a network. */
+  readonly distant?: boolean
 }
 
 /** A command context over posix repositories, with jobs on this thread; locks are not taken. */
@@ -49,7 +51,7 @@ export function restoreContext(
   } as unknown as OptionsOf<'restore'>
   const repositories = run.repoPaths.map((path, index) => ({
     key: index + 1,
-    storage: posixStorage(path),
+    storage: run.distant === true ? Object.assign(posixStorage(path), { parallel: 4 }) : posixStorage(path),
     description: { kind: 'posix', path } as const,
   }))
   return {

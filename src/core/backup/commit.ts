@@ -1,9 +1,16 @@
 import type { ArchiveInfo } from '../../format/archive-info.ts'
 import { withBackup, type BackupInfo } from '../../format/backup-info.ts'
-import { backupEntryOf, type Manifest } from '../../format/manifest.ts'
+import { backupEntryOf, serialiseManifest, type Manifest } from '../../format/manifest.ts'
 import { backupLabelPath, latestLinkName } from '../../format/repo-path.ts'
 import { inParallel } from '../../util/parallel.ts'
-import { saveArchiveInfo, saveBackupInfo, saveManifest, saveManifestHistory, type InfoPlace } from '../info-store.ts'
+import {
+  compressManifest,
+  saveArchiveInfo,
+  saveBackupInfo,
+  saveManifest,
+  saveManifestHistory,
+  type InfoPlace,
+} from '../info-store.ts'
 
 /**
  * Make a finished backup visible. The order is the promise: a process killed between two lines leaves either no
@@ -22,11 +29,15 @@ export async function commitBackup(
   manifest: Manifest,
 ): Promise<void> {
   const { storage } = place
+  const text = serialiseManifest(manifest)
+  const compressing = compressManifest(text)
+  // Whoever needs it hears of a failure.
+  compressing.catch(() => undefined)
   await storage.sync(backupLabelPath(stanza, manifest.label))
-  await saveManifest(storage, stanza, manifest, state.backupInfo)
+  await saveManifest(storage, stanza, manifest, state.backupInfo, text)
   const rest = [
     async () => {
-      await saveManifestHistory(storage, stanza, manifest, state.backupInfo)
+      await saveManifestHistory(storage, stanza, manifest, state.backupInfo, compressing)
       if (state.linkLatest && storage.links !== undefined)
         await storage.links.symlink(latestLinkName(stanza), manifest.label)
     },

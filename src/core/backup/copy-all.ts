@@ -8,7 +8,7 @@ import { formatSize } from '../../util/format-size.ts'
 import type { Executor } from '../../worker/executor.ts'
 import { saveManifestCopy, type ManifestKey } from '../info-store.ts'
 import type { jobHandlers } from '../jobs.ts'
-import type { CopiedFile } from './copy-file.ts'
+import type { CopiedFile, CopyFilesJob } from './copy-file.ts'
 import type { ManifestDraft } from './draft.ts'
 import type { PlannedFile } from './increment.ts'
 import { planCopyJobs, type BackupInPlan, type CopyPolicy } from './plan.ts'
@@ -48,7 +48,7 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
   const jobs = planCopyJobs(toRead, backup, request.policy)
   const save = () => saveManifestCopy(storage, backup.stanza, draft.partial(), request.manifestKey)
   try {
-    for await (const { result, worker } of request.executor.run('backup-file', jobs, { signal })) {
+    for await (const { result, worker } of request.executor.run('backup-file', jobs, { signal, weightOf })) {
       for (const copied of result) {
         const { file } = planned.get(copied.name)!
         const entry = draft.record(copied)
@@ -76,6 +76,13 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
   }
   if (log.enabled('detail')) logTheRest(files, draft, log)
   return { pageErrors }
+}
+
+/** Opening a file and finding its end takes as long as so many bytes of a large one. */
+const FILE_BYTES = 16 * 1024
+
+function weightOf({ files }: CopyFilesJob): number {
+  return files.reduce((sum, { sizeBytes }) => sum + sizeBytes, files.length * FILE_BYTES)
 }
 
 /** What was not read, or turned out to be what the prior backup has. */

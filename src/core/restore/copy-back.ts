@@ -8,7 +8,7 @@ import type { jobHandlers } from '../jobs.ts'
 import { restoreJobs } from './jobs.ts'
 import type { Ownership } from './owners.ts'
 import type { RestorePlan } from './plan.ts'
-import type { RestoredFile } from './write-file.ts'
+import type { RestoredFile, RestoreFileJob } from './write-file.ts'
 
 export interface CopyBackRequest {
   readonly plan: RestorePlan
@@ -43,7 +43,7 @@ export async function copyBack(request: CopyBackRequest): Promise<CopyBackSummar
   let shownTenth = -1
 
   const jobs = restoreJobs(plan.files, request.manifest, request.stanza, request.ownership, request.distant)
-  for await (const { result, worker } of request.executor.run('restore-file', jobs, { signal })) {
+  for await (const { result, worker } of request.executor.run('restore-file', jobs, { signal, weightOf })) {
     for (const file of result) {
       doneBytes += file.sizeBytes
       summary.files++
@@ -61,6 +61,13 @@ export async function copyBack(request: CopyBackRequest): Promise<CopyBackSummar
     }
   }
   return summary
+}
+
+/** A small file is opened, written, synced and closed in the time in which so many bytes of a large one are decoded. */
+const FILE_BYTES = 64 * 1024
+
+function weightOf({ files }: RestoreFileJob): number {
+  return files.reduce((sum, { sizeBytes }) => sum + sizeBytes, files.length * FILE_BYTES)
 }
 
 function describe(file: RestoredFile, pctCplt: number): string {

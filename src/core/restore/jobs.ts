@@ -10,8 +10,8 @@ import type { RestoreFile, RestoreFileJob } from './write-file.ts'
 const BATCH_FILES = 64
 const BATCH_BYTES = 4 * 1024 * 1024
 /** More of a bundle where its ranges come from afar: neighbours cost one request. */
-const DISTANT_FILES = 512
-const DISTANT_BYTES = 8 * 1024 * 1024
+const DISTANT_FILES = 256
+const DISTANT_BYTES = 4 * 1024 * 1024
 
 /**
  * The jobs of a restore, largest files first; files of one bundle stay in the order of their offsets.

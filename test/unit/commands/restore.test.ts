@@ -255,6 +255,50 @@ describe('over an existing cluster', () => {
   })
 })
 
+describe('where a call waits for a network, the archive is asked while the manifest comes', () => {
+  async function withHistory(): Promise<void> {
+    mkdirSync(join(repo, 'archive/main/15-1'), { recursive: true })
+    writeFileSync(join(repo, 'archive/main/15-1/00000002.history'), '1\t0/1000000\tbefore the backup began\n')
+  }
+
+  test('a timeline that was left too early is refused, and nothing is touched', async () => {
+    await aBackup()
+    await withHistory()
+    const error = await restore(context({}, { distant: true })).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'db-mismatch' })
+    expect(existsSync(pgPath)).toBe(false)
+  })
+
+  test('what the manifest says counts, also where the list differs', async () => {
+    const manifest = await aBackup()
+    await withHistory()
+    const listed = { ...backupEntryOf(manifest), archiveStart: '000000020000000000000002' }
+    const history = [{ id: 1, systemId: SYSTEM_ID, version: '15', catalogVersion: 202209061, controlVersion: 1300 }]
+    await saveBackupInfo({ storage: posixStorage(repo) }, 'main', {
+      backrestVersion: 'pgts test',
+      currentId: 1,
+      history,
+      backups: [listed],
+    })
+    const error = await restore(context({}, { distant: true })).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'db-mismatch' })
+  })
+
+  test('a manifest that cannot be used is the story, whatever the archive says', async () => {
+    await aBackup()
+    await withHistory()
+    for (const name of ['backup.manifest', 'backup.manifest.copy']) rmSync(join(repo, 'backup/main', LABEL, name))
+    const error = await restore(context({}, { distant: true })).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'file-missing' })
+  })
+
+  test('the cluster comes back', async () => {
+    await aBackup()
+    await restore(context({}, { distant: true }))
+    expect(existsSync(join(pgPath, 'global/pg_control'))).toBe(true)
+  })
+})
+
 describe('refused before anything is touched', () => {
   test('a running server [038]: alive or not, with the process id', async () => {
     await aBackup()

@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { Run } from '../../../src/worker/run.ts'
+import { Run, type JobTaker } from '../../../src/worker/run.ts'
 
 test('a run whose jobs turn out to be at their end, when another run made room, ends', async () => {
   let room = false
@@ -14,3 +14,13 @@ test('a run whose jobs turn out to be at their end, when another run made room, 
   run.draw()
   expect(await next).toBeUndefined()
 }, 5000)
+
+test('a job is handed over with its weight', async () => {
+  const taken: number[] = []
+  let room = 2
+  const thread: JobTaker = { take: (_run, _id, _kind, _job, weight) => void taken.push(weight), flush: () => undefined }
+  const source = { hasRoom: () => room-- > 0, pick: () => thread }
+  const run = new Run(1, 'any', [5, 7], source, (job) => (job as number) * 10)
+  run.draw()
+  expect(taken).toEqual([50, 70])
+})
