@@ -8,11 +8,13 @@ export { CODECS, defaultLevel, type CodecFacts } from './levels.ts'
 export interface CodecOptions {
   /** The leaner form used inside bundles and block incremental files; see docs/format on what is raw. */
   readonly raw?: boolean
+  /** The size of the file, where it will come as one chunk: that is compressed in one go, which is faster. */
+  readonly wholeBytes?: number
 }
 
 /** What a codec module offers. Levels have been checked when it is called. */
 export interface Codec {
-  compressor(level: number, raw: boolean): Stage
+  compressor(level: number, raw: boolean, wholeBytes?: number): Stage
   decompressor(raw: boolean): Stage
 }
 
@@ -34,7 +36,7 @@ export async function loadCodec(type: CompressType): Promise<void> {
 /** A stage that compresses one file. Call `loadCodec(type)` before; `close` the stage after (pump does). */
 export function compressor(type: CompressType, level = defaultLevel(type), options: CodecOptions = {}): Stage {
   checkLevel(type, level)
-  return codec(type).compressor(level, options.raw === true)
+  return codec(type).compressor(level, options.raw === true, options.wholeBytes)
 }
 
 /**

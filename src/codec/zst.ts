@@ -1,14 +1,15 @@
 import binding from 'zstd-napi/binding.js'
+import { PgtsError } from '../util/error.ts'
 import { damaged, truncated } from './damage.ts'
 import type { Codec } from './registry.ts'
 import type { Stage } from './stage.ts'
 
 // The binding is CommonJS, whose names Node cannot see before it runs.
-const { CCtx, CParameter, DCtx, EndDirective, ResetDirective } = binding
+const { CCtx, CParameter, DCtx, EndDirective, ResetDirective, compressBound } = binding
 
 /** Zstandard frames without checksum; the raw form is the same. */
 export const zst: Codec = {
-  compressor: (level) => new ZstCompressor(level),
+  compressor: (level, _raw, wholeBytes) => new ZstCompressor(level, wholeBytes),
   decompressor: () => new ZstDecompressor(),
 }
 
@@ -21,17 +22,33 @@ const compressors = new Map<number, { ctx: binding.CCtx; output: Uint8Array }[]>
 const decompressors: { ctx: binding.DCtx; output: Uint8Array }[] = []
 const POOL_LIMIT = 2
 
+/**
+ * Files up to here are compressed in one go when they come as one chunk. Fed in pieces, the library copies its input into
+ * a ring, and searches twice wherever that begins anew: 16 MiB at level 3 took 95 ms of processor time so, and 80 in one.
+ */
+const MOST_WHOLE_BYTES = 16 * 1024 * 1024
+/** Room for what such a file may become; of a new buffer only what is written takes memory. */
+const wholes: Uint8Array[] = []
+
 class ZstCompressor implements Stage {
   #held: { ctx: binding.CCtx; output: Uint8Array } | undefined
   readonly #level: number
+  readonly #wholeBytes: number | undefined
+  #whole: Uint8Array | undefined
 
-  constructor(level: number) {
+  constructor(level: number, wholeBytes: number | undefined) {
     this.#level = level
+    this.#wholeBytes = wholeBytes !== undefined && wholeBytes <= MOST_WHOLE_BYTES ? wholeBytes : undefined
     this.#held = compressors.get(level)?.pop() ?? newCompressor(level)
   }
 
   *push(chunk: Uint8Array): Iterable<Uint8Array> {
     const { ctx, output } = this.#held!
+    if (this.#whole !== undefined) throw new PgtsError('assert', 'more bytes follow what was to be the whole file')
+    if (chunk.length === this.#wholeBytes && chunk.length > 0) {
+      yield* this.#pushWhole(ctx, chunk)
+      return
+    }
     for (let offset = 0; offset < chunk.length;) {
       const [, produced, consumed] = ctx.compressStream2(output, chunk.subarray(offset), EndDirective.continue)
       offset += consumed
@@ -39,7 +56,18 @@ class ZstCompressor implements Stage {
     }
   }
 
+  *#pushWhole(ctx: binding.CCtx, chunk: Uint8Array): Iterable<Uint8Array> {
+    const room = compressBound(chunk.length)
+    const spare = wholes.pop()
+    const output = spare !== undefined && spare.length >= room ? spare : Buffer.allocUnsafeSlow(room)
+    this.#whole = output
+    const [left, produced, consumed] = ctx.compressStream2(output, chunk, EndDirective.end)
+    if (left !== 0 || consumed !== chunk.length) throw new PgtsError('assert', 'zst left a part of the whole file')
+    for (let at = 0; at < produced; at += OUTPUT_BYTES) yield output.subarray(at, Math.min(at + OUTPUT_BYTES, produced))
+  }
+
   *finish(): Iterable<Uint8Array> {
+    if (this.#whole !== undefined) return
     const { ctx, output } = this.#held!
     for (;;) {
       const [left, produced] = ctx.compressStream2(output, NOTHING, EndDirective.end)
@@ -52,6 +80,7 @@ class ZstCompressor implements Stage {
     const held = this.#held
     this.#held = undefined
     if (held === undefined) return
+    if (this.#whole !== undefined && wholes.length < POOL_LIMIT) wholes.push(this.#whole)
     held.ctx.reset(ResetDirective.sessionOnly)
     const pool = compressors.get(this.#level) ?? []
     compressors.set(this.#level, pool)

@@ -3,6 +3,7 @@ import { gunzipSync } from 'node:zlib'
 import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { CODECS, compressor, decompressor, loadCodec } from '../../src/codec/registry.ts'
+import type { Stage } from '../../src/codec/stage.ts'
 import { isPgtsError } from '../../src/util/error.ts'
 import { compressible, through } from '../support/codec.ts'
 
@@ -41,6 +42,18 @@ describe.each(types)('%s', (type) => {
       },
     )
     await fc.assert(cases, { numRuns: 40 })
+  })
+
+  test('a file whose size is known before comes back, in one chunk or in many, the small after the large', async () => {
+    for (const length of [0, 1, 300_000, 17 << 20, 5 << 20, 70_000]) {
+      if (type === 'bz2' && length > 1 << 20) continue
+      const input = compressible(length, length % 2 === 0 ? 'text' : 'random', length)
+      const known = () => compressor(type, CODECS[type].level!.min > 1 ? undefined : 1, { wholeBytes: length })
+      const one = await through(known(), input, Math.max(1, length))
+      const many = await through(known(), input, 65_000)
+      expect((await through(decompressor(type), one)).equals(input)).toBe(true)
+      expect((await through(decompressor(type), many, 100_000)).equals(input)).toBe(true)
+    }
   })
 
   test.each(allLevels(type))('level %i brings back a mixed megabyte', async (level) => {
@@ -121,6 +134,29 @@ describe.each(types)('%s', (type) => {
     for (const [i, input] of [a, b].entries())
       expect((await through(decompressor(type), Buffer.concat(outputs[i]!))).equals(input)).toBe(true)
   })
+})
+
+test('zst takes a file in one go for what was said, and nothing after it', async () => {
+  const input = compressible(3 << 20, 'text', 9)
+  const [a, b] = [0, 1].map(() => compressor('zst', 3, { wholeBytes: input.length })) as [Stage, Stage]
+  // Two at once have a buffer each.
+  const outputs: Buffer[][] = [[], []]
+  const [first, second] = [a.push(input), b.push(input)].map((chunks) =>
+    (chunks as Iterable<Uint8Array>)[Symbol.iterator](),
+  )
+  for (;;) {
+    const steps = [first!.next(), second!.next()]
+    for (const [i, step] of steps.entries()) if (step.done !== true) outputs[i]!.push(Buffer.from(step.value))
+    if (steps.every(({ done }) => done === true)) break
+  }
+  for (const output of outputs)
+    expect((await through(decompressor('zst'), Buffer.concat(output))).equals(input)).toBe(true)
+  expect([...(a.finish() as Iterable<Uint8Array>)]).toEqual([])
+  expect(() => [...(b.push(input) as Iterable<Uint8Array>)]).toThrow('more bytes follow')
+  a.close?.()
+  b.close?.()
+  const zstd = spawnSync('zstd', ['-dc'], { input: Buffer.concat(outputs[0]!), maxBuffer: 1 << 24 })
+  if (zstd.error === undefined) expect(zstd.stdout.equals(input)).toBe(true)
 })
 
 test('lz4 and zst read several frames in a row', async () => {

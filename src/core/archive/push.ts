@@ -124,7 +124,8 @@ export async function pushWhereItGoes(
     if (missing.length > 0 && compress.type !== 'none') {
       const { compressor, loadCodec } = await import('../../codec/registry.ts')
       await loadCodec(compress.type)
-      stages = () => [compressor(compress.type, compress.level)]
+      const wholeBytes = file.sizeBytes
+      stages = () => [compressor(compress.type, compress.level, { wholeBytes })]
     }
   } else {
     missing.push(...targets)
