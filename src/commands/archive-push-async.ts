@@ -3,6 +3,7 @@ import { doorOf, openDoor } from '../core/archive/spool-door.ts'
 import { pushInBackground } from '../core/archive/async-push/background.ts'
 import { forgetPushed, isFor, setTargets } from '../core/archive/async-push/push-targets.ts'
 import { repositorySetup } from '../core/archive/async-push/push-job.ts'
+import { readReadyQueue } from '../core/archive/async-push/ready-queue.ts'
 import { removeLaunchHint } from '../core/archive/launch-hint.ts'
 import {
   GLOBAL,
@@ -67,6 +68,12 @@ async function work(
 ): Promise<void> {
   const { options, log, clock, signal, stanza } = ctx
   await ctx.refuseWhenStopped()
+  const repositories = await ctx.repositories()
+  const first = repositories[0]
+  if (first === undefined) throw new PgtsError('option-required', 'archive-push:async needs a repository')
+  await using executor = await ctx.executor(first)
+  // They load on other cores while this thread sees to the spool.
+  executor.warm(waiting(walPath, spool))
   const control = await readControlFile(await ctx.cluster(), textToBytes(pgPath), { signal })
   const owner = spoolOwner(control.systemId, pgPath)
   if ((await claimSpool(spool, owner, 'push')) === 'busy') {
@@ -74,12 +81,8 @@ async function work(
   }
   const targets = pushTargets(ctx)
   setTargets(spool, targets)
-  const repositories = await ctx.repositories()
-  const first = repositories[0]
-  if (first === undefined) throw new PgtsError('option-required', 'archive-push:async needs a repository')
   const door = doorOf(spool, owner)
   openDoor(spool, door)
-  await using executor = await ctx.executor(first)
   const outdated = endReasons(pgPath, ctx.configFiles, clock)
   // Now and then a call starts the whole program again, which sees what a launcher cannot.
   using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-push'))
@@ -117,4 +120,13 @@ async function work(
     signal,
   }).finally(() => leaveAfter(END_MS, EXIT_CODES.assert))
   log.info(`ended because ${why}`)
+}
+
+/** How many files wait; when that cannot be seen, whoever looks next says why. */
+function waiting(walPath: string, spool: SpoolPaths): number {
+  try {
+    return readReadyQueue(walPath, spool.out).waiting.length
+  } catch {
+    return 0
+  }
 }
