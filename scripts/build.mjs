@@ -3,6 +3,8 @@
 import { build } from 'esbuild'
 import { cp, readFile, rename, rm } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { awsEntry, awsLibrary } from './build/aws-library.mjs'
+import { packWithCache } from './build/code-cache.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
 const { version } = JSON.parse(await readFile(`${root}package.json`, 'utf8'))
@@ -21,10 +23,10 @@ const common = {
   logLevel: 'warning',
 }
 
-// What a synchronous call of archive-push or archive-get between local storages never reaches. Left out, because Node
-// reads and compiles the whole file before it starts.
+// What a synchronous call of archive-push or archive-get with repositories on disks or in S3 never reaches. Left out, because
+// Node reads the whole file before it starts.
 const neverReached =
-  /\/src\/(worker\/thread|storage\/(memory|open-object|object|s3|azure|gcs|http)|core\/archive\/async|commands\/archive-(push|get)-(spool|async)|cli\/background)|\/node_modules\/(pg|commander|pino|@|google)/
+  /\/src\/(worker\/thread|storage\/(memory|azure|gcs|s3\/(past|keys\/web-identity))|core\/archive\/async|commands\/archive-(push|get)-(spool|async)|cli\/background)|\/node_modules\/(pg|commander|pino|@|google)/
 const slim = {
   name: 'slim',
   setup({ onLoad, onResolve }) {
@@ -51,6 +53,17 @@ await Promise.all([
       js: "import { createRequire as pgtsRequire } from 'node:module'; const require = pgtsRequire(import.meta.url);",
     },
     chunkNames: 'chunks/[name]-[hash]',
+    plugins: [awsLibrary],
+  }),
+  build({
+    ...common,
+    stdin: { contents: awsEntry, resolveDir: root, sourcefile: 'aws.js' },
+    outfile: `${fresh}/cli/aws.cjs`,
+    format: 'cjs',
+    // Its ES modules: of those, only what is used becomes part of the bundle.
+    mainFields: ['module', 'main'],
+    minifyWhitespace: true,
+    minifySyntax: true,
   }),
   build({
     ...common,
@@ -63,10 +76,12 @@ await Promise.all([
     minifySyntax: true,
     define: { ...common.define, 'import.meta.url': 'pgtsUrl' },
     banner: { js: "const pgtsUrl = require('node:url').pathToFileURL(__filename).href;" },
-    plugins: [slim],
+    plugins: [awsLibrary, slim],
   }),
 ])
 await cp(`${root}src/codec/kernels.wasm`, `${fresh}/chunks/kernels.wasm`)
+await packWithCache(`${fresh}/cli/archive.cjs`, { entry: true })
+for (const name of ['aws', 'yaml']) await packWithCache(`${fresh}/cli/${name}.cjs`)
 const old = `${out}.old.${process.pid}`
 await rename(out, old).catch((error) => {
   if (error.code !== 'ENOENT') throw error

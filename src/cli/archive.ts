@@ -7,7 +7,7 @@ import { listenForSignals } from './signals.ts'
 
 /**
  * The way in for archive-push and archive-get, which PostgreSQL starts for every segment and waits for: one CommonJS
- * file (dist/cli/archive.cjs) with what a plain call of the two needs, because finding and linking the chunks of the
+ * bundle (dist/cli/archive.cjs) with what a plain call of the two needs, because finding and linking the chunks of the
  * whole program takes longer than storing a segment. Everything else is handed over to cli/main before it has begun.
  */
 async function start(): Promise<void> {
@@ -30,14 +30,26 @@ async function start(): Promise<void> {
   )
 }
 
-/** Synchronous, and between local storages: what this file carries. */
+/** Synchronous, between a local cluster and repositories on disks or in S3: what this file carries. */
 function isPlainCall({ command, role, options }: AnyResolved): boolean {
   if ((command !== 'archive-push' && command !== 'archive-get') || role !== undefined) return false
-  return options.archiveAsync !== true && [...options.repo, ...options.pg].every(isLocal)
+  if (options.archiveAsync === true || options.repoTargetTime !== undefined) return false
+  return options.pg.every(isLocal) && options.repo.every(isNear)
 }
 
-function isLocal(place: { readonly type?: string; readonly host?: string | undefined }): boolean {
-  return (place.type ?? 'posix') === 'posix' && place.host === undefined
+function isLocal({ host }: { readonly host?: string | undefined }): boolean {
+  return host === undefined
+}
+
+interface RepositoryPlace {
+  readonly type?: string
+  readonly host?: string | undefined
+  readonly s3KeyType?: string | undefined
+}
+
+function isNear(repo: RepositoryPlace): boolean {
+  if (!isLocal(repo)) return false
+  return (repo.type ?? 'posix') === 'posix' || (repo.type === 's3' && repo.s3KeyType !== 'web-id')
 }
 
 void start()

@@ -1,0 +1,98 @@
+import { spawnSync } from 'node:child_process'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { Script } from 'node:vm'
+import { afterAll, describe, expect, it } from 'vitest'
+import { projectRoot } from '../../support/postgres.ts'
+
+const cli = join(projectRoot, 'dist/cli')
+const scratch = mkdtempSync(join(tmpdir(), 'pgts-packed-'))
+afterAll(() => rmSync(scratch, { recursive: true }))
+
+function partsOf(packed: string): { code: string; cachedData: Buffer } {
+  const bytes = readFileSync(packed)
+  const codeEnd = bytes.readUInt32LE(0) + 8
+  return { code: bytes.toString('latin1', 8, codeEnd), cachedData: bytes.subarray(Math.ceil(codeEnd / 8) * 8) }
+}
+
+/** A copy of what archive.cjs consists of, so that something can be done to it. */
+function copyOfArchive(name: string): string {
+  const dir = join(scratch, name)
+  mkdirSync(dir)
+  writeFileSync(join(dir, 'pgts.conf'), `[global]\nrepo1-path=${dir}\n[x]\npg1-path=${dir}/none\n`)
+  // All else that it loads is where it was.
+  symlinkSync(join(cli, 'main.js'), join(dir, 'main.js'))
+  symlinkSync(join(projectRoot, 'node_modules'), join(dir, 'node_modules'))
+  for (const file of ['archive.cjs', 'archive.packed']) cpSync(join(cli, file), join(dir, file))
+  return dir
+}
+
+const SEGMENT = '000000010000000000000001'
+
+function startIn(dir: string, ...args: string[]) {
+  const argv = [
+    ...args,
+    join(dir, 'archive.cjs'),
+    `--config=${dir}/pgts.conf`,
+    '--stanza=x',
+    '--allow-root',
+    '--no-log-timestamp',
+    'archive-get',
+    SEGMENT,
+    'y',
+  ]
+  return spawnSync(process.execPath, argv, { cwd: dir, encoding: 'latin1' })
+}
+
+describe('bundles with a code cache', () => {
+  it.each(['archive', 'aws', 'yaml'])('%s has one that the Node it was built with takes', (name) => {
+    const { code, cachedData } = partsOf(join(cli, `${name}.packed`))
+    expect(cachedData.length).toBeGreaterThan(100_000)
+    const script = new Script(code, { filename: `${name}.cjs`, cachedData })
+    expect(script.cachedDataRejected).toBe(false)
+  })
+
+  it('does the same with a Node that refuses it, and without one', () => {
+    const dir = copyOfArchive('refused')
+    const taken = startIn(dir)
+    expect(taken.stdout).toContain('is pg1-path right?')
+    const refused = startIn(dir, '--stack-size=900')
+    expect([refused.status, refused.stdout]).toEqual([taken.status, taken.stdout])
+
+    const { code } = partsOf(join(dir, 'archive.packed'))
+    const head = Buffer.alloc(8)
+    head.writeUInt32LE(code.length)
+    writeFileSync(join(dir, 'archive.packed'), Buffer.concat([head, Buffer.from(code, 'latin1')]))
+    const without = startIn(dir)
+    expect([without.status, without.stdout]).toEqual([taken.status, taken.stdout])
+  })
+
+  it('says something else than "not found" when it is just being replaced', () => {
+    const dir = copyOfArchive('replaced')
+    rmSync(join(dir, 'archive.packed'))
+    const primary = startIn(dir)
+    expect(primary.status).toBe(125)
+    expect(primary.stderr).toContain('is pgts being installed at this moment?')
+    writeFileSync(join(dir, 'recovery.signal'), '')
+    expect(startIn(dir).status).toBe(127)
+    writeFileSync(join(dir, 'standby.signal'), '')
+    expect(startIn(dir).status).toBe(125)
+  })
+})
+
+describe('the entry for archive-push and archive-get', () => {
+  it('carries neither what it never reaches nor a library that is loaded when it is wanted', () => {
+    const { sources } = JSON.parse(readFileSync(join(cli, 'archive.cjs.map'), 'utf8')) as { sources: string[] }
+    const ours = sources.filter((source) => source.includes('/src/'))
+    expect(ours.length).toBeGreaterThan(80)
+    expect(sources.filter((source) => source.includes('node_modules/'))).toEqual([])
+  })
+
+  it('finds S3 in it, and the client of AWS beside it', () => {
+    const { code } = partsOf(join(cli, 'archive.packed'))
+    expect(code).toContain('../cli/aws.cjs')
+    const { sources } = JSON.parse(readFileSync(join(cli, 'archive.cjs.map'), 'utf8')) as { sources: string[] }
+    expect(sources.some((source) => source.endsWith('src/storage/s3/requests.ts'))).toBe(true)
+  })
+})
