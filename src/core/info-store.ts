@@ -54,8 +54,21 @@ export async function loadArchiveInfo(
   options: LoadOptions = {},
 ): Promise<ArchiveInfo> {
   const name = archiveInfoName(stanza)
-  const info = await loadEither(place.storage, name, sealOfPlace(place), parseArchiveInfo, STANZA_HINTS, options)
+  const info = await loadEither(place.storage, name, sealOfPlace(place), parseOrRecall, STANZA_HINTS, options)
   requireMatchingPass(place, info, 'archive.info')
+  return info
+}
+
+/** The last few that were parsed. It is read for every segment that is pushed, and changes once in years. */
+const recalled: { readonly bytes: Buffer; readonly info: ArchiveInfo }[] = []
+const MOST_RECALLED = 4
+
+function parseOrRecall(bytes: Buffer): ArchiveInfo {
+  const known = recalled.find((one) => one.bytes.equals(bytes))
+  if (known !== undefined) return known.info
+  const info = parseArchiveInfo(bytes)
+  recalled.unshift({ bytes: Buffer.from(bytes), info })
+  recalled.splice(MOST_RECALLED)
   return info
 }
 

@@ -58,6 +58,23 @@ describe('info files', () => {
     expect(log.lines).toHaveLength(1)
   })
 
+  test('an archive.info that was read before is read again: a changed, damaged or lost one is seen', async () => {
+    const name = 'archive/main/archive.info'
+    const both = (change: (file: string) => void) => [name, `${name}.copy`].forEach(change)
+    const load = async () => (await loadArchiveInfo({ storage }, 'main', { log })).history
+    await saveArchiveInfo({ storage }, 'main', archiveInfoOf())
+    const before = await load()
+    expect(await load()).toEqual(before)
+    const [first] = before
+    const changed = { ...archiveInfoOf(), history: [{ ...first!, systemId: first!.systemId + 1n }] }
+    await saveArchiveInfo({ storage }, 'main', changed)
+    expect((await load())[0]?.systemId).toBe(first!.systemId + 1n)
+    both((file) => damage(file, (bytes) => Buffer.from(bytes.toString('latin1').replace('15', '16'), 'latin1')))
+    await expect(load()).rejects.toMatchObject({ code: 'checksum' })
+    both((file) => void storage.files.delete(file))
+    await expect(load()).rejects.toMatchObject({ code: 'file-missing' })
+  })
+
   test('a crash while they are written leaves the old or the new ones', async () => {
     await saveBackupInfo({ storage }, 'main', backupInfoOf([]))
     for (let at = 0; ; at++) {
