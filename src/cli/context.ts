@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import type { CommandContext, Repository, StanzaLock } from '../commands/context.ts'
 import { commandRow } from '../config/command-table.ts'
 import { commandLineFor, type AnyResolved, type CommandName } from '../config/resolve.ts'
@@ -43,6 +44,8 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   const { log, cwd, program } = around
   const lost = new AbortController()
   const signal = AbortSignal.any([around.signal, lost.signal])
+  // Every request that is under way listens, and Node would take so many for a leak and say so on stderr.
+  setMaxListeners(0, signal)
   const stanza = options.stanza ?? ''
   let repositories: Promise<readonly Repository[]> | undefined
   let cluster: Promise<ClusterFiles> | undefined

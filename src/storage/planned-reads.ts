@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { sourceOf, type ByteSource } from '../util/bytes.ts'
 import type { ByteRange, Cancellable, StorageDriver } from './driver.ts'
 
@@ -88,6 +89,8 @@ class Ahead {
     this.#storage = storage
     this.#groups = groups
     this.#signal = AbortSignal.any([signal, this.#stop.signal])
+    // As many requests as are ahead listen, and Node would take them for a leak and say so on stderr.
+    setMaxListeners(0, this.#signal)
     this.#fetchAhead()
   }
 

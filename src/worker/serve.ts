@@ -1,3 +1,4 @@
+import { setMaxListeners } from 'node:events'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import { PgtsError, toPlainError } from '../util/error.ts'
 import { LOG_LEVELS, type Logger, type LogMethod, type MessageLevel } from '../util/log.ts'
@@ -149,6 +150,8 @@ function postAnswers(send: (message: FromWorker) => void, answers: Answer[], bus
 function watchedController(run: number, flags: RunFlags): AbortController {
   const controller = new AbortController()
   const { signal } = controller
+  // Every request of every job of the run listens, and Node would take so many for a leak and say so on stderr.
+  setMaxListeners(0, signal)
   const native = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted')!.get!
   const isAborted = (): boolean => {
     if (!native.call(signal) && flags.isAborted(run)) abort(controller)

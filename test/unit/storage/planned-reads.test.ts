@@ -48,6 +48,25 @@ describe('reads that are known before', () => {
     expect(given.objects.mostInFlight).toBeLessThanOrEqual(17)
   })
 
+  test('many requests that wait for one signal are no leak that Node would warn of on stderr', async () => {
+    const warnings: string[] = []
+    const onWarning = ({ name }: Error) => void warnings.push(name)
+    process.on('warning', onWarning)
+    try {
+      const given = setup()
+      given.objects.delayMs = 20
+      await readPlanned(
+        given,
+        Array.from({ length: 40 }, (_, i) => at(0, 1000 + i, i % 2 ? 'bundle' : 'other')),
+      )
+      expect(given.objects.mostInFlight).toBeGreaterThan(10)
+      await new Promise((resolve) => setImmediate(resolve))
+    } finally {
+      process.off('warning', onWarning)
+    }
+    expect(warnings).toEqual([])
+  })
+
   test('what is passed over, asked for twice or not planned is read all the same', async () => {
     const given = setup()
     const wanted = Array.from({ length: 40 }, (_, i) => at(i * 30 * KIB, 1000, i % 2 ? 'bundle' : 'other'))
