@@ -53,13 +53,13 @@ describe('reads that are known before', () => {
     const onWarning = ({ name }: Error) => void warnings.push(name)
     process.on('warning', onWarning)
     try {
-      const given = setup()
-      given.objects.delayMs = 20
-      await readPlanned(
-        given,
-        Array.from({ length: 40 }, (_, i) => at(0, 1000 + i, i % 2 ? 'bundle' : 'other')),
-      )
-      expect(given.objects.mostInFlight).toBeGreaterThan(10)
+      const { objects, storage } = setup()
+      // Each waits for the end of the signal that they share.
+      objects.fault = ({ kind }) => (kind === 'get' ? { stall: true } : undefined)
+      const wanted = Array.from({ length: 40 }, (_, i) => at(0, 1000, i % 2 ? 'bundle' : 'other'))
+      await using planned = plannedReads(storage, wanted, never)
+      await expect.poll(() => objects.count('get')).toBeGreaterThan(10)
+      await planned[Symbol.asyncDispose]()
       await new Promise((resolve) => setImmediate(resolve))
     } finally {
       process.off('warning', onWarning)
