@@ -187,6 +187,12 @@ class Storm {
         console.log(`blow ${blow} after row ${this.rows.last}: ${Date.now() - started} ms`)
       blow++
     }
+    // Until the store has failed often enough, however slowly segments get there on a busy machine.
+    const struck = () => this.reached.struck + this.front.counters.struck
+    while (struck() < SEGMENTS / 10) {
+      await this.rows.write()
+      await untilArchived(this.site.cluster, 300_000, 9)
+    }
     this.reached.requests = this.front.counters.requests
   }
 }
@@ -234,7 +240,7 @@ test(`${SEGMENTS} segments through a storm: nothing is lost, doubled or changed`
   for (const [what, times] of Object.entries({ background: 2, shell: 1, node: 1, server: 1, immediate: 1 }))
     expect(reached[what as keyof typeof reached], what).toBeGreaterThanOrEqual(times * rounds)
   if (disk !== undefined) expect(reached.spoolFull).toBe(rounds)
-  expect(reached.struck / reached.requests).toBeGreaterThan(0.1)
+  expect(reached.struck).toBeGreaterThanOrEqual(SEGMENTS / 10)
   expect(storm.asyncLog()).toMatch(/repo1: .*(permission|EACCES)/i)
   expect(cluster.log()).toMatch(/terminated by signal 9|failed with exit code 137/)
 
