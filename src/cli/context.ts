@@ -1,4 +1,5 @@
 import { setMaxListeners } from 'node:events'
+import type { MessagePort } from 'node:worker_threads'
 import type { CommandContext, Repository, StanzaLock } from '../commands/context.ts'
 import { commandRow } from '../config/command-table.ts'
 import { commandLineFor, type AnyResolved, type CommandName } from '../config/resolve.ts'
@@ -9,6 +10,7 @@ import type { jobHandlers } from '../core/jobs.ts'
 import type { WorkerSetup } from '../core/worker-env.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import { openClusterFiles } from '../postgres/registry.ts'
+import type { StorageDriver } from '../storage/driver.ts'
 import { openStorage } from '../storage/registry.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { systemClock } from '../util/clock.ts'
@@ -94,10 +96,9 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
         lanes,
       }
       const workers = Math.min(options.processMax ?? 1, most)
-      const { serveStorage } = await import('../storage/port/serve.ts')
       const executor: Executor<typeof jobHandlers> = threadExecutor({
         ...{ workers, lanes, setup, log },
-        ...(parallel === undefined ? {} : { attach: (port) => serveStorage(storage, port) }),
+        ...(parallel === undefined ? {} : { attach: await serverOf(storage) }),
       })
       return executor
     },
@@ -151,6 +152,12 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
 const CONNECTIONS = 2
 const DATA_CONNECTIONS = 6
 const DATA_COMMANDS: readonly CommandName[] = ['backup', 'restore', 'verify']
+
+/** For workers that reach it over a network; others open it themselves. */
+async function serverOf(storage: StorageDriver): Promise<(port: MessagePort) => AsyncDisposable> {
+  const { serveStorage } = await import('../storage/port/serve.ts')
+  return (port) => serveStorage(storage, port)
+}
 
 const NOTHING_HELD: AsyncDisposable = { async [Symbol.asyncDispose]() {} }
 
