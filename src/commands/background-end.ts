@@ -1,7 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Clock } from '../util/clock.ts'
-import { systemCode } from '../util/error.ts'
+import { isAlive } from '../util/is-alive.ts'
 
 /**
  * Why a background process should make way for one that is started anew: the server that it works for is gone, or what
@@ -42,13 +42,7 @@ function stateOf(path: string): string {
 
 function isServed(pgPath: string): boolean {
   const pid = serverOf(pgPath)
-  if (pid === undefined) return false
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return systemCode(error) === 'EPERM'
-  }
+  return pid !== undefined && isAlive(pid)
 }
 
 /** Process id of the postmaster, as its file says. */

@@ -3,6 +3,7 @@ import { lstat, open, readdir, rename, rm, type FileHandle } from 'node:fs/promi
 import { pathOf } from '../../util/byte-string.ts'
 import type { ByteSink } from '../../util/bytes.ts'
 import { PgtsError, systemCode } from '../../util/error.ts'
+import { isAlive } from '../../util/is-alive.ts'
 
 /** A file next to PostgreSQL's WAL that appears under its name whole, or not at all. */
 export interface Destination extends AsyncDisposable {
@@ -62,17 +63,8 @@ async function removeLeftovers(path: string): Promise<void> {
     const name = bytes.toString('latin1')
     if (!name.startsWith(prefix) || !name.endsWith(TEMPORARY)) continue
     const pid = Number(name.slice(prefix.length, -TEMPORARY.length))
-    if (Number.isInteger(pid) && pid > 0 && pid !== process.pid && isRunning(pid)) continue
+    if (Number.isInteger(pid) && pid > 0 && pid !== process.pid && isAlive(pid)) continue
     await rm(pathOf(`${directory}${name}`), { force: true }).catch(() => undefined)
-  }
-}
-
-function isRunning(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return systemCode(error) === 'EPERM'
   }
 }
 

@@ -1,6 +1,7 @@
 import { closeSync, constants, fstatSync, lstatSync, openSync } from 'node:fs'
 import { pathOf } from '../../util/byte-string.ts'
 import { systemCode } from '../../util/error.ts'
+import { isAlive } from '../../util/is-alive.ts'
 import { readIfThere, removeIfThere, writeWhole, type SpoolPaths } from './spool-files.ts'
 
 /** A lock file of the spool, held until released or until this process ends in whatever way. */
@@ -50,16 +51,6 @@ export function removePid(spool: SpoolPaths, kind: 'push' | 'get'): void {
 export function livingPid(spool: SpoolPaths, kind: 'push' | 'get'): number | undefined {
   const pid = readPid(spool, kind)
   return pid !== undefined && isAlive(pid) ? pid : undefined
-}
-
-export function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    // Not ours to signal, but alive.
-    return systemCode(error) === 'EPERM'
-  }
 }
 
 function readPid(spool: SpoolPaths, kind: 'push' | 'get'): number | undefined {

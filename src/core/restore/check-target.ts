@@ -1,5 +1,6 @@
 import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
+import { isAlive } from '../../util/is-alive.ts'
 import type { Layout, Place } from './layout.ts'
 import type { ExistingFiles } from './plan.ts'
 import { listNames, readSmallFile, statEntry } from './target-files.ts'
@@ -19,15 +20,6 @@ export function refuseRunningServer(pgPath: string): void {
           "remove 'postmaster.pid' only when no server, also on another host or in a container, uses this directory",
         ],
   })
-}
-
-function isAlive(pid: number): boolean {
-  try {
-    process.kill(pid, 0)
-    return true
-  } catch (error) {
-    return (error as NodeJS.ErrnoException).code === 'EPERM'
-  }
 }
 
 /**

@@ -2,10 +2,10 @@ import { existsSync, mkdirSync, rmSync, statSync, unlinkSync, watch, type FSWatc
 import { isWalSegment, type WalSegment } from '../../../format/wal-segment.ts'
 import { pathOf } from '../../../util/byte-string.ts'
 import { systemCode } from '../../../util/error.ts'
+import { isAlive } from '../../../util/is-alive.ts'
 import type { Logger } from '../../../util/log.ts'
 import { renameNew } from '../../../util/rename-new.ts'
 import { removeIfThere, type SpoolPaths } from '../spool-files.ts'
-import { isAlive } from '../spool-lock.ts'
 import { namesIn } from './spool.ts'
 
 export interface MoveOnRequest {
