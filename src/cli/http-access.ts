@@ -1,4 +1,5 @@
 import type { HttpAccess } from '../storage/http/agents.ts'
+import type { HttpProxy } from '../storage/http/proxy.ts'
 import type { Environment, RepositoryChoice } from './repository.ts'
 
 /** Where something listens, as an option names it: a host, with scheme and port around it where they differ. */
@@ -24,10 +25,10 @@ export function urlOf({ secure, host, port }: Address): string {
   return `${secure ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}${shown}`
 }
 
-/** How to reach a store that answers at `address`: certificates, patience, and the proxy that the environment names. */
-export function httpAccess(choice: RepositoryChoice, address: Address): HttpAccess {
+/** How to reach a store: certificates, patience, and the proxy that the environment names. */
+export function httpAccess(choice: RepositoryChoice): HttpAccess {
   const { storageCaFile, storageCaPath, storageVerifyTls } = choice.options
-  const proxy = address.secure ? proxyFor(address.host, address.port ?? 443, choice.env) : undefined
+  const proxy = proxyOf(choice.env)
   return {
     verifyTls: storageVerifyTls ?? true,
     stallMs: choice.ioTimeoutMs,
@@ -37,18 +38,10 @@ export function httpAccess(choice: RepositoryChoice, address: Address): HttpAcce
   }
 }
 
-/** HTTPS_PROXY, unless NO_PROXY names the host, a domain above it, or `*`; in capitals or not, as curl has it. */
-export function proxyFor(host: string, port: number, env: Environment): string | undefined {
-  const proxy = env['https_proxy'] || env['HTTPS_PROXY']
-  if (proxy === undefined || proxy === '') return undefined
-  const without = (env['no_proxy'] ?? env['NO_PROXY'] ?? '').split(/[\s,]+/).filter((entry) => entry !== '')
-  const named = host.toLowerCase()
-  for (const entry of without) {
-    if (entry === '*') return undefined
-    const [, name = '', only] = /^(.*?)(?::(\d+))?$/.exec(entry.toLowerCase())!
-    const domain = name.replace(/^\*?\./, '')
-    if (only !== undefined && Number(only) !== port) continue
-    if (named === domain || named.endsWith(`.${domain}`)) return undefined
-  }
-  return /^https?:\/\//i.test(proxy) ? proxy : `http://${proxy}`
+/** HTTPS_PROXY and NO_PROXY. As in curl, lower case comes first, and what is empty is not set. */
+export function proxyOf(env: Environment): HttpProxy | undefined {
+  const url = env['https_proxy'] || env['HTTPS_PROXY']
+  if (!url) return undefined
+  const exceptions = env['no_proxy'] || env['NO_PROXY'] || ''
+  return { url: /^https?:\/\//i.test(url) ? url : `http://${url}`, exceptions }
 }

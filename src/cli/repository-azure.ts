@@ -14,7 +14,7 @@ export function azureDescription(choice: RepositoryChoice): AzureDescription {
     credential: credentialOf(choice),
     ...(storageTag === undefined ? {} : { tags: Object.fromEntries(storageTag) }),
     partBytes: options.storageUploadChunkSize ?? 4 * 1024 * 1024,
-    access: httpAccess(choice, { ...address, host }),
+    access: httpAccess(choice),
     repository: choice.name,
   }
 }

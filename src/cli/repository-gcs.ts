@@ -14,7 +14,7 @@ export function gcsDescription(choice: RepositoryChoice): GcsDescription {
     ...(storageTag === undefined ? {} : { tags: Object.fromEntries(storageTag) }),
     partBytes: options.storageUploadChunkSize ?? 4 * 1024 * 1024,
     ...(choice.atMs === undefined ? {} : { atMs: choice.atMs }),
-    access: httpAccess(choice, address),
+    access: httpAccess(choice),
     repository: choice.name,
   }
 }

@@ -7,18 +7,15 @@ import { invalid, type Environment, type RepositoryChoice } from './repository.t
 export function s3Description(choice: RepositoryChoice): S3Description {
   const { options, name } = choice
   const endpoint = endpointOf(choice)
-  const bucket = options.s3Bucket ?? ''
-  const host = endpoint.connectHost ?? (endpoint.uriStyle === 'host' ? `${bucket}.${endpoint.host}` : endpoint.host)
-  const { port } = endpoint
   const encryption = encryptionOf(choice)
   const storageClass = storageClassOf(choice)
   return {
-    bucket,
+    bucket: options.s3Bucket ?? '',
     region: options.s3Region ?? '',
     endpoint,
     service: options.s3Service ?? 's3',
     keys: keysOf(choice),
-    access: httpAccess(choice, { secure: endpoint.secure, host, ...(port === undefined ? {} : { port }) }),
+    access: httpAccess(choice),
     ...(encryption === undefined ? {} : { encryption }),
     ...(options.storageTag === undefined ? {} : { tags: Object.fromEntries(options.storageTag) }),
     requesterPays: options.s3RequesterPays ?? false,

@@ -5,6 +5,9 @@ import tls from 'node:tls'
 import type { Duplex } from 'node:stream'
 import type { StoreAddress } from './address.ts'
 import { trustedCertificates } from './certificates.ts'
+import { Connector, type Lookup } from './connect.ts'
+import { isException } from './proxy-exceptions.ts'
+import { tunnel, type HttpProxy } from './proxy.ts'
 
 /** How to reach a store, as plain data: which certificates to believe, and through whom. */
 export interface HttpAccess {
@@ -15,8 +18,8 @@ export interface HttpAccess {
   readonly caPath?: string
   /** A connection on which nothing moves for so long is given up, milliseconds. */
   readonly stallMs: number
-  /** `http://user:password@host:port` of a proxy that TLS goes through (CONNECT). Holds a secret, perhaps. */
-  readonly proxy?: string
+  /** Decided for each host: services that give credentials are elsewhere than the store. */
+  readonly proxy?: HttpProxy
 }
 
 /** Sockets that stay open between requests; the last one used is used first, so that the others may be closed. */
@@ -32,8 +35,9 @@ export interface Agents extends Disposable {
 
 /**
  * @param serverName whose certificate is expected, where it is not the host of the Host header that a request carries
+ * @param lookup of the addresses of hosts; absent: the system's
  */
-export async function openAgents(access: HttpAccess, serverName?: string): Promise<Agents> {
+export async function openAgents(access: HttpAccess, serverName?: string, lookup?: Lookup): Promise<Agents> {
   // Connections are limited by how many requests there are, and that is decided above.
   const common = { keepAlive: true, maxFreeSockets: 256, scheduling: 'lifo', noDelay: true } as const
   const secure: https.AgentOptions = {
@@ -42,59 +46,107 @@ export async function openAgents(access: HttpAccess, serverName?: string): Promi
     rejectUnauthorized: access.verifyTls,
     ...(access.verifyTls ? { secureContext: tls.createSecureContext(await trustedCertificates(access)) } : {}),
   }
-  const agents = {
-    http: new http.Agent(common),
-    https: access.proxy === undefined ? new AheadAgent(secure) : new TunnelAgent(secure, new URL(access.proxy)),
-  }
+  const connector = new Connector(access.stallMs, lookup)
+  const plainAgent = new PlainAgent(common, connector)
+  const secureAgent = new SecureAgent(secure, connector, access.proxy)
   return {
-    ...agents,
+    http: plainAgent,
+    https: secureAgent,
     connectAhead(address, count) {
-      // Through a proxy a connection is a request of its own.
-      if (address.secure && agents.https instanceof AheadAgent) agents.https.begin(address, count)
+      if (address.secure) secureAgent.begin(address, count)
     },
     [Symbol.dispose]() {
-      agents.http.destroy()
-      agents.https.destroy()
+      connector[Symbol.dispose]()
+      plainAgent.destroy()
+      secureAgent.destroy()
     },
   }
 }
 
-/** Has connections that were begun before there was a request. */
-class AheadAgent extends https.Agent {
-  readonly #ready = new Map<string, Set<Duplex>>()
+class PlainAgent extends http.Agent {
+  readonly #connector: Connector
+
+  constructor(options: http.AgentOptions, connector: Connector) {
+    super(options)
+    this.#connector = connector
+  }
+
+  override createConnection(options: http.ClientRequestArgs, created: Created): undefined {
+    answer(this.#connector.connect(targetOf(options)), created)
+  }
+}
+
+/** Reaches hosts by TLS, some through a proxy, and has connections that were begun before there was a request. */
+class SecureAgent extends https.Agent {
+  readonly #connector: Connector
+  readonly #proxy: HttpProxy | undefined
+  readonly #ready = new Map<string, Set<Promise<tls.TLSSocket>>>()
+
+  constructor(options: https.AgentOptions, connector: Connector, proxy: HttpProxy | undefined) {
+    super(options)
+    this.#connector = connector
+    this.#proxy = proxy
+  }
 
   begin({ host, port }: StoreAddress, count: number): void {
+    // Through a proxy a connection is a request of its own.
+    if (this.#proxyTo(host, port) !== undefined) return
     const servername = this.options.servername ?? (net.isIP(host) === 0 ? host : '')
     const ready = this.#of(host, port)
     for (let i = 0; i < count; i++) {
-      const socket = super.createConnection({ ...this.options, host, port, servername })
-      if (!(socket instanceof tls.TLSSocket)) return
-      ready.add(socket)
-      socket.unref()
-      // Only who reads hears that the other side has closed; before a request nothing else comes.
-      socket.resume()
-      socket.on('error', () => undefined)
-      socket.once('close', () => ready.delete(socket))
+      const forget = () => ready.delete(pending)
+      const pending = this.#connect({ ...this.options, host, port, servername }).then((socket) => {
+        socket.unref()
+        // Only who reads hears that the other side has closed; before a request nothing else comes.
+        socket.resume()
+        socket.on('error', () => undefined)
+        socket.once('close', forget)
+        return socket
+      })
+      ready.add(pending)
+      pending.catch(forget)
     }
   }
 
-  override createConnection(options: tls.ConnectionOptions, created?: Created): Duplex | null | undefined {
-    const ready = this.#of(String(options.host), Number(options.port))
-    for (const socket of ready) {
-      ready.delete(socket)
-      if (socket.destroyed || !(socket instanceof tls.TLSSocket)) continue
-      socket.ref()
-      return socket
-    }
-    return super.createConnection(options as https.RequestOptions, created)
+  override createConnection(options: tls.ConnectionOptions, created: Created): undefined {
+    answer(this.#open(options), created)
   }
 
   override destroy(): void {
-    for (const ready of this.#ready.values()) for (const socket of ready) socket.destroy()
+    for (const ready of this.#ready.values()) {
+      for (const pending of ready) void pending.then((socket) => socket.destroy()).catch(() => undefined)
+    }
     super.destroy()
   }
 
-  #of(host: string, port: number): Set<Duplex> {
+  async #open(options: tls.ConnectionOptions): Promise<tls.TLSSocket> {
+    const ready = this.#of(String(options.host), Number(options.port))
+    for (const pending of ready) {
+      ready.delete(pending)
+      const socket = await pending.catch(() => undefined)
+      if (socket === undefined || socket.destroyed) continue
+      socket.ref()
+      return socket
+    }
+    return this.#connect(options)
+  }
+
+  async #connect(options: tls.ConnectionOptions): Promise<tls.TLSSocket> {
+    const target = targetOf(options)
+    const proxy = this.#proxyTo(target.host, target.port)
+    const socket =
+      proxy === undefined
+        ? await this.#connector.connect(target)
+        : await tunnel(proxy, target.host, target.port, this.#connector)
+    return super.createConnection({ ...options, socket } as https.RequestOptions) as tls.TLSSocket
+  }
+
+  #proxyTo(host: string, port: number): URL | undefined {
+    const proxy = this.#proxy
+    return proxy === undefined || isException(proxy.exceptions, host, port) ? undefined : new URL(proxy.url)
+  }
+
+  #of(host: string, port: number): Set<Promise<tls.TLSSocket>> {
     const key = `${host}:${port}`
     let ready = this.#ready.get(key)
     if (ready === undefined) this.#ready.set(key, (ready = new Set()))
@@ -104,45 +156,20 @@ class AheadAgent extends https.Agent {
 
 type Created = (error: Error | null, socket: Duplex) => void
 
-/** Reaches every host through a proxy, which passes on the bytes of TLS and sees none of what they say. */
-class TunnelAgent extends https.Agent {
-  readonly #proxy: URL
-
-  constructor(options: https.AgentOptions, proxy: URL) {
-    super(options)
-    this.#proxy = proxy
-  }
-
-  override createConnection(options: tls.ConnectionOptions, created: Created): undefined {
-    const { username, password, hostname, port, protocol } = this.#proxy
-    const target = `${String(options.host)}:${String(options.port)}`
-    const login = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')
-    const request = (protocol === 'https:' ? https : http).request({
-      host: hostname.replace(/^\[(.*)\]$/, '$1'),
-      port: port || (protocol === 'https:' ? 443 : 80),
-      method: 'CONNECT',
-      path: target,
-      agent: false,
-      headers: { host: target, ...(username === '' ? {} : { 'proxy-authorization': `Basic ${login}` }) },
-    })
-    const shown = `the proxy ${hostname}:${port}`
-    const fail = (error: Error) => created(error, undefined as unknown as Duplex)
-    request.setTimeout(CONNECT_MS, () => request.destroy(withCode('ETIMEDOUT', `${shown} does not answer`)))
-    request.once('error', fail)
-    request.once('connect', (response, socket) => {
-      request.setTimeout(0)
-      if (response.statusCode === 200) return created(null, tls.connect({ ...options, socket }))
-      socket.destroy()
-      const why = `${response.statusCode ?? ''} ${response.statusMessage ?? ''}`.trim()
-      fail(withCode('ECONNREFUSED', `${shown} refuses to connect to ${target}: ${why}`))
-    })
-    request.end()
-    return undefined
-  }
+function answer(socket: Promise<Duplex>, created: Created): void {
+  socket.then(
+    (connected) => created(null, connected),
+    (error: Error) => created(error, undefined as unknown as Duplex),
+  )
 }
 
-const CONNECT_MS = 30_000
-
-function withCode(code: string, message: string): Error {
-  return Object.assign(new Error(message), { code })
+function targetOf(options: tls.ConnectionOptions | http.ClientRequestArgs) {
+  const { host, port, keepAlive, keepAliveInitialDelay } = options as net.TcpNetConnectOpts
+  return {
+    host: String(host),
+    port: Number(port),
+    noDelay: true,
+    ...(keepAlive === undefined ? {} : { keepAlive }),
+    ...(keepAliveInitialDelay === undefined ? {} : { keepAliveInitialDelay }),
+  }
 }

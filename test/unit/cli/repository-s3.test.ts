@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { proxyFor, parseAddress } from '../../../src/cli/http-access.ts'
+import { parseAddress, proxyOf } from '../../../src/cli/http-access.ts'
 import { storageDescription, type Environment } from '../../../src/cli/repository.ts'
 import type { S3Description } from '../../../src/storage/s3/description.ts'
 import { PgtsError } from '../../../src/util/error.ts'
@@ -179,18 +179,22 @@ describe('addresses', () => {
 })
 
 describe('the proxy of the environment', () => {
-  const proxy = 'http://proxy:3128'
+  const url = 'http://proxy:3128'
   test.each([
-    [{ HTTPS_PROXY: proxy }, proxy],
-    [{ https_proxy: 'proxy:3128' }, proxy],
+    [{ HTTPS_PROXY: url }, { url, exceptions: '' }],
+    [
+      { https_proxy: 'proxy:3128', HTTPS_PROXY: 'http://other' },
+      { url, exceptions: '' },
+    ],
     [{}, undefined],
     [{ HTTPS_PROXY: '' }, undefined],
-    [{ HTTPS_PROXY: proxy, NO_PROXY: '*' }, undefined],
-    [{ HTTPS_PROXY: proxy, NO_PROXY: 'other, Store.internal' }, undefined],
-    [{ HTTPS_PROXY: proxy, no_proxy: '.internal' }, undefined],
-    [{ HTTPS_PROXY: proxy, no_proxy: 'internal' }, undefined],
-    [{ HTTPS_PROXY: proxy, no_proxy: 'store.internal:443' }, undefined],
-    [{ HTTPS_PROXY: proxy, no_proxy: 'store.internal:8443' }, proxy],
-    [{ HTTPS_PROXY: proxy, no_proxy: 'ternal,re.internal' }, proxy],
-  ])('%j', (env, expected) => expect(proxyFor('store.internal', 443, env)).toBe(expected))
+    [
+      { https_proxy: '', HTTPS_PROXY: url, no_proxy: '', NO_PROXY: 'a' },
+      { url, exceptions: 'a' },
+    ],
+    [
+      { HTTPS_PROXY: url, no_proxy: 'a', NO_PROXY: 'b' },
+      { url, exceptions: 'a' },
+    ],
+  ])('%j', (env, expected) => expect(proxyOf(env)).toEqual(expected))
 })

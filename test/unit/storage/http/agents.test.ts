@@ -7,6 +7,7 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openAgents, type Agents, type HttpAccess } from '../../../../src/storage/http/agents.ts'
 import { httpSender, readBody } from '../../../../src/storage/http/send.ts'
+import { SlowListener } from '../../../support/slow-listener.ts'
 import { makeCertificates } from '../../../support/tls.ts'
 import { until } from '../../../support/until.ts'
 
@@ -142,8 +143,25 @@ describe('connections that were begun ahead', () => {
   })
 })
 
+test('a host with one dead address is reached at the other, whichever comes first', async () => {
+  const port = portOf(store)
+  await using dead = await SlowListener.start('127.0.0.3', port)
+  await dead.fill()
+  const address = (text: string) => ({ address: text, family: 4 })
+  for (const order of [
+    ['127.0.0.3', '127.0.0.1'],
+    ['127.0.0.1', '127.0.0.3'],
+  ]) {
+    const access = { verifyTls: true, stallMs: 5000, caFile }
+    using agents = await openAgents(access, undefined, () => Promise.resolve(order.map(address)))
+    const send = httpSender(agents, 5000)
+    const response = await send({ method: 'GET', url: `https://localhost:${port}/`, headers: {} })
+    expect((await readBody(response)).toString()).toBe('hello /')
+  }
+})
+
 describe('through a proxy', () => {
-  const through = () => `http://user:p%40ss@127.0.0.1:${portOf(proxy)}`
+  const through = (exceptions = '') => ({ url: `http://user:p%40ss@127.0.0.1:${portOf(proxy)}`, exceptions })
 
   test('TLS reaches the store, and the certificate of the store is checked', async () => {
     expect(await ask({ caFile, proxy: through() }, 'localhost', undefined, 2)).toEqual(['hello /0', 'hello /1'])
@@ -159,7 +177,19 @@ describe('through a proxy', () => {
     expect(error.message).not.toContain('p@ss')
   })
 
+  test('is decided for each host: credentials come from elsewhere than the bytes', async () => {
+    using agents = await openAgents({ verifyTls: true, stallMs: 5000, caFile, proxy: through('127.0.0.1') })
+    const send = httpSender(agents, 5000)
+    for (const host of ['127.0.0.1', 'localhost', '127.0.0.1']) {
+      const url = `https://${host}:${portOf(store)}/`
+      expect((await readBody(await send({ method: 'GET', url, headers: {} }))).toString()).toBe('hello /')
+    }
+    expect(asked.map(({ url }) => url)).toEqual([`localhost:${portOf(store)}`])
+  })
+
   test('that is not there', async () => {
-    await expect(ask({ caFile, proxy: 'http://127.0.0.1:1' })).rejects.toMatchObject({ code: 'ECONNREFUSED' })
+    await expect(ask({ caFile, proxy: { url: 'http://127.0.0.1:1', exceptions: '' } })).rejects.toMatchObject({
+      code: 'ECONNREFUSED',
+    })
   })
 })

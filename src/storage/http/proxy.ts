@@ -1,0 +1,58 @@
+import http from 'node:http'
+import { isIP } from 'node:net'
+import type { Duplex } from 'node:stream'
+import tls from 'node:tls'
+import { withCode, type Connector } from './connect.ts'
+
+/** The proxy that the environment names, for what is reached by TLS. */
+export interface HttpProxy {
+  /** `http://user:password@host:port`. Holds a secret, perhaps. */
+  readonly url: string
+  /** NO_PROXY. @see isException */
+  readonly exceptions: string
+}
+
+const CONNECT_MS = 30_000
+
+/**
+ * A way through a proxy, which passes on the bytes of TLS and sees none of what they say.
+ *
+ * @param host an IPv6 address without brackets
+ */
+export function tunnel(proxy: URL, host: string, destinationPort: number, connector: Connector): Promise<Duplex> {
+  const target = `${host.includes(':') ? `[${host}]` : host}:${destinationPort}`
+  const { username, password, hostname, port } = proxy
+  const login = Buffer.from(`${decodeURIComponent(username)}:${decodeURIComponent(password)}`).toString('base64')
+  const shown = `the proxy ${hostname}:${port}`
+  return new Promise((resolve, reject) => {
+    const request = http.request({
+      createConnection: (_, created) => {
+        void toProxy(proxy, connector).then(
+          (socket) => created(null, socket),
+          (error: Error) => created(error, undefined as unknown as Duplex),
+        )
+        return undefined
+      },
+      method: 'CONNECT',
+      path: target,
+      headers: { host: target, ...(username === '' ? {} : { 'proxy-authorization': `Basic ${login}` }) },
+    })
+    request.setTimeout(CONNECT_MS, () => request.destroy(withCode('ETIMEDOUT', `${shown} does not answer`)))
+    request.once('error', reject)
+    request.once('connect', (response, socket) => {
+      request.setTimeout(0)
+      if (response.statusCode === 200) return resolve(socket)
+      socket.destroy()
+      const why = `${response.statusCode ?? ''} ${response.statusMessage ?? ''}`.trim()
+      reject(withCode('ECONNREFUSED', `${shown} refuses to connect to ${target}: ${why}`))
+    })
+    request.end()
+  })
+}
+
+async function toProxy({ protocol, hostname, port }: URL, connector: Connector): Promise<Duplex> {
+  const secure = protocol === 'https:'
+  const host = hostname.replace(/^\[(.*)\]$/, '$1')
+  const socket = await connector.connect({ host, port: Number(port) || (secure ? 443 : 80), noDelay: true })
+  return secure ? tls.connect({ socket, host, servername: isIP(host) === 0 ? host : '' }) : socket
+}
