@@ -4,6 +4,7 @@ import { allowedText, defaultText } from '../../src/config/option-facts.ts'
 import { withIndex } from '../../src/config/option-name.ts'
 import { isNegatable, optionNames, optionRow, rowFor, type OptionName } from '../../src/config/option-table.ts'
 import type { SupportColumn } from '../../src/config/option-row.ts'
+import { LIBPQ_OTHER_VARIABLES, LIBPQ_PARAMETERS } from '../../src/postgres/libpq/parameters.ts'
 import { EXIT_CODES, type ErrorCode } from '../../src/util/error.ts'
 import { EXIT_CODE_MEANINGS } from './exit-code-meanings.ts'
 
@@ -13,6 +14,7 @@ export function referencePages(): Record<string, string> {
     'commands.md': commandsPage(),
     'options.md': optionsPage(),
     'exit-codes.md': exitCodesPage(),
+    'connection.md': connectionPage(),
     'compatibility.md': compatibilityPage(),
   }
 }
@@ -142,6 +144,31 @@ function exitCodesPage(): string {
     'The numbers are those of pgBackRest, so that scripts and monitoring keep working. 0 is success; 1 means that ' +
       '`archive-get` did not find the segment.',
     table(['Code', 'Name', 'Meaning'], rows),
+  )
+}
+
+function connectionPage(): string {
+  const use = {
+    used: 'as in libpq',
+    option: 'not read; decided by',
+    'no effect': 'no effect:',
+    refused: 'refused where it demands what pgts does not have:',
+  }
+  const rows = LIBPQ_PARAMETERS.map((row) => [
+    row.variable === undefined ? '' : `\`${row.variable}\``,
+    `\`${row.keyword}\``,
+    `${use[row.use]}${row.use === 'used' ? ': ' : ' '}${row.note}`,
+  ])
+  const others = Object.entries(LIBPQ_OTHER_VARIABLES).map(([name, why]) => [`\`${name}\``, '', why])
+  return page(
+    'Connection',
+    'pgts connects to a server on its own host through the Unix-domain socket. `pg1-socket-path` names its directory; ' +
+      'without it, `postmaster.pid` of `pg1-path` does. Role, password and session settings come from the options of pgts, ' +
+      'then from the service that `PGSERVICE` names, then from the environment, as in libpq:',
+    table(['Variable', 'Parameter of a service', 'What pgts does'], [...rows, ...others]),
+    'A password comes from `PGPASSWORD` or the service, else from the first matching line of the password file. The host of ' +
+      'that line is the directory of the socket, or `localhost` where no directory is configured or it is the usual one ' +
+      '(`/var/run/postgresql`, `/tmp`). A password file that others may read is ignored, and the error says so.',
   )
 }
 

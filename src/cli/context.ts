@@ -43,7 +43,7 @@ async function ownExecId(): Promise<string> {
 
 export function openContext(resolved: AnyResolved, around: Surroundings): OpenContext {
   const { command, options, parameters, values, dialect, configFiles, configLooked, callPattern } = resolved
-  const { log, cwd, program } = around
+  const { log, env, cwd, program } = around
   const lost = new AbortController()
   const signal = AbortSignal.any([around.signal, lost.signal])
   // Every request that is under way listens, and Node would take so many for a leak and say so on stderr.
@@ -65,13 +65,14 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     clock: systemClock,
     signal,
     parameters,
+    env,
     cwd,
     program,
     configFiles,
     configLooked,
     callPattern,
     get launchEnvironment() {
-      return environmentLine(process.env)
+      return environmentLine(env)
     },
     startedMs: performance.timeOrigin,
     startBackground: async (given) => {

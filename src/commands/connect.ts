@@ -28,6 +28,7 @@ export function connectCluster(
     ...(pg.user === undefined ? {} : { user: pg.user }),
     dataDirectory: textToBytes(pg.path),
     command: ctx.command,
+    env: ctx.env,
     timeoutMs: Math.min(ctx.options.dbTimeout!, atMostMs),
     signal: ctx.signal,
   })

@@ -44,6 +44,8 @@ export interface CommandContext<C extends CommandName = CommandName> {
   readonly signal: AbortSignal
   /** Parameters after the command, for example the WAL path of archive-push. */
   readonly parameters: readonly string[]
+  /** The environment, for what pgts has no option for: PG* variables of libpq. */
+  readonly env: Readonly<Record<string, string | undefined>>
   /** Directory the command was started in. */
   readonly cwd: string
   /** Absolute path of the program, for a restore_command. */

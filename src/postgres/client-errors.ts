@@ -1,5 +1,6 @@
 import { bytesToText } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
+import { NoPasswordError } from './libpq/authentication.ts'
 import { readPostmasterFile } from './socket.ts'
 
 /** SQLSTATE of an error the server sent, or the code of a system error. */
@@ -50,6 +51,12 @@ function connectReason(error: unknown): string {
 }
 
 function connectHints(error: unknown, where: { readonly port: number; readonly dataDirectory?: string }): string[] {
+  if (error instanceof NoPasswordError) {
+    return [
+      ...error.problems,
+      'add a line to ~/.pgpass of the user that runs pgts, or let pg_hba.conf admit the role by peer authentication',
+    ]
+  }
   switch (codeOf(error)) {
     case 'ENOENT':
     case 'ECONNREFUSED': {

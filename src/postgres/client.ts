@@ -1,28 +1,10 @@
 import { connect, type Socket } from 'node:net'
-import { userInfo } from 'node:os'
 import type { Client, QueryResultRow } from 'pg'
 import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { connectError, queryError } from './client-errors.ts'
-import { findSocketDirectory } from './socket.ts'
+import { openClient, type ConnectionOptions } from './open-client.ts'
 import { versionOfServer, type PostgresVersion } from './versions.ts'
-
-/** How to reach the server of a cluster on this host. */
-export interface ConnectionOptions {
-  readonly port: number
-  /** Directory of the unix socket. Default: what the server wrote into postmaster.pid, else the usual places. */
-  readonly socketPath?: string
-  readonly database: string
-  /** Default: the name of the user that runs this process (PGUSER, as libpq does, wins over it). */
-  readonly user?: string
-  /** Data directory (byte string), to find the socket and for messages. */
-  readonly dataDirectory?: string
-  /** Of the command: `pgts [backup]` is what pg_stat_activity shows. */
-  readonly command: string
-  /** For connecting and for each query. */
-  readonly timeoutMs: number
-  readonly signal?: AbortSignal
-}
 
 /** What the server says of itself. */
 export interface ServerFacts {
@@ -79,27 +61,10 @@ export interface ServerConnection extends AsyncDisposable {
 /** Connect to the server of a cluster, and learn what it is. Errors: [056] with what to look at, [046], [057]. */
 export async function connectServer(options: ConnectionOptions): Promise<ServerConnection> {
   options.signal?.throwIfAborted()
-  // The driver loads only here: archive-push must not pay for it.
-  const { default: pg } = await import('pg')
-  pg.defaults.user = userInfo().username
-  const socketPath = options.socketPath ?? findSocketDirectory(options.dataDirectory, options.port)
-  if (!socketPath.startsWith('/')) {
-    throw new PgtsError('option-invalid-value', `pg1-socket-path '${socketPath}' must be an absolute path`, {
-      hints: ['let unix_socket_directories of the server name a directory too: abstract sockets (@...) cannot be used'],
-    })
-  }
-  const client = new pg.Client({
-    host: socketPath,
-    port: options.port,
-    database: options.database,
-    ...(options.user === undefined ? {} : { user: options.user }),
-    application_name: `pgts [${options.command}]`,
-    connectionTimeoutMillis: options.timeoutMs,
-    keepAlive: true,
-  })
+  const { client, socketPath, connectTimeoutMs, targetSessionAttrs } = await openClient(options)
   const connection = new Connection(client, `${socketPath}/.s.PGSQL.${options.port}`, options)
   try {
-    await connection.guard(client.connect(), options.timeoutMs)
+    await connection.guard(client.connect(), connectTimeoutMs)
   } catch (error) {
     await connection[Symbol.asyncDispose]()
     if (options.signal?.aborted === true) throw options.signal.reason
@@ -107,6 +72,7 @@ export async function connectServer(options: ConnectionOptions): Promise<ServerC
   }
   try {
     await connection.prepare()
+    if (targetSessionAttrs !== undefined) await assertSession(connection, targetSessionAttrs)
     return connection
   } catch (error) {
     await connection[Symbol.asyncDispose]()
@@ -308,6 +274,31 @@ class Connection implements ServerConnection {
       socket.end(request)
     })
   }
+}
+
+/**
+ * [056] when the session is not of the kind that `target_session_attrs` of the environment demands.
+ * @see PostgreSQL, documentation of libpq: target_session_attrs
+ */
+async function assertSession(connection: ServerConnection, demanded: string): Promise<void> {
+  if (demanded === 'any' || demanded === 'prefer-standby') return
+  const { inRecovery } = connection.facts
+  const [row] = await connection.query<{ readOnly: boolean }>(
+    `select pg_catalog.current_setting('default_transaction_read_only') = 'on' as "readOnly"`,
+  )
+  const readOnly = inRecovery || row?.readOnly === true
+  const fulfilled: Readonly<Record<string, boolean>> = {
+    primary: !inRecovery,
+    standby: inRecovery,
+    'read-write': !readOnly,
+    'read-only': readOnly,
+  }
+  if (fulfilled[demanded] === true) return
+  const problem =
+    fulfilled[demanded] === undefined
+      ? `invalid target_session_attrs (PGTARGETSESSIONATTRS) '${demanded}'`
+      : `the server is a ${inRecovery ? 'standby' : 'primary'}${readOnly ? ' and read-only' : ''}, but target_session_attrs (PGTARGETSESSIONATTRS) is '${demanded}'`
+  throw new PgtsError('db-connect', problem, { hints: ['unset PGTARGETSESSIONATTRS for pgts'] })
 }
 
 /** [058] when the server is not the one whose data directory is configured. */

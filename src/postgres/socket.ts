@@ -32,3 +32,8 @@ export function findSocketDirectory(dataDirectory: string | undefined, port: num
   if (postmaster !== undefined && postmaster.socketDirectory.startsWith('/')) return postmaster.socketDirectory
   return USUAL_DIRECTORIES.find((directory) => existsSync(`${directory}/.s.PGSQL.${port}`)) ?? USUAL_DIRECTORIES[0]!
 }
+
+/** Is this the directory of the socket where nothing else is configured? libpq then looks for `localhost` in .pgpass. */
+export function isUsualDirectory(directory: string): boolean {
+  return USUAL_DIRECTORIES.includes(directory)
+}

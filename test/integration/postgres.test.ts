@@ -44,6 +44,7 @@ function connect(
     dataDirectory: cluster.dataDir,
     command: 'backup',
     timeoutMs: 20_000,
+    env: {},
     ...options,
   })
 }
@@ -383,6 +384,7 @@ describe('errors of a connection say what to do', () => {
       dataDirectory: cluster.dataDir,
       command: 'check',
       timeoutMs: 10_000,
+      env: {},
     }
     await using server = await connectServer(withoutSocket)
     expect(server.facts.dataDirectory).toBe(cluster.dataDir)

@@ -62,6 +62,7 @@ export function restoreContext(
     clock: systemClock,
     signal: run.signal ?? new AbortController().signal,
     parameters: [],
+    env: {},
     cwd: '/',
     program: '/usr/bin/pgts',
     isSet: (option) => (run.typed ?? []).some((argument) => argument.startsWith(`--${option}`)),
