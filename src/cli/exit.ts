@@ -1,3 +1,4 @@
+import { printableLines } from '../util/byte-string.ts'
 import { EXIT_CODES, toPlainError } from '../util/error.ts'
 
 /** `ERROR: [031]: text` and its hints, for errors that come before there is a logger. */
@@ -7,5 +8,5 @@ export function formatShortError(error: unknown): string {
   const lines = [`ERROR: [${number}]: ${message}`, ...hints.map((hint) => `       HINT: ${hint}`)]
   // An impossible state is our bug, and the place helps to find it.
   if (code === 'assert' && stack !== undefined) lines.push(stack)
-  return `${lines.join('\n')}\n`
+  return `${printableLines(lines.join('\n'))}\n`
 }

@@ -1,3 +1,4 @@
+import { printableLines } from '../util/byte-string.ts'
 import type { MessageLevel } from '../util/log.ts'
 
 /** One record, ready to be laid out; the same for every sink. */
@@ -38,7 +39,7 @@ function layOut(head: string, record: LogRecord, style: LineStyle): string {
   const code = record.code === undefined ? '' : `[${String(record.code).padStart(3, '0')}]: `
   // The code and the dry-run mark do not move the column of the lines below: pgBackRest's parsers expect it so.
   const indent = `\n${' '.repeat(head.length + padding)}`
-  const text = record.message.replaceAll('\n', indent)
+  const text = printableLines(record.message).replaceAll('\n', indent)
   return `${head}${code}${style.dryRun ? '[DRY-RUN] ' : ''}${' '.repeat(padding)}${text}\n`
 }
 

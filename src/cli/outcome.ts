@@ -6,7 +6,7 @@ export interface Outcome {
   /** For stdout, as it is: line ends included. */
   readonly text?: string
   /** As `text`, in pieces that come while they are made. */
-  readonly pieces?: AsyncIterable<string | Uint8Array>
+  readonly pieces?: AsyncIterable<string>
   /** Default 0. */
   readonly exitCode?: number
 }

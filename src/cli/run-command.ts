@@ -1,5 +1,6 @@
 import { commandRow } from '../config/command-table.ts'
 import { commandBeginArgs, type AnyResolved } from '../config/resolve.ts'
+import { printableJson, printableLines } from '../util/byte-string.ts'
 import { EXIT_CODES, isPgtsError, PgtsError, toPlainError } from '../util/error.ts'
 import { pgtsVersion } from '../util/version.ts'
 import type { CommandContext } from '../commands/context.ts'
@@ -47,7 +48,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
     ;({ signal } = open.ctx)
     const handler = table[command] as ((ctx: CommandContext) => Promise<Outcome>) | undefined
     if (handler === undefined) throw new PgtsError('assert', `there is no handler for ${name}`)
-    const code = await tell(await handler(open.ctx))
+    const code = await tell(await handler(open.ctx), options.output === 'json')
     end('completed successfully')
     return code
   } catch (error) {
@@ -62,11 +63,13 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
   }
 }
 
-async function tell(outcome: Outcome): Promise<number> {
-  if (outcome.text !== undefined) stdout.write(outcome.text)
+/** Reports show names from a repository, which may be forged. */
+async function tell(outcome: Outcome, json: boolean): Promise<number> {
+  const shown = json ? printableJson : printableLines
+  if (outcome.text !== undefined) stdout.write(shown(outcome.text))
   for await (const piece of outcome.pieces ?? []) {
     // Nobody reads any more: what is left need not be made.
-    if (!stdout.write(piece)) break
+    if (!stdout.write(shown(piece))) break
   }
   return outcome.exitCode ?? 0
 }

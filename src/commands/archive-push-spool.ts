@@ -9,7 +9,7 @@ import { claimSpool, spoolOwner } from '../core/archive/spool-identity.ts'
 import { inSpool, SpoolTrouble } from '../core/archive/spool-trouble.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import { readControlFile } from '../postgres/control-file.ts'
-import { bytesToText, textToBytes } from '../util/byte-string.ts'
+import { bytesToText, decodeUtf8, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { ArchivePushReport } from './archive-push.ts'
 import type { CommandContext } from './context.ts'
@@ -80,7 +80,7 @@ async function throughSpool(
     door: throughDoor(door),
     timeoutMs: options.archiveTimeout,
     queueMaxBytes: options.archivePushQueueMax,
-    start: () => ctx.startBackground([bytesToText(walPath)]),
+    start: () => ctx.startBackground([decodeUtf8(walPath)]),
     async explain(name) {
       const { walExplainer } = await import('./explain-wal.ts')
       // Without its server, which waits for this very process.

@@ -1,5 +1,5 @@
 import { connectServer, type ServerConnection } from '../postgres/client.ts'
-import { bytesToText, textToBytes } from '../util/byte-string.ts'
+import { decodeUtf8, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 
@@ -24,7 +24,7 @@ export function connectCluster(
   return connectServer({
     port: pg.port!,
     ...(pg.socketPath === undefined ? {} : { socketPath: pg.socketPath }),
-    database: database === undefined ? pg.database! : bytesToText(database),
+    database: database === undefined ? pg.database! : decodeUtf8(database),
     ...(pg.user === undefined ? {} : { user: pg.user }),
     dataDirectory: textToBytes(pg.path),
     command: ctx.command,

@@ -1,5 +1,5 @@
 import { writeLaunchHint } from '../core/archive/launch-hint.ts'
-import { bytesToText } from '../util/byte-string.ts'
+import { decodeUtf8 } from '../util/byte-string.ts'
 import type { CommandContext } from './context.ts'
 
 /** From now on the launcher answers from the spool, without this program. */
@@ -14,7 +14,7 @@ export async function leaveHint(
     stanza,
     pgPath,
     // Through the door: it leads nowhere once the spool is another cluster's.
-    spool: bytesToText(door),
+    spool: decodeUtf8(door),
     lockPath: options.lockPath,
     configLooked,
     environment: launchEnvironment,

@@ -15,7 +15,7 @@ import type { BackupEntry, BackupInfo } from '../format/backup-info.ts'
 import { serialiseManifest, type Manifest } from '../format/manifest.ts'
 import { parseLsn, timelineOf } from '../format/wal-segment.ts'
 import { localOwnerIds } from '../postgres/owner-ids.ts'
-import { bytesToText, textToBytes } from '../util/byte-string.ts'
+import { bytesToText, decodeUtf8, textToBytes } from '../util/byte-string.ts'
 import { toPlainError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
 import type { jobHandlers } from '../core/jobs.ts'
@@ -100,7 +100,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
     label: original.label,
     repoKey: repository.key,
     type: policy.type,
-    pgPath: bytesToText(pgPath),
+    pgPath: decodeUtf8(pgPath),
     sizeBytes: plan.sizeBytes,
     ...copied,
     removed: plan.remove.length,

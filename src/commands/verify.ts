@@ -67,8 +67,8 @@ function unreachable(stanza: string, repoKey: number, message: string): VerifyRe
 function tell({ log }: CommandContext<'verify'>, report: VerifyReport): void {
   const { repoKey } = report
   for (const { level, message } of report.problems) {
-    if (level === 'error') log.warn({ repo: repoKey }, `repo${repoKey}: ${bytesToText(message)}`)
-    else log.info({ repo: repoKey }, `repo${repoKey}: ${bytesToText(message)}`)
+    if (level === 'error') log.warn({ repo: repoKey }, `repo${repoKey}: ${message}`)
+    else log.info({ repo: repoKey }, `repo${repoKey}: ${message}`)
   }
   for (const { archiveId, faulty } of report.archives) {
     for (const { repoName, reason } of faulty)
@@ -82,7 +82,7 @@ function tell({ log }: CommandContext<'verify'>, report: VerifyReport): void {
     const why = [
       ...faulty.slice(0, FILES_TOLD).map(({ name, reason }) => `${bytesToText(name)}: ${reason}`),
       ...(faulty.length > FILES_TOLD ? [`and ${faulty.length - FILES_TOLD} more files`] : []),
-      ...reasons.map(bytesToText),
+      ...reasons,
     ]
     const lines = [`repo${repoKey}: backup ${label} cannot be relied on: ${status}`, ...why]
     log.warn({ repo: repoKey, label }, lines.join('\n'))

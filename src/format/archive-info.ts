@@ -1,3 +1,4 @@
+import { bytesToText } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { quoteJson, serialiseJson, type JsonObject } from './canonical-json.ts'
 import { extraLines, withExtraLines, type ExtraLine } from './extra-lines.ts'
@@ -111,7 +112,7 @@ export function readHistory<H extends { readonly id: number }>(
   const history = new Map<number, H>()
   for (const [key, value] of file.sections.get('db:history')?.entries ?? []) {
     const id = /^[0-9]{1,10}$/.test(key) ? Number(key) : 0
-    if (id < 1 || id > U32_MAX) throw new PgtsError('format', `${what}: '${key}' is not a history id`)
+    if (id < 1 || id > U32_MAX) throw new PgtsError('format', `${what}: '${bytesToText(key)}' is not a history id`)
     history.set(id, read(id, Members.ofJson(`${what}, history ${key}`, value)))
   }
   if (history.size === 0) throw new PgtsError('format', `${what} has no history of clusters`)

@@ -1,4 +1,4 @@
-import { compareBytes } from '../util/byte-string.ts'
+import { bytesToText, compareBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { cipherSection, currentHistory, readCipherPass, readCurrentId, readHistory } from './archive-info.ts'
 import { isBackupLabel } from './backup-label.ts'
@@ -85,7 +85,7 @@ export function parseBackupInfo(bytes: Buffer): BackupInfo {
   }))
   const backups = new Map<string, BackupEntry>()
   for (const [label, value] of file.sections.get('backup:current')?.entries ?? []) {
-    backups.set(label, readEntry(label, Members.ofJson(`${WHAT}, backup ${label}`, value)))
+    backups.set(label, readEntry(label, Members.ofJson(`${WHAT}, backup ${bytesToText(label)}`, value)))
   }
   return {
     backrestVersion: file.backrestVersion,
@@ -152,10 +152,10 @@ function historyMembers(entry: BackupHistory): JsonObject {
 }
 
 function readEntry(label: string, members: Members): BackupEntry {
-  if (!isBackupLabel(label)) throw new PgtsError('format', `${WHAT}: '${label}' is not a backup label`)
+  if (!isBackupLabel(label)) throw new PgtsError('format', `${WHAT}: '${bytesToText(label)}' is not a backup label`)
   const type = members.string('backup-type')
   if (type !== 'full' && type !== 'diff' && type !== 'incr') {
-    throw new PgtsError('format', `${members.where}: unknown backup type '${type}'`)
+    throw new PgtsError('format', `${members.where}: unknown backup type '${bytesToText(type)}'`)
   }
   const mapBytes = members.optionalInteger('backup-info-repo-size-map')
   return {

@@ -1,3 +1,4 @@
+import { bytesToText } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { parseJson, type JsonObject, type JsonValue } from './canonical-json.ts'
 import type { ReadSection } from './info-file.ts'
@@ -229,7 +230,7 @@ export class ManifestFileReader {
   }
 
   #wrong(problem: string): PgtsError {
-    return new PgtsError('format', `${this.what}: file '${this.#name}' ${problem}`)
+    return new PgtsError('format', `${this.what}: file '${bytesToText(this.#name)}' ${problem}`)
   }
 }
 

@@ -1,4 +1,4 @@
-import { compareBytes } from '../util/byte-string.ts'
+import { bytesToText, compareBytes } from '../util/byte-string.ts'
 import { isCompressType } from '../util/compress-type.ts'
 import { PgtsError } from '../util/error.ts'
 import { readCipherPass } from './archive-info.ts'
@@ -115,7 +115,7 @@ const KNOWN: Readonly<Record<string, readonly string[] | 'all'>> = {
 function readType(backup: Members): BackupType {
   const type = backup.string('backup-type')
   if (type === 'full' || type === 'diff' || type === 'incr') return type
-  throw new PgtsError('format', `${backup.where}: unknown backup type '${type}'`)
+  throw new PgtsError('format', `${backup.where}: unknown backup type '${bytesToText(type)}'`)
 }
 
 function readDb(db: Members): Manifest['db'] {
@@ -151,7 +151,7 @@ function readOptions(options: Members): ManifestOptions {
 function readCompressType(options: Members, compress: boolean): CompressType {
   const type = options.optionalString('option-compress-type') ?? (compress ? 'gz' : 'none')
   if (isCompressType(type)) return type
-  throw new PgtsError('format', `${options.where}: unknown compress type '${type}'`)
+  throw new PgtsError('format', `${options.where}: unknown compress type '${bytesToText(type)}'`)
 }
 
 function readDefaults(file: InfoFile): ManifestDefaults {
@@ -188,11 +188,11 @@ function referencesOf(files: readonly ManifestFile[], label: string): string[] {
 function readTarget(name: string, target: Members): ManifestTarget {
   const type = target.string('type')
   if (type !== 'path' && type !== 'link') {
-    throw new PgtsError('format', `${target.where}: unknown type '${type}'`)
+    throw new PgtsError('format', `${target.where}: unknown type '${bytesToText(type)}'`)
   }
   const tablespaceId = target.optionalString('tablespace-id')
   if (tablespaceId !== undefined && !/^[0-9]{1,10}$/.test(tablespaceId)) {
-    throw new PgtsError('format', `${target.where}: '${tablespaceId}' is not the oid of a tablespace`)
+    throw new PgtsError('format', `${target.where}: '${bytesToText(tablespaceId)}' is not the oid of a tablespace`)
   }
   return safe({
     name,
@@ -240,7 +240,8 @@ function readOwner(members: Members, key: 'user' | 'group', standard: OwnerName)
 function readMode(members: Members, standard: number): number {
   const text = members.optionalString('mode')
   if (text === undefined) return standard
-  if (!/^[0-7]{1,4}$/.test(text)) throw new PgtsError('format', `${members.where}: '${text}' is not a file mode`)
+  if (!/^[0-7]{1,4}$/.test(text))
+    throw new PgtsError('format', `${members.where}: '${bytesToText(text)}' is not a file mode`)
   return parseInt(text, 8)
 }
 
@@ -252,13 +253,13 @@ function readEach<T extends { readonly name: string }>(
   const section: ReadSection | undefined = file.sections.get(name)
   const items: T[] = []
   for (const [key, value] of section?.entries ?? [])
-    items.push(read(key, Members.ofJson(`${WHAT}, [${name}] ${key}`, value)))
+    items.push(read(key, Members.ofJson(`${WHAT}, [${name}] ${bytesToText(key)}`, value)))
   return sortedByName(items)
 }
 
 function safe<T extends { readonly name: string }>(item: T): T {
   if (isSafeManifestName(item.name)) return item
-  throw new PgtsError('format', `${WHAT}: the name '${item.name}' would lead outside the data directory`, {
+  throw new PgtsError('format', `${WHAT}: the name '${bytesToText(item.name)}' would lead outside the data directory`, {
     hints: ['do not restore this backup; has the repository been tampered with?'],
   })
 }
@@ -268,7 +269,8 @@ function sortedByName<T extends { readonly name: string }>(items: T[]): T[] {
   if (!isSorted(items)) items.sort((a, b) => compareBytes(a.name, b.name))
   for (let i = 1; i < items.length; i++) {
     const { name } = items[i] as T
-    if (name === (items[i - 1] as T).name) throw new PgtsError('format', `${WHAT}: '${name}' is listed twice`)
+    if (name === (items[i - 1] as T).name)
+      throw new PgtsError('format', `${WHAT}: '${bytesToText(name)}' is listed twice`)
   }
   return items
 }

@@ -1,8 +1,39 @@
 /**
  * File names, and everything read from a repository, travel as byte strings: latin1 strings in which one character is
- * one byte. They lose nothing, compare as bytes do, and become text only at the edges (terminal, SQL, JSON).
+ * one byte. They lose nothing, compare as bytes do, and become text only at the edges: `bytesToText` for people,
+ * `decodeUtf8` for programs (SQL, JSON, object keys).
+ *
+ * For messages, log lines and reports. A name can be any bytes and may come from a forged repository, so whatever could
+ * drive a terminal, break a line or reorder it is escaped: control characters, line ends, bidirectional controls, and
+ * bytes that are not UTF-8 (`\xff`).
  */
 export function bytesToText(byteString: string): string {
+  return isPlain(byteString) ? byteString : escapeText(decodeShown(byteString))
+}
+
+/** As `bytesToText`, for text of several lines: line ends stay. */
+export function bytesToLines(byteString: string): string {
+  return printableLines(decodeShown(byteString))
+}
+
+/** Text of several lines with what could drive a terminal escaped, as `bytesToText` does; line ends and tabs stay. */
+export function printableLines(text: string): string {
+  return text.replace(UNPRINTABLE_IN_LINES, escaped)
+}
+
+/**
+ * JSON with control characters inside its strings escaped: in the form of pgBackRest's files they are written as they
+ * are, which neither a terminal nor a JSON parser accepts.
+ */
+export function printableJson(json: string): string {
+  return json.replace(
+    UNPRINTABLE_IN_LINES,
+    (character) => `\\u${character.charCodeAt(0).toString(16).padStart(4, '0')}`,
+  )
+}
+
+/** For programs, exact as long as the bytes are UTF-8; others become U+FFFD. */
+export function decodeUtf8(byteString: string): string {
   return isAscii(byteString) ? byteString : Buffer.from(byteString, 'latin1').toString('utf8')
 }
 
@@ -23,4 +54,44 @@ export function compareBytes(a: string, b: string): number {
 function isAscii(text: string): boolean {
   for (let i = 0; i < text.length; i++) if (text.charCodeAt(i) > 127) return false
   return true
+}
+
+function isPlain(text: string): boolean {
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i)
+    if (code < 0x20 || code > 0x7e) return false
+  }
+  return true
+}
+
+/** UTF-8 as text, other bytes as `\xNN`. */
+function decodeShown(byteString: string): string {
+  return byteString.replace(BEYOND_ASCII, (run) =>
+    run.replace(UTF8_SEQUENCE, (sequence) => (sequence.length === 1 ? hex(sequence) : decodeUtf8(sequence))),
+  )
+}
+
+const BEYOND_ASCII = /[\x80-\xff]+/g
+/** RFC 3629, without ASCII; a byte that begins no sequence stands alone. */
+const UTF8_SEQUENCE =
+  /[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}|[\x80-\xff]/g
+
+function escapeText(text: string): string {
+  return text.replace(UNPRINTABLE, escaped)
+}
+
+/** C0 and C1 controls, line and paragraph separators, bidirectional controls. */
+const UNPRINTABLE = /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
+const UNPRINTABLE_IN_LINES = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
+
+function escaped(character: string): string {
+  const code = character.charCodeAt(0)
+  if (code === 0x0a) return '\\n'
+  if (code === 0x09) return '\\t'
+  if (code === 0x0d) return '\\r'
+  return code < 0x80 ? hex(character) : `\\u${code.toString(16).padStart(4, '0')}`
+}
+
+function hex(character: string): string {
+  return `\\x${character.charCodeAt(0).toString(16).padStart(2, '0')}`
 }

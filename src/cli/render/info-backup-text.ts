@@ -1,6 +1,7 @@
 import type { InfoBackup, InfoDetails } from '../../core/info/report.ts'
 import { formatSize } from '../../util/format-size.ts'
 import { zonedTime } from './local-time.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 
 /** One backup, as `info` shows it. With details it is the one that was asked for, and more is told. */
 export function backupText(backup: InfoBackup): string {
@@ -26,15 +27,20 @@ export function backupText(backup: InfoBackup): string {
   if (details !== undefined) lines.push(...detailLines(details))
   if (backup.error === true) {
     const files = details?.errorFiles ?? []
-    lines.push(files.length > 0 ? `error list: ${files.join(', ')}` : 'error(s) detected during backup')
+    lines.push(
+      files.length > 0 ? `error list: ${files.map(bytesToText).join(', ')}` : 'error(s) detected during backup',
+    )
   }
   if (details !== undefined && backup.annotations.size > 0) {
-    lines.push('annotation(s)', ...[...backup.annotations].map(([key, value]) => `    ${key}: ${value}`))
+    lines.push(
+      'annotation(s)',
+      ...[...backup.annotations].map(([key, value]) => `    ${bytesToText(key)}: ${bytesToText(value)}`),
+    )
   }
   if (details !== undefined && backup.pin !== undefined) {
     const { reason, until } = backup.pin
     const end = until === undefined ? '' : ` until ${zonedTime(until)}`
-    lines.push(`pinned${end}${reason === undefined ? '' : `: ${reason}`}`)
+    lines.push(`pinned${end}${reason === undefined ? '' : `: ${bytesToText(reason)}`}`)
   }
   return [`\n        ${backup.type} backup: ${backup.label}`, ...lines.map((line) => `            ${line}`), ''].join(
     '\n',
@@ -54,15 +60,20 @@ function referenceTotals(references: readonly string[]): string {
 }
 
 function detailLines({ databases, links, tablespaces }: InfoDetails): string[] {
-  const names = databases.map(({ name, oid }) => `${name} (${oid})`)
+  const names = databases.map(({ name, oid }) => `${bytesToText(name)} (${oid})`)
   const lines = [`database list: ${names.length === 0 ? 'none' : names.join(', ')}`]
   if (links.length > 0) {
-    lines.push('symlinks:', ...links.map(({ name, destination }) => `    ${name} => ${destination}`))
+    lines.push(
+      'symlinks:',
+      ...links.map(({ name, destination }) => `    ${bytesToText(name)} => ${bytesToText(destination)}`),
+    )
   }
   if (tablespaces.length > 0) {
     lines.push(
       'tablespaces:',
-      ...tablespaces.map(({ name, oid, destination }) => `    ${name} (${oid}) => ${destination}`),
+      ...tablespaces.map(
+        ({ name, oid, destination }) => `    ${bytesToText(name)} (${oid}) => ${bytesToText(destination)}`,
+      ),
     )
   }
   return lines

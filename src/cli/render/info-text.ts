@@ -8,8 +8,9 @@ import {
   type Progress,
 } from '../../core/info/report.ts'
 import { backupText } from './info-backup-text.ts'
+import { bytesToLines, bytesToText } from '../../util/byte-string.ts'
 
-/** As people read it (a byte string). Times are local. */
+/** As people read it. Times are local. */
 export function renderInfoText(report: InfoReport): string {
   if (report.stanzas.length === 0) return 'No stanzas exist in the repository.\n'
   return report.stanzas.map((stanza) => stanzaText(stanza, report)).join('\n')
@@ -18,7 +19,7 @@ export function renderInfoText(report: InfoReport): string {
 function stanzaText(stanza: InfoStanza, { detail, set }: InfoReport): string {
   const full = detail === 'full'
   const { backup } = stanza.status.lock
-  let text = `stanza: ${stanza.name}\n    status: ${statusText(stanza, full)}\n`
+  let text = `stanza: ${bytesToText(stanza.name)}\n    status: ${statusText(stanza, full)}\n`
   if (backup.repos !== undefined && backup.repos.length > 1) {
     for (const repo of backup.repos) text += `        repo${repo.repoKey} backup: ${percent(repo)} complete\n`
   }
@@ -64,7 +65,7 @@ function repoStatusText({ status, repos }: InfoStanza): string {
       const { code, message } = repo.status
       if (code === STATUS.ok) return `${name}ok\n`
       if (code !== STATUS.other) return `${name}error (${message})\n`
-      const lines = message.split('\n').join(`\n${indent}`)
+      const lines = bytesToLines(message).split('\n').join(`\n${indent}`)
       return `${name}${several ? `error (${STATUS_MESSAGES[code]})\n` : ''}${indent}${lines}\n`
     })
     .join('')
@@ -113,6 +114,6 @@ function groupsOf(stanza: InfoStanza): Group[] {
 
 function groupText({ version, current, min, max, backups }: Group): string {
   const archive = min === null ? 'none present' : `${min}/${max}`
-  const head = `\n    db (${current ? 'current' : 'prior'})\n        wal archive min/max (${version}): ${archive}\n`
+  const head = `\n    db (${current ? 'current' : 'prior'})\n        wal archive min/max (${bytesToText(version)}): ${archive}\n`
   return head + backups.map(backupText).join('')
 }

@@ -1,21 +1,23 @@
 import { SHA1_OF_NOTHING } from '../../format/manifest.ts'
 import type { BlocksOfBackup, ListedFile, ManifestReport } from '../../core/manifest/report.ts'
 import { quoteJson } from '../../format/canonical-json.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
 import { formatSize } from '../../util/format-size.ts'
 import { localTime, two } from './local-time.ts'
 
 /** What `manifest` prints, piece by piece: a backup may have a million files. No newline after JSON, as in pgBackRest. */
 export async function* renderManifest(report: ManifestReport, output: 'text' | 'json'): AsyncGenerator<string> {
   const pieces = output === 'json' ? jsonPieces(report) : textPieces(report)
+  // Names of the text form are escaped one by one, so that all of it is text already.
+  const decode = output === 'json' ? decodeUtf8 : (text: string) => text
   let gathered = ''
   for (const piece of pieces) {
     gathered += piece
     if (gathered.length < PIECE_LENGTH) continue
-    yield bytesToText(gathered)
+    yield decode(gathered)
     gathered = ''
   }
-  yield bytesToText(gathered)
+  yield decode(gathered)
 }
 
 const PIECE_LENGTH = 64 * 1024
@@ -77,7 +79,7 @@ function* textPieces(report: ManifestReport): Generator<string> {
 }
 
 function fileText({ file, blocks }: ListedFile): string {
-  const lines = [`  - ${file.name}`]
+  const lines = [`  - ${bytesToText(file.name)}`]
   if (file.reference !== undefined) lines.push(`      reference: ${file.reference}`)
   lines.push(`      size: ${formatSize(file.sizeBytes)}, repo ${formatSize(file.repoSizeBytes ?? file.sizeBytes)}`)
   lines.push(`      checksum: ${file.checksum ?? SHA1_OF_NOTHING}`)
@@ -103,7 +105,7 @@ function blocksText(parts: readonly BlocksOfBackup[]): string[] {
     )
   }
   return [
-    ...parts.map((part) => `        reference: ${shortName(part.repoName)}, ${counts([part])}`),
+    ...parts.map((part) => `        reference: ${bytesToText(shortName(part.repoName))}, ${counts([part])}`),
     `        total ${counts(parts)}`,
   ]
 }

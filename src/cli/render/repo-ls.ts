@@ -1,6 +1,6 @@
 import { serialiseJson } from '../../format/canonical-json.ts'
 import type { ListedFile } from '../../core/repo/list.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
 
 /** As pgBackRest prints it: names, or one object with a member for each entry. Comes in pieces, because it can be long. */
 export async function* renderRepoLs(files: AsyncIterable<ListedFile>, output: 'text' | 'json'): AsyncIterable<string> {
@@ -41,5 +41,5 @@ function member({ kind, sizeBytes, mtimeMs, destination }: ListedFile): string {
 }
 
 function quote(bytes: string): string {
-  return serialiseJson(bytesToText(bytes))
+  return serialiseJson(decodeUtf8(bytes))
 }

@@ -1,5 +1,5 @@
 import type { ArchiveResult, BackupResult, FaultyFile, VerifyReport } from '../../core/verify/report.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
 import { formatSize } from '../../util/format-size.ts'
 
 /** `text` in pgBackRest's shape, with what it does not tell; `json` is pgts's own; `none` prints nothing. */
@@ -18,7 +18,7 @@ function asText(report: VerifyReport, verbose: boolean, several: boolean): strin
   const lines: string[] = []
   if (ok && !verbose && problems.length === 0) return ''
   lines.push(`stanza: ${stanza}${several ? ` (repo${repoKey})` : ''}`, `status: ${ok ? 'ok' : 'error'}`)
-  for (const { level, message } of problems) lines.push(`  ${level}: ${bytesToText(message)}`)
+  for (const { level, message } of problems) lines.push(`  ${level}: ${message}`)
   for (const archive of archives) lines.push(...archiveLines(archive, verbose))
   for (const backup of backups) lines.push(...backupLines(backup, verbose))
   if (skipped.recent > 0) lines.push(`  not read again, because proven lately: ${skipped.recent} parts`)
@@ -46,7 +46,7 @@ function backupLines(backup: BackupResult, verbose: boolean): string[] {
     `  backup: ${label}, status: ${status}, total files checked: ${checked}, total valid files: ${valid}`,
     ...counters(faulty, verbose && status !== 'in-progress'),
     ...fileLines(faulty),
-    ...reasons.map((reason) => `    ${bytesToText(reason)}`),
+    ...reasons.map((reason) => `    ${reason}`),
   ]
   if (stopsBefore !== undefined) lines.push(`    recovery from it ends before the damaged WAL segment ${stopsBefore}`)
   else if (verbose && recoverableTo !== undefined) lines.push(`    can be recovered up to WAL segment ${recoverableTo}`)
@@ -76,8 +76,8 @@ function fileLines(faulty: readonly FaultyFile[]): string[] {
 function asJson({ stanza, repoKey, ok, problems, archives, backups, readBytes, skipped }: VerifyReport): unknown {
   const files = (faulty: readonly FaultyFile[]) =>
     faulty.map(({ name, repoName, fault, reason }) => ({
-      name: bytesToText(name),
-      file: bytesToText(repoName),
+      name: decodeUtf8(name),
+      file: decodeUtf8(repoName),
       fault,
       reason,
     }))
@@ -85,7 +85,7 @@ function asJson({ stanza, repoKey, ok, problems, archives, backups, readBytes, s
     stanza,
     repo: repoKey,
     ok,
-    problem: problems.map(({ level, message }) => ({ level, message: bytesToText(message) })),
+    problem: problems.map(({ level, message }) => ({ level, message })),
     archive: archives.map(({ archiveId, checked, valid, faulty, ranges, gaps }) => ({
       id: archiveId,
       checked,
@@ -97,8 +97,8 @@ function asJson({ stanza, repoKey, ok, problems, archives, backups, readBytes, s
     backup: backups.map(({ faulty, reasons, orphans, recoverableTo, stopsBefore, ...rest }) => ({
       ...rest,
       faulty: files(faulty),
-      reason: reasons.map(bytesToText),
-      orphan: orphans.map(bytesToText),
+      reason: reasons,
+      orphan: orphans.map(decodeUtf8),
       ...(recoverableTo === undefined ? {} : { 'recoverable-to': recoverableTo }),
       ...(stopsBefore === undefined ? {} : { 'stops-before': stopsBefore }),
     })),

@@ -1,6 +1,6 @@
 import { readdirSync, statSync } from 'node:fs'
 import type { ServerConnection } from '../../postgres/client.ts'
-import { bytesToText, pathOf } from '../../util/byte-string.ts'
+import { bytesToLines, bytesToText, decodeUtf8, pathOf } from '../../util/byte-string.ts'
 import { parseLsn } from '../../util/lsn.ts'
 import { stopFileOf } from '../../util/stop-file.ts'
 import { readPushStatus, type FileEvent, type PushStatus } from './async-push/push-status.ts'
@@ -104,7 +104,7 @@ export async function readArchivingFacts(
   return {
     nowMs,
     stanza: place.stanza,
-    pgPath: bytesToText(place.pgPath),
+    pgPath: decodeUtf8(place.pgPath),
     ...(server === undefined ? {} : { server: await askServer(server) }),
     ...(queue === undefined ? {} : { queue }),
     ...(spool === undefined ? {} : { spool }),
@@ -180,7 +180,7 @@ function readSpool(spoolPath: string, stanza: string): SpoolFacts | undefined {
     if (statSync(pathOf(spool.root), { throwIfNoEntry: false }) === undefined) return undefined
     const [pushPid, getPid, status] = [livingPid(spool, 'push'), livingPid(spool, 'get'), readPushStatus(spool)]
     return {
-      path: bytesToText(spool.root),
+      path: decodeUtf8(spool.root),
       ...(pushPid === undefined ? {} : { pushPid }),
       ...(getPid === undefined ? {} : { getPid }),
       ...(status === undefined ? {} : { status }),
@@ -206,7 +206,7 @@ function messagesIn(directory: string, ending: '.ok' | '.error'): SpoolMessage[]
       file: bytesToText(name.slice(0, -ending.length)),
       timeMs: Number(file.mtimeNs / 1_000_000n),
       code: Number(match[1]),
-      message: bytesToText((match[2] ?? '').trim()),
+      message: bytesToLines((match[2] ?? '').trim()),
     })
   }
   return found.sort((a, b) => b.timeMs - a.timeMs)

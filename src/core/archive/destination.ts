@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { lstat, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises'
-import { pathOf } from '../../util/byte-string.ts'
+import { bytesToText, pathOf } from '../../util/byte-string.ts'
 import type { ByteSink } from '../../util/bytes.ts'
 import { PgtsError, systemCode } from '../../util/error.ts'
 import { isAlive } from '../../util/is-alive.ts'
@@ -35,7 +35,7 @@ export async function createDestination(path: string, options: DestinationOption
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC
   const handle = await open(pathOf(temporary), flags, MODE).catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT') {
-      throw new PgtsError('path-missing', `the directory of ${path} does not exist`, {
+      throw new PgtsError('path-missing', `the directory of ${bytesToText(path)} does not exist`, {
         hints: ['restore_command must pass %p as the destination'],
         cause: error,
       })

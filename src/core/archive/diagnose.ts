@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
 import { formatSize } from '../../util/format-size.ts'
 import type { ArchivingFacts, QueueFacts, ServerArchiving, SpoolFacts } from './archiving-facts.ts'
 
@@ -87,7 +87,7 @@ function settings({ mode, library, command }: ServerArchiving): Finding[] {
 
 /** What can be seen to be wrong with an archive_command without running it. */
 function commandText({ command: bytes }: ServerArchiving, stanza: string): Finding[] {
-  const command = bytesToText(bytes)
+  const command = decodeUtf8(bytes)
   if (command === '' || command === '(disabled)') return []
   const findings: string[] = []
   if (!/pgts|pgbackrest/.test(command)) findings.push('calls neither pgts nor pgbackrest')

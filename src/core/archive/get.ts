@@ -1,5 +1,6 @@
 import { archiveFileName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { loadArchiveInfo } from '../info-store.ts'
@@ -174,7 +175,7 @@ function requireSameContent(file: string, alternatives: readonly Alternative[]):
   const checksums = new Set(alternatives.map((alternative) => alternative.checksum))
   if (checksums.size < 2) return
   const places = alternatives.map(
-    ({ repoKey, archiveId, repoName }) => `repo${repoKey} ${archiveId}/${baseName(repoName)}`,
+    ({ repoKey, archiveId, repoName }) => `repo${repoKey} ${archiveId}/${bytesToText(baseName(repoName))}`,
   )
   throw new PgtsError('archive-duplicate', `${file} is archived with different contents:\n${places.join('\n')}`, {
     hints: [

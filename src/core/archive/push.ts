@@ -3,6 +3,7 @@ import { archiveIdOf, currentHistory, type ArchiveInfo } from '../../format/arch
 import { archivedSegmentName, isSegmentOrPartial } from '../../format/wal-segment.ts'
 import { archiveDirectory, archiveFileName } from '../../format/repo-path.ts'
 import type { ClusterFiles } from '../../postgres/cluster-access.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
@@ -241,7 +242,7 @@ async function findExisting(
       key,
       new PgtsError(
         'command',
-        `WAL segment ${name} is in the archive ${found.length} times: ${found.map((f) => baseName(f.repoName)).join(', ')}`,
+        `WAL segment ${name} is in the archive ${found.length} times: ${found.map((f) => bytesToText(baseName(f.repoName))).join(', ')}`,
         {
           hints: [
             'see which one is right (the others usually come from a restored copy that archived into this stanza) and remove the rest from the repository by hand',

@@ -8,7 +8,7 @@ import {
   unlinkSync,
   writeFileSync,
 } from 'node:fs'
-import { bytesToText, pathOf, textToBytes } from '../../util/byte-string.ts'
+import { bytesToLines, bytesToText, pathOf, textToBytes } from '../../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, systemCode, toPlainError, type ErrorCode } from '../../util/error.ts'
 import { setMtimeNs } from '../../util/mtime.ts'
 
@@ -190,7 +190,7 @@ export function readIfThere(path: string): { readonly text: string; readonly mti
 /** `<code>\n<message>`, as text. */
 function parseStatus(bytes: string): { code: number; message: string } | undefined {
   const match = /^(\d{1,3})(?:\n([^]*))?$/.exec(bytes)
-  return match === null ? undefined : { code: Number(match[1]), message: bytesToText((match[2] ?? '').trim()) }
+  return match === null ? undefined : { code: Number(match[1]), message: bytesToLines((match[2] ?? '').trim()) }
 }
 
 function errorOf(path: string, bytes: string): PgtsError {

@@ -1,5 +1,5 @@
 import { closeSync, constants, fsyncSync, openSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
-import { bytesToText, pathOf, textToBytes } from '../../util/byte-string.ts'
+import { decodeUtf8, pathOf, textToBytes } from '../../util/byte-string.ts'
 import { systemCode } from '../../util/error.ts'
 import { doorOf, openDoor } from './spool-door.ts'
 import { readIfThere, removeIfThere, writeWhole, type SpoolPaths } from './spool-files.ts'
@@ -102,7 +102,7 @@ function empty(directory: string): void {
 const FORMAT = 1
 
 function serialise({ systemId, pgPath, bootId }: SpoolOwner): string {
-  const text = JSON.stringify({ format: FORMAT, systemId: String(systemId), pgPath: bytesToText(pgPath), bootId })
+  const text = JSON.stringify({ format: FORMAT, systemId: String(systemId), pgPath: decodeUtf8(pgPath), bootId })
   return textToBytes(`${text}\n`)
 }
 
@@ -111,7 +111,7 @@ function readOwner(spool: SpoolPaths): SpoolOwner | undefined {
   const file = readIfThere(ownerFileOf(spool))
   if (file === undefined) return undefined
   try {
-    const value = JSON.parse(bytesToText(file.text)) as Record<string, unknown>
+    const value = JSON.parse(decodeUtf8(file.text)) as Record<string, unknown>
     const { format, systemId, pgPath, bootId } = value
     if (format !== FORMAT || typeof pgPath !== 'string' || typeof bootId !== 'string') return undefined
     return { systemId: BigInt(String(systemId)), pgPath: textToBytes(pgPath), bootId }

@@ -1,6 +1,7 @@
 import { digest } from '../../codec/digest.ts'
 import { isBackupHistoryFile, isPartialSegment, isTimelineHistoryFile, isWalSegment } from '../../format/wal-segment.ts'
 import type { ClusterFiles } from '../../postgres/cluster-access.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 import { sourceOf, type ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
 
@@ -63,7 +64,7 @@ export type Watch = { push(chunk: Uint8Array): void }
 export async function readWalFile(files: ClusterFiles, path: string, watch?: Watch): Promise<WalFile> {
   const entry = await files.stat(path, { follow: true })
   if (entry === undefined) throw missing(path)
-  if (entry.kind !== 'file') throw new PgtsError('file-invalid', `${path} is not a file`)
+  if (entry.kind !== 'file') throw new PgtsError('file-invalid', `${bytesToText(path)} is not a file`)
   return entry.sizeBytes <= IN_MEMORY_BYTES
     ? readIntoMemory(files, path, entry.sizeBytes, watch)
     : hashLarge(files, path, watch)
@@ -132,7 +133,8 @@ function unchanged(source: ByteSource, path: string, checksum: string): ByteSour
   const hash = digest('sha1')
   const check = (chunk: Uint8Array | undefined): Uint8Array | undefined => {
     if (chunk !== undefined) hash.push(chunk)
-    else if (hash.hex() !== checksum) throw new PgtsError('file-read', `${path} changed while it was being archived`)
+    else if (hash.hex() !== checksum)
+      throw new PgtsError('file-read', `${bytesToText(path)} changed while it was being archived`)
     return chunk
   }
   return {
@@ -151,7 +153,7 @@ async function openFile(files: ClusterFiles, path: string, buffer: Buffer): Prom
 }
 
 function missing(path: string): PgtsError {
-  return new PgtsError('file-missing', `WAL file ${path} does not exist`, {
+  return new PgtsError('file-missing', `WAL file ${bytesToText(path)} does not exist`, {
     hints: ['archive_command must pass %p, which is the path of the file from the data directory'],
   })
 }

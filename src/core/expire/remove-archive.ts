@@ -1,6 +1,7 @@
 import { archiveIdPath, archivePath, isArchiveId, isWalDirectory } from '../../format/repo-path.ts'
 import { isTimelineHistoryFile } from '../../format/wal-segment.ts'
 import { removeFiles } from '../../storage/whole-file.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 import { inParallel } from '../../util/parallel.ts'
 import { directoryGoes, walFileGoes, type ArchiveRule } from './archive-retention.ts'
 import { listNames, namesIn } from './names-in.ts'
@@ -131,7 +132,7 @@ async function removeHistoryFiles(
   const files = present.filter((name) => isTimelineHistoryFile(name) && name.slice(0, 8) < firstTimeline)
   const names = files.map((name) => `${path}/${name}`)
   if (!run.dryRun) await removeFiles(run.storage, names, { signal: run.signal })
-  for (const name of files) run.say('info', `${rule.archiveId} remove history file ${name}`)
+  for (const name of files) run.say('info', `${rule.archiveId} remove history file ${bytesToText(name)}`)
   return files
 }
 

@@ -1,6 +1,7 @@
 import type { BackupInfo } from '../../format/backup-info.ts'
 import { isHistoryYear, labelOfHistoryManifest, manifestHistoryPath } from '../../format/repo-path.ts'
 import { removeFiles } from '../../storage/whole-file.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 import { HistoryRetention } from './history-retention.ts'
 import { namesIn } from './names-in.ts'
 import type { ExpireRun } from './run.ts'
@@ -33,7 +34,7 @@ export async function removeHistory(
         const label = labelOfHistoryManifest(name)
         return label !== undefined && retention.manifestGoes(label, current)
       })
-      for (const name of names) run.say('info', `remove expired backup history manifest ${name}`)
+      for (const name of names) run.say('info', `remove expired backup history manifest ${bytesToText(name)}`)
       const full = names.map((name) => `${path}/${year}/${name}`)
       if (!run.dryRun) await removeFiles(run.storage, full, { signal: run.signal })
       removed.push(...names)

@@ -114,7 +114,7 @@ export function statusOf(code: Exclude<Status['code'], 99>): Status {
 export function otherStatus(error: unknown): Status {
   const { code, message, hints } = toPlainError(error)
   const lines = [`[${errorName(code)}] ${message}`, ...hints.map((hint) => `HINT: ${hint}`)]
-  return { code: STATUS.other, message: lines.join('\n') }
+  return { code: STATUS.other, message: textToBytes(lines.join('\n')) }
 }
 
 /** pgBackRest's name of an error, by which scripts know it: `file-open` is `FileOpenError`. */

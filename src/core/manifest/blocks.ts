@@ -2,6 +2,7 @@ import type { SuperBlock } from '../../format/block-map.ts'
 import type { Manifest, ManifestFile } from '../../format/manifest.ts'
 import { fileRepoName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { planReads } from '../block/plan-reads.ts'
 import { loadBlockMap } from '../block/read.ts'
@@ -70,7 +71,7 @@ function repoNameOf(
 ): string {
   const reference = references[index]
   if (reference === undefined)
-    throw new PgtsError('format', `${name} refers to a backup that the manifest does not have`)
+    throw new PgtsError('format', `${bytesToText(name)} refers to a backup that the manifest does not have`)
   const stored = { name, reference, ...(blockMapSize === undefined ? {} : { blockMapSize }) }
   return fileRepoName(stanza, bundleId === 0 ? stored : { ...stored, bundleId }, label, options.compressType)
 }

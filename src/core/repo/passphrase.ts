@@ -1,4 +1,5 @@
 import { isBackupLabel } from '../../format/backup-label.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { loadArchiveInfo, loadBackupInfo, loadManifest, type InfoPlace } from '../info-store.ts'
 
@@ -21,7 +22,7 @@ export async function passphraseOf(place: InfoPlace, name: string, signal: Abort
   if (!isBackupLabel(third)) {
     throw new PgtsError(
       'param-invalid',
-      `${name} is no file that pgts or pgbackrest write, so nothing tells its passphrase`,
+      `${bytesToText(name)} is no file that pgts or pgbackrest write, so nothing tells its passphrase`,
       {
         hints: ['--raw prints it as it is stored'],
       },

@@ -1,5 +1,6 @@
 import { SHA1_OF_NOTHING, type Manifest, type ManifestFile } from '../../format/manifest.ts'
 import { fileRepoName } from '../../format/repo-path.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Ownership } from './owners.ts'
 import type { PlannedFile } from './plan.ts'
@@ -85,7 +86,7 @@ function describe(planned: PlannedFile, manifest: Manifest, stanza: string, owne
   }
   if (file.sizeBytes === 0 || action === 'zero') return { ...common, checksum: SHA1_OF_NOTHING }
   if (file.checksum === undefined) {
-    throw new PgtsError('format', `manifest of backup ${manifest.label} has no checksum for ${file.name}`)
+    throw new PgtsError('format', `manifest of backup ${manifest.label} has no checksum for ${bytesToText(file.name)}`)
   }
   const repoName = fileRepoName(stanza, file, manifest.label, manifest.options.compressType)
   const offset = file.bundleOffset ?? 0
@@ -99,7 +100,7 @@ function blocksOf(file: ManifestFile, offset: number, repoSizeBytes: number): { 
   const { blockMapSize: mapSizeBytes, blockSize, blockChecksumSize: checksumSize } = file
   if (mapSizeBytes === undefined) return {}
   if (blockSize === undefined || checksumSize === undefined) {
-    throw new PgtsError('format', `manifest has a block map but no block size for ${file.name}`)
+    throw new PgtsError('format', `manifest has a block map but no block size for ${bytesToText(file.name)}`)
   }
   return { blocks: { offset, repoSizeBytes, mapSizeBytes, blockSize, checksumSize } }
 }

@@ -1,5 +1,6 @@
 import { posix } from 'node:path'
 import type { Manifest, ManifestTarget } from '../../format/manifest.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 
 /** One place that a restore fills: the data directory, a tablespace's version directory, or what a link points to. */
@@ -45,7 +46,7 @@ export function layOut(manifest: Manifest, realPath: (path: string) => string = 
     }
     throw new PgtsError(
       'format',
-      `manifest of backup ${manifest.label} names '${name}', which lies in none of its targets`,
+      `manifest of backup ${manifest.label} names '${bytesToText(name)}', which lies in none of its targets`,
     )
   }
   const linkPath = (name: string): string => {
@@ -87,7 +88,9 @@ function assertApart(places: readonly Place[], targets: readonly ManifestTarget[
     const target = targets.find(
       (candidate) => place.name === candidate.name || place.name.startsWith(`${candidate.name}/PG_`),
     )
-    return target?.tablespaceName === undefined ? `link '${place.name}'` : `tablespace '${target.tablespaceName}'`
+    return target?.tablespaceName === undefined
+      ? `link '${bytesToText(place.name)}'`
+      : `tablespace '${bytesToText(target.tablespaceName)}'`
   }
   const hints = ['choose other destinations with tablespace-map or link-map']
   for (const [index, place] of places.entries()) {
@@ -95,7 +98,7 @@ function assertApart(places: readonly Place[], targets: readonly ManifestTarget[
       if (place.path === other.path) {
         throw new PgtsError(
           'link-destination',
-          `${shown(place)} has the same destination as ${other.kind === 'data' ? 'the data directory' : shown(other)}: ${place.path}`,
+          `${shown(place)} has the same destination as ${other.kind === 'data' ? 'the data directory' : shown(other)}: ${bytesToText(place.path)}`,
           { hints },
         )
       }
@@ -109,8 +112,8 @@ function assertApart(places: readonly Place[], targets: readonly ManifestTarget[
       throw new PgtsError(
         'link-destination',
         inner.kind === 'data'
-          ? `${shown(outer)} has the destination '${outer.path}', which contains the data directory`
-          : `${shown(inner)} has the destination '${inner.path}', which is in ${outer.kind === 'data' ? 'the data directory' : outer.path}`,
+          ? `${shown(outer)} has the destination '${bytesToText(outer.path)}', which contains the data directory`
+          : `${shown(inner)} has the destination '${bytesToText(inner.path)}', which is in ${outer.kind === 'data' ? 'the data directory' : bytesToText(outer.path)}`,
         { hints },
       )
     }

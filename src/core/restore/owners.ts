@@ -1,4 +1,5 @@
 import type { Manifest, Owner } from '../../format/manifest.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 import type { OwnerIds } from './target-files.ts'
 
 /** Who runs the restore, and how names become numbers here. */
@@ -37,7 +38,7 @@ export function decideOwnership(manifest: Manifest, rules: OwnerRules): Ownershi
     const id = name === false ? undefined : kind === 'user' ? rules.userId(name) : rules.groupId(name)
     const own = kind === 'user' ? rules.uid : rules.gid
     const instead = kind === 'user' ? fallback.uid : fallback.gid
-    const shown = name === false ? `${kind} without a name` : `${kind} '${name}'`
+    const shown = name === false ? `${kind} without a name` : `${kind} '${bytesToText(name)}'`
     if (root) {
       known.set(name, id ?? instead)
       if (id === undefined)

@@ -1,6 +1,6 @@
 import { posix } from 'node:path'
 import type { Manifest, ManifestLink, ManifestTarget } from '../../format/manifest.ts'
-import { compareBytes } from '../../util/byte-string.ts'
+import { bytesToText, compareBytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 
 /** Where the administrator wants things to go; paths are byte strings. */
@@ -36,11 +36,11 @@ export function remap(manifest: Manifest, policy: RemapPolicy): { manifest: Mani
 
   const data = targets.get('pg_data')
   if (data === undefined) throw new PgtsError('format', `manifest of backup ${manifest.label} has no data directory`)
-  if (data.path !== policy.pgPath) say('info', `remap data directory to '${policy.pgPath}'`)
+  if (data.path !== policy.pgPath) say('info', `remap data directory to '${bytesToText(policy.pgPath)}'`)
   targets.set('pg_data', { ...data, path: policy.pgPath })
 
   for (const { target, path } of tablespacePlaces(manifest, policy)) {
-    say('info', `map tablespace '${target.name}' to '${path}'`)
+    say('info', `map tablespace '${target.name}' to '${bytesToText(path)}'`)
     targets.set(target.name, { ...target, path })
     const linkName = `pg_data/${target.name}`
     const link = links.get(linkName)
@@ -56,8 +56,8 @@ export function remap(manifest: Manifest, policy: RemapPolicy): { manifest: Mani
       say(
         'warn',
         target.file === undefined
-          ? `contents of directory link '${relative}' will be restored in a directory at the same location`
-          : `file link '${relative}' will be restored as a file at the same location`,
+          ? `contents of directory link '${bytesToText(relative)}' will be restored in a directory at the same location`
+          : `file link '${bytesToText(relative)}' will be restored as a file at the same location`,
       )
       targets.delete(target.name)
       links.delete(target.name)
@@ -83,7 +83,7 @@ function tablespacePlaces(manifest: Manifest, policy: RemapPolicy): { target: Ma
     if (byName !== undefined && byId !== undefined && byName !== byId) {
       throw new PgtsError(
         'tablespace-map',
-        `tablespace-map sends tablespace '${name}' to '${byName}' and by its id ${target.tablespaceId} to '${byId}'`,
+        `tablespace-map sends tablespace '${bytesToText(name)}' to '${bytesToText(byName)}' and by its id ${target.tablespaceId} to '${bytesToText(byId)}'`,
         { hints: ['map a tablespace once, by its name or by its id'] },
       )
     }
@@ -93,18 +93,24 @@ function tablespacePlaces(manifest: Manifest, policy: RemapPolicy): { target: Ma
       byName ?? byId ?? (policy.tablespaceMapAll === undefined ? undefined : joinName(policy.tablespaceMapAll, name))
     if (path === undefined) continue
     if (!path.startsWith('/')) {
-      throw new PgtsError('tablespace-map', `tablespace '${name}' cannot be restored to the relative path '${path}'`, {
-        hints: ['PostgreSQL needs an absolute path for a tablespace'],
-      })
+      throw new PgtsError(
+        'tablespace-map',
+        `tablespace '${bytesToText(name)}' cannot be restored to the relative path '${bytesToText(path)}'`,
+        {
+          hints: ['PostgreSQL needs an absolute path for a tablespace'],
+        },
+      )
     }
     places.push({ target, path: posix.normalize(path).replace(/(.)\/+$/, '$1') })
   }
   for (const name of policy.tablespaceMap.keys()) {
     if (used.has(name)) continue
     const known = manifest.targets.flatMap((target) =>
-      target.tablespaceId === undefined ? [] : [`${target.tablespaceName ?? '?'} (${target.tablespaceId})`],
+      target.tablespaceId === undefined
+        ? []
+        : [`${bytesToText(target.tablespaceName ?? '?')} (${target.tablespaceId})`],
     )
-    throw new PgtsError('tablespace-map', `unable to remap invalid tablespace '${name}'`, {
+    throw new PgtsError('tablespace-map', `unable to remap invalid tablespace '${bytesToText(name)}'`, {
       hints: [
         known.length === 0
           ? `backup ${manifest.label} has no tablespaces`
@@ -128,24 +134,24 @@ function mapLinks(
     const name = `pg_data/${link}`
     const known = targets.get(name)
     if (link.startsWith('pg_tblspc/') && targets.has(link)) {
-      throw new PgtsError('link-map', `unable to remap tablespace '${link}' as a link`, {
+      throw new PgtsError('link-map', `unable to remap tablespace '${bytesToText(link)}' as a link`, {
         hints: ['use tablespace-map to move a tablespace'],
       })
     }
     const isFile = known === undefined ? manifest.files.some((file) => file.name === name) : known.file !== undefined
     if (known === undefined && !isFile && !manifest.paths.some((path) => path.name === name)) {
-      throw new PgtsError('link-map', `unable to map link '${link}'`, {
+      throw new PgtsError('link-map', `unable to map link '${bytesToText(link)}'`, {
         hints: [`backup ${manifest.label} has no path, file or link of this name below the data directory`],
       })
     }
     if (isFile && (!destination.includes('/') || posix.basename(destination) === '..')) {
       throw new PgtsError(
         'link-map',
-        `'${destination}' is not long enough to be the destination for file link '${link}'`,
+        `'${bytesToText(destination)}' is not long enough to be the destination for file link '${bytesToText(link)}'`,
         { hints: ['name a directory and a file, for example /etc/postgresql/postgresql.conf'] },
       )
     }
-    say('info', `${known === undefined ? '' : 'map '}link '${link}' to '${destination}'`)
+    say('info', `${known === undefined ? '' : 'map '}link '${bytesToText(link)}' to '${bytesToText(destination)}'`)
     links.set(name, { user: owner?.user ?? false, group: owner?.group ?? false, ...links.get(name), name, destination })
     targets.set(name, {
       name,
@@ -157,7 +163,7 @@ function mapLinks(
 
 function joinName(directory: string, name: string): string {
   if (name === '.' || name === '..' || name.includes('/')) {
-    throw new PgtsError('tablespace-map', `tablespace '${name}' cannot have a directory of that name`, {
+    throw new PgtsError('tablespace-map', `tablespace '${bytesToText(name)}' cannot have a directory of that name`, {
       hints: ['give this tablespace a path of its own with tablespace-map'],
     })
   }

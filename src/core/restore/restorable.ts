@@ -1,4 +1,5 @@
 import { checkManifest, type Manifest } from '../../format/manifest.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { loadCodec } from '../../codec/registry.ts'
 import { assertSafeNames } from './safe-names.ts'
@@ -31,7 +32,7 @@ export function withoutSkipped(
   skip.set('pg_data/tablespace_map', 'tablespace links are created by the restore')
   const files = manifest.files.filter((file) => {
     const why = skip.get(file.name)
-    if (why !== undefined) detail(`skip '${file.name.slice('pg_data/'.length)}' -- ${why}`)
+    if (why !== undefined) detail(`skip '${bytesToText(file.name.slice('pg_data/'.length))}' -- ${why}`)
     return why === undefined
   })
   return { ...manifest, files }

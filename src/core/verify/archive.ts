@@ -10,6 +10,7 @@ import { proveStored } from './prove-stored.ts'
 import type { PlannedPart } from './run.ts'
 import type { VerifyRequest } from './verify.ts'
 import { WalRanges } from './wal-ranges.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 
 /** One archive id: which segments are there, and how to prove them. */
 export interface VerifiedArchive {
@@ -35,7 +36,9 @@ export async function verifyArchive(
   for (const archiveId of await archiveIds(storage, stanza, signal)) {
     const cluster = info.history.find((entry) => archiveIdOf(entry) === archiveId)
     if (cluster === undefined) {
-      note(`archive/${stanza}/${archiveId} belongs to no cluster of archive.info; nothing can be recovered from it`)
+      note(
+        `${bytesToText(`archive/${stanza}/${archiveId}`)} belongs to no cluster of archive.info; nothing can be recovered from it`,
+      )
       continue
     }
     const known = {
@@ -47,9 +50,11 @@ export async function verifyArchive(
     let ranges: WalRanges | undefined
     for await (const { segments, orphans } of listedAhead(storage, path, directories, signal)) {
       ranges ??= new WalRanges(await segmentSizeOf(segments, known.cipherPass, request))
-      for (const orphan of orphans) note(`${orphan} is no file of an archive`)
+      for (const orphan of orphans) note(`${bytesToText(orphan)} is no file of an archive`)
       for (const repoNames of duplicates(segments)) {
-        error(`one segment is there ${repoNames.length} times, with different contents: ${repoNames.join(', ')}`)
+        error(
+          `one segment is there ${repoNames.length} times, with different contents: ${repoNames.map(bytesToText).join(', ')}`,
+        )
       }
       for (const { segment, partial } of segments) if (!partial) ranges.add(segment)
     }

@@ -3,6 +3,7 @@ import type { Manifest } from '../../format/manifest.ts'
 import type { VerifiedArchive } from './archive.ts'
 import type { BackupPieces } from './backup-pieces.ts'
 import type { ArchiveResult, BackupResult, FaultyFile } from './report.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 
 export interface KnownBackup {
   readonly label: string
@@ -71,7 +72,9 @@ function judgeReferences(manifest: Manifest, broken: ReadonlyMap<string, Readonl
       ({ name, reference, blockMapSize }) => names.has(name) && (reference === label || blockMapSize !== undefined),
     )
     if (needed.length > 0) {
-      reasons.push(`${needed.length} of its files are stored in ${label} and not whole there, first ${needed[0]!.name}`)
+      reasons.push(
+        `${needed.length} of its files are stored in ${label} and not whole there, first ${bytesToText(needed[0]!.name)}`,
+      )
     }
   }
   return reasons

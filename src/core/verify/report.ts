@@ -1,6 +1,6 @@
 import type { Fault } from './prove-stored.ts'
 
-/** What verify found out about one repository of a stanza. Names are byte strings. */
+/** What verify found out about one repository of a stanza. Names are byte strings, sentences text. */
 export interface VerifyReport {
   readonly stanza: string
   readonly repoKey: number

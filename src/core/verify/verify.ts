@@ -20,6 +20,7 @@ import { backupPart } from './parts.ts'
 import type { ProvenPiece } from './prove-stored.ts'
 import type { FaultyFile, Problem, VerifyReport } from './report.ts'
 import { provePlanned, type PlannedPart } from './run.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 
 export interface VerifyRequest {
   readonly place: InfoPlace & { readonly key: number }
@@ -114,9 +115,11 @@ export async function verifyRepository(request: VerifyRequest): Promise<VerifyRe
     }),
   )
   for (const { archiveId, faulty } of archiveResults)
-    for (const file of faulty) log.info({ file: file.repoName }, `${archiveId}: ${file.repoName}: ${file.reason}`)
+    for (const file of faulty)
+      log.info({ file: file.repoName }, `${archiveId}: ${bytesToText(file.repoName)}: ${file.reason}`)
   for (const { faulty } of judged)
-    for (const file of faulty) log.info({ file: file.repoName }, `${file.repoName} (${file.name}): ${file.reason}`)
+    for (const file of faulty)
+      log.info({ file: file.repoName }, `${bytesToText(file.repoName)} (${bytesToText(file.name)}): ${file.reason}`)
   const bad = judged.some(({ status }) => status === 'invalid' || status === 'manifest missing')
   const badWal = archiveResults.some(({ faulty }) => faulty.length > 0)
   return {

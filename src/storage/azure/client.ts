@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { ContainerClient, newPipeline, type BlobItem } from '@azure/storage-blob'
-import { textToBytes } from '../../util/byte-string.ts'
+import { bytesToText, textToBytes } from '../../util/byte-string.ts'
 import { isPgtsError, type ErrorCode } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
 import { httpSender } from '../http/send.ts'
@@ -47,7 +47,7 @@ export async function azureClient(description: AzureDescription, given?: Agents)
         return await request()
       } catch (error) {
         if (signal?.aborted) throw signal.reason
-        throw azureError(`cannot ${doing} ${place.display}/${name}`, code, place, error)
+        throw azureError(`cannot ${doing} ${place.display}/${bytesToText(name)}`, code, place, error)
       }
     }
 
@@ -100,7 +100,7 @@ export async function azureClient(description: AzureDescription, given?: Agents)
             .getBlobClient(blobName(name))
             .download(offset, length, { maxRetryRequests: 0, ...conditions, ...abortable(signal) }),
         )
-        return body(`cannot read ${place.display}/${name}`, place, answer, signal)
+        return body(`cannot read ${place.display}/${bytesToText(name)}`, place, answer, signal)
       } catch (error) {
         if (error instanceof RangeBeyondEnd) return { chunks: nothing(), sizeBytes: 0, cancel: () => undefined }
         throw error

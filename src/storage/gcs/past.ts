@@ -1,3 +1,4 @@
+import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type {
   ObjectBody,
@@ -77,7 +78,10 @@ class PastGcsClient implements ObjectClient {
   async get(name: string, { offset, length, signal }: ObjectGetRequest = {}): Promise<ObjectBody> {
     const generation = this.#known.get(name) ?? (await this.#generationOf(name, signal))?.generation
     if (generation === undefined) {
-      throw new PgtsError('file-missing', `cannot read ${this.#client.display}/${name}: it was not there at that time`)
+      throw new PgtsError(
+        'file-missing',
+        `cannot read ${this.#client.display}/${bytesToText(name)}: it was not there at that time`,
+      )
     }
     // A generation is one content for ever, so there is no version of it to ask for.
     return this.#client.getGeneration(name, generation, {

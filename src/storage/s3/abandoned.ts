@@ -1,5 +1,5 @@
 import { AbortMultipartUploadCommand, ListMultipartUploadsCommand } from '@aws-sdk/client-s3'
-import { bytesToText } from '../../util/byte-string.ts'
+import { decodeUtf8 } from '../../util/byte-string.ts'
 import { nameReader } from './names.ts'
 import type { S3Requests } from './requests.ts'
 
@@ -15,7 +15,7 @@ export async function abortAbandoned(
   let marker: { KeyMarker?: string; UploadIdMarker?: string } = {}
   for (;;) {
     // Names are not asked for in escapes, as elsewhere: some services then escape them without saying so.
-    const input = { ...requests.common, ...(prefix === '' ? {} : { Prefix: bytesToText(prefix) }), ...marker }
+    const input = { ...requests.common, ...(prefix === '' ? {} : { Prefix: decodeUtf8(prefix) }), ...marker }
     const output = await requests.outputOf({
       action: 'list-uploads',
       command: () => new ListMultipartUploadsCommand(input),
@@ -31,7 +31,7 @@ export async function abortAbandoned(
     if (output.IsTruncated !== true) return aborted
     const { NextKeyMarker, NextUploadIdMarker } = output
     marker = {
-      KeyMarker: bytesToText(read(NextKeyMarker)),
+      KeyMarker: decodeUtf8(read(NextKeyMarker)),
       ...(NextUploadIdMarker === undefined ? {} : { UploadIdMarker: NextUploadIdMarker }),
     }
   }
@@ -44,7 +44,7 @@ export async function abortUpload(
   id: string,
   signal?: AbortSignal,
 ): Promise<boolean> {
-  const input = { ...requests.common, Key: bytesToText(name), UploadId: id }
+  const input = { ...requests.common, Key: decodeUtf8(name), UploadId: id }
   const request = {
     action: 'abort',
     name,

@@ -5,7 +5,7 @@ import {
   type PutObjectCommandInput,
   type PutObjectCommandOutput,
 } from '@aws-sdk/client-s3'
-import { bytesToText } from '../../util/byte-string.ts'
+import { decodeUtf8 } from '../../util/byte-string.ts'
 import type { Clock } from '../../util/clock.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
 import type {
@@ -75,7 +75,7 @@ export class S3Client implements ObjectClient {
 
   async head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
     const { requests, keyParams } = this
-    const input = { ...requests.common, Key: bytesToText(name), ...keyParams }
+    const input = { ...requests.common, Key: decodeUtf8(name), ...keyParams }
     const request = {
       action: 'look',
       name,
@@ -141,7 +141,7 @@ export class S3Client implements ObjectClient {
     condition: { IfNoneMatch?: '*' } = {},
   ): S3Request<PutObjectCommandInput, PutObjectCommandOutput> {
     const body = this.#integrity.forObject(bytes)
-    const input = { ...this.requests.common, Key: bytesToText(name), ...this.#paramsFor(kind), ...condition }
+    const input = { ...this.requests.common, Key: decodeUtf8(name), ...this.#paramsFor(kind), ...condition }
     return {
       action: 'write',
       name,
@@ -155,7 +155,7 @@ export class S3Client implements ObjectClient {
   async #explained(name: string, refusal: Refusal, signal: AbortSignal | undefined) {
     const request = { action: 'look', name, ...withSignal(signal) } as const
     if (refusal.code !== '') return this.requests.errorOf(refusal, request)
-    const input = { ...this.requests.common, Key: bytesToText(name), ...this.keyParams, Range: 'bytes=0-0' }
+    const input = { ...this.requests.common, Key: decodeUtf8(name), ...this.keyParams, Range: 'bytes=0-0' }
     const asked = { ...request, command: () => new GetObjectCommand(input) }
     const answer = await this.requests.send(asked)
     if (answer.refusal !== undefined) return this.requests.errorOf(answer.refusal, request)
@@ -186,7 +186,7 @@ export async function getObject(
   const params = {
     ...requests.common,
     ...input,
-    Key: bytesToText(name),
+    Key: decodeUtf8(name),
     ...(ranged ? { Range: `bytes=${offset}-${length === undefined ? '' : offset + length - 1}` } : {}),
     ...(version === undefined ? {} : { IfMatch: version }),
   }

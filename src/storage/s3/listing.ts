@@ -1,5 +1,5 @@
 import { ListObjectsV2Command } from '@aws-sdk/client-s3'
-import { bytesToText } from '../../util/byte-string.ts'
+import { decodeUtf8 } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectListRequest, ObjectPage } from '../object/client.ts'
 import { isText, nameReader } from './names.ts'
@@ -34,7 +34,7 @@ export function listParams(requests: S3Requests, { prefix, delimiter }: ObjectLi
   return {
     // Names may hold what XML cannot carry.
     EncodingType: 'url' as const,
-    ...(prefix === '' ? {} : { Prefix: bytesToText(prefix) }),
+    ...(prefix === '' ? {} : { Prefix: decodeUtf8(prefix) }),
     ...(delimiter === undefined ? {} : { Delimiter: delimiter }),
   }
 }

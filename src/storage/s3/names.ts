@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { bytesToText, textToBytes } from '../../util/byte-string.ts'
+import { decodeUtf8, textToBytes } from '../../util/byte-string.ts'
 
 /** Is this name text? S3 wants no other, and the library takes no other. */
 export function isText(name: string): boolean {
@@ -8,7 +8,7 @@ export function isText(name: string): boolean {
 
 /** Can XML carry a name? Most control characters it cannot, not even escaped. */
 export function fitsXml(name: string): boolean {
-  return isText(name) && !/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/.test(bytesToText(name))
+  return isText(name) && !/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/.test(decodeUtf8(name))
 }
 
 /** A name as the path of a URL carries it, in the one form that signatures allow; for bytes that are no text, too. */

@@ -1,5 +1,5 @@
 import { DeleteObjectCommand, DeleteObjectsCommand } from '@aws-sdk/client-s3'
-import { bytesToText, textToBytes } from '../../util/byte-string.ts'
+import { decodeUtf8, textToBytes } from '../../util/byte-string.ts'
 import { withMd5 } from './integrity.ts'
 import { fitsXml } from './names.ts'
 import type { S3Requests } from './requests.ts'
@@ -31,7 +31,7 @@ export class Removals {
 
   async #inBatch(names: readonly string[], signal: AbortSignal | undefined): Promise<readonly NotRemoved[]> {
     if (names.length === 0) return []
-    const Objects = names.map((name) => ({ Key: bytesToText(name) }))
+    const Objects = names.map((name) => ({ Key: decodeUtf8(name) }))
     const input = { ...this.#requests.common, Delete: { Quiet: true, Objects } }
     const request = {
       action: 'remove',
@@ -58,7 +58,7 @@ export class Removals {
     const waiting = names.values()
     const worker = async () => {
       for (const name of waiting) {
-        const input = { ...this.#requests.common, Key: bytesToText(name) }
+        const input = { ...this.#requests.common, Key: decodeUtf8(name) }
         const request = {
           action: 'remove',
           name,

@@ -1,6 +1,6 @@
 import { CompleteMultipartUploadCommand, CreateMultipartUploadCommand, UploadPartCommand } from '@aws-sdk/client-s3'
 import { createHash } from 'node:crypto'
-import { bytesToText } from '../../util/byte-string.ts'
+import { decodeUtf8 } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectUpload } from '../object/client.ts'
 import { StoreTrouble } from '../object/trouble.ts'
@@ -27,7 +27,7 @@ interface SentPart {
 /** Begin an upload in parts. The store keeps the parts, and shows nothing of them, until it is completed or aborted. */
 export async function beginUpload(place: UploadPlace, params: PutParams, signal?: AbortSignal): Promise<ObjectUpload> {
   const { requests, name } = place
-  const input = { ...requests.common, Key: bytesToText(name), ...params, ChecksumAlgorithm: 'CRC32' } as const
+  const input = { ...requests.common, Key: decodeUtf8(name), ...params, ChecksumAlgorithm: 'CRC32' } as const
   const { UploadId, ChecksumAlgorithm } = await requests.outputOf({
     action: 'write',
     name,
@@ -102,7 +102,7 @@ class S3Upload implements ObjectUpload {
 
   #input() {
     const { requests, name, keyParams } = this.#place
-    return { ...requests.common, Key: bytesToText(name), UploadId: this.#id, ...keyParams }
+    return { ...requests.common, Key: decodeUtf8(name), UploadId: this.#id, ...keyParams }
   }
 
   /**

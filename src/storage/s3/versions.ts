@@ -1,5 +1,5 @@
 import { ListObjectVersionsCommand, type ListObjectVersionsCommandOutput } from '@aws-sdk/client-s3'
-import { bytesToText } from '../../util/byte-string.ts'
+import { decodeUtf8 } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectListRequest } from '../object/client.ts'
 import { entryOf, listParams } from './listing.ts'
@@ -34,7 +34,7 @@ export async function listVersions(
   const input = {
     ...requests.common,
     ...listParams(requests, request),
-    ...(marker === undefined ? {} : { KeyMarker: bytesToText(marker.name) }),
+    ...(marker === undefined ? {} : { KeyMarker: decodeUtf8(marker.name) }),
     ...(marker === undefined || marker.versionId === '' ? {} : { VersionIdMarker: marker.versionId }),
   }
   let order: readonly boolean[] = []

@@ -1,7 +1,7 @@
 import { open, rename, rm, stat } from 'node:fs/promises'
 import { parseWalSegment, type WalSegment } from '../../../format/wal-segment.ts'
 import { WAL_HEADER_BYTES } from '../../../postgres/wal-header.ts'
-import { pathOf } from '../../../util/byte-string.ts'
+import { bytesToText, pathOf } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
 import { systemCode } from '../../../util/error.ts'
 import { createDestination } from '../destination.ts'
@@ -109,9 +109,9 @@ async function isWhole({ identity, segmentSize, log }: SpooledGetRequest, path: 
     const head = Buffer.alloc(WAL_HEADER_BYTES)
     await file.read(head, 0, head.length, 0)
     if (size === segmentSize && head.readBigUInt64LE(SYSTEM_ID) === identity.systemId) return true
-    log.warn(`${path} in the spool is not a segment of this cluster, so it is not used`)
+    log.warn(`${bytesToText(path)} in the spool is not a segment of this cluster, so it is not used`)
   } catch (error) {
-    if (systemCode(error) !== 'ENOENT') log.warn(`${path} in the spool is not used: ${String(error)}`)
+    if (systemCode(error) !== 'ENOENT') log.warn(`${bytesToText(path)} in the spool is not used: ${String(error)}`)
     return false
   }
   await rm(pathOf(path), { force: true }).catch(() => undefined)

@@ -1,4 +1,4 @@
-import { bytesToText, textToBytes } from '../../../util/byte-string.ts'
+import { decodeUtf8, textToBytes } from '../../../util/byte-string.ts'
 import { readIfThere, writeWhole, type SpoolPaths } from '../spool-files.ts'
 
 /** A file and when something happened to it; times are ms since 1970. */
@@ -58,7 +58,7 @@ export function readPushStatus(spool: SpoolPaths): PushStatus | undefined {
   const file = readIfThere(statusFileOf(spool))
   if (file === undefined) return undefined
   try {
-    const value = JSON.parse(bytesToText(file.text)) as PushStatus & { format?: unknown }
+    const value = JSON.parse(decodeUtf8(file.text)) as PushStatus & { format?: unknown }
     const whole = value.format === FORMAT && typeof value.pid === 'number' && typeof value.queue?.files === 'number'
     return whole && Array.isArray(value.inHand) && Array.isArray(value.repositories) ? value : undefined
   } catch {

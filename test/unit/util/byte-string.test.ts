@@ -1,0 +1,105 @@
+import { describe, expect, test } from 'vitest'
+import { formatShortError } from '../../../src/cli/exit.ts'
+import { formatLine } from '../../../src/cli/log-line.ts'
+import { backupText } from '../../../src/cli/render/info-backup-text.ts'
+import { renderManifest } from '../../../src/cli/render/manifest.ts'
+import { renderRepoLs } from '../../../src/cli/render/repo-ls.ts'
+import {
+  bytesToLines,
+  bytesToText,
+  decodeUtf8,
+  printableJson,
+  printableLines,
+  textToBytes,
+} from '../../../src/util/byte-string.ts'
+import { PgtsError } from '../../../src/util/error.ts'
+import { aFile, aManifest } from '../../support/manifest.ts'
+
+/** A name that clears the screen, writes lines of its own and turns the rest around. */
+const HOSTILE = `a\x1b[2J\nERROR: fake\r${textToBytes('\u202e\u0085ä')}\xff\x7f`
+const SHOWN = 'a\\x1b[2J\\nERROR: fake\\r\\u202e\\u0085ä\\xff\\x7f'
+const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/
+
+async function joined(pieces: AsyncIterable<string>): Promise<string> {
+  let text = ''
+  for await (const piece of pieces) text += piece
+  return text
+}
+
+describe('a byte string as text for people', () => {
+  test.each([
+    ['pg_data/base/1', 'pg_data/base/1'],
+    [textToBytes('dätén €😀'), 'dätén €😀'],
+    [HOSTILE, SHOWN],
+    ['\xed\xa0\x80', '\\xed\\xa0\\x80'],
+    ['\xc0\xaf\xf5', '\\xc0\\xaf\\xf5'],
+    ['\xe2\x82', '\\xe2\\x82'],
+    ['a\tb', 'a\\tb'],
+    [textToBytes('\u2066a\u2028\ufeff'), '\\u2066a\\u2028\\ufeff'],
+  ])('%j is shown as %j', (bytes, text) => {
+    expect(bytesToText(bytes)).toBe(text)
+  })
+
+  test('line ends and tabs stay in text of several lines, and nothing else', () => {
+    expect(bytesToLines('a\n\tb\x1b\xff')).toBe('a\n\tb\\x1b\\xff')
+    expect(printableLines('a\nä\u009b31m\u202e')).toBe('a\nä\\u009b31m\\u202e')
+  })
+
+  test('what a program reads keeps every character', () => {
+    expect(decodeUtf8(textToBytes('a\n\u202eä'))).toBe('a\n\u202eä')
+  })
+})
+
+describe('no control character reaches a terminal or a log file', () => {
+  const style = { timestamp: false, processMax: 1, dryRun: false }
+
+  test('from a message that carries a name as it is', () => {
+    const line = formatLine({ level: 'warn', message: `name '${HOSTILE}'`, process: 0, timeMs: 0 }, style)
+    expect(line).not.toMatch(CONTROL)
+    const error = formatShortError(new PgtsError('format', `name '\x1b]0;title\x07'`, { hints: ['see \x9b1m'] }))
+    expect(error).toBe("ERROR: [029]: name '\\x1b]0;title\\x07'\n       HINT: see \\u009b1m\n")
+  })
+
+  test('from repo-ls and manifest, where a name cannot write a second line', async () => {
+    async function* files() {
+      yield { name: HOSTILE, kind: 'file' as const }
+    }
+    expect(await joined(renderRepoLs(files() as never, 'text'))).toBe(`${SHOWN}\n`)
+    const { label, references, type, files: listed } = aManifest([aFile(`pg_data/${HOSTILE}`)])
+    const report = { label, references, type, timestampStart: 0, timestampCopyStart: 0, timestampStop: 0 }
+    const shown = { ...report, bundle: false, bundleRaw: false, block: false, files: listed.map((file) => ({ file })) }
+    expect(await joined(renderManifest(shown, 'text'))).toContain(`\n  - pg_data/${SHOWN}\n      size:`)
+    expect(JSON.parse(printableJson(await joined(renderManifest(shown, 'json'))))).toMatchObject({
+      fileList: [{ name: `pg_data/${decodeUtf8(HOSTILE)}` }],
+    })
+  })
+
+  test('from annotations, databases, links and tablespaces in the text of info', () => {
+    const text = backupText({
+      repoKey: 1,
+      type: 'full',
+      label: '20260102-030405F',
+      archiveStart: null,
+      archiveStop: null,
+      sizeBytes: 1,
+      sizeDeltaBytes: 1,
+      repoSizeBytes: 1,
+      repoSizeDeltaBytes: 1,
+      timestampStart: 0,
+      timestampStop: 0,
+      references: null,
+      error: true,
+      annotations: new Map([[HOSTILE, HOSTILE]]),
+      pin: { reason: HOSTILE, since: 0 },
+      details: {
+        databases: [{ name: HOSTILE, oid: 1 }],
+        links: [{ name: HOSTILE, destination: HOSTILE }],
+        tablespaces: [{ name: HOSTILE, oid: 1, destination: HOSTILE }],
+        errorFiles: [HOSTILE],
+      },
+    } as never)
+    expect(text).not.toMatch(CONTROL)
+    expect(text.split('\n').filter((line) => line.includes(SHOWN))).toHaveLength(6)
+    expect(text).not.toMatch(/^\s*ERROR/m)
+  })
+})
