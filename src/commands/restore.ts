@@ -1,3 +1,5 @@
+import { spoolPaths } from '../core/archive/spool-files.ts'
+import { removeSpool } from '../core/archive/spool-remove.ts'
 import { loadArchiveInfo, loadBackupInfo, loadManifest } from '../core/info-store.ts'
 import { confirmExisting, refuseRunningServer } from '../core/restore/check-target.ts'
 import { cleanAndPrepare, removeControl } from '../core/restore/clean.ts'
@@ -7,7 +9,7 @@ import { prepareTarget } from '../core/restore/prepare.ts'
 import { recoverySettings, type RecoveryPolicy, type RestoreType } from '../core/restore/recovery.ts'
 import { assertRestorable } from '../core/restore/restorable.ts'
 import { selectSet, type RepositoryBackups } from '../core/restore/select-set.ts'
-import { removeEntry, writeSmallFile } from '../core/restore/target-files.ts'
+import { writeSmallFile } from '../core/restore/target-files.ts'
 import { localTimeText } from '../core/restore/time-target.ts'
 import { checkTargetTimeline } from '../core/restore/timeline.ts'
 import { writeRecovery } from '../core/restore/write-recovery.ts'
@@ -15,7 +17,7 @@ import type { BackupEntry, BackupInfo } from '../format/backup-info.ts'
 import { serialiseManifest, type Manifest } from '../format/manifest.ts'
 import { parseLsn, timelineOf } from '../format/wal-segment.ts'
 import { localOwnerIds } from '../postgres/owner-ids.ts'
-import { bytesToText, decodeUtf8, textToBytes } from '../util/byte-string.ts'
+import { bytesToText, decodeUtf8 } from '../util/byte-string.ts'
 import { toPlainError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
 import type { jobHandlers } from '../core/jobs.ts'
@@ -78,7 +80,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
 
   // From here the old cluster is gone: nothing can start until pg_control comes back as the very last thing. The
   // manifest tells the next restore that this one did not finish, and of which cluster it was.
-  removeEntry(`${textToBytes(options.spoolPath)}/archive/${textToBytes(stanza)}`)
+  removeSpool(spoolPaths(options.spoolPath, stanza), log)
   removeControl(pgPath, log)
   writeSmallFile(`${pgPath}/${MANIFEST_NAME}`, serialiseManifest(withoutCipherPass(manifest)), own.mode, own.owner)
   if (existing.delta || existing.force) {

@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, rmSync, statSync, symlinkSync } from 'node:fs'
+import { mkdirSync, readdirSync, statSync, symlinkSync } from 'node:fs'
 import { pathOf } from '../../util/byte-string.ts'
 import { systemCode } from '../../util/error.ts'
+import { removeTreeSync } from '../../util/remove-tree.ts'
 import type { SpoolPaths } from './spool-files.ts'
 import type { SpoolOwner } from './spool-identity.ts'
 
@@ -23,8 +24,8 @@ export function doorOf(spool: SpoolPaths, owner: SpoolOwner): string {
 export function openDoor(spool: SpoolPaths, door: string): void {
   for (const name of readdirSync(pathOf(spool.own), { encoding: 'latin1' })) {
     const path = `${spool.own}/${name}`
-    // Somebody on the way in may leave a request (async-get/move-on-request.ts) while it is being removed.
-    if (name.startsWith(DOOR) && path !== door) rmSync(pathOf(path), { recursive: true, force: true, maxRetries: 3 })
+    // A launcher may leave a request (async-get/move-on-request.ts) while it is being removed.
+    if (name.startsWith(DOOR) && path !== door) removeTreeSync(path)
   }
   mkdirSync(pathOf(door), { recursive: true, mode: MODE })
   for (const [name, target] of [

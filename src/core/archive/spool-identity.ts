@@ -1,8 +1,9 @@
 import { closeSync, constants, fsyncSync, openSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
 import { decodeUtf8, pathOf, textToBytes } from '../../util/byte-string.ts'
 import { systemCode } from '../../util/error.ts'
+import { removeTreeSync } from '../../util/remove-tree.ts'
 import { doorOf, openDoor } from './spool-door.ts'
-import { readIfThere, removeIfThere, writeWhole, type SpoolPaths } from './spool-files.ts'
+import { readIfThere, writeWhole, type SpoolPaths } from './spool-files.ts'
 import { tryHold, type HeldFile } from './spool-lock.ts'
 
 /** Whose WAL a spool is about. */
@@ -88,7 +89,7 @@ function empty(directory: string): void {
     if (systemCode(error) === 'ENOENT') return
     throw error
   }
-  for (const name of names) removeIfThere(`${directory}/${name}`)
+  for (const name of names) removeTreeSync(`${directory}/${name}`)
   const fd = openSync(pathOf(directory), constants.O_RDONLY | constants.O_DIRECTORY)
   try {
     fsyncSync(fd)

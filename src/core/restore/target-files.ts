@@ -1,6 +1,7 @@
 import fs from 'node:fs'
 import { bytesToText, pathOf } from '../../util/byte-string.ts'
 import { PgtsError, systemCode } from '../../util/error.ts'
+import { removeTreeSync } from '../../util/remove-tree.ts'
 
 /**
  * The directories that a restore fills, as the file system has them. Paths are absolute byte strings. Nothing here
@@ -63,7 +64,7 @@ export function listNames(path: string): string[] | undefined {
   try {
     return fs.readdirSync(pathOf(path), { encoding: 'latin1' }).sort()
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return undefined
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined
     throw translate(error, 'path-open', `unable to list the directory '${bytesToText(path)}'`)
   }
 }
@@ -71,7 +72,7 @@ export function listNames(path: string): string[] | undefined {
 /** Remove a file, a link or a whole directory. A link is removed itself; what it points to stays. */
 export function removeEntry(path: string): void {
   try {
-    fs.rmSync(pathOf(path), { recursive: true, force: true })
+    removeTreeSync(path)
   } catch (error) {
     throw translate(error, 'file-remove', `unable to remove '${bytesToText(path)}'`)
   }

@@ -1,9 +1,10 @@
-import { existsSync, mkdirSync, rmSync, statSync, unlinkSync, watch, type FSWatcher } from 'node:fs'
+import { existsSync, mkdirSync, statSync, unlinkSync, watch, type FSWatcher } from 'node:fs'
 import { isWalSegment, type WalSegment } from '../../../format/wal-segment.ts'
 import { pathOf } from '../../../util/byte-string.ts'
 import { systemCode } from '../../../util/error.ts'
 import { isAlive } from '../../../util/is-alive.ts'
 import type { Logger } from '../../../util/log.ts'
+import { removeTreeSync } from '../../../util/remove-tree.ts'
 import { renameNew } from '../../../util/rename-new.ts'
 import { removeIfThere, type SpoolPaths } from '../spool-files.ts'
 import { namesIn } from './spool.ts'
@@ -114,7 +115,7 @@ class Mover {
 
   /** Launchers may ask at this very moment. */
   #remove(): void {
-    rmSync(pathOf(this.#directory), { recursive: true, force: true, maxRetries: 3, retryDelay: 1 })
+    removeTreeSync(this.#directory)
   }
 }
 

@@ -1,6 +1,7 @@
-import { readdirSync, readFileSync, rmSync } from 'node:fs'
+import { readdirSync, readFileSync } from 'node:fs'
 import { isWalSegment, type WalSegment } from '../../../format/wal-segment.ts'
 import { pathOf } from '../../../util/byte-string.ts'
+import { removeTreeSync } from '../../../util/remove-tree.ts'
 import { readIfThere, writeWhole, type SpoolPaths } from '../spool-files.ts'
 import { livingPid } from '../spool-lock.ts'
 
@@ -14,7 +15,7 @@ export const FETCHING = '.pgbackrest.tmp'
 
 /** Nobody knows who wrote what lies in `in/`, and what a killed process left was not proven to its end. */
 export function emptyQueue(spool: SpoolPaths): void {
-  for (const name of namesIn(spool.in)) rmSync(pathOf(`${spool.in}/${name}`), { recursive: true, force: true })
+  for (const name of namesIn(spool.in)) removeTreeSync(`${spool.in}/${name}`)
 }
 
 /** Does a background process live? A number that a killed one left may belong to somebody else by now. */

@@ -1,0 +1,52 @@
+import { readdirSync, renameSync } from 'node:fs'
+import { bytesToText, pathOf } from '../../util/byte-string.ts'
+import { PgtsError, systemCode, toPlainError } from '../../util/error.ts'
+import type { Logger } from '../../util/log.ts'
+import { removeTreeSync } from '../../util/remove-tree.ts'
+import type { SpoolPaths } from './spool-files.ts'
+
+/** No stanza has a name that begins so. */
+const ASIDE = '.removed-'
+
+/**
+ * Remove the spool of a stanza. A background process of the server that was there before may still write to it, so the
+ * directory is renamed first: no path of that process leads into it any more, and the process ends when it finds its
+ * lock file gone. What cannot be removed under the new name is a warning: nothing reads it.
+ *
+ * @throws PgtsError file-remove: the spool keeps its name
+ */
+export function removeSpool(spool: SpoolPaths, log: Logger): void {
+  const [directory, stanza] = [parentOf(spool.root), spool.root.slice(spool.root.lastIndexOf('/') + 1)]
+  const prefix = `${ASIDE}${stanza}-`
+  try {
+    renameSync(pathOf(spool.root), pathOf(`${directory}/${prefix}${process.pid}-${Date.now()}`))
+  } catch (error) {
+    if (systemCode(error) !== 'ENOENT' && systemCode(error) !== 'ENOTDIR') {
+      throw new PgtsError('file-remove', `unable to remove '${bytesToText(spool.root)}': ${String(error)}`, {
+        hints: ['the user of this process must be able to change spool-path'],
+        cause: error,
+      })
+    }
+  }
+  for (const name of namesIn(directory)) {
+    if (!name.startsWith(prefix)) continue
+    try {
+      removeTreeSync(`${directory}/${name}`)
+    } catch (error) {
+      log.warn(`cannot remove the old spool '${bytesToText(`${directory}/${name}`)}': ${toPlainError(error).message}`)
+    }
+  }
+}
+
+function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(pathOf(directory), { encoding: 'latin1' })
+  } catch {
+    // There is no spool, or it cannot be listed: what an earlier restore left stays.
+    return []
+  }
+}
+
+function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/'))
+}

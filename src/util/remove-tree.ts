@@ -1,0 +1,23 @@
+import { rmSync } from 'node:fs'
+import { pathOf } from './byte-string.ts'
+import { systemCode } from './error.ts'
+
+/**
+ * Remove a file, a link (not what it points to) or a directory with everything below it. Other processes may add and
+ * remove entries meanwhile: Node's own retries do not read the directory again, so the whole removal is repeated.
+ *
+ * @param path absolute byte string; nothing there is a success
+ * @throws the system's error
+ */
+export function removeTreeSync(path: string): void {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return rmSync(pathOf(path), { recursive: true, force: true })
+    } catch (error) {
+      if (attempt === ATTEMPTS || !CHANGED_MEANWHILE.has(systemCode(error) ?? '')) throw error
+    }
+  }
+}
+
+const ATTEMPTS = 100
+const CHANGED_MEANWHILE = new Set(['ENOTEMPTY', 'EEXIST', 'ENOENT'])
