@@ -75,6 +75,18 @@ describe.runIf(installed)(`an archive shared with ${version}`, () => {
         expect(readFileSync(target).equals(readFileSync(wal(name)))).toBe(true)
       }
       expect(await run(getter, 'archive-get', segments[4]!, join(site.dir, 'x'))).toMatchObject({ code: 1 })
+      // What either program archived is not replaced by pgts. pgbackrest replaces history files.
+      for (const name of ['00000002.history', `${segments[4]}.00000028.backup`, partial]) {
+        const content = readFileSync(wal(name))
+        const other = Buffer.from(content)
+        other[content.length - 1]! ^= 1
+        expect(await push('pgts', name)).toMatchObject({ code: 0 })
+        writeFileSync(wal(name), other)
+        expect(await push('pgts', name)).toMatchObject({ code: 45 })
+        writeFileSync(wal(name), content)
+        expect(await run('pgbackrest', 'archive-get', name, join(site.dir, 'got-other'))).toMatchObject({ code: 0 })
+        expect(readFileSync(join(site.dir, 'got-other')).equals(content)).toBe(true)
+      }
     })
 
     test('what is not there', async () => {

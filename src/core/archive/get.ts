@@ -1,3 +1,4 @@
+import { digest } from '../../codec/digest.ts'
 import { archiveFileName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { bytesToText } from '../../util/byte-string.ts'
@@ -15,6 +16,7 @@ import {
   type ArchiveRepository,
   type ClusterIdentity,
 } from './find.ts'
+import { readArchived } from './read-archived.ts'
 import { describeFailure, RepositoryFailures } from './repository-failures.ts'
 import { walFileKind, type WalFileKind } from './wal-file.ts'
 
@@ -73,7 +75,8 @@ export async function getWal(request: GetRequest): Promise<GetReport> {
     }
     return { found: false, file: request.file }
   }
-  requireSameContent(request.file, alternatives)
+  const hashed = kind === 'segment' || kind === 'partial' ? alternatives : await withChecksums(alternatives, request)
+  requireSameContent(request.file, hashed)
   await request.onFound?.()
 
   const open = () => createDestination(request.destination)
@@ -170,9 +173,30 @@ function strange(stanza: string, identity: ClusterIdentity): PgtsError {
   )
 }
 
-/** Copies of one segment must agree: nobody can say which history is the right one. */
+/** History files have no checksum in their names, and are small. What cannot be read is left to the attempt to fetch it. */
+async function withChecksums(
+  alternatives: readonly Alternative[],
+  { signal }: GetRequest,
+): Promise<readonly Alternative[]> {
+  if (alternatives.length < 2) return alternatives
+  return Promise.all(
+    alternatives.map(async (alternative) => {
+      try {
+        const { storage, repoName, cipherPass } = alternative
+        const hash = digest('sha1')
+        hash.push(await readArchived(storage, repoName, cipherPass, { signal }))
+        return { ...alternative, checksum: hash.hex() }
+      } catch {
+        signal.throwIfAborted()
+        return alternative
+      }
+    }),
+  )
+}
+
+/** Copies of one file must agree: it is not known which history is the right one. */
 function requireSameContent(file: string, alternatives: readonly Alternative[]): void {
-  const checksums = new Set(alternatives.map((alternative) => alternative.checksum))
+  const checksums = new Set(alternatives.flatMap(({ checksum }) => checksum ?? []))
   if (checksums.size < 2) return
   const places = alternatives.map(
     ({ repoKey, archiveId, repoName }) => `repo${repoKey} ${archiveId}/${bytesToText(baseName(repoName))}`,

@@ -254,6 +254,21 @@ test('copies with different contents are an error that names them', async () => 
   expect(existsSync(destination)).toBe(false)
 })
 
+test('history files with different contents in two repositories are an error that names them', async () => {
+  const [first, second, third] = [await aRepository(), await aRepository(), await aRepository()]
+  const file = '00000002.history'
+  await archived(first, Buffer.from('one\n'), file)
+  await archived(second, Buffer.from('two\n'), file)
+  await archived(third, Buffer.from('one\n'), file)
+  const error = await failure(get([first, second], { file }))
+  expect(error).toMatchObject({ code: 'archive-duplicate' })
+  expect(error.message).toContain(`repo1 15-1/${file}`)
+  expect(error.message).toContain(`repo2 15-1/${file}`)
+  expect(existsSync(destination)).toBe(false)
+  expect(await get([first, third], { file })).toMatchObject({ found: true, repoKey: 1 })
+  expect(readFileSync(destination, 'utf8')).toBe('one\n')
+})
+
 test('a repository that cannot be read is passed over with a warning', async () => {
   const good = await aRepository()
   await archived(good, aSegment())

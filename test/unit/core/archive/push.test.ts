@@ -10,6 +10,7 @@ import type { ClusterFiles } from '../../../../src/postgres/cluster-access.ts'
 import { localFiles } from '../../../../src/postgres/local-files.ts'
 import type { StorageDriver } from '../../../../src/storage/driver.ts'
 import { memoryStorage, type MemoryStorage } from '../../../../src/storage/memory.ts'
+import { putFile } from '../../../../src/storage/whole-file.ts'
 import { posixStorage } from '../../../../src/storage/posix.ts'
 import { readAll } from '../../../../src/util/bytes.ts'
 import type { CompressType } from '../../../../src/util/compress-type.ts'
@@ -157,18 +158,6 @@ describe('what is stored', () => {
     )
   })
 
-  test('a history file is replaced, and other content is worth a warning', async () => {
-    const storage = await aRepository()
-    const path = aFile('00000002.history', 'one\n')
-    await push(path, [storage])
-    await push(path, [storage])
-    expect(log.lines.join()).not.toContain('replaced')
-    aFile('00000002.history', 'two\n')
-    await push(path, [storage])
-    expect(log.lines.join()).toMatch(/warn: timeline history file 00000002.history on repo1 is replaced.*promoted/s)
-    expect(String(await readAll(await storage.read('archive/main/15-1/00000002.history')))).toBe('two\n')
-  })
-
   test('on disk nothing but the whole file is left', async () => {
     const storage = await posixStorage(join(root, `repo${sequence}`))
     await aStanza(storage)
@@ -284,6 +273,174 @@ describe('what is there already', () => {
     storage.files.set(`${DIRECTORY}/${SEGMENT}-${sha1(content)}.gz`, { bytes: Buffer.alloc(1), mtimeMs: 0 })
     const error = await failure(push(path, [storage]))
     expect(error).toMatchObject({ exitCode: 104, message: expect.stringContaining('2 times') as string })
+  })
+})
+
+/** A storage in which another writer comes first by a moment: `other` runs when the file is about to appear. */
+function overtaken(storage: StorageDriver, other: () => Promise<unknown>): StorageDriver {
+  let pending: Promise<unknown> | undefined
+  const once = () => (pending ??= other())
+  return {
+    ...storage,
+    ...(storage.createIfAbsent === undefined
+      ? {}
+      : {
+          createIfAbsent: async (name, bytes, options) => {
+            await once()
+            return storage.createIfAbsent!(name, bytes, options)
+          },
+        }),
+    async create(name, options) {
+      const file = await storage.create(name, options)
+      return {
+        sink: file.sink,
+        async commit(how) {
+          await once()
+          await file.commit(how)
+        },
+        [Symbol.asyncDispose]: async () => file[Symbol.asyncDispose](),
+      }
+    },
+  }
+}
+
+/** As stores do that cannot create on a condition, or that ignore it. */
+const conditions: readonly [string, (storage: StorageDriver) => StorageDriver][] = [
+  ['keeps conditions', (storage) => storage],
+  ['has no conditions', ({ createIfAbsent: _, ...storage }) => storage],
+  [
+    'refuses conditions',
+    (storage) => ({
+      ...storage,
+      createIfAbsent: async () => {
+        throw new PgtsError('feature-not-supported', 'no conditions')
+      },
+    }),
+  ],
+  [
+    'ignores conditions',
+    (storage) => ({
+      ...storage,
+      createIfAbsent: async (name, bytes, options) => {
+        await putFile(storage, name, bytes, options)
+        return true
+      },
+    }),
+  ],
+]
+
+describe('two writers of one name', () => {
+  const BACKUP_FILE = `${SEGMENT}.00000028.backup`
+  const HISTORY_FILES = [
+    ['00000002.history', 'archive/main/15-1/00000002.history'],
+    [BACKUP_FILE, `${DIRECTORY}/${BACKUP_FILE}`],
+  ] as const
+
+  test.each(HISTORY_FILES)(
+    '%s is never replaced by other content, and accepted with the same',
+    async (name, repoName) => {
+      const storage = await aRepository()
+      expect((await push(aFile(name, 'one\n'), [storage])).repositories[0]).toMatchObject({ already: false, repoName })
+      expect((await push(aFile(name, 'one\n'), [storage])).repositories[0]).toMatchObject({ already: true, repoName })
+      const second = await aRepository()
+      const error = await failure(push(aFile(name, 'two\n'), [second, storage]))
+      expect(error).toMatchObject({ code: 'archive-duplicate', exitCode: 45 })
+      expect(error.message).toBe(`${name} is in the archive of repo2 already with other content`)
+      expect(String(storage.files.get(repoName)?.bytes)).toBe('one\n')
+      expect(second.files.has(repoName)).toBe(false)
+      expect(log.lines).toEqual([])
+    },
+  )
+
+  test('a history file in an encrypted repository is compared as plain text', async () => {
+    const storage = memoryStorage()
+    const cipher = { type: 'aes-256-cbc', origin: 'test', passphrase: () => 'secret' } as const
+    const cluster = { systemId: aSystemId, version: '15', controlVersion: 1300, catalogVersion: 202209061 }
+    await createStanza({ key: 1, storage, cipher }, 'main', cluster, { signal, log })
+    const repositories = [{ key: 1, storage, cipher }]
+    const name = '00000002.history'
+    await push(aFile(name, 'one\n'), [], { repositories })
+    const before = storage.files.get(`archive/main/15-1/${name}`)?.bytes
+    expect(before?.subarray(0, 8).toString()).toBe('Salted__')
+    expect((await push(aFile(name, 'one\n'), [], { repositories })).repositories[0]).toMatchObject({ already: true })
+    expect(await failure(push(aFile(name, 'two\n'), [], { repositories }))).toMatchObject({ exitCode: 45 })
+    expect(storage.files.get(`archive/main/15-1/${name}`)?.bytes).toEqual(before)
+  })
+
+  test.each(conditions)(
+    'a history file that another writer stores at the same moment, in a store that %s',
+    async (_, like) => {
+      const storage = await aRepository()
+      const [name, repoName] = HISTORY_FILES[0]
+      // The other one is served by the same store, and its file may be replaced by ours only where the store has no conditions.
+      const theirs = aFile(name, 'theirs\n')
+      let second: Promise<PgtsError | undefined> = Promise.resolve(undefined)
+      const rival = overtaken(like(storage), async () => {
+        second = push(theirs, [like(storage)]).then(
+          () => undefined,
+          (error: PgtsError) => error,
+        )
+        await second
+      })
+      const ours = join(root, `ours${sequence}`, name)
+      mkdirSync(join(root, `ours${sequence}`))
+      writeFileSync(ours, 'ours\n')
+      const first = await push(ours, [rival]).then(
+        () => undefined,
+        (error: PgtsError) => error,
+      )
+      const kept = String(storage.files.get(repoName)?.bytes)
+      if (like(storage).createIfAbsent === storage.createIfAbsent) {
+        expect(first?.exitCode).toBe(45)
+        expect(kept).toBe('theirs\n')
+      } else expect(kept).toBe('ours\n')
+      // The writer whose content is not in the archive hears of it with its next attempt at the latest.
+      expect(await failure(push(kept === 'ours\n' ? theirs : ours, [like(storage)]))).toMatchObject({ exitCode: 45 })
+      expect(await second).toBeUndefined()
+    },
+  )
+
+  test.each(['segment', 'partial'])(
+    'a %s that another writer stores at the same moment: both stay, the later one fails',
+    async (kind) => {
+      const storage = await aRepository()
+      const name = kind === 'segment' ? SEGMENT : `${SEGMENT}.partial`
+      const [ours, theirs] = [aSegment(), aSegment()]
+      const other = aFile(name, theirs)
+      const path = join(root, `ours-${kind}`, name)
+      mkdirSync(join(root, `ours-${kind}`))
+      writeFileSync(path, ours)
+      const error = await failure(push(path, [overtaken(storage, () => push(other, [storage]))]))
+      expect(error).toMatchObject({ code: 'archive-duplicate', exitCode: 45 })
+      expect(error.message).toContain(`SHA-1 there ${sha1(theirs)}, here ${sha1(ours)}; both are stored`)
+      const both = [sha1(ours), sha1(theirs)].sort().map((sum) => `${DIRECTORY}/${name}-${sum}.zst`)
+      expect(await names(storage)).toEqual(both)
+      // And so do all later attempts of either.
+      for (const again of [path, other]) expect(await failure(push(again, [storage]))).toMatchObject({ exitCode: 45 })
+      expect(await names(storage)).toEqual(both)
+    },
+  )
+
+  test('the same segment, stored by both at the same moment, is accepted', async () => {
+    const storage = await aRepository()
+    const path = aFile(SEGMENT, aSegment())
+    const report = await push(path, [overtaken(storage, () => push(path, [storage]))])
+    expect(report.repositories[0]).toMatchObject({ already: false })
+    expect(await names(storage)).toHaveLength(1)
+  })
+
+  test('a repository that cannot be listed after the segment was stored does not count as one that has it', async () => {
+    const storage = await aRepository()
+    let listings = 0
+    const broken: StorageDriver = {
+      ...storage,
+      list(prefix, options) {
+        if (++listings > 1) throw new PgtsError('service', 'no listing')
+        return storage.list(prefix, options)
+      },
+    }
+    const error = await failure(push(aFile(SEGMENT, aSegment()), [broken]))
+    expect(error).toMatchObject({ code: 'service', message: 'repo1: no listing' })
   })
 })
 

@@ -1,0 +1,70 @@
+import { archiveFileName } from '../../format/repo-path.ts'
+import { putFile } from '../../storage/whole-file.ts'
+import { isPgtsError } from '../../util/error.ts'
+import { sameHistory, type ExistingRequest } from './existing.ts'
+import type { RepositoryFailures } from './repository-failures.ts'
+import type { Target } from './store.ts'
+
+/** What became of a history file in one repository. */
+export interface StoredHistory {
+  readonly target: Target
+  readonly repoName: string
+  /** The same content was there already. */
+  readonly already: boolean
+}
+
+/**
+ * Store a timeline history or backup history file in every repository, never over other content. Every repository is
+ * compared before anything is written.
+ *
+ * @returns the repositories that have the file
+ * @throws PgtsError archive-duplicate
+ */
+export async function storeHistory(
+  request: ExistingRequest,
+  targets: readonly Target[],
+  content: Buffer,
+  failures: RepositoryFailures,
+): Promise<StoredHistory[]> {
+  const stored: StoredHistory[] = []
+  const missing: Target[] = []
+  for (const target of targets) {
+    const existing = await sameHistory(request, target, content, failures)
+    if (existing === 'none') missing.push(target)
+    else if (existing !== 'failed') stored.push({ target, repoName: existing.repoName, already: true })
+  }
+  for (const target of missing) {
+    const repoName = archiveFileName(request.stanza, target.archiveId, request.name)
+    try {
+      await create(target, repoName, content, request.signal)
+    } catch (error) {
+      request.signal.throwIfAborted()
+      failures.add(target.key, error)
+      continue
+    }
+    // Read again: another writer may have come first, and not every store can create on the condition that nothing has
+    // the name. Of two writers at least the one whose content was replaced, or came second, sees the other's.
+    const after = await sameHistory(request, target, content, failures)
+    if (typeof after === 'object') stored.push({ target, repoName, already: false })
+  }
+  return stored
+}
+
+/** A second writer's file is left as it is, where the store can promise that. */
+async function create(target: Target, repoName: string, content: Buffer, signal: AbortSignal): Promise<void> {
+  const { storage, cipherPass } = target
+  let bytes = content
+  if (cipherPass !== undefined) {
+    const { encrypt } = await import('../../codec/cipher.ts')
+    bytes = encrypt(content, cipherPass)
+  }
+  if (storage.createIfAbsent !== undefined) {
+    try {
+      await storage.createIfAbsent(repoName, bytes, { signal })
+      return
+    } catch (error) {
+      if (!isPgtsError(error, 'feature-not-supported')) throw error
+    }
+  }
+  await putFile(storage, repoName, bytes, { signal })
+}
