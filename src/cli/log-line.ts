@@ -1,4 +1,5 @@
 import { printableLines } from '../util/byte-string.ts'
+import { localDateTime } from '../util/local-time.ts'
 import type { MessageLevel } from '../util/log.ts'
 
 /** One record, ready to be laid out; the same for every sink. */
@@ -21,7 +22,7 @@ export interface LineStyle {
 
 /** `2026-01-02 03:04:05.678 P00   INFO: text`, with its newline. Lines after the first begin where the text begins. */
 export function formatLine(record: LogRecord, style: LineStyle): string {
-  const time = style.timestamp ? `${localTime(record.timeMs)} ` : ''
+  const time = style.timestamp ? `${localDateTime(record.timeMs / 1000)}.${milliseconds(record.timeMs)} ` : ''
   const process = String(record.process).padStart(style.processMax > 99 ? 3 : 2, '0')
   return layOut(`${time}P${process} ${levelWord(record).padStart(6)}: `, record, style)
 }
@@ -48,10 +49,6 @@ function levelWord(record: LogRecord): string {
 }
 const ASSERT = 25
 
-function localTime(timeMs: number): string {
-  const time = new Date(timeMs)
-  const two = (number: number) => String(number).padStart(2, '0')
-  const date = `${time.getFullYear()}-${two(time.getMonth() + 1)}-${two(time.getDate())}`
-  const clock = `${two(time.getHours())}:${two(time.getMinutes())}:${two(time.getSeconds())}`
-  return `${date} ${clock}.${String(time.getMilliseconds()).padStart(3, '0')}`
+function milliseconds(timeMs: number): string {
+  return String(Math.floor(timeMs) % 1000).padStart(3, '0')
 }

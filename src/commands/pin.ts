@@ -1,10 +1,11 @@
-import { localTimeText, parseTimeTarget } from '../core/restore/time-target.ts'
+import { parseTimeTarget } from '../core/restore/time-target.ts'
 import { withPin, withoutPin, type Pin } from '../core/expire/pins.ts'
 import { loadPins, savePins } from '../core/expire/pins-store.ts'
 import { loadBackupInfo } from '../core/info-store.ts'
 import { reconcileBackupInfo } from '../core/reconcile.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import { zonedDateTime } from '../util/local-time.ts'
 import type { CommandContext, Repository } from './context.ts'
 
 export interface PinReport {
@@ -41,7 +42,7 @@ export async function pin(ctx: CommandContext<'pin'>): Promise<PinReport> {
       hints: ['see the info command for the backups there are'],
     })
   }
-  const end = until === undefined ? '' : ` until ${localTimeText(until)}`
+  const end = until === undefined ? '' : ` until ${zonedDateTime(until)}`
   for (const repo of report.repoKeys) log.info({ repo, label }, `backup ${label} is pinned in repo${repo}${end}`)
   return report
 }

@@ -1,10 +1,10 @@
 import type { RecoveryPolicy } from '../core/restore/recovery.ts'
 import { restoreCommand } from '../core/restore/recovery.ts'
+import { parseTarget, parseTargetTimeline, type RecoveryTarget } from '../core/restore/recovery-target.ts'
 import type { RemapPolicy } from '../core/restore/remap.ts'
 import type { DatabaseChoice } from '../core/restore/selective.ts'
 import type { SetRequest } from '../core/restore/select-set.ts'
-import { parseTimeTarget } from '../core/restore/time-target.ts'
-import { parseLsn } from '../format/wal-segment.ts'
+import { hasUnknownZone } from '../core/restore/time-target.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
@@ -19,36 +19,51 @@ export function localPgPath({ options }: Context): string {
   return textToBytes(path).replace(/(.)\/+$/, '$1')
 }
 
-/** What to look for in the repositories, and the recovery target in the words that the server will be given. */
-export function requestedSet({ options, log }: Context): { readonly set: SetRequest; readonly targetText?: string } {
-  const { target } = options
-  const named: SetRequest | undefined =
-    options.set === undefined || options.set === 'latest' ? undefined : { kind: 'set', label: options.set }
+/** What to look for in the repositories, and the recovery target as the server will be given it (a byte string). */
+export interface RequestedSet {
+  readonly set: SetRequest
+  readonly target?: RecoveryTarget
+}
+
+export function requestedSet(ctx: Context): RequestedSet {
+  const { set: label } = ctx.options
+  const named: SetRequest | undefined = label === undefined || label === 'latest' ? undefined : { kind: 'set', label }
+  const target = recoveryTarget(ctx, named !== undefined)
   if (target === undefined) return { set: named ?? { kind: 'latest' } }
-  if (named !== undefined) return { set: named, targetText: target }
-  switch (options.type) {
-    case 'time': {
-      const time = parseTimeTarget(target)
-      if (time.assumedLocal) log.info(`target time '${target}' has no time zone: taken as local time, ${time.text}`)
-      return { set: { kind: 'time', target: time.seconds, text: time.text }, targetText: time.text }
-    }
-    case 'lsn':
-      return { set: { kind: 'lsn', target: parseLsn(target) }, targetText: target }
-    default:
-      return { set: { kind: 'latest' }, targetText: target }
+  if (named !== undefined) return { set: named, target }
+  const { seconds, lsn, text } = target
+  if (seconds !== undefined) return { set: { kind: 'time', target: seconds, text }, target }
+  if (lsn !== undefined) return { set: { kind: 'lsn', target: lsn }, target }
+  return { set: { kind: 'latest' }, target }
+}
+
+function recoveryTarget({ options, log }: Context, isSetNamed: boolean): RecoveryTarget | undefined {
+  const { target, type } = options
+  if (target === undefined) return undefined
+  // The option depends on these types.
+  if (type !== 'time' && type !== 'lsn' && type !== 'name' && type !== 'xid') return undefined
+  if (type === 'time' && isSetNamed && hasUnknownZone(target)) {
+    // No set has to be chosen by it, and pgbackrest hands it on.
+    log.warn(`target time '${target}' has a zone that only the server knows: it is handed on unchecked`)
+    return { text: textToBytes(target.trim()) }
   }
+  const parsed = parseTarget(type, textToBytes(target))
+  if (parsed.assumedLocal === true) {
+    log.info(`target time '${target}' has no time zone: taken as local time, ${parsed.text}`)
+  }
+  return parsed
 }
 
 /** @param online was the backup taken of a running server? */
-export function recoveryPolicy(ctx: Context, online: boolean, targetText: string | undefined): RecoveryPolicy {
+export function recoveryPolicy(ctx: Context, online: boolean, target: RecoveryTarget | undefined): RecoveryPolicy {
   const { options } = ctx
   return {
     // After an offline backup nothing is to be recovered, unless that was asked for.
     type: online || ctx.isSet('type') ? options.type : 'none',
-    ...(targetText === undefined ? {} : { target: textToBytes(targetText) }),
+    ...(target === undefined ? {} : { target: target.text }),
     targetExclusive: options.targetExclusive === true,
     ...(options.targetAction === undefined ? {} : { targetAction: options.targetAction }),
-    ...(options.targetTimeline === undefined ? {} : { targetTimeline: options.targetTimeline }),
+    ...(options.targetTimeline === undefined ? {} : { targetTimeline: parseTargetTimeline(options.targetTimeline) }),
     archiveMode: options.archiveMode,
     options: byteMap(options.recoveryOption),
     restoreCommand: restoreCommand(

@@ -7,10 +7,10 @@ import { copyBack } from '../core/restore/copy-back.ts'
 import { finishRestore, MANIFEST_NAME } from '../core/restore/finish.ts'
 import { prepareTarget } from '../core/restore/prepare.ts'
 import { recoverySettings, type RecoveryPolicy, type RestoreType } from '../core/restore/recovery.ts'
+import type { RecoveryTarget } from '../core/restore/recovery-target.ts'
 import { assertRestorable } from '../core/restore/restorable.ts'
 import { selectSet, type RepositoryBackups } from '../core/restore/select-set.ts'
 import { writeSmallFile } from '../core/restore/target-files.ts'
-import { localTimeText } from '../core/restore/time-target.ts'
 import { checkTargetTimeline } from '../core/restore/timeline.ts'
 import { writeRecovery } from '../core/restore/write-recovery.ts'
 import type { BackupEntry, BackupInfo } from '../format/backup-info.ts'
@@ -20,6 +20,7 @@ import { localOwnerIds } from '../postgres/owner-ids.ts'
 import { bytesToText, decodeUtf8 } from '../util/byte-string.ts'
 import { toPlainError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
+import { zonedDateTime } from '../util/local-time.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { Executor } from '../worker/executor.ts'
 import type { CommandContext, Repository } from './context.ts'
@@ -92,7 +93,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   const copied = await copyBack({ plan, manifest, stanza, ownership, executor, distant, log, signal, progress })
 
   const autoConfPath = layout.physicalPath('pg_data/postgresql.auto.conf')
-  const when = localTimeText(Math.floor(clock.nowMs() / 1000))
+  const when = zonedDateTime(Math.floor(clock.nowMs() / 1000))
   writeRecovery(policy, { pgPath, autoConfPath, major, ...own, when }, log)
   signal.throwIfAborted()
   finishRestore(plan, layout, { online, log })
@@ -120,24 +121,24 @@ async function chooseBackup(
   const backups = await readBackups(ctx, repositories)
   const selected = selectSet(backups, request.set, {
     warn: (message) => log.warn(message),
-    showTime: localTimeText,
+    showTime: zonedDateTime,
   })
   const { label } = selected.entry
   const repository = repositories.find(({ key }) => key === selected.repoKey)!
   const info = backups.find(({ key }) => key === repository.key)!.info!
   // The list says already where the backup began, so the archive is asked while the manifest comes; that decides.
   const listed = beginningOf(selected.entry, info)
-  const asked = askEarly(ctx, repository, listed, request.targetText)
+  const asked = askEarly(ctx, repository, listed, request.target)
   const original = await loadManifest(repository.storage, stanza, label, info, { signal, log })
   await assertRestorable(original, label)
 
   const { online } = original.options
-  const policy = recoveryPolicy(ctx, online, request.targetText)
+  const policy = recoveryPolicy(ctx, online, request.target)
   recoverySettings(policy, majorOf(original.db)) // what it refuses, it must refuse before anything is overwritten
   const began = { label, ...original.db, online, archiveStart: original.archiveStart, lsnStart: original.lsnStart }
   if (asked !== undefined && isSameBeginning(listed, began)) await asked
   else await checkTimeline(ctx, repository, began, policy)
-  const from = online ? `, recovery will start at ${localTimeText(original.timestampStart)}` : ''
+  const from = online ? `, recovery will start at ${zonedDateTime(original.timestampStart)}` : ''
   log.info(`repo${repository.key}: restore backup set ${label}${from}`)
   return { repository, original, policy }
 }
@@ -197,10 +198,10 @@ function askEarly(
   ctx: CommandContext<'restore'>,
   repository: Repository,
   listed: Beginning,
-  targetText: string | undefined,
+  target: RecoveryTarget | undefined,
 ): Promise<void> | undefined {
   if (repository.storage.parallel === undefined) return undefined
-  const asked = checkTimeline(ctx, repository, listed, recoveryPolicy(ctx, listed.online, targetText))
+  const asked = checkTimeline(ctx, repository, listed, recoveryPolicy(ctx, listed.online, target))
   asked.catch(() => undefined)
   return asked
 }

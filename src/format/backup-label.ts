@@ -1,5 +1,6 @@
 import { compareBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
+import { localDateTime } from '../util/local-time.ts'
 import type { BackupType } from './manifest.ts'
 
 /** `20261122-062513F`, `20261122-062513F_20261122-070000D`, `..._20261122-080000I` */
@@ -36,12 +37,9 @@ export function compareLabels(a: string, b: string): number {
   return compareBytes(a, b)
 }
 
-/** `20261122-062513` in the local time zone of the process, as the format demands. */
+/** `20261122-062513` in local time, as the format demands. */
 export function labelTime(epochSeconds: number): string {
-  const time = new Date(epochSeconds * 1000)
-  const two = (value: number) => String(value).padStart(2, '0')
-  const date = `${String(time.getFullYear()).padStart(4, '0')}${two(time.getMonth() + 1)}${two(time.getDate())}`
-  return `${date}-${two(time.getHours())}${two(time.getMinutes())}${two(time.getSeconds())}`
+  return localDateTime(epochSeconds).replaceAll(/[-:]/g, '').replace(' ', '-')
 }
 
 /**

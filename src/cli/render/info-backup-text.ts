@@ -1,13 +1,13 @@
 import type { InfoBackup, InfoDetails } from '../../core/info/report.ts'
 import { formatSize } from '../../util/format-size.ts'
-import { zonedTime } from './local-time.ts'
 import { bytesToText } from '../../util/byte-string.ts'
+import { zonedDateTime } from '../../util/local-time.ts'
 
 /** One backup, as `info` shows it. With details it is the one that was asked for, and more is told. */
 export function backupText(backup: InfoBackup): string {
   const { details, archiveStart, archiveStop, lsnStart, lsnStop, references } = backup
   const lines = [
-    `timestamp start/stop: ${zonedTime(backup.timestampStart)} / ${zonedTime(backup.timestampStop)}`,
+    `timestamp start/stop: ${zonedDateTime(backup.timestampStart)} / ${zonedDateTime(backup.timestampStop)}`,
     `wal start/stop: ${archiveStart !== null && archiveStop !== null ? `${archiveStart} / ${archiveStop}` : 'n/a'}`,
   ]
   if (details !== undefined && lsnStart !== undefined && lsnStop !== undefined) {
@@ -39,7 +39,7 @@ export function backupText(backup: InfoBackup): string {
   }
   if (details !== undefined && backup.pin !== undefined) {
     const { reason, until } = backup.pin
-    const end = until === undefined ? '' : ` until ${zonedTime(until)}`
+    const end = until === undefined ? '' : ` until ${zonedDateTime(until)}`
     lines.push(`pinned${end}${reason === undefined ? '' : `: ${bytesToText(reason)}`}`)
   }
   return [`\n        ${backup.type} backup: ${backup.label}`, ...lines.map((line) => `            ${line}`), ''].join(

@@ -3,7 +3,7 @@ import type { BlocksOfBackup, ListedFile, ManifestReport } from '../../core/mani
 import { quoteJson } from '../../format/canonical-json.ts'
 import { bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
 import { formatSize } from '../../util/format-size.ts'
-import { localTime, two } from './local-time.ts'
+import { localDateTime, two } from '../../util/local-time.ts'
 
 /** What `manifest` prints, piece by piece: a backup may have a million files. No newline after JSON, as in pgBackRest. */
 export async function* renderManifest(report: ManifestReport, output: 'text' | 'json'): AsyncGenerator<string> {
@@ -68,7 +68,7 @@ function* textPieces(report: ManifestReport): Generator<string> {
   const duration = `${Math.trunc(seconds / 3600)}:${two(Math.trunc((seconds % 3600) / 60))}:${two(seconds % 60)}`
   yield (
     `label: ${report.label}\nreference: ${report.references.join(', ')}\ntype: ${report.type}\n` +
-    `time: start: ${localTime(start)}, stop: ${localTime(stop)}, duration: ${duration}\n` +
+    `time: start: ${localDateTime(start)}, stop: ${localDateTime(stop)}, duration: ${duration}\n` +
     `bundle: ${report.bundle}\nblock: ${report.block}\n\nfile list:\n`
   )
   let first = true

@@ -165,7 +165,8 @@ export const repoOptions = defineOptions({
     range: [1, 9999999],
   },
   'repo-retention-time-zone': {
-    summary: 'Where the days of calendar retention begin: a name of the tz database.',
+    summary:
+      'Where the days of calendar retention begin: a name of the tz database, or a zone with its rules as TZ has it.',
     type: 'string',
     commands: ['backup', 'expire'],
     default: 'UTC',

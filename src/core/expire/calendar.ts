@@ -1,13 +1,15 @@
 import { compareLabels } from '../../format/backup-label.ts'
 import type { BackupEntry } from '../../format/backup-info.ts'
 import { PgtsError } from '../../util/error.ts'
+import { posixZone } from '../../util/time-zone/posix-zone.ts'
+import { wallTime } from '../../util/time-zone/zone.ts'
 
 export const PERIODS = ['daily', 'weekly', 'monthly', 'yearly'] as const
 export type Period = (typeof PERIODS)[number]
 
 /** For how many days, weeks, months and years that have a backup one is kept. undefined: the period does not count. */
 export type CalendarPolicy = { readonly [P in Period]?: number | undefined } & {
-  /** Where days begin: a name of the tz database. The same for everybody who expires the repository. */
+  /** Where days begin: a name of the tz database, or a zone written out as TZ has it. The same on every host. */
   readonly timeZone: string
 }
 
@@ -73,8 +75,13 @@ function datesIn(timeZone: string): (seconds: number) => CalendarDate {
       day: 'numeric',
     })
   } catch (cause) {
+    const zone = posixZone(timeZone)
+    if (zone.complete) return (seconds) => wallTime(zone, seconds)
     throw new PgtsError('option-invalid-value', `the time zone '${timeZone}' is not known here`, {
-      hints: ['write a name of the tz database: UTC, Europe/Berlin, America/New_York, ...'],
+      hints: [
+        'write a name of the tz database: UTC, Europe/Berlin, America/New_York, ...',
+        'or a zone with its rules: CET-1CEST,M3.5.0,M10.5.0/3',
+      ],
       cause,
     })
   }

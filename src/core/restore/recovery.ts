@@ -1,4 +1,5 @@
 import { PgtsError } from '../../util/error.ts'
+import { checkedSetting } from './recovery-target.ts'
 
 export const RESTORE_TYPES = [
   'default',
@@ -55,7 +56,7 @@ export function recoverySettings(policy: RecoveryPolicy, major: number): Map<str
         },
       )
     }
-    settings.set(key, value)
+    settings.set(key, checkedSetting(key, value))
   }
   if (policy.archiveMode === 'off') {
     if (!modern) {
@@ -98,7 +99,21 @@ export function recoverySettings(policy: RecoveryPolicy, major: number): Map<str
     // No timeline switch will happen, but the server would refuse to start when the latest one does not fit the backup.
     settings.set('recovery_target_timeline', 'current')
   }
+  refuseSeveralTargets(settings)
+  // It refuses what cannot be written, which is known before anything is overwritten.
+  for (const value of settings.values()) quoteSetting(value)
   return settings
+}
+
+const TARGETS = ['', '_lsn', '_name', '_time', '_xid'].map((kind) => `recovery_target${kind}`)
+
+/** Servers from 12 on do not start with more than one, older ones take the last. */
+function refuseSeveralTargets(settings: ReadonlyMap<string, string>): void {
+  const targets = TARGETS.filter((key) => (settings.get(key) ?? '') !== '')
+  if (targets.length < 2) return
+  throw new PgtsError('option-invalid', `recovery cannot have more than one target: ${targets.join(', ')}`, {
+    hints: ['name the target with --type and --target, and remove the other one from recovery-option'],
+  })
 }
 
 /** Lines of a configuration file, under a heading. @param when local time in words */

@@ -1,11 +1,13 @@
 import { PgtsError } from '../../util/error.ts'
+import { dateTimeText, offsetText, systemZone } from '../../util/local-time.ts'
+import { timeOfWall, UTC, wallTime, type Zone } from '../../util/time-zone/zone.ts'
 
 export interface TimeTarget {
   /** Seconds since the epoch, with a fraction. */
   readonly seconds: number
   /**
-   * The same moment as text with an explicit offset from UTC. The server reads a time without a zone in its own
-   * TimeZone setting, which need not be the zone of whoever chose the backup by it.
+   * The same moment in the one form that every server reads alike, `2026-01-31 23:15:07.5+01`. Servers refuse some of the
+   * forms that are taken here, and read a time without a zone in their own TimeZone setting.
    */
   readonly text: string
   /** Was the zone left out, so that local time was assumed? */
@@ -13,123 +15,101 @@ export interface TimeTarget {
 }
 
 const TIME =
-  /^(\d{4})-(\d{1,2})-(\d{1,2})(?:[ T]+(\d{1,2}):(\d{2})(?::(\d{2})([.,]\d+)?)?)?\s*([Zz]|[+-]\d{1,2}(?::?\d{2}(?::?\d{2})?)?|[A-Za-z_]+(?:\/[A-Za-z0-9_+-]+)*)?$/
+  /^(\d{4})-(\d{1,2})-(\d{1,2})(?:(?:[Tt]| +[Tt]?)(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?)?\s*([Zz]|[+-]\d{1,2}(?::\d{2}(?::\d{2})?)?|[+-]\d{3,4}|[+-]\d{6}|[A-Za-z_]+(?:\/[A-Za-z0-9_+-]+)*)?$/
 
 /**
  * A time as PostgreSQL takes it: `2026-01-31 23:15:07.5+01`, `... Europe/Berlin`, `... UTC`; without zone local time.
  * Throws `format` [029] for what is no time, and for zone abbreviations, whose meaning depends on the server.
  *
- * @param localOffsetMs offset of local time from UTC at a moment given in local time; tests fix it
+ * @param localZone tests fix it
  */
-export function parseTimeTarget(text: string, localOffsetMs: LocalOffset = systemLocalOffset): TimeTarget {
+export function parseTimeTarget(text: string, localZone: Zone = systemZone()): TimeTarget {
   const parts = TIME.exec(text.trim())
   if (parts === null) throw nonsense(text)
-  const number = (index: number) => Number(parts[index] ?? '0')
-  const [year, month, day, hour, minute, second] = [1, 2, 3, 4, 5, 6].map(number) as [
-    number,
-    number,
-    number,
-    number,
-    number,
-    number,
-  ]
-  const fraction = parts[7] === undefined ? 0 : Number(`0.${parts[7].slice(1)}`)
-  const wallMs = Date.UTC(year, month - 1, day, hour, minute, second)
-  const wall = new Date(wallMs)
-  const real =
-    wall.getUTCFullYear() === year &&
-    wall.getUTCMonth() === month - 1 &&
-    wall.getUTCDate() === day &&
-    hour < 24 &&
-    minute < 60 &&
-    second < 60
-  if (!real) throw nonsense(text)
-
+  const wall = wallOf(parts)
+  if (wall === undefined) throw nonsense(text)
   const zone = parts[8]
-  const offsetMs = zone === undefined ? localOffsetMs(wallMs) : zoneOffset(zone, wallMs)
-  if (offsetMs === undefined) throw nonsense(text, `the time zone '${zone ?? ''}' is not known here`)
-  const pad = (value: number, digits = 2) => String(value).padStart(digits, '0')
+  const seconds = zone === undefined ? timeOfWall(localZone, wall) : secondsIn(zone, wall)
+  if (seconds === undefined) throw nonsense(text, `the time zone '${zone ?? ''}' is not known here`)
+  // Servers count microseconds. What is cut off here they would round up, past the moment that was meant.
+  const fraction = (parts[7] ?? '').slice(0, 6)
   return {
-    seconds: (wallMs - offsetMs) / 1000 + fraction,
-    text:
-      zone === undefined
-        ? `${pad(year, 4)}-${pad(month)}-${pad(day)} ${pad(hour)}:${pad(minute)}:${pad(second)}${parts[7]?.replace(',', '.') ?? ''}${offsetText(offsetMs)}`
-        : text.trim(),
+    seconds: seconds + Number(`0.${fraction}0`),
+    text: timeText(seconds, zone === undefined ? localZone.at(seconds).offset : wall - seconds, fraction),
     assumedLocal: zone === undefined,
   }
 }
 
-/** Wall-clock time as if it were UTC, ms -> offset from UTC, ms. */
-export type LocalOffset = (wallMs: number) => number
-
-const systemLocalOffset: LocalOffset = (wallMs) => {
-  const wall = new Date(wallMs)
-  const local = new Date(
-    wall.getUTCFullYear(),
-    wall.getUTCMonth(),
-    wall.getUTCDate(),
-    wall.getUTCHours(),
-    wall.getUTCMinutes(),
-    wall.getUTCSeconds(),
-  )
-  return wallMs - local.getTime()
+/** Is it a time, but for an abbreviation of a zone (`2026-01-31 23:15:07 CET`) that only the server can interpret? */
+export function hasUnknownZone(text: string): boolean {
+  const parts = TIME.exec(text.trim())
+  return parts !== null && wallOf(parts) !== undefined && /^[A-Za-z]{3,}$/.test(parts[8] ?? '')
 }
 
-/** `2026-01-31 23:15:07+01` in local time, as labels and logs show it. */
-export function localTimeText(seconds: number): string {
-  const date = new Date(seconds * 1000)
-  const pad = (value: number) => String(value).padStart(2, '0')
-  const offsetMs = -date.getTimezoneOffset() * 60_000
-  return (
-    `${date.getFullYear()}-${pad(date.getMonth() + 1)}-${pad(date.getDate())} ` +
-    `${pad(date.getHours())}:${pad(date.getMinutes())}:${pad(date.getSeconds())}${offsetText(offsetMs)}`
-  )
+/** Servers take offsets below 16 hours. */
+const MOST_OFFSET = 16 * 3600 - 1
+
+function timeText(seconds: number, offset: number, fraction: string): string {
+  const shown = Math.abs(offset) > MOST_OFFSET ? 0 : offset
+  return dateTimeText(wallTime(UTC, seconds + shown)) + (fraction === '' ? '' : `.${fraction}`) + offsetText(shown)
 }
 
-function offsetText(offsetMs: number): string {
-  const minutes = Math.round(Math.abs(offsetMs) / 60_000)
-  const rest = minutes % 60
-  const hours = String(Math.floor(minutes / 60)).padStart(2, '0')
-  return `${offsetMs < 0 ? '-' : '+'}${hours}${rest === 0 ? '' : `:${String(rest).padStart(2, '0')}`}`
+/** As if it were UTC; undefined when there is no such time. 24:00:00 and a second of 60 are those of the server. */
+function wallOf(parts: RegExpExecArray): number | undefined {
+  const number = (index: number) => Number(parts[index] ?? '0')
+  const [year, month, day, hour, minute, second] = [1, 2, 3, 4, 5, 6].map(number) as Numbers
+  const date = new Date(Date.UTC(year, month - 1, day))
+  const isDate = date.getUTCFullYear() === year && date.getUTCMonth() === month - 1 && date.getUTCDate() === day
+  const isEndOfDay = hour === 24 && minute === 0 && second === 0 && number(7) === 0
+  if (!isDate || (hour > 23 && !isEndOfDay) || minute > 59 || second > 60) return undefined
+  return date.getTime() / 1000 + hour * 3600 + minute * 60 + second
 }
+type Numbers = [number, number, number, number, number, number]
 
-function zoneOffset(zone: string, wallMs: number): number | undefined {
-  if (/^(z|utc|gmt)$/i.test(zone)) return 0
-  const numeric = /^([+-])(\d{1,2})(?::?(\d{2})(?::?(\d{2}))?)?$/.exec(zone)
+/** Seconds since the epoch; undefined when there is no such zone. */
+function secondsIn(zone: string, wall: number): number | undefined {
+  if (/^(z|utc|gmt)$/i.test(zone)) return wall
+  const numeric =
+    /^([+-])(\d{1,2})(?::(\d{2})(?::(\d{2}))?)?$/.exec(zone) ?? /^([+-])(\d{1,2})(\d{2})(\d{2})?$/.exec(zone)
   if (numeric !== null) {
-    const seconds = Number(numeric[2]) * 3600 + Number(numeric[3] ?? 0) * 60 + Number(numeric[4] ?? 0)
-    return seconds > 16 * 3600 ? undefined : (numeric[1] === '-' ? -1 : 1) * seconds * 1000
+    const [hours, minutes, seconds] = [2, 3, 4].map((index) => Number(numeric[index] ?? 0)) as [number, number, number]
+    if (hours > 15 || minutes > 59 || seconds > 59) return undefined
+    const offset = hours * 3600 + minutes * 60 + seconds
+    return numeric[1] === '-' ? wall + offset : wall - offset
   }
   // Abbreviations such as EST mean what the server's table says; only names of the tz database are beyond doubt.
-  if (!zone.includes('/')) return undefined
+  return zone.includes('/') ? secondsInNamed(zone, wall) : undefined
+}
+
+const DAY = 86_400
+
+function secondsInNamed(zone: string, wall: number): number | undefined {
+  let format: Intl.DateTimeFormat
   try {
-    const format = new Intl.DateTimeFormat('en-US', {
-      timeZone: zone,
-      hourCycle: 'h23',
-      year: 'numeric',
-      month: 'numeric',
-      day: 'numeric',
-      hour: 'numeric',
-      minute: 'numeric',
-      second: 'numeric',
-    })
-    const offsetAt = (utcMs: number): number => {
-      const parts = new Map(format.formatToParts(utcMs).map((part) => [part.type, Number(part.value)]))
-      const get = (type: Intl.DateTimeFormatPartTypes) => parts.get(type) ?? 0
-      return Date.UTC(get('year'), get('month') - 1, get('day'), get('hour'), get('minute'), get('second')) - utcMs
-    }
-    // The first guess may lie on the other side of a change to summer time; the second does not.
-    return offsetAt(wallMs - offsetAt(wallMs))
+    const numeric = { year: 'numeric', month: 'numeric', day: 'numeric' } as const
+    const clock = { hourCycle: 'h23', hour: 'numeric', minute: 'numeric', second: 'numeric' } as const
+    format = new Intl.DateTimeFormat('en-US', { timeZone: zone, ...numeric, ...clock })
   } catch {
     return undefined // not a name of the tz database
   }
+  const offsetAt = (time: number): number => {
+    const parts = new Map(format.formatToParts(time * 1000).map((part) => [part.type, Number(part.value)]))
+    const get = (type: Intl.DateTimeFormatPartTypes) => parts.get(type) ?? 0
+    const shown = Date.UTC(get('year'), get('month') - 1, get('day'), get('hour'), get('minute'), get('second'))
+    return shown / 1000 - time
+  }
+  const [before, after] = [offsetAt(wall - DAY), offsetAt(wall + DAY)]
+  const right = [before, after].filter((offset) => offsetAt(wall - offset) === offset)
+  // Where the clocks show it twice, or never, the server takes the offset that is further west.
+  const [only] = new Set(right)
+  const isCertain = only !== undefined && new Set(right).size === 1
+  return wall - (isCertain ? only : Math.min(before, after))
 }
 
 function nonsense(text: string, why = 'it is not a time'): PgtsError {
   return new PgtsError('format', `unable to choose a backup set for the time '${text}': ${why}`, {
     hints: [
       "write it as '2026-01-31 23:15:07+01' (YYYY-MM-DD HH:MM:SS, a fraction if needed, offset from UTC); without an offset local time is meant",
-      'or name the backup with --set: then the time goes to the server as it is',
     ],
   })
 }

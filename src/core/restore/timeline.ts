@@ -11,6 +11,7 @@ import type { StorageDriver } from '../../storage/driver.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
 import { readArchived } from '../archive/read-archived.ts'
 import { RECOVERY_SETTINGS_SINCE, type RestoreType } from './recovery.ts'
+import { parseTargetTimeline } from './recovery-target.ts'
 
 export interface TimelineRequest {
   /** Where the archive of the backup's cluster is. */
@@ -41,7 +42,7 @@ export async function checkTargetTimeline(storage: StorageDriver, request: Timel
   const timeline =
     target === 'latest'
       ? await latestTimeline(storage, stanza, archiveId, backup.timeline, request.signal)
-      : parseTimeline(target)
+      : Number(parseTargetTimeline(target))
   if (timeline === backup.timeline) return
   const forks = await loadForks(storage, request, timeline)
   assertReachable(forks, timeline, backup)
@@ -77,14 +78,6 @@ export function assertReachable(
     `timeline ${own} of backup ${backup.label}, which started at ${lsn}, is not in the history of target timeline ${shown}`,
     { hints: ['was the target timeline created by promoting from an older timeline than the latest?', stay] },
   )
-}
-
-function parseTimeline(text: string): number {
-  const number = /^0x[0-9a-f]{1,8}$/i.test(text) || /^[0-9]{1,10}$/.test(text) ? Number(text) : NaN
-  if (number >= 1 && number <= 0xffffffff) return number
-  throw new PgtsError('db-mismatch', `invalid target timeline '${text}'`, {
-    hints: ["a timeline is 'current', 'latest', or a number such as 3 or 0xA"],
-  })
 }
 
 async function latestTimeline(

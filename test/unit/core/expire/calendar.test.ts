@@ -75,8 +75,17 @@ describe('the time zone', () => {
     expect(standing([moment], { daily: 1, timeZone: 'Europe/Berlin' })).toEqual([`${moment}: daily ${day}`])
   })
 
-  test('must be one of the tz database', () => {
-    expect(() => standing(['2026-01-01T22:30Z'], { daily: 1, timeZone: 'Europe/Atlantis' })).toThrow(
+  test.each([
+    ['CET-1CEST,M3.5.0,M10.5.0/3', '2026-03-29T21:59Z', '2026-03-29'],
+    ['CET-1CEST,M3.5.0,M10.5.0/3', '2026-03-29T22:00Z', '2026-03-30'],
+    ['<+0530>-5:30', '2026-03-29T18:29Z', '2026-03-29'],
+    ['<+0530>-5:30', '2026-03-29T18:30Z', '2026-03-30'],
+  ])('may be written out as %s: %s is %s', (timeZone, moment, day) => {
+    expect(standing([moment], { daily: 1, timeZone })).toEqual([`${moment}: daily ${day}`])
+  })
+
+  test.each(['Europe/Atlantis', 'CET-1CEST', 'CET-1CEST,M3.5.0', 'CET-1 ', ''])('%j is refused', (timeZone) => {
+    expect(() => standing(['2026-01-01T22:30Z'], { daily: 1, timeZone })).toThrow(
       expect.objectContaining({ code: 'option-invalid-value' }),
     )
   })

@@ -84,6 +84,22 @@ describe('the settings of a recovery', () => {
     ['standby_mode from 12 on', { options: new Map([['standby-mode', 'on']]) }, 12, 'option-invalid', '--type=standby'],
     ['a name that is none', { options: new Map([["x = '1'\ny", '1']]) }, 15, 'option-invalid', ''],
     ['a target type without target', { type: 'time' }, 15, 'option-required', '--target'],
+    ['a line break in a target', { type: 'name', target: 'a\nb' }, 15, 'option-invalid-value', ''],
+    ['a line break in a setting', { options: new Map([['work_mem', '1\n2']]) }, 15, 'option-invalid-value', ''],
+    [
+      'a second target',
+      { type: 'time', target: 'T', options: new Map([['recovery-target-xid', '7']]) },
+      15,
+      'option-invalid',
+      'recovery-option',
+    ],
+    [
+      'a transaction id that is none, given as a setting',
+      { options: new Map([['recovery_target_xid', 'abc']]) },
+      15,
+      'option-invalid-value',
+      '--type=name',
+    ],
   ] as [string, Partial<RecoveryPolicy>, number, string, string][])('%s is refused', (_, more, major, code, hint) => {
     try {
       lines(more, major)

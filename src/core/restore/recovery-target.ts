@@ -1,0 +1,95 @@
+import { formatLsn, parseLsn } from '../../format/wal-segment.ts'
+import { bytesToText } from '../../util/byte-string.ts'
+import { PgtsError } from '../../util/error.ts'
+import { parseTimeTarget } from './time-target.ts'
+
+/** A recovery target that was understood: what the server takes for another one, or for none, does not get here. */
+export interface RecoveryTarget {
+  /** As it is written into the settings; a byte string. */
+  readonly text: string
+  /** Of a time: seconds since the epoch. */
+  readonly seconds?: number
+  /** Was a time given without a zone? */
+  readonly assumedLocal?: boolean
+  readonly lsn?: bigint
+}
+
+export type TargetType = 'lsn' | 'name' | 'time' | 'xid'
+
+/**
+ * @param text byte string
+ * Throws `format` [029] for a time or an LSN, `option-invalid-value` [032] for a transaction id or a name.
+ */
+export function parseTarget(type: TargetType, text: string): RecoveryTarget {
+  switch (type) {
+    case 'time':
+      return parseTimeTarget(bytesToText(text))
+    case 'lsn': {
+      const lsn = parseLsn(bytesToText(text))
+      return { text: formatLsn(lsn), lsn }
+    }
+    case 'xid':
+      return { text: parseXid(text) }
+    case 'name':
+      return { text: parseName(text) }
+  }
+}
+
+const FIRST_NORMAL_XID = 3n
+
+/**
+ * In decimal: servers read a leading zero as octal, and what is no number as transaction 0, which never comes. With an
+ * epoch in its upper half (pg_current_xact_id) it is a number of 64 bits.
+ */
+function parseXid(text: string): string {
+  const xid = /^([0-9]+|0x[0-9a-f]+)$/i.test(text) ? BigInt(text) : -1n
+  if (xid >= 0n && xid < 1n << 64n && (xid & 0xffff_ffffn) >= FIRST_NORMAL_XID) return String(xid)
+  throw new PgtsError('option-invalid-value', `invalid target '${bytesToText(text)}': it is not a transaction id`, {
+    hints: [
+      'a transaction id is a number from 3 on, as pg_current_xact_id() or pg_waldump show it',
+      'use --type=name for a restore point, --type=time for a time, --type=lsn for a position in the WAL',
+    ],
+  })
+}
+
+/** Servers refuse to start with a longer one; pg_create_restore_point takes none. */
+const MOST_NAME_BYTES = 63
+
+function parseName(text: string): string {
+  if (text !== '' && text.length <= MOST_NAME_BYTES) return text
+  throw new PgtsError(
+    'option-invalid-value',
+    `invalid target '${bytesToText(text)}': the name of a restore point has 1 to 63 bytes`,
+    {
+      hints: ['name the restore point as pg_create_restore_point() was given it'],
+    },
+  )
+}
+
+/** `current`, `latest` or a number, in decimal: servers read a leading zero as octal. Throws `db-mismatch` [058]. */
+export function parseTargetTimeline(text: string): string {
+  if (text === 'current' || text === 'latest') return text
+  const number = /^(0x[0-9a-f]{1,8}|[0-9]{1,10})$/i.test(text) ? Number(text) : NaN
+  if (number >= 1 && number <= 0xffffffff) return String(number)
+  throw new PgtsError('db-mismatch', `invalid target timeline '${bytesToText(text)}'`, {
+    hints: ["a timeline is 'current', 'latest', or a number such as 3 or 0xA"],
+  })
+}
+
+/** A value of `recovery-option` as it is written; where it is a target, it is read as `--target` is. Byte strings. */
+export function checkedSetting(key: string, value: string): string {
+  // Empty is "not set" to the server.
+  if (value === '') return value
+  switch (key) {
+    case 'recovery_target_lsn':
+      return parseTarget('lsn', value).text
+    case 'recovery_target_name':
+      return parseTarget('name', value).text
+    case 'recovery_target_xid':
+      return parseTarget('xid', value).text
+    case 'recovery_target_timeline':
+      return parseTargetTimeline(value)
+    default:
+      return value
+  }
+}

@@ -1,0 +1,54 @@
+import { libcZone } from './time-zone/libc-zone.ts'
+import { timeOfWall, wallTime, type WallTime, type Zone } from './time-zone/zone.ts'
+
+/**
+ * Local time of this process, as the C library has it: what `date` shows with the same TZ, and what pgbackrest puts into
+ * labels. Node's own Date knows names of zones only and takes everything else for UTC.
+ */
+
+let known: { readonly TZ: string | undefined; readonly TZDIR: string | undefined; readonly zone: Zone } | undefined
+
+/** Read once, unless the environment changes. */
+export function systemZone(): Zone {
+  const { TZ, TZDIR } = process.env
+  if (known === undefined || known.TZ !== TZ || known.TZDIR !== TZDIR) {
+    known = { TZ, TZDIR, zone: libcZone({ TZ, TZDIR }) }
+  }
+  return known.zone
+}
+
+export function localWall(epochSeconds: number): WallTime {
+  return wallTime(systemZone(), epochSeconds)
+}
+
+/** mktime(3). @param wall local time as it would be counted in UTC: Date.UTC(...) / 1000 */
+export function timeOfLocalWall(wall: number): number {
+  return timeOfWall(systemZone(), wall)
+}
+
+/** `2026-11-22 06:28:17` */
+export function localDateTime(epochSeconds: number): string {
+  return dateTimeText(localWall(epochSeconds))
+}
+
+/** `2026-11-22 06:28:17+01`: minutes and seconds of the offset where the zone has some. */
+export function zonedDateTime(epochSeconds: number): string {
+  const wall = localWall(epochSeconds)
+  return dateTimeText(wall) + offsetText(wall.offset)
+}
+
+export function dateTimeText({ year, month, day, hour, minute, second }: Omit<WallTime, 'offset'>): string {
+  return `${String(year).padStart(4, '0')}-${two(month)}-${two(day)} ${two(hour)}:${two(minute)}:${two(second)}`
+}
+
+/** @param offset seconds east of UTC */
+export function offsetText(offset: number): string {
+  const seconds = Math.abs(offset)
+  const parts = [Math.floor(seconds / 3600), Math.floor(seconds / 60) % 60, seconds % 60]
+  while (parts.length > 1 && parts.at(-1) === 0) parts.pop()
+  return (offset < 0 ? '-' : '+') + parts.map(two).join(':')
+}
+
+export function two(value: number): string {
+  return String(value).padStart(2, '0')
+}
