@@ -18,6 +18,19 @@ const layers = [
   ['worker', 'cli|commands|config|format|storage|postgres|codec', 'only the entry of a worker wires things'],
 ]
 
+// A part that cannot be loaded is reported as such, never as a damaged file or a held lock.
+const loadedBare = [
+  {
+    selector:
+      ':not(CallExpression[callee.name="loadModule"] > ArrowFunctionExpression) > ImportExpression:not([source.value=/^node:/])',
+    message: 'load it by loadModule(() => import(...)) of util/load-module.ts',
+  },
+  {
+    selector: 'CallExpression[callee.name=/^(createRequire|require)$/]',
+    message: 'load it by requireModule of util/load-module.ts',
+  },
+]
+
 const oneWay = layers.map(([folder, forbidden, message]) => {
   // A whole folder, or all of it but the files that a row names.
   const folders = forbidden.replaceAll(/(?<=^|\|)\w+(?=\||$)/g, '$&/')
@@ -30,6 +43,7 @@ const oneWay = layers.map(([folder, forbidden, message]) => {
       'no-restricted-syntax': [
         'error',
         { selector: `ImportExpression[source.value=/${regex.replaceAll('/', '\\/')}/]`, message },
+        ...loadedBare,
       ],
     },
   }
@@ -46,6 +60,11 @@ export default tseslint.config(
       'no-console': 'error',
     },
   },
-  ...oneWay,
+  {
+    files: ['src/**/*.ts'],
+    ignores: ['src/util/load-module.ts'],
+    rules: { 'no-restricted-syntax': ['error', ...loadedBare] },
+  },
+  ...oneWay.map((layer) => ({ ...layer, ignores: [...layer.ignores, 'src/util/load-module.ts'] })),
   { files: ['scripts/**', 'test/**', 'src/cli/**'], rules: { 'no-console': 'off' } },
 )

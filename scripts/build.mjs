@@ -31,9 +31,7 @@ const slim = {
   name: 'slim',
   setup({ onLoad, onResolve }) {
     // Half as large as all the rest, and not everybody's configuration is YAML.
-    onResolve({ filter: /^yaml$/ }, ({ kind }) =>
-      kind === 'entry-point' ? undefined : { path: './yaml.cjs', external: true },
-    )
+    onResolve({ filter: /^yaml$/ }, () => ({ path: './yaml.cjs', external: true }))
     onLoad({ filter: neverReached }, ({ path }) => ({
       contents: `throw new Error(${JSON.stringify(`${path.slice(root.length)} is not part of archive.cjs`)})`,
     }))
@@ -67,7 +65,17 @@ await Promise.all([
   }),
   build({
     ...common,
-    entryPoints: { 'cli/archive': 'src/cli/archive.ts', 'cli/yaml': 'yaml' },
+    // Each is loaded by a few commands, or by few runs of them.
+    entryPoints: { 'cli/pino': 'pino', 'cli/yaml': 'yaml' },
+    outdir: fresh,
+    outExtension: { '.js': '.cjs' },
+    format: 'cjs',
+    minifyWhitespace: true,
+    minifySyntax: true,
+  }),
+  build({
+    ...common,
+    entryPoints: { 'cli/archive': 'src/cli/archive.ts' },
     outdir: fresh,
     outExtension: { '.js': '.cjs' },
     // CommonJS is loaded without a pause; names are kept, so that a stack trace can be read.
@@ -81,7 +89,7 @@ await Promise.all([
 ])
 await cp(`${root}src/codec/kernels.wasm`, `${fresh}/chunks/kernels.wasm`)
 await packWithCache(`${fresh}/cli/archive.cjs`, { entry: true })
-for (const name of ['aws', 'yaml']) await packWithCache(`${fresh}/cli/${name}.cjs`)
+for (const name of ['aws', 'pino', 'yaml']) await packWithCache(`${fresh}/cli/${name}.cjs`)
 const old = `${out}.old.${process.pid}`
 await rename(out, old).catch((error) => {
   if (error.code !== 'ENOENT') throw error

@@ -1,3 +1,4 @@
+import { loadModule } from '../util/load-module.ts'
 import type { CommandHandlers } from './outcome.ts'
 
 /** The segment is not in the archive: PostgreSQL takes 1 for the end of WAL and goes on. */
@@ -6,11 +7,11 @@ const NOT_FOUND = 1
 /** The two commands that PostgreSQL calls for every segment. */
 export const archiveHandlers = {
   'archive-get': async (ctx) => {
-    const { archiveGet } = await import('../commands/archive-get.ts')
+    const { archiveGet } = await loadModule(() => import('../commands/archive-get.ts'))
     return { exitCode: (await archiveGet(ctx)).found ? 0 : NOT_FOUND }
   },
   'archive-push': async (ctx) => {
-    const { archivePush } = await import('../commands/archive-push.ts')
+    const { archivePush } = await loadModule(() => import('../commands/archive-push.ts'))
     await archivePush(ctx)
     return {}
   },

@@ -1,5 +1,6 @@
 import { fileURLToPath } from 'node:url'
 import { resolveOptions, type AnyResolved } from '../config/resolve.ts'
+import { loadModule } from '../util/load-module.ts'
 import { archiveHandlers } from './archive-handlers.ts'
 import { neverEndWithNotFound } from './last-resort.ts'
 import { runCommand } from './run-command.ts'
@@ -19,7 +20,7 @@ async function start(): Promise<void> {
   const resolved = await resolveOptions(input).catch(() => undefined)
   if (resolved === undefined || !isPlainCall(resolved)) {
     const main = new URL('./main.js', import.meta.url).href
-    await import(main)
+    await loadModule(() => import(main))
     return
   }
   const { signal } = listenForSignals()

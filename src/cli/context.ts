@@ -14,6 +14,7 @@ import type { StorageDriver } from '../storage/driver.ts'
 import { openStorage } from '../storage/registry.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { systemClock } from '../util/clock.ts'
+import { loadModule } from '../util/load-module.ts'
 import type { LockType } from '../util/lock.ts'
 import type { Logger } from '../util/log.ts'
 import type { Executor } from '../worker/executor.ts'
@@ -76,7 +77,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     },
     startedMs: performance.timeOrigin,
     startBackground: async (given) => {
-      const { startBackground } = await import('./background.ts')
+      const { startBackground } = await loadModule(() => import('./background.ts'))
       const args = [...commandLineFor(resolved, command, cwd), `${command}:async`, '--', ...given]
       return startBackground({ program, args })
     },
@@ -85,7 +86,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     repositories: () => (repositories ??= Promise.all(selected.map((repo) => openRepository(repo, resolved, around)))),
     cluster: () => (cluster ??= openClusterFiles({ kind: 'local' })),
     executor: async (repository, most = Number.POSITIVE_INFINITY) => {
-      const { threadExecutor } = await import('../worker/threads.ts')
+      const { threadExecutor } = await loadModule(() => import('../worker/threads.ts'))
       const { storage } = repository
       const { display, parallel } = storage
       const lanes = parallel ?? 1
@@ -104,7 +105,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
       return executor
     },
     lock: async (types: readonly LockType[], repoKeys = selected.map(({ key }) => key)): Promise<StanzaLock> => {
-      const { acquireLocks, assertNotStopped } = await import('../util/lock.ts')
+      const { acquireLocks, assertNotStopped } = await loadModule(() => import('../util/lock.ts'))
       const locks = await acquireLocks({ lockPath, stanza, types, repoKeys, execId: await ownExecId() })
       if (commandRow(command).stops === true) {
         try {
@@ -131,11 +132,11 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
       }
     },
     confirm: async (question) => {
-      const { askTerminal } = await import('./ask.ts')
+      const { askTerminal } = await loadModule(() => import('./ask.ts'))
       return askTerminal(question, signal)
     },
     refuseWhenStopped: async () => {
-      const { assertNotStopped } = await import('../util/stop-file.ts')
+      const { assertNotStopped } = await loadModule(() => import('../util/stop-file.ts'))
       assertNotStopped(lockPath, stanza)
     },
   } as CommandContext
@@ -156,7 +157,7 @@ const DATA_COMMANDS: readonly CommandName[] = ['backup', 'restore', 'verify']
 
 /** For workers that reach it over a network; others open it themselves. */
 async function serverOf(storage: StorageDriver): Promise<(port: MessagePort) => AsyncDisposable> {
-  const { serveStorage } = await import('../storage/port/serve.ts')
+  const { serveStorage } = await loadModule(() => import('../storage/port/serve.ts'))
   return (port) => serveStorage(storage, port)
 }
 
@@ -176,8 +177,8 @@ async function takeLeaseOf(
   lost: AbortController,
 ): Promise<AsyncDisposable> {
   const [{ takeLease }, { hostPlace }, { hostname }] = await Promise.all([
-    import('../core/lease/lease.ts'),
-    import('../util/host-place.ts'),
+    loadModule(() => import('../core/lease/lease.ts')),
+    loadModule(() => import('../util/host-place.ts')),
     import('node:os'),
   ])
   const { lockPath, ...rest } = run

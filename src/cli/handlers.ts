@@ -1,4 +1,5 @@
 import { EXIT_CODES } from '../util/error.ts'
+import { loadModule } from '../util/load-module.ts'
 import { archiveHandlers } from './archive-handlers.ts'
 import type { CommandHandlers } from './outcome.ts'
 
@@ -6,55 +7,55 @@ import type { CommandHandlers } from './outcome.ts'
 export const handlers: CommandHandlers = {
   ...archiveHandlers,
   annotate: async (ctx) => {
-    const { annotate } = await import('../commands/annotate.ts')
+    const { annotate } = await loadModule(() => import('../commands/annotate.ts'))
     await annotate(ctx)
     return {}
   },
   'archive-status': async (ctx) => {
-    const { archiveStatus } = await import('../commands/archive-status.ts')
-    const { renderArchiveStatus } = await import('./render/archive-status.ts')
+    const { archiveStatus } = await loadModule(() => import('../commands/archive-status.ts'))
+    const { renderArchiveStatus } = await loadModule(() => import('./render/archive-status.ts'))
     return { text: renderArchiveStatus(await archiveStatus(ctx), ctx.options.output) }
   },
   backup: async (ctx) => {
-    const { backup } = await import('../commands/backup.ts')
+    const { backup } = await loadModule(() => import('../commands/backup.ts'))
     await backup(ctx)
     return {}
   },
   check: async (ctx) => {
-    const { check } = await import('../commands/check.ts')
+    const { check } = await loadModule(() => import('../commands/check.ts'))
     await check(ctx)
     return {}
   },
   expire: async (ctx) => {
-    const { expire } = await import('../commands/expire.ts')
+    const { expire } = await loadModule(() => import('../commands/expire.ts'))
     const reports = await expire(ctx)
     if (!ctx.options.explain) return {}
-    const { renderExpire } = await import('./render/expire.ts')
+    const { renderExpire } = await loadModule(() => import('./render/expire.ts'))
     return { text: renderExpire(reports, ctx.options.output) }
   },
   info: async (ctx) => {
-    const { info } = await import('../commands/info.ts')
-    const { renderInfo } = await import('./render/info.ts')
+    const { info } = await loadModule(() => import('../commands/info.ts'))
+    const { renderInfo } = await loadModule(() => import('./render/info.ts'))
     return { text: renderInfo(await info(ctx), ctx.options.output) }
   },
   lease: async (ctx) => {
-    const { lease } = await import('../commands/lease.ts')
-    const { renderLeases } = await import('./render/lease.ts')
+    const { lease } = await loadModule(() => import('../commands/lease.ts'))
+    const { renderLeases } = await loadModule(() => import('./render/lease.ts'))
     return { text: renderLeases(await lease(ctx), ctx.options.output) }
   },
   manifest: async (ctx) => {
-    const { manifest } = await import('../commands/manifest.ts')
-    const { renderManifest } = await import('./render/manifest.ts')
+    const { manifest } = await loadModule(() => import('../commands/manifest.ts'))
+    const { renderManifest } = await loadModule(() => import('./render/manifest.ts'))
     return { pieces: renderManifest(await manifest(ctx), ctx.options.output) }
   },
   pin: async (ctx) => {
-    const { pin } = await import('../commands/pin.ts')
+    const { pin } = await loadModule(() => import('../commands/pin.ts'))
     await pin(ctx)
     return {}
   },
   'repo-get': async (ctx) => {
-    const { repoGet } = await import('../commands/repo-get.ts')
-    const { stdoutSink } = await import('./standard-streams.ts')
+    const { repoGet } = await loadModule(() => import('../commands/repo-get.ts'))
+    const { stdoutSink } = await loadModule(() => import('./standard-streams.ts'))
     const stdout = stdoutSink()
     const found = await repoGet(ctx, stdout).catch((error: unknown) => {
       if (!stdout.closed) throw error
@@ -63,59 +64,59 @@ export const handlers: CommandHandlers = {
     return { exitCode: found ? 0 : 1 }
   },
   'repo-ls': async (ctx) => {
-    const { repoLs } = await import('../commands/repo-ls.ts')
-    const { renderRepoLs } = await import('./render/repo-ls.ts')
+    const { repoLs } = await loadModule(() => import('../commands/repo-ls.ts'))
+    const { renderRepoLs } = await loadModule(() => import('./render/repo-ls.ts'))
     return { pieces: renderRepoLs(await repoLs(ctx), ctx.options.output) }
   },
   'repo-put': async (ctx) => {
-    const { repoPut } = await import('../commands/repo-put.ts')
-    const { stdinSource } = await import('./standard-streams.ts')
+    const { repoPut } = await loadModule(() => import('../commands/repo-put.ts'))
+    const { stdinSource } = await loadModule(() => import('./standard-streams.ts'))
     await repoPut(ctx, stdinSource())
     return {}
   },
   'repo-rm': async (ctx) => {
-    const { repoRm } = await import('../commands/repo-rm.ts')
+    const { repoRm } = await loadModule(() => import('../commands/repo-rm.ts'))
     await repoRm(ctx)
     return {}
   },
   restore: async (ctx) => {
-    const { restore } = await import('../commands/restore.ts')
+    const { restore } = await loadModule(() => import('../commands/restore.ts'))
     await restore(ctx)
     return {}
   },
   'stanza-create': async (ctx) => {
-    const { stanzaCreate } = await import('../commands/stanza-create.ts')
+    const { stanzaCreate } = await loadModule(() => import('../commands/stanza-create.ts'))
     await stanzaCreate(ctx)
     return {}
   },
   'stanza-delete': async (ctx) => {
-    const { stanzaDelete } = await import('../commands/stanza-delete.ts')
+    const { stanzaDelete } = await loadModule(() => import('../commands/stanza-delete.ts'))
     await stanzaDelete(ctx)
     return {}
   },
   'stanza-upgrade': async (ctx) => {
-    const { stanzaUpgrade } = await import('../commands/stanza-upgrade.ts')
+    const { stanzaUpgrade } = await loadModule(() => import('../commands/stanza-upgrade.ts'))
     await stanzaUpgrade(ctx)
     return {}
   },
   start: async (ctx) => {
-    const { start } = await import('../commands/start.ts')
+    const { start } = await loadModule(() => import('../commands/start.ts'))
     await start(ctx)
     return {}
   },
   stop: async (ctx) => {
-    const { stop } = await import('../commands/stop.ts')
+    const { stop } = await loadModule(() => import('../commands/stop.ts'))
     await stop(ctx)
     return {}
   },
   unpin: async (ctx) => {
-    const { unpin } = await import('../commands/pin.ts')
+    const { unpin } = await loadModule(() => import('../commands/pin.ts'))
     await unpin(ctx)
     return {}
   },
   verify: async (ctx) => {
-    const { verify } = await import('../commands/verify.ts')
-    const { renderVerify } = await import('./render/verify.ts')
+    const { verify } = await loadModule(() => import('../commands/verify.ts'))
+    const { renderVerify } = await loadModule(() => import('./render/verify.ts'))
     const reports = await verify(ctx)
     const text = renderVerify(reports, ctx.options.output, ctx.options.verbose)
     return { text, exitCode: reports.every(({ ok }) => ok) ? 0 : EXIT_CODES.command }
@@ -125,12 +126,12 @@ export const handlers: CommandHandlers = {
 /** What `<command>:async` does: the part of a command that goes on in the background. It has its log, and no terminal. */
 export const asyncHandlers: CommandHandlers = {
   'archive-get': async (ctx) => {
-    const { archiveGetAsync } = await import('../commands/archive-get-async.ts')
+    const { archiveGetAsync } = await loadModule(() => import('../commands/archive-get-async.ts'))
     await archiveGetAsync(ctx)
     return {}
   },
   'archive-push': async (ctx) => {
-    const { archivePushAsync } = await import('../commands/archive-push-async.ts')
+    const { archivePushAsync } = await loadModule(() => import('../commands/archive-push-async.ts'))
     await archivePushAsync(ctx)
     return {}
   },

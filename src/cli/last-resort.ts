@@ -12,7 +12,6 @@ export function tellShortly(error: unknown, argv: readonly string[]): number {
 
 /** Node ends with 1 on an error that nobody caught, which PostgreSQL would take for "there is no more WAL". */
 export function neverEndWithNotFound(argv: readonly string[]): void {
-  if (!argv.includes('archive-get')) return
   process.on('uncaughtException', (error) => process.exit(tellShortly(error, argv)))
 }
 

@@ -1,6 +1,6 @@
-import { createRequire } from 'node:module'
 import type { DestinationStream, Logger as PinoLogger } from 'pino'
 import { toPlainError, EXIT_CODES } from '../util/error.ts'
+import { requireModule } from '../util/load-module.ts'
 import {
   LOG_LEVELS,
   type LogFields,
@@ -9,6 +9,7 @@ import {
   type LogMethod,
   type MessageLevel,
 } from '../util/log.ts'
+import { isBuilt } from '../util/version.ts'
 import { formatLine, formatShortLine, type LogRecord } from './log-line.ts'
 import { fileOutput, type TextOutput } from './log-output.ts'
 
@@ -91,7 +92,7 @@ const PINO_LEVELS: Record<MessageLevel, number> = { error: 60, warn: 50, info: 4
 const LEVEL_OF = new Map(Object.entries(PINO_LEVELS).map(([level, number]) => [number, level as MessageLevel]))
 
 function loadPino(destination: DestinationStream): PinoLogger<MessageLevel> {
-  const { pino } = createRequire(import.meta.url)('pino') as typeof import('pino')
+  const { pino } = requireModule<typeof import('pino')>(isBuilt ? '../cli/pino.cjs' : 'pino')
   return pino(
     { level: 'trace', customLevels: PINO_LEVELS, useOnlyCustomLevels: true, base: null, timestamp: false },
     destination,

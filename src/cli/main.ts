@@ -1,4 +1,5 @@
 import { fileURLToPath } from 'node:url'
+import { loadModule } from '../util/load-module.ts'
 import { leaveStuckThreads } from '../util/stuck.ts'
 import { pgtsVersion } from '../util/version.ts'
 import { neverEndWithNotFound } from './last-resort.ts'
@@ -13,7 +14,7 @@ if (argv.length === 1 && argv[0] === 'version') {
   // Monitoring asks often, and nothing has to be loaded to answer.
   descriptorOutput(1).write(`pgts ${pgtsVersion}\n`)
 } else {
-  const { run } = await import('./run.ts')
+  const { run } = await loadModule(() => import('./run.ts'))
   process.exitCode = await run(argv, {
     env: process.env,
     cwd: process.cwd(),

@@ -1,5 +1,6 @@
 import { commandNames, commandRow } from '../config/command-table.ts'
 import { resolveOptions, type AnyResolved, type ResolveInput } from '../config/resolve.ts'
+import { loadModule } from '../util/load-module.ts'
 import { pgtsVersion } from '../util/version.ts'
 import type { TextOutput } from './log-output.ts'
 
@@ -22,7 +23,7 @@ export async function runProgram(input: ProgramInput, runCommand: CommandRunner)
     return 0
   }
   if (resolved.command === 'help') {
-    const { helpFor } = await import('./render/help.ts')
+    const { helpFor } = await loadModule(() => import('./render/help.ts'))
     input.stdout.write(await helpFor(resolved.parameters, input))
     return 0
   }
@@ -39,7 +40,7 @@ export function versionText(output: 'text' | 'num', version = pgtsVersion): stri
 }
 
 async function dispatch(resolved: AnyResolved, runCommand: CommandRunner): Promise<number> {
-  const { Command } = await import('commander')
+  const { Command } = await loadModule(() => import('commander'))
   const program = new Command('pgts').exitOverride()
   let exitCode = 0
   for (const name of commandNames) {

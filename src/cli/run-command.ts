@@ -1,7 +1,8 @@
 import { commandRow } from '../config/command-table.ts'
 import { commandBeginArgs, type AnyResolved } from '../config/resolve.ts'
+import { stopsRecovery } from '../core/archive/recovery-stop.ts'
 import { printableJson, printableLines } from '../util/byte-string.ts'
-import { EXIT_CODES, isPgtsError, PgtsError, toPlainError } from '../util/error.ts'
+import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { pgtsVersion } from '../util/version.ts'
 import type { CommandContext } from '../commands/context.ts'
 import { openContext } from './context.ts'
@@ -53,7 +54,11 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
     return code
   } catch (error) {
     // Interrupted work fails in many ways; why it was interrupted is the story.
-    const story = signal.aborted && !isPgtsError(error, 'recovery-stop') ? (signal.reason as unknown) : error
+    const why = signal.aborted ? (signal.reason as unknown) : error
+    const story =
+      command === 'archive-get' && role === undefined
+        ? stopsRecovery(why, resolved.parameters[0] ?? '', [options.pg[0]?.path, process.cwd])
+        : why
     const code = EXIT_CODES[toPlainError(story).code]
     logError(log, story)
     end(`aborted with exception [${String(code).padStart(3, '0')}]`)

@@ -1,13 +1,16 @@
 import { PgtsError } from '../util/error.ts'
 import { damaged, truncated } from './damage.ts'
-import { Kernel } from './kernels.ts'
+import { Kernel, loadKernels } from './kernels.ts'
 import type { Codec } from './registry.ts'
 import type { Stage } from './stage.ts'
 
 /** One bzip2 stream a file; the raw form is the same. Bytes after the end of the first stream are ignored, as for gz. */
-export const bz2: Codec = {
-  compressor: (level) => new Bz2Compressor(level),
-  decompressor: () => new Bz2Decompressor(),
+export function openBz2(): Codec {
+  loadKernels()
+  return {
+    compressor: (level) => new Bz2Compressor(level),
+    decompressor: () => new Bz2Decompressor(),
+  }
 }
 
 const INPUT_BYTES = 256 * 1024

@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { PgtsError, systemCode } from '../util/error.ts'
+import { loadFailure } from '../util/load-module.ts'
 
 /** Addresses and sizes are bytes in the instance's memory; what they mean is said in native/kernels.c. */
 interface KernelExports {
@@ -37,6 +38,15 @@ const wasm = (globalThis as unknown as { WebAssembly: Wasm }).WebAssembly
 
 let compiled: object | undefined
 
+/** Compile the module, once on each thread. @throws PgtsError execute when it cannot be loaded */
+export function loadKernels(): object {
+  try {
+    return (compiled ??= new wasm.Module(readModule()))
+  } catch (error) {
+    throw loadFailure(error, 'kernels.wasm')
+  }
+}
+
 /**
  * One instance of the WebAssembly module built from native/, with a memory of its own: whatever it holds is valid
  * until it is called again, and never moves because of another instance.
@@ -47,8 +57,7 @@ export class Kernel {
   #bytes: Uint8Array
 
   constructor() {
-    compiled ??= new wasm.Module(readModule())
-    this.call = new wasm.Instance(compiled, {}).exports as KernelExports
+    this.call = instance()
     this.#bytes = new Uint8Array(this.call.memory.buffer)
   }
 
@@ -100,6 +109,15 @@ export class Kernel {
     const error = this.lz4Error(code)
     if (error !== undefined) throw new PgtsError('memory', `lz4 failed: ${error}`)
     return code
+  }
+}
+
+function instance(): KernelExports {
+  const module = loadKernels()
+  try {
+    return new wasm.Instance(module, {}).exports as KernelExports
+  } catch (error) {
+    throw loadFailure(error, 'kernels.wasm')
   }
 }
 

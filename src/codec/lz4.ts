@@ -1,5 +1,5 @@
 import { damaged, truncated } from './damage.ts'
-import { Kernel } from './kernels.ts'
+import { Kernel, loadKernels } from './kernels.ts'
 import type { Codec } from './registry.ts'
 import type { Stage } from './stage.ts'
 
@@ -7,9 +7,12 @@ import type { Stage } from './stage.ts'
  * LZ4 frames. The normal form carries a checksum of its content, the raw form does not; the rest is as pgBackRest
  * writes it. Any valid frame is read, and several in a row.
  */
-export const lz4: Codec = {
-  compressor: (level, raw) => new Lz4Compressor(level, raw),
-  decompressor: () => new Lz4Decompressor(),
+export function openLz4(): Codec {
+  loadKernels()
+  return {
+    compressor: (level, raw) => new Lz4Compressor(level, raw),
+    decompressor: () => new Lz4Decompressor(),
+  }
 }
 
 const COMPRESS_INPUT_BYTES = 1024 * 1024

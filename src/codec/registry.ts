@@ -1,5 +1,6 @@
 import type { CompressType } from '../util/compress-type.ts'
 import { PgtsError } from '../util/error.ts'
+import { loadModule } from '../util/load-module.ts'
 import { CODECS, defaultLevel } from './levels.ts'
 import type { Stage } from './stage.ts'
 
@@ -21,14 +22,31 @@ export interface Codec {
 /** Codecs are loaded when first used, so that a command that compresses nothing does not pay for them. */
 const LOADERS: Record<CompressType, () => Promise<Codec>> = {
   none: () => Promise.resolve(identity),
-  gz: async () => (await import('./gz.ts')).gz,
-  lz4: async () => (await import('./lz4.ts')).lz4,
-  zst: async () => (await import('./zst.ts')).zst,
-  bz2: async () => (await import('./bz2.ts')).bz2,
+  gz: async () => (await loadModule(() => import('./gz.ts'))).gz,
+  lz4: async () => (await loadModule(() => import('./lz4.ts'))).openLz4(),
+  zst: loadZst,
+  bz2: async () => (await loadModule(() => import('./bz2.ts'))).openBz2(),
+}
+
+/** zstd-napi is faster and reads in the thread that asks; Node's own zstd, where it has one, stands in for it. */
+async function loadZst(): Promise<Codec> {
+  const { openZst } = await loadModule(() => import('./zst.ts'))
+  try {
+    return openZst()
+  } catch (error) {
+    const { openNodeZst } = await loadModule(() => import('./zst-node.ts'))
+    const codec = openNodeZst()
+    if (codec === undefined) throw error
+    return codec
+  }
 }
 const loaded: Partial<Record<CompressType, Codec>> = {}
 
-/** Makes `compressor` and `decompressor` of this type available on this thread. Cheap when called again. */
+/**
+ * Makes `compressor` and `decompressor` of this type available on this thread. Cheap when called again.
+ *
+ * @throws PgtsError execute when its library cannot be loaded
+ */
 export async function loadCodec(type: CompressType): Promise<void> {
   loaded[type] ??= await LOADERS[type]()
 }

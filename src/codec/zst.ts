@@ -1,25 +1,36 @@
-import binding from 'zstd-napi/binding.js'
+import type { CCtx, DCtx } from 'zstd-napi/binding.js'
 import { PgtsError } from '../util/error.ts'
+import { requireModule } from '../util/load-module.ts'
 import { damaged, truncated } from './damage.ts'
 import type { Codec } from './registry.ts'
 import type { Stage } from './stage.ts'
 
-// The binding is CommonJS, whose names Node cannot see before it runs.
-const { CCtx, CParameter, DCtx, EndDirective, ResetDirective, compressBound } = binding
+type Library = typeof import('zstd-napi/binding.js')
+let library: Library
 
-/** Zstandard frames without checksum; the raw form is the same. */
-export const zst: Codec = {
-  compressor: (level, _raw, wholeBytes) => new ZstCompressor(level, wholeBytes),
-  decompressor: () => new ZstDecompressor(),
+/**
+ * Zstandard frames without checksum, by the library of zstd-napi; the raw form is the same.
+ *
+ * @throws PgtsError execute when zstd-napi cannot be loaded
+ */
+export function openZst(): Codec {
+  library ??= requireModule<Library>('zstd-napi/binding.js', [WITHOUT_ZSTD_HINT])
+  return {
+    compressor: (level, _raw, wholeBytes) => new ZstCompressor(level, wholeBytes),
+    decompressor: () => new ZstDecompressor(),
+  }
 }
+
+const WITHOUT_ZSTD_HINT =
+  'for zst, run: npm rebuild zstd-napi (requires a C++ compiler, make and python3), or use Node.js 22.15 or newer, which has zstd'
 
 const OUTPUT_BYTES = 256 * 1024
 const NOTHING = new Uint8Array(0)
 
 // A context keeps its tables from file to file: at level 3 that is about 4 MiB that is not allocated a hundred
 // thousand times. A thread compresses one file at a time, so these lists hold one or two entries.
-const compressors = new Map<number, { ctx: binding.CCtx; output: Uint8Array }[]>()
-const decompressors: { ctx: binding.DCtx; output: Uint8Array }[] = []
+const compressors = new Map<number, { ctx: CCtx; output: Uint8Array }[]>()
+const decompressors: { ctx: DCtx; output: Uint8Array }[] = []
 const POOL_LIMIT = 2
 
 /**
@@ -31,7 +42,7 @@ const MOST_WHOLE_BYTES = 16 * 1024 * 1024
 const wholes: Uint8Array[] = []
 
 class ZstCompressor implements Stage {
-  #held: { ctx: binding.CCtx; output: Uint8Array } | undefined
+  #held: { ctx: CCtx; output: Uint8Array } | undefined
   readonly #level: number
   readonly #wholeBytes: number | undefined
   #whole: Uint8Array | undefined
@@ -50,18 +61,18 @@ class ZstCompressor implements Stage {
       return
     }
     for (let offset = 0; offset < chunk.length;) {
-      const [, produced, consumed] = ctx.compressStream2(output, chunk.subarray(offset), EndDirective.continue)
+      const [, produced, consumed] = ctx.compressStream2(output, chunk.subarray(offset), library.EndDirective.continue)
       offset += consumed
       if (produced > 0) yield output.subarray(0, produced)
     }
   }
 
-  *#pushWhole(ctx: binding.CCtx, chunk: Uint8Array): Iterable<Uint8Array> {
-    const room = compressBound(chunk.length)
+  *#pushWhole(ctx: CCtx, chunk: Uint8Array): Iterable<Uint8Array> {
+    const room = library.compressBound(chunk.length)
     const spare = wholes.pop()
     const output = spare !== undefined && spare.length >= room ? spare : Buffer.allocUnsafeSlow(room)
     this.#whole = output
-    const [left, produced, consumed] = ctx.compressStream2(output, chunk, EndDirective.end)
+    const [left, produced, consumed] = ctx.compressStream2(output, chunk, library.EndDirective.end)
     if (left !== 0 || consumed !== chunk.length) throw new PgtsError('assert', 'zst left a part of the whole file')
     for (let at = 0; at < produced; at += OUTPUT_BYTES) yield output.subarray(at, Math.min(at + OUTPUT_BYTES, produced))
   }
@@ -70,7 +81,7 @@ class ZstCompressor implements Stage {
     if (this.#whole !== undefined) return
     const { ctx, output } = this.#held!
     for (;;) {
-      const [left, produced] = ctx.compressStream2(output, NOTHING, EndDirective.end)
+      const [left, produced] = ctx.compressStream2(output, NOTHING, library.EndDirective.end)
       if (produced > 0) yield output.subarray(0, produced)
       if (left === 0) return
     }
@@ -81,7 +92,7 @@ class ZstCompressor implements Stage {
     this.#held = undefined
     if (held === undefined) return
     if (this.#whole !== undefined && wholes.length < POOL_LIMIT) wholes.push(this.#whole)
-    held.ctx.reset(ResetDirective.sessionOnly)
+    held.ctx.reset(library.ResetDirective.sessionOnly)
     const pool = compressors.get(this.#level) ?? []
     compressors.set(this.#level, pool)
     if (pool.length < POOL_LIMIT) pool.push(held)
@@ -89,12 +100,12 @@ class ZstCompressor implements Stage {
 }
 
 class ZstDecompressor implements Stage {
-  #held: { ctx: binding.DCtx; output: Uint8Array } | undefined
+  #held: { ctx: DCtx; output: Uint8Array } | undefined
   /** What the library still expects, as its last call said; 0 exactly at the end of a frame. */
   #expected = 1
 
   constructor() {
-    this.#held = decompressors.pop() ?? { ctx: new DCtx(), output: new Uint8Array(OUTPUT_BYTES) }
+    this.#held = decompressors.pop() ?? { ctx: new library.DCtx(), output: new Uint8Array(OUTPUT_BYTES) }
   }
 
   *push(chunk: Uint8Array): Iterable<Uint8Array> {
@@ -124,13 +135,13 @@ class ZstDecompressor implements Stage {
     const held = this.#held
     this.#held = undefined
     if (held === undefined) return
-    held.ctx.reset(ResetDirective.sessionOnly)
+    held.ctx.reset(library.ResetDirective.sessionOnly)
     if (decompressors.length < POOL_LIMIT) decompressors.push(held)
   }
 }
 
-function newCompressor(level: number): { ctx: binding.CCtx; output: Uint8Array } {
-  const ctx = new CCtx()
-  ctx.setParameter(CParameter.compressionLevel, level)
+function newCompressor(level: number): { ctx: CCtx; output: Uint8Array } {
+  const ctx = new library.CCtx()
+  ctx.setParameter(library.CParameter.compressionLevel, level)
   return { ctx, output: new Uint8Array(OUTPUT_BYTES) }
 }

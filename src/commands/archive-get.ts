@@ -4,26 +4,15 @@ import { isWalSegment } from '../format/wal-segment.ts'
 import { isCheckpointInvalidated, readControlFile, type ControlFile } from '../postgres/control-file.ts'
 import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
+import { loadModule } from '../util/load-module.ts'
 import type { CommandContext } from './context.ts'
 import { resolveWalPath } from './wal-path.ts'
 
 /**
  * Bring one WAL file back: what `restore_command = 'pgts --stanza=main archive-get %f "%p"'` does. `found: false` makes
- * the exit code 1, which tells PostgreSQL that the archive ends here.
- *
- * @throws PgtsError recovery-stop instead of anything else, when a server that would take it for the end of WAL asks
+ * the exit code 1, which tells PostgreSQL that the archive ends here. What it throws goes through `stopsRecovery`.
  */
 export async function archiveGet(ctx: CommandContext<'archive-get'>): Promise<SpooledGetReport> {
-  try {
-    return await getIt(ctx)
-  } catch (error) {
-    const { stopsRecovery } = await import('../core/archive/recovery-stop.ts')
-    const why = ctx.signal.aborted ? (ctx.signal.reason as unknown) : error
-    throw stopsRecovery(why, ctx.parameters[0] ?? '', [ctx.options.pg[0]?.path, ctx.cwd])
-  }
-}
-
-async function getIt(ctx: CommandContext<'archive-get'>): Promise<SpooledGetReport> {
   const { options, log, signal } = ctx
   const [file, target, ...more] = ctx.parameters
   if (file === undefined || target === undefined || more.length > 0) {
@@ -84,10 +73,10 @@ async function openSpool(
 ): Promise<OpenSpool | undefined> {
   const { options, log, clock, stanza } = ctx
   // Loaded here, so that a synchronous call loads none of it.
-  const { prepareSpool, spoolPaths } = await import('../core/archive/spool-files.ts')
-  const { claimSpool, spoolOwner } = await import('../core/archive/spool-identity.ts')
-  const { doorOf } = await import('../core/archive/spool-door.ts')
-  const { getThroughSpool } = await import('../core/archive/async-get/through-spool.ts')
+  const { prepareSpool, spoolPaths } = await loadModule(() => import('../core/archive/spool-files.ts'))
+  const { claimSpool, spoolOwner } = await loadModule(() => import('../core/archive/spool-identity.ts'))
+  const { doorOf } = await loadModule(() => import('../core/archive/spool-door.ts'))
+  const { getThroughSpool } = await loadModule(() => import('../core/archive/async-get/through-spool.ts'))
   const spool = spoolPaths(options.spoolPath ?? '', stanza)
   try {
     prepareSpool(spool)
@@ -108,7 +97,7 @@ async function openSpool(
           launch: async () => void (await ctx.startBackground([])),
         })
         if (report.found) {
-          const { leaveHint } = await import('./leave-hint.ts')
+          const { leaveHint } = await loadModule(() => import('./leave-hint.ts'))
           await leaveHint(ctx, pgPath, door)
         }
         return report

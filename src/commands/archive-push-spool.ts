@@ -11,6 +11,7 @@ import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import { readControlFile } from '../postgres/control-file.ts'
 import { bytesToText, decodeUtf8, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
+import { loadModule } from '../util/load-module.ts'
 import type { ArchivePushReport } from './archive-push.ts'
 import type { CommandContext } from './context.ts'
 import { leaveHint } from './leave-hint.ts'
@@ -82,7 +83,7 @@ async function throughSpool(
     queueMaxBytes: options.archivePushQueueMax,
     start: () => ctx.startBackground([decodeUtf8(walPath)]),
     async explain(name) {
-      const { walExplainer } = await import('./explain-wal.ts')
+      const { walExplainer } = await loadModule(() => import('./explain-wal.ts'))
       // Without its server, which waits for this very process.
       return walExplainer(ctx, textToBytes(pgPath), undefined)(name)
     },

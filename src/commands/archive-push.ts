@@ -3,6 +3,7 @@ import { pushWal, type PushReport } from '../core/archive/push.ts'
 import { readControlFile } from '../postgres/control-file.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
+import { loadModule } from '../util/load-module.ts'
 import type { CommandContext } from './context.ts'
 import { resolveWalPath } from './wal-path.ts'
 
@@ -26,8 +27,8 @@ export async function archivePush(ctx: CommandContext<'archive-push'>): Promise<
   } catch (error) {
     if (options.archiveAsync) {
       // Stopping comes before a stanza is deleted: what was pushed before may be gone when archiving goes on.
-      const { forgetPushed } = await import('../core/archive/async-push/push-targets.ts')
-      const { spoolPaths } = await import('../core/archive/spool-files.ts')
+      const { forgetPushed } = await loadModule(() => import('../core/archive/async-push/push-targets.ts'))
+      const { spoolPaths } = await loadModule(() => import('../core/archive/spool-files.ts'))
       forgetPushed(spoolPaths(options.spoolPath ?? '', ctx.stanza))
     }
     throw error
@@ -37,12 +38,12 @@ export async function archivePush(ctx: CommandContext<'archive-push'>): Promise<
   const files = await ctx.cluster()
 
   if (options.archiveAsync) {
-    const { archivePushThroughSpool } = await import('./archive-push-spool.ts')
+    const { archivePushThroughSpool } = await loadModule(() => import('./archive-push-spool.ts'))
     const spooled = await archivePushThroughSpool(ctx, path, files)
     if (spooled !== undefined) return spooled
   }
   if (options.archivePushQueueMax !== undefined) {
-    const { readPushQueue } = await import('../core/archive/queue.ts')
+    const { readPushQueue } = await loadModule(() => import('../core/archive/queue.ts'))
     const queue = await readPushQueue(files, path.slice(0, path.lastIndexOf('/')))
     if (queue.sizeBytes > options.archivePushQueueMax)
       return drop(ctx, path, queue.sizeBytes, options.archivePushQueueMax)
@@ -73,7 +74,7 @@ async function drop(
   queueBytes: number,
   limitBytes: number,
 ): Promise<ArchivePushReport> {
-  const { droppedWarning, GAP_HINT } = await import('../core/archive/dropped.ts')
+  const { droppedWarning, GAP_HINT } = await loadModule(() => import('../core/archive/dropped.ts'))
   const file = baseName(path)
   ctx.log.warn(
     { file, queueBytes },

@@ -1,3 +1,4 @@
+import { loadCodec } from '../codec/registry.ts'
 import { archiveIdOf, currentHistory } from '../format/archive-info.ts'
 import type { BackupType, Manifest, ManifestFile } from '../format/manifest.ts'
 import { backupEntryOf } from '../format/manifest.ts'
@@ -90,6 +91,8 @@ async function takeBackup(
   else assertReady(ctx, server, control, pgPath)
   const { type, prior } = await choosePriorFor(ctx, storage, backupInfo)
   let policy = choosePolicy(ctx, repository, control, type, prior)
+  // Before the server is in backup mode, and a backup directory exists.
+  await loadCodec(policy.codec.type)
 
   // PostgreSQL is in backup mode from here until it is finished, or until this block is left, whatever happens.
   const timestampStart = Math.floor((await timeMs(server, clock)) / 1000)

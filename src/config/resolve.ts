@@ -1,5 +1,6 @@
 import { availableParallelism } from 'node:os'
 import { PgtsError } from '../util/error.ts'
+import { loadModule } from '../util/load-module.ts'
 import { parseCommandLine } from './argv.ts'
 import { commandRow, type CommandName, type CommandRole } from './command-table.ts'
 import { Evaluation, type ResolvedValue } from './evaluate.ts'
@@ -157,7 +158,7 @@ async function fileSettings(
   }
   const [part] = located.parts
   if (part === undefined) return { settings: [], warnings: [], stanzas: [] }
-  const { parseYaml, yamlSettings } = await import('./sources/yaml.ts')
+  const { parseYaml, yamlSettings } = await loadModule(() => import('./sources/yaml.ts'))
   const config = await parseYaml(part.text, part.path)
   const warnings = config.hasSecret ? exposed(part.path) : []
   return { settings: yamlSettings(config, command, stanza), warnings, stanzas: config.stanzas }

@@ -2,6 +2,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { ClusterDescription, ClusterFiles } from '../postgres/cluster-access.ts'
 import type { StorageDescription, StorageDriver } from '../storage/driver.ts'
 import type { SharedStorage } from '../storage/port/shared.ts'
+import { loadModule } from '../util/load-module.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
 
 /** What a worker needs to open its own repository and cluster; plain data, because sockets do not cross threads. */
@@ -37,7 +38,7 @@ export async function openWorkerEnv(
   log: Logger = silentLogger,
   port?: MessagePort,
 ): Promise<WorkerEnv> {
-  const { openClusterFiles } = await import('../postgres/registry.ts')
+  const { openClusterFiles } = await loadModule(() => import('../postgres/registry.ts'))
   const storage = await storageOf(setup, log, port)
   const files = await openClusterFiles(setup.cluster)
   const lane = (): WorkerEnv => ({
@@ -61,13 +62,13 @@ export async function openWorkerEnv(
 
 async function storageOf(setup: WorkerSetup, log: Logger, port: MessagePort | undefined): Promise<StorageDriver> {
   const open = async () => {
-    const { openStorage } = await import('../storage/registry.ts')
+    const { openStorage } = await loadModule(() => import('../storage/registry.ts'))
     return openStorage(setup.storage, log, setup.lanes)
   }
   if (port === undefined || setup.shared === undefined) return open()
   const [{ StoragePort }, { sharedAtFirst }] = await Promise.all([
-    import('../storage/port/client.ts'),
-    import('../storage/port/shared.ts'),
+    loadModule(() => import('../storage/port/client.ts')),
+    loadModule(() => import('../storage/port/shared.ts')),
   ])
   return sharedAtFirst(new StoragePort(port), setup.shared, open)
 }

@@ -1,5 +1,6 @@
 import type { Client } from 'pg'
 import { PgtsError } from '../util/error.ts'
+import { loadModule } from '../util/load-module.ts'
 import { acceptedMethods, findPassword, type AuthenticationMethod } from './libpq/authentication.ts'
 import type { PasswordKey } from './libpq/password-file.ts'
 import { libpqSettings, requirePeer, systemUserName, type Environment } from './libpq/settings.ts'
@@ -48,7 +49,7 @@ interface AuthenticationEvents {
  */
 export async function openClient(options: ConnectionOptions): Promise<UnconnectedClient> {
   // The driver loads only here: archive-push must not pay for it.
-  const { default: pg } = await import('pg')
+  const { default: pg } = await loadModule(() => import('pg'))
   const settings = libpqSettings(options.env)
   const socketPath = (options.socketPath ?? findSocketDirectory(options.dataDirectory, options.port)).replace(
     /(?<=.)\/+$/,

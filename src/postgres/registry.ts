@@ -1,10 +1,11 @@
+import { loadModule } from '../util/load-module.ts'
 import type { ClusterDescription, ClusterFiles } from './cluster-access.ts'
 
 /** The files of a cluster from their description; the only place that knows every way to reach a cluster. */
 export async function openClusterFiles(description: ClusterDescription): Promise<ClusterFiles> {
   switch (description.kind) {
     case 'local': {
-      const { localFiles } = await import('./local-files.ts')
+      const { localFiles } = await loadModule(() => import('./local-files.ts'))
       return localFiles()
     }
   }

@@ -1,4 +1,5 @@
 import { systemClock } from '../util/clock.ts'
+import { loadModule } from '../util/load-module.ts'
 import type { Logger } from '../util/log.ts'
 import type { ObjectStoreDescription, StorageDriver } from './driver.ts'
 import { addressOf, type StoreAddress } from './http/address.ts'
@@ -23,24 +24,24 @@ async function openObjectClient(description: ObjectStoreDescription, connections
   switch (description.kind) {
     case 'azure': {
       const agents = await connecting(description.azure.access, addressOf(description.azure.serviceUrl), connections)
-      const { azureClient } = await import('./azure/client.ts')
+      const { azureClient } = await loadModule(() => import('./azure/client.ts'))
       return azureClient(description.azure, agents)
     }
     case 'gcs': {
       const agents = await connecting(description.gcs.access, addressOf(description.gcs.serviceUrl), connections)
-      const { gcsClient } = await import('./gcs/client.ts')
+      const { gcsClient } = await loadModule(() => import('./gcs/client.ts'))
       const client = await gcsClient(description.gcs, agents)
       if (description.gcs.atMs === undefined) return client
-      const { pastOf } = await import('./gcs/past.ts')
+      const { pastOf } = await loadModule(() => import('./gcs/past.ts'))
       return pastOf(client, description.gcs.atMs)
     }
     case 's3': {
       const address = s3Address(description.s3)
       const agents = await connecting(description.s3.access, address, connections, address.host)
-      const { openS3Client } = await import('./s3/client.ts')
+      const { openS3Client } = await loadModule(() => import('./s3/client.ts'))
       const client = await openS3Client(description.s3, systemClock, agents)
       if (description.s3.atMs === undefined) return client
-      const { pastOf } = await import('./s3/past.ts')
+      const { pastOf } = await loadModule(() => import('./s3/past.ts'))
       return pastOf(client, description.s3.atMs)
     }
   }

@@ -1,3 +1,4 @@
+import { loadModule } from '../util/load-module.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
 import type { StorageDescription, StorageDriver } from './driver.ts'
 
@@ -14,15 +15,15 @@ export async function openStorage(
 ): Promise<StorageDriver> {
   switch (description.kind) {
     case 'posix': {
-      const { posixStorage } = await import('./posix.ts')
+      const { posixStorage } = await loadModule(() => import('./posix.ts'))
       return posixStorage(description.path)
     }
     case 'memory': {
-      const { memoryStorage } = await import('./memory.ts')
+      const { memoryStorage } = await loadModule(() => import('./memory.ts'))
       return memoryStorage(description.id)
     }
     default: {
-      const { openObjectStorage } = await import('./open-object.ts')
+      const { openObjectStorage } = await loadModule(() => import('./open-object.ts'))
       return openObjectStorage(description, log, connections)
     }
   }

@@ -119,6 +119,14 @@ export function isPgtsError(error: unknown, code?: ErrorCode): error is PgtsErro
   return error instanceof PgtsError && (code === undefined || error.code === code)
 }
 
+/**
+ * An error of this process or its host (a part of pgts that cannot be loaded, no memory): it says nothing about the file or
+ * the repository that was being read, so nobody may conclude from it that either is damaged.
+ */
+export function isHostError(error: unknown): error is PgtsError {
+  return isPgtsError(error, 'execute') || isPgtsError(error, 'memory')
+}
+
 /** The `code` of a Node system error (`ENOENT`, `EACCES`, ...), or undefined. */
 export function systemCode(error: unknown): string | undefined {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined

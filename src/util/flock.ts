@@ -1,5 +1,5 @@
-import { createRequire } from 'node:module'
 import { constants } from 'node:os'
+import { requireModule } from './load-module.ts'
 
 /**
  * `flock(2)`, which Node does not offer. It is a lock of the open file: it dies with the process, whatever kills it,
@@ -32,7 +32,7 @@ let flock: Flock | undefined
 /** Loaded when the first lock is asked for: 15 ms that `version` and `archive-push` do not pay. */
 function loadFlock(): Flock {
   if (flock !== undefined) return flock
-  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
+  const koffi = requireModule<typeof import('koffi')>('koffi')
   // Every libc exports flock, and the process has one loaded already.
   flock = { call: koffi.load(null).func('int flock(int fd, int operation)'), errno: () => koffi.errno() }
   return flock

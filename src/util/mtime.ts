@@ -1,7 +1,7 @@
 import { closeSync, openSync, utimesSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { pathOf } from './byte-string.ts'
+import { requireModule } from './load-module.ts'
 
 /**
  * Give a file an exact modification time. Node's `utimes` rounds to microseconds, and what compares times for equality
@@ -41,7 +41,7 @@ let futimens: Futimens | undefined
 
 function loadFutimens(): Futimens {
   if (futimens !== undefined) return futimens
-  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
+  const koffi = requireModule<typeof import('koffi')>('koffi')
   futimens = { call: koffi.load(null).func('int futimens(int fd, const void *times)'), errno: () => koffi.errno() }
   return futimens
 }

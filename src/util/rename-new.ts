@@ -1,6 +1,6 @@
-import { createRequire } from 'node:module'
 import { constants } from 'node:os'
 import { pathOf } from './byte-string.ts'
+import { requireModule } from './load-module.ts'
 
 /**
  * Rename a file only if nothing has the new name: `renameat2` of Linux, which Node does not offer. There is no moment with
@@ -8,7 +8,8 @@ import { pathOf } from './byte-string.ts'
  *
  * @param from byte string
  * @param to byte string
- * @throws the system's error, with its `code`: EEXIST; EINVAL or ENOSYS where the system or the file system cannot do it
+ * @throws the system's error, with its `code`: EEXIST; EINVAL or ENOSYS where the system or the file system cannot do it;
+ *   PgtsError execute when koffi cannot be loaded
  */
 export function renameNew(from: string, to: string): void {
   const { call, errno } = loadRenameat2()
@@ -30,8 +31,8 @@ function loadRenameat2(): Renameat2 {
   if (renameat2 !== undefined) return renameat2
   // Elsewhere the number of AT_FDCWD is another one.
   if (process.platform !== 'linux') throw failure(constants.errno.ENOSYS)
+  const koffi = requireModule<typeof import('koffi')>('koffi')
   try {
-    const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
     const prototype = 'int renameat2(int fromFd, const void *from, int toFd, const void *to, unsigned int flags)'
     renameat2 = { call: koffi.load(null).func(prototype), errno: () => koffi.errno() }
   } catch {

@@ -1,5 +1,4 @@
-import { createRequire } from 'node:module'
-
+import { requireModule } from './load-module.ts'
 /**
  * Threads that were ended and did not end, because they are in a system call that does not return (a network file
  * system whose server is gone). Node waits for them when a process exits, whichever way it is told to.
@@ -21,7 +20,11 @@ export function leaveAfter(ms: number, exitCode: number): void {
 }
 
 function leave(exitCode: number): void {
-  const koffi = createRequire(import.meta.url)('koffi') as typeof import('koffi')
-  // Not exit(), which runs handlers, and one of Node's joins the threads.
-  koffi.load(null).func('void _exit(int status)')(exitCode)
+  try {
+    // Not exit(), which runs handlers, and one of Node's joins the threads.
+    requireModule<typeof import('koffi')>('koffi').load(null).func('void _exit(int status)')(exitCode)
+  } catch {
+    // Without koffi there is no way to give the exit code, and the process must end.
+    process.kill(process.pid, 'SIGKILL')
+  }
 }

@@ -1,5 +1,6 @@
 import { MessageChannel, SHARE_ENV, Worker, type MessagePort } from 'node:worker_threads'
 import { PgtsError, toPlainError } from '../util/error.ts'
+import { isLoadFailure, loadFailure } from '../util/load-module.ts'
 import { LOG_LEVELS, type Logger, type MessageLevel } from '../util/log.ts'
 import { countStuckThread } from '../util/stuck.ts'
 import type { Answer, FromWorker, JobMessage, RunFlags, ToWorker, WorkerStart } from './protocol.ts'
@@ -58,6 +59,8 @@ export class WorkerThread implements JobTaker {
   #outbox: JobMessage[] = []
   #cause: unknown
   #closing = false
+  /** It has sent a message, so its program was loaded. */
+  #started = false
   #gone = false
   #patience: NodeJS.Timeout | undefined
   #resolveExited: () => void = () => undefined
@@ -162,6 +165,7 @@ export class WorkerThread implements JobTaker {
   }
 
   #receive(message: FromWorker): void {
+    this.#started = true
     if (message.type === 'log') {
       this.#start.log[message.level](message.fields, message.message)
       return
@@ -193,11 +197,12 @@ export class WorkerThread implements JobTaker {
     const held = [...this.#held.values()]
     this.#held.clear()
     if (this.#closing && held.length === 0) return
-    this.#start.onDeath(held, deathOf(this.worker, code, this.#cause))
+    this.#start.onDeath(held, deathOf(this.worker, code, this.#cause, this.#started))
   }
 }
 
-function deathOf(worker: number, code: number, cause: unknown): PgtsError {
+function deathOf(worker: number, code: number, cause: unknown, started: boolean): PgtsError {
+  if (!started && isLoadFailure(cause)) return loadFailure(cause)
   if ((cause as NodeJS.ErrnoException | undefined)?.code === 'ERR_WORKER_OUT_OF_MEMORY') {
     return new PgtsError('memory', `worker ${worker} ran out of memory (limit ${HEAP_MB} MB) and ended`, {
       hints: ['this is a bug: a worker needs the same memory whatever the size of a file; please report it'],

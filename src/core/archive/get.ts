@@ -2,7 +2,7 @@ import { digest } from '../../codec/digest.ts'
 import { archiveFileName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { bytesToText } from '../../util/byte-string.ts'
-import { PgtsError } from '../../util/error.ts'
+import { isHostError, PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { loadArchiveInfo } from '../info-store.ts'
 import { createDestination } from './destination.ts'
@@ -57,8 +57,9 @@ interface Alternative extends ArchivedCopy {
  * over for the next one, and the destination is replaced whole or not at all. "Not found" is said only when every
  * repository was asked and lacks the file: PostgreSQL takes it for the end of the archive.
  *
- * @throws PgtsError archive-duplicate: copies with different content; checksum: every copy is damaged;
- *   repo-invalid: a repository cannot be read, and the others lack the file
+ * @throws PgtsError archive-duplicate: copies with different content; checksum: every copy is damaged; execute: a copy
+ *   cannot be decompressed by this installation, and no other is usable; repo-invalid: a repository cannot be read, and
+ *   the others lack the file
  */
 export async function getWal(request: GetRequest): Promise<GetReport> {
   const kind = walFileKind(request.file)
@@ -103,6 +104,15 @@ const ONLY_ONE_HINT = [
 
 function unusable(file: string, copies: readonly ArchivedCopy[], damages: readonly PgtsError[]): PgtsError {
   const reasons = damages.map((error, index) => describeFailure(copies[index]?.repoKey ?? 0, error))
+  const ours = damages.find(isHostError)
+  if (ours !== undefined) {
+    // Whether that copy is damaged is not known, so no way around it is proposed.
+    if (damages.length === 1) return ours
+    return new PgtsError(ours.code, `cannot read ${file} from the archive:\n${reasons.join('\n')}`, {
+      hints: ours.hints,
+      cause: ours,
+    })
+  }
   const foreign = damages.every(({ code }) => code === 'archive-mismatch')
   const hints = foreign
     ? damages.flatMap((error) => error.hints)

@@ -6,6 +6,7 @@ import type { ClusterFiles } from '../../postgres/cluster-access.ts'
 import { readAll } from '../../util/bytes.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 import type { PgtsError } from '../../util/error.ts'
+import { loadModule } from '../../util/load-module.ts'
 import type { Logger } from '../../util/log.ts'
 import { loadArchiveInfo, type LoadOptions } from '../info-store.ts'
 import { ArchivedForms } from './existing.ts'
@@ -142,7 +143,7 @@ type StoredIn = PushReport['repositories'][number]
 
 async function compressionOf({ type, level }: PushRequest['compress'], wholeBytes: number): Promise<() => Stage[]> {
   if (type === 'none') return () => []
-  const { compressor, loadCodec } = await import('../../codec/registry.ts')
+  const { compressor, loadCodec } = await loadModule(() => import('../../codec/registry.ts'))
   await loadCodec(type)
   return () => [compressor(type, level, { wholeBytes })]
 }
@@ -205,6 +206,6 @@ async function openTargets(request: PushRequest, failures: RepositoryFailures): 
 
 /** Loaded when it is wanted: history files, and archive-header-check=n, do without. All targets are of one cluster. */
 async function segmentCheck({ stanza, files, path }: PushRequest, [target]: readonly Target[]): Promise<SegmentCheck> {
-  const { SegmentCheck } = await import('./segment-check.ts')
+  const { SegmentCheck } = await loadModule(() => import('./segment-check.ts'))
   return new SegmentCheck({ stanza, files, path, target: target as Target })
 }

@@ -1,7 +1,7 @@
 import type { StorageDriver } from '../../storage/driver.ts'
 import { getFile } from '../../storage/whole-file.ts'
 import { copyName } from '../../format/repo-path.ts'
-import { isPgtsError, toPlainError } from '../../util/error.ts'
+import { isHostError, isPgtsError, toPlainError } from '../../util/error.ts'
 import type { InfoSeal } from '../info-seal.ts'
 
 export interface InspectedPair<T> {
@@ -34,8 +34,8 @@ export async function inspectPair<T>(
       return { text, value: parse(text) }
     } catch (error) {
       signal.throwIfAborted()
-      // The store in trouble is no statement about a file.
-      if (isPgtsError(error, 'service') || isPgtsError(error, 'access')) throw error
+      // The store or this process in trouble is no statement about a file.
+      if (isPgtsError(error, 'service') || isPgtsError(error, 'access') || isHostError(error)) throw error
       const missing = isPgtsError(error, 'file-missing')
       return {
         missing,

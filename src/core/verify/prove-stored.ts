@@ -8,7 +8,7 @@ import { parseWalHeader, WAL_HEADER_BYTES } from '../../postgres/wal-header.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { plannedReads } from '../../storage/planned-reads.ts'
 import type { CompressType } from '../../util/compress-type.ts'
-import { isPgtsError, toPlainError } from '../../util/error.ts'
+import { isHostError, isPgtsError, toPlainError } from '../../util/error.ts'
 import type { WorkerEnv } from '../worker-env.ts'
 
 /** What a stored piece must be. */
@@ -99,8 +99,8 @@ async function provePiece(
     signal.throwIfAborted()
     const { message } = toPlainError(error)
     if (isPgtsError(error, 'file-missing')) return faulty('missing', 'the file does not exist')
-    // The store itself is in trouble: no statement about a file.
-    if (isPgtsError(error, 'service') || isPgtsError(error, 'access')) throw error
+    // The store itself is in trouble, or this process: no statement about a file.
+    if (isPgtsError(error, 'service') || isPgtsError(error, 'access') || isHostError(error)) throw error
     return faulty(slice !== undefined && isPgtsError(error, 'file-read') ? 'size' : 'other', message)
   }
   const found = judge(expected, stored, content, head.bytes)

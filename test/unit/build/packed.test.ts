@@ -18,12 +18,11 @@ function partsOf(packed: string): { code: string; cachedData: Buffer } {
 
 /** A copy of what archive.cjs consists of, so that something can be done to it. */
 function copyOfArchive(name: string): string {
-  const dir = join(scratch, name)
-  mkdirSync(dir)
+  const dir = join(scratch, name, 'cli')
+  mkdirSync(dir, { recursive: true })
   writeFileSync(join(dir, 'pgts.conf'), `[global]\nrepo1-path=${dir}\n[x]\npg1-path=${dir}/none\n`)
   // All else that it loads is where it was.
-  symlinkSync(join(cli, 'main.js'), join(dir, 'main.js'))
-  symlinkSync(join(projectRoot, 'node_modules'), join(dir, 'node_modules'))
+  for (const file of ['main.js', 'pino.cjs']) symlinkSync(join(cli, file), join(dir, file))
   for (const file of ['archive.cjs', 'archive.packed']) cpSync(join(cli, file), join(dir, file))
   return dir
 }
@@ -46,7 +45,7 @@ function startIn(dir: string, ...args: string[]) {
 }
 
 describe('bundles with a code cache', () => {
-  it.each(['archive', 'aws', 'yaml'])('%s has one that the Node it was built with takes', (name) => {
+  it.each(['archive', 'aws', 'pino', 'yaml'])('%s has one that the Node it was built with takes', (name) => {
     const { code, cachedData } = partsOf(join(cli, `${name}.packed`))
     expect(cachedData.length).toBeGreaterThan(100_000)
     const script = new Script(code, { filename: `${name}.cjs`, cachedData })

@@ -1,5 +1,6 @@
 import type { S3ClientConfig } from '@aws-sdk/client-s3'
 import { PgtsError } from '../../../util/error.ts'
+import { loadModule } from '../../../util/load-module.ts'
 import type { HttpAccess } from '../../http/agents.ts'
 import type { S3Keys } from '../description.ts'
 
@@ -28,19 +29,19 @@ export async function openCredentials(keys: S3Keys, access: HttpAccess, reposito
       return { accessKeyId, secretAccessKey, ...(token === undefined ? {} : { sessionToken: token }) }
     }
     case 'instance': {
-      const { instanceKeys } = await import('./instance.ts')
+      const { instanceKeys } = await loadModule(() => import('./instance.ts'))
       return instanceKeys(keys, repository)
     }
     case 'container': {
-      const { containerKeys } = await import('./container.ts')
+      const { containerKeys } = await loadModule(() => import('./container.ts'))
       return containerKeys(keys, access)
     }
     case 'web-id': {
-      const { webIdentityKeys } = await import('./web-identity.ts')
+      const { webIdentityKeys } = await loadModule(() => import('./web-identity.ts'))
       return webIdentityKeys(keys, access)
     }
     case 'process': {
-      const { processKeys } = await import('./process.ts')
+      const { processKeys } = await loadModule(() => import('./process.ts'))
       return processKeys(keys.command)
     }
   }

@@ -1,0 +1,92 @@
+import type { Transform } from 'node:stream'
+import zlib, { type Zlib, type ZlibOptions } from 'node:zlib'
+import { systemCode } from '../util/error.ts'
+import { damaged, truncated } from './damage.ts'
+import type { Codec } from './registry.ts'
+import type { Stage } from './stage.ts'
+import { ZlibDriver } from './zlib-driver.ts'
+import { ZstFrames } from './zst-frames.ts'
+
+type ZstStream = Transform & Zlib
+
+/** What Node.js 22.15 and 23.8 added to zlib; the types are those of 20. */
+interface NodeZstd {
+  createZstdCompress(options: ZlibOptions & { params: Record<number, number>; pledgedSrcSize?: number }): ZstStream
+  createZstdDecompress(options: ZlibOptions): ZstStream
+}
+
+/** ZSTD_c_compressionLevel of zstd.h */
+const COMPRESSION_LEVEL = 100
+const STREAM = { chunkSize: 256 * 1024, readableHighWaterMark: 64 * 1024 }
+
+/** The frames of zst.ts by the library that is part of Node, on the thread pool. undefined: this Node has none. */
+export function openNodeZst(): Codec | undefined {
+  if (!('createZstdCompress' in zlib)) return undefined
+  const library = zlib as unknown as NodeZstd
+  return {
+    compressor: (level, _raw, wholeBytes) => new NodeZstCompressor(library, level, wholeBytes),
+    decompressor: () => new NodeZstDecompressor(library),
+  }
+}
+
+class NodeZstCompressor implements Stage {
+  readonly #stream: ZlibDriver<ZstStream>
+
+  constructor(library: NodeZstd, level: number, wholeBytes: number | undefined) {
+    this.#stream = new ZlibDriver(
+      library.createZstdCompress({
+        ...STREAM,
+        params: { [COMPRESSION_LEVEL]: level },
+        ...(wholeBytes === undefined ? {} : { pledgedSrcSize: wholeBytes }),
+      }),
+    )
+  }
+
+  push(chunk: Uint8Array): AsyncIterable<Uint8Array> {
+    return this.#stream.write(chunk)
+  }
+
+  finish(): AsyncIterable<Uint8Array> {
+    return this.#stream.end()
+  }
+
+  close(): void {
+    this.#stream.close()
+  }
+}
+
+/** A stream for each frame, because Node's ends with the first. */
+class NodeZstDecompressor implements Stage {
+  readonly #library: NodeZstd
+  readonly #frames = new ZstFrames()
+  #stream: ZlibDriver<ZstStream> | undefined
+
+  constructor(library: NodeZstd) {
+    this.#library = library
+  }
+
+  async *push(chunk: Uint8Array): AsyncIterable<Uint8Array> {
+    for (const { bytes, begins, ends, skippable } of this.#frames.split(chunk)) {
+      if (skippable) continue
+      if (begins) this.#stream = new ZlibDriver(this.#library.createZstdDecompress(STREAM))
+      const stream = this.#stream!
+      try {
+        yield* stream.write(bytes)
+        if (ends) yield* stream.end()
+      } catch (error) {
+        throw systemCode(error)?.startsWith('ZSTD_') === true ? damaged('zst', (error as Error).message, error) : error
+      }
+      if (ends) this.close()
+    }
+  }
+
+  finish(): Iterable<Uint8Array> {
+    if (!this.#frames.complete) throw truncated('zst')
+    return []
+  }
+
+  close(): void {
+    this.#stream?.close()
+    this.#stream = undefined
+  }
+}

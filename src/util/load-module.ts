@@ -1,0 +1,116 @@
+import { closeSync, openSync } from 'node:fs'
+import { createRequire } from 'node:module'
+import { PgtsError, systemCode } from './error.ts'
+
+/**
+ * Load a part of pgts when it is needed: `await loadModule(() => import('./x.ts'))`. Every dynamic import goes through here.
+ *
+ * @throws PgtsError execute when the part, or one that it needs, cannot be loaded
+ */
+export async function loadModule<T>(load: () => Promise<T>): Promise<T> {
+  try {
+    return await load()
+  } catch (error) {
+    throw loadFailure(error)
+  }
+}
+
+/**
+ * Load a package or bundle that is a file of its own, synchronously. A failure is not remembered: the next call tries again.
+ *
+ * @param name of the package, or path from dist/cli or dist/chunks; the types of `T` are those of that module
+ * @throws PgtsError execute when it cannot be loaded
+ */
+export function requireModule<T>(name: string, hints: readonly string[] = []): T {
+  try {
+    return createRequire(import.meta.url)(name) as T
+  } catch (error) {
+    throw loadFailure(error, /^[^./][^/]*/.exec(name)?.[0] ?? name, hints)
+  }
+}
+
+/**
+ * The error for a part of pgts that cannot be loaded. It says nothing about the cluster or a repository, so it has a code
+ * that no reader of files gives: see `isHostError`.
+ *
+ * @param name of the part; without it, the file that the error names
+ */
+export function loadFailure(error: unknown, name?: string, hints: readonly string[] = []): PgtsError {
+  // A part may load others.
+  if (error instanceof PgtsError) return error
+  const { stack = '', message } = error instanceof Error ? error : new Error(String(error))
+  const module = name ?? MODULE.exec(`${message}\n${stack}`)?.[1] ?? 'a part of it'
+  const limit = limitOf(error, message)
+  if (limit !== undefined) {
+    return new PgtsError('execute', `cannot load ${module}: ${limit.reason}`, { hints: [limit.hint], cause: error })
+  }
+  const reason = message.split('\n', 1)[0]!
+  return new PgtsError('execute', `pgts is not completely installed: ${module} cannot be loaded (${reason})`, {
+    hints: [...hints, ...INSTALL_HINTS],
+    cause: error,
+  })
+}
+
+/** For an error that ends a thread before its program runs: does it say that a file of the program cannot be loaded? */
+export function isLoadFailure(error: unknown): boolean {
+  const code = systemCode(error)
+  return (
+    error instanceof SyntaxError ||
+    code?.endsWith('MODULE_NOT_FOUND') === true ||
+    code === 'ERR_WORKER_INIT_FAILED' ||
+    LIMITS.some((limit) => limit.code === code)
+  )
+}
+
+/** The file that Node names: in the message, or in front of the stack where the file has a syntax error. */
+const MODULE = /(?:Cannot find (?:module|package)|open) '([^']+)'|^(?:file:\/\/)?(\/[^\n:]+):/m
+
+const INSTALL_HINTS = [
+  'install pgts again (in a clone: npm ci), and check that its files are readable by this user',
+  'if pgts was being installed or upgraded at this moment, run the command again',
+]
+
+/** Failures of the host, by the code of the system call and by the text of the dynamic loader, which gives no code. */
+const LIMITS = [
+  {
+    code: 'ENFILE',
+    text: /Too many open files in system|\bENFILE\b/,
+    reason: 'too many open files on this host',
+    hint: 'raise the kernel setting fs.file-max, or find the process that holds so many files open',
+  },
+  {
+    code: 'EMFILE',
+    text: /Too many open files|\bEMFILE\b/,
+    reason: 'too many open files',
+    hint: 'raise the limit of open files: ulimit -n, or LimitNOFILE= of the systemd service',
+  },
+  {
+    code: 'ENOMEM',
+    text: /Cannot allocate memory|Out of memory|\bENOMEM\b/i,
+    reason: 'out of memory',
+    hint: 'check the free memory of the host and the limits of this process: ulimit -v, MemoryMax= of the systemd service',
+  },
+  {
+    code: 'EIO',
+    text: /Input\/output error|\bEIO\b/,
+    reason: 'input/output error',
+    hint: 'check the disk that pgts is installed on, and the log of the kernel',
+  },
+] as const
+
+function limitOf(error: unknown, message: string): (typeof LIMITS)[number] | undefined {
+  // Node and packages look for files in several places, and report as missing what they could not open.
+  const code = systemCode(error)
+  const known = LIMITS.find((limit) => limit.code === code) ?? LIMITS.find((limit) => limit.text.test(message))
+  return known ?? LIMITS.find((limit) => limit.code === failureToOpen())
+}
+
+/** The code of the system when this process cannot open any file. */
+function failureToOpen(): string | undefined {
+  try {
+    closeSync(openSync('/dev/null', 'r'))
+    return undefined
+  } catch (error) {
+    return systemCode(error)
+  }
+}
