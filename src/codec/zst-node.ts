@@ -30,28 +30,35 @@ export function openNodeZst(): Codec | undefined {
 }
 
 class NodeZstCompressor implements Stage {
-  readonly #stream: ZlibDriver<ZstStream>
+  readonly #library: NodeZstd
+  readonly #level: number
+  readonly #wholeBytes: number | undefined
+  #stream: ZlibDriver<ZstStream> | undefined
 
   constructor(library: NodeZstd, level: number, wholeBytes: number | undefined) {
-    this.#stream = new ZlibDriver(
-      library.createZstdCompress({
-        ...STREAM,
-        params: { [COMPRESSION_LEVEL]: level },
-        ...(wholeBytes === undefined ? {} : { pledgedSrcSize: wholeBytes }),
-      }),
-    )
+    this.#library = library
+    this.#level = level
+    this.#wholeBytes = wholeBytes
   }
 
   push(chunk: Uint8Array): AsyncIterable<Uint8Array> {
+    // The library refuses other bytes than it was told to expect, and a file may have changed since it was looked at.
+    this.#stream ??= this.#open(chunk.length === this.#wholeBytes ? { pledgedSrcSize: chunk.length } : {})
     return this.#stream.write(chunk)
   }
 
   finish(): AsyncIterable<Uint8Array> {
+    this.#stream ??= this.#open({})
     return this.#stream.end()
   }
 
   close(): void {
-    this.#stream.close()
+    this.#stream?.close()
+  }
+
+  #open(size: { readonly pledgedSrcSize?: number }): ZlibDriver<ZstStream> {
+    const params = { [COMPRESSION_LEVEL]: this.#level }
+    return new ZlibDriver(this.#library.createZstdCompress({ ...STREAM, params, ...size }))
   }
 }
 
