@@ -6,6 +6,9 @@ import { neverEndWithNotFound } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
 import { listenForSignals } from './signals.ts'
 
+/** An empty or truncated file has no exports: see loadModule. */
+export const complete = true
+
 /** The composition root: signals, arguments, one command, one exit code. */
 const { signal } = listenForSignals()
 const argv = process.argv.slice(2)

@@ -2,7 +2,7 @@ import { verifyRepository } from '../core/verify/verify.ts'
 import type { Problem, VerifyReport } from '../core/verify/report.ts'
 import { bytesToText } from '../util/byte-string.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
-import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import { EXIT_CODES, isHostError, PgtsError, toPlainError } from '../util/error.ts'
 import type { CommandContext, Repository } from './context.ts'
 
 /** Prove that what is stored is what was stored, and that it can be used. Every selected repository is looked at. */
@@ -20,7 +20,7 @@ export async function verify(ctx: CommandContext<'verify'>): Promise<readonly Ve
     } catch (error) {
       signal.throwIfAborted()
       const plain = toPlainError(error)
-      if (plain.code === 'backup-set-invalid') throw error
+      if (plain.code === 'backup-set-invalid' || isHostError(error)) throw error
       const lines = [`repo${repository.key}: ${plain.message}`, ...plain.hints.map((hint) => `HINT: ${hint}`)]
       if (options.output === 'none') log.error({ repo: repository.key, code: EXIT_CODES[plain.code] }, lines.join('\n'))
       reports.push(unreachable(stanza, repository.key, lines.join('; ')))

@@ -7,11 +7,14 @@ import { PgtsError, systemCode } from './error.ts'
  *
  * @throws PgtsError execute when the part, or one that it needs, cannot be loaded
  */
-export async function loadModule<T>(load: () => Promise<T>): Promise<T> {
+export async function loadModule<T extends object>(load: () => Promise<T>): Promise<T> {
   try {
-    return await load()
+    const module = await load()
+    // The exports of a bundled file are its last statement: without them it is empty or truncated, and still valid JavaScript.
+    if (Object.keys(module).length === 0) throw new Error('it is truncated')
+    return module
   } catch (error) {
-    throw loadFailure(error)
+    throw loadFailure(error, nameIn(error) ?? /import\(['"]([^'"]+)/.exec(String(load))?.[1])
   }
 }
 
@@ -33,13 +36,13 @@ export function requireModule<T>(name: string, hints: readonly string[] = []): T
  * The error for a part of pgts that cannot be loaded. It says nothing about the cluster or a repository, so it has a code
  * that no reader of files gives: see `isHostError`.
  *
- * @param name of the part; without it, the file that the error names
+ * @param name of the part, where it is known better than the error tells
  */
-export function loadFailure(error: unknown, name?: string, hints: readonly string[] = []): PgtsError {
+export function loadFailure(error: unknown, name = nameIn(error), hints: readonly string[] = []): PgtsError {
   // A part may load others.
   if (error instanceof PgtsError) return error
-  const { stack = '', message } = error instanceof Error ? error : new Error(String(error))
-  const module = name ?? MODULE.exec(`${message}\n${stack}`)?.[1] ?? 'a part of it'
+  const message = error instanceof Error ? error.message : String(error)
+  const module = name ?? 'a part of it'
   const limit = limitOf(error, message)
   if (limit !== undefined) {
     return new PgtsError('execute', `cannot load ${module}: ${limit.reason}`, { hints: [limit.hint], cause: error })
@@ -63,7 +66,11 @@ export function isLoadFailure(error: unknown): boolean {
 }
 
 /** The file that Node names: in the message, or in front of the stack where the file has a syntax error. */
-const MODULE = /(?:Cannot find (?:module|package)|open) '([^']+)'|^(?:file:\/\/)?(\/[^\n:]+):/m
+function nameIn(error: unknown): string | undefined {
+  if (!(error instanceof Error)) return undefined
+  const missing = /(?:Cannot find (?:module|package)|open) '([^']+)'/.exec(error.message)
+  return (missing ?? /^(?:file:\/\/)?(\/[^\n:]+):\d+\n/.exec(error.stack ?? ''))?.[1]
+}
 
 const INSTALL_HINTS = [
   'install pgts again (in a clone: npm ci), and check that its files are readable by this user',
