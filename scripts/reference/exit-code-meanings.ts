@@ -64,7 +64,7 @@ export const EXIT_CODE_MEANINGS: Record<ErrorCode, string> = {
   'json-format': 'JSON is malformed',
   kernel: 'the system refused a call that should not fail',
   service: 'an object store answered with an error',
-  execute: 'a child process could not be run',
+  execute: 'a child process could not be run, or a part of pgts could not be loaded',
   'repo-invalid': 'no repository can be used',
   command: 'one or more errors happened; the log has them',
   access: 'the other end does not let this host in',
