@@ -20,6 +20,8 @@ export interface RepositoryChoice {
   readonly name: string
   /** Where the value of `repo1-<rest>` came from; undefined where it is the default. */
   readonly origin: (rest: string) => string | undefined
+  /** Absent: the command does not know it. */
+  readonly lockPath?: string
   /** repo-target-time, milliseconds since the epoch. */
   readonly atMs?: number
 }
@@ -27,7 +29,7 @@ export interface RepositoryChoice {
 /** From resolved options to what the engine opens, here and in its workers. Nothing below reads an option. */
 export function storageDescription(
   options: RepositoryOptions,
-  { values, options: { ioTimeout, repoTargetTime, repoKey } }: AnyResolved,
+  { values, options: { ioTimeout, repoTargetTime, repoKey, lockPath } }: AnyResolved,
   env: Environment,
 ): StorageDescription {
   const name = `repo${options.key}`
@@ -45,6 +47,7 @@ export function storageDescription(
       const value = values.get(`${name}-${rest}`)
       return value === undefined || value.source === 'default' ? undefined : value.origin
     },
+    ...(lockPath === undefined ? {} : { lockPath }),
     ...(repoTargetTime === undefined ? {} : { atMs: parseTimeTarget(repoTargetTime).seconds * 1000 }),
   }
   const path = options.path ?? ''

@@ -7,6 +7,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { decodeUtf8 } from '../../util/byte-string.ts'
 import type { Clock } from '../../util/clock.ts'
+import { PgtsError } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
 import type {
   ObjectBody,
@@ -26,15 +27,19 @@ import { s3Address, type S3Description } from './description.ts'
 import { Integrity } from './integrity.ts'
 import { listPage } from './listing.ts'
 import { customerKeyParams, putParams, type KeyParams, type PutParams } from './put-params.ts'
-import type { Refusal } from './refusal.ts'
+import { mayBeUnknown, type Refusal } from './refusal.ts'
+import { RefusalMemory } from './refusal-memory.ts'
 import { Removals } from './remove.ts'
-import { S3Requests, type S3Request, type S3Subject } from './requests.ts'
+import { S3Requests, type S3Answer, type S3Subject } from './requests.ts'
 import { beginUpload } from './upload.ts'
 
 const MIB = 1024 * 1024
 /** Of the service: what a part, and an object that is sent in one request, may be. */
 const LEAST_PART_BYTES = 5 * MIB
 const LARGEST_PART_BYTES = 5 * 1024 * MIB
+
+/** To a creation on the condition that the name is free; some services take it for a question about a cache. */
+const ALREADY_THERE = new Set([304, 412])
 
 /**
  * A bucket of S3, or of what speaks like it. It promises what the service does: a new object appears whole, when the
@@ -69,7 +74,7 @@ export class S3Client implements ObjectClient {
     }
     this.keyParams = customerKeyParams(description)
     this.#paramsFor = putParams(description)
-    this.#integrity = new Integrity(description.endpoint.secure)
+    this.#integrity = new Integrity(description.endpoint.secure, new RefusalMemory(description))
     this.#removals = new Removals(requests)
   }
 
@@ -105,15 +110,19 @@ export class S3Client implements ObjectClient {
   }
 
   async put(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<void> {
-    this.#integrity.learn(await this.requests.outputOf(this.#putRequest(name, bytes, request)))
+    const { output, refusal } = await this.#send(name, bytes, request)
+    if (refusal !== undefined) throw this.requests.errorOf(refusal, { action: 'write', name })
+    this.#integrity.learn(output)
   }
 
   async putIfAbsent(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<boolean> {
-    const asked = this.#putRequest(name, bytes, request, { IfNoneMatch: '*' })
-    const { refusal } = await this.requests.send(asked)
-    if (refusal?.status === 412) return false
-    if (refusal !== undefined) throw this.requests.errorOf(refusal, asked)
-    return true
+    const { refusal } = await this.#send(name, bytes, request, { IfNoneMatch: '*' })
+    if (refusal === undefined) return true
+    if (ALREADY_THERE.has(refusal.status) || (refusal.status === 409 && /AlreadyExists/.test(refusal.code)))
+      return false
+    const error = this.requests.errorOf(refusal, { action: 'write', name })
+    if (!mayBeUnknown(refusal)) throw error
+    throw new PgtsError('feature-not-supported', error.message, { hints: error.hints, cause: error.cause })
   }
 
   async upload(name: string, { kind, signal }: ObjectPutRequest): Promise<ObjectUpload> {
@@ -134,21 +143,23 @@ export class S3Client implements ObjectClient {
     await this.requests[Symbol.asyncDispose]()
   }
 
-  #putRequest(
+  #send(
     name: string,
     bytes: Uint8Array,
     { kind, signal }: ObjectPutRequest,
     condition: { IfNoneMatch?: '*' } = {},
-  ): S3Request<PutObjectCommandInput, PutObjectCommandOutput> {
-    const body = this.#integrity.forObject(bytes)
+  ): Promise<S3Answer<PutObjectCommandOutput>> {
     const input = { ...this.requests.common, Key: decodeUtf8(name), ...this.#paramsFor(kind), ...condition }
-    return {
-      action: 'write',
-      name,
-      command: () => new PutObjectCommand({ ...input, ...body.input() }),
-      prepare: body.prepare,
-      ...withSignal(signal),
-    }
+    return this.#integrity.send<PutObjectCommandInput, PutObjectCommandOutput>(this.requests, (proof) => {
+      const body = this.#integrity.forObject(bytes, proof)
+      return {
+        action: 'write',
+        name,
+        command: () => new PutObjectCommand({ ...input, ...body.input() }),
+        prepare: body.prepare,
+        ...withSignal(signal),
+      }
+    })
   }
 
   /** The same question as a GET of one byte: a refusal of that comes with words. */

@@ -28,6 +28,8 @@ export interface S3Place {
   readonly region: string
   readonly tagged?: boolean
   readonly encrypted?: boolean
+  /** A storage class is asked for. */
+  readonly classed?: boolean
   readonly nowMs: number
 }
 
@@ -128,14 +130,14 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
     case 'InvalidRange':
       return final('file-read', 'it is shorter than expected')
     case 'NotImplemented':
-      return final('feature-not-supported', `the service cannot do this (${said})`)
+      return final('feature-not-supported', `the service cannot do this (${said})`, ...optionHints(refusal, place))
     case 'EntityTooLarge':
       return final('file-write', `the service takes no object so large (${said})`)
     case 'QuotaExceeded':
     case 'XMinioStorageFull':
       return final('file-write', `the store is full (${said})`, 'make room: a shorter retention and expire')
     case 'InvalidRequest':
-      if (/object lock|content-md5/i.test(refusal.message)) return locked(final, said)
+      if (/object lock|worm/i.test(refusal.message) && !/content-md5/i.test(refusal.message)) return locked(final, said)
   }
   // Some services answer with HTML, or to HEAD with no body at all.
   if (status === 301 || status === 307) return wrongRegion(refusal, place, final, said)
@@ -143,13 +145,25 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
   if (status === 404 && code === '') return final('file-missing', 'it is not there')
   if (status === 412) return final('file-read', 'it was replaced meanwhile')
   if (status === 507) return final('file-write', `the store is full (${said})`)
-  if (status === 501) return final('feature-not-supported', `the service cannot do this (${said})`)
+  if (status === 501)
+    return final('feature-not-supported', `the service cannot do this (${said})`, ...optionHints(refusal, place))
   if (PASSING.has(code) || status >= 500 || status === 408 || status === 409) {
     const waitMs = retryAfterMs(refusal.retryAfter, place.nowMs)
     return new StoreTrouble(message(said), { ...(waitMs === undefined ? {} : { retryAfterMs: waitMs }), cause })
   }
   const kms = code.startsWith('KMS.') ? [`check ${repo}-s3-kms-key-id and the policy of that key`] : []
-  return final('service', said, ...kms)
+  return final('service', said, ...(kms.length > 0 ? kms : optionHints(refusal, place)))
+}
+
+/** Headers that only options bring about, and that some services do not know. */
+function optionHints({ message }: Refusal, { action, repository: repo, tagged, classed }: S3Place): string[] {
+  if (action !== 'write') return []
+  const options = [
+    ...(tagged === true ? [{ name: `${repo}-storage-tag`, words: /tag/i }] : []),
+    ...(classed === true ? [{ name: `${repo}-s3-storage-class`, words: /storage-?class/i }] : []),
+  ]
+  const named = options.filter(({ words }) => words.test(message))
+  return (named.length > 0 ? named : options).map(({ name }) => `remove ${name} where the service does not know it`)
 }
 
 type Final = (kind: ErrorCode, why: string, ...hints: string[]) => PgtsError

@@ -14,6 +14,38 @@ export interface Refusal {
   readonly requestId?: string
 }
 
+/** Statuses with which services refuse a header, a parameter or an operation that they do not know. */
+const UNKNOWN = new Set([400, 403, 405, 411, 415, 422, 501])
+
+/** Codes with these statuses that name another reason. */
+const OTHER_REASONS = new Set([
+  'AuthorizationHeaderMalformed',
+  'BadDigest',
+  'EntityTooLarge',
+  'EntityTooSmall',
+  'ExpiredToken',
+  'ExpiredTokenException',
+  'IllegalLocationConstraintException',
+  'IncompleteBody',
+  'InvalidAccessKeyId',
+  'InvalidToken',
+  'KeyTooLongError',
+  'QuotaExceeded',
+  'RequestTimeout',
+  'RequestTimeTooSkewed',
+  'TokenRefreshRequired',
+  'XAmzContentChecksumMismatch',
+  'XAmzContentSHA256Mismatch',
+])
+
+/**
+ * May a request have been refused for something that goes beyond the S3 of old? Services say so in many ways (400
+ * InvalidArgument, 501 NotImplemented, 403 SignatureDoesNotMatch), so only a request without it can tell.
+ */
+export function mayBeUnknown({ status, code }: Refusal): boolean {
+  return UNKNOWN.has(status) && !OTHER_REASONS.has(code)
+}
+
 /** What the errors of AWS's client have in common: what it could read of the answer. */
 interface SdkError {
   readonly $metadata?: { readonly httpStatusCode?: number; readonly requestId?: string }

@@ -113,7 +113,7 @@ export class S3Requests implements AsyncDisposable {
   }
 
   errorOf(refusal: Refusal, request: S3Subject): PgtsError {
-    const { bucket, region, repository, tags, encryption } = this.#description
+    const { bucket, region, repository, tags, encryption, storageClass } = this.#description
     const place: S3Place = {
       action: request.action,
       shown: this.shown(request.name),
@@ -122,6 +122,7 @@ export class S3Requests implements AsyncDisposable {
       repository,
       tagged: tags !== undefined,
       encrypted: encryption !== undefined && 'kmsKeyId' in encryption,
+      classed: storageClass !== undefined,
       nowMs: this.#clock.nowMs(),
     }
     return s3Error(refusal, place)

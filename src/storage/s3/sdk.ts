@@ -43,6 +43,12 @@ export function openSdk(description: S3Description, agents: Agents, credentials:
     expectContinueHeader: false,
     logger: SILENT,
   })
+  // Before the signature, which is for all headers.
+  sdk.middlewareStack.addRelativeTo(withoutClient, {
+    name: 'withoutClient',
+    relation: 'before',
+    toMiddleware: 'httpSigningMiddleware',
+  })
   const { connectHost } = endpoint
   if (connectHost !== undefined) {
     // After the signature, which is for the host that the endpoint names, as is the Host header.
@@ -61,6 +67,20 @@ export function openSdk(description: S3Description, agents: Agents, credentials:
 export function silenceVersionNotice(): void {
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true'
 }
+
+/** What tells AWS about its own client is taken off: other services may refuse what they do not know. */
+function withoutClient<A, R>(next: (args: A) => R): (args: A) => R {
+  return (args) => {
+    const { headers, query } = (
+      args as { request: { headers: Record<string, string>; query: Record<string, unknown> } }
+    ).request
+    for (const name of OF_THE_CLIENT) delete headers[name]
+    delete query['x-id']
+    return next(args)
+  }
+}
+
+const OF_THE_CLIENT = ['amz-sdk-invocation-id', 'amz-sdk-request', 'x-amz-user-agent']
 
 const SILENT = { debug: silent, info: silent, warn: silent, error: silent }
 function silent(): void {}

@@ -1,4 +1,12 @@
-import { CompleteMultipartUploadCommand, CreateMultipartUploadCommand, UploadPartCommand } from '@aws-sdk/client-s3'
+import {
+  CompleteMultipartUploadCommand,
+  CreateMultipartUploadCommand,
+  UploadPartCommand,
+  type CreateMultipartUploadCommandInput,
+  type CreateMultipartUploadCommandOutput,
+  type UploadPartCommandInput,
+  type UploadPartCommandOutput,
+} from '@aws-sdk/client-s3'
 import { createHash } from 'node:crypto'
 import { decodeUtf8 } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
@@ -26,14 +34,18 @@ interface SentPart {
 
 /** Begin an upload in parts. The store keeps the parts, and shows nothing of them, until it is completed or aborted. */
 export async function beginUpload(place: UploadPlace, params: PutParams, signal?: AbortSignal): Promise<ObjectUpload> {
-  const { requests, name } = place
-  const input = { ...requests.common, Key: decodeUtf8(name), ...params, ChecksumAlgorithm: 'CRC32' } as const
-  const { UploadId, ChecksumAlgorithm } = await requests.outputOf({
-    action: 'write',
-    name,
-    command: () => new CreateMultipartUploadCommand(input),
-    ...(signal === undefined ? {} : { signal }),
+  const { requests, integrity, name } = place
+  const input = { ...requests.common, Key: decodeUtf8(name), ...params }
+  const subject = { action: 'write', name, ...(signal === undefined ? {} : { signal }) } as const
+  const { output, refusal } = await integrity.send<
+    CreateMultipartUploadCommandInput,
+    CreateMultipartUploadCommandOutput
+  >(requests, (proof) => {
+    const checksum = proof === 'md5' ? {} : ({ ChecksumAlgorithm: 'CRC32' } as const)
+    return { ...subject, command: () => new CreateMultipartUploadCommand({ ...input, ...checksum }) }
   })
+  if (refusal !== undefined) throw requests.errorOf(refusal, subject)
+  const { UploadId, ChecksumAlgorithm } = output
   if (UploadId === undefined) {
     throw new StoreTrouble(`the store began an upload of ${requests.shown(name)} and gave it no id`)
   }
@@ -59,14 +71,17 @@ class S3Upload implements ObjectUpload {
   async part(number: number, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
     const { requests, integrity, name } = this.#place
     const crc = this.#checksCrc ? crc32Base64(bytes) : undefined
-    const body = integrity.forPart(bytes, crc)
-    const { ETag: etag } = await requests.outputOf({
-      action: 'write',
-      name,
-      command: () => new UploadPartCommand({ ...this.#input(), PartNumber: number, ...body.input() }),
-      prepare: body.prepare,
-      ...(signal === undefined ? {} : { signal }),
-    })
+    const subject = { action: 'write', name, ...(signal === undefined ? {} : { signal }) } as const
+    const { output, refusal } = await integrity.send<UploadPartCommandInput, UploadPartCommandOutput>(
+      requests,
+      (proof) => {
+        const { input, prepare } = integrity.forPart(bytes, crc, proof)
+        const command = () => new UploadPartCommand({ ...this.#input(), PartNumber: number, ...input() })
+        return { ...subject, command, prepare }
+      },
+    )
+    if (refusal !== undefined) throw requests.errorOf(refusal, subject)
+    const { ETag: etag } = output
     if (etag === undefined) {
       throw new StoreTrouble(`the store took part ${number} of ${requests.shown(name)} and gave no ETag for it`)
     }

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { readFileSync } from 'node:fs'
+import { readdirSync, readFileSync, rmSync, symlinkSync, utimesSync } from 'node:fs'
 import http, { type IncomingMessage, type RequestListener, type Server } from 'node:http'
 import https from 'node:https'
 import type { AddressInfo } from 'node:net'
@@ -163,6 +163,153 @@ describe('what a body is proven by', () => {
     expect(headers['x-amz-content-sha256']).toBe(sha256(body))
     expect(Object.keys(headers).filter((name) => name.includes('checksum'))).toEqual([])
   })
+})
+
+describe('a store that refuses what goes beyond the S3 of old', () => {
+  const CHECKSUM = /^x-amz-(sdk-)?checksum/
+  const carries = ({ headers }: Asked, name: RegExp) => Object.keys(headers).some((header) => name.test(header))
+  const refused = (status: number, code: string, message: string) => ({
+    status,
+    body: code === '' ? '<html>no</html>' : `<Error><Code>${code}</Code><Message>${message}</Message></Error>`,
+  })
+  const taken = ({ method, url }: Asked) => {
+    if (method === 'PUT') return { headers: { etag: '"e"' } }
+    const [element, inside] = url.includes('uploads')
+      ? ['InitiateMultipartUploadResult', '<UploadId>id</UploadId>']
+      : ['CompleteMultipartUploadResult', '<ETag>"x-1"</ETag>']
+    return { body: `<${element}>${inside}</${element}>` }
+  }
+  const md5 = (bytes: Uint8Array) => createHash('md5').update(bytes).digest('base64')
+  /** Of each body that was sent: what proves it beside its signature. */
+  const proofs = () =>
+    asked.map((one) => (carries(one, CHECKSUM) ? 'crc' : (one.headers['content-md5'] ?? '-').toString()))
+
+  test.each([
+    ['B2', 400, 'InvalidArgument', "Unsupported header 'x-amz-sdk-checksum-algorithm' received for this API call."],
+    ['R2', 501, 'NotImplemented', "Header 'x-amz-checksum-crc32' with value 'x' not implemented"],
+    ['Google', 403, 'SignatureDoesNotMatch', 'Invalid argument.'],
+    ['a balancer', 405, '', ''],
+  ])('a CRC-32 (%s): it gets an MD5, and is asked once', async (_, status, code, message) => {
+    await using client = await open(false)
+    answer = (one) => (carries(one, CHECKSUM) ? refused(status, code, message) : taken(one))
+    await client.put('a', LARGE, { kind: 'data' })
+    await client.put('b', LARGE, { kind: 'data' })
+    expect(proofs()).toEqual(['crc', md5(LARGE), md5(LARGE)])
+    expect(asked.every(({ body }) => body.equals(LARGE))).toBe(true)
+    expect(asked[1]!.headers['x-amz-content-sha256']).toBe(sha256(LARGE))
+    const upload = await client.upload('c', { kind: 'data' })
+    await upload.part(1, LARGE)
+    await upload.complete()
+    expect(proofs().slice(3)).toEqual(['-', md5(LARGE), '-'])
+  })
+
+  test('an upload that is the first to be refused', async () => {
+    await using client = await open(false)
+    answer = (one) => (carries(one, CHECKSUM) ? refused(400, 'InvalidArgument', 'Unsupported header') : taken(one))
+    const upload = await client.upload('a', { kind: 'data' })
+    await upload.part(1, LARGE)
+    await upload.complete()
+    expect(proofs()).toEqual(['crc', '-', md5(LARGE), '-'])
+  })
+
+  test('bodies without an MD5, as buckets with object lock do', async () => {
+    await using client = await open(true)
+    const message = 'Content-MD5 HTTP header is required for Put Part requests with Object Lock parameters'
+    answer = (one) =>
+      one.method === 'PUT' && one.headers['content-md5'] === undefined
+        ? refused(400, 'InvalidRequest', message)
+        : taken(one)
+    const upload = await client.upload('a', { kind: 'data' })
+    await upload.part(1, LARGE)
+    await upload.part(2, LARGE)
+    await upload.complete()
+    expect(await client.putIfAbsent('b', LARGE, { kind: 'info' })).toBe(true)
+    expect(proofs()).toEqual(['crc', '-', md5(LARGE), md5(LARGE), '-', md5(LARGE)])
+  })
+
+  test('everything, for another reason: that reason is reported, and nothing is learned', async () => {
+    await using client = await open(false, { tags: { a: 'b' } })
+    answer = (one) =>
+      carries(one, CHECKSUM)
+        ? refused(400, 'InvalidArgument', 'Unsupported header')
+        : refused(501, 'NotImplemented', 'x-amz-tagging is not implemented')
+    for (let i = 0; i < 2; i++) {
+      await expect(client.put('a', LARGE, { kind: 'data' })).rejects.toMatchObject({
+        code: 'feature-not-supported',
+        message: expect.stringContaining('x-amz-tagging is not implemented'),
+        hints: ['remove repo1-storage-tag where the service does not know it'],
+      })
+    }
+    expect(proofs()).toEqual(['crc', md5(LARGE), 'crc', md5(LARGE)])
+  })
+
+  test('what has another reason is not sent again', async () => {
+    await using client = await open(false)
+    answer = () => refused(403, 'InvalidAccessKeyId', 'unknown')
+    await expect(client.put('a', LARGE, { kind: 'data' })).rejects.toMatchObject({ code: 'access' })
+    expect(asked).toHaveLength(1)
+  })
+
+  describe('a CRC-32, in a file for the next process', () => {
+    const put = async (memoryPath: string, bucket = 'bucket') => {
+      asked = []
+      answer = (one) => (carries(one, CHECKSUM) ? refused(400, 'InvalidArgument', 'Unsupported') : taken(one))
+      await using client = await open(false, { memoryPath, bucket })
+      await client.put('a', LARGE, { kind: 'wal' })
+      return asked.length
+    }
+
+    test('which holds for the bucket and for a day', async () => {
+      const path = `${makeTestDir('s3-memory')}/lock`
+      expect([await put(path), await put(path)]).toEqual([2, 1])
+      expect(await put(path, 'other')).toBe(2)
+      for (const name of readdirSync(path)) utimesSync(`${path}/${name}`, 1, 1)
+      expect([await put(path), await put(path)]).toEqual([2, 1])
+    })
+
+    test('which may not be writable, or be something else', async () => {
+      expect([await put('/proc/absent'), await put('/proc/absent')]).toEqual([2, 2])
+      const path = makeTestDir('s3-memory')
+      await put(path)
+      const [name] = readdirSync(path) as [string]
+      rmSync(`${path}/${name}`)
+      symlinkSync('/dev/zero', `${path}/${name}`)
+      expect([await put(path), await put(path)]).toEqual([2, 2])
+    })
+  })
+
+  test.each([
+    [400, 'InvalidArgument', "Unsupported header 'If-None-Match' received for this API call."],
+    [405, 'MethodNotAllowed', 'no'],
+    [501, 'NotImplemented', 'A header you provided implies functionality that is not implemented'],
+  ])('a condition (%s %s): not supported, which says nothing of the file', async (status, code, message) => {
+    await using client = await open(false)
+    answer = (one) => (carries(one, /^if-none-match$/) ? refused(status, code, message) : taken(one))
+    await expect(client.putIfAbsent('a', LARGE, { kind: 'info' })).rejects.toMatchObject({
+      code: 'feature-not-supported',
+    })
+    await client.put('a', LARGE, { kind: 'info' })
+    expect(proofs().at(-1)).toBe('crc')
+  })
+
+  test.each([
+    [412, 'PreconditionFailed'],
+    [304, ''],
+    [409, 'ObjectAlreadyExists'],
+  ])('a condition that does not hold (%s %s)', async (status, code) => {
+    await using client = await open(false)
+    answer = () => (status === 304 ? { status } : refused(status, code, 'it exists'))
+    expect(await client.putIfAbsent('a', LARGE, { kind: 'info' })).toBe(false)
+  })
+})
+
+test('what AWS likes to know of its client is not sent', async () => {
+  await using client = await open(false)
+  await client.put('a', Buffer.from('x'), { kind: 'data' })
+  const [{ url, headers }] = asked as [Asked]
+  expect(url).toBe('/bucket/a')
+  expect(Object.keys(headers).filter((name) => /^amz-|user-agent$/.test(name))).toEqual(['user-agent'])
+  expect(headers.authorization).not.toMatch(/[=;]amz-/)
 })
 
 test('any bytes in a name become the path, in the one form that a signature allows', async () => {
