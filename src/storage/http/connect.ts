@@ -24,7 +24,9 @@ const NO_ROUTE = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EADDRNOTAVAIL', 'EAFNO
 export class Connector implements Disposable {
   readonly #timeoutMs: number
   readonly #lookup: Lookup
-  readonly #end = new AbortController()
+  /** End the attempts that are going on. */
+  readonly #ends = new Set<() => void>()
+  #disposed = false
   /** The address of a host that was connected to last is tried first. */
   readonly #reached = new Map<string, string>()
 
@@ -47,11 +49,11 @@ export class Connector implements Disposable {
 
   /** Ends the attempts that are going on. */
   [Symbol.dispose](): void {
-    this.#end.abort()
+    this.#disposed = true
+    for (const end of this.#ends) end()
   }
 
   #race(options: TcpNetConnectOpts & { readonly host: string }, addresses: readonly HostAddress[]): Promise<Socket> {
-    const { signal } = this.#end
     return new Promise((resolve, reject) => {
       const attempts = new Set<Socket>()
       let failure: Error | undefined
@@ -60,7 +62,7 @@ export class Connector implements Disposable {
       const settle = (error: Error | undefined, winner?: Socket) => {
         clearTimeout(stagger)
         clearTimeout(deadline)
-        signal.removeEventListener('abort', ended)
+        this.#ends.delete(ended)
         for (const socket of attempts) if (socket !== winner) socket.destroy()
         if (winner === undefined) reject(error ?? withCode('ENOTFOUND', `${options.host} has no address`))
         else resolve(winner)
@@ -68,7 +70,7 @@ export class Connector implements Disposable {
       const ended = () => settle(withCode('ECONNABORTED', 'the connection is not wanted any more'))
       const expired = () => settle(withCode('ETIMEDOUT', `${options.host} does not answer`))
       const deadline = setTimeout(expired, this.#timeoutMs)
-      signal.addEventListener('abort', ended, { once: true })
+      this.#ends.add(ended)
       const next = () => {
         clearTimeout(stagger)
         const to = addresses[begun++]
@@ -83,7 +85,7 @@ export class Connector implements Disposable {
         socket.once('connect', () => settle(undefined, socket))
         if (begun < addresses.length) stagger = setTimeout(next, STAGGER_MS)
       }
-      if (signal.aborted) ended()
+      if (this.#disposed) ended()
       else next()
     })
   }

@@ -52,6 +52,21 @@ test('the error is the one that says most', async () => {
   await expect(error(nowhere)).rejects.toMatchObject({ code: 'ENOTFOUND' })
 })
 
+test('many attempts at once are no warning of Node', async () => {
+  const server = await listening('127.0.0.1')
+  const { port } = server.address() as AddressInfo
+  const warnings: Error[] = []
+  const warn = (warning: Error) => warnings.push(warning)
+  process.on('warning', warn)
+  using own = connector(20_000, '127.0.0.1')
+  const sockets = await Promise.all(Array.from({ length: 40 }, () => own.connect({ host: 'store.example', port })))
+  await new Promise((resolve) => setImmediate(resolve))
+  process.off('warning', warn)
+  for (const socket of sockets) socket.destroy()
+  server.close()
+  expect(warnings).toEqual([])
+})
+
 test('ends its attempts when it is disposed', async () => {
   await using dead = await SlowListener.start('127.0.0.3')
   await dead.fill()
