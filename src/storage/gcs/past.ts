@@ -9,6 +9,7 @@ import type {
   ObjectListRequest,
   ObjectPage,
 } from '../object/client.ts'
+import { ListingProgress } from '../object/pages.ts'
 
 /** One content that a name had. */
 export interface Generation extends ObjectEntry {
@@ -124,6 +125,7 @@ class PastGcsClient implements ObjectClient {
   }
 
   async #generationOf(name: string, signal: AbortSignal | undefined): Promise<Generation | undefined> {
+    const progress = new ListingProgress(`cannot look up ${this.#client.display}/${bytesToText(name)}`)
     let found: Generation | undefined
     let after: string | undefined
     do {
@@ -136,6 +138,7 @@ class PastGcsClient implements ObjectClient {
       found = this.#newest(own, found).at(-1)
       // Names that only begin so come later.
       after = own.length < page.generations.length ? undefined : page.next
+      if (after !== undefined) progress.advance(after, own[0]?.generation)
     } while (after !== undefined)
     if (found === undefined || !this.#isThere(found)) return undefined
     this.#remember(found)

@@ -1,5 +1,6 @@
 import { StoreTrouble } from '../object/trouble.ts'
 import { PgtsError, systemCode } from '../../util/error.ts'
+import { UnprovenAnswer } from './unproven-answer.ts'
 
 /**
  * What kept a request from being answered, as one that an operator can act on. Certificates that do not fit will not
@@ -11,6 +12,7 @@ import { PgtsError, systemCode } from '../../util/error.ts'
  */
 export function networkError(action: string, error: unknown, repository = 'repo'): PgtsError {
   if (error instanceof PgtsError) return error
+  if (error instanceof UnprovenAnswer) return new StoreTrouble(`${action}: ${error.message}`, { hints: [error.hint] })
   const code = systemCode(error)
   const why = (code !== undefined && MEANINGS[code]) || (error instanceof Error ? error.message : String(error))
   const message = `${action}: ${why}`

@@ -78,7 +78,7 @@ function stalled(stallMs: number): Error {
 }
 
 /** The whole of a short answer. Longer than `maxBytes` is an error: such an answer is not meant for us. */
-export async function readBody(response: IncomingMessage, maxBytes = 64 * 1024 * 1024): Promise<Buffer> {
+export async function readBody(response: AsyncIterable<unknown>, maxBytes = 64 * 1024 * 1024): Promise<Buffer> {
   const chunks: Buffer[] = []
   let bytes = 0
   for await (const chunk of response) {

@@ -2,6 +2,7 @@ import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Cancellable } from '../driver.ts'
 import type { ObjectClient } from './client.ts'
+import { pagesOf } from './pages.ts'
 
 /** Batches under way at once: stores remove the names of one batch one after the other. */
 const PARALLEL_BATCHES = 8
@@ -81,11 +82,8 @@ async function listAll(
   remover: Remover,
   options: Cancellable,
 ): Promise<void> {
-  for (let next = after, first = true; first || next !== undefined; first = false) {
-    const page = await client.list({ prefix, ...(next === undefined ? {} : { after: next }), ...options })
-    await remover.add(page.objects.map(({ name }) => name))
-    next = page.next
-  }
+  const request = { prefix, ...(after === undefined ? {} : { after }), ...options }
+  for await (const page of pagesOf(client, request)) await remover.add(page.objects.map(({ name }) => name))
 }
 
 class Remover {

@@ -11,8 +11,9 @@ import type {
 } from '../driver.ts'
 import { assertName, assertPrefix } from '../name.ts'
 import { ByteBudget } from './budget.ts'
-import type { ObjectClient, ObjectEntry, ObjectPage } from './client.ts'
+import type { ObjectClient, ObjectEntry } from './client.ts'
 import { kindOf } from './kind.ts'
+import { pagesOf } from './pages.ts'
 import { PartBuffers } from './part-buffers.ts'
 import { readObject } from './read.ts'
 import { removeBelow, removeNames } from './remove.ts'
@@ -100,14 +101,12 @@ class ObjectStorage implements StorageDriver {
 
   async *#list(prefix: string, { recursive = false, signal }: ListOptions): AsyncGenerator<StoredFile> {
     signal?.throwIfAborted()
-    let next: string | undefined
-    do {
-      const page: ObjectPage = await this.#client.list({
-        prefix: this.#below(prefix),
-        ...(recursive ? {} : { delimiter: '/' }),
-        ...(next === undefined ? {} : { after: next }),
-        ...cancellable(signal),
-      })
+    const request = {
+      prefix: this.#below(prefix),
+      ...(recursive ? {} : { delimiter: '/' as const }),
+      ...cancellable(signal),
+    }
+    for await (const page of pagesOf(this.#client, request)) {
       for (const entry of page.objects) {
         signal?.throwIfAborted()
         if (this.#isFile(entry)) yield this.#file(entry)
@@ -117,8 +116,7 @@ class ObjectStorage implements StorageDriver {
         if (!path.endsWith('//'))
           yield { name: this.#relative(path.slice(0, -1)), kind: 'path', sizeBytes: 0, mtimeMs: 0 }
       }
-      next = page.next
-    } while (next !== undefined)
+    }
   }
 
   async read(name: string, { offset = 0, length, signal }: ByteRange & Cancellable = {}): Promise<ByteSource> {

@@ -1,5 +1,6 @@
 import { AbortMultipartUploadCommand, ListMultipartUploadsCommand } from '@aws-sdk/client-s3'
 import { decodeUtf8 } from '../../util/byte-string.ts'
+import { ListingProgress, NO_NEXT_PAGE } from '../object/pages.ts'
 import { nameReader } from './names.ts'
 import type { S3Requests } from './requests.ts'
 
@@ -11,6 +12,7 @@ export async function abortAbandoned(
   signal?: AbortSignal,
 ): Promise<number> {
   const cancel = signal === undefined ? {} : { signal }
+  const progress = new ListingProgress(`cannot list the unfinished uploads of ${requests.shown(undefined)}`)
   let aborted = 0
   let marker: { KeyMarker?: string; UploadIdMarker?: string } = {}
   for (;;) {
@@ -22,14 +24,17 @@ export async function abortAbandoned(
       ...cancel,
     })
     const read = nameReader(output)
-    for (const { Key, UploadId, Initiated } of output.Uploads ?? []) {
+    const uploads = output.Uploads ?? []
+    for (const { Key, UploadId, Initiated } of uploads) {
       const name = read(Key)
       // Some services list more than what the prefix names.
       if (UploadId === undefined || !name.startsWith(prefix) || !((Initiated?.getTime() ?? NaN) < beforeMs)) continue
       if (await abortUpload(requests, name, UploadId, signal)) aborted++
     }
     if (output.IsTruncated !== true) return aborted
-    const { NextKeyMarker, NextUploadIdMarker } = output
+    const { NextKeyMarker = '', NextUploadIdMarker } = output
+    if (NextKeyMarker === '') throw requests.unusable({ action: 'list-uploads' }, NO_NEXT_PAGE)
+    progress.advance([NextKeyMarker, NextUploadIdMarker], uploads[0] && [uploads[0].Key, uploads[0].UploadId])
     marker = {
       KeyMarker: decodeUtf8(read(NextKeyMarker)),
       ...(NextUploadIdMarker === undefined ? {} : { UploadIdMarker: NextUploadIdMarker }),
@@ -52,6 +57,7 @@ export async function abortUpload(
     ...(signal === undefined ? {} : { signal }),
   } as const
   const { refusal } = await requests.send(request)
-  if (refusal !== undefined && refusal.status !== 404) throw requests.errorOf(refusal, request)
+  if (refusal !== undefined && (refusal.status !== 404 || refusal.unproven !== undefined))
+    throw requests.errorOf(refusal, request)
   return refusal === undefined
 }

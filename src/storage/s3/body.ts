@@ -1,8 +1,8 @@
 import type { GetObjectCommandOutput } from '@aws-sdk/client-s3'
 import type { Readable } from 'node:stream'
-import { StoreTrouble } from '../object/trouble.ts'
 import type { ObjectBody } from '../object/client.ts'
-import { PgtsError } from '../../util/error.ts'
+import { checkRange, type RangeAsked } from '../object/range.ts'
+import type { S3Requests, S3Subject } from './requests.ts'
 
 export const NO_BODY: ObjectBody = {
   chunks: (async function* () {})(),
@@ -10,34 +10,27 @@ export const NO_BODY: ObjectBody = {
   cancel: () => undefined,
 }
 
-/**
- * The body of an answer to a request for bytes from `offset` on.
- *
- * @param failure puts what breaks it off into words
- */
+/** The body of an answer to a request for a range. */
 export function answerBody(
+  requests: S3Requests,
+  subject: S3Subject,
   output: GetObjectCommandOutput,
-  offset: number,
-  ranged: boolean,
-  failure: (error: unknown) => unknown,
+  asked: RangeAsked,
 ): ObjectBody {
   const { ContentLength: length, ContentRange: range, ETag: etag, $metadata: metadata } = output
   const body = output.Body as Readable
   // It is the socket's: whoever reads it hears of an error all the same.
   body.on('error', () => undefined)
-  const begin = /^bytes (\d+)-/.exec(range ?? '')?.[1]
-  if (length === undefined || (ranged && (metadata.httpStatusCode === 206 ? Number(begin) : 0) !== offset)) {
+  try {
+    if (length === undefined) throw requests.unusable(subject, 'the store does not say how long its answer is')
+    const answer = { status: metadata.httpStatusCode ?? 0, contentRange: range, contentLength: length }
+    checkRange(requests.doing(subject), asked, answer)
+  } catch (error) {
     body.destroy()
-    throw failure(
-      length === undefined
-        ? new StoreTrouble('the store does not say how long its answer is')
-        : new PgtsError('service', 'the store sends other bytes of an object than those it was asked for', {
-            hints: ['a proxy or cache between that does not know ranges does this, too'],
-          }),
-    )
+    throw error
   }
   return {
-    chunks: chunksOf(body, failure),
+    chunks: chunksOf(body, (error) => requests.failure(error, subject)),
     sizeBytes: length,
     ...(etag === undefined ? {} : { version: etag }),
     cancel: () => body.destroy(),

@@ -38,9 +38,6 @@ const MIB = 1024 * 1024
 const LEAST_PART_BYTES = 5 * MIB
 const LARGEST_PART_BYTES = 5 * 1024 * MIB
 
-/** To a creation on the condition that the name is free; some services take it for a question about a cache. */
-const ALREADY_THERE = new Set([304, 412])
-
 /**
  * A bucket of S3, or of what speaks like it. It promises what the service does: a new object appears whole, when the
  * request that makes it is answered, survives from then on, and is seen at once by every request that begins later.
@@ -88,9 +85,11 @@ export class S3Client implements ObjectClient {
       ...withSignal(signal),
     } as const
     const { output, refusal } = await requests.send(request)
-    // Without a body it cannot be told whether the object or the whole bucket is missing: a listing says so, later.
-    if (refusal?.status === 404) return undefined
-    if (refusal !== undefined) throw await this.#explained(name, refusal, signal)
+    if (refusal !== undefined) {
+      const error = await this.#explained(name, refusal, signal)
+      if (error.code === 'file-missing') return undefined
+      throw error
+    }
     const { ContentLength = 0, LastModified, ETag } = output
     return {
       name,
@@ -118,10 +117,12 @@ export class S3Client implements ObjectClient {
   async putIfAbsent(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<boolean> {
     const { refusal } = await this.#send(name, bytes, request, { IfNoneMatch: '*' })
     if (refusal === undefined) return true
-    if (ALREADY_THERE.has(refusal.status) || (refusal.status === 409 && /AlreadyExists/.test(refusal.code)))
-      return false
+    const { status, code, unproven } = refusal
+    if (unproven === undefined && (status === 412 || (status === 409 && /AlreadyExists/.test(code)))) return false
+    // Some services take it for a question about a cache; that answer has no body to prove it.
+    if (status === 304 && (await this.head(name, request.signal)) !== undefined) return false
     const error = this.requests.errorOf(refusal, { action: 'write', name })
-    if (!mayBeUnknown(refusal)) throw error
+    if (!mayBeUnknown(refusal) || unproven !== undefined) throw error
     throw new PgtsError('feature-not-supported', error.message, { hints: error.hints, cause: error.cause })
   }
 
@@ -162,16 +163,22 @@ export class S3Client implements ObjectClient {
     })
   }
 
-  /** The same question as a GET of one byte: a refusal of that comes with words. */
-  async #explained(name: string, refusal: Refusal, signal: AbortSignal | undefined) {
+  /**
+   * The same question as a GET of one byte: a refusal of that has a body, which proves that it comes from the store, and
+   * says whether the object or the bucket is missing.
+   */
+  async #explained(name: string, refusal: Refusal, signal: AbortSignal | undefined): Promise<PgtsError> {
     const request = { action: 'look', name, ...withSignal(signal) } as const
     if (refusal.code !== '') return this.requests.errorOf(refusal, request)
     const input = { ...this.requests.common, Key: decodeUtf8(name), ...this.keyParams, Range: 'bytes=0-0' }
     const asked = { ...request, command: () => new GetObjectCommand(input) }
     const answer = await this.requests.send(asked)
-    if (answer.refusal !== undefined) return this.requests.errorOf(answer.refusal, request)
-    answerBody(answer.output, 0, false, (error) => error).cancel()
-    return this.requests.errorOf(refusal, request)
+    // An empty object has no first byte.
+    const isThere = answer.refusal === undefined || answer.refusal.code === 'InvalidRange'
+    if (answer.refusal !== undefined && !isThere) return this.requests.errorOf(answer.refusal, request)
+    if (answer.output !== undefined) answerBody(this.requests, request, answer.output, { length: 1 }).cancel()
+    if (refusal.status !== 404) return this.requests.errorOf(refusal, request)
+    return this.requests.unusable(request, 'HEAD reports that it is missing, GET that it is present')
   }
 }
 
@@ -204,9 +211,9 @@ export async function getObject(
   const command = () => new GetObjectCommand(params)
   const { output, refusal } = await requests.send({ ...asked, name, command })
   // It begins at the end of the object or beyond.
-  if (refusal?.status === 416) return NO_BODY
+  if (refusal?.status === 416 && refusal.unproven === undefined) return NO_BODY
   if (refusal !== undefined) throw requests.errorOf(refusal, request)
-  return answerBody(output, offset, ranged, (error) => requests.failure(error, request))
+  return answerBody(requests, request, output, { offset, length })
 }
 
 export function withSignal(signal: AbortSignal | undefined): { signal?: AbortSignal } {

@@ -1,4 +1,5 @@
 import { PgtsError, type ErrorCode } from '../../util/error.ts'
+import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
 import { StoreTrouble } from '../object/trouble.ts'
 import type { Refusal } from './refusal.ts'
@@ -64,11 +65,16 @@ const PASSING = new Set([
 
 export const EXPIRED = new Set(['ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired', 'InvalidToken'])
 
+/** Statuses that deny a request whatever gave them: of an unproven answer with another nothing is believed. */
+const REFUSING = new Set([400, 401, 403, 405, 411, 413, 501, 507])
+
 /** A refusal as an error that an operator can act on. */
 export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
   const { status, code } = refusal
   const { repository: repo, bucket } = place
-  const said = [code, refusal.message].filter((part) => part !== '').join(': ') || `HTTP status ${status}`
+  const { unproven } = refusal
+  const said =
+    unproven?.message ?? ([code, refusal.message].filter((part) => part !== '').join(': ') || `HTTP status ${status}`)
   const request = refusal.requestId === undefined ? '' : ` (request ${refusal.requestId})`
   const cause = new Error(`HTTP status ${status}: ${said}${request}`)
   const message = (why: string) => `${actionWords(place)}: ${why}`
@@ -89,6 +95,9 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
       `the keys have expired (${said})`,
       `check where ${repo}-s3-key-type gets them from; a ${repo}-s3-token is good for some hours only`,
     )
+  }
+  if (unproven !== undefined && refusal.region === undefined && status < 500 && !REFUSING.has(status)) {
+    return networkError(actionWords(place), unproven)
   }
   switch (code) {
     case 'NoSuchBucket':
@@ -139,10 +148,9 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
     case 'InvalidRequest':
       if (/object lock|worm/i.test(refusal.message) && !/content-md5/i.test(refusal.message)) return locked(final, said)
   }
-  // Some services answer with HTML, or to HEAD with no body at all.
+  // A redirect by a region's header needs no body.
   if (status === 301 || status === 307) return wrongRegion(refusal, place, final, said)
   if (status === 403 || code === 'AccessDenied') return denied(place, final, said)
-  if (status === 404 && code === '') return final('file-missing', 'it is not there')
   if (status === 412) return final('file-read', 'it was replaced meanwhile')
   if (status === 507) return final('file-write', `the store is full (${said})`)
   if (status === 501)

@@ -2,6 +2,7 @@ import { ListObjectsV2Command } from '@aws-sdk/client-s3'
 import { decodeUtf8 } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectListRequest, ObjectPage } from '../object/client.ts'
+import { checkedPage, NO_NEXT_PAGE } from '../object/pages.ts'
 import { isText, nameReader } from './names.ts'
 import type { S3Requests } from './requests.ts'
 
@@ -13,16 +14,19 @@ export async function listPage(requests: S3Requests, request: ObjectListRequest)
     ...listParams(requests, request),
     ...(after === undefined ? {} : { ContinuationToken: after }),
   }
-  const output = await requests.outputOf({
-    action: 'list',
-    command: () => new ListObjectsV2Command(input),
-    ...(signal === undefined ? {} : { signal }),
-  })
+  const subject = { action: 'list', ...(signal === undefined ? {} : { signal }) } as const
+  const output = await requests.outputOf({ ...subject, command: () => new ListObjectsV2Command(input) })
   const name = nameReader(output)
-  const objects = (output.Contents ?? []).map((found) => entryOf(found, name))
+  const found = output.Contents ?? []
+  if (found.some(({ Size, LastModified }) => Size === undefined || Number.isNaN(LastModified?.getTime() ?? NaN)))
+    throw requests.unusable(subject, 'the listing has an object without its size or time')
+  const objects = found.map((one) => entryOf(one, name))
   const prefixes = (output.CommonPrefixes ?? []).map(({ Prefix }) => name(Prefix))
-  const next = output.IsTruncated === true ? output.NextContinuationToken : undefined
-  return { objects, prefixes, ...(next === undefined ? {} : { next }) }
+  const { IsTruncated, NextContinuationToken: next } = output
+  if (IsTruncated === true && !next) throw requests.unusable(subject, NO_NEXT_PAGE)
+  const page = { objects, prefixes, ...(IsTruncated === true && next ? { next } : {}) }
+  const names = objects.map((object) => object.name)
+  return checkedPage(requests.doing(subject), request, page, names)
 }
 
 /** What is to be listed, of objects or of their versions. */

@@ -8,6 +8,7 @@ import type {
   ObjectListRequest,
   ObjectPage,
 } from '../object/client.ts'
+import { ListingProgress } from '../object/pages.ts'
 import { getObject, withSignal, type S3Client } from './client.ts'
 import { AsOf, listVersions, type ObjectVersion, type VersionMarker } from './versions.ts'
 
@@ -87,6 +88,7 @@ class PastS3Client implements ObjectClient {
 
   async #versionOf(name: string, signal: AbortSignal | undefined): Promise<ObjectVersion | undefined> {
     const asOf = new AsOf(this.#atMs)
+    const progress = new ListingProgress(`cannot look up ${this.#client.requests.shown(name)}`)
     let mark: VersionMarker | undefined
     do {
       const page = await this.#page({ prefix: name, ...withSignal(signal) }, mark)
@@ -98,6 +100,7 @@ class PastS3Client implements ObjectClient {
       }
       if (asOf.settled === name || own.length < page.versions.length) return undefined
       mark = page.next
+      if (mark !== undefined) progress.advance(mark, own[0] && [own[0].name, own[0].versionId])
     } while (mark !== undefined)
     return undefined
   }

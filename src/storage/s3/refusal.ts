@@ -1,3 +1,5 @@
+import type { UnprovenAnswer } from '../http/unproven-answer.ts'
+
 /** What the service said instead of doing what it was asked. */
 export interface Refusal {
   /** HTTP status; 503 where the refusal came in the body of what began as a success. */
@@ -12,6 +14,8 @@ export interface Refusal {
   readonly retryAfter?: string
   /** By which the operator of the service finds this request in its log. */
   readonly requestId?: string
+  /** What came instead of a refusal of an S3 service; absent: it is one, or an answer to HEAD, which has no body. */
+  readonly unproven?: UnprovenAnswer
 }
 
 /** Statuses with which services refuse a header, a parameter or an operation that they do not know. */
@@ -60,15 +64,18 @@ const MADE_UP_MESSAGE = 'UnknownError'
 /**
  * The refusal that an error of AWS's client stands for; undefined when there was no answer, or a success that could not
  * be read. Signed text that some services repeat in it is left out.
+ *
+ * @param unproven see `Refusal`
  */
-export function refusalOf(error: unknown): Refusal | undefined {
+export function refusalOf(error: unknown, unproven?: UnprovenAnswer): Refusal | undefined {
   if (!(error instanceof Error)) return undefined
   const { $metadata: metadata, $response: response, ...elements } = error as Error & SdkError
   const status = response?.statusCode ?? metadata?.httpStatusCode
   if (status === undefined || (status >= 200 && status < 300)) return undefined
-  const element = (name: string) => (typeof elements[name] === 'string' ? elements[name] : undefined)
+  const element = (name: string) =>
+    unproven === undefined && typeof elements[name] === 'string' ? elements[name] : undefined
   const headers = response?.headers ?? {}
-  const code = element('Code') ?? (MADE_UP.has(String(error.name)) ? '' : String(error.name))
+  const code = element('Code') ?? (unproven !== undefined || MADE_UP.has(String(error.name)) ? '' : String(error.name))
   const region = element('Region') ?? headers['x-amz-bucket-region']
   const serverTime = element('ServerTime') ?? headers['date']
   const retryAfter = headers['retry-after']
@@ -81,5 +88,6 @@ export function refusalOf(error: unknown): Refusal | undefined {
     ...(serverTime === undefined ? {} : { serverTime }),
     ...(retryAfter === undefined ? {} : { retryAfter }),
     ...(requestId === undefined ? {} : { requestId }),
+    ...(unproven === undefined ? {} : { unproven }),
   }
 }

@@ -32,7 +32,7 @@ export class Removals {
   async #inBatch(names: readonly string[], signal: AbortSignal | undefined): Promise<readonly NotRemoved[]> {
     if (names.length === 0) return []
     const Objects = names.map((name) => ({ Key: decodeUtf8(name) }))
-    const input = { ...this.#requests.common, Delete: { Quiet: true, Objects } }
+    const input = { ...this.#requests.common, Delete: { Objects } }
     const request = {
       action: 'remove',
       command: () => new DeleteObjectsCommand(input),
@@ -46,12 +46,18 @@ export class Removals {
       this.#batches = false
       return this.#oneByOne(names, signal)
     }
-    return (output.Errors ?? [])
+    const answered = new Set(
+      [...(output.Deleted ?? []), ...(output.Errors ?? [])].map(({ Key = '' }) => textToBytes(Key)),
+    )
+    const left = (output.Errors ?? [])
       .filter(({ Code }) => Code !== 'NoSuchKey')
       .map(({ Key = '', Code, Message }) => ({
         name: textToBytes(Key),
         reason: [Code, Message].filter((part) => part !== undefined).join(': '),
       }))
+    // Some services report only what they could not remove, and so does a request that asks for that: no proof.
+    const unanswered = names.filter((name) => !answered.has(name))
+    return [...left, ...(await this.#oneByOne(unanswered, signal))]
   }
 
   async #oneByOne(names: readonly string[], signal: AbortSignal | undefined): Promise<readonly NotRemoved[]> {
@@ -66,9 +72,7 @@ export class Removals {
           ...(signal === undefined ? {} : { signal }),
         } as const
         const { refusal } = await this.#requests.send(request)
-        if (refusal !== undefined && refusal.code !== 'NoSuchKey' && !(refusal.status === 404 && refusal.code === '')) {
-          throw this.#requests.errorOf(refusal, request)
-        }
+        if (refusal !== undefined && refusal.code !== 'NoSuchKey') throw this.#requests.errorOf(refusal, request)
       }
     }
     await Promise.all(Array.from({ length: Math.min(SINGLE_AT_ONCE, names.length) }, worker))

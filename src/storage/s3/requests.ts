@@ -10,10 +10,13 @@ import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError, systemCode } from '../../util/error.ts'
 import type { Agents } from '../http/agents.ts'
 import { networkError } from '../http/network-error.ts'
+import { UnprovenAnswer } from '../http/unproven-answer.ts'
+import { StoreTrouble } from '../object/trouble.ts'
 import type { S3Description } from './description.ts'
 import { actionWords, EXPIRED, s3Error, type S3Action, type S3Place } from './error.ts'
 import { openCredentials, type FetchedKeys } from './keys/credentials.ts'
 import { isText, uriEncodePath } from './names.ts'
+import { proveAnswer, type HttpResponse } from './proof.ts'
 import { refusalOf, type Refusal } from './refusal.ts'
 import { openSdk } from './sdk.ts'
 
@@ -38,19 +41,14 @@ export interface S3Request<I extends ServiceInputTypes, O extends ServiceOutputT
   readonly command: () => S3Command<I, O>
   /** What the library has no parameter for. Gets what is about to be signed. */
   readonly prepare?: (request: HttpRequest) => void
-  /** Gets the answer before the library reads it. */
-  readonly seen?: (response: HttpResponse) => void | Promise<void>
+  /** Gets the body of a success that is XML before the library reads it. */
+  readonly seen?: (xml: string) => void
 }
 
 export interface HttpRequest {
   path: string
   body?: unknown
   readonly headers: Record<string, string>
-}
-
-export interface HttpResponse {
-  body: unknown
-  readonly headers: Readonly<Record<string, string>>
 }
 
 /** Either what was asked for, or why not. */
@@ -129,13 +127,22 @@ export class S3Requests implements AsyncDisposable {
   }
 
   /** A broken connection or body, in words; an abort passes as it is. */
-  failure(error: unknown, { action, name, signal }: S3Subject): unknown {
-    if (signal?.aborted) return signal.reason
-    const words = actionWords({ action, shown: this.shown(name) })
-    const trouble = networkError(words, plain(error), this.#description.repository)
+  failure(error: unknown, subject: S3Subject): unknown {
+    if (subject.signal?.aborted) return subject.signal.reason
+    const trouble = networkError(this.doing(subject), plain(error), this.#description.repository)
     // A name that was never found is misspelt; to wait for it would only hide that. Once found, it comes back.
     if (this.#answered || systemCode(error) !== 'ENOTFOUND') return trouble
     return new PgtsError('host-connect', trouble.message, { hints: trouble.hints, cause: trouble.cause })
+  }
+
+  /** A success that cannot be what was asked for. */
+  unusable(subject: S3Subject, why: string): StoreTrouble {
+    return new StoreTrouble(`${this.doing(subject)}: ${why}`)
+  }
+
+  /** `cannot read s3://bucket/name`. */
+  doing({ action, name }: S3Subject): string {
+    return actionWords({ action, shown: this.shown(name) })
   }
 
   shown(name: string | undefined): string {
@@ -153,25 +160,26 @@ export class S3Requests implements AsyncDisposable {
   ): Promise<S3Answer<O>> {
     const sentMs = this.storeNowMs
     const { signal } = request
+    let unproven: UnprovenAnswer | undefined
     try {
       const options = signal === undefined ? {} : { abortSignal: signal }
-      const output = await this.#sdk.send(this.#prepared(request), options)
+      const command = this.#prepared(request, (refused) => (unproven = refused))
+      const output = await this.#sdk.send(command, options)
       this.#answered = true
       return { output }
     } catch (error) {
-      const refusal = signal?.aborted ? undefined : refusalOf(error)
+      const refusal = signal?.aborted ? undefined : refusalOf(error, unproven)
       if (refusal === undefined) throw this.failure(error, request)
       this.#answered = true
       return { refusal: skewed(refusal, sentMs) ? { ...refusal, code: 'RequestTimeTooSkewed' } : refusal }
     }
   }
 
-  #prepared<I extends ServiceInputTypes, O extends ServiceOutputTypes>({
-    name,
-    command: make,
-    prepare,
-    seen,
-  }: S3Request<I, O>) {
+  /** @param refused gets a refusal that is not one of an S3 service */
+  #prepared<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
+    { name, command: make, prepare, seen }: S3Request<I, O>,
+    refused: (unproven: UnprovenAnswer | undefined) => void,
+  ) {
     const command = make()
     const path = name === undefined || isText(name) ? undefined : this.#root + uriEncodePath(name)
     if (prepare !== undefined || path !== undefined) {
@@ -186,16 +194,18 @@ export class S3Requests implements AsyncDisposable {
         { name: 'prepare', step: 'build', priority: 'low' },
       )
     }
-    if (seen !== undefined) {
-      command.middlewareStack.add(
-        (next) => async (args) => {
+    command.middlewareStack.add(
+      (next, { commandName }) =>
+        async (args) => {
           const result = await next(args)
-          await seen(result.response as HttpResponse)
+          const response = result.response as HttpResponse
+          const { xml, unproven } = await proveAnswer(String(commandName), response)
+          refused(unproven)
+          if (xml !== undefined && response.statusCode === 200) seen?.(xml)
           return result
         },
-        { name: 'seen', step: 'deserialize', priority: 'low' },
-      )
-    }
+      { name: 'prove', step: 'deserialize', priority: 'low' },
+    )
     return command
   }
 
@@ -225,7 +235,7 @@ function skewed({ status, code, serverTime }: Refusal, sentMs: number): boolean 
 
 /** What the library writes for programmers is taken away again. */
 function plain(error: unknown): unknown {
-  if (!(error instanceof Error) || error instanceof PgtsError) return error
+  if (!(error instanceof Error) || error instanceof PgtsError || error instanceof UnprovenAnswer) return error
   const code = systemCode(error) ?? (error.name === 'TimeoutError' ? 'ETIMEDOUT' : undefined)
   return Object.assign(new Error(error.message.split('\n', 1)[0]), code === undefined ? {} : { code })
 }

@@ -3,8 +3,9 @@ import { decodeUtf8 } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectListRequest } from '../object/client.ts'
 import { entryOf, listParams } from './listing.ts'
+import { checkedPage, NO_NEXT_PAGE, SAME_NEXT_PAGE } from '../object/pages.ts'
 import { nameReader } from './names.ts'
-import type { HttpResponse, S3Requests } from './requests.ts'
+import type { S3Requests } from './requests.ts'
 
 /** What an object was at some time. */
 export interface ObjectVersion extends ObjectEntry {
@@ -38,14 +39,11 @@ export async function listVersions(
     ...(marker === undefined || marker.versionId === '' ? {} : { VersionIdMarker: marker.versionId }),
   }
   let order: readonly boolean[] = []
+  const subject = { action: 'list-versions', ...(signal === undefined ? {} : { signal }) } as const
   const output = await requests.outputOf({
-    action: 'list-versions',
+    ...subject,
     command: () => new ListObjectVersionsCommand(input),
-    seen: async (response) => {
-      const bytes = await collected(response)
-      order = removalsIn(bytes.toString('utf8'))
-    },
-    ...(signal === undefined ? {} : { signal }),
+    seen: (xml) => (order = removalsIn(xml)),
   })
   const name = nameReader(output)
   const versions = inOrder(output, order, requests).map((found) => ({
@@ -53,19 +51,17 @@ export async function listVersions(
     versionId: found.VersionId ?? 'null',
     removed: found.removed,
   }))
+  if (versions.some(({ mtimeMs }) => Number.isNaN(mtimeMs)))
+    throw requests.unusable(subject, 'the listing has a version without its time')
   const prefixes = (output.CommonPrefixes ?? []).map(({ Prefix }) => name(Prefix))
-  if (output.IsTruncated !== true) return { versions, prefixes }
-  const versionId = output.NextVersionIdMarker ?? ''
-  return { versions, prefixes, next: { name: name(output.NextKeyMarker), versionId } }
-}
-
-/** The answer as bytes, which the library then reads. */
-async function collected(response: HttpResponse): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  for await (const chunk of response.body as AsyncIterable<Buffer>) chunks.push(chunk)
-  const bytes = Buffer.concat(chunks)
-  response.body = bytes
-  return bytes
+  const names = versions.map((version) => version.name)
+  const page = checkedPage(requests.doing(subject), { prefix: request.prefix }, { versions, prefixes }, names)
+  if (output.IsTruncated !== true) return page
+  const { NextKeyMarker = '', NextVersionIdMarker: versionId = '' } = output
+  const next = { name: name(NextKeyMarker), versionId }
+  if (NextKeyMarker === '') throw requests.unusable(subject, NO_NEXT_PAGE)
+  if (next.name === marker?.name && versionId === marker.versionId) throw requests.unusable(subject, SAME_NEXT_PAGE)
+  return { ...page, next }
 }
 
 /**

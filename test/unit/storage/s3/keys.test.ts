@@ -218,7 +218,7 @@ describe('when keys are fetched', () => {
   beforeEach(async () => {
     vi.useFakeTimers({ toFake: ['Date'], now: Date.parse('2026-01-01T00:00:00Z') })
     given = 0
-    store = () => ({ body: '<ListBucketResult/>' })
+    store = () => ({ body: '<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>' })
     answer = ({ line, headers }) =>
       line === 'GET /keys'
         ? { body: json(new Date(Date.now() + 3_600_000).toISOString(), `AKID${++given}`) }
@@ -241,7 +241,7 @@ describe('when keys are fetched', () => {
     const used: string[] = []
     store = (key) => {
       used.push(key)
-      return { body: '<ListBucketResult/>' }
+      return { body: '<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>' }
     }
     await list()
     vi.setSystemTime(Date.parse('2026-01-01T00:54:00Z'))
@@ -252,7 +252,8 @@ describe('when keys are fetched', () => {
   })
 
   test('again when the service says that they have expired, once for all who were refused', async () => {
-    store = (key) => (key === 'AKID1' ? expired : { body: '<ListBucketResult/>' })
+    store = (key) =>
+      key === 'AKID1' ? expired : { body: '<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>' }
     await Promise.all([list(), list(), list()])
     await list()
     expect(fetches()).toBe(2)

@@ -1,0 +1,41 @@
+import { bytesToText, textToBytes } from '../../util/byte-string.ts'
+
+const EXCERPT_CHARACTERS = 100
+
+/** An answer, as far as it was read. */
+export interface AnswerSeen {
+  readonly status: number
+  readonly contentType?: string | undefined
+  /** Absent: it has no body, or none that was read. */
+  readonly text?: string | undefined
+}
+
+/**
+ * An answer that lacks what every answer of the store to such a request has: a login page, the error page of a proxy,
+ * the answer to another request. It says nothing about the store, not even that an object is missing. `networkError`
+ * makes it a StoreTrouble: the next answer may be the store's.
+ */
+export class UnprovenAnswer extends Error {
+  readonly hint = 'check for a proxy, load balancer or login page between this host and the store'
+
+  /**
+   * @param kind `an S3`, `an Azure`, `a GCS`
+   * @param lacks what the answer should have: `no ETag`
+   */
+  constructor(kind: string, answer: AnswerSeen, lacks: string) {
+    super(`${answerWords(answer)} is not ${kind} answer (${lacks})${excerpt(answer.text)}`)
+  }
+}
+
+/** `answer 200 text/html`. */
+function answerWords({ status, contentType = '' }: AnswerSeen): string {
+  const type = bytesToText(contentType.split(';', 1)[0]?.trim() ?? '')
+  return `answer ${status} ${type === '' ? 'without a content type' : type}`
+}
+
+function excerpt(text: string | undefined): string {
+  if (text === undefined) return ''
+  if (text === '') return ': it is empty'
+  const begin = bytesToText(textToBytes(text.slice(0, EXCERPT_CHARACTERS)))
+  return `: '${begin}${text.length > EXCERPT_CHARACTERS ? '...' : ''}'`
+}

@@ -1,0 +1,76 @@
+import { bytesToText } from '../../util/byte-string.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { ObjectClient, ObjectListRequest, ObjectPage } from './client.ts'
+import { StoreTrouble } from './trouble.ts'
+
+export const NO_NEXT_PAGE = 'the listing is truncated, but does not report where its next page begins'
+
+export const SAME_NEXT_PAGE = 'the listing does not go on: the page after this one is the same page'
+
+/** Pages without an object in a row: stores give some where much was removed, the past where much is newer. */
+const MOST_EMPTY_PAGES = 10_000
+
+/** The pages of a listing, from `request.after` on. @throws PgtsError service when they repeat and would never end */
+export async function* pagesOf(client: ObjectClient, request: ObjectListRequest): AsyncGenerator<ObjectPage> {
+  const progress = new ListingProgress(`cannot list ${client.display}`)
+  for (let next = request.after; ;) {
+    const page = await client.list(next === undefined ? request : { ...request, after: next })
+    yield page
+    if (page.next === undefined) return
+    next = page.next
+    progress.advance(next, page.objects[0]?.name)
+  }
+}
+
+/**
+ * Detects a listing that repeats, however many pages it takes to do so, by comparing each page with an earlier one that
+ * is replaced after 1, 2, 4, 8, ... pages (Brent's algorithm): order cannot be asked for, not every store lists by name.
+ */
+export class ListingProgress {
+  readonly #action: string
+  #earlier: { readonly next: string; readonly first: string | undefined } | undefined
+  #pages = 0
+  #replaceAt = 1
+  #empty = 0
+
+  /** @param action `cannot list s3://bucket` */
+  constructor(action: string) {
+    this.#action = action
+  }
+
+  /**
+   * @param next where the next page begins, as plain data
+   * @param first the first entry of this page, as plain data; undefined when it has none
+   */
+  advance(next: unknown, first: unknown): void {
+    const page = { next: JSON.stringify(next), first: first === undefined ? undefined : JSON.stringify(first) }
+    this.#pages++
+    const repeats = page.next === this.#earlier?.next || (first !== undefined && page.first === this.#earlier?.first)
+    this.#empty = first === undefined ? this.#empty + 1 : 0
+    if (repeats || this.#empty > MOST_EMPTY_PAGES) {
+      throw new PgtsError('service', `${this.#action}: the listing does not end, page ${this.#pages} adds nothing`)
+    }
+    if (this.#pages < this.#replaceAt) return
+    this.#earlier = page
+    this.#replaceAt *= 2
+  }
+}
+
+/**
+ * A page as it came, when it can be the answer to the request.
+ *
+ * @param action `cannot list s3://bucket/prefix`
+ * @throws StoreTrouble when the next page is this page, or when an entry is outside the prefix
+ */
+export function checkedPage<T extends Pick<ObjectPage, 'prefixes' | 'next'>>(
+  action: string,
+  { prefix, after }: Pick<ObjectListRequest, 'prefix' | 'after'>,
+  page: T,
+  names: readonly string[],
+): T {
+  if (page.next !== undefined && page.next === after) throw new StoreTrouble(`${action}: ${SAME_NEXT_PAGE}`)
+  const foreign = [...names, ...page.prefixes].find((name) => name === '' || !name.startsWith(prefix))
+  if (foreign !== undefined)
+    throw new StoreTrouble(`${action}: the listing has '${bytesToText(foreign)}', which was not asked for`)
+  return page
+}
