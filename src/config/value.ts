@@ -91,7 +91,8 @@ export function parseValue(texts: readonly string[], rules: ValueRules): unknown
   }
 }
 
+/** A number in the option table means what it means in a configuration file: bytes, or seconds. */
 function parseNumber(typed: Typed, type: OptionType): number {
-  if (typeof typed === 'number') return typed
-  return type === 'size' ? parseSize(typed) : type === 'time' ? parseTime(typed) : parseInteger(typed)
+  const text = String(typed)
+  return type === 'size' ? parseSize(text) : type === 'time' ? parseTime(text) : parseInteger(text)
 }

@@ -97,7 +97,7 @@ export const commandLineOptions = defineOptions({
     type: 'time',
     section: 'command-line',
     commands: ['verify'],
-    range: [1, 30 * 24 * 60 * 60],
+    range: ['1s', '30d'],
   },
   oldest: {
     summary: 'Remove the oldest full backup and what depends on it, whatever retention says.',
@@ -213,7 +213,7 @@ export const commandLineOptions = defineOptions({
     type: 'time',
     section: 'command-line',
     commands: ['verify'],
-    range: [1, 10 * 365 * 24 * 60 * 60],
+    range: ['1s', '3650d'],
   },
   sort: {
     summary: 'Order of the listing.',
