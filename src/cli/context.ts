@@ -100,6 +100,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
       const workers = Math.min(options.processMax ?? 1, most)
       const executor: Executor<typeof jobHandlers> = threadExecutor({
         ...{ workers, lanes, setup, log },
+        retry: { retries: options.jobRetry ?? 0, intervalMs: options.jobRetryInterval ?? 0 },
         ...(parallel === undefined ? {} : { attach: await serverOf(storage) }),
       })
       return executor

@@ -1,6 +1,6 @@
 import type { AnyResolved } from '../config/resolve.ts'
 import { parseTimeTarget } from '../core/restore/time-target.ts'
-import type { RetryPolicy } from '../storage/object/retry.ts'
+import type { RetryPolicy } from '../storage/object/tries.ts'
 import type { StorageDescription } from '../storage/driver.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'

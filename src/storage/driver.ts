@@ -1,7 +1,7 @@
 import type { ByteSink, ByteSource } from '../util/bytes.ts'
 import type { AzureDescription } from './azure/description.ts'
 import type { GcsDescription } from './gcs/description.ts'
-import type { RetryPolicy } from './object/retry.ts'
+import type { RetryPolicy } from './object/tries.ts'
 import type { S3Description } from './s3/description.ts'
 
 /** Time and space: all times in milliseconds since the epoch, all sizes in bytes. */

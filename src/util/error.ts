@@ -127,6 +127,20 @@ export function isHostError(error: unknown): error is PgtsError {
   return isPgtsError(error, 'execute') || isPgtsError(error, 'memory')
 }
 
+/** An error of the way to a store (credentials, network, bucket, clock). Like a host error, it says nothing about the file. */
+export function isStoreError(error: unknown): error is PgtsError {
+  return isPgtsError(error) && STORE_ERRORS.has(error.code)
+}
+
+const STORE_ERRORS: ReadonlySet<ErrorCode> = new Set([
+  'access',
+  'clock',
+  'host-connect',
+  'path-missing',
+  'protocol',
+  'service',
+])
+
 /** The `code` of a Node system error (`ENOENT`, `EACCES`, ...), or undefined. */
 export function systemCode(error: unknown): string | undefined {
   const code = error instanceof Error ? (error as NodeJS.ErrnoException).code : undefined

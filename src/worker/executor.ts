@@ -25,7 +25,8 @@ export interface RunOptions<J = unknown> {
 
 /**
  * Runs jobs here or on other threads. Results come as they finish, in any order; a job is drawn from `jobs` only when a
- * worker is free. The first failed job ends the run: its error is thrown after the jobs in hand have ended.
+ * worker is free. A job that fails is tried again where the executor was opened with retries, from its beginning: a handler
+ * leaves nothing behind that keeps it from running twice. The first job that fails for good ends the run: its error is thrown after the jobs in hand have ended.
  * `H` is the type of the handler table in core/jobs.ts.
  */
 export interface Executor<H extends JobHandlers> extends AsyncDisposable {

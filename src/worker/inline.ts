@@ -1,5 +1,7 @@
 import { setImmediate } from 'node:timers/promises'
 import { PgtsError } from '../util/error.ts'
+import { silentLogger, type Logger } from '../util/log.ts'
+import { NO_RETRY, withRetries, type JobRetry } from './retry.ts'
 import type { Completed, Executor, JobHandlers, JobOf, ResultOf } from './executor.ts'
 
 /** How long jobs may follow each other before signals and timers of this thread get a turn. */
@@ -9,6 +11,7 @@ const TURN_MS = 10
 export function inlineExecutor<H extends JobHandlers, E extends AsyncDisposable>(
   handlers: H,
   openEnv: () => Promise<E>,
+  { retry = NO_RETRY, log = silentLogger }: { readonly retry?: JobRetry; readonly log?: Logger } = {},
 ): Executor<H> {
   let opened: Promise<E> | undefined
   let closed = false
@@ -29,7 +32,9 @@ export function inlineExecutor<H extends JobHandlers, E extends AsyncDisposable>
         if (handler === undefined) throw new PgtsError('assert', `no handler is known for jobs of kind ${kind}`)
         let result: ResultOf<H[K]>
         try {
-          result = (await handler(job, await (opened ??= openEnv()), signal)) as ResultOf<H[K]>
+          const env = await (opened ??= openEnv())
+          const place = { retry, kind, log, signal, isDropped: () => closed }
+          result = (await withRetries(() => handler(job, env, signal), place)) as ResultOf<H[K]>
         } catch (error) {
           // What a job says when it is interrupted matters less than why it was.
           signal.throwIfAborted()

@@ -1,5 +1,6 @@
 import type { MessagePort } from 'node:worker_threads'
 import type { PlainError } from '../util/error.ts'
+import type { JobRetry } from './retry.ts'
 import type { LogFields, MessageLevel } from '../util/log.ts'
 
 /** What a worker thread is started with. */
@@ -12,6 +13,7 @@ export interface WorkerStart {
   readonly levels: readonly MessageLevel[]
   /** See `RunFlags`; shared by all threads of the pool. */
   readonly flags: SharedArrayBuffer
+  readonly retry: JobRetry
   /** To what the main thread has for it; see `ThreadOptions.attach`. */
   readonly port?: MessagePort
 }

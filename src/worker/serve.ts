@@ -3,6 +3,7 @@ import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import { PgtsError, toPlainError } from '../util/error.ts'
 import { LOG_LEVELS, type Logger, type LogMethod, type MessageLevel } from '../util/log.ts'
 import type { JobHandlers } from './executor.ts'
+import { withRetries } from './retry.ts'
 import { RunFlags, type Answer, type FromWorker, type JobMessage, type ToWorker, type WorkerStart } from './protocol.ts'
 
 /** Answers are sent together when jobs are shorter than this. */
@@ -50,7 +51,10 @@ export function serveJobs(
       if (handler === undefined) throw new PgtsError('assert', `no handler is known for jobs of kind ${kind}`)
       const controller = running.get(run) ?? watchedController(run, flags)
       running.set(run, controller)
-      return { id, result: await handler(job, env.lanes?.[lane] ?? env, controller.signal) }
+      const { signal } = controller
+      const attempt = () => handler(job, env.lanes?.[lane] ?? env, signal)
+      const isDropped = () => flags.isDropped(run)
+      return { id, result: await withRetries(attempt, { retry: start.retry, kind, log, signal, isDropped }) }
     } catch (error) {
       return { id, error: toPlainError(error) }
     }

@@ -4,6 +4,7 @@ import { isLoadFailure, loadFailure } from '../util/load-module.ts'
 import { LOG_LEVELS, type Logger, type MessageLevel } from '../util/log.ts'
 import { countStuckThread } from '../util/stuck.ts'
 import type { Answer, FromWorker, JobMessage, RunFlags, ToWorker, WorkerStart } from './protocol.ts'
+import { NO_RETRY, type JobRetry } from './retry.ts'
 import type { JobTaker, Run } from './run.ts'
 
 export interface HeldJob {
@@ -27,6 +28,7 @@ export interface ThreadStart extends ThreadEvents {
   readonly setup: unknown
   readonly log: Logger
   readonly flags: RunFlags
+  readonly retry?: JobRetry | undefined
   readonly attach?: ((port: MessagePort) => AsyncDisposable) | undefined
   /** Jobs that it has under way at once. */
   readonly lanes: number
@@ -71,7 +73,8 @@ export class WorkerThread implements JobTaker {
     this.lanes = start.lanes
     this.window = start.lanes
     const levels = LOG_LEVELS.filter((level): level is MessageLevel => level !== 'off' && start.log.enabled(level))
-    const common: WorkerStart = { worker: start.worker, setup: start.setup, levels, flags: start.flags.buffer }
+    const { worker, setup, flags, retry = NO_RETRY } = start
+    const common: WorkerStart = { worker, setup, levels, flags: flags.buffer, retry }
     const channel = start.attach === undefined ? undefined : new MessageChannel()
     this.#attached = channel === undefined ? undefined : start.attach?.(channel.port1)
     this.#worker = new Worker(start.entry, {

@@ -4,6 +4,7 @@ import { fromPlainError, PgtsError } from '../util/error.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
 import type { Completed, Executor, JobHandlers, JobOf, ResultOf, RunOptions } from './executor.ts'
 import { RunFlags } from './protocol.ts'
+import type { JobRetry } from './retry.ts'
 import { Run, type ThreadSource } from './run.ts'
 import { WorkerThread } from './thread.ts'
 
@@ -16,6 +17,8 @@ export interface ThreadOptions {
   readonly setup: unknown
   /** What this thread does for a worker: gets one end of a port, the other goes with `setup`. Ends with the worker. */
   readonly attach?: (port: MessagePort) => AsyncDisposable
+  /** Of jobs that fail; absent: none. */
+  readonly retry?: JobRetry
   /** Receives what workers log. */
   readonly log?: Logger
   /** How long an aborted or closed worker may take to tidy up before it is ended; default 10 s. */
@@ -109,6 +112,7 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
       setup: this.#options.setup,
       log: this.#options.log ?? silentLogger,
       flags: this.#flags,
+      retry: this.#options.retry,
       attach: this.#options.attach,
       lanes: this.#options.lanes ?? 1,
       onAnswer: (held, answer) => {

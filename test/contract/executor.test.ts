@@ -12,6 +12,7 @@ import { isPgtsError, PgtsError } from '../../src/util/error.ts'
 import { silentLogger, type LogFields, type Logger } from '../../src/util/log.ts'
 import type { Executor } from '../../src/worker/executor.ts'
 import { inlineExecutor } from '../../src/worker/inline.ts'
+import { NO_RETRY, type JobRetry } from '../../src/worker/retry.ts'
 import { threadExecutor } from '../../src/worker/threads.ts'
 import { openTestEnv, testJobs, type TestSetup } from '../support/executor-jobs.ts'
 
@@ -53,15 +54,26 @@ function bench(): Bench {
   }
 }
 
-const makers: [string, number, (setup: TestSetup, log?: Logger) => TestExecutor][] = [
-  ['inline', 1, (setup, log = silentLogger) => inlineExecutor(testJobs, () => openTestEnv(setup, log))],
-  ['one thread', 1, (setup, log = silentLogger) => threadExecutor({ workers: 1, setup, entry, log })],
-  ['three threads', 3, (setup, log = silentLogger) => threadExecutor({ workers: 3, setup, entry, log })],
-  ['two threads with lanes', 2, (setup, log = silentLogger) => withLanes(2, setup, log)],
+type Make = (setup: TestSetup, log?: Logger, retry?: JobRetry) => TestExecutor
+
+const makers: [string, number, Make][] = [
+  [
+    'inline',
+    1,
+    (setup, log = silentLogger, retry = NO_RETRY) =>
+      inlineExecutor(testJobs, () => openTestEnv(setup, log), { retry, log }),
+  ],
+  ['one thread', 1, threads(1)],
+  ['three threads', 3, threads(3)],
+  ['two threads with lanes', 2, (setup, log, retry) => withLanes(2, setup, log, retry)],
 ]
 
-function withLanes(workers: number, setup: TestSetup, log = silentLogger): TestExecutor {
-  return threadExecutor({ workers, lanes: LANES, setup: { ...setup, lanes: LANES }, entry, log })
+function threads(workers: number): Make {
+  return (setup, log = silentLogger, retry = NO_RETRY) => threadExecutor({ workers, setup, entry, log, retry })
+}
+
+function withLanes(workers: number, setup: TestSetup, log = silentLogger, retry = NO_RETRY): TestExecutor {
+  return threadExecutor({ workers, lanes: LANES, setup: { ...setup, lanes: LANES }, entry, log, retry })
 }
 const LANES = 4
 
@@ -124,6 +136,61 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     }
     const results = await collect(executor.run('multiply', slowly(), { signal: never() }))
     expect(results.map(({ result }) => result).sort((a, b) => a - b)).toEqual([0, 3, 6, 9, 12])
+  })
+
+  test.each([
+    // The interval is longer than the test may take: the first retry comes at once.
+    { code: 'service', times: 1, retries: 2, intervalMs: 60_000, attempts: 2 },
+    { code: 'file-missing', times: 2, retries: 2, intervalMs: 1, attempts: 3 },
+    { code: 'checksum', times: 1, retries: 2, intervalMs: 60_000, attempts: 2 },
+  ] as const)(
+    'a job that fails $times times with $code is run again, warned of once, and gives one result',
+    async (row) => {
+      const { setup, begun } = bench()
+      const warnings: string[] = []
+      const warn = (first: LogFields | string, message?: string) =>
+        void warnings.push(typeof first === 'string' ? first : (message ?? ''))
+      const log: Logger = { ...silentLogger, warn, enabled: (level) => level === 'warn' }
+      await using executor = make(setup, log, row)
+      const results = await collect(executor.run('flaky', [row], { signal: never() }))
+      expect(results.map(({ result }) => result)).toEqual([row.times])
+      expect(begun()).toBe(row.attempts)
+      expect(warnings).toEqual([`flaky job failed, retry 1 of ${row.retries} after 0 ms: failure 1`])
+    },
+  )
+
+  test.each([
+    { code: 'service', retries: 2, attempts: 3 },
+    { code: 'service', retries: 0, attempts: 1 },
+    // Read twice with the same result: the bytes are damaged.
+    { code: 'checksum', retries: 5, attempts: 2 },
+    { code: 'assert', retries: 5, attempts: 1 },
+    { code: 'memory', retries: 5, attempts: 1 },
+    { code: 'term', retries: 5, attempts: 1 },
+    { code: 'feature-not-supported', retries: 5, attempts: 1 },
+  ] as const)(
+    'a job that always fails with $code ends the run after $attempts of 1 + $retries attempts',
+    async (row) => {
+      const { setup, begun } = bench()
+      await using executor = make(setup, silentLogger, { ...row, intervalMs: 1 })
+      await expect(
+        collect(executor.run('flaky', [{ code: row.code, times: 99 }], { signal: never() })),
+      ).rejects.toMatchObject({ code: row.code, message: `failure ${row.attempts}` })
+      expect(begun()).toBe(row.attempts)
+    },
+  )
+
+  test('an abort ends the wait for a retry', async () => {
+    const { setup, begun } = bench()
+    await using executor = make(setup, silentLogger, { retries: 2, intervalMs: 60_000 })
+    const controller = new AbortController()
+    const reason = new PgtsError('term', 'terminated on signal SIGTERM')
+    const run = collect(executor.run('flaky', [{ code: 'service', times: 99 }], { signal: controller.signal }))
+    run.catch(() => undefined)
+    await until(() => begun() === 2)
+    controller.abort(reason)
+    await expect(run).rejects.toBe(reason)
+    expect(begun()).toBe(2)
   })
 
   test('a job is drawn only when a worker is free for it', async () => {
@@ -373,6 +440,18 @@ test('where workers have several jobs at once, a heavy one shares its worker wit
   for await (const { job, worker } of executor.run('wait', [200, 1, 2, 3, 4], { signal: never(), weightOf }))
     workers.set(worker, [...(workers.get(worker) ?? []), job])
   expect([...workers.values()].find((jobs) => jobs.includes(200))).toEqual([200])
+})
+
+test('a job that waits for its retry ends when another job has ended the run', async () => {
+  const { setup, begun } = bench()
+  await using executor = threads(2)(setup, silentLogger, { retries: 2, intervalMs: 60_000 })
+  async function* jobs() {
+    yield { code: 'service', times: 99 } as const
+    await until(() => begun() === 2)
+    yield { code: 'assert', times: 99 } as const
+  }
+  await expect(collect(executor.run('flaky', jobs(), { signal: never() }))).rejects.toMatchObject({ code: 'assert' })
+  expect(begun()).toBe(3)
 })
 
 test('what is attached to a worker ends with it, also when it dies', async () => {

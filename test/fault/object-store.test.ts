@@ -122,6 +122,9 @@ async function abortUploads(): Promise<void> {
 
 const MIB = 1024 * 1024
 
+/** What stands in front of a store says, not the store. */
+const HTML = '<html><body><h1>Forbidden</h1></body></html>'
+
 const isWrite = ({ method, path }: { readonly method: string; readonly path: string }) =>
   method === 'PUT' || (method === 'POST' && path.startsWith('/upload/'))
 
@@ -177,6 +180,7 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
     ],
     ['answers that get lost', { how: { kind: 'lose-answer' }, share: 0.2, times: 10 }],
     ['silence', { how: { kind: 'silence' }, share: 0.5, times: 1 }],
+    ['requests that a gateway refuses', { how: { kind: 'answer', status: 403, body: HTML }, share: 0.15, times: 8 }],
   ]
   test.each(answers)(
     '%s',
@@ -189,6 +193,21 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
     },
     180_000,
   )
+
+  test('a file that is missing now and then is fetched by the job when it is tried again', async () => {
+    const interval = '--job-retry-interval=100ms'
+    const ofData = ({ method, path }: { readonly method: string; readonly path: string }) =>
+      method === 'GET' && path.includes('pg_data')
+    front.set({ how: { kind: 'answer', status: 404, body: HTML }, only: ofData, times: 2 })
+    const target = join(makeTestDir('restored'), 'data')
+    const { stdout } = await site.pgtsOk(`--pg1-path=${target}`, IO_TIMEOUT, interval, '--type=immediate', 'restore')
+    expect(front.counters.struck).toBe(2)
+    expect(stdout).toMatch(/WARN: .*restore-file job failed, retry 1 of 2 after 0 ms: unable to restore/)
+    front.set({ how: { kind: 'answer', status: 400, body: HTML }, only: ofData, times: 2 })
+    await site.pgtsOk(IO_TIMEOUT, 'verify')
+    expect(front.counters.struck).toBe(2)
+    front.set()
+  }, 180_000)
 
   test('segments are archived whole, whatever happens to the requests', async () => {
     const faults: FrontFaults[] = [
@@ -239,7 +258,8 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
       only: (request) => isWrite(request) && ++writes > 4,
     })
     // Segments do not get through either: whether one of them is missed first is not what this is about.
-    const result = await site.pgts(['--type=full', '--io-timeout=1s', '--no-archive-check', 'backup'])
+    const failing = ['--io-timeout=1s', '--job-retry=1', '--no-archive-check']
+    const result = await site.pgts(['--type=full', ...failing, 'backup'])
     expect(front.counters.struck).toBeGreaterThan(0)
     front.set()
     expect(result.code).toBe(101)

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { PgtsError } from '../../src/util/error.ts'
+import { PgtsError, type ErrorCode } from '../../src/util/error.ts'
 import { silentLogger, type Logger } from '../../src/util/log.ts'
 
 /** What the handlers below work with: as in the program, opened once for each worker from plain data. */
@@ -68,6 +68,12 @@ export const testJobs = {
     if (value < 0) throw new PgtsError('checksum', `value ${value} does not match`, { hints: ['look at the disk'] })
     await sleep(value)
     return value
+  },
+  /** Fails so often, over all workers, then succeeds; counts what it was asked. */
+  flaky: async ({ times, code }: { readonly times: number; readonly code: ErrorCode }) => {
+    const before = Atomics.add(seen, 0, 1)
+    if (before < times) throw new PgtsError(code, `failure ${before + 1}`)
+    return before
   },
   log: async (message: string, env: TestEnv) => env.log.warn({ size: 3n }, message),
   unclonable: async () => () => 1,

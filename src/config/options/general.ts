@@ -92,9 +92,8 @@ export const generalOptions = defineOptions({
     default: '1m',
   },
   'job-retry': {
-    summary: 'How often the work on one file is tried again.',
+    summary: 'How often a failed job (the work on one file or bundle) is tried again; the first time at once.',
     type: 'int',
-    support: 'warn',
     commands: JOBS,
     range: [0, 360],
     default: 2,
@@ -102,9 +101,8 @@ export const generalOptions = defineOptions({
     for: { 'archive-get': { default: 1 }, 'archive-push': { default: 1 } },
   },
   'job-retry-interval': {
-    summary: 'How long to wait between tries after the first.',
+    summary: 'How long to wait before the second and further retries of a job.',
     type: 'time',
-    support: 'warn',
     commands: JOBS,
     range: ['0s', '15m'],
     default: '15s',

@@ -2,7 +2,7 @@ import { digest } from '../../codec/digest.ts'
 import { archiveFileName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { bytesToText } from '../../util/byte-string.ts'
-import { isHostError, PgtsError } from '../../util/error.ts'
+import { isHostError, isPgtsError, PgtsError, type ErrorCode } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { loadArchiveInfo } from '../info-store.ts'
 import { createDestination } from './destination.ts'
@@ -57,9 +57,9 @@ interface Alternative extends ArchivedCopy {
  * over for the next one, and the destination is replaced whole or not at all. "Not found" is said only when every
  * repository was asked and lacks the file: PostgreSQL takes it for the end of the archive.
  *
- * @throws PgtsError archive-duplicate: copies with different content; checksum: every copy is damaged; execute: a copy
- *   cannot be decompressed by this installation, and no other is usable; repo-invalid: a repository cannot be read, and
- *   the others lack the file
+ * @throws PgtsError archive-duplicate: copies with different content; checksum: every copy is damaged;
+ *   repo-invalid: a repository cannot be read, and the others lack the file; the code of the failure (access, execute):
+ *   a copy could not be read, and no other is usable
  */
 export async function getWal(request: GetRequest): Promise<GetReport> {
   const kind = walFileKind(request.file)
@@ -82,40 +82,48 @@ export async function getWal(request: GetRequest): Promise<GetReport> {
 
   const open = () => createDestination(request.destination)
   const expected = expectedHeader(kind, request.identity)
-  const damages: PgtsError[] = []
+  const failed: PgtsError[] = []
   for (const alternative of alternatives) {
     try {
-      const sizeBytes = await fetchCopy(alternative, alternative.storage, open, expected, request.signal)
+      const fetch = () => fetchCopy(alternative, alternative.storage, open, expected, request.signal)
+      const sizeBytes = await fetch().catch((error: unknown) => {
+        // It was listed a moment ago: a node of a store that has just joined may miss it once.
+        if (!isPgtsError(error, 'file-missing')) throw error
+        return fetch()
+      })
       const { repoKey, archiveId, repoName } = alternative
       return { found: true, file: request.file, repoKey, archiveId, repoName, sizeBytes }
     } catch (error) {
       request.signal.throwIfAborted()
       if (error instanceof DestinationError) throw error.reason
       request.log.warn({ repo: alternative.repoKey, file: request.file }, describeFailure(alternative.repoKey, error))
-      damages.push(error instanceof PgtsError ? error : new PgtsError('file-read', String(error), { cause: error }))
+      failed.push(error instanceof PgtsError ? error : new PgtsError('file-read', String(error), { cause: error }))
     }
   }
-  throw unusable(request.file, alternatives, damages)
+  throw unusable(request.file, alternatives, failed)
 }
 
 const ONLY_ONE_HINT = [
   'a repository that is not meant to hold WAL of this stanza can be left out: archive-get --repo=N asks only that one',
 ]
 
-function unusable(file: string, copies: readonly ArchivedCopy[], damages: readonly PgtsError[]): PgtsError {
-  const reasons = damages.map((error, index) => describeFailure(copies[index]?.repoKey ?? 0, error))
-  const ours = damages.find(isHostError)
-  if (ours !== undefined) {
+/** Errors of the bytes that were read. Everything else (credentials, network, open files) says nothing about them. */
+const DAMAGES: ReadonlySet<ErrorCode> = new Set(['archive-mismatch', 'checksum', 'crypto', 'format'])
+
+function unusable(file: string, copies: readonly ArchivedCopy[], failed: readonly PgtsError[]): PgtsError {
+  const reasons = failed.map((error, index) => describeFailure(copies[index]?.repoKey ?? 0, error))
+  const unread = failed.find(isHostError) ?? failed.find(({ code }) => !DAMAGES.has(code))
+  if (unread !== undefined) {
+    if (failed.length === 1 && isHostError(unread)) return unread
     // Whether that copy is damaged is not known, so no way around it is proposed.
-    if (damages.length === 1) return ours
-    return new PgtsError(ours.code, `cannot read ${file} from the archive:\n${reasons.join('\n')}`, {
-      hints: ours.hints,
-      cause: ours,
+    return new PgtsError(unread.code, `cannot read ${file} from the archive:\n${reasons.join('\n')}`, {
+      hints: unread.hints,
+      cause: unread,
     })
   }
-  const foreign = damages.every(({ code }) => code === 'archive-mismatch')
+  const foreign = failed.every(({ code }) => code === 'archive-mismatch')
   const hints = foreign
-    ? damages.flatMap((error) => error.hints)
+    ? failed.flatMap((error) => error.hints)
     : [
         'the archived file is damaged: check the storage below the repository',
         'recovery cannot go on past this segment: bring the file back from another copy of the repository, or recover to a target before it',
@@ -123,7 +131,7 @@ function unusable(file: string, copies: readonly ArchivedCopy[], damages: readon
   return new PgtsError(
     foreign ? 'archive-mismatch' : 'checksum',
     `no usable copy of ${file} in the archive:\n${reasons.join('\n')}`,
-    { hints: [...new Set(hints)], cause: damages[0] },
+    { hints: [...new Set(hints)], cause: failed[0] },
   )
 }
 

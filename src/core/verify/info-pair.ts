@@ -1,7 +1,7 @@
 import type { StorageDriver } from '../../storage/driver.ts'
 import { getFile } from '../../storage/whole-file.ts'
 import { copyName } from '../../format/repo-path.ts'
-import { isHostError, isPgtsError, toPlainError } from '../../util/error.ts'
+import { isHostError, isPgtsError, isStoreError, toPlainError } from '../../util/error.ts'
 import type { InfoSeal } from '../info-seal.ts'
 
 export interface InspectedPair<T> {
@@ -35,7 +35,7 @@ export async function inspectPair<T>(
     } catch (error) {
       signal.throwIfAborted()
       // The store or this process in trouble is no statement about a file.
-      if (isPgtsError(error, 'service') || isPgtsError(error, 'access') || isHostError(error)) throw error
+      if (isStoreError(error) || isHostError(error)) throw error
       const missing = isPgtsError(error, 'file-missing')
       return {
         missing,

@@ -8,7 +8,7 @@ import { parseWalHeader, WAL_HEADER_BYTES } from '../../postgres/wal-header.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { plannedReads } from '../../storage/planned-reads.ts'
 import type { CompressType } from '../../util/compress-type.ts'
-import { isHostError, isPgtsError, toPlainError } from '../../util/error.ts'
+import { isHostError, isPgtsError, isStoreError, toPlainError } from '../../util/error.ts'
 import type { WorkerEnv } from '../worker-env.ts'
 
 /** What a stored piece must be. */
@@ -71,7 +71,11 @@ export async function proveStored(job: ProofJob, env: WorkerEnv, signal: AbortSi
   )
   await using reads = plannedReads(env.storage, wanted, signal)
   const proven: ProvenPiece[] = []
-  for (const piece of job.pieces) proven.push(await provePiece(piece, job, reads.storage, signal))
+  for (const piece of job.pieces) {
+    const first = await provePiece(piece, job, reads.storage, signal)
+    // A node of a store that has just joined may miss a file once.
+    proven.push(first.fault === 'missing' ? await provePiece(piece, job, env.storage, signal) : first)
+  }
   return proven
 }
 
@@ -99,8 +103,8 @@ async function provePiece(
     signal.throwIfAborted()
     const { message } = toPlainError(error)
     if (isPgtsError(error, 'file-missing')) return faulty('missing', 'the file does not exist')
-    // The store itself is in trouble, or this process: no statement about a file.
-    if (isPgtsError(error, 'service') || isPgtsError(error, 'access') || isHostError(error)) throw error
+    // An error of the store (credentials, network, bucket) or of this process: it says nothing about the file.
+    if (isStoreError(error) || isHostError(error)) throw error
     return faulty(slice !== undefined && isPgtsError(error, 'file-read') ? 'size' : 'other', message)
   }
   const found = judge(expected, stored, content, head.bytes)

@@ -1,7 +1,8 @@
+import { clocksDiffer } from '../http/clock-skew.ts'
 import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
 import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
-import { StoreTrouble } from '../object/trouble.ts'
+import { StoreRefusal, StoreTrouble } from '../object/trouble.ts'
 import { PgtsError, type ErrorCode } from '../../util/error.ts'
 import type { AzureCredentialDescription } from './description.ts'
 
@@ -31,6 +32,7 @@ export function azureError(action: string, code: ErrorCode, place: AzurePlace, e
     service,
     words: wordsOf(error),
     retryAfterMs: retryAfterMs(answer.response?.headers?.get('retry-after')),
+    date: answer.response?.headers?.get('date'),
   })
 }
 
@@ -44,6 +46,8 @@ export interface AzureRefusal {
   readonly service: string
   readonly words: string
   readonly retryAfterMs?: number | undefined
+  /** Time of the service. */
+  readonly date?: string | undefined
 }
 
 /** @see https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes */
@@ -54,11 +58,12 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
   if (status === 404) {
     const hints = NOT_FOUND_HINTS[service]?.(place)
     // Only a blob may be missing without harm: a segment in a container that is not there is no end of the archive.
-    if (hints !== undefined) return new PgtsError('path-missing', message, { hints, cause })
+    if (hints !== undefined) return new StoreRefusal('path-missing', message, { hints, cause })
+    if (!LOOKING.has(code)) return new StoreRefusal(code, message, { cause })
     return new PgtsError('file-missing', message, { cause })
   }
   if (status === 401 || (status === 403 && !POLICY.has(service)) || service === 'InvalidAuthenticationInfo') {
-    return new PgtsError('access', message, { hints: accessHints(place, answer), cause })
+    return new StoreRefusal('access', message, { hints: accessHints(place, answer), cause })
   }
   if (status === 412 || service === 'BlobAlreadyExists') return new ConditionFailed(code, message, { cause })
   if (status === 416) return new RangeBeyondEnd('file-read', message, { cause })
@@ -68,8 +73,16 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
     return new StoreTrouble(message, { overloaded, cause, ...wait })
   }
   const hint = HINTS[service]
-  return new PgtsError(code, message, { cause, ...(hint === undefined ? {} : { hints: [hint] }) })
+  if (hint !== undefined) return new PgtsError(code, message, { hints: [hint], cause })
+  if (FINAL.has(service)) return new PgtsError(code, message, { cause })
+  return new StoreRefusal(code, message, { cause })
 }
+
+/** Codes of what asks for one blob, which may be absent. */
+const LOOKING: ReadonlySet<ErrorCode> = new Set(['file-info', 'file-read'])
+
+/** True whenever it is asked: no gateway answers with these. */
+const FINAL = new Set(['NotImplemented', 'AccountIsDisabled', 'RequestBodyTooLarge', 'FeatureVersionMismatch'])
 
 /** Why a request, or one part of a batch, was refused. */
 export function explain(place: AzurePlace, { status, service, words }: AzureRefusal): string {
@@ -117,8 +130,9 @@ const NOT_FOUND_HINTS: Record<string, (place: AzurePlace) => string[]> = {
   ],
 }
 
-function accessHints(place: AzurePlace, { service, words }: AzureRefusal): string[] {
-  if (/date header|RequestDate|15 minutes|too old/i.test(words)) return [CLOCK]
+function accessHints(place: AzurePlace, { service, words, date }: AzureRefusal): string[] {
+  const clock = clocksDiffer(date, Date.now()) === false ? [] : [CLOCK]
+  if (clock.length > 0 && /date header|RequestDate|15 minutes|too old/i.test(words)) return clock
   const rules = service === 'AuthorizationFailure' ? [NETWORK_RULES] : []
   if (service.startsWith('Authorization') && place.credential === 'sas') {
     return [
@@ -130,7 +144,7 @@ function accessHints(place: AzurePlace, { service, words }: AzureRefusal): strin
     case 'shared':
       return [
         `check ${place.repository}-azure-account and ${place.repository}-azure-key, which is one of the two access keys of the account`,
-        CLOCK,
+        ...clock,
         ...rules,
       ]
     case 'sas':

@@ -1,8 +1,8 @@
 import { systemClock, type Clock } from '../../util/clock.ts'
-import { PgtsError, systemCode } from '../../util/error.ts'
+import { systemCode } from '../../util/error.ts'
 import { networkError } from '../http/network-error.ts'
 import { readBody, type HttpSend } from '../http/send.ts'
-import { StoreTrouble } from '../object/trouble.ts'
+import { StoreRefusal, StoreTrouble } from '../object/trouble.ts'
 import type { ManagedIdentity } from './description.ts'
 
 /** What the SDK calls a TokenCredential. */
@@ -91,7 +91,7 @@ async function fetchToken(
   if (status === 404 || status === 410 || status === 429 || status >= 500) {
     throw new StoreTrouble(message, { code: 'access', overloaded: status === 429 })
   }
-  throw new PgtsError('access', message, {
+  throw new StoreRefusal('access', message, {
     hints: ['assign a managed identity to this machine, and give it the role Storage Blob Data Contributor'],
   })
 }

@@ -3,7 +3,7 @@ import { PgtsError, type ErrorCode } from '../../util/error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
 import { readBody } from '../http/send.ts'
 import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
-import { StoreTrouble } from '../object/trouble.ts'
+import { StoreRefusal, StoreTrouble } from '../object/trouble.ts'
 import type { GcsDescription } from './description.ts'
 
 /** What of a repository an error has to name. */
@@ -61,19 +61,26 @@ export function gcsError(action: string, code: ErrorCode, place: GcsPlace, answe
     return new StoreTrouble(message, { overloaded: isOverload(answer), cause, ...wait })
   }
   if (status === 404) {
-    if (!isBucketMissing(answer)) return new PgtsError('file-missing', message, { cause })
+    if (!isBucketMissing(answer)) {
+      return LOOKING.has(code)
+        ? new PgtsError('file-missing', message, { cause })
+        : new StoreRefusal(code, message, { cause })
+    }
     // Only an object may be missing without harm: a segment in a bucket that is not there is no end of the archive.
     const hints = [`create bucket ${place.bucket}, or correct ${place.repository}-gcs-bucket: pgts creates none`]
-    return new PgtsError('path-missing', message, { hints, cause })
+    return new StoreRefusal('path-missing', message, { hints, cause })
   }
   const hint = HINTS[reason]?.(place)
   if (hint !== undefined) return new PgtsError(code, message, { hints: [hint], cause })
   if (status === 401 || status === 403)
-    return new PgtsError('access', message, { hints: accessHints(place, answer), cause })
+    return new StoreRefusal('access', message, { hints: accessHints(place, answer), cause })
   if (status === 412) return new ConditionFailed(code, message, { cause })
   if (status === 416) return new RangeBeyondEnd('file-read', message, { cause })
-  return new PgtsError(code, message, { cause })
+  return new StoreRefusal(code, message, { cause })
 }
+
+/** Codes of what asks for one object, which may be absent. */
+const LOOKING: ReadonlySet<ErrorCode> = new Set(['file-info', 'file-read', 'file-remove'])
 
 /** Why a request, or one part of a batch, was refused. */
 export function explain(place: GcsPlace, answer: GcsRefusal): string {

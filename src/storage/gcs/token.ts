@@ -2,10 +2,11 @@ import { createSign } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
 import { systemClock, type Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
+import { clocksDiffer } from '../http/clock-skew.ts'
 import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
 import { readBody, type HttpRequest, type HttpSend } from '../http/send.ts'
-import { StoreTrouble } from '../object/trouble.ts'
+import { StoreRefusal, StoreTrouble } from '../object/trouble.ts'
 import type { GcsDescription } from './description.ts'
 
 /** Where access tokens come from. */
@@ -161,11 +162,13 @@ async function ask(
   let status: number
   let text: string
   let wait: number | undefined
+  let date: string | undefined
   try {
     // One token serves many requests, so it is nobody's signal that ends this.
     const response = await send({ ...request, signal: AbortSignal.timeout(30_000) })
     status = response.statusCode ?? 0
     wait = retryAfterMs(response.headers['retry-after'])
+    date = response.headers.date
     text = (await readBody(response, 1024 * 1024)).toString('utf8')
   } catch (error) {
     if (option === undefined) {
@@ -189,12 +192,14 @@ async function ask(
       ...(wait ? { retryAfterMs: wait } : {}),
     })
   }
-  throw new PgtsError('access', message, { hints: hintsFor(error, option) })
+  throw new StoreRefusal('access', message, { hints: hintsFor(error, option, clocksDiffer(date, clock.nowMs())) })
 }
 
-function hintsFor(error: string, option: string | undefined): string[] {
+/** @param skewed whether the clocks of this host and of the service differ; undefined: not known */
+function hintsFor(error: string, option: string | undefined, skewed: boolean | undefined): string[] {
   if (option === undefined) return ['attach a service account to this machine, with access scopes that include storage']
-  if (/timeframe|short-lived|iat and exp/i.test(error)) return ['set the clock of this host: it is minutes off']
+  if (/timeframe|short-lived|iat and exp/i.test(error))
+    return skewed === false ? [] : ['set the clock of this host: it is minutes off']
   return [`the key in ${option} is not, or no longer, a key of this account: ${getAnother(option)}`]
 }
 

@@ -20,10 +20,18 @@ export class Incident {
 
   /** @param what the request and its trouble, as a sentence */
   trouble(what: string, waitMs: number): void {
+    this.#report(`${what}; asked again in ${Math.round(waitMs)} ms`)
+  }
+
+  /** Logged when it has passed: a refusal that stays is reported as the error of its request. */
+  passedRefusal(what: string): void {
+    this.#report(`${what}; it was accepted when asked again`)
+  }
+
+  #report(message: string): void {
     const now = this.#clock.nowMs()
     const fresh = now - this.#lastMs > QUIET_MS
     this.#lastMs = now
-    const message = `${what}; asked again in ${Math.round(waitMs)} ms`
     if (fresh) {
       this.#troubles = 0
       this.#log.warn(

@@ -1,6 +1,6 @@
 import { bytesToText } from '../../util/byte-string.ts'
 import type { Clock } from '../../util/clock.ts'
-import { isPgtsError, PgtsError } from '../../util/error.ts'
+import { isPgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import type {
   ObjectBody,
@@ -17,19 +17,8 @@ import { AdaptiveLimit } from './concurrency.ts'
 import { ContinuedBody } from './continued-body.ts'
 import { Deadline } from './deadline.ts'
 import { Incident } from './incident.ts'
-import { StoreTrouble } from './trouble.ts'
-
-export interface RetryPolicy {
-  /** Further tries after the first. */
-  readonly retries: number
-  /** No further try begins when this has passed since the first, milliseconds. */
-  readonly totalMs: number
-  /** An answer, or more of it, has to come within this, milliseconds. */
-  readonly timeoutMs: number
-  /** The first wait, about; each further one is about twice as long, up to `longestWaitMs`. */
-  readonly firstWaitMs?: number
-  readonly longestWaitMs?: number
-}
+import { FIRST_WAIT_MS, Tries, type RetryPolicy } from './tries.ts'
+import { StoreRefusal, StoreTrouble } from './trouble.ts'
 
 export interface RetryContext {
   readonly policy: RetryPolicy
@@ -40,8 +29,9 @@ export interface RetryContext {
   readonly limit?: AdaptiveLimit
 }
 
-const FIRST_WAIT_MS = 200
-const LONGEST_WAIT_MS = 30_000
+/** A refusal is asked again so many times: few where nothing of this sort was ever accepted (wrong credentials). */
+const REFUSALS_AT_FIRST = 2
+const REFUSALS_LATER = 5
 /** Names that a batch left are asked for again so many times. */
 const BATCH_RETRIES = 2
 /** Tidying up must end, whatever the store does, and before a worker that was interrupted is ended. */
@@ -49,7 +39,7 @@ const ABORT_TOTAL_MS = 8_000
 
 /**
  * The same store, asked again when that can help: after a StoreTrouble, with jittered and growing pauses, as often and
- * as long as the policy says. A body that breaks or stalls is continued where it ended. Everything else is final at
+ * as long as the policy says; after a StoreRefusal a few times. A body that breaks or stalls is continued where it ended. Everything else is final at
  * once. No more requests are under way than the adaptive limit allows.
  */
 export function retrying(client: ObjectClient, context: RetryContext): ObjectClient {
@@ -67,6 +57,8 @@ class RetryingClient implements ObjectClient {
   readonly #random: () => number
   readonly #limit: AdaptiveLimit
   readonly #incident: Incident
+  /** Sorts of requests (`read`, `write`) that the store has accepted before. */
+  readonly #accepted = new Set<string>()
 
   constructor(client: ObjectClient, context: RetryContext) {
     this.display = client.display
@@ -105,8 +97,8 @@ class RetryingClient implements ObjectClient {
       timeoutMs: this.#policy.timeoutMs,
       again: ask,
       newTries: () => {
-        const tries = new Tries(this.#policy, this.#clock, this.#random, this.#incident)
-        return (trouble) => tries.wait(trouble, what, request.signal)
+        const tries = this.#tries(what, this.#policy)
+        return (trouble) => tries.wait(trouble, request.signal)
       },
     })
   }
@@ -206,6 +198,11 @@ class RetryingClient implements ObjectClient {
     await this.#client[Symbol.asyncDispose]()
   }
 
+  #tries(what: string, policy: RetryPolicy): Tries {
+    const refusals = this.#accepted.has(sortOf(what)) ? REFUSALS_LATER : REFUSALS_AT_FIRST
+    return new Tries({ what, policy, refusals, clock: this.#clock, random: this.#random, incident: this.#incident })
+  }
+
   #firstWaitMs(): number {
     return this.#policy.firstWaitMs ?? FIRST_WAIT_MS
   }
@@ -221,69 +218,37 @@ class RetryingClient implements ObjectClient {
     request: (signal: AbortSignal) => Promise<T>,
     policy: RetryPolicy = this.#policy,
   ): Promise<T> {
-    const tries = new Tries(policy, this.#clock, this.#random, this.#incident)
+    const tries = this.#tries(what, policy)
     for (;;) {
       await this.#limit.enter(signal)
       const beganMs = this.#clock.nowMs()
       let outcome: Parameters<AdaptiveLimit['leave']>[0] = 'failed'
-      let failure: StoreTrouble
+      let failure: StoreTrouble | StoreRefusal
       using deadline = new Deadline(what, signal)
       try {
         deadline.start(policy.timeoutMs, sendBytes)
         const answer = await deadline.race(request(deadline.signal))
         outcome = { tookMs: this.#clock.nowMs() - beganMs }
+        this.#accepted.add(sortOf(what))
+        tries.succeeded()
         return answer
       } catch (error) {
         signal?.throwIfAborted()
-        if (!(error instanceof StoreTrouble)) throw error
-        if (error.overloaded) outcome = 'overloaded'
+        if (!(error instanceof StoreTrouble || error instanceof StoreRefusal)) throw error
+        if (error instanceof StoreTrouble && error.overloaded) outcome = 'overloaded'
         failure = error
       } finally {
         deadline[Symbol.dispose]()
         this.#limit.leave(outcome)
       }
-      await tries.wait(failure, what, signal)
+      await tries.wait(failure, signal)
     }
   }
 }
 
-/** The tries of one request. */
-class Tries {
-  readonly #policy: RetryPolicy
-  readonly #clock: Clock
-  readonly #random: () => number
-  readonly #incident: Incident
-  readonly #sinceMs: number
-  #failed = 0
-
-  constructor(policy: RetryPolicy, clock: Clock, random: () => number, incident: Incident) {
-    this.#policy = policy
-    this.#clock = clock
-    this.#random = random
-    this.#incident = incident
-    this.#sinceMs = clock.nowMs()
-  }
-
-  /** Waits until the next try may begin. @throws the trouble when there is none any more */
-  async wait(trouble: StoreTrouble, what: string, signal: AbortSignal | undefined): Promise<void> {
-    const { retries, totalMs, firstWaitMs = FIRST_WAIT_MS, longestWaitMs = LONGEST_WAIT_MS } = this.#policy
-    const growing = Math.min(longestWaitMs, firstWaitMs * 2 ** this.#failed)
-    // From half of it to all of it, so that many workers do not come back at once.
-    const waitMs = Math.max(growing * (0.5 + this.#random() / 2), trouble.retryAfterMs ?? 0)
-    const spentMs = this.#clock.nowMs() - this.#sinceMs
-    if (++this.#failed > retries || spentMs + waitMs > totalMs) throw givenUp(trouble, this.#failed, spentMs)
-    this.#incident.trouble(`cannot ${what}: ${trouble.message}`, waitMs)
-    await this.#clock.sleep(waitMs, signal)
-  }
-}
-
-function givenUp(trouble: StoreTrouble, tries: number, spentMs: number): PgtsError {
-  if (tries === 1) return trouble
-  const seconds = (spentMs / 1000).toFixed(1)
-  return new PgtsError(trouble.code, `${trouble.message} (given up after ${tries} tries in ${seconds} s)`, {
-    hints: trouble.hints,
-    cause: trouble,
-  })
+/** `read`, `write`, ...: credentials that may read need not be allowed to write. */
+function sortOf(what: string): string {
+  return what.slice(0, what.indexOf(' '))
 }
 
 function sum(values: Iterable<number>): number {

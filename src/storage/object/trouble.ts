@@ -23,3 +23,10 @@ export class StoreTrouble extends PgtsError {
     this.retryAfterMs = options.retryAfterMs
   }
 }
+
+/**
+ * A refusal for which the request itself gives no reason: credentials, the bucket, the region, the clock. When it is
+ * true, asking again changes nothing. But gateways and nodes that have just joined refuse single requests this way among
+ * thousands that are served, so it is asked again a few times before it is believed.
+ */
+export class StoreRefusal extends PgtsError {}

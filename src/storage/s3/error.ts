@@ -1,7 +1,8 @@
 import { PgtsError, type ErrorCode } from '../../util/error.ts'
+import { clocksDiffer } from '../http/clock-skew.ts'
 import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
-import { StoreTrouble } from '../object/trouble.ts'
+import { StoreRefusal, StoreTrouble } from '../object/trouble.ts'
 import type { Refusal } from './refusal.ts'
 
 /** What was asked of the bucket, and what permission it takes. */
@@ -80,6 +81,8 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
   const message = (why: string) => `${actionWords(place)}: ${why}`
   const final = (kind: ErrorCode, why: string, ...hints: string[]) =>
     new PgtsError(kind, message(why), { hints, cause })
+  const refused = (kind: ErrorCode, why: string, ...hints: string[]) =>
+    new StoreRefusal(kind, message(why), { hints, cause })
 
   if (OVERLOADED.has(code) || (status === 503 && code === '') || status === 429) {
     const waitMs = retryAfterMs(refusal.retryAfter, place.nowMs)
@@ -90,7 +93,7 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
     })
   }
   if (EXPIRED.has(code)) {
-    return final(
+    return refused(
       'access',
       `the keys have expired (${said})`,
       `check where ${repo}-s3-key-type gets them from; a ${repo}-s3-token is good for some hours only`,
@@ -101,7 +104,7 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
   }
   switch (code) {
     case 'NoSuchBucket':
-      return final(
+      return refused(
         'path-missing',
         `there is no bucket ${bucket}`,
         `create it, or check ${repo}-s3-bucket, ${repo}-s3-endpoint and ${repo}-s3-uri-style`,
@@ -110,21 +113,16 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
     case 'NoSuchVersion':
       return final('file-missing', 'it is not there')
     case 'RequestTimeTooSkewed':
-      return final(
-        'clock',
-        `the clocks differ too much: it is ${refusal.serverTime ?? 'another time'} there, ` +
-          `${new Date(place.nowMs).toISOString().replace(/\.\d+/, '')} here`,
-        'set the clock of this host, and keep it right with NTP',
-      )
+      return skewed(refusal, place, refused, final, said)
     case 'PermanentRedirect':
     case 'TemporaryRedirect':
     case 'AuthorizationHeaderMalformed':
     case 'IllegalLocationConstraintException':
-      return wrongRegion(refusal, place, final, said)
+      return wrongRegion(refusal, place, refused, said)
     case 'InvalidAccessKeyId':
-      return final('access', 'the service does not know this key', `check ${repo}-s3-key and ${repo}-s3-endpoint`)
+      return refused('access', 'the service does not know this key', `check ${repo}-s3-key and ${repo}-s3-endpoint`)
     case 'SignatureDoesNotMatch':
-      return final(
+      return refused(
         'access',
         'the signature does not match',
         `check ${repo}-s3-key-secret, and ${repo}-s3-region (${place.region})`,
@@ -149,18 +147,18 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
       if (/object lock|worm/i.test(refusal.message) && !/content-md5/i.test(refusal.message)) return locked(final, said)
   }
   // A redirect by a region's header needs no body.
-  if (status === 301 || status === 307) return wrongRegion(refusal, place, final, said)
-  if (status === 403 || code === 'AccessDenied') return denied(place, final, said)
+  if (status === 301 || status === 307) return wrongRegion(refusal, place, refused, said)
+  if (status === 403 || code === 'AccessDenied') return denied(place, refused, said)
   if (status === 412) return final('file-read', 'it was replaced meanwhile')
   if (status === 507) return final('file-write', `the store is full (${said})`)
   if (status === 501)
-    return final('feature-not-supported', `the service cannot do this (${said})`, ...optionHints(refusal, place))
+    return refused('feature-not-supported', `the service cannot do this (${said})`, ...optionHints(refusal, place))
   if (PASSING.has(code) || status >= 500 || status === 408 || status === 409) {
     const waitMs = retryAfterMs(refusal.retryAfter, place.nowMs)
     return new StoreTrouble(message(said), { ...(waitMs === undefined ? {} : { retryAfterMs: waitMs }), cause })
   }
   const kms = code.startsWith('KMS.') ? [`check ${repo}-s3-kms-key-id and the policy of that key`] : []
-  return final('service', said, ...(kms.length > 0 ? kms : optionHints(refusal, place)))
+  return refused('service', said, ...(kms.length > 0 ? kms : optionHints(refusal, place)))
 }
 
 /** Headers that only options bring about, and that some services do not know. */
@@ -176,29 +174,43 @@ function optionHints({ message }: Refusal, { action, repository: repo, tagged, c
 
 type Final = (kind: ErrorCode, why: string, ...hints: string[]) => PgtsError
 
-function wrongRegion({ region }: Refusal, place: S3Place, final: Final, said: string): PgtsError {
+function skewed({ serverTime }: Refusal, place: S3Place, refused: Final, final: Final, said: string): PgtsError {
+  const here = new Date(place.nowMs).toISOString().replace(/\.\d+/, '')
+  const differ = clocksDiffer(serverTime, place.nowMs)
+  if (differ === undefined)
+    return refused('clock', `the store does not accept the time of the request (${said})`, SET_CLOCK)
+  if (differ) return final('clock', `the clocks differ too much: it is ${serverTime} there, ${here} here`, SET_CLOCK)
+  return refused(
+    'service',
+    `the store says that the clocks differ, but it is ${serverTime} there and ${here} here (${said})`,
+  )
+}
+
+const SET_CLOCK = 'set the clock of this host, and keep it right with NTP'
+
+function wrongRegion({ region }: Refusal, place: S3Place, refused: Final, said: string): PgtsError {
   const { repository: repo, bucket } = place
   if (region !== undefined && region !== place.region) {
-    return final(
+    return refused(
       'service',
       `the bucket ${bucket} is in region ${region}, not in ${place.region}`,
       `set ${repo}-s3-region=${region}, and ${repo}-s3-endpoint to the endpoint of that region`,
     )
   }
-  return final(
+  return refused(
     'service',
     `the bucket ${bucket} is served elsewhere (${said})`,
     `check ${repo}-s3-region (${place.region}) and ${repo}-s3-endpoint`,
   )
 }
 
-function denied(place: S3Place, final: Final, said: string): PgtsError {
+function denied(place: S3Place, refused: Final, said: string): PgtsError {
   const { repository: repo, bucket, action } = place
   const needed = [ACTIONS[action].permission, ...(action === 'write' && place.tagged ? ['s3:PutObjectTagging'] : [])]
   const hints = [`the keys of ${repo} need ${needed.join(' and ')} on bucket ${bucket}`]
   if (action === 'remove') hints.push('under object lock nothing can be removed before its time has come')
   if (place.encrypted) hints.push('with a KMS key they also need kms:GenerateDataKey and kms:Decrypt')
-  return final('access', `access denied (${said})`, ...hints)
+  return refused('access', `access denied (${said})`, ...hints)
 }
 
 function locked(final: Final, said: string): PgtsError {

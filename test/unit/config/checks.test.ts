@@ -37,8 +37,8 @@ describe('what pgts does not do yet', () => {
   )
 
   test('what is harmless to ignore is warned about once, together', async () => {
-    const resolved = await resolving('backup --stanza=main', conf('job-retry=3\ntcp-keep-alive-idle=3\ndelta=y'))
-    expect(resolved.warnings).toEqual(['pgts does not act on job-retry, tcp-keep-alive-idle yet'])
+    const resolved = await resolving('backup --stanza=main', conf('tcp-keep-alive-count=3\ntcp-keep-alive-idle=3\ndelta=y'))
+    expect(resolved.warnings).toEqual(['pgts does not act on tcp-keep-alive-count, tcp-keep-alive-idle yet'])
   })
 
   test('values that change nothing are neither', async () => {

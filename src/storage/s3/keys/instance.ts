@@ -1,5 +1,4 @@
-import { PgtsError } from '../../../util/error.ts'
-import { StoreTrouble } from '../../object/trouble.ts'
+import { StoreRefusal, StoreTrouble } from '../../object/trouble.ts'
 import type { S3Keys } from '../description.ts'
 import { askOnce } from './ask.ts'
 import { keysFromJson, type FetchKeys } from './credentials.ts'
@@ -37,7 +36,7 @@ async function sessionToken(metadata: string, from: string): Promise<string | un
 async function answerOf(url: string, headers: Record<string, string>, from: string, absent: string, hint: string) {
   const { status, text } = await askOnce({ method: 'GET', url, headers }, from)
   if (status === 200) return text
-  if (status === 404) throw new PgtsError('service', `${from} says that ${absent}`, { hints: [hint] })
+  if (status === 404) throw new StoreRefusal('service', `${from} says that ${absent}`, { hints: [hint] })
   const message = `${from} answers with HTTP status ${status}`
-  throw status >= 500 || status === 429 ? new StoreTrouble(message) : new PgtsError('service', message)
+  throw status >= 500 || status === 429 ? new StoreTrouble(message) : new StoreRefusal('service', message)
 }

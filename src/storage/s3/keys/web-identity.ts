@@ -1,9 +1,9 @@
 import { fromWebToken } from '@aws-sdk/credential-provider-web-identity'
 import { NodeHttpHandler } from '@smithy/node-http-handler'
-import { PgtsError } from '../../../util/error.ts'
+import type { PgtsError } from '../../../util/error.ts'
 import { openAgents, type HttpAccess } from '../../http/agents.ts'
 import { networkError } from '../../http/network-error.ts'
-import { StoreTrouble } from '../../object/trouble.ts'
+import { StoreRefusal, StoreTrouble } from '../../object/trouble.ts'
 import type { S3Keys } from '../description.ts'
 import { refusalOf } from '../refusal.ts'
 import { silenceVersionNotice } from '../sdk.ts'
@@ -49,5 +49,7 @@ function refused(error: unknown, from: string, role: string): PgtsError {
   const { status, code, message } = refusal
   const said = `${from} gives no keys for ${role}: ${code === '' ? `HTTP status ${status}` : `${code}: ${message}`}`
   if (status >= 500 || status === 429) return new StoreTrouble(said)
-  return new PgtsError('access', said, { hints: ['check AWS_ROLE_ARN, and whom the trust policy of that role trusts'] })
+  return new StoreRefusal('access', said, {
+    hints: ['check AWS_ROLE_ARN, and whom the trust policy of that role trusts'],
+  })
 }

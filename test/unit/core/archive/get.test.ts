@@ -165,6 +165,61 @@ describe('what is not there', () => {
   })
 })
 
+describe('a copy that cannot be read', () => {
+  /** Fails so often with an error when files of the archive are read. */
+  function refusing(storage: MemoryStorage, error: PgtsError, times = Infinity): StorageDriver {
+    let left = times
+    const read: StorageDriver['read'] = async (name, range) => {
+      if (name.includes(SEGMENT) && left-- > 0) throw error
+      return storage.read(name, range)
+    }
+    return new Proxy(storage, {
+      get: (target, property) => {
+        const value: unknown = Reflect.get(target, property, target)
+        if (property === 'read') return read
+        return typeof value === 'function' ? value.bind(target) : value
+      },
+    })
+  }
+
+  test.each([
+    ['access', 105, 'cannot read s3://b/x: access denied (403)'],
+    ['service', 101, 'cannot read s3://b/x: HTTP status 400'],
+    ['path-missing', 73, 'cannot read s3://b/x: there is no bucket b'],
+    ['file-missing', 55, 'cannot read s3://b/x: it is not there'],
+  ] as const)('with %s is not called damaged', async (code, exitCode, message) => {
+    const storage = await aRepository()
+    await archived(storage, aSegment())
+    const refused = refusing(storage, new PgtsError(code, message, { hints: ['check the keys'] }))
+    const error = await failure(get([refused]))
+    expect(error).toMatchObject({ code, exitCode, hints: ['check the keys'] })
+    expect(error.message).toBe(
+      `cannot read ${SEGMENT} from the archive:\nrepo1: [${String(exitCode).padStart(3, '0')}] ${message}`,
+    )
+    expect(existsSync(destination)).toBe(false)
+  })
+
+  test('beside a damaged one is what counts: it may be whole', async () => {
+    const [first, second] = [await aRepository(), await aRepository()]
+    const content = aSegment()
+    damage(first, await archived(first, content), flipped)
+    await archived(second, content)
+    const error = await failure(get([first, refusing(second, new PgtsError('access', 'access denied'))]))
+    expect(error.code).toBe('access')
+    expect(error.hints.join()).not.toContain('damaged')
+  })
+
+  test('because a listed file is missing once is asked for again', async () => {
+    const storage = await aRepository()
+    const content = aSegment()
+    await archived(storage, content)
+    const missing = new PgtsError('file-missing', 'it is not there')
+    expect(await get([refusing(storage, missing, 1)])).toMatchObject({ found: true })
+    expect(readFileSync(destination).equals(content)).toBe(true)
+    expect(log.lines.filter((line) => line.startsWith('warn'))).toEqual([])
+  })
+})
+
 describe('damage', () => {
   test.each([
     ['none', flipped],

@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { azureClient } from '../../../../src/storage/azure/client.ts'
 import type { ObjectClient } from '../../../../src/storage/object/client.ts'
-import { StoreTrouble } from '../../../../src/storage/object/trouble.ts'
+import { StoreRefusal, StoreTrouble } from '../../../../src/storage/object/trouble.ts'
 
 // What the emulator never answers.
 
@@ -104,6 +104,32 @@ describe('what may pass', () => {
       got += chunk.length
     }
     expect(got).toBe(bytes.length)
+  })
+})
+
+describe('what a gateway may have said once', () => {
+  test.each([
+    [400, '', 'file-write'],
+    [403, 'AuthenticationFailed', 'access'],
+    [404, 'ContainerNotFound', 'path-missing'],
+    [404, '', 'file-write'],
+    [405, '', 'file-write'],
+  ])('%s %s', async (status, code, kind) => {
+    refuse(status, code)
+    const error = await caught(client.put('x', Buffer.from('x'), data))
+    expect(error).toBeInstanceOf(StoreRefusal)
+    expect(error).toMatchObject({ code: kind })
+  })
+
+  test('the clock is a hint only where the service has another time', async () => {
+    for (const [minutes, expected] of [
+      [0, false],
+      [20, true],
+    ] as const) {
+      refuse(403, 'AuthenticationFailed', { date: new Date(Date.now() + minutes * 60_000).toUTCString() })
+      const error = (await caught(client.put('x', Buffer.from('x'), data))) as { hints: string[] }
+      expect(error.hints.join().includes('clock')).toBe(expected)
+    }
   })
 })
 

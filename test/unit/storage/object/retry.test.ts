@@ -1,7 +1,8 @@
 import { describe, expect, test } from 'vitest'
 import { AdaptiveLimit } from '../../../../src/storage/object/concurrency.ts'
-import { retrying, type RetryPolicy } from '../../../../src/storage/object/retry.ts'
-import { StoreTrouble } from '../../../../src/storage/object/trouble.ts'
+import { retrying } from '../../../../src/storage/object/retry.ts'
+import type { RetryPolicy } from '../../../../src/storage/object/tries.ts'
+import { StoreRefusal, StoreTrouble } from '../../../../src/storage/object/trouble.ts'
 import type { Clock } from '../../../../src/util/clock.ts'
 import { PgtsError } from '../../../../src/util/error.ts'
 import { silentLogger } from '../../../../src/util/log.ts'
@@ -80,6 +81,24 @@ describe('what may pass is asked again', () => {
     expect(waits).toEqual([7000])
   })
 
+  test.each([
+    { totalMs: 600_000, timeoutMs: 10_000, wait: 10_000 },
+    { totalMs: 8_000, timeoutMs: 10_000, wait: 4_000 },
+  ])('within $totalMs ms, though the store asks for an hour', async ({ wait, ...policy }) => {
+    const { objects, client, waits } = setup(policy)
+    failing(objects, 'put', 1, trouble({ retryAfterMs: 3_600_000, overloaded: true }))
+    await put(client)
+    expect(waits).toEqual([wait])
+  })
+
+  test('until the time is used up, when the store goes on asking for an hour', async () => {
+    const { objects, client, waits } = setup({ retries: 1000, totalMs: 20_000 })
+    failing(objects, 'put', 999, trouble({ retryAfterMs: 3_600_000 }))
+    await expect(put(client)).rejects.toMatchObject({ code: 'service' })
+    expect(waits.length).toBeGreaterThan(2)
+    expect(waits.reduce((sum, ms) => sum + ms, 0)).toBeLessThanOrEqual(20_000)
+  })
+
   test('until the tries are used up, and then says so', async () => {
     const { objects, client } = setup({ retries: 2 })
     const met = failing(objects, 'list', 99, trouble({ code: 'service', hints: ['wait'] }))
@@ -104,6 +123,47 @@ describe('what may pass is asked again', () => {
     failing(objects, 'put', 3, trouble())
     await put(client)
     expect(warnings).toHaveLength(3)
+  })
+})
+
+describe('a refusal that is not about the request', () => {
+  const refusal = { error: new StoreRefusal('access', 'access denied', { hints: ['check the keys'] }) }
+
+  test.each(['head', 'list', 'get', 'put', 'remove'] as const)('is asked again: %s', async (kind) => {
+    const { objects, client, warnings } = setup()
+    await put(client)
+    const met = failing(objects, kind, 2, refusal)
+    if (kind === 'head') expect(await client.head('a')).toMatchObject({ sizeBytes: content.length })
+    if (kind === 'list') expect((await client.list({ prefix: '' })).objects).toHaveLength(1)
+    if (kind === 'get') expect((await bytesOf((await client.get('a')).chunks)).equals(content)).toBe(true)
+    if (kind === 'put') await put(client)
+    if (kind === 'remove') expect(await client.removeBatch(['a'])).toEqual([])
+    expect(met()).toBe(2)
+    expect(warnings).toEqual([expect.stringMatching(/: access denied; it was accepted when asked again\n/)])
+  })
+
+  test('is the error as it was after two further tries where nothing of its sort was accepted', async () => {
+    const { objects, client, waits, warnings } = setup()
+    await client.list({ prefix: '' })
+    const met = failing(objects, 'put', 9, refusal)
+    await expect(put(client)).rejects.toBe(refusal.error)
+    expect([met(), waits]).toEqual([3, [150, 300]])
+    expect(warnings).toEqual([])
+  })
+
+  test('is asked again more often where the same sort of request was accepted before', async () => {
+    const { objects, client } = setup({ retries: 20 })
+    await put(client)
+    const met = failing(objects, 'put', 99, refusal)
+    await expect(put(client)).rejects.toBe(refusal.error)
+    expect(met()).toBe(6)
+  })
+
+  test('ends with the tries of the policy', async () => {
+    const { objects, client } = setup({ retries: 0 })
+    const met = failing(objects, 'list', 9, refusal)
+    await expect(client.list({ prefix: '' })).rejects.toBe(refusal.error)
+    expect(met()).toBe(1)
   })
 })
 

@@ -1,7 +1,7 @@
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
-import { StoreTrouble } from '../../../../src/storage/object/trouble.ts'
+import { StoreRefusal, StoreTrouble } from '../../../../src/storage/object/trouble.ts'
 import { s3Error, type S3Action } from '../../../../src/storage/s3/error.ts'
 import { refusalOf } from '../../../../src/storage/s3/refusal.ts'
 
@@ -68,21 +68,58 @@ describe('what may be asked again', () => {
   })
 })
 
-describe('what is final, in words', () => {
+describe('what a gateway may have said once is asked again a few times', () => {
   test.each([
-    [404, 'NoSuchKey', 'file-missing', 'cannot write s3://bucket/repo/x: it is not there'],
     [404, 'NoSuchBucket', 'path-missing', 'there is no bucket bucket'],
     [403, 'InvalidAccessKeyId', 'access', 'the service does not know this key'],
     [403, 'SignatureDoesNotMatch', 'access', 'the signature does not match'],
+    [403, 'AccessDenied', 'access', 'access denied (AccessDenied: words of the service)'],
+    [403, '', 'access', 'access denied (HTTP status 403)'],
     [400, 'ExpiredToken', 'access', 'the keys have expired'],
+    [400, '', 'service', 'HTTP status 400'],
+    [404, '', 'service', 'HTTP status 404'],
+    [301, '', 'service', 'the bucket bucket is served elsewhere'],
+    [405, '', 'service', 'HTTP status 405'],
+    [501, '', 'feature-not-supported', 'the service cannot do this'],
+    [400, 'InvalidStorageClass', 'service', 'InvalidStorageClass: words of the service'],
+    [403, 'RequestTimeTooSkewed', 'clock', 'the store does not accept the time of the request'],
+  ])('%i %s', async (status, code, kind, words) => {
+    const error = await errorFor(status, code)
+    expect(error).toBeInstanceOf(StoreRefusal)
+    expect(error).toMatchObject({ code: kind, message: expect.stringContaining(words) })
+  })
+
+  test.each([
+    [520, ''],
+    [408, ''],
+  ])('%i: may pass', async (status, code) => {
+    expect(await errorFor(status, code)).toBeInstanceOf(StoreTrouble)
+  })
+
+  test('a clock that is said to differ and does not', async () => {
+    const error = await errorFor(403, 'RequestTimeTooSkewed', {
+      headers: { date: 'Sun, 01 Mar 2026 10:00:04 GMT' },
+    })
+    expect(error).toBeInstanceOf(StoreRefusal)
+    expect(error.code).toBe('service')
+    expect(error.message).toContain(
+      'the store says that the clocks differ, but it is Sun, 01 Mar 2026 10:00:04 GMT there',
+    )
+    expect(error.hints.join()).not.toContain('clock')
+  })
+})
+
+describe('what is final, in words', () => {
+  test.each([
+    [404, 'NoSuchKey', 'file-missing', 'cannot write s3://bucket/repo/x: it is not there'],
     [501, 'NotImplemented', 'feature-not-supported', 'the service cannot do this'],
     [507, '', 'file-write', 'the store is full'],
     [403, 'InvalidObjectState', 'file-read', 'a storage class that is not read at once'],
     [412, 'PreconditionFailed', 'file-read', 'it was replaced meanwhile'],
-    [400, 'InvalidStorageClass', 'service', 'InvalidStorageClass: words of the service'],
   ])('%i %s', async (status, code, kind, words) => {
     const error = await errorFor(status, code)
     expect(error).not.toBeInstanceOf(StoreTrouble)
+    expect(error).not.toBeInstanceOf(StoreRefusal)
     expect(error.code).toBe(kind)
     expect(error.message).toContain(words)
   })
@@ -113,6 +150,7 @@ describe('what is final, in words', () => {
     const error = await errorFor(403, 'RequestTimeTooSkewed', {
       inside: '<ServerTime>2026-03-01T11:00:00Z</ServerTime>',
     })
+    expect(error).not.toBeInstanceOf(StoreRefusal)
     expect(error.code).toBe('clock')
     expect(error.message).toContain('2026-03-01T11:00:00Z there')
     expect(error.message).toContain('2026-03-01T10:00:00Z here')
