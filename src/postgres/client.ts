@@ -150,9 +150,12 @@ class Connection implements ServerConnection {
     await this.query('set search_path = pg_catalog')
     await this.query(`set client_encoding = 'UTF8'`)
     await this.query('set max_parallel_workers_per_gather = 0')
-    await this.query('set idle_in_transaction_session_timeout = 0')
+    // Each version has more of them. statement_timeout is set by `query`.
+    await this.query(
+      `select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings
+       where name in ('idle_in_transaction_session_timeout', 'idle_session_timeout', 'lock_timeout', 'transaction_timeout')`,
+    )
     this.#facts = await this.#readFacts()
-    if (this.#facts.versionNum >= 140000) await this.query('set idle_session_timeout = 0')
   }
 
   async #limit(timeoutMs: number): Promise<void> {

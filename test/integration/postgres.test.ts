@@ -1,5 +1,6 @@
 import { existsSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import {
   beginBackup,
@@ -133,6 +134,29 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
     expect(row).toEqual({ name: 'pgts [backup]', path: 'pg_catalog', workers: '0', timeout: '20s' })
     await server.ping()
     expect(Math.abs((await serverTimeMs(server)) - Date.now())).toBeLessThan(5_000)
+  })
+
+  test('timeouts of the role and of the database do not apply to the session', async () => {
+    const known = await cluster.query(`select name from pg_settings where name like '%\\_timeout' and context = 'user'`)
+    const names = known.map(({ name }) => String(name)).filter((name) => !/^(tcp|wal)_/.test(name))
+    await cluster.query('create role hurried superuser login')
+    for (const name of names) {
+      await cluster.query(`alter role hurried set ${name} = '900ms'`)
+      await cluster.query(`alter role hurried in database postgres set ${name} = '800ms'`)
+    }
+    await using server = await connect(cluster, { user: 'hurried' })
+    const settings = await server.query<{ name: string; setting: string }>(
+      `select name, setting from pg_settings where name = any($1) order by name`,
+      [names],
+    )
+    expect(settings).toEqual(
+      [...names].sort().map((name) => ({ name, setting: name === 'statement_timeout' ? '20000' : '0' })),
+    )
+    expect(names.includes('transaction_timeout')).toBe(version >= 17)
+    // Longer than all of them, in a transaction and between two.
+    expect(await server.query('select pg_sleep(1)::text')).toHaveLength(1)
+    await sleep(1000)
+    await server.ping()
   })
 
   test('databases and tablespaces are listed with the bytes of their names', async () => {
