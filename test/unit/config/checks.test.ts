@@ -37,7 +37,10 @@ describe('what pgts does not do yet', () => {
   )
 
   test('what is harmless to ignore is warned about once, together', async () => {
-    const resolved = await resolving('backup --stanza=main', conf('tcp-keep-alive-count=3\ntcp-keep-alive-idle=3\ndelta=y'))
+    const resolved = await resolving(
+      'backup --stanza=main',
+      conf('tcp-keep-alive-count=3\ntcp-keep-alive-idle=3\ndelta=y'),
+    )
     expect(resolved.warnings).toEqual(['pgts does not act on tcp-keep-alive-count, tcp-keep-alive-idle yet'])
   })
 
