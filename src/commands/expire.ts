@@ -4,7 +4,7 @@ import type { ExpireChoice, RetentionPolicy } from '../core/expire/retention.ts'
 import { expireRepository, type ExpireReport } from '../core/expire/run.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
 import { isWalSegment } from '../format/wal-segment.ts'
-import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import { EXIT_CODES, isDenied, PgtsError, toPlainError } from '../util/error.ts'
 import type { CommandContext, Repository } from './context.ts'
 
 /**
@@ -39,11 +39,17 @@ export async function expire(ctx: CommandContext<'expire'>): Promise<readonly Ex
   return reports
 }
 
-/** What `backup` does at its end when expire-auto is on. The caller holds the lock. */
-export async function expireAfterBackup(ctx: CommandContext<'backup'>, repository: Repository): Promise<ExpireReport> {
-  const [report] = await expireRepositories(ctx, [repository], false, {}, undefined)
-  return report as ExpireReport
+/**
+ * What `backup` does at its end when expire-auto is on. The caller holds the lock. Credentials that may not remove are a
+ * warning: the backup is complete, and another account expires.
+ * @throws PgtsError command for every other failure
+ */
+export async function expireAfterBackup(ctx: CommandContext<'backup'>, repository: Repository): Promise<void> {
+  await expireRepositories(ctx, [repository], false, {}, undefined)
 }
+
+const EXPIRE_ELSEWHERE =
+  "HINT: run 'expire' with credentials that may remove files, and set expire-auto=n for these; with a lock on the files, expire after it ends"
 
 /** One repository that fails does not keep the others from being tidied. @throws PgtsError command, after all */
 async function expireRepositories(
@@ -82,6 +88,13 @@ async function expireRepositories(
       )
     } catch (error) {
       signal.throwIfAborted()
+      if (ctx.command === 'backup' && isDenied(error)) {
+        log.warn(
+          { repo: key },
+          `repo${key}: expired backups or WAL were not removed: ${error.message}\n${EXPIRE_ELSEWHERE}`,
+        )
+        continue
+      }
       failed++
       const { code, message, hints } = toPlainError(error)
       const lines = [`repo${key}: ${message}`, ...hints.map((hint) => `HINT: ${hint}`)]

@@ -44,7 +44,7 @@ export function posixError(action: PosixAction, path: string, cause: unknown): P
     case 'EACCES':
     case 'EPERM':
     case 'EROFS':
-      return new PgtsError(code, message, { hints: [accessHint(why)], cause })
+      return new PgtsError(code, message, { hints: [accessHint(why)], cause, denied: action.startsWith('remove') })
     case 'EMFILE':
     case 'ENFILE':
       return new PgtsError(code, message, { hints: ['raise the limit of open files (ulimit -n)'], cause })

@@ -51,10 +51,8 @@ function openTemporary(path: string): { fd: number; name: string } {
       return { fd: openSync(pathOf(name), exclusive, FILE_MODE), name }
     } catch (error) {
       if (systemCode(error) !== 'EEXIST' || attempt === 100) throw error
-      if (name === usual && isAbandoned(usual)) {
-        unlinkQuietly(usual)
-        attempt--
-      }
+      // Where it may not be removed, other names are tried.
+      if (name === usual && isAbandoned(usual) && unlinkQuietly(usual)) attempt--
     }
   }
 }
@@ -173,6 +171,7 @@ class PosixPendingFile implements PendingFile {
       }
       renameSync(pathOf(this.#written), pathOf(this.#final))
     } catch (error) {
+      if (isRefused(error) && linkQuietly(this.#written, this.#final)) return
       throw posixError('move', this.#final, error)
     }
   }
@@ -194,11 +193,34 @@ class PosixPendingFile implements PendingFile {
   }
 }
 
-/** A discarded file that cannot be removed is harmless, and must not hide the error it is discarded for. */
-function unlinkQuietly(path: string): void {
+function isRefused(error: unknown): boolean {
+  const code = systemCode(error)
+  return code === 'EPERM' || code === 'EACCES'
+}
+
+/**
+ * In a directory that names may be added to and not taken from (chattr +a) nothing can be renamed. A new name for the file
+ * works there; the temporary one stays. An existing file is never replaced so.
+ */
+function linkQuietly(written: string, final: string): boolean {
+  try {
+    linkSync(pathOf(written), pathOf(final))
+  } catch {
+    return false
+  }
+  unlinkQuietly(written)
+  return true
+}
+
+/**
+ * A discarded file that cannot be removed is harmless, and must not hide the error it is discarded for.
+ * @returns false when it is still there
+ */
+function unlinkQuietly(path: string): boolean {
   try {
     unlinkSync(pathOf(path))
-  } catch {
-    // see above
+    return true
+  } catch (error) {
+    return systemCode(error) === 'ENOENT'
   }
 }

@@ -1,12 +1,13 @@
 import { readAll } from '../util/bytes.ts'
-import type { Cancellable, StorageDriver } from './driver.ts'
+import { isDenied, type PgtsError } from '../util/error.ts'
+import type { Cancellable, CreateOptions, StorageDriver } from './driver.ts'
 
 /** Write a small file at once: whole under its name, or not at all. */
 export async function putFile(
   storage: StorageDriver,
   name: string,
   bytes: Uint8Array,
-  options: Cancellable = {},
+  options: CreateOptions = {},
 ): Promise<void> {
   await using file = await storage.create(name, options)
   await file.sink.write(bytes)
@@ -16,6 +17,19 @@ export async function putFile(
 /** A small file in one buffer. `file-missing` when it is absent. */
 export async function getFile(storage: StorageDriver, name: string, options: Cancellable = {}): Promise<Buffer> {
   return readAll(await storage.read(name, options))
+}
+
+/**
+ * Carry out a removal that nothing depends on: where the storage denies it, what is there stays.
+ * @throws every other error of the removal
+ */
+export async function removeUnlessDenied(removal: Promise<void>, onDenied: (error: PgtsError) => void): Promise<void> {
+  try {
+    await removal
+  } catch (error) {
+    if (!isDenied(error)) throw error
+    onDenied(error)
+  }
 }
 
 /** Remove files, in as few requests as the storage allows. */

@@ -82,13 +82,16 @@ export type ErrorCode = keyof typeof EXIT_CODES
 export class PgtsError extends Error {
   override readonly name = 'PgtsError'
   readonly hints: readonly string[]
+  /** A removal that the storage refuses to these credentials, or because of a lock on the file. */
+  readonly denied: boolean
   constructor(
     readonly code: ErrorCode,
     message: string,
-    options: { hints?: readonly string[]; cause?: unknown } = {},
+    options: { hints?: readonly string[]; cause?: unknown; denied?: boolean } = {},
   ) {
     super(message, { cause: options.cause })
     this.hints = options.hints ?? []
+    this.denied = options.denied ?? false
   }
   get exitCode(): number {
     return EXIT_CODES[this.code]
@@ -100,17 +103,21 @@ export interface PlainError {
   code: ErrorCode
   message: string
   hints: readonly string[]
+  denied?: true
   stack?: string
 }
 
 export function toPlainError(error: unknown): PlainError {
-  if (isPgtsError(error)) return { code: error.code, message: error.message, hints: error.hints, ...stackOf(error) }
+  if (isPgtsError(error)) {
+    const { code, message, hints, denied } = error
+    return { code, message, hints, ...(denied ? { denied } : {}), ...stackOf(error) }
+  }
   if (error instanceof Error) return { code: 'assert', message: error.message, hints: [], ...stackOf(error) }
   return { code: 'unknown', message: String(error), hints: [] }
 }
 
 export function fromPlainError(plain: PlainError): PgtsError {
-  const error = new PgtsError(plain.code, plain.message, { hints: plain.hints })
+  const error = new PgtsError(plain.code, plain.message, { hints: plain.hints, denied: plain.denied ?? false })
   if (plain.stack !== undefined) error.stack = plain.stack
   return error
 }
@@ -140,6 +147,11 @@ const STORE_ERRORS: ReadonlySet<ErrorCode> = new Set([
   'protocol',
   'service',
 ])
+
+/** A removal that was refused: asking again does not help, and what nothing depends on may stay. */
+export function isDenied(error: unknown): error is PgtsError {
+  return error instanceof PgtsError && error.denied
+}
 
 /** The `code` of a Node system error (`ENOENT`, `EACCES`, ...), or undefined. */
 export function systemCode(error: unknown): string | undefined {

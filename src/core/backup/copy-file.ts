@@ -4,6 +4,7 @@ import { loadCodec } from '../../codec/registry.ts'
 import type { CompressType } from '../../format/manifest.ts'
 import type { ClusterFileSource } from '../../postgres/cluster-access.ts'
 import { plannedReads, type WantedRange } from '../../storage/planned-reads.ts'
+import { removeUnlessDenied } from '../../storage/whole-file.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import type { ByteSink, ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
@@ -144,7 +145,8 @@ async function copyAlone(
   const result = await copyFile(file, job, target, env, signal)
   if (result.outcome !== 'copied') {
     await target[Symbol.asyncDispose]()
-    if (left !== undefined) await env.storage.remove(file.repoName, { signal })
+    // The manifest does not name it; where it may not be removed, it only takes space.
+    if (left !== undefined) await removeUnlessDenied(env.storage.remove(file.repoName, { signal }), () => undefined)
     return result
   }
   commits.commit(target)

@@ -2,8 +2,9 @@ import { isBackupLabel } from '../../format/backup-label.ts'
 import type { BackupType, CompressType, Manifest, ManifestFile } from '../../format/manifest.ts'
 import { backupLabelPath, bundleName, copyName, fileRepoName, manifestName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
+import { removeFiles, removeUnlessDenied } from '../../storage/whole-file.ts'
 import { bytesToText } from '../../util/byte-string.ts'
-import { toPlainError } from '../../util/error.ts'
+import { toPlainError, type PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { writerVersion } from '../../util/version.ts'
 import { loadManifest, type ManifestKey } from '../info-store.ts'
@@ -73,8 +74,13 @@ export async function findResumable(request: ResumeRequest): Promise<Manifest | 
     { label },
     `interrupted backup ${label} cannot be continued and is removed: ${reason}`,
   )
-  await storage.removeTree(backupLabelPath(stanza, label), { signal })
+  await removeUnlessDenied(storage.removeTree(backupLabelPath(stanza, label), { signal }), stays(log, label))
   return undefined
+}
+
+/** No manifest names what is left of an interrupted backup: it only takes space. */
+function stays(log: Logger, label: string): (error: PgtsError) => void {
+  return ({ message }) => log.warn({ label }, `files of the interrupted backup ${label} stay: ${message}`)
 }
 
 function obstacleTo(request: ResumeRequest, manifest: Manifest): string | undefined {
@@ -148,11 +154,10 @@ async function removeUnused(
   used: ReadonlySet<string>,
 ): Promise<void> {
   const bundles = bundleName(backup.stanza, backup.label, 1).slice(0, -'/1'.length)
-  await storage.removeTree(bundles, { signal })
+  const denied = stays(log, backup.label)
+  await removeUnlessDenied(storage.removeTree(bundles, { signal }), denied)
   const manifest = copyName(manifestName(backup.stanza, backup.label))
-  for (const name of stored) {
-    if (used.has(name) || name === manifest || name.startsWith(`${bundles}/`)) continue
-    log.detail(`remove ${bytesToText(name)} of the interrupted backup`)
-    await storage.remove(name, { signal })
-  }
+  const unused = [...stored].filter((name) => !used.has(name) && name !== manifest && !name.startsWith(`${bundles}/`))
+  for (const name of unused) log.detail(`remove ${bytesToText(name)} of the interrupted backup`)
+  await removeUnlessDenied(removeFiles(storage, unused, { signal }), denied)
 }

@@ -23,22 +23,37 @@ export interface HostPlace {
   readonly lockPath: string
 }
 
-export function leaseName(stanza: string): string {
-  return `${ownPath(stanza)}/lease.json`
+/**
+ * `lease.json`, or `lease-N.json` in a repository where the released `lease.json` could not be removed: there each lease is
+ * a file with the next number, and the file with the highest number counts.
+ */
+export function leaseName(stanza: string, number = 0): string {
+  return `${ownPath(stanza)}/lease${number === 0 ? '' : `-${number}`}.json`
+}
+
+/** @param name the last part of a file name */
+export function leaseNumberOf(name: string): number | undefined {
+  const number = /^lease-([1-9]\d{0,14})\.json$/.exec(name)?.[1]
+  return number === undefined ? undefined : Number(number)
 }
 
 export function serialiseLease(lease: Lease): Buffer {
   return Buffer.from(`${JSON.stringify({ version: VERSION, ...lease })}\n`)
 }
 
+/** What takes the place of a lease that was given back, where it cannot be removed. */
+export function serialiseReleased(): Buffer {
+  return Buffer.from(`${JSON.stringify({ version: VERSION, released: true })}\n`)
+}
+
+export function isReleased(bytes: Buffer): boolean {
+  const value = parseJson(bytes)
+  return isRecord(value) && value.version === VERSION && value.released === true
+}
+
 /** undefined: it is not one, or of a later version. Whoever wrote it holds the lease all the same. */
 export function parseLease(bytes: Buffer): Lease | undefined {
-  let value: unknown
-  try {
-    value = JSON.parse(bytes.toString('utf8'))
-  } catch {
-    return undefined
-  }
+  const value = parseJson(bytes)
   if (!isRecord(value) || value.version !== VERSION) return undefined
   const { token, host, pid, command, sinceMs, renewedMs, place } = value
   const times = [sinceMs, renewedMs].every((time) => Number.isSafeInteger(time) && Math.abs(time as number) <= MAX_TIME)
@@ -52,6 +67,14 @@ export function parseLease(bytes: Buffer): Lease | undefined {
     sinceMs: sinceMs as number,
     renewedMs: renewedMs as number,
     ...(isPlace(place) ? { place: { boot: place.boot, machine: place.machine, lockPath: place.lockPath } } : {}),
+  }
+}
+
+function parseJson(bytes: Buffer): unknown {
+  try {
+    return JSON.parse(bytes.toString('utf8'))
+  } catch {
+    return undefined
   }
 }
 

@@ -1,46 +1,14 @@
 import type { StorageDriver } from '../../storage/driver.ts'
-import { getFile, putFile } from '../../storage/whole-file.ts'
 import type { Clock } from '../../util/clock.ts'
 import { isPgtsError, PgtsError, toPlainError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
-import { leaseName, parseLease, serialiseLease, type HostPlace, type Lease } from './lease-file.ts'
+import { leaseName, serialiseLease, type HostPlace, type Lease } from './lease-file.ts'
+import { clearLease, leaseOf, lookForLease, overwriteLease, type FoundLease } from './lease-store.ts'
 import { howLong, isUnderOtherLockPath, lifeOf, STALE_MS, type Life } from './life.ts'
 
 export type { HostPlace, Lease } from './lease-file.ts'
+export { leaseOf, type FoundLease } from './lease-store.ts'
 export { STALE_MS, type Life } from './life.ts'
-
-/** A lease that is there. */
-export interface FoundLease {
-  /** Absent: something is there that this program cannot read. */
-  readonly lease?: Lease
-  /** The later of what the holder wrote and when the store received it, milliseconds since the epoch. */
-  readonly lastSignMs: number
-}
-
-/**
- * Who works on a stanza of this repository now, on whatever host; undefined when nobody does, or when only programs do
- * that take no lease (pgbackrest, archive-push).
- */
-export async function leaseOf(
-  storage: StorageDriver,
-  stanza: string,
-  signal?: AbortSignal,
-): Promise<FoundLease | undefined> {
-  const options = signal === undefined ? {} : { signal }
-  const name = leaseName(stanza)
-  try {
-    const [stored, bytes] = await Promise.all([storage.stat(name, options), getFile(storage, name, options)])
-    if (stored === undefined) return undefined
-    const lease = parseLease(bytes)
-    return {
-      ...(lease === undefined ? {} : { lease }),
-      lastSignMs: Math.max(stored.mtimeMs, lease?.renewedMs ?? 0),
-    }
-  } catch (error) {
-    if (isPgtsError(error, 'file-missing')) return undefined
-    throw error
-  }
-}
 
 export interface LeaseRequest {
   readonly storage: StorageDriver
@@ -88,8 +56,9 @@ export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable>
   if (created === 'unsupported') return without(request)
   if (created === 'created') return new HeldLease(request, own, proven(request, bytes))
   for (let attempt = 1; ; attempt++) {
-    const found = await leaseOf(storage, stanza, signal)
-    if (found?.lease?.token === token) return new HeldLease(request, own, Promise.resolve(true))
+    const { found, number, next } = await lookForLease(storage, stanza, signal)
+    // Also the proof that no file with a higher number was written beside ours.
+    if (found?.lease?.token === token) return new HeldLease(request, own, Promise.resolve(true), number)
     const life = found === undefined ? 'dead' : lifeOf(found, place, clock.nowMs())
     if (found !== undefined && (life !== 'dead' || attempt === ATTEMPTS)) throw heldError(request, found, life)
     if (found !== undefined) {
@@ -98,9 +67,9 @@ export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable>
         { repo: repoKey },
         `repo${repoKey}: took over the lease of process ${lease?.pid} on this host (${lease?.command}), which is dead`,
       )
-      await storage.remove(name, { signal })
+      await clearLease(storage, stanza, number, { signal })
     }
-    await create(storage, name, bytes, signal)
+    await create(storage, leaseName(stanza, next), bytes, signal)
   }
 }
 
@@ -131,7 +100,7 @@ async function proven(request: LeaseRequest, bytes: Uint8Array): Promise<boolean
   const name = leaseName(stanza)
   try {
     if ((await create(storage, name, Buffer.concat([bytes, Buffer.from('\n')]), signal)) !== 'created') return true
-    await storage.remove(name, { signal })
+    await clearLease(storage, stanza, 0, { signal })
   } catch {
     // The command was interrupted, or is about to meet the same trouble of the store.
     return true
@@ -156,8 +125,11 @@ class HeldLease implements AsyncDisposable {
   /** Does the store keep to the condition that it was taken on? */
   readonly #proven: Promise<boolean>
   readonly #beating: Promise<void>
+  readonly #number: number
 
-  constructor(request: LeaseRequest, own: Lease, isProven: Promise<boolean>) {
+  /** @param number of its file */
+  constructor(request: LeaseRequest, own: Lease, isProven: Promise<boolean>, number = 0) {
+    this.#number = number
     this.#request = request
     this.#own = own
     this.#proven = isProven
@@ -189,7 +161,7 @@ class HeldLease implements AsyncDisposable {
         return false
       }
       const renewed = serialiseLease({ ...this.#own, renewedMs: clock.nowMs() })
-      await putFile(storage, leaseName(stanza), renewed, { signal })
+      await overwriteLease(storage, stanza, this.#number, renewed, { signal })
     } catch (error) {
       // What the command itself does meanwhile says more about the store, and there is a next time.
       if (!signal.aborted)
@@ -205,10 +177,9 @@ class HeldLease implements AsyncDisposable {
     if (!(await this.#proven)) return
     try {
       // An interrupted renewal may not have arrived; a foreign lease is not ours to remove.
-      const name = leaseName(stanza)
-      if (parseLease(await getFile(storage, name))?.token === this.#own.token) await storage.remove(name)
+      const found = await leaseOf(storage, stanza)
+      if (found?.lease?.token === this.#own.token) await clearLease(storage, stanza, this.#number)
     } catch (error) {
-      if (isPgtsError(error, 'file-missing')) return
       log.warn(
         { repo: repoKey },
         `repo${repoKey}: cannot give back the lease: ${toPlainError(error).message}` +
@@ -264,7 +235,7 @@ export async function breakLease(
   options: { readonly force: boolean; readonly nowMs: number; readonly signal: AbortSignal },
 ): Promise<FoundLease | undefined> {
   const { force, nowMs, signal } = options
-  const found = await leaseOf(storage, stanza, signal)
+  const { found, number } = await lookForLease(storage, stanza, signal)
   if (found === undefined) return undefined
   if (!force && lifeOf(found, undefined, nowMs) === 'alive') {
     throw new PgtsError('lock-acquire', `the lease is not broken: ${describeLease(found, nowMs)}`, {
@@ -274,6 +245,6 @@ export async function breakLease(
       ],
     })
   }
-  await storage.remove(leaseName(stanza), { signal })
+  await clearLease(storage, stanza, number, { signal })
   return found
 }

@@ -62,8 +62,13 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
     if (!LOOKING.has(code)) return new StoreRefusal(code, message, { cause })
     return new PgtsError('file-missing', message, { cause })
   }
+  const denied = code === 'file-remove' && isDenial(answer)
   if (status === 401 || (status === 403 && !POLICY.has(service)) || service === 'InvalidAuthenticationInfo') {
-    return new StoreRefusal('access', message, { hints: accessHints(place, answer), cause })
+    const options = { hints: accessHints(place, answer), cause }
+    // A removal that is denied is not asked again: nothing depends on it.
+    return denied
+      ? new PgtsError('access', message, { ...options, denied })
+      : new StoreRefusal('access', message, options)
   }
   if (status === 412 || service === 'BlobAlreadyExists') return new ConditionFailed(code, message, { cause })
   if (status === 416) return new RangeBeyondEnd('file-read', message, { cause })
@@ -73,6 +78,7 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
     return new StoreTrouble(message, { overloaded, cause, ...wait })
   }
   const hint = HINTS[service]
+  if (denied) return new PgtsError(code, message, { cause, denied, ...(hint === undefined ? {} : { hints: [hint] }) })
   if (hint !== undefined) return new PgtsError(code, message, { hints: [hint], cause })
   if (FINAL.has(service)) return new PgtsError(code, message, { cause })
   return new StoreRefusal(code, message, { cause })
@@ -91,6 +97,17 @@ export function explain(place: AzurePlace, { status, service, words }: AzureRefu
 
 /** Refused for what the object is, not for who asks. */
 const POLICY = new Set(['BlobImmutableDueToPolicy', 'AccountIsDisabled'])
+
+/** No permission, or a policy that keeps the blob. A signature or token that is not accepted (401, 403) is none. */
+export function isDenial({ status, service }: AzureRefusal): boolean {
+  if (service === 'BlobImmutableDueToPolicy') return true
+  return (
+    status === 403 &&
+    !POLICY.has(service) &&
+    service !== 'AuthenticationFailed' &&
+    service !== 'InvalidAuthenticationInfo'
+  )
+}
 
 /** The bytes that arrived were not the ones that were sent. */
 const BROKEN_ON_THE_WAY = new Set(['Md5Mismatch', 'Crc64Mismatch', 'IncompleteBody', 'RequestBodyIncomplete'])

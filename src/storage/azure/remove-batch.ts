@@ -1,8 +1,9 @@
 import type { BatchSubResponse, ContainerClient } from '@azure/storage-blob'
 import { BlobBatch } from '@azure/storage-blob'
+import type { NotRemoved } from '../object/client.ts'
 import { textName } from '../object/text-name.ts'
 import type { AzureSdkCredential } from './credential.ts'
-import { azureError, explain, type AzurePlace } from './error.ts'
+import { azureError, explain, isDenial, type AzurePlace } from './error.ts'
 
 /**
  * Remove up to 256 blobs with one request. The answer to the request says nothing about any of them: each has an answer
@@ -14,7 +15,7 @@ export async function removeBatch(
   place: AzurePlace,
   names: readonly string[],
   signal: AbortSignal | undefined,
-): Promise<{ name: string; reason: string }[]> {
+): Promise<NotRemoved[]> {
   if (names.length === 0) return []
   const batch = new BlobBatch()
   const action = `cannot remove ${names.length} blobs of ${place.display}`
@@ -29,7 +30,7 @@ export async function removeBatch(
     if (signal?.aborted) throw signal.reason
     throw azureError(action, 'file-remove', place, error)
   }
-  const left: { name: string; reason: string }[] = []
+  const left: NotRemoved[] = []
   for (const [index, name] of names.entries()) {
     const answer = answers[index]
     if (answer === undefined) {
@@ -38,7 +39,8 @@ export async function removeBatch(
     }
     const { status, errorCode: service = '', statusMessage: words } = answer
     if ((status >= 200 && status < 300) || (status === 404 && (service === 'BlobNotFound' || service === ''))) continue
-    left.push({ name, reason: explain(place, { status, service, words }) })
+    const refusal = { status, service, words }
+    left.push({ name, reason: explain(place, refusal), denied: isDenial(refusal) })
   }
   return left
 }

@@ -71,9 +71,15 @@ export function gcsError(action: string, code: ErrorCode, place: GcsPlace, answe
     return new StoreRefusal('path-missing', message, { hints, cause })
   }
   const hint = HINTS[reason]?.(place)
-  if (hint !== undefined) return new PgtsError(code, message, { hints: [hint], cause })
+  const denied = code === 'file-remove' && isDenial(answer)
+  if (hint !== undefined) return new PgtsError(code, message, { hints: [hint], cause, denied })
   if (status === 401 || status === 403)
-    return new StoreRefusal('access', message, { hints: accessHints(place, answer), cause })
+    // A removal that is denied is not asked again: nothing depends on it.
+    return new (denied ? PgtsError : StoreRefusal)('access', message, {
+      hints: accessHints(place, answer),
+      cause,
+      denied,
+    })
   if (status === 412) return new ConditionFailed(code, message, { cause })
   if (status === 416) return new RangeBeyondEnd('file-read', message, { cause })
   return new StoreRefusal(code, message, { cause })
@@ -94,6 +100,12 @@ export function explain(place: GcsPlace, answer: GcsRefusal): string {
           ? 'it does not exist'
           : words
   return `${meaning} (${[status, reason].filter(Boolean).join(' ')})`
+}
+
+/** No permission, or a retention policy or hold on the object. An invalid or expired token (401) is none. */
+export function isDenial({ status, reason }: GcsRefusal): boolean {
+  if (HINTS[reason] === RETENTION) return true
+  return status === 403 && !RATE_LIMITS.has(reason) && HINTS[reason] === undefined
 }
 
 /** Asking again later can help. */

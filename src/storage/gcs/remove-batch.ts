@@ -1,8 +1,9 @@
 import { randomUUID } from 'node:crypto'
 import { isPgtsError } from '../../util/error.ts'
+import type { NotRemoved } from '../object/client.ts'
 import { StoreTrouble } from '../object/trouble.ts'
 import type { Doing, GcsApi } from './api.ts'
-import { explain, gcsError, isBucketMissing, isPassing, refusalIn } from './error.ts'
+import { explain, gcsError, isBucketMissing, isDenial, isPassing, refusalIn } from './error.ts'
 
 /** Calls that one batch may hold. */
 export const MAX_CALLS = 100
@@ -26,7 +27,7 @@ export async function removeBatch(
   names: readonly string[],
   signal: AbortSignal | undefined,
   urls: Urls,
-): Promise<{ name: string; reason: string }[]> {
+): Promise<NotRemoved[]> {
   const [first] = names
   if (first === undefined) return []
   const what = names.length === 1 ? `${api.place.display}/${first}` : `${names.length} objects of ${api.place.display}`
@@ -54,7 +55,7 @@ export async function removeBatch(
   })
   const body = await api.body(doing, response, signal)
   const answers = callAnswers(response.headers['content-type'] ?? '', body.toString('utf8'))
-  const left: { name: string; reason: string }[] = []
+  const left: NotRemoved[] = []
   for (const [index, name] of names.entries()) {
     const answer = answers.get(index + 1)
     if (answer === undefined) {
@@ -67,7 +68,7 @@ export async function removeBatch(
     if (answer.status === 404 && !isBucketMissing(refusal)) continue
     if (answer.status === 401)
       throw new StoreTrouble(`${doing.action}: ${explain(api.place, refusal)}`, { code: 'access' })
-    left.push({ name, reason: explain(api.place, refusal) })
+    left.push({ name, reason: explain(api.place, refusal), denied: isDenial(refusal) })
   }
   return left
 }
@@ -78,7 +79,7 @@ async function removeOne(
   name: string,
   signal: AbortSignal | undefined,
   urls: Urls,
-): Promise<{ name: string; reason: string }[]> {
+): Promise<NotRemoved[]> {
   try {
     await api.text(doing, { method: 'DELETE', url: urls.objectUrl(name), signal })
     return []
@@ -86,7 +87,7 @@ async function removeOne(
     if (!isPgtsError(error) || error instanceof StoreTrouble || error.code === 'access') throw error
     if (error.code === 'file-missing') return []
     if (error.code !== 'file-remove') throw error
-    return [{ name, reason: error.message.slice(doing.action.length + 2) }]
+    return [{ name, reason: error.message.slice(doing.action.length + 2), denied: error.denied }]
   }
 }
 

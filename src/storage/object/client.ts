@@ -48,6 +48,14 @@ export interface ObjectBody {
   cancel(): void
 }
 
+/** An object that was not removed. */
+export interface NotRemoved {
+  readonly name: string
+  readonly reason: string
+  /** Refused by permission, or by a lock on the object: asking again does not help. */
+  readonly denied?: boolean
+}
+
 /** What a file is for, so that a store can keep it in its own class and with its own tags. */
 export type ObjectKind = 'info' | 'manifest' | 'wal' | 'data'
 
@@ -97,7 +105,7 @@ export interface ObjectClient extends AsyncDisposable {
   putIfAbsent?(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<boolean>
   upload(name: string, request: ObjectPutRequest): Promise<ObjectUpload>
   /** Names whose removal did not happen, with the reason; what was not there counts as removed. */
-  removeBatch(names: readonly string[], signal?: AbortSignal): Promise<readonly { name: string; reason: string }[]>
+  removeBatch(names: readonly string[], signal?: AbortSignal): Promise<readonly NotRemoved[]>
   /** Abort uploads that a crash left, started before `beforeMs`; their number. Absent: the store forgets them itself. */
   abortAbandoned?(prefix: string, beforeMs: number, signal?: AbortSignal): Promise<number>
 }

@@ -1,7 +1,7 @@
 import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Cancellable } from '../driver.ts'
-import type { ObjectClient } from './client.ts'
+import type { NotRemoved, ObjectClient } from './client.ts'
 import { pagesOf } from './pages.ts'
 
 /** Batches under way at once: stores remove the names of one batch one after the other. */
@@ -94,8 +94,9 @@ class Remover {
   /** Names of the first page, which another listing may show again before they are gone. */
   #seen: ReadonlySet<string> | undefined
   #firstPage: readonly string[] = []
-  readonly #left: { readonly name: string; readonly reason: string }[] = []
+  readonly #left: NotRemoved[] = []
   #leftCount = 0
+  #deniedCount = 0
   #failure: { readonly error: unknown } | undefined
 
   constructor(client: ObjectClient, options: Cancellable) {
@@ -126,6 +127,7 @@ class Remover {
       .removeBatch(names, this.#options.signal)
       .then((left) => {
         this.#leftCount += left.length
+        this.#deniedCount += left.filter(({ denied }) => denied).length
         this.#left.push(...left.slice(0, Math.max(0, NAMED - this.#left.length)))
       })
       .catch((error: unknown) => void (this.#failure ??= { error }))
@@ -146,6 +148,7 @@ class Remover {
       'file-remove',
       `${this.#client.display} did not remove ${this.#leftCount} of ${this.found} objects\n${named.join('\n')}`,
       {
+        denied: this.#deniedCount === this.#leftCount,
         hints: [
           'may the credentials delete objects, and does the bucket keep them (object lock, retention policy, legal hold)?',
           'run the command again: what is left is found and removed then',

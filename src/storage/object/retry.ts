@@ -3,6 +3,7 @@ import type { Clock } from '../../util/clock.ts'
 import { isPgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import type {
+  NotRemoved,
   ObjectBody,
   ObjectClient,
   ObjectEntry,
@@ -179,15 +180,12 @@ class RetryingClient implements ObjectClient {
     })
   }
 
-  async removeBatch(
-    names: readonly string[],
-    signal?: AbortSignal,
-  ): Promise<readonly { name: string; reason: string }[]> {
+  async removeBatch(names: readonly string[], signal?: AbortSignal): Promise<readonly NotRemoved[]> {
     const what = names.length === 1 ? `remove ${bytesToText(names[0] ?? '')}` : `remove ${names.length} objects`
     let wanted = names
     for (let tried = 0; ; tried++) {
       const left = await this.#ask(what, signal, 0, (inner) => this.#client.removeBatch(wanted, inner))
-      if (left.length === 0 || tried === Math.min(BATCH_RETRIES, this.#policy.retries)) return left
+      if (left.every(({ denied }) => denied) || tried === Math.min(BATCH_RETRIES, this.#policy.retries)) return left
       await this.#clock.sleep(this.#firstWaitMs() * (tried + 1) * (0.5 + this.#random()), signal)
       wanted = left.map(({ name }) => name)
     }

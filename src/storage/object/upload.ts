@@ -152,8 +152,9 @@ export class ObjectUploading implements PendingFile {
     await Promise.all(this.#inFlight)
     const upload = await this.#upload?.catch(() => undefined)
     clearTimeout(grace)
-    // The signal that ended the file does not end the tidying; it has deadlines of its own.
-    await upload?.abort()
+    // The signal that ended the file does not end the tidying; it has deadlines of its own. A failure (the credentials may
+    // not abort) must not replace the error that the file is discarded for: expire aborts such uploads later.
+    await upload?.abort().catch(() => undefined)
   }
 }
 

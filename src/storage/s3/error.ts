@@ -79,10 +79,12 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
   const request = refusal.requestId === undefined ? '' : ` (request ${refusal.requestId})`
   const cause = new Error(`HTTP status ${status}: ${said}${request}`)
   const message = (why: string) => `${actionWords(place)}: ${why}`
+  const isDenied = place.action === 'remove' && isRemovalDenied(refusal)
   const final = (kind: ErrorCode, why: string, ...hints: string[]) =>
-    new PgtsError(kind, message(why), { hints, cause })
+    new PgtsError(kind, message(why), { hints, cause, denied: isDenied })
+  // A removal that is denied is not asked again: nothing depends on it.
   const refused = (kind: ErrorCode, why: string, ...hints: string[]) =>
-    new StoreRefusal(kind, message(why), { hints, cause })
+    new (isDenied ? PgtsError : StoreRefusal)(kind, message(why), { hints, cause, denied: isDenied })
 
   if (OVERLOADED.has(code) || (status === 503 && code === '') || status === 429) {
     const waitMs = retryAfterMs(refusal.retryAfter, place.nowMs)
@@ -171,6 +173,16 @@ function optionHints({ message }: Refusal, { action, repository: repo, tagged, c
   const named = options.filter(({ words }) => words.test(message))
   return (named.length > 0 ? named : options).map(({ name }) => `remove ${name} where the service does not know it`)
 }
+
+/** Why a removal was refused: no permission, or a lock on the object. Expired or unknown keys have to be put right. */
+export function isRemovalDenied({ status, code, message }: Pick<Refusal, 'status' | 'code' | 'message'>): boolean {
+  if (EXPIRED.has(code) || NOT_A_DENIAL.has(code)) return false
+  if (code === 'InvalidRequest') return /object lock|worm/i.test(message)
+  return status === 403 || status === 405 || DENIALS.has(code)
+}
+
+const DENIALS = new Set(['AccessDenied', 'AllAccessDisabled', 'MethodNotAllowed', 'ObjectLocked'])
+const NOT_A_DENIAL = new Set(['InvalidAccessKeyId', 'SignatureDoesNotMatch', 'RequestTimeTooSkewed'])
 
 type Final = (kind: ErrorCode, why: string, ...hints: string[]) => PgtsError
 

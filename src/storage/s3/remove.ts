@@ -1,13 +1,10 @@
 import { DeleteObjectCommand, DeleteObjectsCommand } from '@aws-sdk/client-s3'
 import { decodeUtf8, textToBytes } from '../../util/byte-string.ts'
+import type { NotRemoved } from '../object/client.ts'
+import { isRemovalDenied } from './error.ts'
 import { withMd5 } from './integrity.ts'
 import { fitsXml } from './names.ts'
 import type { S3Requests } from './requests.ts'
-
-export interface NotRemoved {
-  readonly name: string
-  readonly reason: string
-}
 
 /** Services that know no batches get so many removals at once. */
 const SINGLE_AT_ONCE = 16
@@ -54,6 +51,7 @@ export class Removals {
       .map(({ Key = '', Code, Message }) => ({
         name: textToBytes(Key),
         reason: [Code, Message].filter((part) => part !== undefined).join(': '),
+        denied: isRemovalDenied({ status: 200, code: Code ?? '', message: Message ?? '' }),
       }))
     // Some services report only what they could not remove, and so does a request that asks for that: no proof.
     const unanswered = names.filter((name) => !answered.has(name))

@@ -225,6 +225,107 @@ describe('a lease', () => {
   })
 })
 
+/** Credentials that may write, and not remove. `calls`: how often a removal was asked for. */
+function noRemoval(storage: StorageDriver): StorageDriver & { calls: number } {
+  const refuse = async () => {
+    denying.calls++
+    throw new PgtsError('access', 'access denied', { denied: true })
+  }
+  const denying = { ...storage, calls: 0, remove: refuse, removeFiles: refuse, removeTree: refuse }
+  return denying
+}
+
+describe('a lease in a repository where nothing may be removed', () => {
+  const elsewhereAs = (name: string) => ({ place: { ...elsewhere, machine: name, boot: name }, host: name })
+
+  test('is released by an overwritten file, and taken again from this and from other hosts', async () => {
+    const memory = memoryStorage()
+    const storage = noRemoval(memory)
+    for (const host of ['db1', 'db2', 'db1', 'db3']) {
+      const held = request(storage, elsewhereAs(host))
+      const lease = await takeLease(held)
+      expect((await leaseOf(storage, 'main'))?.lease?.token).toBe(held.token)
+      const error = await refusal(takeLease(request(storage, elsewhereAs('db9'))))
+      expect(error.message).toContain(`repo1 is in use: host ${host} (process 4711, backup) holds the lease`)
+      await held.clock.pass(60_000)
+      expect((await leaseOf(storage, 'main'))?.lease?.renewedMs).toBe(held.clock.nowMs())
+      await lease[Symbol.asyncDispose]()
+      expect(await leaseOf(storage, 'main')).toBeUndefined()
+      expect(held.log.lines).toEqual([])
+      expect(held.lost).toEqual([])
+    }
+    expect(storage.calls).toBeGreaterThan(0)
+  })
+
+  test('goes to one of many who ask at once', async () => {
+    const storage = noRemoval(memoryStorage())
+    for (let round = 0; round < 3; round++) {
+      const asked = await Promise.allSettled(
+        Array.from({ length: 8 }, (_, index) => takeLease(request(storage, elsewhereAs(`h${index}`)))),
+      )
+      const taken = asked.flatMap((one) => (one.status === 'fulfilled' ? [one.value] : []))
+      expect(taken).toHaveLength(1)
+      await taken[0]![Symbol.asyncDispose]()
+    }
+  })
+
+  test('excludes a host that may remove, and keeps few files when it works there', async () => {
+    const memory = memoryStorage()
+    await (await takeLease(request(noRemoval(memory))))[Symbol.asyncDispose]()
+    for (let run = 0; run < 5; run++) {
+      const lease = await takeLease(request(memory, elsewhereAs('db2')))
+      await refusal(takeLease(request(noRemoval(memory), elsewhereAs('db3'))))
+      await lease[Symbol.asyncDispose]()
+    }
+    expect([...memory.files.keys()].sort()).toEqual(['pgts/main/lease-5.json', 'pgts/main/lease.json'])
+    expect(await leaseOf(memory, 'main')).toBeUndefined()
+  })
+
+  test('of a process of this host that died is taken over, again and again', async () => {
+    const storage = noRemoval(memoryStorage())
+    for (let pid = 10; pid < 13; pid++) await takeLease(request(storage, { pid }))
+    const last = request(storage, { pid: 13 })
+    await using _held = await takeLease(last)
+    expect((await leaseOf(storage, 'main'))?.lease?.pid).toBe(13)
+    expect(last.log.lines.join()).toContain('took over the lease of process 12')
+  })
+
+  test('that was broken stops its holder, also after another has taken it', async () => {
+    const storage = noRemoval(memoryStorage())
+    await (await takeLease(request(storage)))[Symbol.asyncDispose]()
+    const held = request(storage)
+    const lease = await takeLease(held)
+    await breakLease(storage, 'main', { force: true, nowMs: held.clock.nowMs(), signal })
+    expect(await leaseOf(storage, 'main')).toBeUndefined()
+    const next = request(storage, elsewhereAs('db2'))
+    await using _next = await takeLease(next)
+    await held.clock.pass(60_000)
+    expect(held.lost.map(({ code }) => code)).toEqual(['lock-acquire'])
+    await lease[Symbol.asyncDispose]()
+    expect((await leaseOf(storage, 'main'))?.lease?.token).toBe(next.token)
+  })
+
+  test('is done without where the store ignores conditions, and no lease is left behind', async () => {
+    const memory = memoryStorage()
+    const storage = noRemoval(yesStore(memory))
+    for (const host of ['db1', 'db2']) {
+      await (await takeLease(request(storage, elsewhereAs(host))))[Symbol.asyncDispose]()
+      expect(await leaseOf(storage, 'main')).toBeUndefined()
+    }
+  })
+
+  test('is told about when it can neither be removed nor overwritten', async () => {
+    const held = request(noRemoval(memoryStorage()))
+    const lease = await takeLease(held)
+    const denied = async () => {
+      throw new PgtsError('access', 'may not replace')
+    }
+    Object.assign(held.storage, { create: denied })
+    await lease[Symbol.asyncDispose]()
+    expect(held.log.lines.join()).toContain('cannot give back the lease: may not replace')
+  })
+})
+
 test('times are told in one unit', () => {
   expect([-5, 1000, 119_000, 120_000, 7_300_000, 200_000_000].map(howLong)).toEqual([
     '0 seconds',

@@ -133,6 +133,21 @@ describe('what a gateway may have said once', () => {
   })
 })
 
+describe('a removal', () => {
+  test.each([
+    [403, 'AuthorizationPermissionMismatch', true],
+    [403, 'AuthorizationFailure', true],
+    [409, 'BlobImmutableDueToPolicy', true],
+    [403, 'AuthenticationFailed', false],
+    [403, 'AccountIsDisabled', false],
+    [501, 'NotImplemented', false],
+  ])('that %s %s answers: denied is %s', async (status, code, denied) => {
+    refuse(status, code)
+    expect(await caught(client.removeBatch(['x', 'y']))).toMatchObject({ denied })
+    expect(await caught(client.put('x', Buffer.from('x'), data))).toMatchObject({ denied: false })
+  })
+})
+
 describe('what will not pass', () => {
   test.each([
     [403, 'AuthenticationFailed', 'access', 'repo2-azure-key'],
@@ -163,7 +178,11 @@ test('a batch that left some behind names them, each with its reason', async () 
         '--b--\r\n',
     )
   expect(await client.removeBatch(['gone', 'absent', 'kept', 'unknown'])).toEqual([
-    { name: 'kept', reason: 'an immutability policy or a legal hold keeps it (409 BlobImmutableDueToPolicy)' },
+    {
+      name: 'kept',
+      reason: 'an immutability policy or a legal hold keeps it (409 BlobImmutableDueToPolicy)',
+      denied: true,
+    },
     { name: 'unknown', reason: 'the store did not say what became of it' },
   ])
 })

@@ -295,6 +295,18 @@ test('what a batch left is asked for again, and told when it stays', async () =>
   expect(objects.requests.map(({ name }) => name)).toEqual(['a,b,c', 'b', 'b'])
 })
 
+test('what a batch left because it is denied is not asked for again', async () => {
+  const { objects, client } = setup()
+  let asked = 0
+  const denied = [{ name: 'a', reason: 'AccessDenied', denied: true }]
+  objects.removeBatch = async () => {
+    asked++
+    return denied
+  }
+  expect(await client.removeBatch(['a', 'b'])).toEqual(denied)
+  expect(asked).toBe(1)
+})
+
 describe('how many requests are under way', () => {
   test('half as many when the store is overloaded, once for a burst, and more again later', async () => {
     const { objects, client, limit } = setup({ retries: 9, firstWaitMs: 1 })

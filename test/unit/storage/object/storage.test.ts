@@ -236,6 +236,35 @@ describe('listing and removing', () => {
     expect(objects.objects.size).toBe(7)
   })
 
+  test('a removal is denied only when every name that stayed was', async () => {
+    const { objects, storage } = setup()
+    const left = [{ name: 'repo/a', reason: 'AccessDenied', denied: true }]
+    objects.removeBatch = async () => left
+    await expect(storage.remove('a')).rejects.toMatchObject({ code: 'file-remove', denied: true })
+    left.push({ name: 'repo/b', reason: 'InternalError', denied: false })
+    await expect(storage.removeFiles!(['a', 'b'])).rejects.toMatchObject({ code: 'file-remove', denied: false })
+  })
+
+  test('an upload that may not be aborted does not hide why it was discarded', async () => {
+    const { objects, storage } = setup({ limits: { partBytes: { min: 10, max: 1000 } } })
+    const upload = objects.upload.bind(objects)
+    let aborts = 0
+    objects.upload = async (...args) => ({
+      ...(await upload(...args)),
+      abort: async () => {
+        aborts++
+        throw new PgtsError('access', 'may not abort')
+      },
+    })
+    const discarded = async () => {
+      await using file = await storage.create('x')
+      await file.sink.write(Buffer.alloc(12 * 1024 * 1024))
+      throw new PgtsError('file-read', 'the source failed')
+    }
+    await expect(discarded()).rejects.toMatchObject({ message: 'the source failed' })
+    expect(aborts).toBe(1)
+  })
+
   test('many files are removed with few requests', async () => {
     const { objects, storage } = setup()
     const names = Array.from({ length: 999 }, (_, i) => `a/${i}`)

@@ -18,9 +18,9 @@ const place = {
 async function errorFor(
   status: number,
   code: string,
-  more: { inside?: string; headers?: object; action?: S3Action; body?: string } = {},
+  more: { inside?: string; headers?: object; action?: S3Action; body?: string; message?: string } = {},
 ) {
-  const xml = `<Error><Code>${code}</Code><Message>words of the service</Message>${more.inside ?? ''}</Error>`
+  const xml = `<Error><Code>${code}</Code><Message>${more.message ?? 'words of the service'}</Message>${more.inside ?? ''}</Error>`
   const body = Readable.from([Buffer.from(more.body ?? (code === '' ? '' : xml))])
   const response = { statusCode: status, headers: { ...more.headers }, body }
   const sdk = new S3Client({
@@ -144,6 +144,24 @@ describe('what is final, in words', () => {
 
   test('a removal that is denied may be due to object lock', async () => {
     expect((await errorFor(403, 'AccessDenied', { action: 'remove' })).hints.join()).toContain('object lock')
+  })
+
+  test.each([
+    [403, 'AccessDenied', '', true],
+    [403, '', '', true],
+    [405, 'MethodNotAllowed', '', true],
+    [400, 'InvalidRequest', 'Object is WORM protected and cannot be overwritten', true],
+    [400, 'InvalidRequest', 'something else', false],
+    [403, 'SignatureDoesNotMatch', '', false],
+    [403, 'InvalidAccessKeyId', '', false],
+    [403, 'RequestTimeTooSkewed', '', false],
+    [400, 'ExpiredToken', '', false],
+    [500, 'InternalError', '', false],
+    [501, 'NotImplemented', '', false],
+  ])('%i %s %s on a removal: denied is %s', async (status, code, message, denied) => {
+    const more = message === '' ? {} : { message }
+    expect((await errorFor(status, code, { action: 'remove', ...more })).denied).toBe(denied)
+    expect((await errorFor(status, code, { action: 'write', ...more })).denied).toBe(false)
   })
 
   test('clocks that differ: both times', async () => {

@@ -160,7 +160,7 @@ describe('what a body is proven by', () => {
     answer = () => ({
       body: '<DeleteResult><Deleted><Key>a</Key></Deleted><Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>',
     })
-    expect(await client.removeBatch(['a', 'b'])).toEqual([{ name: 'b', reason: 'AccessDenied: no' }])
+    expect(await client.removeBatch(['a', 'b'])).toEqual([{ name: 'b', reason: 'AccessDenied: no', denied: true }])
     const [{ headers, body }] = asked as [Asked]
     expect(headers['content-md5']).toBe(createHash('md5').update(body).digest('base64'))
     expect(headers['x-amz-content-sha256']).toBe(sha256(body))

@@ -1,0 +1,20 @@
+import { expect, test } from 'vitest'
+import { gcsError, refusalIn } from '../../../../src/storage/gcs/error.ts'
+
+const place = { display: 'gcs://bucket', bucket: 'bucket', credential: 'service', repository: 'repo1' } as const
+const answer = (status: number, reason: string) =>
+  refusalIn(status, JSON.stringify({ error: { message: 'words', errors: [{ reason }] } }))
+
+test.each([
+  [403, 'forbidden', true],
+  [403, 'retentionPolicyNotMet', true],
+  [403, 'objectUnderActiveHold', true],
+  [412, 'retentionPolicyNotMet', true],
+  [403, 'rateLimitExceeded', false],
+  [403, 'accountDisabled', false],
+  [401, 'authError', false],
+  [400, 'invalid', false],
+])('a removal that %i %s answers: denied is %s', (status, reason, denied) => {
+  expect(gcsError('cannot remove x', 'file-remove', place, answer(status, reason)).denied).toBe(denied)
+  expect(gcsError('cannot write x', 'file-write', place, answer(status, reason)).denied).toBe(false)
+})
