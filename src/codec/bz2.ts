@@ -40,7 +40,7 @@ class Bz2Compressor implements Stage {
       const part = chunk.subarray(start, start + INPUT_BYTES)
       kernel.setInput(part)
       for (let offset = 0; offset < part.length; offset += kernel.call.bz2_consumed()) {
-        kernel.call.bz2_compress(offset, part.length - offset, 0)
+        succeed(kernel.call.bz2_compress(offset, part.length - offset, 0))
         const produced = kernel.call.bz2_produced()
         // The count is asked again after the consumer has looked: nothing else runs in this instance meanwhile.
         if (produced > 0) yield kernel.output(produced)
@@ -51,7 +51,7 @@ class Bz2Compressor implements Stage {
   *finish(): Iterable<Uint8Array> {
     const kernel = this.#kernel!
     for (;;) {
-      const code = kernel.call.bz2_compress(0, 0, 1)
+      const code = succeed(kernel.call.bz2_compress(0, 0, 1))
       const produced = kernel.call.bz2_produced()
       if (produced > 0) yield kernel.output(produced)
       if (code === STREAM_END) return
@@ -111,6 +111,12 @@ class Bz2Decompressor implements Stage {
       throw damaged('bz2', 'it leads nowhere', cause)
     }
   }
+}
+
+/** A compressor fails only when it is misused; without this it would wait for ever for its input to be taken. */
+function succeed(code: number): number {
+  if (code < 0) throw new PgtsError('assert', `bzip2 failed to compress: ${code}`)
+  return code
 }
 
 /** Level 0 decompresses. */

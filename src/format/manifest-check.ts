@@ -1,5 +1,6 @@
+import { bytesToText } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
-import type { Manifest, ManifestDefaults, ManifestPath } from './manifest.ts'
+import { SHA1_OF_NOTHING, type Manifest, type ManifestDefaults, type ManifestPath } from './manifest.ts'
 
 /** The parts of a mode that files take over from the data directory. */
 const FILE_MODE_MASK = 0o640
@@ -47,7 +48,12 @@ export function checkManifest(manifest: Manifest, label: string): void {
     if (file.reference !== undefined && !chain.has(file.reference)) {
       problems.push(`${file.name} refers to backup ${file.reference}, which is not in the chain`)
     }
-    if (file.sizeBytes === 0) continue
+    if (file.sizeBytes === 0) {
+      if ((file.checksum ?? SHA1_OF_NOTHING) !== SHA1_OF_NOTHING) {
+        problems.push(`${bytesToText(file.name)} is empty, but has the checksum of content`)
+      }
+      continue
+    }
     if (file.checksum === undefined) problems.push(`${file.name} has no checksum`)
     if (file.repoSizeBytes === 0) problems.push(`${file.name} has a stored size of 0`)
   }

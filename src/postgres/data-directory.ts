@@ -157,7 +157,9 @@ class Walk {
     const { paths, targets } = this.#listing
     paths.push({ name: PG_DATA, mode: root.mode, user: root.user, group: root.group })
     targets.push({ name: PG_DATA, type: 'path', path: this.#pgPath })
-    await this.#directory({ name: PG_DATA, path: this.#pgPath })
+    if (!(await this.#directory({ name: PG_DATA, path: this.#pgPath }))) {
+      throw new PgtsError('path-missing', `data directory ${bytesToText(this.#pgPath)} is missing`)
+    }
     for (const list of Object.values(this.#listing)) list.sort((a, b) => compareBytes(a.name, b.name))
     return this.#listing
   }

@@ -36,7 +36,10 @@ export async function copyBlocks(
   try {
     const map = await mapOf(file, job, env, signal)
     const checksum = await writeBlocks(fd, map, () => true, file, job, env, signal)
-    if (checksum !== file.checksum) throw mismatch(file, env, `SHA-1 ${checksum}`)
+    const { size } = fs.fstatSync(fd)
+    if (checksum !== file.checksum || size !== file.sizeBytes) {
+      throw mismatch(file, env, `${size} bytes with SHA-1 ${checksum}`)
+    }
   } catch (error) {
     throw explain(error, file, env)
   }
@@ -78,7 +81,7 @@ export async function reviseBlocks(
     }
     const checksum = await writeBlocks(fd, map, differs, file, job, env, signal)
     // Two blocks of one checksum are next to impossible; whatever it is, all blocks will tell.
-    if (checksum !== file.checksum) return undefined
+    if (checksum !== file.checksum || fs.fstatSync(fd).size !== file.sizeBytes) return undefined
     settle(fd, file)
     return { outcome: 'restored', revisedBytes }
   } catch (error) {

@@ -126,10 +126,8 @@ async function bringBack(
   signal: AbortSignal,
 ): Promise<Pick<RestoredFile, 'outcome' | 'revisedBytes'>> {
   const inBlocks = file.stored?.blocks !== undefined
-  if (file.action === 'keep') {
-    settleExisting(file, () => true)
-    return { outcome: 'kept' }
-  }
+  // What cannot be kept (not readable, replaced since the plan was made) is copied as if it had not been there.
+  if (file.action === 'keep' && settleExisting(file, () => true)) return { outcome: 'kept' }
   if (file.action === 'check' && inBlocks) {
     const revised = await reviseBlocks(file, job, env, signal)
     if (revised !== undefined) return revised
@@ -181,7 +179,9 @@ async function copyContent(
   } catch (error) {
     throw explain(error, file, env)
   }
-  if (content.hex() !== file.checksum) throw mismatch(file, env, `SHA-1 ${content.hex()}`)
+  // Both: a length that is wrong in the manifest would go on into the next backup as if it were right.
+  if (content.hex() === file.checksum && content.bytes === file.sizeBytes) return
+  throw mismatch(file, env, `${content.bytes} bytes with SHA-1 ${content.hex()}`)
 }
 
 /** A local file is read to its end; elsewhere a known length lets several requests read ahead. */

@@ -264,6 +264,7 @@ describe('checkManifest', () => {
       /manifest of backup 20261122-062514F/,
     ],
     ['a file without checksum', { files: [file('a', { checksum: undefined as never })] }, /pg_data\/a has no checksum/],
+    ['content in an empty file', { files: [file('a', { sizeBytes: 0 })] }, /pg_data\/a is empty, but has the checksum/],
     ['a stored size of 0', { files: [file('a', { repoSizeBytes: 0 })] }, /stored size of 0/],
     [
       'a reference outside the chain',

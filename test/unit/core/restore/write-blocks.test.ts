@@ -126,6 +126,13 @@ describe('what cannot be restored is said with the place where it is stored', ()
     const error: unknown = await bringBack(repository.storage, last, files, dir, 'create').catch((e: unknown) => e)
     expect(error).toMatchObject({ code: 'format' })
   })
+  test.each([-1, 1, 8192])('the manifest gives the file %d bytes more than its blocks have', async (more) => {
+    const files = [{ ...file, sizeBytes: file.sizeBytes + more }]
+    for (const action of ['create', 'check'] as const) {
+      const error: unknown = await bringBack(repository.storage, last, files, dir, action).catch((e: unknown) => e)
+      expect(['checksum', 'format']).toContain((error as { code?: string }).code)
+    }
+  })
   test('all blocks are whole, but they are not this content', async () => {
     const files = [{ ...file, checksum: '0'.repeat(40) }]
     const error: unknown = await bringBack(repository.storage, last, files, dir, 'create').catch((e: unknown) => e)

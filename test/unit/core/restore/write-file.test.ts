@@ -134,8 +134,27 @@ test('keep: content is not looked at, time and mode are put right', async () => 
   expect(statSync(path).mode & 0o7777).toBe(0o640)
 })
 
+describe('keep: what cannot be kept is copied', () => {
+  test('vanished since it was listed', async () => {
+    expect(await bring({ action: 'keep' })).toBe('restored')
+    expectRestored()
+  })
+  test('cut since it was listed', async () => {
+    writeFileSync(path, CONTENT.slice(0, 10))
+    expect(await bring({ action: 'keep' })).toBe('restored')
+    expectRestored()
+  })
+  test('not readable for the user of the restore', async () => {
+    writeFileSync(path, CONTENT)
+    chmodSync(path, 0)
+    // Root may read it all the same; an owner may not.
+    expect(await bring({ action: 'keep' })).toBe(process.getuid?.() === 0 ? 'kept' : 'restored')
+    expectRestored()
+  })
+})
+
 describe('nothing outside the target is written', () => {
-  test.each(['create', 'check', 'rewrite'] as const)(
+  test.each(['create', 'check', 'rewrite', 'keep'] as const)(
     '%s replaces a symbolic link instead of following it',
     async (action) => {
       const victim = join(dir, 'victim')
@@ -175,6 +194,14 @@ describe('a damaged repository file is refused with both names', () => {
     expect(error).toMatchObject({ code: 'checksum' })
     expect((error as Error).message).toContain('more than 10 bytes')
     expect(statSync(path).size).toBeLessThanOrEqual(CONTENT.length)
+  })
+  test.each([
+    ['more', CONTENT.length - 1, /more than \d+ bytes/],
+    ['less', CONTENT.length + 1, new RegExp(`decodes to ${CONTENT.length} bytes .* has ${CONTENT.length + 1} bytes`)],
+  ])('the right content, but %s than the manifest says [026]', async (_, sizeBytes, words) => {
+    const error = await bring({ sizeBytes }).catch((reason: unknown) => reason)
+    expect(error).toMatchObject({ code: 'checksum' })
+    expect((error as Error).message).toMatch(words)
   })
   test.each([
     ['missing', 'gone', 'none', 'file-missing'],
