@@ -82,6 +82,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
       return startBackground({ program, args })
     },
     isSet: (option) => (values.get(option)?.source ?? 'default') !== 'default',
+    configured: (option) => resolved.configured(option),
     commandLineFor: (other: CommandName) => commandLineFor(resolved, other, cwd),
     repositories: () => (repositories ??= Promise.all(selected.map((repo) => openRepository(repo, resolved, around)))),
     cluster: () => (cluster ??= openClusterFiles({ kind: 'local' })),

@@ -52,6 +52,8 @@ export interface CommandContext<C extends CommandName = CommandName> {
   readonly program: string
   /** Did the user set this option (`type`, `repo1-path`) anywhere, or is its value the default? */
   isSet(option: string): boolean
+  /** What environment and files say about an option (`pg1-path`), as typed, also where the command line says otherwise. */
+  configured(option: string): string | undefined
   /** The configuration files that were read, in order. */
   readonly configFiles: readonly string[]
   /** Every configuration file and directory that was looked for, found or not. */

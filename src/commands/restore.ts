@@ -1,21 +1,17 @@
 import { spoolPaths } from '../core/archive/spool-files.ts'
 import { removeSpool } from '../core/archive/spool-remove.ts'
-import { loadArchiveInfo, loadBackupInfo, loadManifest } from '../core/info-store.ts'
+import { loadBackupInfo, loadManifest } from '../core/info-store.ts'
 import { confirmExisting, refuseRunningServer } from '../core/restore/check-target.ts'
 import { cleanAndPrepare, removeControl } from '../core/restore/clean.ts'
 import { copyBack } from '../core/restore/copy-back.ts'
 import { finishRestore, MANIFEST_NAME } from '../core/restore/finish.ts'
 import { prepareTarget } from '../core/restore/prepare.ts'
 import { recoverySettings, type RecoveryPolicy, type RestoreType } from '../core/restore/recovery.ts'
-import type { RecoveryTarget } from '../core/restore/recovery-target.ts'
 import { assertRestorable } from '../core/restore/restorable.ts'
 import { selectSet, type RepositoryBackups } from '../core/restore/select-set.ts'
 import { writeSmallFile } from '../core/restore/target-files.ts'
-import { checkTargetTimeline } from '../core/restore/timeline.ts'
 import { writeRecovery } from '../core/restore/write-recovery.ts'
-import type { BackupEntry, BackupInfo } from '../format/backup-info.ts'
 import { serialiseManifest, type Manifest } from '../format/manifest.ts'
-import { parseLsn, timelineOf } from '../format/wal-segment.ts'
 import { localOwnerIds } from '../postgres/owner-ids.ts'
 import { bytesToText, decodeUtf8 } from '../util/byte-string.ts'
 import { toPlainError } from '../util/error.ts'
@@ -24,6 +20,15 @@ import { zonedDateTime } from '../util/local-time.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { Executor } from '../worker/executor.ts'
 import type { CommandContext, Repository } from './context.ts'
+import {
+  askEarly,
+  checkArchive,
+  isSameSpan,
+  listedSpan,
+  majorOf,
+  manifestSpan,
+  warnOfArchiving,
+} from './restore-archive.ts'
 import { databaseChoice, localPgPath, recoveryPolicy, remapPolicy, requestedSet } from './restore-options.ts'
 
 export interface RestoreReport {
@@ -64,6 +69,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   // Its workers start while the repository is asked, when it is known which one it will be.
   await using early = repositories.length === 1 ? await warmExecutor(ctx, first!) : undefined
   const { repository, original, policy } = await chooseBackup(ctx, repositories)
+  warnOfArchiving(ctx, original, pgPath)
   await using executor = early ?? (await warmExecutor(ctx, repository))
   const { online } = original.options
   const major = majorOf(original.db)
@@ -126,18 +132,21 @@ async function chooseBackup(
   const { label } = selected.entry
   const repository = repositories.find(({ key }) => key === selected.repoKey)!
   const info = backups.find(({ key }) => key === repository.key)!.info!
-  // The list says already where the backup began, so the archive is asked while the manifest comes; that decides.
-  const listed = beginningOf(selected.entry, info)
-  const asked = askEarly(ctx, repository, listed, request.target)
+  // The list says already where the backup lies in the WAL, so the archive is asked while the manifest comes; that decides.
+  const listed = listedSpan(selected.entry, info)
+  const asked = askEarly(ctx, repository, { span: listed, info, target: request.target })
   const original = await loadManifest(repository.storage, stanza, label, info, { signal, log })
   await assertRestorable(original, label)
 
   const { online } = original.options
   const policy = recoveryPolicy(ctx, online, request.target)
   recoverySettings(policy, majorOf(original.db)) // what it refuses, it must refuse before anything is overwritten
-  const began = { label, ...original.db, online, archiveStart: original.archiveStart, lsnStart: original.lsnStart }
-  if (asked !== undefined && isSameBeginning(listed, began)) await asked
-  else await checkTimeline(ctx, repository, began, policy)
+  const span = manifestSpan(original)
+  const warnings =
+    asked !== undefined && isSameSpan(listed, span)
+      ? await asked
+      : await checkArchive(ctx, repository, { span, info, target: request.target })
+  for (const message of warnings) log.warn(message)
   const from = online ? `, recovery will start at ${zonedDateTime(original.timestampStart)}` : ''
   log.info(`repo${repository.key}: restore backup set ${label}${from}`)
   return { repository, original, policy }
@@ -171,74 +180,8 @@ async function readBackups(
   return read
 }
 
-/** Where a backup began, as the list of backups and its manifest both know it. */
-interface Beginning {
-  readonly label: string
-  readonly online: boolean
-  /** Of the cluster: `15`, `9.6`; and which one of its stanza. */
-  readonly version?: string | undefined
-  readonly historyId: number
-  readonly archiveStart?: string | undefined
-  readonly lsnStart?: string | undefined
-}
-
-function beginningOf(entry: BackupEntry, info: BackupInfo): Beginning {
-  const { label, historyId, lsnStart, optionOnline: online } = entry
-  const version = info.history.find(({ id }) => id === historyId)?.version
-  return { label, online, version, historyId, archiveStart: entry.archiveStart ?? undefined, lsnStart }
-}
-
-function isSameBeginning(one: Beginning, other: Beginning): boolean {
-  const keys = ['label', 'online', 'version', 'historyId', 'archiveStart', 'lsnStart'] as const
-  return keys.every((key) => one[key] === other[key])
-}
-
-/** Where each answer takes a round trip; whoever waits for it hears of a failure. */
-function askEarly(
-  ctx: CommandContext<'restore'>,
-  repository: Repository,
-  listed: Beginning,
-  target: RecoveryTarget | undefined,
-): Promise<void> | undefined {
-  if (repository.storage.parallel === undefined) return undefined
-  const asked = checkTimeline(ctx, repository, listed, recoveryPolicy(ctx, listed.online, target))
-  asked.catch(() => undefined)
-  return asked
-}
-
-async function checkTimeline(
-  ctx: CommandContext<'restore'>,
-  repository: Repository,
-  backup: Beginning,
-  policy: RecoveryPolicy,
-): Promise<void> {
-  const { label, online, version, historyId, archiveStart, lsnStart } = backup
-  // Without recovery, or with settings that are not ours, there is nothing to check.
-  if (!online || version === undefined || archiveStart === undefined || lsnStart === undefined) return
-  if (policy.type === 'none' || policy.type === 'preserve') return
-  const { signal, log } = ctx
-  // Only an encrypted history file needs archive.info: a backup restores without its archive, too.
-  const archive =
-    repository.cipher === undefined ? undefined : await loadArchiveInfo(repository, ctx.stanza, { signal, log })
-  await checkTargetTimeline(repository.storage, {
-    cipherPass: archive?.cipherPass,
-    stanza: ctx.stanza,
-    archiveId: `${version}-${historyId}`,
-    major: majorOf({ version }),
-    type: policy.type,
-    ...(policy.targetTimeline === undefined ? {} : { targetTimeline: policy.targetTimeline }),
-    backup: { label, timeline: timelineOf(archiveStart), lsnStart: parseLsn(lsnStart) },
-    signal,
-  })
-}
-
 /** In the data directory the manifest is not encrypted, and nobody needs the passphrase there. */
 function withoutCipherPass(manifest: Manifest): Manifest {
   const { cipherPass: _, ...rest } = manifest
   return rest
-}
-
-/** 9 for `9.6`, 15 for `15`. */
-function majorOf({ version }: { readonly version: string }): number {
-  return Number.parseInt(version, 10)
 }

@@ -50,6 +50,8 @@ export interface Resolved<C extends CommandName = CommandName> {
   readonly stanzas: readonly string[]
   /** Every option valid for the command, under the name it is written with, in name order. */
   readonly values: ReadonlyMap<string, ResolvedValue>
+  /** What environment and files say about an option (`pg1-path`), as typed, also where the command line says otherwise. */
+  configured(name: string): string | undefined
 }
 
 /** Narrow by `command`. */
@@ -136,6 +138,8 @@ async function resolveFor(
     warnings,
     stanzas: file.stanzas,
     values,
+    configured: (name) =>
+      [...environment.settings, ...file.settings].find(({ option, key }) => settingId(option, key) === name)?.typed[0],
   } as AnyResolved
 }
 

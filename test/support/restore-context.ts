@@ -30,6 +30,8 @@ export interface RestoreRun {
   /** As typed, for what depends on it: `--type=none`, `--repo=1`. */
   readonly typed?: readonly string[]
   readonly signal?: AbortSignal
+  /** What the files say about pg1-path, null: nothing; default: the same as the target. */
+  readonly configured?: string | null
   /** Repositories say that a call waits for a network. */
   readonly distant?: boolean
 }
@@ -65,6 +67,7 @@ export function restoreContext(
     env: {},
     cwd: '/',
     program: '/usr/bin/pgts',
+    configured: () => (run.configured === null ? undefined : (run.configured ?? run.pgPath)),
     isSet: (option) => (run.typed ?? []).some((argument) => argument.startsWith(`--${option}`)),
     dialect: 'ini',
     configFiles: [],

@@ -12,6 +12,7 @@ import { isPgtsError, PgtsError } from '../../util/error.ts'
 import { readArchived } from '../archive/read-archived.ts'
 import { RECOVERY_SETTINGS_SINCE, type RestoreType } from './recovery.ts'
 import { parseTargetTimeline } from './recovery-target.ts'
+import type { TimelinePart } from './wal-reach.ts'
 
 export interface TimelineRequest {
   /** Where the archive of the backup's cluster is. */
@@ -30,22 +31,26 @@ export interface TimelineRequest {
 }
 
 /**
- * Refuse a restore whose recovery could never reach the target timeline, before anything is overwritten: the server
- * would only say so at the end, when it starts. [058] the timeline does not fit, [055] its history is not archived.
+ * The timelines that recovery goes along, that of the backup first. Refuses a restore whose recovery could never reach the
+ * target timeline, before anything is overwritten: the server would only say so at the end, when it starts. [058] the
+ * timeline does not fit, [055] its history is not archived.
  */
-export async function checkTargetTimeline(storage: StorageDriver, request: TimelineRequest): Promise<void> {
+export async function checkTargetTimeline(storage: StorageDriver, request: TimelineRequest): Promise<TimelinePart[]> {
   const { backup, stanza, archiveId } = request
   const target =
     request.targetTimeline ??
     (request.major < RECOVERY_SETTINGS_SINCE || request.type === 'immediate' ? 'current' : 'latest')
-  if (target === 'current') return
+  const own = { timeline: backup.timeline }
+  if (target === 'current') return [own]
   const timeline =
     target === 'latest'
       ? await latestTimeline(storage, stanza, archiveId, backup.timeline, request.signal)
       : Number(parseTargetTimeline(target))
-  if (timeline === backup.timeline) return
+  if (timeline === backup.timeline) return [own]
   const forks = await loadForks(storage, request, timeline)
   assertReachable(forks, timeline, backup)
+  const after = forks.filter((fork) => fork.timeline >= backup.timeline)
+  return [...after.map((fork) => ({ timeline: fork.timeline, endLsn: fork.switchLsn })), { timeline }]
 }
 
 /** The rule itself: the backup must have begun on an ancestor of the target, before that was left. */

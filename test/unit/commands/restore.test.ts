@@ -192,11 +192,85 @@ describe('into an empty directory', () => {
     })
   })
 
+  test.each([
+    [
+      'a time gets a numeric offset',
+      { type: 'time', target: '2090-01-01T12:00:00Z' },
+      "time = '2090-01-01 12:00:00+00'",
+    ],
+    [
+      'also with --set',
+      { type: 'time', target: '2090-01-01T12:00:00Z', set: LABEL },
+      "time = '2090-01-01 12:00:00+00'",
+    ],
+    [
+      'a zone that only the server knows is handed on',
+      { type: 'time', target: '2090-01-01 12:00 CET', set: LABEL },
+      "time = '2090-01-01 12:00 CET'",
+    ],
+    ['a transaction id is decimal', { type: 'xid', target: '0x1F' }, "xid = '31'"],
+    ['a name is quoted', { type: 'name', target: "it's" }, "name = 'it''s'"],
+  ])('the recovery target: %s', async (_, options, setting) => {
+    await aBackup()
+    await restore(context(options))
+    expect(readFileSync(join(pgPath, 'postgresql.auto.conf'), 'utf8')).toContain(`\nrecovery_target_${setting}\n`)
+  })
+
   test('standby gets standby.signal', async () => {
     await aBackup()
     await restore(context({ type: 'standby' }))
     expect(existsSync(join(pgPath, 'standby.signal'))).toBe(true)
     expect(existsSync(join(pgPath, 'recovery.signal'))).toBe(false)
+  })
+})
+
+describe('a copy that would archive into the stanza of the original is warned of', () => {
+  const warned = async (options: Record<string, unknown>, more: Partial<RestoreRun> = {}) => {
+    const ctx = context(options, more)
+    await restore(ctx)
+    return ctx.log.lines.filter((line) => line.startsWith('warn:') && line.includes('archive_command'))
+  }
+
+  test('when the configured data directory is another one', async () => {
+    await aBackup()
+    const lines = await warned({}, { configured: '/var/lib/postgresql/15/main' })
+    expect(lines).toEqual([
+      `warn: the cluster in '${pgPath}' is not the one in '/var/lib/postgresql/15/main', but keeps its archive_command: ` +
+        'it will archive into stanza main\nHINT: add --archive-mode=off for a copy\n' +
+        'HINT: add --archive-mode=preserve if it replaces the original',
+    ])
+  })
+
+  test('when nothing is configured and the backup was taken of another one', async () => {
+    await aBackup()
+    expect(await warned({}, { configured: null })).toEqual([expect.stringContaining("is not the one in '/old/data'")])
+  })
+
+  test('with the setting to change where --archive-mode=off is not written', async () => {
+    await aBackup()
+    expect(await warned({ type: 'none' }, { configured: '/other', typed: ['--type=none'] })).toEqual([
+      expect.stringContaining('HINT: set archive_mode = off in its configuration'),
+    ])
+  })
+
+  test.each<[string, Record<string, unknown>, Partial<RestoreRun>]>([
+    ['it is the configured one', {}, {}],
+    [
+      'archive-mode says what is wanted',
+      { archiveMode: 'off' },
+      { configured: '/other', typed: ['--archive-mode=off'] },
+    ],
+    ['it becomes a standby', { type: 'standby' }, { configured: '/other' }],
+  ])('not when %s', async (_, options, more) => {
+    await aBackup()
+    expect(await warned(options, more)).toEqual([])
+  })
+
+  test('not when the configured path leads to the same directory', async () => {
+    await aBackup()
+    mkdirSync(pgPath, { recursive: true, mode: 0o700 })
+    symlinkSync(pgPath, join(dir, 'link'))
+    expect(await warned({}, { configured: join(dir, 'link') })).toEqual([])
   })
 })
 
@@ -367,6 +441,22 @@ describe('refused before anything is touched', () => {
     const error = await refusal()
     expect(error.exitCode).toBe(75)
     expect(error.hints.join()).toContain('repo1: neither')
+  })
+
+  test.each([
+    ['a transaction id that is none', { type: 'xid', target: 'abc' }, 32],
+    ['a name that is too long', { type: 'name', target: 'x'.repeat(64) }, 32],
+    ['a line break in a name', { type: 'name', target: 'a\nb' }, 32],
+    ['a line break in a setting', { recoveryOption: new Map([['work_mem', '1\n2']]) }, 32],
+    ['two targets', { type: 'xid', target: '7', recoveryOption: new Map([['recovery-target-name', 'x']]) }, 31],
+    ['a timeline that is none', { targetTimeline: 'abc' }, 58],
+    ['a time that is none, with --set', { type: 'time', target: 'abc', set: LABEL }, 29],
+    ['an LSN that is none, with --set', { type: 'lsn', target: '12', set: LABEL }, 29],
+  ])('%s, before pg_control is gone', async (_, options, code) => {
+    await aBackup()
+    await restore(context())
+    expect((await refusal({ delta: true, ...options })).exitCode).toBe(code)
+    expect(existsSync(join(pgPath, 'global/pg_control'))).toBe(true)
   })
 
   test('a setting that this version does not have [031], before pg_control is gone', async () => {

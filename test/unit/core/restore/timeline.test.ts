@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { checkTargetTimeline, type TimelineRequest } from '../../../../src/core/restore/timeline.ts'
+import type { TimelinePart } from '../../../../src/core/restore/wal-reach.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
 import { putFile } from '../../../../src/storage/whole-file.ts'
 import type { StorageDriver } from '../../../../src/storage/driver.ts'
@@ -28,21 +29,35 @@ const request = (more: Partial<TimelineRequest> & { timeline?: number; lsn?: big
   ...more,
 })
 
-describe('a restore passes when recovery can get from the backup to the target timeline', () => {
-  test.each([
-    ['latest, the backup began before its timeline was left', {}],
-    ['latest is the timeline of the backup', { timeline: 3, lsn: 0x8000000n }],
-    ['current asks for nothing', { targetTimeline: 'current', timeline: 2, lsn: 0x9000000n }],
-    ['an ancestor by number', { targetTimeline: '2' }],
-    ['by hexadecimal number', { targetTimeline: '0x3' }],
-    ['immediate stays where it is', { type: 'immediate', lsn: 0x6000000n }],
-    ['before 12 current is the default', { major: 11, lsn: 0x6000000n }],
-  ] as [string, Parameters<typeof request>[0]][])('%s', async (_, more) => {
-    await expect(checkTargetTimeline(await archive(), request(more))).resolves.toBeUndefined()
+describe('recovery goes from the timeline of the backup to the target timeline', () => {
+  const [to5, to7] = [0x5000000n, 0x7000000n]
+  test.each<[string, Parameters<typeof request>[0], TimelinePart[]]>([
+    [
+      'latest, the backup began before its timeline was left',
+      {},
+      [{ timeline: 1, endLsn: to5 }, { timeline: 2, endLsn: to7 }, { timeline: 3 }],
+    ],
+    ['latest is the timeline of the backup', { timeline: 3, lsn: 0x8000000n }, [{ timeline: 3 }]],
+    [
+      'latest, from the timeline before',
+      { timeline: 2, lsn: 0x6000000n },
+      [{ timeline: 2, endLsn: to7 }, { timeline: 3 }],
+    ],
+    ['current asks for nothing', { targetTimeline: 'current', timeline: 2, lsn: 0x9000000n }, [{ timeline: 2 }]],
+    ['an ancestor by number', { targetTimeline: '2' }, [{ timeline: 1, endLsn: to5 }, { timeline: 2 }]],
+    [
+      'by hexadecimal number',
+      { targetTimeline: '0x3' },
+      [{ timeline: 1, endLsn: to5 }, { timeline: 2, endLsn: to7 }, { timeline: 3 }],
+    ],
+    ['immediate stays where it is', { type: 'immediate', lsn: 0x6000000n }, [{ timeline: 1 }]],
+    ['before 12 current is the default', { major: 11, lsn: 0x6000000n }, [{ timeline: 1 }]],
+  ])('%s', async (_, more, parts) => {
+    expect(await checkTargetTimeline(await archive(), request(more))).toEqual(parts)
   })
 
   test('an archive without any history is on the timeline of the backup', async () => {
-    await expect(checkTargetTimeline(memoryStorage(), request())).resolves.toBeUndefined()
+    expect(await checkTargetTimeline(memoryStorage(), request())).toEqual([{ timeline: 1 }])
   })
 })
 

@@ -1,0 +1,182 @@
+import { findSegment } from '../core/archive/find.ts'
+import { loadArchiveInfo } from '../core/info-store.ts'
+import { RECOVERY_SETTINGS_SINCE } from '../core/restore/recovery.ts'
+import { unreachable } from '../core/restore/reachable.ts'
+import type { RecoveryTarget } from '../core/restore/recovery-target.ts'
+import { realPath } from '../core/restore/target-files.ts'
+import { checkTargetTimeline } from '../core/restore/timeline.ts'
+import type { BackupEntry, BackupInfo } from '../format/backup-info.ts'
+import type { Manifest } from '../format/manifest.ts'
+import { parseLsn, timelineOf, type WalSegment } from '../format/wal-segment.ts'
+import { bytesToText, textToBytes } from '../util/byte-string.ts'
+import { toPlainError } from '../util/error.ts'
+import type { CommandContext, Repository } from './context.ts'
+import { recoveryPolicy } from './restore-options.ts'
+
+type Context = CommandContext<'restore'>
+
+/** Where a backup lies in the WAL, as the list of backups and its manifest both know it. */
+interface Span {
+  readonly label: string
+  readonly online: boolean
+  readonly archiveCopy: boolean
+  /** Of the cluster: `15`, `9.6`; and which one of its stanza. */
+  readonly version?: string | undefined
+  readonly historyId: number
+  readonly archiveStart?: string | undefined
+  readonly archiveStop?: string | undefined
+  readonly lsnStart?: string | undefined
+  readonly lsnStop?: string | undefined
+  readonly timestampStop: number
+}
+
+export function listedSpan(entry: BackupEntry, info: BackupInfo): Span {
+  const { label, historyId, lsnStart, lsnStop, timestampStop } = entry
+  return {
+    ...{ label, historyId, lsnStart, lsnStop, timestampStop },
+    online: entry.optionOnline,
+    archiveCopy: entry.optionArchiveCopy,
+    version: info.history.find(({ id }) => id === historyId)?.version,
+    archiveStart: entry.archiveStart ?? undefined,
+    archiveStop: entry.archiveStop ?? undefined,
+  }
+}
+
+export function manifestSpan({ db, options, ...manifest }: Manifest): Span {
+  const { label, archiveStart, archiveStop, lsnStart, lsnStop, timestampStop } = manifest
+  const { online, archiveCopy } = options
+  const { version, historyId } = db
+  return { label, archiveStart, archiveStop, lsnStart, lsnStop, timestampStop, online, archiveCopy, version, historyId }
+}
+
+const SPAN_KEYS = [
+  'label',
+  'online',
+  'archiveCopy',
+  'version',
+  'historyId',
+  'archiveStart',
+  'archiveStop',
+  'lsnStart',
+  'lsnStop',
+  'timestampStop',
+] as const
+
+export function isSameSpan(one: Span, other: Span): boolean {
+  return SPAN_KEYS.every((key) => one[key] === other[key])
+}
+
+export interface ArchiveQuestion {
+  readonly span: Span
+  /** Of the repository with the backup. */
+  readonly info: BackupInfo
+  readonly target: RecoveryTarget | undefined
+}
+
+/** Where each answer takes a round trip; whoever waits for it hears of a failure. */
+export function askEarly(
+  ctx: Context,
+  repository: Repository,
+  question: ArchiveQuestion,
+): Promise<readonly string[]> | undefined {
+  if (repository.storage.parallel === undefined) return undefined
+  const asked = checkArchive(ctx, repository, question)
+  asked.catch(() => undefined)
+  return asked
+}
+
+/**
+ * Can recovery get from the backup to its target with what is archived? What cannot be is refused where the timeline does
+ * not fit, and told in warnings otherwise.
+ */
+export async function checkArchive(
+  ctx: Context,
+  repository: Repository,
+  { span, info, target }: ArchiveQuestion,
+): Promise<readonly string[]> {
+  const { label, online, version, historyId, archiveStart, lsnStart } = span
+  const policy = recoveryPolicy(ctx, online, target)
+  // Without recovery, or with settings that are not ours, there is nothing to check.
+  if (!online || version === undefined || archiveStart === undefined || lsnStart === undefined) return []
+  if (policy.type === 'none' || policy.type === 'preserve') return []
+  const { signal, log, stanza, clock } = ctx
+  // Only an encrypted history file needs archive.info: a backup restores without its archive, too.
+  const archive =
+    repository.cipher === undefined ? undefined : await loadArchiveInfo(repository, stanza, { signal, log })
+  const archiveId = `${version}-${historyId}`
+  const { type, targetTimeline } = policy
+  const timelines = await checkTargetTimeline(repository.storage, {
+    ...{ stanza, archiveId, type, signal },
+    cipherPass: archive?.cipherPass,
+    major: majorOf({ version }),
+    ...(targetTimeline === undefined ? {} : { targetTimeline }),
+    backup: { label, timeline: timelineOf(archiveStart), lsnStart: parseLsn(lsnStart) },
+  })
+  const { lsnStop, timestampStop, archiveCopy } = span
+  if (lsnStop === undefined) return []
+  const positions = info.backups.filter((entry) => entry.historyId === historyId).flatMap(positionsOf)
+  try {
+    return await unreachable(repository.storage, {
+      ...{ type, target, stanza, archiveId, timelines, positions, signal },
+      backup: { label, lsnStart: parseLsn(lsnStart), lsnStop: parseLsn(lsnStop), timestampStop, archiveCopy },
+      now: clock.nowMs() / 1000,
+      isElsewhere: (segment) => isElsewhere(ctx, repository, archiveId, segment),
+    })
+  } catch (error) {
+    signal.throwIfAborted()
+    return [`unable to look whether the archive reaches the target: ${toPlainError(error).message}`]
+  }
+}
+
+function positionsOf({ archiveStart, archiveStop, lsnStart, lsnStop }: BackupEntry) {
+  return [
+    ...(archiveStart === null || lsnStart === undefined ? [] : [{ segment: archiveStart, lsn: parseLsn(lsnStart) }]),
+    // It stopped just before this, which may be the beginning of the next segment.
+    ...(archiveStop === null || lsnStop === undefined ? [] : [{ segment: archiveStop, lsn: parseLsn(lsnStop) - 1n }]),
+  ]
+}
+
+/** The server asks all repositories, but for one of --repo. */
+async function isElsewhere(
+  ctx: Context,
+  repository: Repository,
+  archiveId: string,
+  segment: WalSegment,
+): Promise<boolean> {
+  for (const { key, storage } of await ctx.repositories()) {
+    if (key === repository.key) continue
+    if ((await findSegment(storage, ctx.stanza, archiveId, segment, ctx.signal)).length > 0) return true
+  }
+  return false
+}
+
+/**
+ * A copy of a cluster beside the original, or on another host, goes on archiving into the original's stanza unless it is
+ * told not to. What the configuration names, or without it the backup, is where the original lies.
+ */
+export function warnOfArchiving(ctx: Context, original: Manifest, pgPath: string): void {
+  const { options, log, stanza } = ctx
+  if (ctx.isSet('archive-mode') || options.type === 'standby') return
+  const configured = ctx.configured('pg1-path')
+  const home =
+    configured === undefined ? original.targets.find(({ name }) => name === 'pg_data')?.path : textToBytes(configured)
+  if (home === undefined || realPath(home) === realPath(pgPath)) return
+  // Settings are written for a recovery only, and archive_mode is one of them from 12 on.
+  const isWritten =
+    majorOf(original.db) >= RECOVERY_SETTINGS_SINCE && options.type !== 'none' && options.type !== 'preserve'
+  const hints = isWritten
+    ? ['add --archive-mode=off for a copy', 'add --archive-mode=preserve if it replaces the original']
+    : ['set archive_mode = off in its configuration before it starts, unless it replaces the original']
+  log.warn(
+    [
+      `the cluster in '${bytesToText(pgPath)}' is not the one in '${bytesToText(home)}', but keeps its archive_command: ` +
+        `it will archive into stanza ${stanza}`,
+      ...hints.map((hint) => `HINT: ${hint}`),
+    ].join('\n'),
+  )
+}
+
+/** 9 for `9.6`, 15 for `15`. */
+export function majorOf({ version }: { readonly version: string }): number {
+  return Number.parseInt(version, 10)
+}

@@ -1,0 +1,116 @@
+import { formatLsn, segmentOfLsn, timelineOf, type Lsn, type WalSegment } from '../../format/wal-segment.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { zonedDateTime } from '../../util/local-time.ts'
+import type { RestoreType } from './recovery.ts'
+import type { RecoveryTarget } from './recovery-target.ts'
+import { segmentSizeFrom, walReach, type Reach, type TimelinePart, type WalPosition } from './wal-reach.ts'
+
+/** What is asked of the archive before anything is copied. Times are seconds since the epoch. */
+export interface TargetRequest {
+  readonly type: RestoreType
+  readonly target?: RecoveryTarget | undefined
+  readonly stanza: string
+  /** `15-1` */
+  readonly archiveId: string
+  readonly timelines: readonly TimelinePart[]
+  readonly backup: BackupSpan
+  /** Of this and other backups of the cluster: they show the size of a segment. */
+  readonly positions: readonly WalPosition[]
+  readonly now: number
+  /** Has another repository that recovery reads from this segment? */
+  readonly isElsewhere: (segment: WalSegment) => Promise<boolean>
+  readonly signal: AbortSignal
+}
+
+export interface BackupSpan {
+  readonly label: string
+  readonly lsnStart: Lsn
+  readonly lsnStop: Lsn
+  readonly timestampStop: number
+  /** It holds the WAL from its start to its stop itself. */
+  readonly archiveCopy: boolean
+}
+
+/**
+ * Why recovery will not get to where it should, as far as that is known without reading WAL: warnings, in words. Without
+ * them PostgreSQL tells it when all is copied: from 13 on by not starting.
+ */
+export async function unreachable(storage: StorageDriver, request: TargetRequest): Promise<string[]> {
+  const { type, target, backup, now } = request
+  // A standby gets from its primary what the archive lacks.
+  if (type === 'none' || type === 'preserve' || type === 'standby') return []
+  const { seconds, lsn } = target ?? {}
+  if (seconds !== undefined && seconds > now) {
+    return [warning(`target time '${target!.text}' is in the future: recovery cannot reach it`)]
+  }
+  if (seconds !== undefined && seconds < backup.timestampStop) {
+    return [tooEarly(`target time '${target!.text}'`, backup, `at ${zonedDateTime(backup.timestampStop)}`)]
+  }
+  if (lsn !== undefined && lsn < backup.lsnStop) {
+    return [tooEarly(`target LSN ${target!.text}`, backup, `at LSN ${formatLsn(backup.lsnStop)}`)]
+  }
+  const segmentSize = segmentSizeFrom(request.positions)
+  if (segmentSize === undefined) return []
+  const reach = await reachOf(storage, request, segmentSize)
+  if (reach.missing === undefined || (await request.isElsewhere(reach.missing))) return []
+  const text = describe(reach, request, segmentSize)
+  return text === undefined ? [] : [text]
+}
+
+function reachOf(storage: StorageDriver, request: TargetRequest, segmentSize: number): Promise<Reach> {
+  const { type, target, backup, stanza, archiveId, timelines, signal } = request
+  const { seconds, lsn } = target ?? {}
+  const [firstCarried, lastCarried] = [backup.lsnStart, backup.lsnStop - 1n].map((position) =>
+    segmentOfLsn(position, timelines[0]!.timeline, segmentSize),
+  ) as [WalSegment, WalSegment]
+  return walReach(storage, {
+    ...{ stanza, archiveId, segmentSize, timelines, signal },
+    startLsn: backup.lsnStart,
+    carried: (segment) => backup.archiveCopy && segment >= firstCarried && segment <= lastCarried,
+    isEnough: (endLsn, storedMs) => {
+      if (endLsn < backup.lsnStop) return false
+      if (type === 'immediate') return true
+      if (lsn !== undefined) return endLsn > lsn
+      // A segment is stored after all that it holds was written. Stores round the time down to seconds.
+      return seconds !== undefined && storedMs + 1000 >= seconds * 1000
+    },
+    wantsTimes: seconds !== undefined,
+  })
+}
+
+function describe(
+  { kind, missing, last, storedMs }: Reach,
+  { target, type, backup }: TargetRequest,
+  segmentSize: number,
+): string | undefined {
+  const isNeeded = missing! <= segmentOfLsn(backup.lsnStop - 1n, timelineOf(missing!), segmentSize)
+  if (isNeeded) {
+    return [
+      `WAL segment ${missing} is not in the archive: without it backup ${backup.label} does not become consistent`,
+      'HINT: PostgreSQL will not start; put the segment back, or restore another backup with --set',
+    ].join('\n')
+  }
+  const isTimeOrLsn = target?.seconds !== undefined || target?.lsn !== undefined
+  const shown = `target ${target?.lsn === undefined ? 'time' : 'LSN'} '${target?.text ?? ''}'`
+  if (kind === 'gap') {
+    const gap = `WAL segment ${missing} is not in the archive, though later ones are: recovery ends before it`
+    if (isTimeOrLsn) return warning(`${gap} and does not reach the ${shown}`)
+    if (type === 'default')
+      return `${gap}\nHINT: what was committed later is lost; run verify to see what else is missing`
+    return warning(`${gap}, and reaches the target only if that comes first`)
+  }
+  if (!isTimeOrLsn) return undefined
+  const when = storedMs === 0 ? '' : `, stored at ${zonedDateTime(storedMs / 1000)}`
+  return warning(`the archive ends with WAL segment ${last ?? 'none'}${when}: recovery does not reach the ${shown}`)
+}
+
+function tooEarly(shown: string, { label }: BackupSpan, when: string): string {
+  return [
+    `${shown} is before the end of backup ${label}, which stopped ${when}: recovery cannot stop there`,
+    'HINT: leave out --set, and the newest backup that ended before the target is chosen',
+  ].join('\n')
+}
+
+function warning(text: string): string {
+  return `${text}\nHINT: PostgreSQL 13 and newer will not start without reaching the target; older versions end recovery there`
+}

@@ -1,0 +1,192 @@
+import { archiveIdPath } from '../../format/repo-path.ts'
+import {
+  lsnOfSegment,
+  parseArchivedSegment,
+  segmentOfLsn,
+  timelineOf,
+  MAX_SEGMENT_SIZE,
+  MIN_SEGMENT_SIZE,
+  type Lsn,
+  type WalSegment,
+} from '../../format/wal-segment.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { inParallel } from '../../util/parallel.ts'
+
+/** WAL of one timeline that a recovery reads: to the segment in which the next timeline begins, or on and on. */
+export interface TimelinePart {
+  readonly timeline: number
+  /** LSN at which it is left for the next one. */
+  readonly endLsn?: Lsn
+}
+
+export interface ReachRequest {
+  readonly stanza: string
+  /** `15-1` */
+  readonly archiveId: string
+  /** Bytes. */
+  readonly segmentSize: number
+  /** The timelines of the recovery, that of the backup first. */
+  readonly timelines: readonly TimelinePart[]
+  readonly startLsn: Lsn
+  /** Segments that need not be archived: the backup has them itself. */
+  readonly carried: (segment: WalSegment) => boolean
+  /** Asked for each segment that is there: is it far enough? `storedMs`: when the latest one so far was stored, 0: unknown. */
+  readonly isEnough: (endLsn: Lsn, storedMs: number) => boolean
+  /** Times of storing are wanted: on a disk each costs a look at the file. */
+  readonly wantsTimes: boolean
+  readonly signal: AbortSignal
+}
+
+/**
+ * How far a recovery gets with what is archived.
+ *  - `enough`: as far as was asked
+ *  - `end`: to the end of the archive; `missing` would come next
+ *  - `gap`: to a segment that is missing while later ones are there
+ *  - `unknown`: farther than is looked
+ */
+export interface Reach {
+  readonly kind: 'enough' | 'end' | 'gap' | 'unknown'
+  readonly missing?: WalSegment
+  /** The last one that is there; absent: not even the first. */
+  readonly last?: WalSegment
+  /** When the latest of those that are there was stored; 0: not known. */
+  readonly storedMs: number
+}
+
+/** No more directories are listed: 16 TiB of WAL in segments of 1 GiB, 1 TiB in those of 16 MiB. */
+const MOST_DIRECTORIES = 256
+/** How many are listed before it is looked whether that is enough. */
+const BATCH = 16
+
+/** Only the directories on the way are listed, a few at a time where the storage answers over a network. */
+export async function walReach(storage: StorageDriver, request: ReachRequest): Promise<Reach> {
+  const path = archiveIdPath(request.stanza, request.archiveId)
+  const directories = await walDirectories(storage, path, request)
+  const walk = new Walk(request, directories)
+  for (let at = 0; at < MOST_DIRECTORIES; at += BATCH) {
+    await inParallel(directories.slice(at, at + BATCH), storage.parallel ?? 1, async (directory) => {
+      walk.listed(directory, await segmentsIn(storage, `${path}/${directory}`, request))
+    })
+    const reach = walk.advance()
+    if (reach !== undefined) return reach
+  }
+  return { kind: 'unknown', storedMs: 0 }
+}
+
+/** Those that can hold WAL of the recovery, in the order of reading. */
+async function walDirectories(
+  storage: StorageDriver,
+  path: string,
+  { timelines, startLsn, signal }: ReachRequest,
+): Promise<string[]> {
+  const found: string[] = []
+  for await (const { name, kind } of storage.list(path, { namesOnly: true, signal })) {
+    if (kind === 'path') found.push(name.slice(path.length + 1))
+  }
+  found.sort()
+  let from = startLsn
+  return timelines.flatMap(({ timeline, endLsn }) => {
+    const [first, last] = [from >> 32n, endLsn === undefined ? 1n << 32n : endLsn >> 32n]
+    from = endLsn ?? from
+    return found.filter((directory) => {
+      if (!/^[0-9A-F]{16}$/.test(directory) || timelineOf(directory) !== timeline) return false
+      const log = BigInt(`0x${directory.slice(8)}`)
+      return log >= first && log <= last
+    })
+  })
+}
+
+/** When each segment was stored, ms since the epoch; partial ones do not count, recovery does not read them. */
+async function segmentsIn(
+  storage: StorageDriver,
+  directory: string,
+  { wantsTimes, signal }: ReachRequest,
+): Promise<ReadonlyMap<string, number>> {
+  const segments = new Map<string, number>()
+  for await (const { name, mtimeMs } of storage.list(directory, { namesOnly: !wantsTimes, signal })) {
+    const archived = parseArchivedSegment(name.slice(directory.length + 1))
+    if (archived !== undefined && !archived.partial) segments.set(archived.segment, wantsTimes ? mtimeMs : 0)
+  }
+  return segments
+}
+
+/** Goes from segment to segment as recovery will, as far as the directories have been listed. */
+class Walk {
+  readonly #request: ReachRequest
+  /** Segments of the directories listed so far, with their times. */
+  readonly #segments = new Map<string, number>()
+  readonly #unlisted: Set<string>
+  #part = 0
+  #lsn: Lsn
+  #last: WalSegment | undefined
+  #storedMs = 0
+
+  constructor(request: ReachRequest, directories: readonly string[]) {
+    this.#request = request
+    this.#unlisted = new Set(directories)
+    // The beginning of the segment.
+    this.#lsn = request.startLsn - (request.startLsn % BigInt(request.segmentSize))
+  }
+
+  listed(directory: string, segments: ReadonlyMap<string, number>): void {
+    this.#unlisted.delete(directory)
+    for (const [segment, storedMs] of segments) this.#segments.set(segment, storedMs)
+  }
+
+  /** @returns undefined when the next directory has not been listed yet */
+  advance(): Reach | undefined {
+    const { segmentSize, carried, isEnough } = this.#request
+    for (;;) {
+      const segment = this.#next()
+      const storedMs = this.#segments.get(segment)
+      if (storedMs === undefined && !carried(segment)) {
+        return this.#unlisted.has(segment.slice(0, 16)) ? undefined : this.#withoutNext(segment)
+      }
+      this.#last = segment
+      this.#storedMs = Math.max(this.#storedMs, storedMs ?? 0)
+      this.#lsn += BigInt(segmentSize)
+      if (isEnough(this.#lsn, this.#storedMs)) return { kind: 'enough', last: segment, storedMs: this.#storedMs }
+    }
+  }
+
+  /** Where a timeline is left within a segment, the segment of the new timeline has it all. */
+  #next(): WalSegment {
+    const { timelines, segmentSize } = this.#request
+    for (; this.#part < timelines.length - 1; this.#part++) {
+      const { endLsn } = timelines[this.#part]!
+      if (endLsn === undefined || this.#lsn < endLsn - (endLsn % BigInt(segmentSize))) break
+    }
+    return segmentOfLsn(this.#lsn, timelines[this.#part]!.timeline, segmentSize)
+  }
+
+  #withoutNext(missing: WalSegment): Reach {
+    const isLater = this.#unlisted.size > 0 || [...this.#segments.keys()].some((segment) => this.#isLater(segment))
+    const last = this.#last === undefined ? {} : { last: this.#last }
+    return { kind: isLater ? 'gap' : 'end', missing, ...last, storedMs: this.#storedMs }
+  }
+
+  /** Would recovery read it after the one that is missing? */
+  #isLater(segment: string): boolean {
+    const { timelines, segmentSize } = this.#request
+    const part = timelines.findIndex(({ timeline }) => timeline === timelineOf(segment))
+    const lsn = lsnOfSegment(segment as WalSegment, segmentSize)
+    const { endLsn } = timelines[part] ?? {}
+    return part >= this.#part && lsn > this.#lsn && (endLsn === undefined || lsn < endLsn)
+  }
+}
+
+/** A segment, and an LSN within it. */
+export interface WalPosition {
+  readonly segment: string
+  readonly lsn: Lsn
+}
+
+/** The one segment size with which each LSN lies in its segment, bytes; undefined: more than one fits, or none. */
+export function segmentSizeFrom(positions: readonly WalPosition[]): number | undefined {
+  const sizes: number[] = []
+  for (let size = MIN_SEGMENT_SIZE; size <= MAX_SEGMENT_SIZE; size *= 2) {
+    const fits = ({ segment, lsn }: WalPosition) => segmentOfLsn(lsn, timelineOf(segment), size) === segment
+    if (positions.every(fits)) sizes.push(size)
+  }
+  return sizes.length === 1 ? sizes[0] : undefined
+}
