@@ -3,6 +3,7 @@ import { resolveOptions, type AnyResolved } from '../config/resolve.ts'
 import { loadModule } from '../util/load-module.ts'
 import { archiveHandlers } from './archive-handlers.ts'
 import { neverEndWithNotFound } from './last-resort.ts'
+import { processArguments, processDirectory, processEnvironment } from './process-input.ts'
 import { runCommand } from './run-command.ts'
 import { listenForSignals } from './signals.ts'
 
@@ -13,9 +14,10 @@ import { listenForSignals } from './signals.ts'
  */
 async function start(): Promise<void> {
   const program = process.env['PGTS_PROGRAM'] ?? fileURLToPath(new URL('../../bin/pgts', import.meta.url))
-  const argv = process.argv.slice(2)
+  const argv = processArguments()
+  const env = processEnvironment()
   neverEndWithNotFound(argv)
-  const input = { argv, env: process.env, program, uid: process.getuid?.() }
+  const input = { argv, env, program, uid: process.getuid?.() }
   // What cannot be understood is understood again, and told, over there.
   const resolved = await resolveOptions(input).catch(() => undefined)
   if (resolved === undefined || !isPlainCall(resolved)) {
@@ -24,11 +26,7 @@ async function start(): Promise<void> {
     return
   }
   const { signal } = listenForSignals()
-  process.exitCode = await runCommand(
-    resolved,
-    { env: process.env, cwd: process.cwd(), program, signal },
-    archiveHandlers,
-  )
+  process.exitCode = await runCommand(resolved, { env, cwd: processDirectory(), program, signal }, archiveHandlers)
 }
 
 /** Synchronous, between a local cluster and repositories on disks or in S3: what this file carries. */

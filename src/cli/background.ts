@@ -1,5 +1,6 @@
-import { spawn } from 'node:child_process'
+import { spawn, type ChildProcess } from 'node:child_process'
 import type { BackgroundProcess } from '../commands/context.ts'
+import { hasStrayBytes, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 
 export interface BackgroundStart {
@@ -7,6 +8,7 @@ export interface BackgroundStart {
   readonly program: string
   /** Everything that follows it. Secrets are never options of a command line; those of the environment are inherited. */
   readonly args: readonly string[]
+  readonly env: Readonly<Record<string, string | undefined>>
 }
 
 /**
@@ -16,8 +18,8 @@ export interface BackgroundStart {
  *
  * @throws PgtsError execute when it cannot be started
  */
-export async function startBackground({ program, args }: BackgroundStart): Promise<BackgroundProcess> {
-  const child = spawn(program, args, { cwd: '/', detached: true, stdio: 'ignore' })
+export async function startBackground({ program, args, env }: BackgroundStart): Promise<BackgroundProcess> {
+  const child = spawnDetached(program, args, env)
   await new Promise<void>((resolve, reject) => {
     child.once('spawn', resolve)
     child.once('error', (cause) => {
@@ -38,4 +40,22 @@ export async function startBackground({ program, args }: BackgroundStart): Promi
           ? `of ${child.signalCode}`
           : undefined,
   }
+}
+
+function spawnDetached(program: string, args: readonly string[], env: BackgroundStart['env']): ChildProcess {
+  const options = { cwd: '/', detached: true } as const
+  const stray = Object.entries(env).filter(([, value]) => value !== undefined && hasStrayBytes(value))
+  if (stray.length === 0 && !args.some(hasStrayBytes)) return spawn(program, args, { ...options, stdio: 'ignore' })
+  // Node passes text to a process, in UTF-8 only. A shell passes bytes; it reads them, secrets among them, from a pipe.
+  const child = spawn('/bin/sh', [], { ...options, stdio: ['pipe', 'ignore', 'ignore'] })
+  const exports = stray.map(([name, value]) => `export ${name}=${quoted(value ?? '')}\n`)
+  const script = `${exports.join('')}exec ${[program, ...args].map(quoted).join(' ')} </dev/null\n`
+  child.stdin.on('error', () => undefined) // the process that ended is reported by its exit code
+  child.stdin.end(Buffer.from(textToBytes(script), 'latin1'))
+  return child
+}
+
+/** One word for a shell. */
+function quoted(word: string): string {
+  return `'${word.replaceAll("'", `'\\''`)}'`
 }

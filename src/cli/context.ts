@@ -79,7 +79,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     startBackground: async (given) => {
       const { startBackground } = await loadModule(() => import('./background.ts'))
       const args = [...commandLineFor(resolved, command, cwd), `${command}:async`, '--', ...given]
-      return startBackground({ program, args })
+      return startBackground({ program, args, env })
     },
     isSet: (option) => (values.get(option)?.source ?? 'default') !== 'default',
     configured: (option) => resolved.configured(option),

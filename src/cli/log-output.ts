@@ -1,5 +1,6 @@
 import { closeSync, fstatSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
+import { textPath } from '../util/byte-string.ts'
 import { systemCode } from '../util/error.ts'
 import { PROCESS_START } from './log-line.ts'
 
@@ -57,12 +58,12 @@ export function fileOutput(path: string): TextOutput & { close(): void } {
 
 function openLog(path: string): number {
   try {
-    return openSync(path, 'a', LOG_FILE_MODE)
+    return openSync(textPath(path), 'a', LOG_FILE_MODE)
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw error
   }
-  mkdirSync(dirname(path), { recursive: true, mode: LOG_PATH_MODE })
-  return openSync(path, 'a', LOG_FILE_MODE)
+  mkdirSync(textPath(dirname(path)), { recursive: true, mode: LOG_PATH_MODE })
+  return openSync(textPath(path), 'a', LOG_FILE_MODE)
 }
 
 const LOG_FILE_MODE = 0o640

@@ -4,6 +4,7 @@ import { leaveStuckThreads } from '../util/stuck.ts'
 import { pgtsVersion } from '../util/version.ts'
 import { neverEndWithNotFound } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
+import { processArguments, processDirectory, processEnvironment } from './process-input.ts'
 import { listenForSignals } from './signals.ts'
 
 /** An empty or truncated file has no exports: see loadModule. */
@@ -11,7 +12,7 @@ export const complete = true
 
 /** The composition root: signals, arguments, one command, one exit code. */
 const { signal } = listenForSignals()
-const argv = process.argv.slice(2)
+const argv = processArguments()
 neverEndWithNotFound(argv)
 if (argv.length === 1 && argv[0] === 'version') {
   // Monitoring asks often, and nothing has to be loaded to answer.
@@ -19,8 +20,8 @@ if (argv.length === 1 && argv[0] === 'version') {
 } else {
   const { run } = await loadModule(() => import('./run.ts'))
   process.exitCode = await run(argv, {
-    env: process.env,
-    cwd: process.cwd(),
+    env: processEnvironment(),
+    cwd: processDirectory(),
     program: process.env['PGTS_PROGRAM'] ?? fileURLToPath(new URL('../../bin/pgts', import.meta.url)),
     signal,
   })

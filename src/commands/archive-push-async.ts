@@ -16,7 +16,7 @@ import {
 import { claimSpool, isOwner, lockFileOf, spoolOwner } from '../core/archive/spool-identity.ts'
 import { removePid, tryHold, writePid } from '../core/archive/spool-lock.ts'
 import { readControlFile } from '../postgres/control-file.ts'
-import { textToBytes } from '../util/byte-string.ts'
+import { textPath, textToBytes } from '../util/byte-string.ts'
 import { EXIT_CODES, PgtsError } from '../util/error.ts'
 import { every } from '../util/every.ts'
 import { stopFileOf } from '../util/stop-file.ts'
@@ -103,7 +103,7 @@ async function work(
     queueMaxBytes: options.archivePushQueueMax,
     batchBytes: options.archivePushBatchSize,
     timeoutMs: options.ioTimeout,
-    endWhenEmpty: !existsSync(`${pgPath}/postmaster.pid`),
+    endWhenEmpty: !existsSync(textPath(`${pgPath}/postmaster.pid`)),
     lock: () => ctx.lock(['archive']),
     endReason() {
       if (!isLocked()) return 'the spool was removed'

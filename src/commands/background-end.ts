@@ -1,6 +1,7 @@
 import { readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
 import type { Clock } from '../util/clock.ts'
+import { textPath } from '../util/byte-string.ts'
 import { isAlive } from '../util/is-alive.ts'
 
 /**
@@ -33,7 +34,7 @@ const LOOKS = 3
 
 function stateOf(path: string): string {
   try {
-    const { ino, size, mtimeMs } = statSync(path)
+    const { ino, size, mtimeMs } = statSync(textPath(path))
     return `${ino} ${size} ${mtimeMs}`
   } catch {
     return 'missing'
@@ -48,7 +49,7 @@ function isServed(pgPath: string): boolean {
 /** Process id of the postmaster, as its file says. */
 function serverOf(pgPath: string): number | undefined {
   try {
-    const pid = Math.abs(Number(readFileSync(`${pgPath}/postmaster.pid`, 'latin1').split('\n')[0]))
+    const pid = Math.abs(Number(readFileSync(textPath(`${pgPath}/postmaster.pid`), 'latin1').split('\n')[0]))
     return Number.isInteger(pid) && pid > 0 ? pid : undefined
   } catch {
     return undefined

@@ -1,5 +1,5 @@
 import { realpath } from 'node:fs/promises'
-import { textToBytes } from '../util/byte-string.ts'
+import { decodeText, textPath, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 
 /**
@@ -41,7 +41,7 @@ export async function resolveWalPath(
 
 async function realPathOf(path: string): Promise<string> {
   try {
-    return await realpath(path)
+    return decodeText(await realpath(textPath(path), { encoding: 'buffer' }))
   } catch (error) {
     throw new PgtsError(
       'path-missing',

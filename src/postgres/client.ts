@@ -14,7 +14,7 @@ export interface ServerFacts {
   /** Byte string, absolute. */
   readonly dataDirectory: string
   readonly archiveMode: 'off' | 'on' | 'always'
-  /** '' when not set, or when archive_mode is off. */
+  /** Byte string; '' when not set, or when archive_mode is off. */
   readonly archiveCommand: string
   /** '' when not set, and before 15. When set, PostgreSQL 15 ignores archive_command and 16 refuses both. */
   readonly archiveLibrary: string
@@ -164,22 +164,16 @@ class Connection implements ServerConnection {
   }
 
   async #readFacts(): Promise<ServerFacts> {
-    const names = [
-      'server_version_num',
-      'archive_mode',
-      'archive_command',
-      'archive_timeout',
-      'checkpoint_timeout',
-      'wal_segment_size',
-    ]
+    const names = ['server_version_num', 'archive_mode', 'archive_timeout', 'checkpoint_timeout', 'wal_segment_size']
     const [row] = await this.query<{
       settings: Record<string, string | null>
       data_directory: unknown
+      archive_command: unknown
       recovering: boolean
     }>(
       `select pg_catalog.json_object_agg(name, setting)
           filter (where name in ('archive_library', ${names.map((name) => `'${name}'`).join(', ')})) as settings,
-        ${bytesOf(`pg_catalog.max(setting) filter (where name = 'data_directory')`)} as data_directory,
+        ${['data_directory', 'archive_command'].map((name) => `${bytesOf(`pg_catalog.max(setting) filter (where name = '${name}')`)} as ${name},`).join('\n        ')}
         pg_catalog.pg_is_in_recovery() as recovering
        from pg_catalog.pg_settings`,
     )
@@ -195,7 +189,7 @@ class Connection implements ServerConnection {
       })
     }
     const versionNum = Number(settings['server_version_num'])
-    const archiveCommand = settings['archive_command'] ?? ''
+    const archiveCommand = byteString(row.archive_command)
     return {
       versionNum,
       postgres: versionOfServer(versionNum),

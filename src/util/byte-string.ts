@@ -1,3 +1,5 @@
+import { isUtf8 } from 'node:buffer'
+
 /**
  * File names, and everything read from a repository, travel as byte strings: latin1 strings in which one character is
  * one byte. They lose nothing, compare as bytes do, and become text only at the edges: `bytesToText` for people,
@@ -32,13 +34,47 @@ export function printableJson(json: string): string {
   )
 }
 
-/** For programs, exact as long as the bytes are UTF-8; others become U+FFFD. */
+/**
+ * For programs, exact: a byte that is part of no UTF-8 character becomes a lone surrogate, U+DC00 plus the byte, so that
+ * `textToBytes` gives back every byte.
+ */
 export function decodeUtf8(byteString: string): string {
-  return isAscii(byteString) ? byteString : Buffer.from(byteString, 'latin1').toString('utf8')
+  if (isAscii(byteString)) return byteString
+  const bytes = Buffer.from(byteString, 'latin1')
+  if (isUtf8(bytes)) return bytes.toString('utf8')
+  return byteString.replace(UTF8_SEQUENCE, (sequence) =>
+    sequence.length === 1
+      ? String.fromCharCode(STRAY + sequence.charCodeAt(0))
+      : Buffer.from(sequence, 'latin1').toString('utf8'),
+  )
 }
 
+/** `decodeUtf8` for what comes from outside and need not be UTF-8: configuration, arguments, environment. */
+export function decodeText(bytes: Uint8Array): string {
+  return decodeUtf8(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'))
+}
+
+/** The inverse of `decodeUtf8`: a character is its bytes in UTF-8, a lone U+DC80 to U+DCFF the byte it stands for. */
 export function textToBytes(text: string): string {
-  return isAscii(text) ? text : Buffer.from(text, 'utf8').toString('latin1')
+  if (isAscii(text)) return text
+  return text
+    .split(/([\udc80-\udcff])/u)
+    .map((part, index) =>
+      index % 2 === 1 ? String.fromCharCode(part.charCodeAt(0) - STRAY) : Buffer.from(part, 'utf8').toString('latin1'),
+    )
+    .join('')
+}
+
+/** Is there a byte in this text that was part of no character? */
+export function hasStrayBytes(text: string): boolean {
+  return /[\udc80-\udcff]/u.test(text)
+}
+
+const STRAY = 0xdc00
+
+/** For the functions of `node:fs`: a path that is text of `decodeText`, an option for example. */
+export function textPath(text: string): string | Buffer {
+  return hasStrayBytes(text) ? Buffer.from(textToBytes(text), 'latin1') : text
 }
 
 /** For the functions of `node:fs`, which take text or bytes. */
@@ -80,15 +116,18 @@ function escapeText(text: string): string {
   return text.replace(UNPRINTABLE, escaped)
 }
 
-/** C0 and C1 controls, line and paragraph separators, bidirectional controls. */
-const UNPRINTABLE = /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
-const UNPRINTABLE_IN_LINES = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]/g
+/** C0 and C1 controls, line and paragraph separators, bidirectional controls, bytes that are no UTF-8. */
+const UNPRINTABLE =
+  /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|(?<![\ud800-\udbff])[\udc80-\udcff]/g
+const UNPRINTABLE_IN_LINES =
+  /[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|(?<![\ud800-\udbff])[\udc80-\udcff]/g
 
 function escaped(character: string): string {
   const code = character.charCodeAt(0)
   if (code === 0x0a) return '\\n'
   if (code === 0x09) return '\\t'
   if (code === 0x0d) return '\\r'
+  if (code >= STRAY && code <= 0xdcff) return hex(String.fromCharCode(code - STRAY))
   return code < 0x80 ? hex(character) : `\\u${code.toString(16).padStart(4, '0')}`
 }
 

@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { readFileSync, statSync } from 'node:fs'
+import { textPath } from './byte-string.ts'
 import { hostname } from 'node:os'
 
 /**
@@ -8,7 +9,7 @@ import { hostname } from 'node:os'
  */
 export function hostPlace(lockPath: string): { boot: string; machine: string; lockPath: string } | undefined {
   try {
-    const { dev, ino } = statSync(lockPath, { bigint: true })
+    const { dev, ino } = statSync(textPath(lockPath), { bigint: true })
     const boot = read('/proc/sys/kernel/random/boot_id')
     return { boot, machine: machine(boot), lockPath: `${dev}:${ino}` }
   } catch {

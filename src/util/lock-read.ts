@@ -1,4 +1,5 @@
 import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { textPath } from './byte-string.ts'
 import { systemCode } from './error.ts'
 import { tryLockExclusive } from './flock.ts'
 import { parseLockContent, type LockProgress, type LockType } from './lock-file.ts'
@@ -24,7 +25,7 @@ export function readLocks(lockPath: string, stanza: string): HeldLock[] {
 export function readAllLocks(lockPath: string): (HeldLock & { readonly stanza: string })[] {
   let names: string[]
   try {
-    names = readdirSync(lockPath)
+    names = readdirSync(textPath(lockPath))
   } catch {
     return []
   }
@@ -49,7 +50,7 @@ const LOCK_NAME = /^(.+?)-(archive|backup|restore)(?:-([1-9]\d*))?\.lock$/
 function readHeld(path: string): (LockProgress & { pid?: number; execId?: string }) | undefined {
   let fd: number
   try {
-    fd = openSync(path, 'r')
+    fd = openSync(textPath(path), 'r')
   } catch (error) {
     // Released meanwhile, or of another user.
     if (systemCode(error) !== undefined) return undefined

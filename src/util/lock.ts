@@ -11,6 +11,7 @@ import {
   writeSync,
 } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { textPath } from './byte-string.ts'
 import { PgtsError, systemCode } from './error.ts'
 import { tryLockExclusive } from './flock.ts'
 import { lockFileNames, parseLockContent, serialiseLockContent, type LockProgress, type LockType } from './lock-file.ts'
@@ -86,7 +87,7 @@ class HeldLocks implements Locks {
     for (const { path, fd } of this.#files.splice(0).reverse()) {
       // Unlinked while it is still locked: whoever opened it meanwhile finds, once locked, that it has no name any more.
       try {
-        unlinkSync(path)
+        unlinkSync(textPath(path))
       } catch {
         // Somebody tidied the directory; a file that stays is unlocked and harmless.
       }
@@ -119,14 +120,14 @@ const LOCK_PATH_MODE = 0o770
 const LOCK_FILE_MODE = 0o640
 
 function openLockFile(lockPath: string, path: string): number {
-  const open = () => openSync(path, constants.O_RDWR | constants.O_CREAT, LOCK_FILE_MODE)
+  const open = () => openSync(textPath(path), constants.O_RDWR | constants.O_CREAT, LOCK_FILE_MODE)
   try {
     return open()
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw lockFileError(path, error)
   }
   try {
-    mkdirSync(lockPath, { recursive: true, mode: LOCK_PATH_MODE })
+    mkdirSync(textPath(lockPath), { recursive: true, mode: LOCK_PATH_MODE })
     return open()
   } catch (error) {
     throw lockFileError(path, error)
@@ -136,7 +137,7 @@ function openLockFile(lockPath: string, path: string): number {
 /** The previous holder may have unlinked the file between our open and our lock; then the lock is of a nameless file. */
 function isStill(path: string, fd: number): boolean {
   try {
-    const named = lstatSync(path, { bigint: true })
+    const named = lstatSync(textPath(path), { bigint: true })
     const opened = fstatSync(fd, { bigint: true })
     return named.ino === opened.ino && named.dev === opened.dev
   } catch (error) {

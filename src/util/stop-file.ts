@@ -1,4 +1,5 @@
 import { existsSync, mkdirSync, unlinkSync, writeFileSync } from 'node:fs'
+import { textPath } from './byte-string.ts'
 import { PgtsError, systemCode } from './error.ts'
 
 /**
@@ -11,7 +12,7 @@ export function stopFileName(lockPath: string, stanza: string): string {
 
 /** The stop file that stands for this stanza, or for all; undefined when none does. */
 export function stopFileOf(lockPath: string, stanza: string): string | undefined {
-  return [stopFileName(lockPath, stanza), stopFileName(lockPath, '')].find((path) => existsSync(path))
+  return [stopFileName(lockPath, stanza), stopFileName(lockPath, '')].find((path) => existsSync(textPath(path)))
 }
 
 /** @throws stop when an operator has stopped this stanza, or all */
@@ -31,11 +32,11 @@ export function assertNotStopped(lockPath: string, stanza: string): void {
 export function writeStopFile(lockPath: string, stanza: string): boolean {
   const path = stopFileName(lockPath, stanza)
   try {
-    mkdirSync(lockPath, { recursive: true, mode: 0o770 })
-    writeFileSync(path, '', { flag: 'wx', mode: 0o640 })
+    mkdirSync(textPath(lockPath), { recursive: true, mode: 0o770 })
+    writeFileSync(textPath(path), '', { flag: 'wx', mode: 0o640 })
     return true
   } catch (cause) {
-    if (systemCode(cause) === 'EEXIST' && existsSync(path)) return false
+    if (systemCode(cause) === 'EEXIST' && existsSync(textPath(path))) return false
     throw new PgtsError('file-write', `cannot write the stop file ${path}: ${String(cause)}`, {
       hints: ['commands go on running: run this as the user that runs the backups, and see lock-path'],
       cause,
@@ -50,7 +51,7 @@ export function writeStopFile(lockPath: string, stanza: string): boolean {
 export function removeStopFile(lockPath: string, stanza: string): boolean {
   const path = stopFileName(lockPath, stanza)
   try {
-    unlinkSync(path)
+    unlinkSync(textPath(path))
     return true
   } catch (cause) {
     if (systemCode(cause) === 'ENOENT') return false

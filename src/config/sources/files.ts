@@ -1,12 +1,13 @@
 import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
+import { decodeText, textPath } from '../../util/byte-string.ts'
 import { PgtsError, systemCode } from '../../util/error.ts'
 import type { Setting } from '../setting.ts'
 import { parsePath } from '../value.ts'
 
 /** How configuration files are read; tests give their own. */
 export interface ConfigFiles {
-  /** Text (UTF-8), or undefined where nothing is there. Throws on any other trouble. */
+  /** Text of `decodeText`, or undefined where nothing is there. Throws on any other error. */
   read(path: string): string | undefined
   /** Names in a directory, or undefined where nothing is there. */
   list(path: string): readonly string[] | undefined
@@ -141,9 +142,9 @@ function mixed(path: string): PgtsError {
 
 /** The files of this machine. */
 export const systemFiles: ConfigFiles = {
-  read: (path) => attempt(path, 'file-open', () => readFileSync(path, 'utf8')),
-  list: (path) => attempt(path, 'path-open', () => readdirSync(path)),
-  mode: (path) => attempt(path, 'file-info', () => statSync(path).mode & 0o7777),
+  read: (path) => attempt(path, 'file-open', () => decodeText(readFileSync(textPath(path)))),
+  list: (path) => attempt(path, 'path-open', () => readdirSync(textPath(path), { encoding: 'buffer' }).map(decodeText)),
+  mode: (path) => attempt(path, 'file-info', () => statSync(textPath(path)).mode & 0o7777),
 }
 
 function attempt<T>(path: string, code: 'file-open' | 'path-open' | 'file-info', act: () => T): T | undefined {

@@ -13,6 +13,11 @@ export interface IniEntry {
   readonly origin: string
 }
 
+/** As pgbackrest trims: blanks, tabs and line ends only; a no-break space can belong to a passphrase. */
+function trim(text: string): string {
+  return text.replace(/^[ \t\r\n]+|[ \t\r\n]+$/g, '')
+}
+
 /**
  * The dialect of pgbackrest.conf: trimmed lines, `#` begins a comment line, `[section]`, `key = value` split at the
  * first `=`. Anything else is an error [029] with its line.
@@ -20,23 +25,26 @@ export interface IniEntry {
 export function parseIni(text: string, path: string): IniEntry[] {
   const entries: IniEntry[] = []
   let section: string | undefined
-  for (const [index, raw] of text.split('\n').entries()) {
-    const line = raw.trim()
+  for (const [index, raw] of text
+    .replace(/^\ufeff/, '')
+    .split('\n')
+    .entries()) {
+    const line = trim(raw)
     const origin = `${path} line ${index + 1}`
     const bad = (message: string) => new PgtsError('format', `${origin}: ${message}`)
     if (line === '' || line.startsWith('#')) continue
     if (line.startsWith('[')) {
       if (!line.endsWith(']')) throw bad('a section begins with [ but does not end with ]')
-      section = line.slice(1, -1).trim()
+      section = trim(line.slice(1, -1))
       if (section === '') throw bad('a section needs a name')
       continue
     }
     if (section === undefined) throw bad('there is text before the first [section]')
     const at = line.indexOf('=')
     if (at === -1) throw bad('a line must be option=value')
-    const key = line.slice(0, at).trim()
+    const key = trim(line.slice(0, at))
     if (key === '') throw bad('there is no option before the =')
-    entries.push({ section, key, value: line.slice(at + 1).trim(), origin })
+    entries.push({ section, key, value: trim(line.slice(at + 1)), origin })
   }
   return entries
 }

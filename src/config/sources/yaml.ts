@@ -1,6 +1,7 @@
 // This module is imported only when there is a YAML file to read, so the parser may be a static import.
 import * as yaml from 'yaml'
 import type { Document, Node, Pair, ParsedNode, Scalar, YAMLMap } from 'yaml'
+import { hasStrayBytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { commandNames, type CommandName } from '../command-table.ts'
 import { nearest } from '../nearest.ts'
@@ -27,6 +28,11 @@ export async function parseYaml(text: string, path: string): Promise<YamlConfig>
   const at = (offset: number | undefined) => {
     const { line, col } = lines.linePos(offset ?? 0)
     return `${path} line ${line}:${col}`
+  }
+  if (hasStrayBytes(text)) {
+    throw new PgtsError('format', `${at(text.search(/[\udc80-\udcff]/u))}: this is not UTF-8`, {
+      hints: ['write the file in UTF-8; a pgbackrest.conf may hold any bytes'],
+    })
   }
   const [error] = document.errors
   if (error !== undefined) {

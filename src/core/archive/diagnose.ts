@@ -1,5 +1,5 @@
 import { existsSync } from 'node:fs'
-import { bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
+import { bytesToText, decodeUtf8, textPath } from '../../util/byte-string.ts'
 import { formatSize } from '../../util/format-size.ts'
 import type { ArchivingFacts, QueueFacts, ServerArchiving, SpoolFacts } from './archiving-facts.ts'
 
@@ -93,11 +93,13 @@ function commandText({ command: bytes }: ServerArchiving, stanza: string): Findi
   if (!/pgts|pgbackrest/.test(command)) findings.push('calls neither pgts nor pgbackrest')
   const program = /^\s*(?:'([^']+)'|"([^"]+)"|(\S+))/.exec(command)
   const path = program?.[1] ?? program?.[2] ?? program?.[3] ?? ''
-  if (path.startsWith('/') && !existsSync(path)) findings.push(`starts ${path}, which does not exist on this host`)
+  if (path.startsWith('/') && !existsSync(textPath(path)))
+    findings.push(`starts ${path}, which does not exist on this host`)
   const named = optionOf(command, 'stanza')
   if (named !== undefined && named !== stanza) findings.push(`names stanza ${named}, and this is ${stanza}`)
   const config = optionOf(command, 'config')
-  if (config?.startsWith('/') === true && !existsSync(config)) findings.push(`names ${config}, which does not exist`)
+  if (config?.startsWith('/') === true && !existsSync(textPath(config)))
+    findings.push(`names ${config}, which does not exist`)
   return findings.map((text) => ({
     layer: 'archive_command',
     text: `archive_command ${text}: correct it and reload the server; it is: ${command}`,

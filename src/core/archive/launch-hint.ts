@@ -1,4 +1,5 @@
 import { readFile, realpath, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { hasStrayBytes, textPath } from '../../util/byte-string.ts'
 import { witnessesOf } from './launch-witnesses.ts'
 
 /**
@@ -51,8 +52,8 @@ export function serialiseLaunchHint(hint: LaunchHint): string | undefined {
     ...witnesses,
     'end',
   ]
-  // U+FFFD stands for bytes that Node could not decode: they would not come back as they were.
-  if (lines.some((line) => /[\0\r\n\ufffd]/.test(line))) return undefined
+  // Bytes that are no UTF-8 would not come back as they were.
+  if (lines.some((line) => /[\0\r\n\ufffd]/.test(line) || hasStrayBytes(line))) return undefined
   const text = lines.map((line) => `${line}\n`).join('')
   return Buffer.byteLength(text) > MAX_BYTES ? undefined : text
 }
@@ -121,7 +122,7 @@ export async function writeLaunchHint(request: LaunchHintRequest): Promise<boole
 /** Have the next call look at everything again. */
 export async function removeLaunchHint(pgPath: string, stanza: string, command: LaunchCommand): Promise<void> {
   const path = launchHintPath(pgPath, stanza, command)
-  if (path !== undefined) await rm(path, { force: true }).catch(() => undefined)
+  if (path !== undefined) await rm(textPath(path), { force: true }).catch(() => undefined)
 }
 
 /** postmaster.pid: pid, data directory, start time, ... one a line. Absent, or younger than this process: no server to hint for. */

@@ -1,5 +1,5 @@
 import { closeSync, constants, fsyncSync, openSync, readdirSync, readFileSync, realpathSync } from 'node:fs'
-import { decodeUtf8, pathOf, textToBytes } from '../../util/byte-string.ts'
+import { decodeUtf8, pathOf, textPath, textToBytes } from '../../util/byte-string.ts'
 import { systemCode } from '../../util/error.ts'
 import { removeTreeSync } from '../../util/remove-tree.ts'
 import { doorOf, openDoor } from './spool-door.ts'
@@ -17,7 +17,11 @@ export interface SpoolOwner {
 
 /** @param pgPath pg1-path, as text */
 export function spoolOwner(systemId: bigint, pgPath: string): SpoolOwner {
-  return { systemId, pgPath: textToBytes(realpathSync(pgPath)), bootId: readBootId() }
+  return {
+    systemId,
+    pgPath: realpathSync.native(textPath(pgPath), { encoding: 'buffer' }).toString('latin1'),
+    bootId: readBootId(),
+  }
 }
 
 /**

@@ -8,7 +8,7 @@ import { PgtsError } from '../../util/error.ts'
 /** What PostgreSQL hands to an archive_command. Segments are checked, hashed and compressed, the rest stored as it is. */
 export type WalFileKind = 'segment' | 'partial' | 'timeline-history' | 'backup-history'
 
-/** @throws PgtsError param-invalid for a name that PostgreSQL does not archive */
+/** @param name byte string; @throws PgtsError param-invalid for a name that PostgreSQL does not archive */
 export function walFileKind(name: string): WalFileKind {
   if (isWalSegment(name)) return 'segment'
   if (isPartialSegment(name)) return 'partial'
@@ -16,7 +16,7 @@ export function walFileKind(name: string): WalFileKind {
   if (isBackupHistoryFile(name)) return 'backup-history'
   throw new PgtsError(
     'param-invalid',
-    `'${name}' is not the name of a WAL segment or of another file that PostgreSQL archives`,
+    `'${bytesToText(name)}' is not the name of a WAL segment or of another file that PostgreSQL archives`,
     {
       hints: [
         'archive_command passes %p (the path), restore_command passes %f (the name) and then %p',

@@ -1,5 +1,6 @@
 import { createSign } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import { textPath } from '../../util/byte-string.ts'
 import { systemClock, type Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
 import { clocksDiffer } from '../http/clock-skew.ts'
@@ -110,7 +111,7 @@ interface ServiceKey {
 }
 
 async function readKey(path: string, option: string): Promise<ServiceKey> {
-  const text = await readFile(path, 'utf8').catch((cause: unknown) => {
+  const text = await readFile(textPath(path), 'utf8').catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new PgtsError('file-open', `cannot read the key of the service account: ${why}`, {
       hints: [`${option} is the path of the JSON file that Google gave for the key, readable by this user`],

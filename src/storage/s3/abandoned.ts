@@ -1,7 +1,6 @@
 import { AbortMultipartUploadCommand, ListMultipartUploadsCommand } from '@aws-sdk/client-s3'
-import { decodeUtf8 } from '../../util/byte-string.ts'
 import { ListingProgress, NO_NEXT_PAGE } from '../object/pages.ts'
-import { nameReader } from './names.ts'
+import { nameReader, textKey } from './names.ts'
 import type { S3Requests } from './requests.ts'
 
 /** Abort the uploads below a prefix that were begun before a time and never completed; their number. */
@@ -17,7 +16,7 @@ export async function abortAbandoned(
   let marker: { KeyMarker?: string; UploadIdMarker?: string } = {}
   for (;;) {
     // Names are not asked for in escapes, as elsewhere: some services then escape them without saying so.
-    const input = { ...requests.common, ...(prefix === '' ? {} : { Prefix: decodeUtf8(prefix) }), ...marker }
+    const input = { ...requests.common, ...(prefix === '' ? {} : { Prefix: textKey(prefix) }), ...marker }
     const output = await requests.outputOf({
       action: 'list-uploads',
       command: () => new ListMultipartUploadsCommand(input),
@@ -36,7 +35,7 @@ export async function abortAbandoned(
     if (NextKeyMarker === '') throw requests.unusable({ action: 'list-uploads' }, NO_NEXT_PAGE)
     progress.advance([NextKeyMarker, NextUploadIdMarker], uploads[0] && [uploads[0].Key, uploads[0].UploadId])
     marker = {
-      KeyMarker: decodeUtf8(read(NextKeyMarker)),
+      KeyMarker: textKey(read(NextKeyMarker)),
       ...(NextUploadIdMarker === undefined ? {} : { UploadIdMarker: NextUploadIdMarker }),
     }
   }
@@ -49,7 +48,7 @@ export async function abortUpload(
   id: string,
   signal?: AbortSignal,
 ): Promise<boolean> {
-  const input = { ...requests.common, Key: decodeUtf8(name), UploadId: id }
+  const input = { ...requests.common, Key: textKey(name), UploadId: id }
   const request = {
     action: 'abort',
     name,

@@ -5,7 +5,6 @@ import {
   type PutObjectCommandInput,
   type PutObjectCommandOutput,
 } from '@aws-sdk/client-s3'
-import { decodeUtf8 } from '../../util/byte-string.ts'
 import type { Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
@@ -21,6 +20,7 @@ import type {
   ObjectPutRequest,
   ObjectUpload,
 } from '../object/client.ts'
+import { textKey } from './names.ts'
 import { abortAbandoned } from './abandoned.ts'
 import { answerBody, NO_BODY } from './body.ts'
 import { s3Address, type S3Description } from './description.ts'
@@ -77,7 +77,7 @@ export class S3Client implements ObjectClient {
 
   async head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
     const { requests, keyParams } = this
-    const input = { ...requests.common, Key: decodeUtf8(name), ...keyParams }
+    const input = { ...requests.common, Key: textKey(name), ...keyParams }
     const request = {
       action: 'look',
       name,
@@ -150,7 +150,7 @@ export class S3Client implements ObjectClient {
     { kind, signal }: ObjectPutRequest,
     condition: { IfNoneMatch?: '*' } = {},
   ): Promise<S3Answer<PutObjectCommandOutput>> {
-    const input = { ...this.requests.common, Key: decodeUtf8(name), ...this.#paramsFor(kind), ...condition }
+    const input = { ...this.requests.common, Key: textKey(name), ...this.#paramsFor(kind), ...condition }
     return this.#integrity.send<PutObjectCommandInput, PutObjectCommandOutput>(this.requests, (proof) => {
       const body = this.#integrity.forObject(bytes, proof)
       return {
@@ -170,7 +170,7 @@ export class S3Client implements ObjectClient {
   async #explained(name: string, refusal: Refusal, signal: AbortSignal | undefined): Promise<PgtsError> {
     const request = { action: 'look', name, ...withSignal(signal) } as const
     if (refusal.code !== '') return this.requests.errorOf(refusal, request)
-    const input = { ...this.requests.common, Key: decodeUtf8(name), ...this.keyParams, Range: 'bytes=0-0' }
+    const input = { ...this.requests.common, Key: textKey(name), ...this.keyParams, Range: 'bytes=0-0' }
     const asked = { ...request, command: () => new GetObjectCommand(input) }
     const answer = await this.requests.send(asked)
     // An empty object has no first byte.
@@ -204,7 +204,7 @@ export async function getObject(
   const params = {
     ...requests.common,
     ...input,
-    Key: decodeUtf8(name),
+    Key: textKey(name),
     ...(ranged ? { Range: `bytes=${offset}-${length === undefined ? '' : offset + length - 1}` } : {}),
     ...(version === undefined ? {} : { IfMatch: version }),
   }

@@ -1,9 +1,8 @@
 import { ListObjectsV2Command } from '@aws-sdk/client-s3'
-import { decodeUtf8 } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectListRequest, ObjectPage } from '../object/client.ts'
 import { checkedPage, NO_NEXT_PAGE } from '../object/pages.ts'
-import { isText, nameReader } from './names.ts'
+import { isText, nameReader, textKey } from './names.ts'
 import type { S3Requests } from './requests.ts'
 
 /** One page of names. */
@@ -38,7 +37,7 @@ export function listParams(requests: S3Requests, { prefix, delimiter }: ObjectLi
   return {
     // Names may hold what XML cannot carry.
     EncodingType: 'url' as const,
-    ...(prefix === '' ? {} : { Prefix: decodeUtf8(prefix) }),
+    ...(prefix === '' ? {} : { Prefix: textKey(prefix) }),
     ...(delimiter === undefined ? {} : { Delimiter: delimiter }),
   }
 }

@@ -6,6 +6,14 @@ export function isText(name: string): boolean {
   return isUtf8(Buffer.from(name, 'latin1'))
 }
 
+/**
+ * A name or marker as the library takes it: text. Bytes that are no UTF-8 are replaced here, because encoding the path
+ * would fail on them; `requests.ts` writes the path of every name itself.
+ */
+export function textKey(name: string): string {
+  return Buffer.from(name, 'latin1').toString('utf8')
+}
+
 /** Can XML carry a name? Most control characters it cannot, not even escaped. */
 export function fitsXml(name: string): boolean {
   return isText(name) && !/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/.test(decodeUtf8(name))

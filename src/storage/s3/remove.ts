@@ -1,9 +1,9 @@
 import { DeleteObjectCommand, DeleteObjectsCommand } from '@aws-sdk/client-s3'
-import { decodeUtf8, textToBytes } from '../../util/byte-string.ts'
+import { textToBytes } from '../../util/byte-string.ts'
 import type { NotRemoved } from '../object/client.ts'
 import { isRemovalDenied } from './error.ts'
 import { withMd5 } from './integrity.ts'
-import { fitsXml } from './names.ts'
+import { fitsXml, textKey } from './names.ts'
 import type { S3Requests } from './requests.ts'
 
 /** Services that know no batches get so many removals at once. */
@@ -28,7 +28,7 @@ export class Removals {
 
   async #inBatch(names: readonly string[], signal: AbortSignal | undefined): Promise<readonly NotRemoved[]> {
     if (names.length === 0) return []
-    const Objects = names.map((name) => ({ Key: decodeUtf8(name) }))
+    const Objects = names.map((name) => ({ Key: textKey(name) }))
     const input = { ...this.#requests.common, Delete: { Objects } }
     const request = {
       action: 'remove',
@@ -62,7 +62,7 @@ export class Removals {
     const waiting = names.values()
     const worker = async () => {
       for (const name of waiting) {
-        const input = { ...this.#requests.common, Key: decodeUtf8(name) }
+        const input = { ...this.#requests.common, Key: textKey(name) }
         const request = {
           action: 'remove',
           name,

@@ -8,10 +8,10 @@ import {
   type UploadPartCommandOutput,
 } from '@aws-sdk/client-s3'
 import { createHash } from 'node:crypto'
-import { decodeUtf8 } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectUpload } from '../object/client.ts'
 import { StoreTrouble } from '../object/trouble.ts'
+import { textKey } from './names.ts'
 import { abortUpload } from './abandoned.ts'
 import { crc32Base64, type Integrity } from './integrity.ts'
 import type { KeyParams, PutParams } from './put-params.ts'
@@ -35,7 +35,7 @@ interface SentPart {
 /** Begin an upload in parts. The store keeps the parts, and shows nothing of them, until it is completed or aborted. */
 export async function beginUpload(place: UploadPlace, params: PutParams, signal?: AbortSignal): Promise<ObjectUpload> {
   const { requests, integrity, name } = place
-  const input = { ...requests.common, Key: decodeUtf8(name), ...params }
+  const input = { ...requests.common, Key: textKey(name), ...params }
   const subject = { action: 'write', name, ...(signal === undefined ? {} : { signal }) } as const
   const { output, refusal } = await integrity.send<
     CreateMultipartUploadCommandInput,
@@ -117,7 +117,7 @@ class S3Upload implements ObjectUpload {
 
   #input() {
     const { requests, name, keyParams } = this.#place
-    return { ...requests.common, Key: decodeUtf8(name), UploadId: this.#id, ...keyParams }
+    return { ...requests.common, Key: textKey(name), UploadId: this.#id, ...keyParams }
   }
 
   /**

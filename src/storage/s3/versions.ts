@@ -1,10 +1,9 @@
 import { ListObjectVersionsCommand, type ListObjectVersionsCommandOutput } from '@aws-sdk/client-s3'
-import { decodeUtf8 } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectListRequest } from '../object/client.ts'
 import { entryOf, listParams } from './listing.ts'
 import { checkedPage, NO_NEXT_PAGE, SAME_NEXT_PAGE } from '../object/pages.ts'
-import { nameReader } from './names.ts'
+import { nameReader, textKey } from './names.ts'
 import type { S3Requests } from './requests.ts'
 
 /** What an object was at some time. */
@@ -35,7 +34,7 @@ export async function listVersions(
   const input = {
     ...requests.common,
     ...listParams(requests, request),
-    ...(marker === undefined ? {} : { KeyMarker: decodeUtf8(marker.name) }),
+    ...(marker === undefined ? {} : { KeyMarker: textKey(marker.name) }),
     ...(marker === undefined || marker.versionId === '' ? {} : { VersionIdMarker: marker.versionId }),
   }
   let order: readonly boolean[] = []

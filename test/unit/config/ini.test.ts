@@ -8,6 +8,12 @@ async function warningsOf(text: string, line = BACKUP): Promise<string> {
 }
 
 describe('a pgbackrest.conf', () => {
+  test('is trimmed as pgbackrest trims: a no-break space belongs to a passphrase', async () => {
+    const text = `\ufeff[global]\r\nrepo1-cipher-type=aes-256-cbc\r\nrepo1-cipher-pass =\t \u00a0p\u2003q\u00a0\f \r\n${STANZA}`
+    const resolved = await resolving('info --stanza=main', ini(text))
+    expect(resolved.options.repo[0]?.cipherPass).toBe('\u00a0p\u2003q\u00a0\f')
+  })
+
   test('is read as it stands, with the defaults of pgBackRest', async () => {
     const text = [
       '# comment',

@@ -1,3 +1,5 @@
+import fc from 'fast-check'
+import { isUtf8 } from 'node:buffer'
 import { describe, expect, test } from 'vitest'
 import { formatShortError } from '../../../src/cli/exit.ts'
 import { formatLine } from '../../../src/cli/log-line.ts'
@@ -7,9 +9,12 @@ import { renderRepoLs } from '../../../src/cli/render/repo-ls.ts'
 import {
   bytesToLines,
   bytesToText,
+  decodeText,
   decodeUtf8,
+  hasStrayBytes,
   printableJson,
   printableLines,
+  textPath,
   textToBytes,
 } from '../../../src/util/byte-string.ts'
 import { PgtsError } from '../../../src/util/error.ts'
@@ -19,6 +24,11 @@ import { aFile, aManifest } from '../../support/manifest.ts'
 const HOSTILE = `a\x1b[2J\nERROR: fake\r${textToBytes('\u202e\u0085ä')}\xff\x7f`
 const SHOWN = 'a\\x1b[2J\\nERROR: fake\\r\\u202e\\u0085ä\\xff\\x7f'
 const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/
+
+/** No lone surrogates: as String.prototype.isWellFormed, for older libraries of types. */
+function isWellFormed(text: string): boolean {
+  return !/[\ud800-\udfff]/u.test(text)
+}
 
 async function joined(pieces: AsyncIterable<string>): Promise<string> {
   let text = ''
@@ -43,6 +53,24 @@ describe('a byte string as text for people', () => {
   test('line ends and tabs stay in text of several lines, and nothing else', () => {
     expect(bytesToLines('a\n\tb\x1b\xff')).toBe('a\n\tb\\x1b\\xff')
     expect(printableLines('a\nä\u009b31m\u202e')).toBe('a\nä\\u009b31m\\u202e')
+  })
+
+  test('bytes that are no UTF-8 survive as text, and are shown as escapes', () => {
+    fc.assert(
+      fc.property(fc.uint8Array(), (bytes) => {
+        const text = decodeText(bytes)
+        expect(Buffer.from(textToBytes(text), 'latin1')).toEqual(Buffer.from(bytes))
+        expect(decodeUtf8(textToBytes(text))).toBe(text)
+        expect(isWellFormed(text)).toBe(isUtf8(bytes))
+        expect(hasStrayBytes(text)).toBe(!isUtf8(bytes))
+      }),
+      { numRuns: 1000 },
+    )
+    expect(decodeText(Buffer.from('gr\xfc\xdfe \xe2\x82\xac', 'latin1'))).toBe('gr\udcfc\udcdfe €')
+    expect(printableLines(decodeText(Buffer.from('d\xe4ten', 'latin1')))).toBe('d\\xe4ten')
+    expect(printableLines('😀')).toBe('😀')
+    expect(textPath('/tmp/ä')).toBe('/tmp/ä')
+    expect(textPath('/tmp/\udce4')).toEqual(Buffer.from('/tmp/\xe4', 'latin1'))
   })
 
   test('what a program reads keeps every character', () => {

@@ -1,0 +1,40 @@
+import { readFileSync, readlinkSync } from 'node:fs'
+import { decodeText } from '../util/byte-string.ts'
+
+/** What Node puts in the place of a byte that is part of no character. */
+const REPLACED = '\ufffd'
+
+/** The arguments after the program, as text of `decodeText`: Node itself would lose bytes that are no UTF-8. */
+export function processArguments(): string[] {
+  const argv = process.argv.slice(2)
+  if (!argv.some((word) => word.includes(REPLACED))) return argv
+  const words = readList('/proc/self/cmdline')
+  return words === undefined ? argv : words.slice(words.length - argv.length)
+}
+
+/** The environment that the process was started with, as text of `decodeText`. */
+export function processEnvironment(): NodeJS.ProcessEnv {
+  const names = Object.keys(process.env).filter((name) => process.env[name]?.includes(REPLACED))
+  if (names.length === 0) return process.env
+  const env = { ...process.env }
+  for (const entry of readList('/proc/self/environ') ?? []) {
+    const at = entry.indexOf('=')
+    if (names.includes(entry.slice(0, at))) env[entry.slice(0, at)] = entry.slice(at + 1)
+  }
+  return env
+}
+
+/** The working directory as text of `decodeText`. */
+export function processDirectory(): string {
+  const cwd = process.cwd()
+  return cwd.includes(REPLACED) ? decodeText(readlinkSync('/proc/self/cwd', { encoding: 'buffer' })) : cwd
+}
+
+/** Strings that end with a zero byte each; undefined where there is no /proc, and text that Node decoded has to do. */
+function readList(path: string): string[] | undefined {
+  try {
+    return decodeText(readFileSync(path)).split('\0').slice(0, -1)
+  } catch {
+    return undefined
+  }
+}
