@@ -4,6 +4,8 @@ import fc from 'fast-check'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { CODECS, compressor, decompressor, loadCodec } from '../../src/codec/registry.ts'
 import type { Stage } from '../../src/codec/stage.ts'
+import { openZst } from '../../src/codec/zst.ts'
+import { openNodeZst } from '../../src/codec/zst-node.ts'
 import { isPgtsError } from '../../src/util/error.ts'
 import { compressible, through } from '../support/codec.ts'
 
@@ -157,6 +159,40 @@ test('zst takes a file in one go for what was said, and nothing after it', async
   b.close?.()
   const zstd = spawnSync('zstd', ['-dc'], { input: Buffer.concat(outputs[0]!), maxBuffer: 1 << 24 })
   if (zstd.error === undefined) expect(zstd.stdout.equals(input)).toBe(true)
+})
+
+// Node.js has zstd from 22.15 on; with an older one there is nothing to test.
+describe.each([openNodeZst() ?? []].flat())('zst of Node', (ofNode) => {
+  test('is read by zstd-napi and reads what that writes, at any level and in any chunks', async () => {
+    const ofPackage = openZst()
+    const cases = fc.asyncProperty(inputs, levelsOf('zst'), chunkings, chunkings, async (input, level, a, b) => {
+      for (const wholeBytes of [undefined, input.length])
+        for (const [writer, reader] of [
+          [ofNode, ofPackage],
+          [ofPackage, ofNode],
+        ] as const) {
+          const stored = await through(writer.compressor(Math.min(level, 19), false, wholeBytes), input, a)
+          expect((await through(reader.decompressor(false), stored, b)).equals(input)).toBe(true)
+        }
+    })
+    await fc.assert(cases, { numRuns: 25 })
+  })
+
+  test('reads several frames in a row, and skips those that have no content', async () => {
+    const input = compressible(400_000, 'text', 8)
+    const frame = await through(ofNode.compressor(3, false), input)
+    const skipped = Buffer.from('502a4d18030000000a0b0c', 'hex')
+    const stored = Buffer.concat([skipped, frame, skipped, frame])
+    expect((await through(ofNode.decompressor(false), stored, 999)).equals(Buffer.concat([input, input]))).toBe(true)
+  })
+
+  test('notices a file that is cut, which the library of Node does not', async () => {
+    const stored = await through(ofNode.compressor(3, false), compressible(700, 'text', 3))
+    for (let cut = 0; cut < stored.length; cut++)
+      await expect(through(ofNode.decompressor(false), stored.subarray(0, cut), 97)).rejects.toThrow(
+        'zst data is truncated',
+      )
+  })
 })
 
 test('lz4 and zst read several frames in a row', async () => {

@@ -1,0 +1,249 @@
+import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { beforeAll, afterAll, describe, expect, test } from 'vitest'
+import { Installation } from '../support/installation.ts'
+import { giveToTestUser, makeTestDir, runAs, testUser, type RunOptions, type RunResult } from '../support/postgres.ts'
+import { readyOf, untilArchived } from '../support/replica.ts'
+import { aSite, type Site } from '../support/site.ts'
+import { until } from '../support/until.ts'
+
+let site: Site
+let installation: Installation
+/** In the archive, compressed by zst. */
+let archived: string
+/** In pg_wal, not archived yet. */
+let waiting: string
+/** A second repository, in which everything is compressed by gz. */
+let second: string
+
+const ZSTD = 'node_modules/zstd-napi/build'
+const KOFFI = 'node_modules/koffi'
+const KERNELS = 'dist/chunks/kernels.wasm'
+
+function pgts(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
+  return installation.run([`--config=${site.config}`, '--stanza=main', '--no-log-timestamp', ...args], options)
+}
+
+const walPath = (name: string) => join(site.cluster.dataDir, 'pg_wal', name)
+const backups = () => readdirSync(join(site.repo, 'backup/main')).sort()
+
+/** Another repository, with the stanza and nothing in it. */
+async function aRepository(): Promise<string> {
+  const path = makeTestDir('repo')
+  // The background process of another test may hold the site's locks.
+  await site.pgtsOk(`--repo1-path=${path}`, `--lock-path=${makeTestDir('lock')}`, 'stanza-create')
+  return path
+}
+
+function expectIncomplete(result: RunResult, module: string, code = 102): void {
+  const said = result.stdout + result.stderr
+  expect(said).toContain('pgts is not completely installed: ')
+  expect(said).toContain(module)
+  expect(said).toMatch(/HINT: install pgts again/)
+  expect(said).not.toMatch(/damaged|not whole|recover to a target|cannot take the lock|ASSERT|\n\s+at /)
+  expect(result.code).toBe(code)
+}
+
+beforeAll(async () => {
+  site = await aSite({ walSegsizeMb: 1, dataChecksums: true, options: { 'compress-type': 'zst', 'process-max': '2' } })
+  installation = new Installation()
+  const { cluster } = site
+  await site.pgtsOk('stanza-create')
+  await site.pgtsOk('--type=full', 'backup')
+  const switched = async () =>
+    String((await cluster.query('select pg_walfile_name(pg_switch_wal()) as name'))[0]!['name'])
+  archived = await switched()
+  await untilArchived(cluster)
+  second = await aRepository()
+  await site.pgtsOk(`--repo1-path=${second}`, '--compress-type=gz', 'archive-push', walPath(archived))
+  await cluster.query(`alter system set archive_command = 'false # pgts'`)
+  await cluster.query('select pg_reload_conf()')
+  await cluster.query('create table t as select 1')
+  waiting = await switched()
+  await until('the segment', () => readyOf(cluster).includes(waiting))
+})
+afterAll(() => site[Symbol.asyncDispose]())
+
+describe('without the library of zst', () => {
+  const without = <T>(work: () => Promise<T>): Promise<T> => installation.without(ZSTD, 'missing', work)
+  const wanted = () => join(makeTestDir('wanted'), 'RECOVERYXLOG')
+
+  test('archive-get names it and writes nothing; in archive recovery it stops the server', async () => {
+    await without(async () => {
+      const target = wanted()
+      expectIncomplete(await pgts(['archive-get', archived, target]), 'zstd-napi')
+      const cwd = makeTestDir('recovering')
+      writeFileSync(join(cwd, 'recovery.signal'), '')
+      const stopped = await pgts(['archive-get', archived, target], { cwd })
+      expectIncomplete(
+        stopped,
+        `recovery stops here, because it is not known whether ${archived} is in the archive`,
+        200,
+      )
+      expect(existsSync(target)).toBe(false)
+    })
+  })
+
+  test('archive-get takes the copy of another repository that it can read', async () => {
+    await without(async () => {
+      const target = wanted()
+      const result = await pgts([`--repo2-path=${second}`, 'archive-get', archived, target])
+      expect(result.code).toBe(0)
+      expect(result.stdout).toMatch(/WARN: repo1: \[102\] pgts is not completely installed: zstd-napi cannot be loaded/)
+      expect(readFileSync(target).equals(readFileSync(walPath(archived)))).toBe(true)
+    })
+  })
+
+  test('verify reports it instead of faulty files', async () => {
+    await without(async () => expectIncomplete(await pgts(['verify']), 'zstd-napi'))
+  })
+
+  test('restore leaves the target as it is', async () => {
+    const target = join(makeTestDir('restored'), 'data')
+    await without(async () => expectIncomplete(await pgts([`--pg1-path=${target}`, 'restore']), 'zstd-napi'))
+    expect(existsSync(target)).toBe(false)
+  })
+
+  test('backup ends before it begins', async () => {
+    const before = backups()
+    await without(async () => expectIncomplete(await pgts(['--type=full', 'backup']), 'zstd-napi'))
+    expect(backups()).toEqual(before)
+  })
+
+  test('archive-push names it, synchronous or in the background', async () => {
+    const push = ['archive-push', walPath(waiting)]
+    await without(async () => {
+      expectIncomplete(await pgts(push), 'zstd-napi')
+      expectIncomplete(await pgts(['--archive-async', ...push]), 'zstd-napi')
+    })
+    // The background process loads it as soon as it is there.
+    expect((await pgts(['--archive-async', ...push])).code).toBe(0)
+  })
+
+  test('other compression works', async () => {
+    await without(async () => {
+      for (const type of ['gz', 'lz4', 'bz2', 'none']) {
+        const options = [`--repo1-path=${await aRepository()}`, `--compress-type=${type}`]
+        expect((await pgts([...options, 'archive-push', walPath(archived)])).code).toBe(0)
+      }
+    })
+  })
+})
+
+describe('without koffi', () => {
+  const without = <T>(work: () => Promise<T>): Promise<T> => installation.without(KOFFI, 'missing', work)
+
+  test.each([['backup'], ['expire'], ['stanza-upgrade']])('%s does not report a held lock', async (command) => {
+    await without(async () => expectIncomplete(await pgts([command]), 'koffi cannot be loaded'))
+  })
+
+  test('archive-push goes on without the background process, with a warning', async () => {
+    const repo = `--repo1-path=${await aRepository()}`
+    const spool = ['--archive-async', `--spool-path=${makeTestDir('spool')}`]
+    await without(async () => {
+      const result = await pgts([repo, ...spool, 'archive-push', walPath(waiting)])
+      expect(result.stdout).toMatch(/WARN: .* pushed without the spool: pgts is not completely installed: koffi cannot/)
+      expect(result.code).toBe(0)
+    })
+    const target = join(makeTestDir('back'), 'x')
+    expect((await pgts([repo, 'archive-get', waiting, target])).code).toBe(0)
+    expect(readFileSync(target).equals(readFileSync(walPath(waiting)))).toBe(true)
+  })
+})
+
+describe('without the WebAssembly module', () => {
+  test.each([
+    ['missing', 'archive-push'],
+    ['empty', 'archive-push'],
+    ['missing', 'backup'],
+    ['empty', 'backup'],
+  ] as const)('(%s) %s names it', async (how, command) => {
+    const options = [`--repo1-path=${await aRepository()}`, '--compress-type=lz4']
+    const args =
+      command === 'backup' ? ['--type=full', '--no-archive-check', 'backup'] : ['archive-push', walPath(archived)]
+    await installation.without(KERNELS, how, async () =>
+      expectIncomplete(await pgts([...options, ...args]), 'kernels.wasm cannot be loaded'),
+    )
+  })
+})
+
+describe('without a file of dist', () => {
+  // By the start of their names: verify itself, and what a worker needs.
+  test.each(['chunks/verify-', 'chunks/threads-', 'chunks/jobs-', 'chunks/posix-', 'chunks/zst-', 'worker/entry.js'])(
+    'verify names %s',
+    async (start) => {
+      const [folder, name] = `dist/${start}`.split(/\/(?=[^/]*$)/) as [string, string]
+      for (const how of ['missing', 'empty'] as const) {
+        const results: RunResult[] = []
+        for (const file of installation.names(folder, name)) {
+          results.push(await installation.without(file, how, () => pgts(['verify'])))
+        }
+        // verify is two files, of which only one may be the first to be loaded.
+        const [failed] = results.filter(({ code }) => code !== 0)
+        expectIncomplete(failed!, name === 'zst-' ? 'zst' : name)
+      }
+    },
+  )
+
+  test('archive-get does not report the end of the archive to a server in recovery', async () => {
+    const cwd = makeTestDir('recovering')
+    writeFileSync(join(cwd, 'recovery.signal'), '')
+    for (const start of ['through-spool-', 'archive-get-', 'spool-files-']) {
+      for (const file of installation.names('dist/chunks', start).filter((name) => !name.includes('get-async'))) {
+        const args = ['--archive-async', 'archive-get', archived, join(cwd, 'x')]
+        const result = await installation.without(file, 'missing', () => pgts(args, { cwd }))
+        expectIncomplete(result, start, 200)
+      }
+    }
+  })
+
+  test('the logger is named on standard error', async () => {
+    await installation.without('dist/cli/pino.packed', 'missing', async () => {
+      const result = await pgts(['--log-level-console=info', 'archive-get', archived, join(makeTestDir('get'), 'x')])
+      expect(result.stderr).toContain('pgts is not completely installed: ')
+      expect(result.stderr).toContain('pino.cjs')
+      expect(result.code).toBe(102)
+    })
+  })
+
+  test.each([
+    [
+      's3',
+      ['--repo1-s3-bucket=b', '--repo1-s3-endpoint=localhost', '--repo1-s3-region=r', '--repo1-s3-uri-style=path'],
+      'cli/aws.packed',
+    ],
+    ['azure', ['--repo1-azure-container=c'], ''],
+    ['gcs', ['--repo1-gcs-bucket=b', '--repo1-gcs-key-type=auto'], ''],
+  ] as const)('the client of %s needs no package, and its file is named', async (type, options, bundle) => {
+    const config = join(makeTestDir('store'), 'pgts.yaml')
+    writeFileSync(config, 'global: { repo: [{}] }\n')
+    giveToTestUser(config)
+    const secrets = {
+      PGTS_REPO1_S3_KEY: 'k',
+      PGTS_REPO1_S3_KEY_SECRET: 's',
+      PGTS_REPO1_AZURE_ACCOUNT: 'a',
+      PGTS_REPO1_AZURE_KEY: 'a2V5',
+    }
+    const where = type === 'gcs' ? [] : [`--repo1-storage-host=127.0.0.1`, '--repo1-storage-port=1']
+    const args = [`--config=${config}`, `--repo1-type=${type}`, ...options, ...where, '--io-timeout=1', 'info']
+    const ask = () => installation.run(args, { env: secrets })
+    const reached = await ask()
+    expect(reached.stdout + reached.stderr).not.toContain('installed')
+    expect(reached.stdout + reached.stderr).toMatch(/connection refused|metadata/)
+    if (bundle === '') return
+    expectIncomplete(await installation.without(`dist/${bundle}`, 'missing', ask), 'aws')
+  })
+})
+
+test('too many open files are named, with the limit', async () => {
+  for (const limit of [40, 55, 70]) {
+    const script = `ulimit -n ${limit}; exec "$@"`
+    const program = join(installation.dir, 'bin/pgts')
+    const args = [`--config=${site.config}`, '--stanza=main', '--process-max=4', 'verify']
+    const result = await runAs(testUser, 'sh', ['-c', script, 'sh', program, ...args])
+    expect(result.stdout + result.stderr).toMatch(/ERROR: \[102\]: cannot load .*: too many open files/)
+    expect(result.stdout + result.stderr).toMatch(/HINT: .*ulimit -n/)
+    expect(result.stdout + result.stderr).not.toMatch(/installed|not whole|\n\s+at /)
+    expect(result.code).toBe(102)
+  }
+})
