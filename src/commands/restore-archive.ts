@@ -1,7 +1,7 @@
 import { findSegment } from '../core/archive/find.ts'
 import { loadArchiveInfo } from '../core/info-store.ts'
 import { RECOVERY_SETTINGS_SINCE } from '../core/restore/recovery.ts'
-import { unreachable } from '../core/restore/reachable.ts'
+import { inFuture, unreachable } from '../core/restore/reachable.ts'
 import type { RecoveryTarget } from '../core/restore/recovery-target.ts'
 import { realPath } from '../core/restore/target-files.ts'
 import { checkTargetTimeline } from '../core/restore/timeline.ts'
@@ -95,11 +95,15 @@ export async function checkArchive(
   { span, info, target }: ArchiveQuestion,
 ): Promise<readonly string[]> {
   const { label, online, version, historyId, archiveStart, lsnStart } = span
+  const { signal, log, stanza, clock } = ctx
+  const now = clock.nowMs() / 1000
   const policy = recoveryPolicy(ctx, online, target)
   // Without recovery, or with settings that are not ours, there is nothing to check.
-  if (!online || version === undefined || archiveStart === undefined || lsnStart === undefined) return []
   if (policy.type === 'none' || policy.type === 'preserve') return []
-  const { signal, log, stanza, clock } = ctx
+  if (!online || version === undefined || archiveStart === undefined || lsnStart === undefined) {
+    const future = inFuture(target, now)
+    return future === undefined ? [] : [future]
+  }
   // Only an encrypted history file needs archive.info: a backup restores without its archive, too.
   const archive =
     repository.cipher === undefined ? undefined : await loadArchiveInfo(repository, stanza, { signal, log })
@@ -119,7 +123,7 @@ export async function checkArchive(
     return await unreachable(repository.storage, {
       ...{ type, target, stanza, archiveId, timelines, positions, signal },
       backup: { label, lsnStart: parseLsn(lsnStart), lsnStop: parseLsn(lsnStop), timestampStop, archiveCopy },
-      now: clock.nowMs() / 1000,
+      now,
       isElsewhere: (segment) => isElsewhere(ctx, repository, archiveId, segment),
     })
   } catch (error) {

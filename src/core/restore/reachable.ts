@@ -40,9 +40,8 @@ export async function unreachable(storage: StorageDriver, request: TargetRequest
   // A standby gets from its primary what the archive lacks.
   if (type === 'none' || type === 'preserve' || type === 'standby') return []
   const { seconds, lsn } = target ?? {}
-  if (seconds !== undefined && seconds > now) {
-    return [warning(`target time '${target!.text}' is in the future: recovery cannot reach it`)]
-  }
+  const future = inFuture(target, now)
+  if (future !== undefined) return [future]
   if (seconds !== undefined && seconds < backup.timestampStop) {
     return [tooEarly(`target time '${target!.text}'`, backup, `at ${zonedDateTime(backup.timestampStop)}`)]
   }
@@ -55,6 +54,12 @@ export async function unreachable(storage: StorageDriver, request: TargetRequest
   if (reach.missing === undefined || (await request.isElsewhere(reach.missing))) return []
   const text = describe(reach, request, segmentSize)
   return text === undefined ? [] : [text]
+}
+
+/** A warning when the target is a time that has not come yet. @param now seconds since the epoch */
+export function inFuture(target: RecoveryTarget | undefined, now: number): string | undefined {
+  if (target?.seconds === undefined || target.seconds <= now) return undefined
+  return warning(`target time '${target.text}' is in the future: recovery cannot reach it`)
 }
 
 function reachOf(storage: StorageDriver, request: TargetRequest, segmentSize: number): Promise<Reach> {

@@ -1,3 +1,4 @@
+import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { checkedSetting } from './recovery-target.ts'
 
@@ -45,8 +46,9 @@ export function recoverySettings(policy: RecoveryPolicy, major: number): Map<str
   const own = [...policy.options].map(([key, value]) => [key.replaceAll('-', '_'), value] as const)
   for (const [key, value] of own.sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (!/^[A-Za-z_][A-Za-z0-9_.$]*$/.test(key)) {
-      throw new PgtsError('option-invalid', `recovery-option '${key}' is not the name of a setting`)
+      throw new PgtsError('option-invalid', `recovery-option '${bytesToText(key)}' is not the name of a setting`)
     }
+    refuseUnknown(key, major)
     if (modern && key === 'standby_mode') {
       throw new PgtsError(
         'option-invalid',
@@ -116,6 +118,43 @@ function refuseSeveralTargets(settings: ReadonlyMap<string, string>): void {
   })
 }
 
+/** All that recovery.conf may hold; servers before 12 do not start with anything else in it. */
+const RECOVERY_CONF = [
+  'archive_cleanup_command',
+  'primary_conninfo',
+  'primary_slot_name',
+  'recovery_end_command',
+  'recovery_min_apply_delay',
+  'recovery_target',
+  'recovery_target_action',
+  'recovery_target_inclusive',
+  'recovery_target_lsn',
+  'recovery_target_name',
+  'recovery_target_time',
+  'recovery_target_timeline',
+  'recovery_target_xid',
+  'restore_command',
+  'standby_mode',
+  'trigger_file',
+]
+/** Settings that were taken away, with the first version that does not start with them. */
+const REMOVED: Readonly<Record<string, number>> = { trigger_file: 12, promote_trigger_file: 16 }
+
+function refuseUnknown(key: string, major: number): void {
+  const isKnown = major < RECOVERY_SETTINGS_SINCE ? RECOVERY_CONF.includes(key) : major < (REMOVED[key] ?? Infinity)
+  if (isKnown) return
+  throw new PgtsError(
+    'option-invalid',
+    `recovery-option '${bytesToText(key)}' is not a setting of PostgreSQL ${major}`,
+    {
+      hints:
+        major < RECOVERY_SETTINGS_SINCE
+          ? ['put settings of the server into postgresql.conf; recovery.conf takes those of recovery only']
+          : ['remove it, and promote with pg_ctl promote or pg_promote()'],
+    },
+  )
+}
+
 /** Lines of a configuration file, under a heading. @param when local time in words */
 export function settingsText(settings: ReadonlyMap<string, string>, when: string): string {
   const lines = [...settings].map(([key, value]) => `${key} = ${quoteSetting(value)}\n`)
@@ -128,7 +167,7 @@ export function settingsText(settings: ReadonlyMap<string, string>, when: string
  */
 export function quoteSetting(value: string): string {
   if (/[\n\r\0]/.test(value)) {
-    throw new PgtsError('option-invalid-value', `a recovery setting cannot hold a line break: '${value}'`)
+    throw new PgtsError('option-invalid-value', `a recovery setting cannot hold a line break: '${bytesToText(value)}'`)
   }
   return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`
 }

@@ -187,9 +187,9 @@ describe('into an empty directory', () => {
     expect(isCheckpointInvalidated(control)).toBe(false)
     rmSync(join(dir, 'pg'), { recursive: true })
     rmSync(join(dir, 'ts'), { recursive: true })
-    expect(await restore(context({ type: 'default' }, { typed: ['--type=default'] }))).toMatchObject({
-      type: 'default',
-    })
+    const future = context({ type: 'time', target: '2099-01-01 00:00:00Z' }, { typed: ['--type=time'] })
+    expect(await restore(future)).toMatchObject({ type: 'time' })
+    expect(future.log.lines.join('\n')).toContain("warn: target time '2099-01-01 00:00:00+00' is in the future")
   })
 
   test.each([

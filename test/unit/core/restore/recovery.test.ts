@@ -84,6 +84,21 @@ describe('the settings of a recovery', () => {
     ['standby_mode from 12 on', { options: new Map([['standby-mode', 'on']]) }, 12, 'option-invalid', '--type=standby'],
     ['a name that is none', { options: new Map([["x = '1'\ny", '1']]) }, 15, 'option-invalid', ''],
     ['a target type without target', { type: 'time' }, 15, 'option-required', '--target'],
+    [
+      'what recovery.conf does not take, before 12',
+      { options: new Map([['work_mem', '1MB']]) },
+      11,
+      'option-invalid',
+      'postgresql.conf',
+    ],
+    ['trigger_file from 12 on', { options: new Map([['trigger-file', '/x']]) }, 12, 'option-invalid', 'promote'],
+    [
+      'its successor from 16 on',
+      { options: new Map([['promote-trigger-file', '/x']]) },
+      16,
+      'option-invalid',
+      'promote',
+    ],
     ['a line break in a target', { type: 'name', target: 'a\nb' }, 15, 'option-invalid-value', ''],
     ['a line break in a setting', { options: new Map([['work_mem', '1\n2']]) }, 15, 'option-invalid-value', ''],
     [
