@@ -96,17 +96,21 @@ function describe(
     ].join('\n')
   }
   const isTimeOrLsn = target?.seconds !== undefined || target?.lsn !== undefined
-  const shown = `target ${target?.lsn === undefined ? 'time' : 'LSN'} '${target?.text ?? ''}'`
+  // By the clocks of two hosts, that of the server and that of the repository, a time is not certain.
+  const fails =
+    target?.lsn === undefined
+      ? `is not expected to reach the target time '${target?.text ?? ''}'`
+      : `does not reach the target LSN '${target.text}'`
   if (kind === 'gap') {
     const gap = `WAL segment ${missing} is not in the archive, though later ones are: recovery ends before it`
-    if (isTimeOrLsn) return warning(`${gap} and does not reach the ${shown}`)
+    if (isTimeOrLsn) return warning(`${gap} and ${fails}`)
     if (type === 'default')
       return `${gap}\nHINT: what was committed later is lost; run verify to see what else is missing`
     return warning(`${gap}, and reaches the target only if that comes first`)
   }
   if (!isTimeOrLsn) return undefined
   const when = storedMs === 0 ? '' : `, stored at ${zonedDateTime(storedMs / 1000)}`
-  return warning(`the archive ends with WAL segment ${last ?? 'none'}${when}: recovery does not reach the ${shown}`)
+  return warning(`the archive ends with WAL segment ${last ?? 'none'}${when}: recovery ${fails}`)
 }
 
 function tooEarly(shown: string, { label }: BackupSpan, when: string): string {
