@@ -9,6 +9,7 @@ import { readAll } from '../../src/util/bytes.ts'
 import { systemClock } from '../../src/util/clock.ts'
 import { PgtsError } from '../../src/util/error.ts'
 import { silentLogger } from '../../src/util/log.ts'
+import { FaultyWay } from '../support/faulty-way.ts'
 import { type Bucket, objectStores, titleOf } from '../support/object-stores.ts'
 
 // What only an object store can show: pages, parts, conditions, and what somebody else sees in the bucket.
@@ -130,6 +131,39 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
     await storage.remove('p')
     expect(await seen('prefix/')).toEqual([['prefix/p/q', 5]])
   })
+
+  test.each(['last-chunk', 'end', 'early'] as const)(
+    'answers without a length are read whole (they go on until: %s)',
+    async (until) => {
+      const content = randomBytes(3 * MIB + 3)
+      await client.put('no-length/data', content, { kind: 'data' })
+      await client.put('no-length/data-2', bytes('empty is not'), { kind: 'data' })
+      await using way = await FaultyWay.to(bucket)
+      await using through = await bucket.client(way.via)
+      const policy = { retries: 4, totalMs: 60_000, timeoutMs: 10_000, firstWaitMs: 10 }
+      const storage = objectStorage(retrying(through, { policy, log: silentLogger, clock: systemClock }), {
+        path: '/no-length',
+      })
+      // Of the object; in Google's store that is its properties, too.
+      const only = ({ method, path }: { method: string; path: string }) =>
+        method !== 'PUT' && /no-length(\/|%2F)data(\?|$)/.test(path)
+      let struck = 0
+      const set = () => {
+        struck += way.front.counters.struck
+        // The answer and what is asked then; the rest of a body that was cut comes whole.
+        way.front.set({ only, how: { kind: 'no-length', until }, times: 2 })
+      }
+      set()
+      expect((await getFile(storage, 'data')).equals(content)).toBe(true)
+      set()
+      const part = await readAll(await storage.read('data', { offset: MIB, length: MIB }))
+      expect(part.equals(content.subarray(MIB, 2 * MIB))).toBe(true)
+      set()
+      expect(await storage.stat('data')).toMatchObject({ sizeBytes: content.length })
+      expect(struck + way.front.counters.struck).toBeGreaterThan(3)
+    },
+    60_000,
+  )
 
   test('names and sizes are what somebody else sees too', async () => {
     const storage = storageAt('/a path/with odd+signs%41')

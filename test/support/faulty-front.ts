@@ -35,6 +35,8 @@ export interface FrontFaults {
     | { readonly kind: 'silence' }
     /** Change one bit in the middle of the store's body. */
     | { readonly kind: 'flip' }
+    /** Leave out how long the store's answer is: in chunks, or until the connection ends, which may come `early`. */
+    | { readonly kind: 'no-length'; readonly until: 'last-chunk' | 'end' | 'early' }
 }
 
 export interface FrontCounters {
@@ -160,6 +162,7 @@ export class FaultyFront implements AsyncDisposable {
         told.resume().on('end', lost)
         return
       }
+      if (fault?.kind === 'no-length') return passWithoutLength(told, answer, fault.until)
       answer.writeHead(told.statusCode ?? 502, told.rawHeaders)
       answer.flushHeaders()
       if (fault === undefined) told.pipe(answer)
@@ -174,6 +177,26 @@ export class FaultyFront implements AsyncDisposable {
     this.#agent.destroy()
     await closed
   }
+}
+
+function passWithoutLength(told: IncomingMessage, answer: ServerResponse, until: 'last-chunk' | 'end' | 'early'): void {
+  const left =
+    until === 'last-chunk' ? /^content-length$/i : /^(content-length|transfer-encoding|connection|keep-alive)$/i
+  const headers = told.rawHeaders.filter((_, i, all) => !left.test(all[i - (i % 2)] ?? ''))
+  if (until === 'last-chunk') {
+    told.pipe(answer.writeHead(told.statusCode ?? 502, headers))
+    return
+  }
+  // As a server of HTTP/1.0: the end of the connection is the end of the body.
+  answer.useChunkedEncodingByDefault = false
+  answer.shouldKeepAlive = false
+  const chunks: Buffer[] = []
+  told.on('data', (bytes: Buffer) => chunks.push(bytes))
+  told.on('end', () => {
+    const body = Buffer.concat(chunks)
+    answer.writeHead(told.statusCode ?? 502, [...headers, 'connection', 'close'])
+    answer.end(until === 'early' ? body.subarray(0, body.length / 2) : body)
+  })
 }
 
 /** Pass a body on as far as its middle (or nothing of one without a length): there it ends, or has one wrong bit. */

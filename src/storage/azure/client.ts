@@ -4,14 +4,16 @@ import { bytesToText, textToBytes } from '../../util/byte-string.ts'
 import { isPgtsError, type ErrorCode } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
 import { httpSender } from '../http/send.ts'
-import type { ObjectBody, ObjectClient, ObjectEntry, ObjectPage } from '../object/client.ts'
+import { sizeOfAnswer } from '../object/answer-size.ts'
+import { listedEntry } from '../object/listed-entry.ts'
+import type { ObjectBody, ObjectClient, ObjectEntry, ObjectListRequest, ObjectPage } from '../object/client.ts'
 import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
 import { blobName } from './blob-name.ts'
 import { azureCredential } from './credential.ts'
 import type { AzureDescription } from './description.ts'
 import { azureError, type AzurePlace } from './error.ts'
 import { removeBatch } from './remove-batch.ts'
-import { azureTransport, checkedOnArrival } from './transport.ts'
+import { azureTransport, checkedOnArrival, NO_LENGTH } from './transport.ts'
 import { blockUpload, md5, MAX_BLOCKS } from './upload.ts'
 
 /**
@@ -64,6 +66,12 @@ export async function azureClient(description: AzureDescription, given?: Agents)
     )
   }
 
+  function list({ prefix, delimiter, after, signal }: ObjectListRequest): Promise<ObjectPage> {
+    return attempt(prefix, 'path-open')('list', signal, () =>
+      nextPage(client, { prefix: blobName(prefix), delimiter, after, signal }),
+    )
+  }
+
   return {
     display: place.display,
     limits: {
@@ -74,23 +82,20 @@ export async function azureClient(description: AzureDescription, given?: Agents)
     },
 
     async head(name, signal) {
+      const shown = `${place.display}/${bytesToText(name)}`
       try {
         const found = await attempt(name, 'file-info')('look at', signal, () =>
           client.getBlobClient(blobName(name)).getProperties(abortable(signal)),
         )
-        return { name, sizeBytes: found.contentLength ?? 0, mtimeMs: found.lastModified?.getTime() ?? 0 }
+        if (found.contentLength === undefined) return await listedEntry(list, name, shown, signal)
+        return { name, sizeBytes: found.contentLength, mtimeMs: found.lastModified?.getTime() ?? 0 }
       } catch (error) {
         if (isPgtsError(error, 'file-missing')) return undefined
         throw error
       }
     },
 
-    async list({ prefix, delimiter, after, signal }) {
-      const page = await attempt(prefix, 'path-open')('list', signal, () =>
-        nextPage(client, { prefix: blobName(prefix), delimiter, after, signal }),
-      )
-      return page
-    },
+    list,
 
     async get(name, { offset = 0, length, version, signal } = {}) {
       const conditions = version === undefined ? {} : { conditions: { ifMatch: version } }
@@ -171,14 +176,15 @@ function entry({ name, properties }: BlobItem): ObjectEntry {
 function body(
   action: string,
   place: AzurePlace,
-  answer: { readableStreamBody?: NodeJS.ReadableStream; contentLength?: number; etag?: string },
+  answer: { readableStreamBody?: NodeJS.ReadableStream; contentLength?: number; contentRange?: string; etag?: string },
   signal: AbortSignal | undefined,
 ): ObjectBody {
   const stream = answer.readableStreamBody as IncomingMessage
+  const { contentLength } = answer
   // Whoever reads it hears of an error all the same; before that, one without a listener would end the process.
   stream.on('error', () => undefined)
   return {
-    sizeBytes: answer.contentLength ?? 0,
+    ...sizeOfAnswer(contentLength === NO_LENGTH ? undefined : contentLength, answer.contentRange),
     ...(answer.etag === undefined ? {} : { version: answer.etag }),
     chunks: {
       async *[Symbol.asyncIterator]() {

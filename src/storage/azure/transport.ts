@@ -29,12 +29,17 @@ export function azureTransport(send: HttpSend): IHttpClient {
       const answer = { request, status, headers: headersOf(response, request.headers) }
       const streamed = request.streamResponseStatusCodes
       if (streamed?.has(status) || streamed?.has(Number.POSITIVE_INFINITY)) {
+        // The SDK throws away an answer that does not say how long it is.
+        if (!answer.headers.contains('content-length')) answer.headers.set('content-length', NO_LENGTH)
         return { ...answer, readableStreamBody: response }
       }
       return { ...answer, bodyAsText: await textOf(response) }
     },
   }
 }
+
+/** Stands for the length of a body that came without one: `download` promises so many bytes. */
+export const NO_LENGTH = 2 ** 50
 
 /** The SDK wants headers of its own class, which a request brings along. */
 function headersOf(response: IncomingMessage, like: HttpHeaders): HttpHeaders {

@@ -5,6 +5,7 @@ import { isPgtsError, PgtsError, type ErrorCode } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
 import { networkError } from '../http/network-error.ts'
 import { httpSender } from '../http/send.ts'
+import { sizeOfAnswer } from '../object/answer-size.ts'
 import type { ObjectBody, ObjectEntry, ObjectGetRequest, ObjectListRequest } from '../object/client.ts'
 import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
 import { textName } from '../object/text-name.ts'
@@ -198,7 +199,7 @@ export async function gcsClient(description: GcsDescription, given?: Agents): Pr
   function bodyOf(read: Doing, response: IncomingMessage, signal: AbortSignal | undefined): ObjectBody {
     const version = response.headers['x-goog-generation']
     return {
-      sizeBytes: Number(response.headers['content-length'] ?? 0),
+      ...sizeOfAnswer(response.headers['content-length'], response.headers['content-range']),
       ...(typeof version === 'string' ? { version } : {}),
       chunks: {
         async *[Symbol.asyncIterator]() {

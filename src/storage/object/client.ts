@@ -40,8 +40,8 @@ export interface ObjectGetRequest {
 /** The bytes of one answer. May end early or fail when the connection does; who reads it counts and asks again. */
 export interface ObjectBody {
   readonly chunks: AsyncIterable<Uint8Array>
-  /** What the answer promised to carry, bytes. */
-  readonly sizeBytes: number
+  /** What the answer promised to carry, bytes; absent: it came without a length (chunked, or until the connection ends). */
+  readonly sizeBytes?: number
   /** What tells this content from a later one under the same name (an ETag or generation), where the store has it. */
   readonly version?: string
   /** Drop the connection when the rest is not wanted. */

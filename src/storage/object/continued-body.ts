@@ -15,14 +15,15 @@ export interface BodyContext {
 
 /** A body that goes on in another answer when its own ends early, breaks or stalls. Tries count from the last progress. */
 export class ContinuedBody implements ObjectBody {
+  /** What the answers have to carry together, bytes. */
   readonly sizeBytes: number
   readonly version?: string
   readonly chunks: AsyncIterable<Uint8Array>
   #current: ObjectBody
   #cancelled = false
 
-  constructor(first: ObjectBody, request: ObjectGetRequest, context: BodyContext) {
-    this.sizeBytes = first.sizeBytes
+  constructor(first: ObjectBody, sizeBytes: number, request: ObjectGetRequest, context: BodyContext) {
+    this.sizeBytes = sizeBytes
     if (first.version !== undefined) this.version = first.version
     this.#current = first
     this.chunks = { [Symbol.asyncIterator]: () => this.#read(request, context) }

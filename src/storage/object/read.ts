@@ -63,7 +63,9 @@ class BodySource implements ByteSource {
     this.#place = place
     this.#body = body
     this.#chunks = body.chunks[Symbol.asyncIterator]()
-    this.#wanted = wanted ?? body.sizeBytes
+    const promised = wanted ?? body.sizeBytes
+    if (promised === undefined) throw new PgtsError('assert', `the size of ${place.shown} is not known`)
+    this.#wanted = promised
   }
 
   async next(): Promise<Uint8Array | undefined> {

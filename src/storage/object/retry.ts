@@ -93,7 +93,7 @@ class RetryingClient implements ObjectClient {
     const ask = (inner: ObjectGetRequest) =>
       this.#ask(what, request.signal, 0, (signal) => this.#client.get(name, { ...inner, signal }))
     const first = await ask(request)
-    return new ContinuedBody(first, request, {
+    return new ContinuedBody(first, first.sizeBytes ?? (await this.#sizeOf(first, name, request)), request, {
       what,
       timeoutMs: this.#policy.timeoutMs,
       again: ask,
@@ -102,6 +102,24 @@ class RetryingClient implements ObjectClient {
         return (trouble) => tries.wait(trouble, request.signal)
       },
     })
+  }
+
+  /** Of an answer without a length: only the size of the object tells one that was cut from a whole one. */
+  async #sizeOf(body: ObjectBody, name: string, { offset = 0, length, signal }: ObjectGetRequest): Promise<number> {
+    try {
+      const entry = await this.head(name, signal)
+      if (entry === undefined) {
+        throw new PgtsError(
+          'file-missing',
+          `cannot read ${this.display}/${bytesToText(name)}: it was removed meanwhile`,
+        )
+      }
+      const rest = Math.max(0, entry.sizeBytes - offset)
+      return length === undefined ? rest : Math.min(rest, length)
+    } catch (error) {
+      body.cancel()
+      throw error
+    }
   }
 
   put(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<void> {

@@ -1,5 +1,6 @@
 import type { GetObjectCommandOutput } from '@aws-sdk/client-s3'
 import type { Readable } from 'node:stream'
+import { sizeOfAnswer } from '../object/answer-size.ts'
 import type { ObjectBody } from '../object/client.ts'
 import { checkRange, type RangeAsked } from '../object/range.ts'
 import type { S3Requests, S3Subject } from './requests.ts'
@@ -22,7 +23,6 @@ export function answerBody(
   // It is the socket's: whoever reads it hears of an error all the same.
   body.on('error', () => undefined)
   try {
-    if (length === undefined) throw requests.unusable(subject, 'the store does not say how long its answer is')
     const answer = { status: metadata.httpStatusCode ?? 0, contentRange: range, contentLength: length }
     checkRange(requests.doing(subject), asked, answer)
   } catch (error) {
@@ -31,7 +31,7 @@ export function answerBody(
   }
   return {
     chunks: chunksOf(body, (error) => requests.failure(error, subject)),
-    sizeBytes: length,
+    ...sizeOfAnswer(length, range),
     ...(etag === undefined ? {} : { version: etag }),
     cancel: () => body.destroy(),
   }

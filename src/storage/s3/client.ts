@@ -21,6 +21,7 @@ import type {
   ObjectUpload,
 } from '../object/client.ts'
 import { textKey } from './names.ts'
+import { listedEntry } from '../object/listed-entry.ts'
 import { abortAbandoned } from './abandoned.ts'
 import { answerBody, NO_BODY } from './body.ts'
 import { s3Address, type S3Description } from './description.ts'
@@ -90,10 +91,12 @@ export class S3Client implements ObjectClient {
       if (error.code === 'file-missing') return undefined
       throw error
     }
-    const { ContentLength = 0, LastModified, ETag } = output
+    const { ContentLength, LastModified, ETag } = output
+    const sizeBytes =
+      ContentLength ?? (await listedEntry((page) => this.list(page), name, requests.shown(name), signal)).sizeBytes
     return {
       name,
-      sizeBytes: ContentLength,
+      sizeBytes,
       mtimeMs: LastModified?.getTime() ?? Number.NaN,
       ...(ETag === undefined ? {} : { etag: ETag }),
     }
@@ -122,7 +125,7 @@ export class S3Client implements ObjectClient {
     // Some services take it for a question about a cache; that answer has no body to prove it.
     if (status === 304 && (await this.head(name, request.signal)) !== undefined) return false
     const error = this.requests.errorOf(refusal, { action: 'write', name })
-    if (!mayBeUnknown(refusal) || unproven !== undefined) throw error
+    if (!mayBeUnknown(refusal)) throw error
     throw new PgtsError('feature-not-supported', error.message, { hints: error.hints, cause: error.cause })
   }
 
