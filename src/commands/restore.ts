@@ -172,9 +172,8 @@ async function readBackups(
       read.push({ key, info: await loadBackupInfo(repository, ctx.stanza, { signal: ctx.signal, log: ctx.log }) })
     } catch (error) {
       ctx.signal.throwIfAborted()
-      // Another repository may have what is asked for; when none has, this is part of the story.
-      const { message, hints } = toPlainError(error)
-      read.push({ key, problem: message, problemHints: hints })
+      // Another repository may have what is asked for; if none has, this is the error.
+      read.push({ key, failure: toPlainError(error) })
     }
   }
   return read

@@ -37,7 +37,7 @@ export function isDamage(error: unknown): boolean {
   return DAMAGES.includes(toPlainError(error).code)
 }
 
-const DAMAGES: readonly ErrorCode[] = ['checksum', 'crypto', 'file-invalid', 'file-missing', 'file-open', 'format']
+const DAMAGES: readonly ErrorCode[] = ['checksum', 'crypto', 'file-invalid', 'file-missing', 'format']
 
 const DAMAGE_HINTS = [
   'bring the file back from a snapshot or another copy of the repository, and find out what damaged both',
@@ -46,7 +46,7 @@ const DAMAGE_HINTS = [
 
 /**
  * @throws PgtsError file-missing when neither the file nor its copy exists; crypto when the passphrase, or having one,
- *   does not fit the repository; the code of the failure when both are unusable in one way, file-open when in two
+ *   does not fit the repository; the code of the failure when both are unusable in one way, file-invalid when in two
  */
 export async function loadArchiveInfo(
   place: InfoPlace,
@@ -272,13 +272,10 @@ function neitherUsable(
       cause: mainError,
     })
   }
-  // Of two different failures the one that is not "missing" tells more.
+  // Of two different failures the one that is not "missing" tells more, and a store that fails is no damage.
+  const told = [main.code, copy.code].filter((failure) => failure !== 'file-missing')
   const code =
-    main.code === copy.code || copy.code === 'file-missing'
-      ? main.code
-      : main.code === 'file-missing'
-        ? copy.code
-        : 'file-open'
+    told.find((failure) => !DAMAGES.includes(failure)) ?? (new Set(told).size === 1 ? told[0]! : 'file-invalid')
   const story =
     main.message === copy.message ? [main.message] : [`the file: ${main.message}`, `the copy: ${copy.message}`]
   const hints = [...new Set([...main.hints, ...copy.hints])]

@@ -90,9 +90,9 @@ describe('info files that are damaged', () => {
         expect(labels(site)).toEqual(before)
       }
       expectRefusal(await site.pgts([`--pg1-path=${makeTestDir('none')}`, 'restore']), {
-        code: 75,
-        says: ['no backup set found'],
-        hint: /backup\.info/,
+        code: 28,
+        says: [/neither .*backup\.info nor its copy can be used/],
+        hint: /bring the file back/,
       })
       const report = await site.pgts(['info'])
       expect(report.stdout).toMatch(/status: error/)

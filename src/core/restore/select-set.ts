@@ -1,15 +1,13 @@
 import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
 import { formatLsn, parseLsn } from '../../format/wal-segment.ts'
-import { PgtsError } from '../../util/error.ts'
+import { PgtsError, type PlainError } from '../../util/error.ts'
 
 /** What the repositories offer, in key order. */
 export interface RepositoryBackups {
   readonly key: number
-  /** Undefined when backup.info could not be read; `problem` says why. */
+  /** Undefined when backup.info could not be read; `failure` is the reason. */
   readonly info?: BackupInfo
-  readonly problem?: string
-  /** What to do about the problem. */
-  readonly problemHints?: readonly string[]
+  readonly failure?: PlainError
 }
 
 export type SetRequest =
@@ -34,7 +32,8 @@ export interface SelectedSet {
  *  - time: the newest that stopped before the target (whole seconds: a stop within the target's second is too late)
  *  - lsn: the newest whose stop LSN is not beyond the target
  *
- * Throws `backup-set-invalid` [075], naming the nearest sets that exist.
+ * Throws `backup-set-invalid` [075], naming the nearest sets that exist; but where a repository could not be read, which may
+ * have a fitting one, the reason for that.
  * @param showTime seconds since the epoch -> words, in local time as labels are
  */
 export function selectSet(
@@ -43,9 +42,9 @@ export function selectSet(
   options: { readonly warn: (message: string) => void; readonly showTime: (seconds: number) => string },
 ): SelectedSet {
   const skipped: { readonly message: string; readonly unusable: boolean }[] = []
-  for (const { key, info, problem } of repositories) {
+  for (const { key, info, failure } of repositories) {
     if (info === undefined) {
-      skipped.push({ message: `repo${key}: ${problem ?? 'no backup information'}`, unusable: true })
+      skipped.push({ message: `repo${key}: ${failure?.message ?? 'no backup information'}`, unusable: true })
       continue
     }
     const newestFirst = [...info.backups].reverse()
@@ -61,7 +60,7 @@ export function selectSet(
   }
   // The error itself tells what is wrong with the unusable ones.
   for (const { message, unusable } of skipped) if (!unusable) options.warn(message)
-  throw notFound(repositories, request, options.showTime)
+  throw unreadable(repositories) ?? notFound(repositories, request, options.showTime)
 }
 
 function choose(
@@ -103,6 +102,17 @@ function choose(
   }
 }
 
+function unreadable(repositories: readonly RepositoryBackups[]): PgtsError | undefined {
+  const failed = repositories.flatMap(({ key, failure }) =>
+    failure === undefined || failure.code === 'file-missing' ? [] : [{ key, ...failure }],
+  )
+  const [first, ...others] = failed
+  if (first === undefined) return undefined
+  const prefix = repositories.length === 1 ? '' : `repo${first.key}: `
+  const hints = [...first.hints, ...others.map(({ key, message }) => `repo${key}: ${message}`)]
+  return new PgtsError(first.code, `${prefix}${first.message}`, { hints })
+}
+
 function notFound(
   repositories: readonly RepositoryBackups[],
   request: SetRequest,
@@ -113,8 +123,8 @@ function notFound(
     `${backup.label} on repo${key}, stopped ${showTime(backup.timestampStop)}` +
     (backup.lsnStop === undefined ? '' : ` at ${backup.lsnStop}`)
   const hints: string[] = []
-  for (const { key, problem, problemHints } of repositories)
-    if (problem !== undefined) hints.push(`repo${key}: ${problem}`, ...(problemHints ?? []))
+  for (const { key, failure } of repositories)
+    if (failure !== undefined) hints.push(`repo${key}: ${failure.message}`, ...failure.hints)
   if (all.length === 0) hints.push('run info to see what the repositories hold; take a backup first')
   switch (request.kind) {
     case 'set': {

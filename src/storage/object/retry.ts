@@ -1,6 +1,6 @@
 import { bytesToText } from '../../util/byte-string.ts'
 import type { Clock } from '../../util/clock.ts'
-import { isPgtsError } from '../../util/error.ts'
+import { isPgtsError, PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import type {
   NotRemoved,

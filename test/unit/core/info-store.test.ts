@@ -1,6 +1,7 @@
 import { gunzipSync } from 'node:zlib'
 import { beforeEach, describe, expect, test } from 'vitest'
 import {
+  isDamage,
   loadArchiveInfo,
   loadBackupInfo,
   loadManifest,
@@ -11,6 +12,7 @@ import {
   saveManifestHistory,
 } from '../../../src/core/info-store.ts'
 import { memoryStorage } from '../../../src/storage/memory.ts'
+import { PgtsError } from '../../../src/util/error.ts'
 import { crashing } from '../../support/faulty-driver.ts'
 import { archiveInfoOf, backupInfoOf, entriesOf, manifestsOf } from '../../support/repository.ts'
 import { recordingLogger } from '../../support/restore-context.ts'
@@ -115,6 +117,19 @@ describe('info files', () => {
     storage.files.delete(missing === 'main' ? MAIN : `${MAIN}.copy`)
     const error = await loadBackupInfo({ storage }, 'main').catch((cause: unknown) => cause)
     expect(error).not.toMatchObject({ code: 'file-missing' })
+  })
+
+  test.each([MAIN, `${MAIN}.copy`])('a store that fails for %s is no damage, whatever the other is', async (unread) => {
+    await saveBackupInfo({ storage }, 'main', info)
+    for (const file of [MAIN, `${MAIN}.copy`]) truncate(file)
+    const failing = {
+      ...storage,
+      read: (name: string) =>
+        name === unread ? Promise.reject(new PgtsError('service', 'no answer')) : storage.read(name),
+    }
+    const error = await loadBackupInfo({ storage: failing }, 'main').catch((cause: unknown) => cause)
+    expect(error).toMatchObject({ code: 'service' })
+    expect(isDamage(error)).toBe(false)
   })
 
   test('an interrupted command does not go on with the copy', async () => {

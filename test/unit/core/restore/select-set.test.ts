@@ -71,7 +71,7 @@ describe('the set to restore', () => {
 
   test('skips an unreadable and an empty repository with a warning each', () => {
     const repositories: RepositoryBackups[] = [
-      { key: 1, problem: 'no such file' },
+      { key: 1, failure: missing('no such file') },
       { key: 2, info: info([]) },
       { key: 3, info: info([A]) },
     ]
@@ -103,6 +103,8 @@ describe('the set to restore', () => {
   })
 })
 
+const missing = (message: string) => ({ code: 'file-missing', message, hints: [] }) as const
+
 describe('[075] names what there is', () => {
   test('an unknown set: the nearest ones, in local time', () => {
     const error = refusal(one([A, B, C]), { kind: 'set', label: '20260102-120000F' })
@@ -126,7 +128,8 @@ describe('[075] names what there is', () => {
   })
 
   test('nothing anywhere: why, and what to do', () => {
-    const error = refusal([{ key: 1, problem: 'neither /r/backup.info nor its copy exists' }], { kind: 'latest' })
+    const failure = missing('neither /r/backup.info nor its copy exists')
+    const error = refusal([{ key: 1, failure }], { kind: 'latest' })
     expect(error.exitCode).toBe(75)
     expect(error.message).toBe('no backup set found to restore')
     expect(error.hints).toEqual([
@@ -134,4 +137,25 @@ describe('[075] names what there is', () => {
       expect.stringContaining('take a backup first'),
     ])
   })
+
+  test.each([{ kind: 'latest' } as const, { kind: 'set', label: '20260102-120000F' } as const, time(1), lsn(1n)])(
+    'not where a repository cannot be read, which may have it: $kind',
+    (request) => {
+      const failure = { code: 'service', message: 'cannot read s3://b/backup.info: no answer', hints: ['try'] } as const
+      expect(refusal([{ key: 1, failure }], request)).toMatchObject(failure)
+      const error = refusal(
+        [
+          { key: 1, info: info([]) },
+          { key: 2, failure },
+          { key: 3, failure },
+        ],
+        request,
+      )
+      expect(error).toMatchObject({
+        code: 'service',
+        message: 'repo2: cannot read s3://b/backup.info: no answer',
+        hints: ['try', 'repo3: cannot read s3://b/backup.info: no answer'],
+      })
+    },
+  )
 })
