@@ -2,7 +2,7 @@ import { promisify } from 'node:util'
 import { gzip } from 'node:zlib'
 import { parseArchiveInfo, serialiseArchiveInfo, type ArchiveInfo } from '../format/archive-info.ts'
 import { parseBackupInfo, serialiseBackupInfo, type BackupInfo } from '../format/backup-info.ts'
-import { parseManifest, serialiseManifest, type Manifest } from '../format/manifest.ts'
+import { checkManifest, parseManifest, serialiseManifest, type Manifest } from '../format/manifest.ts'
 import { archiveInfoName, backupInfoName, copyName, manifestHistoryName, manifestName } from '../format/repo-path.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { getFile, putFile } from '../storage/whole-file.ts'
@@ -97,7 +97,8 @@ export async function saveBackupInfo(place: InfoPlace, stanza: string, info: Bac
 /**
  * The manifest of a finished backup; with `partial` the manifest of an unfinished one, of which only the copy counts.
  *
- * @throws PgtsError as loadArchiveInfo; file-invalid for the manifest of another label, or an unfinished one
+ * @throws PgtsError as loadArchiveInfo; file-invalid for the manifest of another label, or an unfinished one; format for
+ *   one that is not coherent, see checkManifest
  */
 export async function loadManifest(
   storage: StorageDriver,
@@ -118,6 +119,7 @@ export async function loadManifest(
     if (manifest.db.historyId === 0 && options.partial !== true) {
       throw new PgtsError('file-invalid', `backup ${label} was never finished, so it cannot be used`)
     }
+    if (options.partial !== true) checkManifest(manifest, label)
     return manifest
   }
   if (options.partial === true) {

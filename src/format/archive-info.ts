@@ -38,7 +38,7 @@ export function parseArchiveInfo(bytes: Buffer): ArchiveInfo {
   const history = readHistory(WHAT, file, (id, members) => ({
     id,
     systemId: members.u64('db-id'),
-    version: members.string('db-version'),
+    version: members.postgresVersion('db-version'),
     ...carriedMembers(members.rest(), HISTORY_KEYS),
   }))
   return {
@@ -111,7 +111,7 @@ export function readHistory<H extends { readonly id: number }>(
 ): H[] {
   const history = new Map<number, H>()
   for (const [key, value] of file.sections.get('db:history')?.entries ?? []) {
-    const id = /^[0-9]{1,10}$/.test(key) ? Number(key) : 0
+    const id = /^[1-9][0-9]{0,9}$/.test(key) ? Number(key) : 0
     if (id < 1 || id > U32_MAX) throw new PgtsError('format', `${what}: '${bytesToText(key)}' is not a history id`)
     history.set(id, read(id, Members.ofJson(`${what}, history ${key}`, value)))
   }

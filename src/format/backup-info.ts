@@ -1,7 +1,7 @@
 import { bytesToText, compareBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { cipherSection, currentHistory, readCipherPass, readCurrentId, readHistory } from './archive-info.ts'
-import { isBackupLabel } from './backup-label.ts'
+import { chainProblems, isBackupLabel } from './backup-label.ts'
 import { quoteJson, serialiseJson, type JsonObject } from './canonical-json.ts'
 import { extraLines, withExtraLines, type ExtraLine } from './extra-lines.ts'
 import { parseInfoFile, serialiseInfoFile, type InfoSection } from './info-file.ts'
@@ -78,7 +78,7 @@ export function parseBackupInfo(bytes: Buffer): BackupInfo {
   const history = readHistory(WHAT, file, (id, members) => ({
     id,
     systemId: members.u64('db-system-id'),
-    version: members.string('db-version'),
+    version: members.postgresVersion('db-version'),
     catalogVersion: members.integer('db-catalog-version', U32_MAX),
     controlVersion: members.integer('db-control-version', U32_MAX),
     ...carriedMembers(members.rest(), HISTORY_KEYS),
@@ -157,14 +157,18 @@ function readEntry(label: string, members: Members): BackupEntry {
   if (type !== 'full' && type !== 'diff' && type !== 'incr') {
     throw new PgtsError('format', `${members.where}: unknown backup type '${bytesToText(type)}'`)
   }
+  const prior = members.optionalLabel('backup-prior')
+  const references = members.labels('backup-reference')
+  const problem = [...chainProblems({ label, type, prior, references: references ?? [] })][0]
+  if (problem !== undefined) throw new PgtsError('format', `${members.where}: ${problem}`)
   const mapBytes = members.optionalInteger('backup-info-repo-size-map')
   return {
     label,
     backrestFormat: members.integer('backrest-format', U32_MAX),
     backrestVersion: members.string('backrest-version'),
     annotations: members.annotations('backup-annotation'),
-    archiveStart: members.stringOrNull('backup-archive-start'),
-    archiveStop: members.stringOrNull('backup-archive-stop'),
+    archiveStart: members.optionalSegment('backup-archive-start') ?? null,
+    archiveStop: members.optionalSegment('backup-archive-stop') ?? null,
     ...optional('error', members.optionalBoolean('backup-error')),
     repoSizeBytes: members.integer('backup-info-repo-size'),
     repoSizeDeltaBytes: members.integer('backup-info-repo-size-delta'),
@@ -172,12 +176,12 @@ function readEntry(label: string, members: Members): BackupEntry {
     ...(mapBytes === undefined ? {} : { repoSizeMapDeltaBytes: members.integer('backup-info-repo-size-map-delta') }),
     sizeBytes: members.integer('backup-info-size'),
     sizeDeltaBytes: members.integer('backup-info-size-delta'),
-    ...optional('lsnStart', members.optionalString('backup-lsn-start')),
-    ...optional('lsnStop', members.optionalString('backup-lsn-stop')),
-    ...optional('prior', members.optionalString('backup-prior')),
-    ...optional('references', members.strings('backup-reference')),
-    timestampStart: members.integer('backup-timestamp-start'),
-    timestampStop: members.integer('backup-timestamp-stop'),
+    ...optional('lsnStart', members.optionalLsn('backup-lsn-start')),
+    ...optional('lsnStop', members.optionalLsn('backup-lsn-stop')),
+    ...optional('prior', prior),
+    ...optional('references', references),
+    timestampStart: members.time('backup-timestamp-start'),
+    timestampStop: members.time('backup-timestamp-stop'),
     type,
     historyId: members.integer('db-id', U32_MAX),
     optionArchiveCheck: members.boolean('option-archive-check'),

@@ -32,6 +32,27 @@ export function fullLabelOf(label: BackupLabel): BackupLabel {
   return label.slice(0, FULL_LENGTH) as BackupLabel
 }
 
+/**
+ * What is wrong with where a backup says that it stands in its chain: its type is that of its label, and what it builds
+ * on is an older backup of the same set. Otherwise a chain could run in a circle.
+ *
+ * @param references may hold the own label
+ */
+export function* chainProblems(backup: {
+  readonly label: BackupLabel
+  readonly type: BackupType
+  readonly prior?: string | undefined
+  readonly references: readonly string[]
+}): Generator<string> {
+  const { label, type, prior, references } = backup
+  const isOlder = (other: string) => other < label && other.startsWith(fullLabelOf(label))
+  if (type !== backupTypeOf(label)) yield `${label} is not the label of a backup of type ${type}`
+  if (prior !== undefined && !isOlder(prior)) yield `it builds on ${prior}, which is not an older backup of its set`
+  for (const other of references) {
+    if (other !== label && !isOlder(other)) yield `it refers to ${other}, which is not an older backup of its set`
+  }
+}
+
 /** Oldest first. Byte order is the order of time within one set. */
 export function compareLabels(a: string, b: string): number {
   return compareBytes(a, b)

@@ -1,8 +1,11 @@
 import { PgtsError } from '../util/error.ts'
+import { isBackupLabel, type BackupLabel } from './backup-label.ts'
 import { parseJson, type JsonObject, type JsonValue } from './canonical-json.ts'
 import type { ReadSection } from './info-file.ts'
 
 export const U32_MAX = 2 ** 32 - 1
+/** Seconds since the epoch: the end of what a Date can hold, in the year 275760. */
+export const TIME_MAX = 8_640_000_000_000
 const U64_MAX = 2n ** 64n - 1n
 
 /** The members of a JSON object, or the keys of a section, taken one by one with their types. */
@@ -58,11 +61,38 @@ export class Members {
     const value = this.take(key)
     return value === undefined || typeof value === 'string' ? value : this.#wrong(key, 'a string')
   }
-  /** A string, or null where the file has null or nothing. */
-  stringOrNull(key: string): string | null {
-    const value = this.take(key) ?? null
-    return value === null || typeof value === 'string' ? value : this.#wrong(key, 'a string or null')
+  /** @param expected for messages: `a backup label` */
+  optionalMatch(key: string, pattern: RegExp, expected: string): string | undefined {
+    const value = this.optionalString(key)
+    return value === undefined || pattern.test(value) ? value : this.#wrong(key, expected)
   }
+  match(key: string, pattern: RegExp, expected: string): string {
+    return this.optionalMatch(key, pattern, expected) ?? this.#missing(key)
+  }
+  optionalLabel(key: string): BackupLabel | undefined {
+    const value = this.optionalString(key)
+    return value === undefined || isBackupLabel(value) ? value : this.#wrong(key, 'a backup label')
+  }
+  label(key: string): BackupLabel {
+    return this.optionalLabel(key) ?? this.#missing(key)
+  }
+  /** `9.6`, `15`: it becomes part of the names of directories. */
+  postgresVersion(key: string): string {
+    return this.match(key, /^[0-9]{1,3}(?:\.[0-9]{1,2})?$/, 'a version of PostgreSQL')
+  }
+  /** Also where the file has null. */
+  optionalSegment(key: string): string | undefined {
+    if (this.#left.get(key) === null) this.take(key)
+    return this.optionalMatch(key, /^[0-9A-F]{24}$/, 'the name of a WAL segment')
+  }
+  optionalLsn(key: string): string | undefined {
+    return this.optionalMatch(key, /^[0-9A-F]{1,8}\/[0-9A-F]{1,8}$/, 'an LSN')
+  }
+  /** Seconds since the epoch. */
+  time(key: string): number {
+    return this.integer(key, TIME_MAX)
+  }
+
   optionalInteger(key: string, max = Number.MAX_SAFE_INTEGER): number | undefined {
     const value = this.take(key)
     if (value === undefined) return undefined
@@ -73,11 +103,11 @@ export class Members {
     const value = this.take(key)
     return value === undefined || typeof value === 'boolean' ? value : this.#wrong(key, 'true or false')
   }
-  strings(key: string): readonly string[] | undefined {
+  labels(key: string): readonly BackupLabel[] | undefined {
     const value = this.take(key)
     if (value === undefined) return undefined
-    if (Array.isArray(value) && value.every((item) => typeof item === 'string')) return value as string[]
-    return this.#wrong(key, 'a list of strings')
+    const isLabel = (item: JsonValue): item is BackupLabel => typeof item === 'string' && isBackupLabel(item)
+    return Array.isArray(value) && value.every(isLabel) ? value : this.#wrong(key, 'a list of backup labels')
   }
   /** An object of strings; empty when the key is missing. */
   annotations(key: string): ReadonlyMap<string, string> {

@@ -1,5 +1,7 @@
 import { bytesToText } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
+import { chainProblems, parseBackupLabel } from './backup-label.ts'
+import { nameProblems } from './manifest-names.ts'
 import { SHA1_OF_NOTHING, type Manifest, type ManifestDefaults, type ManifestPath } from './manifest.ts'
 
 /** The parts of a mode that files take over from the data directory. */
@@ -16,50 +18,53 @@ export function manifestDefaults(pgData: Omit<ManifestPath, 'name'>, hasLinks: b
 }
 
 /**
- * Is a name of a manifest safe and meaningful: `pg_data`, or below `pg_data` or `pg_tblspc`, with no component that is
- * empty, `.` or `..`? Anything else could make a restore write outside its target.
- */
-export function isSafeManifestName(name: string): boolean {
-  if (!name.startsWith('pg_data') && !name.startsWith('pg_tblspc')) return false
-  const after = name[name.startsWith('pg_data') ? 7 : 9]
-  if (after !== undefined && after !== '/') return false
-  return !name.endsWith('/') && !UNSAFE.test(name)
-}
-
-const UNSAFE = /\/\/|\/\.\.?(?:\/|$)|\0/
-
-/**
- * Is the manifest that of the complete backup `label`? Every file with content has a checksum, is stored somewhere we
- * can name, and refers only to backups of its own chain.
+ * Is the manifest that of the complete backup `label`? Its names form one tree (`nameProblems`), every file with content
+ * has a checksum, is stored in a place that can be named, and refers only to backups of its own chain.
  *
  * @throws PgtsError format, with the first few problems
  */
 export function checkManifest(manifest: Manifest, label: string): void {
   const problems: string[] = []
-  if (manifest.label !== label) problems.push(`it is the manifest of backup ${manifest.label}`)
-  const chain = new Set(manifest.references)
-  if (manifest.references.at(-1) !== manifest.label) problems.push('its own label is not the last of its references')
-  if (manifest.type !== 'full' && manifest.prior === undefined)
-    problems.push(`a ${manifest.type} backup without a prior`)
-  if (!manifest.targets.some(({ name }) => name === 'pg_data')) problems.push('there is no target pg_data')
-  if (!manifest.paths.some(({ name }) => name === 'pg_data')) problems.push('there is no path pg_data')
-  for (const file of manifest.files) {
+  for (const problem of manifestProblems(manifest, label)) {
+    problems.push(problem)
     if (problems.length > MAX_PROBLEMS) break
-    if (file.reference !== undefined && !chain.has(file.reference)) {
-      problems.push(`${file.name} refers to backup ${file.reference}, which is not in the chain`)
-    }
-    if (file.sizeBytes === 0) {
-      if ((file.checksum ?? SHA1_OF_NOTHING) !== SHA1_OF_NOTHING) {
-        problems.push(`${bytesToText(file.name)} is empty, but has the checksum of content`)
-      }
-      continue
-    }
-    if (file.checksum === undefined) problems.push(`${file.name} has no checksum`)
-    if (file.repoSizeBytes === 0) problems.push(`${file.name} has a stored size of 0`)
   }
   if (problems.length === 0) return
   const shown = problems.slice(0, MAX_PROBLEMS).join('; ') + (problems.length > MAX_PROBLEMS ? '; and more' : '')
-  throw new PgtsError('format', `the manifest of backup ${label} is not usable: ${shown}`)
+  throw new PgtsError('format', `the manifest of backup ${label} is not usable: ${shown}`, {
+    hints: ['the manifest is damaged or was altered: use another backup, or another repository'],
+  })
 }
 
 const MAX_PROBLEMS = 5
+
+function* manifestProblems(manifest: Manifest, label: string): Generator<string> {
+  const { references, type, prior } = manifest
+  if (manifest.label !== label) yield `it is the manifest of backup ${manifest.label}`
+  if (references.at(-1) !== manifest.label) yield 'its own label is not the last of its references'
+  if (type !== 'full' && prior === undefined) yield `a ${type} backup without a prior`
+  yield* chainProblems({ label: parseBackupLabel(manifest.label), type, prior, references })
+  yield* nameProblems(manifest)
+  yield* storedProblems(manifest)
+}
+
+function* storedProblems({ files, references }: Manifest): Generator<string> {
+  const chain = new Set(references)
+  for (const file of files) {
+    const name = bytesToText(file.name)
+    if (file.reference !== undefined && !chain.has(file.reference)) {
+      yield `${name} refers to backup ${file.reference}, which is not in the chain`
+    }
+    if (file.sizeBytes === 0) {
+      if ((file.checksum ?? SHA1_OF_NOTHING) !== SHA1_OF_NOTHING)
+        yield `${name} is empty, but has the checksum of content`
+      continue
+    }
+    if (file.checksum === undefined) yield `${name} has no checksum`
+    if (file.repoSizeBytes === 0) yield `${name} has a stored size of 0`
+    if (file.blockMapSize === undefined) continue
+    if (file.repoChecksum === undefined) yield `${name} is stored in blocks without a checksum of the stored bytes`
+    if (file.blockMapSize > (file.repoSizeBytes ?? file.sizeBytes))
+      yield `${name} has a block map larger than what is stored`
+  }
+}

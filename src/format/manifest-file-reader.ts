@@ -1,10 +1,20 @@
 import { bytesToText } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { parseJson, type JsonObject, type JsonValue } from './canonical-json.ts'
+import { isBackupLabel } from './backup-label.ts'
 import type { ReadSection } from './info-file.ts'
 import { COMMA, isDigit, isHexDigit, OPEN_BRACE, QUOTE, skipJson, skipJsonSpace } from './json-bytes.ts'
+import { TIME_MAX, U32_MAX } from './json-members.ts'
 import { BLOCK_SIZE_UNIT, DEFAULT_BLOCK_CHECKSUM_SIZE } from './manifest-serialise.ts'
 import type { ManifestFile, Owner, OwnerName } from './manifest.ts'
+
+/** Permission bits, as pgBackRest writes them: setuid, setgid and sticky are never restored. */
+export const MODE_MASK = 0o777
+
+/** A block of 1 GiB is as large as a segment of a relation, and larger than any that pgBackRest chooses. */
+const BLOCK_UNITS_MAX = 2 ** 30 / BLOCK_SIZE_UNIT
+/** Of 16 bytes of xxHash at least 6 are kept. */
+const BLOCK_CHECKSUM_SIZES = { min: 6, max: 16 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
@@ -18,6 +28,7 @@ export class ManifestFileReader {
   readonly #bytes: Buffer
   readonly #interned = new Map<string, string>()
   #name = ''
+  #lastLabel = ''
   #stop = 0
 
   constructor(
@@ -62,16 +73,16 @@ export class ManifestFileReader {
       const start = skipJsonSpace(bytes, at + 1, end)
       switch (keyOf(bytes, keyStart, keyEnd)) {
         case 'bi':
-          blockUnits = this.#integer(start, end)
+          blockUnits = this.#within(start, end, 1, BLOCK_UNITS_MAX)
           break
         case 'bic':
-          blockChecksumSize = this.#integer(start, end)
+          blockChecksumSize = this.#within(start, end, BLOCK_CHECKSUM_SIZES.min, BLOCK_CHECKSUM_SIZES.max)
           break
         case 'bim':
-          blockMapSize = this.#integer(start, end)
+          blockMapSize = this.#within(start, end, 1, Number.MAX_SAFE_INTEGER)
           break
         case 'bni':
-          bundleId = this.#integer(start, end)
+          bundleId = this.#within(start, end, 1, Number.MAX_SAFE_INTEGER)
           break
         case 'bno':
           bundleOffset = this.#integer(start, end)
@@ -95,7 +106,7 @@ export class ManifestFileReader {
           repoChecksum = this.#checksum(start, end)
           break
         case 'reference':
-          reference = this.#shared(start, end)
+          reference = this.#label(start, end)
           break
         case 'repo-size':
           repoSize = this.#integer(start, end)
@@ -107,7 +118,7 @@ export class ManifestFileReader {
           sizeOriginal = this.#integer(start, end)
           break
         case 'timestamp':
-          timestamp = this.#integer(start, end, true)
+          timestamp = this.#within(start, end, -TIME_MAX, TIME_MAX)
           break
         case 'user':
           user = this.#owner(start, end)
@@ -119,6 +130,7 @@ export class ManifestFileReader {
       at = skipJsonSpace(bytes, this.#stop, end)
       if (bytes[at] !== COMMA) break
     }
+    if (blockMapSize !== 0 && blockUnits === 0) throw this.#wrong('has a block map but no block size')
     if (size < 0) throw this.#wrong("has no 'size'")
     if (timestamp === undefined) throw this.#wrong("has no 'timestamp'")
 
@@ -146,6 +158,12 @@ export class ManifestFileReader {
   }
 
   // Each of these reads the value at `start` and leaves the position after it in `#stop`.
+
+  #within(start: number, end: number, min: number, max: number): number {
+    const value = this.#integer(start, end, min < 0)
+    if (value < min || value > max) throw this.#wrong('has a number out of range')
+    return value
+  }
 
   #integer(start: number, end: number, signed = false): number {
     const bytes = this.#bytes
@@ -188,6 +206,14 @@ export class ManifestFileReader {
     return false
   }
 
+  #label(start: number, end: number): string {
+    const label = this.#shared(start, end)
+    if (label !== this.#lastLabel && !isBackupLabel(label))
+      throw this.#wrong('refers to something that is not a backup label')
+    this.#lastLabel = label
+    return label
+  }
+
   /** Owners and labels: the same few strings again and again. */
   #shared(start: number, end: number): string {
     const text = this.#string(start, end)
@@ -200,7 +226,7 @@ export class ManifestFileReader {
   #mode(start: number, end: number): number {
     const text = this.#string(start, end)
     if (!/^[0-7]{1,4}$/.test(text)) throw this.#wrong('has an invalid mode')
-    return parseInt(text, 8)
+    return parseInt(text, 8) & MODE_MASK
   }
 
   #string(start: number, end: number): string {
@@ -211,7 +237,8 @@ export class ManifestFileReader {
 
   #pageErrors(start: number, end: number): ManifestFile['checksumPageErrors'] {
     const list = parseJson(this.#value(start, end))
-    const isBlock = (value: unknown) => typeof value === 'number' && value >= 0
+    const isBlock = (value: unknown) =>
+      Number.isInteger(value) && (value as number) >= 0 && (value as number) <= U32_MAX
     const isRange = (value: unknown) => Array.isArray(value) && value.length === 2 && value.every(isBlock)
     if (Array.isArray(list) && list.every((item) => isBlock(item) || isRange(item))) {
       return list as NonNullable<ManifestFile['checksumPageErrors']>

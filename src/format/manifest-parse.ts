@@ -2,11 +2,12 @@ import { bytesToText, compareBytes } from '../util/byte-string.ts'
 import { isCompressType } from '../util/compress-type.ts'
 import { PgtsError } from '../util/error.ts'
 import { readCipherPass } from './archive-info.ts'
+import { isBackupLabel } from './backup-label.ts'
 import { extraLines } from './extra-lines.ts'
 import { parseInfoFile, type InfoFile, type ReadSection } from './info-file.ts'
 import { Members, U32_MAX } from './json-members.ts'
-import { isSafeManifestName } from './manifest-check.ts'
-import { ManifestFileReader } from './manifest-file-reader.ts'
+import { isSafeManifestName } from './manifest-names.ts'
+import { ManifestFileReader, MODE_MASK } from './manifest-file-reader.ts'
 import type {
   BackupType,
   CompressType,
@@ -33,22 +34,22 @@ export function parseManifest(bytes: Buffer): Manifest {
   const file = parseInfoFile(bytes, WHAT)
   const members = (section: string) => Members.ofSection(`${WHAT}, [${section}]`, file.sections.get(section))
   const backup = members('backup')
-  const label = backup.string('backup-label')
+  const label = backup.label('backup-label')
   const defaults = readDefaults(file)
   const files = readFiles(file, defaults)
   const manifest: Manifest = {
     backrestVersion: file.backrestVersion,
     label,
     type: readType(backup),
-    ...optional('prior', backup.optionalString('backup-prior')),
-    references: backup.optionalString('backup-reference')?.split(',') ?? referencesOf(files, label),
-    ...optional('archiveStart', backup.optionalString('backup-archive-start')),
-    ...optional('archiveStop', backup.optionalString('backup-archive-stop')),
-    ...optional('lsnStart', backup.optionalString('backup-lsn-start')),
-    ...optional('lsnStop', backup.optionalString('backup-lsn-stop')),
-    timestampStart: backup.integer('backup-timestamp-start'),
-    timestampCopyStart: backup.integer('backup-timestamp-copy-start'),
-    timestampStop: backup.integer('backup-timestamp-stop'),
+    ...optional('prior', backup.optionalLabel('backup-prior')),
+    references: readReferences(backup) ?? referencesOf(files, label),
+    ...optional('archiveStart', backup.optionalSegment('backup-archive-start')),
+    ...optional('archiveStop', backup.optionalSegment('backup-archive-stop')),
+    ...optional('lsnStart', backup.optionalLsn('backup-lsn-start')),
+    ...optional('lsnStop', backup.optionalLsn('backup-lsn-stop')),
+    timestampStart: backup.time('backup-timestamp-start'),
+    timestampCopyStart: backup.time('backup-timestamp-copy-start'),
+    timestampStop: backup.time('backup-timestamp-stop'),
     bundle: backup.optionalBoolean('backup-bundle') ?? false,
     bundleRaw: backup.optionalBoolean('backup-bundle-raw') ?? false,
     blockIncremental: backup.optionalBoolean('backup-block-incr') ?? false,
@@ -122,7 +123,7 @@ function readDb(db: Members): Manifest['db'] {
   return {
     historyId: db.integer('db-id', U32_MAX),
     systemId: db.u64('db-system-id'),
-    version: db.string('db-version'),
+    version: db.postgresVersion('db-version'),
     catalogVersion: db.integer('db-catalog-version', U32_MAX),
     controlVersion: db.integer('db-control-version', U32_MAX),
   }
@@ -175,6 +176,13 @@ function readFiles(file: InfoFile, defaults: ManifestDefaults): ManifestFile[] {
   const files: ManifestFile[] = new Array<ManifestFile>(section.length)
   for (let i = 0; i < section.length; i++) files[i] = safe(reader.read(i))
   return sortedByName(files)
+}
+
+function readReferences(backup: Members): string[] | undefined {
+  const references = backup.optionalString('backup-reference')?.split(',')
+  const wrong = references?.find((label) => !isBackupLabel(label))
+  if (wrong === undefined) return references
+  throw new PgtsError('format', `${backup.where}: '${bytesToText(wrong)}' in backup-reference is not a backup label`)
 }
 
 /** Manifests made before 2.42 have no list: it is what the files refer to, then the backup itself. */
@@ -242,7 +250,7 @@ function readMode(members: Members, standard: number): number {
   if (text === undefined) return standard
   if (!/^[0-7]{1,4}$/.test(text))
     throw new PgtsError('format', `${members.where}: '${bytesToText(text)}' is not a file mode`)
-  return parseInt(text, 8)
+  return parseInt(text, 8) & MODE_MASK
 }
 
 function readEach<T extends { readonly name: string }>(

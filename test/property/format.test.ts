@@ -28,7 +28,7 @@ const hex = fc.stringMatching(/^[0-9a-f]{40}$/)
 const sizes = fc.oneof(fc.nat(100_000), fc.maxSafeNat())
 const ids = fc.oneof(fc.bigInt(0n, 2n ** 64n - 1n), fc.bigInt(0n, 10n))
 const owners = fc.oneof(fc.constant(false as const), fc.constantFrom('postgres', 'root'), bytes)
-const modes = fc.integer({ min: 0, max: 0o7777 })
+const modes = fc.integer({ min: 0, max: 0o777 })
 const times = fc.integer({ min: 0, max: 4_000_000_000 })
 const labelTimes = fc.integer({ min: 0, max: 4_000_000_000 }).map((at) => labels.formatBackupLabel('full', at))
 const maybe = <T>(arbitrary: fc.Arbitrary<T>) => fc.option(arbitrary, { nil: undefined })
@@ -140,11 +140,21 @@ test('archive.info', () => {
   )
 })
 
+/** Label, type and what it builds on. */
+const chains = fc.oneof(
+  labelTimes.map((label) => ({ label, type: 'full' as const })),
+  fc.tuple(labelTimes, times, fc.constantFrom('diff' as const, 'incr' as const)).map(([full, at, type]) => ({
+    label: labels.formatBackupLabel(type, at, full),
+    type,
+    prior: full,
+    references: [full],
+  })),
+)
 const u32 = fc.integer({ min: 0, max: 2 ** 32 - 1 })
 const annotations = fc.array(fc.tuple(memberNames, bytes), { maxLength: 3 }).map((members) => new Map(members))
 const entries: fc.Arbitrary<BackupEntry> = fc
   .record({
-    label: labelTimes,
+    chain: chains,
     backrestFormat: fc.constant(5),
     backrestVersion: bytes,
     annotations,
@@ -158,11 +168,8 @@ const entries: fc.Arbitrary<BackupEntry> = fc
     sizeDeltaBytes: sizes,
     lsnStart: maybe(fc.constant('0/1200028')),
     lsnStop: maybe(fc.constant('0/1200028')),
-    prior: maybe(labelTimes),
-    references: maybe(fc.array(labelTimes, { maxLength: 3 })),
     timestampStart: times,
     timestampStop: times,
-    type: fc.constantFrom('full' as const, 'diff' as const, 'incr' as const),
     historyId: u32,
     optionArchiveCheck: fc.boolean(),
     optionArchiveCopy: fc.boolean(),
@@ -172,8 +179,12 @@ const entries: fc.Arbitrary<BackupEntry> = fc
     optionHardlink: fc.boolean(),
     optionOnline: fc.boolean(),
   })
-  .map(({ map, ...entry }) =>
-    defined({ ...entry, ...(map && { repoSizeMapBytes: map[0], repoSizeMapDeltaBytes: map[1] }) } as BackupEntry),
+  .map(({ map, chain, ...entry }) =>
+    defined({
+      ...entry,
+      ...chain,
+      ...(map && { repoSizeMapBytes: map[0], repoSizeMapDeltaBytes: map[1] }),
+    } as BackupEntry),
   )
 
 test('backup.info', () => {

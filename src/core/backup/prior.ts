@@ -1,7 +1,7 @@
 import { defaultLevel } from '../../codec/registry.ts'
 import { currentHistory } from '../../format/archive-info.ts'
 import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
-import { checkManifest, type BackupType, type CompressType, type Manifest } from '../../format/manifest.ts'
+import type { BackupType, CompressType, Manifest } from '../../format/manifest.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { isPgtsError, PgtsError, toPlainError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
@@ -19,7 +19,7 @@ export function choosePrior(info: BackupInfo, type: BackupType): BackupEntry | u
 }
 
 /**
- * The manifest to build on. What it refers to was checked when it was chosen; here it has to be whole.
+ * The manifest to build on. What it refers to was checked when it was chosen.
  *
  * @throws PgtsError as loadManifest, with the way out as a hint
  */
@@ -31,9 +31,7 @@ export async function loadPrior(
   options: LoadOptions,
 ): Promise<Manifest> {
   try {
-    const manifest = await loadManifest(storage, stanza, label, key, options)
-    checkManifest(manifest, label)
-    return manifest
+    return await loadManifest(storage, stanza, label, key, options)
   } catch (error) {
     if (!isPgtsError(error)) throw error
     const { code, message, hints } = toPlainError(error)

@@ -80,7 +80,8 @@ function identifyCluster(pgPath: string, systemIdOf: (control: Buffer) => bigint
 }
 
 /**
- * Every place must be a directory that we can write ([053]), and empty ([040], [093]) unless existing files may go.
+ * Every place must be a directory that we can write ([053]), and empty ([040], [093]) unless existing files may go. The
+ * location of a tablespace may hold tablespaces only, whatever may go ([040]).
  *
  * @param uid of this process
  * @param skip absolute paths that do not count as content
@@ -100,6 +101,7 @@ export function checkPlaces(
     // Only where a tablespace's own directory has to be made does its location have to be ours.
     if (place.kind === 'tablespace' && statEntry(place.path) === undefined) checkWritable(parentOf(place.path), uid)
     checkWritable(directory, uid)
+    if (place.kind === 'tablespace') refuseForeignContent(parentOf(place.path))
     if (!existing.delta && !existing.force) refuseContent(place, skip)
     else if (place.kind === 'file' && statEntry(place.path)?.kind === 'path') {
       throw new PgtsError(
@@ -109,6 +111,32 @@ export function checkPlaces(
     }
   }
 }
+
+/**
+ * A manifest names the locations of tablespaces, and without tablespace-map a restore fills them. A directory that was
+ * never one of a tablespace, such as ~/.ssh in a forged manifest, shows by what else it holds. Allowed are directories
+ * named like those of PostgreSQL (`PG_15_202209061`), also of other versions, and what file systems create by themselves.
+ */
+function refuseForeignContent(location: string): void {
+  const isOwn = (name: string) =>
+    OF_FILE_SYSTEM.has(name) || (VERSION_DIRECTORY.test(name) && statEntry(`${location}/${name}`)?.kind === 'path')
+  const foreign = (listNames(location) ?? []).find((name) => !isOwn(name))
+  if (foreign === undefined) return
+  const shown = bytesToText(location)
+  throw new PgtsError(
+    'path-not-empty',
+    `unable to restore a tablespace to '${shown}' because '${bytesToText(foreign)}' in it belongs to no tablespace`,
+    {
+      hints: [
+        'use tablespace-map to restore this tablespace to another directory',
+        `check that the backup is the one that was meant, and that '${shown}' is a directory of the cluster`,
+      ],
+    },
+  )
+}
+
+const VERSION_DIRECTORY = /^PG_[0-9]+(?:\.[0-9]+)?_[0-9]+$/
+const OF_FILE_SYSTEM: ReadonlySet<string> = new Set(['lost+found', '.snapshot'])
 
 function refuseContent(place: Place, skip: ReadonlySet<string>): void {
   if (place.kind === 'file') {

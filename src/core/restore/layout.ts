@@ -1,6 +1,7 @@
 import { posix } from 'node:path'
 import type { Manifest, ManifestTarget } from '../../format/manifest.ts'
 import { bytesToText } from '../../util/byte-string.ts'
+import { tablespaceVersionDirectory } from '../../format/manifest-names.ts'
 import { PgtsError } from '../../util/error.ts'
 
 /** One place that a restore fills: the data directory, a tablespace's version directory, or what a link points to. */
@@ -34,7 +35,7 @@ export function layOut(manifest: Manifest, realPath: (path: string) => string = 
     throw new PgtsError('format', `manifest of backup ${manifest.label} has no absolute data directory`)
   }
   const pgPath = posix.normalize(data.path).replace(/(.)\/+$/, '$1')
-  const tablespaceDirectory = `PG_${manifest.db.version}_${manifest.db.catalogVersion}`
+  const tablespaceDirectory = tablespaceVersionDirectory(manifest)
 
   const roots = new Map<string, string>([['pg_data', pgPath]])
   const places: Place[] = [{ name: 'pg_data', path: pgPath, kind: 'data' }]
@@ -68,7 +69,9 @@ export function layOut(manifest: Manifest, realPath: (path: string) => string = 
       const directory = absolute(posix.dirname(linkPath(target.name)), target.path)
       const path = target.file === undefined ? directory : `${directory}/${target.file}`
       roots.set(target.name, path)
-      places.push({ name: target.name, path, kind: target.file === undefined ? 'directory' : 'file' })
+      // A link to what is no regular file, such as a socket, has no content in the backup.
+      const isFilled = target.file === undefined || manifest.files.some(({ name }) => name === target.name)
+      if (isFilled) places.push({ name: target.name, path, kind: target.file === undefined ? 'directory' : 'file' })
     }
   }
   assertApart(

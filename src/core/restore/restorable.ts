@@ -1,19 +1,16 @@
-import { checkManifest, type Manifest } from '../../format/manifest.ts'
+import type { Manifest } from '../../format/manifest.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { loadCodec } from '../../codec/registry.ts'
-import { assertSafeNames } from './safe-names.ts'
 
 /**
  * Can this backup be restored by this build? Asked before anything on disk is touched.
- * [029] the manifest is damaged, [067] this build cannot read how it is compressed.
+ * [029] the manifest lists no files, [067] this build cannot read how it is compressed.
  */
 export async function assertRestorable(manifest: Manifest, label: string): Promise<void> {
-  checkManifest(manifest, label)
   if (manifest.files.length === 0) {
     throw new PgtsError('format', `manifest of backup ${label} lists no files`)
   }
-  assertSafeNames(manifest)
   await loadCodec(manifest.options.compressType)
 }
 

@@ -1,6 +1,6 @@
 import { parseArchiveInfo, archiveIdOf, type ArchiveInfo } from '../../format/archive-info.ts'
 import { parseBackupInfo, type BackupEntry, type BackupInfo } from '../../format/backup-info.ts'
-import { parseManifest, type Manifest } from '../../format/manifest.ts'
+import { checkManifest, parseManifest, type Manifest } from '../../format/manifest.ts'
 import { archiveIdPath, archiveInfoName, backupInfoName, manifestName } from '../../format/repo-path.ts'
 import { compareLabels } from '../../format/backup-label.ts'
 import type { Clock } from '../../util/clock.ts'
@@ -168,7 +168,7 @@ async function inspectBackups(
   const known: KnownBackup[] = []
   const labels = [...new Set([...directories, ...listed.keys()])].sort(compareLabels)
   const pairs = await inParallel(labels, storage.parallel ?? 1, (label) =>
-    inspectPair(storage, manifestName(stanza, label), sealOfManifests(info), parseManifest, signal),
+    inspectPair(storage, manifestName(stanza, label), sealOfManifests(info), parseComplete, signal),
   )
   for (const [index, label] of labels.entries()) {
     const pair = pairs[index]!
@@ -187,6 +187,13 @@ async function inspectBackups(
     known.push({ label, inProgress: false, ...(usable && manifest.label === label ? { manifest } : {}) })
   }
   return known
+}
+
+/** An unfinished backup has no history id yet, and is not judged. */
+function parseComplete(bytes: Buffer): Manifest {
+  const manifest = parseManifest(bytes)
+  if (manifest.db.historyId !== 0) checkManifest(manifest, manifest.label)
+  return manifest
 }
 
 /** With --set: the chain of that backup, and its WAL. */

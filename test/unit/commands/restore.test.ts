@@ -404,6 +404,44 @@ describe('refused before anything is touched', () => {
     expect(existsSync(pgPath)).toBe(false)
   })
 
+  test.each([
+    ['neither --delta nor --force', {}],
+    ['--delta', { delta: true }],
+    ['--force', { force: true }],
+    ['--delta --force', { delta: true, force: true }],
+  ])('a tablespace location with foreign content [040] with %s', async (_, options) => {
+    await aBackup()
+    await restore(context())
+    if (!('delta' in options || 'force' in options)) rmSync(pgPath, { recursive: true })
+    if (!('delta' in options || 'force' in options)) rmSync(join(dir, 'ts'), { recursive: true })
+    mkdirSync(join(dir, 'ts/PG_14_202107181'), { recursive: true })
+    writeFileSync(join(dir, 'ts/authorized_keys'), 'mine')
+    const error = await refusal(options)
+    expect(error.exitCode).toBe(40)
+    expect(error.message).toBe(
+      `unable to restore a tablespace to '${join(dir, 'ts')}' because 'authorized_keys' in it belongs to no tablespace`,
+    )
+    expect(error.hints.join()).toContain('tablespace-map')
+    expect(readFileSync(join(dir, 'ts/authorized_keys'), 'latin1')).toBe('mine')
+    expect(existsSync(join(pgPath, 'global/pg_control'))).toBe('delta' in options || 'force' in options)
+  })
+
+  test('a file or a link named like a version directory is foreign content [040]', async () => {
+    await aBackup()
+    mkdirSync(join(dir, 'ts'))
+    symlinkSync(join(dir, 'wal'), join(dir, 'ts/PG_14_202107181'))
+    expect((await refusal()).message).toContain("'PG_14_202107181' in it belongs to no tablespace")
+  })
+
+  test('a tablespace beside other versions and what a file system creates is restored', async () => {
+    await aBackup()
+    for (const name of ['PG_14_202107181/1', 'PG_9.6_201608131', 'lost+found']) {
+      mkdirSync(join(dir, 'ts', name), { recursive: true })
+    }
+    await restore(context())
+    expect(readdirSync(join(dir, 'ts')).sort()).toEqual(['PG_14_202107181', 'PG_15_202209061', 'PG_9.6_201608131', 'lost+found']) // prettier-ignore
+  })
+
   test('--delta and --force on what does not look like a cluster are switched off [040]', async () => {
     await aBackup()
     mkdirSync(pgPath, { recursive: true })

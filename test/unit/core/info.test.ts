@@ -6,7 +6,7 @@ import { memoryStorage } from '../../../src/storage/memory.ts'
 import { textToBytes } from '../../../src/util/byte-string.ts'
 import { PgtsError } from '../../../src/util/error.ts'
 import type { HeldLock } from '../../../src/util/lock.ts'
-import { aFile } from '../../support/manifest.ts'
+import { aFile, OWNER } from '../../support/manifest.ts'
 import { fillRepository, segment, segments, type TestRepository } from '../../support/repository.ts'
 
 const F1 = '20260101-000000F'
@@ -114,7 +114,17 @@ describe('text', () => {
         { name: 'pg_data/postgresql.conf', type: 'link', path: '/etc/pg', file: 'postgresql.conf' },
         { name: 'pg_tblspc/16390', type: 'link', path: '/ts', tablespaceId: '16390', tablespaceName: 'side' },
       ] as const,
+      links: [
+        { name: 'pg_data/pg_tblspc/16390', destination: '/ts', ...OWNER },
+        { name: 'pg_data/pg_wal', destination: '/wal', ...OWNER },
+        { name: 'pg_data/postgresql.conf', destination: '/etc/pg/postgresql.conf', ...OWNER },
+      ],
       files: [aFile('pg_data/base/1/1', 'x', { checksumPage: false, checksumPageErrors: [0] })],
+      paths: ['', '/base', '/base/1', '/pg_tblspc', '/pg_wal'].map((name) => ({
+        name: `pg_data${name}`,
+        ...OWNER,
+        mode: 0o700,
+      })),
     }
     await fillRepository(repo1, { backups: [{ label: F1 }, { label: D1, stop: 1_767_423_057, manifest }] })
     expect(await text({ stanza: 'main', set: D1 })).toBe(`stanza: main

@@ -90,6 +90,19 @@ describe('archive.info', () => {
       /'db-version' must be a string/,
     ],
     ['no object', { db: { 'db-id': '1' }, 'db:history': { '1': '7' } }, /expected a JSON object/],
+    [
+      'a version that is a path',
+      { db: { 'db-id': '1' }, 'db:history': { '1': '{"db-id":1,"db-version":"../../x"}' } },
+      /'db-version' must be a version of PostgreSQL/,
+    ],
+    [
+      'one id written in two ways',
+      {
+        db: { 'db-id': '1' },
+        'db:history': { '01': '{"db-id":1,"db-version":"15"}', '1': '{"db-id":1,"db-version":"15"}' },
+      },
+      /'01' is not a history id/,
+    ],
   ])('%s is refused', (_, sections, message) => {
     const bytes = raw(sections as Record<string, Record<string, string>>)
     expect(() => archive.parseArchiveInfo(bytes)).toThrow(
@@ -134,6 +147,35 @@ describe('backup.info', () => {
   test('map sizes come in pairs', () => {
     const value = line().replace('"backup-info-size":', '"backup-info-repo-size-map":7,"backup-info-size":')
     expect(() => parseBackupInfo(withLine(value))).toThrow(/repo-size-map-delta' is missing/)
+  })
+  test.each([
+    ['"backup-type":"full"', '"backup-prior":"../../x","backup-type":"full"', /'backup-prior' must be a backup label/],
+    [
+      '"backup-type":"full"',
+      '"backup-prior":"20261122-062513F","backup-type":"full"',
+      /not an older backup of its set/,
+    ],
+    [
+      '"backup-type":"full"',
+      '"backup-reference":["x"],"backup-type":"full"',
+      /'backup-reference' must be a list of backup/,
+    ],
+    [
+      '"backup-type":"full"',
+      '"backup-reference":["20251122-062513F"],"backup-type":"full"',
+      /refers to 20251122-062513F/,
+    ],
+    ['"backup-type":"full"', '"backup-type":"incr"', /not the label of a backup of type incr/],
+    [/"backup-archive-start":[^,]*/, '"backup-archive-start":"../../x"', /must be the name of a WAL segment/],
+    [/"backup-timestamp-stop":[^,]*/, '"backup-timestamp-stop":9007199254740991', /from 0 to 8640000000000/],
+    [/"backup-info-size":[^,]*/, '"backup-info-size":-1', /must be an integer/],
+    [/"backup-info-size":[^,]*/, '"backup-info-size":9007199254740992', /must be an integer/],
+  ])('an entry in which %s becomes %s is refused', (from, to, message) => {
+    const value = line().replace(from, to)
+    expect(value).not.toBe(line())
+    expect(() => parseBackupInfo(withLine(value))).toThrow(
+      expect.objectContaining({ code: 'format', message: expect.stringMatching(message) }),
+    )
   })
   test('what is not a label is refused', () => {
     expect(() => parseBackupInfo(raw({ 'backup:current': { latest: line() }, db: { 'db-id': '1' } }))).toThrow()

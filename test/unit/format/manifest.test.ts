@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { parseInfoFile, serialiseInfoFile } from '../../../src/format/info-file.ts'
-import { isSafeManifestName } from '../../../src/format/manifest-check.ts'
+import { isSafeManifestName } from '../../../src/format/manifest-names.ts'
 import { backupEntryOf, checkManifest, manifestDefaults, manifestTotals } from '../../../src/format/manifest.ts'
 import { parseManifest, serialiseManifest, type Manifest, type ManifestFile } from '../../../src/format/manifest.ts'
 
@@ -138,6 +138,24 @@ describe('a file line', () => {
       /page errors/,
     ],
     ['no object', '7', /not an object/],
+    ['a fraction', '{"size":1,"timestamp":1.5}', /JSON value/],
+    ['a time beyond all calendars', '{"size":1,"timestamp":8640000000001}', /out of range/],
+    ['a time before all calendars', '{"size":1,"timestamp":-8640000000001}', /out of range/],
+    ['blocks of no size', '{"bi":0,"size":1,"timestamp":1}', /out of range/],
+    ['blocks larger than a segment', '{"bi":131073,"bim":9,"size":1,"timestamp":1}', /out of range/],
+    ['block checksums that are too short', '{"bi":1,"bic":5,"bim":9,"size":1,"timestamp":1}', /out of range/],
+    ['block checksums that are too long', '{"bi":1,"bic":17,"bim":9,"size":1,"timestamp":1}', /out of range/],
+    ['an empty block map', '{"bi":1,"bim":0,"size":1,"timestamp":1}', /out of range/],
+    ['a block map without blocks', '{"bim":9,"size":1,"timestamp":1}', /block map but no block size/],
+    ['bundle 0', '{"bni":0,"size":1,"timestamp":1}', /out of range/],
+    ['a negative offset', '{"bni":1,"bno":-1,"size":1,"timestamp":1}', /out of range/],
+    ['a stored size beyond all disks', '{"repo-size":9007199254740992,"size":1,"timestamp":1}', /out of range/],
+    ['a reference that is a path', '{"reference":"../../x","size":1,"timestamp":1}', /not a backup label/],
+    [
+      'a page beyond all relations',
+      '{"checksum-page":false,"checksum-page-error":[4294967296],"size":1,"timestamp":1}',
+      /page errors/,
+    ],
   ])('%s is refused', (_, value, message) => {
     expect(() => parseManifest(edited(aManifest(), 'target:file', { 'pg_data/PG_VERSION': value }))).toThrow(
       expect.objectContaining({ code: 'format', message: expect.stringMatching(message) }),
@@ -273,6 +291,32 @@ describe('checkManifest', () => {
     ],
     ['no data directory', { paths: [], targets: [] }, /no target pg_data; there is no path pg_data/],
     ['an incr without prior', { type: 'incr' }, /without a prior/],
+    [
+      'a reference to another set',
+      { references: ['20261121-062513F', LABEL] },
+      /20261121-062513F, which is not an older/,
+    ],
+    ['a label of another type', { type: 'incr', prior: LABEL }, /not the label of a backup of type incr/],
+    [
+      'blocks without a checksum of what is stored',
+      { files: [file('x', { blockSize: 8192, blockChecksumSize: 6, blockMapSize: 9, repoSizeBytes: 20 })] },
+      /pg_data\/x is stored in blocks without a checksum/,
+    ],
+    [
+      'a block map larger than what is stored',
+      {
+        files: [
+          file('x', {
+            blockSize: 8192,
+            blockChecksumSize: 6,
+            blockMapSize: 21,
+            repoSizeBytes: 20,
+            repoChecksum: sha1('b'),
+          }),
+        ],
+      },
+      /block map larger/,
+    ],
     ['its label not at the end', { references: [LABEL, '20261122-062514F'] }, /not the last/],
   ])('%s', (_, more, message) => {
     expect(() => checkManifest(aManifest(more), LABEL)).toThrow(
