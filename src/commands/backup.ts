@@ -199,7 +199,7 @@ async function takeBackup(
 
   // Until the manifest itself is written, only its copy is there: no command takes this for a usable backup.
   await saveManifestCopy(storage, stanza, draft.partial(), backupInfo)
-  const { pageErrors } = await copyAll(
+  await copyAll(
     {
       storage,
       backup,
@@ -214,7 +214,8 @@ async function takeBackup(
     },
     draft,
   )
-  await warnOfDamagedPages(ctx, pageErrors, started?.databases ?? [])
+  const damaged = draft.damaged()
+  await warnOfDamagedPages(ctx, damaged, started?.databases ?? [])
 
   // The WAL up to here makes the copy consistent, so it belongs to the backup.
   await server?.ping()
@@ -248,7 +249,6 @@ async function takeBackup(
     { backupInfo, archiveInfo, linkLatest: optionsOf(ctx, repository).symlink },
     manifest,
   )
-  const damaged = manifest.files.filter(({ checksumPage }) => checksumPage === false)
   return { report: reportOf(ctx, repository, manifest, damaged), damaged }
 }
 

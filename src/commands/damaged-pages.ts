@@ -8,7 +8,7 @@ import { connectCluster } from './connect.ts'
 import type { CommandContext } from './context.ts'
 
 /**
- * Warn about every file with damaged pages, by the name of its relation where a server can tell it.
+ * Warn about every file of the backup with damaged pages, wherever it is stored, by the name of its relation where a server can tell it.
  *
  * @param databases empty for an offline backup: nobody can be asked then
  */

@@ -34,7 +34,19 @@ test('damaged pages are named by relation; the backup is kept, marked, and ends 
   // What an incr takes from a damaged backup is damaged, too.
   const inherited = await site.pgts(['--type=incr', '--checksum-page-error=error', 'backup'])
   expect(inherited.code).toBe(26)
+  const full = labelsOf(site)
+    .filter((label) => label.endsWith('F'))
+    .at(-1)!
+  const said = inherited.stdout + inherited.stderr
+  expect(said).toMatch(
+    /WARN: invalid page checksum\(s\) found in file \S+ \(other db\.public\.damaged\) at page\(s\) 3, 5-7/,
+  )
+  expect(said).toContain(`the backup refers to backup ${full}, which holds the pages as they are`)
+  // And each later backup says it again, also where it is no error.
+  const again = await site.pgts(['--type=incr', 'backup'])
+  expect(again.code).toBe(0)
+  expect(again.stdout + again.stderr).toMatch(/WARN: invalid page checksum\(s\) .* at page\(s\) 3, 5-7/)
   const { stdout } = await site.pgtsOk('--output=json', 'info')
   const [stanza] = JSON.parse(stdout) as { backup: { error: boolean }[] }[]
-  expect(stanza!.backup.map(({ error }) => error)).toEqual([false, true, true, true])
+  expect(stanza!.backup.map(({ error }) => error)).toEqual([false, true, true, true, true])
 }, 120_000)

@@ -1,4 +1,3 @@
-import type { ManifestFile } from '../../format/manifest.ts'
 import type { ListedFile } from '../../postgres/data-directory.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { bytesToText } from '../../util/byte-string.ts'
@@ -28,19 +27,13 @@ export interface CopyRequest {
   progress(progress: LockProgress): void
 }
 
-export interface CopySummary {
-  /** Files with page checksum errors, in the order they were found. */
-  readonly pageErrors: readonly ManifestFile[]
-}
-
 /** Copy what is to be copied, record it in the draft, and say how far it has come. */
-export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promise<CopySummary> {
+export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promise<void> {
   const { storage, backup, files, log, signal } = request
   const toRead = files.filter(({ action }) => action === 'copy' || action === 'compare')
   const planned = new Map(toRead.map((plan) => [plan.file.name, plan]))
   const totalBytes = toRead.reduce((sum, { file }) => sum + file.sizeBytes, 0)
   const saveEvery = Math.max(totalBytes / 100, request.saveThresholdBytes)
-  const pageErrors: ManifestFile[] = []
   let doneBytes = 0
   let savedBytes = 0
   let shownTenth = -1
@@ -51,9 +44,8 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
     for await (const { result, worker } of request.executor.run('backup-file', jobs, { signal, weightOf })) {
       for (const copied of result) {
         const { file } = planned.get(copied.name)!
-        const entry = draft.record(copied)
+        draft.record(copied)
         doneBytes += file.sizeBytes
-        if (entry?.checksumPage === false) pageErrors.push(entry)
         if (copied.outcome === 'copied' && copied.warning !== undefined) log.warn({ file: copied.name }, copied.warning)
         if (log.enabled('detail'))
           log.detail({ process: worker }, describeCopy(file, copied, share(doneBytes, totalBytes)))
@@ -75,7 +67,6 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
     throw error
   }
   if (log.enabled('detail')) logTheRest(files, draft, log)
-  return { pageErrors }
 }
 
 /** Opening a file and finding its end takes as long as so many bytes of a large one. */

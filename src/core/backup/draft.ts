@@ -42,17 +42,16 @@ export class ManifestDraft {
     return path
   }
 
-  /** What became of a file that was read. Returns the entry as it now stands; undefined when the file vanished. */
-  record(copied: CopiedFile): ManifestFile | undefined {
+  /** What became of a file that was read. */
+  record(copied: CopiedFile): void {
     const plan = this.#planned.get(copied.name)
     if (plan === undefined) throw new PgtsError('assert', `a file that was never listed was copied: ${copied.name}`)
     if (copied.outcome === 'vanished') {
       this.#files.delete(copied.name)
-      return undefined
+      return
     }
     const entry = this.#entryOf(plan, copied)
     this.#files.set(entry.name, entry)
-    return entry
   }
 
   #entryOf(plan: PlannedFile, copied: Exclude<CopiedFile, { outcome: 'vanished' }>): ManifestFile {
@@ -65,6 +64,12 @@ export class ManifestDraft {
 
   entry(name: string): ManifestFile | undefined {
     return this.#files.get(name)
+  }
+
+  /** Files with damaged pages, sorted: those that were read now, and those that the backup refers to in an earlier one. */
+  damaged(): ManifestFile[] {
+    const damaged = [...this.#files.values()].filter(({ checksumPage }) => checksumPage === false)
+    return damaged.sort((a, b) => compareBytes(a.name, b.name))
   }
 
   /** A file that does not come from the listing: backup_label, tablespace_map, WAL of archive-copy. */

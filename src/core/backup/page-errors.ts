@@ -22,8 +22,9 @@ export function describePageErrors({ file, relation }: DamagedFile): string {
     relation === undefined
       ? 'find the relation with pg_filenode_relation and repair or restore it'
       : 'repair or restore the relation'
-  return (
-    `invalid page checksum(s) found in file ${name} at page(s) ${shown}` +
-    `\nHINT: the backup holds the pages as they are; ${hint}`
-  )
+  const source =
+    file.reference === undefined
+      ? 'the backup holds the pages as they are'
+      : `the backup refers to backup ${file.reference}, which holds the pages as they are`
+  return `invalid page checksum(s) found in file ${name} at page(s) ${shown}` + `\nHINT: ${source}; ${hint}`
 }
