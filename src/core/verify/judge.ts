@@ -28,6 +28,7 @@ export async function judgeBackups(request: JudgeRequest): Promise<BackupResult[
   const results: BackupResult[] = []
   /** Names of files that are not whole in the backup that stores them. */
   const broken = new Map<string, ReadonlySet<string> | 'all'>()
+  const present = new Set(request.backups.map(({ label }) => label))
   for (const backup of request.backups) {
     const { label, manifest, inProgress } = backup
     const nothing = { label, checked: 0, valid: 0, faulty: [], reasons: [], orphans: [], unproven: 0 }
@@ -41,7 +42,7 @@ export async function judgeBackups(request: JudgeRequest): Promise<BackupResult[
     const faulty = [...contents.wrong, ...(read?.faulty ?? [])]
     if (faulty.length > 0) broken.set(label, new Set(faulty.map(({ name }) => name)))
     const { reasons, ...recovery } = judgeWal(manifest, request)
-    reasons.unshift(...judgeReferences(manifest, broken))
+    reasons.unshift(...judgeReferences(manifest, present, broken))
     results.push({
       label,
       status: faulty.length > 0 || reasons.length > 0 ? 'invalid' : 'valid',
@@ -58,9 +59,14 @@ export async function judgeBackups(request: JudgeRequest): Promise<BackupResult[
 }
 
 /** A backup is as good as the files that it refers to in others. */
-function judgeReferences(manifest: Manifest, broken: ReadonlyMap<string, ReadonlySet<string> | 'all'>): string[] {
+function judgeReferences(
+  manifest: Manifest,
+  present: ReadonlySet<string>,
+  broken: ReadonlyMap<string, ReadonlySet<string> | 'all'>,
+): string[] {
   const reasons: string[] = []
   for (const label of manifest.references) {
+    if (!present.has(label)) reasons.push(`it builds on ${label}, which is not in the repository`)
     const names = broken.get(label)
     if (label === manifest.label || names === undefined) continue
     if (names === 'all') {
