@@ -67,7 +67,9 @@ function optionText(name: OptionName): string {
       : row.section === 'stanza'
         ? 'in a file: only in the section of a stanza'
         : undefined,
-    row.secret === true ? 'secret: file and environment only, shown as `<redacted>`' : undefined,
+    row.secret !== true
+      ? undefined
+      : `secret: ${row.section === 'command-line' ? '' : 'file and environment only, '}shown as \`<redacted>\``,
     row.internal === true ? 'for maintainers' : undefined,
     row.formerly === undefined
       ? undefined

@@ -1,5 +1,6 @@
 import type { HttpAccess } from '../storage/http/agents.ts'
 import type { HttpProxy } from '../storage/http/proxy.ts'
+import { PgtsError } from '../util/error.ts'
 import type { Environment, RepositoryChoice } from './repository.ts'
 
 /** Where something listens, as an option names it: a host, with scheme and port around it where they differ. */
@@ -10,13 +11,17 @@ export interface Address {
   readonly port?: number
 }
 
+/** Labels of a host name, with dots between them; also `_`, which old buckets have. */
+export const HOST_LABELS = /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/
+
 /** undefined for what is not an address. */
 export function parseAddress(text: string): Address | undefined {
   const parts = /^(?:(https?):\/\/)?(\[[0-9a-fA-F:.]+\]|[^/:[\]@?#\s]+)(?::(\d{1,5}))?\/?$/i.exec(text)
   if (parts === null) return undefined
   const [, scheme = 'https', host = '', port] = parts
   const address = { secure: scheme.toLowerCase() === 'https', host: host.replace(/^\[(.*)\]$/, '$1') }
-  return port === undefined ? address : { ...address, port: Number(port) }
+  const whole = port === undefined ? address : { ...address, port: Number(port) }
+  return URL.canParse(urlOf(whole)) ? whole : undefined
 }
 
 /** `https://host:port`, without what is usual. */
@@ -40,8 +45,31 @@ export function httpAccess(choice: RepositoryChoice): HttpAccess {
 
 /** HTTPS_PROXY and NO_PROXY. As in curl, lower case comes first, and what is empty is not set. */
 export function proxyOf(env: Environment): HttpProxy | undefined {
-  const url = env['https_proxy'] || env['HTTPS_PROXY']
-  if (!url) return undefined
+  const name = env['https_proxy'] ? 'https_proxy' : 'HTTPS_PROXY'
+  const text = env[name]
+  if (!text) return undefined
+  const url = environmentUrl(name, /^https?:\/\//i.test(text) ? text : `http://${text}`)
   const exceptions = env['no_proxy'] || env['NO_PROXY'] || ''
-  return { url: /^https?:\/\//i.test(url) ? url : `http://${url}`, exceptions }
+  return { url, exceptions }
+}
+
+/**
+ * A URL that the environment names.
+ *
+ * @throws PgtsError option-invalid-value, without the text: it may hold a password
+ */
+export function environmentUrl(name: string, text: string): string {
+  try {
+    const { protocol, username, password } = new URL(text)
+    if (protocol === 'http:' || protocol === 'https:') {
+      // Both are sent decoded.
+      decodeURIComponent(username + password)
+      return text
+    }
+  } catch {
+    // Reported below.
+  }
+  throw new PgtsError('option-invalid-value', `invalid URL in the environment variable ${name}`, {
+    hints: [`set ${name} to a URL such as http://host:port, with special characters of a password escaped (%40 for @)`],
+  })
 }

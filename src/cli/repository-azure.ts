@@ -1,11 +1,12 @@
 import type { AzureCredentialDescription, AzureDescription } from '../storage/azure/description.ts'
 import { PgtsError } from '../util/error.ts'
-import { httpAccess, parseAddress, urlOf, type Address } from './http-access.ts'
+import { environmentUrl, HOST_LABELS, httpAccess, parseAddress, urlOf, type Address } from './http-access.ts'
 import { invalid, type RepositoryChoice } from './repository.ts'
 
 export function azureDescription(choice: RepositoryChoice): AzureDescription {
   const { azureAccount: account = '', azureContainer: container = '', storageTag, ...options } = choice.options
   const { address, style } = endpointOf(choice)
+  if (!HOST_LABELS.test(account)) throw invalid(choice, 'azure-account', 'is not the name of a storage account')
   const host = style === 'host' ? `${account}.${address.host}` : address.host
   return {
     account,
@@ -25,7 +26,8 @@ function endpointOf(choice: RepositoryChoice): { address: Address; style: 'host'
   const text = storageHost ?? azureEndpoint
   const address = parseAddress(text)
   if (address === undefined) {
-    throw invalid(choice, storageHost === undefined ? 'azure-endpoint' : 'storage-host', `is not a host: ${text}`)
+    if (storageHost === undefined) throw invalid(choice, 'azure-endpoint', 'is not a host')
+    throw invalid(choice, 'storage-host', `is not a host: ${text}`)
   }
   const byItself = storageHost === undefined ? 'host' : 'path'
   const style = choice.origin('azure-uri-style') === undefined ? byItself : azureUriStyle
@@ -39,7 +41,7 @@ function credentialOf(choice: RepositoryChoice): AzureCredentialDescription {
     const { IDENTITY_ENDPOINT: endpoint, IDENTITY_HEADER: header, AZURE_CLIENT_ID: clientId } = env
     return {
       type: 'auto',
-      ...(endpoint && header ? { service: { endpoint, header } } : {}),
+      ...(endpoint && header ? { service: { endpoint: environmentUrl('IDENTITY_ENDPOINT', endpoint), header } } : {}),
       ...(clientId ? { clientId } : {}),
     }
   }

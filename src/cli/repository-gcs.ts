@@ -1,5 +1,5 @@
 import type { GcsCredentialDescription, GcsDescription } from '../storage/gcs/description.ts'
-import { httpAccess, parseAddress, urlOf } from './http-access.ts'
+import { environmentUrl, httpAccess, parseAddress, urlOf } from './http-access.ts'
 import { invalid, type RepositoryChoice } from './repository.ts'
 
 export function gcsDescription(choice: RepositoryChoice): GcsDescription {
@@ -24,6 +24,7 @@ function credentialOf({ options, env }: RepositoryChoice): GcsCredentialDescript
   switch (gcsKeyType) {
     case 'auto': {
       const metadata = env['GCE_METADATA_HOST']
+      if (metadata) environmentUrl('GCE_METADATA_HOST', `http://${metadata}/`)
       return { type: 'auto', ...(metadata ? { metadata } : {}) }
     }
     case 'token':

@@ -1,7 +1,7 @@
 import { isIP } from 'node:net'
 import type { S3Description, S3Endpoint, S3Keys } from '../storage/s3/description.ts'
 import { PgtsError } from '../util/error.ts'
-import { httpAccess, parseAddress } from './http-access.ts'
+import { environmentUrl, HOST_LABELS, httpAccess, parseAddress } from './http-access.ts'
 import { invalid, type Environment, type RepositoryChoice } from './repository.ts'
 
 export function s3Description(choice: RepositoryChoice): S3Description {
@@ -42,6 +42,15 @@ function endpointOf(choice: RepositoryChoice): S3Endpoint {
     throw invalid(choice, 'storage-host', `is not a host: ${storageHost}`)
   }
   const { secure, port: usual } = other ?? endpoint
+  // In the other style it is part of a path, where any character can be escaped.
+  if (s3UriStyle === 'host' && !HOST_LABELS.test(s3Bucket)) {
+    throw invalid(
+      choice,
+      's3-bucket',
+      `'${s3Bucket}' cannot be part of a host name`,
+      `set ${choice.name}-s3-uri-style=path`,
+    )
+  }
   if (s3UriStyle === 'host' && secure && storageVerifyTls !== false && s3Bucket.includes('.')) {
     const why = `has a dot (${s3Bucket}), so no certificate fits the host name it is part of`
     throw invalid(choice, 's3-bucket', why, `set ${choice.name}-s3-uri-style=path`)
@@ -113,7 +122,7 @@ function keysOf(choice: RepositoryChoice): S3Keys {
     case 'pod-id': {
       const names = ['AWS_CONTAINER_CREDENTIALS_FULL_URI', 'AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE'] as const
       const [url, tokenFile] = needed(choice, names)
-      return { type: 'container', url, tokenFile }
+      return { type: 'container', url: environmentUrl(names[0], url), tokenFile }
     }
     case 'process':
       return { type: 'process', command: options.s3ProcessCmd ?? [] }
@@ -128,12 +137,15 @@ function keysOf(choice: RepositoryChoice): S3Keys {
 /** A container's role, where the platform announces one and no other is named; else the machine's. */
 function roleOf(env: Environment, role: string | undefined): S3Keys {
   const relative = env['AWS_CONTAINER_CREDENTIALS_RELATIVE_URI']
-  const url = relative ? CONTAINER + relative : env['AWS_CONTAINER_CREDENTIALS_FULL_URI']
-  if (url && role === undefined) {
+  const name = `AWS_CONTAINER_CREDENTIALS_${relative ? 'RELATIVE' : 'FULL'}_URI`
+  const text = relative ? CONTAINER + relative : env[name]
+  if (text && role === undefined) {
+    const url = environmentUrl(name, text)
     const [token, tokenFile] = [env['AWS_CONTAINER_AUTHORIZATION_TOKEN'], env['AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE']]
     return { type: 'container', url, ...(token ? { token } : {}), ...(tokenFile ? { tokenFile } : {}) }
   }
-  const metadata = (env['AWS_EC2_METADATA_SERVICE_ENDPOINT'] || METADATA).replace(/\/+$/, '')
+  const service = 'AWS_EC2_METADATA_SERVICE_ENDPOINT'
+  const metadata = environmentUrl(service, env[service] || METADATA).replace(/\/+$/, '')
   return { type: 'instance', metadata, ...(role === undefined ? {} : { role }) }
 }
 

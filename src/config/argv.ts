@@ -4,6 +4,7 @@ import { nearest } from './nearest.ts'
 import { listed, nearestName, parseOptionName, type WrittenName } from './option-name.ts'
 import { isBoolean, isMulti, optionRow } from './option-table.ts'
 import type { Setting } from './setting.ts'
+import { nameToShow, wordToShow } from './shown.ts'
 
 /** The command line, understood: which command, what it is given, what it is told. */
 export interface CommandLine {
@@ -49,11 +50,13 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
       else version = true
       continue
     }
-    const written = parseOptionName(name, { shown: `--${name}`, prefixes: true }) ?? unknownOption(name)
+    const written = parseOptionName(name, { shown: `--${nameToShow(name)}`, prefixes: true }) ?? unknownOption(name)
     const typed = value ?? implied(written) ?? argv[++i]
     if (value !== undefined && (written.negated || written.reset)) throw noValue(name)
     if (typed === undefined || (value === undefined && implied(written) === undefined && typed.startsWith('--'))) {
-      throw new PgtsError('option-invalid', `--${name} needs a value`, { hints: [`write --${name}=VALUE`] })
+      throw new PgtsError('option-invalid', `--${nameToShow(name)} needs a value`, {
+        hints: [`write --${nameToShow(name)}=VALUE`],
+      })
     }
     addSetting(settings, written, typed, name)
   }
@@ -67,9 +70,13 @@ export function findCommand(typed: string): CommandName {
   if (exact !== undefined) return exact
   const [base, role] = typed.split(':')
   if (role !== undefined && commandNames.some((name) => name === base)) {
-    throw new PgtsError('command-invalid', `${typed} is not a command: ${base} has no such part`, {
-      hints: [`write ${base}`],
-    })
+    throw new PgtsError(
+      'command-invalid',
+      `${wordToShow(typed)} is not a command: ${wordToShow(base ?? '')} has no such part`,
+      {
+        hints: [`write ${base}`],
+      },
+    )
   }
   const visible = commandNames.filter((name) => commandRow(name).internal !== true)
   const hits = typed === '' ? [] : visible.filter((name) => name.startsWith(typed))
@@ -80,13 +87,17 @@ export function findCommand(typed: string): CommandName {
     })
   }
   const close = nearest(typed, visible)
-  throw new PgtsError('command-invalid', typed === '' ? 'the command is empty' : `there is no command ${typed}`, {
-    hints: [
-      ...(close === undefined ? [] : [`did you mean ${close}?`]),
-      `commands are ${visible.join(', ')}`,
-      'pgts help explains them',
-    ],
-  })
+  throw new PgtsError(
+    'command-invalid',
+    typed === '' ? 'the command is empty' : `there is no command ${wordToShow(typed)}`,
+    {
+      hints: [
+        ...(close === undefined ? [] : [`did you mean ${close}?`]),
+        `commands are ${visible.join(', ')}`,
+        'pgts help explains them',
+      ],
+    },
+  )
 }
 
 function chooseCommand(
@@ -116,7 +127,7 @@ function checkParameters(command: CommandName, parameters: readonly string[], ro
   const rule = role === 'async' ? commandRow(command).async : commandRow(command).parameters
   if (parameters.length > (rule?.max ?? 0)) {
     const extra = parameters[rule?.max ?? 0]
-    throw new PgtsError('param-invalid', `${command} does not know what to do with '${extra}'`, {
+    throw new PgtsError('param-invalid', `${command} does not know what to do with '${wordToShow(extra ?? '')}'`, {
       hints: [rule === undefined ? `${command} takes options only` : `usage: pgts ${command} ${rule.usage}`],
     })
   }
@@ -144,7 +155,7 @@ function addSetting(settings: Map<string, Setting>, written: WrittenName, typed:
   if (typed === '' && !written.reset) {
     throw new PgtsError('option-invalid-value', `--${name} has an empty value`)
   }
-  if (row.secret === true && !written.reset) throw secretGiven(name, written)
+  if (row.secret === true && row.section !== 'command-line' && !written.reset) throw secretGiven(name, written)
   const id = `${written.option} ${written.key}`
   const before = settings.get(id)
   if (before !== undefined && !(isMulti(row) && !written.reset && !before.reset)) {
@@ -177,14 +188,15 @@ function secretGiven(name: string, written: WrittenName): PgtsError {
 
 function unknownOption(name: string): never {
   const close = nearestName(name)
-  throw new PgtsError('option-invalid', `there is no option --${name}`, {
+  throw new PgtsError('option-invalid', `there is no option --${nameToShow(name)}`, {
     hints: [close === undefined ? 'pgts help COMMAND lists the options' : `did you mean --${close}?`],
   })
 }
 
 function singleDash(arg: string): PgtsError {
-  return new PgtsError('option-invalid', `${arg} begins with a single dash`, {
-    hints: [`options begin with --, for example -${arg}`],
+  const shown = wordToShow(arg)
+  return new PgtsError('option-invalid', `${shown} begins with a single dash`, {
+    hints: [`options begin with --, for example -${shown}`],
   })
 }
 

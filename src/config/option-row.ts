@@ -53,7 +53,7 @@ export interface OptionRow {
   readonly boolLike?: true
   /** Command-line options that know a `--no-` form; booleans of the other sections all do. */
   readonly negatable?: true
-  /** Only from a file or the environment; shown as `<redacted>`. */
+  /** Shown as `<redacted>`; only from a file or the environment, except for options of the section `command-line`. */
   readonly secret?: true
   /** Works, but is left out of help. */
   readonly internal?: true

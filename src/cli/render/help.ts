@@ -5,7 +5,7 @@ import { nearestName, parseOptionName, withIndex } from '../../config/option-nam
 import { groupOf, isNegatable, optionNames, rowFor, type OptionName } from '../../config/option-table.ts'
 import { resolveForHelp, type AnyResolved, type ResolveInput } from '../../config/resolve.ts'
 import { allowedText, defaultText, topicOf, typeHint, TOPICS } from '../../config/option-facts.ts'
-import { textToShow } from '../../config/shown.ts'
+import { textToShow, wordToShow } from '../../config/shown.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
 
 const WIDTH = 80
@@ -98,7 +98,14 @@ function optionHelp(command: CommandName, option: OptionName, current: Current):
     ...fact('old names', row.formerly?.map((old) => old.replace('?', '1')).join(', ')),
   ]
   if (row.secret === true)
-    lines.push('', wrap('A secret: set it in the configuration file or in the environment, never on the command line.'))
+    lines.push(
+      '',
+      wrap(
+        row.section === 'command-line'
+          ? 'A secret: other users of this host see it while the command runs.'
+          : 'A secret: set it in the configuration file or in the environment, never on the command line.',
+      ),
+    )
   return `${lines.join('\n')}\n`
 }
 
@@ -106,10 +113,11 @@ function findOption(command: CommandName, word: string): OptionName {
   const plain = word.replace(/^--/, '')
   const grouped = /^(repo|pg)-/.test(plain) ? plain.replace('-', '1-') : plain
   const written =
-    parseOptionName(grouped, { shown: word, prefixes: true }) ?? parseOptionName(plain, { shown: word, prefixes: true })
+    parseOptionName(grouped, { shown: wordToShow(word), prefixes: true }) ??
+    parseOptionName(plain, { shown: wordToShow(word), prefixes: true })
   if (written === undefined) {
     const close = nearestName(plain)
-    throw new PgtsError('option-invalid', `there is no option ${word}`, {
+    throw new PgtsError('option-invalid', `there is no option ${wordToShow(word)}`, {
       hints: close === undefined ? [`pgts help ${command} lists the options`] : [`did you mean ${close}?`],
     })
   }

@@ -18,6 +18,7 @@ export const commandLineOptions = defineOptions({
   'cipher-pass': {
     summary: 'Passphrase for one file.',
     type: 'string',
+    secret: true,
     section: 'command-line',
     commands: ['repo-get', 'repo-put'],
     internal: true,

@@ -3,6 +3,7 @@ import type { CommandName } from '../command-table.ts'
 import { nearestName, parseOptionName } from '../option-name.ts'
 import { isMulti, optionRow } from '../option-table.ts'
 import { settingId, type Setting } from '../setting.ts'
+import { nameToShow } from '../shown.ts'
 
 /** One line of a file that sets something. */
 export interface IniEntry {
@@ -79,10 +80,10 @@ function sectionSettings(
   const keys = new Map<string, string>()
   const isGlobal = section === 'global' || section.startsWith('global:')
   for (const { key, value, origin } of entries.filter((entry) => entry.section === section)) {
-    const written = parseOptionName(key, { shown: `${key} (${origin})`, prefixes: false })
+    const written = parseOptionName(key, { shown: `${nameToShow(key)} (${origin})`, prefixes: false })
     if (written === undefined) {
       const close = nearestName(key)
-      warnings.push(`${origin}: there is no option ${key}${close ? `; did you mean ${close}?` : ''}`)
+      warnings.push(`${origin}: there is no option ${nameToShow(key)}${close ? `; did you mean ${close}?` : ''}`)
       continue
     }
     if (written.negated || written.reset) {

@@ -9,6 +9,7 @@ import { formerNames, listed, withIndex } from '../option-name.ts'
 import { groupOf, isBoolean, isOptionName, MAX_INDEX, optionNames, optionRow } from '../option-table.ts'
 import type { Group, OptionName } from '../option-table.ts'
 import { settingId, type Setting } from '../setting.ts'
+import { wordToShow } from '../shown.ts'
 
 /** A whole file, checked: `global`, `global:backup`, `main`, `main:archive-push` and what each sets. */
 export interface YamlConfig {
@@ -36,7 +37,7 @@ export async function parseYaml(text: string, path: string): Promise<YamlConfig>
   }
   const [error] = document.errors
   if (error !== undefined) {
-    throw new PgtsError('format', `${at(error.pos[0])}: ${error.message}`, {
+    throw new PgtsError('format', `${at(error.pos[0])}: ${withoutSource(error.message)}`, {
       hints: [
         'the mistake may be on the line above: look for a bracket or quote that is not closed, and at the indentation',
       ],
@@ -211,7 +212,7 @@ class Reader {
   }
 
   private unknown(key: MaybeNode, name: string, known: readonly string[], where: string): PgtsError {
-    return this.invalid(key, `there is no ${name} ${where}`, ...this.advice(name, known))
+    return this.invalid(key, `there is no ${wordToShow(name)} ${where}`, ...this.advice(name, known))
   }
 
   /** What the name should have been: an option written with its index, an old name, or a slip of the pen. */
@@ -239,6 +240,11 @@ class Reader {
   private wrong(node: MaybeNode, message: string, ...hints: string[]): PgtsError {
     return new PgtsError('option-invalid-value', `${this.at(node)}: ${message}`, { hints })
   }
+}
+
+/** Some messages end with the text of the file, which may be a passphrase: `Unresolved tag: !...`. */
+function withoutSource(message: string): string {
+  return message.replace(/(?:: | sequence ).*$/s, '')
 }
 
 function isCommand(name: string): name is CommandName {

@@ -133,11 +133,17 @@ async function readKey(path: string, option: string): Promise<ServiceKey> {
       hints: [getAnother(option)],
     })
   }
+  if (
+    tokenUri !== undefined &&
+    (typeof tokenUri !== 'string' || !/^https?:/.test(tokenUri) || !URL.canParse(tokenUri))
+  ) {
+    throw new PgtsError('file-invalid', `token_uri in ${path} is not a URL`, { hints: [getAnother(option)] })
+  }
   return {
     email,
     privateKey,
     id: typeof id === 'string' ? id : undefined,
-    tokenUri: typeof tokenUri === 'string' ? tokenUri : 'https://oauth2.googleapis.com/token',
+    tokenUri: tokenUri ?? 'https://oauth2.googleapis.com/token',
   }
 }
 

@@ -44,6 +44,25 @@ describe('azure', () => {
     })
   })
 
+  test.each([
+    ['repo1-azure-endpoint=geheim<', {}, /^repo1-azure-endpoint .* is not a host$/],
+    ['repo1-storage-host=a b', {}, /^repo1-storage-host .* is not a host: a b$/],
+    ['repo1-azure-key-type=auto', { IDENTITY_ENDPOINT: 'nowhere', IDENTITY_HEADER: 'h' }, /IDENTITY_ENDPOINT$/],
+  ] as [string, Record<string, string>, RegExp][])('%s %j is an invalid value [032]', async (lines, env, message) => {
+    const keys = lines.includes('key-type') ? AZURE : SHARED
+    await expect(described(`${keys}\n${lines}`, env)).rejects.toMatchObject({
+      code: 'option-invalid-value',
+      message: expect.stringMatching(message),
+    })
+  })
+
+  test('an account that is no name is refused without being shown', async () => {
+    const lines = SHARED.replace('account=acc', 'account=geheim/x')
+    const error = await described(lines).catch((caught: unknown) => caught)
+    expect(error).toMatchObject({ code: 'option-invalid-value' })
+    expect(String(error)).not.toContain('geheim')
+  })
+
   test('the identity of the machine, of the app, or one of several', async () => {
     const lines = `${AZURE}\nrepo1-azure-key-type=auto`
     const credential = async (env: Record<string, string>) =>

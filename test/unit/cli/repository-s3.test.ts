@@ -198,3 +198,52 @@ describe('the proxy of the environment', () => {
     ],
   ])('%j', (env, expected) => expect(proxyOf(env)).toEqual(expected))
 })
+
+describe('a URL of the configuration that is none is an invalid value [032], never a fault of pgts', () => {
+  test.each([
+    ['repo1-s3-endpoint=exa<mple.com', {}, /^repo1-s3-endpoint .* is not a host: exa<mple\.com$/],
+    ['repo1-s3-endpoint=1.2.3.999', {}, /^repo1-s3-endpoint .* is not a host/],
+    ['repo1-s3-endpoint=host:99999', {}, /^repo1-s3-endpoint .* is not a host/],
+    ['repo1-storage-host=a%zz', {}, /^repo1-storage-host .* is not a host: a%zz$/],
+    ['repo1-s3-bucket=a b', {}, /^repo1-s3-bucket .* 'a b' cannot be part of a host name$/],
+    ['repo1-s3-bucket=evil.com/x', {}, /cannot be part of a host name$/],
+    ['repo1-s3-bucket=user@evil', {}, /cannot be part of a host name$/],
+    ['', { HTTPS_PROXY: 'http://user:geheim@[::1' }, /^invalid URL in the environment variable HTTPS_PROXY$/],
+    ['', { https_proxy: 'user:geheim%zz@host' }, /^invalid URL in the environment variable https_proxy$/],
+    ['', { HTTPS_PROXY: 'host:99999' }, /HTTPS_PROXY$/],
+    [
+      'repo1-s3-key-type=auto',
+      { AWS_CONTAINER_CREDENTIALS_FULL_URI: 'nowhere' },
+      /AWS_CONTAINER_CREDENTIALS_FULL_URI$/,
+    ],
+    ['repo1-s3-key-type=auto', { AWS_EC2_METADATA_SERVICE_ENDPOINT: 'ftp://x' }, /AWS_EC2_METADATA_SERVICE_ENDPOINT$/],
+    [
+      'repo1-s3-key-type=pod-id',
+      { AWS_CONTAINER_CREDENTIALS_FULL_URI: 'http://', AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE: '/t' },
+      /AWS_CONTAINER_CREDENTIALS_FULL_URI$/,
+    ],
+    [
+      'repo1-s3-key-type=web-id\nrepo1-s3-sts-host=a b',
+      { AWS_ROLE_ARN: 'r', AWS_WEB_IDENTITY_TOKEN_FILE: '/t' },
+      /^repo1-s3-sts-host .*is not a host: a b$/,
+    ],
+  ] as [string, Environment, RegExp][])('%s %j', async (lines, env, message) => {
+    const option = lines.split('=')[0]!
+    const base = lines.startsWith('repo1-s3-bucket') || lines.startsWith('repo1-s3-endpoint') ? option : undefined
+    const error = await refusalWith(base, lines, env)
+    expect(error.exitCode).toBe(32)
+    expect(error.message).toMatch(message)
+  })
+})
+
+/** With one line of the base replaced. */
+async function refusalWith(replaced: string | undefined, lines: string, env: Environment): Promise<PgtsError> {
+  const base = replaced === undefined ? BASE : BASE.replace(new RegExp(`^${replaced}=.*\n`, 'm'), '')
+  const keys = lines.includes('key-type') ? '' : KEYS
+  const error: unknown = await resolving('info --stanza=main', ini(`${base}${keys}${lines}\n[main]\npg1-path=/pg\n`))
+    .then((resolved) => storageDescription(resolved.options.repo[0]!, resolved, env))
+    .catch((caught: unknown) => caught)
+  if (!(error instanceof PgtsError)) throw new Error('it was not refused')
+  expect(error.message + error.hints.join()).not.toContain('geheim')
+  return error
+}

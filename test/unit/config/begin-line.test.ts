@@ -1,6 +1,51 @@
 import { describe, expect, test } from 'vitest'
+import { runProgram } from '../../../src/cli/program.ts'
 import { commandBeginArgs, commandLineFor } from '../../../src/config/resolve.ts'
-import { ini, resolving } from './resolving.ts'
+import { isPgtsError, type PgtsError } from '../../../src/util/error.ts'
+import { fakeFiles, ini, resolving } from './resolving.ts'
+
+/** What the user typed may be a passphrase beside a misspelt name. */
+test.each([
+  ['--cipher-pass=SECRET info'],
+  ['--cipher-pass SECRET info'],
+  ['--cipher-pass=SECRET --repo1-path=/r repo-get x'],
+  ['--repo1-cipher-pass=SECRET info'],
+  ['--repo1-cipher-pass SECRET info'],
+  ['-repo1-cipher-pass=SECRET info'],
+  ['\u2013repo1-cipher-pass=SECRET info'],
+  ['--repo-cipher-pas=SECRET info'],
+  ['--repo1-cipher-pas SECRET info'],
+  ['info repo1-cipher-pass=SECRET'],
+  ['info -- --repo1-cipher-pass=SECRET'],
+  ['--repo1-cipher-pass:SECRET info'],
+  ['--repo1-cipher-passSECRET info'],
+  ['--repo1-s3-key-secret:SECRET info'],
+  ['--repo1-sftp-private-key-passphraseSECRET info'],
+  ['--no-repo1-cipher-pass=SECRET info'],
+  ['--reset-repo1-cipher-pass=SECRET info'],
+  ['help backup repo1-cipher-pass=SECRET'],
+])('an error of %j does not show the value of a secret', async (line) => {
+  const input = { argv: line.split(' '), env: {}, program: '/usr/bin/pgts', uid: 1, files: fakeFiles() }
+  const error: unknown = await runProgram({ ...input, stdout: { write: () => undefined } }, () => {
+    throw new Error('this was understood')
+  }).catch((caught: unknown) => caught)
+  expect(isPgtsError(error)).toBe(true)
+  const { message, hints } = error as PgtsError
+  expect([message, ...hints].join('\n')).not.toContain('SECRET')
+})
+
+test.each([
+  ['[global]\nrepo1-cipher-pass:SECRET=\n'],
+  ['[global]\nrepo1-cipher-passSECRET=x\n'],
+  ['[global]\nrepo999-cipher-pass:SECRET=\n'],
+])('neither warnings nor errors of %j show the value of a secret', async (text) => {
+  const shown = await resolving('info', ini(text)).then(
+    ({ warnings }) => warnings.join(),
+    (caught: unknown) => String(caught),
+  )
+  expect(shown).toContain('cipher-pass')
+  expect(shown).not.toContain('SECRET')
+})
 
 describe('the begin line', () => {
   test('has all options that are not default, as typed, in name order', async () => {

@@ -58,6 +58,7 @@ describe('the option table', () => {
   test('keeps secrets off the command line: passwords and keys are marked', () => {
     const secrets = optionNames.filter((name) => optionRow(name).secret === true)
     expect(secrets).toEqual([
+      'cipher-pass',
       'repo-azure-account',
       'repo-azure-endpoint',
       'repo-azure-key',
