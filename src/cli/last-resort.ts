@@ -6,7 +6,11 @@ import { descriptorOutput } from './log-output.ts'
 /** Tell an error that comes where there is no logger. @returns the exit code */
 export function tellShortly(error: unknown, argv: readonly string[]): number {
   const story = argv.includes('archive-get') ? stopsRecovery(error, wantedFile(argv), [process.cwd()]) : error
-  descriptorOutput(2).write(formatShortError(story))
+  try {
+    descriptorOutput(2).write(formatShortError(story))
+  } catch {
+    // Standard error cannot be written either: the exit code is all that is left.
+  }
   return EXIT_CODES[toPlainError(story).code]
 }
 

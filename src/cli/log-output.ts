@@ -1,7 +1,7 @@
 import { closeSync, fstatSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { textPath } from '../util/byte-string.ts'
-import { systemCode } from '../util/error.ts'
+import { PgtsError, systemCode } from '../util/error.ts'
 import { PROCESS_START } from './log-line.ts'
 
 /** Where finished lines go. */
@@ -27,12 +27,23 @@ export function descriptorOutput(fd: number): DescriptorOutput {
       try {
         writeFully(fd, piece)
       } catch (error) {
-        if (systemCode(error) !== 'EPIPE' && systemCode(error) !== 'EBADF') throw error
+        const code = systemCode(error)
+        if (code !== 'EPIPE' && code !== 'EBADF') throw unwritable(fd, error)
         open = false
       }
       return open
     },
   }
+}
+
+/** Standard output on a full disk, for example: the user's to solve, so it must not look like a fault of pgts. */
+function unwritable(fd: number, error: unknown): PgtsError {
+  const what = fd === 1 ? 'standard output' : 'standard error'
+  const why = error instanceof Error ? error.message : String(error)
+  return new PgtsError('unhandled', `cannot write to ${what}: ${why}`, {
+    hints: ['check the file or device that the output is redirected to'],
+    cause: error,
+  })
 }
 
 /**

@@ -30,6 +30,8 @@ export interface LoggerOptions {
 export interface ClosableLogger extends Logger {
   /** Close the log file. Lines are written as they come, so nothing is lost without it. */
   close(): void
+  /** Why the console took no more lines. The command goes on: a backup must not end for want of a place for its log. */
+  failure(): unknown
 }
 
 /**
@@ -64,6 +66,7 @@ export function createLogger(options: LoggerOptions): ClosableLogger {
     trace: method('trace'),
     enabled,
     close: () => destination.close(),
+    failure: () => destination.failure,
   }
 }
 
@@ -104,6 +107,7 @@ class Destination implements DestinationStream {
   lastLevel = 0
   lastMsg = ''
   lastObj: LogFields & { code?: unknown; origin?: unknown } = {}
+  failure: unknown
   readonly #options: LoggerOptions
   #file: (TextOutput & { close(): void }) | undefined
 
@@ -138,15 +142,24 @@ class Destination implements DestinationStream {
 
     if (wants(levels.stderr)) {
       const wordier = rank(levels.stderr) > rank(levels.console) ? levels.stderr : levels.console
-      stderr.write(formatShortLine(withOrigin(wordier), style))
+      this.#toConsole(stderr, formatShortLine(withOrigin(wordier), style))
     } else if (wants(levels.console)) {
-      stdout.write(formatLine(withOrigin(levels.console), style))
+      this.#toConsole(stdout, formatLine(withOrigin(levels.console), style))
     }
     if (this.#file === undefined || !wants(levels.file)) return
     try {
       this.#file.write(formatLine(withOrigin(levels.file), style))
     } catch (error) {
       this.#withoutFile(record, error)
+    }
+  }
+
+  #toConsole(output: TextOutput, line: string): void {
+    if (this.failure !== undefined) return
+    try {
+      output.write(line)
+    } catch (error) {
+      this.failure = error
     }
   }
 

@@ -2,7 +2,7 @@ import { fileURLToPath } from 'node:url'
 import { loadModule } from '../util/load-module.ts'
 import { leaveStuckThreads } from '../util/stuck.ts'
 import { pgtsVersion } from '../util/version.ts'
-import { neverEndWithNotFound } from './last-resort.ts'
+import { neverEndWithNotFound, tellShortly } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
 import { processArguments, processDirectory, processEnvironment } from './process-input.ts'
 import { listenForSignals } from './signals.ts'
@@ -16,7 +16,11 @@ const argv = processArguments()
 neverEndWithNotFound(argv)
 if (argv.length === 1 && argv[0] === 'version') {
   // Monitoring asks often, and nothing has to be loaded to answer.
-  descriptorOutput(1).write(`pgts ${pgtsVersion}\n`)
+  try {
+    descriptorOutput(1).write(`pgts ${pgtsVersion}\n`)
+  } catch (error) {
+    process.exitCode = tellShortly(error, argv)
+  }
 } else {
   const { run } = await loadModule(() => import('./run.ts'))
   process.exitCode = await run(argv, {

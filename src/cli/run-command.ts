@@ -6,6 +6,7 @@ import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { pgtsVersion } from '../util/version.ts'
 import type { CommandContext } from '../commands/context.ts'
 import { openContext } from './context.ts'
+import { tellShortly } from './last-resort.ts'
 import { createLogger, descriptorOutput, logError, type ClosableLogger } from './logger.ts'
 import type { CommandHandlers, Outcome } from './outcome.ts'
 
@@ -51,6 +52,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
     if (handler === undefined) throw new PgtsError('assert', `there is no handler for ${name}`)
     const code = await tell(await handler(open.ctx), options.output === 'json')
     end('completed successfully')
+    if (log.failure() !== undefined) throw log.failure()
     return code
   } catch (error) {
     // Interrupted work fails in many ways; why it was interrupted is the story.
@@ -62,6 +64,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
     const code = EXIT_CODES[toPlainError(story).code]
     logError(log, story)
     end(`aborted with exception [${String(code).padStart(3, '0')}]`)
+    if (log.failure() !== undefined) tellShortly(story, [])
     return code
   } finally {
     log.close()

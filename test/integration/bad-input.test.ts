@@ -26,6 +26,38 @@ beforeAll(async () => {
 })
 afterAll(() => site[Symbol.asyncDispose]())
 
+describe('standard output on a full device', () => {
+  const full = (line: string, redirect = '>/dev/full') => {
+    const command = `"$0" --config="$1" ${line} ${redirect}`
+    const { status, stderr } = spawnSync('sh', ['-c', command, pgtsProgram(), site.config], { encoding: 'utf8', uid: testUser.uid, gid: testUser.gid, cwd: site.dir }) // prettier-ignore
+    return { status, stderr }
+  }
+
+  test.each(['info', '--output=json info', 'help', '--stanza=main --output=text --verbose verify', 'repo-ls'])(
+    '%s ends with 124 and names it, without a stack',
+    (line) => {
+      const { status, stderr } = full(line)
+      expect(status).toBe(124)
+      expect(stderr).toMatch(
+        /ERROR: \[124\]: cannot write to standard output: ENOSPC: no space left on device, write\n/,
+      )
+      expect(stderr).not.toMatch(/^ +at /m)
+    },
+  )
+  test('version, too', () => {
+    const { status, stderr } = spawnSync('sh', ['-c', '"$0" version >/dev/full', pgtsProgram()], { encoding: 'utf8' })
+    expect({ status, stderr }).toMatchObject({ status: 124, stderr: expect.stringContaining('standard output') })
+  })
+  test('an error keeps its code, and is shown on standard error', () => {
+    const { status, stderr } = full('--stanza=main manifest')
+    expect(status).toBe(55)
+    expect(stderr).toMatch(/^ERROR: \[055\]: neither .*backup\.info nor its copy exists/)
+  })
+  test('the exit code is all that is left when standard error is full as well', () => {
+    expect(full('info', '>/dev/full 2>/dev/full').status).toBe(124)
+  })
+})
+
 describe('a command line that cannot be right', () => {
   const bare = (...args: string[]) => pgts([`--config=${site.config}`, ...args], { cwd: site.dir })
 
