@@ -2,7 +2,13 @@ import { bytesToText } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { chainProblems, parseBackupLabel } from './backup-label.ts'
 import { nameProblems } from './manifest-names.ts'
-import { SHA1_OF_NOTHING, type Manifest, type ManifestDefaults, type ManifestPath } from './manifest.ts'
+import {
+  SHA1_OF_NOTHING,
+  type Manifest,
+  type ManifestDefaults,
+  type ManifestFile,
+  type ManifestPath,
+} from './manifest.ts'
 
 /** The parts of a mode that files take over from the data directory. */
 const FILE_MODE_MASK = 0o640
@@ -51,20 +57,21 @@ function* manifestProblems(manifest: Manifest, label: string): Generator<string>
 function* storedProblems({ files, references }: Manifest): Generator<string> {
   const chain = new Set(references)
   for (const file of files) {
-    const name = bytesToText(file.name)
-    if (file.reference !== undefined && !chain.has(file.reference)) {
-      yield `${name} refers to backup ${file.reference}, which is not in the chain`
-    }
-    if (file.sizeBytes === 0) {
-      if ((file.checksum ?? SHA1_OF_NOTHING) !== SHA1_OF_NOTHING)
-        yield `${name} is empty, but has the checksum of content`
-      continue
-    }
-    if (file.checksum === undefined) yield `${name} has no checksum`
-    if (file.repoSizeBytes === 0) yield `${name} has a stored size of 0`
-    if (file.blockMapSize === undefined) continue
-    if (file.repoChecksum === undefined) yield `${name} is stored in blocks without a checksum of the stored bytes`
-    if (file.blockMapSize > (file.repoSizeBytes ?? file.sizeBytes))
-      yield `${name} has a block map larger than what is stored`
+    for (const problem of problemsOf(file, chain)) yield `${bytesToText(file.name)} ${problem}`
   }
+}
+
+function* problemsOf(file: ManifestFile, chain: ReadonlySet<string>): Generator<string> {
+  if (file.reference !== undefined && !chain.has(file.reference)) {
+    yield `refers to backup ${file.reference}, which is not in the chain`
+  }
+  if (file.sizeBytes === 0) {
+    if ((file.checksum ?? SHA1_OF_NOTHING) !== SHA1_OF_NOTHING) yield 'is empty, but has the checksum of content'
+    return
+  }
+  if (file.checksum === undefined) yield 'has no checksum'
+  if (file.repoSizeBytes === 0) yield 'has a stored size of 0'
+  if (file.blockMapSize === undefined) return
+  if (file.repoChecksum === undefined) yield 'is stored in blocks without a checksum of the stored bytes'
+  if (file.blockMapSize > (file.repoSizeBytes ?? file.sizeBytes)) yield 'has a block map larger than what is stored'
 }

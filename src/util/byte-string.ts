@@ -128,6 +128,7 @@ function escaped(character: string): string {
   if (code === 0x09) return '\\t'
   if (code === 0x0d) return '\\r'
   if (code >= STRAY && code <= 0xdcff) return hex(String.fromCharCode(code - STRAY))
+  if (code >= 0xdc80 && code <= 0xdcff) return hex(String.fromCharCode(code - STRAY))
   return code < 0x80 ? hex(character) : `\\u${code.toString(16).padStart(4, '0')}`
 }
 

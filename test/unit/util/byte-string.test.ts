@@ -52,6 +52,7 @@ describe('a byte string as text for people', () => {
 
   test('line ends and tabs stay in text of several lines, and nothing else', () => {
     expect(bytesToLines('a\n\tb\x1b\xff')).toBe('a\n\tb\\x1b\\xff')
+    expect(printableLines(`${decodeUtf8('f\xff')} 😀`)).toBe('f\\xff 😀')
     expect(printableLines('a\nä\u009b31m\u202e')).toBe('a\nä\\u009b31m\\u202e')
   })
 
