@@ -16,6 +16,7 @@ import { textToBytes } from '../util/byte-string.ts'
 import { systemClock } from '../util/clock.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { LockType } from '../util/lock.ts'
+import { fittingWorkers, openFilesLimit } from '../util/open-files.ts'
 import type { Logger } from '../util/log.ts'
 import type { Executor } from '../worker/executor.ts'
 import { storageDescription } from './repository.ts'
@@ -91,6 +92,11 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
       const { storage } = repository
       const { display, parallel } = storage
       const lanes = parallel ?? 1
+      const wanted = Math.min(options.processMax ?? 1, most)
+      const limit = openFilesLimit()
+      const workers = fittingWorkers(wanted, parallel !== undefined, limit)
+      if (workers < wanted)
+        log.detail(`${workers} workers instead of ${wanted}: this process may open ${limit} files (ulimit -n)`)
       const setup: WorkerSetup = {
         storage: repository.description,
         ...(parallel === undefined ? {} : { shared: { display, parallel } }),
@@ -98,7 +104,6 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
         bufferBytes: options.bufferSize ?? 1024 * 1024,
         lanes,
       }
-      const workers = Math.min(options.processMax ?? 1, most)
       const executor: Executor<typeof jobHandlers> = threadExecutor({
         ...{ workers, lanes, setup, log },
         retry: { retries: options.jobRetry ?? 0, intervalMs: options.jobRetryInterval ?? 0 },

@@ -1,5 +1,5 @@
 import { bytesToText } from '../util/byte-string.ts'
-import { PgtsError, systemCode, type ErrorCode } from '../util/error.ts'
+import { OPEN_FILES_HINT, PgtsError, systemCode, type ErrorCode } from '../util/error.ts'
 
 /** What was being done to a path, as an operator would say it, and the code of a failure that nothing better explains. */
 const ACTIONS = {
@@ -47,7 +47,7 @@ export function posixError(action: PosixAction, path: string, cause: unknown): P
       return new PgtsError(code, message, { hints: [accessHint(why)], cause, denied: action.startsWith('remove') })
     case 'EMFILE':
     case 'ENFILE':
-      return new PgtsError(code, message, { hints: ['raise the limit of open files (ulimit -n)'], cause })
+      return new PgtsError(code, message, { hints: [OPEN_FILES_HINT], cause })
     case 'EIO':
     case 'ESTALE':
       return new PgtsError(code, message, { hints: ["check the disk, the mount, and the kernel's log (dmesg)"], cause })

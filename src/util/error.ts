@@ -112,6 +112,7 @@ export function toPlainError(error: unknown): PlainError {
     const { code, message, hints, denied } = error
     return { code, message, hints, ...(denied ? { denied } : {}), ...stackOf(error) }
   }
+  if (isOutOfFiles(error)) return { code: 'file-open', message: (error as Error).message, hints: [OPEN_FILES_HINT] }
   if (error instanceof Error) return { code: 'assert', message: error.message, hints: [], ...stackOf(error) }
   return { code: 'unknown', message: String(error), hints: [] }
 }
@@ -130,8 +131,17 @@ export function isPgtsError(error: unknown, code?: ErrorCode): error is PgtsErro
  * An error of this process or its host (a part of pgts that cannot be loaded, no memory): it says nothing about the file or
  * the repository that was being read, so nobody may conclude from it that either is damaged.
  */
-export function isHostError(error: unknown): error is PgtsError {
-  return isPgtsError(error, 'execute') || isPgtsError(error, 'memory')
+export function isHostError(error: unknown): boolean {
+  return isPgtsError(error, 'execute') || isPgtsError(error, 'memory') || isOutOfFiles(error)
+}
+
+export const OPEN_FILES_HINT =
+  'raise the limit of open files (ulimit -n, or LimitNOFILE= of the systemd service), or lower process-max'
+
+/** This process or its host has no descriptor left; also where that is the cause of an error. */
+function isOutOfFiles(error: unknown): boolean {
+  const code = isPgtsError(error) ? systemCode(error.cause) : systemCode(error)
+  return code === 'EMFILE' || code === 'ENFILE'
 }
 
 /** An error of the way to a store (credentials, network, bucket, clock). Like a host error, it says nothing about the file. */

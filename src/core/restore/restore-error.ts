@@ -20,7 +20,8 @@ export function explain(error: unknown, file: RestoreFile, env: WorkerEnv): unkn
   return new PgtsError(
     error.code,
     `unable to restore '${bytesToText(file.path)}' from ${storedAs(file, env)}: ${error.message}`,
-    { hints: [...error.hints, ...otherSource], cause: error },
+    // A bucket that is said to be missing is no damage of this backup.
+    { hints: [...error.hints, ...(error.code === 'path-missing' ? [] : otherSource)], cause: error },
   )
 }
 

@@ -1,6 +1,6 @@
 import fs from 'node:fs'
 import { bytesToText, pathOf } from '../../util/byte-string.ts'
-import { PgtsError, systemCode } from '../../util/error.ts'
+import { OPEN_FILES_HINT, PgtsError, systemCode } from '../../util/error.ts'
 import { removeTreeSync } from '../../util/remove-tree.ts'
 
 /**
@@ -221,5 +221,7 @@ const SYSTEM_HINTS: Readonly<Record<string, string>> = {
   ENOSPC: 'the disk is full: free some space, then run the same restore again with --delta',
   EDQUOT: 'the disk quota is used up: raise it, then run the same restore again with --delta',
   EROFS: 'the file system is mounted read-only',
+  EMFILE: OPEN_FILES_HINT,
+  ENFILE: OPEN_FILES_HINT,
   EIO: 'the disk reports an error: see the kernel log before going on',
 }

@@ -1,5 +1,5 @@
 import { StoreTrouble } from '../object/trouble.ts'
-import { PgtsError, systemCode } from '../../util/error.ts'
+import { OPEN_FILES_HINT, PgtsError, systemCode } from '../../util/error.ts'
 import { UnprovenAnswer } from './unproven-answer.ts'
 
 /**
@@ -17,7 +17,10 @@ export function networkError(action: string, error: unknown, repository = 'repo'
   const why = (code !== undefined && MEANINGS[code]) || (error instanceof Error ? error.message : String(error))
   const message = `${action}: ${why}`
   // Errors of an SDK carry the whole request, with its authorization, along; the words are enough.
-  const cause = new Error(error instanceof Error ? error.message : String(error))
+  const cause = Object.assign(
+    new Error(error instanceof Error ? error.message : String(error)),
+    code === undefined ? {} : { code },
+  )
   if (code !== undefined && CERTIFICATE.has(code)) {
     const hints = [
       code === 'ERR_TLS_CERT_ALTNAME_INVALID'
@@ -54,6 +57,8 @@ const MEANINGS: Record<string, string> = {
   ECONNRESET: 'the connection was closed by the other side',
   EPIPE: 'the connection was closed by the other side',
   ETIMEDOUT: 'no answer in time',
+  EMFILE: 'this process has too many open files',
+  ENFILE: 'the system has too many open files',
   EHOSTUNREACH: 'the host cannot be reached',
   ENETUNREACH: 'the network cannot be reached',
   ENOTFOUND: 'the host name is not known',
@@ -73,5 +78,7 @@ const HINTS: Record<string, string> = {
   ECONNREFUSED: 'check the endpoint, host and port of the repository',
   ENOTFOUND: 'check the endpoint, host and uri-style of the repository, and DNS on this host',
   EAI_AGAIN: 'check DNS on this host',
+  EMFILE: OPEN_FILES_HINT,
+  ENFILE: OPEN_FILES_HINT,
   EPROTO: 'check whether the port speaks TLS: a repository without it needs http:// in front of its endpoint or host',
 }

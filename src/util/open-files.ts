@@ -1,0 +1,27 @@
+import { readFileSync } from 'node:fs'
+
+/** The main thread: log and lock files, connections to the server and to a store, modules while they are loaded. */
+const RESERVED = 100
+
+/**
+ * What a worker thread holds open at most, measured with 38 to 96 of them and 1,024 files: 4 of Node (6 with io_uring), its
+ * modules while they are loaded (all at once; more with the library of a store), then the files of its jobs. With a store
+ * 4 jobs are under way in each, and up to 32 connections.
+ */
+const OF_WORKER = { files: 9, withStore: 48 }
+
+/** How many workers fit into the limit of open files, of those wanted. @param limit soft limit of this process */
+export function fittingWorkers(wanted: number, withStore: boolean, limit: number): number {
+  const each = withStore ? OF_WORKER.withStore : OF_WORKER.files
+  return Math.min(wanted, Math.max(1, Math.floor((limit - RESERVED) / each)))
+}
+
+/** Soft limit of open files of this process; Infinity where the system does not say. Node raises it to the hard limit. */
+export function openFilesLimit(): number {
+  try {
+    const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1')) ?? []
+    return soft === undefined ? Number.POSITIVE_INFINITY : Number(soft)
+  } catch {
+    return Number.POSITIVE_INFINITY
+  }
+}
