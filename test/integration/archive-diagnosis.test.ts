@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } fr
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { giveToTestUser, testUser } from '../support/postgres.ts'
+import { giveToTestUser, pgtsProgram, testUser } from '../support/postgres.ts'
 import { aSite, type Site } from '../support/site.ts'
 
 async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
@@ -59,6 +59,14 @@ describe('check names the layer at fault', () => {
     const named = await failingCheck(site)
     expect(named).toContain('names stanza other, and this is main')
     expect(named).toContain('names /nowhere.conf, which does not exist')
+    expect(named).toMatch(
+      /archive_command starts pgts, which is in no directory of the server's PATH \(\/.*\): write its/,
+    )
+    await reconfigure(site, 'archive_command', `PATH=/nowhere ${pgtsProgram()} --stanza=main archive-push %p`)
+    expect(await failingCheck(site)).toContain(
+      "and node is in no directory of the server's PATH (/nowhere): write PGTS_NODE=/path/to/node in front of it",
+    )
+    expect((await status(site)).findings[0]).toMatchObject({ layer: 'archive_command' })
     await reconfigure(site, 'archive_command', 'true # pgts')
     // An archiver whose command could not be started ends, and the next one is started when somebody connects, at most
     // every ten seconds; check connects.
@@ -74,7 +82,9 @@ describe('check names the layer at fault', () => {
   test('a command that does not come to an end', async () => {
     await using site = await aSite({ walSegsizeMb: 1, conf: { archive_command: 'sleep 600 # pgts' } })
     await site.pgtsOk('stanza-create')
-    expect(await failingCheck(site)).toContain('archive_command has not failed, so it still runs')
+    expect(await failingCheck(site)).toMatch(
+      /pg_stat_archiver shows no failure, so archive_command still runs.* exit codes 126 and 127/,
+    )
   })
 
   test('archiving that an operator stopped, a repository that cannot be written', async () => {

@@ -1,8 +1,10 @@
 import { readdirSync, statSync } from 'node:fs'
 import type { ServerConnection } from '../../postgres/client.ts'
+import { readPostmasterFile } from '../../postgres/socket.ts'
 import { bytesToLines, bytesToText, decodeUtf8, pathOf } from '../../util/byte-string.ts'
 import { parseLsn } from '../../util/lsn.ts'
 import { stopFileOf } from '../../util/stop-file.ts'
+import { readServerEnvironment, type ServerEnvironment } from './archive-program.ts'
 import { readPushStatus, type FileEvent, type PushStatus } from './async-push/push-status.ts'
 import { readReadyQueue } from './async-push/ready-queue.ts'
 import { readIfThere, spoolPaths } from './spool-files.ts'
@@ -40,6 +42,8 @@ export interface ServerArchiving {
   /** Byte string; '' when there is none. */
   readonly command: string
   readonly library: string
+  /** Of the server's process; absent: it cannot be read. */
+  readonly environment?: ServerEnvironment
   readonly inRecovery: boolean
   /** Where it writes, on a standby where it replays. */
   readonly lsn?: bigint
@@ -105,11 +109,17 @@ export async function readArchivingFacts(
     nowMs,
     stanza: place.stanza,
     pgPath: decodeUtf8(place.pgPath),
-    ...(server === undefined ? {} : { server: await askServer(server) }),
+    ...(server === undefined ? {} : { server: { ...(await askServer(server)), ...environmentOf(place.pgPath) } }),
     ...(queue === undefined ? {} : { queue }),
     ...(spool === undefined ? {} : { spool }),
     ...(stopFile === undefined ? {} : { stopFile }),
   }
+}
+
+function environmentOf(pgPath: string): Pick<ServerArchiving, 'environment'> {
+  const pid = readPostmasterFile(pgPath)?.pid
+  const environment = pid === undefined ? undefined : readServerEnvironment(pid)
+  return environment === undefined ? {} : { environment }
 }
 
 async function askServer(server: ServerConnection): Promise<ServerArchiving> {

@@ -1,6 +1,7 @@
 import { existsSync } from 'node:fs'
 import { bytesToText, decodeUtf8, textPath } from '../../util/byte-string.ts'
 import { formatSize } from '../../util/format-size.ts'
+import { programProblems } from './archive-program.ts'
 import type { ArchivingFacts, QueueFacts, ServerArchiving, SpoolFacts } from './archiving-facts.ts'
 
 /** The part of the way at which WAL is stuck. */
@@ -51,7 +52,7 @@ export function diagnose(facts: ArchivingFacts, wanted: Wanted = {}): Finding[] 
     })
   }
   if (findings.some(({ layer }) => layer === 'archive_mode')) return findings
-  if (server !== undefined) findings.push(...commandText(server, facts.stanza))
+  if (server !== undefined) findings.push(...commandText(server, facts))
   if (spool !== undefined) findings.push(...dropped(spool, queue, wanted))
   if (server !== undefined) findings.push(...failures(server, facts))
   if (spool !== undefined) findings.push(...background(spool, queue, facts.nowMs))
@@ -86,15 +87,12 @@ function settings({ mode, library, command }: ServerArchiving): Finding[] {
 }
 
 /** What can be seen to be wrong with an archive_command without running it. */
-function commandText({ command: bytes }: ServerArchiving, stanza: string): Finding[] {
+function commandText({ command: bytes, environment }: ServerArchiving, { stanza, pgPath }: ArchivingFacts): Finding[] {
   const command = decodeUtf8(bytes)
   if (command === '' || command === '(disabled)') return []
   const findings: string[] = []
   if (!/pgts|pgbackrest/.test(command)) findings.push('calls neither pgts nor pgbackrest')
-  const program = /^\s*(?:'([^']+)'|"([^"]+)"|(\S+))/.exec(command)
-  const path = program?.[1] ?? program?.[2] ?? program?.[3] ?? ''
-  if (path.startsWith('/') && !existsSync(textPath(path)))
-    findings.push(`starts ${path}, which does not exist on this host`)
+  findings.push(...programProblems(command, pgPath, environment))
   const named = optionOf(command, 'stanza')
   if (named !== undefined && named !== stanza) findings.push(`names stanza ${named}, and this is ${stanza}`)
   const config = optionOf(command, 'config')
@@ -218,7 +216,11 @@ function waiting(queue: QueueFacts, facts: ArchivingFacts, { segment, patienceMs
   if (server !== undefined && !failed && (segment !== undefined || age > patienceMs)) {
     findings.push({
       layer: 'lag',
-      text: `archive_command has not failed, so it still runs or has not been called: is the repository or the network slow, does it wait for a lock? 'ps' shows it as a child of the archiver; a longer archive-timeout may be right`,
+      text:
+        'pg_stat_archiver shows no failure, so archive_command still runs, has not been called, or could not be started: ' +
+        "PostgreSQL does not count exit codes 126 and 127 (program not executable, not found) as failures; look for 'archive " +
+        "command failed with exit code' in the server's log. If 'ps' shows the command as a child of the archiver, the " +
+        'repository or the network is slow, or it waits for a lock; a longer archive-timeout may be right',
     })
   }
   return findings

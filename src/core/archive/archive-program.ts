@@ -1,0 +1,133 @@
+import { accessSync, constants, existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { decodeText, textPath } from '../../util/byte-string.ts'
+
+/** Variables of the server's process, which archive_command inherits. */
+export type ServerEnvironment = ReadonlyMap<string, string>
+
+/** The environment of a process of the same user; undefined when it cannot be read. */
+export function readServerEnvironment(pid: number): ServerEnvironment | undefined {
+  try {
+    const entries = decodeText(readFileSync(`/proc/${pid}/environ`)).split('\0')
+    return new Map(entries.map((entry) => [entry.slice(0, entry.indexOf('=')), entry.slice(entry.indexOf('=') + 1)]))
+  } catch {
+    return undefined
+  }
+}
+
+/**
+ * What keeps a shell from starting the program of an archive_command, each as the rest of a sentence that begins with
+ * `archive_command`. PostgreSQL does not count such calls as failures: the shell ends with 126 or 127, the archiver
+ * with it, and pg_stat_archiver shows nothing.
+ *
+ * @param server absent: names that have no path are not looked up
+ */
+export function programProblems(command: string, dataDirectory: string, server?: ServerEnvironment): string[] {
+  const words = wordsOf(command)
+  const own = new Map(words.filter(({ assigns }) => assigns).map(({ text }) => splitAt(text, '=')))
+  const first = words.find(({ assigns }) => !assigns)
+  const programs = words.filter(
+    (word) => !word.assigns && (word === first ? word.text.includes('/') || isOurs(word.text) : isOurs(word.text)),
+  )
+  const path = own.get('PATH') ?? server?.get('PATH')
+  // A variable in the value (`PATH=/x:$PATH`) is for the shell to replace.
+  const search = path === undefined || path.includes('$') ? undefined : path
+  const node = own.get('PGTS_NODE') ?? server?.get('PGTS_NODE') ?? ''
+  return programs.flatMap(({ text }) => problemOf(text, { dataDirectory, search, node }))
+}
+
+interface Lookup {
+  readonly dataDirectory: string
+  readonly search: string | undefined
+  /** PGTS_NODE. */
+  readonly node: string
+}
+
+function problemOf(program: string, lookup: Lookup): string[] {
+  const { dataDirectory, search } = lookup
+  if (program.includes('/')) {
+    const path = program.startsWith('/') ? program : `${dataDirectory}/${program}`
+    if (!existsSync(textPath(path))) return [`starts ${path}, which does not exist on this host`]
+    if (!isExecutable(path)) return [`starts ${path}, which this user may not execute`]
+    return nodeProblem(path, lookup)
+  }
+  if (search === undefined) return []
+  const found = findIn(search, program)
+  if (found !== undefined) return nodeProblem(found, lookup)
+  return [`starts ${program}, which is in no directory of the server's PATH (${search}): write its absolute path`]
+}
+
+/** The launcher of pgts looks for Node: in PGTS_NODE, else in the PATH. */
+function nodeProblem(program: string, { search, node }: Lookup): string[] {
+  if (!isLauncher(program)) return []
+  if (node !== '') {
+    if (isExecutable(node)) return []
+    return [`starts ${program} with PGTS_NODE=${node}, which this user cannot execute`]
+  }
+  if (search === undefined || findIn(search, 'node') !== undefined) return []
+  return [
+    `starts ${program}, and node is in no directory of the server's PATH (${search}): write PGTS_NODE=/path/to/node in front of it`,
+  ]
+}
+
+/** Does this path lead to `bin/pgts` of an installation? */
+function isLauncher(program: string): boolean {
+  try {
+    const path = decodeText(realpathSync.native(textPath(program), { encoding: 'buffer' }))
+    return existsSync(textPath(`${dirname(dirname(path))}/dist/cli/main.js`))
+  } catch {
+    return false
+  }
+}
+
+function findIn(search: string, program: string): string | undefined {
+  return search
+    .split(':')
+    .map((directory) => `${directory === '' ? '.' : directory}/${program}`)
+    .find(isExecutable)
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(textPath(path), constants.X_OK)
+    return statSync(textPath(path)).isFile()
+  } catch {
+    return false
+  }
+}
+
+function isOurs(word: string): boolean {
+  return /(?:^|\/)(?:pgts|pgbackrest)$/.test(word)
+}
+
+interface Word {
+  readonly text: string
+  /** `NAME=value` in front of the program. */
+  readonly assigns: boolean
+}
+
+/** Words of a shell command as far as they can be seen without running it: quotes, no expansion. A comment ends it. */
+function wordsOf(command: string): Word[] {
+  const words: Word[] = []
+  let leading = true
+  for (const [word] of command.matchAll(/(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\;&|()<>])+|[;&|()]/g)) {
+    if (word.startsWith('#')) break
+    if (/^[;&|()]$/.test(word)) {
+      leading = true
+      continue
+    }
+    const assigns: boolean = leading && /^[A-Za-z_]\w*=/.test(word)
+    leading = assigns
+    words.push({ text: word.replace(/'([^']*)'|"((?:\\.|[^"\\])*)"|\\(.)/g, unquoted), assigns })
+  }
+  return words
+}
+
+function unquoted(_: string, single?: string, double?: string, escaped?: string): string {
+  return single ?? double?.replace(/\\([\\"$`])/g, '$1') ?? escaped ?? ''
+}
+
+function splitAt(text: string, separator: string): [string, string] {
+  const at = text.indexOf(separator)
+  return [text.slice(0, at), text.slice(at + 1)]
+}
