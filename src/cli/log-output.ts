@@ -1,4 +1,4 @@
-import { closeSync, fstatSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, mkdirSync, openSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { textPath } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
@@ -69,12 +69,21 @@ export function fileOutput(path: string): TextOutput & { close(): void } {
 
 function openLog(path: string): number {
   try {
-    return openSync(textPath(path), 'a', LOG_FILE_MODE)
+    return openForAppending(path)
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw error
   }
   mkdirSync(textPath(dirname(path)), { recursive: true, mode: LOG_PATH_MODE })
-  return openSync(textPath(path), 'a', LOG_FILE_MODE)
+  return openForAppending(path)
+}
+
+/** A named pipe without a reader is an error (ENXIO), not waited for. Links are followed: `/dev/stdout` is a common log. */
+function openForAppending(path: string): number {
+  return openSync(
+    textPath(path),
+    constants.O_WRONLY | constants.O_APPEND | constants.O_CREAT | constants.O_NONBLOCK,
+    LOG_FILE_MODE,
+  )
 }
 
 const LOG_FILE_MODE = 0o640

@@ -109,7 +109,7 @@ async function work(
       if (!isLocked()) return 'the spool was removed'
       if (!isOwner(spool, owner)) return 'the spool belongs to another cluster now'
       if (!isFor(spool, targets)) return 'other repositories are configured now'
-      const stop = stopFileOf(options.lockPath, stanza)
+      const stop = stopFileIn(options.lockPath, stanza)
       if (stop === undefined) return outdated()
       // Stopping comes before a stanza is deleted: what was pushed before may be gone when archiving goes on.
       forgetPushed(spool)
@@ -120,6 +120,15 @@ async function work(
     signal,
   }).finally(() => leaveAfter(END_MS, EXIT_CODES.assert))
   log.info(`ended because ${why}`)
+}
+
+/** A lock path that can no longer be trusted does not stop archiving: calls that start Node warn of it. */
+function stopFileIn(lockPath: string, stanza: string): string | undefined {
+  try {
+    return stopFileOf(lockPath, stanza)
+  } catch {
+    return undefined
+  }
 }
 
 /** How many files wait; when that cannot be seen, whoever looks next says why. */

@@ -4,13 +4,15 @@ import { isReady } from '../core/archive/async-push/ready-queue.ts'
 import { doorOf } from '../core/archive/spool-door.ts'
 import { baseName } from '../core/archive/find.ts'
 import { removeLaunchHint } from '../core/archive/launch-hint.ts'
-import { prepareSpool, spoolPaths, throughDoor } from '../core/archive/spool-files.ts'
+import { prepareSpool, spoolPaths, throughDoor, type SpoolPaths } from '../core/archive/spool-files.ts'
 import { claimSpool, spoolOwner } from '../core/archive/spool-identity.ts'
+import { livingPid } from '../core/archive/spool-lock.ts'
 import { inSpool, SpoolTrouble } from '../core/archive/spool-trouble.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import { readControlFile } from '../postgres/control-file.ts'
 import { bytesToText, decodeUtf8, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
+import { requireLockRoom } from '../util/lock-path.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { ArchivePushReport } from './archive-push.ts'
 import type { CommandContext } from './context.ts'
@@ -56,6 +58,7 @@ async function throughSpool(
   const { options, stanza, log, clock, signal } = ctx
   const spool = spoolPaths(options.spoolPath ?? '', stanza)
   await inSpool(() => prepareSpool(spool))
+  requireLockPath(spool, options.lockPath)
   const walPath = path.slice(0, path.lastIndexOf('/'))
   const file = baseName(path)
   if (!isReady(walPath, file)) return undefined
@@ -97,6 +100,16 @@ async function throughSpool(
   if (result.outcome === 'dropped') return { dropped: true, file, limitBytes: options.archivePushQueueMax ?? 0 }
   log.info({ file }, `pushed WAL file '${bytesToText(file)}' to the archive asynchronously`)
   return { dropped: false, file }
+}
+
+/** A background process has to take a lock before it works; one that lives has it. @throws SpoolTrouble */
+function requireLockPath(spool: SpoolPaths, lockPath: string): void {
+  if (livingPid(spool, 'push') !== undefined) return
+  try {
+    requireLockRoom(lockPath)
+  } catch (error) {
+    throw new SpoolTrouble(error)
+  }
 }
 
 function stillAtWork(spoolPath: string): PgtsError {

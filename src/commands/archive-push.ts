@@ -2,7 +2,7 @@ import { baseName } from '../core/archive/find.ts'
 import { pushWal, type PushReport } from '../core/archive/push.ts'
 import { readControlFile } from '../postgres/control-file.ts'
 import { textToBytes } from '../util/byte-string.ts'
-import { PgtsError } from '../util/error.ts'
+import { isPgtsError, PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { CommandContext } from './context.ts'
 import { resolveWalPath } from './wal-path.ts'
@@ -22,22 +22,32 @@ export async function archivePush(ctx: CommandContext<'archive-push'>): Promise<
       hints: ["archive_command = 'pgts --stanza=NAME archive-push %p'"],
     })
   }
+  let useSpool = options.archiveAsync
   try {
     await ctx.refuseWhenStopped()
   } catch (error) {
-    if (options.archiveAsync) {
+    if (isPgtsError(error, 'lock-acquire')) {
+      // Another user's directory must not stop archiving, and the background process takes no lock in it.
+      useSpool = false
+      log.warn(
+        [
+          `archiving goes on without stop files and in the foreground: ${error.message}`,
+          ...error.hints.map((hint) => `HINT: ${hint}`),
+        ].join('\n'),
+      )
+    } else if (options.archiveAsync) {
       // Stopping comes before a stanza is deleted: what was pushed before may be gone when archiving goes on.
       const { forgetPushed } = await loadModule(() => import('../core/archive/async-push/push-targets.ts'))
       const { spoolPaths } = await loadModule(() => import('../core/archive/spool-files.ts'))
       forgetPushed(spoolPaths(options.spoolPath ?? '', ctx.stanza))
     }
-    throw error
+    if (!isPgtsError(error, 'lock-acquire')) throw error
   }
   const pgPath = options.pg[0]?.path
   const path = await resolveWalPath('archive-push', parameter, pgPath, ctx.cwd)
   const files = await ctx.cluster()
 
-  if (options.archiveAsync) {
+  if (useSpool) {
     const { archivePushThroughSpool } = await loadModule(() => import('./archive-push-spool.ts'))
     const spooled = await archivePushThroughSpool(ctx, path, files)
     if (spooled !== undefined) return spooled

@@ -1,6 +1,4 @@
-import { existsSync } from 'node:fs'
-import { textPath } from '../util/byte-string.ts'
-import { removeStopFile, stopFileName } from '../util/stop-file.ts'
+import { isStopFile, removeStopFile, stopFileName } from '../util/stop-file.ts'
 import type { CommandContext } from './context.ts'
 
 export interface StartReport {
@@ -14,7 +12,7 @@ export async function start(ctx: CommandContext<'start'>): Promise<StartReport> 
   const { lockPath } = options
   const removed = removeStopFile(lockPath, stanza)
   if (!removed) log.warn(`stop file does not exist for ${stanza === '' ? 'all stanzas' : `stanza ${stanza}`}`)
-  if (stanza !== '' && existsSync(textPath(stopFileName(lockPath, '')))) {
+  if (stanza !== '' && isStopFile(stopFileName(lockPath, ''))) {
     log.warn(
       `all stanzas are still stopped by ${stopFileName(lockPath, '')}\nHINT: pgts start, without a stanza, ends that`,
     )

@@ -10,6 +10,9 @@ import type { Logger } from '../util/log.ts'
 import { inParallel } from '../util/parallel.ts'
 import { isDamage, loadManifest } from './info-store.ts'
 
+/** What one buffer can hold; the manifest of ten million files has about this size. */
+const MOST_MANIFEST_BYTES = 2 * 1024 * 1024 * 1024
+
 export interface Reconciled {
   readonly info: BackupInfo
   /** Label directories found, sorted, listed or not. */
@@ -53,7 +56,7 @@ export async function completeManifests(
   const options = signal === undefined ? {} : { signal }
   for (const label of labels) {
     const name = manifestName(stanza, label)
-    await putFile(storage, name, await getFile(storage, copyName(name), options), options)
+    await putFile(storage, name, await getFile(storage, copyName(name), options, MOST_MANIFEST_BYTES), options)
   }
 }
 

@@ -20,6 +20,9 @@ import { posixError } from './posix-error.ts'
 /** pgBackRest's ending; what a crash leaves behind under such a name is harmless (repository-format 1.4). */
 export const TEMPORARY_SUFFIX = '.pgbackrest.tmp'
 const FILE_MODE = 0o640
+/** A planted link is not followed, and a named pipe not waited for. */
+const UNREFERENCED_FLAGS =
+  constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW | constants.O_NONBLOCK
 /** A temporary file that nobody has written to for this long was left by a crash. */
 const ABANDONED_MS = 60_000
 
@@ -31,7 +34,7 @@ const ABANDONED_MS = 60_000
  */
 export function openPending(path: string, options: CreateOptions, settle: () => void): PendingFile {
   if (options.unreferenced === true) {
-    const fd = openSync(pathOf(path), constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC, FILE_MODE)
+    const fd = openSync(pathOf(path), UNREFERENCED_FLAGS, FILE_MODE)
     return new PosixPendingFile(fd, path, path, options.signal, settle)
   }
   const { fd, name } = openTemporary(path)

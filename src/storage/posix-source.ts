@@ -1,4 +1,4 @@
-import { closeSync, constants, openSync, readSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
 import type { ByteSource } from '../util/bytes.ts'
 import { bytesToText, pathOf } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
@@ -29,10 +29,23 @@ class FileSource implements ByteSource {
     this.#position = range.offset ?? null
     this.#owed = range.length ?? Infinity
     try {
-      this.#fd = openSync(pathOf(path), constants.O_RDONLY)
+      // A named pipe is not waited for.
+      this.#fd = openSync(pathOf(path), constants.O_RDONLY | constants.O_NONBLOCK)
     } catch (error) {
       throw posixError('open', path, error)
     }
+    this.#requireFile(this.#fd)
+  }
+
+  /** Links are followed; what they lead to has to be a file. A device may have no end. */
+  #requireFile(fd: number): void {
+    const stats = fstatSync(fd)
+    if (stats.isFile()) return
+    this.#close()
+    throw new PgtsError(
+      stats.isDirectory() ? 'file-read' : 'file-invalid',
+      `cannot read ${bytesToText(this.#path)}: it is ${stats.isDirectory() ? 'a directory' : 'not a regular file'}`,
+    )
   }
 
   next(): Uint8Array | undefined {

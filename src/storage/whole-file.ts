@@ -1,5 +1,6 @@
 import { readAll } from '../util/bytes.ts'
-import { isDenied, type PgtsError } from '../util/error.ts'
+import { bytesToText } from '../util/byte-string.ts'
+import { isDenied, PgtsError } from '../util/error.ts'
 import type { Cancellable, CreateOptions, StorageDriver } from './driver.ts'
 
 /** Write a small file at once: whole under its name, or not at all. */
@@ -14,9 +15,26 @@ export async function putFile(
   await file.commit()
 }
 
-/** A small file in one buffer. `file-missing` when it is absent. */
-export async function getFile(storage: StorageDriver, name: string, options: Cancellable = {}): Promise<Buffer> {
-  return readAll(await storage.read(name, options))
+/** A hundred thousand backups fit into a `backup.info` of this size. */
+const MOST_INFO_BYTES = 128 * 1024 * 1024
+
+/**
+ * A small file in one buffer.
+ *
+ * @throws PgtsError file-missing; file-invalid when it is larger than `maxBytes`, which no file of its kind is
+ */
+export async function getFile(
+  storage: StorageDriver,
+  name: string,
+  options: Cancellable = {},
+  maxBytes = MOST_INFO_BYTES,
+): Promise<Buffer> {
+  const tooLarge = () =>
+    new PgtsError(
+      'file-invalid',
+      `cannot read ${storage.display}/${bytesToText(name)}: it is larger than ${maxBytes} bytes`,
+    )
+  return readAll(await storage.read(name, options), { maxBytes, tooLarge })
 }
 
 /**

@@ -12,13 +12,19 @@ export interface ByteSink {
   write(chunk: Uint8Array): void | Promise<void>
 }
 
-/** Everything a source gives, in one buffer; for small files only. */
-export async function readAll(source: ByteSource): Promise<Buffer> {
+/** Everything a source gives, in one buffer; for small files only. @throws what `limit` makes of a larger one */
+export async function readAll(
+  source: ByteSource,
+  limit?: { readonly maxBytes: number; readonly tooLarge: () => Error },
+): Promise<Buffer> {
   const parts: Buffer[] = []
+  let sizeBytes = 0
   try {
     for (;;) {
       const chunk = await source.next()
       if (chunk === undefined) return Buffer.concat(parts)
+      sizeBytes += chunk.length
+      if (limit !== undefined && sizeBytes > limit.maxBytes) throw limit.tooLarge()
       parts.push(Buffer.from(chunk))
     }
   } finally {

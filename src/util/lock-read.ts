@@ -1,7 +1,9 @@
-import { closeSync, openSync, readdirSync, readFileSync } from 'node:fs'
+import { closeSync, constants, readdirSync } from 'node:fs'
 import { textPath } from './byte-string.ts'
 import { systemCode } from './error.ts'
 import { tryLockExclusive } from './flock.ts'
+import { checkLockPath } from './lock-path.ts'
+import { openOwnFile, readBounded } from './own-file.ts'
 import { parseLockContent, type LockProgress, type LockType } from './lock-file.ts'
 
 /** A lock that some process on this host holds now. */
@@ -25,7 +27,7 @@ export function readLocks(lockPath: string, stanza: string): HeldLock[] {
 export function readAllLocks(lockPath: string): (HeldLock & { readonly stanza: string })[] {
   let names: string[]
   try {
-    names = readdirSync(textPath(lockPath))
+    names = checkLockPath(lockPath) ? readdirSync(textPath(lockPath)) : []
   } catch {
     return []
   }
@@ -50,17 +52,16 @@ const LOCK_NAME = /^(.+?)-(archive|backup|restore)(?:-([1-9]\d*))?\.lock$/
 function readHeld(path: string): (LockProgress & { pid?: number; execId?: string }) | undefined {
   let fd: number
   try {
-    fd = openSync(textPath(path), 'r')
+    fd = openOwnFile(textPath(path), constants.O_RDONLY)
   } catch (error) {
-    // Released meanwhile, or of another user.
+    // Released meanwhile, not a lock file, or of another user: no lock that a command of ours holds.
     if (systemCode(error) !== undefined) return undefined
     throw error
   }
   try {
     if (tryLockExclusive(fd)) return undefined
-    const text = readFileSync(fd, 'latin1')
     try {
-      return parseLockContent(text)
+      return parseLockContent(readBounded(fd).toString('latin1'))
     } catch {
       // Held, but by a process that is just writing its content.
       return {}

@@ -1,19 +1,10 @@
-import {
-  closeSync,
-  constants,
-  fstatSync,
-  ftruncateSync,
-  lstatSync,
-  mkdirSync,
-  openSync,
-  readFileSync,
-  unlinkSync,
-  writeSync,
-} from 'node:fs'
+import { closeSync, constants, fstatSync, ftruncateSync, lstatSync, readFileSync, unlinkSync, writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { textPath } from './byte-string.ts'
 import { PgtsError, systemCode } from './error.ts'
 import { tryLockExclusive } from './flock.ts'
+import { lockHints, prepareLockPath, reasonOf } from './lock-path.ts'
+import { openOwnFile, readBounded } from './own-file.ts'
 import { lockFileNames, parseLockContent, serialiseLockContent, type LockProgress, type LockType } from './lock-file.ts'
 
 export type { LockProgress, LockType } from './lock-file.ts'
@@ -45,12 +36,13 @@ export interface Locks extends AsyncDisposable {
  */
 export async function acquireLocks(request: LockRequest): Promise<Locks> {
   const held = new HeldLocks(request.execId)
+  prepareLockPath(request.lockPath)
   try {
     // One order for everybody, so that two commands never hold a part each and both fail.
     for (const name of lockFileNames(request.stanza, request.types, request.repoKeys)) {
-      held.add(await acquireFile(request.lockPath, `${request.lockPath}/${name}`))
+      held.add(await acquireFile(`${request.lockPath}/${name}`))
     }
-    held.update({})
+    held.write({})
     return held
   } catch (error) {
     await held[Symbol.asyncDispose]()
@@ -71,6 +63,14 @@ class HeldLocks implements Locks {
   }
 
   update(progress: LockProgress): void {
+    try {
+      this.write(progress)
+    } catch {
+      // The file system of the lock path may fill up during a backup of many hours. Only progress is not shown then.
+    }
+  }
+
+  write(progress: LockProgress): void {
     const content = Buffer.from(serialiseLockContent({ execId: this.#execId, pid: process.pid, ...progress }))
     for (const { path, fd } of this.#files) {
       try {
@@ -78,7 +78,7 @@ class HeldLocks implements Locks {
         writeSync(fd, content, 0, content.length, 0)
         ftruncateSync(fd, content.length)
       } catch (cause) {
-        throw new PgtsError('file-write', `cannot write the lock file ${path}: ${messageOf(cause)}`, { cause })
+        throw lockFileError(path, cause)
       }
     }
   }
@@ -96,9 +96,9 @@ class HeldLocks implements Locks {
   }
 }
 
-async function acquireFile(lockPath: string, path: string): Promise<{ path: string; fd: number }> {
+async function acquireFile(path: string): Promise<{ path: string; fd: number }> {
   for (let attempt = 1; ; attempt++) {
-    const fd = openLockFile(lockPath, path)
+    const fd = openLockFile(path)
     let locked = false
     try {
       locked = tryLockExclusive(fd) && isStill(path, fd)
@@ -116,19 +116,11 @@ async function acquireFile(lockPath: string, path: string): Promise<{ path: stri
 
 const ATTEMPTS = 4
 const RETRY_MS = 30
-const LOCK_PATH_MODE = 0o770
 const LOCK_FILE_MODE = 0o640
 
-function openLockFile(lockPath: string, path: string): number {
-  const open = () => openSync(textPath(path), constants.O_RDWR | constants.O_CREAT, LOCK_FILE_MODE)
+function openLockFile(path: string): number {
   try {
-    return open()
-  } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw lockFileError(path, error)
-  }
-  try {
-    mkdirSync(textPath(lockPath), { recursive: true, mode: LOCK_PATH_MODE })
-    return open()
+    return openOwnFile(textPath(path), constants.O_RDWR | constants.O_CREAT, LOCK_FILE_MODE)
   } catch (error) {
     throw lockFileError(path, error)
   }
@@ -149,7 +141,7 @@ function isStill(path: string, fd: number): boolean {
 function heldError(path: string, fd: number): PgtsError {
   let who = 'another process'
   try {
-    const { pid } = parseLockContent(readFileSync(fd, 'latin1'))
+    const { pid } = parseLockContent(readBounded(fd).toString('latin1'))
     who = `process ${pid}${commandOf(pid)}`
   } catch {
     // The holder may be about to write its name, and another program's file may look different: the lock counts.
@@ -173,16 +165,8 @@ function commandOf(pid: number): string {
 }
 
 function lockFileError(path: string, cause: unknown): PgtsError {
-  const code = systemCode(cause)
-  const hints =
-    code === 'EACCES' || code === 'EPERM' || code === 'EROFS'
-      ? [
-          `the user of this process (id ${process.geteuid?.() ?? '?'}) must be able to write the file and its directory: see lock-path`,
-        ]
-      : []
-  return new PgtsError('lock-acquire', `cannot take the lock ${path}: ${messageOf(cause)}`, { hints, cause })
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
+  return new PgtsError('lock-acquire', `cannot take the lock ${path}: ${reasonOf(cause)}`, {
+    hints: lockHints(cause),
+    cause,
+  })
 }

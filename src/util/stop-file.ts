@@ -1,6 +1,8 @@
-import { existsSync, mkdirSync, unlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, constants, unlinkSync } from 'node:fs'
 import { textPath } from './byte-string.ts'
 import { PgtsError, systemCode } from './error.ts'
+import { checkLockPath, lockHints, prepareLockPath, reasonOf } from './lock-path.ts'
+import { isOwnFile, openOwnFile } from './own-file.ts'
 
 /**
  * The file that stops one stanza, or all (stanza ''). It is empty, its name says it all, and it stands in the lock path,
@@ -10,12 +12,29 @@ export function stopFileName(lockPath: string, stanza: string): string {
   return `${lockPath}/${stanza === '' ? 'all' : stanza}.stop`
 }
 
-/** The stop file that stands for this stanza, or for all; undefined when none does. */
+/**
+ * The stop file that exists for this stanza, or for all; undefined when there is none.
+ *
+ * @throws PgtsError lock-acquire when the lock path or the file is not of an owner that is trusted: it is not known then
+ */
 export function stopFileOf(lockPath: string, stanza: string): string | undefined {
-  return [stopFileName(lockPath, stanza), stopFileName(lockPath, '')].find((path) => existsSync(textPath(path)))
+  if (!checkLockPath(lockPath)) return undefined
+  return [stopFileName(lockPath, stanza), stopFileName(lockPath, '')].find(isStopFile)
 }
 
-/** @throws stop when an operator has stopped this stanza, or all */
+/** Only looked at, never read. @throws PgtsError lock-acquire */
+export function isStopFile(path: string): boolean {
+  try {
+    return isOwnFile(path)
+  } catch (cause) {
+    throw new PgtsError('lock-acquire', `cannot look at the stop file ${path}: ${reasonOf(cause)}`, {
+      hints: lockHints(cause),
+      cause,
+    })
+  }
+}
+
+/** @throws stop when an operator has stopped this stanza, or all; lock-acquire when that is not known */
 export function assertNotStopped(lockPath: string, stanza: string): void {
   const path = stopFileOf(lockPath, stanza)
   if (path === undefined) return
@@ -26,18 +45,18 @@ export function assertNotStopped(lockPath: string, stanza: string): void {
 }
 
 /**
- * @returns false when it stood already
- * @throws PgtsError file-write
+ * @returns false when it existed already
+ * @throws PgtsError lock-acquire
  */
 export function writeStopFile(lockPath: string, stanza: string): boolean {
   const path = stopFileName(lockPath, stanza)
+  prepareLockPath(lockPath)
   try {
-    mkdirSync(textPath(lockPath), { recursive: true, mode: 0o770 })
-    writeFileSync(textPath(path), '', { flag: 'wx', mode: 0o640 })
+    closeSync(openOwnFile(textPath(path), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL))
     return true
   } catch (cause) {
-    if (systemCode(cause) === 'EEXIST' && existsSync(textPath(path))) return false
-    throw new PgtsError('file-write', `cannot write the stop file ${path}: ${String(cause)}`, {
+    if (systemCode(cause) === 'EEXIST' && isStopFile(path)) return false
+    throw new PgtsError('lock-acquire', `cannot write the stop file ${path}: ${reasonOf(cause)}`, {
       hints: ['commands go on running: run this as the user that runs the backups, and see lock-path'],
       cause,
     })

@@ -104,7 +104,7 @@ export async function readArchivingFacts(
 ): Promise<ArchivingFacts> {
   const spool = place.spoolPath === undefined ? undefined : readSpool(place.spoolPath, place.stanza)
   const queue = readQueue(place)
-  const stopFile = place.lockPath === undefined ? undefined : stopFileOf(place.lockPath, place.stanza)
+  const stopFile = stopFileIn(place)
   return {
     nowMs,
     stanza: place.stanza,
@@ -120,6 +120,15 @@ function environmentOf(pgPath: string): Pick<ServerArchiving, 'environment'> {
   const pid = readPostmasterFile(pgPath)?.pid
   const environment = pid === undefined ? undefined : readServerEnvironment(pid)
   return environment === undefined ? {} : { environment }
+}
+
+/** Only reported here: what is not trusted stops no archiving. */
+function stopFileIn({ lockPath, stanza }: ArchivingPlace): string | undefined {
+  try {
+    return lockPath === undefined ? undefined : stopFileOf(lockPath, stanza)
+  } catch {
+    return undefined
+  }
 }
 
 async function askServer(server: ServerConnection): Promise<ServerArchiving> {

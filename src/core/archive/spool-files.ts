@@ -1,16 +1,8 @@
-import {
-  accessSync,
-  constants,
-  lstatSync,
-  mkdirSync,
-  readFileSync,
-  renameSync,
-  unlinkSync,
-  writeFileSync,
-} from 'node:fs'
+import { accessSync, constants, mkdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { bytesToLines, bytesToText, pathOf, textToBytes } from '../../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, systemCode, toPlainError, type ErrorCode } from '../../util/error.ts'
 import { setMtimeNs } from '../../util/mtime.ts'
+import { readOwnFile, requireOwnDirectory, UntrustedFile } from '../../util/own-file.ts'
 
 /** The spool of one stanza: absolute byte strings. */
 export interface SpoolPaths {
@@ -48,8 +40,9 @@ export function prepareSpool(spool: SpoolPaths): void {
     try {
       mkdirSync(pathOf(path), { recursive: true, mode: DIRECTORY_MODE })
       accessSync(pathOf(path), constants.R_OK | constants.W_OK | constants.X_OK)
+      requireOwnDirectory(pathOf(path))
     } catch (cause) {
-      const why = systemCode(cause) ?? String(cause)
+      const why = cause instanceof UntrustedFile ? cause.message : (systemCode(cause) ?? String(cause))
       const owner = `the user of this process (id ${process.geteuid?.() ?? '?'})`
       throw new PgtsError('path-create', `cannot use the spool directory ${bytesToText(path)}: ${why}`, {
         hints: [
@@ -179,10 +172,11 @@ export function writeWhole(spool: SpoolPaths, path: string, bytes: string, mtime
 
 export function readIfThere(path: string): { readonly text: string; readonly mtimeNs: bigint } | undefined {
   try {
-    const { mtimeNs } = lstatSync(pathOf(path), { bigint: true })
-    return { text: readFileSync(pathOf(path), 'latin1'), mtimeNs }
+    const file = readOwnFile(pathOf(path))
+    return file === undefined ? undefined : { text: file.bytes.toString('latin1'), mtimeNs: file.mtimeNs }
   } catch (error) {
-    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined
+    // A link, a pipe or another user's file is none of the spool's files, and is not believed.
+    if (error instanceof UntrustedFile) return undefined
     throw error
   }
 }

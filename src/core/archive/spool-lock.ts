@@ -1,8 +1,9 @@
-import { closeSync, constants, fstatSync, lstatSync, openSync } from 'node:fs'
+import { closeSync, constants, fstatSync, lstatSync } from 'node:fs'
 import { pathOf } from '../../util/byte-string.ts'
 import { systemCode } from '../../util/error.ts'
 import { isAlive } from '../../util/is-alive.ts'
 import { loadModule } from '../../util/load-module.ts'
+import { openOwnFile } from '../../util/own-file.ts'
 import { readIfThere, removeIfThere, writeWhole, type SpoolPaths } from './spool-files.ts'
 
 /** A lock file of the spool, held until released or until this process ends in whatever way. */
@@ -15,7 +16,7 @@ export interface HeldFile {
 /** @returns undefined when another process holds it */
 export async function tryHold(path: string): Promise<HeldFile | undefined> {
   const { tryLockExclusive } = await loadModule(() => import('../../util/flock.ts'))
-  const fd = openSync(pathOf(path), constants.O_RDWR | constants.O_CREAT, 0o640)
+  const fd = openOwnFile(pathOf(path), constants.O_RDWR | constants.O_CREAT)
   if (!tryLockExclusive(fd)) {
     closeSync(fd)
     return undefined

@@ -168,11 +168,17 @@ export function syncDirectory(path: string): void {
 
 /** A small file, in one piece; undefined when there is none. */
 export function readSmallFile(path: string): Buffer | undefined {
+  let fd: number | undefined
   try {
-    return fs.readFileSync(pathOf(path))
+    // A named pipe is not waited for.
+    fd = fs.openSync(pathOf(path), fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
+    if (!fs.fstatSync(fd).isFile()) throw new Error('it is not a regular file')
+    return fs.readFileSync(fd)
   } catch (error) {
     if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined
     throw translate(error, 'file-read', `unable to read '${bytesToText(path)}'`)
+  } finally {
+    if (fd !== undefined) fs.closeSync(fd)
   }
 }
 

@@ -165,7 +165,7 @@ describe('reading', () => {
     const content = noise(20 * MIB)
     objects.objects.set('repo/a', { bytes: content, mtimeMs: 1 })
     const sources = await Promise.all([0, 1, 2].map(() => storage.read('a', { length: content.length })))
-    const got = await Promise.all(sources.map(readAll))
+    const got = await Promise.all(sources.map((source) => readAll(source)))
     for (const bytes of got) expect(bytes.equals(content)).toBe(true)
   })
 

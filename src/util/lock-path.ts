@@ -1,0 +1,103 @@
+import { closeSync, constants, existsSync, mkdirSync, unlinkSync, writeSync } from 'node:fs'
+import { dirname } from 'node:path'
+import { textPath } from './byte-string.ts'
+import { PgtsError, systemCode } from './error.ts'
+import { isOwnDirectory, openOwnFile, UntrustedFile } from './own-file.ts'
+
+const MODE = 0o770
+
+/**
+ * See that the lock path can be trusted before anything in it is read or created.
+ *
+ * @returns false when it is absent
+ * @throws PgtsError lock-acquire, with its owner where that is the reason
+ */
+export function checkLockPath(lockPath: string): boolean {
+  try {
+    return isOwnDirectory(lockPath)
+  } catch (error) {
+    throw lockPathError(lockPath, error)
+  }
+}
+
+/** As `checkLockPath`, and create it when it is absent. @throws PgtsError lock-acquire */
+export function prepareLockPath(lockPath: string): void {
+  if (checkLockPath(lockPath)) return
+  try {
+    makeDirectories(lockPath)
+  } catch (error) {
+    throw lockPathError(lockPath, error)
+  }
+  // Another user may have been faster.
+  if (!checkLockPath(lockPath)) throw lockPathError(lockPath, new Error('it was removed'))
+}
+
+/** Node's recursive mkdir does not return on a file system that creates nothing (ENOENT below /proc). */
+function makeDirectories(path: string): void {
+  try {
+    mkdirSync(textPath(path), { mode: MODE })
+  } catch (error) {
+    if (systemCode(error) === 'EEXIST') return
+    const parent = dirname(path)
+    if (systemCode(error) !== 'ENOENT' || parent === path || existsSync(textPath(parent))) throw error
+    makeDirectories(parent)
+    mkdirSync(textPath(path), { mode: MODE })
+  }
+}
+
+/** Write a little and remove it again: a full or read-only file system shows only then. @throws PgtsError lock-acquire */
+export function requireLockRoom(lockPath: string): void {
+  prepareLockPath(lockPath)
+  const path = `${lockPath}/.pgts-room-${process.pid}`
+  let fd: number | undefined
+  try {
+    fd = openOwnFile(textPath(path), constants.O_WRONLY | constants.O_CREAT)
+    writeSync(fd, 'room?')
+  } catch (error) {
+    throw lockPathError(lockPath, error)
+  } finally {
+    if (fd !== undefined) closeSync(fd)
+    try {
+      unlinkSync(textPath(path))
+    } catch {
+      // It was not made.
+    }
+  }
+}
+
+export function lockPathError(lockPath: string, cause: unknown): PgtsError {
+  return new PgtsError('lock-acquire', `cannot use the lock path ${lockPath}: ${reasonOf(cause)}`, {
+    hints: lockHints(cause),
+    cause,
+  })
+}
+
+export function reasonOf(error: unknown): string {
+  const code = systemCode(error)
+  return (code && REASONS[code]) ?? (error instanceof Error ? error.message : String(error))
+}
+
+const REASONS: Record<string, string> = {
+  ENOSPC: 'no space left on device',
+  EDQUOT: 'the disk quota is used up',
+  EROFS: 'the file system is read-only',
+  EACCES: 'permission denied',
+  EPERM: 'operation not permitted',
+  ENOENT: 'no such file or directory',
+  ENOTDIR: 'part of the path is not a directory',
+}
+
+export function lockHints(cause: unknown): string[] {
+  const user = `the user of this process (id ${process.geteuid?.() ?? '?'})`
+  if (cause instanceof UntrustedFile)
+    return [`remove it, or set lock-path to a directory that belongs to ${user}, and that other users cannot write`]
+  switch (systemCode(cause)) {
+    case 'ENOSPC':
+    case 'EDQUOT':
+      return ['free space on the file system of lock-path']
+    case 'EROFS':
+      return ['mount the file system read-write, or set lock-path to a directory on another one']
+    default:
+      return [`${user} must be able to create and write it: see lock-path`]
+  }
+}

@@ -1,0 +1,181 @@
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  lstatSync,
+  openSync,
+  readFileSync,
+  readlinkSync,
+  readSync,
+  statSync,
+  type PathLike,
+  type Stats,
+} from 'node:fs'
+import { dirname, resolve } from 'node:path'
+import { decodeText, textPath } from './byte-string.ts'
+import { systemCode } from './error.ts'
+
+/**
+ * Small files in directories that other users of the host may reach (lock path, spool): another user may have created the
+ * directory first, or have planted a link, a named pipe or a device in it. The rule is in
+ * docs/decisions/0025-files-that-are-trusted.md.
+ */
+
+/** A file or directory that is not what this program creates there, or not of an owner that it trusts. */
+export class UntrustedFile extends Error {
+  override readonly name = 'UntrustedFile'
+  readonly code = 'UNTRUSTED'
+}
+
+/** A status, pid, hint or lock file has a few hundred bytes. */
+const MOST_BYTES = 1024 * 1024
+
+/**
+ * Open a regular file. A link is not followed, a named pipe is not waited for, and nothing is truncated before the file is
+ * known to be a regular one of a trusted owner without a second name.
+ *
+ * @param flags of open(2), without O_TRUNC
+ * @throws UntrustedFile; the system's error
+ */
+export function openOwnFile(path: PathLike, flags: number, mode = 0o640): number {
+  let fd: number
+  try {
+    fd = openSync(path, flags | constants.O_NOFOLLOW | constants.O_NONBLOCK, mode)
+  } catch (error) {
+    if (systemCode(error) === 'ELOOP') throw new UntrustedFile('it is a symbolic link')
+    if (systemCode(error) === 'ENXIO') throw new UntrustedFile('it is not a regular file')
+    throw error
+  }
+  try {
+    const stats = fstatSync(fd)
+    requireOwnFile(stats)
+    if (stats.nlink > 1) throw new UntrustedFile('it has a second name (hard link)')
+    return fd
+  } catch (error) {
+    closeSync(fd)
+    throw error
+  }
+}
+
+/**
+ * The content of such a file; undefined when it is absent.
+ *
+ * @throws UntrustedFile, also when it is larger than any that this program writes; the system's error
+ */
+export function readOwnFile(path: PathLike): { readonly bytes: Buffer; readonly mtimeNs: bigint } | undefined {
+  let fd: number
+  try {
+    fd = openOwnFile(path, constants.O_RDONLY)
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined
+    throw error
+  }
+  try {
+    return { bytes: readBounded(fd), mtimeNs: fstatSync(fd, { bigint: true }).mtimeNs }
+  } finally {
+    closeSync(fd)
+  }
+}
+
+/** As `openOwnFile`, for a file that is only looked for, and may not be readable. @returns false when it is absent */
+export function isOwnFile(path: string): boolean {
+  const stats = lstatSync(textPath(path), { throwIfNoEntry: false })
+  if (stats === undefined) return false
+  requireOwnFile(stats)
+  return true
+}
+
+function requireOwnFile(stats: Stats): void {
+  if (stats.isSymbolicLink()) throw new UntrustedFile('it is a symbolic link')
+  if (!stats.isFile()) throw new UntrustedFile(`it is ${kindOf(stats.mode)}, not a regular file`)
+  requireOwner(stats.uid)
+}
+
+/** From the beginning, whatever the position of the descriptor is. */
+export function readBounded(fd: number): Buffer {
+  const parts: Buffer[] = []
+  for (let at = 0; ;) {
+    const buffer = Buffer.allocUnsafe(8192)
+    const got = readSync(fd, buffer, 0, buffer.length, at)
+    if (got === 0) return Buffer.concat(parts)
+    parts.push(buffer.subarray(0, got))
+    at += got
+    if (at > MOST_BYTES) throw new UntrustedFile(`it is larger than ${MOST_BYTES} bytes`)
+  }
+}
+
+/**
+ * Is this a directory of a trusted owner, reached through no link of another user?
+ *
+ * @returns false when it is absent
+ * @throws UntrustedFile; the system's error
+ */
+export function isOwnDirectory(path: string): boolean {
+  try {
+    requireOwnLinks(path, 0)
+    requireOwnDirectory(textPath(path))
+    return true
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false
+    throw error
+  }
+}
+
+/** The directory alone, however it is reached. @throws UntrustedFile; the system's error */
+export function requireOwnDirectory(path: PathLike): void {
+  const stats = statSync(path)
+  if (!stats.isDirectory()) throw new UntrustedFile('it is not a directory')
+  requireOwner(stats.uid)
+}
+
+/** Every link on the way: on that of another user the way may lead to any directory of ours. */
+function requireOwnLinks(path: string, depth: number): void {
+  if (depth > MOST_LINKS) throw new UntrustedFile('there are too many links on the way')
+  const parts = path.split('/').filter((part) => part !== '')
+  let at = ''
+  for (const part of parts) {
+    at += `/${part}`
+    const stats = lstatSync(textPath(at))
+    if (!stats.isSymbolicLink()) continue
+    try {
+      requireOwner(stats.uid)
+    } catch {
+      throw new UntrustedFile(`${at} is a link that belongs to ${userOf(stats.uid)}`)
+    }
+    requireOwnLinks(resolve(dirname(at), decodeText(readlinkSync(textPath(at), 'buffer'))), depth + 1)
+  }
+}
+
+const MOST_LINKS = 40
+
+/** The effective user and root are trusted. Root trusts every owner: it has to work in the directories of all users. */
+function requireOwner(uid: number): void {
+  const own = process.geteuid?.() ?? uid
+  if (own === 0 || uid === own || uid === 0) return
+  throw new UntrustedFile(`it belongs to ${userOf(uid)}`)
+}
+
+/** `user nobody (65534)`; the number alone where /etc/passwd does not name it. */
+function userOf(uid: number): string {
+  try {
+    for (const line of readFileSync('/etc/passwd', 'latin1').split('\n')) {
+      const [name, , id] = line.split(':')
+      if (id === String(uid)) return `user ${name} (${uid})`
+    }
+  } catch {
+    // The number has to do.
+  }
+  return `user ${uid}`
+}
+
+function kindOf(mode: number): string {
+  return KINDS.get(mode & constants.S_IFMT) ?? 'a special file'
+}
+
+const KINDS = new Map([
+  [constants.S_IFIFO, 'a named pipe'],
+  [constants.S_IFSOCK, 'a socket'],
+  [constants.S_IFDIR, 'a directory'],
+  [constants.S_IFCHR, 'a device'],
+  [constants.S_IFBLK, 'a device'],
+])
