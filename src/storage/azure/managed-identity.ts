@@ -2,6 +2,7 @@ import { systemClock, type Clock } from '../../util/clock.ts'
 import { systemCode } from '../../util/error.ts'
 import { networkError } from '../http/network-error.ts'
 import { readBody, type HttpSend } from '../http/send.ts'
+import { UnprovenAnswer } from '../http/unproven-answer.ts'
 import { StoreRefusal, StoreTrouble } from '../object/trouble.ts'
 import type { ManagedIdentity } from './description.ts'
 
@@ -67,10 +68,12 @@ async function fetchToken(
     identity.service === undefined ? { Metadata: 'true' } : { 'X-IDENTITY-HEADER': identity.service.header }
   let status: number
   let text: string
+  let contentType: string | undefined
   try {
     // Not answered at once, it will not be: the service is on the same machine. A token is shared, so nobody's signal ends it.
     const response = await send({ method: 'GET', url: url.href, headers, signal: AbortSignal.timeout(10_000) })
     status = response.statusCode ?? 0
+    contentType = response.headers['content-type']
     text = (await readBody(response, 1024 * 1024)).toString('utf8')
   } catch (error) {
     if (error instanceof DOMException || UNREACHABLE.has(systemCode(error) ?? '')) {
@@ -82,10 +85,19 @@ async function fetchToken(
     }
     throw networkError(action, error)
   }
-  const answer = parse(text)
-  if (status === 200 && typeof answer['access_token'] === 'string') {
-    return { token: answer['access_token'], expiresOnTimestamp: expiry(answer, clock) }
+  const found = parse(text)
+  const { access_token: token, token_type: type = 'Bearer' } = found ?? {}
+  if (status === 200 && typeof token === 'string' && token !== '' && /^bearer$/i.test(String(type))) {
+    return { token, expiresOnTimestamp: expiry(found ?? {}, clock) }
   }
+  if (status < 500 && (status === 200 || found === undefined)) {
+    // Its text may hold a secret.
+    throw networkError(
+      action,
+      new UnprovenAnswer('a token service', { status, contentType }, 'no token of type Bearer'),
+    )
+  }
+  const answer = found ?? {}
   const words = [answer['error'], answer['error_description']].filter((part) => typeof part === 'string').join(': ')
   const message = `${action}: ${words || 'the answer holds no token'} (${status})`
   if (status === 404 || status === 410 || status === 429 || status >= 500) {
@@ -98,12 +110,12 @@ async function fetchToken(
 
 const UNREACHABLE = new Set(['ECONNREFUSED', 'EHOSTUNREACH', 'ENETUNREACH', 'ETIMEDOUT', 'EHOSTDOWN'])
 
-function parse(text: string): Record<string, unknown> {
+function parse(text: string): Record<string, unknown> | undefined {
   try {
     const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
   } catch {
-    return {}
+    return undefined
   }
 }
 

@@ -1,9 +1,9 @@
 import type { IncomingMessage } from 'node:http'
-import { isPgtsError, type ErrorCode } from '../../util/error.ts'
+import { isPgtsError, type ErrorCode, type PgtsError } from '../../util/error.ts'
 import { networkError } from '../http/network-error.ts'
 import { readBody, type HttpRequest, type HttpSend } from '../http/send.ts'
 import { StoreTrouble } from '../object/trouble.ts'
-import { gcsError, refusalOf, type GcsPlace } from './error.ts'
+import { gcsError, jsonObject, refusalOf, unprovenAnswer, type GcsPlace, type GcsRefusal } from './error.ts'
 import type { TokenSource } from './token.ts'
 
 export type ApiRequest = Omit<HttpRequest, 'headers' | 'signal'> & {
@@ -16,6 +16,9 @@ export interface Doing {
   readonly action: string
   readonly code: ErrorCode
 }
+
+/** What the JSON API writes into the member `kind` of its answers, where `fields` asks for it. */
+export type ResourceKind = 'storage#object' | 'storage#objects'
 
 /** Requests to the JSON API, with a token. */
 export class GcsApi {
@@ -38,27 +41,37 @@ export class GcsApi {
     )
     const status = response.statusCode ?? 0
     if ((status >= 200 && status < 300) || accept.includes(status)) return response
-    const refusal = await this.#guard(doing, signal, () => refusalOf(response))
-    const error = gcsError(doing.action, doing.code, this.place, refusal)
+    const error = this.errorOf(doing, await this.refusal(doing, response, signal))
     if (status === 401 && this.#tokens.refused(token)) {
       throw new StoreTrouble(error.message, { code: 'access', hints: error.hints, cause: error.cause })
     }
     throw error
   }
 
-  /** The whole of a successful answer. */
-  async text(doing: Doing, request: ApiRequest): Promise<string> {
+  /** The resource that a successful answer has. @throws StoreTrouble when it has none of this kind */
+  async resource(doing: Doing, kind: ResourceKind, request: ApiRequest): Promise<Record<string, unknown>> {
     const response = await this.open(doing, request)
-    return (await this.body(doing, response, request.signal)).toString('utf8')
+    return this.resourceIn(doing, kind, response, await this.body(doing, response, request.signal))
   }
 
-  async json(doing: Doing, request: ApiRequest): Promise<Record<string, unknown>> {
-    const text = await this.text(doing, request)
-    try {
-      return JSON.parse(text) as Record<string, unknown>
-    } catch (cause) {
-      throw new StoreTrouble(`${doing.action}: the answer is not JSON`, { cause })
-    }
+  resourceIn(doing: Doing, kind: ResourceKind, response: IncomingMessage, body: Buffer): Record<string, unknown> {
+    const text = body.toString('utf8')
+    const value = jsonObject(text)
+    if (value?.['kind'] === kind) return value
+    throw this.unproven(doing, response, `no ${kind}`, text)
+  }
+
+  /** A success without what every success of this request has. @param text body, as far as it was read */
+  unproven(doing: Doing, response: IncomingMessage, lacks: string, text?: string): PgtsError {
+    return networkError(doing.action, unprovenAnswer(response, lacks, text))
+  }
+
+  refusal(doing: Doing, response: IncomingMessage, signal: AbortSignal | undefined): Promise<GcsRefusal> {
+    return this.#guard(doing, signal, () => refusalOf(response))
+  }
+
+  errorOf(doing: Doing, refusal: GcsRefusal): PgtsError {
+    return gcsError(doing.action, doing.code, this.place, refusal)
   }
 
   body(doing: Doing, response: IncomingMessage, signal: AbortSignal | undefined): Promise<Buffer> {

@@ -1,16 +1,16 @@
 import { createHash, randomUUID } from 'node:crypto'
-import type { IncomingMessage } from 'node:http'
 import { bytesToText, textToBytes } from '../../util/byte-string.ts'
-import { isPgtsError, PgtsError, type ErrorCode } from '../../util/error.ts'
+import { isPgtsError, type ErrorCode } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
-import { networkError } from '../http/network-error.ts'
 import { httpSender } from '../http/send.ts'
-import { sizeOfAnswer } from '../object/answer-size.ts'
-import type { ObjectBody, ObjectEntry, ObjectGetRequest, ObjectListRequest } from '../object/client.ts'
-import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
+import type { ObjectEntry, ObjectGetRequest, ObjectListRequest } from '../object/client.ts'
+import { ConditionFailed } from '../object/condition.ts'
+import { checkedPage } from '../object/pages.ts'
 import { textName } from '../object/text-name.ts'
+import { StoreTrouble } from '../object/trouble.ts'
 import { GcsApi, type Doing } from './api.ts'
 import type { GcsDescription } from './description.ts'
+import { getMedia } from './media.ts'
 import type { GcsClient, Generation } from './past.ts'
 import { removeBatch, MAX_CALLS } from './remove-batch.ts'
 import { tokenSource } from './token.ts'
@@ -46,7 +46,7 @@ export async function gcsClient(description: GcsDescription, given?: Agents): Pr
   }
   const object = (name: string, parameters = {}) => `${serviceUrl}/storage/v1${objectPath(name)}${query(parameters)}`
   const uploading = (parameters: Record<string, string>) =>
-    `${serviceUrl}/upload/storage/v1${bucketPath}${query({ ...parameters, fields: 'size,generation,md5Hash' })}`
+    `${serviceUrl}/upload/storage/v1${bucketPath}${query({ ...parameters, fields: 'kind,name,size,generation,md5Hash' })}`
   const doing = (verb: string, name: string, code: ErrorCode): Doing => ({
     action: `cannot ${verb} ${display}/${bytesToText(name)}`,
     code,
@@ -58,13 +58,19 @@ export async function gcsClient(description: GcsDescription, given?: Agents): Pr
     const boundary = randomUUID()
     const about = JSON.stringify({ name: textName(name), md5Hash, contentType: CONTENT_TYPE, ...metadata })
     const head = `--${boundary}\r\ncontent-type: application/json\r\n\r\n${about}\r\n--${boundary}\r\ncontent-type: ${CONTENT_TYPE}\r\n\r\n`
-    await api.json(doing('write', name, 'file-write'), {
+    const write = doing('write', name, 'file-write')
+    const stored = await api.resource(write, 'storage#object', {
       method: 'POST',
       url: uploading({ uploadType: 'multipart', ...condition }),
       headers: { 'content-type': `multipart/related; boundary=${boundary}` },
       body: [Buffer.from(head), bytes, Buffer.from(`\r\n--${boundary}--\r\n`)],
       signal,
     })
+    const isStored =
+      stored['name'] === textName(name) &&
+      Number(stored['size']) === bytes.length &&
+      (stored['md5Hash'] ?? md5Hash) === md5Hash
+    if (!isStored) throw new StoreTrouble(`${write.action}: the store reports another object than was sent`)
   }
 
   return {
@@ -83,8 +89,9 @@ export async function gcsClient(description: GcsDescription, given?: Agents): Pr
 
     async head(name, signal) {
       try {
-        const url = object(name, { fields: 'size,updated' })
-        return entry(name, await api.json(doing('look at', name, 'file-info'), { method: 'GET', url, signal }))
+        const look = doing('look at', name, 'file-info')
+        const url = object(name, { fields: 'kind,size,updated' })
+        return entry(look, name, await api.resource(look, 'storage#object', { method: 'GET', url, signal }))
       } catch (error) {
         if (isPgtsError(error, 'file-missing')) return undefined
         throw error
@@ -93,7 +100,8 @@ export async function gcsClient(description: GcsDescription, given?: Agents): Pr
 
     async list(request) {
       const { items, ...page } = await listed(request, 'name,size,updated', {})
-      return { ...page, objects: items.map((item) => entry(textToBytes(String(item['name'])), item)) }
+      const list = doing('list', request.prefix, 'path-open')
+      return { ...page, objects: items.map((item) => entry(list, textToBytes(String(item['name'])), item)) }
     },
 
     async listGenerations(request) {
@@ -127,9 +135,10 @@ export async function gcsClient(description: GcsDescription, given?: Agents): Pr
         body: JSON.stringify({ name: textName(name), contentType: CONTENT_TYPE, ...metadata }),
         signal,
       })
-      await api.body(write, response, signal)
-      const session = response.headers.location
-      if (session === undefined) throw new PgtsError('protocol', `${write.action}: the store began no upload session`)
+      const body = await api.body(write, response, signal)
+      const session = response.headers.location ?? ''
+      if (!/^https?:.*[?&]upload_id=./.test(session))
+        throw api.unproven(write, response, 'no upload session', body.toString('utf8'))
       return resumableUpload(api, write, session, (generation) => ({
         method: 'DELETE',
         url: object(name, { ifGenerationMatch: generation }),
@@ -151,7 +160,8 @@ export async function gcsClient(description: GcsDescription, given?: Agents): Pr
     fields: string,
     parameters: Record<string, string>,
   ) {
-    const page = await api.json(doing('list', prefix, 'path-open'), {
+    const list = doing('list', prefix, 'path-open')
+    const page = await api.resource(list, 'storage#objects', {
       method: 'GET',
       url: `${serviceUrl}/storage/v1${bucketPath}${query({
         prefix: prefix === '' ? undefined : textName(prefix),
@@ -159,7 +169,7 @@ export async function gcsClient(description: GcsDescription, given?: Agents): Pr
         pageToken: after,
         maxResults: '1000',
         ...parameters,
-        fields: `items(${fields}),prefixes,nextPageToken`,
+        fields: `kind,items(${fields}),prefixes,nextPageToken`,
       })}`,
       signal,
     })
@@ -172,54 +182,26 @@ export async function gcsClient(description: GcsDescription, given?: Agents): Pr
       prefixes?: string[]
       nextPageToken?: string
     }
-    return { items, prefixes: prefixes.map(textToBytes), ...(nextPageToken ? { next: nextPageToken } : {}) }
+    const names = items.map(({ name }) => (typeof name === 'string' ? textToBytes(name) : ''))
+    const found = { items, prefixes: prefixes.map(textToBytes), ...(nextPageToken ? { next: nextPageToken } : {}) }
+    return checkedPage(list.action, { prefix, ...(after === undefined ? {} : { after }) }, found, names)
   }
 
-  async function get(
-    name: string,
-    { offset = 0, length, signal }: ObjectGetRequest,
-    parameters: Record<string, string | undefined>,
-  ): Promise<ObjectBody> {
+  function get(name: string, request: ObjectGetRequest, parameters: Record<string, string | undefined>) {
     const read = doing('read', name, 'file-read')
-    const last = length === undefined ? '' : String(offset + length - 1)
-    try {
-      const response = await api.open(read, {
-        method: 'GET',
-        url: object(name, { alt: 'media', ...parameters }),
-        ...(offset === 0 && length === undefined ? {} : { headers: { range: `bytes=${offset}-${last}` } }),
-        signal,
-      })
-      return bodyOf(read, response, signal)
-    } catch (error) {
-      if (error instanceof RangeBeyondEnd) return { chunks: nothing(), sizeBytes: 0, cancel: () => undefined }
-      throw error
-    }
-  }
-
-  function bodyOf(read: Doing, response: IncomingMessage, signal: AbortSignal | undefined): ObjectBody {
-    const version = response.headers['x-goog-generation']
-    return {
-      ...sizeOfAnswer(response.headers['content-length'], response.headers['content-range']),
-      ...(typeof version === 'string' ? { version } : {}),
-      chunks: {
-        async *[Symbol.asyncIterator]() {
-          try {
-            for await (const chunk of response) yield chunk as Buffer
-          } catch (error) {
-            if (signal?.aborted) throw signal.reason
-            throw networkError(read.action, error)
-          }
-        },
-      },
-      cancel: () => void response.destroy(),
-    }
+    const mediaUrl = object(name, { alt: 'media', ...parameters })
+    return getMedia(api, read, { mediaUrl, aboutUrl: object(name, { fields: 'kind,size', ...parameters }) }, request)
   }
 }
 
 const CONTENT_TYPE = 'application/octet-stream'
 
-function entry(name: string, about: Record<string, unknown>): ObjectEntry {
-  return { name, sizeBytes: Number(about['size'] ?? 0), mtimeMs: Date.parse(String(about['updated'])) || 0 }
+function entry({ action }: Doing, name: string, about: Record<string, unknown>): ObjectEntry {
+  const sizeBytes = Number(about['size'])
+  const mtimeMs = Date.parse(String(about['updated']))
+  if (Number.isNaN(sizeBytes) || Number.isNaN(mtimeMs))
+    throw new StoreTrouble(`${action}: the answer has an object without its size or time`)
+  return { name, sizeBytes, mtimeMs }
 }
 
 function generationOf(item: Record<string, unknown>): Generation {
@@ -233,5 +215,3 @@ function generationOf(item: Record<string, unknown>): Generation {
     ...(timeDeleted === undefined ? {} : { goneMs: Date.parse(String(timeDeleted)) || 0 }),
   }
 }
-
-async function* nothing(): AsyncGenerator<Uint8Array> {}

@@ -1,8 +1,10 @@
 import type { IncomingMessage } from 'node:http'
 import { PgtsError, type ErrorCode } from '../../util/error.ts'
+import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
 import { readBody } from '../http/send.ts'
-import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
+import { UnprovenAnswer } from '../http/unproven-answer.ts'
+import { ConditionFailed } from '../object/condition.ts'
 import { StoreRefusal, StoreTrouble } from '../object/trouble.ts'
 import type { GcsDescription } from './description.ts'
 
@@ -21,23 +23,44 @@ export interface GcsRefusal {
   readonly reason: string
   readonly words: string
   readonly retryAfterMs?: number | undefined
+  /** What came instead of an error in JSON. The JSON API refuses so, but for requests for the bytes of an object. */
+  readonly unproven?: UnprovenAnswer
 }
+
+/** Statuses that deny a request whatever gave them: of an unproven answer with another nothing is believed. */
+const REFUSING = new Set([400, 401, 403, 405, 411, 413, 501])
 
 /** What an answer that is no success says. Reads it to its end, so that the connection can be used again. */
 export async function refusalOf(response: IncomingMessage): Promise<GcsRefusal> {
   const text = (await readBody(response, 1024 * 1024)).toString('utf8')
   const wait = retryAfterMs(response.headers['retry-after'])
-  return { ...refusalIn(response.statusCode ?? 0, text), ...(wait === undefined ? {} : { retryAfterMs: wait }) }
+  const status = response.statusCode ?? 0
+  const isProven = (jsonObject(text)?.['error'] as { code?: unknown } | null | undefined)?.code === status
+  return {
+    ...refusalIn(status, text),
+    ...(wait === undefined ? {} : { retryAfterMs: wait }),
+    ...(isProven ? {} : { unproven: unprovenAnswer(response, 'no error in JSON', text) }),
+  }
+}
+
+export function unprovenAnswer({ statusCode, headers }: IncomingMessage, lacks: string, text?: string): UnprovenAnswer {
+  return new UnprovenAnswer('a GCS', { status: statusCode ?? 0, contentType: headers['content-type'], text }, lacks)
+}
+
+/** Undefined when the text is not a JSON object. */
+export function jsonObject(text: string): Record<string, unknown> | undefined {
+  try {
+    const value: unknown = JSON.parse(text)
+    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : undefined
+  } catch {
+    return undefined
+  }
 }
 
 /** @param text body: JSON of the service's making, or whatever stood in between */
 export function refusalIn(status: number, text: string): GcsRefusal {
-  let error: { message?: unknown; errors?: { reason?: unknown }[] } | undefined
-  try {
-    error = (JSON.parse(text) as { error?: typeof error }).error
-  } catch {
-    // Proxies and media downloads answer in prose.
-  }
+  // Proxies and media downloads answer in prose.
+  const error = jsonObject(text)?.['error'] as { message?: unknown; errors?: { reason?: unknown }[] } | null | undefined
   const prose = text
     .replaceAll(/<[^>]*>/g, ' ')
     .replaceAll(/\s+/g, ' ')
@@ -60,6 +83,7 @@ export function gcsError(action: string, code: ErrorCode, place: GcsPlace, answe
     const wait = answer.retryAfterMs === undefined ? {} : { retryAfterMs: answer.retryAfterMs }
     return new StoreTrouble(message, { overloaded: isOverload(answer), cause, ...wait })
   }
+  if (answer.unproven !== undefined && !REFUSING.has(status)) return networkError(action, answer.unproven)
   if (status === 404) {
     if (!isBucketMissing(answer)) {
       return LOOKING.has(code)
@@ -81,7 +105,6 @@ export function gcsError(action: string, code: ErrorCode, place: GcsPlace, answe
       denied,
     })
   if (status === 412) return new ConditionFailed(code, message, { cause })
-  if (status === 416) return new RangeBeyondEnd('file-read', message, { cause })
   return new StoreRefusal(code, message, { cause })
 }
 

@@ -54,7 +54,9 @@ export async function removeBatch(
     signal,
   })
   const body = await api.body(doing, response, signal)
-  const answers = callAnswers(response.headers['content-type'] ?? '', body.toString('utf8'))
+  const text = body.toString('utf8')
+  const answers = callAnswers(response.headers['content-type'] ?? '', text)
+  if (answers.size === 0) throw api.unproven(doing, response, 'no answers to the calls of a batch', text)
   const left: NotRemoved[] = []
   for (const [index, name] of names.entries()) {
     const answer = answers.get(index + 1)
@@ -81,8 +83,12 @@ async function removeOne(
   urls: Urls,
 ): Promise<NotRemoved[]> {
   try {
-    await api.text(doing, { method: 'DELETE', url: urls.objectUrl(name), signal })
-    return []
+    const response = await api.open(doing, { method: 'DELETE', url: urls.objectUrl(name), signal })
+    const body = await api.body(doing, response, signal)
+    if (response.statusCode === 204) return []
+    // Emulators answer otherwise: that it is missing is the proof then.
+    await api.resource(doing, 'storage#object', { method: 'GET', url: urls.objectUrl(name), signal })
+    throw api.unproven(doing, response, 'status 204 is expected', body.toString('utf8'))
   } catch (error) {
     if (!isPgtsError(error) || error instanceof StoreTrouble || error.code === 'access') throw error
     if (error.code === 'file-missing') return []

@@ -1,5 +1,6 @@
 import { createSign } from 'node:crypto'
 import { readFile } from 'node:fs/promises'
+import type { IncomingHttpHeaders } from 'node:http'
 import { textPath } from '../../util/byte-string.ts'
 import { systemClock, type Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
@@ -7,8 +8,10 @@ import { clocksDiffer } from '../http/clock-skew.ts'
 import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
 import { readBody, type HttpRequest, type HttpSend } from '../http/send.ts'
+import { UnprovenAnswer } from '../http/unproven-answer.ts'
 import { StoreRefusal, StoreTrouble } from '../object/trouble.ts'
 import type { GcsDescription } from './description.ts'
+import { jsonObject } from './error.ts'
 
 /** Where access tokens come from. */
 export interface TokenSource {
@@ -168,12 +171,14 @@ async function ask(
   const startMs = clock.nowMs()
   let status: number
   let text: string
+  let headers: IncomingHttpHeaders
   let wait: number | undefined
   let date: string | undefined
   try {
     // One token serves many requests, so it is nobody's signal that ends this.
     const response = await send({ ...request, signal: AbortSignal.timeout(30_000) })
     status = response.statusCode ?? 0
+    headers = response.headers
     wait = retryAfterMs(response.headers['retry-after'])
     date = response.headers.date
     text = (await readBody(response, 1024 * 1024)).toString('utf8')
@@ -185,10 +190,19 @@ async function ask(
     }
     throw networkError(action, error)
   }
-  const answer = parse(text)
-  const { access_token: token, expires_in: inSeconds } = answer
-  if (status === 200 && typeof token === 'string') {
-    return { text: token, expiresMs: startMs + (Number(inSeconds) || 300) * 1000 }
+  const answer = jsonObject(text) ?? {}
+  const { access_token: token, expires_in: inSeconds, token_type: type } = answer
+  // The metadata service marks every answer, the token service refuses in JSON.
+  const isProven =
+    option === undefined
+      ? headers['metadata-flavor'] === 'Google'
+      : status === 200 || typeof answer['error'] === 'string'
+  const isToken = typeof token === 'string' && token !== '' && Number(inSeconds) > 0 && /^bearer$/i.test(String(type))
+  if (status === 200 && isToken && isProven) return { text: token, expiresMs: startMs + Number(inSeconds) * 1000 }
+  if (status < 500 && (status === 200 || !isProven)) {
+    // Its text may hold a secret.
+    const seen = { status, contentType: headers['content-type'] }
+    throw networkError(action, new UnprovenAnswer('a token service', seen, 'no token of type Bearer'))
   }
   const error = [answer['error'], answer['error_description']].filter((part) => typeof part === 'string').join(': ')
   const message = `${action}: ${error || 'the answer holds no token'} (${status})`
@@ -208,13 +222,4 @@ function hintsFor(error: string, option: string | undefined, skewed: boolean | u
   if (/timeframe|short-lived|iat and exp/i.test(error))
     return skewed === false ? [] : ['set the clock of this host: it is minutes off']
   return [`the key in ${option} is not, or no longer, a key of this account: ${getAnother(option)}`]
-}
-
-function parse(text: string): Record<string, unknown> {
-  try {
-    const value: unknown = JSON.parse(text)
-    return typeof value === 'object' && value !== null ? (value as Record<string, unknown>) : {}
-  } catch {
-    return {}
-  }
 }

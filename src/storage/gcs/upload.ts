@@ -44,16 +44,19 @@ export function resumableUpload(
       [308],
     )
     const answer = await api.body(doing, response, signal)
+    const object = response.statusCode === 308 ? undefined : finished(api, doing, response, answer)
+    // The status is also that of a redirect, which names another address.
+    if (object === undefined && response.headers.location !== undefined)
+      throw api.unproven(doing, response, 'a redirect', answer.toString('utf8'))
     unsure = false
-    return { response, answer }
+    return { response, object }
   }
 
   /** Learn how much the store has. The finished object, if it is finished. */
   async function ask(total: string, signal: AbortSignal | undefined): Promise<Finished | undefined> {
-    const { response, answer } = await send(`*/${total}`, Buffer.alloc(0), signal)
-    if (response.statusCode !== 308) return finished(answer)
-    stored = storedBytes(response)
-    return undefined
+    const { response, object } = await send(`*/${total}`, Buffer.alloc(0), signal)
+    if (object === undefined) stored = storedBytes(response)
+    return object
   }
 
   return {
@@ -65,16 +68,22 @@ export function resumableUpload(
       const whole = bytes.length - (bytes.length % GRAIN_BYTES)
       const begin = begins
       const end = begin + whole
-      if (unsure) await ask('*', signal)
+      let early = unsure ? await ask('*', signal) : undefined
       if (stored < begin || stored > end) {
-        throw new PgtsError('protocol', `${doing.action}: the store has ${stored} bytes of ${begin} to ${end}`)
+        unsure = true
+        throw new StoreTrouble(`${doing.action}: the store has ${stored} bytes of ${begin} to ${end}`)
       }
       while (stored < end) {
         const before = stored
-        const { response } = await send(`${stored}-${end - 1}/*`, bytes.subarray(stored - begin, whole), signal)
+        const { response, object } = await send(`${stored}-${end - 1}/*`, bytes.subarray(stored - begin, whole), signal)
+        early ??= object
+        if (early !== undefined) break
         stored = storedBytes(response)
-        if (stored <= before) throw new StoreTrouble(`${doing.action}: the store takes no more bytes`)
+        if (stored > before) continue
+        unsure = true
+        throw new StoreTrouble(`${doing.action}: the store takes no more bytes`)
       }
+      if (early !== undefined) throw new PgtsError('protocol', `${doing.action}: the store ended the upload early`)
       md5.update(bytes)
       rest = Buffer.from(bytes.subarray(whole))
       begins = end
@@ -89,13 +98,14 @@ export function resumableUpload(
         const body = rest.subarray(Math.max(0, stored - begins))
         const range = body.length === 0 ? '*' : `${stored}-${total - 1}`
         // Compared by the store before the object appears.
-        const { response, answer } = await send(`${range}/${total}`, body, signal, { 'x-goog-hash': `md5=${hash}` })
-        if (response.statusCode === 308)
-          throw new StoreTrouble(`${doing.action}: the store wants more than ${total} bytes`)
-        object = finished(answer)
+        object = (await send(`${range}/${total}`, body, signal, { 'x-goog-hash': `md5=${hash}` })).object
+        unsure = object === undefined
+        if (object === undefined) throw new StoreTrouble(`${doing.action}: the store wants more than ${total} bytes`)
       }
+      if (object.sizeBytes !== total)
+        throw new PgtsError('protocol', `${doing.action}: the store has ${object.sizeBytes} of ${total} bytes`)
       if (object.md5Hash === undefined || object.md5Hash === hash) return
-      if (object.generation !== undefined) await api.text(doing, { ...removal(object.generation), signal })
+      if (object.generation !== undefined) (await api.open(doing, { ...removal(object.generation), signal })).resume()
       throw new PgtsError('checksum', `${doing.action}: the bytes were damaged on the way`, {
         hints: ['run the command again; check what stands between this host and the store, if it happens again'],
       })
@@ -113,16 +123,14 @@ export function resumableUpload(
 }
 
 interface Finished {
+  readonly sizeBytes: number
   readonly md5Hash?: string
   readonly generation?: string
 }
 
-function finished(answer: Buffer): Finished {
-  try {
-    return JSON.parse(answer.toString('utf8')) as Finished
-  } catch {
-    return {}
-  }
+function finished(api: GcsApi, doing: Doing, response: IncomingMessage, body: Buffer): Finished {
+  const { size, ...object } = api.resourceIn(doing, 'storage#object', response, body)
+  return { ...(object as Partial<Finished>), sizeBytes: Number(size) }
 }
 
 /** `range: bytes=0-262143`; absent when nothing was stored. */

@@ -2,6 +2,7 @@ import type { S3ClientConfig } from '@aws-sdk/client-s3'
 import { PgtsError } from '../../../util/error.ts'
 import { loadModule } from '../../../util/load-module.ts'
 import type { HttpAccess } from '../../http/agents.ts'
+import { StoreTrouble } from '../../object/trouble.ts'
 import type { S3Keys } from '../description.ts'
 
 /** Keys for AWS's client: themselves, or how to get them. It fetches them once for all who ask, and anew in time. */
@@ -47,14 +48,22 @@ export async function openCredentials(keys: S3Keys, access: HttpAccess, reposito
   }
 }
 
-/** Keys from the JSON that metadata services and programs answer with. */
-export function keysFromJson(text: string, from: string): FetchedKeys {
+/**
+ * Keys from the JSON that metadata services and programs answer with.
+ *
+ * @param broken error for text without keys; absent: a StoreTrouble, as something else may have answered for the service
+ */
+export function keysFromJson(
+  text: string,
+  from: string,
+  broken: (message: string) => PgtsError = (message) => new StoreTrouble(message, { code: 'format' }),
+): FetchedKeys {
   let value: unknown
   try {
     value = JSON.parse(text)
   } catch {
     // The text itself may hold a secret, and so may the words of a JSON error.
-    throw new PgtsError('format', `${from} did not answer with keys: the answer is not JSON`)
+    throw broken(`${from} did not answer with keys: the answer is not JSON`)
   }
   const fields = (typeof value === 'object' ? value : null) as Record<string, unknown> | null
   const field = (name: string) => (typeof fields?.[name] === 'string' ? fields[name] : undefined)
@@ -63,14 +72,14 @@ export function keysFromJson(text: string, from: string): FetchedKeys {
     throw new PgtsError('service', `${from} hands out no keys: ${code} ${field('Message') ?? ''}`.trimEnd())
   }
   const [accessKeyId, secretAccessKey] = [field('AccessKeyId'), field('SecretAccessKey')]
-  if (accessKeyId === undefined || secretAccessKey === undefined) {
-    const missing = accessKeyId === undefined ? 'AccessKeyId' : 'SecretAccessKey'
-    throw new PgtsError('format', `${from} did not answer with keys: ${missing} is missing`)
+  if (!accessKeyId || !secretAccessKey) {
+    const missing = accessKeyId ? 'SecretAccessKey' : 'AccessKeyId'
+    throw broken(`${from} did not answer with keys: ${missing} is missing`)
   }
   const sessionToken = field('Token') ?? field('SessionToken')
   const expiration = field('Expiration')
   if (expiration !== undefined && Number.isNaN(Date.parse(expiration))) {
-    throw new PgtsError('format', `${from} gives keys whose Expiration is not a time: ${expiration}`)
+    throw broken(`${from} gives keys whose Expiration is not a time: ${expiration}`)
   }
   return {
     accessKeyId,

@@ -17,10 +17,7 @@ export function instanceKeys(keys: S3Keys & { type: 'instance' }, repository: st
     const token = await sessionToken(keys.metadata, from)
     const headers = token === undefined ? {} : { 'x-aws-ec2-metadata-token': token }
     const get = (url: string, absent: string, hint: string) => answerOf(url, headers, from, absent, hint)
-    const role =
-      keys.role ??
-      (await get(roles, 'this machine has no role', 'attach an IAM role to it')).split('\n', 1)[0]?.trim() ??
-      ''
+    const role = keys.role ?? roleIn(await get(roles, 'this machine has no role', 'attach an IAM role to it'), from)
     const hint = `check ${repository}-s3-role, and that an IAM role is attached to this machine`
     return keysFromJson(await get(roles + encodeURIComponent(role), `there is no role ${role} here`, hint), from)
   }
@@ -30,7 +27,17 @@ export function instanceKeys(keys: S3Keys & { type: 'instance' }, repository: st
 async function sessionToken(metadata: string, from: string): Promise<string | undefined> {
   const headers = { 'x-aws-ec2-metadata-token-ttl-seconds': TOKEN_SECONDS, 'content-length': '0' }
   const { status, text } = await askOnce({ method: 'PUT', url: `${metadata}/latest/api/token`, headers }, from)
-  return status === 200 ? text.trim() : undefined
+  if (status !== 200) return undefined
+  const token = text.trim()
+  if (/^[\w+/=.~-]+$/.test(token)) return token
+  throw new StoreTrouble(`${from} did not answer with a token: check for a proxy between this host and it`)
+}
+
+/** The first of a list, a line each. */
+function roleIn(text: string, from: string): string {
+  const role = text.split('\n', 1)[0]?.trim() ?? ''
+  if (/^[\w+=,.@-]+$/.test(role)) return role
+  throw new StoreTrouble(`${from} did not answer with the name of a role`)
 }
 
 async function answerOf(url: string, headers: Record<string, string>, from: string, absent: string, hint: string) {

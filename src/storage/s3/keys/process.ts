@@ -15,7 +15,7 @@ export function processKeys([program = '', ...args]: readonly string[]): FetchKe
       const child = execFile(program, args, options, (error, stdout, stderr) => {
         if (error !== null) return reject(failed(program, error, stderr))
         try {
-          resolve(keysFromJson(stdout, program))
+          resolve(keysFromJson(stdout, program, (message) => new PgtsError('format', message)))
         } catch (broken) {
           reject(broken as Error)
         }

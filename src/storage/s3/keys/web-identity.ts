@@ -48,7 +48,8 @@ function refused(error: unknown, from: string, role: string): PgtsError {
   if (refusal === undefined) return networkError(`cannot get keys from ${from}`, error)
   const { status, code, message } = refusal
   const said = `${from} gives no keys for ${role}: ${code === '' ? `HTTP status ${status}` : `${code}: ${message}`}`
-  if (status >= 500 || status === 429) return new StoreTrouble(said)
+  // Without a code of the service it may be something else that answered.
+  if (status >= 500 || status === 429 || code === '') return new StoreTrouble(said)
   return new StoreRefusal('access', said, {
     hints: ['check AWS_ROLE_ARN, and whom the trust policy of that role trusts'],
   })

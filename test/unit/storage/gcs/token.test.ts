@@ -20,6 +20,7 @@ const send = httpSender(agents, 10_000)
 
 beforeAll(async () => {
   server = createServer((_asked, response) => {
+    response.setHeader('metadata-flavor', 'Google')
     response.end(JSON.stringify({ access_token: `token ${++issued}`, expires_in: 3600, token_type: 'Bearer' }))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
