@@ -1,5 +1,5 @@
 import type { IncomingMessage } from 'node:http'
-import { ContainerClient, newPipeline, type BlobItem } from '@azure/storage-blob'
+import { ContainerClient, newPipeline, type BlobDownloadResponseParsed, type BlobItem } from '@azure/storage-blob'
 import { bytesToText, textToBytes } from '../../util/byte-string.ts'
 import { isPgtsError, type ErrorCode } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
@@ -8,6 +8,8 @@ import { sizeOfAnswer } from '../object/answer-size.ts'
 import { listedEntry } from '../object/listed-entry.ts'
 import type { ObjectBody, ObjectClient, ObjectEntry, ObjectListRequest, ObjectPage } from '../object/client.ts'
 import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
+import { checkedPage } from '../object/pages.ts'
+import { checkRange, type RangeAsked } from '../object/range.ts'
 import { blobName } from './blob-name.ts'
 import { azureCredential } from './credential.ts'
 import type { AzureDescription } from './description.ts'
@@ -66,10 +68,13 @@ export async function azureClient(description: AzureDescription, given?: Agents)
     )
   }
 
-  function list({ prefix, delimiter, after, signal }: ObjectListRequest): Promise<ObjectPage> {
-    return attempt(prefix, 'path-open')('list', signal, () =>
+  async function list(request: ObjectListRequest): Promise<ObjectPage> {
+    const { prefix, delimiter, after, signal } = request
+    const page = await attempt(prefix, 'path-open')('list', signal, () =>
       nextPage(client, { prefix: blobName(prefix), delimiter, after, signal }),
     )
+    const names = page.objects.map(({ name }) => name)
+    return checkedPage(`cannot list ${place.display}/${bytesToText(prefix)}`, request, page, names)
   }
 
   return {
@@ -105,7 +110,7 @@ export async function azureClient(description: AzureDescription, given?: Agents)
             .getBlobClient(blobName(name))
             .download(offset, length, { maxRetryRequests: 0, ...conditions, ...abortable(signal) }),
         )
-        return body(`cannot read ${place.display}/${bytesToText(name)}`, place, answer, signal)
+        return body(`cannot read ${place.display}/${bytesToText(name)}`, place, answer, { offset, length, signal })
       } catch (error) {
         if (error instanceof RangeBeyondEnd) return { chunks: nothing(), sizeBytes: 0, cancel: () => undefined }
         throw error
@@ -156,7 +161,7 @@ async function nextPage(
       ? await client.listBlobsFlat(options).byPage(settings).next()
       : await client.listBlobsByHierarchy(delimiter, options).byPage(settings).next()
   ).value
-  if (page === undefined) return { objects: [], prefixes: [] }
+  if (page === undefined) throw new Error('the answer has no page of the listing')
   const { segment, continuationToken } = page
   return {
     objects: segment.blobItems.map(entry),
@@ -166,25 +171,33 @@ async function nextPage(
 }
 
 function entry({ name, properties }: BlobItem): ObjectEntry {
-  return {
-    name: textToBytes(name),
-    sizeBytes: properties.contentLength ?? 0,
-    mtimeMs: properties.lastModified.getTime(),
-  }
+  const { contentLength: sizeBytes, lastModified } = properties
+  const mtimeMs = new Date(lastModified).getTime()
+  if (sizeBytes === undefined || Number.isNaN(mtimeMs))
+    throw new Error('the listing has a blob without its size or time')
+  return { name: textToBytes(name), sizeBytes, mtimeMs }
 }
 
 function body(
   action: string,
   place: AzurePlace,
-  answer: { readableStreamBody?: NodeJS.ReadableStream; contentLength?: number; contentRange?: string; etag?: string },
-  signal: AbortSignal | undefined,
+  answer: BlobDownloadResponseParsed,
+  { signal, ...asked }: RangeAsked & { readonly signal: AbortSignal | undefined },
 ): ObjectBody {
   const stream = answer.readableStreamBody as IncomingMessage
-  const { contentLength } = answer
+  // The properties of the SDK's answer are getters of its class.
+  const { contentRange } = answer
+  const contentLength = answer.contentLength === NO_LENGTH ? undefined : answer.contentLength
   // Whoever reads it hears of an error all the same; before that, one without a listener would end the process.
   stream.on('error', () => undefined)
+  try {
+    checkRange(action, asked, { status: answer._response.status, contentRange, contentLength })
+  } catch (error) {
+    stream.destroy()
+    throw error
+  }
   return {
-    ...sizeOfAnswer(contentLength === NO_LENGTH ? undefined : contentLength, answer.contentRange),
+    ...sizeOfAnswer(contentLength, contentRange),
     ...(answer.etag === undefined ? {} : { version: answer.etag }),
     chunks: {
       async *[Symbol.asyncIterator]() {

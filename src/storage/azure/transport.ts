@@ -7,6 +7,7 @@ import type {
   WebResource,
 } from '@azure/storage-blob'
 import type { HttpSend } from '../http/send.ts'
+import { proveAnswer, textOf } from './proof.ts'
 
 /**
  * The SDK's way to the network, over our own sockets: they are kept alive, checked against our certificates, given up
@@ -25,6 +26,7 @@ export function azureTransport(send: HttpSend): IHttpClient {
         ...(body === undefined || body === null ? {} : { body }),
         ...(signal === undefined ? {} : { signal }),
       })
+      const proven = await proveAnswer(request, response)
       const status = response.statusCode ?? 0
       const answer = { request, status, headers: headersOf(response, request.headers) }
       const streamed = request.streamResponseStatusCodes
@@ -33,7 +35,7 @@ export function azureTransport(send: HttpSend): IHttpClient {
         if (!answer.headers.contains('content-length')) answer.headers.set('content-length', NO_LENGTH)
         return { ...answer, readableStreamBody: response }
       }
-      return { ...answer, bodyAsText: await textOf(response) }
+      return { ...answer, bodyAsText: proven ?? (await textOf(response)) }
     },
   }
 }
@@ -49,12 +51,6 @@ function headersOf(response: IncomingMessage, like: HttpHeaders): HttpHeaders {
     if (value !== undefined) headers.set(name, Array.isArray(value) ? (value[0] ?? '') : value)
   }
   return headers
-}
-
-async function textOf(response: IncomingMessage): Promise<string> {
-  const chunks: Buffer[] = []
-  for await (const chunk of response) chunks.push(chunk as Buffer)
-  return Buffer.concat(chunks).toString('utf8')
 }
 
 /**

@@ -15,6 +15,9 @@ const requests: string[] = []
 beforeAll(async () => {
   server = createServer((asked, response) => {
     requests.push(`${asked.method} ${asked.url}`)
+    // What every answer of the service has.
+    response.setHeader('x-ms-request-id', '1').setHeader('x-ms-version', '2024-08-04')
+    response.setHeader('last-modified', 'Thu, 01 Jan 2026 00:00:00 GMT')
     asked.resume().on('end', () => answer(asked, response))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
@@ -78,7 +81,7 @@ describe('what may pass', () => {
   test('a body that stops in the middle, or ends there', async () => {
     for (const end of [false, true]) {
       answer = (_asked, response) => {
-        response.writeHead(206, { 'content-length': '100', etag: '"1"' })
+        response.writeHead(200, { 'content-length': '100', etag: '"1"' })
         response.write('half', () => end && response.destroy())
       }
       const body = await client.get('x')
@@ -94,7 +97,7 @@ describe('what may pass', () => {
   test('a slow reader is not a slow store', async () => {
     const bytes = Buffer.alloc(4 * 1024 * 1024, 'x')
     answer = (_asked, response) => {
-      response.writeHead(206, { 'content-length': String(bytes.length), etag: '"1"' }).end(bytes)
+      response.writeHead(200, { 'content-length': String(bytes.length), etag: '"1"' }).end(bytes)
     }
     const body = await client.get('x')
     let got = 0
