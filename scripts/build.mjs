@@ -1,13 +1,15 @@
 // Bundles the entry points (terminal, archiving, worker thread) into dist/. Dynamic imports become chunks, so a command
 // loads only what it uses. The new dist takes the place of the old one in one step, so a running program is not torn.
 import { build } from 'esbuild'
-import { cp, readFile, rename, rm } from 'node:fs/promises'
+import { cp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { awsEntry, awsLibrary } from './build/aws-library.mjs'
 import { packWithCache } from './build/code-cache.mjs'
+import { starterOf } from './build/starter.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
-const { version } = JSON.parse(await readFile(`${root}package.json`, 'utf8'))
+const { version, engines } = JSON.parse(await readFile(`${root}package.json`, 'utf8'))
+const starter = starterOf(/^>=([0-9]+\.[0-9]+)$/.exec(engines.node)[1])
 const out = `${root}dist`
 const fresh = `${out}.${process.pid}`
 
@@ -41,7 +43,7 @@ const slim = {
 await Promise.all([
   build({
     ...common,
-    entryPoints: { 'cli/main': 'src/cli/main.ts', 'worker/entry': 'src/worker/entry.ts' },
+    entryPoints: { 'cli/terminal': 'src/cli/main.ts', 'worker/entry': 'src/worker/entry.ts' },
     outdir: fresh,
     splitting: true,
     format: 'esm',
@@ -88,11 +90,33 @@ await Promise.all([
   }),
 ])
 await cp(`${root}src/codec/kernels.wasm`, `${fresh}/chunks/kernels.wasm`)
-await packWithCache(`${fresh}/cli/archive.cjs`, { entry: true })
+await writeFile(`${fresh}/cli/main.js`, starter.module('./terminal.js'))
+await packWithCache(`${fresh}/cli/archive.cjs`, starter.commonJs)
 for (const name of ['aws', 'pino', 'yaml']) await packWithCache(`${fresh}/cli/${name}.cjs`)
+// A power cut after an installation would otherwise leave empty files: sh and Node end with 0 for those.
+await syncTree(fresh)
+for (const path of ['bin/pgts', 'bin']) await sync(root + path)
 const old = `${out}.old.${process.pid}`
 await rename(out, old).catch((error) => {
   if (error.code !== 'ENOENT') throw error
 })
 await rename(fresh, out)
+await sync(root)
 await rm(old, { recursive: true, force: true })
+
+async function syncTree(directory) {
+  for (const entry of await readdir(directory, { withFileTypes: true })) {
+    const path = `${directory}/${entry.name}`
+    await (entry.isDirectory() ? syncTree(path) : sync(path))
+  }
+  await sync(directory)
+}
+
+async function sync(path) {
+  const file = await open(path)
+  try {
+    await file.sync()
+  } finally {
+    await file.close()
+  }
+}

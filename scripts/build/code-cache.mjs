@@ -5,8 +5,8 @@ import { spawn } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 
-/** @param bundle path of NAME.cjs. @param entry Node is started with it: it must never end with 1, see last-resort.ts */
-export async function packWithCache(bundle, { entry = false } = {}) {
+/** @param bundle path of NAME.cjs. @param wrap makes the file that Node is started with of the lines that run the bundle */
+export async function packWithCache(bundle, wrap = (lines) => lines) {
   const code = await readFile(bundle, 'latin1')
   // It is read as latin1, which V8 keeps as it is.
   if (/[^\x00-\x7f]/.test(code)) throw new Error(`${bundle} is not plain ASCII`)
@@ -15,31 +15,17 @@ export async function packWithCache(bundle, { entry = false } = {}) {
   const packed = bundle.replace(/\.cjs$/, '.packed')
   await writeFile(packed, `(function (exports, require, module, __filename, __dirname, pgtsImport) {${body}\n})`)
   await run(process.execPath, [fileURLToPath(new URL('./pack.mjs', import.meta.url)), packed])
-  await writeFile(bundle, starter(bundle.replace(/.*\//, ''), entry))
+  await writeFile(bundle, wrap(runner(bundle.replace(/.*\//, ''))))
 }
 
-const starter = (name, entry) => `'use strict'
-const load = () => {
-  const bytes = require('node:fs').readFileSync(__dirname + '/${name.replace(/\.cjs$/, '.packed')}')
-  const codeEnd = bytes.readUInt32LE(0) + 8
-  const code = bytes.latin1Slice(8, codeEnd)
-  const cachedData = bytes.subarray(Math.ceil(codeEnd / 8) * 8)
-  const { Script } = require('node:vm')
-  return new Script(code, { filename: '${name}', cachedData }).runInThisContext()
-}
-let start
-${
-  entry
-    ? `try {
-  start = load()
-} catch (error) {
-  const { existsSync } = require('node:fs')
-  console.error('pgts: ' + error.message + ': is pgts being installed at this moment?')
-  // As bin/pgts: PostgreSQL would take 1 for the end of WAL.
-  process.exit(existsSync('recovery.signal') && !existsSync('standby.signal') ? 127 : 125)
-}`
-    : 'start = load()'
-}
+const runner = (
+  name,
+) => `const bytes = require('node:fs').readFileSync(__dirname + '/${name.replace(/\.cjs$/, '.packed')}')
+const codeEnd = bytes.readUInt32LE(0) + 8
+const code = bytes.latin1Slice(8, codeEnd)
+const cachedData = bytes.subarray(Math.ceil(codeEnd / 8) * 8)
+const { Script } = require('node:vm')
+const start = new Script(code, { filename: '${name}', cachedData }).runInThisContext()
 start(exports, require, module, __filename, __dirname, (url) => import(url))
 `
 

@@ -19,7 +19,7 @@ export const EXIT_CODE_MEANINGS: Record<ErrorCode, string> = {
   'param-required': 'a parameter after the command is missing',
   'archive-mismatch': 'WAL or cluster do not belong to the stanza',
   'archive-duplicate': 'the segment is archived already, with other content',
-  'version-not-supported': 'a PostgreSQL version that pgts does not know',
+  'version-not-supported': 'a PostgreSQL version that pgts does not know, or a Node that is too old',
   'path-create': 'a directory cannot be created',
   'command-invalid': 'the command is unknown, ambiguous, or not there yet',
   'host-connect': 'a host cannot be reached',

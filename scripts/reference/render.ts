@@ -146,6 +146,9 @@ function exitCodesPage(): string {
     'The numbers are those of pgBackRest, so that scripts and monitoring keep working. 0 is success; 1 means that ' +
       '`archive-get` did not find the segment.',
     table(['Code', 'Name', 'Meaning'], rows),
+    '`archive-push` and `archive-get` end with 125 when Node could not be started or ended without an answer from pgts. For ' +
+      '`archive-get` in archive recovery that code is 201: PostgreSQL stops with FATAL. Other commands then end with the code ' +
+      'of the shell or of Node.',
   )
 }
 

@@ -1,11 +1,45 @@
 import { stopsRecovery } from '../core/archive/recovery-stop.ts'
-import { EXIT_CODES, toPlainError } from '../util/error.ts'
+import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { formatShortError } from './exit.ts'
+import { exitCodeFor, type Launch } from './launch.ts'
 import { descriptorOutput } from './log-output.ts'
+import { listenForSignals } from './signals.ts'
+
+/**
+ * Run the one command of this process. The exit code is a failure from here until the command has returned its own:
+ * Node ends with 0 when nothing is left to wait for, also when a promise was lost, and with 1 on an error that was not
+ * caught, which PostgreSQL takes for "there is no more WAL".
+ */
+export async function runToEnd(launch: Launch, command: (signal: AbortSignal) => Promise<number>): Promise<void> {
+  const { argv } = launch
+  const { signal } = listenForSignals(launch)
+  let done = false
+  const fail = (error: unknown) => process.exit(exitCodeFor(tellShortly(error, argv), launch))
+  process.exitCode = EXIT_CODES.assert
+  process.on('uncaughtException', fail)
+  process.on('beforeExit', () => {
+    if (!done) fail(endedTooEarly())
+  })
+  process.on('exit', (code) => {
+    if (!done && code === 0) process.exitCode = EXIT_CODES.assert
+  })
+  const code = exitCodeFor(await command(signal), launch)
+  done = true
+  process.exitCode = code
+}
+
+export function endedTooEarly(): PgtsError {
+  const error = new PgtsError('assert', 'pgts ended before the command was done: nothing is left that it waits for', {
+    hints: ['unset NODE_OPTIONS; if that does not help, report this fault'],
+  })
+  // It only shows this line.
+  delete error.stack
+  return error
+}
 
 /** Tell an error that comes where there is no logger. @returns the exit code */
 export function tellShortly(error: unknown, argv: readonly string[]): number {
-  const story = argv.includes('archive-get') ? stopsRecovery(error, wantedFile(argv), [process.cwd()]) : error
+  const story = argv.includes('archive-get') ? stopsRecovery(error, wantedFile(argv), places(argv)) : error
   try {
     descriptorOutput(2).write(formatShortError(story))
   } catch {
@@ -14,11 +48,15 @@ export function tellShortly(error: unknown, argv: readonly string[]): number {
   return EXIT_CODES[toPlainError(story).code]
 }
 
-/** Node ends with 1 on an error that nobody caught, which PostgreSQL would take for "there is no more WAL". */
-export function neverEndWithNotFound(argv: readonly string[]): void {
-  process.on('uncaughtException', (error) => process.exit(tellShortly(error, argv)))
-}
-
 function wantedFile(argv: readonly string[]): string {
   return argv.find((word) => /^[0-9A-F]{8}(?:[0-9A-F]{16}|\.history)/.test(word)) ?? 'the file'
+}
+
+/** Where the data directory may be, without a configuration; as in bin/pgts. */
+function places(argv: readonly string[]): readonly (string | undefined)[] {
+  const option = '--pg1-path'
+  const ofArguments = argv.flatMap((word, i) =>
+    word === option ? [argv[i + 1]] : word.startsWith(`${option}=`) ? [word.slice(option.length + 1)] : [],
+  )
+  return [process.cwd(), ...ofArguments, process.env['PGTS_PG1_PATH'], process.env['PGBACKREST_PG1_PATH']]
 }

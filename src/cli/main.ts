@@ -2,32 +2,32 @@ import { fileURLToPath } from 'node:url'
 import { loadModule } from '../util/load-module.ts'
 import { leaveStuckThreads } from '../util/stuck.ts'
 import { pgtsVersion } from '../util/version.ts'
-import { neverEndWithNotFound, tellShortly } from './last-resort.ts'
+import { exitCodeFor, readLaunch, type Launch } from './launch.ts'
+import { runToEnd } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
 import { processArguments, processDirectory, processEnvironment } from './process-input.ts'
-import { listenForSignals } from './signals.ts'
 
-/** An empty or truncated file has no exports: see loadModule. */
-export const complete = true
+/** The composition root: signals, arguments, one command, one exit code. dist/cli/main.js calls it. */
+export function start(): Promise<void> {
+  const launch = readLaunch(processArguments())
+  return runToEnd(launch, (signal) => runCommandLine(launch, signal))
+}
 
-/** The composition root: signals, arguments, one command, one exit code. */
-const { signal } = listenForSignals()
-const argv = processArguments()
-neverEndWithNotFound(argv)
-if (argv.length === 1 && argv[0] === 'version') {
-  // Monitoring asks often, and nothing has to be loaded to answer.
-  try {
+/** Also for cli/archive, in whose process it runs then. */
+export async function runCommandLine(launch: Launch, signal: AbortSignal): Promise<number> {
+  const { argv } = launch
+  if (argv.length === 1 && argv[0] === 'version') {
+    // Monitoring asks often, and nothing has to be loaded to answer.
     descriptorOutput(1).write(`pgts ${pgtsVersion}\n`)
-  } catch (error) {
-    process.exitCode = tellShortly(error, argv)
+    return 0
   }
-} else {
   const { run } = await loadModule(() => import('./run.ts'))
-  process.exitCode = await run(argv, {
+  const code = await run(argv, {
     env: processEnvironment(),
     cwd: processDirectory(),
     program: process.env['PGTS_PROGRAM'] ?? fileURLToPath(new URL('../../bin/pgts', import.meta.url)),
     signal,
   })
-  leaveStuckThreads(process.exitCode)
+  leaveStuckThreads(exitCodeFor(code, launch))
+  return code
 }

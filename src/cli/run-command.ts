@@ -6,7 +6,7 @@ import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { pgtsVersion } from '../util/version.ts'
 import type { CommandContext } from '../commands/context.ts'
 import { openContext } from './context.ts'
-import { tellShortly } from './last-resort.ts'
+import { endedTooEarly, tellShortly } from './last-resort.ts'
 import { createLogger, descriptorOutput, logError, type ClosableLogger } from './logger.ts'
 import type { CommandHandlers, Outcome } from './outcome.ts'
 
@@ -38,6 +38,9 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
     const duration = options.logTimestamp === false ? '' : ` (${Date.now() - startMs}ms)`
     log[frameLevel](`${name} command end: ${how}${how.startsWith('completed') ? duration : ''}`)
   }
+  // The terminal is told by the entry point.
+  const onEarlyEnd = () => logError(log, endedTooEarly())
+  if (role !== undefined) globalThis.process.prependOnceListener('beforeExit', onEarlyEnd)
   let { signal } = process
   try {
     await using open = openContext(resolved, {
@@ -67,6 +70,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
     if (log.failure() !== undefined) tellShortly(story, [])
     return code
   } finally {
+    globalThis.process.removeListener('beforeExit', onEarlyEnd)
     log.close()
   }
 }

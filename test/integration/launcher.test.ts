@@ -25,7 +25,7 @@ const HIT = { code: 0, stdout: '', stderr: '', node: undefined }
 const WAL = `pg_wal/${SEGMENT}`
 const TARGET = 'pg_wal/RECOVERYXLOG'
 
-/** Node was started once, with these very arguments, and its exit code is the answer; the launcher itself said nothing. */
+/** Node was started once, with these very arguments, and its exit code is the answer; the launcher itself printed nothing. */
 function handedOver(args: readonly string[], result: LaunchResult): void {
   expect(result).toMatchObject({ code: NODE_CODE, stdout: '', stderr: '', node: args })
 }
@@ -75,7 +75,7 @@ test('starts by a link to it as by its own name', async () => {
   })
   rmSync(site.hint('archive-push'))
   const failed = await runAs(testUser, link, PUSH, { cwd: site.data, env: { PGTS_NODE: '/nonexistent' } })
-  expect(failed.code).toBe(127)
+  expect(failed.code).toBe(125)
 })
 
 test('there are several shells to be right in', () => {

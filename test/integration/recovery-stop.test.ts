@@ -32,14 +32,31 @@ async function aSiteWithWal(version: ServerVersion): Promise<{ site: Site; expec
   return { site, expected: await dataChecksum(cluster), middle }
 }
 
-/** A server on the replica, whose repository goes away in the moment in which it asks for this file. */
-async function losingRepository(site: Site, replica: Replica, wanted: string): Promise<Cluster> {
+/** What happens to one call of restore_command, as its shell does it, and how the server sees it end in archive recovery. */
+interface Fault {
+  readonly does: (site: Site) => string
+  readonly code: number
+  readonly message: RegExp
+}
+
+const REPOSITORY_AWAY: Fault = {
+  does: (site) => `mv ${site.repo} ${site.repo}.away`,
+  code: 200,
+  message: /ERROR: \[200\]: recovery stops here, .*whether \S+ is in the archive.*repo1/,
+}
+const NODE_FAILS: Fault = {
+  does: () => 'export NODE_OPTIONS=--require=/nonexistent.js',
+  code: 201,
+  message: /ERROR: \[201\]: recovery stops here, .*whether the file is in the archive/,
+}
+
+/** A server on the replica, with a fault in the moment in which it asks for this file. */
+async function faultyReplica(site: Site, replica: Replica, wanted: string, fault: Fault): Promise<Cluster> {
   const armed = join(replica.dir, 'armed')
   writeFileSync(armed, '')
   giveToTestUser(replica.dir)
   const restore_command =
-    `if [ -e ${armed} ] && [ %f = ${wanted} ]; then rm ${armed}; mv ${site.repo} ${site.repo}.away; fi; ` +
-    replica.restoreCommand
+    `if [ -e ${armed} ] && [ %f = ${wanted} ]; then rm ${armed}; ${fault.does(site)}; fi; ` + replica.restoreCommand
   const conf = { restore_command, archive_mode: 'off', hot_standby: 'on', wal_retrieve_retry_interval: '200ms' }
   const { version } = site.cluster
   // Before 12 restore_command is no setting: restore has written it to recovery.conf, where it is replaced.
@@ -54,22 +71,31 @@ async function losingRepository(site: Site, replica: Replica, wanted: string): P
 }
 
 function bringBack(site: Site): void {
+  if (!existsSync(`${site.repo}.away`)) return
   rmSync(site.repo, { recursive: true, force: true })
   renameSync(`${site.repo}.away`, site.repo)
 }
 
 const END_OF_RECOVERY = /selected new timeline ID|archive recovery complete/
 
-async function stopsAndGoesOn(site: Site, expected: DataChecksum, wanted: string, async: 'y' | 'n'): Promise<void> {
+async function stopsAndGoesOn(
+  site: Site,
+  expected: DataChecksum,
+  wanted: string,
+  async: 'y' | 'n',
+  fault = REPOSITORY_AWAY,
+): Promise<void> {
   const replica = aReplica(site, { options: { 'archive-async': async, 'archive-get-queue-max': '2MiB' } })
   await restore(replica)
-  await using copy = await losingRepository(site, replica, wanted)
+  await using copy = await faultyReplica(site, replica, wanted, fault)
   try {
     // Hot standby may have been reached before.
     await copy.start().catch(() => undefined)
     await until('the end of the server', () => !copy.running, { details: () => copy.log() })
-    expect(copy.log()).toMatch(/FATAL: {2}could not restore file "[^"]+" from archive: .* exit code 200/)
-    expect(copy.log()).toMatch(/ERROR: \[200\]: recovery stops here, .*whether \S+ is in the archive.*repo1/)
+    expect(copy.log()).toMatch(
+      new RegExp(`FATAL: {2}could not restore file "[^"]+" from archive: .* exit code ${fault.code}\n`),
+    )
+    expect(copy.log()).toMatch(fault.message)
     expect(copy.log()).not.toMatch(END_OF_RECOVERY)
   } finally {
     bringBack(site)
@@ -93,10 +119,14 @@ describe('a repository that goes away during recovery does not end it', { timeou
   test('also with segments that were fetched ahead', () => stopsAndGoesOn(site, expected, middle, 'y'))
   test('also when it is asked for a newer timeline', () => stopsAndGoesOn(site, expected, '00000002.history', 'n'))
 
-  test('a standby asks again', async () => {
+  test('also when Node cannot be started for one call', () => stopsAndGoesOn(site, expected, middle, 'n', NODE_FAILS))
+  test.each([
+    ['a repository that goes away', REPOSITORY_AWAY],
+    ['a call for which Node cannot be started', NODE_FAILS],
+  ])('a standby goes on after %s', async (_, fault) => {
     const replica = aReplica(site, { options: { 'archive-async': 'n' } })
     await restore(replica, '--type=standby')
-    await using copy = await losingRepository(site, replica, middle)
+    await using copy = await faultyReplica(site, replica, middle, fault)
     try {
       await copy.start()
       const failed = () => new RegExp(`ERROR: \\[\\d+\\]: (?!recovery stops)`).test(copy.log())
@@ -106,7 +136,7 @@ describe('a repository that goes away during recovery does not end it', { timeou
     }
     const sees = async () => JSON.stringify(await dataChecksum(copy)) === JSON.stringify(expected)
     await until('the rest of the WAL', sees, { details: () => copy.log() })
-    expect(copy.log()).not.toContain('[200]')
+    expect(copy.log()).not.toMatch(/recovery stops here|shutting down/)
   })
 
   test('a half-installed program is not the end of WAL either', async () => {
@@ -117,7 +147,7 @@ describe('a repository that goes away during recovery does not end it', { timeou
     const script = `mkdir ${bin} && cp '${replica.restoreCommand.split("'")[1]}' ${bin}/pgts`
     expect(await runAs(testUser, 'sh', ['-c', script])).toMatchObject({ code: 0 })
     const call = (cwd: string) => runAs(testUser, `${bin}/pgts`, ['--stanza=main', 'archive-get', middle, 'x'], { cwd })
-    expect(await call(replica.dataDir)).toMatchObject({ code: 127 })
+    expect(await call(replica.dataDir)).toMatchObject({ code: 201 })
     expect(await call(replica.dir)).toMatchObject({ code: 125 })
     expect(readdirSync(replica.dataDir)).not.toContain('x')
   })

@@ -32,7 +32,7 @@ export interface LaunchResult {
   readonly code: number | null
   readonly stdout: string
   readonly stderr: string
-  /** The arguments with which Node was started, without its script; undefined: Node was not started. */
+  /** The arguments with which Node was started, without its script and the launcher's own; undefined: Node was not started. */
   readonly node: readonly string[] | undefined
   readonly script: string | undefined
 }
@@ -71,7 +71,7 @@ export class LaunchSite {
     // Stands in for Node: records each argument whole, and ends as nothing else does.
     writeFileSync(
       this.#node,
-      `#!/bin/sh\nset -u\nfile=$PGTS_TEST_RECORD/$$\nprintf '%s\\0' "$@" >"$file.tmp" && mv "$file.tmp" "$file.node"\nexit ${NODE_CODE}\n`,
+      `#!/bin/sh\nset -u\nfile=$PGTS_TEST_RECORD/$$\nprintf '%s\\0' "$@" >"$file.tmp" && mv "$file.tmp" "$file.node"\ncase $2 in --launched=[0-9]*) exit ${NODE_CODE + 128} ;; *) exit ${NODE_CODE} ;; esac\n`,
     )
     chmodSync(this.#node, 0o755)
     this.own()
@@ -164,7 +164,8 @@ export class LaunchSite {
     const calls = readCalls(record)
     rmSync(record, { recursive: true })
     if (calls.length > 1) throw new Error(`Node was started ${calls.length} times`)
-    const [script, ...node] = calls[0] ?? []
+    const [script, ...words] = calls[0] ?? []
+    const node = words[0]?.startsWith('--launched=') === true ? words.slice(1) : words
     const { code, stdout, stderr } = result
     return { code, stdout, stderr, node: calls[0] === undefined ? undefined : node, script }
   }

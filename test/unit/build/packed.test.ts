@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Script } from 'node:vm'
@@ -22,7 +22,7 @@ function copyOfArchive(name: string): string {
   mkdirSync(dir, { recursive: true })
   writeFileSync(join(dir, 'pgts.conf'), `[global]\nrepo1-path=${dir}\n[x]\npg1-path=${dir}/none\n`)
   // All else that it loads is where it was.
-  for (const file of ['main.js', 'pino.cjs']) symlinkSync(join(cli, file), join(dir, file))
+  for (const file of ['terminal.js', 'pino.cjs']) symlinkSync(join(cli, file), join(dir, file))
   for (const file of ['archive.cjs', 'archive.packed']) cpSync(join(cli, file), join(dir, file))
   return dir
 }
@@ -67,16 +67,18 @@ describe('bundles with a code cache', () => {
     expect([without.status, without.stdout]).toEqual([taken.status, taken.stdout])
   })
 
-  it('says something else than "not found" when it is just being replaced', () => {
-    const dir = copyOfArchive('replaced')
-    rmSync(join(dir, 'archive.packed'))
-    const primary = startIn(dir)
-    expect(primary.status).toBe(125)
-    expect(primary.stderr).toContain('is pgts being installed at this moment?')
-    writeFileSync(join(dir, 'recovery.signal'), '')
-    expect(startIn(dir).status).toBe(127)
-    writeFileSync(join(dir, 'standby.signal'), '')
-    expect(startIn(dir).status).toBe(125)
+  it.each([
+    ['missing', (path: string) => rmSync(path)],
+    ['empty', (path: string) => truncateSync(path, 0)],
+    ['without its end', (path: string) => truncateSync(path, 100_000)],
+  ])('is reported when it is %s', (name, damage) => {
+    const dir = copyOfArchive(name)
+    damage(join(dir, 'archive.packed'))
+    const { status, stderr } = startIn(dir)
+    expect([status, stderr]).toEqual([
+      102,
+      expect.stringMatching(/^ERROR: \[102\]: pgts is not completely installed: .*\n {7}HINT: install pgts again/),
+    ])
   })
 })
 

@@ -1,0 +1,48 @@
+// The files that Node is started with, main.js and archive.cjs: they refuse a Node that is too old before it reads anything
+// that only a newer one understands, and report a file of dist that cannot be loaded. In old JavaScript, therefore.
+
+const head = (needed) => `// Written by scripts/build/starter.mjs.
+var found = process.versions.node
+var parts = found.split('.')
+function fail(code, message, hint) {
+  console.error('ERROR: [' + code + ']: ' + message + '\\n       HINT: ' + hint)
+  // For bin/pgts a code of pgts's own, see src/cli/launch.ts.
+  process.exit(Number(code) + (/^--launched=[0-9]/.test(process.argv[2]) ? 128 : 0))
+}
+function incomplete(error) {
+  // The first line of its stack is the place of a syntax error.
+  var place = error instanceof SyntaxError ? String(error.stack).split('\\n')[0] + ': ' : ''
+  fail('102', 'pgts is not completely installed: ' + place + String(error && error.message).split('\\n')[0],
+    'install pgts again; if it was being installed at this moment, run the command again')
+}
+function isTooOld(major, minor) {
+  return parts[0] < major || (parts[0] == major && parts[1] < minor)
+}
+process.exitCode = 102
+if (isTooOld(${needed.split('.').map(Number).join(', ')}))
+  fail('046', 'Node ' + found + ' is too old: pgts requires Node ${needed} or newer', 'install a newer Node, or set PGTS_NODE to the path of one')
+`
+
+/** @param needed MAJOR.MINOR, as package.json says */
+export const starterOf = (needed) => ({
+  /** For an ES module; its last line is what bin/pgts knows a complete file by. */
+  module: (url) => `${head(needed)}
+import('${url}')
+  .then(function (module) {
+    if (typeof module.start !== 'function') throw new Error('${url} is truncated')
+    return module.start
+  })
+  .then(function (start) { start() }, incomplete)
+// end of main.js
+`,
+  /** For lines that run a bundle and leave its exports. */
+  commonJs: (lines) => `${head(needed)}
+try {
+${lines}
+  if (typeof module.exports.start !== 'function') throw new Error('it is truncated')
+} catch (error) {
+  incomplete(error)
+}
+module.exports.start()
+`,
+})

@@ -1,0 +1,84 @@
+import { readFileSync } from 'node:fs'
+import { EXIT_CODES } from '../util/error.ts'
+import { isAlive } from '../util/is-alive.ts'
+
+/**
+ * What `bin/pgts` tells Node, as a first argument `--launched=PID:MASK` that no user sees: an environment variable would
+ * reach the background process. PID: the launcher waits for this process and wants a proof of what it did. MASK: the
+ * signals that it ignores, where it does not wait. Without this argument Node was started directly.
+ */
+export interface Launch {
+  /** The arguments of the command. */
+  readonly argv: readonly string[]
+  /** The process that waits for this one. */
+  readonly launcher: number | undefined
+  /** Node has reset them when it started. */
+  readonly ignored: readonly NodeJS.Signals[]
+}
+
+export function readLaunch(args: readonly string[]): Launch {
+  const [, pid, mask] = /^--launched=([0-9]*)(?::([0-9a-f]+))?$/.exec(args[0] ?? '') ?? []
+  if (pid === undefined) return { argv: args, launcher: undefined, ignored: [] }
+  const launcher = pid === '' ? undefined : Number(pid)
+  return { argv: args.slice(1), launcher, ignored: signalsOf(mask ?? ignoredBy(launcher)) }
+}
+
+/**
+ * How the exit codes of a command reach its launcher: as codes that no shell, no loader, no signal and no Node ends with,
+ * because a failure of those must not pass for an answer (Node ends with 1, and with OpenSSL's numbers, some of which are
+ * pgts's, too). The launcher turns them back, and takes no other code for an answer. 154 to 159 can be signals that nothing
+ * sends here.
+ */
+const OWN_CODE = 128
+const PROOFS = new Map<number, number>([
+  [0, 240],
+  [1, 241],
+  [EXIT_CODES['recovery-stop'], 242],
+])
+
+export function exitCodeFor(code: number, { launcher }: Launch): number {
+  return launcher === undefined ? code : (PROOFS.get(code) ?? code + OWN_CODE)
+}
+
+const CHECK_MS = 200
+
+/** Calls back once when the launcher has ended without taking this process with it: it was killed. */
+export function watchLauncher({ launcher }: Launch, onGone: () => void): void {
+  if (launcher === undefined) return
+  const parent = process.ppid
+  // PGTS_NODE may be a program between the two. One in another process namespace cannot be seen at all.
+  const seen = isAlive(launcher)
+  const gone = () => process.ppid !== parent || (seen && !isAlive(launcher))
+  const timer = setInterval(() => {
+    if (!gone()) return
+    clearInterval(timer)
+    onGone()
+  }, CHECK_MS).unref()
+  // It had ended before this process could look.
+  if (!seen && parent === 1) {
+    clearInterval(timer)
+    onGone()
+  }
+}
+
+const BITS: readonly (readonly [NodeJS.Signals, bigint])[] = [
+  ['SIGHUP', 1n],
+  ['SIGINT', 2n],
+  ['SIGQUIT', 4n],
+  ['SIGTERM', 1n << 14n],
+]
+
+function signalsOf(mask: string): readonly NodeJS.Signals[] {
+  const bits = BigInt(`0x${mask}`)
+  return BITS.filter(([, bit]) => (bits & bit) !== 0n).map(([name]) => name)
+}
+
+/** The launcher traps what its own caller does not ignore, so all that it ignores was ignored before. */
+function ignoredBy(launcher: number | undefined): string {
+  if (launcher === undefined) return '0'
+  try {
+    return /^SigIgn:\s*([0-9a-f]+)$/m.exec(readFileSync(`/proc/${launcher}/status`, 'latin1'))?.[1] ?? '0'
+  } catch {
+    return '0'
+  }
+}
