@@ -43,23 +43,7 @@ export function recoverySettings(policy: RecoveryPolicy, major: number): Map<str
   const settings = new Map<string, string>()
   if (policy.type === 'none' || policy.type === 'preserve') return settings
 
-  const own = [...policy.options].map(([key, value]) => [key.replaceAll('-', '_'), value] as const)
-  for (const [key, value] of own.sort(([a], [b]) => (a < b ? -1 : 1))) {
-    if (!/^[A-Za-z_][A-Za-z0-9_.$]*$/.test(key)) {
-      throw new PgtsError('option-invalid', `recovery-option '${bytesToText(key)}' is not the name of a setting`)
-    }
-    refuseUnknown(key, major)
-    if (modern && key === 'standby_mode') {
-      throw new PgtsError(
-        'option-invalid',
-        `'standby_mode' is not a setting of PostgreSQL ${RECOVERY_SETTINGS_SINCE} and later`,
-        {
-          hints: ['use --type=standby instead of --recovery-option=standby_mode=on'],
-        },
-      )
-    }
-    settings.set(key, checkedSetting(key, value))
-  }
+  for (const [key, value] of ownSettings(policy.options, major)) settings.set(key, value)
   if (policy.archiveMode === 'off') {
     if (!modern) {
       throw new PgtsError('option-invalid', `archive-mode=off needs PostgreSQL ${RECOVERY_SETTINGS_SINCE} or later`, {
@@ -104,6 +88,29 @@ export function recoverySettings(policy: RecoveryPolicy, major: number): Map<str
   refuseSeveralTargets(settings)
   // It refuses what cannot be written, which is known before anything is overwritten.
   for (const value of settings.values()) quoteSetting(value)
+  return settings
+}
+
+/** The settings of recovery-option, by name. */
+function ownSettings(options: RecoveryPolicy['options'], major: number): Map<string, string> {
+  const settings = new Map<string, string>()
+  const own = [...options].map(([key, value]) => [key.replaceAll('-', '_'), value] as const)
+  for (const [key, value] of own.sort(([a], [b]) => (a < b ? -1 : 1))) {
+    if (!/^[A-Za-z_][A-Za-z0-9_.$]*$/.test(key)) {
+      throw new PgtsError('option-invalid', `recovery-option '${bytesToText(key)}' is not the name of a setting`)
+    }
+    refuseUnknown(key, major)
+    if (major >= RECOVERY_SETTINGS_SINCE && key === 'standby_mode') {
+      throw new PgtsError(
+        'option-invalid',
+        `'standby_mode' is not a setting of PostgreSQL ${RECOVERY_SETTINGS_SINCE} and later`,
+        {
+          hints: ['use --type=standby instead of --recovery-option=standby_mode=on'],
+        },
+      )
+    }
+    settings.set(key, checkedSetting(key, value))
+  }
   return settings
 }
 
