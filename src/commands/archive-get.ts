@@ -1,4 +1,5 @@
 import type { SpooledGetReport } from '../core/archive/async-get/through-spool.ts'
+import { restoreCommandLine } from '../core/archive/caller.ts'
 import { getWal, type GetRequest } from '../core/archive/get.ts'
 import { isWalSegment } from '../format/wal-segment.ts'
 import { isCheckpointInvalidated, readControlFile, type ControlFile } from '../postgres/control-file.ts'
@@ -17,7 +18,7 @@ export async function archiveGet(ctx: CommandContext<'archive-get'>): Promise<Sp
   const [file, target, ...more] = ctx.parameters
   if (file === undefined || target === undefined || more.length > 0) {
     throw new PgtsError('param-required', 'archive-get needs the name of a WAL file and the path to write it to', {
-      hints: ['restore_command = \'pgts --stanza=NAME archive-get %f "%p"\''],
+      hints: [restoreCommandLine(ctx)],
     })
   }
   const pgPath = options.pg[0]?.path

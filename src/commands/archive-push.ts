@@ -1,3 +1,4 @@
+import { archiveCommandLine } from '../core/archive/caller.ts'
 import { baseName } from '../core/archive/find.ts'
 import { pushWal, type PushReport } from '../core/archive/push.ts'
 import { readControlFile } from '../postgres/control-file.ts'
@@ -19,7 +20,7 @@ export async function archivePush(ctx: CommandContext<'archive-push'>): Promise<
   const [parameter, ...more] = ctx.parameters
   if (parameter === undefined || more.length > 0) {
     throw new PgtsError('param-required', 'archive-push needs the path of one WAL file', {
-      hints: ["archive_command = 'pgts --stanza=NAME archive-push %p'"],
+      hints: [archiveCommandLine(ctx)],
     })
   }
   let useSpool = options.archiveAsync

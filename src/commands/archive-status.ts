@@ -14,7 +14,7 @@ const CONNECT_MS = 5000
  * no repository, so that it answers when the network is what is broken.
  */
 export async function archiveStatus(ctx: CommandContext<'archive-status'>): Promise<ArchiveStatus> {
-  const { options, stanza, clock, signal } = ctx
+  const { options, stanza, program, clock, signal } = ctx
   const pgPath = options.pg[0]?.path
   if (pgPath === undefined) {
     throw new PgtsError('option-required', 'archive-status needs pg1-path to know where PostgreSQL leaves its marks')
@@ -25,7 +25,13 @@ export async function archiveStatus(ctx: CommandContext<'archive-status'>): Prom
       hints: ["run this where the server's data directory is, as its user; see pg1-path"],
     })
   }
-  const place = { stanza, pgPath: textToBytes(pgPath), spoolPath: options.spoolPath, lockPath: options.lockPath }
+  const place = {
+    stanza,
+    program,
+    pgPath: textToBytes(pgPath),
+    spoolPath: options.spoolPath,
+    lockPath: options.lockPath,
+  }
   const limitBytes = options.archivePushQueueMax
   try {
     await using server: ServerConnection = await connectCluster(ctx, 0, undefined, CONNECT_MS)

@@ -28,7 +28,7 @@ export function assertReady(
   checkServer(
     facts,
     { version: control.version, pgPath },
-    { archive: options.archiveCheck, archiveMode: options.archiveModeCheck },
+    { archive: options.archiveCheck && ctx, archiveMode: options.archiveModeCheck },
   )
   if (!options.startFast && options.dbTimeout <= facts.checkpointTimeoutMs) {
     log.warn(

@@ -124,7 +124,7 @@ async function checkPrimary(
 ): Promise<CheckReport['repositories']> {
   const { options, log, signal, stanza, clock } = ctx
   const { control, pgPath, server } = primary
-  const policy = { archive: options.archiveCheck, archiveMode: options.archiveModeCheck }
+  const policy = { archive: options.archiveCheck && ctx, archiveMode: options.archiveModeCheck }
   checkServer(server.facts, { pgPath, version: control.version }, policy)
 
   const checked: { repository: Repository; archiveId: string }[] = []

@@ -13,8 +13,8 @@ export function walExplainer(
   pgPath: string,
   server: ServerConnection | undefined,
 ): (segment: string) => Promise<readonly string[]> {
-  const { options, stanza, clock } = ctx
-  const place = { stanza, pgPath, spoolPath: options.spoolPath, lockPath: options.lockPath }
+  const { options, stanza, program, clock } = ctx
+  const place = { stanza, program, pgPath, spoolPath: options.spoolPath, lockPath: options.lockPath }
   return async (segment) => {
     const ask = (connection?: ServerConnection) => readArchivingFacts(place, clock.nowMs(), connection)
     // What the files say is worth something even when the server has gone meanwhile.

@@ -1,4 +1,4 @@
-import { checkServer } from '../core/stanza/check-config.ts'
+import { checkServer, type ArchiveCheckPolicy } from '../core/stanza/check-config.ts'
 import { readControlFile, type ControlFile } from '../postgres/control-file.ts'
 import { requireBackupSupport } from '../postgres/versions.ts'
 import { textToBytes } from '../util/byte-string.ts'
@@ -32,4 +32,4 @@ export async function stanzaCluster(
 }
 
 /** archive_command cannot work before the stanza knows the cluster, so only `check` and `backup` insist on it. */
-const NO_ARCHIVING_YET = { archive: false, archiveMode: false }
+const NO_ARCHIVING_YET: ArchiveCheckPolicy = { archive: false, archiveMode: false }

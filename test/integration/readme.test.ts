@@ -1,4 +1,4 @@
-import { mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
@@ -37,14 +37,19 @@ test('the five minutes to the first backup, as they are written', async () => {
   for (const name of ['bin', 'repository', 'log', 'lock']) mkdirSync(join(dir, name))
   symlinkSync(pgtsProgram(), join(bin, 'pgts'))
   const config = join(dir, 'pgts.yaml')
-  const prefix = `PATH=${bin}:$PATH PGTS_CONFIG=${config}`
+  // The environment of cron, and of a server that init started; the program is named by its path.
+  const prefix = `env -i PATH=/usr/bin:/bin PGTS_NODE=${process.execPath} PGTS_CONFIG=${config}`
+  const asWritten = (line: string) => {
+    expect(line).toMatch(/^\/usr\/local\/bin\/pgts /)
+    return line.replace('/usr/local/bin/pgts', join(bin, 'pgts'))
+  }
   const [settings] = blocks('ini')
   const archiveCommand = /^archive_command = '(.*)'$/m.exec(settings!)![1]!
   expect(settings).toContain('archive_mode = on')
 
   await using cluster = await startCluster({
     version: 17,
-    conf: { archive_mode: 'on', archive_command: `${prefix} ${archiveCommand}` },
+    conf: { archive_mode: 'on', archive_command: `${prefix} ${asWritten(archiveCommand)}` },
   })
   // The file of the README, with the paths and the socket of this cluster.
   const yaml = blocks('yaml')[0]!
@@ -60,11 +65,11 @@ test('the five minutes to the first backup, as they are written', async () => {
   await cluster.query('create table t as select i, md5(i::text) from generate_series(1, 1000) i')
 
   const run = async (line: string) => {
-    const result = await runAs(testUser, 'sh', ['-c', `${prefix} ${line}`], { cwd: dir, deadlineMs: 90_000 })
+    const result = await runAs(testUser, 'sh', ['-c', `${prefix} ${asWritten(line)}`], { cwd: dir, deadlineMs: 90_000 })
     expect(result, line).toMatchObject({ code: 0, stderr: '' })
     return result.stdout
   }
-  const lines = commands.filter((line) => line.startsWith('pgts ') && !line.includes('/etc/pgbackrest/'))
+  const lines = commands.filter((line) => line.startsWith('/usr/local/bin/pgts '))
   expect(lines.map((line) => line.split(' ').at(-1))).toEqual([
     'stanza-create',
     'check',
@@ -79,11 +84,11 @@ test('the five minutes to the first backup, as they are written', async () => {
   const cron = [
     ...blocks('text')
       .join('\n')
-      .matchAll(/^30 1 \* \* [0-6-]+ +(pgts .*)$/gm),
+      .matchAll(/^30 1 \* \* [0-6-]+ +(\/.*)$/gm),
   ].map((match) => match[1]!)
   expect(cron).toHaveLength(2)
   for (const line of cron) expect(await run(line), 'cron mails what is printed').toBe('')
-  const { stdout: after } = await runAs(testUser, 'sh', ['-c', `${prefix} pgts info`], { cwd: dir })
+  const { stdout: after } = await runAs(testUser, 'sh', ['-c', `${prefix} ${bin}/pgts info`], { cwd: dir })
   expect(after.match(/(full|incr) backup: /g)).toEqual(['full backup: ', 'full backup: ', 'incr backup: '])
 
   await cluster.query('insert into t select i from generate_series(1, 10) i')
@@ -107,3 +112,27 @@ test('the five minutes to the first backup, as they are written', async () => {
   await cluster.untilPrimary()
   expect(await dataChecksum(cluster)).toEqual(expected)
 }, 180_000)
+
+/** `pgts ...` in code spans and blocks of the guides, where it is a whole command. */
+function guideCommands(): string[] {
+  const directory = join(projectRoot, 'docs/guide')
+  return readdirSync(directory).flatMap((name) => {
+    const text = readFileSync(join(directory, name), 'utf8')
+    const spans = [...text.matchAll(/`((?:\/usr\/local\/bin\/)?pgts [^`\n]*--[^`\n]*)`/g)].map((match) => match[1]!)
+    const fenced = [...text.matchAll(/^ *```\w*\n([^]*?)^ *```$/gm)].map((match) => match[1]!).join('')
+    const lines = [...fenced.matchAll(/^ *(?:(?:[0-9*,-]+ +){5})?((?:\/usr\/local\/bin\/)?pgts .+)$/gm)].map(
+      (match) => match[1]!,
+    )
+    return [...spans, ...lines]
+  })
+}
+
+test('every command of the guides that needs a stanza names one', () => {
+  const needing =
+    /\s(backup|expire|check|restore|verify|archive-push|archive-get|annotate|pin|unpin|manifest|lease|stanza-\w+)\b/
+  const lines = guideCommands()
+  expect(lines.length).toBeGreaterThan(10)
+  const without = lines.filter((line) => needing.test(line) && !/--stanza=| help /.test(line))
+  // check without a stanza checks each of them.
+  expect(without.filter((line) => !/^pgts check\b/.test(line))).toEqual([])
+})

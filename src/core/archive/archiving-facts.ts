@@ -1,4 +1,5 @@
 import { readdirSync, statSync } from 'node:fs'
+import type { Caller } from './caller.ts'
 import type { ServerConnection } from '../../postgres/client.ts'
 import { readPostmasterFile } from '../../postgres/socket.ts'
 import { bytesToLines, bytesToText, decodeUtf8, pathOf } from '../../util/byte-string.ts'
@@ -11,8 +12,7 @@ import { readIfThere, spoolPaths } from './spool-files.ts'
 import { livingPid } from './spool-lock.ts'
 
 /** Where the traces of archiving are. */
-export interface ArchivingPlace {
-  readonly stanza: string
+export interface ArchivingPlace extends Caller {
   /** pg1-path, byte string. */
   readonly pgPath: string
   /** As text; absent: nothing is pushed in the background. */
@@ -22,9 +22,8 @@ export interface ArchivingPlace {
 }
 
 /** Everything that can be known on this host of how WAL gets, or does not get, into the archive. Times are ms since 1970. */
-export interface ArchivingFacts {
+export interface ArchivingFacts extends Caller {
   readonly nowMs: number
-  readonly stanza: string
   readonly pgPath: string
   /** Absent: the server was not asked, or did not answer. */
   readonly server?: ServerArchiving
@@ -108,6 +107,7 @@ export async function readArchivingFacts(
   return {
     nowMs,
     stanza: place.stanza,
+    program: place.program,
     pgPath: decodeUtf8(place.pgPath),
     ...(server === undefined ? {} : { server: { ...(await askServer(server)), ...environmentOf(place.pgPath) } }),
     ...(queue === undefined ? {} : { queue }),

@@ -1,4 +1,5 @@
 import { existsSync } from 'node:fs'
+import { archiveCommandLine, type Caller } from './caller.ts'
 import { bytesToText, decodeUtf8, textPath } from '../../util/byte-string.ts'
 import { formatSize } from '../../util/format-size.ts'
 import { programProblems } from './archive-program.ts'
@@ -43,7 +44,7 @@ const DROPPED = /^dropped WAL file/
 export function diagnose(facts: ArchivingFacts, wanted: Wanted = {}): Finding[] {
   const findings: Finding[] = []
   const { server, queue, spool, stopFile } = facts
-  if (server !== undefined) findings.push(...settings(server))
+  if (server !== undefined) findings.push(...settings(server, facts))
   if (stopFile !== undefined) {
     const stanza = stopFile.endsWith('/all.stop') ? '' : `--stanza=${facts.stanza} `
     findings.push({
@@ -60,7 +61,7 @@ export function diagnose(facts: ArchivingFacts, wanted: Wanted = {}): Finding[] 
   return findings
 }
 
-function settings({ mode, library, command }: ServerArchiving): Finding[] {
+function settings({ mode, library, command }: ServerArchiving, caller: Caller): Finding[] {
   if (mode === 'off') {
     return [
       {
@@ -81,7 +82,7 @@ function settings({ mode, library, command }: ServerArchiving): Finding[] {
   return [
     {
       layer: 'archive_command',
-      text: "archive_command is not set: set archive_command = 'pgts --stanza=NAME archive-push %p' and reload the server",
+      text: `archive_command is not set: set ${archiveCommandLine(caller)} and reload the server`,
     },
   ]
 }

@@ -369,6 +369,6 @@ function refusePinned(plan: Plan, label: string): void {
     first === label
       ? `${label} is pinned, or a pinned backup needs it, so it is not removed`
       : `${label} is not removed: ${first}, which builds on it, is pinned`,
-    { hints: [`see 'pgts expire --explain' for the reason of the pin, and 'pgts unpin' to take it away`] },
+    { hints: ['see expire --explain for the reason of the pin, and run unpin to remove it'] },
   )
 }

@@ -1,10 +1,11 @@
 import { checkServerMatches, type ServerFacts } from '../../postgres/client.ts'
 import { bytesToText } from '../../util/byte-string.ts'
+import { archiveCommandLine, type Caller } from '../archive/caller.ts'
 import { PgtsError } from '../../util/error.ts'
 
 export interface ArchiveCheckPolicy {
-  /** archive-check: WAL must come to us. */
-  readonly archive: boolean
+  /** archive-check: WAL must come to us, who are called so. */
+  readonly archive: Caller | false
   /** archive-mode-check: refuse `archive_mode = always`. */
   readonly archiveMode: boolean
 }
@@ -25,20 +26,21 @@ export function checkServer(
 ): void {
   const dataDirectory = cluster.pgPath.length > 1 ? cluster.pgPath.replace(/\/+$/, '') : cluster.pgPath
   checkServerMatches(facts, { dataDirectory, version: cluster.version })
-  if (policy.archive) checkArchiving(facts, policy)
+  if (policy.archive !== false) checkArchiving(facts, policy, archiveCommandLine(policy.archive))
 }
 
 /** @throws PgtsError archive-disabled, feature-not-supported, archive-command-invalid */
 export function checkArchiving(
   facts: Pick<ServerFacts, 'archiveMode' | 'archiveCommand' | 'archiveLibrary'>,
   policy: Pick<ArchiveCheckPolicy, 'archiveMode'>,
+  example: string,
 ): void {
   if (facts.archiveMode === 'off') {
     throw new PgtsError(
       'archive-disabled',
       'archive_mode is off: no WAL is archived, so no online backup could be restored',
       {
-        hints: [`set archive_mode = on and ${EXAMPLE} in postgresql.conf and restart the server`],
+        hints: [`set archive_mode = on and ${example} in postgresql.conf and restart the server`],
       },
     )
   }
@@ -58,7 +60,7 @@ export function checkArchiving(
     throw new PgtsError(
       'archive-command-invalid',
       `archive_library is '${facts.archiveLibrary}', so the server does not use archive_command`,
-      { hints: [`make archive_library empty and set ${EXAMPLE}`] },
+      { hints: [`make archive_library empty and set ${example}`] },
     )
   }
   const command = facts.archiveCommand
@@ -70,11 +72,9 @@ export function checkArchiving(
       : `archive_command '${bytesToText(command)}' contains neither pgts nor pgbackrest`,
     {
       hints: [
-        `set ${EXAMPLE} and reload the server`,
+        `set ${example} and reload the server`,
         'a script may call pgts as long as its own name or an argument contains pgts or pgbackrest',
       ],
     },
   )
 }
-
-const EXAMPLE = "archive_command = 'pgts --stanza=NAME archive-push %p'"

@@ -26,7 +26,14 @@ function statusOf(done: Readonly<Record<string, number>>, facts: Partial<ServerA
     done: new Map(Object.entries(done).map(([file, seconds]) => [file, NOW_MS - seconds * 1000])),
     ready: new Set(first === undefined ? [] : [first]),
   }
-  const all: ArchivingFacts = { nowMs: NOW_MS, stanza: 'main', pgPath: '/pg', queue, server: { ...server, ...facts } }
+  const all: ArchivingFacts = {
+    nowMs: NOW_MS,
+    stanza: 'main',
+    program: '/usr/bin/pgts',
+    pgPath: '/pg',
+    queue,
+    server: { ...server, ...facts },
+  }
   return archiveStatus(all)
 }
 

@@ -25,7 +25,7 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }))
 /** What PostgreSQL's log shows when nobody pushes the file in time. */
 async function hintsOfTimeout(ended?: string): Promise<readonly string[]> {
   const spool = spoolPaths(join(dir, 'spool'), 'main')
-  const place = { stanza: 'main', pgPath: join(dir, 'pg'), spoolPath: join(dir, 'spool') }
+  const place = { stanza: 'main', program: '/usr/bin/pgts', pgPath: join(dir, 'pg'), spoolPath: join(dir, 'spool') }
   const push = awaitPush({
     file: NAME,
     walPath: join(dir, 'pg/pg_wal'),

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { checkServer } from '../../../../src/core/stanza/check-config.ts'
+import { checkServer, type ArchiveCheckPolicy } from '../../../../src/core/stanza/check-config.ts'
 import type { ServerFacts } from '../../../../src/postgres/client.ts'
 import { postgresVersion } from '../../../../src/postgres/versions.ts'
 import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
@@ -17,9 +17,9 @@ const facts: ServerFacts = {
   inRecovery: false,
 }
 const cluster = { pgPath: '/pg/15', version: '15' }
-const policy = { archive: true, archiveMode: true }
+const policy: ArchiveCheckPolicy = { archive: { program: '/opt/pgts/bin/pgts', stanza: 'main' }, archiveMode: true }
 
-function failure(over: Partial<ServerFacts>, change: Partial<typeof policy> = {}, where = cluster): PgtsError {
+function failure(over: Partial<ServerFacts>, change: Partial<ArchiveCheckPolicy> = {}, where = cluster): PgtsError {
   try {
     checkServer({ ...facts, ...over }, where, { ...policy, ...change })
   } catch (error) {
@@ -29,7 +29,7 @@ function failure(over: Partial<ServerFacts>, change: Partial<typeof policy> = {}
   throw new Error('it was accepted')
 }
 
-const accept = (over: Partial<ServerFacts>, change: Partial<typeof policy> = {}, where = cluster) =>
+const accept = (over: Partial<ServerFacts>, change: Partial<ArchiveCheckPolicy> = {}, where = cluster) =>
   expect(() => checkServer({ ...facts, ...over }, where, { ...policy, ...change })).not.toThrow()
 
 describe('the server', () => {
@@ -74,7 +74,7 @@ describe('archiving', () => {
     const error = failure({ archiveCommand })
     expect(error).toMatchObject({ exitCode: 68 })
     expect(error.message).toContain(archiveCommand)
-    expect(error.hints.join()).toContain('archive-push %p')
+    expect(error.hints.join()).toContain("archive_command = '/opt/pgts/bin/pgts --stanza=main archive-push %p'")
   })
 
   test('needs a command', () => {
