@@ -34,13 +34,12 @@ const RENEW_MS = 60_000
  * Hold the lease of a stanza in one repository until disposed: at most one command, of all hosts, changes the list of
  * backups. The caller holds the flocks of the stanza, so a lease of this very host can only be of a process that died.
  *
- * A store that cannot create an object on the condition that it is not there does without; the log says so.
+ * In a store that cannot create an object on the condition that it is absent the lease is written and read back.
  *
  * @throws PgtsError lock-acquire when another host holds it
  */
 export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable> {
   const { storage, repoKey, stanza, host, pid, command, token, place, clock, log, signal } = request
-  const name = leaseName(stanza)
   const nowMs = clock.nowMs()
   const own: Lease = {
     token,
@@ -52,13 +51,13 @@ export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable>
     ...(place === undefined ? {} : { place }),
   }
   const bytes = serialiseLease(own)
-  const created = await create(storage, name, bytes, signal)
-  if (created === 'unsupported') return without(request)
-  if (created === 'created') return new HeldLease(request, own, proven(request, bytes))
-  for (let attempt = 1; ; attempt++) {
+  /** Does the store keep to the condition of the creation? Shown while the command goes on. */
+  let prove: Prove = () => Promise.resolve(true)
+  for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
+    // Before anything is written: a store that ignores the condition would replace the lease of another host.
     const { found, number, next } = await lookForLease(storage, stanza, signal)
     // Also the proof that no file with a higher number was written beside ours.
-    if (found?.lease?.token === token) return new HeldLease(request, own, Promise.resolve(true), number)
+    if (found?.lease?.token === token) return new HeldLease(request, own, prove, number)
     const life = found === undefined ? 'dead' : lifeOf(found, place, clock.nowMs())
     if (found !== undefined && (life !== 'dead' || attempt === ATTEMPTS)) throw heldError(request, found, life)
     if (found !== undefined) {
@@ -69,9 +68,27 @@ export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable>
       )
       await clearLease(storage, stanza, number, { signal })
     }
-    await create(storage, leaseName(stanza, next), bytes, signal)
+    const created = await create(storage, leaseName(stanza, next), bytes, signal)
+    if (created === 'unsupported') {
+      logUnconditional(request)
+      await overwriteLease(storage, stanza, next, bytes, { signal })
+      await clock.sleep(SETTLE_MS, signal)
+    } else if (created === 'created') {
+      prove = (released) => proven(request, bytes, next, released)
+      if (next === 0) return new HeldLease(request, own, prove, next)
+    }
   }
+  throw new PgtsError('lock-acquire', `repo${repoKey}: cannot take the lease: the store does not keep it`)
 }
+
+type Prove = (released: AbortSignal) => Promise<boolean>
+
+/**
+ * In a store without conditional creation two hosts may find no lease at the same time and write one each. The later one
+ * replaces the earlier; after this wait both read which one stayed. It is longer than a host takes between its look and
+ * its write; one that takes longer is found by the renewal of the other.
+ */
+const SETTLE_MS = 3_000
 
 /** The holder may end, and others may take over, while this one looks. */
 const ATTEMPTS = 5
@@ -92,47 +109,57 @@ async function create(
 }
 
 /**
- * A second creation proves that the store keeps to the condition: some answer yes to everything, and then nothing is held.
- * The command goes on meanwhile. The bytes differ, so that one whose answer got lost is not taken for the first.
+ * A second creation proves that the store keeps to the condition: some answer yes to everything. There the lease counts when
+ * it is still ours after a while. The command goes on meanwhile. The bytes differ, so that one whose answer got lost is
+ * not taken for the first.
+ *
+ * @returns false: another host has replaced the lease, and the command was told
  */
-async function proven(request: LeaseRequest, bytes: Uint8Array): Promise<boolean> {
-  const { storage, stanza, signal } = request
-  const name = leaseName(stanza)
+async function proven(
+  request: LeaseRequest,
+  bytes: Uint8Array,
+  number: number,
+  released: AbortSignal,
+): Promise<boolean> {
+  const { storage, stanza, token, clock, signal } = request
   try {
-    if ((await create(storage, name, Buffer.concat([bytes, Buffer.from('\n')]), signal)) !== 'created') return true
-    await clearLease(storage, stanza, 0, { signal })
+    const again = Buffer.concat([bytes, Buffer.from('\n')])
+    if ((await create(storage, leaseName(stanza, number), again, signal)) !== 'created') return true
+    logUnconditional(request)
+    await clock.sleep(SETTLE_MS, AbortSignal.any([signal, released]))
+    const found = await leaseOf(storage, stanza, signal)
+    if (found?.lease?.token === token) return true
+    request.onLost(lostError(request, found))
+    return false
   } catch {
-    // The command was interrupted, or is about to meet the same trouble of the store.
+    // The command was interrupted or has ended, or is about to meet the same failure of the store.
     return true
   }
-  without(request)
-  return false
 }
 
-function without({ storage, repoKey, log }: LeaseRequest): AsyncDisposable {
+function logUnconditional({ storage, repoKey, log }: LeaseRequest): void {
   log.detail(
     { repo: repoKey },
-    `repo${repoKey}: ${storage.display} cannot create a file on the condition that it is not there, so no lease ` +
-      'keeps commands on other hosts apart',
+    `repo${repoKey}: ${storage.display} cannot create a file on the condition that it is absent, so the lease is written ` +
+      `and read back after ${howLong(SETTLE_MS)}`,
   )
-  return { async [Symbol.asyncDispose]() {} }
 }
 
 class HeldLease implements AsyncDisposable {
   readonly #request: LeaseRequest
   readonly #own: Lease
   readonly #released = new AbortController()
-  /** Does the store keep to the condition that it was taken on? */
+  /** false: it was never ours alone. */
   readonly #proven: Promise<boolean>
   readonly #beating: Promise<void>
   readonly #number: number
 
   /** @param number of its file */
-  constructor(request: LeaseRequest, own: Lease, isProven: Promise<boolean>, number = 0) {
+  constructor(request: LeaseRequest, own: Lease, prove: Prove, number: number) {
     this.#number = number
     this.#request = request
     this.#own = own
-    this.#proven = isProven
+    this.#proven = prove(this.#released.signal)
     this.#beating = this.#beat()
   }
 

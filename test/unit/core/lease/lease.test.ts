@@ -21,6 +21,7 @@ function aClock(): Clock & { pass(ms: number): Promise<void> } {
     nowMs: () => nowMs,
     sleep: (ms, stop) =>
       new Promise((resolve, reject) => {
+        if (stop?.aborted) reject(stop.reason as Error)
         sleepers.push({ atMs: nowMs + ms, wake: resolve })
         stop?.addEventListener('abort', () => reject(stop.reason as Error), { once: true })
       }),
@@ -71,6 +72,15 @@ function yesStore(storage: MemoryStorage): StorageDriver {
       return true
     },
   }
+}
+
+const UNCONDITIONAL: Record<string, (memory: MemoryStorage) => StorageDriver> = {
+  'does not know conditions': ({ createIfAbsent: _, ...memory }) => memory,
+  'ignores conditions': yesStore,
+  'refuses conditions': (memory) => ({
+    ...memory,
+    createIfAbsent: () => Promise.reject(new PgtsError('feature-not-supported', 'not implemented')),
+  }),
 }
 
 async function refusal(promise: Promise<unknown>): Promise<PgtsError> {
@@ -197,25 +207,49 @@ describe('a lease', () => {
     }
   })
 
-  test.each([
-    ['does not know conditions', (memory: MemoryStorage) => ({ ...memory, createIfAbsent: undefined })],
-    ['ignores conditions', yesStore],
-    [
-      'refuses conditions',
-      (memory: MemoryStorage) => ({
-        ...memory,
-        createIfAbsent: () => Promise.reject(new PgtsError('feature-not-supported', 'not implemented')),
-      }),
-    ],
-  ] as [string, (memory: MemoryStorage) => StorageDriver][])('is done without where a store %s', async (_, wrap) => {
-    const memory = memoryStorage()
-    const held = request(wrap(memory))
-    const lease = await takeLease(held)
-    await lease[Symbol.asyncDispose]()
-    expect(
-      held.log.lines.filter((line) => line.includes('so no lease keeps commands on other hosts apart')),
-    ).toHaveLength(1)
-    expect([...memory.files.keys()]).toEqual([])
+  describe.each(Object.entries(UNCONDITIONAL))('where a store %s', (kind, wrap) => {
+    const settle = async (clock: ReturnType<typeof aClock>) => {
+      for (let i = 0; i < 3; i++) await clock.pass(5_000)
+    }
+
+    test('is written and read back, refused to another host, and given back', async () => {
+      const memory = memoryStorage()
+      const clock = aClock()
+      const held = request(wrap(memory), { clock })
+      const taking = takeLease(held)
+      await settle(clock)
+      const lease = await taking
+      expect(held.log.lines.filter((line) => line.includes('the lease is written and read back'))).toHaveLength(1)
+      const error = await refusal(takeLease(request(wrap(memory), { place: elsewhere, host: 'db2' })))
+      expect(error.code).toBe('lock-acquire')
+      expect((await leaseOf(memory, 'main'))?.lease?.host, 'not replaced').toBe('db1')
+      await settle(clock)
+      expect(held.lost).toEqual([])
+      await lease[Symbol.asyncDispose]()
+      expect([...memory.files.keys()]).toEqual([])
+    })
+
+    test('that two hosts write at the same time is held by one', async () => {
+      const memory = memoryStorage()
+      const clock = aClock()
+      const hosts = ['db1', 'db2'].map((host) =>
+        request(wrap(memory), { clock, host, place: { ...elsewhere, boot: host, machine: host } }),
+      )
+      const taking = hosts.map((host) =>
+        takeLease(host).then(
+          () => undefined,
+          (error: unknown) => error,
+        ),
+      )
+      await settle(clock)
+      const refused = await Promise.all(taking)
+      const stopped = hosts.map(({ lost }, i) => refused[i] ?? lost[0])
+      expect(stopped.filter((error) => isPgtsError(error, 'lock-acquire'))).toHaveLength(1)
+      expect(stopped.filter((error) => error === undefined)).toHaveLength(1)
+      // Where conditions are ignored the command begins before that is known.
+      expect(refused.every((error) => error === undefined)).toBe(kind === 'ignores conditions')
+      expect((await leaseOf(memory, 'main'))?.lease?.host).toBe(hosts[stopped.indexOf(undefined)]?.host)
+    })
   })
 
   test('may hold anything without harm to a terminal', () => {
@@ -305,7 +339,7 @@ describe('a lease in a repository where nothing may be removed', () => {
     expect((await leaseOf(storage, 'main'))?.lease?.token).toBe(next.token)
   })
 
-  test('is done without where the store ignores conditions, and no lease is left behind', async () => {
+  test('is released where the store ignores conditions, too', async () => {
     const memory = memoryStorage()
     const storage = noRemoval(yesStore(memory))
     for (const host of ['db1', 'db2']) {
