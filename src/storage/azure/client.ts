@@ -7,7 +7,7 @@ import { httpSender } from '../http/send.ts'
 import { sizeOfAnswer } from '../object/answer-size.ts'
 import { listedEntry } from '../object/listed-entry.ts'
 import type { ObjectBody, ObjectClient, ObjectEntry, ObjectListRequest, ObjectPage } from '../object/client.ts'
-import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
+import { ConditionFailed, RangeBeyondEnd, withoutCondition } from '../object/condition.ts'
 import { checkedPage } from '../object/pages.ts'
 import { checkRange, type RangeAsked } from '../object/range.ts'
 import { blobName } from './blob-name.ts'
@@ -125,7 +125,7 @@ export async function azureClient(description: AzureDescription, given?: Agents)
         return true
       } catch (error) {
         if (error instanceof ConditionFailed) return false
-        throw error
+        throw withoutCondition(error)
       }
     },
 

@@ -77,6 +77,7 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
     const wait = answer.retryAfterMs === undefined ? {} : { retryAfterMs: answer.retryAfterMs }
     return new StoreTrouble(message, { overloaded, cause, ...wait })
   }
+  if (service === 'NotImplemented') return new PgtsError('feature-not-supported', message, { cause })
   const hint = HINTS[service]
   if (denied) return new PgtsError(code, message, { cause, denied, ...(hint === undefined ? {} : { hints: [hint] }) })
   if (hint !== undefined) return new PgtsError(code, message, { hints: [hint], cause })
@@ -88,7 +89,7 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
 const LOOKING: ReadonlySet<ErrorCode> = new Set(['file-info', 'file-read'])
 
 /** True whenever it is asked: no gateway answers with these. */
-const FINAL = new Set(['NotImplemented', 'AccountIsDisabled', 'RequestBodyTooLarge', 'FeatureVersionMismatch'])
+const FINAL = new Set(['AccountIsDisabled', 'RequestBodyTooLarge', 'FeatureVersionMismatch'])
 
 /** Why a request, or one part of a batch, was refused. */
 export function explain(place: AzurePlace, { status, service, words }: AzureRefusal): string {

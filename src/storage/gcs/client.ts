@@ -4,7 +4,7 @@ import { isPgtsError, type ErrorCode } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
 import { httpSender } from '../http/send.ts'
 import type { ObjectEntry, ObjectGetRequest, ObjectListRequest } from '../object/client.ts'
-import { ConditionFailed } from '../object/condition.ts'
+import { ConditionFailed, withoutCondition } from '../object/condition.ts'
 import { checkedPage } from '../object/pages.ts'
 import { textName } from '../object/text-name.ts'
 import { StoreTrouble } from '../object/trouble.ts'
@@ -122,7 +122,7 @@ export async function gcsClient(description: GcsDescription, given?: Agents): Pr
         return true
       } catch (error) {
         if (error instanceof ConditionFailed) return false
-        throw error
+        throw withoutCondition(error)
       }
     },
 

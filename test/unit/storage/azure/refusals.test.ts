@@ -136,6 +136,25 @@ describe('what a gateway may have said once', () => {
   })
 })
 
+test.each([
+  [400, 'ConditionHeadersNotSupported'],
+  [400, 'UnsupportedHeader'],
+  [405, ''],
+  [501, 'NotImplemented'],
+])(
+  'a condition that the service refuses (%i %s) is not supported, and a name that is taken is taken',
+  async (status, code) => {
+    refuse(status, code)
+    await expect(client.putIfAbsent?.('x', Buffer.from('x'), data)).rejects.toMatchObject({
+      code: 'feature-not-supported',
+    })
+    refuse(409, 'BlobAlreadyExists')
+    expect(await client.putIfAbsent?.('x', Buffer.from('x'), data)).toBe(false)
+    refuse(403, 'AuthorizationFailure')
+    await expect(client.putIfAbsent?.('x', Buffer.from('x'), data)).rejects.toMatchObject({ code: 'access' })
+  },
+)
+
 describe('a removal', () => {
   test.each([
     [403, 'AuthorizationPermissionMismatch', true],
@@ -158,7 +177,7 @@ describe('what will not pass', () => {
     [409, 'BlobImmutableDueToPolicy', 'file-write', 'retention'],
     [412, 'LeaseIdMissing', 'file-write', ''],
     [409, 'BlobArchived', 'file-write', 'archive tier'],
-    [501, 'NotImplemented', 'file-write', ''],
+    [501, 'NotImplemented', 'feature-not-supported', ''],
   ])('%s %s', async (status, code, expected, hint) => {
     refuse(status, code)
     const error = await caught(client.put('x', Buffer.from('x'), data))

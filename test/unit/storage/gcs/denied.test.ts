@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { gcsError, refusalIn } from '../../../../src/storage/gcs/error.ts'
+import { withoutCondition } from '../../../../src/storage/object/condition.ts'
 
 const place = { display: 'gcs://bucket', bucket: 'bucket', credential: 'service', repository: 'repo1' } as const
 const answer = (status: number, reason: string) =>
@@ -17,4 +18,13 @@ test.each([
 ])('a removal that %i %s answers: denied is %s', (status, reason, denied) => {
   expect(gcsError('cannot remove x', 'file-remove', place, answer(status, reason)).denied).toBe(denied)
   expect(gcsError('cannot write x', 'file-write', place, answer(status, reason)).denied).toBe(false)
+})
+
+test.each([
+  [400, 'invalid', 'feature-not-supported'],
+  [501, 'notImplemented', 'feature-not-supported'],
+  [403, 'forbidden', 'access'],
+])('a write on a condition that %i %s answers: %s', (status, reason, code) => {
+  const error = gcsError('cannot write x', 'file-write', place, answer(status, reason))
+  expect(withoutCondition(error)).toMatchObject({ code })
 })

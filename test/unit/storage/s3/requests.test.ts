@@ -303,7 +303,7 @@ describe('a store that refuses what goes beyond the S3 of old', () => {
     await using client = await open(false)
     // A 304 has no body: the object is looked up then.
     answer = ({ method }) => {
-      if (method === 'HEAD') return { headers: ABOUT }
+      if (method === 'HEAD') return { headers: { ...ABOUT, 'content-length': '5' } }
       return status === 304 ? { status } : refused(status, code, 'it exists')
     }
     expect(await client.putIfAbsent('a', LARGE, { kind: 'info' })).toBe(false)
