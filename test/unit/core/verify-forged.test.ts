@@ -1,0 +1,82 @@
+import { expect, test } from 'vitest'
+import { manifest as manifestCommand } from '../../../src/commands/manifest.ts'
+import { jobHandlers } from '../../../src/core/jobs.ts'
+import { verifyRepository } from '../../../src/core/verify/verify.ts'
+import { loadBackupInfo, saveBackupInfo } from '../../../src/core/info-store.ts'
+import type { Manifest } from '../../../src/format/manifest.ts'
+import { withoutBackups } from '../../../src/format/backup-info.ts'
+import { openClusterFiles } from '../../../src/postgres/registry.ts'
+import type { StorageDriver } from '../../../src/storage/driver.ts'
+import { memoryStorage } from '../../../src/storage/memory.ts'
+import { systemClock } from '../../../src/util/clock.ts'
+import { silentLogger } from '../../../src/util/log.ts'
+import { inlineExecutor } from '../../../src/worker/inline.ts'
+import { aFile, OWNER } from '../../support/manifest.ts'
+import { fillRepository } from '../../support/repository.ts'
+
+const FULL = '20260101-000000F'
+const DIFF = `${FULL}_20260102-000000D`
+const SSH = '/home/postgres/.ssh'
+
+const forged: Partial<Manifest> = {
+  targets: [
+    { name: 'pg_data', type: 'path', path: '/pgdata' },
+    { name: 'pg_tblspc/16999', type: 'link', path: SSH, tablespaceId: '16999', tablespaceName: 'ts' },
+  ],
+  links: [{ name: 'pg_data/pg_tblspc/16999', destination: SSH, ...OWNER }],
+  files: [aFile('pg_tblspc/16999/authorized_keys', 'key')],
+  paths: ['pg_data', 'pg_data/pg_tblspc', 'pg_tblspc', 'pg_tblspc/16999'].map((name) => ({
+    name,
+    ...OWNER,
+    mode: 0o700,
+  })),
+}
+
+async function verified(storage: StorageDriver) {
+  const files = await openClusterFiles({ kind: 'local' })
+  const env = { storage, files, buffer: Buffer.alloc(64 * 1024), async [Symbol.asyncDispose]() {} }
+  await using executor = inlineExecutor(jobHandlers, async () => env)
+  const { signal } = new AbortController()
+  return await verifyRepository({ place: { key: 1, storage }, stanza: 'main', executor, clock: systemClock, log: silentLogger, signal }) // prettier-ignore
+}
+
+test('verify names what is wrong with a forged manifest, and manifest refuses to show it', async () => {
+  const storage = memoryStorage()
+  await fillRepository(storage, { backups: [{ label: FULL, wal: null, manifest: forged }] })
+  const report = await verified(storage)
+  expect(report.ok).toBe(false)
+  const errors = report.problems.filter(({ level }) => level === 'error').map(({ message }) => message)
+  const why = 'pg_tblspc/16999/authorized_keys lies outside PG_15_202209061'
+  expect(errors).toEqual([expect.stringContaining(why), expect.stringContaining(why)])
+  expect(report.backups).toMatchObject([{ label: FULL, status: 'manifest missing' }])
+
+  const ctx = {
+    options: { set: FULL },
+    stanza: 'main',
+    log: silentLogger,
+    signal: new AbortController().signal,
+    repositories: async () => [{ key: 1, storage }],
+    isSet: () => false,
+  }
+  await expect(manifestCommand(ctx as never)).rejects.toMatchObject({
+    code: 'format',
+    message: expect.stringContaining(why),
+  })
+})
+
+test('verify names a backup of the chain that is gone from the list and from the repository', async () => {
+  const storage = memoryStorage()
+  await fillRepository(storage, {
+    backups: [
+      { label: FULL, wal: null },
+      { label: DIFF, wal: null },
+    ],
+  })
+  await saveBackupInfo({ storage }, 'main', withoutBackups(await loadBackupInfo({ storage }, 'main'), [FULL]))
+  await storage.removeTree(`backup/main/${FULL}`)
+  const { ok, backups } = await verified(storage)
+  expect(ok).toBe(false)
+  expect(backups).toMatchObject([
+    { label: DIFF, status: 'invalid', reasons: [`it builds on ${FULL}, which is not in the repository`] },
+  ])
+})
