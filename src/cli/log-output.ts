@@ -1,7 +1,8 @@
-import { closeSync, constants, fstatSync, mkdirSync, openSync, writeSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { textPath } from '../util/byte-string.ts'
+import { textPath, textToBytes } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
+import { makeDirectories } from '../util/make-directories.ts'
 import { PROCESS_START } from './log-line.ts'
 
 /** Where finished lines go. */
@@ -73,7 +74,7 @@ function openLog(path: string): number {
   } catch (error) {
     if (systemCode(error) !== 'ENOENT') throw error
   }
-  mkdirSync(textPath(dirname(path)), { recursive: true, mode: LOG_PATH_MODE })
+  makeDirectories(textToBytes(dirname(path)), LOG_PATH_MODE)
   return openForAppending(path)
 }
 

@@ -1,4 +1,4 @@
-import { lstatSync, mkdirSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs'
+import { lstatSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs'
 import { pathOf, textToBytes } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
 import type {
@@ -11,6 +11,7 @@ import type {
   StorageDriver,
   StoredFile,
 } from './driver.ts'
+import { makeDirectories } from '../util/make-directories.ts'
 import { assertName, assertPrefix } from './name.ts'
 import { BufferPool } from './posix-buffer.ts'
 import { posixError } from './posix-error.ts'
@@ -144,11 +145,11 @@ class PosixStorage implements StorageDriver {
 
   #makePath(path: string): void {
     try {
-      const first = mkdirSync(pathOf(path), { recursive: true, mode: DIRECTORY_MODE })
+      const first = makeDirectories(path, DIRECTORY_MODE)
       if (first === undefined) return
       for (let made = path; made.length > this.#root.length; made = parentOf(made)) this.#made.add(made)
       // What was made above the root (the first stanza of a new repository) has to survive as well.
-      const top = textToBytes(first).length
+      const top = first.length
       for (let made = this.#root; made.length >= top; made = parentOf(made)) syncDirectory(parentOf(made))
     } catch (error) {
       throw posixError('make-path', path, error)

@@ -1,7 +1,7 @@
-import { closeSync, constants, existsSync, mkdirSync, unlinkSync, writeSync } from 'node:fs'
-import { dirname } from 'node:path'
-import { textPath } from './byte-string.ts'
+import { closeSync, constants, unlinkSync, writeSync } from 'node:fs'
+import { textPath, textToBytes } from './byte-string.ts'
 import { PgtsError, systemCode } from './error.ts'
+import { makeDirectories } from './make-directories.ts'
 import { isOwnDirectory, openOwnFile, UntrustedFile } from './own-file.ts'
 
 const MODE = 0o770
@@ -24,25 +24,12 @@ export function checkLockPath(lockPath: string): boolean {
 export function prepareLockPath(lockPath: string): void {
   if (checkLockPath(lockPath)) return
   try {
-    makeDirectories(lockPath)
+    makeDirectories(textToBytes(lockPath), MODE)
   } catch (error) {
     throw lockPathError(lockPath, error)
   }
   // Another user may have been faster.
   if (!checkLockPath(lockPath)) throw lockPathError(lockPath, new Error('it was removed'))
-}
-
-/** Node's recursive mkdir does not return on a file system that creates nothing (ENOENT below /proc). */
-function makeDirectories(path: string): void {
-  try {
-    mkdirSync(textPath(path), { mode: MODE })
-  } catch (error) {
-    if (systemCode(error) === 'EEXIST') return
-    const parent = dirname(path)
-    if (systemCode(error) !== 'ENOENT' || parent === path || existsSync(textPath(parent))) throw error
-    makeDirectories(parent)
-    mkdirSync(textPath(path), { mode: MODE })
-  }
 }
 
 /** Write a little and remove it again: a full or read-only file system shows only then. @throws PgtsError lock-acquire */

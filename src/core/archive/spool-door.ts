@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto'
-import { mkdirSync, readdirSync, statSync, symlinkSync } from 'node:fs'
+import { readdirSync, statSync, symlinkSync } from 'node:fs'
 import { pathOf } from '../../util/byte-string.ts'
 import { systemCode } from '../../util/error.ts'
+import { makeDirectories } from '../../util/make-directories.ts'
 import { removeTreeSync } from '../../util/remove-tree.ts'
 import type { SpoolPaths } from './spool-files.ts'
 import type { SpoolOwner } from './spool-identity.ts'
@@ -27,7 +28,7 @@ export function openDoor(spool: SpoolPaths, door: string): void {
     // A launcher may leave a request (async-get/move-on-request.ts) while it is being removed.
     if (name.startsWith(DOOR) && path !== door) removeTreeSync(path)
   }
-  mkdirSync(pathOf(door), { recursive: true, mode: MODE })
+  makeDirectories(door, MODE)
   for (const [name, target] of [
     ['in', '../../in'],
     ['out', '../../out'],

@@ -1,6 +1,7 @@
-import { accessSync, constants, mkdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { bytesToLines, bytesToText, pathOf, textToBytes } from '../../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, systemCode, toPlainError, type ErrorCode } from '../../util/error.ts'
+import { makeDirectories } from '../../util/make-directories.ts'
 import { setMtimeNs } from '../../util/mtime.ts'
 import { readOwnFile, requireOwnDirectory, UntrustedFile } from '../../util/own-file.ts'
 
@@ -38,7 +39,7 @@ const FILE_MODE = 0o640
 export function prepareSpool(spool: SpoolPaths): void {
   for (const path of [spool.own, spool.out, spool.in]) {
     try {
-      mkdirSync(pathOf(path), { recursive: true, mode: DIRECTORY_MODE })
+      makeDirectories(path, DIRECTORY_MODE)
       accessSync(pathOf(path), constants.R_OK | constants.W_OK | constants.X_OK)
       requireOwnDirectory(pathOf(path))
     } catch (cause) {

@@ -1,0 +1,29 @@
+import { mkdirSync, statSync } from 'node:fs'
+import { pathOf } from './byte-string.ts'
+import { systemCode } from './error.ts'
+
+/**
+ * Create a directory and the missing ones above it. Node's own recursive form does not return where a directory exists
+ * and creating an entry in it fails with ENOENT (procfs, some network file systems).
+ *
+ * @param path absolute byte string
+ * @returns the topmost directory that was created; undefined when `path` existed
+ * @throws the system's error
+ */
+export function makeDirectories(path: string, mode: number): string | undefined {
+  const parent = path.slice(0, path.lastIndexOf('/'))
+  let first: string | undefined
+  if (parent !== '' && !isDirectory(parent)) first = makeDirectories(parent, mode)
+  try {
+    mkdirSync(pathOf(path), { mode })
+    return first ?? path
+  } catch (error) {
+    // Another process may have been faster.
+    if (systemCode(error) === 'EEXIST' && isDirectory(path)) return first
+    throw error
+  }
+}
+
+function isDirectory(path: string): boolean {
+  return statSync(pathOf(path), { throwIfNoEntry: false })?.isDirectory() === true
+}
