@@ -1,7 +1,7 @@
-import { closeSync, constants, fstatSync, openSync, readSync } from 'node:fs'
+import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs'
 import type { ByteSource } from '../util/bytes.ts'
 import { bytesToText, pathOf } from '../util/byte-string.ts'
-import { PgtsError } from '../util/error.ts'
+import { PgtsError, systemCode } from '../util/error.ts'
 import type { ByteRange, Cancellable } from './driver.ts'
 import { READ_CHUNK_BYTES, type BufferPool } from './posix-buffer.ts'
 import { posixError } from './posix-error.ts'
@@ -9,6 +9,16 @@ import { posixError } from './posix-error.ts'
 /** The bytes of one file, chunk by chunk into a buffer that is reused. */
 export function fileSource(path: string, range: ByteRange & Cancellable, buffers: BufferPool): ByteSource {
   return new FileSource(path, range, buffers)
+}
+
+/** A named pipe is not waited for. A regular file may have to be: a file server takes leases on what it exports. */
+function openForReading(path: string | Buffer): number {
+  try {
+    return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
+  } catch (error) {
+    if (systemCode(error) !== 'EAGAIN' || !statSync(path).isFile()) throw error
+    return openSync(path, constants.O_RDONLY)
+  }
 }
 
 class FileSource implements ByteSource {
@@ -29,8 +39,7 @@ class FileSource implements ByteSource {
     this.#position = range.offset ?? null
     this.#owed = range.length ?? Infinity
     try {
-      // A named pipe is not waited for.
-      this.#fd = openSync(pathOf(path), constants.O_RDONLY | constants.O_NONBLOCK)
+      this.#fd = openForReading(pathOf(path))
     } catch (error) {
       throw posixError('open', path, error)
     }

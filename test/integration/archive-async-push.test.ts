@@ -1,4 +1,4 @@
-import { execFileSync } from 'node:child_process'
+import { execFileSync, spawn } from 'node:child_process'
 import {
   chmodSync,
   existsSync,
@@ -267,11 +267,7 @@ test('a queue that is too long is dropped as a whole although a push hangs, and 
     conf: { archive_command: 'false' },
     options: { 'archive-push-queue-max': '8MiB', 'archive-timeout': '60s' },
   })
-  const pipe = join(site.repo, 'archive', 'main', 'archive.info')
-  const info = readFileSync(pipe)
-  rmSync(pipe)
-  execFileSync('mkfifo', [pipe])
-  giveToTestUser(pipe)
+  using _lease = await holdLease(join(site.repo, 'archive', 'main', 'archive.info'))
   const names = await segments(site, 7)
   const first = lastSegment(site)
   const spool = spoolOf(site)
@@ -298,6 +294,22 @@ test('a queue that is too long is dropped as a whole although a push hangs, and 
     site.dir,
   ])
   expect(String(status)).toBe('')
-  rmSync(pipe)
-  writeFileSync(pipe, info)
 })
+
+/**
+ * A file lease (fcntl F_SETLEASE) of another process, which does not give it up: opening the file hangs in the kernel, for 45
+ * seconds by default, as on a file server that does not answer.
+ */
+async function holdLease(path: string): Promise<Disposable> {
+  const program = `process.on('SIGIO', () => undefined)
+    const fd = require('node:fs').openSync(process.argv[1], 'r+')
+    const fcntl = require('koffi').load(null).func('int fcntl(int fd, int command, ...)')
+    if (fcntl(fd, 1024, 'int', 1) !== 0) throw new Error('no lease')
+    process.send('held'); process.on('disconnect', () => process.exit())`
+  const holder = spawn(process.execPath, ['-e', program, path], { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] })
+  await new Promise<void>((resolve, reject) => {
+    holder.once('message', () => resolve())
+    holder.once('exit', (code) => reject(new Error(`the holder of the lease ended with ${code}`)))
+  })
+  return { [Symbol.dispose]: () => void holder.kill('SIGKILL') }
+}
