@@ -29,6 +29,7 @@ export interface Surroundings {
   readonly cwd: string
   /** Absolute path of the program. */
   readonly program: string
+  readonly continueAs: CommandContext['continueAs']
 }
 
 /** A command's context, and the closing of what it opened without a block of its own. */
@@ -45,7 +46,7 @@ async function ownExecId(): Promise<string> {
 
 export function openContext(resolved: AnyResolved, around: Surroundings): OpenContext {
   const { command, options, parameters, values, dialect, configFiles, configLooked, callPattern } = resolved
-  const { log, env, cwd, program } = around
+  const { log, env, cwd, program, continueAs } = around
   const lost = new AbortController()
   const signal = AbortSignal.any([around.signal, lost.signal])
   // Every request that is under way listens, and Node would take so many for a leak and say so on stderr.
@@ -76,6 +77,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     get launchEnvironment() {
       return environmentLine(env)
     },
+    continueAs,
     startedMs: performance.timeOrigin,
     startBackground: async (given) => {
       const { startBackground } = await loadModule(() => import('./background.ts'))

@@ -28,6 +28,8 @@ export interface LoggerOptions {
 }
 
 export interface ClosableLogger extends Logger {
+  /** Write further lines to this file instead, where there is a log file. */
+  continueIn(logFile: string): void
   /** Close the log file. Lines are written as they come, so nothing is lost without it. */
   close(): void
   /** Why the console took no more lines. The command goes on: a backup must not end for want of a place for its log. */
@@ -65,6 +67,7 @@ export function createLogger(options: LoggerOptions): ClosableLogger {
     debug: method('debug'),
     trace: method('trace'),
     enabled,
+    continueIn: (logFile) => destination.continueIn(logFile),
     close: () => destination.close(),
     failure: () => destination.failure,
   }
@@ -109,12 +112,24 @@ class Destination implements DestinationStream {
   lastObj: LogFields & { code?: unknown; origin?: unknown } = {}
   failure: unknown
   readonly #options: LoggerOptions
+  #logFile: string | undefined
   #file: (TextOutput & { close(): void }) | undefined
 
   constructor(options: LoggerOptions) {
     this.#options = options
     Object.assign(this, { [Symbol.for('pino.metadata')]: true })
-    if (options.logFile !== undefined) this.#file = fileOutput(options.logFile)
+    this.#open(options.logFile)
+  }
+
+  continueIn(logFile: string): void {
+    if (this.#logFile === undefined) return
+    this.close()
+    this.#open(logFile)
+  }
+
+  #open(logFile: string | undefined): void {
+    this.#logFile = logFile
+    this.#file = logFile === undefined ? undefined : fileOutput(logFile)
   }
 
   write(): void {
@@ -168,7 +183,7 @@ class Destination implements DestinationStream {
     const file = this.#file
     this.#file = undefined
     const why = error instanceof Error ? error.message : String(error)
-    const message = `cannot write the log file ${this.#options.logFile}: ${why}\nHINT: check the owner and permissions of log-path, or set log-level-file=off; this run goes on without the file`
+    const message = `cannot write the log file ${this.#logFile}: ${why}\nHINT: check the owner and permissions of log-path, or set log-level-file=off; this run goes on without the file`
     this.#emit({ level: 'warn', message, process: record.process, timeMs: record.timeMs }, '')
     try {
       file?.close()

@@ -1,4 +1,4 @@
-import { commandRow } from '../config/command-table.ts'
+import { commandRow, type CommandName } from '../config/command-table.ts'
 import { commandBeginArgs, type AnyResolved } from '../config/resolve.ts'
 import { stopsRecovery } from '../core/archive/recovery-stop.ts'
 import { printableJson, printableLines } from '../util/byte-string.ts'
@@ -25,19 +25,11 @@ const stderr = descriptorOutput(2)
 /** Run a command that was understood, by its handler in `table`, to its exit code; what goes wrong is logged. */
 export async function runCommand(resolved: AnyResolved, process: Process, table: CommandHandlers): Promise<number> {
   const { command, role, options, warnings } = resolved
-  const name = role === undefined ? command : `${command}:${role}`
   if (options.neutralUmask === true) globalThis.process.umask(0)
   const log = openLog(resolved)
-  const { frameLevel } = commandRow(command)
-  const startMs = Date.now()
-  const args = log.enabled(frameLevel) ? commandBeginArgs(resolved) : ''
-  log[frameLevel](`${name} command begin ${pgtsVersion}:${args === '' ? '' : ' '}${args}`)
+  let end = begin(resolved, command, log)
   for (const warning of warnings) log.warn(warning)
 
-  const end = (how: string) => {
-    const duration = options.logTimestamp === false ? '' : ` (${Date.now() - startMs}ms)`
-    log[frameLevel](`${name} command end: ${how}${how.startsWith('completed') ? duration : ''}`)
-  }
   // The terminal is told by the entry point.
   const onEarlyEnd = () => logError(log, endedTooEarly())
   if (role !== undefined) globalThis.process.prependOnceListener('beforeExit', onEarlyEnd)
@@ -49,10 +41,15 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
       env: process.env,
       cwd: process.cwd,
       program: process.program,
+      continueAs: (next) => {
+        end('completed successfully')
+        log.continueIn(logFileOf(resolved, next))
+        end = begin(resolved, next, log)
+      },
     })
     ;({ signal } = open.ctx)
     const handler = table[command] as ((ctx: CommandContext) => Promise<Outcome>) | undefined
-    if (handler === undefined) throw new PgtsError('assert', `there is no handler for ${name}`)
+    if (handler === undefined) throw new PgtsError('assert', `there is no handler for ${nameOf(resolved, command)}`)
     const code = await tell(await handler(open.ctx), options.output === 'json')
     end('completed successfully')
     if (log.failure() !== undefined) throw log.failure()
@@ -73,6 +70,28 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
     globalThis.process.removeListener('beforeExit', onEarlyEnd)
     log.close()
   }
+}
+
+/** Log the begin line of a command. @returns what logs its end line */
+function begin(resolved: AnyResolved, command: CommandName, log: ClosableLogger): (how: string) => void {
+  const { frameLevel } = commandRow(command)
+  const name = nameOf(resolved, command)
+  const startMs = Date.now()
+  const args = log.enabled(frameLevel) ? commandBeginArgs(resolved, command) : ''
+  log[frameLevel](`${name} command begin ${pgtsVersion}:${args === '' ? '' : ' '}${args}`)
+  return (how) => {
+    const duration = resolved.options.logTimestamp === false ? '' : ` (${Date.now() - startMs}ms)`
+    log[frameLevel](`${name} command end: ${how}${how.startsWith('completed') ? duration : ''}`)
+  }
+}
+
+function nameOf({ role }: AnyResolved, command: CommandName): string {
+  return role === undefined ? command : `${command}:${role}`
+}
+
+function logFileOf(resolved: AnyResolved, command: CommandName): string {
+  const { logPath, stanza } = resolved.options
+  return `${logPath ?? ''}/${stanza ?? 'all'}-${nameOf(resolved, command).replace(':', '-')}.log`
 }
 
 /** Reports show names from a repository, which may be forged. */
@@ -101,11 +120,7 @@ function openLog(resolved: AnyResolved): ClosableLogger {
       stderr: role === undefined ? (options.logLevelStderr ?? 'off') : 'off',
     },
     timestamp: options.logTimestamp ?? true,
-    ...(wanted
-      ? {
-          logFile: `${options.logPath ?? ''}/${options.stanza ?? 'all'}-${role === undefined ? command : `${command}-${role}`}.log`,
-        }
-      : {}),
+    ...(wanted ? { logFile: logFileOf(resolved, command) } : {}),
     // What a program reads must hold nothing else.
     stdout: options.output === 'json' || command === 'repo-get' ? stderr : stdout,
     stderr,

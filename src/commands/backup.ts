@@ -45,7 +45,7 @@ export interface BackupReport {
   readonly pageErrorFiles: readonly string[]
 }
 
-/** Take one backup of one cluster into one repository, then expire what retention no longer wants. */
+/** Take one backup of one cluster into one repository, then expire in every repository, or in that of --repo. */
 export async function backup(ctx: CommandContext<'backup'>): Promise<BackupReport> {
   await using lock = await ctx.lock(['backup'])
   const repository = await chooseRepository(ctx)
@@ -56,7 +56,7 @@ export async function backup(ctx: CommandContext<'backup'>): Promise<BackupRepor
     throw error
   })
   refuseDamagedPages(ctx, report.label, damaged)
-  if (ctx.options.expireAuto) await expireAfterBackup(ctx, repository)
+  if (ctx.options.expireAuto) await expireAfterBackup(ctx, lock)
   return report
 }
 

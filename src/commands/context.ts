@@ -66,6 +66,8 @@ export interface CommandContext<C extends CommandName = CommandName> {
   readonly startedMs: number
   /** Start `<this command>:async` with this run's options; resolves once it runs, and does not wait for its end. */
   startBackground(parameters: readonly string[]): Promise<BackgroundProcess>
+  /** End this command in the log, and begin `command` there, in its own log file. Options and locks stay as they are. */
+  continueAs(command: CommandName): void
   /** Options given on the command line that `command` understands too, as arguments (`--stanza=main`), in name order. */
   commandLineFor(command: CommandName): readonly string[]
   /** The repository of `--repo`, else every configured one in key order. */

@@ -5,7 +5,7 @@ import { expireRepository, type ExpireReport } from '../core/expire/run.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
 import { isWalSegment } from '../format/wal-segment.ts'
 import { EXIT_CODES, isDenied, PgtsError, toPlainError } from '../util/error.ts'
-import type { CommandContext, Repository } from './context.ts'
+import type { CommandContext, Repository, StanzaLock } from './context.ts'
 
 /**
  * Remove what retention no longer wants: backups, the WAL that only they needed, and old manifests. With `explain` the same
@@ -40,12 +40,18 @@ export async function expire(ctx: CommandContext<'expire'>): Promise<readonly Ex
 }
 
 /**
- * What `backup` does at its end when expire-auto is on. The caller holds the lock. Credentials that may not remove are a
- * warning: the backup is complete, and another account expires.
- * @throws PgtsError command for every other failure
+ * What `backup` does at its end when expire-auto is on, as a command of its own in the log, as pgbackrest does. Credentials
+ * that may not remove are a warning: the backup is complete, and another account expires.
+ *
+ * @param lock of the backup, for the same repositories
+ * @throws PgtsError stop; command for every other failure
  */
-export async function expireAfterBackup(ctx: CommandContext<'backup'>, repository: Repository): Promise<void> {
-  await expireRepositories(ctx, [repository], false, {}, undefined)
+export async function expireAfterBackup(ctx: CommandContext<'backup'>, lock: StanzaLock): Promise<void> {
+  ctx.continueAs('expire')
+  // The backup is no longer in progress.
+  lock.update({})
+  await ctx.refuseWhenStopped()
+  await expireRepositories(ctx, await ctx.repositories(), false, {}, undefined)
 }
 
 const EXPIRE_ELSEWHERE =

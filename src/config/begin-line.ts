@@ -1,14 +1,19 @@
 import { resolve as absolute } from 'node:path'
 import { textToShow } from './shown.ts'
 import type { CommandName } from './command-table.ts'
-import { isBoolean, optionRow } from './option-table.ts'
+import { isBoolean, optionRow, rowFor } from './option-table.ts'
 import type { ResolvedValue } from './evaluate.ts'
 import type { AnyResolved } from './resolve.ts'
 
-/** What follows `backup command begin <version>: `; '' when everything is default. Secrets are `<redacted>`. */
-export function commandBeginArgs(resolved: AnyResolved): string {
+/**
+ * What follows `backup command begin <version>: `; '' when everything is default. Secrets are `<redacted>`.
+ *
+ * @param command only options that are valid for it; a backup continues as expire
+ */
+export function commandBeginArgs(resolved: AnyResolved, command: CommandName = resolved.command): string {
   const parameters = resolved.parameters.length === 0 ? [] : [`[${resolved.parameters.map(quoted).join(', ')}]`]
-  return [...parameters, ...[...resolved.values.values()].flatMap((value) => asArguments(value, true))].join(' ')
+  const values = [...resolved.values.values()].filter(({ option }) => rowFor(option, command) !== undefined)
+  return [...parameters, ...values.flatMap((value) => asArguments(value, true))].join(' ')
 }
 
 /**

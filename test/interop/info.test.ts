@@ -137,6 +137,7 @@ describe.runIf(installed)(`info beside pgbackrest ${major}.${minor}`, () => {
       env: {},
       cwd: '/',
       program: '/usr/bin/pgts',
+      continueAs: () => undefined,
     }
     const resolved = await resolveOptions({ argv, env: {}, program: around.program, uid: 1 })
     await using open = openContext(resolved, around)

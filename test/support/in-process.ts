@@ -42,7 +42,14 @@ export async function runInProcess(
 ): Promise<InProcess> {
   const resolved = await resolveOptions({ argv, env, program: '/usr/bin/pgts', uid: 1 })
   const signal = new AbortController().signal
-  await using open = openContext(resolved, { log, signal, env: {}, cwd: '/', program: '/usr/bin/pgts' })
+  await using open = openContext(resolved, {
+    log,
+    signal,
+    env: {},
+    cwd: '/',
+    program: '/usr/bin/pgts',
+    continueAs: () => undefined,
+  })
   const storage = wrap(posixStorage(repoPath))
   const files = await openClusterFiles({ kind: 'local' })
   const ctx: CommandContext = {

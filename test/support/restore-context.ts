@@ -88,6 +88,7 @@ export function restoreContext(
     lock: () => Promise.resolve({ update: () => undefined, [Symbol.asyncDispose]: () => Promise.resolve() }),
     confirm: async () => undefined,
     lease: async () => ({ async [Symbol.asyncDispose]() {} }),
+    continueAs: () => undefined,
     refuseWhenStopped: () => Promise.resolve(),
   }
 }

@@ -1,5 +1,5 @@
 import { execFileSync, spawn } from 'node:child_process'
-import { chmodSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
@@ -237,6 +237,26 @@ describe('errors', () => {
     const { log, out } = logger({ stderr: 'error' })
     logError(log, 'a string')
     expect(out.stderr).toBe('ERROR: [125]: a string\n')
+  })
+})
+
+describe('a log that continues in another file', () => {
+  test('writes further lines there, below a banner of its own', () => {
+    const [first, second] = [join(directory, 'main-backup.log'), join(directory, 'main-expire.log')]
+    const { log } = logger({ file: 'info' }, { logFile: first, timestamp: false })
+    log.info('backup command end')
+    log.continueIn(second)
+    log.info('expire command begin')
+    const banner = '-------------------PROCESS START-------------------\n'
+    expect(readFileSync(first, 'utf8')).toBe(`${banner}P00   INFO: backup command end\n`)
+    expect(readFileSync(second, 'utf8')).toBe(`${banner}P00   INFO: expire command begin\n`)
+  })
+
+  test('writes to no file where there was none', () => {
+    const { log } = logger({ file: 'info' })
+    log.continueIn(join(directory, 'main-expire.log'))
+    log.info('expire command begin')
+    expect(readdirSync(directory)).toEqual([])
   })
 })
 

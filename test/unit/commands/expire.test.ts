@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { expire } from '../../../src/commands/expire.ts'
+import { expire, expireAfterBackup } from '../../../src/commands/expire.ts'
 import type { CommandContext } from '../../../src/commands/context.ts'
 import type { OptionsOf, RepoOptions } from '../../../src/config/resolve.ts'
 import { memoryStorage, type MemoryStorage } from '../../../src/storage/memory.ts'
@@ -68,6 +68,49 @@ test('one that fails does not keep the others from it, and is not hidden', async
     expect.stringMatching(/^error: repo2: neither .*backup\.info nor its copy exists\nHINT: run stanza-create/),
   ])
   expect(locks.at(-1)).toBe('released')
+})
+
+describe('after a backup', () => {
+  function afterBackup() {
+    const ctx = context()
+    const events: string[] = []
+    const backup = Object.assign(ctx, {
+      command: 'backup',
+      continueAs: (command: string) => void events.push(`continue as ${command}`),
+      refuseWhenStopped: () => Promise.resolve(),
+    }) as unknown as CommandContext<'backup'> & { readonly log: typeof ctx.log }
+    const lock = {
+      update: (progress: object) => void events.push(`progress ${JSON.stringify(progress)}`),
+      [Symbol.asyncDispose]: () => Promise.resolve(),
+    }
+    return { backup, lock, events }
+  }
+
+  test('backup continues as expire and removes from every repository', async () => {
+    const { backup, lock, events } = afterBackup()
+    await expireAfterBackup(backup, lock)
+    expect(await Promise.all(repos.map(labelsIn))).toEqual([[F2], [F2], [F2]])
+    expect(events).toEqual(['continue as expire', 'progress {}'])
+  })
+
+  test('a repository that fails is an error with exit code 104, and the others are expired', async () => {
+    for (const name of ['backup/main/backup.info', 'backup/main/backup.info.copy']) repos[1]!.files.delete(name)
+    const { backup, lock } = afterBackup()
+    await expect(expireAfterBackup(backup, lock)).rejects.toThrow(expect.objectContaining({ exitCode: 104 }))
+    expect(await Promise.all(repos.map(labelsIn))).toEqual([[F2], [F1, F2], [F2]])
+    expect(backup.log.lines.filter((line) => line.startsWith('error: repo2: '))).toHaveLength(1)
+  })
+
+  test('nothing is removed when a stop file was written during the backup', async () => {
+    const { backup, lock } = afterBackup()
+    const stopped = { ...backup, refuseWhenStopped: () => Promise.reject(new PgtsError('stop', 'stopped')) }
+    await expect(expireAfterBackup(stopped, lock)).rejects.toThrow(expect.objectContaining({ exitCode: 62 }))
+    expect(await Promise.all(repos.map(labelsIn))).toEqual([
+      [F1, F2],
+      [F1, F2],
+      [F1, F2],
+    ])
+  })
 })
 
 test('without retention nothing goes', async () => {

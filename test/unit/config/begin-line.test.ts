@@ -63,6 +63,13 @@ describe('the begin line', () => {
     )
   })
 
+  test('has only options that are valid for the command that the run continues as', async () => {
+    const resolved = await resolving(
+      'backup --stanza=main --pg1-path=/pg --repo=1 --repo1-retention-full=2 --start-fast',
+    )
+    expect(commandBeginArgs(resolved, 'expire')).toBe('--repo=1 --repo1-retention-full=2 --stanza=main')
+  })
+
   test('has parameters first', async () => {
     const resolved = await resolving(['archive-push', '--stanza=main', 'pg_wal/0000', '--pg1-path=/pg'])
     expect(commandBeginArgs(resolved)).toBe('[pg_wal/0000] --pg1-path=/pg --stanza=main')
