@@ -1,4 +1,5 @@
 import { spawn } from 'node:child_process'
+import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test as plainTest } from 'vitest'
 import type { FaultyFront, FrontFaults } from '../support/faulty-front.ts'
@@ -248,6 +249,52 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
     await site.pgtsOk('check')
     const sizes = [...(await bucket.objects())].filter(([name]) => /[0-9A-F]{24}-[0-9a-f]{40}$/.test(name))
     expect(sizes.filter(([, size]) => size !== MIB)).toEqual([])
+  }, 180_000)
+
+  test('what answers in place of the store is not believed by any command', async () => {
+    const [row] = await site.cluster.query('select pg_walfile_name(pg_switch_wal()) as segment')
+    const segment = String(row?.['segment'])
+    const names = async () => [...(await bucket.objects()).keys()].sort()
+    await expect
+      .poll(async () => (await names()).some((name) => name.includes(segment)), { timeout: 60_000 })
+      .toBe(true)
+    const fetched = join(makeTestDir('fetched'), 'segment')
+    const before = await names()
+    const headers = { 'content-type': 'text/html' }
+    const run = async (how: FrontFaults['how'], ...args: string[]) => {
+      front.set({ how })
+      const result = await site.pgts(['--io-timeout=300ms', ...args])
+      expect(front.counters.struck, args.join(' ')).toBeGreaterThan(0)
+      front.set()
+      return { ...result, output: result.stdout + result.stderr }
+    }
+    for (const status of [200, 404]) {
+      const how = { kind: 'answer', status, headers, body: HTML } as const
+      const told = new RegExp(`answer ${status} text/html is not an? \\w+ answer`)
+      const get = await run(how, 'archive-get', segment, fetched)
+      expect([get.code, get.output]).toEqual([101, expect.stringMatching(told)])
+      expect(existsSync(fetched)).toBe(false)
+      const info = await run(how, '--output=text', 'info')
+      expect(info.output).toMatch(told)
+      expect(info.output).not.toContain('missing stanza')
+      const verify = await run(how, '--output=text', 'verify')
+      expect([verify.code === 0, verify.output]).toEqual([false, expect.stringMatching(told)])
+      expect(verify.output).not.toContain('does not exist')
+      const expire = await run(how, '--repo1-retention-full=1', 'expire')
+      expect([expire.code === 0, expire.output]).toEqual([false, expect.stringMatching(told)])
+    }
+    expect(await names()).toEqual(before)
+    // Only what changes the store is answered so: nothing may be reported as archived.
+    front.set({ how: { kind: 'answer', status: 200, headers, body: HTML }, only: isWrite })
+    await site.cluster.query("insert into t select 0, 'more'")
+    const [next] = await site.cluster.query('select pg_walfile_name(pg_switch_wal()) as segment')
+    await expect.poll(() => front.counters.struck, { timeout: 60_000 }).toBeGreaterThan(2)
+    const [archiver] = await site.cluster.query('select last_archived_wal as last from pg_stat_archiver')
+    expect(String(archiver?.['last']) < String(next?.['segment'])).toBe(true)
+    expect(await names()).toEqual(before)
+    front.set()
+    const isStored = async () => (await names()).some((name) => name.includes(String(next?.['segment'])))
+    await expect.poll(isStored, { timeout: 60_000 }).toBe(true)
   }, 180_000)
 
   test('a store that is gone: a typed error in bounded time, and the next backup is as if nothing was', async () => {

@@ -28,9 +28,6 @@ const PROOFS: Readonly<Record<string, Proof>> = {
 /** Headers of every answer of the service, whatever its status. */
 const SIGNS = ['x-ms-request-id', 'x-ms-version', 'x-ms-error-code']
 
-/** Statuses that deny a request whatever gave them: of an unproven answer with another nothing is believed. */
-const REFUSING = new Set([400, 401, 403, 405, 411, 413, 501])
-
 /**
  * Decide by its head whether an answer is the service's, and its body if it is a listing.
  *
@@ -49,7 +46,7 @@ export async function proveAnswer(
   }
   const isSigned = SIGNS.some((name) => headers[name] !== undefined)
   if (status < 200 || status >= 300) {
-    if (!isSigned && status < 500 && !REFUSING.has(status)) throw await unproven('no header x-ms-request-id')
+    if (!isSigned && status < 500) throw await unproven('no header x-ms-request-id')
     return undefined
   }
   if (!isSigned) throw await unproven('no header x-ms-request-id')

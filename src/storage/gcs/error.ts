@@ -95,7 +95,7 @@ export function gcsError(action: string, code: ErrorCode, place: GcsPlace, answe
     return new StoreRefusal('path-missing', message, { hints, cause })
   }
   const hint = HINTS[reason]?.(place)
-  const denied = code === 'file-remove' && isDenial(answer)
+  const denied = code === 'file-remove' && answer.unproven === undefined && isDenial(answer)
   if (hint !== undefined) return new PgtsError(code, message, { hints: [hint], cause, denied })
   if (status === 401 || status === 403)
     // A removal that is denied is not asked again: nothing depends on it.

@@ -1,7 +1,7 @@
 import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectClient, ObjectListRequest, ObjectPage } from './client.ts'
-import { StoreTrouble } from './trouble.ts'
+import { StoreRefusal } from './trouble.ts'
 
 export const NO_NEXT_PAGE = 'the listing is truncated, but does not report where its next page begins'
 
@@ -60,7 +60,7 @@ export class ListingProgress {
  * A page as it came, when it can be the answer to the request.
  *
  * @param action `cannot list s3://bucket/prefix`
- * @throws StoreTrouble when the next page is this page, or when an entry is outside the prefix
+ * @throws StoreRefusal when the next page is this page, or when an entry is outside the prefix
  */
 export function checkedPage<T extends Pick<ObjectPage, 'prefixes' | 'next'>>(
   action: string,
@@ -68,9 +68,9 @@ export function checkedPage<T extends Pick<ObjectPage, 'prefixes' | 'next'>>(
   page: T,
   names: readonly string[],
 ): T {
-  if (page.next !== undefined && page.next === after) throw new StoreTrouble(`${action}: ${SAME_NEXT_PAGE}`)
+  if (page.next !== undefined && page.next === after) throw new StoreRefusal('service', `${action}: ${SAME_NEXT_PAGE}`)
   const foreign = [...names, ...page.prefixes].find((name) => name === '' || !name.startsWith(prefix))
   if (foreign !== undefined)
-    throw new StoreTrouble(`${action}: the listing has '${bytesToText(foreign)}', which was not asked for`)
+    throw new StoreRefusal('service', `${action}: the listing has '${bytesToText(foreign)}', which was not asked for`)
   return page
 }

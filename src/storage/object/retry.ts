@@ -74,8 +74,12 @@ class RetryingClient implements ObjectClient {
     if (putIfAbsent !== undefined) this.putIfAbsent = (...all) => this.#putIfAbsent(putIfAbsent.bind(client), ...all)
     if (abortAbandoned !== undefined)
       this.abortAbandoned = (prefix, beforeMs, signal) =>
-        this.#ask(`list the uploads below ${bytesToText(prefix)}`, signal, 0, (inner) =>
-          abortAbandoned.call(client, prefix, beforeMs, inner),
+        this.#ask(
+          `list the uploads below ${bytesToText(prefix)}`,
+          signal,
+          0,
+          (inner) => abortAbandoned.call(client, prefix, beforeMs, inner),
+          { ...this.#policy, totalMs: Math.min(this.#policy.totalMs, ABORT_TOTAL_MS) },
         )
   }
 

@@ -27,6 +27,7 @@ export class StoreTrouble extends PgtsError {
 /**
  * A refusal for which the request itself gives no reason: credentials, the bucket, the region, the clock. When it is
  * true, asking again changes nothing. But gateways and nodes that have just joined refuse single requests this way among
- * thousands that are served, so it is asked again a few times before it is believed.
+ * thousands that are served, so it is asked again a few times before it is believed. Likewise an answer of the store that
+ * is incomplete or contradicts another: stores that imitate one imperfectly give it every time.
  */
 export class StoreRefusal extends PgtsError {}

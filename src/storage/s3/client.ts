@@ -125,7 +125,8 @@ export class S3Client implements ObjectClient {
     // Some services take it for a question about a cache; that answer has no body to prove it.
     if (status === 304 && (await this.head(name, request.signal)) !== undefined) return false
     const error = this.requests.errorOf(refusal, { action: 'write', name })
-    if (!mayBeUnknown(refusal)) throw error
+    // Services refuse a header with 403, too, but in their own words; 405 and 501 may come without any.
+    if (!mayBeUnknown(refusal) || (status === 403 && unproven !== undefined)) throw error
     throw new PgtsError('feature-not-supported', error.message, { hints: error.hints, cause: error.cause })
   }
 

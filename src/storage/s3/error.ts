@@ -79,7 +79,7 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
   const request = refusal.requestId === undefined ? '' : ` (request ${refusal.requestId})`
   const cause = new Error(`HTTP status ${status}: ${said}${request}`)
   const message = (why: string) => `${actionWords(place)}: ${why}`
-  const isDenied = place.action === 'remove' && isRemovalDenied(refusal)
+  const isDenied = place.action === 'remove' && unproven === undefined && isRemovalDenied(refusal)
   const final = (kind: ErrorCode, why: string, ...hints: string[]) =>
     new PgtsError(kind, message(why), { hints, cause, denied: isDenied })
   // A removal that is denied is not asked again: nothing depends on it.

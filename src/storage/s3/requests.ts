@@ -11,7 +11,7 @@ import { PgtsError, systemCode } from '../../util/error.ts'
 import type { Agents } from '../http/agents.ts'
 import { networkError } from '../http/network-error.ts'
 import { UnprovenAnswer } from '../http/unproven-answer.ts'
-import { StoreTrouble } from '../object/trouble.ts'
+import { StoreRefusal } from '../object/trouble.ts'
 import type { S3Description } from './description.ts'
 import { actionWords, EXPIRED, s3Error, type S3Action, type S3Place } from './error.ts'
 import { openCredentials, type FetchedKeys } from './keys/credentials.ts'
@@ -136,8 +136,8 @@ export class S3Requests implements AsyncDisposable {
   }
 
   /** A success that cannot be what was asked for. */
-  unusable(subject: S3Subject, why: string): StoreTrouble {
-    return new StoreTrouble(`${this.doing(subject)}: ${why}`)
+  unusable(subject: S3Subject, why: string): StoreRefusal {
+    return new StoreRefusal('service', `${this.doing(subject)}: ${why}`)
   }
 
   /** `cannot read s3://bucket/name`. */

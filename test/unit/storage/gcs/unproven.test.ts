@@ -2,7 +2,6 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { gcsClient } from '../../../../src/storage/gcs/client.ts'
 import { pastOf, type GcsClient } from '../../../../src/storage/gcs/past.ts'
 import type { ObjectUpload } from '../../../../src/storage/object/client.ts'
-import { StoreTrouble } from '../../../../src/storage/object/trouble.ts'
 import {
   type Answer,
   type Asked,
@@ -10,6 +9,7 @@ import {
   type Case,
   caught,
   data,
+  expectRetryable,
   html,
   Impostor,
   neverBelieved,
@@ -80,7 +80,7 @@ describe('GCS', () => {
     const upload = await beginUpload()
     for (const bogus of [html(200), html(308, { location: 'https://elsewhere.example/' }), { status: 308 }]) {
       store.answer = () => bogus
-      expect(await caught(upload.part(2, PART))).toBeInstanceOf(StoreTrouble)
+      expectRetryable(await caught(upload.part(2, PART)))
     }
     let stored = PART.length
     store.answer = ({ headers }) => {
@@ -101,7 +101,7 @@ describe('GCS', () => {
     ['another MD5', { md5Hash: 'x' }],
   ])('an object that was stored with %s is a retryable error', async (_, other) => {
     store.answer = () => json({ kind: 'storage#object', name: 'p/a', size: '5', ...other })
-    expect(await caught(client.put('p/a', bytes, data))).toBeInstanceOf(StoreTrouble)
+    expectRetryable(await caught(client.put('p/a', bytes, data)))
   })
 
   // As the service does it: bytes are refused in prose, the description of an object in JSON.
@@ -115,14 +115,14 @@ describe('GCS', () => {
     store.answer = () => refusal(404, 'The specified bucket does not exist.')
     expect(await caught(client.get('p/a'))).toMatchObject({ code: 'path-missing' })
     store.answer = (asked) => (isMedia(asked) ? html(404) : json({ kind: 'storage#object', size: '5' }))
-    expect(await caught(client.get('p/a'))).toBeInstanceOf(StoreTrouble)
+    expectRetryable(await caught(client.get('p/a')))
   })
 
   test('a range begins beyond the end when the size of the object says so, too', async () => {
     store.answer = (asked) =>
       isMedia(asked) ? prose(416, 'Range not satisfiable') : json({ kind: 'storage#object', size: '5' })
     expect(await client.get('p/a', { offset: 5 })).toMatchObject({ sizeBytes: 0 })
-    expect(await caught(client.get('p/a', { offset: 4 }))).toBeInstanceOf(StoreTrouble)
+    expectRetryable(await caught(client.get('p/a', { offset: 4 })))
   })
 
   test.each([
@@ -145,7 +145,7 @@ describe('GCS', () => {
   ])('a listing %s is a retryable error', async (_, more, words) => {
     store.answer = () => json({ kind: 'storage#objects', ...more })
     const error = await caught(client.list({ prefix: 'p/', after: 'token' }))
-    expect(error).toBeInstanceOf(StoreTrouble)
+    expectRetryable(error)
     expect((error as Error).message).toContain(words)
   })
 })

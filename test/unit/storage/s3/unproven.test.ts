@@ -1,6 +1,5 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { ObjectUpload } from '../../../../src/storage/object/client.ts'
-import { StoreTrouble } from '../../../../src/storage/object/trouble.ts'
 import { openS3Client, type S3Client } from '../../../../src/storage/s3/client.ts'
 import { pastOf } from '../../../../src/storage/s3/past.ts'
 import { systemClock } from '../../../../src/util/clock.ts'
@@ -10,6 +9,7 @@ import {
   type Case,
   caught,
   data,
+  expectRetryable,
   html,
   Impostor,
   neverBelieved,
@@ -110,7 +110,7 @@ describe('S3', () => {
     const upload = await beginUpload()
     store.answer = () => xml(body)
     const error = await caught(upload.complete())
-    expect(error).toBeInstanceOf(StoreTrouble)
+    expectRetryable(error)
     expect((error as Error).message).toContain(words)
   })
 
@@ -123,7 +123,7 @@ describe('S3', () => {
     expect(await caught(client.head('p/a'))).toMatchObject({ code: 'path-missing' })
     const there = { status: 206, headers: { ...S3_OBJECT, 'content-range': 'bytes 0-0/5', 'content-length': '1' } }
     store.answer = ({ method }) => (method === 'HEAD' ? { status: 404 } : { ...there, body: 'x' })
-    expect(await caught(client.head('p/a'))).toBeInstanceOf(StoreTrouble)
+    expectRetryable(await caught(client.head('p/a')))
   })
 
   test('a batch of removals: what has no answer of its own is removed by itself', async () => {
@@ -168,7 +168,7 @@ describe('S3', () => {
   ])('a listing %s is a retryable error', async (_, bogus, words) => {
     store.answer = () => bogus
     const error = await caught(client.list({ prefix: 'p/', after: 'token' }))
-    expect(error).toBeInstanceOf(StoreTrouble)
+    expectRetryable(error)
     expect((error as Error).message).toContain(words)
   })
 
@@ -185,7 +185,7 @@ describe('S3', () => {
     ]) {
       store.requests = []
       const error = await caught(listed())
-      expect(error).toBeInstanceOf(StoreTrouble)
+      expectRetryable(error)
       expect((error as Error).message).toContain('does not report where its next page begins')
       expect(store.requests).toHaveLength(1)
     }
@@ -207,7 +207,7 @@ describe('S3', () => {
       body: 'x'.repeat(length),
     })
     const error = await caught(client.get('p/a', { offset: 2, length: 5 }))
-    expect(error).toBeInstanceOf(StoreTrouble)
+    expectRetryable(error)
     expect((error as Error).message).toContain('cannot read s3://bucket/p/a: the store sent other bytes')
   })
 })
