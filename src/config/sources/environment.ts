@@ -8,7 +8,19 @@ import { settingId, type Setting } from '../setting.ts'
 const PREFIXES = ['PGTS_', 'PGBACKREST_'] as const
 
 /** Variables of the launcher and of the tests that are no options. */
-const NOT_OPTIONS = /^PGTS_(NODE$|PROGRAM$|TEST_)/
+const NOT_OPTIONS = /^PGTS_(NODE$|TEST_)/
+
+/**
+ * Kubernetes sets variables in every container for each service of the namespace: X_SERVICE_HOST, X_SERVICE_PORT,
+ * X_SERVICE_PORT_NAME, X_PORT (a URL, never a number) and X_PORT_8432_TCP, where X may be PGBACKREST or begin with it.
+ * Those of a service `pgbackrest-pg1` have the name of an option, and some names are longer than an option's may be.
+ * @see https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables
+ */
+function isServiceVariable(variable: string, value: string): boolean {
+  if (/_(?:SERVICE_(?:HOST|PORT)|PORT_\d+_(?:TCP|UDP|SCTP))(?:_|$)/.test(variable)) return true
+  return variable.endsWith('_PORT') && /^(?:tcp|udp|sctp):\/\//.test(value)
+}
+const SERVICE_WORDS = /_(?:SERVICE|PORT)(?:_|$)/
 
 /**
  * `PGTS_REPO1_PATH` and `PGBACKREST_REPO1_PATH`; lists and hashes are split at `:`. What the command does not use is
@@ -25,9 +37,11 @@ export function environmentSettings(
     for (const variable of names.sort()) {
       const text = env[variable]
       if (text === undefined) continue
+      if (isServiceVariable(variable, text)) continue
       const name = variable.slice(prefix.length).toLowerCase().replaceAll('_', '-')
       const written = parseOptionName(name, { shown: variable, prefixes: false })
       if (written === undefined) {
+        if (SERVICE_WORDS.test(variable)) continue
         const close = nearestName(name)
         warnings.push(
           `environment variable ${variable} sets no option${close ? `; did you mean ${shout(prefix, close)}?` : ''}`,

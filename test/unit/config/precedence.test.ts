@@ -62,6 +62,27 @@ test('without a stanza only the global sections count', async () => {
 })
 
 describe('the environment', () => {
+  test('of a container in Kubernetes is neither warned about nor used', async () => {
+    const services = ['PGBACKREST', 'PGBACKREST_REPO1', 'PGBACKREST_PG1', 'PGBACKREST_REPO1_HOST', 'PGTS_REPO']
+    const long = `PGBACKREST_${'A_LONG_NAME_'.repeat(4)}REPO`
+    const env = Object.fromEntries(
+      [...services, long, 'PGBACKREST_1_A'].flatMap((service) => [
+        [`${service}_SERVICE_HOST`, '10.0.0.1'],
+        [`${service}_SERVICE_PORT`, '8432'],
+        [`${service}_SERVICE_PORT_PGBACKREST_TLS`, '8432'],
+        [`${service}_PORT`, 'tcp://10.0.0.1:8432'],
+        [`${service}_PORT_8432_TCP`, 'tcp://10.0.0.1:8432'],
+        [`${service}_PORT_8432_TCP_PROTO`, 'tcp'],
+        [`${service}_PORT_8432_TCP_PORT`, '8432'],
+        [`${service}_PORT_8432_TCP_ADDR`, '10.0.0.1'],
+      ]),
+    )
+    const line = 'check --stanza=main --pg1-path=/pg'
+    expect((await resolving(line, { env })).warnings).toEqual([])
+    expect(await valueOf('pg1-port', line, { env })).toBe(5432)
+    expect(await valueOf('pg1-port', line, { env: { PGBACKREST_PG1_PORT: '5433' } })).toBe(5433)
+  })
+
   const line = 'backup --pg1-path=/pg --repo1-retention-full=1'
 
   test('may set what files may not, as PGTS_STANZA', async () => {

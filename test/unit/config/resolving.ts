@@ -8,6 +8,8 @@ export interface Surroundings {
   /** Permission bits of all files. */
   mode?: number
   uid?: number
+  /** Path of the program. */
+  program?: string
 }
 
 export function fakeFiles(files: Record<string, string> = {}, mode = 0o640): ConfigFiles {
@@ -30,7 +32,7 @@ export function resolving(commandLine: string | readonly string[], around: Surro
   return resolveOptions({
     argv,
     env: around.env ?? {},
-    program: '/usr/bin/pgts',
+    program: around.program ?? '/usr/bin/pgts',
     uid: around.uid ?? 1000,
     cores: 6,
     files: fakeFiles(around.files, around.mode),
