@@ -16,7 +16,7 @@ import { RepositoryFailures } from './repository-failures.ts'
 import type { SegmentCheck } from './segment-check.ts'
 import { storeHistory } from './store-history.ts'
 import { storeEverywhere, type Target } from './store.ts'
-import { readWalFile, walFileKind, type WalFile, type WalFileKind } from './wal-file.ts'
+import { readWalFile, statWalFile, walFileKind, type WalFile, type WalFileKind } from './wal-file.ts'
 
 export interface PushRequest {
   readonly stanza: string
@@ -87,7 +87,7 @@ export interface PushOutcome {
  */
 export async function pushWhereItGoes(request: PushRequest): Promise<PushOutcome> {
   const name = baseName(request.path)
-  const kind = walFileKind(name)
+  const kind = await kindOf(request, name)
   const failures = new RepositoryFailures()
 
   const targets = await openTargets(request, failures)
@@ -172,6 +172,16 @@ function reportOf(
 }
 
 /** The current archive id of each repository, which must belong to this cluster. WAL never goes to an older id. */
+/** A path where no file exists is reported as missing, whatever its name is. */
+async function kindOf({ files, path }: PushRequest, name: string): Promise<WalFileKind> {
+  try {
+    return walFileKind(name)
+  } catch (error) {
+    await statWalFile(files, path)
+    throw error
+  }
+}
+
 async function openTargets(request: PushRequest, failures: RepositoryFailures): Promise<Target[]> {
   const targets: Target[] = []
   const options = { signal: request.signal, log: request.log }

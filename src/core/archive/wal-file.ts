@@ -1,6 +1,6 @@
 import { digest } from '../../codec/digest.ts'
 import { isBackupHistoryFile, isPartialSegment, isTimelineHistoryFile, isWalSegment } from '../../format/wal-segment.ts'
-import type { ClusterFiles } from '../../postgres/cluster-access.ts'
+import type { ClusterEntry, ClusterFiles } from '../../postgres/cluster-access.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { sourceOf, type ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
@@ -57,14 +57,20 @@ function bufferOf(bytes: number): Buffer {
   return index < 0 ? Buffer.allocUnsafeSlow(bytes) : (spare.splice(index, 1)[0] as Buffer)
 }
 
+/** @throws PgtsError file-missing; file-invalid when it is not a plain file */
+export async function statWalFile(files: ClusterFiles, path: string): Promise<ClusterEntry> {
+  const entry = await files.stat(path, { follow: true })
+  if (entry === undefined) throw missing(path)
+  if (entry.kind !== 'file') throw new PgtsError('file-invalid', `${bytesToText(path)} is not a file`)
+  return entry
+}
+
 /** Sees the bytes of a file in order, while they are hashed. */
 export type Watch = { push(chunk: Uint8Array): void }
 
 /** @throws PgtsError file-missing; file-invalid when it is not a plain file */
 export async function readWalFile(files: ClusterFiles, path: string, watch?: Watch): Promise<WalFile> {
-  const entry = await files.stat(path, { follow: true })
-  if (entry === undefined) throw missing(path)
-  if (entry.kind !== 'file') throw new PgtsError('file-invalid', `${bytesToText(path)} is not a file`)
+  const entry = await statWalFile(files, path)
   return entry.sizeBytes <= IN_MEMORY_BYTES
     ? readIntoMemory(files, path, entry.sizeBytes, watch)
     : hashLarge(files, path, watch)
