@@ -1,4 +1,3 @@
-import { fileURLToPath } from 'node:url'
 import { resolveOptions, type AnyResolved } from '../config/resolve.ts'
 import { loadModule } from '../util/load-module.ts'
 import { archiveHandlers } from './archive-handlers.ts'
@@ -18,8 +17,7 @@ export function start(): Promise<void> {
 }
 
 async function runArchiving(launch: Launch, signal: AbortSignal): Promise<number> {
-  const { argv } = launch
-  const program = process.env['PGTS_PROGRAM'] ?? fileURLToPath(new URL('../../bin/pgts', import.meta.url))
+  const { argv, program } = launch
   const env = processEnvironment()
   const input = { argv, env, program, uid: process.getuid?.() }
   // What cannot be understood is understood again, and told, over there.

@@ -75,7 +75,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     configLooked,
     callPattern,
     get launchEnvironment() {
-      return environmentLine(env)
+      return environmentLine(env, program)
     },
     continueAs,
     startedMs: performance.timeOrigin,

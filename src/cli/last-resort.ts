@@ -1,5 +1,6 @@
 import { stopsRecovery } from '../core/archive/recovery-stop.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import { programName } from '../util/program-name.ts'
 import { formatShortError } from './exit.ts'
 import { exitCodeFor, type Launch } from './launch.ts'
 import { descriptorOutput } from './log-output.ts'
@@ -11,10 +12,10 @@ import { listenForSignals } from './signals.ts'
  * caught, which PostgreSQL takes for "there is no more WAL".
  */
 export async function runToEnd(launch: Launch, command: (signal: AbortSignal) => Promise<number>): Promise<void> {
-  const { argv } = launch
+  const { argv, program } = launch
   const { signal } = listenForSignals(launch)
   let done = false
-  const fail = (error: unknown) => process.exit(exitCodeFor(tellShortly(error, argv), launch))
+  const fail = (error: unknown) => process.exit(exitCodeFor(tellShortly(error, argv, program), launch))
   process.exitCode = EXIT_CODES.assert
   process.on('uncaughtException', fail)
   process.on('beforeExit', () => {
@@ -37,11 +38,11 @@ export function endedTooEarly(): PgtsError {
   return error
 }
 
-/** Tell an error that comes where there is no logger. @returns the exit code */
-export function tellShortly(error: unknown, argv: readonly string[]): number {
+/** Report an error where there is no logger. @param program path that it was called by @returns the exit code */
+export function tellShortly(error: unknown, argv: readonly string[], program: string): number {
   const story = argv.includes('archive-get') ? stopsRecovery(error, wantedFile(argv), places(argv)) : error
   try {
-    descriptorOutput(2).write(formatShortError(story))
+    descriptorOutput(2).write(formatShortError(story, programName(program)))
   } catch {
     // Standard error cannot be written either: the exit code is all that is left.
   }

@@ -1,11 +1,15 @@
 import { readFileSync } from 'node:fs'
+import { resolve } from 'node:path'
+import { fileURLToPath } from 'node:url'
 import { EXIT_CODES } from '../util/error.ts'
 import { isAlive } from '../util/is-alive.ts'
+import { processDirectory } from './process-input.ts'
 
 /**
- * What `bin/pgts` tells Node, as a first argument `--launched=PID:MASK` that no user sees: an environment variable would
- * reach the background process. PID: the launcher waits for this process and wants a proof of what it did. MASK: the
- * signals that it ignores, where it does not wait. Without this argument Node was started directly.
+ * What `bin/pgts` tells Node, as a first argument `--launched=PID:MASK:PROGRAM` that no user sees: an environment variable
+ * would reach the background process. PID: the launcher waits for this process and wants a proof of what it did. MASK:
+ * the signals that it ignores, where it does not wait. PROGRAM: the path that the launcher was called by. Without this
+ * argument Node was started directly.
  */
 export interface Launch {
   /** The arguments of the command. */
@@ -14,13 +18,24 @@ export interface Launch {
   readonly launcher: number | undefined
   /** Node has reset them when it started. */
   readonly ignored: readonly NodeJS.Signals[]
+  /** Absolute path that the program was called by; symbolic links are not resolved. */
+  readonly program: string
 }
 
 export function readLaunch(args: readonly string[]): Launch {
-  const [, pid, mask] = /^--launched=([0-9]*)(?::([0-9a-f]+))?$/.exec(args[0] ?? '') ?? []
-  if (pid === undefined) return { argv: args, launcher: undefined, ignored: [] }
+  const [, pid, mask = '', calledBy = ''] =
+    /^--launched=([0-9]*)(?::([0-9a-f]*)(?::(.*))?)?$/s.exec(args[0] ?? '') ?? []
+  const program = calledBy === '' ? fileURLToPath(new URL('../../bin/pgts', import.meta.url)) : absolute(calledBy)
+  if (pid === undefined) return { argv: args, launcher: undefined, ignored: [], program }
   const launcher = pid === '' ? undefined : Number(pid)
-  return { argv: args.slice(1), launcher, ignored: signalsOf(mask ?? ignoredBy(launcher)) }
+  return { argv: args.slice(1), launcher, ignored: signalsOf(mask === '' ? ignoredBy(launcher) : mask), program }
+}
+
+/** Only a leading `..` is removed: below a symbolic link it does not mean the parent in the path. */
+function absolute(path: string): string {
+  if (path.startsWith('/')) return path
+  const [up = ''] = /^(?:\.{1,2}\/+)*/.exec(path) ?? []
+  return `${resolve(processDirectory(), up)}/${path.slice(up.length)}`
 }
 
 /**

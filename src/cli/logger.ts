@@ -9,14 +9,18 @@ import {
   type LogMethod,
   type MessageLevel,
 } from '../util/log.ts'
+import type { ProgramName } from '../util/program-name.ts'
 import { isBuilt } from '../util/version.ts'
 import { formatLine, formatShortLine, type LogRecord } from './log-line.ts'
 import { fileOutput, type TextOutput } from './log-output.ts'
+import { withShownName } from './shown-name.ts'
 
 export { descriptorOutput, type TextOutput } from './log-output.ts'
 
 export interface LoggerOptions {
   readonly levels: { readonly console: LogLevel; readonly file: LogLevel; readonly stderr: LogLevel }
+  /** Shown in command lines of messages. Default: pgts. */
+  readonly programName?: ProgramName
   readonly timestamp: boolean
   /** Absolute path as text; without it nothing goes to a file. */
   readonly logFile?: string
@@ -136,7 +140,7 @@ class Destination implements DestinationStream {
     const { code, process, origin } = this.lastObj ?? {}
     const record: LogRecord = {
       level: LEVEL_OF.get(this.lastLevel) ?? 'error',
-      message: this.lastMsg ?? '',
+      message: withShownName(this.lastMsg ?? '', this.#options.programName ?? 'pgts'),
       process: typeof process === 'number' ? process : 0,
       timeMs: (this.#options.now ?? Date.now)(),
       ...(typeof code === 'number' ? { code } : {}),

@@ -1,7 +1,7 @@
-import { fileURLToPath } from 'node:url'
 import { loadModule } from '../util/load-module.ts'
 import { leaveStuckThreads } from '../util/stuck.ts'
-import { pgtsVersion } from '../util/version.ts'
+import { programName } from '../util/program-name.ts'
+import { versionText } from '../util/version.ts'
 import { exitCodeFor, readLaunch, type Launch } from './launch.ts'
 import { runToEnd } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
@@ -18,14 +18,14 @@ export async function runCommandLine(launch: Launch, signal: AbortSignal): Promi
   const { argv } = launch
   if (argv.length === 1 && argv[0] === 'version') {
     // Monitoring asks often, and nothing has to be loaded to answer.
-    descriptorOutput(1).write(`pgts ${pgtsVersion}\n`)
+    descriptorOutput(1).write(versionText('text', programName(launch.program)))
     return 0
   }
   const { run } = await loadModule(() => import('./run.ts'))
   const code = await run(argv, {
     env: processEnvironment(),
     cwd: processDirectory(),
-    program: process.env['PGTS_PROGRAM'] ?? fileURLToPath(new URL('../../bin/pgts', import.meta.url)),
+    program: launch.program,
     signal,
   })
   leaveStuckThreads(exitCodeFor(code, launch))

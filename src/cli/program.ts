@@ -1,7 +1,8 @@
 import { commandNames, commandRow } from '../config/command-table.ts'
 import { resolveOptions, type AnyResolved, type ResolveInput } from '../config/resolve.ts'
 import { loadModule } from '../util/load-module.ts'
-import { pgtsVersion } from '../util/version.ts'
+import { programName } from '../util/program-name.ts'
+import { versionText } from '../util/version.ts'
 import type { TextOutput } from './log-output.ts'
 
 /** Runs a command that was understood; the number is the exit code. */
@@ -19,7 +20,7 @@ export async function runProgram(input: ProgramInput, runCommand: CommandRunner)
   const resolved = await resolveOptions(input)
   // Monitoring asks for the version often: nothing is loaded for it.
   if (resolved.command === 'version') {
-    input.stdout.write(versionText(resolved.options.output))
+    input.stdout.write(versionText(resolved.options.output, programName(input.program)))
     return 0
   }
   if (resolved.command === 'help') {
@@ -30,13 +31,6 @@ export async function runProgram(input: ProgramInput, runCommand: CommandRunner)
   // PostgreSQL calls these two for every segment, so they do not wait for commander to load.
   if (resolved.command === 'archive-push' || resolved.command === 'archive-get') return runCommand(resolved)
   return dispatch(resolved, runCommand)
-}
-
-/** `pgts 1.2.3` with its newline, or for scripts 1002003 and nothing else. */
-export function versionText(output: 'text' | 'num', version = pgtsVersion): string {
-  if (output === 'text') return `pgts ${version}\n`
-  const [major = 0, minor = 0, patch = 0] = version.split(/[.-]/).map(Number)
-  return String(major * 1_000_000 + minor * 1000 + patch)
 }
 
 async function dispatch(resolved: AnyResolved, runCommand: CommandRunner): Promise<number> {

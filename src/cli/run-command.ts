@@ -3,6 +3,8 @@ import { commandBeginArgs, type AnyResolved } from '../config/resolve.ts'
 import { stopsRecovery } from '../core/archive/recovery-stop.ts'
 import { printableJson, printableLines } from '../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import type { LogLevel } from '../util/log.ts'
+import { programName, type ProgramName } from '../util/program-name.ts'
 import { pgtsVersion } from '../util/version.ts'
 import type { CommandContext } from '../commands/context.ts'
 import { openContext } from './context.ts'
@@ -26,7 +28,7 @@ const stderr = descriptorOutput(2)
 export async function runCommand(resolved: AnyResolved, process: Process, table: CommandHandlers): Promise<number> {
   const { command, role, options, warnings } = resolved
   if (options.neutralUmask === true) globalThis.process.umask(0)
-  const log = openLog(resolved)
+  const log = openLog(resolved, programName(process.program))
   let end = begin(resolved, command, log)
   for (const warning of warnings) log.warn(warning)
 
@@ -64,7 +66,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
     const code = EXIT_CODES[toPlainError(story).code]
     logError(log, story)
     end(`aborted with exception [${String(code).padStart(3, '0')}]`)
-    if (log.failure() !== undefined) tellShortly(story, [])
+    if (log.failure() !== undefined) tellShortly(story, [], process.program)
     return code
   } finally {
     globalThis.process.removeListener('beforeExit', onEarlyEnd)
@@ -105,7 +107,16 @@ async function tell(outcome: Outcome, json: boolean): Promise<number> {
   return outcome.exitCode ?? 0
 }
 
-function openLog(resolved: AnyResolved): ClosableLogger {
+/** Programs that parse JSON often read both streams as one, so there only an error may join the report. */
+function consoleLevel({ role, options, values }: AnyResolved): LogLevel {
+  // The output of a background process is read by no one.
+  if (role !== undefined) return 'off'
+  const level = options.logLevelConsole ?? 'warn'
+  const isAsked = values.get('log-level-console')?.source === 'command line'
+  return options.output === 'json' && level !== 'off' && !isAsked ? 'error' : level
+}
+
+function openLog(resolved: AnyResolved, name: ProgramName): ClosableLogger {
   const { command, role, options, values } = resolved
   // Commands that are called for every segment, or that only answer, keep no log file unless one is asked for.
   const wanted =
@@ -114,11 +125,11 @@ function openLog(resolved: AnyResolved): ClosableLogger {
     values.get('log-level-file')?.source === 'command line'
   return createLogger({
     levels: {
-      // Nobody reads the terminal of a process in the background.
-      console: role === undefined ? (options.logLevelConsole ?? 'warn') : 'off',
+      console: consoleLevel(resolved),
       file: options.logLevelFile ?? 'info',
       stderr: role === undefined ? (options.logLevelStderr ?? 'off') : 'off',
     },
+    programName: name,
     timestamp: options.logTimestamp ?? true,
     ...(wanted ? { logFile: logFileOf(resolved, command) } : {}),
     // What a program reads must hold nothing else.

@@ -20,7 +20,7 @@ export async function run(argv: readonly string[], process: Process): Promise<nu
     )
   } catch (error) {
     // No logger stands yet: how to log is what could not be understood.
-    return tellShortly(error, argv)
+    return tellShortly(error, argv, process.program)
   }
 }
 

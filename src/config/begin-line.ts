@@ -19,12 +19,12 @@ export function commandBeginArgs(resolved: AnyResolved, command: CommandName = r
 /**
  * Arguments that make `command` see what this run saw: options of the command line that `command` understands too
  * (and config, stanza from the environment, which the other process may not have), in name order; config as an absolute
- * path, because the other process starts in another directory.
+ * path, because the other process starts in another directory. What this run prints is no setting of the other one.
  */
 export function commandLineFor(resolved: AnyResolved, command: CommandName, cwd: string): readonly string[] {
   return [...resolved.values.values()].flatMap((value) => {
     const row = optionRow(value.option)
-    if (!row.commands.includes(command) || row.secret === true) return []
+    if (!row.commands.includes(command) || row.secret === true || value.option === 'log-level-console') return []
     const carried =
       value.source === 'environment' && ['config', 'config-path', 'config-include-path', 'stanza'].includes(value.name)
     if (value.source !== 'command line' && !carried) return []

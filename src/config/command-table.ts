@@ -102,7 +102,7 @@ export const commandTable = defineCommands({
     implemented: true,
   },
   lease: {
-    summary: 'Show which host changes a stanza now, or break what a dead one left.',
+    summary: 'Show which host changes a stanza, or break a stale lease.',
     frameLevel: 'debug',
     stanza: 'required',
     implemented: true,

@@ -1,6 +1,7 @@
 import { availableParallelism } from 'node:os'
 import { PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
+import { programName } from '../util/program-name.ts'
 import { parseCommandLine } from './argv.ts'
 import { commandRow, type CommandName, type CommandRole } from './command-table.ts'
 import { Evaluation, type ResolvedValue } from './evaluate.ts'
@@ -9,21 +10,28 @@ import { groupOf, optionNames, optionRow, rowFor } from './option-table.ts'
 import { checkSupport, checkTogether } from './post-check.ts'
 import { describe, settingId, type Setting } from './setting.ts'
 import { environmentSettings } from './sources/environment.ts'
-import { locateConfig, systemFiles, type ConfigFiles, type Dialect, type LocatedConfig } from './sources/files.ts'
+import {
+  dialectOf,
+  locateConfig,
+  systemFiles,
+  type ConfigFiles,
+  type Dialect,
+  type LocatedConfig,
+} from './sources/files.ts'
 import { iniHasSecret, iniSettings, iniStanzas, parseIni } from './sources/ini.ts'
 import { camel, type OptionsOf } from './typed-options.ts'
 
 export { commandBeginArgs, commandLineFor } from './begin-line.ts'
 export type { CommandName, CommandRole } from './command-table.ts'
 export type { ResolvedValue } from './evaluate.ts'
-export type { ConfigFiles, Dialect } from './sources/files.ts'
+export { dialectOf, type ConfigFiles, type Dialect } from './sources/files.ts'
 export type { OptionsOf, PgOptions, RepoOptions } from './typed-options.ts'
 
 export interface ResolveInput {
   /** What follows `pgts` on the command line. */
   readonly argv: readonly string[]
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Absolute path of the program, the default of `cmd`. */
+  /** Absolute path of the program: its name decides which configuration and defaults are used, and it is the default of `cmd`. */
   readonly program: string
   /** 0 is refused without allow-root; undefined where the system has no such thing. */
   readonly uid?: number | undefined
@@ -65,7 +73,7 @@ export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> 
   const { command, role, parameters, parametersAt, settings: given } = parseCommandLine(input.argv)
   if (commandRow(command).implemented !== true) {
     throw new PgtsError('command-invalid', `pgts does not have ${command} yet`, {
-      hints: [`pgbackrest ${command} works on the same repository`],
+      hints: [`${command} of pgBackRest works on the same repository`],
     })
   }
   // The options beside help belong to the command that is explained.
@@ -100,7 +108,10 @@ async function resolveFor(
   warnings.push(...environment.warnings)
   const above = strongest([...given, ...environment.settings])
   const files = input.files ?? systemFiles
-  const located: LocatedConfig = bare ? { dialect: 'yaml', parts: [], looked: [] } : locateConfig(above, files)
+  const name = programName(input.program)
+  const located: LocatedConfig = bare
+    ? { dialect: dialectOf(name), parts: [], looked: [] }
+    : locateConfig(above, files, name)
   const stanza = stanzaName(above, lenient)
   const file = await fileSettings(located, command, stanza, files)
   warnings.push(...file.warnings)

@@ -106,9 +106,8 @@ class Archiving {
   /** What Node says, with no launcher before it. */
   byNode(name: string): Promise<RunResult> {
     const entry = join(pgtsProgram(), '..', '..', 'dist', 'cli', 'archive.cjs')
-    return runAs(testUser, reachableNode(), [entry, ...this.args, `pg_wal/${name}`], {
+    return runAs(testUser, reachableNode(), [entry, `--launched=::${pgtsProgram()}`, ...this.args, `pg_wal/${name}`], {
       cwd: this.data,
-      env: { PGTS_PROGRAM: pgtsProgram() },
     })
   }
 

@@ -121,7 +121,7 @@ export class LaunchSite {
       spool: this.spool,
       lockPath: this.lock,
       configLooked: [this.config],
-      environment: environmentLine(env),
+      environment: environmentLine(env, pgtsProgram()),
       callPattern,
       startedMs: Date.now() - 10_000,
     })

@@ -3,17 +3,18 @@ import { findCommand } from '../../config/argv.ts'
 import { commandNames, commandRow, type CommandName } from '../../config/command-table.ts'
 import { nearestName, parseOptionName, withIndex } from '../../config/option-name.ts'
 import { groupOf, isNegatable, optionNames, rowFor, type OptionName } from '../../config/option-table.ts'
-import { resolveForHelp, type AnyResolved, type ResolveInput } from '../../config/resolve.ts'
+import { dialectOf, resolveForHelp, type AnyResolved, type Dialect, type ResolveInput } from '../../config/resolve.ts'
 import { allowedText, defaultText, topicOf, typeHint, TOPICS } from '../../config/option-facts.ts'
 import { textToShow, wordToShow } from '../../config/shown.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
+import { programName, type ProgramName } from '../../util/program-name.ts'
 
 const WIDTH = 80
 
 /** `pgts help`, `pgts help COMMAND`, `pgts help COMMAND OPTION`: at most 80 columns, with the values in effect. */
 export async function helpFor(parameters: readonly string[], input: ResolveInput): Promise<string> {
   const [commandWord, optionWord] = parameters
-  if (commandWord === undefined) return generalHelp()
+  if (commandWord === undefined) return generalHelp(programName(input.program))
   const command = findCommand(commandWord)
   const current = await currentValues(command, input)
   if (optionWord === undefined) return commandHelp(command, current)
@@ -21,6 +22,8 @@ export async function helpFor(parameters: readonly string[], input: ResolveInput
 }
 
 interface Current {
+  readonly name: ProgramName
+  readonly dialect: Dialect
   readonly resolved?: AnyResolved
   /** Why the values in effect are not known. */
   readonly trouble?: string
@@ -28,16 +31,18 @@ interface Current {
 
 /** Help answers even when the configuration is broken: that is when it is asked for. */
 async function currentValues(command: CommandName, input: ResolveInput): Promise<Current> {
+  const name = programName(input.program)
   try {
-    return { resolved: await resolveForHelp(command, input) }
+    const resolved = await resolveForHelp(command, input)
+    return { name, dialect: resolved.dialect, resolved }
   } catch (error) {
     if (!isPgtsError(error)) throw error
-    return { trouble: error.message }
+    return { name, dialect: dialectOf(name), trouble: error.message }
   }
 }
 
-function generalHelp(): string {
-  const program = new Command('pgts')
+function generalHelp(name: ProgramName): string {
+  const program = new Command(name)
     .usage('COMMAND [options]')
     .description('Back up and restore PostgreSQL, in the repository format of pgBackRest.')
     .helpCommand(false)
@@ -48,12 +53,12 @@ function generalHelp(): string {
     program.command(name).summary(row.implemented === true ? row.summary : `${row.summary} (not yet)`)
   }
   const text = format(program, (command) => command.name())
-  return `${text}\nA command may be shortened as long as no other begins so.\nMore: pgts help COMMAND, pgts help COMMAND OPTION\n`
+  return `${text}\nA command may be shortened as long as no other begins so.\nMore: ${name} help COMMAND, ${name} help COMMAND OPTION\n`
 }
 
 function commandHelp(command: CommandName, current: Current): string {
   const row = commandRow(command)
-  const program = new Command('pgts')
+  const program = new Command(current.name)
   const page = program.command(command).description(row.summary).helpOption(false)
   const parameters = row.parameters === undefined ? '' : ` ${row.parameters.usage}`
   page.usage(`[options]${parameters}`)
@@ -74,13 +79,13 @@ function commandHelp(command: CommandName, current: Current): string {
   )
   const trouble =
     current.trouble === undefined ? '' : `\n${wrap(`Values in effect are not known: ${current.trouble}`)}\n`
-  return `${text}${notYet}${trouble}\n${more}\nMore: pgts help ${command} OPTION\n`
+  return `${text}${notYet}${trouble}\n${more}\nMore: ${current.name} help ${command} OPTION\n`
 }
 
 function optionHelp(command: CommandName, option: OptionName, current: Current): string {
   const row = rowFor(option, command)
   if (row === undefined) throw new PgtsError('assert', `${option} is not valid for ${command}`)
-  const dialect = current.resolved?.dialect ?? 'yaml'
+  const dialect = current.dialect
   const name = withIndex(option, 1)
   const lines = [
     `--${isNegatable(row) ? '[no-]' : ''}${name}${typeHint(row)}`,
@@ -88,7 +93,7 @@ function optionHelp(command: CommandName, option: OptionName, current: Current):
     wrap(row.summary),
     '',
     ...fact('default', defaultText(row, dialect)),
-    ...fact('allowed', allowedText(row)),
+    ...(row.choices === undefined ? fact('allowed', allowedText(row)) : []),
     ...currentLines(option, current),
     ...fact('variable', row.secret === true || row.commands.length > 0 ? variable(name) : undefined),
     ...fact(
@@ -97,6 +102,7 @@ function optionHelp(command: CommandName, option: OptionName, current: Current):
     ),
     ...fact('old names', row.formerly?.map((old) => old.replace('?', '1')).join(', ')),
   ]
+  if (row.choices !== undefined) lines.push('', choicesText(row.type, row.choices))
   if (row.secret === true)
     lines.push(
       '',
@@ -107,6 +113,12 @@ function optionHelp(command: CommandName, option: OptionName, current: Current):
       ),
     )
   return `${lines.join('\n')}\n`
+}
+
+/** The form that the bash completion of pgbackrest reads: sizes from a sentence, other choices from a list. */
+function choicesText(type: string, choices: readonly string[]): string {
+  if (type !== 'size') return ['allowed:', ...choices.map((choice) => `* ${choice}`)].join('\n')
+  return wrap(`Allowed values are ${choices.slice(0, -1).join(', ')}, and ${choices.at(-1) ?? ''}.`)
 }
 
 function findOption(command: CommandName, word: string): OptionName {
@@ -133,7 +145,7 @@ function findOption(command: CommandName, word: string): OptionName {
 function valueFacts(option: OptionName, command: CommandName, current: Current): string {
   const row = rowFor(option, command)
   if (row === undefined) return ''
-  const fallback = defaultText(row, current.resolved?.dialect ?? 'yaml')
+  const fallback = defaultText(row, current.dialect)
   const now = currentTexts(option, current).map(({ key, text }) =>
     key > 1 ? `${withIndex(option, key)}: ${text}` : `now: ${text}`,
   )

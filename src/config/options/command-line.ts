@@ -221,7 +221,7 @@ export const commandLineOptions = defineOptions({
     type: 'enum',
     section: 'command-line',
     commands: ['repo-ls'],
-    choices: ['none', 'asc', 'desc'],
+    choices: ['asc', 'desc', 'none'],
     default: 'asc',
   },
   stanza: {
@@ -304,10 +304,10 @@ export const commandLineOptions = defineOptions({
     commands: ['backup', 'info', 'restore'],
     required: true,
     for: {
-      backup: { choices: ['full', 'diff', 'incr'], default: 'incr' },
-      info: { choices: ['full', 'diff', 'incr'], required: false },
+      backup: { choices: ['full', 'incr', 'diff'], default: 'incr' },
+      info: { choices: ['full', 'incr', 'diff'], required: false },
       restore: {
-        choices: ['default', 'preserve', 'immediate', 'standby', 'none', 'name', 'time', 'lsn', 'xid'],
+        choices: ['default', 'immediate', 'lsn', 'name', 'xid', 'time', 'preserve', 'standby', 'none'],
         default: 'default',
       },
     },

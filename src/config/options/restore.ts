@@ -6,7 +6,7 @@ export const restoreOptions = defineOptions({
     summary: 'Whether the restored cluster archives: as before, or not at all.',
     type: 'enum',
     commands: ['restore'],
-    choices: ['preserve', 'off'],
+    choices: ['off', 'preserve'],
     default: 'preserve',
   },
   'db-exclude': {

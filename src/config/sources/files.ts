@@ -2,6 +2,7 @@ import { readdirSync, readFileSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { decodeText, textPath } from '../../util/byte-string.ts'
 import { PgtsError, systemCode } from '../../util/error.ts'
+import type { ProgramName } from '../../util/program-name.ts'
 import type { Setting } from '../setting.ts'
 import { parsePath } from '../value.ts'
 
@@ -31,16 +32,23 @@ const INI_PATH = '/etc/pgbackrest'
 const INI_FILE = 'pgbackrest.conf'
 const INI_OLD_FILE = '/etc/pgbackrest.conf'
 
+/** Whose defaults are used when no configuration file says it. */
+export function dialectOf(name: ProgramName): Dialect {
+  return name === 'pgbackrest' ? 'ini' : 'yaml'
+}
+
 /**
- * Finds the configuration. Without options: /etc/pgts/pgts.yaml if it is there, else pgts's defaults. A name ending in
- * .yaml or .yml is YAML; any other is the dialect of pgbackrest.conf, as is everything with --config-include-path.
+ * Finds the configuration. Without options: /etc/pgts/pgts.yaml if it exists, else pgts's defaults; under the name
+ * pgbackrest the files that pgbackrest reads, else its defaults. A file name ending in .yaml or .yml is YAML; any other
+ * is the dialect of pgbackrest.conf, as is everything with --config-include-path.
  */
-export function locateConfig(settings: readonly Setting[], files: ConfigFiles): LocatedConfig {
+export function locateConfig(settings: readonly Setting[], files: ConfigFiles, name: ProgramName): LocatedConfig {
   const looked = new Set<string>()
-  const located = locate(settings, {
-    read: (path) => files.read(noted(path, looked)),
-    list: (path) => files.list(noted(path, looked)),
-  })
+  const noting = {
+    read: (path: string) => files.read(noted(path, looked)),
+    list: (path: string) => files.list(noted(path, looked)),
+  }
+  const located = locate(settings, noting, name)
   return { ...located, looked: [...looked] }
 }
 
@@ -52,7 +60,9 @@ function noted(path: string, looked: Set<string>): string {
 function locate(
   settings: readonly Setting[],
   files: Pick<ConfigFiles, 'read' | 'list'>,
+  name: ProgramName,
 ): Omit<LocatedConfig, 'looked'> {
+  const fallback = dialectOf(name)
   const find = (option: string) => settings.find((setting) => setting.option === option)
   const config = find('config')
   const base = pathValue(find('config-path'))
@@ -72,16 +82,16 @@ function locate(
     return { dialect: 'yaml', parts: [{ path, text }] }
   }
 
-  if (config === undefined && include === undefined) {
+  if (config === undefined && include === undefined && name === 'pgts') {
     const path = join(base ?? PGTS_PATH, PGTS_FILE)
     const text = files.read(path)
     if (text !== undefined) return { dialect: 'yaml', parts: [{ path, text }] }
   }
-  if (include === undefined && base === undefined) return { dialect: 'yaml', parts: [] }
+  if (include === undefined && base === undefined && name === 'pgts') return { dialect: fallback, parts: [] }
   const main = config === undefined ? mainIni(base, files) : []
   const parts = [...main, ...includes()]
-  // --config-path to a place where nothing is: pgts's defaults.
-  return { dialect: parts.length > 0 || include !== undefined ? 'ini' : 'yaml', parts }
+  // --config-path to a place where nothing is: the defaults of the name.
+  return { dialect: parts.length > 0 || include !== undefined ? 'ini' : fallback, parts }
 }
 
 export function isYaml(path: string): boolean {

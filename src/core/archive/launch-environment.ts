@@ -1,3 +1,5 @@
+import { baseNameOf } from '../../util/program-name.ts'
+
 /** The options of the environment that say where WAL goes, each for both prefixes. The launcher has the same list. */
 const ENVIRONMENT = [
   'CONFIG',
@@ -16,9 +18,15 @@ export const launchEnvironment: readonly string[] = ['PGTS', 'PGBACKREST'].flatM
   ENVIRONMENT.map((name) => `${prefix}_${name}`),
 )
 
-/** One line that changes when one of these variables does; a value with the separator in it fits no hint. */
-export function environmentLine(env: Readonly<Record<string, string | undefined>>): string {
+/**
+ * One line that changes when one of these variables or the name of the program does, which decides where the
+ * configuration is; a value with the separator in it fits no hint.
+ *
+ * @param program path of the program
+ */
+export function environmentLine(env: Readonly<Record<string, string | undefined>>, program: string): string {
   const values = launchEnvironment.map((name) => env[name])
-  if (values.some((value) => value?.includes('|'))) return '\n'
-  return values.map((value) => (value === undefined ? '' : `=${value}`)).join('|')
+  const name = baseNameOf(program)
+  if ([name, ...values].some((value) => value?.includes('|'))) return '\n'
+  return [name, ...values.map((value) => (value === undefined ? '' : `=${value}`))].join('|')
 }

@@ -53,7 +53,7 @@ describe('commands', () => {
     [['backup:async'], 'command-invalid', 'backup:async is not a command', 'write backup'],
     [['archive-push:local', 'x'], 'command-invalid', 'is not a command', 'write archive-push'],
     [['archive-push:async'], 'param-required', 'archive-push needs WAL-DIRECTORY', ''],
-    [['server'], 'command-invalid', 'pgts does not have server yet', 'pgbackrest server'],
+    [['server'], 'command-invalid', 'pgts does not have server yet', 'server of pgBackRest'],
     [['--stanza=x'], 'command-required', 'there are options but no command', 'pgts help'],
     [['info', '--version'], 'option-invalid', '--version does not go with info', 'write pgts version'],
     [['info', 'extra'], 'param-invalid', "info does not know what to do with 'extra'", 'options only'],

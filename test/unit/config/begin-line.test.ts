@@ -97,6 +97,7 @@ test('another command is told what this one was told on its command line', async
     '--type=time',
     '--target=2026-01-02 03:04:05',
     '--no-log-timestamp',
+    '--log-level-console=detail',
   ]
   const resolved = await resolving(argv, around)
   expect(commandLineFor(resolved, 'archive-get', '/work')).toEqual([

@@ -1,14 +1,21 @@
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { referencePages } from '../../../scripts/reference/render.ts'
-import { runProgram, versionText } from '../../../src/cli/program.ts'
-import { commandNames } from '../../../src/config/command-table.ts'
+import { runProgram } from '../../../src/cli/program.ts'
+import { PGBACKREST_LEVEL, versionText } from '../../../src/util/version.ts'
+import { commandNames, commandRow } from '../../../src/config/command-table.ts'
 import { fakeFiles, type Surroundings } from './resolving.ts'
 
 async function output(line: string, around: Surroundings = {}): Promise<string> {
   let text = ''
   const files = fakeFiles(around.files, around.mode)
-  const base = { argv: line.split(' ').filter(Boolean), env: around.env ?? {}, program: '/usr/bin/pgts', uid: 0, files }
+  const base = {
+    argv: line.split(' ').filter(Boolean),
+    env: around.env ?? {},
+    program: around.program ?? '/usr/bin/pgts',
+    uid: 0,
+    files,
+  }
   expect(
     await runProgram({ ...base, stdout: { write: (more) => void (text += more) } }, () =>
       Promise.reject(new Error('no command')),
@@ -53,6 +60,44 @@ describe('help', () => {
     expect(await output('help backup repo1-path')).toContain('default:    /var/lib/pgts\n')
   })
 
+  test.each(['/usr/bin/pgts', '/usr/bin/pgbackrest'])(
+    'of %s is read by the bash completion of pgbackrest',
+    async (program) => {
+      const words = (text: string, pattern: RegExp) => [...text.matchAll(pattern)].map((found) => found[1])
+      const name = program.slice(program.lastIndexOf('/') + 1)
+      // awk '/^[[:space:]]+/ {print $1}'
+      const commands = words(await output('', { program }), /^[ \t]+(\S+)/gm)
+      expect(commands).toEqual(commandNames.filter((command) => commandRow(command).internal !== true))
+      // awk '/^\*[[:space:]]/ {print $2}'
+      const values = async (line: string) => words(await output(line, { program }), /^\*\s+(\S+)/gm)
+      expect(await values('help backup type')).toEqual(['full', 'incr', 'diff'])
+      expect(await values('help info output')).toEqual(['text', 'json'])
+      expect(await values('help backup log-level-console')).toEqual([
+        'off',
+        'error',
+        'warn',
+        'info',
+        'detail',
+        'debug',
+        'trace',
+      ])
+      const sizes = /^Allowed values(.*\n.*)/m.exec(await output('help backup buffer-size', { program }))?.[1] ?? ''
+      expect(words(sizes, /(\w+)[,.](?=\s|$)/g)).toEqual([
+        ...['16KiB', '32KiB', '64KiB', '128KiB', '256KiB', '512KiB', '1MiB', '2MiB', '4MiB', '8MiB', '16MiB'],
+      ])
+      expect(await output('', { program })).toContain(`Usage: ${name} COMMAND`)
+      expect(await output('help backup', { program })).toContain(`More: ${name} help backup OPTION`)
+    },
+  )
+
+  test('shows the defaults of pgbackrest under its name, also when its configuration is broken', async () => {
+    const program = '/usr/bin/pgbackrest'
+    for (const files of [{}, { '/etc/pgbackrest/pgbackrest.conf': 'broken' }]) {
+      expect(await output('help backup repo-path', { program, files })).toContain('default:    /var/lib/pgbackrest\n')
+      expect(await output('help backup compress-type', { program, files })).toContain('default:    gz\n')
+    }
+  })
+
   test('never shows a secret', async () => {
     const env = { PGTS_REPO1_CIPHER_PASS: 'geheim', PGTS_REPO1_CIPHER_TYPE: 'aes-256-cbc' }
     expect(await output('help backup repo1-cipher-pass', { env })).toContain('<redacted> (from PGTS_REPO1_CIPHER_PASS)')
@@ -78,7 +123,11 @@ describe('help', () => {
 
 test('version is text or one number for scripts', async () => {
   expect(await output('version')).toMatch(/^pgts \d+\.\d+\.\d+\S*\n$/)
-  expect(versionText('num', '1.20.3')).toBe('1020003')
+  expect(versionText('num', 'pgts', '1.20.3')).toBe('1020003')
+  const program = '/usr/bin/pgbackrest'
+  expect(await output('version', { program })).toBe(`pgBackRest ${PGBACKREST_LEVEL}\n`)
+  const [major = 0, minor = 0, patch = 0] = PGBACKREST_LEVEL.split('.').map(Number)
+  expect(await output('version --output=num', { program })).toBe(String(major * 1_000_000 + minor * 1000 + patch))
   expect(await output('version --output=num')).toMatch(/^\d+$/)
 })
 

@@ -22,8 +22,9 @@ async function paths(
   line: string,
   some: Record<string, string> = files,
   env: Record<string, string> = {},
+  program = '/usr/bin/pgts',
 ): Promise<unknown> {
-  const { dialect, options } = await resolving(`info ${line}`, { files: some, env })
+  const { dialect, options } = await resolving(`info ${line}`, { files: some, env, program })
   return `${dialect}: ${(options as unknown as { repo: { path: string }[] }).repo.map(({ path }) => path).join(' ')}`
 }
 
@@ -43,6 +44,48 @@ describe('where the configuration is', () => {
     ['--no-config --config-path=/c', 'ini: /from/a /from/b'],
   ])('%s reads %s', async (line, expected) => {
     expect(await paths(line)).toBe(expected)
+  })
+
+  const both = { ...files, '/etc/pgbackrest.conf': '[global]\nrepo1-path=/from/old\n' }
+  const { '/etc/pgbackrest/pgbackrest.conf': _, ...oldOnly } = both
+  const included = { '/etc/pgts/pgts.yaml': '{}', '/etc/pgbackrest/conf.d/a.conf': '[global]\nrepo1-path=/included\n' }
+  test.each([
+    ['', both, 'ini: /from/conf'],
+    ['', oldOnly, 'ini: /from/old'],
+    ['', included, 'ini: /included'],
+    ['', {}, 'ini: /var/lib/pgbackrest'],
+    ['--config-path=/y', files, 'ini: /var/lib/pgbackrest'],
+    ['--config-path=/c', both, 'ini: /from/c /from/a /from/b'],
+    ['--no-config', both, 'ini: /var/lib/pgbackrest'],
+    ['--config=/c/x.yml', files, 'yaml: /from/x.yml'],
+  ])('under the name pgbackrest, %j with the files %j is %s', async (line, some, expected) => {
+    expect(await paths(line, some, {}, '/opt/bin/pgbackrest')).toBe(expected)
+  })
+
+  test.each(['/usr/bin/pgbackrest-new', '/opt/pgbackrest/bin/pgts', 'pgts'])(
+    'only the last part of %s decides',
+    async (program) => {
+      expect(await paths('', {}, {}, program)).toBe('yaml: /var/lib/pgts')
+    },
+  )
+
+  test('without a file the defaults are those of the name', async () => {
+    const defaults = async (program: string) => {
+      const env = { PGBACKREST_STANZA: 'main', PGBACKREST_PG1_PATH: '/pg' }
+      const { options } = await resolving('backup', { env, program })
+      const { compressType, logPath, lockPath, repo } = options as unknown as Record<string, unknown>
+      const [{ path, bundle, block } = {}] = repo as Record<string, unknown>[]
+      return { compressType, logPath, lockPath, path, bundle, block }
+    }
+    expect(await defaults('/usr/bin/pgbackrest')).toEqual({
+      compressType: 'gz',
+      logPath: '/var/log/pgbackrest',
+      lockPath: '/tmp/pgbackrest',
+      path: '/var/lib/pgbackrest',
+      bundle: false,
+      block: false,
+    })
+    expect(await defaults('/usr/bin/pgts')).toMatchObject({ compressType: 'zst', path: '/var/lib/pgts', bundle: true })
   })
 
   test('the variables work as the options do, the option wins', async () => {

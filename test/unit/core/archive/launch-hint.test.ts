@@ -31,7 +31,7 @@ const hint: LaunchHint = {
   spool: '/spool/archive/main',
   lockPath: '/lock',
   server: { pid: '4711', started: '1700000000' },
-  environment: environmentLine({ PGTS_STANZA: 'main' }),
+  environment: environmentLine({ PGTS_STANZA: 'main' }, '/usr/bin/pgts'),
   witnesses: ['/etc', '/etc/pgts'],
   callPattern: ['--stanza=main', 'archive-push', undefined],
 }
@@ -47,7 +47,7 @@ describe('the text of a launch hint', () => {
       '/pg data/15',
       '4711',
       '1700000000',
-      `|||=main${'|'.repeat(launchEnvironment.length - 4)}`,
+      `pgts||||=main${'|'.repeat(launchEnvironment.length - 4)}`,
       '/spool/archive/main',
       '/lock',
       '2',
@@ -66,7 +66,7 @@ describe('the text of a launch hint', () => {
     ['a relative path', { lockPath: 'lock' }],
     ['no process id', { server: { pid: '-4711', started: '1' } }],
     ['no start time', { server: { pid: '4711', started: '' } }],
-    ['an unspeakable environment', { environment: environmentLine({ PGTS_CONFIG: '/a|b' }) }],
+    ['an unspeakable environment', { environment: environmentLine({ PGTS_CONFIG: '/a|b' }, 'pgts') }],
     ['too many arguments', { callPattern: Array.from({ length: 61 }, () => 'x') }],
     ['too much', { spool: `/${'x'.repeat(9000)}` }],
   ])('does not exist with %s', (_, change) => {
@@ -74,7 +74,12 @@ describe('the text of a launch hint', () => {
   })
 
   test('tells a variable that is empty from one that is not there', () => {
-    expect(environmentLine({ PGTS_STANZA: '' })).not.toBe(environmentLine({}))
+    expect(environmentLine({ PGTS_STANZA: '' }, 'pgts')).not.toBe(environmentLine({}, 'pgts'))
+  })
+
+  test('does not match a call by another name of the program', () => {
+    expect(environmentLine({}, '/usr/bin/pgbackrest')).toBe(environmentLine({}, '/opt/bin/pgbackrest'))
+    expect(environmentLine({}, '/usr/bin/pgbackrest')).not.toBe(environmentLine({}, '/usr/bin/pgts'))
   })
 })
 
@@ -116,7 +121,7 @@ describe('writing a hint', () => {
       spool: '/spool/archive/main',
       lockPath: '/lock',
       configLooked: [join(dir, '..', 'pgts.yaml')],
-      environment: environmentLine({}),
+      environment: environmentLine({}, 'pgts'),
       callPattern: ['--stanza=main', 'archive-push', undefined],
       startedMs: 1_800_000_000_123,
     }
