@@ -118,7 +118,11 @@ export const handlers: CommandHandlers = {
     const { verify } = await loadModule(() => import('../commands/verify.ts'))
     const { renderVerify } = await loadModule(() => import('./render/verify.ts'))
     const reports = await verify(ctx)
-    const text = renderVerify(reports, ctx.options.output, ctx.options.verbose)
+    const { output, verbose } = ctx.options
+    const text = renderVerify(reports, output, verbose)
+    // Programs look for `status: error` in the log, as verify of pgbackrest ends with 0 whatever it finds.
+    const logged = output === 'none' ? renderVerify(reports, 'text', verbose).trimEnd() : ''
+    if (logged !== '') ctx.log.info(logged)
     return { text, exitCode: reports.every(({ ok }) => ok) ? 0 : EXIT_CODES.command }
   },
 }

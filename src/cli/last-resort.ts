@@ -1,7 +1,7 @@
 import { stopsRecovery } from '../core/archive/recovery-stop.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { programName } from '../util/program-name.ts'
-import { formatShortError } from './exit.ts'
+import { formatConsoleError, formatShortError } from './exit.ts'
 import { exitCodeFor, type Launch } from './launch.ts'
 import { descriptorOutput } from './log-output.ts'
 import { listenForSignals } from './signals.ts'
@@ -38,15 +38,27 @@ export function endedTooEarly(): PgtsError {
   return error
 }
 
-/** Report an error where there is no logger. @param program path that it was called by @returns the exit code */
-export function tellShortly(error: unknown, argv: readonly string[], program: string): number {
+/**
+ * Report an error where there is no logger.
+ *
+ * @param program path that it was called by
+ * @param onConsole on standard output, unless that cannot be written
+ * @returns the exit code
+ */
+export function tellShortly(error: unknown, argv: readonly string[], program: string, onConsole = false): number {
   const story = argv.includes('archive-get') ? stopsRecovery(error, wantedFile(argv), places(argv)) : error
-  try {
-    descriptorOutput(2).write(formatShortError(story, programName(program)))
-  } catch {
-    // Standard error cannot be written either: the exit code is all that is left.
-  }
+  const name = programName(program)
+  if (!onConsole || !written(1, formatConsoleError(story, name))) written(2, formatShortError(story, name))
   return EXIT_CODES[toPlainError(story).code]
+}
+
+/** @returns false when nothing can be written: of standard error too, the exit code is all that is left */
+function written(fd: number, text: string): boolean {
+  try {
+    return descriptorOutput(fd).write(text)
+  } catch {
+    return false
+  }
 }
 
 function wantedFile(argv: readonly string[]): string {

@@ -53,7 +53,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
     const handler = table[command] as ((ctx: CommandContext) => Promise<Outcome>) | undefined
     if (handler === undefined) throw new PgtsError('assert', `there is no handler for ${nameOf(resolved, command)}`)
     const code = await tell(await handler(open.ctx), options.output === 'json')
-    end('completed successfully')
+    end(code > ANSWER_NO ? abortedWith(code) : 'completed successfully')
     if (log.failure() !== undefined) throw log.failure()
     return code
   } catch (error) {
@@ -65,13 +65,20 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
         : why
     const code = EXIT_CODES[toPlainError(story).code]
     logError(log, story)
-    end(`aborted with exception [${String(code).padStart(3, '0')}]`)
+    end(abortedWith(code))
     if (log.failure() !== undefined) tellShortly(story, [], process.program)
     return code
   } finally {
     globalThis.process.removeListener('beforeExit', onEarlyEnd)
     log.close()
   }
+}
+
+/** The largest exit code that is an answer and no failure: 1 is "there is no such file" of archive-get and repo-get. */
+const ANSWER_NO = 1
+
+function abortedWith(code: number): string {
+  return `aborted with exception [${String(code).padStart(3, '0')}]`
 }
 
 /** Log the begin line of a command. @returns what logs its end line */

@@ -1,3 +1,4 @@
+import { parseCommandLine } from '../config/argv.ts'
 import type { AnyResolved } from '../config/resolve.ts'
 import { asyncHandlers, handlers } from './handlers.ts'
 import { tellShortly } from './last-resort.ts'
@@ -12,15 +13,31 @@ const stdout = descriptorOutput(1)
 /** Run one command from its arguments to its exit code. Everything that goes wrong is told here, once. */
 export async function run(argv: readonly string[], process: Process): Promise<number> {
   const input = { argv, env: process.env, program: process.program, uid: globalThis.process.getuid?.(), stdout }
+  let understood = false
   try {
-    return await runProgram(input, (resolved) =>
-      resolved.command === 'check' && resolved.options.stanza === undefined
+    return await runProgram(input, (resolved) => {
+      understood = true
+      return resolved.command === 'check' && resolved.options.stanza === undefined
         ? checkAll(resolved, argv, process)
-        : runUnderstood(resolved, process),
-    )
+        : runUnderstood(resolved, process)
+    })
   } catch (error) {
-    // No logger stands yet: how to log is what could not be understood.
-    return tellShortly(error, argv, process.program)
+    // No logger exists yet: the options that say how to log may be what is wrong.
+    return tellShortly(error, argv, process.program, !understood && isForConsole(argv))
+  }
+}
+
+/**
+ * Does pgbackrest report errors of this command line on the console, standard output? Once the command is known it does;
+ * what is wrong with the words themselves goes to standard error. With JSON and repo-get, standard output has the answer only.
+ */
+function isForConsole(argv: readonly string[]): boolean {
+  try {
+    const { command, role, settings } = parseCommandLine(argv)
+    const isJson = settings.some(({ option, typed }) => option === 'output' && typed[0] === 'json')
+    return role === undefined && command !== 'help' && command !== 'repo-get' && !isJson
+  } catch {
+    return false
   }
 }
 

@@ -26,9 +26,7 @@ export async function choosePriorFor(
   if (type === 'full') return { type }
   const entry = choosePrior(info, type)
   if (entry === undefined) {
-    const message = `no prior backup exists: this ${type} backup will be a full backup`
-    if (ctx.isSet('type')) ctx.log.warn(message)
-    else ctx.log.info(message)
+    ctx.log.warn(`no prior backup exists, ${type} backup has been changed to full`)
     return { type: 'full' }
   }
   const prior = await loadPrior(storage, ctx.stanza, entry.label, info, { log: ctx.log, signal: ctx.signal })

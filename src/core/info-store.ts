@@ -269,10 +269,14 @@ function neitherUsable(
   const copy = toPlainError(copyError)
   const where = `${storage.display}/${name}`
   if (isPgtsError(mainError, 'file-missing') && isPgtsError(copyError, 'file-missing')) {
-    return new PgtsError('file-missing', `neither ${where} nor its copy exists`, {
-      hints: missingHints,
-      cause: mainError,
-    })
+    return new PgtsError(
+      'file-missing',
+      `unable to open missing file '${where}' for read: neither it nor its copy exists`,
+      {
+        hints: missingHints,
+        cause: mainError,
+      },
+    )
   }
   // Of two different failures the one that is not "missing" tells more, and a store that fails is no damage.
   const told = [main.code, copy.code].filter((failure) => failure !== 'file-missing')

@@ -172,7 +172,7 @@ export async function readControlFile(
 async function readBytes(files: ClusterFiles, path: string): Promise<Buffer> {
   const source = await files.open(path, { maxBytes: CONTROL_DATA_BYTES, buffer: Buffer.alloc(CONTROL_DATA_BYTES) })
   if (source === undefined) {
-    throw new PgtsError('file-missing', `${bytesToText(path)} is missing`, {
+    throw new PgtsError('file-missing', `unable to open missing file '${bytesToText(path)}' for read`, {
       hints: ['is pg1-path the data directory of a PostgreSQL cluster?'],
     })
   }

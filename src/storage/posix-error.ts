@@ -34,7 +34,8 @@ export function posixError(action: PosixAction, path: string, cause: unknown): P
   switch (why) {
     case 'ENOENT':
     case 'ENOTDIR':
-      return new PgtsError(action === 'open' ? 'file-missing' : code, message, { cause })
+      if (action !== 'open') return new PgtsError(code, message, { cause })
+      return new PgtsError('file-missing', `unable to open missing file '${shown}' for read`, { cause })
     case 'ENOSPC':
     case 'EDQUOT':
       return new PgtsError('file-write', message, {

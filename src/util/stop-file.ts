@@ -39,7 +39,7 @@ export function assertNotStopped(lockPath: string, stanza: string): void {
   const path = stopFileOf(lockPath, stanza)
   if (path === undefined) return
   const all = path === stopFileName(lockPath, '')
-  throw new PgtsError('stop', `${all ? 'all stanzas are' : `stanza ${stanza} is`} stopped: ${path} exists`, {
+  throw new PgtsError('stop', `stop file exists for ${all ? 'all stanzas' : `stanza ${stanza}`}: ${path}`, {
     hints: [`when the maintenance is over, run 'pgts ${all ? '' : `--stanza=${stanza} `}start'`],
   })
 }

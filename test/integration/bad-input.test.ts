@@ -51,7 +51,7 @@ describe('standard output on a full device', () => {
   test('an error keeps its code, and is shown on standard error', () => {
     const { status, stderr } = full('--stanza=main manifest')
     expect(status).toBe(55)
-    expect(stderr).toMatch(/^ERROR: \[055\]: neither .*backup\.info nor its copy exists/)
+    expect(stderr).toMatch(/^ERROR: \[055\]: unable to open missing file '.*backup\.info' for read/)
   })
   test('the exit code is all that is left when standard error is full as well', () => {
     expect(full('info', '>/dev/full 2>/dev/full').status).toBe(124)

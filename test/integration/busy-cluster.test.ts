@@ -129,7 +129,7 @@ describe('a page that is damaged in the cluster', () => {
     )
     const relation = String((await cluster.query("select pg_relation_filepath('t') as path"))[0]?.['path'])
     await site.pgtsOk('stanza-create')
-    expect((await site.pgtsOk('backup')).stdout).toBe('')
+    expect((await site.pgtsOk('--type=full', 'backup')).stdout).toBe('')
     await cluster.stop()
     for (const page of [3, 4, 9]) flipByte(join(cluster.dataDir, relation), page * 8192 + 5000)
     await cluster.start()

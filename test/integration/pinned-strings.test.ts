@@ -1,7 +1,8 @@
 import { readdirSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { makeTestDir } from '../support/postgres.ts'
+import { makeTestDir, pgts, serverBinaries } from '../support/postgres.ts'
+import { runOk } from '../support/test-user.ts'
 import { aSite, type Site } from '../support/site.ts'
 
 /** One stanza in two repositories; later tests use what earlier ones left. */
@@ -11,13 +12,118 @@ beforeAll(async () => {
   repo2 = makeTestDir('repo2')
   const options = { 'repo1-retention-full': '1', 'repo2-path': repo2, 'repo2-retention-full': '1' }
   site = await aSite({ walSegsizeMb: 1, options })
-  await site.pgtsOk('stanza-create')
 }, 60_000)
 afterAll(() => site?.[Symbol.asyncDispose]())
 
 const backUp = (...args: string[]) => site.pgts(['--log-level-console=info', ...args, 'backup'])
 const logOf = (command: string) => readFileSync(join(site.dir, 'log', `main-${command}.log`), 'utf8')
+const startsWith = (text: string) => new RegExp(`^${text.replaceAll(/[[\].]/g, '\\$&')}`)
 const labels = (repo: string) => readdirSync(join(repo, 'backup/main')).filter((name) => /^\d{8}-\d{6}F$/.test(name))
+
+/** What monitoring and operators find in the output of pgbackrest, in its order and on its stream. */
+describe('texts that programs match', () => {
+  test('info, and backup, before the stanza exists', async () => {
+    expect((await site.pgtsOk('info')).stdout).toContain('status: error (missing stanza path)')
+    const { code, stdout, stderr } = await backUp()
+    expect({ code, stderr }).toEqual({ code: 55, stderr: '' })
+    expect(stdout).toMatch(/ P00   INFO: backup command begin \S+: --.*\n/)
+    expect(stdout).toMatch(/ P00  ERROR: \[055\]: .*unable to open missing file '.*\/main\/archive\.info' for read: /)
+    expect(stdout).toMatch(/backup command end: aborted with exception \[055\]\n$/)
+  })
+
+  test('stanza-create, and again', async () => {
+    const created = await site.pgtsOk('--log-level-console=info', 'stanza-create')
+    expect(created.stdout).toMatch(/stanza-create command end: completed successfully \(\d+ms\)\n$/)
+    const { stdout } = await site.pgtsOk('--log-level-console=info', 'stanza-create')
+    expect(stdout).toContain("stanza 'main' already exists on repo1 and is valid\n")
+    expect((await site.pgtsOk('info')).stdout).toContain('status: error (no valid backups)')
+  })
+
+  test('a first backup of the default type warns that it is a full one', async () => {
+    const { stdout } = await site.pgtsOk('backup')
+    expect(stdout).toMatch(/ P00   WARN: no prior backup exists, incr backup has been changed to full\n/)
+    expect((await site.pgtsOk('info')).stdout).toContain('status: mixed')
+    expect((await site.pgtsOk('--repo=1', 'info')).stdout).toContain('status: ok')
+  })
+
+  test('a stop file', async () => {
+    await site.pgtsOk('stop')
+    const { code, stdout } = await site.pgts(['backup'])
+    expect({ code, stdout }).toMatchObject({
+      code: 62,
+      stdout: expect.stringContaining('ERROR: [062]: stop file exists for stanza main') as string,
+    })
+    await site.pgtsOk('start')
+    expect((await site.pgtsOk('start')).stdout).toContain('WARN: stop file does not exist for stanza main')
+  })
+
+  test('stanza-create and check for another cluster', async () => {
+    const other = join(makeTestDir('other'), 'data')
+    await runOk(join(serverBinaries(site.cluster.version), 'initdb'), ['-D', other, '--no-sync'])
+    const { code, stdout } = await site.pgts([`--pg1-path=${other}`, '--no-online', 'stanza-create'])
+    expect({ code, stdout }).toMatchObject({
+      code: 28,
+      stdout: expect.stringContaining(
+        'ERROR: [028]: backup and archive info files exist but do not match the database',
+      ) as string,
+    })
+  })
+
+  test('the version of a backup in JSON is a number, and pgts has a member of its own', async () => {
+    const { stdout } = await site.pgtsOk('--output=json', 'info')
+    const [{ backup }] = JSON.parse(stdout) as [{ backup: { backrest: unknown }[] }]
+    const numeric = expect.stringMatching(/^\d+\.\d+\.\d+$/) as string
+    expect(backup[0]?.backrest).toEqual({
+      format: 5,
+      version: numeric,
+      writer: expect.stringMatching(/^pgts /) as string,
+    })
+  })
+
+  test('verify of a damaged repository does not end as completed', async () => {
+    const good = await site.pgtsOk('--repo=1', '--log-level-console=info', 'verify')
+    expect(good.stdout).toMatch(/verify command end: completed successfully \(\d+ms\)\n$/)
+    const path = join(site.repo, 'backup/main', labels(site.repo)[0]!, 'pg_data/global')
+    const file = join(
+      path,
+      readdirSync(path).find((name) => name.startsWith('pg_control'))!,
+    )
+    renameSync(file, `${file}.lost`)
+    const { code, stdout } = await site.pgts(['--repo=1', '--log-level-console=info', 'verify'])
+    renameSync(`${file}.lost`, file)
+    expect(code).toBe(104)
+    expect(stdout).toMatch(/ P00   INFO: stanza: main\n *status: error\n/)
+    expect(stdout).toMatch(/verify command end: aborted with exception \[104\]\n$/)
+  })
+
+  test.each([
+    [
+      'a configuration file that is missing',
+      ['--config=/no/x.conf', 'backup'],
+      "P00  ERROR: [055]: unable to open missing file '/no/x.conf' for read",
+    ],
+    ['an option that is required', ['backup'], 'P00  ERROR: [037]: '],
+    ['a value that is invalid', ['--stanza=main', '--process-max=zz', 'backup'], 'P00  ERROR: [032]: '],
+    ['an option of another command', ['--stanza=main', '--set=x', 'backup'], 'P00  ERROR: [031]: '],
+  ])('%s is reported on standard output', async (_, args, text) => {
+    const { stdout, stderr } = await pgts(args, { cwd: site.dir })
+    expect({ stdout, stderr }).toEqual({ stdout: expect.stringMatching(startsWith(text)) as string, stderr: '' })
+  })
+
+  test.each([
+    ['an option that does not exist', ['--foo', 'backup'], 'ERROR: [031]: '],
+    ['a command that does not exist', ['foo'], 'ERROR: [048]: '],
+    ['a parameter that the command does not take', ['backup', 'x'], 'ERROR: [096]: '],
+    [
+      'with JSON, a configuration file that is missing',
+      ['--config=/no/x.conf', '--output=json', 'info'],
+      'ERROR: [055]: ',
+    ],
+  ])('%s is reported on standard error', async (_, args, text) => {
+    const { stdout, stderr } = await pgts(args, { cwd: site.dir })
+    expect({ stdout, stderr }).toEqual({ stdout: '', stderr: expect.stringMatching(startsWith(text)) as string })
+  })
+})
 
 describe('the expire of a backup', () => {
   test('is a command of its own on the console, and has its log file', async () => {

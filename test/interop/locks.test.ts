@@ -146,7 +146,7 @@ describe.runIf(installed)(`locks beside ${version}`, () => {
     expect(stopFileOf(lockPath, 'main')).toBeUndefined()
     expect(run('stop').status).toBe(0)
     expect(existsSync(join(lockPath, 'main.stop'))).toBe(true)
-    expect(() => assertNotStopped(lockPath, 'main')).toThrow(/stanza main is stopped/)
+    expect(() => assertNotStopped(lockPath, 'main')).toThrow(/stop file exists for stanza main/)
     expect(() => assertNotStopped(lockPath, 'other')).not.toThrow()
     expect(run('start').status).toBe(0)
     expect(() => assertNotStopped(lockPath, 'main')).not.toThrow()

@@ -1,5 +1,6 @@
 import type { InfoArchive, InfoBackup, InfoDetails, InfoLock, InfoReport, InfoStanza } from '../../core/info/report.ts'
 import { serialiseJson, type JsonObject, type JsonValue } from '../../format/canonical-json.ts'
+import { PGBACKREST_LEVEL } from '../../util/version.ts'
 
 /** The schema that monitoring of pgBackRest reads: one array, members sorted, no whitespace (a byte string). */
 export function renderInfoJson(report: InfoReport): string {
@@ -51,7 +52,7 @@ function backupJson(backup: InfoBackup): JsonObject {
   return object({
     annotation: backup.annotations.size === 0 ? undefined : backup.annotations,
     archive: object({ start: backup.archiveStart, stop: backup.archiveStop }),
-    backrest: object({ format: backup.backrestFormat, version: backup.backrestVersion }),
+    backrest: object({ format: backup.backrestFormat, ...versionJson(backup.backrestVersion) }),
     database: object({ id: backup.historyId, 'repo-key': backup.repoKey }),
     error: backup.error,
     info: object({
@@ -74,6 +75,11 @@ function backupJson(backup: InfoBackup): JsonObject {
     type: backup.type,
     ...(details === undefined ? {} : detailsJson(details)),
   })
+}
+
+/** Programs read the version as a number, so that of pgts itself is in a member of its own. */
+function versionJson(version: string): { version: string; writer?: string } {
+  return version.startsWith('pgts ') ? { version: PGBACKREST_LEVEL, writer: version } : { version }
 }
 
 function detailsJson({ databases, links, tablespaces, errorFiles }: InfoDetails) {

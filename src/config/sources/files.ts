@@ -73,8 +73,8 @@ function locate(
     const path = config.typed[0] ?? ''
     const text = files.read(path)
     if (text === undefined) {
-      throw new PgtsError('file-missing', `configuration file ${path} (from ${config.origin}) is not there`, {
-        hints: ['check --config, PGTS_CONFIG and PGBACKREST_CONFIG'],
+      throw new PgtsError('file-missing', `unable to open missing file '${path}' for read`, {
+        hints: [`check --config, PGTS_CONFIG and PGBACKREST_CONFIG: the path comes from ${config.origin}`],
       })
     }
     if (!isYaml(path)) return { dialect: 'ini', parts: [{ path, text }, ...includes()] }

@@ -56,9 +56,10 @@ export function assertSameCluster(
   code: 'file-invalid' | 'backup-mismatch' = 'file-invalid',
 ): void {
   if (isSameCluster(expected, identity)) return
+  const title = code === 'file-invalid' ? 'backup and archive info files exist but do not match the database: ' : ''
   throw new PgtsError(
     code,
-    `stanza ${stanza} on repo${key} is of another cluster: it has ${describeCluster(expected)}, ` +
+    `${title}stanza ${stanza} on repo${key} is of another cluster: it has ${describeCluster(expected)}, ` +
       `pg1-path has ${describeCluster(identity)}`,
     {
       hints: [

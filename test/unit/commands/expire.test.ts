@@ -65,7 +65,9 @@ test('one that fails does not keep the others from it, and is not hidden', async
   expect(await labelsIn(repos[1]!)).toEqual([F1, F2])
   expect(await labelsIn(repos[2]!)).toEqual([F2])
   expect(ctx.log.lines.filter((line) => line.startsWith('error'))).toEqual([
-    expect.stringMatching(/^error: repo2: neither .*backup\.info nor its copy exists\nHINT: run stanza-create/),
+    expect.stringMatching(
+      /^error: repo2: unable to open missing file '.*backup\.info' for read: neither it nor its copy exists\nHINT: run stanza-create/,
+    ),
   ])
   expect(locks.at(-1)).toBe('released')
 })

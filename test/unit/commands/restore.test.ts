@@ -478,7 +478,7 @@ describe('refused before anything is touched', () => {
   test('no backup at all [075], with the reason for every repository', async () => {
     const error = await refusal()
     expect(error.exitCode).toBe(75)
-    expect(error.hints.join()).toContain('repo1: neither')
+    expect(error.hints.join()).toContain('repo1: unable to open missing file')
   })
 
   test.each([

@@ -103,7 +103,7 @@ describe('where the configuration is', () => {
   })
 
   test.each([
-    ['--config=/no.conf', 'file-missing', 'configuration file /no.conf (from command line) is not there'],
+    ['--config=/no.conf', 'file-missing', "unable to open missing file '/no.conf' for read"],
     ['--config-include-path=/no', 'path-missing', 'directory /no of config-include-path is not there'],
     ['--config=/c/x.yml --config-include-path=/c/conf.d', 'option-invalid', 'does not go with /c/x.yml'],
     ['--config-path=c', 'option-invalid-value', 'config-path'],

@@ -273,7 +273,7 @@ describe('status', () => {
     repo1.files.delete('archive/main/archive.info')
     repo1.files.delete('archive/main/archive.info.copy')
     expect((await ask()).stanzas[0]).toMatchObject({ clusters: [], status: { code: 99 } })
-    expect(await text()).toContain('[FileMissingError] neither')
+    expect(await text()).toContain('[FileMissingError] unable to open missing file')
   })
 })
 
