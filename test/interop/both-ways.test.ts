@@ -10,7 +10,7 @@ import {
   makeTestDir,
   startCluster,
 } from '../support/postgres.ts'
-import { aSite, askBoth, PGBACKREST, type Site } from '../support/site.ts'
+import { aSite, askBoth, asWritten, PGBACKREST, type Site } from '../support/site.ts'
 
 type Program = 'pgts' | 'pgbackrest'
 
@@ -147,7 +147,7 @@ async function infoOf(site: Site, who: Program): Promise<unknown> {
   // 2.45 has fewer members in `status.lock`; everything else must be the same.
   return JSON.parse(
     stdout.replace(/"lock":\{.*?\}\}/, '"lock":{}').replace(/"lock":\{\}\}?/, '"lock":{}'),
-    (key, value: unknown) => (key === 'lock' ? undefined : value),
+    (key, value: unknown) => (key === 'lock' ? undefined : asWritten(key, value)),
   )
 }
 

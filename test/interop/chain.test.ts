@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { countCells } from '../support/cells.ts'
 import { backUp, type Link, type Program, restoredData } from '../support/chain.ts'
 import { giveToTestUser, isInstalled } from '../support/postgres.ts'
-import { aSite, askBoth, PGBACKREST, type Site } from '../support/site.ts'
+import { aSite, askBoth, asWritten, PGBACKREST, type Site } from '../support/site.ts'
 
 interface Row {
   readonly first: Program
@@ -93,5 +93,5 @@ async function infoOf(site: Site, who: Program): Promise<unknown> {
   const { stdout } = await (who === 'pgts'
     ? site.pgtsOk('--output=json', 'info')
     : site.pgbackrestOk('--output=json', 'info'))
-  return JSON.parse(stdout, (key, value: unknown) => (key === 'lock' ? undefined : value))
+  return JSON.parse(stdout, (key, value: unknown) => (key === 'lock' ? undefined : asWritten(key, value)))
 }

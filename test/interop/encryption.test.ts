@@ -5,7 +5,7 @@ import { describe, expect, test } from 'vitest'
 import { countCells } from '../support/cells.ts'
 import { backUp, type Link, type Program, restoredData, run } from '../support/chain.ts'
 import { giveToTestUser, isInstalled, makeTestDir } from '../support/postgres.ts'
-import { aSite, askBoth, PGBACKREST, type Site } from '../support/site.ts'
+import { aSite, askBoth, asWritten, PGBACKREST, type Site } from '../support/site.ts'
 
 interface Row {
   readonly first: Program
@@ -117,5 +117,5 @@ describe.skipIf(!present).each(rows)('$first begins, $codec, bundle $bundle, arc
 /** Newer releases have more members in `status.lock`; everything else must be the same. */
 async function infoOf(site: Site, who: Program): Promise<unknown> {
   const text = await run(site, who, '--output=json', 'info')
-  return JSON.parse(text, (key, value: unknown) => (key === 'lock' ? undefined : value))
+  return JSON.parse(text, (key, value: unknown) => (key === 'lock' ? undefined : asWritten(key, value)))
 }

@@ -22,7 +22,7 @@ import { resolveOptions } from '../../src/config/resolve.ts'
 import { silentLogger } from '../../src/util/log.ts'
 import { countCells } from '../support/cells.ts'
 import { signal } from '../support/processes.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+import { asWritten, aSite, PGBACKREST, type Site } from '../support/site.ts'
 import { cleanEnv, giveToTestUser, isInstalled, makeTestDir, pgts, runAs, testUser } from '../support/test-user.ts'
 import { until } from '../support/until.ts'
 
@@ -62,7 +62,7 @@ function normalJson(value: unknown): unknown {
     Object.entries(value)
       .filter(([key]) => isNewest || key !== 'restore')
       .map(([key, one]) => [key, !isNewest && key === 'backup' && isLock(one) ? { held: one.held } : one] as const)
-      .map(([key, one]) => [key, normalJson(one)]),
+      .map(([key, one]) => [key, normalJson(asWritten(key, one))]),
   )
 }
 

@@ -98,6 +98,16 @@ export async function askBoth<T>(ask: (who: 'pgts' | 'pgbackrest') => Promise<T>
   }
 }
 
+/**
+ * A member of info's JSON as pgbackrest shows it: for a backup of its own, pgts shows a number as `backrest.version`, and
+ * what the files have as `backrest.writer`.
+ */
+export function asWritten(key: string, value: unknown): unknown {
+  if (key !== 'backrest' || typeof value !== 'object' || value === null || !('writer' in value)) return value
+  const { writer, ...rest } = value
+  return { ...rest, version: writer }
+}
+
 function badCounters(text: string): string {
   return [...text.matchAll(/(missing|checksum invalid|size invalid|other): (\d+)/g)]
     .map((m) => `${m[1]}: ${m[2]}`)
