@@ -210,7 +210,7 @@ async function takeBackup(
       saveThresholdBytes: options.manifestSaveThreshold,
       log,
       signal,
-      progress: (progress) => lock.update(progress),
+      progress: (progress) => lock.update(progress, repository.key),
     },
     draft,
   )

@@ -18,7 +18,8 @@ export interface Repository extends InfoPlace {
 
 /** Locks of this stanza, held until disposed; progress written to them is what `info` shows meanwhile. */
 export interface StanzaLock extends AsyncDisposable {
-  update(progress: LockProgress): void
+  /** @param repoKey the only repository that is written to; default: all that are locked */
+  update(progress: LockProgress, repoKey?: number): void
 }
 
 /** A process that was started to go on after this one. */

@@ -16,6 +16,7 @@ import { localOwnerIds } from '../postgres/owner-ids.ts'
 import { bytesToText, decodeUtf8 } from '../util/byte-string.ts'
 import { toPlainError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
+import type { LockProgress } from '../util/lock-file.ts'
 import { zonedDateTime } from '../util/local-time.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { Executor } from '../worker/executor.ts'
@@ -94,7 +95,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
     for (const { path } of layout.places) log.info(`remove invalid files/links/paths from '${bytesToText(path)}'`)
   }
   cleanAndPrepare(plan, layout, ownership, log, signal)
-  const progress = lock.update.bind(lock)
+  const progress = (done: LockProgress) => lock.update(done)
   const distant = repository.storage.parallel !== undefined
   const copied = await copyBack({ plan, manifest, stanza, ownership, executor, distant, log, signal, progress })
 

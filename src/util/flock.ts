@@ -5,12 +5,21 @@ import { requireModule } from './load-module.ts'
  * `flock(2)`, which Node does not offer. It is a lock of the open file: it dies with the process, whatever kills it,
  * and it excludes pgBackRest, which uses the same call. See docs/decisions/0004-locks.md.
  *
- * @returns false when somebody else holds the lock
+ * @returns false when another process holds the lock
  */
 export function tryLockExclusive(fd: number): boolean {
+  return tryLock(fd, LOCK_EX)
+}
+
+/** As `tryLockExclusive`, beside others that hold it shared. Of a lock that this process holds it changes the kind. */
+export function tryLockShared(fd: number): boolean {
+  return tryLock(fd, LOCK_SH)
+}
+
+function tryLock(fd: number, operation: number): boolean {
   const { call, errno } = loadFlock()
   for (;;) {
-    if (call(fd, LOCK_EX | LOCK_NB) === 0) return true
+    if (call(fd, operation | LOCK_NB) === 0) return true
     const why = errno()
     if (why === constants.errno.EINTR) continue
     if (why === constants.errno.EWOULDBLOCK || why === constants.errno.EAGAIN) return false
@@ -19,6 +28,7 @@ export function tryLockExclusive(fd: number): boolean {
   }
 }
 
+const LOCK_SH = 1
 const LOCK_EX = 2
 const LOCK_NB = 4
 

@@ -15,12 +15,22 @@ export interface LockContent extends LockProgress {
   readonly pid: number
 }
 
-/** File names in the order in which everybody takes them. */
-export function lockFileNames(stanza: string, types: readonly LockType[], repoKeys: readonly number[]): string[] {
+/** One of the files of a lock. */
+export interface LockName {
+  readonly name: string
+  /** Absent: the name of pgBackRest 2.45, which stands for every repository. */
+  readonly repoKey?: number
+}
+
+/** The files in the order in which every command takes them. */
+export function lockNames(stanza: string, types: readonly LockType[], repoKeys: readonly number[]): LockName[] {
   const keys = [...new Set(repoKeys)].sort((a, b) => a - b)
   return [...new Set(types)]
     .sort(compareBytes)
-    .flatMap((type) => [`${stanza}-${type}.lock`, ...keys.map((key) => `${stanza}-${type}-${key}.lock`)])
+    .flatMap((type) => [
+      { name: `${stanza}-${type}.lock` },
+      ...keys.map((repoKey) => ({ name: `${stanza}-${type}-${repoKey}.lock`, repoKey })),
+    ])
 }
 
 /** Keys in the order of the format: pgBackRest reads them one after the other. */

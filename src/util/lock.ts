@@ -2,10 +2,10 @@ import { closeSync, constants, fstatSync, ftruncateSync, lstatSync, readFileSync
 import { setTimeout as sleep } from 'node:timers/promises'
 import { textPath } from './byte-string.ts'
 import { PgtsError, systemCode } from './error.ts'
-import { tryLockExclusive } from './flock.ts'
+import { tryLockExclusive, tryLockShared } from './flock.ts'
 import { lockHints, prepareLockPath, reasonOf } from './lock-path.ts'
 import { openOwnFile, readBounded } from './own-file.ts'
-import { lockFileNames, parseLockContent, serialiseLockContent, type LockProgress, type LockType } from './lock-file.ts'
+import { lockNames, parseLockContent, serialiseLockContent, type LockProgress, type LockType } from './lock-file.ts'
 
 export type { LockProgress, LockType } from './lock-file.ts'
 export { readAllLocks, readLocks, type HeldLock } from './lock-read.ts'
@@ -24,13 +24,18 @@ export interface LockRequest {
 
 /** Locks that are held until disposed, or until this process ends in whatever way. */
 export interface Locks extends AsyncDisposable {
-  /** Write progress into the lock files, where `info` of pgts and of pgBackRest reads it. */
-  update(progress: LockProgress): void
+  /**
+   * Write progress into the lock files, where `info` of pgts and of pgBackRest reads it.
+   *
+   * @param repoKey the repository that is written to, the locks of others show no progress; absent: all of them
+   */
+  update(progress: LockProgress, repoKey?: number): void
 }
 
 /**
  * Take the locks of a stanza, all or none, in the names of pgBackRest 2.59 (one for each repository) and of 2.45 (one
- * for all), so that pgts and either pgBackRest exclude each other on this host (repository-format 8.4).
+ * for all), so that pgts and either pgBackRest exclude each other on this host (repository-format 8.4). The name of 2.45
+ * is shared between pgts commands that work on other repositories.
  *
  * @throws lock-acquire when a lock is held by somebody else or its file cannot be opened
  */
@@ -39,8 +44,8 @@ export async function acquireLocks(request: LockRequest): Promise<Locks> {
   prepareLockPath(request.lockPath)
   try {
     // One order for everybody, so that two commands never hold a part each and both fail.
-    for (const name of lockFileNames(request.stanza, request.types, request.repoKeys)) {
-      held.add(await acquireFile(`${request.lockPath}/${name}`))
+    for (const { name, repoKey } of lockNames(request.stanza, request.types, request.repoKeys)) {
+      held.add(await acquireFile(`${request.lockPath}/${name}`, repoKey))
     }
     held.write({})
     return held
@@ -50,59 +55,71 @@ export async function acquireLocks(request: LockRequest): Promise<Locks> {
   }
 }
 
+interface HeldFile {
+  readonly path: string
+  readonly fd: number
+  /** Absent: the name of pgBackRest 2.45. */
+  readonly repoKey?: number
+  /** Only who was alone when the lock was taken writes into a shared file. */
+  readonly writes: boolean
+}
+
 class HeldLocks implements Locks {
-  readonly #files: { readonly path: string; readonly fd: number }[] = []
+  readonly #files: HeldFile[] = []
   readonly #execId: string
 
   constructor(execId: string) {
     this.#execId = execId
   }
 
-  add(file: { path: string; fd: number }): void {
+  add(file: HeldFile): void {
     this.#files.push(file)
   }
 
-  update(progress: LockProgress): void {
+  update(progress: LockProgress, repoKey?: number): void {
     try {
-      this.write(progress)
+      this.write(progress, repoKey)
     } catch {
       // The file system of the lock path may fill up during a backup of many hours. Only progress is not shown then.
     }
   }
 
-  write(progress: LockProgress): void {
+  write(progress: LockProgress, repoKey?: number): void {
     const content = Buffer.from(serialiseLockContent({ execId: this.#execId, pid: process.pid, ...progress }))
-    for (const { path, fd } of this.#files) {
+    for (const file of this.#files) {
+      if (!file.writes || (repoKey !== undefined && file.repoKey !== undefined && file.repoKey !== repoKey)) continue
       try {
         // In this order a reader never meets an empty file.
-        writeSync(fd, content, 0, content.length, 0)
-        ftruncateSync(fd, content.length)
+        writeSync(file.fd, content, 0, content.length, 0)
+        ftruncateSync(file.fd, content.length)
       } catch (cause) {
-        throw lockFileError(path, cause)
+        throw lockFileError(file.path, cause)
       }
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const { path, fd } of this.#files.splice(0).reverse()) {
-      // Unlinked while it is still locked: whoever opened it meanwhile finds, once locked, that it has no name any more.
+    for (const { path, fd, repoKey } of this.#files.splice(0).reverse()) {
       try {
-        unlinkSync(textPath(path))
+        // Unlinked while it is locked, and never while another command shares it: that one would hold a nameless file,
+        // and pgBackRest 2.45 could take a new one.
+        if (repoKey !== undefined || (tryLockExclusive(fd) && isStill(path, fd))) unlinkSync(textPath(path))
       } catch {
-        // Somebody tidied the directory; a file that stays is unlocked and harmless.
+        // The directory was cleaned up; a file that stays is unlocked and harmless.
       }
       closeSync(fd)
     }
   }
 }
 
-async function acquireFile(path: string): Promise<{ path: string; fd: number }> {
+async function acquireFile(path: string, repoKey: number | undefined): Promise<HeldFile> {
   for (let attempt = 1; ; attempt++) {
     const fd = openLockFile(path)
     let locked = false
     try {
-      locked = tryLockExclusive(fd) && isStill(path, fd)
-      if (locked) return { path, fd }
+      const alone = tryLockExclusive(fd)
+      locked = (repoKey === undefined ? tryLockShared(fd) : alone) && isStill(path, fd)
+      if (locked) return { path, fd, writes: alone, ...(repoKey === undefined ? {} : { repoKey }) }
       // A reader (`info`) holds the lock for a moment to see whether it is free; a command holds it for longer.
       if (attempt === ATTEMPTS) throw heldError(path, fd)
     } catch (error) {

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import {
   chmodSync,
+  closeSync,
   existsSync,
   mkdirSync,
   mkdtempSync,
@@ -17,7 +18,7 @@ import { join } from 'node:path'
 import { build } from 'esbuild'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { tryLockExclusive } from '../../../src/util/flock.ts'
-import { lockFileNames, parseLockContent, serialiseLockContent } from '../../../src/util/lock-file.ts'
+import { lockNames, parseLockContent, serialiseLockContent } from '../../../src/util/lock-file.ts'
 import { acquireLocks, assertNotStopped, readLocks, type LockRequest } from '../../../src/util/lock.ts'
 
 const umask = process.umask(0)
@@ -45,7 +46,8 @@ const acquire = (request: Partial<LockRequest> = {}) =>
 
 describe('names and content', () => {
   test('are those of both generations of pgBackRest, in one order', () => {
-    expect(lockFileNames('main', ['restore', 'backup', 'archive', 'backup'], [2, 10, 1, 2])).toEqual([
+    const names = lockNames('main', ['restore', 'backup', 'archive', 'backup'], [2, 10, 1, 2])
+    expect(names.map(({ name }) => name)).toEqual([
       'main-archive.lock',
       'main-archive-1.lock',
       'main-archive-2.lock',
@@ -110,6 +112,56 @@ describe('locks', () => {
       'backup undefined',
       'restore 1',
       'restore undefined',
+    ])
+  })
+
+  test('of other repositories do not exclude each other, and together exclude pgBackRest 2.45', async () => {
+    const old = join(lockPath, 'main-backup.lock')
+    const free = () => {
+      const fd = openSync(old, 'r+')
+      try {
+        return tryLockExclusive(fd)
+      } finally {
+        closeSync(fd)
+      }
+    }
+    const one = await acquire({ repoKeys: [1] })
+    const two = await acquire({ repoKeys: [2], execId: `${process.pid}-00000002` })
+    await expect(acquire({ repoKeys: [1, 2] })).rejects.toMatchObject({ code: 'lock-acquire' })
+    one.update({ pctCplt: 1, sz: 10, szCplt: 1 })
+    two.update({ pctCplt: 2, sz: 10, szCplt: 2 })
+    expect(readLocks(lockPath, 'main')).toMatchObject([
+      { repoKey: 1, pctCplt: 1 },
+      { repoKey: 2, pctCplt: 2 },
+      { pctCplt: 1, execId: `${process.pid}-00000001` },
+    ])
+    expect(free()).toBe(false)
+    await one[Symbol.asyncDispose]()
+    expect(free()).toBe(false)
+    const again = await acquire({ repoKeys: [1] })
+    await two[Symbol.asyncDispose]()
+    expect(free()).toBe(false)
+    await again[Symbol.asyncDispose]()
+    expect(readdirSync(lockPath)).toEqual([])
+  })
+
+  test('are refused while pgBackRest 2.45 holds the one name that it has', async () => {
+    await (await acquire())[Symbol.asyncDispose]()
+    const fd = openSync(join(lockPath, 'main-backup.lock'), 'w+')
+    expect(tryLockExclusive(fd)).toBe(true)
+    await expect(acquire({ repoKeys: [2] })).rejects.toMatchObject({ code: 'lock-acquire' })
+    closeSync(fd)
+    await (await acquire({ repoKeys: [2] }))[Symbol.asyncDispose]()
+  })
+
+  test('show progress of the one repository that is written to', async () => {
+    await using locks = await acquire({ repoKeys: [1, 2] })
+    locks.update({ pctCplt: 1526, sz: 10, szCplt: 1 }, 2)
+    const shown = readLocks(lockPath, 'main').map(({ repoKey, sz }) => [repoKey, sz])
+    expect(shown).toEqual([
+      [1, undefined],
+      [2, 10],
+      [undefined, 10],
     ])
   })
 
