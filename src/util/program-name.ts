@@ -8,9 +8,5 @@ export type ProgramName = 'pgts' | 'pgbackrest'
  * @param program path of the program
  */
 export function programName(program: string): ProgramName {
-  return baseNameOf(program) === 'pgbackrest' ? 'pgbackrest' : 'pgts'
-}
-
-export function baseNameOf(program: string): string {
-  return program.slice(program.lastIndexOf('/') + 1)
+  return /(?:^|\/)pgbackrest$/.test(program) ? 'pgbackrest' : 'pgts'
 }

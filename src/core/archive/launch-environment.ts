@@ -1,4 +1,4 @@
-import { baseNameOf } from '../../util/program-name.ts'
+import { programName } from '../../util/program-name.ts'
 
 /** The options of the environment that say where WAL goes, each for both prefixes. The launcher has the same list. */
 const ENVIRONMENT = [
@@ -26,7 +26,6 @@ export const launchEnvironment: readonly string[] = ['PGTS', 'PGBACKREST'].flatM
  */
 export function environmentLine(env: Readonly<Record<string, string | undefined>>, program: string): string {
   const values = launchEnvironment.map((name) => env[name])
-  const name = baseNameOf(program)
-  if ([name, ...values].some((value) => value?.includes('|'))) return '\n'
-  return [name, ...values.map((value) => (value === undefined ? '' : `=${value}`))].join('|')
+  if (values.some((value) => value?.includes('|'))) return '\n'
+  return [programName(program), ...values.map((value) => (value === undefined ? '' : `=${value}`))].join('|')
 }
