@@ -58,7 +58,9 @@ async function readLease(
   options: Cancellable,
 ): Promise<FoundLease | 'absent' | 'released'> {
   try {
-    const [stored, bytes] = await Promise.all([storage.stat(name, options), getFile(storage, name, options)])
+    // One after the other: usually there is none, and a request that is still pending would see the lease of this command.
+    const bytes = await getFile(storage, name, options)
+    const stored = await storage.stat(name, options)
     if (stored === undefined) return 'absent'
     if (isReleased(bytes)) return 'released'
     const lease = parseLease(bytes)

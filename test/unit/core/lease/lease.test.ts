@@ -118,6 +118,14 @@ describe('a lease', () => {
     expect(asked.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
   })
 
+  test('leaves no request pending that would see its own lease, when there was none', async () => {
+    const memory = memoryStorage()
+    let stats = 0
+    const storage: StorageDriver = { ...memory, stat: (...all) => (stats++, memory.stat(...all)) }
+    await using _held = await takeLease(request(storage))
+    expect(stats).toBe(0)
+  })
+
   test('of another stanza does not matter', async () => {
     const storage = memoryStorage()
     await using _one = await takeLease(request(storage))
