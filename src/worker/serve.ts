@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
-import { PgtsError, toPlainError } from '../util/error.ts'
+import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { LOG_LEVELS, type Logger, type LogMethod, type MessageLevel } from '../util/log.ts'
 import type { JobHandlers } from './executor.ts'
 import { withRetries } from './retry.ts'
@@ -29,6 +29,8 @@ export function serveJobs(
   const port = parentPort
   if (port === null) throw new PgtsError('assert', 'the worker entry was started outside a worker thread')
   const start = workerData as WorkerStart
+  // An end that nothing below has decided: see begin(). An entry that is empty ends with 0.
+  process.exitCode = EXIT_CODES.assert
   const flags = new RunFlags(start.flags)
   const send = (message: FromWorker) => port.postMessage(message)
   const log = forwardingLogger(start, send)
@@ -73,12 +75,16 @@ export function serveJobs(
   let idle: number[] | undefined
   let lanes = 1
   async function begin(): Promise<void> {
+    // While there is work, messages do not keep this thread alive. So it ends when nothing is left that a job waits for,
+    // and the main thread reports that job instead of waiting for its answer for ever.
+    port?.unref()
     opened = open()
     // What could not be opened is told by the first job, and by every other.
     const environment = await opened.catch(() => undefined)
     lanes = environment?.env.lanes?.length ?? 1
     idle = Array.from({ length: lanes }, (_, lane) => lane)
     fillLanes(idle)
+    if (idle.length === lanes) port?.ref()
   }
 
   function fillLanes(free: number[]): void {
@@ -86,6 +92,7 @@ export function serveJobs(
     while (queue.length > 0) {
       const lane = free.pop()
       if (lane === undefined) return
+      port?.unref()
       void work(lane, free)
     }
   }
@@ -97,7 +104,9 @@ export function serveJobs(
       if (queue.length === 0 || performance.now() - since > POST_INTERVAL_MS) post()
     }
     free.push(lane)
-    if (free.length === lanes) running.clear()
+    if (free.length < lanes) return
+    running.clear()
+    port?.ref()
   }
 
   port.on('message', (message: ToWorker) => {
@@ -127,6 +136,7 @@ export function serveJobs(
     } catch (error) {
       log.warn(`worker ${start.worker} could not be closed cleanly: ${toPlainError(error).message}`)
     }
+    process.exitCode = 0
     start.port?.close()
     port?.close()
   }

@@ -409,6 +409,7 @@ describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
 
   test.each([
     ['exit', 3, { code: 'assert', message: 'worker 1 ended in the middle of its work with exit code 3' }],
+    ['lose', undefined, { code: 'assert', message: 'worker 1 ended in the middle of its work with exit code 25' }],
     ['throwLater', undefined, { code: 'assert', message: expect.stringContaining('out of the blue') }],
     ['exhaust', undefined, { code: 'memory', message: expect.stringContaining('worker 1 ran out of memory') }],
   ] as const)(

@@ -78,6 +78,8 @@ export const testJobs = {
   log: async (message: string, env: TestEnv) => env.log.warn({ size: 3n }, message),
   unclonable: async () => () => 1,
   exit: async (code: number) => process.exit(code),
+  /** Waits for what never comes. */
+  lose: () => new Promise<never>(() => undefined),
   exhaust: async () => {
     const kept: unknown[] = []
     for (;;) kept.push(new Array<number>(1_000_000).fill(1.5))

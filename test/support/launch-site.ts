@@ -71,7 +71,7 @@ export class LaunchSite {
     // Stands in for Node: records each argument whole, and ends as nothing else does.
     writeFileSync(
       this.#node,
-      `#!/bin/sh\nset -u\nfile=$PGTS_TEST_RECORD/$$\nprintf '%s\\0' "$@" >"$file.tmp" && mv "$file.tmp" "$file.node"\ncase $2 in --launched=[0-9]*) exit ${NODE_CODE + 128} ;; *) exit ${NODE_CODE} ;; esac\n`,
+      `#!/bin/sh\nset -u\nfile=$PGTS_TEST_RECORD/$$\nprintf '%s\\0' "$@" >"$file.tmp" && mv "$file.tmp" "$file.node"\ncase \${2-} in --launched=[0-9]*) exit ${NODE_CODE + 128} ;; *) exit ${NODE_CODE} ;; esac\n`,
     )
     chmodSync(this.#node, 0o755)
     this.own()
