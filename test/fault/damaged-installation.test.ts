@@ -56,20 +56,21 @@ beforeAll(async () => {
     'log-path': join(dir, 'log'),
     'spool-path': join(dir, 'spool'),
     'repo1-retention-full': '9',
+    'repo1-bundle': 'y',
     'process-max': '2',
     'archive-header-check': 'n',
     'archive-timeout': '20s',
   }
-  const settings = (separator: string, indent: string, skip = '') =>
-    Object.entries(options)
-      .filter(([name]) => name !== skip && (skip === '' || !name.startsWith('repo1-')))
-      .map(([name, value]) => `${indent}${name}${separator}${value}\n`)
-      .join('')
-  writeFileSync(join(dir, 'pgbackrest.conf'), `[global]\n${settings('=', '')}[main]\npg1-path=${cluster.dataDir}\n`)
+  const lines = Object.entries(options)
+  const ini = ['[global]', ...lines.map(([name, value]) => `${name}=${value}`), '[main]', `pg1-path=${cluster.dataDir}`]
+  writeFileSync(join(dir, 'pgbackrest.conf'), ini.map((line) => `${line}\n`).join(''))
+  const { 'repo1-path': path, 'repo1-retention-full': _, 'repo1-bundle': __, ...global } = options
   writeFileSync(
     join(dir, 'pgts.yaml'),
-    `global:\n${settings(': ', '  ', 'none')}  repo: [{ path: ${join(dir, 'repo')} }]\n` +
-      `stanza:\n  main:\n    pg: [{ path: ${cluster.dataDir} }]\n`,
+    JSON.stringify({
+      global: { ...global, 'process-max': 2, 'archive-header-check': false, repo: [{ path }] },
+      stanza: { main: { pg: [{ path: cluster.dataDir }] } },
+    }),
   )
   const wal = join(cluster.dataDir, 'pg_wal')
   copyFileSync(join(wal, SEGMENT), join(wal, NEXT))
@@ -134,7 +135,7 @@ const COMMANDS: Record<string, Command> = {
     },
     done: () => stored(NEXT),
     // Each takes three starts of the background process, one a second.
-    only: /^(cli\/main|worker\/entry|chunks\/archive-push-(async|spool)-\w+)\.js$/,
+    only: /^(cli\/main|worker\/entry|chunks\/archive-push-async-\w+)\.js$/,
   },
   'archive-get in recovery': {
     args: () => ['archive-get', SEGMENT, 'pg_wal/RECOVERYXLOG'],
@@ -174,7 +175,7 @@ function reset(): void {
     rmSync(path, { recursive: true, force: true })
   cpSync(join(dir, 'repo.kept'), join(dir, 'repo'), { recursive: true, preserveTimestamps: true })
   for (const name of ['spool', 'lock']) mkdirSync(join(dir, name))
-  giveToTestUser(dir)
+  for (const name of ['repo', 'spool', 'lock']) giveToTestUser(join(dir, name))
 }
 
 async function attempt({ args, prepare, config }: Command): Promise<RunResult> {
@@ -202,6 +203,7 @@ describe.each(Object.entries(COMMANDS))('%s', (_name, command) => {
       ]) {
         copyFileSync(kept, path)
         damage()
+        giveToTestUser(path)
         const result = await attempt(command)
         const code = result.code ?? 0
         const fine = code === 0 ? done() : allowed(code)
