@@ -32,7 +32,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
   let end = begin(resolved, command, log)
   for (const warning of warnings) log.warn(warning)
 
-  // The terminal is told by the entry point.
+  // The entry point reports it on the terminal.
   const onEarlyEnd = () => logError(log, endedTooEarly())
   if (role !== undefined) globalThis.process.prependOnceListener('beforeExit', onEarlyEnd)
   let { signal } = process

@@ -42,7 +42,7 @@ class NodeZstCompressor implements Stage {
   }
 
   push(chunk: Uint8Array): AsyncIterable<Uint8Array> {
-    // The library refuses other bytes than it was told to expect, and a file may have changed since it was looked at.
+    // The library refuses another size than it was given, and a file may have changed since it was looked at.
     this.#stream ??= this.#open(chunk.length === this.#wholeBytes ? { pledgedSrcSize: chunk.length } : {})
     return this.#stream.write(chunk)
   }

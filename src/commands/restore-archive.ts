@@ -73,7 +73,7 @@ export interface ArchiveQuestion {
   readonly target: RecoveryTarget | undefined
 }
 
-/** Where each answer takes a round trip; whoever waits for it hears of a failure. */
+/** Where each answer takes a round trip; the caller that awaits it receives the failure. */
 export function askEarly(
   ctx: Context,
   repository: Repository,
@@ -87,7 +87,7 @@ export function askEarly(
 
 /**
  * Can recovery get from the backup to its target with what is archived? What cannot be is refused where the timeline does
- * not fit, and told in warnings otherwise.
+ * not fit; otherwise a warning reports it.
  */
 export async function checkArchive(
   ctx: Context,
@@ -155,8 +155,8 @@ async function isElsewhere(
 }
 
 /**
- * A copy of a cluster beside the original, or on another host, goes on archiving into the original's stanza unless it is
- * told not to. What the configuration names, or without it the backup, is where the original lies.
+ * A copy of a cluster beside the original, or on another host, goes on archiving into the stanza of the original unless
+ * its archive_mode is off. What the configuration names, or without it the backup, is where the original lies.
  */
 export function warnOfArchiving(ctx: Context, original: Manifest, pgPath: string): void {
   const { options, log, stanza } = ctx

@@ -14,7 +14,7 @@ export function wordToShow(word: string): string {
   return nameToShow(at === -1 ? word : `${word.slice(0, at + 1)}...`)
 }
 
-/** A name as somebody wrote it: what follows the name of a secret option without a separator may be its value. */
+/** A name as it was written: what follows the name of a secret option without a separator may be its value. */
 export function nameToShow(name: string): string {
   secretNames ??= new RegExp(
     `(${optionNames

@@ -279,9 +279,9 @@ function neitherUsable(
     )
   }
   // Of two different failures the one that is not "missing" tells more, and a store that fails is no damage.
-  const told = [main.code, copy.code].filter((failure) => failure !== 'file-missing')
+  const codes = [main.code, copy.code].filter((failure) => failure !== 'file-missing')
   const code =
-    told.find((failure) => !DAMAGES.includes(failure)) ?? (new Set(told).size === 1 ? told[0]! : 'file-invalid')
+    codes.find((failure) => !DAMAGES.includes(failure)) ?? (new Set(codes).size === 1 ? codes[0]! : 'file-invalid')
   const story =
     main.message === copy.message ? [main.message] : [`the file: ${main.message}`, `the copy: ${copy.message}`]
   const hints = [...new Set([...main.hints, ...copy.hints])]

@@ -129,7 +129,7 @@ export function isPgtsError(error: unknown, code?: ErrorCode): error is PgtsErro
 
 /**
  * An error of this process or its host (a part of pgts that cannot be loaded, no memory): it says nothing about the file or
- * the repository that was being read, so nobody may conclude from it that either is damaged.
+ * the repository that was being read, so it says nothing about damage to either.
  */
 export function isHostError(error: unknown): boolean {
   return isPgtsError(error, 'execute') || isPgtsError(error, 'memory') || isOutOfFiles(error)

@@ -206,7 +206,7 @@ export class WorkerThread implements JobTaker {
 
 function deathOf(worker: number, code: number, cause: unknown, started: boolean): PgtsError {
   if (!started && isLoadFailure(cause)) return loadFailure(cause)
-  // It never ends by itself without having been told to.
+  // It ends only when it is asked to.
   if (!started && cause === undefined && code === 0) return loadFailure(new Error('it is truncated'), 'worker/entry.js')
   if ((cause as NodeJS.ErrnoException | undefined)?.code === 'ERR_WORKER_OUT_OF_MEMORY') {
     return new PgtsError('memory', `worker ${worker} ran out of memory (limit ${HEAP_MB} MB) and ended`, {

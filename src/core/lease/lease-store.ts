@@ -29,7 +29,7 @@ export interface LeaseState {
 }
 
 /**
- * Who works on a stanza of this repository now, on whatever host; undefined when nobody does, or when only programs do
+ * Who works on a stanza of this repository now, on any host; undefined when no command does, or when only programs do
  * that take no lease (pgbackrest, archive-push).
  */
 export async function leaseOf(

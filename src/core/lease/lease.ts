@@ -113,7 +113,7 @@ async function create(
  * it is still ours after a while. The command goes on meanwhile. The bytes differ, so that one whose answer got lost is
  * not taken for the first.
  *
- * @returns false: another host has replaced the lease, and the command was told
+ * @returns false: another host has replaced the lease, and the command was notified
  */
 async function proven(
   request: LeaseRequest,

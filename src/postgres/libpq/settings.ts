@@ -66,7 +66,7 @@ export function systemUserName(): string {
   }
 }
 
-/** [056] when the server does not run as the user that `requirepeer` names: whoever made the socket owns its file. */
+/** [056] when the server does not run as the user that `requirepeer` names: the user that made the socket owns its file. */
 export function requirePeer(socket: string, name: string, ownerName: (uid: number) => string | undefined): void {
   const { uid } = statSync(socket)
   const actual = ownerName(uid) ?? String(uid)

@@ -21,7 +21,7 @@ export interface S3Description {
   readonly partBytes: number
   /** Read the bucket, which keeps versions, as it was at this time; milliseconds since the epoch. */
   readonly atMs?: number
-  /** Directory to remember in what the store refuses; absent: each process finds out anew. */
+  /** Directory to remember in what the store refuses; absent: each process finds out again. */
   readonly memoryPath?: string
   /** How the options of this repository begin, for advice: `repo1`. */
   readonly repository: string

@@ -12,7 +12,7 @@ const KEEP_MS = 24 * 3_600_000
 /**
  * That a store refuses the headers of a CRC-32, for this process and as a file for the next ones: otherwise every
  * archive-push would be refused once. The file holds for one bucket and one day. Believing it when it is wrong costs
- * processor time and no safety, as a body then carries its MD5; and where it cannot be written, each process finds out anew.
+ * processor time and no safety, as a body then carries its MD5; and where it cannot be written, each process finds out again.
  */
 export class RefusalMemory {
   readonly #path: string | undefined
@@ -72,6 +72,6 @@ function leave(path: string): void {
       closeSync(fd)
     }
   } catch {
-    // The next process finds out anew.
+    // The next process finds out again.
   }
 }
