@@ -58,6 +58,8 @@ class RetryingClient implements ObjectClient {
   readonly #random: () => number
   readonly #limit: AdaptiveLimit
   readonly #incident: Incident
+  /** Aborted when the client is closed. */
+  readonly #closed = new AbortController()
   /** Sorts of requests (`read`, `write`) that the store has accepted before. */
   readonly #accepted = new Set<string>()
 
@@ -214,6 +216,7 @@ class RetryingClient implements ObjectClient {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
+    this.#closed.abort(new PgtsError('term', `the connection to ${this.display} was closed`))
     this.#incident.summary()
     await this.#client[Symbol.asyncDispose]()
   }
@@ -239,6 +242,7 @@ class RetryingClient implements ObjectClient {
     policy: RetryPolicy = this.#policy,
   ): Promise<T> {
     const tries = this.#tries(what, policy)
+    const closed = this.#closed.signal
     for (;;) {
       await this.#limit.enter(signal)
       const beganMs = this.#clock.nowMs()
@@ -254,14 +258,15 @@ class RetryingClient implements ObjectClient {
         return answer
       } catch (error) {
         signal?.throwIfAborted()
-        if (!(error instanceof StoreTrouble || error instanceof StoreRefusal)) throw error
+        if (closed.aborted || !(error instanceof StoreTrouble || error instanceof StoreRefusal)) throw error
         if (error instanceof StoreTrouble && error.overloaded) outcome = 'overloaded'
         failure = error
       } finally {
         deadline[Symbol.dispose]()
         this.#limit.leave(outcome)
       }
-      await tries.wait(failure, signal)
+      // A request that no caller waits for any more must not keep the process alive.
+      await tries.wait(failure, signal === undefined ? closed : AbortSignal.any([signal, closed]))
     }
   }
 }

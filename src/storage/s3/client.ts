@@ -76,7 +76,12 @@ export class S3Client implements ObjectClient {
     this.#removals = new Removals(requests)
   }
 
-  async head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
+  head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
+    return this.#look(name, signal, true)
+  }
+
+  /** @param again look once more when the object appears meanwhile */
+  async #look(name: string, signal: AbortSignal | undefined, again: boolean): Promise<ObjectEntry | undefined> {
     const { requests, keyParams } = this
     const input = { ...requests.common, Key: textKey(name), ...keyParams }
     const request = {
@@ -88,6 +93,9 @@ export class S3Client implements ObjectClient {
     const { output, refusal } = await requests.send(request)
     if (refusal !== undefined) {
       const error = await this.#explained(name, refusal, signal)
+      if (error === undefined && again) return this.#look(name, signal, false)
+      if (error === undefined)
+        throw requests.unusable(request, 'HEAD reports that it is missing, GET that it is present')
       if (error.code === 'file-missing') return undefined
       throw error
     }
@@ -170,8 +178,10 @@ export class S3Client implements ObjectClient {
   /**
    * The same question as a GET of one byte: a refusal of that has a body, which proves that it comes from the store, and
    * says whether the object or the bucket is missing.
+   *
+   * @returns undefined for an object that is present, though it was reported as missing
    */
-  async #explained(name: string, refusal: Refusal, signal: AbortSignal | undefined): Promise<PgtsError> {
+  async #explained(name: string, refusal: Refusal, signal: AbortSignal | undefined): Promise<PgtsError | undefined> {
     const request = { action: 'look', name, ...withSignal(signal) } as const
     if (refusal.code !== '') return this.requests.errorOf(refusal, request)
     const input = { ...this.requests.common, Key: textKey(name), ...this.keyParams, Range: 'bytes=0-0' }
@@ -181,8 +191,7 @@ export class S3Client implements ObjectClient {
     const isThere = answer.refusal === undefined || answer.refusal.code === 'InvalidRange'
     if (answer.refusal !== undefined && !isThere) return this.requests.errorOf(answer.refusal, request)
     if (answer.output !== undefined) answerBody(this.requests, request, answer.output, { length: 1 }).cancel()
-    if (refusal.status !== 404) return this.requests.errorOf(refusal, request)
-    return this.requests.unusable(request, 'HEAD reports that it is missing, GET that it is present')
+    return refusal.status === 404 ? undefined : this.requests.errorOf(refusal, request)
   }
 }
 

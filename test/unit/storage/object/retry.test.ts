@@ -344,3 +344,25 @@ describe('how many requests are under way', () => {
     expect(limit.limit).toBeGreaterThan(at)
   })
 })
+
+test('a client that was closed asks nothing again, whatever it waits for', async () => {
+  const objects = memoryObjects()
+  failing(objects, 'head', Infinity, { error: new StoreTrouble('broken') })
+  let slept!: () => void
+  const sleeping = new Promise<void>((resolve) => (slept = resolve))
+  const clock: Clock = {
+    nowMs: () => 0,
+    sleep: (_ms, signal) =>
+      new Promise((_, reject) => {
+        signal?.addEventListener('abort', () => reject(signal.reason as Error), { once: true })
+        slept()
+      }),
+  }
+  const policy = { retries: 5, totalMs: 600_000, timeoutMs: 10_000 }
+  const client = retrying(objects, { policy, log: silentLogger, clock })
+  const asked = client.head('a')
+  await sleeping
+  await client[Symbol.asyncDispose]()
+  await expect(asked).rejects.toMatchObject({ code: 'term' })
+  await expect(client.head('a')).rejects.toThrow('broken')
+})

@@ -124,6 +124,13 @@ describe('S3', () => {
     const there = { status: 206, headers: { ...S3_OBJECT, 'content-range': 'bytes 0-0/5', 'content-length': '1' } }
     store.answer = ({ method }) => (method === 'HEAD' ? { status: 404 } : { ...there, body: 'x' })
     expectRetryable(await caught(client.head('p/a')))
+    // It was created meanwhile.
+    const heads = [404, 200]
+    store.answer = ({ method }) => {
+      if (method !== 'HEAD') return { ...there, body: 'x' }
+      return { status: heads.shift() ?? 404, headers: { ...S3_OBJECT, 'content-length': '5' } }
+    }
+    expect(await client.head('p/a')).toMatchObject({ sizeBytes: 5 })
   })
 
   test('a batch of removals: what has no answer of its own is removed by itself', async () => {
