@@ -12,7 +12,11 @@ function fail(code, message, hint) {
 function incomplete(error) {
   // The first line of its stack is the place of a syntax error.
   var place = error instanceof SyntaxError ? String(error.stack).split('\\n')[0] + ': ' : ''
-  fail('102', 'pgts is not completely installed: ' + place + String(error && error.message).split('\\n')[0],
+  var message = String(error && error.message).split('\\n')[0]
+  // As src/util/load-module.ts, which is not loaded yet.
+  var full = /^E[MN]FILE: (.*?), open '(.*)'/.exec(message)
+  if (full) fail('102', 'cannot load ' + full[2] + ': ' + full[1], 'raise the limit of open files: ulimit -n, or LimitNOFILE= of the systemd service')
+  fail('102', 'pgts is not completely installed: ' + place + message,
     'install pgts again; if it was being installed at this moment, run the command again')
 }
 function isTooOld(major, minor) {
