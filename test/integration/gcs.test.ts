@@ -280,7 +280,7 @@ describe('on a network that loses answers', () => {
       how: { kind: 'answer', status: 200, headers: { 'content-type': 'multipart/mixed; boundary=b' }, body: answer },
     })
     expect(await client.removeBatch(['one', 'two', 'three'])).toEqual([
-      { name: 'two', reason: expect.stringContaining('under active hold') },
+      { name: 'two', reason: expect.stringContaining('under active hold'), denied: true },
       { name: 'three', reason: 'the store did not say what became of it' },
     ])
     front.set({
