@@ -95,7 +95,7 @@ class Storm {
     this.reached.background++
   }
 
-  /** Kill what PostgreSQL has called, in this stage. Each call begins as a shell, which may go over to Node. */
+  /** Kill what PostgreSQL has called, in this stage. Each call begins as a shell, which may start Node. */
   async #killCall(stage: 'shell' | 'node'): Promise<void> {
     const { cluster } = this.site
     const isStage = (args: readonly string[]) =>
@@ -109,7 +109,8 @@ class Storm {
       for (const pause = Date.now() + 200; Date.now() < pause;) {
         // A shell that PostgreSQL starts may become the program, or start it.
         const called = childrenOf(archiver.pid)
-        const call = [...called, ...called.flatMap(childrenOf)].find((pid) => isStage(argumentsOf(pid)))
+        const started = called.flatMap(childrenOf)
+        const call = [...called, ...started, ...started.flatMap(childrenOf)].find((pid) => isStage(argumentsOf(pid)))
         if (call === undefined || !signal(call, 'SIGKILL')) continue
         this.reached[stage]++
         return
