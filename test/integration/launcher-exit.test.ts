@@ -216,6 +216,22 @@ test('a link that cannot be resolved, because readlink is missing, is not the en
   }
 })
 
+test('a signal that comes while the launcher waits for the background process ends it before Node starts', async () => {
+  const busy = new LaunchSite()
+  busy.archived()
+  await busy.prepare('archive-push', ['--stanza=main', 'archive-push', undefined])
+  rmSync(join(busy.out, `${SEGMENT}.ok`))
+  const bin = join(busy.dir, 'bin')
+  mkdirSync(bin)
+  writeFileSync(join(bin, 'sleep'), '#!/bin/sh\nkill -TERM $PPID\n', { mode: 0o755 })
+  busy.own()
+  for (const [, shell] of shells) {
+    const result = await busy.run(shell, PUSH, { env: { PATH: `${bin}:/usr/bin:/bin` } })
+    const stderr = 'ERROR: [063]: terminated on signal SIGTERM\n'
+    expect(result).toEqual({ code: 63, stdout: '', stderr, node: undefined, script: undefined })
+  }
+})
+
 describe('a launcher that is not complete', () => {
   test('does not end with 0, and not with what ends recovery', async () => {
     const dir = join(site.dir, 'half')
