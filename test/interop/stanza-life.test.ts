@@ -7,7 +7,7 @@ import { countCells } from '../support/cells.ts'
 import { crashing, Crash } from '../support/faulty-driver.ts'
 import { runInProcess } from '../support/in-process.ts'
 import { pgtsProgram, type Cluster, type RunResult, startCluster } from '../support/postgres.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+import { aSite, asWritten, PGBACKREST, type Site } from '../support/site.ts'
 import { cleanEnv, giveToTestUser, isInstalled, makeTestDir, runAs, testUser } from '../support/test-user.ts'
 
 /** annotate, stop, start, stanza-upgrade and stanza-delete of both programs on copies of one repository. */
@@ -153,7 +153,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
     const json = async (who: Who): Promise<unknown> => {
       const { stdout } = await ours.run(who, '--log-level-console=off', '--output=json', 'info')
       // 2.45 does not tell of restores.
-      return JSON.parse(stdout.replaceAll(',"restore":{"held":false}', ''))
+      return JSON.parse(stdout.replaceAll(',"restore":{"held":false}', ''), asWritten)
     }
     expect(await json('pgts')).toEqual(await json('pgbackrest'))
     const text = async (who: Who) => (await ours.run(who, '--log-level-console=off', 'info')).stdout.split('\n')
