@@ -53,10 +53,13 @@ function asyncLog(site: Site): string {
 function archived(site: Site, repo = site.repo): string[] {
   const path = join(repo, 'archive', 'main', '15-1')
   if (!existsSync(path)) return []
-  return readdirSync(path, { recursive: true, encoding: 'utf8' })
-    .map((name) => /([0-9A-F]{24})-[0-9a-f]{40}/.exec(name)?.[1])
-    .filter((name) => name !== undefined)
-    .sort()
+  return (
+    readdirSync(path, { recursive: true, encoding: 'utf8' })
+      // A process that is killed leaves a temporary file.
+      .map((name) => /([0-9A-F]{24})-[0-9a-f]{40}(?:\.(?:gz|lz4|zst|bz2))?$/.exec(name)?.[1])
+      .filter((name) => name !== undefined)
+      .sort()
+  )
 }
 
 function waiting(site: Site): string[] {
