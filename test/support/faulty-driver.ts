@@ -1,4 +1,4 @@
-import type { PendingFile, StorageDriver } from '../../src/storage/driver.ts'
+import type { Cancellable, PendingFile, StorageDriver } from '../../src/storage/driver.ts'
 
 /** What a repository is asked to change, in order: the places where a crash or a full disk can strike. */
 export type Step = 'create' | 'write' | 'commit' | 'remove' | 'remove-tree' | 'sync' | 'symlink' | 'make-path'
@@ -58,6 +58,7 @@ function faulty(driver: StorageDriver, fault: Fault): FaultyDriver {
     if (reached && fault.dead) throw fault.error('a read')
   }
   const links = driver.links
+  const createIfAbsent = driver.createIfAbsent?.bind(driver)
   return {
     steps,
     get reached() {
@@ -84,6 +85,14 @@ function faulty(driver: StorageDriver, fault: Fault): FaultyDriver {
       const file = await driver.create(name, options)
       return faultyFile(file, name, step, () => reached && fault.dead)
     },
+    ...(createIfAbsent === undefined
+      ? {}
+      : {
+          async createIfAbsent(name: string, bytes: Uint8Array, options?: Cancellable) {
+            step('create', name)
+            return createIfAbsent(name, bytes, options)
+          },
+        }),
     async remove(name, options) {
       step('remove', name)
       return driver.remove(name, options)
