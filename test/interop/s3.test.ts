@@ -5,7 +5,7 @@ import { PutBucketVersioningCommand, S3Client } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Bucket, objectStores } from '../support/object-stores.ts'
 import { dataChecksum, giveToTestUser, isInstalled, makeTestDir, startCluster } from '../support/postgres.ts'
-import { aSite, askBoth, PGBACKREST, type Site } from '../support/site.ts'
+import { aSite, askBoth, asWritten, PGBACKREST, type Site } from '../support/site.ts'
 import { sharedStore } from '../support/store-keeper.ts'
 
 type Program = 'pgts' | 'pgbackrest'
@@ -59,7 +59,7 @@ describe.skipIf(missing !== undefined)(`S3 with pgbackrest${missing === undefine
     for (const who of ['pgts', 'pgbackrest'] as const) expect(await restored(who), who).toEqual(now)
     await site.verifiedByPgbackrest()
     const infos = await askBoth(async (who) => {
-      const [stanza] = JSON.parse((await run(who, '--output=json', 'info')).stdout) as [{ backup: unknown }]
+      const [stanza] = JSON.parse((await run(who, '--output=json', 'info')).stdout, asWritten) as [{ backup: unknown }]
       return stanza.backup
     })
     expect(infos[0]).toEqual(infos[1])
