@@ -4,7 +4,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isCopyCurrent, loadArchiveInfo, loadBackupInfo } from '../../src/core/info-store.ts'
 import { posixStorage } from '../../src/storage/posix.ts'
 import { countCells } from '../support/cells.ts'
-import { crashing, Crash } from '../support/faulty-driver.ts'
+import { crashing, isCrash } from '../support/faulty-driver.ts'
 import { runInProcess } from '../support/in-process.ts'
 import { pgtsProgram, type Cluster, type RunResult, startCluster } from '../support/postgres.ts'
 import { aSite, asWritten, PGBACKREST, type Site } from '../support/site.ts'
@@ -185,7 +185,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
       const killed = await runInProcess(argv, copy.repo, (storage) => crashing(storage, at)).then(
         () => false,
         (error: unknown) => {
-          if (!(error instanceof Crash)) throw error
+          if (!isCrash(error)) throw error
           return true
         },
       )

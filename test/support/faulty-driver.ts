@@ -15,6 +15,11 @@ export class Crash extends Error {
   override readonly name = 'Crash'
 }
 
+/** Is this the crash, or an error that reports it? What is loaded beside it cannot be read either. */
+export function isCrash(error: unknown): boolean {
+  return error instanceof Crash || (error instanceof Error && error.cause !== undefined && isCrash(error.cause))
+}
+
 /**
  * A driver that crashes just before its `at`-th step (from 0). Later calls fail too, as the dead do nothing. Without
  * `at` it only counts, to find out how many steps there are.
