@@ -44,7 +44,8 @@ export async function startBackground({ program, args, env }: BackgroundStart): 
 
 function spawnDetached(program: string, args: readonly string[], env: BackgroundStart['env']): ChildProcess {
   const options = { cwd: '/', detached: true } as const
-  const stray = Object.entries(env).filter(([, value]) => value !== undefined && hasStrayBytes(value))
+  // A shell cannot set a variable of another name; options have none.
+  const stray = Object.entries(env).filter(([name, value]) => /^[A-Za-z_]\w*$/.test(name) && hasStrayBytes(value ?? ''))
   if (stray.length === 0 && !args.some(hasStrayBytes)) return spawn(program, args, { ...options, stdio: 'ignore' })
   // Node passes text to a process, in UTF-8 only. A shell passes bytes; it reads them, secrets among them, from a pipe.
   const child = spawn('/bin/sh', [], { ...options, stdio: ['pipe', 'ignore', 'ignore'] })

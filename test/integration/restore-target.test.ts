@@ -96,7 +96,7 @@ test('--delta --force copies a file that its owner cannot read', async () => {
   expect(await tablesOf(restored)).toEqual(['first', 'second'])
 }, 60_000)
 
-test('a hole in the WAL is told before anything is copied', async () => {
+test('warns of a hole in the WAL before anything is copied', async () => {
   const { cluster } = site
   const names: string[] = []
   for (let i = 0; i < 3; i++) {
