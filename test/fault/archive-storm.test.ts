@@ -78,13 +78,24 @@ class Storm {
     this.front.set(on ? { share: 0.2, how: TROUBLES[this.#trouble++ % TROUBLES.length]! } : undefined)
   }
 
-  /** So much waits, and somebody works on it: what is struck now is struck in the middle. */
+  /**
+   * The archiver ends after a killed archive_command. The postmaster starts the next one after 10 s at the earliest, and
+   * only when something wakes it, for example a new connection; otherwise it sleeps for up to 60 s.
+   */
+  async #wakePostmaster(): Promise<void> {
+    await this.site.cluster.query('select 1', [], 'template1')
+  }
+
+  /** Wait until segments wait and a background process works on them, so that the next fault interrupts it. */
   async busy(): Promise<number> {
     while (readyOf(this.site.cluster).length < 3) await this.rows.write()
     let pid: number | undefined
-    await until('a background process', () => (pid = livingPid(this.spool, 'push')) !== undefined, {
-      details: this.details,
-    })
+    const isRunning = async () => {
+      pid = livingPid(this.spool, 'push')
+      if (pid === undefined) await this.#wakePostmaster()
+      return pid !== undefined
+    }
+    await until('a background process', isRunning, { everyMs: 100, details: this.details })
     return pid!
   }
 
@@ -104,7 +115,10 @@ class Storm {
     while (Date.now() < deadline) {
       await this.rows.write()
       const archiver = descendantsOf(cluster.pid).find(({ args }) => args[0]?.includes('archiver'))
-      if (archiver === undefined) continue
+      if (archiver === undefined) {
+        await this.#wakePostmaster()
+        continue
+      }
       // A shell lives for some milliseconds: nothing else is done meanwhile.
       for (const pause = Date.now() + 200; Date.now() < pause;) {
         // A shell that PostgreSQL starts may become the program, or start it.
