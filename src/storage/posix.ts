@@ -1,5 +1,5 @@
 import { lstatSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs'
-import { pathOf, textToBytes } from '../util/byte-string.ts'
+import { parentOf, pathOf, textToBytes } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
 import type {
   ByteRange,
@@ -221,8 +221,4 @@ function changedLately(directory: string): boolean {
 function isAbsent(error: unknown): boolean {
   const code = systemCode(error)
   return code === 'ENOENT' || code === 'ENOTDIR'
-}
-
-function parentOf(path: string): string {
-  return path.slice(0, path.lastIndexOf('/')) || '/'
 }

@@ -82,6 +82,11 @@ export function pathOf(byteString: string): string | Buffer {
   return isAscii(byteString) ? byteString : Buffer.from(byteString, 'latin1')
 }
 
+/** The directory that holds the last part of an absolute path. */
+export function parentOf(path: string): string {
+  return path.slice(0, path.lastIndexOf('/')) || '/'
+}
+
 /** Byte order; never locale order. */
 export function compareBytes(a: string, b: string): number {
   return a < b ? -1 : a > b ? 1 : 0

@@ -1,5 +1,5 @@
 import { mkdirSync, statSync } from 'node:fs'
-import { pathOf } from './byte-string.ts'
+import { parentOf, pathOf } from './byte-string.ts'
 import { systemCode } from './error.ts'
 
 /**
@@ -11,9 +11,9 @@ import { systemCode } from './error.ts'
  * @throws the system's error
  */
 export function makeDirectories(path: string, mode: number): string | undefined {
-  const parent = path.slice(0, path.lastIndexOf('/'))
+  const parent = parentOf(path)
   let first: string | undefined
-  if (parent !== '' && !isDirectory(parent)) first = makeDirectories(parent, mode)
+  if (!isDirectory(parent)) first = makeDirectories(parent, mode)
   try {
     mkdirSync(pathOf(path), { mode })
     return first ?? path

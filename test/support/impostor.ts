@@ -1,6 +1,6 @@
 import { createServer, type IncomingMessage } from 'node:http'
 import type { AddressInfo } from 'node:net'
-import { describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { ObjectClient, ObjectUpload } from '../../src/storage/object/client.ts'
 import type { PgtsError } from '../../src/util/error.ts'
 import { StoreRefusal, StoreTrouble } from '../../src/storage/object/trouble.ts'
@@ -32,10 +32,8 @@ export class Impostor implements AsyncDisposable {
     })
   })
 
-  static async start(): Promise<Impostor> {
-    const impostor = new Impostor()
-    await new Promise<void>((resolve) => impostor.#server.listen(0, '127.0.0.1', resolve))
-    return impostor
+  async listen(): Promise<void> {
+    await new Promise<void>((resolve) => this.#server.listen(0, '127.0.0.1', resolve))
   }
 
   get port(): number {
@@ -46,6 +44,17 @@ export class Impostor implements AsyncDisposable {
     this.#server.closeAllConnections()
     await new Promise((resolve) => this.#server.close(resolve))
   }
+}
+
+/** One impostor that runs for all tests of the file; each test starts without requests. */
+export function impostorForFile(): Impostor {
+  const impostor = new Impostor()
+  beforeAll(() => impostor.listen())
+  afterAll(() => impostor[Symbol.asyncDispose]())
+  beforeEach(() => {
+    impostor.requests = []
+  })
+  return impostor
 }
 
 const PAGE = '<html><body>please "log in"</body></html>'
@@ -115,7 +124,7 @@ export function expectRetryable(error: unknown): void {
 
 /** Every operation with every answer that is none. @param begin an upload with one part */
 export function neverBelieved(
-  store: () => Impostor,
+  store: Impostor,
   kind: string,
   operations: Readonly<Record<string, Case>>,
   client: () => ObjectClient,
@@ -124,7 +133,7 @@ export function neverBelieved(
   describe.each(Object.entries(operations))('%s', (_, { run, runOn, except = [] }) => {
     test.each(BOGUS.filter(([title]) => !except.includes(title)))('%s is a retryable error', async (_title, bogus) => {
       const upload = runOn === undefined ? undefined : await begin()
-      store().answer = () => bogus
+      store.answer = () => bogus
       const error = await caught(upload === undefined ? run!(client()) : runOn!(upload))
       expectRetryable(error)
       expect(error).toMatchObject({ code: expect.not.stringMatching(/missing$/) })

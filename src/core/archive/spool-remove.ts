@@ -1,5 +1,5 @@
 import { readdirSync, renameSync } from 'node:fs'
-import { bytesToText, pathOf } from '../../util/byte-string.ts'
+import { bytesToText, parentOf, pathOf } from '../../util/byte-string.ts'
 import { PgtsError, systemCode, toPlainError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { removeTreeSync } from '../../util/remove-tree.ts'
@@ -45,8 +45,4 @@ function namesIn(directory: string): string[] {
     // There is no spool, or it cannot be listed: what an earlier restore left stays.
     return []
   }
-}
-
-function parentOf(path: string): string {
-  return path.slice(0, path.lastIndexOf('/'))
 }

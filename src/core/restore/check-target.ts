@@ -1,4 +1,4 @@
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, parentOf } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { isAlive } from '../../util/is-alive.ts'
 import type { Layout, Place } from './layout.ts'
@@ -187,8 +187,4 @@ function checkWritable(path: string, uid: number): void {
       },
     )
   }
-}
-
-function parentOf(path: string): string {
-  return path.slice(0, path.lastIndexOf('/')) || '/'
 }

@@ -1,4 +1,4 @@
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, parentOf } from '../../util/byte-string.ts'
 import type { Logger } from '../../util/log.ts'
 import type { Layout } from './layout.ts'
 import type { Ownership } from './owners.ts'
@@ -97,7 +97,7 @@ function prepareFileLinkDirectories(plan: RestorePlan, layout: Layout, ownership
   const data = plan.paths.find(({ entry }) => entry.name === 'pg_data')?.entry
   for (const place of layout.places) {
     if (place.kind !== 'file' || data === undefined) continue
-    const directory = place.path.slice(0, place.path.lastIndexOf('/')) || '/'
+    const directory = parentOf(place.path)
     if (statEntry(directory, { follow: true }) !== undefined) continue
     makeDirectoryTree(directory, data.mode, ownership.ownerOf(data))
   }

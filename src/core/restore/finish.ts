@@ -1,4 +1,5 @@
 import { invalidateCheckpoint } from '../../postgres/control-file.ts'
+import { parentOf } from '../../util/byte-string.ts'
 import type { Logger } from '../../util/log.ts'
 import type { Layout } from './layout.ts'
 import { CONTROL_TEMP_SUFFIX, type RestorePlan } from './plan.ts'
@@ -46,8 +47,4 @@ function directoriesOf(plan: RestorePlan, layout: Layout): Set<string> {
   for (const place of layout.places) directories.add(parentOf(place.path))
   for (const { path } of plan.paths) if (!directories.has(parentOf(path))) directories.add(parentOf(path))
   return directories
-}
-
-function parentOf(path: string): string {
-  return path.slice(0, path.lastIndexOf('/')) || '/'
 }

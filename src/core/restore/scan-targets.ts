@@ -1,3 +1,4 @@
+import { parentOf } from '../../util/byte-string.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import type { Layout } from './layout.ts'
 import { listNames, statEntry, type FoundEntry } from './target-files.ts'
@@ -25,7 +26,7 @@ export function scanTargets(manifest: Manifest, layout: Layout, skip: ReadonlySe
   for (const place of layout.places) {
     if (place.kind === 'tablespace') {
       // The location of a tablespace may hold directories of other PostgreSQL versions: only ours is looked into.
-      const location = place.path.slice(0, place.path.lastIndexOf('/'))
+      const location = parentOf(place.path)
       const entry = statEntry(location, { follow: true })
       if (entry !== undefined) found.set(location, entry)
     }

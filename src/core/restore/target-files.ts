@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import { bytesToText, pathOf } from '../../util/byte-string.ts'
+import { bytesToText, parentOf, pathOf } from '../../util/byte-string.ts'
 import { OPEN_FILES_HINT, PgtsError, systemCode } from '../../util/error.ts'
 import { removeTreeSync } from '../../util/remove-tree.ts'
 
@@ -94,8 +94,8 @@ export function makeDirectory(path: string, mode: number, owner: OwnerIds | unde
  * could not walk to its tablespace would be of no use.
  */
 export function makeDirectoryTree(path: string, mode: number, owner: OwnerIds | undefined): void {
-  const parent = path.slice(0, path.lastIndexOf('/'))
-  if (parent !== '' && statEntry(parent, { follow: true }) === undefined) makeDirectoryTree(parent, 0o750, owner)
+  const parent = parentOf(path)
+  if (statEntry(parent, { follow: true }) === undefined) makeDirectoryTree(parent, 0o750, owner)
   makeDirectory(path, mode, owner)
 }
 

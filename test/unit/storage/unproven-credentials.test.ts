@@ -3,7 +3,7 @@ import { writeFileSync } from 'node:fs'
 import { Agent } from 'node:http'
 import { Agent as TlsAgent } from 'node:https'
 import { join } from 'node:path'
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { managedIdentity } from '../../../src/storage/azure/managed-identity.ts'
 import { tokenSource } from '../../../src/storage/gcs/token.ts'
 import { httpSender } from '../../../src/storage/http/send.ts'
@@ -11,16 +11,9 @@ import { StoreTrouble } from '../../../src/storage/object/trouble.ts'
 import type { S3Keys } from '../../../src/storage/s3/description.ts'
 import { openCredentials, type FetchKeys } from '../../../src/storage/s3/keys/credentials.ts'
 import { makeTestDir } from '../../support/test-user.ts'
-import { BOGUS, caught, Impostor } from '../../support/impostor.ts'
+import { BOGUS, caught, impostorForFile } from '../../support/impostor.ts'
 
-let store: Impostor
-beforeAll(async () => {
-  store = await Impostor.start()
-})
-afterAll(() => store[Symbol.asyncDispose]())
-beforeEach(() => {
-  store.requests = []
-})
+const store = impostorForFile()
 
 describe('services that give credentials', () => {
   const agents = { http: new Agent(), https: new TlsAgent() }

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { azureClient } from '../../../../src/storage/azure/client.ts'
 import type { ObjectClient, ObjectUpload } from '../../../../src/storage/object/client.ts'
 import {
@@ -8,20 +8,13 @@ import {
   caught,
   data,
   expectRetryable,
-  Impostor,
+  impostorForFile,
   neverBelieved,
   OPERATIONS,
   xml,
 } from '../../../support/impostor.ts'
 
-let store: Impostor
-beforeAll(async () => {
-  store = await Impostor.start()
-})
-afterAll(() => store[Symbol.asyncDispose]())
-beforeEach(() => {
-  store.requests = []
-})
+const store = impostorForFile()
 
 describe('Azure', () => {
   let client: ObjectClient
@@ -57,13 +50,7 @@ describe('Azure', () => {
     'write a part': { runOn: (upload) => upload.part(2, bytes) },
     'complete an upload': { runOn: (upload) => upload.complete() },
   }
-  neverBelieved(
-    () => store,
-    'an Azure',
-    operations,
-    () => client,
-    beginUpload,
-  )
+  neverBelieved(store, 'an Azure', operations, () => client, beginUpload)
 
   const WRITES: Record<string, Case> = {
     put: OPERATIONS['put']!,

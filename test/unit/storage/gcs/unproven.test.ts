@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import { gcsClient } from '../../../../src/storage/gcs/client.ts'
 import { pastOf, type GcsClient } from '../../../../src/storage/gcs/past.ts'
 import type { ObjectUpload } from '../../../../src/storage/object/client.ts'
@@ -11,19 +11,12 @@ import {
   data,
   expectRetryable,
   html,
-  Impostor,
+  impostorForFile,
   neverBelieved,
   OPERATIONS,
 } from '../../../support/impostor.ts'
 
-let store: Impostor
-beforeAll(async () => {
-  store = await Impostor.start()
-})
-afterAll(() => store[Symbol.asyncDispose]())
-beforeEach(() => {
-  store.requests = []
-})
+const store = impostorForFile()
 
 describe('GCS', () => {
   let client: GcsClient
@@ -68,13 +61,7 @@ describe('GCS', () => {
     'look up a generation': { run: () => pastOf(client, Date.now()).head('p/a') },
     'get a generation': { run: () => client.getGeneration('p/a', '1', {}) },
   }
-  neverBelieved(
-    () => store,
-    'a GCS',
-    operations,
-    () => client,
-    beginUpload,
-  )
+  neverBelieved(store, 'a GCS', operations, () => client, beginUpload)
 
   test('what an answer that is none says of an upload is not believed later, either', async () => {
     const upload = await beginUpload()

@@ -1,4 +1,4 @@
-import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { beforeAll, describe, expect, test } from 'vitest'
 import type { ObjectUpload } from '../../../../src/storage/object/client.ts'
 import { openS3Client, type S3Client } from '../../../../src/storage/s3/client.ts'
 import { pastOf } from '../../../../src/storage/s3/past.ts'
@@ -11,20 +11,13 @@ import {
   data,
   expectRetryable,
   html,
-  Impostor,
+  impostorForFile,
   neverBelieved,
   OPERATIONS,
   xml,
 } from '../../../support/impostor.ts'
 
-let store: Impostor
-beforeAll(async () => {
-  store = await Impostor.start()
-})
-afterAll(() => store[Symbol.asyncDispose]())
-beforeEach(() => {
-  store.requests = []
-})
+const store = impostorForFile()
 
 const S3_OBJECT = { etag: '"e"', 'last-modified': 'Thu, 01 Jan 2026 00:00:00 GMT' }
 const s3Error = (status: number, code: string): Answer => ({
@@ -74,13 +67,7 @@ describe('S3', () => {
     return upload
   }
 
-  neverBelieved(
-    () => store,
-    'an S3',
-    operations,
-    () => client,
-    beginUpload,
-  )
+  neverBelieved(store, 'an S3', operations, () => client, beginUpload)
 
   test('the message names the operation, the answer and its first 100 characters, escaped, and what to check', async () => {
     store.answer = () => ({ ...html(200), body: `<p>\n${'x'.repeat(200)}` })
