@@ -18,9 +18,15 @@ export interface CommandLine {
 
 const ORIGIN = 'command line'
 
+/** As programs of PostgreSQL have them. pgbackrest refuses every word that begins with one dash. */
+const SHORT_OPTIONS: ReadonlyMap<string, string> = new Map([
+  ['-h', '--help'],
+  ['-V', '--version'],
+])
+
 /**
  * pgBackRest's command line: `--name=value`, `--name value`, bare booleans, `--no-name`, `--reset-name`, unique prefixes
- * of names, options before and after the command. The first bare word is the command, the others are its parameters.
+ * of names, `-h` and `-V`, options before and after the command. The first bare word is the command, the others are its parameters.
  */
 export function parseCommandLine(argv: readonly string[]): CommandLine {
   const words: string[] = []
@@ -42,8 +48,7 @@ export function parseCommandLine(argv: readonly string[]): CommandLine {
       continue
     }
     sawOption = true
-    if (!arg.startsWith('--')) throw singleDash(arg)
-    const { name, value } = splitOption(arg)
+    const { name, value } = splitOption(SHORT_OPTIONS.get(arg) ?? arg)
     if (name === 'help' || name === 'version') {
       if (value !== undefined) throw noValue(name)
       if (name === 'help') help = true
@@ -139,6 +144,7 @@ function checkParameters(command: CommandName, parameters: readonly string[], ro
 }
 
 function splitOption(arg: string): { name: string; value: string | undefined } {
+  if (!arg.startsWith('--')) throw singleDash(arg)
   const at = arg.indexOf('=')
   return at === -1 ? { name: arg.slice(2), value: undefined } : { name: arg.slice(2, at), value: arg.slice(at + 1) }
 }

@@ -71,7 +71,7 @@ export function labelTime(epochSeconds: number): string {
 export function formatBackupLabel(type: BackupType, epochSeconds: number, prior?: BackupLabel): BackupLabel {
   const time = labelTime(epochSeconds)
   if (type === 'full') return `${time}F` as BackupLabel
-  if (prior === undefined) throw new PgtsError('assert', `a ${type} backup needs a prior backup`)
+  if (prior === undefined) throw new PgtsError('assert', `backup type ${type} requires a prior backup`)
   return `${fullLabelOf(prior)}_${time}${type === 'diff' ? 'D' : 'I'}` as BackupLabel
 }
 

@@ -48,7 +48,7 @@ function* manifestProblems(manifest: Manifest, label: string): Generator<string>
   const { references, type, prior } = manifest
   if (manifest.label !== label) yield `it is the manifest of backup ${manifest.label}`
   if (references.at(-1) !== manifest.label) yield 'its own label is not the last of its references'
-  if (type !== 'full' && prior === undefined) yield `a ${type} backup without a prior`
+  if (type !== 'full' && prior === undefined) yield `its type is ${type}, without a prior backup`
   yield* chainProblems({ label: parseBackupLabel(manifest.label), type, prior, references })
   yield* nameProblems(manifest)
   yield* storedProblems(manifest)

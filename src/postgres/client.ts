@@ -294,7 +294,7 @@ async function assertSession(connection: ServerConnection, demanded: string): Pr
   const problem =
     fulfilled[demanded] === undefined
       ? `invalid target_session_attrs (PGTARGETSESSIONATTRS) '${demanded}'`
-      : `the server is a ${inRecovery ? 'standby' : 'primary'}${readOnly ? ' and read-only' : ''}, but target_session_attrs (PGTARGETSESSIONATTRS) is '${demanded}'`
+      : `the server is ${inRecovery ? 'a standby' : 'a primary'}${readOnly ? ' and read-only' : ''}, but target_session_attrs (PGTARGETSESSIONATTRS) is '${demanded}'`
   throw new PgtsError('db-connect', problem, { hints: ['unset PGTARGETSESSIONATTRS for pgts'] })
 }
 

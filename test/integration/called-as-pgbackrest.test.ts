@@ -22,7 +22,8 @@ describe('the name of a link to bin/pgts', () => {
     ['other', expect.stringMatching(/^pgts \d/), expect.stringMatching(/^\d+$/)],
     ['link', expect.stringMatching(/^pgts \d/), expect.stringMatching(/^\d+$/)],
   ])('%s decides what version prints', async (name, text, number) => {
-    expect(await called(name, ['version'])).toMatchObject({ code: 0, stdout: text, stderr: '' })
+    for (const word of ['version', '--version', '-V'])
+      expect(await called(name, [word])).toMatchObject({ code: 0, stdout: text, stderr: '' })
     expect(await called(name, ['version', '--output=num'])).toMatchObject({ code: 0, stdout: number })
   })
 
@@ -32,6 +33,12 @@ describe('the name of a link to bin/pgts', () => {
   ])('%s decides the defaults, also when it is found in PATH', async (name, path) => {
     const { stdout } = await runAs(testUser, 'sh', ['-c', `PATH=${bin}:$PATH; ${name} help backup repo-path`])
     expect(stdout).toContain(`default:    ${path}\n`)
+  })
+
+  test.each(['pgbackrest', 'pgts'])('%s -h prints help, also for a command', async (name) => {
+    const usage = (text: string) => expect.stringContaining(`Usage: ${name} ${text}`) as string
+    expect(await called(name, ['-h'])).toMatchObject({ code: 0, stdout: usage('COMMAND'), stderr: '' })
+    expect(await called(name, ['backup', '-h'])).toMatchObject({ code: 0, stdout: usage('backup'), stderr: '' })
   })
 
   test.each(['pgbackrest', 'pgts'])('%s is written in hints, with and without a logger', async (name) => {

@@ -85,7 +85,8 @@ function stays(log: Logger, label: string): (error: PgtsError) => void {
 
 function obstacleTo(request: ResumeRequest, manifest: Manifest): string | undefined {
   if (manifest.backrestVersion !== writerVersion) return `it was made by ${manifest.backrestVersion}`
-  if (manifest.type !== request.type) return `its type is ${manifest.type}, and this is to be a ${request.type} backup`
+  if (manifest.type !== request.type)
+    return `its type is ${manifest.type}, and the type of this backup is ${request.type}`
   if (manifest.prior !== request.prior?.label)
     return `it builds on ${manifest.prior ?? 'nothing'}, and this backup on ${request.prior?.label ?? 'nothing'}`
   if (manifest.options.compressType !== request.compressType)

@@ -98,7 +98,7 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
     return refused(
       'access',
       `the keys have expired (${said})`,
-      `check where ${repo}-s3-key-type gets them from; a ${repo}-s3-token is good for some hours only`,
+      `check where ${repo}-s3-key-type gets them from; ${repo}-s3-token is only valid for some hours`,
     )
   }
   if (unproven !== undefined && refusal.region === undefined && status < 500 && !REFUSING.has(status)) {

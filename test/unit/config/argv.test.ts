@@ -9,6 +9,8 @@ describe('commands', () => {
     ['vers', 'version'],
     ['--version', 'version'],
     ['--help', 'help'],
+    ['-V', 'version'],
+    ['-h', 'help'],
     ['', 'help'],
     ['info', 'info'],
   ])('%j is %s', async (line, command) => {
@@ -17,6 +19,10 @@ describe('commands', () => {
 
   test.each([
     ['--help backup', ['backup']],
+    ['-h', []],
+    ['-h backup', ['backup']],
+    ['backup -h', ['backup']],
+    ['backup --stanza=main -h', ['backup']],
     ['backup --help', ['backup']],
     ['backup --stanza=main --help', ['backup']],
     ['help backup repo1-path', ['backup', 'repo1-path']],
@@ -117,6 +123,9 @@ describe('options', () => {
 
   test.each([
     ['-x', 'option-invalid', '-x begins with a single dash', 'begin with --'],
+    ['-V', 'option-invalid', '--version does not go with backup', ''],
+    ['-h=1', 'option-invalid', '-h=... begins with a single dash', ''],
+    ['-hV', 'option-invalid', '-hV begins with a single dash', ''],
     ['--proces-maks=2', 'option-invalid', 'there is no option --proces-maks', 'did you mean --process-max?'],
     ['--repo1-pth=/b', 'option-invalid', 'there is no option --repo1-pth', 'did you mean --repo1-path?'],
     ['--no-startfast', 'option-invalid', 'there is no option --no-startfast', 'did you mean --no-start-fast?'],
