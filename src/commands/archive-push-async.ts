@@ -3,7 +3,7 @@ import { doorOf, openDoor } from '../core/archive/spool-door.ts'
 import { pushInBackground } from '../core/archive/async-push/background.ts'
 import { forgetPushed, isFor, setTargets } from '../core/archive/async-push/push-targets.ts'
 import { repositorySetup } from '../core/archive/async-push/push-job.ts'
-import { readReadyQueue } from '../core/archive/async-push/ready-queue.ts'
+import { readReadyQueue } from '../core/archive/push/ready-queue.ts'
 import { removeLaunchHint } from '../core/archive/launch-hint.ts'
 import {
   GLOBAL,

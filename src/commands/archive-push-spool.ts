@@ -1,6 +1,6 @@
 import { awaitPush } from '../core/archive/async-push/foreground.ts'
 import { claimTargets } from '../core/archive/async-push/push-targets.ts'
-import { isReady } from '../core/archive/async-push/ready-queue.ts'
+import { isReady } from '../core/archive/push/ready-queue.ts'
 import { doorOf } from '../core/archive/spool-door.ts'
 import { baseName } from '../core/archive/find.ts'
 import { removeLaunchHint } from '../core/archive/launch-hint.ts'

@@ -54,10 +54,9 @@ export async function archivePush(ctx: CommandContext<'archive-push'>): Promise<
     if (spooled !== undefined) return spooled
   }
   if (options.archivePushQueueMax !== undefined) {
-    const { readPushQueue } = await loadModule(() => import('../core/archive/queue.ts'))
-    const queue = await readPushQueue(files, path.slice(0, path.lastIndexOf('/')))
-    if (queue.sizeBytes > options.archivePushQueueMax)
-      return drop(ctx, path, queue.sizeBytes, options.archivePushQueueMax)
+    const { readReadyQueue } = await loadModule(() => import('../core/archive/push/ready-queue.ts'))
+    const { waitingBytes } = readReadyQueue(path.slice(0, path.lastIndexOf('/')))
+    if (waitingBytes > options.archivePushQueueMax) return drop(ctx, path, waitingBytes, options.archivePushQueueMax)
   }
 
   // Whose WAL is this? Without the data directory the repositories and the segment must agree with each other.

@@ -7,7 +7,7 @@ import { parseLsn } from '../../util/lsn.ts'
 import { stopFileOf } from '../../util/stop-file.ts'
 import { readServerEnvironment, type ServerEnvironment } from './archive-program.ts'
 import { readPushStatus, type FileEvent, type PushStatus } from './async-push/push-status.ts'
-import { readReadyQueue } from './async-push/ready-queue.ts'
+import { readReadyQueue } from './push/ready-queue.ts'
 import { readIfThere, spoolPaths } from './spool-files.ts'
 import { livingPid } from './spool-lock.ts'
 

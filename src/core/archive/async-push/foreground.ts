@@ -9,7 +9,7 @@ import { lockFileOf } from '../spool-identity.ts'
 import { inSpool, requireRoom } from '../spool-trouble.ts'
 import { livingPid, tryHold } from '../spool-lock.ts'
 import { dropQueue } from './queue-limit.ts'
-import { readReadyQueue } from './ready-queue.ts'
+import { readReadyQueue } from '../push/ready-queue.ts'
 import { ring } from './wake.ts'
 
 export interface AwaitPushRequest {

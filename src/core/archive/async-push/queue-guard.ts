@@ -3,7 +3,7 @@ import { toPlainError } from '../../../util/error.ts'
 import { droppedWarning, GAP_HINT, sizeText } from '../dropped.ts'
 import type { SpoolPaths } from '../spool-files.ts'
 import { dropQueue, queueLevel, type QueueLevel } from './queue-limit.ts'
-import { readReadyQueue } from './ready-queue.ts'
+import { readReadyQueue } from '../push/ready-queue.ts'
 
 /** Keeps archive-push-queue-max, whatever the pushes are doing: warns, and then gives up all that waits. */
 export class QueueGuard {

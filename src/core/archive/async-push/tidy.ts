@@ -1,7 +1,7 @@
 import { readdirSync, statSync } from 'node:fs'
 import { pathOf } from '../../../util/byte-string.ts'
 import { isAbout, readSpoolOutcome, removeIfThere, removeStatus, type SpoolPaths } from '../spool-files.ts'
-import { readReadyQueue } from './ready-queue.ts'
+import { readReadyQueue } from '../push/ready-queue.ts'
 
 /** Away with what an earlier process left: its errors are out of date, and an `.ok` that is older than its file lies. */
 export function tidySpool({ spool, walPath }: { readonly spool: SpoolPaths; readonly walPath: string }): void {

@@ -14,7 +14,7 @@ import {
 } from '../../../../src/core/archive/spool-files.ts'
 import { claimSpool, isOwner, lockFileOf, type SpoolOwner } from '../../../../src/core/archive/spool-identity.ts'
 import { tryHold } from '../../../../src/core/archive/spool-lock.ts'
-import { isReady, readReadyQueue } from '../../../../src/core/archive/async-push/ready-queue.ts'
+import { isReady, readReadyQueue } from '../../../../src/core/archive/push/ready-queue.ts'
 import { PgtsError } from '../../../../src/util/error.ts'
 import { segment } from '../../../support/repository.ts'
 

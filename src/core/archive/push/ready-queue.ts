@@ -1,0 +1,95 @@
+import { readdirSync, statSync } from 'node:fs'
+import {
+  isBackupHistoryFile,
+  isPartialSegment,
+  isTimelineHistoryFile,
+  isWalSegment,
+} from '../../../format/wal-segment.ts'
+import { bytesToText, compareBytes, pathOf } from '../../../util/byte-string.ts'
+import { PgtsError, systemCode } from '../../../util/error.ts'
+
+/** The files that PostgreSQL wants archived. */
+export interface ReadyQueue {
+  /** Files with a `.ready` file and no `.ok`, in the order in which PostgreSQL asks for them. */
+  readonly waiting: readonly string[]
+  /** Files with both: stored, and PostgreSQL has not asked yet. */
+  readonly acknowledged: readonly string[]
+  /** Files with an `.ok` and no `.ready` file: PostgreSQL has read the answer, so the `.ok` can be removed. */
+  readonly served: readonly string[]
+  /** Number of waiting files times `segmentBytes`. */
+  readonly waitingBytes: number
+  /** Size of the first waiting segment. */
+  readonly segmentBytes: number
+}
+
+/**
+ * Read `archive_status`. Synchronous: the directories are local and small, and the threads that wait for other files
+ * may all be stuck when the length of the queue must be known.
+ *
+ * @param walPath the directory of the segments, absolute byte string
+ * @param out of the spool; undefined: no file has been acknowledged
+ * @throws PgtsError path-missing: there is no archive_status; else the error of the system
+ */
+export function readReadyQueue(walPath: string, out?: string): ReadyQueue {
+  // The `.ok` files first: an `.ok` that is written between the two listings must not seem to lack its `.ready` file.
+  const oks = out === undefined ? new Set<string>() : (namesEndingIn(out, '.ok') ?? new Set())
+  const ready = namesEndingIn(`${walPath}/archive_status`, '.ready')
+  if (ready === undefined) {
+    throw new PgtsError('path-missing', `cannot read '${bytesToText(walPath)}/archive_status': it does not exist`, {
+      hints: ['archive-push-queue-max requires segments in pg_wal of a server'],
+    })
+  }
+  const waiting: string[] = []
+  const acknowledged: string[] = []
+  for (const name of ready) if (isArchivable(name)) (oks.has(name) ? acknowledged : waiting).push(name)
+  waiting.sort(inArchiveOrder)
+  const segmentBytes = segmentSizeOf(walPath, waiting)
+  return {
+    waiting,
+    acknowledged,
+    served: [...oks].filter((name) => !ready.has(name)),
+    waitingBytes: waiting.length * segmentBytes,
+    segmentBytes,
+  }
+}
+
+/** PostgreSQL archives timeline history files first, because standbys need them; the rest by name. */
+export function inArchiveOrder(a: string, b: string): number {
+  const [first, second] = [isTimelineHistoryFile(a), isTimelineHistoryFile(b)]
+  return first === second ? compareBytes(a, b) : first ? -1 : 1
+}
+
+/** Has PostgreSQL marked this file for archiving? */
+export function isReady(walPath: string, name: string): boolean {
+  return statSync(pathOf(`${walPath}/archive_status/${name}.ready`), { throwIfNoEntry: false }) !== undefined
+}
+
+function isArchivable(name: string): boolean {
+  return isWalSegment(name) || isPartialSegment(name) || isTimelineHistoryFile(name) || isBackupHistoryFile(name)
+}
+
+/** Of the first waiting segment. The first waiting file may be a history file of 40 bytes (after a promotion). */
+function segmentSizeOf(walPath: string, waiting: readonly string[]): number {
+  for (const name of [...waiting.filter(isWalSegment), ...waiting]) {
+    const sizeBytes = sizeOf(`${walPath}/${name}`)
+    if (sizeBytes > 0) return sizeBytes
+  }
+  return 0
+}
+
+function namesEndingIn(directory: string, ending: string): Set<string> | undefined {
+  let names: string[]
+  try {
+    names = readdirSync(pathOf(directory), { encoding: 'latin1' })
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return undefined
+    throw error
+  }
+  const found = new Set<string>()
+  for (const name of names) if (name.endsWith(ending)) found.add(name.slice(0, -ending.length))
+  return found
+}
+
+function sizeOf(path: string): number {
+  return statSync(pathOf(path), { throwIfNoEntry: false })?.size ?? 0
+}
