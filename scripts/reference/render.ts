@@ -30,7 +30,7 @@ function commandsPage(): string {
       row.summary + (row.internal === true ? ' For maintainers.' : ''),
       row.implemented === true ? 'yes' : 'not yet',
       row.stanza,
-      row.lock ?? '',
+      row.locks?.join(', ') ?? '',
       row.logFile === true ? 'yes' : 'only with `--log-level-file` on the command line',
       row.stops === true ? 'yes' : '',
     ]
@@ -39,7 +39,7 @@ function commandsPage(): string {
     'Commands',
     'A command may be shortened as long as no other begins so. `pgts help COMMAND` lists its options. ' +
       'Where a command is not there yet, `pgbackrest` can be used on the same repository.',
-    table(['Command', 'What it does', 'In pgts', '`--stanza`', 'Lock', 'Log file', 'Kept by a stop file'], rows),
+    table(['Command', 'What it does', 'In pgts', '`--stanza`', 'Locks', 'Log file', 'Kept by a stop file'], rows),
   )
 }
 

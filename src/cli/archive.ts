@@ -1,6 +1,6 @@
 import { resolveOptions, type AnyResolved } from '../config/resolve.ts'
 import { loadModule } from '../util/load-module.ts'
-import { archiveHandlers } from './archive-handlers.ts'
+import { archiveRows } from './archive-rows.ts'
 import { runToEnd } from './last-resort.ts'
 import { readLaunch, type Launch } from './launch.ts'
 import { processArguments, processDirectory, processEnvironment } from './process-input.ts'
@@ -27,7 +27,7 @@ async function runArchiving(launch: Launch, signal: AbortSignal): Promise<number
     const { runCommandLine } = await loadModule<typeof import('./main.ts')>(() => import(href))
     return runCommandLine(launch, signal)
   }
-  return runCommand(resolved, { env, cwd: processDirectory(), program, signal }, archiveHandlers)
+  return runCommand(resolved, { env, cwd: processDirectory(), program, signal }, archiveRows)
 }
 
 /** Synchronous, between a local cluster and repositories on disks or in S3: what this file carries. */

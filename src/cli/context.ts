@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import type { MessagePort } from 'node:worker_threads'
-import type { CommandContext, Repository, StanzaLock } from '../commands/context.ts'
+import type { CommandContext, LauncherContext, Repository, StanzaLock } from '../commands/context.ts'
 import { commandRow } from '../config/command-table.ts'
 import { commandLineFor, type AnyResolved, type CommandName } from '../config/resolve.ts'
 import { environmentLine } from '../core/archive/launch-environment.ts'
@@ -15,7 +15,6 @@ import { openStorage } from '../storage/registry.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { systemClock } from '../util/clock.ts'
 import { loadModule } from '../util/load-module.ts'
-import type { LockType } from '../util/lock.ts'
 import { fittingWorkers, openFilesLimit } from '../util/open-files.ts'
 import type { Logger } from '../util/log.ts'
 import type { Executor } from '../worker/executor.ts'
@@ -35,6 +34,7 @@ export interface Surroundings {
 /** A command's context, and the closing of what it opened without a block of its own. */
 export interface OpenContext extends AsyncDisposable {
   readonly ctx: CommandContext
+  readonly launcher: LauncherContext
 }
 
 /** `<pid>-<8 hex digits>`: tells the runs of a process's children from those of others in lock files. */
@@ -45,7 +45,7 @@ async function ownExecId(): Promise<string> {
 }
 
 export function openContext(resolved: AnyResolved, around: Surroundings): OpenContext {
-  const { command, options, parameters, values, dialect, configFiles, configLooked, callPattern } = resolved
+  const { command, options, parameters, values, dialect } = resolved
   const { log, env, cwd, program, continueAs } = around
   const lost = new AbortController()
   const signal = AbortSignal.any([around.signal, lost.signal])
@@ -71,19 +71,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     env,
     cwd,
     program,
-    configFiles,
-    configLooked,
-    callPattern,
-    get launchEnvironment() {
-      return environmentLine(env, program)
-    },
     continueAs,
-    startedMs: performance.timeOrigin,
-    startBackground: async (given) => {
-      const { startBackground } = await loadModule(() => import('./background.ts'))
-      const args = [...commandLineFor(resolved, command, cwd), `${command}:async`, '--', ...given]
-      return startBackground({ program, args, env })
-    },
     isSet: (option) => (values.get(option)?.source ?? 'default') !== 'default',
     configured: (option) => resolved.configured(option),
     commandLineFor: (other: CommandName) => commandLineFor(resolved, other, cwd),
@@ -113,10 +101,12 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
       })
       return executor
     },
-    lock: async (types: readonly LockType[], repoKeys = selected.map(({ key }) => key)): Promise<StanzaLock> => {
+    lock: async (): Promise<StanzaLock> => {
       const { acquireLocks, assertNotStopped } = await loadModule(() => import('../util/lock.ts'))
+      const { locks: types = [], stops } = commandRow(command)
+      const repoKeys = selected.map(({ key }) => key)
       const locks = await acquireLocks({ lockPath, stanza, types, repoKeys, execId: await ownExecId() })
-      if (commandRow(command).stops === true) {
+      if (stops === true) {
         try {
           assertNotStopped(lockPath, stanza)
         } catch (error) {
@@ -152,9 +142,28 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
 
   return {
     ctx,
+    launcher: launcherContext(resolved, around),
     async [Symbol.asyncDispose]() {
       for (const { storage } of (await repositories?.catch(() => undefined)) ?? []) await storage[Symbol.asyncDispose]()
       await (await cluster?.catch(() => undefined))?.[Symbol.asyncDispose]()
+    },
+  }
+}
+
+function launcherContext(resolved: AnyResolved, { env, cwd, program }: Surroundings): LauncherContext {
+  const { command, configFiles, configLooked, callPattern } = resolved
+  return {
+    configFiles,
+    configLooked,
+    callPattern,
+    get environment() {
+      return environmentLine(env, program)
+    },
+    startedMs: performance.timeOrigin,
+    startBackground: async (parameters) => {
+      const { startBackground } = await loadModule(() => import('./background.ts'))
+      const args = [...commandLineFor(resolved, command, cwd), `${command}:async`, '--', ...parameters]
+      return startBackground({ program, args, env })
     },
   }
 }

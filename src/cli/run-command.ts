@@ -6,11 +6,10 @@ import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import type { LogLevel } from '../util/log.ts'
 import { programName, type ProgramName } from '../util/program-name.ts'
 import { pgtsVersion } from '../util/version.ts'
-import type { CommandContext } from '../commands/context.ts'
 import { openContext } from './context.ts'
 import { endedTooEarly, tellShortly } from './last-resort.ts'
 import { createLogger, descriptorOutput, logError, type ClosableLogger } from './logger.ts'
-import type { CommandHandlers, Outcome } from './outcome.ts'
+import type { CommandRows, Outcome, RunRow } from './command-row.ts'
 
 /** What surrounds the command, as the entry point found it. */
 export interface Process {
@@ -24,8 +23,8 @@ export interface Process {
 const stdout = descriptorOutput(1)
 const stderr = descriptorOutput(2)
 
-/** Run a command that was understood, by its handler in `table`, to its exit code; what goes wrong is logged. */
-export async function runCommand(resolved: AnyResolved, process: Process, table: CommandHandlers): Promise<number> {
+/** Run a command that was understood, by its row, to its exit code; what goes wrong is logged. */
+export async function runCommand(resolved: AnyResolved, process: Process, rows: CommandRows): Promise<number> {
   const { command, role, options, warnings } = resolved
   if (options.neutralUmask === true) globalThis.process.umask(0)
   const log = openLog(resolved, programName(process.program))
@@ -50,9 +49,9 @@ export async function runCommand(resolved: AnyResolved, process: Process, table:
       },
     })
     ;({ signal } = open.ctx)
-    const handler = table[command] as ((ctx: CommandContext) => Promise<Outcome>) | undefined
-    if (handler === undefined) throw new PgtsError('assert', `there is no handler for ${nameOf(resolved, command)}`)
-    const code = await tell(await handler(open.ctx), options.output === 'json')
+    const runRow = rows[command] as RunRow<CommandName> | undefined
+    if (runRow === undefined) throw new PgtsError('assert', `no row for command ${nameOf(resolved, command)}`)
+    const code = await writeOutcome(await runRow(open.ctx, open.launcher), options.output === 'json')
     end(code > ANSWER_NO ? abortedWith(code) : 'completed successfully')
     if (log.failure() !== undefined) throw log.failure()
     return code
@@ -104,7 +103,7 @@ function logFileOf(resolved: AnyResolved, command: CommandName): string {
 }
 
 /** Reports show names from a repository, which may be forged. */
-async function tell(outcome: Outcome, json: boolean): Promise<number> {
+async function writeOutcome(outcome: Outcome, json: boolean): Promise<number> {
   const shown = json ? printableJson : printableLines
   if (outcome.text !== undefined) stdout.write(shown(outcome.text))
   for await (const piece of outcome.pieces ?? []) {

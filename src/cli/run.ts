@@ -1,6 +1,6 @@
 import { parseCommandLine } from '../config/argv.ts'
 import type { AnyResolved } from '../config/resolve.ts'
-import { asyncHandlers, handlers } from './handlers.ts'
+import { asyncRows, commandRows } from './command-rows.ts'
 import { tellShortly } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
 import { runProgram } from './program.ts'
@@ -50,5 +50,5 @@ async function checkAll(resolved: AnyResolved, argv: readonly string[], process:
 }
 
 function runUnderstood(resolved: AnyResolved, process: Process): Promise<number> {
-  return runCommand(resolved, process, resolved.role === 'async' ? asyncHandlers : handlers)
+  return runCommand(resolved, process, resolved.role === 'async' ? asyncRows : commandRows)
 }

@@ -22,7 +22,7 @@ export async function annotate(ctx: CommandContext<'annotate'>): Promise<Annotat
     })
   }
   const notes = new Map([...options.annotation].map(([key, value]) => [textToBytes(key), textToBytes(value)]))
-  await using _lock = await ctx.lock(['backup'])
+  await using _lock = await ctx.lock()
   const repositories = await ctx.repositories()
   const repoKeys: number[] = []
   let failed = 0

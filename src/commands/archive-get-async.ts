@@ -11,7 +11,7 @@ import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { every } from '../util/every.ts'
 import { endReasons } from './background-end.ts'
-import type { CommandContext } from './context.ts'
+import type { CommandContext, LauncherContext } from './context.ts'
 
 const HINT_MS = 60_000
 /** Replay is one process: four threads decode faster than it reads, and each more costs memory for as long as it lives. */
@@ -21,7 +21,7 @@ const MOST_WORKERS = 4
  * The background process of archive-get: fetches the segments that replay will want next, for as long as the server
  * lives and asks. There is one for each spool; another ends at once.
  */
-export async function archiveGetAsync(ctx: CommandContext<'archive-get'>): Promise<void> {
+export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launcher: LauncherContext): Promise<void> {
   const { options, log, clock, signal, stanza } = ctx
   const pgPath = options.pg[0]?.path
   if (pgPath === undefined || options.spoolPath === undefined) {
@@ -41,7 +41,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>): Promi
       log.info(`${options.spoolPath} is used by another cluster at the moment`)
       return
     }
-    const outdated = endReasons(pgPath, ctx.configFiles, clock)
+    const outdated = endReasons(pgPath, launcher.configFiles, clock)
     const repositories = await ctx.repositories()
     const first = repositories[0]
     if (first === undefined) throw new PgtsError('option-required', 'archive-get:async needs a repository')

@@ -6,14 +6,17 @@ import { isCheckpointInvalidated, readControlFile, type ControlFile } from '../p
 import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
-import type { CommandContext } from './context.ts'
+import type { CommandContext, LauncherContext } from './context.ts'
 import { resolveWalPath } from './wal-path.ts'
 
 /**
  * Bring one WAL file back: what `restore_command = 'pgts --stanza=main archive-get %f "%p"'` does. `found: false` makes
  * the exit code 1, which tells PostgreSQL that the archive ends here. What it throws goes through `stopsRecovery`.
  */
-export async function archiveGet(ctx: CommandContext<'archive-get'>): Promise<SpooledGetReport> {
+export async function archiveGet(
+  ctx: CommandContext<'archive-get'>,
+  launcher: LauncherContext,
+): Promise<SpooledGetReport> {
   const { options, log, signal } = ctx
   const [file, target, ...more] = ctx.parameters
   if (file === undefined || target === undefined || more.length > 0) {
@@ -49,7 +52,8 @@ export async function archiveGet(ctx: CommandContext<'archive-get'>): Promise<Sp
     log,
     signal,
   }
-  const spooled = options.archiveAsync && isWalSegment(file) ? await openSpool(ctx, pgPath, control) : undefined
+  const spooled =
+    options.archiveAsync && isWalSegment(file) ? await openSpool(ctx, launcher, pgPath, control) : undefined
   const report = spooled === undefined ? await getWal(request) : await spooled.get(request)
   if (report.found && 'prefetched' in report) {
     log.info({ file }, `found ${file} in the spool`)
@@ -69,6 +73,7 @@ interface OpenSpool {
 /** The spool, when it can be used; otherwise WAL is fetched as if there were none: it must never stop a recovery. */
 async function openSpool(
   ctx: CommandContext<'archive-get'>,
+  launcher: LauncherContext,
   pgPath: string,
   control: ControlFile,
 ): Promise<OpenSpool | undefined> {
@@ -95,11 +100,11 @@ async function openSpool(
           spool,
           door,
           clock,
-          launch: async () => void (await ctx.startBackground([])),
+          launch: async () => void (await launcher.startBackground([])),
         })
         if (report.found) {
           const { leaveHint } = await loadModule(() => import('./leave-hint.ts'))
-          await leaveHint(ctx, pgPath, door)
+          await leaveHint(ctx, launcher, pgPath, door)
         }
         return report
       },

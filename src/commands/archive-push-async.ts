@@ -22,7 +22,7 @@ import { every } from '../util/every.ts'
 import { stopFileOf } from '../util/stop-file.ts'
 import { leaveAfter } from '../util/stuck.ts'
 import { endReasons } from './background-end.ts'
-import type { CommandContext } from './context.ts'
+import type { CommandContext, LauncherContext } from './context.ts'
 import { pushTargets } from './push-targets.ts'
 
 const HINT_MS = 60_000
@@ -33,7 +33,7 @@ const END_MS = 60_000
  * The background process of archive-push: pushes what PostgreSQL wants archived ahead of its asking, for as long as the
  * server lives. There is one for each spool; another ends at once.
  */
-export async function archivePushAsync(ctx: CommandContext<'archive-push'>): Promise<void> {
+export async function archivePushAsync(ctx: CommandContext<'archive-push'>, launcher: LauncherContext): Promise<void> {
   const { options, log, stanza } = ctx
   const pgPath = options.pg[0]?.path
   const walPath = ctx.parameters[0]
@@ -48,7 +48,7 @@ export async function archivePushAsync(ctx: CommandContext<'archive-push'>): Pro
     return
   }
   try {
-    await work(ctx, spool, pgPath, textToBytes(walPath), () => lock.isStillThere())
+    await work(ctx, launcher.configFiles, spool, pgPath, textToBytes(walPath), () => lock.isStillThere())
   } catch (error) {
     // Whoever waits for a file hears of it.
     if (!ctx.signal.aborted) writeSpoolError(spool, spool.out, GLOBAL, error)
@@ -61,6 +61,7 @@ export async function archivePushAsync(ctx: CommandContext<'archive-push'>): Pro
 
 async function work(
   ctx: CommandContext<'archive-push'>,
+  configFiles: readonly string[],
   spool: SpoolPaths,
   pgPath: string,
   walPath: string,
@@ -83,7 +84,7 @@ async function work(
   setTargets(spool, targets)
   const door = doorOf(spool, owner)
   openDoor(spool, door)
-  const outdated = endReasons(pgPath, ctx.configFiles, clock)
+  const outdated = endReasons(pgPath, configFiles, clock)
   // Now and then a call starts the whole program again, which sees what a launcher cannot.
   using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-push'))
   writePid(spool, 'push')
@@ -104,7 +105,7 @@ async function work(
     batchBytes: options.archivePushBatchSize,
     timeoutMs: options.ioTimeout,
     endWhenEmpty: !existsSync(textPath(`${pgPath}/postmaster.pid`)),
-    lock: () => ctx.lock(['archive']),
+    lock: () => ctx.lock(),
     endReason() {
       if (!isLocked()) return 'the spool was removed'
       if (!isOwner(spool, owner)) return 'the spool belongs to another cluster now'

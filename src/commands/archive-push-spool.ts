@@ -15,7 +15,7 @@ import { PgtsError } from '../util/error.ts'
 import { requireLockRoom } from '../util/lock-path.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { ArchivePushReport } from './archive-push.ts'
-import type { CommandContext } from './context.ts'
+import type { CommandContext, LauncherContext } from './context.ts'
 import { leaveHint } from './leave-hint.ts'
 import { pushTargets } from './push-targets.ts'
 
@@ -28,6 +28,7 @@ import { pushTargets } from './push-targets.ts'
  */
 export async function archivePushThroughSpool(
   ctx: CommandContext<'archive-push'>,
+  launcher: LauncherContext,
   path: string,
   files: ClusterFiles,
 ): Promise<ArchivePushReport | undefined> {
@@ -37,7 +38,7 @@ export async function archivePushThroughSpool(
     throw new PgtsError('option-required', 'archive-push needs pg1-path to push in the background (archive-async)')
   }
   try {
-    return await throughSpool(ctx, path, files, pgPath)
+    return await throughSpool(ctx, launcher, path, files, pgPath)
   } catch (error) {
     if (!(error instanceof SpoolTrouble)) throw error
     signal.throwIfAborted()
@@ -51,6 +52,7 @@ export async function archivePushThroughSpool(
 
 async function throughSpool(
   ctx: CommandContext<'archive-push'>,
+  launcher: LauncherContext,
   path: string,
   files: ClusterFiles,
   pgPath: string,
@@ -84,7 +86,7 @@ async function throughSpool(
     door: throughDoor(door),
     timeoutMs: options.archiveTimeout,
     queueMaxBytes: options.archivePushQueueMax,
-    start: () => ctx.startBackground([decodeUtf8(walPath)]),
+    start: () => launcher.startBackground([decodeUtf8(walPath)]),
     async explain(name) {
       const { walExplainer } = await loadModule(() => import('./explain-wal.ts'))
       // Without its server, which waits for this very process.
@@ -96,7 +98,7 @@ async function throughSpool(
     signal,
   })
   if (result.warning !== undefined) log.warn({ file }, result.warning)
-  await leaveHint(ctx, pgPath, door)
+  await leaveHint(ctx, launcher, pgPath, door)
   if (result.outcome === 'dropped') return { dropped: true, file, limitBytes: options.archivePushQueueMax ?? 0 }
   log.info({ file }, `pushed WAL file '${bytesToText(file)}' to the archive asynchronously`)
   return { dropped: false, file }

@@ -5,7 +5,7 @@ import { readControlFile } from '../postgres/control-file.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
-import type { CommandContext } from './context.ts'
+import type { CommandContext, LauncherContext } from './context.ts'
 import { resolveWalPath } from './wal-path.ts'
 
 export type ArchivePushReport =
@@ -15,7 +15,10 @@ export type ArchivePushReport =
   | { readonly dropped: true; readonly file: string; readonly limitBytes: number }
 
 /** Store one WAL file: what `archive_command = 'pgts --stanza=main archive-push %p'` does. */
-export async function archivePush(ctx: CommandContext<'archive-push'>): Promise<ArchivePushReport> {
+export async function archivePush(
+  ctx: CommandContext<'archive-push'>,
+  launcher: LauncherContext,
+): Promise<ArchivePushReport> {
   const { options, log, signal } = ctx
   const [parameter, ...more] = ctx.parameters
   if (parameter === undefined || more.length > 0) {
@@ -50,7 +53,7 @@ export async function archivePush(ctx: CommandContext<'archive-push'>): Promise<
 
   if (useSpool) {
     const { archivePushThroughSpool } = await loadModule(() => import('./archive-push-spool.ts'))
-    const spooled = await archivePushThroughSpool(ctx, path, files)
+    const spooled = await archivePushThroughSpool(ctx, launcher, path, files)
     if (spooled !== undefined) return spooled
   }
   if (options.archivePushQueueMax !== undefined) {

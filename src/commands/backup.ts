@@ -47,7 +47,7 @@ export interface BackupReport {
 
 /** Take one backup of one cluster into one repository, then expire in every repository, or in that of --repo. */
 export async function backup(ctx: CommandContext<'backup'>): Promise<BackupReport> {
-  await using lock = await ctx.lock(['backup'])
+  await using lock = await ctx.lock()
   const repository = await chooseRepository(ctx)
   await using _lease = await ctx.lease(repository)
   const attempt: Attempt = {}

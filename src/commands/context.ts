@@ -4,7 +4,7 @@ import type { jobHandlers } from '../core/jobs.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import type { StorageDescription, StorageDriver } from '../storage/driver.ts'
 import type { Clock } from '../util/clock.ts'
-import type { LockProgress, LockType } from '../util/lock.ts'
+import type { LockProgress } from '../util/lock.ts'
 import type { Logger } from '../util/log.ts'
 import type { Executor } from '../worker/executor.ts'
 
@@ -55,18 +55,6 @@ export interface CommandContext<C extends CommandName = CommandName> {
   isSet(option: string): boolean
   /** What environment and files say about an option (`pg1-path`), as typed, also where the command line says otherwise. */
   configured(option: string): string | undefined
-  /** The configuration files that were read, in order. */
-  readonly configFiles: readonly string[]
-  /** Every configuration file and directory that was looked for, found or not. */
-  readonly configLooked: readonly string[]
-  /** The command line as it was given, with undefined where a parameter stood. */
-  readonly callPattern: readonly (string | undefined)[]
-  /** The variables that a launch hint compares, as one line. */
-  readonly launchEnvironment: string
-  /** When this process began, before it read anything; ms since 1970. */
-  readonly startedMs: number
-  /** Start `<this command>:async` with this run's options; resolves once it runs, and does not wait for its end. */
-  startBackground(parameters: readonly string[]): Promise<BackgroundProcess>
   /** End this command in the log, and begin `command` there, in its own log file. Options and locks stay as they are. */
   continueAs(command: CommandName): void
   /** Options given on the command line that `command` understands too, as arguments (`--stanza=main`), in name order. */
@@ -77,8 +65,12 @@ export interface CommandContext<C extends CommandName = CommandName> {
   cluster(): Promise<ClusterFiles>
   /** Worker threads (process-max, but not more than `most`) that read this cluster and work on this repository. */
   executor(repository: Repository, most?: number): Promise<Executor<typeof jobHandlers>>
-  /** Refuses when another process holds a lock [050], or a stop file keeps this command from running [062]; `repoKeys` default: all selected. */
-  lock(types: readonly LockType[], repoKeys?: readonly number[]): Promise<StanzaLock>
+  /**
+   * Take the locks that the command table lists for this command, in every selected repository.
+   *
+   * @throws PgtsError lock-acquire when another process holds one; stop when a stop file forbids this command
+   */
+  lock(): Promise<StanzaLock>
   /**
    * The lease of this stanza in a repository, which keeps commands on other hosts from changing it meanwhile; the locks
    * come first. Taken once, however often it is asked for. [050] when another host holds it.
@@ -91,4 +83,20 @@ export interface CommandContext<C extends CommandName = CommandName> {
   confirm(question: string): Promise<string | undefined>
   /** [062] when a stop file for this stanza, or for all, stands. */
   refuseWhenStopped(): Promise<void>
+}
+
+/** What only archive-push and archive-get use: facts of this call for launch hints, and their background process. */
+export interface LauncherContext {
+  /** The configuration files that were read, in order. */
+  readonly configFiles: readonly string[]
+  /** Every configuration file and directory that was looked for, found or not. */
+  readonly configLooked: readonly string[]
+  /** The command line as it was given, with undefined for each parameter. */
+  readonly callPattern: readonly (string | undefined)[]
+  /** The variables that a launch hint compares, as one line. */
+  readonly environment: string
+  /** Start time of this process, before it read anything; ms since 1970. */
+  readonly startedMs: number
+  /** Start `<this command>:async` with this run's options. Resolves when the process runs; does not wait for its end. */
+  startBackground(parameters: readonly string[]): Promise<BackgroundProcess>
 }

@@ -29,7 +29,7 @@ export async function expire(ctx: CommandContext<'expire'>): Promise<readonly Ex
     })
   }
   // What only looks may do so while a backup runs.
-  await using _lock = options.explain ? undefined : await ctx.lock(['backup'])
+  await using _lock = options.explain ? undefined : await ctx.lock()
   const dryRun = options.dryRun || options.explain
   const repositories = await ctx.repositories()
   const reports = await expireRepositories(ctx, repositories, dryRun, choice, archiveExpireBefore, options.explain)

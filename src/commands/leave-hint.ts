@@ -1,14 +1,16 @@
 import { writeLaunchHint } from '../core/archive/launch-hint.ts'
 import { decodeUtf8 } from '../util/byte-string.ts'
-import type { CommandContext } from './context.ts'
+import type { CommandContext, LauncherContext } from './context.ts'
 
 /** From now on the launcher answers from the spool, without this program. */
 export async function leaveHint(
   ctx: CommandContext<'archive-get'> | CommandContext<'archive-push'>,
+  launcher: LauncherContext,
   pgPath: string,
   door: string,
 ): Promise<void> {
-  const { command, options, stanza, configLooked, callPattern, launchEnvironment, startedMs } = ctx
+  const { command, options, stanza } = ctx
+  const { configLooked, callPattern, environment, startedMs } = launcher
   await writeLaunchHint({
     command,
     stanza,
@@ -17,7 +19,7 @@ export async function leaveHint(
     spool: decodeUtf8(door),
     lockPath: options.lockPath,
     configLooked,
-    environment: launchEnvironment,
+    environment,
     callPattern,
     startedMs,
   })

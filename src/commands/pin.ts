@@ -93,7 +93,7 @@ async function inEveryRepository(
   change: (pins: readonly Pin[], listed: ReadonlySet<string>) => readonly Pin[] | undefined,
 ): Promise<PinReport> {
   const { command, log, signal } = ctx
-  await using _lock = await ctx.lock(['backup'])
+  await using _lock = await ctx.lock()
   const repositories = await ctx.repositories()
   const repoKeys: number[] = []
   let failed = 0

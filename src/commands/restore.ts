@@ -57,7 +57,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   const { options, log, clock, signal, stanza } = ctx
   const startMs = clock.nowMs()
   const pgPath = localPgPath(ctx)
-  await using lock = await ctx.lock(['restore'])
+  await using lock = await ctx.lock()
 
   // Never over a live cluster, and nothing may be deleted in what does not look like a cluster.
   refuseRunningServer(pgPath)

@@ -10,7 +10,7 @@ export interface StanzaCreateReport {
 /** Prepare every repository for this stanza. Run again it checks, and prepares repositories that were added. */
 export async function stanzaCreate(ctx: CommandContext<'stanza-create'>): Promise<StanzaCreateReport> {
   const { options, stanza, log, signal } = ctx
-  await using _lock = await ctx.lock(['archive', 'backup', 'restore'])
+  await using _lock = await ctx.lock()
   if (options.force) log.warn('stanza-create does not need --force: what is there is never overwritten')
 
   const cluster = await stanzaCluster(ctx)

@@ -15,7 +15,7 @@ export interface StanzaDeleteReport {
 /** Remove a stanza from one repository, with all backups and WAL: what cannot be undone is asked for several times. */
 export async function stanzaDelete(ctx: CommandContext<'stanza-delete'>): Promise<StanzaDeleteReport> {
   const { options, stanza, log, signal } = ctx
-  await using _lock = await ctx.lock(['archive', 'backup', 'restore'])
+  await using _lock = await ctx.lock()
   const repository = await oneRepository(ctx)
   const { key, storage } = repository
   await using _lease = await ctx.lease(repository)

@@ -10,7 +10,7 @@ export interface StanzaUpgradeReport {
 /** After pg_upgrade, or when a cluster was created anew: let every repository take its WAL and backups. */
 export async function stanzaUpgrade(ctx: CommandContext<'stanza-upgrade'>): Promise<StanzaUpgradeReport> {
   const { stanza, log, signal } = ctx
-  await using _lock = await ctx.lock(['archive', 'backup', 'restore'])
+  await using _lock = await ctx.lock()
   const cluster = await stanzaCluster(ctx)
 
   const repositories: UpgradedStanza[] = []

@@ -1,3 +1,5 @@
+import type { LockType } from '../util/lock-file.ts'
+
 /** What a command takes after its name. */
 export interface Parameters {
   /** As shown in help, `WAL-PATH` for example. */
@@ -13,8 +15,8 @@ export interface CommandRow {
   readonly parameters?: Parameters
   /** Parameters of `<command>:async`, the part of it that goes on in the background. Absent: there is none. */
   readonly async?: Parameters
-  /** Locks taken when the command starts, one file for each kind and repository. Absent: none. */
-  readonly lock?: 'archive' | 'backup' | 'restore' | 'all'
+  /** Locks that the command takes, one file for each type and repository. Absent: none. */
+  readonly locks?: readonly LockType[]
   /** Does a run write `<log-path>/<stanza>-<command>.log`? Otherwise only when --log-level-file is on the command line. */
   readonly logFile?: true
   /** Level of the begin and end lines. Commands whose output is read by people and programs keep quiet about themselves. */
@@ -29,6 +31,9 @@ export interface CommandRow {
   readonly implemented?: true
 }
 
+/** In this order, which every process keeps, so that two commands never wait for each other. */
+const ALL = ['archive', 'backup', 'restore'] as const
+
 function defineCommands<const T extends Record<string, CommandRow>>(rows: T): T {
   return rows
 }
@@ -36,7 +41,7 @@ function defineCommands<const T extends Record<string, CommandRow>>(rows: T): T 
 export const commandTable = defineCommands({
   annotate: {
     summary: 'Add notes to a backup, or change them.',
-    lock: 'backup',
+    locks: ['backup'],
     frameLevel: 'info',
     stanza: 'required',
     implemented: true,
@@ -53,6 +58,8 @@ export const commandTable = defineCommands({
     summary: 'Store one WAL segment; PostgreSQL calls it as archive_command.',
     parameters: { usage: 'WAL-PATH', min: 1, max: 1 },
     async: { usage: 'WAL-DIRECTORY', min: 1, max: 1 },
+    // Taken by the background process alone, while it pushes.
+    locks: ['archive'],
     frameLevel: 'info',
     stanza: 'required',
     stops: true,
@@ -66,7 +73,7 @@ export const commandTable = defineCommands({
   },
   backup: {
     summary: 'Back up a cluster.',
-    lock: 'backup',
+    locks: ['backup'],
     logFile: true,
     frameLevel: 'info',
     stanza: 'required',
@@ -81,7 +88,7 @@ export const commandTable = defineCommands({
   },
   expire: {
     summary: 'Remove what retention no longer asks for.',
-    lock: 'backup',
+    locks: ['backup'],
     logFile: true,
     frameLevel: 'info',
     stanza: 'required',
@@ -117,7 +124,7 @@ export const commandTable = defineCommands({
   pin: {
     summary: 'Keep a backup, whatever retention says.',
     parameters: { usage: 'LABEL', min: 1, max: 1 },
-    lock: 'backup',
+    locks: ['backup'],
     frameLevel: 'info',
     stanza: 'required',
     implemented: true,
@@ -154,7 +161,7 @@ export const commandTable = defineCommands({
   },
   restore: {
     summary: 'Restore a cluster, whole or only what differs.',
-    lock: 'restore',
+    locks: ['restore'],
     logFile: true,
     frameLevel: 'info',
     stanza: 'required',
@@ -169,7 +176,7 @@ export const commandTable = defineCommands({
   },
   'stanza-create': {
     summary: 'Prepare the repositories for a cluster.',
-    lock: 'all',
+    locks: ALL,
     logFile: true,
     frameLevel: 'info',
     stanza: 'required',
@@ -178,7 +185,7 @@ export const commandTable = defineCommands({
   },
   'stanza-delete': {
     summary: 'Remove a stanza and everything in it.',
-    lock: 'all',
+    locks: ALL,
     logFile: true,
     frameLevel: 'info',
     stanza: 'required',
@@ -186,7 +193,7 @@ export const commandTable = defineCommands({
   },
   'stanza-upgrade': {
     summary: 'Tell the repositories that the cluster was upgraded.',
-    lock: 'all',
+    locks: ALL,
     logFile: true,
     frameLevel: 'info',
     stanza: 'required',
@@ -210,7 +217,7 @@ export const commandTable = defineCommands({
   unpin: {
     summary: 'Let retention decide about a backup again.',
     parameters: { usage: 'LABEL', min: 1, max: 1 },
-    lock: 'backup',
+    locks: ['backup'],
     frameLevel: 'info',
     stanza: 'required',
     implemented: true,

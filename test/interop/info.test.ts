@@ -16,7 +16,7 @@ import {
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { openContext } from '../../src/cli/context.ts'
-import { handlers } from '../../src/cli/handlers.ts'
+import { commandRows } from '../../src/cli/command-rows.ts'
 import type { CommandContext } from '../../src/commands/context.ts'
 import { resolveOptions } from '../../src/config/resolve.ts'
 import { silentLogger } from '../../src/util/log.ts'
@@ -141,7 +141,7 @@ describe.runIf(installed)(`info beside pgbackrest ${major}.${minor}`, () => {
     }
     const resolved = await resolveOptions({ argv, env: {}, program: around.program, uid: 1 })
     await using open = openContext(resolved, around)
-    return (await handlers.info!(open.ctx as CommandContext<'info'>)).text ?? ''
+    return (await commandRows.info!(open.ctx as CommandContext<'info'>, open.launcher)).text ?? ''
   }
 
   async function theirs(args: readonly string[]): Promise<string> {

@@ -1,8 +1,8 @@
 import { openContext } from '../../src/cli/context.ts'
-import { handlers } from '../../src/cli/handlers.ts'
-import type { Outcome } from '../../src/cli/outcome.ts'
+import { commandRows } from '../../src/cli/command-rows.ts'
+import type { Outcome, RunRow } from '../../src/cli/command-row.ts'
 import type { CommandContext } from '../../src/commands/context.ts'
-import { resolveOptions } from '../../src/config/resolve.ts'
+import { resolveOptions, type CommandName } from '../../src/config/resolve.ts'
 import { jobHandlers } from '../../src/core/jobs.ts'
 import { openClusterFiles } from '../../src/postgres/registry.ts'
 import type { StorageDriver } from '../../src/storage/driver.ts'
@@ -64,6 +64,6 @@ export async function runInProcess(
         async [Symbol.asyncDispose]() {},
       })),
   }
-  const handler = handlers[resolved.command as 'backup'] as unknown as (ctx: CommandContext) => Promise<Outcome>
-  return { outcome: await handler(ctx), lines: log.lines }
+  const runRow = commandRows[resolved.command] as RunRow<CommandName>
+  return { outcome: await runRow(ctx, open.launcher), lines: log.lines }
 }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { handlers } from '../../../src/cli/handlers.ts'
+import { commandRows } from '../../../src/cli/command-rows.ts'
 import { commandNames, commandRow } from '../../../src/config/command-table.ts'
 import { formerNames } from '../../../src/config/option-name.ts'
 import { groupOf, isOptionName, optionNames, optionRow, rowFor } from '../../../src/config/option-table.ts'
@@ -82,7 +82,7 @@ test('the command table has the commands of pgBackRest', () => {
 
 test('the commands that are offered are those that something carries out', () => {
   const ready = commandNames.filter((name) => commandRow(name).implemented === true)
-  expect(ready.sort()).toEqual([...Object.keys(handlers), 'help', 'version'].sort())
+  expect(ready.sort()).toEqual([...Object.keys(commandRows), 'help', 'version'].sort())
 })
 
 // docs of pgBackRest 2.59, options that belong to one command beside the sets that all share.

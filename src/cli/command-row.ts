@@ -1,0 +1,32 @@
+import type { CommandContext, LauncherContext } from '../commands/context.ts'
+import type { CommandName } from '../config/resolve.ts'
+
+/** What a command leaves for the terminal. */
+export interface Outcome {
+  /** Written to stdout unchanged, line ends included. */
+  readonly text?: string
+  /** As `text`, in pieces that are made while they are written. */
+  readonly pieces?: AsyncIterable<string>
+  /** Default 0. */
+  readonly exitCode?: number
+}
+
+/** How the terminal runs one command. */
+interface CommandRow<C extends CommandName, Report> {
+  /** Import the command. The modules of other commands are not loaded. */
+  load(): Promise<(ctx: CommandContext<C>, launcher: LauncherContext) => Promise<Report>>
+  /** Absent: the command reports in log lines only, and its exit code is 0. */
+  render?(report: Report, ctx: CommandContext<C>): Outcome | Promise<Outcome>
+}
+
+export type RunRow<C extends CommandName> = (ctx: CommandContext<C>, launcher: LauncherContext) => Promise<Outcome>
+
+export type CommandRows = { readonly [C in CommandName]?: RunRow<C> }
+
+export function row<C extends CommandName, Report>({ load, render }: CommandRow<C, Report>): RunRow<C> {
+  return async (ctx, launcher) => {
+    const command = await load()
+    const report = await command(ctx, launcher)
+    return render === undefined ? {} : render(report, ctx)
+  }
+}

@@ -1,0 +1,130 @@
+import { EXIT_CODES } from '../util/error.ts'
+import { loadModule } from '../util/load-module.ts'
+import { archiveRows } from './archive-rows.ts'
+import { row, type CommandRows } from './command-row.ts'
+
+/** Every command that people and PostgreSQL call. */
+export const commandRows: CommandRows = {
+  ...archiveRows,
+  annotate: row({
+    load: async () => (await loadModule(() => import('../commands/annotate.ts'))).annotate,
+  }),
+  'archive-status': row({
+    load: async () => (await loadModule(() => import('../commands/archive-status.ts'))).archiveStatus,
+    render: async (report, { options }) => {
+      const { renderArchiveStatus } = await loadModule(() => import('./render/archive-status.ts'))
+      return { text: renderArchiveStatus(report, options.output) }
+    },
+  }),
+  backup: row({
+    load: async () => (await loadModule(() => import('../commands/backup.ts'))).backup,
+  }),
+  check: row({
+    load: async () => (await loadModule(() => import('../commands/check.ts'))).check,
+  }),
+  expire: row({
+    load: async () => (await loadModule(() => import('../commands/expire.ts'))).expire,
+    render: async (reports, { options }) => {
+      if (!options.explain) return {}
+      const { renderExpire } = await loadModule(() => import('./render/expire.ts'))
+      return { text: renderExpire(reports, options.output) }
+    },
+  }),
+  info: row({
+    load: async () => (await loadModule(() => import('../commands/info.ts'))).info,
+    render: async (report, { options }) => {
+      const { renderInfo } = await loadModule(() => import('./render/info.ts'))
+      return { text: renderInfo(report, options.output) }
+    },
+  }),
+  lease: row({
+    load: async () => (await loadModule(() => import('../commands/lease.ts'))).lease,
+    render: async (report, { options }) => {
+      const { renderLeases } = await loadModule(() => import('./render/lease.ts'))
+      return { text: renderLeases(report, options.output) }
+    },
+  }),
+  manifest: row({
+    load: async () => (await loadModule(() => import('../commands/manifest.ts'))).manifest,
+    render: async (report, { options }) => {
+      const { renderManifest } = await loadModule(() => import('./render/manifest.ts'))
+      return { pieces: renderManifest(report, options.output) }
+    },
+  }),
+  pin: row({
+    load: async () => (await loadModule(() => import('../commands/pin.ts'))).pin,
+  }),
+  'repo-get': row<'repo-get', boolean>({
+    load: async () => {
+      const { repoGet } = await loadModule(() => import('../commands/repo-get.ts'))
+      const { stdoutSink } = await loadModule(() => import('./standard-streams.ts'))
+      return async (ctx) => {
+        const stdout = stdoutSink()
+        return repoGet(ctx, stdout).catch((error: unknown) => {
+          if (!stdout.closed) throw error
+          return true
+        })
+      }
+    },
+    render: (found) => ({ exitCode: found ? 0 : 1 }),
+  }),
+  'repo-ls': row({
+    load: async () => (await loadModule(() => import('../commands/repo-ls.ts'))).repoLs,
+    render: async (report, { options }) => {
+      const { renderRepoLs } = await loadModule(() => import('./render/repo-ls.ts'))
+      return { pieces: renderRepoLs(report, options.output) }
+    },
+  }),
+  'repo-put': row<'repo-put', void>({
+    load: async () => {
+      const { repoPut } = await loadModule(() => import('../commands/repo-put.ts'))
+      const { stdinSource } = await loadModule(() => import('./standard-streams.ts'))
+      return (ctx) => repoPut(ctx, stdinSource())
+    },
+  }),
+  'repo-rm': row({
+    load: async () => (await loadModule(() => import('../commands/repo-rm.ts'))).repoRm,
+  }),
+  restore: row({
+    load: async () => (await loadModule(() => import('../commands/restore.ts'))).restore,
+  }),
+  'stanza-create': row({
+    load: async () => (await loadModule(() => import('../commands/stanza-create.ts'))).stanzaCreate,
+  }),
+  'stanza-delete': row({
+    load: async () => (await loadModule(() => import('../commands/stanza-delete.ts'))).stanzaDelete,
+  }),
+  'stanza-upgrade': row({
+    load: async () => (await loadModule(() => import('../commands/stanza-upgrade.ts'))).stanzaUpgrade,
+  }),
+  start: row({
+    load: async () => (await loadModule(() => import('../commands/start.ts'))).start,
+  }),
+  stop: row({
+    load: async () => (await loadModule(() => import('../commands/stop.ts'))).stop,
+  }),
+  unpin: row({
+    load: async () => (await loadModule(() => import('../commands/pin.ts'))).unpin,
+  }),
+  verify: row({
+    load: async () => (await loadModule(() => import('../commands/verify.ts'))).verify,
+    render: async (reports, { options: { output, verbose }, log }) => {
+      const { renderVerify } = await loadModule(() => import('./render/verify.ts'))
+      const text = renderVerify(reports, output, verbose)
+      // Programs look for `status: error` in the log, as verify of pgbackrest ends with 0 whatever it finds.
+      const logged = output === 'none' ? renderVerify(reports, 'text', verbose).trimEnd() : ''
+      if (logged !== '') log.info(logged)
+      return { text, exitCode: reports.every(({ ok }) => ok) ? 0 : EXIT_CODES.command }
+    },
+  }),
+}
+
+/** `<command>:async`, the background process of a command. It has a log file and no terminal. */
+export const asyncRows: CommandRows = {
+  'archive-get': row({
+    load: async () => (await loadModule(() => import('../commands/archive-get-async.ts'))).archiveGetAsync,
+  }),
+  'archive-push': row({
+    load: async () => (await loadModule(() => import('../commands/archive-push-async.ts'))).archivePushAsync,
+  }),
+}
