@@ -24,16 +24,16 @@ async function openObjectClient(description: ObjectStoreDescription, connections
   switch (description.kind) {
     case 'azure': {
       const agents = await connecting(description.azure.access, addressOf(description.azure.serviceUrl), connections)
-      const { azureClient } = await loadModule(() => import('./azure/client.ts'))
-      return azureClient(description.azure, agents)
+      const { openAzureClient } = await loadModule(() => import('./azure/client.ts'))
+      return openAzureClient(description.azure, agents)
     }
     case 'gcs': {
       const agents = await connecting(description.gcs.access, addressOf(description.gcs.serviceUrl), connections)
-      const { gcsClient } = await loadModule(() => import('./gcs/client.ts'))
-      const client = await gcsClient(description.gcs, agents)
+      const { openGcsClient } = await loadModule(() => import('./gcs/client.ts'))
+      const client = await openGcsClient(description.gcs, agents)
       if (description.gcs.atMs === undefined) return client
-      const { pastOf } = await loadModule(() => import('./gcs/past.ts'))
-      return pastOf(client, description.gcs.atMs)
+      const { atPointInTime } = await loadModule(() => import('./gcs/point-in-time.ts'))
+      return atPointInTime(client, description.gcs.atMs)
     }
     case 's3': {
       const address = s3Address(description.s3)
@@ -41,8 +41,8 @@ async function openObjectClient(description: ObjectStoreDescription, connections
       const { openS3Client } = await loadModule(() => import('./s3/client.ts'))
       const client = await openS3Client(description.s3, systemClock, agents)
       if (description.s3.atMs === undefined) return client
-      const { pastOf } = await loadModule(() => import('./s3/past.ts'))
-      return pastOf(client, description.s3.atMs)
+      const { atPointInTime } = await loadModule(() => import('./s3/point-in-time.ts'))
+      return atPointInTime(client, description.s3.atMs)
     }
   }
 }

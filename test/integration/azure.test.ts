@@ -10,7 +10,7 @@ import {
   StorageSharedKeyCredential,
 } from '@azure/storage-blob'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { azureClient } from '../../src/storage/azure/client.ts'
+import { openAzureClient } from '../../src/storage/azure/client.ts'
 import type { AzureDescription } from '../../src/storage/azure/description.ts'
 import type { ObjectClient } from '../../src/storage/object/client.ts'
 import { StoreTrouble } from '../../src/storage/object/trouble.ts'
@@ -44,7 +44,7 @@ function microsofts(): ContainerClient {
 const serviceUrl = () => `https://${azurite.host}:${azurite.port}/${azurite.account}`
 
 async function open(changed: Partial<AzureDescription>): Promise<ObjectClient> {
-  const client = await azureClient({
+  const client = await openAzureClient({
     account: azurite.account,
     container: CONTAINER,
     serviceUrl: serviceUrl(),

@@ -3,8 +3,8 @@ import { join } from 'node:path'
 import { Storage } from '@google-cloud/storage'
 import { OAuth2Client } from 'google-auth-library'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { gcsClient } from '../../src/storage/gcs/client.ts'
-import { pastOf, type GcsClient } from '../../src/storage/gcs/past.ts'
+import { openGcsClient, type GcsClient } from '../../src/storage/gcs/client.ts'
+import { atPointInTime } from '../../src/storage/gcs/point-in-time.ts'
 import type { GcsDescription } from '../../src/storage/gcs/description.ts'
 import type { ObjectClient } from '../../src/storage/object/client.ts'
 import { StoreTrouble } from '../../src/storage/object/trouble.ts'
@@ -37,7 +37,7 @@ afterAll(async () => {
 })
 
 async function open(changed: Partial<GcsDescription> = {}): Promise<ObjectClient> {
-  const client = await gcsClient({
+  const client = await openGcsClient({
     bucket: BUCKET,
     serviceUrl: `https://127.0.0.1:${server.httpsPort}`,
     credential: { type: 'service', keyFile },
@@ -321,7 +321,7 @@ describe('a bucket that keeps versions, as it was', () => {
     } finally {
       vi.useRealTimers()
     }
-    return pastOf((await open({ bucket })) as GcsClient, BEGIN + atSecond * 1000)
+    return atPointInTime((await open({ bucket })) as GcsClient, BEGIN + atSecond * 1000)
   }
 
   const story: [number, string, string | undefined][] = [
@@ -345,7 +345,7 @@ describe('a bucket that keeps versions, as it was', () => {
   test('shows what there was, with the content of then, in listings and look-ups', async () => {
     const then = await past('past', story, 4)
     expect(await namesBelow(then, 'a/')).toEqual(['a/at-that-moment', 'a/removed', 'a/written-over'])
-    const fresh = pastOf((await open({ bucket: 'past' })) as GcsClient, BEGIN + 4000)
+    const fresh = atPointInTime((await open({ bucket: 'past' })) as GcsClient, BEGIN + 4000)
     for (const client of [then, fresh]) {
       expect(await bytesOf(await client.get('a/written-over'))).toEqual(text('old'))
       expect(await bytesOf(await client.get('a/at-that-moment'))).toEqual(text('newer'))
@@ -364,10 +364,10 @@ describe('a bucket that keeps versions, as it was', () => {
     const then = await past('busy', [[0, 'before', 'x'], ...many, [2000, 'busy-too', 'y']], 1234)
     expect(await namesBelow(then, '')).toEqual(['before', 'busy'])
     expect(await bytesOf(await then.get('busy'))).toEqual(text('content 1234'))
-    const fresh = pastOf((await open({ bucket: 'busy' })) as GcsClient, BEGIN + 1400_000)
+    const fresh = atPointInTime((await open({ bucket: 'busy' })) as GcsClient, BEGIN + 1400_000)
     expect(await bytesOf(await fresh.get('busy'))).toEqual(text('content 1400'))
     // The last that there was had been there already, though its page goes on with later ones.
-    const early = pastOf((await open({ bucket: 'busy' })) as GcsClient, BEGIN + 999_000)
+    const early = atPointInTime((await open({ bucket: 'busy' })) as GcsClient, BEGIN + 999_000)
     expect((await early.list({ prefix: 'busy' })).objects).toEqual([])
     expect(await namesBelow(early, '')).toEqual(['before', 'busy'])
   })

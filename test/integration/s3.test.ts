@@ -15,7 +15,7 @@ import type { ObjectBody } from '../../src/storage/object/client.ts'
 import { StoreTrouble } from '../../src/storage/object/trouble.ts'
 import { openS3Client, type S3Client } from '../../src/storage/s3/client.ts'
 import type { S3Description } from '../../src/storage/s3/description.ts'
-import { pastOf } from '../../src/storage/s3/past.ts'
+import { atPointInTime } from '../../src/storage/s3/point-in-time.ts'
 import { textToBytes } from '../../src/util/byte-string.ts'
 import { systemClock, type Clock } from '../../src/util/clock.ts'
 import { s3ServerInstalled, STRANGER, type S3ServerAddress } from '../support/s3-server.ts'
@@ -294,7 +294,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       await put('dir/late', 'too late')
       expect(await now.removeBatch(['dir/removed'])).toEqual([])
 
-      const past = pastOf(now, then)
+      const past = atPointInTime(now, then)
       expect(await listed(past, 'dir/')).toEqual([
         textToBytes('dir/+ é\x01'),
         'dir/changed',
@@ -303,15 +303,15 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       ])
       expect((await bytesOf(await past.get('dir/changed', { offset: 1 }))).toString()).toBe('ld')
       expect((await bytesOf(await past.get('dir/removed'))).toString()).toBe('gone')
-      expect(await pastOf(now, then).head('dir/changed')).toMatchObject({ sizeBytes: 3 })
-      expect(await pastOf(now, then).head('dir/late')).toBeUndefined()
-      expect(await pastOf(now, then).head('dir/remove')).toBeUndefined()
-      await expect(pastOf(now, then).get('dir/late')).rejects.toMatchObject({ code: 'file-missing' })
+      expect(await atPointInTime(now, then).head('dir/changed')).toMatchObject({ sizeBytes: 3 })
+      expect(await atPointInTime(now, then).head('dir/late')).toBeUndefined()
+      expect(await atPointInTime(now, then).head('dir/remove')).toBeUndefined()
+      await expect(atPointInTime(now, then).get('dir/late')).rejects.toMatchObject({ code: 'file-missing' })
       await expect(past.put('x', Buffer.from('x'), { kind: 'data' })).rejects.toMatchObject({ code: 'assert' })
-      expect(await listed(pastOf(now, before), 'dir/')).toEqual([])
+      expect(await listed(atPointInTime(now, before), 'dir/')).toEqual([])
       // A removal is part of the past, too.
-      expect(await pastOf(now, Date.now() + 60_000).head('dir/removed')).toBeUndefined()
-      expect(await listed(pastOf(now, Date.now() + 60_000), 'dir/')).toEqual(await listed(now, 'dir/'))
+      expect(await atPointInTime(now, Date.now() + 60_000).head('dir/removed')).toBeUndefined()
+      expect(await listed(atPointInTime(now, Date.now() + 60_000), 'dir/')).toEqual(await listed(now, 'dir/'))
     })
 
     test('with more versions than one page holds', async () => {
@@ -321,9 +321,9 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       // Each removal leaves a mark, which is a version, too.
       expect(await now.removeBatch(new Array<string>(1000).fill('long'))).toEqual([])
       await put('long', 'last')
-      expect(await listed(pastOf(now, then), 'long')).toEqual(['long'])
-      expect((await bytesOf(await pastOf(now, then).get('long'))).toString()).toBe('first')
-      const later = pastOf(now, Date.now() + 60_000)
+      expect(await listed(atPointInTime(now, then), 'long')).toEqual(['long'])
+      expect((await bytesOf(await atPointInTime(now, then).get('long'))).toString()).toBe('first')
+      const later = atPointInTime(now, Date.now() + 60_000)
       expect(await listed(later, 'long')).toEqual(['long'])
       expect((await bytesOf(await later.get('long'))).toString()).toBe('last')
     })
@@ -406,7 +406,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       // Without a version a removal only hides: the past is still there.
       expect(await client.removeBatch(['x'])).toEqual([])
       expect(await client.head('x')).toBeUndefined()
-      expect((await bytesOf(await pastOf(client, then).get('x'))).toString()).toBe('kept')
+      expect((await bytesOf(await atPointInTime(client, then).get('x'))).toString()).toBe('kept')
     })
   })
 

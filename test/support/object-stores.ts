@@ -2,8 +2,8 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { BlobServiceClient, newPipeline, StorageSharedKeyCredential } from '@azure/storage-blob'
 import { CreateBucketCommand, ListMultipartUploadsCommand, paginateListObjectsV2, S3Client } from '@aws-sdk/client-s3'
-import { azureClient } from '../../src/storage/azure/client.ts'
-import { gcsClient } from '../../src/storage/gcs/client.ts'
+import { openAzureClient } from '../../src/storage/azure/client.ts'
+import { openGcsClient } from '../../src/storage/gcs/client.ts'
 import type { HttpAccess } from '../../src/storage/http/agents.ts'
 import type { ObjectClient } from '../../src/storage/object/client.ts'
 import { openS3Client } from '../../src/storage/s3/client.ts'
@@ -152,7 +152,7 @@ async function azureBucket(): Promise<Bucket> {
     port: { tls: server.port },
     caFile: server.caFile,
     client: async ({ port, caFile = server.caFile, bucket = name }: Via = tls) =>
-      azureClient({
+      openAzureClient({
         account,
         container: bucket,
         serviceUrl: `https://${HOST}:${port}/${account}`,
@@ -217,7 +217,7 @@ async function gcsBucket({ versioning = false } = {}): Promise<Bucket> {
     port: { tls: server.httpsPort, plain: server.httpPort },
     caFile: itsCaFile,
     client: ({ port, caFile = itsCaFile, bucket = name }: Via = tls) =>
-      gcsClient({
+      openGcsClient({
         bucket,
         serviceUrl: `https://${HOST}:${port}`,
         credential: { type: 'service', keyFile: keyFile(port) },

@@ -3,20 +3,31 @@ import { ContainerClient, newPipeline, type BlobDownloadResponseParsed, type Blo
 import { bytesToText, textToBytes } from '../../util/byte-string.ts'
 import { isPgtsError, type ErrorCode } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
-import { httpSender } from '../http/send.ts'
+import { httpSender, type HttpSend } from '../http/send.ts'
 import { sizeOfAnswer } from '../object/answer-size.ts'
 import { listedEntry } from '../object/listed-entry.ts'
-import type { ObjectBody, ObjectClient, ObjectEntry, ObjectListRequest, ObjectPage } from '../object/client.ts'
+import type {
+  NotRemoved,
+  ObjectBody,
+  ObjectClient,
+  ObjectEntry,
+  ObjectGetRequest,
+  ObjectLimits,
+  ObjectListRequest,
+  ObjectPage,
+  ObjectPutRequest,
+  ObjectUpload,
+} from '../object/client.ts'
 import { ConditionFailed, RangeBeyondEnd, withoutCondition } from '../object/condition.ts'
 import { checkedPage } from '../object/pages.ts'
 import { checkRange, type RangeAsked } from '../object/range.ts'
 import { blobName } from './blob-name.ts'
-import { azureCredential } from './credential.ts'
+import { azureCredential, type AzureSdkCredential } from './credential.ts'
 import type { AzureDescription } from './description.ts'
 import { azureError, type AzurePlace } from './error.ts'
 import { removeBatch } from './remove-batch.ts'
 import { azureTransport, checkedOnArrival, NO_LENGTH } from './transport.ts'
-import { blockUpload, md5, MAX_BLOCKS } from './upload.ts'
+import { blockUpload, md5, MAX_BLOCKS, type Attempt } from './upload.ts'
 
 /**
  * A container of Azure Blob Storage.
@@ -27,40 +38,112 @@ import { blockUpload, md5, MAX_BLOCKS } from './upload.ts'
  *
  * @param given sockets to it, closed with the client; absent: it opens its own
  */
-export async function azureClient(description: AzureDescription, given?: Agents): Promise<ObjectClient> {
+export async function openAzureClient(description: AzureDescription, given?: Agents): Promise<AzureClient> {
   const agents = given ?? (await openAgents(description.access))
-  const send = httpSender(agents, description.access.stallMs)
-  const { container, serviceUrl, repository } = description
-  const place: AzurePlace = {
-    display: `azure://${container}`,
-    container,
-    repository,
-    credential: description.credential.type,
-  }
-  const { credential, query } = azureCredential(description, send)
-  const url = `${serviceUrl}/${encodeURIComponent(container)}${query}`
-  // The wrapper above repeats; 1 try is the SDK's way of saying so.
-  const pipeline = newPipeline(credential, { httpClient: azureTransport(send), retryOptions: { maxTries: 1 } })
-  pipeline.factories.push(checkedOnArrival)
-  const client = new ContainerClient(url, pipeline)
-  const tags = description.tags === undefined ? {} : { tags: { ...description.tags } }
+  return new AzureClient(description, agents, httpSender(agents, description.access.stallMs))
+}
 
-  const attempt = (name: string, code: ErrorCode) =>
-    async function <T>(doing: string, signal: AbortSignal | undefined, request: () => Promise<T>): Promise<T> {
-      try {
-        return await request()
-      } catch (error) {
-        if (signal?.aborted) throw signal.reason
-        throw azureError(`cannot ${doing} ${place.display}/${bytesToText(name)}`, code, place, error)
-      }
+export class AzureClient implements ObjectClient {
+  readonly display: string
+  readonly limits: ObjectLimits
+  readonly #agents: Agents
+  readonly #place: AzurePlace
+  readonly #credential: AzureSdkCredential
+  readonly #container: ContainerClient
+  readonly #tags: { readonly tags?: Record<string, string> }
+
+  constructor(description: AzureDescription, agents: Agents, send: HttpSend) {
+    const { container, serviceUrl, repository } = description
+    this.display = `azure://${container}`
+    this.limits = {
+      partBytes: { min: description.partBytes, max: 4000 * 1024 * 1024 },
+      maxParts: MAX_BLOCKS,
+      parallelParts: 16,
+      removeBatch: 256,
     }
+    this.#agents = agents
+    this.#place = { display: this.display, container, repository, credential: description.credential.type }
+    const { credential, query } = azureCredential(description, send)
+    this.#credential = credential
+    // The wrapper above repeats; 1 try is the SDK's way of saying so.
+    const pipeline = newPipeline(credential, { httpClient: azureTransport(send), retryOptions: { maxTries: 1 } })
+    pipeline.factories.push(checkedOnArrival)
+    this.#container = new ContainerClient(`${serviceUrl}/${encodeURIComponent(container)}${query}`, pipeline)
+    this.#tags = description.tags === undefined ? {} : { tags: { ...description.tags } }
+  }
 
-  async function put(name: string, bytes: Uint8Array, signal: AbortSignal | undefined, condition: object) {
+  async head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
+    const list = (request: ObjectListRequest) => this.list(request)
+    try {
+      const found = await this.#attempt(name, 'file-info')('look at', signal, () =>
+        this.#container.getBlobClient(blobName(name)).getProperties(abortable(signal)),
+      )
+      if (found.contentLength === undefined) return await listedEntry(list, name, this.#shown(name), signal)
+      return { name, sizeBytes: found.contentLength, mtimeMs: found.lastModified?.getTime() ?? 0 }
+    } catch (error) {
+      if (isPgtsError(error, 'file-missing')) return undefined
+      throw error
+    }
+  }
+
+  async list(request: ObjectListRequest): Promise<ObjectPage> {
+    const { prefix, delimiter, after, signal } = request
+    const page = await this.#attempt(prefix, 'path-open')('list', signal, () =>
+      nextPage(this.#container, { prefix: blobName(prefix), delimiter, after, signal }),
+    )
+    const names = page.objects.map(({ name }) => name)
+    return checkedPage(`cannot list ${this.#shown(prefix)}`, request, page, names)
+  }
+
+  async get(name: string, request: ObjectGetRequest = {}): Promise<ObjectBody> {
+    const { offset = 0, length, version, signal } = request
+    const conditions = version === undefined ? {} : { conditions: { ifMatch: version } }
+    try {
+      const answer = await this.#attempt(name, 'file-read')('read', signal, () =>
+        this.#container
+          .getBlobClient(blobName(name))
+          .download(offset, length, { maxRetryRequests: 0, ...conditions, ...abortable(signal) }),
+      )
+      return body(`cannot read ${this.#shown(name)}`, this.#place, answer, { offset, length, signal })
+    } catch (error) {
+      if (error instanceof RangeBeyondEnd) return { chunks: nothing(), sizeBytes: 0, cancel: () => undefined }
+      throw error
+    }
+  }
+
+  put(name: string, bytes: Uint8Array, { signal }: ObjectPutRequest): Promise<void> {
+    return this.#put(name, bytes, signal, {})
+  }
+
+  async putIfAbsent(name: string, bytes: Uint8Array, { signal }: ObjectPutRequest): Promise<boolean> {
+    try {
+      await this.#put(name, bytes, signal, { conditions: { ifNoneMatch: '*' } })
+      return true
+    } catch (error) {
+      if (error instanceof ConditionFailed) return false
+      throw withoutCondition(error)
+    }
+  }
+
+  async upload(name: string): Promise<ObjectUpload> {
+    const blob = this.#container.getBlockBlobClient(blobName(name))
+    return blockUpload(blob, this.#attempt(name, 'file-write'), this.#tags)
+  }
+
+  removeBatch(names: readonly string[], signal?: AbortSignal): Promise<readonly NotRemoved[]> {
+    return removeBatch(this.#container, this.#credential, this.#place, names, signal)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#agents[Symbol.dispose]()
+  }
+
+  async #put(name: string, bytes: Uint8Array, signal: AbortSignal | undefined, condition: object): Promise<void> {
     const checksum = md5(bytes)
-    await attempt(name, 'file-write')('write', signal, () =>
-      client.getBlockBlobClient(blobName(name)).upload(bytes, bytes.length, {
+    await this.#attempt(name, 'file-write')('write', signal, () =>
+      this.#container.getBlockBlobClient(blobName(name)).upload(bytes, bytes.length, {
         ...condition,
-        ...tags,
+        ...this.#tags,
         // See `checkedOnArrival`.
         blobHTTPHeaders: { blobContentMD5: checksum },
         ...abortable(signal),
@@ -68,72 +151,20 @@ export async function azureClient(description: AzureDescription, given?: Agents)
     )
   }
 
-  async function list(request: ObjectListRequest): Promise<ObjectPage> {
-    const { prefix, delimiter, after, signal } = request
-    const page = await attempt(prefix, 'path-open')('list', signal, () =>
-      nextPage(client, { prefix: blobName(prefix), delimiter, after, signal }),
-    )
-    const names = page.objects.map(({ name }) => name)
-    return checkedPage(`cannot list ${place.display}/${bytesToText(prefix)}`, request, page, names)
+  /** Runs requests about one name and translates their errors. */
+  #attempt(name: string, code: ErrorCode): Attempt {
+    return async (doing, signal, request) => {
+      try {
+        return await request()
+      } catch (error) {
+        if (signal?.aborted) throw signal.reason
+        throw azureError(`cannot ${doing} ${this.#shown(name)}`, code, this.#place, error)
+      }
+    }
   }
 
-  return {
-    display: place.display,
-    limits: {
-      partBytes: { min: description.partBytes, max: 4000 * 1024 * 1024 },
-      maxParts: MAX_BLOCKS,
-      parallelParts: 16,
-      removeBatch: 256,
-    },
-
-    async head(name, signal) {
-      const shown = `${place.display}/${bytesToText(name)}`
-      try {
-        const found = await attempt(name, 'file-info')('look at', signal, () =>
-          client.getBlobClient(blobName(name)).getProperties(abortable(signal)),
-        )
-        if (found.contentLength === undefined) return await listedEntry(list, name, shown, signal)
-        return { name, sizeBytes: found.contentLength, mtimeMs: found.lastModified?.getTime() ?? 0 }
-      } catch (error) {
-        if (isPgtsError(error, 'file-missing')) return undefined
-        throw error
-      }
-    },
-
-    list,
-
-    async get(name, { offset = 0, length, version, signal } = {}) {
-      const conditions = version === undefined ? {} : { conditions: { ifMatch: version } }
-      try {
-        const answer = await attempt(name, 'file-read')('read', signal, () =>
-          client
-            .getBlobClient(blobName(name))
-            .download(offset, length, { maxRetryRequests: 0, ...conditions, ...abortable(signal) }),
-        )
-        return body(`cannot read ${place.display}/${bytesToText(name)}`, place, answer, { offset, length, signal })
-      } catch (error) {
-        if (error instanceof RangeBeyondEnd) return { chunks: nothing(), sizeBytes: 0, cancel: () => undefined }
-        throw error
-      }
-    },
-
-    put: (name, bytes, { signal }) => put(name, bytes, signal, {}),
-
-    async putIfAbsent(name, bytes, { signal }) {
-      try {
-        await put(name, bytes, signal, { conditions: { ifNoneMatch: '*' } })
-        return true
-      } catch (error) {
-        if (error instanceof ConditionFailed) return false
-        throw withoutCondition(error)
-      }
-    },
-
-    upload: async (name) => blockUpload(client.getBlockBlobClient(blobName(name)), attempt(name, 'file-write'), tags),
-
-    removeBatch: (names, signal) => removeBatch(client, credential, place, names, signal),
-
-    [Symbol.asyncDispose]: async () => agents[Symbol.dispose](),
+  #shown(name: string): string {
+    return `${this.display}/${bytesToText(name)}`
   }
 }
 

@@ -5,7 +5,8 @@ import type { ObjectUpload } from '../object/client.ts'
 /** Blocks that one blob can have. */
 export const MAX_BLOCKS = 50_000
 
-type Attempt = <T>(doing: string, signal: AbortSignal | undefined, request: () => Promise<T>) => Promise<T>
+/** Runs one request; its error is translated into a message `cannot VERB NAME`. */
+export type Attempt = <T>(doing: string, signal: AbortSignal | undefined, request: () => Promise<T>) => Promise<T>
 
 /**
  * A blob from blocks. Blocks that were not committed belong to no blob, are never listed, and the service forgets them

@@ -3,7 +3,18 @@ import { bytesToText, textToBytes } from '../../util/byte-string.ts'
 import { isPgtsError, type ErrorCode } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
 import { httpSender } from '../http/send.ts'
-import type { ObjectEntry, ObjectGetRequest, ObjectListRequest } from '../object/client.ts'
+import type {
+  NotRemoved,
+  ObjectBody,
+  ObjectClient,
+  ObjectEntry,
+  ObjectGetRequest,
+  ObjectLimits,
+  ObjectListRequest,
+  ObjectPage,
+  ObjectPutRequest,
+  ObjectUpload,
+} from '../object/client.ts'
 import { ConditionFailed, withoutCondition } from '../object/condition.ts'
 import { checkedPage } from '../object/pages.ts'
 import { textName } from '../object/text-name.ts'
@@ -11,10 +22,12 @@ import { StoreTrouble } from '../object/trouble.ts'
 import { GcsApi, type Doing } from './api.ts'
 import type { GcsDescription } from './description.ts'
 import { getMedia } from './media.ts'
-import type { GcsClient, Generation } from './past.ts'
 import { removeBatch, MAX_CALLS } from './remove-batch.ts'
 import { tokenSource } from './token.ts'
-import { resumableUpload, GRAIN_BYTES } from './upload.ts'
+import { ResumableUpload, GRAIN_BYTES } from './upload.ts'
+import { GcsUrls } from './urls.ts'
+
+const CONTENT_TYPE = 'application/octet-stream'
 
 /**
  * A bucket of Google Cloud Storage, by its JSON API.
@@ -27,41 +40,137 @@ import { resumableUpload, GRAIN_BYTES } from './upload.ts'
  *
  * @param given sockets to it, closed with the client; absent: it opens its own
  */
-export async function gcsClient(description: GcsDescription, given?: Agents): Promise<GcsClient> {
+export async function openGcsClient(description: GcsDescription, given?: Agents): Promise<GcsClient> {
   const agents = given ?? (await openAgents(description.access))
   const send = httpSender(agents, description.access.stallMs)
-  const { bucket, serviceUrl, userProject, tags, repository } = description
-  const display = `gcs://${bucket}`
-  const place = { display, bucket, repository, credential: description.credential.type }
-  const api = new GcsApi(place, send, tokenSource(description, send))
+  const { bucket, repository, credential } = description
+  const place = { display: `gcs://${bucket}`, bucket, repository, credential: credential.type }
+  return new GcsClient(description, new GcsApi(place, send, tokenSource(description, send)), agents)
+}
 
-  const bucketPath = `/b/${encodeURIComponent(bucket)}/o`
-  const objectPath = (name: string) => `${bucketPath}/${encodeURIComponent(textName(name))}`
-  const query = (parameters: Record<string, string | undefined>) => {
-    const all = new URLSearchParams()
-    for (const [key, value] of Object.entries({ ...parameters, userProject }))
-      if (value !== undefined) all.set(key, value)
-    const text = all.toString()
-    return text === '' ? '' : `?${text}`
+/** One content that a name had. */
+export interface Generation extends ObjectEntry {
+  /** A 64-bit number, as the service writes it; a later content of the name has a larger one. */
+  readonly generation: string
+  /** When another content, or none, took its place, milliseconds since the epoch; absent: it is what the name has now. */
+  readonly goneMs?: number
+}
+
+export interface GenerationPage extends Pick<ObjectPage, 'prefixes' | 'next'> {
+  /** In the order of their names; those of one name beginning with the oldest. */
+  readonly generations: readonly Generation[]
+}
+
+export class GcsClient implements ObjectClient {
+  readonly display: string
+  readonly limits: ObjectLimits
+  readonly #api: GcsApi
+  readonly #urls: GcsUrls
+  readonly #agents: Agents
+  /** Members that every new object has. */
+  readonly #metadata: object
+
+  constructor(description: GcsDescription, api: GcsApi, agents: Agents) {
+    this.#api = api
+    this.#urls = new GcsUrls(description)
+    this.#agents = agents
+    this.#metadata = description.tags === undefined ? {} : { metadata: description.tags }
+    this.display = api.place.display
+    this.limits = {
+      partBytes: {
+        min: Math.ceil(description.partBytes / GRAIN_BYTES) * GRAIN_BYTES,
+        max: 1024 ** 3,
+        multipleOf: GRAIN_BYTES,
+      },
+      // A session may have any number of them: what ends it is the largest object, 5 TiB, and a week.
+      maxParts: 1_000_000,
+      parallelParts: 1,
+      removeBatch: MAX_CALLS,
+    }
   }
-  const object = (name: string, parameters = {}) => `${serviceUrl}/storage/v1${objectPath(name)}${query(parameters)}`
-  const uploading = (parameters: Record<string, string>) =>
-    `${serviceUrl}/upload/storage/v1${bucketPath}${query({ ...parameters, fields: 'kind,name,size,generation,md5Hash' })}`
-  const doing = (verb: string, name: string, code: ErrorCode): Doing => ({
-    action: `cannot ${verb} ${display}/${bytesToText(name)}`,
-    code,
-  })
-  const metadata = tags === undefined ? {} : { metadata: tags }
 
-  async function put(name: string, bytes: Uint8Array, signal: AbortSignal | undefined, condition = {}): Promise<void> {
+  async head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
+    try {
+      const look = this.#doing('look at', name, 'file-info')
+      const url = this.#urls.object(name, { fields: 'kind,size,updated' })
+      return entry(look, name, await this.#api.resource(look, 'storage#object', { method: 'GET', url, signal }))
+    } catch (error) {
+      if (isPgtsError(error, 'file-missing')) return undefined
+      throw error
+    }
+  }
+
+  async list(request: ObjectListRequest): Promise<ObjectPage> {
+    const { items, ...page } = await this.#list(request, 'name,size,updated', {})
+    const list = this.#doing('list', request.prefix, 'path-open')
+    return { ...page, objects: items.map((item) => entry(list, textToBytes(String(item['name'])), item)) }
+  }
+
+  async listGenerations(request: ObjectListRequest): Promise<GenerationPage> {
+    const fields = 'name,size,generation,timeCreated,timeDeleted'
+    const { items, ...page } = await this.#list(request, fields, { versions: 'true' })
+    return { ...page, generations: items.map(generationOf) }
+  }
+
+  get(name: string, request: ObjectGetRequest = {}): Promise<ObjectBody> {
+    return this.#get(name, request, { ifGenerationMatch: request.version })
+  }
+
+  getGeneration(name: string, generation: string, request: ObjectGetRequest): Promise<ObjectBody> {
+    return this.#get(name, request, { generation })
+  }
+
+  put(name: string, bytes: Uint8Array, { signal }: ObjectPutRequest): Promise<void> {
+    return this.#put(name, bytes, signal)
+  }
+
+  async putIfAbsent(name: string, bytes: Uint8Array, { signal }: ObjectPutRequest): Promise<boolean> {
+    try {
+      await this.#put(name, bytes, signal, { ifGenerationMatch: '0' })
+      return true
+    } catch (error) {
+      if (error instanceof ConditionFailed) return false
+      throw withoutCondition(error)
+    }
+  }
+
+  async upload(name: string, { signal }: ObjectPutRequest): Promise<ObjectUpload> {
+    const api = this.#api
+    const write = this.#doing('write', name, 'file-write')
+    const response = await api.open(write, {
+      method: 'POST',
+      url: this.#urls.upload({ uploadType: 'resumable' }),
+      headers: { 'content-type': 'application/json; charset=UTF-8', 'x-upload-content-type': CONTENT_TYPE },
+      body: JSON.stringify({ name: textName(name), contentType: CONTENT_TYPE, ...this.#metadata }),
+      signal,
+    })
+    const body = await api.body(write, response, signal)
+    const session = response.headers.location ?? ''
+    if (!/^https?:.*[?&]upload_id=./.test(session))
+      throw api.unproven(write, response, 'no upload session', body.toString('utf8'))
+    return new ResumableUpload(api, write, session, (generation) => ({
+      method: 'DELETE',
+      url: this.#urls.object(name, { ifGenerationMatch: generation }),
+    }))
+  }
+
+  removeBatch(names: readonly string[], signal?: AbortSignal): Promise<readonly NotRemoved[]> {
+    return removeBatch(this.#api, names, signal, this.#urls)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#agents[Symbol.dispose]()
+  }
+
+  async #put(name: string, bytes: Uint8Array, signal: AbortSignal | undefined, condition = {}): Promise<void> {
     const md5Hash = createHash('md5').update(bytes).digest('base64')
     const boundary = randomUUID()
-    const about = JSON.stringify({ name: textName(name), md5Hash, contentType: CONTENT_TYPE, ...metadata })
+    const about = JSON.stringify({ name: textName(name), md5Hash, contentType: CONTENT_TYPE, ...this.#metadata })
     const head = `--${boundary}\r\ncontent-type: application/json\r\n\r\n${about}\r\n--${boundary}\r\ncontent-type: ${CONTENT_TYPE}\r\n\r\n`
-    const write = doing('write', name, 'file-write')
-    const stored = await api.resource(write, 'storage#object', {
+    const write = this.#doing('write', name, 'file-write')
+    const stored = await this.#api.resource(write, 'storage#object', {
       method: 'POST',
-      url: uploading({ uploadType: 'multipart', ...condition }),
+      url: this.#urls.upload({ uploadType: 'multipart', ...condition }),
       headers: { 'content-type': `multipart/related; boundary=${boundary}` },
       body: [Buffer.from(head), bytes, Buffer.from(`\r\n--${boundary}--\r\n`)],
       signal,
@@ -73,104 +182,28 @@ export async function gcsClient(description: GcsDescription, given?: Agents): Pr
     if (!isStored) throw new StoreTrouble(`${write.action}: the store reports another object than was sent`)
   }
 
-  return {
-    display,
-    limits: {
-      partBytes: {
-        min: Math.ceil(description.partBytes / GRAIN_BYTES) * GRAIN_BYTES,
-        max: 1024 ** 3,
-        multipleOf: GRAIN_BYTES,
-      },
-      // A session may have any number of them: what ends it is the largest object, 5 TiB, and a week.
-      maxParts: 1_000_000,
-      parallelParts: 1,
-      removeBatch: MAX_CALLS,
-    },
-
-    async head(name, signal) {
-      try {
-        const look = doing('look at', name, 'file-info')
-        const url = object(name, { fields: 'kind,size,updated' })
-        return entry(look, name, await api.resource(look, 'storage#object', { method: 'GET', url, signal }))
-      } catch (error) {
-        if (isPgtsError(error, 'file-missing')) return undefined
-        throw error
-      }
-    },
-
-    async list(request) {
-      const { items, ...page } = await listed(request, 'name,size,updated', {})
-      const list = doing('list', request.prefix, 'path-open')
-      return { ...page, objects: items.map((item) => entry(list, textToBytes(String(item['name'])), item)) }
-    },
-
-    async listGenerations(request) {
-      const fields = 'name,size,generation,timeCreated,timeDeleted'
-      const { items, ...page } = await listed(request, fields, { versions: 'true' })
-      return { ...page, generations: items.map(generationOf) }
-    },
-
-    get: (name, request = {}) => get(name, request, { ifGenerationMatch: request.version }),
-
-    getGeneration: (name, generation, request) => get(name, request, { generation }),
-
-    put: (name, bytes, { signal }) => put(name, bytes, signal),
-
-    async putIfAbsent(name, bytes, { signal }) {
-      try {
-        await put(name, bytes, signal, { ifGenerationMatch: '0' })
-        return true
-      } catch (error) {
-        if (error instanceof ConditionFailed) return false
-        throw withoutCondition(error)
-      }
-    },
-
-    async upload(name, { signal }) {
-      const write = doing('write', name, 'file-write')
-      const response = await api.open(write, {
-        method: 'POST',
-        url: uploading({ uploadType: 'resumable' }),
-        headers: { 'content-type': 'application/json; charset=UTF-8', 'x-upload-content-type': CONTENT_TYPE },
-        body: JSON.stringify({ name: textName(name), contentType: CONTENT_TYPE, ...metadata }),
-        signal,
-      })
-      const body = await api.body(write, response, signal)
-      const session = response.headers.location ?? ''
-      if (!/^https?:.*[?&]upload_id=./.test(session))
-        throw api.unproven(write, response, 'no upload session', body.toString('utf8'))
-      return resumableUpload(api, write, session, (generation) => ({
-        method: 'DELETE',
-        url: object(name, { ifGenerationMatch: generation }),
-      }))
-    },
-
-    removeBatch: (names, signal) =>
-      removeBatch(api, names, signal, {
-        batchUrl: `${serviceUrl}/batch/storage/v1`,
-        objectUrl: (name) => object(name),
-        objectPath: (name) => `/storage/v1${objectPath(name)}${query({})}`,
-      }),
-
-    [Symbol.asyncDispose]: async () => agents[Symbol.dispose](),
+  #get(name: string, request: ObjectGetRequest, parameters: Record<string, string | undefined>): Promise<ObjectBody> {
+    const mediaUrl = this.#urls.object(name, { alt: 'media', ...parameters })
+    const aboutUrl = this.#urls.object(name, { fields: 'kind,size', ...parameters })
+    return getMedia(this.#api, this.#doing('read', name, 'file-read'), { mediaUrl, aboutUrl }, request)
   }
 
-  async function listed(
+  async #list(
     { prefix, delimiter, after, signal }: ObjectListRequest,
     fields: string,
     parameters: Record<string, string>,
   ) {
-    const list = doing('list', prefix, 'path-open')
-    const page = await api.resource(list, 'storage#objects', {
+    const list = this.#doing('list', prefix, 'path-open')
+    const page = await this.#api.resource(list, 'storage#objects', {
       method: 'GET',
-      url: `${serviceUrl}/storage/v1${bucketPath}${query({
+      url: this.#urls.objects({
         prefix: prefix === '' ? undefined : textName(prefix),
         delimiter,
         pageToken: after,
         maxResults: '1000',
         ...parameters,
         fields: `kind,items(${fields}),prefixes,nextPageToken`,
-      })}`,
+      }),
       signal,
     })
     const {
@@ -187,14 +220,10 @@ export async function gcsClient(description: GcsDescription, given?: Agents): Pr
     return checkedPage(list.action, { prefix, ...(after === undefined ? {} : { after }) }, found, names)
   }
 
-  function get(name: string, request: ObjectGetRequest, parameters: Record<string, string | undefined>) {
-    const read = doing('read', name, 'file-read')
-    const mediaUrl = object(name, { alt: 'media', ...parameters })
-    return getMedia(api, read, { mediaUrl, aboutUrl: object(name, { fields: 'kind,size', ...parameters }) }, request)
+  #doing(verb: string, name: string, code: ErrorCode): Doing {
+    return { action: `cannot ${verb} ${this.display}/${bytesToText(name)}`, code }
   }
 }
-
-const CONTENT_TYPE = 'application/octet-stream'
 
 function entry({ action }: Doing, name: string, about: Record<string, unknown>): ObjectEntry {
   const sizeBytes = Number(about['size'])

@@ -4,16 +4,10 @@ import type { NotRemoved } from '../object/client.ts'
 import { StoreTrouble } from '../object/trouble.ts'
 import type { Doing, GcsApi } from './api.ts'
 import { explain, gcsError, isBucketMissing, isDenial, isPassing, refusalIn } from './error.ts'
+import type { GcsUrls } from './urls.ts'
 
 /** Calls that one batch may hold. */
 export const MAX_CALLS = 100
-
-interface Urls {
-  readonly batchUrl: string
-  objectUrl(name: string): string
-  /** Path and query, as a call inside a batch names it. */
-  objectPath(name: string): string
-}
 
 /**
  * Remove up to 100 objects with one request. The answer to the request says nothing about any of them: each has an
@@ -26,7 +20,7 @@ export async function removeBatch(
   api: GcsApi,
   names: readonly string[],
   signal: AbortSignal | undefined,
-  urls: Urls,
+  urls: GcsUrls,
 ): Promise<NotRemoved[]> {
   const [first] = names
   if (first === undefined) return []
@@ -48,7 +42,7 @@ export async function removeBatch(
   )
   const response = await api.open(doing, {
     method: 'POST',
-    url: urls.batchUrl,
+    url: urls.batch(),
     headers: { 'content-type': `multipart/mixed; boundary=${boundary}` },
     body: `${calls.join('')}--${boundary}--\r\n`,
     signal,
@@ -80,14 +74,14 @@ async function removeOne(
   doing: Doing,
   name: string,
   signal: AbortSignal | undefined,
-  urls: Urls,
+  urls: GcsUrls,
 ): Promise<NotRemoved[]> {
   try {
-    const response = await api.open(doing, { method: 'DELETE', url: urls.objectUrl(name), signal })
+    const response = await api.open(doing, { method: 'DELETE', url: urls.object(name), signal })
     const body = await api.body(doing, response, signal)
     if (response.statusCode === 204) return []
     // Emulators answer otherwise: that it is missing is the proof then.
-    await api.resource(doing, 'storage#object', { method: 'GET', url: urls.objectUrl(name), signal })
+    await api.resource(doing, 'storage#object', { method: 'GET', url: urls.object(name), signal })
     throw api.unproven(doing, response, 'status 204 is expected', body.toString('utf8'))
   } catch (error) {
     if (!isPgtsError(error) || error instanceof StoreTrouble || error.code === 'access') throw error

@@ -12,113 +12,138 @@ export const GRAIN_BYTES = 256 * 1024
  * A resumable upload: pieces in their order, one at a time. The service shows nothing before the last one, and forgets
  * the session after a week.
  *
- * The store may have kept a part of a piece whose answer was lost, so a piece that is sent again first asks how much is
- * there. The odd end of the last piece is kept back for `complete`, which alone knows that it is the end.
+ * The store may have kept a part of a piece whose answer was lost, so before a piece is sent again the store is asked how
+ * much it has. The odd end of the last piece is kept back for `complete`, which alone knows that it is the end.
  *
- * @param session address of the upload; who knows it may write, so it goes into no message
- * @param removal takes an object of a certain generation away again
  * @see https://cloud.google.com/storage/docs/performing-resumable-uploads
  */
-export function resumableUpload(
-  api: GcsApi,
-  doing: Doing,
-  session: string,
-  removal: (generation: string) => ApiRequest,
-): ObjectUpload {
-  /** Bytes that the store has, as far as we know. */
-  let stored = 0
-  /** The part that comes next, and where it begins. */
-  let next = 1
-  let begins = 0
-  let rest: Uint8Array = Buffer.alloc(0)
-  const md5 = createHash('md5')
-  let hash: string | undefined
-  /** The last request has no answer that we saw: the store may have more than we know. */
-  let unsure = false
+export class ResumableUpload implements ObjectUpload {
+  readonly #api: GcsApi
+  readonly #doing: Doing
+  readonly #session: string
+  readonly #removal: (generation: string) => ApiRequest
+  /** Bytes that the store has, as far as its answers say. */
+  #stored = 0
+  /** The part that comes next, and its offset in the object. */
+  #nextPart = 1
+  #nextOffset = 0
+  #rest: Uint8Array = Buffer.alloc(0)
+  readonly #digest = createHash('md5')
+  #md5: string | undefined
+  /** No answer to the last request has arrived: the store may have more than `#stored`. */
+  #unsure = false
 
-  async function send(range: string, body: Uint8Array, signal: AbortSignal | undefined, headers = {}) {
-    unsure = true
-    const response = await api.open(
-      doing,
-      { method: 'PUT', url: session, headers: { 'content-range': `bytes ${range}`, ...headers }, body, signal },
-      [308],
-    )
+  /**
+   * @param session address of the upload; it authorises writing, so it goes into no message
+   * @param removal the request that removes one generation of the object
+   */
+  constructor(api: GcsApi, doing: Doing, session: string, removal: (generation: string) => ApiRequest) {
+    this.#api = api
+    this.#doing = doing
+    this.#session = session
+    this.#removal = removal
+  }
+
+  async part(number: number, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
+    if (number < this.#nextPart) return
+    if (number > this.#nextPart || this.#rest.length > 0) {
+      const due = `part ${number} was sent when part ${this.#nextPart} was due`
+      throw new PgtsError('assert', `${this.#doing.action}: ${due}`)
+    }
+    const whole = bytes.length - (bytes.length % GRAIN_BYTES)
+    if (await this.#sendPiece(bytes.subarray(0, whole), signal))
+      throw new PgtsError('protocol', `${this.#doing.action}: the store ended the upload early`)
+    this.#digest.update(bytes)
+    this.#rest = Buffer.from(bytes.subarray(whole))
+    this.#nextOffset += whole
+    this.#nextPart = number + 1
+  }
+
+  async complete(signal?: AbortSignal): Promise<void> {
+    const total = this.#nextOffset + this.#rest.length
+    const md5 = (this.#md5 ??= this.#digest.digest('base64'))
+    let object = this.#unsure ? await this.#ask(String(total), signal) : undefined
+    if (object === undefined) {
+      const body = this.#rest.subarray(Math.max(0, this.#stored - this.#nextOffset))
+      const range = body.length === 0 ? '*' : `${this.#stored}-${total - 1}`
+      // Compared by the store before the object appears.
+      object = (await this.#send(`${range}/${total}`, body, signal, { 'x-goog-hash': `md5=${md5}` })).object
+      this.#unsure = object === undefined
+      if (object === undefined)
+        throw new StoreTrouble(`${this.#doing.action}: the store wants more than ${total} bytes`)
+    }
+    await this.#check(object, total, md5, signal)
+  }
+
+  async abort(): Promise<void> {
+    try {
+      const request: ApiRequest = { method: 'DELETE', url: this.#session }
+      const response = await this.#api.open(this.#doing, request, [404, 410, 499])
+      response.resume()
+    } catch {
+      // The store forgets the session in a week.
+    }
+  }
+
+  /** @returns whether the store says that the object is finished, which is too early */
+  async #sendPiece(piece: Uint8Array, signal: AbortSignal | undefined): Promise<boolean> {
+    const begin = this.#nextOffset
+    const end = begin + piece.length
+    if (this.#unsure && (await this.#ask('*', signal)) !== undefined) return true
+    if (this.#stored < begin || this.#stored > end) {
+      this.#unsure = true
+      throw new StoreTrouble(`${this.#doing.action}: the store has ${this.#stored} bytes of ${begin} to ${end}`)
+    }
+    while (this.#stored < end) {
+      const before = this.#stored
+      const { response, object } = await this.#send(`${before}-${end - 1}/*`, piece.subarray(before - begin), signal)
+      if (object !== undefined) return true
+      this.#stored = storedBytes(response)
+      if (this.#stored > before) continue
+      this.#unsure = true
+      throw new StoreTrouble(`${this.#doing.action}: the store takes no more bytes`)
+    }
+    return false
+  }
+
+  async #check(object: Finished, total: number, md5: string, signal: AbortSignal | undefined): Promise<void> {
+    const { action } = this.#doing
+    if (object.sizeBytes !== total)
+      throw new PgtsError('protocol', `${action}: the store has ${object.sizeBytes} of ${total} bytes`)
+    if (object.md5Hash === undefined || object.md5Hash === md5) return
+    if (object.generation !== undefined)
+      (await this.#api.open(this.#doing, { ...this.#removal(object.generation), signal })).resume()
+    throw new PgtsError('checksum', `${action}: the bytes were damaged on the way`, {
+      hints: ['run the command again; check what stands between this host and the store, if it happens again'],
+    })
+  }
+
+  /** Learn how much the store has. The finished object, if it is finished. */
+  async #ask(total: string, signal: AbortSignal | undefined): Promise<Finished | undefined> {
+    const { response, object } = await this.#send(`*/${total}`, Buffer.alloc(0), signal)
+    if (object === undefined) this.#stored = storedBytes(response)
+    return object
+  }
+
+  async #send(range: string, body: Uint8Array, signal: AbortSignal | undefined, headers = {}) {
+    const api = this.#api
+    const doing = this.#doing
+    this.#unsure = true
+    const request: ApiRequest = {
+      method: 'PUT',
+      url: this.#session,
+      headers: { 'content-range': `bytes ${range}`, ...headers },
+      body,
+      signal,
+    }
+    const response = await api.open(doing, request, [308])
     const answer = await api.body(doing, response, signal)
     const object = response.statusCode === 308 ? undefined : finished(api, doing, response, answer)
     // The status is also that of a redirect, which names another address.
     if (object === undefined && response.headers.location !== undefined)
       throw api.unproven(doing, response, 'a redirect', answer.toString('utf8'))
-    unsure = false
+    this.#unsure = false
     return { response, object }
-  }
-
-  /** Learn how much the store has. The finished object, if it is finished. */
-  async function ask(total: string, signal: AbortSignal | undefined): Promise<Finished | undefined> {
-    const { response, object } = await send(`*/${total}`, Buffer.alloc(0), signal)
-    if (object === undefined) stored = storedBytes(response)
-    return object
-  }
-
-  return {
-    async part(number, bytes, signal) {
-      if (number < next) return
-      if (number > next || rest.length > 0) {
-        throw new PgtsError('assert', `${doing.action}: part ${number} was sent when part ${next} was due`)
-      }
-      const whole = bytes.length - (bytes.length % GRAIN_BYTES)
-      const begin = begins
-      const end = begin + whole
-      let early = unsure ? await ask('*', signal) : undefined
-      if (stored < begin || stored > end) {
-        unsure = true
-        throw new StoreTrouble(`${doing.action}: the store has ${stored} bytes of ${begin} to ${end}`)
-      }
-      while (stored < end) {
-        const before = stored
-        const { response, object } = await send(`${stored}-${end - 1}/*`, bytes.subarray(stored - begin, whole), signal)
-        early ??= object
-        if (early !== undefined) break
-        stored = storedBytes(response)
-        if (stored > before) continue
-        unsure = true
-        throw new StoreTrouble(`${doing.action}: the store takes no more bytes`)
-      }
-      if (early !== undefined) throw new PgtsError('protocol', `${doing.action}: the store ended the upload early`)
-      md5.update(bytes)
-      rest = Buffer.from(bytes.subarray(whole))
-      begins = end
-      next = number + 1
-    },
-
-    async complete(signal) {
-      const total = begins + rest.length
-      hash ??= md5.digest('base64')
-      let object = unsure ? await ask(String(total), signal) : undefined
-      if (object === undefined) {
-        const body = rest.subarray(Math.max(0, stored - begins))
-        const range = body.length === 0 ? '*' : `${stored}-${total - 1}`
-        // Compared by the store before the object appears.
-        object = (await send(`${range}/${total}`, body, signal, { 'x-goog-hash': `md5=${hash}` })).object
-        unsure = object === undefined
-        if (object === undefined) throw new StoreTrouble(`${doing.action}: the store wants more than ${total} bytes`)
-      }
-      if (object.sizeBytes !== total)
-        throw new PgtsError('protocol', `${doing.action}: the store has ${object.sizeBytes} of ${total} bytes`)
-      if (object.md5Hash === undefined || object.md5Hash === hash) return
-      if (object.generation !== undefined) (await api.open(doing, { ...removal(object.generation), signal })).resume()
-      throw new PgtsError('checksum', `${doing.action}: the bytes were damaged on the way`, {
-        hints: ['run the command again; check what stands between this host and the store, if it happens again'],
-      })
-    },
-
-    async abort() {
-      try {
-        const response = await api.open(doing, { method: 'DELETE', url: session }, [404, 410, 499])
-        response.resume()
-      } catch {
-        // The store forgets the session in a week.
-      }
-    },
   }
 }
 

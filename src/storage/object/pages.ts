@@ -7,7 +7,7 @@ export const NO_NEXT_PAGE = 'the listing is truncated, but does not report where
 
 export const SAME_NEXT_PAGE = 'the listing does not go on: the page after this one is the same page'
 
-/** Pages without an object in a row: stores give some where much was removed, the past where much is newer. */
+/** Pages without an object in a row: stores give some where much was removed, a listing at a point in time where much is newer. */
 const MOST_EMPTY_PAGES = 10_000
 
 /** The pages of a listing, from `request.after` on. @throws PgtsError service when they repeat and would never end */

@@ -54,7 +54,7 @@ export async function openS3Client(description: S3Description, clock: Clock, age
 export class S3Client implements ObjectClient {
   readonly display: string
   readonly limits: ObjectLimits
-  /** For what reads the past of the same bucket. */
+  /** Also for reading the same bucket at a point in time. */
   readonly requests: S3Requests
   readonly keyParams: KeyParams
   readonly #paramsFor: (kind: ObjectKind) => PutParams

@@ -1,7 +1,7 @@
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { azureClient } from '../../../../src/storage/azure/client.ts'
+import { openAzureClient } from '../../../../src/storage/azure/client.ts'
 import type { ObjectClient } from '../../../../src/storage/object/client.ts'
 import { StoreRefusal, StoreTrouble } from '../../../../src/storage/object/trouble.ts'
 
@@ -21,7 +21,7 @@ beforeAll(async () => {
     asked.resume().on('end', () => answer(asked, response))
   })
   await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
-  client = await azureClient({
+  client = await openAzureClient({
     account: 'account',
     container: 'container',
     serviceUrl: `http://127.0.0.1:${(server.address() as AddressInfo).port}/account`,

@@ -1,5 +1,5 @@
 import { beforeAll, describe, expect, test } from 'vitest'
-import { azureClient } from '../../../../src/storage/azure/client.ts'
+import { openAzureClient } from '../../../../src/storage/azure/client.ts'
 import type { ObjectClient, ObjectUpload } from '../../../../src/storage/object/client.ts'
 import {
   type Answer,
@@ -19,7 +19,7 @@ const store = impostorForFile()
 describe('Azure', () => {
   let client: ObjectClient
   beforeAll(async () => {
-    client = await azureClient({
+    client = await openAzureClient({
       account: 'account',
       container: 'container',
       serviceUrl: `http://127.0.0.1:${store.port}/account`,

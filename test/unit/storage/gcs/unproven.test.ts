@@ -1,6 +1,6 @@
 import { beforeAll, describe, expect, test } from 'vitest'
-import { gcsClient } from '../../../../src/storage/gcs/client.ts'
-import { pastOf, type GcsClient } from '../../../../src/storage/gcs/past.ts'
+import { openGcsClient, type GcsClient } from '../../../../src/storage/gcs/client.ts'
+import { atPointInTime } from '../../../../src/storage/gcs/point-in-time.ts'
 import type { ObjectUpload } from '../../../../src/storage/object/client.ts'
 import {
   type Answer,
@@ -21,7 +21,7 @@ const store = impostorForFile()
 describe('GCS', () => {
   let client: GcsClient
   beforeAll(async () => {
-    client = await gcsClient({
+    client = await openGcsClient({
       bucket: 'bucket',
       serviceUrl: `http://127.0.0.1:${store.port}`,
       credential: { type: 'token', token: 't' },
@@ -57,8 +57,8 @@ describe('GCS', () => {
     'begin an upload': { run: () => client.upload('p/a', data) },
     'write a part': { runOn: (upload) => upload.part(2, PART) },
     'complete an upload': { runOn: (upload) => upload.complete() },
-    'list generations': { run: () => pastOf(client, Date.now()).list({ prefix: 'p/' }) },
-    'look up a generation': { run: () => pastOf(client, Date.now()).head('p/a') },
+    'list generations': { run: () => atPointInTime(client, Date.now()).list({ prefix: 'p/' }) },
+    'look up a generation': { run: () => atPointInTime(client, Date.now()).head('p/a') },
     'get a generation': { run: () => client.getGeneration('p/a', '1', {}) },
   }
   neverBelieved(store, 'a GCS', operations, () => client, beginUpload)

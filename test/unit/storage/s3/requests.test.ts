@@ -369,12 +369,12 @@ test('versions and marks of removal stay in the order of the service, also withi
   await using client = await open(false)
   const one = (element: string, id: string) =>
     `<${element}><Key>a</Key><VersionId>${id}</VersionId><LastModified>2026-01-01T00:00:00Z</LastModified></${element}>`
-  const { pastOf } = await import('../../../../src/storage/s3/past.ts')
+  const { atPointInTime } = await import('../../../../src/storage/s3/point-in-time.ts')
   const listed = (...elements: string[]) => {
     answer = () => ({
       body: `<ListVersionsResult><IsTruncated>false</IsTruncated>${elements.join('')}</ListVersionsResult>`,
     })
-    return pastOf(client, Date.parse('2026-06-01T00:00:00Z')).head('a')
+    return atPointInTime(client, Date.parse('2026-06-01T00:00:00Z')).head('a')
   }
   expect(await listed(one('DeleteMarker', '2'), one('Version', '1'))).toBeUndefined()
   expect(await listed(one('Version', '2'), one('DeleteMarker', '1'))).toMatchObject({ versionId: '2' })

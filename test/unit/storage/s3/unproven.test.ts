@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from 'vitest'
 import type { ObjectUpload } from '../../../../src/storage/object/client.ts'
 import { openS3Client, type S3Client } from '../../../../src/storage/s3/client.ts'
-import { pastOf } from '../../../../src/storage/s3/past.ts'
+import { atPointInTime } from '../../../../src/storage/s3/point-in-time.ts'
 import { systemClock } from '../../../../src/util/clock.ts'
 import {
   type Answer,
@@ -53,8 +53,8 @@ describe('S3', () => {
     'complete an upload': { runOn: (upload) => upload.complete() },
     'abort an upload': { runOn: (upload) => upload.abort(), except: ['204 of a balancer'] },
     'list uploads': { run: () => client.abortAbandoned('p/', 1) },
-    'list versions': { run: () => pastOf(client, Date.now()).list({ prefix: 'p/' }) },
-    'look up a version': { run: () => pastOf(client, Date.now()).head('p/a') },
+    'list versions': { run: () => atPointInTime(client, Date.now()).list({ prefix: 'p/' }) },
+    'look up a version': { run: () => atPointInTime(client, Date.now()).head('p/a') },
   }
 
   const beginUpload = async (): Promise<ObjectUpload> => {
@@ -171,7 +171,7 @@ describe('S3', () => {
       const root = url.includes('uploads') ? 'ListMultipartUploadsResult' : 'ListVersionsResult'
       return xml(`<${root}>${TRUNCATED}</${root}>`)
     }
-    const past = pastOf(client, Date.now())
+    const past = atPointInTime(client, Date.now())
     for (const listed of [
       () => client.abortAbandoned('p/', 1),
       () => past.list({ prefix: '' }),

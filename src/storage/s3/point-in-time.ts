@@ -12,7 +12,7 @@ import { ListingProgress } from '../object/pages.ts'
 import { getObject, withSignal, type S3Client } from './client.ts'
 import { AsOf, listVersions, type ObjectVersion, type VersionMarker } from './versions.ts'
 
-/** A page has gone on from the middle of a name's versions: what was found out of that name is told along. */
+/** Where a listing continues. `settled` is a name that is decided although more of its versions follow. */
 interface PageMark extends VersionMarker {
   readonly settled?: string
 }
@@ -21,11 +21,11 @@ interface PageMark extends VersionMarker {
  * A bucket that keeps versions, as it was at a time: what was written or removed later is not seen. Nothing can be
  * changed. A service with the times of its versions in whole seconds cannot tell what happened within one.
  */
-export function pastOf(client: S3Client, atMs: number): ObjectClient {
-  return new PastS3Client(client, atMs)
+export function atPointInTime(client: S3Client, atMs: number): ObjectClient {
+  return new PointInTimeS3Client(client, atMs)
 }
 
-class PastS3Client implements ObjectClient {
+class PointInTimeS3Client implements ObjectClient {
   readonly display: string
   readonly limits: ObjectLimits
   readonly #client: S3Client
@@ -92,7 +92,7 @@ class PastS3Client implements ObjectClient {
     let mark: VersionMarker | undefined
     do {
       const page = await this.#page({ prefix: name, ...withSignal(signal) }, mark)
-      // Names that only begin so come later.
+      // Longer names with this prefix sort after it.
       const own = page.versions.filter((version) => version.name === name)
       for (const version of asOf.pick(own)) {
         this.#remember(version)
@@ -119,5 +119,5 @@ class PastS3Client implements ObjectClient {
   }
 }
 
-/** Some megabytes; what is not known any more is looked up again. */
+/** Limits the memory to some megabytes; a forgotten name is looked up again. */
 const MOST_KNOWN = 10_000

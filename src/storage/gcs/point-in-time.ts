@@ -10,41 +10,23 @@ import type {
   ObjectPage,
 } from '../object/client.ts'
 import { ListingProgress } from '../object/pages.ts'
-
-/** One content that a name had. */
-export interface Generation extends ObjectEntry {
-  /** A 64-bit number, as the service writes it; a later content of the name has a larger one. */
-  readonly generation: string
-  /** When another content, or none, took its place, milliseconds since the epoch; absent: it is what the name has now. */
-  readonly goneMs?: number
-}
-
-export interface GenerationPage extends Pick<ObjectPage, 'prefixes' | 'next'> {
-  /** In the order of their names; those of one name beginning with the oldest. */
-  readonly generations: readonly Generation[]
-}
-
-/** A client that can also ask for what is not the newest. */
-export interface GcsClient extends ObjectClient {
-  listGenerations(request: ObjectListRequest): Promise<GenerationPage>
-  getGeneration(name: string, generation: string, request: ObjectGetRequest): Promise<ObjectBody>
-}
+import type { GcsClient, Generation } from './client.ts'
 
 /**
  * A bucket that keeps versions, as it was at a time: what was written or removed later is not seen. Nothing can be
  * changed.
  */
-export function pastOf(client: GcsClient, atMs: number): ObjectClient {
-  return new PastGcsClient(client, atMs)
+export function atPointInTime(client: GcsClient, atMs: number): ObjectClient {
+  return new PointInTimeGcsClient(client, atMs)
 }
 
-/** A page has gone on in the middle of a name's generations: the one that counts so far is told along. */
+/** Where a listing continues. `held` is the newest generation so far of a name whose generations go on in the next page. */
 interface PageMark {
   readonly token: string
   readonly held?: Generation
 }
 
-class PastGcsClient implements ObjectClient {
+class PointInTimeGcsClient implements ObjectClient {
   readonly display: string
   readonly limits: ObjectLimits
   readonly #client: GcsClient
@@ -136,7 +118,7 @@ class PastGcsClient implements ObjectClient {
       })
       const own = page.generations.filter((generation) => generation.name === name)
       found = this.#newest(own, found).at(-1)
-      // Names that only begin so come later.
+      // Longer names with this prefix sort after it.
       after = own.length < page.generations.length ? undefined : page.next
       if (after !== undefined) progress.advance(after, own[0]?.generation)
     } while (after !== undefined)
@@ -155,5 +137,5 @@ class PastGcsClient implements ObjectClient {
   }
 }
 
-/** Some megabytes; what is not known any more is looked up again. */
+/** Limits the memory to some megabytes; a forgotten name is looked up again. */
 const MOST_KNOWN = 10_000
