@@ -3,21 +3,26 @@ export const LOG_LEVELS = ['off', 'error', 'warn', 'info', 'detail', 'debug', 't
 export type LogLevel = (typeof LOG_LEVELS)[number]
 export type MessageLevel = Exclude<LogLevel, 'off'>
 
-/** What a record may carry beside its sentence. `process` is the worker number shown as `Pnn` (0 is the main thread). */
+/** 0 for off; a sink writes the records of its own rank and below. */
+export function rankOf(level: LogLevel): number {
+  return LOG_LEVELS.indexOf(level)
+}
+
+/** Structured data of a record. `process` is the worker number, shown as `Pnn` (0 is the main thread). */
 export interface LogFields {
   process?: number
   [field: string]: unknown
 }
 
-/** `log.info('backup complete')` or `log.info({ label, sizeBytes }, 'backup complete')`. The sentence stands alone. */
+/** `log.info('backup complete')` or `log.info({ label, sizeBytes }, 'backup complete')`. The message is complete without the fields. */
 export interface LogMethod {
   (message: string): void
   (fields: LogFields, message: string): void
 }
 
 /**
- * `info` is for an operator's good day, `warn` must be read, `detail` names files, `debug` is for us.
- * Hints of an error are appended by `logError` in the terminal layer.
+ * `info` reports normal progress, `warn` needs the operator's attention, `detail` names files, `debug` is for developers.
+ * `logError` in cli appends the hints of an error.
  */
 export interface Logger {
   readonly error: LogMethod
@@ -26,13 +31,13 @@ export interface Logger {
   readonly detail: LogMethod
   readonly debug: LogMethod
   readonly trace: LogMethod
-  /** Would a record of this level be written anywhere? For messages that cost something to build. */
+  /** Is a record of this level written to any sink? Check it before building an expensive message. */
   enabled(level: MessageLevel): boolean
 }
 
 const nothing: LogMethod = () => undefined
 
-/** Writes nowhere; for tests and for callers that do not care. */
+/** Discards every record. */
 export const silentLogger: Logger = {
   error: nothing,
   warn: nothing,

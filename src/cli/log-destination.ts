@@ -1,0 +1,108 @@
+import type { LogFields, LogLevel, MessageLevel } from '../util/log.ts'
+import { rankOf } from '../util/log.ts'
+import { formatLine, formatShortLine, type LogRecord } from './log-line.ts'
+import { fileOutput, type TextOutput } from './log-output.ts'
+import type { LoggerOptions } from './logger.ts'
+import { withShownName } from './shown-name.ts'
+
+/** A record as pino serialises it. */
+interface PinoRecord {
+  readonly level: MessageLevel
+  readonly time: number
+  readonly msg: string
+  readonly fields?: LogFields & { readonly code?: unknown; readonly origin?: unknown }
+}
+
+/**
+ * Writes records of pino in pgBackRest's line form. A record goes to stderr if the level of that sink includes it,
+ * otherwise to the console if that level does, and also to the file.
+ */
+export class LogDestination {
+  failure: unknown
+  readonly #options: LoggerOptions
+  readonly #warn: (message: string) => void
+  #logFile: string | undefined
+  #file: (TextOutput & { close(): void }) | undefined
+
+  /** @param warn logs that the file cannot be written */
+  constructor(options: LoggerOptions, warn: (message: string) => void) {
+    this.#options = options
+    this.#warn = warn
+    this.#open(options.logFile)
+  }
+
+  continueIn(logFile: string): void {
+    if (this.#logFile === undefined) return
+    this.close()
+    this.#open(logFile)
+  }
+
+  #open(logFile: string | undefined): void {
+    this.#logFile = logFile
+    this.#file = logFile === undefined ? undefined : fileOutput(logFile)
+  }
+
+  /** @param line one record of pino, as JSON */
+  write(line: string): void {
+    const { level, time, msg, fields: { code, process, origin } = {} } = JSON.parse(line) as PinoRecord
+    const record: LogRecord = {
+      level,
+      message: withShownName(msg, this.#options.programName ?? 'pgts'),
+      process: typeof process === 'number' ? process : 0,
+      timeMs: time,
+      ...(typeof code === 'number' ? { code } : {}),
+    }
+    this.#emit(record, typeof origin === 'string' ? origin : '')
+  }
+
+  close(): void {
+    this.#file?.close()
+  }
+
+  #emit(record: LogRecord, origin: string): void {
+    const { levels, stdout, stderr } = this.#options
+    const style = { ...this.#options, dryRun: this.#options.dryRun ?? false }
+    const wants = (level: LogLevel) => rankOf(record.level) <= rankOf(level)
+    const withOrigin = (level: LogLevel): LogRecord =>
+      origin !== '' && rankOf(level) >= rankOf('debug')
+        ? { ...record, message: `${record.message}\n${origin}` }
+        : record
+
+    if (wants(levels.stderr)) {
+      const wordier = rankOf(levels.stderr) > rankOf(levels.console) ? levels.stderr : levels.console
+      this.#toConsole(stderr, formatShortLine(withOrigin(wordier), style))
+    } else if (wants(levels.console)) {
+      this.#toConsole(stdout, formatLine(withOrigin(levels.console), style))
+    }
+    if (this.#file === undefined || !wants(levels.file)) return
+    try {
+      this.#file.write(formatLine(withOrigin(levels.file), style))
+    } catch (error) {
+      this.#closeFailedFile(error)
+    }
+  }
+
+  #toConsole(output: TextOutput, line: string): void {
+    if (this.failure !== undefined) return
+    try {
+      output.write(line)
+    } catch (error) {
+      this.failure = error
+    }
+  }
+
+  /** A log file that cannot be written is reported once; the command continues without it. */
+  #closeFailedFile(error: unknown): void {
+    const file = this.#file
+    this.#file = undefined
+    const why = error instanceof Error ? error.message : String(error)
+    this.#warn(
+      `cannot write the log file ${this.#logFile}: ${why}\nHINT: check the owner and permissions of log-path, or set log-level-file=off; this run continues without the file`,
+    )
+    try {
+      file?.close()
+    } catch {
+      // Writing it failed already.
+    }
+  }
+}
