@@ -6,14 +6,14 @@ import { isBoolean, isMulti, optionRow } from './option-table.ts'
 import type { Setting } from './setting.ts'
 import { nameToShow, wordToShow } from './shown.ts'
 
-/** The command line, understood: which command, what it is given, what it is told. */
+/** A parsed command line. */
 export interface CommandLine {
   readonly command: CommandName
   readonly role?: CommandRole
   readonly parameters: readonly string[]
-  /** Where in argv the parameters stand. */
-  readonly parametersAt: readonly number[]
   readonly settings: readonly Setting[]
+  /** Indexes of the parameters in argv, for launch hints; from `parseCommandLine` only. */
+  readonly parametersAt?: readonly number[]
 }
 
 const ORIGIN = 'command line'
@@ -26,47 +26,86 @@ const SHORT_OPTIONS: ReadonlyMap<string, string> = new Map([
 
 /**
  * pgBackRest's command line: `--name=value`, `--name value`, bare booleans, `--no-name`, `--reset-name`, unique prefixes
- * of names, `-h` and `-V`, options before and after the command. The first bare word is the command, the others are its parameters.
+ * of names, `-h` and `-V`, options before and after the command. The first bare word is the command, the others are its
+ * parameters. Without a library, because PostgreSQL calls archive-push and archive-get for every segment; cli/parse-arguments
+ * parses other command lines by the same grammar.
  */
 export function parseCommandLine(argv: readonly string[]): CommandLine {
   const words: string[] = []
   const wordsAt: number[] = []
-  const settings = new Map<string, Setting>()
-  let help = false
-  let version = false
-  let sawOption = false
+  const reader = new ArgumentReader()
   for (let i = 0; i < argv.length; i++) {
-    const arg = argv[i] ?? ''
-    if (arg === '--') {
+    const word = argv[i] ?? ''
+    if (word === '--') {
       words.push(...argv.slice(i + 1))
       for (i++; i < argv.length; i++) wordsAt.push(i)
-      break
-    }
-    if (!arg.startsWith('-') || arg === '-') {
-      words.push(arg)
+    } else if (isOptionWord(word)) {
+      reader.option(word, () => argv[++i])
+    } else {
+      words.push(word)
       wordsAt.push(i)
-      continue
     }
-    sawOption = true
-    const { name, value } = splitOption(SHORT_OPTIONS.get(arg) ?? arg)
+  }
+  return { ...reader.commandLine(words), parametersAt: wordsAt.slice(1) }
+}
+
+/** Unless `--` is before it. */
+export function isOptionWord(word: string): boolean {
+  return word.startsWith('-') && word !== '-' && word !== '--'
+}
+
+/** Is the value of this option word the next word? `false` for a word that `ArgumentReader.option` refuses. */
+export function takesNextWord(word: string): boolean {
+  if (SHORT_OPTIONS.has(word) || !word.startsWith('--') || word.includes('=')) return false
+  const name = word.slice(2)
+  try {
+    const written = parseOptionName(name, { shown: '', prefixes: true })
+    return written !== undefined && implied(written) === undefined
+  } catch {
+    return false
+  }
+}
+
+/** The grammar: receives the words of a command line in order. Each parser decides only which word belongs to which. */
+export class ArgumentReader {
+  readonly #settings = new Map<string, Setting>()
+  #help = false
+  #version = false
+  #sawOption = false
+
+  /**
+   * @param next the word after it, undefined at the end; called if this option needs a value and has none
+   * @throws PgtsError option-invalid, option-invalid-value
+   */
+  option(word: string, next: () => string | undefined): void {
+    this.#sawOption = true
+    const { name, value } = splitOption(SHORT_OPTIONS.get(word) ?? word)
     if (name === 'help' || name === 'version') {
       if (value !== undefined) throw noValue(name)
-      if (name === 'help') help = true
-      else version = true
-      continue
+      if (name === 'help') this.#help = true
+      else this.#version = true
+      return
     }
     const written = parseOptionName(name, { shown: `--${nameToShow(name)}`, prefixes: true }) ?? unknownOption(name)
-    const typed = value ?? implied(written) ?? argv[++i]
+    const fromName = implied(written)
+    const typed = value ?? fromName ?? next()
     if (value !== undefined && (written.negated || written.reset)) throw noValue(name)
-    if (typed === undefined || (value === undefined && implied(written) === undefined && typed.startsWith('--'))) {
+    if (typed === undefined || (value === undefined && fromName === undefined && typed.startsWith('--'))) {
       throw new PgtsError('option-invalid', `--${nameToShow(name)} needs a value`, {
         hints: [`write --${nameToShow(name)}=VALUE`],
       })
     }
-    addSetting(settings, written, typed, name)
+    addSetting(this.#settings, written, typed, name)
   }
-  const chosen = chooseCommand(words, { help, version, sawOption })
-  return { ...chosen, parametersAt: wordsAt.slice(1), settings: [...settings.values()] }
+
+  /**
+   * @param words all that are neither option nor value: command and parameters
+   * @throws PgtsError command-invalid, command-required, option-invalid, param-invalid, param-required
+   */
+  commandLine(words: readonly string[]): CommandLine {
+    const chosen = chooseCommand(words, { help: this.#help, version: this.#version, sawOption: this.#sawOption })
+    return { ...chosen, settings: [...this.#settings.values()] }
+  }
 }
 
 /** Exactly, or by a prefix that fits one command only [048]. Internal commands must be written out. */
@@ -108,7 +147,7 @@ export function findCommand(typed: string): CommandName {
 function chooseCommand(
   words: readonly string[],
   flags: { help: boolean; version: boolean; sawOption: boolean },
-): Omit<CommandLine, 'settings' | 'parametersAt'> {
+): Omit<CommandLine, 'settings'> {
   const [first, ...rest] = words
   if (first === undefined) {
     if (flags.help || !flags.sawOption) return { command: 'help', parameters: [] }

@@ -2,7 +2,7 @@ import { availableParallelism } from 'node:os'
 import { PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import { programName } from '../util/program-name.ts'
-import { parseCommandLine } from './argv.ts'
+import { parseCommandLine, type CommandLine } from './argv.ts'
 import { commandRow, type CommandName, type CommandRole } from './command-table.ts'
 import { Evaluation, type ResolvedValue } from './evaluate.ts'
 import { listed, withIndex } from './option-name.ts'
@@ -30,6 +30,8 @@ export type { OptionsOf, PgOptions, RepoOptions } from './typed-options.ts'
 export interface ResolveInput {
   /** What follows `pgts` on the command line. */
   readonly argv: readonly string[]
+  /** Default: `parseCommandLine`. */
+  readonly parse?: (argv: readonly string[]) => CommandLine
   readonly env: Readonly<Record<string, string | undefined>>
   /** Absolute path of the program: its name decides which configuration and defaults are used, and it is the default of `cmd`. */
   readonly program: string
@@ -70,7 +72,8 @@ export type AnyResolved = { [C in CommandName]: Resolved<C> }[CommandName]
  * option and where its value came from.
  */
 export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> {
-  const { command, role, parameters, parametersAt, settings: given } = parseCommandLine(input.argv)
+  const line = (input.parse ?? parseCommandLine)(input.argv)
+  const { command, role, parameters, parametersAt = [], settings: given } = line
   if (commandRow(command).implemented !== true) {
     throw new PgtsError('command-invalid', `pgts does not have ${command} yet`, {
       hints: [`${command} of pgBackRest works on the same repository`],
@@ -88,7 +91,7 @@ export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> 
  * in the way of help; a configuration file that cannot be read at all rejects.
  */
 export function resolveForHelp(command: CommandName, input: ResolveInput): Promise<AnyResolved> {
-  const { settings } = parseCommandLine(input.argv)
+  const { settings } = (input.parse ?? parseCommandLine)(input.argv)
   return resolveFor(command, [], settings, input, true)
 }
 
