@@ -16,7 +16,7 @@
 import { mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { cpus } from 'node:os'
 import { dirname, join } from 'node:path'
-import { isInstalled, pgtsProgram, runOk, startCluster } from '../test/support/postgres.ts'
+import { isInstalled, pgtsProgram, runOk, startCluster } from '../test/support/postgres/postgres.ts'
 import { archiveRows, benchArchive } from './bench/archive-rows.ts'
 import { jobsFor } from './bench/jobs.ts'
 import { benchObjectStore } from './bench/object-store.ts'

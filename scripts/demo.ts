@@ -13,7 +13,7 @@ import {
   pgts,
   pgtsProgram,
   startCluster,
-} from '../test/support/postgres.ts'
+} from '../test/support/postgres/postgres.ts'
 
 const STANZA = 'demo'
 const started = Date.now()

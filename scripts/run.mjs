@@ -6,8 +6,7 @@ import { pathToFileURL } from 'node:url'
 
 const [script, ...rest] = process.argv.slice(2)
 const root = new URL('..', import.meta.url).pathname
-// Inside the project and as deep as test/support, so that packages and the project's root are found from there;
-// named by process, so that two runs do not meet.
+// Inside the project, where packages are found; named by process, because several runs may share the folder.
 const outfile = `${root}node_modules/.pgts/${basename(script, '.ts')}-${process.pid}.mjs`
 await build({
   entryPoints: [script],

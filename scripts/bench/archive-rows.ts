@@ -1,7 +1,7 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
 import { dirname } from 'node:path'
-import { runOk } from '../../test/support/postgres.ts'
+import { runOk } from '../../test/support/postgres/postgres.ts'
 import { ArchiveBench, type ArchiveJob } from './archive.ts'
 import type { Measurement } from './measure.ts'
 import type { Program } from './programs.ts'

@@ -1,7 +1,7 @@
 import { existsSync, mkdirSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
-import { allProcesses, isGone, signal } from '../../test/support/processes.ts'
+import { allProcesses, isGone, signal } from '../../test/support/processes/processes.ts'
 import {
   type Cluster,
   giveToTestUser,
@@ -9,7 +9,7 @@ import {
   pgtsProgram,
   runOk,
   startCluster,
-} from '../../test/support/postgres.ts'
+} from '../../test/support/postgres/postgres.ts'
 import { measureCalls, type Measurement, memoryOf } from './measure.ts'
 import { emptyTarget, makeProgram, type Program } from './programs.ts'
 import { PGBACKREST, type Settings } from './settings.ts'

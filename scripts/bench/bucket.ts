@@ -5,8 +5,8 @@ import {
   PutObjectCommand,
   S3Client,
 } from '@aws-sdk/client-s3'
-import { giveToTestUser } from '../../test/support/postgres.ts'
-import type { S3ServerAddress } from '../../test/support/s3-server.ts'
+import { giveToTestUser } from '../../test/support/postgres/postgres.ts'
+import type { S3ServerAddress } from '../../test/support/stores/s3-server.ts'
 
 /** Requests at once where the benchmark itself prepares something: nobody measures that. */
 const AT_ONCE = 16

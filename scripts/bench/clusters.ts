@@ -1,6 +1,6 @@
 import { readdirSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Cluster, startCluster } from '../../test/support/postgres.ts'
+import { type Cluster, startCluster } from '../../test/support/postgres/postgres.ts'
 import { load, loadSmall } from './programs.ts'
 import type { Settings } from './settings.ts'
 

@@ -1,6 +1,6 @@
 import { rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Cluster, reachableNode } from '../../test/support/postgres.ts'
+import { type Cluster, reachableNode } from '../../test/support/postgres/postgres.ts'
 import { lifeJobs } from './life-jobs.ts'
 import { changeALittle, damage, emptyTarget, memoryTarget, type Program, type Variant } from './programs.ts'
 import type { Settings } from './settings.ts'

@@ -1,6 +1,6 @@
 import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Cluster, giveToTestUser, runOk } from '../../test/support/postgres.ts'
+import { type Cluster, giveToTestUser, runOk } from '../../test/support/postgres/postgres.ts'
 import type { Job } from './jobs.ts'
 import { type Program, switchWal } from './programs.ts'
 import type { Settings } from './settings.ts'

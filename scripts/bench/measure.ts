@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
-import { cleanEnv, testUser } from '../../test/support/postgres.ts'
+import { cleanEnv, testUser } from '../../test/support/postgres/postgres.ts'
 
 /** One run of a command: wall and CPU seconds, and the highest memory of the whole process tree, MiB. */
 export interface Measurement {

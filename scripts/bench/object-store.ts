@@ -1,9 +1,9 @@
 import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
 import { cpus, loadavg } from 'node:os'
 import { dirname, join } from 'node:path'
-import { Daemon } from '../../test/support/daemon.ts'
-import { pgtsProgram, projectRoot, runOk } from '../../test/support/postgres.ts'
-import { S3Server, type S3ServerAddress, s3ServerInstalled } from '../../test/support/s3-server.ts'
+import { Daemon } from '../../test/support/processes/daemon.ts'
+import { pgtsProgram, projectRoot, runOk } from '../../test/support/postgres/postgres.ts'
+import { S3Server, type S3ServerAddress, s3ServerInstalled } from '../../test/support/stores/s3-server.ts'
 import { BenchBucket } from './bucket.ts'
 import { type ClusterName, Clusters } from './clusters.ts'
 import { objectJobs, repoPath } from './object-jobs.ts'
@@ -38,7 +38,7 @@ async function slowNetwork(
   { host, httpsPort }: S3ServerAddress,
   latencyMs: number,
 ): Promise<SlowNetwork> {
-  const script = ['scripts/run.mjs', 'test/support/network-proxy-main.ts'].map((part) => join(projectRoot, part))
+  const script = ['scripts/run.mjs', 'test/support/faults/network-proxy-main.ts'].map((part) => join(projectRoot, part))
   const log = join(root, 'network.log')
   const proxy = new Daemon(
     'the slow network',

@@ -1,6 +1,6 @@
 import { closeSync, mkdirSync, openSync, readdirSync, rmSync, statSync, writeFileSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
-import { type Cluster, giveToTestUser, runOk } from '../../test/support/postgres.ts'
+import { type Cluster, giveToTestUser, runOk } from '../../test/support/postgres/postgres.ts'
 import type { Settings } from './settings.ts'
 
 /** One of the two programs with a repository of its own. */

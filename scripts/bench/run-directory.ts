@@ -1,5 +1,5 @@
-import { allProcesses, signal } from '../../test/support/processes.ts'
-import { makeTestDir } from '../../test/support/postgres.ts'
+import { allProcesses, signal } from '../../test/support/processes/processes.ts'
+import { makeTestDir } from '../../test/support/postgres/postgres.ts'
 
 const CODES = { SIGINT: 130, SIGTERM: 143 } as const
 

@@ -1,4 +1,4 @@
-import { CELLS_A_ROW, playedAlways, rows, type Row } from '../../test/support/matrix.ts'
+import { CELLS_A_ROW, playedAlways, rows, type Row } from '../../test/support/sites/matrix.ts'
 
 const PACKS: Readonly<Record<Row['pack'], string>> = {
   files: 'single files',

@@ -14,7 +14,7 @@ import type { Executor } from '../../src/worker/executor.ts'
 import { inlineExecutor } from '../../src/worker/inline.ts'
 import { NO_RETRY, type JobRetry } from '../../src/worker/retry.ts'
 import { threadExecutor } from '../../src/worker/threads.ts'
-import { openTestEnv, testJobs, type TestSetup } from '../support/executor-jobs.ts'
+import { openTestEnv, testJobs, type TestSetup } from '../support/workers/executor-jobs.ts'
 
 type TestExecutor = Executor<typeof testJobs>
 
@@ -31,7 +31,7 @@ beforeAll(async () => {
   directory = await mkdtemp(join(tmpdir(), 'pgts-executor-'))
   const outfile = join(directory, 'entry.mjs')
   await build({
-    entryPoints: [fileURLToPath(new URL('../support/executor-entry.ts', import.meta.url))],
+    entryPoints: [fileURLToPath(new URL('../support/workers/executor-entry.ts', import.meta.url))],
     outfile,
     bundle: true,
     format: 'esm',

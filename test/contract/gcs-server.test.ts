@@ -6,11 +6,11 @@ import { join } from 'node:path'
 import { Storage, type Bucket } from '@google-cloud/storage'
 import { JWT, OAuth2Client } from 'google-auth-library'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { GcsServer } from '../support/gcs-server.ts'
-import type { GcsBucket } from '../support/gcs-objects.ts'
-import { GcsTokens } from '../support/gcs-token.ts'
-import { makeTestDir } from '../support/test-user.ts'
-import { makeCertificates } from '../support/tls.ts'
+import { GcsServer } from '../support/stores/gcs-server.ts'
+import type { GcsBucket } from '../support/stores/gcs-objects.ts'
+import { GcsTokens } from '../support/stores/gcs-token.ts'
+import { makeTestDir } from '../support/processes/test-user.ts'
+import { makeCertificates } from '../support/stores/tls.ts'
 
 // The server that stands for Google's is itself held to what Google's own client expects, and to the rules that this
 // client never meets because it keeps them.

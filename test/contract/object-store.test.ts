@@ -9,8 +9,8 @@ import { readAll } from '../../src/util/bytes.ts'
 import { systemClock } from '../../src/util/clock.ts'
 import { PgtsError } from '../../src/util/error.ts'
 import { silentLogger } from '../../src/util/log.ts'
-import { FaultyWay } from '../support/faulty-way.ts'
-import { type Bucket, objectStores, titleOf } from '../support/object-stores.ts'
+import { FaultyWay } from '../support/faults/faulty-way.ts'
+import { type Bucket, objectStores, titleOf } from '../support/stores/object-stores.ts'
 
 // What only an object store can show: pages, parts, conditions, and what somebody else sees in the bucket.
 

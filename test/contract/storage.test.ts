@@ -30,9 +30,9 @@ import { readAll } from '../../src/util/bytes.ts'
 import { systemClock } from '../../src/util/clock.ts'
 import { PgtsError } from '../../src/util/error.ts'
 import { silentLogger } from '../../src/util/log.ts'
-import { memoryObjects } from '../support/object-client.ts'
-import { overPort } from '../support/storage-over-port.ts'
-import { type Bucket, objectStores, type StoreUnderTest, titleOf } from '../support/object-stores.ts'
+import { memoryObjects } from '../support/stores/object-client.ts'
+import { overPort } from '../support/workers/storage-over-port.ts'
+import { type Bucket, objectStores, type StoreUnderTest, titleOf } from '../support/stores/object-stores.ts'
 
 // As cli/main does, so that modes are exact.
 const umask = process.umask(0)

@@ -22,9 +22,9 @@ import { systemClock } from '../../src/util/clock.ts'
 import { toPlainError } from '../../src/util/error.ts'
 import { silentLogger } from '../../src/util/log.ts'
 import type { Executor } from '../../src/worker/executor.ts'
-import { Crash, crashing, type FaultyDriver } from '../support/faulty-driver.ts'
+import { Crash, crashing, type FaultyDriver } from '../support/faults/faulty-driver.ts'
 import { until } from '../support/until.ts'
-import { aSegment, aSystemId, sha1 } from '../support/wal.ts'
+import { aSegment, aSystemId, sha1 } from '../support/builders/wal.ts'
 
 /** Steps of the spool's files: each may be the last thing that the process does. */
 const spoolSteps = vi.hoisted(() => ({ at: Infinity, count: 0, armed: false, dead: false }))

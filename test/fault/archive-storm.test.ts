@@ -4,13 +4,13 @@ import { expect, test } from 'vitest'
 import { readPushStatus } from '../../src/core/archive/async-push/push-status.ts'
 import { spoolPaths } from '../../src/core/archive/spool-files.ts'
 import { livingPid } from '../../src/core/archive/spool-lock.ts'
-import { FaultyFront, type FrontFaults, SLOW_DOWN } from '../support/faulty-front.ts'
-import { objectStores } from '../support/object-stores.ts'
-import { atEnd, dataChecksum, makeTestDir, pgtsProgram } from '../support/postgres.ts'
-import { allProcesses, argumentsOf, childrenOf, descendantsOf, isGone, signal } from '../support/processes.ts'
-import { aReplica, readyOf, restored, untilArchived } from '../support/replica.ts'
-import { aSite, type Site } from '../support/site.ts'
-import { smallDisk } from '../support/small-disk.ts'
+import { FaultyFront, type FrontFaults, SLOW_DOWN } from '../support/faults/faulty-front.ts'
+import { objectStores } from '../support/stores/object-stores.ts'
+import { atEnd, dataChecksum, makeTestDir, pgtsProgram } from '../support/postgres/postgres.ts'
+import { allProcesses, argumentsOf, childrenOf, descendantsOf, isGone, signal } from '../support/processes/processes.ts'
+import { aReplica, readyOf, restored, untilArchived } from '../support/sites/replica.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
+import { smallDisk } from '../support/faults/small-disk.ts'
 import {
   BarredDirectory,
   FilledDisk,
@@ -19,8 +19,8 @@ import {
   segmentsSince,
   segmentsWanted,
   WAL_SEGMENT_MB,
-} from '../support/storm.ts'
-import { makeCertificates } from '../support/tls.ts'
+} from '../support/sites/storm.ts'
+import { makeCertificates } from '../support/stores/tls.ts'
 import { until } from '../support/until.ts'
 
 const SEGMENTS = segmentsWanted(120)

@@ -3,10 +3,17 @@ import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, statS
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { isPgtsError } from '../../src/util/error.ts'
-import { crashing, isCrash, type FaultyDriver } from '../support/faulty-driver.ts'
-import { runInProcess, type InProcess } from '../support/in-process.ts'
-import { giveToTestUser, isInstalled, makeTestDir, startCluster, testUser, runAs } from '../support/postgres.ts'
-import { PGBACKREST } from '../support/site.ts'
+import { crashing, isCrash, type FaultyDriver } from '../support/faults/faulty-driver.ts'
+import { runInProcess, type InProcess } from '../support/processes/in-process.ts'
+import {
+  giveToTestUser,
+  isInstalled,
+  makeTestDir,
+  startCluster,
+  testUser,
+  runAs,
+} from '../support/postgres/postgres.ts'
+import { PGBACKREST } from '../support/sites/site.ts'
 
 /**
  * A process that dies at any step that it takes in the repository, one after the other: the backup is then either whole

@@ -10,7 +10,7 @@ import {
   openBlockRepository,
   pathIn,
   type BlockRepository,
-} from '../support/block-repository.ts'
+} from '../support/builders/block-repository.ts'
 
 /** How many positions to damage in each repository; thousands were tried by hand. */
 const POSITIONS = Number(process.env['PGTS_TEST_POSITIONS'] ?? 60)

@@ -25,8 +25,8 @@ import {
   type RunResult,
   startCluster,
   testUser,
-} from '../support/postgres.ts'
-import { allProcesses, signal } from '../support/processes.ts'
+} from '../support/postgres/postgres.ts'
+import { allProcesses, signal } from '../support/processes/processes.ts'
 
 /**
  * Files of dist that a command loads, as a power cut or a full disk leaves them: no command ends with 0 without its work,

@@ -2,9 +2,9 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync, rmSync, statfsSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { atEnd, giveToTestUser, makeTestDir } from '../support/postgres.ts'
+import { atEnd, giveToTestUser, makeTestDir } from '../support/postgres/postgres.ts'
 import { expectRefusal } from '../support/refusal.ts'
-import { aSite, type Site } from '../support/site.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 
 /** A file system of this size that is mounted for the test file; undefined where we may not mount. */
 function smallDisk(megabytes: number): string | undefined {

@@ -9,10 +9,10 @@ import {
   type RunResult,
   serverBinaries,
   startCluster,
-} from '../support/postgres.ts'
+} from '../support/postgres/postgres.ts'
 import { expectRefusal } from '../support/refusal.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
-import { runAs, testUser } from '../support/test-user.ts'
+import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
+import { runAs, testUser } from '../support/processes/test-user.ts'
 
 /** Slow enough to be met in the middle of its work: one thread that compresses as well as it can. */
 const SLOW = ['--process-max=1', '--compress-type=gz', '--compress-level=9']

@@ -2,10 +2,16 @@ import { spawn } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test as plainTest } from 'vitest'
-import type { FaultyFront, FrontFaults } from '../support/faulty-front.ts'
-import { FaultyWay, OVERLOADED } from '../support/faulty-way.ts'
-import type { NetworkFaults, NetworkProxy } from '../support/network-proxy.ts'
-import { type Bucket, objectStores, type StoreName, type StoreUnderTest, titleOf } from '../support/object-stores.ts'
+import type { FaultyFront, FrontFaults } from '../support/faults/faulty-front.ts'
+import { FaultyWay, OVERLOADED } from '../support/faults/faulty-way.ts'
+import type { NetworkFaults, NetworkProxy } from '../support/faults/network-proxy.ts'
+import {
+  type Bucket,
+  objectStores,
+  type StoreName,
+  type StoreUnderTest,
+  titleOf,
+} from '../support/stores/object-stores.ts'
 import {
   cleanEnv,
   dataChecksum,
@@ -14,8 +20,8 @@ import {
   pgtsProgram,
   startCluster,
   testUser,
-} from '../support/postgres.ts'
-import { aSite, type Site } from '../support/site.ts'
+} from '../support/postgres/postgres.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 
 // On S3 next door with every test run; on all stores, 20 and 80 ms away, with PGTS_TEST_MATRIX=all.
 const all = process.env['PGTS_TEST_MATRIX'] === 'all'

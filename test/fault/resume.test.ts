@@ -2,9 +2,9 @@ import { appendFileSync, existsSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { labelsOf, restoredData } from '../support/chain.ts'
-import { dataChecksum } from '../support/postgres.ts'
-import { aSite, type Site } from '../support/site.ts'
+import { labelsOf, restoredData } from '../support/sites/chain.ts'
+import { dataChecksum } from '../support/postgres/postgres.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 
 // One thread that compresses as well as it can, and writes down at once what it has done.
 const SLOW = ['--process-max=1', '--compress-level=9', '--manifest-save-threshold=1B']

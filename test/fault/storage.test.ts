@@ -7,7 +7,7 @@ import { memoryStorage } from '../../src/storage/memory.ts'
 import { posixStorage } from '../../src/storage/posix.ts'
 import { getFile, putFile } from '../../src/storage/whole-file.ts'
 import { PgtsError } from '../../src/util/error.ts'
-import { Crash, crashing, failing } from '../support/faulty-driver.ts'
+import { Crash, crashing, failing } from '../support/faults/faulty-driver.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'pgts-fault-'))
 afterAll(() => rmSync(scratch, { recursive: true }))

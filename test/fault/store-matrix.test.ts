@@ -10,10 +10,10 @@ import { systemClock } from '../../src/util/clock.ts'
 import { isPgtsError } from '../../src/util/error.ts'
 import { silentLogger } from '../../src/util/log.ts'
 import { inParallel } from '../../src/util/parallel.ts'
-import type { FrontFaults } from '../support/faulty-front.ts'
-import { FaultyWay, OVERLOADED } from '../support/faulty-way.ts'
-import type { NetworkFaults } from '../support/network-proxy.ts'
-import { type Bucket, objectStores, type StoreName, titleOf } from '../support/object-stores.ts'
+import type { FrontFaults } from '../support/faults/faulty-front.ts'
+import { FaultyWay, OVERLOADED } from '../support/faults/faulty-way.ts'
+import type { NetworkFaults } from '../support/faults/network-proxy.ts'
+import { type Bucket, objectStores, type StoreName, titleOf } from '../support/stores/object-stores.ts'
 
 // Every fault on the way to every store, at every distance, ends in success or in a typed error; what somebody else sees
 // in the bucket meanwhile and afterwards is whole. PGTS_TEST_MATRIX=all runs all of it, else a sample.

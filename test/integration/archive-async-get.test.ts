@@ -1,8 +1,15 @@
 import { existsSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Cluster, dataChecksum, type DataChecksum, giveToTestUser, runAs, testUser } from '../support/postgres.ts'
-import { isGone } from '../support/processes.ts'
+import {
+  type Cluster,
+  dataChecksum,
+  type DataChecksum,
+  giveToTestUser,
+  runAs,
+  testUser,
+} from '../support/postgres/postgres.ts'
+import { isGone } from '../support/processes/processes.ts'
 import {
   aReplica,
   asyncGetLog,
@@ -12,9 +19,9 @@ import {
   restored,
   untilArchived,
   ways,
-} from '../support/replica.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
-import { smallDisk } from '../support/small-disk.ts'
+} from '../support/sites/replica.ts'
+import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
+import { smallDisk } from '../support/faults/small-disk.ts'
 import { until } from '../support/until.ts'
 
 /** More than the queue holds. */

@@ -16,9 +16,9 @@ import { expect, test } from 'vitest'
 import { readPushStatus } from '../../src/core/archive/async-push/push-status.ts'
 import { spoolPaths, type SpoolPaths } from '../../src/core/archive/spool-files.ts'
 import { livingPid } from '../../src/core/archive/spool-lock.ts'
-import { atEnd, giveToTestUser, makeTestDir } from '../support/postgres.ts'
-import { aSite, type Site, type SiteOptions } from '../support/site.ts'
-import { smallDisk } from '../support/small-disk.ts'
+import { atEnd, giveToTestUser, makeTestDir } from '../support/postgres/postgres.ts'
+import { aSite, type Site, type SiteOptions } from '../support/sites/site.ts'
+import { smallDisk } from '../support/faults/small-disk.ts'
 
 async function until(what: string, test: () => boolean | Promise<boolean>, site?: Site): Promise<void> {
   for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(20)) if (await test()) return

@@ -2,8 +2,8 @@ import { chmodSync, mkdirSync, readdirSync, rmSync, statSync, writeFileSync } fr
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { giveToTestUser, pgtsProgram, testUser } from '../support/postgres.ts'
-import { aSite, type Site } from '../support/site.ts'
+import { giveToTestUser, pgtsProgram, testUser } from '../support/postgres/postgres.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 
 async function until(what: string, isSo: () => boolean | Promise<boolean>): Promise<void> {
   const deadline = Date.now() + 60_000
@@ -195,6 +195,6 @@ describe('archive-status', () => {
 
 /** The archive_command that works, as words. */
 async function ownCommand(site: Site): Promise<string[]> {
-  const { pgtsProgram } = await import('../support/postgres.ts')
+  const { pgtsProgram } = await import('../support/postgres/postgres.ts')
   return [`'${pgtsProgram()}'`, `--config=${site.config}`, '--stanza=main', 'archive-push', '%p']
 }

@@ -19,8 +19,8 @@ import {
   SERVER_VERSIONS,
   startCluster,
   type ServerVersion,
-} from '../support/postgres.ts'
-import { aSite, type Site } from '../support/site.ts'
+} from '../support/postgres/postgres.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 
 /** Names of all files in the archive, relative to the archive id. */
 function archived(site: Site, archiveId: string): string[] {

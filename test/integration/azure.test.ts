@@ -14,9 +14,9 @@ import { openAzureClient } from '../../src/storage/azure/client.ts'
 import type { AzureDescription } from '../../src/storage/azure/description.ts'
 import type { ObjectClient } from '../../src/storage/object/client.ts'
 import { StoreTrouble } from '../../src/storage/object/trouble.ts'
-import type { AzuriteAddress } from '../support/azurite.ts'
-import { bytesOf, namesBelow, objectClientLaws, text } from '../support/object-client-laws.ts'
-import { sharedStore } from '../support/store-keeper.ts'
+import type { AzuriteAddress } from '../support/stores/azurite.ts'
+import { bytesOf, namesBelow, objectClientLaws, text } from '../support/stores/object-client-laws.ts'
+import { sharedStore } from '../support/stores/store-keeper.ts'
 
 const data = { kind: 'data' } as const
 const CONTAINER = 'pgts-azure-client'

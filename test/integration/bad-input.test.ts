@@ -2,9 +2,9 @@ import { spawnSync } from 'node:child_process'
 import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { giveToTestUser, makeTestDir, pgts, pgtsProgram, startCluster, testUser } from '../support/postgres.ts'
+import { giveToTestUser, makeTestDir, pgts, pgtsProgram, startCluster, testUser } from '../support/postgres/postgres.ts'
 import { expectRefusal, seen } from '../support/refusal.ts'
-import { aSite, type Site } from '../support/site.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 
 /** Everything in the repository, so that a refusal can be shown to have changed nothing. */
 function repository(site: Site): string[] {

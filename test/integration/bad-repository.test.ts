@@ -2,10 +2,10 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { chmodSync, existsSync, readdirSync, readFileSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { cleanEnv, isInstalled, makeTestDir, pgtsProgram, runAs, serverBinaries } from '../support/postgres.ts'
+import { cleanEnv, isInstalled, makeTestDir, pgtsProgram, runAs, serverBinaries } from '../support/postgres/postgres.ts'
 import { expectNoInnards, expectRefusal, seen } from '../support/refusal.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
-import { testUser } from '../support/test-user.ts'
+import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
+import { testUser } from '../support/processes/test-user.ts'
 
 let site: Site
 let label: string

@@ -11,8 +11,8 @@ import {
   isInstalled,
   makeTestDir,
   startCluster,
-} from '../support/postgres.ts'
-import { aSite, PGBACKREST } from '../support/site.ts'
+} from '../support/postgres/postgres.ts'
+import { aSite, PGBACKREST } from '../support/sites/site.ts'
 
 /** Files that come, grow, are cut short and go, as fast as one connection can. */
 async function load(cluster: Cluster, worker: number, until: AbortSignal): Promise<number> {

@@ -1,8 +1,15 @@
 import { chmodSync, mkdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { aSite, type Site } from '../support/site.ts'
-import { giveToTestUser, makeTestDir, pgtsProgram, runAs, testUser, type RunOptions } from '../support/test-user.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
+import {
+  giveToTestUser,
+  makeTestDir,
+  pgtsProgram,
+  runAs,
+  testUser,
+  type RunOptions,
+} from '../support/processes/test-user.ts'
 
 const bin = makeTestDir('bin')
 

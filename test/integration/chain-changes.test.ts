@@ -2,9 +2,9 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { parseManifest, type Manifest } from '../../src/format/manifest.ts'
-import { backUp, type Link, restoredData } from '../support/chain.ts'
-import { dataChecksum, startCluster } from '../support/postgres.ts'
-import { aSite, type Site } from '../support/site.ts'
+import { backUp, type Link, restoredData } from '../support/sites/chain.ts'
+import { dataChecksum, startCluster } from '../support/postgres/postgres.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 
 function manifestOf(site: Site, { label }: Pick<Link, 'label'>): Manifest {
   return parseManifest(readFileSync(join(site.repo, 'backup/main', label, 'backup.manifest')))

@@ -3,9 +3,9 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parseManifest } from '../../src/format/manifest.ts'
 import { readFileSync } from 'node:fs'
-import { backUp, labelsOf, type Link, restoredData } from '../support/chain.ts'
-import { giveToTestUser, type ServerVersion } from '../support/postgres.ts'
-import { aSite, type Site } from '../support/site.ts'
+import { backUp, labelsOf, type Link, restoredData } from '../support/sites/chain.ts'
+import { giveToTestUser, type ServerVersion } from '../support/postgres/postgres.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 
 interface Row {
   readonly version: ServerVersion

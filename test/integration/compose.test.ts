@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { parse } from 'yaml'
 import { storageDescription } from '../../src/cli/repository.ts'
 import { resolveOptions } from '../../src/config/resolve.ts'
-import { makeTestDir, projectRoot } from '../support/test-user.ts'
+import { makeTestDir, projectRoot } from '../support/processes/test-user.ts'
 
 // Docker is not there where the tests run. What can be known without it: the file is whole, and every command and
 // setting of ours in it means something.

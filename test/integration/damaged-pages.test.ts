@@ -1,8 +1,8 @@
 import { closeSync, openSync, writeSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { labelsOf } from '../support/chain.ts'
-import { aSite } from '../support/site.ts'
+import { labelsOf } from '../support/sites/chain.ts'
+import { aSite } from '../support/sites/site.ts'
 
 test('damaged pages are named by relation; the backup is kept, marked, and ends with 26 where that is asked for', async () => {
   await using site = await aSite({ version: 16, walSegsizeMb: 1, dataChecksums: true })

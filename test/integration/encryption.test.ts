@@ -6,8 +6,8 @@ import { parseArchiveInfo } from '../../src/format/archive-info.ts'
 import { parseBackupInfo } from '../../src/format/backup-info.ts'
 import { parseManifest } from '../../src/format/manifest.ts'
 import { textToBytes } from '../../src/util/byte-string.ts'
-import { dataChecksum, type DataChecksum, makeTestDir, startCluster } from '../support/postgres.ts'
-import { aSite, type Site } from '../support/site.ts'
+import { dataChecksum, type DataChecksum, makeTestDir, startCluster } from '../support/postgres/postgres.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 
 const PASS = 'correct horse — battery "staple"'
 const LOUD = ['--log-level-console=trace', '--log-level-file=trace']

@@ -1,10 +1,17 @@
 import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, afterAll, describe, expect, test } from 'vitest'
-import { Installation } from '../support/installation.ts'
-import { giveToTestUser, makeTestDir, runAs, testUser, type RunOptions, type RunResult } from '../support/postgres.ts'
-import { readyOf, untilArchived } from '../support/replica.ts'
-import { aSite, type Site } from '../support/site.ts'
+import { Installation } from '../support/processes/installation.ts'
+import {
+  giveToTestUser,
+  makeTestDir,
+  runAs,
+  testUser,
+  type RunOptions,
+  type RunResult,
+} from '../support/postgres/postgres.ts'
+import { readyOf, untilArchived } from '../support/sites/replica.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 import { until } from '../support/until.ts'
 
 let site: Site

@@ -15,10 +15,10 @@ import { describe, expect, test } from 'vitest'
 import { moveOnRequest } from '../../src/core/archive/async-get/move-on-request.ts'
 import { spoolPaths } from '../../src/core/archive/spool-files.ts'
 import { textToBytes } from '../../src/util/byte-string.ts'
-import { LaunchSite, NODE_CODE, SEGMENT, SHELLS } from '../support/launch-site.ts'
-import { giveToTestUser, isInstalled } from '../support/test-user.ts'
+import { LaunchSite, NODE_CODE, SEGMENT, SHELLS } from '../support/processes/launch-site.ts'
+import { giveToTestUser, isInstalled } from '../support/processes/test-user.ts'
 import { until } from '../support/until.ts'
-import { recordingLog } from '../support/wal.ts'
+import { recordingLog } from '../support/builders/wal.ts'
 
 /** How the launcher has the background process move a segment, and what it makes of any other than the right answer. */
 

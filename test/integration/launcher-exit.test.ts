@@ -1,8 +1,15 @@
 import { chmodSync, cpSync, mkdirSync, readFileSync, rmSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
-import { LaunchSite, SEGMENT, SHELLS } from '../support/launch-site.ts'
-import { giveToTestUser, isInstalled, pgtsProgram, runAs, testUser, type RunOptions } from '../support/test-user.ts'
+import { LaunchSite, SEGMENT, SHELLS } from '../support/processes/launch-site.ts'
+import {
+  giveToTestUser,
+  isInstalled,
+  pgtsProgram,
+  runAs,
+  testUser,
+  type RunOptions,
+} from '../support/processes/test-user.ts'
 
 const shells = SHELLS.filter(([name, [program = '']]) => isInstalled(program) && !name.includes(' -'))
 const PUSH = ['--stanza=main', 'archive-push', `pg_wal/${SEGMENT}`]

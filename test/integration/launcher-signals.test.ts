@@ -3,10 +3,17 @@ import { readFileSync, writeFileSync } from 'node:fs'
 import { createServer, type Server } from 'node:net'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { SHELLS } from '../support/launch-site.ts'
-import { type Cluster, cleanEnv, giveToTestUser, isInstalled, makeTestDir, pgtsProgram } from '../support/postgres.ts'
-import { reachableNode, startCluster, testUser } from '../support/postgres.ts'
-import { childrenOf, isGone, signal } from '../support/processes.ts'
+import { SHELLS } from '../support/processes/launch-site.ts'
+import {
+  type Cluster,
+  cleanEnv,
+  giveToTestUser,
+  isInstalled,
+  makeTestDir,
+  pgtsProgram,
+} from '../support/postgres/postgres.ts'
+import { reachableNode, startCluster, testUser } from '../support/postgres/postgres.ts'
+import { childrenOf, isGone, signal } from '../support/processes/processes.ts'
 import { until } from '../support/until.ts'
 
 const shells = SHELLS.filter(([name, [program = '']]) => isInstalled(program) && !name.includes(' -'))

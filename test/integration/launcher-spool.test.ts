@@ -16,9 +16,9 @@ import {
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { SHELLS } from '../support/launch-site.ts'
-import { isGone } from '../support/processes.ts'
-import { aSite, type Site } from '../support/site.ts'
+import { SHELLS } from '../support/processes/launch-site.ts'
+import { isGone } from '../support/processes/processes.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 import {
   giveToTestUser,
   isInstalled,
@@ -28,7 +28,7 @@ import {
   runAs,
   testUser,
   type RunResult,
-} from '../support/test-user.ts'
+} from '../support/processes/test-user.ts'
 import { until } from '../support/until.ts'
 
 /**

@@ -18,8 +18,8 @@ import { execFileSync } from 'node:child_process'
 import { describe, expect, test } from 'vitest'
 import type { LaunchCommand } from '../../src/core/archive/launch-hint.ts'
 import { setMtimeNs } from '../../src/util/mtime.ts'
-import { LaunchSite, NODE_CODE, SEGMENT, SHELLS, type LaunchResult } from '../support/launch-site.ts'
-import { giveToTestUser, isInstalled, pgtsProgram, runAs, testUser } from '../support/test-user.ts'
+import { LaunchSite, NODE_CODE, SEGMENT, SHELLS, type LaunchResult } from '../support/processes/launch-site.ts'
+import { giveToTestUser, isInstalled, pgtsProgram, runAs, testUser } from '../support/processes/test-user.ts'
 
 const HIT = { code: 0, stdout: '', stderr: '', node: undefined }
 const WAL = `pg_wal/${SEGMENT}`

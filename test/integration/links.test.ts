@@ -12,8 +12,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { countCells } from '../support/cells.ts'
-import { type Program, restoreElsewhere } from '../support/elsewhere.ts'
+import { countCells } from '../support/run/cells.ts'
+import { type Program, restoreElsewhere } from '../support/sites/elsewhere.ts'
 import {
   type Cluster,
   dataChecksum,
@@ -21,8 +21,8 @@ import {
   isInstalled,
   makeTestDir,
   startCluster,
-} from '../support/postgres.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+} from '../support/postgres/postgres.ts'
+import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 const present = isInstalled(PGBACKREST)
 const cell = countCells('links, offline and archive-copy', 12)

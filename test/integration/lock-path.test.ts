@@ -11,8 +11,8 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
-import { aSite, type Site } from '../support/site.ts'
-import { giveToTestUser, type RunResult } from '../support/test-user.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
+import { giveToTestUser, type RunResult } from '../support/processes/test-user.ts'
 
 /** Neither root nor the user of the tests. */
 const STRANGER = 65534

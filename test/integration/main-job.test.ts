@@ -9,8 +9,8 @@ import {
   makeTestDir,
   type ServerVersion,
   startCluster,
-} from '../support/postgres.ts'
-import { aSite, type Site } from '../support/site.ts'
+} from '../support/postgres/postgres.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 
 interface Row {
   readonly version: ServerVersion

@@ -1,11 +1,11 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import type { FrontFaults } from '../support/faulty-front.ts'
-import { FaultyWay } from '../support/faulty-way.ts'
-import { objectStores, type StoreName } from '../support/object-stores.ts'
-import { aSite, type Site } from '../support/site.ts'
-import { giveToTestUser, type RunResult } from '../support/test-user.ts'
+import type { FrontFaults } from '../support/faults/faulty-front.ts'
+import { FaultyWay } from '../support/faults/faulty-way.ts'
+import { objectStores, type StoreName } from '../support/stores/object-stores.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
+import { giveToTestUser, type RunResult } from '../support/processes/test-user.ts'
 
 /** How each store refuses a removal, alone or in a batch, to an account that may write. */
 const DENIED: Readonly<Record<StoreName, FrontFaults['how']>> = {

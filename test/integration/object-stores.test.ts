@@ -1,11 +1,11 @@
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { restoreElsewhere } from '../support/elsewhere.ts'
-import { type Bucket, objectStores, titleOf } from '../support/object-stores.ts'
-import { dataChecksum, startCluster } from '../support/postgres.ts'
+import { restoreElsewhere } from '../support/sites/elsewhere.ts'
+import { type Bucket, objectStores, titleOf } from '../support/stores/object-stores.ts'
+import { dataChecksum, startCluster } from '../support/postgres/postgres.ts'
 import { expectRefusal } from '../support/refusal.ts'
-import { aSite, type Site } from '../support/site.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 
 /** What else is different in each: together they show it all. */
 const CHOICES = {

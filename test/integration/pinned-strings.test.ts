@@ -1,9 +1,9 @@
 import { readdirSync, readFileSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { makeTestDir, pgts, serverBinaries } from '../support/postgres.ts'
-import { runOk } from '../support/test-user.ts'
-import { aSite, type Site } from '../support/site.ts'
+import { makeTestDir, pgts, serverBinaries } from '../support/postgres/postgres.ts'
+import { runOk } from '../support/processes/test-user.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 
 /** One stanza in two repositories; later tests use what earlier ones left. */
 let site: Site

@@ -1,6 +1,13 @@
 import { existsSync } from 'node:fs'
 import { expect, test } from 'vitest'
-import { checkIndexes, dataChecksum, runAs, SERVER_VERSIONS, startCluster, testUser } from '../support/postgres.ts'
+import {
+  checkIndexes,
+  dataChecksum,
+  runAs,
+  SERVER_VERSIONS,
+  startCluster,
+  testUser,
+} from '../support/postgres/postgres.ts'
 
 test.each(SERVER_VERSIONS)('a server of version %i starts, crashes, recovers and stops', async (version) => {
   await using cluster = await startCluster({ version })

@@ -5,7 +5,14 @@ import { listDataDirectory } from '../../src/postgres/data-directory.ts'
 import { localFiles } from '../../src/postgres/local-files.ts'
 import { postgresVersion } from '../../src/postgres/versions.ts'
 import { silentLogger } from '../../src/util/log.ts'
-import { giveToTestUser, isInstalled, makeTestDir, runOk, startCluster, type Cluster } from '../support/postgres.ts'
+import {
+  giveToTestUser,
+  isInstalled,
+  makeTestDir,
+  runOk,
+  startCluster,
+  type Cluster,
+} from '../support/postgres/postgres.ts'
 
 /** Sections of a manifest as Map of name to its JSON value; enough for entries without odd names. */
 function sections(text: string): Map<string, Map<string, unknown>> {

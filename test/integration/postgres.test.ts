@@ -31,7 +31,13 @@ import { postgresVersion, tablespaceDirectory } from '../../src/postgres/version
 import { parseWalHeader } from '../../src/postgres/wal-header.ts'
 import { isPgtsError, type PgtsError } from '../../src/util/error.ts'
 import { silentLogger } from '../../src/util/log.ts'
-import { giveToTestUser, makeTestDir, SERVER_VERSIONS, startCluster, type Cluster } from '../support/postgres.ts'
+import {
+  giveToTestUser,
+  makeTestDir,
+  SERVER_VERSIONS,
+  startCluster,
+  type Cluster,
+} from '../support/postgres/postgres.ts'
 
 function connect(
   cluster: Cluster,

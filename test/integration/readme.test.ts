@@ -11,7 +11,7 @@ import {
   runAs,
   startCluster,
   testUser,
-} from '../support/postgres.ts'
+} from '../support/postgres/postgres.ts'
 
 const readme = readFileSync(join(projectRoot, 'README.md'), 'utf8')
 

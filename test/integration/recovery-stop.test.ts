@@ -10,9 +10,9 @@ import {
   type ServerVersion,
   startCluster,
   testUser,
-} from '../support/postgres.ts'
-import { aReplica, type Replica, restore, untilArchived } from '../support/replica.ts'
-import { aSite, type Site } from '../support/site.ts'
+} from '../support/postgres/postgres.ts'
+import { aReplica, type Replica, restore, untilArchived } from '../support/sites/replica.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 import { until } from '../support/until.ts'
 
 /** A site with a backup, and 12 segments of WAL behind it that each carry rows. */

@@ -1,11 +1,11 @@
 import { chmodSync, existsSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { atEnd, dataChecksum, giveToTestUser, makeTestDir, reachableNode } from '../support/postgres.ts'
-import { allProcesses, isGone, signal } from '../support/processes.ts'
-import { aReplica, asyncGetLog, recovering, restore, untilArchived, ways } from '../support/replica.ts'
-import { aSite } from '../support/site.ts'
-import { NumberedRows, numbersOf, segmentsWanted, WAL_SEGMENT_MB } from '../support/storm.ts'
+import { atEnd, dataChecksum, giveToTestUser, makeTestDir, reachableNode } from '../support/postgres/postgres.ts'
+import { allProcesses, isGone, signal } from '../support/processes/processes.ts'
+import { aReplica, asyncGetLog, recovering, restore, untilArchived, ways } from '../support/sites/replica.ts'
+import { aSite } from '../support/sites/site.ts'
+import { NumberedRows, numbersOf, segmentsWanted, WAL_SEGMENT_MB } from '../support/sites/storm.ts'
 import { until } from '../support/until.ts'
 
 const SEGMENTS = segmentsWanted(60)

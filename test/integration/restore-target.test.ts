@@ -2,9 +2,9 @@ import { chmodSync, existsSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { type Cluster, makeTestDir, startCluster } from '../support/postgres.ts'
-import { untilArchived } from '../support/replica.ts'
-import { aSite, type Site } from '../support/site.ts'
+import { type Cluster, makeTestDir, startCluster } from '../support/postgres/postgres.ts'
+import { untilArchived } from '../support/sites/replica.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 
 let site: Site
 /** After the first table and before the second, in the words of the server. */

@@ -18,10 +18,10 @@ import type { S3Description } from '../../src/storage/s3/description.ts'
 import { atPointInTime } from '../../src/storage/s3/point-in-time.ts'
 import { textToBytes } from '../../src/util/byte-string.ts'
 import { systemClock, type Clock } from '../../src/util/clock.ts'
-import { s3ServerInstalled, STRANGER, type S3ServerAddress } from '../support/s3-server.ts'
-import { sharedStore } from '../support/store-keeper.ts'
-import { makeCertificates } from '../support/tls.ts'
-import { makeTestDir } from '../support/test-user.ts'
+import { s3ServerInstalled, STRANGER, type S3ServerAddress } from '../support/stores/s3-server.ts'
+import { sharedStore } from '../support/stores/store-keeper.ts'
+import { makeCertificates } from '../support/stores/tls.ts'
+import { makeTestDir } from '../support/processes/test-user.ts'
 
 const MIB = 1024 * 1024
 const installed = s3ServerInstalled()

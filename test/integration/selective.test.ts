@@ -1,7 +1,7 @@
 import { lstatSync, mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join, relative } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { countCells } from '../support/cells.ts'
+import { countCells } from '../support/run/cells.ts'
 import {
   checkIndexes,
   dataChecksum,
@@ -11,8 +11,8 @@ import {
   makeTestDir,
   type ServerVersion,
   startCluster,
-} from '../support/postgres.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+} from '../support/postgres/postgres.ts'
+import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 type Program = 'pgts' | 'pgbackrest'
 

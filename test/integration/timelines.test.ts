@@ -4,9 +4,9 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
 import { lsnOfSegment, parseWalSegment } from '../../src/format/wal-segment.ts'
 import { WalPageWalk } from '../../src/postgres/wal-pages.ts'
-import { type Cluster, giveToTestUser, makeTestDir, pgtsProgram, startCluster } from '../support/postgres.ts'
-import { untilArchived } from '../support/replica.ts'
-import { aSite, type Site } from '../support/site.ts'
+import { type Cluster, giveToTestUser, makeTestDir, pgtsProgram, startCluster } from '../support/postgres/postgres.ts'
+import { untilArchived } from '../support/sites/replica.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
 
 async function until(what: string, isSo: () => boolean | Promise<boolean>, tell?: () => string): Promise<void> {
   const deadline = Date.now() + 60_000

@@ -20,8 +20,8 @@ import { posixStorage } from '../../src/storage/posix.ts'
 import { systemClock } from '../../src/util/clock.ts'
 import { silentLogger } from '../../src/util/log.ts'
 import { inlineExecutor } from '../../src/worker/inline.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
-import { giveToTestUser, isInstalled, makeTestDir } from '../support/test-user.ts'
+import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
+import { giveToTestUser, isInstalled, makeTestDir } from '../support/processes/test-user.ts'
 
 /** Repositories of a real server, damaged in every way that a disk can: verify must name what is damaged, and only that. */
 const PASS = 'for tests'

@@ -2,8 +2,8 @@ import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
-import { countCells } from '../support/cells.ts'
-import { restoreElsewhere } from '../support/elsewhere.ts'
+import { countCells } from '../support/run/cells.ts'
+import { restoreElsewhere } from '../support/sites/elsewhere.ts'
 import {
   type Cluster,
   dataChecksum,
@@ -13,8 +13,8 @@ import {
   runOk,
   type ServerVersion,
   startCluster,
-} from '../support/postgres.ts'
-import { aSite, PGBACKREST, type Site, type SiteOptions } from '../support/site.ts'
+} from '../support/postgres/postgres.ts'
+import { aSite, PGBACKREST, type Site, type SiteOptions } from '../support/sites/site.ts'
 
 /**
  * How recovery is set up differs by version: recovery.conf before 12, settings and signal files since. The types of

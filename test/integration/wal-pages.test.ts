@@ -5,7 +5,13 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { isWalSegment, lsnOfSegment, parseWalSegment, timelineOf } from '../../src/format/wal-segment.ts'
 import { WalPageWalk, type WalFault } from '../../src/postgres/wal-pages.ts'
-import { type Cluster, giveToTestUser, makeTestDir, type ServerVersion, startCluster } from '../support/postgres.ts'
+import {
+  type Cluster,
+  giveToTestUser,
+  makeTestDir,
+  type ServerVersion,
+  startCluster,
+} from '../support/postgres/postgres.ts'
 
 const PAGE = 8192
 const KINDS = ['full', 'switched'] as const

@@ -2,8 +2,8 @@ import { execFileSync } from 'node:child_process'
 import { readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { giveToTestUser, isInstalled, type RunResult } from '../support/postgres.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+import { giveToTestUser, isInstalled, type RunResult } from '../support/postgres/postgres.ts'
+import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
 const version = installed ? execFileSync(PGBACKREST, ['version'], { encoding: 'utf8' }).trim() : ''

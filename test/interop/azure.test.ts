@@ -1,9 +1,9 @@
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { restoreElsewhere } from '../support/elsewhere.ts'
-import { objectStores } from '../support/object-stores.ts'
-import { dataChecksum, isInstalled, startCluster } from '../support/postgres.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+import { restoreElsewhere } from '../support/sites/elsewhere.ts'
+import { objectStores } from '../support/stores/object-stores.ts'
+import { dataChecksum, isInstalled, startCluster } from '../support/postgres/postgres.ts'
+import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 const present = isInstalled(PGBACKREST)
 const azure = objectStores.find(({ name }) => name === 'azure')!

@@ -5,11 +5,11 @@ import { parseArchiveInfo, serialiseArchiveInfo } from '../../src/format/archive
 import { parseBackupInfo, serialiseBackupInfo } from '../../src/format/backup-info.ts'
 import { systemClock } from '../../src/util/clock.ts'
 import { EXIT_CODES, isPgtsError } from '../../src/util/error.ts'
-import { countCells } from '../support/cells.ts'
-import { giveToTestUser, isInstalled, makeTestDir } from '../support/postgres.ts'
-import { runInProcess } from '../support/in-process.ts'
-import { recordingLog } from '../support/wal.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+import { countCells } from '../support/run/cells.ts'
+import { giveToTestUser, isInstalled, makeTestDir } from '../support/postgres/postgres.ts'
+import { runInProcess } from '../support/processes/in-process.ts'
+import { recordingLog } from '../support/builders/wal.ts'
+import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 /**
  * One repository with a full and an incr, one segment behind. Copies of it are brought into bad states, and every command

@@ -3,10 +3,10 @@ import { closeSync, mkdirSync, openSync, readFileSync, statSync, truncateSync, w
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { formatSize } from '../../src/util/format-size.ts'
-import { countCells } from '../support/cells.ts'
-import { backUp, run, type Program } from '../support/chain.ts'
-import { type Cluster, dataChecksum, giveToTestUser, makeTestDir, startCluster } from '../support/postgres.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+import { countCells } from '../support/run/cells.ts'
+import { backUp, run, type Program } from '../support/sites/chain.ts'
+import { type Cluster, dataChecksum, giveToTestUser, makeTestDir, startCluster } from '../support/postgres/postgres.ts'
+import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 /** Block incremental needs 2.46; without it pgts writes all rows itself. */
 const judge = Number(/(\d+\.\d+)/.exec(spawnSync(PGBACKREST, ['version'], { encoding: 'utf8' }).stdout ?? '')?.[1] ?? 0)

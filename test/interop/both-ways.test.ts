@@ -1,7 +1,7 @@
 import { cpSync, existsSync, mkdirSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { countCells } from '../support/cells.ts'
+import { countCells } from '../support/run/cells.ts'
 import {
   dataChecksum,
   type DataChecksum,
@@ -9,8 +9,8 @@ import {
   isInstalled,
   makeTestDir,
   startCluster,
-} from '../support/postgres.ts'
-import { aSite, askBoth, asWritten, PGBACKREST, type Site } from '../support/site.ts'
+} from '../support/postgres/postgres.ts'
+import { aSite, askBoth, asWritten, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 type Program = 'pgts' | 'pgbackrest'
 

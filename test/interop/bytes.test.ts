@@ -1,8 +1,15 @@
 import { chmodSync, mkdirSync, readdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { PGBACKREST } from '../support/programs.ts'
-import { giveToTestUser, makeTestDir, pgtsProgram, runAs, serverBinaries, testUser } from '../support/postgres.ts'
+import { PGBACKREST } from '../support/processes/programs.ts'
+import {
+  giveToTestUser,
+  makeTestDir,
+  pgtsProgram,
+  runAs,
+  serverBinaries,
+  testUser,
+} from '../support/postgres/postgres.ts'
 
 /**
  * Nothing here is UTF-8: paths, passphrase, stanza section, arguments, variables. Everything is run by a shell script,

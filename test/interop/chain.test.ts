@@ -1,10 +1,10 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { countCells } from '../support/cells.ts'
-import { backUp, type Link, type Program, restoredData } from '../support/chain.ts'
-import { giveToTestUser, isInstalled } from '../support/postgres.ts'
-import { aSite, askBoth, asWritten, PGBACKREST, type Site } from '../support/site.ts'
+import { countCells } from '../support/run/cells.ts'
+import { backUp, type Link, type Program, restoredData } from '../support/sites/chain.ts'
+import { giveToTestUser, isInstalled } from '../support/postgres/postgres.ts'
+import { aSite, askBoth, asWritten, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 interface Row {
   readonly first: Program

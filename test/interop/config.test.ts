@@ -4,9 +4,9 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { commandBeginArgs, resolveOptions } from '../../src/config/resolve.ts'
 import { toPlainError, EXIT_CODES } from '../../src/util/error.ts'
-import { countCells } from '../support/cells.ts'
-import { PGBACKREST } from '../support/site.ts'
-import { giveToTestUser, isInstalled, makeTestDir, testUser } from '../support/test-user.ts'
+import { countCells } from '../support/run/cells.ts'
+import { PGBACKREST } from '../support/sites/site.ts'
+import { giveToTestUser, isInstalled, makeTestDir, testUser } from '../support/processes/test-user.ts'
 
 // What pgbackrest prints as its begin line is how it understood file, environment and command line. pgts must
 // understand the same, so the two lines must be the same. Left out is where 2.45 and 2.59 differ and pgts follows 2.59:

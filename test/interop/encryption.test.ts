@@ -2,10 +2,10 @@ import { execFileSync } from 'node:child_process'
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { countCells } from '../support/cells.ts'
-import { backUp, type Link, type Program, restoredData, run } from '../support/chain.ts'
-import { giveToTestUser, isInstalled, makeTestDir } from '../support/postgres.ts'
-import { aSite, askBoth, asWritten, PGBACKREST, type Site } from '../support/site.ts'
+import { countCells } from '../support/run/cells.ts'
+import { backUp, type Link, type Program, restoredData, run } from '../support/sites/chain.ts'
+import { giveToTestUser, isInstalled, makeTestDir } from '../support/postgres/postgres.ts'
+import { aSite, askBoth, asWritten, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 interface Row {
   readonly first: Program

@@ -8,10 +8,10 @@ import { expireRepository, type ExpireRequest } from '../../src/core/expire/run.
 import { parseBackupInfo, serialiseBackupInfo, type BackupInfo } from '../../src/format/backup-info.ts'
 import { posixStorage } from '../../src/storage/posix.ts'
 import { silentLogger } from '../../src/util/log.ts'
-import { countCells } from '../support/cells.ts'
-import { crashing } from '../support/faulty-driver.ts'
-import { giveToTestUser, isInstalled, makeTestDir } from '../support/test-user.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+import { countCells } from '../support/run/cells.ts'
+import { crashing } from '../support/faults/faulty-driver.ts'
+import { giveToTestUser, isInstalled, makeTestDir } from '../support/processes/test-user.ts'
+import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 /**
  * One small repository, made by pgbackrest: three sets of backups, a tablespace, notes, and WAL between. Copies of it

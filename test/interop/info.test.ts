@@ -20,10 +20,18 @@ import { commandRows } from '../../src/cli/command-rows.ts'
 import type { CommandContext } from '../../src/commands/context.ts'
 import { resolveOptions } from '../../src/config/resolve.ts'
 import { silentLogger } from '../../src/util/log.ts'
-import { countCells } from '../support/cells.ts'
-import { signal } from '../support/processes.ts'
-import { asWritten, aSite, PGBACKREST, type Site } from '../support/site.ts'
-import { cleanEnv, giveToTestUser, isInstalled, makeTestDir, pgts, runAs, testUser } from '../support/test-user.ts'
+import { countCells } from '../support/run/cells.ts'
+import { signal } from '../support/processes/processes.ts'
+import { asWritten, aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
+import {
+  cleanEnv,
+  giveToTestUser,
+  isInstalled,
+  makeTestDir,
+  pgts,
+  runAs,
+  testUser,
+} from '../support/processes/test-user.ts'
 import { until } from '../support/until.ts'
 
 /**

@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { acquireLocks, assertNotStopped, readLocks, stopFileOf } from '../../src/util/lock.ts'
-import { PGBACKREST } from '../support/site.ts'
-import { giveToTestUser, isInstalled, makeTestDir, testUser } from '../support/test-user.ts'
+import { PGBACKREST } from '../support/sites/site.ts'
+import { giveToTestUser, isInstalled, makeTestDir, testUser } from '../support/processes/test-user.ts'
 
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
 const version = installed ? execFileSync(PGBACKREST, ['version'], { encoding: 'utf8' }).trim() : ''

@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { countCells } from '../support/cells.ts'
+import { countCells } from '../support/run/cells.ts'
 import {
   type Cluster,
   dataChecksum,
@@ -11,9 +11,9 @@ import {
   makeTestDir,
   type ServerVersion,
   startCluster,
-} from '../support/postgres.ts'
-import { CELLS_A_ROW, playedAlways, playedBy, rows, type Program } from '../support/matrix.ts'
-import { aSite, askBoth, PGBACKREST, type Site } from '../support/site.ts'
+} from '../support/postgres/postgres.ts'
+import { CELLS_A_ROW, playedAlways, playedBy, rows, type Program } from '../support/sites/matrix.ts'
+import { aSite, askBoth, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 const judge = judgeVersion()
 // All that the judge can play takes its time, and is asked for by hand.

@@ -1,10 +1,10 @@
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { countCells } from '../support/cells.ts'
-import { pgtsProgram } from '../support/postgres.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
-import { isInstalled, runAs, testUser } from '../support/test-user.ts'
+import { countCells } from '../support/run/cells.ts'
+import { pgtsProgram } from '../support/postgres/postgres.ts'
+import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
+import { isInstalled, runAs, testUser } from '../support/processes/test-user.ts'
 
 /** repo-ls, repo-get, repo-put and repo-rm of both programs on one encrypted repository. */
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)

@@ -3,7 +3,7 @@ import { existsSync, mkdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { countCells } from '../support/cells.ts'
+import { countCells } from '../support/run/cells.ts'
 import {
   dataChecksum,
   giveToTestUser,
@@ -12,8 +12,8 @@ import {
   pgtsProgram,
   startCluster,
   testUser,
-} from '../support/postgres.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+} from '../support/postgres/postgres.ts'
+import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
 const cell = countCells('pgts restore in recovery and after a crash', 10)

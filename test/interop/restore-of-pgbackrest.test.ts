@@ -2,8 +2,8 @@ import { chmodSync, existsSync, mkdirSync, readFileSync, rmSync, symlinkSync, wr
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { restore } from '../../src/commands/restore.ts'
-import { countCells } from '../support/cells.ts'
-import { restoreContext, type RestoreRun } from '../support/restore-context.ts'
+import { countCells } from '../support/run/cells.ts'
+import { restoreContext, type RestoreRun } from '../support/builders/restore-context.ts'
 import {
   dataChecksum,
   type DataChecksum,
@@ -11,8 +11,8 @@ import {
   isInstalled,
   makeTestDir,
   startCluster,
-} from '../support/postgres.ts'
-import { aSite, PGBACKREST, type Site } from '../support/site.ts'
+} from '../support/postgres/postgres.ts'
+import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
 const cell = countCells('restore of backups by pgbackrest', 8)

@@ -3,12 +3,12 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { isCopyCurrent, loadArchiveInfo, loadBackupInfo } from '../../src/core/info-store.ts'
 import { posixStorage } from '../../src/storage/posix.ts'
-import { countCells } from '../support/cells.ts'
-import { crashing, isCrash } from '../support/faulty-driver.ts'
-import { runInProcess } from '../support/in-process.ts'
-import { pgtsProgram, type Cluster, type RunResult, startCluster } from '../support/postgres.ts'
-import { aSite, asWritten, PGBACKREST, type Site } from '../support/site.ts'
-import { cleanEnv, giveToTestUser, isInstalled, makeTestDir, runAs, testUser } from '../support/test-user.ts'
+import { countCells } from '../support/run/cells.ts'
+import { crashing, isCrash } from '../support/faults/faulty-driver.ts'
+import { runInProcess } from '../support/processes/in-process.ts'
+import { pgtsProgram, type Cluster, type RunResult, startCluster } from '../support/postgres/postgres.ts'
+import { aSite, asWritten, PGBACKREST, type Site } from '../support/sites/site.ts'
+import { cleanEnv, giveToTestUser, isInstalled, makeTestDir, runAs, testUser } from '../support/processes/test-user.ts'
 
 /** annotate, stop, start, stanza-upgrade and stanza-delete of both programs on copies of one repository. */
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)

@@ -15,8 +15,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import fc from 'fast-check'
 import { afterAll, beforeAll, expect, test } from 'vitest'
-import { runInProcess } from '../support/in-process.ts'
-import { startCluster } from '../support/postgres.ts'
+import { runInProcess } from '../support/processes/in-process.ts'
+import { startCluster } from '../support/postgres/postgres.ts'
 
 /**
  * A data directory changes at random between the backups of a chain; whatever backup is restored, over whatever stands in

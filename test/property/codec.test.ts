@@ -7,7 +7,7 @@ import type { Stage } from '../../src/codec/stage.ts'
 import { openZst } from '../../src/codec/zst.ts'
 import { openNodeZst } from '../../src/codec/zst-node.ts'
 import { isPgtsError } from '../../src/util/error.ts'
-import { compressible, through } from '../support/codec.ts'
+import { compressible, through } from '../support/builders/codec.ts'
 
 const types = ['gz', 'lz4', 'zst', 'bz2'] as const
 type Written = (typeof types)[number]

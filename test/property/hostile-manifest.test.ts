@@ -17,8 +17,8 @@ import { saveBackupInfo, saveManifest } from '../../src/core/info-store.ts'
 import { backupEntryOf, type Manifest } from '../../src/format/manifest.ts'
 import { posixStorage } from '../../src/storage/posix.ts'
 import { isPgtsError, toPlainError } from '../../src/util/error.ts'
-import { aFile, aManifest, LABEL, OWNER, storeContent } from '../support/manifest.ts'
-import { restoreContext } from '../support/restore-context.ts'
+import { aFile, aManifest, LABEL, OWNER, storeContent } from '../support/builders/manifest.ts'
+import { restoreContext } from '../support/builders/restore-context.ts'
 
 const VERSION = 'PG_15_202209061'
 const SYSTEM_ID = 6569239123849665679n

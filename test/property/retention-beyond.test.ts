@@ -5,7 +5,7 @@ import { isPinActive, type Pin } from '../../src/core/expire/pins.ts'
 import { planBackups, type RetentionPolicy } from '../../src/core/expire/retention.ts'
 import { compareLabels } from '../../src/format/backup-label.ts'
 import type { BackupEntry } from '../../src/format/backup-info.ts'
-import { entriesOf, type TestBackup } from '../support/repository.ts'
+import { entriesOf, type TestBackup } from '../support/builders/repository.ts'
 
 /** Calendar, pins and explanation: laws that hold for any backups, and a year of a site under many policies. */
 const DAY = 86_400

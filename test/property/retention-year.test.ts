@@ -3,7 +3,7 @@ import { planArchive, walFileGoes } from '../../src/core/expire/archive-retentio
 import type { Pin } from '../../src/core/expire/pins.ts'
 import { planBackups, type BackupPlan, type RetentionPolicy } from '../../src/core/expire/retention.ts'
 import type { BackupEntry } from '../../src/format/backup-info.ts'
-import { archiveInfoOf, backupInfoOf, entriesOf, segment, type TestBackup } from '../support/repository.ts'
+import { archiveInfoOf, backupInfoOf, entriesOf, segment, type TestBackup } from '../support/builders/repository.ts'
 
 /**
  * A year of one site: a full on Sundays, a diff on Wednesdays, else an incr, every night at 01:30 in Berlin (which does not

@@ -12,7 +12,7 @@ import {
   typeOfLabel,
   type TestBackup,
   type TestCluster,
-} from '../support/repository.ts'
+} from '../support/builders/repository.ts'
 
 const DAY = 86_400
 const START = Date.UTC(2026, 0, 1) / 1000

@@ -1,5 +1,5 @@
 import { expect } from 'vitest'
-import type { RunResult } from './test-user.ts'
+import type { RunResult } from './processes/test-user.ts'
 
 export interface Refusal {
   readonly code: number

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { projectRoot } from '../../support/postgres.ts'
+import { projectRoot } from '../../support/postgres/postgres.ts'
 
 test('every chunk ends with what it exports, so that one that is empty or truncated cannot be used', () => {
   const chunks = join(projectRoot, 'dist/chunks')

@@ -3,7 +3,7 @@ import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { projectRoot } from '../../support/test-user.ts'
+import { projectRoot } from '../../support/processes/test-user.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'pgts-install-'))
 afterAll(() => rmSync(scratch, { recursive: true }))

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { Script } from 'node:vm'
 import { afterAll, describe, expect, it } from 'vitest'
-import { projectRoot } from '../../support/postgres.ts'
+import { projectRoot } from '../../support/postgres/postgres.ts'
 
 const cli = join(projectRoot, 'dist/cli')
 const scratch = mkdtempSync(join(tmpdir(), 'pgts-packed-'))

@@ -3,7 +3,7 @@ import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
-import { projectRoot } from '../../support/postgres.ts'
+import { projectRoot } from '../../support/postgres/postgres.ts'
 
 const scratch = mkdtempSync(join(tmpdir(), 'pgts-starter-'))
 afterAll(() => rmSync(scratch, { recursive: true }))

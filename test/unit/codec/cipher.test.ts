@@ -1,7 +1,7 @@
 import { spawnSync } from 'node:child_process'
 import { expect, test } from 'vitest'
 import { decryptor, deriveKey, encryptor } from '../../../src/codec/cipher.ts'
-import { compressible, through } from '../../support/codec.ts'
+import { compressible, through } from '../../support/builders/codec.ts'
 
 const PASS = 'correct horse battery'
 const SALT = Buffer.from('0001020304050607', 'hex')

@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { blockChecksums, xxh3 } from '../../../src/codec/xxh3.ts'
-import { compressible } from '../../support/codec.ts'
+import { compressible } from '../../support/builders/codec.ts'
 
 test.each([
   [Buffer.alloc(8192), '6c8a36bd5451c725620797930ab0991a'],

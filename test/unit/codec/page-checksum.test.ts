@@ -1,7 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { pageChecksum, verifyPages, verifyPagesSlowly } from '../../../src/codec/page-checksum.ts'
-import { compressible } from '../../support/codec.ts'
+import { compressible } from '../../support/builders/codec.ts'
 
 const PAGE = 8192
 

@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from 'vitest'
 import { digest } from '../../../src/codec/digest.ts'
 import { compressor, decompressor, loadCodec } from '../../../src/codec/registry.ts'
-import { through } from '../../support/codec.ts'
+import { through } from '../../support/builders/codec.ts'
 
 // Bytes that pgBackRest 2.59.1 wrote, from the appendix of the format's description.
 const hex = (text: string) => Buffer.from(text.replaceAll(' ', ''), 'hex')

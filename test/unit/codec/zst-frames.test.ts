@@ -2,7 +2,7 @@ import { spawnSync } from 'node:child_process'
 import { beforeAll, describe, expect, it } from 'vitest'
 import { compressor, loadCodec } from '../../../src/codec/registry.ts'
 import { ZstFrames } from '../../../src/codec/zst-frames.ts'
-import { compressible, through } from '../../support/codec.ts'
+import { compressible, through } from '../../support/builders/codec.ts'
 
 const SKIPPABLE = Buffer.from('5e2a4d18030000000a0b0c', 'hex')
 const EMPTY_SKIPPABLE = Buffer.from('502a4d1800000000', 'hex')

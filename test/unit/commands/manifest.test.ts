@@ -1,7 +1,7 @@
 import { fileURLToPath } from 'node:url'
 import { expect, test } from 'vitest'
 import { isPgtsError } from '../../../src/util/error.ts'
-import { runInProcess } from '../../support/in-process.ts'
+import { runInProcess } from '../../support/processes/in-process.ts'
 
 /** A repository that pgbackrest 2.59.1 wrote; what is expected here is what it printed of it. */
 const REPO = fileURLToPath(new URL('../../vectors/blocks/2.59.1-gz/repo', import.meta.url))

@@ -24,8 +24,8 @@ import { postgresVersion } from '../../../src/postgres/versions.ts'
 import { posixStorage } from '../../../src/storage/posix.ts'
 import { isPgtsError, type PgtsError } from '../../../src/util/error.ts'
 import type { LogFields, LogMethod } from '../../../src/util/log.ts'
-import { aFile, aManifest, LABEL, OWNER, storeContent } from '../../support/manifest.ts'
-import { recordingLogger, restoreContext, type RestoreRun } from '../../support/restore-context.ts'
+import { aFile, aManifest, LABEL, OWNER, storeContent } from '../../support/builders/manifest.ts'
+import { recordingLogger, restoreContext, type RestoreRun } from '../../support/builders/restore-context.ts'
 
 const SYSTEM_ID = 6569239123849665679n
 

@@ -4,9 +4,9 @@ import { memoryStorage } from '../../../src/storage/memory.ts'
 import { objectStorage } from '../../../src/storage/object/storage.ts'
 import type { StorageDriver } from '../../../src/storage/driver.ts'
 import { PgtsError } from '../../../src/util/error.ts'
-import { memoryObjects } from '../../support/object-client.ts'
-import { fillRepository, namesOf, segment, segments, type TestRepository } from '../../support/repository.ts'
-import { recordingLogger } from '../../support/restore-context.ts'
+import { memoryObjects } from '../../support/stores/object-client.ts'
+import { fillRepository, namesOf, segment, segments, type TestRepository } from '../../support/builders/repository.ts'
+import { recordingLogger } from '../../support/builders/restore-context.ts'
 
 // The same retention on a disk-like storage and on an object store: the same is left, with few requests.
 const site: TestRepository = {

@@ -9,7 +9,7 @@ import { memoryStorage } from '../../../src/storage/memory.ts'
 import { posixStorage } from '../../../src/storage/posix.ts'
 import { PgtsError } from '../../../src/util/error.ts'
 import { silentLogger } from '../../../src/util/log.ts'
-import { crashing, failing } from '../../support/faulty-driver.ts'
+import { crashing, failing } from '../../support/faults/faulty-driver.ts'
 import {
   fillRepository,
   manifestsOf,
@@ -17,9 +17,9 @@ import {
   segment,
   segments,
   type TestRepository,
-} from '../../support/repository.ts'
-import { recordingLogger } from '../../support/restore-context.ts'
-import { makeTestDir } from '../../support/test-user.ts'
+} from '../../support/builders/repository.ts'
+import { recordingLogger } from '../../support/builders/restore-context.ts'
+import { makeTestDir } from '../../support/processes/test-user.ts'
 
 const F1 = '20260101-000000F'
 const D1 = `${F1}_20260102-000000D`

@@ -13,9 +13,9 @@ import {
 } from '../../../src/core/info-store.ts'
 import { memoryStorage } from '../../../src/storage/memory.ts'
 import { PgtsError } from '../../../src/util/error.ts'
-import { crashing } from '../../support/faulty-driver.ts'
-import { archiveInfoOf, backupInfoOf, entriesOf, manifestsOf } from '../../support/repository.ts'
-import { recordingLogger } from '../../support/restore-context.ts'
+import { crashing } from '../../support/faults/faulty-driver.ts'
+import { archiveInfoOf, backupInfoOf, entriesOf, manifestsOf } from '../../support/builders/repository.ts'
+import { recordingLogger } from '../../support/builders/restore-context.ts'
 
 const LABEL = '20260102-030405F'
 const MAIN = 'backup/main/backup.info'

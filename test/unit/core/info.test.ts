@@ -6,8 +6,8 @@ import { memoryStorage } from '../../../src/storage/memory.ts'
 import { textToBytes } from '../../../src/util/byte-string.ts'
 import { PgtsError } from '../../../src/util/error.ts'
 import type { HeldLock } from '../../../src/util/lock.ts'
-import { aFile, OWNER } from '../../support/manifest.ts'
-import { fillRepository, segment, segments, type TestRepository } from '../../support/repository.ts'
+import { aFile, OWNER } from '../../support/builders/manifest.ts'
+import { fillRepository, segment, segments, type TestRepository } from '../../support/builders/repository.ts'
 
 const F1 = '20260101-000000F'
 const D1 = `${F1}_20260102-000000D`

@@ -4,8 +4,8 @@ import { reconcile, reconcileBackupInfo } from '../../../src/core/reconcile.ts'
 import { withoutBackups } from '../../../src/format/backup-info.ts'
 import { memoryStorage } from '../../../src/storage/memory.ts'
 import { PgtsError } from '../../../src/util/error.ts'
-import { backupInfoOf, entriesOf, fillRepository, manifestsOf } from '../../support/repository.ts'
-import { recordingLogger } from '../../support/restore-context.ts'
+import { backupInfoOf, entriesOf, fillRepository, manifestsOf } from '../../support/builders/repository.ts'
+import { recordingLogger } from '../../support/builders/restore-context.ts'
 
 const F1 = '20260101-000000F'
 const D1 = `${F1}_20260102-000000D`

@@ -10,7 +10,7 @@ import {
   segment,
   type TestBackup,
   type TestCluster,
-} from '../../support/repository.ts'
+} from '../../support/builders/repository.ts'
 
 const F1 = '20260101-000000F'
 const D1 = `${F1}_20260102-000000D`

@@ -11,8 +11,8 @@ import { memoryStorage } from '../../../src/storage/memory.ts'
 import { systemClock } from '../../../src/util/clock.ts'
 import { silentLogger } from '../../../src/util/log.ts'
 import { inlineExecutor } from '../../../src/worker/inline.ts'
-import { aFile, OWNER } from '../../support/manifest.ts'
-import { fillRepository } from '../../support/repository.ts'
+import { aFile, OWNER } from '../../support/builders/manifest.ts'
+import { fillRepository } from '../../support/builders/repository.ts'
 
 const FULL = '20260101-000000F'
 const DIFF = `${FULL}_20260102-000000D`

@@ -3,7 +3,7 @@ import { checkManifest } from '../../../src/format/manifest-check.ts'
 import { isSafeManifestName } from '../../../src/format/manifest-names.ts'
 import { parseManifest, serialiseManifest, type Manifest, type ManifestTarget } from '../../../src/format/manifest.ts'
 import { isPgtsError } from '../../../src/util/error.ts'
-import { aFile, aManifest, LABEL, OWNER } from '../../support/manifest.ts'
+import { aFile, aManifest, LABEL, OWNER } from '../../support/builders/manifest.ts'
 
 const PG = 'PG_15_202209061'
 const data: ManifestTarget = { name: 'pg_data', type: 'path', path: '/old' }

@@ -16,7 +16,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { localFiles } from '../../../src/postgres/local-files.ts'
 import { localOwnerNames } from '../../../src/postgres/owner-names.ts'
-import { testUser } from '../../support/test-user.ts'
+import { testUser } from '../../support/processes/test-user.ts'
 import { readAll } from '../../../src/util/bytes.ts'
 
 let dir: string

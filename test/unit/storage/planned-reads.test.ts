@@ -3,7 +3,7 @@ import { memoryStorage } from '../../../src/storage/memory.ts'
 import { objectStorage } from '../../../src/storage/object/storage.ts'
 import { plannedReads, type WantedRange } from '../../../src/storage/planned-reads.ts'
 import { readAll } from '../../../src/util/bytes.ts'
-import { memoryObjects } from '../../support/object-client.ts'
+import { memoryObjects } from '../../support/stores/object-client.ts'
 
 const KIB = 1024
 const content = Buffer.from(Array.from({ length: 2 * 1024 * KIB }, (_, i) => (i * 31) % 253))

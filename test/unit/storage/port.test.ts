@@ -7,8 +7,8 @@ import { PIECE_BYTES, PIECES_AHEAD } from '../../../src/storage/port/messages.ts
 import { getFile, putFile } from '../../../src/storage/whole-file.ts'
 import { readAll, type ByteSource } from '../../../src/util/bytes.ts'
 import { PgtsError } from '../../../src/util/error.ts'
-import { memoryObjects } from '../../support/object-client.ts'
-import { overPort } from '../../support/storage-over-port.ts'
+import { memoryObjects } from '../../support/stores/object-client.ts'
+import { overPort } from '../../support/workers/storage-over-port.ts'
 
 const MIB = 1024 * 1024
 const content = randomBytes(5 * MIB + 12_345)

@@ -10,8 +10,8 @@ import { httpSender } from '../../../src/storage/http/send.ts'
 import { StoreTrouble } from '../../../src/storage/object/trouble.ts'
 import type { S3Keys } from '../../../src/storage/s3/description.ts'
 import { openCredentials, type FetchKeys } from '../../../src/storage/s3/keys/credentials.ts'
-import { makeTestDir } from '../../support/test-user.ts'
-import { BOGUS, caught, impostorForFile } from '../../support/impostor.ts'
+import { makeTestDir } from '../../support/processes/test-user.ts'
+import { BOGUS, caught, impostorForFile } from '../../support/stores/impostor.ts'
 
 const store = impostorForFile()
 

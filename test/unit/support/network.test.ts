@@ -3,8 +3,8 @@ import { once } from 'node:events'
 import { createServer, get, request } from 'node:http'
 import { connect, createServer as tcpServer, type AddressInfo, type Server, type Socket } from 'node:net'
 import { describe, expect, onTestFinished, test } from 'vitest'
-import { FaultyFront, type FrontFaults, SLOW_DOWN } from '../../support/faulty-front.ts'
-import { type NetworkFaults, NetworkProxy } from '../../support/network-proxy.ts'
+import { FaultyFront, type FrontFaults, SLOW_DOWN } from '../../support/faults/faulty-front.ts'
+import { type NetworkFaults, NetworkProxy } from '../../support/faults/network-proxy.ts'
 
 // A network that lies about its faults would prove nothing about what goes over it.
 

@@ -18,7 +18,7 @@ import {
   textToBytes,
 } from '../../../src/util/byte-string.ts'
 import { PgtsError } from '../../../src/util/error.ts'
-import { aFile, aManifest } from '../../support/manifest.ts'
+import { aFile, aManifest } from '../../support/builders/manifest.ts'
 
 /** A name that clears the screen, writes lines of its own and turns the rest around. */
 const HOSTILE = `a\x1b[2J\nERROR: fake\r${textToBytes('\u202e\u0085ä')}\xff\x7f`

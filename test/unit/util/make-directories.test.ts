@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { textToBytes } from '../../../src/util/byte-string.ts'
 import { makeDirectories } from '../../../src/util/make-directories.ts'
-import { makeTestDir } from '../../support/test-user.ts'
+import { makeTestDir } from '../../support/processes/test-user.ts'
 
 const dir = makeTestDir('directories')
 

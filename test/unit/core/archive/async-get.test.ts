@@ -30,7 +30,7 @@ import type { StorageDriver } from '../../../../src/storage/driver.ts'
 import { posixStorage } from '../../../../src/storage/posix.ts'
 import { systemClock } from '../../../../src/util/clock.ts'
 import { inlineExecutor } from '../../../../src/worker/inline.ts'
-import { aSegment, aSystemId, recordingLog } from '../../../support/wal.ts'
+import { aSegment, aSystemId, recordingLog } from '../../../support/builders/wal.ts'
 
 const SIZE = 1024 * 1024
 const MIB = 1024 * 1024

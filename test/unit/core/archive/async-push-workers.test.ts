@@ -25,9 +25,9 @@ import { systemClock } from '../../../../src/util/clock.ts'
 import { PgtsError } from '../../../../src/util/error.ts'
 import type { Executor } from '../../../../src/worker/executor.ts'
 import { threadExecutor } from '../../../../src/worker/threads.ts'
-import { segment, segments } from '../../../support/repository.ts'
+import { segment, segments } from '../../../support/builders/repository.ts'
 import { until } from '../../../support/until.ts'
-import { recordingLog } from '../../../support/wal.ts'
+import { recordingLog } from '../../../support/builders/wal.ts'
 
 /** The loop of the background process and real worker threads: who gets which file when, and that none is forgotten. */
 let root: string
@@ -36,7 +36,7 @@ beforeAll(async () => {
   root = mkdtempSync(join(tmpdir(), 'pgts-push-workers-'))
   const outfile = join(root, 'entry.mjs')
   await build({
-    entryPoints: [fileURLToPath(new URL('../../../support/push-worker-entry.ts', import.meta.url))],
+    entryPoints: [fileURLToPath(new URL('../../../support/workers/push-worker-entry.ts', import.meta.url))],
     outfile,
     bundle: true,
     format: 'esm',

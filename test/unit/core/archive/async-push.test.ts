@@ -24,8 +24,8 @@ import type { jobHandlers } from '../../../../src/core/jobs.ts'
 import { systemClock } from '../../../../src/util/clock.ts'
 import { PgtsError, toPlainError } from '../../../../src/util/error.ts'
 import type { Executor } from '../../../../src/worker/executor.ts'
-import { segment, segments } from '../../../support/repository.ts'
-import { recordingLog } from '../../../support/wal.ts'
+import { segment, segments } from '../../../support/builders/repository.ts'
+import { recordingLog } from '../../../support/builders/wal.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'pgts-async-push-'))
 afterAll(() => rmSync(root, { recursive: true, force: true }))

@@ -13,7 +13,7 @@ import type { StorageDriver } from '../../../../src/storage/driver.ts'
 import { memoryStorage, type MemoryStorage } from '../../../../src/storage/memory.ts'
 import type { CompressType } from '../../../../src/util/compress-type.ts'
 import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
-import { aSegment, aSystemId, recordingLog, sha1 } from '../../../support/wal.ts'
+import { aSegment, aSystemId, recordingLog, sha1 } from '../../../support/builders/wal.ts'
 
 const SEGMENT = '000000010000000000000001'
 const signal = new AbortController().signal

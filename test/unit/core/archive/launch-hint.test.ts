@@ -24,7 +24,7 @@ import {
 } from '../../../../src/core/archive/launch-hint.ts'
 import { witnessesOf } from '../../../../src/core/archive/launch-witnesses.ts'
 import { setMtimeNs } from '../../../../src/util/mtime.ts'
-import { makeTestDir } from '../../../support/postgres.ts'
+import { makeTestDir } from '../../../support/postgres/postgres.ts'
 
 const hint: LaunchHint = {
   pgData: '/pg data/15',

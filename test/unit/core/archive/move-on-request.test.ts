@@ -19,7 +19,7 @@ import { moveOnRequest, requestsIn, UNHEARD } from '../../../../src/core/archive
 import { prepareSpool, spoolPaths, type SpoolPaths } from '../../../../src/core/archive/spool-files.ts'
 import { renameNew } from '../../../../src/util/rename-new.ts'
 import { textToBytes } from '../../../../src/util/byte-string.ts'
-import { recordingLog } from '../../../support/wal.ts'
+import { recordingLog } from '../../../support/builders/wal.ts'
 
 const SEGMENT = '00000001000000000000002A'
 const OTHER = '00000001000000000000002B'

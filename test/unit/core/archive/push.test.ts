@@ -15,7 +15,7 @@ import { posixStorage } from '../../../../src/storage/posix.ts'
 import { readAll } from '../../../../src/util/bytes.ts'
 import type { CompressType } from '../../../../src/util/compress-type.ts'
 import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
-import { aSegment, aSystemId, recordingLog, sha1 } from '../../../support/wal.ts'
+import { aSegment, aSystemId, recordingLog, sha1 } from '../../../support/builders/wal.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'pgts-push-'))
 afterAll(() => rmSync(root, { recursive: true, force: true }))

@@ -6,7 +6,7 @@ import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { prepareSpool, spoolPaths, type SpoolPaths } from '../../../../src/core/archive/spool-files.ts'
 import { removeSpool } from '../../../../src/core/archive/spool-remove.ts'
 import { removeTreeSync } from '../../../../src/util/remove-tree.ts'
-import { recordingLog } from '../../../support/wal.ts'
+import { recordingLog } from '../../../support/builders/wal.ts'
 import { until } from '../../../support/until.ts'
 
 let root: string

@@ -16,7 +16,7 @@ import { claimSpool, isOwner, lockFileOf, type SpoolOwner } from '../../../../sr
 import { tryHold } from '../../../../src/core/archive/spool-lock.ts'
 import { isReady, readReadyQueue } from '../../../../src/core/archive/push/ready-queue.ts'
 import { PgtsError } from '../../../../src/util/error.ts'
-import { segment } from '../../../support/repository.ts'
+import { segment } from '../../../support/builders/repository.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'pgts-spool-'))
 afterAll(() => rmSync(root, { recursive: true, force: true }))

@@ -13,8 +13,8 @@ import { localFiles } from '../../../../src/postgres/local-files.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
 import type { StorageDriver } from '../../../../src/storage/driver.ts'
 import { readAll } from '../../../../src/util/bytes.ts'
-import { sha1 } from '../../../support/manifest.ts'
-import { makeTestDir } from '../../../support/test-user.ts'
+import { sha1 } from '../../../support/builders/manifest.ts'
+import { makeTestDir } from '../../../support/processes/test-user.ts'
 
 const BUFFER = 64 * 1024
 const SMALL = randomBytes(10_000)

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { planIncrement, type IncrementOptions } from '../../../../src/core/backup/increment.ts'
 import type { Manifest, ManifestFile } from '../../../../src/format/manifest.ts'
 import type { ListedFile } from '../../../../src/postgres/data-directory.ts'
-import { aFile, aManifest, LABEL, OWNER } from '../../../support/manifest.ts'
+import { aFile, aManifest, LABEL, OWNER } from '../../../support/builders/manifest.ts'
 
 const NAME = 'pg_data/base/5/16384'
 const TIME = 1_767_323_000

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { BLOCK_DEFAULTS, blockShapeOf } from '../../../../src/core/backup/block-policy.ts'
 import type { PlannedFile } from '../../../../src/core/backup/increment.ts'
 import { planCopyJobs, type CopyPolicy } from '../../../../src/core/backup/plan.ts'
-import { aFile, OWNER } from '../../../support/manifest.ts'
+import { aFile, OWNER } from '../../../support/builders/manifest.ts'
 
 const LABEL = '20260101-000000F_20260102-000000I'
 const START = 1_767_323_000

@@ -14,7 +14,7 @@ import {
   openBlockRepository,
   pathIn,
   type BlockRepository,
-} from '../../../support/block-repository.ts'
+} from '../../../support/builders/block-repository.ts'
 
 let dir: string
 beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), 'pgts-blocks-'))))

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { calendarReasons, type CalendarPolicy } from '../../../../src/core/expire/calendar.ts'
-import { entriesOf } from '../../../support/repository.ts'
+import { entriesOf } from '../../../support/builders/repository.ts'
 
 /** A full for each moment, which is when it ended; an incr where the name says so. */
 function standing(moments: readonly string[], calendar: Partial<CalendarPolicy>): string[] {

@@ -5,8 +5,8 @@ import { expireRepository } from '../../../../src/core/expire/run.ts'
 import { planBackups, type ExpireChoice, type RetentionPolicy } from '../../../../src/core/expire/retention.ts'
 import { memoryStorage, type MemoryStorage } from '../../../../src/storage/memory.ts'
 import { silentLogger } from '../../../../src/util/log.ts'
-import { entriesOf, fillRepository, namesOf } from '../../../support/repository.ts'
-import { recordingLog } from '../../../support/wal.ts'
+import { entriesOf, fillRepository, namesOf } from '../../../support/builders/repository.ts'
+import { recordingLog } from '../../../support/builders/wal.ts'
 
 const F1 = '20260101-000000F'
 const D1 = `${F1}_20260102-000000D`

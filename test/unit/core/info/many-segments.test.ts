@@ -7,7 +7,7 @@ import type { StorageDriver } from '../../../../src/storage/driver.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
 import { objectStorage } from '../../../../src/storage/object/storage.ts'
 import { putFile } from '../../../../src/storage/whole-file.ts'
-import { memoryObjects } from '../../../support/object-client.ts'
+import { memoryObjects } from '../../../support/stores/object-client.ts'
 
 const REPO = fileURLToPath(new URL('../../../vectors/blocks/2.59.1-gz/repo', import.meta.url))
 const INFO_FILES = ['archive/demo/archive.info', 'backup/demo/backup.info']

@@ -7,7 +7,7 @@ import { memoryStorage, type MemoryStorage } from '../../../../src/storage/memor
 import { putFile } from '../../../../src/storage/whole-file.ts'
 import type { Clock } from '../../../../src/util/clock.ts'
 import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
-import { recordingLog } from '../../../support/wal.ts'
+import { recordingLog } from '../../../support/builders/wal.ts'
 
 const signal = new AbortController().signal
 const here: HostPlace = { boot: 'b1', machine: 'm1', lockPath: '1:2' }

@@ -3,7 +3,7 @@ import { layOut } from '../../../../src/core/restore/layout.ts'
 import { remap, type RemapPolicy } from '../../../../src/core/restore/remap.ts'
 import type { Manifest } from '../../../../src/format/manifest.ts'
 import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
-import { aFile, aManifest, OWNER } from '../../../support/manifest.ts'
+import { aFile, aManifest, OWNER } from '../../../support/builders/manifest.ts'
 
 const PG = 'PG_15_202209061'
 /** Two tablespaces, pg_wal elsewhere, and a linked postgresql.conf. */

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { selectDatabases } from '../../../../src/core/restore/selective.ts'
 import { isPgtsError, type PgtsError } from '../../../../src/util/error.ts'
-import { aFile, aManifest } from '../../../support/manifest.ts'
+import { aFile, aManifest } from '../../../support/builders/manifest.ts'
 
 const PG = 'PG_15_202209061'
 const files = [1, 4, 5, 16402, 16403, 16404].flatMap((oid) => [

@@ -14,8 +14,13 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest
 import type { FileAction } from '../../../../src/core/restore/plan.ts'
 import type { Manifest, ManifestFile } from '../../../../src/format/manifest.ts'
 import type { StorageDriver } from '../../../../src/storage/driver.ts'
-import { bringBack, openBlockRepository, pathIn, type BlockRepository } from '../../../support/block-repository.ts'
-import { sha1 } from '../../../support/manifest.ts'
+import {
+  bringBack,
+  openBlockRepository,
+  pathIn,
+  type BlockRepository,
+} from '../../../support/builders/block-repository.ts'
+import { sha1 } from '../../../support/builders/manifest.ts'
 
 /** 400 KiB in a file of its own, with blocks in five backups. */
 const NAME = 'pg_data/base/5/50001'

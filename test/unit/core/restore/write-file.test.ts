@@ -19,7 +19,7 @@ import { localFiles } from '../../../../src/postgres/local-files.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
 import { putFile } from '../../../../src/storage/whole-file.ts'
 import { isPgtsError } from '../../../../src/util/error.ts'
-import { sha1 } from '../../../support/manifest.ts'
+import { sha1 } from '../../../support/builders/manifest.ts'
 
 const CONTENT = 'The content of a file, as it was.'.repeat(100)
 let dir: string

@@ -3,7 +3,7 @@ import { loadArchiveInfo, loadBackupInfo, saveArchiveInfo } from '../../../../sr
 import { createStanza } from '../../../../src/core/stanza/create.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
 import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
-import { aSystemId, recordingLog } from '../../../support/wal.ts'
+import { aSystemId, recordingLog } from '../../../support/builders/wal.ts'
 
 const cluster = { systemId: aSystemId, version: '15', controlVersion: 1300, catalogVersion: 202209061 }
 const FILES = ['archive/main/archive.info', 'backup/main/backup.info'].flatMap((name) => [name, `${name}.copy`])

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { spawnSync } from 'node:child_process'
 import { describe, expect, test } from 'vitest'
 import { passwordIn, readPasswordFile } from '../../../../src/postgres/libpq/password-file.ts'
-import { makeTestDir } from '../../../support/test-user.ts'
+import { makeTestDir } from '../../../support/processes/test-user.ts'
 
 const key = { hosts: ['/var/run/postgresql', 'localhost'], port: 5432, database: 'postgres', user: 'bk' }
 

@@ -5,7 +5,7 @@ import { acceptedMethods } from '../../../../src/postgres/libpq/authentication.t
 import { LIBPQ_OTHER_VARIABLES, LIBPQ_PARAMETERS } from '../../../../src/postgres/libpq/parameters.ts'
 import { parseService } from '../../../../src/postgres/libpq/service-file.ts'
 import { libpqSettings, requirePeer } from '../../../../src/postgres/libpq/settings.ts'
-import { makeTestDir } from '../../../support/test-user.ts'
+import { makeTestDir } from '../../../support/processes/test-user.ts'
 
 const dir = makeTestDir('libpq')
 const HOME = { HOME: dir }

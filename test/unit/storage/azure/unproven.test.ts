@@ -12,7 +12,7 @@ import {
   neverBelieved,
   OPERATIONS,
   xml,
-} from '../../../support/impostor.ts'
+} from '../../../support/stores/impostor.ts'
 
 const store = impostorForFile()
 

@@ -14,7 +14,7 @@ import {
   impostorForFile,
   neverBelieved,
   OPERATIONS,
-} from '../../../support/impostor.ts'
+} from '../../../support/stores/impostor.ts'
 
 const store = impostorForFile()
 

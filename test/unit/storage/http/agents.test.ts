@@ -7,8 +7,8 @@ import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import { openAgents, type Agents, type HttpAccess } from '../../../../src/storage/http/agents.ts'
 import { httpSender, readBody } from '../../../../src/storage/http/send.ts'
-import { SlowListener } from '../../../support/slow-listener.ts'
-import { makeCertificates } from '../../../support/tls.ts'
+import { SlowListener } from '../../../support/faults/slow-listener.ts'
+import { makeCertificates } from '../../../support/stores/tls.ts'
 import { until } from '../../../support/until.ts'
 
 let dir: string

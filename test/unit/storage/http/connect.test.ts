@@ -1,7 +1,7 @@
 import { createServer, type AddressInfo, type Server } from 'node:net'
 import { expect, test } from 'vitest'
 import { Connector } from '../../../../src/storage/http/connect.ts'
-import { SlowListener } from '../../../support/slow-listener.ts'
+import { SlowListener } from '../../../support/faults/slow-listener.ts'
 
 const addresses = (...texts: string[]) => texts.map((address) => ({ address, family: address.includes(':') ? 6 : 4 }))
 const connector = (timeoutMs: number, ...texts: string[]) =>

@@ -6,7 +6,12 @@ import { StoreRefusal, StoreTrouble } from '../../../../src/storage/object/troub
 import type { Clock } from '../../../../src/util/clock.ts'
 import { PgtsError } from '../../../../src/util/error.ts'
 import { silentLogger } from '../../../../src/util/log.ts'
-import { memoryObjects, type Fault, type MemoryObjects, type RequestKind } from '../../../support/object-client.ts'
+import {
+  memoryObjects,
+  type Fault,
+  type MemoryObjects,
+  type RequestKind,
+} from '../../../support/stores/object-client.ts'
 
 interface Setup {
   readonly objects: MemoryObjects

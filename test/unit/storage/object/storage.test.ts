@@ -15,7 +15,7 @@ import { objectStorage } from '../../../../src/storage/object/storage.ts'
 import { getFile, putFile, removeFiles } from '../../../../src/storage/whole-file.ts'
 import { readAll } from '../../../../src/util/bytes.ts'
 import { PgtsError } from '../../../../src/util/error.ts'
-import { memoryObjects, type MemoryObjectsOptions } from '../../../support/object-client.ts'
+import { memoryObjects, type MemoryObjectsOptions } from '../../../support/stores/object-client.ts'
 
 const MIB = 1024 * 1024
 

@@ -11,8 +11,8 @@ import type { S3Description } from '../../../../src/storage/s3/description.ts'
 import { uriEncodePath } from '../../../../src/storage/s3/names.ts'
 import { textToBytes } from '../../../../src/util/byte-string.ts'
 import { systemClock } from '../../../../src/util/clock.ts'
-import { makeTestDir } from '../../../support/test-user.ts'
-import { makeCertificates } from '../../../support/tls.ts'
+import { makeTestDir } from '../../../support/processes/test-user.ts'
+import { makeCertificates } from '../../../support/stores/tls.ts'
 
 interface Asked {
   readonly method: string

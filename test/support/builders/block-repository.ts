@@ -1,0 +1,108 @@
+import { readdirSync, readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { loadBackupInfo, loadManifest } from '../../../src/core/info-store.ts'
+import type { StoredBlocks } from '../../../src/core/block/read.ts'
+import { restoreFile, type RestoredFile, type RestoreFile } from '../../../src/core/restore/write-file.ts'
+import { restoreJobs } from '../../../src/core/restore/jobs.ts'
+import type { FileAction, PlannedFile } from '../../../src/core/restore/plan.ts'
+import type { WorkerEnv } from '../../../src/core/worker-env.ts'
+import type { Manifest, ManifestFile } from '../../../src/format/manifest.ts'
+import { fileRepoName } from '../../../src/format/repo-path.ts'
+import { localFiles } from '../../../src/postgres/local-files.ts'
+import type { StorageDriver } from '../../../src/storage/driver.ts'
+import { memoryStorage, type MemoryStorage } from '../../../src/storage/memory.ts'
+import { putFile } from '../../../src/storage/whole-file.ts'
+
+const root = join(import.meta.dirname, '../../vectors/blocks')
+const STANZA = 'demo'
+/** Of the encrypted ones. */
+const PASSPHRASE = 'vectors of pgts'
+
+/** Repositories that the real pgbackrest wrote (test/vectors/README.md). */
+export const blockRepositories = readdirSync(root).filter((name) => name.startsWith('2.'))
+
+export interface BlockRepository {
+  readonly storage: MemoryStorage
+  /** Oldest first. */
+  readonly backups: readonly Manifest[]
+  /** SHA-1 of each file of the data directory at the time of a backup, as recorded beside the repository. */
+  recorded(label: string): ReadonlyMap<string, { readonly sizeBytes: number; readonly checksum: string }>
+}
+
+/** One of them, in memory. */
+export async function openBlockRepository(name: string): Promise<BlockRepository> {
+  const storage = memoryStorage()
+  const repo = join(root, name, 'repo')
+  for (const entry of readdirSync(repo, { recursive: true, withFileTypes: true, encoding: 'latin1' })) {
+    if (!entry.isFile()) continue
+    const path = join(entry.parentPath, entry.name)
+    await putFile(storage, path.slice(repo.length + 1), readFileSync(path))
+  }
+  const cipher = { type: 'aes-256-cbc' as const, origin: 'the test', passphrase: () => PASSPHRASE }
+  const info = await loadBackupInfo({ storage, ...(name.includes('encrypted') ? { cipher } : {}) }, STANZA)
+  const backups: Manifest[] = []
+  for (const { label } of info.backups) backups.push(await loadManifest(storage, STANZA, label, info))
+  const lines = readFileSync(join(root, name, 'content.txt'), 'latin1')
+    .trim()
+    .split('\n')
+  return {
+    storage,
+    backups,
+    recorded(label) {
+      const own = lines.map((line) => line.split(' ') as [string, string, string, string]).filter(([l]) => l === label)
+      return new Map(own.map(([, file, size, checksum]) => [`pg_data/${file}`, { sizeBytes: Number(size), checksum }]))
+    },
+  }
+}
+
+/** The files of a backup that are stored as blocks, and where. */
+export function blockFiles(manifest: Manifest): { readonly file: ManifestFile; readonly where: StoredBlocks }[] {
+  const { cipherPass } = manifest
+  return manifest.files.flatMap((file) => {
+    const { blockMapSize: mapSizeBytes, blockSize, blockChecksumSize: checksumSize, sizeBytes } = file
+    if (mapSizeBytes === undefined || blockSize === undefined || checksumSize === undefined) return []
+    const where = {
+      repoName: fileRepoName(STANZA, file, manifest.label, manifest.options.compressType),
+      offset: file.bundleOffset ?? 0,
+      repoSizeBytes: file.repoSizeBytes ?? sizeBytes,
+      mapSizeBytes,
+      sizeBytes,
+      blockSize,
+      checksumSize,
+      referenceCount: manifest.references.length,
+      ...(cipherPass === undefined ? {} : { cipherPass }),
+    }
+    return [{ file, where }]
+  })
+}
+
+/** Runs the job of a restore for some files of a backup; each goes to `dir` under the last part of its name. */
+export async function bringBack(
+  storage: StorageDriver,
+  manifest: Manifest,
+  files: readonly ManifestFile[],
+  dir: string,
+  action: FileAction,
+): Promise<RestoredFile[]> {
+  const planned = files.map((file): PlannedFile => ({ file, path: pathIn(dir, file.name), action }))
+  // Whoever runs the test owns what it restores.
+  const ownership = { ownerOf: () => undefined } as unknown as Parameters<typeof restoreJobs>[3]
+  const env: WorkerEnv = {
+    storage,
+    files: localFiles(),
+    // No multiple of a block, and smaller than the files.
+    buffer: Buffer.alloc(50_000),
+    [Symbol.asyncDispose]: () => Promise.resolve(),
+  }
+  const results: RestoredFile[] = []
+  for (const job of restoreJobs(planned, manifest, STANZA, ownership, false)) {
+    results.push(...(await restoreFile({ ...job, files: job.files satisfies readonly RestoreFile[] }, env, signal)))
+  }
+  return results
+}
+
+const { signal } = new AbortController()
+
+export function pathIn(dir: string, name: string): string {
+  return join(dir, name.replaceAll('/', '-'))
+}

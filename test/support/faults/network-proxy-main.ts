@@ -1,0 +1,43 @@
+import { parseArgs } from 'node:util'
+import { type NetworkFaults, NetworkProxy } from './network-proxy.ts'
+
+/**
+ * A slow network to try things over, until ^C:
+ *
+ *     node scripts/run.mjs test/support/faults/network-proxy-main.ts --target=127.0.0.1:9000 [--port=9001]
+ *       [--latency=10] [--jitter=2] [--bandwidth=BYTES_A_SECOND] [--window=1048576] [--refuse=0.1]
+ *
+ * Latency and jitter are milliseconds each way: --latency=10 makes a round trip of 20 ms. Prints the port it listens on;
+ * a line of JSON on stdin, shaped as `NetworkFaults`, changes the network; a blank line prints the counters.
+ */
+const { values } = parseArgs({
+  options: {
+    target: { type: 'string' },
+    port: { type: 'string', default: '0' },
+    latency: { type: 'string' },
+    jitter: { type: 'string' },
+    bandwidth: { type: 'string' },
+    window: { type: 'string' },
+    refuse: { type: 'string' },
+  },
+})
+const [, host, port] = /^(.+):(\d+)$/.exec(values.target ?? '') ?? []
+if (host === undefined) throw new Error('--target=HOST:PORT says where to')
+const faults: NetworkFaults = {
+  ...(values.latency === undefined ? {} : { latencyMs: Number(values.latency) }),
+  ...(values.jitter === undefined ? {} : { jitterMs: Number(values.jitter) }),
+  ...(values.bandwidth === undefined ? {} : { bytesPerSecond: Number(values.bandwidth) }),
+  ...(values.window === undefined ? {} : { windowBytes: Number(values.window) }),
+  ...(values.refuse === undefined ? {} : { refuseShare: Number(values.refuse) }),
+}
+const proxy = await NetworkProxy.start({ host, port: Number(port) }, faults, Number(values.port))
+console.log(JSON.stringify({ port: proxy.port, faults }))
+process.stdin.setEncoding('utf8').on('data', (line: string) => {
+  if (line.trim() !== '') proxy.set(JSON.parse(line) as NetworkFaults)
+  console.log(JSON.stringify(proxy.counters))
+})
+await new Promise((resolve) => {
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, resolve)
+})
+await proxy[Symbol.asyncDispose]()
+process.exit()

@@ -1,0 +1,41 @@
+import { spawnSync } from 'node:child_process'
+import { PGBACKREST } from '../processes/programs.ts'
+import { S3_SERVER_PROGRAMS } from '../stores/s3-server.ts'
+import { keepStores } from '../stores/store-keeper.ts'
+
+/** Programs that some tests play against, and what is left out without them. */
+const PROGRAMS: Readonly<Record<string, string>> = {
+  [PGBACKREST]: 'interop with the real pgbackrest',
+  lz4: 'lz4 frames against the lz4 command',
+  zstd: 'zst frames against the zstd command',
+  gzip: 'gz members against the gzip command',
+  bzip2: 'bz2 streams against the bzip2 command',
+  openssl: 'encrypted files against the openssl command',
+  xxhsum: 'block checksums against the xxhsum command',
+  dash: 'the launcher in dash',
+  busybox: 'the launcher in the shell of busybox',
+  strace: 'counting the processes that the launcher starts',
+  ...Object.fromEntries(S3_SERVER_PROGRAMS.map((name) => [name, 'everything on a real S3 server'])),
+}
+
+/** Say in a line each what will be left out; where nothing may be (CI), refuse to start. Keep the object stores. */
+export default function setup(): Promise<() => Promise<void>> {
+  sayWhatIsMissing()
+  return keepStores()
+}
+
+function sayWhatIsMissing(): void {
+  const missing = Object.entries(PROGRAMS).filter(([name]) => !isThere(name))
+  for (const [name, what] of missing) console.log(`left out: ${what} (${name} is not installed)`)
+  const asRoot = process.getuid?.() === 0
+  if (!asRoot)
+    console.log('left out: disk-full tests on a small file system, and the refusal of root (not run as root)')
+  if (process.env['PGTS_TEST_REQUIRE_ALL'] === undefined) return
+  if (missing.length > 0)
+    throw new Error(`PGTS_TEST_REQUIRE_ALL is set, but these are missing: ${missing.map(([name]) => name).join(', ')}`)
+  if (!asRoot) throw new Error('PGTS_TEST_REQUIRE_ALL is set, but the tests do not run as root')
+}
+
+function isThere(program: string): boolean {
+  return spawnSync('sh', ['-c', 'command -v "$1"', 'sh', program]).status === 0
+}

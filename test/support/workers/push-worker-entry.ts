@@ -1,0 +1,28 @@
+import { existsSync, readFileSync, statSync } from 'node:fs'
+import { setTimeout as sleep } from 'node:timers/promises'
+import type { PushJob, PushJobResult } from '../../../src/core/archive/async-push/push-job.ts'
+import { serveJobs } from '../../../src/worker/serve.ts'
+
+/**
+ * A worker that pushes nowhere. `<segment>.hold` keeps a file here for as long as it lies there, and a named pipe
+ * `<segment>.pipe` keeps the thread in a call that does not return.
+ */
+const handlers = {
+  'archive-push': async ({ path, repositories }: PushJob, _env: unknown, signal: AbortSignal) => {
+    if (existsSync(`${path}.pipe`)) readFileSync(`${path}.pipe`)
+    while (existsSync(`${path}.hold`)) await sleep(2, undefined, { signal })
+    const result: PushJobResult = {
+      stored: repositories.map(({ key }) => key),
+      failures: [],
+      sizeBytes: 1024,
+      mtimeNs: statSync(path, { bigint: true, throwIfNoEntry: false })?.mtimeNs ?? 0n,
+      warnings: [],
+    }
+    return result
+  },
+}
+
+serveJobs(
+  async () => handlers,
+  async () => ({ [Symbol.asyncDispose]: async () => undefined }),
+)
