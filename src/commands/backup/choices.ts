@@ -1,14 +1,16 @@
-import { newPassphrase } from '../codec/cipher.ts'
-import type { RepoOptions } from '../config/resolve.ts'
-import type { CopyPolicy } from '../core/backup/plan.ts'
-import { choosePrior, followPrior, loadPrior } from '../core/backup/prior.ts'
-import type { BackupInfo } from '../format/backup-info.ts'
-import type { BackupType, Manifest } from '../format/manifest.ts'
-import type { ControlFile } from '../postgres/control-file.ts'
-import type { StorageDriver } from '../storage/driver.ts'
-import { PgtsError } from '../util/error.ts'
+import { newPassphrase } from '../../codec/cipher.ts'
+import { loadCodec } from '../../codec/registry.ts'
+import type { RepoOptions } from '../../config/resolve.ts'
+import type { CopyPolicy } from '../../core/backup/plan.ts'
+import { choosePrior, followPrior, loadPrior } from '../../core/backup/prior.ts'
+import type { BackupInfo } from '../../format/backup-info.ts'
+import type { BackupType, Manifest } from '../../format/manifest.ts'
+import type { ControlFile } from '../../postgres/control-file.ts'
+import type { StorageDriver } from '../../storage/driver.ts'
+import { PgtsError } from '../../util/error.ts'
 import { blockPolicyOf } from './block-options.ts'
-import type { CommandContext, Repository } from './context.ts'
+import type { CommandContext, Repository } from '../context.ts'
+import type { BackupSource } from './identify.ts'
 
 export function optionsOf(ctx: CommandContext<'backup'>, { key }: Repository): RepoOptions<'backup'> {
   const found = ctx.options.repo.find((repo) => repo.key === key)
@@ -16,8 +18,20 @@ export function optionsOf(ctx: CommandContext<'backup'>, { key }: Repository): R
   return found
 }
 
-/** What a diff or incr builds on. Without anything to build on it is a full: whoever asked for it must know. */
-export async function choosePriorFor(
+/** The type, the prior and the policy of a backup. The codec is loaded: it may be missing from this installation. */
+export async function choose(
+  ctx: CommandContext<'backup'>,
+  repository: Repository,
+  { backupInfo, control }: BackupSource,
+): Promise<{ readonly type: BackupType; readonly prior?: Manifest; readonly policy: CopyPolicy }> {
+  const { type, prior } = await choosePriorFor(ctx, repository.storage, backupInfo)
+  const policy = choosePolicy(ctx, repository, control, type, prior)
+  await loadCodec(policy.codec.type)
+  return { type, ...(prior === undefined ? {} : { prior }), policy }
+}
+
+/** What a diff or incr builds on. Without a backup to build on it becomes a full, with a warning. */
+async function choosePriorFor(
   ctx: CommandContext<'backup'>,
   storage: StorageDriver,
   info: BackupInfo,
@@ -34,8 +48,8 @@ export async function choosePriorFor(
   return { type, prior }
 }
 
-/** What the options say, and what the backups of one set must have in common. */
-export function choosePolicy(
+/** The options, overridden by what the backups of one set must have in common. */
+function choosePolicy(
   ctx: CommandContext<'backup'>,
   repository: Repository,
   control: ControlFile,

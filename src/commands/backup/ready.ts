@@ -1,8 +1,8 @@
-import { checkServer } from '../core/stanza/check-config.ts'
-import type { ControlFile } from '../postgres/control-file.ts'
-import type { ServerConnection } from '../postgres/client.ts'
-import { PgtsError } from '../util/error.ts'
-import type { CommandContext } from './context.ts'
+import { checkServer } from '../../core/stanza/check-config.ts'
+import type { ControlFile } from '../../postgres/control-file.ts'
+import type { ServerConnection } from '../../postgres/client.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { CommandContext } from '../context.ts'
 
 /** [058], [067], [068], [087] unless this is the primary of our cluster and its WAL comes to us. */
 export function assertReady(

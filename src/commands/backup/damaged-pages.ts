@@ -1,11 +1,11 @@
-import { describePageErrors, type DamagedFile } from '../core/backup/page-errors.ts'
-import type { ManifestDatabase, ManifestFile } from '../format/manifest.ts'
-import type { ServerConnection } from '../postgres/client.ts'
-import { relationFileOf, relationName, type RelationFile } from '../postgres/relation-name.ts'
-import { bytesToText } from '../util/byte-string.ts'
-import { PgtsError, toPlainError } from '../util/error.ts'
-import { connectCluster } from './connect.ts'
-import type { CommandContext } from './context.ts'
+import { describePageErrors, type DamagedFile } from '../../core/backup/page-errors.ts'
+import type { ManifestDatabase, ManifestFile } from '../../format/manifest.ts'
+import type { ServerConnection } from '../../postgres/client.ts'
+import { relationFileOf, relationName, type RelationFile } from '../../postgres/relation-name.ts'
+import { bytesToText } from '../../util/byte-string.ts'
+import { PgtsError, toPlainError } from '../../util/error.ts'
+import { connectCluster } from '../connect.ts'
+import type { CommandContext } from '../context.ts'
 
 /**
  * Warn about every file of the backup with damaged pages, wherever it is stored, by the name of its relation where a server can tell it.

@@ -1,8 +1,8 @@
-import { BadValue, parseInteger, parseSize } from '../config/value.ts'
-import type { RepoOptions } from '../config/resolve.ts'
-import { BLOCK_DEFAULTS, BLOCK_UNIT, CHECKSUM_BYTES, type BlockPolicy } from '../core/backup/block-policy.ts'
-import type { BackupType } from '../format/manifest.ts'
-import { PgtsError } from '../util/error.ts'
+import { BadValue, parseInteger, parseSize } from '../../config/value.ts'
+import type { RepoOptions } from '../../config/resolve.ts'
+import { BLOCK_DEFAULTS, BLOCK_UNIT, CHECKSUM_BYTES, type BlockPolicy } from '../../core/backup/block-policy.ts'
+import type { BackupType } from '../../format/manifest.ts'
+import { PgtsError } from '../../util/error.ts'
 
 /**
  * What repo-block and its maps say; undefined when files are stored whole. A map takes the place of the default as a whole.

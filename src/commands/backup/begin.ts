@@ -1,0 +1,63 @@
+import { waitForSegments, type ArchivedSegment } from '../../core/archive/wait-for-wal.ts'
+import type { CopyPolicy } from '../../core/backup/plan.ts'
+import { startOnServer, timeMs, type StartedBackup } from '../../core/backup/server-side.ts'
+import { archiveIdOf, currentHistory } from '../../format/archive-info.ts'
+import type { BackupType, Manifest } from '../../format/manifest.ts'
+import { parseWalSegment, type WalSegment } from '../../format/wal-segment.ts'
+import type { ServerConnection } from '../../postgres/client.ts'
+import type { CommandContext, Repository } from '../context.ts'
+import { walExplainer } from '../explain-wal.ts'
+import type { BackupSource } from './identify.ts'
+
+/** What the steps of a backup share, from its begin on. */
+export interface BackupRun {
+  readonly ctx: CommandContext<'backup'>
+  readonly repository: Repository
+  readonly source: BackupSource
+  readonly type: BackupType
+  /** What a diff or incr builds on. */
+  readonly prior?: Manifest
+  readonly policy: CopyPolicy
+  /** Absent for an offline backup, as is `started`. */
+  readonly server: ServerConnection | undefined
+  readonly started: StartedBackup | undefined
+  /** Seconds since the epoch. */
+  readonly timestampStart: number
+}
+
+/** Put the server into backup mode. The caller disposes of `started.session`, which ends it. */
+export async function begin(ready: Omit<BackupRun, 'started' | 'timestampStart'>): Promise<BackupRun> {
+  const { ctx, server, source } = ready
+  const { options, clock, log } = ctx
+  const timestampStart = Math.floor((await timeMs(server, clock)) / 1000)
+  if (server === undefined) return { ...ready, started: undefined, timestampStart }
+  const settings = { startFast: options.startFast, timeoutMs: options.dbTimeout, log }
+  return { ...ready, started: await startOnServer(server, settings, source.readControl), timestampStart }
+}
+
+/** Wait for the segment before the backup, which proves that archiving works. */
+export async function checkArchiving(run: BackupRun): Promise<void> {
+  const { ctx, started } = run
+  if (started === undefined || !ctx.options.archiveCheck) return
+  const { firstSegment, session } = started
+  ctx.log.info(`check archive for ${firstSegment === session.start.walFile ? '' : 'prior '}segment ${firstSegment}`)
+  await waitForWal(run, [parseWalSegment(firstSegment)])
+}
+
+/** @throws PgtsError `archive-timeout` with what is known about why a segment did not arrive */
+export function waitForWal(run: BackupRun, segments: Iterable<WalSegment>): Promise<ArchivedSegment[]> {
+  const { ctx, repository, source, server } = run
+  const { options, stanza, clock, log, signal } = ctx
+  return waitForSegments({
+    storage: repository.storage,
+    stanza,
+    archiveId: archiveIdOf(currentHistory(source.archiveInfo)),
+    segments: [...segments],
+    timeoutMs: options.archiveTimeout,
+    repoKey: repository.key,
+    explain: walExplainer(ctx, source.pgPath, server),
+    clock,
+    log,
+    signal,
+  })
+}

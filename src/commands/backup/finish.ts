@@ -1,0 +1,67 @@
+import { copyArchivedWal } from '../../core/backup/archive-copy.ts'
+import { commitBackup } from '../../core/backup/commit.ts'
+import { stopOnServer, timeMs } from '../../core/backup/server-side.ts'
+import { storeReturnedFile, type BackupPlace } from '../../core/backup/stored-text.ts'
+import type { Manifest } from '../../format/manifest.ts'
+import { backupLabelPath } from '../../format/repo-path.ts'
+import { parseWalSegment, segmentsBetween } from '../../format/wal-segment.ts'
+import type { BackupStopPoint } from '../../postgres/backup-session.ts'
+import { PgtsError } from '../../util/error.ts'
+import { waitForWal, type BackupRun } from './begin.ts'
+import { optionsOf } from './choices.ts'
+import type { PlannedBackup } from './plan.ts'
+
+/** End backup mode, store what the server returns, wait for the WAL, and make the backup visible. */
+export async function finish(run: BackupRun, { backup, policy, draft }: PlannedBackup): Promise<Manifest> {
+  const { ctx, repository, source, server, started } = run
+  const { stanza, log, clock, signal } = ctx
+  const { label } = backup
+  await server?.ping()
+  const stop = started === undefined ? undefined : await stopOnServer(started.session, log)
+  const timestampStop = Math.floor((await timeMs(server, clock)) / 1000)
+  const { codec, cipherPass } = policy
+  const place: BackupPlace = { storage: repository.storage, stanza, label, codec, cipherPass, signal }
+  if (stop !== undefined) {
+    draft.add(await storeReturnedFile(place, 'backup_label', stop.backupLabel, draft.pgData, timestampStop))
+    if (stop.tablespaceMap !== undefined)
+      draft.add(await storeReturnedFile(place, 'tablespace_map', stop.tablespaceMap, draft.pgData, timestampStop))
+    await requireWal(run, draft, place, stop, timestampStop)
+  }
+  const manifest = draft.complete({
+    timestampStop,
+    databases: started?.databases ?? [],
+    ...(stop === undefined ? {} : { archiveStop: stop.walFile, lsnStop: stop.lsn }),
+  })
+  assertCopiedControl(manifest, backupLabelPath(stanza, label))
+  log.info(`new backup label = ${label}`)
+  const { backupInfo, archiveInfo } = source
+  const linkLatest = optionsOf(ctx, repository).symlink
+  await commitBackup(repository, stanza, { backupInfo, archiveInfo, linkLatest }, manifest)
+  return manifest
+}
+
+/** The WAL up to the stop point makes the copy consistent, so it belongs to the backup. */
+async function requireWal(
+  run: BackupRun,
+  draft: PlannedBackup['draft'],
+  place: BackupPlace,
+  stop: BackupStopPoint,
+  timestampStop: number,
+): Promise<void> {
+  const { ctx, source, started } = run
+  if (started === undefined || !ctx.options.archiveCheck) return
+  const [first, last] = [parseWalSegment(started.session.start.walFile), parseWalSegment(stop.walFile)]
+  ctx.log.info(`check archive for segment(s) ${first}:${last}`)
+  const segments = await waitForWal(run, segmentsBetween(first, last, source.control.walSegmentSize))
+  if (!ctx.options.archiveCopy) return
+  for await (const file of copyArchivedWal(place, source.archiveInfo, segments, draft.pgData, timestampStop))
+    draft.add(file)
+}
+
+/** Without pg_control nothing can be restored; it may have been excluded. */
+function assertCopiedControl(manifest: Manifest, place: string): void {
+  if (manifest.files.some(({ name }) => name === 'pg_data/global/pg_control')) return
+  throw new PgtsError('file-missing', `global/pg_control is not in the backup ${place}`, {
+    hints: ['is it named by the option exclude?'],
+  })
+}

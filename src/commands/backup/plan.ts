@@ -1,0 +1,149 @@
+import { ManifestDraft } from '../../core/backup/draft.ts'
+import { draftHead } from '../../core/backup/draft-head.ts'
+import { planIncrement, type Increment, type PlannedFile } from '../../core/backup/increment.ts'
+import { newLabel } from '../../core/backup/new-label.ts'
+import type { BackupInPlan, CopyPolicy } from '../../core/backup/plan.ts'
+import { findResumable, newestUnfinished, takeOver } from '../../core/backup/resume.ts'
+import { waitForNextSecond } from '../../core/backup/server-side.ts'
+import type { jobHandlers } from '../../core/jobs.ts'
+import type { Manifest, ManifestOptions } from '../../format/manifest.ts'
+import { listDataDirectory, type DataDirectoryListing } from '../../postgres/data-directory.ts'
+import { textToBytes } from '../../util/byte-string.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { Executor } from '../../worker/executor.ts'
+import type { BackupRun } from './begin.ts'
+
+export interface PlannedBackup {
+  readonly backup: BackupInPlan
+  readonly files: readonly PlannedFile[]
+  /** That of the run, with the passphrase of the interrupted backup that is continued. */
+  readonly policy: CopyPolicy
+  readonly draft: ManifestDraft
+}
+
+/** List the cluster, decide about every file, and find the label or the interrupted backup to continue. */
+export async function planBackup(run: BackupRun, executor: Executor<typeof jobHandlers>): Promise<PlannedBackup> {
+  const { ctx, repository, source, type, prior, server, timestampStart } = run
+  const { options, stanza, log, clock, signal } = ctx
+  const { storage } = repository
+  // The repository is listed and workers start while this thread lists the cluster and waits for the server.
+  if (storage.parallel !== undefined) executor.warm(type === 'full' ? executor.workers : 1)
+  const nextLabel = newLabel(storage, stanza, type, prior?.label, timestampStart, signal)
+  const unfinished = newestUnfinished(storage, stanza, signal)
+  // Both are awaited below; until then a rejection must not count as unhandled.
+  for (const pending of [nextLabel, unfinished]) pending.catch(() => undefined)
+
+  const listing = await listCluster(run)
+  const { timestampListed, timestampCopyStart } = await waitForNextSecond(server, clock, signal)
+  const plan = planFiles(run, listing, timestampListed)
+  const interrupted = await findResumable({
+    storage,
+    stanza,
+    unfinished: await unfinished,
+    key: source.backupInfo,
+    resume: options.resume,
+    type,
+    prior,
+    compressType: run.policy.codec.type,
+    catalogVersion: source.history.catalogVersion,
+    log,
+    signal,
+  })
+  const label = interrupted?.label ?? (await nextLabel).label
+  const backup = { stanza, label, references: [...(prior?.references ?? []), label], timestampStart }
+  const policy =
+    interrupted?.cipherPass === undefined ? run.policy : { ...run.policy, cipherPass: interrupted.cipherPass }
+  const files =
+    interrupted === undefined
+      ? plan.files
+      : await takeOver(interrupted, plan.files, { storage, backup, policy, delta: plan.delta, log, signal })
+  const draft = draftManifest({ ...run, policy }, { backup, files, listing, delta: plan.delta, timestampCopyStart })
+  return { backup, files, policy, draft }
+}
+
+function listCluster({ ctx, source, started }: BackupRun): Promise<DataDirectoryListing> {
+  const { options, log, signal } = ctx
+  return listDataDirectory(source.files, source.pgPath, {
+    postgres: source.control.postgres,
+    catalogVersion: source.control.catalogVersion,
+    online: options.online,
+    exclude: (options.exclude ?? []).map(textToBytes),
+    ...(started === undefined ? {} : { tablespaces: started.tablespaces }),
+    log,
+    signal,
+  })
+}
+
+function planFiles(run: BackupRun, listing: DataDirectoryListing, timestampListed: number): Increment {
+  const { ctx, prior, started, policy } = run
+  const plan = planIncrement(listing.files, prior, {
+    delta: ctx.options.delta,
+    online: ctx.options.online,
+    bundle: policy.bundle !== undefined,
+    timestampListed,
+    ...(started === undefined ? {} : { archiveStart: started.session.start.walFile }),
+  })
+  if (plan.deltaReason !== undefined)
+    ctx.log.warn(`${plan.deltaReason}: files are compared by checksum (delta), because their times prove nothing`)
+  assertSomethingToCopy(plan, prior)
+  return plan
+}
+
+/** [055] when nothing has changed: it happens when a stopped cluster is backed up twice. */
+function assertSomethingToCopy(plan: Increment, prior: Manifest | undefined): void {
+  if (plan.files.some(({ action }) => action === 'copy' || action === 'compare')) return
+  throw new PgtsError(
+    'file-missing',
+    `no file has changed since backup ${prior?.label}, so there is nothing to back up`,
+    {
+      hints: ['a full backup (--type=full) is always possible'],
+    },
+  )
+}
+
+interface DraftParts {
+  readonly backup: BackupInPlan
+  readonly files: readonly PlannedFile[]
+  readonly listing: DataDirectoryListing
+  readonly delta: boolean
+  readonly timestampCopyStart: number
+}
+
+function draftManifest(run: BackupRun, parts: DraftParts): ManifestDraft {
+  const { ctx, source, type, prior, policy, started, timestampStart } = run
+  const { backup, files, listing, delta, timestampCopyStart } = parts
+  const head = draftHead({
+    label: backup.label,
+    type,
+    ...(prior === undefined ? {} : { prior: prior.label }),
+    references: backup.references,
+    policy,
+    timestampStart,
+    timestampCopyStart,
+    history: source.history,
+    listing,
+    ...(started === undefined ? {} : { start: started.session.start }),
+    annotations: ctx.options.annotation ?? new Map(),
+    options: manifestOptions(run, delta),
+  })
+  return new ManifestDraft(head, files)
+}
+
+/** The options that pgBackRest records in a manifest. */
+function manifestOptions({ ctx: { options }, policy }: BackupRun, delta: boolean): ManifestOptions {
+  return {
+    archiveCheck: options.archiveCheck,
+    archiveCopy: options.archiveCopy,
+    backupStandby: false,
+    bufferSize: options.bufferSize,
+    checksumPage: policy.pages !== undefined,
+    compress: policy.codec.type !== 'none',
+    compressLevel: policy.codec.level,
+    compressLevelNetwork: options.compressLevelNetwork,
+    compressType: policy.codec.type,
+    delta,
+    hardlink: false,
+    online: options.online,
+    processMax: options.processMax,
+  }
+}
