@@ -5,10 +5,11 @@ import type { StorageDriver } from '../../storage/driver.ts'
 import { inParallel } from '../../util/parallel.ts'
 import type { ArchivedFile, WalDirectory } from './archive-pieces.ts'
 import { archiveIds, walDirectories, walDirectory } from './archive-pieces.ts'
+import type { Problems } from './findings.ts'
 import { walPart } from './parts.ts'
 import { proveStored } from './prove-stored.ts'
 import type { PlannedPart } from './run.ts'
-import type { VerifyRequest } from './verify.ts'
+import type { VerifyRequest } from './request.ts'
 import { WalRanges } from './wal-ranges.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 
@@ -27,8 +28,7 @@ const USUAL_SEGMENT_SIZE = 16 * 1024 * 1024
 export async function verifyArchive(
   request: VerifyRequest,
   info: ArchiveInfo,
-  error: (message: string) => void,
-  note: (message: string) => void,
+  problems: Problems,
 ): Promise<VerifiedArchive[]> {
   const { place, stanza, signal } = request
   const { storage } = place
@@ -36,7 +36,7 @@ export async function verifyArchive(
   for (const archiveId of await archiveIds(storage, stanza, signal)) {
     const cluster = info.history.find((entry) => archiveIdOf(entry) === archiveId)
     if (cluster === undefined) {
-      note(
+      problems.note(
         `${bytesToText(`archive/${stanza}/${archiveId}`)} belongs to no cluster of archive.info; nothing can be recovered from it`,
       )
       continue
@@ -50,10 +50,10 @@ export async function verifyArchive(
     let ranges: WalRanges | undefined
     for await (const { segments, orphans } of listedAhead(storage, path, directories, signal)) {
       ranges ??= new WalRanges(await segmentSizeOf(segments, known.cipherPass, request))
-      for (const orphan of orphans) note(`${bytesToText(orphan)} is no file of an archive`)
+      for (const orphan of orphans) problems.note(`${bytesToText(orphan)} is no file of an archive`)
       for (const repoNames of duplicates(segments)) {
-        error(
-          `one segment is there ${repoNames.length} times, with different contents: ${repoNames.map(bytesToText).join(', ')}`,
+        problems.error(
+          `one segment is stored ${repoNames.length} times, with different contents: ${repoNames.map(bytesToText).join(', ')}`,
         )
       }
       for (const { segment, partial } of segments) if (!partial) ranges.add(segment)
@@ -78,7 +78,7 @@ export async function verifyArchive(
   return archives
 }
 
-/** What each directory holds, in their order; where a listing takes a while, several are under way. */
+/** The files of each directory, in the order of the directories. Remote storage lists several at once. */
 async function* listedAhead(
   storage: StorageDriver,
   path: string,
@@ -93,7 +93,7 @@ async function* listedAhead(
   }
 }
 
-/** Names do not tell it, so the first segments that can be read are asked. */
+/** Names do not say it, so the first segments that can be read decide. */
 async function segmentSizeOf(
   segments: readonly ArchivedFile[],
   cipherPass: string | undefined,

@@ -6,7 +6,7 @@ import { PartProgress, type Part } from './parts.ts'
 import type { ProofJob, ProvenPiece } from './prove-stored.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 
-/** A part that is looked at when its turn comes, because to know what is in it costs a listing or a manifest. */
+/** A part that is loaded when it is reached: loading costs a listing or a manifest. */
 export interface PlannedPart {
   readonly key: string
   load(): Promise<Part>
@@ -17,14 +17,14 @@ export interface ProveRequest {
   readonly stanza: string
   readonly plan: readonly PlannedPart[]
   readonly executor: Executor<typeof jobHandlers>
-  /** What was proven after this moment is not read again, milliseconds since the epoch. */
+  /** Parts that were proven after this moment are not read again, milliseconds since the epoch. */
   readonly provenSinceMs?: number
-  /** Begin nothing new after this moment; what was proven longest ago then comes first. */
+  /** Begin nothing new after this moment; the parts that were proven longest ago come first. */
   readonly deadlineMs?: number
   readonly nowMs: () => number
   readonly log: Logger
   readonly signal: AbortSignal
-  /** Told of every piece that was read, with the key of its part. */
+  /** Called with every piece that was read and the key of its part. */
   readonly onPiece: (key: string, piece: ProvenPiece) => void
 }
 
@@ -35,108 +35,135 @@ export interface ProveReport {
 
 /** Read what is stored, in parallel, and remember what was proven for the next run. */
 export async function provePlanned(request: ProveRequest): Promise<ProveReport> {
-  const { storage, stanza, executor, signal, nowMs, log } = request
+  const { storage, stanza, executor, signal, nowMs, onPiece } = request
   const memory = new Map<string, Proof>(await loadMemory(storage, stanza, signal))
-  const progress: PartProgress[] = []
-  const skipped = { recent: 0, late: 0 }
-  const skippedKeys = new Set<string>()
-  const isLate = () => request.deadlineMs !== undefined && nowMs() >= request.deadlineMs
+  const run = new ProveRun(request, memory)
+  let readBytes = 0
+  let loggedMs = nowMs()
+  let rememberedMs = loggedMs
+  try {
+    for await (const { job, result } of executor.run('prove-stored', run.jobs(), { signal })) {
+      const part = run.partOf(job)
+      for (const piece of result) {
+        readBytes += piece.storedBytes
+        if (piece.fault !== undefined) part.faulty = true
+        onPiece(part.part.key, piece)
+      }
+      part.proven(job.index)
+      if (nowMs() - rememberedMs >= REMEMBER_EVERY_MS) {
+        await run.remember()
+        rememberedMs = nowMs()
+      }
+      if (nowMs() - loggedMs >= LOG_EVERY_MS) {
+        loggedMs = nowMs()
+        run.logProgress(readBytes)
+      }
+    }
+  } finally {
+    // Also after an interruption: what was read in this run is not read again by the next one.
+    await run.remember()
+  }
+  return { readBytes, skipped: run.skipped }
+}
 
-  async function* jobs(): AsyncGenerator<ProofJob> {
-    for (const planned of inOrder(request, memory)) {
-      const known = memory.get(planned.key)
-      if (isLate()) {
-        skipped.late++
-        skippedKeys.add(planned.key)
+const LOG_EVERY_MS = 10_000
+/** Limits what a run must read again after it was killed. */
+const REMEMBER_EVERY_MS = 300_000
+
+/** Decides part by part what is read in this run, and what of it is remembered. */
+class ProveRun {
+  readonly skipped = { recent: 0, late: 0 }
+  readonly #request: ProveRequest
+  readonly #memory: Map<string, Proof>
+  /** Parts of which a job was begun; a job's `group` is an index into it. */
+  readonly #begun: PartProgress[] = []
+  /** Parts that were skipped as a whole. */
+  #skippedParts = 0
+
+  constructor(request: ProveRequest, memory: Map<string, Proof>) {
+    this.#request = request
+    this.#memory = memory
+  }
+
+  partOf({ group }: ProofJob): PartProgress {
+    return this.#begun[group]!
+  }
+
+  async *jobs(): AsyncGenerator<ProofJob> {
+    for (const planned of inOrder(this.#request, this.#memory)) {
+      if (this.#isLate()) {
+        this.#skip('late')
         continue
       }
       const part = await planned.load()
-      const same = known?.pieces === part.pieces ? known : undefined
-      const { provenSinceMs } = request
-      if (provenSinceMs !== undefined && same?.provenMs !== undefined && same.provenMs >= provenSinceMs) {
-        skipped.recent++
-        skippedKeys.add(planned.key)
-        continue
-      }
-      const from = request.deadlineMs === undefined ? 0 : (same?.doneJobs ?? 0)
-      const follow = new PartProgress(part, from)
-      const group = progress.push(follow) - 1
-      let index = 0
-      let stopped = false
-      for (const job of part.jobs()) {
-        if (index >= from) {
-          if ((stopped = isLate())) break
-          yield { ...job, group, index }
-        }
-        index++
-      }
-      if (stopped) skipped.late++
-      else follow.complete(index)
+      const known = this.#memory.get(planned.key)
+      const proof = known?.pieces === part.pieces ? known : undefined
+      if (this.#isRecent(proof)) this.#skip('recent')
+      else yield* this.#jobsOf(part, proof)
     }
   }
 
-  let readBytes = 0
-  let toldMs = nowMs()
-  let rememberedMs = toldMs
-  const remember = async () => {
-    for (const part of progress) {
+  *#jobsOf(part: Part, proof: Proof | undefined): Generator<ProofJob> {
+    const from = this.#request.deadlineMs === undefined ? 0 : (proof?.doneJobs ?? 0)
+    const progress = new PartProgress(part, from)
+    const group = this.#begun.push(progress) - 1
+    let index = 0
+    for (const job of part.jobs()) {
+      if (index >= from) {
+        if (this.#isLate()) {
+          this.skipped.late++
+          return
+        }
+        yield { ...job, group, index }
+      }
+      index++
+    }
+    progress.complete(index)
+  }
+
+  #isLate(): boolean {
+    const { deadlineMs, nowMs } = this.#request
+    return deadlineMs !== undefined && nowMs() >= deadlineMs
+  }
+
+  #isRecent(proof: Proof | undefined): boolean {
+    const { provenSinceMs } = this.#request
+    return provenSinceMs !== undefined && proof?.provenMs !== undefined && proof.provenMs >= provenSinceMs
+  }
+
+  #skip(reason: 'recent' | 'late'): void {
+    this.skipped[reason]++
+    this.#skippedParts++
+  }
+
+  async remember(): Promise<void> {
+    const { storage, stanza, plan, nowMs, log, signal } = this.#request
+    const memory = this.#memory
+    for (const part of this.#begun) {
       const { key } = part.part
-      const [proof, before] = [part.proof(nowMs()), memory.get(key)]
+      const [proof, prior] = [part.proof(nowMs()), memory.get(key)]
       if (proof === undefined) {
         if (part.faulty) memory.delete(key)
-      } else if (proof.provenMs === undefined && before?.pieces === proof.pieces)
-        memory.set(key, { ...before, ...proof })
+      } else if (proof.provenMs === undefined && prior?.pieces === proof.pieces) memory.set(key, { ...prior, ...proof })
       else memory.set(key, proof)
     }
-    const planned = new Set(request.plan.map(({ key }) => key))
-    // What has expired is forgotten.
+    // A part that is not planned has expired.
+    const planned = new Set(plan.map(({ key }) => key))
     const kept = new Map([...memory].filter(([key]) => planned.has(key)))
     await saveMemory(storage, stanza, kept).catch((error: unknown) => {
       signal.throwIfAborted()
       log.warn(`what was proven cannot be remembered, so the next run reads it again: ${String(error)}`)
     })
   }
-  try {
-    for await (const { job, result } of executor.run('prove-stored', jobs(), { signal })) {
-      const follow = progress[job.group]!
-      for (const piece of result) {
-        readBytes += piece.storedBytes
-        if (piece.fault !== undefined) follow.faulty = true
-        request.onPiece(follow.part.key, piece)
-      }
-      follow.proven(job.index)
-      if (nowMs() - rememberedMs >= REMEMBER_EVERY_MS) {
-        await remember()
-        rememberedMs = nowMs()
-      }
-      if (nowMs() - toldMs >= TELL_EVERY_MS) {
-        toldMs = nowMs()
-        tell(log, request.plan, progress, skippedKeys, readBytes)
-      }
-    }
-  } finally {
-    // Also of a run that is interrupted: what it has read need not be read again.
-    await remember()
+
+  logProgress(readBytes: number): void {
+    const { log, plan } = this.#request
+    const reached = this.#begun.length + this.#skippedParts
+    log.info(`verify: part ${reached} of ${plan.length}, ${Math.round(readBytes / (1024 * 1024))} MiB read`)
   }
-  return { readBytes, skipped }
 }
 
-const TELL_EVERY_MS = 10_000
-/** What a run that is killed has to read again at most. */
-const REMEMBER_EVERY_MS = 300_000
-
-function tell(
-  log: Logger,
-  plan: readonly PlannedPart[],
-  progress: readonly PartProgress[],
-  skipped: ReadonlySet<string>,
-  readBytes: number,
-): void {
-  const begun = progress.length + skipped.size
-  log.info(`verify: part ${begun} of ${plan.length}, ${Math.round(readBytes / (1024 * 1024))} MiB read`)
-}
-
-/** With a deadline what was never proven comes first, then what was proven longest ago. */
+/** With a deadline, parts that were never proven come first, then those that were proven longest ago. */
 function inOrder({ plan, deadlineMs }: ProveRequest, memory: VerifyMemory): readonly PlannedPart[] {
   if (deadlineMs === undefined) return plan
   const age = ({ key }: PlannedPart) => memory.get(key)?.provenMs ?? 0

@@ -2,6 +2,7 @@ import { archiveIdOf } from '../../format/archive-info.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import type { VerifiedArchive } from './archive.ts'
 import type { BackupPieces } from './backup-pieces.ts'
+import type { ReadPieces } from './findings.ts'
 import type { ArchiveResult, BackupResult, FaultyFile } from './report.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 
@@ -13,36 +14,35 @@ export interface KnownBackup {
   readonly manifest?: Manifest
 }
 
-export interface JudgeRequest {
+export interface AssessRequest {
   /** Oldest first. */
   readonly backups: readonly KnownBackup[]
-  contentsOf(backup: KnownBackup): Promise<BackupPieces | undefined>
-  /** What was read of a backup's own files; undefined: nothing, this time. */
-  readOf(label: string): { readonly checked: number; readonly faulty: readonly FaultyFile[] } | undefined
+  contentsOf(backup: { readonly manifest: Manifest }): Promise<BackupPieces>
+  /** What was read of a backup's own files; undefined when nothing was read in this run. */
+  readOf(label: string): ReadPieces | undefined
   readonly archives: readonly VerifiedArchive[]
   faultyWal(archiveId: string): readonly FaultyFile[]
 }
 
 /** Which backups can be restored, and how far each can be recovered. */
-export async function judgeBackups(request: JudgeRequest): Promise<BackupResult[]> {
+export async function assessBackups(request: AssessRequest): Promise<BackupResult[]> {
   const results: BackupResult[] = []
   /** Names of files that are not whole in the backup that stores them. */
   const broken = new Map<string, ReadonlySet<string> | 'all'>()
   const present = new Set(request.backups.map(({ label }) => label))
-  for (const backup of request.backups) {
-    const { label, manifest, inProgress } = backup
+  for (const { label, manifest, inProgress } of request.backups) {
     const nothing = { label, checked: 0, valid: 0, faulty: [], reasons: [], orphans: [], unproven: 0 }
     if (manifest === undefined) {
       results.push({ ...nothing, status: inProgress ? 'in-progress' : 'manifest missing' })
       if (!inProgress) broken.set(label, 'all')
       continue
     }
-    const contents = (await request.contentsOf(backup))!
+    const contents = await request.contentsOf({ manifest })
     const read = request.readOf(label)
     const faulty = [...contents.wrong, ...(read?.faulty ?? [])]
     if (faulty.length > 0) broken.set(label, new Set(faulty.map(({ name }) => name)))
-    const { reasons, ...recovery } = judgeWal(manifest, request)
-    reasons.unshift(...judgeReferences(manifest, present, broken))
+    const { reasons, ...recovery } = assessWal(manifest, request)
+    reasons.unshift(...referenceReasons(manifest, present, broken))
     results.push({
       label,
       status: faulty.length > 0 || reasons.length > 0 ? 'invalid' : 'valid',
@@ -58,8 +58,8 @@ export async function judgeBackups(request: JudgeRequest): Promise<BackupResult[
   return results
 }
 
-/** A backup is as good as the files that it refers to in others. */
-function judgeReferences(
+/** Why the backup is invalid because of the backups it refers to. */
+function referenceReasons(
   manifest: Manifest,
   present: ReadonlySet<string>,
   broken: ReadonlyMap<string, ReadonlySet<string> | 'all'>,
@@ -86,10 +86,10 @@ function judgeReferences(
   return reasons
 }
 
-/** Without the WAL from its start to its stop a backup is not consistent; what follows tells how far it can go. */
-function judgeWal(
+/** Without the WAL from its start to its stop a backup is not consistent; the WAL after it decides how far recovery can go. */
+function assessWal(
   manifest: Manifest,
-  request: JudgeRequest,
+  request: AssessRequest,
 ): { reasons: string[]; recoverableTo?: string; stopsBefore?: string } {
   const { archiveStart, archiveStop, db, options } = manifest
   // Made offline, or it carries its own.
@@ -118,7 +118,7 @@ function judgeWal(
  * Expire keeps the WAL of older backups from their start to their stop only, so such a gap begins behind the stop of a
  * backup and ends where another begins. Any other gap is a loss.
  */
-export function judgeGaps(archive: VerifiedArchive, backups: readonly KnownBackup[]): ArchiveResult['gaps'] {
+export function assessGaps(archive: VerifiedArchive, backups: readonly KnownBackup[]): ArchiveResult['gaps'] {
   const own = backups.flatMap(({ manifest }) =>
     manifest !== undefined &&
     archiveIdOf({ id: manifest.db.historyId, version: manifest.db.version }) === archive.archiveId

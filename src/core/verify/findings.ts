@@ -1,0 +1,49 @@
+import type { ProvenPiece } from './prove-stored.ts'
+import type { FaultyFile, Problem } from './report.ts'
+
+/** Collects what is wrong with a repository as a whole. */
+export class Problems {
+  readonly all: Problem[] = []
+
+  error(message: string): void {
+    this.all.push({ level: 'error', message })
+  }
+
+  note(message: string): void {
+    this.all.push({ level: 'note', message })
+  }
+
+  get hasErrors(): boolean {
+    return this.all.some(({ level }) => level === 'error')
+  }
+}
+
+export interface ReadPieces {
+  readonly checked: number
+  readonly faulty: readonly FaultyFile[]
+}
+
+/** Collects the results of reading, by the key of the part. */
+export class Findings {
+  readonly #byPart = new Map<string, { checked: number; faulty: FaultyFile[] }>()
+
+  add(key: string, { name, repoName, fault, reason = '' }: ProvenPiece): void {
+    const part = this.#byPart.get(key) ?? { checked: 0, faulty: [] }
+    this.#byPart.set(key, part)
+    part.checked++
+    if (fault !== undefined) part.faulty.push({ name, repoName, fault, reason })
+  }
+
+  /** undefined when nothing of the backup was read in this run. */
+  ofBackup(label: string): ReadPieces | undefined {
+    return this.#byPart.get(`backup/${label}`)
+  }
+
+  ofArchive(archiveId: string): ReadPieces {
+    const parts = [...this.#byPart].filter(([key]) => key.startsWith(`archive/${archiveId}/`)).map(([, part]) => part)
+    return {
+      checked: parts.reduce((sum, { checked }) => sum + checked, 0),
+      faulty: parts.flatMap(({ faulty }) => faulty),
+    }
+  }
+}

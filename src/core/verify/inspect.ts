@@ -1,0 +1,96 @@
+import { parseArchiveInfo, type ArchiveInfo } from '../../format/archive-info.ts'
+import { parseBackupInfo, type BackupEntry, type BackupInfo } from '../../format/backup-info.ts'
+import { compareLabels } from '../../format/backup-label.ts'
+import { checkManifest, parseManifest, type Manifest } from '../../format/manifest.ts'
+import { archiveInfoName, backupInfoName, manifestName } from '../../format/repo-path.ts'
+import { inParallel } from '../../util/parallel.ts'
+import { sealOfManifests, sealOfPlace } from '../info-seal.ts'
+import { labelDirectories } from '../reconcile.ts'
+import { isSameHistory } from '../stanza/check-info.ts'
+import type { KnownBackup } from './assess.ts'
+import type { Problems } from './findings.ts'
+import { inspectPair } from './info-pair.ts'
+import type { VerifyRequest } from './request.ts'
+
+/** Read archive.info and backup.info with their copies. A member is absent when neither file nor copy is usable. */
+export async function inspectInfo(
+  { place, stanza, signal }: VerifyRequest,
+  problems: Problems,
+): Promise<{ archiveInfo?: ArchiveInfo; backupInfo?: BackupInfo }> {
+  const seal = sealOfPlace(place)
+  const [archive, backup] = await Promise.all([
+    inspectPair(place.storage, archiveInfoName(stanza), seal, parseArchiveInfo, signal),
+    inspectPair(place.storage, backupInfoName(stanza), seal, parseBackupInfo, signal),
+  ])
+  for (const fault of [...archive.faults, ...backup.faults]) problems.error(fault)
+  if (archive.value === undefined) problems.error('archive.info is lost: archiving and recovery need it')
+  if (backup.value === undefined) problems.error('backup.info is lost: no backup can be restored without it')
+  if (archive.value !== undefined && backup.value !== undefined && !isSameHistory(archive.value, backup.value)) {
+    problems.error(
+      'archive.info and backup.info do not list the same clusters: run stanza-upgrade again, or bring one back',
+    )
+  }
+  return {
+    ...(archive.value === undefined ? {} : { archiveInfo: archive.value }),
+    ...(backup.value === undefined ? {} : { backupInfo: backup.value }),
+  }
+}
+
+/** Every backup that is listed or has a directory, oldest first. */
+export async function inspectBackups(
+  { place, stanza, signal }: VerifyRequest,
+  info: BackupInfo,
+  problems: Problems,
+): Promise<KnownBackup[]> {
+  const { storage } = place
+  const directories = await labelDirectories(storage, stanza, signal)
+  const listed = new Map<string, BackupEntry>(info.backups.map((entry) => [entry.label, entry]))
+  const newest = directories.at(-1)
+  const known: KnownBackup[] = []
+  const labels = [...new Set([...directories, ...listed.keys()])].sort(compareLabels)
+  const pairs = await inParallel(labels, storage.parallel ?? 1, (label) =>
+    inspectPair(storage, manifestName(stanza, label), sealOfManifests(info), parseComplete, signal),
+  )
+  for (const [index, label] of labels.entries()) {
+    const pair = pairs[index]!
+    const entry = listed.get(label)
+    if (entry === undefined && pair.mainMissing) {
+      const running = label === newest
+      if (running) known.push({ label, inProgress: true })
+      else
+        problems.note(
+          `backup/${stanza}/${label} is what an interrupted backup left; the next backup or expire removes it`,
+        )
+      continue
+    }
+    if (entry === undefined) problems.note(`backup ${label} is not in backup.info; the next backup or expire lists it`)
+    for (const fault of pair.faults) problems.error(fault)
+    const { value: manifest } = pair
+    const usable = manifest !== undefined && !pair.mainMissing && manifest.db.historyId !== 0
+    if (usable && manifest.label !== label)
+      problems.error(`the manifest in ${label} says it is of backup ${manifest.label}`)
+    known.push({ label, inProgress: false, ...(usable && manifest.label === label ? { manifest } : {}) })
+  }
+  return known
+}
+
+/** An unfinished backup has no history id yet, and is not checked. */
+function parseComplete(bytes: Buffer): Manifest {
+  const manifest = parseManifest(bytes)
+  if (manifest.db.historyId !== 0) checkManifest(manifest, manifest.label)
+  return manifest
+}
+
+/** @returns whether a backup that was found at first is still listed or has its directory; expire removes both */
+export async function backupsLeft(
+  { place, stanza, signal }: VerifyRequest,
+  backups: readonly KnownBackup[],
+): Promise<(label: string) => boolean> {
+  const labels = new Set(await labelDirectories(place.storage, stanza, signal))
+  const seal = sealOfPlace(place)
+  const { value } = await inspectPair(place.storage, backupInfoName(stanza), seal, parseBackupInfo, signal)
+  const listed = new Set(value?.backups.map(({ label }) => label))
+  const before = new Set(backups.filter(({ manifest }) => manifest !== undefined).map(({ label }) => label))
+  // Absent from both: expire removed it while verify ran. Absent from one of them: broken.
+  return (label) => !before.has(label) || labels.has(label) || listed.has(label)
+}

@@ -1,0 +1,48 @@
+import { archiveIdOf } from '../../format/archive-info.ts'
+import type { Clock } from '../../util/clock.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { Logger } from '../../util/log.ts'
+import type { Executor } from '../../worker/executor.ts'
+import type { InfoPlace } from '../info-seal.ts'
+import type { jobHandlers } from '../jobs.ts'
+import type { KnownBackup } from './assess.ts'
+
+export interface VerifyRequest {
+  readonly place: InfoPlace & { readonly key: number }
+  readonly stanza: string
+  /** Only this backup, the backups that it builds on, and the WAL that makes it consistent. */
+  readonly set?: string
+  readonly executor: Executor<typeof jobHandlers>
+  readonly provenSinceMs?: number
+  readonly deadlineMs?: number
+  readonly clock: Clock
+  readonly log: Logger
+  readonly signal: AbortSignal
+}
+
+/** @throws PgtsError `backup-set-invalid` when the backup of --set is not in the repository */
+export function assertSetExists({ place, stanza, set }: VerifyRequest, backups: readonly KnownBackup[]): void {
+  if (set === undefined || backups.some(({ label }) => label === set)) return
+  throw new PgtsError('backup-set-invalid', `stanza ${stanza} on repo${place.key} has no backup ${set}`, {
+    hints: ['see the info command for the backups there are'],
+  })
+}
+
+/** What is verified: everything, or with --set the chain of that backup and its WAL. */
+export interface Scope {
+  hasBackup(label: string): boolean
+  hasWal(archiveId: string, directory: string): boolean
+}
+
+export function scopeOf({ set }: VerifyRequest, backups: readonly KnownBackup[]): Scope {
+  if (set === undefined) return { hasBackup: () => true, hasWal: () => true }
+  const manifest = backups.find(({ label }) => label === set)?.manifest
+  const chain = new Set([set, ...(manifest?.references ?? [])])
+  const { archiveStart = '', archiveStop = '' } = manifest ?? {}
+  const id = manifest === undefined ? '' : archiveIdOf({ id: manifest.db.historyId, version: manifest.db.version })
+  return {
+    hasBackup: (label) => chain.has(label),
+    hasWal: (archiveId, directory) =>
+      archiveId === id && directory >= archiveStart.slice(0, 16) && directory <= archiveStop.slice(0, 16),
+  }
+}
