@@ -4,6 +4,7 @@ import { parseJson, type JsonObject, type JsonValue } from './canonical-json.ts'
 import { isBackupLabel } from './backup-label.ts'
 import type { ReadSection } from './info-file.ts'
 import { COMMA, isDigit, isHexDigit, OPEN_BRACE, QUOTE, skipJson, skipJsonSpace } from './json-bytes.ts'
+import { fileKeyAt, type FileKey } from './manifest-file-keys.ts'
 import { TIME_MAX, U32_MAX } from './json-members.ts'
 import { BLOCK_SIZE_UNIT, DEFAULT_BLOCK_CHECKSUM_SIZE } from './manifest-serialise.ts'
 import type { ManifestFile, Owner, OwnerName } from './manifest.ts'
@@ -41,27 +42,19 @@ export class ManifestFileReader {
 
   read(index: number): ManifestFile {
     const { section, standard } = this
-    const bytes = this.#bytes
-    const end = section.valueEnd(index)
     this.#name = section.keyAt(index)
-    let { user, group, mode } = standard
-    let size = -1
-    let timestamp: number | undefined
-    let sizeOriginal = -1
-    let repoSize = -1
-    let checksum: string | undefined
-    let repoChecksum: string | undefined
-    let reference: string | undefined
-    let bundleId = 0
-    let bundleOffset = 0
-    let blockUnits = 0
-    let blockChecksumSize = DEFAULT_BLOCK_CHECKSUM_SIZE
-    let blockMapSize = 0
-    let checksumPage: boolean | undefined
-    let pageErrors: ManifestFile['checksumPageErrors']
-    let extra: Map<string, JsonValue> | undefined
+    const members = blankMembers(standard)
+    this.#readMembers(members, section.valueStart(index), section.valueEnd(index))
+    const { size, timestamp } = members
+    if (members.blockMapSize !== 0 && members.blockUnits === 0) throw this.#wrong('has a block map but no block size')
+    if (size < 0) throw this.#wrong("has no 'size'")
+    if (timestamp === undefined) throw this.#wrong("has no 'timestamp'")
+    return fileOf(this.#name, members, timestamp)
+  }
 
-    let at = skipJsonSpace(bytes, section.valueStart(index), end)
+  #readMembers(members: Members, from: number, end: number): void {
+    const bytes = this.#bytes
+    let at = skipJsonSpace(bytes, from, end)
     if (bytes[at] !== OPEN_BRACE) throw this.#wrong('is not an object')
     for (;;) {
       at = skipJsonSpace(bytes, at + 1, end)
@@ -71,90 +64,33 @@ export class ManifestFileReader {
       const keyEnd = at
       at = skipJsonSpace(bytes, at + 1, end)
       const start = skipJsonSpace(bytes, at + 1, end)
-      switch (keyOf(bytes, keyStart, keyEnd)) {
-        case 'bi':
-          blockUnits = this.#within(start, end, 1, BLOCK_UNITS_MAX)
-          break
-        case 'bic':
-          blockChecksumSize = this.#within(start, end, BLOCK_CHECKSUM_SIZES.min, BLOCK_CHECKSUM_SIZES.max)
-          break
-        case 'bim':
-          blockMapSize = this.#within(start, end, 1, Number.MAX_SAFE_INTEGER)
-          break
-        case 'bni':
-          bundleId = this.#within(start, end, 1, Number.MAX_SAFE_INTEGER)
-          break
-        case 'bno':
-          bundleOffset = this.#integer(start, end)
-          break
-        case 'checksum':
-          checksum = this.#checksum(start, end)
-          break
-        case 'checksum-page':
-          checksumPage = this.#boolean(start, end)
-          break
-        case 'checksum-page-error':
-          pageErrors = this.#pageErrors(start, end)
-          break
-        case 'group':
-          group = this.#owner(start, end)
-          break
-        case 'mode':
-          mode = this.#mode(start, end)
-          break
-        case 'rck':
-          repoChecksum = this.#checksum(start, end)
-          break
-        case 'reference':
-          reference = this.#label(start, end)
-          break
-        case 'repo-size':
-          repoSize = this.#integer(start, end)
-          break
-        case 'size':
-          size = this.#integer(start, end)
-          break
-        case 'szo':
-          sizeOriginal = this.#integer(start, end)
-          break
-        case 'timestamp':
-          timestamp = this.#within(start, end, -TIME_MAX, TIME_MAX)
-          break
-        case 'user':
-          user = this.#owner(start, end)
-          break
-        default:
-          extra ??= new Map()
-          extra.set(this.#text(keyStart, keyEnd), parseJson(this.#value(start, end)))
-      }
+      const key = fileKeyAt(bytes, keyStart, keyEnd)
+      if (key !== undefined) ManifestFileReader.#readMember[key](this, members, start, end)
+      else (members.extra ??= new Map()).set(this.#text(keyStart, keyEnd), parseJson(this.#value(start, end)))
       at = skipJsonSpace(bytes, this.#stop, end)
       if (bytes[at] !== COMMA) break
     }
-    if (blockMapSize !== 0 && blockUnits === 0) throw this.#wrong('has a block map but no block size')
-    if (size < 0) throw this.#wrong("has no 'size'")
-    if (timestamp === undefined) throw this.#wrong("has no 'timestamp'")
+  }
 
-    const file: Mutable<ManifestFile> = { name: this.#name, user, group, mode, sizeBytes: size, timestamp }
-    if (checksum !== undefined && size !== 0) file.checksum = checksum
-    if (repoChecksum !== undefined) file.repoChecksum = repoChecksum
-    if (repoSize >= 0 && repoSize !== size) file.repoSizeBytes = repoSize
-    if (sizeOriginal >= 0 && sizeOriginal !== size) file.sizeOriginalBytes = sizeOriginal
-    if (reference !== undefined) file.reference = reference
-    if (bundleId !== 0) {
-      file.bundleId = bundleId
-      file.bundleOffset = bundleOffset
-    }
-    if (blockUnits !== 0) {
-      file.blockSize = blockUnits * BLOCK_SIZE_UNIT
-      file.blockChecksumSize = blockChecksumSize
-      if (blockMapSize !== 0) file.blockMapSize = blockMapSize
-    }
-    if (checksumPage !== undefined) {
-      file.checksumPage = checksumPage
-      if (pageErrors !== undefined) file.checksumPageErrors = pageErrors
-    }
-    if (extra !== undefined) file.extra = extra as JsonObject
-    return file
+  static readonly #readMember: Readonly<Record<FileKey, ReadMember>> = {
+    bi: (reader, into, start, end) => (into.blockUnits = reader.#within(start, end, 1, BLOCK_UNITS_MAX)),
+    bic: (reader, into, start, end) =>
+      (into.blockChecksumSize = reader.#within(start, end, BLOCK_CHECKSUM_SIZES.min, BLOCK_CHECKSUM_SIZES.max)),
+    bim: (reader, into, start, end) => (into.blockMapSize = reader.#within(start, end, 1, Number.MAX_SAFE_INTEGER)),
+    bni: (reader, into, start, end) => (into.bundleId = reader.#within(start, end, 1, Number.MAX_SAFE_INTEGER)),
+    bno: (reader, into, start, end) => (into.bundleOffset = reader.#integer(start, end)),
+    checksum: (reader, into, start, end) => (into.checksum = reader.#checksum(start, end)),
+    'checksum-page': (reader, into, start, end) => (into.checksumPage = reader.#boolean(start, end)),
+    'checksum-page-error': (reader, into, start, end) => (into.pageErrors = reader.#pageErrors(start, end)),
+    group: (reader, into, start, end) => (into.group = reader.#owner(start, end)),
+    mode: (reader, into, start, end) => (into.mode = reader.#mode(start, end)),
+    rck: (reader, into, start, end) => (into.repoChecksum = reader.#checksum(start, end)),
+    reference: (reader, into, start, end) => (into.reference = reader.#label(start, end)),
+    'repo-size': (reader, into, start, end) => (into.repoSize = reader.#integer(start, end)),
+    size: (reader, into, start, end) => (into.size = reader.#integer(start, end)),
+    szo: (reader, into, start, end) => (into.sizeOriginal = reader.#integer(start, end)),
+    timestamp: (reader, into, start, end) => (into.timestamp = reader.#within(start, end, -TIME_MAX, TIME_MAX)),
+    user: (reader, into, start, end) => (into.user = reader.#owner(start, end)),
   }
 
   // Each of these reads the value at `start` and leaves the position after it in `#stop`.
@@ -261,45 +197,74 @@ export class ManifestFileReader {
   }
 }
 
-const KEYS = [
-  'bi',
-  'bic',
-  'bim',
-  'bni',
-  'bno',
-  'checksum',
-  'checksum-page',
-  'checksum-page-error',
-  'group',
-  'mode',
-  'rck',
-  'reference',
-  'repo-size',
-  'size',
-  'szo',
-  'timestamp',
-  'user',
-] as const
-
-type FileKey = (typeof KEYS)[number]
-
-/** Length, middle and last letter tell the names apart; the rest is compared, for there may be unknown ones. */
-const KEY_BY_SIGNATURE: (readonly [FileKey, Uint8Array] | undefined)[] = []
-for (const key of KEYS) {
-  const bytes = Buffer.from(key)
-  const slot = signature(bytes, 0, bytes.length)
-  if (KEY_BY_SIGNATURE[slot] !== undefined) throw new PgtsError('assert', `${key} has the signature of another key`)
-  KEY_BY_SIGNATURE[slot] = [key, bytes]
+/** The members of one file as they are read. Numbers that may be absent begin at -1, or at 0 where that is not valid. */
+interface Members {
+  user: OwnerName
+  group: OwnerName
+  mode: number
+  size: number
+  timestamp: number | undefined
+  sizeOriginal: number
+  repoSize: number
+  checksum: string | undefined
+  repoChecksum: string | undefined
+  reference: string | undefined
+  bundleId: number
+  bundleOffset: number
+  blockUnits: number
+  blockChecksumSize: number
+  blockMapSize: number
+  checksumPage: boolean | undefined
+  pageErrors: ManifestFile['checksumPageErrors']
+  extra: Map<string, JsonValue> | undefined
 }
 
-function signature(bytes: Uint8Array, start: number, end: number): number {
-  const middle = bytes[(start + end) >> 1] as number
-  return ((end - start) & 31) * 1024 + (middle & 31) * 32 + ((bytes[end - 1] as number) & 31)
+type ReadMember = (reader: ManifestFileReader, into: Members, start: number, end: number) => void
+
+function blankMembers({ user, group, mode }: Owner & { readonly mode: number }): Members {
+  return {
+    user,
+    group,
+    mode,
+    size: -1,
+    timestamp: undefined,
+    sizeOriginal: -1,
+    repoSize: -1,
+    checksum: undefined,
+    repoChecksum: undefined,
+    reference: undefined,
+    bundleId: 0,
+    bundleOffset: 0,
+    blockUnits: 0,
+    blockChecksumSize: DEFAULT_BLOCK_CHECKSUM_SIZE,
+    blockMapSize: 0,
+    checksumPage: undefined,
+    pageErrors: undefined,
+    extra: undefined,
+  }
 }
 
-function keyOf(bytes: Uint8Array, start: number, end: number): FileKey | undefined {
-  const known = KEY_BY_SIGNATURE[signature(bytes, start, end)]
-  if (known === undefined || known[1].length !== end - start) return undefined
-  for (let i = known[1].length - 1; i >= 0; i--) if (bytes[start + i] !== known[1][i]) return undefined
-  return known[0]
+function fileOf(name: string, members: Members, timestamp: number): ManifestFile {
+  const { user, group, mode, size, checksum, repoChecksum, repoSize, sizeOriginal, reference } = members
+  const file: Mutable<ManifestFile> = { name, user, group, mode, sizeBytes: size, timestamp }
+  if (checksum !== undefined && size !== 0) file.checksum = checksum
+  if (repoChecksum !== undefined) file.repoChecksum = repoChecksum
+  if (repoSize >= 0 && repoSize !== size) file.repoSizeBytes = repoSize
+  if (sizeOriginal >= 0 && sizeOriginal !== size) file.sizeOriginalBytes = sizeOriginal
+  if (reference !== undefined) file.reference = reference
+  if (members.bundleId !== 0) {
+    file.bundleId = members.bundleId
+    file.bundleOffset = members.bundleOffset
+  }
+  if (members.blockUnits !== 0) {
+    file.blockSize = members.blockUnits * BLOCK_SIZE_UNIT
+    file.blockChecksumSize = members.blockChecksumSize
+    if (members.blockMapSize !== 0) file.blockMapSize = members.blockMapSize
+  }
+  if (members.checksumPage !== undefined) {
+    file.checksumPage = members.checksumPage
+    if (members.pageErrors !== undefined) file.checksumPageErrors = members.pageErrors
+  }
+  if (members.extra !== undefined) file.extra = members.extra as JsonObject
+  return file
 }
