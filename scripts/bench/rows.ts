@@ -43,7 +43,7 @@ export async function runJob(job: Job, programs: readonly [Program, Program], op
     seconds: median(list.map((m) => m.seconds)),
     cpuSeconds: median(list.map((m) => m.cpuSeconds)),
     peakMiB: Math.max(...list.map((m) => m.peakMiB)),
-    ...(options.requests === undefined ? {} : { requests: median(list.map((m) => m.requests ?? 0)) }),
+    requests: options.requests === undefined ? undefined : median(list.map((m) => m.requests ?? 0)),
   })
   const stored = job.sizes ? await Promise.all(programs.map((who) => options.storedBytes(who))) : undefined
   return {
@@ -51,7 +51,7 @@ export async function runJob(job: Job, programs: readonly [Program, Program], op
     pgts: middle(ours),
     pgbackrest: middle(theirs),
     ratio: median(ours.map((m, index) => m.seconds / theirs[index]!.seconds)),
-    ...(stored === undefined ? {} : { sizeRatio: stored[0]! / stored[1]! }),
+    sizeRatio: stored === undefined ? undefined : stored[0]! / stored[1]!,
   }
 }
 

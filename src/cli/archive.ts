@@ -43,8 +43,8 @@ function isLocal({ host }: { readonly host?: string | undefined }): boolean {
 
 interface RepositoryPlace {
   readonly type?: string
-  readonly host?: string | undefined
-  readonly s3KeyType?: string | undefined
+  readonly host?: string
+  readonly s3KeyType?: string
 }
 
 function isNear(repo: RepositoryPlace): boolean {

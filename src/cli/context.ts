@@ -89,7 +89,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
         log.detail(`${workers} workers instead of ${wanted}: this process may open ${limit} files (ulimit -n)`)
       const setup: WorkerSetup = {
         storage: repository.description,
-        ...(parallel === undefined ? {} : { shared: { display, parallel } }),
+        shared: parallel === undefined ? undefined : { display, parallel },
         cluster: { kind: 'local' },
         bufferBytes: options.bufferSize ?? 1024 * 1024,
         lanes,
@@ -97,7 +97,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
       const executor: Executor<typeof jobHandlers> = threadExecutor({
         ...{ workers, lanes, setup, log },
         retry: { retries: options.jobRetry ?? 0, intervalMs: options.jobRetryInterval ?? 0 },
-        ...(parallel === undefined ? {} : { attach: await serverOf(storage) }),
+        attach: parallel === undefined ? undefined : await serverOf(storage),
       })
       return executor
     },
@@ -233,7 +233,7 @@ async function openRepository(
       DATA_COMMANDS.includes(resolved.command) ? DATA_CONNECTIONS : CONNECTIONS,
     ),
     description,
-    ...(cipher === undefined ? {} : { cipher }),
+    cipher,
   }
 }
 

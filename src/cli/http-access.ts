@@ -37,9 +37,9 @@ export function httpAccess(choice: RepositoryChoice): HttpAccess {
   return {
     verifyTls: storageVerifyTls ?? true,
     stallMs: choice.ioTimeoutMs,
-    ...(storageCaFile === undefined ? {} : { caFile: storageCaFile }),
-    ...(storageCaPath === undefined ? {} : { caPath: storageCaPath }),
-    ...(proxy === undefined ? {} : { proxy }),
+    caFile: storageCaFile,
+    caPath: storageCaPath,
+    proxy,
   }
 }
 

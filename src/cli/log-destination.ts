@@ -50,7 +50,7 @@ export class LogDestination {
       message: withShownName(msg, this.#options.programName ?? 'pgts'),
       process: typeof process === 'number' ? process : 0,
       timeMs: time,
-      ...(typeof code === 'number' ? { code } : {}),
+      code: typeof code === 'number' ? code : undefined,
     }
     this.#emit(record, typeof origin === 'string' ? origin : '')
   }

@@ -13,7 +13,7 @@ export function azureDescription(choice: RepositoryChoice): AzureDescription {
     container,
     serviceUrl: style === 'host' ? urlOf({ ...address, host }) : `${urlOf(address)}/${account}`,
     credential: credentialOf(choice),
-    ...(storageTag === undefined ? {} : { tags: Object.fromEntries(storageTag) }),
+    tags: storageTag === undefined ? undefined : Object.fromEntries(storageTag),
     partBytes: options.storageUploadChunkSize ?? 4 * 1024 * 1024,
     access: httpAccess(choice),
     repository: choice.name,
@@ -41,8 +41,8 @@ function credentialOf(choice: RepositoryChoice): AzureCredentialDescription {
     const { IDENTITY_ENDPOINT: endpoint, IDENTITY_HEADER: header, AZURE_CLIENT_ID: clientId } = env
     return {
       type: 'auto',
-      ...(endpoint && header ? { service: { endpoint: environmentUrl('IDENTITY_ENDPOINT', endpoint), header } } : {}),
-      ...(clientId ? { clientId } : {}),
+      service: endpoint && header ? { endpoint: environmentUrl('IDENTITY_ENDPOINT', endpoint), header } : undefined,
+      clientId: clientId || undefined,
     }
   }
   const key = options.azureKey

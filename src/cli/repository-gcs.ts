@@ -10,10 +10,10 @@ export function gcsDescription(choice: RepositoryChoice): GcsDescription {
     bucket: gcsBucket ?? '',
     serviceUrl: urlOf(address),
     credential: credentialOf(choice),
-    ...(gcsUserProject === undefined ? {} : { userProject: gcsUserProject }),
-    ...(storageTag === undefined ? {} : { tags: Object.fromEntries(storageTag) }),
+    userProject: gcsUserProject,
+    tags: storageTag === undefined ? undefined : Object.fromEntries(storageTag),
     partBytes: options.storageUploadChunkSize ?? 4 * 1024 * 1024,
-    ...(choice.atMs === undefined ? {} : { atMs: choice.atMs }),
+    atMs: choice.atMs,
     access: httpAccess(choice),
     repository: choice.name,
   }
@@ -25,7 +25,7 @@ function credentialOf({ options, env }: RepositoryChoice): GcsCredentialDescript
     case 'auto': {
       const metadata = env['GCE_METADATA_HOST']
       if (metadata) environmentUrl('GCE_METADATA_HOST', `http://${metadata}/`)
-      return { type: 'auto', ...(metadata ? { metadata } : {}) }
+      return { type: 'auto', metadata: metadata || undefined }
     }
     case 'token':
       return { type: 'token', token: gcsKey }

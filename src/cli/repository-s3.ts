@@ -16,12 +16,12 @@ export function s3Description(choice: RepositoryChoice): S3Description {
     service: options.s3Service ?? 's3',
     keys: keysOf(choice),
     access: httpAccess(choice),
-    ...(encryption === undefined ? {} : { encryption }),
-    ...(options.storageTag === undefined ? {} : { tags: Object.fromEntries(options.storageTag) }),
+    encryption,
+    tags: options.storageTag === undefined ? undefined : Object.fromEntries(options.storageTag),
     requesterPays: options.s3RequesterPays ?? false,
-    ...(storageClass === undefined ? {} : { storageClass }),
+    storageClass,
     partBytes: options.storageUploadChunkSize ?? 5 * 1024 * 1024,
-    ...(choice.atMs === undefined ? {} : { atMs: choice.atMs }),
+    atMs: choice.atMs,
     repository: name,
   }
 }
@@ -64,8 +64,8 @@ function endpointOf(choice: RepositoryChoice): S3Endpoint {
     secure,
     uriStyle: s3UriStyle,
     host: endpoint.host,
-    ...(other === undefined ? {} : { connectHost: other.host }),
-    ...(port === undefined ? {} : { port }),
+    connectHost: other?.host,
+    port,
   }
 }
 
@@ -99,7 +99,7 @@ function storageClassOf(choice: RepositoryChoice): S3Description['storageClass']
     }
   }
   const [data, wal] = [classes.get('data'), classes.get('wal')]
-  return { ...(data === undefined ? {} : { data }), ...(wal === undefined ? {} : { wal }) }
+  return { data, wal }
 }
 
 const METADATA = 'http://169.254.169.254'
@@ -142,11 +142,11 @@ function roleOf(env: Environment, role: string | undefined): S3Keys {
   if (text && role === undefined) {
     const url = environmentUrl(name, text)
     const [token, tokenFile] = [env['AWS_CONTAINER_AUTHORIZATION_TOKEN'], env['AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE']]
-    return { type: 'container', url, ...(token ? { token } : {}), ...(tokenFile ? { tokenFile } : {}) }
+    return { type: 'container', url, token: token || undefined, tokenFile: tokenFile || undefined }
   }
   const service = 'AWS_EC2_METADATA_SERVICE_ENDPOINT'
   const metadata = environmentUrl(service, env[service] || METADATA).replace(/\/+$/, '')
-  return { type: 'instance', metadata, ...(role === undefined ? {} : { role }) }
+  return { type: 'instance', metadata, role }
 }
 
 function needed<const N extends readonly string[]>(choice: RepositoryChoice, names: N): { [K in keyof N]: string } {

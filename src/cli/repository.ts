@@ -47,8 +47,8 @@ export function storageDescription(
       const value = values.get(`${name}-${rest}`)
       return value === undefined || value.source === 'default' ? undefined : value.origin
     },
-    ...(lockPath === undefined ? {} : { lockPath }),
-    ...(repoTargetTime === undefined ? {} : { atMs: parseTimeTarget(repoTargetTime).seconds * 1000 }),
+    lockPath,
+    atMs: repoTargetTime === undefined ? undefined : parseTimeTarget(repoTargetTime).seconds * 1000,
   }
   const path = options.path ?? ''
   switch (options.type) {

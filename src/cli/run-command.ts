@@ -137,7 +137,7 @@ function openLog(resolved: AnyResolved, name: ProgramName): ClosableLogger {
     },
     programName: name,
     timestamp: options.logTimestamp ?? true,
-    ...(wanted ? { logFile: logFileOf(resolved, command) } : {}),
+    logFile: wanted ? logFileOf(resolved, command) : undefined,
     // What a program reads must hold nothing else.
     stdout: options.output === 'json' || command === 'repo-get' ? stderr : stdout,
     stderr,

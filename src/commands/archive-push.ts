@@ -68,7 +68,7 @@ export async function archivePush(
     stanza: ctx.stanza,
     path,
     files,
-    ...(control === undefined ? {} : { identity: control }),
+    identity: control,
     repositories: await ctx.repositories(),
     compress: { type: options.compressType, level: options.compressLevel },
     headerCheck: options.archiveHeaderCheck,

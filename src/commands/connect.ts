@@ -23,9 +23,9 @@ export function connectCluster(
   if (pg?.path === undefined) throw new PgtsError('option-required', `${ctx.command} needs pg${index + 1}-path`)
   return connectServer({
     port: pg.port!,
-    ...(pg.socketPath === undefined ? {} : { socketPath: pg.socketPath }),
+    socketPath: pg.socketPath,
     database: database === undefined ? pg.database! : decodeUtf8(database),
-    ...(pg.user === undefined ? {} : { user: pg.user }),
+    user: pg.user,
     dataDirectory: textToBytes(pg.path),
     command: ctx.command,
     env: ctx.env,

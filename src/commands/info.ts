@@ -23,9 +23,9 @@ export async function info(ctx: CommandContext<'info'>): Promise<InfoReport> {
   }
   return buildInfo({
     repos: await ctx.repositories(),
-    ...(stanza === '' ? {} : { stanza: textToBytes(stanza) }),
-    ...(set === undefined ? {} : { set }),
-    ...(type === undefined ? {} : { type }),
+    stanza: stanza === '' ? undefined : textToBytes(stanza),
+    set,
+    type,
     detail: options.detailLevel,
     locksOf: (name) => readLocks(options.lockPath, name),
     signal,

@@ -24,8 +24,8 @@ export async function manifest(ctx: CommandContext<'manifest'>): Promise<Manifes
   const found = await loadManifest(storage, stanza, label, info, { signal, log })
 
   const chosen = chooseFiles(found, {
-    ...(filter === undefined ? {} : { name: textToBytes(filter) }),
-    ...(reference === undefined ? {} : { reference }),
+    name: filter === undefined ? undefined : textToBytes(filter),
+    reference,
   })
   if (filter !== undefined && chosen.length === 0) {
     throw new PgtsError('file-missing', `backup ${label} has no file ${filter}`, {

@@ -25,8 +25,8 @@ export async function pin(ctx: CommandContext<'pin'>): Promise<PinReport> {
   }
   const wanted: Pin = {
     label,
-    ...(options.reason === undefined ? {} : { reason: options.reason }),
-    ...(until === undefined ? {} : { until }),
+    reason: options.reason,
+    until,
     since: nowSeconds,
   }
   const report = await inEveryRepository(ctx, label, (pins, listed) => {

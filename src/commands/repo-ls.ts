@@ -14,7 +14,7 @@ export async function repoLs(ctx: CommandContext<'repo-ls'>): Promise<AsyncItera
   return listRepository(repository.storage, name, {
     recurse: options.recurse,
     order: options.sort,
-    ...(filter === undefined ? {} : { filter }),
+    filter,
     signal,
   })
 }

@@ -21,12 +21,12 @@ interface Span {
   readonly online: boolean
   readonly archiveCopy: boolean
   /** Of the cluster: `15`, `9.6`; and which one of its stanza. */
-  readonly version?: string | undefined
+  readonly version?: string
   readonly historyId: number
-  readonly archiveStart?: string | undefined
-  readonly archiveStop?: string | undefined
-  readonly lsnStart?: string | undefined
-  readonly lsnStop?: string | undefined
+  readonly archiveStart?: string
+  readonly archiveStop?: string
+  readonly lsnStart?: string
+  readonly lsnStop?: string
   readonly timestampStop: number
 }
 
@@ -113,7 +113,7 @@ export async function checkArchive(
     ...{ stanza, archiveId, type, signal },
     cipherPass: archive?.cipherPass,
     major: majorOf({ version }),
-    ...(targetTimeline === undefined ? {} : { targetTimeline }),
+    targetTimeline,
     backup: { label, timeline: timelineOf(archiveStart), lsnStart: parseLsn(lsnStart) },
   })
   const { lsnStop, timestampStop, archiveCopy } = span

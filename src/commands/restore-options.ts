@@ -60,10 +60,10 @@ export function recoveryPolicy(ctx: Context, online: boolean, target: RecoveryTa
   return {
     // After an offline backup nothing is to be recovered, unless that was asked for.
     type: online || ctx.isSet('type') ? options.type : 'none',
-    ...(target === undefined ? {} : { target: target.text }),
+    target: target?.text,
     targetExclusive: options.targetExclusive === true,
-    ...(options.targetAction === undefined ? {} : { targetAction: options.targetAction }),
-    ...(options.targetTimeline === undefined ? {} : { targetTimeline: parseTargetTimeline(options.targetTimeline) }),
+    targetAction: options.targetAction,
+    targetTimeline: options.targetTimeline === undefined ? undefined : parseTargetTimeline(options.targetTimeline),
     archiveMode: options.archiveMode,
     options: byteMap(options.recoveryOption),
     restoreCommand: restoreCommand(
@@ -77,7 +77,7 @@ export function remapPolicy({ options }: Context, pgPath: string): RemapPolicy {
   return {
     pgPath,
     tablespaceMap: byteMap(options.tablespaceMap),
-    ...(options.tablespaceMapAll === undefined ? {} : { tablespaceMapAll: textToBytes(options.tablespaceMapAll) }),
+    tablespaceMapAll: options.tablespaceMapAll === undefined ? undefined : textToBytes(options.tablespaceMapAll),
     linkAll: options.linkAll,
     linkMap: byteMap(options.linkMap),
   }

@@ -43,9 +43,9 @@ async function verifyOne(ctx: CommandContext<'verify'>, repository: Repository):
     clock,
     log,
     signal,
-    ...(options.set === undefined ? {} : { set: options.set }),
-    ...(options.since === undefined ? {} : { provenSinceMs: startMs - options.since }),
-    ...(options.maxTime === undefined ? {} : { deadlineMs: startMs + options.maxTime }),
+    set: options.set,
+    provenSinceMs: options.since === undefined ? undefined : startMs - options.since,
+    deadlineMs: options.maxTime === undefined ? undefined : startMs + options.maxTime,
   })
 }
 

@@ -36,7 +36,7 @@ export interface ResolveInput {
   /** Absolute path of the program: its name decides which configuration and defaults are used, and it is the default of `cmd`. */
   readonly program: string
   /** 0 is refused without allow-root; undefined where the system has no such thing. */
-  readonly uid?: number | undefined
+  readonly uid?: number
   /** What process-max=auto means. Default: cores of this machine. */
   readonly cores?: number
   readonly files?: ConfigFiles

@@ -57,8 +57,8 @@ export function parsePair(text: string): [key: string, value: string] {
 
 export interface ValueRules {
   readonly type: OptionType
-  readonly choices?: readonly string[] | undefined
-  readonly range?: Range | undefined
+  readonly choices?: readonly string[]
+  readonly range?: Range
 }
 
 /** Text to value. A list or hash takes all its texts, anything else one. Throws BadValue. */

@@ -20,7 +20,7 @@ export interface InfoPlace {
   /** repo1 is 1; for messages. */
   readonly key?: number
   /** Absent: the repository is not encrypted. */
-  readonly cipher?: RepositoryCipher | undefined
+  readonly cipher?: RepositoryCipher
 }
 
 /** What is needed to read and write manifests: backup.info, in an encrypted repository, has their passphrase. */

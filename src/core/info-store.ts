@@ -123,7 +123,7 @@ export async function loadManifest(
     return manifest
   }
   if (options.partial === true) {
-    const stored = await getFile(storage, copyName(name), cancellable(options))
+    const stored = await getFile(storage, copyName(name), { signal: options.signal })
     return parse(seal.open(stored, `the manifest of ${label}`))
   }
   const hints = ['see the info command for the backups that can be used; the next backup or expire drops this one']
@@ -201,7 +201,7 @@ function requireMatchingPass(place: InfoPlace, info: ManifestKey, what: string):
  */
 export async function isCopyCurrent(place: InfoPlace, name: string, options: LoadOptions = {}): Promise<boolean> {
   const seal = sealOfPlace(place)
-  const plain = async (file: string) => seal.open(await getFile(place.storage, file, cancellable(options)), file)
+  const plain = async (file: string) => seal.open(await getFile(place.storage, file, { signal: options.signal }), file)
   try {
     return (await plain(name)).equals(await plain(copyName(name)))
   } catch {
@@ -226,7 +226,7 @@ async function loadEither<T>(
 ): Promise<T> {
   const what = name.slice(name.lastIndexOf('/') + 1)
   const load = async (file: string): Promise<T> =>
-    parse(seal.open(await getFile(storage, file, cancellable(options)), what))
+    parse(seal.open(await getFile(storage, file, { signal: options.signal }), what))
   let mainError: unknown
   try {
     return await load(name)
@@ -289,8 +289,4 @@ function neitherUsable(
     hints: hints.length > 0 || !DAMAGES.includes(code) ? hints : DAMAGE_HINTS,
     cause: mainError,
   })
-}
-
-function cancellable(options: LoadOptions): { signal?: AbortSignal } {
-  return options.signal === undefined ? {} : { signal: options.signal }
 }

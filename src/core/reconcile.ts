@@ -144,7 +144,7 @@ export async function labelDirectories(
 ): Promise<string[]> {
   const labels: string[] = []
   const path = backupPath(stanza)
-  for await (const entry of storage.list(path, { namesOnly: true, ...(signal === undefined ? {} : { signal }) })) {
+  for await (const entry of storage.list(path, { namesOnly: true, signal })) {
     const name = entry.name.slice(path.length + 1)
     if (entry.kind === 'path' && isBackupLabel(name)) labels.push(name)
   }

@@ -169,17 +169,17 @@ function readEntry(label: string, members: Members): BackupEntry {
     annotations: members.annotations('backup-annotation'),
     archiveStart: members.optionalSegment('backup-archive-start') ?? null,
     archiveStop: members.optionalSegment('backup-archive-stop') ?? null,
-    ...optional('error', members.optionalBoolean('backup-error')),
+    error: members.optionalBoolean('backup-error'),
     repoSizeBytes: members.integer('backup-info-repo-size'),
     repoSizeDeltaBytes: members.integer('backup-info-repo-size-delta'),
-    ...optional('repoSizeMapBytes', mapBytes),
-    ...(mapBytes === undefined ? {} : { repoSizeMapDeltaBytes: members.integer('backup-info-repo-size-map-delta') }),
+    repoSizeMapBytes: mapBytes,
+    repoSizeMapDeltaBytes: mapBytes === undefined ? undefined : members.integer('backup-info-repo-size-map-delta'),
     sizeBytes: members.integer('backup-info-size'),
     sizeDeltaBytes: members.integer('backup-info-size-delta'),
-    ...optional('lsnStart', members.optionalLsn('backup-lsn-start')),
-    ...optional('lsnStop', members.optionalLsn('backup-lsn-stop')),
-    ...optional('prior', prior),
-    ...optional('references', references),
+    lsnStart: members.optionalLsn('backup-lsn-start'),
+    lsnStop: members.optionalLsn('backup-lsn-stop'),
+    prior,
+    references,
     timestampStart: members.time('backup-timestamp-start'),
     timestampStop: members.time('backup-timestamp-stop'),
     type,
@@ -233,7 +233,3 @@ function knownMembers(entry: BackupEntry) {
 
 /** Every name above; the object's shape is the only list of them. */
 const ENTRY_KEYS = Object.keys(knownMembers({ annotations: new Map() } as unknown as BackupEntry))
-
-function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
-  return value === undefined ? {} : ({ [key]: value } as { [P in K]?: V })
-}

@@ -41,7 +41,7 @@ export function fullLabelOf(label: BackupLabel): BackupLabel {
 export function* chainProblems(backup: {
   readonly label: BackupLabel
   readonly type: BackupType
-  readonly prior?: string | undefined
+  readonly prior?: string
   readonly references: readonly string[]
 }): Generator<string> {
   const { label, type, prior, references } = backup

@@ -19,7 +19,7 @@ export function manifestDefaults(pgData: Omit<ManifestPath, 'name'>, hasLinks: b
   return {
     file: { ...owner, mode: pgData.mode & FILE_MODE_MASK },
     path: { ...owner, mode: pgData.mode },
-    ...(hasLinks ? { link: owner } : {}),
+    link: hasLinks ? owner : undefined,
   }
 }
 

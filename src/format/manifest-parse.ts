@@ -41,12 +41,12 @@ export function parseManifest(bytes: Buffer): Manifest {
     backrestVersion: file.backrestVersion,
     label,
     type: readType(backup),
-    ...optional('prior', backup.optionalLabel('backup-prior')),
+    prior: backup.optionalLabel('backup-prior'),
     references: readReferences(backup) ?? referencesOf(files, label),
-    ...optional('archiveStart', backup.optionalSegment('backup-archive-start')),
-    ...optional('archiveStop', backup.optionalSegment('backup-archive-stop')),
-    ...optional('lsnStart', backup.optionalLsn('backup-lsn-start')),
-    ...optional('lsnStop', backup.optionalLsn('backup-lsn-stop')),
+    archiveStart: backup.optionalSegment('backup-archive-start'),
+    archiveStop: backup.optionalSegment('backup-archive-stop'),
+    lsnStart: backup.optionalLsn('backup-lsn-start'),
+    lsnStop: backup.optionalLsn('backup-lsn-stop'),
     timestampStart: backup.time('backup-timestamp-start'),
     timestampCopyStart: backup.time('backup-timestamp-copy-start'),
     timestampStop: backup.time('backup-timestamp-stop'),
@@ -134,17 +134,17 @@ function readOptions(options: Members): ManifestOptions {
   return {
     archiveCheck: options.boolean('option-archive-check'),
     archiveCopy: options.boolean('option-archive-copy'),
-    ...optional('backupStandby', options.optionalBoolean('option-backup-standby')),
-    ...optional('bufferSize', options.optionalInteger('option-buffer-size', U32_MAX)),
+    backupStandby: options.optionalBoolean('option-backup-standby'),
+    bufferSize: options.optionalInteger('option-buffer-size', U32_MAX),
     checksumPage: options.optionalBoolean('option-checksum-page') ?? false,
     compress,
-    ...optional('compressLevel', options.optionalInteger('option-compress-level', U32_MAX)),
-    ...optional('compressLevelNetwork', options.optionalInteger('option-compress-level-network', U32_MAX)),
+    compressLevel: options.optionalInteger('option-compress-level', U32_MAX),
+    compressLevelNetwork: options.optionalInteger('option-compress-level-network', U32_MAX),
     compressType: readCompressType(options, compress),
-    ...optional('delta', options.optionalBoolean('option-delta')),
+    delta: options.optionalBoolean('option-delta'),
     hardlink: options.boolean('option-hardlink'),
     online: options.boolean('option-online'),
-    ...optional('processMax', options.optionalInteger('option-process-max', U32_MAX)),
+    processMax: options.optionalInteger('option-process-max', U32_MAX),
   }
 }
 
@@ -165,7 +165,7 @@ function readDefaults(file: InfoFile): ManifestDefaults {
   return {
     file: { ...owner(files), mode: readMode(files, 0o600) },
     path: { ...owner(paths), mode: readMode(paths, 0o700) },
-    ...(links.has('user') || links.has('group') ? { link: owner(links) } : {}),
+    link: links.has('user') || links.has('group') ? owner(links) : undefined,
   }
 }
 
@@ -206,9 +206,9 @@ function readTarget(name: string, target: Members): ManifestTarget {
     name,
     type,
     path: target.string('path'),
-    ...optional('file', target.optionalString('file')),
-    ...optional('tablespaceId', tablespaceId),
-    ...optional('tablespaceName', target.optionalString('tablespace-name')),
+    file: target.optionalString('file'),
+    tablespaceId,
+    tablespaceName: target.optionalString('tablespace-name'),
   })
 }
 
@@ -286,8 +286,4 @@ function sortedByName<T extends { readonly name: string }>(items: T[]): T[] {
 function isSorted(items: readonly { readonly name: string }[]): boolean {
   for (let i = 1; i < items.length; i++) if ((items[i - 1]?.name ?? '') > (items[i]?.name ?? '')) return false
   return true
-}
-
-function optional<K extends string, V>(key: K, value: V | undefined): { [P in K]?: V } {
-  return value === undefined ? {} : ({ [key]: value } as { [P in K]?: V })
 }

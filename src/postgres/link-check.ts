@@ -24,7 +24,7 @@ export class LinkCheck {
   }
 
   add(name: string, path: string, file?: string): void {
-    const link: FollowedLink = { name, path: `${path}/`, ...(file === undefined ? {} : { file }) }
+    const link: FollowedLink = { name, path: `${path}/`, file }
     if (link.path.startsWith(this.#base)) throw conflict(`${shown(link)} destination is in the data directory`)
     for (const other of this.#links) {
       if (link.path === other.path) {

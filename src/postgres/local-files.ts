@@ -80,7 +80,7 @@ class LocalFiles implements ClusterFiles {
         mode: found.mode & 0o777,
         user: this.#owners.user(found.uid),
         group: this.#owners.group(found.gid),
-        ...(found.isSymbolicLink() ? { destination: readlinkSync(pathOf(path), { encoding: 'latin1' }) } : {}),
+        destination: found.isSymbolicLink() ? readlinkSync(pathOf(path), { encoding: 'latin1' }) : undefined,
       }
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined
@@ -172,7 +172,7 @@ function translate(
   const reason = systemCode(error)
   const denied = reason === 'EACCES' || reason === 'EPERM'
   return new PgtsError(code, `${message}: ${denied ? 'permission denied' : (error as Error).message}`, {
-    ...(denied ? { hints: ['run pgts as the user that PostgreSQL runs as, usually postgres'] } : {}),
+    hints: denied ? ['run pgts as the user that PostgreSQL runs as, usually postgres'] : undefined,
     cause: error,
   })
 }

@@ -79,7 +79,7 @@ export async function openClient(options: ConnectionOptions): Promise<Unconnecte
     },
     ssl: false,
     client_encoding: 'UTF8',
-    ...(settings.options === undefined ? {} : { options: settings.options }),
+    options: settings.options,
     application_name: `pgts [${options.command}]`,
     connectionTimeoutMillis: connectTimeoutMs,
     keepAlive: true,
@@ -89,7 +89,7 @@ export async function openClient(options: ConnectionOptions): Promise<Unconnecte
     client,
     socketPath,
     connectTimeoutMs,
-    ...(settings.targetSessionAttrs === undefined ? {} : { targetSessionAttrs: settings.targetSessionAttrs }),
+    targetSessionAttrs: settings.targetSessionAttrs,
   }
 }
 

@@ -14,14 +14,15 @@ export function readOnly(driver: StorageDriver): StorageDriver {
     list: (prefix, options) => driver.list(prefix, options),
     read: (name, range) => driver.read(name, range),
     create: refuse,
-    ...(driver.createIfAbsent === undefined ? {} : { createIfAbsent: refuse }),
+    createIfAbsent: driver.createIfAbsent === undefined ? undefined : refuse,
     remove: refuse,
-    ...(driver.removeFiles === undefined ? {} : { removeFiles: refuse }),
+    removeFiles: driver.removeFiles === undefined ? undefined : refuse,
     removeTree: refuse,
     sync: refuse,
-    ...(driver.links === undefined
-      ? {}
-      : { links: { readlink: (name: string) => driver.links!.readlink(name), symlink: refuse, makePath: refuse } }),
+    links:
+      driver.links === undefined
+        ? undefined
+        : { readlink: (name: string) => driver.links!.readlink(name), symlink: refuse, makePath: refuse },
     [Symbol.asyncDispose]: () => driver[Symbol.asyncDispose](),
   }
 }
@@ -55,21 +56,22 @@ export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
     },
     read: async (name, range) => driver.read(innerFile(name), range),
     create: async (name, options) => driver.create(innerFile(name), options),
-    ...(createIfAbsent === undefined
-      ? {}
-      : {
-          createIfAbsent: async (name, bytes, options) => createIfAbsent.call(driver, innerFile(name), bytes, options),
-        }),
+    createIfAbsent:
+      createIfAbsent === undefined
+        ? undefined
+        : async (name, bytes, options) => createIfAbsent.call(driver, innerFile(name), bytes, options),
     remove: async (name, options) => driver.remove(innerFile(name), options),
-    ...(removeFiles === undefined
-      ? {}
-      : { removeFiles: async (names, options) => removeFiles.call(driver, names.map(innerFile), options) }),
+    removeFiles:
+      removeFiles === undefined
+        ? undefined
+        : async (names, options) => removeFiles.call(driver, names.map(innerFile), options),
     removeTree: async (name, options) => driver.removeTree(innerFile(name), options),
-    ...(abortUploads === undefined
-      ? {}
-      : { abortUploads: async (name, beforeMs, options) => abortUploads.call(driver, inner(name), beforeMs, options) }),
+    abortUploads:
+      abortUploads === undefined
+        ? undefined
+        : async (name, beforeMs, options) => abortUploads.call(driver, inner(name), beforeMs, options),
     sync: (name, options) => driver.sync(inner(name), options),
-    ...(links === undefined ? {} : { links: scopedLinks(links, inner) }),
+    links: links === undefined ? undefined : scopedLinks(links, inner),
     [Symbol.asyncDispose]: async () => undefined,
   }
 }

@@ -110,7 +110,7 @@ export interface PlainError {
 export function toPlainError(error: unknown): PlainError {
   if (isPgtsError(error)) {
     const { code, message, hints, denied } = error
-    return { code, message, hints, ...(denied ? { denied } : {}), ...stackOf(error) }
+    return { code, message, hints, denied: denied || undefined, ...stackOf(error) }
   }
   if (isOutOfFiles(error)) return { code: 'file-open', message: (error as Error).message, hints: [OPEN_FILES_HINT] }
   if (error instanceof Error) return { code: 'assert', message: error.message, hints: [], ...stackOf(error) }

@@ -40,7 +40,7 @@ export function readAllLocks(lockPath: string): (HeldLock & { readonly stanza: s
     held.push({
       stanza: match[1]!,
       type: match[2] as LockType,
-      ...(match[3] === undefined ? {} : { repoKey: Number(match[3]) }),
+      repoKey: match[3] === undefined ? undefined : Number(match[3]),
       ...content,
     })
   }

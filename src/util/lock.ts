@@ -119,7 +119,7 @@ async function acquireFile(path: string, repoKey: number | undefined): Promise<H
     try {
       const alone = tryLockExclusive(fd)
       locked = (repoKey === undefined ? tryLockShared(fd) : alone) && isStill(path, fd)
-      if (locked) return { path, fd, writes: alone, ...(repoKey === undefined ? {} : { repoKey }) }
+      if (locked) return { path, fd, writes: alone, repoKey }
       // A reader (`info`) holds the lock for a moment to see whether it is free; a command holds it for longer.
       if (attempt === ATTEMPTS) throw heldError(path, fd)
     } catch (error) {

@@ -28,7 +28,7 @@ export interface ThreadStart extends ThreadEvents {
   readonly setup: unknown
   readonly log: Logger
   readonly flags: RunFlags
-  readonly retry?: JobRetry | undefined
+  readonly retry?: JobRetry
   readonly attach?: ((port: MessagePort) => AsyncDisposable) | undefined
   /** Jobs that it has under way at once. */
   readonly lanes: number

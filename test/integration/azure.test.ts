@@ -160,7 +160,7 @@ function signature({ permissions = 'racwdlt', expiresInS = 3600, blobName = '' }
   return generateBlobSASQueryParameters(
     {
       containerName: CONTAINER,
-      ...(blobName === '' ? {} : { blobName }),
+      blobName: blobName === '' ? undefined : blobName,
       permissions: (blobName === '' ? ContainerSASPermissions : BlobSASPermissions).parse(permissions),
       startsOn: new Date(at - 3_600_000),
       expiresOn: new Date(at + expiresInS * 1000),

@@ -636,10 +636,11 @@ describe.each(shells)('%s sees', (_, shell) => {
   })
 
   test('a stanza, and other values, that the environment gives', async () => {
-    for (const env of [
+    const environments: Record<string, string>[] = [
       { PGTS_STANZA: 'main', PGBACKREST_REPO1_PATH: '/a b', PGTS_REPO4_HOST: '*' },
       { PGBACKREST_STANZA: 'main' },
-    ]) {
+    ]
+    for (const env of environments) {
       const site = new LaunchSite()
       site.archived()
       expect(await site.prepare('archive-push', ['archive-push', undefined], env)).toBe(true)

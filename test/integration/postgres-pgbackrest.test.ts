@@ -69,7 +69,7 @@ async function listed(cluster: Cluster, online: boolean, exclude: string[]) {
     postgres: postgresVersion('15'),
     online,
     exclude,
-    ...(online ? { tablespaces } : {}),
+    tablespaces: online ? tablespaces : undefined,
     log: silentLogger,
   })
   return listing
@@ -111,7 +111,7 @@ test.skipIf(!isInstalled('pgbackrest')).each([true, false])(
     await cluster.query('checkpoint')
     const exclude = ['extra/inner', 'log/']
     if (!online) await cluster.stop()
-    const options = online ? { 'archive-check': 'n' } : { online: 'n', 'checksum-page': 'y' }
+    const options: Record<string, string> = online ? { 'archive-check': 'n' } : { online: 'n', 'checksum-page': 'y' }
     await pgbackrest(cluster, repo, 'stanza-create', online ? {} : { online: 'n' })
     const before = await listed(cluster, online, exclude)
     await runOk('sleep', ['1'])

@@ -84,8 +84,8 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
     do {
       const page = await client.list({
         prefix,
-        ...(delimiter === undefined ? {} : { delimiter }),
-        ...(after === undefined ? {} : { after }),
+        delimiter,
+        after,
       })
       names.push(...page.objects.map(({ name }) => name), ...page.prefixes)
       after = page.next

@@ -55,7 +55,7 @@ async function verified(
   await using executor = inlineExecutor(jobHandlers, async () => env)
   const cipher = { type: 'aes-256-cbc', origin: 'the test', passphrase: () => PASS } as const
   return await verifyRepository({
-    place: { key: 1, storage, ...(encrypted ? { cipher } : {}) },
+    place: { key: 1, storage, cipher: encrypted ? cipher : undefined },
     stanza: 'main',
     executor,
     clock: systemClock,

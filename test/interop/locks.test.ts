@@ -85,7 +85,7 @@ describe.runIf(installed)(`locks beside ${version}`, () => {
       hints: [expect.stringContaining('wait for it')],
     })
     expect(readLocks(lockPath, 'main')).toMatchObject([
-      { type: 'backup', pid: child.pid, ...(perRepository ? { repoKey: 1 } : {}) },
+      { type: 'backup', pid: child.pid, repoKey: perRepository ? 1 : undefined },
     ])
     // All or nothing: what was taken before the one that is held has been given back.
     expect(readdirSync(lockPath)).toEqual([perRepository ? 'main-backup-1.lock' : 'main-backup.lock'])

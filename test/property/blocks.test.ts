@@ -176,7 +176,7 @@ describe('files stored as blocks', () => {
           const offset = choice.bundled ? 1000 + reference : 0
           const writer = blockWriter({
             ...choice,
-            ...(prior === undefined ? {} : { prior }),
+            prior,
             reference,
             bundleId: choice.bundled ? 7 : 0,
             offset,
@@ -214,7 +214,7 @@ describe('files stored as blocks', () => {
               blockSize,
               checksumSize,
               referenceCount: reference + 1,
-              ...(cipherPass === undefined ? {} : { cipherPass }),
+              cipherPass,
             },
           })
         }
@@ -234,7 +234,7 @@ describe('files stored as blocks', () => {
               await fetchBlocks(storage, range, {
                 repoName: `backup/${range.reference}`,
                 compressType: choice.type,
-                ...(choice.cipherPass === undefined ? {} : { cipherPass: choice.cipherPass }),
+                cipherPass: choice.cipherPass,
                 write: (bytes, position) => {
                   target.set(bytes, position)
                   written += bytes.length

@@ -48,7 +48,7 @@ function year(): BackupEntry[] {
     const type = full === undefined || weekday === 0 ? 'F' : weekday === 3 ? 'D' : 'I'
     backups.push({
       label: type === 'F' ? `${time}F` : `${full!}_${time}${type}`,
-      ...(type === 'I' ? { prior: backups.at(-1)!.label } : {}),
+      prior: type === 'I' ? backups.at(-1)!.label : undefined,
       stop: at + HOUR,
       wal: [segment(segmentAt(at)), segment(segmentAt(at + HOUR))],
     })

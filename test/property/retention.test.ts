@@ -80,7 +80,7 @@ function play(list: readonly Event[]): SiteHistory {
     at += event.segments
     backups.push({
       label: type === 'full' ? `${time}F` : `${full!.label}_${time}${type === 'diff' ? 'D' : 'I'}`,
-      ...(type === 'incr' ? { prior: ofCluster.at(-1)!.label } : {}),
+      prior: type === 'incr' ? ofCluster.at(-1)!.label : undefined,
       id: clusters.length,
       stop: now,
       wal: event.online ? [segment(first, timeline), segment(at, timeline)] : null,

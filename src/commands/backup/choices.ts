@@ -27,7 +27,7 @@ export async function choose(
   const { type, prior } = await choosePriorFor(ctx, repository.storage, backupInfo)
   const policy = choosePolicy(ctx, repository, control, type, prior)
   await loadCodec(policy.codec.type)
-  return { type, ...(prior === undefined ? {} : { prior }), policy }
+  return { type, prior, policy }
 }
 
 /** What a diff or incr builds on. Without a backup to build on it becomes a full, with a warning. */
@@ -76,9 +76,10 @@ function choosePolicy(
       ? { size: control.pageSize, segmentBlocks: control.segmentBlocks, headerCheck: options.pageHeaderCheck }
       : undefined,
     bundleRaw: prior?.bundleRaw ?? blocks !== undefined,
-    ...(blocks === undefined ? {} : { blocks }),
-    ...(repo.bundle && repo.bundleSize !== undefined && repo.bundleLimit !== undefined
-      ? { bundle: { sizeBytes: repo.bundleSize, limitBytes: repo.bundleLimit } }
-      : {}),
+    blocks,
+    bundle:
+      repo.bundle && repo.bundleSize !== undefined && repo.bundleLimit !== undefined
+        ? { sizeBytes: repo.bundleSize, limitBytes: repo.bundleLimit }
+        : undefined,
   }
 }

@@ -20,7 +20,7 @@ export async function warnOfDamagedPages(
   const relations = await relationsOf(ctx, files, databases)
   for (const file of files) {
     const relation = relations.get(file.name)
-    const damaged: DamagedFile = { file, ...(relation === undefined ? {} : { relation }) }
+    const damaged: DamagedFile = { file, relation }
     ctx.log.warn({ file: file.name, relation }, describePageErrors(damaged))
   }
 }

@@ -30,7 +30,8 @@ export async function finish(run: BackupRun, { backup, policy, draft }: PlannedB
   const manifest = draft.complete({
     timestampStop,
     databases: started?.databases ?? [],
-    ...(stop === undefined ? {} : { archiveStop: stop.walFile, lsnStop: stop.lsn }),
+    archiveStop: stop?.walFile,
+    lsnStop: stop?.lsn,
   })
   assertCopiedControl(manifest, backupLabelPath(stanza, label))
   log.info(`new backup label = ${label}`)

@@ -68,7 +68,7 @@ function listCluster({ ctx, source, started }: BackupRun): Promise<DataDirectory
     catalogVersion: source.control.catalogVersion,
     online: options.online,
     exclude: (options.exclude ?? []).map(textToBytes),
-    ...(started === undefined ? {} : { tablespaces: started.tablespaces }),
+    tablespaces: started?.tablespaces,
     log,
     signal,
   })
@@ -81,7 +81,7 @@ function planFiles(run: BackupRun, listing: DataDirectoryListing, timestampListe
     online: ctx.options.online,
     bundle: policy.bundle !== undefined,
     timestampListed,
-    ...(started === undefined ? {} : { archiveStart: started.session.start.walFile }),
+    archiveStart: started?.session.start.walFile,
   })
   if (plan.deltaReason !== undefined)
     ctx.log.warn(`${plan.deltaReason}: files are compared by checksum (delta), because their times prove nothing`)
@@ -115,14 +115,14 @@ function draftManifest(run: BackupRun, parts: DraftParts): ManifestDraft {
   const head = draftHead({
     label: backup.label,
     type,
-    ...(prior === undefined ? {} : { prior: prior.label }),
+    prior: prior?.label,
     references: backup.references,
     policy,
     timestampStart,
     timestampCopyStart,
     history: source.history,
     listing,
-    ...(started === undefined ? {} : { start: started.session.start }),
+    start: started?.session.start,
     annotations: ctx.options.annotation ?? new Map(),
     options: manifestOptions(run, delta),
   })

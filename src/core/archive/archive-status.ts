@@ -81,43 +81,41 @@ export function archiveStatus(
     state: stateOf(facts, findings),
     server: {
       reachable: server !== undefined,
-      ...(options.unreachable === undefined ? {} : { why: options.unreachable }),
+      why: options.unreachable,
       ...(server === undefined
         ? {}
         : { role: server.inRecovery ? ('standby' as const) : ('primary' as const), archiveMode: server.mode }),
-      ...(server?.lsn === undefined ? {} : { lsn: formatLsn(server.lsn) }),
+      lsn: server?.lsn === undefined ? undefined : formatLsn(server.lsn),
     },
-    ...(queue === undefined
-      ? {}
-      : {
-          queue: {
+    queue:
+      queue === undefined
+        ? undefined
+        : {
             files: queue.files,
             bytes: queue.bytes,
-            ...(options.limitBytes === undefined ? {} : { limitBytes: options.limitBytes }),
-            ...(queue.first === undefined ? {} : { first: queue.first }),
-            ...(queue.last === undefined ? {} : { last: queue.last }),
-            ...(queue.sinceMs === undefined ? {} : { oldestSeconds: secondsSince(queue.sinceMs) }),
+            limitBytes: options.limitBytes,
+            first: queue.first,
+            last: queue.last,
+            oldestSeconds: queue.sinceMs === undefined ? undefined : secondsSince(queue.sinceMs),
             acknowledged: queue.acknowledged,
           },
-        }),
-    ...(lag === undefined ? {} : { lag }),
-    ...(lastSuccess === undefined ? {} : { lastSuccess }),
-    ...(lastFailure === undefined ? {} : { lastFailure }),
-    ...(server === undefined ? {} : { failures: server.failedCount }),
-    ...(rate === undefined ? {} : { rate }),
-    ...(background === undefined ? {} : { background }),
-    ...(spool === undefined
-      ? {}
-      : {
-          spool: {
+    lag,
+    lastSuccess,
+    lastFailure,
+    failures: server?.failedCount,
+    rate,
+    background,
+    spool:
+      spool === undefined
+        ? undefined
+        : {
             path: spool.path,
             errors: spool.errors.slice(0, MOST_MESSAGES),
             warnings: spool.warnings.slice(0, MOST_MESSAGES),
             fetched: spool.fetched,
             fetchErrors: spool.fetchErrors.slice(0, MOST_MESSAGES),
           },
-        }),
-    ...(stopFile === undefined ? {} : { stopFile }),
+    stopFile,
     findings,
   }
 }
@@ -184,22 +182,22 @@ function backgroundOf({ spool, nowMs }: ArchivingFacts): ArchiveStatus['backgrou
   const state = !alive ? 'not running' : status === undefined || status.state === 'ended' ? 'working' : status.state
   return {
     push: {
-      ...(alive ? { pid: pushPid } : {}),
+      pid: alive ? pushPid : undefined,
       state,
-      ...(status?.why === undefined ? {} : { why: status.why }),
+      why: status?.why,
       inHand: (alive ? (status?.inHand ?? []) : []).map(({ file, sinceMs }) => ({
         file,
         seconds: Math.max(0, Math.round((nowMs - sinceMs) / 1000)),
       })),
     },
-    get: { ...(getPid === undefined ? {} : { pid: getPid }), state: getPid === undefined ? 'not running' : 'running' },
+    get: { pid: getPid, state: getPid === undefined ? 'not running' : 'running' },
     repositories: (alive ? (status?.repositories ?? []) : []).map(({ key, trouble }) => ({
       key,
       ...(trouble === undefined
         ? {}
         : { trouble: trouble.message, seconds: Math.max(0, Math.round((nowMs - trouble.sinceMs) / 1000)) }),
     })),
-    ...(status?.dropped === undefined ? {} : { dropped: status.dropped }),
+    dropped: status?.dropped,
   }
 }
 

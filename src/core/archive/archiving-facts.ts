@@ -16,9 +16,9 @@ export interface ArchivingPlace extends Caller {
   /** pg1-path, byte string. */
   readonly pgPath: string
   /** As text; absent: nothing is pushed in the background. */
-  readonly spoolPath?: string | undefined
+  readonly spoolPath?: string
   /** As text. */
-  readonly lockPath?: string | undefined
+  readonly lockPath?: string
 }
 
 /** Everything that can be known on this host of how WAL gets, or does not get, into the archive. Times are ms since 1970. */
@@ -109,10 +109,10 @@ export async function readArchivingFacts(
     stanza: place.stanza,
     program: place.program,
     pgPath: decodeUtf8(place.pgPath),
-    ...(server === undefined ? {} : { server: { ...(await askServer(server)), ...environmentOf(place.pgPath) } }),
-    ...(queue === undefined ? {} : { queue }),
-    ...(spool === undefined ? {} : { spool }),
-    ...(stopFile === undefined ? {} : { stopFile }),
+    server: server === undefined ? undefined : { ...(await askServer(server)), ...environmentOf(place.pgPath) },
+    queue,
+    spool,
+    stopFile,
   }
 }
 
@@ -152,9 +152,9 @@ async function askServer(server: ServerConnection): Promise<ServerArchiving> {
     segmentSize: facts.walSegmentSize,
     archivedCount: Number(row?.['archived'] ?? 0),
     failedCount: Number(row?.['failed'] ?? 0),
-    ...(lsn == null ? {} : { lsn: parseLsn(lsn) }),
-    ...(archived === undefined ? {} : { lastArchived: archived }),
-    ...(failed === undefined ? {} : { lastFailed: failed }),
+    lsn: lsn == null ? undefined : parseLsn(lsn),
+    lastArchived: archived,
+    lastFailed: failed,
   }
 }
 
@@ -181,9 +181,9 @@ function readQueue({ pgPath, spoolPath, stanza }: ArchivingPlace): QueueFacts | 
     return {
       files: waiting.length,
       bytes: waitingBytes,
-      ...(first === undefined ? {} : { first }),
-      ...(last === undefined ? {} : { last }),
-      ...(since === undefined ? {} : { sinceMs: since }),
+      first,
+      last,
+      sinceMs: since,
       acknowledged: acknowledged.length,
       done,
       ready: new Set([...waiting, ...acknowledged]),
@@ -200,9 +200,9 @@ function readSpool(spoolPath: string, stanza: string): SpoolFacts | undefined {
     const [pushPid, getPid, status] = [livingPid(spool, 'push'), livingPid(spool, 'get'), readPushStatus(spool)]
     return {
       path: decodeUtf8(spool.root),
-      ...(pushPid === undefined ? {} : { pushPid }),
-      ...(getPid === undefined ? {} : { getPid }),
-      ...(status === undefined ? {} : { status }),
+      pushPid,
+      getPid,
+      status,
       errors: messagesIn(spool.out, '.error'),
       warnings: messagesIn(spool.out, '.ok'),
       fetched: namesIn(spool.in).filter((name) => /^[0-9A-F]{24}$/.test(name)).length,

@@ -16,7 +16,7 @@ export interface ArchivedCopy {
   readonly repoName: string
   readonly compressType: CompressType
   /** Passphrase of the archive; absent: the repository is not encrypted. */
-  readonly cipherPass?: string | undefined
+  readonly cipherPass?: string
   /** SHA-1 of the plain content; absent for files that are stored without one. */
   readonly checksum?: string
 }

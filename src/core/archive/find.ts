@@ -99,7 +99,7 @@ export function baseName(path: string): string {
 }
 
 function namesOnly(signal: AbortSignal | undefined) {
-  return { namesOnly: true, ...(signal === undefined ? {} : { signal }) }
+  return { namesOnly: true, signal }
 }
 
 async function directoriesOf(storage: StorageDriver, stanza: string, signal?: AbortSignal): Promise<Set<string>> {

@@ -137,5 +137,5 @@ async function readServer(
   // Debian and others keep postgresql.conf elsewhere and name it on the command line.
   const options = await readFile(`${pgData}/postmaster.opts`, 'utf8').catch(() => '')
   const configFile = /config_file=(\/[^"]+)"/.exec(options)?.[1]
-  return { pid, started, ...(configFile === undefined ? {} : { configFile }) }
+  return { pid, started, configFile }
 }

@@ -81,7 +81,7 @@ export function readSpoolOutcome(directory: string, name: string): SpoolOutcome 
     // What does not say that the file is safe must not be taken for it.
     if (content === undefined) return { kind: 'none' }
     const { code, message } = content
-    return { kind: 'ok', mtimeNs, warning: message, ...(code === 0 ? {} : { skippedCode: code }) }
+    return { kind: 'ok', mtimeNs, warning: message, skippedCode: code === 0 ? undefined : code }
   }
   for (const path of [`${directory}/${name}.error`, `${directory}/${GLOBAL}.error`]) {
     const file = readIfThere(path)

@@ -12,7 +12,7 @@ export interface Target extends ArchiveRepository {
   /** `15-1`: its current one. */
   readonly archiveId: string
   /** Passphrase of the archive; absent: the repository is not encrypted. */
-  readonly cipherPass?: string | undefined
+  readonly cipherPass?: string
   readonly identity: ClusterIdentity
 }
 

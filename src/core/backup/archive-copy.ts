@@ -55,7 +55,7 @@ export async function* copyArchivedWal(
       group: pgData.group,
       sizeBytes: original.bytes,
       checksum: segment.checksum,
-      ...(counted.bytes === original.bytes ? {} : { repoSizeBytes: counted.bytes }),
+      repoSizeBytes: counted.bytes === original.bytes ? undefined : counted.bytes,
       timestamp,
     }
   }

@@ -24,7 +24,7 @@ export async function openForCopy(
   }
   return await env.files.open(file.pgName, {
     buffer: env.buffer,
-    ...(file.sizeLimited ? { maxBytes: file.sizeBytes } : {}),
+    maxBytes: file.sizeLimited ? file.sizeBytes : undefined,
   })
 }
 

@@ -63,7 +63,7 @@ export function planIncrement(
     if (prior === undefined || known === undefined) return { file, action: 'copy' }
     return planFile(file, known, { label: prior.label, delta, online: options.online })
   })
-  return { files: planned, delta, ...(deltaReason === undefined ? {} : { deltaReason }) }
+  return { files: planned, delta, deltaReason }
 }
 
 const CONTROL = 'pg_data/global/pg_control'

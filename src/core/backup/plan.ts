@@ -56,10 +56,11 @@ export function* planCopyJobs(
     files: files.map((file) => copyJob(file, backup, policy)),
     codec: policy.codec,
     pages: { size: policy.pages?.size ?? 8192, headerCheck: policy.pages?.headerCheck ?? true },
-    ...(policy.cipherPass === undefined ? {} : { cipherPass: policy.cipherPass }),
-    ...(policy.blocks === undefined
-      ? {}
-      : { superBlocks: { sizeBytes: policy.blocks.superBytes, reference: backup.references.length - 1 } }),
+    cipherPass: policy.cipherPass,
+    superBlocks:
+      policy.blocks === undefined
+        ? undefined
+        : { sizeBytes: policy.blocks.superBytes, reference: backup.references.length - 1 },
   })
 
   const alone = toRead
@@ -123,22 +124,21 @@ function copyJob(planned: PlannedFile, backup: BackupInPlan, policy: CopyPolicy)
     sizeBytes: file.sizeBytes,
     sizeLimited: file.sizeLimited,
     control: file.name === 'pg_data/global/pg_control',
-    ...(policy.pages !== undefined && file.pageChecksumApplies
-      ? { firstBlock: segmentNumber(file.name) * policy.pages.segmentBlocks }
-      : {}),
-    ...(blocks === undefined ? {} : { blocks }),
-    ...(inherited?.checksum === undefined
-      ? {}
-      : { known: { checksum: inherited.checksum, first: action === 'compare' } }),
-    ...(resumed?.checksum === undefined
-      ? {}
-      : {
-          resumed: {
+    firstBlock:
+      policy.pages !== undefined && file.pageChecksumApplies
+        ? segmentNumber(file.name) * policy.pages.segmentBlocks
+        : undefined,
+    blocks,
+    known:
+      inherited?.checksum === undefined ? undefined : { checksum: inherited.checksum, first: action === 'compare' },
+    resumed:
+      resumed?.checksum === undefined
+        ? undefined
+        : {
             checksum: resumed.checksum,
             repoSizeBytes: resumed.repoSizeBytes ?? resumed.sizeBytes,
             repoChecksum: resumed.repoChecksum ?? resumed.checksum,
           },
-        }),
   }
 }
 
@@ -168,7 +168,7 @@ function blocksOf({ file, priorBlocks }: PlannedFile, backup: BackupInPlan, poli
       blockSize,
       checksumSize,
       referenceCount: backup.references.length - 1,
-      ...(policy.cipherPass === undefined ? {} : { cipherPass: policy.cipherPass }),
+      cipherPass: policy.cipherPass,
     },
   }
 }

@@ -61,19 +61,18 @@ export async function storeFile(
     sizeBytes: original.bytes,
     checksum: original.hex(),
     repoSizeBytes: stored.bytes,
-    ...(filters.length > 0 ? { repoChecksum: stored.hex() } : {}),
-    ...(bundle === undefined ? {} : { bundle: { id: bundle.id, offset } }),
-    ...(file.blocks === undefined || written === undefined
-      ? {}
-      : {
-          blocks: {
+    repoChecksum: filters.length > 0 ? stored.hex() : undefined,
+    bundle: bundle === undefined ? undefined : { id: bundle.id, offset },
+    blocks:
+      file.blocks === undefined || written === undefined
+        ? undefined
+        : {
             blockSize: file.blocks.blockSize,
             checksumSize: file.blocks.checksumSize,
             mapSizeBytes: written.mapSizeBytes,
           },
-        }),
-    ...(pageCheck === undefined ? {} : { pages: pageCheck.result() }),
-    ...(prior.warning === undefined ? {} : { warning: prior.warning }),
+    pages: pageCheck?.result(),
+    warning: prior.warning,
   }
 }
 
@@ -100,8 +99,8 @@ function blockStage(
     bundleId: job.bundle?.id ?? 0,
     offset,
     codec: job.codec,
-    ...(prior === undefined ? {} : { prior }),
-    ...(job.cipherPass === undefined ? {} : { cipherPass: job.cipherPass }),
+    prior,
+    cipherPass: job.cipherPass,
   })
 }
 

@@ -15,7 +15,7 @@ export interface BackupPlace {
   readonly label: string
   readonly codec: { readonly type: CompressType; readonly level: number }
   /** Passphrase of the files of this backup set; absent: the repository is not encrypted. */
-  readonly cipherPass?: string | undefined
+  readonly cipherPass?: string
   readonly signal: AbortSignal
 }
 
@@ -48,8 +48,8 @@ export async function storeReturnedFile(
     group: pgData.group,
     sizeBytes: original.bytes,
     checksum: original.hex(),
-    ...(stored.bytes === original.bytes ? {} : { repoSizeBytes: stored.bytes }),
-    ...(filters.length === 0 ? {} : { repoChecksum: stored.hex() }),
+    repoSizeBytes: stored.bytes === original.bytes ? undefined : stored.bytes,
+    repoChecksum: filters.length === 0 ? undefined : stored.hex(),
     timestamp,
   }
 }

@@ -40,7 +40,7 @@ export interface ArchiveRequest {
   readonly kept: readonly BackupEntry[]
   readonly retention: { readonly type: BackupType; readonly count: number }
   /** 24-character segment: what comes before it goes too, except what a backup needs. */
-  readonly expireBefore?: string | undefined
+  readonly expireBefore?: string
 }
 
 const TYPES: Record<BackupType, readonly BackupType[]> = {

@@ -55,11 +55,11 @@ export function explainExpire(
   removals: readonly ArchiveRemoval[],
 ): Explanation {
   return {
-    ...(calendar === undefined ? {} : { calendar }),
+    calendar,
     backups: plan.verdicts,
     unlisted: leftOvers.filter((leftOver) => leftOver.keep || leftOver.why !== 'expired'),
-    ...(plan.archive === undefined ? {} : { archiveRetention: plan.archive }),
-    ...('stays' in archive ? { archiveStays: archive.stays } : {}),
+    archiveRetention: plan.archive,
+    archiveStays: 'stays' in archive ? archive.stays : undefined,
     archives: 'stays' in archive ? [] : archive.rules.map((rule) => archiveVerdict(rule, removals)),
   }
 }
@@ -75,8 +75,8 @@ function archiveVerdict(rule: ArchiveRule, removals: readonly ArchiveRemoval[]):
 function walKept({ start, stop, label }: WalRange): WalKept {
   return {
     start,
-    ...(stop === undefined ? {} : { stop }),
-    ...(label === undefined ? {} : { label }),
+    stop,
+    label,
     why: label === undefined ? 'asked' : stop === undefined ? 'recovery' : 'consistency',
   }
 }

@@ -9,24 +9,24 @@ import { isPinActive, type Pin } from './pins.ts'
 export interface RetentionPolicy {
   readonly fullType: 'count' | 'time'
   /** Full backups (count), or days (time). With a calendar and without this only the newest full and its set stay. */
-  readonly full?: number | undefined
+  readonly full?: number
   /** Full and diff backups; only diffs are removed by it. */
-  readonly diff?: number | undefined
+  readonly diff?: number
   /** Which backups `archive` counts. */
   readonly archiveType: BackupType
   /** For how many of the newest backups all WAL is kept. Older ones keep what makes them consistent. */
-  readonly archive?: number | undefined
+  readonly archive?: number
   /** Days for which manifests of removed backups stay in the history; 0 keeps only those of existing backups. */
-  readonly historyDays?: number | undefined
+  readonly historyDays?: number
   /** pgts's own: backups kept for days, weeks, months and years. */
-  readonly calendar?: CalendarPolicy | undefined
+  readonly calendar?: CalendarPolicy
 }
 
 export interface ExpireChoice {
   /** Remove this backup and its dependents, and no other. */
-  readonly set?: string | undefined
+  readonly set?: string
   /** Remove the oldest full and its dependents, whatever the policy says. */
-  readonly oldest?: boolean | undefined
+  readonly oldest?: boolean
 }
 
 export type ExpireReason =
@@ -153,17 +153,15 @@ export function planBackups(
     kept: plan.kept,
     verdicts: plan.verdicts(),
     archive,
-    ...(archive !== undefined
-      ? {}
-      : {
-          archiveSkipped:
-            effective.fullType === 'time' && effective.full !== undefined
-              ? ('time-not-met' as const)
-              : ('not-set' as const),
-        }),
+    archiveSkipped:
+      archive !== undefined
+        ? undefined
+        : effective.fullType === 'time' && effective.full !== undefined
+          ? ('time-not-met' as const)
+          : ('not-set' as const),
     setMissing: choice.set !== undefined && !backups.some(({ label }) => label === choice.set),
     oldestMissing: choice.oldest === true && oldest === undefined,
-    ...(choice.set !== undefined && newest !== undefined && !plan.has(newest) ? { newestRemoved: newest } : {}),
+    newestRemoved: choice.set !== undefined && newest !== undefined && !plan.has(newest) ? newest : undefined,
   }
 }
 
@@ -199,8 +197,8 @@ class Plan {
       if (!this.has(label)) continue
       this.keep(label, {
         rule: 'pin',
-        ...(reason === undefined ? {} : { reason }),
-        ...(until === undefined ? {} : { until }),
+        reason,
+        until,
       })
       for (const needed of this.#shield(label)) this.#pinned.add(needed)
     }

@@ -39,11 +39,11 @@ export interface ExpireRequest {
   /** repo1 is 1; for messages. */
   readonly repoKey: number
   /** Absent: the repository is not encrypted. */
-  readonly cipher?: RepositoryCipher | undefined
+  readonly cipher?: RepositoryCipher
   readonly policy: RetentionPolicy
   readonly choice: ExpireChoice
   /** WAL before this 24-character segment goes too, except what a backup needs. */
-  readonly archiveExpireBefore?: string | undefined
+  readonly archiveExpireBefore?: string
   readonly nowMs: number
   /** Say what would go, and write nothing. */
   readonly dryRun: boolean

@@ -73,7 +73,7 @@ export async function buildInfo(request: InfoRequest): Promise<InfoReport> {
   }
   return {
     detail: request.detail,
-    ...(request.set === undefined ? {} : { set: request.set }),
+    set: request.set,
     stanzas,
   }
 }
@@ -137,7 +137,7 @@ function readOrSkip(
     place: repo,
     repoKey: repo.key,
     stanza,
-    ...(set === undefined ? {} : { set }),
+    set,
     signal: request.signal,
   })
 }
@@ -166,7 +166,7 @@ function combine(request: InfoRequest, name: string, states: readonly StanzaInRe
       cipher: cipherName(repo),
       status: (states[index] as StanzaInRepo).status,
     })),
-    ...(current === undefined ? {} : { current }),
+    current,
     clusters: states.flatMap(({ clusters }) => clusters),
     archives: states.flatMap(({ archives }) => archives),
     backups: mergeByStop(states.map(({ backups }) => backups)).filter(

@@ -13,7 +13,7 @@ export function backupLock(locks: readonly HeldLock[], repoKeys: readonly number
   })
   if (repos.length === 0) {
     const hundredths = held.find(({ lock }) => lock.pctCplt !== undefined)?.lock.pctCplt
-    return { held: held.length > 0, ...(hundredths === undefined ? {} : { hundredths }) }
+    return { held: held.length > 0, hundredths }
   }
   return { held: true, progress: total(repos), repos }
 }

@@ -140,30 +140,30 @@ function backupReport(
     references: entry.references ?? null,
     archiveStart: entry.archiveStart,
     archiveStop: entry.archiveStop,
-    ...(entry.lsnStart === undefined ? {} : { lsnStart: entry.lsnStart }),
-    ...(entry.lsnStop === undefined ? {} : { lsnStop: entry.lsnStop }),
+    lsnStart: entry.lsnStart,
+    lsnStop: entry.lsnStop,
     backrestFormat: entry.backrestFormat,
     backrestVersion: entry.backrestVersion,
     sizeBytes: entry.sizeBytes,
     sizeDeltaBytes: entry.sizeDeltaBytes,
     repoSizeBytes: entry.repoSizeBytes,
     repoSizeDeltaBytes: entry.repoSizeDeltaBytes,
-    ...(entry.repoSizeMapBytes === undefined ? {} : { repoSizeMapBytes: entry.repoSizeMapBytes }),
-    ...(entry.repoSizeMapDeltaBytes === undefined ? {} : { repoSizeMapDeltaBytes: entry.repoSizeMapDeltaBytes }),
+    repoSizeMapBytes: entry.repoSizeMapBytes,
+    repoSizeMapDeltaBytes: entry.repoSizeMapDeltaBytes,
     timestampStart: entry.timestampStart,
     timestampStop: entry.timestampStop,
-    ...(error === undefined ? {} : { error }),
+    error,
     annotations: entry.annotations,
-    ...(pin === undefined ? {} : { pin: pinReport(pin) }),
-    ...(details === undefined ? {} : { details }),
+    pin: pin === undefined ? undefined : pinReport(pin),
+    details,
   }
 }
 
 function pinReport({ reason, since, until }: Pin): NonNullable<InfoBackup['pin']> {
   return {
-    ...(reason === undefined ? {} : { reason: textToBytes(reason) }),
+    reason: reason === undefined ? undefined : textToBytes(reason),
     since,
-    ...(until === undefined ? {} : { until }),
+    until,
   }
 }
 

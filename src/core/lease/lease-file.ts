@@ -66,7 +66,7 @@ export function parseLease(bytes: Buffer): Lease | undefined {
     command: shown(command),
     sinceMs: sinceMs as number,
     renewedMs: renewedMs as number,
-    ...(isPlace(place) ? { place: { boot: place.boot, machine: place.machine, lockPath: place.lockPath } } : {}),
+    place: isPlace(place) ? { boot: place.boot, machine: place.machine, lockPath: place.lockPath } : undefined,
   }
 }
 

@@ -65,7 +65,7 @@ async function readLease(
     if (isReleased(bytes)) return 'released'
     const lease = parseLease(bytes)
     return {
-      ...(lease === undefined ? {} : { lease }),
+      lease,
       lastSignMs: Math.max(stored.mtimeMs, lease?.renewedMs ?? 0),
     }
   } catch (error) {

@@ -19,7 +19,7 @@ export interface LeaseRequest {
   readonly command: string
   /** Unique for each run. */
   readonly token: string
-  readonly place?: HostPlace | undefined
+  readonly place?: HostPlace
   readonly clock: Clock
   readonly log: Logger
   readonly signal: AbortSignal
@@ -48,7 +48,7 @@ export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable>
     command,
     sinceMs: nowMs,
     renewedMs: nowMs,
-    ...(place === undefined ? {} : { place }),
+    place,
   }
   const bytes = serialiseLease(own)
   /** Does the store keep to the condition of the creation? Shown while the command goes on. */

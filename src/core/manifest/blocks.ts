@@ -31,7 +31,7 @@ export async function blocksOf(
       blockSize,
       checksumSize: blockChecksumSize,
       referenceCount: references.length,
-      ...(cipherPass === undefined ? {} : { cipherPass }),
+      cipherPass,
     },
     signal,
   )
@@ -72,6 +72,6 @@ function repoNameOf(
   const reference = references[index]
   if (reference === undefined)
     throw new PgtsError('format', `${bytesToText(name)} refers to a backup that the manifest does not have`)
-  const stored = { name, reference, ...(blockMapSize === undefined ? {} : { blockMapSize }) }
+  const stored = { name, reference, blockMapSize }
   return fileRepoName(stanza, bundleId === 0 ? stored : { ...stored, bundleId }, label, options.compressType)
 }

@@ -69,5 +69,5 @@ async function described(storage: StorageDriver, file: StoredFile, name: string)
   if (kind === 'file') return { name, kind, sizeBytes, mtimeMs }
   if (kind === 'path') return { name, kind }
   const destination = await storage.links?.readlink(file.name)
-  return { name, kind, ...(destination === undefined ? {} : { destination }) }
+  return { name, kind, destination }
 }

@@ -83,7 +83,7 @@ function putRight(
   if (wrongOwner) log.detail(`update ownership for '${bytesToText(path)}'`)
   if (wrongMode) log.detail(`update mode for '${bytesToText(path)}' to ${entry.mode.toString(8).padStart(4, '0')}`)
   if (!wrongOwner && !wrongMode) return
-  const change = { ...(wrongOwner ? { owner: expected } : {}), ...(wrongMode ? { mode: entry.mode } : {}) }
+  const change = { owner: wrongOwner ? expected : undefined, mode: wrongMode ? entry.mode : undefined }
   fixDirectory(path, change, { follow: isRoot })
 }
 

@@ -32,7 +32,7 @@ export function* restoreJobs(
     bundleRaw: manifest.bundleRaw,
     stanza,
     references: manifest.references,
-    ...(manifest.cipherPass === undefined ? {} : { cipherPass: manifest.cipherPass }),
+    cipherPass: manifest.cipherPass,
   })
   let batch: RestoreFile[] = []
   let bytes = 0
@@ -82,7 +82,7 @@ function describe(planned: PlannedFile, manifest: Manifest, stanza: string, owne
     sizeBytes: file.sizeBytes,
     timestamp: file.timestamp,
     mode: file.mode,
-    ...(owner === undefined ? {} : { owner }),
+    owner,
   }
   if (file.sizeBytes === 0 || action === 'zero') return { ...common, checksum: SHA1_OF_NOTHING }
   if (file.checksum === undefined) {

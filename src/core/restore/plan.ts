@@ -77,12 +77,12 @@ export function planRestore(
     .map((entry): PlannedPath => {
       const path = layout.physicalPath(entry.name)
       const there = found.get(path)
-      return { entry, path, ...(there?.kind === 'path' ? { found: there } : {}) }
+      return { entry, path, found: there?.kind === 'path' ? there : undefined }
     })
   const links = manifest.links.map((link): PlannedLink => {
     const path = layout.linkPath(link.name)
     const there = found.get(path)
-    return { link, path, ...(there?.destination === link.destination ? { found: there } : {}) }
+    return { link, path, found: there?.destination === link.destination ? there : undefined }
   })
 
   const wanted = {

@@ -53,7 +53,7 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
   const layout = layOut(remapped.manifest, realPath)
 
   const directory = statEntry(pgPath, { follow: true })
-  const rules = { ...request.owners, ...(directory === undefined ? {} : { existing: directory }) }
+  const rules = { ...request.owners, existing: directory }
   const ownership = decideOwnership(remapped.manifest, rules)
   for (const message of ownership.warnings) log.warn(message)
 

@@ -8,7 +8,7 @@ import { segmentSizeFrom, walReach, type Reach, type TimelinePart, type WalPosit
 /** What is asked of the archive before anything is copied. Times are seconds since the epoch. */
 export interface TargetRequest {
   readonly type: RestoreType
-  readonly target?: RecoveryTarget | undefined
+  readonly target?: RecoveryTarget
   readonly stanza: string
   /** `15-1` */
   readonly archiveId: string

@@ -38,7 +38,7 @@ export function statEntry(path: string, options: { follow?: boolean } = {}): Fou
       mode: stat.mode & 0o7777,
       uid: stat.uid,
       gid: stat.gid,
-      ...(kind === 'link' ? { destination: fs.readlinkSync(pathOf(path), 'latin1') } : {}),
+      destination: kind === 'link' ? fs.readlinkSync(pathOf(path), 'latin1') : undefined,
     }
   } catch (error) {
     if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined

@@ -20,7 +20,7 @@ export interface TimelineRequest {
   /** `15-1` */
   readonly archiveId: string
   /** Passphrase of the archive; absent: the repository is not encrypted. */
-  readonly cipherPass?: string | undefined
+  readonly cipherPass?: string
   /** Major version of PostgreSQL. */
   readonly major: number
   readonly type: RestoreType

@@ -122,7 +122,7 @@ function mapOf(file: RestoreFile, job: RestoreFileJob, env: WorkerEnv, signal: A
       ...blocks!,
       sizeBytes: file.sizeBytes,
       referenceCount: job.references.length,
-      ...(job.cipherPass === undefined ? {} : { cipherPass: job.cipherPass }),
+      cipherPass: job.cipherPass,
     },
     signal,
   )
@@ -148,7 +148,7 @@ async function writeBlocks(
       name: file.name,
       reference: label,
       blockMapSize: file.stored!.blocks!.mapSizeBytes,
-      ...(range.bundleId === 0 ? {} : { bundleId: range.bundleId }),
+      bundleId: range.bundleId === 0 ? undefined : range.bundleId,
     }
     return { range, name: fileRepoName(stanza, stored, label, compressType) }
   })
@@ -158,7 +158,7 @@ async function writeBlocks(
     await fetchBlocks(reads.storage, range, {
       repoName: name,
       compressType,
-      ...(cipherPass === undefined ? {} : { cipherPass }),
+      cipherPass,
       write(bytes, position) {
         writeFully(fd, bytes, position, file.path)
         if (position !== inOrder) return

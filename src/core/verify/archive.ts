@@ -43,7 +43,7 @@ export async function verifyArchive(
     }
     const known = {
       systemId: cluster.systemId,
-      ...(info.cipherPass === undefined ? {} : { cipherPass: info.cipherPass }),
+      cipherPass: info.cipherPass,
     }
     const path = archiveIdPath(stanza, archiveId)
     const directories = await walDirectories(storage, stanza, archiveId, signal)

@@ -111,7 +111,7 @@ function assessWal(
       reasons.push(`WAL segment ${first}, between its start and stop, is not whole`)
   }
   if (reasons.length > 0 || last === undefined) return { reasons }
-  return { reasons, recoverableTo: last, ...(first === undefined ? {} : { stopsBefore: first }) }
+  return { reasons, recoverableTo: last, stopsBefore: first }
 }
 
 /**

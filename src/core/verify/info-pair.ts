@@ -49,5 +49,5 @@ export async function inspectPair<T>(
     faults.push(`${copyName(name)} is not the same as ${name}: an interrupted command left it`)
   }
   const value = main.value ?? copy.value
-  return { ...(value === undefined ? {} : { value }), mainMissing: main.missing === true, faults }
+  return { value, mainMissing: main.missing === true, faults }
 }

@@ -31,8 +31,8 @@ export async function inspectInfo(
     )
   }
   return {
-    ...(archive.value === undefined ? {} : { archiveInfo: archive.value }),
-    ...(backup.value === undefined ? {} : { backupInfo: backup.value }),
+    archiveInfo: archive.value,
+    backupInfo: backup.value,
   }
 }
 
@@ -69,7 +69,7 @@ export async function inspectBackups(
     const usable = manifest !== undefined && !pair.mainMissing && manifest.db.historyId !== 0
     if (usable && manifest.label !== label)
       problems.error(`the manifest in ${label} says it is of backup ${manifest.label}`)
-    known.push({ label, inProgress: false, ...(usable && manifest.label === label ? { manifest } : {}) })
+    known.push({ label, inProgress: false, manifest: usable && manifest.label === label ? manifest : undefined })
   }
   return known
 }

@@ -24,7 +24,7 @@ export function backupPart(manifest: Manifest, { files, bundled }: BackupPieces)
   const size = ({ name }: StoredPiece) => sizes.get(name) ?? 0
   const common = {
     compressType: manifest.options.compressType,
-    ...(manifest.cipherPass === undefined ? {} : { cipherPass: manifest.cipherPass }),
+    cipherPass: manifest.cipherPass,
   }
   return {
     key: `backup/${manifest.label}`,
@@ -55,7 +55,7 @@ export function walPart(
           .filter((segment) => segment.compressType === compressType)
           .map((s) => pieceOf(s, systemId))
         for (const some of batches(pieces, ({ repoName }) => bytes.get(repoName) ?? 0)) {
-          yield { pieces: some, compressType, raw: false, ...(cipherPass === undefined ? {} : { cipherPass }) }
+          yield { pieces: some, compressType, raw: false, cipherPass }
         }
       }
     },

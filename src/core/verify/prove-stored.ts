@@ -113,7 +113,7 @@ async function provePiece(
     name,
     repoName,
     storedBytes: stored.bytes,
-    ...(found.segmentSize === undefined ? {} : { segmentSize: found.segmentSize }),
+    segmentSize: found.segmentSize,
   }
 }
 

@@ -43,14 +43,14 @@ export function libpqSettings(env: Environment): LibpqSettings {
   }
   const passFile = values.get('passfile') ?? (home === undefined ? undefined : `${home}/.pgpass`)
   return {
-    ...given('user', values.get('user')),
-    ...given('password', values.get('password')),
-    ...given('passFile', passFile),
-    ...given('options', values.get('options')),
-    ...given('connectTimeoutMs', connectTimeout(values.get('connect_timeout'))),
-    ...given('requirePeer', values.get('requirepeer')),
-    ...given('requireAuth', values.get('require_auth')),
-    ...given('targetSessionAttrs', values.get('target_session_attrs')),
+    user: values.get('user'),
+    password: values.get('password'),
+    passFile,
+    options: values.get('options'),
+    connectTimeoutMs: connectTimeout(values.get('connect_timeout')),
+    requirePeer: values.get('requirepeer'),
+    requireAuth: values.get('require_auth'),
+    targetSessionAttrs: values.get('target_session_attrs'),
   }
 }
 
@@ -82,8 +82,8 @@ function serviceOf(env: Environment, home: string | undefined): ReadonlyMap<stri
   if (name === undefined || name === '') return new Map()
   const [named, system] = [env['PGSERVICEFILE'], env['PGSYSCONFDIR']]
   return readService(name, {
-    ...given('named', named === '' ? undefined : named),
-    ...given('ofUser', home === undefined ? undefined : `${home}/.pg_service.conf`),
+    named: named === '' ? undefined : named,
+    ofUser: home === undefined ? undefined : `${home}/.pg_service.conf`,
     systemDirectories: system === undefined || system === '' ? SYSTEM_DIRECTORIES : [system],
   })
 }
@@ -120,8 +120,4 @@ function refused(
   return new PgtsError('db-connect', `cannot connect to PostgreSQL as ${name}${shown} demands: ${reason}`, {
     hints: [fromService ? 'remove the parameter from the service file' : `unset ${name} for pgts`],
   })
-}
-
-function given<K extends string, V>(key: K, value: V | undefined): { [key in K]?: V } {
-  return value === undefined ? {} : ({ [key]: value } as { [key in K]: V })
 }

@@ -76,7 +76,7 @@ export class AzureClient implements ObjectClient {
     const list = (request: ObjectListRequest) => this.list(request)
     try {
       const found = await this.#attempt(name, 'file-info')('look at', signal, () =>
-        this.#container.getBlobClient(blobName(name)).getProperties(abortable(signal)),
+        this.#container.getBlobClient(blobName(name)).getProperties({ abortSignal: signal }),
       )
       if (found.contentLength === undefined) return await listedEntry(list, name, this.#shown(name), signal)
       return { name, sizeBytes: found.contentLength, mtimeMs: found.lastModified?.getTime() ?? 0 }
@@ -102,7 +102,7 @@ export class AzureClient implements ObjectClient {
       const answer = await this.#attempt(name, 'file-read')('read', signal, () =>
         this.#container
           .getBlobClient(blobName(name))
-          .download(offset, length, { maxRetryRequests: 0, ...conditions, ...abortable(signal) }),
+          .download(offset, length, { maxRetryRequests: 0, ...conditions, abortSignal: signal }),
       )
       return body(`cannot read ${this.#shown(name)}`, this.#place, answer, { offset, length, signal })
     } catch (error) {
@@ -146,7 +146,7 @@ export class AzureClient implements ObjectClient {
         ...this.#tags,
         // See `checkedOnArrival`.
         blobHTTPHeaders: { blobContentMD5: checksum },
-        ...abortable(signal),
+        abortSignal: signal,
       }),
     )
   }
@@ -168,10 +168,6 @@ export class AzureClient implements ObjectClient {
   }
 }
 
-function abortable(signal: AbortSignal | undefined): { abortSignal?: AbortSignal } {
-  return signal === undefined ? {} : { abortSignal: signal }
-}
-
 const PAGE_SIZE = 5000
 
 interface Page {
@@ -184,8 +180,8 @@ async function nextPage(
   request: { prefix: string; delimiter: '/' | undefined; after: string | undefined; signal: AbortSignal | undefined },
 ): Promise<ObjectPage> {
   const { prefix, delimiter, after, signal } = request
-  const options = { prefix, ...abortable(signal) }
-  const settings = { maxPageSize: PAGE_SIZE, ...(after === undefined ? {} : { continuationToken: after }) }
+  const options = { prefix, abortSignal: signal }
+  const settings = { maxPageSize: PAGE_SIZE, continuationToken: after }
   // `next` of a page iterator is one request.
   const page: Page | undefined = (
     delimiter === undefined
@@ -197,7 +193,7 @@ async function nextPage(
   return {
     objects: segment.blobItems.map(entry),
     prefixes: (segment.blobPrefixes ?? []).map(({ name }) => textToBytes(name)),
-    ...(continuationToken ? { next: continuationToken } : {}),
+    next: continuationToken || undefined,
   }
 }
 
@@ -229,7 +225,7 @@ function body(
   }
   return {
     ...sizeOfAnswer(contentLength, contentRange),
-    ...(answer.etag === undefined ? {} : { version: answer.etag }),
+    version: answer.etag,
     chunks: {
       async *[Symbol.asyncIterator]() {
         try {

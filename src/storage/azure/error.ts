@@ -45,9 +45,9 @@ export interface AzureRefusal {
   /** Azure's own code: `BlobNotFound`. May be empty: the answer to a HEAD has no body. */
   readonly service: string
   readonly words: string
-  readonly retryAfterMs?: number | undefined
+  readonly retryAfterMs?: number
   /** Time of the service. */
-  readonly date?: string | undefined
+  readonly date?: string
 }
 
 /** @see https://learn.microsoft.com/rest/api/storageservices/blob-service-error-codes */
@@ -79,7 +79,7 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
   }
   if (service === 'NotImplemented') return new PgtsError('feature-not-supported', message, { cause })
   const hint = HINTS[service]
-  if (denied) return new PgtsError(code, message, { cause, denied, ...(hint === undefined ? {} : { hints: [hint] }) })
+  if (denied) return new PgtsError(code, message, { cause, denied, hints: hint === undefined ? undefined : [hint] })
   if (hint !== undefined) return new PgtsError(code, message, { hints: [hint], cause })
   if (FINAL.has(service)) return new PgtsError(code, message, { cause })
   return new StoreRefusal(code, message, { cause })

@@ -23,8 +23,8 @@ export function azureTransport(send: HttpSend): IHttpClient {
         method: request.method,
         url: request.url,
         headers,
-        ...(body === undefined || body === null ? {} : { body }),
-        ...(signal === undefined ? {} : { signal }),
+        body: body ?? undefined,
+        signal,
       })
       const proven = await proveAnswer(request, response)
       const status = response.statusCode ?? 0

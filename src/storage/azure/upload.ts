@@ -31,15 +31,13 @@ export function blockUpload(
       await attempt('write', signal, () =>
         blob.stageBlock(blockId, bytes, bytes.length, {
           transactionalContentMD5: md5(bytes),
-          ...(signal === undefined ? {} : { abortSignal: signal }),
+          abortSignal: signal,
         }),
       )
       ids[number - 1] = blockId
     },
     async complete(signal) {
-      await attempt('write', signal, () =>
-        blob.commitBlockList(ids, { ...options, ...(signal === undefined ? {} : { abortSignal: signal }) }),
-      )
+      await attempt('write', signal, () => blob.commitBlockList(ids, { ...options, abortSignal: signal }))
     },
     abort: async () => undefined,
   }

@@ -8,7 +8,7 @@ import type { TokenSource } from './token.ts'
 
 export type ApiRequest = Omit<HttpRequest, 'headers' | 'signal'> & {
   readonly headers?: Readonly<Record<string, string>>
-  readonly signal?: AbortSignal | undefined
+  readonly signal?: AbortSignal
 }
 
 /** What is being done to what, and the code of a failure that nothing better explains. */
@@ -37,7 +37,7 @@ export class GcsApi {
     const { signal, headers = {}, ...rest } = request
     const token = await this.#tokens.get()
     const response = await this.#guard(doing, signal, () =>
-      this.#send({ ...rest, headers: { ...headers, authorization: `Bearer ${token}` }, ...(signal ? { signal } : {}) }),
+      this.#send({ ...rest, headers: { ...headers, authorization: `Bearer ${token}` }, signal }),
     )
     const status = response.statusCode ?? 0
     if ((status >= 200 && status < 300) || accept.includes(status)) return response

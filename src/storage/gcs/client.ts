@@ -216,8 +216,8 @@ export class GcsClient implements ObjectClient {
       nextPageToken?: string
     }
     const names = items.map(({ name }) => (typeof name === 'string' ? textToBytes(name) : ''))
-    const found = { items, prefixes: prefixes.map(textToBytes), ...(nextPageToken ? { next: nextPageToken } : {}) }
-    return checkedPage(list.action, { prefix, ...(after === undefined ? {} : { after }) }, found, names)
+    const found = { items, prefixes: prefixes.map(textToBytes), next: nextPageToken || undefined }
+    return checkedPage(list.action, { prefix, after }, found, names)
   }
 
   #doing(verb: string, name: string, code: ErrorCode): Doing {
@@ -241,6 +241,6 @@ function generationOf(item: Record<string, unknown>): Generation {
     // What is not known to have been there in time was not.
     mtimeMs: Date.parse(String(timeCreated)) || Number.POSITIVE_INFINITY,
     generation: String(generation),
-    ...(timeDeleted === undefined ? {} : { goneMs: Date.parse(String(timeDeleted)) || 0 }),
+    goneMs: timeDeleted === undefined ? undefined : Date.parse(String(timeDeleted)) || 0,
   }
 }

@@ -22,7 +22,7 @@ export interface GcsRefusal {
   /** Google's own word for it: `forbidden`, `rateLimitExceeded`. May be empty. */
   readonly reason: string
   readonly words: string
-  readonly retryAfterMs?: number | undefined
+  readonly retryAfterMs?: number
   /** What came instead of an error in JSON. The JSON API refuses so, but for requests for the bytes of an object. */
   readonly unproven?: UnprovenAnswer
 }
@@ -38,7 +38,7 @@ export async function refusalOf(response: IncomingMessage): Promise<GcsRefusal> 
   const isProven = (jsonObject(text)?.['error'] as { code?: unknown } | null | undefined)?.code === status
   return {
     ...refusalIn(status, text),
-    ...(wait === undefined ? {} : { retryAfterMs: wait }),
+    retryAfterMs: wait,
     ...(isProven ? {} : { unproven: unprovenAnswer(response, 'no error in JSON', text) }),
   }
 }

@@ -55,7 +55,7 @@ class PointInTimeGcsClient implements ObjectClient {
     const objects = newest.filter((generation) => this.#isThere(generation))
     for (const generation of objects) this.#remember(generation)
     if (next === undefined) return { objects, prefixes }
-    return { objects, prefixes, next: JSON.stringify({ token: next, ...(held === undefined ? {} : { held }) }) }
+    return { objects, prefixes, next: JSON.stringify({ token: next, held }) }
   }
 
   async get(name: string, { offset, length, signal }: ObjectGetRequest = {}): Promise<ObjectBody> {
@@ -68,9 +68,9 @@ class PointInTimeGcsClient implements ObjectClient {
     }
     // A generation is one content for ever, so there is no version of it to ask for.
     return this.#client.getGeneration(name, generation, {
-      ...(offset === undefined ? {} : { offset }),
-      ...(length === undefined ? {} : { length }),
-      ...(signal === undefined ? {} : { signal }),
+      offset,
+      length,
+      signal,
     })
   }
 
@@ -113,8 +113,8 @@ class PointInTimeGcsClient implements ObjectClient {
     do {
       const page = await this.#client.listGenerations({
         prefix: name,
-        ...(after === undefined ? {} : { after }),
-        ...(signal === undefined ? {} : { signal }),
+        after,
+        signal,
       })
       const own = page.generations.filter((generation) => generation.name === name)
       found = this.#newest(own, found).at(-1)

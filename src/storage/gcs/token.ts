@@ -85,7 +85,7 @@ async function fromKeyFile(path: string, option: string, send: HttpSend, clock: 
   const key = await readKey(path, option)
   const nowS = Math.floor(clock.nowMs() / 1000)
   const claims = { iss: key.email, scope: SCOPE, aud: key.tokenUri, iat: nowS, exp: nowS + 3600 }
-  const header = { alg: 'RS256', typ: 'JWT', ...(key.id === undefined ? {} : { kid: key.id }) }
+  const header = { alg: 'RS256', typ: 'JWT', kid: key.id }
   const signed = [header, claims].map((part) => Buffer.from(JSON.stringify(part)).toString('base64url')).join('.')
   let signature: string
   try {
@@ -210,7 +210,7 @@ async function ask(
     throw new StoreTrouble(message, {
       code: 'access',
       overloaded: status === 429,
-      ...(wait ? { retryAfterMs: wait } : {}),
+      retryAfterMs: wait || undefined,
     })
   }
   throw new StoreRefusal('access', message, { hints: hintsFor(error, option, clocksDiffer(date, clock.nowMs())) })

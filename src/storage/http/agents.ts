@@ -42,9 +42,9 @@ export async function openAgents(access: HttpAccess, serverName?: string, lookup
   const common = { keepAlive: true, maxFreeSockets: 256, scheduling: 'lifo', noDelay: true } as const
   const secure: https.AgentOptions = {
     ...common,
-    ...(serverName === undefined ? {} : { servername: net.isIP(serverName) === 0 ? serverName : '' }),
+    servername: serverName === undefined ? undefined : net.isIP(serverName) === 0 ? serverName : '',
     rejectUnauthorized: access.verifyTls,
-    ...(access.verifyTls ? { secureContext: tls.createSecureContext(await trustedCertificates(access)) } : {}),
+    secureContext: access.verifyTls ? tls.createSecureContext(await trustedCertificates(access)) : undefined,
   }
   const connector = new Connector(access.stallMs, lookup)
   const plainAgent = new PlainAgent(common, connector)
@@ -169,7 +169,7 @@ function targetOf(options: tls.ConnectionOptions | http.ClientRequestArgs) {
     host: String(host),
     port: Number(port),
     noDelay: true,
-    ...(keepAlive === undefined ? {} : { keepAlive }),
-    ...(keepAliveInitialDelay === undefined ? {} : { keepAliveInitialDelay }),
+    keepAlive,
+    keepAliveInitialDelay,
   }
 }

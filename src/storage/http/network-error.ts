@@ -31,7 +31,7 @@ export function networkError(action: string, error: unknown, repository = 'repo'
     return new PgtsError('service', message, { hints, cause })
   }
   const hints = code === undefined ? undefined : HINTS[code]
-  return new StoreTrouble(message, { code: 'service', ...(hints === undefined ? {} : { hints: [hints] }), cause })
+  return new StoreTrouble(message, { code: 'service', hints: hints === undefined ? undefined : [hints], cause })
 }
 
 const CERTIFICATE = new Set([

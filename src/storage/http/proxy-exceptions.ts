@@ -25,7 +25,7 @@ export function isException(noProxy: string, host: string, port: number): boolea
 function parts(entry: string): { name: string; only?: number } {
   const bracketed = /^\[([^\]]*)\](\/\d+)?(?::(\d+))?$/.exec(entry)
   const [, address, network = '', port] = bracketed ?? (/:.*:/.test(entry) ? ['', entry] : splitPort(entry))
-  return { name: `${address ?? ''}${network}`, ...(port === undefined ? {} : { only: Number(port) }) }
+  return { name: `${address ?? ''}${network}`, only: port === undefined ? undefined : Number(port) }
 }
 
 function splitPort(entry: string): [string, string, string, string | undefined] {

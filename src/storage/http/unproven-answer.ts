@@ -5,9 +5,9 @@ const EXCERPT_CHARACTERS = 100
 /** An answer, as far as it was read. */
 export interface AnswerSeen {
   readonly status: number
-  readonly contentType?: string | undefined
+  readonly contentType?: string
   /** Absent: it has no body, or none that was read. */
-  readonly text?: string | undefined
+  readonly text?: string
 }
 
 /**

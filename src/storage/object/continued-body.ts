@@ -68,7 +68,7 @@ export class ContinuedBody implements ObjectBody {
         const rest = {
           offset: offset + got,
           length: this.sizeBytes - got,
-          ...(version === undefined ? {} : { version }),
+          version,
         }
         this.#current = await context.again(signal === undefined ? rest : { ...rest, signal })
       }

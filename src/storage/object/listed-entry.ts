@@ -13,7 +13,7 @@ export async function listedEntry(
   signal: AbortSignal | undefined,
 ): Promise<ObjectEntry> {
   // The shortest name with this prefix is the first of all.
-  const { objects } = await list({ prefix: name, ...(signal === undefined ? {} : { signal }) })
+  const { objects } = await list({ prefix: name, signal })
   const entry = objects.find((object) => object.name === name)
   if (entry === undefined) throw new StoreTrouble(`cannot look at ${shown}: the store does not report its size`)
   return entry

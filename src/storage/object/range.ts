@@ -1,14 +1,14 @@
 import { StoreTrouble } from './trouble.ts'
 
 export interface RangeAsked {
-  readonly offset?: number | undefined
-  readonly length?: number | undefined
+  readonly offset?: number
+  readonly length?: number
 }
 
 export interface RangeAnswer {
   readonly status: number
-  readonly contentRange?: string | undefined
-  readonly contentLength?: number | undefined
+  readonly contentRange?: string
+  readonly contentLength?: number
 }
 
 /**

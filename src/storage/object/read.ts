@@ -43,9 +43,9 @@ export async function readObject(place: ReadPlace, offset: number, length: numbe
 
 function request(offset: number, length: number | undefined, signal: AbortSignal | undefined): ObjectGetRequest {
   return {
-    ...(offset === 0 ? {} : { offset }),
-    ...(length === undefined ? {} : { length }),
-    ...(signal === undefined ? {} : { signal }),
+    offset: offset === 0 ? undefined : offset,
+    length,
+    signal,
   }
 }
 

@@ -82,7 +82,7 @@ async function listAll(
   remover: Remover,
   options: Cancellable,
 ): Promise<void> {
-  const request = { prefix, ...(after === undefined ? {} : { after }), ...options }
+  const request = { prefix, after, ...options }
   for await (const page of pagesOf(client, request)) await remover.add(page.objects.map(({ name }) => name))
 }
 

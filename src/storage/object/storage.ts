@@ -74,7 +74,7 @@ class ObjectStorage implements StorageDriver {
     if (putIfAbsent !== undefined)
       this.createIfAbsent = async (name, bytes, { signal } = {}) => {
         assertName(name)
-        return putIfAbsent.call(client, this.#full(name), bytes, { kind: kindOf(name), ...cancellable(signal) })
+        return putIfAbsent.call(client, this.#full(name), bytes, { kind: kindOf(name), signal })
       }
     this.#uploads = new ByteBudget(budgetBytes)
     this.#downloads = new ByteBudget(budgetBytes)
@@ -89,7 +89,7 @@ class ObjectStorage implements StorageDriver {
       const entry = await this.#client.head(this.#full(name), signal)
       if (entry !== undefined) return { name, kind: 'file', sizeBytes: entry.sizeBytes, mtimeMs: entry.mtimeMs }
     }
-    const below = await this.#client.list({ prefix: this.#below(name), ...cancellable(signal) })
+    const below = await this.#client.list({ prefix: this.#below(name), signal })
     const first = below.objects[0]
     return first === undefined ? undefined : { name, kind: 'path', sizeBytes: 0, mtimeMs: first.mtimeMs }
   }
@@ -103,8 +103,8 @@ class ObjectStorage implements StorageDriver {
     signal?.throwIfAborted()
     const request = {
       prefix: this.#below(prefix),
-      ...(recursive ? {} : { delimiter: '/' as const }),
-      ...cancellable(signal),
+      delimiter: recursive ? undefined : ('/' as const),
+      signal,
     }
     for await (const page of pagesOf(this.#client, request)) {
       for (const entry of page.objects) {
@@ -128,7 +128,7 @@ class ObjectStorage implements StorageDriver {
       shown: `${this.display}/${bytesToText(name)}`,
       budget: this.#downloads,
       buffers: this.#chunks,
-      ...cancellable(signal),
+      signal,
     }
     return readObject(place, offset, length)
   }
@@ -142,7 +142,7 @@ class ObjectStorage implements StorageDriver {
       kind: kindOf(name),
       budget: this.#uploads,
       buffers: this.#buffers,
-      ...cancellable(signal),
+      signal,
     })
   }
 
@@ -196,8 +196,4 @@ class ObjectStorage implements StorageDriver {
   #file(entry: ObjectEntry): StoredFile {
     return { name: this.#relative(entry.name), kind: 'file', sizeBytes: entry.sizeBytes, mtimeMs: entry.mtimeMs }
   }
-}
-
-function cancellable(signal: AbortSignal | undefined): Cancellable {
-  return signal === undefined ? {} : { signal }
 }

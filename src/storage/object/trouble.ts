@@ -18,7 +18,7 @@ export class StoreTrouble extends PgtsError {
     } = {},
   ) {
     const { hints, cause } = options
-    super(options.code ?? 'service', message, { ...(hints === undefined ? {} : { hints }), cause })
+    super(options.code ?? 'service', message, { hints, cause })
     this.overloaded = options.overloaded ?? false
     this.retryAfterMs = options.retryAfterMs
   }

@@ -42,8 +42,8 @@ export class StoragePort implements Disposable {
       type: 'read',
       id,
       name,
-      ...(offset === undefined ? {} : { offset }),
-      ...(length === undefined ? {} : { length }),
+      offset,
+      length,
     })
     await source.opened
     return source

@@ -118,7 +118,7 @@ class Reading {
   ): Promise<void> {
     const { signal } = this.#stop
     try {
-      const range = { ...(offset === undefined ? {} : { offset }), ...(length === undefined ? {} : { length }) }
+      const range = { offset, length }
       await using source = await storage.read(name, { ...range, signal })
       this.#send({ type: 'opened', id })
       let left = length ?? Number.POSITIVE_INFINITY

@@ -16,7 +16,7 @@ export async function abortAbandoned(
   let marker: { KeyMarker?: string; UploadIdMarker?: string } = {}
   for (;;) {
     // Names are not asked for in escapes, as elsewhere: some services then escape them without saying so.
-    const input = { ...requests.common, ...(prefix === '' ? {} : { Prefix: textKey(prefix) }), ...marker }
+    const input = { ...requests.common, Prefix: prefix === '' ? undefined : textKey(prefix), ...marker }
     const output = await requests.outputOf({
       action: 'list-uploads',
       command: () => new ListMultipartUploadsCommand(input),
@@ -36,7 +36,7 @@ export async function abortAbandoned(
     progress.advance([NextKeyMarker, NextUploadIdMarker], uploads[0] && [uploads[0].Key, uploads[0].UploadId])
     marker = {
       KeyMarker: textKey(read(NextKeyMarker)),
-      ...(NextUploadIdMarker === undefined ? {} : { UploadIdMarker: NextUploadIdMarker }),
+      UploadIdMarker: NextUploadIdMarker,
     }
   }
 }
@@ -53,7 +53,7 @@ export async function abortUpload(
     action: 'abort',
     name,
     command: () => new AbortMultipartUploadCommand(input),
-    ...(signal === undefined ? {} : { signal }),
+    signal,
   } as const
   const { refusal } = await requests.send(request)
   if (refusal !== undefined && (refusal.status !== 404 || refusal.unproven !== undefined))

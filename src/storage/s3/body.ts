@@ -32,7 +32,7 @@ export function answerBody(
   return {
     chunks: chunksOf(body, (error) => requests.failure(error, subject)),
     ...sizeOfAnswer(length, range),
-    ...(etag === undefined ? {} : { version: etag }),
+    version: etag,
     cancel: () => body.destroy(),
   }
 }

@@ -32,7 +32,7 @@ import { mayBeUnknown, type Refusal } from './refusal.ts'
 import { RefusalMemory } from './refusal-memory.ts'
 import { Removals } from './remove.ts'
 import { S3Requests, type S3Answer, type S3Subject } from './requests.ts'
-import { beginUpload } from './upload.ts'
+import { beginUpload, type LookedEntry } from './upload.ts'
 
 const MIB = 1024 * 1024
 /** Of the service: what a part, and an object that is sent in one request, may be. */
@@ -81,14 +81,14 @@ export class S3Client implements ObjectClient {
   }
 
   /** @param again look once more when the object appears meanwhile */
-  async #look(name: string, signal: AbortSignal | undefined, again: boolean): Promise<ObjectEntry | undefined> {
+  async #look(name: string, signal: AbortSignal | undefined, again: boolean): Promise<LookedEntry | undefined> {
     const { requests, keyParams } = this
     const input = { ...requests.common, Key: textKey(name), ...keyParams }
     const request = {
       action: 'look',
       name,
       command: () => new HeadObjectCommand(input),
-      ...withSignal(signal),
+      signal,
     } as const
     const { output, refusal } = await requests.send(request)
     if (refusal !== undefined) {
@@ -106,7 +106,7 @@ export class S3Client implements ObjectClient {
       name,
       sizeBytes,
       mtimeMs: LastModified?.getTime() ?? Number.NaN,
-      ...(ETag === undefined ? {} : { etag: ETag }),
+      etag: ETag,
     }
   }
 
@@ -115,7 +115,7 @@ export class S3Client implements ObjectClient {
   }
 
   get(name: string, { offset, length, version, signal }: ObjectGetRequest = {}): Promise<ObjectBody> {
-    const request = { action: 'read', name, input: this.keyParams, ...withSignal(signal) } as const
+    const request = { action: 'read', name, input: this.keyParams, signal } as const
     return getObject(this.requests, request, { offset, length, version })
   }
 
@@ -170,7 +170,7 @@ export class S3Client implements ObjectClient {
         name,
         command: () => new PutObjectCommand({ ...input, ...body.input() }),
         prepare: body.prepare,
-        ...withSignal(signal),
+        signal,
       }
     })
   }
@@ -182,7 +182,7 @@ export class S3Client implements ObjectClient {
    * @returns undefined for an object that is present, though it was reported as missing
    */
   async #explained(name: string, refusal: Refusal, signal: AbortSignal | undefined): Promise<PgtsError | undefined> {
-    const request = { action: 'look', name, ...withSignal(signal) } as const
+    const request = { action: 'look', name, signal } as const
     if (refusal.code !== '') return this.requests.errorOf(refusal, request)
     const input = { ...this.requests.common, Key: textKey(name), ...this.keyParams, Range: 'bytes=0-0' }
     const asked = { ...request, command: () => new GetObjectCommand(input) }
@@ -207,9 +207,9 @@ export async function getObject(
     length,
     version,
   }: {
-    readonly offset?: number | undefined
-    readonly length?: number | undefined
-    readonly version?: string | undefined
+    readonly offset?: number
+    readonly length?: number
+    readonly version?: string
   },
 ): Promise<ObjectBody> {
   const { name, input, ...asked } = request
@@ -218,8 +218,8 @@ export async function getObject(
     ...requests.common,
     ...input,
     Key: textKey(name),
-    ...(ranged ? { Range: `bytes=${offset}-${length === undefined ? '' : offset + length - 1}` } : {}),
-    ...(version === undefined ? {} : { IfMatch: version }),
+    Range: ranged ? `bytes=${offset}-${length === undefined ? '' : offset + length - 1}` : undefined,
+    IfMatch: version,
   }
   const command = () => new GetObjectCommand(params)
   const { output, refusal } = await requests.send({ ...asked, name, command })
@@ -227,8 +227,4 @@ export async function getObject(
   if (refusal?.status === 416 && refusal.unproven === undefined) return NO_BODY
   if (refusal !== undefined) throw requests.errorOf(refusal, request)
   return answerBody(requests, request, output, { offset, length })
-}
-
-export function withSignal(signal: AbortSignal | undefined): { signal?: AbortSignal } {
-  return signal === undefined ? {} : { signal }
 }

@@ -90,7 +90,7 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
     const waitMs = retryAfterMs(refusal.retryAfter, place.nowMs)
     return new StoreTrouble(message(`the store is overloaded (${said})`), {
       overloaded: true,
-      ...(waitMs === undefined ? {} : { retryAfterMs: waitMs }),
+      retryAfterMs: waitMs,
       cause,
     })
   }
@@ -157,7 +157,7 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
     return refused('feature-not-supported', `the service cannot do this (${said})`, ...optionHints(refusal, place))
   if (PASSING.has(code) || status >= 500 || status === 408 || status === 409) {
     const waitMs = retryAfterMs(refusal.retryAfter, place.nowMs)
-    return new StoreTrouble(message(said), { ...(waitMs === undefined ? {} : { retryAfterMs: waitMs }), cause })
+    return new StoreTrouble(message(said), { retryAfterMs: waitMs, cause })
   }
   const kms = code.startsWith('KMS.') ? [`check ${repo}-s3-kms-key-id and the policy of that key`] : []
   return refused('service', said, ...(kms.length > 0 ? kms : optionHints(refusal, place)))

@@ -58,7 +58,7 @@ export class Integrity {
   }
 
   /** The store's answer to such an object. */
-  learn({ ChecksumCRC32 }: { readonly ChecksumCRC32?: string | undefined }): void {
+  learn({ ChecksumCRC32 }: { readonly ChecksumCRC32?: string }): void {
     if (this.#secure && ChecksumCRC32 !== undefined) this.#checksCrc = true
   }
 

@@ -11,9 +11,9 @@ export async function listPage(requests: S3Requests, request: ObjectListRequest)
   const input = {
     ...requests.common,
     ...listParams(requests, request),
-    ...(after === undefined ? {} : { ContinuationToken: after }),
+    ContinuationToken: after,
   }
-  const subject = { action: 'list', ...(signal === undefined ? {} : { signal }) } as const
+  const subject = { action: 'list', signal } as const
   const output = await requests.outputOf({ ...subject, command: () => new ListObjectsV2Command(input) })
   const name = nameReader(output)
   const found = output.Contents ?? []
@@ -23,7 +23,7 @@ export async function listPage(requests: S3Requests, request: ObjectListRequest)
   const prefixes = (output.CommonPrefixes ?? []).map(({ Prefix }) => name(Prefix))
   const { IsTruncated, NextContinuationToken: next } = output
   if (IsTruncated === true && !next) throw requests.unusable(subject, NO_NEXT_PAGE)
-  const page = { objects, prefixes, ...(IsTruncated === true && next ? { next } : {}) }
+  const page = { objects, prefixes, next: IsTruncated === true && next ? next : undefined }
   const names = objects.map((object) => object.name)
   return checkedPage(requests.doing(subject), request, page, names)
 }
@@ -37,14 +37,14 @@ export function listParams(requests: S3Requests, { prefix, delimiter }: ObjectLi
   return {
     // Names may hold what XML cannot carry.
     EncodingType: 'url' as const,
-    ...(prefix === '' ? {} : { Prefix: textKey(prefix) }),
-    ...(delimiter === undefined ? {} : { Delimiter: delimiter }),
+    Prefix: prefix === '' ? undefined : textKey(prefix),
+    Delimiter: delimiter,
   }
 }
 
 /** `Contents` of a page or `Version` of a list of versions. */
 export function entryOf(
-  found: { Key?: string | undefined; Size?: number | undefined; LastModified?: Date | undefined },
+  found: { Key?: string; Size?: number; LastModified?: Date },
   name: (text: string | undefined) => string,
 ): ObjectEntry {
   return { name: name(found.Key), sizeBytes: found.Size ?? 0, mtimeMs: found.LastModified?.getTime() ?? Number.NaN }

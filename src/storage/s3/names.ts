@@ -40,6 +40,6 @@ export function uriDecode(text: string): string {
 }
 
 /** How names are written in an answer: a service that does not know escapes says nothing of them. */
-export function nameReader({ EncodingType }: { EncodingType?: string | undefined }): (text?: string) => string {
+export function nameReader({ EncodingType }: { EncodingType?: string }): (text?: string) => string {
   return (text = '') => (EncodingType === 'url' ? uriDecode(text) : textToBytes(text))
 }

@@ -9,7 +9,7 @@ import type {
   ObjectPage,
 } from '../object/client.ts'
 import { ListingProgress } from '../object/pages.ts'
-import { getObject, withSignal, type S3Client } from './client.ts'
+import { getObject, type S3Client } from './client.ts'
 import { AsOf, listVersions, type ObjectVersion, type VersionMarker } from './versions.ts'
 
 /** Where a listing continues. `settled` is a name that is decided although more of its versions follow. */
@@ -63,11 +63,7 @@ class PointInTimeS3Client implements ObjectClient {
       throw new PgtsError('file-missing', `cannot read ${requests.shown(name)}: it was not there at that time`)
     }
     const input = { ...readParams, VersionId: found.versionId }
-    return getObject(
-      requests,
-      { action: 'read-version', name, input, ...withSignal(signal) },
-      { offset, length, version },
-    )
+    return getObject(requests, { action: 'read-version', name, input, signal }, { offset, length, version })
   }
 
   put(): Promise<never> {
@@ -91,7 +87,7 @@ class PointInTimeS3Client implements ObjectClient {
     const progress = new ListingProgress(`cannot look up ${this.#client.requests.shown(name)}`)
     let mark: VersionMarker | undefined
     do {
-      const page = await this.#page({ prefix: name, ...withSignal(signal) }, mark)
+      const page = await this.#page({ prefix: name, signal }, mark)
       // Longer names with this prefix sort after it.
       const own = page.versions.filter((version) => version.name === name)
       for (const version of asOf.pick(own)) {

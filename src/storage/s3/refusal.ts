@@ -84,10 +84,10 @@ export function refusalOf(error: unknown, unproven?: UnprovenAnswer): Refusal | 
     status,
     code,
     message: code === '' || error.message === MADE_UP_MESSAGE ? '' : error.message,
-    ...(region === undefined ? {} : { region }),
-    ...(serverTime === undefined ? {} : { serverTime }),
-    ...(retryAfter === undefined ? {} : { retryAfter }),
-    ...(requestId === undefined ? {} : { requestId }),
-    ...(unproven === undefined ? {} : { unproven }),
+    region,
+    serverTime,
+    retryAfter,
+    requestId,
+    unproven,
   }
 }

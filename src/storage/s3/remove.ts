@@ -34,7 +34,7 @@ export class Removals {
       action: 'remove',
       command: () => new DeleteObjectsCommand(input),
       prepare: withMd5,
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     } as const
     const { output, refusal } = await this.#requests.send(request)
     if (refusal !== undefined) {
@@ -67,7 +67,7 @@ export class Removals {
           action: 'remove',
           name,
           command: () => new DeleteObjectCommand(input),
-          ...(signal === undefined ? {} : { signal }),
+          signal,
         } as const
         const { refusal } = await this.#requests.send(request)
         if (refusal !== undefined && refusal.code !== 'NoSuchKey') throw this.#requests.errorOf(refusal, request)

@@ -78,7 +78,7 @@ export class S3Requests implements AsyncDisposable {
 
   private constructor(description: S3Description, agents: Agents, sdk: Sdk, clock: Clock) {
     const { bucket, requesterPays, endpoint } = description
-    this.common = { Bucket: bucket, ...(requesterPays ? { RequestPayer: 'requester' } : {}) }
+    this.common = { Bucket: bucket, RequestPayer: requesterPays ? 'requester' : undefined }
     this.#description = description
     this.#agents = agents
     this.#sdk = sdk

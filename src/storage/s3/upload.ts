@@ -17,13 +17,15 @@ import { crc32Base64, type Integrity } from './integrity.ts'
 import type { KeyParams, PutParams } from './put-params.ts'
 import type { S3Requests } from './requests.ts'
 
+export type LookedEntry = ObjectEntry & { readonly etag?: string }
+
 export interface UploadPlace {
   readonly requests: S3Requests
   readonly integrity: Integrity
   readonly name: string
   /** With a customer's key every part is sent along with it. */
   readonly keyParams: KeyParams
-  readonly look: () => Promise<(ObjectEntry & { etag?: string }) | undefined>
+  readonly look: () => Promise<LookedEntry | undefined>
 }
 
 interface SentPart {
@@ -36,7 +38,7 @@ interface SentPart {
 export async function beginUpload(place: UploadPlace, params: PutParams, signal?: AbortSignal): Promise<ObjectUpload> {
   const { requests, integrity, name } = place
   const input = { ...requests.common, Key: textKey(name), ...params }
-  const subject = { action: 'write', name, ...(signal === undefined ? {} : { signal }) } as const
+  const subject = { action: 'write', name, signal } as const
   const { output, refusal } = await integrity.send<
     CreateMultipartUploadCommandInput,
     CreateMultipartUploadCommandOutput
@@ -71,7 +73,7 @@ class S3Upload implements ObjectUpload {
   async part(number: number, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
     const { requests, integrity, name } = this.#place
     const crc = this.#checksCrc ? crc32Base64(bytes) : undefined
-    const subject = { action: 'write', name, ...(signal === undefined ? {} : { signal }) } as const
+    const subject = { action: 'write', name, signal } as const
     const { output, refusal } = await integrity.send<UploadPartCommandInput, UploadPartCommandOutput>(
       requests,
       (proof) => {
@@ -85,7 +87,7 @@ class S3Upload implements ObjectUpload {
     if (etag === undefined) {
       throw new StoreTrouble(`the store took part ${number} of ${requests.shown(name)} and gave no ETag for it`)
     }
-    this.#parts.set(number, { etag, sizeBytes: bytes.length, ...(crc === undefined ? {} : { crc }) })
+    this.#parts.set(number, { etag, sizeBytes: bytes.length, crc })
   }
 
   async complete(signal?: AbortSignal): Promise<void> {
@@ -98,13 +100,13 @@ class S3Upload implements ObjectUpload {
     const Parts = parts.map(([PartNumber, { etag: ETag, crc }]) => ({
       PartNumber,
       ETag,
-      ...(crc === undefined ? {} : { ChecksumCRC32: crc }),
+      ChecksumCRC32: crc,
     }))
     const request = {
       action: 'write',
       name,
       command: () => new CompleteMultipartUploadCommand({ ...this.#input(), MultipartUpload: { Parts } }),
-      ...(signal === undefined ? {} : { signal }),
+      signal,
     } as const
     const { refusal } = await requests.send(request)
     if (refusal?.code === 'NoSuchUpload' && (await this.#isThere())) return

@@ -34,11 +34,11 @@ export async function listVersions(
   const input = {
     ...requests.common,
     ...listParams(requests, request),
-    ...(marker === undefined ? {} : { KeyMarker: textKey(marker.name) }),
-    ...(marker === undefined || marker.versionId === '' ? {} : { VersionIdMarker: marker.versionId }),
+    KeyMarker: marker === undefined ? undefined : textKey(marker.name),
+    VersionIdMarker: marker === undefined || marker.versionId === '' ? undefined : marker.versionId,
   }
   let order: readonly boolean[] = []
-  const subject = { action: 'list-versions', ...(signal === undefined ? {} : { signal }) } as const
+  const subject = { action: 'list-versions', signal } as const
   const output = await requests.outputOf({
     ...subject,
     command: () => new ListObjectVersionsCommand(input),

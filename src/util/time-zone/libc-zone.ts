@@ -4,8 +4,8 @@ import { fileZone, parseZoneFile, withRulesOf, type ZoneFile } from './tzif.ts'
 import { UTC, type Zone } from './zone.ts'
 
 export interface ZoneEnvironment {
-  readonly TZ?: string | undefined
-  readonly TZDIR?: string | undefined
+  readonly TZ?: string
+  readonly TZDIR?: string
 }
 
 const SYSTEM_ZONE = '/etc/localtime'

@@ -39,7 +39,7 @@ export async function openBlockRepository(name: string): Promise<BlockRepository
     await putFile(storage, path.slice(repo.length + 1), readFileSync(path))
   }
   const cipher = { type: 'aes-256-cbc' as const, origin: 'the test', passphrase: () => PASSPHRASE }
-  const info = await loadBackupInfo({ storage, ...(name.includes('encrypted') ? { cipher } : {}) }, STANZA)
+  const info = await loadBackupInfo({ storage, cipher: name.includes('encrypted') ? cipher : undefined }, STANZA)
   const backups: Manifest[] = []
   for (const { label } of info.backups) backups.push(await loadManifest(storage, STANZA, label, info))
   const lines = readFileSync(join(root, name, 'content.txt'), 'latin1')
@@ -70,7 +70,7 @@ export function blockFiles(manifest: Manifest): { readonly file: ManifestFile; r
       blockSize,
       checksumSize,
       referenceCount: manifest.references.length,
-      ...(cipherPass === undefined ? {} : { cipherPass }),
+      cipherPass,
     }
     return [{ file, where }]
   })

@@ -20,7 +20,7 @@ export function aFile(name: string, content = name, more: Partial<ManifestFile> 
     mode: 0o600,
     sizeBytes: content.length,
     timestamp: 1_767_323_000,
-    ...(content === '' ? {} : { checksum: sha1(Buffer.from(content, 'latin1')) }),
+    checksum: content === '' ? undefined : sha1(Buffer.from(content, 'latin1')),
     ...more,
   }
 }

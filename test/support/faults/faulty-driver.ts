@@ -34,7 +34,7 @@ export function failing(driver: StorageDriver, fault: { at: number; error: Error
     at: fault.at,
     error: () => fault.error,
     dead: false,
-    ...(fault.only ? { only: fault.only } : {}),
+    only: fault.only || undefined,
   })
 }
 
@@ -110,10 +110,10 @@ function faulty(driver: StorageDriver, fault: Fault): FaultyDriver {
       step('sync', prefix)
       return driver.sync(prefix, options)
     },
-    ...(links === undefined
-      ? {}
-      : {
-          links: {
+    links:
+      links === undefined
+        ? undefined
+        : {
             async symlink(name: string, destination: string) {
               step('symlink', name)
               return links.symlink(name, destination)
@@ -127,7 +127,6 @@ function faulty(driver: StorageDriver, fault: Fault): FaultyDriver {
               return links.makePath(name)
             },
           },
-        }),
     async [Symbol.asyncDispose]() {
       // The dead close nothing; what they had open in this test process is left to the garbage collector.
       if (!(reached && fault.dead)) await driver[Symbol.asyncDispose]()

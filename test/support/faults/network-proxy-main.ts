@@ -24,11 +24,11 @@ const { values } = parseArgs({
 const [, host, port] = /^(.+):(\d+)$/.exec(values.target ?? '') ?? []
 if (host === undefined) throw new Error('--target=HOST:PORT says where to')
 const faults: NetworkFaults = {
-  ...(values.latency === undefined ? {} : { latencyMs: Number(values.latency) }),
-  ...(values.jitter === undefined ? {} : { jitterMs: Number(values.jitter) }),
-  ...(values.bandwidth === undefined ? {} : { bytesPerSecond: Number(values.bandwidth) }),
-  ...(values.window === undefined ? {} : { windowBytes: Number(values.window) }),
-  ...(values.refuse === undefined ? {} : { refuseShare: Number(values.refuse) }),
+  latencyMs: values.latency === undefined ? undefined : Number(values.latency),
+  jitterMs: values.jitter === undefined ? undefined : Number(values.jitter),
+  bytesPerSecond: values.bandwidth === undefined ? undefined : Number(values.bandwidth),
+  windowBytes: values.window === undefined ? undefined : Number(values.window),
+  refuseShare: values.refuse === undefined ? undefined : Number(values.refuse),
 }
 const proxy = await NetworkProxy.start({ host, port: Number(port) }, faults, Number(values.port))
 console.log(JSON.stringify({ port: proxy.port, faults }))

@@ -278,7 +278,7 @@ function hashesOf(headers: IncomingMessage['headers']): Pick<ObjectMetadata, 'md
   const text = [headers['x-goog-hash'] ?? []].flat().join(',')
   const md5 = /md5=([^,]+)/.exec(text)?.[1] ?? headers['content-md5']?.toString()
   const crc32c = /crc32c=([^,]+)/.exec(text)?.[1]
-  return { ...(md5 === undefined ? {} : { md5Hash: md5 }), ...(crc32c === undefined ? {} : { crc32c }) }
+  return { md5Hash: md5, crc32c }
 }
 
 /** An object as the API describes it; 64-bit values are strings. */

@@ -30,7 +30,7 @@ export async function openTestEnv(setup: TestSetup, log: Logger = silentLogger):
   return {
     factor,
     log,
-    ...(lanes === undefined ? {} : { lanes: Array.from({ length: lanes }, () => ({ ...lane })) }),
+    lanes: lanes === undefined ? undefined : Array.from({ length: lanes }, () => ({ ...lane })),
     [Symbol.asyncDispose]: async () => void Atomics.add(new Int32Array(setup.closed), 0, 1),
   }
 }

@@ -92,7 +92,8 @@ describe('help', () => {
 
   test('shows the defaults of pgbackrest under its name, also when its configuration is broken', async () => {
     const program = '/usr/bin/pgbackrest'
-    for (const files of [{}, { '/etc/pgbackrest/pgbackrest.conf': 'broken' }]) {
+    const broken: Record<string, string> = { '/etc/pgbackrest/pgbackrest.conf': 'broken' }
+    for (const files of [{}, broken]) {
       expect(await output('help backup repo-path', { program, files })).toContain('default:    /var/lib/pgbackrest\n')
       expect(await output('help backup compress-type', { program, files })).toContain('default:    gz\n')
     }

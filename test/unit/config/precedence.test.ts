@@ -1,10 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { failureOf, resolving, valueOf } from './resolving.ts'
+import { failureOf, resolving, valueOf, type Surroundings } from './resolving.ts'
 
 // From the strongest to the weakest; each sets process-max to its place in the list.
 const SOURCES = ['command line', 'PGTS_', 'PGBACKREST_', 'main:backup', 'main', 'global:backup', 'global'] as const
 
-function surroundings(places: readonly number[], dialect: 'ini' | 'yaml') {
+function surroundings(places: readonly number[], dialect: 'ini' | 'yaml'): { line: string; around: Surroundings } {
   const has = (name: (typeof SOURCES)[number]) => places.includes(SOURCES.indexOf(name))
   const value = (name: (typeof SOURCES)[number]) => SOURCES.indexOf(name) + 1
   const env: Record<string, string> = {}

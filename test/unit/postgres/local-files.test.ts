@@ -73,7 +73,7 @@ test('a file comes in whole buffers, up to its limit', async () => {
   const chunks = async (bufferBytes: number, maxBytes?: number) => {
     await using source = (await files.open(join(dir, 'f'), {
       buffer: Buffer.alloc(bufferBytes),
-      ...(maxBytes === undefined ? {} : { maxBytes }),
+      maxBytes,
     }))!
     const found: string[] = []
     for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next())

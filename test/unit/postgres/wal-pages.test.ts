@@ -77,7 +77,7 @@ function walk(
   const pages = new WalPageWalk({
     startLsn: () => START,
     timeline: options.timeline ?? 1,
-    ...(options.first === true ? { firstHeaderOnly: true } : {}),
+    firstHeaderOnly: options.first === true ? true : undefined,
   })
   const size = options.chunk ?? bytes.length
   const buffer = Buffer.alloc(size)

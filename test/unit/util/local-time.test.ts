@@ -11,7 +11,7 @@ import { timeOfWall, wallTime } from '../../../src/util/time-zone/zone.ts'
 
 /** What `date` of this machine shows at each time: `2026-11-22 06:28:17+01:00:00`. */
 function shownByDate(TZ: string | undefined, times: readonly number[]): string[] {
-  const env = { PATH: process.env.PATH, ...(TZ === undefined ? {} : { TZ }) }
+  const env = { PATH: process.env.PATH, TZ }
   const input = times.map((time) => `@${time}\n`).join('')
   const { stdout } = spawnSync('date', ['-f', '-', '+%Y-%m-%d %H:%M:%S%::z'], { env, input, encoding: 'utf8' })
   return stdout.trimEnd().split('\n')

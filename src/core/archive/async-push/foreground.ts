@@ -120,7 +120,7 @@ class Waiting {
         warning: `WAL file '${name}' was skipped by hand: its error file was renamed to .ok; the error was [${String(skippedCode).padStart(3, '0')}] ${warning ?? ''}\n${GAP_HINT}`,
       }
     }
-    return { outcome: 'pushed', ...(warning === undefined ? {} : { warning }) }
+    return { outcome: 'pushed', warning }
   }
 
   async #start(): Promise<void> {

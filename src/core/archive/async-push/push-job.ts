@@ -75,7 +75,7 @@ export async function pushFile(job: PushJob, env: WorkerEnv, signal: AbortSignal
         continue
       }
       const unlock = cipher && { ...cipher, passphrase: () => cipher.passphrase }
-      repositories.push({ key, storage: opened, ...(unlock === undefined ? {} : { cipher: unlock }) })
+      repositories.push({ key, storage: opened, cipher: unlock })
     }
     const directories = new Set(job.repositories.filter((one) => one.storage.kind === 'posix').map(({ key }) => key))
     const { report, failures } = await pushWhereItGoes({

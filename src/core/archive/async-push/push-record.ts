@@ -44,9 +44,9 @@ export class PushRecord {
     return {
       startedMs: this.#startedMs,
       updatedMs: nowMs,
-      ...(this.#lastSuccess === undefined ? {} : { lastSuccess: this.#lastSuccess }),
-      ...(this.#lastFailure === undefined ? {} : { lastFailure: this.#lastFailure }),
-      ...(this.#dropped === undefined ? {} : { dropped: this.#dropped }),
+      lastSuccess: this.#lastSuccess,
+      lastFailure: this.#lastFailure,
+      dropped: this.#dropped,
       pushed: this.#pushed,
       rate: {
         files: this.#recent.length,

@@ -69,7 +69,7 @@ export class Settling {
       this.#parts.record.succeeded({ file: bytesToText(file.name), timeMs: nowMs }, result.sizeBytes)
       log.detail({ file: file.name }, `pushed WAL file '${bytesToText(file.name)}' to the archive`)
       for (const text of result.warnings) log.warn(text)
-      this.acknowledge(file.name, { mtimeNs: result.mtimeNs, ...(warning === undefined ? {} : { warning }) })
+      this.acknowledge(file.name, { mtimeNs: result.mtimeNs, warning })
       return
     }
     this.#lacking(file)

@@ -79,13 +79,13 @@ export class StatusTeller {
     return {
       pid: process.pid,
       state: ended !== '' ? 'ended' : blocked !== undefined ? 'blocked' : working ? 'working' : 'idle',
-      ...(why === undefined ? {} : { why }),
+      why,
       ...this.#record.facts(nowMs),
       queue: {
         files: files.size,
         bytes: files.size * segmentBytes,
         ...(first === undefined ? {} : { first: names[0] ?? '', last: names.at(-1) ?? '', sinceMs: first.sinceMs }),
-        ...(this.#limitBytes === undefined ? {} : { limitBytes: this.#limitBytes }),
+        limitBytes: this.#limitBytes,
       },
       inHand: flying,
       repositories: this.#repoKeys.map((key) => {

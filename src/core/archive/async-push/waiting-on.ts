@@ -50,9 +50,10 @@ export class WaitingOn {
       read: (name, range) => during(() => storage.read(name, range)),
       create: (name, options) =>
         during(async () => watchFile(await storage.create(name, options), during, enter, leave)),
-      ...(storage.createIfAbsent === undefined
-        ? {}
-        : { createIfAbsent: (name, bytes, options) => during(() => storage.createIfAbsent!(name, bytes, options)) }),
+      createIfAbsent:
+        storage.createIfAbsent === undefined
+          ? undefined
+          : (name, bytes, options) => during(() => storage.createIfAbsent!(name, bytes, options)),
       remove: (name, options) => during(() => storage.remove(name, options)),
       removeTree: (prefix, options) => during(() => storage.removeTree(prefix, options)),
       sync: (prefix, options) => during(() => storage.sync(prefix, options)),

@@ -15,7 +15,7 @@ export function containerKeys(keys: S3Keys & { type: 'container' }, access: Http
   return async () => {
     // The platform renews the file while we run.
     const token = keys.tokenFile === undefined ? keys.token : await readToken(keys.tokenFile)
-    const headers = token === undefined ? {} : { authorization: token }
+    const headers: Record<string, string> = token === undefined ? {} : { authorization: token }
     const { status, text } = await askOnce({ method: 'GET', url: keys.url, headers }, from, access)
     if (status === 200) return keysFromJson(text, from)
     const message = `${from} answers with HTTP status ${status}`

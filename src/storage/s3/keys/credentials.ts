@@ -27,7 +27,7 @@ export async function openCredentials(keys: S3Keys, access: HttpAccess, reposito
   switch (keys.type) {
     case 'shared': {
       const { key: accessKeyId, secret: secretAccessKey, token } = keys
-      return { accessKeyId, secretAccessKey, ...(token === undefined ? {} : { sessionToken: token }) }
+      return { accessKeyId, secretAccessKey, sessionToken: token }
     }
     case 'instance': {
       const { instanceKeys } = await loadModule(() => import('./instance.ts'))
@@ -84,7 +84,7 @@ export function keysFromJson(
   return {
     accessKeyId,
     secretAccessKey,
-    ...(sessionToken === undefined ? {} : { sessionToken }),
-    ...(expiration === undefined ? {} : { expiration: new Date(expiration) }),
+    sessionToken,
+    expiration: expiration === undefined ? undefined : new Date(expiration),
   }
 }

@@ -15,7 +15,7 @@ export function instanceKeys(keys: S3Keys & { type: 'instance' }, repository: st
   const roles = `${keys.metadata}/latest/meta-data/iam/security-credentials/`
   return async () => {
     const token = await sessionToken(keys.metadata, from)
-    const headers = token === undefined ? {} : { 'x-aws-ec2-metadata-token': token }
+    const headers: Record<string, string> = token === undefined ? {} : { 'x-aws-ec2-metadata-token': token }
     const get = (url: string, absent: string, hint: string) => answerOf(url, headers, from, absent, hint)
     const role = keys.role ?? roleIn(await get(roles, 'this machine has no role', 'attach an IAM role to it'), from)
     const hint = `check ${repository}-s3-role, and that an IAM role is attached to this machine`

@@ -115,7 +115,7 @@ describe('what is inherited', () => {
     ['no blocks before', 32768, { blockMapSize: undefined }, false],
   ])('a block map is continued: %s', (_, sizeBytes, more, continued) => {
     const { blockMapSize, ...shape } = { ...BLOCKS, ...more }
-    const before = stored({ ...shape, ...(blockMapSize === undefined ? {} : { blockMapSize }) })
+    const before = stored({ ...shape, blockMapSize })
     const { priorBlocks, inherited } = planOne(listed({ sizeBytes, timestamp: TIME + 1 }), before)
     expect(priorBlocks).toEqual(continued ? { ...before, reference: LABEL } : undefined)
     expect(inherited === undefined).toBe(sizeBytes !== 32768)

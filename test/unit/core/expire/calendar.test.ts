@@ -10,7 +10,7 @@ function standing(moments: readonly string[], calendar: Partial<CalendarPolicy>)
     const stop = Date.parse(time) / 1000
     const name = time.slice(0, 16).replaceAll(/[-:]/g, '').replace('T', '-') + '00'
     if (type === 'F') full = `${name}F`
-    return { label: type === 'F' ? full : `${full}_${name}I`, stop, ...(type === 'F' ? {} : { prior: full }) }
+    return { label: type === 'F' ? full : `${full}_${name}I`, stop, prior: type === 'F' ? undefined : full }
   })
   const reasons = calendarReasons(entriesOf(backups), { timeZone: 'UTC', ...calendar })
   return backups.flatMap(({ label }, index) =>

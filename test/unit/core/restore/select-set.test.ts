@@ -9,7 +9,7 @@ function backup(label: string, stop: number, lsnStop: string | undefined, histor
     historyId,
     timestampStart: stop - 10,
     timestampStop: stop,
-    ...(lsnStop === undefined ? {} : { lsnStop }),
+    lsnStop,
   } as BackupEntry
 }
 

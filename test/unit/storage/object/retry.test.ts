@@ -65,8 +65,7 @@ async function bytesOf(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
 
 const content = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 7) % 251))
 const trouble = (options = {}) => ({ error: new StoreTrouble('503 Slow Down', options) })
-const put = (client: Setup['client'], signal?: AbortSignal) =>
-  client.put('a', content, { kind: 'data', ...(signal === undefined ? {} : { signal }) })
+const put = (client: Setup['client'], signal?: AbortSignal) => client.put('a', content, { kind: 'data', signal })
 
 describe('what may pass is asked again', () => {
   test('with pauses that grow, and one warning', async () => {

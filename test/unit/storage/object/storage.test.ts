@@ -21,7 +21,7 @@ const MIB = 1024 * 1024
 
 function setup(options: MemoryObjectsOptions = {}, budgetBytes?: number) {
   const objects = memoryObjects(options)
-  const storage = objectStorage(objects, { path: '/repo', ...(budgetBytes === undefined ? {} : { budgetBytes }) })
+  const storage = objectStorage(objects, { path: '/repo', budgetBytes })
   return { objects, storage }
 }
 const sha1 = (bytes: Uint8Array) => createHash('sha1').update(bytes).digest('hex')

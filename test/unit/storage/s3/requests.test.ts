@@ -141,7 +141,7 @@ describe('what a body is proven by', () => {
       if (!url.includes('uploads')) {
         return { body: '<CompleteMultipartUploadResult><ETag>"x-1"</ETag></CompleteMultipartUploadResult>' }
       }
-      const headers = algorithm === undefined ? {} : { 'x-amz-checksum-algorithm': algorithm }
+      const headers: Record<string, string> = algorithm === undefined ? {} : { 'x-amz-checksum-algorithm': algorithm }
       const body = '<InitiateMultipartUploadResult><UploadId>id</UploadId></InitiateMultipartUploadResult>'
       return { headers, body }
     }
