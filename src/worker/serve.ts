@@ -6,139 +6,181 @@ import type { JobHandlers } from './executor.ts'
 import { withRetries } from './retry.ts'
 import { RunFlags, type Answer, type FromWorker, type JobMessage, type ToWorker, type WorkerStart } from './protocol.ts'
 
-/** Answers are sent together when jobs are shorter than this. */
+/** Jobs shorter than this are answered together. */
 const POST_INTERVAL_MS = 1
 
 /** What a worker opens once. */
 export interface WorkerEnvironment extends AsyncDisposable {
   /**
-   * Present where jobs wait for a network: as many jobs as there are lanes are under way at once, each gets one of them
-   * instead of the whole. They are closed with the whole.
+   * Present where jobs wait for a network: one job runs in each lane at the same time and gets that lane instead of the
+   * environment. Closing the environment closes its lanes.
    */
   readonly lanes?: readonly unknown[]
 }
 
+type OpenEnvironment = (setup: never, log: Logger, port?: MessagePort) => Promise<WorkerEnvironment>
+
 /**
- * The life of a worker thread: open the environment with the first job, run one job at a time (or one in each lane),
- * answer, until told to close.
+ * Serve jobs in this worker thread: open the environment with the first job, run one job at a time (or one in each
+ * lane), answer, until the main thread sends `close`.
  */
-export function serveJobs(
-  loadHandlers: () => Promise<JobHandlers>,
-  openEnv: (setup: never, log: Logger, port?: MessagePort) => Promise<WorkerEnvironment>,
-): void {
+export function serveJobs(loadHandlers: () => Promise<JobHandlers>, openEnv: OpenEnvironment): void {
   const port = parentPort
   if (port === null) throw new PgtsError('assert', 'the worker entry was started outside a worker thread')
-  const start = workerData as WorkerStart
-  // An end that nothing below has decided: see begin(). An entry that is empty ends with 0.
+  // The exit code when the thread ends without `close`, see begin(). Node's own would be 0.
   process.exitCode = EXIT_CODES.assert
-  const flags = new RunFlags(start.flags)
-  const send = (message: FromWorker) => port.postMessage(message)
-  const log = forwardingLogger(start, send)
-  const queue: JobMessage[] = []
-  const running = new Map<number, AbortController>()
+  const server = new JobServer(port, workerData as WorkerStart, loadHandlers, openEnv)
+  port.on('message', (message: ToWorker) => server.receive(message))
+}
 
-  let opened: Promise<{ handlers: JobHandlers; env: WorkerEnvironment }> | undefined
-  const open = async () => ({
-    handlers: await loadHandlers(),
-    env: await openEnv(start.setup as never, log, start.port),
-  })
+interface Opened {
+  readonly handlers: JobHandlers
+  readonly env: WorkerEnvironment
+}
 
-  async function answer({ id, run, kind, job }: JobMessage, lane: number): Promise<Answer> {
-    if (flags.isDropped(run)) return { id, dropped: true }
+class JobServer {
+  readonly #port: MessagePort
+  readonly #start: WorkerStart
+  readonly #open: () => Promise<Opened>
+  readonly #log: Logger
+  readonly #flags: RunFlags
+  readonly #answers: Answers
+  readonly #queue: JobMessage[] = []
+  readonly #controllers = new Map<number, AbortController>()
+  #opened: Promise<Opened> | undefined
+  /** Lanes without a job; known when the environment is open. */
+  #idle: number[] | undefined
+  #lanes = 1
+
+  constructor(
+    port: MessagePort,
+    start: WorkerStart,
+    loadHandlers: () => Promise<JobHandlers>,
+    openEnv: OpenEnvironment,
+  ) {
+    const send = (message: FromWorker) => port.postMessage(message)
+    this.#port = port
+    this.#start = start
+    this.#log = forwardingLogger(start, send)
+    this.#flags = new RunFlags(start.flags)
+    this.#answers = new Answers(send)
+    this.#open = async () => ({
+      handlers: await loadHandlers(),
+      env: await openEnv(start.setup as never, this.#log, start.port),
+    })
+  }
+
+  receive(message: ToWorker): void {
+    switch (message.type) {
+      case 'jobs':
+        this.#queue.push(...message.jobs)
+        if (this.#idle !== undefined) this.#fillLanes(this.#idle)
+        else if (this.#opened === undefined) void this.#begin()
+        break
+      case 'open':
+        if (this.#opened === undefined) void this.#begin()
+        break
+      case 'abort':
+        abort(this.#controllers.get(message.run))
+        break
+      case 'close':
+        void this.#close()
+        break
+    }
+  }
+
+  async #begin(): Promise<void> {
+    // While there is work, messages do not keep this thread alive. So it ends when nothing is left that a job waits for,
+    // and the main thread reports that job instead of waiting for its answer for ever.
+    this.#port.unref()
+    this.#opened = this.#open()
+    // If opening fails, every job reports that error.
+    const opened = await this.#opened.catch(() => undefined)
+    this.#lanes = opened?.env.lanes?.length ?? 1
+    const idle = Array.from({ length: this.#lanes }, (_, lane) => lane)
+    this.#idle = idle
+    this.#fillLanes(idle)
+    if (idle.length === this.#lanes) this.#port.ref()
+  }
+
+  #fillLanes(idle: number[]): void {
+    if (idle.length === this.#lanes) this.#answers.restartTimer()
+    while (this.#queue.length > 0) {
+      const lane = idle.pop()
+      if (lane === undefined) return
+      this.#port.unref()
+      void this.#work(lane, idle)
+    }
+  }
+
+  async #work(lane: number, idle: number[]): Promise<void> {
+    const queue = this.#queue
+    for (let message = queue.shift(); message !== undefined; message = queue.shift())
+      this.#answers.add(await this.#run(message, lane), queue.length === 0)
+    idle.push(lane)
+    if (idle.length < this.#lanes) return
+    this.#controllers.clear()
+    this.#port.ref()
+  }
+
+  async #run({ id, run, kind, job }: JobMessage, lane: number): Promise<Answer> {
+    const isDropped = () => this.#flags.isDropped(run)
+    if (isDropped()) return { id, dropped: true }
     try {
-      const { handlers, env } = await (opened as NonNullable<typeof opened>)
-      // Opening took its time.
-      if (flags.isDropped(run)) return { id, dropped: true }
+      const { handlers, env } = await (this.#opened as Promise<Opened>)
+      // Opening can be slow; the run may have been cancelled meanwhile.
+      if (isDropped()) return { id, dropped: true }
       const handler = handlers[kind]
       if (handler === undefined) throw new PgtsError('assert', `no handler is known for jobs of kind ${kind}`)
-      const controller = running.get(run) ?? watchedController(run, flags)
-      running.set(run, controller)
+      const controller = this.#controllers.get(run) ?? watchedController(run, this.#flags)
+      this.#controllers.set(run, controller)
       const { signal } = controller
       const attempt = () => handler(job, env.lanes?.[lane] ?? env, signal)
-      const isDropped = () => flags.isDropped(run)
-      return { id, result: await withRetries(attempt, { retry: start.retry, kind, log, signal, isDropped }) }
+      const { retry } = this.#start
+      return { id, result: await withRetries(attempt, { retry, kind, log: this.#log, signal, isDropped }) }
     } catch (error) {
       return { id, error: toPlainError(error) }
     }
   }
 
-  let answers: Answer[] = []
-  let since = 0
-  const post = () => {
-    const now = performance.now()
-    if (answers.length > 0) postAnswers(send, answers, now - since)
-    answers = []
-    since = now
-  }
-
-  /** Lanes without a job; known when the environment is open. */
-  let idle: number[] | undefined
-  let lanes = 1
-  async function begin(): Promise<void> {
-    // While there is work, messages do not keep this thread alive. So it ends when nothing is left that a job waits for,
-    // and the main thread reports that job instead of waiting for its answer for ever.
-    port?.unref()
-    opened = open()
-    // What could not be opened is told by the first job, and by every other.
-    const environment = await opened.catch(() => undefined)
-    lanes = environment?.env.lanes?.length ?? 1
-    idle = Array.from({ length: lanes }, (_, lane) => lane)
-    fillLanes(idle)
-    if (idle.length === lanes) port?.ref()
-  }
-
-  function fillLanes(free: number[]): void {
-    if (free.length === lanes) since = performance.now()
-    while (queue.length > 0) {
-      const lane = free.pop()
-      if (lane === undefined) return
-      port?.unref()
-      void work(lane, free)
-    }
-  }
-
-  async function work(lane: number, free: number[]): Promise<void> {
-    for (let message = queue.shift(); message !== undefined; message = queue.shift()) {
-      const answered = await answer(message, lane)
-      answers.push(answered)
-      if (queue.length === 0 || performance.now() - since > POST_INTERVAL_MS) post()
-    }
-    free.push(lane)
-    if (free.length < lanes) return
-    running.clear()
-    port?.ref()
-  }
-
-  port.on('message', (message: ToWorker) => {
-    switch (message.type) {
-      case 'jobs':
-        queue.push(...message.jobs)
-        if (idle !== undefined) fillLanes(idle)
-        else if (opened === undefined) void begin()
-        break
-      case 'open':
-        if (opened === undefined) void begin()
-        break
-      case 'abort':
-        abort(running.get(message.run))
-        break
-      case 'close':
-        void close()
-        break
-    }
-  })
-
-  async function close(): Promise<void> {
+  async #close(): Promise<void> {
     try {
-      // What could not be opened has failed its jobs, and needs no closing.
-      const environment = await opened?.catch(() => undefined)
-      await environment?.env[Symbol.asyncDispose]()
+      // If opening failed, the jobs have failed with that error, and there is nothing to close.
+      const opened = await this.#opened?.catch(() => undefined)
+      await opened?.env[Symbol.asyncDispose]()
     } catch (error) {
-      log.warn(`worker ${start.worker} could not be closed cleanly: ${toPlainError(error).message}`)
+      this.#log.warn(`worker ${this.#start.worker} could not be closed cleanly: ${toPlainError(error).message}`)
     }
     process.exitCode = 0
-    start.port?.close()
-    port?.close()
+    this.#start.port?.close()
+    this.#port.close()
+  }
+}
+
+/** Collects the answers of short jobs and sends them together. */
+class Answers {
+  readonly #send: (message: FromWorker) => void
+  #pending: Answer[] = []
+  #sinceMs = 0
+
+  constructor(send: (message: FromWorker) => void) {
+    this.#send = send
+  }
+
+  /** The worker was idle until now. */
+  restartTimer(): void {
+    this.#sinceMs = performance.now()
+  }
+
+  /** @param isLast nothing else is queued */
+  add(answer: Answer, isLast: boolean): void {
+    this.#pending.push(answer)
+    const now = performance.now()
+    const busyMs = now - this.#sinceMs
+    if (!isLast && busyMs <= POST_INTERVAL_MS) return
+    postAnswers(this.#send, this.#pending, busyMs)
+    this.#pending = []
+    this.#sinceMs = now
   }
 }
 
@@ -158,13 +200,13 @@ function postAnswers(send: (message: FromWorker) => void, answers: Answer[], bus
 }
 
 /**
- * A signal that hears of an abort without a turn of the event loop: a job that reads, hashes and writes synchronously
- * asks `aborted` between two chunks, and is answered from shared memory.
+ * A signal that shows an abort without a turn of the event loop: a job that reads, hashes and writes synchronously reads
+ * `aborted` between two chunks, and that reads shared memory.
  */
 function watchedController(run: number, flags: RunFlags): AbortController {
   const controller = new AbortController()
   const { signal } = controller
-  // Every request of every job of the run listens, and Node would take so many for a leak and say so on stderr.
+  // Every request of every job of the run adds a listener; Node would warn of a leak on stderr.
   setMaxListeners(0, signal)
   const native = Object.getOwnPropertyDescriptor(AbortSignal.prototype, 'aborted')!.get!
   const isAborted = (): boolean => {
@@ -182,7 +224,7 @@ function watchedController(run: number, flags: RunFlags): AbortController {
   return controller
 }
 
-/** The main thread knows the real reason and reports that. */
+/** The main thread reports the actual reason. */
 function abort(controller: AbortController | undefined): void {
   controller?.abort(new PgtsError('term', 'the run was aborted'))
 }
@@ -197,7 +239,7 @@ function forwardingLogger(start: WorkerStart, send: (message: FromWorker) => voi
       try {
         send({ type: 'log', level, fields: { process: start.worker, ...fields }, message })
       } catch {
-        // A field that cannot be copied; the sentence stands alone.
+        // A field cannot be copied: the message is sent without its fields.
         send({ type: 'log', level, fields: { process: start.worker }, message })
       }
     }
