@@ -50,7 +50,7 @@ const LAST = 1
 const RUN = { bundle: 2, offset: 4, goesOn: 2, gap: 4, goesOnOnly: 4 }
 const SUPER = { plainSize: 2, count: 4 }
 
-/** Where the blocks of one backup have got to, in reading and in writing alike. */
+/** The position reached in the blocks of one backup, in reading and in writing alike. */
 interface Progress {
   superBlock: SuperBlock | undefined
   /** Stays from super block to super block until another is given. */
@@ -59,78 +59,120 @@ interface Progress {
   position: number
 }
 
+/** Blocks in a row that one backup stores: the place of the first, and whether its super block was begun before. */
+interface Run {
+  readonly progress: Progress
+  readonly bundleId: number
+  readonly offset: number
+  /** The run begins with further blocks of the super block that the last run of this backup ended with. */
+  readonly continues: boolean
+}
+
 /**
  * @param bytes the decrypted map, and nothing else
  * @throws `format` when it is no map, or not one of `blockCount` blocks
  */
 export function parseBlockMap(bytes: Uint8Array, shape: BlockMapShape): BlockMap {
-  const { blockSize, checksumSize, blockCount } = shape
-  const input = new VarintReader(bytes, 'block map')
-  // What the bytes could hold at most; the count comes from elsewhere, so the two may not agree.
-  if (blockCount * checksumSize > bytes.length) throw input.wrong(`it is too short for ${blockCount} blocks`)
-  const blocks: BlockPlace[] = []
-  const checksums = Buffer.allocUnsafe(blockCount * checksumSize)
-  const backups = new Map<number, Progress>()
-  let lastStoredBytes = 0
+  return new BlockMapReader(bytes, shape).read()
+}
 
-  if (input.next() % 2 !== 0) throw input.wrong('it is of an unknown version')
-  for (let lastRun = false; !lastRun;) {
-    const runHead = input.next()
-    const [reference, runFlags] = [Math.floor(runHead / FLAGS), runHead % FLAGS]
-    lastRun = (runFlags & LAST) !== 0
-    let progress = backups.get(reference)
-    let bundleId = 0
-    let offset = 0
-    let goesOn = false
-    if (progress === undefined) {
-      if ((runFlags & RUN.bundle) !== 0) bundleId = input.next()
-      if ((runFlags & RUN.offset) !== 0) offset = input.next()
-      progress = { superBlock: undefined, plainBytes: blockSize, position: 0 }
-      backups.set(reference, progress)
-    } else {
-      const before = progress.superBlock!
-      bundleId = before.bundleId
-      offset = before.offset
-      goesOn = (runFlags & RUN.goesOn) !== 0
-      if (!goesOn) offset += before.storedBytes + ((runFlags & RUN.gap) !== 0 ? input.next() : 0)
+class BlockMapReader {
+  readonly #input: VarintReader
+  readonly #shape: BlockMapShape
+  readonly #blocks: BlockPlace[] = []
+  readonly #checksums: Buffer
+  readonly #backups = new Map<number, Progress>()
+  #lastStoredBytes = 0
+
+  constructor(bytes: Uint8Array, shape: BlockMapShape) {
+    const { checksumSize, blockCount } = shape
+    this.#input = new VarintReader(bytes, 'block map')
+    this.#shape = shape
+    // The count comes from the manifest, so the map may be too short for it.
+    if (blockCount * checksumSize > bytes.length) throw this.#input.wrong(`it is too short for ${blockCount} blocks`)
+    this.#checksums = Buffer.allocUnsafe(blockCount * checksumSize)
+  }
+
+  read(): BlockMap {
+    const { blockSize, checksumSize, blockCount } = this.#shape
+    if (this.#input.next() % 2 !== 0) throw this.#input.wrong('it is of an unknown version')
+    for (let isLast = false; !isLast;) {
+      const head = this.#input.next()
+      isLast = (head & LAST) !== 0
+      this.#readRun(Math.floor(head / FLAGS), head % FLAGS)
     }
+    const blocks = this.#blocks
+    if (!this.#input.atEnd) throw this.#input.wrong('bytes follow its end')
+    if (blocks.length !== blockCount) throw this.#input.wrong(`it lists ${blocks.length} blocks of ${blockCount}`)
+    return { blockSize, checksumSize, blocks, checksums: this.#checksums }
+  }
 
-    for (let lastSuper = false; !lastSuper; goesOn = false) {
-      let counted = goesOn
-      if (goesOn) {
-        lastSuper = (runFlags & RUN.goesOnOnly) !== 0
-      } else {
-        const head = input.next()
-        lastSuper = (head & LAST) !== 0
-        const size = Math.floor(head / FLAGS)
-        const storedBytes = lastStoredBytes === 0 ? size : unzigzag(size) + lastStoredBytes
-        if ((head & SUPER.plainSize) !== 0) progress.plainBytes = readPlainSize(input, blockSize)
-        counted = (head & SUPER.count) !== 0
-        if (storedBytes <= 0 || progress.plainBytes <= 0) throw input.wrong('a super block is empty')
-        progress.superBlock = { reference, bundleId, offset, storedBytes, plainBytes: progress.plainBytes }
-        progress.position = 0
-      }
-      const superBlock = progress.superBlock!
-      lastStoredBytes = superBlock.storedBytes
-      offset = superBlock.offset + superBlock.storedBytes
-      if (!Number.isSafeInteger(offset)) throw input.wrong('a super block is out of range')
-
-      const whole = Math.ceil(superBlock.plainBytes / blockSize)
-      let count = whole
-      if (counted) {
-        const encoded = input.next()
-        count = Math.floor(encoded / 2) + 1
-        if (encoded % 2 !== 0) progress.position += input.next()
-      }
-      if (progress.position + count > whole) throw input.wrong('a super block lists more blocks than it holds')
-      if (blocks.length + count > blockCount) throw input.wrong(`it lists more than ${blockCount} blocks`)
-      checksums.set(input.take(count * checksumSize), blocks.length * checksumSize)
-      for (let i = 0; i < count; i++) blocks.push({ superBlock, index: progress.position++ })
+  #readRun(reference: number, flags: number): void {
+    const run = this.#runHead(reference, flags)
+    const { progress, bundleId, continues } = run
+    let { offset } = run
+    if (continues) offset = this.#readBlocks(progress, true)
+    for (let isLast = continues && (flags & RUN.goesOnOnly) !== 0; !isLast;) {
+      const head = this.#input.next()
+      isLast = (head & LAST) !== 0
+      progress.superBlock = this.#superBlock(head, progress, { reference, bundleId, offset })
+      progress.position = 0
+      offset = this.#readBlocks(progress, (head & SUPER.count) !== 0)
     }
   }
-  if (!input.atEnd) throw input.wrong('bytes follow its end')
-  if (blocks.length !== blockCount) throw input.wrong(`it lists ${blocks.length} blocks of ${blockCount}`)
-  return { blockSize, checksumSize, blocks, checksums }
+
+  #runHead(reference: number, flags: number): Run {
+    const input = this.#input
+    const known = this.#backups.get(reference)
+    if (known === undefined) {
+      const progress = { superBlock: undefined, plainBytes: this.#shape.blockSize, position: 0 }
+      this.#backups.set(reference, progress)
+      const bundleId = (flags & RUN.bundle) !== 0 ? input.next() : 0
+      const offset = (flags & RUN.offset) !== 0 ? input.next() : 0
+      return { progress, bundleId, offset, continues: false }
+    }
+    const { bundleId, offset, storedBytes } = known.superBlock!
+    if ((flags & RUN.goesOn) !== 0) return { progress: known, bundleId, offset, continues: true }
+    const gap = (flags & RUN.gap) !== 0 ? input.next() : 0
+    return { progress: known, bundleId, offset: offset + storedBytes + gap, continues: false }
+  }
+
+  #superBlock(
+    head: number,
+    progress: Progress,
+    place: Pick<SuperBlock, 'reference' | 'bundleId' | 'offset'>,
+  ): SuperBlock {
+    const size = Math.floor(head / FLAGS)
+    const storedBytes = this.#lastStoredBytes === 0 ? size : unzigzag(size) + this.#lastStoredBytes
+    if ((head & SUPER.plainSize) !== 0) progress.plainBytes = readPlainSize(this.#input, this.#shape.blockSize)
+    const { plainBytes } = progress
+    if (storedBytes <= 0 || plainBytes <= 0) throw this.#input.wrong('a super block is empty')
+    return { ...place, storedBytes, plainBytes }
+  }
+
+  /** @param counted the number of blocks is given; otherwise it is all of the super block. @returns the offset after it */
+  #readBlocks(progress: Progress, counted: boolean): number {
+    const input = this.#input
+    const blocks = this.#blocks
+    const { blockSize, checksumSize, blockCount } = this.#shape
+    const superBlock = progress.superBlock!
+    this.#lastStoredBytes = superBlock.storedBytes
+    const end = superBlock.offset + superBlock.storedBytes
+    if (!Number.isSafeInteger(end)) throw input.wrong('a super block is out of range')
+
+    const whole = Math.ceil(superBlock.plainBytes / blockSize)
+    let count = whole
+    if (counted) {
+      const encoded = input.next()
+      count = Math.floor(encoded / 2) + 1
+      if (encoded % 2 !== 0) progress.position += input.next()
+    }
+    if (progress.position + count > whole) throw input.wrong('a super block lists more blocks than it holds')
+    if (blocks.length + count > blockCount) throw input.wrong(`it lists more than ${blockCount} blocks`)
+    this.#checksums.set(input.take(count * checksumSize), blocks.length * checksumSize)
+    for (let i = 0; i < count; i++) blocks.push({ superBlock, index: progress.position++ })
+    return end
+  }
 }
 
 function readPlainSize(input: VarintReader, blockSize: number): number {
@@ -144,74 +186,103 @@ function readPlainSize(input: VarintReader, blockSize: number): number {
  * the beginning of the file to its end.
  */
 export function serialiseBlockMap(map: BlockMap): Buffer {
-  const { blockSize, checksumSize, blocks, checksums } = map
-  const output = new VarintWriter()
-  const backups = new Map<number, Progress>()
-  let lastStoredBytes = 0
+  const writer = new BlockMapWriter(map)
+  const { blocks } = map
+  for (let start = 0; start < blocks.length;) {
+    const { reference } = blocks[start]!.superBlock
+    const end = endOfStretch(blocks, start, (other) => other.reference === reference)
+    writer.putRun(start, end)
+    start = end
+  }
+  return writer.result()
+}
 
-  output.put(0)
-  for (let runStart = 0; runStart < blocks.length;) {
+class BlockMapWriter {
+  readonly #map: BlockMap
+  readonly #output = new VarintWriter()
+  readonly #backups = new Map<number, Progress>()
+  #lastStoredBytes = 0
+
+  constructor(map: BlockMap) {
+    this.#map = map
+    this.#output.put(0)
+  }
+
+  result(): Buffer {
+    return this.#output.result()
+  }
+
+  /** Blocks `runStart` to `runEnd` (exclusive), all of one backup. */
+  putRun(runStart: number, runEnd: number): void {
+    const { blocks } = this.#map
+    const { progress, continues } = this.#putRunHead(runStart, runEnd)
+    for (let start = runStart; start < runEnd;) {
+      const { superBlock } = blocks[start]!
+      const end = endOfStretch(blocks, start, (other) => isSame(other, superBlock))
+      const isContinued = continues && start === runStart
+      if (isContinued ? !isSame(superBlock, progress.superBlock!) : start > runStart && !follows(superBlock, progress))
+        throw unordered()
+      this.#putBlocks(progress, start, end, isContinued, end === runEnd)
+      start = end
+    }
+  }
+
+  #putRunHead(runStart: number, runEnd: number): Pick<Run, 'progress' | 'continues'> {
+    const { blocks, blockSize } = this.#map
+    const output = this.#output
     const first = blocks[runStart]!.superBlock
-    const { reference } = first
-    const runEnd = endOfStretch(blocks, runStart, (other) => other.reference === reference)
-    const lastRun = runEnd === blocks.length ? LAST : 0
-    const head = reference * FLAGS + lastRun
-    let progress = backups.get(reference)
-    let goesOn = false
-    if (progress === undefined) {
+    const head = first.reference * FLAGS + (runEnd === blocks.length ? LAST : 0)
+    const known = this.#backups.get(first.reference)
+    if (known === undefined) {
       output.put(head + (first.bundleId > 0 ? RUN.bundle : 0) + (first.offset > 0 ? RUN.offset : 0))
       if (first.bundleId > 0) output.put(first.bundleId)
       if (first.offset > 0) output.put(first.offset)
-      progress = { superBlock: undefined, plainBytes: blockSize, position: 0 }
-      backups.set(reference, progress)
-    } else {
-      const before = progress.superBlock!
-      if (first.bundleId !== before.bundleId) throw unordered()
-      goesOn = first.offset === before.offset
-      if (goesOn) {
-        const only = endOfStretch(blocks, runStart, (other) => isSame(other, first)) >= runEnd
-        output.put(head + RUN.goesOn + (only ? RUN.goesOnOnly : 0))
-      } else {
-        const gap = first.offset - before.offset - before.storedBytes
-        output.put(head + (gap > 0 ? RUN.gap : 0))
-        if (gap !== 0) output.put(gap)
-      }
+      const progress = { superBlock: undefined, plainBytes: blockSize, position: 0 }
+      this.#backups.set(first.reference, progress)
+      return { progress, continues: false }
     }
-
-    for (let start = runStart; start < runEnd; goesOn = false) {
-      const { superBlock, index } = blocks[start]!
-      const end = endOfStretch(blocks, start, (other) => isSame(other, superBlock))
-      const count = end - start
-      const before = progress.superBlock
-      const counted = goesOn || index !== 0 || count !== Math.ceil(superBlock.plainBytes / blockSize)
-      if (goesOn) {
-        if (!isSame(superBlock, before!)) throw unordered()
-      } else {
-        if (start > runStart && !follows(superBlock, before!)) throw unordered()
-        const resized = superBlock.plainBytes !== progress.plainBytes
-        const { storedBytes } = superBlock
-        const size = lastStoredBytes === 0 ? storedBytes : zigzag(storedBytes - lastStoredBytes)
-        const flags = (end === runEnd ? LAST : 0) + (resized ? SUPER.plainSize : 0) + (counted ? SUPER.count : 0)
-        output.put(size * FLAGS + flags)
-        if (resized) putPlainSize(output, superBlock.plainBytes, blockSize)
-        progress.superBlock = superBlock
-        progress.plainBytes = superBlock.plainBytes
-        progress.position = 0
-      }
-      lastStoredBytes = superBlock.storedBytes
-      if (counted) {
-        const skip = index - progress.position
-        output.put((count - 1) * 2 + (skip > 0 ? 1 : 0))
-        if (skip !== 0) output.put(skip)
-      }
-      for (let i = start; i < end; i++) if (blocks[i]!.index !== index + i - start) throw unordered()
-      progress.position = index + count
-      output.putBytes(checksums.subarray(start * checksumSize, end * checksumSize))
-      start = end
+    const last = known.superBlock!
+    if (first.bundleId !== last.bundleId) throw unordered()
+    if (first.offset === last.offset) {
+      const isOnly = endOfStretch(blocks, runStart, (other) => isSame(other, first)) >= runEnd
+      output.put(head + RUN.goesOn + (isOnly ? RUN.goesOnOnly : 0))
+      return { progress: known, continues: true }
     }
-    runStart = runEnd
+    const gap = first.offset - last.offset - last.storedBytes
+    output.put(head + (gap > 0 ? RUN.gap : 0))
+    if (gap !== 0) output.put(gap)
+    return { progress: known, continues: false }
   }
-  return output.result()
+
+  /** Blocks `start` to `end` (exclusive), all of one super block. */
+  #putBlocks(progress: Progress, start: number, end: number, isContinued: boolean, isLast: boolean): void {
+    const { blocks, blockSize, checksumSize, checksums } = this.#map
+    const output = this.#output
+    const { superBlock, index } = blocks[start]!
+    const count = end - start
+    const counted = isContinued || index !== 0 || count !== Math.ceil(superBlock.plainBytes / blockSize)
+    if (!isContinued) this.#putSuperBlock(progress, superBlock, (isLast ? LAST : 0) + (counted ? SUPER.count : 0))
+    this.#lastStoredBytes = superBlock.storedBytes
+    if (counted) {
+      const skip = index - progress.position
+      output.put((count - 1) * 2 + (skip > 0 ? 1 : 0))
+      if (skip !== 0) output.put(skip)
+    }
+    for (let i = start; i < end; i++) if (blocks[i]!.index !== index + i - start) throw unordered()
+    progress.position = index + count
+    output.putBytes(checksums.subarray(start * checksumSize, end * checksumSize))
+  }
+
+  #putSuperBlock(progress: Progress, superBlock: SuperBlock, flags: number): void {
+    const { storedBytes, plainBytes } = superBlock
+    const isResized = plainBytes !== progress.plainBytes
+    const size = this.#lastStoredBytes === 0 ? storedBytes : zigzag(storedBytes - this.#lastStoredBytes)
+    this.#output.put(size * FLAGS + flags + (isResized ? SUPER.plainSize : 0))
+    if (isResized) putPlainSize(this.#output, plainBytes, this.#map.blockSize)
+    progress.superBlock = superBlock
+    progress.plainBytes = plainBytes
+    progress.position = 0
+  }
 }
 
 function endOfStretch(
@@ -235,8 +306,8 @@ function isSame(a: SuperBlock, b: SuperBlock): boolean {
   )
 }
 
-function follows(superBlock: SuperBlock, before: SuperBlock): boolean {
-  return superBlock.offset === before.offset + before.storedBytes && superBlock.bundleId === before.bundleId
+function follows({ offset, bundleId }: SuperBlock, { superBlock: last }: Progress): boolean {
+  return offset === last!.offset + last!.storedBytes && bundleId === last!.bundleId
 }
 
 function putPlainSize(output: VarintWriter, plainBytes: number, blockSize: number): void {
