@@ -71,21 +71,10 @@ const REFUSING = new Set([400, 401, 403, 405, 411, 413, 501, 507])
 
 /** A refusal as an error that an operator can act on. */
 export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
-  const { status, code } = refusal
-  const { repository: repo, bucket } = place
-  const { unproven } = refusal
-  const said =
-    unproven?.message ?? ([code, refusal.message].filter((part) => part !== '').join(': ') || `HTTP status ${status}`)
-  const request = refusal.requestId === undefined ? '' : ` (request ${refusal.requestId})`
-  const cause = new Error(`HTTP status ${status}: ${said}${request}`)
-  const message = (why: string) => `${actionWords(place)}: ${why}`
-  const isDenied = place.action === 'remove' && unproven === undefined && isRemovalDenied(refusal)
-  const final = (kind: ErrorCode, why: string, ...hints: string[]) =>
-    new PgtsError(kind, message(why), { hints, cause, denied: isDenied })
-  // A removal that is denied is not asked again: nothing depends on it.
-  const refused = (kind: ErrorCode, why: string, ...hints: string[]) =>
-    new (isDenied ? PgtsError : StoreRefusal)(kind, message(why), { hints, cause, denied: isDenied })
-
+  const { status, code, unproven } = refusal
+  const { repository: repo } = place
+  const answer = answerOf(refusal, place)
+  const { said, cause, message, refused } = answer
   if (OVERLOADED.has(code) || (status === 503 && code === '') || status === 429) {
     const waitMs = retryAfterMs(refusal.retryAfter, place.nowMs)
     return new StoreTrouble(message(`the store is overloaded (${said})`), {
@@ -104,7 +93,42 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
   if (unproven !== undefined && refusal.region === undefined && status < 500 && !REFUSING.has(status)) {
     return networkError(actionWords(place), unproven)
   }
-  switch (code) {
+  return errorOfCode(answer) ?? errorOfStatus(answer)
+}
+
+/** A refusal in the forms that its error needs. */
+interface Refused {
+  readonly refusal: Refusal
+  readonly place: S3Place
+  /** The service's own words. */
+  readonly said: string
+  readonly cause: Error
+  message(why: string): string
+  /** The same request would be refused again. */
+  readonly final: Final
+  /** The refusal may end, for example when an operator changes a policy; other requests to the store fail alike. */
+  readonly refused: Final
+}
+
+function answerOf(refusal: Refusal, place: S3Place): Refused {
+  const { status, code, unproven } = refusal
+  const said =
+    unproven?.message ?? ([code, refusal.message].filter((part) => part !== '').join(': ') || `HTTP status ${status}`)
+  const request = refusal.requestId === undefined ? '' : ` (request ${refusal.requestId})`
+  const cause = new Error(`HTTP status ${status}: ${said}${request}`)
+  const message = (why: string) => `${actionWords(place)}: ${why}`
+  const isDenied = place.action === 'remove' && unproven === undefined && isRemovalDenied(refusal)
+  const final = (kind: ErrorCode, why: string, ...hints: string[]) =>
+    new PgtsError(kind, message(why), { hints, cause, denied: isDenied })
+  // A removal that is denied is not asked again: nothing depends on it.
+  const refused = (kind: ErrorCode, why: string, ...hints: string[]) =>
+    new (isDenied ? PgtsError : StoreRefusal)(kind, message(why), { hints, cause, denied: isDenied })
+  return { refusal, place, said, cause, message, final, refused }
+}
+
+function errorOfCode({ refusal, place, said, final, refused }: Refused): PgtsError | undefined {
+  const { repository: repo, bucket } = place
+  switch (refusal.code) {
     case 'NoSuchBucket':
       return refused(
         'path-missing',
@@ -148,6 +172,12 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
     case 'InvalidRequest':
       if (/object lock|worm/i.test(refusal.message) && !/content-md5/i.test(refusal.message)) return locked(final, said)
   }
+  return undefined
+}
+
+function errorOfStatus({ refusal, place, said, cause, message, final, refused }: Refused): PgtsError {
+  const { status, code } = refusal
+  const { repository: repo } = place
   // A redirect by a region's header needs no body.
   if (status === 301 || status === 307) return wrongRegion(refusal, place, refused, said)
   if (status === 403 || code === 'AccessDenied') return denied(place, refused, said)
