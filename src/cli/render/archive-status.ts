@@ -10,15 +10,38 @@ export function renderArchiveStatus(status: ArchiveStatus, output: 'text' | 'jso
 }
 
 function lines(status: ArchiveStatus): string[] {
-  const { server, queue, lag, lastSuccess, lastFailure, rate, background, spool, timeMs } = status
-  const when = (ms: number) => `${timeText(ms)}, ${ago(timeMs - ms)} ago`
-  const rows: [string, string][] = []
-  rows.push([
+  const rows = [
+    serverRow(status),
+    ...queueRows(status),
+    ...resultRows(status),
+    ...rateRows(status),
+    ...backgroundRows(status),
+    ...spoolRows(status),
+  ]
+  if (status.stopFile !== undefined) rows.push(['stopped', status.stopFile])
+
+  const text = [`stanza: ${status.stanza}`, `    archiving: ${status.state}`, '']
+  for (const [name, value] of rows)
+    text.push(...wrapped(value, `    ${(name === '' ? '' : `${name}:`).padEnd(14)}`, ' '.repeat(18)))
+  if (status.findings.length > 0) text.push('')
+  for (const { text: finding } of status.findings) text.push(...wrapped(finding, '    - ', '      '))
+  return text
+}
+
+/** A name and its value; a further line of the same value has no name. */
+type Row = [string, string]
+
+function serverRow({ server }: ArchiveStatus): Row {
+  return [
     'server',
     server.reachable
       ? `${server.role}, archive_mode ${server.archiveMode}${server.lsn === undefined ? '' : `, at ${server.lsn}`}`
       : `no answer: ${server.why ?? 'not asked'}`,
-  ])
+  ]
+}
+
+function queueRows({ queue, lag }: ArchiveStatus): Row[] {
+  const rows: Row[] = []
   if (queue === undefined) rows.push(['queue', 'archive_status cannot be read'])
   else if (queue.files === 0) rows.push(['queue', 'empty'])
   else {
@@ -31,47 +54,58 @@ function lines(status: ArchiveStatus): string[] {
     const what = lag.of === 'server' ? '' : ' in files that wait'
     rows.push(['lag', `${formatSize(lag.bytes)}${what}, ${ago(lag.seconds * 1000)}`])
   }
+  return rows
+}
+
+function resultRows({ lastSuccess, lastFailure, timeMs }: ArchiveStatus): Row[] {
+  const rows: Row[] = []
   rows.push(['last success', lastSuccess === undefined ? 'none known' : lastSuccess.file])
-  if (lastSuccess !== undefined) rows.push(['', when(lastSuccess.timeMs)])
+  if (lastSuccess !== undefined) rows.push(['', when(lastSuccess.timeMs, timeMs)])
   rows.push(['last failure', lastFailure === undefined ? 'none known' : lastFailure.file])
   if (lastFailure !== undefined) {
-    rows.push(['', when(lastFailure.timeMs)])
+    rows.push(['', when(lastFailure.timeMs, timeMs)])
     if (lastFailure.message !== undefined) rows.push(['', `[${pad(lastFailure.code)}] ${oneLine(lastFailure.message)}`])
   }
-  if (rate !== undefined) {
-    const perMinute = rate.seconds === 0 ? 0 : Math.round((rate.files * 600) / rate.seconds) / 10
-    const size =
-      rate.bytes === 0 || rate.seconds === 0 ? '' : `, ${formatSize(Math.round(rate.bytes / rate.seconds))}/s`
-    rows.push(['rate', `${perMinute} files/min${size} over ${ago(rate.seconds * 1000)}`])
-  }
-  if (background !== undefined) {
-    const { push, get } = background
-    rows.push(['push process', `${push.state}${push.pid === undefined ? '' : `, pid ${push.pid}`}`])
-    if (push.why !== undefined) rows.push(['', oneLine(push.why)])
-    for (const { file, seconds } of push.inHand) rows.push(['', `pushes ${file} for ${ago(seconds * 1000)}`])
-    for (const { key, trouble, seconds } of background.repositories)
-      if (trouble !== undefined)
-        rows.push(['', `repo${key} fails for ${ago((seconds ?? 0) * 1000)}: ${oneLine(trouble)}`])
-    if (background.dropped !== undefined) {
-      const { files, file, timeMs: at } = background.dropped
-      rows.push(['dropped', `${files} file(s), last ${file}`], ['', when(at)])
-    }
-    rows.push(['get process', `${get.state}${get.pid === undefined ? '' : `, pid ${get.pid}`}`])
-  }
-  if (spool !== undefined) {
-    rows.push(['spool', spool.path])
-    rows.push(['', `${spool.errors.length} error(s), ${spool.warnings.length} warning(s), ${spool.fetched} fetched`])
-    for (const { file, code, message } of [...spool.errors, ...spool.warnings, ...spool.fetchErrors])
-      rows.push(['', `${file}: ${code === 0 ? '' : `[${pad(code)}] `}${oneLine(message)}`])
-  }
-  if (status.stopFile !== undefined) rows.push(['stopped', status.stopFile])
+  return rows
+}
 
-  const text = [`stanza: ${status.stanza}`, `    archiving: ${status.state}`, '']
-  for (const [name, value] of rows)
-    text.push(...wrapped(value, `    ${(name === '' ? '' : `${name}:`).padEnd(14)}`, ' '.repeat(18)))
-  if (status.findings.length > 0) text.push('')
-  for (const { text: finding } of status.findings) text.push(...wrapped(finding, '    - ', '      '))
-  return text
+function rateRows({ rate }: ArchiveStatus): Row[] {
+  if (rate === undefined) return []
+  const perMinute = rate.seconds === 0 ? 0 : Math.round((rate.files * 600) / rate.seconds) / 10
+  const size = rate.bytes === 0 || rate.seconds === 0 ? '' : `, ${formatSize(Math.round(rate.bytes / rate.seconds))}/s`
+  return [['rate', `${perMinute} files/min${size} over ${ago(rate.seconds * 1000)}`]]
+}
+
+function backgroundRows({ background, timeMs }: ArchiveStatus): Row[] {
+  if (background === undefined) return []
+  const rows: Row[] = []
+  const { push, get } = background
+  rows.push(['push process', `${push.state}${push.pid === undefined ? '' : `, pid ${push.pid}`}`])
+  if (push.why !== undefined) rows.push(['', oneLine(push.why)])
+  for (const { file, seconds } of push.inHand) rows.push(['', `pushes ${file} for ${ago(seconds * 1000)}`])
+  for (const { key, trouble, seconds } of background.repositories)
+    if (trouble !== undefined)
+      rows.push(['', `repo${key} fails for ${ago((seconds ?? 0) * 1000)}: ${oneLine(trouble)}`])
+  if (background.dropped !== undefined) {
+    const { files, file, timeMs: at } = background.dropped
+    rows.push(['dropped', `${files} file(s), last ${file}`], ['', when(at, timeMs)])
+  }
+  rows.push(['get process', `${get.state}${get.pid === undefined ? '' : `, pid ${get.pid}`}`])
+  return rows
+}
+
+function spoolRows({ spool }: ArchiveStatus): Row[] {
+  if (spool === undefined) return []
+  const rows: Row[] = []
+  rows.push(['spool', spool.path])
+  rows.push(['', `${spool.errors.length} error(s), ${spool.warnings.length} warning(s), ${spool.fetched} fetched`])
+  for (const { file, code, message } of [...spool.errors, ...spool.warnings, ...spool.fetchErrors])
+    rows.push(['', `${file}: ${code === 0 ? '' : `[${pad(code)}] `}${oneLine(message)}`])
+  return rows
+}
+
+function when(ms: number, nowMs: number): string {
+  return `${timeText(ms)}, ${ago(nowMs - ms)} ago`
 }
 
 /** Words in lines of at most 80 columns; a word that is longer has a line of its own. */
