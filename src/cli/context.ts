@@ -3,7 +3,7 @@ import type { MessagePort } from 'node:worker_threads'
 import type { CommandContext, LauncherContext, Repository, StanzaLock } from '../commands/context.ts'
 import { commandRow } from '../config/command-table.ts'
 import { commandLineFor, type AnyResolved, type CommandName } from '../config/resolve.ts'
-import { environmentLine } from '../core/archive/launch-environment.ts'
+import { launchEnvironment } from '../core/archive/launch-environment.ts'
 import type { RepositoryCipher } from '../core/info-store.ts'
 import { archiveInfoName, backupInfoName, copyName } from '../format/repo-path.ts'
 import type { jobHandlers } from '../core/jobs.ts'
@@ -151,13 +151,14 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
 }
 
 function launcherContext(resolved: AnyResolved, { env, cwd, program }: Surroundings): LauncherContext {
-  const { command, configFiles, configLooked, callPattern } = resolved
+  const { command, options, configFiles, configLooked, callPattern } = resolved
   return {
     configFiles,
     configLooked,
     callPattern,
     get environment() {
-      return environmentLine(env, program)
+      const keys = options.repo.map(({ key }) => key)
+      return launchEnvironment(env, program, keys)
     },
     startedMs: performance.timeOrigin,
     startBackground: async (parameters) => {

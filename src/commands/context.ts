@@ -1,4 +1,5 @@
 import type { CommandName, Dialect, OptionsOf } from '../config/resolve.ts'
+import type { LaunchEnvironment } from '../core/archive/launch-environment.ts'
 import type { InfoPlace } from '../core/info-store.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
@@ -93,8 +94,8 @@ export interface LauncherContext {
   readonly configLooked: readonly string[]
   /** The command line as it was given, with undefined for each parameter. */
   readonly callPattern: readonly (string | undefined)[]
-  /** The variables that a launch hint compares, as one line. */
-  readonly environment: string
+  /** The variables that a launch hint compares. */
+  readonly environment: LaunchEnvironment
   /** Start time of this process, before it read anything; ms since 1970. */
   readonly startedMs: number
   /** Start `<this command>:async` with this run's options. Resolves when the process runs; does not wait for its end. */

@@ -351,7 +351,7 @@ const doubts: readonly (readonly [string, Change])[] = [
     ],
     [
       `${command}: a hint of another kind`,
-      (site) => edit(site, command, (text) => text.replace('launch 1', 'launch 2')),
+      (site) => edit(site, command, (text) => text.replace('launch 2', 'launch 1')),
     ],
     [`${command}: a hint with an empty line more`, (site) => edit(site, command, (text) => `\n${text}`)],
     [
@@ -647,6 +647,17 @@ describe.each(shells)('%s sees', (_, shell) => {
       expect(await site.run(shell, ['archive-push', WAL], { env })).toMatchObject(HIT)
       handedOver(['archive-push', WAL], await site.run(shell, ['archive-push', WAL]))
     }
+  })
+
+  test('a change of repositories beyond repo4 that the environment gives', async () => {
+    const env = { PGTS_REPO5_HOST: 'a host', PGBACKREST_REPO17_PATH: "/a '\"$HOME`b" }
+    const site = new LaunchSite()
+    site.archived()
+    expect(await site.prepare('archive-push', PUSH_PATTERN, env, [1, 5, 17])).toBe(true)
+    expect(await site.run(shell, PUSH, { env })).toMatchObject(HIT)
+    handedOver(PUSH, await site.run(shell, PUSH, { env: { ...env, PGTS_REPO5_TYPE: 's3' } }))
+    handedOver(PUSH, await site.run(shell, PUSH, { env: { ...env, PGBACKREST_REPO17_PATH: '/other' } }))
+    handedOver(PUSH, await site.run(shell, PUSH, { env: { PGTS_REPO5_HOST: 'a host' } }))
   })
 
   test('one stanza and the other', async () => {

@@ -1,7 +1,14 @@
 import { programName } from '../../util/program-name.ts'
 
-/** The options of the environment that say where WAL goes, each for both prefixes. The launcher has the same list. */
-const ENVIRONMENT = [
+/** bin/pgts compares these repositories in every call, and others only where the hint names them. */
+const FIXED_KEYS = [1, 2, 3, 4]
+const PREFIXES = ['PGTS', 'PGBACKREST']
+
+/**
+ * The variables that say where WAL goes and that bin/pgts compares in every call, in this order. A test compares the list
+ * with bin/pgts.
+ */
+export const fixedVariables: readonly string[] = withPrefixes([
   'CONFIG',
   'CONFIG_PATH',
   'CONFIG_INCLUDE_PATH',
@@ -10,22 +17,39 @@ const ENVIRONMENT = [
   'SPOOL_PATH',
   'LOCK_PATH',
   'PG1_PATH',
-  ...[1, 2, 3, 4].flatMap((key) => [`REPO${key}_PATH`, `REPO${key}_TYPE`, `REPO${key}_HOST`]),
-]
+  ...FIXED_KEYS.flatMap(repositoryOptions),
+])
 
-/** The names of the variables that are compared, in order. */
-export const launchEnvironment: readonly string[] = ['PGTS', 'PGBACKREST'].flatMap((prefix) =>
-  ENVIRONMENT.map((name) => `${prefix}_${name}`),
-)
+/** The part of the environment that a hint was written for. */
+export interface LaunchEnvironment {
+  /** Configured repositories whose variables follow those of `fixedVariables`: all beyond repo4. */
+  readonly furtherKeys: readonly number[]
+  /** Program name and values, separated by `|`. A line break: this environment fits no hint. */
+  readonly line: string
+}
 
 /**
- * One line that changes when one of these variables or the name of the program does, which decides where the
- * configuration is; a value with the separator in it fits no hint.
- *
- * @param program path of the program
+ * @param program path of the program; its name decides where the configuration is
+ * @param repoKeys of all configured repositories
  */
-export function environmentLine(env: Readonly<Record<string, string | undefined>>, program: string): string {
-  const values = launchEnvironment.map((name) => env[name])
-  if (values.some((value) => value?.includes('|'))) return '\n'
-  return [programName(program), ...values.map((value) => (value === undefined ? '' : `=${value}`))].join('|')
+export function launchEnvironment(
+  env: Readonly<Record<string, string | undefined>>,
+  program: string,
+  repoKeys: readonly number[],
+): LaunchEnvironment {
+  const furtherKeys = repoKeys.filter((key) => !FIXED_KEYS.includes(key))
+  const names = [...fixedVariables, ...furtherKeys.flatMap((key) => withPrefixes(repositoryOptions(key)))]
+  const values = names.map((name) => env[name])
+  const line = values.some((value) => value?.includes('|'))
+    ? '\n'
+    : [programName(program), ...values.map((value) => (value === undefined ? '' : `=${value}`))].join('|')
+  return { furtherKeys, line }
+}
+
+function repositoryOptions(key: number): string[] {
+  return [`REPO${key}_PATH`, `REPO${key}_TYPE`, `REPO${key}_HOST`]
+}
+
+function withPrefixes(options: readonly string[]): string[] {
+  return PREFIXES.flatMap((prefix) => options.map((option) => `${prefix}_${option}`))
 }

@@ -1,5 +1,6 @@
 import { readFile, realpath, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
 import { hasStrayBytes, textPath } from '../../util/byte-string.ts'
+import type { LaunchEnvironment } from './launch-environment.ts'
 import { witnessesOf } from './launch-witnesses.ts'
 
 /**
@@ -16,8 +17,7 @@ export interface LaunchHint {
   readonly lockPath: string
   /** First and third line of postmaster.pid: which life of which server. */
   readonly server: { readonly pid: string; readonly started: string }
-  /** What `environmentLine` made of the environment. */
-  readonly environment: string
+  readonly environment: LaunchEnvironment
   /** Files and directories that are older than the hint, or the configuration may have changed. */
   readonly witnesses: readonly string[]
   /** The arguments of the call; undefined where a parameter of the command stands. */
@@ -39,13 +39,14 @@ export function serialiseLaunchHint(hint: LaunchHint): string | undefined {
   if (!paths.every((path) => path.startsWith('/'))) return undefined
   if (!/^[1-9][0-9]*$/.test(server.pid) || !/^[0-9]+$/.test(server.started)) return undefined
   const lines = [
-    'pgts-launch 1',
+    'pgts-launch 2',
     String(callPattern.length),
     ...callPattern.map((word) => (word === undefined ? '%' : `=${word}`)),
     pgData,
     server.pid,
     server.started,
-    hint.environment,
+    hint.environment.furtherKeys.join(' '),
+    hint.environment.line,
     spool,
     lockPath,
     String(witnesses.length),
@@ -73,7 +74,7 @@ export interface LaunchHintRequest {
   readonly lockPath: string
   /** What configuration was looked for, found or not, files and directories. */
   readonly configLooked: readonly string[]
-  readonly environment: string
+  readonly environment: LaunchEnvironment
   readonly callPattern: readonly (string | undefined)[]
   /** When this process began, before it read any configuration; ms since 1970. */
   readonly startedMs: number

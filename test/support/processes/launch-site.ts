@@ -11,7 +11,7 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { environmentLine } from '../../../src/core/archive/launch-environment.ts'
+import { launchEnvironment } from '../../../src/core/archive/launch-environment.ts'
 import { writeLaunchHint, type LaunchCommand } from '../../../src/core/archive/launch-hint.ts'
 import { textToBytes } from '../../../src/util/byte-string.ts'
 import { setMtimeNs } from '../../../src/util/mtime.ts'
@@ -111,6 +111,7 @@ export class LaunchSite {
     command: LaunchCommand,
     callPattern: readonly (string | undefined)[],
     env: Readonly<Record<string, string>> = {},
+    repoKeys: readonly number[] = [1],
   ): Promise<boolean> {
     const kind = command === 'archive-push' ? 'push' : 'get'
     writeFileSync(join(this.spool, 'pgts', `${kind}.pid`), `${await livingPid()}\n`)
@@ -121,7 +122,7 @@ export class LaunchSite {
       spool: this.spool,
       lockPath: this.lock,
       configLooked: [this.config],
-      environment: environmentLine(env, pgtsProgram()),
+      environment: launchEnvironment(env, pgtsProgram(), repoKeys),
       callPattern,
       startedMs: Date.now() - 10_000,
     })

@@ -13,7 +13,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { environmentLine, launchEnvironment } from '../../../../src/core/archive/launch-environment.ts'
+import { fixedVariables, launchEnvironment } from '../../../../src/core/archive/launch-environment.ts'
 import {
   launchHintPath,
   removeLaunchHint,
@@ -31,7 +31,7 @@ const hint: LaunchHint = {
   spool: '/spool/archive/main',
   lockPath: '/lock',
   server: { pid: '4711', started: '1700000000' },
-  environment: environmentLine({ PGTS_STANZA: 'main' }, '/usr/bin/pgts'),
+  environment: launchEnvironment({ PGTS_STANZA: 'main' }, '/usr/bin/pgts', [1]),
   witnesses: ['/etc', '/etc/pgts'],
   callPattern: ['--stanza=main', 'archive-push', undefined],
 }
@@ -39,7 +39,7 @@ const hint: LaunchHint = {
 describe('the text of a launch hint', () => {
   test('has one value a line, in the order in which the launcher reads', () => {
     expect(serialiseLaunchHint(hint)?.split('\n')).toEqual([
-      'pgts-launch 1',
+      'pgts-launch 2',
       '3',
       '=--stanza=main',
       '=archive-push',
@@ -47,7 +47,8 @@ describe('the text of a launch hint', () => {
       '/pg data/15',
       '4711',
       '1700000000',
-      `pgts||||=main${'|'.repeat(launchEnvironment.length - 4)}`,
+      '',
+      `pgts||||=main${'|'.repeat(fixedVariables.length - 4)}`,
       '/spool/archive/main',
       '/lock',
       '2',
@@ -66,7 +67,7 @@ describe('the text of a launch hint', () => {
     ['a relative path', { lockPath: 'lock' }],
     ['no process id', { server: { pid: '-4711', started: '1' } }],
     ['no start time', { server: { pid: '4711', started: '' } }],
-    ['an unspeakable environment', { environment: environmentLine({ PGTS_CONFIG: '/a|b' }, 'pgts') }],
+    ['an unspeakable environment', { environment: launchEnvironment({ PGTS_CONFIG: '/a|b' }, 'pgts', [1]) }],
     ['too many arguments', { callPattern: Array.from({ length: 61 }, () => 'x') }],
     ['too much', { spool: `/${'x'.repeat(9000)}` }],
   ])('does not exist with %s', (_, change) => {
@@ -74,13 +75,26 @@ describe('the text of a launch hint', () => {
   })
 
   test('tells a variable that is empty from one that is not there', () => {
-    expect(environmentLine({ PGTS_STANZA: '' }, 'pgts')).not.toBe(environmentLine({}, 'pgts'))
+    expect(launchEnvironment({ PGTS_STANZA: '' }, 'pgts', [1])).not.toEqual(launchEnvironment({}, 'pgts', [1]))
   })
 
   test('does not match a call by another name of the program', () => {
-    expect(environmentLine({}, '/usr/bin/pgbackrest')).toBe(environmentLine({}, '/opt/bin/pgbackrest'))
-    expect(environmentLine({}, '/usr/bin/pgbackrest')).not.toBe(environmentLine({}, '/usr/bin/pgts'))
+    expect(launchEnvironment({}, '/usr/bin/pgbackrest', [1])).toEqual(launchEnvironment({}, '/opt/bin/pgbackrest', [1]))
+    expect(launchEnvironment({}, '/usr/bin/pgbackrest', [1])).not.toEqual(launchEnvironment({}, '/usr/bin/pgts', [1]))
   })
+})
+
+test('bin/pgts compares the variables of the list, in its order', () => {
+  const script = readFileSync(new URL('../../../../bin/pgts', import.meta.url), 'utf8').replaceAll('\\\n', '')
+  const compared = fixedVariables.map((name) => `|\${${name}+=$${name}}`).join('')
+  expect(script).toContain(`pgts_env="$pgts_called${compared}"\n`)
+})
+
+test('a hint names configured repositories beyond repo4 and compares their variables', () => {
+  const environment = launchEnvironment({ PGTS_REPO17_PATH: '/r', PGBACKREST_REPO5_HOST: 'h' }, 'pgts', [1, 5, 17])
+  const lines = serialiseLaunchHint({ ...hint, environment })?.split('\n') ?? []
+  expect(lines[8]).toBe('5 17')
+  expect(lines[9]).toBe(`pgts${'|'.repeat(fixedVariables.length)}${'|'.repeat(6)}=h|=/r${'|'.repeat(5)}`)
 })
 
 test.each(['../x', 'a/b', '', '.x', '-x', 'a b'])('a stanza %j has no hint', (stanza) => {
@@ -121,7 +135,7 @@ describe('writing a hint', () => {
       spool: '/spool/archive/main',
       lockPath: '/lock',
       configLooked: [join(dir, '..', 'pgts.yaml')],
-      environment: environmentLine({}, 'pgts'),
+      environment: launchEnvironment({}, 'pgts', [1]),
       callPattern: ['--stanza=main', 'archive-push', undefined],
       startedMs: 1_800_000_000_123,
     }
