@@ -1,8 +1,8 @@
 import { isUtf8 } from 'node:buffer'
 
 /**
- * File names, and everything read from a repository, travel as byte strings: latin1 strings in which one character is
- * one byte. They lose nothing, compare as bytes do, and become text only at the edges: `bytesToText` for people,
+ * File names, and everything read from a repository, are handled as byte strings: latin1 strings in which one character is
+ * one byte. They lose nothing, compare as bytes do, and become text only for output: `bytesToText` for people,
  * `decodeUtf8` for programs (SQL, JSON, object keys).
  *
  * For messages, log lines and reports. A name can be any bytes and may come from a forged repository, so whatever could
@@ -65,7 +65,7 @@ export function textToBytes(text: string): string {
     .join('')
 }
 
-/** Is there a byte in this text that was part of no character? */
+/** Does this text contain a byte that is part of no UTF-8 character? */
 export function hasStrayBytes(text: string): boolean {
   return /[\udc80-\udcff]/u.test(text)
 }
@@ -113,7 +113,7 @@ function decodeShown(byteString: string): string {
 }
 
 const BEYOND_ASCII = /[\x80-\xff]+/g
-/** RFC 3629, without ASCII; a byte that begins no sequence stands alone. */
+/** RFC 3629, without ASCII; a byte that begins no sequence is a character of its own. */
 const UTF8_SEQUENCE =
   /[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}|[\x80-\xff]/g
 

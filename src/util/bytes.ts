@@ -1,5 +1,5 @@
 /**
- * Bytes on their way: a source is pulled, a sink is pushed. Both may answer at once or with a promise, so that a local
+ * Byte streams: a source is pulled, a sink is pushed. Both may return at once or with a promise, so that a local
  * file costs no turn of the event loop and an object store can wait.
  */
 export interface ByteSource extends AsyncDisposable {
@@ -12,7 +12,7 @@ export interface ByteSink {
   write(chunk: Uint8Array): void | Promise<void>
 }
 
-/** Everything a source gives, in one buffer; for small files only. @throws what `limit` makes of a larger one */
+/** The whole content of a source in one buffer; for small files only. @throws `limit.tooLarge()` for a larger one */
 export async function readAll(
   source: ByteSource,
   limit?: { readonly maxBytes: number; readonly tooLarge: () => Error },
@@ -32,7 +32,7 @@ export async function readAll(
   }
 }
 
-/** A source over bytes that are already here. */
+/** A source over bytes in memory. */
 export function sourceOf(...chunks: readonly Uint8Array[]): ByteSource {
   let index = 0
   return { next: () => chunks[index++], [Symbol.asyncDispose]: async () => undefined }

@@ -1,4 +1,4 @@
-/** Time as the engine sees it, so that tests can hold it still. */
+/** The time source of the engine; tests replace it. */
 export interface Clock {
   /** Milliseconds since the epoch. */
   nowMs(): number

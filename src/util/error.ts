@@ -78,7 +78,7 @@ export const EXIT_CODES = {
 
 export type ErrorCode = keyof typeof EXIT_CODES
 
-/** An error that an operator can act on: a stable code, what happened to what, and what to do next. */
+/** An error that an operator can act on: a stable code, a message, and hints what to do next. */
 export class PgtsError extends Error {
   override readonly name = 'PgtsError'
   readonly hints: readonly string[]
@@ -98,7 +98,7 @@ export class PgtsError extends Error {
   }
 }
 
-/** An error as plain data, for the way across threads. */
+/** An error as plain data, to be sent between threads. */
 export interface PlainError {
   code: ErrorCode
   message: string
@@ -144,7 +144,7 @@ function isOutOfFiles(error: unknown): boolean {
   return code === 'EMFILE' || code === 'ENFILE'
 }
 
-/** An error of the way to a store (credentials, network, bucket, clock). Like a host error, it says nothing about the file. */
+/** An error in reaching a store (credentials, network, bucket, clock). Like a host error, it says nothing about the file. */
 export function isStoreError(error: unknown): error is PgtsError {
   return isPgtsError(error) && STORE_ERRORS.has(error.code)
 }
@@ -158,7 +158,7 @@ const STORE_ERRORS: ReadonlySet<ErrorCode> = new Set([
   'service',
 ])
 
-/** A removal that was refused: asking again does not help, and what nothing depends on may stay. */
+/** A refused removal. A retry does not help; files that nothing depends on may stay. */
 export function isDenied(error: unknown): error is PgtsError {
   return error instanceof PgtsError && error.denied
 }

@@ -2,7 +2,7 @@ import { constants } from 'node:os'
 import { requireModule } from './load-module.ts'
 
 /**
- * `flock(2)`, which Node does not offer. It is a lock of the open file: it dies with the process, whatever kills it,
+ * `flock(2)`, which Node does not offer. It is a lock of the open file: the kernel releases it when the process ends,
  * and it excludes pgBackRest, which uses the same call. See docs/decisions/0004-locks.md.
  *
  * @returns false when another process holds the lock
@@ -11,7 +11,7 @@ export function tryLockExclusive(fd: number): boolean {
   return tryLock(fd, LOCK_EX)
 }
 
-/** As `tryLockExclusive`, beside others that hold it shared. Of a lock that this process holds it changes the kind. */
+/** As `tryLockExclusive`, but a shared lock. Converts a lock that this process holds. */
 export function tryLockShared(fd: number): boolean {
   return tryLock(fd, LOCK_SH)
 }
@@ -39,7 +39,7 @@ interface Flock {
 
 let flock: Flock | undefined
 
-/** Loaded when the first lock is asked for: 15 ms that `version` and `archive-push` do not pay. */
+/** Loaded for the first lock: it takes 15 ms, which `version` and `archive-push` do not need. */
 function loadFlock(): Flock {
   if (flock !== undefined) return flock
   const koffi = requireModule<typeof import('koffi')>('koffi')

@@ -4,8 +4,8 @@ import { textPath } from './byte-string.ts'
 import { hostname } from 'node:os'
 
 /**
- * What tells this host, this boot of it and this directory of locks from all others. undefined where the system does not
- * tell; then nobody can prove that a process of this host is dead.
+ * Identifies this host, its boot and its lock directory. undefined where the system does not
+ * provide it; then no process can prove that a process of this host is dead.
  */
 export function hostPlace(lockPath: string): { boot: string; machine: string; lockPath: string } | undefined {
   try {
@@ -18,15 +18,15 @@ export function hostPlace(lockPath: string): { boot: string; machine: string; lo
 }
 
 /**
- * Its plain form is confidential: what derives from it must not lead back. Containers often have none, or that of their
- * image; the host name tells those apart, or else the boot.
+ * The machine id is confidential, so it is hashed. Containers often have none, or that of their
+ * image; the host name or the boot id distinguishes those.
  */
 function machine(boot: string): string {
   let id = boot
   try {
     id = read('/etc/machine-id') || boot
   } catch {
-    // As if there were none.
+    // Treated as absent.
   }
   return createHash('sha256').update(`pgts lease ${id} ${hostname()}`).digest('hex').slice(0, 32)
 }

@@ -1,12 +1,12 @@
 import { systemCode } from './error.ts'
 
-/** Does this process live on this host? It may be another that has the number by chance. */
+/** Does a process with this id run on this host? The id may have been reused. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)
     return true
   } catch (error) {
-    // Not ours to signal, but alive.
+    // Alive, but owned by another user.
     return systemCode(error) === 'EPERM'
   }
 }

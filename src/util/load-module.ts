@@ -33,13 +33,13 @@ export function requireModule<T>(name: string, hints: readonly string[] = []): T
 }
 
 /**
- * The error for a part of pgts that cannot be loaded. It says nothing about the cluster or a repository, so it has a code
- * that no reader of files gives: see `isHostError`.
+ * The error for a module of pgts that cannot be loaded. It says nothing about the cluster or a repository, so it has a code
+ * that reading a file never has: see `isHostError`.
  *
- * @param name of the part, where it is known better than the error tells
+ * @param name of the module, if the caller knows it better than the error
  */
 export function loadFailure(error: unknown, name = nameIn(error), hints: readonly string[] = []): PgtsError {
-  // A part may load others.
+  // The module itself failed to load another one.
   if (error instanceof PgtsError) return error
   const message = error instanceof Error ? error.message : String(error)
   const module = name ?? 'a part of it'

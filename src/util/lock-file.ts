@@ -2,7 +2,7 @@ import { compareBytes } from './byte-string.ts'
 
 export type LockType = 'archive' | 'backup' | 'restore'
 
-/** How far the holder is. Sizes are bytes and come in pairs: what there is to do, and what is done. */
+/** Progress of the holder. Sizes are bytes: the total (`sz`) and the completed part (`szCplt`), always both. */
 export interface LockProgress {
   /** Hundredths of a percent, a whole number: 1526 is 15.26 %. */
   readonly pctCplt?: number
@@ -15,10 +15,10 @@ export interface LockContent extends LockProgress {
   readonly pid: number
 }
 
-/** One of the files of a lock. */
+/** One lock file. */
 export interface LockName {
   readonly name: string
-  /** Absent: the name of pgBackRest 2.45, which stands for every repository. */
+  /** Absent: the name of pgBackRest 2.45, one file for all repositories. */
   readonly repoKey?: number
 }
 

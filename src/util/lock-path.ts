@@ -7,7 +7,7 @@ import { isOwnDirectory, openOwnFile, UntrustedFile } from './own-file.ts'
 const MODE = 0o770
 
 /**
- * See that the lock path can be trusted before anything in it is read or created.
+ * Check that the lock path can be trusted before anything in it is read or created.
  *
  * @returns false when it is absent
  * @throws PgtsError lock-acquire, with its owner where that is the reason
@@ -28,11 +28,11 @@ export function prepareLockPath(lockPath: string): void {
   } catch (error) {
     throw lockPathError(lockPath, error)
   }
-  // Another user may have been faster.
+  // Another user may have created it at the same moment.
   if (!checkLockPath(lockPath)) throw lockPathError(lockPath, new Error('it was removed'))
 }
 
-/** Write a little and remove it again: a full or read-only file system shows only then. @throws PgtsError lock-acquire */
+/** Write a small file and remove it, to detect a full or read-only file system. @throws PgtsError lock-acquire */
 export function requireLockRoom(lockPath: string): void {
   prepareLockPath(lockPath)
   const path = `${lockPath}/.pgts-room-${process.pid}`
@@ -47,7 +47,7 @@ export function requireLockRoom(lockPath: string): void {
     try {
       unlinkSync(textPath(path))
     } catch {
-      // It was not made.
+      // It was not created.
     }
   }
 }
@@ -77,7 +77,7 @@ const REASONS: Record<string, string> = {
 export function lockHints(cause: unknown): string[] {
   const user = `the user of this process (id ${process.geteuid?.() ?? '?'})`
   if (cause instanceof UntrustedFile)
-    return [`remove it, or set lock-path to a directory that belongs to ${user}, and that other users cannot write`]
+    return [`remove it, or set lock-path to a directory that belongs to ${user} and that other users cannot write`]
   switch (systemCode(cause)) {
     case 'ENOSPC':
     case 'EDQUOT':

@@ -6,7 +6,7 @@ import { checkLockPath } from './lock-path.ts'
 import { openOwnFile, readBounded } from './own-file.ts'
 import { parseLockContent, type LockProgress, type LockType } from './lock-file.ts'
 
-/** A lock that some process on this host holds now. */
+/** A lock that a process on this host holds now. */
 export interface HeldLock extends LockProgress {
   readonly type: LockType
   /** The repository, or undefined for the lock that pgBackRest 2.45 takes for all of them. */
@@ -17,7 +17,7 @@ export interface HeldLock extends LockProgress {
 
 /**
  * The locks of a stanza that are held, with their progress. To know whether a lock is held one has to try it, as
- * pgBackRest does too: a free one is taken and given back at once. What cannot be read counts as not held.
+ * pgBackRest does too: a free one is taken and released at once. A lock file that cannot be read counts as not held.
  */
 export function readLocks(lockPath: string, stanza: string): HeldLock[] {
   return readAllLocks(lockPath).flatMap(({ stanza: owner, ...lock }) => (owner === stanza ? [lock] : []))
@@ -54,7 +54,7 @@ function readHeld(path: string): (LockProgress & { pid?: number; execId?: string
   try {
     fd = openOwnFile(textPath(path), constants.O_RDONLY)
   } catch (error) {
-    // Released meanwhile, not a lock file, or of another user: no lock that a command of ours holds.
+    // Released in the meantime, not a lock file, or owned by another user: not a lock of a command of this user.
     if (systemCode(error) !== undefined) return undefined
     throw error
   }
@@ -63,7 +63,7 @@ function readHeld(path: string): (LockProgress & { pid?: number; execId?: string
     try {
       return parseLockContent(readBounded(fd).toString('latin1'))
     } catch {
-      // Held, but by a process that is just writing its content.
+      // Held by a process that has not written its content yet.
       return {}
     }
   } finally {

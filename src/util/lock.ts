@@ -22,7 +22,7 @@ export interface LockRequest {
   readonly execId: string
 }
 
-/** Locks that are held until disposed, or until this process ends in whatever way. */
+/** Locks that are held until disposed or until this process ends. */
 export interface Locks extends AsyncDisposable {
   /**
    * Write progress into the lock files, where `info` of pgts and of pgBackRest reads it.
@@ -37,13 +37,13 @@ export interface Locks extends AsyncDisposable {
  * for all), so that pgts and either pgBackRest exclude each other on this host (repository-format 8.4). The name of 2.45
  * is shared between pgts commands that work on other repositories.
  *
- * @throws lock-acquire when a lock is held by somebody else or its file cannot be opened
+ * @throws lock-acquire when another process holds a lock or its file cannot be opened
  */
 export async function acquireLocks(request: LockRequest): Promise<Locks> {
   const held = new HeldLocks(request.execId)
   prepareLockPath(request.lockPath)
   try {
-    // One order for everybody, so that two commands never hold a part each and both fail.
+    // Every command uses the same order, so that two commands never hold a part each and both fail.
     for (const { name, repoKey } of lockNames(request.stanza, request.types, request.repoKeys)) {
       held.add(await acquireFile(`${request.lockPath}/${name}`, repoKey))
     }
@@ -60,7 +60,7 @@ interface HeldFile {
   readonly fd: number
   /** Absent: the name of pgBackRest 2.45. */
   readonly repoKey?: number
-  /** Only who was alone when the lock was taken writes into a shared file. */
+  /** A shared file is written only by a process that held it exclusively when it took the lock. */
   readonly writes: boolean
 }
 
@@ -80,7 +80,7 @@ class HeldLocks implements Locks {
     try {
       this.write(progress, repoKey)
     } catch {
-      // The file system of the lock path may fill up during a backup of many hours. Only progress is not shown then.
+      // The file system of the lock path may fill up during a long backup. Then only progress is not shown.
     }
   }
 
@@ -89,7 +89,7 @@ class HeldLocks implements Locks {
     for (const file of this.#files) {
       if (!file.writes || (repoKey !== undefined && file.repoKey !== undefined && file.repoKey !== repoKey)) continue
       try {
-        // In this order a reader never meets an empty file.
+        // In this order a reader never sees an empty file.
         writeSync(file.fd, content, 0, content.length, 0)
         ftruncateSync(file.fd, content.length)
       } catch (cause) {
@@ -101,11 +101,11 @@ class HeldLocks implements Locks {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { path, fd, repoKey } of this.#files.splice(0).reverse()) {
       try {
-        // Unlinked while it is locked, and never while another command shares it: that one would hold a nameless file,
+        // Unlinked while it is locked, but not while another command shares it: that command would hold an unlinked file,
         // and pgBackRest 2.45 could take a new one.
         if (repoKey !== undefined || (tryLockExclusive(fd) && isStill(path, fd))) unlinkSync(textPath(path))
       } catch {
-        // The directory was cleaned up; a file that stays is unlocked and harmless.
+        // The directory was cleaned up. A file that stays is not locked and has no effect.
       }
       closeSync(fd)
     }
@@ -143,7 +143,7 @@ function openLockFile(path: string): number {
   }
 }
 
-/** The previous holder may have unlinked the file between our open and our lock; then the lock is of a nameless file. */
+/** The previous holder may have unlinked the file between our open and our lock; then the lock is of an unlinked file. */
 function isStill(path: string, fd: number): boolean {
   try {
     const named = lstatSync(textPath(path), { bigint: true })
@@ -161,14 +161,14 @@ function heldError(path: string, fd: number): PgtsError {
     const { pid } = parseLockContent(readBounded(fd).toString('latin1'))
     who = `process ${pid}${commandOf(pid)}`
   } catch {
-    // The holder may be about to write its name, and another program's file may look different: the lock counts.
+    // The holder may not have written its content yet, and the file of another program may look different: only the lock decides.
   }
   return new PgtsError('lock-acquire', `cannot take the lock ${path}: it is held by ${who}`, {
     hints: ['another backup, expire or restore of this stanza is running: wait for it to end, or stop it'],
   })
 }
 
-/** ` (pgbackrest --stanza=main backup)`, or '' when the process is gone or not ours to see. Options may hold secrets. */
+/** ` (pgbackrest --stanza=main backup)`, or '' when the process has ended or may not be inspected. Options are left out, because they may hold secrets. */
 function commandOf(pid: number): string {
   try {
     const words = readFileSync(`/proc/${pid}/cmdline`, 'utf8')

@@ -18,7 +18,7 @@ export function makeDirectories(path: string, mode: number): string | undefined 
     mkdirSync(pathOf(path), { mode })
     return first ?? path
   } catch (error) {
-    // Another process may have been faster.
+    // Another process may have created it at the same moment.
     if (systemCode(error) === 'EEXIST' && isDirectory(path)) return first
     throw error
   }

@@ -5,7 +5,7 @@ import { requireModule } from './load-module.ts'
 
 /**
  * Give a file an exact modification time. Node's `utimes` rounds to microseconds, and what compares times for equality
- * needs every nanosecond. On machines without 64-bit `time_t` it is rounded after all.
+ * needs every nanosecond. Machines without 64-bit `time_t` still round it.
  *
  * @param path byte string
  * @param mtimeNs nanoseconds since 1970, as `stat` with `bigint` gives them

@@ -10,13 +10,13 @@ const RESERVED = 100
  */
 const OF_WORKER = { files: 9, withStore: 48 }
 
-/** How many workers fit into the limit of open files, of those wanted. @param limit soft limit of this process */
+/** The number of workers, at most `wanted`, that fit into the limit of open files. @param limit soft limit of this process */
 export function fittingWorkers(wanted: number, withStore: boolean, limit: number): number {
   const each = withStore ? OF_WORKER.withStore : OF_WORKER.files
   return Math.min(wanted, Math.max(1, Math.floor((limit - RESERVED) / each)))
 }
 
-/** Soft limit of open files of this process; Infinity where the system does not say. Node raises it to the hard limit. */
+/** Soft limit of open files of this process; Infinity where the system does not provide it. Node raises it to the hard limit. */
 export function openFilesLimit(): number {
   try {
     const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1')) ?? []

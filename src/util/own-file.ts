@@ -21,7 +21,7 @@ import { systemCode } from './error.ts'
  * docs/decisions/0025-files-that-are-trusted.md.
  */
 
-/** A file or directory that is not what this program creates there, or not of an owner that it trusts. */
+/** A file or directory that is not of the kind that this program creates, or whose owner is not trusted. */
 export class UntrustedFile extends Error {
   override readonly name = 'UntrustedFile'
   readonly code = 'UNTRUSTED'
@@ -77,7 +77,7 @@ export function readOwnFile(path: PathLike): { readonly bytes: Buffer; readonly 
   }
 }
 
-/** As `openOwnFile`, for a file that is only looked for, and may not be readable. @returns false when it is absent */
+/** Check a file that need not be readable by the rules of `openOwnFile`. @returns false when it is absent */
 export function isOwnFile(path: string): boolean {
   const stats = lstatSync(textPath(path), { throwIfNoEntry: false })
   if (stats === undefined) return false
@@ -121,14 +121,14 @@ export function isOwnDirectory(path: string): boolean {
   }
 }
 
-/** The directory alone, however it is reached. @throws UntrustedFile; the system's error */
+/** Check the directory itself, not the links on its path. @throws UntrustedFile; the system's error */
 export function requireOwnDirectory(path: PathLike): void {
   const stats = statSync(path)
   if (!stats.isDirectory()) throw new UntrustedFile('it is not a directory')
   requireOwner(stats.uid)
 }
 
-/** Every link on the way: on that of another user the way may lead to any directory of ours. */
+/** Check every link on the path: a link of another user can lead to any directory of this user. */
 function requireOwnLinks(path: string, depth: number): void {
   if (depth > MOST_LINKS) throw new UntrustedFile('there are too many links on the way')
   const parts = path.split('/').filter((part) => part !== '')
@@ -163,7 +163,7 @@ function userOf(uid: number): string {
       if (id === String(uid)) return `user ${name} (${uid})`
     }
   } catch {
-    // The number has to do.
+    // Show the number only.
   }
   return `user ${uid}`
 }

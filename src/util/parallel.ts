@@ -1,6 +1,6 @@
 /**
- * `work` for each item, at most `limit` at once, begun in their order. The first failure is thrown, after what had begun
- * has ended; nothing more is begun then.
+ * Run `work` for each item, at most `limit` at once, started in their order. After a failure no more are started; the first
+ * failure is thrown when those that were started have ended.
  *
  * @returns results in the order of the items
  */
@@ -27,7 +27,7 @@ export async function inParallel<T, R>(
   return results
 }
 
-/** Different works instead of one on many items: as `inParallel`. */
+/** As `inParallel`, for different functions. */
 export async function eachInParallel<T extends readonly unknown[]>(
   works: { readonly [K in keyof T]: () => Promise<T[K]> },
   limit: number,

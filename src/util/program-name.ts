@@ -1,8 +1,8 @@
-/** The two names that pgts acts by; any other name of a link to it counts as `pgts`. */
+/** The names that pgts distinguishes; it treats any other name of a link to it as `pgts`. */
 export type ProgramName = 'pgts' | 'pgbackrest'
 
 /**
- * The name that the program was called by. Only this decides between pgts's and pgbackrest's configuration search,
+ * The name that the program was called by. It decides between pgts's and pgbackrest's configuration search,
  * defaults, version and names in hints: docs/decisions/0028.
  *
  * @param program path of the program

@@ -4,9 +4,9 @@ import { systemCode } from './error.ts'
 
 /**
  * Remove a file, a link (not what it points to) or a directory with everything below it. Other processes may add and
- * remove entries meanwhile: Node's own retries do not read the directory again, so the whole removal is repeated.
+ * remove entries at the same time: Node's own retries do not read the directory again, so the whole removal is repeated.
  *
- * @param path absolute byte string; nothing there is a success
+ * @param path absolute byte string; an absent path is a success
  * @throws the system's error
  */
 export function removeTreeSync(path: string): void {

@@ -3,7 +3,7 @@ import { pathOf } from './byte-string.ts'
 import { requireModule } from './load-module.ts'
 
 /**
- * Rename a file only if nothing has the new name: `renameat2` of Linux, which Node does not offer. There is no moment with
+ * Rename a file only if the new name does not exist: `renameat2` of Linux, which Node does not offer. There is no moment with
  * both names, nor one with neither.
  *
  * @param from byte string
@@ -29,7 +29,7 @@ let renameat2: Renameat2 | undefined
 
 function loadRenameat2(): Renameat2 {
   if (renameat2 !== undefined) return renameat2
-  // Elsewhere the number of AT_FDCWD is another one.
+  // AT_FDCWD has another value on other systems.
   if (process.platform !== 'linux') throw failure(constants.errno.ENOSYS)
   const koffi = requireModule<typeof import('koffi')>('koffi')
   try {

@@ -5,8 +5,8 @@ import { checkLockPath, lockHints, prepareLockPath, reasonOf } from './lock-path
 import { isOwnFile, openOwnFile } from './own-file.ts'
 
 /**
- * The file that stops one stanza, or all (stanza ''). It is empty, its name says it all, and it stands in the lock path,
- * where pgBackRest looks for it too.
+ * The file that stops one stanza, or all (stanza ''). It is empty and lies in the lock path,
+ * where pgBackRest looks for it, too.
  */
 export function stopFileName(lockPath: string, stanza: string): string {
   return `${lockPath}/${stanza === '' ? 'all' : stanza}.stop`
@@ -15,14 +15,14 @@ export function stopFileName(lockPath: string, stanza: string): string {
 /**
  * The stop file that exists for this stanza, or for all; undefined when there is none.
  *
- * @throws PgtsError lock-acquire when the lock path or the file is not of an owner that is trusted: it is not known then
+ * @throws PgtsError lock-acquire when the owner of the lock path or of the file is not trusted
  */
 export function stopFileOf(lockPath: string, stanza: string): string | undefined {
   if (!checkLockPath(lockPath)) return undefined
   return [stopFileName(lockPath, stanza), stopFileName(lockPath, '')].find(isStopFile)
 }
 
-/** Only looked at, never read. @throws PgtsError lock-acquire */
+/** Its content is not read. @throws PgtsError lock-acquire */
 export function isStopFile(path: string): boolean {
   try {
     return isOwnFile(path)
@@ -34,13 +34,13 @@ export function isStopFile(path: string): boolean {
   }
 }
 
-/** @throws stop when an operator has stopped this stanza, or all; lock-acquire when that is not known */
+/** @throws stop when an operator has stopped this stanza or all; lock-acquire when the stop file cannot be checked */
 export function assertNotStopped(lockPath: string, stanza: string): void {
   const path = stopFileOf(lockPath, stanza)
   if (path === undefined) return
   const all = path === stopFileName(lockPath, '')
   throw new PgtsError('stop', `stop file exists for ${all ? 'all stanzas' : `stanza ${stanza}`}: ${path}`, {
-    hints: [`when the maintenance is over, run 'pgts ${all ? '' : `--stanza=${stanza} `}start'`],
+    hints: [`after the maintenance run 'pgts ${all ? '' : `--stanza=${stanza} `}start'`],
   })
 }
 
@@ -57,7 +57,7 @@ export function writeStopFile(lockPath: string, stanza: string): boolean {
   } catch (cause) {
     if (systemCode(cause) === 'EEXIST' && isStopFile(path)) return false
     throw new PgtsError('lock-acquire', `cannot write the stop file ${path}: ${reasonOf(cause)}`, {
-      hints: ['commands go on running: run this as the user that runs the backups, and see lock-path'],
+      hints: ['commands are not stopped: run this as the user that runs the backups, and check lock-path'],
       cause,
     })
   }

@@ -1,7 +1,7 @@
 import { requireModule } from './load-module.ts'
 /**
- * Threads that were ended and did not end, because they are in a system call that does not return (a network file
- * system whose server is gone). Node waits for them when a process exits, whichever way it is told to.
+ * Threads that were terminated but are blocked in a system call that does not return (a network file
+ * system without its server). Node waits for them when the process exits, however it exits.
  */
 let stuckThreads = 0
 
@@ -9,12 +9,12 @@ export function countStuckThread(): void {
   stuckThreads++
 }
 
-/** Leave this process at once when its usual end would wait for a thread that is stuck. Otherwise nothing happens. */
+/** End this process at once if a normal exit would wait for a blocked thread. Otherwise do nothing. */
 export function leaveStuckThreads(exitCode: number): void {
   if (stuckThreads > 0) leave(exitCode)
 }
 
-/** For a process that is about to end and whose place another has to take: leave when it has not ended after `ms`. */
+/** End this process if it has not ended after `ms`, so that another process can replace it. */
 export function leaveAfter(ms: number, exitCode: number): void {
   setTimeout(() => leave(exitCode), ms).unref()
 }
@@ -24,7 +24,7 @@ function leave(exitCode: number): void {
     // Not exit(), which runs handlers, and one of Node's joins the threads.
     requireModule<typeof import('koffi')>('koffi').load(null).func('void _exit(int status)')(exitCode)
   } catch {
-    // Without koffi there is no way to give the exit code, and the process must end.
+    // Without koffi the process can end, but not with this exit code.
     process.kill(process.pid, 'SIGKILL')
   }
 }

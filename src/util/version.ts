@@ -11,7 +11,7 @@ export const pgtsVersion: string = typeof PGTS_VERSION === 'string' ? PGTS_VERSI
 /** The release of pgBackRest whose commands, options and output pgts implements. */
 export const PGBACKREST_LEVEL = '2.60.0'
 
-/** `backrest-version` in everything pgts writes: no pgBackRest release has it, so neither resumes the other's work. */
+/** `backrest-version` in everything pgts writes: no pgBackRest release has it, so that neither program resumes a backup of the other. */
 export const writerVersion = `pgts ${pgtsVersion}`
 
 /** `pgts 1.2.3` with its newline, or for scripts 1002003 and nothing else; as pgbackrest, the level that pgts implements. */

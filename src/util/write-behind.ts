@@ -1,10 +1,10 @@
 import { fdatasync, fsync } from 'node:fs'
 
-/** The disk begins when this much is waiting, so that the last sync of a large file finds little left to do. */
+/** A sync starts when this many bytes were written, so that the last sync of a large file is short. */
 const FLUSH_BYTES = 16 * 1024 * 1024
 
 /**
- * Makes an open file durable without standing in the way of whoever writes: the disk works on what has been written, on
+ * Makes an open file durable without blocking its writer: written data is synced on
  * the thread pool, while the next bytes are compressed or the next file is read.
  */
 export class WriteBehind {
@@ -17,13 +17,13 @@ export class WriteBehind {
     this.#fd = fd
   }
 
-  /** To be told of everything that was written. */
+  /** Call after each write. */
   wrote(bytes: number): void {
     this.#waitingBytes += bytes
     if (this.#waitingBytes < FLUSH_BYTES || this.#flush !== undefined) return
     this.#waitingBytes = 0
     this.#flush = call(fdatasync, this.#fd)
-      // The kernel tells an error of the disk once, so it is kept until the end.
+      // The kernel reports a disk error only once, so it is kept until the end.
       .catch((error: Error) => void (this.#error ??= error))
       .finally(() => (this.#flush = undefined))
   }
@@ -35,7 +35,7 @@ export class WriteBehind {
     if (this.#error !== undefined) throw this.#error
   }
 
-  /** Waits until the disk lets go of the descriptor; for a file that is thrown away. */
+  /** Wait until no sync uses the descriptor; for a file that is discarded. */
   async abandon(): Promise<void> {
     await this.#flush
   }

@@ -14,7 +14,7 @@ export interface Completed<J, R> {
 
 export interface RunOptions<J = unknown> {
   readonly signal: AbortSignal
-  /** No job waits in a worker behind another, however tiny they were so far: for jobs that may hang. */
+  /** Give each worker one job at a time, also if jobs are short: for jobs that may hang. */
   readonly singly?: boolean
   /**
    * How much work a job is, in any unit: where workers have several jobs at once, the next goes to the one with the least
@@ -25,13 +25,13 @@ export interface RunOptions<J = unknown> {
 
 /**
  * Runs jobs here or on other threads. Results come as they finish, in any order; a job is drawn from `jobs` only when a
- * worker is free. A job that fails is tried again where the executor was opened with retries, from its beginning: a handler
- * leaves nothing behind that keeps it from running twice. The first job that fails for good ends the run: its error is thrown after the jobs in hand have ended.
+ * worker is free. If the executor was opened with retries, a failed job is repeated from its beginning, so a handler
+ * can run twice. The first job that fails finally ends the run: its error is thrown after the jobs in progress have ended.
  * `H` is the type of the handler table in core/jobs.ts.
  */
 export interface Executor<H extends JobHandlers> extends AsyncDisposable {
   readonly workers: number
-  /** Start up to so many workers while something else is waited for, so that jobs find them ready. */
+  /** Start up to this many workers in advance. */
   warm(workers: number): void
   run<K extends keyof H & string>(
     kind: K,

@@ -4,10 +4,10 @@ import { silentLogger, type Logger } from '../util/log.ts'
 import { NO_RETRY, withRetries, type JobRetry } from './retry.ts'
 import type { Completed, Executor, JobHandlers, JobOf, ResultOf } from './executor.ts'
 
-/** How long jobs may follow each other before signals and timers of this thread get a turn. */
+/** Time between yields to the event loop, for signals and timers. */
 const TURN_MS = 10
 
-/** Runs jobs one after the other on this thread; for tests, and for a few jobs that are not worth a thread. */
+/** Runs jobs one after the other on this thread; for tests and for few or small jobs. */
 export function inlineExecutor<H extends JobHandlers, E extends AsyncDisposable>(
   handlers: H,
   openEnv: () => Promise<E>,
@@ -36,7 +36,7 @@ export function inlineExecutor<H extends JobHandlers, E extends AsyncDisposable>
           const place = { retry, kind, log, signal, isDropped: () => closed }
           result = (await withRetries(() => handler(job, env, signal), place)) as ResultOf<H[K]>
         } catch (error) {
-          // What a job says when it is interrupted matters less than why it was.
+          // An interrupted job can fail with any error; the abort reason is the actual one.
           signal.throwIfAborted()
           throw error
         }
@@ -52,7 +52,7 @@ export function inlineExecutor<H extends JobHandlers, E extends AsyncDisposable>
       closed = true
       const env = opened
       opened = undefined
-      // What could not be opened has told the run so, and needs no closing.
+      // If opening failed, the run has reported it and there is nothing to close.
       await (await env?.catch(() => undefined))?.[Symbol.asyncDispose]()
     },
   }

@@ -3,7 +3,7 @@ import type { PlainError } from '../util/error.ts'
 import type { JobRetry } from './retry.ts'
 import type { LogFields, MessageLevel } from '../util/log.ts'
 
-/** What a worker thread is started with. */
+/** Start data of a worker thread. */
 export interface WorkerStart {
   /** Worker number from 1. */
   readonly worker: number
@@ -14,7 +14,7 @@ export interface WorkerStart {
   /** See `RunFlags`; shared by all threads of the pool. */
   readonly flags: SharedArrayBuffer
   readonly retry: JobRetry
-  /** To what the main thread has for it; see `ThreadOptions.attach`. */
+  /** Connects to the main thread; see `ThreadOptions.attach`. */
   readonly port?: MessagePort
 }
 
@@ -26,7 +26,7 @@ export interface JobMessage {
 }
 
 export type ToWorker =
-  /** Open what jobs will need, before there is one. */
+  /** Open the environment before the first job. */
   | { readonly type: 'open' }
   | { readonly type: 'jobs'; readonly jobs: readonly JobMessage[] }
   | { readonly type: 'abort'; readonly run: number }
@@ -35,7 +35,7 @@ export type ToWorker =
 export type Answer =
   | { readonly id: number; readonly result: unknown }
   | { readonly id: number; readonly error: PlainError }
-  /** Never begun, because its run has ended. */
+  /** Not started, because its run has ended. */
   | { readonly id: number; readonly dropped: true }
 
 export type FromWorker =
@@ -43,8 +43,8 @@ export type FromWorker =
   | { readonly type: 'log'; readonly level: MessageLevel; readonly fields: LogFields; readonly message: string }
 
 /**
- * One word for each run, in memory that all threads share: a worker in the middle of a synchronous job reads no
- * messages, but it can look here.
+ * One word for each run in shared memory: a worker in a synchronous job reads no
+ * messages, but it can read this.
  */
 export class RunFlags {
   readonly buffer: SharedArrayBuffer
@@ -55,13 +55,13 @@ export class RunFlags {
     this.#words = new Int32Array(buffer)
   }
 
-  /** Jobs of this run that have not begun are not wanted any more. */
+  /** Drop the jobs of this run that have not started. */
   drop(run: number): void {
-    // An abort stays one: a job that begins at this moment still has to hear of it.
+    // An abort is not replaced: a job that starts at this moment still has to see it.
     if (!this.isAborted(run)) Atomics.store(this.#words, run % RUNS, -run)
   }
 
-  /** Nor are those that have. */
+  /** Abort the jobs of this run, also those that have started. */
   abort(run: number): void {
     Atomics.store(this.#words, run % RUNS, run)
   }
@@ -76,5 +76,5 @@ export class RunFlags {
   }
 }
 
-/** More runs than can be under way at once, so that two of them never share a word. */
+/** More than the possible number of concurrent runs, so that two of them never share a word. */
 const RUNS = 1024

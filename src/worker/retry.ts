@@ -2,7 +2,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { isPgtsError, systemCode, toPlainError, type ErrorCode } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
 
-/** How often a failed job is tried again: first at once, then after the interval each time, as pgBackRest does. */
+/** Retries of a failed job: the first at once, each further one after the interval, as pgBackRest does. */
 export interface JobRetry {
   readonly retries: number
   readonly intervalMs: number
@@ -32,7 +32,7 @@ const MAY_PASS: ReadonlySet<ErrorCode> = new Set([
   'service',
 ])
 
-/** Bytes that are not what they should be: read again at once, they may be; read the same twice, they are damaged. */
+/** Wrong content: a second read may be correct; if it is not, the file is damaged. */
 const CONTENT: ReadonlySet<ErrorCode> = new Set(['checksum', 'crypto', 'format'])
 
 export interface RetryPlace {
@@ -41,15 +41,15 @@ export interface RetryPlace {
   readonly kind: string
   readonly log: Logger
   readonly signal: AbortSignal
-  /** Asked while a retry is waited for: true when the result of the job is not wanted any more. */
+  /** Checked while waiting for a retry: is the result of the job no longer needed? */
   readonly isDropped: () => boolean
 }
 
-/** How long a job that waits for its retry may not notice that its run has ended. */
+/** Interval of that check. */
 const LOOK_MS = 100
 
 /**
- * Run a job; when it fails with an error that may pass, run it again from its beginning.
+ * Run a job; after a retryable error run it again from its beginning.
  *
  * @throws the error of the last attempt
  */
@@ -71,13 +71,13 @@ export async function withRetries<R>(attempt: () => Promise<R>, place: RetryPlac
 }
 
 function retriesFor(error: unknown, { retries }: JobRetry): number {
-  // Of the system (EIO), not of Node (ERR_INVALID_ARG_TYPE): that is a bug.
+  // Errors of the system (EIO), not of Node (ERR_INVALID_ARG_TYPE), which are bugs.
   if (!isPgtsError(error)) return /^E[A-Z0-9]+$/.test(systemCode(error) ?? '') ? retries : 0
   if (MAY_PASS.has(error.code)) return retries
   return CONTENT.has(error.code) ? Math.min(1, retries) : 0
 }
 
-/** False when the run ended meanwhile. */
+/** False if the run ended while waiting. */
 async function waited(ms: number, { signal, isDropped }: RetryPlace): Promise<boolean> {
   const end = performance.now() + ms
   for (let left = ms; left > 0; left = end - performance.now()) {

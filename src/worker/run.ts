@@ -1,21 +1,21 @@
 import type { Completed } from './executor.ts'
 
-/** What a run needs of a thread. */
+/** A thread, as a run uses it. */
 export interface JobTaker {
   take(run: Run, id: number, kind: string, job: unknown, weight: number): void
-  /** Hand over what was taken since the last call, as one message. */
+  /** Send the jobs taken since the last call as one message. */
   flush(): void
 }
 
-/** Where a run finds its threads. */
+/** The threads that a run uses. */
 export interface ThreadSource {
-  /** Would a job find a thread that can take it now? Asked before a job is drawn. */
+  /** Can a thread take a job now? Checked before a job is drawn. */
   hasRoom(): boolean
-  /** The thread for a job that was drawn; started when need be. */
+  /** The thread for a drawn job; it may have to be started. */
   pick(): JobTaker
 }
 
-/** Results that wait for their consumer; beyond that no job is drawn. */
+/** Maximum of results that are not consumed yet; no job is drawn beyond it. */
 const RESULTS_WAITING = 64
 
 /** Unique over all runs, because a thread holds jobs of several. */
@@ -33,7 +33,7 @@ export class Run {
   readonly #whenEnded: (() => void)[] = []
   #wake: (() => void) | undefined
   #drawing = false
-  /** No more jobs will be drawn; `#iteratorDone` when that was the iterator's own word. */
+  /** No more jobs are drawn. `#iteratorDone`: because the iterator has ended. */
   #stopped = false
   #iteratorDone = false
   #failure: { readonly error: unknown } | undefined
@@ -52,7 +52,7 @@ export class Run {
     this.#weightOf = weightOf
   }
 
-  /** The next result, undefined at the end; throws the first failure once no job is in hand any more. */
+  /** The next result, undefined at the end; throws the first failure once no job is in progress. */
   async next(): Promise<Completed<unknown, unknown> | undefined> {
     for (;;) {
       this.draw()
@@ -94,19 +94,19 @@ export class Run {
     this.#wakeUp()
   }
 
-  /** A job is no longer in hand: with its result, or without one because it failed or was dropped. */
+  /** A job has ended: with a result, or without one because it failed or was dropped. */
   settle(id: number, completed: Completed<unknown, unknown> | undefined): void {
     this.#inHand.delete(id)
     if (completed !== undefined) this.#results.push(completed)
     this.#wakeUp()
   }
 
-  /** Stop drawing, let the iterator tidy up; resolves when no job is in hand. */
+  /** Stop drawing and close the iterator; resolves when no job is in progress. */
   async ended(): Promise<void> {
     this.#stopped = true
     if (!this.#iteratorDone) {
       this.#iteratorDone = true
-      // An iterator that is in the middle of a step answers later, and nobody waits for what it says then.
+      // An iterator that is in the middle of a step returns later; its result is ignored.
       void Promise.resolve(this.#iterator.return?.()).catch(() => undefined)
     }
     if (this.#inHand.size > 0) await new Promise<void>((resolve) => this.#whenEnded.push(resolve))
@@ -116,7 +116,7 @@ export class Run {
     this.#drawing = true
     try {
       const next = await drawn
-      // The run may have ended while its next job was thought about.
+      // The run may have ended while the iterator computed its next job.
       const thread = this.#stopped ? undefined : this.#hand(next)
       if (thread !== undefined) this.#flush(thread)
     } catch (error) {
@@ -132,7 +132,7 @@ export class Run {
     if (drawn.done === true) {
       this.#stopped = true
       this.#iteratorDone = true
-      // Another run's answer may have made the room in which this was learnt.
+      // An answer to another run may have caused this draw.
       this.#wakeUp()
       return undefined
     }

@@ -16,9 +16,9 @@ export interface HeldJob {
 
 export interface ThreadEvents {
   onAnswer(held: HeldJob, answer: Answer): void
-  /** After the answers of one message: there may be room for more jobs. */
+  /** Called after the answers of one message: there may be room for more jobs. */
   onFree(): void
-  /** The thread is gone; `held` are the jobs that it did not answer. */
+  /** The thread has ended; `held` are the jobs without an answer. */
   onDeath(held: readonly HeldJob[], error: PgtsError): void
 }
 
@@ -30,28 +30,28 @@ export interface ThreadStart extends ThreadEvents {
   readonly flags: RunFlags
   readonly retry?: JobRetry
   readonly attach?: ((port: MessagePort) => AsyncDisposable) | undefined
-  /** Jobs that it has under way at once. */
+  /** Number of jobs that it runs concurrently. */
   readonly lanes: number
 }
 
 /** JavaScript memory of one worker. File data lives in buffers outside of it, of which a worker has few. */
 const HEAP_MB = 256
-/** Small, because most of what a job leaves behind is garbage at once, and every worker pays for it. */
+/** Small, because most objects of a job are garbage at once, and every worker uses this much. */
 const YOUNG_MB = 16
 
-/** How long a thread that was ended may take before nobody waits for it any more. */
+/** How long to wait for a terminated thread. */
 const STUCK_MS = 2000
 
-/** Jobs that a thread may hold when they are tiny, so that one message brings many; long ones are handed out singly. */
+/** Number of tiny jobs that one message may bring; long jobs are sent one at a time. */
 const MOST_AHEAD = 16
 const TINY_MS = 1
 
 /** One worker thread, seen from the main thread. */
 export class WorkerThread implements JobTaker {
   readonly worker: number
-  /** How many jobs it may hold now. */
+  /** Number of jobs that it may hold now. */
   window: number
-  /** Jobs that it has under way at once. */
+  /** Number of jobs that it runs concurrently. */
   readonly lanes: number
   readonly #start: ThreadStart
   readonly #worker: Worker
@@ -94,7 +94,7 @@ export class WorkerThread implements JobTaker {
     return this.#held.size
   }
 
-  /** How much it has to do, as the runs of its jobs weigh them. */
+  /** Sum of the weights of its jobs. */
   get load(): number {
     let load = 0
     for (const { weight } of this.#held.values()) load += weight
@@ -132,7 +132,7 @@ export class WorkerThread implements JobTaker {
     }
   }
 
-  /** Open what jobs will need. */
+  /** Open the environment before the first job. */
   open(): void {
     this.#send({ type: 'open' })
   }
@@ -141,7 +141,7 @@ export class WorkerThread implements JobTaker {
     if (this.holds(run)) this.#send({ type: 'abort', run: run.id })
   }
 
-  /** Let the worker close what it opened; end it when that takes too long. */
+  /** Let the worker close its environment; terminate it after a timeout. */
   async close(graceMs: number): Promise<void> {
     this.#closing = true
     this.#send({ type: 'close' })
@@ -151,13 +151,13 @@ export class WorkerThread implements JobTaker {
     await this.#attached?.[Symbol.asyncDispose]()
   }
 
-  /** A thread in a system call that does not return cannot be ended: then it counts as gone all the same. */
+  /** A thread that is blocked in a system call cannot be terminated; it is treated as ended. */
   end(): void {
     void this.#worker.terminate()
     this.#patience ??= setTimeout(() => {
       if (this.#gone) return
       countStuckThread()
-      this.#cause = new Error('it is stuck in a system call')
+      this.#cause = new Error('it is blocked in a system call')
       this.#worker.unref()
       this.#onExit(1)
     }, STUCK_MS)

@@ -9,19 +9,19 @@ import { Run, type ThreadSource } from './run.ts'
 import { WorkerThread } from './thread.ts'
 
 export interface ThreadOptions {
-  /** At most so many threads; each is started when a job finds no idle one. */
+  /** Maximum number of threads; one is started when a job finds no idle one. */
   readonly workers: number
-  /** Jobs that each has under way at once, where they wait for a network; 1 unless told otherwise. */
+  /** Number of jobs that each thread runs concurrently, where they wait for a network; default 1. */
   readonly lanes?: number
-  /** What each worker opens its environment from; plain data, see core/worker-env.ts. */
+  /** Description of the environment of each worker; plain data, see core/worker-env.ts. */
   readonly setup: unknown
-  /** What this thread does for a worker: gets one end of a port, the other goes with `setup`. Ends with the worker. */
+  /** A service of the main thread for a worker: gets one end of a port; the other is sent with `setup`. Disposed with the worker. */
   readonly attach?: (port: MessagePort) => AsyncDisposable
-  /** Of jobs that fail; absent: none. */
+  /** Retries of failed jobs; absent: none. */
   readonly retry?: JobRetry
   /** Receives what workers log. */
   readonly log?: Logger
-  /** How long an aborted or closed worker may take to tidy up before it is ended; default 10 s. */
+  /** How long an aborted or closed worker may take before it is terminated; default 10 s. */
   readonly tidyMs?: number
   /** The script of a worker; by default the built worker entry. */
   readonly entry?: URL
@@ -72,7 +72,7 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
       }
     } finally {
       signal.removeEventListener('abort', onAbort)
-      // The consumer may have left early: jobs in hand end before its block goes on.
+      // The consumer may have left early: wait for the jobs in progress.
       this.#flags.drop(run.id)
       await run.ended()
       this.#runs.delete(run)
@@ -93,7 +93,7 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
     return this.#threads.some((thread) => thread.hasRoom(singly))
   }
 
-  /** An idle thread, else a new one, else the one with the least to do of those that have room. */
+  /** An idle thread, else a new one, else the least loaded one that has room. */
   #pick(singly: boolean): WorkerThread {
     const compare = (a: WorkerThread, b: WorkerThread) =>
       Number(b.hasRoom(singly)) - Number(a.hasRoom(singly)) || a.load - b.load || a.held - b.held
@@ -126,7 +126,7 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
         this.#threads.splice(this.#threads.indexOf(thread), 1)
         for (const { run } of held) this.#fail(run, error)
         for (const { run, id } of held) run.settle(id, undefined)
-        // Its place is free: runs that waited for room may have another thread.
+        // Runs that waited for room may start another thread.
         for (const other of this.#runs) other.draw()
       },
     })
