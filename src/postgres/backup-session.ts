@@ -22,7 +22,7 @@ export interface BackupStopPoint extends WalPosition {
   readonly tablespaceMap: string | undefined
 }
 
-/** Backup mode of a server. Left without `finish()` it ends with the connection, and the server forgets the backup. */
+/** Backup mode of a server. Without `finish()` it ends with the connection, and the server aborts the backup. */
 export interface BackupSession extends AsyncDisposable {
   readonly start: BackupStartPoint
   /** End backup mode. Does not wait for WAL to be archived. */
@@ -30,8 +30,8 @@ export interface BackupSession extends AsyncDisposable {
 }
 
 /**
- * Begin a backup that does not exclude others. Waits for a checkpoint: with `startFast` for one that is made at once,
- * else for one that is spread over checkpoint_completion_target, which is what `timeoutMs` must allow for.
+ * Start a non-exclusive backup. Waits for a checkpoint: with `startFast` an immediate one,
+ * else one spread over checkpoint_completion_target, which `timeoutMs` must allow for.
  *
  * Errors: [057] when the server refuses, [046] for a version that pgts cannot back up.
  */
@@ -49,7 +49,7 @@ export async function beginBackup(
     [`pgts backup started at ${await serverTimeText(connection)}`],
     options.timeoutMs === undefined ? {} : { timeoutMs: options.timeoutMs },
   )
-  if (row === undefined) throw new PgtsError('db-query', 'the server began a backup without saying where')
+  if (row === undefined) throw new PgtsError('db-query', 'the server started the backup without returning its LSN')
   return new Session(connection, { lsn: row.lsn, walFile: row.wal_file, walFileBefore })
 }
 
@@ -64,14 +64,14 @@ class Session implements BackupSession {
   }
 
   async finish(): Promise<BackupStopPoint> {
-    if (this.#state !== 'begun') throw new PgtsError('assert', 'the backup was finished before')
+    if (this.#state !== 'begun') throw new PgtsError('assert', 'the backup was finished already')
     const { postgres, walSegmentSize } = this.#connection.facts
     const [row] = await this.#connection.query<{ lsn: string; wal_file: string; label: unknown; map: unknown }>(
       `select lsn::text as lsn, pg_catalog.${walFunctions(postgres).walFileName}(lsn)::text as wal_file,
          ${bytesOf('labelfile')} as label, ${bytesOf('spcmapfile')} as map
        from pg_catalog.${backupCalls(postgres, true).stop}`,
     )
-    if (row === undefined) throw new PgtsError('db-query', 'the server ended the backup without saying where')
+    if (row === undefined) throw new PgtsError('db-query', 'the server stopped the backup without returning its LSN')
     this.#state = 'finished'
     const map = byteString(row.map)
     return {
@@ -97,11 +97,11 @@ export function lastWalFile(lsn: string, walFile: string, walSegmentSize: number
 }
 
 /**
- * [058] unless pg_control, read after the start of the backup, shows the checkpoint of that backup on its timeline. It
- * does not when pg1-path holds another cluster than the one we are connected to, or a copy of it.
+ * Check that pg_control, read after the start of the backup, has the checkpoint of that backup on its timeline; else [058]. It
+ * has not if pg1-path is the directory of another cluster than the connected one, or of a copy of it.
  */
 export function checkControlReached(control: ControlFile, start: WalPosition): void {
-  const hints = ['is pg1-path the data directory of the server we are connected to?']
+  const hints = ['check that pg1-path is the data directory of the connected server']
   if (control.checkpointLsn < parseLsn(start.lsn)) {
     throw new PgtsError(
       'db-mismatch',
@@ -127,7 +127,7 @@ export async function currentWalSegment(connection: ServerConnection): Promise<s
   return row!.wal_file
 }
 
-/** Begin a new segment, so that the current one is archived; its name. A restore point makes sure there is something in it. */
+/** Begin a new segment, so that the current one is archived; its name. The restore point makes sure that the current one is not empty. */
 export async function switchWal(connection: ServerConnection, restorePoint = 'pgts archive check'): Promise<string> {
   const { postgres, walSegmentSize } = connection.facts
   await connection.query('select pg_catalog.pg_create_restore_point($1)::text', [restorePoint])
@@ -155,7 +155,7 @@ async function serverTimeText(connection: ServerConnection): Promise<string> {
 export interface ListedDatabase {
   readonly name: string
   readonly oid: number
-  /** Oid of template0, 0 when it does not exist. Nobody reads it any more. */
+  /** Oid of template0, 0 when it does not exist. Written for the format; no program reads it. */
   readonly lastSystemOid: number
 }
 

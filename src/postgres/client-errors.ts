@@ -10,12 +10,12 @@ function codeOf(error: unknown): string {
 }
 
 function messageOf(error: unknown): string {
-  // Trying several addresses fails with an empty message and the reasons inside.
+  // An attempt with several addresses fails with an empty message; `errors` has the reasons.
   if (error instanceof AggregateError) return error.errors.map(messageOf).join('; ')
   return error instanceof Error ? error.message : String(error)
 }
 
-/** [056] for a connection that did not come about, with what to look at for this reason. */
+/** [056] for a failed connection, with hints for its reason. */
 export function connectError(
   error: unknown,
   where: {
@@ -36,13 +36,13 @@ export function connectError(
   )
 }
 
-/** What Node says of a socket, in words; what the server says, as it is. */
+/** A socket error of Node in words; a message of the server unchanged. */
 function connectReason(error: unknown): string {
   switch (codeOf(error)) {
     case 'ENOENT':
-      return 'there is no such socket'
+      return 'the socket does not exist'
     case 'ECONNREFUSED':
-      return 'nobody listens there'
+      return 'no server listens on it'
     case 'EACCES':
       return 'permission denied'
     default:
@@ -62,21 +62,21 @@ function connectHints(error: unknown, where: { readonly port: number; readonly d
     case 'ECONNREFUSED': {
       const running = where.dataDirectory === undefined ? undefined : readPostmasterFile(where.dataDirectory)
       if (running !== undefined && running.port !== where.port) {
-        return [`postmaster.pid in ${bytesToText(where.dataDirectory!)} says port ${running.port}: is pg1-port right?`]
+        return [`postmaster.pid in ${bytesToText(where.dataDirectory!)} says port ${running.port}: check pg1-port`]
       }
       return [
-        'is PostgreSQL running?',
+        'check that PostgreSQL is running',
         'compare pg1-socket-path and pg1-port with unix_socket_directories and port of the server',
       ]
     }
     case 'EACCES':
       return [
-        'may this user enter the directory of the socket? Run pgts as the user that PostgreSQL runs as, usually postgres',
+        'run pgts as the user that PostgreSQL runs as, usually postgres: this user cannot access the directory of the socket',
       ]
     case '28000': // invalid_authorization_specification: no such role, peer authentication failed, no line in pg_hba.conf
     case '28P01':
       return [
-        'is the command run as the right user, usually postgres?',
+        'run the command as the user that PostgreSQL runs as, usually postgres',
         'set pg1-user to a role that exists, and let pg_hba.conf admit it on local connections',
       ]
     case '3D000':
@@ -86,7 +86,7 @@ function connectHints(error: unknown, where: { readonly port: number; readonly d
     case '53300':
       return ['raise max_connections, or leave superuser_reserved_connections for pgts']
     default:
-      return ['is PostgreSQL running?', 'the log of PostgreSQL says more']
+      return ['check that PostgreSQL is running', 'see the log of PostgreSQL']
   }
 }
 
@@ -103,23 +103,23 @@ function queryHints(error: unknown): string[] {
   switch (codeOf(error)) {
     case '42501': // insufficient_privilege
       return [
-        'is the role of pg1-user a superuser, or has it been granted what it needs?',
+        'check the privileges of the role pg1-user (superuser, or the grants below)',
         'needed: execute on the functions that start and stop a backup, switch WAL and create a restore point; pg_read_all_settings',
       ]
     case '57014': // query_canceled
-      return ['the server needed longer than db-timeout: raise it', 'a checkpoint can take long: try start-fast']
+      return ['raise db-timeout: the server needed longer', 'set start-fast: a checkpoint can take long']
     case '57P01': // admin_shutdown
     case '57P02':
     case '57P03':
       return ['the server was stopped or restarted while the command was running']
     case '55000': // object_not_in_prerequisite_state: wal_level, or a standby that cannot do this
-      return ['is wal_level replica or logical?', 'is the server a primary?']
+      return ['check that wal_level is replica or logical', 'check that the server is a primary']
     case '':
     case 'ECONNRESET':
     case 'EPIPE':
       return [
         'the connection was lost while the query was running',
-        'the log of PostgreSQL says whether it crashed, was restarted or ended the session (idle_session_timeout)',
+        'see the log of PostgreSQL: a crash, a restart, or the end of an idle session (idle_session_timeout)',
       ]
     default:
       return []

@@ -6,7 +6,7 @@ import { connectError, queryError } from './client-errors.ts'
 import { openClient, type ConnectionOptions } from './open-client.ts'
 import { versionOfServer, type PostgresVersion } from './versions.ts'
 
-/** What the server says of itself. */
+/** Version, settings and state of the server. */
 export interface ServerFacts {
   /** server_version_num: 150018. */
   readonly versionNum: number
@@ -22,7 +22,7 @@ export interface ServerFacts {
   readonly checkpointTimeoutMs: number
   /** Bytes. */
   readonly walSegmentSize: number
-  /** A standby, or a server that still recovers. */
+  /** A standby, or a server in recovery. */
   readonly inRecovery: boolean
 }
 
@@ -45,26 +45,26 @@ export function byteString(value: unknown): string {
   return value instanceof Buffer ? value.toString('latin1') : textToBytes(String(value ?? ''))
 }
 
-/** A connection with deadlines. What waits is cut off by closing the connection, and PostgreSQL cleans up after it. */
+/** A connection with deadlines. A query that waits too long is ended by closing the connection; PostgreSQL cleans up after it. */
 export interface ServerConnection extends AsyncDisposable {
   readonly facts: ServerFacts
-  /** Rows of one statement. Errors: [057] refused, took too long, or the connection was lost. */
+  /** Rows of one statement. Errors: [057] refused, timed out, or the connection was lost. */
   query<R extends QueryResultRow>(
     sql: string,
     values?: readonly unknown[],
     options?: { readonly timeoutMs?: number },
   ): Promise<R[]>
-  /** Is the server still there, and still what it was? [057] or, when a standby was promoted meanwhile, [058]. */
+  /** Check that the server answers and has the same role. Errors: [057]; [058] if it was promoted or restored. */
   ping(): Promise<void>
 }
 
-/** Connect to the server of a cluster, and learn what it is. Errors: [056] with what to look at, [046], [057]. */
+/** Connect to the server of a cluster and read its facts. Errors: [056] with hints, [046], [057]. */
 export async function connectServer(options: ConnectionOptions): Promise<ServerConnection> {
   options.signal?.throwIfAborted()
   const { client, socketPath, connectTimeoutMs, targetSessionAttrs } = await openClient(options)
   const connection = new Connection(client, `${socketPath}/.s.PGSQL.${options.port}`, options)
   try {
-    await connection.guard(client.connect(), connectTimeoutMs)
+    await connection.withDeadline(client.connect(), connectTimeoutMs)
   } catch (error) {
     await connection[Symbol.asyncDispose]()
     if (options.signal?.aborted === true) throw options.signal.reason
@@ -96,7 +96,7 @@ class Connection implements ServerConnection {
   /** statement_timeout of the session, once it is set. */
   #limitMs: number | undefined
   #ended = false
-  /** The connection was cut while the server worked on a statement. */
+  /** The connection was closed while the server ran a statement. */
   #busy = false
 
   constructor(client: Client, socketName: string, options: ConnectionOptions) {
@@ -123,7 +123,7 @@ class Connection implements ServerConnection {
     this.#options.signal?.throwIfAborted()
     try {
       if (timeoutMs !== this.#limitMs) await this.#limit(timeoutMs)
-      const result = await this.guard(this.#client.query<R>(sql, [...values]), timeoutMs + GRACE_MS)
+      const result = await this.withDeadline(this.#client.query<R>(sql, [...values]), timeoutMs + GRACE_MS)
       return result.rows
     } catch (error) {
       if (this.#options.signal?.aborted === true) throw this.#options.signal.reason
@@ -138,19 +138,19 @@ class Connection implements ServerConnection {
       'db-mismatch',
       this.facts.inRecovery ? 'the standby is no longer in recovery' : 'the primary is in recovery now',
       {
-        hints: ['was the standby promoted, or the server restored, while the command was running?'],
+        hints: ['check whether the standby was promoted, or the server restored, while the command was running'],
       },
     )
   }
 
-  /** Session settings, and what the server says of itself. */
+  /** Set up the session and read the server's facts. */
   async prepare(): Promise<void> {
     // Not inherited from role or database: a search_path with a table named pg_settings, parallel workers for tiny
-    // queries, and timeouts that would end a session that rests while hours of files are copied.
+    // queries, and timeouts that would end a session that is idle while files are copied for hours.
     await this.query('set search_path = pg_catalog')
     await this.query(`set client_encoding = 'UTF8'`)
     await this.query('set max_parallel_workers_per_gather = 0')
-    // Each version has more of them. statement_timeout is set by `query`.
+    // Later versions have more timeouts. `query` sets statement_timeout.
     await this.query(
       `select pg_catalog.set_config(name, '0', false) from pg_catalog.pg_settings
        where name in ('idle_in_transaction_session_timeout', 'idle_session_timeout', 'lock_timeout', 'transaction_timeout')`,
@@ -159,7 +159,7 @@ class Connection implements ServerConnection {
   }
 
   async #limit(timeoutMs: number): Promise<void> {
-    await this.guard(this.#client.query(`set statement_timeout = ${Math.ceil(timeoutMs)}`), timeoutMs + GRACE_MS)
+    await this.withDeadline(this.#client.query(`set statement_timeout = ${Math.ceil(timeoutMs)}`), timeoutMs + GRACE_MS)
     this.#limitMs = timeoutMs
   }
 
@@ -183,7 +183,7 @@ class Connection implements ServerConnection {
     if (row === undefined || missing.length > 0) {
       throw new PgtsError('db-query', `the server does not show the setting ${missing.join(', ')}`, {
         hints: [
-          'is the command run as the superuser, usually postgres?',
+          'run the command as the superuser, usually postgres',
           'grant pg_read_all_settings to the role of pg1-user',
         ],
       })
@@ -195,7 +195,7 @@ class Connection implements ServerConnection {
       postgres: versionOfServer(versionNum),
       dataDirectory: byteString(row.data_directory),
       archiveMode: settings['archive_mode'] as ServerFacts['archiveMode'],
-      // What SHOW says while archive_mode is off.
+      // The value while archive_mode is off.
       archiveCommand: archiveCommand === '(disabled)' ? '' : archiveCommand,
       archiveLibrary: settings['archive_library'] ?? '',
       archiveTimeoutMs: Number(settings['archive_timeout']) * 1000,
@@ -206,8 +206,8 @@ class Connection implements ServerConnection {
     }
   }
 
-  /** `work`, unless the deadline or the signal comes first; then the connection is cut, which ends `work` too. */
-  async guard<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
+  /** `work`, unless the deadline or the signal comes first; then the connection is closed, which ends `work`, too. */
+  async withDeadline<T>(work: Promise<T>, timeoutMs: number): Promise<T> {
     const { signal } = this.#options
     let stop: (() => void) | undefined
     const cut = new Promise<never>((_, reject) => {
@@ -229,7 +229,7 @@ class Connection implements ServerConnection {
       return await Promise.race([work, cut])
     } finally {
       stop?.()
-      work.catch(() => undefined) // it fails once its connection is cut, and that has been told already
+      work.catch(() => undefined) // it fails when its connection is closed, which is already reported
     }
   }
 
@@ -237,23 +237,23 @@ class Connection implements ServerConnection {
     return (this.#client as unknown as { connection: { stream: Socket } }).connection.stream
   }
 
-  /** Leaves politely; PostgreSQL then ends backup mode. A server that does not answer is left all the same. */
+  /** Ends the session; PostgreSQL then ends backup mode. Closes the socket if the server does not answer. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#ended) return
     this.#ended = true
-    // The command's signal may be why we are here, so closing has a deadline of its own.
+    // The command's signal may already be aborted, so closing has its own deadline.
     let timer: NodeJS.Timeout | undefined
     const late = new Promise<void>((resolve) => {
       timer = setTimeout(resolve, CLOSE_DEADLINE_MS)
     })
-    // A server notices a client that is gone only when it has something to say to it, after a long checkpoint perhaps.
+    // A server notices a closed connection only when it sends, for example after a long checkpoint.
     if (this.#busy) await Promise.race([this.#cancelStatement(), late])
     else if (this.#lost === undefined) await Promise.race([this.#client.end().catch(() => undefined), late])
     clearTimeout(timer)
     this.#socket().destroy()
   }
 
-  /** @see PostgreSQL, protocol message CancelRequest: it comes over a connection of its own, and has no answer. */
+  /** @see PostgreSQL, protocol message CancelRequest: it needs its own connection and has no answer. */
   #cancelStatement(): Promise<void> {
     const { processID, secretKey } = this.#client as unknown as { processID?: number | null; secretKey?: number | null }
     if (typeof processID !== 'number' || typeof secretKey !== 'number') return Promise.resolve()
@@ -264,7 +264,7 @@ class Connection implements ServerConnection {
     request.writeInt32BE(secretKey, 12)
     return new Promise((resolve) => {
       const socket = connect(this.#socketName)
-      // The server closes the connection once it has passed the request on.
+      // The server closes the connection after it has forwarded the request.
       socket.once('close', () => resolve())
       socket.once('error', () => resolve())
       socket.resume()

@@ -18,18 +18,18 @@ export interface ClusterEntry {
 }
 
 /**
- * The files of a PostgreSQL cluster, wherever it is. The engine reads PGDATA only through this, so that a cluster on
- * another host can be added without touching it. Paths are absolute latin1 strings.
+ * The files of a PostgreSQL cluster. The engine reads PGDATA only through this interface, so that a cluster on
+ * another host can be added without a change to it. Paths are absolute latin1 strings.
  */
 export interface ClusterFiles extends AsyncDisposable {
   /** For messages. */
   readonly display: string
-  /** One directory, unsorted, without '.' and '..'. A directory that vanished meanwhile gives `undefined`. */
+  /** One directory, unsorted, without '.' and '..'. undefined if the directory was removed. */
   list(path: string): Promise<ClusterEntry[] | undefined>
   /** lstat, or stat when `follow`; undefined when absent. `name` is the path itself. */
   stat(path: string, options?: { follow?: boolean }): Promise<ClusterEntry | undefined>
   /**
-   * The bytes of a file, at most `maxBytes` of them; undefined when the file vanished. Chunks are up to `chunkBytes`,
+   * The bytes of a file, at most `maxBytes` of them; undefined if the file was removed. Chunks are up to `chunkBytes`,
    * in a buffer that is reused.
    */
   open(path: string, options: { maxBytes?: number; buffer: Buffer }): Promise<ClusterFileSource | undefined>

@@ -6,9 +6,9 @@ import type { ClusterFiles } from './cluster-access.ts'
 import { crc32c } from './crc32c.ts'
 import { POSTGRES_VERSIONS, postgresVersion, versionHints, type PostgresVersion } from './versions.ts'
 
-/** What pg_control says of a cluster. LSNs are byte positions in the WAL. */
+/** The content of pg_control. LSNs are byte positions in the WAL. */
 export interface ControlFile {
-  /** The 512 bytes that mean something, as read. */
+  /** The 512 bytes in use, as read. */
   readonly bytes: Buffer
   readonly postgres: PostgresVersion
   /** As the repository writes it: `15`. */
@@ -30,7 +30,7 @@ export interface ControlFile {
   readonly dataChecksumVersion: number
 }
 
-/** What the cluster was doing when pg_control was last written. */
+/** State of the cluster when pg_control was last written. */
 export type ClusterState =
   | 'starting-up'
   | 'shut-down'
@@ -65,7 +65,7 @@ const STATE = 16
 const CHECKPOINT = 32
 
 export interface ControlOptions {
-  /** Take the layout of this version whatever the file says (`pg-version-force`, for forks). */
+  /** Use the layout of this version instead of the version in the file (`pg-version-force`, for forks). */
   readonly versionForce?: string
 }
 
@@ -135,13 +135,13 @@ function checkPowerOfTwo(what: string, value: number, lowest: number, highest: n
   throw new PgtsError('format', `${what} is ${value}, expected a power of two from ${lowest} to ${highest}`)
 }
 
-/** Between two looks at a pg_control that is being written. */
+/** Pause between two reads of a pg_control that is being written. */
 const REREAD_MS = 50
 const REREADS = 200
 
 /**
- * Read and parse pg_control of the cluster in `pgPath`. A running server rewrites it while we read, so a bad one is
- * read again until it is good, or until it is bad and no longer changes.
+ * Read and parse pg_control of the cluster in `pgPath`. A running server may rewrite it at the same time, so an invalid one is
+ * read again until it is valid, or is invalid and no longer changes.
  * Errors: those of `parseControlFile`, and [055] when there is none.
  */
 export async function readControlFile(
@@ -173,7 +173,7 @@ async function readBytes(files: ClusterFiles, path: string): Promise<Buffer> {
   const source = await files.open(path, { maxBytes: CONTROL_DATA_BYTES, buffer: Buffer.alloc(CONTROL_DATA_BYTES) })
   if (source === undefined) {
     throw new PgtsError('file-missing', `unable to open missing file '${bytesToText(path)}' for read`, {
-      hints: ['is pg1-path the data directory of a PostgreSQL cluster?'],
+      hints: ['check that pg1-path is the data directory of a PostgreSQL cluster'],
     })
   }
   return readAll(source)
@@ -188,7 +188,7 @@ export function zeroTailed(bytes: Uint8Array): Buffer {
 
 /**
  * pg_control of a restored online backup: its checkpoint is made impossible, so that a server started without
- * backup_label refuses instead of silently recovering from the wrong place. Length and all other bytes stay.
+ * backup_label refuses to start instead of recovering from a wrong position. Length and all other bytes stay.
  */
 export function invalidateCheckpoint(bytes: Buffer, options: ControlOptions = {}): Buffer {
   const { postgres } = parseControlFile(bytes, options)
@@ -200,7 +200,7 @@ export function invalidateCheckpoint(bytes: Buffer, options: ControlOptions = {}
   return changed
 }
 
-/** Was this pg_control restored and never started? Then recovery has not even begun. */
+/** Was this pg_control restored, and no server started since? Then recovery has not begun. */
 export function isCheckpointInvalidated(control: ControlFile): boolean {
   return control.checkpointLsn === INVALID_CHECKPOINT
 }

@@ -15,7 +15,7 @@ import { absoluteDestination, LinkCheck, splitDestination } from './link-check.t
 import { tablespaceDirectory, walDirectory, xactDirectory, type PostgresVersion } from './versions.ts'
 
 /**
- * Everything of a cluster that belongs into a backup, as plain data. Names are the repository's: `pg_data/...` and
+ * All files, directories and links of a cluster that a backup includes, as plain data. Names are the repository's: `pg_data/...` and
  * `pg_tblspc/<oid>/PG_<version>_<catalog>/...`, byte strings, every array sorted by name.
  */
 export interface DataDirectoryListing {
@@ -39,9 +39,9 @@ export interface ListedFile extends Owned {
   readonly sizeBytes: number
   /** mtime, seconds since the epoch. */
   readonly timestamp: number
-  /** Consists of data pages: verify their checksums when the cluster has them. */
+  /** Consists of data pages: verify their checksums if the cluster has checksums. */
   readonly pageChecksumApplies: boolean
-  /** Read no further than `sizeBytes`: what PostgreSQL adds meanwhile comes back from WAL. Others are read to their end. */
+  /** Read at most `sizeBytes`: recovery restores later additions from WAL. Other files are read to their end. */
   readonly sizeLimited: boolean
 }
 
@@ -74,7 +74,7 @@ export interface ListOptions {
   readonly catalogVersion?: number
   /** An online backup leaves WAL out: it comes from the archive. */
   readonly online: boolean
-  /** Names relative to the data directory; with a `/` at the end the directory stays and its contents go. */
+  /** Names relative to the data directory; with a `/` at the end the directory is kept without its contents. */
   readonly exclude?: readonly string[]
   /** Oid to name, from the server; offline they are called `ts<oid>`. */
   readonly tablespaces?: ReadonlyMap<number, string>
@@ -83,11 +83,11 @@ export interface ListOptions {
 }
 
 /**
- * Walk the data directory and its tablespaces; links are followed one level. Entries that vanish meanwhile are left
- * out: WAL knows what became of them.
+ * Walk the data directory and its tablespaces; links are followed one level. Entries that are removed during the walk are left
+ * out: WAL has their removal.
  *
- * Errors: [073] no data directory, [069] something else than a link in pg_tblspc, [070] a link to a link or to a place
- * that is backed up already, [041] a link to nothing, [053] or [098] permission denied.
+ * Errors: [073] no data directory, [069] an entry of pg_tblspc that is not a link, [070] a link to a link or to a directory
+ * that is backed up already, [041] a dangling link, [053] or [098] permission denied.
  */
 export async function listDataDirectory(
   files: ClusterFiles,
@@ -110,7 +110,7 @@ export async function listDataDirectory(
 const PG_DATA = 'pg_data'
 const PG_TBLSPC = 'pg_tblspc'
 
-/** Where the walk is: a directory by both its names. */
+/** A directory in the walk, by both its names. */
 interface Place {
   readonly name: string
   readonly path: string
@@ -164,7 +164,7 @@ class Walk {
     return this.#listing
   }
 
-  /** Contents of a directory; false when it vanished. */
+  /** Contents of a directory; false if it was removed. */
   async #directory(place: Place): Promise<boolean> {
     this.#options.signal?.throwIfAborted()
     const entries = await this.#files.list(place.path)
@@ -176,7 +176,7 @@ class Walk {
     return true
   }
 
-  /** One entry; `unlogged` is there in database directories. */
+  /** One entry; `unlogged` is given in database directories. */
   async #entry(place: Place, entry: ClusterEntry, unlogged: ReadonlySet<string> | undefined): Promise<void> {
     const { log } = this.#options
     const name = `${place.name}/${entry.name}`
@@ -260,8 +260,8 @@ class Walk {
     if ((await this.#files.stat(absolute))?.kind === 'link') {
       throw new PgtsError(
         'link-destination',
-        `link '${bytesToText(path)}' leads to another link '${bytesToText(absolute)}'`,
-        { hints: ['let the link lead to the final destination'] },
+        `link '${bytesToText(path)}' points to another link '${bytesToText(absolute)}'`,
+        { hints: ['let the link point to the final destination'] },
       )
     }
     if (place.name === `${PG_DATA}/${PG_TBLSPC}`) return this.#tablespace(entry, name, path, destination, absolute)
@@ -278,11 +278,11 @@ class Walk {
       this.#linkCheck.add(name.slice(PG_DATA.length + 1), directory, parts.file)
       this.#listing.targets.push({ name, type: 'link', path: parts.path, file: parts.file })
     }
-    // What the link leads to is listed under the link's own name.
+    // The destination is listed under the link's own name.
     await this.#entry(place, { ...followed, name: entry.name }, unlogged)
   }
 
-  /** A tablespace holds a directory of every cluster that uses it; only ours is walked. */
+  /** A tablespace has one directory for each cluster that uses it; only that of this cluster is walked. */
   async #tablespace(
     entry: ClusterEntry,
     name: string,
@@ -301,7 +301,7 @@ class Walk {
         'file-open',
         `tablespace ${bytesToText(path)} has no directory ${this.#tablespaceDirectory}`,
         {
-          hints: ['is the file system of the tablespace mounted?'],
+          hints: ['check that the file system of the tablespace is mounted'],
         },
       )
     }
@@ -332,7 +332,7 @@ class Walk {
     this.#listing.links.push({ name, user: entry.user, group: entry.group, destination })
   }
 
-  /** What a link leads to; undefined when the link itself has vanished meanwhile (a tablespace was dropped). */
+  /** The destination of a link; undefined if the link was removed (its tablespace was dropped). */
   async #follow(path: string, absolute: string): Promise<ClusterEntry | undefined> {
     const followed = await this.#files.stat(path, { follow: true })
     if (followed !== undefined) return followed
@@ -341,7 +341,10 @@ class Walk {
       'file-open',
       `link '${bytesToText(path)}' leads to '${bytesToText(absolute)}', which does not exist`,
       {
-        hints: ['remove the link, or name it in the option exclude', 'is the file system it leads to mounted?'],
+        hints: [
+          'remove the link, or name it in the option exclude',
+          'check that the file system of its destination is mounted',
+        ],
       },
     )
   }

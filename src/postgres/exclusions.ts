@@ -1,8 +1,8 @@
 import { hasRecoverySignals, type PostgresVersion } from './versions.ts'
 
 /**
- * What a backup leaves out: what PostgreSQL makes anew at start, what belongs to the running server only, and what
- * recovery would empty anyway. Pure rules on names; `data-directory.ts` applies them.
+ * What a backup leaves out: files that PostgreSQL creates at start, that belong to the running server only, or that
+ * recovery empties. Pure rules on names; `data-directory.ts` applies them.
  * @see PostgreSQL, src/backend/backup/basebackup.c: excludeDirContents, excludeFiles
  */
 
@@ -41,14 +41,14 @@ export const ARCHIVE_STATUS = 'archive_status'
 /** `pg_internal.init` and `pg_internal.init.<pid>`: caches, only in database directories. */
 const RELATION_CACHE = /^pg_internal\.init(\.[0-9]+)?$/
 
-/** `t3_16450`, `t3_16450_fsm.1`: relations of a session that is gone after a restart. */
+/** `t3_16450`, `t3_16450_fsm.1`: temporary relations, which end with their session. */
 const TEMPORARY_RELATION = /^t[0-9]+_[0-9]+(_(fsm|vm))?(\.[0-9]+)?$/
 
 const RELATION = /^([0-9]+)(_(fsm|vm))?(\.[0-9]+)?$/
 
 const INIT_FORK = /^([0-9]+)_init$/
 
-/** Relation numbers in one database directory that are unlogged: they have an init fork. */
+/** Numbers of the unlogged relations in one database directory: those with an init fork. */
 export function unloggedRelations(baseNames: Iterable<string>): ReadonlySet<string> {
   const relations = new Set<string>()
   for (const name of baseNames) {

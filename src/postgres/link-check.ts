@@ -1,7 +1,7 @@
 import { bytesToText } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 
-/** A link of the data directory that is followed: where it leads, absolute, and the file's name when it is one. */
+/** A followed link of the data directory: its destination, absolute, and the file's name if it is a file. */
 interface FollowedLink {
   /** Relative to PGDATA, for messages. */
   readonly name: string
@@ -49,7 +49,7 @@ function shown(link: FollowedLink): string {
 
 function conflict(message: string): PgtsError {
   return new PgtsError('link-destination', message, {
-    hints: ['links of a data directory must lead to separate places outside of it'],
+    hints: ['links of a data directory must point to separate directories outside of it'],
   })
 }
 

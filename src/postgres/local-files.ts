@@ -16,7 +16,7 @@ import { localOwnerNames, type OwnerNames } from './owner-names.ts'
 
 /**
  * A cluster on this host. The calls are synchronous underneath: a directory of PGDATA and a block of a file are in the
- * kernel's cache or one disk access away, and a turn of the thread pool costs more than most of them.
+ * kernel's cache or one disk access away, and the thread pool costs more than most of these calls.
  */
 export function localFiles(owners: OwnerNames = localOwnerNames()): ClusterFiles {
   return new LocalFiles(owners)
@@ -53,7 +53,7 @@ class LocalFiles implements ClusterFiles {
   async open(path: string, options: { maxBytes?: number; buffer: Buffer }): Promise<ClusterFileSource | undefined> {
     let descriptor: number
     try {
-      // Not to wait for a writer, should the file have become a named pipe since it was listed.
+      // Do not wait for a writer if the file was replaced by a named pipe.
       descriptor = openSync(pathOf(path), constants.O_RDONLY | constants.O_NONBLOCK)
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined
@@ -63,10 +63,10 @@ class LocalFiles implements ClusterFiles {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // every file is closed by whoever opened it
+    // every file is closed by its opener
   }
 
-  /** undefined when it vanished. */
+  /** undefined if it was removed. */
   #entry(path: string, name: string, follow: boolean): ClusterEntry | undefined {
     try {
       const stat = follow ? statSync : lstatSync
@@ -94,8 +94,8 @@ function kindOf(found: Stats): ClusterEntry['kind'] {
 }
 
 /**
- * mtime in whole seconds, cut as stat(2) does. `mtimeMs` is a double: within the last 0.1 µs of a second it rounds up
- * to the next one, so a time that looks whole is asked for again exactly.
+ * mtime in whole seconds, rounded down as by stat(2). `mtimeMs` is a double: within the last 0.1 µs of a second it rounds up
+ * to the next one, so a time that looks whole is read again exactly.
  */
 function wholeSeconds(found: Stats, exactNs: () => bigint | undefined): number {
   const seconds = Math.floor(found.mtimeMs / 1000)
@@ -120,7 +120,7 @@ class LocalSource implements ClusterFileSource {
     this.#left = maxBytes
   }
 
-  /** A whole buffer, except at the end of the file: pages must not be cut by a short read. */
+  /** A whole buffer, except at the end of the file: a short read must not split a page. */
   next(): Uint8Array | undefined {
     const wanted = Math.min(this.#buffer.length, this.#left)
     let filled = 0
@@ -137,7 +137,7 @@ class LocalSource implements ClusterFileSource {
     return this.#buffer.subarray(0, filled)
   }
 
-  /** Shorter than `length` when the file has been cut meanwhile. */
+  /** Shorter than `length` if the file was truncated. */
   async reread(offset: number, length: number): Promise<Buffer> {
     const bytes = Buffer.alloc(length)
     let filled = 0

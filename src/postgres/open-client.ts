@@ -26,7 +26,7 @@ export interface ConnectionOptions {
   readonly signal?: AbortSignal
 }
 
-/** A client of the driver that is not connected yet, and what it will connect to. */
+/** An unconnected client of the driver, and its destination. */
 export interface UnconnectedClient {
   readonly client: Client
   readonly socketPath: string
@@ -43,12 +43,12 @@ interface AuthenticationEvents {
 }
 
 /**
- * Prepare a connection to the Unix-domain socket of a cluster, with what libpq would take from the environment.
+ * Prepare a connection to the Unix-domain socket of a cluster, with the settings that libpq takes from the environment.
  *
- * Errors: [056] for a variable that cannot be honoured, [032] for a socket path that is not absolute.
+ * Errors: [056] for an unsupported variable, [032] for a socket path that is not absolute.
  */
 export async function openClient(options: ConnectionOptions): Promise<UnconnectedClient> {
-  // The driver loads only here: archive-push must not pay for it.
+  // The driver is loaded only here: archive-push does not need it.
   const { default: pg } = await loadModule(() => import('pg'))
   const settings = libpqSettings(options.env)
   const socketPath = (options.socketPath ?? findSocketDirectory(options.dataDirectory, options.port)).replace(
@@ -57,7 +57,7 @@ export async function openClient(options: ConnectionOptions): Promise<Unconnecte
   )
   if (!socketPath.startsWith('/')) {
     throw new PgtsError('option-invalid-value', `pg1-socket-path '${socketPath}' must be an absolute path`, {
-      hints: ['let unix_socket_directories of the server name a directory too: abstract sockets (@...) cannot be used'],
+      hints: ['add a directory to unix_socket_directories of the server: abstract sockets (@...) are not supported'],
     })
   }
   if (settings.requirePeer !== undefined) {
@@ -93,7 +93,7 @@ export async function openClient(options: ConnectionOptions): Promise<Unconnecte
   }
 }
 
-/** The line of a password file that counts. Without a host libpq looks for `localhost`, as for its default directory. */
+/** The matching line of a password file. Without a host libpq looks for `localhost`, as for its default directory. */
 function passwordKey(options: ConnectionOptions, socketPath: string, user: string): PasswordKey {
   const local = options.socketPath === undefined || isUsualDirectory(socketPath)
   const hosts = local ? [socketPath, 'localhost'] : [socketPath]

@@ -7,7 +7,7 @@ export interface OwnerIdLookup {
   groupId(name: string): number | undefined
 }
 
-/** /etc/passwd and /etc/group first, then `getent`, which also asks LDAP and the like. Every name is asked for once. */
+/** /etc/passwd and /etc/group first, then `getent`, which also uses LDAP and other sources. Each name is looked up once. */
 export function localOwnerIds(): OwnerIdLookup {
   return { userId: lookup('/etc/passwd', 'passwd'), groupId: lookup('/etc/group', 'group') }
 }
@@ -21,7 +21,7 @@ function lookup(file: string, database: string): (name: string) => number | unde
   }
 }
 
-/** `name:password:id:...` in both files and in getent's answers; the first entry of a name counts. */
+/** `name:password:id:...` in both files and in getent's answers; the first entry of a name is used. */
 function parse(text: string): Map<string, number | undefined> {
   const ids = new Map<string, number | undefined>()
   for (const line of text.split('\n')) {

@@ -8,8 +8,8 @@ export interface OwnerNames {
 }
 
 /**
- * Names as this host knows them: /etc/passwd and /etc/group first, and where an id is not there `getent`, which also
- * asks LDAP and the like. Every id is asked for once.
+ * Names as this host knows them: /etc/passwd and /etc/group first, then `getent`, which also
+ * uses LDAP and other sources. Each id is looked up once.
  */
 export function localOwnerNames(): OwnerNames {
   return { user: lookup('/etc/passwd', 'passwd'), group: lookup('/etc/group', 'group') }

@@ -2,11 +2,11 @@ import { existsSync, readFileSync } from 'node:fs'
 import { pathOf } from '../util/byte-string.ts'
 
 /**
- * What a server in this data directory does when its archive gives no more WAL:
+ * What a server in this data directory does at the end of its archive:
  *
  * - `archive-recovery`: it ends recovery and becomes a primary (recovery.signal; before 12 recovery.conf)
  * - `standby`: it asks again (standby.signal; before 12 standby_mode)
- * - `none`: it does not recover from an archive, or this is no data directory
+ * - `none`: it does not recover from an archive, or this is not a data directory
  *
  * @param dataDir absolute byte string
  */
@@ -23,7 +23,7 @@ export function recoveryMode(dataDir: string): 'none' | 'archive-recovery' | 'st
   return isStandbyConf(conf) ? 'standby' : 'archive-recovery'
 }
 
-/** The last setting counts, as for the server; it takes every beginning of these words that is not ambiguous. */
+/** As for the server, the last setting is used; it accepts every unambiguous prefix of these words. */
 function isStandbyConf(conf: string): boolean {
   const settings = [...conf.matchAll(/^[ \t]*standby_mode[ \t]*(?:=[ \t]*)?(?:'([^'\n]*)'|([^\s'#]+))/gim)]
   const last = settings.at(-1)

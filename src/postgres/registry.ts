@@ -1,7 +1,7 @@
 import { loadModule } from '../util/load-module.ts'
 import type { ClusterDescription, ClusterFiles } from './cluster-access.ts'
 
-/** The files of a cluster from their description; the only place that knows every way to reach a cluster. */
+/** The files of a cluster from their description; the only list of the kinds of access. */
 export async function openClusterFiles(description: ClusterDescription): Promise<ClusterFiles> {
   switch (description.kind) {
     case 'local': {

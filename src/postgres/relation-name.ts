@@ -1,6 +1,6 @@
 import { byteString, bytesOf, type ServerConnection } from './client.ts'
 
-/** Where a relation's file is, as its path tells. */
+/** Identifies a relation by the path of its file. */
 export interface RelationFile {
   /** 0: shared by all databases. */
   readonly databaseOid: number
@@ -17,7 +17,7 @@ const ELSEWHERE = /^pg_tblspc\/(\d+)\/[^/]+\/(\d+)\/(\d+)(?:_[a-z]+)?(?:\.\d+)?$
 
 /**
  * @param name as the backup calls it: `pg_data/base/5/16384_vm.1`, `pg_tblspc/16390/PG_17_202406281/5/16391`
- * @returns undefined for what is no file of a relation
+ * @returns undefined for a path that is not a file of a relation
  */
 export function relationFileOf(name: string): RelationFile | undefined {
   const shared = SHARED.exec(name)
@@ -31,7 +31,7 @@ export function relationFileOf(name: string): RelationFile | undefined {
 }
 
 /**
- * `public.accounts`, a byte string; undefined when the server knows no such file (the relation was dropped or rewritten).
+ * `public.accounts`, a byte string; undefined if the server has no such file (the relation was dropped or rewritten).
  *
  * @param connection to the relation's own database, any for a shared one
  */

@@ -2,7 +2,7 @@ import { PgtsError } from '../util/error.ts'
 
 /** Byte offsets inside pg_control (64-bit, little-endian servers). */
 export interface ControlOffsets {
-  /** Before 11 there is an older checkpoint too, from which the server starts when the newer one cannot be read. */
+  /** Before 11 pg_control also has the previous checkpoint, which the server uses if it cannot read the latest one. */
   readonly priorCheckpoint: number | undefined
   readonly redo: number
   readonly timeline: number
@@ -14,7 +14,7 @@ export interface ControlOffsets {
   readonly crc: number
 }
 
-/** What differs between major versions of PostgreSQL. Everything that asks for a version asks this table. */
+/** What differs between major versions of PostgreSQL; the only place that knows. */
 export interface PostgresVersion {
   /** As the repository writes it: `9.6`, `15`. */
   readonly version: string
@@ -24,7 +24,7 @@ export interface PostgresVersion {
   readonly catalogVersion: number
   /** First two bytes of every WAL page. */
   readonly walMagic: number
-  /** pgts takes backups of it; the others are known so that their repositories can be read. */
+  /** pgts can back it up. The other versions are listed so that their repositories can be read. */
   readonly backup: boolean
   readonly control: ControlOffsets
 }
@@ -92,7 +92,7 @@ export function versionOfServer(versionNum: number): PostgresVersion {
   return row
 }
 
-/** [046] for a version that pgts can read about but not back up. */
+/** [046] for a version that pgts knows but cannot back up. */
 export function requireBackupSupport(row: PostgresVersion): void {
   if (row.backup) return
   throw new PgtsError('version-not-supported', `PostgreSQL ${row.version} is not supported`, { hints: versionHints() })
@@ -102,7 +102,7 @@ export function versionHints(): string[] {
   const supported = POSTGRES_VERSIONS.filter((row) => row.backup)
   return [
     `pgts supports PostgreSQL ${supported[0]!.version} to ${supported.at(-1)!.version}`,
-    'is pgts up to date on all hosts?',
+    'check that pgts is up to date on all hosts',
   ]
 }
 
@@ -121,7 +121,7 @@ export function xactDirectory(row: PostgresVersion): string {
   return row.number >= 100000 ? 'pg_xact' : 'pg_clog'
 }
 
-/** From 12 on recovery is set up by signal files and settings, before by recovery.conf. */
+/** Since 12 recovery is configured by signal files and settings, before by recovery.conf. */
 export function hasRecoverySignals(row: PostgresVersion): boolean {
   return row.number >= 120000
 }
@@ -143,7 +143,7 @@ export function walFunctions(row: PostgresVersion): WalFunctions {
       }
 }
 
-/** Calls that begin and end a non-exclusive backup; `$1` is the label. Waiting for the archive is our own business. */
+/** Calls that begin and end a non-exclusive backup; `$1` is the label. pgts itself waits for the archive. */
 export function backupCalls(row: PostgresVersion, fast: boolean): { readonly start: string; readonly stop: string } {
   if (row.number >= 150000) return { start: `pg_backup_start($1, ${fast})`, stop: 'pg_backup_stop(false)' }
   const stop = row.number >= 100000 ? 'pg_stop_backup(false, false)' : 'pg_stop_backup(false)'

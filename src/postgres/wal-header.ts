@@ -14,7 +14,7 @@ export interface WalHeader {
   readonly segmentSize: number
 }
 
-/** As much of a segment as `parseWalHeader` wants. */
+/** Number of bytes that `parseWalHeader` needs. */
 export const WAL_HEADER_BYTES = 512
 
 const LONG_HEADER = 0x0002
@@ -31,7 +31,7 @@ export function parseWalHeader(bytes: Uint8Array, options: { readonly versionFor
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength)
   if ((view.getUint16(2, true) & LONG_HEADER) === 0) {
     throw new PgtsError('format', 'the first page of the WAL file has no long header', {
-      hints: ['is this the beginning of a WAL segment?'],
+      hints: ['check that the file is a WAL segment'],
     })
   }
   const magic = view.getUint16(0, true)

@@ -1,7 +1,7 @@
 import { formatLsn } from '../util/lsn.ts'
 import { crc32c } from './crc32c.ts'
 
-/** The first place in a segment that is not as PostgreSQL writes it. */
+/** The first invalid position of a segment. */
 export interface WalFault {
   /** Bytes from the beginning of the file. */
   readonly offset: number
@@ -9,16 +9,16 @@ export interface WalFault {
   readonly lsn: bigint
   /** What is wrong there: `the page has address 0/2000000 where 0/3000000 belongs`. */
   readonly what: string
-  /** Zeros stand there: nothing was written, or what was is lost. */
+  /** The content is zeros: it was not written, or is lost. */
   readonly zeros: boolean
 }
 
 export interface WalWalkOptions {
-  /** LSN of the first byte, as the name tells it together with the segment size of the header; undefined: nothing is. */
+  /** LSN of the first byte, from the name and the segment size in the header. */
   readonly startLsn: (segmentSize: number) => bigint | undefined
   /** Of the name. Pages may be older: a segment in which a timeline begins has the pages before that point as well. */
   readonly timeline: number
-  /** Look at the first page's header only: what follows in a `.partial` may be anything. */
+  /** Check only the header of the first page: the rest of a `.partial` can have any content. */
   readonly firstHeaderOnly?: boolean
 }
 
@@ -29,19 +29,19 @@ const LONG_HEADER = 0x0002
 const FIRST_IS_OVERWRITE = 0x0008
 const ALL_FLAGS = 0x000f
 
-/** Length, transaction, previous record, info, resource manager, padding, CRC-32C. A switch has nothing more. */
+/** Length, transaction, previous record, info, resource manager, padding, CRC-32C. A switch record has only this. */
 const RECORD_HEADER_BYTES = 24
 const SWITCH_INFO = 0x40
 const XLOG_RESOURCE_MANAGER = 0
 
 /**
- * Walks the pages of a WAL segment while its bytes pass by, in chunks of any size: magic number, page address, flags,
- * timeline, and how much of a record a page goes on with. Refused is only where recovery would stop as well.
+ * Checks the pages of a WAL segment, which comes in chunks of any size: magic number, page address, flags,
+ * timeline, and the length of a continued record. It refuses only content at which recovery would stop, too.
  *
- * Where the pages end too early, and on the last page, the records are walked too: a switch record (pg_switch_wal,
- * archive_timeout, a shutdown) ends a segment early, and is proven by its checksum. After it PostgreSQL 11 and later
+ * If the pages end early, and on the last page, it also checks the records: a switch record (pg_switch_wal,
+ * archive_timeout, a shutdown) ends a segment early, which its checksum proves. After it PostgreSQL 11 and later
  * leave zeros, 10 leaves pages with nothing but a header, and after a crash in that moment the old content of a recycled
- * file may stand there. Recovery reads none of it. To walk every record would cost as much as the checksum of the file.
+ * file. Recovery reads none of it. Checking every record would take as long as the checksum of the file.
  *
  * @see PostgreSQL, src/include/access/xlog_internal.h: XLogPageHeaderData; src/backend/access/transam/xlogreader.c
  */
@@ -49,7 +49,7 @@ export class WalPageWalk {
   readonly #options: WalWalkOptions
   #ended = false
   #fault: WalFault | undefined
-  /** Of the first page; 0 before it was seen. */
+  /** Of the first page; 0 before it was read. */
   #pageSize = 0
   #magic = 0
   #startLsn = 0n
@@ -58,21 +58,21 @@ export class WalPageWalk {
   /** Where the next page begins, bytes from the beginning of the file. */
   #at = 0
   #timeline = 1
-  /** What the next page must go on with, bytes; undefined: only the records of the page before could tell. */
+  /** Bytes of the record that the next page must continue; undefined: only the records of the page before show it. */
   #remaining: number | undefined
   #segmentSize = 0
   /** The last page that holds more than a header, by its offset in the file; -1 for none. */
   #content = -1
   /** The beginning of a page whose end is in the next chunk. */
   #carry: Uint8Array = new Uint8Array(0)
-  /** The page at `#content` and the one before it, when they went by in an earlier chunk. */
+  /** The page at `#content` and the one before it, if they were in an earlier chunk. */
   #kept = new Map<number, Uint8Array>()
 
   constructor(options: WalWalkOptions) {
     this.#options = options
   }
 
-  /** Undefined: everything is right so far. What has not come yet is not missed here: the size is the caller's. */
+  /** undefined: all pages so far are valid. The caller checks the size. */
   get fault(): WalFault | undefined {
     return this.#fault
   }
@@ -117,7 +117,7 @@ export class WalPageWalk {
     this.#magic = view.getUint16(0, true)
   }
 
-  /** What is wrong with the page; undefined: nothing. */
+  /** The fault of the page; undefined: none. */
   #header(view: DataView, offset: number): { readonly what: string; readonly zeros?: true } | undefined {
     const magic = view.getUint16(offset, true)
     const flags = view.getUint16(offset + 2, true)
@@ -131,7 +131,7 @@ export class WalPageWalk {
       return { what: 'the page has no header, only zeros', zeros: true }
     if (magic !== this.#magic)
       return refuse(`has magic number 0x${magic.toString(16)}, the first page 0x${this.#magic.toString(16)}`)
-    // A segment never crosses a border of 4 GB, so that only the lower half counts up.
+    // A segment never crosses a 4 GB boundary, so only the lower half of the address increases.
     if (low !== this.#startLow + this.#at || high !== this.#startHigh) {
       const address = (BigInt(high) << 32n) | BigInt(low)
       return refuse(`has address ${formatLsn(address)} where ${formatLsn(this.#startLsn + BigInt(this.#at))} belongs`)
@@ -144,13 +144,13 @@ export class WalPageWalk {
       return refuse(`has flags 0x${flags.toString(16).padStart(4, '0')}, which do not belong there`)
     if (((flags & FIRST_IS_CONTINUATION) !== 0) !== remaining > 0)
       return refuse(`goes on with ${remaining} bytes of a record, and its flags contradict`)
-    // After a crash the rest of a record may be lost for good; the page where it would go on says so by a flag.
+    // After a crash the rest of a record may be lost; a flag of the page that would continue it marks this.
     if (this.#remaining !== undefined && remaining !== this.#remaining && (flags & FIRST_IS_OVERWRITE) === 0)
       return refuse(`goes on with ${remaining} bytes of a record where ${this.#remaining} are left of it`)
 
     const header = headerBytes(this.#at)
     const room = this.#pageSize - header
-    // A record that ends on this page leaves the rest of it to others, and only they know how far they go.
+    // More records follow a record that ends on this page; only they show where the page ends.
     this.#remaining = remaining > room ? remaining - room : remaining === room ? 0 : undefined
     this.#timeline = timeline
     if (remaining > 0 || view.getUint32(offset + header, true) !== 0) this.#content = this.#at
@@ -158,7 +158,7 @@ export class WalPageWalk {
     return undefined
   }
 
-  /** Every page of the segment was there and is right. Are the records complete, too? */
+  /** All pages are present and valid: check that the records are complete. */
   #last(window: Window): void {
     this.#ended = true
     const end = this.#recordsEnd(window)
@@ -166,8 +166,8 @@ export class WalPageWalk {
   }
 
   /**
-   * Where the records end that begin on the last page with content: at a switch, or at this offset, which lies behind
-   * the page when the last of them goes on there.
+   * The end of the records that begin on the last page with content: a switch, or an offset, which is after
+   * the page if the last record continues there.
    */
   #recordsEnd(window: Window): 'switch' | number {
     const page = this.#page(this.#content, window)
@@ -188,21 +188,21 @@ export class WalPageWalk {
     return this.#content + at
   }
 
-  /** Records begin at multiples of 8, so that 8 or 16 bytes of a switch may be on the page (or in the file) before. */
+  /** Records are aligned to 8 bytes, so 8 or 16 bytes of a switch record can be on the page (or in the file) before. */
   #endsSwitch(here: Uint8Array, next: number, window: Window): boolean {
     if (here.length !== 8 && here.length !== 16) return false
-    // Its beginning is in the file before: that nothing comes after it must do for a proof.
+    // Its beginning is in the previous file, so it is accepted if nothing follows it.
     if (this.#content === 0) return next === 0 && isEndOfSwitch(here)
     const before = this.#page(this.#content - this.#pageSize, window)
     return before !== undefined && isSwitch(Buffer.concat([before.subarray(here.length - RECORD_HEADER_BYTES), here]))
   }
 
-  /** The page at this offset in the file, as far as it is still at hand. */
+  /** The page at this offset in the file, if it is still in memory. */
   #page(at: number, { bytes, from }: Window): Uint8Array | undefined {
     return at >= from ? bytes.subarray(at - from, at - from + this.#pageSize) : this.#kept.get(at)
   }
 
-  /** The caller's buffer will be used again: copy what the end of the records may depend on. */
+  /** The caller reuses its buffer: copy what the end of the records may depend on. */
   #keep(window: Window): void {
     const kept = new Map<number, Uint8Array>()
     for (const at of [this.#content - this.#pageSize, this.#content]) {
@@ -218,7 +218,7 @@ export class WalPageWalk {
   }
 }
 
-/** Bytes that are at hand, and the offset in the file of the first. */
+/** Bytes in memory, and the offset of the first in the file. */
 interface Window {
   readonly bytes: Uint8Array
   readonly from: number

@@ -225,7 +225,7 @@ test('links that cannot be backed up', async () => {
       return path
     }
   }
-  await refused(70, /leads to another link/, linked(join(outside, 'chain'), join(dataDir, 'two')))
+  await refused(70, /points to another link/, linked(join(outside, 'chain'), join(dataDir, 'two')))
   await refused(70, /in the data directory/, linked(join(dataDir, 'base'), join(dataDir, 'inside')))
   await refused(70, /same directory as/, linked(join(outside, 'ts'), join(dataDir, 'twice')))
   await refused(41, /does not exist/, linked(join(outside, 'nothing'), join(dataDir, 'dangling')))
@@ -234,7 +234,7 @@ test('links that cannot be backed up', async () => {
     return join(dataDir, 'pg_tblspc', '99999')
   })
   rmSync(tablespace)
-  await refused(70, /pg_tblspc.* leads to another link/, linked(join(outside, 'chain'), tablespace))
+  await refused(70, /pg_tblspc.* points to another link/, linked(join(outside, 'chain'), tablespace))
   expect(existsSync(join(site.repo, 'backup/main/latest'))).toBe(false)
 
   // With the link as it was, nothing is left of all this.

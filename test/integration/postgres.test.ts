@@ -395,7 +395,7 @@ describe('errors of a connection say what to do', () => {
   test('no server, another port, no role, no database', async () => {
     const none = await failure(connect(cluster, { socketPath: makeTestDir('empty'), dataDirectory: '/nowhere' }))
     expect(none).toMatchObject({ code: 'db-connect', exitCode: 56 })
-    expect(none.hints).toContain('is PostgreSQL running?')
+    expect(none.hints).toContain('check that PostgreSQL is running')
     const port = await failure(connect(cluster, { port: 5999 }))
     expect(port.hints.join()).toContain('says port 5432')
     expect((await failure(connect(cluster, { user: 'nobody_here' }))).message).toMatch(
