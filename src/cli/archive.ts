@@ -7,9 +7,9 @@ import { processArguments, processDirectory, processEnvironment } from './proces
 import { runCommand } from './run-command.ts'
 
 /**
- * The way in for archive-push and archive-get, which PostgreSQL starts for every segment and waits for: one CommonJS
- * bundle (dist/cli/archive.cjs) with what a plain call of the two needs, because finding and linking the chunks of the
- * whole program takes longer than storing a segment. Everything else is handed over to cli/main before it has begun.
+ * Entry point of archive-push and archive-get, which PostgreSQL starts for every segment and waits for: one CommonJS
+ * bundle (dist/cli/archive.cjs) with the modules of a plain call, because finding and linking the chunks of the
+ * whole program takes longer than storing a segment. Every other call is passed to cli/main before it starts.
  */
 export function start(): Promise<void> {
   const launch = readLaunch(processArguments())
@@ -20,7 +20,7 @@ async function runArchiving(launch: Launch, signal: AbortSignal): Promise<number
   const { argv, program } = launch
   const env = processEnvironment()
   const input = { argv, env, program, uid: process.getuid?.() }
-  // What cannot be understood is understood again, and told, over there.
+  // cli/main repeats the parsing of an invalid command line and reports its error.
   const resolved = await resolveOptions(input).catch(() => undefined)
   if (resolved === undefined || !isPlainCall(resolved)) {
     const { href } = new URL('./terminal.js', import.meta.url)
@@ -30,7 +30,7 @@ async function runArchiving(launch: Launch, signal: AbortSignal): Promise<number
   return runCommand(resolved, { env, cwd: processDirectory(), program, signal }, archiveRows)
 }
 
-/** Synchronous, between a local cluster and repositories on disks or in S3: what this file carries. */
+/** Synchronous, from a local cluster to repositories on disks or in S3: only for this the bundle has the modules. */
 function isPlainCall({ command, role, options }: AnyResolved): boolean {
   if ((command !== 'archive-push' && command !== 'archive-get') || role !== undefined) return false
   if (options.archiveAsync === true || options.repoTargetTime !== undefined) return false

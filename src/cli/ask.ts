@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline/promises'
 
-/** What is typed at the terminal after `question`, trimmed; undefined when input or output is not a terminal. */
+/** The answer typed at the terminal, trimmed; undefined if input or output is not a terminal. */
 export async function askTerminal(question: string, signal: AbortSignal): Promise<string | undefined> {
   if (!process.stdin.isTTY || !process.stderr.isTTY) return undefined
   // stdout belongs to reports.

@@ -12,9 +12,9 @@ export interface BackgroundStart {
 }
 
 /**
- * Start a process that lives on when this one ends: a session of its own, so that signals to PostgreSQL's process group
- * do not reach it; none of our files, so that nobody waits for it to close a pipe; the root as working directory, so
- * that it keeps no file system busy.
+ * Start a process that outlives this one: in its own session, so that signals to PostgreSQL's process group
+ * do not reach it; without inherited files, so that no reader of a pipe waits for it; in the root directory, so
+ * that it does not prevent an unmount.
  *
  * @throws PgtsError execute when it cannot be started
  */
@@ -25,7 +25,10 @@ export async function startBackground({ program, args, env }: BackgroundStart): 
     child.once('error', (cause) => {
       const message = `cannot start ${program} in the background: ${cause.message}`
       reject(
-        new PgtsError('execute', message, { hints: ['can this user start processes, and read the program?'], cause }),
+        new PgtsError('execute', message, {
+          hints: ['check that this user can start processes and read the program'],
+          cause,
+        }),
       )
     })
   })
@@ -44,10 +47,10 @@ export async function startBackground({ program, args, env }: BackgroundStart): 
 
 function spawnDetached(program: string, args: readonly string[], env: BackgroundStart['env']): ChildProcess {
   const options = { cwd: '/', detached: true } as const
-  // A shell cannot set a variable of another name; options have none.
+  // A shell can set only variables with such names; no option has another.
   const stray = Object.entries(env).filter(([name, value]) => /^[A-Za-z_]\w*$/.test(name) && hasStrayBytes(value ?? ''))
   if (stray.length === 0 && !args.some(hasStrayBytes)) return spawn(program, args, { ...options, stdio: 'ignore' })
-  // Node passes text to a process, in UTF-8 only. A shell passes bytes; it reads them, secrets among them, from a pipe.
+  // Node passes only UTF-8 to a process, a shell any bytes. It reads them from a pipe, because they may be secrets.
   const child = spawn('/bin/sh', [], { ...options, stdio: ['pipe', 'ignore', 'ignore'] })
   const exports = stray.map(([name, value]) => `export ${name}=${quoted(value ?? '')}\n`)
   const script = `${exports.join('')}exec ${[program, ...args].map(quoted).join(' ')} </dev/null\n`

@@ -20,7 +20,7 @@ import type { Logger } from '../util/log.ts'
 import type { Executor } from '../worker/executor.ts'
 import { storageDescription } from './repository.ts'
 
-/** What surrounds a command, as the terminal layer found it. */
+/** Environment of a command. */
 export interface Surroundings {
   readonly log: Logger
   readonly signal: AbortSignal
@@ -31,13 +31,13 @@ export interface Surroundings {
   readonly continueAs: CommandContext['continueAs']
 }
 
-/** A command's context, and the closing of what it opened without a block of its own. */
+/** The context of a command; disposing it closes the repositories and the cluster. */
 export interface OpenContext extends AsyncDisposable {
   readonly ctx: CommandContext
   readonly launcher: LauncherContext
 }
 
-/** `<pid>-<8 hex digits>`: tells the runs of a process's children from those of others in lock files. */
+/** `<pid>-<8 hex digits>`: identifies this run in lock files. */
 let execId: string | undefined
 async function ownExecId(): Promise<string> {
   const { randomBytes } = await import('node:crypto')
@@ -49,7 +49,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   const { log, env, cwd, program, continueAs } = around
   const lost = new AbortController()
   const signal = AbortSignal.any([around.signal, lost.signal])
-  // Every request that is under way listens, and Node would take so many for a leak and say so on stderr.
+  // Every request adds a listener; Node would report that many as a leak on stderr.
   setMaxListeners(0, signal)
   const stanza = options.stanza ?? ''
   let repositories: Promise<readonly Repository[]> | undefined
@@ -119,7 +119,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     lease: async (repository) => {
       const held = leases.get(repository.key)
       if (held !== undefined) return NOTHING_HELD
-      // Where the stanza does not exist yet there is nothing to keep others from, and the command is about to say so.
+      // Without the stanza there is nothing to protect; the command reports that it is missing.
       if (command !== 'stanza-create' && !(await hasStanza(repository.storage, stanza, signal))) return NOTHING_HELD
       const taken = await takeLeaseOf(repository, { command, stanza, lockPath, log, signal }, lost)
       leases.set(repository.key, taken)
@@ -169,12 +169,12 @@ function launcherContext(resolved: AnyResolved, { env, cwd, program }: Surroundi
   }
 }
 
-/** Info files, listings and the like are asked for by twos; parts of files, for all workers at first, by more. */
+/** Concurrent requests of the main thread: for info files and listings, and for commands that transfer file content. */
 const CONNECTIONS = 2
 const DATA_CONNECTIONS = 6
 const DATA_COMMANDS: readonly CommandName[] = ['backup', 'restore', 'verify']
 
-/** For workers that reach it over a network; others open it themselves. */
+/** Serve a store to workers over a port; other storage they open themselves. */
 async function serverOf(storage: StorageDriver): Promise<(port: MessagePort) => AsyncDisposable> {
   const { serveStorage } = await loadModule(() => import('../storage/port/serve.ts'))
   return (port) => serveStorage(storage, port)
@@ -189,7 +189,7 @@ async function hasStanza(storage: Repository['storage'], stanza: string, signal:
   return (await anyOf(names)) || (await anyOf(names.map(copyName)))
 }
 
-/** Only commands that change the list of backups load what this needs. */
+/** Loads its modules itself: only commands that change backup.info need them. */
 async function takeLeaseOf(
   { key, storage }: Repository,
   run: Pick<CommandContext, 'command' | 'stanza' | 'log' | 'signal'> & { readonly lockPath: string },

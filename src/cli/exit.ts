@@ -15,12 +15,12 @@ export function formatConsoleError(error: unknown, name: ProgramName): string {
   )
 }
 
-/** `ERROR: [031]: text` and its hints, for errors that come before there is a logger. */
+/** `ERROR: [031]: text` and its hints, for errors before the logger is open. */
 export function formatShortError(error: unknown, name: ProgramName = 'pgts'): string {
   const { code, message, hints, stack } = toPlainError(error)
   const number = String(EXIT_CODES[code]).padStart(3, '0')
   const lines = [`ERROR: [${number}]: ${message}`, ...hints.map((hint) => `       HINT: ${hint}`)]
-  // An impossible state is our bug, and the place helps to find it.
+  // An impossible state is a bug of pgts; the stack helps to find it.
   if (code === 'assert' && stack !== undefined) lines.push(stack)
   return `${printableLines(withShownName(lines.join('\n'), name))}\n`
 }

@@ -3,18 +3,18 @@ import type { HttpProxy } from '../storage/http/proxy.ts'
 import { PgtsError } from '../util/error.ts'
 import type { Environment, RepositoryChoice } from './repository.ts'
 
-/** Where something listens, as an option names it: a host, with scheme and port around it where they differ. */
+/** Address of a service in an option: a host, optionally with scheme and port. */
 export interface Address {
   readonly secure: boolean
   readonly host: string
-  /** Absent: the usual one of the scheme. */
+  /** Absent: the default of the scheme. */
   readonly port?: number
 }
 
-/** Labels of a host name, with dots between them; also `_`, which old buckets have. */
+/** Labels of a host name, separated by dots; also `_`, which old buckets have. */
 export const HOST_LABELS = /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/
 
-/** undefined for what is not an address. */
+/** undefined for an invalid address. */
 export function parseAddress(text: string): Address | undefined {
   const parts = /^(?:(https?):\/\/)?(\[[0-9a-fA-F:.]+\]|[^/:[\]@?#\s]+)(?::(\d{1,5}))?\/?$/i.exec(text)
   if (parts === null) return undefined
@@ -24,13 +24,13 @@ export function parseAddress(text: string): Address | undefined {
   return URL.canParse(urlOf(whole)) ? whole : undefined
 }
 
-/** `https://host:port`, without what is usual. */
+/** `https://host:port`; a default port is omitted. */
 export function urlOf({ secure, host, port }: Address): string {
   const shown = port === undefined || port === (secure ? 443 : 80) ? '' : `:${port}`
   return `${secure ? 'https' : 'http'}://${host.includes(':') ? `[${host}]` : host}${shown}`
 }
 
-/** How to reach a store: certificates, patience, and the proxy that the environment names. */
+/** Access to a store: certificates, timeouts, and the proxy of the environment. */
 export function httpAccess(choice: RepositoryChoice): HttpAccess {
   const { storageCaFile, storageCaPath, storageVerifyTls } = choice.options
   const proxy = proxyOf(choice.env)
@@ -43,7 +43,7 @@ export function httpAccess(choice: RepositoryChoice): HttpAccess {
   }
 }
 
-/** HTTPS_PROXY and NO_PROXY. As in curl, lower case comes first, and what is empty is not set. */
+/** HTTPS_PROXY and NO_PROXY. As in curl, the lower-case name is preferred, and an empty value is not set. */
 export function proxyOf(env: Environment): HttpProxy | undefined {
   const name = env['https_proxy'] ? 'https_proxy' : 'HTTPS_PROXY'
   const text = env[name]
@@ -54,7 +54,7 @@ export function proxyOf(env: Environment): HttpProxy | undefined {
 }
 
 /**
- * A URL that the environment names.
+ * A URL in the environment.
  *
  * @throws PgtsError option-invalid-value, without the text: it may hold a password
  */

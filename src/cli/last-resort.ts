@@ -8,14 +8,14 @@ import { listenForSignals } from './signals.ts'
 
 /**
  * Run the one command of this process. The exit code is a failure from here until the command has returned its own:
- * Node ends with 0 when nothing is left to wait for, also when a promise was lost, and with 1 on an error that was not
+ * Node ends with 0 if no operation is pending, also when a promise never settles, and with 1 on an error that was not
  * caught, which PostgreSQL takes for "there is no more WAL".
  */
 export async function runToEnd(launch: Launch, command: (signal: AbortSignal) => Promise<number>): Promise<void> {
   const { argv, program } = launch
   const { signal } = listenForSignals(launch)
   let done = false
-  const fail = (error: unknown) => process.exit(exitCodeFor(tellShortly(error, argv, program), launch))
+  const fail = (error: unknown) => process.exit(exitCodeFor(reportShortly(error, argv, program), launch))
   process.exitCode = EXIT_CODES.assert
   process.on('uncaughtException', fail)
   process.on('beforeExit', () => {
@@ -30,10 +30,10 @@ export async function runToEnd(launch: Launch, command: (signal: AbortSignal) =>
 }
 
 export function endedTooEarly(): PgtsError {
-  const error = new PgtsError('assert', 'pgts ended before the command was done: nothing is left that it waits for', {
-    hints: ['unset NODE_OPTIONS; if that does not help, report this fault'],
+  const error = new PgtsError('assert', 'pgts ended before the command was finished: no pending operation is left', {
+    hints: ['unset NODE_OPTIONS; if that does not help, report this bug'],
   })
-  // It only shows this line.
+  // It would only show this line.
   delete error.stack
   return error
 }
@@ -42,17 +42,17 @@ export function endedTooEarly(): PgtsError {
  * Report an error where there is no logger.
  *
  * @param program path that it was called by
- * @param onConsole on standard output, unless that cannot be written
+ * @param onConsole write to standard output; to standard error if that fails
  * @returns the exit code
  */
-export function tellShortly(error: unknown, argv: readonly string[], program: string, onConsole = false): number {
-  const story = argv.includes('archive-get') ? stopsRecovery(error, wantedFile(argv), places(argv)) : error
+export function reportShortly(error: unknown, argv: readonly string[], program: string, onConsole = false): number {
+  const reported = argv.includes('archive-get') ? stopsRecovery(error, wantedFile(argv), places(argv)) : error
   const name = programName(program)
-  if (!onConsole || !written(1, formatConsoleError(story, name))) written(2, formatShortError(story, name))
-  return EXIT_CODES[toPlainError(story).code]
+  if (!onConsole || !written(1, formatConsoleError(reported, name))) written(2, formatShortError(reported, name))
+  return EXIT_CODES[toPlainError(reported).code]
 }
 
-/** @returns false when nothing can be written: of standard error too, the exit code is all that is left */
+/** @returns false if writing fails; for standard error only the exit code remains */
 function written(fd: number, text: string): boolean {
   try {
     return descriptorOutput(fd).write(text)
@@ -65,7 +65,7 @@ function wantedFile(argv: readonly string[]): string {
   return argv.find((word) => /^[0-9A-F]{8}(?:[0-9A-F]{16}|\.history)/.test(word)) ?? 'the file'
 }
 
-/** Where the data directory may be, without a configuration; as in bin/pgts. */
+/** Candidates for the data directory without a configuration; the same as in bin/pgts. */
 function places(argv: readonly string[]): readonly (string | undefined)[] {
   const option = '--pg1-path'
   const ofArguments = argv.flatMap((word, i) =>

@@ -6,8 +6,8 @@ import { isAlive } from '../util/is-alive.ts'
 import { processDirectory } from './process-input.ts'
 
 /**
- * What `bin/pgts` tells Node, as a first argument `--launched=PID:MASK:PROGRAM` that no user sees: an environment variable
- * would reach the background process. PID: the launcher waits for this process and wants a proof of what it did. MASK:
+ * Data of `bin/pgts` for Node, in an internal first argument `--launched=PID:MASK:PROGRAM`: an environment variable
+ * would reach the background process. PID: the launcher waits for this process and expects the exit codes below. MASK:
  * the signals that it ignores, where it does not wait. PROGRAM: the path that the launcher was called by. Without this
  * argument Node was started directly.
  */
@@ -16,7 +16,7 @@ export interface Launch {
   readonly argv: readonly string[]
   /** The process that waits for this one. */
   readonly launcher: number | undefined
-  /** Node has reset them when it started. */
+  /** Signals that the caller ignores; Node resets them at start. */
   readonly ignored: readonly NodeJS.Signals[]
   /** Absolute path that the program was called by; symbolic links are not resolved. */
   readonly program: string
@@ -31,7 +31,7 @@ export function readLaunch(args: readonly string[]): Launch {
   return { argv: args.slice(1), launcher, ignored: signalsOf(mask === '' ? ignoredBy(launcher) : mask), program }
 }
 
-/** Only a leading `..` is removed: below a symbolic link it does not mean the parent in the path. */
+/** Only a leading `..` is resolved: after a symbolic link it is not the parent in the path. */
 function absolute(path: string): string {
   if (path.startsWith('/')) return path
   const [up = ''] = /^(?:\.{1,2}\/+)*/.exec(path) ?? []
@@ -39,9 +39,9 @@ function absolute(path: string): string {
 }
 
 /**
- * How the exit codes of a command reach its launcher: as codes that no shell, no loader, no signal and no Node ends with,
- * because a failure of those must not pass for an answer (Node ends with 1, and with OpenSSL's numbers, some of which are
- * pgts's, too). The launcher turns them back, and takes no other code for an answer. 154 to 159 can be signals that nothing
+ * Exit codes for the launcher: codes that no shell, loader, signal or Node uses,
+ * so that a failure of those is not taken for a result of the command (Node ends with 1, and with codes of OpenSSL, some of which are
+ * codes of pgts, too). The launcher maps them back and accepts no other code. 154 to 159 can be signals that no process
  * sends here.
  */
 const OWN_CODE = 128
@@ -57,11 +57,11 @@ export function exitCodeFor(code: number, { launcher }: Launch): number {
 
 const CHECK_MS = 200
 
-/** Calls back once when the launcher has ended without taking this process with it: it was killed. */
+/** Calls back once if the launcher was killed while this process runs. */
 export function watchLauncher({ launcher }: Launch, onGone: () => void): void {
   if (launcher === undefined) return
   const parent = process.ppid
-  // PGTS_NODE may be a program between the two. One in another process namespace cannot be seen at all.
+  // PGTS_NODE may be a program between the two. A launcher in another process namespace is not visible.
   const seen = isAlive(launcher)
   const gone = () => process.ppid !== parent || (seen && !isAlive(launcher))
   const timer = setInterval(() => {
@@ -69,7 +69,7 @@ export function watchLauncher({ launcher }: Launch, onGone: () => void): void {
     clearInterval(timer)
     onGone()
   }, CHECK_MS).unref()
-  // It had ended before this process could look.
+  // It ended before this check.
   if (!seen && parent === 1) {
     clearInterval(timer)
     onGone()
@@ -88,7 +88,7 @@ function signalsOf(mask: string): readonly NodeJS.Signals[] {
   return BITS.filter(([, bit]) => (bits & bit) !== 0n).map(([name]) => name)
 }
 
-/** The launcher traps what its own caller does not ignore, so all that it ignores was ignored before. */
+/** The launcher traps every signal that its caller does not ignore, so the signals that it ignores were ignored before. */
 function ignoredBy(launcher: number | undefined): string {
   if (launcher === undefined) return '0'
   try {

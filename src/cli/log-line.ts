@@ -2,7 +2,7 @@ import { printableLines } from '../util/byte-string.ts'
 import { localDateTime } from '../util/local-time.ts'
 import type { MessageLevel } from '../util/log.ts'
 
-/** One record, ready to be laid out; the same for every sink. */
+/** One record to be formatted; the same for every sink. */
 export interface LogRecord {
   readonly level: MessageLevel
   readonly message: string
@@ -38,7 +38,7 @@ export const PROCESS_START = '-------------------PROCESS START------------------
 function layOut(head: string, record: LogRecord, style: LineStyle): string {
   const padding = record.level === 'trace' ? 8 : record.level === 'debug' ? 4 : 0
   const code = record.code === undefined ? '' : `[${String(record.code).padStart(3, '0')}]: `
-  // The code and the dry-run mark do not move the column of the lines below: pgBackRest's parsers expect it so.
+  // The code and the dry-run mark do not change the indent of the following lines: parsers of pgBackRest's log expect this.
   const indent = `\n${' '.repeat(head.length + padding)}`
   const text = printableLines(record.message).replaceAll('\n', indent)
   return `${head}${code}${style.dryRun ? '[DRY-RUN] ' : ''}${' '.repeat(padding)}${text}\n`

@@ -5,20 +5,20 @@ import { PgtsError, systemCode } from '../util/error.ts'
 import { makeDirectories } from '../util/make-directories.ts'
 import { PROCESS_START } from './log-line.ts'
 
-/** Where finished lines go. */
+/** Output of formatted lines. */
 export interface TextOutput {
   write(text: string): void
 }
 
 /** A pipe or terminal. */
 export interface DescriptorOutput extends TextOutput {
-  /** @returns false once nobody reads any more */
+  /** @returns false after the reader has closed it */
   write(piece: string | Uint8Array): boolean
 }
 
 /**
- * A file descriptor, written at once and whole, so that nothing is lost when the process exits. When its reader is gone
- * (`pgts info | head`) the rest is dropped: a backup must not die because nobody listens.
+ * A file descriptor that is written synchronously and completely, so that nothing is lost when the process exits. After its reader
+ * has closed it (`pgts info | head`), the rest is dropped: this must not stop a backup.
  */
 export function descriptorOutput(fd: number): DescriptorOutput {
   let open = true
@@ -37,7 +37,7 @@ export function descriptorOutput(fd: number): DescriptorOutput {
   }
 }
 
-/** Standard output on a full disk, for example: the user's to solve, so it must not look like a fault of pgts. */
+/** For example standard output on a full disk: an error of the environment, not a bug of pgts. */
 function unwritable(fd: number, error: unknown): PgtsError {
   const what = fd === 1 ? 'standard output' : 'standard error'
   const why = error instanceof Error ? error.message : String(error)
@@ -48,8 +48,8 @@ function unwritable(fd: number, error: unknown): PgtsError {
 }
 
 /**
- * A log file, opened for appending when its first line comes; mode 0640. The first line of a process stands below a
- * banner. An error of opening or writing passes to the caller.
+ * A log file, opened for appending with its first line; mode 0640. A banner precedes the first line of a
+ * process. Errors of opening or writing are thrown.
  */
 export function fileOutput(path: string): TextOutput & { close(): void } {
   let fd: number | undefined
@@ -96,7 +96,7 @@ function writeFully(fd: number, piece: string | Uint8Array): void {
     try {
       done += writeSync(fd, bytes, done)
     } catch (error) {
-      // A pipe that somebody made non-blocking, and that is full: wait a little for its reader.
+      // A full non-blocking pipe: wait 2 ms for its reader.
       if (systemCode(error) !== 'EAGAIN') throw error
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 2)
     }

@@ -13,11 +13,11 @@ export function start(): Promise<void> {
   return runToEnd(launch, (signal) => runCommandLine(launch, signal))
 }
 
-/** Also for cli/archive, in whose process it runs then. */
+/** Also called by cli/archive, in the same process. */
 export async function runCommandLine(launch: Launch, signal: AbortSignal): Promise<number> {
   const { argv } = launch
   if (argv.length === 1 && argv[0] === 'version') {
-    // Monitoring asks often, and nothing has to be loaded to answer.
+    // Monitoring calls it often; it needs no other module.
     descriptorOutput(1).write(versionText('text', programName(launch.program)))
     return 0
   }

@@ -1,7 +1,7 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import { decodeText } from '../util/byte-string.ts'
 
-/** What Node puts in the place of a byte that is part of no character. */
+/** Node's replacement for a byte that is part of no character. */
 const REPLACED = '\ufffd'
 
 /** The arguments after the program, as text of `decodeText`: Node itself would lose bytes that are no UTF-8. */
@@ -30,7 +30,7 @@ export function processDirectory(): string {
   return cwd.includes(REPLACED) ? decodeText(readlinkSync('/proc/self/cwd', { encoding: 'buffer' })) : cwd
 }
 
-/** Strings that end with a zero byte each; undefined where there is no /proc, and text that Node decoded has to do. */
+/** Strings that end with a zero byte each; undefined without /proc; then the text decoded by Node is used. */
 function readList(path: string): string[] | undefined {
   try {
     return decodeText(readFileSync(path)).split('\0').slice(0, -1)

@@ -20,7 +20,7 @@ export function azureDescription(choice: RepositoryChoice): AzureDescription {
   }
 }
 
-/** A host of one's own is taken for an emulator's, and so in path style, as pgbackrest has it. */
+/** A host in storage-host is treated as an emulator, with path style, as in pgbackrest. */
 function endpointOf(choice: RepositoryChoice): { address: Address; style: 'host' | 'path' } {
   const { azureEndpoint = 'blob.core.windows.net', azureUriStyle, storageHost, storagePort } = choice.options
   const text = storageHost ?? azureEndpoint
@@ -48,7 +48,7 @@ function credentialOf(choice: RepositoryChoice): AzureCredentialDescription {
   const key = options.azureKey
   if (key === undefined || key.trim() === '') {
     throw new PgtsError('option-required', `${name}-azure-key must be set`, {
-      hints: [`or let the managed identity of this machine open the container: ${name}-azure-key-type=auto`],
+      hints: [`or set ${name}-azure-key-type=auto to use the managed identity of this machine`],
     })
   }
   return options.azureKeyType === 'sas' ? { type: 'sas', token: key } : { type: 'shared', key }

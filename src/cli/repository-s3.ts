@@ -42,7 +42,7 @@ function endpointOf(choice: RepositoryChoice): S3Endpoint {
     throw invalid(choice, 'storage-host', `is not a host: ${storageHost}`)
   }
   const { secure, port: usual } = other ?? endpoint
-  // In the other style it is part of a path, where any character can be escaped.
+  // In path style it is part of a path, where any character can be escaped.
   if (s3UriStyle === 'host' && !HOST_LABELS.test(s3Bucket)) {
     throw invalid(
       choice,
@@ -82,7 +82,7 @@ function encryptionOf(choice: RepositoryChoice): S3Description['encryption'] {
   return { customerKey }
 }
 
-/** Classes from which nothing can be read without asking hours before: a restore would fail in the middle. */
+/** Classes whose objects must be requested hours before they can be read: a restore would fail. */
 const FROZEN = new Set(['GLACIER', 'DEEP_ARCHIVE'])
 
 function storageClassOf(choice: RepositoryChoice): S3Description['storageClass'] {
@@ -134,7 +134,7 @@ function keysOf(choice: RepositoryChoice): S3Keys {
   }
 }
 
-/** A container's role, where the platform announces one and no other is named; else the machine's. */
+/** The role of the container, if the platform provides one and no other is set; else that of the machine. */
 function roleOf(env: Environment, role: string | undefined): S3Keys {
   const relative = env['AWS_CONTAINER_CREDENTIALS_RELATIVE_URI']
   const name = `AWS_CONTAINER_CREDENTIALS_${relative ? 'RELATIVE' : 'FULL'}_URI`
@@ -154,7 +154,7 @@ function needed<const N extends readonly string[]>(choice: RepositoryChoice, nam
   if (missing.length > 0) {
     const message = `${choice.name}-s3-key-type=${choice.options.s3KeyType ?? ''} needs ${missing.join(' and ')} in the environment`
     throw new PgtsError('option-invalid', message, {
-      hints: ['the platform sets them in a pod that has a role; PostgreSQL passes its own environment on'],
+      hints: ['the platform sets them in a pod that has a role; PostgreSQL passes on its own environment'],
     })
   }
   return names.map((name) => choice.env[name]) as { [K in keyof N]: string }

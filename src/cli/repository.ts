@@ -11,22 +11,22 @@ import { s3Description } from './repository-s3.ts'
 export type Environment = Readonly<Record<string, string | undefined>>
 export type RepositoryOptions = AnyResolved['options']['repo'][number]
 
-/** The options of one repository, and what the environment says beside them. */
+/** The options of one repository, and the environment. */
 export interface RepositoryChoice {
   readonly options: RepositoryOptions
   readonly env: Environment
   readonly ioTimeoutMs: number
-  /** How the names of its options begin: `repo1`. */
+  /** Prefix of its option names: `repo1`. */
   readonly name: string
-  /** Where the value of `repo1-<rest>` came from; undefined where it is the default. */
+  /** Origin of the value of `repo1-<rest>`; undefined if it is the default. */
   readonly origin: (rest: string) => string | undefined
-  /** Absent: the command does not know it. */
+  /** Absent: the command has no such option. */
   readonly lockPath?: string
   /** repo-target-time, milliseconds since the epoch. */
   readonly atMs?: number
 }
 
-/** From resolved options to what the engine opens, here and in its workers. Nothing below reads an option. */
+/** From resolved options to the description that the engine and its workers open. The layers below read no options. */
 export function storageDescription(
   options: RepositoryOptions,
   { values, options: { ioTimeout, repoTargetTime, repoKey, lockPath } }: AnyResolved,
@@ -61,11 +61,11 @@ export function storageDescription(
     case 'posix':
       return { kind: 'posix', path }
     default:
-      throw new PgtsError('assert', `${name}-type=${options.type} got past the check of what pgts can do`)
+      throw new PgtsError('assert', `${name}-type=${options.type} passed the check of supported options`)
   }
 }
 
-/** An outage of some minutes should not cost a backup of some hours; one that lasts must end. */
+/** Long enough for an outage of some minutes during a backup, short enough to report a permanent one. */
 function retryPolicy({ ioTimeoutMs }: RetryChoice): RetryPolicy {
   return { retries: 20, totalMs: 5 * ioTimeoutMs, timeoutMs: ioTimeoutMs }
 }

@@ -7,11 +7,11 @@ import type { LogLevel } from '../util/log.ts'
 import { programName, type ProgramName } from '../util/program-name.ts'
 import { pgtsVersion } from '../util/version.ts'
 import { openContext } from './context.ts'
-import { endedTooEarly, tellShortly } from './last-resort.ts'
+import { endedTooEarly, reportShortly } from './last-resort.ts'
 import { createLogger, descriptorOutput, logError, type ClosableLogger } from './logger.ts'
 import type { CommandRows, Outcome, RunRow } from './command-row.ts'
 
-/** What surrounds the command, as the entry point found it. */
+/** Environment of the command. */
 export interface Process {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
@@ -23,7 +23,7 @@ export interface Process {
 const stdout = descriptorOutput(1)
 const stderr = descriptorOutput(2)
 
-/** Run a command that was understood, by its row, to its exit code; what goes wrong is logged. */
+/** Run a command with resolved options and log its error. @returns the exit code */
 export async function runCommand(resolved: AnyResolved, process: Process, rows: CommandRows): Promise<number> {
   const { command, role, options, warnings } = resolved
   if (options.neutralUmask === true) globalThis.process.umask(0)
@@ -31,7 +31,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
   let end = begin(resolved, command, log)
   for (const warning of warnings) log.warn(warning)
 
-  // The entry point reports it on the terminal.
+  // The entry point writes it to the terminal; this writes it to the log.
   const onEarlyEnd = () => logError(log, endedTooEarly())
   if (role !== undefined) globalThis.process.prependOnceListener('beforeExit', onEarlyEnd)
   let { signal } = process
@@ -56,16 +56,16 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
     if (log.failure() !== undefined) throw log.failure()
     return code
   } catch (error) {
-    // Interrupted work fails in many ways; why it was interrupted is the story.
+    // An interrupted command can fail with any error; the abort reason is the actual one.
     const why = signal.aborted ? (signal.reason as unknown) : error
-    const story =
+    const reported =
       command === 'archive-get' && role === undefined
         ? stopsRecovery(why, resolved.parameters[0] ?? '', [options.pg[0]?.path, process.cwd])
         : why
-    const code = EXIT_CODES[toPlainError(story).code]
-    logError(log, story)
+    const code = EXIT_CODES[toPlainError(reported).code]
+    logError(log, reported)
     end(abortedWith(code))
-    if (log.failure() !== undefined) tellShortly(story, [], process.program)
+    if (log.failure() !== undefined) reportShortly(reported, [], process.program)
     return code
   } finally {
     globalThis.process.removeListener('beforeExit', onEarlyEnd)
@@ -73,14 +73,14 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
   }
 }
 
-/** The largest exit code that is an answer and no failure: 1 is "there is no such file" of archive-get and repo-get. */
+/** The largest exit code that is not a failure: 1 is "no such file" of archive-get and repo-get. */
 const ANSWER_NO = 1
 
 function abortedWith(code: number): string {
   return `aborted with exception [${String(code).padStart(3, '0')}]`
 }
 
-/** Log the begin line of a command. @returns what logs its end line */
+/** Log the begin line of a command. @returns a function that logs its end line */
 function begin(resolved: AnyResolved, command: CommandName, log: ClosableLogger): (how: string) => void {
   const { frameLevel } = commandRow(command)
   const name = nameOf(resolved, command)
@@ -102,29 +102,29 @@ function logFileOf(resolved: AnyResolved, command: CommandName): string {
   return `${logPath ?? ''}/${stanza ?? 'all'}-${nameOf(resolved, command).replace(':', '-')}.log`
 }
 
-/** Reports show names from a repository, which may be forged. */
+/** Write a report, with escapes: names from a repository may be forged. */
 async function writeOutcome(outcome: Outcome, json: boolean): Promise<number> {
   const shown = json ? printableJson : printableLines
   if (outcome.text !== undefined) stdout.write(shown(outcome.text))
   for await (const piece of outcome.pieces ?? []) {
-    // Nobody reads any more: what is left need not be made.
+    // The reader has closed the pipe: do not make the rest.
     if (!stdout.write(shown(piece))) break
   }
   return outcome.exitCode ?? 0
 }
 
-/** Programs that parse JSON often read both streams as one, so there only an error may join the report. */
+/** Programs that parse JSON often read both streams as one, so with JSON only errors are logged on the console. */
 function consoleLevel({ role, options, values }: AnyResolved): LogLevel {
-  // The output of a background process is read by no one.
+  // A background process has no console.
   if (role !== undefined) return 'off'
   const level = options.logLevelConsole ?? 'warn'
-  const isAsked = values.get('log-level-console')?.source === 'command line'
-  return options.output === 'json' && level !== 'off' && !isAsked ? 'error' : level
+  const isGiven = values.get('log-level-console')?.source === 'command line'
+  return options.output === 'json' && level !== 'off' && !isGiven ? 'error' : level
 }
 
 function openLog(resolved: AnyResolved, name: ProgramName): ClosableLogger {
   const { command, role, options, values } = resolved
-  // Commands that are called for every segment, or that only answer, keep no log file unless one is asked for.
+  // Commands that run for every segment or only report have no log file unless log-level-file is given.
   const wanted =
     role !== undefined ||
     commandRow(command).logFile === true ||
@@ -138,7 +138,7 @@ function openLog(resolved: AnyResolved, name: ProgramName): ClosableLogger {
     programName: name,
     timestamp: options.logTimestamp ?? true,
     logFile: wanted ? logFileOf(resolved, command) : undefined,
-    // What a program reads must hold nothing else.
+    // Output that a program reads must have no log lines.
     stdout: options.output === 'json' || command === 'repo-get' ? stderr : stdout,
     stderr,
     processMax: options.processMax ?? 1,

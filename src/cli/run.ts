@@ -1,7 +1,7 @@
 import { parseCommandLine } from '../config/argv.ts'
 import type { AnyResolved } from '../config/resolve.ts'
 import { asyncRows, commandRows } from './command-rows.ts'
-import { tellShortly } from './last-resort.ts'
+import { reportShortly } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
 import { runProgram } from './program.ts'
 import { runCommand, type Process } from './run-command.ts'
@@ -10,26 +10,26 @@ export type { Process } from './run-command.ts'
 
 const stdout = descriptorOutput(1)
 
-/** Run one command from its arguments to its exit code. Everything that goes wrong is told here, once. */
+/** Run one command. Errors before its log is open are reported here. @returns the exit code */
 export async function run(argv: readonly string[], process: Process): Promise<number> {
   const input = { argv, env: process.env, program: process.program, uid: globalThis.process.getuid?.(), stdout }
-  let understood = false
+  let parsed = false
   try {
     return await runProgram(input, (resolved) => {
-      understood = true
+      parsed = true
       return resolved.command === 'check' && resolved.options.stanza === undefined
         ? checkAll(resolved, argv, process)
-        : runUnderstood(resolved, process)
+        : runResolved(resolved, process)
     })
   } catch (error) {
-    // No logger exists yet: the options that say how to log may be what is wrong.
-    return tellShortly(error, argv, process.program, !understood && isForConsole(argv))
+    // No logger exists yet: the log options themselves may be invalid.
+    return reportShortly(error, argv, process.program, !parsed && isForConsole(argv))
   }
 }
 
 /**
- * Does pgbackrest report errors of this command line on the console, standard output? Once the command is known it does;
- * what is wrong with the words themselves goes to standard error. With JSON and repo-get, standard output has the answer only.
+ * Does pgbackrest report errors of this command line on the console (standard output)? It does if the command line is valid;
+ * syntax errors go to standard error. With JSON and repo-get standard output has only the report.
  */
 function isForConsole(argv: readonly string[]): boolean {
   try {
@@ -41,14 +41,14 @@ function isForConsole(argv: readonly string[]): boolean {
   }
 }
 
-/** `check` without a stanza checks each that the configuration names. */
+/** `check` without a stanza checks each stanza of the configuration. */
 async function checkAll(resolved: AnyResolved, argv: readonly string[], process: Process): Promise<number> {
-  if (resolved.stanzas.length === 0) return runUnderstood(resolved, process)
+  if (resolved.stanzas.length === 0) return runResolved(resolved, process)
   let worst = 0
   for (const stanza of resolved.stanzas) worst = (await run([...argv, `--stanza=${stanza}`], process)) || worst
   return worst
 }
 
-function runUnderstood(resolved: AnyResolved, process: Process): Promise<number> {
+function runResolved(resolved: AnyResolved, process: Process): Promise<number> {
   return runCommand(resolved, process, resolved.role === 'async' ? asyncRows : commandRows)
 }

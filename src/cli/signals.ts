@@ -1,12 +1,12 @@
 import { EXIT_CODES, PgtsError } from '../util/error.ts'
 import { exitCodeFor, watchLauncher, type Launch } from './launch.ts'
 
-/** Ctrl-C, and a server that stops, reach the launcher and Node, and the launcher forwards what it gets: one signal twice. */
+/** Ctrl-C, or a server that stops, signals the launcher and Node, and the launcher forwards its signal: Node gets it twice. */
 const SAME_SIGNAL_MS = 1000
-/** How long a command without its launcher may take to tidy up. */
+/** How long a command without its launcher may take to end. */
 const ALONE_MS = 5000
 
-/** A first signal ends the command in good order, a second one at once. Signals that the caller ignores stay ignored. */
+/** The first signal aborts the command, a second one exits at once. Signals that the caller ignores stay ignored. */
 export function listenForSignals(launch: Launch): { readonly signal: AbortSignal } {
   const controller = new AbortController()
   const leave = () => process.exit(exitCodeFor(EXIT_CODES.term, launch))

@@ -2,7 +2,7 @@ import type { ByteSink, ByteSource } from '../util/bytes.ts'
 import { PgtsError } from '../util/error.ts'
 import { descriptorOutput } from './log-output.ts'
 
-/** What a command prints as bytes. Fails when nobody reads any more (`pgts repo-get FILE | head`), and is `closed` then. */
+/** Standard output for bytes. Throws after the reader has closed it (`pgts repo-get FILE | head`); `closed` is then true. */
 export function stdoutSink(): ByteSink & { readonly closed: boolean } {
   const stdout = descriptorOutput(1)
   let closed = false
@@ -12,12 +12,12 @@ export function stdoutSink(): ByteSink & { readonly closed: boolean } {
     },
     write(chunk) {
       closed ||= !stdout.write(chunk)
-      if (closed) throw new PgtsError('file-write', 'nobody reads what is printed any more')
+      if (closed) throw new PgtsError('file-write', 'the reader of standard output has closed it')
     },
   }
 }
 
-/** What is piped into a command. */
+/** Standard input. */
 export function stdinSource(): ByteSource {
   const chunks = process.stdin.iterator({ destroyOnReturn: true })
   return {

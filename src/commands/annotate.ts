@@ -8,7 +8,7 @@ import type { CommandContext, Repository } from './context.ts'
 
 export interface AnnotateReport {
   readonly label: string
-  /** Repositories that have the backup, and now its notes. */
+  /** Repositories that have the backup and were changed. */
   readonly repoKeys: readonly number[]
 }
 
@@ -41,7 +41,7 @@ export async function annotate(ctx: CommandContext<'annotate'>): Promise<Annotat
   }
   if (failed > 0) {
     throw new PgtsError('command', `annotate failed on ${failed} of ${repositories.length} repositories`, {
-      hints: ['the errors above tell why; run it again when they are mended'],
+      hints: ['fix the errors above and run the command again'],
     })
   }
   if (repoKeys.length === 0) {
@@ -52,7 +52,7 @@ export async function annotate(ctx: CommandContext<'annotate'>): Promise<Annotat
   return { label, repoKeys }
 }
 
-/** Each repository is changed through itself: its own list, its own passphrase. */
+/** Each repository is changed separately: it has its own backup.info and its own passphrase. */
 async function annotateOne(
   repository: Repository,
   ctx: CommandContext<'annotate'>,

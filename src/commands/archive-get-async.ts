@@ -14,12 +14,12 @@ import { endReasons } from './background-end.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 
 const HINT_MS = 60_000
-/** Replay is one process: four threads decode faster than it reads, and each more costs memory for as long as it lives. */
+/** Replay is one process: four threads decode faster than it reads, and each further thread uses memory. */
 const MOST_WORKERS = 4
 
 /**
- * The background process of archive-get: fetches the segments that replay will want next, for as long as the server
- * lives and asks. There is one for each spool; another ends at once.
+ * The background process of archive-get: fetches the segments that replay needs next, as long as the server
+ * runs and calls archive-get. There is one for each spool; a second one ends at once.
  */
 export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launcher: LauncherContext): Promise<void> {
   const { options, log, clock, signal, stanza } = ctx
@@ -31,7 +31,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
   prepareSpool(spool)
   const lock = await tryHold(lockFileOf(spool, 'get'))
   if (lock === undefined) {
-    log.info('another process fetches ahead already')
+    log.info('another background process already fetches ahead')
     return
   }
   try {
@@ -49,9 +49,9 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
     openDoor(spool, door)
     emptyQueue(spool)
     await using executor = await ctx.executor(first, MOST_WORKERS)
-    // Now and then a call starts the whole program again, which sees what a launcher cannot.
+    // Without a hint the next call starts Node, which checks what the launcher cannot.
     using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-get'))
-    // From here on the calls in the foreground believe what is in the spool.
+    // From here on calls in the foreground use the files of the spool.
     writePid(spool, 'get')
     const report = await readAhead({
       // Through the door: what is on its way when the spool becomes another's must not arrive there.

@@ -10,8 +10,8 @@ import type { CommandContext, LauncherContext } from './context.ts'
 import { resolveWalPath } from './wal-path.ts'
 
 /**
- * Bring one WAL file back: what `restore_command = 'pgts --stanza=main archive-get %f "%p"'` does. `found: false` makes
- * the exit code 1, which tells PostgreSQL that the archive ends here. What it throws goes through `stopsRecovery`.
+ * Fetch one WAL file, for `restore_command = 'pgts --stanza=main archive-get %f "%p"'`. `found: false` makes
+ * the exit code 1: PostgreSQL takes it for the end of the archive. The caller passes errors to `stopsRecovery`.
  */
 export async function archiveGet(
   ctx: CommandContext<'archive-get'>,
@@ -32,13 +32,11 @@ export async function archiveGet(
   const files = await ctx.cluster()
   const control = await readControlFile(files, textToBytes(pgPath), { signal })
   if (isCheckpointInvalidated(control)) {
-    // Restore leaves a checkpoint that no archive has, so that nothing but backup_label can say where recovery begins.
+    // Restore writes a checkpoint that no archive has, so that only backup_label defines where recovery begins.
     const label = await files.stat(`${textToBytes(pgPath)}/backup_label`)
     if (label === undefined) {
       throw new PgtsError('format', `${pgPath} was restored from a backup, but its backup_label is missing`, {
-        hints: [
-          'was backup_label removed? Without it recovery would begin in the wrong place: restore again and keep it',
-        ],
+        hints: ['restore again and keep backup_label: without it recovery would begin at the wrong position'],
       })
     }
   }
@@ -70,7 +68,7 @@ interface OpenSpool {
   get(request: GetRequest): Promise<SpooledGetReport>
 }
 
-/** The spool, when it can be used; otherwise WAL is fetched as if there were none: it must never stop a recovery. */
+/** The spool; undefined if it cannot be used. Then WAL is fetched directly: a faulty spool must not stop recovery. */
 async function openSpool(
   ctx: CommandContext<'archive-get'>,
   launcher: LauncherContext,
@@ -78,7 +76,7 @@ async function openSpool(
   control: ControlFile,
 ): Promise<OpenSpool | undefined> {
   const { options, log, clock, stanza } = ctx
-  // Loaded here, so that a synchronous call loads none of it.
+  // Loaded here, because a synchronous call does not need it.
   const { prepareSpool, spoolPaths } = await loadModule(() => import('../core/archive/spool-files.ts'))
   const { claimSpool, spoolOwner } = await loadModule(() => import('../core/archive/spool-identity.ts'))
   const { doorOf } = await loadModule(() => import('../core/archive/spool-door.ts'))

@@ -26,12 +26,12 @@ import type { CommandContext, LauncherContext } from './context.ts'
 import { pushTargets } from './push-targets.ts'
 
 const HINT_MS = 60_000
-/** Workers that hang are ended sooner; while this process lives, no other takes its place. */
+/** After this time the process exits, so that another can replace it; hanging workers are terminated sooner. */
 const END_MS = 60_000
 
 /**
- * The background process of archive-push: pushes what PostgreSQL wants archived ahead of its asking, for as long as the
- * server lives. There is one for each spool; another ends at once.
+ * The background process of archive-push: pushes segments before PostgreSQL calls archive-push for them, as long as the
+ * server runs. There is one for each spool; a second one ends at once.
  */
 export async function archivePushAsync(ctx: CommandContext<'archive-push'>, launcher: LauncherContext): Promise<void> {
   const { options, log, stanza } = ctx
@@ -44,13 +44,13 @@ export async function archivePushAsync(ctx: CommandContext<'archive-push'>, laun
   prepareSpool(spool)
   const lock = await tryHold(lockFileOf(spool, 'push'))
   if (lock === undefined) {
-    log.info('another process pushes already')
+    log.info('another background process already pushes')
     return
   }
   try {
     await work(ctx, launcher.configFiles, spool, pgPath, textToBytes(walPath), () => lock.isStillThere())
   } catch (error) {
-    // Whoever waits for a file hears of it.
+    // Calls that wait for a file report this error.
     if (!ctx.signal.aborted) writeSpoolError(spool, spool.out, GLOBAL, error)
     throw error
   } finally {
@@ -73,7 +73,7 @@ async function work(
   const first = repositories[0]
   if (first === undefined) throw new PgtsError('option-required', 'archive-push:async needs a repository')
   await using executor = await ctx.executor(first)
-  // They load on other cores while this thread sees to the spool.
+  // Workers start on other cores while this thread prepares the spool.
   executor.warm(waiting(walPath, spool))
   const control = await readControlFile(await ctx.cluster(), textToBytes(pgPath), { signal })
   const owner = spoolOwner(control.systemId, pgPath)
@@ -85,7 +85,7 @@ async function work(
   const door = doorOf(spool, owner)
   openDoor(spool, door)
   const outdated = endReasons(pgPath, configFiles, clock)
-  // Now and then a call starts the whole program again, which sees what a launcher cannot.
+  // Without a hint the next call starts Node, which checks what the launcher cannot.
   using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-push'))
   writePid(spool, 'push')
   const why = await pushInBackground({
@@ -112,9 +112,9 @@ async function work(
       if (!isFor(spool, targets)) return 'other repositories are configured now'
       const stop = stopFileIn(options.lockPath, stanza)
       if (stop === undefined) return outdated()
-      // Stopping comes before a stanza is deleted: what was pushed before may be gone when archiving goes on.
+      // `stop` precedes stanza-delete: pushed segments may no longer exist when archiving starts again.
       forgetPushed(spool)
-      return `${stop} is there`
+      return `${stop} exists`
     },
     clock,
     log,
@@ -123,7 +123,7 @@ async function work(
   log.info(`ended because ${why}`)
 }
 
-/** A lock path that can no longer be trusted does not stop archiving: calls that start Node warn of it. */
+/** A lock path that is not trusted does not stop archiving; calls that start Node warn about it. */
 function stopFileIn(lockPath: string, stanza: string): string | undefined {
   try {
     return stopFileOf(lockPath, stanza)
@@ -132,7 +132,7 @@ function stopFileIn(lockPath: string, stanza: string): string | undefined {
   }
 }
 
-/** How many files wait; when that cannot be seen, whoever looks next says why. */
+/** Number of waiting files; 0 if they cannot be read, which the next reader reports. */
 function waiting(walPath: string, spool: SpoolPaths): number {
   try {
     return readReadyQueue(walPath, spool.out).waiting.length

@@ -20,11 +20,11 @@ import { leaveHint } from './leave-hint.ts'
 import { pushTargets } from './push-targets.ts'
 
 /**
- * archive-push with archive-async: the background process pushes, this one waits for its word.
+ * archive-push with archive-async: the background process pushes, this process waits for its result.
  *
  * @param path of the WAL file, absolute byte string
- * @returns undefined when the file is to be pushed by this process, now: PostgreSQL did not ask for it (somebody runs the
- *   command by hand), so nobody pushes it ahead; or the spool cannot be used, which must not stop archiving
+ * @returns undefined if this process must push the file itself: PostgreSQL does not wait for it (an operator runs the
+ *   command), so the background process does not push it; or the spool cannot be used, which must not stop archiving
  */
 export async function archivePushThroughSpool(
   ctx: CommandContext<'archive-push'>,
@@ -44,7 +44,7 @@ export async function archivePushThroughSpool(
     signal.throwIfAborted()
     const file = baseName(path)
     log.warn({ file }, `WAL file '${bytesToText(file)}' is pushed without the spool: ${error.words()}`)
-    // Whatever lies in such a spool, the launcher must not go on answering from it.
+    // The launcher must not use such a spool any more.
     await removeLaunchHint(pgPath, stanza, 'archive-push')
     return undefined
   }
@@ -72,7 +72,7 @@ async function throughSpool(
     if (clock.nowMs() >= deadlineMs) throw usedByAnother(options.spoolPath ?? '', stanza)
     await clock.sleep(200, signal)
   }
-  // A background process of another configuration ends before its word is taken back.
+  // A background process with another configuration must end before its results are removed.
   const targets = pushTargets(ctx)
   while ((await inSpool(() => claimTargets(spool, targets))) === 'busy') {
     if (clock.nowMs() >= deadlineMs) throw stillAtWork(options.spoolPath ?? '')
@@ -89,7 +89,7 @@ async function throughSpool(
     start: () => launcher.startBackground([decodeUtf8(walPath)]),
     async explain(name) {
       const { walExplainer } = await loadModule(() => import('./explain-wal.ts'))
-      // Without its server, which waits for this very process.
+      // Without a connection: the server waits for this process.
       return walExplainer(ctx, textToBytes(pgPath), undefined)(name)
     },
     logFile: `${options.logPath ?? ''}/${stanza}-archive-push-async.log`,
@@ -104,7 +104,7 @@ async function throughSpool(
   return { dropped: false, file }
 }
 
-/** A background process has to take a lock before it works; one that lives has it. @throws SpoolTrouble */
+/** The background process needs a lock; a running one has it. @throws SpoolTrouble */
 function requireLockPath(spool: SpoolPaths, lockPath: string): void {
   if (livingPid(spool, 'push') !== undefined) return
   try {
@@ -120,8 +120,8 @@ function stillAtWork(spoolPath: string): PgtsError {
     `the background process of ${spoolPath} still pushes to the repositories that were configured before`,
     {
       hints: [
-        'it was told to end: is a repository, or its file system, stuck?',
-        'do two configurations share one spool-path?',
+        'it was asked to end: check whether a repository or its file system hangs',
+        'check that each configuration has its own spool-path',
       ],
     },
   )
@@ -130,8 +130,8 @@ function stillAtWork(spoolPath: string): PgtsError {
 function usedByAnother(spoolPath: string, stanza: string): PgtsError {
   return new PgtsError('lock-acquire', `${spoolPath} is in use by another cluster that has the stanza ${stanza}, too`, {
     hints: [
-      'two servers on one host with one stanza: is one a copy that still has the archive_command of the other?',
-      'give each a stanza, or at least a spool-path, of its own',
+      'two servers on this host use one stanza: check whether one is a copy with the archive_command of the other',
+      'set a stanza, or at least a spool-path, for each server',
     ],
   })
 }

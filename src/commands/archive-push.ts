@@ -10,11 +10,11 @@ import { resolveWalPath } from './wal-path.ts'
 
 export type ArchivePushReport =
   | ({ readonly dropped: false } & PushReport)
-  /** The background process has pushed it. */
+  /** Pushed by the background process. */
   | { readonly dropped: false; readonly file: string; readonly repositories?: undefined }
   | { readonly dropped: true; readonly file: string; readonly limitBytes: number }
 
-/** Store one WAL file: what `archive_command = 'pgts --stanza=main archive-push %p'` does. */
+/** Store one WAL file, for `archive_command = 'pgts --stanza=main archive-push %p'`. */
 export async function archivePush(
   ctx: CommandContext<'archive-push'>,
   launcher: LauncherContext,
@@ -31,16 +31,16 @@ export async function archivePush(
     await ctx.refuseWhenStopped()
   } catch (error) {
     if (isPgtsError(error, 'lock-acquire')) {
-      // Another user's directory must not stop archiving, and the background process takes no lock in it.
+      // A lock path of another user must not stop archiving; the background process cannot take its lock there.
       useSpool = false
       log.warn(
         [
-          `archiving goes on without stop files and in the foreground: ${error.message}`,
+          `archiving continues in the foreground and without stop files: ${error.message}`,
           ...error.hints.map((hint) => `HINT: ${hint}`),
         ].join('\n'),
       )
     } else if (options.archiveAsync) {
-      // Stopping comes before a stanza is deleted: what was pushed before may be gone when archiving goes on.
+      // `stop` precedes stanza-delete: pushed segments may no longer exist when archiving starts again.
       const { forgetPushed } = await loadModule(() => import('../core/archive/async-push/push-targets.ts'))
       const { spoolPaths } = await loadModule(() => import('../core/archive/spool-files.ts'))
       forgetPushed(spoolPaths(options.spoolPath ?? '', ctx.stanza))
@@ -62,7 +62,7 @@ export async function archivePush(
     if (waitingBytes > options.archivePushQueueMax) return drop(ctx, path, waitingBytes, options.archivePushQueueMax)
   }
 
-  // Whose WAL is this? Without the data directory the repositories and the segment must agree with each other.
+  // The identity of the cluster. Without the data directory the segment is compared with the repositories only.
   const control = pgPath === undefined ? undefined : await readControlFile(files, textToBytes(pgPath), { signal })
   const report = await pushWal({
     stanza: ctx.stanza,
@@ -80,7 +80,7 @@ export async function archivePush(
   return { dropped: false, ...report }
 }
 
-/** The operator prefers a gap in the archive to a full disk: say so loudly, and let PostgreSQL remove the file. */
+/** Drop the file with a warning: by archive-push-queue-max a gap in the archive is better than a full disk. */
 async function drop(
   ctx: CommandContext<'archive-push'>,
   path: string,

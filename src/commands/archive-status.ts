@@ -6,23 +6,23 @@ import { PgtsError, toPlainError } from '../util/error.ts'
 import { connectCluster } from './connect.ts'
 import type { CommandContext } from './context.ts'
 
-/** A look at the server must not wait for one that hangs. */
+/** Timeout of the query to the server, which may hang. */
 const CONNECT_MS = 5000
 
 /**
- * How archiving goes on this host: from the server when it answers, and from its marks and the spool in any case. Asks
- * no repository, so that it answers when the network is what is broken.
+ * The state of archiving on this host: from archive_status and the spool, and from the server if it answers. It reads
+ * no repository, so that it works without the network.
  */
 export async function archiveStatus(ctx: CommandContext<'archive-status'>): Promise<ArchiveStatus> {
   const { options, stanza, program, clock, signal } = ctx
   const pgPath = options.pg[0]?.path
   if (pgPath === undefined) {
-    throw new PgtsError('option-required', 'archive-status needs pg1-path to know where PostgreSQL leaves its marks')
+    throw new PgtsError('option-required', 'archive-status needs pg1-path to find archive_status')
   }
   const files = await ctx.cluster()
   if ((await files.stat(`${textToBytes(pgPath)}/pg_wal`, { follow: true })) === undefined) {
     throw new PgtsError('path-missing', `${pgPath}/pg_wal does not exist or cannot be read`, {
-      hints: ["run this where the server's data directory is, as its user; see pg1-path"],
+      hints: ['run this on the host of the server as its user, and check pg1-path'],
     })
   }
   const place = {

@@ -5,15 +5,15 @@ import { textPath } from '../util/byte-string.ts'
 import { isAlive } from '../util/is-alive.ts'
 
 /**
- * Why a background process should make way for one that is started anew: the server that it works for is gone, or what
- * it was started with is no longer what would be started now.
+ * The reason for a background process to end, so that the next call starts a new one: its server has ended, or
+ * the configuration or the program has changed.
  *
  * @param pgPath data directory of the server
  * @param configFiles configuration files that were read
- * @returns asked again and again: a reason, or undefined. It looks once a second at most
+ * @returns a function to be called periodically: a reason or undefined. It checks once a second at most
  */
 export function endReasons(pgPath: string, configFiles: readonly string[], clock: Clock): () => string | undefined {
-  // A bundle that is replaced takes the chunks along that this process has not loaded yet.
+  // A replaced installation has no longer the chunks that this process has not loaded yet.
   const watched = [...configFiles, fileURLToPath(import.meta.url)].map((path) => ({ path, was: stateOf(path) }))
   const served = serverOf(pgPath)
   let missed = 0
@@ -22,10 +22,10 @@ export function endReasons(pgPath: string, configFiles: readonly string[], clock
     if (Math.abs(clock.nowMs() - lookedMs) < LOOK_MS) return undefined
     lookedMs = clock.nowMs()
     for (const { path, was } of watched) if (stateOf(path) !== was) return `${path} has changed`
-    // Restored WAL may be fetched without a server (pg_rewind does it), and a server that restarts is away for a moment.
+    // WAL may be fetched without a server (by pg_rewind), and a restart takes a moment.
     if (served === undefined) return undefined
     missed = isServed(pgPath) ? 0 : missed + 1
-    return missed > LOOKS ? 'the server is gone' : undefined
+    return missed > LOOKS ? 'the server has ended' : undefined
   }
 }
 

@@ -17,7 +17,7 @@ export interface CheckReport {
   readonly repositories: readonly {
     readonly repoKey: number
     readonly archiveId: string
-    /** The segment that was switched for the test, and where it arrived; absent with --no-archive-check. */
+    /** The segment that was switched for the test, and its place in each repository; absent with --no-archive-check. */
     readonly archived?: { readonly segment: string; readonly repoName: string }
   }[]
 }
@@ -31,7 +31,7 @@ interface Checked {
   readonly server: ServerConnection
 }
 
-/** Will a backup of this stanza work? Settings, info files, and one WAL segment on its whole way into each repository. */
+/** Check that backups can work: settings, info files, and archiving of one WAL segment to each repository. */
 export async function check(ctx: CommandContext<'check'>): Promise<CheckReport> {
   const open: ServerConnection[] = []
   try {
@@ -51,7 +51,7 @@ export async function check(ctx: CommandContext<'check'>): Promise<CheckReport> 
   }
 }
 
-/** Every configured cluster that can be reached; what cannot is a warning as long as one can. */
+/** Every configured cluster whose server answers. A server that does not is a warning, unless none answers. */
 async function findClusters(ctx: CommandContext<'check'>, open: ServerConnection[]): Promise<Checked[]> {
   const { options, log, signal } = ctx
   const files = await ctx.cluster()
@@ -78,7 +78,7 @@ async function findClusters(ctx: CommandContext<'check'>, open: ServerConnection
   if (clusters.length > 0) return clusters
   throw new PgtsError('config', 'no server of this stanza can be checked', {
     hints: [
-      'is the server running? See the warning above',
+      'check that the server is running; see the warning above',
       'check pg1-path, pg1-port and pg1-socket-path in the configuration',
     ],
   })
@@ -94,7 +94,7 @@ function requirePrimary(primaries: readonly Checked[]): Checked {
   if (second !== undefined) {
     throw new PgtsError('db-connect', `pg${primary.pgKey} and pg${second.pgKey} are both primaries`, {
       hints: [
-        'a stanza has one primary and its standbys: was a standby promoted, or does each cluster need its own stanza?',
+        'a stanza has one primary and its standbys: check whether a standby was promoted, or set a stanza for each cluster',
       ],
     })
   }
@@ -139,14 +139,14 @@ async function checkPrimary(
       log.warn(
         { repo: key },
         `archive.info and backup.info on repo${key} list different former clusters` +
-          '\nHINT: pgbackrest refuses to expire or verify then: was one of them restored from an older copy?',
+          '\nHINT: pgbackrest then refuses expire and verify: check whether one of them was restored from an older copy',
       )
     }
     checked.push({ repository, archiveId })
   }
   if (!policy.archive) return checked.map(({ repository, archiveId }) => ({ repoKey: repository.key, archiveId }))
 
-  // One segment for all: what matters is that it arrives in each of them.
+  // One segment for all repositories: each must receive it.
   const segment = parseWalSegment(await switchWal(server))
   const report: CheckReport['repositories'][number][] = []
   for (const { repository, archiveId } of checked) {
@@ -164,7 +164,7 @@ async function checkPrimary(
       repoKey: key,
       explain: walExplainer(ctx, pgPath, server),
     })
-    if (archived === undefined) throw new PgtsError('assert', `nobody waited for ${segment}`)
+    if (archived === undefined) throw new PgtsError('assert', `no repository was checked for ${segment}`)
     const where = `${storage.display}/${bytesToText(archived.repoName)}`
     log.info({ repo: key, segment }, `WAL segment ${segment} successfully archived to '${where}' on repo${key}`)
     report.push({ repoKey: key, archiveId, archived: { segment, repoName: archived.repoName } })

@@ -9,7 +9,7 @@ import type { LockProgress } from '../util/lock.ts'
 import type { Logger } from '../util/log.ts'
 import type { Executor } from '../worker/executor.ts'
 
-/** A repository as commands use it: its number, its storage, what unlocks it, and how a worker opens the same. */
+/** A repository as commands use it: number, storage, cipher, and the description with which a worker opens it. */
 export interface Repository extends InfoPlace {
   /** repo1 is 1. */
   readonly key: number
@@ -17,46 +17,46 @@ export interface Repository extends InfoPlace {
   readonly description: StorageDescription
 }
 
-/** Locks of this stanza, held until disposed; progress written to them is what `info` shows meanwhile. */
+/** Locks of this stanza, held until disposed; `info` shows the progress written to them. */
 export interface StanzaLock extends AsyncDisposable {
   /** @param repoKey the only repository that is written to; default: all that are locked */
   update(progress: LockProgress, repoKey?: number): void
 }
 
-/** A process that was started to go on after this one. */
+/** A background process. */
 export interface BackgroundProcess {
   readonly pid: number
-  /** How it ended, to follow 'it ended': `with exit code 41`, `of SIGKILL`. undefined while it lives. */
+  /** How it ended, to follow 'it ended': `with exit code 41`, `of SIGKILL`. undefined while it runs. */
   ended(): string | undefined
 }
 
 /**
- * What a command is given. It asks here for what it opens; what it opens with `await using` is closed by its block,
+ * The environment of a command. It opens resources here: those opened with `await using` are closed by its block,
  * repositories are closed by the terminal layer. A command returns a report (plain data) and prints nothing.
  */
 export interface CommandContext<C extends CommandName = CommandName> {
   readonly command: C
   readonly options: OptionsOf<C>
-  /** Whose defaults hold: pgts's own (`yaml`), or those of pgbackrest (`ini`). */
+  /** Which defaults apply: those of pgts (`yaml`) or of pgbackrest (`ini`). */
   readonly dialect: Dialect
-  /** The stanza name, '' where the command was called without one. */
+  /** '' if the command was called without a stanza. */
   readonly stanza: string
   readonly log: Logger
   readonly clock: Clock
   readonly signal: AbortSignal
   /** Parameters after the command, for example the WAL path of archive-push. */
   readonly parameters: readonly string[]
-  /** The environment, for what pgts has no option for: PG* variables of libpq. */
+  /** The environment, for the PG* variables of libpq, for which pgts has no options. */
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Directory the command was started in. */
+  /** Working directory at the start of the command. */
   readonly cwd: string
   /** Absolute path of the program, for a restore_command. */
   readonly program: string
-  /** Did the user set this option (`type`, `repo1-path`) anywhere, or is its value the default? */
+  /** Is this option (`type`, `repo1-path`) set anywhere, so that its value is not the default? */
   isSet(option: string): boolean
-  /** What environment and files say about an option (`pg1-path`), as typed, also where the command line says otherwise. */
+  /** The value of an option (`pg1-path`) in environment and files, as typed, even if the command line overrides it. */
   configured(option: string): string | undefined
-  /** End this command in the log, and begin `command` there, in its own log file. Options and locks stay as they are. */
+  /** Log the end of this command and the begin of `command`, in the log file of `command`. Options and locks do not change. */
   continueAs(command: CommandName): void
   /** Options given on the command line that `command` understands too, as arguments (`--stanza=main`), in name order. */
   commandLineFor(command: CommandName): readonly string[]
@@ -73,16 +73,16 @@ export interface CommandContext<C extends CommandName = CommandName> {
    */
   lock(): Promise<StanzaLock>
   /**
-   * The lease of this stanza in a repository, which keeps commands on other hosts from changing it meanwhile; the locks
-   * come first. Taken once, however often it is asked for. [050] when another host holds it.
+   * The lease of this stanza in a repository, which prevents commands on other hosts from changing it; take the locks
+   * first. A second call returns a lease that is held already. [050] if another host holds it.
    */
   lease(repository: Repository): Promise<AsyncDisposable>
   /**
-   * Ask the person at the terminal to type an answer; undefined where nobody can be asked (cron, a pipe). Whoever gets
-   * undefined decides by what the command line says.
+   * Ask a question at the terminal; undefined without a terminal (cron, a pipe). Then the caller
+   * decides by its options.
    */
   confirm(question: string): Promise<string | undefined>
-  /** [062] when a stop file for this stanza, or for all, stands. */
+  /** [062] if a stop file for this stanza or for all exists. */
   refuseWhenStopped(): Promise<void>
 }
 

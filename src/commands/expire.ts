@@ -8,8 +8,8 @@ import { EXIT_CODES, isDenied, PgtsError, toPlainError } from '../util/error.ts'
 import type { CommandContext, Repository, StanzaLock } from './context.ts'
 
 /**
- * Remove what retention no longer wants: backups, the WAL that only they needed, and old manifests. With `explain` the same
- * is decided, and nothing is done: the reports say why.
+ * Remove backups that retention does not keep, the WAL that only they needed, and old manifests. With `explain` the same
+ * is decided but nothing is removed; the reports have the reasons.
  */
 export async function expire(ctx: CommandContext<'expire'>): Promise<readonly ExpireReport[]> {
   const { options, log } = ctx
@@ -28,7 +28,7 @@ export async function expire(ctx: CommandContext<'expire'>): Promise<readonly Ex
       hints: ['archive-expire-before takes 24 hex digits in upper case, for example 000000010000000000000012'],
     })
   }
-  // What only looks may do so while a backup runs.
+  // --explain changes nothing, so it may run during a backup.
   await using _lock = options.explain ? undefined : await ctx.lock()
   const dryRun = options.dryRun || options.explain
   const repositories = await ctx.repositories()
@@ -40,8 +40,8 @@ export async function expire(ctx: CommandContext<'expire'>): Promise<readonly Ex
 }
 
 /**
- * What `backup` does at its end when expire-auto is on, as a command of its own in the log, as pgbackrest does. Credentials
- * that may not remove are a warning: the backup is complete, and another account expires.
+ * Expire at the end of `backup` if expire-auto is on; a command of its own in the log, as in pgbackrest. Credentials
+ * without permission to remove are a warning: the backup is complete, and another account can expire.
  *
  * @param lock of the backup, for the same repositories
  * @throws PgtsError stop; command for every other failure
@@ -57,7 +57,7 @@ export async function expireAfterBackup(ctx: CommandContext<'backup'>, lock: Sta
 const EXPIRE_ELSEWHERE =
   "HINT: run 'expire' with credentials that may remove files, and set expire-auto=n for these; with a lock on the files, expire after it ends"
 
-/** One repository that fails does not keep the others from being tidied. @throws PgtsError command, after all */
+/** A repository that fails does not stop the others. @throws PgtsError command, after all of them */
 async function expireRepositories(
   ctx: CommandContext<'expire'> | CommandContext<'backup'>,
   repositories: readonly Repository[],
@@ -87,7 +87,7 @@ async function expireRepositories(
           nowMs: ctx.clock.nowMs(),
           dryRun,
           linkLatest: repo.symlink,
-          // An explanation is printed; the lines of a run would tell half of it again, between its own.
+          // The explanation is the report; log lines would repeat parts of it.
           log: explain ? { ...log, warn: log.detail, info: log.detail } : log,
           signal,
         }),
@@ -109,7 +109,7 @@ async function expireRepositories(
   }
   if (failed > 0) {
     throw new PgtsError('command', `expire failed on ${failed} of ${repositories.length} repositories`, {
-      hints: ['the errors above tell why; what was not removed is removed by the next run'],
+      hints: ['fix the errors above; the next run removes what was not removed'],
     })
   }
   return reports

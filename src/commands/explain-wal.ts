@@ -4,7 +4,7 @@ import type { ServerConnection } from '../postgres/client.ts'
 import type { CommandContext } from './context.ts'
 
 /**
- * What a command that waits for WAL asks when the time is over: why did this segment not arrive?
+ * The diagnosis for a command whose wait for WAL timed out: why was this segment not archived?
  *
  * @param pgPath of the server that archives, byte string
  */
@@ -17,7 +17,7 @@ export function walExplainer(
   const place = { stanza, program, pgPath, spoolPath: options.spoolPath, lockPath: options.lockPath }
   return async (segment) => {
     const ask = (connection?: ServerConnection) => readArchivingFacts(place, clock.nowMs(), connection)
-    // What the files say is worth something even when the server has gone meanwhile.
+    // Without the server the files still give part of the facts.
     const facts = await ask(server).catch(() => ask())
     return diagnose(facts, { segment, patienceMs: options.archiveTimeout }).map(({ text }) => text)
   }

@@ -6,7 +6,7 @@ import { PgtsError } from '../util/error.ts'
 import { readLocks } from '../util/lock.ts'
 import type { CommandContext } from './context.ts'
 
-/** What is in the repositories, and what is running now. Whatever is broken there is part of the answer. */
+/** The content of the repositories and the running commands. Errors of a repository are part of the report. */
 export async function info(ctx: CommandContext<'info'>): Promise<InfoReport> {
   const { options, stanza, signal } = ctx
   const { set, type } = options

@@ -5,13 +5,13 @@ import type { CommandContext } from './context.ts'
 /** The lease of a stanza in one repository. */
 export interface LeaseReport {
   readonly repoKey: number
-  /** Absent: nobody has it. */
-  readonly found?: FoundLease & { readonly stale: boolean; readonly story: string }
-  /** It was there, and was removed by this run. */
+  /** Absent: no process holds it. */
+  readonly found?: FoundLease & { readonly stale: boolean; readonly description: string }
+  /** Removed by this run. */
   readonly broken: boolean
 }
 
-/** Which host changes this stanza now. With --break the lease of a dead one is removed, with --force any. */
+/** The holder of the lease. --break removes the lease of a dead process, with --force any lease. */
 export async function lease(ctx: CommandContext<'lease'>): Promise<readonly LeaseReport[]> {
   const { options, stanza, clock, log, signal } = ctx
   const reports: LeaseReport[] = []
@@ -24,10 +24,10 @@ export async function lease(ctx: CommandContext<'lease'>): Promise<readonly Leas
       reports.push({ repoKey: key, broken: false })
       continue
     }
-    const story = describeLease(found, nowMs)
-    if (options.break) log.warn({ repo: key }, `repo${key}: the lease was broken: ${story}`)
+    const description = describeLease(found, nowMs)
+    if (options.break) log.warn({ repo: key }, `repo${key}: the lease was broken: ${description}`)
     const stale = nowMs - found.lastSignMs > STALE_MS
-    reports.push({ repoKey: key, found: { ...found, stale, story }, broken: options.break })
+    reports.push({ repoKey: key, found: { ...found, stale, description }, broken: options.break })
   }
   return reports
 }

@@ -2,7 +2,7 @@ import { writeLaunchHint } from '../core/archive/launch-hint.ts'
 import { decodeUtf8 } from '../util/byte-string.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 
-/** From now on the launcher answers from the spool, without this program. */
+/** Write the launch hint: the launcher then answers calls from the spool without Node. */
 export async function leaveHint(
   ctx: CommandContext<'archive-get'> | CommandContext<'archive-push'>,
   launcher: LauncherContext,

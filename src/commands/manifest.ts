@@ -7,7 +7,7 @@ import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 import { oneRepository } from './one-repository.ts'
 
-/** Every file of one backup: where it is stored, and in which form. With --filter one file, and its blocks. */
+/** Every file of one backup: where and how it is stored. With --filter one file with its blocks. */
 export async function manifest(ctx: CommandContext<'manifest'>): Promise<ManifestReport> {
   const { options, stanza, log, signal } = ctx
   const { filter, reference, set } = options
@@ -29,7 +29,7 @@ export async function manifest(ctx: CommandContext<'manifest'>): Promise<Manifes
   })
   if (filter !== undefined && chosen.length === 0) {
     throw new PgtsError('file-missing', `backup ${label} has no file ${filter}`, {
-      hints: ['filter takes the whole name as the manifest has it, for example pg_data/PG_VERSION'],
+      hints: ['set filter to the whole name in the manifest, for example pg_data/PG_VERSION'],
     })
   }
   const files: ListedFile[] = []

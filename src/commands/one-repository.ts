@@ -2,9 +2,9 @@ import { PgtsError } from '../util/error.ts'
 import type { CommandContext, Repository } from './context.ts'
 
 /**
- * The repository that a command works on which never works on several: that of --repo, or the only one.
+ * The repository of a command that works on one only: that of --repo, or the only configured one.
  *
- * @throws PgtsError option-required where --repo would have to choose
+ * @throws PgtsError option-required if several are configured and --repo is not given
  */
 export async function oneRepository(ctx: CommandContext): Promise<Repository> {
   const [repository, ...more] = await ctx.repositories()
@@ -17,7 +17,7 @@ export async function oneRepository(ctx: CommandContext): Promise<Repository> {
   return repository
 }
 
-/** Where the repository begins, for absolute paths on the command line. */
+/** Path of the repository, to make absolute paths of the command line relative. */
 export function repositoryRoot({ options }: CommandContext, { key }: Repository): string {
   return options.repo.find((repo) => repo.key === key)?.path ?? '/'
 }

@@ -10,11 +10,11 @@ import type { CommandContext, Repository } from './context.ts'
 
 export interface PinReport {
   readonly label: string
-  /** Repositories in which something was changed. */
+  /** Repositories that were changed. */
   readonly repoKeys: readonly number[]
 }
 
-/** Keep one backup, whatever retention says, in every repository that has it, or in that of --repo. */
+/** Exclude one backup from retention, in every repository that has it, or in that of --repo. */
 export async function pin(ctx: CommandContext<'pin'>): Promise<PinReport> {
   const { options, clock, log } = ctx
   const label = labelOf(ctx)
@@ -31,7 +31,7 @@ export async function pin(ctx: CommandContext<'pin'>): Promise<PinReport> {
   }
   const report = await inEveryRepository(ctx, label, (pins, listed) => {
     if (!listed.has(label)) return undefined
-    // Pins of backups that are gone for good have nothing left to keep.
+    // Remove pins of backups that no longer exist.
     return withPin(
       pins.filter((other) => listed.has(other.label)),
       wanted,
@@ -47,7 +47,7 @@ export async function pin(ctx: CommandContext<'pin'>): Promise<PinReport> {
   return report
 }
 
-/** Let retention decide again. */
+/** Make retention apply to the backup again. */
 export async function unpin(ctx: CommandContext<'unpin'>): Promise<PinReport> {
   const { log } = ctx
   const label = labelOf(ctx)
@@ -86,7 +86,7 @@ function endOf(text: string): number {
   }
 }
 
-/** @param change the pins as they shall be; undefined: nothing to change here */
+/** @param change the new pins; undefined: no change in this repository */
 async function inEveryRepository(
   ctx: CommandContext<'pin'> | CommandContext<'unpin'>,
   label: string,
@@ -111,7 +111,7 @@ async function inEveryRepository(
   }
   if (failed > 0) {
     throw new PgtsError('command', `${command} failed on ${failed} of ${repositories.length} repositories`, {
-      hints: ['the errors above tell why; run it again when they are mended'],
+      hints: ['fix the errors above and run the command again'],
     })
   }
   return { label, repoKeys }

@@ -1,7 +1,7 @@
 import { textToBytes } from '../util/byte-string.ts'
 import type { CommandContext } from './context.ts'
 
-/** Where WAL goes, as one line: what tells one repository from another, and nothing that is secret. */
+/** The repositories that WAL is pushed to, as one line that identifies each and contains no secret. */
 export function pushTargets({ options }: CommandContext<'archive-push'>): string {
   const places = options.repo.map((repo) => [
     repo.key,

@@ -8,7 +8,7 @@ import { isPgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 import { oneRepository, repositoryRoot } from './one-repository.ts'
 
-/** The bytes of one stored file, decrypted unless `raw` says otherwise, still compressed; false: it is not there. */
+/** The bytes of one stored file, still compressed, and decrypted unless `raw`; false: it does not exist. */
 export async function repoGet(ctx: CommandContext<'repo-get'>, sink: ByteSink): Promise<boolean> {
   const { options, parameters, signal } = ctx
   const repository = await oneRepository(ctx)

@@ -5,7 +5,7 @@ import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 import { oneRepository, repositoryRoot } from './one-repository.ts'
 
-/** What is stored: a file, or everything below a path. Names are byte strings, and come while they are found. */
+/** A stored file, or everything below a path. Names are byte strings and are returned as they are found. */
 export async function repoLs(ctx: CommandContext<'repo-ls'>): Promise<AsyncIterable<ListedFile>> {
   const { options, parameters, signal } = ctx
   const repository = await oneRepository(ctx)

@@ -7,7 +7,7 @@ import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 import { oneRepository, repositoryRoot } from './one-repository.ts'
 
-/** Store bytes under a name, whole or not at all; encrypted with the repository's own passphrase unless `raw`. */
+/** Store bytes as one file, completely or not at all; encrypted with the repository's passphrase unless `raw`. */
 export async function repoPut(ctx: CommandContext<'repo-put'>, source: ByteSource): Promise<void> {
   const { options, parameters, signal } = ctx
   const repository = await oneRepository(ctx)

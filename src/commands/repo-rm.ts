@@ -4,7 +4,7 @@ import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 import { oneRepository, repositoryRoot } from './one-repository.ts'
 
-/** Remove a file, or with --recurse a path and all below. What is not there counts as removed. */
+/** Remove a file, or with --recurse a path and all below. An absent file is not an error. */
 export async function repoRm(ctx: CommandContext<'repo-rm'>): Promise<void> {
   const { options, parameters, signal } = ctx
   const repository = await oneRepository(ctx)
@@ -15,7 +15,7 @@ export async function repoRm(ctx: CommandContext<'repo-rm'>): Promise<void> {
   if (file !== undefined && file.kind !== 'path') return storage.remove(name, { signal })
   if (!options.recurse) {
     for await (const _entry of storage.list(name, { signal })) {
-      throw new PgtsError('option-invalid', `${parameters[0]} is a path with something in it, so --recurse is needed`)
+      throw new PgtsError('option-invalid', `${parameters[0]} is a path that is not empty: --recurse is required`)
     }
   }
   await storage.removeTree(name, { signal })

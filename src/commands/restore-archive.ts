@@ -15,7 +15,7 @@ import { recoveryPolicy } from './restore-options.ts'
 
 type Context = CommandContext<'restore'>
 
-/** Where a backup lies in the WAL, as the list of backups and its manifest both know it. */
+/** The WAL range of a backup, from backup.info or from its manifest. */
 interface Span {
   readonly label: string
   readonly online: boolean
@@ -73,7 +73,7 @@ export interface ArchiveQuestion {
   readonly target: RecoveryTarget | undefined
 }
 
-/** Where each answer takes a round trip; the caller that awaits it receives the failure. */
+/** For a store with a round trip per request; the caller that awaits it receives the failure. */
 export function askEarly(
   ctx: Context,
   repository: Repository,
@@ -86,8 +86,8 @@ export function askEarly(
 }
 
 /**
- * Can recovery get from the backup to its target with what is archived? What cannot be is refused where the timeline does
- * not fit; otherwise a warning reports it.
+ * Check that archived WAL leads from the backup to the recovery target. An unreachable target is refused if the timeline does
+ * not match; otherwise a warning reports it.
  */
 export async function checkArchive(
   ctx: Context,
@@ -98,7 +98,7 @@ export async function checkArchive(
   const { signal, log, stanza, clock } = ctx
   const now = clock.nowMs() / 1000
   const policy = recoveryPolicy(ctx, online, target)
-  // Without recovery, or with settings that are not ours, there is nothing to check.
+  // Without recovery, or with preserved settings, there is nothing to check.
   if (policy.type === 'none' || policy.type === 'preserve') return []
   if (!online || version === undefined || archiveStart === undefined || lsnStart === undefined) {
     const future = inFuture(target, now)
@@ -128,7 +128,7 @@ export async function checkArchive(
     })
   } catch (error) {
     signal.throwIfAborted()
-    return [`unable to look whether the archive reaches the target: ${toPlainError(error).message}`]
+    return [`cannot check whether the archive reaches the target: ${toPlainError(error).message}`]
   }
 }
 
@@ -140,7 +140,7 @@ function positionsOf({ archiveStart, archiveStop, lsnStart, lsnStop }: BackupEnt
   ]
 }
 
-/** The server asks all repositories, but for one of --repo. */
+/** The server reads all repositories, or only that of --repo. */
 async function isElsewhere(
   ctx: Context,
   repository: Repository,
@@ -155,8 +155,8 @@ async function isElsewhere(
 }
 
 /**
- * A copy of a cluster beside the original, or on another host, goes on archiving into the stanza of the original unless
- * its archive_mode is off. What the configuration names, or without it the backup, is where the original lies.
+ * A copy of a cluster on the same or on another host archives into the stanza of the original unless
+ * its archive_mode is off. The directory of the original is that of the configuration, else that of the backup.
  */
 export function warnOfArchiving(ctx: Context, original: Manifest, pgPath: string): void {
   const { options, log, stanza } = ctx

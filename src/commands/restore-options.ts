@@ -9,7 +9,7 @@ import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 
-/** The options of restore in the terms of the engine: texts become byte strings, and choices are made once. */
+/** The options of restore as arguments of the engine, with byte strings. */
 type Context = CommandContext<'restore'>
 
 /** Restore writes on this host only. */
@@ -19,7 +19,7 @@ export function localPgPath({ options }: Context): string {
   return textToBytes(path).replace(/(.)\/+$/, '$1')
 }
 
-/** What to look for in the repositories, and the recovery target as the server will be given it (a byte string). */
+/** The request for a backup set, and the recovery target as the server receives it (a byte string). */
 export interface RequestedSet {
   readonly set: SetRequest
   readonly target?: RecoveryTarget
@@ -43,8 +43,8 @@ function recoveryTarget({ options, log }: Context, isSetNamed: boolean): Recover
   // The option depends on these types.
   if (type !== 'time' && type !== 'lsn' && type !== 'name' && type !== 'xid') return undefined
   if (type === 'time' && isSetNamed && hasUnknownZone(target)) {
-    // No set has to be chosen by it, and pgbackrest hands it on.
-    log.warn(`target time '${target}' has a zone that only the server knows: it is handed on unchecked`)
+    // It is not needed to choose a set, and pgbackrest passes it on.
+    log.warn(`target time '${target}' has a time zone that only the server knows: it is passed on unchecked`)
     return { text: textToBytes(target.trim()) }
   }
   const parsed = parseTarget(type, textToBytes(target))
@@ -58,7 +58,7 @@ function recoveryTarget({ options, log }: Context, isSetNamed: boolean): Recover
 export function recoveryPolicy(ctx: Context, online: boolean, target: RecoveryTarget | undefined): RecoveryPolicy {
   const { options } = ctx
   return {
-    // After an offline backup nothing is to be recovered, unless that was asked for.
+    // After an offline backup there is no recovery unless --type is given.
     type: online || ctx.isSet('type') ? options.type : 'none',
     target: target?.text,
     targetExclusive: options.targetExclusive === true,

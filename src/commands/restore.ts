@@ -43,31 +43,31 @@ export interface RestoreReport {
   readonly restoredBytes: number
   readonly files: number
   readonly restored: number
-  /** Were there already, proven equal. */
+  /** Existing files with the right checksum. */
   readonly unchanged: number
-  /** Of databases that were not wanted. */
+  /** Files of excluded databases. */
   readonly zeroed: number
   /** Entries that were not in the backup. */
   readonly removed: number
   readonly durationMs: number
 }
 
-/** Bring a cluster back from a repository, whole or only what differs. */
+/** Restore a cluster from a repository, completely or only the differences. */
 export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreReport> {
   const { options, log, clock, signal, stanza } = ctx
   const startMs = clock.nowMs()
   const pgPath = localPgPath(ctx)
   await using lock = await ctx.lock()
 
-  // Never over a live cluster, and nothing may be deleted in what does not look like a cluster.
+  // Refuse a running cluster, and delete nothing in a directory that does not look like a cluster.
   refuseRunningServer(pgPath)
   const { existing, warning } = confirmExisting(pgPath, { delta: options.delta, force: options.force })
   if (warning !== undefined) log.warn(warning)
 
-  // Which backup, and can recovery get from it to where it should? All that can be refused is refused here.
+  // Choose the backup and check that recovery can reach its target. Everything that can be refused is refused here.
   const repositories = await ctx.repositories()
   const [first] = repositories
-  // Its workers start while the repository is asked, when it is known which one it will be.
+  // If only one repository is possible, its workers start while it is read.
   await using early = repositories.length === 1 ? await warmExecutor(ctx, first!) : undefined
   const { repository, original, policy } = await chooseBackup(ctx, repositories)
   warnOfArchiving(ctx, original, pgPath)
@@ -86,8 +86,8 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   })
   signal.throwIfAborted()
 
-  // From here the old cluster is gone: nothing can start until pg_control comes back as the very last thing. The
-  // manifest tells the next restore that this one did not finish, and of which cluster it was.
+  // From here the old cluster cannot start until pg_control, the last file, is restored. The
+  // manifest marks an unfinished restore for the next one, with the identity of the cluster.
   removeSpool(spoolPaths(options.spoolPath, stanza), log)
   removeControl(pgPath, log)
   writeSmallFile(`${pgPath}/${MANIFEST_NAME}`, serialiseManifest(withoutCipherPass(manifest)), own.mode, own.owner)
@@ -118,7 +118,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   }
 }
 
-/** The backup that fits the request, with its manifest, and how the server will recover from it. */
+/** The backup that matches the request, its manifest, and the recovery settings. */
 async function chooseBackup(
   ctx: CommandContext<'restore'>,
   repositories: readonly Repository[],
@@ -133,7 +133,7 @@ async function chooseBackup(
   const { label } = selected.entry
   const repository = repositories.find(({ key }) => key === selected.repoKey)!
   const info = backups.find(({ key }) => key === repository.key)!.info!
-  // The list says already where the backup lies in the WAL, so the archive is asked while the manifest comes; that decides.
+  // backup.info has the WAL range of the backup, so the archive is read while the manifest is loaded; the manifest decides.
   const listed = listedSpan(selected.entry, info)
   const asked = askEarly(ctx, repository, { span: listed, info, target: request.target })
   const original = await loadManifest(repository.storage, stanza, label, info, { signal, log })
@@ -141,7 +141,7 @@ async function chooseBackup(
 
   const { online } = original.options
   const policy = recoveryPolicy(ctx, online, request.target)
-  recoverySettings(policy, majorOf(original.db)) // what it refuses, it must refuse before anything is overwritten
+  recoverySettings(policy, majorOf(original.db)) // its errors must come before anything is overwritten
   const span = manifestSpan(original)
   const warnings =
     asked !== undefined && isSameSpan(listed, span)
@@ -173,14 +173,14 @@ async function readBackups(
       read.push({ key, info: await loadBackupInfo(repository, ctx.stanza, { signal: ctx.signal, log: ctx.log }) })
     } catch (error) {
       ctx.signal.throwIfAborted()
-      // Another repository may have what is asked for; if none has, this is the error.
+      // Another repository may have the backup; if none has, this error is thrown.
       read.push({ key, failure: toPlainError(error) })
     }
   }
   return read
 }
 
-/** In the data directory the manifest is not encrypted, and nobody needs the passphrase there. */
+/** The copy of the manifest in the data directory is not encrypted and has no passphrase. */
 function withoutCipherPass(manifest: Manifest): Manifest {
   const { cipherPass: _, ...rest } = manifest
   return rest

@@ -7,7 +7,7 @@ import { connectCluster } from './connect.ts'
 import type { CommandContext } from './context.ts'
 
 /**
- * Which cluster is this stanza for? The files of pg1 say so; a running server must agree that they are its own.
+ * Identity of the stanza's cluster from the files of pg1; a running server must have the same.
  *
  * @throws PgtsError option-required, db-mismatch, db-connect
  */
@@ -31,5 +31,5 @@ export async function stanzaCluster(
   return control
 }
 
-/** archive_command cannot work before the stanza knows the cluster, so only `check` and `backup` insist on it. */
+/** archive_command cannot work before stanza-create, so only `check` and `backup` require it. */
 const NO_ARCHIVING_YET: ArchiveCheckPolicy = { archive: false, archiveMode: false }

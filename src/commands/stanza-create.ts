@@ -7,11 +7,11 @@ export interface StanzaCreateReport {
   readonly repositories: readonly CreatedStanza[]
 }
 
-/** Prepare every repository for this stanza. Run again it checks, and prepares repositories that were added. */
+/** Prepare every repository for this stanza. A second run checks them and prepares added repositories. */
 export async function stanzaCreate(ctx: CommandContext<'stanza-create'>): Promise<StanzaCreateReport> {
   const { options, stanza, log, signal } = ctx
   await using _lock = await ctx.lock()
-  if (options.force) log.warn('stanza-create does not need --force: what is there is never overwritten')
+  if (options.force) log.warn('option --force has no effect for stanza-create: existing files are never overwritten')
 
   const cluster = await stanzaCluster(ctx)
 
@@ -28,12 +28,12 @@ export async function stanzaCreate(ctx: CommandContext<'stanza-create'>): Promis
     for (const name of created.repaired)
       log.warn(
         { repo: key },
-        `${storage.display}/${name} was written again: it, or its copy, was missing, damaged or out of date`,
+        `${storage.display}/${name} was rewritten: the file or its copy was missing, damaged or out of date`,
       )
   }
   return { stanza, repositories }
 }
 
-/** pgts's own defaults store changed blocks, which a pgbackrest that knows nothing of them cannot read. */
+/** By default pgts stores changed blocks, which older versions of pgbackrest cannot read. */
 const OLDEST_READER =
   'backups store changed blocks only, unless the repository has `block: false`; of pgbackrest, 2.46 and later read them'

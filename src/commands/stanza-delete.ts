@@ -8,11 +8,11 @@ import { oneRepository } from './one-repository.ts'
 export interface StanzaDeleteReport {
   readonly stanza: string
   readonly repoKey: number
-  /** false: there was nothing of the stanza. */
+  /** false: nothing of the stanza existed. */
   readonly deleted: boolean
 }
 
-/** Remove a stanza from one repository, with all backups and WAL: what cannot be undone is asked for several times. */
+/** Remove a stanza with all backups and WAL from one repository; it needs a stop file and a confirmation. */
 export async function stanzaDelete(ctx: CommandContext<'stanza-delete'>): Promise<StanzaDeleteReport> {
   const { options, stanza, log, signal } = ctx
   await using _lock = await ctx.lock()
@@ -31,7 +31,7 @@ export async function stanzaDelete(ctx: CommandContext<'stanza-delete'>): Promis
       await askPerson(ctx, repository)
     }
   }
-  // Also what a killed run left: directories without anything in them.
+  // Also the empty directories of a killed run.
   await deleteStanza(storage, stanza, signal)
   removeStopFile(options.lockPath, stanza)
   if (there) log.info({ repo: key }, `stanza '${stanza}' was deleted from repo${key} (${storage.display})`)
@@ -45,18 +45,16 @@ async function requireStoppedServer(ctx: CommandContext<'stanza-delete'>): Promi
   const files = await ctx.cluster()
   if ((await files.stat(`${textToBytes(pgPath)}/postmaster.pid`)) === undefined) return
   throw new PgtsError('pg-running', `${pgPath}/postmaster.pid exists: PostgreSQL seems to be running`, {
-    hints: [
-      'is it the right stanza? Shut the server down, or use --force to delete the backups of a server that goes on',
-    ],
+    hints: ['check the stanza; then shut the server down, or use --force to delete the backups of a running server'],
   })
 }
 
-/** At a terminal the name is asked for; a script has said enough with the stop file. */
+/** At a terminal the user must type the stanza name; for a script the stop file is enough. */
 async function askPerson(ctx: CommandContext<'stanza-delete'>, { key, storage }: Repository): Promise<void> {
   const { stanza } = ctx
   const answer = await ctx.confirm(
     `All backups and WAL of stanza ${stanza} in repo${key} (${storage.display}) will be lost.\n` +
-      'Type the name of the stanza to go on: ',
+      'Type the name of the stanza to continue:  ',
   )
   if (answer === undefined || answer === stanza) return
   throw new PgtsError('option-invalid', `nothing was deleted: '${answer}' is not '${stanza}'`)

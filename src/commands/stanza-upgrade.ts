@@ -7,7 +7,7 @@ export interface StanzaUpgradeReport {
   readonly repositories: readonly UpgradedStanza[]
 }
 
-/** After pg_upgrade, or when a cluster was created anew: let every repository take its WAL and backups. */
+/** After pg_upgrade, or for a new cluster: make every repository accept its WAL and backups. */
 export async function stanzaUpgrade(ctx: CommandContext<'stanza-upgrade'>): Promise<StanzaUpgradeReport> {
   const { stanza, log, signal } = ctx
   await using _lock = await ctx.lock()
@@ -25,7 +25,7 @@ export async function stanzaUpgrade(ctx: CommandContext<'stanza-upgrade'>): Prom
     } else {
       log.info(
         { repo: key },
-        `stanza '${stanza}' on repo${key} is now of PostgreSQL ${cluster.version}, WAL goes to ${upgraded.archiveId}; ` +
+        `stanza '${stanza}' on repo${key} is now for PostgreSQL ${cluster.version}, WAL goes to ${upgraded.archiveId}; ` +
           'the next backup is a full one',
       )
     }

@@ -6,16 +6,14 @@ export interface StartReport {
   readonly removed: boolean
 }
 
-/** Allow again what `stop` stopped. */
+/** Remove the stop file, so that commands can run again. */
 export async function start(ctx: CommandContext<'start'>): Promise<StartReport> {
   const { options, stanza, log } = ctx
   const { lockPath } = options
   const removed = removeStopFile(lockPath, stanza)
   if (!removed) log.warn(`stop file does not exist for ${stanza === '' ? 'all stanzas' : `stanza ${stanza}`}`)
   if (stanza !== '' && isStopFile(stopFileName(lockPath, ''))) {
-    log.warn(
-      `all stanzas are still stopped by ${stopFileName(lockPath, '')}\nHINT: pgts start, without a stanza, ends that`,
-    )
+    log.warn(`all stanzas are still stopped by ${stopFileName(lockPath, '')}\nHINT: run 'pgts start' without a stanza`)
   }
   return { stopFile: stopFileName(lockPath, stanza), removed }
 }

@@ -5,13 +5,13 @@ import type { CommandContext } from './context.ts'
 
 export interface StopReport {
   readonly stopFile: string
-  /** It stood before. */
+  /** The stop file existed already. */
   readonly already: boolean
-  /** Processes that were asked to end. */
+  /** Processes that received SIGTERM. */
   readonly signalled: readonly number[]
 }
 
-/** Keep commands that change a repository from starting, and with --force end those that run. */
+/** Prevent commands that change a repository from starting; --force terminates those that run. */
 export async function stop(ctx: CommandContext<'stop'>): Promise<StopReport> {
   const { options, stanza, log } = ctx
   const { lockPath } = options
@@ -21,13 +21,15 @@ export async function stop(ctx: CommandContext<'stop'>): Promise<StopReport> {
   return { stopFile: stopFileName(lockPath, stanza), already, signalled }
 }
 
-/** One process may hold several locks and is asked once. Only a lock that is held names a process that runs. */
+/** A process may hold several locks and is signalled once. Only a lock that is held names a running process. */
 function endRunning({ options, stanza, log }: CommandContext<'stop'>): number[] {
   const signalled = new Set<number>()
   for (const { stanza: owner, type, pid } of readAllLocks(options.lockPath)) {
     if ((stanza !== '' && owner !== stanza) || signalled.has(pid ?? 0)) continue
     if (pid === undefined) {
-      log.warn(`the ${type} lock of stanza ${owner} is held, but its file does not say by whom\nHINT: run stop again`)
+      log.warn(
+        `the ${type} lock of stanza ${owner} is held, but its file does not name the process\nHINT: run stop again`,
+      )
       continue
     }
     try {

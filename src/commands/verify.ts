@@ -5,7 +5,7 @@ import { isBackupLabel } from '../format/backup-label.ts'
 import { EXIT_CODES, isHostError, PgtsError, toPlainError } from '../util/error.ts'
 import type { CommandContext, Repository } from './context.ts'
 
-/** Prove that what is stored is what was stored, and that it can be used. Every selected repository is looked at. */
+/** Compare all stored files with their checksums and check that backups can be restored, in every selected repository. */
 export async function verify(ctx: CommandContext<'verify'>): Promise<readonly VerifyReport[]> {
   const { options, log, signal, stanza } = ctx
   if (options.set !== undefined && !isBackupLabel(options.set)) {
@@ -26,8 +26,8 @@ export async function verify(ctx: CommandContext<'verify'>): Promise<readonly Ve
       reports.push(unreachable(stanza, repository.key, lines.join('; ')))
     }
   }
-  // A report that is printed says it all, and must not be mixed with log lines.
-  if (options.output === 'none') for (const report of reports) tell(ctx, report)
+  // A printed report must not be mixed with log lines.
+  if (options.output === 'none') for (const report of reports) logProblems(ctx, report)
   return reports
 }
 
@@ -63,8 +63,8 @@ function unreachable(stanza: string, repoKey: number, message: string): VerifyRe
   }
 }
 
-/** What somebody must read goes to the log, too: verify runs from cron. */
-function tell({ log }: CommandContext<'verify'>, report: VerifyReport): void {
+/** Problems are logged, too: verify runs from cron. */
+function logProblems({ log }: CommandContext<'verify'>, report: VerifyReport): void {
   const { repoKey } = report
   for (const { level, message } of report.problems) {
     if (level === 'error') log.warn({ repo: repoKey }, `repo${repoKey}: ${message}`)
@@ -74,20 +74,20 @@ function tell({ log }: CommandContext<'verify'>, report: VerifyReport): void {
     for (const { repoName, reason } of faulty)
       log.warn(
         { repo: repoKey, file: repoName },
-        `repo${repoKey}: WAL of ${archiveId} is not whole: ${bytesToText(repoName)}: ${reason}`,
+        `repo${repoKey}: WAL of ${archiveId} is incomplete or damaged: ${bytesToText(repoName)}: ${reason}`,
       )
   }
   for (const { label, status, faulty, reasons } of report.backups) {
     if (status === 'valid' || status === 'in-progress') continue
     const why = [
-      ...faulty.slice(0, FILES_TOLD).map(({ name, reason }) => `${bytesToText(name)}: ${reason}`),
-      ...(faulty.length > FILES_TOLD ? [`and ${faulty.length - FILES_TOLD} more files`] : []),
+      ...faulty.slice(0, FILES_SHOWN).map(({ name, reason }) => `${bytesToText(name)}: ${reason}`),
+      ...(faulty.length > FILES_SHOWN ? [`and ${faulty.length - FILES_SHOWN} more files`] : []),
       ...reasons,
     ]
-    const lines = [`repo${repoKey}: backup ${label} cannot be relied on: ${status}`, ...why]
+    const lines = [`repo${repoKey}: backup ${label} cannot be used safely: ${status}`, ...why]
     log.warn({ repo: repoKey, label }, lines.join('\n'))
   }
 }
 
-/** All of them are in the report. */
-const FILES_TOLD = 10
+/** The report has all of them. */
+const FILES_SHOWN = 10

@@ -3,9 +3,9 @@ import { decodeText, textPath, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 
 /**
- * The absolute path that PostgreSQL means by `%p`. It passes a path relative to its data directory and starts the
+ * The absolute path of `%p`. PostgreSQL passes a path relative to its data directory and starts the
  * command there, so a working directory that is not pg1-path shows that the command was configured for another cluster:
- * a restored copy that still has the archive_command of production is stopped here.
+ * a restored copy that still has the archive_command of production is refused here.
  *
  * @param parameter as given on the command line
  * @param pgPath pg1-path, when it is configured
@@ -21,7 +21,10 @@ export async function resolveWalPath(
   if (parameter.startsWith('/')) return textToBytes(parameter)
   if (pgPath === undefined) {
     throw new PgtsError('option-required', `${command} needs pg1-path to know where '${parameter}' is`, {
-      hints: [`does the server pass %f where ${command} wants %p?`, 'set pg1-path to the data_directory of the server'],
+      hints: [
+        `check that the server passes %p to ${command}, not %f`,
+        'set pg1-path to the data_directory of the server',
+      ],
     })
   }
   if (cwd !== pgPath && (await realPathOf(cwd)) !== (await realPathOf(pgPath))) {
@@ -30,8 +33,8 @@ export async function resolveWalPath(
       `${command} was started in ${cwd}, which is not the data directory of pg1-path, ${pgPath}`,
       {
         hints: [
-          'is pg1-path the data_directory of the server that runs this command?',
-          'is this server a copy that still has the settings of the original? Give it a stanza of its own, or switch archiving off',
+          'check that pg1-path is the data_directory of the server that runs this command',
+          'if this server is a copy with the settings of the original, give it its own stanza or set archive_mode = off',
         ],
       },
     )
@@ -47,7 +50,7 @@ async function realPathOf(path: string): Promise<string> {
       'path-missing',
       `cannot find ${path}: ${error instanceof Error ? error.message : String(error)}`,
       {
-        hints: ['is pg1-path right?'],
+        hints: ['check pg1-path'],
         cause: error,
       },
     )

@@ -79,7 +79,7 @@ describe('a server that recovers', { timeout: 120_000 }, () => {
 
     await copy.stop()
     await until('the end of the background process', () => isGone(pid))
-    expect(asyncGetLog(replica)).toContain('the server is gone')
+    expect(asyncGetLog(replica)).toContain('the server has ended')
     expect(readdirSync(join(replica.spool, 'in'))).toEqual([])
     expect(existsSync(join(replica.spool, 'pgts', 'get.pid'))).toBe(false)
     expect(readdirSync(join(replica.dataDir, 'pg_wal')).filter((name) => name.includes('.tmp'))).toEqual([])

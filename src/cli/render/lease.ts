@@ -21,5 +21,5 @@ export function renderLeases(reports: readonly LeaseReport[], output: 'text' | '
 
 function text({ found, broken }: LeaseReport): string {
   if (found === undefined) return 'free'
-  return `${broken ? 'broken' : found.stale ? 'stale' : 'held'}: ${found.story}`
+  return `${broken ? 'broken' : found.stale ? 'stale' : 'held'}: ${found.description}`
 }

@@ -5,7 +5,7 @@ import type { BackupType } from '../../format/manifest.ts'
 import { PgtsError } from '../../util/error.ts'
 
 /**
- * What repo-block and its maps say; undefined when files are stored whole. A map takes the place of the default as a whole.
+ * Settings of repo-block and its maps; undefined if files are stored whole. A map replaces the whole default map.
  *
  * @throws PgtsError option-invalid-value
  */

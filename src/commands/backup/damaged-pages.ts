@@ -8,9 +8,9 @@ import { connectCluster } from '../connect.ts'
 import type { CommandContext } from '../context.ts'
 
 /**
- * Warn about every file of the backup with damaged pages, wherever it is stored, by the name of its relation where a server can tell it.
+ * Warn about every file of the backup with damaged pages, by the name of its relation if a server is connected.
  *
- * @param databases empty for an offline backup: nobody can be asked then
+ * @param databases empty for an offline backup
  */
 export async function warnOfDamagedPages(
   ctx: CommandContext<'backup'>,
@@ -25,7 +25,7 @@ export async function warnOfDamagedPages(
   }
 }
 
-/** [026] for `checksum-page-error=error`: monitoring looks at the exit code. The backup stays, marked in `info`. */
+/** [026] for `checksum-page-error=error`: monitoring checks the exit code. The backup is kept, and `info` marks it. */
 export function refuseDamagedPages(ctx: CommandContext<'backup'>, label: string, files: readonly ManifestFile[]): void {
   if (files.length === 0 || ctx.options.checksumPageError !== 'error') return
   const names = files.slice(0, SHOWN).map(({ name }) => bytesToText(name))
@@ -40,7 +40,7 @@ export function refuseDamagedPages(ctx: CommandContext<'backup'>, label: string,
 
 const SHOWN = 5
 
-/** Manifest name to `database.schema.relation`. Only a help to the operator, so what goes wrong is no error. */
+/** Manifest name to `database.schema.relation`. A failure is not an error: names only help the operator. */
 async function relationsOf(
   ctx: CommandContext<'backup'>,
   files: readonly ManifestFile[],
@@ -61,8 +61,8 @@ async function relationsOf(
     try {
       await using server = await connectCluster(ctx, 0, database)
       for (const { name, relation } of members) {
-        const told = await namedBy(server, relation)
-        if (told !== undefined) found.set(name, database === undefined ? told : `${bytesToText(database)}.${told}`)
+        const shown = await namedBy(server, relation)
+        if (shown !== undefined) found.set(name, database === undefined ? shown : `${bytesToText(database)}.${shown}`)
       }
     } catch (error) {
       ctx.signal.throwIfAborted()

@@ -4,7 +4,7 @@ import type { ServerConnection } from '../../postgres/client.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { CommandContext } from '../context.ts'
 
-/** [058], [067], [068], [087] unless this is the primary of our cluster and its WAL comes to us. */
+/** Check that the server is the primary of this cluster and archives to this stanza; else [058], [067], [068], [087]. */
 export function assertReady(
   ctx: CommandContext<'backup'>,
   server: ServerConnection,
@@ -20,7 +20,7 @@ export function assertReady(
       {
         hints: [
           'run the backup on the primary',
-          'backup from a standby is not there yet; pgbackrest can do it (backup-standby)',
+          'or use pgbackrest with backup-standby: pgts does not support backup from a standby yet',
         ],
       },
     )
@@ -38,7 +38,7 @@ export function assertReady(
   }
 }
 
-/** An offline copy of a running cluster is no backup: refused, unless the user insists. */
+/** A copy of a running cluster without backup mode is not consistent: refuse it without --force. */
 export async function refuseRunningServer(ctx: CommandContext<'backup'>, pgPath: string): Promise<void> {
   const files = await ctx.cluster()
   if ((await files.stat(`${pgPath}/postmaster.pid`)) === undefined) return

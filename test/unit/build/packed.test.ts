@@ -55,7 +55,7 @@ describe('bundles with a code cache', () => {
   it('does the same with a Node that refuses it, and without one', () => {
     const dir = copyOfArchive('refused')
     const taken = startIn(dir)
-    expect(taken.stdout).toContain('is pg1-path right?')
+    expect(taken.stdout).toContain('check pg1-path')
     const refused = startIn(dir, '--stack-size=900')
     expect([refused.status, refused.stdout]).toEqual([taken.status, taken.stdout])
 

@@ -1,6 +1,7 @@
 import { beforeEach, describe, expect, test } from 'vitest'
 import { expire, expireAfterBackup } from '../../../src/commands/expire.ts'
 import type { CommandContext } from '../../../src/commands/context.ts'
+import { commandRow } from '../../../src/config/command-table.ts'
 import type { OptionsOf, RepoOptions } from '../../../src/config/resolve.ts'
 import { memoryStorage, type MemoryStorage } from '../../../src/storage/memory.ts'
 import { systemClock } from '../../../src/util/clock.ts'
@@ -41,8 +42,8 @@ function context(options: Partial<OptionsOf<'expire'>> = {}, repo: Partial<RepoO
     },
     repositories: () => Promise.resolve(repos.map((storage, index) => ({ key: index + 1, storage }))),
     lease: () => Promise.resolve({ [Symbol.asyncDispose]: () => Promise.resolve() }),
-    lock: (types: readonly string[]) => {
-      locks.push(...types)
+    lock: () => {
+      locks.push(...(commandRow('expire').locks ?? []))
       return Promise.resolve({ [Symbol.asyncDispose]: async () => void locks.push('released') })
     },
   } as unknown as CommandContext<'expire'> & { readonly log: typeof log }
