@@ -1,14 +1,14 @@
 /**
- * pgts beside pgbackrest on the same work, in turn, in one run: what counts are the paired ratios, because machines
+ * Compares pgts with pgbackrest: the same work, alternating, in one run. The result are paired ratios, because machines
  * are shared and noisy.
  *
  *   npm run bench -- [--size=1024] [--runs=3] [--codec=zst] [--level=3] [--process-max=2] [--segments=20]
  *                    [--archive-segments=100] [--wal-mb=16] [--only=restore] [--out=FILE]
  *                    [--objects=10000] [--info-segments=1000000] [--repo=s3 [--latency=20] [--tables=5000]]
  *
- * `--objects` is how many files an expire removes, `--info-segments` how many segments lie in the archive that info tells
- * of. `--repo=s3` puts the repositories into a real S3 server behind a network with that round trip; `--tables` is how
- * many small tables a second cluster has.
+ * `--objects` is the number of files that an expire removes, `--info-segments` the number of segments in the archive that info
+ * reads. `--repo=s3` puts the repositories on a real S3 server behind a network with that round trip; `--tables` is the
+ * number of small tables in a second cluster.
  *
  * Sizes are MiB of table data. `PGTS_TEST_PGBACKREST` names another pgbackrest than the installed one; block incremental
  * is measured with 2.46 and later.
@@ -78,7 +78,7 @@ async function bench(): Promise<void> {
   for (const job of jobsFor(cluster, wal, blocks, settings).filter(({ name }) => name.includes(settings.only))) {
     const row = await runJob(job, await programsOf(job.variant), {
       runs,
-      storedBytes: (who) => storedBytes(PGBACKREST, who),
+      storedBytes: (tested) => storedBytes(PGBACKREST, tested),
     })
     rows.push(row)
     printRow(row)

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Compiles native/ to src/codec/kernels.wasm, which is committed so that nobody needs a compiler to install pgts.
+# Compiles native/ to src/codec/kernels.wasm, which is committed so that an installation needs no compiler.
 # Needs clang and wasm-ld (Debian: apt install clang lld). With an argument, writes there instead.
 set -eu
 cd "$(dirname "$0")/.."
@@ -7,7 +7,7 @@ out=${1:-src/codec/kernels.wasm}
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 
-# xxhash takes wasm's SIMD for ARM's, whose header clang brings; its scalar path is told to it instead.
+# xxhash treats SIMD of wasm as that of ARM, whose header clang has; select its scalar path instead.
 flags='--target=wasm32 -nostdlib -nostdlibinc -O3 -mbulk-memory -msimd128 -mnontrapping-fptoint -fvisibility=hidden
   -fno-ident -Wall -Wno-unused-function -DNDEBUG -Inative/include -Inative/vendor/xxhash
   -U__wasm_simd128__ -DXXH_VECTOR=0'
@@ -18,7 +18,7 @@ compile() {
   ${CLANG:-clang} $flags "$@" -c "$source" -o "$work/$(basename "$source" .c).o"
 }
 
-# wasm32 has 32-bit addresses but 64-bit registers, as x32 has; LZ4 knows the latter by its x86 name.
+# wasm32 has 32-bit addresses but 64-bit registers, like x32, whose macro LZ4 checks.
 compile native/vendor/lz4/lz4.c -D__x86_64__ -DLZ4_STATIC_LINKING_ONLY
 compile native/vendor/lz4/lz4hc.c -D__x86_64__
 compile native/vendor/lz4/lz4frame.c -DXXH_INLINE_ALL

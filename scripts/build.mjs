@@ -1,5 +1,5 @@
 // Bundles the entry points (terminal, archiving, worker thread) into dist/. Dynamic imports become chunks, so a command
-// loads only what it uses. The new dist takes the place of the old one in one step, so a running program is not torn.
+// loads only what it uses. The new dist replaces the old one by a rename, so that a running program never reads a mixture.
 import { build } from 'esbuild'
 import { cp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
@@ -18,21 +18,21 @@ const common = {
   bundle: true,
   platform: 'node',
   target: 'node20',
-  // Native modules find their binaries beside themselves; all else is bundled, which halves the time to load it.
+  // Native modules look for their binaries in their own directory; all other packages are bundled, which halves the time to load them.
   external: ['zstd-napi', 'zstd-napi/*', 'koffi', 'pg-native'],
   define: { PGTS_VERSION: JSON.stringify(version) },
   sourcemap: 'linked',
   logLevel: 'warning',
 }
 
-// What a synchronous call of archive-push or archive-get with repositories on disks or in S3 never reaches. Left out, because
+// Modules that a synchronous call of archive-push or archive-get with repositories on disks or in S3 never uses. Left out, because
 // Node reads the whole file before it starts.
 const neverReached =
   /\/src\/(worker\/thread|storage\/(memory|azure|gcs|s3\/(point-in-time|keys\/web-identity))|core\/archive\/async|commands\/archive-(push|get)-(spool|async)|cli\/background)|\/node_modules\/(pg|commander|pino|@|google)/
 const slim = {
   name: 'slim',
   setup({ onLoad, onResolve }) {
-    // Half as large as all the rest, and not everybody's configuration is YAML.
+    // Half as large as the rest of the bundle, and not every configuration is YAML.
     onResolve({ filter: /^yaml$/ }, () => ({ path: './yaml.cjs', external: true }))
     onLoad({ filter: neverReached }, ({ path }) => ({
       contents: `throw new Error(${JSON.stringify(`${path.slice(root.length)} is not part of archive.cjs`)})`,
@@ -47,7 +47,7 @@ await Promise.all([
     outdir: fresh,
     splitting: true,
     format: 'esm',
-    // Of a package that is there in both kinds, the one of which only what is used is taken: half of AWS's library.
+    // Prefer the ES modules of a package, of which esbuild bundles only the used parts: half of AWS's library.
     mainFields: ['module', 'main'],
     banner: {
       js: "import { createRequire as pgtsRequire } from 'node:module'; const require = pgtsRequire(import.meta.url);",
@@ -60,14 +60,14 @@ await Promise.all([
     stdin: { contents: awsEntry, resolveDir: root, sourcefile: 'aws.js' },
     outfile: `${fresh}/cli/aws.cjs`,
     format: 'cjs',
-    // Its ES modules: of those, only what is used becomes part of the bundle.
+    // Its ES modules, of which esbuild bundles only the used parts.
     mainFields: ['module', 'main'],
     minifyWhitespace: true,
     minifySyntax: true,
   }),
   build({
     ...common,
-    // Each is loaded by a few commands, or by few runs of them.
+    // Loaded by few commands, or by few runs of them.
     entryPoints: { 'cli/pino': 'pino', 'cli/yaml': 'yaml' },
     outdir: fresh,
     outExtension: { '.js': '.cjs' },
@@ -80,7 +80,7 @@ await Promise.all([
     entryPoints: { 'cli/archive': 'src/cli/archive.ts' },
     outdir: fresh,
     outExtension: { '.js': '.cjs' },
-    // CommonJS is loaded without a pause; names are kept, so that a stack trace can be read.
+    // CommonJS is loaded synchronously. Names are kept for stack traces.
     format: 'cjs',
     minifyWhitespace: true,
     minifySyntax: true,
@@ -93,7 +93,7 @@ await cp(`${root}src/codec/kernels.wasm`, `${fresh}/chunks/kernels.wasm`)
 await writeFile(`${fresh}/cli/main.js`, starter.module('./terminal.js'))
 await packWithCache(`${fresh}/cli/archive.cjs`, starter.commonJs)
 for (const name of ['aws', 'pino', 'yaml']) await packWithCache(`${fresh}/cli/${name}.cjs`)
-// A power cut after an installation would otherwise leave empty files: sh and Node end with 0 for those.
+// After a power failure unsynced files could be empty, and sh and Node end with 0 for an empty file.
 await syncTree(fresh)
 for (const path of ['bin/pgts', 'bin']) await sync(root + path)
 const old = `${out}.old.${process.pid}`

@@ -1,6 +1,6 @@
 /**
- * The main job, end to end, on a PostgreSQL server of its own: archive, back up, destroy, restore to the moment before,
- * prove. Prints each step; leaves nothing behind.
+ * The main task, end to end, on its own PostgreSQL server: archive, back up, destroy, restore to the moment before,
+ * compare. Prints each step and removes everything at the end.
  */
 import { chmodSync, mkdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'

@@ -1,4 +1,4 @@
-// What npm runs after `npm ci` in a clone, and before `npm pack`: the build, where the packages for it are installed.
+// npm runs this after `npm ci` in a clone and before `npm pack`: it builds if the development packages are installed.
 function canBuild() {
   try {
     import.meta.resolve('esbuild')
@@ -9,7 +9,7 @@ function canBuild() {
 }
 
 if (canBuild()) await import('./build.mjs')
-// No failure: dist/ may be copied here afterwards, as for the last stage of an image.
+// Not an error: dist/ may be copied here later, as in the last stage of an image.
 else {
   console.error(
     'pgts: dist/ was not built (development packages are missing); run: npm ci && npm run build && npm prune --omit=dev',

@@ -20,7 +20,7 @@ await build({
   sourcemap: 'inline',
   logLevel: 'warning',
 })
-// Codecs look for it beside themselves.
+// Codecs load it from their own directory.
 await cp(`${root}src/codec/kernels.wasm`, `${root}node_modules/.pgts/kernels.wasm`)
 process.argv = [process.argv[0], script, ...rest]
 try {

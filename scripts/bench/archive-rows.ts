@@ -20,7 +20,7 @@ interface ArchiveRow {
 
 const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[Math.floor(values.length / 2)]!
 
-/** Archiving in the background and nothing else: `npm run bench -- --only=async` and what follows in the name. */
+/** Only archiving in the background: `npm run bench -- --only=async`, or a longer part of a job's name. */
 export async function benchArchive(settings: Settings): Promise<void> {
   const pgbackrest = (await runOk(PGBACKREST, ['version'])).stdout.trim()
   const { archiveSegments, walMiB, codec, level, processMax, runs } = settings
@@ -52,7 +52,8 @@ export async function archiveRows(root: string, settings: Settings): Promise<Arc
 async function runArchiveJob(job: ArchiveJob, programs: readonly [Program, Program], times: number) {
   const runs = { pgts: [] as Measurement[], pgbackrest: [] as Measurement[] }
   for (let run = 0; run < times; run++)
-    for (const who of run % 2 === 0 ? programs : [...programs].reverse()) runs[who.name].push(await job.run(who))
+    for (const tested of run % 2 === 0 ? programs : [...programs].reverse())
+      runs[tested.name].push(await job.run(tested))
   const middle = (list: readonly Measurement[]): Measurement => ({
     seconds: median(list.map((m) => m.seconds)),
     cpuSeconds: median(list.map((m) => m.cpuSeconds)),
@@ -68,7 +69,7 @@ async function runArchiveJob(job: ArchiveJob, programs: readonly [Program, Progr
 }
 
 function print(row: ArchiveRow): void {
-  // What was not measured in a job is left blank.
+  // Values that a job does not measure are blank.
   const cell = (value: number, digits: number, width: number, unit: string) =>
     value > 0 ? `${value.toFixed(digits).padStart(width)} ${unit}` : ' '.repeat(width + 1 + unit.length)
   const cells = ({ seconds, cpuSeconds, peakMiB }: Measurement) => {

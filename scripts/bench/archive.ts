@@ -14,13 +14,13 @@ import { measureCalls, type Measurement, memoryOf } from './measure.ts'
 import { emptyTarget, makeProgram, type Program } from './programs.ts'
 import { PGBACKREST, type Settings } from './settings.ts'
 
-/** Archiving in the background, by a server's directory and through the launcher. */
+/** Archiving in the background, in the directory of a server and through the launcher. */
 export interface ArchiveJob {
   readonly name: string
-  /** What one run has to do with, for rates: calls, or MiB of WAL. */
+  /** Amount of work in one run, for rates: calls, or MiB of WAL. */
   readonly amount: number
   readonly unit: 'call' | 'MiB'
-  run(who: Program): Promise<Measurement>
+  run(tested: Program): Promise<Measurement>
 }
 
 const SEGMENT = /^[0-9A-F]{24}$/
@@ -47,7 +47,7 @@ const SHELLS: Partial<Record<ArchiveJobKind, string>> = {
   getBusybox: 'busybox sh',
 }
 
-/** A server of its own with that much WAL waiting, and a backup from before it in the repository of each program. */
+/** A server with this much WAL to archive, and an earlier backup in the repository of each program. */
 export class ArchiveBench implements AsyncDisposable {
   private constructor(
     readonly settings: Settings,
@@ -61,15 +61,15 @@ export class ArchiveBench implements AsyncDisposable {
     const { archiveSegments, walMiB } = settings
     const cluster = await startCluster({
       walSegsizeMb: walMiB,
-      // Fails on purpose, so that all segments go on waiting for both.
+      // Fails on purpose, so that both programs find all segments.
       conf: { archive_mode: 'on', archive_command: 'false', max_wal_size: '8GB', shared_buffers: '128MB' },
     })
-    // Room for all that is asked for; pgbackrest looks for each segment that the queue has room for, in every call.
+    // Room for all segments of the run; pgbackrest searches each segment that the queue has room for, in every call.
     const queue = { 'archive-get-queue-max': `${(archiveSegments + 2) * walMiB}MiB` }
     const make = async (name: Program['name'], program: string) => {
-      const who = await makeProgram(name, program, 'async', root, cluster, settings, queue)
-      await runOk(who.program, [...common(who), '--type=full', 'backup'], { deadlineMs: 600_000 })
-      return who
+      const tested = await makeProgram(name, program, 'async', root, cluster, settings, queue)
+      await runOk(tested.program, [...common(tested), '--type=full', 'backup'], { deadlineMs: 600_000 })
+      return tested
     }
     const programs = [await make('pgts', pgtsProgram()), await make('pgbackrest', PGBACKREST)] as const
     await cluster.query('create table wal (id bigint, name text, noise text)')
@@ -81,7 +81,7 @@ export class ArchiveBench implements AsyncDisposable {
     return new ArchiveBench(settings, cluster, programs, ready(cluster))
   }
 
-  /** So that nothing is made for jobs that nobody wants. */
+  /** Created on demand, only for the selected jobs. */
   static isAskedFor(settings: Settings): boolean {
     return Object.values(archiveJobNames(settings)).some((name) => name.includes(settings.only))
   }
@@ -95,92 +95,92 @@ export class ArchiveBench implements AsyncDisposable {
       .map((kind) => {
         const name = names[kind]
         if (kind === 'pushAll')
-          return { name, amount: this.waiting.length * walMiB, unit: 'MiB', run: (who) => this.#pushAll(who) }
+          return { name, amount: this.waiting.length * walMiB, unit: 'MiB', run: (tested) => this.#pushAll(tested) }
         if (kind === 'replay')
-          return { name, amount: this.waiting.length * walMiB, unit: 'MiB', run: (who) => this.#replay(who) }
+          return { name, amount: this.waiting.length * walMiB, unit: 'MiB', run: (tested) => this.#replay(tested) }
         const shell = SHELLS[kind]
         const run = kind.startsWith('push') ? this.#pushCalls : this.#getCalls
-        return { name, amount: count, unit: 'call', run: (who) => run(who, shell) }
+        return { name, amount: count, unit: 'call', run: (tested) => run(tested, shell) }
       })
   }
 
-  /** From the first call until everything that waited is acknowledged. */
-  async #pushAll(who: Program): Promise<Measurement> {
-    await this.#endBackground(who)
-    rmSync(spool(who), { recursive: true, force: true })
-    rmSync(join(who.dir, 'repo/archive/main', `${this.cluster.version}-1`), { recursive: true, force: true })
-    return this.#watched(who, async () => {
-      await this.#call(who, 'archive-push', `pg_wal/${this.waiting[0]}`)
-      await this.#untilPushed(who)
+  /** From the first call until every waiting segment is acknowledged. */
+  async #pushAll(tested: Program): Promise<Measurement> {
+    await this.#endBackground(tested)
+    rmSync(spool(tested), { recursive: true, force: true })
+    rmSync(join(tested.dir, 'repo/archive/main', `${this.cluster.version}-1`), { recursive: true, force: true })
+    return this.#watched(tested, async () => {
+      await this.#call(tested, 'archive-push', `pg_wal/${this.waiting[0]}`)
+      await this.#untilPushed(tested)
     })
   }
 
-  #pushCalls = async (who: Program, shell?: string): Promise<Measurement> => {
-    await this.#call(who, 'archive-push', `pg_wal/${this.waiting[0]}`)
-    await this.#untilPushed(who)
+  #pushCalls = async (tested: Program, shell?: string): Promise<Measurement> => {
+    await this.#call(tested, 'archive-push', `pg_wal/${this.waiting[0]}`)
+    await this.#untilPushed(tested)
     const names = this.waiting.slice(0, this.settings.archiveSegments)
     return measureCalls(
-      calls(who, shell, names, (name) => `archive-push pg_wal/${name}`),
+      calls(tested, shell, names, (name) => `archive-push pg_wal/${name}`),
       this.cluster.dataDir,
       () => undefined,
     )
   }
 
-  #getCalls = async (who: Program, shell?: string): Promise<Measurement> => {
-    if (!this.#isPushed(who)) await this.#pushAll(who)
-    await this.#endBackground(who)
-    rmSync(join(spool(who), 'in'), { recursive: true, force: true })
+  #getCalls = async (tested: Program, shell?: string): Promise<Measurement> => {
+    if (!this.#isPushed(tested)) await this.#pushAll(tested)
+    await this.#endBackground(tested)
+    rmSync(join(spool(tested), 'in'), { recursive: true, force: true })
     const [first = '', ...others] = this.waiting.slice(0, this.settings.archiveSegments + 1)
-    await this.#call(who, 'archive-get', first, 'pg_wal/RECOVERYXLOG')
-    const queue = join(spool(who), 'in')
+    await this.#call(tested, 'archive-get', first, 'pg_wal/RECOVERYXLOG')
+    const queue = join(spool(tested), 'in')
     const isFetched = () => {
       const there = new Set(existsSync(queue) ? readdirSync(queue) : [])
       return others.every((name) => there.has(name)) && ![...there].some((name) => name.endsWith('.tmp'))
     }
-    await until(`what ${who.name} fetches ahead`, isFetched)
+    await until(`what ${tested.name} fetches ahead`, isFetched)
     return measureCalls(
-      calls(who, shell, others, (name) => `archive-get ${name} pg_wal/RECOVERYXLOG`),
+      calls(tested, shell, others, (name) => `archive-get ${name} pg_wal/RECOVERYXLOG`),
       this.cluster.dataDir,
-      // As a server does: it gives what it got the name of the segment, and wants nothing where the next one goes.
+      // As a server: it renames the fetched file to the segment, so that the next target does not exist.
       () => rmSync(join(this.cluster.dataDir, 'pg_wal/RECOVERYXLOG'), { force: true }),
     )
   }
 
-  /** From the start of the restored server until it takes writes. */
-  async #replay(who: Program): Promise<Measurement> {
-    if (!this.#isPushed(who)) await this.#pushAll(who)
-    await this.#endBackground(who)
-    emptyTarget(who)
-    const place = [`--pg1-path=${who.target}`, `--spool-path=${join(who.dir, 'spool-of-restored')}`]
-    mkdirSync(join(who.dir, 'spool-of-restored'), { recursive: true })
-    giveToTestUser(join(who.dir, 'spool-of-restored'))
-    await runOk(who.program, [...common(who), ...place.slice(0, 1), 'restore'], { deadlineMs: 600_000 })
+  /** From the start of the restored server until it accepts writes. */
+  async #replay(tested: Program): Promise<Measurement> {
+    if (!this.#isPushed(tested)) await this.#pushAll(tested)
+    await this.#endBackground(tested)
+    emptyTarget(tested)
+    const place = [`--pg1-path=${tested.target}`, `--spool-path=${join(tested.dir, 'spool-of-restored')}`]
+    mkdirSync(join(tested.dir, 'spool-of-restored'), { recursive: true })
+    giveToTestUser(join(tested.dir, 'spool-of-restored'))
+    await runOk(tested.program, [...common(tested), ...place.slice(0, 1), 'restore'], { deadlineMs: 600_000 })
     const copy = await startCluster({
-      dir: who.target,
+      dir: tested.target,
       conf: {
         archive_mode: 'off',
-        restore_command: [`'${who.program}'`, ...common(who), ...place, 'archive-get %f "%p"'].join(' '),
+        restore_command: [`'${tested.program}'`, ...common(tested), ...place, 'archive-get %f "%p"'].join(' '),
         shared_buffers: '128MB',
       },
       start: false,
       startDeadlineMs: 1_800_000,
     })
     try {
-      return await this.#watched(who, async () => {
+      return await this.#watched(tested, async () => {
         await copy.start()
         await copy.untilPrimary(1_800_000)
       })
     } finally {
       await copy.stop('immediate')
-      await this.#endBackground(who)
+      await this.#endBackground(tested)
     }
   }
 
-  /** Wall time, and the highest memory of the background processes together. */
-  async #watched(who: Program, work: () => Promise<void>): Promise<Measurement> {
+  /** Wall time and the peak of the total memory of the background processes. */
+  async #watched(tested: Program, work: () => Promise<void>): Promise<Measurement> {
     let peakKiB = 0
     const timer = setInterval(() => {
-      const kib = this.#background(who).reduce((sum, { pid }) => sum + memoryOf(pid), 0)
+      const kib = this.#background(tested).reduce((sum, { pid }) => sum + memoryOf(pid), 0)
       peakKiB = Math.max(peakKiB, kib)
     }, 100)
     const started = performance.now()
@@ -192,56 +192,56 @@ export class ArchiveBench implements AsyncDisposable {
     }
   }
 
-  async #call(who: Program, ...words: string[]): Promise<void> {
-    await runOk(who.program, [...common(who), ...words], { cwd: this.cluster.dataDir, deadlineMs: 600_000 })
+  async #call(tested: Program, ...words: string[]): Promise<void> {
+    await runOk(tested.program, [...common(tested), ...words], { cwd: this.cluster.dataDir, deadlineMs: 600_000 })
   }
 
-  #isPushed(who: Program): boolean {
-    const out = join(spool(who), 'out')
+  #isPushed(tested: Program): boolean {
+    const out = join(spool(tested), 'out')
     const there = new Set(existsSync(out) ? readdirSync(out) : [])
     return this.waiting.every((name) => there.has(`${name}.ok`))
   }
 
-  #untilPushed(who: Program): Promise<void> {
-    return until(`what ${who.name} pushes`, () => this.#isPushed(who))
+  #untilPushed(tested: Program): Promise<void> {
+    return until(`what ${tested.name} pushes`, () => this.#isPushed(tested))
   }
 
-  #background(who: Program) {
+  #background(tested: Program) {
     return allProcesses().filter(
-      ({ args }) => args.some((arg) => arg.includes(':async')) && args.some((arg) => arg.includes(who.dir)),
+      ({ args }) => args.some((arg) => arg.includes(':async')) && args.some((arg) => arg.includes(tested.dir)),
     )
   }
 
-  async #endBackground(who: Program): Promise<void> {
-    for (const { pid } of this.#background(who)) {
+  async #endBackground(tested: Program): Promise<void> {
+    for (const { pid } of this.#background(tested)) {
       signal(pid, 'SIGTERM')
-      await until(`the end of what ${who.name} left`, () => isGone(pid))
+      await until(`the end of what ${tested.name} left`, () => isGone(pid))
     }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    for (const who of this.programs) await this.#endBackground(who)
+    for (const tested of this.programs) await this.#endBackground(tested)
     await this.cluster[Symbol.asyncDispose]()
   }
 }
 
-function common(who: Program): string[] {
-  return [`--config=${who.config}`, '--stanza=main']
+function common(tested: Program): string[] {
+  return [`--config=${tested.config}`, '--stanza=main']
 }
 
-function spool(who: Program): string {
-  return join(who.dir, 'spool', 'archive', 'main')
+function spool(tested: Program): string {
+  return join(tested.dir, 'spool', 'archive', 'main')
 }
 
 /** The calls of a server, as command lines. */
 function calls(
-  who: Program,
+  tested: Program,
   shell: string | undefined,
   names: readonly string[],
   words: (name: string) => string,
 ): string[] {
-  const program = `${who.name === 'pgts' && shell !== undefined ? `${shell} ` : ''}'${who.program}'`
-  const call = [program, ...common(who).map((word) => `'${word}'`)].join(' ')
+  const program = `${tested.name === 'pgts' && shell !== undefined ? `${shell} ` : ''}'${tested.program}'`
+  const call = [program, ...common(tested).map((word) => `'${word}'`)].join(' ')
   return names.map((name) => `${call} ${words(name)}`)
 }
 

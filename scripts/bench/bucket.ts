@@ -8,10 +8,10 @@ import {
 import { giveToTestUser } from '../../test/support/postgres/postgres.ts'
 import type { S3ServerAddress } from '../../test/support/stores/s3-server.ts'
 
-/** Requests at once where the benchmark itself prepares something: nobody measures that. */
+/** Concurrent requests of preparations, which are not measured. */
 const AT_ONCE = 16
 
-/** The bucket that everything is in, reached without the slow network. */
+/** The bucket of both programs, accessed without the slow network. */
 export class BenchBucket {
   private constructor(
     readonly server: S3ServerAddress,
@@ -33,7 +33,7 @@ export class BenchBucket {
     return new BenchBucket(server, name, client, signal)
   }
 
-  /** Options of both programs; pgbackrest 2.45 finds no addresses in certificates, so the host has a name. */
+  /** Options of both programs; pgbackrest 2.45 does not accept addresses in certificates, so the host has a name. */
   options(port: number): Record<string, string> {
     return {
       'repo1-type': 's3',
@@ -60,12 +60,12 @@ export class BenchBucket {
     }
   }
 
-  /** Put so many small objects below a prefix that ends with '/'. */
+  /** Create this many small objects below a prefix that ends with '/'. */
   async fill(prefix: string, count: number): Promise<void> {
     await this.#putEach(count, (i) => `${prefix}${Math.floor(i / 1000)}/${i}.zst`)
   }
 
-  /** One segment in each of so many directories of an archive. */
+  /** Create one segment in each of this many directories of an archive. */
   async fillArchive(prefix: string, directories: number): Promise<void> {
     const hex = (value: number) => value.toString(16).toUpperCase().padStart(8, '0')
     await this.#putEach(directories, (i) => {

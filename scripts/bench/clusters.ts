@@ -7,7 +7,7 @@ import type { Settings } from './settings.ts'
 /** `large` has the rows, `small` thousands of small tables, `empty` nothing. */
 export type ClusterName = 'large' | 'small' | 'empty'
 
-/** The clusters that are backed up, each started when the first job asks for it. */
+/** The clusters that are backed up, each started by the first job that uses it. */
 export class Clusters implements AsyncDisposable {
   readonly #settings: Settings
   readonly #started = new Map<ClusterName, Promise<Cluster>>()
@@ -27,7 +27,7 @@ export class Clusters implements AsyncDisposable {
       version: 15,
       conf: {
         archive_mode: 'on',
-        // Fails on purpose, so that the segments stay in pg_wal for both.
+        // Fails on purpose, so that the segments stay in pg_wal for both programs.
         archive_command: 'false',
         max_wal_size: '4GB',
         max_locks_per_transaction: '1000',

@@ -8,27 +8,27 @@ import type { Settings } from './settings.ts'
 export interface Job {
   readonly name: string
   readonly variant: Variant
-  /** Once before both programs have their turn. */
+  /** Once before the runs of both programs. */
   prepareRun?(run: number): Promise<void>
-  /** Brings everything back to where the measured command starts from. */
-  prepare?(who: Program): void | Promise<void>
-  command(who: Program): readonly string[]
-  /** Cleans up what the measured command left. */
-  after?(who: Program): void
-  /** Compare what the newest backup stores. */
+  /** Restores the initial state of the measured command. */
+  prepare?(tested: Program): void | Promise<void>
+  command(tested: Program): readonly string[]
+  /** Removes the results of the measured command. */
+  after?(tested: Program): void
+  /** Compare the stored size of the newest backup. */
   readonly sizes?: true
 }
 
 /** @param finished names of all finished segments in pg_wal of the cluster */
 export function jobsFor(cluster: Cluster, finished: readonly string[], blocks: boolean, settings: Settings): Job[] {
   const wal = finished.slice(0, settings.segments)
-  const common = (who: Program) => [who.program, `--config=${who.config}`, '--stanza=main']
-  const backup = (type: string) => (who: Program) => [...common(who), `--type=${type}`, 'backup']
+  const common = (tested: Program) => [tested.program, `--config=${tested.config}`, '--stanza=main']
+  const backup = (type: string) => (tested: Program) => [...common(tested), `--type=${type}`, 'backup']
   const restore =
     (...args: string[]) =>
-    (who: Program) => [...common(who), `--pg1-path=${who.target}`, ...args, 'restore']
-  const eachSegment = (who: Program, command: (segment: string) => string): string[] => {
-    const start = common(who)
+    (tested: Program) => [...common(tested), `--pg1-path=${tested.target}`, ...args, 'restore']
+  const eachSegment = (tested: Program, command: (segment: string) => string): string[] => {
+    const start = common(tested)
       .map((word) => `'${word}'`)
       .join(' ')
     return ['sh', '-ec', wal.map((segment) => `${start} ${command(segment)}`).join('\n')]
@@ -40,24 +40,29 @@ export function jobsFor(cluster: Cluster, finished: readonly string[], blocks: b
     { name: `incr after small changes, ${words}`, variant, ...change, command: backup('incr'), sizes: true },
     { name: `restore of the incr, ${words}`, variant, prepare: emptyTarget, command: restore() },
   ]
-  const archive = (who: Program) => join(who.dir, 'repo/archive/main', `${cluster.version}-1`)
+  const archive = (tested: Program) => join(tested.dir, 'repo/archive/main', `${cluster.version}-1`)
   return [
-    { name: 'version', variant: 'plain', command: (who) => [who.program, 'version'] },
+    { name: 'version', variant: 'plain', command: (tested) => [tested.program, 'version'] },
     {
       name: 'node -e 0, beside which pgts version is to be seen',
       variant: 'plain',
-      command: (who) => (who.name === 'pgts' ? [reachableNode(), '-e', '0'] : [who.program, 'version']),
+      command: (tested) => (tested.name === 'pgts' ? [reachableNode(), '-e', '0'] : [tested.program, 'version']),
     },
     { name: 'full backup', variant: 'plain', command: backup('full'), sizes: true },
     { name: 'restore', variant: 'plain', prepare: emptyTarget, command: restore() },
     {
       name: 'read and prove everything (restore to memory)',
       variant: 'plain',
-      prepare: (who) => emptyTarget(who, memoryTarget(who)),
-      command: (who) => [...common(who), `--pg1-path=${memoryTarget(who)}`, 'restore'],
-      after: (who) => rmSync(memoryTarget(who), { recursive: true, force: true }),
+      prepare: (tested) => emptyTarget(tested, memoryTarget(tested)),
+      command: (tested) => [...common(tested), `--pg1-path=${memoryTarget(tested)}`, 'restore'],
+      after: (tested) => rmSync(memoryTarget(tested), { recursive: true, force: true }),
     },
-    { name: 'delta restore', variant: 'plain', prepare: (who) => damage(who.target), command: restore('--delta') },
+    {
+      name: 'delta restore',
+      variant: 'plain',
+      prepare: (tested) => damage(tested.target),
+      command: restore('--delta'),
+    },
     { name: 'incr after small changes', variant: 'plain', ...change, command: backup('incr'), sizes: true },
     { name: 'full backup, encrypted', variant: 'encrypted', command: backup('full'), sizes: true },
     { name: 'restore, encrypted', variant: 'encrypted', prepare: emptyTarget, command: restore() },
@@ -66,13 +71,15 @@ export function jobsFor(cluster: Cluster, finished: readonly string[], blocks: b
     {
       name: `archive-push (${wal.length} segments, one call each)`,
       variant: 'plain',
-      prepare: (who) => rmSync(archive(who), { recursive: true, force: true }),
-      command: (who) => eachSegment(who, (segment) => `archive-push '${join(cluster.dataDir, 'pg_wal', segment)}'`),
+      prepare: (tested) => rmSync(archive(tested), { recursive: true, force: true }),
+      command: (tested) =>
+        eachSegment(tested, (segment) => `archive-push '${join(cluster.dataDir, 'pg_wal', segment)}'`),
     },
     {
       name: `archive-get (${wal.length} segments, one call each)`,
       variant: 'plain',
-      command: (who) => eachSegment(who, (segment) => `archive-get ${segment} '${join(who.dir, 'wal', segment)}'`),
+      command: (tested) =>
+        eachSegment(tested, (segment) => `archive-get ${segment} '${join(tested.dir, 'wal', segment)}'`),
     },
     ...lifeJobs(cluster, settings),
   ]

@@ -5,11 +5,11 @@ import type { Job } from './jobs.ts'
 import { type Program, switchWal } from './programs.ts'
 import type { Settings } from './settings.ts'
 
-const common = (who: Program) => [who.program, `--config=${who.config}`, '--stanza=main']
-const run = (who: Program, ...args: string[]) => runOk(who.program, [...common(who).slice(1), ...args])
-const archiveOf = (who: Program, cluster: Cluster) => join(who.dir, 'repo/archive/main', `${cluster.version}-1`)
+const common = (tested: Program) => [tested.program, `--config=${tested.config}`, '--stanza=main']
+const run = (tested: Program, ...args: string[]) => runOk(tested.program, [...common(tested).slice(1), ...args])
+const archiveOf = (tested: Program, cluster: Cluster) => join(tested.dir, 'repo/archive/main', `${cluster.version}-1`)
 
-/** What happens to a repository after its backups: it is proven, looked at, tidied. */
+/** Commands on a repository after its backups: verify, info, expire. */
 export function lifeJobs(cluster: Cluster, settings: Settings): Job[] {
   return [verify(cluster), info(cluster, settings.infoSegments), expire(settings.objects)]
 }
@@ -20,17 +20,17 @@ function verify(cluster: Cluster): Job {
   return {
     name: 'verify',
     variant: 'plain',
-    async prepare(who) {
-      if (!existsSync(join(who.dir, 'repo/backup/main/latest'))) await run(who, '--type=full', 'backup')
+    async prepare(tested) {
+      if (!existsSync(join(tested.dir, 'repo/backup/main/latest'))) await run(tested, '--type=full', 'backup')
       await switchWal(cluster)
       const current = String((await cluster.query('select pg_walfile_name(pg_current_wal_lsn()) as name'))[0]?.['name'])
-      const stored = storedSegments(archiveOf(who, cluster))
+      const stored = storedSegments(archiveOf(tested, cluster))
       for (const segment of readdirSync(wal).sort()) {
         if (/^[0-9A-F]{24}$/.test(segment) && segment < current && !stored.has(segment))
-          await run(who, 'archive-push', join(wal, segment))
+          await run(tested, 'archive-push', join(wal, segment))
       }
     },
-    command: (who) => [...common(who), 'verify'],
+    command: (tested) => [...common(tested), 'verify'],
   }
 }
 
@@ -39,13 +39,13 @@ function storedSegments(archive: string): Set<string> {
   return new Set(readdirSync(archive, { recursive: true, encoding: 'utf8' }).map((file) => file.slice(17, 41)))
 }
 
-/** Segments are empty files: nobody opens them. */
+/** Segments are empty files: the commands do not open them. */
 function info(cluster: Cluster, segments: number): Job {
   return {
     name: `info, ${segments} segments in the archive`,
     variant: 'many',
-    prepare(who) {
-      const archive = archiveOf(who, cluster)
+    prepare(tested) {
+      const archive = archiveOf(tested, cluster)
       if (existsSync(archive)) return
       for (let done = 0; done < segments; done += 256) {
         const directory = `00000001${hex(done / 256)}`
@@ -54,21 +54,21 @@ function info(cluster: Cluster, segments: number): Job {
           closeSync(openSync(join(archive, directory, `${directory}${hex(segment)}-${'0'.repeat(40)}.zst`), 'w'))
       }
     },
-    command: (who) => [...common(who), 'info'],
+    command: (tested) => [...common(tested), 'info'],
   }
 }
 
 const hex = (value: number) => value.toString(16).toUpperCase().padStart(8, '0')
 
-/** An old backup with many files goes, because a newer one is there. Each run has the same two, linked from a copy. */
+/** Expires an old backup with many files. Each run has the same two backups, linked from a copy. */
 function expire(files: number): Job {
   return {
     name: `expire of ${files} files`,
     variant: 'expire',
-    async prepare(who) {
-      const [repo, saved] = [join(who.dir, 'repo'), join(who.dir, 'saved')]
+    async prepare(tested) {
+      const [repo, saved] = [join(tested.dir, 'repo'), join(tested.dir, 'saved')]
       if (!existsSync(saved)) {
-        for (let backups = 0; backups < 2; backups++) await run(who, '--type=full', 'backup')
+        for (let backups = 0; backups < 2; backups++) await run(tested, '--type=full', 'backup')
         const [oldest = ''] = readdirSync(join(repo, 'backup/main')).sort()
         for (let i = 0; i < files; i++) {
           const directory = join(repo, 'backup/main', oldest, `pg_data/filled/${Math.floor(i / 1000)}`)
@@ -81,6 +81,6 @@ function expire(files: number): Job {
       rmSync(repo, { recursive: true })
       await runOk('cp', ['-a', saved, repo])
     },
-    command: (who) => [...common(who), '--repo1-retention-full=1', 'expire'],
+    command: (tested) => [...common(tested), '--repo1-retention-full=1', 'expire'],
   }
 }

@@ -7,7 +7,7 @@ export interface Measurement {
   readonly seconds: number
   readonly cpuSeconds: number
   readonly peakMiB: number
-  /** What the object store was asked meanwhile. */
+  /** Requests to the object store during the run. */
   readonly requests?: number
 }
 
@@ -37,7 +37,7 @@ export function measure(
     child.stderr.on('data', (chunk: Buffer) => (times += chunk.toString()))
     let peak = 0
     const timer = memory ? setInterval(() => (peak = Math.max(peak, treeMemory(child.pid!))), 10) : undefined
-    // The whole group: the shell would leave the others behind.
+    // The whole process group: the shell would leave its children running.
     const onAbort = () => process.kill(-child.pid!, 'SIGTERM')
     signal?.addEventListener('abort', onAbort, { once: true })
     child.once('error', reject)
@@ -53,13 +53,13 @@ export function measure(
   })
 }
 
-/** One call after the other, as a server makes them: only the calls are timed, not what `between` does before each. */
+/** One call after the other, as a server does. Only the calls are timed, not `between`, which runs before each. */
 export function measureCalls(
   calls: readonly string[],
   cwd: string,
   between: () => void | Promise<void>,
 ): Promise<Measurement> {
-  // Nothing but builtins of bash between two calls; the standard input says when the next one may begin.
+  // Only builtins of bash run between two calls; a line on standard input starts the next one.
   const script = `
     total=0
     while IFS= read -r call; do
@@ -115,7 +115,7 @@ function treeMemory(root: number): number {
       if (siblings === undefined) children.set(parent, [pid])
       else siblings.push(pid)
     } catch {
-      // ended meanwhile
+      // it has ended
     }
   }
   let total = 0

@@ -13,20 +13,20 @@ export interface ObjectJobContext {
   readonly settings: Settings
   readonly bucket: BenchBucket
   readonly clusters: Clusters
-  /** Block incremental is known to both. */
+  /** Do both programs support block incremental? */
   readonly blocks: boolean
   /** Run a command without the slow network. */
-  direct(who: Program, ...args: string[]): Promise<{ readonly stdout: string }>
+  direct(tested: Program, ...args: string[]): Promise<{ readonly stdout: string }>
 }
 
-/** Of a repository in the bucket. */
+/** Jobs on a repository in the bucket. */
 export const repoPath = (name: string, cluster: ClusterName, variant: Variant) => `${name}-${cluster}-${variant}`
 
-const common = (who: Program) => [who.program, `--config=${who.config}`, '--stanza=main']
-const backup = (type: string) => (who: Program) => [...common(who), `--type=${type}`, 'backup']
+const common = (tested: Program) => [tested.program, `--config=${tested.config}`, '--stanza=main']
+const backup = (type: string) => (tested: Program) => [...common(tested), `--type=${type}`, 'backup']
 const restore = {
-  prepare: (who: Program) => emptyTarget(who),
-  command: (who: Program) => [...common(who), `--pg1-path=${who.target}`, 'restore'],
+  prepare: (tested: Program) => emptyTarget(tested),
+  command: (tested: Program) => [...common(tested), `--pg1-path=${tested.target}`, 'restore'],
 }
 
 export function objectJobs(context: ObjectJobContext): ObjectJob[] {
@@ -63,24 +63,26 @@ export function objectJobs(context: ObjectJobContext): ObjectJob[] {
   ]
 }
 
-/** An old backup with many objects goes, because a newer one is there. */
+/** Expires an old backup with many objects. */
 function expire({ settings, bucket, direct }: ObjectJobContext): ObjectJob {
   return {
     name: `expire of ${settings.objects} objects`,
     cluster: 'empty',
     variant: 'bundle',
-    async prepare(who) {
+    async prepare(tested) {
       type Info = { backup: { label: string }[] }[]
       const labels = async () =>
-        (JSON.parse((await direct(who, '--output=json', 'info')).stdout) as Info)[0]!.backup.map(({ label }) => label)
-      while ((await labels()).length < 2) await direct(who, '--type=full', 'backup')
+        (JSON.parse((await direct(tested, '--output=json', 'info')).stdout) as Info)[0]!.backup.map(
+          ({ label }) => label,
+        )
+      while ((await labels()).length < 2) await direct(tested, '--type=full', 'backup')
       const [oldest = ''] = await labels()
       await bucket.fill(
-        `${repoPath(who.name, 'empty', 'bundle')}/backup/main/${oldest}/pg_data/filled/`,
+        `${repoPath(tested.name, 'empty', 'bundle')}/backup/main/${oldest}/pg_data/filled/`,
         settings.objects,
       )
     },
-    command: (who) => [...common(who), '--repo1-retention-full=1', 'expire'],
+    command: (tested) => [...common(tested), '--repo1-retention-full=1', 'expire'],
   }
 }
 
@@ -90,8 +92,8 @@ function archive({ settings, bucket, clusters }: ObjectJobContext): ObjectJob[] 
   const prepareRun = async () => {
     wal = (await clusters.finishedWal('large')).slice(0, settings.segments)
   }
-  const each = (who: Program, command: (path: string, name: string) => string): string[] => {
-    const start = common(who)
+  const each = (tested: Program, command: (path: string, name: string) => string): string[] => {
+    const start = common(tested)
       .map((word) => `'${word}'`)
       .join(' ')
     return ['sh', '-ec', wal.map((path) => `${start} ${command(path, path.slice(-24))}`).join('\n')]
@@ -101,34 +103,34 @@ function archive({ settings, bucket, clusters }: ObjectJobContext): ObjectJob[] 
       name: `archive-push (at most ${settings.segments} segments, one call each)`,
       ...where,
       prepareRun,
-      prepare: (who) => bucket.remove(`${repoPath(who.name, 'large', 'plain')}/archive/main/15-1/`),
-      command: (who) => each(who, (path) => `archive-push '${path}'`),
+      prepare: (tested) => bucket.remove(`${repoPath(tested.name, 'large', 'plain')}/archive/main/15-1/`),
+      command: (tested) => each(tested, (path) => `archive-push '${path}'`),
     },
     {
       name: `archive-get (at most ${settings.segments} segments, one call each)`,
       ...where,
       prepareRun,
-      command: (who) => each(who, (_path, name) => `archive-get ${name} '${join(who.dir, 'wal', name)}'`),
+      command: (tested) => each(tested, (_path, name) => `archive-get ${name} '${join(tested.dir, 'wal', name)}'`),
     },
   ]
 }
 
-/** A directory of 256 segments is one object here: what is listed are directories, and the two at the ends. */
+/** A directory of 256 segments has one object here: info lists the directories, and the first and the last of them. */
 function info({ settings, bucket }: ObjectJobContext): ObjectJob {
   const filled = new Set<string>()
   return {
     name: `info, the directories of ${settings.infoSegments} segments in the archive`,
     cluster: 'empty',
     variant: 'plain',
-    async prepare(who) {
-      if (filled.has(who.name)) return
-      filled.add(who.name)
+    async prepare(tested) {
+      if (filled.has(tested.name)) return
+      filled.add(tested.name)
       await bucket.fillArchive(
-        `${repoPath(who.name, 'empty', 'plain')}/archive/main/15-1/`,
+        `${repoPath(tested.name, 'empty', 'plain')}/archive/main/15-1/`,
         settings.infoSegments / 256,
       )
     },
-    command: (who) => [...common(who), 'info'],
+    command: (tested) => [...common(tested), 'info'],
   }
 }
 
@@ -138,11 +140,11 @@ function verify({ clusters, direct }: ObjectJobContext): ObjectJob {
     name: 'verify',
     cluster: 'large',
     variant: 'plain',
-    async prepare(who) {
-      if (!(await direct(who, 'info')).stdout.includes('full backup')) await direct(who, '--type=full', 'backup')
+    async prepare(tested) {
+      if (!(await direct(tested, 'info')).stdout.includes('full backup')) await direct(tested, '--type=full', 'backup')
       await switchWal(await clusters.get('large'))
-      for (const path of await clusters.finishedWal('large')) await direct(who, 'archive-push', path)
+      for (const path of await clusters.finishedWal('large')) await direct(tested, 'archive-push', path)
     },
-    command: (who) => [...common(who), 'verify'],
+    command: (tested) => [...common(tested), 'verify'],
   }
 }

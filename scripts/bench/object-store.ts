@@ -14,7 +14,7 @@ import { runDirectory } from './run-directory.ts'
 
 /**
  * Both programs on one real S3 server, over TLS and through one slow network. Everything is stopped and removed at the
- * end, however it comes.
+ * end, also after an error.
  */
 export async function benchObjectStore(settings: Settings): Promise<void> {
   if (!s3ServerInstalled())
@@ -32,7 +32,7 @@ interface SlowNetwork extends AsyncDisposable {
   readonly port: number
 }
 
-/** In a process of its own: the one that measures looks at all processes again and again. */
+/** In its own process: the measuring process scans all processes periodically. */
 async function slowNetwork(
   root: string,
   { host, httpsPort }: S3ServerAddress,
@@ -90,10 +90,10 @@ async function measureAll(
     made.set(`${cluster} ${variant}`, programs)
     return programs
   }
-  const direct = (who: Program, ...args: string[]) =>
+  const direct = (tested: Program, ...args: string[]) =>
     runOk(
-      who.program,
-      [`--config=${who.config}`, `--repo1-storage-port=${server.httpsPort}`, '--stanza=main', ...args],
+      tested.program,
+      [`--config=${tested.config}`, `--repo1-storage-port=${server.httpsPort}`, '--stanza=main', ...args],
       { deadlineMs: 600_000, signal },
     )
   const blocks = Number(/(\d+\.\d+)/.exec(pgbackrest)?.[1]) >= 2.46
@@ -105,7 +105,7 @@ async function measureAll(
       runs,
       signal,
       requests: requestCounter(server),
-      storedBytes: (who) => storedBytes(direct, who),
+      storedBytes: (tested) => storedBytes(direct, tested),
     })
     rows.push(row)
     printRow(row)
@@ -118,10 +118,10 @@ async function measureAll(
   console.log(`\nload at the end ${loadavg()[0]!.toFixed(1)}; written to ${settings.out}; ${objects} objects an expire`)
 }
 
-type Direct = (who: Program, ...args: string[]) => Promise<{ readonly stdout: string }>
+type Direct = (tested: Program, ...args: string[]) => Promise<{ readonly stdout: string }>
 
-async function storedBytes(direct: Direct, who: Program): Promise<number> {
-  const info = JSON.parse((await direct({ ...who, program: PGBACKREST }, '--output=json', 'info')).stdout) as {
+async function storedBytes(direct: Direct, tested: Program): Promise<number> {
+  const info = JSON.parse((await direct({ ...tested, program: PGBACKREST }, '--output=json', 'info')).stdout) as {
     backup: { info: { repository: { delta: number } } }[]
   }[]
   return info[0]!.backup.at(-1)!.info.repository.delta

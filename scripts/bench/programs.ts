@@ -3,13 +3,13 @@ import { join } from 'node:path'
 import { type Cluster, giveToTestUser, runOk } from '../../test/support/postgres/postgres.ts'
 import type { Settings } from './settings.ts'
 
-/** One of the two programs with a repository of its own. */
+/** One of the two programs with its repository. */
 export interface Program {
   readonly name: 'pgts' | 'pgbackrest'
   readonly program: string
   readonly dir: string
   readonly config: string
-  /** Where it restores to. */
+  /** Target directory of restores. */
   readonly target: string
 }
 
@@ -33,7 +33,7 @@ export async function makeProgram(
   root: string,
   cluster: Cluster,
   settings: Settings,
-  /** Options beside these: of a repository that is no directory, say. */
+  /** Further options, for example of a repository in a store. */
   elsewhere: Readonly<Record<string, string>> = {},
 ): Promise<Program> {
   const dir = join(root, `${name}-${variant}`)
@@ -78,7 +78,7 @@ export async function load(cluster: Cluster, sizeMiB: number): Promise<void> {
   await cluster.query('checkpoint')
 }
 
-/** So many tables of one page, a hundred a transaction. */
+/** Create this many tables of one page, a hundred per transaction. */
 export async function loadSmall(cluster: Cluster, tables: number): Promise<void> {
   for (let first = 0; first < tables; first += 100) {
     await cluster.query(
@@ -90,13 +90,13 @@ export async function loadSmall(cluster: Cluster, tables: number): Promise<void>
   await cluster.query('checkpoint')
 }
 
-/** A few rows here and there: about one page in two hundred of the big table. */
+/** Change scattered rows: about one page in two hundred of the big table. */
 export async function changeALittle(cluster: Cluster, round: number): Promise<void> {
   await cluster.query(`update big set amount = amount + 1 where id % 20000 = ${round}`)
   await cluster.query('checkpoint')
 }
 
-/** All WAL up to now in finished segments, and something in the next: without that the last finished one counts as current. */
+/** Finish the current segment and write to the next: without that write the finished one is still the current segment. */
 export async function switchWal(cluster: Cluster): Promise<void> {
   await cluster.query('select pg_switch_wal()')
   await cluster.query('checkpoint')
@@ -120,20 +120,20 @@ export function damage(dir: string): void {
   writeFileSync(join(dir, 'base', 'left-over'), 'x')
 }
 
-export function emptyTarget(who: Program, target = who.target): void {
+export function emptyTarget(tested: Program, target = tested.target): void {
   rmSync(target, { recursive: true, force: true })
   mkdirSync(target, { mode: 0o700 })
   giveToTestUser(target)
 }
 
-/** A directory in memory, where a restore is nothing but reading, decoding and proving all of a backup. */
-export function memoryTarget(who: Program): string {
-  return `/dev/shm/pgts-bench-${who.name}`
+/** A directory in memory: a restore to it measures reading, decoding and checking the backup. */
+export function memoryTarget(tested: Program): string {
+  return `/dev/shm/pgts-bench-${tested.name}`
 }
 
-/** Stored bytes of the newest backup, as pgbackrest tells them. */
-export async function storedBytes(pgbackrest: string, who: Program): Promise<number> {
-  const { stdout } = await runOk(pgbackrest, [`--config=${who.config}`, '--stanza=main', '--output=json', 'info'])
+/** Stored bytes of the newest backup, as reported by pgbackrest. */
+export async function storedBytes(pgbackrest: string, tested: Program): Promise<number> {
+  const { stdout } = await runOk(pgbackrest, [`--config=${tested.config}`, '--stanza=main', '--output=json', 'info'])
   const [stanza] = JSON.parse(stdout) as { backup: { info: { repository: { delta: number } } }[] }[]
   return stanza!.backup.at(-1)!.info.repository.delta
 }

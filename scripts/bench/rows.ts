@@ -2,7 +2,7 @@ import { type Job } from './jobs.ts'
 import { measure, type Measurement } from './measure.ts'
 import type { Program } from './programs.ts'
 
-/** What one job came to, beside the other program. */
+/** Result of one job, compared with the other program. */
 export interface Row {
   readonly job: string
   readonly pgts: Measurement
@@ -19,8 +19,8 @@ export interface RowOptions {
   readonly runs: number
   readonly signal?: AbortSignal
   /** Stored bytes of the newest backup. */
-  storedBytes(who: Program): Promise<number>
-  /** What was asked of the store since this was called last; for repositories in an object store. */
+  storedBytes(tested: Program): Promise<number>
+  /** Requests to the store since the last call; for repositories in an object store. */
   requests?(): number
 }
 
@@ -28,14 +28,14 @@ export async function runJob(job: Job, programs: readonly [Program, Program], op
   const runs = new Map<string, Measurement[]>(programs.map(({ name }) => [name, []]))
   for (let run = 0; run < options.runs; run++) {
     await job.prepareRun?.(run)
-    // In turn, and each first every other time, so that neither always finds the caches warm.
-    for (const who of run % 2 === 0 ? programs : [...programs].reverse()) {
-      await job.prepare?.(who)
+    // Alternating, and with alternating order, so that warm caches do not favour one program.
+    for (const tested of run % 2 === 0 ? programs : [...programs].reverse()) {
+      await job.prepare?.(tested)
       options.requests?.()
-      const measured = await measure(job.command(who), who.dir, true, options.signal)
+      const measured = await measure(job.command(tested), tested.dir, true, options.signal)
       const requests = options.requests?.()
-      runs.get(who.name)!.push(requests === undefined ? measured : { ...measured, requests })
-      job.after?.(who)
+      runs.get(tested.name)!.push(requests === undefined ? measured : { ...measured, requests })
+      job.after?.(tested)
     }
   }
   const [ours, theirs] = programs.map(({ name }) => runs.get(name)!) as [Measurement[], Measurement[]]
@@ -45,7 +45,7 @@ export async function runJob(job: Job, programs: readonly [Program, Program], op
     peakMiB: Math.max(...list.map((m) => m.peakMiB)),
     requests: options.requests === undefined ? undefined : median(list.map((m) => m.requests ?? 0)),
   })
-  const stored = job.sizes ? await Promise.all(programs.map((who) => options.storedBytes(who))) : undefined
+  const stored = job.sizes ? await Promise.all(programs.map((tested) => options.storedBytes(tested))) : undefined
   return {
     job: job.name,
     pgts: middle(ours),

@@ -5,7 +5,7 @@ const CODES = { SIGINT: 130, SIGTERM: 143 } as const
 
 /**
  * The directory of this run. When the benchmark is interrupted, commands and background processes that work there end,
- * and servers and directories go as at the end of every run.
+ * and servers and directories are removed as at the end of every run.
  */
 export function runDirectory(): string {
   const dir = makeTestDir('bench')

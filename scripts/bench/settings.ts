@@ -1,4 +1,4 @@
-/** What the benchmark is asked to do; sizes in MiB. */
+/** Settings of the benchmark; sizes in MiB. */
 export interface Settings {
   readonly sizeMiB: number
   readonly runs: number
@@ -19,7 +19,7 @@ export interface Settings {
   readonly tables: number
   /** Files, or objects, that an expire removes. */
   readonly objects: number
-  /** Archived segments that info tells of. */
+  /** Archived segments that info reads. */
   readonly infoSegments: number
 }
 

@@ -1,7 +1,7 @@
-// AWS's client as a bundle of its own (cli/aws.cjs), which all entries share: loading it takes longer than all else that a
+// AWS's client as a separate bundle (cli/aws.cjs), shared by all entries: loading it takes longer than everything else that a
 // command on S3 does before its first request.
 
-/** What the program uses of it. A name that is missing here fails the build, and so does one that the library has not. */
+/** The names that the program uses. The build fails if one is missing here or does not exist in the library. */
 const USED = {
   '@aws-sdk/client-s3': [
     'AbortMultipartUploadCommand',
@@ -25,7 +25,7 @@ export const awsEntry = Object.entries(USED)
   .map(([library, names]) => `export { ${names.join(', ')} } from '${library}'\n`)
   .join('')
 
-/** Imports of it become the bundle, which is as near to every directory of dist as to its own. */
+/** Replaces imports of the library by the bundle; its path is the same from every directory of dist. */
 export const awsLibrary = {
   name: 'aws-library',
   setup({ onResolve, onLoad }) {

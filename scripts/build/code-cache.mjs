@@ -1,16 +1,16 @@
-// Turns a CommonJS bundle into NAME.packed (its code, and what V8 made of that) and NAME.cjs, a few lines that run it: so a
-// start neither parses nor compiles. It is one file, because V8 compares no more of a code with a cache than its length,
-// and dist may be replaced at any moment. V8 itself refuses a cache of another version or of other flags, and compiles.
+// Turns a CommonJS bundle into NAME.packed (its code with V8's code cache) and NAME.cjs, a few lines that run it, so that a
+// start neither parses nor compiles. Code and cache are one file, because V8 compares only the length of the code with a cache,
+// and dist may be replaced at any moment. V8 itself refuses a cache of another version or of other flags, and then compiles the code.
 import { spawn } from 'node:child_process'
 import { readFile, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 
-/** @param bundle path of NAME.cjs. @param wrap makes the file that Node is started with of the lines that run the bundle */
+/** @param bundle path of NAME.cjs. @param wrap makes the start file from the lines that run the bundle */
 export async function packWithCache(bundle, wrap = (lines) => lines) {
   const code = await readFile(bundle, 'latin1')
-  // It is read as latin1, which V8 keeps as it is.
+  // It is read as latin1, which V8 does not convert.
   if (/[^\x00-\x7f]/.test(code)) throw new Error(`${bundle} is not plain ASCII`)
-  // Code from a cache has lost the way to import (ERR_VM_DYNAMIC_IMPORT_CALLBACK_MISSING), so it gets one.
+  // Code from a cache cannot import (ERR_VM_DYNAMIC_IMPORT_CALLBACK_MISSING), so it receives a function that can.
   const body = code.replaceAll(/\bimport\(/g, 'pgtsImport(')
   const packed = bundle.replace(/\.cjs$/, '.packed')
   await writeFile(packed, `(function (exports, require, module, __filename, __dirname, pgtsImport) {${body}\n})`)

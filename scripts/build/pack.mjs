@@ -1,5 +1,5 @@
-// `node pack.mjs FILE`: compiles the code in it and appends V8's cache: 4 bytes length of the code, 4 bytes nothing, the code,
-// up to 7 bytes so that the rest is aligned, the cache. In a process of its own, whose flags it changes for a moment.
+// `node pack.mjs FILE`: compiles the code in it and appends V8's cache: 4 bytes length of the code, 4 unused bytes, the code,
+// up to 7 bytes so that the rest is aligned, the cache. In a separate process, because it changes the flags of V8.
 import { readFileSync, writeFileSync } from 'node:fs'
 import { setFlagsFromString } from 'node:v8'
 import { Script } from 'node:vm'
@@ -7,7 +7,7 @@ import { Script } from 'node:vm'
 const [file] = process.argv.slice(2)
 const code = readFileSync(file, 'latin1')
 const filename = file.replace(/.*\//, '').replace(/packed$/, 'cjs')
-// All functions at once: otherwise those that are called would be compiled at each start.
+// Compile all functions: otherwise those that are called would be compiled at each start.
 setFlagsFromString('--no-lazy')
 const script = new Script(code, { filename })
 setFlagsFromString('--lazy')

@@ -1,12 +1,12 @@
-// The files that Node is started with, main.js and archive.cjs: they refuse a Node that is too old before it reads anything
-// that only a newer one understands, and report a file of dist that cannot be loaded. In old JavaScript, therefore.
+// The start files main.js and archive.cjs: they refuse an old Node before it reads code
+// that only a newer one can parse, and report a file of dist that cannot be loaded. Therefore they are written in old JavaScript.
 
 const head = (needed) => `// Written by scripts/build/starter.mjs.
 var found = process.versions.node
 var parts = found.split('.')
 function fail(code, message, hint) {
   console.error('ERROR: [' + code + ']: ' + message + '\\n       HINT: ' + hint)
-  // For bin/pgts a code of pgts's own, see src/cli/launch.ts.
+  // For bin/pgts an exit code of the launcher protocol, see src/cli/launch.ts.
   process.exit(Number(code) + (/^--launched=[0-9]/.test(process.argv[2]) ? 128 : 0))
 }
 function incomplete(error) {
@@ -29,7 +29,7 @@ if (isTooOld(${needed.split('.').map(Number).join(', ')}))
 
 /** @param needed MAJOR.MINOR, as package.json says */
 export const starterOf = (needed) => ({
-  /** For an ES module; its last line is what bin/pgts knows a complete file by. */
+  /** For an ES module; bin/pgts recognises a complete file by its last line. */
   module: (url) => `${head(needed)}
 import('${url}')
   .then(function (module) {
@@ -39,7 +39,7 @@ import('${url}')
   .then(function (start) { start() }, incomplete)
 // end of main.js
 `,
-  /** For lines that run a bundle and leave its exports. */
+  /** For lines that run a bundle and keep its exports. */
   commonJs: (lines) => `${head(needed)}
 try {
 ${lines}

@@ -6,7 +6,7 @@ const PACKS: Readonly<Record<Row['pack'], string>> = {
   block: 'bundles, blocks',
 }
 
-/** The statement of compatibility, with the matrix that the tests play. */
+/** The statement of compatibility, with the matrix that the tests run. */
 export function compatibilityPage(): string {
   const played = rows.filter(playedAlways).length
   const table = rows.map((row) => {

@@ -1,6 +1,6 @@
 import type { ErrorCode } from '../../src/util/error.ts'
 
-/** What an operator should take each code for; complete, because the compiler asks for every one. */
+/** The meaning of each code for an operator; the compiler checks that none is missing. */
 export const EXIT_CODE_MEANINGS: Record<ErrorCode, string> = {
   assert: 'a fault in pgts itself; please report it',
   checksum: 'data does not match its checksum',

@@ -8,7 +8,7 @@ import { LIBPQ_OTHER_VARIABLES, LIBPQ_PARAMETERS } from '../../src/postgres/libp
 import { EXIT_CODES, type ErrorCode } from '../../src/util/error.ts'
 import { EXIT_CODE_MEANINGS } from './exit-code-meanings.ts'
 
-/** The reference pages, by name below docs/reference. Generated, so that they cannot say other than the tables. */
+/** The reference pages, by name below docs/reference. Generated from the tables. */
 export function referencePages(): Record<string, string> {
   return {
     'commands.md': commandsPage(),
@@ -100,7 +100,7 @@ function defaults(name: OptionName): string | undefined {
   })
 }
 
-/** One text when all commands agree, else one for each that differs. */
+/** One text if it is the same for all commands, else one for each command that differs. */
 function perCommand(
   name: OptionName,
   what: string,

@@ -156,14 +156,14 @@ function isStill(path: string, fd: number): boolean {
 }
 
 function heldError(path: string, fd: number): PgtsError {
-  let who = 'another process'
+  let holder = 'another process'
   try {
     const { pid } = parseLockContent(readBounded(fd).toString('latin1'))
-    who = `process ${pid}${commandOf(pid)}`
+    holder = `process ${pid}${commandOf(pid)}`
   } catch {
     // The holder may not have written its content yet, and the file of another program may look different: only the lock decides.
   }
-  return new PgtsError('lock-acquire', `cannot take the lock ${path}: it is held by ${who}`, {
+  return new PgtsError('lock-acquire', `cannot take the lock ${path}: it is held by ${holder}`, {
     hints: ['another backup, expire or restore of this stanza is running: wait for it to end, or stop it'],
   })
 }
