@@ -108,7 +108,7 @@ export class ArgumentReader {
   }
 }
 
-/** Exactly, or by a prefix that fits one command only [048]. Internal commands must be written out. */
+/** The command by its name or a unique prefix; else [048]. Internal commands have no short form. */
 export function findCommand(typed: string): CommandName {
   const exact = commandNames.find((name) => name === typed)
   if (exact !== undefined) return exact
@@ -188,7 +188,7 @@ function splitOption(arg: string): { name: string; value: string | undefined } {
   return at === -1 ? { name: arg.slice(2), value: undefined } : { name: arg.slice(2, at), value: arg.slice(at + 1) }
 }
 
-/** What a name alone says: a boolean says yes, a negation no, a reset nothing. undefined: a value must follow. */
+/** The value of a bare name: `y` for a boolean, `n` for a negation, '' for a reset. undefined: a value must follow. */
 function implied(written: WrittenName): string | undefined {
   if (written.negated) return 'n'
   if (written.reset) return ''

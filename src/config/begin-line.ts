@@ -6,7 +6,7 @@ import type { ResolvedValue } from './evaluate.ts'
 import type { AnyResolved } from './resolve.ts'
 
 /**
- * What follows `backup command begin <version>: `; '' when everything is default. Secrets are `<redacted>`.
+ * The arguments in `backup command begin <version>: ARGUMENTS`; '' if all values are defaults. Secrets are `<redacted>`.
  *
  * @param command only options that are valid for it; a backup continues as expire
  */
@@ -17,9 +17,9 @@ export function commandBeginArgs(resolved: AnyResolved, command: CommandName = r
 }
 
 /**
- * Arguments that make `command` see what this run saw: options of the command line that `command` understands too
+ * Arguments that give `command` the options of this run: options of the command line that are valid for `command`, too
  * (and config, stanza from the environment, which the other process may not have), in name order; config as an absolute
- * path, because the other process starts in another directory. What this run prints is no setting of the other one.
+ * path, because the other process starts in another directory. log-level-console is left out.
  */
 export function commandLineFor(resolved: AnyResolved, command: CommandName, cwd: string): readonly string[] {
   return [...resolved.values.values()].flatMap((value) => {

@@ -1,37 +1,36 @@
 import type { LockType } from '../util/lock-file.ts'
 
-/** What a command takes after its name. */
+/** The parameters after the name of a command. */
 export interface Parameters {
-  /** As shown in help, `WAL-PATH` for example. */
+  /** Shown in help, for example `WAL-PATH`. */
   readonly usage: string
   readonly min: number
   readonly max: number
 }
 
-/** One command. Locks, log file and stop-file rule are pgBackRest's, so that the two programs behave alike side by side. */
+/** One command. Locks, log file and stop-file rule are those of pgBackRest, so that both programs can be used together. */
 export interface CommandRow {
   readonly summary: string
-  /** Absent: the command takes none, and any is refused. */
+  /** Absent: the command takes no parameters. */
   readonly parameters?: Parameters
-  /** Parameters of `<command>:async`, the part of it that goes on in the background. Absent: there is none. */
+  /** Parameters of `<command>:async`, its background process. Absent: it has none. */
   readonly async?: Parameters
   /** Locks that the command takes, one file for each type and repository. Absent: none. */
   readonly locks?: readonly LockType[]
   /** Does a run write `<log-path>/<stanza>-<command>.log`? Otherwise only when --log-level-file is on the command line. */
   readonly logFile?: true
-  /** Level of the begin and end lines. Commands whose output is read by people and programs keep quiet about themselves. */
+  /** Level of the begin and end lines; `debug` for commands that print a report. */
   readonly frameLevel: 'info' | 'debug'
   /** `none`: the option does not exist for the command. */
   readonly stanza: 'required' | 'optional' | 'none'
-  /** Does the command end with [062] while a stop file stands? */
+  /** Does the command end with [062] while a stop file exists? */
   readonly stops?: true
-  /** Commands that are only for maintainers are left out of the general help. */
+  /** For maintainers only: not in the general help. */
   readonly internal?: true
-  /** Absent: pgBackRest has the command, pgts does not yet. */
+  /** Absent: a command of pgBackRest that pgts does not have yet. */
   readonly implemented?: true
 }
 
-/** In this order, which every process keeps, so that two commands never wait for each other. */
 const ALL = ['archive', 'backup', 'restore'] as const
 
 function defineCommands<const T extends Record<string, CommandRow>>(rows: T): T {
@@ -232,7 +231,7 @@ export const commandTable = defineCommands({
   version: { summary: 'Show the version.', frameLevel: 'debug', stanza: 'none', implemented: true },
 })
 
-/** Absent role: the command as people and PostgreSQL call it. `async`: its part in the background, started by itself. */
+/** `async`: the background process of a command, which the command starts. Absent: the command itself. */
 export type CommandRole = 'async'
 
 export type CommandName = keyof typeof commandTable

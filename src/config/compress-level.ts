@@ -7,13 +7,13 @@ const levels = Object.entries(CODECS).flatMap(([name, { level }]): [string, NonN
   level === undefined ? [] : [[name, level]],
 )
 
-/** compress-level follows compress-type; the codecs know their own levels. */
+/** The range and default of compress-level depend on compress-type; they are those of the codec. */
 export const defaultLevels = { by: Object.fromEntries(levels.map(([name, level]) => [name, level.default])) }
 export const levelRanges = {
   by: Object.fromEntries(levels.map(([name, level]) => [name, [level.min, level.max] as const])),
 }
 
-/** What this build can read but not write is refused as compress-type. */
+/** Refuse a compress-type that this build can read but not write. */
 export const compressSupport: SupportColumn = Object.fromEntries(
   Object.entries(CODECS).flatMap(([name, { writes }]) => (writes ? [] : [[name, 'refuse']])),
 )

@@ -8,7 +8,7 @@ import { describe, settingId, type Setting, type Source } from './setting.ts'
 import type { Dialect } from './sources/files.ts'
 import { BadValue, parseValue } from './value.ts'
 
-/** One option as it came out, under the name it is written with (`repo1-path`). */
+/** The resolved value of one option, by its written name (`repo1-path`). */
 export interface ResolvedValue {
   readonly name: string
   readonly option: OptionName
@@ -32,18 +32,18 @@ export interface EvaluateInput {
   readonly program: string
   readonly cores: number
   readonly warn: (message: string) => void
-  /** Leaves out what is missing or wrong instead of throwing; for help, which must always answer. */
+  /** Leave out missing and invalid values instead of throwing; for help, which must always work. */
   readonly lenient?: boolean
 }
 
 type Row = OptionRow & CommandOverride
 
-/** Settings to values: dependencies, defaults, types, ranges, what must be there. Every error names the origin. */
+/** Settings to values: dependencies, defaults, types, ranges, required options. Every error names the origin. */
 export class Evaluation {
   readonly #input: EvaluateInput
   readonly #settings: ReadonlyMap<string, Setting>
   readonly #values = new Map<string, ResolvedValue>()
-  /** Errors for what must be set and is not; kept until it is known that nothing more telling is wrong. */
+  /** Errors for missing required options; thrown only if there is no other error. */
   readonly missing: PgtsError[] = []
 
   constructor(input: EvaluateInput) {
@@ -54,7 +54,7 @@ export class Evaluation {
   /** Every option of the command, groups for each of their keys, in the order of names. */
   all(): Map<string, ResolvedValue> {
     const result = new Map<string, ResolvedValue>()
-    // First, so that a forgotten --stanza is reported before what its section would have set.
+    // First, so that a missing --stanza is reported before the options that its section would set.
     this.value('stanza', 0)
     const keys = { repo: this.keys('repo'), pg: this.keys('pg') }
     for (const option of optionNames) {
@@ -67,7 +67,7 @@ export class Evaluation {
     return result
   }
 
-  /** The configured repositories or clusters: where something is set that counts. One of each is always there. */
+  /** Keys of the configured repositories or clusters: those with an effective setting; at least one. */
   keys(group: Group): number[] {
     const valid = optionNames.some((option) => groupOf(option) === group && rowFor(option, this.#input.command))
     if (!valid) return []
@@ -128,7 +128,7 @@ export class Evaluation {
       if (!(cause instanceof BadValue)) throw cause
       if (this.#input.lenient === true) return undefined
       const shown = row.secret === true ? '' : `, not '${setting.typed.join(' ')}'`
-      // pgBackRest has this code for a pair without its equals sign.
+      // The code of pgBackRest for a pair without `=`.
       const code = row.type === 'hash' ? 'option-invalid' : 'option-invalid-value'
       throw new PgtsError(code, `${describe(setting)} ${cause.must}${shown}`, {
         hints: cause.hint === undefined ? [] : [cause.hint],
@@ -137,14 +137,14 @@ export class Evaluation {
     }
   }
 
-  /** Words that stand for something this run knows: the program, and as many workers as there are cores. */
+  /** Values that depend on this run: the program, and the number of cores. */
   #special(option: OptionName, typed: Typed): unknown {
     if (typed === PROGRAM) return this.#input.program
     if (option === 'process-max' && typed === 'auto') return Math.min(999, Math.max(1, this.#input.cores))
     return undefined
   }
 
-  /** Who set a passphrase believes that the repository is encrypted. */
+  /** Warn about a passphrase without encryption. */
   #warnUnencrypted(setting: Setting): void {
     if (setting.option !== 'repo-cipher-pass' || !TELLS_OF_PLAIN.has(this.#input.command)) return
     const type = withIndex('repo-cipher-type', setting.key)
@@ -163,7 +163,7 @@ export class Evaluation {
     }
   }
 
-  /** Does the option it depends on let it count? */
+  /** Is the dependency of the option met? */
   #counts(row: Row, key: number): boolean {
     const governing = this.#governing(row, key)
     if (governing === undefined) return true
@@ -211,10 +211,10 @@ export class Evaluation {
   }
 }
 
-/** Commands that people run by hand or read the output of; archive-push would say it for every segment. */
+/** Commands that warn: those run by hand. archive-push would repeat the warning for every segment. */
 const TELLS_OF_PLAIN: ReadonlySet<CommandName> = new Set(['stanza-create', 'check', 'backup'])
 
-/** A value the way a table row names it. */
+/** A value as written in a table row. */
 export function asTyped(value: unknown): string {
   return value === true ? 'y' : value === false ? 'n' : String(value)
 }

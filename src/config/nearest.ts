@@ -1,6 +1,6 @@
-/** The candidate that is closest to what was typed, or undefined when none is close enough to be meant. */
+/** The candidate closest to the typed name, or undefined if none is similar enough. */
 export function nearest(typed: string, candidates: Iterable<string>): string | undefined {
-  // Worth proposing: up to a third of the letters wrong, at least two.
+  // Similar: at most a third of the letters differ, or two.
   let bestDistance = Math.max(2, Math.floor(typed.length / 3)) + 1
   let best: string | undefined
   for (const candidate of candidates) {
@@ -10,7 +10,7 @@ export function nearest(typed: string, candidates: Iterable<string>): string | u
   return best
 }
 
-/** Insertions, deletions, replacements and swaps of neighbours; gives up at `limit`. */
+/** Insertions, deletions, replacements and swaps of neighbours; stops at `limit`. */
 function editDistance(a: string, b: string, limit: number): number {
   if (Math.abs(a.length - b.length) >= limit) return limit
   let beforeLast: number[] = []

@@ -3,13 +3,13 @@ import { groupOf, isBoolean, rowFor, type OptionName } from './option-table.ts'
 import { logOptions } from './options/log.ts'
 import { PROGRAM, type CommandOverride, type OptionRow } from './option-row.ts'
 
-/** How help and reference pages put what the tables say. */
+/** Texts of the tables in help and reference pages. */
 export const TOPICS = ['Command', 'General', 'Log', 'Repository', 'Stanza'] as const
 export type Topic = (typeof TOPICS)[number]
 
 type Row = OptionRow & CommandOverride
 
-/** Below which heading the help of `command` shows an option; undefined where the option is not valid for it. */
+/** The heading of an option in the help of `command`; undefined if the option is not valid for it. */
 export function topicOf(option: OptionName, command: CommandName): Topic | undefined {
   const row = rowFor(option, command)
   if (row === undefined) return undefined
@@ -17,7 +17,7 @@ export function topicOf(option: OptionName, command: CommandName): Topic | undef
   const group = groupOf(option)
   if (group === 'repo' || option === 'repo') return 'Repository'
   if (group === 'pg' || option === 'pg-version-force') return 'Stanza'
-  // What nearly every command has is general; what a few have is what the command is about.
+  // Options of many commands are general, those of a few are specific to the command.
   return row.commands.length > 5 && option !== 'set' ? 'General' : 'Command'
 }
 
@@ -38,7 +38,7 @@ export function typeHint(row: OptionRow): string {
   return isBoolean(row) ? `[=${hint}]` : `=${hint}`
 }
 
-/** The default as one would type it, or undefined. */
+/** The default as it would be typed, or undefined. */
 export function defaultText(row: Row, dialect: 'yaml' | 'ini'): string | undefined {
   const given = row.default
   if (given === undefined) return row.required === true ? 'none, must be set' : undefined
@@ -49,7 +49,7 @@ export function defaultText(row: Row, dialect: 'yaml' | 'ini'): string | undefin
     .join(', ')
 }
 
-/** `y, n`; `1 to 999`; the choices. undefined where anything of the type goes. */
+/** `y, n`; `1 to 999`; the choices. undefined if every value of the type is allowed. */
 export function allowedText(row: Row): string | undefined {
   if (row.choices !== undefined) return row.choices.join(', ')
   if (row.type === 'bool') return 'y, n'

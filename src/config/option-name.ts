@@ -3,7 +3,7 @@ import { nearest } from './nearest.ts'
 import { groupOf, isNegatable, isOptionName, isResettable, MAX_INDEX, optionNames, optionRow } from './option-table.ts'
 import type { OptionName } from './option-table.ts'
 
-/** A written name taken apart: `no-repo2-symlink` is repo-symlink, key 2, negated. */
+/** A parsed option name: `no-repo2-symlink` is repo-symlink, key 2, negated. */
 export interface WrittenName {
   readonly option: OptionName
   /** 1 to 256 for options of a group, 0 for all others. */
@@ -20,8 +20,8 @@ export interface NameRules {
 }
 
 /**
- * Takes a written name apart. undefined: there is no such option. Throws option-invalid [031] for a name that no source
- * may carry: an index that is missing, too many or out of range, a prefix of several options, and so on.
+ * Parse a written name. undefined: unknown option. Throws option-invalid [031] for a name that no source
+ * may have: an index that is missing, not allowed or out of range, a prefix of several options, and so on.
  */
 export function parseOptionName(written: string, rules: NameRules): WrittenName | undefined {
   const invalid = (message: string, ...hints: string[]) => new PgtsError('option-invalid', message, { hints })
@@ -33,7 +33,7 @@ export function parseOptionName(written: string, rules: NameRules): WrittenName 
   if (plain.startsWith('-')) throw invalid(`option name ${rules.shown} begins with a dash too many`)
   if (/^\d+-/.test(plain)) throw invalid(`option name ${rules.shown} begins with a number`)
 
-  // The index stands just before the first dash: repo2-path.
+  // The index precedes the first dash: repo2-path.
   const [, stem = plain, digits = '', rest = ''] = /^([^-\d]*)(\d*)(-.*)$/.exec(plain) ?? []
   const name = stem + rest
   const index = digits === '' ? undefined : Number(digits)
@@ -68,7 +68,7 @@ export function withIndex(option: OptionName, key: number): string {
   return group === undefined ? option : `${group}${key}${option.slice(group.length)}`
 }
 
-/** The right name for a wrong one, written the way the wrong one was, or undefined. */
+/** The valid name closest to an unknown one, in the same form, or undefined. */
 export function nearestName(written: string): string | undefined {
   const indexed = /^(no-|reset-)?(?:(repo|pg)(\d+)-)?(.*)$/.exec(written)
   const [, form = '', group, digits, rest = ''] = indexed ?? []
@@ -89,7 +89,7 @@ function find(
   index: number | undefined,
   rules: NameRules,
 ): { option: OptionName; formerly: boolean } | undefined {
-  // Some names of earlier releases are today's names without the index: repo-path.
+  // Some names of earlier releases are current names without the index: repo-path.
   if (isOptionName(name)) return { option: name, formerly: index === undefined && formerNames().has(name) }
 
   if (rules.prefixes && name !== '') {
@@ -130,7 +130,7 @@ export function formerNames(): ReadonlyMap<string, OptionName> {
   return formerCache
 }
 
-/** `a, b or c`; a long list is cut. */
+/** `a, b or c`; a long list is truncated. */
 export function listed(names: readonly string[], limit = 6): string {
   if (names.length > limit) return `${names.slice(0, limit).join(', ')}, ...`
   return names.length < 2 ? names.join('') : `${names.slice(0, -1).join(', ')} or ${names.at(-1)}`

@@ -3,13 +3,13 @@ import type { CommandName } from './command-table.ts'
 /** How the text of a value is read. `enum` takes one of `choices`; `list` and `hash` may be given several times. */
 export type OptionType = 'bool' | 'int' | 'string' | 'enum' | 'path' | 'size' | 'time' | 'list' | 'hash'
 
-/** What pgts does with a value: act on it, warn that it does not yet, or refuse, because ignoring it would do harm. */
+/** What pgts does with a value: use it, warn that it is ignored, or refuse it, because ignoring it would be unsafe. */
 export type Support = 'acts' | 'warn' | 'refuse'
 
 /** A value as typed in a configuration file (`y`, `1MiB`, `30m`), or a number. */
 export type Typed = string | number
 
-/** The same everywhere; or different in the two dialects; or following the value of the option it depends on. */
+/** One default; or one for each dialect; or one for each value of the option it depends on. */
 export type Default = Typed | { readonly yaml: Typed; readonly ini: Typed } | { readonly by: Record<string, Typed> }
 
 /** Inclusive. */
@@ -17,13 +17,13 @@ export type Range = readonly [Typed, Typed]
 
 export interface Dependency {
   readonly option: string
-  /** The values of `option` that let this one count; absent: any value. */
+  /** This option is effective with these values of `option`; absent: with any value. */
   readonly values?: readonly Typed[]
-  /** The value when this option does not count; absent: it has none. */
+  /** The value if this option is not effective; absent: none. */
   readonly otherwise?: Typed
 }
 
-/** What may differ from command to command. */
+/** Columns that can differ for a command. */
 export interface CommandOverride {
   readonly default?: Default
   readonly required?: boolean
@@ -33,7 +33,7 @@ export interface CommandOverride {
   readonly support?: SupportColumn
 }
 
-/** One answer for every value that is not the default, or an answer for some values while the others are acted on. */
+/** For every value but the default, or for the listed values while the others are used. */
 export type SupportColumn = Support | { readonly [value: string]: Support }
 
 /** One option. Its group is the first word of its name: `repo-` and `pg-` options carry an index, see `groupOf`. */
@@ -51,15 +51,15 @@ export interface OptionRow {
   readonly depend?: Dependency
   /** An enum that also takes the forms of a boolean: bare means `y`. */
   readonly boolLike?: true
-  /** Command-line options that know a `--no-` form; booleans of the other sections all do. */
+  /** A command-line option with a `--no-` form; booleans of the other sections always have it. */
   readonly negatable?: true
   /** Shown as `<redacted>`; only from a file or the environment, except for options of the section `command-line`. */
   readonly secret?: true
-  /** Works, but is left out of help. */
+  /** Works, but is not in help. */
   readonly internal?: true
   /** Names of earlier releases; `?` stands for the index, a name without it means index 1. */
   readonly formerly?: readonly string[]
-  /** Absent: acts. */
+  /** Absent: the option is supported. */
   readonly support?: SupportColumn
   readonly for?: { readonly [C in CommandName]?: CommandOverride }
 }
@@ -68,7 +68,7 @@ export function defineOptions<const T extends Record<string, OptionRow>>(rows: T
   return rows
 }
 
-/** Stands for the path of the running program. */
+/** Placeholder for the path of the running program. */
 export const PROGRAM = '<program>'
 
 /** Every command but help and version. */
@@ -104,7 +104,7 @@ export const ANY = [
 export const IO = without('start', 'stop')
 /** Commands that open a repository. */
 export const REPO = without('archive-status', 'start', 'stop', 'server', 'server-ping')
-/** Commands that know where the cluster is. */
+/** Commands with the options of the cluster's directory. */
 export const CLUSTER = [
   'archive-get',
   'archive-push',
@@ -126,7 +126,7 @@ export const CLUSTER_HOST = [
   'stanza-delete',
   'stanza-upgrade',
 ] as const satisfies readonly CommandName[]
-/** Commands that talk to the server. */
+/** Commands that connect to the server. */
 export const DATABASE = [
   'archive-status',
   'backup',

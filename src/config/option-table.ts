@@ -48,7 +48,7 @@ export function isOptionName(text: string): text is OptionName {
   return Object.hasOwn(optionTable, text)
 }
 
-/** Two names begin with the word of a group and still have no index. */
+/** Options without an index although their name begins like a group. */
 const UNGROUPED: readonly string[] = ['repo-target-time', 'pg-version-force']
 
 /** The group of an option whose name carries an index (`repo-path` is written `repo1-path`), or undefined. */
@@ -75,7 +75,7 @@ export function isResettable(row: OptionRow): boolean {
   return row.section !== 'command-line'
 }
 
-/** May it stand without a value on the command line? */
+/** Can it be given without a value on the command line? */
 export function isBoolean(row: OptionRow): boolean {
   return row.type === 'bool' || row.boolLike === true
 }

@@ -6,7 +6,7 @@ import { asTyped } from './evaluate.ts'
 
 type Values = Map<string, ResolvedValue>
 
-/** Rules between options, and the defaults that follow from other options. May change values that are defaults. */
+/** Rules between options, and defaults that depend on other options. Can change default values. */
 export function checkTogether(values: Values, repoKeys: readonly number[], warn: (message: string) => void): void {
   checkSelectedRepo(values, repoKeys)
   checkRepoPaths(values, repoKeys)
@@ -14,7 +14,7 @@ export function checkTogether(values: Values, repoKeys: readonly number[], warn:
   settleRetention(values, repoKeys, warn)
 }
 
-/** What pgts does not do: an error where ignoring it would do harm or break a promise, else one warning for all. */
+/** Unsupported options: an error if ignoring the option would be unsafe, else one warning for all of them. */
 export function checkSupport(command: CommandName, values: Values, warn: (message: string) => void): void {
   const warned: string[] = []
   const refused: { value: ResolvedValue; particular: boolean }[] = []
@@ -31,7 +31,7 @@ export function checkSupport(command: CommandName, values: Values, warn: (messag
     if (support === 'refuse') refused.push({ value, particular })
     else if (support === 'warn') warned.push(particular ? `${value.name}=${asTyped(value.value)}` : value.name)
   }
-  // An option that is refused for one of its values (repo1-type=s3) explains the others that depend on it.
+  // If an option is refused for its value (repo1-type=sftp), do not report the options that depend on it.
   const first = (refused.find(({ particular }) => particular) ?? refused[0])?.value
   if (first !== undefined) {
     const secret = rowFor(first.option, command)?.secret === true
@@ -77,7 +77,7 @@ function checkRepoPaths(values: Values, repoKeys: readonly number[]): void {
 const TIMEOUT_MARGIN_MS = 30_000
 const TIMEOUT_LEAST_MS = 15_000
 
-/** A query must end before the connection that waits for it is given up. */
+/** A query must time out before the connection that waits for it. */
 function fitTimeouts(values: Values): void {
   const db = values.get('db-timeout')
   const protocol = values.get('protocol-timeout')
@@ -98,7 +98,7 @@ function fitTimeouts(values: Values): void {
   )
 }
 
-/** How long WAL is kept follows from how long backups are kept, where it is not said. */
+/** Without its own setting, the retention of WAL is that of backups. */
 function settleRetention(values: Values, repoKeys: readonly number[], warn: (message: string) => void): void {
   for (const key of repoKeys) {
     const name = (rest: string) => `repo${key}-retention-${rest}`

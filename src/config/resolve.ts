@@ -54,13 +54,13 @@ export interface Resolved<C extends CommandName = CommandName> {
   readonly configLooked: readonly string[]
   /** The command line as it was given, with undefined where a parameter stood. */
   readonly callPattern: readonly (string | undefined)[]
-  /** To be logged once the logger stands. */
+  /** Logged when the logger is open. */
   readonly warnings: readonly string[]
   /** Stanzas with a section of their own in the configuration, sorted. */
   readonly stanzas: readonly string[]
   /** Every option valid for the command, under the name it is written with, in name order. */
   readonly values: ReadonlyMap<string, ResolvedValue>
-  /** What environment and files say about an option (`pg1-path`), as typed, also where the command line says otherwise. */
+  /** The value of an option (`pg1-path`) in environment and files, as typed, even if the command line overrides it. */
   configured(name: string): string | undefined
 }
 
@@ -79,7 +79,7 @@ export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> 
       hints: [`${command} of pgBackRest works on the same repository`],
     })
   }
-  // The options beside help belong to the command that is explained.
+  // Options next to `help` are those of the explained command.
   if (command !== 'help') checkValidity(command, given)
   const callPattern = input.argv.map((word, at) => (parametersAt.includes(at) ? undefined : word))
   const resolved = { ...(await resolveFor(command, parameters, given, input)), callPattern }
@@ -87,8 +87,8 @@ export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> 
 }
 
 /**
- * `pgts help COMMAND`: what the command would see, as far as it can be told. Values that are missing or wrong do not stand
- * in the way of help; a configuration file that cannot be read at all rejects.
+ * The values for `pgts help COMMAND`. Missing and invalid values are ignored;
+ * a configuration file that cannot be read rejects.
  */
 export function resolveForHelp(command: CommandName, input: ResolveInput): Promise<AnyResolved> {
   const { settings } = (input.parse ?? parseCommandLine)(input.argv)
@@ -105,7 +105,7 @@ async function resolveFor(
   const warnings: string[] = []
   const warn = (message: string) => void warnings.push(message)
 
-  // help and version answer whatever the surroundings are like.
+  // help and version work without a valid environment or configuration.
   const bare = command === 'help' || command === 'version'
   const environment = bare ? { settings: [], warnings: [] } : environmentSettings(input.env, command)
   warnings.push(...environment.warnings)
@@ -216,7 +216,7 @@ function stanzaName(settings: readonly Setting[], lenient: boolean): string | un
   return name
 }
 
-/** `compress=n` is how releases of long ago said compress-type=none. */
+/** `compress=n` of old releases is compress-type=none. */
 function uncompressed(settings: readonly Setting[], warn: (message: string) => void): readonly Setting[] {
   const compress = settings.find(({ option, reset }) => option === 'compress' && !reset)
   if (compress === undefined) return settings

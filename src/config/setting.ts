@@ -1,10 +1,10 @@
 import type { OptionName } from './option-table.ts'
 import { withIndex } from './option-name.ts'
 
-/** Where a value can come from, strongest first. */
+/** Sources of a value, in order of precedence. */
 export type Source = 'command line' | 'environment' | 'file' | 'default'
 
-/** What one source says about one option. */
+/** The value of one option in one source. */
 export interface Setting {
   readonly option: OptionName
   /** 1 to 256 for options of a group, else 0. */

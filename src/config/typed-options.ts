@@ -6,7 +6,7 @@ type Table = typeof optionTable
 /** `compress-type` is `compressType`. */
 export type Camel<S extends string> = S extends `${infer Head}-${infer Tail}` ? `${Head}${Capitalize<Camel<Tail>>}` : S
 
-/** What text of each type becomes: sizes are bytes, times milliseconds. */
+/** The TypeScript type of each option type: sizes are bytes, times milliseconds. */
 interface ValueOfType {
   bool: boolean
   int: number
@@ -42,7 +42,7 @@ type Kind<K extends OptionName, C extends CommandName> = Table[K]['type'] extend
     ? ValueOfType[Table[K]['type']]
     : never
 
-/** Is there always a value? A default or a must; and where the option depends on another, something for "otherwise". */
+/** Is there always a value? It has a default or is required; and if it depends on another option, it has `otherwise`. */
 type Certain<K extends OptionName, C extends CommandName> =
   Present<Column<K, C, 'depend'>> extends true
     ? Column<K, C, 'depend'> extends { readonly otherwise: unknown }
@@ -68,7 +68,7 @@ type Ungrouped = 'repo-target-time' | 'pg-version-force'
 type Grouped<G extends Group> = Exclude<Extract<OptionName, `${G}-${string}`>, Ungrouped>
 type Flat = Exclude<OptionName, Grouped<Group>>
 
-/** `--repo` and `--pg` select by number; the plain names are taken by the groups. */
+/** `--repo` and `--pg` select by number; the groups have the plain names. */
 type FlatKey<K extends Flat> = K extends Group ? `${K}Key` : Camel<K>
 
 type GroupMember<G extends Group, C extends CommandName> = {
@@ -79,7 +79,7 @@ type GroupMember<G extends Group, C extends CommandName> = {
 type RepoCommand = Table['repo-type']['commands'][number]
 type ClusterCommand = Table['pg-path']['commands'][number]
 
-/** One repository; `RepoOptions` alone is what every command that opens repositories can rely on. */
+/** One repository; `RepoOptions` without a command has the options that all commands with repositories share. */
 export type RepoOptions<C extends CommandName = RepoCommand> = GroupMember<'repo', C>
 /** One cluster (pg1 is key 1). */
 export type PgOptions<C extends CommandName = ClusterCommand> = GroupMember<'pg', C>
@@ -87,7 +87,7 @@ export type PgOptions<C extends CommandName = ClusterCommand> = GroupMember<'pg'
 /**
  * The options of a command: `startFast`, `compressType`, `archiveTimeout` (ms), `bufferSize` (bytes), `exclude`
  * (string[]), `linkMap` (Map). undefined where the option is not valid for the command, has no value, or depends on
- * another that does not let it count. Repositories and clusters are lists in the order of their keys.
+ * another option whose value disables it. Repositories and clusters are lists in the order of their keys.
  */
 export type OptionsOf<C extends CommandName> = { readonly [K in Flat as FlatKey<K>]: ValueFor<K, C> } & {
   readonly repo: readonly RepoOptions<C>[]

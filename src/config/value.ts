@@ -1,6 +1,6 @@
 import type { OptionType, Range, Typed } from './option-row.ts'
 
-/** Why a text is no value of its type; `hint` says what would be. */
+/** An invalid value; `hint` shows valid ones. */
 export class BadValue extends Error {
   constructor(
     readonly must: string,

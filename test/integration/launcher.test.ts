@@ -650,7 +650,7 @@ describe.each(shells)('%s sees', (_, shell) => {
   })
 
   test('a change of repositories beyond repo4 that the environment gives', async () => {
-    const env = { PGTS_REPO5_HOST: 'a host', PGBACKREST_REPO17_PATH: "/a '\"$HOME`b" }
+    const env = { PGTS_REPO5_HOST: 'a host', PGBACKREST_REPO17_PATH: '/a \'"$HOME`b' }
     const site = new LaunchSite()
     site.archived()
     expect(await site.prepare('archive-push', PUSH_PATTERN, env, [1, 5, 17])).toBe(true)

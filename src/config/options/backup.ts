@@ -1,6 +1,6 @@
 import { defineOptions } from '../option-row.ts'
 
-/** What a backup does beside copying files. */
+/** What a backup does, apart from copying files. */
 export const backupOptions = defineOptions({
   annotation: {
     summary: 'A key=value note kept with the backup; may be given several times.',

@@ -1,6 +1,6 @@
 import { ANY, defineOptions } from '../option-row.ts'
 
-/** How pgbackrest talks to its child processes; pgts works with threads and starts none. */
+/** Options between pgbackrest and its child processes; pgts uses threads instead. */
 export const childProcessOptions = defineOptions({
   'exec-id': {
     summary: 'Identifies one run to its child processes.',

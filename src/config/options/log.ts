@@ -1,7 +1,7 @@
 import { ANY, REPO, defineOptions } from '../option-row.ts'
 import { LOG_LEVELS } from '../../util/log.ts'
 
-/** Where messages go and how much is said. */
+/** Destinations and levels of log messages. */
 export const logOptions = defineOptions({
   'log-level-console': {
     summary: 'What is written to standard output.',

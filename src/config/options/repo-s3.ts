@@ -1,6 +1,6 @@
 import { REPO, defineOptions } from '../option-row.ts'
 
-/** Repositories in S3 and what speaks like it. */
+/** Repositories in S3 and compatible stores. */
 export const repoS3Options = defineOptions({
   'repo-s3-bucket': {
     summary: 'Bucket that holds the repository.',

@@ -1,6 +1,6 @@
 import { REPO, defineOptions } from '../option-row.ts'
 
-/** Repositories behind SFTP. */
+/** Repositories accessed by SFTP. */
 export const repoSftpOptions = defineOptions({
   'repo-sftp-host': {
     summary: 'Host that keeps the repository.',

@@ -4,10 +4,10 @@ import { nearestName, parseOptionName } from '../option-name.ts'
 import { isMulti, optionRow } from '../option-table.ts'
 import { settingId, type Setting } from '../setting.ts'
 
-/** pgts's own variables win over those of an existing pgBackRest set-up. */
+/** Variables of pgts take precedence over those of pgBackRest. */
 const PREFIXES = ['PGTS_', 'PGBACKREST_'] as const
 
-/** Variables of the launcher and of the tests that are no options. */
+/** Variables of the launcher and of tests, which are not options. */
 const NOT_OPTIONS = /^PGTS_(NODE$|TEST_)/
 
 /**
@@ -23,8 +23,8 @@ function isServiceVariable(variable: string, value: string): boolean {
 const SERVICE_WORDS = /_(?:SERVICE|PORT)(?:_|$)/
 
 /**
- * `PGTS_REPO1_PATH` and `PGBACKREST_REPO1_PATH`; lists and hashes are split at `:`. What the command does not use is
- * passed over. A name that sets no option is a warning, a value that is empty an error.
+ * `PGTS_REPO1_PATH` and `PGBACKREST_REPO1_PATH`; lists and hashes are split at `:`. Options that are not valid for
+ * the command are skipped. An unknown name is a warning, an empty value an error.
  */
 export function environmentSettings(
   env: Readonly<Record<string, string | undefined>>,

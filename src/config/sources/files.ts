@@ -6,13 +6,13 @@ import type { ProgramName } from '../../util/program-name.ts'
 import type { Setting } from '../setting.ts'
 import { parsePath } from '../value.ts'
 
-/** How configuration files are read; tests give their own. */
+/** Access to configuration files; tests replace it. */
 export interface ConfigFiles {
-  /** Text of `decodeText`, or undefined where nothing is there. Throws on any other error. */
+  /** Text of `decodeText`, or undefined if the file does not exist. Throws on any other error. */
   read(path: string): string | undefined
-  /** Names in a directory, or undefined where nothing is there. */
+  /** Names in a directory, or undefined if it does not exist. */
   list(path: string): readonly string[] | undefined
-  /** Permission bits, to warn about secrets that everybody can read. */
+  /** Permission bits, to warn about secrets that other users can read. */
   mode(path: string): number | undefined
 }
 
@@ -32,7 +32,7 @@ const INI_PATH = '/etc/pgbackrest'
 const INI_FILE = 'pgbackrest.conf'
 const INI_OLD_FILE = '/etc/pgbackrest.conf'
 
-/** Whose defaults are used when no configuration file says it. */
+/** The defaults that apply without a configuration file. */
 export function dialectOf(name: ProgramName): Dialect {
   return name === 'pgbackrest' ? 'ini' : 'yaml'
 }
@@ -90,7 +90,7 @@ function locate(
   if (include === undefined && base === undefined && name === 'pgts') return { dialect: fallback, parts: [] }
   const main = config === undefined ? mainIni(base, files) : []
   const parts = [...main, ...includes()]
-  // --config-path to a place where nothing is: the defaults of the name.
+  // Nothing exists in --config-path: the defaults of the program name.
   return { dialect: parts.length > 0 || include !== undefined ? 'ini' : fallback, parts }
 }
 

@@ -5,7 +5,7 @@ import { isMulti, optionRow } from '../option-table.ts'
 import { settingId, type Setting } from '../setting.ts'
 import { nameToShow } from '../shown.ts'
 
-/** One line of a file that sets something. */
+/** One line of a file that sets an option. */
 export interface IniEntry {
   readonly section: string
   readonly key: string
@@ -51,8 +51,8 @@ export function parseIni(text: string, path: string): IniEntry[] {
 }
 
 /**
- * What the sections `[stanza:command]`, `[stanza]`, `[global:command]` and `[global]` say to this command, the nearest
- * section first. What the file should not say is a warning, because existing files are to keep working; what could
+ * Settings for this command from the sections `[stanza:command]`, `[stanza]`, `[global:command]` and `[global]`, the most specific
+ * section first. An entry that has no effect is a warning, because existing files must keep working; an entry that could
  * change the meaning of the file (a repeated option, an empty value) is an error.
  */
 export function iniSettings(
@@ -130,14 +130,14 @@ export function iniStanzas(entries: readonly IniEntry[]): string[] {
   return [...new Set(names)].sort()
 }
 
-/** Does the file hold a passphrase or key? */
+/** Does the file contain a passphrase or key? */
 export function iniHasSecret(entries: readonly IniEntry[]): boolean {
   return entries.some(({ key }) => {
     try {
       const written = parseOptionName(key, { shown: key, prefixes: false })
       return written !== undefined && optionRow(written.option).secret === true
     } catch {
-      // A name that no section may carry is reported where the section is read.
+      // An invalid name is reported when its section is read.
       return false
     }
   })

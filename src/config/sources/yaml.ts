@@ -11,7 +11,7 @@ import type { Group, OptionName } from '../option-table.ts'
 import { settingId, type Setting } from '../setting.ts'
 import { wordToShow } from '../shown.ts'
 
-/** A whole file, checked: `global`, `global:backup`, `main`, `main:archive-push` and what each sets. */
+/** A checked file: its sections `global`, `global:backup`, `main`, `main:archive-push` with their settings. */
 export interface YamlConfig {
   readonly sections: ReadonlyMap<string, readonly Setting[]>
   readonly stanzas: readonly string[]
@@ -20,7 +20,7 @@ export interface YamlConfig {
 
 /**
  * pgts's own dialect: `global` and `stanza.<name>` with option names, lists `repo` and `pg`, and maps of settings for
- * one command. Everything is checked whether this run uses it or not, and what is wrong is an error with line and
+ * one command. All of it is checked, also what this run does not use; an error has line and
  * column.
  */
 export async function parseYaml(text: string, path: string): Promise<YamlConfig> {
@@ -48,7 +48,7 @@ export async function parseYaml(text: string, path: string): Promise<YamlConfig>
   return { sections: reader.sections, stanzas: [...reader.stanzas].sort(), hasSecret: reader.hasSecret }
 }
 
-/** What `stanza:command`, `stanza`, `global:command` and `global` say to this command, the nearest section first. */
+/** Settings for this command from `stanza:command`, `stanza`, `global:command` and `global`, the most specific section first. */
 export function yamlSettings(config: YamlConfig, command: CommandName, stanza: string | undefined): Setting[] {
   const settings = new Map<string, Setting>()
   const sections = [...(stanza === undefined ? [] : [`stanza ${stanza}`]), 'global']
@@ -119,7 +119,7 @@ class Reader {
     if (!yaml.isMap(node)) {
       throw this.wrong(node, `${group} must be a list`, `write ${group}: [{ path: ... }]`)
     }
-    // A map with numbers, for the repository 2 of a host that has no repository 1.
+    // A map with numbers as keys, for a host that has repository 2 but not repository 1.
     for (const { key, name, value } of this.entries(node, group)) {
       const index = Number(name)
       if (!Number.isInteger(index) || index < 1 || index > MAX_INDEX) {
@@ -190,7 +190,7 @@ class Reader {
     return typeof scalar.value === 'string' ? scalar.value : (scalar.source ?? String(scalar.value))
   }
 
-  /** `*name` stands for what `&name` marks. */
+  /** `*name` refers to the node marked by `&name`. */
   private meant(node: MaybeNode): MaybeNode {
     return this.yaml.isAlias(node) ? node.resolve(this.document) : node
   }
@@ -215,7 +215,7 @@ class Reader {
     return this.invalid(key, `there is no ${wordToShow(name)} ${where}`, ...this.advice(name, known))
   }
 
-  /** What the name should have been: an option written with its index, an old name, or a slip of the pen. */
+  /** Hints for an unknown name: an option with its index, an old name, or a typing error. */
   private advice(name: string, known: readonly string[]): string[] {
     const [, group, , rest] = /^(repo|pg)(\d*)-(.*)$/.exec(name) ?? []
     if (group !== undefined && isOptionName(`${group}-${rest}`)) {
