@@ -70,7 +70,7 @@ function choosePolicy(
   const { codec, checksumPage } = prior === undefined ? wanted : followPrior(wanted, prior, hasChecksums, log)
   return {
     codec,
-    // One passphrase for the files of a whole set; a full begins a new set.
+    // All files of a set share one passphrase; a full begins a new set.
     cipherPass: repository.cipher === undefined ? undefined : (prior?.cipherPass ?? newPassphrase()),
     pages: checksumPage
       ? { size: control.pageSize, segmentBlocks: control.segmentBlocks, headerCheck: options.pageHeaderCheck }

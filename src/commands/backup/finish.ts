@@ -63,6 +63,6 @@ async function requireWal(
 function assertCopiedControl(manifest: Manifest, place: string): void {
   if (manifest.files.some(({ name }) => name === 'pg_data/global/pg_control')) return
   throw new PgtsError('file-missing', `global/pg_control is not in the backup ${place}`, {
-    hints: ['is it named by the option exclude?'],
+    hints: ['check the option exclude'],
   })
 }

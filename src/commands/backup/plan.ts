@@ -84,12 +84,14 @@ function planFiles(run: BackupRun, listing: DataDirectoryListing, timestampListe
     archiveStart: started?.session.start.walFile,
   })
   if (plan.deltaReason !== undefined)
-    ctx.log.warn(`${plan.deltaReason}: files are compared by checksum (delta), because their times prove nothing`)
+    ctx.log.warn(
+      `${plan.deltaReason}: files are compared by checksum (delta), because their timestamps are not reliable`,
+    )
   assertSomethingToCopy(plan, prior)
   return plan
 }
 
-/** [055] when nothing has changed: it happens when a stopped cluster is backed up twice. */
+/** [055] if nothing has changed, for example if a stopped cluster is backed up twice. */
 function assertSomethingToCopy(plan: Increment, prior: Manifest | undefined): void {
   if (plan.files.some(({ action }) => action === 'copy' || action === 'compare')) return
   throw new PgtsError(
