@@ -37,9 +37,9 @@ function commandsPage(): string {
   })
   return page(
     'Commands',
-    'A command may be shortened as long as no other begins so. `pgts help COMMAND` lists its options. ' +
-      'Where a command is not there yet, `pgbackrest` can be used on the same repository.',
-    table(['Command', 'What it does', 'In pgts', '`--stanza`', 'Locks', 'Log file', 'Kept by a stop file'], rows),
+    'A command may be shortened to a unique prefix. `pgts help COMMAND` lists its options. ' +
+      'For a command that is not supported yet use `pgbackrest` on the same repository.',
+    table(['Command', 'What it does', 'In pgts', '`--stanza`', 'Locks', 'Log file', 'Refused with a stop file'], rows),
   )
 }
 
@@ -61,7 +61,7 @@ function optionText(name: OptionName): string {
     `written \`--${isNegatable(row) ? '[no-]' : ''}${withIndex(name, 1)}\`, ${row.type}`,
     allowed(name),
     defaults(name),
-    row.depend === undefined ? undefined : `counts only with ${dependency(row.depend)}`,
+    row.depend === undefined ? undefined : `is only valid with ${dependency(row.depend)}`,
     row.section === 'command-line'
       ? 'command line and environment only'
       : row.section === 'stanza'
@@ -125,8 +125,8 @@ function dependency(depend: { option: string; values?: readonly (string | number
 function support(column: SupportColumn | undefined): string | undefined {
   const words = {
     acts: undefined,
-    warn: 'pgts does not act on it yet and says so',
-    refuse: 'pgts does not have it yet and refuses it',
+    warn: 'pgts does not support it yet and ignores it with a warning',
+    refuse: 'pgts does not support it yet and refuses it',
   }
   if (column === undefined) return undefined
   if (typeof column === 'string') return words[column]

@@ -126,8 +126,8 @@ export function findCommand(typed: string): CommandName {
   const hits = typed === '' ? [] : visible.filter((name) => name.startsWith(typed))
   if (hits.length === 1 && hits[0] !== undefined) return hits[0]
   if (hits.length > 1) {
-    throw new PgtsError('command-invalid', `${typed} could mean ${listed(hits, 12)}`, {
-      hints: ['write the command out'],
+    throw new PgtsError('command-invalid', `${typed} is ambiguous: ${listed(hits, 12)}`, {
+      hints: ['write the full name of the command'],
     })
   }
   const close = nearest(typed, visible)
@@ -160,7 +160,9 @@ function chooseCommand(
   const command = background ?? findCommand(first)
   if (flags.help) return { command: 'help', parameters: command === 'help' ? rest : [command] }
   if (flags.version) {
-    throw new PgtsError('option-invalid', `--version does not go with ${command}`, { hints: ['write pgts version'] })
+    throw new PgtsError('option-invalid', `option --version is not valid for command ${command}`, {
+      hints: ['write pgts version'],
+    })
   }
   const role = background === undefined ? {} : ({ role: 'async' } as const)
   checkParameters(command, rest, role.role)
@@ -171,7 +173,7 @@ function checkParameters(command: CommandName, parameters: readonly string[], ro
   const rule = role === 'async' ? commandRow(command).async : commandRow(command).parameters
   if (parameters.length > (rule?.max ?? 0)) {
     const extra = parameters[rule?.max ?? 0]
-    throw new PgtsError('param-invalid', `${command} does not know what to do with '${wordToShow(extra ?? '')}'`, {
+    throw new PgtsError('param-invalid', `invalid parameter '${wordToShow(extra ?? '')}' for command ${command}`, {
       hints: [rule === undefined ? `${command} takes options only` : `usage: pgts ${command} ${rule.usage}`],
     })
   }
@@ -226,7 +228,7 @@ function addSetting(settings: Map<string, Setting>, written: WrittenName, typed:
 
 function secretGiven(name: string, written: WrittenName): PgtsError {
   const variable = `PGTS_${name.toUpperCase().replaceAll('-', '_')}`
-  return new PgtsError('option-invalid', `--${name} must not be on the command line, where everybody can read it`, {
+  return new PgtsError('option-invalid', `--${name} must not be on the command line, which other users can read`, {
     hints: [`put ${written.option} into the configuration file, or into the environment as ${variable}`],
   })
 }

@@ -80,13 +80,13 @@ export const commandTable = defineCommands({
     implemented: true,
   },
   check: {
-    summary: 'Prove that configuration and archiving work.',
+    summary: 'Check that configuration and archiving work.',
     frameLevel: 'info',
     stanza: 'optional',
     implemented: true,
   },
   expire: {
-    summary: 'Remove what retention no longer asks for.',
+    summary: 'Remove backups and WAL that retention does not keep.',
     locks: ['backup'],
     logFile: true,
     frameLevel: 'info',
@@ -108,7 +108,7 @@ export const commandTable = defineCommands({
     implemented: true,
   },
   lease: {
-    summary: 'Show which host changes a stanza, or break a stale lease.',
+    summary: 'Show which host holds the lease, or break a stale one.',
     frameLevel: 'debug',
     stanza: 'required',
     implemented: true,
@@ -121,7 +121,7 @@ export const commandTable = defineCommands({
     implemented: true,
   },
   pin: {
-    summary: 'Keep a backup, whatever retention says.',
+    summary: 'Exclude a backup from retention.',
     parameters: { usage: 'LABEL', min: 1, max: 1 },
     locks: ['backup'],
     frameLevel: 'info',
@@ -159,7 +159,7 @@ export const commandTable = defineCommands({
     implemented: true,
   },
   restore: {
-    summary: 'Restore a cluster, whole or only what differs.',
+    summary: 'Restore a cluster, completely or only the differences.',
     locks: ['restore'],
     logFile: true,
     frameLevel: 'info',
@@ -168,7 +168,7 @@ export const commandTable = defineCommands({
   },
   server: { summary: 'Answer pgbackrest on other hosts over TLS.', logFile: true, frameLevel: 'info', stanza: 'none' },
   'server-ping': {
-    summary: 'Ask whether a TLS server answers.',
+    summary: 'Check whether a TLS server answers.',
     parameters: { usage: '[HOST]', min: 0, max: 1 },
     frameLevel: 'info',
     stanza: 'none',
@@ -191,7 +191,7 @@ export const commandTable = defineCommands({
     implemented: true,
   },
   'stanza-upgrade': {
-    summary: 'Tell the repositories that the cluster was upgraded.',
+    summary: 'Update the repositories after an upgrade of the cluster.',
     locks: ALL,
     logFile: true,
     frameLevel: 'info',
@@ -207,14 +207,14 @@ export const commandTable = defineCommands({
     implemented: true,
   },
   stop: {
-    summary: 'Keep commands from running.',
+    summary: 'Prevent commands from running.',
     logFile: true,
     frameLevel: 'info',
     stanza: 'optional',
     implemented: true,
   },
   unpin: {
-    summary: 'Let retention decide about a backup again.',
+    summary: 'Make retention apply to a backup again.',
     parameters: { usage: 'LABEL', min: 1, max: 1 },
     locks: ['backup'],
     frameLevel: 'info',

@@ -75,7 +75,7 @@ export class Evaluation {
     for (const setting of this.#settings.values()) {
       if (groupOf(setting.option) !== group || setting.reset) continue
       const row = rowFor(setting.option, this.#input.command)
-      if (row !== undefined && this.#counts(row, setting.key)) keys.add(setting.key)
+      if (row !== undefined && this.#isEffective(row, setting.key)) keys.add(setting.key)
     }
     return keys.size === 0 ? [1] : [...keys].sort((a, b) => a - b)
   }
@@ -102,7 +102,7 @@ export class Evaluation {
     const defaultTo = (typed: Typed | undefined) =>
       typed === undefined ? undefined : (this.#special(option, typed) ?? parseValue([String(typed)], rules))
 
-    if (!this.#counts(row, key)) {
+    if (!this.#isEffective(row, key)) {
       if (setting?.source === 'command line' && !setting.reset && this.#input.lenient !== true)
         throw this.#unmet(row, setting)
       if (setting !== undefined && !setting.reset) this.#warnUnencrypted(setting)
@@ -150,7 +150,7 @@ export class Evaluation {
     const type = withIndex('repo-cipher-type', setting.key)
     this.#input.warn(
       `${describe(setting)} has no effect, because ${type} is none: nothing is encrypted` +
-        `\nHINT: set ${type}=aes-256-cbc for a new repository, or take the passphrase out`,
+        `\nHINT: set ${type}=aes-256-cbc for a new repository, or remove the passphrase`,
     )
   }
 
@@ -158,13 +158,13 @@ export class Evaluation {
     const seen = new Set<string>()
     for (const text of setting.typed) {
       const name = text.slice(0, Math.max(0, text.indexOf('=')))
-      if (seen.has(name)) this.#input.warn(`${describe(setting)} names ${name} more than once; the last one counts`)
+      if (seen.has(name)) this.#input.warn(`${describe(setting)} names ${name} more than once; the last one is used`)
       seen.add(name)
     }
   }
 
   /** Is the dependency of the option met? */
-  #counts(row: Row, key: number): boolean {
+  #isEffective(row: Row, key: number): boolean {
     const governing = this.#governing(row, key)
     if (governing === undefined) return true
     if (governing.value === undefined) return false
@@ -194,7 +194,7 @@ export class Evaluation {
     const name = depend !== undefined && isOptionName(depend.option) ? withIndex(depend.option, setting.key || 1) : '?'
     const values = depend?.values?.map(String)
     const needed = values === undefined ? `with ${name}` : `with ${name}=${listed(values, 12)}`
-    return new PgtsError('option-invalid', `${describe(setting)} counts only ${needed}`)
+    return new PgtsError('option-invalid', `${describe(setting)} is only valid ${needed}`)
   }
 
   #missing(option: OptionName, key: number, row: Row): PgtsError {

@@ -30,7 +30,7 @@ export function parseOptionName(written: string, rules: NameRules): WrittenName 
   const negated = written.startsWith('no-')
   const reset = written.startsWith('reset-')
   const plain = negated ? written.slice(3) : reset ? written.slice(6) : written
-  if (plain.startsWith('-')) throw invalid(`option name ${rules.shown} begins with a dash too many`)
+  if (plain.startsWith('-')) throw invalid(`option name ${rules.shown} begins with too many dashes`)
   if (/^\d+-/.test(plain)) throw invalid(`option name ${rules.shown} begins with a number`)
 
   // The index precedes the first dash: repo2-path.
@@ -96,8 +96,8 @@ function find(
     const hits = optionNames.filter((candidate) => candidate.startsWith(name))
     if (hits.length === 1 && hits[0] !== undefined) return { option: hits[0], formerly: false }
     if (hits.length > 1) {
-      throw new PgtsError('option-invalid', `${rules.shown} could mean ${listed(hits)}`, {
-        hints: ['write the name out'],
+      throw new PgtsError('option-invalid', `${rules.shown} is ambiguous: ${listed(hits)}`, {
+        hints: ['write the full name'],
       })
     }
   }

@@ -36,11 +36,15 @@ export function checkSupport(command: CommandName, values: Values, warn: (messag
   if (first !== undefined) {
     const secret = rowFor(first.option, command)?.secret === true
     const shown = secret ? first.name : `${first.name}=${first.typed.join(' ')}`
-    throw new PgtsError('feature-not-supported', `pgts cannot do ${shown} yet (from ${first.origin})`, {
-      hints: ['leaving it aside could do harm, so pgts stops here; use pgbackrest for this, or take the option out'],
-    })
+    throw new PgtsError(
+      'feature-not-supported',
+      `${shown} (from ${first.origin}) is not supported yet, and ignoring it would be unsafe`,
+      {
+        hints: ['remove the option, or use pgbackrest for this'],
+      },
+    )
   }
-  if (warned.length > 0) warn(`pgts does not act on ${warned.join(', ')} yet`)
+  if (warned.length > 0) warn(`ignoring options that pgts does not support yet: ${warned.join(', ')}`)
 }
 
 function isDefault(value: ResolvedValue, given: unknown): boolean {
@@ -67,7 +71,7 @@ function checkRepoPaths(values: Values, repoKeys: readonly number[]): void {
     const other = seen.get(path)
     if (other !== undefined) {
       throw new PgtsError('option-invalid-value', `repo${other}-path and repo${key}-path are both ${String(path)}`, {
-        hints: ['every repository needs a place of its own'],
+        hints: ['set a different path for each repository'],
       })
     }
     seen.set(path, key)

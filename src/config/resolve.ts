@@ -75,8 +75,8 @@ export async function resolveOptions(input: ResolveInput): Promise<AnyResolved> 
   const line = (input.parse ?? parseCommandLine)(input.argv)
   const { command, role, parameters, parametersAt = [], settings: given } = line
   if (commandRow(command).implemented !== true) {
-    throw new PgtsError('command-invalid', `pgts does not have ${command} yet`, {
-      hints: [`${command} of pgBackRest works on the same repository`],
+    throw new PgtsError('command-invalid', `command ${command} is not supported yet`, {
+      hints: [`use pgbackrest ${command}, which works on the same repository`],
     })
   }
   // Options next to `help` are those of the explained command.
@@ -166,7 +166,7 @@ async function fileSettings(
   const exposed = (path: string) =>
     ((files.mode(path) ?? 0) & 0o007) === 0
       ? []
-      : [`${path} holds secrets, but everybody may read or change it; take the rights of others away (chmod o-rwx)`]
+      : [`${path} contains secrets but is accessible to other users; run: chmod o-rwx ${path}`]
   if (located.dialect === 'ini') {
     const parts = located.parts.map(({ path, text }) => ({ path, entries: parseIni(text, path) }))
     const entries = parts.flatMap((part) => part.entries)
@@ -196,9 +196,13 @@ function checkValidity(command: CommandName, given: readonly Setting[]): void {
   for (const setting of given) {
     if (rowFor(setting.option, command) !== undefined) continue
     const commands = optionRow(setting.option).commands
-    throw new PgtsError('option-invalid', `--${withIndex(setting.option, setting.key)} does not go with ${command}`, {
-      hints: commands.length === 0 ? [] : [`it goes with ${listed(commands, 8)}`],
-    })
+    throw new PgtsError(
+      'option-invalid',
+      `option --${withIndex(setting.option, setting.key)} is not valid for command ${command}`,
+      {
+        hints: commands.length === 0 ? [] : [`it is valid for ${listed(commands, 8)}`],
+      },
+    )
   }
 }
 
@@ -209,8 +213,8 @@ function stanzaName(settings: readonly Setting[], lenient: boolean): string | un
   if (setting === undefined || name === undefined) return undefined
   const bad = name === 'global' || /[/\\:[\]\0-\x20\x7f]/.test(name) || name.startsWith('.') || name.startsWith('-')
   if (bad && !lenient) {
-    throw new PgtsError('option-invalid-value', `${describe(setting)} is no name for a stanza: '${name}'`, {
-      hints: ['use letters, digits, - and _; global is taken'],
+    throw new PgtsError('option-invalid-value', `${describe(setting)}: invalid stanza name '${name}'`, {
+      hints: ['use letters, digits, - and _; global is reserved'],
     })
   }
   return name
@@ -223,7 +227,7 @@ function uncompressed(settings: readonly Setting[], warn: (message: string) => v
   const type = settings.find(({ option, reset }) => option === 'compress-type' && !reset)
   if (type !== undefined) {
     warn(
-      `compress (from ${compress.origin}) and compress-type (from ${type.origin}) are both set; compress-type counts`,
+      `compress (from ${compress.origin}) and compress-type (from ${type.origin}) are both set; compress-type is used`,
     )
     return settings
   }

@@ -303,7 +303,7 @@ describe.runIf(installed)(`info beside pgbackrest ${major}.${minor}`, () => {
     expect(stderr).toBe('')
     expect(JSON.parse(stdout)).toHaveLength(1)
     const asked = await pgts([...args, '--log-level-console=warn'], { cwd: site.dir })
-    expect(asked.stderr).toMatch(/WARN: .*holds secrets/)
+    expect(asked.stderr).toMatch(/WARN: .*contains secrets/)
     expect(asked.stdout).toBe(stdout)
   })
 

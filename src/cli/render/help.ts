@@ -25,11 +25,11 @@ interface Current {
   readonly name: ProgramName
   readonly dialect: Dialect
   readonly resolved?: AnyResolved
-  /** Why the values in effect are not known. */
-  readonly trouble?: string
+  /** Why the values in effect could not be read. */
+  readonly failure?: string
 }
 
-/** Help answers even when the configuration is broken: that is when it is asked for. */
+/** Help works without a valid configuration. */
 async function currentValues(command: CommandName, input: ResolveInput): Promise<Current> {
   const name = programName(input.program)
   try {
@@ -37,7 +37,7 @@ async function currentValues(command: CommandName, input: ResolveInput): Promise
     return { name, dialect: resolved.dialect, resolved }
   } catch (error) {
     if (!isPgtsError(error)) throw error
-    return { name, dialect: dialectOf(name), trouble: error.message }
+    return { name, dialect: dialectOf(name), failure: error.message }
   }
 }
 
@@ -53,7 +53,7 @@ function generalHelp(name: ProgramName): string {
     program.command(name).summary(row.implemented === true ? row.summary : `${row.summary} (not yet)`)
   }
   const text = format(program, (command) => command.name())
-  return `${text}\nA command may be shortened as long as no other begins so.\nMore: ${name} help COMMAND, ${name} help COMMAND OPTION\n`
+  return `${text}\nA command may be shortened to a unique prefix.\nMore: ${name} help COMMAND, ${name} help COMMAND OPTION\n`
 }
 
 function commandHelp(command: CommandName, current: Current): string {
@@ -65,7 +65,7 @@ function commandHelp(command: CommandName, current: Current): string {
   for (const topic of TOPICS) {
     for (const name of optionNames.filter((option) => topicOf(option, command) === topic)) {
       const view = rowFor(name, command)
-      // What pgts does not act on, whatever its value, would only be noise here; the reference has it.
+      // Options that pgts ignores or refuses for every value are only in the reference.
       if (view === undefined || view.internal === true || view.support === 'warn' || view.support === 'refuse') continue
       const facts = valueFacts(name, command, current)
       const text = facts === '' ? view.summary : `${view.summary} [${facts}]`
@@ -73,13 +73,13 @@ function commandHelp(command: CommandName, current: Current): string {
     }
   }
   const text = format(page)
-  const notYet = row.implemented === true ? '' : '\npgts does not have this command yet.\n'
+  const notYet = row.implemented === true ? '' : '\nThis command is not supported yet.\n'
   const more = wrap(
-    'Options of pgbackrest that pgts does not act on yet are not listed; docs/reference/options.md has them all.',
+    'Options of pgbackrest that pgts does not support yet are not listed; docs/reference/options.md has them all.',
   )
-  const trouble =
-    current.trouble === undefined ? '' : `\n${wrap(`Values in effect are not known: ${current.trouble}`)}\n`
-  return `${text}${notYet}${trouble}\n${more}\nMore: ${current.name} help ${command} OPTION\n`
+  const failure =
+    current.failure === undefined ? '' : `\n${wrap(`Values in effect are not known: ${current.failure}`)}\n`
+  return `${text}${notYet}${failure}\n${more}\nMore: ${current.name} help ${command} OPTION\n`
 }
 
 function optionHelp(command: CommandName, option: OptionName, current: Current): string {
@@ -134,7 +134,7 @@ function findOption(command: CommandName, word: string): OptionName {
     })
   }
   if (rowFor(written.option, command) === undefined) {
-    throw new PgtsError('option-invalid', `${written.option} does not go with ${command}`, {
+    throw new PgtsError('option-invalid', `option ${written.option} is not valid for command ${command}`, {
       hints: [`pgts help ${command} lists the options`],
     })
   }

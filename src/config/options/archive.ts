@@ -22,7 +22,7 @@ export const archiveOptions = defineOptions({
     default: 'y',
   },
   'archive-missing-retry': {
-    summary: 'Look again for WAL that was missing a moment ago.',
+    summary: 'Search again for WAL that an earlier call did not find.',
     type: 'bool',
     commands: ['archive-get'],
     default: 'y',
@@ -35,7 +35,7 @@ export const archiveOptions = defineOptions({
     default: '16GiB',
   },
   'archive-push-queue-max': {
-    summary: 'When more WAL than this waits, drop it so that the disk of the server does not fill.',
+    summary: 'Drop waiting WAL if there is more than this, so that the disk of the server does not fill.',
     type: 'size',
     commands: ['archive-push', 'archive-status'],
     range: ['0B', '4PiB'],

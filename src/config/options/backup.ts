@@ -64,7 +64,7 @@ export const backupOptions = defineOptions({
     default: '1GiB',
   },
   'page-header-check': {
-    summary: 'Look at page headers too when checking pages.',
+    summary: 'Check page headers, too.',
     type: 'bool',
     commands: ['backup'],
     default: 'y',
@@ -82,7 +82,7 @@ export const backupOptions = defineOptions({
     default: 'n',
   },
   'stop-auto': {
-    summary: 'Had a meaning before PostgreSQL 9.6.',
+    summary: 'Only used before PostgreSQL 9.6.',
     type: 'bool',
     commands: ['backup'],
     default: 'n',

@@ -9,7 +9,7 @@ export const commandLineOptions = defineOptions({
     commands: ['expire'],
   },
   break: {
-    summary: 'Remove the lease of a process that is dead for sure.',
+    summary: 'Remove the lease of a process that has certainly ended.',
     type: 'bool',
     section: 'command-line',
     commands: ['lease'],
@@ -40,14 +40,14 @@ export const commandLineOptions = defineOptions({
     default: '/etc/pgbackrest/conf.d',
   },
   'config-path': {
-    summary: 'Directory in which the configuration is looked for.',
+    summary: 'Directory that is searched for the configuration.',
     type: 'path',
     section: 'command-line',
     commands: ANY,
     default: { yaml: '/etc/pgts', ini: '/etc/pgbackrest' },
   },
   'detail-level': {
-    summary: 'How much info tells: everything, or only how far a running command is.',
+    summary: 'Detail of info: everything, or only the progress of a running command.',
     type: 'enum',
     section: 'command-line',
     commands: ['info'],
@@ -55,14 +55,14 @@ export const commandLineOptions = defineOptions({
     default: 'full',
   },
   'dry-run': {
-    summary: 'Say what would be removed, remove nothing.',
+    summary: 'Report what would be removed, without removing it.',
     type: 'bool',
     section: 'command-line',
     commands: ['expire'],
     default: 'n',
   },
   explain: {
-    summary: 'Tell for each backup and WAL range why it stays or goes; remove nothing.',
+    summary: 'Report for each backup and WAL range why it is kept or removed, without removing it.',
     type: 'bool',
     section: 'command-line',
     commands: ['expire'],
@@ -75,7 +75,7 @@ export const commandLineOptions = defineOptions({
     commands: ['manifest', 'repo-ls'],
   },
   force: {
-    summary: 'Go on where the command would stop to protect what is there.',
+    summary: 'Continue where the command would stop to protect existing data.',
     type: 'bool',
     section: 'command-line',
     commands: ['backup', 'lease', 'restore', 'stanza-create', 'stanza-delete', 'stop'],
@@ -94,14 +94,15 @@ export const commandLineOptions = defineOptions({
     default: 'n',
   },
   'max-time': {
-    summary: 'Begin nothing new after this time; the next run goes on with what was proven longest ago.',
+    summary:
+      'Start no further checks after this time; the next run continues with the files whose last check is oldest.',
     type: 'time',
     section: 'command-line',
     commands: ['verify'],
     range: ['1s', '30d'],
   },
   oldest: {
-    summary: 'Remove the oldest full backup and what depends on it, whatever retention says.',
+    summary: 'Remove the oldest full backup and what depends on it, regardless of retention.',
     type: 'bool',
     section: 'command-line',
     commands: ['expire'],
@@ -109,7 +110,7 @@ export const commandLineOptions = defineOptions({
     for: { expire: { depend: { option: 'stanza' } } },
   },
   online: {
-    summary: 'Talk to the running server; without it the server must be down.',
+    summary: 'Connect to the running server; --no-online requires that the server is down.',
     type: 'bool',
     section: 'command-line',
     commands: ['backup', 'stanza-create', 'stanza-upgrade'],
@@ -117,7 +118,7 @@ export const commandLineOptions = defineOptions({
     negatable: true,
   },
   output: {
-    summary: 'The form of the answer.',
+    summary: 'Output format.',
     type: 'enum',
     section: 'command-line',
     commands: ['archive-status', 'expire', 'info', 'lease', 'repo-ls', 'manifest', 'verify', 'version'],
@@ -146,13 +147,13 @@ export const commandLineOptions = defineOptions({
     default: 'n',
   },
   reason: {
-    summary: 'Why the backup is pinned, for those who come later.',
+    summary: 'Reason for the pin.',
     type: 'string',
     section: 'command-line',
     commands: ['pin'],
   },
   recurse: {
-    summary: 'Include what lies below.',
+    summary: 'Include everything below the path.',
     type: 'bool',
     section: 'command-line',
     commands: ['repo-ls', 'repo-rm'],
@@ -210,7 +211,7 @@ export const commandLineOptions = defineOptions({
     },
   },
   since: {
-    summary: 'Do not read again what was proven within this time.',
+    summary: 'Skip files that were checked within this time.',
     type: 'time',
     section: 'command-line',
     commands: ['verify'],
@@ -313,13 +314,13 @@ export const commandLineOptions = defineOptions({
     },
   },
   until: {
-    summary: 'When the pin ends: a day (that day still counts) or a time; without it never.',
+    summary: 'End of the pin: a day (inclusive) or a time; without it the pin does not end.',
     type: 'string',
     section: 'command-line',
     commands: ['pin'],
   },
   verbose: {
-    summary: 'Also list what is in order.',
+    summary: 'Also list valid items.',
     type: 'bool',
     section: 'command-line',
     commands: ['verify'],

@@ -19,7 +19,7 @@ export const generalOptions = defineOptions({
     default: '1m',
   },
   beta: {
-    summary: 'Allow options that are still on trial.',
+    summary: 'Allow options that are still in beta.',
     type: 'bool',
     commands: ANY,
     default: 'n',
@@ -41,14 +41,14 @@ export const generalOptions = defineOptions({
   },
   'cmd-ssh': { summary: 'The ssh client.', type: 'string', commands: REPO, default: 'ssh', support: 'warn' },
   compress: {
-    summary: 'Older switch for compression; compress-type says more.',
+    summary: 'Old option for compression; use compress-type.',
     internal: true,
     type: 'bool',
     commands: COMPRESSING,
     default: 'y',
   },
   'compress-level': {
-    summary: 'How hard to compress; the range depends on compress-type.',
+    summary: 'Compression level; the range depends on compress-type.',
     type: 'int',
     commands: COMPRESSING,
     range: levelRanges,
@@ -56,7 +56,7 @@ export const generalOptions = defineOptions({
     depend: { option: 'compress-type', values: ['bz2', 'gz', 'lz4', 'zst'], otherwise: 0 },
   },
   'compress-level-network': {
-    summary: 'How hard to compress on the way between hosts.',
+    summary: 'Compression level of connections between hosts.',
     type: 'int',
     commands: REPO,
     range: [-5, 12],
@@ -79,13 +79,13 @@ export const generalOptions = defineOptions({
     default: '30m',
   },
   delta: {
-    summary: 'Compare by checksum: a restore rewrites only what differs, a backup does not trust times.',
+    summary: 'Compare files by checksum: a restore rewrites only files that differ, a backup ignores timestamps.',
     type: 'bool',
     commands: ['backup', 'restore'],
     default: 'n',
   },
   'io-timeout': {
-    summary: 'How long a connection may make no progress.',
+    summary: 'Timeout of a connection without progress.',
     type: 'time',
     commands: IO,
     range: ['100ms', '1h'],
@@ -213,7 +213,7 @@ export const generalOptions = defineOptions({
     support: 'warn',
   },
   'spool-path': {
-    summary: 'Directory for WAL on its way when archive-async is on.',
+    summary: 'Directory for the WAL queue when archive-async is on.',
     type: 'path',
     commands: ['archive-get', 'archive-push', 'archive-status', 'backup', 'check', 'restore'],
     default: { yaml: '/var/spool/pgts', ini: '/var/spool/pgbackrest' },
@@ -226,7 +226,7 @@ export const generalOptions = defineOptions({
     },
   },
   'tcp-keep-alive-count': {
-    summary: 'Unanswered probes before a connection is given up.',
+    summary: 'Unanswered probes before a connection is closed.',
     type: 'int',
     commands: IO,
     range: [1, 32],

@@ -4,21 +4,21 @@ import { LOG_LEVELS } from '../../util/log.ts'
 /** Destinations and levels of log messages. */
 export const logOptions = defineOptions({
   'log-level-console': {
-    summary: 'What is written to standard output.',
+    summary: 'Level of messages on standard output.',
     type: 'enum',
     commands: ANY,
     choices: LOG_LEVELS,
     default: 'warn',
   },
   'log-level-file': {
-    summary: 'What is written to the log file.',
+    summary: 'Level of messages in the log file.',
     type: 'enum',
     commands: ANY,
     choices: LOG_LEVELS,
     default: 'info',
   },
   'log-level-stderr': {
-    summary: 'What is written to standard error, and then not to standard output.',
+    summary: 'Level of messages on standard error; those are not written to standard output.',
     type: 'enum',
     commands: ANY,
     choices: LOG_LEVELS,

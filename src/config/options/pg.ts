@@ -21,21 +21,21 @@ export const pgOptions = defineOptions({
     for: { 'archive-get': { internal: true }, 'archive-push': { internal: true }, restore: { internal: true } },
   },
   'pg-host-ca-file': {
-    summary: 'Certificates that vouch for that host.',
+    summary: 'CA certificates that verify that host.',
     type: 'string',
     commands: CLUSTER_HOST,
     depend: { option: 'pg-host-type', values: ['tls'] },
     support: 'refuse',
   },
   'pg-host-ca-path': {
-    summary: 'Directory of certificates that vouch for that host.',
+    summary: 'Directory of CA certificates that verify that host.',
     type: 'string',
     commands: CLUSTER_HOST,
     depend: { option: 'pg-host-type', values: ['tls'] },
     support: 'refuse',
   },
   'pg-host-cert-file': {
-    summary: 'Certificate shown to that host.',
+    summary: 'Client certificate for that host.',
     type: 'string',
     commands: CLUSTER_HOST,
     required: true,
@@ -81,7 +81,7 @@ export const pgOptions = defineOptions({
     support: 'refuse',
   },
   'pg-host-key-file': {
-    summary: 'Private key for the certificate shown to that host.',
+    summary: 'Private key of the client certificate for that host.',
     type: 'string',
     commands: CLUSTER_HOST,
     required: true,
@@ -119,7 +119,7 @@ export const pgOptions = defineOptions({
     support: 'refuse',
   },
   'pg-local': {
-    summary: 'Take the cluster as local, whatever pg-host says.',
+    summary: 'Treat the cluster as local, even if pg-host is set.',
     type: 'bool',
     section: 'stanza',
     commands: CLUSTER,
@@ -165,7 +165,7 @@ export const pgOptions = defineOptions({
     depend: { option: 'pg-path' },
   },
   'pg-version-force': {
-    summary: 'Take this PostgreSQL version instead of asking the files.',
+    summary: 'Use this PostgreSQL version instead of the version in the files.',
     type: 'string',
     section: 'stanza',
     commands: [

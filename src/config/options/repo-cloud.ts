@@ -33,7 +33,7 @@ export const repoCloudOptions = defineOptions({
     secret: true,
   },
   'repo-azure-key-type': {
-    summary: 'What repo-azure-key is.',
+    summary: 'Type of repo-azure-key.',
     type: 'enum',
     commands: REPO,
     choices: ['shared', 'sas', 'auto'],
@@ -71,7 +71,7 @@ export const repoCloudOptions = defineOptions({
     secret: true,
   },
   'repo-gcs-key-type': {
-    summary: 'What repo-gcs-key is.',
+    summary: 'Type of repo-gcs-key.',
     type: 'enum',
     commands: REPO,
     choices: ['service', 'token', 'auto'],

@@ -11,21 +11,21 @@ export const repoHostOptions = defineOptions({
     support: 'refuse',
   },
   'repo-host-ca-file': {
-    summary: 'Certificates that vouch for that host.',
+    summary: 'CA certificates that verify that host.',
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-host-type', values: ['tls'] },
     support: 'refuse',
   },
   'repo-host-ca-path': {
-    summary: 'Directory of certificates that vouch for that host.',
+    summary: 'Directory of CA certificates that verify that host.',
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-host-type', values: ['tls'] },
     support: 'refuse',
   },
   'repo-host-cert-file': {
-    summary: 'Certificate shown to that host.',
+    summary: 'Client certificate for that host.',
     type: 'string',
     commands: REPO,
     required: true,
@@ -67,7 +67,7 @@ export const repoHostOptions = defineOptions({
     support: 'refuse',
   },
   'repo-host-key-file': {
-    summary: 'Private key for the certificate shown to that host.',
+    summary: 'Private key of the client certificate for that host.',
     type: 'string',
     commands: REPO,
     required: true,

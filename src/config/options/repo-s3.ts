@@ -37,7 +37,7 @@ export const repoS3Options = defineOptions({
     formerly: ['repo-s3-key-secret'],
   },
   'repo-s3-key-type': {
-    summary: 'Where the keys come from.',
+    summary: 'Source of the credentials.',
     type: 'enum',
     commands: REPO,
     choices: ['shared', 'auto', 'web-id', 'pod-id', 'process'],
@@ -45,13 +45,13 @@ export const repoS3Options = defineOptions({
     depend: { option: 'repo-type', values: ['s3'] },
   },
   'repo-s3-kms-key-id': {
-    summary: 'Key with which the service encrypts.',
+    summary: 'KMS key for server-side encryption.',
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-type', values: ['s3'] },
   },
   'repo-s3-process-cmd': {
-    summary: 'Program that prints the keys, and its arguments.',
+    summary: 'Program that prints the credentials, and its arguments.',
     type: 'list',
     commands: REPO,
     required: true,
@@ -66,14 +66,14 @@ export const repoS3Options = defineOptions({
     formerly: ['repo-s3-region'],
   },
   'repo-s3-requester-pays': {
-    summary: 'The one who asks pays.',
+    summary: 'Requests are charged to the requester.',
     type: 'bool',
     commands: REPO,
     default: 'n',
     depend: { option: 'repo-type', values: ['s3'] },
   },
   'repo-s3-role': {
-    summary: 'Role whose keys are used.',
+    summary: 'Role whose credentials are used.',
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-s3-key-type', values: ['auto'] },
@@ -86,7 +86,7 @@ export const repoS3Options = defineOptions({
     depend: { option: 'repo-type', values: ['s3'] },
   },
   'repo-s3-sse-customer-key': {
-    summary: 'Key given to the service for encryption.',
+    summary: 'Customer key for server-side encryption.',
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-type', values: ['s3'] },
@@ -99,14 +99,14 @@ export const repoS3Options = defineOptions({
     depend: { option: 'repo-type', values: ['s3'] },
   },
   'repo-s3-sts-host': {
-    summary: 'Host that hands out temporary keys.',
+    summary: 'Host of the service for temporary credentials (STS).',
     type: 'string',
     commands: REPO,
     default: 'sts.amazonaws.com',
     depend: { option: 'repo-s3-key-type', values: ['web-id'] },
   },
   'repo-s3-token': {
-    summary: 'Session token that belongs to the keys.',
+    summary: 'Session token of the credentials.',
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-s3-key-type', values: ['shared'] },

@@ -11,14 +11,14 @@ export const repoSftpOptions = defineOptions({
     support: 'refuse',
   },
   'repo-sftp-host-fingerprint': {
-    summary: 'Fingerprint that the host must show.',
+    summary: 'Expected fingerprint of the host key.',
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-sftp-host-key-check-type', values: ['fingerprint', 'strict'] },
     support: 'refuse',
   },
   'repo-sftp-host-key-check-type': {
-    summary: 'How the host is recognised.',
+    summary: 'How the host key is checked.',
     type: 'enum',
     commands: REPO,
     choices: ['accept-new', 'fingerprint', 'none', 'strict'],

@@ -3,21 +3,21 @@ import { REPO, defineOptions } from '../option-row.ts'
 /** What all object stores share. */
 export const repoStorageOptions = defineOptions({
   'repo-storage-ca-file': {
-    summary: 'Certificates that vouch for the store.',
+    summary: 'CA certificates that verify the store.',
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-type', values: ['azure', 'gcs', 's3'] },
     formerly: ['repo-s3-ca-file', 'repo?-azure-ca-file', 'repo?-s3-ca-file'],
   },
   'repo-storage-ca-path': {
-    summary: 'Directory of certificates that vouch for the store.',
+    summary: 'Directory of CA certificates that verify the store.',
     type: 'path',
     commands: REPO,
     depend: { option: 'repo-type', values: ['azure', 'gcs', 's3'] },
     formerly: ['repo-s3-ca-path', 'repo?-azure-ca-path', 'repo?-s3-ca-path'],
   },
   'repo-storage-host': {
-    summary: 'Host of the store, when the endpoint does not say.',
+    summary: 'Host of the store, if it is not the endpoint.',
     type: 'string',
     commands: REPO,
     depend: { option: 'repo-type', values: ['azure', 's3'] },

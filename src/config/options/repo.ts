@@ -10,7 +10,7 @@ export const repoOptions = defineOptions({
     depend: { option: 'repo-bundle', values: ['y'], otherwise: 'n' },
   },
   'repo-block-age-map': {
-    summary: 'Older files are cut into larger blocks: days=factor.',
+    summary: 'Larger blocks for older files: days=factor.',
     type: 'hash',
     commands: ['backup'],
     depend: { option: 'repo-block', values: ['y'] },
@@ -71,7 +71,7 @@ export const repoOptions = defineOptions({
     depend: { option: 'repo-bundle', values: ['y'] },
   },
   'repo-cipher-pass': {
-    summary: 'Passphrase that unlocks the repository.',
+    summary: 'Passphrase of the repository.',
     type: 'string',
     commands: REPO,
     required: true,
@@ -88,7 +88,7 @@ export const repoOptions = defineOptions({
     formerly: ['repo-cipher-type'],
   },
   'repo-hardlink': {
-    summary: 'Let a diff or incr backup look complete by hard links.',
+    summary: 'Hard-link files of prior backups into diff and incr backups.',
     type: 'bool',
     commands: ['backup'],
     default: 'n',
@@ -97,14 +97,14 @@ export const repoOptions = defineOptions({
     support: 'warn',
   },
   'repo-local': {
-    summary: 'Take the repository as local, whatever repo-host says.',
+    summary: 'Treat the repository as local, even if repo-host is set.',
     type: 'bool',
     commands: REPO,
     default: 'n',
     internal: true,
   },
   'repo-path': {
-    summary: 'Where the repository is.',
+    summary: 'Path of the repository.',
     type: 'path',
     commands: REPO,
     default: { yaml: '/var/lib/pgts', ini: '/var/lib/pgbackrest' },
@@ -118,7 +118,7 @@ export const repoOptions = defineOptions({
     formerly: ['retention-archive'],
   },
   'repo-retention-archive-type': {
-    summary: 'Which backups count for keeping WAL.',
+    summary: 'Backup type that repo-retention-archive counts.',
     type: 'enum',
     commands: ['backup', 'expire'],
     choices: ['full', 'diff', 'incr'],

@@ -10,22 +10,22 @@ export const restoreOptions = defineOptions({
     default: 'preserve',
   },
   'db-exclude': {
-    summary: 'A database, by name or OID, whose files come back zeroed: it can only be dropped.',
+    summary: 'A database, by name or OID, whose files are restored as zeros: it can only be dropped.',
     type: 'list',
     commands: ['restore'],
   },
   'db-include': {
-    summary: 'A database to restore, by name or OID; all other databases of users come back zeroed.',
+    summary: 'A database to restore, by name or OID; the files of all other user databases are restored as zeros.',
     type: 'list',
     commands: ['restore'],
   },
   'link-all': {
-    summary: 'Restore every symbolic link as a link to where it pointed.',
+    summary: 'Restore every symbolic link with its destination.',
     type: 'bool',
     commands: ['restore'],
     default: 'n',
   },
-  'link-map': { summary: 'Restore one link to another place: name=path.', type: 'hash', commands: ['restore'] },
+  'link-map': { summary: 'Restore one link with another destination: name=path.', type: 'hash', commands: ['restore'] },
   'recovery-option': {
     summary: 'A setting for recovery: name=value.',
     type: 'hash',

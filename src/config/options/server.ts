@@ -10,14 +10,14 @@ export const serverOptions = defineOptions({
     support: 'refuse',
   },
   'tls-server-auth': {
-    summary: 'Who may connect: certificate name=stanzas.',
+    summary: 'Clients that may connect: certificate name=stanzas.',
     type: 'hash',
     commands: ['server'],
     required: true,
     support: 'refuse',
   },
   'tls-server-ca-file': {
-    summary: 'Certificates that vouch for clients.',
+    summary: 'CA certificates that verify clients.',
     type: 'path',
     commands: ['server'],
     required: true,

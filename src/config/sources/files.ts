@@ -120,7 +120,7 @@ function includeParts(
   const names = files.list(directory)
   if (names === undefined) {
     if (include === undefined) return []
-    throw new PgtsError('path-missing', `directory ${directory} of config-include-path is not there`)
+    throw new PgtsError('path-missing', `directory ${directory} of config-include-path does not exist`)
   }
   return names
     .filter((name) => name.endsWith('.conf'))
@@ -145,7 +145,7 @@ function pathValue(setting: Setting | undefined): string | undefined {
 }
 
 function mixed(path: string): PgtsError {
-  return new PgtsError('option-invalid', `config-include-path does not go with ${path}`, {
+  return new PgtsError('option-invalid', `config-include-path cannot be used with ${path}`, {
     hints: ['included files are read as pgbackrest.conf, which does not mix with YAML'],
   })
 }

@@ -92,7 +92,7 @@ function sectionSettings(
     }
     const row = optionRow(written.option)
     if (row.section === 'command-line') {
-      warnings.push(`${origin}: ${key} is ignored, it belongs on the command line`)
+      warnings.push(`${origin}: ${key} is ignored, it is only valid on the command line`)
       continue
     }
     const id = settingId(written.option, written.key)
@@ -104,11 +104,11 @@ function sectionSettings(
     }
     keys.set(id, key)
     if (!row.commands.includes(command)) {
-      if (section.includes(':')) warnings.push(`${origin}: ${key} means nothing in [${section}]`)
+      if (section.includes(':')) warnings.push(`${origin}: ${key} is not valid in [${section}]`)
       continue
     }
     if (row.section === 'stanza' && isGlobal) {
-      warnings.push(`${origin}: ${key} is ignored in [${section}], it belongs into the section of a stanza`)
+      warnings.push(`${origin}: ${key} is ignored in [${section}], it is only valid in the section of a stanza`)
       continue
     }
     if (value === '') throw new PgtsError('option-invalid-value', `${origin}: ${key} has no value`)

@@ -38,9 +38,7 @@ export async function parseYaml(text: string, path: string): Promise<YamlConfig>
   const [error] = document.errors
   if (error !== undefined) {
     throw new PgtsError('format', `${at(error.pos[0])}: ${withoutSource(error.message)}`, {
-      hints: [
-        'the mistake may be on the line above: look for a bracket or quote that is not closed, and at the indentation',
-      ],
+      hints: ['check this line and the one above: an unclosed bracket or quote, or the indentation'],
     })
   }
   const reader = new Reader(yaml, document, (node) => at(node?.range?.[0]))
@@ -144,13 +142,13 @@ class Reader {
   private readOption(key: MaybeNode, option: OptionName, index: number, value: MaybeNode, place: Place): void {
     const row = optionRow(option)
     if (row.section === 'command-line') {
-      throw this.invalid(key, `${option} belongs on the command line, not into a file`)
+      throw this.invalid(key, `${option} is only valid on the command line`)
     }
     if (row.section === 'stanza' && place.isGlobal) {
-      throw this.invalid(key, `${withIndex(option, index)} belongs below stanza, not into global`)
+      throw this.invalid(key, `${withIndex(option, index)} is only valid below stanza, not in global`)
     }
     if (place.command !== undefined && !row.commands.includes(place.command)) {
-      throw this.invalid(key, `${option} means nothing to ${place.command}`)
+      throw this.invalid(key, `${option} is not valid for command ${place.command}`)
     }
     if (row.secret === true) this.hasSecret = true
     const settings = this.sections.get(place.section) ?? []
@@ -182,7 +180,7 @@ class Reader {
     }
     const scalar = node as Scalar
     if (typeof scalar.value === 'boolean') {
-      if (!isBoolean(row)) throw this.wrong(node, `${option} is not a matter of true or false`, 'quote a text')
+      if (!isBoolean(row)) throw this.wrong(node, `${option} is not a boolean`, 'put the text in quotes')
       return scalar.value ? 'y' : 'n'
     }
     if (row.type === 'bool') throw this.wrong(node, `${option} must be true or false`)

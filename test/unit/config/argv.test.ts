@@ -46,12 +46,12 @@ describe('commands', () => {
 
   test.each([
     [[''], 'command-invalid', 'the command is empty', 'commands are annotate'],
-    [['ver'], 'command-invalid', 'ver could mean verify or version', 'write the command out'],
+    [['ver'], 'command-invalid', 'ver is ambiguous: verify or version', 'write the full name of the command'],
     [
       ['a'],
       'command-invalid',
-      'a could mean annotate, archive-get, archive-push or archive-status',
-      'write the command out',
+      'a is ambiguous: annotate, archive-get, archive-push or archive-status',
+      'write the full name of the command',
     ],
     [['bakcup'], 'command-invalid', 'there is no command bakcup', 'did you mean backup?'],
     [['manif'], 'command-invalid', 'there is no command manif', ''],
@@ -59,10 +59,10 @@ describe('commands', () => {
     [['backup:async'], 'command-invalid', 'backup:async is not a command', 'write backup'],
     [['archive-push:local', 'x'], 'command-invalid', 'is not a command', 'write archive-push'],
     [['archive-push:async'], 'param-required', 'archive-push needs WAL-DIRECTORY', ''],
-    [['server'], 'command-invalid', 'pgts does not have server yet', 'server of pgBackRest'],
+    [['server'], 'command-invalid', 'command server is not supported yet', 'use pgbackrest server'],
     [['--stanza=x'], 'command-required', 'there are options but no command', 'pgts help'],
-    [['info', '--version'], 'option-invalid', '--version does not go with info', 'write pgts version'],
-    [['info', 'extra'], 'param-invalid', "info does not know what to do with 'extra'", 'options only'],
+    [['info', '--version'], 'option-invalid', 'option --version is not valid for command info', 'write pgts version'],
+    [['info', 'extra'], 'param-invalid', "invalid parameter 'extra' for command info", 'options only'],
     [['archive-push', '--stanza=x'], 'param-required', 'archive-push needs WAL-PATH', 'usage: pgts archive-push'],
     [['archive-push', 'a', 'b'], 'param-invalid', "'b'", 'usage: pgts archive-push WAL-PATH'],
   ])('%j fails', async (argv, code, words, hint) => {
@@ -123,7 +123,7 @@ describe('options', () => {
 
   test.each([
     ['-x', 'option-invalid', '-x begins with a single dash', 'begin with --'],
-    ['-V', 'option-invalid', '--version does not go with backup', ''],
+    ['-V', 'option-invalid', 'option --version is not valid for command backup', ''],
     ['-h=1', 'option-invalid', '-h=... begins with a single dash', ''],
     ['-hV', 'option-invalid', '-hV begins with a single dash', ''],
     ['--proces-maks=2', 'option-invalid', 'there is no option --proces-maks', 'did you mean --process-max?'],
@@ -133,14 +133,14 @@ describe('options', () => {
       '--log-level=info',
       'option-invalid',
       'log-level-console, log-level-file or log-level-stderr',
-      'write the name out',
+      'write the full name',
     ],
     ['--repo-bundle', 'option-invalid', '--repo-bundle needs an index', 'write repo1-bundle'],
     ['--repo0-path=/b', 'option-invalid', 'between 1 and 256', ''],
     ['--repo257-path=/b', 'option-invalid', 'between 1 and 256', ''],
     ['--process1-max=1', 'option-invalid', 'takes no index', 'write process-max'],
     ['--1-path=1', 'option-invalid', 'begins with a number', ''],
-    ['---path=1', 'option-invalid', 'begins with a dash', ''],
+    ['---path=1', 'option-invalid', 'begins with too many dashes', ''],
     [`--${'x'.repeat(70)}`, 'option-invalid', 'longer than any option name', ''],
     ['--no-process-max', 'option-invalid', 'process-max has no negative form', ''],
     ['--reset-stanza', 'option-invalid', 'stanza cannot be reset', ''],
@@ -153,11 +153,11 @@ describe('options', () => {
     ['--no-delta --delta', 'option-invalid', 'contradicts', ''],
     ['--reset-process-max --process-max=1', 'option-invalid', 'contradicts', ''],
     ['--retention-full=1 --repo1-retention-full=2', 'option-invalid', 'given twice', ''],
-    ['--target=x', 'option-invalid', '--target does not go with backup', 'it goes with restore'],
-    ['--process=1', 'option-invalid', '--process does not go with backup', ''],
+    ['--target=x', 'option-invalid', 'option --target is not valid for command backup', 'it is valid for restore'],
+    ['--process=1', 'option-invalid', 'option --process is not valid for command backup', ''],
     ['--repo1-cipher-pass=geheim', 'option-invalid', 'must not be on the command line', 'PGTS_REPO1_CIPHER_PASS'],
-    ['--repo1-s3-host=x', 'option-invalid', 'repo1-storage-host (from the command line) counts only with', ''],
-    ['--repo1-hardlink --repo1-bundle', 'option-invalid', 'counts only with repo1-bundle=n', ''],
+    ['--repo1-s3-host=x', 'option-invalid', 'repo1-storage-host (from the command line) is only valid with', ''],
+    ['--repo1-hardlink --repo1-bundle', 'option-invalid', 'is only valid with repo1-bundle=n', ''],
   ])('%s fails', async (option, code, words, hint) => {
     const error = await failureOf(`${BACKUP} ${option}`)
     expect(error.code).toBe(code)

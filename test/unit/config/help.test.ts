@@ -53,7 +53,7 @@ describe('help', () => {
   test('of an option tells all about it', async () => {
     const env = { PGTS_COMPRESS_LEVEL: '7', PGBACKREST_CONFIG: '/c/x.conf' }
     const text = await output('help backup compress-level', { env, files: { '/c/x.conf': '' } })
-    expect(text).toMatch(/^--compress-level=<number>\n\nHow hard to compress/)
+    expect(text).toMatch(/^--compress-level=<number>\n\nCompression level/)
     expect(text).toContain('now:        7 (from PGTS_COMPRESS_LEVEL)')
     expect(text).toContain('variable:   PGTS_COMPRESS_LEVEL')
     expect(await output('help backup repo-path')).toContain('old names:  repo-path')
@@ -116,7 +116,7 @@ describe('help', () => {
   test.each([
     ['help nothing', 'command-invalid', 'there is no command nothing'],
     ['help backup proces-max', 'option-invalid', 'there is no option proces-max'],
-    ['help info process-max', 'option-invalid', 'process-max does not go with info'],
+    ['help info process-max', 'option-invalid', 'option process-max is not valid for command info'],
   ])('%s fails', async (line, code, words) => {
     await expect(output(line)).rejects.toMatchObject({ code, message: expect.stringContaining(words) })
   })

@@ -49,10 +49,10 @@ describe('a pgbackrest.conf', () => {
     ['[global]\nfoo=1\nproces-max=2', 'line 3: there is no option proces-max; did you mean process-max?'],
     ['[global]\nno-delta=y', 'no-delta is ignored'],
     ['[global]\nreset-process-max=y', 'reset-process-max is ignored'],
-    ['[global]\nstanza=x', 'stanza is ignored, it belongs on the command line'],
+    ['[global]\nstanza=x', 'stanza is ignored, it is only valid on the command line'],
     ['[global]\npg1-port=1', 'pg1-port is ignored in [global]'],
-    ['[global:backup]\ntarget-action=pause\nlink-all=y', 'link-all means nothing in [global:backup]'],
-    ['[main:backup]\nlink-all=y', 'link-all means nothing in [main:backup]'],
+    ['[global:backup]\ntarget-action=pause\nlink-all=y', 'link-all is not valid in [global:backup]'],
+    ['[main:backup]\nlink-all=y', 'link-all is not valid in [main:backup]'],
     ['[global]\nannotation=a=1\nannotation=a=2', 'names a more than once'],
   ])('%j is a warning', async (text, words) => {
     expect(await warningsOf(text)).toContain(words)
@@ -104,7 +104,7 @@ describe('a pgbackrest.conf', () => {
     const resolved = await resolving(`${BACKUP} --no-online`, ini(text))
     expect(resolved.values.get('archive-copy')?.value).toBe(false)
     expect((await failureOf(`${BACKUP} --no-online --archive-copy`)).message).toBe(
-      'archive-copy (from the command line) counts only with archive-check=y',
+      'archive-copy (from the command line) is only valid with archive-check=y',
     )
   })
 })
@@ -112,7 +112,7 @@ describe('a pgbackrest.conf', () => {
 test('secrets in a file that everybody can read are warned about', async () => {
   const text = '[global]\nrepo1-cipher-pass=geheim\n'
   const open = await resolving('info --stanza=main', { ...ini(text), mode: 0o644 })
-  expect(open.warnings).toEqual([expect.stringContaining('/c/x.conf holds secrets')])
+  expect(open.warnings).toEqual([expect.stringContaining('/c/x.conf contains secrets')])
   expect((await resolving('info --stanza=main', { ...ini(text), mode: 0o640 })).warnings).toEqual([])
   expect((await resolving('info --stanza=main', { ...ini('[global]\n'), mode: 0o644 })).warnings).toEqual([])
 })

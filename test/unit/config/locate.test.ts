@@ -104,8 +104,8 @@ describe('where the configuration is', () => {
 
   test.each([
     ['--config=/no.conf', 'file-missing', "unable to open missing file '/no.conf' for read"],
-    ['--config-include-path=/no', 'path-missing', 'directory /no of config-include-path is not there'],
-    ['--config=/c/x.yml --config-include-path=/c/conf.d', 'option-invalid', 'does not go with /c/x.yml'],
+    ['--config-include-path=/no', 'path-missing', 'directory /no of config-include-path does not exist'],
+    ['--config=/c/x.yml --config-include-path=/c/conf.d', 'option-invalid', 'cannot be used with /c/x.yml'],
     ['--config-path=c', 'option-invalid-value', 'config-path'],
   ])('%s fails', async (line, code, words) => {
     const error = await failureOf(`info ${line}`, { files })
