@@ -1,4 +1,4 @@
-import { makeRoomAfterFailure } from '../core/backup/make-room.ts'
+import { removeFailedBackupIfDiskFull } from '../core/backup/remove-failed.ts'
 import { backupEntryOf, type BackupType, type Manifest, type ManifestFile } from '../format/manifest.ts'
 import { PgtsError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
@@ -35,7 +35,7 @@ export async function backup(ctx: CommandContext<'backup'>): Promise<BackupRepor
   const attempt: Attempt = {}
   const { manifest, damaged } = await takeBackup(ctx, repository, lock, attempt).catch(async (error: unknown) => {
     // Workers have ended by now, so no file appears in the directory while it is removed.
-    await makeRoomAfterFailure(repository.storage, ctx.stanza, attempt.label, error, ctx.log)
+    await removeFailedBackupIfDiskFull(repository.storage, ctx.stanza, attempt.label, error, ctx.log)
     throw error
   })
   const report = reportOf(ctx, repository, manifest, damaged)

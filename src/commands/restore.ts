@@ -3,13 +3,13 @@ import { removeSpool } from '../core/archive/spool-remove.ts'
 import { loadBackupInfo, loadManifest } from '../core/info-store.ts'
 import { confirmExisting, refuseRunningServer } from '../core/restore/check-target.ts'
 import { cleanAndPrepare, removeControl } from '../core/restore/clean.ts'
-import { copyBack } from '../core/restore/copy-back.ts'
+import { restoreFiles } from '../core/restore/restore-files.ts'
 import { finishRestore, MANIFEST_NAME } from '../core/restore/finish.ts'
 import { prepareTarget } from '../core/restore/prepare.ts'
 import { recoverySettings, type RecoveryPolicy, type RestoreType } from '../core/restore/recovery.ts'
 import { assertRestorable } from '../core/restore/restorable.ts'
 import { selectSet, type RepositoryBackups } from '../core/restore/select-set.ts'
-import { writeSmallFile } from '../core/restore/target-files.ts'
+import { writeSmallFile } from '../core/restore/file-system.ts'
 import { writeRecovery } from '../core/restore/write-recovery.ts'
 import { serialiseManifest, type Manifest } from '../format/manifest.ts'
 import { localOwnerIds } from '../postgres/owner-ids.ts'
@@ -97,7 +97,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   cleanAndPrepare(plan, layout, ownership, log, signal)
   const progress = (done: LockProgress) => lock.update(done)
   const distant = repository.storage.parallel !== undefined
-  const copied = await copyBack({ plan, manifest, stanza, ownership, executor, distant, log, signal, progress })
+  const copied = await restoreFiles({ plan, manifest, stanza, ownership, executor, distant, log, signal, progress })
 
   const autoConfPath = layout.physicalPath('pg_data/postgresql.auto.conf')
   const when = zonedDateTime(Math.floor(clock.nowMs() / 1000))

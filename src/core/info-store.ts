@@ -10,9 +10,9 @@ import { isPgtsError, PgtsError, toPlainError, type ErrorCode } from '../util/er
 import type { Logger } from '../util/log.ts'
 import { inParallel } from '../util/parallel.ts'
 import { writerVersion } from '../util/version.ts'
-import { sealOfManifests, sealOfPlace, type InfoPlace, type InfoSeal, type ManifestKey } from './info-seal.ts'
+import { manifestCipherOf, infoCipherOf, type InfoPlace, type InfoCipher, type ManifestKey } from './info-cipher.ts'
 
-export type { InfoPlace, ManifestKey, RepositoryCipher } from './info-seal.ts'
+export type { InfoPlace, ManifestKey, RepositoryCipher } from './info-cipher.ts'
 
 /**
  * The info files and manifests of a repository, encrypted where it is. Each exists twice, as X and X.copy with the same
@@ -54,7 +54,7 @@ export async function loadArchiveInfo(
   options: LoadOptions = {},
 ): Promise<ArchiveInfo> {
   const name = archiveInfoName(stanza)
-  const info = await loadEither(place.storage, name, sealOfPlace(place), parseOrRecall, STANZA_HINTS, options)
+  const info = await loadEither(place.storage, name, infoCipherOf(place), parseOrRecall, STANZA_HINTS, options)
   requireMatchingPass(place, info, 'archive.info')
   return info
 }
@@ -75,7 +75,7 @@ function parseOrRecall(bytes: Buffer): ArchiveInfo {
 /** @throws PgtsError as loadArchiveInfo */
 export async function loadBackupInfo(place: InfoPlace, stanza: string, options: LoadOptions = {}): Promise<BackupInfo> {
   const name = backupInfoName(stanza)
-  const info = await loadEither(place.storage, name, sealOfPlace(place), parseBackupInfo, STANZA_HINTS, options)
+  const info = await loadEither(place.storage, name, infoCipherOf(place), parseBackupInfo, STANZA_HINTS, options)
   requireMatchingPass(place, info, 'backup.info')
   return info
 }
@@ -83,14 +83,14 @@ export async function loadBackupInfo(place: InfoPlace, stanza: string, options: 
 /** Write archive.info, then its copy; `backrest-version` becomes ours. */
 export async function saveArchiveInfo(place: InfoPlace, stanza: string, info: ArchiveInfo): Promise<void> {
   requireMatchingPass(place, info, 'archive.info')
-  const bytes = sealOfPlace(place).close(serialiseArchiveInfo(info, writerVersion))
+  const bytes = infoCipherOf(place).close(serialiseArchiveInfo(info, writerVersion))
   await saveBoth(place.storage, archiveInfoName(stanza), bytes)
 }
 
 /** Write backup.info, then its copy; `backrest-version` becomes ours. */
 export async function saveBackupInfo(place: InfoPlace, stanza: string, info: BackupInfo): Promise<void> {
   requireMatchingPass(place, info, 'backup.info')
-  const bytes = sealOfPlace(place).close(serialiseBackupInfo(info, writerVersion))
+  const bytes = infoCipherOf(place).close(serialiseBackupInfo(info, writerVersion))
   await saveBoth(place.storage, backupInfoName(stanza), bytes)
 }
 
@@ -108,7 +108,7 @@ export async function loadManifest(
   options: LoadOptions & { readonly partial?: boolean } = {},
 ): Promise<Manifest> {
   const name = manifestName(stanza, label)
-  const seal = sealOfManifests(key)
+  const cipher = manifestCipherOf(key)
   const parse = (bytes: Buffer): Manifest => {
     const manifest = parseManifest(bytes)
     if (manifest.label !== label) {
@@ -124,10 +124,10 @@ export async function loadManifest(
   }
   if (options.partial === true) {
     const stored = await getFile(storage, copyName(name), { signal: options.signal })
-    return parse(seal.open(stored, `the manifest of ${label}`))
+    return parse(cipher.open(stored, `the manifest of ${label}`))
   }
   const hints = ['see the info command for the backups that can be used; the next backup or expire drops this one']
-  return loadEither(storage, name, seal, parse, hints, options)
+  return loadEither(storage, name, cipher, parse, hints, options)
 }
 
 /** Only `backup.manifest.copy`: what an unfinished backup leaves, so that no command takes it for a usable one. */
@@ -137,7 +137,7 @@ export function saveManifestCopy(
   manifest: Manifest,
   key: ManifestKey,
 ): Promise<void> {
-  const bytes = manifestSeal(manifest, key).close(serialiseManifest(manifest))
+  const bytes = manifestCipher(manifest, key).close(serialiseManifest(manifest))
   return putFile(storage, copyName(manifestName(stanza, manifest.label)), bytes)
 }
 
@@ -154,7 +154,7 @@ export async function saveManifest(
   text: Buffer = serialiseManifest(manifest),
 ): Promise<void> {
   const name = manifestName(stanza, manifest.label)
-  const bytes = manifestSeal(manifest, key).close(text)
+  const bytes = manifestCipher(manifest, key).close(text)
   await putFile(storage, copyName(name), bytes)
   await putFile(storage, name, bytes)
 }
@@ -176,15 +176,15 @@ export async function saveManifestHistory(
   key: ManifestKey,
   compressing: Promise<Buffer> = compressManifest(serialiseManifest(manifest)),
 ): Promise<void> {
-  const seal = manifestSeal(manifest, key)
-  await putFile(storage, manifestHistoryName(stanza, manifest.label), seal.close(await compressing))
+  const cipher = manifestCipher(manifest, key)
+  await putFile(storage, manifestHistoryName(stanza, manifest.label), cipher.close(await compressing))
 }
 
 /** An encrypted repository has a passphrase on every level, another has none on any. */
-function manifestSeal(manifest: Manifest, key: ManifestKey): InfoSeal {
+function manifestCipher(manifest: Manifest, key: ManifestKey): InfoCipher {
   if ((manifest.cipherPass === undefined) !== (key.cipherPass === undefined))
     throw new PgtsError('assert', `the manifest of ${manifest.label} and backup.info differ about encryption`)
-  return sealOfManifests(key)
+  return manifestCipherOf(key)
 }
 
 function requireMatchingPass(place: InfoPlace, info: ManifestKey, what: string): void {
@@ -200,8 +200,9 @@ function requireMatchingPass(place: InfoPlace, info: ManifestKey, what: string):
  * would be believed as soon as something happens to the file. Each may be encrypted with a salt of its own.
  */
 export async function isCopyCurrent(place: InfoPlace, name: string, options: LoadOptions = {}): Promise<boolean> {
-  const seal = sealOfPlace(place)
-  const plain = async (file: string) => seal.open(await getFile(place.storage, file, { signal: options.signal }), file)
+  const cipher = infoCipherOf(place)
+  const plain = async (file: string) =>
+    cipher.open(await getFile(place.storage, file, { signal: options.signal }), file)
   try {
     return (await plain(name)).equals(await plain(copyName(name)))
   } catch {
@@ -219,14 +220,14 @@ async function saveBoth(storage: StorageDriver, name: string, bytes: Uint8Array)
 async function loadEither<T>(
   storage: StorageDriver,
   name: string,
-  seal: InfoSeal,
+  cipher: InfoCipher,
   parse: (bytes: Buffer) => T,
   missingHints: readonly string[],
   options: LoadOptions,
 ): Promise<T> {
   const what = name.slice(name.lastIndexOf('/') + 1)
   const load = async (file: string): Promise<T> =>
-    parse(seal.open(await getFile(storage, file, { signal: options.signal }), what))
+    parse(cipher.open(await getFile(storage, file, { signal: options.signal }), what))
   let mainError: unknown
   try {
     return await load(name)

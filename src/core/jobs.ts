@@ -1,7 +1,7 @@
 import { fetchSegment } from './archive/async-get/fetch-segment.ts'
 import { pushFile } from './archive/async-push/push-job.ts'
 import { backupFiles } from './backup/copy-file.ts'
-import { restoreFile } from './restore/write-file.ts'
+import { restoreBatch } from './restore/restore-file.ts'
 import { proveStored } from './verify/prove-stored.ts'
 
 /** Every kind of job and its handler: all that a worker needs to import. */
@@ -10,5 +10,5 @@ export const jobHandlers = {
   'backup-file': backupFiles,
   'fetch-segment': fetchSegment,
   'prove-stored': proveStored,
-  'restore-file': restoreFile,
+  'restore-file': restoreBatch,
 }

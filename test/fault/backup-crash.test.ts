@@ -70,22 +70,22 @@ function aRepository(): string {
 }
 
 async function crashAt(dir: string, at: number): Promise<FaultyDriver> {
-  let doomed: FaultyDriver | undefined
+  let crashed: FaultyDriver | undefined
   const run = runInProcess(
     argv(dir, 'backup', '--type=full'),
     join(dir, 'repo'),
-    (storage) => (doomed = crashing(storage, at)),
+    (storage) => (crashed = crashing(storage, at)),
   )
   if (at === Infinity) await run
   else {
     const error: unknown = await run.catch((error: unknown) => error)
-    expect(doomed?.reached).toBe(true)
+    expect(crashed?.reached).toBe(true)
     // The last step gives the lease back: the backup is complete by then, and a lease that stays is a warning.
     if (!(error instanceof Error)) expect((error as InProcess).lines.at(-1)).toMatch(/^warn: .*lease/)
     // Expire sums up what went wrong in each repository; what is loaded meanwhile reports that it cannot be read.
     else if (!isPgtsError(error, 'command')) expect(isCrash(error), String(error)).toBe(true)
   }
-  return doomed!
+  return crashed!
 }
 
 async function listed(dir: string): Promise<string[]> {

@@ -6,7 +6,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test } from 'vitest
 import { isPgtsError, type ErrorCode } from '../../src/util/error.ts'
 import {
   blockRepositories,
-  bringBack,
+  restoreFiles,
   openBlockRepository,
   pathIn,
   type BlockRepository,
@@ -45,12 +45,12 @@ describe.each(blockRepositories)('one damaged byte in a bundle, a super block or
         for (const action of ['create', 'check'] as const) {
           if (action === 'check') {
             storage.files.set(file, kept)
-            await bringBack(storage, first, first.files, dir, 'create')
+            await restoreFiles(storage, first, first.files, dir, 'create')
             storage.files.set(file, { ...kept, bytes })
           }
           for (const one of last.files) {
             try {
-              await bringBack(storage, last, [one], dir, action)
+              await restoreFiles(storage, last, [one], dir, action)
             } catch (error) {
               if (!isPgtsError(error)) throw error
               expect(['checksum', 'format', 'crypto', 'file-read', 'file-missing']).toContain(error.code)

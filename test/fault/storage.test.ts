@@ -54,10 +54,10 @@ describe.each(drivers)('a crash: %s', (_name, make) => {
     const open = make()
     await putFile(open(), 'info', Buffer.from('old'))
     await putFile(open(), 'dir/old', Buffer.from('x'))
-    const doomed = crashing(open(), at)
-    await expect(story(doomed)).rejects.toBeInstanceOf(Crash)
-    expect(doomed.reached).toBe(true)
-    await expect(doomed.stat('info')).rejects.toBeInstanceOf(Crash)
+    const crashed = crashing(open(), at)
+    await expect(story(crashed)).rejects.toBeInstanceOf(Crash)
+    expect(crashed.reached).toBe(true)
+    await expect(crashed.stat('info')).rejects.toBeInstanceOf(Crash)
 
     const text = async (name: string) =>
       (await open().stat(name)) === undefined ? undefined : String(await getFile(open(), name))

@@ -13,7 +13,7 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openAzureClient } from '../../src/storage/azure/client.ts'
 import type { AzureDescription } from '../../src/storage/azure/description.ts'
 import type { ObjectClient } from '../../src/storage/object/client.ts'
-import { StoreTrouble } from '../../src/storage/object/trouble.ts'
+import { RetryableStoreError } from '../../src/storage/object/retryable-error.ts'
 import type { AzuriteAddress } from '../support/stores/azurite.ts'
 import { bytesOf, namesBelow, objectClientLaws, text } from '../support/stores/object-client-laws.ts'
 import { sharedStore } from '../support/stores/store-keeper.ts'
@@ -123,7 +123,7 @@ describe('what operators get wrong', () => {
     const access = { verifyTls: true, stallMs: 30_000 }
     const error: unknown = await (await open({ access })).head('x').catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: 'service', hints: [expect.stringContaining('repo-storage-ca-file')] })
-    expect(error, 'asking again does not help').not.toBeInstanceOf(StoreTrouble)
+    expect(error, 'asking again does not help').not.toBeInstanceOf(RetryableStoreError)
     const trusting = await open({ access: { ...access, verifyTls: false } })
     expect(await trusting.head('not there')).toBeUndefined()
   })
@@ -131,7 +131,7 @@ describe('what operators get wrong', () => {
   test('nobody at the port, or no such host: may pass', async () => {
     for (const url of ['https://127.0.0.1:1/pgts', 'https://nowhere.invalid/pgts']) {
       const error: unknown = await (await open({ serviceUrl: url })).head('x').catch((caught: unknown) => caught)
-      expect(error, url).toBeInstanceOf(StoreTrouble)
+      expect(error, url).toBeInstanceOf(RetryableStoreError)
       expect(error, url).toMatchObject({ hints: [expect.stringMatching(/endpoint|DNS/)] })
     }
   })
@@ -275,7 +275,7 @@ describe('managed identity', () => {
   test('a service that is busy may be asked again', async () => {
     answer = { status: 429, body: '{}' }
     const client = await open({ credential: { type: 'auto', service: identity(), clientId: 'the second' } })
-    await expect(client.head('x')).rejects.toBeInstanceOf(StoreTrouble)
+    await expect(client.head('x')).rejects.toBeInstanceOf(RetryableStoreError)
   })
 
   test('no token goes where there is no TLS', async () => {

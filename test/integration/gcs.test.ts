@@ -7,7 +7,7 @@ import { openGcsClient, type GcsClient } from '../../src/storage/gcs/client.ts'
 import { atPointInTime } from '../../src/storage/gcs/point-in-time.ts'
 import type { GcsDescription } from '../../src/storage/gcs/description.ts'
 import type { ObjectClient } from '../../src/storage/object/client.ts'
-import { StoreTrouble } from '../../src/storage/object/trouble.ts'
+import { RetryableStoreError } from '../../src/storage/object/retryable-error.ts'
 import { FaultyFront, type FrontFaults } from '../support/faults/faulty-front.ts'
 import { GcsServer } from '../support/stores/gcs-server.ts'
 import { GcsTokens } from '../support/stores/gcs-token.ts'
@@ -140,7 +140,7 @@ describe('credentials', () => {
     await client.head('x')
     server.tokens.revokeAll()
     // It was fetched just now: another would not be taken either.
-    await expect(client.head('x')).rejects.not.toBeInstanceOf(StoreTrouble)
+    await expect(client.head('x')).rejects.not.toBeInstanceOf(RetryableStoreError)
   })
 })
 
@@ -166,7 +166,7 @@ describe('what operators get wrong', () => {
     const access = { verifyTls: true, stallMs: 30_000 }
     const error: unknown = await (await open({ access, credential })).head('x').catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: 'service', hints: [expect.stringContaining('repo-storage-ca-file')] })
-    expect(error, 'asking again does not help').not.toBeInstanceOf(StoreTrouble)
+    expect(error, 'asking again does not help').not.toBeInstanceOf(RetryableStoreError)
     expect(await (await open({ access: { ...access, verifyTls: false } })).head('not there')).toBeUndefined()
   })
 })
@@ -222,11 +222,11 @@ describe('on a network that loses answers', () => {
     const upload = await client.upload(name, data)
     for (const [index, piece] of content.entries()) {
       front.set({ only: sessionPut, times: 1, how })
-      if (piece.length > 3) await expect(upload.part(index + 1, piece)).rejects.toBeInstanceOf(StoreTrouble)
+      if (piece.length > 3) await expect(upload.part(index + 1, piece)).rejects.toBeInstanceOf(RetryableStoreError)
       await upload.part(index + 1, piece)
     }
     front.set({ only: sessionPut, times: 1, how })
-    await expect(upload.complete()).rejects.toBeInstanceOf(StoreTrouble)
+    await expect(upload.complete()).rejects.toBeInstanceOf(RetryableStoreError)
     expect(front.counters.struck).toBe(1)
     await upload.complete()
     expect((await bytesOf(await client.get(name))).equals(Buffer.concat(content))).toBe(true)
@@ -237,7 +237,7 @@ describe('on a network that loses answers', () => {
     front.set({ only: ({ path }) => path.includes('alt=media'), how: { kind: 'truncate' }, times: 1 })
     await client.put('damaged', text('0123456789'), data)
     const body = await client.get('damaged')
-    await expect(bytesOf(body)).rejects.toBeInstanceOf(StoreTrouble)
+    await expect(bytesOf(body)).rejects.toBeInstanceOf(RetryableStoreError)
     expect(front.counters.struck).toBe(1)
   })
 
@@ -251,7 +251,7 @@ describe('on a network that loses answers', () => {
     front.set({ how: { kind: 'answer', status, body, headers: { 'retry-after': '7' } } })
     for (const [what, request] of everyRequest(client)) {
       const error = await request().catch((caught: unknown) => caught)
-      expect(error, what).toBeInstanceOf(StoreTrouble)
+      expect(error, what).toBeInstanceOf(RetryableStoreError)
       expect(error, what).toMatchObject({ overloaded, retryAfterMs: 7000 })
     }
   })
@@ -265,7 +265,7 @@ describe('on a network that loses answers', () => {
     const body = JSON.stringify({ error: { code: 403, message: 'no', errors: [{ reason }] } })
     front.set({ how: { kind: 'answer', status: 403, body } })
     const error = await client.removeBatch(['x', 'y']).catch((caught: unknown) => caught)
-    expect(error).not.toBeInstanceOf(StoreTrouble)
+    expect(error).not.toBeInstanceOf(RetryableStoreError)
     expect(error).toMatchObject({ code, hints: [expect.stringContaining(hint)] })
   })
 
@@ -292,7 +292,7 @@ describe('on a network that loses answers', () => {
         body: answer.replace('403 Forbidden', '503 Unavailable'),
       },
     })
-    await expect(client.removeBatch(['one', 'two'])).rejects.toBeInstanceOf(StoreTrouble)
+    await expect(client.removeBatch(['one', 'two'])).rejects.toBeInstanceOf(RetryableStoreError)
   })
 })
 

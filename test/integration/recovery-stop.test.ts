@@ -70,7 +70,7 @@ async function faultyReplica(site: Site, replica: Replica, wanted: string, fault
   return startCluster({ version, dir: replica.dataDir, conf, start: false })
 }
 
-function bringBack(site: Site): void {
+function bringRepositoryBack(site: Site): void {
   if (!existsSync(`${site.repo}.away`)) return
   rmSync(site.repo, { recursive: true, force: true })
   renameSync(`${site.repo}.away`, site.repo)
@@ -98,7 +98,7 @@ async function stopsAndGoesOn(
     expect(copy.log()).toMatch(fault.message)
     expect(copy.log()).not.toMatch(END_OF_RECOVERY)
   } finally {
-    bringBack(site)
+    bringRepositoryBack(site)
   }
   await copy.start()
   await copy.untilPrimary()
@@ -132,7 +132,7 @@ describe('a repository that goes away during recovery does not end it', { timeou
       const failed = () => new RegExp(`ERROR: \\[\\d+\\]: (?!recovery stops)`).test(copy.log())
       await until('a failed call', failed, { details: () => copy.log() })
     } finally {
-      bringBack(site)
+      bringRepositoryBack(site)
     }
     const sees = async () => JSON.stringify(await dataChecksum(copy)) === JSON.stringify(expected)
     await until('the rest of the WAL', sees, { details: () => copy.log() })

@@ -12,7 +12,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { ObjectBody } from '../../src/storage/object/client.ts'
-import { StoreTrouble } from '../../src/storage/object/trouble.ts'
+import { RetryableStoreError } from '../../src/storage/object/retryable-error.ts'
 import { openS3Client, type S3Client } from '../../src/storage/s3/client.ts'
 import type { S3Description } from '../../src/storage/s3/description.ts'
 import { atPointInTime } from '../../src/storage/s3/point-in-time.ts'
@@ -345,7 +345,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       const error = (await look(await open({ endpoint })).catch((thrown: unknown) => thrown)) as Error
       expect(error).toMatchObject({ message: expect.stringContaining('host name') })
       const refused = { ...plain.endpoint, port: 1 }
-      await expect(look(await open({ endpoint: refused }))).rejects.toBeInstanceOf(StoreTrouble)
+      await expect(look(await open({ endpoint: refused }))).rejects.toBeInstanceOf(RetryableStoreError)
     })
 
     test('an object that is not there', async () => {

@@ -35,7 +35,7 @@ export interface CopyFileJob {
   /** Store it as blocks, and only those that differ from `prior`. */
   readonly blocks?: BlockShape & { readonly prior?: StoredBlocks }
   /** The prior backup holds `sizeBytes` bytes with this SHA-1: the same content is not stored again. */
-  readonly known?: {
+  readonly priorContent?: {
     readonly checksum: string
     /** Hash the source before anything is written, because it is probably the same. */
     readonly first: boolean
@@ -160,11 +160,11 @@ async function copyFile(
   env: WorkerEnv,
   signal: AbortSignal,
 ): Promise<CopiedFile> {
-  const { name, known } = file
-  if (known?.first === true) {
+  const { name, priorContent } = file
+  if (priorContent?.first === true) {
     const source = await openForCopy(file, env)
     if (source === undefined) return vanished(file)
-    if (await hasContent(source, file.sizeBytes, known.checksum, signal)) return { name, outcome: 'unchanged' }
+    if (await hasContent(source, file.sizeBytes, priorContent.checksum, signal)) return { name, outcome: 'unchanged' }
   }
 
   const source = await openForCopy(file, env)
@@ -178,7 +178,7 @@ async function copyFile(
   // Its blocks look like those of the prior backup, but the content is another: all of it is stored.
   const again = await openForCopy(file, env)
   if (again === undefined) return vanished(file)
-  const { blocks, known: _, ...whole } = file
+  const { blocks, priorContent: _, ...whole } = file
   const { prior: _prior, ...shape } = blocks!
   const content = await storeFile(again, { ...whole, blocks: shape }, job, target, env, signal)
   if (typeof content !== 'object') throw new PgtsError('assert', `${name} was not stored`)
@@ -195,17 +195,17 @@ async function look(
   job: CopyFilesJob,
   bufferBytes: number,
 ): Promise<{ begin: ClusterFileSource; outcome?: 'emptied' | 'unchanged' }> {
-  const { known } = file
+  const { priorContent } = file
   const storesNoEmpty = job.bundle !== undefined || file.blocks !== undefined
-  if (known === undefined && !storesNoEmpty) return { begin: source }
+  if (priorContent === undefined && !storesNoEmpty) return { begin: source }
   const first = await source.next()
   const begin = withFirst(first, source)
   let outcome: 'emptied' | 'unchanged' | undefined
   if (first === undefined && storesNoEmpty) outcome = 'emptied'
-  else if (known !== undefined && first?.length === file.sizeBytes) {
+  else if (priorContent !== undefined && first?.length === file.sizeBytes) {
     // A source gives whole buffers until the end, so this is all of the file, unless it fills a buffer and may go on.
     const all = file.sizeLimited || first.length < bufferBytes
-    if (all && sha1Of(first) === known.checksum) outcome = 'unchanged'
+    if (all && sha1Of(first) === priorContent.checksum) outcome = 'unchanged'
   }
   if (outcome === undefined) return { begin }
   await source[Symbol.asyncDispose]()

@@ -27,8 +27,8 @@ export class ManifestDraft {
   constructor(head: DraftHead, planned: readonly PlannedFile[]) {
     this.#head = head
     this.#planned = new Map(planned.map((plan) => [plan.file.name, plan]))
-    for (const { file, action, inherited, resumed } of planned) {
-      if (action === 'reference' && inherited !== undefined) this.#files.set(file.name, inherited)
+    for (const { file, action, priorEntry, resumed } of planned) {
+      if (action === 'reference' && priorEntry !== undefined) this.#files.set(file.name, priorEntry)
       else if (action === 'empty') this.#files.set(file.name, emptyEntry(file, head.options.checksumPage))
       // Once more interrupted, the backup still knows what it had stored before.
       else this.#files.set(file.name, resumed ?? listedEntry(file))
@@ -58,8 +58,8 @@ export class ManifestDraft {
     if (copied.outcome === 'copied') return storedEntry(plan.file, copied)
     if (copied.outcome === 'emptied') return emptyEntry(plan.file, this.#head.options.checksumPage)
     if (copied.outcome === 'resumed' && plan.resumed !== undefined) return plan.resumed
-    if (plan.inherited === undefined) throw new PgtsError('assert', `${copied.name} has nothing to be unchanged from`)
-    return plan.inherited
+    if (plan.priorEntry === undefined) throw new PgtsError('assert', `${copied.name} has nothing to be unchanged from`)
+    return plan.priorEntry
   }
 
   entry(name: string): ManifestFile | undefined {

@@ -14,9 +14,9 @@ export interface PlannedFile {
   readonly action: 'empty' | 'reference' | 'compare' | 'copy'
   /**
    * The manifest entry when the content is what the prior backup has: the prior's storage, today's owner, mode and time.
-   * Present whenever the sizes are equal, because a file that was touched may hold what it held before.
+   * Present whenever the sizes are equal, because a file that was touched may hold what it held priorFiles.
    */
-  readonly inherited?: ManifestFile
+  readonly priorEntry?: ManifestFile
   /** The prior's entry when it is stored as blocks that a new block map may continue. `reference` is always set. */
   readonly priorBlocks?: ManifestFile
   /** The entry when an interrupted backup has stored it already, which is to be proven. */
@@ -54,14 +54,14 @@ export function planIncrement(
   prior: Manifest | undefined,
   options: IncrementOptions,
 ): Increment {
-  const before = new Map(prior?.files.map((file) => [file.name, file]))
-  const deltaReason = options.delta ? undefined : distrustOfTimes(files, prior, before, options)
+  const priorFiles = new Map(prior?.files.map((file) => [file.name, file]))
+  const deltaReason = options.delta ? undefined : distrustOfTimes(files, prior, priorFiles, options)
   const delta = options.delta || deltaReason !== undefined
   const planned = files.map((file): PlannedFile => {
     if (file.sizeBytes === 0 && options.bundle) return { file, action: 'empty' }
-    const known = before.get(file.name)
-    if (prior === undefined || known === undefined) return { file, action: 'copy' }
-    return planFile(file, known, { label: prior.label, delta, online: options.online })
+    const priorFile = priorFiles.get(file.name)
+    if (prior === undefined || priorFile === undefined) return { file, action: 'copy' }
+    return planFile(file, priorFile, { label: prior.label, delta, online: options.online })
   })
   return { files: planned, delta, deltaReason }
 }
@@ -70,26 +70,26 @@ const CONTROL = 'pg_data/global/pg_control'
 
 function planFile(
   file: ListedFile,
-  known: ManifestFile,
+  priorFile: ManifestFile,
   { label, delta, online }: { label: string; delta: boolean; online: boolean },
 ): PlannedFile {
-  const holder = known.reference ?? label
+  const holder = priorFile.reference ?? label
   const blocks =
-    known.blockMapSize !== undefined && file.sizeBytes >= (known.blockSize ?? Infinity)
-      ? { priorBlocks: { ...known, reference: holder } }
+    priorFile.blockMapSize !== undefined && file.sizeBytes >= (priorFile.blockSize ?? Infinity)
+      ? { priorBlocks: { ...priorFile, reference: holder } }
       : {}
-  if (file.sizeBytes !== known.sizeBytes) return { file, action: 'copy', ...blocks }
+  if (file.sizeBytes !== priorFile.sizeBytes) return { file, action: 'copy', ...blocks }
   // An online backup begins with a checkpoint, so its pg_control is new, whatever the times say.
   if (online && file.name === CONTROL) return { file, action: 'copy' }
-  const inherited = inherit(file, known, holder)
-  if (file.sizeBytes === 0) return { file, action: 'reference', inherited }
-  if (delta) return { file, action: 'compare', inherited, ...blocks }
-  return { file, action: file.timestamp === known.timestamp ? 'reference' : 'copy', inherited, ...blocks }
+  const priorEntry = entryFromPrior(file, priorFile, holder)
+  if (file.sizeBytes === 0) return { file, action: 'reference', priorEntry }
+  if (delta) return { file, action: 'compare', priorEntry, ...blocks }
+  return { file, action: file.timestamp === priorFile.timestamp ? 'reference' : 'copy', priorEntry, ...blocks }
 }
 
 /** How the content is stored comes from the prior, with what newer releases may say of it; the rest from the cluster. */
-function inherit(file: ListedFile, known: ManifestFile, holder: string): ManifestFile {
-  const { sizeOriginalBytes: _, ...stored } = known
+function entryFromPrior(file: ListedFile, priorFile: ManifestFile, holder: string): ManifestFile {
+  const { sizeOriginalBytes: _, ...stored } = priorFile
   const { mode, user, group, timestamp } = file
   return { ...stored, mode, user, group, timestamp, reference: holder }
 }
@@ -98,7 +98,7 @@ function inherit(file: ListedFile, known: ManifestFile, holder: string): Manifes
 function distrustOfTimes(
   files: readonly ListedFile[],
   prior: Manifest | undefined,
-  before: ReadonlyMap<string, ManifestFile>,
+  priorFiles: ReadonlyMap<string, ManifestFile>,
   options: IncrementOptions,
 ): string | undefined {
   for (const file of files) {
@@ -112,12 +112,12 @@ function distrustOfTimes(
   if (options.online !== prior.options.online)
     return `backup ${prior.label} was made ${prior.options.online ? 'online' : 'offline'} and this one is not`
   for (const file of files) {
-    const known = before.get(file.name)
-    if (known === undefined) continue
-    if (file.timestamp < known.timestamp)
-      return `file ${bytesToText(file.path)} is older (${file.timestamp}) than in backup ${prior.label} (${known.timestamp})`
-    const sizeThen = known.sizeOriginalBytes ?? known.sizeBytes
-    if (file.timestamp === known.timestamp && file.sizeBytes !== sizeThen)
+    const priorFile = priorFiles.get(file.name)
+    if (priorFile === undefined) continue
+    if (file.timestamp < priorFile.timestamp)
+      return `file ${bytesToText(file.path)} is older (${file.timestamp}) than in backup ${prior.label} (${priorFile.timestamp})`
+    const sizeThen = priorFile.sizeOriginalBytes ?? priorFile.sizeBytes
+    if (file.timestamp === priorFile.timestamp && file.sizeBytes !== sizeThen)
       return (
         `file ${bytesToText(file.path)} has the time it had in backup ${prior.label}, ` +
         `but ${file.sizeBytes} bytes instead of ${sizeThen}`

@@ -115,7 +115,7 @@ function smallByTarget(files: readonly PlannedFile[]): Iterable<PlannedFile[]> {
 }
 
 function copyJob(planned: PlannedFile, backup: BackupInPlan, policy: CopyPolicy): CopyFileJob {
-  const { file, action, inherited, resumed } = planned
+  const { file, action, priorEntry, resumed } = planned
   const blocks = blocksOf(planned, backup, policy)
   return {
     name: file.name,
@@ -129,8 +129,8 @@ function copyJob(planned: PlannedFile, backup: BackupInPlan, policy: CopyPolicy)
         ? segmentNumber(file.name) * policy.pages.segmentBlocks
         : undefined,
     blocks,
-    known:
-      inherited?.checksum === undefined ? undefined : { checksum: inherited.checksum, first: action === 'compare' },
+    priorContent:
+      priorEntry?.checksum === undefined ? undefined : { checksum: priorEntry.checksum, first: action === 'compare' },
     resumed:
       resumed?.checksum === undefined
         ? undefined

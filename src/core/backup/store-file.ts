@@ -8,7 +8,7 @@ import type { ClusterFileSource } from '../../postgres/cluster-access.ts'
 import { isPgtsError } from '../../util/error.ts'
 import { loadBlockMap } from '../block/read.ts'
 import type { BlockStage } from '../block/types.ts'
-import { blockWriter } from '../block/write.ts'
+import { blockWriter } from '../block/block-writer.ts'
 import type { WorkerEnv } from '../worker-env.ts'
 import type { CopyFileJob, CopyFilesJob, StoredContent } from './copy-file.ts'
 import { PageCheck } from './page-check.ts'
@@ -29,7 +29,7 @@ export async function storeFile(
   env: WorkerEnv,
   signal: AbortSignal,
 ): Promise<StoredContent | 'unchanged' | undefined> {
-  const { known } = file
+  const { priorContent } = file
   const { bundle } = job
   const offset = target.bytes
   const original = digest('sha1')
@@ -52,7 +52,8 @@ export async function storeFile(
     signal,
   )
 
-  const same = known !== undefined && original.bytes === file.sizeBytes && original.hex() === known.checksum
+  const same =
+    priorContent !== undefined && original.bytes === file.sizeBytes && original.hex() === priorContent.checksum
   const written = blocks?.result()
   if (written?.unchanged === true) return same ? 'unchanged' : undefined
   // A large file is compared while it is copied. In a bundle it stays, as others may follow it.

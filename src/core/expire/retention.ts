@@ -172,10 +172,10 @@ class Plan {
   kept: BackupEntry[]
   readonly #reasons = new Map<string, KeepReason[]>()
   /** By label, what a pin or the calendar needs: the newest backup that does. */
-  readonly #shielded = new Map<string, string>()
+  readonly #protected = new Map<string, string>()
   readonly #pinned = new Set<string>()
-  /** What some rule would take away, were it not shielded. */
-  readonly #doomed = new Set<string>()
+  /** What some rule would take away, were it not protected. */
+  readonly #candidates = new Set<string>()
   #oldestByCalendar: string | undefined
 
   constructor(backups: readonly BackupEntry[]) {
@@ -200,7 +200,7 @@ class Plan {
         reason,
         until,
       })
-      for (const needed of this.#shield(label)) this.#pinned.add(needed)
+      for (const needed of this.#protect(label)) this.#pinned.add(needed)
     }
   }
 
@@ -212,7 +212,7 @@ class Plan {
   keepByCalendar(calendar: CalendarPolicy): void {
     for (const [label, reasons] of calendarReasons(this.kept, calendar)) {
       this.keep(label, ...reasons)
-      const needed = this.#shield(label)
+      const needed = this.#protect(label)
       for (const other of needed)
         if (this.#oldestByCalendar === undefined || other < this.#oldestByCalendar) this.#oldestByCalendar = other
     }
@@ -234,9 +234,9 @@ class Plan {
 
   /** Take away the backup with all that builds on it, as far as nothing keeps them. */
   remove(label: string, reason: ExpireReason): void {
-    const doomed = dependentsOf(label, this.kept)
-    for (const other of doomed) this.#doomed.add(other)
-    const labels = doomed.filter((other) => !this.#shielded.has(other))
+    const candidates = dependentsOf(label, this.kept)
+    for (const other of candidates) this.#candidates.add(other)
+    const labels = candidates.filter((other) => !this.#protected.has(other))
     if (labels.length === 0) return
     const gone = new Set(labels)
     this.kept = this.kept.filter((backup) => !gone.has(backup.label))
@@ -251,7 +251,8 @@ class Plan {
     const reasonsOf = (backup: BackupEntry): KeepReason[] => {
       const own = this.#reasons.get(backup.label) ?? []
       if (own.length > 0) return own
-      if (this.#doomed.has(backup.label)) return [{ rule: 'needed', by: this.#shielded.get(backup.label) as string }]
+      if (this.#candidates.has(backup.label))
+        return [{ rule: 'needed', by: this.#protected.get(backup.label) as string }]
       return [{ rule: 'set', label: backup.prior as string }]
     }
     return this.all.map((backup): Verdict => {
@@ -263,7 +264,7 @@ class Plan {
   }
 
   /** The backup and all that it depends on. */
-  #shield(label: string): string[] {
+  #protect(label: string): string[] {
     const byLabel = new Map(this.all.map((backup) => [backup.label, backup]))
     const needed = new Set([label])
     for (const current of needed) {
@@ -273,8 +274,8 @@ class Plan {
       }
     }
     for (const other of needed) {
-      const by = this.#shielded.get(other)
-      if (by === undefined || by < label) this.#shielded.set(other, label)
+      const by = this.#protected.get(other)
+      if (by === undefined || by < label) this.#protected.set(other, label)
     }
     return [...needed]
   }

@@ -31,7 +31,7 @@ import {
   type ExpireReason,
   type RetentionPolicy,
 } from './retention.ts'
-import { judgeLeftOvers, type LeftOver } from './unfinished.ts'
+import { assessLeftOvers, type LeftOver } from './unfinished.ts'
 
 export interface ExpireRequest {
   readonly storage: StorageDriver
@@ -114,7 +114,7 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
 
   const gone = plan.groups.flatMap(({ labels }) => labels)
   const info = withoutBackups(found.info, gone)
-  const leftOvers = await judgeLeftOvers(run, found, info, new Set(gone), request.choice.set)
+  const leftOvers = await assessLeftOvers(run, found, info, new Set(gone), request.choice.set)
   await removeManifests(run, found.info, gone)
   if (!dryRun) {
     const halved = found.halved.filter((label) => !gone.includes(label))

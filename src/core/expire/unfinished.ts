@@ -15,7 +15,7 @@ export type LeftOver =
       /**
        * `may-run`: the newest, with nothing but a copy of its manifest: in progress elsewhere, or to be resumed.
        * `runs-beside`: written to after a newer backup had begun, so another host is, or was, at it.
-       * `unknown`: it has a manifest that cannot be judged. `unreadable`: its copy cannot be read.
+       * `unknown`: it has a manifest that cannot be assessed. `unreadable`: its copy cannot be read.
        */
       readonly why: 'may-run' | 'runs-beside' | 'unknown' | 'unreadable'
       /** Milliseconds since the epoch; of the newest file. */
@@ -26,12 +26,12 @@ export type LeftOver =
 export const UNFINISHED_MAX_AGE_MS = 7 * 86_400_000
 
 /**
- * Judge every directory that no entry of backup.info stands for, newest first. The lock that expire holds says that no
- * backup runs on this host; one on another host shows only in what it writes.
+ * Assess every directory that has no entry in backup.info, newest first. The lock that expire holds proves that no backup
+ * runs on this host; a backup on another host shows only in what it writes.
  *
  * @param gone labels that this run takes off the list
  */
-export async function judgeLeftOvers(
+export async function assessLeftOvers(
   run: ExpireRun,
   found: Reconciled,
   info: BackupInfo,
@@ -40,18 +40,18 @@ export async function judgeLeftOvers(
 ): Promise<LeftOver[]> {
   const listed = new Set(info.backups.map(({ label }) => label))
   const newest = found.directories.at(-1)
-  const judged: LeftOver[] = []
+  const assessed: LeftOver[] = []
   for (const label of [...found.directories].reverse()) {
     if (listed.has(label)) continue
     run.signal.throwIfAborted()
-    if (gone.has(label)) judged.push({ label, keep: false, why: 'expired' })
-    else if (found.spared.includes(label)) judged.push({ label, keep: true, why: 'unknown' })
-    else judged.push(await judgeUnfinished(run, label, label === newest, info, set))
+    if (gone.has(label)) assessed.push({ label, keep: false, why: 'expired' })
+    else if (found.spared.includes(label)) assessed.push({ label, keep: true, why: 'unknown' })
+    else assessed.push(await assessUnfinished(run, label, label === newest, info, set))
   }
-  return judged
+  return assessed
 }
 
-async function judgeUnfinished(
+async function assessUnfinished(
   run: ExpireRun,
   label: string,
   isNewest: boolean,

@@ -3,7 +3,7 @@ import { PgtsError } from '../../util/error.ts'
 import { isAlive } from '../../util/is-alive.ts'
 import type { Layout, Place } from './layout.ts'
 import type { ExistingFiles } from './plan.ts'
-import { listNames, readSmallFile, statEntry } from './target-files.ts'
+import { listNames, readSmallFile, statEntry } from './file-system.ts'
 
 /** Refuse [038] while postmaster.pid stands: overwriting the files of a running server destroys the cluster. */
 export function refuseRunningServer(pgPath: string): void {

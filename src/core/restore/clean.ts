@@ -13,7 +13,7 @@ import {
   statEntry,
   syncDirectory,
   type FoundEntry,
-} from './target-files.ts'
+} from './file-system.ts'
 
 /**
  * Remove pg_control, and make that survive a power cut: from here until it is written again, as the last thing, this
@@ -41,7 +41,7 @@ export function cleanAndPrepare(
   const roots = new Set(layout.places.map((place) => place.path))
   for (const planned of plan.paths) {
     signal.throwIfAborted()
-    if (planned.found !== undefined) putRight(planned, planned.found, ownership, roots.has(planned.path), log)
+    if (planned.found !== undefined) fixAttributes(planned, planned.found, ownership, roots.has(planned.path), log)
   }
   for (const { path, kind } of plan.remove) {
     signal.throwIfAborted()
@@ -68,7 +68,7 @@ export function cleanAndPrepare(
   prepareFileLinkDirectories(plan, layout, ownership)
 }
 
-function putRight(
+function fixAttributes(
   { entry, path }: PlannedPath,
   found: FoundEntry,
   ownership: Ownership,

@@ -3,7 +3,7 @@ import { parentOf } from '../../util/byte-string.ts'
 import type { Logger } from '../../util/log.ts'
 import type { Layout } from './layout.ts'
 import { CONTROL_TEMP_SUFFIX, type RestorePlan } from './plan.ts'
-import { readSmallFile, removeEntry, renameEntry, syncDirectory, writeSmallFile } from './target-files.ts'
+import { readSmallFile, removeEntry, renameEntry, syncDirectory, writeSmallFile } from './file-system.ts'
 
 /** Lies in the data directory while a restore runs, so that an interrupted one can be taken up with `--delta`. */
 export const MANIFEST_NAME = 'backup.manifest'

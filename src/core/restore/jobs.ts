@@ -4,8 +4,8 @@ import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Ownership } from './owners.ts'
 import type { PlannedFile } from './plan.ts'
-import type { RestoreBlocks } from './write-blocks.ts'
-import type { RestoreFile, RestoreFileJob } from './write-file.ts'
+import type { RestoreBlocks } from './restore-blocks.ts'
+import type { RestoreFile, RestoreFileJob } from './restore-file.ts'
 
 /** Small files travel together, up to this many and this much. */
 const BATCH_FILES = 64

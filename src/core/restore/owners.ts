@@ -1,6 +1,6 @@
 import type { Manifest, Owner } from '../../format/manifest.ts'
 import { bytesToText } from '../../util/byte-string.ts'
-import type { OwnerIds } from './target-files.ts'
+import type { OwnerIds } from './file-system.ts'
 
 /** Who runs the restore, and how names become numbers here. */
 export interface OwnerRules {

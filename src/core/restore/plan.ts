@@ -1,7 +1,7 @@
 import type { Manifest, ManifestFile, ManifestLink, ManifestPath } from '../../format/manifest.ts'
 import { compareBytes } from '../../util/byte-string.ts'
 import type { Layout } from './layout.ts'
-import type { FoundEntry } from './target-files.ts'
+import type { FoundEntry } from './file-system.ts'
 
 /** How existing files are treated; both false means that the target must be empty. */
 export interface ExistingFiles {

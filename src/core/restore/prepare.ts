@@ -12,7 +12,7 @@ import { remap, type RemapPolicy } from './remap.ts'
 import { withoutSkipped } from './restorable.ts'
 import { scanTargets } from './scan-targets.ts'
 import { selectDatabases, type DatabaseChoice } from './selective.ts'
-import { makeDirectoryTree, realPath, statEntry, type OwnerIds } from './target-files.ts'
+import { makeDirectoryTree, realPath, statEntry, type OwnerIds } from './file-system.ts'
 import { preservedNames } from './write-recovery.ts'
 
 export interface TargetRequest {

@@ -1,7 +1,7 @@
 import { bytesToText } from '../../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
 import type { WorkerEnv } from '../worker-env.ts'
-import type { RestoreFile } from './write-file.ts'
+import type { RestoreFile } from './restore-file.ts'
 
 /** What was stored is not what the manifest says. */
 export function mismatch(file: RestoreFile, env: WorkerEnv, actual: string): PgtsError {

@@ -1,7 +1,7 @@
 import { parentOf } from '../../util/byte-string.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import type { Layout } from './layout.ts'
-import { listNames, statEntry, type FoundEntry } from './target-files.ts'
+import { listNames, statEntry, type FoundEntry } from './file-system.ts'
 
 /**
  * What is in the places that a restore fills, by absolute path; a directory comes before what it holds. A target's own

@@ -7,7 +7,7 @@ import {
   updatedAutoConf,
   type RecoveryPolicy,
 } from './recovery.ts'
-import { readSmallFile, statEntry, writeSmallFile, type OwnerIds } from './target-files.ts'
+import { readSmallFile, statEntry, writeSmallFile, type OwnerIds } from './file-system.ts'
 
 export interface RecoveryPlace {
   readonly pgPath: string

@@ -2,7 +2,7 @@ import type { StorageDriver } from '../../storage/driver.ts'
 import { getFile } from '../../storage/whole-file.ts'
 import { copyName } from '../../format/repo-path.ts'
 import { isHostError, isPgtsError, isStoreError, toPlainError } from '../../util/error.ts'
-import type { InfoSeal } from '../info-seal.ts'
+import type { InfoCipher } from '../info-cipher.ts'
 
 export interface InspectedPair<T> {
   /** From the file, or from its copy when the file is unusable. */
@@ -24,13 +24,13 @@ interface Read<T> {
 export async function inspectPair<T>(
   storage: StorageDriver,
   name: string,
-  seal: InfoSeal,
+  cipher: InfoCipher,
   parse: (bytes: Buffer) => T,
   signal: AbortSignal,
 ): Promise<InspectedPair<T>> {
   const read = async (file: string): Promise<Read<T>> => {
     try {
-      const text = seal.open(await getFile(storage, file, { signal }), file)
+      const text = cipher.open(await getFile(storage, file, { signal }), file)
       return { text, value: parse(text) }
     } catch (error) {
       signal.throwIfAborted()

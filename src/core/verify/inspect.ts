@@ -4,7 +4,7 @@ import { compareLabels } from '../../format/backup-label.ts'
 import { checkManifest, parseManifest, type Manifest } from '../../format/manifest.ts'
 import { archiveInfoName, backupInfoName, manifestName } from '../../format/repo-path.ts'
 import { inParallel } from '../../util/parallel.ts'
-import { sealOfManifests, sealOfPlace } from '../info-seal.ts'
+import { manifestCipherOf, infoCipherOf } from '../info-cipher.ts'
 import { labelDirectories } from '../reconcile.ts'
 import { isSameHistory } from '../stanza/check-info.ts'
 import type { KnownBackup } from './assess.ts'
@@ -17,10 +17,10 @@ export async function inspectInfo(
   { place, stanza, signal }: VerifyRequest,
   problems: Problems,
 ): Promise<{ archiveInfo?: ArchiveInfo; backupInfo?: BackupInfo }> {
-  const seal = sealOfPlace(place)
+  const cipher = infoCipherOf(place)
   const [archive, backup] = await Promise.all([
-    inspectPair(place.storage, archiveInfoName(stanza), seal, parseArchiveInfo, signal),
-    inspectPair(place.storage, backupInfoName(stanza), seal, parseBackupInfo, signal),
+    inspectPair(place.storage, archiveInfoName(stanza), cipher, parseArchiveInfo, signal),
+    inspectPair(place.storage, backupInfoName(stanza), cipher, parseBackupInfo, signal),
   ])
   for (const fault of [...archive.faults, ...backup.faults]) problems.error(fault)
   if (archive.value === undefined) problems.error('archive.info is lost: archiving and recovery need it')
@@ -49,7 +49,7 @@ export async function inspectBackups(
   const known: KnownBackup[] = []
   const labels = [...new Set([...directories, ...listed.keys()])].sort(compareLabels)
   const pairs = await inParallel(labels, storage.parallel ?? 1, (label) =>
-    inspectPair(storage, manifestName(stanza, label), sealOfManifests(info), parseComplete, signal),
+    inspectPair(storage, manifestName(stanza, label), manifestCipherOf(info), parseComplete, signal),
   )
   for (const [index, label] of labels.entries()) {
     const pair = pairs[index]!
@@ -87,8 +87,8 @@ export async function backupsLeft(
   backups: readonly KnownBackup[],
 ): Promise<(label: string) => boolean> {
   const labels = new Set(await labelDirectories(place.storage, stanza, signal))
-  const seal = sealOfPlace(place)
-  const { value } = await inspectPair(place.storage, backupInfoName(stanza), seal, parseBackupInfo, signal)
+  const cipher = infoCipherOf(place)
+  const { value } = await inspectPair(place.storage, backupInfoName(stanza), cipher, parseBackupInfo, signal)
   const listed = new Set(value?.backups.map(({ label }) => label))
   const before = new Set(backups.filter(({ manifest }) => manifest !== undefined).map(({ label }) => label))
   // Absent from both: expire removed it while verify ran. Absent from one of them: broken.

@@ -3,7 +3,7 @@ import type { Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import type { Executor } from '../../worker/executor.ts'
-import type { InfoPlace } from '../info-seal.ts'
+import type { InfoPlace } from '../info-cipher.ts'
 import type { jobHandlers } from '../jobs.ts'
 import type { KnownBackup } from './assess.ts'
 

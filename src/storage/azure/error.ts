@@ -2,7 +2,7 @@ import { clocksDiffer } from '../http/clock-skew.ts'
 import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
 import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
-import { StoreRefusal, StoreTrouble } from '../object/trouble.ts'
+import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
 import { PgtsError, type ErrorCode } from '../../util/error.ts'
 import type { AzureCredentialDescription } from './description.ts'
 
@@ -75,7 +75,7 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
   if (status === 408 || status === 429 || (status >= 500 && status !== 501) || BROKEN_ON_THE_WAY.has(service)) {
     const overloaded = status === 429 || status === 503 || service === 'OperationTimedOut'
     const wait = answer.retryAfterMs === undefined ? {} : { retryAfterMs: answer.retryAfterMs }
-    return new StoreTrouble(message, { overloaded, cause, ...wait })
+    return new RetryableStoreError(message, { overloaded, cause, ...wait })
   }
   if (service === 'NotImplemented') return new PgtsError('feature-not-supported', message, { cause })
   const hint = HINTS[service]

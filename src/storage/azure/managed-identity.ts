@@ -3,7 +3,7 @@ import { systemCode } from '../../util/error.ts'
 import { networkError } from '../http/network-error.ts'
 import { readBody, type HttpSend } from '../http/send.ts'
 import { UnprovenAnswer } from '../http/unproven-answer.ts'
-import { StoreRefusal, StoreTrouble } from '../object/trouble.ts'
+import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
 import type { ManagedIdentity } from './description.ts'
 
 /** What the SDK calls a TokenCredential. */
@@ -77,7 +77,7 @@ async function fetchToken(
     text = (await readBody(response, 1024 * 1024)).toString('utf8')
   } catch (error) {
     if (error instanceof DOMException || UNREACHABLE.has(systemCode(error) ?? '')) {
-      throw new StoreTrouble(`${action}: nothing answers at ${url.host}`, {
+      throw new RetryableStoreError(`${action}: nothing answers at ${url.host}`, {
         code: 'access',
         hints: [`${repository}-azure-key-type=auto works on Azure machines with a managed identity only`],
         cause: error,
@@ -101,7 +101,7 @@ async function fetchToken(
   const words = [answer['error'], answer['error_description']].filter((part) => typeof part === 'string').join(': ')
   const message = `${action}: ${words || 'the answer holds no token'} (${status})`
   if (status === 404 || status === 410 || status === 429 || status >= 500) {
-    throw new StoreTrouble(message, { code: 'access', overloaded: status === 429 })
+    throw new RetryableStoreError(message, { code: 'access', overloaded: status === 429 })
   }
   throw new StoreRefusal('access', message, {
     hints: ['assign a managed identity to this machine, and give it the role Storage Blob Data Contributor'],

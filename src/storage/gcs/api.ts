@@ -2,7 +2,7 @@ import type { IncomingMessage } from 'node:http'
 import { isPgtsError, type ErrorCode, type PgtsError } from '../../util/error.ts'
 import { networkError } from '../http/network-error.ts'
 import { readBody, type HttpRequest, type HttpSend } from '../http/send.ts'
-import { StoreTrouble } from '../object/trouble.ts'
+import { RetryableStoreError } from '../object/retryable-error.ts'
 import { gcsError, jsonObject, refusalOf, unprovenAnswer, type GcsPlace, type GcsRefusal } from './error.ts'
 import type { TokenSource } from './token.ts'
 
@@ -43,12 +43,12 @@ export class GcsApi {
     if ((status >= 200 && status < 300) || accept.includes(status)) return response
     const error = this.errorOf(doing, await this.refusal(doing, response, signal))
     if (status === 401 && this.#tokens.refused(token)) {
-      throw new StoreTrouble(error.message, { code: 'access', hints: error.hints, cause: error.cause })
+      throw new RetryableStoreError(error.message, { code: 'access', hints: error.hints, cause: error.cause })
     }
     throw error
   }
 
-  /** The resource that a successful answer has. @throws StoreTrouble when it has none of this kind */
+  /** The resource that a successful answer has. @throws RetryableStoreError when it has none of this kind */
   async resource(doing: Doing, kind: ResourceKind, request: ApiRequest): Promise<Record<string, unknown>> {
     const response = await this.open(doing, request)
     return this.resourceIn(doing, kind, response, await this.body(doing, response, request.signal))

@@ -18,7 +18,7 @@ import type {
 import { ConditionFailed, withoutCondition } from '../object/condition.ts'
 import { checkedPage } from '../object/pages.ts'
 import { textName } from '../object/text-name.ts'
-import { StoreTrouble } from '../object/trouble.ts'
+import { RetryableStoreError } from '../object/retryable-error.ts'
 import { GcsApi, type Doing } from './api.ts'
 import type { GcsDescription } from './description.ts'
 import { getMedia } from './media.ts'
@@ -179,7 +179,7 @@ export class GcsClient implements ObjectClient {
       stored['name'] === textName(name) &&
       Number(stored['size']) === bytes.length &&
       (stored['md5Hash'] ?? md5Hash) === md5Hash
-    if (!isStored) throw new StoreTrouble(`${write.action}: the store reports another object than was sent`)
+    if (!isStored) throw new RetryableStoreError(`${write.action}: the store reports another object than was sent`)
   }
 
   #get(name: string, request: ObjectGetRequest, parameters: Record<string, string | undefined>): Promise<ObjectBody> {
@@ -229,7 +229,7 @@ function entry({ action }: Doing, name: string, about: Record<string, unknown>):
   const sizeBytes = Number(about['size'])
   const mtimeMs = Date.parse(String(about['updated']))
   if (Number.isNaN(sizeBytes) || Number.isNaN(mtimeMs))
-    throw new StoreTrouble(`${action}: the answer has an object without its size or time`)
+    throw new RetryableStoreError(`${action}: the answer has an object without its size or time`)
   return { name, sizeBytes, mtimeMs }
 }
 

@@ -5,7 +5,7 @@ import { retryAfterMs } from '../http/retry-after.ts'
 import { readBody } from '../http/send.ts'
 import { UnprovenAnswer } from '../http/unproven-answer.ts'
 import { ConditionFailed } from '../object/condition.ts'
-import { StoreRefusal, StoreTrouble } from '../object/trouble.ts'
+import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
 import type { GcsDescription } from './description.ts'
 
 /** What of a repository an error has to name. */
@@ -81,7 +81,7 @@ export function gcsError(action: string, code: ErrorCode, place: GcsPlace, answe
   const cause = new Error(words)
   if (isPassing(answer)) {
     const wait = answer.retryAfterMs === undefined ? {} : { retryAfterMs: answer.retryAfterMs }
-    return new StoreTrouble(message, { overloaded: isOverload(answer), cause, ...wait })
+    return new RetryableStoreError(message, { overloaded: isOverload(answer), cause, ...wait })
   }
   if (answer.unproven !== undefined && !REFUSING.has(status)) return networkError(action, answer.unproven)
   if (status === 404) {

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto'
 import { isPgtsError } from '../../util/error.ts'
 import type { NotRemoved } from '../object/client.ts'
-import { StoreTrouble } from '../object/trouble.ts'
+import { RetryableStoreError } from '../object/retryable-error.ts'
 import type { Doing, GcsApi } from './api.ts'
 import { explain, gcsError, isBucketMissing, isDenial, isPassing, refusalIn } from './error.ts'
 import type { GcsUrls } from './urls.ts'
@@ -13,7 +13,7 @@ export const MAX_CALLS = 100
  * Remove up to 100 objects with one request. The answer to the request says nothing about any of them: each has an
  * answer of its own inside, and one that is not there counts as not removed.
  *
- * @throws StoreTrouble when one of them was not removed for a reason that may pass: the whole batch can be repeated
+ * @throws RetryableStoreError when one of them was not removed for a reason that may pass: the whole batch can be repeated
  * @see https://cloud.google.com/storage/docs/batch
  */
 export async function removeBatch(
@@ -63,7 +63,7 @@ export async function removeBatch(
     if (answer.status >= 200 && answer.status < 300) continue
     if (answer.status === 404 && !isBucketMissing(refusal)) continue
     if (answer.status === 401)
-      throw new StoreTrouble(`${doing.action}: ${explain(api.place, refusal)}`, { code: 'access' })
+      throw new RetryableStoreError(`${doing.action}: ${explain(api.place, refusal)}`, { code: 'access' })
     left.push({ name, reason: explain(api.place, refusal), denied: isDenial(refusal) })
   }
   return left
@@ -84,7 +84,7 @@ async function removeOne(
     await api.resource(doing, 'storage#object', { method: 'GET', url: urls.object(name), signal })
     throw api.unproven(doing, response, 'status 204 is expected', body.toString('utf8'))
   } catch (error) {
-    if (!isPgtsError(error) || error instanceof StoreTrouble || error.code === 'access') throw error
+    if (!isPgtsError(error) || error instanceof RetryableStoreError || error.code === 'access') throw error
     if (error.code === 'file-missing') return []
     if (error.code !== 'file-remove') throw error
     return [{ name, reason: error.message.slice(doing.action.length + 2), denied: error.denied }]

@@ -9,7 +9,7 @@ import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
 import { readBody, type HttpRequest, type HttpSend } from '../http/send.ts'
 import { UnprovenAnswer } from '../http/unproven-answer.ts'
-import { StoreRefusal, StoreTrouble } from '../object/trouble.ts'
+import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
 import type { GcsDescription } from './description.ts'
 import { jsonObject } from './error.ts'
 
@@ -186,7 +186,7 @@ async function ask(
     if (option === undefined) {
       const { host } = new URL(request.url)
       const hints = ['key type auto works on machines of Google Cloud with a service account only']
-      throw new StoreTrouble(`${action}: nothing answers at ${host}`, { code: 'access', hints, cause: error })
+      throw new RetryableStoreError(`${action}: nothing answers at ${host}`, { code: 'access', hints, cause: error })
     }
     throw networkError(action, error)
   }
@@ -207,7 +207,7 @@ async function ask(
   const error = [answer['error'], answer['error_description']].filter((part) => typeof part === 'string').join(': ')
   const message = `${action}: ${error || 'the answer holds no token'} (${status})`
   if (status === 408 || status === 429 || status >= 500) {
-    throw new StoreTrouble(message, {
+    throw new RetryableStoreError(message, {
       code: 'access',
       overloaded: status === 429,
       retryAfterMs: wait || undefined,

@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectUpload } from '../object/client.ts'
-import { StoreTrouble } from '../object/trouble.ts'
+import { RetryableStoreError } from '../object/retryable-error.ts'
 import type { ApiRequest, Doing, GcsApi } from './api.ts'
 
 /** Pieces of a resumable upload but the last are a multiple of this. */
@@ -70,7 +70,7 @@ export class ResumableUpload implements ObjectUpload {
       object = (await this.#send(`${range}/${total}`, body, signal, { 'x-goog-hash': `md5=${md5}` })).object
       this.#unsure = object === undefined
       if (object === undefined)
-        throw new StoreTrouble(`${this.#doing.action}: the store wants more than ${total} bytes`)
+        throw new RetryableStoreError(`${this.#doing.action}: the store wants more than ${total} bytes`)
     }
     await this.#check(object, total, md5, signal)
   }
@@ -92,7 +92,7 @@ export class ResumableUpload implements ObjectUpload {
     if (this.#unsure && (await this.#ask('*', signal)) !== undefined) return true
     if (this.#stored < begin || this.#stored > end) {
       this.#unsure = true
-      throw new StoreTrouble(`${this.#doing.action}: the store has ${this.#stored} bytes of ${begin} to ${end}`)
+      throw new RetryableStoreError(`${this.#doing.action}: the store has ${this.#stored} bytes of ${begin} to ${end}`)
     }
     while (this.#stored < end) {
       const before = this.#stored
@@ -101,7 +101,7 @@ export class ResumableUpload implements ObjectUpload {
       this.#stored = storedBytes(response)
       if (this.#stored > before) continue
       this.#unsure = true
-      throw new StoreTrouble(`${this.#doing.action}: the store takes no more bytes`)
+      throw new RetryableStoreError(`${this.#doing.action}: the store takes no more bytes`)
     }
     return false
   }

@@ -1,4 +1,4 @@
-import { StoreTrouble } from '../object/trouble.ts'
+import { RetryableStoreError } from '../object/retryable-error.ts'
 import { OPEN_FILES_HINT, PgtsError, systemCode } from '../../util/error.ts'
 import { UnprovenAnswer } from './unproven-answer.ts'
 
@@ -12,7 +12,8 @@ import { UnprovenAnswer } from './unproven-answer.ts'
  */
 export function networkError(action: string, error: unknown, repository = 'repo'): PgtsError {
   if (error instanceof PgtsError) return error
-  if (error instanceof UnprovenAnswer) return new StoreTrouble(`${action}: ${error.message}`, { hints: [error.hint] })
+  if (error instanceof UnprovenAnswer)
+    return new RetryableStoreError(`${action}: ${error.message}`, { hints: [error.hint] })
   const code = systemCode(error)
   const why = (code !== undefined && MEANINGS[code]) || (error instanceof Error ? error.message : String(error))
   const message = `${action}: ${why}`
@@ -31,7 +32,7 @@ export function networkError(action: string, error: unknown, repository = 'repo'
     return new PgtsError('service', message, { hints, cause })
   }
   const hints = code === undefined ? undefined : HINTS[code]
-  return new StoreTrouble(message, { code: 'service', hints: hints === undefined ? undefined : [hints], cause })
+  return new RetryableStoreError(message, { code: 'service', hints: hints === undefined ? undefined : [hints], cause })
 }
 
 const CERTIFICATE = new Set([

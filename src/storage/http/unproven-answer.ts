@@ -13,7 +13,7 @@ export interface AnswerSeen {
 /**
  * An answer that lacks what every answer of the store to such a request has: a login page, the error page of a proxy,
  * the answer to another request. It says nothing about the store, not even that an object is missing. `networkError`
- * makes it a StoreTrouble: the next answer may be the store's.
+ * makes it a RetryableStoreError: the next answer may be the store's.
  */
 export class UnprovenAnswer extends Error {
   readonly hint = 'check for a proxy, load balancer or login page between this host and the store'

@@ -90,7 +90,7 @@ export interface ObjectLimits {
  * An object store, thinly: one method is about one request, nothing is retried and nothing is buffered here. S3, Azure
  * and GCS each implement it, `object/storage.ts` makes a StorageDriver of it, `object/retry.ts` repeats what may be
  * repeated. Every error is a PgtsError: `file-missing` where the object is not there, `path-missing` where its bucket
- * is not; when asking again can help, a `StoreTrouble` (object/trouble.ts) says so and how long the store asked to wait.
+ * is not; when asking again can help, a `RetryableStoreError` (object/retryable-error.ts) says so and how long the store asked to wait.
  */
 export interface ObjectClient extends AsyncDisposable {
   /** For messages: `s3://bucket`. Never contains a secret. */

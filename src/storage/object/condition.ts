@@ -1,5 +1,5 @@
 import { PgtsError } from '../../util/error.ts'
-import { StoreRefusal } from './trouble.ts'
+import { StoreRefusal } from './retryable-error.ts'
 
 /** The range begins at the end of the object or beyond. No error to whoever reads: there is nothing left there. */
 export class RangeBeyondEnd extends PgtsError {}

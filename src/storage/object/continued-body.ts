@@ -1,6 +1,6 @@
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectBody, ObjectGetRequest } from './client.ts'
-import { StoreTrouble } from './trouble.ts'
+import { RetryableStoreError } from './retryable-error.ts'
 
 export interface BodyContext {
   /** For messages: `read backup/main/...`. */
@@ -10,7 +10,7 @@ export interface BodyContext {
   /** Ask for the rest. */
   again(request: ObjectGetRequest): Promise<ObjectBody>
   /** Resolves when another try may begin; rejects when there is none any more. Called anew after each progress. */
-  newTries(): (trouble: StoreTrouble) => Promise<void>
+  newTries(): (trouble: RetryableStoreError) => Promise<void>
 }
 
 /** A body that goes on in another answer when its own ends early, breaks or stalls. Tries count from the last progress. */
@@ -38,11 +38,11 @@ export class ContinuedBody implements ObjectBody {
     const { offset = 0, signal } = request
     const { what } = context
     let got = 0
-    let tryAgain: ((trouble: StoreTrouble) => Promise<void>) | undefined
+    let tryAgain: ((trouble: RetryableStoreError) => Promise<void>) | undefined
     using watch = new Watch(what, context.timeoutMs, signal)
     try {
       for (;;) {
-        let trouble: StoreTrouble
+        let trouble: RetryableStoreError
         try {
           const chunks = this.#current.chunks[Symbol.asyncIterator]()
           for (let step = await watch.next(chunks); step.done !== true; step = await watch.next(chunks)) {
@@ -53,10 +53,10 @@ export class ContinuedBody implements ObjectBody {
             yield step.value
           }
           if (got === this.sizeBytes) return
-          trouble = new StoreTrouble(`the answer ended after ${got} of ${this.sizeBytes} bytes`)
+          trouble = new RetryableStoreError(`the answer ended after ${got} of ${this.sizeBytes} bytes`)
         } catch (error) {
           signal?.throwIfAborted()
-          if (this.#cancelled || !(error instanceof StoreTrouble)) throw error
+          if (this.#cancelled || !(error instanceof RetryableStoreError)) throw error
           trouble = error
         }
         this.#current.cancel()
@@ -90,7 +90,7 @@ class Watch implements Disposable {
     this.#signal = signal
     this.#onAbort = () => this.#end?.(signal?.reason)
     signal?.addEventListener('abort', this.#onAbort, { once: true })
-    const stalled = () => new StoreTrouble(`${what}: nothing arrived for ${(timeoutMs / 1000).toFixed(1)} s`)
+    const stalled = () => new RetryableStoreError(`${what}: nothing arrived for ${(timeoutMs / 1000).toFixed(1)} s`)
     this.#timer = setInterval(
       () => {
         if (this.#end !== undefined && performance.now() - this.#waitingSince >= timeoutMs) this.#end(stalled())

@@ -1,9 +1,9 @@
-import { StoreTrouble } from './trouble.ts'
+import { RetryableStoreError } from './retryable-error.ts'
 
 /** Slower than this a transfer counts as stalled, bytes a millisecond. */
 const SLOWEST = 64
 
-/** Aborts a request that makes no progress for so long. What it rejects with then is a StoreTrouble. */
+/** Aborts a request that makes no progress for so long. What it rejects with then is a RetryableStoreError. */
 export class Deadline implements Disposable {
   readonly signal: AbortSignal
   readonly #own = new AbortController()
@@ -26,7 +26,7 @@ export class Deadline implements Disposable {
     this.stop()
     const allowedMs = Math.ceil(ms + sendBytes / SLOWEST)
     this.#timer = setTimeout(() => {
-      this.#own.abort(new StoreTrouble(`${this.#what}: no answer for ${(allowedMs / 1000).toFixed(1)} s`))
+      this.#own.abort(new RetryableStoreError(`${this.#what}: no answer for ${(allowedMs / 1000).toFixed(1)} s`))
     }, allowedMs)
   }
 

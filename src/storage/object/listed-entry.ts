@@ -1,5 +1,5 @@
 import type { ObjectClient, ObjectEntry } from './client.ts'
-import { StoreTrouble } from './trouble.ts'
+import { RetryableStoreError } from './retryable-error.ts'
 
 /**
  * An object as a listing reports it, where the answer to HEAD came without a length.
@@ -15,6 +15,6 @@ export async function listedEntry(
   // The shortest name with this prefix is the first of all.
   const { objects } = await list({ prefix: name, signal })
   const entry = objects.find((object) => object.name === name)
-  if (entry === undefined) throw new StoreTrouble(`cannot look at ${shown}: the store does not report its size`)
+  if (entry === undefined) throw new RetryableStoreError(`cannot look at ${shown}: the store does not report its size`)
   return entry
 }

@@ -1,7 +1,7 @@
 import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectClient, ObjectListRequest, ObjectPage } from './client.ts'
-import { StoreRefusal } from './trouble.ts'
+import { StoreRefusal } from './retryable-error.ts'
 
 export const NO_NEXT_PAGE = 'the listing is truncated, but does not report where its next page begins'
 

@@ -1,4 +1,4 @@
-import { StoreTrouble } from './trouble.ts'
+import { RetryableStoreError } from './retryable-error.ts'
 
 export interface RangeAsked {
   readonly offset?: number
@@ -16,12 +16,12 @@ export interface RangeAnswer {
  * where the range is not smaller.
  *
  * @param action `cannot read s3://bucket/name`
- * @throws StoreTrouble when it does not: a proxy or cache that does not know ranges answers so
+ * @throws RetryableStoreError when it does not: a proxy or cache that does not know ranges answers so
  */
 export function checkRange(action: string, asked: RangeAsked, answer: RangeAnswer): void {
   if (isRange(asked, answer)) return
   const range = answer.contentRange === undefined ? '' : `, ${answer.contentRange}`
-  throw new StoreTrouble(
+  throw new RetryableStoreError(
     `${action}: the store sent other bytes than it was asked for (${shown(asked)} wanted; status ${answer.status}${range})`,
     { hints: ['check for a proxy or cache that does not support range requests'] },
   )

@@ -1,7 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import type { ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
-import { turn } from '../../util/turn.ts'
+import { yieldToEventLoop } from '../../util/yield-to-event-loop.ts'
 import type { ByteBudget } from './budget.ts'
 import type { PartBuffers } from './part-buffers.ts'
 import type { ObjectBody, ObjectClient, ObjectGetRequest } from './client.ts'
@@ -126,7 +126,7 @@ class ReadAhead implements ByteSource {
   async next(): Promise<Uint8Array | undefined> {
     this.#place.signal?.throwIfAborted()
     // Whoever decompresses what is here already never waits, and the requests ahead need the event loop.
-    await turn()
+    await yieldToEventLoop()
     if (this.#read === this.#chunk.length) {
       this.#giveBack()
       this.#askAhead()

@@ -19,7 +19,7 @@ import { ContinuedBody } from './continued-body.ts'
 import { Deadline } from './deadline.ts'
 import { Incident } from './incident.ts'
 import { FIRST_WAIT_MS, Tries, type RetryPolicy } from './tries.ts'
-import { StoreRefusal, StoreTrouble } from './trouble.ts'
+import { StoreRefusal, RetryableStoreError } from './retryable-error.ts'
 
 export interface RetryContext {
   readonly policy: RetryPolicy
@@ -39,7 +39,7 @@ const BATCH_RETRIES = 2
 const ABORT_TOTAL_MS = 8_000
 
 /**
- * The same store, asked again when that can help: after a StoreTrouble, with jittered and growing pauses, as often and
+ * The same store, asked again when that can help: after a RetryableStoreError, with jittered and growing pauses, as often and
  * as long as the policy says; after a StoreRefusal a few times. A body that breaks or stalls is continued where it ended. Everything else is final at
  * once. No more requests are under way than the adaptive limit allows.
  */
@@ -247,7 +247,7 @@ class RetryingClient implements ObjectClient {
       await this.#limit.enter(signal)
       const beganMs = this.#clock.nowMs()
       let outcome: Parameters<AdaptiveLimit['leave']>[0] = 'failed'
-      let failure: StoreTrouble | StoreRefusal
+      let failure: RetryableStoreError | StoreRefusal
       using deadline = new Deadline(what, signal)
       try {
         deadline.start(policy.timeoutMs, sendBytes)
@@ -258,8 +258,8 @@ class RetryingClient implements ObjectClient {
         return answer
       } catch (error) {
         signal?.throwIfAborted()
-        if (closed.aborted || !(error instanceof StoreTrouble || error instanceof StoreRefusal)) throw error
-        if (error instanceof StoreTrouble && error.overloaded) outcome = 'overloaded'
+        if (closed.aborted || !(error instanceof RetryableStoreError || error instanceof StoreRefusal)) throw error
+        if (error instanceof RetryableStoreError && error.overloaded) outcome = 'overloaded'
         failure = error
       } finally {
         deadline[Symbol.dispose]()

@@ -1,7 +1,7 @@
 import type { Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Incident } from './incident.ts'
-import { StoreRefusal, StoreTrouble } from './trouble.ts'
+import { StoreRefusal, RetryableStoreError } from './retryable-error.ts'
 
 export interface RetryPolicy {
   /** Further tries after the first. */
@@ -43,7 +43,7 @@ export class Tries {
   }
 
   /** Waits until the next try may begin. @throws the failure when there is none any more */
-  async wait(failure: StoreTrouble | StoreRefusal, signal: AbortSignal | undefined): Promise<void> {
+  async wait(failure: RetryableStoreError | StoreRefusal, signal: AbortSignal | undefined): Promise<void> {
     const { what, policy, refusals, clock, random, incident } = this.#context
     const { retries, totalMs, timeoutMs, firstWaitMs = FIRST_WAIT_MS, longestWaitMs = LONGEST_WAIT_MS } = policy
     const growing = Math.min(longestWaitMs, firstWaitMs * 2 ** this.#failed)
@@ -51,7 +51,7 @@ export class Tries {
     // From half of it to all of it, so that many workers do not come back at once.
     const jittered = growing * (0.5 + random() / 2)
     // A store may ask for an hour. That must neither hang the request nor end it: half of what is left leaves more tries.
-    const asked = (failure instanceof StoreTrouble ? failure.retryAfterMs : undefined) ?? 0
+    const asked = (failure instanceof RetryableStoreError ? failure.retryAfterMs : undefined) ?? 0
     const waitMs = Math.max(jittered, Math.min(asked, timeoutMs, (totalMs - spentMs) / 2))
     const exhausted = ++this.#failed > retries || spentMs + waitMs > totalMs
     if (failure instanceof StoreRefusal) {
@@ -70,7 +70,7 @@ export class Tries {
   }
 }
 
-function givenUp(trouble: StoreTrouble, tries: number, spentMs: number): PgtsError {
+function givenUp(trouble: RetryableStoreError, tries: number, spentMs: number): PgtsError {
   if (tries === 1) return trouble
   const seconds = (spentMs / 1000).toFixed(1)
   return new PgtsError(trouble.code, `${trouble.message} (given up after ${tries} tries in ${seconds} s)`, {

@@ -1,6 +1,6 @@
 import { PgtsError } from '../../util/error.ts'
 import type { ByteSink } from '../../util/bytes.ts'
-import { turn } from '../../util/turn.ts'
+import { yieldToEventLoop } from '../../util/yield-to-event-loop.ts'
 import type { PendingFile } from '../driver.ts'
 import type { ByteBudget } from './budget.ts'
 import type { ObjectClient, ObjectKind, ObjectUpload } from './client.ts'
@@ -53,7 +53,7 @@ export class ObjectUploading implements PendingFile {
     if (this.#used + chunk.length > size) return this.#writeOn(chunk)
     this.#append(chunk, size)
     // Whoever compresses never waits, and the parts in flight need the event loop.
-    return turn()
+    return yieldToEventLoop()
   }
 
   async #writeOn(chunk: Uint8Array): Promise<void> {

@@ -1,7 +1,7 @@
 import { receiveMessageOnPort, type MessagePort } from 'node:worker_threads'
 import type { ByteSink, ByteSource } from '../../util/bytes.ts'
 import { fromPlainError, PgtsError } from '../../util/error.ts'
-import { turn } from '../../util/turn.ts'
+import { yieldToEventLoop } from '../../util/yield-to-event-loop.ts'
 import type { ByteRange, Cancellable, CreateOptions, PendingFile } from '../driver.ts'
 import { assertName } from '../name.ts'
 import { PIECE_BYTES, PIECES_AHEAD, type FromStorage, type ToStorage } from './messages.ts'
@@ -135,7 +135,7 @@ class PortSource implements ByteSource {
 
   next(): Uint8Array | undefined | Promise<Uint8Array | undefined> {
     // Whoever decompresses what is here already never waits, and the other jobs of this thread need a turn.
-    const waiting = turn()
+    const waiting = yieldToEventLoop()
     return waiting === undefined ? this.#take() : waiting.then(() => this.#take())
   }
 
@@ -244,7 +244,7 @@ class PortFile implements PendingFile {
       if (this.#used === PIECE_BYTES) this.#sendPiece()
     }
     // Whoever compresses never waits, and the other jobs of this thread need a turn.
-    return turn()
+    return yieldToEventLoop()
   }
 
   /** A buffer to fill; undefined while too many are on their way. */

@@ -2,7 +2,7 @@ import { PgtsError, type ErrorCode } from '../../util/error.ts'
 import { clocksDiffer } from '../http/clock-skew.ts'
 import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
-import { StoreRefusal, StoreTrouble } from '../object/trouble.ts'
+import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
 import type { Refusal } from './refusal.ts'
 
 /** What was asked of the bucket, and what permission it takes. */
@@ -77,7 +77,7 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
   const { said, cause, message, refused } = answer
   if (OVERLOADED.has(code) || (status === 503 && code === '') || status === 429) {
     const waitMs = retryAfterMs(refusal.retryAfter, place.nowMs)
-    return new StoreTrouble(message(`the store is overloaded (${said})`), {
+    return new RetryableStoreError(message(`the store is overloaded (${said})`), {
       overloaded: true,
       retryAfterMs: waitMs,
       cause,
@@ -187,7 +187,7 @@ function errorOfStatus({ refusal, place, said, cause, message, final, refused }:
     return refused('feature-not-supported', `the service cannot do this (${said})`, ...optionHints(refusal, place))
   if (PASSING.has(code) || status >= 500 || status === 408 || status === 409) {
     const waitMs = retryAfterMs(refusal.retryAfter, place.nowMs)
-    return new StoreTrouble(message(said), { retryAfterMs: waitMs, cause })
+    return new RetryableStoreError(message(said), { retryAfterMs: waitMs, cause })
   }
   const kms = code.startsWith('KMS.') ? [`check ${repo}-s3-kms-key-id and the policy of that key`] : []
   return refused('service', said, ...(kms.length > 0 ? kms : optionHints(refusal, place)))

@@ -10,7 +10,7 @@ import {
 import { createHash } from 'node:crypto'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectUpload } from '../object/client.ts'
-import { StoreTrouble } from '../object/trouble.ts'
+import { RetryableStoreError } from '../object/retryable-error.ts'
 import { textKey } from './names.ts'
 import { abortUpload } from './abandoned.ts'
 import { crc32Base64, type Integrity } from './integrity.ts'
@@ -49,7 +49,7 @@ export async function beginUpload(place: UploadPlace, params: PutParams, signal?
   if (refusal !== undefined) throw requests.errorOf(refusal, subject)
   const { UploadId, ChecksumAlgorithm } = output
   if (UploadId === undefined) {
-    throw new StoreTrouble(`the store began an upload of ${requests.shown(name)} and gave it no id`)
+    throw new RetryableStoreError(`the store began an upload of ${requests.shown(name)} and gave it no id`)
   }
   // A store that overlooks what it does not know does not repeat it.
   return new S3Upload(place, UploadId, ChecksumAlgorithm === 'CRC32')
@@ -85,7 +85,7 @@ class S3Upload implements ObjectUpload {
     if (refusal !== undefined) throw requests.errorOf(refusal, subject)
     const { ETag: etag } = output
     if (etag === undefined) {
-      throw new StoreTrouble(`the store took part ${number} of ${requests.shown(name)} and gave no ETag for it`)
+      throw new RetryableStoreError(`the store took part ${number} of ${requests.shown(name)} and gave no ETag for it`)
     }
     this.#parts.set(number, { etag, sizeBytes: bytes.length, crc })
   }

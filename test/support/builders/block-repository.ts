@@ -2,7 +2,7 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { loadBackupInfo, loadManifest } from '../../../src/core/info-store.ts'
 import type { StoredBlocks } from '../../../src/core/block/read.ts'
-import { restoreFile, type RestoredFile, type RestoreFile } from '../../../src/core/restore/write-file.ts'
+import { restoreBatch, type RestoredFile, type RestoreFile } from '../../../src/core/restore/restore-file.ts'
 import { restoreJobs } from '../../../src/core/restore/jobs.ts'
 import type { FileAction, PlannedFile } from '../../../src/core/restore/plan.ts'
 import type { WorkerEnv } from '../../../src/core/worker-env.ts'
@@ -77,7 +77,7 @@ export function blockFiles(manifest: Manifest): { readonly file: ManifestFile; r
 }
 
 /** Runs the job of a restore for some files of a backup; each goes to `dir` under the last part of its name. */
-export async function bringBack(
+export async function restoreFiles(
   storage: StorageDriver,
   manifest: Manifest,
   files: readonly ManifestFile[],
@@ -96,7 +96,7 @@ export async function bringBack(
   }
   const results: RestoredFile[] = []
   for (const job of restoreJobs(planned, manifest, STANZA, ownership, false)) {
-    results.push(...(await restoreFile({ ...job, files: job.files satisfies readonly RestoreFile[] }, env, signal)))
+    results.push(...(await restoreBatch({ ...job, files: job.files satisfies readonly RestoreFile[] }, env, signal)))
   }
   return results
 }

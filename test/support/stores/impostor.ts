@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { ObjectClient, ObjectUpload } from '../../../src/storage/object/client.ts'
 import type { PgtsError } from '../../../src/util/error.ts'
-import { StoreRefusal, StoreTrouble } from '../../../src/storage/object/trouble.ts'
+import { StoreRefusal, RetryableStoreError } from '../../../src/storage/object/retryable-error.ts'
 
 // What a login page, a balancer, a cache or an incomplete look-alike answers, to each operation of each store.
 
@@ -118,7 +118,7 @@ export const OPERATIONS: Readonly<Record<string, Case>> = {
 
 /** It is asked again: as long as the policy says, or a few times. */
 export function expectRetryable(error: unknown): void {
-  expect(error instanceof StoreTrouble || error instanceof StoreRefusal, String(error)).toBe(true)
+  expect(error instanceof RetryableStoreError || error instanceof StoreRefusal, String(error)).toBe(true)
   expect((error as PgtsError).denied, 'not taken for the answer of the store').toBeFalsy()
 }
 

@@ -7,7 +7,7 @@ import { describe, expect, test } from 'vitest'
 import { managedIdentity } from '../../../src/storage/azure/managed-identity.ts'
 import { tokenSource } from '../../../src/storage/gcs/token.ts'
 import { httpSender } from '../../../src/storage/http/send.ts'
-import { StoreTrouble } from '../../../src/storage/object/trouble.ts'
+import { RetryableStoreError } from '../../../src/storage/object/retryable-error.ts'
 import type { S3Keys } from '../../../src/storage/s3/description.ts'
 import { openCredentials, type FetchKeys } from '../../../src/storage/s3/keys/credentials.ts'
 import { makeTestDir } from '../../support/processes/test-user.ts'
@@ -56,7 +56,7 @@ describe('services that give credentials', () => {
     test.each(successes)('%s is a retryable error, which repeats nothing of it', async (_title, bogus) => {
       store.answer = () => bogus
       const error = await caught(get())
-      expect(error).toBeInstanceOf(StoreTrouble)
+      expect(error).toBeInstanceOf(RetryableStoreError)
       expect((error as Error).message).not.toContain('log in')
     })
   })
@@ -66,6 +66,6 @@ describe('services that give credentials', () => {
     ['without an end', { token_type: 'Bearer', access_token: 't' }],
   ])('a token %s is not taken', async (_, token) => {
     store.answer = () => ({ status: 200, body: JSON.stringify(token) })
-    expect(await caught(sources['Google tokens']!())).toBeInstanceOf(StoreTrouble)
+    expect(await caught(sources['Google tokens']!())).toBeInstanceOf(RetryableStoreError)
   })
 })

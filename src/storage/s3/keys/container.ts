@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { PgtsError } from '../../../util/error.ts'
 import type { HttpAccess } from '../../http/agents.ts'
-import { StoreRefusal, StoreTrouble } from '../../object/trouble.ts'
+import { StoreRefusal, RetryableStoreError } from '../../object/retryable-error.ts'
 import type { S3Keys } from '../description.ts'
 import { askOnce } from './ask.ts'
 import { keysFromJson, type FetchKeys } from './credentials.ts'
@@ -19,7 +19,7 @@ export function containerKeys(keys: S3Keys & { type: 'container' }, access: Http
     const { status, text } = await askOnce({ method: 'GET', url: keys.url, headers }, from, access)
     if (status === 200) return keysFromJson(text, from)
     const message = `${from} answers with HTTP status ${status}`
-    throw status >= 500 || status === 429 ? new StoreTrouble(message) : new StoreRefusal('access', message)
+    throw status >= 500 || status === 429 ? new RetryableStoreError(message) : new StoreRefusal('access', message)
   }
 }
 

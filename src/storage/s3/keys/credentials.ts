@@ -2,7 +2,7 @@ import type { S3ClientConfig } from '@aws-sdk/client-s3'
 import { PgtsError } from '../../../util/error.ts'
 import { loadModule } from '../../../util/load-module.ts'
 import type { HttpAccess } from '../../http/agents.ts'
-import { StoreTrouble } from '../../object/trouble.ts'
+import { RetryableStoreError } from '../../object/retryable-error.ts'
 import type { S3Keys } from '../description.ts'
 
 /** Keys for AWS's client: themselves, or how to get them. It fetches them once for all who ask, and anew in time. */
@@ -51,12 +51,12 @@ export async function openCredentials(keys: S3Keys, access: HttpAccess, reposito
 /**
  * Keys from the JSON that metadata services and programs answer with.
  *
- * @param broken error for text without keys; absent: a StoreTrouble, as something else may have answered for the service
+ * @param broken error for text without keys; absent: a RetryableStoreError, as something else may have answered for the service
  */
 export function keysFromJson(
   text: string,
   from: string,
-  broken: (message: string) => PgtsError = (message) => new StoreTrouble(message, { code: 'format' }),
+  broken: (message: string) => PgtsError = (message) => new RetryableStoreError(message, { code: 'format' }),
 ): FetchedKeys {
   let value: unknown
   try {

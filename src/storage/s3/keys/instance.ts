@@ -1,4 +1,4 @@
-import { StoreRefusal, StoreTrouble } from '../../object/trouble.ts'
+import { StoreRefusal, RetryableStoreError } from '../../object/retryable-error.ts'
 import type { S3Keys } from '../description.ts'
 import { askOnce } from './ask.ts'
 import { keysFromJson, type FetchKeys } from './credentials.ts'
@@ -30,14 +30,14 @@ async function sessionToken(metadata: string, from: string): Promise<string | un
   if (status !== 200) return undefined
   const token = text.trim()
   if (/^[\w+/=.~-]+$/.test(token)) return token
-  throw new StoreTrouble(`${from} did not answer with a token: check for a proxy between this host and it`)
+  throw new RetryableStoreError(`${from} did not answer with a token: check for a proxy between this host and it`)
 }
 
 /** The first of a list, a line each. */
 function roleIn(text: string, from: string): string {
   const role = text.split('\n', 1)[0]?.trim() ?? ''
   if (/^[\w+=,.@-]+$/.test(role)) return role
-  throw new StoreTrouble(`${from} did not answer with the name of a role`)
+  throw new RetryableStoreError(`${from} did not answer with the name of a role`)
 }
 
 async function answerOf(url: string, headers: Record<string, string>, from: string, absent: string, hint: string) {
@@ -45,5 +45,5 @@ async function answerOf(url: string, headers: Record<string, string>, from: stri
   if (status === 200) return text
   if (status === 404) throw new StoreRefusal('service', `${from} says that ${absent}`, { hints: [hint] })
   const message = `${from} answers with HTTP status ${status}`
-  throw status >= 500 || status === 429 ? new StoreTrouble(message) : new StoreRefusal('service', message)
+  throw status >= 500 || status === 429 ? new RetryableStoreError(message) : new StoreRefusal('service', message)
 }

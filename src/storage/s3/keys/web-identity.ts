@@ -3,7 +3,7 @@ import { NodeHttpHandler } from '@smithy/node-http-handler'
 import type { PgtsError } from '../../../util/error.ts'
 import { openAgents, type HttpAccess } from '../../http/agents.ts'
 import { networkError } from '../../http/network-error.ts'
-import { StoreRefusal, StoreTrouble } from '../../object/trouble.ts'
+import { StoreRefusal, RetryableStoreError } from '../../object/retryable-error.ts'
 import type { S3Keys } from '../description.ts'
 import { refusalOf } from '../refusal.ts'
 import { silenceVersionNotice } from '../sdk.ts'
@@ -49,7 +49,7 @@ function refused(error: unknown, from: string, role: string): PgtsError {
   const { status, code, message } = refusal
   const said = `${from} gives no keys for ${role}: ${code === '' ? `HTTP status ${status}` : `${code}: ${message}`}`
   // Without a code of the service it may be something else that answered.
-  if (status >= 500 || status === 429 || code === '') return new StoreTrouble(said)
+  if (status >= 500 || status === 429 || code === '') return new RetryableStoreError(said)
   return new StoreRefusal('access', said, {
     hints: ['check AWS_ROLE_ARN, and whom the trust policy of that role trusts'],
   })

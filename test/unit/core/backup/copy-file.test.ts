@@ -45,7 +45,7 @@ function job(name: string, content: Buffer, more: Partial<CopyFileJob> = {}): Co
   }
 }
 
-const known = (content: Buffer, first = false) => ({ known: { checksum: sha1(content), first } })
+const known = (content: Buffer, first = false) => ({ priorContent: { checksum: sha1(content), first } })
 
 function run(files: readonly CopyFileJob[], more: Partial<CopyFilesJob> = {}): Promise<CopiedFile[]> {
   const codec = { type: 'none' as const, level: 0 }
@@ -162,7 +162,7 @@ describe('what an interrupted backup left', () => {
     ['the prior backup has it, which shows late', known(LARGE), 'unchanged'],
   ])('is removed when %s', async (_, more, outcome) => {
     await left(Buffer.from('of another day'))
-    const now = more.known.checksum === sha1(SMALL) ? SMALL : LARGE
+    const now = more.priorContent.checksum === sha1(SMALL) ? SMALL : LARGE
     const file = job('a', now, { ...more, ...resumed(Buffer.from('of another day')) })
     expect(await run([file])).toEqual([{ name: 'a', outcome }])
     expect(await namesStored()).toEqual([])

@@ -84,7 +84,7 @@ describe('what becomes of a file', () => {
   })
 })
 
-describe('what is inherited', () => {
+describe('what is taken from the prior', () => {
   const known = stored({
     checksum: 'ab'.repeat(20),
     repoChecksum: 'cd'.repeat(20),
@@ -98,13 +98,13 @@ describe('what is inherited', () => {
   })
 
   test('storage and page results come from the prior; owner, mode and time from the cluster', () => {
-    const { inherited } = planOne(listed({ timestamp: TIME + 5 }), known)
+    const { priorEntry } = planOne(listed({ timestamp: TIME + 5 }), known)
     const { sizeOriginalBytes: _, ...rest } = known
-    expect(inherited).toEqual({ ...rest, ...OWNER, mode: 0o600, timestamp: TIME + 5, reference: LABEL })
+    expect(priorEntry).toEqual({ ...rest, ...OWNER, mode: 0o600, timestamp: TIME + 5, reference: LABEL })
   })
 
   test('a reference names the backup that holds the bytes, not the one between', () => {
-    expect(planOne(listed(), { ...known, reference: FULL }).inherited?.reference).toBe(FULL)
+    expect(planOne(listed(), { ...known, reference: FULL }).priorEntry?.reference).toBe(FULL)
   })
 
   test.each([
@@ -116,9 +116,9 @@ describe('what is inherited', () => {
   ])('a block map is continued: %s', (_, sizeBytes, more, continued) => {
     const { blockMapSize, ...shape } = { ...BLOCKS, ...more }
     const before = stored({ ...shape, blockMapSize })
-    const { priorBlocks, inherited } = planOne(listed({ sizeBytes, timestamp: TIME + 1 }), before)
+    const { priorBlocks, priorEntry } = planOne(listed({ sizeBytes, timestamp: TIME + 1 }), before)
     expect(priorBlocks).toEqual(continued ? { ...before, reference: LABEL } : undefined)
-    expect(inherited === undefined).toBe(sizeBytes !== 32768)
+    expect(priorEntry === undefined).toBe(sizeBytes !== 32768)
   })
 })
 

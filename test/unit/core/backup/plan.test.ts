@@ -38,7 +38,7 @@ describe('without bundles', () => {
       planned('pg_data/a', 10),
       planned('pg_data/b', 3 * MIB),
       planned('pg_data/c', 20),
-      planned('pg_data/d', 5 * MIB, { action: 'compare', inherited: aFile('pg_data/d') }),
+      planned('pg_data/d', 5 * MIB, { action: 'compare', priorEntry: aFile('pg_data/d') }),
       planned('pg_data/e', 30, { action: 'reference' }),
       planned('pg_data/f', 0, { action: 'empty' }),
     ]
@@ -49,7 +49,7 @@ describe('without bundles', () => {
     ])
     expect(jobs(files)[0]!.files[0]).toMatchObject({
       repoName: `backup/main/${LABEL}/pg_data/d.zst`,
-      known: { first: true },
+      priorContent: { first: true },
     })
   })
 })

@@ -10,7 +10,7 @@ import { readAll } from '../../../../src/util/bytes.ts'
 import {
   blockFiles,
   blockRepositories,
-  bringBack,
+  restoreFiles,
   openBlockRepository,
   pathIn,
   type BlockRepository,
@@ -65,7 +65,7 @@ describe.each(blockRepositories)('what pgbackrest stored as blocks: %s', (name) 
       const files = manifest.files.filter((file) => recorded.has(file.name))
       expect(files.length).toBe(recorded.size)
       mkdirSync(target)
-      await bringBack(repository.storage, manifest, manifest.files, target, 'create')
+      await restoreFiles(repository.storage, manifest, manifest.files, target, 'create')
       for (const [file, { sizeBytes, checksum }] of recorded) {
         const path = pathIn(target, file)
         expect([file, statSync(path).size, sha1Of(path)]).toEqual([file, sizeBytes, checksum])
@@ -81,9 +81,9 @@ describe.each(blockRepositories)('what pgbackrest stored as blocks: %s', (name) 
       for (const to of backups) {
         rmSync(dir, { recursive: true })
         mkdirSync(dir)
-        await bringBack(storage, from, from.files, dir, 'create')
+        await restoreFiles(storage, from, from.files, dir, 'create')
         const files = to.files.filter(({ blockMapSize }) => blockMapSize !== undefined)
-        const results = await bringBack(storage, to, files, dir, 'check')
+        const results = await restoreFiles(storage, to, files, dir, 'check')
         for (const { name: file, outcome, revisedBytes = 0, sizeBytes } of results) {
           const { checksum } = repository.recorded(to.label).get(file)!
           const before = repository.recorded(from.label).get(file)!

@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { layOut } from '../../../../src/core/restore/layout.ts'
 import { planRestore, type ExistingFiles } from '../../../../src/core/restore/plan.ts'
-import type { FoundEntry } from '../../../../src/core/restore/target-files.ts'
+import type { FoundEntry } from '../../../../src/core/restore/file-system.ts'
 import { aFile, aManifest, OWNER } from '../../../support/builders/manifest.ts'
 
 const manifest = aManifest(

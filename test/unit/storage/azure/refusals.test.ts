@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openAzureClient } from '../../../../src/storage/azure/client.ts'
 import type { ObjectClient } from '../../../../src/storage/object/client.ts'
-import { StoreRefusal, StoreTrouble } from '../../../../src/storage/object/trouble.ts'
+import { StoreRefusal, RetryableStoreError } from '../../../../src/storage/object/retryable-error.ts'
 
 // What the emulator never answers.
 
@@ -65,7 +65,7 @@ describe('what may pass', () => {
     ]) {
       const before = requests.length
       const error = await caught(request())
-      expect(error).toBeInstanceOf(StoreTrouble)
+      expect(error).toBeInstanceOf(RetryableStoreError)
       expect(error).toMatchObject({ overloaded, retryAfterMs: 3000 })
       expect(requests.length - before, 'asked once').toBe(1)
     }
@@ -74,7 +74,7 @@ describe('what may pass', () => {
   test('a server that says nothing any more', async () => {
     answer = () => undefined
     const error = await caught(client.head('x'))
-    expect(error).toBeInstanceOf(StoreTrouble)
+    expect(error).toBeInstanceOf(RetryableStoreError)
     expect(error).toMatchObject({ message: expect.stringContaining('no answer in time') })
   })
 
@@ -90,7 +90,7 @@ describe('what may pass', () => {
           for await (const chunk of body.chunks) expect(Buffer.from(chunk).toString()).toBe('half')
         })(),
       )
-      expect(error).toBeInstanceOf(StoreTrouble)
+      expect(error).toBeInstanceOf(RetryableStoreError)
     }
   })
 
@@ -181,7 +181,7 @@ describe('what will not pass', () => {
   ])('%s %s', async (status, code, expected, hint) => {
     refuse(status, code)
     const error = await caught(client.put('x', Buffer.from('x'), data))
-    expect(error).not.toBeInstanceOf(StoreTrouble)
+    expect(error).not.toBeInstanceOf(RetryableStoreError)
     expect(error).toMatchObject({ code: expected, message: expect.stringContaining(`${status} ${code}`) })
     if (hint !== '') expect((error as { hints: string[] }).hints.join('\n')).toContain(hint)
   })

@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { AdaptiveLimit } from '../../../../src/storage/object/concurrency.ts'
 import { retrying } from '../../../../src/storage/object/retry.ts'
 import type { RetryPolicy } from '../../../../src/storage/object/tries.ts'
-import { StoreRefusal, StoreTrouble } from '../../../../src/storage/object/trouble.ts'
+import { StoreRefusal, RetryableStoreError } from '../../../../src/storage/object/retryable-error.ts'
 import type { Clock } from '../../../../src/util/clock.ts'
 import { PgtsError } from '../../../../src/util/error.ts'
 import { silentLogger } from '../../../../src/util/log.ts'
@@ -64,7 +64,7 @@ async function bytesOf(chunks: AsyncIterable<Uint8Array>): Promise<Buffer> {
 }
 
 const content = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 7) % 251))
-const trouble = (options = {}) => ({ error: new StoreTrouble('503 Slow Down', options) })
+const trouble = (options = {}) => ({ error: new RetryableStoreError('503 Slow Down', options) })
 const put = (client: Setup['client'], signal?: AbortSignal) => client.put('a', content, { kind: 'data', signal })
 
 describe('what may pass is asked again', () => {
@@ -210,7 +210,7 @@ describe('a body goes on where it ended', () => {
   test.each([
     ['ends early', 'end' as const],
     ['stalls', 'stall' as const],
-    ['breaks', new StoreTrouble('connection reset')],
+    ['breaks', new RetryableStoreError('connection reset')],
   ])('when it %s', async (_name, then) => {
     const { objects, client } = setup({ timeoutMs: 30 })
     objects.objects.set('a', { bytes: content, mtimeMs: 1 })
@@ -351,7 +351,7 @@ describe('how many requests are under way', () => {
 
 test('a client that was closed asks nothing again, whatever it waits for', async () => {
   const objects = memoryObjects()
-  failing(objects, 'head', Infinity, { error: new StoreTrouble('broken') })
+  failing(objects, 'head', Infinity, { error: new RetryableStoreError('broken') })
   let slept!: () => void
   const sleeping = new Promise<void>((resolve) => (slept = resolve))
   const clock: Clock = {

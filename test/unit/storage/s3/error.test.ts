@@ -1,7 +1,7 @@
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
-import { StoreRefusal, StoreTrouble } from '../../../../src/storage/object/trouble.ts'
+import { StoreRefusal, RetryableStoreError } from '../../../../src/storage/object/retryable-error.ts'
 import { s3Error, type S3Action } from '../../../../src/storage/s3/error.ts'
 import { refusalOf } from '../../../../src/storage/s3/refusal.ts'
 
@@ -48,7 +48,7 @@ describe('what may be asked again', () => {
     [400, 'ThrottlingException'],
   ])('%i %s: the store is overloaded', async (status, code) => {
     const error = await errorFor(status, code, { headers: { 'retry-after': '7' } })
-    expect(error).toBeInstanceOf(StoreTrouble)
+    expect(error).toBeInstanceOf(RetryableStoreError)
     expect(error).toMatchObject({ overloaded: true, retryAfterMs: 7000 })
   })
 
@@ -63,7 +63,7 @@ describe('what may be asked again', () => {
     [400, 'XAmzContentSHA256Mismatch'],
     [200, 'InternalError'],
   ])('%i %s: a trouble that may pass', async (status, code) => {
-    expect(await errorFor(status, code)).toBeInstanceOf(StoreTrouble)
+    expect(await errorFor(status, code)).toBeInstanceOf(RetryableStoreError)
     expect(await errorFor(status, code)).toMatchObject({ overloaded: false, code: 'service' })
   })
 })
@@ -93,7 +93,7 @@ describe('what a gateway may have said once is asked again a few times', () => {
     [520, ''],
     [408, ''],
   ])('%i: may pass', async (status, code) => {
-    expect(await errorFor(status, code)).toBeInstanceOf(StoreTrouble)
+    expect(await errorFor(status, code)).toBeInstanceOf(RetryableStoreError)
   })
 
   test('a clock that is said to differ and does not', async () => {
@@ -118,7 +118,7 @@ describe('what is final, in words', () => {
     [412, 'PreconditionFailed', 'file-read', 'it was replaced meanwhile'],
   ])('%i %s', async (status, code, kind, words) => {
     const error = await errorFor(status, code)
-    expect(error).not.toBeInstanceOf(StoreTrouble)
+    expect(error).not.toBeInstanceOf(RetryableStoreError)
     expect(error).not.toBeInstanceOf(StoreRefusal)
     expect(error.code).toBe(kind)
     expect(error.message).toContain(words)
@@ -192,6 +192,6 @@ describe('what is final, in words', () => {
 
 test('a page of a proxy is no refusal of the service, but its status counts', async () => {
   const error = await errorFor(502, '', { body: '<html><body><h1>Bad Gateway</h1><br></body></html>' })
-  expect(error).toBeInstanceOf(StoreTrouble)
+  expect(error).toBeInstanceOf(RetryableStoreError)
   expect(error.message).toBe('cannot write s3://bucket/repo/x: HTTP status 502')
 })

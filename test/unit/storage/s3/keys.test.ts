@@ -7,7 +7,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi 
 import type { S3Keys } from '../../../../src/storage/s3/description.ts'
 import { openS3Client, type S3Client } from '../../../../src/storage/s3/client.ts'
 import { openCredentials, type FetchKeys } from '../../../../src/storage/s3/keys/credentials.ts'
-import { StoreTrouble } from '../../../../src/storage/object/trouble.ts'
+import { RetryableStoreError } from '../../../../src/storage/object/retryable-error.ts'
 import { systemClock } from '../../../../src/util/clock.ts'
 
 interface Asked {
@@ -96,7 +96,7 @@ describe('the role of a machine', () => {
 
   test('a service that fails may be asked again', async () => {
     answer = ({ line }) => (line.startsWith('PUT') ? { body: 'session' } : { status: 503, body: '' })
-    await expect((await sourceOf({ type: 'instance', metadata: url }))()).rejects.toBeInstanceOf(StoreTrouble)
+    await expect((await sourceOf({ type: 'instance', metadata: url }))()).rejects.toBeInstanceOf(RetryableStoreError)
   })
 })
 
@@ -262,7 +262,7 @@ describe('when keys are fetched', () => {
   test('after a failure, whoever comes next asks again', async () => {
     const working = answer
     answer = () => ({ status: 500, body: '' })
-    await expect(list()).rejects.toBeInstanceOf(StoreTrouble)
+    await expect(list()).rejects.toBeInstanceOf(RetryableStoreError)
     answer = working
     expect(await list()).toEqual({ objects: [], prefixes: [] })
   })

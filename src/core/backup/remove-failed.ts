@@ -9,7 +9,7 @@ import type { Logger } from '../../util/log.ts'
  *
  * @param label undefined when the backup failed before it had one
  */
-export async function makeRoomAfterFailure(
+export async function removeFailedBackupIfDiskFull(
   storage: StorageDriver,
   stanza: string,
   label: string | undefined,

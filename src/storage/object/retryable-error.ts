@@ -1,7 +1,7 @@
 import { PgtsError, type ErrorCode } from '../../util/error.ts'
 
 /** A failure that may pass: the store asked to slow down, a connection broke, an answer came back broken. */
-export class StoreTrouble extends PgtsError {
+export class RetryableStoreError extends PgtsError {
   /** The store said that it is overloaded: fewer requests at once help, not only a later one. */
   readonly overloaded: boolean
   /** How long the store asked to wait, milliseconds. */

@@ -11,9 +11,9 @@ import { planReads } from '../block/plan-reads.ts'
 import { blockLength, loadBlockMap } from '../block/read.ts'
 import type { WorkerEnv } from '../worker-env.ts'
 import { explain, mismatch } from './restore-error.ts'
-import { openExisting, readRange, settle, writeFully } from './target-file.ts'
-import { translate } from './target-files.ts'
-import type { RestoredFile, RestoreFile, RestoreFileJob } from './write-file.ts'
+import { openExisting, readRange, finishFile, writeFully } from './durable-file.ts'
+import { translate } from './file-system.ts'
+import type { RestoredFile, RestoreFile, RestoreFileJob } from './restore-file.ts'
 
 /** How the blocks of a file are stored. Sizes in bytes. */
 export interface RestoreBlocks {
@@ -67,7 +67,7 @@ export async function reviseBlocks(
     const there = hashBlocks(fd, Math.min(stat.size, file.sizeBytes), blockSize, checksumSize, env.buffer)
     if (stat.size > file.sizeBytes) fs.ftruncateSync(fd, file.sizeBytes)
     if (stat.size >= file.sizeBytes && there.checksum === file.checksum) {
-      settle(fd, file)
+      finishFile(fd, file)
       return { outcome: 'matches' }
     }
     const map = await mapOf(file, job, env, signal)
@@ -82,7 +82,7 @@ export async function reviseBlocks(
     const checksum = await writeBlocks(fd, map, differs, file, job, env, signal)
     // Two blocks of one checksum are next to impossible; whatever it is, all blocks will tell.
     if (checksum !== file.checksum || fs.fstatSync(fd).size !== file.sizeBytes) return undefined
-    settle(fd, file)
+    finishFile(fd, file)
     return { outcome: 'restored', revisedBytes }
   } catch (error) {
     if (isPgtsError(error)) throw explain(error, file, env)

@@ -29,7 +29,7 @@ export interface ManifestKey {
 }
 
 /** Turns the text of an info file into what is stored, and back. */
-export interface InfoSeal {
+export interface InfoCipher {
   close(text: Uint8Array): Uint8Array
   /**
    * @param what the file's name, for messages
@@ -39,7 +39,7 @@ export interface InfoSeal {
 }
 
 /** For archive.info and backup.info. */
-export function sealOfPlace({ key, cipher }: InfoPlace): InfoSeal {
+export function infoCipherOf({ key, cipher }: InfoPlace): InfoCipher {
   const repo = key === undefined ? 'repo' : `repo${key}`
   if (cipher === undefined) {
     return plain(`no cipher is configured for ${repo === 'repo' ? 'this repository' : repo}`, [
@@ -61,7 +61,7 @@ export function sealOfPlace({ key, cipher }: InfoPlace): InfoSeal {
 }
 
 /** For manifests. */
-export function sealOfManifests({ cipherPass }: ManifestKey): InfoSeal {
+export function manifestCipherOf({ cipherPass }: ManifestKey): InfoCipher {
   if (cipherPass === undefined) {
     return plain('backup.info has no passphrase for it', ['was backup.info, or this backup, copied from elsewhere?'])
   }
@@ -73,7 +73,7 @@ export function sealOfManifests({ cipherPass }: ManifestKey): InfoSeal {
   })
 }
 
-function plain(why: string, hints: readonly string[]): InfoSeal {
+function plain(why: string, hints: readonly string[]): InfoCipher {
   return {
     close: (text) => text,
     open(stored, what) {
@@ -90,7 +90,7 @@ interface Stories {
   readonly plainHints: readonly string[]
 }
 
-function encrypted(passphrase: string, stories: Stories): InfoSeal {
+function encrypted(passphrase: string, stories: Stories): InfoCipher {
   return {
     close: (text) => encrypt(text, passphrase),
     open(stored, what) {

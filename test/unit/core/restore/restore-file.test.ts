@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { restoreFile, type RestoreFile, type RestoreFileJob } from '../../../../src/core/restore/write-file.ts'
+import { restoreBatch, type RestoreFile, type RestoreFileJob } from '../../../../src/core/restore/restore-file.ts'
 import type { WorkerEnv } from '../../../../src/core/worker-env.ts'
 import { localFiles } from '../../../../src/postgres/local-files.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
@@ -57,7 +57,7 @@ const file = (more: Partial<RestoreFile> = {}): RestoreFile => ({
 })
 async function bring(more: Partial<RestoreFile> = {}, job: Partial<RestoreFileJob> = {}): Promise<string> {
   const signal = new AbortController().signal
-  const results = await restoreFile(
+  const results = await restoreBatch(
     { files: [file(more)], compressType: 'none', bundleRaw: false, ...chain, ...job },
     env,
     signal,
@@ -88,7 +88,7 @@ describe('a file comes back with its content, time and mode', () => {
   test('empty, without the repository', async () => {
     const { stored: _, ...empty } = file({ sizeBytes: 0, checksum: sha1('') })
     const signal = new AbortController().signal
-    const [result] = await restoreFile(
+    const [result] = await restoreBatch(
       { files: [empty], compressType: 'none', bundleRaw: false, ...chain },
       env,
       signal,
@@ -225,7 +225,7 @@ test('an interrupted job stops between files', async () => {
   const controller = new AbortController()
   controller.abort(new Error('stop'))
   await expect(
-    restoreFile({ files: [file()], compressType: 'none', bundleRaw: false, ...chain }, env, controller.signal),
+    restoreBatch({ files: [file()], compressType: 'none', bundleRaw: false, ...chain }, env, controller.signal),
   ).rejects.toThrow('stop')
 })
 

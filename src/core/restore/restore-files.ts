@@ -8,9 +8,9 @@ import type { jobHandlers } from '../jobs.ts'
 import { restoreJobs } from './jobs.ts'
 import type { Ownership } from './owners.ts'
 import type { RestorePlan } from './plan.ts'
-import type { RestoredFile, RestoreFileJob } from './write-file.ts'
+import type { RestoredFile, RestoreFileJob } from './restore-file.ts'
 
-export interface CopyBackRequest {
+export interface RestoreFilesRequest {
   readonly plan: RestorePlan
   readonly manifest: Manifest
   readonly stanza: string
@@ -24,7 +24,7 @@ export interface CopyBackRequest {
 }
 
 /** How many files, and how many of their bytes, came how. */
-export interface CopyBackSummary {
+export interface RestoreFilesSummary {
   readonly files: number
   readonly restored: number
   readonly restoredBytes: number
@@ -35,7 +35,7 @@ export interface CopyBackSummary {
 }
 
 /** Bring every planned file back, proven and durable, and say how far it has come. */
-export async function copyBack(request: CopyBackRequest): Promise<CopyBackSummary> {
+export async function restoreFiles(request: RestoreFilesRequest): Promise<RestoreFilesSummary> {
   const { plan, log, signal } = request
   const totalBytes = plan.sizeBytes
   const summary = { files: 0, restored: 0, restoredBytes: 0, unchanged: 0, zeroed: 0 }

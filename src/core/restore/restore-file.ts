@@ -17,12 +17,12 @@ import {
   createNew,
   makeHole,
   readRange,
-  SettleQueue,
-  settleExisting,
+  FinishQueue,
+  keepExisting,
   writeFully,
   type TargetFile,
-} from './target-file.ts'
-import { copyBlocks, reviseBlocks, type RestoreBlocks } from './write-blocks.ts'
+} from './durable-file.ts'
+import { copyBlocks, reviseBlocks, type RestoreBlocks } from './restore-blocks.ts'
 
 /** One file on its way back. Sizes in bytes, paths and names are byte strings. */
 export interface RestoreFile extends TargetFile {
@@ -71,28 +71,28 @@ export interface RestoredFile {
  * Job handler: bring files back to disk. Every byte is proven: what cannot be is `checksum` [026]. A file is durable,
  * with its time, mode and owner, when its result is returned; the entry in its directory is synced by the caller.
  */
-export async function restoreFile(job: RestoreFileJob, env: WorkerEnv, signal: AbortSignal): Promise<RestoredFile[]> {
+export async function restoreBatch(job: RestoreFileJob, env: WorkerEnv, signal: AbortSignal): Promise<RestoredFile[]> {
   await loadCodec(job.compressType)
   const results: RestoredFile[] = []
-  await using settling = new SettleQueue()
+  await using finishing = new FinishQueue()
   const there = lookedAt(job, env, signal)
   await using reads = plannedReads(env.storage, wantedRanges(job, there), signal)
   const near = { ...env, storage: reads.storage }
   for (const file of job.files) {
     signal.throwIfAborted()
     const { name, path, sizeBytes, checksum } = file
-    const outcome = there.get(file) === true ? matches : await bringBack(file, job, settling, near, signal)
+    const outcome = there.get(file) === true ? matches : await restoreFile(file, job, finishing, near, signal)
     results.push({ name, path, sizeBytes, checksum, ...outcome })
   }
-  await settling.drain()
+  await finishing.drain()
   return results
 }
 
 const matches = { outcome: 'matches' } as const
 
 /**
- * Which existing files are right already, proven by checksum and settled. All of a job are looked at before anything is
- * read, so that it is known what will be read. Files in blocks are looked at block by block, when their turn comes.
+ * Which existing files have the right content already, proven by checksum; those are finished. All files of a job are
+ * checked before anything is read, so that the reads can be planned. Files in blocks are checked block by block later.
  */
 function lookedAt({ files }: RestoreFileJob, env: WorkerEnv, signal: AbortSignal): Map<RestoreFile, boolean> {
   const there = new Map<RestoreFile, boolean>()
@@ -100,7 +100,7 @@ function lookedAt({ files }: RestoreFileJob, env: WorkerEnv, signal: AbortSignal
     signal.throwIfAborted()
     if (file.action !== 'check' || file.stored?.blocks !== undefined) continue
     const isRight = (fd: number) => sha1OfStart(fd, file.sizeBytes, env.buffer) === file.checksum
-    there.set(file, settleExisting(file, isRight))
+    there.set(file, keepExisting(file, isRight))
   }
   return there
 }
@@ -118,16 +118,16 @@ function wantedRanges({ files }: RestoreFileJob, there: ReadonlyMap<RestoreFile,
   return wanted
 }
 
-async function bringBack(
+async function restoreFile(
   file: RestoreFile,
   job: RestoreFileJob,
-  settling: SettleQueue,
+  finishing: FinishQueue,
   env: WorkerEnv,
   signal: AbortSignal,
 ): Promise<Pick<RestoredFile, 'outcome' | 'revisedBytes'>> {
   const inBlocks = file.stored?.blocks !== undefined
   // What cannot be kept (not readable, replaced since the plan was made) is copied as if it had not been there.
-  if (file.action === 'keep' && settleExisting(file, () => true)) return { outcome: 'kept' }
+  if (file.action === 'keep' && keepExisting(file, () => true)) return { outcome: 'kept' }
   if (file.action === 'check' && inBlocks) {
     const revised = await reviseBlocks(file, job, env, signal)
     if (revised !== undefined) return revised
@@ -144,7 +144,7 @@ async function bringBack(
     fs.closeSync(fd)
     throw error
   }
-  settling.settle(fd, behind, file)
+  finishing.add(fd, behind, file)
   if (file.sizeBytes === 0) return { outcome: 'empty' }
   return { outcome: file.action === 'zero' ? 'zeroed' : 'restored' }
 }

@@ -15,7 +15,7 @@ import type { FileAction } from '../../../../src/core/restore/plan.ts'
 import type { Manifest, ManifestFile } from '../../../../src/format/manifest.ts'
 import type { StorageDriver } from '../../../../src/storage/driver.ts'
 import {
-  bringBack,
+  restoreFiles,
   openBlockRepository,
   pathIn,
   type BlockRepository,
@@ -41,7 +41,7 @@ beforeEach(() => {
 afterEach(() => rmSync(dir, { recursive: true }))
 
 async function bring(action: FileAction, storage: StorageDriver = repository.storage, manifest = last) {
-  const [result] = await bringBack(storage, manifest, [file], dir, action)
+  const [result] = await restoreFiles(storage, manifest, [file], dir, action)
   expect(sha1(readFileSync(path))).toBe(file.checksum)
   expect(statSync(path)).toMatchObject({ size: file.sizeBytes, mtimeMs: file.timestamp * 1000 })
   return result!
@@ -128,21 +128,21 @@ describe('what cannot be restored is said with the place where it is stored', ()
   })
   test('the manifest gives the map more bytes than the file', async () => {
     const files = [{ ...file, blockMapSize: 1_000_000 }]
-    const error: unknown = await bringBack(repository.storage, last, files, dir, 'create').catch((e: unknown) => e)
+    const error: unknown = await restoreFiles(repository.storage, last, files, dir, 'create').catch((e: unknown) => e)
     expect(error).toMatchObject({ code: 'format' })
   })
   test.each([-1, 1, 8192])('the manifest gives the file %d bytes more than its blocks have', async (more) => {
     const files = [{ ...file, sizeBytes: file.sizeBytes + more }]
     for (const action of ['create', 'check'] as const) {
-      const error: unknown = await bringBack(repository.storage, last, files, dir, action).catch((e: unknown) => e)
+      const error: unknown = await restoreFiles(repository.storage, last, files, dir, action).catch((e: unknown) => e)
       expect(['checksum', 'format']).toContain((error as { code?: string }).code)
     }
   })
   test('all blocks are whole, but they are not this content', async () => {
     const files = [{ ...file, checksum: '0'.repeat(40) }]
-    const error: unknown = await bringBack(repository.storage, last, files, dir, 'create').catch((e: unknown) => e)
+    const error: unknown = await restoreFiles(repository.storage, last, files, dir, 'create').catch((e: unknown) => e)
     expect(error).toMatchObject({ code: 'checksum' })
-    expect(await bringBack(repository.storage, last, files, dir, 'check').catch((e: unknown) => e)).toMatchObject({
+    expect(await restoreFiles(repository.storage, last, files, dir, 'check').catch((e: unknown) => e)).toMatchObject({
       code: 'checksum',
     })
   })

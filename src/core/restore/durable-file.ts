@@ -2,7 +2,7 @@ import fs from 'node:fs'
 import { bytesToText, pathOf } from '../../util/byte-string.ts'
 import { systemCode } from '../../util/error.ts'
 import { WriteBehind } from '../../util/write-behind.ts'
-import { translate, type OwnerIds } from './target-files.ts'
+import { translate, type OwnerIds } from './file-system.ts'
 
 /** One file of a target while it is made right: opened, written, and given what belongs to it. */
 export interface TargetFile {
@@ -53,7 +53,7 @@ export function openExisting(path: string): { readonly fd: number; readonly stat
 }
 
 /** Keep an existing file when `isRight` says so: cut to its size, time, mode and owner set. False: it must be copied. */
-export function settleExisting(file: TargetFile, isRight: (fd: number) => boolean): boolean {
+export function keepExisting(file: TargetFile, isRight: (fd: number) => boolean): boolean {
   const existing = openExisting(file.path)
   if (existing === undefined) return false
   const { fd, stat } = existing
@@ -62,7 +62,7 @@ export function settleExisting(file: TargetFile, isRight: (fd: number) => boolea
     if (stat.size < file.sizeBytes || (stat.nlink > 1 && stat.size > file.sizeBytes)) return false
     if (!isRight(fd)) return false
     if (stat.size > file.sizeBytes) fs.ftruncateSync(fd, file.sizeBytes)
-    settle(fd, file)
+    finishFile(fd, file)
     return true
   } catch (error) {
     throw translate(error, 'file-write', `unable to use the existing '${bytesToText(file.path)}'`)
@@ -95,7 +95,7 @@ export function makeHole(fd: number, file: TargetFile): void {
 }
 
 /** Owner, mode and time as the backup has them, then to disk. What is right already costs no write. */
-export function settle(fd: number, file: TargetFile): void {
+export function finishFile(fd: number, file: TargetFile): void {
   setAttributes(fd, file)
   try {
     fs.fsyncSync(fd)
@@ -120,15 +120,15 @@ function setAttributes(fd: number, file: TargetFile): void {
 /**
  * Settles files while the next are being written: all are durable when `drain` resolves. Owns the descriptors given to it.
  */
-export class SettleQueue implements AsyncDisposable {
+export class FinishQueue implements AsyncDisposable {
   readonly #pending: Promise<void>[] = []
 
   /** @param behind of the same descriptor */
-  settle(fd: number, behind: WriteBehind, file: TargetFile): void {
-    const settled = settleLater(fd, behind, file)
+  add(fd: number, behind: WriteBehind, file: TargetFile): void {
+    const finished = finishLater(fd, behind, file)
     // Whoever drains hears of a failure; until then it is not unhandled.
-    settled.catch(() => undefined)
-    this.#pending.push(settled)
+    finished.catch(() => undefined)
+    this.#pending.push(finished)
   }
 
   async drain(): Promise<void> {
@@ -140,7 +140,7 @@ export class SettleQueue implements AsyncDisposable {
   }
 }
 
-async function settleLater(fd: number, behind: WriteBehind, file: TargetFile): Promise<void> {
+async function finishLater(fd: number, behind: WriteBehind, file: TargetFile): Promise<void> {
   try {
     setAttributes(fd, file)
     await behind.finish()
