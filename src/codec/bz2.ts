@@ -42,7 +42,7 @@ class Bz2Compressor implements Stage {
       for (let offset = 0; offset < part.length; offset += kernel.call.bz2_consumed()) {
         succeed(kernel.call.bz2_compress(offset, part.length - offset, 0))
         const produced = kernel.call.bz2_produced()
-        // The count is asked again after the consumer has looked: nothing else runs in this instance meanwhile.
+        // The count is read again after the consumer has used the chunk: nothing else runs in this instance until then.
         if (produced > 0) yield kernel.output(produced)
       }
     }

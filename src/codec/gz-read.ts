@@ -42,7 +42,7 @@ class GzDecompressor implements Stage {
     const all = this.#takeGathered()
     const body = all.subarray(headerLength(all))
     try {
-      // `info` also tells how far the deflate data went; the types do not know it.
+      // `info` also has the length of the deflate data; the types lack it.
       const answer = inflateRawSync(body, {
         info: true,
         maxOutputLength: SMALL_OUTPUT_BYTES,

@@ -24,7 +24,7 @@ export class ZlibDriver<Z extends Transform & Zlib> {
       this.#failure ??= error
       this.#wake()
     })
-    // After an end or an error this changes nothing; alone it would mean that nobody wakes us any more.
+    // After an end or an error this has no effect; without them no other event would follow.
     zlib.on('close', () => {
       if (!this.#ended) this.#failure ??= new Error('the stream was closed')
       this.#wake()

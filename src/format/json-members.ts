@@ -31,7 +31,7 @@ export class Members {
     return new Members(where, members)
   }
 
-  /** What nobody asked for: members of a newer release. */
+  /** Unknown members: those of a newer release. */
   rest(): JsonObject {
     return this.#left
   }

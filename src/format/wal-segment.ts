@@ -102,7 +102,7 @@ export function* segmentsBetween(first: WalSegment, last: WalSegment, segmentSiz
   }
 }
 
-/** An archived segment as its file name tells it. */
+/** An archived segment, parsed from its file name. */
 export interface ArchivedSegment {
   readonly segment: WalSegment
   readonly partial: boolean

@@ -98,7 +98,7 @@ async function until(condition: () => boolean): Promise<void> {
 const inHand = (name: string, workers: number) => (name.endsWith('lanes') ? workers * LANES : workers)
 
 describe.each(makers)('executor: %s', (name, workers, make) => {
-  test('every job gives its result, in any order, from a numbered worker', async () => {
+  test('returns the result of every job with the number of its worker, in any order', async () => {
     await using executor = make(bench().setup)
     const jobs = Array.from({ length: 500 }, (_, index) => index)
     const results = await collect(executor.run('multiply', jobs, { signal: never() }))
@@ -111,7 +111,7 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     }
   })
 
-  test('no jobs, no results, and nothing is opened', async () => {
+  test('opens nothing when there are no jobs', async () => {
     const { setup, closed } = bench()
     {
       await using executor = make(setup)
@@ -120,13 +120,13 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     expect(closed()).toBe(0)
   })
 
-  test('jobs and results keep their 64-bit numbers and byte strings', async () => {
+  test('keeps 64-bit numbers and byte strings of jobs and results', async () => {
     await using executor = make(bench().setup)
     const job = { name: 'base/\xff\x01\xe9', size: 6569239123849665679n }
     expect(await collect(executor.run('echo', [job], { signal: never() }))).toMatchObject([{ job, result: job }])
   })
 
-  test('jobs may come slowly', async () => {
+  test('runs jobs that arrive slowly', async () => {
     await using executor = make(bench().setup)
     async function* slowly() {
       for (let job = 0; job < 5; job++) {
@@ -180,7 +180,7 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     },
   )
 
-  test('an abort ends the wait for a retry', async () => {
+  test('stops waiting for a retry when aborted', async () => {
     const { setup, begun } = bench()
     await using executor = make(setup, silentLogger, { retries: 2, intervalMs: 60_000 })
     const controller = new AbortController()
@@ -193,7 +193,7 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     expect(begun()).toBe(2)
   })
 
-  test('a job is drawn only when a worker is free for it', async () => {
+  test('takes a job only when a worker is free', async () => {
     await using executor = make(bench().setup)
     let drawn = 0
     let mostAhead = 0
@@ -209,7 +209,7 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     expect(mostAhead).toBeLessThanOrEqual(inHand(name, workers) + 1)
   })
 
-  test('a consumer that is slow holds the jobs back', async () => {
+  test('takes no further jobs while the consumer is slow', async () => {
     await using executor = make(bench().setup)
     let drawn = 0
     function* jobs() {
@@ -222,7 +222,7 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     expect(drawn).toBeLessThan(64 + workers * 16 + 1)
   })
 
-  test('a consumer that leaves early ends the run and lets the iterator tidy up', async () => {
+  test('ends the run and closes the job iterator when the consumer stops early', async () => {
     const { setup } = bench()
     await using executor = make(setup)
     let tidied = false
@@ -238,7 +238,7 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     expect(await collect(executor.run('multiply', [7], { signal: never() }))).toMatchObject([{ result: 21 }])
   })
 
-  test('the first failed job ends the run, with its code and hints, after the jobs in hand', async () => {
+  test('ends the run with code and hints of the first failed job after running jobs have ended', async () => {
     const { setup, begun } = bench()
     await using executor = make(setup)
     const jobs = [20, 20, -5, ...Array<number>(200).fill(20)]
@@ -252,7 +252,7 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     expect(await collect(executor.run('multiply', [7], { signal: never() }))).toMatchObject([{ result: 21 }])
   })
 
-  test('an error of whoever makes the jobs ends the run', async () => {
+  test('ends the run when the job iterator throws', async () => {
     await using executor = make(bench().setup)
     function* jobs() {
       yield 1
@@ -270,7 +270,7 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     })
   })
 
-  test('an environment that cannot be opened fails the run with its own words', async () => {
+  test('fails the run with the error of an environment that cannot be opened', async () => {
     await using executor = make({ ...bench().setup, broken: true })
     await expect(collect(executor.run('multiply', [1, 2], { signal: never() }))).rejects.toMatchObject({
       code: 'file-open',
@@ -279,7 +279,7 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     })
   })
 
-  test('an abort ends waiting jobs at once, and the run with its reason', async () => {
+  test('ends waiting jobs at once and rejects with the reason when aborted', async () => {
     const { setup, begun, interrupted } = bench()
     await using executor = make(setup)
     const controller = new AbortController()
@@ -294,7 +294,7 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     expect(await collect(executor.run('multiply', [7], { signal: never() }))).toMatchObject([{ result: 21 }])
   })
 
-  test('a signal that was aborted before starts nothing', async () => {
+  test('starts nothing when the signal is already aborted', async () => {
     const { setup, begun } = bench()
     await using executor = make(setup)
     const signal = AbortSignal.abort(new PgtsError('term', 'terminated on signal SIGTERM'))
@@ -302,13 +302,13 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     expect(begun()).toBe(0)
   })
 
-  test('an unknown kind of job is an error', async () => {
+  test('rejects an unknown kind of job', async () => {
     await using executor = make(bench().setup)
     const run = executor.run('nonsense' as 'multiply', [1], { signal: never() })
     await expect(collect(run)).rejects.toMatchObject({ code: 'assert' })
   })
 
-  test('what a worker logs arrives with its number', async () => {
+  test('passes on log records of a worker with its number', async () => {
     const records: [LogFields, string][] = []
     const log: Logger = {
       ...silentLogger,
@@ -320,7 +320,7 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     expect(records).toMatchObject([[{ size: 3n }, 'a page is broken']])
   })
 
-  test('environments are closed with the executor, once for each worker that had one', async () => {
+  test('closes each worker environment once when the executor is closed', async () => {
     const { setup, closed } = bench()
     {
       await using executor = make(setup)
@@ -332,7 +332,7 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
 })
 
 describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
-  test('an abort reaches a job that never lets the event loop turn', async () => {
+  test('aborts a job that blocks the event loop', async () => {
     const { setup, begun, interrupted } = bench()
     await using executor = make(setup)
     const controller = new AbortController()
@@ -346,7 +346,7 @@ describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
     expect(interrupted()).toBe(begun())
   })
 
-  test('warm workers have opened what jobs need, and those that get no job are closed like the others', async () => {
+  test('warm workers open their environment, and are closed also without a job', async () => {
     const { setup, closed } = bench()
     {
       await using executor = make(setup)
@@ -357,7 +357,7 @@ describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
     expect(closed()).toBe(workers)
   })
 
-  test('a warm worker that cannot open what jobs need tells the first of them', async () => {
+  test('reports the error of a warm worker to the first job', async () => {
     await using executor = make({ ...bench().setup, broken: true })
     executor.warm(1)
     await expect(collect(executor.run('multiply', [7], { signal: never() }))).rejects.toMatchObject({
@@ -365,7 +365,7 @@ describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
     })
   })
 
-  test('two runs share the workers', async () => {
+  test('runs two job lists on the same workers', async () => {
     await using executor = make(bench().setup)
     const jobs = Array.from({ length: 300 }, (_, index) => index)
     const [one, two] = await Promise.all([
@@ -375,7 +375,7 @@ describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
     expect(one.length + two.length).toBe(600)
   })
 
-  test('a job that is to wait behind none waits for a worker, however tiny the others were', async () => {
+  test('with singly, a job waits for a free worker also after tiny jobs', async () => {
     const { setup, begun } = bench()
     await using executor = make(setup)
     await collect(executor.run('multiply', Array<number>(500).fill(1), { signal: never() }))
@@ -398,7 +398,7 @@ describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
     expect(await waiting).toMatchObject([{ result: 21 }])
   })
 
-  test('a job or a result that cannot cross threads is an error, and the worker lives on', async () => {
+  test('rejects a job or result that cannot cross threads, and keeps the worker', async () => {
     await using executor = make(bench().setup)
     await expect(collect(executor.run('unclonable', [undefined as never], { signal: never() }))).rejects.toThrow(
       /clone/,
@@ -421,7 +421,7 @@ describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
     },
   )
 
-  test('closing while jobs run interrupts them, ends the run and closes the environments', async () => {
+  test('closing interrupts running jobs, ends the run and closes the environments', async () => {
     const { setup, begun, closed } = bench()
     const executor = make(setup)
     const run = collect(executor.run('wait', Array<number>(50).fill(60_000), { signal: never() }))
@@ -434,7 +434,7 @@ describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
   })
 })
 
-test('where workers have several jobs at once, a heavy one shares its worker with no light ones', async () => {
+test('gives a large job a worker of its own when workers have several jobs at once', async () => {
   await using executor = withLanes(2, bench().setup)
   const weightOf = (ms: number) => (ms === 200 ? 1000 : 1)
   const workers = new Map<number, number[]>()
@@ -443,7 +443,7 @@ test('where workers have several jobs at once, a heavy one shares its worker wit
   expect([...workers.values()].find((jobs) => jobs.includes(200))).toEqual([200])
 })
 
-test('a job that waits for its retry ends when another job has ended the run', async () => {
+test('a job that waits for its retry ends when another job ends the run', async () => {
   const { setup, begun } = bench()
   await using executor = threads(2)(setup, silentLogger, { retries: 2, intervalMs: 60_000 })
   async function* jobs() {
@@ -455,7 +455,7 @@ test('a job that waits for its retry ends when another job has ended the run', a
   expect(begun()).toBe(3)
 })
 
-test('what is attached to a worker ends with it, also when it dies', async () => {
+test('closes what is attached to a worker when it ends or dies', async () => {
   const open = new Set<MessagePort>()
   let ended = 0
   const attach = (port: MessagePort): AsyncDisposable => {
@@ -478,23 +478,19 @@ test('what is attached to a worker ends with it, also when it dies', async () =>
   expect(ended).toBeGreaterThan(1)
 })
 
-test(
-  'a worker that is stuck in a system call is left behind, and another takes its place',
-  { timeout: 30_000 },
-  async () => {
-    const pipe = join(directory, 'pipe')
-    execFileSync('mkfifo', [pipe])
-    try {
-      await using executor = threadExecutor<typeof testJobs>({ workers: 1, tidyMs: 100, setup: bench().setup, entry })
-      const run = executor.run('stuck', [pipe], { signal: AbortSignal.timeout(200) })[Symbol.asyncIterator]()
-      await expect(run.next()).rejects.toMatchObject({ name: 'TimeoutError' })
-      const results: unknown[] = []
-      const { signal } = new AbortController()
-      for await (const { result } of executor.run('multiply', [2], { signal })) results.push(result)
-      expect(results).toEqual([6])
-    } finally {
-      // Let the thread go, or it keeps this process.
-      closeSync(openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK))
-    }
-  },
-)
+test('abandons a worker that hangs in a system call and starts another', { timeout: 30_000 }, async () => {
+  const pipe = join(directory, 'pipe')
+  execFileSync('mkfifo', [pipe])
+  try {
+    await using executor = threadExecutor<typeof testJobs>({ workers: 1, tidyMs: 100, setup: bench().setup, entry })
+    const run = executor.run('stuck', [pipe], { signal: AbortSignal.timeout(200) })[Symbol.asyncIterator]()
+    await expect(run.next()).rejects.toMatchObject({ name: 'TimeoutError' })
+    const results: unknown[] = []
+    const { signal } = new AbortController()
+    for await (const { result } of executor.run('multiply', [2], { signal })) results.push(result)
+    expect(results).toEqual([6])
+  } finally {
+    // Let the thread go, or it keeps this process.
+    closeSync(openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK))
+  }
+})

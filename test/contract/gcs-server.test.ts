@@ -47,14 +47,14 @@ beforeEach(() => {
 const text = (answer: [Buffer]) => answer[0].toString()
 
 describe("Google's client", () => {
-  test('writes and reads in every way it knows', async () => {
+  test('writes and reads with each of its methods', async () => {
     const content = randomBytes(3 * 1024 * 1024 + 17)
     await bucket.file('simple').save(content, { resumable: false })
     await bucket.file('resumable').save(content, { resumable: true })
     await bucket.file('chunked').save(content, { resumable: true, chunkSize: 512 * 1024 })
     await bucket.file('empty').save('')
     for (const name of ['simple', 'resumable', 'chunked']) {
-      // It compares the checksums that the server tells.
+      // It compares the checksums that the server returns.
       const [bytes] = await bucket.file(name).download()
       expect(bytes.equals(content), name).toBe(true)
     }
@@ -95,7 +95,7 @@ describe("Google's client", () => {
     expect((await bucket.getFiles({ prefix: 'absent' }))[0]).toEqual([])
   })
 
-  test('names may be odd', async () => {
+  test('accepts unusual names', async () => {
     const odd = ['sp ace', '+', '%41', 'a?b#c', 'quote\'"', 'é\u{1f600}', '/', '//x', 'p', 'p/q', 'x'.repeat(1024)]
     for (const name of odd) await bucket.file(name).save(name)
     for (const name of odd) expect(text(await bucket.file(name).download())).toBe(name)
@@ -109,7 +109,7 @@ describe("Google's client", () => {
       await expect(bucket.file(name).save('x', { resumable: false })).rejects.toMatchObject({ code: 400 })
   })
 
-  test('what is not there, and what is there already', async () => {
+  test('reports missing objects and failed preconditions', async () => {
     expect(await bucket.file('a').exists()).toEqual([false])
     await expect(bucket.file('a').download()).rejects.toMatchObject({ code: 404 })
     await expect(bucket.file('a').delete()).rejects.toMatchObject({ code: 404 })
@@ -127,7 +127,7 @@ describe("Google's client", () => {
     })
   })
 
-  test('older generations are kept where the bucket keeps versions', async () => {
+  test('reads older generations when versioning is on', async () => {
     there = server.createBucket(bucket.name, { versioning: true })
     await bucket.file('a').save('old')
     await bucket.file('a').save('new')
@@ -162,10 +162,10 @@ async function ask(
   return { status: answer.statusCode, headers: answer.headers, body: Buffer.concat(chunks).toString() }
 }
 
-describe('the rules', () => {
+describe('the stand-in for Google Cloud Storage', () => {
   const token = () => ({ authorization: `Bearer ${server.tokens.issue().access_token}` })
 
-  test('nothing without a good token', async () => {
+  test('refuses every request without a valid token', async () => {
     const path = `/storage/v1/b/${bucket.name}/o`
     expect((await ask('GET', path)).status).toBe(401)
     expect((await ask('GET', path, { authorization: 'Bearer made-up' })).status).toBe(401)
@@ -175,7 +175,7 @@ describe('the rules', () => {
     expect((await ask('GET', path, headers)).status).toBe(401)
   })
 
-  test('a token for whoever signs with the key of the account, and for nobody else', async () => {
+  test('grants a token only for the key of the account', async () => {
     const key = JSON.parse(server.keyFile()) as { client_email: string; private_key: string; token_uri: string }
     const scopes = ['https://www.googleapis.com/auth/devstorage.read_write']
     const grant = async (email: string, privateKey: string) => {
@@ -199,7 +199,7 @@ describe('the rules', () => {
     await expect(grant(key.client_email, other.private_key)).rejects.toThrow('Invalid JWT Signature')
   })
 
-  test('a resumable upload: pieces of 256 KiB, questions between them, nothing visible before the last', async () => {
+  test('accepts a resumable upload in pieces of 256 KiB with status requests, visible after the last piece', async () => {
     const content = randomBytes(600 * 1024)
     const path = `/upload/storage/v1/b/${bucket.name}/o?uploadType=resumable&name=a%2Fb`
     const begun = await ask('POST', path, { ...token(), 'content-type': 'application/json' }, '{}')
@@ -224,7 +224,7 @@ describe('the rules', () => {
     expect(server.openUploads(bucket.name)).toEqual([])
   })
 
-  test('an upload that is given up is no more; one with a wrong checksum makes nothing', async () => {
+  test('discards an upload that is cancelled or has a wrong checksum', async () => {
     const begin = async () => {
       const path = `/upload/storage/v1/b/${bucket.name}/o?uploadType=resumable&name=a`
       const { pathname, search } = new URL(String((await ask('POST', path, token(), '{}')).headers['location']))
@@ -240,7 +240,7 @@ describe('the rules', () => {
     expect(there.live()).toEqual([])
   })
 
-  test('a batch removes many, and answers for each', async () => {
+  test('answers for each name of a batch removal', async () => {
     for (const name of ['a b', 'c']) there.put(name, Buffer.from('x'), {}, {})
     const call = (id: number, name: string) =>
       [

@@ -12,7 +12,7 @@ import { silentLogger } from '../../src/util/log.ts'
 import { FaultyWay } from '../support/faults/faulty-way.ts'
 import { type Bucket, objectStores, titleOf } from '../support/stores/object-stores.ts'
 
-// What only an object store can show: pages, parts, conditions, and what somebody else sees in the bucket.
+// Properties of object stores only: pages, parts, conditions, and what another client sees in the bucket.
 
 const bytes = (value: string) => Buffer.from(value, 'latin1')
 const MIB = 1024 * 1024
@@ -32,10 +32,10 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
     const policy = { retries: 2, totalMs: 60_000, timeoutMs: 30_000 }
     return objectStorage(retrying(client, { policy, log: silentLogger, clock: systemClock }), { path })
   }
-  /** Names and sizes below a path, as somebody else sees them. */
+  /** Names and sizes below a path, as another client sees them. */
   const seen = async (path: string) => [...(await bucket.objects())].filter(([name]) => name.startsWith(path)).sort()
 
-  test('thousands of objects are listed page by page, and removed by the batch', async () => {
+  test('lists thousands of objects by pages and removes them in batches', async () => {
     const storage = storageAt('/many')
     // Azure gives five thousand names a page, and takes too long to make so many.
     const count = store.name === 'azure' ? 303 : 1203
@@ -61,7 +61,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
     expect(await listed('', false)).toEqual(['file treetop'])
   }, 120_000)
 
-  test('a large file goes up in parts that nobody sees before the last', async () => {
+  test('uploads a large file in parts that are invisible before completion', async () => {
     const storage = storageAt('/large')
     const content = randomBytes(17 * MIB + 17)
     const file = await storage.create('backup/data')
@@ -77,7 +77,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
     expect(middle.equals(content.subarray(5 * MIB - 3, 11 * MIB - 3))).toBe(true)
   }, 60_000)
 
-  test('a large file that is given up leaves nothing, nor does it harm what had its name', async () => {
+  test('a discarded large file leaves no parts and keeps the earlier file', async () => {
     const storage = storageAt('/given-up')
     await putFile(storage, 'data', bytes('old'))
     {
@@ -90,10 +90,10 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
     expect((await getFile(storage, 'data')).toString()).toBe('old')
   }, 60_000)
 
-  test('uploads that a crash left are aborted later', async () => {
+  test('aborts uploads that a crash left', async () => {
     const upload = await client.upload('crashed/data', { kind: 'data' })
     await upload.part(1, randomBytes(5 * MIB))
-    // Azure and Google forget uploads after a week by themselves; S3 has to be told.
+    // Azure and Google forget uploads after a week by themselves; S3 needs an abort.
     expect(client.abortAbandoned === undefined).toBe(store.name !== 's3')
     if (client.abortAbandoned === undefined) return
     expect(await bucket.openUploads()).toEqual(['crashed/data'])
@@ -107,7 +107,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
     expect(await seen('crashed/')).toEqual([])
   }, 60_000)
 
-  test('of several who create one name, one does', async () => {
+  test('exactly one of several conditional creations succeeds', async () => {
     expect(client.putIfAbsent).toBeDefined()
     const tries = Array.from({ length: 8 }, (_, i) =>
       client.putIfAbsent?.('race/name', bytes(`writer ${i}`), { kind: 'info' }),
@@ -119,7 +119,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
     expect(await client.putIfAbsent?.('race/name', bytes('late'), { kind: 'info' })).toBe(false)
   })
 
-  test('one name may be the beginning of another', async () => {
+  test('keeps names apart when one is a prefix of another', async () => {
     const storage = storageAt('/prefix')
     await putFile(storage, 'p', bytes('file'))
     await putFile(storage, 'p/q', bytes('below'))
@@ -165,7 +165,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
     60_000,
   )
 
-  test('names and sizes are what somebody else sees too', async () => {
+  test('another client lists the same names and sizes', async () => {
     const storage = storageAt('/a path/with odd+signs%41')
     const odd = [
       'sp ace',
@@ -186,7 +186,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
     expect(await seen('a path/')).toEqual([])
   })
 
-  test('a bucket that is not there, and a certificate that nobody vouches for, are told as such', async () => {
+  test('reports a missing bucket and an untrusted certificate as such', async () => {
     await using missing = await bucket.client({ port: bucket.port.tls, bucket: 'not-there' })
     const attempts = [
       () => missing.list({ prefix: '' }),

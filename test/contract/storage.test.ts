@@ -121,7 +121,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     return () => storage[Symbol.asyncDispose]()
   })
 
-  test('a file appears when commit resolves, whole, and not before', async () => {
+  test('a file appears complete when commit resolves, not before', async () => {
     const file = await storage.create('backup/main/backup.info')
     await file.sink.write(bytes('first '))
     await file.sink.write(bytes('second'))
@@ -137,7 +137,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     expect(await names(storage.list('backup/main'))).toEqual(['file backup/main/backup.info'])
   })
 
-  test('what was there stays until the new file is committed', async () => {
+  test('the earlier file stays until the new one is committed', async () => {
     await putFile(storage, 'info', bytes('old'))
     const file = await storage.create('info')
     await file.sink.write(bytes('new and longer'))
@@ -146,7 +146,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     expect(text(await getFile(storage, 'info'))).toBe('new and longer')
   })
 
-  test('left without commit, a file leaves nothing', async () => {
+  test('a pending file without commit leaves nothing', async () => {
     for (const options of [{}, { unreferenced: true }]) {
       {
         await using file = await storage.create('a/b', options)
@@ -157,7 +157,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     }
   })
 
-  test('a committed file is not discarded by its block', async () => {
+  test('a committed file stays when its block ends', async () => {
     {
       await using file = await storage.create('a')
       await file.commit()
@@ -166,14 +166,14 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     expect((await getFile(storage, 'a')).length).toBe(0)
   })
 
-  test('writing after the end is our own bug', async () => {
+  test('writing after commit fails as an assertion', async () => {
     const file = await storage.create('a')
     await file.commit()
     await expect((async () => file.sink.write(bytes('x')))()).rejects.toMatchObject({ code: 'assert' })
     await expect(file.commit()).rejects.toMatchObject({ code: 'assert' })
   })
 
-  test('unreferenced files with deferred sync are there after sync', async () => {
+  test('files with deferred sync exist after sync', async () => {
     for (const name of ['b/1/a', 'b/1/c', 'b/2/d']) {
       await using file = await storage.create(name, { unreferenced: true })
       await file.sink.write(bytes(name))
@@ -185,7 +185,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     expect(text(await getFile(storage, 'b/2/d'))).toBe('b/2/d')
   })
 
-  test('the chunk belongs to its owner again after write', async () => {
+  test('a chunk may be reused after write', async () => {
     const chunk = Buffer.from('aaaa')
     await using file = await storage.create('a')
     await file.sink.write(chunk)
@@ -195,7 +195,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     expect(text(await getFile(storage, 'a'))).toBe('aaaabbbb')
   })
 
-  test('large files come back as they were, in ranges too', async () => {
+  test('reading returns the bytes of a large file, also in ranges', async () => {
     const content = randomBytes(3 * 1024 * 1024 + 17)
     await putFile(storage, 'large', content)
     const sha1 = (data: Uint8Array) => createHash('sha1').update(data).digest('hex')
@@ -217,7 +217,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     }
   })
 
-  test('a range beyond the end is an error', async () => {
+  test('reading a range beyond the end fails', async () => {
     await putFile(storage, 'short', bytes('0123456789'))
     for (const range of [{ length: 11 }, { offset: 5, length: 6 }, { offset: 20, length: 1 }]) {
       await expect(storage.read('short', range).then(readAll), JSON.stringify(range)).rejects.toMatchObject({
@@ -226,7 +226,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     }
   })
 
-  test('several files are read at the same time', async () => {
+  test('several files can be read at the same time', async () => {
     const contents = [randomBytes(700_000), randomBytes(900_000)] as const
     await putFile(storage, 'one', contents[0])
     await putFile(storage, 'two', contents[1])
@@ -248,7 +248,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     expect(Buffer.concat(got[1] ?? []).equals(contents[1])).toBe(true)
   })
 
-  test('a source can be left in the middle', async () => {
+  test('a source can be closed in the middle', async () => {
     await putFile(storage, 'a', randomBytes(2_000_000))
     for (let i = 0; i < 20; i++) {
       await using source = await storage.read('a')
@@ -256,7 +256,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     }
   })
 
-  test('removing what is absent succeeds, removing what is there removes it', async () => {
+  test('removing succeeds for an existing and for an absent file', async () => {
     await storage.remove('nothing/here')
     await storage.removeTree('nothing/here')
     await putFile(storage, 'a/b', bytes('x'))
@@ -265,7 +265,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     expect(await storage.stat('a/b')).toBeUndefined()
   })
 
-  test('a tree is removed with all below it, and nothing beside it', async () => {
+  test('removeTree removes everything below the prefix and nothing else', async () => {
     for (const name of ['t/a', 't/b/c', 't/b/d/e', 'tt', 'u/t/a']) await putFile(storage, name, bytes('x'))
     await storage.removeTree('t')
     expect(await names(storage.list('', { recursive: true }))).toEqual(['file tt', 'file u/t/a'])
@@ -274,13 +274,13 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     expect(await storage.stat('tt')).toBeUndefined()
   })
 
-  test('two may remove the same tree', async () => {
+  test('two callers may remove the same tree', async () => {
     await putAll(storage, 280, (i) => `t/${i % 3}/${i}`)
     await Promise.all([storage.removeTree('t'), storage.removeTree('t'), storage.removeTree('t/1')])
     expect(await storage.stat('t')).toBeUndefined()
   })
 
-  test('a listing of one level has files and paths, a recursive one has files', async () => {
+  test('list returns files and paths of one level, or all files recursively', async () => {
     for (const name of ['a', 'p/b', 'p/q/c', 'p/q/d']) await putFile(storage, name, bytes('12'))
     expect(await names(storage.list(''))).toEqual(['file a', 'path p'])
     expect(await names(storage.list('p'))).toEqual(['file p/b', 'path p/q'])
@@ -306,7 +306,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     }
   })
 
-  test('a listing may be left, and files may vanish meanwhile', async () => {
+  test('a listing can be closed early, and files may be removed while it runs', async () => {
     await putAll(storage, 300, (i) => `d/${i}`)
     for await (const _ of storage.list('d')) break
     let seen = 0
@@ -368,7 +368,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     },
   )
 
-  test('an abort is heard everywhere', async () => {
+  test('every operation rejects when aborted', async () => {
     await putFile(storage, 'a', randomBytes(2_000_000))
     const reason = new PgtsError('term', 'terminated on signal SIGTERM')
     const controller = new AbortController()
@@ -395,7 +395,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     expect(await names(storage.list(''))).toEqual(['file a'])
   })
 
-  test('writers of one name: the file is one of theirs, whole', async () => {
+  test('concurrent writers of one name leave one complete file', async () => {
     const contents = Array.from({ length: 5 }, (_, writer) => Buffer.alloc(200_000 + writer, writer + 65))
     const files = await Promise.all(contents.map(() => storage.create('same')))
     for (let at = 0; at < 200_010; at += 50_000) {
@@ -409,7 +409,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     expect(await names(storage.list('', { recursive: true }))).toEqual(['file same'])
   })
 
-  test('a file is created where there is none by one of many, and stays as it is', async () => {
+  test('exactly one of many writers creates a file if absent, and the file stays unchanged', async () => {
     const create = storage.createIfAbsent?.bind(storage)
     expect(create).toBeDefined()
     const won = await Promise.all(Array.from({ length: 8 }, (_, i) => create!('own/main/once', bytes(`writer ${i}`))))
@@ -424,7 +424,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     await expect(readOnly(storage).createIfAbsent!('own/other', bytes(''))).rejects.toThrow('read only')
   })
 
-  test('read only means read only', async () => {
+  test('a read-only storage refuses every change', async () => {
     await putFile(storage, 'a', bytes('x'))
     const view = readOnly(storage)
     expect(text(await getFile(view, 'a'))).toBe('x')
@@ -439,7 +439,7 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     }
   })
 
-  test('links, where there are any', async () => {
+  test('links are created and listed where supported', async () => {
     const { links } = storage
     if (links === undefined) return
     await links.makePath('backup/main/20260102-030405F/pg_tblspc')
@@ -478,7 +478,7 @@ describe('a storage from its description', () => {
 })
 
 describe('posix', () => {
-  test('modes are 0640 and 0750, whatever is made', async () => {
+  test('creates files with mode 0640 and directories with 0750', async () => {
     const root = newRoot()
     const storage = posixStorage(root)
     await putFile(storage, 'a/b/c', bytes('x'))
@@ -489,7 +489,7 @@ describe('posix', () => {
     expect(['', 'a', 'a/b', 'a/d', 'f', 'f/g'].map(mode)).toEqual(Array(6).fill('750'))
   })
 
-  test('the bytes are under the temporary name until commit, and unreferenced ones are not', async () => {
+  test('writes to a temporary name until commit, except unreferenced files', async () => {
     const root = newRoot()
     const storage = posixStorage(root)
     const file = await storage.create('archive.info')
@@ -501,7 +501,7 @@ describe('posix', () => {
     await data.commit()
   })
 
-  test('what a crash left behind is replaced; what another writer is writing is not touched', async () => {
+  test('replaces temporary files of a crash and keeps those of another writer', async () => {
     const root = newRoot()
     const storage = posixStorage(root)
     await putFile(storage, 'x', bytes('x'))
@@ -515,18 +515,18 @@ describe('posix', () => {
     expect(text(await getFile(storage, 'a'))).toBe('again')
   })
 
-  test('a writer whose temporary file was taken away says so, and moves nothing', async () => {
+  test('reports a temporary file that was removed, and renames nothing', async () => {
     const root = newRoot()
     const storage = posixStorage(root)
     const file = await storage.create('a')
     rmSync(join(root, 'a.pgbackrest.tmp'))
-    writeFileSync(join(root, 'a.pgbackrest.tmp'), 'of somebody else')
+    writeFileSync(join(root, 'a.pgbackrest.tmp'), 'of another user')
     await expect(file.commit()).rejects.toMatchObject({ code: 'file-write' })
     await file[Symbol.asyncDispose]()
     expect(readdirSync(root)).toEqual(['a.pgbackrest.tmp'])
   })
 
-  test('a tree is removed without following its links', async () => {
+  test('removes a tree without following links', async () => {
     const root = newRoot()
     const storage = posixStorage(root)
     await putFile(storage, 'kept/a', bytes('x'))
@@ -539,7 +539,7 @@ describe('posix', () => {
     expect(await storage.stat('kept/a')).toBeDefined()
   })
 
-  test('a file where a directory is needed', async () => {
+  test('reports a file where a directory is required', async () => {
     const storage = posixStorage(newRoot())
     await putFile(storage, 'a', bytes('x'))
     await expect(storage.create('a/b')).rejects.toMatchObject({
@@ -551,7 +551,7 @@ describe('posix', () => {
     expect(await names(storage.list('a'))).toEqual([])
   })
 
-  test('the handle of every file is closed', async () => {
+  test('closes the handle of every file', async () => {
     const storage = posixStorage(newRoot())
     const open = () => readdirSync('/proc/self/fd').length
     await putFile(storage, 'a', randomBytes(1_000_000))
@@ -574,8 +574,8 @@ describe('posix', () => {
     expect(open()).toBe(before)
   })
 
-  test.skipIf(process.getuid?.() !== 0)('without permission: code, words and hint', () => {
-    // As somebody who is not root, because nothing is forbidden to root.
+  test.skipIf(process.getuid?.() !== 0)('reports code, message and hint without permission', () => {
+    // As a user other than root, because root has every permission.
     const root = newRoot()
     mkdirSync(join(root, 'closed'), { recursive: true })
     writeFileSync(join(root, 'closed/file'), 'x')
@@ -591,16 +591,16 @@ describe('posix', () => {
         () => storage.remove('closed/file'),
         () => storage.list('closed').next(),
       ]
-      const told = []
+      const reported = []
       for (const attempt of attempts) {
         try {
           await attempt()
-          told.push('done')
+          reported.push('done')
         } catch ({ code, message, hints }) {
-          told.push({ code, message, hints })
+          reported.push({ code, message, hints })
         }
       }
-      console.log(JSON.stringify(told))`
+      console.log(JSON.stringify(reported))`
     chmodSync(bundle, 0o644)
     const answer: unknown = JSON.parse(
       execFileSync(process.execPath, ['--input-type=module', '-e', prologue(root) + script], { encoding: 'utf8' }),
@@ -615,7 +615,7 @@ describe('posix', () => {
     ])
   })
 
-  test('killed before commit, nothing is under the final name; killed after it, everything is', async () => {
+  test('a process killed before commit leaves no file, killed after it the complete file', async () => {
     const root = newRoot()
     const killed = (script: string) =>
       new Promise<void>((resolve) => {

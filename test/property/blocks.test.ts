@@ -73,7 +73,7 @@ function mapOf(decisions: readonly Step[], checksumSize: number): BlockMap {
 }
 
 describe('a block map', () => {
-  test('is the same after a round trip', () => {
+  test('a parsed block map serialises to the same bytes', () => {
     fc.assert(
       fc.property(steps, fc.integer({ min: 6, max: 16 }), (decisions, checksumSize) => {
         const map = mapOf(decisions, checksumSize)
@@ -87,7 +87,7 @@ describe('a block map', () => {
     )
   })
 
-  test('that was damaged is another map or a format error, never a crash', () => {
+  test('parsing a damaged block map returns another map or a format error', () => {
     fc.assert(
       fc.property(steps, fc.nat(), fc.integer({ min: 1, max: 255 }), fc.boolean(), (decisions, where, bits, cut) => {
         const map = mapOf(decisions, 6)
@@ -157,12 +157,12 @@ interface Stored {
   readonly where: StoredBlocks
 }
 
-describe('files stored as blocks', () => {
+describe('block incremental files', () => {
   beforeAll(async () => {
     for (const type of COMPRESS_TYPES) await loadCodec(type)
   })
 
-  test('come back from every backup of a chain, whole or over any other content', async () => {
+  test('are restored from every backup of a chain, into an empty directory and over other content', async () => {
     await fc.assert(
       fc.asyncProperty(versions, async (choice) => {
         const storage = memoryStorage()

@@ -69,7 +69,7 @@ const scenario = fc.record({
   expired: fc.nat(),
 })
 
-test('whatever changes between the backups, each restores the bytes of its moment', async () => {
+test('each backup of a chain restores the bytes of its time when files change between backups', async () => {
   let restores = 0
   await fc.assert(
     fc.asyncProperty(scenario, async ({ pack, codec, cipher, rounds, expired }) => {

@@ -31,7 +31,7 @@ const chunkings = fc.constantFrom(100, 4096, 65_536, 100_000, 1 << 20)
 const levelsOf = (type: Written) => fc.integer(CODECS[type].level!)
 
 describe.each(types)('%s', (type) => {
-  test('what is written comes back, whatever the data, the level and the chunks', async () => {
+  test('decompressing returns the input for any data, level and chunk size', async () => {
     const cases = fc.asyncProperty(
       inputs,
       levelsOf(type),
@@ -46,7 +46,7 @@ describe.each(types)('%s', (type) => {
     await fc.assert(cases, { numRuns: 40 })
   })
 
-  test('a file whose size is known before comes back, in one chunk or in many, the small after the large', async () => {
+  test('decompressing returns the input when the size was given, in one chunk or in many', async () => {
     for (const length of [0, 1, 300_000, 17 << 20, 5 << 20, 70_000]) {
       if (type === 'bz2' && length > 1 << 20) continue
       const input = compressible(length, length % 2 === 0 ? 'text' : 'random', length)
@@ -58,7 +58,7 @@ describe.each(types)('%s', (type) => {
     }
   })
 
-  test.each(allLevels(type))('level %i brings back a mixed megabyte', async (level) => {
+  test.each(allLevels(type))('decompressing returns a mixed megabyte compressed at level %i', async (level) => {
     const input = Buffer.concat([compressible(500_000, 'text', level), compressible(500_000, 'random', level)])
     const stored = await through(compressor(type, level), input)
     // Level 0 of gz stores.
@@ -74,24 +74,27 @@ describe.each(types)('%s', (type) => {
     expect((await through(decompressor(type), stored)).equals(input)).toBe(true)
   })
 
-  test.each([false, true])('cut at any byte, it is a format error that names the codec (raw %s)', async (raw) => {
-    for (const length of [0, 3, 700]) {
-      const stored = await through(compressor(type, undefined, { raw }), compressible(length, 'text', 3))
-      for (let cut = 0; cut < stored.length; cut++) {
-        const reading = through(decompressor(type, { raw }), stored.subarray(0, cut), 97)
-        await expect(reading, `${length} bytes cut at ${cut}`).rejects.toThrow(`${type} data is truncated`)
-        await reading.catch((error: unknown) => expect(isPgtsError(error, 'format')).toBe(true))
+  test.each([false, true])(
+    'reports a format error that names the codec when the input is truncated at any byte (raw %s)',
+    async (raw) => {
+      for (const length of [0, 3, 700]) {
+        const stored = await through(compressor(type, undefined, { raw }), compressible(length, 'text', 3))
+        for (let cut = 0; cut < stored.length; cut++) {
+          const reading = through(decompressor(type, { raw }), stored.subarray(0, cut), 97)
+          await expect(reading, `${length} bytes cut at ${cut}`).rejects.toThrow(`${type} data is truncated`)
+          await reading.catch((error: unknown) => expect(isPgtsError(error, 'format')).toBe(true))
+        }
       }
-    }
-  })
+    },
+  )
 
-  test('a large file that is cut is a format error', async () => {
+  test('reports a format error when a large file is truncated', async () => {
     const stored = await through(compressor(type), compressible(1 << 20, 'random', 5))
     for (const cut of [1, 4, 8, 9, 1000, 1 << 19])
       await expect(through(decompressor(type), stored.subarray(0, -cut))).rejects.toThrow(`${type} data is truncated`)
   })
 
-  test('a changed byte never gives other data of the same length in silence, or hangs', async () => {
+  test('reports a format error for most changed bytes, and never hangs', async () => {
     const input = compressible(2000, 'text', 11)
     const stored = await through(compressor(type), input)
     let noticed = 0
@@ -109,7 +112,7 @@ describe.each(types)('%s', (type) => {
     expect(noticed).toBeGreaterThan(stored.length * (type === 'zst' ? 0.05 : 0.9))
   })
 
-  test('a stage that is left in the middle does not disturb the next file', async () => {
+  test('a stage abandoned in the middle does not affect the next file', async () => {
     const left = compressor(type)
     for await (const _ of left.push(compressible(100_000, 'random', 1)));
     left.close?.()
@@ -122,7 +125,7 @@ describe.each(types)('%s', (type) => {
     expect((await through(decompressor(type), stored)).equals(input)).toBe(true)
   })
 
-  test('two files may be open at once', async () => {
+  test('two files can be processed at the same time', async () => {
     const [a, b] = [compressible(300_000, 'text', 21), compressible(300_000, 'text', 22)]
     const stages = [compressor(type), compressor(type)] as const
     const outputs: Buffer[][] = [[], []]
@@ -138,7 +141,7 @@ describe.each(types)('%s', (type) => {
   })
 })
 
-test('zst takes a file in one go for what was said, and nothing after it', async () => {
+test('zst with a given size accepts exactly that many bytes', async () => {
   const input = compressible(3 << 20, 'text', 9)
   const [a, b] = [0, 1].map(() => compressor('zst', 3, { wholeBytes: input.length })) as [Stage, Stage]
   // Two at once have a buffer each.
@@ -163,7 +166,7 @@ test('zst takes a file in one go for what was said, and nothing after it', async
 
 // Node.js has zstd from 22.15 on; with an older one there is nothing to test.
 describe.each([openNodeZst() ?? []].flat())('zst of Node', (ofNode) => {
-  test('is read by zstd-napi and reads what that writes, at any level and in any chunks', async () => {
+  test('exchanges frames with zstd-napi at any level and chunk size', async () => {
     const ofPackage = openZst()
     const cases = fc.asyncProperty(inputs, levelsOf('zst'), chunkings, chunkings, async (input, level, a, b) => {
       for (const wholeBytes of [undefined, input.length])
@@ -178,7 +181,7 @@ describe.each([openNodeZst() ?? []].flat())('zst of Node', (ofNode) => {
     await fc.assert(cases, { numRuns: 25 })
   })
 
-  test('reads several frames in a row, and skips those that have no content', async () => {
+  test('reads several frames in a row, and skips empty ones', async () => {
     const input = compressible(400_000, 'text', 8)
     const frame = await through(ofNode.compressor(3, false), input)
     const skipped = Buffer.from('502a4d18030000000a0b0c', 'hex')
@@ -186,7 +189,7 @@ describe.each([openNodeZst() ?? []].flat())('zst of Node', (ofNode) => {
     expect((await through(ofNode.decompressor(false), stored, 999)).equals(Buffer.concat([input, input]))).toBe(true)
   })
 
-  test('notices a file that is cut, which the library of Node does not', async () => {
+  test('detects a truncated file, which the library of Node does not', async () => {
     const stored = await through(ofNode.compressor(3, false), compressible(700, 'text', 3))
     for (let cut = 0; cut < stored.length; cut++)
       await expect(through(ofNode.decompressor(false), stored.subarray(0, cut), 97)).rejects.toThrow(
@@ -204,7 +207,7 @@ test('lz4 and zst read several frames in a row', async () => {
 })
 
 test.each([10, 5000, 400_000])(
-  'of several gzip members the first is read, and what follows is ignored (%i bytes)',
+  'gz reads the first of several members and ignores the rest (%i bytes)',
   async (length) => {
     const [first, second] = [compressible(length, 'random', 1), compressible(1000, 'text', 2)]
     const stored = await Promise.all([first, second].map((part) => through(compressor('gz'), part)))
@@ -230,7 +233,7 @@ describe.each([
   }
   const samples = [0, 1, 3000, 2_000_000].map((length) => compressible(length, 'text', length))
 
-  test.skipIf(missing)('the command reads what we write', async () => {
+  test.skipIf(missing)('the command-line tool reads what pgts writes', async () => {
     for (const input of samples)
       for (const level of [CODECS[type].level!.min, CODECS[type].level!.default, 9]) {
         const stored = await through(compressor(type, level), input)
@@ -249,7 +252,7 @@ describe.each([
   })
 })
 
-test('none lets bytes through', async () => {
+test('codec none returns its input unchanged', async () => {
   const input = compressible(5000, 'random', 1)
   expect(await through([compressor('none'), decompressor('none')], input, 1000)).toEqual(input)
 })
@@ -260,7 +263,7 @@ function allLevels(type: Written): number[] {
   return Array.from({ length: Math.min(max, 19) - min + 1 }, (_, i) => min + i)
 }
 
-test('the highest zst level comes back', async () => {
+test('decompressing returns the input of the highest zst level', async () => {
   const input = compressible(10_000, 'text', 1)
   expect((await through(decompressor('zst'), await through(compressor('zst', 22), input))).equals(input)).toBe(true)
 })

@@ -61,7 +61,7 @@ const settings = fc.constantFrom(...names).chain((name) => {
   })
 })
 
-test('a value means the same on the command line, in the environment, in an ini file and in YAML', async () => {
+test('a value is parsed equally from command line, environment, ini file and YAML', async () => {
   await fc.assert(
     fc.asyncProperty(settings, async ({ name, key, typed }) => {
       const written = withIndex(name, key)

@@ -53,7 +53,7 @@ const ordered = (value: JsonValue): JsonValue =>
       ? value.map(ordered)
       : value
 
-test('JSON: values survive, and their text is one', () => {
+test('JSON: parsing returns the serialised value, and a value has one text', () => {
   fc.assert(
     fc.property(json, (value) => {
       const text = serialiseJson(value)
@@ -63,7 +63,7 @@ test('JSON: values survive, and their text is one', () => {
   )
 })
 
-test('JSON: both readers agree on what is JSON', () => {
+test('JSON: both readers accept and refuse the same texts', () => {
   const almost = fc.oneof(
     bytes,
     fc.tuple(json, fc.nat(40), bytes).map(([value, at, noise]) => {
@@ -88,7 +88,7 @@ test('JSON: both readers agree on what is JSON', () => {
   )
 })
 
-test('info file: any keys, any values', () => {
+test('an info file with any keys and values survives a round trip', () => {
   const values = json.filter((value) => !Array.isArray(value)).map(serialiseJson)
   const sections = fc.uniqueArray(
     fc.record({
@@ -113,7 +113,7 @@ test('info file: any keys, any values', () => {
   )
 })
 
-test('info file: a flipped bit is found', () => {
+test('reading an info file fails when a bit was flipped', () => {
   const text = serialiseInfoFile([{ name: 'a', entries: [['k"=', '{"x":"y"}'], ['l', '7']] }], 'v') // prettier-ignore
   fc.assert(
     fc.property(fc.nat(text.length - 2), fc.nat(7), (at, bit) => {
@@ -340,7 +340,7 @@ test('LSN and segment names', () => {
   )
 })
 
-test('a range of segments: each follows the one before, also from log to log', () => {
+test('each segment of a range follows the one before, also across a log boundary', () => {
   fc.assert(
     fc.property(
       fc.bigInt(0n, 2n ** 40n),
@@ -360,7 +360,7 @@ test('a range of segments: each follows the one before, also from log to log', (
   )
 })
 
-test('the next label is greater than every existing one, at most a second late', () => {
+test('the next label is greater than every existing one, by at most one second', () => {
   fc.assert(
     fc.property(times, fc.array(labelTimes, { maxLength: 8 }), (now, existing) => {
       let next

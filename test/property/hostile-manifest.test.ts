@@ -196,7 +196,7 @@ async function forged(dir: string, list: readonly Mutation[]): Promise<string> {
 }
 
 test(
-  'whatever a manifest was changed to, a restore touches its target and version directories only',
+  'a restore writes only to its target and version directories when the manifest was changed at random',
   { timeout: 120_000 },
   async () => {
     const outcomes = new Map<string, number>()

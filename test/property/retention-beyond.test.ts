@@ -144,7 +144,7 @@ function needs(backups: readonly BackupEntry[], labels: Iterable<string>): Set<s
 }
 
 describe('laws of calendar and pins', () => {
-  test('what stays is just what some rule keeps, with all it depends on', () => {
+  test('keeps exactly the backups that a rule keeps, with all they depend on', () => {
     fc.assert(
       fc.property(cases, ({ taken, policy, pinned }) => {
         const { backups, now, pins, plan } = planOf({ taken, policy, pinned })
@@ -167,7 +167,7 @@ describe('laws of calendar and pins', () => {
     )
   })
 
-  test('nothing that stays depends on what goes, every backup has one fate, and the newest full stays', () => {
+  test('keeps the newest full and no backup without its dependencies, and decides once for each backup', () => {
     fc.assert(
       fc.property(cases, (input) => {
         const { backups, plan } = planOf(input)
@@ -186,7 +186,7 @@ describe('laws of calendar and pins', () => {
     )
   })
 
-  test('a calendar or a pin never costs a backup or WAL that stays without it', () => {
+  test('a calendar or a pin never removes a backup or WAL that is kept without it', () => {
     fc.assert(
       fc.property(cases, ({ taken, policy, pinned }) => {
         fc.pre(policy.full !== undefined)
@@ -198,7 +198,7 @@ describe('laws of calendar and pins', () => {
     )
   })
 
-  test('the explanation tells of every backup once, just what is done, and names who needs whom', () => {
+  test('the explanation lists every backup once, with the actual decision and its dependents', () => {
     fc.assert(
       fc.property(cases, (input) => {
         const { backups, now, plan } = planOf(input)
@@ -225,7 +225,7 @@ describe('laws of calendar and pins', () => {
     )
   })
 
-  test('applying a policy again removes nothing more, and a new backup nothing that the policy does not say', () => {
+  test('removes nothing when applied again, and after a new backup only what the policy requires', () => {
     fc.assert(
       fc.property(cases, fc.integer({ min: 1, max: 40 }), ({ taken, policy, pinned }, hours) => {
         const { backups, now, pins, plan } = planOf({ taken, policy, pinned })

@@ -143,7 +143,7 @@ describe('a year of backups', () => {
   )
 
   test.each(policies)(
-    '$full fulls by $fullType, $diff diffs, WAL of $archive $archiveType: the repository stays whole and small',
+    'the repository stays consistent and bounded with $full fulls by $fullType, $diff diffs, WAL of $archive $archiveType',
     (policy) => {
       // One backup of the second month is wanted until autumn.
       const pinned = year()[40]!
@@ -204,7 +204,7 @@ describe('a year of backups', () => {
         for (const label of [...fullOf.values()].slice(-11)) expect(labels).toContain(label)
         expect(now.backups.length).toBeLessThanOrEqual(12 + 4 + 7 + 14)
       })
-      // At the end: twelve months, of which the last four weeks and seven days are told apart; sets no longer whole.
+      // At the end: twelve months, of which the last four weeks and seven days are distinguished; sets are incomplete.
       const fulls = site.backups.filter(({ type }) => type === 'full').map(({ timestampStop }) => day(timestampStop))
       expect(new Set(fulls.map((date) => date.slice(0, 7))).size).toBe(12)
       expect(site.backups.filter(({ type }) => type !== 'full').length).toBeLessThanOrEqual(13)
@@ -214,7 +214,7 @@ describe('a year of backups', () => {
     },
   )
 
-  test('one backup a day is one a day in the zone of the site, on the days of clock changes, too', () => {
+  test('keeps one backup a day in the configured zone, also on days of clock changes', () => {
     const day = dayIn('Europe/Berlin')
     const days = year().map(({ timestampStop }) => day(timestampStop))
     expect(new Set(days).size).toBe(DAYS)
@@ -222,7 +222,7 @@ describe('a year of backups', () => {
     expect(planBackups(year(), { ...base, calendar }, {}, START + 400 * DAY).kept).toHaveLength(DAYS)
   })
 
-  test('a calendar beside a count keeps the sets that the count keeps, and one backup for each month before', () => {
+  test('keeps the sets of the count and one backup for each earlier month when both are set', () => {
     const site = run({ ...base, full: 2, calendar: { monthly: 6, timeZone: 'UTC' } }, holds)
     const counted = run({ ...base, full: 2 }, () => undefined)
     const labels = site.backups.map(({ label }) => label)

@@ -132,7 +132,7 @@ function planOf(history: SiteHistory, policy: RetentionPolicy, choice: ExpireCho
 const labels = (backups: readonly { label: string }[]) => backups.map(({ label }) => label).sort(compareLabels)
 
 describe('laws of retention', () => {
-  test('nothing that is kept depends on something that goes', () => {
+  test('keeps no backup that depends on a removed one', () => {
     fc.assert(
       fc.property(cases, ({ history, policy, pick, oldest }) => {
         const plan = planOf(history, policy, choiceOf(history, pick, oldest))
@@ -146,7 +146,7 @@ describe('laws of retention', () => {
     )
   })
 
-  test('everything is kept or goes once, dependents before what they depend on', () => {
+  test('decides once for each backup, and removes dependents first', () => {
     fc.assert(
       fc.property(cases, ({ history, policy, pick, oldest }) => {
         const plan = planOf(history, policy, choiceOf(history, pick, oldest))
@@ -160,7 +160,7 @@ describe('laws of retention', () => {
     )
   })
 
-  test('the last full never goes, nor does the last one of the present cluster', () => {
+  test('never removes the last full, nor the last one of the present cluster', () => {
     fc.assert(
       fc.property(cases, ({ history, policy, pick, oldest }) => {
         const plan = planOf(history, policy, choiceOf(history, pick, oldest))
@@ -173,7 +173,7 @@ describe('laws of retention', () => {
     )
   })
 
-  test('a policy keeps as many as it says: newer ones always, older ones never', () => {
+  test('keeps the configured number of newest backups and no older ones', () => {
     fc.assert(
       fc.property(histories, fc.integer({ min: 1, max: 4 }), (history, full) => {
         const plan = planOf(history, { fullType: 'count', full, archiveType: 'full' })!
@@ -183,7 +183,7 @@ describe('laws of retention', () => {
     )
   })
 
-  test('by time, every moment of the last D days stays within reach of a full before it', () => {
+  test('retention by time keeps a full before every moment of the last D days', () => {
     fc.assert(
       fc.property(histories, fc.integer({ min: 1, max: 20 }), (history, full) => {
         const plan = planOf(history, { fullType: 'time', full, archiveType: 'full' })!
@@ -200,7 +200,7 @@ describe('laws of retention', () => {
     )
   })
 
-  test('applying a policy again removes nothing more', () => {
+  test('removes nothing when a policy is applied again', () => {
     fc.assert(
       fc.property(histories, policies, (history, policy) => {
         const { kept } = planOf(history, policy)!
@@ -209,7 +209,7 @@ describe('laws of retention', () => {
     )
   })
 
-  test('a new backup never costs more than the policy says', () => {
+  test('removes no more than the policy requires after a new backup', () => {
     fc.assert(
       fc.property(histories, policies, (history, policy) => {
         const { kept } = planOf(history, policy)!
@@ -271,7 +271,7 @@ describe('laws of WAL', () => {
     for (let at = number(start); at <= number(stop); at++) yield segment(at, parseInt(start.slice(0, 8), 16))
   }
 
-  test('whatever a kept backup needs to become consistent is kept', () => {
+  test('keeps the WAL that makes a kept backup consistent', () => {
     fc.assert(
       fc.property(walCases, (input) => {
         const { plan, rules } = rulesOf(input)
@@ -285,7 +285,7 @@ describe('laws of WAL', () => {
     )
   })
 
-  test('the newest N backups can be played on to the end of the archive', () => {
+  test('keeps all WAL from the newest N backups to the end of the archive', () => {
     fc.assert(
       fc.property(walCases, (input) => {
         const { plan, rules } = rulesOf(input)
@@ -310,7 +310,7 @@ describe('laws of WAL', () => {
     )
   })
 
-  test('WAL of the present cluster is never removed as a whole', () => {
+  test('never removes all WAL of the present cluster', () => {
     fc.assert(
       fc.property(walCases, (input) => {
         const { rules } = rulesOf(input)
@@ -319,7 +319,7 @@ describe('laws of WAL', () => {
     )
   })
 
-  test('WAL before every backup goes, once enough backups are there', () => {
+  test('removes WAL before all backups when there are enough backups', () => {
     fc.assert(
       fc.property(walCases, (input) => {
         const { rules } = rulesOf({ ...input, before: undefined })

@@ -37,7 +37,14 @@ const CLEAN = [
   'docs/decisions',
   'docs/format',
   'docs/guide',
+  'src/codec',
+  'src/format',
+  'test/contract',
+  'test/property',
+  'test/unit/codec',
   'test/unit/format',
+  'test/unit/postgres',
+  'test/unit/util',
 ]
 
 /** Names in the interface of the program, of files and of users: they stay. */

@@ -12,31 +12,37 @@ test('key and initialisation vector are those of EVP_BytesToKey', () => {
   expect(iv.toString('hex')).toBe('2ae8bbc8c465fec90c6d3be3cac4fbcd')
 })
 
-test.each([0, 1, 15, 16, 17, 70_000])('%i bytes come back, and have the size that the format says', async (length) => {
-  const input = compressible(length, 'random', 1)
-  for (const raw of [false, true]) {
-    const stored = await through(encryptor(PASS, { raw }), input, 1000)
-    expect(stored.length).toBe((raw ? 8 : 16) + 16 * (Math.floor(length / 16) + 1))
-    for (const chunk of [1, 7, 4096])
-      if (length < 100 || chunk > 1000) expect(await through(decryptor(PASS, { raw }), stored, chunk)).toEqual(input)
-  }
-})
+test.each([0, 1, 15, 16, 17, 70_000])(
+  'decrypting returns %i bytes, and the ciphertext has the size of the format',
+  async (length) => {
+    const input = compressible(length, 'random', 1)
+    for (const raw of [false, true]) {
+      const stored = await through(encryptor(PASS, { raw }), input, 1000)
+      expect(stored.length).toBe((raw ? 8 : 16) + 16 * (Math.floor(length / 16) + 1))
+      for (const chunk of [1, 7, 4096])
+        if (length < 100 || chunk > 1000) expect(await through(decryptor(PASS, { raw }), stored, chunk)).toEqual(input)
+    }
+  },
+)
 
 test('two encryptions of the same bytes differ', async () => {
   const [a, b] = [await through(encryptor(PASS), SALT), await through(encryptor(PASS), SALT)]
   expect(a.equals(b)).toBe(false)
 })
 
-test.skipIf(spawnSync('openssl', ['version']).error !== undefined)('openssl reads it, and the reverse', async () => {
-  const input = compressible(5000, 'text', 1)
-  const openssl = (args: string[], stdin: Buffer) =>
-    spawnSync('openssl', ['enc', ...args, '-aes-256-cbc', '-md', 'sha1', '-pass', `pass:${PASS}`], { input: stdin })
-      .stdout
-  expect(openssl(['-d'], await through(encryptor(PASS), input))).toEqual(input)
-  expect(await through(decryptor(PASS), openssl(['-e', '-salt'], input))).toEqual(input)
-})
+test.skipIf(spawnSync('openssl', ['version']).error !== undefined)(
+  'openssl decrypts what pgts encrypts, and the reverse',
+  async () => {
+    const input = compressible(5000, 'text', 1)
+    const openssl = (args: string[], stdin: Buffer) =>
+      spawnSync('openssl', ['enc', ...args, '-aes-256-cbc', '-md', 'sha1', '-pass', `pass:${PASS}`], { input: stdin })
+        .stdout
+    expect(openssl(['-d'], await through(encryptor(PASS), input))).toEqual(input)
+    expect(await through(decryptor(PASS), openssl(['-e', '-salt'], input))).toEqual(input)
+  },
+)
 
-test('what cannot be decrypted says so', async () => {
+test('decrypting invalid input reports an error', async () => {
   const stored = await through(encryptor(PASS, { salt: SALT }), Buffer.from('secret'))
   await expect(through(decryptor('wrong'), stored)).rejects.toMatchObject({ code: 'crypto' })
   await expect(through(decryptor(PASS), Buffer.from('[backup]\nx=1\n\n\n\n\n'))).rejects.toThrow(

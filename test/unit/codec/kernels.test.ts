@@ -39,7 +39,7 @@ const compiler = spawnSync('clang', ['--version'], { encoding: 'latin1' })
 const usual = compiler.error === undefined && compiler.stdout.includes('version 14.0.6')
 
 test.skipIf(!usual)(
-  'the committed module is what the sources in native/ compile to',
+  'the committed module equals the compiled sources of native/',
   () => {
     const folder = mkdtempSync(join(tmpdir(), 'pgts-kernels-'))
     try {

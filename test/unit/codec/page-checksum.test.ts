@@ -20,12 +20,12 @@ describe.each([
   ['the kernel', verifyPages],
   ['plain JavaScript', verifyPagesSlowly],
 ])('%s', (_, verify) => {
-  test('finds nothing in pages that are right', () => {
+  test('reports no error for valid pages', () => {
     expect(verify(pages(300, 131_072), PAGE, 131_072, true)).toEqual([])
     expect(verify(Buffer.alloc(0), PAGE, 0, true)).toEqual([])
   })
 
-  test('finds a flipped bit wherever it is', () => {
+  test('reports a flipped bit at any position', () => {
     for (let at = 0; at < PAGE; at += 61) {
       const buffer = pages(3, 7)
       buffer[PAGE + at]! ^= 1
@@ -33,17 +33,17 @@ describe.each([
     }
   })
 
-  test('finds pages at the wrong block', () => {
+  test('reports pages that are stored at another block', () => {
     expect(verify(pages(3, 5), PAGE, 6, true)).toEqual([0, 1, 2])
   })
 
-  test('gives the indexes in order, across the size of its buffer', () => {
+  test('reports indexes in order when there are more than its buffer holds', () => {
     const buffer = pages(400, 0)
     for (const index of [0, 127, 128, 129, 399]) buffer[index * PAGE + 4000]! ^= 255
     expect(verify(buffer, PAGE, 0, true)).toEqual([0, 127, 128, 129, 399])
   })
 
-  test('an unused page is right when it is all zero, and only then', () => {
+  test('accepts an unused page only when it is all zeros', () => {
     const buffer = Buffer.alloc(3 * PAGE)
     expect(verify(buffer, PAGE, 0, true)).toEqual([])
     expect(verify(buffer, PAGE, 0, false)).toEqual([])
@@ -52,7 +52,7 @@ describe.each([
     expect(verify(buffer, PAGE, 0, false)).toEqual([1])
   })
 
-  test('without header check it is the checksum field that says unused', () => {
+  test('detects an unused page by its checksum field without header check', () => {
     const buffer = pages(1, 0)
     buffer.writeUInt16LE(0, 14)
     buffer.writeUInt16LE(pageChecksum(buffer, 0), 8)
@@ -60,11 +60,11 @@ describe.each([
     expect(verify(buffer, PAGE, 0, false)).toEqual([])
   })
 
-  test('the largest block number', () => {
+  test('computes the checksum for the largest block number', () => {
     expect(verify(pages(1, 0xfffffffe), PAGE, 0xfffffffe, true)).toEqual([])
   })
 
-  test.each([1024, 2048, 4096, 16_384, 32_768])('pages of %i bytes', (size) => {
+  test.each([1024, 2048, 4096, 16_384, 32_768])('computes checksums of pages of %i bytes', (size) => {
     const buffer = pages(5, 3, size)
     expect(verify(buffer, size, 3, true)).toEqual([])
     buffer[4 * size + 200]! ^= 2
@@ -72,7 +72,7 @@ describe.each([
   })
 })
 
-test('kernel and plain JavaScript agree on any page', () => {
+test('the WebAssembly kernel and plain JavaScript compute the same checksum for any page', () => {
   const cases = fc.property(
     fc.integer(),
     fc.nat(2 ** 31),

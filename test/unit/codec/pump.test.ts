@@ -55,7 +55,7 @@ test.each([
   ['with a sink that waits', (...c: Buffer[]) => sourceOf(...c), doubling, true],
   ['with stages that wait', (...c: Buffer[]) => sourceOf(...c), doublingLater, false],
   ['with everything that waits', waitingSource, doublingLater, true],
-])('bytes pass all stages in order, %s', async (_, source, stage, sinkWaits) => {
+])('pump passes bytes through all stages in order, %s', async (_, source, stage, sinkWaits) => {
   let text = ''
   let busy = false
   const write = async (chunk: Uint8Array) => {
@@ -73,7 +73,7 @@ test.each([
   expect(text).toBe(`aaaabbbbcccc${end}.`)
 })
 
-test('no stages, no bytes', async () => {
+test('pump passes nothing when there are no bytes', async () => {
   const chunks: string[] = []
   const sink = { write: (chunk: Uint8Array) => void chunks.push(Buffer.from(chunk).toString()) }
   await pump(sourceOf(bytes('x')), [], sink)
@@ -81,7 +81,7 @@ test('no stages, no bytes', async () => {
   expect(chunks).toEqual(['x', '.'])
 })
 
-test('source and stages are closed after success and after every failure', async () => {
+test('pump closes source and stages after success and after every failure', async () => {
   const fail = () => {
     throw new Error('broken')
   }
@@ -100,7 +100,7 @@ test('source and stages are closed after success and after every failure', async
   }
 })
 
-test('an aborted signal ends it with the reason, before and in the middle', async () => {
+test('pump rejects with the reason when the signal is aborted, before and in the middle', async () => {
   const early = watched(sourceOf(bytes('a')))
   const reason = new Error('stop now')
   await expect(pump(early, [], { write: () => undefined }, AbortSignal.abort(reason))).rejects.toBe(reason)
@@ -114,7 +114,7 @@ test('an aborted signal ends it with the reason, before and in the middle', asyn
   expect(written).toBe(5)
 })
 
-test('a hundred thousand chunks do not deepen the stack', async () => {
+test('pump processes a hundred thousand chunks without deepening the stack', async () => {
   let left = 100_000
   let written = 0
   const source: ByteSource = { ...sourceOf(), next: () => (left-- > 0 ? bytes('x') : undefined) }

@@ -25,7 +25,7 @@ test.each([
   },
 )
 
-test('SHA-1 of nothing and of something, with the bytes counted', async () => {
+test('digest returns SHA-1 and number of bytes, also for empty input', async () => {
   const tap = digest('sha1')
   expect(tap.hex()).toBe('da39a3ee5e6b4b0d3255bfef95601890afd80709')
   const other = digest('sha1')

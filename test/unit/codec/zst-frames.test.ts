@@ -43,7 +43,7 @@ beforeAll(async () => {
 })
 
 describe('frames', () => {
-  it.each([3, 1000, 1 << 20])('are told apart in chunks of %i bytes', (chunkBytes) => {
+  it.each([3, 1000, 1 << 20])('are recognised in chunks of %i bytes', (chunkBytes) => {
     const all = [SKIPPABLE, ...ours, EMPTY_SKIPPABLE, ours[0]!, SKIPPABLE]
     const { frames, complete } = split(Buffer.concat(all), chunkBytes)
     expect(frames.map(({ bytes }) => bytes.equals(all[frames.findIndex((frame) => frame.bytes === bytes)]!))).toEqual(
@@ -55,7 +55,7 @@ describe('frames', () => {
     expect(complete).toBe(true)
   })
 
-  it('are incomplete wherever the last of them is cut', async () => {
+  it('are incomplete when the last one is truncated at any byte', async () => {
     const frame = await through(compressor('zst', 3), compressible(700, 'text', 3))
     const stored = Buffer.concat([SKIPPABLE, frame])
     for (let cut = 0; cut < stored.length; cut++) {
@@ -64,7 +64,7 @@ describe('frames', () => {
     }
   })
 
-  it('are refused where none begins', () => {
+  it('are refused when the input does not start with one', () => {
     expect(() => split(Buffer.concat([ours[0]!, Buffer.from('none')]), 1000)).toThrow(
       'zst data is damaged: it has no Zstandard header',
     )
@@ -75,7 +75,7 @@ const HAS_ZSTD = spawnSync('zstd', ['--version']).status === 0
 const OPTIONS = [['--check'], ['--no-check', '--no-content-size'], ['-19', '--long=27'], ['--fast=5']]
 
 describe.runIf(HAS_ZSTD)('frames of the zstd command', () => {
-  it.each(OPTIONS)('are followed to their end with %s', (...options) => {
+  it.each(OPTIONS)('are read to their end with %s', (...options) => {
     for (const input of [compressible(600_000, 'text', 4), compressible(100, 'random', 5), Buffer.alloc(300_000)]) {
       const frame = spawnSync('zstd', ['-c', '-q', ...options], { input, maxBuffer: 1 << 26 }).stdout
       expect(split(Buffer.concat([frame, frame]), 997)).toMatchObject({

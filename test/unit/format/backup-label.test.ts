@@ -13,13 +13,13 @@ afterEach(() => {
   else process.env['TZ'] = zone
 })
 
-test('labels are local time', () => {
+test('a backup label is in local time', () => {
   expect(labels.formatBackupLabel('full', at)).toBe('20261122-062513F')
   process.env['TZ'] = 'America/St_Johns'
   expect(labels.formatBackupLabel('full', at)).toBe('20261122-025513F')
 })
 
-test('diff and incr carry the label of their full, whatever lies between', () => {
+test('diff and incr have the label of their full as a prefix', () => {
   const diff = labels.formatBackupLabel('diff', at + 60, full)
   expect(diff).toBe('20261122-062513F_20261122-062613D')
   expect(labels.formatBackupLabel('incr', at + 120, diff)).toBe('20261122-062513F_20261122-062713I')
@@ -40,23 +40,23 @@ test.each([
 })
 
 describe('the next label', () => {
-  test('is later than every existing one', () => {
+  test('is greater than every existing one', () => {
     expect(labels.nextBackupLabel('full', at, [])).toEqual({ label: full, timestampStart: at })
     expect(labels.nextBackupLabel('full', at, ['20261121-000000F', '20261121-000000F_20261121-000001I'])).toEqual({
       label: full,
       timestampStart: at,
     })
   })
-  test('moves one second when that is enough', () => {
+  test('is one second later when that avoids a duplicate', () => {
     expect(labels.nextBackupLabel('full', at, [full])).toEqual({ label: '20261122-062514F', timestampStart: at + 1 })
     expect(labels.nextBackupLabel('full', at, ['20261122-062513F_20261122-062513I']).label).toBe('20261122-062514F')
   })
-  test('fails when the clock went back', () => {
+  test('fails when the clock was set back', () => {
     expect(() => labels.nextBackupLabel('full', at, ['20261122-062514F'])).toThrow(
       expect.objectContaining({ code: 'clock', message: expect.stringContaining('20261122-062514F') }),
     )
   })
-  test('of an incr looks at its own set only', () => {
+  test('of an incr depends on its own set only', () => {
     const existing = [
       full,
       '20261122-062513F_20261122-062600I',
@@ -67,7 +67,7 @@ describe('the next label', () => {
   })
 })
 
-test('dependents, newest first', () => {
+test('dependents of a backup are listed newest first', () => {
   const prior = (label: string, of?: string) => (of === undefined ? { label } : { label, prior: of })
   const backups = [
     prior('A'),

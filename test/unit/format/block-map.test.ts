@@ -19,14 +19,14 @@ const inFull = { reference: 0, bundleId: 1, offset: 840165, storedBytes: 314, pl
 const inDiff = { reference: 1, bundleId: 1, offset: 66, storedBytes: 126, plainBytes: 8192 }
 const inIncr = { reference: 2, bundleId: 1, offset: 66, storedBytes: 194, plainBytes: 16384 }
 
-describe('the maps of a real chain', () => {
-  test('a full lists its super block whole', () => {
+describe('block maps of a chain written by pgbackrest', () => {
+  test('the map of a full lists all blocks of its super block', () => {
     const map = parseBlockMap(FULL, shape(6))
     expect(map.blocks).toEqual([0, 1, 2, 3, 4, 5].map((index) => ({ superBlock: inFull, index })))
     expect(Buffer.from(map.checksums).toString('hex')).toBe(FULL.subarray(9).toString('hex'))
     expect(serialiseBlockMap(map).toString('hex')).toBe(FULL.toString('hex'))
   })
-  test('an incr lists blocks of three backups in the order of the file', () => {
+  test('the map of an incr lists blocks of three backups in file order', () => {
     const map = parseBlockMap(INCR, shape(7))
     expect(map.blocks).toEqual([
       { superBlock: inFull, index: 0 },
@@ -42,7 +42,7 @@ describe('the maps of a real chain', () => {
   })
 })
 
-describe('what is no map is refused as damaged', () => {
+describe('parsing fails when the bytes are not a block map', () => {
   const incr = (change: (bytes: Buffer) => void) => {
     const bytes = Buffer.from(INCR)
     change(bytes)
@@ -71,7 +71,7 @@ describe('what is no map is refused as damaged', () => {
   })
 })
 
-test('an order that the format cannot express is our bug', () => {
+test('serialising fails as an assertion when the format cannot express the order', () => {
   const { blocks, checksums } = parseBlockMap(INCR, shape(7))
   const map = (order: number[]): BlockMap => ({ ...shape(0), blocks: order.map((i) => blocks[i]!), checksums })
   expect(() => serialiseBlockMap(map([2, 0]))).toThrow('order')

@@ -57,24 +57,24 @@ describe('parseJson', () => {
 })
 
 describe('serialiseJson', () => {
-  test('keys by bytes, whatever they look like', () => {
+  test('sorts keys by bytes, also keys that look like numbers', () => {
     const keys = ['b', 'a-b', 'a', 'aa', '10', '9', '\xc3\xbc', 'A']
     const text = serialiseJson(new Map(keys.map((key) => [key, 0])))
     expect(text).toBe('{"10":0,"9":0,"A":0,"a":0,"a-b":0,"aa":0,"b":0,"\xc3\xbc":0}')
   })
-  test('exact 64-bit integers, arrays, null', () => {
+  test('writes 64-bit integers exactly, arrays and null', () => {
     expect(serialiseJson([7710877988660439684n, [5, 7], null, false, ''])).toBe(
       '[7710877988660439684,[5,7],null,false,""]',
     )
   })
-  test('only the seven escapes; every other byte stands for itself', () => {
+  test('escapes seven characters and writes every other byte unchanged', () => {
     expect(quoteJson('"\\\n\r\t\b\f')).toBe('"\\"\\\\\\n\\r\\t\\b\\f"')
     expect(quoteJson('/\x01\x0b\x1b\x7f\xc3\xbc\xff')).toBe('"/\x01\x0b\x1b\x7f\xc3\xbc\xff"')
   })
-  test('a rounded number is our own mistake', () => {
+  test('fails as an assertion for a number that is not a safe integer', () => {
     for (const number of [2 ** 53, 1.5, NaN]) expect(() => integerText(number)).toThrow(/not an exact integer/)
   })
-  test('a member name that would need an escape cannot be written', () => {
+  test('refuses a member name that needs an escape', () => {
     expect(() => serialiseJson(new Map([['a"b', 1]]))).toThrow(expect.objectContaining({ code: 'json-format' }))
   })
 })

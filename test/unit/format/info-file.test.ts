@@ -41,8 +41,8 @@ function fileOf(body: string, hashed: string): Buffer {
 const read = (bytes: Buffer) =>
   [...parseInfoFile(bytes).sections].map(([name, section]) => [name, [...section.entries].map(([k, v]) => `${k}|${v}`)])
 
-describe('the reference file', () => {
-  test('is written byte for byte, whatever the order of its sections', () => {
+describe('an info file written by pgbackrest', () => {
+  test('is written byte for byte for any order of its sections', () => {
     expect(serialiseInfoFile(sections, '2.59.1').toString()).toBe(REFERENCE)
     expect(serialiseInfoFile([...sections].reverse(), '2.59.1').toString()).toBe(REFERENCE)
   })
@@ -55,7 +55,7 @@ describe('the reference file', () => {
       ['db-id|1', 'db-system-id|7710877988660439684', 'db-version|"15"'],
     ])
   })
-  test('any changed byte is noticed', () => {
+  test('is refused when any byte was changed', () => {
     for (let at = 0; at < REFERENCE.length; at++) {
       const bytes = Buffer.from(REFERENCE)
       // The line ends and the version are covered by other rules; everything that is hashed must be found.
@@ -64,7 +64,7 @@ describe('the reference file', () => {
       expect(() => parseInfoFile(bytes), `byte ${at}`).toThrow()
     }
   })
-  test('any cut is noticed, except that of the last line end', () => {
+  test('is refused when truncated anywhere but at the last line end', () => {
     for (let length = 0; length < REFERENCE.length - 1; length++) {
       expect(() => parseInfoFile(Buffer.from(REFERENCE.slice(0, length))), `cut at ${length}`).toThrow()
     }
@@ -72,7 +72,7 @@ describe('the reference file', () => {
   })
 })
 
-describe('what the reader accepts', () => {
+describe('the reader of info files', () => {
   test.each([
     ['extra blank lines', '\n\n[a]\n\nk=1\n\n\n', '"a":{"k":1}', [['a', ['k|1']]]],
     ['unknown sections and keys', '[new:section]\nx={"y":[1]}', '"new:section":{"x":{"y":[1]}}', [['new:section', ['x|{"y":[1]}']]]], // prettier-ignore
@@ -87,13 +87,13 @@ describe('what the reader accepts', () => {
   ])('%s', (_, body, hashed, expected) => {
     expect(read(fileOf(body, hashed))).toEqual(expected)
   })
-  test('a value and a key longer than a block', () => {
+  test('accepts a value and a key longer than a block', () => {
     const [key, value] = ['k'.repeat(100_000), `"${'v'.repeat(200_000)}"`]
     expect(read(fileOf(`[a]\n${key}=${value}`, `"a":{"${key}":${value}}`))).toEqual([['a', [`${key}|${value}`]]])
   })
 })
 
-describe('what the reader refuses', () => {
+describe('the reader of info files', () => {
   const lines = (body: string) => Buffer.from(`[backrest]\nbackrest-format=5\n${body}\n`)
   test.each([
     ['a comment', '# comment', /line 3/],
@@ -110,7 +110,7 @@ describe('what the reader refuses', () => {
       expect.objectContaining({ code: 'format', message: expect.stringMatching(message) }),
     )
   })
-  test('a key before any section', () => {
+  test('refuses a key before any section', () => {
     expect(() => parseInfoFile(Buffer.from('k=1\n'))).toThrow(/before the first section/)
   })
   test('CRLF', () => {
@@ -132,13 +132,13 @@ describe('what the reader refuses', () => {
   })
 })
 
-describe('what cannot be written', () => {
-  test('a name with a line break', () => {
+describe('the writer of info files', () => {
+  test('refuses a name with a line break', () => {
     expect(() => serialiseInfoFile([{ name: 'a', entries: [['x\ny', '1']] }], 'v')).toThrow(
       expect.objectContaining({ code: 'format', hints: [expect.stringMatching(/rename/)] }),
     )
   })
-  test('empty sections are left out', () => {
+  test('omits empty sections', () => {
     expect(serialiseInfoFile([{ name: 'a', entries: [] }], 'v').toString()).not.toContain('[a]')
   })
 })

@@ -51,12 +51,12 @@ const raw = (sections: Record<string, Record<string, string>>) =>
   )
 
 describe('archive.info', () => {
-  test('ids of one cluster, newest first', () => {
+  test('returns the ids of one cluster newest first', () => {
     expect(archive.archiveIdsMatching(archiveInfo, '9.6', 7710877988660439684n)).toEqual(['9.6-3', '9.6-1'])
     expect(archive.archiveIdsMatching(archiveInfo, '15', 1n)).toEqual([])
     expect(archive.archiveIdOf(archive.currentHistory(archiveInfo))).toBe('9.6-3')
   })
-  test('the history is written by id, not by text', () => {
+  test('sorts the history by number, not by text', () => {
     const history = Array.from({ length: 12 }, (_, i) => ({ id: i + 1, systemId: BigInt(i), version: '15' }))
     const text = archive.serialiseArchiveInfo({ ...archiveInfo, history }, 'v').toString()
     expect(text.match(/^\d+(?==)/gm)).toEqual(history.map(({ id }) => String(id)))
@@ -112,12 +112,12 @@ describe('archive.info', () => {
 })
 
 describe('backup.info', () => {
-  test('without backups there is no [backup:current]', () => {
+  test('has no [backup:current] without backups', () => {
     const bytes = serialiseBackupInfo({ ...backupInfo, backups: [] }, 'v')
     expect(bytes.toString()).not.toContain('backup:current')
     expect(parseBackupInfo(bytes).backups).toEqual([])
   })
-  test('adding, replacing and removing entries', () => {
+  test('adds, replaces and removes entries', () => {
     const other = { ...entry, label: '20261121-062513F' }
     const both = withBackup(backupInfo, other)
     expect(both.backups.map(({ label }) => label)).toEqual([other.label, entry.label])
@@ -131,7 +131,7 @@ describe('backup.info', () => {
       db: { 'db-id': '1' },
       'db:history': { '1': '{"db-catalog-version":1,"db-control-version":1,"db-system-id":1,"db-version":"15"}' },
     })
-  test('backup-error stays absent where it was absent', () => {
+  test('keeps backup-error absent where it was absent', () => {
     expect(line()).not.toContain('backup-error')
     expect(parseBackupInfo(withLine(line())).backups[0]).toEqual(entry)
   })
@@ -144,7 +144,7 @@ describe('backup.info', () => {
       expect(() => parseBackupInfo(withLine(value))).toThrow(new RegExp(`backup 20261122-062513F: '${key}' is missing`))
     },
   )
-  test('map sizes come in pairs', () => {
+  test('requires map sizes in pairs', () => {
     const value = line().replace('"backup-info-size":', '"backup-info-repo-size-map":7,"backup-info-size":')
     expect(() => parseBackupInfo(withLine(value))).toThrow(/repo-size-map-delta' is missing/)
   })
@@ -177,13 +177,13 @@ describe('backup.info', () => {
       expect.objectContaining({ code: 'format', message: expect.stringMatching(message) }),
     )
   })
-  test('what is not a label is refused', () => {
+  test('refuses an entry whose key is not a label', () => {
     expect(() => parseBackupInfo(raw({ 'backup:current': { latest: line() }, db: { 'db-id': '1' } }))).toThrow()
   })
 })
 
-describe('what a newer release added', () => {
-  test('is carried along in its place', () => {
+describe('an unknown member of a newer release', () => {
+  test('is kept in its place', () => {
     const text = serialiseBackupInfo(backupInfo, 'v').toString()
     const sections = {
       'backup:current': {
@@ -202,7 +202,7 @@ describe('what a newer release added', () => {
       'new:section',
     )
   })
-  test('is dropped where an older pgBackRest would take its name for another', () => {
+  test('is dropped when its name is a prefix of a known name', () => {
     const value = /F=(.*)$/m
       .exec(serialiseBackupInfo(backupInfo, 'v').toString())![1]!
       .replace('"backup-info-size":', '"backup-info-s":1,"backup-info-size":')

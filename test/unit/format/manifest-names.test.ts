@@ -126,22 +126,22 @@ describe('a manifest is refused [029] when its names do not form one tree inside
     expect(refusal({ ...linked(), db: { ...db, version } })).toMatchObject({ exitCode: 29 })
   })
 
-  test('a NUL in a name', () => {
+  test('when a name contains NUL', () => {
     expect(isSafeManifestName('pg_data/a\0b')).toBe(false)
   })
 })
 
 describe('a manifest is accepted', () => {
-  test('with links as pgbackrest records them, relative ones to files too', () => {
+  test('with links as pgbackrest records them, also relative ones to files', () => {
     expect(() => checkManifest(parseManifest(serialiseManifest(linked())), LABEL)).not.toThrow()
   })
 
-  test('when destination and target differ in slashes only', () => {
+  test('when destination and target differ only in slashes', () => {
     const manifest = withDestination('pg_data/pg_wal', '..//wal/')
     expect(() => checkManifest(manifest, LABEL)).not.toThrow()
   })
 
-  test('with a link to what is no regular file, and so has no file in the backup', () => {
+  test('with a link to a special file, which has no file in the backup', () => {
     const manifest = linked([], { files: [aFile('pg_data/PG_VERSION'), aFile('pg_data/pg_wal/archive_status/x')] })
     expect(() => checkManifest(manifest, LABEL)).not.toThrow()
   })
@@ -152,7 +152,7 @@ describe('a manifest is accepted', () => {
   })
 })
 
-test('setuid, setgid and sticky bits are never read from a manifest', () => {
+test('reading a manifest drops setuid, setgid and sticky bits', () => {
   const manifest = aManifest([aFile('pg_data/x', 'x', { mode: 0o4755 })], {
     paths: [{ name: 'pg_data', ...OWNER, mode: 0o3700 }],
   })

@@ -115,7 +115,7 @@ describe('a file line', () => {
     const parsed = parseManifest(serialiseManifest(aManifest({ files: [file('x', more)] })))
     expect(serialiseManifest(parsed).equals(serialiseManifest(aManifest({ files: [file('x', more)] })))).toBe(true)
   })
-  test('is read in any order of members, with whitespace, and keeps what it does not know', () => {
+  test('is read with members in any order, with whitespace, and keeps unknown members', () => {
     const value = `{ "timestamp" : 7 , "size": 5,"zzz":{"a":[1]},"checksum":"${sha1('c')}","bio":"x" }`
     const manifest = parseManifest(edited(aManifest(), 'target:file', { 'pg_data/PG_VERSION': value }))
     expect(manifest.files[0]).toMatchObject({ timestamp: 7, sizeBytes: 5, checksum: sha1('c') })
@@ -187,15 +187,15 @@ describe('names', () => {
     'pg_data/.hidden',
     'pg_data/a b',
   ])('%j is fine', (name) => expect(isSafeManifestName(name)).toBe(true))
-  test('a line break cannot be written, and says what to do', () => {
+  test('a line break is refused with a hint', () => {
     expect(() => serialiseManifest(aManifest({ files: [file('a\nb')] }))).toThrow(/cannot be written/)
   })
-  test('a name twice is our own mistake', () => {
+  test('serialising fails as an assertion when a name occurs twice', () => {
     expect(() => serialiseManifest(aManifest({ files: [file('a'), file('b'), file('a')] }))).toThrow(
       expect.objectContaining({ code: 'assert' }),
     )
   })
-  test('a line twice is refused', () => {
+  test('a duplicate line is refused', () => {
     const text = serialiseManifest(aManifest({ links: [{ name: 'pg_data/a', ...owner, destination: 'x' }] }))
     const sections = [...parseInfoFile(text).sections.values()].map(({ name, entries }) => ({
       name,
@@ -203,7 +203,7 @@ describe('names', () => {
     }))
     expect(() => parseManifest(serialiseInfoFile(sections, 'v'))).toThrow(/'pg_data\/a' is listed twice/)
   })
-  test('a tablespace is an oid', () => {
+  test('a tablespace name must be an oid', () => {
     const target = { name: 'pg_tblspc/x', type: 'link', path: '/x', tablespaceId: '../x', tablespaceName: 'x' } as const
     const targets = [...aManifest().targets, target]
     expect(() => parseManifest(serialiseManifest(aManifest({ targets })))).toThrow(/not the oid of a tablespace/)
@@ -227,7 +227,7 @@ describe('names', () => {
 })
 
 describe('manifests of older releases', () => {
-  test('before 2.42 the references are those of the files, and the own label', () => {
+  test('before 2.42 the references are computed from the files and the own label', () => {
     const manifest = aManifest({
       label: `${LABEL}_20261123-000000I`,
       type: 'incr',
@@ -258,7 +258,7 @@ describe('manifests of older releases', () => {
       /compress type 'xz'/,
     )
   })
-  test('defaults that were chosen by counting are honoured', () => {
+  test('defaults that older releases chose by frequency are applied', () => {
     const bytes = edited(
       aManifest({ files: [file('a'), file('b', { user: 'other', mode: 0o644 })] }),
       'target:file:default',
@@ -323,12 +323,12 @@ describe('checkManifest', () => {
       expect.objectContaining({ code: 'format', message: expect.stringMatching(message) }),
     )
   })
-  test('a good one passes; empty files need no checksum', () => {
+  test('accepts a valid manifest, also with empty files without checksum', () => {
     expect(() =>
       checkManifest(aManifest({ files: [file('a', { sizeBytes: 0, checksum: undefined as never })] }), LABEL),
     ).not.toThrow()
   })
-  test('a thousand problems make a short message', () => {
+  test('reports a thousand problems in a short message', () => {
     const files = Array.from({ length: 1000 }, (_, i) => file(`f${i}`, { reference: 'x' }))
     expect(() => checkManifest(aManifest({ files }), LABEL)).toThrow(/^.{0,700}; and more$/)
   })
@@ -341,7 +341,7 @@ describe('totals', () => {
     file('c', { sizeBytes: 8 }),
     file('d', { sizeBytes: 0, checksumPage: false }),
   ]
-  test('with and without what other backups hold', () => {
+  test('are computed with and without referenced files', () => {
     expect(manifestTotals({ files })).toEqual({
       sizeBytes: 158,
       sizeDeltaBytes: 108,

@@ -3,7 +3,7 @@ import * as path from '../../../src/format/repo-path.ts'
 
 const label = '20261122-062513F_20261123-062513D'
 
-test('info files and manifests', () => {
+test('paths of info files and manifests', () => {
   expect(path.archiveInfoName('demo')).toBe('archive/demo/archive.info')
   expect(path.copyName(path.backupInfoName('demo'))).toBe('backup/demo/backup.info.copy')
   expect(path.manifestName('demo', label)).toBe(`backup/demo/${label}/backup.manifest`)
@@ -25,7 +25,7 @@ test.each([
   expect(path.fileRepoName('demo', file, label, 'zst')).toBe(`backup/demo/${expected}`)
 })
 
-test('without compression there is no extension', () => {
+test('a stored file has no extension without compression', () => {
   expect(path.fileRepoName('demo', { name: 'pg_data/x' }, label, 'none')).toBe(`backup/demo/${label}/pg_data/x`)
 })
 
@@ -37,7 +37,7 @@ test.each([
   expect(path.archiveFileName('demo', '15-1', name)).toBe(`archive/demo/15-1/${expected}`)
 })
 
-test('directories that are ours', () => {
+test('archive ids, WAL directories and history years are recognised by their names', () => {
   expect(['15-1', '9.6-12', '15', 'x15-1', '15-1x'].map(path.isArchiveId)).toEqual([true, true, false, false, false])
   expect(['0000000100000000', '000000010000000', 'archive.info'].map(path.isWalDirectory)).toEqual([true, false, false])
   expect(['2026', '1999', '20261'].map(path.isHistoryYear)).toEqual([true, false, false])

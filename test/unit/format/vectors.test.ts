@@ -14,12 +14,12 @@ const load = (name: string) => readFileSync(join(root, name))
 const manifestOf = (name: string) => parseManifest(load(name))
 const backupInfoOf = (set: string) => parseBackupInfo(load(`${set}/backup.info`))
 
-test('there are vectors of both releases, in every state', () => {
+test('the vectors contain both releases in every state', () => {
   expect(manifests.length).toBeGreaterThanOrEqual(15)
   expect(new Set(manifests.map((name) => manifestOf(name).backrestVersion))).toEqual(new Set(['2.45', '2.59.1']))
 })
 
-describe('typed values build the same bytes', () => {
+describe('typed values serialise to the bytes of the vector', () => {
   test.each(vectors.filter((name) => name.endsWith('archive.info')))('%s', (name) => {
     const bytes = load(name)
     const info = parseArchiveInfo(bytes)
@@ -42,14 +42,14 @@ describe('typed values build the same bytes', () => {
   })
 })
 
-test.each(manifests)('the defaults follow from the data directory: %s', (name) => {
+test.each(manifests)('defaults are computed from the data directory: %s', (name) => {
   const { defaults, links, paths } = manifestOf(name)
   const pgData = paths.find((path) => path.name === 'pg_data')!
   expect(manifestDefaults(pgData, links.length > 0)).toEqual(defaults)
 })
 
 const complete = manifests.filter((name) => /^2\./.test(name))
-test.each(complete)('the entry of backup.info follows from the manifest: %s', (name) => {
+test.each(complete)('the entry of backup.info is computed from the manifest: %s', (name) => {
   const [set, file] = name.split('/') as [string, string]
   const label = file.replace('.manifest', '')
   const manifest = manifestOf(name)
@@ -57,7 +57,7 @@ test.each(complete)('the entry of backup.info follows from the manifest: %s', (n
   expect(backupEntryOf(manifest)).toEqual(backupInfoOf(set).backups.find((entry) => entry.label === label))
 })
 
-describe('what the values say', () => {
+describe('values of the vectors', () => {
   const find = (set: string, ending: string): Manifest =>
     manifestOf(manifests.filter((name) => name.startsWith(set) && name.endsWith(`${ending}.manifest`)).at(-1)!)
   const fileOf = (manifest: Manifest, name: string) => manifest.files.find((file) => file.name === name)
@@ -86,7 +86,7 @@ describe('what the values say', () => {
     expect(manifest.db.systemId).toBeGreaterThan(2n ** 53n)
   })
 
-  test('page errors, and the reference to who holds the file', () => {
+  test('page errors, and the reference to the backup that has the file', () => {
     const diff = find('2.45-gz', 'D')
     const broken = diff.files.filter(({ checksumPage }) => checksumPage === false)
     expect(broken.map(({ checksumPageErrors }) => checksumPageErrors)).toEqual([[3, [5, 6], 9]])
@@ -120,7 +120,7 @@ describe('what the values say', () => {
     }
   })
 
-  test('owners without a name', () => {
+  test('owners without a name are read', () => {
     for (const name of manifests.filter((vector) => vector.startsWith('owner'))) {
       const { defaults, files, paths } = manifestOf(name)
       expect(defaults.file).toMatchObject({ user: false, group: false })
@@ -129,7 +129,7 @@ describe('what the values say', () => {
     }
   })
 
-  test('a partial manifest is readable, and is not taken for a complete one', () => {
+  test('a partial manifest is read but not accepted as complete', () => {
     for (const name of manifests.filter((vector) => vector.startsWith('partial'))) {
       const manifest = manifestOf(name)
       expect(manifest.timestampStop).toBe(0)

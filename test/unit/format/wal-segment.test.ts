@@ -49,7 +49,7 @@ describe('segment arithmetic', () => {
     ])
     expect([...wal.segmentsBetween(range[0]!, range[3]!, 16 * MiB)]).toEqual(range)
   })
-  test('nonsense is refused', () => {
+  test('invalid segment names and sizes are refused', () => {
     expect(() => [...wal.segmentRange(2n, 1n, 1, 16 * MiB)]).toThrow(expect.objectContaining({ code: 'assert' }))
     expect(() => wal.segmentOfLsn(0n, 1, 3 * MiB)).toThrow(/power of two/)
     expect(() => wal.nextWalSegment(segment('000000010000000000000100'), 16 * MiB)).toThrow(/does not exist/)
@@ -86,7 +86,7 @@ describe('names', () => {
   ])('%s is not an archived segment', (name) => {
     expect(wal.parseArchivedSegment(name)).toBeUndefined()
   })
-  test('kinds of files in the archive', () => {
+  test('file kinds of the archive are recognised by name', () => {
     expect(wal.isSegmentOrPartial('000000010000000000000012.partial')).toBe(true)
     expect(wal.isWalSegment('000000010000000000000012.partial')).toBe(false)
     expect(wal.isTimelineHistoryFile('0000000A.history')).toBe(true)
@@ -100,7 +100,7 @@ describe('names', () => {
 })
 
 describe('timeline history', () => {
-  test('ancestors with their switch points', () => {
+  test('lists ancestors with their switch points', () => {
     const text =
       '1\t0/16000000\tno recovery target specified\n\n# comment\n2\t0/1700050\tbefore 2026-11-22 06:25:13+00\n'
     expect(wal.parseTimelineHistory(text)).toEqual([

@@ -43,7 +43,7 @@ test('CRC-32C agrees with published values', () => {
   expect(crc32c(Buffer.alloc(0))).toBe(0)
 })
 
-test.each(POSTGRES_VERSIONS)('pg_control of $version is read with 64-bit values whole', (postgres) => {
+test.each(POSTGRES_VERSIONS)('reads pg_control of $version with exact 64-bit values', (postgres) => {
   expect(parseControlFile(aControlFile(postgres))).toMatchObject({
     version: postgres.version,
     state: 'in-production',
@@ -81,12 +81,12 @@ test.each([
   )
 })
 
-test('a fork is read with the layout of the version it is forced to', () => {
+test('reads pg_control of a fork with the layout of the forced version', () => {
   const bytes = aControlFile(pg15, (b) => b.writeUInt32LE(999999999, 12))
   expect(parseControlFile(bytes, { versionForce: '15' })).toMatchObject({ version: '15', catalogVersion: 999999999 })
 })
 
-test('the stored form is 512 bytes and zeros', () => {
+test('the stored pg_control has 512 bytes followed by zeros', () => {
   const stored = zeroTailed(Buffer.alloc(600, 7))
   expect(stored.length).toBe(8192)
   expect(stored.subarray(0, 512).equals(Buffer.alloc(512, 7))).toBe(true)
@@ -128,7 +128,7 @@ function looks(contents: (Buffer | undefined)[]) {
   return { files, clock, slept, looked: () => count }
 }
 
-test('a pg_control that is being written is looked at again', async () => {
+test('reads pg_control again when it was being written', async () => {
   const good = aControlFile(pg15)
   const world = looks([flip(aControlFile(pg15), 40), flip(aControlFile(pg15), 41), good])
   const control = await readControlFile(world.files, '/data', { clock: world.clock })
@@ -137,7 +137,7 @@ test('a pg_control that is being written is looked at again', async () => {
   expect(world.slept).toEqual([50, 50])
 })
 
-test('a pg_control that is wrong twice in the same way is damaged', async () => {
+test('reports pg_control as damaged when it is invalid twice in the same way', async () => {
   const world = looks([flip(aControlFile(pg15), 40)])
   await expect(readControlFile(world.files, '/data', { clock: world.clock })).rejects.toMatchObject({
     code: 'checksum',
@@ -146,7 +146,7 @@ test('a pg_control that is wrong twice in the same way is damaged', async () => 
   expect(world.looked()).toBe(2)
 })
 
-test('no pg_control: the hint asks for the path', async () => {
+test('a missing pg_control is reported with a hint about the path', async () => {
   const world = looks([undefined])
   await expect(readControlFile(world.files, '/data')).rejects.toMatchObject({
     code: 'file-missing',

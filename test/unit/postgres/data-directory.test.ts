@@ -51,12 +51,12 @@ async function names(options: Parameters<typeof list>[0] = {}): Promise<string[]
 
 const STANDARD = ['PG_VERSION', 'base/5/1259', 'base/5/PG_VERSION', 'global/1260', 'global/pg_control']
 
-test('names are bytes, and sorted as bytes', async () => {
+test('listing a data directory returns names as bytes, in byte order', async () => {
   put('\xff', '\xc3\xa4', 'b', 'B', 'a/z', 'a-')
   expect(await names()).toEqual(['B', 'PG_VERSION', 'a-', 'a/z', 'b', ...STANDARD.slice(1), '\xc3\xa4', '\xff'])
 })
 
-test('root files of a running or restored server stay out, by version', async () => {
+test('listing skips root files of a running or restored server, by version', async () => {
   const always = ['postmaster.pid', 'postmaster.opts', 'postgresql.auto.conf.tmp', 'backup_label', 'backup_label.old']
   const manifests = ['backup_manifest', 'backup_manifest.tmp']
   const signals = ['recovery.signal', 'standby.signal']
@@ -68,12 +68,12 @@ test('root files of a running or restored server stay out, by version', async ()
   expect(await kept('11')).toEqual([...manifests, ...signals].sort())
 })
 
-test('the same names below the root are kept', async () => {
+test('listing keeps files with the same names below the root', async () => {
   put('sub/postmaster.pid', 'sub/backup_label', 'sub/pg_notify/x')
   expect(await names()).toEqual(expect.arrayContaining(['sub/postmaster.pid', 'sub/backup_label', 'sub/pg_notify/x']))
 })
 
-test('directories that PostgreSQL fills anew are kept empty', async () => {
+test('listing keeps directories without content when PostgreSQL recreates it', async () => {
   const emptied = ['pg_dynshmem', 'pg_notify', 'pg_replslot', 'pg_serial', 'pg_snapshots', 'pg_stat_tmp', 'pg_subtrans']
   put(...emptied.map((name) => `${name}/deep/x`), 'pg_stat/x')
   const listing = await list()
@@ -83,13 +83,13 @@ test('directories that PostgreSQL fills anew are kept empty', async () => {
   expect(paths.filter((name) => name.endsWith('/deep'))).toEqual([])
 })
 
-test('temporary files stay out everywhere, whatever they are', async () => {
+test('listing skips temporary files of any type everywhere', async () => {
   put('pgsql_tmp1.0', 'base/pgsql_tmp/x', 'sub/pgsql_tmp_y/z', 'sub/not_pgsql_tmp')
   symlinkSync('/nowhere', join(data, 'pgsql_tmp_link'))
   expect(await names()).toEqual([...STANDARD, 'sub/not_pgsql_tmp'])
 })
 
-test('WAL is left out online, and backed up offline', async () => {
+test('listing skips WAL online and includes it offline', async () => {
   put(
     'pg_wal/000000010000000000000001',
     'pg_wal/archive_status/x.done',
@@ -109,7 +109,7 @@ test('WAL is left out online, and backed up offline', async () => {
   expect(await names({ version: '9.6' })).not.toContain('pg_xlog/000000010000000000000001')
 })
 
-test('in database directories caches, temporary and unlogged relations stay out', async () => {
+test('listing skips caches, temporary and unlogged relations of databases', async () => {
   const lost = [
     'pg_internal.init',
     'pg_internal.init.123',
@@ -144,7 +144,7 @@ test('in database directories caches, temporary and unlogged relations stay out'
   expect(await names()).toContain('base/17/16384')
 })
 
-test('only files of data pages have page checksums; only what WAL repairs is read to its listed size', async () => {
+test('only data files have page checksums, and only files that WAL repairs are read to their listed size', async () => {
   put(
     'base/5/pg_filenode.map',
     'pg_xact/0000',
@@ -176,7 +176,7 @@ test('only files of data pages have page checksums; only what WAL repairs is rea
   })
 })
 
-test('what the option exclude names stays out, and is told', async () => {
+test('listing skips and logs paths of the option exclude', async () => {
   put('log/today', 'log/old/x', 'junk', 'keep/junk', 'cache/a')
   const told: string[] = []
   const log = { ...silentLogger, info: (message: unknown) => void told.push(String(message)) }
@@ -193,7 +193,7 @@ test('what the option exclude names stays out, and is told', async () => {
   expect(paths).not.toContain('pg_data/cache')
 })
 
-test('links are followed and recorded', async () => {
+test('listing follows and records links', async () => {
   mkdirSync(join(outside, 'wal', 'archive_status'), { recursive: true })
   writeFileSync(join(outside, 'wal', '000000010000000000000001'), 'x')
   writeFileSync(join(outside, 'postgresql.conf'), 'conf!')
@@ -225,7 +225,7 @@ test('links are followed and recorded', async () => {
   expect(listing.files.some((file) => file.name.startsWith('pg_data/pg_wal/'))).toBe(false)
 })
 
-test('of a tablespace only the directory of this cluster is walked', async () => {
+test('listing a tablespace reads only the directory of this cluster', async () => {
   const ours = 'PG_15_202209061'
   mkdirSync(join(outside, ours, '5', 'deep'), { recursive: true })
   mkdirSync(join(outside, ours, 'pgsql_tmp'))
@@ -339,7 +339,7 @@ test.each([
   await expect(list()).rejects.toMatchObject({ code, message: expect.stringMatching(message) as string })
 })
 
-test('two files of one directory may be linked, and names that only begin alike are no conflict', async () => {
+test('accepts links to two files of one directory and names with a common prefix', async () => {
   mkdirSync(join(base, 'outside2'))
   mkdirSync(join(base, 'data2'))
   for (const name of ['a', 'b']) writeFileSync(join(outside, name), '')
@@ -350,12 +350,12 @@ test('two files of one directory may be linked, and names that only begin alike 
   expect((await list()).targets).toHaveLength(5)
 })
 
-test('a missing data directory says where to look', async () => {
+test('a missing data directory is reported with a hint about the path', async () => {
   rmSync(data, { recursive: true })
   await expect(list()).rejects.toMatchObject({ code: 'path-missing', hints: [expect.stringContaining('pg1-path')] })
 })
 
-test('special files are left out with a warning', async () => {
+test('listing skips special files with a warning', async () => {
   execFileSync('mkfifo', [join(data, 'pipe')])
   const warnings: string[] = []
   expect(
@@ -364,7 +364,7 @@ test('special files are left out with a warning', async () => {
   expect(warnings).toEqual([expect.stringContaining('/pipe')])
 })
 
-test('what vanishes during the walk is left out', async () => {
+test('listing skips files that are removed while it runs', async () => {
   put('base/6/1', 'base/7/1', 'pg_tblspc/')
   mkdirSync(join(outside, 'PG_15_202209061'))
   symlinkSync(outside, join(data, 'pg_tblspc', '16384'))
@@ -389,6 +389,6 @@ test('what vanishes during the walk is left out', async () => {
   expect(listing.links).toEqual([])
 })
 
-test('the walk can be cancelled', async () => {
+test('listing stops when the signal is aborted', async () => {
   await expect(list({ signal: AbortSignal.abort(new Error('^C')) })).rejects.toThrow('^C')
 })

@@ -29,7 +29,7 @@ afterEach(() => rmSync(dir, { recursive: true }))
 
 const root = process.getuid!() === 0
 
-test('an entry says what lstat says', async () => {
+test('an entry has the values of lstat', async () => {
   writeFileSync(join(dir, 'f'), 'abc')
   chmodSync(join(dir, 'f'), 0o4640)
   utimesSync(join(dir, 'f'), 1_700_000_000.9, 1_700_000_000.9)
@@ -51,7 +51,7 @@ test('an entry says what lstat says', async () => {
   expect(await files.list(join(dir, 'nothing'))).toBeUndefined()
 })
 
-test('the last nanoseconds of a second belong to it', async () => {
+test('the mtime in seconds is rounded down, also in the last nanoseconds', async () => {
   writeFileSync(join(dir, 'f'), '')
   execFileSync('touch', ['-d', '@1700000000.999999999', join(dir, 'f')])
   expect(await files.stat(join(dir, 'f'))).toMatchObject({ mtime: 1_700_000_000 })
@@ -68,7 +68,7 @@ test('names are bytes', async () => {
   )
 })
 
-test('a file comes in whole buffers, up to its limit', async () => {
+test('reading a file returns full buffers up to its limit', async () => {
   writeFileSync(join(dir, 'f'), 'abcdefghij')
   const chunks = async (bufferBytes: number, maxBytes?: number) => {
     await using source = (await files.open(join(dir, 'f'), {
@@ -87,7 +87,7 @@ test('a file comes in whole buffers, up to its limit', async () => {
   expect(await chunks(4, 99)).toEqual(['abcd', 'efgh', 'ij'])
 })
 
-test('a file may grow, shrink and vanish while it is read', async () => {
+test('reading a file continues when it grows, shrinks or is removed', async () => {
   const path = join(dir, 'f')
   writeFileSync(path, 'abcd')
   const buffer = Buffer.alloc(4)
@@ -108,7 +108,7 @@ test('a file may grow, shrink and vanish while it is read', async () => {
   expect(await files.open(path, { buffer })).toBeUndefined()
 })
 
-test('rereading does not move the place where reading goes on', async () => {
+test('rereading does not change the position of the next read', async () => {
   writeFileSync(join(dir, 'f'), 'abcdefgh')
   await using source = (await files.open(join(dir, 'f'), { buffer: Buffer.alloc(4) }))!
   const first = Buffer.from((await source.next())!)
@@ -117,7 +117,7 @@ test('rereading does not move the place where reading goes on', async () => {
   await source[Symbol.asyncDispose]()
 })
 
-test('what may not be read is refused with a hint', async () => {
+test('a file without read permission is refused with a hint', async () => {
   writeFileSync(join(dir, 'f'), 'x')
   chmodSync(join(dir, 'f'), 0)
   // Root may read everything, so it is someone else for a moment.
@@ -133,19 +133,19 @@ test('what may not be read is refused with a hint', async () => {
   }
 })
 
-test('reading a directory is an error of its own', async () => {
+test('reading a directory is reported as such', async () => {
   const source = await files.open(dir, { buffer: Buffer.alloc(1) })
   expect(() => source!.next()).toThrow(expect.objectContaining({ code: 'file-read' }))
   await source![Symbol.asyncDispose]()
 })
 
-test.runIf(root)('an id without a name has none', async () => {
+test.runIf(root)('an id without a name returns none', async () => {
   writeFileSync(join(dir, 'f'), 'x')
   chownSync(join(dir, 'f'), 54321, 54322)
   expect(await files.stat(join(dir, 'f'))).toMatchObject({ user: false, group: false })
 })
 
-test('names are those of the system', () => {
+test('owner names are those of the system', () => {
   const names = localOwnerNames()
   expect(names.user(0)).toBe('root')
   expect(names.group(0)).toBe('root')

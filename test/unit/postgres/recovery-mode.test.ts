@@ -32,6 +32,6 @@ test.each([
   expect(modeOf(files)).toBe(mode)
 })
 
-test('a directory that is not there recovers nothing', () => {
+test('a missing directory is not in recovery', () => {
   expect(recoveryMode('/no/such/directory')).toBe('none')
 })

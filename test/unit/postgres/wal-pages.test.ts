@@ -93,37 +93,40 @@ function walk(
 /** A record that ends `left` bytes before the end of page 1. */
 const upTo = (left: number) => 8192 - 40 + (8192 - 24) - left
 
-describe('a segment that ends early', () => {
-  test.each([400, 24, 16, 8])('passes with a switch %i bytes before a page ends', (left) => {
+describe('a WAL segment that ends early', () => {
+  test.each([400, 24, 16, 8])('is accepted with a switch record %i bytes before the end of a page', (left) => {
     const { bytes } = aSegment({ records: [upTo(left), SWITCH] })
     for (const chunk of [SIZE, 8192, 1000, 65536]) expect(walk(bytes, { chunk })).toBeUndefined()
-    // Old content of a recycled file behind it is nobody's business.
+    // Old content of a recycled file after it is ignored.
     bytes.fill(0x55, 3 * 8192)
     expect(walk(bytes)).toBeUndefined()
   })
 
-  test.each([400, 24, 16, 8])('does not when that switch is damaged (%i)', (left) => {
+  test.each([400, 24, 16, 8])('is refused when the switch record is damaged (%i)', (left) => {
     const { bytes, ends } = aSegment({ records: [upTo(left), SWITCH] })
     bytes[ends - 1] = (bytes[ends - 1] as number) ^ 1
     expect(walk(bytes)).toMatchObject({ zeros: true, what: 'the page has no header, only zeros' })
     expect(walk(bytes, { chunk: 3000 })).toEqual(walk(bytes))
   })
 
-  test('does not without a switch: zeros, or the pages of another segment', () => {
+  test('is refused without a switch record: zeros, or pages of another segment', () => {
     const { bytes } = aSegment({ records: [upTo(400)] })
     expect(walk(bytes)).toMatchObject({ offset: 2 * 8192, lsn: START + 16384n, zeros: true })
     aSegment({ records: [SIZE] }).bytes.copy(bytes, 16384, 0, 8192)
     expect(walk(bytes)?.what).toBe('the page has address 0/FFF00000 where 0/FFF04000 belongs')
   })
 
-  test.each([8, 16])('passes when the switch began in the file before: %i bytes of it are here', (length) => {
-    const { bytes } = aSegment({ begun: aSwitch().subarray(24 - length), records: [] })
-    expect(walk(bytes)).toBeUndefined()
-    const other = aSegment({ begun: Buffer.alloc(length, 0x11), records: [] })
-    expect(walk(other.bytes)).toBeDefined()
-  })
+  test.each([8, 16])(
+    'is accepted when the switch record began in the file before, with %i bytes in this one',
+    (length) => {
+      const { bytes } = aSegment({ begun: aSwitch().subarray(24 - length), records: [] })
+      expect(walk(bytes)).toBeUndefined()
+      const other = aSegment({ begun: Buffer.alloc(length, 0x11), records: [] })
+      expect(walk(other.bytes)).toBeDefined()
+    },
+  )
 
-  test('passes with empty pages behind the switch (10), not without it', () => {
+  test('is accepted with empty pages after the switch record (10), and refused without that record', () => {
     for (const [records, passes] of [
       [[1000, SWITCH], true],
       [[1000], false],
@@ -147,10 +150,10 @@ describe('a segment that ends early', () => {
   })
 })
 
-describe('timelines', () => {
+describe('timelines of a WAL segment', () => {
   const mixed = (timelineOf: (page: number) => number) => aSegment({ records: [SIZE], timelineOf }).bytes
 
-  test('older ones may come first, and never later ones or falling ones', () => {
+  test('older ones are accepted first, later or decreasing ones are refused', () => {
     expect(
       walk(
         mixed((page) => (page < 5 ? 1 : 3)),
@@ -178,7 +181,7 @@ describe('timelines', () => {
   })
 })
 
-test('the rest of a record may be lost in a crash, when the next page says so', () => {
+test('a record without its end is accepted when the next page has the flag for it', () => {
   const { bytes } = aSegment({ records: [SIZE] })
   const page = 20 * 8192
   bytes.writeUInt16LE(0x0008, page + 2)
@@ -188,7 +191,7 @@ test('the rest of a record may be lost in a crash, when the next page says so', 
   expect(walk(bytes)).toMatchObject({ offset: page })
 })
 
-test('of a partial segment only the first header counts', () => {
+test('only the first header of a partial segment is checked', () => {
   const { bytes } = aSegment({ records: [100] })
   bytes.fill(0x55, 8192)
   expect(walk(bytes)).toBeDefined()
@@ -197,7 +200,7 @@ test('of a partial segment only the first header counts', () => {
   expect(walk(bytes, { first: true })).toBeDefined()
 })
 
-test('records of any length, pages of any size and chunks of any size pass', () => {
+test('segments with records, pages and chunks of any size are accepted', () => {
   const lengths = fc.array(fc.oneof(fc.integer({ min: 25, max: 300 }), fc.integer({ min: 25, max: 60_000 })), {
     minLength: 1,
     maxLength: 100,

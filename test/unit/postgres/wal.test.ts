@@ -19,7 +19,7 @@ function aWalHeader(change: (bytes: Buffer) => void = () => undefined): Buffer {
   return bytes
 }
 
-test('the header of a WAL segment says whose it is', () => {
+test('reads system identifier and version from the header of a WAL segment', () => {
   expect(parseWalHeader(aWalHeader())).toEqual({
     version: '15',
     systemId: 18446744073709551615n,
@@ -40,7 +40,7 @@ test.each([
   )
 })
 
-test('too few bytes are refused', () => {
+test('a WAL header with too few bytes is refused', () => {
   expect(() => parseWalHeader(Buffer.alloc(39))).toThrow(/39 bytes/)
 })
 
@@ -58,7 +58,7 @@ test('a segment of another cluster is refused', () => {
   }
 })
 
-test('LSNs are text and numbers', () => {
+test('converts LSNs between text and numbers', () => {
   expect(parseLsn('16/B374D848')).toBe(0x16b374d848n)
   expect(formatLsn(0x16b374d848n)).toBe('16/B374D848')
   expect(formatLsn(0n)).toBe('0/0')
@@ -67,21 +67,21 @@ test('LSNs are text and numbers', () => {
     expect(() => parseLsn(text)).toThrow(/not an LSN/)
 })
 
-test('a segment is named by what it holds', () => {
+test('a segment name is computed from an LSN in it', () => {
   expect(walFileOf(0x16b374d848n, 10, 16 * MiB)).toBe('0000000A00000016000000B3')
   expect(walFileOf(0x1_ffff_ffffn, 1, 16 * MiB)).toBe('0000000100000001000000FF')
   expect(walFileOf(0x1_ffff_ffffn, 1, MiB)).toBe('000000010000000100000FFF')
   expect(walFileOf(0x1_ffff_ffffn, 1, 1024 * MiB)).toBe('000000010000000100000003')
 })
 
-test('an LSN on a border needs the segment before it, whatever the server calls it', () => {
+test('an LSN on a segment boundary needs the segment before it', () => {
   expect(lastWalFile('0/5000000', '000000020000000000000005', 16 * MiB)).toBe('000000020000000000000004')
   expect(lastWalFile('0/5000000', '000000020000000000000004', 16 * MiB)).toBe('000000020000000000000004')
   expect(lastWalFile('0/5000028', '000000020000000000000005', 16 * MiB)).toBe('000000020000000000000005')
   expect(lastWalFile('2/0', '000000010000000200000000', 16 * MiB)).toBe('0000000100000001000000FF')
 })
 
-test('pg_control must show the checkpoint of the backup', () => {
+test('a backup requires pg_control with its checkpoint or a later one', () => {
   const control = { checkpointLsn: 0x5000060n, timeline: 2 } as Parameters<typeof checkControlReached>[0]
   checkControlReached(control, { lsn: '0/5000028', walFile: '000000020000000000000005' })
   for (const start of [
@@ -94,7 +94,7 @@ test('pg_control must show the checkpoint of the backup', () => {
   }
 })
 
-test('a version number of a server finds its row', () => {
+test('finds the version row for the version number of a server', () => {
   expect([90603, 100023, 150018, 180004].map((number) => versionOfServer(number).version)).toEqual([
     '9.6',
     '10',
@@ -105,7 +105,7 @@ test('a version number of a server finds its row', () => {
   expect(() => postgresVersion('8.4')).toThrow(/8.4/)
 })
 
-test('functions have the names of their version', () => {
+test('uses the function names of the PostgreSQL version', () => {
   expect(backupCalls(postgresVersion('9.6'), true)).toEqual({
     start: 'pg_start_backup($1, true, false)',
     stop: 'pg_stop_backup(false)',

@@ -36,7 +36,7 @@ async function joined(pieces: AsyncIterable<string>): Promise<string> {
   return text
 }
 
-describe('a byte string as text for people', () => {
+describe('a byte string shown as text', () => {
   test.each([
     ['pg_data/base/1', 'pg_data/base/1'],
     [textToBytes('dätén €😀'), 'dätén €😀'],
@@ -50,13 +50,13 @@ describe('a byte string as text for people', () => {
     expect(bytesToText(bytes)).toBe(text)
   })
 
-  test('line ends and tabs stay in text of several lines, and nothing else', () => {
+  test('keeps only line ends and tabs in text of several lines', () => {
     expect(bytesToLines('a\n\tb\x1b\xff')).toBe('a\n\tb\\x1b\\xff')
     expect(printableLines(`${decodeUtf8('f\xff')} 😀`)).toBe('f\\xff 😀')
     expect(printableLines('a\nä\u009b31m\u202e')).toBe('a\nä\\u009b31m\\u202e')
   })
 
-  test('bytes that are no UTF-8 survive as text, and are shown as escapes', () => {
+  test('keeps bytes that are not UTF-8 and shows them as escapes', () => {
     fc.assert(
       fc.property(fc.uint8Array(), (bytes) => {
         const text = decodeText(bytes)
@@ -74,22 +74,22 @@ describe('a byte string as text for people', () => {
     expect(textPath('/tmp/\udce4')).toEqual(Buffer.from('/tmp/\xe4', 'latin1'))
   })
 
-  test('what a program reads keeps every character', () => {
+  test('keeps every character in output for programs', () => {
     expect(decodeUtf8(textToBytes('a\n\u202eä'))).toBe('a\n\u202eä')
   })
 })
 
-describe('no control character reaches a terminal or a log file', () => {
+describe('control characters are escaped on terminal and in log files', () => {
   const style = { timestamp: false, processMax: 1, dryRun: false }
 
-  test('from a message that carries a name as it is', () => {
+  test('in a message that contains a raw name', () => {
     const line = formatLine({ level: 'warn', message: `name '${HOSTILE}'`, process: 0, timeMs: 0 }, style)
     expect(line).not.toMatch(CONTROL)
     const error = formatShortError(new PgtsError('format', `name '\x1b]0;title\x07'`, { hints: ['see \x9b1m'] }))
     expect(error).toBe("ERROR: [029]: name '\\x1b]0;title\\x07'\n       HINT: see \\u009b1m\n")
   })
 
-  test('from repo-ls and manifest, where a name cannot write a second line', async () => {
+  test('in repo-ls and manifest, where a name cannot begin a second line', async () => {
     async function* files() {
       yield { name: HOSTILE, kind: 'file' as const }
     }
@@ -103,7 +103,7 @@ describe('no control character reaches a terminal or a log file', () => {
     })
   })
 
-  test('from annotations, databases, links and tablespaces in the text of info', () => {
+  test('in annotations, databases, links and tablespaces of info', () => {
     const text = backupText({
       repoKey: 1,
       type: 'full',

@@ -24,8 +24,8 @@ async function failureOf(work: () => unknown): Promise<PgtsError> {
   throw new Error('it was loaded')
 }
 
-describe('a part that cannot be loaded', () => {
-  it('is named with the reason when its package is not installed', async () => {
+describe('a module that cannot be loaded', () => {
+  it('is reported with the reason when its package is not installed', async () => {
     const error = await failureOf(() => requireModule('no-such-package/binding.js', ['do this first']))
     expect([error.code, error.exitCode, error.message]).toEqual([
       'execute',
@@ -37,7 +37,7 @@ describe('a part that cannot be loaded', () => {
     expect(isHostError(error)).toBe(true)
   })
 
-  it('is named when it is truncated so that it is still valid, and when it is not', async () => {
+  it('is reported when it is truncated to valid or invalid code', async () => {
     const empty = scratchFile('empty.mjs', '')
     const cut = scratchFile('cut.mjs', 'export const a = (')
     expect((await failureOf(() => loadModule(() => import(empty)))).message).toMatch(
@@ -48,14 +48,14 @@ describe('a part that cannot be loaded', () => {
     )
   })
 
-  it('is tried again by the next call', async () => {
+  it('is loaded again by the next call', async () => {
     const path = join(scratch, 'late.cjs')
     expect((await failureOf(() => requireModule(path))).message).toContain(`${path} cannot be loaded`)
     writeFileSync(path, 'exports.here = true')
     expect(requireModule(path)).toEqual({ here: true })
   })
 
-  it('keeps the error of a part that it loads itself', async () => {
+  it('passes on the error of a module that it loads itself', async () => {
     const inner = new PgtsError('execute', 'inner')
     expect(await failureOf(() => loadModule(() => Promise.reject<object>(inner)))).toBe(inner)
   })

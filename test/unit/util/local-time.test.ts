@@ -97,7 +97,7 @@ describe('local time is that of date(1)', () => {
     },
   )
 
-  test('with zones written out at random', () => {
+  test('with random zones written out', () => {
     const two = (most: number) => fc.integer({ min: 0, max: most }).map((value) => String(value).padStart(2, '0'))
     const offset = fc
       .tuple(fc.constantFrom('', '+', '-'), fc.integer({ min: 0, max: 24 }), fc.option(two(59)), fc.option(two(59)))
@@ -130,7 +130,7 @@ describe('local time is that of date(1)', () => {
   })
 })
 
-describe('local time back to a moment', () => {
+describe('a local time converted to a moment', () => {
   // Measured: mktime(3) of glibc 2.36 with tm_isdst = -1, each in a new process.
   test.each([
     ['Europe/Berlin', '2026-07-01 12:00:00', '2026-07-01 10:00:00'],
@@ -147,7 +147,7 @@ describe('local time back to a moment', () => {
     expect(timeOfWall(libcZone({ TZ }), utc(local))).toBe(utc(expected))
   })
 
-  test('shows the same time again', () => {
+  test('converts back to the same local time', () => {
     const zones = ['Europe/Berlin', 'America/St_Johns', 'right/UTC', 'XXX3YYY,59/-25,299/170', 'Africa/Casablanca']
     fc.assert(
       fc.property(fc.constantFrom(...zones), fc.integer({ min: 0, max: 4e9 }), (TZ, time) => {
@@ -182,21 +182,21 @@ describe('texts in the zone of the process', () => {
   })
 })
 
-describe('files that are no zones', () => {
+describe('files that are not zones', () => {
   const berlin = readFileSync('/usr/share/zoneinfo/Europe/Berlin')
 
   test('a file of the tz database is one', () => {
     expect(parseZoneFile(berlin)?.footer).toBe('CET-1CEST,M3.5.0,M10.5.0/3')
   })
 
-  test('a file that ends early, at any byte before its footer, is none', () => {
+  test('a zone file truncated before its footer is refused', () => {
     const footer = berlin.lastIndexOf('\nCET-1CEST')
     for (let length = 0; length < footer; length += 7) {
       expect(parseZoneFile(berlin.subarray(0, length))).toBeUndefined()
     }
   })
 
-  test('whatever bytes follow the magic, reading ends', () => {
+  test('reading ends for any bytes after the magic number', () => {
     fc.assert(
       fc.property(fc.uint8Array({ maxLength: 300 }), (bytes) => {
         const file = parseZoneFile(Buffer.concat([Buffer.from('TZif2'), bytes]))
@@ -206,7 +206,7 @@ describe('files that are no zones', () => {
   })
 })
 
-test('whether a text is a zone, written out in full, is known', () => {
+test('recognises whether a text is a complete zone rule', () => {
   const texts = [
     'CET-1CEST,M3.5.0,M10.5.0/3',
     'MSK-3',

@@ -44,7 +44,7 @@ const acquire = (request: Partial<LockRequest> = {}) =>
     ...request,
   })
 
-describe('names and content', () => {
+describe('lock file names and content', () => {
   test('are those of both generations of pgBackRest, in one order', () => {
     const names = lockNames('main', ['restore', 'backup', 'archive', 'backup'], [2, 10, 1, 2])
     expect(names.map(({ name }) => name)).toEqual([
@@ -74,7 +74,7 @@ describe('names and content', () => {
 })
 
 describe('locks', () => {
-  test('are files with who holds them, in a directory for the group, and are gone afterwards', async () => {
+  test('are files with their holder in a directory for the group, and are removed at the end', async () => {
     {
       await using _locks = await acquire({ types: ['archive', 'backup'], repoKeys: [1, 2] })
       expect(readdirSync(lockPath)).toHaveLength(6)
@@ -87,7 +87,7 @@ describe('locks', () => {
     expect(readdirSync(lockPath)).toEqual([])
   })
 
-  test('exclude each other, say who holds them, and leave nothing of what was taken before', async () => {
+  test('exclude each other, report the holder, and release those taken before', async () => {
     await using _locks = await acquire({ types: ['backup'], repoKeys: [2] })
     unlinkSync(join(lockPath, 'main-backup.lock'))
     const before = readdirSync(lockPath)
@@ -145,7 +145,7 @@ describe('locks', () => {
     expect(readdirSync(lockPath)).toEqual([])
   })
 
-  test('are refused while pgBackRest 2.45 holds the one name that it has', async () => {
+  test('are refused while pgBackRest 2.45 holds its lock file', async () => {
     await (await acquire())[Symbol.asyncDispose]()
     const fd = openSync(join(lockPath, 'main-backup.lock'), 'w+')
     expect(tryLockExclusive(fd)).toBe(true)
@@ -154,7 +154,7 @@ describe('locks', () => {
     await (await acquire({ repoKeys: [2] }))[Symbol.asyncDispose]()
   })
 
-  test('show progress of the one repository that is written to', async () => {
+  test('show progress of the repository that is written to', async () => {
     await using locks = await acquire({ repoKeys: [1, 2] })
     locks.update({ pctCplt: 1526, sz: 10, szCplt: 1 }, 2)
     const shown = readLocks(lockPath, 'main').map(({ repoKey, sz }) => [repoKey, sz])
@@ -165,7 +165,7 @@ describe('locks', () => {
     ])
   })
 
-  test('can be taken again when they were released, also by many who wait for the same', async () => {
+  test('can be taken after release, also by many concurrent processes', async () => {
     let holders = 0
     let most = 0
     let taken = 0
@@ -185,7 +185,7 @@ describe('locks', () => {
     expect(taken).toBeGreaterThan(5)
   })
 
-  test('show progress, which replaces what was there', async () => {
+  test('show progress, which replaces earlier progress', async () => {
     await using locks = await acquire()
     locks.update({ pctCplt: 1526, sz: 35_420_309, szCplt: 5_406_720 })
     expect(readLocks(lockPath, 'main')).toMatchObject([
@@ -198,7 +198,7 @@ describe('locks', () => {
     )
   })
 
-  test('that nobody holds are not reported, and reading them leaves them free', async () => {
+  test('without holder are not reported, and reading does not take them', async () => {
     expect(readLocks(join(scratch, 'absent'), 'main')).toEqual([])
     mkdirSync(lockPath)
     for (const name of ['main-backup-1.lock', 'main-backup.lock', 'main-nonsense.lock', 'main.stop'])
@@ -208,14 +208,14 @@ describe('locks', () => {
     expect(readLocks(lockPath, 'main')).toHaveLength(2)
   })
 
-  test('that are held by somebody who has not written yet count', () => {
+  test('are reported while held by a process that has not written yet', () => {
     mkdirSync(lockPath)
     const fd = openSync(join(lockPath, 'main-restore-1.lock'), 'w')
     expect(tryLockExclusive(fd)).toBe(true)
     expect(readLocks(lockPath, 'main')).toEqual([{ type: 'restore', repoKey: 1 }])
   })
 
-  test('die with their process, however it ends', async () => {
+  test('are released when their process ends in any way', async () => {
     const bundle = join(process.cwd(), `node_modules/.pgts-lock-${process.pid}.mjs`)
     await build({
       entryPoints: ['src/util/lock.ts'],
@@ -246,7 +246,7 @@ describe('locks', () => {
     }
   })
 
-  test('in a place that is no directory, or not ours: code, words and hint', async () => {
+  test('report code, message and hint when the directory is invalid or of another user', async () => {
     writeFileSync(join(scratch, 'plain'), '')
     await expect(acquire({ lockPath: join(scratch, 'plain') })).rejects.toMatchObject({
       code: 'lock-acquire',
@@ -263,7 +263,7 @@ describe('locks', () => {
 })
 
 describe('stop files', () => {
-  test('of the stanza and of all stop it', () => {
+  test('of the stanza and of all stanzas are effective', () => {
     mkdirSync(lockPath)
     assertNotStopped(lockPath, 'main')
     writeFileSync(join(lockPath, 'other.stop'), '')

@@ -7,7 +7,7 @@ import { makeTestDir } from '../../support/processes/test-user.ts'
 
 const dir = makeTestDir('directories')
 
-test('creates what is missing and returns the topmost directory that it created', () => {
+test('creates missing directories and returns the topmost one', () => {
   const path = `${textToBytes(join(dir, 'ä'))}/b\xff/c`
   expect(makeDirectories(path, 0o750)).toBe(textToBytes(join(dir, 'ä')))
   expect(statSync(Buffer.from(path, 'latin1')).mode & 0o777).toBe(0o750)
@@ -15,7 +15,7 @@ test('creates what is missing and returns the topmost directory that it created'
   expect(makeDirectories(`${path}/d`, 0o750)).toBe(`${path}/d`)
 })
 
-test('throws where a file or a dangling link is in the way', () => {
+test('throws when a file or a dangling link has the name', () => {
   writeFileSync(join(dir, 'file'), '')
   symlinkSync(join(dir, 'nowhere'), join(dir, 'link'))
   expect(() => makeDirectories(join(dir, 'file'), 0o750)).toThrow(/EEXIST/)

@@ -16,7 +16,7 @@ describe('workers and the limit of open files', () => {
     expect(fittingWorkers(wanted, withStore, limit)).toBe(workers)
   })
 
-  test('the limit of this process is read', () => {
+  test('reads the limit of this process', () => {
     expect(openFilesLimit()).toBeGreaterThan(20)
   })
 })

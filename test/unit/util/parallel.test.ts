@@ -3,7 +3,7 @@ import { inParallel } from '../../../src/util/parallel.ts'
 
 const turn = () => new Promise((resolve) => setImmediate(resolve))
 
-test('results keep the order, and no more run at once than allowed', async () => {
+test('returns results in order and runs no more than the limit at once', async () => {
   let now = 0
   let most = 0
   const results = await inParallel([5, 1, 4, 2, 3], 2, async (turns, index) => {
@@ -17,7 +17,7 @@ test('results keep the order, and no more run at once than allowed', async () =>
   expect(await inParallel([], 3, async () => 1)).toEqual([])
 })
 
-test('after a failure nothing begins, and what has begun ends first', async () => {
+test('starts nothing after a failure, and waits for what is running', async () => {
   const begun: number[] = []
   let ended = 0
   const run = inParallel([0, 1, 2, 3, 4], 2, async (item) => {

@@ -32,7 +32,7 @@ describe('the password of a password file', () => {
     expect(passwordIn(text, key)).toBe(password)
   })
 
-  test('compares escaped names with the names themselves', () => {
+  test('matches escaped names', () => {
     const odd = { hosts: ['/tmp/a:b'], port: 1, database: 'd\\x', user: 'u:v' }
     expect(passwordIn('/tmp/a\\:b:1:d\\\\x:u\\:v:p\n', odd)).toBe('p')
   })
@@ -49,13 +49,13 @@ describe('readPasswordFile', () => {
   test('reads a private file', async () => {
     expect(await readPasswordFile(file('private', 0o600), key)).toEqual({ password: 'p' })
   })
-  test('ignores a file that others may read, and says how to change that', async () => {
+  test('ignores a file that others may read, with a hint', async () => {
     const name = file('group', 0o640)
     expect(await readPasswordFile(name, key)).toEqual({
       problem: `password file '${name}' was ignored: others may read it; run: chmod 0600 ${name}`,
     })
   })
-  test('finds nothing in a file that is absent', async () => {
+  test('returns nothing when the file is absent', async () => {
     expect(await readPasswordFile(join(dir, 'none'), key)).toEqual({})
     expect(await readPasswordFile(join(dir, 'none/below'), key)).toEqual({})
   })

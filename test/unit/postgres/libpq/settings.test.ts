@@ -23,7 +23,7 @@ test('every variable that libpq documents has a row', () => {
 })
 
 describe('libpqSettings', () => {
-  test('takes what libpq takes from variables', () => {
+  test('reads the variables that libpq reads', () => {
     expect(
       libpqSettings({
         ...HOME,
@@ -78,7 +78,7 @@ describe('libpqSettings', () => {
     expect(libpqSettings({ ...HOME, ...env })).toEqual({ passFile: join(dir, '.pgpass') })
   })
 
-  test('prefers the service to variables, and the file of the user to that of the system', () => {
+  test('prefers the service to variables, and the user file to the system file', () => {
     const system = makeTestDir('sysconf')
     writeFileSync(join(system, 'pg_service.conf'), '[a]\nuser=system\n[only]\nuser=of-system\n')
     writeFileSync(join(dir, '.pg_service.conf'), '[a]\nuser=home\nport=1\nsslmode=require\n')
@@ -92,7 +92,7 @@ describe('libpqSettings', () => {
       password: 'secret',
     })
   })
-  test('names the parameter of a service that cannot be honoured, not its value', () => {
+  test('reports an unsupported parameter of a service by name, without its value', () => {
     writeFileSync(join(dir, '.pg_service.conf'), '[oauth]\noauth_client_secret=verysecretvalue\n')
     const settings = () => libpqSettings({ ...HOME, PGSERVICE: 'oauth' })
     expect(settings).toThrow(/parameter 'oauth_client_secret' of the service demands: OAuth cannot be used/)
@@ -109,7 +109,7 @@ describe('parseService', () => {
   ])('reads %j', (text, entries) => {
     expect([...parse(text)!]).toEqual(entries)
   })
-  test('does not take a section whose name only begins so', () => {
+  test('does not match a section of which the name is only a prefix', () => {
     expect(parse('[ab]\nuser=x\n')).toBeUndefined()
   })
   test.each([
