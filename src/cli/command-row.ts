@@ -7,6 +7,8 @@ export interface Outcome {
   readonly text?: string
   /** As `text`, in pieces that are made while they are written. */
   readonly pieces?: AsyncIterable<string>
+  /** The result of the command in one line, for a person at a terminal: printed after the last log line. */
+  readonly result?: string
   /** Default 0. */
   readonly exitCode?: number
 }

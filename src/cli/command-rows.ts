@@ -18,6 +18,10 @@ export const commandRows: CommandRows = {
   }),
   backup: row({
     load: async () => (await loadModule(() => import('../commands/backup.ts'))).backup,
+    render: async (report) => {
+      const { backupResult } = await loadModule(() => import('./render/result.ts'))
+      return { result: backupResult(report) }
+    },
   }),
   check: row({
     load: async () => (await loadModule(() => import('../commands/check.ts'))).check,
@@ -87,6 +91,10 @@ export const commandRows: CommandRows = {
   }),
   restore: row({
     load: async () => (await loadModule(() => import('../commands/restore.ts'))).restore,
+    render: async (report) => {
+      const { restoreResult } = await loadModule(() => import('./render/result.ts'))
+      return { result: restoreResult(report) }
+    },
   }),
   'stanza-create': row({
     load: async () => (await loadModule(() => import('../commands/stanza-create.ts'))).stanzaCreate,
@@ -109,12 +117,15 @@ export const commandRows: CommandRows = {
   verify: row({
     load: async () => (await loadModule(() => import('../commands/verify.ts'))).verify,
     render: async (reports, { options: { output, verbose }, log }) => {
-      const { renderVerify } = await loadModule(() => import('./render/verify.ts'))
+      const { renderVerify, verifyCounts } = await loadModule(() => import('./render/verify.ts'))
+      const { verifyResult } = await loadModule(() => import('./render/result.ts'))
       const text = renderVerify(reports, output, verbose)
       // Programs look for `status: error` in the log, as verify of pgbackrest ends with 0 whatever it finds.
       const logged = output === 'none' ? renderVerify(reports, 'text', verbose).trimEnd() : ''
       if (logged !== '') log.info(logged)
-      return { text, exitCode: reports.every(({ ok }) => ok) ? 0 : EXIT_CODES.command }
+      for (const report of reports) log.info(verifyCounts(report))
+      const result = verifyResult(reports, performance.now())
+      return { text, result, exitCode: reports.every(({ ok }) => ok) ? 0 : EXIT_CODES.command }
     },
   }),
 }

@@ -5,13 +5,13 @@ import { formatLine } from './log-line.ts'
 import { withShownName } from './shown-name.ts'
 
 /** `P00  ERROR: [037]: text` and its hints, as pgbackrest writes it on standard output before the log options are known. */
-export function formatConsoleError(error: unknown, name: ProgramName): string {
+export function formatConsoleError(error: unknown, name: ProgramName, terminal: boolean): string {
   const { code, message, hints, stack } = toPlainError(error)
   const place = code === 'assert' && stack !== undefined ? [stack] : []
   const lines = [message, ...hints.map((hint) => `HINT: ${hint}`), ...place]
   return formatLine(
     { level: 'error', code: EXIT_CODES[code], message: withShownName(lines.join('\n'), name), process: 0, timeMs: 0 },
-    { timestamp: false, processMax: 1, dryRun: false },
+    { timestamp: false, processMax: 1, dryRun: false, terminal },
   )
 }
 

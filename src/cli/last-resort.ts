@@ -48,7 +48,8 @@ export function endedTooEarly(): PgtsError {
 export function reportShortly(error: unknown, argv: readonly string[], program: string, onConsole = false): number {
   const reported = argv.includes('archive-get') ? stopsRecovery(error, wantedFile(argv), places(argv)) : error
   const name = programName(program)
-  if (!onConsole || !written(1, formatConsoleError(reported, name))) written(2, formatShortError(reported, name))
+  const onTerminal = onConsole && descriptorOutput(1).isTerminal === true
+  if (!onConsole || !written(1, formatConsoleError(reported, name, onTerminal))) written(2, formatShortError(reported, name))
   return EXIT_CODES[toPlainError(reported).code]
 }
 

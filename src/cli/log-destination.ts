@@ -62,6 +62,7 @@ export class LogDestination {
   #emit(record: LogRecord, origin: string): void {
     const { levels, stdout, stderr } = this.#options
     const style = { ...this.#options, dryRun: this.#options.dryRun ?? false }
+    const styleOf = ({ isTerminal }: TextOutput) => ({ ...style, terminal: isTerminal === true })
     const wants = (level: LogLevel) => rankOf(record.level) <= rankOf(level)
     const withOrigin = (level: LogLevel): LogRecord =>
       origin !== '' && rankOf(level) >= rankOf('debug')
@@ -70,9 +71,9 @@ export class LogDestination {
 
     if (wants(levels.stderr)) {
       const wordier = rankOf(levels.stderr) > rankOf(levels.console) ? levels.stderr : levels.console
-      this.#toConsole(stderr, formatShortLine(withOrigin(wordier), style))
+      this.#toConsole(stderr, formatShortLine(withOrigin(wordier), styleOf(stderr)))
     } else if (wants(levels.console)) {
-      this.#toConsole(stdout, formatLine(withOrigin(levels.console), style))
+      this.#toConsole(stdout, formatLine(withOrigin(levels.console), styleOf(stdout)))
     }
     if (this.#file === undefined || !wants(levels.file)) return
     try {

@@ -18,9 +18,11 @@ export interface LineStyle {
   /** Above 99 the worker number takes three digits. */
   readonly processMax: number
   readonly dryRun: boolean
+  /** For a person at a terminal: the lines of a message after the first have a small indentation. */
+  readonly terminal?: boolean
 }
 
-/** `2026-01-02 03:04:05.678 P00   INFO: text`, with its newline. Lines after the first begin where the text begins. */
+/** `2026-01-02 03:04:05.678 P00   INFO: text`, with its newline. Lines after the first begin where the text begins, except at a terminal. */
 export function formatLine(record: LogRecord, style: LineStyle): string {
   const time = style.timestamp ? `${localDateTime(record.timeMs / 1000)}.${milliseconds(record.timeMs)} ` : ''
   const process = String(record.process).padStart(style.processMax > 99 ? 3 : 2, '0')
@@ -35,11 +37,13 @@ export function formatShortLine(record: LogRecord, style: LineStyle): string {
 /** pgBackRest's mark of a process in a log file. */
 export const PROCESS_START = '-------------------PROCESS START-------------------\n'
 
+const TERMINAL_INDENT = 4
+
 function layOut(head: string, record: LogRecord, style: LineStyle): string {
   const padding = record.level === 'trace' ? 8 : record.level === 'debug' ? 4 : 0
   const code = record.code === undefined ? '' : `[${String(record.code).padStart(3, '0')}]: `
   // The code and the dry-run mark do not change the indent of the following lines: parsers of pgBackRest's log expect this.
-  const indent = `\n${' '.repeat(head.length + padding)}`
+  const indent = `\n${' '.repeat(style.terminal === true ? TERMINAL_INDENT : head.length + padding)}`
   const text = printableLines(record.message).replaceAll('\n', indent)
   return `${head}${code}${style.dryRun ? '[DRY-RUN] ' : ''}${' '.repeat(padding)}${text}\n`
 }

@@ -7,6 +7,8 @@ import { PROCESS_START } from './log-line.ts'
 
 /** Output of formatted lines. */
 export interface TextOutput {
+  /** Does a person read it as it comes? */
+  readonly isTerminal?: boolean
   write(text: string): void
 }
 
@@ -22,7 +24,12 @@ export interface DescriptorOutput extends TextOutput {
  */
 export function descriptorOutput(fd: number): DescriptorOutput {
   let open = true
+  let isTerminal: boolean | undefined
   return {
+    get isTerminal() {
+      // Not imported: it would load node:net for every segment that is archived.
+      return (isTerminal ??= process.getBuiltinModule('node:tty').isatty(fd))
+    },
     write(piece) {
       if (!open) return false
       try {

@@ -51,9 +51,11 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
     ;({ signal } = open.ctx)
     const runRow = rows[command] as RunRow<CommandName> | undefined
     if (runRow === undefined) throw new PgtsError('assert', `no row for command ${nameOf(resolved, command)}`)
-    const code = await writeOutcome(await runRow(open.ctx, open.launcher), options.output === 'json')
+    const outcome = await runRow(open.ctx, open.launcher)
+    const code = await writeOutcome(outcome, options.output === 'json')
     end(code > ANSWER_NO ? abortedWith(code) : 'completed successfully')
     if (log.failure() !== undefined) throw log.failure()
+    if (outcome.result !== undefined && wantsResult(resolved)) stdout.write(printableLines(`${outcome.result}\n`))
     return code
   } catch (error) {
     // An interrupted command can fail with any error; the abort reason is the actual one.
@@ -71,6 +73,12 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
     globalThis.process.removeListener('beforeExit', onEarlyEnd)
     log.close()
   }
+}
+
+/** A pipe, a file and cron get the log alone, as from pgbackrest. */
+function wantsResult({ options, role }: AnyResolved): boolean {
+  const isQuiet = options.output === 'json' || options.logLevelConsole === 'off' || role !== undefined
+  return !isQuiet && stdout.isTerminal === true
 }
 
 /** The largest exit code that is not a failure: 1 is "no such file" of archive-get and repo-get. */

@@ -25,6 +25,8 @@ export interface BackupReport {
   readonly repoSizeBytes: number
   /** Manifest names of the files with damaged pages, in this backup or in those it refers to. */
   readonly pageErrorFiles: readonly string[]
+  /** From its start to its stop on the server, in whole seconds; `info` shows both times. */
+  readonly durationMs: number
 }
 
 /** Take one backup of one cluster into one repository, then expire in every repository, or in that of --repo. */
@@ -102,5 +104,6 @@ function reportOf(
     sizeBytes: entry.sizeDeltaBytes,
     repoSizeBytes: entry.repoSizeDeltaBytes,
     pageErrorFiles: damaged.map(({ name }) => name),
+    durationMs: (manifest.timestampStop - manifest.timestampStart) * 1000,
   }
 }

@@ -82,6 +82,13 @@ describe('texts that programs match', () => {
 
   test('verify of a damaged repository does not end as completed', async () => {
     const good = await site.pgtsOk('--repo=1', '--log-level-console=info', 'verify')
+    const counts = (errors: string) =>
+      new RegExp(
+        ` P00   INFO: repo1: verified backups = 1, backup files = [1-9]\\d*, WAL segments = [1-9]\\d*, ` +
+          `bytes read = \\d{7,} \\([\\d.]+MB\\), errors = ${errors}\n.* verify command end: `,
+      )
+    expect(good.stdout).toMatch(counts('0'))
+    expect(logOf('verify')).toMatch(counts('0'))
     expect(good.stdout).toMatch(/verify command end: completed successfully \(\d+ms\)\n$/)
     const path = join(site.repo, 'backup/main', labels(site.repo)[0]!, 'pg_data/global')
     const file = join(
@@ -93,6 +100,7 @@ describe('texts that programs match', () => {
     renameSync(`${file}.lost`, file)
     expect(code).toBe(104)
     expect(stdout).toMatch(/ P00   INFO: stanza: main\n *status: error\n/)
+    expect(stdout).toMatch(counts('1'))
     expect(stdout).toMatch(/verify command end: aborted with exception \[104\]\n$/)
   })
 

@@ -1,4 +1,10 @@
-import type { ArchiveResult, BackupResult, FaultyFile, VerifyReport } from '../../core/verify/report.ts'
+import {
+  countsOf,
+  type ArchiveResult,
+  type BackupResult,
+  type FaultyFile,
+  type VerifyReport,
+} from '../../core/verify/report.ts'
 import { bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
 import { formatSize } from '../../util/format-size.ts'
 
@@ -11,6 +17,15 @@ export function renderVerify(
   if (output === 'none') return ''
   if (output === 'json') return `${JSON.stringify(reports.map(asJson))}\n`
   return reports.map((report) => asText(report, verbose, reports.length > 1)).join('')
+}
+
+/** One log line for each repository: what was read, and how many errors were found. */
+export function verifyCounts(report: VerifyReport): string {
+  const { backups, backupFiles, walSegments, readBytes, errors } = countsOf(report)
+  return (
+    `repo${report.repoKey}: verified backups = ${backups}, backup files = ${backupFiles}, WAL segments = ${walSegments}, ` +
+    `bytes read = ${readBytes} (${formatSize(readBytes)}), errors = ${errors}`
+  )
 }
 
 function asText(report: VerifyReport, verbose: boolean, several: boolean): string {

@@ -65,3 +65,30 @@ export interface BackupResult {
   /** Files of which only the size is known. */
   readonly unproven: number
 }
+
+/** What one run of verify has looked at in one repository, as numbers. */
+export interface VerifyCounts {
+  readonly backups: number
+  /** Files of backups; a file that several backups refer to is one. */
+  readonly backupFiles: number
+  readonly walSegments: number
+  /** Stored bytes that were read. */
+  readonly readBytes: number
+  /** Above 0 exactly when the report is not ok. */
+  readonly errors: number
+}
+
+export function countsOf({ backups, archives, problems, readBytes }: VerifyReport): VerifyCounts {
+  const sum = (counts: readonly number[]) => counts.reduce((total, count) => total + count, 0)
+  const finished = backups.filter(({ status }) => status !== 'in-progress')
+  const unusable = finished.filter(({ status, faulty }) => status !== 'valid' && faulty.length === 0)
+  const faulty = sum([...archives, ...backups].map((result) => result.faulty.length))
+  const errors = problems.filter(({ level }) => level === 'error').length + faulty + unusable.length
+  return {
+    backups: finished.length,
+    backupFiles: sum(finished.map(({ checked }) => checked)),
+    walSegments: sum(archives.map(({ checked }) => checked)),
+    readBytes,
+    errors,
+  }
+}

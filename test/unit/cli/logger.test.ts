@@ -51,6 +51,17 @@ describe('lines', () => {
     )
   })
 
+  test('lines after the first are indented by four columns at a terminal, and only there', () => {
+    let shown = ''
+    const file = join(directory, 'terminal.log')
+    const stdout = { isTerminal: true, write: (text: string) => void (shown += text) }
+    const { log, out } = logger({ console: 'info', file: 'info' }, { stdout, logFile: file })
+    logError(log, new PgtsError('file-missing', 'one', { hints: ['two'] }))
+    expect(shown).toBe('2026-01-02 03:04:05.078 P00  ERROR: [055]: one\n    HINT: two\n')
+    expect(readFileSync(file, 'utf8')).toContain(`\n${' '.repeat(36)}HINT: two\n`)
+    expect(out).toEqual({ stdout: '', stderr: '' })
+  })
+
   test('lines after the first begin in the column of the text, whatever the code', () => {
     const { log, out } = logger({ console: 'debug' })
     log.error({ code: 55 }, 'one\ntwo')

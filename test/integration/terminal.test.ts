@@ -1,0 +1,71 @@
+import { mkdirSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { aSite, type Site } from '../support/site.ts'
+import { giveToTestUser, pgtsProgram, runAs, testUser } from '../support/test-user.ts'
+
+let site: Site
+beforeAll(async () => {
+  site = await aSite({ walSegsizeMb: 1, options: { 'repo1-retention-full': '2' } })
+  await site.pgtsOk('stanza-create')
+}, 60_000)
+afterAll(() => site?.[Symbol.asyncDispose]())
+
+/** What a person sees who runs pgts in a terminal of 80 columns. */
+async function seen(...args: string[]): Promise<{ code: number | null; lines: string[] }> {
+  const words = [pgtsProgram(), `--config=${site.config}`, '--stanza=main', ...args]
+  const command = `stty cols 80; ${words.map((word) => `'${word}'`).join(' ')}`
+  const { code, stdout } = await runAs(testUser, 'script', ['-qec', command, '/dev/null'], { cwd: site.dir })
+  expect(stdout.replaceAll('\r\n', '')).not.toContain('\n')
+  return { code, lines: stdout.split(/\r?\n/).filter((line) => line !== '') }
+}
+
+describe('at a terminal', () => {
+  test('hints are indented by four columns, in a pipe by the column of the text', async () => {
+    const bad = ['--set=20200101-000000F', '--pg1-path=/nowhere', 'restore']
+    const { code, lines } = await seen(...bad)
+    expect(code).not.toBe(0)
+    expect(lines.filter((line) => line.includes('HINT:'))).toEqual(lines.filter((line) => /^ {4}HINT: /.test(line)))
+    const { stdout } = await site.pgts(bad)
+    expect(stdout).toMatch(/^\d{4}-.* P00 {2}ERROR: \[\d{3}\]: .*\n {36}HINT: /m)
+  })
+
+  test('hints of an error before the log options are known are indented by four columns', async () => {
+    const { lines } = await seen('--set=x', 'backup')
+    expect(lines.join('\n')).toMatch(/^P00 {2}ERROR: .*\n {4}HINT: /)
+  })
+
+  test('backup, verify and restore end with one line of result', { timeout: 120_000 }, async () => {
+    const backup = await seen('--log-level-console=info', 'backup')
+    expect(backup.code).toBe(0)
+    expect(backup.lines.at(-1)).toMatch(
+      /^full backup \d{8}-\d{6}F: [\d.]+MB, [\d.]+MB stored, [\d.ms]+, repo1, \d+ files$/,
+    )
+    const incr = await seen('--type=incr', 'backup')
+    expect(incr.lines.at(-1)).toMatch(
+      /^incr backup \d{8}-\d{6}F_\d{8}-\d{6}I: [\d.]+[KM]?B, [\d.]+[KM]?B stored, [\d.ms]+/,
+    )
+
+    const verify = await seen('verify')
+    expect(verify.code).toBe(0)
+    expect(verify.lines).toEqual([
+      expect.stringMatching(
+        /^verify: no errors, [1-9]\d* files, [1-9]\d* WAL segments, [\d.]+MB read, 2 backups, [\d.ms]+$/,
+      ),
+    ])
+
+    const target = join(site.dir, 'restored')
+    mkdirSync(target, { mode: 0o700 })
+    giveToTestUser(target)
+    const restore = await seen(`--pg1-path=${target}`, 'restore')
+    expect(restore.code).toBe(0)
+    expect(restore.lines.at(-1)).toMatch(/^restored [1-9]\d* files, [\d.]+MB to \S+; start PostgreSQL$/)
+    for (const { lines } of [incr, verify, restore]) expect(lines.at(-1)!.length).toBeLessThanOrEqual(80)
+  })
+
+  test('no line of result comes with --log-level-console=off, nor in a pipe', { timeout: 60_000 }, async () => {
+    expect((await seen('--log-level-console=off', 'verify')).lines).toEqual([])
+    expect(await site.pgtsOk('verify')).toMatchObject({ stdout: '', stderr: '' })
+    expect((await site.pgtsOk('backup')).stdout).not.toContain(' stored, ')
+  })
+})
