@@ -49,7 +49,8 @@ export function reportShortly(error: unknown, argv: readonly string[], program: 
   const reported = argv.includes('archive-get') ? stopsRecovery(error, wantedFile(argv), places(argv)) : error
   const name = programName(program)
   const onTerminal = onConsole && descriptorOutput(1).isTerminal === true
-  if (!onConsole || !written(1, formatConsoleError(reported, name, onTerminal))) written(2, formatShortError(reported, name))
+  if (!onConsole || !written(1, formatConsoleError(reported, name, onTerminal)))
+    written(2, formatShortError(reported, name))
   return EXIT_CODES[toPlainError(reported).code]
 }
 

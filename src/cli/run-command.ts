@@ -1,6 +1,7 @@
 import { commandRow, type CommandName } from '../config/command-table.ts'
 import { commandBeginArgs, type AnyResolved } from '../config/resolve.ts'
 import { stopsRecovery } from '../core/archive/recovery-stop.ts'
+import { isStanzaMissing } from '../core/info-missing.ts'
 import { printableJson, printableLines } from '../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import type { LogLevel } from '../util/log.ts'
@@ -59,7 +60,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
     return code
   } catch (error) {
     // An interrupted command can fail with any error; the abort reason is the actual one.
-    const why = signal.aborted ? (signal.reason as unknown) : error
+    const why = signal.aborted ? (signal.reason as unknown) : withStanzaHints(error, resolved)
     const reported =
       command === 'archive-get' && role === undefined
         ? stopsRecovery(why, resolved.parameters[0] ?? '', [options.pg[0]?.path, process.cwd])
@@ -73,6 +74,13 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
     globalThis.process.removeListener('beforeExit', onEarlyEnd)
     log.close()
   }
+}
+
+/** A stanza that neither the repository nor the configuration has: the name may be wrong, or the configuration not found. */
+function withStanzaHints(error: unknown, { stanzaHints }: AnyResolved): unknown {
+  if (!isStanzaMissing(error) || stanzaHints.length === 0) return error
+  const { code, message, hints, cause } = error
+  return new PgtsError(code, message, { hints: [...hints, ...stanzaHints], cause })
 }
 
 /** A pipe, a file and cron get the log alone, as from pgbackrest. */

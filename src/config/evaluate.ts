@@ -30,6 +30,8 @@ export interface EvaluateInput {
   /** One for each option and key, from the strongest source. */
   readonly settings: readonly Setting[]
   readonly program: string
+  /** Added where the stanza, or a setting of its section, is missing. */
+  readonly stanzaHints: readonly string[]
   readonly cores: number
   readonly warn: (message: string) => void
   /** Leave out missing and invalid values instead of throwing; for help, which must always work. */
@@ -201,9 +203,12 @@ export class Evaluation {
     const name = withIndex(option, key)
     const hints =
       option === 'stanza'
-        ? ['name the cluster: --stanza=NAME']
+        ? ['name the cluster: --stanza=NAME', ...this.#input.stanzaHints]
         : row.section === 'stanza'
-          ? ['is the name of the stanza right, and does it have a section in the configuration?']
+          ? [
+              'is the name of the stanza right, and does it have a section in the configuration?',
+              ...this.#input.stanzaHints,
+            ]
           : row.secret === true
             ? [`set ${name} in the configuration file or the environment`]
             : [`set ${row.section === 'command-line' ? '--' : ''}${name}${isBoolean(row) ? '' : '=...'}`]

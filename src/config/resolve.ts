@@ -58,6 +58,8 @@ export interface Resolved<C extends CommandName = CommandName> {
   readonly warnings: readonly string[]
   /** Stanzas with a section of their own in the configuration, sorted. */
   readonly stanzas: readonly string[]
+  /** For an error about a stanza that the configuration does not have: where pgts looked, and the stanzas it found. */
+  readonly stanzaHints: readonly string[]
   /** Every option valid for the command, under the name it is written with, in name order. */
   readonly values: ReadonlyMap<string, ResolvedValue>
   /** The value of an option (`pg1-path`) in environment and files, as typed, even if the command line overrides it. */
@@ -113,12 +115,13 @@ async function resolveFor(
   const files = input.files ?? systemFiles
   const name = programName(input.program)
   const located: LocatedConfig = bare
-    ? { dialect: dialectOf(name), parts: [], looked: [] }
+    ? { dialect: dialectOf(name), parts: [], looked: [], absent: [] }
     : locateConfig(above, files, name)
   const stanza = stanzaName(above, lenient)
   const file = await fileSettings(located, command, stanza, files)
   warnings.push(...file.warnings)
 
+  const stanzaHints = stanza !== undefined && file.stanzas.includes(stanza) ? [] : hintsFor(located, file.stanzas)
   const settings = strongest([...above, ...file.settings])
   const { dialect } = located
   const cores = input.cores ?? availableParallelism()
@@ -127,6 +130,7 @@ async function resolveFor(
     dialect,
     settings: uncompressed(settings, warn),
     program: input.program,
+    stanzaHints,
     cores,
     warn,
     lenient,
@@ -151,6 +155,7 @@ async function resolveFor(
     callPattern: [],
     warnings,
     stanzas: file.stanzas,
+    stanzaHints,
     values,
     configured: (name) =>
       [...environment.settings, ...file.settings].find(({ option, key }) => settingId(option, key) === name)?.typed[0],
@@ -180,6 +185,14 @@ async function fileSettings(
   const config = await parseYaml(part.text, part.path)
   const warnings = config.hasSecret ? exposed(part.path) : []
   return { settings: yamlSettings(config, command, stanza), warnings, stanzas: config.stanzas }
+}
+
+function hintsFor({ looked, absent }: LocatedConfig, stanzas: readonly string[]): string[] {
+  const files = looked.map((path) => `${path} (${absent.includes(path) ? 'not found' : 'found'})`)
+  return [
+    `configuration files: ${files.length === 0 ? 'none were looked for' : files.join(', ')}`,
+    stanzas.length === 0 ? 'the configuration has no stanza' : `stanzas in the configuration: ${stanzas.join(', ')}`,
+  ]
 }
 
 /** The first setting of each option wins. */

@@ -6,11 +6,13 @@ import { checkManifest, parseManifest, serialiseManifest, type Manifest } from '
 import { archiveInfoName, backupInfoName, copyName, manifestHistoryName, manifestName } from '../format/repo-path.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { getFile, putFile } from '../storage/whole-file.ts'
+import { bytesToText } from '../util/byte-string.ts'
 import { isPgtsError, PgtsError, toPlainError, type ErrorCode } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
 import { inParallel } from '../util/parallel.ts'
 import { writerVersion } from '../util/version.ts'
 import { manifestCipherOf, infoCipherOf, type InfoPlace, type InfoCipher, type ManifestKey } from './info-cipher.ts'
+import { STANZA_HINTS } from './info-missing.ts'
 
 export type { InfoPlace, ManifestKey, RepositoryCipher } from './info-cipher.ts'
 
@@ -24,13 +26,6 @@ export interface LoadOptions {
   /** Told when the copy had to stand in for a broken file. */
   readonly log?: Logger
 }
-
-const STANZA_HINTS = [
-  'run stanza-create if this stanza is new',
-  'is repo-path the same as on the host that makes the backups?',
-  'when the stanza was in use, the file was lost: remove nothing, and bring it back with its copy from a snapshot or a ' +
-    'mirror of the repository; stanza-create makes no new one beside backups and WAL',
-]
 
 /** Does this error tell of the file itself? A store that cannot be reached has damaged nothing. */
 export function isDamage(error: unknown): boolean {
@@ -249,8 +244,29 @@ async function loadEither<T>(
     options.signal?.throwIfAborted()
     copyError = error
   }
-  throw neitherUsable(storage, name, mainError, copyError, missingHints)
+  const isUnknown =
+    missingHints === STANZA_HINTS && [mainError, copyError].every((error) => isPgtsError(error, 'file-missing'))
+  const hints = isUnknown ? [...missingHints, ...(await otherStanzas(storage, name, options))] : missingHints
+  throw neitherUsable(storage, name, mainError, copyError, hints)
 }
+
+/** @param name of an info file: `backup/STANZA/backup.info` */
+async function otherStanzas(storage: StorageDriver, name: string, options: LoadOptions): Promise<string[]> {
+  const [top = '', stanza = ''] = name.split('/')
+  const found: string[] = []
+  try {
+    for await (const entry of storage.list(top, { namesOnly: true, signal: options.signal }))
+      if (entry.kind === 'path') found.push(bytesToText(entry.name.slice(top.length + 1)))
+  } catch {
+    options.signal?.throwIfAborted()
+    // The missing file is the error; a listing that fails only takes away a hint.
+    return []
+  }
+  if (found.length === 0 || found.includes(bytesToText(stanza))) return []
+  return [`stanzas in ${storage.display}: ${found.sort().slice(0, MOST_STANZAS).join(', ')}`]
+}
+
+const MOST_STANZAS = 20
 
 /** What makes a pair of files whole again. */
 function mendedBy(what: string): string {

@@ -1,7 +1,7 @@
-import { readdirSync, readFileSync, renameSync } from 'node:fs'
+import { readdirSync, readFileSync, renameSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { makeTestDir, pgts, serverBinaries } from '../support/postgres/postgres.ts'
+import { makeTestDir, pgtsProgram, runAs, serverBinaries, testUser } from '../support/postgres/postgres.ts'
 import { runOk } from '../support/processes/test-user.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 
@@ -15,6 +15,15 @@ beforeAll(async () => {
 }, 60_000)
 afterAll(() => site?.[Symbol.asyncDispose]())
 
+const bin = makeTestDir('bin')
+const NAMES = ['pgts', 'pgbackrest'] as const
+for (const name of NAMES) symlinkSync(pgtsProgram(), join(bin, name))
+const called = (name: (typeof NAMES)[number], args: readonly string[]) =>
+  runAs(testUser, join(bin, name), args, { cwd: site.dir, deadlineMs: 120_000 })
+/** With the configuration of the site, under each name: for commands that change nothing. */
+const underBothNames = (...args: string[]) =>
+  Promise.all(NAMES.map((name) => called(name, [`--config=${site.config}`, '--stanza=main', ...args])))
+
 const backUp = (...args: string[]) => site.pgts(['--log-level-console=info', ...args, 'backup'])
 const logOf = (command: string) => readFileSync(join(site.dir, 'log', `main-${command}.log`), 'utf8')
 const startsWith = (text: string) => new RegExp(`^${text.replaceAll(/[[\].]/g, '\\$&')}`)
@@ -23,12 +32,16 @@ const labels = (repo: string) => readdirSync(join(repo, 'backup/main')).filter((
 /** What monitoring and operators find in the output of pgbackrest, in its order and on its stream. */
 describe('texts that programs match', () => {
   test('info, and backup, before the stanza exists', async () => {
-    expect((await site.pgtsOk('info')).stdout).toContain('status: error (missing stanza path)')
-    const { code, stdout, stderr } = await backUp()
-    expect({ code, stderr }).toEqual({ code: 55, stderr: '' })
-    expect(stdout).toMatch(/ P00   INFO: backup command begin \S+: --.*\n/)
-    expect(stdout).toMatch(/ P00  ERROR: \[055\]: .*unable to open missing file '.*\/main\/archive\.info' for read: /)
-    expect(stdout).toMatch(/backup command end: aborted with exception \[055\]\n$/)
+    for (const { stdout } of await underBothNames('info'))
+      expect(stdout).toContain('status: error (missing stanza path)')
+    for (const name of NAMES) {
+      const args = [`--config=${site.config}`, '--stanza=main', '--log-level-console=info', 'backup']
+      const { code, stdout, stderr } = await called(name, args)
+      expect({ code, stderr }).toEqual({ code: 55, stderr: '' })
+      expect(stdout).toMatch(/ P00   INFO: backup command begin \S+: --.*\n/)
+      expect(stdout).toMatch(/ P00  ERROR: \[055\]: .*unable to open missing file '.*\/main\/archive\.info' for read: /)
+      expect(stdout).toMatch(/backup command end: aborted with exception \[055\]\n$/)
+    }
   })
 
   test('stanza-create, and again', async () => {
@@ -48,11 +61,12 @@ describe('texts that programs match', () => {
 
   test('a stop file', async () => {
     await site.pgtsOk('stop')
-    const { code, stdout } = await site.pgts(['backup'])
-    expect({ code, stdout }).toMatchObject({
+    const refused = {
       code: 62,
       stdout: expect.stringContaining('ERROR: [062]: stop file exists for stanza main') as string,
-    })
+    }
+    for (const name of NAMES)
+      expect(await called(name, [`--config=${site.config}`, '--stanza=main', 'backup'])).toMatchObject(refused)
     await site.pgtsOk('start')
     expect((await site.pgtsOk('start')).stdout).toContain('WARN: stop file does not exist for stanza main')
   })
@@ -114,8 +128,10 @@ describe('texts that programs match', () => {
     ['a value that is invalid', ['--stanza=main', '--process-max=zz', 'backup'], 'P00  ERROR: [032]: '],
     ['an option of another command', ['--stanza=main', '--set=x', 'backup'], 'P00  ERROR: [031]: '],
   ])('%s is reported on standard output', async (_, args, text) => {
-    const { stdout, stderr } = await pgts(args, { cwd: site.dir })
-    expect({ stdout, stderr }).toEqual({ stdout: expect.stringMatching(startsWith(text)) as string, stderr: '' })
+    for (const name of NAMES) {
+      const { stdout, stderr } = await called(name, args)
+      expect({ stdout, stderr }).toEqual({ stdout: expect.stringMatching(startsWith(text)) as string, stderr: '' })
+    }
   })
 
   test.each([
@@ -128,8 +144,10 @@ describe('texts that programs match', () => {
       'ERROR: [055]: ',
     ],
   ])('%s is reported on standard error', async (_, args, text) => {
-    const { stdout, stderr } = await pgts(args, { cwd: site.dir })
-    expect({ stdout, stderr }).toEqual({ stdout: '', stderr: expect.stringMatching(startsWith(text)) as string })
+    for (const name of NAMES) {
+      const { stdout, stderr } = await called(name, args)
+      expect({ stdout, stderr }).toEqual({ stdout: '', stderr: expect.stringMatching(startsWith(text)) as string })
+    }
   })
 })
 

@@ -1,8 +1,8 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { aSite, type Site } from '../support/site.ts'
-import { giveToTestUser, pgtsProgram, runAs, testUser } from '../support/test-user.ts'
+import { aSite, type Site } from '../support/sites/site.ts'
+import { giveToTestUser, pgtsProgram, runAs, testUser } from '../support/processes/test-user.ts'
 
 let site: Site
 beforeAll(async () => {

@@ -24,6 +24,8 @@ export interface LocatedConfig {
   readonly parts: readonly { readonly path: string; readonly text: string }[]
   /** Every file and directory that was looked for, found or not. */
   readonly looked: readonly string[]
+  /** Those of `looked` that do not exist. */
+  readonly absent: readonly string[]
 }
 
 export const PGTS_PATH = '/etc/pgts'
@@ -43,25 +45,24 @@ export function dialectOf(name: ProgramName): Dialect {
  * is the dialect of pgbackrest.conf, as is everything with --config-include-path.
  */
 export function locateConfig(settings: readonly Setting[], files: ConfigFiles, name: ProgramName): LocatedConfig {
-  const looked = new Set<string>()
-  const noting = {
-    read: (path: string) => files.read(noted(path, looked)),
-    list: (path: string) => files.list(noted(path, looked)),
-  }
-  const located = locate(settings, noting, name)
-  return { ...located, looked: [...looked] }
-}
-
-function noted(path: string, looked: Set<string>): string {
-  looked.add(path)
-  return path
+  const exists = new Map<string, boolean>()
+  const noting =
+    <T>(look: (path: string) => T) =>
+    (path: string): T => {
+      const found = look(path)
+      exists.set(path, found !== undefined)
+      return found
+    }
+  const located = locate(settings, { read: noting(files.read), list: noting(files.list) }, name)
+  const looked = [...exists.keys()]
+  return { ...located, looked, absent: looked.filter((path) => exists.get(path) === false) }
 }
 
 function locate(
   settings: readonly Setting[],
   files: Pick<ConfigFiles, 'read' | 'list'>,
   name: ProgramName,
-): Omit<LocatedConfig, 'looked'> {
+): Omit<LocatedConfig, 'looked' | 'absent'> {
   const fallback = dialectOf(name)
   const find = (option: string) => settings.find((setting) => setting.option === option)
   const config = find('config')

@@ -97,6 +97,29 @@ describe('a pgbackrest.conf', () => {
     const error = await failureOf('backup --stanza=other', ini(STANZA))
     expect(error).toMatchObject({ code: 'option-required', message: 'backup needs pg1-path' })
     expect(error.hints.join()).toContain('is the name of the stanza right')
+    expect(error.hints.slice(1)).toEqual([
+      `configuration files: ${[...Object.keys(ini(STANZA).files ?? {})].join(', ')} (found)`,
+      'stanzas in the configuration: main',
+    ])
+  })
+
+  test.each([
+    ['/usr/bin/pgts', '/etc/pgts/pgts.yaml (not found)'],
+    [
+      '/usr/bin/pgbackrest',
+      '/etc/pgbackrest/pgbackrest.conf (not found), /etc/pgbackrest.conf (not found), /etc/pgbackrest/conf.d (not found)',
+    ],
+  ])('%s without a configuration names the files that were looked for', async (program, looked) => {
+    for (const line of ['backup', 'backup --stanza=main']) {
+      const error = await failureOf(line, { program })
+      expect(error.code).toBe('option-required')
+      expect(error.hints.slice(1)).toEqual([`configuration files: ${looked}`, 'the configuration has no stanza'])
+    }
+  })
+
+  test('a stanza of the configuration that lacks pg1-path has no hints about files', async () => {
+    const error = await failureOf('backup --stanza=main', ini('[main]\nrecovery-option=a=b\n'))
+    expect(error.hints).toHaveLength(1)
   })
 
   test('a value from a file whose condition is not met is dropped, on the command line it is an error', async () => {

@@ -12,6 +12,7 @@ import {
   saveManifestHistory,
 } from '../../../src/core/info-store.ts'
 import { memoryStorage } from '../../../src/storage/memory.ts'
+import { putFile } from '../../../src/storage/whole-file.ts'
 import { PgtsError } from '../../../src/util/error.ts'
 import { crashing } from '../../support/faults/faulty-driver.ts'
 import { archiveInfoOf, backupInfoOf, entriesOf, manifestsOf } from '../../support/builders/repository.ts'
@@ -180,4 +181,12 @@ describe('manifests', () => {
     const stored = bytesOf(`backup/main/backup.history/2026/${LABEL}.manifest.gz`)!
     expect(gunzipSync(stored)).toEqual(bytesOf(MANIFEST))
   })
+})
+
+test('an error for an unknown stanza names the stanzas of the repository', async () => {
+  const storage = memoryStorage()
+  for (const name of ['main', 'other']) await putFile(storage, `backup/${name}/backup.info`, Buffer.from('x'))
+  const error = await loadBackupInfo({ storage }, 'mian').catch((failure: unknown) => failure)
+  expect(error).toMatchObject({ code: 'file-missing' })
+  expect((error as PgtsError).hints.at(-1)).toBe(`stanzas in ${storage.display}: main, other`)
 })
