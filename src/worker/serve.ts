@@ -128,7 +128,7 @@ class JobServer {
     if (isDropped()) return { id, dropped: true }
     try {
       const { handlers, env } = await (this.#opened as Promise<Opened>)
-      // Opening can be slow; the run may have been cancelled meanwhile.
+      // Opening can be slow; the run may have been cancelled in the meantime.
       if (isDropped()) return { id, dropped: true }
       const handler = handlers[kind]
       if (handler === undefined) throw new PgtsError('assert', `no handler is known for jobs of kind ${kind}`)
