@@ -72,5 +72,5 @@ export const EXIT_CODE_MEANINGS: Record<ErrorCode, string> = {
   unhandled: 'an unexpected error, for example of standard output',
   unknown: 'an error of unknown kind',
   'recovery-stop':
-    'archive-get cannot tell whether the archive holds a file that recovery needs; only pgts: PostgreSQL stops with FATAL instead of ending recovery too early',
+    'archive-get cannot determine whether the archive has a file that recovery needs; only pgts: PostgreSQL stops with FATAL instead of ending recovery too early',
 }

@@ -54,7 +54,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
     // From here on calls in the foreground use the files of the spool.
     writePid(spool, 'get')
     const report = await readAhead({
-      // Through the door: what is on its way when the spool becomes another's must not arrive there.
+      // Through the owner directory: files in flight must not reach a spool that belongs to another cluster by then.
       spool: throughDoor(door),
       target: `${owner.pgPath}/pg_wal/RECOVERYXLOG`,
       systemId: control.systemId,

@@ -89,7 +89,7 @@ async function work(
   using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-push'))
   writePid(spool, 'push')
   const why = await pushInBackground({
-    // Through the door: what is on its way when the spool becomes another's must not arrive there.
+    // Through the owner directory: files in flight must not reach a spool that belongs to another cluster by then.
     spool: throughDoor(door),
     walPath,
     repositories: repositories.map((repository) => repositorySetup(repository, repository.description)),

@@ -155,7 +155,7 @@ function requireOwner(uid: number): void {
   throw new UntrustedFile(`it belongs to ${userOf(uid)}`)
 }
 
-/** `user nobody (65534)`; the number alone where /etc/passwd does not name it. */
+/** `user postgres (26)`; only the number if /etc/passwd does not name it. */
 function userOf(uid: number): string {
   try {
     for (const line of readFileSync('/etc/passwd', 'latin1').split('\n')) {

@@ -4,7 +4,7 @@ import { formatSize } from '../../util/format-size.ts'
 
 const WIDTH = 80
 
-/** What `archive-status` prints. The names in the JSON form stay; more may come. */
+/** The report of `archive-status`. Members of the JSON form are not renamed; new ones can be added. */
 export function renderArchiveStatus(status: ArchiveStatus, output: 'text' | 'json'): string {
   return output === 'json' ? `${JSON.stringify(status)}\n` : `${lines(status).join('\n')}\n`
 }
@@ -28,7 +28,7 @@ function lines(status: ArchiveStatus): string[] {
   return text
 }
 
-/** A name and its value; a further line of the same value has no name. */
+/** A name and its value; further lines of the value have no name. */
 type Row = [string, string]
 
 function serverRow({ server }: ArchiveStatus): Row {
@@ -83,9 +83,9 @@ function backgroundRows({ background, timeMs }: ArchiveStatus): Row[] {
   rows.push(['push process', `${push.state}${push.pid === undefined ? '' : `, pid ${push.pid}`}`])
   if (push.why !== undefined) rows.push(['', oneLine(push.why)])
   for (const { file, seconds } of push.inHand) rows.push(['', `pushes ${file} for ${ago(seconds * 1000)}`])
-  for (const { key, trouble, seconds } of background.repositories)
-    if (trouble !== undefined)
-      rows.push(['', `repo${key} fails for ${ago((seconds ?? 0) * 1000)}: ${oneLine(trouble)}`])
+  for (const { key, trouble: failure, seconds } of background.repositories)
+    if (failure !== undefined)
+      rows.push(['', `repo${key} fails for ${ago((seconds ?? 0) * 1000)}: ${oneLine(failure)}`])
   if (background.dropped !== undefined) {
     const { files, file, timeMs: at } = background.dropped
     rows.push(['dropped', `${files} file(s), last ${file}`], ['', when(at, timeMs)])
@@ -108,7 +108,7 @@ function when(ms: number, nowMs: number): string {
   return `${timeText(ms)}, ${ago(nowMs - ms)} ago`
 }
 
-/** Words in lines of at most 80 columns; a word that is longer has a line of its own. */
+/** Wrap words into lines of at most 80 columns; a longer word gets its own line. */
 function wrapped(text: string, first: string, following: string): string[] {
   const out: string[] = []
   let line = first

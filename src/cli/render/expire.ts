@@ -4,7 +4,7 @@ import type { ExpireReport } from '../../core/expire/run.ts'
 
 const WIDTH = 80
 
-/** What `expire --explain` prints. The names in the JSON form stay; more may come. */
+/** The report of `expire --explain`. Members of the JSON form are not renamed; new ones can be added. */
 export function renderExpire(reports: readonly ExpireReport[], output: 'text' | 'json'): string {
   if (output === 'json') return `${JSON.stringify(reports.map(asJson))}\n`
   return reports.map((report) => `${asLines(report).join('\n')}\n`).join('\n')
@@ -30,10 +30,11 @@ function asLines({ repoKey, explanation, history }: ExpireReport): string[] {
   for (const verdict of backups) lines.push(...backupLines(verdict))
   if (unlisted.length > 0) lines.push('', 'directories that are not in backup.info')
   for (const leftOver of unlisted) {
-    lines.push(`    ${leftOver.label}`, ...said(leftOver.keep, leftOverStory(leftOver)))
+    lines.push(`    ${leftOver.label}`, ...said(leftOver.keep, leftOverText(leftOver)))
   }
   lines.push('', 'WAL')
-  if (archiveStays !== undefined) lines.push(...wrapped(`stays: ${staysStory(archiveStays, archiveRetention)}`, 4))
+  if (archiveStays !== undefined)
+    lines.push(...wrapped(`stays: ${archiveStaysText(archiveStays, archiveRetention)}`, 4))
   for (const archive of archives) lines.push(...archiveLines(archive))
   if (history.length > 0) {
     lines.push('', 'manifests of removed backups (backup.history)')
@@ -52,17 +53,17 @@ function calendarLines({ calendar }: Explanation): string[] {
 }
 
 function backupLines(verdict: Verdict): string[] {
-  const stories = verdict.keep
-    ? verdict.reasons.map(keepStory)
-    : [goStory(verdict.reason, verdict.because, verdict.label)]
-  return [`    ${verdict.label}`, ...said(verdict.keep, ...stories)]
+  const texts = verdict.keep
+    ? verdict.reasons.map(keepText)
+    : [removalText(verdict.reason, verdict.because, verdict.label)]
+  return [`    ${verdict.label}`, ...said(verdict.keep, ...texts)]
 }
 
-function said(keep: boolean, ...stories: readonly string[]): string[] {
-  return wrapped(`${keep ? 'stays' : 'goes '} ${stories.join('; ')}`, 8, 6)
+function said(keep: boolean, ...texts: readonly string[]): string[] {
+  return wrapped(`${keep ? 'stays' : 'goes '} ${texts.join('; ')}`, 8, 6)
 }
 
-function keepStory(reason: KeepReason): string {
+function keepText(reason: KeepReason): string {
   switch (reason.rule) {
     case 'pin': {
       const until = reason.until === undefined ? '' : ` until ${utc(reason.until)}`
@@ -95,7 +96,7 @@ function keepStory(reason: KeepReason): string {
   }
 }
 
-const GO_STORIES: Record<ExpireReason, string> = {
+const REMOVAL_TEXTS: Record<ExpireReason, string> = {
   full: 'enough newer full backups stay (repo-retention-full)',
   time: 'older than anything that the last days need (repo-retention-full)',
   diff: 'enough newer fulls and diffs stay (repo-retention-diff)',
@@ -104,11 +105,11 @@ const GO_STORIES: Record<ExpireReason, string> = {
   oldest: 'the oldest full backup (--oldest)',
 }
 
-function goStory(reason: ExpireReason, because: string, label: string): string {
-  return because === label ? GO_STORIES[reason] : `builds on ${because}: ${GO_STORIES[reason]}`
+function removalText(reason: ExpireReason, because: string, label: string): string {
+  return because === label ? REMOVAL_TEXTS[reason] : `builds on ${because}: ${REMOVAL_TEXTS[reason]}`
 }
 
-function leftOverStory(leftOver: LeftOver): string {
+function leftOverText(leftOver: LeftOver): string {
   const last =
     leftOver.keep && leftOver.changedMs !== undefined ? ` (last change ${utc(leftOver.changedMs / 1000)})` : ''
   switch (leftOver.why) {
@@ -131,7 +132,7 @@ function leftOverStory(leftOver: LeftOver): string {
   }
 }
 
-function staysStory(stays: ArchiveStays, retention: Explanation['archiveRetention']): string {
+function archiveStaysText(stays: ArchiveStays, retention: Explanation['archiveRetention']): string {
   switch (stays) {
     case 'not-set':
       return 'repo-retention-archive is not set'
@@ -151,19 +152,19 @@ function archiveLines({ archiveId, why, keep, remove }: ArchiveVerdict): string[
   if (why === 'no-backup-left') return [...lines, ...said(false, 'all: no backup of this cluster is left')]
   if (why === 'current-without-backup') return [...lines, ...said(true, 'all: this cluster has no backup yet')]
   if (why === 'offline-backup') return [...lines, ...said(true, 'all: the backup that decides was made offline')]
-  // What is open at its end includes every later range on its timeline.
+  // A range without an end includes every later range on its timeline.
   const open = keep.filter(({ stop }) => stop === undefined)
-  const told = keep.filter(({ start, stop, why: reason }) => {
+  const shown = keep.filter(({ start, stop, why: reason }) => {
     if (stop !== undefined || reason === 'asked') return true
     return !open.some((other) => other.start < start)
   })
-  for (const { start, stop, why: reason, label } of told) {
+  for (const { start, stop, why: reason, label } of shown) {
     if (stop === undefined) {
-      const story = reason === 'asked' ? 'asked for' : `to recover from ${label ?? ''} to any later moment`
-      lines.push(...said(true, `${start} and all later: ${story}`))
+      const purpose = reason === 'asked' ? 'asked for' : `to recover from ${label ?? ''} to any later moment`
+      lines.push(...said(true, `${start} and all later: ${purpose}`))
     } else {
-      const story = reason === 'asked' ? 'asked for' : `to restore ${label ?? ''} as it was at its end`
-      lines.push(...said(true, `${start} to ${stop}: ${story}`))
+      const purpose = reason === 'asked' ? 'asked for' : `to restore ${label ?? ''} as it was at its end`
+      lines.push(...said(true, `${start} to ${stop}: ${purpose}`))
     }
   }
   for (const { start, stop } of remove) {
@@ -184,7 +185,7 @@ function oneLine(text: string): string {
   return text.replaceAll(/\s*\n\s*/g, '; ')
 }
 
-/** Words in lines of at most 80 columns; a word that is longer has a line of its own. */
+/** Wrap words into lines of at most 80 columns; a longer word gets its own line. */
 function wrapped(text: string, indent: number, hanging = 0): string[] {
   const out: string[] = []
   let line = ''

@@ -186,7 +186,7 @@ function format(command: Command, subcommandTerm?: (command: Command) => string)
   return help.formatHelp(command, help)
 }
 
-/** Breaks at spaces; lines after the first are indented. What has no space is not broken. */
+/** Break at spaces; lines after the first are indented. Text without spaces is not broken. */
 function wrap(text: string, indent = 0): string {
   const lines: string[] = ['']
   for (const word of text.split(' ')) {

@@ -3,7 +3,7 @@ import { formatSize } from '../../util/format-size.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { zonedDateTime } from '../../util/local-time.ts'
 
-/** One backup, as `info` shows it. With details it is the one that was asked for, and more is told. */
+/** One backup in the text of `info`. With details: the backup of --set, with its databases, links and annotations. */
 export function backupText(backup: InfoBackup): string {
   const { details, archiveStart, archiveStop, lsnStart, lsnStop, references } = backup
   const lines = [

@@ -77,7 +77,7 @@ function backupJson(backup: InfoBackup): JsonObject {
   })
 }
 
-/** Programs read the version as a number, so that of pgts itself is in a member of its own. */
+/** Programs read the version as a number, so the version of pgts has its own member. */
 function versionJson(version: string): { version: string; writer?: string } {
   return version.startsWith('pgts ') ? { version: PGBACKREST_LEVEL, writer: version } : { version }
 }

@@ -10,7 +10,7 @@ import {
 import { backupText } from './info-backup-text.ts'
 import { bytesToLines, bytesToText } from '../../util/byte-string.ts'
 
-/** As people read it. Times are local. */
+/** The text form. Times are local. */
 export function renderInfoText(report: InfoReport): string {
   if (report.stanzas.length === 0) return 'No stanzas exist in the repository.\n'
   return report.stanzas.map((stanza) => stanzaText(stanza, report)).join('\n')
@@ -29,7 +29,7 @@ function stanzaText(stanza: InfoStanza, { detail, set }: InfoReport): string {
   return text + clustersText(stanza, set !== undefined)
 }
 
-/** `ok`, `mixed`, or `error (what)`; what is running now in the same parentheses. */
+/** `ok`, `mixed`, or `error (message)`; running commands in the same parentheses. */
 function statusText({ status }: InfoStanza, full: boolean): string {
   const isError = status.code !== STATUS.ok && !(full && status.code === STATUS.mixed)
   const word = status.code === STATUS.ok ? 'ok' : isError ? 'error' : 'mixed'
@@ -53,7 +53,7 @@ function percent({ sizeBytes, doneBytes }: Progress): string {
   return `${(hundredths / 100).toFixed(2)}%`
 }
 
-/** What each repository says, where the overall status does not say it all. */
+/** The status of each repository, if the overall status does not include it. */
 function repoStatusText({ status, repos }: InfoStanza): string {
   const { mixed, clusterMismatch, other } = STATUS
   if (status.code !== mixed && status.code !== clusterMismatch && status.code !== other) return ''
@@ -76,7 +76,7 @@ function cipherText({ cipher, repos }: InfoStanza): string {
   return `    cipher: ${cipher}\n${each.join('')}`
 }
 
-/** A cluster in all repositories, whatever its history id there. */
+/** A cluster in all repositories; its history ids may differ. */
 interface Group {
   readonly version: string
   readonly current: boolean

@@ -3,7 +3,7 @@ import { decodeUtf8 } from '../../util/byte-string.ts'
 import { renderInfoJson } from './info-json.ts'
 import { renderInfoText } from './info-text.ts'
 
-/** What `info` prints, the last newline included: none after JSON, as in pgBackRest. */
+/** The report of `info`, with its final newline: none after JSON, as in pgBackRest. */
 export function renderInfo(report: InfoReport, output: 'text' | 'json'): string {
   return output === 'json' ? decodeUtf8(renderInfoJson(report)) : renderInfoText(report)
 }

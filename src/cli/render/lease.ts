@@ -1,6 +1,6 @@
 import type { LeaseReport } from '../../commands/lease.ts'
 
-/** What `lease` prints. The names in the JSON form stay; more may come. Times are milliseconds since the epoch. */
+/** The report of `lease`. Members of the JSON form are not renamed; new ones can be added. Times are milliseconds since the epoch. */
 export function renderLeases(reports: readonly LeaseReport[], output: 'text' | 'json'): string {
   if (output === 'text') return reports.map((report) => `repo${report.repoKey}: ${text(report)}\n`).join('')
   const rows = reports.map(({ repoKey, found, broken }) => ({

@@ -5,10 +5,10 @@ import { bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
 import { formatSize } from '../../util/format-size.ts'
 import { localDateTime, two } from '../../util/local-time.ts'
 
-/** What `manifest` prints, piece by piece: a backup may have a million files. No newline after JSON, as in pgBackRest. */
+/** The report of `manifest`, in pieces: a backup may have a million files. No newline after JSON, as in pgBackRest. */
 export async function* renderManifest(report: ManifestReport, output: 'text' | 'json'): AsyncGenerator<string> {
   const pieces = output === 'json' ? jsonPieces(report) : textPieces(report)
-  // Names of the text form are escaped one by one, so that all of it is text already.
+  // Names in the text form are escaped one by one, so the form is text already.
   const decode = output === 'json' ? decodeUtf8 : (text: string) => text
   let gathered = ''
   for (const piece of pieces) {

@@ -8,7 +8,7 @@ import {
 import { bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
 import { formatSize } from '../../util/format-size.ts'
 
-/** `text` in pgBackRest's shape, with what it does not tell; `json` is pgts's own; `none` prints nothing. */
+/** `text` in pgBackRest's form, with further results; `json` is a form of pgts; `none` prints nothing. */
 export function renderVerify(
   reports: readonly VerifyReport[],
   output: 'none' | 'text' | 'json',
@@ -73,7 +73,7 @@ function backupLines(backup: BackupResult, verbose: boolean): string[] {
 /** pgBackRest's four counters, all of them or those above zero. */
 function counters(faulty: readonly FaultyFile[], all: boolean): string[] {
   const count = (fault: FaultyFile['fault']) => faulty.filter((file) => file.fault === fault).length
-  const told = (
+  const counts = (
     [
       ['missing', count('missing')],
       ['checksum invalid', count('checksum')],
@@ -81,7 +81,7 @@ function counters(faulty: readonly FaultyFile[], all: boolean): string[] {
       ['other', count('other')],
     ] as const
   ).filter(([, number]) => all || number > 0)
-  return told.length === 0 ? [] : [`    ${told.map(([name, number]) => `${name}: ${number}`).join(', ')}`]
+  return counts.length === 0 ? [] : [`    ${counts.map(([name, number]) => `${name}: ${number}`).join(', ')}`]
 }
 
 function fileLines(faulty: readonly FaultyFile[]): string[] {
