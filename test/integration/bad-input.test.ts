@@ -203,9 +203,13 @@ describe('a cluster that is not there, or another one', () => {
   test('the server is down', async () => {
     await site.cluster.stop()
     try {
-      await refused(site, ['backup'], { code: 56, says: [site.cluster.socketDir], hint: /is PostgreSQL running/ })
+      await refused(site, ['backup'], {
+        code: 56,
+        says: [site.cluster.socketDir],
+        hint: /check that PostgreSQL is running/,
+      })
       const check = await site.pgts(['check'])
-      expect(seen(check)).toMatch(/is PostgreSQL running/)
+      expect(seen(check)).toMatch(/check that PostgreSQL is running/)
       expect(check.code).toBe(27)
     } finally {
       await site.cluster.start()
