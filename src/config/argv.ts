@@ -173,7 +173,8 @@ function checkParameters(command: CommandName, parameters: readonly string[], ro
   const rule = role === 'async' ? commandRow(command).async : commandRow(command).parameters
   if (parameters.length > (rule?.max ?? 0)) {
     const extra = parameters[rule?.max ?? 0]
-    throw new PgtsError('param-invalid', `invalid parameter '${wordToShow(extra ?? '')}' for command ${command}`, {
+    const code = rule?.tooManyIsRequired === true ? 'param-required' : 'param-invalid'
+    throw new PgtsError(code, `invalid parameter '${wordToShow(extra ?? '')}' for command ${command}`, {
       hints: [rule === undefined ? `${command} takes options only` : `usage: pgts ${command} ${rule.usage}`],
     })
   }

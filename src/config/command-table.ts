@@ -6,6 +6,8 @@ export interface Parameters {
   readonly usage: string
   readonly min: number
   readonly max: number
+  /** pgBackRest ends with [043] also when there are too many, where other commands end with [096]. */
+  readonly tooManyIsRequired?: true
 }
 
 /** One command. Locks, log file and stop-file rule are those of pgBackRest, so that both programs can be used together. */
@@ -55,7 +57,7 @@ export const commandTable = defineCommands({
   },
   'archive-push': {
     summary: 'Store one WAL segment; PostgreSQL calls it as archive_command.',
-    parameters: { usage: 'WAL-PATH', min: 1, max: 1 },
+    parameters: { usage: 'WAL-PATH', min: 1, max: 1, tooManyIsRequired: true },
     async: { usage: 'WAL-DIRECTORY', min: 1, max: 1 },
     // Taken by the background process alone, while it pushes.
     locks: ['archive'],
@@ -130,7 +132,7 @@ export const commandTable = defineCommands({
   },
   'repo-get': {
     summary: 'Print a file of the repository.',
-    parameters: { usage: 'FILE', min: 1, max: 1 },
+    parameters: { usage: 'FILE', min: 1, max: 1, tooManyIsRequired: true },
     frameLevel: 'debug',
     stanza: 'optional',
     implemented: true,
@@ -144,7 +146,7 @@ export const commandTable = defineCommands({
   },
   'repo-put': {
     summary: 'Write a file of the repository.',
-    parameters: { usage: 'FILE', min: 1, max: 1 },
+    parameters: { usage: 'FILE', min: 1, max: 1, tooManyIsRequired: true },
     frameLevel: 'debug',
     stanza: 'optional',
     internal: true,

@@ -57,18 +57,21 @@ function bufferOf(bytes: number): Buffer {
   return index < 0 ? Buffer.allocUnsafeSlow(bytes) : (spare.splice(index, 1)[0] as Buffer)
 }
 
-/** @throws PgtsError file-missing; file-invalid when it is not a plain file */
+/** @throws PgtsError file-missing; file-read when it is not a plain file */
 export async function statWalFile(files: ClusterFiles, path: string): Promise<ClusterEntry> {
   const entry = await files.stat(path, { follow: true })
   if (entry === undefined) throw missing(path)
-  if (entry.kind !== 'file') throw new PgtsError('file-invalid', `${bytesToText(path)} is not a file`)
+  if (entry.kind !== 'file') {
+    const why = entry.kind === 'path' ? '[21] Is a directory' : 'it is not a plain file'
+    throw new PgtsError('file-read', `unable to read '${bytesToText(path)}': ${why}`, { hints: [PATH_HINT] })
+  }
   return entry
 }
 
 /** Sees the bytes of a file in order, while they are hashed. */
 export type Watch = { push(chunk: Uint8Array): void }
 
-/** @throws PgtsError file-missing; file-invalid when it is not a plain file */
+/** @throws PgtsError file-missing; file-read when it is not a plain file */
 export async function readWalFile(files: ClusterFiles, path: string, watch?: Watch): Promise<WalFile> {
   const entry = await statWalFile(files, path)
   return entry.sizeBytes <= IN_MEMORY_BYTES
@@ -159,7 +162,13 @@ async function openFile(files: ClusterFiles, path: string, buffer: Buffer): Prom
 }
 
 function missing(path: string): PgtsError {
-  return new PgtsError('file-missing', `WAL file ${bytesToText(path)} does not exist`, {
-    hints: ['archive_command must pass %p, which is the path of the file from the data directory'],
-  })
+  return new PgtsError(
+    'file-missing',
+    `unable to open missing file '${bytesToText(path)}' for read: the WAL file does not exist`,
+    {
+      hints: [PATH_HINT],
+    },
+  )
 }
+
+const PATH_HINT = 'archive_command must pass %p, which is the path of the file from the data directory'

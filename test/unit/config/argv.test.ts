@@ -64,7 +64,9 @@ describe('commands', () => {
     [['info', '--version'], 'option-invalid', 'option --version is not valid for command info', 'write pgts version'],
     [['info', 'extra'], 'param-invalid', "invalid parameter 'extra' for command info", 'options only'],
     [['archive-push', '--stanza=x'], 'param-required', 'archive-push needs WAL-PATH', 'usage: pgts archive-push'],
-    [['archive-push', 'a', 'b'], 'param-invalid', "'b'", 'usage: pgts archive-push WAL-PATH'],
+    [['archive-push', 'a', 'b'], 'param-required', "'b'", 'usage: pgts archive-push WAL-PATH'],
+    [['repo-get', 'a', 'b'], 'param-required', "'b'", 'usage: pgts repo-get FILE'],
+    [['archive-get', 'a', 'b', 'c'], 'param-invalid', "'c'", 'usage: pgts archive-get WAL-SEGMENT DESTINATION'],
   ])('%j fails', async (argv, code, words, hint) => {
     const error = await failureOf(argv)
     expect(error.code).toBe(code)

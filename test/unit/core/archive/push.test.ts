@@ -536,7 +536,20 @@ describe('what is refused', () => {
 
   test('a file that is not there', async () => {
     const error = await failure(push(join(walDir, SEGMENT), [await aRepository()]))
-    expect(error).toMatchObject({ exitCode: 55, message: expect.stringContaining('does not exist') as string })
+    expect(error).toMatchObject({
+      exitCode: 55,
+      message: `unable to open missing file '${join(walDir, SEGMENT)}' for read: the WAL file does not exist`,
+    })
+  })
+
+  test('a directory, also one with the name of a segment', async () => {
+    for (const name of ['pg_wal', SEGMENT]) {
+      mkdirSync(join(walDir, name))
+      expect(await failure(push(join(walDir, name), [await aRepository()]))).toMatchObject({
+        exitCode: 42,
+        message: `unable to read '${join(walDir, name)}': [21] Is a directory`,
+      })
+    }
   })
 
   test('a repository without the stanza', async () => {
