@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { sourceOf, type ByteSource } from '../util/bytes.ts'
+import { bytesToText } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type {
   ByteRange,
@@ -11,7 +12,7 @@ import type {
   StorageDriver,
   StoredFile,
 } from './driver.ts'
-import { assertName, assertPrefix } from './name.ts'
+import { assertName, assertPrefix, missingFile } from './name.ts'
 
 interface MemoryFile {
   readonly bytes: Buffer
@@ -45,7 +46,7 @@ export function memoryStorage(id: string = randomUUID()): MemoryStorage {
       assertPrefix(prefix)
       return list(files, prefix, options)
     },
-    read: async (name, range = {}) => read(files, name, range),
+    read: async (name, range = {}) => read(`memory:${id}/${bytesToText(name)}`, files, name, range),
     create: async (name, options) => create(files, name, options),
     createIfAbsent: async (name, bytes, options) => {
       assertName(name)
@@ -101,11 +102,11 @@ async function* list(
   }
 }
 
-function read(files: Map<string, MemoryFile>, name: string, range: ByteRange & Cancellable): ByteSource {
+function read(shown: string, files: Map<string, MemoryFile>, name: string, range: ByteRange & Cancellable): ByteSource {
   assertName(name)
   range.signal?.throwIfAborted()
   const file = files.get(name)
-  if (file === undefined) throw new PgtsError('file-missing', `cannot open ${name}: no such file in memory`)
+  if (file === undefined) throw missingFile(shown)
   const offset = range.offset ?? 0
   const end = range.length === undefined ? file.bytes.length : offset + range.length
   const source = sourceOf(...chunksOf(file.bytes.subarray(offset, end)))

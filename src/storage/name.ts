@@ -28,3 +28,12 @@ const SLASH = 47
 function refuse(name: string): never {
   throw new PgtsError('assert', `${JSON.stringify(name)} is not a name inside a storage`)
 }
+
+/**
+ * The error of every driver for reading a file that does not exist, in pgBackRest's words, which monitoring tools match.
+ *
+ * @param shown the file with its storage
+ */
+export function missingFile(shown: string, cause?: unknown): PgtsError {
+  return new PgtsError('file-missing', `unable to open missing file '${shown}' for read`, { cause })
+}

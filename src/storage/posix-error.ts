@@ -1,4 +1,5 @@
 import { bytesToText } from '../util/byte-string.ts'
+import { missingFile } from './name.ts'
 import { OPEN_FILES_HINT, PgtsError, systemCode, type ErrorCode } from '../util/error.ts'
 
 /** What was being done to a path, as an operator would say it, and the code of a failure that nothing better explains. */
@@ -35,7 +36,7 @@ export function posixError(action: PosixAction, path: string, cause: unknown): P
     case 'ENOENT':
     case 'ENOTDIR':
       if (action !== 'open') return new PgtsError(code, message, { cause })
-      return new PgtsError('file-missing', `unable to open missing file '${shown}' for read`, { cause })
+      return missingFile(shown, cause)
     case 'ENOSPC':
     case 'EDQUOT':
       return new PgtsError('file-write', message, {

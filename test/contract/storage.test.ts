@@ -121,6 +121,14 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
     return () => storage[Symbol.asyncDispose]()
   })
 
+  test('reading a file that does not exist reports its full name in the words that monitoring tools match', async () => {
+    const message = `unable to open missing file '${storage.display}/backup/main/absent' for read`
+    for (const range of [{}, { offset: 4, length: 3 }, { length: 0 }, { length: 8 * 1024 * 1024 }]) {
+      const error = await storage.read('backup/main/absent', range).catch((thrown: unknown) => thrown)
+      expect(error).toMatchObject({ code: 'file-missing', message })
+    }
+  })
+
   test('a file appears complete when commit resolves, not before', async () => {
     const file = await storage.create('backup/main/backup.info')
     await file.sink.write(bytes('first '))

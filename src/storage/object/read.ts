@@ -1,7 +1,8 @@
 import { setMaxListeners } from 'node:events'
 import type { ByteSource } from '../../util/bytes.ts'
-import { PgtsError } from '../../util/error.ts'
+import { isPgtsError, PgtsError } from '../../util/error.ts'
 import { yieldToEventLoop } from '../../util/yield-to-event-loop.ts'
+import { missingFile } from '../name.ts'
 import type { ByteBudget } from './budget.ts'
 import type { PartBuffers } from './part-buffers.ts'
 import type { ObjectBody, ObjectClient, ObjectGetRequest } from './client.ts'
@@ -32,11 +33,11 @@ export interface ReadPlace {
 export async function readObject(place: ReadPlace, offset: number, length: number | undefined): Promise<ByteSource> {
   const { client, name, signal } = place
   if (length === 0) {
-    if ((await client.head(name, signal)) === undefined) throw missing(place)
+    if ((await client.head(name, signal)) === undefined) throw missingFile(place.shown)
     return new BodySource(place, emptyBody, 0)
   }
   const first = length === undefined ? undefined : Math.min(length, CHUNK_BYTES)
-  const body = await client.get(name, request(offset, first, signal))
+  const body = await getObject(place, request(offset, first, signal))
   if (length === undefined || length === first) return new BodySource(place, body, first)
   return new ReadAhead(place, body, offset, length)
 }
@@ -160,8 +161,7 @@ class ReadAhead implements ByteSource {
   }
 
   async #fetch(offset: number, length: number): Promise<Buffer> {
-    const { client, name } = this.#place
-    return this.#collect(await client.get(name, request(offset, length, this.#signal)), length)
+    return this.#collect(await getObject(this.#place, request(offset, length, this.#signal)), length)
   }
 
   async #collect(body: ObjectBody, length: number): Promise<Buffer> {
@@ -217,6 +217,11 @@ function wrongLength(place: ReadPlace, wanted: number, got: number): PgtsError {
   )
 }
 
-function missing(place: ReadPlace): PgtsError {
-  return new PgtsError('file-missing', `cannot open ${place.shown}: there is no such object`)
+/** A missing object is reported in the words of every driver; what the store said is the cause. */
+async function getObject({ client, name, shown }: ReadPlace, request: ObjectGetRequest): Promise<ObjectBody> {
+  try {
+    return await client.get(name, request)
+  } catch (error) {
+    throw isPgtsError(error, 'file-missing') ? missingFile(shown, error) : error
+  }
 }
