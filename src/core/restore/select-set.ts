@@ -1,6 +1,7 @@
 import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
 import { formatLsn, parseLsn } from '../../format/wal-segment.ts'
-import { PgtsError, type PlainError } from '../../util/error.ts'
+import { fromPlainError, PgtsError, type PlainError } from '../../util/error.ts'
+import { describeFailure } from '../archive/repository-failures.ts'
 
 /** What the repositories offer, in key order. */
 export interface RepositoryBackups {
@@ -32,8 +33,8 @@ export interface SelectedSet {
  *  - time: the newest that stopped before the target (whole seconds: a stop within the target's second is too late)
  *  - lsn: the newest whose stop LSN is not beyond the target
  *
- * Throws `backup-set-invalid` [075], naming the nearest sets that exist; but where a repository could not be read, which may
- * have a fitting one, the reason for that.
+ * Throws `backup-set-invalid` [075], naming the nearest sets that exist; if a repository cannot be read, which may have a
+ * fitting one, its error instead. With several repositories the message has a line for each.
  * @param showTime seconds since the epoch -> words, in local time as labels are
  */
 export function selectSet(
@@ -58,8 +59,8 @@ export function selectSet(
     for (const { message } of skipped) options.warn(message)
     return { repoKey: key, entry, info }
   }
-  // The error itself tells what is wrong with the unusable ones.
-  for (const { message, unusable } of skipped) if (!unusable) options.warn(message)
+  // With several repositories the error lists what each of them has.
+  if (repositories.length === 1) for (const { message, unusable } of skipped) if (!unusable) options.warn(message)
   throw unreadable(repositories) ?? notFound(repositories, request, options.showTime)
 }
 
@@ -102,15 +103,27 @@ function choose(
   }
 }
 
+/** The first repository that cannot be read gives the code: it may have the backup, so none can be called missing. */
 function unreadable(repositories: readonly RepositoryBackups[]): PgtsError | undefined {
-  const failed = repositories.flatMap(({ key, failure }) =>
-    failure === undefined || failure.code === 'file-missing' ? [] : [{ key, ...failure }],
+  const failures = repositories.flatMap(({ failure }) =>
+    failure === undefined || failure.code === 'file-missing' ? [] : [failure],
   )
-  const [first, ...others] = failed
+  const [first] = failures
   if (first === undefined) return undefined
-  const prefix = repositories.length === 1 ? '' : `repo${first.key}: `
-  const hints = [...first.hints, ...others.map(({ key, message }) => `repo${key}: ${message}`)]
-  return new PgtsError(first.code, `${prefix}${first.message}`, { hints })
+  const message =
+    repositories.length === 1
+      ? first.message
+      : ['cannot select a backup set: not every repository can be read', ...findings(repositories)].join('\n')
+  return new PgtsError(first.code, message, { hints: [...new Set(failures.flatMap(({ hints }) => hints))] })
+}
+
+/** `repo1: [041] cannot open ...`, one line for each repository. */
+function findings(repositories: readonly RepositoryBackups[]): string[] {
+  return repositories.map(({ key, info, failure }) => {
+    if (failure !== undefined) return describeFailure(key, fromPlainError(failure))
+    const count = info?.backups.length ?? 0
+    return count === 0 ? `repo${key}: no backup sets to restore` : `repo${key}: ${count} backup sets, none fits`
+  })
 }
 
 function notFound(
@@ -123,9 +136,19 @@ function notFound(
     `${backup.label} on repo${key}, stopped ${showTime(backup.timestampStop)}` +
     (backup.lsnStop === undefined ? '' : ` at ${backup.lsnStop}`)
   const hints: string[] = []
-  for (const { key, failure } of repositories)
-    if (failure !== undefined) hints.push(`repo${key}: ${failure.message}`, ...failure.hints)
-  if (all.length === 0) hints.push('run info to see what the repositories hold; take a backup first')
+  const several = repositories.length > 1
+  for (const { key, failure } of repositories) {
+    if (failure === undefined) continue
+    if (!several) hints.push(`repo${key}: ${failure.message}`)
+    hints.push(...failure.hints)
+  }
+  // Without backup.info it is not known whether the repository, or only the configured path, has no backup.
+  if (all.length === 0 && repositories.every(({ failure }) => failure === undefined))
+    hints.push('run info to see what the repositories hold; take a backup first')
+  const error = (message: string) =>
+    new PgtsError('backup-set-invalid', [message, ...(several ? findings(repositories) : [])].join('\n'), {
+      hints: [...new Set(hints)],
+    })
   switch (request.kind) {
     case 'set': {
       // The nearest in time: labels begin with it, so they compare as times do.
@@ -133,22 +156,20 @@ function notFound(
       const at = sorted.findIndex((text) => text > request.label)
       const from = Math.max(0, (at < 0 ? sorted.length : at) - 2)
       hints.push(...sorted.slice(from, from + 4).map((text) => `available: ${text}`))
-      return new PgtsError('backup-set-invalid', `backup set ${request.label} is not valid`, { hints })
+      return error(`backup set ${request.label} is not valid`)
     }
     case 'latest':
-      return new PgtsError('backup-set-invalid', 'no backup set found to restore', { hints })
+      return error('no backup set found to restore')
     case 'time':
     case 'lsn': {
       const oldest = [...all].sort((a, b) => a.backup.timestampStop - b.backup.timestampStop)[0]
       if (oldest !== undefined) {
         hints.push(`the oldest backup is ${describe(oldest)}: recovery can reach what came after that, not before`)
       }
-      return new PgtsError(
-        'backup-set-invalid',
+      return error(
         request.kind === 'time'
           ? `unable to find backup set with stop time less than '${request.text}'`
           : `unable to find backup set with LSN less than or equal to '${formatLsn(request.target)}'`,
-        { hints },
       )
     }
   }

@@ -127,15 +127,39 @@ describe('[075] names what there is', () => {
     expect(error.message).toContain("'0/1000000'")
   })
 
-  test('nothing anywhere: why, and what to do', () => {
+  test('no backup.info: why', () => {
     const failure = missing('neither /r/backup.info nor its copy exists')
     const error = refusal([{ key: 1, failure }], { kind: 'latest' })
     expect(error.exitCode).toBe(75)
     expect(error.message).toBe('no backup set found to restore')
-    expect(error.hints).toEqual([
-      'repo1: neither /r/backup.info nor its copy exists',
-      expect.stringContaining('take a backup first'),
-    ])
+    expect(error.hints).toEqual(['repo1: neither /r/backup.info nor its copy exists'])
+  })
+
+  test('take a backup first only when every repository can be read and has no backup', () => {
+    const advice = expect.stringContaining('take a backup first') as string
+    const empty: RepositoryBackups = { key: 1, info: info([]) }
+    expect(refusal([empty], { kind: 'latest' }).hints).toEqual([advice])
+    expect(refusal([empty, { key: 2, info: info([]) }], { kind: 'latest' }).hints).toEqual([advice])
+    expect(refusal([empty, { key: 2, failure: missing('no file') }], { kind: 'latest' }).hints).toEqual([])
+  })
+
+  test('with several repositories what each of them has', () => {
+    const repositories: RepositoryBackups[] = [
+      { key: 1, info: info([]) },
+      { key: 2, info: info([A, B]) },
+      { key: 4, failure: { ...missing('no file'), hints: ['check repo4-path'] } },
+    ]
+    const error = refusal(repositories, time(1))
+    expect(error.exitCode).toBe(75)
+    expect(error.message).toBe(
+      [
+        "unable to find backup set with stop time less than 'time 1'",
+        'repo1: no backup sets to restore',
+        'repo2: 2 backup sets, none fits',
+        'repo4: [055] no file',
+      ].join('\n'),
+    )
+    expect(error.hints).toContain('check repo4-path')
   })
 
   test.each([{ kind: 'latest' } as const, { kind: 'set', label: '20260102-120000F' } as const, time(1), lsn(1n)])(
@@ -153,9 +177,15 @@ describe('[075] names what there is', () => {
       )
       expect(error).toMatchObject({
         code: 'service',
-        message: 'repo2: cannot read s3://b/backup.info: no answer',
-        hints: ['try', 'repo3: cannot read s3://b/backup.info: no answer'],
+        message: [
+          'cannot select a backup set: not every repository can be read',
+          'repo1: no backup sets to restore',
+          'repo2: [101] cannot read s3://b/backup.info: no answer',
+          'repo3: [101] cannot read s3://b/backup.info: no answer',
+        ].join('\n'),
+        hints: ['try'],
       })
+      expect(error.hints.join()).not.toContain('take a backup first')
     },
   )
 })
