@@ -23,8 +23,9 @@ export function refuseRunningServer(pgPath: string): void {
 }
 
 /**
- * `--delta` and `--force` delete files, so they count only for a directory that is recognisably a cluster. Otherwise
- * both are off, and a directory with content is refused later.
+ * `--delta` and `--force` delete files, so they are only valid for a directory that is recognisably a cluster. Otherwise
+ * both are switched off, and a directory with content is refused later. In a directory that is empty or does not exist
+ * there is nothing to delete, so there is nothing to warn about.
  */
 export function confirmExisting(
   pgPath: string,
@@ -33,8 +34,10 @@ export function confirmExisting(
   if (!existing.delta && !existing.force) return { existing }
   if (['PG_VERSION', 'backup.manifest'].some((name) => statEntry(`${pgPath}/${name}`) !== undefined))
     return { existing }
+  const switchedOff = { delta: false, force: false, unconfirmed: true } as const
+  if ((listNames(pgPath) ?? []).length === 0) return { existing: switchedOff }
   return {
-    existing: { delta: false, force: false },
+    existing: switchedOff,
     warning:
       `--delta or --force was given but neither 'PG_VERSION' nor 'backup.manifest' is in '${bytesToText(pgPath)}' to confirm that it` +
       ' is the data directory of a cluster: both are switched off, and files in the way will end the restore',
@@ -102,7 +105,7 @@ export function checkPlaces(
     if (place.kind === 'tablespace' && statEntry(place.path) === undefined) checkWritable(parentOf(place.path), uid)
     checkWritable(directory, uid)
     if (place.kind === 'tablespace') refuseForeignContent(parentOf(place.path))
-    if (!existing.delta && !existing.force) refuseContent(place, skip)
+    if (!existing.delta && !existing.force) refuseContent(place, skip, deltaHint(layout.pgPath, existing))
     else if (place.kind === 'file' && statEntry(place.path)?.kind === 'path') {
       throw new PgtsError(
         'file-exists',
@@ -138,14 +141,20 @@ function refuseForeignContent(location: string): void {
 const VERSION_DIRECTORY = /^PG_[0-9]+(?:\.[0-9]+)?_[0-9]+$/
 const OF_FILE_SYSTEM: ReadonlySet<string> = new Set(['lost+found', '.snapshot'])
 
-function refuseContent(place: Place, skip: ReadonlySet<string>): void {
+/** Why `--delta` does not help against content in a place; undefined where it does. */
+function deltaHint(pgPath: string, existing: ExistingFiles): string | undefined {
+  if (existing.unconfirmed !== true) return undefined
+  return `--delta and --force are switched off: neither 'PG_VERSION' nor 'backup.manifest' is in '${bytesToText(pgPath)}'`
+}
+
+function refuseContent(place: Place, skip: ReadonlySet<string>, switchedOff: string | undefined): void {
   if (place.kind === 'file') {
     if (statEntry(place.path) === undefined) return
     throw new PgtsError(
       'file-exists',
       `unable to restore file '${bytesToText(place.path)}' because it already exists`,
       {
-        hints: ['use --delta if it may be replaced'],
+        hints: [switchedOff ?? 'use --delta if it may be replaced'],
       },
     )
   }
@@ -157,7 +166,8 @@ function refuseContent(place: Place, skip: ReadonlySet<string>): void {
     {
       hints: [
         `there are ${content.length} entries, for example '${bytesToText(content[0] ?? '')}'`,
-        'use --delta if this is a cluster that may be changed into the backup, keeping the files that are equal',
+        switchedOff ??
+          'use --delta if this is a cluster that may be changed into the backup, keeping the files that are equal',
       ],
     },
   )

@@ -7,6 +7,8 @@ import type { FoundEntry } from './file-system.ts'
 export interface ExistingFiles {
   readonly delta: boolean
   readonly force: boolean
+  /** Both were switched off, because nothing confirms that the data directory is the one of a cluster. */
+  readonly unconfirmed?: true
 }
 
 /** What is in the targets now, by absolute path; directories before what they hold (scanTargets). */

@@ -454,6 +454,33 @@ describe('refused before anything is touched', () => {
     expect(readFileSync(join(pgPath, 'holiday.jpg'), 'latin1')).toBe('keep')
   })
 
+  test.each([
+    ['does not exist', () => undefined],
+    ['is empty', () => mkdirSync(pgPath, { recursive: true })],
+  ])('--delta and --force warn about nothing when the data directory %s', async (_, prepare) => {
+    await aBackup()
+    const warningsOf = async (options: Record<string, unknown>) => {
+      for (const name of ['pg', 'wal', 'ts']) rmSync(join(dir, name), { recursive: true, force: true })
+      prepare()
+      const ctx = context(options)
+      await restore(ctx)
+      return ctx.log.lines.filter((line) => line.startsWith('warn'))
+    }
+    const usual = await warningsOf({})
+    expect(await warningsOf({ delta: true })).toEqual(usual)
+    expect(await warningsOf({ force: true })).toEqual(usual)
+  })
+
+  test('content in a tablespace is refused with the reason why --delta is switched off', async () => {
+    await aBackup()
+    mkdirSync(join(dir, 'ts/PG_15_202209061/5'), { recursive: true })
+    const error = await refusal({ delta: true })
+    expect(error.exitCode).toBe(40)
+    expect(error.hints).toContain(
+      `--delta and --force are switched off: neither 'PG_VERSION' nor 'backup.manifest' is in '${pgPath}'`,
+    )
+  })
+
   test('--delta on the cluster of another system [051]; --force replaces it', async () => {
     await aBackup()
     await restore(context())
