@@ -16,7 +16,19 @@ export async function openObjectStorage(
   connections: number,
 ): Promise<StorageDriver> {
   const client = await openObjectClient(description, connections)
-  return objectStorage(retrying(client, { policy: description.retry, log, clock: systemClock }), description)
+  const context = { repository: repositoryOf(description), policy: description.retry, log, clock: systemClock }
+  return objectStorage(retrying(client, context), description)
+}
+
+function repositoryOf(description: ObjectStoreDescription): string {
+  switch (description.kind) {
+    case 'azure':
+      return description.azure.repository
+    case 'gcs':
+      return description.gcs.repository
+    case 's3':
+      return description.s3.repository
+  }
 }
 
 /** The client of an object store, which asks everything once. */

@@ -1,7 +1,9 @@
 import { existsSync } from 'node:fs'
 import type { MessagePort } from 'node:worker_threads'
+import { systemClock } from '../util/clock.ts'
 import { fromPlainError, PgtsError } from '../util/error.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
+import { limitOutages } from '../util/outage-log.ts'
 import type { Completed, Executor, JobHandlers, JobOf, ResultOf, RunOptions } from './executor.ts'
 import { RunFlags } from './protocol.ts'
 import type { JobRetry } from './retry.ts'
@@ -41,12 +43,14 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
   readonly #threads: WorkerThread[] = []
   readonly #runs = new Set<Run>()
   readonly #tidyMs: number
+  readonly #log: Logger
   #closed = false
   #lastRun = 0
 
   constructor(options: ThreadOptions) {
     this.workers = Math.max(1, options.workers)
     this.#options = options
+    this.#log = limitOutages(options.log ?? silentLogger, systemClock)
     this.#tidyMs = options.tidyMs ?? TIDY_MS
   }
 
@@ -110,7 +114,7 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
       worker,
       entry: this.#options.entry ?? workerEntry(),
       setup: this.#options.setup,
-      log: this.#options.log ?? silentLogger,
+      log: this.#log,
       flags: this.#flags,
       retry: this.#options.retry,
       attach: this.#options.attach,

@@ -22,6 +22,8 @@ import { FIRST_WAIT_MS, Tries, type RetryPolicy } from './tries.ts'
 import { StoreRefusal, RetryableStoreError } from './retryable-error.ts'
 
 export interface RetryContext {
+  /** For messages: `repo1`. */
+  readonly repository?: string
   readonly policy: RetryPolicy
   readonly log: Logger
   readonly clock: Clock
@@ -71,7 +73,8 @@ class RetryingClient implements ObjectClient {
     this.#clock = context.clock
     this.#random = context.random ?? Math.random
     this.#limit = context.limit ?? new AdaptiveLimit(() => context.clock.nowMs())
-    this.#incident = new Incident(client.display, context.log, context.clock)
+    const store = context.repository === undefined ? client.display : `${context.repository}: ${client.display}`
+    this.#incident = new Incident(store, context.log, context.clock)
     const { putIfAbsent, abortAbandoned } = client
     if (putIfAbsent !== undefined) this.putIfAbsent = (...all) => this.#putIfAbsent(putIfAbsent.bind(client), ...all)
     if (abortAbandoned !== undefined)

@@ -59,7 +59,7 @@ export class Tries {
       this.#refusal ??= failure
     } else {
       if (exhausted) throw givenUp(failure, this.#failed, spentMs)
-      incident.trouble(`cannot ${what}: ${failure.message}`, waitMs)
+      incident.trouble(`cannot ${what}: ${failure.message}`, waitMs, spentMs)
     }
     await clock.sleep(waitMs, signal)
   }

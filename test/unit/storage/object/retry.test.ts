@@ -22,7 +22,7 @@ interface Setup {
 }
 
 /** A clock that only moves when somebody sleeps. */
-function setup(policy: Partial<RetryPolicy> = {}): Setup {
+function setup(policy: Partial<RetryPolicy> = {}, repository = 'repo1'): Setup {
   const objects = memoryObjects()
   const waits: number[] = []
   const warnings: string[] = []
@@ -41,6 +41,7 @@ function setup(policy: Partial<RetryPolicy> = {}): Setup {
     warn: (first: unknown, second?: string) => void warnings.push(second ?? (first as string)),
   }
   const client = retrying(objects, {
+    repository,
     policy: { retries: 5, totalMs: 600_000, timeoutMs: 10_000, ...policy },
     log,
     clock,
@@ -76,6 +77,19 @@ describe('what may pass is asked again', () => {
     expect(objects.count('put')).toBe(5)
     expect(waits).toEqual([150, 300, 600, 1200])
     expect(warnings).toEqual([expect.stringContaining('s3://memory has trouble: cannot write a: 503 Slow Down')])
+  })
+
+  test('and reported every minute while it lasts, with the repository, the request and the last error', async () => {
+    const { objects, client, waits, warnings } = setup({ retries: 1000, totalMs: 300_000 }, 'repo2')
+    const met = failing(objects, 'put', 1000, trouble())
+    const other = failing(objects, 'head', 1000, trouble())
+    await Promise.allSettled([put(client), client.head('b')])
+    expect(met() + other()).toBeGreaterThan(15)
+    expect(waits.reduce((sum, ms) => sum + ms, 0)).toBeGreaterThan(240_000)
+    const minutes = warnings.map((line) => /^repo2: s3:\/\/memory has been failing for (\d) min: /.exec(line)?.[1])
+    expect(warnings[0]).toMatch(/^repo2: s3:\/\/memory has trouble: cannot (write a|look up b): 503 Slow Down; /)
+    expect(minutes).toEqual([undefined, '1', '2', '3', '4'])
+    expect(warnings[4]).toMatch(/: cannot (write a|look up b): 503 Slow Down; next attempt in \d+(\.\d)? s$/)
   })
 
   test('not before the store wants it', async () => {

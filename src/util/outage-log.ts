@@ -1,0 +1,26 @@
+import type { Clock } from './clock.ts'
+import type { LogFields, Logger } from './log.ts'
+
+/** How often an outage that lasts is reported. */
+export const OUTAGE_REPORT_MS = 60_000
+
+/**
+ * Several workers meet the same outage. Of the warnings that name it in the field `outage`, one within a minute stays a
+ * warning and the others become debug; every other record is passed on as it is.
+ */
+export function limitOutages(log: Logger, clock: Clock): Logger {
+  const reportedMs = new Map<string, number>()
+  return {
+    ...log,
+    warn: (...record: [string] | [LogFields, string]) => {
+      const [first, message] = record
+      if (typeof first === 'string') return log.warn(first)
+      const { outage } = first
+      if (typeof outage !== 'string') return log.warn(first, message!)
+      const now = clock.nowMs()
+      if (now - (reportedMs.get(outage) ?? -Infinity) < OUTAGE_REPORT_MS) return log.debug(first, message!)
+      reportedMs.set(outage, now)
+      log.warn(first, message!)
+    },
+  }
+}
