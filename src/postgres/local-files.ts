@@ -9,10 +9,10 @@ import {
   statSync,
   type Stats,
 } from 'node:fs'
+import { localOwnerNames, type OwnerNames } from '../util/owner-names.ts'
 import { bytesToText, pathOf } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
 import type { ClusterEntry, ClusterFiles, ClusterFileSource } from './cluster-access.ts'
-import { localOwnerNames, type OwnerNames } from './owner-names.ts'
 
 /**
  * A cluster on this host. The calls are synchronous underneath: a directory of PGDATA and a block of a file are in the

@@ -4,7 +4,7 @@ import { loadModule } from '../util/load-module.ts'
 import { acceptedMethods, findPassword, type AuthenticationMethod } from './libpq/authentication.ts'
 import type { PasswordKey } from './libpq/password-file.ts'
 import { libpqSettings, requirePeer, systemUserName, type Environment } from './libpq/settings.ts'
-import { localOwnerNames } from './owner-names.ts'
+import { localOwnerNames } from '../util/owner-names.ts'
 import { findSocketDirectory, isUsualDirectory } from './socket.ts'
 
 /** How to reach the server of a cluster on this host. */

@@ -1,5 +1,6 @@
 import { bytesToText } from '../util/byte-string.ts'
 import { missingFile } from './name.ts'
+import { describeUser } from '../util/owner-names.ts'
 import { OPEN_FILES_HINT, PgtsError, systemCode, type ErrorCode } from '../util/error.ts'
 
 /** What was being done to a path, as an operator would say it, and the code of a failure that nothing better explains. */
@@ -82,6 +83,5 @@ const MEANINGS: Record<string, string> = {
 
 function accessHint(why: string): string {
   if (why === 'EROFS') return 'mount the file system read-write'
-  const uid = process.geteuid?.()
-  return `check the owner and permissions of the path and of the directories above it: this process runs as user id ${uid ?? '?'}`
+  return `check the owner and permissions of the path and of the directories above it: this process runs as ${describeUser(process.geteuid?.() ?? 0)}`
 }

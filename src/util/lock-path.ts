@@ -3,6 +3,7 @@ import { textPath, textToBytes } from './byte-string.ts'
 import { PgtsError, systemCode } from './error.ts'
 import { makeDirectories } from './make-directories.ts'
 import { isOwnDirectory, openOwnFile, UntrustedFile } from './own-file.ts'
+import { describeProcessUser } from './owner-names.ts'
 
 const MODE = 0o770
 
@@ -75,7 +76,7 @@ const REASONS: Record<string, string> = {
 }
 
 export function lockHints(cause: unknown): string[] {
-  const user = `the user of this process (id ${process.geteuid?.() ?? '?'})`
+  const user = describeProcessUser()
   if (cause instanceof UntrustedFile)
     return [`remove it, or set lock-path to a directory that belongs to ${user} and that other users cannot write`]
   switch (systemCode(cause)) {

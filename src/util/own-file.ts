@@ -4,7 +4,6 @@ import {
   fstatSync,
   lstatSync,
   openSync,
-  readFileSync,
   readlinkSync,
   readSync,
   statSync,
@@ -14,6 +13,7 @@ import {
 import { dirname, resolve } from 'node:path'
 import { decodeText, textPath } from './byte-string.ts'
 import { systemCode } from './error.ts'
+import { describeUser } from './owner-names.ts'
 
 /**
  * Small files in directories that other users of the host may reach (lock path, spool): another user may have created the
@@ -140,7 +140,7 @@ function requireOwnLinks(path: string, depth: number): void {
     try {
       requireOwner(stats.uid)
     } catch {
-      throw new UntrustedFile(`${at} is a link that belongs to ${userOf(stats.uid)}`)
+      throw new UntrustedFile(`${at} is a link that belongs to ${describeUser(stats.uid)}`)
     }
     requireOwnLinks(resolve(dirname(at), decodeText(readlinkSync(textPath(at), 'buffer'))), depth + 1)
   }
@@ -152,20 +152,7 @@ const MOST_LINKS = 40
 function requireOwner(uid: number): void {
   const own = process.geteuid?.() ?? uid
   if (own === 0 || uid === own || uid === 0) return
-  throw new UntrustedFile(`it belongs to ${userOf(uid)}`)
-}
-
-/** `user postgres (26)`; only the number if /etc/passwd does not name it. */
-function userOf(uid: number): string {
-  try {
-    for (const line of readFileSync('/etc/passwd', 'latin1').split('\n')) {
-      const [name, , id] = line.split(':')
-      if (id === String(uid)) return `user ${name} (${uid})`
-    }
-  } catch {
-    // Show the number only.
-  }
-  return `user ${uid}`
+  throw new UntrustedFile(`it belongs to ${describeUser(uid)}`)
 }
 
 function kindOf(mode: number): string {

@@ -613,7 +613,7 @@ describe('posix', () => {
     const answer: unknown = JSON.parse(
       execFileSync(process.execPath, ['--input-type=module', '-e', prologue(root) + script], { encoding: 'utf8' }),
     )
-    const hints = [expect.stringContaining('user id 65534')]
+    const hints = [expect.stringContaining('this process runs as uid 65534 (nobody)')]
     expect(answer).toMatchObject([
       { code: 'file-open', message: expect.stringContaining('permission denied'), hints },
       { code: 'path-create', hints },

@@ -123,7 +123,7 @@ describe('a repository that cannot be written', () => {
       expectRefusal(await site.pgts(['--no-archive-check', 'backup']), {
         code: 47,
         says: [places[0]!, /permission denied/],
-        hint: new RegExp(`user id ${testUser.uid}\\b`),
+        hint: new RegExp(`runs as uid ${testUser.uid} \\(${testUser.name}\\)`),
       })
       expect(labels(site)).toHaveLength(2)
     } finally {
@@ -136,7 +136,7 @@ describe('a repository that cannot be written', () => {
     expectRefusal(await site.pgts([`--repo1-path=${path}`, 'stanza-create']), {
       code: 47,
       says: [path, /permission denied/],
-      hint: /user id/,
+      hint: new RegExp(`runs as uid ${testUser.uid} \\(${testUser.name}\\)`),
     })
     chmodSync(join(path, '..'), 0o755)
   })

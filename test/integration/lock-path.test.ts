@@ -50,8 +50,7 @@ describe('a lock path of another user', () => {
     async (command, ...more) => {
       const result = await pgts(...more, command)
       expect({ code: result.code, text: text(result) }).toMatchObject({ code: 50 })
-      expect(text(result)).toContain(`cannot use the lock path ${lockPath}: it belongs to user`)
-      expect(text(result)).toContain(`(${STRANGER})`)
+      expect(text(result)).toContain(`cannot use the lock path ${lockPath}: it belongs to uid ${STRANGER} (nobody)`)
       expect(readdirSync(lockPath)).toEqual([])
     },
   )
@@ -63,7 +62,7 @@ describe('a lock path of another user', () => {
       chownSync(join(lockPath, 'all.stop'), STRANGER, STRANGER)
       const result = await push(...more)
       expect({ code: result.code, text: text(result) }).toMatchObject({ code: 0 })
-      expect(text(result)).toContain(`cannot use the lock path ${lockPath}: it belongs to user`)
+      expect(text(result)).toContain(`cannot use the lock path ${lockPath}: it belongs to uid ${STRANGER} (nobody)`)
     },
   )
 
@@ -79,7 +78,7 @@ describe('a lock path of another user', () => {
     spawnSync('chown', ['-h', String(STRANGER), link])
     const result = await site.pgts([`--lock-path=${link}`, '--type=full', 'backup'])
     expect(result.code).toBe(50)
-    expect(text(result)).toContain(`${link} is a link that belongs to user`)
+    expect(text(result)).toContain(`${link} is a link that belongs to uid ${STRANGER} (nobody)`)
     expect(readdirSync(site.cluster.dataDir).filter((name) => name.endsWith('.lock'))).toEqual([])
   })
 })
@@ -95,7 +94,7 @@ describe('in our own lock path', () => {
     ['a directory', '', () => mkdirSync(lock())],
     [
       'a file of another user',
-      'it belongs to user',
+      `it belongs to uid ${STRANGER} (nobody)`,
       () => {
         writeFileSync(lock(), '', { mode: 0o666 })
         spawnSync('chmod', ['666', lock()])

@@ -3,6 +3,7 @@ import { bytesToLines, bytesToText, pathOf, textToBytes } from '../../util/byte-
 import { EXIT_CODES, PgtsError, systemCode, toPlainError, type ErrorCode } from '../../util/error.ts'
 import { makeDirectories } from '../../util/make-directories.ts'
 import { setMtimeNs } from '../../util/mtime.ts'
+import { describeProcessUser } from '../../util/owner-names.ts'
 import { readOwnFile, requireOwnDirectory, UntrustedFile } from '../../util/own-file.ts'
 
 /** The spool of one stanza: absolute byte strings. */
@@ -44,12 +45,12 @@ export function prepareSpool(spool: SpoolPaths): void {
       requireOwnDirectory(pathOf(path))
     } catch (cause) {
       const why = cause instanceof UntrustedFile ? cause.message : (systemCode(cause) ?? String(cause))
-      const owner = `the user of this process (id ${process.geteuid?.() ?? '?'})`
+      const user = describeProcessUser()
       throw new PgtsError('path-create', `cannot use the spool directory ${bytesToText(path)}: ${why}`, {
         hints: [
           why === 'ENOSPC' || why === 'EDQUOT'
             ? 'make room in the file system of spool-path'
-            : `${owner} must be able to create and write it: see spool-path and its owner`,
+            : `${user} must be able to create and write it: see spool-path and its owner`,
         ],
         cause,
       })

@@ -1,5 +1,6 @@
 import { bytesToText, parentOf } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
+import { describeUser } from '../../util/owner-names.ts'
 import { isAlive } from '../../util/is-alive.ts'
 import type { Layout, Place } from './layout.ts'
 import type { ExistingFiles } from './plan.ts'
@@ -184,7 +185,9 @@ function checkWritable(path: string, uid: number): void {
       'path-open',
       `unable to restore to path '${bytesToText(path)}', which is not owned by the current user`,
       {
-        hints: ['run restore as the user that owns the cluster'],
+        hints: [
+          `the owner is ${describeUser(entry.uid)}, restore runs as ${describeUser(uid)}: run restore as the user that owns the cluster`,
+        ],
       },
     )
   }

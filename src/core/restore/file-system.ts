@@ -1,5 +1,6 @@
 import fs from 'node:fs'
 import { bytesToText, parentOf, pathOf } from '../../util/byte-string.ts'
+import { describeGroup, describeUser } from '../../util/owner-names.ts'
 import { OPEN_FILES_HINT, PgtsError, systemCode } from '../../util/error.ts'
 import { removeTreeSync } from '../../util/remove-tree.ts'
 
@@ -108,16 +109,16 @@ export function makeLink(path: string, destination: string, owner: OwnerIds | un
   }
 }
 
+function describeOwner({ uid, gid }: OwnerIds): string {
+  return `${describeUser(uid)}, ${describeGroup(gid)}`
+}
+
 /** Owner of a link itself. */
 export function changeOwner(path: string, owner: OwnerIds): void {
   try {
     fs.lchownSync(pathOf(path), owner.uid, owner.gid)
   } catch (error) {
-    throw translate(
-      error,
-      'file-owner',
-      `unable to set the owner of '${bytesToText(path)}' to ${owner.uid}:${owner.gid}`,
-    )
+    throw translate(error, 'file-owner', `unable to set the owner of '${bytesToText(path)}' to ${describeOwner(owner)}`)
   }
 }
 
@@ -134,7 +135,7 @@ export function fixDirectory(
     if (change.owner !== undefined) fs.fchownSync(fd, change.owner.uid, change.owner.gid)
     if (change.mode !== undefined) fs.fchmodSync(fd, change.mode)
   } catch (error) {
-    const owner = change.owner === undefined ? '' : ` to ${change.owner.uid}:${change.owner.gid}`
+    const owner = change.owner === undefined ? '' : ` to ${describeOwner(change.owner)}`
     throw change.owner === undefined
       ? translate(error, 'file-mode', `unable to set the mode of '${bytesToText(path)}'`)
       : translate(error, 'file-owner', `unable to set the owner of '${bytesToText(path)}'${owner}`)

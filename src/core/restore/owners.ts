@@ -1,5 +1,6 @@
 import type { Manifest, Owner } from '../../format/manifest.ts'
 import { bytesToText } from '../../util/byte-string.ts'
+import { describeGroup, describeUser } from '../../util/owner-names.ts'
 import type { OwnerIds } from './file-system.ts'
 
 /** Who runs the restore, and how names become numbers here. */
@@ -38,15 +39,14 @@ export function decideOwnership(manifest: Manifest, rules: OwnerRules): Ownershi
     const id = name === false ? undefined : kind === 'user' ? rules.userId(name) : rules.groupId(name)
     const own = kind === 'user' ? rules.uid : rules.gid
     const instead = kind === 'user' ? fallback.uid : fallback.gid
+    const describe = kind === 'user' ? describeUser : describeGroup
     const shown = name === false ? `${kind} without a name` : `${kind} '${bytesToText(name)}'`
     if (root) {
       known.set(name, id ?? instead)
-      if (id === undefined)
-        warnings.push(`${shown} in the backup is unknown here: its files get the ${kind} id ${instead}`)
+      if (id === undefined) warnings.push(`${shown} in the backup is unknown here: its files get ${describe(instead)}`)
     } else {
       known.set(name, own)
-      if (id !== own)
-        warnings.push(`${shown} in the backup is not the current ${kind}: its files get the ${kind} id ${own}`)
+      if (id !== own) warnings.push(`${shown} in the backup is not the current ${kind}: its files get ${describe(own)}`)
     }
   }
   for (const entries of [manifest.paths, manifest.files, manifest.links]) {

@@ -59,7 +59,7 @@ export function systemUserName(): string {
   try {
     return userInfo().username
   } catch (cause) {
-    throw new PgtsError('db-connect', `cannot connect to PostgreSQL: user id ${process.getuid?.()} has no name`, {
+    throw new PgtsError('db-connect', `cannot connect to PostgreSQL: uid ${process.getuid?.()} has no name`, {
       hints: ['set pg1-user to a role of the server'],
       cause,
     })
@@ -69,7 +69,7 @@ export function systemUserName(): string {
 /** [056] when the server does not run as the user that `requirepeer` names: the user that made the socket owns its file. */
 export function requirePeer(socket: string, name: string, ownerName: (uid: number) => string | undefined): void {
   const { uid } = statSync(socket)
-  const actual = ownerName(uid) ?? String(uid)
+  const actual = ownerName(uid) ?? `uid ${uid}`
   if (actual === name) return
   throw new PgtsError(
     'db-connect',

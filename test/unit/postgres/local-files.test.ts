@@ -15,8 +15,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
 import { localFiles } from '../../../src/postgres/local-files.ts'
-import { localOwnerNames } from '../../../src/postgres/owner-names.ts'
 import { testUser } from '../../support/processes/test-user.ts'
+import { localOwnerNames } from '../../../src/util/owner-names.ts'
 import { readAll } from '../../../src/util/bytes.ts'
 
 let dir: string

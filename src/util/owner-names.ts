@@ -1,5 +1,6 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
+import { bytesToText } from './byte-string.ts'
 
 /** Names of user and group ids; `false` where an id has none. */
 export interface OwnerNames {
@@ -13,6 +14,32 @@ export interface OwnerNames {
  */
 export function localOwnerNames(): OwnerNames {
   return { user: lookup('/etc/passwd', 'passwd'), group: lookup('/etc/group', 'group') }
+}
+
+/** For messages: `uid 26 (postgres)`; the id alone where it has no name here. */
+export function describeUser(uid: number): string {
+  return describe('uid', uid, names().user(uid))
+}
+
+/** For messages: `gid 26 (postgres)`. */
+export function describeGroup(gid: number): string {
+  return describe('gid', gid, names().group(gid))
+}
+
+/** For messages: the effective user of this process. */
+export function describeProcessUser(): string {
+  const uid = process.geteuid?.()
+  return uid === undefined ? 'the user of this process' : `${describeUser(uid)}, the user of this process,`
+}
+
+function describe(kind: string, id: number, name: string | false): string {
+  return name === false ? `${kind} ${id}` : `${kind} ${id} (${bytesToText(name)})`
+}
+
+let known: OwnerNames | undefined
+
+function names(): OwnerNames {
+  return (known ??= localOwnerNames())
 }
 
 function lookup(file: string, database: string): (id: number) => string | false {
