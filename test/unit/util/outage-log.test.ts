@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import { limitOutages } from '../../../src/util/outage-log.ts'
-import { recordingLogger } from '../../support/restore-context.ts'
+import { recordingLogger } from '../../support/builders/restore-context.ts'
 
 test('of the warnings of several workers about one outage, one a minute stays a warning', () => {
   let now = 0

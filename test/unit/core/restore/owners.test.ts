@@ -7,7 +7,7 @@ import type { Layout } from '../../../../src/core/restore/layout.ts'
 import { decideOwnership } from '../../../../src/core/restore/owners.ts'
 import { isPgtsError } from '../../../../src/util/error.ts'
 import { describeUser } from '../../../../src/util/owner-names.ts'
-import { aFile, aManifest } from '../../../support/manifest.ts'
+import { aFile, aManifest } from '../../../support/builders/manifest.ts'
 
 const unknown = { userId: () => undefined, groupId: () => undefined }
 const manifest = aManifest([{ ...aFile('pg_data/PG_VERSION', '15\n'), user: 'lost', group: 'lost' }])
