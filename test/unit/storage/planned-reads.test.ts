@@ -29,14 +29,14 @@ async function readPlanned(
 
 const at = (offset: number, length: number, name = 'bundle') => ({ name, offset, length })
 
-describe('reads that are known before', () => {
-  test('neighbours are one request, small gaps are read through, large ones are not', async () => {
+describe('planned reads', () => {
+  test('are joined over small gaps and not over large ones', async () => {
     const given = setup()
     await readPlanned(given, [at(0, 100), at(100, 50), at(10_000, 10), at(500 * KIB, 5), at(501 * KIB, 5)])
     expect(given.objects.count('get')).toBe(2)
   })
 
-  test('several are under way at once, and memory is bounded', async () => {
+  test('run in parallel with bounded memory', async () => {
     const given = setup()
     given.objects.delayMs = 5
     const wanted = Array.from({ length: 200 }, (_, i) =>
@@ -48,7 +48,7 @@ describe('reads that are known before', () => {
     expect(given.objects.mostInFlight).toBeLessThanOrEqual(17)
   })
 
-  test('many requests that wait for one signal are no leak that Node would warn of on stderr', async () => {
+  test('cause no warning of Node when many requests wait for one signal', async () => {
     const warnings: string[] = []
     const onWarning = ({ name }: Error) => void warnings.push(name)
     process.on('warning', onWarning)
@@ -67,13 +67,13 @@ describe('reads that are known before', () => {
     expect(warnings).toEqual([])
   })
 
-  test('what is passed over, asked for twice or not planned is read all the same', async () => {
+  test('can be skipped, repeated or unplanned', async () => {
     const given = setup()
     const wanted = Array.from({ length: 40 }, (_, i) => at(i * 30 * KIB, 1000, i % 2 ? 'bundle' : 'other'))
     await readPlanned(given, wanted, [wanted[30]!, wanted[30]!, wanted[3]!, at(7, 77), wanted[39]!, at(0, 0)])
   })
 
-  test('a failure is told to whoever reads, and to nobody else', async () => {
+  test('report a failure to its reader only', async () => {
     const { storage } = setup()
     await using planned = plannedReads(storage, [at(0, 10), at(0, 10, 'absent'), at(5, 5)], never)
     await readAll(await planned.storage.read('bundle', { offset: 0, length: 10 }))
@@ -83,14 +83,14 @@ describe('reads that are known before', () => {
     await readAll(await planned.storage.read('bundle', { offset: 5, length: 5 }))
   })
 
-  test('what is under way when nobody reads any more is ended', async () => {
+  test('are ended when their reader closes', async () => {
     const { objects, storage } = setup()
     objects.fault = ({ kind }) => (kind === 'get' ? { stall: true } : undefined)
     await plannedReads(storage, [at(0, 10)], never)[Symbol.asyncDispose]()
     expect(objects.count('get')).toBe(1)
   })
 
-  test('a storage that answers at once is left alone', () => {
+  test('are not used for a local storage', () => {
     const storage = memoryStorage()
     expect(plannedReads(storage, [at(0, 10)], never).storage).toBe(storage)
   })

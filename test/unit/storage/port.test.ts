@@ -34,8 +34,8 @@ function endless() {
   return { inner, seen }
 }
 
-describe('a storage that another thread has open', () => {
-  test('files pass whole, in ranges, and empty', async () => {
+describe('a storage used through another thread', () => {
+  test('reads and writes complete, partial and empty files', async () => {
     await using over = overPort(await withContent())
     const { storage } = over
     expect((await getFile(storage, 'file')).equals(content)).toBe(true)
@@ -55,7 +55,7 @@ describe('a storage that another thread has open', () => {
     }
   })
 
-  test('who reads slowly holds the reading up, and who stops ends it', async () => {
+  test('pauses reading for a slow reader, and ends it when the reader stops', async () => {
     const { inner, seen } = endless()
     await using over = overPort(inner)
     const { storage } = over
@@ -69,7 +69,7 @@ describe('a storage that another thread has open', () => {
     await vi.waitFor(() => expect(seen.left).toBe(1))
   })
 
-  test('an abort is told with its reason, and ends the reading over there', async () => {
+  test('passes on an abort with its reason, and ends reading in the other thread', async () => {
     const { inner, seen } = endless()
     await using over = overPort(inner)
     const { storage } = over
@@ -83,7 +83,7 @@ describe('a storage that another thread has open', () => {
     await expect(storage.create('new', { signal: stop.signal })).rejects.toBe(reason)
   })
 
-  test('an error keeps its code and hints, before the first byte and after some', async () => {
+  test('keeps code and hints of an error before and after the first byte', async () => {
     const inner = await withContent()
     await using over = overPort(inner)
     const { storage } = over
@@ -105,7 +105,7 @@ describe('a storage that another thread has open', () => {
     await file[Symbol.asyncDispose]()
   })
 
-  test('a file that is given up is discarded before its block ends', async () => {
+  test('discards an uncommitted file before its block ends', async () => {
     const objects = memoryObjects()
     await using over = overPort(objectStorage(objects, { path: '/' }))
     const { storage } = over
@@ -121,7 +121,7 @@ describe('a storage that another thread has open', () => {
     expect(objects.objects.size).toBe(0)
   })
 
-  test('when the other thread is gone, whoever waits is told', async () => {
+  test('rejects pending calls when the other thread has ended', async () => {
     const inner = await withContent()
     const never = new Promise<never>(() => undefined)
     inner.read = () => never
@@ -137,7 +137,7 @@ describe('a storage that another thread has open', () => {
     expect(await inner.stat('new')).toBeUndefined()
   })
 
-  test('a thread that asks for much opens its own, and what is neither read nor new needs one', async () => {
+  test('opens a client of its own after many requests, and for other operations', async () => {
     const inner = await withContent()
     const own = Object.assign(memoryStorage(), { display: 'own' })
     await putFile(own, 'file', Buffer.from('own'))
@@ -161,7 +161,7 @@ describe('a storage that another thread has open', () => {
     expect(await third.storage.stat('file')).toMatchObject({ sizeBytes: content.length })
   })
 
-  test('one that cannot open its own goes on with what the other has', async () => {
+  test('continues through the other thread when it cannot open its own client', async () => {
     const open = vi.fn(() => Promise.reject(new PgtsError('access', 'no')))
     await using over = overPort(await withContent(), open, { requests: 1, bytes: 1 })
     const { storage } = over

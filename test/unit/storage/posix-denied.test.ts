@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { posixStorage } from '../../../src/storage/posix.ts'
 import { fromPlainError, toPlainError } from '../../../src/util/error.ts'
 
-test('a removal that the system refuses is denied, also for root and from another thread', async () => {
+test('a removal refused by the system is denied, also for root and through another thread', async () => {
   await using storage = posixStorage('/proc')
   const error: unknown = await storage.remove('version').catch((reason: unknown) => reason)
   expect(error).toMatchObject({ code: 'file-remove', denied: true })

@@ -35,7 +35,7 @@ test('a link to a file in a repository is followed', async () => {
   expect(String(await getFile(posixStorage(root), 'file'))).toBe('content')
 })
 
-test('a small file that is larger than any of its kind is an error with a code', async () => {
+test('an info file above the size limit is an error with a code', async () => {
   const storage = memoryStorage()
   await putFile(storage, 'backup.info', Buffer.alloc(1001))
   expect(await getFile(storage, 'backup.info', {}, 1001)).toHaveLength(1001)
@@ -45,7 +45,7 @@ test('a small file that is larger than any of its kind is an error with a code',
   })
 })
 
-test('a file that nothing refers to yet is written through no planted link or pipe', async () => {
+test('an unreferenced file is not written through a planted link or pipe', async () => {
   const storage = posixStorage(root)
   symlinkSync(join(root, 'victim'), join(root, 'link'))
   pipe(join(root, 'pipe'))
@@ -55,7 +55,7 @@ test('a file that nothing refers to yet is written through no planted link or pi
   expect(existsSync(join(root, 'victim'))).toBe(false)
 })
 
-test('a pipe, a link and an endless file in the spool say nothing of a segment', () => {
+test('a pipe, a link and an endless file in the spool are ignored', () => {
   const spool = spoolPaths(root, 'main')
   prepareSpool(spool)
   const name = '000000010000000000000001'
@@ -70,7 +70,7 @@ test('a pipe, a link and an endless file in the spool say nothing of a segment',
   expect(readSpoolOutcome(spool.out, name)).toEqual({ kind: 'none' })
 })
 
-test('a log file that is a pipe without a reader is an error, and a link to a file is followed', () => {
+test('a log file that is a pipe without reader is an error, a link to a file is followed', () => {
   pipe(join(root, 'pipe.log'))
   expect(() => fileOutput(join(root, 'pipe.log')).write('x')).toThrow('ENXIO')
   symlinkSync(join(root, 'real.log'), join(root, 'link.log'))

@@ -15,7 +15,7 @@ import { BOGUS, caught, impostorForFile } from '../../support/stores/impostor.ts
 
 const store = impostorForFile()
 
-describe('services that give credentials', () => {
+describe('credential services', () => {
   const agents = { http: new Agent(), https: new TlsAgent() }
   const send = httpSender(agents, 5000)
   const access = { verifyTls: true, stallMs: 5000 }
@@ -53,7 +53,7 @@ describe('services that give credentials', () => {
   }
   describe.each(Object.entries(sources))('%s', (_, get) => {
     const successes = BOGUS.filter(([, { status }]) => status === 200)
-    test.each(successes)('%s is a retryable error, which repeats nothing of it', async (_title, bogus) => {
+    test.each(successes)('%s is a retryable error without its text', async (_title, bogus) => {
       store.answer = () => bogus
       const error = await caught(get())
       expect(error).toBeInstanceOf(RetryableStoreError)
@@ -64,7 +64,7 @@ describe('services that give credentials', () => {
   test.each([
     ['of another type', { token_type: 'mac', access_token: 't', expires_in: 300 }],
     ['without an end', { token_type: 'Bearer', access_token: 't' }],
-  ])('a token %s is not taken', async (_, token) => {
+  ])('a token %s is refused', async (_, token) => {
     store.answer = () => ({ status: 200, body: JSON.stringify(token) })
     expect(await caught(sources['Google tokens']!())).toBeInstanceOf(RetryableStoreError)
   })

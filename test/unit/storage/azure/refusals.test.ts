@@ -47,7 +47,7 @@ function refuse(status: number, code: string, headers: Record<string, string> = 
 const data = { kind: 'data' } as const
 const caught = (promise: Promise<unknown>) => promise.then(String, (error: unknown) => error)
 
-describe('what may pass', () => {
+describe('retryable errors', () => {
   test.each([
     [503, 'ServerBusy', true],
     [500, 'OperationTimedOut', true],
@@ -71,14 +71,14 @@ describe('what may pass', () => {
     }
   })
 
-  test('a server that says nothing any more', async () => {
+  test('a server that stops answering is a retryable error', async () => {
     answer = () => undefined
     const error = await caught(client.head('x'))
     expect(error).toBeInstanceOf(RetryableStoreError)
     expect(error).toMatchObject({ message: expect.stringContaining('no answer in time') })
   })
 
-  test('a body that stops in the middle, or ends there', async () => {
+  test('a body that stalls or ends early is a retryable error', async () => {
     for (const end of [false, true]) {
       answer = (_asked, response) => {
         response.writeHead(200, { 'content-length': '100', etag: '"1"' })
@@ -94,7 +94,7 @@ describe('what may pass', () => {
     }
   })
 
-  test('a slow reader is not a slow store', async () => {
+  test('a slow reader does not cause a timeout of the store', async () => {
     const bytes = Buffer.alloc(4 * 1024 * 1024, 'x')
     answer = (_asked, response) => {
       response.writeHead(200, { 'content-length': String(bytes.length), etag: '"1"' }).end(bytes)
@@ -110,7 +110,7 @@ describe('what may pass', () => {
   })
 })
 
-describe('what a gateway may have said once', () => {
+describe('refusals that a gateway may cause', () => {
   test.each([
     [400, '', 'file-write'],
     [403, 'AuthenticationFailed', 'access'],
@@ -124,7 +124,7 @@ describe('what a gateway may have said once', () => {
     expect(error).toMatchObject({ code: kind })
   })
 
-  test('the clock is a hint only where the service has another time', async () => {
+  test('the hint names the clock only when the time of the service differs', async () => {
     for (const [minutes, expected] of [
       [0, false],
       [20, true],
@@ -141,19 +141,16 @@ test.each([
   [400, 'UnsupportedHeader'],
   [405, ''],
   [501, 'NotImplemented'],
-])(
-  'a condition that the service refuses (%i %s) is not supported, and a name that is taken is taken',
-  async (status, code) => {
-    refuse(status, code)
-    await expect(client.putIfAbsent?.('x', Buffer.from('x'), data)).rejects.toMatchObject({
-      code: 'feature-not-supported',
-    })
-    refuse(409, 'BlobAlreadyExists')
-    expect(await client.putIfAbsent?.('x', Buffer.from('x'), data)).toBe(false)
-    refuse(403, 'AuthorizationFailure')
-    await expect(client.putIfAbsent?.('x', Buffer.from('x'), data)).rejects.toMatchObject({ code: 'access' })
-  },
-)
+])('a refused condition (%i %s) is reported as not supported, an existing name as existing', async (status, code) => {
+  refuse(status, code)
+  await expect(client.putIfAbsent?.('x', Buffer.from('x'), data)).rejects.toMatchObject({
+    code: 'feature-not-supported',
+  })
+  refuse(409, 'BlobAlreadyExists')
+  expect(await client.putIfAbsent?.('x', Buffer.from('x'), data)).toBe(false)
+  refuse(403, 'AuthorizationFailure')
+  await expect(client.putIfAbsent?.('x', Buffer.from('x'), data)).rejects.toMatchObject({ code: 'access' })
+})
 
 describe('a removal', () => {
   test.each([
@@ -163,14 +160,14 @@ describe('a removal', () => {
     [403, 'AuthenticationFailed', false],
     [403, 'AccountIsDisabled', false],
     [501, 'NotImplemented', false],
-  ])('that %s %s answers: denied is %s', async (status, code, denied) => {
+  ])('answered by %s %s: denied is %s', async (status, code, denied) => {
     refuse(status, code)
     expect(await caught(client.removeBatch(['x', 'y']))).toMatchObject({ denied })
     expect(await caught(client.put('x', Buffer.from('x'), data))).toMatchObject({ denied: false })
   })
 })
 
-describe('what will not pass', () => {
+describe('final errors', () => {
   test.each([
     [403, 'AuthenticationFailed', 'access', 'repo2-azure-key'],
     [403, 'AuthorizationPermissionMismatch', 'access', 'repo2-azure-key'],
@@ -187,7 +184,7 @@ describe('what will not pass', () => {
   })
 })
 
-test('a batch that left some behind names them, each with its reason', async () => {
+test('a batch removal lists names that were not removed, each with its reason', async () => {
   const part = (id: number, status: string, code = '') =>
     `--b\r\nContent-Type: application/http\r\nContent-ID: ${id}\r\n\r\nHTTP/1.1 ${status}\r\n${code === '' ? '' : `x-ms-error-code: ${code}\r\n`}x-ms-version: 2024-08-04\r\n\r\n`
   answer = (_asked, response) =>
@@ -209,7 +206,7 @@ test('a batch that left some behind names them, each with its reason', async () 
   ])
 })
 
-test('a batch that answers too little is not taken for done', async () => {
+test('a batch removal with missing answers is an error', async () => {
   answer = (_asked, response) =>
     response
       .writeHead(202, { 'content-type': 'multipart/mixed; boundary=b' })
@@ -221,7 +218,7 @@ test('a batch that answers too little is not taken for done', async () => {
   ])
 })
 
-test('what is put carries its MD5 where the service compares it', async () => {
+test('an upload carries its MD5 where the service compares it', async () => {
   let headers: IncomingMessage['headers'] = {}
   answer = (asked, response) => {
     headers = asked.headers

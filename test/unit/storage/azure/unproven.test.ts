@@ -101,7 +101,7 @@ describe('Azure', () => {
     expect((error as Error).message).toContain(words)
   })
 
-  test('a range that is answered with the whole blob is a retryable error', async () => {
+  test('a range answered with the whole blob is a retryable error', async () => {
     store.answer = () => ({ status: 200, headers: { ...BLOB, 'content-length': '10' }, body: '0123456789' })
     const error = await caught(client.get('p/a', { offset: 2, length: 5 }))
     expectRetryable(error)

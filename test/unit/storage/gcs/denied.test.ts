@@ -15,7 +15,7 @@ test.each([
   [403, 'accountDisabled', false],
   [401, 'authError', false],
   [400, 'invalid', false],
-])('a removal that %i %s answers: denied is %s', (status, reason, denied) => {
+])('a removal answered by %i %s: denied is %s', (status, reason, denied) => {
   expect(gcsError('cannot remove x', 'file-remove', place, answer(status, reason)).denied).toBe(denied)
   expect(gcsError('cannot write x', 'file-write', place, answer(status, reason)).denied).toBe(false)
 })
@@ -24,7 +24,7 @@ test.each([
   [400, 'invalid', 'feature-not-supported'],
   [501, 'notImplemented', 'feature-not-supported'],
   [403, 'forbidden', 'access'],
-])('a write on a condition that %i %s answers: %s', (status, reason, code) => {
+])('a conditional write answered by %i %s: %s', (status, reason, code) => {
   const error = gcsError('cannot write x', 'file-write', place, answer(status, reason))
   expect(withoutCondition(error)).toMatchObject({ code })
 })

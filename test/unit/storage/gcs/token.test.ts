@@ -36,7 +36,7 @@ const MINUTE_MS = 60_000
 const gcs = () => tokenSource({ credential: { type: 'auto', metadata: host }, repository: 'repo1' }, send, clock)
 
 describe('Google', () => {
-  test('one token until five minutes before its end; all that wait get the same', async () => {
+  test('uses one token until five minutes before it expires, for all concurrent requests', async () => {
     const tokens = gcs()
     expect(await Promise.all([tokens.get(), tokens.get(), tokens.get()])).toEqual(Array(3).fill('token 1'))
     nowMs += 54 * MINUTE_MS
@@ -45,7 +45,7 @@ describe('Google', () => {
     expect(await Promise.all([tokens.get(), tokens.get()])).toEqual(['token 2', 'token 2'])
   })
 
-  test('one that the service does not take any more is replaced, but not at once', async () => {
+  test('replaces a token that the service refuses, but not at once', async () => {
     const tokens = gcs()
     const first = await tokens.get()
     expect(tokens.refused(first), 'fetched just now').toBe(false)
@@ -57,7 +57,7 @@ describe('Google', () => {
   })
 })
 
-test('Azure: one token until five minutes before its end', async () => {
+test('Azure: uses one token until five minutes before it expires', async () => {
   const service = { endpoint: `http://${host}/msi`, header: 'h' }
   const tokens = managedIdentity(send, 'https://a.blob.core.windows.net', 'repo1', { service }, clock)
   const get = async () => (await tokens.getToken('any')).token

@@ -63,7 +63,7 @@ describe('GCS', () => {
   }
   neverBelieved(store, 'a GCS', operations, () => client, beginUpload)
 
-  test('what an answer that is none says of an upload is not believed later, either', async () => {
+  test('an unproven answer to an upload is not used by later requests', async () => {
     const upload = await beginUpload()
     for (const bogus of [html(200), html(308, { location: 'https://elsewhere.example/' }), { status: 308 }]) {
       store.answer = () => bogus
@@ -105,7 +105,7 @@ describe('GCS', () => {
     expectRetryable(await caught(client.get('p/a')))
   })
 
-  test('a range begins beyond the end when the size of the object says so, too', async () => {
+  test('a range is beyond the end only when the size of the object confirms it', async () => {
     store.answer = (asked) =>
       isMedia(asked) ? prose(416, 'Range not satisfiable') : json({ kind: 'storage#object', size: '5' })
     expect(await client.get('p/a', { offset: 5 })).toMatchObject({ sizeBytes: 0 })

@@ -71,7 +71,7 @@ async function ask(access: Partial<HttpAccess>, host = 'localhost', serverName?:
 }
 
 describe('certificates', () => {
-  test('of the file or the directory that was named are believed, others are not', async () => {
+  test('of the configured file or directory are trusted, others are not', async () => {
     expect(await ask({ caFile })).toEqual(['hello /0'])
     const path = join(dir, 'ca.d')
     mkdirSync(path)
@@ -82,13 +82,13 @@ describe('certificates', () => {
     expect(await ask({ verifyTls: false })).toEqual(['hello /0'])
   })
 
-  test('have to name the host that is expected', async () => {
+  test('must name the expected host', async () => {
     await expect(ask({ caFile }, 'localhost', 'elsewhere.example')).rejects.toMatchObject({
       code: 'ERR_TLS_CERT_ALTNAME_INVALID',
     })
   })
 
-  test('that cannot be read, or are none, are named', async () => {
+  test('that cannot be read or parsed are reported by name', async () => {
     await expect(ask({ caFile: join(dir, 'absent') })).rejects.toMatchObject({ code: 'file-open' })
     const none = join(dir, 'none')
     writeFileSync(none, 'not a certificate')
@@ -100,19 +100,19 @@ describe('certificates', () => {
   })
 })
 
-test('a connection is used again', async () => {
+test('a connection is reused', async () => {
   expect(await ask({ caFile }, 'localhost', undefined, 3)).toHaveLength(3)
   expect(connections).toBe(1)
 })
 
-describe('connections that were begun ahead', () => {
+describe('connections opened ahead', () => {
   const address = () => ({ secure: true, host: 'localhost', port: portOf(store) })
   const get = async (agents: Agents) => {
     const url = `https://localhost:${portOf(store)}/`
     return (await readBody(await httpSender(agents, 5000)({ method: 'GET', url, headers: {} }))).toString()
   }
 
-  test('are taken over by requests, whether they stand already or not', async () => {
+  test('are used by requests, whether established or not', async () => {
     using agents = await openAgents({ verifyTls: true, stallMs: 5000, caFile })
     agents.connectAhead(address(), 2)
     await until('both connections', () => connections === 2)
@@ -123,7 +123,7 @@ describe('connections that were begun ahead', () => {
     expect(connections).toBe(3)
   })
 
-  test('do no harm when they fail: the request says why', async () => {
+  test('have no effect when they fail: the request reports the reason', async () => {
     using agents = await openAgents({ verifyTls: true, stallMs: 5000 })
     agents.connectAhead(address(), 2)
     await expect(get(agents)).rejects.toMatchObject({ code: expect.stringMatching(/CERT|VERIFY/) })
@@ -131,7 +131,7 @@ describe('connections that were begun ahead', () => {
     agents.connectAhead({ secure: false, host: 'localhost', port: 1 }, 1)
   })
 
-  test('are not used when the store has closed them meanwhile', async () => {
+  test('are not used when the store has closed them', async () => {
     using agents = await openAgents({ verifyTls: true, stallMs: 5000, caFile })
     agents.connectAhead(address(), 2)
     await until('both connections', () => connections === 2)
@@ -143,7 +143,7 @@ describe('connections that were begun ahead', () => {
   })
 })
 
-test('a host with one dead address is reached at the other, whichever comes first', async () => {
+test('a host with one unreachable address is reached at the other, in either order', async () => {
   const port = portOf(store)
   await using dead = await SlowListener.start('127.0.0.3', port)
   await dead.fill()
@@ -170,14 +170,14 @@ describe('through a proxy', () => {
     await expect(ask({ proxy: through() })).rejects.toMatchObject({ code: expect.stringMatching(/CERT|VERIFY/) })
   })
 
-  test('that refuses: its words, and no password', async () => {
+  test('that refuses is reported with its message, without password', async () => {
     refuses = true
     const error = (await ask({ caFile, proxy: through() }).catch((caught: unknown) => caught)) as Error
     expect(error.message).toContain(`refuses to connect to localhost:${portOf(store)}: 403 Forbidden`)
     expect(error.message).not.toContain('p@ss')
   })
 
-  test('is decided for each host: credentials come from elsewhere than the bytes', async () => {
+  test('is decided for each host: store and credential service may differ', async () => {
     using agents = await openAgents({ verifyTls: true, stallMs: 5000, caFile, proxy: through('127.0.0.1') })
     const send = httpSender(agents, 5000)
     for (const host of ['127.0.0.1', 'localhost', '127.0.0.1']) {
@@ -187,7 +187,7 @@ describe('through a proxy', () => {
     expect(asked.map(({ url }) => url)).toEqual([`localhost:${portOf(store)}`])
   })
 
-  test('that is not there', async () => {
+  test('that does not exist is reported', async () => {
     await expect(ask({ caFile, proxy: { url: 'http://127.0.0.1:1', exceptions: '' } })).rejects.toMatchObject({
       code: 'ECONNREFUSED',
     })

@@ -7,7 +7,7 @@ const addresses = (...texts: string[]) => texts.map((address) => ({ address, fam
 const connector = (timeoutMs: number, ...texts: string[]) =>
   new Connector(timeoutMs, () => Promise.resolve(addresses(...texts)))
 
-test('an attempt goes on beside later ones: an address that takes longer than 250 ms is reached, with a dead one after it', async () => {
+test('an attempt continues beside later ones: an address that takes longer than 250 ms is reached, with an unreachable one after it', async () => {
   await using far = await SlowListener.start('127.0.0.2')
   await using dead = await SlowListener.start('127.0.0.3', far.port)
   await Promise.all([far.fill(), dead.fill()])
@@ -20,7 +20,7 @@ test('an attempt goes on beside later ones: an address that takes longer than 25
   socket.destroy()
 })
 
-test('a dead address of each family is passed over, and not tried first again', async () => {
+test('an unreachable address of each family is skipped, and not tried first again', async () => {
   const server = await listening('127.0.0.2')
   const { port } = server.address() as AddressInfo
   await using dead = await SlowListener.start('127.0.0.3', port)
@@ -34,7 +34,7 @@ test('a dead address of each family is passed over, and not tried first again', 
   server.close()
 })
 
-test('the error is the one that says most', async () => {
+test('the most specific error is reported', async () => {
   const server = await listening('127.0.0.2')
   const { port } = server.address() as AddressInfo
   await new Promise((resolve) => server.close(resolve))
@@ -52,7 +52,7 @@ test('the error is the one that says most', async () => {
   await expect(error(nowhere)).rejects.toMatchObject({ code: 'ENOTFOUND' })
 })
 
-test('many attempts at once are no warning of Node', async () => {
+test('many attempts at once cause no warning of Node', async () => {
   const server = await listening('127.0.0.1')
   const { port } = server.address() as AddressInfo
   const warnings: Error[] = []
@@ -67,7 +67,7 @@ test('many attempts at once are no warning of Node', async () => {
   expect(warnings).toEqual([])
 })
 
-test('ends its attempts when it is disposed', async () => {
+test('disposing ends all attempts to connect', async () => {
   await using dead = await SlowListener.start('127.0.0.3')
   await dead.fill()
   const own = connector(60_000, '127.0.0.3')

@@ -31,7 +31,7 @@ const ENDLESS = [
   ],
 ] as const
 
-describe('a listing that never ends', () => {
+describe('a listing without end', () => {
   test.each(ENDLESS)('is an error after a few pages: %s', async (_, page) => {
     for (const run of [
       async (client: ObjectClient) => {
@@ -48,7 +48,7 @@ describe('a listing that never ends', () => {
     }
   })
 
-  test('is an error when nothing but empty pages comes', async () => {
+  test('is an error when all pages are empty', async () => {
     const { client, calls } = listing((call) => ({ next: `t${call}` }))
     const all = async () => {
       for await (const page of pagesOf(client, { prefix: '' })) void page
@@ -58,7 +58,7 @@ describe('a listing that never ends', () => {
   })
 })
 
-test('a long listing with many empty pages is read to its end', async () => {
+test('a long listing with many empty pages is read completely', async () => {
   const pages = 3000
   const { client } = listing((call) => ({
     names: call % 100 === 0 ? [`p/${call}`] : [],

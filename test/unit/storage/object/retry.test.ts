@@ -21,7 +21,7 @@ interface Setup {
   readonly limit: AdaptiveLimit
 }
 
-/** A clock that only moves when somebody sleeps. */
+/** A clock that only advances during sleep. */
 function setup(policy: Partial<RetryPolicy> = {}, repository = 'repo1'): Setup {
   const objects = memoryObjects()
   const waits: number[] = []
@@ -68,8 +68,8 @@ const content = Buffer.from(Array.from({ length: 300_000 }, (_, i) => (i * 7) % 
 const trouble = (options = {}) => ({ error: new RetryableStoreError('503 Slow Down', options) })
 const put = (client: Setup['client'], signal?: AbortSignal) => client.put('a', content, { kind: 'data', signal })
 
-describe('what may pass is asked again', () => {
-  test('with pauses that grow, and one warning', async () => {
+describe('a retryable error is retried', () => {
+  test('with growing pauses and one warning', async () => {
     const { objects, client, waits, warnings } = setup()
     const met = failing(objects, 'put', 4, trouble())
     await put(client)
@@ -92,7 +92,7 @@ describe('what may pass is asked again', () => {
     expect(warnings[4]).toMatch(/: cannot (write a|look up b): 503 Slow Down; next attempt in \d+(\.\d)? s$/)
   })
 
-  test('not before the store wants it', async () => {
+  test('not before the time in Retry-After', async () => {
     const { objects, client, waits } = setup()
     failing(objects, 'head', 1, trouble({ retryAfterMs: 7000 }))
     await client.head('a')
@@ -102,14 +102,14 @@ describe('what may pass is asked again', () => {
   test.each([
     { totalMs: 600_000, timeoutMs: 10_000, wait: 10_000 },
     { totalMs: 8_000, timeoutMs: 10_000, wait: 4_000 },
-  ])('within $totalMs ms, though the store asks for an hour', async ({ wait, ...policy }) => {
+  ])('within $totalMs ms when Retry-After is an hour', async ({ wait, ...policy }) => {
     const { objects, client, waits } = setup(policy)
     failing(objects, 'put', 1, trouble({ retryAfterMs: 3_600_000, overloaded: true }))
     await put(client)
     expect(waits).toEqual([wait])
   })
 
-  test('until the time is used up, when the store goes on asking for an hour', async () => {
+  test('until the deadline when Retry-After stays an hour', async () => {
     const { objects, client, waits } = setup({ retries: 1000, totalMs: 20_000 })
     failing(objects, 'put', 999, trouble({ retryAfterMs: 3_600_000 }))
     await expect(put(client)).rejects.toMatchObject({ code: 'service' })
@@ -117,7 +117,7 @@ describe('what may pass is asked again', () => {
     expect(waits.reduce((sum, ms) => sum + ms, 0)).toBeLessThanOrEqual(20_000)
   })
 
-  test('until the tries are used up, and then says so', async () => {
+  test('until the limit of attempts, and reports it', async () => {
     const { objects, client } = setup({ retries: 2 })
     const met = failing(objects, 'list', 99, trouble({ code: 'service', hints: ['wait'] }))
     await expect(client.list({ prefix: '' })).rejects.toMatchObject({
@@ -128,7 +128,7 @@ describe('what may pass is asked again', () => {
     expect(met()).toBe(3)
   })
 
-  test('until the time is used up', async () => {
+  test('until the deadline', async () => {
     const { objects, client, waits } = setup({ retries: 1000, totalMs: 20_000 })
     const met = failing(objects, 'list', 999, trouble())
     await expect(client.list({ prefix: '' })).rejects.toMatchObject({ code: 'service' })
@@ -136,7 +136,7 @@ describe('what may pass is asked again', () => {
     expect(waits.reduce((sum, ms) => sum + ms, 0)).toBeLessThanOrEqual(20_000)
   })
 
-  test('a trouble in a later minute is warned of again', async () => {
+  test('a failure in a later minute is logged as a warning again', async () => {
     const { objects, client, warnings } = setup({ firstWaitMs: 100_000, longestWaitMs: 100_000 })
     failing(objects, 'put', 3, trouble())
     await put(client)
@@ -144,7 +144,7 @@ describe('what may pass is asked again', () => {
   })
 })
 
-describe('a refusal that is not about the request', () => {
+describe('a refusal without fault of the request', () => {
   const refusal = { error: new StoreRefusal('access', 'access denied', { hints: ['check the keys'] }) }
 
   test.each(['head', 'list', 'get', 'put', 'remove'] as const)('is asked again: %s', async (kind) => {
@@ -160,7 +160,7 @@ describe('a refusal that is not about the request', () => {
     expect(warnings).toEqual([expect.stringMatching(/: access denied; it was accepted when asked again\n/)])
   })
 
-  test('is the error as it was after two further tries where nothing of its sort was accepted', async () => {
+  test('is reported unchanged after two retries when no request of its kind was accepted', async () => {
     const { objects, client, waits, warnings } = setup()
     await client.list({ prefix: '' })
     const met = failing(objects, 'put', 9, refusal)
@@ -169,7 +169,7 @@ describe('a refusal that is not about the request', () => {
     expect(warnings).toEqual([])
   })
 
-  test('is asked again more often where the same sort of request was accepted before', async () => {
+  test('is retried more often when a request of its kind was accepted before', async () => {
     const { objects, client } = setup({ retries: 20 })
     await put(client)
     const met = failing(objects, 'put', 99, refusal)
@@ -177,7 +177,7 @@ describe('a refusal that is not about the request', () => {
     expect(met()).toBe(6)
   })
 
-  test('ends with the tries of the policy', async () => {
+  test('is retried at most as often as the policy allows', async () => {
     const { objects, client } = setup({ retries: 0 })
     const met = failing(objects, 'list', 9, refusal)
     await expect(client.list({ prefix: '' })).rejects.toBe(refusal.error)
@@ -185,12 +185,12 @@ describe('a refusal that is not about the request', () => {
   })
 })
 
-describe('what is final is final at once', () => {
+describe('a final error is not retried', () => {
   test.each([
     new PgtsError('access', 'forbidden'),
     new PgtsError('file-missing', 'not there'),
     new Error('a bug'),
-    new PgtsError('service', 'a certificate that nobody knows'),
+    new PgtsError('service', 'an unknown certificate'),
   ])('%s', async (error) => {
     const { objects, client, waits } = setup()
     const met = failing(objects, 'put', 9, { error })
@@ -198,7 +198,7 @@ describe('what is final is final at once', () => {
     expect([met(), waits.length]).toEqual([1, 0])
   })
 
-  test('an abort: in a pause, while a request hangs, and before it began', async () => {
+  test('an abort: in a pause, during a request that hangs, and before it began', async () => {
     const { objects, client } = setup()
     const reason = new PgtsError('term', 'terminated on signal SIGTERM')
     const controller = new AbortController()
@@ -213,14 +213,14 @@ describe('what is final is final at once', () => {
   })
 })
 
-test('a request that hangs is given up and asked again', async () => {
+test('a request that hangs is ended and retried', async () => {
   const { objects, client } = setup({ timeoutMs: 20 })
   const met = failing(objects, 'head', 2, { stall: true })
   expect(await client.head('a')).toBeUndefined()
   expect(met()).toBe(2)
 })
 
-describe('a body goes on where it ended', () => {
+describe('a body is continued where it ended', () => {
   test.each([
     ['ends early', 'end' as const],
     ['stalls', 'stall' as const],
@@ -235,7 +235,7 @@ describe('a body goes on where it ended', () => {
     expect(met()).toBe(3)
   })
 
-  test('with progress it is never given up, without it is', async () => {
+  test('without limit while there is progress, with a limit otherwise', async () => {
     const { objects, client } = setup({ retries: 2 })
     objects.objects.set('a', { bytes: content, mtimeMs: 1 })
     const met = failing(objects, 'get', 20, { bodyAfter: 20_000, then: 'end' })
@@ -248,7 +248,7 @@ describe('a body goes on where it ended', () => {
     })
   })
 
-  test('of an object that was replaced meanwhile it does not', async () => {
+  test('not when the object was replaced', async () => {
     const { objects, client } = setup()
     objects.objects.set('a', { bytes: content, mtimeMs: 1 })
     objects.fault = ({ kind }) => {
@@ -259,7 +259,7 @@ describe('a body goes on where it ended', () => {
     await expect(client.get('a').then(({ chunks }) => bytesOf(chunks))).rejects.toMatchObject({ code: 'file-read' })
   })
 
-  test('only as long as it is wanted', async () => {
+  test('only until the reader closes it', async () => {
     const { objects, client } = setup()
     objects.objects.set('a', { bytes: content, mtimeMs: 1 })
     const reason = new Error('enough')
@@ -271,8 +271,8 @@ describe('a body goes on where it ended', () => {
   })
 })
 
-describe('answers that got lost', () => {
-  test('an upload that was completed after all', async () => {
+describe('lost answers', () => {
+  test('an upload that was completed is recognised', async () => {
     const { objects, client } = setup()
     const met = failing(objects, 'complete', 1, { ...trouble(), after: true })
     const upload = await client.upload('a', { kind: 'data' })
@@ -282,7 +282,7 @@ describe('answers that got lost', () => {
     expect(objects.objects.get('a')?.bytes.equals(content)).toBe(true)
   })
 
-  test('an upload that is really gone', async () => {
+  test('an upload that does not exist is an error', async () => {
     const { objects, client } = setup()
     objects.objects.set('a', { bytes: content.subarray(1), mtimeMs: Date.now() })
     const upload = await client.upload('a', { kind: 'data' })
@@ -295,7 +295,7 @@ describe('answers that got lost', () => {
     expect(met).toBe(2)
   })
 
-  test('a conditional put that was the first after all, and one that was not', async () => {
+  test('a conditional put is resolved by the stored content', async () => {
     const { objects, client } = setup()
     const met = failing(objects, 'put', 1, { ...trouble(), after: true })
     expect(await client.putIfAbsent?.('a', content, { kind: 'info' })).toBe(true)
@@ -305,7 +305,7 @@ describe('answers that got lost', () => {
   })
 })
 
-test('what a batch left is asked for again, and told when it stays', async () => {
+test('names that a batch did not remove are retried, and reported when they stay', async () => {
   const { objects, client } = setup()
   for (const name of ['a', 'b', 'c']) objects.objects.set(name, { bytes: content, mtimeMs: 1 })
   objects.kept.add('b')
@@ -313,7 +313,7 @@ test('what a batch left is asked for again, and told when it stays', async () =>
   expect(objects.requests.map(({ name }) => name)).toEqual(['a,b,c', 'b', 'b'])
 })
 
-test('what a batch left because it is denied is not asked for again', async () => {
+test('denied names of a batch are not retried', async () => {
   const { objects, client } = setup()
   let asked = 0
   const denied = [{ name: 'a', reason: 'AccessDenied', denied: true }]
@@ -325,8 +325,8 @@ test('what a batch left because it is denied is not asked for again', async () =
   expect(asked).toBe(1)
 })
 
-describe('how many requests are under way', () => {
-  test('half as many when the store is overloaded, once for a burst, and more again later', async () => {
+describe('the number of requests in flight', () => {
+  test('is halved once for a burst of overload errors, and grows again later', async () => {
     const { objects, client, limit } = setup({ retries: 9, firstWaitMs: 1 })
     objects.delayMs = 1
     const before = limit.limit
@@ -339,7 +339,7 @@ describe('how many requests are under way', () => {
     expect(objects.mostInFlight).toBeLessThanOrEqual(before)
   })
 
-  test('never more than the limit, and those that wait can leave', async () => {
+  test('never exceeds the limit, and waiting requests can be aborted', async () => {
     const limit = new AdaptiveLimit(() => 0, { first: 2 })
     await limit.enter()
     await limit.enter()
@@ -352,7 +352,7 @@ describe('how many requests are under way', () => {
     await waiting
   })
 
-  test('slow answers let it grow no further', () => {
+  test('does not grow while answers are slow', () => {
     const limit = new AdaptiveLimit(() => 0, { first: 4 })
     limit.leave({ tookMs: 10 })
     const at = limit.limit
@@ -363,7 +363,7 @@ describe('how many requests are under way', () => {
   })
 })
 
-test('a client that was closed asks nothing again, whatever it waits for', async () => {
+test('a closed client retries nothing', async () => {
   const objects = memoryObjects()
   failing(objects, 'head', Infinity, { error: new RetryableStoreError('broken') })
   let slept!: () => void

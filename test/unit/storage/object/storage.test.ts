@@ -30,7 +30,7 @@ const noise = (bytes: number) =>
   Buffer.concat(Array<Buffer>(Math.ceil(bytes / MIB)).fill(randomBytes(MIB))).subarray(0, bytes)
 
 describe('writing', () => {
-  test('a small file is one request, also an empty one', async () => {
+  test('uploads a small or empty file with one request', async () => {
     const { objects, storage } = setup()
     await putFile(storage, 'a/b', Buffer.alloc(5 * MIB, 1))
     await putFile(storage, 'a/c', Buffer.alloc(0))
@@ -40,7 +40,7 @@ describe('writing', () => {
     ])
   })
 
-  test('a large one goes up in parts, several at once, and is seen only when it is complete', async () => {
+  test('uploads a large file in parallel parts, visible only when complete', async () => {
     const { objects, storage } = setup()
     objects.delayMs = 5
     const content = noise(32 * MIB + 17)
@@ -55,7 +55,7 @@ describe('writing', () => {
     expect(objects.openUploads).toBe(0)
   })
 
-  test('no more parts at once than the store takes', async () => {
+  test('uploads no more parts at once than the store allows', async () => {
     const { objects, storage } = setup({ limits: { parallelParts: 1 } })
     objects.delayMs = 2
     await putFile(storage, 'large', noise(21 * MIB))
@@ -63,7 +63,7 @@ describe('writing', () => {
     expect((await getFile(storage, 'large')).length).toBe(21 * MIB)
   })
 
-  test('several large files share the memory for parts, and none waits for ever', async () => {
+  test('several large files share the memory for parts without deadlock', async () => {
     const { objects, storage } = setup({}, 6 * MIB)
     objects.delayMs = 2
     const contents = Array.from({ length: 4 }, (_, i) => noise(17 * MIB + i))
@@ -73,7 +73,7 @@ describe('writing', () => {
     for (const [i, content] of contents.entries()) expect(sha1(await getFile(storage, `f${i}`))).toBe(sha1(content))
   })
 
-  test('a part that fails for good fails the file, and nothing of it is left', async () => {
+  test('a part that fails permanently fails the file and leaves no parts', async () => {
     const { objects, storage } = setup()
     const refused = new PgtsError('access', 'forbidden')
     let met = 0
@@ -83,7 +83,7 @@ describe('writing', () => {
     expect([objects.openUploads, objects.objects.size, objects.count('abort')]).toEqual([0, 0, 1])
   })
 
-  test('a completion that fails leaves nothing either', async () => {
+  test('a failed completion leaves no parts', async () => {
     const { objects, storage } = setup()
     let met = 0
     objects.fault = ({ kind }) => (kind === 'complete' ? (met++, { error: new PgtsError('service', 'no') }) : undefined)
@@ -91,7 +91,7 @@ describe('writing', () => {
     expect([met, objects.openUploads, objects.objects.size]).toEqual([1, 0, 0])
   })
 
-  test('discarded while parts are under way, it is aborted', async () => {
+  test('aborts an upload that is discarded while parts are in flight', async () => {
     const { objects, storage } = setup()
     objects.fault = ({ kind }) => (kind === 'part' ? { stall: true } : undefined)
     {
@@ -134,14 +134,14 @@ describe('the size of parts', () => {
     expect(total).toBeGreaterThan(wantedBytes)
   })
 
-  test('the first gigabytes have parts of one size', () => {
+  test('the first gigabytes are uploaded in parts of one size', () => {
     const sizes = new Set(Array.from({ length: 600 }, (_, i) => partBytes(i + 1, limits({}))))
     expect([...sizes]).toEqual([5 * MIB])
   })
 })
 
 describe('reading', () => {
-  test('a small file is one request', async () => {
+  test('reads a small file with one request', async () => {
     const { objects, storage } = setup()
     await putFile(storage, 'a', Buffer.from('x'))
     await getFile(storage, 'a')
@@ -149,7 +149,7 @@ describe('reading', () => {
     expect(objects.count('head')).toBe(0)
   })
 
-  test('of a long range several pieces come at once', async () => {
+  test('reads a long range in parallel pieces', async () => {
     const { objects, storage } = setup()
     const content = noise(40 * MIB)
     objects.objects.set('repo/a', { bytes: content, mtimeMs: 1 })
@@ -160,7 +160,7 @@ describe('reading', () => {
     expect(objects.mostInFlight).toBeGreaterThan(2)
   })
 
-  test('without memory for more, one after the other', async () => {
+  test('reads pieces one after the other without free memory', async () => {
     const { objects, storage } = setup({}, 1)
     const content = noise(20 * MIB)
     objects.objects.set('repo/a', { bytes: content, mtimeMs: 1 })
@@ -169,7 +169,7 @@ describe('reading', () => {
     for (const bytes of got) expect(bytes.equals(content)).toBe(true)
   })
 
-  test('left in the middle, what was asked for ahead is ended and its memory given back', async () => {
+  test('closing in the middle ends pending requests and frees their memory', async () => {
     const { objects, storage } = setup({}, 8 * MIB)
     objects.objects.set('repo/a', { bytes: noise(24 * MIB), mtimeMs: 1 })
     let gets = 0
@@ -185,7 +185,7 @@ describe('reading', () => {
     expect(objects.mostInFlight).toBeGreaterThan(1)
   })
 
-  test('a piece that is missing at the end is an error', async () => {
+  test('a missing piece at the end is an error', async () => {
     const { objects, storage } = setup()
     objects.objects.set('repo/a', { bytes: noise(9 * MIB), mtimeMs: 1 })
     await expect(storage.read('a', { length: 10 * MIB }).then(readAll)).rejects.toMatchObject({ code: 'file-read' })
@@ -194,7 +194,7 @@ describe('reading', () => {
 })
 
 describe('listing and removing', () => {
-  test('what is no file of a repository is passed over, and goes with its tree', async () => {
+  test('an object that is not a repository file is skipped, and removed with its tree', async () => {
     const { objects, storage } = setup()
     for (const name of ['repo/a/', 'repo/a/b', 'repo/a//c', 'repo/a/d//e', 'other/x', 'repo'])
       objects.objects.set(name, { bytes: Buffer.alloc(1), mtimeMs: 1 })
@@ -209,7 +209,7 @@ describe('listing and removing', () => {
     expect([...objects.objects.keys()]).toEqual(['other/x', 'repo'])
   })
 
-  test('a tree goes in batches, several at once, each name once', async () => {
+  test('removes a tree in parallel batches, each name once', async () => {
     const { objects, storage } = setup({ pageSize: 100, limits: { removeBatch: 100 } })
     objects.delayMs = 1
     for (let i = 0; i < 1500; i++) objects.objects.set(`repo/t/${i % 5}/${i}`, { bytes: Buffer.alloc(0), mtimeMs: 1 })
@@ -222,7 +222,7 @@ describe('listing and removing', () => {
     expect(objects.mostInFlight).toBeGreaterThan(2)
   })
 
-  test('what the store keeps is an error that names it, after all else is gone', async () => {
+  test('a name that the store keeps is an error after everything else was removed', async () => {
     const { objects, storage } = setup({ pageSize: 10, limits: { removeBatch: 10 } })
     for (let i = 0; i < 95; i++) objects.objects.set(`repo/t/${i}`, { bytes: Buffer.alloc(0), mtimeMs: 1 })
     for (let i = 20; i < 27; i++) objects.kept.add(`repo/t/${i}`)
@@ -236,7 +236,7 @@ describe('listing and removing', () => {
     expect(objects.objects.size).toBe(7)
   })
 
-  test('a removal is denied only when every name that stayed was', async () => {
+  test('a removal is denied only when every remaining name was denied', async () => {
     const { objects, storage } = setup()
     const left = [{ name: 'repo/a', reason: 'AccessDenied', denied: true }]
     objects.removeBatch = async () => left
@@ -245,7 +245,7 @@ describe('listing and removing', () => {
     await expect(storage.removeFiles!(['a', 'b'])).rejects.toMatchObject({ code: 'file-remove', denied: false })
   })
 
-  test('an upload that may not be aborted does not hide why it was discarded', async () => {
+  test('a denied abort of an upload does not replace the original error', async () => {
     const { objects, storage } = setup({ limits: { partBytes: { min: 10, max: 1000 } } })
     const upload = objects.upload.bind(objects)
     let aborts = 0
@@ -265,7 +265,7 @@ describe('listing and removing', () => {
     expect(aborts).toBe(1)
   })
 
-  test('many files are removed with few requests', async () => {
+  test('removes many files with few requests', async () => {
     const { objects, storage } = setup()
     const names = Array.from({ length: 999 }, (_, i) => `a/${i}`)
     await removeFiles(storage, names)
@@ -275,7 +275,7 @@ describe('listing and removing', () => {
   })
 })
 
-test('what a file is for is known by its name', () => {
+test('the purpose of a file is derived from its name', () => {
   const label = '20260102-030405F'
   for (const name of [backupInfoName('main'), archiveInfoName('main')]) {
     expect([kindOf(name), kindOf(copyName(name))]).toEqual(['info', 'info'])

@@ -39,7 +39,7 @@ async function errorFor(
   return s3Error(refusal!, { ...place, action: more.action ?? place.action })
 }
 
-describe('what may be asked again', () => {
+describe('retryable errors', () => {
   test.each([
     [503, 'SlowDown'],
     [503, 'ServiceUnavailable'],
@@ -62,13 +62,13 @@ describe('what may be asked again', () => {
     [400, 'BadDigest'],
     [400, 'XAmzContentSHA256Mismatch'],
     [200, 'InternalError'],
-  ])('%i %s: a trouble that may pass', async (status, code) => {
+  ])('%i %s: a retryable error', async (status, code) => {
     expect(await errorFor(status, code)).toBeInstanceOf(RetryableStoreError)
     expect(await errorFor(status, code)).toMatchObject({ overloaded: false, code: 'service' })
   })
 })
 
-describe('what a gateway may have said once is asked again a few times', () => {
+describe('refusals that a gateway may cause are retried a few times', () => {
   test.each([
     [404, 'NoSuchBucket', 'path-missing', 'there is no bucket bucket'],
     [403, 'InvalidAccessKeyId', 'access', 'the service does not know this key'],
@@ -92,11 +92,11 @@ describe('what a gateway may have said once is asked again a few times', () => {
   test.each([
     [520, ''],
     [408, ''],
-  ])('%i: may pass', async (status, code) => {
+  ])('%i: retryable', async (status, code) => {
     expect(await errorFor(status, code)).toBeInstanceOf(RetryableStoreError)
   })
 
-  test('a clock that is said to differ and does not', async () => {
+  test('a reported clock difference that does not exist', async () => {
     const error = await errorFor(403, 'RequestTimeTooSkewed', {
       headers: { date: 'Sun, 01 Mar 2026 10:00:04 GMT' },
     })
@@ -109,7 +109,7 @@ describe('what a gateway may have said once is asked again a few times', () => {
   })
 })
 
-describe('what is final, in words', () => {
+describe('messages of final errors', () => {
   test.each([
     [404, 'NoSuchKey', 'file-missing', 'cannot write s3://bucket/repo/x: it is not there'],
     [501, 'NotImplemented', 'feature-not-supported', 'the service cannot do this'],
@@ -142,7 +142,7 @@ describe('what is final, in words', () => {
     expect(error.hints.join()).toContain('bucket')
   })
 
-  test('a removal that is denied may be due to object lock', async () => {
+  test('the message of a denied removal mentions object lock', async () => {
     expect((await errorFor(403, 'AccessDenied', { action: 'remove' })).hints.join()).toContain('object lock')
   })
 
@@ -164,7 +164,7 @@ describe('what is final, in words', () => {
     expect((await errorFor(status, code, { action: 'write', ...more })).denied).toBe(false)
   })
 
-  test('clocks that differ: both times', async () => {
+  test('the message about different clocks has both times', async () => {
     const error = await errorFor(403, 'RequestTimeTooSkewed', {
       inside: '<ServerTime>2026-03-01T11:00:00Z</ServerTime>',
     })
@@ -178,19 +178,19 @@ describe('what is final, in words', () => {
     [400, 'AuthorizationHeaderMalformed', { inside: '<Region>eu-west-3</Region>' }],
     [301, 'PermanentRedirect', { headers: { 'x-amz-bucket-region': 'eu-west-3' } }],
     [301, '', { headers: { 'x-amz-bucket-region': 'eu-west-3' } }],
-  ])('%i %s: the region that would be right', async (status, code, more) => {
+  ])('%i %s: the message has the correct region', async (status, code, more) => {
     const error = await errorFor(status, code, more)
     expect(error.message).toContain('the bucket bucket is in region eu-west-3, not in us-east-1')
     expect(error.hints.join()).toContain('repo2-s3-region=eu-west-3')
   })
 
-  test('the number of the request goes with the cause, so that the service can be asked about it', async () => {
+  test('the cause has the request id of the service', async () => {
     const error = await errorFor(403, 'AccessDenied', { inside: '<RequestId>ABC123</RequestId>' })
     expect(String((error.cause as Error).message)).toContain('ABC123')
   })
 })
 
-test('a page of a proxy is no refusal of the service, but its status counts', async () => {
+test('a page of a proxy is classified by its status only', async () => {
   const error = await errorFor(502, '', { body: '<html><body><h1>Bad Gateway</h1><br></body></html>' })
   expect(error).toBeInstanceOf(RetryableStoreError)
   expect(error.message).toBe('cannot write s3://bucket/repo/x: HTTP status 502')

@@ -50,7 +50,7 @@ beforeEach(() => {
 })
 
 const access = { verifyTls: true, stallMs: 5000 }
-/** How such keys are fetched, each time anew. */
+/** Fetches such credentials again with each call. */
 const sourceOf = async (keys: S3Keys) => (await openCredentials(keys, access, 'repo1')) as FetchKeys
 const ROLES = '/latest/meta-data/iam/security-credentials/'
 const json = (expiration = '2099-01-01T00:00:00Z', id = 'AKID') =>
@@ -65,14 +65,14 @@ describe('the role of a machine', () => {
     return line === `GET ${ROLES}backup-role` ? { body: json() } : { status: 404, body: '' }
   }
 
-  test('is found out, and its keys are fetched with a token', async () => {
+  test('is detected, and its credentials are fetched with a token', async () => {
     answer = metadata
     const keys = await (await sourceOf({ type: 'instance', metadata: url }))()
     expect(keys).toMatchObject({ accessKeyId: 'AKID', secretAccessKey: 'geheim', sessionToken: 'tok' })
     expect(asked[0]!.headers['x-aws-ec2-metadata-token-ttl-seconds']).toBe('300')
   })
 
-  test('that is configured is not asked for', async () => {
+  test('that is configured is not detected', async () => {
     answer = metadata
     await (
       await sourceOf({ type: 'instance', metadata: url, role: 'backup-role' })
@@ -80,13 +80,13 @@ describe('the role of a machine', () => {
     expect(asked.map(({ line }) => line)).toEqual(['PUT /latest/api/token', `GET ${ROLES}backup-role`])
   })
 
-  test('where the service knows no tokens (version 1)', async () => {
+  test('is used without tokens (version 1)', async () => {
     answer = ({ line }) =>
       line.startsWith('PUT') ? { status: 405, body: '' } : { body: line.endsWith('/') ? 'backup-role' : json() }
     expect(await (await sourceOf({ type: 'instance', metadata: url }))()).toMatchObject({ accessKeyId: 'AKID' })
   })
 
-  test('that does not exist is named', async () => {
+  test('that does not exist is reported by name', async () => {
     answer = metadata
     await expect((await sourceOf({ type: 'instance', metadata: url, role: 'other' }))()).rejects.toMatchObject({
       message: expect.stringContaining('there is no role other here'),
@@ -94,14 +94,14 @@ describe('the role of a machine', () => {
     })
   })
 
-  test('a service that fails may be asked again', async () => {
+  test('a failing service is a retryable error', async () => {
     answer = ({ line }) => (line.startsWith('PUT') ? { body: 'session' } : { status: 503, body: '' })
     await expect((await sourceOf({ type: 'instance', metadata: url }))()).rejects.toBeInstanceOf(RetryableStoreError)
   })
 })
 
 describe('the role of a container', () => {
-  test('with the token of a file that is renewed', async () => {
+  test('is used with a token file that is renewed', async () => {
     const tokenFile = join(dir, 'token')
     answer = () => ({ body: json('2020-01-01T00:00:00Z') })
     const source = await sourceOf({ type: 'container', url: `${url}/v1/credentials`, tokenFile })
@@ -115,7 +115,7 @@ describe('the role of a container', () => {
     ])
   })
 
-  test('that is refused: no secret in the words', async () => {
+  test('that is refused is reported without secrets', async () => {
     answer = () => ({ status: 403, body: 'token geheim is not good' })
     const error: unknown = await (
       await sourceOf({ type: 'container', url, token: 'geheim' })
@@ -132,7 +132,7 @@ describe('the role of a web identity', () => {
     return { type: 'web-id', stsUrl: url, role: 'arn:aws:iam::1:role/backup', tokenFile } as const
   }
 
-  test('in exchange for its token, which is in no URL', async () => {
+  test('is exchanged for its token, which is in no URL', async () => {
     answer = () => ({
       body: `<AssumeRoleWithWebIdentityResponse xmlns="https://sts.amazonaws.com/doc/2011-06-15/"><AssumeRoleWithWebIdentityResult>
         <Credentials><SessionToken>tok</SessionToken><SecretAccessKey>geheim</SecretAccessKey><Expiration>2099-01-01T00:00:00Z</Expiration>
@@ -154,7 +154,7 @@ describe('the role of a web identity', () => {
     })
   })
 
-  test('that is not trusted: the words of the service', async () => {
+  test('that is not trusted is reported with the message of the service', async () => {
     answer = () => ({
       status: 400,
       body: '<ErrorResponse><Error><Code>InvalidIdentityToken</Code><Message>No OpenIDConnect provider</Message></Error></ErrorResponse>',
@@ -167,11 +167,11 @@ describe('the role of a web identity', () => {
   })
 })
 
-describe('a program that prints keys', () => {
+describe('a program that prints credentials', () => {
   const run = async (script: string, ...args: string[]) =>
     (await sourceOf({ type: 'process', command: [process.execPath, '-e', script, ...args] }))()
 
-  test('with its arguments', async () => {
+  test('is run with its arguments', async () => {
     const script = `console.log(JSON.stringify({ Version: 1, AccessKeyId: process.argv[1], SecretAccessKey: 's', SessionToken: 't' }))`
     expect(await run(script, 'a b')).toMatchObject({ accessKeyId: 'a b', secretAccessKey: 's', sessionToken: 't' })
   })
@@ -186,14 +186,14 @@ describe('a program that prints keys', () => {
     expect(JSON.stringify(error, Object.getOwnPropertyNames(error))).not.toContain('geheim')
   })
 
-  test('that is not there', async () => {
+  test('that does not exist is reported', async () => {
     const source = await sourceOf({ type: 'process', command: ['/no/such/program'] })
     await expect(source()).rejects.toMatchObject({ code: 'execute', message: expect.stringContaining('ENOENT') })
   })
 })
 
 /** A store whose keys come from the same server; a request is answered as `store` says. */
-describe('when keys are fetched', () => {
+describe('credentials are fetched', () => {
   let given: number
   let store: (usedKey: string) => { status?: number; body: string }
   let client: S3Client
@@ -231,13 +231,13 @@ describe('when keys are fetched', () => {
   })
   const list = () => client.list({ prefix: '' })
 
-  test('once for all who ask', async () => {
+  test('once for concurrent requests', async () => {
     await Promise.all([list(), list(), list()])
     await list()
     expect(fetches()).toBe(1)
   })
 
-  test('again some minutes before they expire', async () => {
+  test('again five minutes before they expire', async () => {
     const used: string[] = []
     store = (key) => {
       used.push(key)
@@ -251,7 +251,7 @@ describe('when keys are fetched', () => {
     expect(used).toEqual(['AKID1', 'AKID1', 'AKID2'])
   })
 
-  test('again when the service says that they have expired, once for all who were refused', async () => {
+  test('again when the service reports that they have expired, once for all refused requests', async () => {
     store = (key) =>
       key === 'AKID1' ? expired : { body: '<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>' }
     await Promise.all([list(), list(), list()])
@@ -259,7 +259,7 @@ describe('when keys are fetched', () => {
     expect(fetches()).toBe(2)
   })
 
-  test('after a failure, whoever comes next asks again', async () => {
+  test('again by the next request after a failure', async () => {
     const working = answer
     answer = () => ({ status: 500, body: '' })
     await expect(list()).rejects.toBeInstanceOf(RetryableStoreError)
@@ -267,7 +267,7 @@ describe('when keys are fetched', () => {
     expect(await list()).toEqual({ objects: [], prefixes: [] })
   })
 
-  test('keys of the configuration cannot be renewed', async () => {
+  test('not for credentials of the configuration', async () => {
     await using fixed = await open({ type: 'shared', key: 'k', secret: 's', token: 't' })
     store = () => expired
     const refused = { code: 'access', message: expect.stringContaining('the keys have expired') }

@@ -91,7 +91,7 @@ const base64OfCrc = (bytes: Uint8Array) => {
 /** Larger than what is handed to a socket at once. */
 const LARGE = Buffer.alloc(700_001, 'large')
 
-describe('what a body is proven by', () => {
+describe('the checksum of a body', () => {
   const confirms = ({ headers }: Asked) => {
     const crc = headers['x-amz-checksum-crc32']
     return { headers: { ...ABOUT, ...(typeof crc === 'string' ? { 'x-amz-checksum-crc32': crc } : {}) } }
@@ -101,7 +101,7 @@ describe('what a body is proven by', () => {
     ['small', Buffer.from('small')],
     ['empty', Buffer.alloc(0)],
     ['large', LARGE],
-  ])('over TLS its signature, until the store confirms a CRC-32 (%s)', async (_, body) => {
+  ])('is its signature over TLS until the store confirms a CRC-32 (%s)', async (_, body) => {
     await using client = await open(true)
     await client.put('a', body, { kind: 'data' })
     answer = confirms
@@ -123,7 +123,7 @@ describe('what a body is proven by', () => {
     }
   })
 
-  test('without TLS always its signature', async () => {
+  test('is its signature without TLS', async () => {
     await using client = await open(false)
     answer = confirms
     for (const body of [LARGE, LARGE]) await client.put('a', body, { kind: 'data' })
@@ -134,7 +134,7 @@ describe('what a body is proven by', () => {
     [true, 'CRC32', 'UNSIGNED-PAYLOAD'],
     [true, undefined, sha256(LARGE)],
     [false, 'CRC32', sha256(LARGE)],
-  ])('a part (TLS: %s, the store confirms %s): %s', async (tls, algorithm, hash) => {
+  ])('of a part (TLS: %s, the store confirms %s): %s', async (tls, algorithm, hash) => {
     await using client = await open(tls)
     answer = ({ method, url }) => {
       if (method === 'PUT') return { headers: { etag: '"e"' } }
@@ -155,7 +155,7 @@ describe('what a body is proven by', () => {
     expect(complete!.body.toString().includes(base64OfCrc(LARGE))).toBe(algorithm !== undefined)
   })
 
-  test('a batch of removals its MD5, which every service knows', async () => {
+  test('is an MD5 for a batch of removals', async () => {
     await using client = await open(true)
     answer = () => ({
       body: '<DeleteResult><Deleted><Key>a</Key></Deleted><Error><Key>b</Key><Code>AccessDenied</Code><Message>no</Message></Error></DeleteResult>',
@@ -168,7 +168,7 @@ describe('what a body is proven by', () => {
   })
 })
 
-describe('a store that refuses what goes beyond the S3 of old', () => {
+describe('a store with fewer features than AWS', () => {
   const CHECKSUM = /^x-amz-(sdk-)?checksum/
   const carries = ({ headers }: Asked, name: RegExp) => Object.keys(headers).some((header) => name.test(header))
   const refused = (status: number, code: string, message: string) => ({
@@ -192,7 +192,7 @@ describe('a store that refuses what goes beyond the S3 of old', () => {
     ['R2', 501, 'NotImplemented', "Header 'x-amz-checksum-crc32' with value 'x' not implemented"],
     ['Google', 403, 'SignatureDoesNotMatch', 'Invalid argument.'],
     ['a balancer', 405, '', ''],
-  ])('a CRC-32 (%s): it gets an MD5, and is asked once', async (_, status, code, message) => {
+  ])('refuses a CRC-32 (%s): bodies carry an MD5 after one refusal', async (_, status, code, message) => {
     await using client = await open(false)
     answer = (one) => (carries(one, CHECKSUM) ? refused(status, code, message) : taken(one))
     await client.put('a', LARGE, { kind: 'data' })
@@ -206,7 +206,7 @@ describe('a store that refuses what goes beyond the S3 of old', () => {
     expect(proofs().slice(3)).toEqual(['-', md5(LARGE), '-'])
   })
 
-  test('an upload that is the first to be refused', async () => {
+  test('refuses an upload first', async () => {
     await using client = await open(false)
     answer = (one) => (carries(one, CHECKSUM) ? refused(400, 'InvalidArgument', 'Unsupported header') : taken(one))
     const upload = await client.upload('a', { kind: 'data' })
@@ -215,7 +215,7 @@ describe('a store that refuses what goes beyond the S3 of old', () => {
     expect(proofs()).toEqual(['crc', '-', md5(LARGE), '-'])
   })
 
-  test('bodies without an MD5, as buckets with object lock do', async () => {
+  test('refuses bodies without an MD5, as buckets with object lock do', async () => {
     await using client = await open(true)
     const message = 'Content-MD5 HTTP header is required for Put Part requests with Object Lock parameters'
     answer = (one) =>
@@ -230,7 +230,7 @@ describe('a store that refuses what goes beyond the S3 of old', () => {
     expect(proofs()).toEqual(['crc', '-', md5(LARGE), md5(LARGE), '-', md5(LARGE)])
   })
 
-  test('everything, for another reason: that reason is reported, and nothing is learned', async () => {
+  test('refuses everything for another reason, which is reported and not recorded', async () => {
     await using client = await open(false, { tags: { a: 'b' } })
     answer = (one) =>
       carries(one, CHECKSUM)
@@ -246,14 +246,14 @@ describe('a store that refuses what goes beyond the S3 of old', () => {
     expect(proofs()).toEqual(['crc', md5(LARGE), 'crc', md5(LARGE)])
   })
 
-  test('what has another reason is not sent again', async () => {
+  test('a refusal with another reason is not repeated', async () => {
     await using client = await open(false)
     answer = () => refused(403, 'InvalidAccessKeyId', 'unknown')
     await expect(client.put('a', LARGE, { kind: 'data' })).rejects.toMatchObject({ code: 'access' })
     expect(asked).toHaveLength(1)
   })
 
-  describe('a CRC-32, in a file for the next process', () => {
+  describe('a refused CRC-32 is recorded in a file for the next process', () => {
     const put = async (memoryPath: string, bucket = 'bucket') => {
       asked = []
       answer = (one) => (carries(one, CHECKSUM) ? refused(400, 'InvalidArgument', 'Unsupported') : taken(one))
@@ -262,7 +262,7 @@ describe('a store that refuses what goes beyond the S3 of old', () => {
       return asked.length
     }
 
-    test('which holds for the bucket and for a day', async () => {
+    test('which is valid for the bucket and for a day', async () => {
       const path = `${makeTestDir('s3-memory')}/lock`
       expect([await put(path), await put(path)]).toEqual([2, 1])
       expect(await put(path, 'other')).toBe(2)
@@ -270,7 +270,7 @@ describe('a store that refuses what goes beyond the S3 of old', () => {
       expect([await put(path), await put(path)]).toEqual([2, 1])
     })
 
-    test('which may not be writable, or be something else', async () => {
+    test('which may not be writable or may be another kind of file', async () => {
       expect([await put('/proc/absent'), await put('/proc/absent')]).toEqual([2, 2])
       const path = makeTestDir('s3-memory')
       await put(path)
@@ -285,7 +285,7 @@ describe('a store that refuses what goes beyond the S3 of old', () => {
     [400, 'InvalidArgument', "Unsupported header 'If-None-Match' received for this API call."],
     [405, 'MethodNotAllowed', 'no'],
     [501, 'NotImplemented', 'A header you provided implies functionality that is not implemented'],
-  ])('a condition (%s %s): not supported, which says nothing of the file', async (status, code, message) => {
+  ])('refuses a condition (%s %s): reported as not supported', async (status, code, message) => {
     await using client = await open(false)
     answer = (one) => (carries(one, /^if-none-match$/) ? refused(status, code, message) : taken(one))
     await expect(client.putIfAbsent('a', LARGE, { kind: 'info' })).rejects.toMatchObject({
@@ -299,7 +299,7 @@ describe('a store that refuses what goes beyond the S3 of old', () => {
     [412, 'PreconditionFailed'],
     [304, ''],
     [409, 'ObjectAlreadyExists'],
-  ])('a condition that does not hold (%s %s)', async (status, code) => {
+  ])('a failed condition (%s %s) is reported as an existing file', async (status, code) => {
     await using client = await open(false)
     // A 304 has no body: the object is looked up then.
     answer = ({ method }) => {
@@ -310,7 +310,7 @@ describe('a store that refuses what goes beyond the S3 of old', () => {
   })
 })
 
-test('what AWS likes to know of its client is not sent', async () => {
+test('headers that describe the client to AWS are not sent', async () => {
   await using client = await open(false)
   await client.put('a', Buffer.from('x'), { kind: 'data' })
   const [{ url, headers }] = asked as [Asked]
@@ -319,7 +319,7 @@ test('what AWS likes to know of its client is not sent', async () => {
   expect(headers.authorization).not.toMatch(/[=;]amz-/)
 })
 
-test('any bytes in a name become the path, in the one form that a signature allows', async () => {
+test('a name of any bytes is encoded as the path that the signature requires', async () => {
   await using client = await open(false)
   answer = () => ({ headers: { ...ABOUT, 'content-length': '0' } })
   const byte = fc.integer({ min: 0, max: 255 }).map((code) => String.fromCharCode(code))
@@ -337,7 +337,7 @@ test('any bytes in a name become the path, in the one form that a signature allo
   )
 })
 
-test('a bucket elsewhere: connected there, meant for and signed for the host of the endpoint', async () => {
+test('storage-host is connected, while Host header and signature are those of the endpoint', async () => {
   const { port } = secure.address() as AddressInfo
   const names = { uriStyle: 'host', host: 'store.example', connectHost: '127.0.0.1' } as const
   await using client = await open(true, { service: 's3-outposts', requesterPays: true }, names)
@@ -350,7 +350,7 @@ test('a bucket elsewhere: connected there, meant for and signed for the host of 
   expect(url.startsWith('/a/b')).toBe(true)
 })
 
-test('what is asked of whom is up to the options alone, not to the environment', async () => {
+test('requests depend on the options only, not on the environment', async () => {
   process.env['AWS_ENDPOINT_URL'] = 'https://elsewhere.invalid'
   process.env['AWS_CONFIG_FILE'] = '/no/such/config'
   process.env['AWS_RETRY_MODE'] = 'nonsense'
@@ -358,14 +358,14 @@ test('what is asked of whom is up to the options alone, not to the environment',
     await using client = await open(false)
     answer = () => ({ status: 503 })
     await expect(client.put('a', LARGE, { kind: 'data' })).rejects.toMatchObject({ overloaded: true })
-    // Once: whoever is above knows whether to ask again.
+    // Once: the layer above decides about retries.
     expect(asked).toHaveLength(1)
   } finally {
     for (const name of ['AWS_ENDPOINT_URL', 'AWS_CONFIG_FILE', 'AWS_RETRY_MODE']) delete process.env[name]
   }
 })
 
-test('versions and marks of removal stay in the order of the service, also within one second', async () => {
+test('versions and delete markers keep the order of the service, also within one second', async () => {
   await using client = await open(false)
   const one = (element: string, id: string) =>
     `<${element}><Key>a</Key><VersionId>${id}</VersionId><LastModified>2026-01-01T00:00:00Z</LastModified></${element}>`
@@ -380,7 +380,7 @@ test('versions and marks of removal stay in the order of the service, also withi
   expect(await listed(one('Version', '2'), one('DeleteMarker', '1'))).toMatchObject({ versionId: '2' })
 })
 
-test('a store that goes silent is given up, in words', async () => {
+test('a store that stops answering is reported as a timeout', async () => {
   await using client = await open(false, { access: { verifyTls: true, stallMs: 300 } })
   const silent = http.createServer(() => undefined)
   await new Promise<void>((resolve) => silent.listen(0, '127.0.0.1', resolve))

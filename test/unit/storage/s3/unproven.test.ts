@@ -83,7 +83,7 @@ describe('S3', () => {
     ['with an empty ETag (Ceph)', COMPLETED],
     ['after white space that kept the connection open', `<?xml version="1.0"?>\n \n  ${COMPLETED}\n`],
     ['with a prefix of its namespace', COMPLETED.replaceAll(/<(\/?)C/g, '<$1s3:C')],
-  ])('an upload is complete when the answer says so, %s', async (_, body) => {
+  ])('an upload is complete only when the answer confirms it, %s', async (_, body) => {
     const upload = await beginUpload()
     store.answer = () => xml(body)
     await upload.complete()
@@ -111,7 +111,7 @@ describe('S3', () => {
     const there = { status: 206, headers: { ...S3_OBJECT, 'content-range': 'bytes 0-0/5', 'content-length': '1' } }
     store.answer = ({ method }) => (method === 'HEAD' ? { status: 404 } : { ...there, body: 'x' })
     expectRetryable(await caught(client.head('p/a')))
-    // It was created meanwhile.
+    // It was created after the first request.
     const heads = [404, 200]
     store.answer = ({ method }) => {
       if (method !== 'HEAD') return { ...there, body: 'x' }
@@ -120,7 +120,7 @@ describe('S3', () => {
     expect(await client.head('p/a')).toMatchObject({ sizeBytes: 5 })
   })
 
-  test('a batch of removals: what has no answer of its own is removed by itself', async () => {
+  test('names of a batch without an answer are removed one by one', async () => {
     store.answer = ({ method }) =>
       method === 'POST' ? xml('<DeleteResult><Deleted><Key>p/a</Key></Deleted></DeleteResult>') : { status: 204 }
     expect(await client.removeBatch(['p/a', 'p/b', 'p/c'])).toEqual([])
@@ -166,7 +166,7 @@ describe('S3', () => {
     expect((error as Error).message).toContain(words)
   })
 
-  test('a listing of uploads or versions that is truncated and names no next page is a retryable error', async () => {
+  test('a truncated listing of uploads or versions without a next page is a retryable error', async () => {
     store.answer = ({ url }) => {
       const root = url.includes('uploads') ? 'ListMultipartUploadsResult' : 'ListVersionsResult'
       return xml(`<${root}>${TRUNCATED}</${root}>`)
