@@ -1,8 +1,8 @@
 import { existsSync } from 'node:fs'
 import { doorOf, openDoor } from '../core/archive/spool-door.ts'
-import { pushInBackground } from '../core/archive/async-push/background.ts'
-import { forgetPushed, isFor, setTargets } from '../core/archive/async-push/push-targets.ts'
-import { repositorySetup } from '../core/archive/async-push/push-job.ts'
+import { pushInBackground } from '../core/archive/push/background.ts'
+import { forgetPushed, isFor, setTargets } from '../core/archive/push/push-targets.ts'
+import { repositorySetup } from '../core/archive/push/push-job.ts'
 import { readReadyQueue } from '../core/archive/push/ready-queue.ts'
 import { removeLaunchHint } from '../core/archive/launch-hint.ts'
 import {

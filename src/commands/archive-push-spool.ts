@@ -1,5 +1,5 @@
-import { awaitPush } from '../core/archive/async-push/foreground.ts'
-import { claimTargets } from '../core/archive/async-push/push-targets.ts'
+import { awaitPush } from '../core/archive/push/await-push.ts'
+import { claimTargets } from '../core/archive/push/push-targets.ts'
 import { isReady } from '../core/archive/push/ready-queue.ts'
 import { doorOf } from '../core/archive/spool-door.ts'
 import { baseName } from '../core/archive/find.ts'

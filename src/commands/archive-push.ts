@@ -41,7 +41,7 @@ export async function archivePush(
       )
     } else if (options.archiveAsync) {
       // `stop` precedes stanza-delete: pushed segments may no longer exist when archiving starts again.
-      const { forgetPushed } = await loadModule(() => import('../core/archive/async-push/push-targets.ts'))
+      const { forgetPushed } = await loadModule(() => import('../core/archive/push/push-targets.ts'))
       const { spoolPaths } = await loadModule(() => import('../core/archive/spool-files.ts'))
       forgetPushed(spoolPaths(options.spoolPath ?? '', ctx.stanza))
     }
@@ -87,7 +87,7 @@ async function drop(
   queueBytes: number,
   limitBytes: number,
 ): Promise<ArchivePushReport> {
-  const { droppedWarning, GAP_HINT } = await loadModule(() => import('../core/archive/dropped.ts'))
+  const { droppedWarning, GAP_HINT } = await loadModule(() => import('../core/archive/push/queue-limit.ts'))
   const file = baseName(path)
   ctx.log.warn(
     { file, queueBytes },

@@ -1,5 +1,5 @@
 import { fetchSegment } from './archive/async-get/fetch-segment.ts'
-import { pushFile } from './archive/async-push/push-job.ts'
+import { pushFile } from './archive/push/push-job.ts'
 import { backupFiles } from './backup/copy-file.ts'
 import { restoreBatch } from './restore/restore-file.ts'
 import { proveStored } from './verify/prove-stored.ts'

@@ -3,8 +3,8 @@ import { mkdtempSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest'
-import { pushInBackground } from '../../src/core/archive/async-push/background.ts'
-import type { PushJob, PushJobResult } from '../../src/core/archive/async-push/push-job.ts'
+import { pushInBackground } from '../../src/core/archive/push/background.ts'
+import type { PushJob, PushJobResult } from '../../src/core/archive/push/push-job.ts'
 import { pushWhereItGoes } from '../../src/core/archive/push.ts'
 import {
   isAbout,

@@ -1,7 +1,7 @@
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { expect, test } from 'vitest'
-import { readPushStatus } from '../../src/core/archive/async-push/push-status.ts'
+import { readPushStatus } from '../../src/core/archive/status/push-status.ts'
 import { spoolPaths } from '../../src/core/archive/spool-files.ts'
 import { livingPid } from '../../src/core/archive/spool-lock.ts'
 import { FaultyFront, type FrontFaults, SLOW_DOWN } from '../support/faults/faulty-front.ts'
@@ -173,7 +173,7 @@ class Storm {
 
   freeSpool = async (): Promise<void> => {
     if (this.#filled === undefined) return
-    const told = () => [...this.details().matchAll(/spool does not take|ENOSPC|no space left/gi)].length
+    const told = () => [...this.details().matchAll(/cannot write '.*' to the spool|ENOSPC|no space left/gi)].length
     await until('a word about the full spool', () => this.rows.write().then(() => told() > 0), {
       details: this.details,
     })

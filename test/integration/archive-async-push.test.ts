@@ -13,7 +13,7 @@ import {
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
-import { readPushStatus } from '../../src/core/archive/async-push/push-status.ts'
+import { readPushStatus } from '../../src/core/archive/status/push-status.ts'
 import { spoolPaths, type SpoolPaths } from '../../src/core/archive/spool-files.ts'
 import { livingPid } from '../../src/core/archive/spool-lock.ts'
 import { atEnd, giveToTestUser, makeTestDir } from '../support/postgres/postgres.ts'

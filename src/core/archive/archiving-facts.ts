@@ -6,7 +6,7 @@ import { bytesToLines, bytesToText, decodeUtf8, pathOf } from '../../util/byte-s
 import { parseLsn } from '../../util/lsn.ts'
 import { stopFileOf } from '../../util/stop-file.ts'
 import { readServerEnvironment, type ServerEnvironment } from './archive-program.ts'
-import { readPushStatus, type FileEvent, type PushStatus } from './async-push/push-status.ts'
+import { readPushStatus, type FileEvent, type PushStatus } from './status/push-status.ts'
 import { readReadyQueue } from './push/ready-queue.ts'
 import { readIfThere, spoolPaths } from './spool-files.ts'
 import { livingPid } from './spool-lock.ts'

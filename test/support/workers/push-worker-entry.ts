@@ -1,6 +1,6 @@
 import { existsSync, readFileSync, statSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
-import type { PushJob, PushJobResult } from '../../../src/core/archive/async-push/push-job.ts'
+import type { PushJob, PushJobResult } from '../../../src/core/archive/push/push-job.ts'
 import { serveJobs } from '../../../src/worker/serve.ts'
 
 /**

@@ -8,7 +8,7 @@ import type { Executor } from '../../../worker/executor.ts'
 import type { jobHandlers } from '../../jobs.ts'
 import { describeFailure } from '../repository-failures.ts'
 import { removeIfThere, type SpoolPaths } from '../spool-files.ts'
-import { Bell, watchSpool } from './bell.ts'
+import { Notifier, watchDirectory } from '../spool/notifier.ts'
 import type { FetchSegmentJob, FetchSegmentResult } from './fetch-segment.ts'
 import type { SegmentIndex } from './segment-index.ts'
 import { moveOnRequest } from './move-on-request.ts'
@@ -40,6 +40,8 @@ export interface ReadAheadReport {
   readonly bytes: number
 }
 
+/** Files of pgts in the spool that concern this process; the others are those of archive-push. */
+const CONCERNED = new Set(['get-request', 'get.lock', 'get.pid', 'cluster'])
 /** Between two looks when nothing is heard: file systems of other hosts tell nobody about changes. */
 const LOOK_MS = 1000
 /**
@@ -67,7 +69,7 @@ export async function readAhead(request: ReadAheadRequest): Promise<ReadAheadRep
 
 class ReadAhead {
   readonly #request: ReadAheadRequest
-  readonly #bell = new Bell()
+  readonly #notifier = new Notifier()
   /** Aborted when there is a reason to end: a fetch that hangs must not keep this process. */
   readonly #stop = new AbortController()
   /** Whole in the spool, put there by this process. */
@@ -97,10 +99,11 @@ class ReadAhead {
 
   async run(): Promise<ReadAheadReport> {
     const { spool, target, signal, log } = this.#request
-    using _watch = watchSpool(spool, {
-      queue: (name) => this.#hear(name),
-      own: () => this.#look(),
-    })
+    const watchers = [
+      // Writing to a segment that is being fetched is not reported: only names that come or go.
+      watchDirectory(spool.in, (event, name) => event === 'rename' && this.#nameChanged(name)),
+      watchDirectory(spool.own, (_, name) => (name === null || CONCERNED.has(name)) && this.#look()),
+    ]
     using _movers = moveOnRequest({
       spool,
       target,
@@ -116,6 +119,7 @@ class ReadAhead {
       return { reason: this.#reason, segments: this.#segments, bytes: this.#bytes }
     } finally {
       clearInterval(timer)
+      for (const watcher of watchers) watcher?.close()
       clearTimeout(this.#gathering)
       for (const segment of this.#ready) this.#remove(segment)
       log.detail(`fetched ${this.#segments} segment(s) ahead`)
@@ -145,14 +149,14 @@ class ReadAhead {
 
   async *#jobs(signal: AbortSignal): AsyncGenerator<FetchSegmentJob> {
     while (this.#reason === undefined) {
-      const heard = this.#bell.heard
+      const seen = this.#notifier.count
       const job = await this.#nextJob(signal)
       if (job !== undefined) yield job
-      else await this.#bell.next(heard)
+      else await this.#notifier.wait(seen)
     }
   }
 
-  /** The next segment to fetch; undefined when there is nothing to do until the bell rings. */
+  /** The next segment to fetch; undefined when there is nothing to do until the next notification. */
   async #nextJob(signal: AbortSignal): Promise<FetchSegmentJob | undefined> {
     const { spool, systemId, segmentSize, queueMaxBytes, index, clock } = this.#request
     const position = this.#position
@@ -222,7 +226,7 @@ class ReadAhead {
   }
 
   /** A name came or went. The end of a fetch is told by its job; a segment that is gone was taken. */
-  #hear(name: string | null): void {
+  #nameChanged(name: string | null): void {
     const { spool, segmentSize, queueMaxBytes } = this.#request
     const segment = name as WalSegment | null
     if (segment === null) return this.#look()
@@ -250,7 +254,7 @@ class ReadAhead {
       this.#reason = `the spool cannot be read: ${error instanceof Error ? error.message : String(error)}`
     }
     if (this.#reason !== undefined) this.#stop.abort()
-    this.#bell.ring()
+    this.#notifier.notify()
   }
 
   #endReason(): string | undefined {

@@ -16,9 +16,9 @@ import { join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { build } from 'esbuild'
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vitest'
-import { pushInBackground, type PushBackgroundRequest } from '../../../../src/core/archive/async-push/background.ts'
-import { readPushStatus } from '../../../../src/core/archive/async-push/push-status.ts'
-import { StallGuard } from '../../../../src/core/archive/async-push/stall-guard.ts'
+import { pushInBackground, type PushBackgroundRequest } from '../../../../src/core/archive/push/background.ts'
+import { readPushStatus } from '../../../../src/core/archive/status/push-status.ts'
+import { Watchdog } from '../../../../src/core/archive/push/watchdog.ts'
 import { prepareSpool, spoolPaths, type SpoolPaths } from '../../../../src/core/archive/spool-files.ts'
 import type { jobHandlers } from '../../../../src/core/jobs.ts'
 import { systemClock } from '../../../../src/util/clock.ts'
@@ -140,7 +140,7 @@ test.each([1, 2])(
 test('a storm of files while the spool now and then takes nothing: each is told of', async () => {
   begin()
   const names = segments(1, 80)
-  const warnings = () => log.lines.filter((line) => line.includes('the spool does not take')).length
+  const warnings = () => log.lines.filter((line) => line.includes('to the spool: ')).length
   for (let first = 0; first < names.length; first += 20) {
     const some = names.slice(first, first + 20)
     const before = warnings()
@@ -205,14 +205,12 @@ test('a process whose workers take nothing although files wait ends, and says so
 })
 
 test('what a loop may do for a while is no stall', () => {
-  const looks = (guard: StallGuard, count: number, look: (turns: number) => Parameters<StallGuard['look']>[0]) =>
-    Array.from({ length: count }, (_, turns) => guard.look(look(turns))).filter((error) => error !== undefined)
-  expect(looks(new StallGuard(), 500, (turns) => ({ turns, inHand: 1, waits: true }))).toEqual([])
-  expect(looks(new StallGuard(), 500, (turns) => ({ turns, inHand: 0, waits: false }))).toEqual([])
-  expect(looks(new StallGuard(), 500, (turns) => ({ turns, inHand: turns % 50 === 0 ? 1 : 0, waits: true }))).toEqual(
-    [],
-  )
-  expect(looks(new StallGuard(), 500, (turns) => ({ turns: turns >> 4, inHand: 0, waits: false }))).toEqual([])
-  const [still] = looks(new StallGuard(), 62, () => ({ turns: 7, inHand: 1, waits: false }))
-  expect(still).toMatchObject({ code: 'assert', message: expect.stringContaining('loop stands still') })
+  const looks = (watchdog: Watchdog, count: number, look: (turns: number) => Parameters<Watchdog['observe']>[0]) =>
+    Array.from({ length: count }, (_, turns) => watchdog.observe(look(turns))).filter((error) => error !== undefined)
+  expect(looks(new Watchdog(), 500, (turns) => ({ turns, running: 1, waits: true }))).toEqual([])
+  expect(looks(new Watchdog(), 500, (turns) => ({ turns, running: 0, waits: false }))).toEqual([])
+  expect(looks(new Watchdog(), 500, (turns) => ({ turns, running: turns % 50 === 0 ? 1 : 0, waits: true }))).toEqual([])
+  expect(looks(new Watchdog(), 500, (turns) => ({ turns: turns >> 4, running: 0, waits: false }))).toEqual([])
+  const [still] = looks(new Watchdog(), 62, () => ({ turns: 7, running: 1, waits: false }))
+  expect(still).toMatchObject({ code: 'assert', message: expect.stringContaining('loop does not run') })
 })

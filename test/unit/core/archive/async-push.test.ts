@@ -14,11 +14,11 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterAll, afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { pushInBackground, type PushBackgroundRequest } from '../../../../src/core/archive/async-push/background.ts'
-import type { PushJob, PushJobResult } from '../../../../src/core/archive/async-push/push-job.ts'
-import { readPushStatus } from '../../../../src/core/archive/async-push/push-status.ts'
-import { queueLevel } from '../../../../src/core/archive/async-push/queue-limit.ts'
-import { RepositoryHealth } from '../../../../src/core/archive/async-push/repository-health.ts'
+import { pushInBackground, type PushBackgroundRequest } from '../../../../src/core/archive/push/background.ts'
+import type { PushJob, PushJobResult } from '../../../../src/core/archive/push/push-job.ts'
+import { readPushStatus } from '../../../../src/core/archive/status/push-status.ts'
+import { QueueLimit, queueLevel } from '../../../../src/core/archive/push/queue-limit.ts'
+import { RepositoryHealth } from '../../../../src/core/archive/push/repository-health.ts'
 import { prepareSpool, spoolPaths, type SpoolPaths } from '../../../../src/core/archive/spool-files.ts'
 import type { jobHandlers } from '../../../../src/core/jobs.ts'
 import { systemClock } from '../../../../src/util/clock.ts'
@@ -184,7 +184,7 @@ describe('the background process', () => {
     expect(errorOf(segment(1))).toBeUndefined()
     // What repo1 has is not sent there again.
     expect(pushed.slice(1).every(({ keys }) => keys.join() === '2')).toBe(true)
-    expect(log.lines.join('\n')).toContain('repo2 takes WAL again')
+    expect(log.lines.join('\n')).toContain('repo2 accepts WAL again')
   })
 
   test('keeps no WAL from the repositories that work, and comes back to the others with one file', async () => {
@@ -271,7 +271,7 @@ describe('the background process', () => {
       if (existsSync(spool.own)) renameSync(spool.own, `${spool.own}.away`)
       return undefined
     })
-    await until('a warning', () => log.lines.some((line) => line.includes('the spool does not take')))
+    await until('a warning', () => log.lines.some((line) => line.includes('to the spool: ')))
     expect(ok(segment(1))).toBe(false)
     renameSync(`${spool.own}.away`, spool.own)
     await until('the ok', () => ok(segment(1)))
@@ -357,26 +357,26 @@ test('the queue is too long only beyond its limit, and a warning lasts until it 
     'warning',
     'over',
   ])
-  expect(queueLevel(2 ** 50, undefined, 'calm')).toBe('calm')
+  expect(new QueueLimit(undefined).measured({ waiting: [segment(1)], waitingBytes: 2 ** 50 })).toEqual([])
 })
 
 test('a repository that fails is left alone for longer each time, and everybody who asks is heard', () => {
   const health = new RepositoryHealth(() => 1)
   const error = new PgtsError('host-connect', 'gone')
   health.failed(1, error, 1000)
-  expect([health.takes(1, 1499), health.takes(1, 1500), health.takes(2, 0)]).toEqual([false, true, true])
-  health.sent(1)
-  expect(health.takes(1, 1500)).toBe(false)
+  expect([health.accepts(1, 1499), health.accepts(1, 1500), health.accepts(2, 0)]).toEqual([false, true, true])
+  health.started(1)
+  expect(health.accepts(1, 1500)).toBe(false)
   health.failed(1, error, 2000)
-  expect([health.takes(1, 2999), health.takes(1, 3000)]).toEqual([false, true])
+  expect([health.accepts(1, 2999), health.accepts(1, 3000)]).toEqual([false, true])
   for (let nowMs = 3000, i = 0; i < 20; i++, nowMs += 100_000) {
-    health.sent(1)
+    health.started(1)
     health.failed(1, error, nowMs)
-    expect(health.takes(1, nowMs + 30_000)).toBe(true)
+    expect(health.accepts(1, nowMs + 30_000)).toBe(true)
   }
-  const lastTryMs = health.troubleOf(1)?.lastTryMs ?? 0
+  const lastTryMs = health.outageOf(1)?.lastTryMs ?? 0
   health.hurry(lastTryMs + 10)
-  expect([health.takes(1, lastTryMs + 499), health.takes(1, lastTryMs + 500)]).toEqual([false, true])
+  expect([health.accepts(1, lastTryMs + 499), health.accepts(1, lastTryMs + 500)]).toEqual([false, true])
   health.worked(1)
-  expect(health.takes(1, 0)).toBe(true)
+  expect(health.accepts(1, 0)).toBe(true)
 })

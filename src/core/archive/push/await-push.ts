@@ -3,14 +3,13 @@ import { bytesToText, pathOf } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
 import { PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
-import { droppedWarning, GAP_HINT } from '../dropped.ts'
 import { GLOBAL, isAbout, readSpoolOutcome, removeStatus, type SpoolOutcome, type SpoolPaths } from '../spool-files.ts'
 import { lockFileOf } from '../spool-identity.ts'
 import { inSpool, requireRoom } from '../spool-trouble.ts'
 import { livingPid, tryHold } from '../spool-lock.ts'
-import { dropQueue } from './queue-limit.ts'
-import { readReadyQueue } from '../push/ready-queue.ts'
-import { ring } from './wake.ts'
+import { dropQueue, droppedWarning, GAP_HINT } from './queue-limit.ts'
+import { readReadyQueue } from './ready-queue.ts'
+import { wakeBackground } from './wake-file.ts'
 
 export interface AwaitPushRequest {
   /** Name of the WAL file, byte string. */
@@ -78,7 +77,7 @@ class Waiting {
       removeStatus(spool.out, file, 'error')
       removeStatus(spool.out, GLOBAL, 'error')
       // In this order: who sleeps hears it, who is just ending is replaced.
-      ring(spool)
+      wakeBackground(spool)
     })
     if (livingPid(spool, 'push') === undefined) await this.#start()
 
@@ -133,7 +132,7 @@ class Waiting {
     const { spool } = this.#request
     if (this.#started !== undefined && this.#started.ended() === undefined) return
     const lock = await inSpool(() => tryHold(lockFileOf(spool, 'push')))
-    if (lock === undefined) return ring(spool)
+    if (lock === undefined) return wakeBackground(spool)
     lock.release()
     const how = this.#started?.ended()
     if (this.#starts >= MOST_STARTS && how !== undefined) {

@@ -1,0 +1,64 @@
+import type { PgtsError } from '../../../util/error.ts'
+import type { PushJobResult } from './push-job.ts'
+
+/** A file that is stored in every repository. */
+export interface StoredFile {
+  /** Modification time of the file that was stored, ns. */
+  readonly mtimeNs: bigint
+  /** For the log of PostgreSQL. */
+  readonly warning?: string
+}
+
+/** A file that PostgreSQL wants archived. */
+export interface WaitingFile {
+  readonly name: string
+  readonly sinceMs: number
+  /** Repositories that have it. */
+  readonly storedIn: Set<number>
+  /** Modification time of the file that they have, ns. */
+  mtimeNs?: bigint
+  attempts: number
+  /** Every repository has it, and its `.ok` is not written yet. */
+  stored?: StoredFile
+  /** No repository can take the file as it is (it is torn). It is retried: the cause may be repaired. */
+  refused?: { readonly lastTryMs: number; nextTryMs: number }
+}
+
+/** A file for a worker, and the repositories that it is to be pushed to. */
+export interface Assignment {
+  readonly file: WaitingFile
+  readonly repoKeys: readonly number[]
+}
+
+/** How a push ended. */
+export type PushResult =
+  | { readonly kind: 'answered'; readonly result: PushJobResult }
+  /** The repositories that had not answered at the deadline; none: the file was not read by then. */
+  | { readonly kind: 'hung'; readonly stuck: readonly number[]; readonly limitMs: number }
+  | { readonly kind: 'failed'; readonly error: unknown }
+  /** The process ends. */
+  | { readonly kind: 'cancelled' }
+
+/** What the background process has to do. Effects are carried out in order. */
+export type PushEffect =
+  | { readonly kind: 'write-ok'; readonly name: string; readonly stored: StoredFile }
+  | { readonly kind: 'write-error'; readonly name: string; readonly error: PgtsError }
+  /** PostgreSQL has read this `.ok`. */
+  | { readonly kind: 'remove-ok'; readonly name: string }
+  /** Write an `.ok` with a warning for each of these files, and report `dropped` when all are written. */
+  | { readonly kind: 'drop'; readonly names: readonly string[]; readonly limitBytes: number }
+  | { readonly kind: 'write-status' }
+  | {
+      readonly kind: 'log'
+      readonly level: 'warn' | 'info' | 'detail'
+      readonly message: string
+      /** Name of a WAL file. */
+      readonly file?: string
+    }
+
+/** What keeps the whole queue from being pushed: archive_status, the archive lock, the spool. */
+export type Obstacle = 'queue' | 'lock' | 'spool'
+
+export function logEffect(level: 'warn' | 'info' | 'detail', message: string, file?: string): PushEffect {
+  return { kind: 'log', level, message, file }
+}

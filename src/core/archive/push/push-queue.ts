@@ -1,0 +1,366 @@
+import { bytesToText } from '../../../util/byte-string.ts'
+import { EXIT_CODES, fromPlainError, PgtsError, toPlainError } from '../../../util/error.ts'
+import { pushFailure } from '../push.ts'
+import { RepositoryFailures } from '../repository-failures.ts'
+import { PushRecord, type PushStatus } from '../status/push-status.ts'
+import {
+  logEffect,
+  type Assignment,
+  type Obstacle,
+  type PushEffect,
+  type PushResult,
+  type WaitingFile,
+} from './push-effect.ts'
+import type { PushJobResult } from './push-job.ts'
+import { QueueLimit } from './queue-limit.ts'
+import type { ReadyQueue } from './ready-queue.ts'
+import { RepositoryHealth } from './repository-health.ts'
+
+export interface PushQueueSettings {
+  readonly repoKeys: readonly number[]
+  /** archive-push-queue-max, bytes. */
+  readonly queueMaxBytes: number | undefined
+  /** archive-push-batch-size: at most so much is started before the queue is read again. */
+  readonly batchBytes: number
+  /** Of the process that ran before. */
+  readonly before: PushStatus | undefined
+  readonly nowMs: number
+  readonly random: () => number
+}
+
+/** The pause after the first refusal of a file; it doubles with each further attempt. */
+const REFUSED_PAUSE_MS = 1000
+const LONGEST_REFUSED_PAUSE_MS = 60_000
+/** The queue is read at least so often: a file system of another host may report no changes. */
+const READ_MS = 1000
+/** Reading takes at most a sixth of the time, so that it is not done for every file of a storm. */
+const SHORTEST_READ_PAUSE_MS = 5
+const READ_PAUSE_FACTOR = 5
+const IDLE_MS = 10 * 60_000
+
+/**
+ * The state of the background process of archive-push: every file that PostgreSQL wants archived, from the moment at
+ * which it is found until its `.ok` is written. Does no I/O and reads no clock: methods that report an event return the
+ * effects that follow from it. See docs/decisions/0030-push-queue-state-machine.md.
+ */
+export class PushQueue {
+  readonly #settings: PushQueueSettings
+  readonly #health: RepositoryHealth
+  readonly #record: PushRecord
+  readonly #limit: QueueLimit
+  /** In the order in which PostgreSQL asks for them. */
+  #files = new Map<string, WaitingFile>()
+  /** Files that workers have, by name. PostgreSQL may no longer want one of them. */
+  readonly #running = new Map<string, Assignment & { readonly sinceMs: number }>()
+  readonly #obstacles = new Map<Obstacle, string>()
+  #segmentBytes = 0
+  /** Started since the queue was read. */
+  #startedBytes = 0
+  #readMs = Number.NEGATIVE_INFINITY
+  #nextReadMs = Number.NEGATIVE_INFINITY
+  #readIsWanted = true
+  #busyMs: number
+  #ending = false
+
+  constructor(settings: PushQueueSettings) {
+    this.#settings = settings
+    this.#busyMs = settings.nowMs
+    this.#health = new RepositoryHealth(settings.random)
+    this.#record = new PushRecord(settings.nowMs, settings.before)
+    this.#limit = new QueueLimit(settings.queueMaxBytes)
+  }
+
+  /** When a file last waited, or a push ended. */
+  get busyMs(): number {
+    return this.#busyMs
+  }
+
+  /** Files that workers have. */
+  get running(): number {
+    return this.#running.size
+  }
+
+  get hasWork(): boolean {
+    return this.#files.size > 0 || this.#running.size > 0
+  }
+
+  /** archive-push-batch-size is used up: the queue has to be read before another file is started. */
+  get batchIsUsedUp(): boolean {
+    return this.#startedBytes > 0 && this.#startedBytes + this.#segmentBytes > this.#settings.batchBytes
+  }
+
+  /** Something may have changed: is it time to read the queue? If not, `pauseMs` ends when it is. */
+  wantsReading(nowMs: number): boolean {
+    this.#readIsWanted = true
+    return nowMs >= this.#nextReadMs || this.batchIsUsedUp
+  }
+
+  /** The queue was read, from `startedMs` to `nowMs`. */
+  found(ready: ReadyQueue, startedMs: number, nowMs: number): PushEffect[] {
+    const effects: PushEffect[] = ready.served.map((name) => ({ kind: 'remove-ok', name }))
+    const files = new Map<string, WaitingFile>()
+    const added: string[] = []
+    for (const name of ready.waiting) {
+      const known = this.#files.get(name)
+      if (known === undefined) added.push(name)
+      files.set(name, known ?? { name, sinceMs: startedMs, storedIn: new Set(), attempts: 0 })
+    }
+    this.#files = files
+    this.#segmentBytes = ready.segmentBytes
+    this.#wasRead(nowMs, Math.max(SHORTEST_READ_PAUSE_MS, READ_PAUSE_FACTOR * (nowMs - startedMs)))
+    this.#obstacles.delete('queue')
+    this.#clearSpoolObstacle()
+    if (files.size > 0) this.#busyMs = startedMs
+    if (added.length > 0) {
+      const [first, last] = [added[0] ?? '', added.at(-1) ?? '']
+      const names = first === last ? first : `${first}...${last}`
+      effects.push(logEffect('info', `push ${added.length} WAL file(s) to archive: ${bytesToText(names)}`))
+    }
+    return effects
+  }
+
+  /** The queue could not be read. */
+  unreadable(message: string, nowMs: number): PushEffect[] {
+    this.#wasRead(nowMs, READ_MS)
+    return this.blocked('queue', `cannot read the archive queue: ${message}`)
+  }
+
+  /** Nothing can be pushed. Logged once for as long as the reason is the same. */
+  blocked(by: Obstacle, message: string): PushEffect[] {
+    const before = this.#obstacles.get(by)
+    this.#obstacles.set(by, message)
+    return before === message ? [] : [logEffect('warn', `cannot push WAL now: ${message}`)]
+  }
+
+  unblocked(by: Obstacle): void {
+    this.#obstacles.delete(by)
+  }
+
+  /** A call of archive-push waits: retry soon what is paused. */
+  asked(nowMs: number): void {
+    this.#health.hurry(nowMs)
+    for (const { refused } of this.#files.values())
+      if (refused !== undefined) refused.nextTryMs = Math.min(refused.nextTryMs, refused.lastTryMs + REFUSED_PAUSE_MS)
+  }
+
+  /** The first file that some repository lacks and accepts now. */
+  next(nowMs: number): Assignment | undefined {
+    const { repoKeys } = this.#settings
+    if (this.#ending || this.batchIsUsedUp || !repoKeys.some((key) => this.#health.accepts(key, nowMs)))
+      return undefined
+    for (const file of this.#files.values()) {
+      // A file may have the name of one that a worker still has, and that PostgreSQL no longer wants.
+      if (this.#running.has(file.name) || (file.refused !== undefined && nowMs < file.refused.nextTryMs)) continue
+      const lacking = repoKeys.filter((key) => !file.storedIn.has(key) && this.#health.accepts(key, nowMs))
+      if (lacking.length > 0) return { file, repoKeys: lacking }
+    }
+    return undefined
+  }
+
+  /** A worker has this file. */
+  started({ file, repoKeys }: Assignment, nowMs: number): void {
+    file.attempts++
+    for (const key of repoKeys) this.#health.started(key)
+    this.#running.set(file.name, { file, repoKeys, sinceMs: nowMs })
+    this.#startedBytes += this.#segmentBytes
+  }
+
+  /** The push of a started file has ended. */
+  finished(name: string, result: PushResult, nowMs: number): PushEffect[] {
+    const running = this.#running.get(name)
+    if (running === undefined) return []
+    this.#running.delete(name)
+    for (const key of running.repoKeys) this.#health.ended(key)
+    this.#busyMs = nowMs
+    switch (result.kind) {
+      case 'answered':
+        return this.#answered(running.file, result.result, nowMs)
+      case 'hung':
+        return this.#hung(running.file, result.stuck, result.limitMs, nowMs)
+      case 'failed':
+        return this.#refused(running.file, result.error, nowMs)
+      case 'cancelled':
+        return []
+    }
+  }
+
+  okWritten(name: string): void {
+    this.#files.delete(name)
+    this.#clearSpoolObstacle()
+  }
+
+  /** The spool could not take an `.ok`: it is written again, see `oksToWrite`. */
+  okNotWritten(name: string, message: string): PushEffect[] {
+    const first = !this.#obstacles.has('spool')
+    this.#obstacles.set('spool', message)
+    return first
+      ? [logEffect('warn', `${message}\nHINT: free space in the file system of spool-path: pg_wal grows`, name)]
+      : []
+  }
+
+  /** Files that are stored everywhere, and whose `.ok` the spool did not take. */
+  oksToWrite(): PushEffect[] {
+    return [...this.#files.values()].flatMap(({ name, stored }) =>
+      stored === undefined ? [] : { kind: 'write-ok' as const, name, stored },
+    )
+  }
+
+  /** The length of the queue. Measured apart from `found`, so that the limit holds also while the loop does not run. */
+  measured(ready: ReadyQueue): PushEffect[] {
+    return this.#limit.measured(ready)
+  }
+
+  /** The files of a `drop` have their `.ok`. A push of one of them that ends later changes nothing. */
+  dropped(names: readonly string[], nowMs: number): PushEffect[] {
+    for (const name of names) this.#files.delete(name)
+    this.#clearSpoolObstacle()
+    const last = names.at(-1)
+    if (last !== undefined) this.#record.dropped({ file: bytesToText(last), timeMs: nowMs }, names.length)
+    this.#nextReadMs = nowMs
+    this.#readIsWanted = true
+    return this.#limit.dropped(names)
+  }
+
+  /** The configuration has changed, or the process ends for another reason: no file is started any more. */
+  end(): void {
+    this.#ending = true
+  }
+
+  /** Why the process is not needed any more. @param hasServer a server may want more files archived */
+  idleReason(nowMs: number, hasServer: boolean): string | undefined {
+    if (this.hasWork) return undefined
+    if (!hasServer) return 'nothing is left to push, and no server is running'
+    return nowMs - this.#busyMs > IDLE_MS ? 'nothing has been pushed for a while' : undefined
+  }
+
+  /** How long nothing has to be done, unless a push ends or something changes. */
+  pauseMs(nowMs: number): number {
+    if (this.batchIsUsedUp) return 0
+    const times = [this.#readMs + READ_MS]
+    if (this.#readIsWanted) times.push(this.#nextReadMs)
+    const retryMs = this.#files.size > 0 ? this.#health.nextTryMs() : undefined
+    if (retryMs !== undefined) times.push(retryMs)
+    for (const { name, refused } of this.#files.values())
+      if (refused !== undefined && !this.#running.has(name)) times.push(refused.nextTryMs)
+    return Math.max(0, Math.min(...times) - nowMs)
+  }
+
+  /** @param ended why the process ends, when it does */
+  status(nowMs: number, ended?: string): Omit<PushStatus, 'pid'> {
+    const names = [...this.#files.keys()].map(bytesToText)
+    const first = this.#files.values().next().value
+    const blocked = this.#obstacles.get('queue') ?? this.#obstacles.get('lock') ?? this.#obstacles.get('spool')
+    const why = ended ?? blocked
+    const idle = this.hasWork ? 'working' : 'idle'
+    return {
+      state: ended !== undefined ? 'ended' : blocked !== undefined ? 'blocked' : idle,
+      why,
+      ...this.#record.report(nowMs),
+      queue: {
+        files: this.#files.size,
+        bytes: this.#files.size * this.#segmentBytes,
+        ...(first === undefined ? {} : { first: names[0] ?? '', last: names.at(-1) ?? '', sinceMs: first.sinceMs }),
+        limitBytes: this.#settings.queueMaxBytes,
+      },
+      inHand: [...this.#running].map(([name, { sinceMs }]) => ({ file: bytesToText(name), sinceMs })),
+      repositories: this.#settings.repoKeys.map((key) => {
+        const outage = this.#health.outageOf(key)
+        if (outage === undefined) return { key }
+        const { sinceMs, failures, nextTryMs, error } = outage
+        return { key, trouble: { sinceMs, failures, nextTryMs, message: error.message } }
+      }),
+    }
+  }
+
+  #wasRead(nowMs: number, pauseMs: number): void {
+    this.#readMs = nowMs
+    this.#nextReadMs = nowMs + pauseMs
+    this.#readIsWanted = false
+    this.#startedBytes = 0
+  }
+
+  #answered(file: WaitingFile, result: PushJobResult, nowMs: number): PushEffect[] {
+    if (result.refused !== undefined) return this.#refused(file, fromPlainError(result.refused), nowMs)
+    delete file.refused
+    const effects: PushEffect[] = []
+    // Another file may have got the name: what repositories have stored of the former does not count.
+    if (file.mtimeNs !== result.mtimeNs) file.storedIn.clear()
+    file.mtimeNs = result.mtimeNs
+    for (const key of result.stored) {
+      file.storedIn.add(key)
+      const outage = this.#health.outageOf(key)
+      if (outage !== undefined)
+        effects.push(logEffect('info', `repo${key} accepts WAL again after ${outage.failures} failure(s)`))
+      this.#health.worked(key)
+    }
+    for (const { repoKey, error } of result.failures) this.#health.failed(repoKey, fromPlainError(error), nowMs)
+    const { repoKeys } = this.#settings
+    if (!repoKeys.every((key) => file.storedIn.has(key))) return [...effects, ...this.#incomplete(file, nowMs)]
+
+    const name = bytesToText(file.name)
+    this.#record.succeeded({ file: name, timeMs: nowMs }, result.sizeBytes)
+    effects.push(logEffect('detail', `pushed WAL file '${name}' to the archive`, file.name))
+    for (const warning of result.warnings) effects.push(logEffect('warn', warning))
+    if (this.#isWanted(file)) {
+      const warnings = [...result.warnings, ...this.#limit.takeAnnouncement()]
+      file.stored = { mtimeNs: result.mtimeNs, warning: warnings.length === 0 ? undefined : warnings.join('\n') }
+      effects.push({ kind: 'write-ok', name: file.name, stored: file.stored })
+    }
+    return effects
+  }
+
+  #hung(file: WaitingFile, stuck: readonly number[], limitMs: number, nowMs: number): PushEffect[] {
+    const seconds = Math.round(limitMs / 100) / 10
+    const name = bytesToText(file.name)
+    if (stuck.length === 0) {
+      const message = `cannot read WAL file '${name}' within ${seconds} seconds`
+      const hints = ['check the load of this host and the disk of pg_wal']
+      return this.#refused(file, new PgtsError('archive-timeout', message, { hints }), nowMs)
+    }
+    for (const key of stuck) {
+      const message = `the repository did not answer within ${seconds} seconds while WAL file '${name}' was being stored`
+      const hints = ['check the network and the file system of the repository']
+      this.#health.failed(key, new PgtsError('archive-timeout', message, { hints }), nowMs)
+    }
+    return this.#incomplete(file, nowMs)
+  }
+
+  /** Some repositories do not have the file yet. */
+  #incomplete(file: WaitingFile, nowMs: number): PushEffect[] {
+    const failures = new RepositoryFailures()
+    for (const key of this.#settings.repoKeys) {
+      const outage = file.storedIn.has(key) ? undefined : this.#health.outageOf(key)
+      if (outage !== undefined) failures.add(key, outage.error)
+    }
+    if (failures.count === 0) return []
+    return this.#failed(file, pushFailure(file.name, failures, this.#settings.repoKeys.length), nowMs)
+  }
+
+  #refused(file: WaitingFile, error: unknown, nowMs: number): PushEffect[] {
+    const pauseMs = Math.min(LONGEST_REFUSED_PAUSE_MS, REFUSED_PAUSE_MS * 2 ** Math.min(10, file.attempts - 1))
+    file.refused = { lastTryMs: nowMs, nextTryMs: nowMs + pauseMs * (0.5 + this.#settings.random() / 2) }
+    return this.#failed(file, fromPlainError(toPlainError(error)), nowMs)
+  }
+
+  #failed(file: WaitingFile, error: PgtsError, nowMs: number): PushEffect[] {
+    const name = bytesToText(file.name)
+    this.#record.failed({ file: name, timeMs: nowMs }, error)
+    const code = String(EXIT_CODES[error.code]).padStart(3, '0')
+    const message = `could not push WAL file '${name}' to the archive (will be retried): [${code}] ${error.message}`
+    return [
+      logEffect('warn', [message, ...error.hints.map((hint) => `HINT: ${hint}`)].join('\n'), file.name),
+      // A caller that reads the error must find a status that includes it.
+      { kind: 'write-status' },
+      ...(this.#isWanted(file) ? [{ kind: 'write-error' as const, name: file.name, error }] : []),
+    ]
+  }
+
+  /** False: the file was dropped, or PostgreSQL no longer wants it, or wants another file of this name. */
+  #isWanted(file: WaitingFile): boolean {
+    return this.#files.get(file.name) === file
+  }
+
+  #clearSpoolObstacle(): void {
+    if (this.#obstacles.has('spool') && this.oksToWrite().length === 0) this.#obstacles.delete('spool')
+  }
+}

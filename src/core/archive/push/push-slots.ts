@@ -1,0 +1,118 @@
+import { statSync } from 'node:fs'
+import { bytesToText, pathOf } from '../../../util/byte-string.ts'
+import type { Clock } from '../../../util/clock.ts'
+import { PgtsError } from '../../../util/error.ts'
+import type { Executor } from '../../../worker/executor.ts'
+import type { jobHandlers } from '../../jobs.ts'
+import type { Assignment, PushResult } from './push-effect.ts'
+import type { PushJob, RepositorySetup } from './push-job.ts'
+import { WaitingOn } from './waiting-on.ts'
+
+export interface PushSlotsRequest {
+  /** Directory of the WAL, absolute byte string. */
+  readonly walPath: string
+  readonly repositories: readonly RepositorySetup[]
+  readonly job: Omit<PushJob, 'path' | 'repositories' | 'waitingOn' | 'nowMs'>
+  readonly executor: Executor<typeof jobHandlers>
+  /** A push that takes longer than this, and than its size at the slowest rate, hangs. */
+  readonly timeoutMs: number
+  readonly clock: Clock
+  readonly signal: AbortSignal
+}
+
+export interface PushSlotsEvents {
+  /** The file that a worker would get now. */
+  next(): Assignment | undefined
+  /** A worker has it. */
+  started(assignment: Assignment): void
+  /** Called once for each started file; when it hangs, before the job of the worker has ended. */
+  ended(assignment: Assignment, result: PushResult): void
+}
+
+/** A worker has one file while the next one is on its way to it; a worker with lanes works on both. */
+const SLOTS_PER_WORKER = 2
+const SLOWEST_BYTES_PER_MS = (256 * 1024) / 1000
+
+/**
+ * Runs the pushes. A slot waits for a worker and gets its file when the worker is free, not before: no file waits for a
+ * worker while no deadline runs, and no file is delayed because it was bound to a worker that hangs.
+ */
+export class PushSlots {
+  readonly #request: PushSlotsRequest
+  readonly #events: PushSlotsEvents
+  /** Slots that have a file, or wait for a worker. */
+  #used = 0
+
+  constructor(request: PushSlotsRequest, events: PushSlotsEvents) {
+    this.#request = request
+    this.#events = events
+  }
+
+  /** Use as many slots as there are files for. A worker that is free has its file when this returns. */
+  fill(): void {
+    const most = SLOTS_PER_WORKER * this.#request.executor.workers
+    while (this.#used < most && this.#events.next() !== undefined) void this.#run()
+  }
+
+  /** Never rejects. May last longer than the push of its file: until the worker has returned the job. */
+  async #run(): Promise<void> {
+    const { executor, signal } = this.#request
+    const hangs = new AbortController()
+    let assignment: Assignment | undefined
+    let timer: NodeJS.Timeout | undefined
+    this.#used++
+    const end = (result: PushResult) => {
+      const ended = assignment
+      assignment = undefined
+      clearTimeout(timer)
+      if (ended === undefined) return
+      this.#used--
+      this.#events.ended(ended, result)
+    }
+    const start = (): PushJob | undefined => {
+      assignment = this.#events.next()
+      if (assignment === undefined) {
+        this.#used--
+        return undefined
+      }
+      this.#events.started(assignment)
+      const { file, repoKeys } = assignment
+      const job = this.#jobFor(assignment)
+      const bytes = statSync(pathOf(job.path), { throwIfNoEntry: false })?.size ?? 0
+      const limitMs = this.#request.timeoutMs + bytes / SLOWEST_BYTES_PER_MS
+      // The thread may be stuck in a system call, so its file is reported without it.
+      timer = setTimeout(() => {
+        end({ kind: 'hung', stuck: new WaitingOn(repoKeys, job.waitingOn).keys(), limitMs })
+        hangs.abort(new PgtsError('archive-timeout', `pushing WAL file '${bytesToText(file.name)}' took too long`))
+      }, limitMs)
+      return job
+    }
+    let drawn = false
+    function* jobs(): Generator<PushJob> {
+      drawn = true
+      const job = start()
+      if (job !== undefined) yield job
+    }
+    try {
+      const either = AbortSignal.any([signal, hangs.signal])
+      for await (const { result } of executor.run('archive-push', jobs(), { signal: either, singly: true }))
+        end({ kind: 'answered', result })
+      end({ kind: 'cancelled' })
+    } catch (error) {
+      end(signal.aborted ? { kind: 'cancelled' } : { kind: 'failed', error })
+    } finally {
+      if (!drawn) this.#used--
+    }
+  }
+
+  #jobFor({ file, repoKeys }: Assignment): PushJob {
+    const { walPath, repositories, job, clock } = this.#request
+    return {
+      ...job,
+      path: `${walPath}/${file.name}`,
+      repositories: repositories.filter(({ key }) => repoKeys.includes(key)),
+      waitingOn: WaitingOn.bufferFor(repoKeys),
+      nowMs: clock.nowMs(),
+    }
+  }
+}

@@ -1,0 +1,90 @@
+import { statSync } from 'node:fs'
+import { bytesToText, pathOf } from '../../../util/byte-string.ts'
+import { writeOk, type SpoolPaths } from '../spool-files.ts'
+import { logEffect, type PushEffect } from './push-effect.ts'
+import type { ReadyQueue } from './ready-queue.ts'
+
+/** Parts of archive-push-queue-max: from the first on a warning is logged, and below the second it is over. */
+const WARN_AT = 0.75
+const CALM_AT = 0.5
+
+export type QueueLevel = 'calm' | 'warning' | 'over'
+
+/** A queue that is exactly as long as the limit is within it. */
+export function queueLevel(bytes: number, limitBytes: number, before: QueueLevel): QueueLevel {
+  if (bytes > limitBytes) return 'over'
+  if (bytes >= limitBytes * WARN_AT) return 'warning'
+  return before !== 'calm' && bytes >= limitBytes * CALM_AT ? 'warning' : 'calm'
+}
+
+/** archive-push-queue-max: warns first, then drops everything that waits. Pure, part of `PushQueue`. */
+export class QueueLimit {
+  readonly #limitBytes: number | undefined
+  #level: QueueLevel = 'calm'
+  #announcement: string | undefined
+
+  /** @param limitBytes undefined: the queue may have any length */
+  constructor(limitBytes: number | undefined) {
+    this.#limitBytes = limitBytes
+  }
+
+  measured({ waiting, waitingBytes }: Pick<ReadyQueue, 'waiting' | 'waitingBytes'>): PushEffect[] {
+    const limitBytes = this.#limitBytes
+    if (limitBytes === undefined) return []
+    const before = this.#level
+    this.#level = queueLevel(waitingBytes, limitBytes, before)
+    if (this.#level === 'over') return [{ kind: 'drop', names: waiting, limitBytes }]
+    if (this.#level === 'calm' || before !== 'calm') return []
+    const percent = Math.floor((waitingBytes / limitBytes) * 100)
+    this.#announcement =
+      `${waiting.length} WAL files (${sizeText(waitingBytes)}) wait to be archived, ${percent}% of archive-push-queue-max` +
+      `\nHINT: beyond ${sizeText(limitBytes)} all of them are dropped; pgts archiving is too slow or failing, see its log`
+    return [logEffect('warn', this.#announcement)]
+  }
+
+  dropped(names: readonly string[]): PushEffect[] {
+    this.#level = 'calm'
+    const [first, last, limitBytes] = [names[0], names.at(-1), this.#limitBytes]
+    if (first === undefined || last === undefined || limitBytes === undefined) return []
+    const range = bytesToText(`${first}...${last}`)
+    const message = `dropped ${names.length} WAL file(s) because archive queue exceeded ${sizeText(limitBytes)}: ${range}`
+    return [
+      logEffect('warn', `${message}\n${GAP_HINT}`),
+      ...names.map((name) => logEffect('detail', droppedWarning(name, limitBytes), name)),
+    ]
+  }
+
+  /** The warning for PostgreSQL's log, once. */
+  takeAnnouncement(): readonly string[] {
+    const announcement = this.#announcement
+    this.#announcement = undefined
+    return announcement === undefined ? [] : [announcement]
+  }
+}
+
+/**
+ * Give up every waiting file: the operator prefers a gap in the archive to a full disk of the server. PostgreSQL gets an
+ * `.ok` with a warning for each.
+ */
+export function dropQueue(spool: SpoolPaths, walPath: string, waiting: readonly string[], limitBytes: number): void {
+  for (const name of waiting) {
+    const mtimeNs = statSync(pathOf(`${walPath}/${name}`), { bigint: true, throwIfNoEntry: false })?.mtimeNs ?? 0n
+    writeOk(spool, spool.out, name, { mtimeNs, warning: droppedWarning(name, limitBytes) })
+  }
+}
+
+/** pgBackRest's wording, which monitoring looks for. */
+export function droppedWarning(name: string, limitBytes: number): string {
+  return `dropped WAL file '${bytesToText(name)}' because archive queue exceeded ${sizeText(limitBytes)}`
+}
+
+export const GAP_HINT =
+  'HINT: point-in-time recovery cannot pass this gap: make archiving work again and take a new backup'
+
+/** In the unit of the configuration that divides it: `16MiB`. */
+export function sizeText(bytes: number): string {
+  const units = ['B', 'KiB', 'MiB', 'GiB', 'TiB', 'PiB']
+  let unit = 0
+  for (; unit < units.length - 1 && bytes >= 1024 && bytes % 1024 === 0; unit++) bytes /= 1024
+  return `${bytes}${units[unit]}`
+}
