@@ -1,4 +1,4 @@
-import { stopsRecovery } from '../core/archive/recovery-stop.ts'
+import { stopsRecovery } from '../core/archive/get/recovery-stop.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { programName } from '../util/program-name.ts'
 import { formatConsoleError, formatShortError } from './exit.ts'

@@ -1,6 +1,6 @@
 import { commandRow, type CommandName } from '../config/command-table.ts'
 import { commandBeginArgs, type AnyResolved } from '../config/resolve.ts'
-import { stopsRecovery } from '../core/archive/recovery-stop.ts'
+import { stopsRecovery } from '../core/archive/get/recovery-stop.ts'
 import { isStanzaMissing } from '../core/info-missing.ts'
 import { printableJson, printableLines } from '../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'

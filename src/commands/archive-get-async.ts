@@ -1,11 +1,17 @@
-import { readAhead } from '../core/archive/async-get/read-ahead.ts'
-import { SegmentIndex } from '../core/archive/async-get/segment-index.ts'
-import { emptyQueue } from '../core/archive/async-get/spool.ts'
-import { doorOf, openDoor } from '../core/archive/spool-door.ts'
-import { removeLaunchHint } from '../core/archive/launch-hint.ts'
-import { prepareSpool, spoolPaths, throughDoor } from '../core/archive/spool-files.ts'
-import { claimSpool, isOwner, lockFileOf, spoolOwner } from '../core/archive/spool-identity.ts'
-import { removePid, tryHold, writePid } from '../core/archive/spool-lock.ts'
+import { readAhead } from '../core/archive/get/read-ahead.ts'
+import { SegmentIndex } from '../core/archive/get/segment-index.ts'
+import { emptyQueue } from '../core/archive/get/get-spool.ts'
+import {
+  claimSpool,
+  isOwner,
+  lockFileOf,
+  makeOwnerDirectory,
+  ownerDirectoryOf,
+  spoolOwner,
+} from '../core/archive/spool/spool-owner.ts'
+import { removeLaunchHint } from '../core/archive/launcher/launch-hint.ts'
+import { prepareSpool, spoolPaths, pathsThrough } from '../core/archive/spool/spool-files.ts'
+import { removePid, tryHold, writePid } from '../core/archive/spool/spool-lock.ts'
 import { readControlFile } from '../postgres/control-file.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
@@ -45,8 +51,8 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
     const repositories = await ctx.repositories()
     const first = repositories[0]
     if (first === undefined) throw new PgtsError('option-required', 'archive-get:async needs a repository')
-    const door = doorOf(spool, owner)
-    openDoor(spool, door)
+    const ownerDirectory = ownerDirectoryOf(spool, owner)
+    makeOwnerDirectory(spool, ownerDirectory)
     emptyQueue(spool)
     await using executor = await ctx.executor(first, MOST_WORKERS)
     // Without a hint the next call starts Node, which checks what the launcher cannot.
@@ -55,7 +61,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
     writePid(spool, 'get')
     const report = await readAhead({
       // Through the owner directory: files in flight must not reach a spool that belongs to another cluster by then.
-      spool: throughDoor(door),
+      spool: pathsThrough(ownerDirectory),
       target: `${owner.pgPath}/pg_wal/RECOVERYXLOG`,
       systemId: control.systemId,
       segmentSize: control.walSegmentSize,
@@ -63,7 +69,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
       index: new SegmentIndex({ stanza, identity: control, repositories, clock, log }),
       executor,
       endReason() {
-        if (!lock.isStillThere()) return 'the spool was removed'
+        if (!lock.isStillInPlace()) return 'the spool was removed'
         if (!isOwner(spool, owner)) return 'the spool belongs to another cluster now'
         return outdated()
       },

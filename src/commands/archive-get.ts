@@ -1,6 +1,6 @@
-import type { SpooledGetReport } from '../core/archive/async-get/through-spool.ts'
-import { restoreCommandLine } from '../core/archive/caller.ts'
-import { getWal, type GetRequest } from '../core/archive/get.ts'
+import type { SpooledGetReport } from '../core/archive/get/through-spool.ts'
+import { restoreCommandLine } from '../core/archive/status/archive-program.ts'
+import { getWal, type GetRequest } from '../core/archive/get/get-wal.ts'
 import { isWalSegment } from '../format/wal-segment.ts'
 import { isCheckpointInvalidated, readControlFile, type ControlFile } from '../postgres/control-file.ts'
 import { bytesToText, textToBytes } from '../util/byte-string.ts'
@@ -77,10 +77,11 @@ async function openSpool(
 ): Promise<OpenSpool | undefined> {
   const { options, log, clock, stanza } = ctx
   // Loaded here, because a synchronous call does not need it.
-  const { prepareSpool, spoolPaths } = await loadModule(() => import('../core/archive/spool-files.ts'))
-  const { claimSpool, spoolOwner } = await loadModule(() => import('../core/archive/spool-identity.ts'))
-  const { doorOf } = await loadModule(() => import('../core/archive/spool-door.ts'))
-  const { getThroughSpool } = await loadModule(() => import('../core/archive/async-get/through-spool.ts'))
+  const { prepareSpool, spoolPaths } = await loadModule(() => import('../core/archive/spool/spool-files.ts'))
+  const { claimSpool, ownerDirectoryOf, spoolOwner } = await loadModule(
+    () => import('../core/archive/spool/spool-owner.ts'),
+  )
+  const { getThroughSpool } = await loadModule(() => import('../core/archive/get/through-spool.ts'))
   const spool = spoolPaths(options.spoolPath ?? '', stanza)
   try {
     prepareSpool(spool)
@@ -89,20 +90,20 @@ async function openSpool(
       log.info(`${options.spoolPath} is used by another cluster with this stanza, so WAL is not fetched ahead`)
       return undefined
     }
-    const door = doorOf(spool, owner)
+    const ownerDirectory = ownerDirectoryOf(spool, owner)
     return {
       async get(request) {
         const report = await getThroughSpool({
           ...request,
           segmentSize: control.walSegmentSize,
           spool,
-          door,
+          ownerDirectory,
           clock,
           launch: async () => void (await launcher.startBackground([])),
         })
         if (report.found) {
           const { leaveHint } = await loadModule(() => import('./leave-hint.ts'))
-          await leaveHint(ctx, launcher, pgPath, door)
+          await leaveHint(ctx, launcher, pgPath, ownerDirectory)
         }
         return report
       },

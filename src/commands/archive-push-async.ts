@@ -1,20 +1,26 @@
 import { existsSync } from 'node:fs'
-import { doorOf, openDoor } from '../core/archive/spool-door.ts'
+import {
+  claimSpool,
+  isOwner,
+  lockFileOf,
+  makeOwnerDirectory,
+  ownerDirectoryOf,
+  spoolOwner,
+} from '../core/archive/spool/spool-owner.ts'
 import { pushInBackground } from '../core/archive/push/background.ts'
 import { forgetPushed, isFor, setTargets } from '../core/archive/push/push-targets.ts'
 import { repositorySetup } from '../core/archive/push/push-job.ts'
 import { readReadyQueue } from '../core/archive/push/ready-queue.ts'
-import { removeLaunchHint } from '../core/archive/launch-hint.ts'
+import { removeLaunchHint } from '../core/archive/launcher/launch-hint.ts'
 import {
   GLOBAL,
   prepareSpool,
   spoolPaths,
-  throughDoor,
+  pathsThrough,
   writeSpoolError,
   type SpoolPaths,
-} from '../core/archive/spool-files.ts'
-import { claimSpool, isOwner, lockFileOf, spoolOwner } from '../core/archive/spool-identity.ts'
-import { removePid, tryHold, writePid } from '../core/archive/spool-lock.ts'
+} from '../core/archive/spool/spool-files.ts'
+import { removePid, tryHold, writePid } from '../core/archive/spool/spool-lock.ts'
 import { readControlFile } from '../postgres/control-file.ts'
 import { textPath, textToBytes } from '../util/byte-string.ts'
 import { EXIT_CODES, PgtsError } from '../util/error.ts'
@@ -48,7 +54,7 @@ export async function archivePushAsync(ctx: CommandContext<'archive-push'>, laun
     return
   }
   try {
-    await work(ctx, launcher.configFiles, spool, pgPath, textToBytes(walPath), () => lock.isStillThere())
+    await work(ctx, launcher.configFiles, spool, pgPath, textToBytes(walPath), () => lock.isStillInPlace())
   } catch (error) {
     // Calls that wait for a file report this error.
     if (!ctx.signal.aborted) writeSpoolError(spool, spool.out, GLOBAL, error)
@@ -82,15 +88,15 @@ async function work(
   }
   const targets = pushTargets(ctx)
   setTargets(spool, targets)
-  const door = doorOf(spool, owner)
-  openDoor(spool, door)
+  const ownerDirectory = ownerDirectoryOf(spool, owner)
+  makeOwnerDirectory(spool, ownerDirectory)
   const outdated = endReasons(pgPath, configFiles, clock)
   // Without a hint the next call starts Node, which checks what the launcher cannot.
   using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-push'))
   writePid(spool, 'push')
   const why = await pushInBackground({
     // Through the owner directory: files in flight must not reach a spool that belongs to another cluster by then.
-    spool: throughDoor(door),
+    spool: pathsThrough(ownerDirectory),
     walPath,
     repositories: repositories.map((repository) => repositorySetup(repository, repository.description)),
     job: {

@@ -1,13 +1,18 @@
 import { awaitPush } from '../core/archive/push/await-push.ts'
 import { claimTargets } from '../core/archive/push/push-targets.ts'
 import { isReady } from '../core/archive/push/ready-queue.ts'
-import { doorOf } from '../core/archive/spool-door.ts'
+import { claimSpool, ownerDirectoryOf, spoolOwner } from '../core/archive/spool/spool-owner.ts'
 import { baseName } from '../core/archive/find.ts'
-import { removeLaunchHint } from '../core/archive/launch-hint.ts'
-import { prepareSpool, spoolPaths, throughDoor, type SpoolPaths } from '../core/archive/spool-files.ts'
-import { claimSpool, spoolOwner } from '../core/archive/spool-identity.ts'
-import { livingPid } from '../core/archive/spool-lock.ts'
-import { inSpool, SpoolTrouble } from '../core/archive/spool-trouble.ts'
+import { removeLaunchHint } from '../core/archive/launcher/launch-hint.ts'
+import {
+  inSpool,
+  pathsThrough,
+  prepareSpool,
+  SpoolError,
+  spoolPaths,
+  type SpoolPaths,
+} from '../core/archive/spool/spool-files.ts'
+import { livingPid } from '../core/archive/spool/spool-lock.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import { readControlFile } from '../postgres/control-file.ts'
 import { bytesToText, decodeUtf8, textToBytes } from '../util/byte-string.ts'
@@ -40,10 +45,10 @@ export async function archivePushThroughSpool(
   try {
     return await throughSpool(ctx, launcher, path, files, pgPath)
   } catch (error) {
-    if (!(error instanceof SpoolTrouble)) throw error
+    if (!(error instanceof SpoolError)) throw error
     signal.throwIfAborted()
     const file = baseName(path)
-    log.warn({ file }, `WAL file '${bytesToText(file)}' is pushed without the spool: ${error.words()}`)
+    log.warn({ file }, `WAL file '${bytesToText(file)}' is pushed without the spool: ${error.lines()}`)
     // The launcher must not use such a spool any more.
     await removeLaunchHint(pgPath, stanza, 'archive-push')
     return undefined
@@ -78,12 +83,12 @@ async function throughSpool(
     if (clock.nowMs() >= deadlineMs) throw stillAtWork(options.spoolPath ?? '')
     await clock.sleep(100, signal)
   }
-  const door = doorOf(spool, owner)
+  const ownerDirectory = ownerDirectoryOf(spool, owner)
   const result = await awaitPush({
     file,
     walPath,
     spool,
-    door: throughDoor(door),
+    owned: pathsThrough(ownerDirectory),
     timeoutMs: options.archiveTimeout,
     queueMaxBytes: options.archivePushQueueMax,
     start: () => launcher.startBackground([decodeUtf8(walPath)]),
@@ -98,19 +103,19 @@ async function throughSpool(
     signal,
   })
   if (result.warning !== undefined) log.warn({ file }, result.warning)
-  await leaveHint(ctx, launcher, pgPath, door)
+  await leaveHint(ctx, launcher, pgPath, ownerDirectory)
   if (result.outcome === 'dropped') return { dropped: true, file, limitBytes: options.archivePushQueueMax ?? 0 }
   log.info({ file }, `pushed WAL file '${bytesToText(file)}' to the archive asynchronously`)
   return { dropped: false, file }
 }
 
-/** The background process needs a lock; a running one has it. @throws SpoolTrouble */
+/** The background process needs a lock; a running one has it. @throws SpoolError */
 function requireLockPath(spool: SpoolPaths, lockPath: string): void {
   if (livingPid(spool, 'push') !== undefined) return
   try {
     requireLockRoom(lockPath)
   } catch (error) {
-    throw new SpoolTrouble(error)
+    throw new SpoolError(error)
   }
 }
 

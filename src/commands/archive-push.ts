@@ -1,6 +1,6 @@
-import { archiveCommandLine } from '../core/archive/caller.ts'
+import { archiveCommandLine } from '../core/archive/status/archive-program.ts'
 import { baseName } from '../core/archive/find.ts'
-import { pushWal, type PushReport } from '../core/archive/push.ts'
+import { pushWal, type PushReport } from '../core/archive/push/push-wal.ts'
 import { readControlFile } from '../postgres/control-file.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../util/error.ts'
@@ -42,7 +42,7 @@ export async function archivePush(
     } else if (options.archiveAsync) {
       // `stop` precedes stanza-delete: pushed segments may no longer exist when archiving starts again.
       const { forgetPushed } = await loadModule(() => import('../core/archive/push/push-targets.ts'))
-      const { spoolPaths } = await loadModule(() => import('../core/archive/spool-files.ts'))
+      const { spoolPaths } = await loadModule(() => import('../core/archive/spool/spool-files.ts'))
       forgetPushed(spoolPaths(options.spoolPath ?? '', ctx.stanza))
     }
     if (!isPgtsError(error, 'lock-acquire')) throw error

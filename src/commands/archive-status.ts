@@ -1,5 +1,5 @@
-import { archiveStatus as buildStatus, type ArchiveStatus } from '../core/archive/archive-status.ts'
-import { readArchivingFacts } from '../core/archive/archiving-facts.ts'
+import { archiveStatus as buildStatus, type ArchiveStatus } from '../core/archive/status/archive-status.ts'
+import { readArchivingFacts } from '../core/archive/status/archiving-facts.ts'
 import type { ServerConnection } from '../postgres/client.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError, toPlainError } from '../util/error.ts'

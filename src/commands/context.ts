@@ -1,5 +1,5 @@
 import type { CommandName, Dialect, OptionsOf } from '../config/resolve.ts'
-import type { LaunchEnvironment } from '../core/archive/launch-environment.ts'
+import type { LaunchEnvironment } from '../core/archive/launcher/launch-environment.ts'
 import type { InfoPlace } from '../core/info-store.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'

@@ -1,5 +1,5 @@
-import { readArchivingFacts } from '../core/archive/archiving-facts.ts'
-import { diagnose } from '../core/archive/diagnose.ts'
+import { readArchivingFacts } from '../core/archive/status/archiving-facts.ts'
+import { diagnose } from '../core/archive/status/diagnose.ts'
 import type { ServerConnection } from '../postgres/client.ts'
 import type { CommandContext } from './context.ts'
 

@@ -1,4 +1,4 @@
-import { writeLaunchHint } from '../core/archive/launch-hint.ts'
+import { writeLaunchHint } from '../core/archive/launcher/launch-hint.ts'
 import { decodeUtf8 } from '../util/byte-string.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 
@@ -7,7 +7,7 @@ export async function leaveHint(
   ctx: CommandContext<'archive-get'> | CommandContext<'archive-push'>,
   launcher: LauncherContext,
   pgPath: string,
-  door: string,
+  ownerDirectory: string,
 ): Promise<void> {
   const { command, options, stanza } = ctx
   const { configLooked, callPattern, environment, startedMs } = launcher
@@ -15,8 +15,8 @@ export async function leaveHint(
     command,
     stanza,
     pgPath,
-    // Through the door: it leads nowhere once the spool is another cluster's.
-    spool: decodeUtf8(door),
+    // Fencing: this path is removed when another cluster takes the spool over.
+    spool: decodeUtf8(ownerDirectory),
     lockPath: options.lockPath,
     configLooked,
     environment,

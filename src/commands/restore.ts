@@ -1,5 +1,5 @@
-import { spoolPaths } from '../core/archive/spool-files.ts'
-import { removeSpool } from '../core/archive/spool-remove.ts'
+import { spoolPaths } from '../core/archive/spool/spool-files.ts'
+import { removeSpool } from '../core/archive/spool/remove-spool.ts'
 import { loadBackupInfo, loadManifest } from '../core/info-store.ts'
 import { confirmExisting, refuseRunningServer } from '../core/restore/check-target.ts'
 import { cleanAndPrepare, removeControl } from '../core/restore/clean.ts'

@@ -5,14 +5,14 @@ import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { pushInBackground } from '../../src/core/archive/push/background.ts'
 import type { PushJob, PushJobResult } from '../../src/core/archive/push/push-job.ts'
-import { pushWhereItGoes } from '../../src/core/archive/push.ts'
+import { pushWhereItGoes } from '../../src/core/archive/push/push-wal.ts'
 import {
   isAbout,
   prepareSpool,
   readSpoolOutcome,
   spoolPaths,
   type SpoolPaths,
-} from '../../src/core/archive/spool-files.ts'
+} from '../../src/core/archive/spool/spool-files.ts'
 import type { jobHandlers } from '../../src/core/jobs.ts'
 import { createStanza } from '../../src/core/stanza/create.ts'
 import { localFiles } from '../../src/postgres/local-files.ts'

@@ -16,7 +16,7 @@ import {
 import { join } from 'node:path'
 import { execFileSync } from 'node:child_process'
 import { describe, expect, test } from 'vitest'
-import type { LaunchCommand } from '../../src/core/archive/launch-hint.ts'
+import type { LaunchCommand } from '../../src/core/archive/launcher/launch-hint.ts'
 import { setMtimeNs } from '../../src/util/mtime.ts'
 import { LaunchSite, NODE_CODE, SEGMENT, SHELLS, type LaunchResult } from '../support/processes/launch-site.ts'
 import { giveToTestUser, isInstalled, pgtsProgram, runAs, testUser } from '../support/processes/test-user.ts'

@@ -1,5 +1,5 @@
-import type { ArchiveStatus } from '../../core/archive/archive-status.ts'
-import { ago, timeText } from '../../core/archive/diagnose.ts'
+import type { ArchiveStatus } from '../../core/archive/status/archive-status.ts'
+import { ago, timeText } from '../../core/archive/status/diagnose.ts'
 import { formatSize } from '../../util/format-size.ts'
 
 const WIDTH = 80

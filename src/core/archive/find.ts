@@ -1,9 +1,12 @@
+import { decrypt } from '../../codec/cipher.ts'
 import { archiveIdOf, historyMatching, type ArchiveInfo } from '../../format/archive-info.ts'
 import { archiveDirectory, archivePath } from '../../format/repo-path.ts'
 import { parseArchivedSegment } from '../../format/wal-segment.ts'
-import type { StorageDriver } from '../../storage/driver.ts'
+import type { Cancellable, StorageDriver } from '../../storage/driver.ts'
+import { getFile } from '../../storage/whole-file.ts'
 import { compareBytes } from '../../util/byte-string.ts'
 import type { CompressType } from '../../util/compress-type.ts'
+import { PgtsError } from '../../util/error.ts'
 import type { InfoPlace } from '../info-store.ts'
 
 /** Which cluster: the 64-bit number and the version text (`9.6`, `15`) that a stanza is tied to. */
@@ -108,4 +111,34 @@ async function directoriesOf(storage: StorageDriver, stanza: string, signal?: Ab
     names.add(baseName(entry.name))
   }
   return names
+}
+
+/** `what` was written by another cluster than the one that `stanza` is for. */
+export function mismatch(what: string, stanza: string, identity: ClusterIdentity): PgtsError {
+  return new PgtsError(
+    'archive-mismatch',
+    `${what} does not belong to stanza ${stanza} (${describeCluster(identity)})`,
+    {
+      hints: [
+        'check the stanza in archive_command',
+        'if the cluster was created again or upgraded, run stanza-upgrade',
+      ],
+    },
+  )
+}
+
+/**
+ * A small file of the archive that is stored uncompressed: timeline and backup history.
+ *
+ * @param cipherPass passphrase of the archive; undefined: the repository is not encrypted
+ * @throws PgtsError crypto when it cannot be decrypted
+ */
+export async function readArchived(
+  storage: StorageDriver,
+  repoName: string,
+  cipherPass: string | undefined,
+  options: Cancellable = {},
+): Promise<Buffer> {
+  const stored = await getFile(storage, repoName, options)
+  return cipherPass === undefined ? stored : decrypt(stored, cipherPass)
 }

@@ -9,7 +9,7 @@ import {
 } from '../../format/wal-segment.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
-import { readArchived } from '../archive/read-archived.ts'
+import { readArchived } from '../archive/find.ts'
 import { RECOVERY_SETTINGS_SINCE, type RestoreType } from './recovery.ts'
 import { parseTargetTimeline } from './recovery-target.ts'
 import type { TimelinePart } from './wal-reach.ts'

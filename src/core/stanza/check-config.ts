@@ -1,6 +1,6 @@
 import { checkServerMatches, type ServerFacts } from '../../postgres/client.ts'
 import { bytesToText } from '../../util/byte-string.ts'
-import { archiveCommandLine, type Caller } from '../archive/caller.ts'
+import { archiveCommandLine, type Caller } from '../archive/status/archive-program.ts'
 import { PgtsError } from '../../util/error.ts'
 
 export interface ArchiveCheckPolicy {

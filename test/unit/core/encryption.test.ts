@@ -4,8 +4,8 @@ import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { decrypt } from '../../../src/codec/cipher.ts'
-import { getWal } from '../../../src/core/archive/get.ts'
-import { pushWal } from '../../../src/core/archive/push.ts'
+import { getWal } from '../../../src/core/archive/get/get-wal.ts'
+import { pushWal } from '../../../src/core/archive/push/push-wal.ts'
 import {
   loadArchiveInfo,
   loadBackupInfo,

@@ -3,13 +3,21 @@ import { bytesToText, pathOf } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
 import { PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
-import { GLOBAL, isAbout, readSpoolOutcome, removeStatus, type SpoolOutcome, type SpoolPaths } from '../spool-files.ts'
-import { lockFileOf } from '../spool-identity.ts'
-import { inSpool, requireRoom } from '../spool-trouble.ts'
-import { livingPid, tryHold } from '../spool-lock.ts'
+import {
+  GLOBAL,
+  inSpool,
+  isAbout,
+  readSpoolOutcome,
+  removeStatus,
+  requireRoom,
+  type SpoolOutcome,
+  type SpoolPaths,
+} from '../spool/spool-files.ts'
+import { lockFileOf } from '../spool/spool-owner.ts'
+import { livingPid, tryHold } from '../spool/spool-lock.ts'
 import { dropQueue, droppedWarning, GAP_HINT } from './queue-limit.ts'
 import { readReadyQueue } from './ready-queue.ts'
-import { wakeBackground } from './wake-file.ts'
+import { wakeBackground } from '../spool/notifier.ts'
 
 export interface AwaitPushRequest {
   /** Name of the WAL file, byte string. */
@@ -18,7 +26,7 @@ export interface AwaitPushRequest {
   readonly walPath: string
   readonly spool: SpoolPaths
   /** The spool as long as it is this cluster's; only here an `.ok` is believed, and one is written only here. */
-  readonly door: SpoolPaths
+  readonly owned: SpoolPaths
   /** archive-timeout. */
   readonly timeoutMs: number
   /** archive-push-queue-max, bytes. */
@@ -52,7 +60,7 @@ const MOST_STARTS = 3
  *
  * @throws PgtsError what the background process says of the file; archive-timeout with what is known of the cause;
  *   execute when it cannot be started
- * @throws SpoolTrouble when the spool cannot be written, so that no word of the background process will come
+ * @throws SpoolError when the spool cannot be written, so that no word of the background process will come
  */
 export async function awaitPush(request: AwaitPushRequest): Promise<AwaitedPush> {
   return new Waiting(request).run()
@@ -100,8 +108,8 @@ class Waiting {
   }
 
   #look(): SpoolOutcome {
-    const { spool, door, file, walPath } = this.#request
-    const outcome = readSpoolOutcome(door.out, file)
+    const { spool, owned, file, walPath } = this.#request
+    const outcome = readSpoolOutcome(owned.out, file)
     if (outcome.kind !== 'ok') return outcome
     const wal = statSync(pathOf(`${walPath}/${file}`), { bigint: true, throwIfNoEntry: false })
     if (isAbout(outcome, wal?.mtimeNs)) return outcome
@@ -143,12 +151,12 @@ class Waiting {
 
   /** The background process does this too, but it may be dead or stuck, and the disk of the server fills. */
   #dropWhenTooLong(): AwaitedPush | undefined {
-    const { queueMaxBytes: limit, spool, door, walPath, file, log } = this.#request
+    const { queueMaxBytes: limit, spool, owned, walPath, file, log } = this.#request
     if (limit === undefined) return undefined
     const { waiting, waitingBytes } = readReadyQueue(walPath, spool.out)
     if (waitingBytes <= limit) return undefined
     try {
-      dropQueue(door, walPath, waiting, limit)
+      dropQueue(owned, walPath, waiting, limit)
     } catch (error) {
       log.debug(`the queue could not be dropped as a whole: ${String(error)}`)
     }

@@ -2,23 +2,22 @@ import { readdirSync, statSync } from 'node:fs'
 import { bytesToText, pathOf } from '../../../util/byte-string.ts'
 import { isPgtsError, toPlainError, type PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
-import { Notifier, watchDirectory } from '../spool/notifier.ts'
+import { lastWakeMs, Notifier, WAKE_FILE, watchDirectory } from '../spool/notifier.ts'
 import {
   isAbout,
   readSpoolOutcome,
-  removeIfThere,
+  removeIfExists,
   removeStatus,
   writeOk,
   writeSpoolError,
   type SpoolPaths,
-} from '../spool-files.ts'
+} from '../spool/spool-files.ts'
 import { readPushStatus, StatusWriter } from '../status/push-status.ts'
 import type { PushEffect } from './push-effect.ts'
 import { PushQueue } from './push-queue.ts'
 import { PushSlots, type PushSlotsRequest } from './push-slots.ts'
 import { dropQueue } from './queue-limit.ts'
 import { readReadyQueue } from './ready-queue.ts'
-import { lastWakeMs, WAKE_FILE } from './wake-file.ts'
 import { Watchdog } from './watchdog.ts'
 
 export interface PushBackgroundRequest extends PushSlotsRequest {
@@ -270,7 +269,7 @@ function errorOf(work: () => void): string | undefined {
 /** Remove the status files of an earlier process: every `.error`, and each `.ok` that is about another file. */
 function removeStaleStatus({ spool, walPath }: PushBackgroundRequest): void {
   for (const name of readdirSync(pathOf(spool.out), { encoding: 'latin1' })) {
-    if (!name.endsWith('.ok')) removeIfThere(`${spool.out}/${name}`)
+    if (!name.endsWith('.ok')) removeIfExists(`${spool.out}/${name}`)
   }
   for (const name of readReadyQueue(walPath, spool.out).acknowledged) {
     const outcome = readSpoolOutcome(spool.out, name)

@@ -1,6 +1,6 @@
 import { bytesToText } from '../../../util/byte-string.ts'
 import { EXIT_CODES, fromPlainError, PgtsError, toPlainError } from '../../../util/error.ts'
-import { pushFailure } from '../push.ts'
+import { pushFailure } from './push-wal.ts'
 import { RepositoryFailures } from '../repository-failures.ts'
 import { PushRecord, type PushStatus } from '../status/push-status.ts'
 import {

@@ -1,9 +1,9 @@
 import { readdirSync } from 'node:fs'
 import { pathOf } from '../../../util/byte-string.ts'
 import { systemCode } from '../../../util/error.ts'
-import { readIfThere, removeIfThere, writeWhole, type SpoolPaths } from '../spool-files.ts'
-import { lockFileOf } from '../spool-identity.ts'
-import { livingPid, tryHold } from '../spool-lock.ts'
+import { readIfExists, removeIfExists, writeAtomic, type SpoolPaths } from '../spool/spool-files.ts'
+import { lockFileOf } from '../spool/spool-owner.ts'
+import { livingPid, tryHold } from '../spool/spool-lock.ts'
 
 /**
  * An `.ok` says that a file is in every repository, which means those that were configured when it was written. The
@@ -33,12 +33,12 @@ export async function claimTargets(spool: SpoolPaths, targets: string): Promise<
 export function setTargets(spool: SpoolPaths, targets: string): void {
   if (isFor(spool, targets)) return
   forgetPushed(spool)
-  writeWhole(spool, fileOf(spool), targets)
+  writeAtomic(spool, fileOf(spool), targets)
 }
 
 /** Is the spool still about these repositories? */
 export function isFor(spool: SpoolPaths, targets: string): boolean {
-  return readIfThere(fileOf(spool))?.text === targets
+  return readIfExists(fileOf(spool))?.text === targets
 }
 
 /** Nothing counts as pushed any more: every file is looked at again in the repositories. */
@@ -50,7 +50,7 @@ export function forgetPushed(spool: SpoolPaths): void {
     if (systemCode(error) === 'ENOENT') return
     throw error
   }
-  for (const name of names) if (name.endsWith('.ok')) removeIfThere(`${spool.out}/${name}`)
+  for (const name of names) if (name.endsWith('.ok')) removeIfExists(`${spool.out}/${name}`)
 }
 
 function fileOf(spool: SpoolPaths): string {

@@ -1,6 +1,6 @@
 import { statSync } from 'node:fs'
 import { bytesToText, pathOf } from '../../../util/byte-string.ts'
-import { writeOk, type SpoolPaths } from '../spool-files.ts'
+import { writeOk, type SpoolPaths } from '../spool/spool-files.ts'
 import { logEffect, type PushEffect } from './push-effect.ts'
 import type { ReadyQueue } from './ready-queue.ts'
 

@@ -1,7 +1,7 @@
 import { decodeUtf8, textToBytes } from '../../../util/byte-string.ts'
 import { toPlainError, type PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
-import { readIfThere, writeWhole, type SpoolPaths } from '../spool-files.ts'
+import { readIfExists, writeAtomic, type SpoolPaths } from '../spool/spool-files.ts'
 
 /** A file and when something happened to it; times are ms since 1970. */
 export interface FileEvent {
@@ -54,7 +54,7 @@ const FORMAT = 1
 
 /** undefined: no background process has worked here, or the file has another format. */
 export function readPushStatus(spool: SpoolPaths): PushStatus | undefined {
-  const file = readIfThere(statusFileOf(spool))
+  const file = readIfExists(statusFileOf(spool))
   if (file === undefined) return undefined
   try {
     const value = JSON.parse(decodeUtf8(file.text)) as PushStatus & { format?: unknown }
@@ -70,7 +70,7 @@ function statusFileOf(spool: SpoolPaths): string {
 }
 
 export function writePushStatus(spool: SpoolPaths, status: PushStatus): void {
-  writeWhole(spool, statusFileOf(spool), textToBytes(`${JSON.stringify({ format: FORMAT, ...status })}\n`))
+  writeAtomic(spool, statusFileOf(spool), textToBytes(`${JSON.stringify({ format: FORMAT, ...status })}\n`))
 }
 
 const STATUS_MS = 500

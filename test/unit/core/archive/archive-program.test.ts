@@ -1,7 +1,7 @@
 import { chmodSync, mkdirSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { programProblems, readServerEnvironment } from '../../../../src/core/archive/archive-program.ts'
+import { programProblems, readServerEnvironment } from '../../../../src/core/archive/status/archive-program.ts'
 import { makeTestDir } from '../../../support/processes/test-user.ts'
 
 const dir = makeTestDir('program')

@@ -1,6 +1,10 @@
 import { describe, expect, test } from 'vitest'
-import { archiveStatus } from '../../../../src/core/archive/archive-status.ts'
-import type { ArchivingFacts, QueueFacts, ServerArchiving } from '../../../../src/core/archive/archiving-facts.ts'
+import { archiveStatus } from '../../../../src/core/archive/status/archive-status.ts'
+import type {
+  ArchivingFacts,
+  QueueFacts,
+  ServerArchiving,
+} from '../../../../src/core/archive/status/archiving-facts.ts'
 
 const MIB = 1024 * 1024
 const NOW_MS = 1_800_000_000_000

@@ -13,14 +13,18 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { readAhead, type ReadAheadReport } from '../../../../src/core/archive/async-get/read-ahead.ts'
-import { SegmentIndex } from '../../../../src/core/archive/async-get/segment-index.ts'
-import { emptyQueue, readRequest, writeRequest } from '../../../../src/core/archive/async-get/spool.ts'
-import { getThroughSpool, type SpooledGetRequest } from '../../../../src/core/archive/async-get/through-spool.ts'
-import { inWindow, moved, windowAfter } from '../../../../src/core/archive/async-get/window.ts'
-import { pushWal } from '../../../../src/core/archive/push.ts'
-import { doorOf, isOpen, openDoor } from '../../../../src/core/archive/spool-door.ts'
-import { prepareSpool, spoolPaths, type SpoolPaths } from '../../../../src/core/archive/spool-files.ts'
+import { readAhead, type ReadAheadReport } from '../../../../src/core/archive/get/read-ahead.ts'
+import { SegmentIndex } from '../../../../src/core/archive/get/segment-index.ts'
+import { emptyQueue, readRequest, writeRequest } from '../../../../src/core/archive/get/get-spool.ts'
+import { getThroughSpool, type SpooledGetRequest } from '../../../../src/core/archive/get/through-spool.ts'
+import { inWindow, moved, windowAfter } from '../../../../src/core/archive/get/window.ts'
+import { pushWal } from '../../../../src/core/archive/push/push-wal.ts'
+import {
+  ownerDirectoryOf,
+  isOwnerDirectory,
+  makeOwnerDirectory,
+} from '../../../../src/core/archive/spool/spool-owner.ts'
+import { prepareSpool, spoolPaths, type SpoolPaths } from '../../../../src/core/archive/spool/spool-files.ts'
 import { jobHandlers } from '../../../../src/core/jobs.ts'
 import { createStanza } from '../../../../src/core/stanza/create.ts'
 import { openWorkerEnv } from '../../../../src/core/worker-env.ts'
@@ -333,7 +337,7 @@ describe('a call', () => {
       segmentSize: SIZE,
       repositories,
       spool,
-      door: doorOf(spool, owner()),
+      ownerDirectory: ownerDirectoryOf(spool, owner()),
       launch: async () => void launched++,
       clock: systemClock,
       log,
@@ -346,7 +350,7 @@ describe('a call', () => {
   afterEach(() => stranger?.kill())
   /** A process lives that calls itself so and works for this owner. */
   function alive(whose = owner(), name = 'archive-get:async'): void {
-    openDoor(spool, doorOf(spool, whose))
+    makeOwnerDirectory(spool, ownerDirectoryOf(spool, whose))
     stranger = spawn(process.execPath, ['-e', 'setInterval(() => undefined, 1000)', name], { stdio: 'ignore' })
     writeFileSync(join(spool.own, 'get.pid'), `${stranger.pid}\n`)
   }
@@ -401,7 +405,7 @@ describe('a call', () => {
   test('without a background process believes nothing in the spool, and starts one when there is something to fetch', async () => {
     const repository = await aRepository()
     writeFileSync(join(spool.in, at(1)), aSegment())
-    openDoor(spool, doorOf(spool, owner()))
+    makeOwnerDirectory(spool, ownerDirectoryOf(spool, owner()))
     expect(await get([repository], at(1))).toMatchObject({ found: false })
     expect(launched).toBe(0)
     await archive(repository, at(1))
@@ -462,7 +466,7 @@ describe('a call', () => {
   })
 })
 
-describe('the door', () => {
+describe('the owner directory', () => {
   const one = { systemId: 1n, pgPath: '/one', bootId: 'b' }
 
   test('of one owner closes when another comes, and opens again for the first', () => {
@@ -472,13 +476,13 @@ describe('the door', () => {
       { ...one, bootId: 'c' },
     ]
     for (const other of others) {
-      openDoor(spool, doorOf(spool, one))
-      openDoor(spool, doorOf(spool, one))
+      makeOwnerDirectory(spool, ownerDirectoryOf(spool, one))
+      makeOwnerDirectory(spool, ownerDirectoryOf(spool, one))
       writeFileSync(join(spool.in, 'x'), '')
-      expect(existsSync(join(doorOf(spool, one), 'in', 'x'))).toBe(true)
-      openDoor(spool, doorOf(spool, other))
-      expect(isOpen(doorOf(spool, one))).toBe(false)
-      expect(isOpen(doorOf(spool, other))).toBe(true)
+      expect(existsSync(join(ownerDirectoryOf(spool, one), 'in', 'x'))).toBe(true)
+      makeOwnerDirectory(spool, ownerDirectoryOf(spool, other))
+      expect(isOwnerDirectory(ownerDirectoryOf(spool, one))).toBe(false)
+      expect(isOwnerDirectory(ownerDirectoryOf(spool, other))).toBe(true)
       expect(existsSync(join(spool.in, 'x'))).toBe(true)
     }
   })

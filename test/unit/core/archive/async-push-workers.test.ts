@@ -19,7 +19,7 @@ import { afterAll, afterEach, beforeAll, beforeEach, expect, test, vi } from 'vi
 import { pushInBackground, type PushBackgroundRequest } from '../../../../src/core/archive/push/background.ts'
 import { readPushStatus } from '../../../../src/core/archive/status/push-status.ts'
 import { Watchdog } from '../../../../src/core/archive/push/watchdog.ts'
-import { prepareSpool, spoolPaths, type SpoolPaths } from '../../../../src/core/archive/spool-files.ts'
+import { prepareSpool, spoolPaths, type SpoolPaths } from '../../../../src/core/archive/spool/spool-files.ts'
 import type { jobHandlers } from '../../../../src/core/jobs.ts'
 import { systemClock } from '../../../../src/util/clock.ts'
 import { PgtsError } from '../../../../src/util/error.ts'

@@ -19,7 +19,7 @@ import type { PushJob, PushJobResult } from '../../../../src/core/archive/push/p
 import { readPushStatus } from '../../../../src/core/archive/status/push-status.ts'
 import { QueueLimit, queueLevel } from '../../../../src/core/archive/push/queue-limit.ts'
 import { RepositoryHealth } from '../../../../src/core/archive/push/repository-health.ts'
-import { prepareSpool, spoolPaths, type SpoolPaths } from '../../../../src/core/archive/spool-files.ts'
+import { prepareSpool, spoolPaths, type SpoolPaths } from '../../../../src/core/archive/spool/spool-files.ts'
 import type { jobHandlers } from '../../../../src/core/jobs.ts'
 import { systemClock } from '../../../../src/util/clock.ts'
 import { PgtsError, toPlainError } from '../../../../src/util/error.ts'

@@ -2,12 +2,12 @@ import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, expect, test } from 'vitest'
-import { readArchivingFacts } from '../../../../src/core/archive/archiving-facts.ts'
+import { readArchivingFacts } from '../../../../src/core/archive/status/archiving-facts.ts'
 import { awaitPush } from '../../../../src/core/archive/push/await-push.ts'
 import { writePushStatus } from '../../../../src/core/archive/status/push-status.ts'
-import { diagnose } from '../../../../src/core/archive/diagnose.ts'
-import { prepareSpool, spoolPaths } from '../../../../src/core/archive/spool-files.ts'
-import { writePid } from '../../../../src/core/archive/spool-lock.ts'
+import { diagnose } from '../../../../src/core/archive/status/diagnose.ts'
+import { prepareSpool, spoolPaths } from '../../../../src/core/archive/spool/spool-files.ts'
+import { writePid } from '../../../../src/core/archive/spool/spool-lock.ts'
 import { systemClock } from '../../../../src/util/clock.ts'
 import { silentLogger } from '../../../../src/util/log.ts'
 
@@ -30,7 +30,7 @@ async function hintsOfTimeout(ended?: string): Promise<readonly string[]> {
     file: NAME,
     walPath: join(dir, 'pg/pg_wal'),
     spool,
-    door: spool,
+    owned: spool,
     timeoutMs: 20,
     queueMaxBytes: undefined,
     start: async () => ({ pid: 1, ended: () => ended }),

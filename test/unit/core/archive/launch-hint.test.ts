@@ -13,16 +13,16 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { fixedVariables, launchEnvironment } from '../../../../src/core/archive/launch-environment.ts'
+import { fixedVariables, launchEnvironment } from '../../../../src/core/archive/launcher/launch-environment.ts'
 import {
+  dependenciesOf,
+  type LaunchHint,
   launchHintPath,
+  type LaunchHintRequest,
   removeLaunchHint,
   serialiseLaunchHint,
   writeLaunchHint,
-  type LaunchHint,
-  type LaunchHintRequest,
-} from '../../../../src/core/archive/launch-hint.ts'
-import { witnessesOf } from '../../../../src/core/archive/launch-witnesses.ts'
+} from '../../../../src/core/archive/launcher/launch-hint.ts'
 import { setMtimeNs } from '../../../../src/util/mtime.ts'
 import { makeTestDir } from '../../../support/postgres/postgres.ts'
 
@@ -32,7 +32,7 @@ const hint: LaunchHint = {
   lockPath: '/lock',
   server: { pid: '4711', started: '1700000000' },
   environment: launchEnvironment({ PGTS_STANZA: 'main' }, '/usr/bin/pgts', [1]),
-  witnesses: ['/etc', '/etc/pgts'],
+  dependencies: ['/etc', '/etc/pgts'],
   callPattern: ['--stanza=main', 'archive-push', undefined],
 }
 
@@ -101,23 +101,23 @@ test.each(['../x', 'a/b', '', '.x', '-x', 'a b'])('a stanza %j has no hint', (st
   expect(launchHintPath('/pg', stanza, 'archive-push')).toBeUndefined()
 })
 
-describe('witnesses', () => {
+describe('dependencies', () => {
   test('are the file, its directory, the places of links on the way, and the last thing there is', async () => {
-    const dir = realpathSync(makeTestDir('witness'))
+    const dir = realpathSync(makeTestDir('dependency'))
     mkdirSync(join(dir, 'v1'))
     writeFileSync(join(dir, 'v1', 'pgts.yaml'), '')
     mkdirSync(join(dir, 'etc'))
     symlinkSync('../v1', join(dir, 'etc', 'current'))
     symlinkSync(join(dir, 'etc', 'current', 'pgts.yaml'), join(dir, 'pgts.yaml'))
     symlinkSync('loop', join(dir, 'loop'))
-    expect(await witnessesOf([join(dir, 'pgts.yaml')])).toEqual([
+    expect(await dependenciesOf([join(dir, 'pgts.yaml')])).toEqual([
       dir,
       join(dir, 'etc'),
       join(dir, 'v1'),
       join(dir, 'v1', 'pgts.yaml'),
     ])
-    expect(await witnessesOf([join(dir, 'etc', 'no', 'such', 'file')])).toEqual([join(dir, 'etc')])
-    expect(await witnessesOf([join(dir, 'loop')])).toEqual([dir])
+    expect(await dependenciesOf([join(dir, 'etc', 'no', 'such', 'file')])).toEqual([join(dir, 'etc')])
+    expect(await dependenciesOf([join(dir, 'loop')])).toEqual([dir])
   })
 })
 

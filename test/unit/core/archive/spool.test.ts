@@ -11,9 +11,9 @@ import {
   writeOk,
   writeSpoolError,
   type SpoolPaths,
-} from '../../../../src/core/archive/spool-files.ts'
-import { claimSpool, isOwner, lockFileOf, type SpoolOwner } from '../../../../src/core/archive/spool-identity.ts'
-import { tryHold } from '../../../../src/core/archive/spool-lock.ts'
+} from '../../../../src/core/archive/spool/spool-files.ts'
+import { claimSpool, isOwner, lockFileOf, type SpoolOwner } from '../../../../src/core/archive/spool/spool-owner.ts'
+import { tryHold } from '../../../../src/core/archive/spool/spool-lock.ts'
 import { isReady, readReadyQueue } from '../../../../src/core/archive/push/ready-queue.ts'
 import { PgtsError } from '../../../../src/util/error.ts'
 import { segment } from '../../../support/builders/repository.ts'

@@ -1,41 +1,41 @@
-import { readFile, realpath, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
-import { hasStrayBytes, textPath } from '../../util/byte-string.ts'
+import { lstat, readFile, readlink, realpath, rename, rm, stat, utimes, writeFile } from 'node:fs/promises'
+import { dirname, join, resolve } from 'node:path'
+import { hasStrayBytes, textPath } from '../../../util/byte-string.ts'
 import type { LaunchEnvironment } from './launch-environment.ts'
-import { witnessesOf } from './launch-witnesses.ts'
 
 /**
- * What lets `bin/pgts` answer archive-push and archive-get from the spool without starting Node: a small file beside
- * PostgreSQL's own marks, written after Node has looked at configuration, cluster and spool. The launcher believes it
- * only while everything it names is as it was; see docs/decisions/0008-launcher.md for each line and its reason.
+ * Lets `bin/pgts` answer archive-push and archive-get from the spool without starting Node: a small file in
+ * archive_status, written after Node has checked configuration, cluster and spool. The launcher uses it only while
+ * everything that it names is unchanged; see docs/decisions/0008-launcher.md for each line and its reason.
  */
 export interface LaunchHint {
   /** The data directory without links. */
   readonly pgData: string
   /** `<spool-path>/archive/<stanza>` */
   readonly spool: string
-  /** Where stop files are. */
+  /** Directory of stop files. */
   readonly lockPath: string
-  /** First and third line of postmaster.pid: which life of which server. */
+  /** First and third line of postmaster.pid: they identify one start of one server. */
   readonly server: { readonly pid: string; readonly started: string }
   readonly environment: LaunchEnvironment
-  /** Files and directories that are older than the hint, or the configuration may have changed. */
-  readonly witnesses: readonly string[]
-  /** The arguments of the call; undefined where a parameter of the command stands. */
+  /** Files and directories that must be older than the hint; if one is newer, the configuration may have changed. */
+  readonly dependencies: readonly string[]
+  /** The arguments of the call; undefined in place of a parameter of the command. */
   readonly callPattern: readonly (string | undefined)[]
 }
 
 export type LaunchCommand = 'archive-push' | 'archive-get'
 
-/** Everything the launcher reads is bounded: it reads byte by byte, and PostgreSQL waits for it. */
-const MAX_WITNESSES = 60
+/** The launcher reads byte by byte while PostgreSQL waits, so everything it reads is bounded. */
+const MAX_DEPENDENCIES = 60
 const MAX_ARGUMENTS = 60
 const MAX_BYTES = 8192
 
-/** @returns undefined when a value does not fit: then there is no hint, and every call starts Node */
+/** @returns undefined if a value does not fit: then there is no hint, and every call starts Node */
 export function serialiseLaunchHint(hint: LaunchHint): string | undefined {
-  const { pgData, spool, lockPath, server, witnesses, callPattern } = hint
-  if (witnesses.length > MAX_WITNESSES || callPattern.length > MAX_ARGUMENTS) return undefined
-  const paths = [pgData, spool, lockPath, ...witnesses]
+  const { pgData, spool, lockPath, server, dependencies, callPattern } = hint
+  if (dependencies.length > MAX_DEPENDENCIES || callPattern.length > MAX_ARGUMENTS) return undefined
+  const paths = [pgData, spool, lockPath, ...dependencies]
   if (!paths.every((path) => path.startsWith('/'))) return undefined
   if (!/^[1-9][0-9]*$/.test(server.pid) || !/^[0-9]+$/.test(server.started)) return undefined
   const lines = [
@@ -49,17 +49,17 @@ export function serialiseLaunchHint(hint: LaunchHint): string | undefined {
     hint.environment.line,
     spool,
     lockPath,
-    String(witnesses.length),
-    ...witnesses,
+    String(dependencies.length),
+    ...dependencies,
     'end',
   ]
-  // Bytes that are no UTF-8 would not come back as they were.
+  // Bytes that are not UTF-8 would be changed.
   if (lines.some((line) => /[\0\r\n\ufffd]/.test(line) || hasStrayBytes(line))) return undefined
   const text = lines.map((line) => `${line}\n`).join('')
   return Buffer.byteLength(text) > MAX_BYTES ? undefined : text
 }
 
-/** Where the hint for a stanza lies; undefined when the stanza's name cannot be part of a file name. */
+/** Path of the hint for a stanza; undefined if the name of the stanza cannot be part of a file name. */
 export function launchHintPath(pgData: string, stanza: string, command: LaunchCommand): string | undefined {
   if (!/^[A-Za-z0-9_][A-Za-z0-9_.-]*$/.test(stanza)) return undefined
   return `${pgData}/pg_wal/archive_status/${stanza}.pgts-${command === 'archive-push' ? 'push' : 'get'}`
@@ -72,39 +72,39 @@ export interface LaunchHintRequest {
   readonly pgPath: string
   readonly spool: string
   readonly lockPath: string
-  /** What configuration was looked for, found or not, files and directories. */
+  /** Files and directories that were looked for as configuration, found or not. */
   readonly configLooked: readonly string[]
   readonly environment: LaunchEnvironment
   readonly callPattern: readonly (string | undefined)[]
-  /** When this process began, before it read any configuration; ms since 1970. */
+  /** Start of this process, before it read any configuration; ms since 1970. */
   readonly startedMs: number
 }
 
 /**
- * Leave the hint, whole or not at all. It carries the time at which this process began: whatever changes after that is
- * newer, also what changed while this process was reading it. A missing hint only costs time, so nothing here throws.
+ * Write the hint, atomically. Its modification time is the start of this process: a file that changes later is newer,
+ * also one that changed while this process was reading it. A missing hint only costs time, so this does not throw.
  *
- * @returns whether the hint is there now
+ * @returns whether the hint exists now
  */
 export async function writeLaunchHint(request: LaunchHintRequest): Promise<boolean> {
   const { command, stanza, spool, lockPath, environment, callPattern, startedMs } = request
   let temporary: string | undefined
   try {
-    // A relative name means something else to a call from elsewhere.
+    // A relative path means another file in a call from another directory.
     if (!request.configLooked.every((path) => path.startsWith('/'))) return false
     const pgData = await realpath(request.pgPath)
     const path = launchHintPath(pgData, stanza, command)
     if (path === undefined) return false
     const server = await readServer(pgData, startedMs)
     if (server === undefined) return false
-    const witnesses = await witnessesOf([
+    const dependencies = await dependenciesOf([
       ...request.configLooked,
       // archive_command and restore_command may set variables in front of the program.
       `${pgData}/postgresql.conf`,
       `${pgData}/postgresql.auto.conf`,
       ...(server.configFile === undefined ? [] : [server.configFile]),
     ])
-    const text = serialiseLaunchHint({ pgData, spool, lockPath, server, environment, witnesses, callPattern })
+    const text = serialiseLaunchHint({ pgData, spool, lockPath, server, environment, dependencies, callPattern })
     if (text === undefined) {
       await rm(path, { force: true })
       return false
@@ -120,13 +120,13 @@ export async function writeLaunchHint(request: LaunchHintRequest): Promise<boole
   }
 }
 
-/** Have the next call look at everything again. */
+/** The next call then starts Node and checks everything again. */
 export async function removeLaunchHint(pgPath: string, stanza: string, command: LaunchCommand): Promise<void> {
   const path = launchHintPath(pgPath, stanza, command)
   if (path !== undefined) await rm(textPath(path), { force: true }).catch(() => undefined)
 }
 
-/** postmaster.pid: pid, data directory, start time, ... one a line. Absent, or younger than this process: no server to hint for. */
+/** postmaster.pid: pid, data directory, start time, ... one a line. undefined: it is missing, or newer than this process. */
 async function readServer(
   pgData: string,
   startedMs: number,
@@ -139,4 +139,40 @@ async function readServer(
   const options = await readFile(`${pgData}/postmaster.opts`, 'utf8').catch(() => '')
   const configFile = /config_file=(\/[^"]+)"/.exec(options)?.[1]
   return { pid, started, configFile }
+}
+
+/**
+ * The files and directories whose modification time changes when one of these paths leads to other content: the file
+ * itself when it is written to, its directory when another file is renamed over it, the directory of each link on the
+ * path when the link is replaced, and for a missing file the deepest directory that exists.
+ *
+ * @param paths absolute
+ * @returns absolute paths that exist, each once, sorted
+ */
+export async function dependenciesOf(paths: readonly string[]): Promise<readonly string[]> {
+  const dependencies = new Set<string>()
+  for (const path of paths) await follow(resolve('/', path), dependencies, 40)
+  return [...dependencies].sort()
+}
+
+async function follow(path: string, dependencies: Set<string>, linksLeft: number): Promise<void> {
+  const names = path.split('/').filter((name) => name !== '')
+  let at = '/'
+  for (const [i, name] of names.entries()) {
+    const here = join(at, name)
+    const found = await lstat(here).catch(() => undefined)
+    if (found === undefined) {
+      dependencies.add(at)
+      return
+    }
+    if (found.isSymbolicLink()) {
+      dependencies.add(at)
+      if (linksLeft === 0) return
+      const target = resolve(at, await readlink(here))
+      return follow(join(target, ...names.slice(i + 1)), dependencies, linksLeft - 1)
+    }
+    at = here
+  }
+  dependencies.add(path)
+  dependencies.add(dirname(path))
 }

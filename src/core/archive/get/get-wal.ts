@@ -1,24 +1,24 @@
-import { digest } from '../../codec/digest.ts'
-import { archiveFileName } from '../../format/repo-path.ts'
-import type { StorageDriver } from '../../storage/driver.ts'
-import { bytesToText } from '../../util/byte-string.ts'
-import { isHostError, isPgtsError, PgtsError, type ErrorCode } from '../../util/error.ts'
-import type { Logger } from '../../util/log.ts'
-import { loadArchiveInfo } from '../info-store.ts'
+import { digest } from '../../../codec/digest.ts'
+import { archiveFileName } from '../../../format/repo-path.ts'
+import type { StorageDriver } from '../../../storage/driver.ts'
+import { bytesToText } from '../../../util/byte-string.ts'
+import { isHostError, isPgtsError, PgtsError, type ErrorCode } from '../../../util/error.ts'
+import type { Logger } from '../../../util/log.ts'
+import { loadArchiveInfo } from '../../info-store.ts'
 import { createDestination } from './destination.ts'
 import { DestinationError, fetchCopy, type ArchivedCopy, type ExpectedHeader } from './fetch-copy.ts'
 import {
+  type ArchiveRepository,
   baseName,
   candidateArchiveIds,
+  type ClusterIdentity,
   describeCluster,
   findSegment,
   isSameCluster,
-  type ArchiveRepository,
-  type ClusterIdentity,
-} from './find.ts'
-import { readArchived } from './read-archived.ts'
-import { describeFailure, RepositoryFailures } from './repository-failures.ts'
-import { walFileKind, type WalFileKind } from './wal-file.ts'
+  readArchived,
+} from '../find.ts'
+import { describeFailure, RepositoryFailures } from '../repository-failures.ts'
+import { walFileKind, type WalFileKind } from '../wal-file.ts'
 
 export interface GetRequest {
   readonly stanza: string

@@ -1,9 +1,9 @@
 import { constants } from 'node:fs'
 import { lstat, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises'
-import { bytesToText, pathOf } from '../../util/byte-string.ts'
-import type { ByteSink } from '../../util/bytes.ts'
-import { PgtsError, systemCode } from '../../util/error.ts'
-import { isAlive } from '../../util/is-alive.ts'
+import { bytesToText, pathOf } from '../../../util/byte-string.ts'
+import type { ByteSink } from '../../../util/bytes.ts'
+import { PgtsError, systemCode } from '../../../util/error.ts'
+import { isAlive } from '../../../util/is-alive.ts'
 
 /** A file next to PostgreSQL's WAL that appears under its name whole, or not at all. */
 export interface Destination extends AsyncDisposable {

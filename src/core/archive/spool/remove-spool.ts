@@ -1,17 +1,17 @@
 import { readdirSync, renameSync } from 'node:fs'
-import { bytesToText, parentOf, pathOf } from '../../util/byte-string.ts'
-import { PgtsError, systemCode, toPlainError } from '../../util/error.ts'
-import type { Logger } from '../../util/log.ts'
-import { removeTreeSync } from '../../util/remove-tree.ts'
+import { bytesToText, parentOf, pathOf } from '../../../util/byte-string.ts'
+import { PgtsError, systemCode, toPlainError } from '../../../util/error.ts'
+import type { Logger } from '../../../util/log.ts'
+import { removeTreeSync } from '../../../util/remove-tree.ts'
 import type { SpoolPaths } from './spool-files.ts'
 
-/** No stanza has a name that begins so. */
+/** No name of a stanza begins with this. */
 const ASIDE = '.removed-'
 
 /**
- * Remove the spool of a stanza. A background process of the server that was there before may still write to it, so the
- * directory is renamed first: no path of that process leads into it any more, and the process ends when it finds its
- * lock file gone. What cannot be removed under the new name is a warning: nothing reads it.
+ * Remove the spool of a stanza. A background process of the former server may still write to it, so the directory is
+ * renamed first: no path of that process reaches it any more, and the process ends when its lock file is missing. If the
+ * renamed directory cannot be removed, a warning is logged: nothing reads it.
  *
  * @throws PgtsError file-remove: the spool keeps its name
  */
@@ -33,7 +33,7 @@ export function removeSpool(spool: SpoolPaths, log: Logger): void {
     try {
       removeTreeSync(`${directory}/${name}`)
     } catch (error) {
-      log.warn(`cannot remove the old spool '${bytesToText(`${directory}/${name}`)}': ${toPlainError(error).message}`)
+      log.warn(`cannot remove former spool '${bytesToText(`${directory}/${name}`)}': ${toPlainError(error).message}`)
     }
   }
 }
@@ -42,7 +42,7 @@ function namesIn(directory: string): string[] {
   try {
     return readdirSync(pathOf(directory), { encoding: 'latin1' })
   } catch {
-    // There is no spool, or it cannot be listed: what an earlier restore left stays.
+    // No spool, or it cannot be listed: directories that an earlier restore renamed remain.
     return []
   }
 }

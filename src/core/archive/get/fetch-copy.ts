@@ -1,12 +1,12 @@
-import { decryptor } from '../../codec/cipher.ts'
-import { digest } from '../../codec/digest.ts'
-import { HeadTap } from '../../codec/head.ts'
-import { pump } from '../../codec/pump.ts'
-import type { Stage } from '../../codec/stage.ts'
-import type { StorageDriver } from '../../storage/driver.ts'
-import type { CompressType } from '../../util/compress-type.ts'
-import { PgtsError } from '../../util/error.ts'
-import { loadModule } from '../../util/load-module.ts'
+import { decryptor } from '../../../codec/cipher.ts'
+import { digest } from '../../../codec/digest.ts'
+import { HeadTap } from '../../../codec/head.ts'
+import { pump } from '../../../codec/pump.ts'
+import type { Stage } from '../../../codec/stage.ts'
+import type { StorageDriver } from '../../../storage/driver.ts'
+import type { CompressType } from '../../../util/compress-type.ts'
+import { PgtsError } from '../../../util/error.ts'
+import { loadModule } from '../../../util/load-module.ts'
 import type { Destination } from './destination.ts'
 
 /** One stored form of a file of the archive: plain data, so that it can go to a worker. */
@@ -51,7 +51,7 @@ export async function fetchCopy(
 ): Promise<number> {
   const stages: Stage[] = copy.cipherPass === undefined ? [] : [decryptor(copy.cipherPass)]
   if (copy.compressType !== 'none') {
-    const { decompressor, loadCodec } = await loadModule(() => import('../../codec/registry.ts'))
+    const { decompressor, loadCodec } = await loadModule(() => import('../../../codec/registry.ts'))
     await loadCodec(copy.compressType)
     stages.push(decompressor(copy.compressType))
   }
@@ -87,7 +87,7 @@ async function requireHeader(
   sizeBytes: number,
   expected: ExpectedHeader,
 ): Promise<void> {
-  const { parseWalHeader } = await loadModule(() => import('../../postgres/wal-header.ts'))
+  const { parseWalHeader } = await loadModule(() => import('../../../postgres/wal-header.ts'))
   let header: ReturnType<typeof parseWalHeader>
   try {
     header = parseWalHeader(head)

@@ -1,9 +1,9 @@
-import { archiveFileName } from '../../format/repo-path.ts'
-import { putFile } from '../../storage/whole-file.ts'
-import { isPgtsError } from '../../util/error.ts'
-import { loadModule } from '../../util/load-module.ts'
+import { archiveFileName } from '../../../format/repo-path.ts'
+import { putFile } from '../../../storage/whole-file.ts'
+import { isPgtsError } from '../../../util/error.ts'
+import { loadModule } from '../../../util/load-module.ts'
 import { sameHistory, type ExistingRequest } from './existing.ts'
-import type { RepositoryFailures } from './repository-failures.ts'
+import type { RepositoryFailures } from '../repository-failures.ts'
 import type { Target } from './store.ts'
 
 /** What became of a history file in one repository. */
@@ -56,7 +56,7 @@ async function create(target: Target, repoName: string, content: Buffer, signal:
   const { storage, cipherPass } = target
   let bytes = content
   if (cipherPass !== undefined) {
-    const { encrypt } = await loadModule(() => import('../../codec/cipher.ts'))
+    const { encrypt } = await loadModule(() => import('../../../codec/cipher.ts'))
     bytes = encrypt(content, cipherPass)
   }
   if (storage.createIfAbsent !== undefined) {

@@ -1,6 +1,22 @@
 import { accessSync, constants, existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
 import { dirname } from 'node:path'
-import { decodeText, textPath } from '../../util/byte-string.ts'
+import { decodeText, textPath } from '../../../util/byte-string.ts'
+
+/** How PostgreSQL has to call pgts: by its path, because the PATH of a server is short. */
+export interface Caller {
+  /** Absolute path of pgts. */
+  readonly program: string
+  readonly stanza: string
+}
+
+/** A line of postgresql.conf, for hints. */
+export function archiveCommandLine({ program, stanza }: Caller): string {
+  return `archive_command = '${program} --stanza=${stanza} archive-push %p'`
+}
+
+export function restoreCommandLine({ program, stanza }: Caller): string {
+  return `restore_command = '${program} --stanza=${stanza} archive-get %f "%p"'`
+}
 
 /** Variables of the server's process, which archive_command inherits. */
 export type ServerEnvironment = ReadonlyMap<string, string>

@@ -7,12 +7,12 @@ import type { Logger } from '../../../util/log.ts'
 import type { Executor } from '../../../worker/executor.ts'
 import type { jobHandlers } from '../../jobs.ts'
 import { describeFailure } from '../repository-failures.ts'
-import { removeIfThere, type SpoolPaths } from '../spool-files.ts'
+import { removeIfExists, type SpoolPaths } from '../spool/spool-files.ts'
 import { Notifier, watchDirectory } from '../spool/notifier.ts'
 import type { FetchSegmentJob, FetchSegmentResult } from './fetch-segment.ts'
 import type { SegmentIndex } from './segment-index.ts'
 import { moveOnRequest } from './move-on-request.ts'
-import { FETCHING, namesIn, readRequest, type Request } from './spool.ts'
+import { FETCHING, namesIn, readRequest, type Request } from './get-spool.ts'
 import { inWindow, isLow, moved, windowAfter, type ReplayPosition } from './window.ts'
 
 export interface ReadAheadRequest {
@@ -140,7 +140,7 @@ class ReadAhead {
       log.warn(`fetching ahead was interrupted: ${error instanceof Error ? error.message : String(error)}`)
       for (const segment of this.#fetching) {
         this.#fetching.delete(segment)
-        removeIfThere(`${this.#request.spool.in}/${segment}${FETCHING}`)
+        removeIfExists(`${this.#request.spool.in}/${segment}${FETCHING}`)
         this.#remove(segment)
       }
       await clock.sleep(LOOK_MS, signal)
@@ -300,6 +300,6 @@ class ReadAhead {
 
   #remove(segment: WalSegment): void {
     this.#ready.delete(segment)
-    removeIfThere(`${this.#request.spool.in}/${segment}`)
+    removeIfExists(`${this.#request.spool.in}/${segment}`)
   }
 }

@@ -4,18 +4,18 @@ import { WAL_HEADER_BYTES } from '../../../postgres/wal-header.ts'
 import { bytesToText, pathOf } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
 import { systemCode } from '../../../util/error.ts'
-import { createDestination } from '../destination.ts'
-import { getWal, type GetReport, type GetRequest } from '../get.ts'
-import type { SpoolPaths } from '../spool-files.ts'
-import { isOpen } from '../spool-door.ts'
-import { FETCHING, isFetching, writeRequest } from './spool.ts'
+import { createDestination } from './destination.ts'
+import { getWal, type GetReport, type GetRequest } from './get-wal.ts'
+import type { SpoolPaths } from '../spool/spool-files.ts'
+import { isOwnerDirectory } from '../spool/spool-owner.ts'
+import { FETCHING, isFetching, writeRequest } from './get-spool.ts'
 
 export interface SpooledGetRequest extends GetRequest {
   /** Bytes, as pg_control says. */
   readonly segmentSize: number
   readonly spool: SpoolPaths
-  /** This cluster's way into the spool (spool-door.ts). */
-  readonly door: string
+  /** Of this cluster (spool-owner.ts). */
+  readonly ownerDirectory: string
   /** Start the background process. Called when none lives, at most once. */
   readonly launch: () => Promise<void>
   readonly clock: Clock
@@ -38,7 +38,7 @@ export async function getThroughSpool(request: SpooledGetRequest): Promise<Spool
   const segment = parseWalSegment(request.file)
   const lives = isFetching(request.spool)
   // Only what a living process put there for this cluster is believed: it has removed all that lay there before.
-  if (lives && isOpen(request.door) && (await takeWhenReady(request, segment))) {
+  if (lives && isOwnerDirectory(request.ownerDirectory) && (await takeWhenReady(request, segment))) {
     tell(request, segment)
     return { found: true, file: segment, prefetched: true }
   }
@@ -70,8 +70,8 @@ async function launchQuietly({ launch, log }: SpooledGetRequest): Promise<void> 
 }
 
 async function takeWhenReady(request: SpooledGetRequest, segment: WalSegment): Promise<boolean> {
-  const { door, clock, signal, spool } = request
-  const path = `${door}/in/${segment}`
+  const { ownerDirectory, clock, signal, spool } = request
+  const path = `${ownerDirectory}/in/${segment}`
   let grewMs = clock.nowMs()
   for (let size = -1; ;) {
     if (await take(request, path)) return true

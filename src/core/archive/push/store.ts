@@ -1,11 +1,11 @@
-import type { Stage } from '../../codec/stage.ts'
-import { archiveFileName } from '../../format/repo-path.ts'
-import type { PendingFile } from '../../storage/driver.ts'
-import type { ByteSink } from '../../util/bytes.ts'
-import { loadModule } from '../../util/load-module.ts'
-import type { ArchiveRepository, ClusterIdentity } from './find.ts'
-import type { RepositoryFailures } from './repository-failures.ts'
-import type { WalFile } from './wal-file.ts'
+import type { Stage } from '../../../codec/stage.ts'
+import { archiveFileName } from '../../../format/repo-path.ts'
+import type { PendingFile } from '../../../storage/driver.ts'
+import type { ByteSink } from '../../../util/bytes.ts'
+import { loadModule } from '../../../util/load-module.ts'
+import type { ArchiveRepository, ClusterIdentity } from '../find.ts'
+import type { RepositoryFailures } from '../repository-failures.ts'
+import type { WalFile } from '../wal-file.ts'
 
 /** A repository that takes WAL of this cluster. */
 export interface Target extends ArchiveRepository {
@@ -29,7 +29,7 @@ export interface StoreRequest {
 /** Read and compress once, encrypt for each, write to all. A repository that fails is left behind; answers those that have the file. */
 export async function storeEverywhere(request: StoreRequest, failures: RepositoryFailures): Promise<Target[]> {
   const { signal, stanza, targets, storedName, file, stages } = request
-  const { pump } = await loadModule(() => import('../../codec/pump.ts'))
+  const { pump } = await loadModule(() => import('../../../codec/pump.ts'))
   const open = new Map<Target, { readonly pending: PendingFile; readonly sink: ClosingSink }>()
   const opened: PendingFile[] = []
   const leaveBehind = (target: Target, error: unknown): void => {
@@ -86,6 +86,6 @@ type ClosingSink = ByteSink & { finish?(): void | Promise<void> }
 
 async function sinkOf({ cipherPass }: Target, pending: PendingFile): Promise<ClosingSink> {
   if (cipherPass === undefined) return pending.sink
-  const { encryptingSink } = await loadModule(() => import('../../codec/cipher.ts'))
+  const { encryptingSink } = await loadModule(() => import('../../../codec/cipher.ts'))
   return encryptingSink(pending.sink, cipherPass)
 }

@@ -1,5 +1,5 @@
-import { formatLsn, isWalSegment, lsnOfSegment, type WalSegment } from '../../format/wal-segment.ts'
-import type { FileEvent } from './status/push-status.ts'
+import { formatLsn, isWalSegment, lsnOfSegment, type WalSegment } from '../../../format/wal-segment.ts'
+import type { FileEvent } from './push-status.ts'
 import type { ArchivingFacts, SpoolMessage } from './archiving-facts.ts'
 import { diagnose, type Finding } from './diagnose.ts'
 

@@ -1,22 +1,28 @@
-import type { Stage } from '../../codec/stage.ts'
-import { archiveIdOf, currentHistory, type ArchiveInfo } from '../../format/archive-info.ts'
-import { archivedSegmentName, isSegmentOrPartial } from '../../format/wal-segment.ts'
-import { archiveFileName } from '../../format/repo-path.ts'
-import type { ClusterFiles } from '../../postgres/cluster-access.ts'
-import { readAll } from '../../util/bytes.ts'
-import type { CompressType } from '../../util/compress-type.ts'
-import type { PgtsError } from '../../util/error.ts'
-import { loadModule } from '../../util/load-module.ts'
-import type { Logger } from '../../util/log.ts'
-import { loadArchiveInfo, type LoadOptions } from '../info-store.ts'
+import type { Stage } from '../../../codec/stage.ts'
+import { archiveIdOf, currentHistory, type ArchiveInfo } from '../../../format/archive-info.ts'
+import { archivedSegmentName, isSegmentOrPartial } from '../../../format/wal-segment.ts'
+import { archiveFileName } from '../../../format/repo-path.ts'
+import type { ClusterFiles } from '../../../postgres/cluster-access.ts'
+import { readAll } from '../../../util/bytes.ts'
+import type { CompressType } from '../../../util/compress-type.ts'
+import type { PgtsError } from '../../../util/error.ts'
+import { loadModule } from '../../../util/load-module.ts'
+import type { Logger } from '../../../util/log.ts'
+import { loadArchiveInfo, type LoadOptions } from '../../info-store.ts'
 import { ArchivedForms } from './existing.ts'
-import { baseName, describeCluster, isSameCluster, type ArchiveRepository, type ClusterIdentity } from './find.ts'
-import { mismatch } from './mismatch.ts'
-import { RepositoryFailures } from './repository-failures.ts'
+import {
+  type ArchiveRepository,
+  baseName,
+  type ClusterIdentity,
+  describeCluster,
+  isSameCluster,
+  mismatch,
+} from '../find.ts'
+import { RepositoryFailures } from '../repository-failures.ts'
 import type { SegmentCheck } from './segment-check.ts'
 import { storeHistory } from './store-history.ts'
 import { storeEverywhere, type Target } from './store.ts'
-import { readWalFile, statWalFile, walFileKind, type WalFile, type WalFileKind } from './wal-file.ts'
+import { readWalFile, statWalFile, walFileKind, type WalFile, type WalFileKind } from '../wal-file.ts'
 
 export interface PushRequest {
   readonly stanza: string
@@ -143,7 +149,7 @@ type StoredIn = PushReport['repositories'][number]
 
 async function compressionOf({ type, level }: PushRequest['compress'], wholeBytes: number): Promise<() => Stage[]> {
   if (type === 'none') return () => []
-  const { compressor, loadCodec } = await loadModule(() => import('../../codec/registry.ts'))
+  const { compressor, loadCodec } = await loadModule(() => import('../../../codec/registry.ts'))
   await loadCodec(type)
   return () => [compressor(type, level, { wholeBytes })]
 }

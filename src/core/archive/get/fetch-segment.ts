@@ -1,11 +1,11 @@
 import type { WalSegment } from '../../../format/wal-segment.ts'
 import { systemCode, toPlainError, type PlainError } from '../../../util/error.ts'
 import type { WorkerEnv } from '../../worker-env.ts'
-import { createDestination } from '../destination.ts'
-import { DestinationError, fetchCopy } from '../fetch-copy.ts'
+import { createDestination } from './destination.ts'
+import { DestinationError, fetchCopy } from './fetch-copy.ts'
 import { workerStorage } from '../worker-storages.ts'
 import type { LocatedCopy } from './segment-index.ts'
-import { FETCHING } from './spool.ts'
+import { FETCHING } from './get-spool.ts'
 
 /** Fetch one segment ahead of its request. */
 export interface FetchSegmentJob {

@@ -1,15 +1,14 @@
 import { readdirSync, statSync } from 'node:fs'
-import type { Caller } from './caller.ts'
-import type { ServerConnection } from '../../postgres/client.ts'
-import { readPostmasterFile } from '../../postgres/socket.ts'
-import { bytesToLines, bytesToText, decodeUtf8, pathOf } from '../../util/byte-string.ts'
-import { parseLsn } from '../../util/lsn.ts'
-import { stopFileOf } from '../../util/stop-file.ts'
-import { readServerEnvironment, type ServerEnvironment } from './archive-program.ts'
-import { readPushStatus, type FileEvent, type PushStatus } from './status/push-status.ts'
-import { readReadyQueue } from './push/ready-queue.ts'
-import { readIfThere, spoolPaths } from './spool-files.ts'
-import { livingPid } from './spool-lock.ts'
+import { type Caller, readServerEnvironment, type ServerEnvironment } from './archive-program.ts'
+import type { ServerConnection } from '../../../postgres/client.ts'
+import { readPostmasterFile } from '../../../postgres/socket.ts'
+import { bytesToLines, bytesToText, decodeUtf8, pathOf } from '../../../util/byte-string.ts'
+import { parseLsn } from '../../../util/lsn.ts'
+import { stopFileOf } from '../../../util/stop-file.ts'
+import { readPushStatus, type FileEvent, type PushStatus } from './push-status.ts'
+import { readReadyQueue } from '../push/ready-queue.ts'
+import { readIfExists, spoolPaths } from '../spool/spool-files.ts'
+import { livingPid } from '../spool/spool-lock.ts'
 
 /** Where the traces of archiving are. */
 export interface ArchivingPlace extends Caller {
@@ -218,7 +217,7 @@ function messagesIn(directory: string, ending: '.ok' | '.error'): SpoolMessage[]
   const found: SpoolMessage[] = []
   for (const name of namesIn(directory)) {
     if (!name.endsWith(ending)) continue
-    const file = readIfThere(`${directory}/${name}`)
+    const file = readIfExists(`${directory}/${name}`)
     const match = /^(\d{1,3})\n([^]*)$/.exec(file?.text ?? '')
     if (file === undefined || match === null) continue
     found.push({

@@ -5,7 +5,7 @@ import type { Clock } from '../../../util/clock.ts'
 import { PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import { loadArchiveInfo } from '../../info-store.ts'
-import type { ArchivedCopy } from '../fetch-copy.ts'
+import type { ArchivedCopy } from './fetch-copy.ts'
 import {
   candidateArchiveIds,
   describeCluster,

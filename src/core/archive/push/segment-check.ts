@@ -7,18 +7,17 @@ import {
   parseTimelineHistory,
   timelineOf,
   type WalSegment,
-} from '../../format/wal-segment.ts'
-import type { ClusterFiles } from '../../postgres/cluster-access.ts'
-import { parseWalHeader, type WalHeader } from '../../postgres/wal-header.ts'
-import { WalPageWalk, type WalFault } from '../../postgres/wal-pages.ts'
-import { bytesToText } from '../../util/byte-string.ts'
-import { readAll } from '../../util/bytes.ts'
-import { isPgtsError, PgtsError } from '../../util/error.ts'
-import { formatLsn } from '../../util/lsn.ts'
-import { baseName, describeCluster, isSameCluster } from './find.ts'
-import { mismatch } from './mismatch.ts'
+} from '../../../format/wal-segment.ts'
+import type { ClusterFiles } from '../../../postgres/cluster-access.ts'
+import { parseWalHeader, type WalHeader } from '../../../postgres/wal-header.ts'
+import { WalPageWalk, type WalFault } from '../../../postgres/wal-pages.ts'
+import { bytesToText } from '../../../util/byte-string.ts'
+import { readAll } from '../../../util/bytes.ts'
+import { isPgtsError, PgtsError } from '../../../util/error.ts'
+import { formatLsn } from '../../../util/lsn.ts'
+import { baseName, describeCluster, isSameCluster, mismatch } from '../find.ts'
 import type { Target } from './store.ts'
-import type { WalFile } from './wal-file.ts'
+import type { WalFile } from '../wal-file.ts'
 
 export interface SegmentCheckRequest {
   readonly stanza: string

@@ -1,11 +1,10 @@
-import { archiveDirectory, archiveFileName } from '../../format/repo-path.ts'
-import type { StorageDriver } from '../../storage/driver.ts'
-import { bytesToText } from '../../util/byte-string.ts'
-import { isPgtsError, PgtsError } from '../../util/error.ts'
-import type { Logger } from '../../util/log.ts'
-import { baseName, findSegment, type StoredSegment } from './find.ts'
-import { readArchived } from './read-archived.ts'
-import type { RepositoryFailures } from './repository-failures.ts'
+import { archiveDirectory, archiveFileName } from '../../../format/repo-path.ts'
+import type { StorageDriver } from '../../../storage/driver.ts'
+import { bytesToText } from '../../../util/byte-string.ts'
+import { isPgtsError, PgtsError } from '../../../util/error.ts'
+import type { Logger } from '../../../util/log.ts'
+import { baseName, findSegment, readArchived, type StoredSegment } from '../find.ts'
+import type { RepositoryFailures } from '../repository-failures.ts'
 import type { Target } from './store.ts'
 
 /** A file that is to be archived, and what is known of it. */

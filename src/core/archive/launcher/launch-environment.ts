@@ -1,4 +1,4 @@
-import { programName } from '../../util/program-name.ts'
+import { programName } from '../../../util/program-name.ts'
 
 /** bin/pgts compares these repositories in every call, and others only where the hint names them. */
 const FIXED_KEYS = [1, 2, 3, 4]

@@ -2,8 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs'
 import { isWalSegment, type WalSegment } from '../../../format/wal-segment.ts'
 import { pathOf } from '../../../util/byte-string.ts'
 import { removeTreeSync } from '../../../util/remove-tree.ts'
-import { readIfThere, writeWhole, type SpoolPaths } from '../spool-files.ts'
-import { livingPid } from '../spool-lock.ts'
+import { readIfExists, writeAtomic, type SpoolPaths } from '../spool/spool-files.ts'
+import { livingPid } from '../spool/spool-lock.ts'
 
 /**
  * What archive-get keeps in the spool besides the segments themselves, which lie in `in/` under pgBackRest's names
@@ -39,12 +39,12 @@ export interface Request {
 
 /** @throws the system's error */
 export function writeRequest(spool: SpoolPaths, { segment, call }: Request): void {
-  writeWhole(spool, `${spool.own}/get-request`, `${segment}\n${call}\n`)
+  writeAtomic(spool, `${spool.own}/get-request`, `${segment}\n${call}\n`)
 }
 
 /** The last one; undefined when there is none, or nothing that can be understood. */
 export function readRequest(spool: SpoolPaths): Request | undefined {
-  const [segment = '', call = ''] = readIfThere(`${spool.own}/get-request`)?.text.split('\n') ?? []
+  const [segment = '', call = ''] = readIfExists(`${spool.own}/get-request`)?.text.split('\n') ?? []
   return isWalSegment(segment) && call !== '' ? { segment, call } : undefined
 }
 

@@ -1,6 +1,6 @@
-import { recoveryMode } from '../../postgres/recovery-mode.ts'
-import { textToBytes } from '../../util/byte-string.ts'
-import { EXIT_CODES, PgtsError, toPlainError } from '../../util/error.ts'
+import { recoveryMode } from '../../../postgres/recovery-mode.ts'
+import { textToBytes } from '../../../util/byte-string.ts'
+import { EXIT_CODES, PgtsError, toPlainError } from '../../../util/error.ts'
 
 /**
  * The error that restore_command has to end with. In archive recovery PostgreSQL takes every exit code up to 125 for

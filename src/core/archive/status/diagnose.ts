@@ -1,8 +1,7 @@
 import { existsSync } from 'node:fs'
-import { archiveCommandLine, type Caller } from './caller.ts'
-import { bytesToText, decodeUtf8, textPath } from '../../util/byte-string.ts'
-import { formatSize } from '../../util/format-size.ts'
-import { programProblems } from './archive-program.ts'
+import { archiveCommandLine, type Caller, programProblems } from './archive-program.ts'
+import { bytesToText, decodeUtf8, textPath } from '../../../util/byte-string.ts'
+import { formatSize } from '../../../util/format-size.ts'
 import type { ArchivingFacts, QueueFacts, ServerArchiving, SpoolFacts } from './archiving-facts.ts'
 
 /** The part of the way at which WAL is stuck. */

@@ -6,8 +6,8 @@ import { isAlive } from '../../../util/is-alive.ts'
 import type { Logger } from '../../../util/log.ts'
 import { removeTreeSync } from '../../../util/remove-tree.ts'
 import { renameNew } from '../../../util/rename-new.ts'
-import { removeIfThere, type SpoolPaths } from '../spool-files.ts'
-import { namesIn } from './spool.ts'
+import { removeIfExists, type SpoolPaths } from '../spool/spool-files.ts'
+import { namesIn } from './get-spool.ts'
 
 export interface MoveOnRequest {
   /** Through this cluster's door: requests lie behind it, so that nobody else's come here. */
@@ -94,7 +94,7 @@ class Mover {
   }
 
   #clear(): void {
-    for (const name of namesIn(this.#directory)) removeIfThere(`${this.#directory}/${name}`)
+    for (const name of namesIn(this.#directory)) removeIfExists(`${this.#directory}/${name}`)
   }
 
   #giveUp(error: unknown): void {

@@ -1,0 +1,190 @@
+import { createHash } from 'node:crypto'
+import {
+  closeSync,
+  constants,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+  symlinkSync,
+} from 'node:fs'
+import { decodeUtf8, pathOf, textPath, textToBytes } from '../../../util/byte-string.ts'
+import { systemCode } from '../../../util/error.ts'
+import { makeDirectories } from '../../../util/make-directories.ts'
+import { removeTreeSync } from '../../../util/remove-tree.ts'
+import { readIfExists, writeAtomic, type SpoolPaths } from './spool-files.ts'
+import { tryHold, type HeldFile } from './spool-lock.ts'
+
+/** The cluster that uses a spool. */
+export interface SpoolOwner {
+  readonly systemId: bigint
+  /** Real path of the data directory, byte string. */
+  readonly pgPath: string
+  /** Changes with every start of the host; '' where the system has none. */
+  readonly bootId: string
+}
+
+/** @param pgPath pg1-path, as text */
+export function spoolOwner(systemId: bigint, pgPath: string): SpoolOwner {
+  return {
+    systemId,
+    pgPath: realpathSync.native(textPath(pgPath), { encoding: 'buffer' }).toString('latin1'),
+    bootId: readBootId(),
+  }
+}
+
+/**
+ * - `ours`: the spool belongs to this cluster
+ * - `claimed`: it belonged to another one; its files were removed, and now it belongs to this cluster
+ * - `busy`: a background process of another cluster is running
+ */
+export type Claim = 'ours' | 'claimed' | 'busy'
+
+/**
+ * Take the spool for this cluster, before any of its files is trusted: an `.ok` of another cluster would lose WAL, and a
+ * fetched segment of another cluster would end a recovery. Files of other clusters are removed: pushing again what the
+ * repositories have does no harm. Fetched segments are not synced, so they are not trusted after a restart of the host.
+ *
+ * Both background processes hold their lock as long as they live, so none of them writes for the former owner here.
+ *
+ * @param holds the lock that this process holds, when it is a background process
+ * @throws the error of the system; flock is loaded only when something has to be changed
+ */
+export async function claimSpool(
+  spool: SpoolPaths,
+  owner: SpoolOwner,
+  holds: 'push' | 'get' | undefined = undefined,
+): Promise<Claim> {
+  if (sameOwner(readOwner(spool), owner)) return 'ours'
+  const held: HeldFile[] = []
+  try {
+    for (const kind of ['push', 'get'] as const) {
+      if (kind === holds) continue
+      const lock = await tryHold(lockFileOf(spool, kind))
+      if (lock === undefined) return 'busy'
+      held.push(lock)
+    }
+    // Another process may have claimed it while this one waited for the locks.
+    const current = readOwner(spool)
+    if (sameOwner(current, owner)) return 'ours'
+    const sameCluster = current !== undefined && sameOwner({ ...current, bootId: owner.bootId }, owner)
+    // Before any file of this cluster is written: paths through other owner directories must not reach it.
+    makeOwnerDirectory(spool, ownerDirectoryOf(spool, owner))
+    if (!sameCluster) empty(spool.out)
+    empty(spool.in)
+    writeAtomic(spool, ownerFileOf(spool), serialise(owner))
+    return 'claimed'
+  } finally {
+    for (const lock of held) lock.release()
+  }
+}
+
+const OWNER_DIRECTORY = 'get-door-'
+const MODE = 0o750
+
+/**
+ * The owner directory: links to the parts of the spool, and the fence between clusters. A cluster that takes the spool
+ * over removes all others before it writes anything, so that a path through one never reaches a file of another cluster,
+ * not even in a launcher that was stopped for an hour between looking and taking.
+ *
+ * @returns absolute byte string; the name has the prefix of earlier releases
+ */
+export function ownerDirectoryOf(spool: SpoolPaths, owner: SpoolOwner): string {
+  const hash = createHash('sha256')
+  for (const part of [owner.systemId, owner.pgPath, owner.bootId]) hash.update(`${part}\0`)
+  return `${spool.own}/${OWNER_DIRECTORY}${hash.digest('hex').slice(0, 32)}`
+}
+
+/** Create it, and remove those of all other owners. The caller holds one of the locks of the spool. */
+export function makeOwnerDirectory(spool: SpoolPaths, ownerDirectory: string): void {
+  for (const name of readdirSync(pathOf(spool.own), { encoding: 'latin1' })) {
+    const path = `${spool.own}/${name}`
+    // A launcher may create a request in it (get/move-on-request.ts) while it is being removed.
+    if (name.startsWith(OWNER_DIRECTORY) && path !== ownerDirectory) removeTreeSync(path)
+  }
+  makeDirectories(ownerDirectory, MODE)
+  for (const [name, target] of [
+    ['in', '../../in'],
+    ['out', '../../out'],
+    ['pgts', '..'],
+  ] as const) {
+    try {
+      symlinkSync(target, pathOf(`${ownerDirectory}/${name}`))
+    } catch (error) {
+      if (systemCode(error) !== 'EEXIST') throw error
+    }
+  }
+}
+
+export function isOwnerDirectory(ownerDirectory: string): boolean {
+  return statSync(pathOf(`${ownerDirectory}/in`), { throwIfNoEntry: false }) !== undefined
+}
+
+/** Does the spool still belong to this cluster? */
+export function isOwner(spool: SpoolPaths, owner: SpoolOwner): boolean {
+  return sameOwner(readOwner(spool), owner)
+}
+
+export function lockFileOf(spool: SpoolPaths, kind: 'push' | 'get'): string {
+  return `${spool.own}/${kind}.lock`
+}
+
+function ownerFileOf(spool: SpoolPaths): string {
+  return `${spool.own}/cluster`
+}
+
+/** Durable before the new owner is written: a power failure must not restore files of the former one. */
+function empty(directory: string): void {
+  let names: string[]
+  try {
+    names = readdirSync(pathOf(directory), { encoding: 'latin1' })
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return
+    throw error
+  }
+  for (const name of names) removeTreeSync(`${directory}/${name}`)
+  const fd = openSync(pathOf(directory), constants.O_RDONLY | constants.O_DIRECTORY)
+  try {
+    fsyncSync(fd)
+  } catch (error) {
+    if (systemCode(error) !== 'EINVAL' && systemCode(error) !== 'ENOTSUP') throw error
+  } finally {
+    closeSync(fd)
+  }
+}
+
+const FORMAT = 1
+
+function serialise({ systemId, pgPath, bootId }: SpoolOwner): string {
+  const text = JSON.stringify({ format: FORMAT, systemId: String(systemId), pgPath: decodeUtf8(pgPath), bootId })
+  return textToBytes(`${text}\n`)
+}
+
+/** undefined: none, or the file cannot be parsed. */
+function readOwner(spool: SpoolPaths): SpoolOwner | undefined {
+  const file = readIfExists(ownerFileOf(spool))
+  if (file === undefined) return undefined
+  try {
+    const value = JSON.parse(decodeUtf8(file.text)) as Record<string, unknown>
+    const { format, systemId, pgPath, bootId } = value
+    if (format !== FORMAT || typeof pgPath !== 'string' || typeof bootId !== 'string') return undefined
+    return { systemId: BigInt(String(systemId)), pgPath: textToBytes(pgPath), bootId }
+  } catch {
+    return undefined
+  }
+}
+
+function sameOwner(a: SpoolOwner | undefined, b: SpoolOwner): boolean {
+  return a !== undefined && a.systemId === b.systemId && a.pgPath === b.pgPath && a.bootId === b.bootId
+}
+
+function readBootId(): string {
+  try {
+    return readFileSync('/proc/sys/kernel/random/boot_id', 'latin1').trim()
+  } catch {
+    // Not Linux
+    return ''
+  }
+}
