@@ -116,7 +116,7 @@ describe('a server that recovers', { timeout: 120_000 }, () => {
     await using copy = await restored(site, replica)
     await copy.untilPrimary()
     expect(await dataChecksum(copy)).toEqual(expected)
-    expect(asyncGetLog(replica)).toMatch(/WARN: nothing can be fetched ahead: .*ENOSPC/)
+    expect(asyncGetLog(replica)).toMatch(/WARN: cannot fetch ahead: .*ENOSPC/)
     expect(ways(copy, replica).ahead.size).toBeGreaterThan(0)
   })
 

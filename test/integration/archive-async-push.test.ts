@@ -174,7 +174,7 @@ test('an error names the repository, and one that was renamed to ok skips the fi
   renameSync(join(spool.out, `${name}.error`), join(spool.out, `${name}.ok`))
   const skipped = await push()
   expect(skipped).toMatchObject({ code: 0 })
-  expect(skipped.stdout).toMatch(/WARN: .*skipped by hand.*\[055\]/s)
+  expect(skipped.stdout).toMatch(/WARN: .*skipped by the operator.*\[055\]/s)
   rmSync(join(spool.out, `${name}.ok`))
 
   // It comes back by itself, without anybody asking.

@@ -15,7 +15,7 @@ export interface ClusterIdentity {
   readonly version: string
 }
 
-/** A repository with its number, as messages name it, and what unlocks it. */
+/** A repository with its number, as in messages, and its passphrase. */
 export interface ArchiveRepository extends InfoPlace {
   readonly key: number
 }
@@ -24,16 +24,16 @@ export interface ArchiveRepository extends InfoPlace {
 export interface StoredSegment {
   /** Name in the repository, from its root. */
   readonly repoName: string
-  /** SHA-1 of the plain content, as the name tells it. */
+  /** SHA-1 of the plain content, from the name. */
   readonly checksum: string
   readonly compressType: CompressType
 }
 
 /**
- * Every stored form of a segment under one archive id, in name order. More than one is always somebody's fault; what
- * it means is the caller's to say.
+ * Every stored file of a segment under one archive id, in name order. More than one is always an error, which the caller
+ * reports.
  *
- * @param name `<segment>` or `<segment>.partial`; one is never found under the other's name
+ * @param name `<segment>` or `<segment>.partial`; each finds only itself
  */
 export async function findSegment(
   storage: StorageDriver,
@@ -68,8 +68,8 @@ export async function listSegments(
 }
 
 /**
- * The archive ids that may hold WAL of this cluster, newest first. The current one always counts, an older one of the
- * same cluster (a stanza that was upgraded forth and back) when its directory exists.
+ * The archive ids that may hold WAL of this cluster, newest first: the current one, and an older one of the same cluster
+ * (a stanza that was upgraded and reverted) if its directory exists.
  */
 export async function candidateArchiveIds(
   storage: StorageDriver,

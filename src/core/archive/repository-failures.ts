@@ -1,8 +1,8 @@
 import { EXIT_CODES, PgtsError, isPgtsError, toPlainError } from '../../util/error.ts'
 
 /**
- * What went wrong in which repository, while the others are still tried. One repository's trouble must not keep WAL
- * from the others, and must not be forgotten either.
+ * Errors by repository, while the other repositories are still tried: a repository that fails must not keep WAL from the
+ * others, and its error must be reported.
  */
 export class RepositoryFailures {
   readonly #failures: { readonly key: number; readonly error: unknown }[] = []
@@ -29,12 +29,12 @@ export class RepositoryFailures {
   }
 
   /**
-   * The error that stands for all of them. A single failure where there is a single repository keeps its own code and
-   * words; otherwise every failure is named under `code`.
+   * One error for all of them. The only failure of an only repository keeps its code and message; otherwise the message
+   * lists every failure, and the code is `code`.
    */
   toError(
     code: 'command' | 'repo-invalid',
-    story: string,
+    summary: string,
     repositories: number,
     hints: readonly string[] = [],
   ): PgtsError {
@@ -45,7 +45,7 @@ export class RepositoryFailures {
         cause: only.error,
       })
     }
-    return new PgtsError(code, `${story}:\n${this.lines().join('\n')}`, {
+    return new PgtsError(code, `${summary}:\n${this.lines().join('\n')}`, {
       hints: [...this.hints(), ...hints],
       cause: this.#failures[0]?.error,
     })

@@ -23,19 +23,19 @@ export interface WaitRequest {
   readonly log: Logger
   /** Number of the repository, for messages. */
   readonly repoKey?: number
-  /** Asked when the time is over: why did it not arrive? What it throws is left out. */
+  /** Hints for the timeout: why the segment did not arrive. Its errors are ignored. */
   readonly explain?: (segment: WalSegment) => Promise<readonly string[]>
 }
 
 /**
- * Wait until every segment is in the archive of one repository; the time begins anew with each segment.
+ * Wait until every segment is in the archive of one repository; the timeout is for each segment.
  *
- * @throws PgtsError archive-timeout naming the segment and what is known of the cause; archive-duplicate when a segment
+ * @throws PgtsError archive-timeout with the segment and the known causes; archive-duplicate when a segment
  *   is there with different contents
  */
 export async function waitForSegments(request: WaitRequest): Promise<ArchivedSegment[]> {
   const found: ArchivedSegment[] = []
-  // A long backup waits for thousands of segments that are there: what one listing showed is not asked for again.
+  // A long backup waits for thousands of segments that exist: a listing is used for all that it contains.
   const seen = new Map<string, Listing>()
   for (const segment of request.segments) found.push(await waitForSegment(request, segment, seen))
   return found
@@ -67,7 +67,7 @@ async function waitForSegment(
     const [first] = stored
     if (first !== undefined) return { segment, ...first }
     const leftMs = deadlineMs - clock.nowMs()
-    // The last look comes after the deadline, so that a segment that arrived during the last pause counts.
+    // The last listing is after the deadline: a segment may have arrived during the last pause.
     if (leftMs <= 0) throw await timeout(request, segment)
     request.log.trace({ segment }, `WAL segment ${segment} is not in the archive yet`)
     await clock.sleep(Math.min(pauseMs, leftMs), signal)
@@ -111,16 +111,16 @@ async function explain(request: WaitRequest, segment: WalSegment): Promise<reado
   try {
     return (await request.explain?.(segment)) ?? []
   } catch {
-    // Only hints depend on it; the timeout is the story.
+    // Only hints are lost; the timeout is reported.
     return []
   }
 }
 
-/** The listing was answered, but a repository may be read-only, full, or not this user's to write. */
+/** The repository can be listed, but may be read-only, full, or not writable by this user. */
 async function cannotWrite(request: WaitRequest, segment: WalSegment): Promise<string[]> {
   const { storage, stanza, archiveId, signal } = request
   try {
-    // Left without commit: it is discarded.
+    // Discarded: there is no commit.
     await using pending = await storage.create(archiveFileName(stanza, archiveId, segment), { signal })
     await pending.sink.write(Buffer.from('pgts'))
     return []

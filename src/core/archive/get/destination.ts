@@ -5,10 +5,10 @@ import type { ByteSink } from '../../../util/bytes.ts'
 import { PgtsError, systemCode } from '../../../util/error.ts'
 import { isAlive } from '../../../util/is-alive.ts'
 
-/** A file next to PostgreSQL's WAL that appears under its name whole, or not at all. */
+/** A file in pg_wal that is written atomically. */
 export interface Destination extends AsyncDisposable {
   readonly sink: ByteSink
-  /** Durable, then visible; replaces what was there. Left without it the temporary file is removed. */
+  /** Make it durable, then rename it to its name, replacing a file there. Without it the temporary file is removed. */
   commit(): Promise<void>
 }
 
@@ -17,7 +17,7 @@ const BUFFER_BYTES = 1024 * 1024
 const MODE = 0o600
 
 export interface DestinationOptions {
-  /** Name until it is whole; by default one that no other process uses, so that two calls for one file do not mix. */
+  /** Name until `commit`; by default one that no other process uses, so that two calls for one file do not interfere. */
   readonly temporary?: string
   /** Make it durable before it appears; default true. */
   readonly sync?: boolean
@@ -27,7 +27,7 @@ export interface DestinationOptions {
  * Create a temporary file in the destination's own directory.
  *
  * @param path absolute byte string
- * @throws PgtsError path-missing, file-open, file-write with the system's word for it
+ * @throws PgtsError path-missing, file-open, file-write with the error of the system
  */
 export async function createDestination(path: string, options: DestinationOptions = {}): Promise<Destination> {
   if (options.temporary === undefined) await removeLeftovers(path)
@@ -47,7 +47,7 @@ export async function createDestination(path: string, options: DestinationOption
 
 const TEMPORARY = '.pgts.tmp'
 
-/** What killed calls for the same file have left; a call that still lives keeps its own. */
+/** Remove files that killed calls for the same file have left; those of running calls are kept. */
 async function removeLeftovers(path: string): Promise<void> {
   const slash = path.lastIndexOf('/')
   const directory = path.slice(0, slash + 1)
@@ -56,7 +56,7 @@ async function removeLeftovers(path: string): Promise<void> {
   try {
     names = await readdir(pathOf(directory), { encoding: 'buffer' })
   } catch {
-    // Creating the file will tell what is wrong with its directory.
+    // Creating the file reports what is wrong with its directory.
     return
   }
   for (const bytes of names) {
@@ -117,7 +117,7 @@ class LocalDestination implements Destination {
     } catch (error) {
       const full = systemCode(error) === 'ENOSPC' || systemCode(error) === 'EDQUOT'
       throw new PgtsError('file-write', `cannot write ${this.#temporary}: ${messageOf(error)}`, {
-        hints: full ? ['make room in the file system of pg_wal'] : [],
+        hints: full ? ['free space in the file system of pg_wal'] : [],
         cause: error,
       })
     }
@@ -145,7 +145,7 @@ class LocalDestination implements Destination {
     this.#committed = true
   }
 
-  /** Was the directory emptied meanwhile, and is somebody else writing under this name? Theirs must not be published. */
+  /** The directory may have been emptied, and another process may write under this name: its file must not be published. */
   async #requireOwnName(handle: FileHandle): Promise<void> {
     const [opened, named] = await Promise.all([
       handle.stat({ bigint: true }),

@@ -6,43 +6,43 @@ import { readIfExists, writeAtomic, type SpoolPaths } from '../spool/spool-files
 import { livingPid } from '../spool/spool-lock.ts'
 
 /**
- * What archive-get keeps in the spool besides the segments themselves, which lie in `in/` under pgBackRest's names
+ * Files of archive-get in the spool besides the segments, which are in `in/` with the names of pgBackRest
  * (repository-format 6.5). All paths are byte strings.
  */
 
-/** Name of a segment while it is being fetched; pgBackRest's, so that its cleaning knows what it is. */
+/** Ending of a segment while it is being fetched; that of pgBackRest, which removes such files. */
 export const FETCHING = '.pgbackrest.tmp'
 
-/** Nobody knows who wrote what lies in `in/`, and what a killed process left was not proven to its end. */
+/** Remove all files in `in/`: their origin is unknown, and those of a killed process were not verified completely. */
 export function emptyQueue(spool: SpoolPaths): void {
   for (const name of namesIn(spool.in)) removeTreeSync(`${spool.in}/${name}`)
 }
 
-/** Does a background process live? A number that a killed one left may belong to somebody else by now. */
+/** Is a background process running? The process id that a killed one left may belong to another process. */
 export function isFetching(spool: SpoolPaths): boolean {
   const pid = livingPid(spool, 'get')
   if (pid === undefined) return false
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('archive-get:async')
   } catch {
-    // Not Linux, or hidden from us: then the number is all there is to go by.
+    // Not Linux, or /proc is hidden: only the process id is known.
     return true
   }
 }
 
-/** What a call of archive-get tells the background process: this segment was handed over, or is about to be. */
+/** Written by a call of archive-get: this segment was returned, or is about to be. */
 export interface Request {
   readonly segment: WalSegment
-  /** Another one for each call, so that a second request for the same segment is seen as one. */
+  /** Unique for each call, so that a second request for the same segment is recognised. */
   readonly call: string
 }
 
-/** @throws the system's error */
+/** @throws the error of the system */
 export function writeRequest(spool: SpoolPaths, { segment, call }: Request): void {
   writeAtomic(spool, `${spool.own}/get-request`, `${segment}\n${call}\n`)
 }
 
-/** The last one; undefined when there is none, or nothing that can be understood. */
+/** The last one; undefined if there is none, or it is invalid. */
 export function readRequest(spool: SpoolPaths): Request | undefined {
   const [segment = '', call = ''] = readIfExists(`${spool.own}/get-request`)?.text.split('\n') ?? []
   return isWalSegment(segment) && call !== '' ? { segment, call } : undefined

@@ -10,7 +10,7 @@ import { removeIfExists, type SpoolPaths } from '../spool/spool-files.ts'
 import { namesIn } from './get-spool.ts'
 
 export interface MoveOnRequest {
-  /** Through this cluster's door: requests lie behind it, so that nobody else's come here. */
+  /** Through the owner directory of this cluster: requests are created in it, so none of another cluster arrives. */
   readonly spool: SpoolPaths
   /** `RECOVERYXLOG` of the data directory, byte string. */
   readonly target: string
@@ -19,7 +19,7 @@ export interface MoveOnRequest {
   readonly log: Logger
 }
 
-/** Left by a launcher that waited in vain: until it is gone nobody asks. */
+/** Created by a launcher whose request was not answered in time: while it exists, launchers make no requests. */
 export const UNHEARD = 'unheard'
 
 export function requestsIn(spool: SpoolPaths): string {
@@ -27,14 +27,15 @@ export function requestsIn(spool: SpoolPaths): string {
 }
 
 /**
- * Move segments from the queue to where the server wants them, for launchers, which would have to start `mv`: one that
- * wants a segment makes an empty file `<segment>.<its process id>` in `ask/`, and looks whether the segment is gone.
+ * Move segments from the queue to the place where the server expects them, for launchers, which would have to start `mv`:
+ * a launcher that wants a segment creates an empty file `<segment>.<its process id>` in `ask/`, and checks whether the
+ * segment has left the queue.
  *
- * Nobody depends on an answer. The launcher has the segment open and believes only that the very same file lies at the
- * target; after some hundred looks it does without, says so with a file `unheard`, and moves the segment itself. So
- * here nothing may ever be replaced, and nothing is done for those who have died.
+ * No launcher depends on an answer. It has the segment open and trusts only that the same file is at the target; after a
+ * few hundred checks it creates a file `unheard` and moves the segment itself. So a file at the target is never replaced,
+ * and requests of dead processes are ignored.
  *
- * Where this cannot be done (the spool is on another file system, nothing can be watched) there is no `ask/`.
+ * Where this is impossible (the spool is on another file system, or cannot be watched) there is no `ask/`.
  */
 export function moveOnRequest(request: MoveOnRequest): Disposable {
   const mover = new Mover(request)
@@ -55,12 +56,12 @@ class Mover {
   start(): void {
     const { spool, target } = this.#request
     try {
-      // What was asked of another process is not for this one.
+      // Requests to an earlier process are not for this one.
       this.#remove()
       if (deviceOf(spool.in) !== deviceOf(target.slice(0, target.lastIndexOf('/')))) return
       mkdirSync(pathOf(this.#directory), { mode: 0o700 })
       this.#watcher = watch(pathOf(this.#directory), { persistent: false }, (event, name) => {
-        if (event === 'rename' && name !== null) this.#hear(name)
+        if (event === 'rename' && name !== null) this.#changed(name)
       })
       this.#watcher.on('error', () => this.end())
     } catch (error) {
@@ -68,14 +69,14 @@ class Mover {
     }
   }
 
-  /** A name came, or went again. */
-  #hear(name: string): void {
+  /** A name was created or removed. */
+  #changed(name: string): void {
     const path = `${this.#directory}/${name}`
     try {
-      // Whoever asked before that has helped itself.
+      // Launchers with older requests have moved their segments themselves.
       if (name === UNHEARD) return existsSync(pathOf(path)) ? this.#clear() : undefined
       const [, segment = '', pid = ''] = /^([0-9A-F]{24})\.([1-9]\d{0,9})$/.exec(name) ?? []
-      // First, so that each is carried out once at most.
+      // Removed first, so that each request is carried out at most once.
       if (!isWalSegment(segment) || !removed(path)) return
       if (isAlive(Number(pid)) && this.#request.isOurs(segment)) this.#move(segment)
     } catch (error) {
@@ -88,7 +89,7 @@ class Mover {
     try {
       renameNew(`${spool.in}/${segment}`, target)
     } catch (error) {
-      // Somebody else took it, or something lies there already.
+      // Another process took it, or the target exists.
       if (systemCode(error) !== 'ENOENT' && systemCode(error) !== 'EEXIST') throw error
     }
   }
@@ -99,7 +100,7 @@ class Mover {
 
   #giveUp(error: unknown): void {
     const why = systemCode(error) ?? String(error)
-    this.#request.log.detail(`launchers move what was fetched by themselves: ${why}`)
+    this.#request.log.detail(`launchers move fetched segments themselves: ${why}`)
     this.end()
   }
 
@@ -109,11 +110,11 @@ class Mover {
     try {
       this.#remove()
     } catch {
-      // Then launchers wait for a moment before they do it themselves.
+      // Launchers then wait for a moment before they move segments themselves.
     }
   }
 
-  /** Launchers may ask at this very moment. */
+  /** Launchers may create requests at the same time. */
   #remove(): void {
     removeTreeSync(this.#directory)
   }

@@ -18,7 +18,7 @@ import { inWindow, isLow, moved, windowAfter, type ReplayPosition } from './wind
 export interface ReadAheadRequest {
   /** Held by this process, and its queue is empty. */
   readonly spool: SpoolPaths
-  /** Where the server wants what it asks for: `RECOVERYXLOG` of the data directory, byte string. */
+  /** Where the server expects segments: `RECOVERYXLOG` of the data directory, byte string. */
   readonly target: string
   readonly systemId: bigint
   readonly segmentSize: number
@@ -26,7 +26,7 @@ export interface ReadAheadRequest {
   readonly queueMaxBytes: number
   readonly index: Pick<SegmentIndex, 'copiesOf' | 'forget'>
   readonly executor: Executor<typeof jobHandlers>
-  /** Why this process should end (the server is gone, the configuration changed), or undefined. Asked every second. */
+  /** Why this process should end (no server, another configuration), or undefined. Asked every second. */
   readonly endReason: () => string | undefined
   readonly clock: Clock
   readonly log: Logger
@@ -42,26 +42,26 @@ export interface ReadAheadReport {
 
 /** Files of pgts in the spool that concern this process; the others are those of archive-push. */
 const CONCERNED = new Set(['get-request', 'get.lock', 'get.pid', 'cluster'])
-/** Between two looks when nothing is heard: file systems of other hosts tell nobody about changes. */
+/** Between two looks without a notification: file systems of other hosts may report no changes. */
 const LOOK_MS = 1000
 /**
- * While more than half of the window lies ready, segments that were taken are looked at together, so that this process does
- * not compete with the calls, which are served in that moment.
+ * While more than half of the window is ready, taken segments are gathered for one look, so that this process does not
+ * compete with the calls that are being answered.
  */
 const GATHER_MS = 50
-/** End when no segment was asked for in so long. */
+/** End if no segment was requested for so long. */
 const IDLE_MS = 10 * 60_000
-/** The end of the archive is looked for again at most this often while replay comes nearer. */
+/** The end of the archive is listed again at most this often while replay approaches it. */
 const MISSING_PAUSE_MS = 1000
-/** A segment that could not be fetched is not tried again for so long; the call that wants it tries for itself. */
+/** Pause after a segment could not be fetched; the call that requests it fetches it itself. */
 const FAILURE_PAUSE_MS = 30_000
-/** The spool took nothing (a full disk): so long nothing is fetched. */
+/** Pause after the spool could not be written (a full disk). */
 const SPOOL_PAUSE_MS = 5000
 
 /**
- * Keep the segments that replay will ask for next in the spool, until there is a reason to end. Replay takes them by
- * moving them away; what it asked for otherwise is told by a request (spool.ts). Both move the window of segments that
- * should lie ready. Nothing here ever says that a segment does not exist: a call that finds none asks the repositories.
+ * Keep the segments that replay will request next in the spool, until there is a reason to end. Replay takes them by
+ * moving them; other segments are reported by a request (get-spool.ts). Both move the window of segments that should be
+ * ready. This process never reports that a segment does not exist: a call that finds none asks the repositories.
  */
 export async function readAhead(request: ReadAheadRequest): Promise<ReadAheadReport> {
   return new ReadAhead(request).run()
@@ -72,19 +72,19 @@ class ReadAhead {
   readonly #notifier = new Notifier()
   /** Aborted when there is a reason to end: a fetch that hangs must not keep this process. */
   readonly #stop = new AbortController()
-  /** Whole in the spool, put there by this process. */
+  /** Complete in the spool, fetched by this process. */
   readonly #ready = new Set<WalSegment>()
   readonly #fetching = new Set<WalSegment>()
-  /** Ready until a moment ago: heard of, not looked at yet. */
+  /** Ready at the last look, and reported as taken since. */
   readonly #gone = new Set<WalSegment>()
   #gathering: NodeJS.Timeout | undefined
-  /** Until when a segment is left alone. */
+  /** Until when a segment is not retried. */
   readonly #failed = new Map<WalSegment, number>()
   #position: ReplayPosition | undefined
   #lastRequest: Request | undefined
   /** Not in the archive when it was looked for. */
   #missing: { readonly segment: WalSegment; readonly lookedMs: number } | undefined
-  /** Last time that replay took or asked for something. */
+  /** When replay last took or requested a segment. */
   #movedMs: number
   #spoolPausedUntilMs = Number.NEGATIVE_INFINITY
   #spoolFailure: string | undefined
@@ -107,14 +107,14 @@ class ReadAhead {
     using _movers = moveOnRequest({
       spool,
       target,
-      // Under its name it is whole, also when the worker has not told yet.
+      // Under its name it is complete, also when the worker has not reported it yet.
       isOurs: (segment) => this.#ready.has(segment) || this.#fetching.has(segment),
       log,
     })
     const timer = setInterval(() => this.#look(), LOOK_MS)
     try {
       this.#look()
-      while (this.#reason === undefined) await this.#fetchUntilTrouble()
+      while (this.#reason === undefined) await this.#fetchUntilError()
       signal.throwIfAborted()
       return { reason: this.#reason, segments: this.#segments, bytes: this.#bytes }
     } finally {
@@ -126,7 +126,7 @@ class ReadAhead {
     }
   }
 
-  async #fetchUntilTrouble(): Promise<void> {
+  async #fetchUntilError(): Promise<void> {
     const { executor, signal, log, clock } = this.#request
     const options = { signal: AbortSignal.any([signal, this.#stop.signal]) }
     try {
@@ -136,8 +136,8 @@ class ReadAhead {
     } catch (error) {
       signal.throwIfAborted()
       if (this.#reason !== undefined) return
-      // A worker died. What it had begun is removed, and the work goes on with another one.
-      log.warn(`fetching ahead was interrupted: ${error instanceof Error ? error.message : String(error)}`)
+      // A worker died: remove its partial files, and continue with another worker.
+      log.warn(`cannot fetch ahead (will be retried): ${error instanceof Error ? error.message : String(error)}`)
       for (const segment of this.#fetching) {
         this.#fetching.delete(segment)
         removeIfExists(`${this.#request.spool.in}/${segment}${FETCHING}`)
@@ -168,14 +168,14 @@ class ReadAhead {
       if (this.#missing?.segment === segment && !this.#isWorthLooking(nowMs)) return undefined
       const lookedMs = clock.nowMs()
       const copies = await index.copiesOf(segment, lookedMs - MISSING_PAUSE_MS, signal)
-      // Replay may have jumped elsewhere meanwhile.
+      // The position of replay may have changed since.
       if (this.#position !== position && !this.#isWanted(segment)) return this.#nextJob(signal)
       if (copies.length === 0) {
         this.#missing = { segment, lookedMs }
         return undefined
       }
       if (new Set(copies.map(({ checksum }) => checksum)).size > 1) {
-        // Copies that differ: the call in the foreground tells all about them.
+        // Copies differ: the call in the foreground reports them.
         this.#failed.set(segment, nowMs + FAILURE_PAUSE_MS)
         continue
       }
@@ -185,7 +185,7 @@ class ReadAhead {
     return undefined
   }
 
-  /** Where the archive ended a while ago there may be more by now, when replay has come nearer since. */
+  /** Has replay approached the end of the archive since the last listing? Then there may be more segments. */
   #isWorthLooking(nowMs: number): boolean {
     const { lookedMs } = this.#missing!
     return this.#movedMs >= lookedMs && nowMs - lookedMs >= MISSING_PAUSE_MS
@@ -202,7 +202,7 @@ class ReadAhead {
     this.#fetching.delete(segment)
     for (const { repoKey, error } of result.failures) {
       log.warn({ repo: repoKey, file: segment }, describeFailure(repoKey, fromPlainError(error)))
-      // Perhaps it was expired, or moved; an old listing must not send us there again and again.
+      // It may have been expired or moved: the listing is stale.
       index.forget()
     }
     if (result.fetched !== undefined) {
@@ -216,8 +216,8 @@ class ReadAhead {
     } else if (result.spool !== undefined) {
       this.#spoolPausedUntilMs = clock.nowMs() + SPOOL_PAUSE_MS
       const { message } = result.spool
-      // Said once for as long as it lasts; calls in the foreground fetch for themselves meanwhile.
-      if (this.#spoolFailure === undefined) log.warn(`nothing can be fetched ahead: ${message}`)
+      // Logged once per outage; calls in the foreground fetch for themselves.
+      if (this.#spoolFailure === undefined) log.warn(`cannot fetch ahead: ${message}`)
       this.#spoolFailure = message
     } else {
       this.#failed.set(segment, clock.nowMs() + FAILURE_PAUSE_MS)
@@ -225,7 +225,7 @@ class ReadAhead {
     this.#look()
   }
 
-  /** A name came or went. The end of a fetch is told by its job; a segment that is gone was taken. */
+  /** A name was created or removed. The result of a fetch is reported by its job; a missing segment was taken. */
   #nameChanged(name: string | null): void {
     const { spool, segmentSize, queueMaxBytes } = this.#request
     const segment = name as WalSegment | null
@@ -242,7 +242,7 @@ class ReadAhead {
     this.#gathering ??= setTimeout(() => this.#look(), GATHER_MS)
   }
 
-  /** See what replay did since the last look, and whether there is a reason to end. Synchronous, so that it is one moment. */
+  /** Find out what replay did since the last look, and whether there is a reason to end. Synchronous: one consistent state. */
   #look(): void {
     if (this.#reason !== undefined) return
     clearTimeout(this.#gathering)
@@ -260,7 +260,7 @@ class ReadAhead {
   #endReason(): string | undefined {
     const { signal, endReason, clock } = this.#request
     if (signal.aborted) return 'a signal'
-    if (clock.nowMs() - this.#movedMs > IDLE_MS) return 'nothing was asked for'
+    if (clock.nowMs() - this.#movedMs > IDLE_MS) return 'no segment was requested'
     return endReason()
   }
 
@@ -276,7 +276,7 @@ class ReadAhead {
     }
     const taken = [...this.#ready].filter((segment) => !present.has(segment))
     for (const segment of taken) this.#ready.delete(segment)
-    // What was taken made room.
+    // Taken segments made room.
     if (taken.length > 0) this.#spoolPausedUntilMs = Number.NEGATIVE_INFINITY
     const request = readRequest(spool)
     const requested = request?.call === this.#lastRequest?.call ? undefined : request?.segment
@@ -289,7 +289,7 @@ class ReadAhead {
     return undefined
   }
 
-  /** What replay has passed, or will not come to, makes room. */
+  /** Remove segments that replay has passed or will not reach. */
   #tidy(): void {
     for (const segment of this.#ready) {
       if (this.#isWanted(segment)) continue

@@ -3,9 +3,9 @@ import { textToBytes } from '../../../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../../../util/error.ts'
 
 /**
- * The error that restore_command has to end with. In archive recovery PostgreSQL takes every exit code up to 125 for
- * the end of the archive, ends recovery and becomes a primary, without the WAL that may lie behind what failed; only
- * for a larger one it stops. A standby just asks again, and by hand the error is its own best word.
+ * The error that restore_command has to end with. In archive recovery PostgreSQL takes every exit code up to 125 for the
+ * end of the archive, ends recovery and becomes a primary without the WAL that may follow; only a larger exit code stops
+ * it. A standby asks again, and a call by hand reports the error itself.
  *
  * @param error what went wrong
  * @param file the WAL file that was asked for, as text
@@ -24,8 +24,8 @@ export function stopsRecovery(error: unknown, file: string, places: readonly (st
     {
       hints: [
         ...hints,
-        'nothing is lost: start the server again when this is mended, and recovery goes on',
-        'any other answer would have PostgreSQL end recovery without the rest of its WAL',
+        'nothing is lost: start the server again when this is fixed, and recovery continues',
+        'with any other exit code PostgreSQL would end recovery without the rest of its WAL',
       ],
       cause: error,
     },

@@ -46,14 +46,14 @@ interface Listing {
   readonly segments: ReadonlyMap<string, readonly StoredSegment[]>
 }
 
-/** After a failure a repository is left alone for so long; the calls in the foreground still try it. */
+/** Pause after a failure of a repository; calls in the foreground still try it. */
 const FAILURE_PAUSE_MS = 10_000
-/** Directories of a repository whose listing is kept: the current one, and the one that replay comes from or goes to. */
+/** Listings kept of a repository: of the current directory, and of the previous or next one, for each archive id. */
 const LISTINGS_KEPT = 4
 
 /**
- * Where segments are stored. One listing of a directory (256 segments of 16 MB) answers for all that it shows. It never
- * answers that a segment is not there: then the directory is listed again, unless that was done a moment ago.
+ * Where segments are stored. One listing of a directory (256 segments of 16 MB) is used for all segments in it. For a
+ * segment that is not in it the directory is listed again, unless that was done a moment ago.
  */
 export class SegmentIndex {
   readonly #repositories: readonly IndexedRepository[]
@@ -72,7 +72,7 @@ export class SegmentIndex {
     return known.length > 0 ? known : this.#collect(segment, notBeforeMs, signal)
   }
 
-  /** Something about this segment was not as listed: look again before anything else is believed. */
+  /** A listing was stale: discard all of them. */
   forget(): void {
     for (const repository of this.#repositories) repository.forget()
   }
@@ -119,7 +119,7 @@ class IndexedRepository {
     } catch (error) {
       signal.throwIfAborted()
       const failure = describeFailure(key, error)
-      // Said once, however often it is tried again.
+      // Logged once per outage, however often it is retried.
       if (failure !== this.#failure) log.warn({ repo: key }, failure)
       this.#failure = failure
       this.#pausedUntilMs = clock.nowMs() + FAILURE_PAUSE_MS

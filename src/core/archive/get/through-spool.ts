@@ -16,48 +16,48 @@ export interface SpooledGetRequest extends GetRequest {
   readonly spool: SpoolPaths
   /** Of this cluster (spool-owner.ts). */
   readonly ownerDirectory: string
-  /** Start the background process. Called when none lives, at most once. */
+  /** Start the background process. Called at most once, if none is running. */
   readonly launch: () => Promise<void>
   readonly clock: Clock
 }
 
 export type SpooledGetReport = GetReport | { readonly found: true; readonly file: string; readonly prefetched: true }
 
-/** A segment that is on its way into the spool is waited for as long as it grows, and so long without growing. */
+/** A segment that is being fetched into the spool is waited for while it grows, and for this long without growing. */
 const STALL_MS = 2000
 const STEP_MS = 10
 
 /**
- * Hand over a segment that was fetched ahead; else fetch it now, and tell the background process where replay is. So a
- * segment is found by the first call after it was archived, "not found" is what the repositories say at this moment,
- * and a background process that hangs, or died, or has no room in the spool costs nothing but the head start.
+ * Return a segment that was fetched ahead; otherwise fetch it now, and report the position of replay to the background
+ * process. So a segment is found by the first call after it was archived, "not found" is always the answer of the
+ * repositories, and a background process that hangs, has died or has no space in the spool costs only time.
  *
  * @throws PgtsError as getWal
  */
 export async function getThroughSpool(request: SpooledGetRequest): Promise<SpooledGetReport> {
   const segment = parseWalSegment(request.file)
   const lives = isFetching(request.spool)
-  // Only what a living process put there for this cluster is believed: it has removed all that lay there before.
+  // Only files of a live process for this cluster are trusted: it has removed all older ones.
   if (lives && isOwnerDirectory(request.ownerDirectory) && (await takeWhenReady(request, segment))) {
-    tell(request, segment)
+    reportPosition(request, segment)
     return { found: true, file: segment, prefetched: true }
   }
   return getWal({
     ...request,
     async onFound() {
       // The next segments are fetched while this one is.
-      tell(request, segment)
+      reportPosition(request, segment)
       if (!lives) await launchQuietly(request)
     },
   })
 }
 
-/** A spool that cannot be written only costs the head start. */
-function tell({ spool, log, clock }: SpooledGetRequest, segment: WalSegment): void {
+/** If the spool cannot be written, segments are only not fetched ahead. */
+function reportPosition({ spool, log, clock }: SpooledGetRequest, segment: WalSegment): void {
   try {
     writeRequest(spool, { segment, call: `${process.pid}-${clock.nowMs()}` })
   } catch (error) {
-    log.debug(`the background process could not be told about ${segment}: ${String(error)}`)
+    log.debug(`cannot notify the background process of ${segment}: ${String(error)}`)
   }
 }
 
@@ -77,7 +77,7 @@ async function takeWhenReady(request: SpooledGetRequest, segment: WalSegment): P
     if (await take(request, path)) return true
     const growing = await sizeOf(`${path}${FETCHING}`)
     if (growing === undefined) {
-      // It became whole, or was given up, between the two looks.
+      // It was completed, or given up, between the two checks.
       return take(request, path)
     }
     if (growing !== size) grewMs = clock.nowMs()
@@ -87,21 +87,21 @@ async function takeWhenReady(request: SpooledGetRequest, segment: WalSegment): P
   }
 }
 
-/** Move a whole segment to its destination. false: there is none (any more), or none that fits. */
+/** Move a complete segment to its destination. false: there is none, or it is invalid. */
 async function take(request: SpooledGetRequest, path: string): Promise<boolean> {
   if (!(await isWhole(request, path))) return false
   try {
     await rename(pathOf(path), pathOf(request.destination))
     return true
   } catch (error) {
-    // Another call was faster.
+    // Another call took it.
     if (systemCode(error) === 'ENOENT') return false
-    // The spool is on another file system. Whatever else is wrong with the destination, fetching will tell.
+    // EXDEV: the spool is on another file system. Other errors of the destination are reported by fetching.
     return systemCode(error) === 'EXDEV' ? copy(request, path) : false
   }
 }
 
-/** The proof was made when it was fetched; the first page costs nothing to look at once more. */
+/** It was verified when it was fetched; checking size and first page again costs little. */
 async function isWhole({ identity, segmentSize, log }: SpooledGetRequest, path: string): Promise<boolean> {
   try {
     await using file = await open(pathOf(path))

@@ -1,10 +1,10 @@
 import { lsnOfSegment, nextWalSegment, timelineOf, type WalSegment } from '../../../format/wal-segment.ts'
 
-/** However small the queue: one segment in the hands of replay, the next one on its way. */
+/** However small the queue: one segment is replayed, the next one is fetched. */
 const LEAST = 2
 
 /**
- * The segments that should lie ready once `position` has been handed over, in the order in which replay wants them.
+ * The segments that should be ready once `position` has been returned, in the order of replay.
  *
  * @param queueMaxBytes archive-get-queue-max
  */
@@ -28,7 +28,7 @@ export function inWindow(
   return aheadBytes <= BigInt(windowLength(segmentSize, queueMaxBytes)) * BigInt(segmentSize)
 }
 
-/** Is so little ready that what was taken must be replaced at once? */
+/** Are so few segments ready that taken ones must be replaced at once? */
 export function isLow(ready: number, segmentSize: number, queueMaxBytes: number): boolean {
   return 2 * ready <= windowLength(segmentSize, queueMaxBytes)
 }
@@ -37,18 +37,18 @@ function windowLength(segmentSize: number, queueMaxBytes: number): number {
   return Math.max(LEAST, Math.floor(queueMaxBytes / segmentSize))
 }
 
-/** Where replay is, as far as the background process has seen. */
+/** Where replay is, as far as the background process knows. */
 export interface ReplayPosition {
   readonly segment: WalSegment
-  /** The last step led back: nothing is fetched ahead until one leads forward (pg_rewind reads backwards to its end). */
+  /** The last step was backwards: nothing is fetched ahead until the next step forwards (pg_rewind reads backwards). */
   readonly back: boolean
 }
 
 /**
- * What a new request says about the position. A request for another timeline is followed wherever it leads: PostgreSQL
- * knows its history. Segments that disappeared from the queue after the request count, too.
+ * The position after a request. A request for another timeline is followed in any direction: PostgreSQL knows its history.
+ * Segments that were taken from the queue after the request move the position, too.
  *
- * @param requested the segment that a call of archive-get handed over since the last look
+ * @param requested the segment that a call of archive-get returned since the last look
  * @param taken segments that were taken from the queue since the last look
  */
 export function moved(

@@ -25,7 +25,7 @@ export interface AwaitPushRequest {
   /** Its directory, absolute byte string. */
   readonly walPath: string
   readonly spool: SpoolPaths
-  /** The spool as long as it is this cluster's; only here an `.ok` is believed, and one is written only here. */
+  /** The same through the owner directory: `.ok` files are read and written only there. */
   readonly owned: SpoolPaths
   /** archive-timeout. */
   readonly timeoutMs: number
@@ -33,7 +33,7 @@ export interface AwaitPushRequest {
   readonly queueMaxBytes: number | undefined
   /** Start the background process. */
   readonly start: () => Promise<{ readonly pid: number; ended(): string | undefined }>
-  /** Asked when the time is over: which part of the way is at fault, and what to do next? What it throws is left out. */
+  /** Hints for the timeout: where WAL is stuck, and what to do next. Its errors are ignored. */
   readonly explain: (file: string) => Promise<readonly string[]>
   /** Log of the background process, for messages. */
   readonly logFile: string
@@ -44,23 +44,23 @@ export interface AwaitPushRequest {
 
 export type AwaitedPush =
   | { readonly outcome: 'pushed'; readonly warning?: string }
-  /** The queue was too long, so the file was given up. */
+  /** The queue was longer than archive-push-queue-max. */
   | { readonly outcome: 'dropped'; readonly warning: string }
 
 const FIRST_PAUSE_MS = 5
 const LONGEST_PAUSE_MS = 100
-/** How often the queue is measured, and whether a background process lives. */
-const CARE_MS = 1000
-/** A background process that ends at once is started again, but not for ever. */
+/** How often the queue and the background process are checked. */
+const CHECK_MS = 1000
+/** How often one call starts a background process that ends at once. */
 const MOST_STARTS = 3
 
 /**
- * Wait until the background process says that a file is safe. It is started when none lives; an error that it left
- * before is given a new chance first.
+ * Wait until the background process has acknowledged a file. Starts the process if none is running. An error of an earlier
+ * attempt is removed, and the file is retried first.
  *
- * @throws PgtsError what the background process says of the file; archive-timeout with what is known of the cause;
+ * @throws PgtsError the error that the background process reports for the file; archive-timeout with the known causes;
  *   execute when it cannot be started
- * @throws SpoolError when the spool cannot be written, so that no word of the background process will come
+ * @throws SpoolError when the spool cannot be written, so that the background process cannot answer
  */
 export async function awaitPush(request: AwaitPushRequest): Promise<AwaitedPush> {
   return new Waiting(request).run()
@@ -84,20 +84,20 @@ class Waiting {
       requireRoom(spool)
       removeStatus(spool.out, file, 'error')
       removeStatus(spool.out, GLOBAL, 'error')
-      // In this order: who sleeps hears it, who is just ending is replaced.
+      // Wake first: a live process reacts; one that is ending is detected below and restarted.
       wakeBackground(spool)
     })
     if (livingPid(spool, 'push') === undefined) await this.#start()
 
-    let caredMs = beganMs
+    let checkedMs = beganMs
     for (let pauseMs = FIRST_PAUSE_MS; ; pauseMs = Math.min(LONGEST_PAUSE_MS, pauseMs * 1.5)) {
       await clock.sleep(pauseMs, signal)
       const now = await inSpool(() => this.#look())
       if (now.kind === 'ok') return this.#pushed(now)
       if (now.kind === 'error') throw now.error
       const nowMs = clock.nowMs()
-      if (nowMs - caredMs >= CARE_MS) {
-        caredMs = nowMs
+      if (nowMs - checkedMs >= CHECK_MS) {
+        checkedMs = nowMs
         requireRoom(spool)
         const dropped = this.#dropWhenTooLong()
         if (dropped !== undefined) return dropped
@@ -113,7 +113,7 @@ class Waiting {
     if (outcome.kind !== 'ok') return outcome
     const wal = statSync(pathOf(`${walPath}/${file}`), { bigint: true, throwIfNoEntry: false })
     if (isAbout(outcome, wal?.mtimeNs)) return outcome
-    // About another file that had the name before it.
+    // It acknowledges an earlier file of this name.
     removeStatus(spool.out, file, 'ok')
     return { kind: 'none' }
   }
@@ -124,7 +124,7 @@ class Waiting {
       const name = bytesToText(file)
       return {
         outcome: 'pushed',
-        warning: `WAL file '${name}' was skipped by hand: its error file was renamed to .ok; the error was [${String(skippedCode).padStart(3, '0')}] ${warning ?? ''}\n${GAP_HINT}`,
+        warning: `WAL file '${name}' was skipped by the operator (its error file was renamed to .ok); the error was [${String(skippedCode).padStart(3, '0')}] ${warning ?? ''}\n${GAP_HINT}`,
       }
     }
     return { outcome: 'pushed', warning }
@@ -135,7 +135,7 @@ class Waiting {
     this.#started = await this.#request.start()
   }
 
-  /** A background process may die at any moment, and its number may be another's by now: only its lock is proof. */
+  /** The process may end at any moment, and another may get its number: only the lock proves that it is running. */
   async #keepAlive(): Promise<void> {
     const { spool } = this.#request
     if (this.#started !== undefined && this.#started.ended() === undefined) return
@@ -149,7 +149,7 @@ class Waiting {
     await this.#start()
   }
 
-  /** The background process does this too, but it may be dead or stuck, and the disk of the server fills. */
+  /** The background process does this, too, but it may be stuck while the disk of the server fills. */
   #dropWhenTooLong(): AwaitedPush | undefined {
     const { queueMaxBytes: limit, spool, owned, walPath, file, log } = this.#request
     if (limit === undefined) return undefined
@@ -158,7 +158,7 @@ class Waiting {
     try {
       dropQueue(owned, walPath, waiting, limit)
     } catch (error) {
-      log.debug(`the queue could not be dropped as a whole: ${String(error)}`)
+      log.debug(`cannot drop the whole queue: ${String(error)}`)
     }
     return { outcome: 'dropped', warning: `${droppedWarning(file, limit)}\n${GAP_HINT}` }
   }
@@ -174,14 +174,16 @@ class Waiting {
     )
   }
 
-  /** What only the process knows that started it. */
+  /** Known only to the process that started it. */
   #howItEnded(): string[] {
     const how = this.#started?.ended()
     if (how === undefined || livingPid(this.#request.spool, 'push') !== undefined) return []
-    return [`no background process is running: the last one ended ${how}; PostgreSQL's next try starts another`]
+    return [
+      `no background process is running: the last one ended ${how}; the next attempt of PostgreSQL starts another`,
+    ]
   }
 
   #logHint(): string {
-    return `the log of the background process tells more: ${this.#request.logFile}`
+    return `see the log of the background process: ${this.#request.logFile}`
   }
 }

@@ -7,21 +7,21 @@ import { baseName, findSegment, readArchived, type StoredSegment } from '../find
 import type { RepositoryFailures } from '../repository-failures.ts'
 import type { Target } from './store.ts'
 
-/** A file that is to be archived, and what is known of it. */
+/** A file that is to be archived. */
 export interface ExistingRequest {
   readonly stanza: string
   /** Name of the WAL file. */
   readonly name: string
-  /** Report a segment that is in the archive already. */
+  /** Warn if the segment is in the archive already. */
   readonly warnWhenArchived: boolean
   readonly log: Logger
   readonly signal: AbortSignal
 }
 
-/** What a repository has under the name: the stored name of the same content, nothing, or it failed (which was noted). */
+/** What a repository has under the name: the same content, nothing, or it failed (the failure was recorded). */
 export type Existing = { readonly repoName: string } | 'none' | 'failed'
 
-/** The stored forms of a segment in each repository, asked of all of them at once. */
+/** The stored files of a segment in each repository; all repositories are listed at once. */
 export class ArchivedForms implements Disposable {
   readonly #request: ExistingRequest
   readonly #stop = new AbortController()
@@ -34,7 +34,7 @@ export class ArchivedForms implements Disposable {
     const ask = async ({ storage, archiveId }: Target) =>
       findSegment(storage, request.stanza, archiveId, request.name, either)
     this.#found = new Map(targets.map((target) => [target, ask(target)]))
-    // Awaited later; until then a failure must not be an unhandled rejection.
+    // Awaited later: avoids an unhandled rejection.
     for (const found of this.#found.values()) found.catch(() => undefined)
   }
 
@@ -43,7 +43,7 @@ export class ArchivedForms implements Disposable {
   }
 
   /**
-   * Before storing: is the same content there already?
+   * Before storing: does the repository have the same content?
    *
    * @throws PgtsError archive-duplicate: other content has the name
    */
@@ -53,7 +53,7 @@ export class ArchivedForms implements Disposable {
     let found
     try {
       found = await this.#in(target)
-      // A push that was killed after its rename may have left a name that a power cut would still take back.
+      // A push that was killed after its rename may not have synced the directory.
       if (found.length === 1) await storage.sync(archiveDirectory(stanza, archiveId, name), { signal })
     } catch (error) {
       signal.throwIfAborted()
@@ -78,11 +78,11 @@ export class ArchivedForms implements Disposable {
   }
 
   /**
-   * After storing: another writer may have stored other content between our look and our file, and the names differ, so
-   * no condition of the store prevents that. Of two writers at least the later one sees both.
+   * After storing: another writer may have stored other content since the listing. The names differ, so no condition of
+   * the store prevents that. At least the later one of two writers sees both.
    *
-   * @returns false when the repository failed, which was noted
-   * @throws PgtsError archive-duplicate; nothing is removed, because it is not known which content is right
+   * @returns false: the repository failed, and the failure was recorded
+   * @throws PgtsError archive-duplicate; nothing is removed, because the right content is unknown
    */
   async isOnly(target: Target, checksum: string, failures: RepositoryFailures): Promise<boolean> {
     let found
@@ -97,7 +97,7 @@ export class ArchivedForms implements Disposable {
     return true
   }
 
-  /** The file was refused: the remaining answers are not needed. */
+  /** Cancels the listings: the file was refused. */
   [Symbol.dispose](): void {
     this.#stop.abort()
   }
@@ -140,8 +140,8 @@ function severalTimes(name: string, found: readonly StoredSegment[]): PgtsError 
 }
 
 /**
- * A history file: is it there, with this content? PostgreSQL requires that an archived file is never replaced by other
- * content: two servers that were promoted to one timeline both archive `00000002.history`.
+ * Does the repository have a history file with this content? An archived file must never be replaced by other content:
+ * two servers that were promoted to one timeline both archive `00000002.history`.
  *
  * @throws PgtsError archive-duplicate
  */

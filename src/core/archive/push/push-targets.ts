@@ -6,15 +6,15 @@ import { lockFileOf } from '../spool/spool-owner.ts'
 import { livingPid, tryHold } from '../spool/spool-lock.ts'
 
 /**
- * An `.ok` says that a file is in every repository, which means those that were configured when it was written. The
- * spool therefore notes which these are, and when others are configured (one more, or one that moved), nothing that was
- * said before counts: pushing again what is there already does no harm.
+ * An `.ok` means that a file is in every repository that was configured when it was written. The spool therefore
+ * records the repositories. If others are configured (one more, or one that moved), every `.ok` is removed: pushing again
+ * what the repositories have does no harm.
  *
  * @param targets the repositories as one line, without secrets; a byte string
  */
 export async function claimTargets(spool: SpoolPaths, targets: string): Promise<'ours' | 'busy'> {
   if (isFor(spool, targets)) return 'ours'
-  // Until its end the background process of the other configuration says what is done by that.
+  // Until it ends, the background process of the former configuration acknowledges files.
   const pid = livingPid(spool, 'push')
   const lock = await tryHold(lockFileOf(spool, 'push'))
   if (lock === undefined) {
@@ -36,12 +36,12 @@ export function setTargets(spool: SpoolPaths, targets: string): void {
   writeAtomic(spool, fileOf(spool), targets)
 }
 
-/** Is the spool still about these repositories? */
+/** Are these the repositories of the spool? */
 export function isFor(spool: SpoolPaths, targets: string): boolean {
   return readIfExists(fileOf(spool))?.text === targets
 }
 
-/** Nothing counts as pushed any more: every file is looked at again in the repositories. */
+/** Remove every `.ok`: each file is looked up in the repositories again. */
 export function forgetPushed(spool: SpoolPaths): void {
   let names: string[]
   try {
@@ -61,6 +61,6 @@ function endProcess(pid: number): void {
   try {
     process.kill(pid, 'SIGTERM')
   } catch {
-    // It has ended meanwhile, or it is not ours to end: its lock tells.
+    // It has ended, or belongs to another user: the lock shows whether it is running.
   }
 }

@@ -35,9 +35,9 @@ export interface PushRequest {
   readonly compress: { readonly type: CompressType; readonly level: number }
   /** Compare the segment's own header with the stanza. */
   readonly headerCheck: boolean
-  /** Say so when the very same segment is there already. */
+  /** Warn if a repository has the same segment already. */
   readonly warnWhenArchived: boolean
-  /** archive.info of a repository, where it is not to be read for every file. */
+  /** Loads archive.info, when it is not to be read for every file. */
   readonly archiveInfo?: (repository: ArchiveRepository, options: LoadOptions) => Promise<ArchiveInfo>
   readonly log: Logger
   readonly signal: AbortSignal
@@ -53,17 +53,17 @@ export interface PushReport {
     readonly archiveId: string
     /** Name in the repository, from its root. */
     readonly repoName: string
-    /** The same content was there already, so nothing was written. */
+    /** The repository had the same content, so nothing was written. */
     readonly already: boolean
   }[]
 }
 
 /**
- * Store one WAL file in every repository. When this resolves, each of them has it, durable and whole, and PostgreSQL
- * may remove its own. Every repository is tried; one failure makes the whole push fail, so that PostgreSQL tries again.
+ * Store one WAL file in every repository. When this resolves, each of them has it, durable and complete, and PostgreSQL
+ * may remove its own. Every repository is tried; one failure makes the whole push fail, so that PostgreSQL retries it.
  *
- * @throws PgtsError archive-mismatch: another cluster's WAL, or the wrong stanza; archive-duplicate: the segment is
- *   there with other content, and nothing was written anywhere; command: some repositories failed
+ * @throws PgtsError archive-mismatch: WAL of another cluster, or the wrong stanza; archive-duplicate: a repository has the
+ *   segment with other content, and nothing was written anywhere; command: some repositories failed
  */
 export async function pushWal(request: PushRequest): Promise<PushReport> {
   const { report, failures, targets } = await pushWhereItGoes(request)
@@ -72,10 +72,10 @@ export async function pushWal(request: PushRequest): Promise<PushReport> {
   return report
 }
 
-/** The error that stands for the failures of a file. @param repositories how many are configured */
+/** One error for the failures of a file. @param repositories how many are configured */
 export function pushFailure(file: string, failures: RepositoryFailures, repositories: number): PgtsError {
   return failures.toError('command', `WAL file ${file} could not be stored in every repository`, repositories, [
-    'PostgreSQL keeps the file and tries again; what other repositories have stored already is not harmed by that',
+    'PostgreSQL keeps the file and retries; repositories that have stored it are not affected',
   ])
 }
 
@@ -86,10 +86,10 @@ export interface PushOutcome {
 }
 
 /**
- * As `pushWal`, but a repository that fails is told and not thrown. The report names those that have the file;
- * `targets` is how many of them know this cluster.
+ * As `pushWal`, but failures of repositories are returned. The report names the repositories that have the file;
+ * `targets` is how many repositories belong to this cluster.
  *
- * @throws PgtsError what is wrong with the file itself, whatever the repository
+ * @throws PgtsError errors of the file itself
  */
 export async function pushWhereItGoes(request: PushRequest): Promise<PushOutcome> {
   const name = baseName(request.path)
@@ -111,7 +111,7 @@ export async function pushWhereItGoes(request: PushRequest): Promise<PushOutcome
     }))
     return reportOf(request, { name, kind, file: history, repositories, failures, targets })
   }
-  // What is there already is asked of all repositories while the file is read.
+  // All repositories are listed while the file is read.
   using archived = new ArchivedForms(existing, targets)
   const file = await readWalFile(request.files, request.path, check)
   const { compress } = request
@@ -126,11 +126,11 @@ export async function pushWhereItGoes(request: PushRequest): Promise<PushOutcome
         done.push({ repoKey: target.key, archiveId: target.archiveId, repoName: same.repoName, already: true })
     }
   } catch (error) {
-    // Other content is there already; if this file is refused anyway, that error says more.
+    // A repository has other content. If this file is invalid, that error explains more.
     await check?.finish(file)
     throw error
   }
-  // What every repository has is safe as it is: refusing it now would only stop archiving.
+  // Not checked if every repository has it: refusing it would only stop archiving.
   if (done.length < targets.length) await check?.finish(file)
   if (missing.length > 0) {
     const stages = await compressionOf(compress, file.sizeBytes)
@@ -177,7 +177,6 @@ function reportOf(
   }
 }
 
-/** The current archive id of each repository, which must belong to this cluster. WAL never goes to an older id. */
 /** A path where no file exists is reported as missing, whatever its name is. */
 async function kindOf({ files, path }: PushRequest, name: string): Promise<WalFileKind> {
   try {
@@ -188,6 +187,7 @@ async function kindOf({ files, path }: PushRequest, name: string): Promise<WalFi
   }
 }
 
+/** The repositories with their current archive id, which must belong to this cluster. WAL is never stored under an older id. */
 async function openTargets(request: PushRequest, failures: RepositoryFailures): Promise<Target[]> {
   const targets: Target[] = []
   const options = { signal: request.signal, log: request.log }
@@ -220,7 +220,7 @@ async function openTargets(request: PushRequest, failures: RepositoryFailures): 
   return targets
 }
 
-/** Loaded when it is wanted: history files, and archive-header-check=n, do without. All targets are of one cluster. */
+/** Loaded only when needed: history files and archive-header-check=n do not need it. All targets belong to one cluster. */
 async function segmentCheck({ stanza, files, path }: PushRequest, [target]: readonly Target[]): Promise<SegmentCheck> {
   const { SegmentCheck } = await loadModule(() => import('./segment-check.ts'))
   return new SegmentCheck({ stanza, files, path, target: target as Target })

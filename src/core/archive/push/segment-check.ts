@@ -29,9 +29,9 @@ export interface SegmentCheckRequest {
 }
 
 /**
- * Is this file a segment that the stanza's cluster wrote, whole, and the one its name says? `push` sees the bytes as
- * they are read for the checksum, `finish` gives the verdict. A wrong refusal stops all archiving, so that everything
- * PostgreSQL is known to leave in a segment passes.
+ * Checks that a file is a complete segment of the cluster of the stanza, and the one of its name. `push` receives the bytes
+ * as they are read for the checksum, `finish` throws. A wrong refusal stops all archiving, so everything that PostgreSQL
+ * is known to write into a segment passes.
  */
 export class SegmentCheck {
   readonly #request: SegmentCheckRequest
@@ -56,8 +56,8 @@ export class SegmentCheck {
   }
 
   /**
-   * @throws PgtsError archive-mismatch: another cluster's; version-not-supported: of an unknown server; format: cut,
-   *   torn, or not the segment that its name says
+   * @throws PgtsError archive-mismatch: another cluster's; version-not-supported: of an unknown server; format: truncated,
+   *   torn, or not the segment of its name
    */
   async finish(file: WalFile): Promise<void> {
     const { stanza, target } = this.#request
@@ -74,7 +74,7 @@ export class SegmentCheck {
         { hints: ['was the file cut by a full disk? PostgreSQL writes segments of one size only', ...WHAT_NOW] },
       )
     }
-    // The name itself may be impossible; this says so.
+    // Throws if no segment of this size has the name.
     lsnOfSegment(this.#name, header.segmentSize)
     const { fault } = this.#walk
     if (fault === undefined || (await this.#timelineEndedBefore(fault))) return
@@ -85,13 +85,13 @@ export class SegmentCheck {
     try {
       return lsnOfSegment(this.#name, segmentSize)
     } catch {
-      return undefined // finish() says why
+      return undefined // finish() throws
     }
   }
 
   /**
    * With archive_mode = always, a standby that follows its primary to a new timeline also archives the segment in which
-   * the old one ended, under its full name and with anything behind the end. The history file beside it is the proof.
+   * the old one ended, under its full name and with any bytes after the end. The history file in pg_wal proves it.
    */
   async #timelineEndedBefore(fault: WalFault): Promise<boolean> {
     const { files, path } = this.#request
@@ -106,7 +106,7 @@ export class SegmentCheck {
         const end = switches.find((entry) => entry.timeline === timeline)?.switchLsn
         if (end !== undefined && end <= fault.lsn + LONGEST_PAGE_HEADER) return true
       } catch (error) {
-        if (!isPgtsError(error)) throw error // a history file that cannot be read proves nothing
+        if (!isPgtsError(error)) throw error // an invalid history file proves nothing
       }
     }
     return false
@@ -114,7 +114,7 @@ export class SegmentCheck {
 }
 
 const HISTORY_BYTES = 8192
-/** The end may be told as the beginning of a page, or as that of its first record. */
+/** The end may be given as the start of a page, or as the start of its first record. */
 const LONGEST_PAGE_HEADER = 40n
 
 const WHAT_NOW = [

@@ -6,11 +6,11 @@ import { sameHistory, type ExistingRequest } from './existing.ts'
 import type { RepositoryFailures } from '../repository-failures.ts'
 import type { Target } from './store.ts'
 
-/** What became of a history file in one repository. */
+/** A history file in one repository. */
 export interface StoredHistory {
   readonly target: Target
   readonly repoName: string
-  /** The same content was there already. */
+  /** The repository had the same content. */
   readonly already: boolean
 }
 
@@ -43,15 +43,15 @@ export async function storeHistory(
       failures.add(target.key, error)
       continue
     }
-    // Read again: another writer may have come first, and not every store can create on the condition that nothing has
-    // the name. Of two writers at least the one whose content was replaced, or came second, sees the other's.
+    // Read again: not every store can create a file only if none has the name. Of two writers at least the one whose
+    // content was replaced, or that came second, sees the other content.
     const after = await sameHistory(request, target, content, failures)
     if (typeof after === 'object') stored.push({ target, repoName, already: false })
   }
   return stored
 }
 
-/** A second writer's file is left as it is, where the store can promise that. */
+/** Does not replace the file of another writer, where the store supports that. */
 async function create(target: Target, repoName: string, content: Buffer, signal: AbortSignal): Promise<void> {
   const { storage, cipherPass } = target
   let bytes = content

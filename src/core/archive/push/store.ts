@@ -7,7 +7,7 @@ import type { ArchiveRepository, ClusterIdentity } from '../find.ts'
 import type { RepositoryFailures } from '../repository-failures.ts'
 import type { WalFile } from '../wal-file.ts'
 
-/** A repository that takes WAL of this cluster. */
+/** A repository of this cluster. */
 export interface Target extends ArchiveRepository {
   /** `15-1`: its current one. */
   readonly archiveId: string
@@ -26,13 +26,13 @@ export interface StoreRequest {
   readonly signal: AbortSignal
 }
 
-/** Read and compress once, encrypt for each, write to all. A repository that fails is left behind; answers those that have the file. */
+/** Read and compress once, encrypt for each, write to all. Returns the repositories that have the file; failures are recorded. */
 export async function storeEverywhere(request: StoreRequest, failures: RepositoryFailures): Promise<Target[]> {
   const { signal, stanza, targets, storedName, file, stages } = request
   const { pump } = await loadModule(() => import('../../../codec/pump.ts'))
   const open = new Map<Target, { readonly pending: PendingFile; readonly sink: ClosingSink }>()
   const opened: PendingFile[] = []
-  const leaveBehind = (target: Target, error: unknown): void => {
+  const giveUp = (target: Target, error: unknown): void => {
     signal.throwIfAborted()
     open.delete(target)
     failures.add(target.key, error)
@@ -44,7 +44,7 @@ export async function storeEverywhere(request: StoreRequest, failures: Repositor
         opened.push(pending)
         open.set(target, { pending, sink: await sinkOf(target, pending) })
       } catch (error) {
-        leaveBehind(target, error)
+        giveUp(target, error)
       }
     })
     if (open.size === 0) return []
@@ -53,9 +53,9 @@ export async function storeEverywhere(request: StoreRequest, failures: Repositor
       for (const [target, { sink }] of open) {
         try {
           const answer = sink.write(chunk)
-          if (answer !== undefined) waiting.push(answer.catch((error: unknown) => leaveBehind(target, error)))
+          if (answer !== undefined) waiting.push(answer.catch((error: unknown) => giveUp(target, error)))
         } catch (error) {
-          leaveBehind(target, error)
+          giveUp(target, error)
         }
       }
       if (waiting.length > 0) return Promise.all(waiting).then(() => undefined)
@@ -66,7 +66,7 @@ export async function storeEverywhere(request: StoreRequest, failures: Repositor
         await sink.finish?.()
         await pending.commit()
       } catch (error) {
-        leaveBehind(target, error)
+        giveUp(target, error)
       }
     })
     return [...open.keys()]
@@ -75,7 +75,7 @@ export async function storeEverywhere(request: StoreRequest, failures: Repositor
   }
 }
 
-/** For all at once; when one fails, after all have ended. */
+/** All at once; throws the first error after all have ended. */
 async function atOnce<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
   const ends = await Promise.allSettled(items.map(work))
   for (const end of ends) if (end.status === 'rejected') throw end.reason

@@ -1,8 +1,8 @@
 import type { PendingFile, StorageDriver } from '../../../storage/driver.ts'
 
 /**
- * Which repositories a push is waiting for, in memory that the main thread can read although this thread may be stuck in
- * a call that never returns: then it is known whose fault that is.
+ * The repositories that a push is waiting for, in memory that the main thread can read while this thread is stuck in a
+ * call. The error can then name the repository.
  */
 export class WaitingOn {
   readonly #keys: readonly number[]
@@ -23,7 +23,7 @@ export class WaitingOn {
     return this.#keys.filter((_, index) => Atomics.load(this.#calls, index) > 0)
   }
 
-  /** The same storage, with every call counted while it is under way. */
+  /** The same storage, with every call counted until it returns. */
   watch(key: number, storage: StorageDriver): StorageDriver {
     const index = this.#keys.indexOf(key)
     const enter = () => void Atomics.add(this.#calls, index, 1)

@@ -18,7 +18,7 @@ export function restoreCommandLine({ program, stanza }: Caller): string {
   return `restore_command = '${program} --stanza=${stanza} archive-get %f "%p"'`
 }
 
-/** Variables of the server's process, which archive_command inherits. */
+/** Environment of the server process, which archive_command inherits. */
 export type ServerEnvironment = ReadonlyMap<string, string>
 
 /** The environment of a process of the same user; undefined when it cannot be read. */
@@ -32,11 +32,11 @@ export function readServerEnvironment(pid: number): ServerEnvironment | undefine
 }
 
 /**
- * What keeps a shell from starting the program of an archive_command, each as the rest of a sentence that begins with
- * `archive_command`. PostgreSQL does not count such calls as failures: the shell ends with 126 or 127, the archiver
- * with it, and pg_stat_archiver shows nothing.
+ * Reasons why a shell cannot start the program of an archive_command, each the rest of a sentence that begins with
+ * `archive_command`. PostgreSQL does not count such calls as failures: the shell ends with 126 or 127, the archiver exits,
+ * and pg_stat_archiver does not change.
  *
- * @param server absent: names that have no path are not looked up
+ * @param server absent: names without a path are not looked up
  */
 export function programProblems(command: string, dataDirectory: string, server?: ServerEnvironment): string[] {
   const words = wordsOf(command)
@@ -46,7 +46,7 @@ export function programProblems(command: string, dataDirectory: string, server?:
     (word) => !word.assigns && (word === first ? word.text.includes('/') || isOurs(word.text) : isOurs(word.text)),
   )
   const path = own.get('PATH') ?? server?.get('PATH')
-  // A variable in the value (`PATH=/x:$PATH`) is for the shell to replace.
+  // The shell replaces variables in the value (`PATH=/x:$PATH`).
   const search = path === undefined || path.includes('$') ? undefined : path
   const node = own.get('PGTS_NODE') ?? server?.get('PGTS_NODE') ?? ''
   return programs.flatMap(({ text }) => problemOf(text, { dataDirectory, search, node }))
@@ -73,7 +73,7 @@ function problemOf(program: string, lookup: Lookup): string[] {
   return [`starts ${program}, which is in no directory of the server's PATH (${search}): write its absolute path`]
 }
 
-/** The launcher of pgts looks for Node: in PGTS_NODE, else in the PATH. */
+/** The launcher of pgts starts Node from PGTS_NODE, else from the PATH. */
 function nodeProblem(program: string, { search, node }: Lookup): string[] {
   if (!isLauncher(program)) return []
   if (node !== '') {
@@ -122,7 +122,7 @@ interface Word {
   readonly assigns: boolean
 }
 
-/** Words of a shell command as far as they can be seen without running it: quotes, no expansion. A comment ends it. */
+/** Words of a shell command: quotes are removed, nothing is expanded. A comment ends it. */
 function wordsOf(command: string): Word[] {
   const words: Word[] = []
   let leading = true

@@ -3,15 +3,15 @@ import type { FileEvent } from './push-status.ts'
 import type { ArchivingFacts, SpoolMessage } from './archiving-facts.ts'
 import { diagnose, type Finding } from './diagnose.ts'
 
-/** How archiving goes. Times are ms since 1970; what is not known is absent. */
+/** The state of archiving. Times are ms since 1970; unknown values are absent. */
 export interface ArchiveStatus {
   readonly stanza: string
   readonly timeMs: number
-  /** `trouble`: WAL does not get through. `behind`: it does, and too slowly. */
+  /** `trouble`: WAL is not archived. `behind`: it is archived too slowly. */
   readonly state: 'ok' | 'behind' | 'trouble' | 'unknown'
   readonly server: {
     readonly reachable: boolean
-    /** Why it is not. */
+    /** Why it is not reachable. */
     readonly why?: string
     readonly role?: 'primary' | 'standby'
     readonly archiveMode?: 'off' | 'on' | 'always'
@@ -24,15 +24,15 @@ export interface ArchiveStatus {
     readonly first?: string
     readonly last?: string
     readonly oldestSeconds?: number
-    /** Safe in the repositories, while PostgreSQL has not asked yet. */
+    /** Stored in the repositories; PostgreSQL has not asked yet. */
     readonly acknowledged: number
   }
-  /** What is not safe yet. `of`: the server's position, or (server down) files that wait. */
+  /** WAL that is not stored yet. `of`: up to the position of the server, or (server down) waiting files. */
   readonly lag?: { readonly bytes: number; readonly seconds: number; readonly of: 'server' | 'files' }
   readonly lastSuccess?: FileEvent
   readonly lastFailure?: FileEvent & { readonly code?: number; readonly message?: string }
   readonly failures?: number
-  /** Files and bytes that got through in the last while. */
+  /** Archived recently. */
   readonly rate?: { readonly files: number; readonly bytes: number; readonly seconds: number }
   readonly background?: {
     readonly push: {
@@ -56,9 +56,9 @@ export interface ArchiveStatus {
   readonly findings: readonly Finding[]
 }
 
-/** From which on the oldest file that waits is worth a word. */
+/** Age of the oldest waiting file from which on it is reported. */
 const PATIENCE_MS = 60_000
-/** For a rate out of PostgreSQL's marks. */
+/** Window of a rate that is computed from archive_status. */
 const RATE_MS = 600_000
 /** A spool can hold a message for every file of a long queue. */
 const MOST_MESSAGES = 10
@@ -126,7 +126,7 @@ function stateOf({ queue, server }: ArchivingFacts, findings: readonly Finding[]
   return queue === undefined && server === undefined ? 'unknown' : 'ok'
 }
 
-/** What would be lost with this host: all from the first file that waits to where the server writes. */
+/** WAL that would be lost with this host: from the first waiting file to the write position of the server. */
 function lagOf({ server, queue, nowMs }: ArchivingFacts): ArchiveStatus['lag'] {
   const seconds = queue?.sinceMs === undefined ? 0 : Math.max(0, Math.round((nowMs - queue.sinceMs) / 1000))
   if (server?.lsn !== undefined && !server.inRecovery) {
@@ -144,7 +144,7 @@ function lagOf({ server, queue, nowMs }: ArchivingFacts): ArchiveStatus['lag'] {
   return queue === undefined ? undefined : { bytes: queue.bytes, seconds, of: 'files' }
 }
 
-/** Of the files that PostgreSQL holds for archived: the last it told of can be a mark of a backup further back. */
+/** The last archived segment. The last archived file may be a backup history file of an earlier segment. */
 function lastSegment(files: readonly string[]): WalSegment | undefined {
   const segments = files.map((file) => file.slice(0, 24)).filter(isWalSegment)
   return segments.reduce<WalSegment | undefined>(
@@ -166,7 +166,7 @@ function rateOf({ spool, queue, server, nowMs }: ArchivingFacts): ArchiveStatus[
   if (own !== undefined && own.ms > 0) return { files: own.files, bytes: own.bytes, seconds: Math.round(own.ms / 1000) }
   if (queue === undefined) return undefined
   const times = [...queue.done].flatMap(([file, ms]) => (isWalSegment(file) ? [ms] : []))
-  // A checkpoint removes the marks of what is not wanted any more: the oldest that is left tells how far back they go.
+  // A checkpoint removes old marks: the oldest one is the start of the window.
   const fromMs = Math.max(nowMs - RATE_MS, Math.min(...times))
   const files = times.filter((ms) => ms > fromMs).length
   const seconds = Math.round((nowMs - fromMs) / 1000)

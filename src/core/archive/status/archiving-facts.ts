@@ -10,31 +10,31 @@ import { readReadyQueue } from '../push/ready-queue.ts'
 import { readIfExists, spoolPaths } from '../spool/spool-files.ts'
 import { livingPid } from '../spool/spool-lock.ts'
 
-/** Where the traces of archiving are. */
+/** Where the files of archiving are. */
 export interface ArchivingPlace extends Caller {
   /** pg1-path, byte string. */
   readonly pgPath: string
-  /** As text; absent: nothing is pushed in the background. */
+  /** As text; absent: archiving is synchronous. */
   readonly spoolPath?: string
   /** As text. */
   readonly lockPath?: string
 }
 
-/** Everything that can be known on this host of how WAL gets, or does not get, into the archive. Times are ms since 1970. */
+/** Everything known on this host about archiving. Times are ms since 1970. */
 export interface ArchivingFacts extends Caller {
   readonly nowMs: number
   readonly pgPath: string
-  /** Absent: the server was not asked, or did not answer. */
+  /** Absent: not queried, or no answer. */
   readonly server?: ServerArchiving
   /** archive_status; absent: it cannot be read. */
   readonly queue?: QueueFacts
   /** Absent: there is none. */
   readonly spool?: SpoolFacts
-  /** The stop file that stands. */
+  /** Path of the stop file that exists. */
   readonly stopFile?: string
 }
 
-/** What the server says of its archiver. */
+/** The archiver, as reported by the server. */
 export interface ServerArchiving {
   readonly mode: 'off' | 'on' | 'always'
   /** Byte string; '' when there is none. */
@@ -43,7 +43,7 @@ export interface ServerArchiving {
   /** Of the server's process; absent: it cannot be read. */
   readonly environment?: ServerEnvironment
   readonly inRecovery: boolean
-  /** Where it writes, on a standby where it replays. */
+  /** Its write position, on a standby its replay position. */
   readonly lsn?: bigint
   readonly segmentSize: number
   readonly archivedCount: number
@@ -52,18 +52,18 @@ export interface ServerArchiving {
   readonly lastFailed?: FileEvent
 }
 
-/** What PostgreSQL's own marks say. */
+/** The contents of archive_status. */
 export interface QueueFacts {
-  /** Files that wait. */
+  /** Waiting files. */
   readonly files: number
   readonly bytes: number
   readonly first?: string
   readonly last?: string
-  /** When PostgreSQL asked for the first of them. */
+  /** When PostgreSQL marked the first of them. */
   readonly sinceMs?: number
-  /** Files that are safe, of which PostgreSQL does not know yet. */
+  /** Files that are stored, and for which PostgreSQL has not asked yet. */
   readonly acknowledged: number
-  /** Files that PostgreSQL holds for archived, as far as their marks are there still. */
+  /** Files that PostgreSQL regards as archived (`.done`), as far as their marks still exist. */
   readonly done: ReadonlyMap<string, number>
   readonly ready: ReadonlySet<string>
 }
@@ -71,14 +71,14 @@ export interface QueueFacts {
 export interface SpoolFacts {
   /** Of this stanza, as text. */
   readonly path: string
-  /** The background process of archive-push, when one lives. */
+  /** The background process of archive-push, if one is running. */
   readonly pushPid?: number
   readonly getPid?: number
-  /** What it tells of itself, or told when it ended. */
+  /** Its last status. */
   readonly status?: PushStatus
   /** `.error` files, the newest first. */
   readonly errors: readonly SpoolMessage[]
-  /** `.ok` files that say more than that all is well. */
+  /** `.ok` files with a warning. */
   readonly warnings: readonly SpoolMessage[]
   /** Files that are ready for replay. */
   readonly fetched: number
@@ -91,9 +91,9 @@ export interface SpoolMessage extends FileEvent {
 }
 
 /**
- * Look at everything. What is missing or may not be read is left out: this is asked when something is wrong already.
+ * Collect all facts. Those that cannot be read are left out: this is called when something is wrong already.
  *
- * @throws PgtsError when the server is given and its connection fails meanwhile
+ * @throws PgtsError when the server is given and its connection fails
  */
 export async function readArchivingFacts(
   place: ArchivingPlace,
@@ -121,7 +121,7 @@ function environmentOf(pgPath: string): Pick<ServerArchiving, 'environment'> {
   return environment === undefined ? {} : { environment }
 }
 
-/** Only reported here: what is not trusted stops no archiving. */
+/** A stop file that is not trusted does not stop archiving. */
 function stopFileIn({ lockPath, stanza }: ArchivingPlace): string | undefined {
   try {
     return lockPath === undefined ? undefined : stopFileOf(lockPath, stanza)
@@ -169,7 +169,7 @@ function readQueue({ pgPath, spoolPath, stanza }: ArchivingPlace): QueueFacts | 
     const done = new Map<string, number>()
     for (const name of namesIn(`${walPath}/archive_status`)) {
       if (!name.endsWith('.done')) continue
-      // The mark was renamed: its inode tells when.
+      // The mark was renamed: the ctime is the time of that.
       const stat = statSync(pathOf(`${walPath}/archive_status/${name}`), { throwIfNoEntry: false })
       if (stat !== undefined) done.set(name.slice(0, -5), stat.ctimeMs)
     }
@@ -212,7 +212,7 @@ function readSpool(spoolPath: string, stanza: string): SpoolFacts | undefined {
   }
 }
 
-/** The status files with something in them, the newest first. */
+/** Status files with a message, the newest first. */
 function messagesIn(directory: string, ending: '.ok' | '.error'): SpoolMessage[] {
   const found: SpoolMessage[] = []
   for (const name of namesIn(directory)) {

@@ -4,7 +4,7 @@ import { bytesToText, decodeUtf8, textPath } from '../../../util/byte-string.ts'
 import { formatSize } from '../../../util/format-size.ts'
 import type { ArchivingFacts, QueueFacts, ServerArchiving, SpoolFacts } from './archiving-facts.ts'
 
-/** The part of the way at which WAL is stuck. */
+/** Where WAL is stuck. */
 export type Layer =
   | 'server'
   | 'archive_mode'
@@ -20,25 +20,24 @@ export type Layer =
 
 export interface Finding {
   readonly layer: Layer
-  /** What is known, and what to do next. */
+  /** The fact, and what to do next. */
   readonly text: string
 }
 
-/** What is waited for. Without it the whole way is looked at. */
+/** The segment that is waited for; without one, every layer is examined. */
 export interface Wanted {
   readonly segment?: string
-  /** archive-timeout, or what counts as long, ms. */
+  /** archive-timeout, or the age from which on a waiting file is reported, ms. */
   readonly patienceMs?: number
 }
 
-/** So long one file may be on its way before it is worth a word. */
+/** A push that takes longer than this is reported. */
 const SLOW_MS = 10_000
 
 const DROPPED = /^dropped WAL file/
 
 /**
- * Why WAL does not arrive, the likeliest cause first; empty: nothing is known to be wrong. Each finding is a plain fact
- * with the next step.
+ * Why WAL is not archived, the likeliest cause first; empty: no fault is known. Each finding is a fact with the next step.
  */
 export function diagnose(facts: ArchivingFacts, wanted: Wanted = {}): Finding[] {
   const findings: Finding[] = []
@@ -86,7 +85,7 @@ function settings({ mode, library, command }: ServerArchiving, caller: Caller): 
   ]
 }
 
-/** What can be seen to be wrong with an archive_command without running it. */
+/** Faults of an archive_command that can be found without running it. */
 function commandText({ command: bytes, environment }: ServerArchiving, { stanza, pgPath }: ArchivingFacts): Finding[] {
   const command = decodeUtf8(bytes)
   if (command === '' || command === '(disabled)') return []
@@ -125,7 +124,7 @@ function failures(server: ServerArchiving, { pgPath }: ArchivingFacts): Finding[
   ]
 }
 
-/** The queue was too long and archive-push-queue-max says to lose WAL rather than the disk. */
+/** The queue was longer than archive-push-queue-max, so WAL was dropped. */
 function dropped(spool: SpoolFacts, queue: QueueFacts | undefined, { segment }: Wanted): Finding[] {
   const next = 'point-in-time recovery cannot pass the gap: make archiving work again and take a new backup'
   const ours = spool.warnings.find((warning) => warning.file === segment && DROPPED.test(warning.message))
@@ -147,7 +146,7 @@ function dropped(spool: SpoolFacts, queue: QueueFacts | undefined, { segment }: 
 function background(spool: SpoolFacts, queue: QueueFacts | undefined, nowMs: number): Finding[] {
   const findings: Finding[] = []
   const { status, pushPid } = spool
-  // What an earlier life left behind says nothing of today.
+  // The status of a process that has ended is stale.
   const alive = pushPid !== undefined && status !== undefined
   for (const { key, trouble } of alive ? status.repositories : []) {
     if (trouble === undefined) continue
