@@ -75,7 +75,7 @@ describe('check names the layer at fault', () => {
       elsewhere = await failingCheck(site)
       return !elsewhere.includes('archive_command failed last')
     })
-    expect(elsewhere).toMatch(/PostgreSQL holds [0-9A-F]{24} for archived since .* stored elsewhere/)
+    expect(elsewhere).toMatch(/PostgreSQL has regarded [0-9A-F]{24} as archived since .* stored elsewhere/)
     expect(right).toContain('archive-push')
   }, 120_000)
 

@@ -119,7 +119,7 @@ function failures(server: ServerArchiving, { pgPath }: ArchivingFacts): Finding[
       layer: 'archive_command',
       text:
         `archive_command failed last for ${lastFailed.file} at ${timeText(lastFailed.timeMs)}, ${failedCount} failures so far; ` +
-        `the server's log has its words, or run it by hand as the server's user: cd ${pgPath} && ${command}`,
+        `see the server's log, or run it by hand as the server's user: cd ${pgPath} && ${command}`,
     },
   ]
 }
@@ -152,7 +152,7 @@ function background(spool: SpoolFacts, queue: QueueFacts | undefined, nowMs: num
     if (trouble === undefined) continue
     findings.push({
       layer: 'repository',
-      text: `the background process cannot store in repo${key} since ${ago(nowMs - trouble.sinceMs)}, ${trouble.failures} tries so far: ${firstLine(trouble.message)}`,
+      text: `storing in repo${key} has been failing for ${ago(nowMs - trouble.sinceMs)}, ${trouble.failures} attempts so far: ${firstLine(trouble.message)}`,
     })
   }
   const oldest = alive ? status.inHand[0] : undefined
@@ -173,7 +173,7 @@ function background(spool: SpoolFacts, queue: QueueFacts | undefined, nowMs: num
     const why = status.why === undefined ? '' : `: ${status.why}`
     findings.push({
       layer: 'background',
-      text: `no background process of archive-push runs, the last one (pid ${status.pid}) was heard of at ${timeText(status.updatedMs)}${why}; the next archive_command starts one`,
+      text: `no background process of archive-push runs, the last one (pid ${status.pid}) last wrote its status at ${timeText(status.updatedMs)}${why}; the next archive_command starts one`,
     })
   }
   for (const { file, timeMs, code, message } of spool.errors.slice(0, 3)) {
@@ -192,7 +192,7 @@ function waiting(queue: QueueFacts, facts: ArchivingFacts, { segment, patienceMs
     findings.push({
       layer: 'archive_command',
       text:
-        `PostgreSQL holds ${segment} for archived since ${timeText(queue.done.get(segment) ?? 0)}: archive_command answered with success and stored elsewhere, or nothing; ` +
+        `PostgreSQL has regarded ${segment} as archived since ${timeText(queue.done.get(segment) ?? 0)}: archive_command answered with success and stored elsewhere, or nothing; ` +
         'does it name this stanza and read this configuration (another user, HOME or --config), or did archive-push-queue-max drop the file?',
     })
     return findings
@@ -203,12 +203,12 @@ function waiting(queue: QueueFacts, facts: ArchivingFacts, { segment, patienceMs
   if (segment !== undefined && first < segment && files > 1) {
     findings.push({
       layer: 'queue',
-      text: `${files} files (${formatSize(queue.bytes)}) wait, and PostgreSQL archives them in order: ${first} comes first and waits since ${ago(age)}`,
+      text: `${files} files (${formatSize(queue.bytes)}) wait, and PostgreSQL archives them in order: ${first} is first and has been waiting for ${ago(age)}`,
     })
   } else if (age > patienceMs) {
     findings.push({
       layer: 'lag',
-      text: `${files} file(s) (${formatSize(queue.bytes)}) wait, the oldest, ${first}, since ${ago(age)}`,
+      text: `${files} file(s) (${formatSize(queue.bytes)}) wait; the oldest, ${first}, has been waiting for ${ago(age)}`,
     })
   }
   const failed = server?.lastFailed !== undefined && server.lastFailed.timeMs > (server.lastArchived?.timeMs ?? 0)

@@ -67,7 +67,7 @@ test('a push that nobody finishes in time says which repository is at fault, and
     repositories: [{ key: 1 }, { key: 2, trouble }],
   })
   const hints = await hintsOfTimeout()
-  expect(hints[0]).toMatch(/cannot store in repo2 since 1 min, 4 tries so far: no room is left/)
+  expect(hints[0]).toMatch(/storing in repo2 has been failing for 1 min, 4 attempts so far: no room is left/)
   expect(hints[1]).toMatch(new RegExp(`has been pushing ${NAME} for 1 min: is a repository, or the network`))
   expect(hints.at(-1)).toContain('/var/log/the.log')
 })

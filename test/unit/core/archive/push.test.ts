@@ -591,7 +591,7 @@ describe('a repository that fails', () => {
     expect(error).toMatchObject({ exitCode: 104 })
     expect(error.message).toMatch(/repo1: \[064\]/)
     expect(error.message).not.toContain('repo2')
-    expect(error.hints.join()).toContain('tries again')
+    expect(error.hints.join()).toContain('retries')
     expect(await names(broken)).toEqual([])
     expect(await names(good)).toHaveLength(1)
   })
