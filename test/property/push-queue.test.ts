@@ -16,7 +16,7 @@ const KEYS = [1, 2]
 const RUNS = Number(process.env['PGTS_TEST_RUNS'] ?? 100)
 const WORKERS = 4
 
-/** A file that is replaced by another one of its name has the next version, as its modification time would tell. */
+/** A file that is replaced by another one of its name has the next version, which stands for its modification time. */
 type Version = bigint
 
 interface Running {
@@ -190,9 +190,9 @@ const steps = [
       for (const one of names) if (!real.ready.has(one)) real.ready.set(one, ++real.lastVersion)
     }),
   ),
-  // PostgreSQL got an answer: by the `.ok`, or from a call that pushed the file itself.
+  // PostgreSQL has the file archived: by an `.ok`, or by a call that pushed the file itself.
   name.map((one) => step(`archived ${one}`, (real) => void real.ready.delete(one))),
-  // A call takes an `.ok` of a file that had the name before for what it is.
+  // A call removes an `.ok` of an earlier file with the same name.
   name.map((one) =>
     step(`call for ${one}`, (real) => {
       if (real.ready.has(one) && real.oks.has(one) && real.oks.get(one) !== real.ready.get(one)) real.oks.delete(one)

@@ -29,7 +29,7 @@ export interface PushSlotsEvents {
   ended(assignment: Assignment, result: PushResult): void
 }
 
-/** A worker has one file while the next one is on its way to it; a worker with lanes works on both. */
+/** A worker has one file while the next one is pending; a worker with lanes works on both. */
 const SLOTS_PER_WORKER = 2
 const SLOWEST_BYTES_PER_MS = (256 * 1024) / 1000
 
