@@ -55,7 +55,7 @@ const CLEAN = [
 ]
 
 /** Names in the interface of the program, of files and of users: they stay. */
-const NAMES = /`trouble`|archiving: trouble|(?:archiving|repository)-trouble\.md|`nobody`/g
+const NAMES = /`trouble`|archiving: trouble|(?:archiving|repository)-trouble\.md|`nobody`|65534 \(nobody\)/g
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
