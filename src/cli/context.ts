@@ -1,24 +1,16 @@
 import { setMaxListeners } from 'node:events'
-import type { MessagePort } from 'node:worker_threads'
-import type { CommandContext, LauncherContext, Repository, StanzaLock } from '../commands/context.ts'
+import type { CommandContext, LauncherContext, StanzaLock } from '../commands/context.ts'
 import { commandRow } from '../config/command-table.ts'
 import { commandLineFor, type AnyResolved, type CommandName } from '../config/resolve.ts'
 import { launchEnvironment } from '../core/archive/launcher/launch-environment.ts'
-import type { RepositoryCipher } from '../core/info-store.ts'
+import { openRepository, type Repository, type RepositoryDescription } from '../core/repository.ts'
 import { archiveInfoName, backupInfoName, copyName } from '../format/repo-path.ts'
-import type { jobHandlers } from '../core/jobs.ts'
-import type { WorkerSetup } from '../core/worker-env.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import { openClusterFiles } from '../postgres/registry.ts'
-import type { StorageDriver } from '../storage/driver.ts'
-import { openStorage } from '../storage/registry.ts'
-import { textToBytes } from '../util/byte-string.ts'
 import { systemClock } from '../util/clock.ts'
 import { loadModule } from '../util/load-module.ts'
-import { fittingWorkers, openFilesLimit } from '../util/open-files.ts'
 import type { Logger } from '../util/log.ts'
-import type { Executor } from '../worker/executor.ts'
-import { storageDescription } from './repository.ts'
+import { repositoryDescription } from './repository.ts'
 
 /** Environment of a command. */
 export interface Surroundings {
@@ -58,6 +50,11 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
 
   const selected = options.repo.filter(({ key }) => options.repoKey === undefined || key === options.repoKey)
   const lockPath = options.lockPath ?? ''
+  let descriptions: readonly RepositoryDescription[] | undefined
+  const describe = () => (descriptions ??= selected.map((repo) => repositoryDescription(repo, resolved, env)))
+  const connections = DATA_COMMANDS.includes(command) ? DATA_CONNECTIONS : CONNECTIONS
+  const openAll = async () =>
+    Promise.all(describe().map((description) => openRepository(description, log, connections)))
 
   const ctx = {
     command,
@@ -75,31 +72,18 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     isSet: (option) => (values.get(option)?.source ?? 'default') !== 'default',
     configured: (option) => resolved.configured(option),
     commandLineFor: (other: CommandName) => commandLineFor(resolved, other, cwd),
-    repositories: () => (repositories ??= Promise.all(selected.map((repo) => openRepository(repo, resolved, around)))),
+    repositories: () => (repositories ??= openAll()),
     cluster: () => (cluster ??= openClusterFiles({ kind: 'local' })),
-    executor: async (repository, most = Number.POSITIVE_INFINITY) => {
-      const { threadExecutor } = await loadModule(() => import('../worker/threads.ts'))
-      const { storage } = repository
-      const { display, parallel } = storage
-      const lanes = parallel ?? 1
-      const wanted = Math.min(options.processMax ?? 1, most)
-      const limit = openFilesLimit()
-      const workers = fittingWorkers(wanted, parallel !== undefined, limit)
-      if (workers < wanted)
-        log.detail(`${workers} workers instead of ${wanted}: this process may open ${limit} files (ulimit -n)`)
-      const setup: WorkerSetup = {
-        storage: repository.description,
-        shared: parallel === undefined ? undefined : { display, parallel },
-        cluster: { kind: 'local' },
+    executor: async (used, most = Number.POSITIVE_INFINITY) => {
+      const { openWorkers } = await loadModule(() => import('./workers.ts'))
+      return openWorkers({
+        repositories: used,
+        descriptions: describe(),
+        workers: Math.min(options.processMax ?? 1, most),
         bufferBytes: options.bufferSize ?? 1024 * 1024,
-        lanes,
-      }
-      const executor: Executor<typeof jobHandlers> = threadExecutor({
-        ...{ workers, lanes, setup, log },
         retry: { retries: options.jobRetry ?? 0, intervalMs: options.jobRetryInterval ?? 0 },
-        attach: parallel === undefined ? undefined : await serverOf(storage),
+        log,
       })
-      return executor
     },
     lock: async (): Promise<StanzaLock> => {
       const { acquireLocks, assertNotStopped } = await loadModule(() => import('../util/lock.ts'))
@@ -174,12 +158,6 @@ const CONNECTIONS = 2
 const DATA_CONNECTIONS = 6
 const DATA_COMMANDS: readonly CommandName[] = ['backup', 'restore', 'verify']
 
-/** Serve a store to workers over a port; other storage they open themselves. */
-async function serverOf(storage: StorageDriver): Promise<(port: MessagePort) => AsyncDisposable> {
-  const { serveStorage } = await loadModule(() => import('../storage/port/serve.ts'))
-  return (port) => serveStorage(storage, port)
-}
-
 const NOTHING_HELD: AsyncDisposable = { async [Symbol.asyncDispose]() {} }
 
 async function hasStanza(storage: Repository['storage'], stanza: string, signal: AbortSignal): Promise<boolean> {
@@ -191,7 +169,7 @@ async function hasStanza(storage: Repository['storage'], stanza: string, signal:
 
 /** Loads its modules itself: only commands that change backup.info need them. */
 async function takeLeaseOf(
-  { key, storage }: Repository,
+  repository: Repository,
   run: Pick<CommandContext, 'command' | 'stanza' | 'log' | 'signal'> & { readonly lockPath: string },
   lost: AbortController,
 ): Promise<AsyncDisposable> {
@@ -203,8 +181,7 @@ async function takeLeaseOf(
   const { lockPath, ...rest } = run
   return takeLease({
     ...rest,
-    storage,
-    repoKey: key,
+    repository,
     host: hostname(),
     pid: process.pid,
     token: await newToken(),
@@ -217,33 +194,4 @@ async function takeLeaseOf(
 async function newToken(): Promise<string> {
   const { randomUUID } = await import('node:crypto')
   return randomUUID()
-}
-
-async function openRepository(
-  options: AnyResolved['options']['repo'][number],
-  resolved: AnyResolved,
-  { env, log }: Surroundings,
-): Promise<Repository> {
-  const description = storageDescription(options, resolved, env)
-  const cipher = cipherOf(options, resolved)
-  return {
-    key: options.key,
-    storage: await openStorage(
-      description,
-      log,
-      DATA_COMMANDS.includes(resolved.command) ? DATA_CONNECTIONS : CONNECTIONS,
-    ),
-    description,
-    cipher,
-  }
-}
-
-function cipherOf(
-  { key, cipherType, cipherPass }: AnyResolved['options']['repo'][number],
-  { values }: AnyResolved,
-): RepositoryCipher | undefined {
-  if (cipherType !== 'aes-256-cbc' || cipherPass === undefined) return undefined
-  const name = `repo${key}-cipher-pass`
-  const passphrase = textToBytes(cipherPass)
-  return { type: cipherType, origin: `${name} (from ${values.get(name)?.origin ?? ''})`, passphrase: () => passphrase }
 }

@@ -1,7 +1,7 @@
 import type { HttpAccess } from '../storage/http/agents.ts'
 import type { HttpProxy } from '../storage/http/proxy.ts'
 import { PgtsError } from '../util/error.ts'
-import type { Environment, RepositoryChoice } from './repository.ts'
+import type { Environment, StorageSettings } from './storage-settings.ts'
 
 /** Address of a service in an option: a host, optionally with scheme and port. */
 export interface Address {
@@ -31,12 +31,12 @@ export function urlOf({ secure, host, port }: Address): string {
 }
 
 /** Access to a store: certificates, timeouts, and the proxy of the environment. */
-export function httpAccess(choice: RepositoryChoice): HttpAccess {
-  const { storageCaFile, storageCaPath, storageVerifyTls } = choice.options
-  const proxy = proxyOf(choice.env)
+export function httpAccess(settings: StorageSettings): HttpAccess {
+  const { storageCaFile, storageCaPath, storageVerifyTls } = settings.options
+  const proxy = proxyOf(settings.env)
   return {
     verifyTls: storageVerifyTls ?? true,
-    stallMs: choice.ioTimeoutMs,
+    stallMs: settings.ioTimeoutMs,
     caFile: storageCaFile,
     caPath: storageCaPath,
     proxy,

@@ -1,25 +1,25 @@
 import type { GcsCredentialDescription, GcsDescription } from '../storage/gcs/description.ts'
 import { environmentUrl, httpAccess, parseAddress, urlOf } from './http-access.ts'
-import { invalid, type RepositoryChoice } from './repository.ts'
+import { invalid, type StorageSettings } from './storage-settings.ts'
 
-export function gcsDescription(choice: RepositoryChoice): GcsDescription {
-  const { gcsBucket, gcsEndpoint = 'storage.googleapis.com', gcsUserProject, storageTag, ...options } = choice.options
+export function gcsDescription(settings: StorageSettings): GcsDescription {
+  const { gcsBucket, gcsEndpoint = 'storage.googleapis.com', gcsUserProject, storageTag, ...options } = settings.options
   const address = parseAddress(gcsEndpoint)
-  if (address === undefined) throw invalid(choice, 'gcs-endpoint', `is not a host: ${gcsEndpoint}`)
+  if (address === undefined) throw invalid(settings, 'gcs-endpoint', `is not a host: ${gcsEndpoint}`)
   return {
     bucket: gcsBucket ?? '',
     serviceUrl: urlOf(address),
-    credential: credentialOf(choice),
+    credential: credentialOf(settings),
     userProject: gcsUserProject,
     tags: storageTag === undefined ? undefined : Object.fromEntries(storageTag),
     partBytes: options.storageUploadChunkSize ?? 4 * 1024 * 1024,
-    atMs: choice.atMs,
-    access: httpAccess(choice),
-    repository: choice.name,
+    atMs: settings.atMs,
+    access: httpAccess(settings),
+    repository: settings.name,
   }
 }
 
-function credentialOf({ options, env }: RepositoryChoice): GcsCredentialDescription {
+function credentialOf({ options, env }: StorageSettings): GcsCredentialDescription {
   const { gcsKeyType, gcsKey = '' } = options
   switch (gcsKeyType) {
     case 'auto': {

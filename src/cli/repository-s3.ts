@@ -2,31 +2,31 @@ import { isIP } from 'node:net'
 import type { S3Description, S3Endpoint, S3Keys } from '../storage/s3/description.ts'
 import { PgtsError } from '../util/error.ts'
 import { environmentUrl, HOST_LABELS, httpAccess, parseAddress } from './http-access.ts'
-import { invalid, type Environment, type RepositoryChoice } from './repository.ts'
+import { invalid, type Environment, type StorageSettings } from './storage-settings.ts'
 
-export function s3Description(choice: RepositoryChoice): S3Description {
-  const { options, name } = choice
-  const endpoint = endpointOf(choice)
-  const encryption = encryptionOf(choice)
-  const storageClass = storageClassOf(choice)
+export function s3Description(settings: StorageSettings): S3Description {
+  const { options, name } = settings
+  const endpoint = endpointOf(settings)
+  const encryption = encryptionOf(settings)
+  const storageClass = storageClassOf(settings)
   return {
     bucket: options.s3Bucket ?? '',
     region: options.s3Region ?? '',
     endpoint,
     service: options.s3Service ?? 's3',
-    keys: keysOf(choice),
-    access: httpAccess(choice),
+    keys: keysOf(settings),
+    access: httpAccess(settings),
     encryption,
     tags: options.storageTag === undefined ? undefined : Object.fromEntries(options.storageTag),
     requesterPays: options.s3RequesterPays ?? false,
     storageClass,
     partBytes: options.storageUploadChunkSize ?? 5 * 1024 * 1024,
-    atMs: choice.atMs,
+    atMs: settings.atMs,
     repository: name,
   }
 }
 
-function endpointOf(choice: RepositoryChoice): S3Endpoint {
+function endpointOf(settings: StorageSettings): S3Endpoint {
   const {
     s3Endpoint = '',
     s3Bucket = '',
@@ -34,32 +34,32 @@ function endpointOf(choice: RepositoryChoice): S3Endpoint {
     storageHost,
     storagePort,
     storageVerifyTls,
-  } = choice.options
+  } = settings.options
   const endpoint = parseAddress(s3Endpoint)
-  if (endpoint === undefined) throw invalid(choice, 's3-endpoint', `is not a host: ${s3Endpoint}`)
+  if (endpoint === undefined) throw invalid(settings, 's3-endpoint', `is not a host: ${s3Endpoint}`)
   const other = storageHost === undefined ? undefined : parseAddress(storageHost)
   if (storageHost !== undefined && other === undefined) {
-    throw invalid(choice, 'storage-host', `is not a host: ${storageHost}`)
+    throw invalid(settings, 'storage-host', `is not a host: ${storageHost}`)
   }
   const { secure, port: usual } = other ?? endpoint
   // In path style it is part of a path, where any character can be escaped.
   if (s3UriStyle === 'host' && !HOST_LABELS.test(s3Bucket)) {
     throw invalid(
-      choice,
+      settings,
       's3-bucket',
       `'${s3Bucket}' cannot be part of a host name`,
-      `set ${choice.name}-s3-uri-style=path`,
+      `set ${settings.name}-s3-uri-style=path`,
     )
   }
   if (s3UriStyle === 'host' && secure && storageVerifyTls !== false && s3Bucket.includes('.')) {
     const why = `has a dot (${s3Bucket}), so no certificate fits the host name it is part of`
-    throw invalid(choice, 's3-bucket', why, `set ${choice.name}-s3-uri-style=path`)
+    throw invalid(settings, 's3-bucket', why, `set ${settings.name}-s3-uri-style=path`)
   }
   if (s3UriStyle === 'host' && isIP(endpoint.host) !== 0) {
     const why = `is an address (${endpoint.host}), and no bucket has a host name below an address`
-    throw invalid(choice, 's3-endpoint', why, `set ${choice.name}-s3-uri-style=path`)
+    throw invalid(settings, 's3-endpoint', why, `set ${settings.name}-s3-uri-style=path`)
   }
-  const port = choice.origin('storage-port') === undefined ? usual : storagePort
+  const port = settings.origin('storage-port') === undefined ? usual : storagePort
   return {
     secure,
     uriStyle: s3UriStyle,
@@ -69,15 +69,20 @@ function endpointOf(choice: RepositoryChoice): S3Endpoint {
   }
 }
 
-function encryptionOf(choice: RepositoryChoice): S3Description['encryption'] {
-  const { s3KmsKeyId: kmsKeyId, s3SseCustomerKey: customerKey } = choice.options
+function encryptionOf(settings: StorageSettings): S3Description['encryption'] {
+  const { s3KmsKeyId: kmsKeyId, s3SseCustomerKey: customerKey } = settings.options
   if (kmsKeyId !== undefined && customerKey !== undefined) {
-    throw invalid(choice, 's3-sse-customer-key', `and ${choice.name}-s3-kms-key-id exclude each other`)
+    throw invalid(settings, 's3-sse-customer-key', `and ${settings.name}-s3-kms-key-id exclude each other`)
   }
   if (kmsKeyId !== undefined) return { kmsKeyId }
   if (customerKey === undefined) return undefined
   if (Buffer.from(customerKey, 'base64').length !== 32) {
-    throw invalid(choice, 's3-sse-customer-key', 'is not 32 bytes in base64', "make one with 'openssl rand -base64 32'")
+    throw invalid(
+      settings,
+      's3-sse-customer-key',
+      'is not 32 bytes in base64',
+      "make one with 'openssl rand -base64 32'",
+    )
   }
   return { customerKey }
 }
@@ -85,17 +90,17 @@ function encryptionOf(choice: RepositoryChoice): S3Description['encryption'] {
 /** Classes whose objects must be requested hours before they can be read: a restore would fail. */
 const FROZEN = new Set(['GLACIER', 'DEEP_ARCHIVE'])
 
-function storageClassOf(choice: RepositoryChoice): S3Description['storageClass'] {
-  const classes = choice.options.s3StorageClass
+function storageClassOf(settings: StorageSettings): S3Description['storageClass'] {
+  const classes = settings.options.s3StorageClass
   if (classes === undefined) return undefined
   for (const [kind, name] of classes) {
     if (kind !== 'data' && kind !== 'wal') {
       const why = `has a class for ${kind}; there is one for data and one for wal`
-      throw invalid(choice, 's3-storage-class', why, 'info files and manifests always stay in the usual class')
+      throw invalid(settings, 's3-storage-class', why, 'info files and manifests always stay in the usual class')
     }
     if (FROZEN.has(name)) {
       const why = `puts ${kind} into ${name}, from where it cannot be read at once`
-      throw invalid(choice, 's3-storage-class', why, 'GLACIER_IR can, and costs about as little')
+      throw invalid(settings, 's3-storage-class', why, 'GLACIER_IR can, and costs about as little')
     }
   }
   const [data, wal] = [classes.get('data'), classes.get('wal')]
@@ -106,22 +111,22 @@ const METADATA = 'http://169.254.169.254'
 /** Where Amazon ECS hands out keys. */
 const CONTAINER = 'http://169.254.170.2'
 
-function keysOf(choice: RepositoryChoice): S3Keys {
-  const { options, env } = choice
+function keysOf(settings: StorageSettings): S3Keys {
+  const { options, env } = settings
   switch (options.s3KeyType) {
     case 'auto':
       return roleOf(env, options.s3Role)
     case 'web-id': {
-      const [role, tokenFile] = needed(choice, ['AWS_ROLE_ARN', 'AWS_WEB_IDENTITY_TOKEN_FILE'])
+      const [role, tokenFile] = needed(settings, ['AWS_ROLE_ARN', 'AWS_WEB_IDENTITY_TOKEN_FILE'])
       const sts = parseAddress(options.s3StsHost ?? 'sts.amazonaws.com')
-      if (sts === undefined) throw invalid(choice, 's3-sts-host', `is not a host: ${options.s3StsHost ?? ''}`)
+      if (sts === undefined) throw invalid(settings, 's3-sts-host', `is not a host: ${options.s3StsHost ?? ''}`)
       const port = sts.port === undefined ? '' : `:${sts.port}`
       const stsUrl = `${sts.secure ? 'https' : 'http'}://${sts.host.includes(':') ? `[${sts.host}]` : sts.host}${port}`
       return { type: 'web-id', stsUrl, role, tokenFile }
     }
     case 'pod-id': {
       const names = ['AWS_CONTAINER_CREDENTIALS_FULL_URI', 'AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE'] as const
-      const [url, tokenFile] = needed(choice, names)
+      const [url, tokenFile] = needed(settings, names)
       return { type: 'container', url: environmentUrl(names[0], url), tokenFile }
     }
     case 'process':
@@ -149,13 +154,13 @@ function roleOf(env: Environment, role: string | undefined): S3Keys {
   return { type: 'instance', metadata, role }
 }
 
-function needed<const N extends readonly string[]>(choice: RepositoryChoice, names: N): { [K in keyof N]: string } {
-  const missing = names.filter((name) => !choice.env[name])
+function needed<const N extends readonly string[]>(settings: StorageSettings, names: N): { [K in keyof N]: string } {
+  const missing = names.filter((name) => !settings.env[name])
   if (missing.length > 0) {
-    const message = `${choice.name}-s3-key-type=${choice.options.s3KeyType ?? ''} needs ${missing.join(' and ')} in the environment`
+    const message = `${settings.name}-s3-key-type=${settings.options.s3KeyType ?? ''} needs ${missing.join(' and ')} in the environment`
     throw new PgtsError('option-invalid', message, {
       hints: ['the platform sets them in a pod that has a role; PostgreSQL passes on its own environment'],
     })
   }
-  return names.map((name) => choice.env[name]) as { [K in keyof N]: string }
+  return names.map((name) => settings.env[name]) as { [K in keyof N]: string }
 }

@@ -1,4 +1,5 @@
 import type { AnyResolved } from '../config/resolve.ts'
+import type { RepositoryDescription } from '../core/repository.ts'
 import { parseTimeTarget } from '../core/restore/time-target.ts'
 import type { RetryPolicy } from '../storage/object/tries.ts'
 import type { StorageDescription } from '../storage/driver.ts'
@@ -7,28 +8,24 @@ import { PgtsError } from '../util/error.ts'
 import { azureDescription } from './repository-azure.ts'
 import { gcsDescription } from './repository-gcs.ts'
 import { s3Description } from './repository-s3.ts'
-
-export type Environment = Readonly<Record<string, string | undefined>>
-export type RepositoryOptions = AnyResolved['options']['repo'][number]
-
-/** The options of one repository, and the environment. */
-export interface RepositoryChoice {
-  readonly options: RepositoryOptions
-  readonly env: Environment
-  readonly ioTimeoutMs: number
-  /** Prefix of its option names: `repo1`. */
-  readonly name: string
-  /** Origin of the value of `repo1-<rest>`; undefined if it is the default. */
-  readonly origin: (rest: string) => string | undefined
-  /** Absent: the command has no such option. */
-  readonly lockPath?: string
-  /** repo-target-time, milliseconds since the epoch. */
-  readonly atMs?: number
-}
+import type { Environment, StorageSettings } from './storage-settings.ts'
 
 /** From resolved options to the description that the engine and its workers open. The layers below read no options. */
+export function repositoryDescription(
+  options: StorageSettings['options'],
+  resolved: AnyResolved,
+  env: Environment,
+): RepositoryDescription {
+  const { key, cipherType, cipherPass } = options
+  const storage = storageDescription(options, resolved, env)
+  if (cipherType !== 'aes-256-cbc' || cipherPass === undefined) return { key, storage }
+  const name = `repo${key}-cipher-pass`
+  const origin = `${name} (from ${resolved.values.get(name)?.origin ?? ''})`
+  return { key, storage, cipher: { type: cipherType, origin, passphrase: textToBytes(cipherPass) } }
+}
+
 export function storageDescription(
-  options: RepositoryOptions,
+  options: StorageSettings['options'],
   { values, options: { ioTimeout, repoTargetTime, repoKey, lockPath } }: AnyResolved,
   env: Environment,
 ): StorageDescription {
@@ -38,7 +35,7 @@ export function storageDescription(
     if (!versioned) throw unversioned(name, options.type ?? '')
     if (repoKey === undefined) throw unnamed()
   }
-  const choice: RepositoryChoice = {
+  const settings: StorageSettings = {
     options,
     env,
     ioTimeoutMs: ioTimeout ?? 60_000,
@@ -53,11 +50,11 @@ export function storageDescription(
   const path = options.path ?? ''
   switch (options.type) {
     case 'azure':
-      return { kind: 'azure', path: textToBytes(path), retry: retryPolicy(choice), azure: azureDescription(choice) }
+      return { kind: 'azure', path: textToBytes(path), retry: retryPolicy(settings), azure: azureDescription(settings) }
     case 'gcs':
-      return { kind: 'gcs', path: textToBytes(path), retry: retryPolicy(choice), gcs: gcsDescription(choice) }
+      return { kind: 'gcs', path: textToBytes(path), retry: retryPolicy(settings), gcs: gcsDescription(settings) }
     case 's3':
-      return { kind: 's3', path: textToBytes(path), retry: retryPolicy(choice), s3: s3Description(choice) }
+      return { kind: 's3', path: textToBytes(path), retry: retryPolicy(settings), s3: s3Description(settings) }
     case 'posix':
       return { kind: 'posix', path }
     default:
@@ -66,16 +63,8 @@ export function storageDescription(
 }
 
 /** Long enough for an outage of some minutes during a backup, short enough to report a permanent one. */
-function retryPolicy({ ioTimeoutMs }: RetryChoice): RetryPolicy {
+function retryPolicy({ ioTimeoutMs }: StorageSettings): RetryPolicy {
   return { retries: 20, totalMs: 5 * ioTimeoutMs, timeoutMs: ioTimeoutMs }
-}
-
-type RetryChoice = Pick<RepositoryChoice, 'ioTimeoutMs'>
-
-export function invalid(choice: RepositoryChoice, rest: string, why: string, ...hints: string[]): PgtsError {
-  const origin = choice.origin(rest)
-  const from = origin === undefined ? '' : ` (from ${origin})`
-  return new PgtsError('option-invalid-value', `${choice.name}-${rest}${from} ${why}`, { hints })
 }
 
 function unversioned(name: string, type: string): PgtsError {

@@ -1,10 +1,11 @@
 import { loadBackupInfo, saveBackupInfo } from '../core/info-store.ts'
 import { reconcileBackupInfo } from '../core/reconcile.ts'
+import type { Repository } from '../core/repository.ts'
 import { withBackup } from '../format/backup-info.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
-import type { CommandContext, Repository } from './context.ts'
+import type { CommandContext } from './context.ts'
 
 export interface AnnotateReport {
   readonly label: string

@@ -54,12 +54,13 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
     const ownerDirectory = ownerDirectoryOf(spool, owner)
     makeOwnerDirectory(spool, ownerDirectory)
     emptyQueue(spool)
-    await using executor = await ctx.executor(first, MOST_WORKERS)
+    await using executor = await ctx.executor(repositories, MOST_WORKERS)
     // Without a hint the next call starts Node, which checks what the launcher cannot.
     using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-get'))
     // From here on calls in the foreground use the files of the spool.
     writePid(spool, 'get')
     const report = await readAhead({
+      stanza,
       // Through the owner directory: files in flight must not reach a spool that belongs to another cluster by then.
       spool: pathsThrough(ownerDirectory),
       target: `${owner.pgPath}/pg_wal/RECOVERYXLOG`,

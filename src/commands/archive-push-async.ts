@@ -9,7 +9,6 @@ import {
 } from '../core/archive/spool/spool-owner.ts'
 import { pushInBackground } from '../core/archive/push/background.ts'
 import { forgetPushed, isFor, setTargets } from '../core/archive/push/push-targets.ts'
-import { repositorySetup } from '../core/archive/push/push-job.ts'
 import { readReadyQueue } from '../core/archive/push/ready-queue.ts'
 import { removeLaunchHint } from '../core/archive/launcher/launch-hint.ts'
 import {
@@ -76,9 +75,8 @@ async function work(
   const { options, log, clock, signal, stanza } = ctx
   await ctx.refuseWhenStopped()
   const repositories = await ctx.repositories()
-  const first = repositories[0]
-  if (first === undefined) throw new PgtsError('option-required', 'archive-push:async needs a repository')
-  await using executor = await ctx.executor(first)
+  if (repositories.length === 0) throw new PgtsError('option-required', 'archive-push:async needs a repository')
+  await using executor = await ctx.executor(repositories)
   // Workers start on other cores while this thread prepares the spool.
   executor.warm(waiting(walPath, spool))
   const control = await readControlFile(await ctx.cluster(), textToBytes(pgPath), { signal })
@@ -98,7 +96,7 @@ async function work(
     // Through the owner directory: files in flight must not reach a spool that belongs to another cluster by then.
     spool: pathsThrough(ownerDirectory),
     walPath,
-    repositories: repositories.map((repository) => repositorySetup(repository, repository.description)),
+    repoKeys: repositories.map(({ key }) => key),
     job: {
       stanza,
       identity: { systemId: control.systemId, version: control.version },

@@ -1,4 +1,5 @@
 import { removeFailedBackupIfDiskFull } from '../core/backup/remove-failed.ts'
+import type { Repository } from '../core/repository.ts'
 import { backupEntryOf, type BackupType, type Manifest, type ManifestFile } from '../format/manifest.ts'
 import { PgtsError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
@@ -11,7 +12,7 @@ import { identify } from './backup/identify.ts'
 import { planBackup } from './backup/plan.ts'
 import { assertReady, refuseRunningServer } from './backup/ready.ts'
 import { connectCluster } from './connect.ts'
-import type { CommandContext, Repository, StanzaLock } from './context.ts'
+import type { CommandContext, StanzaLock } from './context.ts'
 import { expireAfterBackup } from './expire.ts'
 
 export interface BackupReport {
@@ -68,7 +69,7 @@ async function takeBackup(
   await using _session = run.started?.session
   await checkArchiving(run)
 
-  await using executor = await ctx.executor(repository)
+  await using executor = await ctx.executor([repository])
   const plan = await planBackup(run, executor)
   attempt.label = plan.backup.label
   const damaged = await copy(run, plan, executor, lock)

@@ -1,4 +1,5 @@
 import { waitForSegments } from '../core/archive/wait-for-wal.ts'
+import type { Repository } from '../core/repository.ts'
 import { checkServer } from '../core/stanza/check-config.ts'
 import { checkStanzaInfo, isSameHistory } from '../core/stanza/check-info.ts'
 import { parseWalSegment } from '../format/wal-segment.ts'
@@ -8,7 +9,7 @@ import { readControlFile, type ControlFile } from '../postgres/control-file.ts'
 import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { connectCluster } from './connect.ts'
-import type { CommandContext, Repository } from './context.ts'
+import type { CommandContext } from './context.ts'
 import { walExplainer } from './explain-wal.ts'
 
 export interface CheckReport {
@@ -153,7 +154,7 @@ async function checkPrimary(
     const { key, storage } = repository
     log.info({ repo: key }, `check repo${key} archive for WAL (primary)`)
     const [archived] = await waitForSegments({
-      storage,
+      repository,
       stanza,
       archiveId,
       segments: [segment],
@@ -161,7 +162,6 @@ async function checkPrimary(
       clock,
       signal,
       log,
-      repoKey: key,
       explain: walExplainer(ctx, pgPath, server),
     })
     if (archived === undefined) throw new PgtsError('assert', `no repository was checked for ${segment}`)

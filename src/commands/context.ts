@@ -1,21 +1,12 @@
 import type { CommandName, Dialect, OptionsOf } from '../config/resolve.ts'
 import type { LaunchEnvironment } from '../core/archive/launcher/launch-environment.ts'
-import type { InfoPlace } from '../core/info-store.ts'
 import type { jobHandlers } from '../core/jobs.ts'
+import type { Repository } from '../core/repository.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
-import type { StorageDescription, StorageDriver } from '../storage/driver.ts'
 import type { Clock } from '../util/clock.ts'
 import type { LockProgress } from '../util/lock.ts'
 import type { Logger } from '../util/log.ts'
 import type { Executor } from '../worker/executor.ts'
-
-/** A repository as commands use it: number, storage, cipher, and the description with which a worker opens it. */
-export interface Repository extends InfoPlace {
-  /** repo1 is 1. */
-  readonly key: number
-  readonly storage: StorageDriver
-  readonly description: StorageDescription
-}
 
 /** Locks of this stanza, held until disposed; `info` shows the progress written to them. */
 export interface StanzaLock extends AsyncDisposable {
@@ -64,8 +55,8 @@ export interface CommandContext<C extends CommandName = CommandName> {
   repositories(): Promise<readonly Repository[]>
   /** The files of pg1. */
   cluster(): Promise<ClusterFiles>
-  /** Worker threads (process-max, but not more than `most`) that read this cluster and work on this repository. */
-  executor(repository: Repository, most?: number): Promise<Executor<typeof jobHandlers>>
+  /** Worker threads (process-max, but not more than `most`) whose jobs use this cluster and these repositories. */
+  executor(repositories: readonly Repository[], most?: number): Promise<Executor<typeof jobHandlers>>
   /**
    * Take the locks that the command table lists for this command, in every selected repository.
    *

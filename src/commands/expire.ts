@@ -2,10 +2,11 @@ import type { RepoOptions } from '../config/resolve.ts'
 import { hasCalendar, type CalendarPolicy } from '../core/expire/calendar.ts'
 import type { ExpireChoice, RetentionPolicy } from '../core/expire/retention.ts'
 import { expireRepository, type ExpireReport } from '../core/expire/run.ts'
+import type { Repository } from '../core/repository.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
 import { isWalSegment } from '../format/wal-segment.ts'
 import { EXIT_CODES, isDenied, PgtsError, toPlainError } from '../util/error.ts'
-import type { CommandContext, Repository, StanzaLock } from './context.ts'
+import type { CommandContext, StanzaLock } from './context.ts'
 
 /**
  * Remove backups that retention does not keep, the WAL that only they needed, and old manifests. With `explain` the same
@@ -70,17 +71,15 @@ async function expireRepositories(
   const reports: ExpireReport[] = []
   let failed = 0
   for (const repository of repositories) {
-    const { key, storage, cipher } = repository
+    const { key } = repository
     const repo = ctx.options.repo.find((options) => options.key === key)
     if (repo === undefined) throw new PgtsError('assert', `repo${key} has no options`)
     try {
       await using _lease = dryRun ? undefined : await ctx.lease(repository)
       reports.push(
         await expireRepository({
-          storage,
+          repository,
           stanza,
-          repoKey: key,
-          cipher,
           policy: policyOf(repo),
           choice,
           archiveExpireBefore,

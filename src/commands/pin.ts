@@ -1,3 +1,4 @@
+import type { Repository } from '../core/repository.ts'
 import { parseTimeTarget } from '../core/restore/time-target.ts'
 import { withPin, withoutPin, type Pin } from '../core/expire/pins.ts'
 import { loadPins, savePins } from '../core/expire/pins-store.ts'
@@ -6,7 +7,7 @@ import { reconcileBackupInfo } from '../core/reconcile.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { zonedDateTime } from '../util/local-time.ts'
-import type { CommandContext, Repository } from './context.ts'
+import type { CommandContext } from './context.ts'
 
 export interface PinReport {
   readonly label: string

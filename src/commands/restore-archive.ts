@@ -1,5 +1,6 @@
 import { findSegment } from '../core/archive/find.ts'
 import { loadArchiveInfo } from '../core/info-store.ts'
+import type { Repository } from '../core/repository.ts'
 import { RECOVERY_SETTINGS_SINCE } from '../core/restore/recovery.ts'
 import { inFuture, unreachable } from '../core/restore/reachable.ts'
 import type { RecoveryTarget } from '../core/restore/recovery-target.ts'
@@ -10,7 +11,7 @@ import type { Manifest } from '../format/manifest.ts'
 import { parseLsn, timelineOf, type WalSegment } from '../format/wal-segment.ts'
 import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { toPlainError } from '../util/error.ts'
-import type { CommandContext, Repository } from './context.ts'
+import type { CommandContext } from './context.ts'
 import { recoveryPolicy } from './restore-options.ts'
 
 type Context = CommandContext<'restore'>

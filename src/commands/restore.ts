@@ -1,6 +1,7 @@
 import { spoolPaths } from '../core/archive/spool/spool-files.ts'
 import { removeSpool } from '../core/archive/spool/remove-spool.ts'
 import { loadBackupInfo, loadManifest } from '../core/info-store.ts'
+import type { Repository } from '../core/repository.ts'
 import { confirmExisting, refuseRunningServer } from '../core/restore/check-target.ts'
 import { cleanAndPrepare, removeControl } from '../core/restore/clean.ts'
 import { restoreFiles } from '../core/restore/restore-files.ts'
@@ -20,7 +21,7 @@ import type { LockProgress } from '../util/lock-file.ts'
 import { zonedDateTime } from '../util/local-time.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { Executor } from '../worker/executor.ts'
-import type { CommandContext, Repository } from './context.ts'
+import type { CommandContext } from './context.ts'
 import {
   askEarly,
   checkArchive,
@@ -96,8 +97,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   }
   cleanAndPrepare(plan, layout, ownership, log, signal)
   const progress = (done: LockProgress) => lock.update(done)
-  const distant = repository.storage.parallel !== undefined
-  const copied = await restoreFiles({ plan, manifest, stanza, ownership, executor, distant, log, signal, progress })
+  const copied = await restoreFiles({ plan, manifest, stanza, ownership, executor, repository, log, signal, progress })
 
   const autoConfPath = layout.physicalPath('pg_data/postgresql.auto.conf')
   const when = zonedDateTime(Math.floor(clock.nowMs() / 1000))
@@ -157,7 +157,7 @@ async function warmExecutor(
   ctx: CommandContext<'restore'>,
   repository: Repository,
 ): Promise<Executor<typeof jobHandlers>> {
-  const executor = await ctx.executor(repository)
+  const executor = await ctx.executor([repository])
   if (repository.storage.parallel !== undefined) executor.warm(executor.workers)
   return executor
 }

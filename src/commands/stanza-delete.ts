@@ -1,8 +1,9 @@
+import type { Repository } from '../core/repository.ts'
 import { deleteStanza, hasStanza } from '../core/stanza/delete.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { removeStopFile, stopFileOf } from '../util/stop-file.ts'
-import type { CommandContext, Repository } from './context.ts'
+import type { CommandContext } from './context.ts'
 import { oneRepository } from './one-repository.ts'
 
 export interface StanzaDeleteReport {

@@ -1,9 +1,10 @@
+import type { Repository } from '../core/repository.ts'
 import { verifyRepository } from '../core/verify/verify.ts'
 import type { Problem, VerifyReport } from '../core/verify/report.ts'
 import { bytesToText } from '../util/byte-string.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
 import { EXIT_CODES, isHostError, PgtsError, toPlainError } from '../util/error.ts'
-import type { CommandContext, Repository } from './context.ts'
+import type { CommandContext } from './context.ts'
 
 /** Compare all stored files with their checksums and check that backups can be restored, in every selected repository. */
 export async function verify(ctx: CommandContext<'verify'>): Promise<readonly VerifyReport[]> {
@@ -34,10 +35,10 @@ export async function verify(ctx: CommandContext<'verify'>): Promise<readonly Ve
 async function verifyOne(ctx: CommandContext<'verify'>, repository: Repository): Promise<VerifyReport> {
   const { options, clock, log, signal, stanza } = ctx
   const startMs = clock.nowMs()
-  await using executor = await ctx.executor(repository)
+  await using executor = await ctx.executor([repository])
   // Awaited here: the executor lives as long as this block.
   return await verifyRepository({
-    place: repository,
+    repository,
     stanza,
     executor,
     clock,

@@ -1,27 +1,6 @@
 import { decrypt, encrypt, isEncrypted } from '../codec/cipher.ts'
-import type { StorageDriver } from '../storage/driver.ts'
 import { isPgtsError, PgtsError } from '../util/error.ts'
-
-/**
- * How a repository is encrypted: with the passphrase that only its users know. It unlocks archive.info and backup.info,
- * which hold the passphrases of everything else. A function gives it out, so that no log of this value can show it.
- */
-export interface RepositoryCipher {
-  readonly type: 'aes-256-cbc'
-  /** For messages: `repo1-cipher-pass (from PGTS_REPO1_CIPHER_PASS)`. */
-  readonly origin: string
-  /** Byte string. */
-  passphrase(): string
-}
-
-/** Where the info files of a repository are, and what unlocks them. Every `Repository` is one. */
-export interface InfoPlace {
-  readonly storage: StorageDriver
-  /** repo1 is 1; for messages. */
-  readonly key?: number
-  /** Absent: the repository is not encrypted. */
-  readonly cipher?: RepositoryCipher
-}
+import type { Repository } from './repository.ts'
 
 /** What is needed to read and write manifests: backup.info, in an encrypted repository, has their passphrase. */
 export interface ManifestKey {
@@ -39,10 +18,9 @@ export interface InfoCipher {
 }
 
 /** For archive.info and backup.info. */
-export function infoCipherOf({ key, cipher }: InfoPlace): InfoCipher {
-  const repo = key === undefined ? 'repo' : `repo${key}`
+export function infoCipherOf({ display: repo, cipher }: Repository): InfoCipher {
   if (cipher === undefined) {
-    return plain(`no cipher is configured for ${repo === 'repo' ? 'this repository' : repo}`, [
+    return plain(`no cipher is configured for ${repo}`, [
       `set ${repo}-cipher-type=aes-256-cbc and ${repo}-cipher-pass as where the stanza was created`,
     ])
   }

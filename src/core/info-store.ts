@@ -11,10 +11,11 @@ import { isPgtsError, PgtsError, toPlainError, type ErrorCode } from '../util/er
 import type { Logger } from '../util/log.ts'
 import { inParallel } from '../util/parallel.ts'
 import { writerVersion } from '../util/version.ts'
-import { manifestCipherOf, infoCipherOf, type InfoPlace, type InfoCipher, type ManifestKey } from './info-cipher.ts'
+import { manifestCipherOf, infoCipherOf, type InfoCipher, type ManifestKey } from './info-cipher.ts'
 import { STANZA_HINTS } from './info-missing.ts'
+import type { Repository } from './repository.ts'
 
-export type { InfoPlace, ManifestKey, RepositoryCipher } from './info-cipher.ts'
+export type { ManifestKey } from './info-cipher.ts'
 
 /**
  * The info files and manifests of a repository, encrypted where it is. Each exists twice, as X and X.copy with the same
@@ -44,13 +45,20 @@ const DAMAGE_HINTS = [
  *   does not fit the repository; the code of the failure when both are unusable in one way, file-invalid when in two
  */
 export async function loadArchiveInfo(
-  place: InfoPlace,
+  repository: Repository,
   stanza: string,
   options: LoadOptions = {},
 ): Promise<ArchiveInfo> {
   const name = archiveInfoName(stanza)
-  const info = await loadEither(place.storage, name, infoCipherOf(place), parseOrRecall, STANZA_HINTS, options)
-  requireMatchingPass(place, info, 'archive.info')
+  const info = await loadEither(
+    repository.storage,
+    name,
+    infoCipherOf(repository),
+    parseOrRecall,
+    STANZA_HINTS,
+    options,
+  )
+  requireMatchingPass(repository, info, 'archive.info')
   return info
 }
 
@@ -68,25 +76,36 @@ function parseOrRecall(bytes: Buffer): ArchiveInfo {
 }
 
 /** @throws PgtsError as loadArchiveInfo */
-export async function loadBackupInfo(place: InfoPlace, stanza: string, options: LoadOptions = {}): Promise<BackupInfo> {
+export async function loadBackupInfo(
+  repository: Repository,
+  stanza: string,
+  options: LoadOptions = {},
+): Promise<BackupInfo> {
   const name = backupInfoName(stanza)
-  const info = await loadEither(place.storage, name, infoCipherOf(place), parseBackupInfo, STANZA_HINTS, options)
-  requireMatchingPass(place, info, 'backup.info')
+  const info = await loadEither(
+    repository.storage,
+    name,
+    infoCipherOf(repository),
+    parseBackupInfo,
+    STANZA_HINTS,
+    options,
+  )
+  requireMatchingPass(repository, info, 'backup.info')
   return info
 }
 
 /** Write archive.info, then its copy; `backrest-version` becomes ours. */
-export async function saveArchiveInfo(place: InfoPlace, stanza: string, info: ArchiveInfo): Promise<void> {
-  requireMatchingPass(place, info, 'archive.info')
-  const bytes = infoCipherOf(place).close(serialiseArchiveInfo(info, writerVersion))
-  await saveBoth(place.storage, archiveInfoName(stanza), bytes)
+export async function saveArchiveInfo(repository: Repository, stanza: string, info: ArchiveInfo): Promise<void> {
+  requireMatchingPass(repository, info, 'archive.info')
+  const bytes = infoCipherOf(repository).close(serialiseArchiveInfo(info, writerVersion))
+  await saveBoth(repository.storage, archiveInfoName(stanza), bytes)
 }
 
 /** Write backup.info, then its copy; `backrest-version` becomes ours. */
-export async function saveBackupInfo(place: InfoPlace, stanza: string, info: BackupInfo): Promise<void> {
-  requireMatchingPass(place, info, 'backup.info')
-  const bytes = infoCipherOf(place).close(serialiseBackupInfo(info, writerVersion))
-  await saveBoth(place.storage, backupInfoName(stanza), bytes)
+export async function saveBackupInfo(repository: Repository, stanza: string, info: BackupInfo): Promise<void> {
+  requireMatchingPass(repository, info, 'backup.info')
+  const bytes = infoCipherOf(repository).close(serialiseBackupInfo(info, writerVersion))
+  await saveBoth(repository.storage, backupInfoName(stanza), bytes)
 }
 
 /**
@@ -182,9 +201,9 @@ function manifestCipher(manifest: Manifest, key: ManifestKey): InfoCipher {
   return manifestCipherOf(key)
 }
 
-function requireMatchingPass(place: InfoPlace, info: ManifestKey, what: string): void {
-  if ((place.cipher === undefined) === (info.cipherPass === undefined)) return
-  const story = place.cipher === undefined ? 'is not encrypted, but has a passphrase' : 'has no passphrase'
+function requireMatchingPass(repository: Repository, info: ManifestKey, what: string): void {
+  if ((repository.cipher === undefined) === (info.cipherPass === undefined)) return
+  const story = repository.cipher === undefined ? 'is not encrypted, but has a passphrase' : 'has no passphrase'
   throw new PgtsError('format', `${what} ${story} for what it leads to, so this repository cannot be used`, {
     hints: ['was the file written by hand, or copied from another repository?'],
   })
@@ -194,10 +213,10 @@ function requireMatchingPass(place: InfoPlace, info: ManifestKey, what: string):
  * Does the copy of an info file say what the file says? A run that was killed between the two leaves an older copy, which
  * would be believed as soon as something happens to the file. Each may be encrypted with a salt of its own.
  */
-export async function isCopyCurrent(place: InfoPlace, name: string, options: LoadOptions = {}): Promise<boolean> {
-  const cipher = infoCipherOf(place)
-  const plain = async (file: string) =>
-    cipher.open(await getFile(place.storage, file, { signal: options.signal }), file)
+export async function isCopyCurrent(repository: Repository, name: string, options: LoadOptions = {}): Promise<boolean> {
+  const seal = infoCipherOf(repository)
+  const { signal } = options
+  const plain = async (file: string) => seal.open(await getFile(repository.storage, file, { signal }), file)
   try {
     return (await plain(name)).equals(await plain(copyName(name)))
   } catch {

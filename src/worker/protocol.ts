@@ -14,8 +14,8 @@ export interface WorkerStart {
   /** See `RunFlags`; shared by all threads of the pool. */
   readonly flags: SharedArrayBuffer
   readonly retry: JobRetry
-  /** Connects to the main thread; see `ThreadOptions.attach`. */
-  readonly port?: MessagePort
+  /** Connect to services of the main thread; see `ThreadOptions.attach`. */
+  readonly ports: ReadonlyMap<number, MessagePort>
 }
 
 export interface JobMessage {

@@ -18,7 +18,11 @@ export interface WorkerEnvironment extends AsyncDisposable {
   readonly lanes?: readonly unknown[]
 }
 
-type OpenEnvironment = (setup: never, log: Logger, port?: MessagePort) => Promise<WorkerEnvironment>
+type OpenEnvironment = (
+  setup: never,
+  log: Logger,
+  ports: ReadonlyMap<number, MessagePort>,
+) => Promise<WorkerEnvironment>
 
 /**
  * Serve jobs in this worker thread: open the environment with the first job, run one job at a time (or one in each
@@ -66,7 +70,7 @@ class JobServer {
     this.#answers = new Answers(send)
     this.#open = async () => ({
       handlers: await loadHandlers(),
-      env: await openEnv(start.setup as never, this.#log, start.port),
+      env: await openEnv(start.setup as never, this.#log, start.ports),
     })
   }
 
@@ -152,7 +156,7 @@ class JobServer {
       this.#log.warn(`worker ${this.#start.worker} could not be closed cleanly: ${toPlainError(error).message}`)
     }
     process.exitCode = 0
-    this.#start.port?.close()
+    for (const attached of this.#start.ports.values()) attached.close()
     this.#port.close()
   }
 }

@@ -7,6 +7,12 @@ import type { Answer, FromWorker, JobMessage, RunFlags, ToWorker, WorkerStart } 
 import { NO_RETRY, type JobRetry } from './retry.ts'
 import type { JobTaker, Run } from './run.ts'
 
+/**
+ * What the main thread serves to each worker: a service gets one end of a port, the worker the other under the same
+ * number. It ends with the worker.
+ */
+export type Services = ReadonlyMap<number, (port: MessagePort) => AsyncDisposable>
+
 export interface HeldJob {
   readonly run: Run
   readonly id: number
@@ -29,7 +35,7 @@ export interface ThreadStart extends ThreadEvents {
   readonly log: Logger
   readonly flags: RunFlags
   readonly retry?: JobRetry
-  readonly attach?: ((port: MessagePort) => AsyncDisposable) | undefined
+  readonly attach?: Services
   /** Number of jobs that it runs concurrently. */
   readonly lanes: number
 }
@@ -57,7 +63,7 @@ export class WorkerThread implements JobTaker {
   readonly #worker: Worker
   readonly #held = new Map<number, HeldJob>()
   readonly #exited: Promise<void>
-  readonly #attached: AsyncDisposable | undefined
+  readonly #attached: readonly AsyncDisposable[]
   #outbox: JobMessage[] = []
   #cause: unknown
   #closing = false
@@ -74,12 +80,16 @@ export class WorkerThread implements JobTaker {
     this.window = start.lanes
     const levels = LOG_LEVELS.filter((level): level is MessageLevel => level !== 'off' && start.log.enabled(level))
     const { worker, setup, flags, retry = NO_RETRY } = start
-    const common: WorkerStart = { worker, setup, levels, flags: flags.buffer, retry }
-    const channel = start.attach === undefined ? undefined : new MessageChannel()
-    this.#attached = channel === undefined ? undefined : start.attach?.(channel.port1)
+    const ports = new Map<number, MessagePort>()
+    this.#attached = [...(start.attach ?? [])].map(([number, serve]) => {
+      const { port1, port2 } = new MessageChannel()
+      ports.set(number, port2)
+      return serve(port1)
+    })
+    const workerData: WorkerStart = { worker, setup, levels, flags: flags.buffer, retry, ports }
     this.#worker = new Worker(start.entry, {
-      workerData: channel === undefined ? common : { ...common, port: channel.port2 },
-      transferList: channel === undefined ? [] : [channel.port2],
+      workerData,
+      transferList: [...ports.values()],
       env: SHARE_ENV,
       resourceLimits: { maxOldGenerationSizeMb: HEAP_MB, maxYoungGenerationSizeMb: YOUNG_MB },
     })
@@ -148,7 +158,7 @@ export class WorkerThread implements JobTaker {
     const timer = setTimeout(() => this.end(), graceMs)
     await this.#exited
     clearTimeout(timer)
-    await this.#attached?.[Symbol.asyncDispose]()
+    for (const attached of this.#attached) await attached[Symbol.asyncDispose]()
   }
 
   /** A thread that is blocked in a system call cannot be terminated; it is treated as ended. */
@@ -196,7 +206,7 @@ export class WorkerThread implements JobTaker {
     this.#gone = true
     clearTimeout(this.#patience)
     this.#resolveExited()
-    void this.#attached?.[Symbol.asyncDispose]()
+    for (const attached of this.#attached) void attached[Symbol.asyncDispose]()
     const held = [...this.#held.values()]
     this.#held.clear()
     if (this.#closing && held.length === 0) return

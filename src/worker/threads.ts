@@ -1,5 +1,4 @@
 import { existsSync } from 'node:fs'
-import type { MessagePort } from 'node:worker_threads'
 import { systemClock } from '../util/clock.ts'
 import { fromPlainError, PgtsError } from '../util/error.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
@@ -8,7 +7,7 @@ import type { Completed, Executor, JobHandlers, JobOf, ResultOf, RunOptions } fr
 import { RunFlags } from './protocol.ts'
 import type { JobRetry } from './retry.ts'
 import { Run, type ThreadSource } from './run.ts'
-import { WorkerThread } from './thread.ts'
+import { WorkerThread, type Services } from './thread.ts'
 
 export interface ThreadOptions {
   /** Maximum number of threads; one is started when a job finds no idle one. */
@@ -17,8 +16,7 @@ export interface ThreadOptions {
   readonly lanes?: number
   /** Description of the environment of each worker; plain data, see core/worker-env.ts. */
   readonly setup: unknown
-  /** A service of the main thread for a worker: gets one end of a port; the other is sent with `setup`. Disposed with the worker. */
-  readonly attach?: (port: MessagePort) => AsyncDisposable
+  readonly attach?: Services
   /** Retries of failed jobs; absent: none. */
   readonly retry?: JobRetry
   /** Receives what workers log. */

@@ -458,7 +458,7 @@ test('a job that waits for its retry ends when another job ends the run', async 
 test('closes what is attached to a worker when it ends or dies', async () => {
   const open = new Set<MessagePort>()
   let ended = 0
-  const attach = (port: MessagePort): AsyncDisposable => {
+  const serve = (port: MessagePort): AsyncDisposable => {
     open.add(port)
     return {
       async [Symbol.asyncDispose]() {
@@ -468,7 +468,12 @@ test('closes what is attached to a worker when it ends or dies', async () => {
     }
   }
   {
-    await using executor = threadExecutor<typeof testJobs>({ workers: 2, setup: bench().setup, entry, attach })
+    await using executor = threadExecutor<typeof testJobs>({
+      workers: 2,
+      setup: bench().setup,
+      entry,
+      attach: new Map([[1, serve]]),
+    })
     await collect(executor.run('multiply', [1, 2, 3, 4], { signal: never() }))
     await expect(collect(executor.run('exit', [3], { signal: never() }))).rejects.toMatchObject({ code: 'assert' })
     expect(ended).toBe(1)

@@ -25,6 +25,7 @@ import type { Executor } from '../../src/worker/executor.ts'
 import { Crash, crashing, type FaultyDriver } from '../support/faults/faulty-driver.ts'
 import { until } from '../support/until.ts'
 import { aSegment, aSystemId, sha1 } from '../support/builders/wal.ts'
+import { repositoryWith } from '../support/builders/repository.ts'
 
 /** Steps of the spool's files: each may be the last thing that the process does. */
 const spoolSteps = vi.hoisted(() => ({ at: Infinity, count: 0, armed: false, dead: false }))
@@ -85,7 +86,10 @@ async function fresh(): Promise<void> {
   for (const [index, path] of repos.entries()) {
     real.mkdirSync(path)
     const cluster = { systemId: aSystemId, version: '15', controlVersion: 1300, catalogVersion: 202209061 }
-    await createStanza({ key: index + 1, storage: posixStorage(path) }, 'main', cluster, { signal, log: silentLogger })
+    await createStanza(repositoryWith(posixStorage(path), { key: index + 1 }), 'main', cluster, {
+      signal,
+      log: silentLogger,
+    })
   }
 }
 
@@ -98,8 +102,7 @@ function live(drivers: readonly StorageDriver[]): { end(): Promise<void>; readon
     async *run(_: string, jobs: Iterable<PushJob>) {
       for (const job of jobs) {
         const { mtimeNs } = real.statSync(job.path, { bigint: true })
-        const keys = job.repositories.map(({ key }) => key)
-        const repositories = keys.map((key) => ({ key, storage: drivers[key - 1]! }))
+        const repositories = job.repoKeys.map((key) => repositoryWith(drivers[key - 1]!, { key }))
         const files = localFiles()
         const { report, failures } = await pushWhereItGoes({ ...job, files, repositories, log: silentLogger, signal })
         // Killed on the way: nobody hears what became of it.
@@ -124,7 +127,7 @@ function live(drivers: readonly StorageDriver[]): { end(): Promise<void>; readon
   const running = pushInBackground({
     spool,
     walPath: wal,
-    repositories: [1, 2].map((key) => ({ key, storage: { kind: 'memory', id: String(key) } })),
+    repoKeys: [1, 2],
     job: {
       stanza: 'main',
       identity: { systemId: aSystemId, version: '15' },

@@ -16,13 +16,13 @@ import { jobHandlers } from '../../src/core/jobs.ts'
 import type { VerifyRequest } from '../../src/core/verify/request.ts'
 import { verifyRepository } from '../../src/core/verify/verify.ts'
 import type { VerifyReport } from '../../src/core/verify/report.ts'
-import { openClusterFiles } from '../../src/postgres/registry.ts'
 import { posixStorage } from '../../src/storage/posix.ts'
 import { systemClock } from '../../src/util/clock.ts'
 import { silentLogger } from '../../src/util/log.ts'
 import { inlineExecutor } from '../../src/worker/inline.ts'
 import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 import { giveToTestUser, isInstalled, makeTestDir } from '../support/processes/test-user.ts'
+import { workerEnvWith, repositoryWith } from '../support/builders/repository.ts'
 
 /** Repositories of a real server, damaged in every way that a disk can: verify must name what is damaged, and only that. */
 const PASS = 'for tests'
@@ -49,13 +49,11 @@ async function verified(
   change: Partial<VerifyRequest> & { encrypted?: boolean } = {},
 ): Promise<VerifyReport> {
   const { encrypted = false, ...more } = change
-  const storage = posixStorage(repo)
-  const files = await openClusterFiles({ kind: 'local' })
-  const env = { storage, files, buffer: Buffer.alloc(64 * 1024), async [Symbol.asyncDispose]() {} }
-  await using executor = inlineExecutor(jobHandlers, async () => env)
   const cipher = { type: 'aes-256-cbc', origin: 'the test', passphrase: () => PASS } as const
+  const repository = repositoryWith(posixStorage(repo), encrypted ? { cipher } : {})
+  await using executor = inlineExecutor(jobHandlers, async () => workerEnvWith(repository, 64 * 1024))
   return await verifyRepository({
-    place: { key: 1, storage, cipher: encrypted ? cipher : undefined },
+    repository,
     stanza: 'main',
     executor,
     clock: systemClock,

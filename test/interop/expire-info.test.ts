@@ -12,6 +12,7 @@ import { countCells } from '../support/run/cells.ts'
 import { crashing } from '../support/faults/faulty-driver.ts'
 import { giveToTestUser, isInstalled, makeTestDir } from '../support/processes/test-user.ts'
 import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
+import { repositoryWith } from '../support/builders/repository.ts'
 
 /**
  * One small repository, made by pgbackrest: three sets of backups, a tablespace, notes, and WAL between. Copies of it
@@ -77,9 +78,8 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
 
   function expireWithPgts(repo: string, change: Partial<ExpireRequest>) {
     return expireRepository({
-      storage: posixStorage(repo),
+      repository: repositoryWith(posixStorage(repo)),
       stanza: 'main',
-      repoKey: 1,
       policy: { fullType: 'count', archiveType: 'full' },
       choice: {},
       nowMs: Date.now(),
@@ -238,7 +238,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
       const policy = { fullType: 'count', full: 1, archiveType: 'full', historyDays: 0 } as const
       const whole = aCopy()
       const counting = crashing(posixStorage(whole))
-      await expireWithPgts(whole, { policy, storage: counting })
+      await expireWithPgts(whole, { policy, repository: repositoryWith(counting) })
       const ending = (end: string) => counting.steps.findIndex((step) => step.endsWith(end))
       const beginning = (start: string) => counting.steps.findIndex((step) => step.startsWith(start))
       // Each moment at which one of the programs may see something else than before; by hand every step there is.
@@ -258,7 +258,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
       for (const at of everyStep ? counting.steps.keys() : moments) {
         const repo = aCopy()
         const driver = crashing(posixStorage(repo), at)
-        await expect(expireWithPgts(repo, { policy, storage: driver })).rejects.toThrow('crash')
+        await expect(expireWithPgts(repo, { policy, repository: repositoryWith(driver) })).rejects.toThrow('crash')
         expect(driver.reached).toBe(true)
         giveToTestUser(repo)
         await site.pgbackrestOk('--repo1-retention-full=9', `--repo1-path=${repo}`, 'expire')
@@ -370,7 +370,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     test.each(known)(`info: $name is the same ${output}`, async ({ name, request, args }) => {
       const { stdout } = await site.pgbackrestOk(...args(), `--output=${output}`, 'info')
       const report = await buildInfo({
-        repos: [{ key: 1, storage: posixStorage(base) }],
+        repos: [repositoryWith(posixStorage(base))],
         stanza: 'main',
         detail: 'full',
         locksOf: () => [],

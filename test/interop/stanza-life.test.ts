@@ -9,6 +9,7 @@ import { runInProcess } from '../support/processes/in-process.ts'
 import { pgtsProgram, type Cluster, type RunResult, startCluster } from '../support/postgres/postgres.ts'
 import { aSite, asWritten, PGBACKREST, type Site } from '../support/sites/site.ts'
 import { cleanEnv, giveToTestUser, isInstalled, makeTestDir, runAs, testUser } from '../support/processes/test-user.ts'
+import { repositoryWith } from '../support/builders/repository.ts'
 
 /** annotate, stop, start, stanza-upgrade and stanza-delete of both programs on copies of one repository. */
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
@@ -122,12 +123,12 @@ describe.runIf(installed)('beside pgbackrest', () => {
   /** What the info files say, without who wrote them. */
   async function infoOf(repo: string) {
     const cipher = { type: 'aes-256-cbc', origin: 'the test', passphrase: () => 'for tests' } as const
-    const place = { key: 1, storage: posixStorage(repo), cipher }
+    const repository = repositoryWith(posixStorage(repo), { cipher })
     for (const name of ['archive/main/archive.info', 'backup/main/backup.info']) {
-      expect(await isCopyCurrent(place, name), name).toBe(true)
+      expect(await isCopyCurrent(repository, name), name).toBe(true)
     }
-    const { backrestVersion: _a, ...archive } = await loadArchiveInfo(place, 'main')
-    const { backrestVersion: _b, ...backup } = await loadBackupInfo(place, 'main')
+    const { backrestVersion: _a, ...archive } = await loadArchiveInfo(repository, 'main')
+    const { backrestVersion: _b, ...backup } = await loadBackupInfo(repository, 'main')
     return { archive, backup }
   }
 

@@ -19,6 +19,7 @@ import { posixStorage } from '../../src/storage/posix.ts'
 import { isPgtsError, toPlainError } from '../../src/util/error.ts'
 import { aFile, aManifest, LABEL, OWNER, storeContent } from '../support/builders/manifest.ts'
 import { restoreContext } from '../support/builders/restore-context.ts'
+import { repositoryWith } from '../support/builders/repository.ts'
 
 const VERSION = 'PG_15_202209061'
 const SYSTEM_ID = 6569239123849665679n
@@ -186,7 +187,7 @@ async function forged(dir: string, list: readonly Mutation[]): Promise<string> {
   storeContent(repo, 'main', plain, contents)
   const manifest = list.reduce((done, mutation) => mutated(done, dir, mutation), offline)
   await saveManifest(storage, 'main', manifest, {})
-  await saveBackupInfo({ storage }, 'main', {
+  await saveBackupInfo(repositoryWith(storage), 'main', {
     backrestVersion: 'x',
     currentId: 1,
     history: [{ id: 1, systemId: SYSTEM_ID, version: '15', catalogVersion: 202209061, controlVersion: 1300 }],

@@ -1,11 +1,12 @@
 import { waitForSegments, type ArchivedSegment } from '../../core/archive/wait-for-wal.ts'
 import type { CopyPolicy } from '../../core/backup/plan.ts'
 import { startOnServer, timeMs, type StartedBackup } from '../../core/backup/server-side.ts'
+import type { Repository } from '../../core/repository.ts'
 import { archiveIdOf, currentHistory } from '../../format/archive-info.ts'
 import type { BackupType, Manifest } from '../../format/manifest.ts'
 import { parseWalSegment, type WalSegment } from '../../format/wal-segment.ts'
 import type { ServerConnection } from '../../postgres/client.ts'
-import type { CommandContext, Repository } from '../context.ts'
+import type { CommandContext } from '../context.ts'
 import { walExplainer } from '../explain-wal.ts'
 import type { BackupSource } from './identify.ts'
 
@@ -49,12 +50,11 @@ export function waitForWal(run: BackupRun, segments: Iterable<WalSegment>): Prom
   const { ctx, repository, source, server } = run
   const { options, stanza, clock, log, signal } = ctx
   return waitForSegments({
-    storage: repository.storage,
+    repository,
     stanza,
     archiveId: archiveIdOf(currentHistory(source.archiveInfo)),
     segments: [...segments],
     timeoutMs: options.archiveTimeout,
-    repoKey: repository.key,
     explain: walExplainer(ctx, source.pgPath, server),
     clock,
     log,

@@ -1,7 +1,7 @@
 import { copyArchivedWal } from '../../core/backup/archive-copy.ts'
 import { commitBackup } from '../../core/backup/commit.ts'
 import { stopOnServer, timeMs } from '../../core/backup/server-side.ts'
-import { storeReturnedFile, type BackupPlace } from '../../core/backup/stored-text.ts'
+import { storeReturnedFile, type BackupInProgress } from '../../core/backup/stored-text.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import { backupLabelPath } from '../../format/repo-path.ts'
 import { parseWalSegment, segmentsBetween } from '../../format/wal-segment.ts'
@@ -19,13 +19,12 @@ export async function finish(run: BackupRun, { backup, policy, draft }: PlannedB
   await server?.ping()
   const stop = started === undefined ? undefined : await stopOnServer(started.session, log)
   const timestampStop = Math.floor((await timeMs(server, clock)) / 1000)
-  const { codec, cipherPass } = policy
-  const place: BackupPlace = { storage: repository.storage, stanza, label, codec, cipherPass, signal }
+  const written: BackupInProgress = { repository, stanza, label, policy, signal }
   if (stop !== undefined) {
-    draft.add(await storeReturnedFile(place, 'backup_label', stop.backupLabel, draft.pgData, timestampStop))
+    draft.add(await storeReturnedFile(written, 'backup_label', stop.backupLabel, draft.pgData, timestampStop))
     if (stop.tablespaceMap !== undefined)
-      draft.add(await storeReturnedFile(place, 'tablespace_map', stop.tablespaceMap, draft.pgData, timestampStop))
-    await requireWal(run, draft, place, stop, timestampStop)
+      draft.add(await storeReturnedFile(written, 'tablespace_map', stop.tablespaceMap, draft.pgData, timestampStop))
+    await requireWal(run, draft, written, stop, timestampStop)
   }
   const manifest = draft.complete({
     timestampStop,
@@ -45,7 +44,7 @@ export async function finish(run: BackupRun, { backup, policy, draft }: PlannedB
 async function requireWal(
   run: BackupRun,
   draft: PlannedBackup['draft'],
-  place: BackupPlace,
+  written: BackupInProgress,
   stop: BackupStopPoint,
   timestampStop: number,
 ): Promise<void> {
@@ -55,7 +54,7 @@ async function requireWal(
   ctx.log.info(`check archive for segment(s) ${first}:${last}`)
   const segments = await waitForWal(run, segmentsBetween(first, last, source.control.walSegmentSize))
   if (!ctx.options.archiveCopy) return
-  for await (const file of copyArchivedWal(place, source.archiveInfo, segments, draft.pgData, timestampStop))
+  for await (const file of copyArchivedWal(written, source.archiveInfo, segments, draft.pgData, timestampStop))
     draft.add(file)
 }
 

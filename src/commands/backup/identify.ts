@@ -1,12 +1,13 @@
 import { loadArchiveInfo, loadBackupInfo } from '../../core/info-store.ts'
 import { reconcileBackupInfo } from '../../core/reconcile.ts'
+import type { Repository } from '../../core/repository.ts'
 import { assertSameCluster } from '../../core/stanza/check-info.ts'
 import { currentHistory, type ArchiveInfo } from '../../format/archive-info.ts'
 import type { BackupHistory, BackupInfo } from '../../format/backup-info.ts'
 import type { ClusterFiles } from '../../postgres/cluster-access.ts'
 import { readControlFile, type ControlFile } from '../../postgres/control-file.ts'
 import { textToBytes } from '../../util/byte-string.ts'
-import type { CommandContext, Repository } from '../context.ts'
+import type { CommandContext } from '../context.ts'
 
 /** The cluster to back up, and what the repository has of its stanza. */
 export interface BackupSource {

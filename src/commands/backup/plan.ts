@@ -50,7 +50,13 @@ export async function planBackup(run: BackupRun, executor: Executor<typeof jobHa
     signal,
   })
   const label = interrupted?.label ?? (await nextLabel).label
-  const backup = { stanza, label, references: [...(prior?.references ?? []), label], timestampStart }
+  const backup = {
+    repoKey: run.repository.key,
+    stanza,
+    label,
+    references: [...(prior?.references ?? []), label],
+    timestampStart,
+  }
   const policy =
     interrupted?.cipherPass === undefined ? run.policy : { ...run.policy, cipherPass: interrupted.cipherPass }
   const files =

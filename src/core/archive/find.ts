@@ -7,17 +7,11 @@ import { getFile } from '../../storage/whole-file.ts'
 import { compareBytes } from '../../util/byte-string.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 import { PgtsError } from '../../util/error.ts'
-import type { InfoPlace } from '../info-store.ts'
 
 /** Which cluster: the 64-bit number and the version text (`9.6`, `15`) that a stanza is tied to. */
 export interface ClusterIdentity {
   readonly systemId: bigint
   readonly version: string
-}
-
-/** A repository with its number, as in messages, and its passphrase. */
-export interface ArchiveRepository extends InfoPlace {
-  readonly key: number
 }
 
 /** One stored form of a segment. */

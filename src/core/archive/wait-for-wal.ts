@@ -1,9 +1,9 @@
 import type { WalSegment } from '../../format/wal-segment.ts'
 import { archiveDirectory, archiveFileName, archiveIdPath } from '../../format/repo-path.ts'
-import type { StorageDriver } from '../../storage/driver.ts'
 import type { Clock } from '../../util/clock.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
+import type { Repository } from '../repository.ts'
 import { baseName, listSegments, type StoredSegment } from './find.ts'
 
 /** A segment that was found in the archive. */
@@ -12,7 +12,7 @@ export interface ArchivedSegment extends StoredSegment {
 }
 
 export interface WaitRequest {
-  readonly storage: StorageDriver
+  readonly repository: Repository
   readonly stanza: string
   readonly archiveId: string
   readonly segments: Iterable<WalSegment>
@@ -21,8 +21,6 @@ export interface WaitRequest {
   readonly clock: Clock
   readonly signal: AbortSignal
   readonly log: Logger
-  /** Number of the repository, for messages. */
-  readonly repoKey?: number
   /** Hints for the timeout: why the segment did not arrive. Its errors are ignored. */
   readonly explain?: (segment: WalSegment) => Promise<readonly string[]>
 }
@@ -51,7 +49,7 @@ async function waitForSegment(
   segment: WalSegment,
   seen: Map<string, Listing>,
 ): Promise<ArchivedSegment> {
-  const { storage, stanza, archiveId, clock, signal, timeoutMs } = request
+  const { repository, stanza, archiveId, clock, signal, timeoutMs } = request
   const directory = archiveDirectory(stanza, archiveId, segment)
   const deadlineMs = clock.nowMs() + timeoutMs
   let pauseMs = FIRST_PAUSE_MS
@@ -59,7 +57,7 @@ async function waitForSegment(
     signal.throwIfAborted()
     let stored = seen.get(directory)?.get(segment)
     if (stored === undefined) {
-      const listing = await listSegments(storage, directory, signal)
+      const listing = await listSegments(repository.storage, directory, signal)
       seen.set(directory, listing)
       stored = listing.get(segment) ?? []
     }
@@ -80,7 +78,7 @@ function requireOneContent(request: WaitRequest, segment: WalSegment, stored: re
   const names = stored.map((one) => baseName(one.repoName)).join(', ')
   throw new PgtsError(
     'archive-duplicate',
-    `WAL segment ${segment} is in the archive${of(request)} with different contents: ${names}`,
+    `WAL segment ${segment} is in the archive of ${request.repository.display} with different contents: ${names}`,
     {
       hints: [
         'two servers archive into this stanza, for example a restored copy beside production: stop archiving on the copy',
@@ -91,13 +89,13 @@ function requireOneContent(request: WaitRequest, segment: WalSegment, stored: re
 }
 
 async function timeout(request: WaitRequest, segment: WalSegment): Promise<PgtsError> {
-  const { storage, stanza, archiveId, timeoutMs } = request
+  const { repository, stanza, archiveId, timeoutMs } = request
   const seconds = Math.round(timeoutMs / 100) / 10
-  const where = `${storage.display}/${archiveIdPath(stanza, archiveId)}`
+  const where = `${repository.storage.display}/${archiveIdPath(stanza, archiveId)}`
   const reasons = [...(await explain(request, segment)), ...(await cannotWrite(request, segment))]
   return new PgtsError(
     'archive-timeout',
-    `WAL segment ${segment} did not reach the archive${of(request)} (${where}) within ${seconds} seconds`,
+    `WAL segment ${segment} did not reach the archive of ${repository.display} (${where}) within ${seconds} seconds`,
     { hints: reasons.length > 0 ? reasons : NOTHING_KNOWN },
   )
 }
@@ -118,10 +116,10 @@ async function explain(request: WaitRequest, segment: WalSegment): Promise<reado
 
 /** The repository can be listed, but may be read-only, full, or not writable by this user. */
 async function cannotWrite(request: WaitRequest, segment: WalSegment): Promise<string[]> {
-  const { storage, stanza, archiveId, signal } = request
+  const { repository, stanza, archiveId, signal } = request
   try {
     // Discarded: there is no commit.
-    await using pending = await storage.create(archiveFileName(stanza, archiveId, segment), { signal })
+    await using pending = await repository.storage.create(archiveFileName(stanza, archiveId, segment), { signal })
     await pending.sink.write(Buffer.from('pgts'))
     return []
   } catch (error) {
@@ -131,8 +129,4 @@ async function cannotWrite(request: WaitRequest, segment: WalSegment): Promise<s
       `this process cannot write there either: [${String(EXIT_CODES[code]).padStart(3, '0')}] ${message}; when it runs as the server's user, that is the cause`,
     ]
   }
-}
-
-function of(request: WaitRequest): string {
-  return request.repoKey === undefined ? '' : ` of repo${request.repoKey}`
 }

@@ -7,7 +7,7 @@ import { fileRepoName } from '../../format/repo-path.ts'
 import type { ByteSink } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ArchivedSegment } from '../archive/wait-for-wal.ts'
-import { storingFilters, type BackupPlace } from './stored-text.ts'
+import { storingFilters, type BackupInProgress } from './stored-text.ts'
 
 /**
  * Copy the WAL that a backup needs into its own pg_wal, so that it can be restored without the archive. Stored as the
@@ -16,15 +16,16 @@ import { storingFilters, type BackupPlace } from './stored-text.ts'
  * @param archive archive.info, which has the passphrase of the archive where the repository is encrypted
  */
 export async function* copyArchivedWal(
-  place: BackupPlace,
+  backup: BackupInProgress,
   archive: { readonly cipherPass?: string },
   segments: readonly ArchivedSegment[],
   pgData: ManifestPath,
   timestamp: number,
 ): AsyncGenerator<ManifestFile> {
+  const { repository, stanza, label, policy, signal } = backup
+  const { type } = policy.codec
   for (const segment of segments) {
     const manifestName = `pg_data/pg_wal/${segment.segment}`
-    const { type } = place.codec
     await loadCodec(segment.compressType)
     await loadCodec(type)
     const original = digest('sha1')
@@ -32,14 +33,12 @@ export async function* copyArchivedWal(
       ...(archive.cipherPass === undefined ? [] : [decryptor(archive.cipherPass)]),
       ...(segment.compressType === 'none' ? [] : [decompressor(segment.compressType)]),
       original,
-      ...storingFilters(place),
+      ...storingFilters(policy),
     ]
-    const source = await place.storage.read(segment.repoName, { signal: place.signal })
-    await using target = await place.storage.create(
-      fileRepoName(place.stanza, { name: manifestName }, place.label, type),
-    )
+    const source = await repository.storage.read(segment.repoName, { signal })
+    await using target = await repository.storage.create(fileRepoName(stanza, { name: manifestName }, label, type))
     const counted = counting(target.sink)
-    await pump(source, stages, counted, place.signal)
+    await pump(source, stages, counted, signal)
     if (original.hex() !== segment.checksum) {
       throw new PgtsError(
         'checksum',

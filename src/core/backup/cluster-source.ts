@@ -1,7 +1,7 @@
 import type { ClusterFileSource } from '../../postgres/cluster-access.ts'
 import { readControlFile, zeroTailed } from '../../postgres/control-file.ts'
 import { sourceOf } from '../../util/bytes.ts'
-import type { WorkerEnv } from '../worker-env.ts'
+import type { JobEnv } from '../worker-env.ts'
 
 /**
  * The bytes of a file as a backup wants them; undefined when it vanished.
@@ -15,7 +15,7 @@ export async function openForCopy(
     readonly sizeLimited: boolean
     readonly sizeBytes: number
   },
-  env: WorkerEnv,
+  env: JobEnv,
 ): Promise<ClusterFileSource | undefined> {
   if (file.control) {
     const pgPath = file.pgName.slice(0, -'/global/pg_control'.length)

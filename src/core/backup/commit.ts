@@ -3,14 +3,8 @@ import { withBackup, type BackupInfo } from '../../format/backup-info.ts'
 import { backupEntryOf, serialiseManifest, type Manifest } from '../../format/manifest.ts'
 import { backupLabelPath, latestLinkName } from '../../format/repo-path.ts'
 import { inParallel } from '../../util/parallel.ts'
-import {
-  compressManifest,
-  saveArchiveInfo,
-  saveBackupInfo,
-  saveManifest,
-  saveManifestHistory,
-  type InfoPlace,
-} from '../info-store.ts'
+import { compressManifest, saveArchiveInfo, saveBackupInfo, saveManifest, saveManifestHistory } from '../info-store.ts'
+import type { Repository } from '../repository.ts'
 
 /**
  * Make a finished backup visible. The order is the promise: a process killed between two lines leaves either no
@@ -23,12 +17,12 @@ import {
  * What comes after 2 only follows, in any order; where each write waits for a network, it is written at once.
  */
 export async function commitBackup(
-  place: InfoPlace,
+  repository: Repository,
   stanza: string,
   state: { readonly backupInfo: BackupInfo; readonly archiveInfo: ArchiveInfo; readonly linkLatest: boolean },
   manifest: Manifest,
 ): Promise<void> {
-  const { storage } = place
+  const { storage } = repository
   const text = serialiseManifest(manifest)
   const compressing = compressManifest(text)
   // Whoever needs it hears of a failure.
@@ -41,8 +35,8 @@ export async function commitBackup(
       if (state.linkLatest && storage.links !== undefined)
         await storage.links.symlink(latestLinkName(stanza), manifest.label)
     },
-    () => saveBackupInfo(place, stanza, withBackup(state.backupInfo, backupEntryOf(manifest))),
-    () => saveArchiveInfo(place, stanza, state.archiveInfo),
+    () => saveBackupInfo(repository, stanza, withBackup(state.backupInfo, backupEntryOf(manifest))),
+    () => saveArchiveInfo(repository, stanza, state.archiveInfo),
   ]
   await inParallel(rest, storage.parallel ?? 1, (step) => step())
 }

@@ -9,7 +9,7 @@ import { bytesToText } from '../../util/byte-string.ts'
 import type { ByteSink, ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { StoredBlocks } from '../block/read.ts'
-import type { WorkerEnv } from '../worker-env.ts'
+import type { JobEnv, WorkerEnv } from '../worker-env.ts'
 import type { BlockShape } from './block-policy.ts'
 import { openForCopy, withFirst } from './cluster-source.ts'
 import type { PageCheckResult } from './page-check.ts'
@@ -51,6 +51,7 @@ export interface CopyFileJob {
 
 /** Files that are stored one by one, or, with `bundle`, one after the other in one repository file. */
 export interface CopyFilesJob {
+  readonly repoKey: number
   readonly files: readonly CopyFileJob[]
   readonly bundle?: {
     readonly id: number
@@ -96,9 +97,10 @@ export interface StoredContent {
 /** Job handler: copy files into the repository, hashed on both sides of the codec. */
 export async function backupFiles(job: CopyFilesJob, env: WorkerEnv, signal: AbortSignal): Promise<CopiedFile[]> {
   await loadCodec(job.codec.type)
-  await using reads = plannedReads(env.storage, priorMaps(job), signal)
+  const { storage } = await env.repository(job.repoKey)
+  await using reads = plannedReads(storage, priorMaps(job), signal)
   // Awaited here: the fetching ahead ends with this block.
-  return await copyFiles(job, { ...env, storage: reads.storage }, signal)
+  return await copyFiles(job, { files: env.files, buffer: env.buffer, storage: reads.storage }, signal)
 }
 
 /** The block maps that will be read, in the order of reading. */
@@ -110,7 +112,7 @@ function priorMaps({ files }: CopyFilesJob): WantedRange[] {
   })
 }
 
-async function copyFiles(job: CopyFilesJob, env: WorkerEnv, signal: AbortSignal): Promise<CopiedFile[]> {
+async function copyFiles(job: CopyFilesJob, env: JobEnv, signal: AbortSignal): Promise<CopiedFile[]> {
   const copied: CopiedFile[] = []
   if (job.bundle === undefined) {
     await using commits = new CommitQueue()
@@ -136,7 +138,7 @@ async function copyAlone(
   file: CopyFileJob,
   job: CopyFilesJob,
   commits: CommitQueue,
-  env: WorkerEnv,
+  env: JobEnv,
   signal: AbortSignal,
 ): Promise<CopiedFile> {
   const left = file.resumed === undefined ? undefined : await proveResumed(file, file.resumed, env, signal)
@@ -157,7 +159,7 @@ async function copyFile(
   file: CopyFileJob,
   job: CopyFilesJob,
   target: RepoTarget,
-  env: WorkerEnv,
+  env: JobEnv,
   signal: AbortSignal,
 ): Promise<CopiedFile> {
   const { name, priorContent } = file
@@ -216,7 +218,7 @@ async function look(
 async function proveResumed(
   file: CopyFileJob,
   resumed: NonNullable<CopyFileJob['resumed']>,
-  env: WorkerEnv,
+  env: JobEnv,
   signal: AbortSignal,
 ): Promise<'right' | 'stale' | 'damaged'> {
   const source = await openForCopy(file, env)

@@ -26,6 +26,7 @@ export interface CopyPolicy {
 
 /** The backup that is being made, as its jobs need to know it. */
 export interface BackupInPlan {
+  readonly repoKey: number
   readonly stanza: string
   readonly label: string
   /** Every label of the chain, the own one last. */
@@ -53,6 +54,7 @@ export function* planCopyJobs(
   const isSmall = ({ file, resumed }: PlannedFile) =>
     bundle !== undefined && file.sizeBytes <= bundle.limitBytes && resumed === undefined
   const jobFor = (files: readonly PlannedFile[]): CopyFilesJob => ({
+    repoKey: backup.repoKey,
     files: files.map((file) => copyJob(file, backup, policy)),
     codec: policy.codec,
     pages: { size: policy.pages?.size ?? 8192, headerCheck: policy.pages?.headerCheck ?? true },

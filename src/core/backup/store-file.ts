@@ -9,7 +9,7 @@ import { isPgtsError } from '../../util/error.ts'
 import { loadBlockMap } from '../block/read.ts'
 import type { BlockStage } from '../block/types.ts'
 import { blockWriter } from '../block/block-writer.ts'
-import type { WorkerEnv } from '../worker-env.ts'
+import type { JobEnv } from '../worker-env.ts'
 import type { CopyFileJob, CopyFilesJob, StoredContent } from './copy-file.ts'
 import { PageCheck } from './page-check.ts'
 import type { RepoTarget } from './repo-target.ts'
@@ -26,7 +26,7 @@ export async function storeFile(
   file: CopyFileJob,
   job: CopyFilesJob,
   target: RepoTarget,
-  env: WorkerEnv,
+  env: JobEnv,
   signal: AbortSignal,
 ): Promise<StoredContent | 'unchanged' | undefined> {
   const { priorContent } = file
@@ -108,7 +108,7 @@ function blockStage(
 /** A map that cannot be read costs space, not the backup: all blocks are stored again, which mends the chain. */
 async function priorMap(
   file: CopyFileJob,
-  env: WorkerEnv,
+  env: JobEnv,
   signal: AbortSignal,
 ): Promise<{ map?: BlockMap; warning?: string }> {
   if (file.blocks?.prior === undefined) return {}

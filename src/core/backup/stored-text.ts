@@ -3,19 +3,18 @@ import { digest } from '../../codec/digest.ts'
 import { pump } from '../../codec/pump.ts'
 import { compressor, loadCodec } from '../../codec/registry.ts'
 import type { Stage } from '../../codec/stage.ts'
-import type { CompressType, ManifestFile, ManifestPath } from '../../format/manifest.ts'
+import type { ManifestFile, ManifestPath } from '../../format/manifest.ts'
 import { fileRepoName } from '../../format/repo-path.ts'
-import type { StorageDriver } from '../../storage/driver.ts'
 import { sourceOf } from '../../util/bytes.ts'
+import type { Repository } from '../repository.ts'
+import type { CopyPolicy } from './plan.ts'
 
-/** Where a backup is written and how its files are stored. */
-export interface BackupPlace {
-  readonly storage: StorageDriver
+/** A backup that is being written. */
+export interface BackupInProgress {
+  readonly repository: Repository
   readonly stanza: string
   readonly label: string
-  readonly codec: { readonly type: CompressType; readonly level: number }
-  /** Passphrase of the files of this backup set; absent: the repository is not encrypted. */
-  readonly cipherPass?: string
+  readonly policy: Pick<CopyPolicy, 'codec' | 'cipherPass'>
   readonly signal: AbortSignal
 }
 
@@ -27,19 +26,20 @@ export interface BackupPlace {
  * @param timestamp seconds since the epoch, the end of the backup
  */
 export async function storeReturnedFile(
-  place: BackupPlace,
+  backup: BackupInProgress,
   name: 'backup_label' | 'tablespace_map',
   text: string,
   pgData: ManifestPath,
   timestamp: number,
 ): Promise<ManifestFile> {
   const manifestName = `pg_data/${name}`
-  const { type } = place.codec
+  const { repository, stanza, label, policy, signal } = backup
+  const { type } = policy.codec
   await loadCodec(type)
   const [original, stored] = [digest('sha1'), digest('sha1')]
-  const filters = storingFilters(place)
-  await using file = await place.storage.create(fileRepoName(place.stanza, { name: manifestName }, place.label, type))
-  await pump(sourceOf(Buffer.from(text, 'latin1')), [original, ...filters, stored], file.sink, place.signal)
+  const filters = storingFilters(policy)
+  await using file = await repository.storage.create(fileRepoName(stanza, { name: manifestName }, label, type))
+  await pump(sourceOf(Buffer.from(text, 'latin1')), [original, ...filters, stored], file.sink, signal)
   await file.commit({ deferSync: true })
   return {
     name: manifestName,
@@ -55,7 +55,7 @@ export async function storeReturnedFile(
 }
 
 /** What the content of a file passes on its way into the repository. Load the codec before. */
-export function storingFilters({ codec, cipherPass }: BackupPlace): Stage[] {
+export function storingFilters({ codec, cipherPass }: BackupInProgress['policy']): Stage[] {
   const filters: Stage[] = codec.type === 'none' ? [] : [compressor(codec.type, codec.level)]
   if (cipherPass !== undefined) filters.push(encryptor(cipherPass))
   return filters

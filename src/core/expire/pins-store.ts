@@ -3,7 +3,7 @@ import { isBackupLabel } from '../../format/backup-label.ts'
 import { ownPath } from '../../format/repo-path.ts'
 import { getFile, putFile } from '../../storage/whole-file.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
-import type { InfoPlace } from '../info-store.ts'
+import type { Repository } from '../repository.ts'
 import type { Pin } from './pins.ts'
 
 /** Below a folder of pgts's own, which no command of pgbackrest looks at. */
@@ -19,18 +19,18 @@ const VERSION = 1
  *
  * @throws PgtsError crypto for a passphrase that does not fit, format for anything that is not pins
  */
-export async function loadPins(place: InfoPlace, stanza: string, signal?: AbortSignal): Promise<Pin[]> {
+export async function loadPins(repository: Repository, stanza: string, signal?: AbortSignal): Promise<Pin[]> {
   const name = pinsName(stanza)
   let stored: Buffer
   try {
-    stored = await getFile(place.storage, name, signal === undefined ? {} : { signal })
+    stored = await getFile(repository.storage, name, signal === undefined ? {} : { signal })
   } catch (error) {
     if (isPgtsError(error, 'file-missing')) return []
     throw error
   }
-  const pins = parsePins(openedWith(place, stored, name))
+  const pins = parsePins(openedWith(repository, stored, name))
   if (pins === undefined) {
-    throw new PgtsError('format', `${place.storage.display}/${name} does not hold pins that can be read`, {
+    throw new PgtsError('format', `${repository.storage.display}/${name} does not hold pins that can be read`, {
       hints: [
         'bring it back from a snapshot of the repository, or remove it and pin again what must be kept',
         'until then nothing is removed from this repository',
@@ -41,16 +41,16 @@ export async function loadPins(place: InfoPlace, stanza: string, signal?: AbortS
 }
 
 /** Whole or not at all. The caller holds the backup lock. */
-export async function savePins(place: InfoPlace, stanza: string, pins: readonly Pin[]): Promise<void> {
+export async function savePins(repository: Repository, stanza: string, pins: readonly Pin[]): Promise<void> {
   const text = Buffer.from(`${JSON.stringify({ version: VERSION, pins }, null, 1)}\n`)
   await putFile(
-    place.storage,
+    repository.storage,
     pinsName(stanza),
-    place.cipher === undefined ? text : encrypt(text, place.cipher.passphrase()),
+    repository.cipher === undefined ? text : encrypt(text, repository.cipher.passphrase()),
   )
 }
 
-function openedWith({ cipher, key, storage }: InfoPlace, stored: Buffer, name: string): string {
+function openedWith({ cipher, key, storage }: Repository, stored: Buffer, name: string): string {
   if (cipher === undefined) {
     if (!isEncrypted(stored)) return stored.toString()
     throw new PgtsError(

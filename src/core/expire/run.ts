@@ -6,14 +6,9 @@ import { removeFiles } from '../../storage/whole-file.ts'
 import { readOnly } from '../../storage/wrappers.ts'
 import type { Logger, MessageLevel } from '../../util/log.ts'
 import { eachInParallel } from '../../util/parallel.ts'
-import {
-  loadArchiveInfo,
-  loadBackupInfo,
-  saveBackupInfo,
-  type InfoPlace,
-  type RepositoryCipher,
-} from '../info-store.ts'
+import { loadArchiveInfo, loadBackupInfo, saveBackupInfo } from '../info-store.ts'
 import { completeManifests, reconcile, type Reconciled } from '../reconcile.ts'
+import type { Repository } from '../repository.ts'
 import { abortUploads } from './abort-uploads.ts'
 import { planArchive, type ArchiveRule } from './archive-retention.ts'
 import { explainExpire, type ArchiveStays, type Explanation } from './explain.ts'
@@ -34,12 +29,8 @@ import {
 import { assessLeftOvers, type LeftOver } from './unfinished.ts'
 
 export interface ExpireRequest {
-  readonly storage: StorageDriver
+  readonly repository: Repository
   readonly stanza: string
-  /** repo1 is 1; for messages. */
-  readonly repoKey: number
-  /** Absent: the repository is not encrypted. */
-  readonly cipher?: RepositoryCipher
   readonly policy: RetentionPolicy
   readonly choice: ExpireChoice
   /** WAL before this 24-character segment goes too, except what a backup needs. */
@@ -73,7 +64,7 @@ export interface ExpireReport {
 export interface ExpireRun {
   /** Read only in a dry run. */
   readonly storage: StorageDriver
-  readonly place: InfoPlace
+  readonly repository: Repository
   readonly stanza: string
   readonly dryRun: boolean
   readonly nowMs: number
@@ -93,16 +84,17 @@ export interface ExpireRun {
  * As nothing needs any of what 3 to 6 remove, they go side by side where each request takes a while.
  */
 export async function expireRepository(request: ExpireRequest): Promise<ExpireReport> {
-  const { stanza, repoKey, dryRun, signal, log } = request
-  const storage = dryRun ? readOnly(request.storage) : request.storage
+  const { stanza, dryRun, signal, log } = request
+  const { key: repoKey, display } = request.repository
+  const storage = dryRun ? readOnly(request.repository.storage) : request.repository.storage
   const run: ExpireRun = {
     storage,
-    place: { storage, key: repoKey, cipher: request.cipher },
+    repository: { ...request.repository, storage },
     stanza,
     dryRun,
     nowMs: request.nowMs,
     signal,
-    say: (level, message) => log[level]({ repo: repoKey }, `repo${repoKey}: ${message}`),
+    say: (level, message) => log[level]({ repo: repoKey }, `${display}: ${message}`),
   }
   const asked = ask(run, log)
   const found = await reconcile(run.storage, stanza, asked.backupInfo, log, signal)
@@ -119,7 +111,7 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
   if (!dryRun) {
     const halved = found.halved.filter((label) => !gone.includes(label))
     await completeManifests(storage, stanza, halved, signal)
-    await saveBackupInfo(run.place, stanza, info)
+    await saveBackupInfo(run.repository, stanza, info)
     await relinkLatest(run, plan, info, request.linkLatest)
   }
   const [directories, { rules, removals: archive }, history] = await eachInParallel(
@@ -169,11 +161,11 @@ interface Asked {
 
 /** All that is small is asked for together: from a store far away each answer takes a while. Judged when it is needed. */
 function ask(run: ExpireRun, log: Logger): Asked {
-  const { place, stanza, signal } = run
+  const { repository, stanza, signal } = run
   const asked = {
-    backupInfo: loadBackupInfo(place, stanza, { log, signal }),
-    pins: loadPins(place, stanza, signal),
-    archiveInfo: loadArchiveInfo(place, stanza, { log, signal }),
+    backupInfo: loadBackupInfo(repository, stanza, { log, signal }),
+    pins: loadPins(repository, stanza, signal),
+    archiveInfo: loadArchiveInfo(repository, stanza, { log, signal }),
     archiveIds: archiveIdsIn(run),
   }
   for (const answer of Object.values(asked)) answer.catch(() => undefined)

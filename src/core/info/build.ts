@@ -4,7 +4,7 @@ import type { StorageDriver } from '../../storage/driver.ts'
 import { compareBytes } from '../../util/byte-string.ts'
 import { inParallel } from '../../util/parallel.ts'
 import type { HeldLock } from '../../util/lock.ts'
-import type { InfoPlace } from '../info-store.ts'
+import type { Repository } from '../repository.ts'
 import { backupLock, restoreLock } from './locks.ts'
 import {
   STATUS,
@@ -18,7 +18,7 @@ import {
 import { emptyStanza, otherStatus, readStanza, statusOf, type StanzaInRepo } from './stanza-repo.ts'
 
 export interface InfoRequest {
-  readonly repos: readonly InfoRepository[]
+  readonly repos: readonly Repository[]
   /** Only this stanza. */
   readonly stanza?: string
   /** Only this backup, with details from its manifest. */
@@ -30,10 +30,6 @@ export interface InfoRequest {
   /** Locks of a stanza that are held on this host. */
   locksOf(stanza: string): readonly HeldLock[]
   readonly signal: AbortSignal
-}
-
-export interface InfoRepository extends InfoPlace {
-  readonly key: number
 }
 
 /** Shown as the stanza when no repository can be read and none was asked for. */
@@ -85,7 +81,7 @@ interface RepositoryAnswer {
   readonly trouble?: Status
 }
 
-async function askRepository(request: InfoRequest, repo: InfoRepository): Promise<RepositoryAnswer> {
+async function askRepository(request: InfoRequest, repo: Repository): Promise<RepositoryAnswer> {
   const { signal } = request
   let setFound = false
   try {
@@ -128,14 +124,13 @@ async function setIn(request: InfoRequest, storage: StorageDriver): Promise<stri
 
 function readOrSkip(
   request: InfoRequest,
-  repo: InfoRepository,
+  repo: Repository,
   stanza: string,
   set: string | undefined,
 ): Promise<StanzaInRepo> | StanzaInRepo {
   if (request.detail === 'progress') return { ...emptyStanza(statusOf(STATUS.ok)), readable: true }
   return readStanza({
-    place: repo,
-    repoKey: repo.key,
+    repository: repo,
     stanza,
     set,
     signal: request.signal,
@@ -177,7 +172,7 @@ function combine(request: InfoRequest, name: string, states: readonly StanzaInRe
 }
 
 /** As configured. */
-function cipherName({ cipher }: InfoRepository): string {
+function cipherName({ cipher }: Repository): string {
   return cipher?.type ?? 'none'
 }
 

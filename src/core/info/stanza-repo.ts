@@ -6,7 +6,8 @@ import { textToBytes } from '../../util/byte-string.ts'
 import { inParallel } from '../../util/parallel.ts'
 import type { Pin } from '../expire/pins.ts'
 import { loadPins } from '../expire/pins-store.ts'
-import { loadArchiveInfo, loadBackupInfo, loadManifest, type InfoPlace } from '../info-store.ts'
+import { loadArchiveInfo, loadBackupInfo, loadManifest } from '../info-store.ts'
+import type { Repository } from '../repository.ts'
 import { archiveIdFor, archiveRange } from './archive-range.ts'
 import {
   STATUS,
@@ -31,8 +32,7 @@ export interface StanzaInRepo {
 }
 
 export interface StanzaRequest {
-  readonly place: InfoPlace
-  readonly repoKey: number
+  readonly repository: Repository
   readonly stanza: string
   /** The backup whose details are wanted, when this repository has it. */
   readonly set?: string
@@ -41,16 +41,16 @@ export interface StanzaRequest {
 
 /** Read one stanza of one repository. Trouble becomes its status: one broken repository must not hide the others. */
 export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> {
-  const { place, stanza, signal } = request
-  const { storage } = place
+  const { repository, stanza, signal } = request
+  const { storage } = repository
   // Asked for together, judged one after the other: without backup.info nobody looks at this one.
-  const archiveLoaded = loadArchiveInfo(place, stanza, { signal })
+  const archiveLoaded = loadArchiveInfo(repository, stanza, { signal })
   archiveLoaded.catch(() => undefined)
   // Pins that cannot be read stop expire, which says so; info tells what it can.
-  const pinsLoaded = loadPins(place, stanza, signal).catch((): Pin[] => [])
+  const pinsLoaded = loadPins(repository, stanza, signal).catch((): Pin[] => [])
   let info: BackupInfo
   try {
-    info = await loadBackupInfo(place, stanza, { signal })
+    info = await loadBackupInfo(repository, stanza, { signal })
   } catch (error) {
     signal.throwIfAborted()
     return emptyStanza(isPgtsError(error, 'file-missing') ? statusOf(STATUS.missingData) : otherStatus(error))
@@ -68,7 +68,7 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
   }
 
   const clusters: InfoCluster[] = info.history.map(({ id, systemId, version }) => ({
-    repoKey: request.repoKey,
+    repoKey: request.repository.key,
     historyId: id,
     systemId,
     version,
@@ -82,7 +82,7 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
     for (const { history, archiveId, range } of ranges) {
       const { id } = history
       if (range.min !== null || history === info.history.at(-1)) {
-        archives.push({ repoKey: request.repoKey, historyId: id, archiveId, ...range })
+        archives.push({ repoKey: request.repository.key, historyId: id, archiveId, ...range })
       }
     }
   } catch (error) {
@@ -95,7 +95,12 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
     clusters,
     archives,
     backups: info.backups.map((entry) =>
-      backupReport(entry, request.repoKey, entry.label === request.set ? manifest : undefined, pins.get(entry.label)),
+      backupReport(
+        entry,
+        request.repository.key,
+        entry.label === request.set ? manifest : undefined,
+        pins.get(entry.label),
+      ),
     ),
     ...cluster,
     readable: true,

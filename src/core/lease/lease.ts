@@ -2,6 +2,7 @@ import type { StorageDriver } from '../../storage/driver.ts'
 import type { Clock } from '../../util/clock.ts'
 import { isPgtsError, PgtsError, toPlainError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
+import type { Repository } from '../repository.ts'
 import { leaseName, serialiseLease, type HostPlace, type Lease } from './lease-file.ts'
 import { clearLease, leaseOf, lookForLease, overwriteLease, type FoundLease } from './lease-store.ts'
 import { howLong, isUnderOtherLockPath, lifeOf, STALE_MS, type Life } from './life.ts'
@@ -11,8 +12,7 @@ export { leaseOf, type FoundLease } from './lease-store.ts'
 export { STALE_MS, type Life } from './life.ts'
 
 export interface LeaseRequest {
-  readonly storage: StorageDriver
-  readonly repoKey: number
+  readonly repository: Repository
   readonly stanza: string
   readonly host: string
   readonly pid: number
@@ -39,7 +39,8 @@ const RENEW_MS = 60_000
  * @throws PgtsError lock-acquire when another host holds it
  */
 export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable> {
-  const { storage, repoKey, stanza, host, pid, command, token, place, clock, log, signal } = request
+  const { repository, stanza, host, pid, command, token, place, clock, log, signal } = request
+  const { key, display, storage } = repository
   const nowMs = clock.nowMs()
   const own: Lease = {
     token,
@@ -63,8 +64,8 @@ export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable>
     if (found !== undefined) {
       const { lease } = found
       log.info(
-        { repo: repoKey },
-        `repo${repoKey}: took over the lease of process ${lease?.pid} on this host (${lease?.command}), which is dead`,
+        { repo: key },
+        `${display}: took over the lease of process ${lease?.pid} on this host (${lease?.command}), which is dead`,
       )
       await clearLease(storage, stanza, number, { signal })
     }
@@ -78,7 +79,7 @@ export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable>
       if (next === 0) return new HeldLease(request, own, prove, next)
     }
   }
-  throw new PgtsError('lock-acquire', `repo${repoKey}: cannot take the lease: the store does not keep it`)
+  throw new PgtsError('lock-acquire', `${display}: cannot take the lease: the store does not keep it`)
 }
 
 type Prove = (released: AbortSignal) => Promise<boolean>
@@ -121,7 +122,8 @@ async function proven(
   number: number,
   released: AbortSignal,
 ): Promise<boolean> {
-  const { storage, stanza, token, clock, signal } = request
+  const { repository, stanza, token, clock, signal } = request
+  const { storage } = repository
   try {
     const again = Buffer.concat([bytes, Buffer.from('\n')])
     if ((await create(storage, leaseName(stanza, number), again, signal)) !== 'created') return true
@@ -137,10 +139,10 @@ async function proven(
   }
 }
 
-function logUnconditional({ storage, repoKey, log }: LeaseRequest): void {
+function logUnconditional({ repository: { key, display, storage }, log }: LeaseRequest): void {
   log.detail(
-    { repo: repoKey },
-    `repo${repoKey}: ${storage.display} cannot create a file on the condition that it is absent, so the lease is written ` +
+    { repo: key },
+    `${display}: ${storage.display} cannot create a file on the condition that it is absent, so the lease is written ` +
       `and read back after ${howLong(SETTLE_MS)}`,
   )
 }
@@ -179,7 +181,8 @@ class HeldLease implements AsyncDisposable {
 
   /** false: it is not ours any more. */
   async #renew(): Promise<boolean> {
-    const { storage, repoKey, stanza, clock, log } = this.#request
+    const { repository, stanza, clock, log } = this.#request
+    const { key, display, storage } = repository
     const { signal } = this.#released
     try {
       const found = await leaseOf(storage, stanza, signal)
@@ -192,13 +195,14 @@ class HeldLease implements AsyncDisposable {
     } catch (error) {
       // What the command itself does meanwhile says more about the store, and there is a next time.
       if (!signal.aborted)
-        log.detail({ repo: repoKey }, `repo${repoKey}: cannot renew the lease: ${toPlainError(error).message}`)
+        log.detail({ repo: key }, `${display}: cannot renew the lease: ${toPlainError(error).message}`)
     }
     return true
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const { storage, repoKey, stanza, log } = this.#request
+    const { repository, stanza, log } = this.#request
+    const { key, display, storage } = repository
     this.#released.abort()
     await this.#beating
     if (!(await this.#proven)) return
@@ -208,16 +212,16 @@ class HeldLease implements AsyncDisposable {
       if (found?.lease?.token === this.#own.token) await clearLease(storage, stanza, this.#number)
     } catch (error) {
       log.warn(
-        { repo: repoKey },
-        `repo${repoKey}: cannot give back the lease: ${toPlainError(error).message}` +
+        { repo: key },
+        `${display}: cannot give back the lease: ${toPlainError(error).message}` +
           `\nHINT: the next command on this host takes it over; others need 'pgts --stanza=${stanza} lease --break'`,
       )
     }
   }
 }
 
-function heldError({ repoKey, stanza, clock, place }: LeaseRequest, found: FoundLease, life: Life): PgtsError {
-  const breakIt = `pgts --stanza=${stanza} lease --repo=${repoKey} --break`
+function heldError({ repository, stanza, clock, place }: LeaseRequest, found: FoundLease, life: Life): PgtsError {
+  const breakIt = `pgts --stanza=${stanza} lease --repo=${repository.key} --break`
   const hints =
     life === 'alive'
       ? [
@@ -231,14 +235,20 @@ function heldError({ repoKey, stanza, clock, place }: LeaseRequest, found: Found
         ]
   if (isUnderOtherLockPath(found.lease?.place, place))
     hints.push('it is a process of this very host, with another lock-path: use one lock-path for a stanza')
-  return new PgtsError('lock-acquire', `repo${repoKey} is in use: ${describeLease(found, clock.nowMs())}`, { hints })
+  return new PgtsError('lock-acquire', `${repository.display} is in use: ${describeLease(found, clock.nowMs())}`, {
+    hints,
+  })
 }
 
-function lostError({ repoKey, clock }: LeaseRequest, found: FoundLease | undefined): PgtsError {
+function lostError({ repository, clock }: LeaseRequest, found: FoundLease | undefined): PgtsError {
   const now = found === undefined ? 'it is gone' : describeLease(found, clock.nowMs())
-  return new PgtsError('lock-acquire', `the lease of this command in repo${repoKey} was broken by somebody: ${now}`, {
-    hints: ['this command stops, so that two do not write at once; run it again when the other one has ended'],
-  })
+  return new PgtsError(
+    'lock-acquire',
+    `the lease of this command in ${repository.display} was broken by somebody: ${now}`,
+    {
+      hints: ['this command stops, so that two do not write at once; run it again when the other one has ended'],
+    },
+  )
 }
 
 /** `host db2 (process 4711, backup) holds the lease since 2026-11-22T18:00:00Z, last sign of life 12 seconds ago`. */

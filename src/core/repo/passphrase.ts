@@ -1,7 +1,8 @@
 import { isBackupLabel } from '../../format/backup-label.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
-import { loadArchiveInfo, loadBackupInfo, loadManifest, type InfoPlace } from '../info-store.ts'
+import { loadArchiveInfo, loadBackupInfo, loadManifest } from '../info-store.ts'
+import type { Repository } from '../repository.ts'
 
 /**
  * The passphrase of one file of a repository. There are three levels, each named by the one above: the repository's own
@@ -10,14 +11,18 @@ import { loadArchiveInfo, loadBackupInfo, loadManifest, type InfoPlace } from '.
  * @returns undefined when the repository is not encrypted
  * @throws PgtsError as the loaders of info files do; param-invalid for a file that has no passphrase of its own
  */
-export async function passphraseOf(place: InfoPlace, name: string, signal: AbortSignal): Promise<string | undefined> {
-  const { cipher, storage } = place
+export async function passphraseOf(
+  repository: Repository,
+  name: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
+  const { cipher, storage } = repository
   if (cipher === undefined) return undefined
   const [top, stanza, third = '', fourth] = name.split('/')
   if (stanza === undefined || (top !== 'archive' && top !== 'backup')) return cipher.passphrase()
   if (fourth === undefined && /^(archive|backup)\.info(\.copy)?$/.test(third)) return cipher.passphrase()
-  if (top === 'archive') return (await loadArchiveInfo(place, stanza, { signal })).cipherPass
-  const info = await loadBackupInfo(place, stanza, { signal })
+  if (top === 'archive') return (await loadArchiveInfo(repository, stanza, { signal })).cipherPass
+  const info = await loadBackupInfo(repository, stanza, { signal })
   if (third === 'backup.history' || /^backup\.manifest(\.copy)?$/.test(fourth ?? '')) return info.cipherPass
   if (!isBackupLabel(third)) {
     throw new PgtsError(

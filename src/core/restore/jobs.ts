@@ -2,6 +2,7 @@ import { SHA1_OF_NOTHING, type Manifest, type ManifestFile } from '../../format/
 import { fileRepoName } from '../../format/repo-path.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
+import type { Repository } from '../repository.ts'
 import type { Ownership } from './owners.ts'
 import type { PlannedFile } from './plan.ts'
 import type { RestoreBlocks } from './restore-blocks.ts'
@@ -16,17 +17,17 @@ const DISTANT_BYTES = 4 * 1024 * 1024
 
 /**
  * The jobs of a restore, largest files first; files of one bundle stay in the order of their offsets.
- *
- * @param distant each read of the repository waits for a network
  */
 export function* restoreJobs(
   files: readonly PlannedFile[],
   manifest: Manifest,
   stanza: string,
   ownership: Ownership,
-  distant: boolean,
+  repository: Repository,
 ): Generator<RestoreFileJob> {
+  const distant = repository.storage.parallel !== undefined
   const job = (batch: readonly RestoreFile[]): RestoreFileJob => ({
+    repoKey: repository.key,
     files: batch,
     compressType: manifest.options.compressType,
     bundleRaw: manifest.bundleRaw,

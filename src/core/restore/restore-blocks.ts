@@ -9,7 +9,7 @@ import { isPgtsError } from '../../util/error.ts'
 import { fetchBlocks } from '../block/fetch.ts'
 import { planReads } from '../block/plan-reads.ts'
 import { blockLength, loadBlockMap } from '../block/read.ts'
-import type { WorkerEnv } from '../worker-env.ts'
+import type { JobEnv } from '../worker-env.ts'
 import { explain, mismatch } from './restore-error.ts'
 import { openExisting, readRange, finishFile, writeFully } from './durable-file.ts'
 import { translate } from './file-system.ts'
@@ -30,7 +30,7 @@ export async function copyBlocks(
   fd: number,
   file: RestoreFile,
   job: RestoreFileJob,
-  env: WorkerEnv,
+  env: JobEnv,
   signal: AbortSignal,
 ): Promise<void> {
   try {
@@ -54,7 +54,7 @@ export async function copyBlocks(
 export async function reviseBlocks(
   file: RestoreFile,
   job: RestoreFileJob,
-  env: WorkerEnv,
+  env: JobEnv,
   signal: AbortSignal,
 ): Promise<Pick<RestoredFile, 'outcome' | 'revisedBytes'> | undefined> {
   const existing = openExisting(file.path)
@@ -113,7 +113,7 @@ function hashBlocks(
   return { checksum: hash.digest('hex'), blocks }
 }
 
-function mapOf(file: RestoreFile, job: RestoreFileJob, env: WorkerEnv, signal: AbortSignal): Promise<BlockMap> {
+function mapOf(file: RestoreFile, job: RestoreFileJob, env: JobEnv, signal: AbortSignal): Promise<BlockMap> {
   const { repoName, blocks } = file.stored!
   return loadBlockMap(
     env.storage,
@@ -135,7 +135,7 @@ async function writeBlocks(
   isNeeded: (block: number) => boolean,
   file: RestoreFile,
   job: RestoreFileJob,
-  env: WorkerEnv,
+  env: JobEnv,
   signal: AbortSignal,
 ): Promise<string> {
   const { stanza, references, compressType, cipherPass } = job

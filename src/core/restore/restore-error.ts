@@ -1,10 +1,10 @@
 import { bytesToText } from '../../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
-import type { WorkerEnv } from '../worker-env.ts'
+import type { JobEnv } from '../worker-env.ts'
 import type { RestoreFile } from './restore-file.ts'
 
 /** What was stored is not what the manifest says. */
-export function mismatch(file: RestoreFile, env: WorkerEnv, actual: string): PgtsError {
+export function mismatch(file: RestoreFile, env: JobEnv, actual: string): PgtsError {
   return new PgtsError(
     'checksum',
     `error restoring '${bytesToText(file.path)}': ${storedAs(file, env)} decodes to ${actual}` +
@@ -14,7 +14,7 @@ export function mismatch(file: RestoreFile, env: WorkerEnv, actual: string): Pgt
 }
 
 /** What went wrong while reading, with the names of both files. What concerns the target passes as it is. */
-export function explain(error: unknown, file: RestoreFile, env: WorkerEnv): unknown {
+export function explain(error: unknown, file: RestoreFile, env: JobEnv): unknown {
   const codes = ['format', 'crypto', 'file-missing', 'file-read', 'file-open', 'path-missing'] as const
   if (!codes.some((code) => isPgtsError(error, code)) || !isPgtsError(error)) return error
   return new PgtsError(
@@ -25,7 +25,7 @@ export function explain(error: unknown, file: RestoreFile, env: WorkerEnv): unkn
   )
 }
 
-function storedAs(file: RestoreFile, env: WorkerEnv): string {
+function storedAs(file: RestoreFile, env: JobEnv): string {
   const { repoName = '', slice } = file.stored ?? {}
   const at = slice === undefined ? '' : ` at ${slice.offset} (${slice.length} bytes)`
   return `'${env.storage.display}/${bytesToText(repoName)}'${at}`

@@ -10,7 +10,7 @@ import { plannedReads, type WantedRange } from '../../storage/planned-reads.ts'
 import { PgtsError } from '../../util/error.ts'
 import { WriteBehind } from '../../util/write-behind.ts'
 import type { Stage } from '../../codec/stage.ts'
-import type { WorkerEnv } from '../worker-env.ts'
+import type { JobEnv, WorkerEnv } from '../worker-env.ts'
 import type { FileAction } from './plan.ts'
 import { explain, mismatch } from './restore-error.ts'
 import {
@@ -45,6 +45,7 @@ export interface RestoreFile extends TargetFile {
 
 /** A few files at a time, so that small ones do not cost a message each. */
 export interface RestoreFileJob {
+  readonly repoKey: number
   readonly files: readonly RestoreFile[]
   readonly compressType: CompressType
   /** Files in bundles are compressed and encrypted in the raw form. */
@@ -75,9 +76,11 @@ export async function restoreBatch(job: RestoreFileJob, env: WorkerEnv, signal: 
   await loadCodec(job.compressType)
   const results: RestoredFile[] = []
   await using finishing = new FinishQueue()
-  const there = lookedAt(job, env, signal)
-  await using reads = plannedReads(env.storage, wantedRanges(job, there), signal)
-  const near = { ...env, storage: reads.storage }
+  const { files, buffer } = env
+  const { storage } = await env.repository(job.repoKey)
+  const there = lookedAt(job, buffer, signal)
+  await using reads = plannedReads(storage, wantedRanges(job, there), signal)
+  const near = { files, buffer, storage: reads.storage }
   for (const file of job.files) {
     signal.throwIfAborted()
     const { name, path, sizeBytes, checksum } = file
@@ -94,12 +97,12 @@ const matches = { outcome: 'matches' } as const
  * Which existing files have the right content already, proven by checksum; those are finished. All files of a job are
  * checked before anything is read, so that the reads can be planned. Files in blocks are checked block by block later.
  */
-function lookedAt({ files }: RestoreFileJob, env: WorkerEnv, signal: AbortSignal): Map<RestoreFile, boolean> {
+function lookedAt({ files }: RestoreFileJob, buffer: Buffer, signal: AbortSignal): Map<RestoreFile, boolean> {
   const there = new Map<RestoreFile, boolean>()
   for (const file of files) {
     signal.throwIfAborted()
     if (file.action !== 'check' || file.stored?.blocks !== undefined) continue
-    const isRight = (fd: number) => sha1OfStart(fd, file.sizeBytes, env.buffer) === file.checksum
+    const isRight = (fd: number) => sha1OfStart(fd, file.sizeBytes, buffer) === file.checksum
     there.set(file, keepExisting(file, isRight))
   }
   return there
@@ -122,7 +125,7 @@ async function restoreFile(
   file: RestoreFile,
   job: RestoreFileJob,
   finishing: FinishQueue,
-  env: WorkerEnv,
+  env: JobEnv,
   signal: AbortSignal,
 ): Promise<Pick<RestoredFile, 'outcome' | 'revisedBytes'>> {
   const inBlocks = file.stored?.blocks !== undefined
@@ -155,7 +158,7 @@ async function copyContent(
   behind: WriteBehind,
   file: RestoreFile,
   job: RestoreFileJob,
-  env: WorkerEnv,
+  env: JobEnv,
   signal: AbortSignal,
 ): Promise<void> {
   const { stored } = file
@@ -185,7 +188,7 @@ async function copyContent(
 }
 
 /** A local file is read to its end; elsewhere a known length lets several requests read ahead. */
-function rangeOf({ slice, repoSizeBytes }: NonNullable<RestoreFile['stored']>, env: WorkerEnv): ByteRange {
+function rangeOf({ slice, repoSizeBytes }: NonNullable<RestoreFile['stored']>, env: JobEnv): ByteRange {
   if (slice !== undefined) return slice
   if (env.storage.parallel === undefined || repoSizeBytes === undefined) return {}
   return { offset: 0, length: repoSizeBytes }

@@ -6,6 +6,7 @@ import type { Logger } from '../../util/log.ts'
 import type { Executor } from '../../worker/executor.ts'
 import type { jobHandlers } from '../jobs.ts'
 import { restoreJobs } from './jobs.ts'
+import type { Repository } from '../repository.ts'
 import type { Ownership } from './owners.ts'
 import type { RestorePlan } from './plan.ts'
 import type { RestoredFile, RestoreFileJob } from './restore-file.ts'
@@ -16,8 +17,7 @@ export interface RestoreFilesRequest {
   readonly stanza: string
   readonly ownership: Ownership
   readonly executor: Executor<typeof jobHandlers>
-  /** Each read of the repository waits for a network. */
-  readonly distant: boolean
+  readonly repository: Repository
   readonly log: Logger
   readonly signal: AbortSignal
   progress(progress: LockProgress): void
@@ -42,7 +42,7 @@ export async function restoreFiles(request: RestoreFilesRequest): Promise<Restor
   let doneBytes = 0
   let shownTenth = -1
 
-  const jobs = restoreJobs(plan.files, request.manifest, request.stanza, request.ownership, request.distant)
+  const jobs = restoreJobs(plan.files, request.manifest, request.stanza, request.ownership, request.repository)
   for await (const { result, worker } of request.executor.run('restore-file', jobs, { signal, weightOf })) {
     for (const file of result) {
       doneBytes += file.sizeBytes

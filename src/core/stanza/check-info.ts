@@ -1,8 +1,9 @@
 import { archiveIdOf, currentHistory, type ArchiveHistory, type ArchiveInfo } from '../../format/archive-info.ts'
 import type { BackupHistory, BackupInfo } from '../../format/backup-info.ts'
 import { PgtsError } from '../../util/error.ts'
-import { describeCluster, isSameCluster, type ArchiveRepository, type ClusterIdentity } from '../archive/find.ts'
+import { describeCluster, isSameCluster, type ClusterIdentity } from '../archive/find.ts'
 import { loadArchiveInfo, loadBackupInfo, type LoadOptions } from '../info-store.ts'
+import type { Repository } from '../repository.ts'
 
 export interface StanzaInfo {
   readonly archiveInfo: ArchiveInfo
@@ -19,7 +20,7 @@ export interface StanzaInfo {
  * @throws PgtsError file-missing, file-invalid
  */
 export async function checkStanzaInfo(
-  repository: ArchiveRepository,
+  repository: Repository,
   stanza: string,
   identity: ClusterIdentity,
   options: LoadOptions = {},
@@ -49,7 +50,7 @@ export async function checkStanzaInfo(
  * @param code backup has one of its own
  */
 export function assertSameCluster(
-  { key }: Pick<ArchiveRepository, 'key'>,
+  { key }: Pick<Repository, 'key'>,
   stanza: string,
   expected: BackupHistory,
   identity: ClusterIdentity,

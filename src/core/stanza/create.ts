@@ -5,8 +5,9 @@ import { getFile, putFile } from '../../storage/whole-file.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { writerVersion } from '../../util/version.ts'
-import { baseName, type ArchiveRepository, type ClusterIdentity } from '../archive/find.ts'
+import { baseName, type ClusterIdentity } from '../archive/find.ts'
 import { isCopyCurrent, saveArchiveInfo, saveBackupInfo } from '../info-store.ts'
+import type { Repository } from '../repository.ts'
 import { checkStanzaInfo } from './check-info.ts'
 
 /** What the info files record of a cluster; pg_control has it. */
@@ -33,7 +34,7 @@ export interface CreatedStanza {
  *   left; file-invalid: the info files contradict each other or the cluster
  */
 export async function createStanza(
-  repository: ArchiveRepository,
+  repository: Repository,
   stanza: string,
   cluster: NewCluster,
   options: { readonly signal: AbortSignal; readonly log: Logger },
@@ -75,7 +76,7 @@ export async function createStanza(
 }
 
 /** archive.info comes first: a backup.info without it would be taken for a stanza that lost its archive. */
-async function createNew(repository: ArchiveRepository, stanza: string, cluster: NewCluster): Promise<CreatedStanza> {
+async function createNew(repository: Repository, stanza: string, cluster: NewCluster): Promise<CreatedStanza> {
   const { key } = repository
   const { systemId, version, controlVersion, catalogVersion } = cluster
   const common = { backrestVersion: writerVersion, currentId: 1 }
@@ -91,7 +92,7 @@ async function createNew(repository: ArchiveRepository, stanza: string, cluster:
   return { repoKey: key, archiveId: `${version}-1`, state: 'created', repaired: [] }
 }
 
-async function requireEmpty({ key, storage }: ArchiveRepository, stanza: string): Promise<void> {
+async function requireEmpty({ key, storage }: Repository, stanza: string): Promise<void> {
   const full: string[] = []
   for (const path of [archivePath(stanza), backupPath(stanza)]) {
     for await (const entry of storage.list(path, { namesOnly: true })) {

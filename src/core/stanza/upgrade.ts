@@ -2,8 +2,9 @@ import { archiveIdOf, currentHistory } from '../../format/archive-info.ts'
 import { archiveInfoName, backupInfoName } from '../../format/repo-path.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
-import { describeCluster, isSameCluster, type ArchiveRepository } from '../archive/find.ts'
+import { describeCluster, isSameCluster } from '../archive/find.ts'
 import { isCopyCurrent, loadArchiveInfo, loadBackupInfo, saveArchiveInfo, saveBackupInfo } from '../info-store.ts'
+import type { Repository } from '../repository.ts'
 import type { NewCluster } from './create.ts'
 
 export interface UpgradedStanza {
@@ -22,7 +23,7 @@ export interface UpgradedStanza {
  * @throws PgtsError file-missing, file-invalid: the two would give the cluster different ids; nothing was written then
  */
 export async function upgradeStanza(
-  repository: ArchiveRepository,
+  repository: Repository,
   stanza: string,
   cluster: NewCluster,
   options: { readonly signal: AbortSignal; readonly log: Logger },

@@ -30,12 +30,15 @@ export async function archiveResult(
 
 /** Expire removes a segment with everything older. So it is expired when nothing as old exists any more. */
 async function isExpired(
-  { place, stanza, signal }: VerifyRequest,
+  { repository, stanza, signal }: VerifyRequest,
   archiveId: string,
   segment: string,
 ): Promise<boolean> {
   const path = archiveIdPath(stanza, archiveId)
-  for await (const { name } of place.storage.list(`${path}/${segment.slice(0, 16)}`, { namesOnly: true, signal })) {
+  for await (const { name } of repository.storage.list(`${path}/${segment.slice(0, 16)}`, {
+    namesOnly: true,
+    signal,
+  })) {
     if (name.slice(path.length + 18, path.length + 42) <= segment.slice(0, 24)) return false
   }
   return true

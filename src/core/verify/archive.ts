@@ -7,7 +7,7 @@ import type { ArchivedFile, WalDirectory } from './archive-pieces.ts'
 import { archiveIds, walDirectories, walDirectory } from './archive-pieces.ts'
 import type { Problems } from './findings.ts'
 import { walPart } from './parts.ts'
-import { proveStored } from './prove-stored.ts'
+import { provePieces } from './prove-stored.ts'
 import type { PlannedPart } from './run.ts'
 import type { VerifyRequest } from './request.ts'
 import { WalRanges } from './wal-ranges.ts'
@@ -30,8 +30,8 @@ export async function verifyArchive(
   info: ArchiveInfo,
   problems: Problems,
 ): Promise<VerifiedArchive[]> {
-  const { place, stanza, signal } = request
-  const { storage } = place
+  const { repository, stanza, signal } = request
+  const { storage } = repository
   const archives: VerifiedArchive[] = []
   for (const archiveId of await archiveIds(storage, stanza, signal)) {
     const cluster = info.history.find((entry) => archiveIdOf(entry) === archiveId)
@@ -97,13 +97,16 @@ async function* listedAhead(
 async function segmentSizeOf(
   segments: readonly ArchivedFile[],
   cipherPass: string | undefined,
-  { place, signal }: VerifyRequest,
+  { repository, signal }: VerifyRequest,
 ): Promise<number> {
   for (const { segment, partial, checksum, repoName, compressType } of segments.slice(0, 3)) {
     const piece = { name: segment, repoName, expected: { of: 'wal', checksum, segment, partial } } as const
-    const job = { group: 0, index: 0, pieces: [piece], compressType, raw: false }
-    const env = { storage: place.storage } as Parameters<typeof proveStored>[1]
-    const [proven] = await proveStored(cipherPass === undefined ? job : { ...job, cipherPass }, env, signal)
+    const job = { pieces: [piece], compressType, raw: false }
+    const [proven] = await provePieces(
+      cipherPass === undefined ? job : { ...job, cipherPass },
+      repository.storage,
+      signal,
+    )
     if (proven?.segmentSize !== undefined) return proven.segmentSize
   }
   return USUAL_SEGMENT_SIZE

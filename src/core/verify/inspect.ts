@@ -14,13 +14,13 @@ import type { VerifyRequest } from './request.ts'
 
 /** Read archive.info and backup.info with their copies. A member is absent when neither file nor copy is usable. */
 export async function inspectInfo(
-  { place, stanza, signal }: VerifyRequest,
+  { repository, stanza, signal }: VerifyRequest,
   problems: Problems,
 ): Promise<{ archiveInfo?: ArchiveInfo; backupInfo?: BackupInfo }> {
-  const cipher = infoCipherOf(place)
+  const cipher = infoCipherOf(repository)
   const [archive, backup] = await Promise.all([
-    inspectPair(place.storage, archiveInfoName(stanza), cipher, parseArchiveInfo, signal),
-    inspectPair(place.storage, backupInfoName(stanza), cipher, parseBackupInfo, signal),
+    inspectPair(repository.storage, archiveInfoName(stanza), cipher, parseArchiveInfo, signal),
+    inspectPair(repository.storage, backupInfoName(stanza), cipher, parseBackupInfo, signal),
   ])
   for (const fault of [...archive.faults, ...backup.faults]) problems.error(fault)
   if (archive.value === undefined) problems.error('archive.info is lost: archiving and recovery need it')
@@ -38,11 +38,11 @@ export async function inspectInfo(
 
 /** Every backup that is listed or has a directory, oldest first. */
 export async function inspectBackups(
-  { place, stanza, signal }: VerifyRequest,
+  { repository, stanza, signal }: VerifyRequest,
   info: BackupInfo,
   problems: Problems,
 ): Promise<KnownBackup[]> {
-  const { storage } = place
+  const { storage } = repository
   const directories = await labelDirectories(storage, stanza, signal)
   const listed = new Map<string, BackupEntry>(info.backups.map((entry) => [entry.label, entry]))
   const newest = directories.at(-1)
@@ -83,12 +83,12 @@ function parseComplete(bytes: Buffer): Manifest {
 
 /** @returns whether a backup that was found at first is still listed or has its directory; expire removes both */
 export async function backupsLeft(
-  { place, stanza, signal }: VerifyRequest,
+  { repository, stanza, signal }: VerifyRequest,
   backups: readonly KnownBackup[],
 ): Promise<(label: string) => boolean> {
-  const labels = new Set(await labelDirectories(place.storage, stanza, signal))
-  const cipher = infoCipherOf(place)
-  const { value } = await inspectPair(place.storage, backupInfoName(stanza), cipher, parseBackupInfo, signal)
+  const labels = new Set(await labelDirectories(repository.storage, stanza, signal))
+  const cipher = infoCipherOf(repository)
+  const { value } = await inspectPair(repository.storage, backupInfoName(stanza), cipher, parseBackupInfo, signal)
   const listed = new Set(value?.backups.map(({ label }) => label))
   const before = new Set(backups.filter(({ manifest }) => manifest !== undefined).map(({ label }) => label))
   // Absent from both: expire removed it while verify ran. Absent from one of them: broken.

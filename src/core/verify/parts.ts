@@ -12,7 +12,7 @@ export interface Part {
   readonly key: string
   readonly pieces: number
   readonly bytes: number
-  jobs(): Iterable<Omit<ProofJob, 'group' | 'index'>>
+  jobs(): Iterable<Omit<ProofJob, 'repoKey' | 'group' | 'index'>>
 }
 
 /** Small pieces travel together, up to this many and this much. */

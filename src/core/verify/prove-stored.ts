@@ -38,6 +38,7 @@ export interface StoredPiece {
 
 /** A few pieces of one kind at a time; those of a bundle in the order of their offsets. */
 export interface ProofJob {
+  readonly repoKey: number
   /** Which group of pieces this belongs to, and its place in it from 0. */
   readonly group: number
   readonly index: number
@@ -65,23 +66,34 @@ export interface ProvenPiece {
 
 /** Read stored pieces again and prove that they are what they were. Nothing but a lost storage makes this fail. */
 export async function proveStored(job: ProofJob, env: WorkerEnv, signal: AbortSignal): Promise<readonly ProvenPiece[]> {
+  return provePieces(job, (await env.repository(job.repoKey)).storage, signal)
+}
+
+/** As the job, in this thread. */
+export async function provePieces(
+  job: Omit<ProofJob, 'repoKey' | 'group' | 'index'>,
+  storage: StorageDriver,
+  signal: AbortSignal,
+): Promise<readonly ProvenPiece[]> {
   await loadCodec(job.compressType)
   const wanted = job.pieces.flatMap(({ repoName, slice }) =>
     slice === undefined || slice.length === 0 ? [] : [{ name: repoName, ...slice }],
   )
-  await using reads = plannedReads(env.storage, wanted, signal)
+  await using reads = plannedReads(storage, wanted, signal)
   const proven: ProvenPiece[] = []
   for (const piece of job.pieces) {
     const first = await provePiece(piece, job, reads.storage, signal)
     // A node of a store that has just joined may miss a file once.
-    proven.push(first.fault === 'missing' ? await provePiece(piece, job, env.storage, signal) : first)
+    proven.push(first.fault === 'missing' ? await provePiece(piece, job, storage, signal) : first)
   }
   return proven
 }
 
+type Encoding = Pick<ProofJob, 'compressType' | 'raw' | 'cipherPass'>
+
 async function provePiece(
   piece: StoredPiece,
-  job: ProofJob,
+  job: Encoding,
   storage: StorageDriver,
   signal: AbortSignal,
 ): Promise<ProvenPiece> {
@@ -118,7 +130,7 @@ async function provePiece(
 }
 
 /** What was compressed and encrypted is proven by the checksum of the result where there is one: that is cheaper. */
-function decoders(job: ProofJob, expected: Expected): Stage[] {
+function decoders(job: Encoding, expected: Expected): Stage[] {
   if (expected.of === 'stored') return []
   const stages: Stage[] = job.cipherPass === undefined ? [] : [decryptor(job.cipherPass, { raw: job.raw })]
   if (job.compressType !== 'none') stages.push(decompressor(job.compressType, { raw: job.raw }))

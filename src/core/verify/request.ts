@@ -3,12 +3,12 @@ import type { Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import type { Executor } from '../../worker/executor.ts'
-import type { InfoPlace } from '../info-cipher.ts'
 import type { jobHandlers } from '../jobs.ts'
+import type { Repository } from '../repository.ts'
 import type { KnownBackup } from './assess.ts'
 
 export interface VerifyRequest {
-  readonly place: InfoPlace & { readonly key: number }
+  readonly repository: Repository
   readonly stanza: string
   /** Only this backup, the backups that it builds on, and the WAL that makes it consistent. */
   readonly set?: string
@@ -21,9 +21,9 @@ export interface VerifyRequest {
 }
 
 /** @throws PgtsError `backup-set-invalid` when the backup of --set is not in the repository */
-export function assertSetExists({ place, stanza, set }: VerifyRequest, backups: readonly KnownBackup[]): void {
+export function assertSetExists({ repository, stanza, set }: VerifyRequest, backups: readonly KnownBackup[]): void {
   if (set === undefined || backups.some(({ label }) => label === set)) return
-  throw new PgtsError('backup-set-invalid', `stanza ${stanza} on repo${place.key} has no backup ${set}`, {
+  throw new PgtsError('backup-set-invalid', `stanza ${stanza} on repo${repository.key} has no backup ${set}`, {
     hints: ['see the info command for the backups there are'],
   })
 }

@@ -1,10 +1,10 @@
 import type { Executor } from '../../worker/executor.ts'
 import type { Logger } from '../../util/log.ts'
 import type { jobHandlers } from '../jobs.ts'
+import type { Repository } from '../repository.ts'
 import { loadMemory, saveMemory, type Proof, type VerifyMemory } from './memory.ts'
 import { PartProgress, type Part } from './parts.ts'
 import type { ProofJob, ProvenPiece } from './prove-stored.ts'
-import type { StorageDriver } from '../../storage/driver.ts'
 
 /** A part that is loaded when it is reached: loading costs a listing or a manifest. */
 export interface PlannedPart {
@@ -13,7 +13,7 @@ export interface PlannedPart {
 }
 
 export interface ProveRequest {
-  readonly storage: StorageDriver
+  readonly repository: Repository
   readonly stanza: string
   readonly plan: readonly PlannedPart[]
   readonly executor: Executor<typeof jobHandlers>
@@ -35,8 +35,8 @@ export interface ProveReport {
 
 /** Read what is stored, in parallel, and remember what was proven for the next run. */
 export async function provePlanned(request: ProveRequest): Promise<ProveReport> {
-  const { storage, stanza, executor, signal, nowMs, onPiece } = request
-  const memory = new Map<string, Proof>(await loadMemory(storage, stanza, signal))
+  const { repository, stanza, executor, signal, nowMs, onPiece } = request
+  const memory = new Map<string, Proof>(await loadMemory(repository.storage, stanza, signal))
   const run = new ProveRun(request, memory)
   let readBytes = 0
   let loggedMs = nowMs()
@@ -105,6 +105,7 @@ class ProveRun {
 
   *#jobsOf(part: Part, proof: Proof | undefined): Generator<ProofJob> {
     const from = this.#request.deadlineMs === undefined ? 0 : (proof?.doneJobs ?? 0)
+    const { key: repoKey } = this.#request.repository
     const progress = new PartProgress(part, from)
     const group = this.#begun.push(progress) - 1
     let index = 0
@@ -114,7 +115,7 @@ class ProveRun {
           this.skipped.late++
           return
         }
-        yield { ...job, group, index }
+        yield { ...job, repoKey, group, index }
       }
       index++
     }
@@ -137,7 +138,7 @@ class ProveRun {
   }
 
   async remember(): Promise<void> {
-    const { storage, stanza, plan, nowMs, log, signal } = this.#request
+    const { repository, stanza, plan, nowMs, log, signal } = this.#request
     const memory = this.#memory
     for (const part of this.#begun) {
       const { key } = part.part
@@ -150,7 +151,7 @@ class ProveRun {
     // A part that is not planned has expired.
     const planned = new Set(plan.map(({ key }) => key))
     const kept = new Map([...memory].filter(([key]) => planned.has(key)))
-    await saveMemory(storage, stanza, kept).catch((error: unknown) => {
+    await saveMemory(repository.storage, stanza, kept).catch((error: unknown) => {
       signal.throwIfAborted()
       log.warn(`what was proven cannot be remembered, so the next run reads it again: ${String(error)}`)
     })

@@ -17,8 +17,7 @@ import { provePlanned, type PlannedPart } from './run.ts'
  * segment of WAL; and report what is lost by each fault. Writes nothing but verify's own memory.
  */
 export async function verifyRepository(request: VerifyRequest): Promise<VerifyReport> {
-  const { place, stanza, clock, log } = request
-  const { storage } = place
+  const { repository, stanza, clock, log } = request
   const problems = new Problems()
   const { archiveInfo, backupInfo } = await inspectInfo(request, problems)
   const archives = archiveInfo === undefined ? [] : await verifyArchive(request, archiveInfo, problems)
@@ -30,7 +29,7 @@ export async function verifyRepository(request: VerifyRequest): Promise<VerifyRe
 
   const findings = new Findings()
   const onPiece: Findings['add'] = (key, piece) => findings.add(key, piece)
-  const proved = await provePlanned({ ...request, storage, plan, nowMs: () => clock.nowMs(), onPiece })
+  const proved = await provePlanned({ ...request, plan, nowMs: () => clock.nowMs(), onPiece })
 
   // A backup that expire has removed during the run was not lost.
   const isLeft = await backupsLeft(request, backups)
@@ -49,7 +48,7 @@ export async function verifyRepository(request: VerifyRequest): Promise<VerifyRe
   const badWal = archiveResults.some(({ faulty }) => faulty.length > 0)
   return {
     stanza,
-    repoKey: place.key,
+    repoKey: repository.key,
     ok: !badBackup && !badWal && !problems.hasErrors,
     problems: problems.all,
     archives: archiveResults,
@@ -68,8 +67,8 @@ class BackupContents {
   }
 
   async of(manifest: Manifest): Promise<BackupPieces> {
-    const { place, stanza, signal } = this.#request
-    const pieces = this.#known.get(manifest.label) ?? (await backupPieces(place.storage, stanza, manifest, signal))
+    const { repository, stanza, signal } = this.#request
+    const pieces = this.#known.get(manifest.label) ?? (await backupPieces(repository.storage, stanza, manifest, signal))
     this.#known.set(manifest.label, pieces)
     return pieces
   }

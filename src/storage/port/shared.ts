@@ -118,7 +118,11 @@ class SharedAtFirst implements StorageDriver {
   }
 
   #opened(): Promise<StorageDriver> {
-    this.#opening ??= this.#open().then((own) => (this.#own = own))
+    if (this.#opening === undefined) {
+      this.#opening = this.#open().then((own) => (this.#own = own))
+      // The next call tries again.
+      this.#opening.catch(() => (this.#opening = undefined))
+    }
     return this.#opening
   }
 }

@@ -5,13 +5,12 @@ import type { StoredBlocks } from '../../../src/core/block/read.ts'
 import { restoreBatch, type RestoredFile, type RestoreFile } from '../../../src/core/restore/restore-file.ts'
 import { restoreJobs } from '../../../src/core/restore/jobs.ts'
 import type { FileAction, PlannedFile } from '../../../src/core/restore/plan.ts'
-import type { WorkerEnv } from '../../../src/core/worker-env.ts'
 import type { Manifest, ManifestFile } from '../../../src/format/manifest.ts'
 import { fileRepoName } from '../../../src/format/repo-path.ts'
-import { localFiles } from '../../../src/postgres/local-files.ts'
 import type { StorageDriver } from '../../../src/storage/driver.ts'
 import { memoryStorage, type MemoryStorage } from '../../../src/storage/memory.ts'
 import { putFile } from '../../../src/storage/whole-file.ts'
+import { workerEnvWith, repositoryWith } from './repository.ts'
 
 const root = join(import.meta.dirname, '../../vectors/blocks')
 const STANZA = 'demo'
@@ -39,7 +38,8 @@ export async function openBlockRepository(name: string): Promise<BlockRepository
     await putFile(storage, path.slice(repo.length + 1), readFileSync(path))
   }
   const cipher = { type: 'aes-256-cbc' as const, origin: 'the test', passphrase: () => PASSPHRASE }
-  const info = await loadBackupInfo({ storage, cipher: name.includes('encrypted') ? cipher : undefined }, STANZA)
+  const repository = repositoryWith(storage, name.includes('encrypted') ? { cipher } : {})
+  const info = await loadBackupInfo(repository, STANZA)
   const backups: Manifest[] = []
   for (const { label } of info.backups) backups.push(await loadManifest(storage, STANZA, label, info))
   const lines = readFileSync(join(root, name, 'content.txt'), 'latin1')
@@ -87,15 +87,11 @@ export async function restoreFiles(
   const planned = files.map((file): PlannedFile => ({ file, path: pathIn(dir, file.name), action }))
   // Whoever runs the test owns what it restores.
   const ownership = { ownerOf: () => undefined } as unknown as Parameters<typeof restoreJobs>[3]
-  const env: WorkerEnv = {
-    storage,
-    files: localFiles(),
-    // No multiple of a block, and smaller than the files.
-    buffer: Buffer.alloc(50_000),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  }
+  const repository = repositoryWith(storage)
+  // No multiple of a block, and smaller than the files.
+  const env = workerEnvWith(repository, 50_000)
   const results: RestoredFile[] = []
-  for (const job of restoreJobs(planned, manifest, STANZA, ownership, false)) {
+  for (const job of restoreJobs(planned, manifest, STANZA, ownership, repository)) {
     results.push(...(await restoreBatch({ ...job, files: job.files satisfies readonly RestoreFile[] }, env, signal)))
   }
   return results

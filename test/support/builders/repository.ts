@@ -3,9 +3,30 @@ import { fullLabelOf, parseBackupLabel } from '../../../src/format/backup-label.
 import type { BackupEntry, BackupInfo } from '../../../src/format/backup-info.ts'
 import { backupEntryOf, type BackupType, type Manifest } from '../../../src/format/manifest.ts'
 import { archiveFileName, backupLabelPath } from '../../../src/format/repo-path.ts'
+import type { Repository } from '../../../src/core/repository.ts'
+import type { WorkerEnv } from '../../../src/core/worker-env.ts'
+import { localFiles } from '../../../src/postgres/local-files.ts'
 import type { StorageDriver } from '../../../src/storage/driver.ts'
 import { putFile } from '../../../src/storage/whole-file.ts'
 import { aFile, aManifest } from './manifest.ts'
+
+/** A repository that is open; repo1 and not encrypted by default. */
+export function repositoryWith(
+  storage: StorageDriver,
+  { key = 1, cipher }: Partial<Pick<Repository, 'key' | 'cipher'>> = {},
+): Repository {
+  return { key, display: `repo${key}`, storage, cipher }
+}
+
+/** What a worker gives to its jobs, with one repository that is open already. */
+export function workerEnvWith(repository: Repository, bufferBytes: number): WorkerEnv {
+  return {
+    repository: async () => repository,
+    files: localFiles(),
+    buffer: Buffer.alloc(bufferBytes),
+    [Symbol.asyncDispose]: async () => undefined,
+  }
+}
 
 export const SYSTEM_ID = 6569239123849665679n
 
@@ -136,8 +157,8 @@ export async function fillRepository(storage: StorageDriver, repository: TestRep
     await saveManifest(storage, stanza, manifest, {})
     await saveManifestHistory(storage, stanza, manifest, {})
   }
-  await saveBackupInfo({ storage }, stanza, backupInfoOf(manifests.map(backupEntryOf), clusters))
-  await saveArchiveInfo({ storage }, stanza, archiveInfoOf(clusters))
+  await saveBackupInfo(repositoryWith(storage), stanza, backupInfoOf(manifests.map(backupEntryOf), clusters))
+  await saveArchiveInfo(repositoryWith(storage), stanza, archiveInfoOf(clusters))
   for (const [archiveId, names] of Object.entries(wal)) {
     for (const name of names) {
       const stored = /^[0-9A-F]{24}(\.partial)?$/.test(name) ? `${name}-${'0'.repeat(40)}.gz` : name

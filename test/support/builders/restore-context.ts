@@ -1,11 +1,11 @@
 import type { OptionsOf } from '../../../src/config/resolve.ts'
 import type { CommandContext } from '../../../src/commands/context.ts'
 import { jobHandlers } from '../../../src/core/jobs.ts'
-import { openWorkerEnv } from '../../../src/core/worker-env.ts'
 import { posixStorage } from '../../../src/storage/posix.ts'
 import { systemClock } from '../../../src/util/clock.ts'
 import { LOG_LEVELS, type LogMethod, type Logger, type MessageLevel } from '../../../src/util/log.ts'
 import { inlineExecutor } from '../../../src/worker/inline.ts'
+import { workerEnvWith, repositoryWith } from './repository.ts'
 
 /** Keeps every line, as `warn: sentence`. */
 export function recordingLogger(): Logger & { readonly lines: string[] } {
@@ -51,11 +51,10 @@ export function restoreContext(
     pg: [{ key: 1, path: run.pgPath }],
     ...run.options,
   } as unknown as OptionsOf<'restore'>
-  const repositories = run.repoPaths.map((path, index) => ({
-    key: index + 1,
-    storage: run.distant === true ? Object.assign(posixStorage(path), { parallel: 4 }) : posixStorage(path),
-    description: { kind: 'posix', path } as const,
-  }))
+  const repositories = run.repoPaths.map((path, index) => {
+    const storage = run.distant === true ? Object.assign(posixStorage(path), { parallel: 4 }) : posixStorage(path)
+    return repositoryWith(storage, { key: index + 1 })
+  })
   return {
     command: 'restore',
     options,
@@ -73,12 +72,7 @@ export function restoreContext(
     commandLineFor: () => run.typed ?? [],
     repositories: () => Promise.resolve(repositories),
     cluster: () => Promise.reject(new Error('not in this test')),
-    executor: (repository) =>
-      Promise.resolve(
-        inlineExecutor(jobHandlers, () =>
-          openWorkerEnv({ storage: repository.description, cluster: { kind: 'local' }, bufferBytes: 1024 * 1024 }),
-        ),
-      ),
+    executor: async ([repository]) => inlineExecutor(jobHandlers, async () => workerEnvWith(repository!, 1024 * 1024)),
     lock: () => Promise.resolve({ update: () => undefined, [Symbol.asyncDispose]: () => Promise.resolve() }),
     confirm: async () => undefined,
     lease: async () => ({ async [Symbol.asyncDispose]() {} }),

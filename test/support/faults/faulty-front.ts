@@ -116,6 +116,11 @@ export class FaultyFront implements AsyncDisposable {
     return (this.#server.address() as AddressInfo).port
   }
 
+  /** Connections of clients that are open. */
+  get connections(): number {
+    return this.#sockets.size
+  }
+
   /** Holds for the requests from now on; counts from here. Without an argument everything passes. */
   set(faults?: FrontFaults): void {
     this.#faults = faults

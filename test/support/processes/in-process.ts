@@ -4,12 +4,12 @@ import type { Outcome, RunRow } from '../../../src/cli/command-row.ts'
 import type { CommandContext } from '../../../src/commands/context.ts'
 import { resolveOptions, type CommandName } from '../../../src/config/resolve.ts'
 import { jobHandlers } from '../../../src/core/jobs.ts'
-import { openClusterFiles } from '../../../src/postgres/registry.ts'
 import type { StorageDriver } from '../../../src/storage/driver.ts'
 import { posixStorage } from '../../../src/storage/posix.ts'
 import type { Clock } from '../../../src/util/clock.ts'
 import { inlineExecutor } from '../../../src/worker/inline.ts'
 import { recordingLog } from '../builders/wal.ts'
+import { workerEnvWith } from '../builders/repository.ts'
 
 export interface InProcess {
   readonly outcome: Outcome
@@ -51,18 +51,11 @@ export async function runInProcess(
     continueAs: () => undefined,
   })
   const storage = wrap(posixStorage(repoPath))
-  const files = await openClusterFiles({ kind: 'local' })
   const ctx: CommandContext = {
     ...open.ctx,
     clock,
     repositories: async () => (await open.ctx.repositories()).map((repository) => ({ ...repository, storage })),
-    executor: async () =>
-      inlineExecutor(jobHandlers, async () => ({
-        storage,
-        files,
-        buffer: Buffer.alloc(256 * 1024),
-        async [Symbol.asyncDispose]() {},
-      })),
+    executor: async ([repository]) => inlineExecutor(jobHandlers, async () => workerEnvWith(repository!, 256 * 1024)),
   }
   const runRow = commandRows[resolved.command] as RunRow<CommandName>
   return { outcome: await runRow(ctx, open.launcher), lines: log.lines }

@@ -8,11 +8,11 @@ import { serveJobs } from '../../../src/worker/serve.ts'
  * `<segment>.pipe` keeps the thread in a call that does not return.
  */
 const handlers = {
-  'archive-push': async ({ path, repositories }: PushJob, _env: unknown, signal: AbortSignal) => {
+  'archive-push': async ({ path, repoKeys }: PushJob, _env: unknown, signal: AbortSignal) => {
     if (existsSync(`${path}.pipe`)) readFileSync(`${path}.pipe`)
     while (existsSync(`${path}.hold`)) await sleep(2, undefined, { signal })
     const result: PushJobResult = {
-      stored: repositories.map(({ key }) => key),
+      stored: repoKeys,
       failures: [],
       sizeBytes: 1024,
       mtimeNs: statSync(path, { bigint: true, throwIfNoEntry: false })?.mtimeNs ?? 0n,

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { parseAddress, proxyOf } from '../../../src/cli/http-access.ts'
-import { storageDescription, type Environment } from '../../../src/cli/repository.ts'
+import { storageDescription } from '../../../src/cli/repository.ts'
+import type { Environment } from '../../../src/cli/storage-settings.ts'
 import type { S3Description } from '../../../src/storage/s3/description.ts'
 import { PgtsError } from '../../../src/util/error.ts'
 import { ini, resolving } from '../config/resolving.ts'

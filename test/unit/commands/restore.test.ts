@@ -26,6 +26,7 @@ import { isPgtsError, type PgtsError } from '../../../src/util/error.ts'
 import type { LogFields, LogMethod } from '../../../src/util/log.ts'
 import { aFile, aManifest, LABEL, OWNER, storeContent } from '../../support/builders/manifest.ts'
 import { recordingLogger, restoreContext, type RestoreRun } from '../../support/builders/restore-context.ts'
+import { repositoryWith } from '../../support/builders/repository.ts'
 
 const SYSTEM_ID = 6569239123849665679n
 
@@ -88,7 +89,7 @@ async function aBackup(more: Partial<Manifest> = {}): Promise<Manifest> {
   const storage = posixStorage(repo)
   storeContent(repo, 'main', withWal, CONTENTS)
   await saveManifest(storage, 'main', withWal, {})
-  await saveBackupInfo({ storage }, 'main', {
+  await saveBackupInfo(repositoryWith(storage), 'main', {
     backrestVersion: 'pgts test',
     currentId: 1,
     history: [{ id: 1, systemId: SYSTEM_ID, version: '15', catalogVersion: 202209061, controlVersion: 1300 }],
@@ -348,7 +349,7 @@ describe('where a call waits for a network, the archive is asked while the manif
     await withHistory()
     const listed = { ...backupEntryOf(manifest), archiveStart: '000000020000000000000002' }
     const history = [{ id: 1, systemId: SYSTEM_ID, version: '15', catalogVersion: 202209061, controlVersion: 1300 }]
-    await saveBackupInfo({ storage: posixStorage(repo) }, 'main', {
+    await saveBackupInfo(repositoryWith(posixStorage(repo)), 'main', {
       backrestVersion: 'pgts test',
       currentId: 1,
       history,

@@ -14,14 +14,14 @@ import {
   saveManifest,
   saveManifestCopy,
   saveManifestHistory,
-  type RepositoryCipher,
 } from '../../../src/core/info-store.ts'
+import type { Repository } from '../../../src/core/repository.ts'
 import { createStanza } from '../../../src/core/stanza/create.ts'
 import { localFiles } from '../../../src/postgres/local-files.ts'
 import { memoryStorage, type MemoryStorage } from '../../../src/storage/memory.ts'
 import { textToBytes } from '../../../src/util/byte-string.ts'
 import { isPgtsError, toPlainError, type PgtsError } from '../../../src/util/error.ts'
-import { backupInfoOf, entriesOf, manifestsOf } from '../../support/builders/repository.ts'
+import { backupInfoOf, entriesOf, manifestsOf, repositoryWith } from '../../support/builders/repository.ts'
 import { aSegment, aSystemId, recordingLog, sha1 } from '../../support/builders/wal.ts'
 
 const PASS = 'Schlüssel für "repo1"'
@@ -39,12 +39,12 @@ beforeEach(() => {
 })
 
 /** As the configuration gives it. */
-function cipherOf(pass = PASS, key = 1): RepositoryCipher {
+function cipherOf(pass = PASS, key = 1): NonNullable<Repository['cipher']> {
   const origin = `repo${key}-cipher-pass (from PGTS_REPO${key}_CIPHER_PASS)`
   return { type: 'aes-256-cbc', origin, passphrase: () => textToBytes(pass) }
 }
 
-const placeOf = (pass = PASS) => ({ key: 1, storage, cipher: cipherOf(pass) })
+const encryptedRepository = (pass = PASS) => repositoryWith(storage, { cipher: cipherOf(pass) })
 const bytesOf = (name: string, from = storage) => from.files.get(name)!.bytes
 const put = (name: string, bytes: Buffer) => void storage.files.set(name, { bytes, mtimeMs: 0 })
 
@@ -64,9 +64,9 @@ function toldBy(error: unknown): string {
   return [message, ...hints, stack, cause].join('\n')
 }
 
-async function newStanza(place = placeOf()): Promise<void> {
+async function newStanza(repository = encryptedRepository()): Promise<void> {
   const cluster = { systemId: aSystemId, version: '15', controlVersion: 1300, catalogVersion: 202209061 }
-  await createStanza(place, 'main', cluster, { signal, log })
+  await createStanza(repository, 'main', cluster, { signal, log })
 }
 
 describe('a repository that pgbackrest 2.45 encrypted', () => {
@@ -82,8 +82,8 @@ describe('a repository that pgbackrest 2.45 encrypted', () => {
   })
 
   test('is read on every level', async () => {
-    const archive = await loadArchiveInfo(placeOf(), 'main')
-    const backup = await loadBackupInfo(placeOf(), 'main')
+    const archive = await loadArchiveInfo(encryptedRepository(), 'main')
+    const backup = await loadBackupInfo(encryptedRepository(), 'main')
     const manifest = await loadManifest(storage, 'main', label, backup)
     expect(backup.backups.map((entry) => entry.label)).toEqual([label])
     const passes = [archive.cipherPass, backup.cipherPass, manifest.cipherPass]
@@ -99,10 +99,10 @@ describe('a repository that pgbackrest 2.45 encrypted', () => {
   })
 
   test.each([segment, '00000002.history'])('%s comes out of the archive, proven', async (file) => {
-    const { history } = await loadArchiveInfo(placeOf(), 'main')
+    const { history } = await loadArchiveInfo(encryptedRepository(), 'main')
     const destination = join(dir, 'from-vector')
     const identity = { systemId: history[0]!.systemId, version: '15' }
-    const repositories = [placeOf()]
+    const repositories = [encryptedRepository()]
     const report = await getWal({ stanza: 'main', file, destination, identity, repositories, log, signal })
     expect(report).toMatchObject({ found: true })
     const content = readFileSync(destination)
@@ -115,23 +115,23 @@ describe('a repository that pgbackrest 2.45 encrypted', () => {
     ['backup.info', 'backup/main/backup.info', loadBackupInfo],
   ] as const)('a flipped byte anywhere in %s is an error, and its copy stands in', async (_, name, load) => {
     const original = bytesOf(name)
-    const expected = await load(placeOf(), 'main')
+    const expected = await load(encryptedRepository(), 'main')
     for (let at = 0; at < original.length; at++) {
       const flipped = Buffer.from(original)
       flipped[at]! ^= 1 << (at % 8)
       put(name, flipped)
       storage.files.delete(`${name}.copy`)
-      const error = await failure(load(placeOf(), 'main'))
+      const error = await failure(load(encryptedRepository(), 'main'))
       expect(['crypto', 'checksum', 'format']).toContain(error.code)
       expect(toldBy(error)).not.toContain(PASS)
       expect(error.message).toMatch(/^[\x20-\x7e\n]+$/)
       put(`${name}.copy`, original)
-      expect(await load(placeOf(), 'main')).toEqual(expected)
+      expect(await load(encryptedRepository(), 'main')).toEqual(expected)
     }
   })
 
   test('a flipped byte anywhere in a manifest is an error', async () => {
-    const backup = await loadBackupInfo(placeOf(), 'main')
+    const backup = await loadBackupInfo(encryptedRepository(), 'main')
     const name = `backup/main/${label}/backup.manifest`
     const original = bytesOf(name)
     for (let at = 0; at < original.length; at++) {
@@ -149,22 +149,25 @@ describe('info files', () => {
   const info = { ...backupInfoOf(entriesOf([{ label: LABEL }])), cipherPass: 'level-two' }
 
   test('come back; the file and its copy are the same bytes', async () => {
-    await saveBackupInfo(placeOf(), 'main', info)
+    await saveBackupInfo(encryptedRepository(), 'main', info)
     const stored = bytesOf('backup/main/backup.info')
     expect(stored.toString('latin1', 0, 8)).toBe('Salted__')
     expect(stored).toEqual(bytesOf('backup/main/backup.info.copy'))
-    expect(await loadBackupInfo(placeOf(), 'main')).toMatchObject({ backups: info.backups, cipherPass: 'level-two' })
+    expect(await loadBackupInfo(encryptedRepository(), 'main')).toMatchObject({
+      backups: info.backups,
+      cipherPass: 'level-two',
+    })
     // Every save has a salt of its own.
-    await saveBackupInfo(placeOf(), 'main', info)
+    await saveBackupInfo(encryptedRepository(), 'main', info)
     expect(bytesOf('backup/main/backup.info')).not.toEqual(stored)
   })
 
   test('a wrong passphrase says so, never noise', async () => {
-    await saveBackupInfo(placeOf(), 'main', info)
+    await saveBackupInfo(encryptedRepository(), 'main', info)
     // Once in 256 times the padding of a wrong key is valid.
     for (let attempt = 0; attempt < 1500; attempt++) {
       const wrong = `guess ${attempt}!`
-      const error = await failure(loadBackupInfo(placeOf(wrong), 'main'))
+      const error = await failure(loadBackupInfo(encryptedRepository(wrong), 'main'))
       expect(error.code).toBe('crypto')
       expect(error.message).toContain('wrong passphrase: repo1-cipher-pass (from PGTS_REPO1_CIPHER_PASS)')
       expect(error.message).toContain('backup.info')
@@ -175,15 +178,15 @@ describe('info files', () => {
   })
 
   test('an encrypted file needs a cipher, and an unencrypted one none: each says what to set', async () => {
-    await saveBackupInfo(placeOf(), 'main', info)
-    expect(await failure(loadBackupInfo({ key: 2, storage }, 'main'))).toMatchObject({
+    await saveBackupInfo(encryptedRepository(), 'main', info)
+    expect(await failure(loadBackupInfo(repositoryWith(storage, { key: 2 }), 'main'))).toMatchObject({
       code: 'crypto',
       message: expect.stringContaining('backup.info is encrypted, but no cipher is configured for repo2'),
       hints: [expect.stringContaining('repo2-cipher-type=aes-256-cbc and repo2-cipher-pass')],
     })
     const { cipherPass: _, ...unencrypted } = info
-    await saveBackupInfo({ storage }, 'main', unencrypted)
-    expect(await failure(loadBackupInfo(placeOf(), 'main'))).toMatchObject({
+    await saveBackupInfo(repositoryWith(storage), 'main', unencrypted)
+    expect(await failure(loadBackupInfo(encryptedRepository(), 'main'))).toMatchObject({
       code: 'crypto',
       message: expect.stringContaining('backup.info is not encrypted, but repo1-cipher-type is aes-256-cbc'),
       hints: [expect.stringContaining('repo1-cipher-type=none'), expect.stringContaining('new repository')],
@@ -191,9 +194,9 @@ describe('info files', () => {
   })
 
   test('a passphrase is never written where nothing protects it', async () => {
-    await expect(saveBackupInfo({ storage }, 'main', info)).rejects.toMatchObject({ code: 'format' })
+    await expect(saveBackupInfo(repositoryWith(storage), 'main', info)).rejects.toMatchObject({ code: 'format' })
     const { cipherPass: _, ...without } = info
-    await expect(saveBackupInfo(placeOf(), 'main', without)).rejects.toMatchObject({ code: 'format' })
+    await expect(saveBackupInfo(encryptedRepository(), 'main', without)).rejects.toMatchObject({ code: 'format' })
     const [manifest] = manifestsOf([{ label: LABEL }])
     const secret = { ...manifest!, cipherPass: 'level three' }
     for (const save of [saveManifest, saveManifestCopy, saveManifestHistory]) {
@@ -227,12 +230,12 @@ describe('info files', () => {
 describe('stanza-create', () => {
   test('makes a passphrase for the archive and one for the manifests, once', async () => {
     await newStanza()
-    const archive = (await loadArchiveInfo(placeOf(), 'main')).cipherPass
-    const backup = (await loadBackupInfo(placeOf(), 'main')).cipherPass
+    const archive = (await loadArchiveInfo(encryptedRepository(), 'main')).cipherPass
+    const backup = (await loadBackupInfo(encryptedRepository(), 'main')).cipherPass
     for (const pass of [archive, backup]) expect(pass).toMatch(/^[A-Za-z0-9+/]{64}$/)
     expect(archive).not.toBe(backup)
     await newStanza()
-    expect((await loadArchiveInfo(placeOf(), 'main')).cipherPass).toBe(archive)
+    expect((await loadArchiveInfo(encryptedRepository(), 'main')).cipherPass).toBe(archive)
   })
 
   test('restores a lost copy byte for byte', async () => {
@@ -244,7 +247,7 @@ describe('stanza-create', () => {
 
   test('does not take over a stanza with another passphrase', async () => {
     await newStanza()
-    expect(await failure(newStanza(placeOf('another')))).toMatchObject({ code: 'crypto' })
+    expect(await failure(newStanza(encryptedRepository('another')))).toMatchObject({ code: 'crypto' })
   })
 })
 
@@ -263,13 +266,13 @@ describe('the archive', () => {
   test('one push serves repositories with keys of their own, and one without', async () => {
     const others = [storage, memoryStorage(), memoryStorage()]
     const places = [
-      placeOf(),
-      { key: 2, storage: others[1]!, cipher: cipherOf('another', 2) },
-      { key: 3, storage: others[2]!, cipher: undefined },
+      encryptedRepository(),
+      repositoryWith(others[1]!, { key: 2, cipher: cipherOf('another', 2) }),
+      repositoryWith(others[2]!, { key: 3 }),
     ]
-    for (const place of places) {
+    for (const repository of places) {
       const cluster = { ...identity, controlVersion: 1300, catalogVersion: 202209061 }
-      await createStanza(place, 'main', cluster, { signal, log })
+      await createStanza(repository, 'main', cluster, { signal, log })
     }
     const content = aSegment()
     const push = (path: string) =>
@@ -283,8 +286,8 @@ describe('the archive', () => {
         warnWhenArchived: true,
       })
     const { repositories } = await push(walFile(SEGMENT, content))
-    for (const [index, place] of places.entries()) {
-      const { cipherPass } = await loadArchiveInfo(place, 'main')
+    for (const [index, repository] of places.entries()) {
+      const { cipherPass } = await loadArchiveInfo(repository, 'main')
       const stored = bytesOf(repositories[index]!.repoName, others[index])
       expect(repositories[index]!.repoName).toMatch(new RegExp(`${SEGMENT}-${sha1(content)}.gz$`))
       const plain = gunzipSync(cipherPass === undefined ? stored : decrypt(stored, cipherPass))
@@ -301,13 +304,13 @@ describe('the archive', () => {
     await push(history)
     expect(log.lines.filter((line) => line.includes('other content'))).toEqual([])
 
-    for (const place of places) {
+    for (const repository of places) {
       for (const [file, expected] of [
         [SEGMENT, content],
         ['00000002.history', readFileSync(history)],
       ] as const) {
         const destination = join(dir, 'got')
-        await getWal({ ...common, file, destination, identity, repositories: [place] })
+        await getWal({ ...common, file, destination, identity, repositories: [repository] })
         expect(readFileSync(destination).equals(expected)).toBe(true)
       }
     }
@@ -315,21 +318,21 @@ describe('the archive', () => {
 
   test('a damaged segment is refused, or another repository has it', async () => {
     await newStanza()
-    const second = { key: 2, storage: memoryStorage(), cipher: cipherOf('another', 2) }
+    const second = repositoryWith(memoryStorage(), { key: 2, cipher: cipherOf('another', 2) })
     await newStanza(second)
     const content = aSegment()
     const { repositories } = await pushWal({
       ...common,
       path: walFile(SEGMENT, content),
       files: localFiles(),
-      repositories: [placeOf(), second],
+      repositories: [encryptedRepository(), second],
       compress: { type: 'none', level: 0 },
       headerCheck: true,
       warnWhenArchived: true,
     })
     const { repoName } = repositories[0]!
     const original = bytesOf(repoName)
-    const { cipherPass } = await loadArchiveInfo(placeOf(), 'main')
+    const { cipherPass } = await loadArchiveInfo(encryptedRepository(), 'main')
     const destination = join(dir, 'got')
     for (const at of [0, 9, 16, 1000, original.length - 17, original.length - 1]) {
       const flipped = Buffer.from(original)
@@ -337,11 +340,11 @@ describe('the archive', () => {
       put(repoName, flipped)
       rmSync(destination, { force: true })
       const request = { ...common, file: SEGMENT, destination, identity }
-      const error = await failure(getWal({ ...request, repositories: [placeOf()] }))
+      const error = await failure(getWal({ ...request, repositories: [encryptedRepository()] }))
       expect(error.code).toBe('checksum')
       expect(toldBy(error)).not.toContain(cipherPass)
       expect(readdirSync(dir)).not.toContain('got')
-      expect(await getWal({ ...request, repositories: [placeOf(), second] })).toMatchObject({ repoKey: 2 })
+      expect(await getWal({ ...request, repositories: [encryptedRepository(), second] })).toMatchObject({ repoKey: 2 })
       expect(readFileSync(destination).equals(content)).toBe(true)
     }
   })

@@ -5,7 +5,14 @@ import { objectStorage } from '../../../src/storage/object/storage.ts'
 import type { StorageDriver } from '../../../src/storage/driver.ts'
 import { PgtsError } from '../../../src/util/error.ts'
 import { memoryObjects } from '../../support/stores/object-client.ts'
-import { fillRepository, namesOf, segment, segments, type TestRepository } from '../../support/builders/repository.ts'
+import {
+  fillRepository,
+  namesOf,
+  segment,
+  segments,
+  type TestRepository,
+  repositoryWith,
+} from '../../support/builders/repository.ts'
 import { recordingLogger } from '../../support/builders/restore-context.ts'
 
 // The same retention on a disk-like storage and on an object store: the same is left, with few requests.
@@ -21,9 +28,8 @@ const site: TestRepository = {
 
 const expire = (storage: StorageDriver, log = recordingLogger()) =>
   expireRepository({
-    storage,
+    repository: repositoryWith(storage),
     stanza: 'main',
-    repoKey: 1,
     policy: { fullType: 'count', full: 1, archiveType: 'full', historyDays: 0 },
     choice: {},
     nowMs: Date.now(),

@@ -17,6 +17,7 @@ import {
   segment,
   segments,
   type TestRepository,
+  repositoryWith,
 } from '../../support/builders/repository.ts'
 import { recordingLogger } from '../../support/builders/restore-context.ts'
 import { makeTestDir } from '../../support/processes/test-user.ts'
@@ -62,9 +63,8 @@ beforeEach(async () => {
 
 function expire(change: Partial<ExpireRequest> = {}, driver: StorageDriver = storage) {
   return expireRepository({
-    storage: driver,
+    repository: repositoryWith(driver),
     stanza: 'main',
-    repoKey: 1,
     policy: { fullType: 'count', full: 1, archiveType: 'full', historyDays: 30 },
     choice: {},
     nowMs: Date.UTC(2026, 2, 2),
@@ -77,7 +77,7 @@ function expire(change: Partial<ExpireRequest> = {}, driver: StorageDriver = sto
 }
 
 const labels = async (driver: StorageDriver = storage) =>
-  (await loadBackupInfo({ storage: driver }, 'main')).backups.map(({ label }) => label)
+  (await loadBackupInfo(repositoryWith(driver), 'main')).backups.map(({ label }) => label)
 
 describe('retention of one full', () => {
   test('leaves the newest set, its WAL and nothing else', async () => {
@@ -303,7 +303,7 @@ async function expectUsable(driver: StorageDriver): Promise<void> {
   const info = await reconcileBackupInfo(
     driver,
     'main',
-    await loadBackupInfo({ storage: driver }, 'main'),
+    await loadBackupInfo(repositoryWith(driver), 'main'),
     silentLogger,
   )
   const names = new Set(await namesOf(driver))

@@ -15,7 +15,13 @@ import { memoryStorage } from '../../../src/storage/memory.ts'
 import { putFile } from '../../../src/storage/whole-file.ts'
 import { PgtsError } from '../../../src/util/error.ts'
 import { crashing } from '../../support/faults/faulty-driver.ts'
-import { archiveInfoOf, backupInfoOf, entriesOf, manifestsOf } from '../../support/builders/repository.ts'
+import {
+  archiveInfoOf,
+  backupInfoOf,
+  entriesOf,
+  manifestsOf,
+  repositoryWith,
+} from '../../support/builders/repository.ts'
 import { recordingLogger } from '../../support/builders/restore-context.ts'
 
 const LABEL = '20260102-030405F'
@@ -37,13 +43,15 @@ const truncate = (name: string) => damage(name, (bytes) => bytes.subarray(0, byt
 
 describe('info files', () => {
   test('come back as they were saved, with the version of the program that saved them', async () => {
-    await saveBackupInfo({ storage }, 'main', info)
-    await saveArchiveInfo({ storage }, 'main', archiveInfoOf())
-    expect(await loadBackupInfo({ storage }, 'main', { log })).toMatchObject({
+    await saveBackupInfo(repositoryWith(storage), 'main', info)
+    await saveArchiveInfo(repositoryWith(storage), 'main', archiveInfoOf())
+    expect(await loadBackupInfo(repositoryWith(storage), 'main', { log })).toMatchObject({
       ...info,
       backrestVersion: expect.stringMatching(/^pgts /),
     })
-    expect(await loadArchiveInfo({ storage }, 'main', { log })).toMatchObject({ history: archiveInfoOf().history })
+    expect(await loadArchiveInfo(repositoryWith(storage), 'main', { log })).toMatchObject({
+      history: archiveInfoOf().history,
+    })
     expect(bytesOf(MAIN)).toEqual(bytesOf(`${MAIN}.copy`))
     expect(log.lines).toEqual([])
   })
@@ -54,9 +62,9 @@ describe('info files', () => {
     ['missing', () => void storage.files.delete(MAIN)],
     ['empty', () => damage(MAIN, () => Buffer.alloc(0))],
   ])('a %s main file is replaced by its copy, with a warning', async (_, spoil) => {
-    await saveBackupInfo({ storage }, 'main', info)
+    await saveBackupInfo(repositoryWith(storage), 'main', info)
     spoil()
-    expect((await loadBackupInfo({ storage }, 'main', { log })).backups).toEqual(info.backups)
+    expect((await loadBackupInfo(repositoryWith(storage), 'main', { log })).backups).toEqual(info.backups)
     expect(log.lines.join('\n')).toMatch(/warn: .*backup\/main\/backup\.info is unusable, so its copy was read instead/)
     expect(log.lines).toHaveLength(1)
   })
@@ -64,13 +72,13 @@ describe('info files', () => {
   test('an archive.info that was read before is read again: a changed, damaged or lost one is seen', async () => {
     const name = 'archive/main/archive.info'
     const both = (change: (file: string) => void) => [name, `${name}.copy`].forEach(change)
-    const load = async () => (await loadArchiveInfo({ storage }, 'main', { log })).history
-    await saveArchiveInfo({ storage }, 'main', archiveInfoOf())
+    const load = async () => (await loadArchiveInfo(repositoryWith(storage), 'main', { log })).history
+    await saveArchiveInfo(repositoryWith(storage), 'main', archiveInfoOf())
     const before = await load()
     expect(await load()).toEqual(before)
     const [first] = before
     const changed = { ...archiveInfoOf(), history: [{ ...first!, systemId: first!.systemId + 1n }] }
-    await saveArchiveInfo({ storage }, 'main', changed)
+    await saveArchiveInfo(repositoryWith(storage), 'main', changed)
     expect((await load())[0]?.systemId).toBe(first!.systemId + 1n)
     both((file) => damage(file, (bytes) => Buffer.from(bytes.toString('latin1').replace('15', '16'), 'latin1')))
     await expect(load()).rejects.toMatchObject({ code: 'checksum' })
@@ -79,19 +87,19 @@ describe('info files', () => {
   })
 
   test('a crash while they are written leaves the old or the new ones', async () => {
-    await saveBackupInfo({ storage }, 'main', backupInfoOf([]))
+    await saveBackupInfo(repositoryWith(storage), 'main', backupInfoOf([]))
     for (let at = 0; ; at++) {
       const driver = crashing(storage, at)
-      await saveBackupInfo({ storage: driver }, 'main', info).catch(() => undefined)
-      const { backups } = await loadBackupInfo({ storage }, 'main')
+      await saveBackupInfo(repositoryWith(driver), 'main', info).catch(() => undefined)
+      const { backups } = await loadBackupInfo(repositoryWith(storage), 'main')
       expect([0, 1]).toContain(backups.length)
       if (!driver.reached) break
-      await saveBackupInfo({ storage }, 'main', backupInfoOf([]))
+      await saveBackupInfo(repositoryWith(storage), 'main', backupInfoOf([]))
     }
   })
 
   test('a repository without a stanza says how to make one', async () => {
-    await expect(loadBackupInfo({ storage }, 'main')).rejects.toMatchObject({
+    await expect(loadBackupInfo(repositoryWith(storage), 'main')).rejects.toMatchObject({
       code: 'file-missing',
       message: expect.stringMatching(/backup\/main\/backup\.info/),
       hints: [
@@ -103,40 +111,40 @@ describe('info files', () => {
   })
 
   test('both broken: one error tells both stories', async () => {
-    await saveBackupInfo({ storage }, 'main', info)
+    await saveBackupInfo(repositoryWith(storage), 'main', info)
     truncate(MAIN)
     damage(`${MAIN}.copy`, () => Buffer.from('nonsense\n'))
-    const error = await loadBackupInfo({ storage }, 'main').catch((cause: unknown) => cause)
+    const error = await loadBackupInfo(repositoryWith(storage), 'main').catch((cause: unknown) => cause)
     expect(error).toMatchObject({
       message: expect.stringMatching(/neither .*backup\.info nor its copy can be used\n.+\n.+/),
     })
   })
 
   test.each(['main', 'copy'])('one broken and the %s missing: the damage is the story', async (missing) => {
-    await saveBackupInfo({ storage }, 'main', info)
+    await saveBackupInfo(repositoryWith(storage), 'main', info)
     truncate(missing === 'main' ? `${MAIN}.copy` : MAIN)
     storage.files.delete(missing === 'main' ? MAIN : `${MAIN}.copy`)
-    const error = await loadBackupInfo({ storage }, 'main').catch((cause: unknown) => cause)
+    const error = await loadBackupInfo(repositoryWith(storage), 'main').catch((cause: unknown) => cause)
     expect(error).not.toMatchObject({ code: 'file-missing' })
   })
 
   test.each([MAIN, `${MAIN}.copy`])('a store that fails for %s is no damage, whatever the other is', async (unread) => {
-    await saveBackupInfo({ storage }, 'main', info)
+    await saveBackupInfo(repositoryWith(storage), 'main', info)
     for (const file of [MAIN, `${MAIN}.copy`]) truncate(file)
     const failing = {
       ...storage,
       read: (name: string) =>
         name === unread ? Promise.reject(new PgtsError('service', 'no answer')) : storage.read(name),
     }
-    const error = await loadBackupInfo({ storage: failing }, 'main').catch((cause: unknown) => cause)
+    const error = await loadBackupInfo(repositoryWith(failing), 'main').catch((cause: unknown) => cause)
     expect(error).toMatchObject({ code: 'service' })
     expect(isDamage(error)).toBe(false)
   })
 
   test('an interrupted command does not go on with the copy', async () => {
-    await saveBackupInfo({ storage }, 'main', info)
+    await saveBackupInfo(repositoryWith(storage), 'main', info)
     const signal = AbortSignal.abort(new Error('stop'))
-    await expect(loadBackupInfo({ storage }, 'main', { log, signal })).rejects.toThrow('stop')
+    await expect(loadBackupInfo(repositoryWith(storage), 'main', { log, signal })).rejects.toThrow('stop')
     expect(log.lines).toEqual([])
   })
 })
@@ -186,7 +194,7 @@ describe('manifests', () => {
 test('an error for an unknown stanza names the stanzas of the repository', async () => {
   const storage = memoryStorage()
   for (const name of ['main', 'other']) await putFile(storage, `backup/${name}/backup.info`, Buffer.from('x'))
-  const error = await loadBackupInfo({ storage }, 'mian').catch((failure: unknown) => failure)
+  const error = await loadBackupInfo(repositoryWith(storage), 'mian').catch((failure: unknown) => failure)
   expect(error).toMatchObject({ code: 'file-missing' })
   expect((error as PgtsError).hints.at(-1)).toBe(`stanzas in ${storage.display}: main, other`)
 })

@@ -7,7 +7,13 @@ import { textToBytes } from '../../../src/util/byte-string.ts'
 import { PgtsError } from '../../../src/util/error.ts'
 import type { HeldLock } from '../../../src/util/lock.ts'
 import { aFile, OWNER } from '../../support/builders/manifest.ts'
-import { fillRepository, segment, segments, type TestRepository } from '../../support/builders/repository.ts'
+import {
+  fillRepository,
+  segment,
+  segments,
+  type TestRepository,
+  repositoryWith,
+} from '../../support/builders/repository.ts'
 
 const F1 = '20260101-000000F'
 const D1 = `${F1}_20260102-000000D`
@@ -23,10 +29,9 @@ beforeEach(() => {
 
 function ask(change: Partial<InfoRequest> = {}, ...storages: StorageDriver[]) {
   return buildInfo({
-    repos: (storages.length === 0 ? [repo1] : storages).map((storage, index) => ({
-      key: index + 1,
-      storage,
-    })),
+    repos: (storages.length === 0 ? [repo1] : storages).map((storage, index) =>
+      repositoryWith(storage, { key: index + 1 }),
+    ),
     detail: 'full',
     locksOf: () => [],
     signal: new AbortController().signal,

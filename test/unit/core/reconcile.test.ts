@@ -4,7 +4,13 @@ import { reconcile, reconcileBackupInfo } from '../../../src/core/reconcile.ts'
 import { withoutBackups } from '../../../src/format/backup-info.ts'
 import { memoryStorage } from '../../../src/storage/memory.ts'
 import { PgtsError } from '../../../src/util/error.ts'
-import { backupInfoOf, entriesOf, fillRepository, manifestsOf } from '../../support/builders/repository.ts'
+import {
+  backupInfoOf,
+  entriesOf,
+  fillRepository,
+  manifestsOf,
+  repositoryWith,
+} from '../../support/builders/repository.ts'
 import { recordingLogger } from '../../support/builders/restore-context.ts'
 
 const F1 = '20260101-000000F'
@@ -23,7 +29,7 @@ beforeEach(async () => {
 
 const manifestOf = (label: string) => `backup/main/${label}/backup.manifest`
 async function reconciled(listed?: readonly string[]) {
-  const info = await loadBackupInfo({ storage }, 'main')
+  const info = await loadBackupInfo(repositoryWith(storage), 'main')
   const start = listed === undefined ? info : { ...info, backups: info.backups.filter((b) => listed.includes(b.label)) }
   return reconcile(storage, 'main', start, log)
 }
@@ -69,12 +75,12 @@ test('a store that fails takes nothing off the list', async () => {
     ...storage,
     read: () => Promise.reject(new PgtsError('service', 'the store has gone')),
   }
-  const info = await loadBackupInfo({ storage }, 'main')
+  const info = await loadBackupInfo(repositoryWith(storage), 'main')
   await expect(reconcile(failing, 'main', info, log)).rejects.toThrow('the store has gone')
 })
 
 test('a finished backup that is not listed is listed again, with the entry it had', async () => {
-  const before = (await loadBackupInfo({ storage }, 'main')).backups
+  const before = (await loadBackupInfo(repositoryWith(storage), 'main')).backups
   expect((await reconciled([F1])).info.backups).toEqual(before)
   expect(log.lines).toHaveLength(3)
   expect(log.lines[0]).toMatch(new RegExp(`warn: backup ${D1} was found`))
@@ -115,13 +121,13 @@ test('an unreadable manifest, and what depends on it, is left to people', async 
 
 test('a backup of an unknown cluster is left to people', async () => {
   const info = backupInfoOf(entriesOf([]), [{ systemId: 1n }])
-  await saveBackupInfo({ storage }, 'main', info)
+  await saveBackupInfo(repositoryWith(storage), 'main', info)
   const result = await reconciled()
   expect(labels(result)).toEqual([])
   expect(result.spared).toEqual([F1, D1, I1, F2])
 })
 
 test('the plain form answers the list alone', async () => {
-  const info = withoutBackups(await loadBackupInfo({ storage }, 'main'), [F2])
+  const info = withoutBackups(await loadBackupInfo(repositoryWith(storage), 'main'), [F2])
   expect((await reconcileBackupInfo(storage, 'main', info, log)).backups.at(-1)?.label).toBe(F2)
 })

@@ -5,14 +5,13 @@ import { verifyRepository } from '../../../src/core/verify/verify.ts'
 import { loadBackupInfo, saveBackupInfo } from '../../../src/core/info-store.ts'
 import type { Manifest } from '../../../src/format/manifest.ts'
 import { withoutBackups } from '../../../src/format/backup-info.ts'
-import { openClusterFiles } from '../../../src/postgres/registry.ts'
 import type { StorageDriver } from '../../../src/storage/driver.ts'
 import { memoryStorage } from '../../../src/storage/memory.ts'
 import { systemClock } from '../../../src/util/clock.ts'
 import { silentLogger } from '../../../src/util/log.ts'
 import { inlineExecutor } from '../../../src/worker/inline.ts'
 import { aFile, OWNER } from '../../support/builders/manifest.ts'
-import { fillRepository } from '../../support/builders/repository.ts'
+import { fillRepository, workerEnvWith, repositoryWith } from '../../support/builders/repository.ts'
 
 const FULL = '20260101-000000F'
 const DIFF = `${FULL}_20260102-000000D`
@@ -33,11 +32,10 @@ const forged: Partial<Manifest> = {
 }
 
 async function verified(storage: StorageDriver) {
-  const files = await openClusterFiles({ kind: 'local' })
-  const env = { storage, files, buffer: Buffer.alloc(64 * 1024), async [Symbol.asyncDispose]() {} }
-  await using executor = inlineExecutor(jobHandlers, async () => env)
+  const repository = repositoryWith(storage)
+  await using executor = inlineExecutor(jobHandlers, async () => workerEnvWith(repository, 64 * 1024))
   const { signal } = new AbortController()
-  return await verifyRepository({ place: { key: 1, storage }, stanza: 'main', executor, clock: systemClock, log: silentLogger, signal }) // prettier-ignore
+  return await verifyRepository({ repository, stanza: 'main', executor, clock: systemClock, log: silentLogger, signal }) // prettier-ignore
 }
 
 test('verify names what is wrong with a forged manifest, and manifest refuses to show it', async () => {
@@ -55,7 +53,7 @@ test('verify names what is wrong with a forged manifest, and manifest refuses to
     stanza: 'main',
     log: silentLogger,
     signal: new AbortController().signal,
-    repositories: async () => [{ key: 1, storage }],
+    repositories: async () => [repositoryWith(storage)],
     isSet: () => false,
   }
   await expect(manifestCommand(ctx as never)).rejects.toMatchObject({
@@ -72,7 +70,11 @@ test('verify names a backup of the chain that is gone from the list and from the
       { label: DIFF, wal: null },
     ],
   })
-  await saveBackupInfo({ storage }, 'main', withoutBackups(await loadBackupInfo({ storage }, 'main'), [FULL]))
+  await saveBackupInfo(
+    repositoryWith(storage),
+    'main',
+    withoutBackups(await loadBackupInfo(repositoryWith(storage), 'main'), [FULL]),
+  )
   await storage.removeTree(`backup/main/${FULL}`)
   const { ok, backups } = await verified(storage)
   expect(ok).toBe(false)

@@ -9,16 +9,21 @@ import { PgtsError } from '../../../util/error.ts'
 import { loadModule } from '../../../util/load-module.ts'
 import type { Destination } from './destination.ts'
 
-/** One stored form of a file of the archive: plain data, so that it can go to a worker. */
+/** One stored form of a file of the archive: plain data without secrets, so that it can go to a worker. */
 export interface ArchivedCopy {
   readonly repoKey: number
   readonly archiveId: string
   readonly repoName: string
   readonly compressType: CompressType
-  /** Passphrase of the archive; absent: the repository is not encrypted. */
-  readonly cipherPass?: string
   /** SHA-1 of the plain content; absent for files that are stored without one. */
   readonly checksum?: string
+}
+
+/** The archive that has it. */
+export interface CopySource {
+  readonly storage: StorageDriver
+  /** Passphrase of the archive; undefined: the repository is not encrypted. */
+  readonly cipherPass: string | undefined
 }
 
 /** What the first page of a segment must say. Absent: the file is none, and nothing is asked of it. */
@@ -44,12 +49,12 @@ export class DestinationError extends Error {
  */
 export async function fetchCopy(
   copy: ArchivedCopy,
-  storage: StorageDriver,
+  { storage, cipherPass }: CopySource,
   openDestination: () => Promise<Destination>,
   expected: ExpectedHeader | undefined,
   signal: AbortSignal,
 ): Promise<number> {
-  const stages: Stage[] = copy.cipherPass === undefined ? [] : [decryptor(copy.cipherPass)]
+  const stages: Stage[] = cipherPass === undefined ? [] : [decryptor(cipherPass)]
   if (copy.compressType !== 'none') {
     const { decompressor, loadCodec } = await loadModule(() => import('../../../codec/registry.ts'))
     await loadCodec(copy.compressType)

@@ -1,19 +1,20 @@
 import type { WalSegment } from '../../../format/wal-segment.ts'
 import { systemCode, toPlainError, type PlainError } from '../../../util/error.ts'
+import { loadArchiveInfo } from '../../info-store.ts'
+import type { Repository } from '../../repository.ts'
 import type { WorkerEnv } from '../../worker-env.ts'
 import { createDestination } from './destination.ts'
-import { DestinationError, fetchCopy } from './fetch-copy.ts'
-import { workerStorage } from '../worker-storages.ts'
-import type { LocatedCopy } from './segment-index.ts'
+import { DestinationError, fetchCopy, type ArchivedCopy } from './fetch-copy.ts'
 import { FETCHING } from './get-spool.ts'
 
 /** Fetch one segment ahead of its request. */
 export interface FetchSegmentJob {
+  readonly stanza: string
   readonly segment: WalSegment
   /** Directory to put it into, byte string. */
   readonly directory: string
   /** In the order in which they are tried. */
-  readonly copies: readonly LocatedCopy[]
+  readonly copies: readonly ArchivedCopy[]
   readonly systemId: bigint
 }
 
@@ -40,17 +41,33 @@ export async function fetchSegment(
   const open = () => createDestination(path, { temporary: `${path}${FETCHING}`, sync: false })
   const failures: { repoKey: number; error: PlainError }[] = []
   for (const copy of job.copies) {
+    let repository: Repository | undefined
     try {
-      const storage = await workerStorage(env, copy.storage)
-      const sizeBytes = await fetchCopy(copy, storage, open, { systemId: job.systemId, whole: true }, signal)
+      repository = await env.repository(copy.repoKey)
+      const source = { storage: repository.storage, cipherPass: await passphraseOf(repository, job.stanza, signal) }
+      const sizeBytes = await fetchCopy(copy, source, open, { systemId: job.systemId, whole: true }, signal)
       return { fetched: { repoKey: copy.repoKey, sizeBytes }, failures }
     } catch (error) {
+      // The stanza may have been created again, with another passphrase.
+      if (repository !== undefined) passphrases.delete(repository)
       signal.throwIfAborted()
       if (error instanceof DestinationError) return { failures, spool: plainWithCode(error.reason) }
       failures.push({ repoKey: copy.repoKey, error: toPlainError(error) })
     }
   }
   return { failures }
+}
+
+/** By repository of the worker, whose jobs are all of one stanza. */
+const passphrases = new WeakMap<Repository, Promise<string | undefined>>()
+
+/** The passphrase of the archive: read once for all jobs of a worker, and again after a fetch has failed. */
+async function passphraseOf(repository: Repository, stanza: string, signal: AbortSignal): Promise<string | undefined> {
+  if (repository.cipher === undefined) return undefined
+  const load = async () => (await loadArchiveInfo(repository, stanza, { signal })).cipherPass
+  const passphrase = passphrases.get(repository) ?? load()
+  passphrases.set(repository, passphrase)
+  return passphrase
 }
 
 function plainWithCode(error: unknown): PlainError {

@@ -1,14 +1,13 @@
 import { digest } from '../../../codec/digest.ts'
 import { archiveFileName } from '../../../format/repo-path.ts'
-import type { StorageDriver } from '../../../storage/driver.ts'
 import { bytesToText } from '../../../util/byte-string.ts'
 import { isHostError, isPgtsError, PgtsError, type ErrorCode } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import { loadArchiveInfo } from '../../info-store.ts'
+import type { Repository } from '../../repository.ts'
 import { createDestination } from './destination.ts'
-import { DestinationError, fetchCopy, type ArchivedCopy, type ExpectedHeader } from './fetch-copy.ts'
+import { DestinationError, fetchCopy, type ArchivedCopy, type CopySource, type ExpectedHeader } from './fetch-copy.ts'
 import {
-  type ArchiveRepository,
   baseName,
   candidateArchiveIds,
   type ClusterIdentity,
@@ -29,7 +28,7 @@ export interface GetRequest {
   /** What pg_control says. */
   readonly identity: ClusterIdentity
   /** In the order in which they are asked. */
-  readonly repositories: readonly ArchiveRepository[]
+  readonly repositories: readonly Repository[]
   readonly log: Logger
   readonly signal: AbortSignal
   /** Called once the file is known to be in the archive, before it is fetched; must not throw. */
@@ -48,9 +47,7 @@ export type GetReport =
   | { readonly found: false; readonly file: string }
 
 /** A stored form of the wanted file, and where it is. */
-interface Alternative extends ArchivedCopy {
-  readonly storage: StorageDriver
-}
+interface Alternative extends ArchivedCopy, CopySource {}
 
 /**
  * Bring one WAL file back. What is handed over has the checksum that it was archived with; a damaged copy is passed
@@ -85,7 +82,7 @@ export async function getWal(request: GetRequest): Promise<GetReport> {
   const failed: PgtsError[] = []
   for (const alternative of alternatives) {
     try {
-      const fetch = () => fetchCopy(alternative, alternative.storage, open, expected, request.signal)
+      const fetch = () => fetchCopy(alternative, alternative, open, expected, request.signal)
       const sizeBytes = await fetch().catch((error: unknown) => {
         // It was listed a moment ago: a node of a store that has just joined may miss it once.
         if (!isPgtsError(error, 'file-missing')) throw error

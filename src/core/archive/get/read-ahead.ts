@@ -16,6 +16,7 @@ import { FETCHING, namesIn, readRequest, type Request } from './get-spool.ts'
 import { inWindow, isLow, moved, windowAfter, type ReplayPosition } from './window.ts'
 
 export interface ReadAheadRequest {
+  readonly stanza: string
   /** Held by this process, and its queue is empty. */
   readonly spool: SpoolPaths
   /** Where the server expects segments: `RECOVERYXLOG` of the data directory, byte string. */
@@ -158,7 +159,7 @@ class ReadAhead {
 
   /** The next segment to fetch; undefined when there is nothing to do until the next notification. */
   async #nextJob(signal: AbortSignal): Promise<FetchSegmentJob | undefined> {
-    const { spool, systemId, segmentSize, queueMaxBytes, index, clock } = this.#request
+    const { stanza, spool, systemId, segmentSize, queueMaxBytes, index, clock } = this.#request
     const position = this.#position
     const nowMs = clock.nowMs()
     if (position === undefined || position.back || nowMs < this.#spoolPausedUntilMs) return undefined
@@ -180,7 +181,7 @@ class ReadAhead {
         continue
       }
       this.#fetching.add(segment)
-      return { segment, directory: spool.in, copies, systemId }
+      return { stanza, segment, directory: spool.in, copies, systemId }
     }
     return undefined
   }

@@ -1,44 +1,28 @@
 import { archiveDirectory } from '../../../format/repo-path.ts'
 import type { WalSegment } from '../../../format/wal-segment.ts'
-import type { StorageDescription } from '../../../storage/driver.ts'
 import type { Clock } from '../../../util/clock.ts'
 import { PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import { loadArchiveInfo } from '../../info-store.ts'
+import type { Repository } from '../../repository.ts'
 import type { ArchivedCopy } from './fetch-copy.ts'
 import {
   candidateArchiveIds,
   describeCluster,
   isSameCluster,
   listSegments,
-  type ArchiveRepository,
   type ClusterIdentity,
   type StoredSegment,
 } from '../find.ts'
 import { describeFailure } from '../repository-failures.ts'
 
-/** A repository, and how a worker opens the same. */
-export interface AsyncGetRepository extends ArchiveRepository {
-  readonly description: StorageDescription
-}
-
-/** A stored form of a segment, with the storage as plain data. */
-export interface LocatedCopy extends ArchivedCopy {
-  readonly storage: StorageDescription
-}
-
 export interface SegmentIndexRequest {
   readonly stanza: string
   readonly identity: ClusterIdentity
   /** In the order in which they are asked. */
-  readonly repositories: readonly AsyncGetRepository[]
+  readonly repositories: readonly Repository[]
   readonly clock: Clock
   readonly log: Logger
-}
-
-interface Opened {
-  readonly archiveIds: readonly string[]
-  readonly cipherPass: string | undefined
 }
 
 interface Listing {
@@ -67,7 +51,7 @@ export class SegmentIndex {
    *
    * @param notBeforeMs a listing from before then must not be the reason for an empty answer
    */
-  async copiesOf(segment: WalSegment, notBeforeMs: number, signal: AbortSignal): Promise<LocatedCopy[]> {
+  async copiesOf(segment: WalSegment, notBeforeMs: number, signal: AbortSignal): Promise<ArchivedCopy[]> {
     const known = await this.#collect(segment, Number.NEGATIVE_INFINITY, signal)
     return known.length > 0 ? known : this.#collect(segment, notBeforeMs, signal)
   }
@@ -77,8 +61,8 @@ export class SegmentIndex {
     for (const repository of this.#repositories) repository.forget()
   }
 
-  async #collect(segment: WalSegment, notBeforeMs: number, signal: AbortSignal): Promise<LocatedCopy[]> {
-    const copies: LocatedCopy[] = []
+  async #collect(segment: WalSegment, notBeforeMs: number, signal: AbortSignal): Promise<ArchivedCopy[]> {
+    const copies: ArchivedCopy[] = []
     for (const repository of this.#repositories) {
       signal.throwIfAborted()
       copies.push(...(await repository.copiesOf(segment, notBeforeMs, signal)))
@@ -88,30 +72,28 @@ export class SegmentIndex {
 }
 
 class IndexedRepository {
-  readonly #repository: AsyncGetRepository
+  readonly #repository: Repository
   readonly #request: SegmentIndexRequest
   readonly #listings = new Map<string, Listing>()
-  #opened: Opened | undefined
+  #archiveIds: readonly string[] | undefined
   #pausedUntilMs = Number.NEGATIVE_INFINITY
   #failure: string | undefined
 
-  constructor(repository: AsyncGetRepository, request: SegmentIndexRequest) {
+  constructor(repository: Repository, request: SegmentIndexRequest) {
     this.#repository = repository
     this.#request = request
   }
 
-  async copiesOf(segment: WalSegment, notBeforeMs: number, signal: AbortSignal): Promise<LocatedCopy[]> {
+  async copiesOf(segment: WalSegment, notBeforeMs: number, signal: AbortSignal): Promise<ArchivedCopy[]> {
     const { clock, log } = this.#request
-    const { key, description } = this.#repository
+    const { key } = this.#repository
     if (clock.nowMs() < this.#pausedUntilMs) return []
     try {
-      const { archiveIds, cipherPass } = (this.#opened ??= await this.#open(signal))
-      const copies: LocatedCopy[] = []
+      const archiveIds = (this.#archiveIds ??= await this.#open(signal))
+      const copies: ArchivedCopy[] = []
       for (const archiveId of archiveIds) {
         const found = await this.#list(archiveId, segment, notBeforeMs, signal)
-        copies.push(
-          ...found.map((stored) => ({ repoKey: key, archiveId, cipherPass, storage: description, ...stored })),
-        )
+        copies.push(...found.map((stored) => ({ repoKey: key, archiveId, ...stored })))
       }
       if (this.#failure !== undefined) log.info({ repo: key }, `repo${key} can be read again`)
       this.#failure = undefined
@@ -129,11 +111,11 @@ class IndexedRepository {
   }
 
   forget(): void {
-    this.#opened = undefined
+    this.#archiveIds = undefined
     this.#listings.clear()
   }
 
-  async #open(signal: AbortSignal): Promise<Opened> {
+  async #open(signal: AbortSignal): Promise<readonly string[]> {
     const { stanza, identity, log } = this.#request
     const info = await loadArchiveInfo(this.#repository, stanza, { signal, log })
     if (!info.history.some((entry) => isSameCluster(entry, identity))) {
@@ -142,8 +124,7 @@ class IndexedRepository {
         `stanza ${stanza} has no archive of this cluster (${describeCluster(identity)})`,
       )
     }
-    const archiveIds = await candidateArchiveIds(this.#repository.storage, stanza, info, identity, signal)
-    return { archiveIds, cipherPass: info.cipherPass }
+    return candidateArchiveIds(this.#repository.storage, stanza, info, identity, signal)
   }
 
   async #list(

@@ -21,6 +21,8 @@ import { readReadyQueue } from './ready-queue.ts'
 import { Watchdog } from './watchdog.ts'
 
 export interface PushBackgroundRequest extends PushSlotsRequest {
+  /** Every repository, by its key. */
+  readonly repoKeys: readonly number[]
   readonly spool: SpoolPaths
   /** archive-push-queue-max, bytes. */
   readonly queueMaxBytes: number | undefined
@@ -70,7 +72,6 @@ class PushBackground {
     this.#status = new StatusWriter(request)
     this.#queue = new PushQueue({
       ...request,
-      repoKeys: request.repositories.map(({ key }) => key),
       before: readPushStatus(request.spool),
       nowMs: request.clock.nowMs(),
       random: Math.random,

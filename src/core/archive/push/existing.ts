@@ -5,7 +5,7 @@ import { isPgtsError, PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import { baseName, findSegment, readArchived, type StoredSegment } from '../find.ts'
 import type { RepositoryFailures } from '../repository-failures.ts'
-import type { Target } from './store.ts'
+import type { PushTarget } from './store.ts'
 
 /** A file that is to be archived. */
 export interface ExistingRequest {
@@ -25,20 +25,20 @@ export type Existing = { readonly repoName: string } | 'none' | 'failed'
 export class ArchivedForms implements Disposable {
   readonly #request: ExistingRequest
   readonly #stop = new AbortController()
-  readonly #found: ReadonlyMap<Target, Promise<readonly StoredSegment[]>>
+  readonly #found: ReadonlyMap<PushTarget, Promise<readonly StoredSegment[]>>
 
   /** @param targets the repositories to ask now */
-  constructor(request: ExistingRequest, targets: readonly Target[]) {
+  constructor(request: ExistingRequest, targets: readonly PushTarget[]) {
     this.#request = request
     const either = AbortSignal.any([request.signal, this.#stop.signal])
-    const ask = async ({ storage, archiveId }: Target) =>
-      findSegment(storage, request.stanza, archiveId, request.name, either)
+    const ask = async ({ repository, archiveId }: PushTarget) =>
+      findSegment(repository.storage, request.stanza, archiveId, request.name, either)
     this.#found = new Map(targets.map((target) => [target, ask(target)]))
     // Awaited later: avoids an unhandled rejection.
     for (const found of this.#found.values()) found.catch(() => undefined)
   }
 
-  async #in(target: Target): Promise<readonly StoredSegment[]> {
+  async #in(target: PushTarget): Promise<readonly StoredSegment[]> {
     return (await this.#found.get(target)) ?? []
   }
 
@@ -47,8 +47,9 @@ export class ArchivedForms implements Disposable {
    *
    * @throws PgtsError archive-duplicate: other content has the name
    */
-  async same(target: Target, checksum: string, failures: RepositoryFailures): Promise<Existing> {
-    const { key, storage, archiveId } = target
+  async same(target: PushTarget, checksum: string, failures: RepositoryFailures): Promise<Existing> {
+    const { archiveId } = target
+    const { key, display, storage } = target.repository
     const { name, stanza, signal, log } = this.#request
     let found
     try {
@@ -70,7 +71,7 @@ export class ArchivedForms implements Disposable {
     if (this.#request.warnWhenArchived) {
       log.warn(
         { repo: key, file: name },
-        `WAL segment ${name} is in the archive of repo${key} already with the same checksum` +
+        `WAL segment ${name} is in the archive of ${display} already with the same checksum` +
           '\nHINT: this is normal after a crash or an interrupted archive_command, otherwise it may point to a problem',
       )
     }
@@ -84,13 +85,13 @@ export class ArchivedForms implements Disposable {
    * @returns false: the repository failed, and the failure was recorded
    * @throws PgtsError archive-duplicate; nothing is removed, because the right content is unknown
    */
-  async isOnly(target: Target, checksum: string, failures: RepositoryFailures): Promise<boolean> {
+  async isOnly(target: PushTarget, checksum: string, failures: RepositoryFailures): Promise<boolean> {
     let found
     try {
       found = await this.#in(target)
     } catch (error) {
       this.#request.signal.throwIfAborted()
-      failures.add(target.key, error)
+      failures.add(target.repository.key, error)
       return false
     }
     if (found.some((form) => form.checksum !== checksum)) throw otherSegment(this.#request, target, found, checksum)
@@ -110,7 +111,7 @@ const TWO_SERVERS = [
 
 function otherSegment(
   { name }: ExistingRequest,
-  { key, storage }: Target,
+  { repository: { display, storage } }: PushTarget,
   found: readonly StoredSegment[],
   checksum: string,
 ): PgtsError {
@@ -119,7 +120,7 @@ function otherSegment(
   const both = others.length < found.length ? '; both are stored' : ''
   return new PgtsError(
     'archive-duplicate',
-    `WAL segment ${name} is in the archive of repo${key} already with other content: SHA-1 there ${there}, here ${checksum}${both}`,
+    `WAL segment ${name} is in the archive of ${display} already with other content: SHA-1 there ${there}, here ${checksum}${both}`,
     {
       hints: [
         ...TWO_SERVERS,
@@ -147,12 +148,13 @@ function severalTimes(name: string, found: readonly StoredSegment[]): PgtsError 
  */
 export async function sameHistory(
   request: ExistingRequest,
-  target: Target,
+  target: PushTarget,
   content: Buffer,
   failures: RepositoryFailures,
 ): Promise<Existing> {
   const { stanza, name, signal } = request
-  const { storage, archiveId, key } = target
+  const { archiveId } = target
+  const { key, display, storage } = target.repository
   const repoName = archiveFileName(stanza, archiveId, name)
   let stored: Buffer | undefined
   try {
@@ -164,7 +166,7 @@ export async function sameHistory(
     return 'failed'
   }
   if (stored === undefined) return 'none'
-  if (!stored.equals(content)) throw otherHistory(name, `${storage.display}/${bytesToText(repoName)}`, key)
+  if (!stored.equals(content)) throw otherHistory(name, `${storage.display}/${bytesToText(repoName)}`, display)
   return { repoName }
 }
 
@@ -183,8 +185,8 @@ async function contentOf(
   }
 }
 
-function otherHistory(name: string, place: string, key: number): PgtsError {
-  return new PgtsError('archive-duplicate', `${name} is in the archive of repo${key} already with other content`, {
+function otherHistory(name: string, place: string, display: string): PgtsError {
+  return new PgtsError('archive-duplicate', `${name} is in the archive of ${display} already with other content`, {
     hints: [
       'two servers were promoted to the same timeline, or a copy archives into this stanza: find the other server',
       'give one of them a stanza of its own; nothing in the archive was removed or replaced',

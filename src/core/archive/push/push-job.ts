@@ -3,34 +3,20 @@ import { pathOf } from '../../../util/byte-string.ts'
 import type { CompressType } from '../../../util/compress-type.ts'
 import { PgtsError, toPlainError, type PlainError } from '../../../util/error.ts'
 import { type Logger, silentLogger } from '../../../util/log.ts'
-import type { StorageDescription, StorageDriver } from '../../../storage/driver.ts'
+import type { Repository } from '../../repository.ts'
 import type { WorkerEnv } from '../../worker-env.ts'
-import type { ArchiveRepository, ClusterIdentity } from '../find.ts'
+import type { ClusterIdentity } from '../find.ts'
 import { pushWhereItGoes } from './push-wal.ts'
-import { workerStorage } from '../worker-storages.ts'
 import { recentArchiveInfo } from './recent-info.ts'
 import { WaitingOn } from './waiting-on.ts'
-
-/** A repository as plain data. */
-export interface RepositorySetup {
-  readonly key: number
-  readonly storage: StorageDescription
-  readonly cipher?: { readonly type: 'aes-256-cbc'; readonly origin: string; readonly passphrase: string }
-}
-
-export function repositorySetup(repository: ArchiveRepository, storage: StorageDescription): RepositorySetup {
-  const { key, cipher } = repository
-  if (cipher === undefined) return { key, storage }
-  return { key, storage, cipher: { type: cipher.type, origin: cipher.origin, passphrase: cipher.passphrase() } }
-}
 
 /** One WAL file on its way to some repositories; plain data. */
 export interface PushJob {
   readonly stanza: string
   /** Absolute byte string. */
   readonly path: string
-  /** Repositories that shall have it. */
-  readonly repositories: readonly RepositorySetup[]
+  /** Repositories to store it in. */
+  readonly repoKeys: readonly number[]
   readonly identity: ClusterIdentity
   readonly compress: { readonly type: CompressType; readonly level: number }
   readonly headerCheck: boolean
@@ -59,29 +45,23 @@ export async function pushFile(job: PushJob, env: WorkerEnv, signal: AbortSignal
   const warnings: string[] = []
   const before = stampOf(job.path)
   const none = { stored: [], failures: [], sizeBytes: 0, mtimeNs: before?.mtimeNs ?? 0n, warnings }
-  const keys = job.repositories.map(({ key }) => key)
-  const waiting = new WaitingOn(keys, job.waitingOn)
-  const infos = recentArchiveInfo(env, job.stanza, job.nowMs)
+  const waiting = new WaitingOn(job.repoKeys, job.waitingOn)
+  const opened = new Map<number, Repository>()
+  const infos = recentArchiveInfo(opened, job.stanza, job.nowMs)
   try {
-    const repositories: ArchiveRepository[] = []
     const closed: { repoKey: number; error: PlainError }[] = []
-    for (const { key, storage, cipher } of job.repositories) {
-      let opened: StorageDriver
+    for (const repoKey of job.repoKeys) {
       try {
-        opened = waiting.watch(key, await workerStorage(env, storage))
+        opened.set(repoKey, await env.repository(repoKey))
       } catch (error) {
-        closed.push({ repoKey: key, error: toPlainError(error) })
-        continue
+        closed.push({ repoKey, error: toPlainError(error) })
       }
-      const unlock = cipher && { ...cipher, passphrase: () => cipher.passphrase }
-      repositories.push({ key, storage: opened, cipher: unlock })
     }
-    const directories = new Set(job.repositories.filter((one) => one.storage.kind === 'posix').map(({ key }) => key))
     const { report, failures } = await pushWhereItGoes({
       ...job,
       files: env.files,
-      repositories,
-      archiveInfo: (repository, options) => infos.of(repository, directories.has(repository.key), options),
+      repositories: [...opened.values()].map((one) => ({ ...one, storage: waiting.watch(one.key, one.storage) })),
+      archiveInfo: (repository, options) => infos.of(repository, options),
       log: collecting(warnings),
       signal,
     })

@@ -5,14 +5,14 @@ import { PgtsError } from '../../../util/error.ts'
 import type { Executor } from '../../../worker/executor.ts'
 import type { jobHandlers } from '../../jobs.ts'
 import type { Assignment, PushResult } from './push-effect.ts'
-import type { PushJob, RepositorySetup } from './push-job.ts'
+import type { PushJob } from './push-job.ts'
 import { WaitingOn } from './waiting-on.ts'
 
 export interface PushSlotsRequest {
   /** Directory of the WAL, absolute byte string. */
   readonly walPath: string
-  readonly repositories: readonly RepositorySetup[]
-  readonly job: Omit<PushJob, 'path' | 'repositories' | 'waitingOn' | 'nowMs'>
+  /** What is the same for every file. */
+  readonly job: Omit<PushJob, 'path' | 'repoKeys' | 'waitingOn' | 'nowMs'>
   readonly executor: Executor<typeof jobHandlers>
   /** A push that takes longer than this, and than its size at the slowest rate, hangs. */
   readonly timeoutMs: number
@@ -106,11 +106,11 @@ export class PushSlots {
   }
 
   #jobFor({ file, repoKeys }: Assignment): PushJob {
-    const { walPath, repositories, job, clock } = this.#request
+    const { walPath, job, clock } = this.#request
     return {
       ...job,
       path: `${walPath}/${file.name}`,
-      repositories: repositories.filter(({ key }) => repoKeys.includes(key)),
+      repoKeys,
       waitingOn: WaitingOn.bufferFor(repoKeys),
       nowMs: clock.nowMs(),
     }

@@ -9,19 +9,13 @@ import type { PgtsError } from '../../../util/error.ts'
 import { loadModule } from '../../../util/load-module.ts'
 import type { Logger } from '../../../util/log.ts'
 import { loadArchiveInfo, type LoadOptions } from '../../info-store.ts'
+import type { Repository } from '../../repository.ts'
 import { ArchivedForms } from './existing.ts'
-import {
-  type ArchiveRepository,
-  baseName,
-  type ClusterIdentity,
-  describeCluster,
-  isSameCluster,
-  mismatch,
-} from '../find.ts'
+import { baseName, type ClusterIdentity, describeCluster, isSameCluster, mismatch } from '../find.ts'
 import { RepositoryFailures } from '../repository-failures.ts'
 import type { SegmentCheck } from './segment-check.ts'
 import { storeHistory } from './store-history.ts'
-import { storeEverywhere, type Target } from './store.ts'
+import { storeEverywhere, type PushTarget } from './store.ts'
 import { readWalFile, statWalFile, walFileKind, type WalFile, type WalFileKind } from '../wal-file.ts'
 
 export interface PushRequest {
@@ -31,14 +25,14 @@ export interface PushRequest {
   readonly files: ClusterFiles
   /** What pg_control says; absent where the data directory is not configured. */
   readonly identity?: ClusterIdentity
-  readonly repositories: readonly ArchiveRepository[]
+  readonly repositories: readonly Repository[]
   readonly compress: { readonly type: CompressType; readonly level: number }
   /** Compare the segment's own header with the stanza. */
   readonly headerCheck: boolean
   /** Warn if a repository has the same segment already. */
   readonly warnWhenArchived: boolean
   /** Loads archive.info, when it is not to be read for every file. */
-  readonly archiveInfo?: (repository: ArchiveRepository, options: LoadOptions) => Promise<ArchiveInfo>
+  readonly archiveInfo?: (repository: Repository, options: LoadOptions) => Promise<ArchiveInfo>
   readonly log: Logger
   readonly signal: AbortSignal
 }
@@ -105,7 +99,7 @@ export async function pushWhereItGoes(request: PushRequest): Promise<PushOutcome
     const history = await readWalFile(request.files, request.path)
     const stored = await storeHistory(existing, targets, await readAll(await history.open()), failures)
     const repositories = stored.map(({ target, ...rest }) => ({
-      repoKey: target.key,
+      repoKey: target.repository.key,
       archiveId: target.archiveId,
       ...rest,
     }))
@@ -117,13 +111,18 @@ export async function pushWhereItGoes(request: PushRequest): Promise<PushOutcome
   const { compress } = request
   const storedName = archivedSegmentName(name, file.checksum, compress.type)
   const done: StoredIn[] = []
-  const missing: Target[] = []
+  const missing: PushTarget[] = []
   try {
     for (const target of targets) {
       const same = await archived.same(target, file.checksum, failures)
       if (same === 'none') missing.push(target)
       else if (same !== 'failed')
-        done.push({ repoKey: target.key, archiveId: target.archiveId, repoName: same.repoName, already: true })
+        done.push({
+          repoKey: target.repository.key,
+          archiveId: target.archiveId,
+          repoName: same.repoName,
+          already: true,
+        })
     }
   } catch (error) {
     // A repository has other content. If this file is invalid, that error explains more.
@@ -139,7 +138,7 @@ export async function pushWhereItGoes(request: PushRequest): Promise<PushOutcome
     for (const target of stored) {
       if (!(await after.isOnly(target, file.checksum, failures))) continue
       const repoName = archiveFileName(request.stanza, target.archiveId, storedName)
-      done.push({ repoKey: target.key, archiveId: target.archiveId, repoName, already: false })
+      done.push({ repoKey: target.repository.key, archiveId: target.archiveId, repoName, already: false })
     }
   }
   return reportOf(request, { name, kind, file, repositories: done, failures, targets })
@@ -162,7 +161,7 @@ function reportOf(
     readonly file: WalFile
     readonly repositories: readonly StoredIn[]
     readonly failures: RepositoryFailures
-    readonly targets: readonly Target[]
+    readonly targets: readonly PushTarget[]
   },
 ): PushOutcome {
   const { name, kind, file, failures, targets } = push
@@ -188,10 +187,10 @@ async function kindOf({ files, path }: PushRequest, name: string): Promise<WalFi
 }
 
 /** The repositories with their current archive id, which must belong to this cluster. WAL is never stored under an older id. */
-async function openTargets(request: PushRequest, failures: RepositoryFailures): Promise<Target[]> {
-  const targets: Target[] = []
+async function openTargets(request: PushRequest, failures: RepositoryFailures): Promise<PushTarget[]> {
+  const targets: PushTarget[] = []
   const options = { signal: request.signal, log: request.log }
-  const load = (repository: ArchiveRepository) =>
+  const load = (repository: Repository) =>
     request.archiveInfo?.(repository, options) ?? loadArchiveInfo(repository, request.stanza, options)
   const loads = request.repositories.map(load)
   await Promise.allSettled(loads)
@@ -203,11 +202,11 @@ async function openTargets(request: PushRequest, failures: RepositoryFailures): 
       const first = targets[0]
       const expected = request.identity ?? first?.identity
       if (expected !== undefined && !isSameCluster(current, expected)) {
-        const whose = request.identity === undefined ? `repo${first?.key}` : 'the data directory'
+        const whose = request.identity === undefined ? String(first?.repository.display) : 'the data directory'
         throw mismatch(`${whose} (${describeCluster(expected)})`, `${request.stanza} of repo${key}`, current)
       }
       targets.push({
-        ...repository,
+        repository,
         archiveId: archiveIdOf(current),
         cipherPass: info.cipherPass,
         identity: current,
@@ -221,7 +220,10 @@ async function openTargets(request: PushRequest, failures: RepositoryFailures): 
 }
 
 /** Loaded only when needed: history files and archive-header-check=n do not need it. All targets belong to one cluster. */
-async function segmentCheck({ stanza, files, path }: PushRequest, [target]: readonly Target[]): Promise<SegmentCheck> {
+async function segmentCheck(
+  { stanza, files, path }: PushRequest,
+  [target]: readonly PushTarget[],
+): Promise<SegmentCheck> {
   const { SegmentCheck } = await loadModule(() => import('./segment-check.ts'))
-  return new SegmentCheck({ stanza, files, path, target: target as Target })
+  return new SegmentCheck({ stanza, files, path, target: target as PushTarget })
 }

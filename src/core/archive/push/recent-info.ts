@@ -1,9 +1,8 @@
 import type { ArchiveInfo } from '../../../format/archive-info.ts'
 import { loadArchiveInfo, type LoadOptions } from '../../info-store.ts'
-import type { WorkerEnv } from '../../worker-env.ts'
-import type { ArchiveRepository } from '../find.ts'
+import type { Repository } from '../../repository.ts'
 
-/** Shorter than a stanza can be deleted and created anew, long enough that a storm of segments does not ask for each. */
+/** Shorter than a stanza can be deleted and created again, long enough that a storm of segments does not ask for each. */
 const AGE_MS = 2000
 
 interface Recent {
@@ -11,27 +10,32 @@ interface Recent {
   readonly info: ArchiveInfo
 }
 
-const recent = new WeakMap<WorkerEnv, Map<string, Recent>>()
+/** By repository of a worker, then by stanza. */
+const recent = new WeakMap<Repository, Map<string, Recent>>()
 
 /**
- * archive.info of the repositories of a worker. An object store takes a round trip to tell it, so that it is read again
- * there only when it was read a while ago. It is read for each file where it carries the key of the archive, and in a
- * directory, where it proves that the file system of the repository is mounted.
+ * archive.info of the repositories of a worker. In an object store reading it takes a round trip, so it is read again
+ * only after a while. It is read for each file if it contains the key of the archive, and in a directory, where it
+ * proves that the file system of the repository is mounted.
  */
-export function recentArchiveInfo(env: WorkerEnv, stanza: string, nowMs: number) {
-  const known = recent.get(env) ?? new Map<string, Recent>()
-  recent.set(env, known)
+export function recentArchiveInfo(repositories: ReadonlyMap<number, Repository>, stanza: string, nowMs: number) {
   return {
-    async of(repository: ArchiveRepository, isDirectory: boolean, options: LoadOptions): Promise<ArchiveInfo> {
-      const name = `${repository.key} ${stanza}`
-      const found = known.get(name)
+    /** @param repository as the job uses it: a wrapper of the one of the worker */
+    async of(repository: Repository, options: LoadOptions): Promise<ArchiveInfo> {
+      const opened = repositories.get(repository.key)!
+      const known = recent.get(opened) ?? new Map<string, Recent>()
+      recent.set(opened, known)
+      const found = known.get(stanza)
       if (found !== undefined && nowMs >= found.readMs && nowMs - found.readMs < AGE_MS) return found.info
-      known.delete(name)
+      known.delete(stanza)
       const info = await loadArchiveInfo(repository, stanza, options)
-      if (info.cipherPass === undefined && !isDirectory) known.set(name, { readMs: nowMs, info })
+      const isDirectory = opened.storage.parallel === undefined
+      if (info.cipherPass === undefined && !isDirectory) known.set(stanza, { readMs: nowMs, info })
       return info
     },
-    /** Something went wrong: nothing of it is believed any more. */
-    forget: () => known.clear(),
+    /** After a failure nothing is reused. */
+    forget: () => {
+      for (const repository of repositories.values()) recent.delete(repository)
+    },
   }
 }

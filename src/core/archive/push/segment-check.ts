@@ -16,7 +16,7 @@ import { readAll } from '../../../util/bytes.ts'
 import { isPgtsError, PgtsError } from '../../../util/error.ts'
 import { formatLsn } from '../../../util/lsn.ts'
 import { baseName, describeCluster, isSameCluster, mismatch } from '../find.ts'
-import type { Target } from './store.ts'
+import type { PushTarget } from './store.ts'
 import type { WalFile } from '../wal-file.ts'
 
 export interface SegmentCheckRequest {
@@ -25,7 +25,7 @@ export interface SegmentCheckRequest {
   /** Of the WAL file (byte string); its last part is a segment's name, or that of a partial one. */
   readonly path: string
   /** One of the repositories that will take it; all of them are of one cluster. */
-  readonly target: Target
+  readonly target: PushTarget
 }
 
 /**
@@ -65,7 +65,11 @@ export class SegmentCheck {
     if (!this.#partial) requireSegmentFileSize(path, file.sizeBytes)
     const header = headerOf(path, file.head)
     if (!isSameCluster(header, target.identity)) {
-      throw mismatch(`WAL file ${path} (${describeCluster(header)})`, `${stanza} of repo${target.key}`, target.identity)
+      throw mismatch(
+        `WAL file ${path} (${describeCluster(header)})`,
+        `${stanza} of ${target.repository.display}`,
+        target.identity,
+      )
     }
     if (this.#partial ? file.sizeBytes > header.segmentSize : file.sizeBytes !== header.segmentSize) {
       throw new PgtsError(

@@ -4,11 +4,11 @@ import { isPgtsError } from '../../../util/error.ts'
 import { loadModule } from '../../../util/load-module.ts'
 import { sameHistory, type ExistingRequest } from './existing.ts'
 import type { RepositoryFailures } from '../repository-failures.ts'
-import type { Target } from './store.ts'
+import type { PushTarget } from './store.ts'
 
 /** A history file in one repository. */
 export interface StoredHistory {
-  readonly target: Target
+  readonly target: PushTarget
   readonly repoName: string
   /** The repository had the same content. */
   readonly already: boolean
@@ -23,12 +23,12 @@ export interface StoredHistory {
  */
 export async function storeHistory(
   request: ExistingRequest,
-  targets: readonly Target[],
+  targets: readonly PushTarget[],
   content: Buffer,
   failures: RepositoryFailures,
 ): Promise<StoredHistory[]> {
   const stored: StoredHistory[] = []
-  const missing: Target[] = []
+  const missing: PushTarget[] = []
   for (const target of targets) {
     const existing = await sameHistory(request, target, content, failures)
     if (existing === 'none') missing.push(target)
@@ -40,7 +40,7 @@ export async function storeHistory(
       await create(target, repoName, content, request.signal)
     } catch (error) {
       request.signal.throwIfAborted()
-      failures.add(target.key, error)
+      failures.add(target.repository.key, error)
       continue
     }
     // Read again: not every store can create a file only if none has the name. Of two writers at least the one whose
@@ -52,8 +52,9 @@ export async function storeHistory(
 }
 
 /** Does not replace the file of another writer, where the store supports that. */
-async function create(target: Target, repoName: string, content: Buffer, signal: AbortSignal): Promise<void> {
-  const { storage, cipherPass } = target
+async function create(target: PushTarget, repoName: string, content: Buffer, signal: AbortSignal): Promise<void> {
+  const { cipherPass } = target
+  const { storage } = target.repository
   let bytes = content
   if (cipherPass !== undefined) {
     const { encrypt } = await loadModule(() => import('../../../codec/cipher.ts'))

@@ -3,12 +3,14 @@ import { archiveFileName } from '../../../format/repo-path.ts'
 import type { PendingFile } from '../../../storage/driver.ts'
 import type { ByteSink } from '../../../util/bytes.ts'
 import { loadModule } from '../../../util/load-module.ts'
-import type { ArchiveRepository, ClusterIdentity } from '../find.ts'
+import type { Repository } from '../../repository.ts'
+import type { ClusterIdentity } from '../find.ts'
 import type { RepositoryFailures } from '../repository-failures.ts'
 import type { WalFile } from '../wal-file.ts'
 
-/** A repository of this cluster. */
-export interface Target extends ArchiveRepository {
+/** The archive of this cluster in one repository. */
+export interface PushTarget {
+  readonly repository: Repository
   /** `15-1`: its current one. */
   readonly archiveId: string
   /** Passphrase of the archive; absent: the repository is not encrypted. */
@@ -18,7 +20,7 @@ export interface Target extends ArchiveRepository {
 
 export interface StoreRequest {
   readonly stanza: string
-  readonly targets: readonly Target[]
+  readonly targets: readonly PushTarget[]
   /** Name in the archive, checksum and ending included. */
   readonly storedName: string
   readonly file: WalFile
@@ -27,20 +29,22 @@ export interface StoreRequest {
 }
 
 /** Read and compress once, encrypt for each, write to all. Returns the repositories that have the file; failures are recorded. */
-export async function storeEverywhere(request: StoreRequest, failures: RepositoryFailures): Promise<Target[]> {
+export async function storeEverywhere(request: StoreRequest, failures: RepositoryFailures): Promise<PushTarget[]> {
   const { signal, stanza, targets, storedName, file, stages } = request
   const { pump } = await loadModule(() => import('../../../codec/pump.ts'))
-  const open = new Map<Target, { readonly pending: PendingFile; readonly sink: ClosingSink }>()
+  const open = new Map<PushTarget, { readonly pending: PendingFile; readonly sink: ClosingSink }>()
   const opened: PendingFile[] = []
-  const giveUp = (target: Target, error: unknown): void => {
+  const giveUp = (target: PushTarget, error: unknown): void => {
     signal.throwIfAborted()
     open.delete(target)
-    failures.add(target.key, error)
+    failures.add(target.repository.key, error)
   }
   try {
     await atOnce(targets, async (target) => {
       try {
-        const pending = await target.storage.create(archiveFileName(stanza, target.archiveId, storedName), { signal })
+        const pending = await target.repository.storage.create(archiveFileName(stanza, target.archiveId, storedName), {
+          signal,
+        })
         opened.push(pending)
         open.set(target, { pending, sink: await sinkOf(target, pending) })
       } catch (error) {
@@ -84,7 +88,7 @@ async function atOnce<T>(items: readonly T[], work: (item: T) => Promise<void>):
 /** `finish` writes what a filter still holds. */
 type ClosingSink = ByteSink & { finish?(): void | Promise<void> }
 
-async function sinkOf({ cipherPass }: Target, pending: PendingFile): Promise<ClosingSink> {
+async function sinkOf({ cipherPass }: PushTarget, pending: PendingFile): Promise<ClosingSink> {
   if (cipherPass === undefined) return pending.sink
   const { encryptingSink } = await loadModule(() => import('../../../codec/cipher.ts'))
   return encryptingSink(pending.sink, cipherPass)

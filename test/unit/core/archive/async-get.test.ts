@@ -26,15 +26,16 @@ import {
 } from '../../../../src/core/archive/spool/spool-owner.ts'
 import { prepareSpool, spoolPaths, type SpoolPaths } from '../../../../src/core/archive/spool/spool-files.ts'
 import { jobHandlers } from '../../../../src/core/jobs.ts'
+import type { Repository } from '../../../../src/core/repository.ts'
 import { createStanza } from '../../../../src/core/stanza/create.ts'
 import { openWorkerEnv } from '../../../../src/core/worker-env.ts'
 import { nextWalSegment, parseWalSegment, type WalSegment } from '../../../../src/format/wal-segment.ts'
 import { localFiles } from '../../../../src/postgres/local-files.ts'
-import type { StorageDriver } from '../../../../src/storage/driver.ts'
 import { posixStorage } from '../../../../src/storage/posix.ts'
 import { systemClock } from '../../../../src/util/clock.ts'
 import { inlineExecutor } from '../../../../src/worker/inline.ts'
 import { aSegment, aSystemId, recordingLog } from '../../../support/builders/wal.ts'
+import { repositoryWith } from '../../../support/builders/repository.ts'
 
 const SIZE = 1024 * 1024
 const MIB = 1024 * 1024
@@ -106,20 +107,17 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
-interface TestRepository {
-  readonly key: number
+interface TestRepository extends Repository {
   readonly path: string
-  readonly storage: StorageDriver
-  readonly description: { readonly kind: 'posix'; readonly path: string }
 }
 
 async function aRepository(key = 1): Promise<TestRepository> {
   const path = join(dir, `repo${key}`)
   mkdirSync(path)
-  const storage = posixStorage(path)
+  const repository = repositoryWith(posixStorage(path), { key })
   const cluster = { ...identity, controlVersion: 1300, catalogVersion: 202209061 }
-  await createStanza({ key, storage }, 'main', cluster, { signal: stop.signal, log })
-  return { key, path, storage, description: { kind: 'posix', path } }
+  await createStanza(repository, 'main', cluster, { signal: stop.signal, log })
+  return { ...repository, path }
 }
 
 const contents = new Map<string, Buffer>()
@@ -170,9 +168,14 @@ class Background {
 
   constructor(repositories: readonly TestRepository[], queueMaxBytes = 3 * MIB) {
     const executor = inlineExecutor(jobHandlers, () =>
-      openWorkerEnv({ storage: repositories[0]!.description, cluster: { kind: 'local' }, bufferBytes: MIB }),
+      openWorkerEnv({
+        repositories: repositories.map(({ key, path }) => ({ key, storage: { kind: 'posix', path } })),
+        cluster: { kind: 'local' },
+        bufferBytes: MIB,
+      }),
     )
     this.ended = readAhead({
+      stanza: 'main',
       spool,
       target: join(dir, 'RECOVERYXLOG'),
       systemId: aSystemId,

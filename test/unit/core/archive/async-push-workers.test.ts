@@ -75,7 +75,7 @@ function begin(options: Partial<PushBackgroundRequest> = {}, workers = 2): void 
   running = pushInBackground({
     spool,
     walPath: wal,
-    repositories: [{ key: 1, storage: { kind: 'memory', id: '1' } }],
+    repoKeys: [1],
     job: {
       stanza: 'main',
       identity: { systemId: 1n, version: '15' },

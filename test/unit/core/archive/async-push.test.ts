@@ -101,7 +101,7 @@ function begin(push: Push, options: Partial<PushBackgroundRequest> = {}, workers
         drawn = true
         const one = {
           name: job.path.slice(job.path.lastIndexOf('/') + 1),
-          keys: job.repositories.map(({ key }) => key),
+          keys: job.repoKeys,
         }
         pushed.push(one)
         const { mtimeNs } = statSync(job.path, { bigint: true })
@@ -124,7 +124,7 @@ function begin(push: Push, options: Partial<PushBackgroundRequest> = {}, workers
   running = pushInBackground({
     spool,
     walPath: wal,
-    repositories: [1, 2].map((key) => ({ key, storage: { kind: 'memory', id: String(key) } })),
+    repoKeys: [1, 2],
     job: {
       stanza: 'main',
       identity: { systemId: 1n, version: '15' },

@@ -14,6 +14,7 @@ import { memoryStorage, type MemoryStorage } from '../../../../src/storage/memor
 import type { CompressType } from '../../../../src/util/compress-type.ts'
 import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
 import { aSegment, aSystemId, recordingLog, sha1 } from '../../../support/builders/wal.ts'
+import { repositoryWith } from '../../../support/builders/repository.ts'
 
 const SEGMENT = '000000010000000000000001'
 const signal = new AbortController().signal
@@ -30,7 +31,7 @@ afterEach(() => rmSync(dir, { recursive: true, force: true }))
 async function aRepository(systemId = aSystemId): Promise<MemoryStorage> {
   const storage = memoryStorage()
   const cluster = { systemId, version: '15', controlVersion: 1300, catalogVersion: 202209061 }
-  await createStanza({ key: 1, storage }, 'main', cluster, { signal, log })
+  await createStanza(repositoryWith(storage), 'main', cluster, { signal, log })
   return storage
 }
 
@@ -48,7 +49,7 @@ async function archived(
     stanza: 'main',
     path,
     files: localFiles(),
-    repositories: [{ key: 1, storage }],
+    repositories: [repositoryWith(storage)],
     compress: { type, level: type === 'none' ? 0 : 1 },
     headerCheck,
     warnWhenArchived: false,
@@ -65,7 +66,7 @@ function get(storages: readonly StorageDriver[], options: Partial<GetRequest> = 
     file: SEGMENT,
     destination,
     identity: { systemId: aSystemId, version: '15' },
-    repositories: storages.map((storage, index) => ({ key: index + 1, storage })),
+    repositories: storages.map((storage, index) => repositoryWith(storage, { key: index + 1 })),
     log,
     signal,
     ...options,
@@ -141,13 +142,13 @@ describe('what is handed over', () => {
     const storage = await aRepository()
     const content = aSegment()
     await archived(storage, content)
-    const info = await loadArchiveInfo({ storage }, 'main')
+    const info = await loadArchiveInfo(repositoryWith(storage), 'main')
     const history = [
       ...info.history,
       { id: 2, systemId: 42n, version: '15' },
       { id: 3, systemId: aSystemId, version: '15' },
     ]
-    await saveArchiveInfo({ storage }, 'main', { ...info, currentId: 3, history })
+    await saveArchiveInfo(repositoryWith(storage), 'main', { ...info, currentId: 3, history })
     expect(await get([storage])).toMatchObject({ found: true, archiveId: '15-1' })
   })
 })

@@ -16,6 +16,7 @@ import { readAll } from '../../../../src/util/bytes.ts'
 import type { CompressType } from '../../../../src/util/compress-type.ts'
 import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
 import { aSegment, aSystemId, recordingLog, sha1 } from '../../../support/builders/wal.ts'
+import { repositoryWith } from '../../../support/builders/repository.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'pgts-push-'))
 afterAll(() => rmSync(root, { recursive: true, force: true }))
@@ -34,7 +35,7 @@ beforeEach(() => {
 
 async function aStanza(storage: StorageDriver, systemId = aSystemId, version = '15'): Promise<void> {
   const cluster = { systemId, version, controlVersion: 1300, catalogVersion: 202209061 }
-  await createStanza({ key: 1, storage }, 'main', cluster, { signal, log })
+  await createStanza(repositoryWith(storage), 'main', cluster, { signal, log })
 }
 
 async function aRepository(): Promise<MemoryStorage> {
@@ -54,7 +55,7 @@ function push(path: string, storages: readonly StorageDriver[], options: Partial
     path,
     files: localFiles(),
     identity: { systemId: aSystemId, version: '15' },
-    repositories: storages.map((storage, index) => ({ key: index + 1, storage })),
+    repositories: storages.map((storage, index) => repositoryWith(storage, { key: index + 1 })),
     compress: { type: 'zst', level: 3 },
     headerCheck: true,
     warnWhenArchived: true,
@@ -356,8 +357,9 @@ describe('two writers of one name', () => {
     const storage = memoryStorage()
     const cipher = { type: 'aes-256-cbc', origin: 'test', passphrase: () => 'secret' } as const
     const cluster = { systemId: aSystemId, version: '15', controlVersion: 1300, catalogVersion: 202209061 }
-    await createStanza({ key: 1, storage, cipher }, 'main', cluster, { signal, log })
-    const repositories = [{ key: 1, storage, cipher }]
+    const repository = repositoryWith(storage, { cipher })
+    await createStanza(repository, 'main', cluster, { signal, log })
+    const repositories = [repository]
     const name = '00000002.history'
     await push(aFile(name, 'one\n'), [], { repositories })
     const before = storage.files.get(`archive/main/15-1/${name}`)?.bytes
@@ -475,10 +477,7 @@ describe('what is refused', () => {
         stanza: 'main',
         path: aFile(SEGMENT, aSegment()),
         files: localFiles(),
-        repositories: [
-          { key: 1, storage: await aRepository() },
-          { key: 2, storage: other },
-        ],
+        repositories: [repositoryWith(await aRepository()), repositoryWith(other, { key: 2 })],
         compress: { type: 'none', level: 0 },
         headerCheck: true,
         warnWhenArchived: true,

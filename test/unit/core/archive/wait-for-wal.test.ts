@@ -4,6 +4,7 @@ import { parseWalSegment } from '../../../../src/format/wal-segment.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
 import type { Clock } from '../../../../src/util/clock.ts'
 import { PgtsError, isPgtsError } from '../../../../src/util/error.ts'
+import { repositoryWith } from '../../../support/builders/repository.ts'
 import { silentLogger } from '../../../../src/util/log.ts'
 
 const FIRST = parseWalSegment('0000000100000000000000FF')
@@ -39,7 +40,7 @@ function arrive(segment: string, checksum = SUM, extension = '.zst'): void {
 
 function wait(options: Partial<WaitRequest> = {}) {
   return waitForSegments({
-    storage,
+    repository: repositoryWith(storage),
     stanza: 'main',
     archiveId: '15-1',
     segments: [FIRST, SECOND],
@@ -101,7 +102,7 @@ test('a timeout names the segment and what is known of the cause', async () => {
     asked.push(segment)
     return ['archive_mode is off']
   }
-  const error = await failure(wait({ repoKey: 2, explain }))
+  const error = await failure(wait({ repository: repositoryWith(storage, { key: 2 }), explain }))
   expect(error).toMatchObject({ code: 'archive-timeout', exitCode: 82, hints: ['archive_mode is off'] })
   expect(error.message).toContain(`WAL segment ${SECOND} did not reach the archive of repo2`)
   expect(error.message).toContain('within 60 seconds')
@@ -111,7 +112,7 @@ test('a timeout names the segment and what is known of the cause', async () => {
 
 test('and says when this process cannot write there either', async () => {
   const create = () => Promise.reject(new PgtsError('file-open', 'read-only file system'))
-  const error = await failure(wait({ storage: { ...storage, create } as never, timeoutMs: 100 }))
+  const error = await failure(wait({ repository: repositoryWith({ ...storage, create } as never), timeoutMs: 100 }))
   expect(error.hints.join()).toMatch(/cannot write there either: \[041\] read-only file system/)
 })
 
@@ -152,6 +153,6 @@ test('segments that one listing showed are not listed again', async () => {
       return storage.list(...args)
     },
   }
-  expect(await wait({ storage: counting, segments: names })).toHaveLength(250)
+  expect(await wait({ repository: repositoryWith(counting), segments: names })).toHaveLength(250)
   expect(listings).toBe(1)
 })

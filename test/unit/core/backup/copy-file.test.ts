@@ -9,12 +9,12 @@ import {
   type CopyFilesJob,
 } from '../../../../src/core/backup/copy-file.ts'
 import type { WorkerEnv } from '../../../../src/core/worker-env.ts'
-import { localFiles } from '../../../../src/postgres/local-files.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
 import type { StorageDriver } from '../../../../src/storage/driver.ts'
 import { readAll } from '../../../../src/util/bytes.ts'
 import { sha1 } from '../../../support/builders/manifest.ts'
 import { makeTestDir } from '../../../support/processes/test-user.ts'
+import { workerEnvWith, repositoryWith } from '../../../support/builders/repository.ts'
 
 const BUFFER = 64 * 1024
 const SMALL = randomBytes(10_000)
@@ -28,8 +28,7 @@ let env: WorkerEnv
 beforeEach(() => {
   dir = makeTestDir('copy')
   storage = memoryStorage()
-  const buffer = Buffer.alloc(BUFFER)
-  env = { storage, files: localFiles(), buffer, [Symbol.asyncDispose]: async () => undefined }
+  env = workerEnvWith(repositoryWith(storage), BUFFER)
 })
 
 function job(name: string, content: Buffer, more: Partial<CopyFileJob> = {}): CopyFileJob {
@@ -49,7 +48,7 @@ const known = (content: Buffer, first = false) => ({ priorContent: { checksum: s
 
 function run(files: readonly CopyFileJob[], more: Partial<CopyFilesJob> = {}): Promise<CopiedFile[]> {
   const codec = { type: 'none' as const, level: 0 }
-  return backupFiles({ files, codec, pages: { size: 8192, headerCheck: true }, ...more }, env, signal)
+  return backupFiles({ repoKey: 1, files, codec, pages: { size: 8192, headerCheck: true }, ...more }, env, signal)
 }
 
 const BUNDLE = { bundle: { id: 7, repoName: 'backup/bundle/7', raw: false } }

@@ -6,7 +6,13 @@ import { aFile, OWNER } from '../../../support/builders/manifest.ts'
 
 const LABEL = '20260101-000000F_20260102-000000I'
 const START = 1_767_323_000
-const backup = { stanza: 'main', label: LABEL, references: ['20260101-000000F', LABEL], timestampStart: START }
+const backup = {
+  repoKey: 1,
+  stanza: 'main',
+  label: LABEL,
+  references: ['20260101-000000F', LABEL],
+  timestampStart: START,
+}
 const policy: CopyPolicy = {
   codec: { type: 'zst', level: 3 },
   cipherPass: undefined,

@@ -5,7 +5,7 @@ import { expireRepository } from '../../../../src/core/expire/run.ts'
 import { planBackups, type ExpireChoice, type RetentionPolicy } from '../../../../src/core/expire/retention.ts'
 import { memoryStorage, type MemoryStorage } from '../../../../src/storage/memory.ts'
 import { silentLogger } from '../../../../src/util/log.ts'
-import { entriesOf, fillRepository, namesOf } from '../../../support/builders/repository.ts'
+import { entriesOf, fillRepository, namesOf, repositoryWith } from '../../../support/builders/repository.ts'
 import { recordingLog } from '../../../support/builders/wal.ts'
 
 const F1 = '20260101-000000F'
@@ -69,7 +69,7 @@ describe('a pinned backup', () => {
 test('a pinned backup that somebody else removed is missed, until its time is over', async () => {
   const storage = memoryStorage()
   await fillRepository(storage, { backups: [{ label: F3 }] })
-  await savePins({ storage }, 'main', [pin(F1), pin(F2, { until: 100 })])
+  await savePins(repositoryWith(storage), 'main', [pin(F1), pin(F2, { until: 100 })])
   const log = recordingLog()
   await expireRepository({ ...request(storage), nowMs: 100_000, log })
   const warned = log.lines.filter((line) => line.includes('is not in the repository any more'))
@@ -80,9 +80,8 @@ test('a pinned backup that somebody else removed is missed, until its time is ov
 
 function request(storage: MemoryStorage) {
   return {
-    storage,
+    repository: repositoryWith(storage),
     stanza: 'main',
-    repoKey: 1,
     policy: count(1),
     choice: {},
     nowMs: 0,
@@ -104,11 +103,12 @@ describe('the file of pins', () => {
   const pins = [pin(F1, { reason: 'größer "gut"', until: 7 }), pin(F2)]
 
   test.each([undefined, cipher])('is read as it was written (cipher: %o)', async (key) => {
-    const place = { storage: memoryStorage(), cipher: key }
-    expect(await loadPins(place, 'main')).toEqual([])
-    await savePins(place, 'main', pins)
-    expect(await loadPins(place, 'main')).toEqual(pins)
-    const stored = place.storage.files.get('pgts/main/pins.json')!.bytes.toString('latin1')
+    const storage = memoryStorage()
+    const repository = repositoryWith(storage, { cipher: key })
+    expect(await loadPins(repository, 'main')).toEqual([])
+    await savePins(repository, 'main', pins)
+    expect(await loadPins(repository, 'main')).toEqual(pins)
+    const stored = storage.files.get('pgts/main/pins.json')!.bytes.toString('latin1')
     expect(stored.includes(F1)).toBe(key === undefined)
   })
 
@@ -120,7 +120,7 @@ describe('the file of pins', () => {
   ])('%s stops expire before anything is removed', async (_, damage) => {
     const storage = memoryStorage()
     await fillRepository(storage, { backups: labels.map((label) => ({ label })) })
-    await savePins({ storage }, 'main', pins)
+    await savePins(repositoryWith(storage), 'main', pins)
     const { bytes } = storage.files.get(pinsName('main'))!
     storage.files.set(pinsName('main'), { bytes: Buffer.from(damage(bytes.toString())), mtimeMs: 0 })
     const before = await namesOf(storage)
@@ -133,11 +133,11 @@ describe('the file of pins', () => {
 
   test('of another passphrase, or of none, is not taken for empty', async () => {
     const storage = memoryStorage()
-    await savePins({ storage, cipher }, 'main', pins)
-    await expect(loadPins({ storage }, 'main')).rejects.toMatchObject({ code: 'crypto' })
+    await savePins(repositoryWith(storage, { cipher }), 'main', pins)
+    await expect(loadPins(repositoryWith(storage), 'main')).rejects.toMatchObject({ code: 'crypto' })
     const wrong = { ...cipher, passphrase: () => 'another' }
-    await expect(loadPins({ storage, cipher: wrong }, 'main')).rejects.toThrow()
-    await savePins({ storage }, 'main', pins)
-    await expect(loadPins({ storage, cipher }, 'main')).rejects.toMatchObject({ code: 'crypto' })
+    await expect(loadPins(repositoryWith(storage, { cipher: wrong }), 'main')).rejects.toThrow()
+    await savePins(repositoryWith(storage), 'main', pins)
+    await expect(loadPins(repositoryWith(storage, { cipher }), 'main')).rejects.toMatchObject({ code: 'crypto' })
   })
 })

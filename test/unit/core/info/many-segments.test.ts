@@ -8,6 +8,7 @@ import { memoryStorage } from '../../../../src/storage/memory.ts'
 import { objectStorage } from '../../../../src/storage/object/storage.ts'
 import { putFile } from '../../../../src/storage/whole-file.ts'
 import { memoryObjects } from '../../../support/stores/object-client.ts'
+import { repositoryWith } from '../../../support/builders/repository.ts'
 
 const REPO = fileURLToPath(new URL('../../../vectors/blocks/2.59.1-gz/repo', import.meta.url))
 const INFO_FILES = ['archive/demo/archive.info', 'backup/demo/backup.info']
@@ -54,7 +55,7 @@ function withSegments(storage: StorageDriver, path: string, directories: number)
 
 function infoOf(storage: StorageDriver) {
   return buildInfo({
-    repos: [{ key: 1, storage }],
+    repos: [repositoryWith(storage)],
     detail: 'full',
     locksOf: () => [],
     signal: new AbortController().signal,

@@ -8,6 +8,7 @@ import { putFile } from '../../../../src/storage/whole-file.ts'
 import type { Clock } from '../../../../src/util/clock.ts'
 import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
 import { recordingLog } from '../../../support/builders/wal.ts'
+import { repositoryWith } from '../../../support/builders/repository.ts'
 
 const signal = new AbortController().signal
 const here: HostPlace = { boot: 'b1', machine: 'm1', lockPath: '1:2' }
@@ -46,8 +47,7 @@ function request(storage: StorageDriver, change: Changes = {}) {
   const log = recordingLog()
   const lost: PgtsError[] = []
   return {
-    storage,
-    repoKey: 1,
+    repository: repositoryWith(storage),
     stanza: 'main',
     host: 'db1',
     pid: 4711,
@@ -362,7 +362,7 @@ describe('a lease in a repository where nothing may be removed', () => {
     const denied = async () => {
       throw new PgtsError('access', 'may not replace')
     }
-    Object.assign(held.storage, { create: denied })
+    Object.assign(held.repository.storage, { create: denied })
     await lease[Symbol.asyncDispose]()
     expect(held.log.lines.join()).toContain('cannot give back the lease: may not replace')
   })

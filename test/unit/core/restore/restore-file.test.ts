@@ -15,35 +15,31 @@ import { gzipSync } from 'node:zlib'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { restoreBatch, type RestoreFile, type RestoreFileJob } from '../../../../src/core/restore/restore-file.ts'
 import type { WorkerEnv } from '../../../../src/core/worker-env.ts'
-import { localFiles } from '../../../../src/postgres/local-files.ts'
-import { memoryStorage } from '../../../../src/storage/memory.ts'
+import { memoryStorage, type MemoryStorage } from '../../../../src/storage/memory.ts'
 import { putFile } from '../../../../src/storage/whole-file.ts'
 import { isPgtsError } from '../../../../src/util/error.ts'
 import { sha1 } from '../../../support/builders/manifest.ts'
+import { workerEnvWith, repositoryWith } from '../../../support/builders/repository.ts'
 
 const CONTENT = 'The content of a file, as it was.'.repeat(100)
 let dir: string
 let path: string
+let storage: MemoryStorage
 let env: WorkerEnv
 
 beforeEach(async () => {
   dir = mkdtempSync(join(tmpdir(), 'pgts-write-'))
   path = join(dir, 'file')
-  const storage = memoryStorage()
+  storage = memoryStorage()
   await putFile(storage, 'plain', Buffer.from(CONTENT))
   await putFile(storage, 'packed.gz', gzipSync(CONTENT))
   await putFile(storage, 'bundle/1', Buffer.from(`before${CONTENT}after`))
   // Smaller than the file, so that reading what is there takes several turns.
-  env = {
-    storage,
-    files: localFiles(),
-    buffer: Buffer.alloc(1000),
-    [Symbol.asyncDispose]: () => Promise.resolve(),
-  }
+  env = workerEnvWith(repositoryWith(storage), 1000)
 })
 afterEach(() => rmSync(dir, { recursive: true }))
 
-const chain = { stanza: 'demo', references: [] }
+const chain = { repoKey: 1, stanza: 'demo', references: [] }
 const file = (more: Partial<RestoreFile> = {}): RestoreFile => ({
   name: 'pg_data/file',
   path,
@@ -213,7 +209,7 @@ describe('a damaged repository file is refused with both names', () => {
     expect((error as Error).message).toContain(repoName)
   })
   test('cut short', async () => {
-    await putFile(env.storage, 'cut.gz', gzipSync(CONTENT).subarray(0, 30))
+    await putFile(storage, 'cut.gz', gzipSync(CONTENT).subarray(0, 30))
     const error = await bring({ stored: { repoName: 'cut.gz' } }, { compressType: 'gz' }).catch(
       (reason: unknown) => reason,
     )

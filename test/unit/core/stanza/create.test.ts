@@ -4,6 +4,7 @@ import { createStanza } from '../../../../src/core/stanza/create.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
 import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
 import { aSystemId, recordingLog } from '../../../support/builders/wal.ts'
+import { repositoryWith } from '../../../support/builders/repository.ts'
 
 const cluster = { systemId: aSystemId, version: '15', controlVersion: 1300, catalogVersion: 202209061 }
 const FILES = ['archive/main/archive.info', 'backup/main/backup.info'].flatMap((name) => [name, `${name}.copy`])
@@ -15,7 +16,8 @@ beforeEach(() => {
   log = recordingLog()
 })
 
-const create = (over = {}) => createStanza({ key: 1, storage }, 'main', { ...cluster, ...over }, { signal, log })
+const create = (over = {}) =>
+  createStanza(repositoryWith(storage, { key: 1 }), 'main', { ...cluster, ...over }, { signal, log })
 const put = (name: string, text = 'x') => storage.files.set(name, { bytes: Buffer.from(text), mtimeMs: 0 })
 
 async function failure(promise: Promise<unknown>): Promise<PgtsError> {
@@ -32,11 +34,11 @@ describe('an empty repository', () => {
   test('gets both info files and their copies', async () => {
     expect(await create()).toEqual({ repoKey: 1, archiveId: '15-1', state: 'created', repaired: [] })
     expect([...storage.files.keys()].sort()).toEqual(FILES)
-    expect(await loadArchiveInfo({ storage }, 'main')).toMatchObject({
+    expect(await loadArchiveInfo(repositoryWith(storage), 'main')).toMatchObject({
       currentId: 1,
       history: [{ id: 1, systemId: aSystemId, version: '15' }],
     })
-    expect(await loadBackupInfo({ storage }, 'main')).toMatchObject({
+    expect(await loadBackupInfo(repositoryWith(storage), 'main')).toMatchObject({
       currentId: 1,
       history: [{ id: 1, ...cluster }],
       backups: [],
@@ -80,9 +82,9 @@ describe('a stanza that exists', () => {
 
   test('whose info files contradict each other is refused', async () => {
     await create()
-    const info = await loadArchiveInfo({ storage }, 'main')
+    const info = await loadArchiveInfo(repositoryWith(storage), 'main')
     const history = [...info.history, { id: 2, systemId: aSystemId, version: '15' }]
-    await saveArchiveInfo({ storage }, 'main', { ...info, currentId: 2, history })
+    await saveArchiveInfo(repositoryWith(storage), 'main', { ...info, currentId: 2, history })
     const error = await failure(create())
     expect(error).toMatchObject({ exitCode: 28, message: expect.stringContaining('do not match') as string })
     expect(error.message).toMatch(/archive.info: id 2.*backup.info: id 1/s)

@@ -1,0 +1,51 @@
+import type { MessagePort } from 'node:worker_threads'
+import type { jobHandlers } from '../core/jobs.ts'
+import type { Repository, RepositoryDescription } from '../core/repository.ts'
+import type { WorkerSetup } from '../core/worker-env.ts'
+import { loadModule } from '../util/load-module.ts'
+import type { Logger } from '../util/log.ts'
+import { fittingWorkers, openFilesLimit } from '../util/open-files.ts'
+import type { Executor } from '../worker/executor.ts'
+import type { JobRetry } from '../worker/retry.ts'
+
+export interface WorkersRequest {
+  /** Those that jobs may name, open here. */
+  readonly repositories: readonly Repository[]
+  /** How a worker opens the same. */
+  readonly descriptions: readonly RepositoryDescription[]
+  /** At most so many; fewer if this process may not open enough files. */
+  readonly workers: number
+  readonly bufferBytes: number
+  readonly retry: JobRetry
+  readonly log: Logger
+}
+
+/** Worker threads for jobs on these repositories. Storages that are reached over a network are served to them at first. */
+export async function openWorkers(request: WorkersRequest): Promise<Executor<typeof jobHandlers>> {
+  const { repositories, descriptions, bufferBytes, retry, log } = request
+  const { threadExecutor } = await loadModule(() => import('../worker/threads.ts'))
+  const distant = repositories.filter(({ storage }) => storage.parallel !== undefined)
+  const limit = openFilesLimit()
+  const workers = fittingWorkers(request.workers, distant.length > 0, limit)
+  if (workers < request.workers)
+    log.detail(`${workers} workers instead of ${request.workers}: this process may open ${limit} files (ulimit -n)`)
+  const lanes = Math.max(1, ...distant.map(({ storage }) => storage.parallel ?? 1))
+  const setup: WorkerSetup = {
+    repositories: repositories.map(({ key, storage: { display, parallel } }) => ({
+      ...descriptions.find((description) => description.key === key)!,
+      shared: parallel === undefined ? undefined : { display, parallel },
+    })),
+    cluster: { kind: 'local' },
+    bufferBytes,
+    lanes,
+  }
+  return threadExecutor({ workers, lanes, setup, log, retry, attach: await servicesOf(distant) })
+}
+
+async function servicesOf(
+  repositories: readonly Repository[],
+): Promise<ReadonlyMap<number, (port: MessagePort) => AsyncDisposable>> {
+  if (repositories.length === 0) return new Map()
+  const { serveStorage } = await loadModule(() => import('../storage/port/serve.ts'))
+  return new Map(repositories.map(({ key, storage }) => [key, (port) => serveStorage(storage, port)]))
+}

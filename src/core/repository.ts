@@ -1,0 +1,52 @@
+import type { StorageDescription, StorageDriver } from '../storage/driver.ts'
+import type { SharedStorage } from '../storage/port/shared.ts'
+import { openStorage } from '../storage/registry.ts'
+import type { Logger } from '../util/log.ts'
+
+/** A repository that is open: one value for every command, job and message. */
+export interface Repository {
+  /** repo1 is 1. */
+  readonly key: number
+  /** For messages, and how the names of its options begin: `repo1`. */
+  readonly display: string
+  readonly storage: StorageDriver
+  /**
+   * Absent: the repository is not encrypted. The passphrase opens archive.info and backup.info, which contain the
+   * passphrases of everything else. A function returns it, so that no log of this value can show it.
+   */
+  readonly cipher?:
+    | {
+        readonly type: 'aes-256-cbc'
+        /** For messages: `repo1-cipher-pass (from PGTS_REPO1_CIPHER_PASS)`. */
+        readonly origin: string
+        /** Byte string. */
+        passphrase(): string
+      }
+    | undefined
+}
+
+/** A repository as plain data, from which each thread opens its own. Contains secrets: never log it. */
+export interface RepositoryDescription {
+  readonly key: number
+  readonly storage: StorageDescription
+  /** The main thread has the storage open and serves it to workers through a port. */
+  readonly shared?: SharedStorage | undefined
+  readonly cipher?: { readonly type: 'aes-256-cbc'; readonly origin: string; readonly passphrase: string } | undefined
+}
+
+/** @param storage the storage of the description, open */
+export function repositoryOf({ key, cipher }: RepositoryDescription, storage: StorageDriver): Repository {
+  const display = `repo${key}`
+  if (cipher === undefined) return { key, display, storage }
+  const { type, origin, passphrase } = cipher
+  return { key, display, storage, cipher: { type, origin, passphrase: () => passphrase } }
+}
+
+/** @param connections as for `openStorage` */
+export async function openRepository(
+  description: RepositoryDescription,
+  log: Logger,
+  connections?: number,
+): Promise<Repository> {
+  return repositoryOf(description, await openStorage(description.storage, log, connections))
+}
