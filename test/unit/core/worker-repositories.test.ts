@@ -128,15 +128,15 @@ test('a worker logs the retries of archive jobs', async () => {
     front.set({ only: (asked) => asked.method === method, times: 1, how: RATE_LIMIT })
     const result = await resultOf(executor, kind, job as never)
     expect(front.counters.struck).toBe(1)
-    return { result, retries: log.lines.filter((line) => line.includes('asked again')) }
+    return { result, retries: log.lines.filter((line) => line.includes('next attempt in')) }
   }
   const pushed = await retriesOf('archive-push', pushJob(), 'POST')
   expect(pushed.result).toMatchObject({ stored: KEYS, failures: [] })
-  expect(pushed.retries).toEqual([expect.stringMatching(/^warn: gcs:\/\/bucket/)])
+  expect(pushed.retries).toEqual([expect.stringMatching(/^warn: repo\d: gcs:\/\/bucket/)])
   await using opened = await openAll()
   const fetched = await retriesOf('fetch-segment', await fetchJob(opened.repositories), 'GET')
   expect(fetched.result).toMatchObject({ fetched: { repoKey: 1 }, failures: [] })
-  expect(fetched.retries).toEqual([expect.stringMatching(/^warn: gcs:\/\/bucket/)])
+  expect(fetched.retries).toEqual([expect.stringMatching(/^warn: repo\d: gcs:\/\/bucket/)])
 })
 
 test('lanes of a worker share one client for each repository, and the worker closes it', async () => {
