@@ -93,7 +93,7 @@ async function throughSpool(
     queueMaxBytes: options.archivePushQueueMax,
     start: () => launcher.startBackground([decodeUtf8(walPath)]),
     async explain(name) {
-      const { walExplainer } = await loadModule(() => import('./explain-wal.ts'))
+      const { walExplainer } = await loadModule(() => import('./shared/explain-wal.ts'))
       // Without a connection: the server waits for this process.
       return walExplainer(ctx, textToBytes(pgPath), undefined)(name)
     },

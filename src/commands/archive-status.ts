@@ -3,7 +3,7 @@ import { readArchivingFacts } from '../core/archive/status/archiving-facts.ts'
 import type { ServerConnection } from '../postgres/client.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError, toPlainError } from '../util/error.ts'
-import { connectCluster } from './connect.ts'
+import { connectCluster } from './shared/connect.ts'
 import type { CommandContext } from './context.ts'
 
 /** Timeout of the query to the server, which may hang. */

@@ -11,7 +11,7 @@ import { finish } from './backup/finish.ts'
 import { identify } from './backup/identify.ts'
 import { planBackup } from './backup/plan.ts'
 import { assertReady, refuseRunningServer } from './backup/ready.ts'
-import { connectCluster } from './connect.ts'
+import { connectCluster } from './shared/connect.ts'
 import type { CommandContext, StanzaLock } from './context.ts'
 import { expireAfterBackup } from './expire.ts'
 

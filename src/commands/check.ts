@@ -8,9 +8,9 @@ import type { ServerConnection } from '../postgres/client.ts'
 import { readControlFile, type ControlFile } from '../postgres/control-file.ts'
 import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
-import { connectCluster } from './connect.ts'
+import { connectCluster } from './shared/connect.ts'
 import type { CommandContext } from './context.ts'
-import { walExplainer } from './explain-wal.ts'
+import { walExplainer } from './shared/explain-wal.ts'
 
 export interface CheckReport {
   readonly stanza: string

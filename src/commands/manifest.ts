@@ -5,7 +5,7 @@ import { isBackupLabel } from '../format/backup-label.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
-import { oneRepository } from './one-repository.ts'
+import { oneRepository } from './shared/one-repository.ts'
 
 /** Every file of one backup: where and how it is stored. With --filter one file with its blocks. */
 export async function manifest(ctx: CommandContext<'manifest'>): Promise<ManifestReport> {

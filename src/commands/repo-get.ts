@@ -6,7 +6,7 @@ import { textToBytes } from '../util/byte-string.ts'
 import type { ByteSink } from '../util/bytes.ts'
 import { isPgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
-import { oneRepository, repositoryRoot } from './one-repository.ts'
+import { oneRepository, repositoryRoot } from './shared/one-repository.ts'
 
 /** The bytes of one stored file, still compressed, and decrypted unless `raw`; false: it does not exist. */
 export async function repoGet(ctx: CommandContext<'repo-get'>, sink: ByteSink): Promise<boolean> {

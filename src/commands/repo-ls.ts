@@ -3,7 +3,7 @@ import { repositoryName } from '../core/repo/name.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
-import { oneRepository, repositoryRoot } from './one-repository.ts'
+import { oneRepository, repositoryRoot } from './shared/one-repository.ts'
 
 /** A stored file, or everything below a path. Names are byte strings and are returned as they are found. */
 export async function repoLs(ctx: CommandContext<'repo-ls'>): Promise<AsyncIterable<ListedFile>> {

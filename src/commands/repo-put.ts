@@ -5,7 +5,7 @@ import { textToBytes } from '../util/byte-string.ts'
 import type { ByteSource } from '../util/bytes.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
-import { oneRepository, repositoryRoot } from './one-repository.ts'
+import { oneRepository, repositoryRoot } from './shared/one-repository.ts'
 
 /** Store bytes as one file, completely or not at all; encrypted with the repository's passphrase unless `raw`. */
 export async function repoPut(ctx: CommandContext<'repo-put'>, source: ByteSource): Promise<void> {

@@ -2,7 +2,7 @@ import { repositoryName } from '../core/repo/name.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
-import { oneRepository, repositoryRoot } from './one-repository.ts'
+import { oneRepository, repositoryRoot } from './shared/one-repository.ts'
 
 /** Remove a file, or with --recurse a path and all below. An absent file is not an error. */
 export async function repoRm(ctx: CommandContext<'repo-rm'>): Promise<void> {

@@ -30,8 +30,8 @@ import {
   majorOf,
   manifestSpan,
   warnOfArchiving,
-} from './restore-archive.ts'
-import { databaseChoice, localPgPath, recoveryPolicy, remapPolicy, requestedSet } from './restore-options.ts'
+} from './restore/archive.ts'
+import { databaseChoice, localPgPath, recoveryPolicy, remapPolicy, requestedSet } from './restore/options.ts'
 
 export interface RestoreReport {
   readonly label: string

@@ -1,6 +1,6 @@
 import { createStanza, type CreatedStanza } from '../core/stanza/create.ts'
 import type { CommandContext } from './context.ts'
-import { stanzaCluster } from './stanza-cluster.ts'
+import { stanzaCluster } from './shared/stanza-cluster.ts'
 
 export interface StanzaCreateReport {
   readonly stanza: string

@@ -4,7 +4,7 @@ import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { removeStopFile, stopFileOf } from '../util/stop-file.ts'
 import type { CommandContext } from './context.ts'
-import { oneRepository } from './one-repository.ts'
+import { oneRepository } from './shared/one-repository.ts'
 
 export interface StanzaDeleteReport {
   readonly stanza: string

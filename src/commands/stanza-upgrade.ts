@@ -1,6 +1,6 @@
 import { upgradeStanza, type UpgradedStanza } from '../core/stanza/upgrade.ts'
 import type { CommandContext } from './context.ts'
-import { stanzaCluster } from './stanza-cluster.ts'
+import { stanzaCluster } from './shared/stanza-cluster.ts'
 
 export interface StanzaUpgradeReport {
   readonly stanza: string

@@ -7,7 +7,7 @@ import type { BackupType, Manifest } from '../../format/manifest.ts'
 import { parseWalSegment, type WalSegment } from '../../format/wal-segment.ts'
 import type { ServerConnection } from '../../postgres/client.ts'
 import type { CommandContext } from '../context.ts'
-import { walExplainer } from '../explain-wal.ts'
+import { walExplainer } from '../shared/explain-wal.ts'
 import type { BackupSource } from './identify.ts'
 
 /** What the steps of a backup share, from its begin on. */

@@ -4,7 +4,7 @@ import type { ServerConnection } from '../../postgres/client.ts'
 import { relationFileOf, relationName, type RelationFile } from '../../postgres/relation-name.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError, toPlainError } from '../../util/error.ts'
-import { connectCluster } from '../connect.ts'
+import { connectCluster } from '../shared/connect.ts'
 import type { CommandContext } from '../context.ts'
 
 /**

@@ -1,6 +1,6 @@
-import type { Repository } from '../core/repository.ts'
-import { PgtsError } from '../util/error.ts'
-import type { CommandContext } from './context.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { Repository } from '../../core/repository.ts'
+import type { CommandContext } from '../context.ts'
 
 /**
  * The repository of a command that works on one only: that of --repo, or the only configured one.

@@ -1,13 +1,13 @@
-import type { RecoveryPolicy } from '../core/restore/recovery.ts'
-import { restoreCommand } from '../core/restore/recovery.ts'
-import { parseTarget, parseTargetTimeline, type RecoveryTarget } from '../core/restore/recovery-target.ts'
-import type { RemapPolicy } from '../core/restore/remap.ts'
-import type { DatabaseChoice } from '../core/restore/selective.ts'
-import type { SetRequest } from '../core/restore/select-set.ts'
-import { hasUnknownZone } from '../core/restore/time-target.ts'
-import { textToBytes } from '../util/byte-string.ts'
-import { PgtsError } from '../util/error.ts'
-import type { CommandContext } from './context.ts'
+import type { RecoveryPolicy } from '../../core/restore/recovery.ts'
+import { restoreCommand } from '../../core/restore/recovery.ts'
+import { parseTarget, parseTargetTimeline, type RecoveryTarget } from '../../core/restore/recovery-target.ts'
+import type { RemapPolicy } from '../../core/restore/remap.ts'
+import type { DatabaseChoice } from '../../core/restore/selective.ts'
+import type { SetRequest } from '../../core/restore/select-set.ts'
+import { hasUnknownZone } from '../../core/restore/time-target.ts'
+import { textToBytes } from '../../util/byte-string.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { CommandContext } from '../context.ts'
 
 /** The options of restore as arguments of the engine, with byte strings. */
 type Context = CommandContext<'restore'>

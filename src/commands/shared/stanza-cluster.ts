@@ -1,10 +1,10 @@
-import { checkServer, type ArchiveCheckPolicy } from '../core/stanza/check-config.ts'
-import { readControlFile, type ControlFile } from '../postgres/control-file.ts'
-import { requireBackupSupport } from '../postgres/versions.ts'
-import { textToBytes } from '../util/byte-string.ts'
-import { PgtsError } from '../util/error.ts'
+import { checkServer, type ArchiveCheckPolicy } from '../../core/stanza/check-config.ts'
+import { readControlFile, type ControlFile } from '../../postgres/control-file.ts'
+import { requireBackupSupport } from '../../postgres/versions.ts'
+import { textToBytes } from '../../util/byte-string.ts'
+import { PgtsError } from '../../util/error.ts'
 import { connectCluster } from './connect.ts'
-import type { CommandContext } from './context.ts'
+import type { CommandContext } from '../context.ts'
 
 /**
  * Identity of the stanza's cluster from the files of pg1; a running server must have the same.

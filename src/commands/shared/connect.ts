@@ -1,7 +1,7 @@
-import { connectServer, type ServerConnection } from '../postgres/client.ts'
-import { decodeUtf8, textToBytes } from '../util/byte-string.ts'
-import { PgtsError } from '../util/error.ts'
-import type { CommandContext } from './context.ts'
+import { connectServer, type ServerConnection } from '../../postgres/client.ts'
+import { decodeUtf8, textToBytes } from '../../util/byte-string.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { CommandContext } from '../context.ts'
 
 /** Commands that talk to the server of pg1. */
 type DatabaseCommand = 'archive-status' | 'backup' | 'check' | 'stanza-create' | 'stanza-upgrade'

@@ -1,7 +1,7 @@
-import { readArchivingFacts } from '../core/archive/status/archiving-facts.ts'
-import { diagnose } from '../core/archive/status/diagnose.ts'
-import type { ServerConnection } from '../postgres/client.ts'
-import type { CommandContext } from './context.ts'
+import { readArchivingFacts } from '../../core/archive/status/archiving-facts.ts'
+import { diagnose } from '../../core/archive/status/diagnose.ts'
+import type { ServerConnection } from '../../postgres/client.ts'
+import type { CommandContext } from '../context.ts'
 
 /**
  * The diagnosis for a command whose wait for WAL timed out: why was this segment not archived?
