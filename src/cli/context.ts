@@ -46,8 +46,6 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   const stanza = options.stanza ?? ''
   let repositories: Promise<readonly Repository[]> | undefined
   let cluster: Promise<ClusterFiles> | undefined
-  const leases = new Map<number, AsyncDisposable>()
-
   const selected = options.repo.filter(({ key }) => options.repoKey === undefined || key === options.repoKey)
   const lockPath = options.lockPath ?? ''
   let descriptions: readonly RepositoryDescription[] | undefined
@@ -55,6 +53,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   const connections = DATA_COMMANDS.includes(command) ? DATA_CONNECTIONS : CONNECTIONS
   const openAll = async () =>
     Promise.all(describe().map((description) => openRepository(description, log, connections)))
+  const leases = new Leases({ command, stanza, lockPath, log, signal }, lost)
 
   const ctx = {
     command,
@@ -85,35 +84,8 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
         log,
       })
     },
-    lock: async (): Promise<StanzaLock> => {
-      const { acquireLocks, assertNotStopped } = await loadModule(() => import('../util/lock.ts'))
-      const { locks: types = [], stops } = commandRow(command)
-      const repoKeys = selected.map(({ key }) => key)
-      const locks = await acquireLocks({ lockPath, stanza, types, repoKeys, execId: await ownExecId() })
-      if (stops === true) {
-        try {
-          assertNotStopped(lockPath, stanza)
-        } catch (error) {
-          await locks[Symbol.asyncDispose]()
-          throw error
-        }
-      }
-      return locks
-    },
-    lease: async (repository) => {
-      const held = leases.get(repository.key)
-      if (held !== undefined) return NOTHING_HELD
-      // Without the stanza there is nothing to protect; the command reports that it is missing.
-      if (command !== 'stanza-create' && !(await hasStanza(repository.storage, stanza, signal))) return NOTHING_HELD
-      const taken = await takeLeaseOf(repository, { command, stanza, lockPath, log, signal }, lost)
-      leases.set(repository.key, taken)
-      return {
-        async [Symbol.asyncDispose]() {
-          leases.delete(repository.key)
-          await taken[Symbol.asyncDispose]()
-        },
-      }
-    },
+    lock: () => acquireLocksOf(command, { lockPath, stanza, repoKeys: selected.map(({ key }) => key) }),
+    lease: (repository) => leases.take(repository),
     confirm: async (question) => {
       const { askTerminal } = await loadModule(() => import('./ask.ts'))
       return askTerminal(question, signal)
@@ -158,6 +130,55 @@ const CONNECTIONS = 2
 const DATA_CONNECTIONS = 6
 const DATA_COMMANDS: readonly CommandName[] = ['backup', 'restore', 'verify']
 
+async function acquireLocksOf(
+  command: CommandName,
+  { lockPath, stanza, repoKeys }: { lockPath: string; stanza: string; repoKeys: readonly number[] },
+): Promise<StanzaLock> {
+  const { acquireLocks, assertNotStopped } = await loadModule(() => import('../util/lock.ts'))
+  const { locks: types = [], stops } = commandRow(command)
+  const locks = await acquireLocks({ lockPath, stanza, types, repoKeys, execId: await ownExecId() })
+  if (stops === true) {
+    try {
+      assertNotStopped(lockPath, stanza)
+    } catch (error) {
+      await locks[Symbol.asyncDispose]()
+      throw error
+    }
+  }
+  return locks
+}
+
+type LeaseRun = Pick<CommandContext, 'command' | 'stanza' | 'log' | 'signal'> & { readonly lockPath: string }
+
+/** The leases of one command, by repository. One that is held already is not taken twice. */
+class Leases {
+  readonly #run: LeaseRun
+  readonly #lost: AbortController
+  readonly #held = new Set<number>()
+
+  /** @param lost is aborted when a lease is lost */
+  constructor(run: LeaseRun, lost: AbortController) {
+    this.#run = run
+    this.#lost = lost
+  }
+
+  async take(repository: Repository): Promise<AsyncDisposable> {
+    const { key, storage } = repository
+    const { command, stanza, signal } = this.#run
+    if (this.#held.has(key)) return NOTHING_HELD
+    // Without the stanza nothing can be changed by another host, and the command itself reports that it is missing.
+    if (command !== 'stanza-create' && !(await hasStanza(storage, stanza, signal))) return NOTHING_HELD
+    const taken = await takeLeaseOf(repository, this.#run, this.#lost)
+    this.#held.add(key)
+    return {
+      [Symbol.asyncDispose]: async () => {
+        this.#held.delete(key)
+        await taken[Symbol.asyncDispose]()
+      },
+    }
+  }
+}
+
 const NOTHING_HELD: AsyncDisposable = { async [Symbol.asyncDispose]() {} }
 
 async function hasStanza(storage: Repository['storage'], stanza: string, signal: AbortSignal): Promise<boolean> {
@@ -170,7 +191,7 @@ async function hasStanza(storage: Repository['storage'], stanza: string, signal:
 /** Loads its modules itself: only commands that change backup.info need them. */
 async function takeLeaseOf(
   repository: Repository,
-  run: Pick<CommandContext, 'command' | 'stanza' | 'log' | 'signal'> & { readonly lockPath: string },
+  run: LeaseRun,
   lost: AbortController,
 ): Promise<AsyncDisposable> {
   const [{ takeLease }, { hostPlace }, { hostname }] = await Promise.all([

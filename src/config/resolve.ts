@@ -124,14 +124,13 @@ async function resolveFor(
   const stanzaHints = stanza !== undefined && file.stanzas.includes(stanza) ? [] : hintsFor(located, file.stanzas)
   const settings = strongest([...above, ...file.settings])
   const { dialect } = located
-  const cores = input.cores ?? availableParallelism()
   const evaluation = new Evaluation({
     command,
     dialect,
     settings: uncompressed(settings, warn),
     program: input.program,
     stanzaHints,
-    cores,
+    cores: input.cores ?? availableParallelism(),
     warn,
     lenient,
   })
