@@ -11,7 +11,7 @@ import { storingFilters, type BackupInProgress } from './stored-text.ts'
 
 /**
  * Copy the WAL that a backup needs into its own pg_wal, so that it can be restored without the archive. Stored as the
- * backup's other files are; the content is proven against the checksum in the archive file's name on the way.
+ * backup's other files are; the content is compared with the checksum in the archive file's name.
  *
  * @param archive archive.info, which has the passphrase of the archive where the repository is encrypted
  */

@@ -25,7 +25,7 @@ export async function commitBackup(
   const { storage } = repository
   const text = serialiseManifest(manifest)
   const compressing = compressManifest(text)
-  // Whoever needs it hears of a failure.
+  // Awaited below; until then a rejection must not count as unhandled.
   compressing.catch(() => undefined)
   await storage.sync(backupLabelPath(stanza, manifest.label))
   await saveManifest(storage, stanza, manifest, state.backupInfo, text)

@@ -27,7 +27,7 @@ export interface CopyRequest {
   progress(progress: LockProgress): void
 }
 
-/** Copy what is to be copied, record it in the draft, and say how far it has come. */
+/** Copy every file that is to be copied, record it in the draft, and report the progress. */
 export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promise<void> {
   const { storage, backup, files, log, signal } = request
   const toRead = files.filter(({ action }) => action === 'copy' || action === 'compare')
@@ -50,7 +50,7 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
         if (log.enabled('detail'))
           log.detail({ process: worker }, describeCopy(file, copied, share(doneBytes, totalBytes)))
       }
-      // Every ten percent is enough for `info`, and costs nothing.
+      // `info` needs no more than every tenth percent.
       const tenth = totalBytes === 0 ? 0 : Math.floor((doneBytes / totalBytes) * 10)
       if (tenth > shownTenth) {
         shownTenth = tenth
@@ -62,21 +62,21 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
       }
     }
   } catch (error) {
-    // What has been stored so far can be used by the next run, if it is known. The reason for the end is the story.
+    // The next run can use what the saved manifest lists. The first error is the one to report.
     await save().catch(() => undefined)
     throw error
   }
   if (log.enabled('detail')) logTheRest(files, draft, log)
 }
 
-/** Opening a file and finding its end takes as long as so many bytes of a large one. */
+/** The cost of opening and closing a file, as bytes of a large file that take the same time. */
 const FILE_BYTES = 16 * 1024
 
 function weightOf({ files }: CopyFilesJob): number {
   return files.reduce((sum, { sizeBytes }) => sum + sizeBytes, files.length * FILE_BYTES)
 }
 
-/** What was not read, or turned out to be what the prior backup has. */
+/** Files that were not read, and files that are equal to those of the prior backup. */
 function logTheRest(files: readonly PlannedFile[], draft: ManifestDraft, log: Logger): void {
   for (const { file, action } of files) {
     if (action === 'empty') log.detail(`store zero-length file ${bytesToText(file.path)}`)

@@ -16,7 +16,7 @@ import type { PageCheckResult } from './page-check.ts'
 import { CommitQueue, RepoTarget } from './repo-target.ts'
 import { storeFile } from './store-file.ts'
 
-/** One file of the cluster on its way into the repository. */
+/** One file of the cluster to copy into the repository. */
 export interface CopyFileJob {
   /** Manifest name. */
   readonly name: string
@@ -26,7 +26,7 @@ export interface CopyFileJob {
   readonly repoName: string
   /** Size when the list was made, bytes. */
   readonly sizeBytes: number
-  /** PostgreSQL may extend the file meanwhile; what lies beyond `sizeBytes` comes back from WAL. */
+  /** PostgreSQL may extend the file during the copy; recovery restores what is beyond `sizeBytes` from WAL. */
   readonly sizeLimited: boolean
   /** pg_control: read until its CRC is right, stored with a zero tail. */
   readonly control: boolean
@@ -73,7 +73,7 @@ export interface CopyFilesJob {
 }
 
 /**
- * `unchanged`: the prior backup has it. `emptied`: it lost its content meanwhile, and nothing is stored for that.
+ * `unchanged`: the prior backup has it. `emptied`: it was truncated during the backup, and nothing is stored for it.
  * `resumed`: the interrupted backup has it.
  */
 export type CopiedFile =
@@ -177,7 +177,7 @@ async function copyFile(
   if (stored === 'unchanged') return { name, outcome: 'unchanged' }
   if (stored !== undefined) return { name, outcome: 'copied', ...stored }
 
-  // Its blocks look like those of the prior backup, but the content is another: all of it is stored.
+  // The checksums of its blocks equal those of the prior backup, but the content differs: all of it is stored.
   const again = await openForCopy(file, env)
   if (again === undefined) return vanished(file)
   const { blocks, priorContent: _, ...whole } = file

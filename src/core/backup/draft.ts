@@ -30,7 +30,7 @@ export class ManifestDraft {
     for (const { file, action, priorEntry, resumed } of planned) {
       if (action === 'reference' && priorEntry !== undefined) this.#files.set(file.name, priorEntry)
       else if (action === 'empty') this.#files.set(file.name, emptyEntry(file, head.options.checksumPage))
-      // Once more interrupted, the backup still knows what it had stored before.
+      // If the backup is interrupted again, its manifest still lists what was stored before.
       else this.#files.set(file.name, resumed ?? listedEntry(file))
     }
   }

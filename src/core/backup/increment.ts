@@ -3,9 +3,9 @@ import type { ListedFile } from '../../postgres/data-directory.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 
 /**
- * What becomes of one file of the cluster.
- *  - `empty`: it has no content; only the manifest speaks of it
- *  - `reference`: size and time say that it is what the prior backup has
+ * What is done with one file of the cluster.
+ *  - `empty`: it has no content; only the manifest lists it
+ *  - `reference`: its size and time are those of the file in the prior backup
  *  - `compare`: it is read and hashed first, and copied only when it differs from the prior
  *  - `copy`: it is copied
  */
@@ -24,7 +24,7 @@ export interface PlannedFile {
 }
 
 export interface IncrementOptions {
-  /** Asked for by the user: compare by checksum. */
+  /** The option delta: compare by checksum. */
   readonly delta: boolean
   readonly online: boolean
   /** Empty files are not stored when small files are bundled. */
@@ -37,14 +37,14 @@ export interface IncrementOptions {
 
 export interface Increment {
   readonly files: readonly PlannedFile[]
-  /** Are files compared by checksum because times are not asked for or cannot be trusted? */
+  /** Files are compared by checksum, by option or because times cannot be trusted. */
   readonly delta: boolean
-  /** Why delta was switched on although nobody asked for it: a sentence for the operator. */
+  /** Why delta is on although the option is off: a sentence for the operator. */
   readonly deltaReason?: string
 }
 
 /**
- * Which files does a backup copy, and which does it take from the prior backup?
+ * Decide which files a backup copies and which it takes from the prior backup.
  *
  * @param prior manifest of the backup to build on; undefined for a full
  * @see docs/format/manifest.md, which files a diff or incr copies

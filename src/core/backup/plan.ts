@@ -4,7 +4,7 @@ import { blockShapeOf, type BlockPolicy } from './block-policy.ts'
 import type { CopyFileJob, CopyFilesJob } from './copy-file.ts'
 import type { PlannedFile } from './increment.ts'
 
-/** How files are to be copied; from options and from what the server says. Sizes in bytes. */
+/** How files are copied, from options and settings of the server. Sizes in bytes. */
 export interface CopyPolicy {
   readonly codec: { readonly type: CompressType; readonly level: number }
   /** Passphrase of the backup set's files, in an encrypted repository. */

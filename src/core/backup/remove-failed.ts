@@ -4,8 +4,8 @@ import { isPgtsError, toPlainError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 
 /**
- * A backup that ran out of space must not keep the space: archive-push writes to the same disk, and PostgreSQL must be
- * able to hand over its WAL. What could have been resumed is given up for that. A backup that was committed stays.
+ * Remove a backup that failed because the disk is full, although it could be resumed: archive-push writes to the same
+ * disk, and PostgreSQL must be able to archive its WAL. A committed backup is not removed.
  *
  * @param label undefined when the backup failed before it had one
  */
@@ -22,7 +22,7 @@ export async function removeFailedBackupIfDiskFull(
     await storage.removeTree(backupLabelPath(stanza, label))
     log.warn({ label }, `the unfinished backup ${label} was removed, so that it does not keep the space that WAL needs`)
   } catch (failure) {
-    // The first error is the story; this one tells that the space is still taken.
+    // The first error is reported by the caller; this warning adds that the space is still in use.
     log.warn({ label }, `cannot remove the unfinished backup ${label}: ${toPlainError(failure).message}`)
   }
 }

@@ -1,7 +1,7 @@
 import type { PendingFile, StorageDriver } from '../../storage/driver.ts'
 import type { ByteSink } from '../../util/bytes.ts'
 
-/** A repository file that is created when its first bytes come, and counts what it holds. Left without `commit` it is discarded. */
+/** A repository file that is created with its first bytes, and counts them. Without `commit` it is discarded. */
 export class RepoTarget implements ByteSink, AsyncDisposable {
   /** Written so far: where the next slice of a bundle begins. */
   bytes = 0
@@ -49,7 +49,7 @@ export class CommitQueue implements AsyncDisposable {
 
   commit(target: RepoTarget): void {
     const commit = target.commit()
-    // Whoever drains hears of a failure; until then it is not unhandled.
+    // `drain` reports a failure; until then the rejection must not count as unhandled.
     commit.catch(() => undefined)
     this.#commits.push(commit)
   }

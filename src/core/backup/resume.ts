@@ -43,7 +43,7 @@ export async function newestUnfinished(
 
 /**
  * The newest backup, when it was interrupted and can be continued: made by this version of this program, of the same type,
- * on the same prior, in the same compression. One that cannot be continued is removed: it will never be of use.
+ * on the same prior, in the same compression. One that cannot be continued is removed.
  *
  * @returns its manifest, with checksums of what had been copied when it was last saved
  */
@@ -78,7 +78,7 @@ export async function findResumable(request: ResumeRequest): Promise<Manifest | 
   return undefined
 }
 
-/** No manifest names what is left of an interrupted backup: it only takes space. */
+/** No manifest lists the rest of an interrupted backup, so a file that cannot be removed only takes space. */
 function stays(log: Logger, label: string): (error: PgtsError) => void {
   return ({ message }) => log.warn({ label }, `files of the interrupted backup ${label} stay: ${message}`)
 }

@@ -25,9 +25,9 @@ export interface StartedBackup {
 }
 
 /**
- * Put the server into backup mode, and make sure that what we are about to copy is this server's.
+ * Put the server into backup mode, and check that the files to copy belong to this server.
  *
- * @param readControl reads pg_control anew: it must show the checkpoint with which the backup begins
+ * @param readControl reads pg_control again: it must show the checkpoint with which the backup begins
  */
 export async function startOnServer(
   connection: ServerConnection,

@@ -54,7 +54,7 @@ export async function storeReturnedFile(
   }
 }
 
-/** What the content of a file passes on its way into the repository. Load the codec before. */
+/** The stages that compress and encrypt the content of a file. The codec must be loaded. */
 export function storingFilters({ codec, cipherPass }: BackupInProgress['policy']): Stage[] {
   const filters: Stage[] = codec.type === 'none' ? [] : [compressor(codec.type, codec.level)]
   if (cipherPass !== undefined) filters.push(encryptor(cipherPass))

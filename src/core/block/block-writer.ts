@@ -27,7 +27,7 @@ class BlockWriter implements BlockStage {
   readonly #superBlockSize: number
   readonly #places: BlockPlace[] = []
   #checksums = new Uint8Array(0)
-  /** The beginning of a block whose rest has not come yet. */
+  /** The beginning of a block whose rest has not been pushed yet. */
   readonly #part: Buffer
   #partBytes = 0
   #open: OpenSuperBlock | undefined
@@ -88,7 +88,7 @@ class BlockWriter implements BlockStage {
   }
 
   result(): BlockWriteResult {
-    if (this.#result === undefined) throw new PgtsError('assert', 'asked for the result before the file was written')
+    if (this.#result === undefined) throw new PgtsError('assert', 'the result was read before the file was written')
     return this.#result
   }
 

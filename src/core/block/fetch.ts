@@ -22,7 +22,7 @@ export interface FetchOptions {
 }
 
 /**
- * Reads one range, decodes its super blocks and hands out the wanted blocks. Memory stays at the codec's buffers.
+ * Reads one range, decodes its super blocks and passes on the wanted blocks. Uses only the memory of the codec's buffers.
  *
  * @throws PgtsError `format` or `crypto` when a super block is damaged, `file-read` or `file-missing` when it is not there
  */
@@ -110,7 +110,7 @@ class Cut implements AsyncDisposable {
     this.#source = source
   }
 
-  /** The next `length` bytes. To be read to their end before the next are asked for. */
+  /** The next `length` bytes. They must be consumed before the next call. */
   next(length: number): ByteSource {
     let owed = length
     const hand = (chunk: Uint8Array | undefined): Uint8Array | undefined => {

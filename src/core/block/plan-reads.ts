@@ -28,7 +28,7 @@ export interface RangeRead {
  * What has to be read from the repository for some blocks of a file: as few ranges as possible, backup after backup,
  * each from the beginning of its file to the end. A super block that holds several of the blocks is read once.
  *
- * @param isNeeded asked once for each block of the file
+ * @param isNeeded called once for each block of the file
  */
 export function planReads(map: BlockMap, isNeeded: (block: number) => boolean): RangeRead[] {
   const bySuperBlock = new Map<SuperBlock, Stretch[]>()

@@ -5,7 +5,7 @@ import { bytesToText } from '../../util/byte-string.ts'
 import { readAll } from '../../util/bytes.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
 
-/** Where a block incremental file is stored, as its manifest entry says. Sizes in bytes. */
+/** Where a block incremental file is stored, from its manifest entry. Sizes in bytes. */
 export interface StoredBlocks {
   /** Repository file with the map: of the backup that the entry refers to (`fileRepoName`). */
   readonly repoName: string

@@ -3,7 +3,7 @@ import { toPlainError } from '../../util/error.ts'
 import { inParallel } from '../../util/parallel.ts'
 import type { ExpireRun } from './run.ts'
 
-/** No upload of one file takes this long, so whoever began it is gone. */
+/** No upload of one file takes this long, so the process that began it has ended. */
 const ABANDONED_MS = 3 * 24 * 3_600_000
 
 /**

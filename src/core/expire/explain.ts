@@ -10,7 +10,7 @@ export type ArchiveStays =
   | 'time-not-met'
   /** Fewer backups than are to be kept. */
   | 'too-few'
-  /** A backup cannot be judged, so nobody knows what it needs. */
+  /** A backup cannot be assessed, so the WAL it needs is unknown. */
   | 'unknown-backup'
   /** A backup on another host may be at work beside a newer one. */
   | 'runs-beside'
@@ -33,7 +33,7 @@ export interface ArchiveVerdict {
   readonly remove: readonly { readonly start: string; readonly stop: string }[]
 }
 
-/** For each backup and WAL range why it lives or goes: what `expire` does, told by what decided it. */
+/** For each backup and WAL range whether `expire` removes it, and the rule that decides it. */
 export interface Explanation {
   readonly calendar?: CalendarPolicy
   /** Oldest first. */
@@ -42,7 +42,7 @@ export interface Explanation {
   readonly unlisted: readonly LeftOver[]
   /** For how many of the newest backups of which type all WAL is kept. */
   readonly archiveRetention?: { readonly type: string; readonly count: number }
-  /** Absent: `archives` tells. */
+  /** Absent: see `archives`. */
   readonly archiveStays?: ArchiveStays
   readonly archives: readonly ArchiveVerdict[]
 }

@@ -6,7 +6,7 @@ import { isPgtsError, PgtsError } from '../../util/error.ts'
 import type { Repository } from '../repository.ts'
 import type { Pin } from './pins.ts'
 
-/** Below a folder of pgts's own, which no command of pgbackrest looks at. */
+/** Below a folder of pgts's own, which no command of pgbackrest reads. */
 export function pinsName(stanza: string): string {
   return `${ownPath(stanza)}/pins.json`
 }

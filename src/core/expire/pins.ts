@@ -1,8 +1,8 @@
-/** A backup that somebody wants kept, whatever retention says. */
+/** A backup that is kept, whatever the retention. */
 export interface Pin {
   readonly label: string
   readonly reason?: string
-  /** Seconds since the epoch; from then on the pin keeps nothing. Absent: for ever. */
+  /** Seconds since the epoch; from then on the pin has no effect. Absent: no limit. */
   readonly until?: number
   /** When it was pinned, seconds since the epoch. */
   readonly since: number

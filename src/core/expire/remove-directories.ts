@@ -8,7 +8,7 @@ import type { LeftOver } from './unfinished.ts'
  * @returns their labels
  */
 export async function removeDirectories(run: ExpireRun, leftOvers: readonly LeftOver[]): Promise<string[]> {
-  for (const leftOver of leftOvers) tell(run, leftOver)
+  for (const leftOver of leftOvers) logLeftOver(run, leftOver)
   const gone = leftOvers.filter(({ keep }) => !keep).map(({ label }) => label)
   await inParallel(gone, run.storage.parallel ?? 1, async (label) => {
     run.signal.throwIfAborted()
@@ -18,16 +18,16 @@ export async function removeDirectories(run: ExpireRun, leftOvers: readonly Left
   return gone
 }
 
-/** What is left alone is said; why something goes, only when it is not what retention took. */
-function tell(run: ExpireRun, leftOver: LeftOver): void {
+/** Log every directory that is kept, and the reason of a removal unless retention decided it. */
+function logLeftOver(run: ExpireRun, leftOver: LeftOver): void {
   const { label } = leftOver
   if (leftOver.keep && leftOver.changedMs !== undefined) {
     const last = new Date(leftOver.changedMs).toISOString().replace(/\.\d+Z$/, 'Z')
-    const story =
+    const reason =
       leftOver.why === 'may-run'
         ? 'it may be in progress on another host, or be resumed'
         : 'it was written to after a newer backup had begun, so another host may be at it'
-    run.say('info', `unfinished backup ${label} is left alone: ${story} (last change ${last})`)
+    run.say('info', `unfinished backup ${label} is left alone: ${reason} (last change ${last})`)
   } else if (!leftOver.keep && leftOver.why === 'too-old') {
     run.say('info', `unfinished backup ${label} goes: nothing was written to it for more than 7 days`)
   }

@@ -25,7 +25,7 @@ export interface RetentionPolicy {
 export interface ExpireChoice {
   /** Remove this backup and its dependents, and no other. */
   readonly set?: string
-  /** Remove the oldest full and its dependents, whatever the policy says. */
+  /** Remove the oldest full and its dependents, whatever the policy. */
   readonly oldest?: boolean
 }
 
@@ -36,7 +36,7 @@ export type ExpireReason =
   | 'time'
   /** More fulls and diffs than `diff`. */
   | 'diff'
-  /** Stands for no day, week, month or year that is kept, and nothing else is asked for. */
+  /** The calendar keeps no period for it, and no other rule applies. */
   | 'calendar'
   /** Asked for. */
   | 'set'
@@ -74,7 +74,7 @@ export interface ExpireGroup {
   readonly reason: ExpireReason
   /** The backup that the rule names. It stays itself when a pin or the calendar keeps it. */
   readonly label: string
-  /** All of them, newest first: the order in which they may be removed, so that what is left always stands. */
+  /** All of them, newest first: the order in which they may be removed, so that the backups that are left are always complete. */
   readonly labels: readonly string[]
 }
 
@@ -117,7 +117,7 @@ export function planBackups(
   plan.pin(pins.filter((pin) => isPinActive(pin, nowSeconds)))
   const fulls = plan.labelsOf('full')
   const newest = plan.kept.at(-1)?.label
-  const oldest = choice.oldest === true ? oldestThatMayGo(plan, fulls) : undefined
+  const oldest = choice.oldest === true ? oldestRemovable(plan, fulls) : undefined
   const effective: RetentionPolicy =
     oldest === undefined
       ? policy
@@ -144,7 +144,7 @@ export function planBackups(
       calendarFulls = fulls.filter((label) => plan.has(label) && label >= plan.oldestByCalendar()).length
     }
   }
-  // pgBackRest looks at diffs also when --oldest was asked for.
+  // pgBackRest applies the diff retention also with --oldest.
   if (choice.set === undefined && policy.diff !== undefined) applyDiff(plan, policy.diff)
 
   const archive = archiveRetention(effective, timeMetFulls ?? calendarFulls)
@@ -165,7 +165,7 @@ export function planBackups(
   }
 }
 
-/** What is still there while rules are applied one after the other, and why. */
+/** The backups that are left while rules are applied one after the other, and the reasons. */
 class Plan {
   readonly groups: ExpireGroup[] = []
   readonly all: readonly BackupEntry[]
@@ -174,7 +174,7 @@ class Plan {
   /** By label, what a pin or the calendar needs: the newest backup that does. */
   readonly #protected = new Map<string, string>()
   readonly #pinned = new Set<string>()
-  /** What some rule would take away, were it not protected. */
+  /** What some rule would remove if it were not protected. */
   readonly #candidates = new Set<string>()
   #oldestByCalendar: string | undefined
 
@@ -204,7 +204,7 @@ class Plan {
     }
   }
 
-  /** Is it pinned, or needed by what is? */
+  /** Is it pinned, or does a pinned backup need it? */
   isPinned(label: string): boolean {
     return this.#pinned.has(label)
   }
@@ -227,12 +227,12 @@ class Plan {
     this.#reasons.set(label, [...(this.#reasons.get(label) ?? []), ...reasons])
   }
 
-  /** Whatever is left stays for this reason. */
+  /** Keep all that is left, for this reason. */
   keepRest(reason: KeepReason): void {
     for (const { label } of this.kept) this.keep(label, reason)
   }
 
-  /** Take away the backup with all that builds on it, as far as nothing keeps them. */
+  /** Remove the backup with all that builds on it, except what is protected. */
   remove(label: string, reason: ExpireReason): void {
     const candidates = dependentsOf(label, this.kept)
     for (const other of candidates) this.#candidates.add(other)
@@ -281,7 +281,7 @@ class Plan {
   }
 }
 
-/** The label's own word, as everybody who reads the repository takes it. */
+/** From the label, as every program that reads the repository derives it. */
 function typeOf(label: string): BackupType {
   return backupTypeOf(parseBackupLabel(label))
 }
@@ -309,7 +309,7 @@ function applyFull(
       if (index >= first) plan.keep(label, { rule: 'full', rank: fulls.length - index, of: full })
     return undefined
   }
-  // Everything before the newest full that is older than the limit goes.
+  // Everything before the newest full that is older than the limit is removed.
   const limit = nowSeconds - full * SECONDS_PER_DAY
   const stops = new Map(plan.all.map((backup) => [backup.label, backup.timestampStop]))
   const met = fulls.findLastIndex((label) => (stops.get(label) as number) < limit)
@@ -319,7 +319,7 @@ function applyFull(
   return met === -1 ? undefined : fulls.length - met
 }
 
-/** Fulls count, because a full does for recovery what a diff does; but only diffs go here. */
+/** Fulls are counted too, because recovery can use a full like a diff; but only diffs are removed here. */
 function applyDiff(plan: Plan, count: number): void {
   const counted = plan.labelsOf('full', 'diff')
   const first = Math.max(0, counted.length - count)
@@ -342,12 +342,12 @@ function archiveRetention(policy: RetentionPolicy, keptFulls: number | undefined
   return count === undefined ? undefined : { type: policy.archiveType, count }
 }
 
-/** The newest always stays, and what a pin keeps is passed over. */
-function oldestThatMayGo(plan: Plan, fulls: readonly string[]): string | undefined {
+/** Never the newest, nor one that a pin keeps. */
+function oldestRemovable(plan: Plan, fulls: readonly string[]): string | undefined {
   return fulls.slice(0, -1).find((label) => !dependentsOf(label, plan.kept).some((other) => plan.isPinned(other)))
 }
 
-/** A stanza without a full backup of the current cluster cannot be restored, so the last one is not taken. */
+/** A stanza without a full backup of the current cluster cannot be restored, so the last one is not removed. */
 function refuseLastFull(plan: Plan, label: string): void {
   const fulls = plan.labelsOf('full')
   if (fulls.at(-1) !== label) return
@@ -358,7 +358,7 @@ function refuseLastFull(plan: Plan, label: string): void {
   })
 }
 
-/** What somebody pinned is not taken by name either: the pin goes first. */
+/** A pinned backup is not removed by name either: it must be unpinned first. */
 function refusePinned(plan: Plan, label: string): void {
   const pinned = dependentsOf(label, plan.kept).filter((other) => plan.isPinned(other))
   const [first] = pinned

@@ -44,12 +44,12 @@ export interface ExpireRequest {
   readonly signal: AbortSignal
 }
 
-/** What went, or would have gone in a dry run. */
+/** What was removed, or would be removed without --dry-run. */
 export interface ExpireReport {
   readonly repoKey: number
   readonly dryRun: boolean
   readonly groups: readonly ExpireGroup[]
-  /** The `set` asked for is not in this repository. */
+  /** The backup of --set is not in this repository. */
   readonly setMissing: boolean
   /** Labels whose directories were removed, newest first; also leftovers of interrupted backups. */
   readonly directories: readonly string[]
@@ -96,12 +96,12 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
     signal,
     say: (level, message) => log[level]({ repo: repoKey }, `${display}: ${message}`),
   }
-  const asked = ask(run, log)
-  const found = await reconcile(run.storage, stanza, asked.backupInfo, log, signal)
-  const pins = await asked.pins
+  const requested = requestAll(run, log)
+  const found = await reconcile(run.storage, stanza, requested.backupInfo, log, signal)
+  const pins = await requested.pins
   const nowSeconds = Math.floor(request.nowMs / 1000)
   const plan = planBackups(found.info.backups, request.policy, request.choice, nowSeconds, pins)
-  tell(run, plan)
+  logPlan(run, plan)
   tellLostPins(run, pins, found.info, nowSeconds)
 
   const gone = plan.groups.flatMap(({ labels }) => labels)
@@ -118,8 +118,8 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
     [
       () => removeDirectories(run, leftOvers),
       async () => {
-        const rules = await archiveRules(run, request, plan, found, leftOvers, info, asked.archiveInfo)
-        const removals = 'rules' in rules ? await removeArchive(run, rules.rules, await asked.archiveIds) : []
+        const rules = await archiveRules(run, request, plan, found, leftOvers, info, requested.archiveInfo)
+        const removals = 'rules' in rules ? await removeArchive(run, rules.rules, await requested.archiveIds) : []
         return { rules, removals }
       },
       () => removeHistory(run, request.policy.historyDays, nowSeconds, info),
@@ -139,7 +139,7 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
   }
 }
 
-/** Somebody wanted that backup kept: it must not be missed by chance, when it is needed. */
+/** A backup that an operator pinned must not disappear unnoticed. */
 function tellLostPins(run: ExpireRun, pins: readonly Pin[], info: BackupInfo, nowSeconds: number): void {
   for (const pin of pins) {
     if (!isPinActive(pin, nowSeconds) || info.backups.some(({ label }) => label === pin.label)) continue
@@ -152,27 +152,27 @@ function tellLostPins(run: ExpireRun, pins: readonly Pin[], info: BackupInfo, no
   }
 }
 
-interface Asked {
+interface Requested {
   readonly backupInfo: Promise<BackupInfo>
   readonly pins: Promise<readonly Pin[]>
   readonly archiveInfo: Promise<ArchiveInfo>
   readonly archiveIds: Promise<readonly string[]>
 }
 
-/** All that is small is asked for together: from a store far away each answer takes a while. Judged when it is needed. */
-function ask(run: ExpireRun, log: Logger): Asked {
+/** Small files are requested together, because each answer of a remote store is slow; a failure is reported when used. */
+function requestAll(run: ExpireRun, log: Logger): Requested {
   const { repository, stanza, signal } = run
-  const asked = {
+  const requested = {
     backupInfo: loadBackupInfo(repository, stanza, { log, signal }),
     pins: loadPins(repository, stanza, signal),
     archiveInfo: loadArchiveInfo(repository, stanza, { log, signal }),
     archiveIds: archiveIdsIn(run),
   }
-  for (const answer of Object.values(asked)) answer.catch(() => undefined)
-  return asked
+  for (const answer of Object.values(requested)) answer.catch(() => undefined)
+  return requested
 }
 
-const STORIES: Record<ExpireReason, string> = {
+const REASONS: Record<ExpireReason, string> = {
   full: 'expire full backup',
   time: 'expire time-based backup',
   diff: 'expire diff backup',
@@ -181,11 +181,11 @@ const STORIES: Record<ExpireReason, string> = {
   oldest: 'expire oldest full backup',
 }
 
-function tell(run: ExpireRun, plan: BackupPlan): void {
+function logPlan(run: ExpireRun, plan: BackupPlan): void {
   if (plan.oldestMissing) run.say('warn', 'there is no full backup that could go: at most one is left')
   for (const { reason, labels } of plan.groups) {
     const set = labels.length > 1 ? ' set' : ''
-    run.say('info', `${STORIES[reason]}${set} ${[...labels].reverse().join(', ')}`)
+    run.say('info', `${REASONS[reason]}${set} ${[...labels].reverse().join(', ')}`)
   }
   if (plan.newestRemoved !== undefined) {
     run.say(

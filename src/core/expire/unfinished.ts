@@ -6,15 +6,15 @@ import { loadManifest } from '../info-store.ts'
 import type { Reconciled } from '../reconcile.ts'
 import type { ExpireRun } from './run.ts'
 
-/** What becomes of a label directory that is not in backup.info. */
+/** Whether a label directory that is not in backup.info is kept. */
 export type LeftOver =
   | { readonly label: string; readonly keep: false; readonly why: 'expired' | 'leftover' | 'prior-gone' | 'too-old' }
   | {
       readonly label: string
       readonly keep: true
       /**
-       * `may-run`: the newest, with nothing but a copy of its manifest: in progress elsewhere, or to be resumed.
-       * `runs-beside`: written to after a newer backup had begun, so another host is, or was, at it.
+       * `may-run`: the newest, with nothing but a copy of its manifest: in progress on another host, or to be resumed.
+       * `runs-beside`: written to after a newer backup had begun, so another host writes, or wrote, it.
        * `unknown`: it has a manifest that cannot be assessed. `unreadable`: its copy cannot be read.
        */
       readonly why: 'may-run' | 'runs-beside' | 'unknown' | 'unreadable'
@@ -29,7 +29,7 @@ export const UNFINISHED_MAX_AGE_MS = 7 * 86_400_000
  * Assess every directory that has no entry in backup.info, newest first. The lock that expire holds proves that no backup
  * runs on this host; a backup on another host shows only in what it writes.
  *
- * @param gone labels that this run takes off the list
+ * @param gone labels that this run removes from the list
  */
 export async function assessLeftOvers(
   run: ExpireRun,
@@ -80,7 +80,7 @@ async function assessUnfinished(
       ? { label, keep: true, why: 'may-run', changedMs }
       : { label, keep: false, why: 'too-old' }
   }
-  // Two backups at a time are only possible on two hosts. What died before the other began was last written before.
+  // Two backups at a time are only possible on two hosts. A backup that ended before the other began was last written before that.
   return changedMs > enough
     ? { label, keep: true, why: 'runs-beside', changedMs }
     : { label, keep: false, why: 'leftover' }
@@ -99,7 +99,7 @@ async function priorOf(run: ExpireRun, label: string, info: BackupInfo): Promise
   }
 }
 
-/** When anything in the directory was last written; looks no further once that is later than `enough`. */
+/** When anything in the directory was last written; stops as soon as that is later than `enough`. */
 async function changedAfter(
   { storage, stanza, signal }: ExpireRun,
   label: string,

@@ -32,13 +32,13 @@ export interface InfoRequest {
   readonly signal: AbortSignal
 }
 
-/** Shown as the stanza when no repository can be read and none was asked for. */
+/** Shown as the stanza when no repository can be read and no stanza was given. */
 const INVALID_STANZA = '[invalid]'
 
 /** The directory that has one for each stanza. */
 const STANZAS = 'backup'
 
-/** What all repositories say of all stanzas. Trouble with one is part of the answer, never an error. */
+/** What all repositories have of all stanzas. A failure of one repository is part of the report, never an error. */
 export async function buildInfo(request: InfoRequest): Promise<InfoReport> {
   const { repos } = request
   const broken = new Map<number, Status>()
@@ -47,7 +47,7 @@ export async function buildInfo(request: InfoRequest): Promise<InfoReport> {
   const answers = await Promise.all(repos.map((repo) => askRepository(request, repo)))
   for (const [index, { key }] of repos.entries()) {
     const answer = answers[index]!
-    if (answer.trouble !== undefined) broken.set(key, answer.trouble)
+    if (answer.failure !== undefined) broken.set(key, answer.failure)
     if (answer.setFound) setFound = true
     for (const [name, stanza] of answer.stanzas)
       found.set(name, (found.get(name) ?? new Map<number, StanzaInRepo>()).set(key, stanza))
@@ -59,8 +59,8 @@ export async function buildInfo(request: InfoRequest): Promise<InfoReport> {
   const stanzas: InfoStanza[] = []
   for (const [name, byRepo] of [...found].sort(([a], [b]) => compareBytes(a, b))) {
     const states = repos.map(({ key }) => {
-      const trouble = broken.get(key)
-      if (trouble !== undefined) return emptyStanza(trouble)
+      const failure = broken.get(key)
+      if (failure !== undefined) return emptyStanza(failure)
       const state = byRepo.get(key) ?? emptyStanza(statusOf(absent))
       if (request.set === undefined || setFound || !isUsable(state)) return state
       return { ...emptyStanza(statusOf(STATUS.backupMissing)), readable: true }
@@ -78,7 +78,7 @@ interface RepositoryAnswer {
   readonly stanzas: readonly (readonly [name: string, stanza: StanzaInRepo])[]
   readonly setFound: boolean
   /** It cannot be read at all. */
-  readonly trouble?: Status
+  readonly failure?: Status
 }
 
 async function askRepository(request: InfoRequest, repo: Repository): Promise<RepositoryAnswer> {
@@ -98,7 +98,7 @@ async function askRepository(request: InfoRequest, repo: Repository): Promise<Re
     return { stanzas, setFound }
   } catch (error) {
     signal.throwIfAborted()
-    return { stanzas: [], setFound, trouble: otherStatus(error) }
+    return { stanzas: [], setFound, failure: otherStatus(error) }
   }
 }
 
@@ -115,7 +115,7 @@ async function stanzasIn(storage: StorageDriver, signal: AbortSignal): Promise<s
   return names
 }
 
-/** The backup that was asked for, when this repository has it. */
+/** The backup of --set, when this repository has it. */
 async function setIn(request: InfoRequest, storage: StorageDriver): Promise<string | undefined> {
   const { set, stanza, signal } = request
   if (set === undefined || stanza === undefined) return undefined

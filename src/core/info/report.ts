@@ -1,9 +1,9 @@
 import type { BackupType } from '../../format/manifest.ts'
 
-/** What `info` tells: plain data, in the shape of pgBackRest's JSON (repository-format, appendix B). Names are byte strings. */
+/** The report of `info`: plain data, in the shape of pgBackRest's JSON (repository-format, appendix B). Names are byte strings. */
 export interface InfoReport {
   readonly detail: 'full' | 'progress'
-  /** One backup was asked for. */
+  /** Of one backup, with --set. */
   readonly set?: string
   /** Sorted by name. */
   readonly stanzas: readonly InfoStanza[]
@@ -47,11 +47,11 @@ export interface Progress {
 
 export interface InfoLock {
   readonly held: boolean
-  /** Over all repositories; undefined when nobody tells. */
+  /** Over all repositories; undefined when no process reports any. */
   readonly progress?: Progress
-  /** From 0 to 10000, of one that tells no bytes: pgBackRest before 2.53. */
+  /** From 0 to 10000, of a process that reports no bytes: pgBackRest before 2.53. */
   readonly hundredths?: number
-  /** Backup only: each repository that tells. */
+  /** Backup only: each repository with progress. */
   readonly repos?: readonly (Progress & { readonly repoKey: number })[]
 }
 
@@ -60,7 +60,7 @@ export interface InfoStanza {
   readonly status: Status & { readonly lock: { readonly backup: InfoLock; readonly restore: InfoLock } }
   readonly cipher: string
   readonly repos: readonly { readonly key: number; readonly cipher: string; readonly status: Status }[]
-  /** The cluster that is backed up now, as the first readable repository says. */
+  /** The cluster that is backed up now, from the first readable repository. */
   readonly current?: { readonly systemId: bigint; readonly version: string }
   /** Clusters, by repository, oldest first. */
   readonly clusters: readonly InfoCluster[]
@@ -108,12 +108,12 @@ export interface InfoBackup {
   /** Seconds since the epoch. */
   readonly timestampStart: number
   readonly timestampStop: number
-  /** undefined: the backup does not tell. */
+  /** undefined: the backup does not record it. */
   readonly error?: boolean
   readonly annotations: ReadonlyMap<string, string>
-  /** pgts's own: somebody wants it kept. Times are seconds since the epoch, the reason is a byte string. */
+  /** pgts's own: the pin that keeps it. Times are seconds since the epoch, the reason is a byte string. */
   readonly pin?: { readonly reason?: string; readonly since: number; readonly until?: number }
-  /** From the manifest; only for the one that was asked for. */
+  /** From the manifest; only with --set. */
   readonly details?: InfoDetails
 }
 

@@ -39,14 +39,14 @@ export interface StanzaRequest {
   readonly signal: AbortSignal
 }
 
-/** Read one stanza of one repository. Trouble becomes its status: one broken repository must not hide the others. */
+/** Read one stanza of one repository. A failure becomes its status: one broken repository must not hide the others. */
 export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> {
   const { repository, stanza, signal } = request
   const { storage } = repository
-  // Asked for together, judged one after the other: without backup.info nobody looks at this one.
+  // Requested together, evaluated one after the other: without backup.info the other is not needed.
   const archiveLoaded = loadArchiveInfo(repository, stanza, { signal })
   archiveLoaded.catch(() => undefined)
-  // Pins that cannot be read stop expire, which says so; info tells what it can.
+  // Pins that cannot be read are an error of expire; info shows the rest.
   const pinsLoaded = loadPins(repository, stanza, signal).catch((): Pin[] => [])
   let info: BackupInfo
   try {
@@ -115,7 +115,7 @@ export function statusOf(code: Exclude<Status['code'], 99>): Status {
   return { code, message: STATUS_MESSAGES[code] }
 }
 
-/** Trouble that has no code of its own: `[FileOpenError] what happened`, hints below. */
+/** A failure without a code of its own: `[FileOpenError] what happened`, hints below. */
 export function otherStatus(error: unknown): Status {
   const { code, message, hints } = toPlainError(error)
   const lines = [`[${errorName(code)}] ${message}`, ...hints.map((hint) => `HINT: ${hint}`)]
@@ -172,7 +172,7 @@ function pinReport({ reason, since, until }: Pin): NonNullable<InfoBackup['pin']
   }
 }
 
-/** PostgreSQL's own databases, which nobody looks for. */
+/** PostgreSQL's own databases, which are not shown. */
 const TEMPLATES = new Set(['template0', 'template1'])
 
 function detailsOf(manifest: Manifest): InfoDetails {

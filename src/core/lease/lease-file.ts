@@ -2,7 +2,7 @@ import { ownPath } from '../../format/repo-path.ts'
 
 /** The process that works on a stanza of a repository, as it wrote it down there. */
 export interface Lease {
-  /** Tells this run from every other. */
+  /** Unique to this run. */
   readonly token: string
   readonly host: string
   readonly pid: number
@@ -10,7 +10,7 @@ export interface Lease {
   /** Milliseconds since the epoch, by the holder's clock: begun, and the last sign of life. */
   readonly sinceMs: number
   readonly renewedMs: number
-  /** What proves that two processes see the same flocks; absent where the system does not tell. */
+  /** What proves that two processes see the same flocks; absent where the system does not provide it. */
   readonly place?: HostPlace
 }
 
@@ -51,7 +51,7 @@ export function isReleased(bytes: Buffer): boolean {
   return isRecord(value) && value.version === VERSION && value.released === true
 }
 
-/** undefined: it is not one, or of a later version. Whoever wrote it holds the lease all the same. */
+/** undefined: it is not one, or of a later version. The process that wrote it holds the lease all the same. */
 export function parseLease(bytes: Buffer): Lease | undefined {
   const value = parseJson(bytes)
   if (!isRecord(value) || value.version !== VERSION) return undefined
@@ -82,7 +82,7 @@ const VERSION = 1
 /** What a Date can hold. */
 const MAX_TIME = 8.64e15
 
-/** It is printed on terminals, and whoever can write to the repository can write it. */
+/** It is printed on terminals, and any process that can write to the repository can write it. */
 function shown(text: string): string {
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '?').slice(0, 200)
 }

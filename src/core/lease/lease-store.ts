@@ -22,14 +22,14 @@ export interface FoundLease {
 export interface LeaseState {
   /** Absent: no command holds a lease. */
   readonly found?: FoundLease
-  /** Of the file that counts; 0 is `lease.json`. */
+  /** Of the file with the highest number; 0 is `lease.json`. */
   readonly number: number
   /** Of the file that the next lease creates. */
   readonly next: number
 }
 
 /**
- * Who works on a stanza of this repository now, on any host; undefined when no command does, or when only programs do
+ * The command that works on a stanza of this repository now, on any host; undefined when no command does, or when only programs do
  * that take no lease (pgbackrest, archive-push).
  */
 export async function leaseOf(

@@ -23,11 +23,11 @@ export interface LeaseRequest {
   readonly clock: Clock
   readonly log: Logger
   readonly signal: AbortSignal
-  /** Told when somebody broke this lease while it was held: what goes on then would disturb a second writer. */
+  /** Called when the lease was broken while it was held: to continue would disturb a second writer. */
   onLost(reason: PgtsError): void
 }
 
-/** Signs of life come this often: many get lost before anybody may take the holder for dead. */
+/** Interval of the signs of life. Several must be missed before the holder counts as ended. */
 const RENEW_MS = 60_000
 
 /**
@@ -193,7 +193,7 @@ class HeldLease implements AsyncDisposable {
       const renewed = serialiseLease({ ...this.#own, renewedMs: clock.nowMs() })
       await overwriteLease(storage, stanza, this.#number, renewed, { signal })
     } catch (error) {
-      // What the command itself does meanwhile says more about the store, and there is a next time.
+      // The command's own requests show more about the store, and the next sign of life follows.
       if (!signal.aborted)
         log.detail({ repo: key }, `${display}: cannot renew the lease: ${toPlainError(error).message}`)
     }

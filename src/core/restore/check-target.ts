@@ -6,7 +6,7 @@ import type { Layout, Place } from './layout.ts'
 import type { ExistingFiles } from './plan.ts'
 import { listNames, readSmallFile, statEntry } from './file-system.ts'
 
-/** Refuse [038] while postmaster.pid stands: overwriting the files of a running server destroys the cluster. */
+/** Refuse [038] while postmaster.pid exists: overwriting the files of a running server destroys the cluster. */
 export function refuseRunningServer(pgPath: string): void {
   const content = readSmallFile(`${pgPath}/postmaster.pid`)
   if (content === undefined) return
@@ -78,7 +78,7 @@ function identifyCluster(pgPath: string, systemIdOf: (control: Buffer) => bigint
     const id = control === undefined ? undefined : systemIdOf(control)
     if (id !== undefined) return id
   }
-  // An interrupted restore removed pg_control, but says in its manifest which cluster it was bringing.
+  // An interrupted restore removed pg_control, but its manifest shows which cluster it was restoring.
   const id = /^db-system-id=([0-9]+)$/m.exec(readSmallFile(`${pgPath}/backup.manifest`)?.toString('latin1') ?? '')?.[1]
   return id === undefined ? undefined : BigInt(id)
 }

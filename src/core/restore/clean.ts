@@ -29,7 +29,7 @@ export function removeControl(pgPath: string, log: Logger): void {
 
 /**
  * Make directories and links what they are in the backup, and remove what is not in it. Files come later.
- * Existing directories are put right first: something may have to be removed from one that has lost its write permission.
+ * Existing directories get their attributes first: something may have to be removed from one that has lost its write permission.
  */
 export function cleanAndPrepare(
   plan: RestorePlan,
@@ -87,7 +87,7 @@ function fixAttributes(
   fixDirectory(path, change, { follow: isRoot })
 }
 
-/** `pg_tblspc/16384`: where the tablespace's version directory lies. */
+/** `pg_tblspc/16384`: where the tablespace's version directory is. */
 function isTablespaceLocation(name: string): boolean {
   return /^pg_tblspc\/[0-9]+$/.test(name)
 }

@@ -4,7 +4,7 @@ import { systemCode } from '../../util/error.ts'
 import { WriteBehind } from '../../util/write-behind.ts'
 import { translate, type OwnerIds } from './file-system.ts'
 
-/** One file of a target while it is made right: opened, written, and given what belongs to it. */
+/** One file of a target: it is opened, written, and given its attributes. */
 export interface TargetFile {
   /** Absolute, not through a link. */
   readonly path: string
@@ -12,7 +12,7 @@ export interface TargetFile {
   /** mtime to set, seconds since the epoch. */
   readonly timestamp: number
   readonly mode: number
-  /** Absent: whoever runs the restore owns it. */
+  /** Absent: the user that runs the restore owns it. */
   readonly owner?: OwnerIds
 }
 
@@ -35,14 +35,14 @@ export function createNew(path: string): number {
   }
 }
 
-/** An existing regular file for reading and writing; undefined when it has to be made anew. */
+/** An existing regular file for reading and writing; undefined when it has to be created. */
 export function openExisting(path: string): { readonly fd: number; readonly stat: fs.Stats } | undefined {
   const { O_RDWR, O_NOFOLLOW } = fs.constants
   let fd: number
   try {
     fd = fs.openSync(pathOf(path), O_RDWR | O_NOFOLLOW)
   } catch (error) {
-    // Gone, a link, or not readable for its owner: it will be made anew.
+    // Missing, a link, or not readable for its owner: it will be created.
     if (['ENOENT', 'ELOOP', 'EACCES', 'EPERM'].includes(systemCode(error) ?? '')) return undefined
     throw translate(error, 'file-open', `unable to open '${bytesToText(path)}'`)
   }
@@ -52,13 +52,13 @@ export function openExisting(path: string): { readonly fd: number; readonly stat
   return undefined
 }
 
-/** Keep an existing file when `isRight` says so: cut to its size, time, mode and owner set. False: it must be copied. */
+/** Keep an existing file when `isRight` returns true: truncated to its size, time, mode and owner set. False: it must be copied. */
 export function keepExisting(file: TargetFile, isRight: (fd: number) => boolean): boolean {
   const existing = openExisting(file.path)
   if (existing === undefined) return false
   const { fd, stat } = existing
   try {
-    // A second name elsewhere shares the content: cutting it here would cut it there.
+    // A second name elsewhere shares the content: truncating it here would truncate it there.
     if (stat.size < file.sizeBytes || (stat.nlink > 1 && stat.size > file.sizeBytes)) return false
     if (!isRight(fd)) return false
     if (stat.size > file.sizeBytes) fs.ftruncateSync(fd, file.sizeBytes)
@@ -94,7 +94,7 @@ export function makeHole(fd: number, file: TargetFile): void {
   }
 }
 
-/** Owner, mode and time as the backup has them, then to disk. What is right already costs no write. */
+/** Owner, mode and time as the backup has them, then to disk. Attributes that are right already are not written. */
 export function finishFile(fd: number, file: TargetFile): void {
   setAttributes(fd, file)
   try {
@@ -118,7 +118,7 @@ function setAttributes(fd: number, file: TargetFile): void {
 }
 
 /**
- * Settles files while the next are being written: all are durable when `drain` resolves. Owns the descriptors given to it.
+ * Finishes files while the next are being written: all are durable when `drain` resolves. It closes the descriptors.
  */
 export class FinishQueue implements AsyncDisposable {
   readonly #pending: Promise<void>[] = []
@@ -126,7 +126,7 @@ export class FinishQueue implements AsyncDisposable {
   /** @param behind of the same descriptor */
   add(fd: number, behind: WriteBehind, file: TargetFile): void {
     const finished = finishLater(fd, behind, file)
-    // Whoever drains hears of a failure; until then it is not unhandled.
+    // `drain` reports a failure; until then the rejection must not count as unhandled.
     finished.catch(() => undefined)
     this.#pending.push(finished)
   }

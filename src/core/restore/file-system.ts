@@ -7,7 +7,7 @@ import { removeTreeSync } from '../../util/remove-tree.ts'
 /**
  * The directories that a restore fills, as the file system has them. Paths are absolute byte strings. Nothing here
  * follows a symbolic link in the last component unless its name says so: a link found in a target is removed or
- * recreated, never walked through, so nothing outside the target can be reached by what somebody left inside it.
+ * recreated, never walked through, so nothing outside the target can be reached through a link inside it.
  */
 export interface FoundEntry {
   readonly kind: 'file' | 'path' | 'link' | 'special'
@@ -79,7 +79,7 @@ export function removeEntry(path: string): void {
   }
 }
 
-/** One directory; its parent must exist. The mode is exact, whatever the umask says. */
+/** One directory; its parent must exist. The mode is exact, whatever the umask. */
 export function makeDirectory(path: string, mode: number, owner: OwnerIds | undefined): void {
   try {
     fs.mkdirSync(pathOf(path), { mode: 0o700 })
@@ -91,8 +91,8 @@ export function makeDirectory(path: string, mode: number, owner: OwnerIds | unde
 }
 
 /**
- * A directory and every missing directory above it. The ones above get mode 0750 and the same owner: a server that
- * could not walk to its tablespace would be of no use.
+ * A directory and every missing directory above it. The ones above get mode 0750 and the same owner: the
+ * server must be able to reach its tablespace.
  */
 export function makeDirectoryTree(path: string, mode: number, owner: OwnerIds | undefined): void {
   const parent = parentOf(path)
@@ -209,7 +209,7 @@ export function writeSmallFile(
   }
 }
 
-/** What the system said, in the words of an operator. */
+/** A system error as a PgtsError with a hint. */
 export function translate(
   error: unknown,
   code: ConstructorParameters<typeof PgtsError>[0],

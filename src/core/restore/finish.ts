@@ -5,7 +5,7 @@ import type { Layout } from './layout.ts'
 import { CONTROL_TEMP_SUFFIX, type RestorePlan } from './plan.ts'
 import { readSmallFile, removeEntry, renameEntry, syncDirectory, writeSmallFile } from './file-system.ts'
 
-/** Lies in the data directory while a restore runs, so that an interrupted one can be taken up with `--delta`. */
+/** In the data directory while a restore runs, so that an interrupted restore can be continued with `--delta`. */
 export const MANIFEST_NAME = 'backup.manifest'
 
 /**

@@ -6,14 +6,14 @@ import { PgtsError } from '../../util/error.ts'
 
 /** One place that a restore fills: the data directory, a tablespace's version directory, or what a link points to. */
 export interface Place {
-  /** Manifest name of what lies directly at `path`: `pg_data`, `pg_tblspc/16384/PG_15_202209061`, `pg_data/pg_wal`. */
+  /** Manifest name of the entry at `path`: `pg_data`, `pg_tblspc/16384/PG_15_202209061`, `pg_data/pg_wal`. */
   readonly name: string
   /** Absolute. For a file link the path of the file. */
   readonly path: string
   readonly kind: 'data' | 'tablespace' | 'directory' | 'file'
 }
 
-/** Where every name of a (remapped) manifest lies on this host. */
+/** The place on this host of every name of a (remapped) manifest. */
 export interface Layout {
   readonly pgPath: string
   /** The data directory first. */
@@ -47,7 +47,7 @@ export function layOut(manifest: Manifest, realPath: (path: string) => string = 
     }
     throw new PgtsError(
       'format',
-      `manifest of backup ${manifest.label} names '${bytesToText(name)}', which lies in none of its targets`,
+      `manifest of backup ${manifest.label} names '${bytesToText(name)}', which is in none of its targets`,
     )
   }
   const linkPath = (name: string): string => {

@@ -3,7 +3,7 @@ import { bytesToText } from '../../util/byte-string.ts'
 import { describeGroup, describeUser } from '../../util/owner-names.ts'
 import type { OwnerIds } from './file-system.ts'
 
-/** Who runs the restore, and how names become numbers here. */
+/** The user that runs the restore, and the ids of user and group names on this host. */
 export interface OwnerRules {
   readonly uid: number
   readonly gid: number
@@ -19,13 +19,13 @@ export interface Ownership {
   ownerOf(entry: Owner): OwnerIds | undefined
   /** What an existing entry must have to be right. */
   expected(entry: Owner): OwnerIds
-  /** To be said once, before anything is written. */
+  /** A warning to log once, before anything is written. */
   readonly warnings: readonly string[]
 }
 
 /**
  * Root gives every entry the owner of the manifest; a name unknown here becomes the owner of the existing data
- * directory, or root. Anybody else can only create what is theirs, so the manifest's owners are only warned about.
+ * directory, or root. Another user can only create files of its own, so the manifest's owners are only warned about.
  */
 export function decideOwnership(manifest: Manifest, rules: OwnerRules): Ownership {
   const root = rules.uid === 0

@@ -15,7 +15,7 @@ export interface ExistingFiles {
 export type FoundEntries = ReadonlyMap<string, FoundEntry>
 
 /**
- * What a file needs: `create` it, `check` what is there by checksum, `rewrite` it, `keep` it as it is, or make it anew
+ * What a file needs: `create` it, `check` what is there by checksum, `rewrite` it, `keep` it as it is, or create it again
  * with its length and nothing in it (`zero`).
  */
 export type FileAction = 'create' | 'check' | 'rewrite' | 'keep' | 'zero'
@@ -40,7 +40,7 @@ export interface PlannedLink {
 }
 
 export interface RestorePlan {
-  /** Not in the backup, or there as something else. A directory goes with all it holds. */
+  /** Not in the backup, or in it as something else. A directory is removed with its content. */
   readonly remove: readonly { readonly path: string; readonly kind: FoundEntry['kind'] }[]
   /** Parents before children. */
   readonly paths: readonly PlannedPath[]
@@ -98,7 +98,7 @@ export function planRestore(
   }
   const remove: { path: string; kind: FoundEntry['kind'] }[] = []
   for (const [path, entry] of found) {
-    // What lies in a directory that goes, goes with it.
+    // The content of a directory is removed with it.
     if (belongs(path, entry) || (path.startsWith(`${remove.at(-1)?.path ?? ''}/`) && remove.length > 0)) continue
     remove.push({ path, kind: entry.kind })
   }

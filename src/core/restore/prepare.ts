@@ -30,7 +30,7 @@ export interface TargetRequest {
 
 /** Everything that is decided before the first byte of the old cluster is touched. */
 export interface PreparedTarget {
-  /** Remapped, and without what this restore does not bring back. */
+  /** Remapped, and without what this restore leaves out. */
   readonly manifest: Manifest
   readonly layout: Layout
   readonly ownership: Ownership

@@ -5,7 +5,7 @@ import type { RestoreType } from './recovery.ts'
 import type { RecoveryTarget } from './recovery-target.ts'
 import { segmentSizeFrom, walReach, type Reach, type TimelinePart, type WalPosition } from './wal-reach.ts'
 
-/** What is asked of the archive before anything is copied. Times are seconds since the epoch. */
+/** What is looked up in the archive before anything is copied. Times are seconds since the epoch. */
 export interface TargetRequest {
   readonly type: RestoreType
   readonly target?: RecoveryTarget
@@ -32,8 +32,8 @@ export interface BackupSpan {
 }
 
 /**
- * Why recovery will not get to where it should, as far as that is known without reading WAL: warnings, in words. Without
- * them PostgreSQL tells it when all is copied: from 13 on by not starting.
+ * Why recovery cannot reach its target, as far as that is known without reading WAL: warnings. Without them PostgreSQL
+ * reports it only after everything was copied; from 13 on it then does not start.
  */
 export async function unreachable(storage: StorageDriver, request: TargetRequest): Promise<string[]> {
   const { type, target, backup, now } = request

@@ -200,7 +200,7 @@ export function updatedAutoConf(
 }
 
 /**
- * `<program> <options> archive-get %f "%p"`. PostgreSQL replaces `%f` and `%p` and hands the rest to a shell, so what a
+ * `<program> <options> archive-get %f "%p"`. PostgreSQL replaces `%f` and `%p` and passes the rest to a shell, so what a
  * shell would take apart is quoted, and a percent sign doubled.
  */
 export function restoreCommand(program: string, options: readonly string[]): string {

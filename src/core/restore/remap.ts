@@ -121,7 +121,7 @@ function tablespacePlaces(manifest: Manifest, policy: RemapPolicy): { target: Ma
   return places
 }
 
-/** Change where links point, and turn plain directories and files into links where asked. */
+/** Change where links point, and turn plain directories and files into links where an option says so. */
 function mapLinks(
   manifest: Manifest,
   policy: RemapPolicy,

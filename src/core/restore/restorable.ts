@@ -4,7 +4,7 @@ import { PgtsError } from '../../util/error.ts'
 import { loadCodec } from '../../codec/registry.ts'
 
 /**
- * Can this backup be restored by this build? Asked before anything on disk is touched.
+ * Checks whether this build can restore the backup, before anything on disk is changed.
  * [029] the manifest lists no files, [067] this build cannot read how it is compressed.
  */
 export async function assertRestorable(manifest: Manifest, label: string): Promise<void> {
@@ -15,7 +15,7 @@ export async function assertRestorable(manifest: Manifest, label: string): Promi
 }
 
 /**
- * The manifest without what this restore does not bring back: tablespace_map, which would make the server create the
+ * The manifest without what this restore leaves out: tablespace_map, which would make the server create the
  * links again where they were, and settings that the user wants to keep.
  *
  * @param preserved names in the data directory

@@ -49,7 +49,7 @@ export async function copyBlocks(
  * Make an existing file right: only blocks that differ are fetched and written. A death in between leaves a file whose
  * time is now, so no later restore takes it for finished.
  *
- * @returns undefined when the file has to be made anew: it is not there, not a plain file, or has a second name
+ * @returns undefined when the file has to be created: it is missing, not a plain file, or has a second name
  */
 export async function reviseBlocks(
   file: RestoreFile,
@@ -80,7 +80,7 @@ export async function reviseBlocks(
       return true
     }
     const checksum = await writeBlocks(fd, map, differs, file, job, env, signal)
-    // Two blocks of one checksum are next to impossible; whatever it is, all blocks will tell.
+    // The checksums agreed but the content does not: all blocks are read again.
     if (checksum !== file.checksum || fs.fstatSync(fd).size !== file.sizeBytes) return undefined
     finishFile(fd, file)
     return { outcome: 'restored', revisedBytes }

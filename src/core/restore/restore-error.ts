@@ -3,7 +3,7 @@ import { isPgtsError, PgtsError } from '../../util/error.ts'
 import type { JobEnv } from '../worker-env.ts'
 import type { RestoreFile } from './restore-file.ts'
 
-/** What was stored is not what the manifest says. */
+/** The stored file differs from its manifest entry. */
 export function mismatch(file: RestoreFile, env: JobEnv, actual: string): PgtsError {
   return new PgtsError(
     'checksum',
@@ -20,7 +20,7 @@ export function explain(error: unknown, file: RestoreFile, env: JobEnv): unknown
   return new PgtsError(
     error.code,
     `unable to restore '${bytesToText(file.path)}' from ${storedAs(file, env)}: ${error.message}`,
-    // A bucket that is said to be missing is no damage of this backup.
+    // A missing bucket is not a fault of this backup.
     { hints: [...error.hints, ...(error.code === 'path-missing' ? [] : otherSource)], cause: error },
   )
 }

@@ -24,7 +24,7 @@ import {
 } from './durable-file.ts'
 import { copyBlocks, reviseBlocks, type RestoreBlocks } from './restore-blocks.ts'
 
-/** One file on its way back. Sizes in bytes, paths and names are byte strings. */
+/** One file to restore. Sizes in bytes, paths and names are byte strings. */
 export interface RestoreFile extends TargetFile {
   /** Manifest name. */
   readonly name: string
@@ -69,7 +69,7 @@ export interface RestoredFile {
 }
 
 /**
- * Job handler: bring files back to disk. Every byte is proven: what cannot be is `checksum` [026]. A file is durable,
+ * Job handler: restore files to disk. Every byte is verified; a mismatch is `checksum` [026]. A file is durable,
  * with its time, mode and owner, when its result is returned; the entry in its directory is synced by the caller.
  */
 export async function restoreBatch(job: RestoreFileJob, env: WorkerEnv, signal: AbortSignal): Promise<RestoredFile[]> {
@@ -108,7 +108,7 @@ function lookedAt({ files }: RestoreFileJob, buffer: Buffer, signal: AbortSignal
   return there
 }
 
-/** What will be read for sure, in the order of reading. */
+/** The ranges that are certainly read, in the order of reading. */
 function wantedRanges({ files }: RestoreFileJob, there: ReadonlyMap<RestoreFile, boolean>): WantedRange[] {
   const wanted: WantedRange[] = []
   for (const file of files) {
@@ -129,7 +129,7 @@ async function restoreFile(
   signal: AbortSignal,
 ): Promise<Pick<RestoredFile, 'outcome' | 'revisedBytes'>> {
   const inBlocks = file.stored?.blocks !== undefined
-  // What cannot be kept (not readable, replaced since the plan was made) is copied as if it had not been there.
+  // A file that cannot be kept (not readable, replaced since the plan was made) is copied.
   if (file.action === 'keep' && keepExisting(file, () => true)) return { outcome: 'kept' }
   if (file.action === 'check' && inBlocks) {
     const revised = await reviseBlocks(file, job, env, signal)

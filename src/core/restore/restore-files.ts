@@ -34,7 +34,7 @@ export interface RestoreFilesSummary {
   readonly zeroed: number
 }
 
-/** Bring every planned file back, proven and durable, and say how far it has come. */
+/** Restore every planned file, verified and durable, and report the progress. */
 export async function restoreFiles(request: RestoreFilesRequest): Promise<RestoreFilesSummary> {
   const { plan, log, signal } = request
   const totalBytes = plan.sizeBytes

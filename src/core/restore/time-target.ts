@@ -77,7 +77,7 @@ function secondsIn(zone: string, wall: number): number | undefined {
     const offset = hours * 3600 + minutes * 60 + seconds
     return numeric[1] === '-' ? wall + offset : wall - offset
   }
-  // Abbreviations such as EST mean what the server's table says; only names of the tz database are beyond doubt.
+  // Abbreviations such as EST depend on the server's table; only names of the tz database are certain.
   return zone.includes('/') ? secondsInNamed(zone, wall) : undefined
 }
 

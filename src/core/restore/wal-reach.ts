@@ -30,16 +30,16 @@ export interface ReachRequest {
   readonly startLsn: Lsn
   /** Segments that need not be archived: the backup has them itself. */
   readonly carried: (segment: WalSegment) => boolean
-  /** Asked for each segment that is there: is it far enough? `storedMs`: when the latest one so far was stored, 0: unknown. */
+  /** Called for each segment that is present: is it far enough? `storedMs`: when the latest one so far was stored, 0: unknown. */
   readonly isEnough: (endLsn: Lsn, storedMs: number) => boolean
-  /** Times of storing are wanted: on a disk each costs a look at the file. */
+  /** The times of storing are needed: on a disk each costs one stat. */
   readonly wantsTimes: boolean
   readonly signal: AbortSignal
 }
 
 /**
  * How far a recovery gets with what is archived.
- *  - `enough`: as far as was asked
+ *  - `enough`: as far as requested
  *  - `end`: to the end of the archive; `missing` would come next
  *  - `gap`: to a segment that is missing while later ones are there
  *  - `unknown`: farther than is looked
@@ -58,7 +58,7 @@ const MOST_DIRECTORIES = 256
 /** How many are listed before it is looked whether that is enough. */
 const BATCH = 16
 
-/** Only the directories on the way are listed, a few at a time where the storage answers over a network. */
+/** Lists only the directories in between, several at once on storage that is reached over a network. */
 export async function walReach(storage: StorageDriver, request: ReachRequest): Promise<Reach> {
   const path = archiveIdPath(request.stanza, request.archiveId)
   const directories = await walDirectories(storage, path, request)
@@ -181,7 +181,7 @@ export interface WalPosition {
   readonly lsn: Lsn
 }
 
-/** The one segment size with which each LSN lies in its segment, bytes; undefined: more than one fits, or none. */
+/** The only segment size for which each LSN is in its segment, bytes; undefined: more than one fits, or none. */
 export function segmentSizeFrom(positions: readonly WalPosition[]): number | undefined {
   const sizes: number[] = []
   for (let size = MIN_SEGMENT_SIZE; size <= MAX_SEGMENT_SIZE; size *= 2) {

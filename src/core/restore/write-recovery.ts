@@ -11,7 +11,7 @@ import { readSmallFile, statEntry, writeSmallFile, type OwnerIds } from './file-
 
 export interface RecoveryPlace {
   readonly pgPath: string
-  /** Where postgresql.auto.conf lies, should it be reached through a link. */
+  /** The real path of postgresql.auto.conf, which may be behind a link. */
   readonly autoConfPath: string
   /** Major version of PostgreSQL. */
   readonly major: number
@@ -28,7 +28,7 @@ export function preservedNames(major: number): readonly string[] {
     : ['recovery.conf']
 }
 
-/** Tell the server how to recover: settings and a signal file, or recovery.conf, whichever this version reads. */
+/** Write what controls recovery: settings and a signal file, or recovery.conf, depending on the version. */
 export function writeRecovery(policy: RecoveryPolicy, place: RecoveryPlace, log: Logger): void {
   const modern = place.major >= RECOVERY_SETTINGS_SINCE
   const file = modern ? place.autoConfPath : `${place.pgPath}/recovery.conf`

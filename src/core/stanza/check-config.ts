@@ -4,7 +4,7 @@ import { archiveCommandLine, type Caller } from '../archive/status/archive-progr
 import { PgtsError } from '../../util/error.ts'
 
 export interface ArchiveCheckPolicy {
-  /** archive-check: WAL must come to us, who are called so. */
+  /** archive-check: archive_command must call pgts for this stanza. */
   readonly archive: Caller | false
   /** archive-mode-check: refuse `archive_mode = always`. */
   readonly archiveMode: boolean
@@ -16,7 +16,7 @@ const PROGRAMS = ['pgbackrest', 'pgts']
 /**
  * The server that we are connected to must be the one whose data directory is configured, and its WAL must come to us.
  *
- * @param cluster pg1-path (byte string) and the version that its pg_control tells
+ * @param cluster pg1-path (byte string) and the version in its pg_control
  * @throws PgtsError db-mismatch, archive-disabled, feature-not-supported, archive-command-invalid
  */
 export function checkServer(

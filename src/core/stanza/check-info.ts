@@ -65,7 +65,7 @@ export function assertSameCluster(
     {
       hints: [
         'is this the correct stanza, and the right pg1-path?',
-        'after an upgrade of PostgreSQL, or when the cluster was created anew, run stanza-upgrade',
+        'after an upgrade of PostgreSQL, or when the cluster was created again, run stanza-upgrade',
       ],
     },
   )

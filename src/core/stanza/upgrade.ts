@@ -16,8 +16,8 @@ export interface UpgradedStanza {
 }
 
 /**
- * Tell one repository that the stanza's cluster was upgraded: the cluster gets a new id in the history of both info
- * files, what belongs to the old ids stays. The files are judged one by one, so that a run which was killed between the
+ * Record in one repository that the stanza's cluster was upgraded: the cluster gets a new id in the history of both info
+ * files, what belongs to the old ids stays. The files are checked one by one, so that a run which was killed between the
  * two is completed by the next one.
  *
  * @throws PgtsError file-missing, file-invalid: the two would give the cluster different ids; nothing was written then

@@ -24,7 +24,7 @@ export interface WrongPiece {
 }
 
 /**
- * What a backup itself stores, beside what lies in its directory: one listing tells what is missing, cut, or left over,
+ * What a backup itself stores, compared with its directory: one listing shows what is missing, truncated or left over,
  * before anything is read. Files that the backup refers to belong to the backup that stores them.
  */
 export async function backupPieces(
@@ -88,7 +88,7 @@ function faultOf(
 ): { fault: 'missing' | 'size'; reason: string } | undefined {
   const size = listed.get(repoName)
   if (size === undefined) return { fault: 'missing', reason: 'the file does not exist' }
-  // Of an empty file nobody recorded how many bytes it takes when it is compressed.
+  // The compressed size of an empty file is not recorded.
   if (file.sizeBytes === 0) return undefined
   const wanted = storedSize(file)
   if (file.bundleId === undefined) {

@@ -9,7 +9,7 @@ export interface InspectedPair<T> {
   readonly value?: T
   /** The file itself does not exist. */
   readonly mainMissing: boolean
-  /** In words, of each file that is not as it should be. */
+  /** One message for each file with a fault. */
   readonly faults: readonly string[]
 }
 
@@ -34,7 +34,7 @@ export async function inspectPair<T>(
       return { text, value: parse(text) }
     } catch (error) {
       signal.throwIfAborted()
-      // The store or this process in trouble is no statement about a file.
+      // A failure of the store or of this process proves nothing about a file.
       if (isStoreError(error) || isHostError(error)) throw error
       const missing = isPgtsError(error, 'file-missing')
       return {

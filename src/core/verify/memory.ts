@@ -15,7 +15,7 @@ export interface Proof {
 /** Parts by name: `backup/20261122-062513F`, `archive/15-1/0000000100000000`. */
 export type VerifyMemory = ReadonlyMap<string, Proof>
 
-/** Below a folder of pgts's own, which no command of pgbackrest looks at. */
+/** Below a folder of pgts's own, which no command of pgbackrest reads. */
 export function memoryName(stanza: string): string {
   return `${ownPath(stanza)}/verify.json`
 }

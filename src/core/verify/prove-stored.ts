@@ -17,7 +17,7 @@ export type Expected =
   | { readonly of: 'stored'; readonly checksum: string }
   /** SHA-1 and size of the content that comes out of them. */
   | { readonly of: 'content'; readonly checksum: string; readonly sizeBytes: number }
-  /** A WAL segment: SHA-1 of its content, which says itself how long it is, where it belongs and who wrote it. */
+  /** A WAL segment: SHA-1 of its content, whose header has its size, its position and its cluster. */
   | {
       readonly of: 'wal'
       readonly checksum: string
@@ -58,9 +58,9 @@ export interface ProvenPiece {
   readonly storedBytes: number
   /** Absent: it is what it must be. */
   readonly fault?: Fault
-  /** In words, of a fault. */
+  /** The message of a fault. */
   readonly reason?: string
-  /** What the header of a segment says, bytes. */
+  /** Segment size from the header, bytes. */
   readonly segmentSize?: number
 }
 
@@ -115,11 +115,11 @@ async function provePiece(
     signal.throwIfAborted()
     const { message } = toPlainError(error)
     if (isPgtsError(error, 'file-missing')) return faulty('missing', 'the file does not exist')
-    // An error of the store (credentials, network, bucket) or of this process: it says nothing about the file.
+    // An error of the store (credentials, network, bucket) or of this process: it proves nothing about the file.
     if (isStoreError(error) || isHostError(error)) throw error
     return faulty(slice !== undefined && isPgtsError(error, 'file-read') ? 'size' : 'other', message)
   }
-  const found = judge(expected, stored, content, head.bytes)
+  const found = assess(expected, stored, content, head.bytes)
   if (found.fault !== undefined) return faulty(found.fault, found.reason)
   return {
     name,
@@ -137,10 +137,10 @@ function decoders(job: Encoding, expected: Expected): Stage[] {
   return stages
 }
 
-type Judgement =
+type Assessment =
   { readonly fault: Fault; readonly reason: string } | { readonly fault?: undefined; readonly segmentSize?: number }
 
-function judge(expected: Expected, stored: DigestTap, content: DigestTap, head: Buffer): Judgement {
+function assess(expected: Expected, stored: DigestTap, content: DigestTap, head: Buffer): Assessment {
   const tap = expected.of === 'stored' ? stored : content
   if (expected.of === 'content' && content.bytes !== expected.sizeBytes) {
     return { fault: 'size', reason: `it holds ${content.bytes} bytes where the manifest says ${expected.sizeBytes}` }
@@ -152,12 +152,12 @@ function judge(expected: Expected, stored: DigestTap, content: DigestTap, head: 
 }
 
 /** With the right checksum a segment can still be useless: cut, or of another cluster, before it was archived. */
-function judgeSegment(expected: Expected & { of: 'wal' }, sizeBytes: number, head: Buffer): Judgement {
+function judgeSegment(expected: Expected & { of: 'wal' }, sizeBytes: number, head: Buffer): Assessment {
   let header: ReturnType<typeof parseWalHeader>
   try {
     header = parseWalHeader(head)
   } catch (error) {
-    // A server this program does not know, archived with archive-header-check off, is for that server to judge.
+    // A server this program does not know, archived with archive-header-check off, can only be checked by that server.
     if (isPgtsError(error, 'version-not-supported')) return {}
     return { fault: 'other', reason: toPlainError(error).message }
   }

@@ -6,7 +6,7 @@ export interface VerifyReport {
   readonly repoKey: number
   /** Nothing is wrong. What was skipped because it was proven lately, or for want of time, does not count. */
   readonly ok: boolean
-  /** Of the repository as a whole: info files, directories, what verify could not look at. */
+  /** Of the repository as a whole: info files, directories, what verify could not read. */
   readonly problems: readonly Problem[]
   readonly archives: readonly ArchiveResult[]
   readonly backups: readonly BackupResult[]
@@ -17,7 +17,7 @@ export interface VerifyReport {
 }
 
 export interface Problem {
-  /** `note`: worth knowing, nothing is lost by it. */
+  /** `note`: information; nothing is lost. */
   readonly level: 'error' | 'note'
   readonly message: string
 }
