@@ -74,8 +74,6 @@ export default tseslint.config(
     },
   },
   { files: ['src/config/options/**'], rules: { 'max-lines': 'off' } },
-  // The members of the context, one after the other.
-  { files: ['src/cli/context.ts'], rules: { 'max-lines-per-function': 'off' } },
   ...oneWay.map((layer) => ({ ...layer, ignores: [...layer.ignores, 'src/util/load-module.ts'] })),
   { files: ['scripts/**', 'test/**', 'src/cli/**'], rules: { 'no-console': 'off' } },
 )

@@ -50,9 +50,6 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   const lockPath = options.lockPath ?? ''
   let descriptions: readonly RepositoryDescription[] | undefined
   const describe = () => (descriptions ??= selected.map((repo) => repositoryDescription(repo, resolved, env)))
-  const connections = DATA_COMMANDS.includes(command) ? DATA_CONNECTIONS : CONNECTIONS
-  const openAll = async () =>
-    Promise.all(describe().map((description) => openRepository(description, log, connections)))
   const leases = new Leases({ command, stanza, lockPath, log, signal }, lost)
 
   const ctx = {
@@ -71,7 +68,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     isSet: (option) => (values.get(option)?.source ?? 'default') !== 'default',
     configured: (option) => resolved.configured(option),
     commandLineFor: (other: CommandName) => commandLineFor(resolved, other, cwd),
-    repositories: () => (repositories ??= openAll()),
+    repositories: () => (repositories ??= openAll(command, describe, log)),
     cluster: () => (cluster ??= openClusterFiles({ kind: 'local' })),
     executor: async (used, most = Number.POSITIVE_INFINITY) => {
       const { openWorkers } = await loadModule(() => import('./workers.ts'))
@@ -99,10 +96,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   return {
     ctx,
     launcher: launcherContext(resolved, around),
-    async [Symbol.asyncDispose]() {
-      for (const { storage } of (await repositories?.catch(() => undefined)) ?? []) await storage[Symbol.asyncDispose]()
-      await (await cluster?.catch(() => undefined))?.[Symbol.asyncDispose]()
-    },
+    [Symbol.asyncDispose]: () => closeAll(repositories, cluster),
   }
 }
 
@@ -129,6 +123,24 @@ function launcherContext(resolved: AnyResolved, { env, cwd, program }: Surroundi
 const CONNECTIONS = 2
 const DATA_CONNECTIONS = 6
 const DATA_COMMANDS: readonly CommandName[] = ['backup', 'restore', 'verify']
+
+async function openAll(
+  command: CommandName,
+  describe: () => readonly RepositoryDescription[],
+  log: Logger,
+): Promise<readonly Repository[]> {
+  const connections = DATA_COMMANDS.includes(command) ? DATA_CONNECTIONS : CONNECTIONS
+  return Promise.all(describe().map((description) => openRepository(description, log, connections)))
+}
+
+/** What could not be opened was reported by the command. */
+async function closeAll(
+  repositories: Promise<readonly Repository[]> | undefined,
+  cluster: Promise<ClusterFiles> | undefined,
+): Promise<void> {
+  for (const { storage } of (await repositories?.catch(() => undefined)) ?? []) await storage[Symbol.asyncDispose]()
+  await (await cluster?.catch(() => undefined))?.[Symbol.asyncDispose]()
+}
 
 async function acquireLocksOf(
   command: CommandName,
@@ -189,11 +201,7 @@ async function hasStanza(storage: Repository['storage'], stanza: string, signal:
 }
 
 /** Loads its modules itself: only commands that change backup.info need them. */
-async function takeLeaseOf(
-  repository: Repository,
-  run: LeaseRun,
-  lost: AbortController,
-): Promise<AsyncDisposable> {
+async function takeLeaseOf(repository: Repository, run: LeaseRun, lost: AbortController): Promise<AsyncDisposable> {
   const [{ takeLease }, { hostPlace }, { hostname }] = await Promise.all([
     loadModule(() => import('../core/lease/lease.ts')),
     loadModule(() => import('../util/host-place.ts')),

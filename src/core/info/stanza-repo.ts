@@ -75,16 +75,7 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
   }))
   const archives: InfoArchive[] = []
   try {
-    const ranges = await inParallel(info.history, storage.parallel ?? 1, async (history) => {
-      const archiveId = archiveIdFor(archive, history)
-      return { history, archiveId, range: await archiveRange(storage, stanza, archiveId, signal) }
-    })
-    for (const { history, archiveId, range } of ranges) {
-      const { id } = history
-      if (range.min !== null || history === info.history.at(-1)) {
-        archives.push({ repoKey: request.repository.key, historyId: id, archiveId, ...range })
-      }
-    }
+    for await (const one of archivesOf(request, info, archive)) archives.push(one)
   } catch (error) {
     signal.throwIfAborted()
     return { ...emptyStanza(otherStatus(error)), clusters, archives, ...cluster }
@@ -105,6 +96,22 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
     ...cluster,
     readable: true,
   }
+}
+
+/** The archives that have WAL, and the current one. */
+async function* archivesOf(
+  { repository, stanza, signal }: StanzaRequest,
+  info: BackupInfo,
+  archive: ArchiveInfo,
+): AsyncGenerator<InfoArchive> {
+  const { key, storage } = repository
+  const ranges = await inParallel(info.history, storage.parallel ?? 1, async (history) => {
+    const archiveId = archiveIdFor(archive, history)
+    return { history, archiveId, range: await archiveRange(storage, stanza, archiveId, signal) }
+  })
+  for (const { history, archiveId, range } of ranges)
+    if (range.min !== null || history === info.history.at(-1))
+      yield { repoKey: key, historyId: history.id, archiveId, ...range }
 }
 
 export function emptyStanza(status: Status): StanzaInRepo {
