@@ -1,9 +1,23 @@
 import type { LogFields, LogLevel, MessageLevel } from '../util/log.ts'
 import { rankOf } from '../util/log.ts'
+import type { ProgramName } from '../util/program-name.ts'
 import { formatLine, formatShortLine, type LogRecord } from './log-line.ts'
 import { fileOutput, type TextOutput } from './log-output.ts'
-import type { LoggerOptions } from './logger.ts'
 import { withShownName } from './shown-name.ts'
+
+export interface LoggerOptions {
+  readonly levels: { readonly console: LogLevel; readonly file: LogLevel; readonly stderr: LogLevel }
+  /** Shown in command lines of messages. Default: pgts. */
+  readonly programName?: ProgramName
+  readonly timestamp: boolean
+  /** Absolute path as text. Absent: no log file. */
+  readonly logFile?: string
+  readonly stdout: TextOutput
+  readonly stderr: TextOutput
+  readonly processMax: number
+  readonly dryRun?: boolean
+  readonly now?: () => number
+}
 
 /** A record as pino serialises it. */
 interface PinoRecord {

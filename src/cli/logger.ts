@@ -1,27 +1,11 @@
 import type { Logger as PinoLogger } from 'pino'
 import { toPlainError, EXIT_CODES } from '../util/error.ts'
 import { requireModule } from '../util/load-module.ts'
-import { rankOf, type LogFields, type Logger, type LogLevel, type LogMethod, type MessageLevel } from '../util/log.ts'
-import type { ProgramName } from '../util/program-name.ts'
+import { rankOf, type LogFields, type Logger, type LogMethod, type MessageLevel } from '../util/log.ts'
 import { isBuilt } from '../util/version.ts'
-import { LogDestination } from './log-destination.ts'
-import type { TextOutput } from './log-output.ts'
+import { LogDestination, type LoggerOptions } from './log-destination.ts'
 
 export { descriptorOutput, type TextOutput } from './log-output.ts'
-
-export interface LoggerOptions {
-  readonly levels: { readonly console: LogLevel; readonly file: LogLevel; readonly stderr: LogLevel }
-  /** Shown in command lines of messages. Default: pgts. */
-  readonly programName?: ProgramName
-  readonly timestamp: boolean
-  /** Absolute path as text. Absent: no log file. */
-  readonly logFile?: string
-  readonly stdout: TextOutput
-  readonly stderr: TextOutput
-  readonly processMax: number
-  readonly dryRun?: boolean
-  readonly now?: () => number
-}
 
 export interface ClosableLogger extends Logger {
   /** Write further lines to this file. Without effect where the logger has no file. */

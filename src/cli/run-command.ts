@@ -1,5 +1,6 @@
 import { commandRow, type CommandName } from '../config/command-table.ts'
-import { commandBeginArgs, type AnyResolved } from '../config/resolve.ts'
+import { commandBeginArgs } from '../config/begin-line.ts'
+import { type AnyResolved } from '../config/resolve.ts'
 import { stopsRecovery } from '../core/archive/get/recovery-stop.ts'
 import { isStanzaMissing } from '../core/info-missing.ts'
 import { printableJson, printableLines } from '../util/byte-string.ts'

@@ -1,8 +1,7 @@
 import { PgtsError } from '../util/error.ts'
 import { damaged, truncated } from './damage.ts'
 import { Kernel, loadKernels } from './kernels.ts'
-import type { Codec } from './registry.ts'
-import type { Stage } from './stage.ts'
+import type { Codec, Stage } from './stage.ts'
 
 /** One bzip2 stream a file; the raw form is the same. Bytes after the end of the first stream are ignored, as for gz. */
 export function openBz2(): Codec {

@@ -1,7 +1,6 @@
 import { createDeflate, createGzip, deflateSync, gzipSync, type Deflate, type Gzip } from 'node:zlib'
 import { gzDecompressor } from './gz-read.ts'
-import type { Codec } from './registry.ts'
-import type { Chunks, Stage } from './stage.ts'
+import type { Codec, Chunks, Stage } from './stage.ts'
 import { ZlibDriver } from './zlib-driver.ts'
 
 /** One gzip member a file; the raw form is one zlib stream. */

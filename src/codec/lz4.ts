@@ -1,7 +1,6 @@
 import { damaged, truncated } from './damage.ts'
 import { Kernel, loadKernels } from './kernels.ts'
-import type { Codec } from './registry.ts'
-import type { Stage } from './stage.ts'
+import type { Codec, Stage } from './stage.ts'
 
 /**
  * LZ4 frames. The normal form carries a checksum of its content, the raw form does not; the rest is as pgBackRest

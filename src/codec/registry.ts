@@ -2,7 +2,7 @@ import type { CompressType } from '../util/compress-type.ts'
 import { PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import { CODECS, defaultLevel } from './levels.ts'
-import type { Stage } from './stage.ts'
+import type { Codec, Stage } from './stage.ts'
 
 export { CODECS, defaultLevel, type CodecFacts } from './levels.ts'
 
@@ -11,12 +11,6 @@ export interface CodecOptions {
   readonly raw?: boolean
   /** The size of the file, where it will come as one chunk: that is compressed in one go, which is faster. */
   readonly wholeBytes?: number
-}
-
-/** What a codec module offers. Levels have been checked when it is called. */
-export interface Codec {
-  compressor(level: number, raw: boolean, wholeBytes?: number): Stage
-  decompressor(raw: boolean): Stage
 }
 
 /** Codecs are loaded when first used, so that a command that compresses nothing does not pay for them. */

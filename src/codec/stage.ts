@@ -10,3 +10,9 @@ export interface Stage {
   /** Frees what the stage holds outside the heap, or gives it back to a pool. Safe to call twice. */
   close?(): void
 }
+
+/** What a codec module offers. Levels have been checked when it is called. */
+export interface Codec {
+  compressor(level: number, raw: boolean, wholeBytes?: number): Stage
+  decompressor(raw: boolean): Stage
+}

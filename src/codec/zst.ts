@@ -2,8 +2,7 @@ import type { CCtx, DCtx } from 'zstd-napi/binding.js'
 import { PgtsError } from '../util/error.ts'
 import { requireModule } from '../util/load-module.ts'
 import { damaged, truncated } from './damage.ts'
-import type { Codec } from './registry.ts'
-import type { Stage } from './stage.ts'
+import type { Codec, Stage } from './stage.ts'
 
 type Library = typeof import('zstd-napi/binding.js')
 let library: Library

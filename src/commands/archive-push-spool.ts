@@ -19,10 +19,16 @@ import { bytesToText, decodeUtf8, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { requireLockRoom } from '../util/lock-path.ts'
 import { loadModule } from '../util/load-module.ts'
-import type { ArchivePushReport } from './archive-push.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 import { leaveHint } from './leave-hint.ts'
 import { pushTargets } from './push-targets.ts'
+import type { PushReport } from '../core/archive/push/push-wal.ts'
+
+export type ArchivePushReport =
+  | ({ readonly dropped: false } & PushReport)
+  /** Pushed by the background process. */
+  | { readonly dropped: false; readonly file: string; readonly repositories?: undefined }
+  | { readonly dropped: true; readonly file: string; readonly limitBytes: number }
 
 /**
  * archive-push with archive-async: the background process pushes, this process waits for its result.

@@ -1,18 +1,13 @@
 import { archiveCommandLine } from '../core/archive/status/archive-program.ts'
 import { baseName } from '../core/archive/find.ts'
-import { pushWal, type PushReport } from '../core/archive/push/push-wal.ts'
+import { pushWal } from '../core/archive/push/push-wal.ts'
 import { readControlFile } from '../postgres/control-file.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 import { resolveWalPath } from './wal-path.ts'
-
-export type ArchivePushReport =
-  | ({ readonly dropped: false } & PushReport)
-  /** Pushed by the background process. */
-  | { readonly dropped: false; readonly file: string; readonly repositories?: undefined }
-  | { readonly dropped: true; readonly file: string; readonly limitBytes: number }
+import type { ArchivePushReport } from './archive-push-spool.ts'
 
 /** Store one WAL file, for `archive_command = 'pgts --stanza=main archive-push %p'`. */
 export async function archivePush(

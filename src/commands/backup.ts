@@ -1,6 +1,7 @@
 import { removeFailedBackupIfDiskFull } from '../core/backup/remove-failed.ts'
 import type { Repository } from '../core/repository.ts'
-import { backupEntryOf, type BackupType, type Manifest, type ManifestFile } from '../format/manifest.ts'
+import { backupEntryOf } from '../format/manifest-totals.ts'
+import { type BackupType, type Manifest, type ManifestFile } from '../format/manifest.ts'
 import { PgtsError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
 import { begin, checkArchiving } from './backup/begin.ts'

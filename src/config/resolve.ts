@@ -21,7 +21,6 @@ import {
 import { iniHasSecret, iniSettings, iniStanzas, parseIni } from './sources/ini.ts'
 import { camel, type OptionsOf } from './typed-options.ts'
 
-export { commandBeginArgs, commandLineFor } from './begin-line.ts'
 export type { CommandName, CommandRole } from './command-table.ts'
 export type { ResolvedValue } from './evaluate.ts'
 export { dialectOf, type ConfigFiles, type Dialect } from './sources/files.ts'

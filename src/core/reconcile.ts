@@ -1,6 +1,7 @@
 import { isBackupLabel, dependentsOf } from '../format/backup-label.ts'
 import { withBackup, withoutBackups, type BackupInfo } from '../format/backup-info.ts'
-import { backupEntryOf, type Manifest } from '../format/manifest.ts'
+import { backupEntryOf } from '../format/manifest-totals.ts'
+import { type Manifest } from '../format/manifest.ts'
 import { backupPath, copyName, manifestName } from '../format/repo-path.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { getFile, putFile } from '../storage/whole-file.ts'

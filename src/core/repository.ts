@@ -1,4 +1,5 @@
-import type { StorageDescription, StorageDriver } from '../storage/driver.ts'
+import type { StorageDriver } from '../storage/driver.ts'
+import type { StorageDescription } from '../storage/description.ts'
 import type { SharedStorage } from '../storage/port/shared.ts'
 import { openStorage } from '../storage/registry.ts'
 import type { Logger } from '../util/log.ts'

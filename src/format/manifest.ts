@@ -2,11 +2,6 @@ import type { CompressType } from '../util/compress-type.ts'
 import type { JsonObject } from './canonical-json.ts'
 import type { ExtraLine } from './extra-lines.ts'
 
-export { checkManifest, manifestDefaults } from './manifest-check.ts'
-export { parseManifest } from './manifest-parse.ts'
-export { serialiseManifest } from './manifest-serialise.ts'
-export { backupEntryOf, manifestTotals, type ManifestTotals } from './manifest-totals.ts'
-
 /**
  * backup.manifest: every path, link and file of one backup (docs/format/manifest.md).
  * Names are latin1 strings: one character is one byte. Times are seconds since the epoch, sizes bytes.

@@ -1,8 +1,4 @@
 import type { ByteSink, ByteSource } from '../util/bytes.ts'
-import type { AzureDescription } from './azure/description.ts'
-import type { GcsDescription } from './gcs/description.ts'
-import type { RetryPolicy } from './object/tries.ts'
-import type { S3Description } from './s3/description.ts'
 
 /** Time and space: all times in milliseconds since the epoch, all sizes in bytes. */
 export interface StoredFile {
@@ -97,16 +93,3 @@ export interface PendingFile extends AsyncDisposable {
   /** `deferSync`: leave the directory's fsync to one `driver.sync(prefix)` at the end of the backup. */
   commit(options?: { deferSync?: boolean }): Promise<void>
 }
-
-/** A storage as plain data, so that a worker thread can open its own. May hold keys: it is never shown whole. */
-export type StorageDescription =
-  | { readonly kind: 'posix'; readonly path: string }
-  | { readonly kind: 'memory'; readonly id: string }
-  | ObjectStoreDescription
-
-/** A repository in an object store: how to reach it, the repository's path in it (byte string), how long to try. */
-export type ObjectStoreDescription = { readonly path: string; readonly retry: RetryPolicy } & (
-  | { readonly kind: 'azure'; readonly azure: AzureDescription }
-  | { readonly kind: 'gcs'; readonly gcs: GcsDescription }
-  | { readonly kind: 's3'; readonly s3: S3Description }
-)

@@ -8,10 +8,10 @@ import type {
   CreateOptions,
   ListOptions,
   PendingFile,
-  StorageDescription,
   StorageDriver,
   StoredFile,
 } from './driver.ts'
+import type { StorageDescription } from './description.ts'
 import { assertName, assertPrefix, missingFile } from './name.ts'
 
 interface MemoryFile {

@@ -1,6 +1,7 @@
 import { loadModule } from '../util/load-module.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
-import type { StorageDescription, StorageDriver } from './driver.ts'
+import type { StorageDriver } from './driver.ts'
+import type { StorageDescription } from './description.ts'
 
 /**
  * Open a storage from its description; the only list of drivers. A driver is loaded when it is first asked for.

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { Client } from 'pg'
 import { describe, expect, test } from 'vitest'
-import { parseManifest } from '../../src/format/manifest.ts'
+import { parseManifest } from '../../src/format/manifest-parse.ts'
 import {
   checkIndexes,
   type Cluster,

@@ -1,7 +1,7 @@
 import { mkdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { parseManifest } from '../../src/format/manifest.ts'
+import { parseManifest } from '../../src/format/manifest-parse.ts'
 import { readFileSync } from 'node:fs'
 import { backUp, labelsOf, type Link, restoredData } from '../support/sites/chain.ts'
 import { giveToTestUser, type ServerVersion } from '../support/postgres/postgres.ts'

@@ -1,8 +1,9 @@
 import { compareBytes } from '../../util/byte-string.ts'
-import { manifestDefaults, type Manifest, type ManifestFile, type ManifestPath } from '../../format/manifest.ts'
+import { manifestDefaults } from '../../format/manifest-check.ts'
+import { type Manifest, type ManifestFile, type ManifestPath } from '../../format/manifest.ts'
 import type { ListedFile } from '../../postgres/data-directory.ts'
 import { PgtsError } from '../../util/error.ts'
-import type { CopiedFile, StoredContent } from './copy-file.ts'
+import type { StoredContent, CopiedFile } from './copy-job.ts'
 import type { PlannedFile } from './increment.ts'
 
 /** What is known of a backup when it starts. */

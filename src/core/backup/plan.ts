@@ -1,7 +1,7 @@
 import type { CompressType } from '../../format/manifest.ts'
 import { bundleName, fileRepoName } from '../../format/repo-path.ts'
 import { blockShapeOf, type BlockPolicy } from './block-policy.ts'
-import type { CopyFileJob, CopyFilesJob } from './copy-file.ts'
+import type { CopyFilesJob, CopyFileJob } from './copy-job.ts'
 import type { PlannedFile } from './increment.ts'
 
 /** How files are copied, from options and settings of the server. Sizes in bytes. */

@@ -1,7 +1,7 @@
 import { archivePath, backupPath } from '../../format/repo-path.ts'
 import { toPlainError } from '../../util/error.ts'
 import { inParallel } from '../../util/parallel.ts'
-import type { ExpireRun } from './run.ts'
+import type { ExpireRun } from './expire-run.ts'
 
 /** No upload of one file takes this long, so the process that began it has ended. */
 const ABANDONED_MS = 3 * 24 * 3_600_000

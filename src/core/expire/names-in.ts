@@ -1,6 +1,6 @@
 import type { StoredFile } from '../../storage/driver.ts'
 import { compareBytes } from '../../util/byte-string.ts'
-import type { ExpireRun } from './run.ts'
+import type { ExpireRun } from './expire-run.ts'
 
 /** Names directly in a directory by their kind, each sorted; none when it does not exist. */
 export async function listNames(

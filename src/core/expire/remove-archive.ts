@@ -5,7 +5,7 @@ import { bytesToText } from '../../util/byte-string.ts'
 import { inParallel } from '../../util/parallel.ts'
 import { directoryGoes, walFileGoes, type ArchiveRule } from './archive-retention.ts'
 import { listNames, namesIn } from './names-in.ts'
-import type { ExpireRun } from './run.ts'
+import type { ExpireRun } from './expire-run.ts'
 
 /** What went of one archive id. */
 export interface ArchiveRemoval {

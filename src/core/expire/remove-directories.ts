@@ -1,6 +1,6 @@
 import { backupLabelPath } from '../../format/repo-path.ts'
 import { inParallel } from '../../util/parallel.ts'
-import type { ExpireRun } from './run.ts'
+import type { ExpireRun } from './expire-run.ts'
 import type { LeftOver } from './unfinished.ts'
 
 /**

@@ -4,7 +4,7 @@ import { removeFiles } from '../../storage/whole-file.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { HistoryRetention } from './history-retention.ts'
 import { namesIn } from './names-in.ts'
-import type { ExpireRun } from './run.ts'
+import type { ExpireRun } from './expire-run.ts'
 
 /**
  * Remove old manifests from backup.history.

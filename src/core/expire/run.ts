@@ -1,10 +1,9 @@
 import type { ArchiveInfo } from '../../format/archive-info.ts'
 import { withoutBackups, type BackupInfo } from '../../format/backup-info.ts'
 import { latestLinkName, manifestName, copyName } from '../../format/repo-path.ts'
-import type { StorageDriver } from '../../storage/driver.ts'
 import { removeFiles } from '../../storage/whole-file.ts'
 import { readOnly } from '../../storage/wrappers.ts'
-import type { Logger, MessageLevel } from '../../util/log.ts'
+import type { Logger } from '../../util/log.ts'
 import { eachInParallel } from '../../util/parallel.ts'
 import { loadArchiveInfo, loadBackupInfo, saveBackupInfo } from '../info-store.ts'
 import { completeManifests, reconcile, type Reconciled } from '../reconcile.ts'
@@ -27,6 +26,7 @@ import {
   type RetentionPolicy,
 } from './retention.ts'
 import { assessLeftOvers, type LeftOver } from './unfinished.ts'
+import type { ExpireRun } from './expire-run.ts'
 
 export interface ExpireRequest {
   readonly repository: Repository
@@ -58,19 +58,6 @@ export interface ExpireReport {
   readonly history: readonly string[]
   /** Why all of this, and why the rest stays. */
   readonly explanation: Explanation
-}
-
-/** What the steps of one run share. */
-export interface ExpireRun {
-  /** Read only in a dry run. */
-  readonly storage: StorageDriver
-  readonly repository: Repository
-  readonly stanza: string
-  readonly dryRun: boolean
-  readonly nowMs: number
-  readonly signal: AbortSignal
-  /** A line about this repository. */
-  say(level: MessageLevel, message: string): void
 }
 
 /**

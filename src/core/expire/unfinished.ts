@@ -4,7 +4,7 @@ import { backupLabelPath, copyName, manifestName } from '../../format/repo-path.
 import { toPlainError } from '../../util/error.ts'
 import { loadManifest } from '../info-store.ts'
 import type { Reconciled } from '../reconcile.ts'
-import type { ExpireRun } from './run.ts'
+import type { ExpireRun } from './expire-run.ts'
 
 /** Whether a label directory that is not in backup.info is kept. */
 export type LeftOver =

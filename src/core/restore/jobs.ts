@@ -5,8 +5,8 @@ import { PgtsError } from '../../util/error.ts'
 import type { Repository } from '../repository.ts'
 import type { Ownership } from './owners.ts'
 import type { PlannedFile } from './plan.ts'
-import type { RestoreBlocks } from './restore-blocks.ts'
-import type { RestoreFile, RestoreFileJob } from './restore-file.ts'
+import type { RestoreBlocks, RestoreFileJob } from './restore-job.ts'
+import type { RestoreFile } from './restore-job.ts'
 
 /** Small files travel together, up to this many and this much. */
 const BATCH_FILES = 64

@@ -13,17 +13,8 @@ import type { JobEnv } from '../worker-env.ts'
 import { explain, mismatch } from './restore-error.ts'
 import { openExisting, readRange, finishFile, writeFully } from './durable-file.ts'
 import { translate } from './file-system.ts'
-import type { RestoredFile, RestoreFile, RestoreFileJob } from './restore-file.ts'
-
-/** How the blocks of a file are stored. Sizes in bytes. */
-export interface RestoreBlocks {
-  /** Of the super blocks that the file's own backup holds, and of the map after them. */
-  readonly offset: number
-  readonly repoSizeBytes: number
-  readonly mapSizeBytes: number
-  readonly blockSize: number
-  readonly checksumSize: number
-}
+import type { RestoredFile, RestoreFileJob } from './restore-job.ts'
+import type { RestoreFile } from './restore-job.ts'
 
 /** Fetch all blocks of a file into an open, empty one. What cannot be proven is `checksum` [026]. */
 export async function copyBlocks(

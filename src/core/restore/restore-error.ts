@@ -1,7 +1,7 @@
 import { bytesToText } from '../../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
 import type { JobEnv } from '../worker-env.ts'
-import type { RestoreFile } from './restore-file.ts'
+import type { RestoreFile } from './restore-job.ts'
 
 /** The stored file differs from its manifest entry. */
 export function mismatch(file: RestoreFile, env: JobEnv, actual: string): PgtsError {

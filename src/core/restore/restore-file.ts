@@ -4,69 +4,16 @@ import { decryptor } from '../../codec/cipher.ts'
 import { digest } from '../../codec/digest.ts'
 import { pump } from '../../codec/pump.ts'
 import { decompressor, loadCodec } from '../../codec/registry.ts'
-import type { CompressType } from '../../util/compress-type.ts'
 import type { ByteRange } from '../../storage/driver.ts'
 import { plannedReads, type WantedRange } from '../../storage/planned-reads.ts'
 import { PgtsError } from '../../util/error.ts'
 import { WriteBehind } from '../../util/write-behind.ts'
 import type { Stage } from '../../codec/stage.ts'
 import type { JobEnv, WorkerEnv } from '../worker-env.ts'
-import type { FileAction } from './plan.ts'
 import { explain, mismatch } from './restore-error.ts'
-import {
-  createNew,
-  makeHole,
-  readRange,
-  FinishQueue,
-  keepExisting,
-  writeFully,
-  type TargetFile,
-} from './durable-file.ts'
-import { copyBlocks, reviseBlocks, type RestoreBlocks } from './restore-blocks.ts'
-
-/** One file to restore. Sizes in bytes, paths and names are byte strings. */
-export interface RestoreFile extends TargetFile {
-  /** Manifest name. */
-  readonly name: string
-  readonly action: FileAction
-  /** SHA-1 of the content, hex. */
-  readonly checksum: string
-  /** Absent for an empty file and a zeroed one: those are never read from the repository. */
-  readonly stored?: {
-    readonly repoName: string
-    /** Of the content as it is stored, in a bundle or on its own; absent: not known. */
-    readonly repoSizeBytes?: number
-    /** Of a bundle: where this file's bytes are. */
-    readonly slice?: { readonly offset: number; readonly length: number }
-    /** Of a block incremental file, bundled or not. */
-    readonly blocks?: RestoreBlocks
-  }
-}
-
-/** A few files at a time, so that small ones do not cost a message each. */
-export interface RestoreFileJob {
-  readonly repoKey: number
-  readonly files: readonly RestoreFile[]
-  readonly compressType: CompressType
-  /** Files in bundles are compressed and encrypted in the raw form. */
-  readonly bundleRaw: boolean
-  readonly stanza: string
-  /** Labels of the chain, in the order in which block maps count them. */
-  readonly references: readonly string[]
-  /** Passphrase of the backup set's files; absent: the repository is not encrypted. */
-  readonly cipherPass?: string
-}
-
-export interface RestoredFile {
-  readonly name: string
-  readonly path: string
-  readonly sizeBytes: number
-  readonly checksum: string
-  /** `kept`: size and time agreed; `matches`: the checksum did; `empty`: nothing to copy; `zeroed`: not wanted. */
-  readonly outcome: 'restored' | 'matches' | 'kept' | 'empty' | 'zeroed'
-  /** Of an existing file of which only some blocks were wrong: how many bytes were fetched and written. */
-  readonly revisedBytes?: number
-}
+import { createNew, makeHole, readRange, FinishQueue, keepExisting, writeFully } from './durable-file.ts'
+import { copyBlocks, reviseBlocks } from './restore-blocks.ts'
+import type { RestoredFile, RestoreFile, RestoreFileJob } from './restore-job.ts'
 
 /**
  * Job handler: restore files to disk. Every byte is verified; a mismatch is `checksum` [026]. A file is durable,

@@ -9,7 +9,7 @@ import { restoreJobs } from './jobs.ts'
 import type { Repository } from '../repository.ts'
 import type { Ownership } from './owners.ts'
 import type { RestorePlan } from './plan.ts'
-import type { RestoredFile, RestoreFileJob } from './restore-file.ts'
+import type { RestoredFile, RestoreFileJob } from './restore-job.ts'
 
 export interface RestoreFilesRequest {
   readonly plan: RestorePlan

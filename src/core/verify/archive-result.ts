@@ -1,6 +1,7 @@
 import { archiveIdPath } from '../../format/repo-path.ts'
 import type { VerifiedArchive } from './archive.ts'
-import { assessGaps, type KnownBackup } from './assess.ts'
+import { assessGaps } from './assess.ts'
+import { type KnownBackup } from './request.ts'
 import type { Findings, Problems } from './findings.ts'
 import type { ArchiveResult } from './report.ts'
 import type { VerifyRequest } from './request.ts'

@@ -5,14 +5,7 @@ import type { BackupPieces } from './backup-pieces.ts'
 import type { ReadPieces } from './findings.ts'
 import type { ArchiveResult, BackupResult, FaultyFile } from './report.ts'
 import { bytesToText } from '../../util/byte-string.ts'
-
-export interface KnownBackup {
-  readonly label: string
-  /** The newest directory, without a manifest yet: made at this moment, or the last one that was interrupted. */
-  readonly inProgress: boolean
-  /** Absent: missing, unusable, or not that of a finished backup. */
-  readonly manifest?: Manifest
-}
+import type { KnownBackup } from './request.ts'
 
 export interface AssessRequest {
   /** Oldest first. */

@@ -1,11 +1,11 @@
 import { archiveIdOf } from '../../format/archive-info.ts'
+import type { Manifest } from '../../format/manifest.ts'
 import type { Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import type { Executor } from '../../worker/executor.ts'
 import type { jobHandlers } from '../jobs.ts'
 import type { Repository } from '../repository.ts'
-import type { KnownBackup } from './assess.ts'
 
 export interface VerifyRequest {
   readonly repository: Repository
@@ -45,4 +45,11 @@ export function scopeOf({ set }: VerifyRequest, backups: readonly KnownBackup[])
     hasWal: (archiveId, directory) =>
       archiveId === id && directory >= archiveStart.slice(0, 16) && directory <= archiveStop.slice(0, 16),
   }
+}
+export interface KnownBackup {
+  readonly label: string
+  /** The newest directory, without a manifest yet: made at this moment, or the last one that was interrupted. */
+  readonly inProgress: boolean
+  /** Absent: missing, unusable, or not that of a finished backup. */
+  readonly manifest?: Manifest
 }

@@ -4,7 +4,7 @@ import { isIPv6 } from 'node:net'
 import type { Clock } from '../../util/clock.ts'
 import type { Agents } from '../http/agents.ts'
 import { hostOf, type S3Description } from './description.ts'
-import type { Credentials } from './keys/credentials.ts'
+import type { Credentials } from './keys/fetched-keys.ts'
 
 /**
  * AWS's client, told all that it would otherwise look for in the environment and in ~/.aws: where to connect and what to

@@ -3,7 +3,8 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, s
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
-import { createLogger, logError, type LoggerOptions } from '../../../src/cli/logger.ts'
+import { createLogger, logError } from '../../../src/cli/logger.ts'
+import { type LoggerOptions } from '../../../src/cli/log-destination.ts'
 import { PgtsError } from '../../../src/util/error.ts'
 import type { LogLevel } from '../../../src/util/log.ts'
 

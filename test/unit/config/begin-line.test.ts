@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { runProgram } from '../../../src/cli/program.ts'
-import { commandBeginArgs, commandLineFor } from '../../../src/config/resolve.ts'
+import { commandBeginArgs, commandLineFor } from '../../../src/config/begin-line.ts'
 import { isPgtsError, type PgtsError } from '../../../src/util/error.ts'
 import { fakeFiles, ini, resolving } from './resolving.ts'
 

@@ -1,7 +1,9 @@
 import { describe, expect, test } from 'vitest'
 import { checkManifest } from '../../../src/format/manifest-check.ts'
 import { isSafeManifestName } from '../../../src/format/manifest-names.ts'
-import { parseManifest, serialiseManifest, type Manifest, type ManifestTarget } from '../../../src/format/manifest.ts'
+import { parseManifest } from '../../../src/format/manifest-parse.ts'
+import { serialiseManifest } from '../../../src/format/manifest-serialise.ts'
+import { type Manifest, type ManifestTarget } from '../../../src/format/manifest.ts'
 import { isPgtsError } from '../../../src/util/error.ts'
 import { aFile, aManifest, LABEL, OWNER } from '../../support/builders/manifest.ts'
 

@@ -1,8 +1,11 @@
 import { describe, expect, test } from 'vitest'
 import { parseInfoFile, serialiseInfoFile } from '../../../src/format/info-file.ts'
 import { isSafeManifestName } from '../../../src/format/manifest-names.ts'
-import { backupEntryOf, checkManifest, manifestDefaults, manifestTotals } from '../../../src/format/manifest.ts'
-import { parseManifest, serialiseManifest, type Manifest, type ManifestFile } from '../../../src/format/manifest.ts'
+import { backupEntryOf, manifestTotals } from '../../../src/format/manifest-totals.ts'
+import { checkManifest, manifestDefaults } from '../../../src/format/manifest-check.ts'
+import { parseManifest } from '../../../src/format/manifest-parse.ts'
+import { serialiseManifest } from '../../../src/format/manifest-serialise.ts'
+import { type Manifest, type ManifestFile } from '../../../src/format/manifest.ts'
 
 const owner = { user: 'postgres', group: 'postgres' } as const
 const LABEL = '20261122-062513F'

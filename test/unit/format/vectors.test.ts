@@ -3,8 +3,11 @@ import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { parseArchiveInfo, serialiseArchiveInfo } from '../../../src/format/archive-info.ts'
 import { parseBackupInfo, serialiseBackupInfo } from '../../../src/format/backup-info.ts'
-import { backupEntryOf, checkManifest, manifestDefaults, parseManifest } from '../../../src/format/manifest.ts'
-import { serialiseManifest, type Manifest } from '../../../src/format/manifest.ts'
+import { backupEntryOf } from '../../../src/format/manifest-totals.ts'
+import { checkManifest, manifestDefaults } from '../../../src/format/manifest-check.ts'
+import { parseManifest } from '../../../src/format/manifest-parse.ts'
+import { serialiseManifest } from '../../../src/format/manifest-serialise.ts'
+import { type Manifest } from '../../../src/format/manifest.ts'
 
 /** Files that the real pgbackrest wrote: test/vectors/README.md says which and how. */
 const root = join(import.meta.dirname, '../../vectors/pgbackrest')

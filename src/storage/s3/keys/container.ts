@@ -4,7 +4,8 @@ import type { HttpAccess } from '../../http/agents.ts'
 import { StoreRefusal, RetryableStoreError } from '../../object/retryable-error.ts'
 import type { S3Keys } from '../description.ts'
 import { askOnce } from './ask.ts'
-import { keysFromJson, type FetchKeys } from './credentials.ts'
+import { keysFromJson } from './fetched-keys.ts'
+import { type FetchKeys } from './fetched-keys.ts'
 
 /**
  * Keys of the role that a container or pod has: a URL near by hands them out.

@@ -1,7 +1,8 @@
 import { StoreRefusal, RetryableStoreError } from '../../object/retryable-error.ts'
 import type { S3Keys } from '../description.ts'
 import { askOnce } from './ask.ts'
-import { keysFromJson, type FetchKeys } from './credentials.ts'
+import { keysFromJson } from './fetched-keys.ts'
+import { type FetchKeys } from './fetched-keys.ts'
 
 /** Long enough for the questions that follow; the token is not kept. */
 const TOKEN_SECONDS = '300'

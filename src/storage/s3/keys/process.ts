@@ -1,6 +1,7 @@
 import { execFile } from 'node:child_process'
 import { PgtsError } from '../../../util/error.ts'
-import { keysFromJson, type FetchKeys } from './credentials.ts'
+import { keysFromJson } from './fetched-keys.ts'
+import { type FetchKeys } from './fetched-keys.ts'
 
 const PATIENCE_MS = 60_000
 

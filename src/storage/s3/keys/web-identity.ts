@@ -8,7 +8,7 @@ import type { S3Keys } from '../description.ts'
 import { refusalOf } from '../refusal.ts'
 import { silenceVersionNotice } from '../sdk.ts'
 import { readToken } from './container.ts'
-import type { FetchKeys } from './credentials.ts'
+import type { FetchKeys } from './fetched-keys.ts'
 
 /**
  * Keys of a role, in exchange for the token that an identity provider (of a Kubernetes cluster, say) gave; by AWS's own

@@ -2,12 +2,10 @@ import { randomBytes } from 'node:crypto'
 import { truncateSync, unlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeEach, describe, expect, test } from 'vitest'
-import {
-  backupFiles,
-  type CopiedFile,
-  type CopyFileJob,
-  type CopyFilesJob,
-} from '../../../../src/core/backup/copy-file.ts'
+import { backupFiles } from '../../../../src/core/backup/copy-file.ts'
+import { type CopiedFile } from '../../../../src/core/backup/copy-job.ts'
+import { type CopyFilesJob } from '../../../../src/core/backup/copy-job.ts'
+import { type CopyFileJob } from '../../../../src/core/backup/copy-job.ts'
 import type { WorkerEnv } from '../../../../src/core/worker-env.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
 import type { StorageDriver } from '../../../../src/storage/driver.ts'
