@@ -188,13 +188,12 @@ class Storm {
       ...[this.killBackground, this.stopImmediately],
     ]
     await using _ = new BarredDirectory(join(this.site.repo, 'archive', 'main', '15-1'))
-    for (let blow = 0; this.rows.last < SEGMENTS || blow % blows.length !== 0;) {
+    const rounds = Math.ceil(SEGMENTS / 250)
+    for (let blow = 0; this.rows.last < SEGMENTS || blow < blows.length * rounds;) {
       await this.rows.write()
-      if (this.rows.last < ((blow + 1) * SEGMENTS) / (blows.length * Math.ceil(SEGMENTS / 250))) {
-        // Never so far behind that the disk fills.
-        await untilArchived(this.site.cluster, 300_000, 99)
-        continue
-      }
+      // Never so far behind that the disk fills.
+      await untilArchived(this.site.cluster, 300_000, 99)
+      if (this.rows.last < ((blow + 1) * SEGMENTS) / (blows.length * rounds)) continue
       this.trouble()
       const started = Date.now()
       await blows[blow % blows.length]!()
