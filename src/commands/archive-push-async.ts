@@ -110,6 +110,7 @@ async function work(
     timeoutMs: options.ioTimeout,
     endWhenEmpty: !existsSync(textPath(`${pgPath}/postmaster.pid`)),
     lock: () => ctx.lock(),
+    lockPath: textToBytes(options.lockPath),
     endReason() {
       if (!isLocked()) return 'the spool was removed'
       if (!isOwner(spool, owner)) return 'the spool belongs to another cluster now'

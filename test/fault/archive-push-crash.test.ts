@@ -140,6 +140,7 @@ function live(drivers: readonly StorageDriver[]): { end(): Promise<void>; readon
     batchBytes: 2 ** 34,
     timeoutMs: 60_000,
     endWhenEmpty: false,
+    lockPath: spool.own,
     lock: async () => ({ [Symbol.asyncDispose]: async () => undefined }),
     endReason: () => undefined,
     clock: systemClock,

@@ -273,7 +273,7 @@ describe('the command', () => {
         expect((await site.pgbackrest(['--output=text', 'verify'])).stdout).toContain('status: error')
       }
       // Without --output the log still tells.
-      expect((await site.pgts(['verify'])).stdout).toContain(`backup ${label} cannot be relied on`)
+      expect((await site.pgts(['verify'])).stdout).toContain(`backup ${label} cannot be used safely`)
     } finally {
       writeFileSync(file, original)
       giveToTestUser(file)

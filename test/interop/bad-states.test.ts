@@ -121,7 +121,7 @@ const copiedBackup: Expected = [
   /backup\.info is unusable, so its copy[^]*the next backup, expire or stanza-create writes/,
 ]
 const copiedArchive: Expected = [0, /archive\.info is unusable, so its copy[^]*the next backup or stanza-create writes/]
-const writtenAgain = (name: string): Expected => [0, new RegExp(`${name} was written again`)]
+const writtenAgain = (name: string): Expected => [0, new RegExp(`${name} was rewritten`)]
 const lost = /was in use, the file was lost: remove nothing, and bring it back/
 const foreign = /is of another cluster|does not belong|belongs to|no archive of this cluster/
 

@@ -32,6 +32,8 @@ export interface PushBackgroundRequest extends PushSlotsRequest {
   readonly endWhenEmpty: boolean
   /** The archive lock of the stanza, shared with pgbackrest; held only while there is work. */
   readonly lock: () => Promise<AsyncDisposable>
+  /** Directory of the stop files, byte string: a change there wakes the loop, so that a short stop is noticed, too. */
+  readonly lockPath: string
   /** Why this process should end, asked in every iteration; undefined: it should go on. */
   readonly endReason: () => string | undefined
   readonly log: Logger
@@ -90,7 +92,7 @@ class PushBackground {
   }
 
   async run(): Promise<string> {
-    const { signal, walPath, spool, clock } = this.#request
+    const { signal, walPath, spool, lockPath, clock } = this.#request
     removeStaleStatus(this.#request)
     let endHere: (error: PgtsError) => void = () => undefined
     const stalled = new Promise<never>((_, reject) => (endHere = reject))
@@ -103,6 +105,9 @@ class PushBackground {
       }),
       watchDirectory(spool.own, (_, name) => {
         if (name === null || name === WAKE_FILE || name === 'cluster') notify()
+      }),
+      watchDirectory(lockPath, (_, name) => {
+        if (name === null || name.endsWith('.stop')) notify()
       }),
     ]
     signal.addEventListener('abort', notify)

@@ -88,6 +88,7 @@ function begin(options: Partial<PushBackgroundRequest> = {}, workers = 2): void 
     batchBytes: 2 ** 34,
     timeoutMs: 60_000,
     endWhenEmpty: false,
+    lockPath: spool.own,
     lock: async () => ({ [Symbol.asyncDispose]: async () => undefined }),
     endReason: () => undefined,
     clock: systemClock,

@@ -137,6 +137,7 @@ function begin(push: Push, options: Partial<PushBackgroundRequest> = {}, workers
     batchBytes: 2 ** 34,
     timeoutMs: 60_000,
     endWhenEmpty: false,
+    lockPath: spool.own,
     lock: async () => ({ [Symbol.asyncDispose]: async () => undefined }),
     endReason: () => undefined,
     clock: systemClock,
