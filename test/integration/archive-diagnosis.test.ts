@@ -49,7 +49,7 @@ describe('check names the layer at fault', () => {
     const failed = await failingCheck(site)
     expect(failed).toMatch(/archive_command failed last for [0-9A-F]{24} at 20\d\d-.*[1-9]\d* failures/)
     expect(failed).toMatch(/cd \/.*\/data && false # pgts/)
-    expect(failed).toMatch(/2 files \(2MB\) wait, and PostgreSQL archives them in order: [0-9A-F]{24} comes first/)
+    expect(failed).toMatch(/2 files \(2MB\) wait, and PostgreSQL archives them in order: [0-9A-F]{24} is first/)
 
     await reconfigure(site, 'archive_command', '/nowhere/pgts --stanza=main archive-push %p')
     expect(await failingCheck(site)).toContain(

@@ -307,7 +307,7 @@ describe('stanza-create', () => {
     expect(await site.pgts(['stanza-create'])).toMatchObject({ code: 56 })
     await site.pgtsOk('--no-online', 'stanza-create')
     rmSync(join(site.repo, 'backup/main/backup.info'))
-    expect((await site.pgtsOk('--no-online', 'stanza-create')).stdout).toContain('was written again')
+    expect((await site.pgtsOk('--no-online', 'stanza-create')).stdout).toContain('was rewritten')
     expect(existsSync(join(site.repo, 'backup/main/backup.info'))).toBe(true)
   })
 
