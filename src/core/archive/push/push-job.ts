@@ -10,7 +10,7 @@ import { pushWhereItGoes } from './push-wal.ts'
 import { recentArchiveInfo } from './recent-info.ts'
 import { WaitingOn } from './waiting-on.ts'
 
-/** One WAL file on its way to some repositories; plain data. */
+/** One WAL file to store in some repositories; plain data. */
 export interface PushJob {
   readonly stanza: string
   /** Absolute byte string. */
@@ -21,7 +21,7 @@ export interface PushJob {
   readonly compress: { readonly type: CompressType; readonly level: number }
   readonly headerCheck: boolean
   readonly warnWhenArchived: boolean
-  /** Where the worker tells which repositories it waits for, see `WaitingOn`. */
+  /** Where the worker records which repositories it waits for, see `WaitingOn`. */
   readonly waitingOn: SharedArrayBuffer
   /** When a worker was given it, ms since 1970. */
   readonly nowMs: number
@@ -31,16 +31,16 @@ export interface PushJobResult {
   /** Repositories that have the file, durable. */
   readonly stored: readonly number[]
   readonly failures: readonly { readonly repoKey: number; readonly error: PlainError }[]
-  /** The file itself cannot be archived; then nothing else is told. */
+  /** The file itself cannot be archived; then nothing else is reported. */
   readonly refused?: PlainError
   readonly sizeBytes: number
   /** Modification time of the file, ns. */
   readonly mtimeNs: bigint
-  /** To be told to whoever archives the file. */
+  /** For the caller of archive-push. */
   readonly warnings: readonly string[]
 }
 
-/** Job `archive-push`: every repository is tried, and what went wrong where is told as data. */
+/** Job `archive-push`: every repository is tried, and failures are returned as data. */
 export async function pushFile(job: PushJob, env: WorkerEnv, signal: AbortSignal): Promise<PushJobResult> {
   const warnings: string[] = []
   const before = stampOf(job.path)

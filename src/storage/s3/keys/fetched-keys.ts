@@ -2,7 +2,7 @@ import type { S3ClientConfig } from '@aws-sdk/client-s3'
 import { PgtsError } from '../../../util/error.ts'
 import { RetryableStoreError } from '../../object/retryable-error.ts'
 
-/** Keys for AWS's client: themselves, or how to get them. It fetches them once for all who ask, and anew in time. */
+/** Keys for AWS's client: themselves, or how to get them. One fetch serves all concurrent requests, and is repeated before they expire. */
 export type Credentials = NonNullable<S3ClientConfig['credentials']>
 
 /** Keys as the service knows them; temporary ones come with a token and an end. */
