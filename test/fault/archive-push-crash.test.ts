@@ -5,7 +5,7 @@ import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { pushInBackground } from '../../src/core/archive/push/background.ts'
 import type { PushJob, PushJobResult } from '../../src/core/archive/push/push-job.ts'
-import { pushWhereItGoes } from '../../src/core/archive/push/push-wal.ts'
+import { pushToEach } from '../../src/core/archive/push/push-wal.ts'
 import {
   isAbout,
   prepareSpool,
@@ -104,7 +104,7 @@ function live(drivers: readonly StorageDriver[]): { end(): Promise<void>; readon
         const { mtimeNs } = real.statSync(job.path, { bigint: true })
         const repositories = job.repoKeys.map((key) => repositoryWith(drivers[key - 1]!, { key }))
         const files = localFiles()
-        const { report, failures } = await pushWhereItGoes({ ...job, files, repositories, log: silentLogger, signal })
+        const { report, failures } = await pushToEach({ ...job, files, repositories, log: silentLogger, signal })
         // Killed on the way: nobody hears what became of it.
         if (failures.entries().some(({ error }) => error instanceof Crash)) {
           dead = true

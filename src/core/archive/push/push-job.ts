@@ -1,14 +1,15 @@
 import { statSync } from 'node:fs'
+import type { ArchiveInfo } from '../../../format/archive-info.ts'
+import type { PendingFile, StorageDriver } from '../../../storage/driver.ts'
 import { pathOf } from '../../../util/byte-string.ts'
 import type { CompressType } from '../../../util/compress-type.ts'
 import { PgtsError, toPlainError, type PlainError } from '../../../util/error.ts'
 import { type Logger, silentLogger } from '../../../util/log.ts'
+import { loadArchiveInfo, type LoadOptions } from '../../info-store.ts'
 import type { Repository } from '../../repository.ts'
 import type { WorkerEnv } from '../../worker-env.ts'
 import type { ClusterIdentity } from '../find.ts'
-import { pushWhereItGoes } from './push-wal.ts'
-import { recentArchiveInfo } from './recent-info.ts'
-import { WaitingOn } from './waiting-on.ts'
+import { pushToEach } from './push-wal.ts'
 
 /** One WAL file to store in some repositories; plain data. */
 export interface PushJob {
@@ -44,45 +45,38 @@ export interface PushJobResult {
 export async function pushFile(job: PushJob, env: WorkerEnv, signal: AbortSignal): Promise<PushJobResult> {
   const warnings: string[] = []
   const before = stampOf(job.path)
-  const none = { stored: [], failures: [], sizeBytes: 0, mtimeNs: before?.mtimeNs ?? 0n, warnings }
+  const nothing = { stored: [], failures: [], sizeBytes: 0, mtimeNs: before?.mtimeNs ?? 0n, warnings }
   const waiting = new WaitingOn(job.repoKeys, job.waitingOn)
   const opened = new Map<number, Repository>()
-  const infos = recentArchiveInfo(opened, job.stanza, job.nowMs)
+  const forgetInfos = () => opened.forEach((repository) => recentInfos.delete(repository))
+  const failed: { repoKey: number; error: PlainError }[] = []
   try {
-    const closed: { repoKey: number; error: PlainError }[] = []
     for (const repoKey of job.repoKeys) {
       try {
         opened.set(repoKey, await env.repository(repoKey))
       } catch (error) {
-        closed.push({ repoKey, error: toPlainError(error) })
+        failed.push({ repoKey, error: toPlainError(error) })
       }
     }
-    const { report, failures } = await pushWhereItGoes({
+    const { report, failures } = await pushToEach({
       ...job,
       files: env.files,
       repositories: [...opened.values()].map((one) => ({ ...one, storage: waiting.watch(one.key, one.storage) })),
-      archiveInfo: (repository, options) => infos.of(repository, options),
+      archiveInfo: (repository, options) => recentInfo(opened.get(repository.key)!, repository, job, options),
       log: collecting(warnings),
       signal,
     })
-    if (failures.count > 0) infos.forget()
+    if (failures.count > 0) forgetInfos()
     if (!sameStamp(before, stampOf(job.path))) {
       throw new PgtsError('file-read', `${job.path} changed while it was being archived`)
     }
-    return {
-      stored: report.repositories.map(({ repoKey }) => repoKey),
-      failures: [
-        ...closed,
-        ...failures.entries().map(({ key, error }) => ({ repoKey: key, error: toPlainError(error) })),
-      ],
-      sizeBytes: report.sizeBytes,
-      mtimeNs: before?.mtimeNs ?? 0n,
-      warnings,
-    }
+    failed.push(...failures.entries().map(({ key, error }) => ({ repoKey: key, error: toPlainError(error) })))
+    const stored = report.repositories.map(({ repoKey }) => repoKey)
+    return { ...nothing, stored, failures: failed, sizeBytes: report.sizeBytes }
   } catch (error) {
-    infos.forget()
+    forgetInfos()
     signal.throwIfAborted()
-    return { ...none, refused: toPlainError(error) }
+    return { ...nothing, refused: toPlainError(error) }
   }
 }
 
@@ -104,4 +98,122 @@ function collecting(warnings: string[]): Logger {
   const warn = (first: string | object, second?: string) =>
     void warnings.push(typeof first === 'string' ? first : (second ?? ''))
   return { ...silentLogger, warn, enabled: (level) => level === 'warn' }
+}
+
+/** Shorter than a stanza can be deleted and created again, long enough that a storm of segments does not ask for each. */
+const INFO_AGE_MS = 2000
+
+/** By repository of a worker, whose jobs are all of one stanza. */
+const recentInfos = new WeakMap<Repository, { readonly readMs: number; readonly info: ArchiveInfo }>()
+
+/**
+ * archive.info. In an object store reading it takes a round trip, so it is read again only after a while. It is read for
+ * each file if it contains the key of the archive, and in a directory, where it proves that the file system of the
+ * repository is mounted.
+ *
+ * @param opened the repository of the worker
+ * @param used the same for this job: `WaitingOn` observes its calls
+ */
+async function recentInfo(
+  opened: Repository,
+  used: Repository,
+  { stanza, nowMs }: PushJob,
+  options: LoadOptions,
+): Promise<ArchiveInfo> {
+  const recent = recentInfos.get(opened)
+  if (recent !== undefined && nowMs >= recent.readMs && nowMs - recent.readMs < INFO_AGE_MS) return recent.info
+  recentInfos.delete(opened)
+  const info = await loadArchiveInfo(used, stanza, options)
+  const isDirectory = opened.storage.parallel === undefined
+  if (info.cipherPass === undefined && !isDirectory) recentInfos.set(opened, { readMs: nowMs, info })
+  return info
+}
+
+/**
+ * The repositories that a push is waiting for, in memory that the main thread can read while this thread is stuck in a
+ * call. The error can then name the repository.
+ */
+export class WaitingOn {
+  readonly #keys: readonly number[]
+  readonly #calls: Int32Array
+
+  /** @param buffer `WaitingOn.bufferFor(keys)`, shared by both threads */
+  constructor(keys: readonly number[], buffer: SharedArrayBuffer) {
+    this.#keys = keys
+    this.#calls = new Int32Array(buffer)
+  }
+
+  static bufferFor(keys: readonly number[]): SharedArrayBuffer {
+    return new SharedArrayBuffer(4 * keys.length)
+  }
+
+  /** Repositories that have not answered a call. */
+  keys(): number[] {
+    return this.#keys.filter((_, index) => Atomics.load(this.#calls, index) > 0)
+  }
+
+  /** The same storage, with every call counted until it returns. */
+  watch(key: number, storage: StorageDriver): StorageDriver {
+    const index = this.#keys.indexOf(key)
+    const enter = () => void Atomics.add(this.#calls, index, 1)
+    const leave = () => void Atomics.sub(this.#calls, index, 1)
+    const during = async <T>(call: () => Promise<T>): Promise<T> => {
+      enter()
+      try {
+        return await call()
+      } finally {
+        leave()
+      }
+    }
+    return {
+      display: storage.display,
+      stat: (name, options) => during(() => storage.stat(name, options)),
+      async *list(prefix, options) {
+        enter()
+        try {
+          yield* storage.list(prefix, options)
+        } finally {
+          leave()
+        }
+      },
+      read: (name, range) => during(() => storage.read(name, range)),
+      create: (name, options) =>
+        during(async () => watchFile(await storage.create(name, options), during, enter, leave)),
+      createIfAbsent:
+        storage.createIfAbsent === undefined
+          ? undefined
+          : (name, bytes, options) => during(() => storage.createIfAbsent!(name, bytes, options)),
+      remove: (name, options) => during(() => storage.remove(name, options)),
+      removeTree: (prefix, options) => during(() => storage.removeTree(prefix, options)),
+      sync: (prefix, options) => during(() => storage.sync(prefix, options)),
+      // The repository is opened once and closed by the worker.
+      [Symbol.asyncDispose]: async () => undefined,
+    }
+  }
+}
+
+function watchFile(
+  file: PendingFile,
+  during: <T>(call: () => Promise<T>) => Promise<T>,
+  enter: () => void,
+  leave: () => void,
+): PendingFile {
+  return {
+    sink: {
+      write(chunk) {
+        enter()
+        let answer: void | Promise<void>
+        try {
+          answer = file.sink.write(chunk)
+        } catch (error) {
+          leave()
+          throw error
+        }
+        if (answer === undefined) return leave()
+        return answer.finally(leave)
+      },
+    },
+    commit: (options) => during(() => file.commit(options)),
+    [Symbol.asyncDispose]: () => during(async () => file[Symbol.asyncDispose]()),
+  }
 }

@@ -5,8 +5,7 @@ import { PgtsError } from '../../../util/error.ts'
 import type { Executor } from '../../../worker/executor.ts'
 import type { jobHandlers } from '../../jobs.ts'
 import type { Assignment, PushResult } from './push-effect.ts'
-import type { PushJob } from './push-job.ts'
-import { WaitingOn } from './waiting-on.ts'
+import { type PushJob, WaitingOn } from './push-job.ts'
 
 export interface PushSlotsRequest {
   /** Directory of the WAL, absolute byte string. */

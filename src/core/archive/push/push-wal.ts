@@ -1,6 +1,6 @@
 import type { Stage } from '../../../codec/stage.ts'
 import { archiveIdOf, currentHistory, type ArchiveInfo } from '../../../format/archive-info.ts'
-import { archivedSegmentName, isSegmentOrPartial } from '../../../format/wal-segment.ts'
+import { archivedSegmentName } from '../../../format/wal-segment.ts'
 import { archiveFileName } from '../../../format/repo-path.ts'
 import type { ClusterFiles } from '../../../postgres/cluster-access.ts'
 import { readAll } from '../../../util/bytes.ts'
@@ -10,12 +10,11 @@ import { loadModule } from '../../../util/load-module.ts'
 import type { Logger } from '../../../util/log.ts'
 import { loadArchiveInfo, type LoadOptions } from '../../info-store.ts'
 import type { Repository } from '../../repository.ts'
-import { ArchivedForms } from './existing.ts'
 import { baseName, type ClusterIdentity, describeCluster, isSameCluster, mismatch } from '../find.ts'
 import { RepositoryFailures } from '../repository-failures.ts'
 import type { SegmentCheck } from './segment-check.ts'
 import { storeHistory } from './store-history.ts'
-import { storeEverywhere, type PushTarget } from './store.ts'
+import { ArchivedForms, type FileToStore, storeEverywhere, type PushTarget, type StoredIn } from './store-segment.ts'
 import { readWalFile, statWalFile, walFileKind, type WalFile, type WalFileKind } from '../wal-file.ts'
 
 export interface PushRequest {
@@ -60,7 +59,7 @@ export interface PushReport {
  *   segment with other content, and nothing was written anywhere; command: some repositories failed
  */
 export async function pushWal(request: PushRequest): Promise<PushReport> {
-  const { report, failures, targets } = await pushWhereItGoes(request)
+  const { report, failures, targets } = await pushToEach(request)
   if (targets === 0) throw failures.toError('repo-invalid', 'no repository can take WAL', request.repositories.length)
   if (failures.count > 0) throw pushFailure(report.file, failures, request.repositories.length)
   return report
@@ -76,53 +75,75 @@ export function pushFailure(file: string, failures: RepositoryFailures, reposito
 export interface PushOutcome {
   readonly report: PushReport
   readonly failures: RepositoryFailures
+  /** How many repositories belong to this cluster. */
   readonly targets: number
 }
 
 /**
- * As `pushWal`, but failures of repositories are returned. The report names the repositories that have the file;
- * `targets` is how many repositories belong to this cluster.
+ * As `pushWal`, but failures of repositories are returned, and the report names the repositories that have the file.
  *
  * @throws PgtsError errors of the file itself
  */
-export async function pushWhereItGoes(request: PushRequest): Promise<PushOutcome> {
+export async function pushToEach(request: PushRequest): Promise<PushOutcome> {
   const name = baseName(request.path)
   const kind = await kindOf(request, name)
   const failures = new RepositoryFailures()
-
   const targets = await openTargets(request, failures)
-  if (targets.length === 0)
-    return { report: { file: name, kind, sizeBytes: 0, repositories: [] }, failures, targets: 0 }
-  const check = request.headerCheck && isSegmentOrPartial(name) ? await segmentCheck(request, targets) : undefined
-  const existing = { ...request, name }
-  if (kind === 'timeline-history' || kind === 'backup-history') {
-    const history = await readWalFile(request.files, request.path)
-    const stored = await storeHistory(existing, targets, await readAll(await history.open()), failures)
-    const repositories = stored.map(({ target, ...rest }) => ({
-      repoKey: target.repository.key,
-      archiveId: target.archiveId,
-      ...rest,
-    }))
-    return reportOf(request, { name, kind, file: history, repositories, failures, targets })
-  }
+  const outcome = (sizeBytes: number, stored: readonly StoredIn[]): PushOutcome => ({
+    report: {
+      file: name,
+      kind,
+      sizeBytes,
+      repositories: stored
+        .map(({ target: { repository, archiveId }, ...rest }) => ({ repoKey: repository.key, archiveId, ...rest }))
+        .sort((a, b) => a.repoKey - b.repoKey),
+    },
+    failures,
+    targets: targets.length,
+  })
+  if (targets.length === 0) return outcome(0, [])
+  const isHistory = kind === 'timeline-history' || kind === 'backup-history'
+  const push = isHistory ? pushHistory : pushSegment
+  const { file, stored } = await push({ ...request, name }, targets, failures)
+  request.signal.throwIfAborted()
+  // A repository that failed may still be reading.
+  if (failures.count === 0) file.release()
+  return outcome(file.sizeBytes, stored)
+}
+
+interface Pushed {
+  readonly file: WalFile
+  readonly stored: readonly StoredIn[]
+}
+
+type NamedRequest = PushRequest & FileToStore
+
+async function pushHistory(
+  request: NamedRequest,
+  targets: readonly PushTarget[],
+  failures: RepositoryFailures,
+): Promise<Pushed> {
+  const file = await readWalFile(request.files, request.path)
+  return { file, stored: await storeHistory(request, targets, await readAll(await file.open()), failures) }
+}
+
+async function pushSegment(
+  request: NamedRequest,
+  targets: readonly PushTarget[],
+  failures: RepositoryFailures,
+): Promise<Pushed> {
+  const { compress, name, stanza } = request
+  const check = request.headerCheck ? await segmentCheck(request, targets) : undefined
   // All repositories are listed while the file is read.
-  using archived = new ArchivedForms(existing, targets)
+  using archived = new ArchivedForms(request, targets)
   const file = await readWalFile(request.files, request.path, check)
-  const { compress } = request
-  const storedName = archivedSegmentName(name, file.checksum, compress.type)
-  const done: StoredIn[] = []
+  const stored: StoredIn[] = []
   const missing: PushTarget[] = []
   try {
     for (const target of targets) {
       const same = await archived.same(target, file.checksum, failures)
       if (same === 'none') missing.push(target)
-      else if (same !== 'failed')
-        done.push({
-          repoKey: target.repository.key,
-          archiveId: target.archiveId,
-          repoName: same.repoName,
-          already: true,
-        })
+      else if (same !== 'failed') stored.push({ target, repoName: same.repoName, already: true })
     }
   } catch (error) {
     // A repository has other content. If this file is invalid, that error explains more.
@@ -130,50 +151,25 @@ export async function pushWhereItGoes(request: PushRequest): Promise<PushOutcome
     throw error
   }
   // Not checked if every repository has it: refusing it would only stop archiving.
-  if (done.length < targets.length) await check?.finish(file)
-  if (missing.length > 0) {
-    const stages = await compressionOf(compress, file.sizeBytes)
-    const stored = await storeEverywhere({ ...request, targets: missing, storedName, file, stages }, failures)
-    using after = new ArchivedForms(existing, stored)
-    for (const target of stored) {
-      if (!(await after.isOnly(target, file.checksum, failures))) continue
-      const repoName = archiveFileName(request.stanza, target.archiveId, storedName)
-      done.push({ repoKey: target.repository.key, archiveId: target.archiveId, repoName, already: false })
-    }
-  }
-  return reportOf(request, { name, kind, file, repositories: done, failures, targets })
-}
+  if (stored.length < targets.length) await check?.finish(file)
+  if (missing.length === 0) return { file, stored }
 
-type StoredIn = PushReport['repositories'][number]
+  const storedName = archivedSegmentName(name, file.checksum, compress.type)
+  const stages = await compressionOf(compress, file.sizeBytes)
+  const written = await storeEverywhere({ ...request, targets: missing, storedName, file, stages }, failures)
+  using after = new ArchivedForms(request, written)
+  for (const target of written) {
+    if (!(await after.isOnly(target, file.checksum, failures))) continue
+    stored.push({ target, repoName: archiveFileName(stanza, target.archiveId, storedName), already: false })
+  }
+  return { file, stored }
+}
 
 async function compressionOf({ type, level }: PushRequest['compress'], wholeBytes: number): Promise<() => Stage[]> {
   if (type === 'none') return () => []
   const { compressor, loadCodec } = await loadModule(() => import('../../../codec/registry.ts'))
   await loadCodec(type)
   return () => [compressor(type, level, { wholeBytes })]
-}
-
-function reportOf(
-  { signal }: PushRequest,
-  push: {
-    readonly name: string
-    readonly kind: WalFileKind
-    readonly file: WalFile
-    readonly repositories: readonly StoredIn[]
-    readonly failures: RepositoryFailures
-    readonly targets: readonly PushTarget[]
-  },
-): PushOutcome {
-  const { name, kind, file, failures, targets } = push
-  signal.throwIfAborted()
-  // A repository that failed may still be reading.
-  if (failures.count === 0) file.release()
-  const repositories = [...push.repositories].sort((a, b) => a.repoKey - b.repoKey)
-  return {
-    report: { file: name, kind, sizeBytes: file.sizeBytes, repositories },
-    failures,
-    targets: targets.length,
-  }
 }
 
 /** A path where no file exists is reported as missing, whatever its name is. */

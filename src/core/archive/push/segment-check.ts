@@ -16,7 +16,7 @@ import { readAll } from '../../../util/bytes.ts'
 import { isPgtsError, PgtsError } from '../../../util/error.ts'
 import { formatLsn } from '../../../util/lsn.ts'
 import { baseName, describeCluster, isSameCluster, mismatch } from '../find.ts'
-import type { PushTarget } from './store.ts'
+import type { PushTarget } from './store-segment.ts'
 import type { WalFile } from '../wal-file.ts'
 
 export interface SegmentCheckRequest {

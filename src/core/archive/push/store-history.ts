@@ -1,18 +1,12 @@
 import { archiveFileName } from '../../../format/repo-path.ts'
+import type { StorageDriver } from '../../../storage/driver.ts'
 import { putFile } from '../../../storage/whole-file.ts'
-import { isPgtsError } from '../../../util/error.ts'
+import { bytesToText } from '../../../util/byte-string.ts'
+import { isPgtsError, PgtsError } from '../../../util/error.ts'
 import { loadModule } from '../../../util/load-module.ts'
-import { sameHistory, type ExistingRequest } from './existing.ts'
+import { readArchived } from '../find.ts'
 import type { RepositoryFailures } from '../repository-failures.ts'
-import type { PushTarget } from './store.ts'
-
-/** A history file in one repository. */
-export interface StoredHistory {
-  readonly target: PushTarget
-  readonly repoName: string
-  /** The repository had the same content. */
-  readonly already: boolean
-}
+import type { Existing, FileToStore, PushTarget, StoredIn } from './store-segment.ts'
 
 /**
  * Store a timeline history or backup history file in every repository, never over other content. Every repository is
@@ -22,12 +16,12 @@ export interface StoredHistory {
  * @throws PgtsError archive-duplicate
  */
 export async function storeHistory(
-  request: ExistingRequest,
+  request: FileToStore,
   targets: readonly PushTarget[],
   content: Buffer,
   failures: RepositoryFailures,
-): Promise<StoredHistory[]> {
-  const stored: StoredHistory[] = []
+): Promise<StoredIn[]> {
+  const stored: StoredIn[] = []
   const missing: PushTarget[] = []
   for (const target of targets) {
     const existing = await sameHistory(request, target, content, failures)
@@ -69,4 +63,59 @@ async function create(target: PushTarget, repoName: string, content: Buffer, sig
     }
   }
   await putFile(storage, repoName, bytes, { signal })
+}
+
+/**
+ * Does the repository have a history file with this content? An archived file must never be replaced by other content:
+ * two servers that were promoted to one timeline both archive `00000002.history`.
+ *
+ * @throws PgtsError archive-duplicate
+ */
+async function sameHistory(
+  request: FileToStore,
+  target: PushTarget,
+  content: Buffer,
+  failures: RepositoryFailures,
+): Promise<Existing> {
+  const { stanza, name, signal } = request
+  const { archiveId } = target
+  const { key, display, storage } = target.repository
+  const repoName = archiveFileName(stanza, archiveId, name)
+  let stored: Buffer | undefined
+  try {
+    stored = await contentOf(storage, repoName, target.cipherPass, signal)
+    if (stored !== undefined) await storage.sync(repoName.slice(0, repoName.lastIndexOf('/')), { signal })
+  } catch (error) {
+    signal.throwIfAborted()
+    failures.add(key, error)
+    return 'failed'
+  }
+  if (stored === undefined) return 'none'
+  if (!stored.equals(content)) throw otherHistory(name, `${storage.display}/${bytesToText(repoName)}`, display)
+  return { repoName }
+}
+
+async function contentOf(
+  storage: StorageDriver,
+  repoName: string,
+  cipherPass: string | undefined,
+  signal: AbortSignal,
+): Promise<Buffer | undefined> {
+  if ((await storage.stat(repoName, { signal })) === undefined) return undefined
+  try {
+    return await readArchived(storage, repoName, cipherPass, { signal })
+  } catch (error) {
+    if (isPgtsError(error, 'file-missing')) return undefined
+    throw error
+  }
+}
+
+function otherHistory(name: string, place: string, display: string): PgtsError {
+  return new PgtsError('archive-duplicate', `${name} is in the archive of ${display} already with other content`, {
+    hints: [
+      'two servers were promoted to the same timeline, or a copy archives into this stanza: find the other server',
+      'give one of them a stanza of its own; nothing in the archive was removed or replaced',
+      `when the archived one is the wrong one, move ${place} away`,
+    ],
+  })
 }

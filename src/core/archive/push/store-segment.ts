@@ -1,14 +1,28 @@
+import type { Stage } from '../../../codec/stage.ts'
 import { archiveDirectory, archiveFileName } from '../../../format/repo-path.ts'
-import type { StorageDriver } from '../../../storage/driver.ts'
+import type { PendingFile } from '../../../storage/driver.ts'
 import { bytesToText } from '../../../util/byte-string.ts'
-import { isPgtsError, PgtsError } from '../../../util/error.ts'
+import type { ByteSink } from '../../../util/bytes.ts'
+import { PgtsError } from '../../../util/error.ts'
+import { loadModule } from '../../../util/load-module.ts'
 import type { Logger } from '../../../util/log.ts'
-import { baseName, findSegment, readArchived, type StoredSegment } from '../find.ts'
+import type { Repository } from '../../repository.ts'
+import { baseName, type ClusterIdentity, findSegment, type StoredSegment } from '../find.ts'
 import type { RepositoryFailures } from '../repository-failures.ts'
-import type { PushTarget } from './store.ts'
+import type { WalFile } from '../wal-file.ts'
+
+/** The archive of this cluster in one repository. */
+export interface PushTarget {
+  readonly repository: Repository
+  /** `15-1`: its current one. */
+  readonly archiveId: string
+  /** Passphrase of the archive; absent: the repository is not encrypted. */
+  readonly cipherPass?: string
+  readonly identity: ClusterIdentity
+}
 
 /** A file that is to be archived. */
-export interface ExistingRequest {
+export interface FileToStore {
   readonly stanza: string
   /** Name of the WAL file. */
   readonly name: string
@@ -18,17 +32,26 @@ export interface ExistingRequest {
   readonly signal: AbortSignal
 }
 
+/** A file that one repository has. */
+export interface StoredIn {
+  readonly target: PushTarget
+  /** Name in the repository, from its root. */
+  readonly repoName: string
+  /** The repository had the same content, so nothing was written. */
+  readonly already: boolean
+}
+
 /** What a repository has under the name: the same content, nothing, or it failed (the failure was recorded). */
 export type Existing = { readonly repoName: string } | 'none' | 'failed'
 
 /** The stored files of a segment in each repository; all repositories are listed at once. */
 export class ArchivedForms implements Disposable {
-  readonly #request: ExistingRequest
+  readonly #request: FileToStore
   readonly #stop = new AbortController()
   readonly #found: ReadonlyMap<PushTarget, Promise<readonly StoredSegment[]>>
 
   /** @param targets the repositories to ask now */
-  constructor(request: ExistingRequest, targets: readonly PushTarget[]) {
+  constructor(request: FileToStore, targets: readonly PushTarget[]) {
     this.#request = request
     const either = AbortSignal.any([request.signal, this.#stop.signal])
     const ask = async ({ repository, archiveId }: PushTarget) =>
@@ -110,7 +133,7 @@ const TWO_SERVERS = [
 ]
 
 function otherSegment(
-  { name }: ExistingRequest,
+  { name }: FileToStore,
   { repository: { display, storage } }: PushTarget,
   found: readonly StoredSegment[],
   checksum: string,
@@ -140,57 +163,78 @@ function severalTimes(name: string, found: readonly StoredSegment[]): PgtsError 
   })
 }
 
-/**
- * Does the repository have a history file with this content? An archived file must never be replaced by other content:
- * two servers that were promoted to one timeline both archive `00000002.history`.
- *
- * @throws PgtsError archive-duplicate
- */
-export async function sameHistory(
-  request: ExistingRequest,
-  target: PushTarget,
-  content: Buffer,
-  failures: RepositoryFailures,
-): Promise<Existing> {
-  const { stanza, name, signal } = request
-  const { archiveId } = target
-  const { key, display, storage } = target.repository
-  const repoName = archiveFileName(stanza, archiveId, name)
-  let stored: Buffer | undefined
-  try {
-    stored = await contentOf(storage, repoName, target.cipherPass, signal)
-    if (stored !== undefined) await storage.sync(repoName.slice(0, repoName.lastIndexOf('/')), { signal })
-  } catch (error) {
+export interface StoreRequest {
+  readonly stanza: string
+  readonly targets: readonly PushTarget[]
+  /** Name in the archive, checksum and ending included. */
+  readonly storedName: string
+  readonly file: WalFile
+  readonly stages: () => Stage[]
+  readonly signal: AbortSignal
+}
+
+/** Read and compress once, encrypt for each, write to all. Returns the repositories that have the file; failures are recorded. */
+export async function storeEverywhere(request: StoreRequest, failures: RepositoryFailures): Promise<PushTarget[]> {
+  const { signal, stanza, targets, storedName, file, stages } = request
+  const { pump } = await loadModule(() => import('../../../codec/pump.ts'))
+  const open = new Map<PushTarget, { readonly pending: PendingFile; readonly sink: ClosingSink }>()
+  const opened: PendingFile[] = []
+  const giveUp = (target: PushTarget, error: unknown): void => {
     signal.throwIfAborted()
-    failures.add(key, error)
-    return 'failed'
+    open.delete(target)
+    failures.add(target.repository.key, error)
   }
-  if (stored === undefined) return 'none'
-  if (!stored.equals(content)) throw otherHistory(name, `${storage.display}/${bytesToText(repoName)}`, display)
-  return { repoName }
-}
-
-async function contentOf(
-  storage: StorageDriver,
-  repoName: string,
-  cipherPass: string | undefined,
-  signal: AbortSignal,
-): Promise<Buffer | undefined> {
-  if ((await storage.stat(repoName, { signal })) === undefined) return undefined
   try {
-    return await readArchived(storage, repoName, cipherPass, { signal })
-  } catch (error) {
-    if (isPgtsError(error, 'file-missing')) return undefined
-    throw error
+    await atOnce(targets, async (target) => {
+      try {
+        const pending = await target.repository.storage.create(archiveFileName(stanza, target.archiveId, storedName), {
+          signal,
+        })
+        opened.push(pending)
+        open.set(target, { pending, sink: await sinkOf(target, pending) })
+      } catch (error) {
+        giveUp(target, error)
+      }
+    })
+    if (open.size === 0) return []
+    const write = (chunk: Uint8Array): void | Promise<void> => {
+      const waiting: Promise<void>[] = []
+      for (const [target, { sink }] of open) {
+        try {
+          const answer = sink.write(chunk)
+          if (answer !== undefined) waiting.push(answer.catch((error: unknown) => giveUp(target, error)))
+        } catch (error) {
+          giveUp(target, error)
+        }
+      }
+      if (waiting.length > 0) return Promise.all(waiting).then(() => undefined)
+    }
+    await pump(await file.open(), stages(), { write }, signal)
+    await atOnce([...open], async ([target, { pending, sink }]) => {
+      try {
+        await sink.finish?.()
+        await pending.commit()
+      } catch (error) {
+        giveUp(target, error)
+      }
+    })
+    return [...open.keys()]
+  } finally {
+    await atOnce(opened, async (pending) => pending[Symbol.asyncDispose]())
   }
 }
 
-function otherHistory(name: string, place: string, display: string): PgtsError {
-  return new PgtsError('archive-duplicate', `${name} is in the archive of ${display} already with other content`, {
-    hints: [
-      'two servers were promoted to the same timeline, or a copy archives into this stanza: find the other server',
-      'give one of them a stanza of its own; nothing in the archive was removed or replaced',
-      `when the archived one is the wrong one, move ${place} away`,
-    ],
-  })
+/** All at once; throws the first error after all have ended. */
+async function atOnce<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
+  const ends = await Promise.allSettled(items.map(work))
+  for (const end of ends) if (end.status === 'rejected') throw end.reason
+}
+
+/** `finish` writes what a filter still holds. */
+type ClosingSink = ByteSink & { finish?(): void | Promise<void> }
+
+async function sinkOf({ cipherPass }: PushTarget, pending: PendingFile): Promise<ClosingSink> {
+  if (cipherPass === undefined) return pending.sink
+  const { encryptingSink } = await loadModule(() => import('../../../codec/cipher.ts'))
+  return encryptingSink(pending.sink, cipherPass)
 }
