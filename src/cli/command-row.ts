@@ -9,6 +9,8 @@ export interface Outcome {
   readonly pieces?: AsyncIterable<string>
   /** The result of the command in one line, for a person at a terminal: printed after the last log line. */
   readonly result?: string
+  /** What to do about an empty report, for stderr: what programs read does not change. */
+  readonly hints?: readonly string[]
   /** Default 0. */
   readonly exitCode?: number
 }

@@ -36,9 +36,9 @@ export const commandRows: CommandRows = {
   }),
   info: row({
     load: async () => (await loadModule(() => import('../commands/info.ts'))).info,
-    render: async (report, { options }) => {
-      const { renderInfo } = await loadModule(() => import('./render/info.ts'))
-      return { text: renderInfo(report, options.output) }
+    render: async (report, { options, stanzaHints }) => {
+      const { infoHints, renderInfo } = await loadModule(() => import('./render/info.ts'))
+      return { text: renderInfo(report, options.output), hints: infoHints(report, stanzaHints) }
     },
   }),
   lease: row({

@@ -68,6 +68,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     continueAs,
     isSet: (option) => (values.get(option)?.source ?? 'default') !== 'default',
     configured: (option) => resolved.configured(option),
+    stanzaHints: resolved.stanzaHints,
     commandLineFor: (other: CommandName) => commandLineFor(resolved, other, cwd),
     repositories: () => (repositories ??= openAll(command, describe, log)),
     cluster: () => (cluster ??= openClusterFiles({ kind: 'local' })),
@@ -84,10 +85,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     },
     lock: () => acquireLocksOf(command, { lockPath, stanza, repoKeys: selected.map(({ key }) => key) }),
     lease: (repository) => leases.take(repository),
-    confirm: async (question) => {
-      const { askTerminal } = await loadModule(() => import('./ask.ts'))
-      return askTerminal(question, signal)
-    },
+    confirm: (question) => confirmAtTerminal(question, signal),
     refuseWhenStopped: async () => {
       const { assertNotStopped } = await loadModule(() => import('../util/stop-file.ts'))
       assertNotStopped(lockPath, stanza)
@@ -99,6 +97,11 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     launcher: launcherContext(resolved, around),
     [Symbol.asyncDispose]: () => closeAll(repositories, cluster),
   }
+}
+
+async function confirmAtTerminal(question: string, signal: AbortSignal): Promise<string | undefined> {
+  const { askTerminal } = await loadModule(() => import('./ask.ts'))
+  return askTerminal(question, signal)
 }
 
 function launcherContext(resolved: AnyResolved, { env, cwd, program }: Surroundings): LauncherContext {

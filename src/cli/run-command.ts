@@ -2,7 +2,7 @@ import { commandRow, type CommandName } from '../config/command-table.ts'
 import { commandBeginArgs } from '../config/begin-line.ts'
 import { type AnyResolved } from '../config/resolve.ts'
 import { stopsRecovery } from '../core/archive/get/recovery-stop.ts'
-import { isStanzaMissing } from '../core/info-missing.ts'
+import { withStanzaHints } from '../core/info-missing.ts'
 import { printableJson, printableLines } from '../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import type { LogLevel } from '../util/log.ts'
@@ -55,13 +55,15 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
     if (runRow === undefined) throw new PgtsError('assert', `no row for command ${nameOf(resolved, command)}`)
     const outcome = await runRow(open.ctx, open.launcher)
     const code = await writeOutcome(outcome, options.output === 'json')
+    if (options.output !== 'json' && options.logLevelConsole !== 'off')
+      for (const hint of outcome.hints ?? []) stderr.write(printableLines(`HINT: ${hint}\n`))
     end(code > ANSWER_NO ? abortedWith(code) : 'completed successfully')
     if (log.failure() !== undefined) throw log.failure()
     if (outcome.result !== undefined && wantsResult(resolved)) stdout.write(printableLines(`${outcome.result}\n`))
     return code
   } catch (error) {
     // An interrupted command can fail with any error; the abort reason is the actual one.
-    const why = signal.aborted ? (signal.reason as unknown) : withStanzaHints(error, resolved)
+    const why = signal.aborted ? (signal.reason as unknown) : withStanzaHints(error, resolved.stanzaHints)
     const reported =
       command === 'archive-get' && role === undefined
         ? stopsRecovery(why, resolved.parameters[0] ?? '', [options.pg[0]?.path, process.cwd])
@@ -75,13 +77,6 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
     globalThis.process.removeListener('beforeExit', onEarlyEnd)
     log.close()
   }
-}
-
-/** A stanza that neither the repository nor the configuration has: the name may be wrong, or the configuration not found. */
-function withStanzaHints(error: unknown, { stanzaHints }: AnyResolved): unknown {
-  if (!isStanzaMissing(error) || stanzaHints.length === 0) return error
-  const { code, message, hints, cause } = error
-  return new PgtsError(code, message, { hints: [...hints, ...stanzaHints], cause })
 }
 
 /** A pipe, a file and cron get the log alone, as from pgbackrest. */

@@ -4,8 +4,9 @@ import type { Repository } from '../core/repository.ts'
 import { withBackup } from '../format/backup-info.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
 import { textToBytes } from '../util/byte-string.ts'
-import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
+import { logRepositoryError } from './shared/repository-error.ts'
 
 export interface AnnotateReport {
   readonly label: string
@@ -35,9 +36,7 @@ export async function annotate(ctx: CommandContext<'annotate'>): Promise<Annotat
     } catch (error) {
       signal.throwIfAborted()
       failed++
-      const { code, message, hints } = toPlainError(error)
-      const lines = [`repo${repository.key}: ${message}`, ...hints.map((hint) => `HINT: ${hint}`)]
-      log.error({ repo: repository.key, code: EXIT_CODES[code] }, lines.join('\n'))
+      logRepositoryError(ctx, repository.key, error)
     }
   }
   if (failed > 0) {

@@ -47,6 +47,8 @@ export interface CommandContext<C extends CommandName = CommandName> {
   isSet(option: string): boolean
   /** The value of an option (`pg1-path`) in environment and files, as typed, even if the command line overrides it. */
   configured(option: string): string | undefined
+  /** For an error about a stanza that the configuration does not have: where pgts looked, and the stanzas it found. */
+  readonly stanzaHints: readonly string[]
   /** Log the end of this command and the begin of `command`, in the log file of `command`. Options and locks do not change. */
   continueAs(command: CommandName): void
   /** Options given on the command line that `command` understands too, as arguments (`--stanza=main`), in name order. */

@@ -5,8 +5,9 @@ import { expireRepository, type ExpireReport } from '../core/expire/run.ts'
 import type { Repository } from '../core/repository.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
 import { isWalSegment } from '../format/wal-segment.ts'
-import { EXIT_CODES, isDenied, PgtsError, toPlainError } from '../util/error.ts'
+import { isDenied, PgtsError } from '../util/error.ts'
 import type { CommandContext, StanzaLock } from './context.ts'
+import { logRepositoryError } from './shared/repository-error.ts'
 
 /**
  * Remove backups that retention does not keep, the WAL that only they needed, and old manifests. With `explain` the same
@@ -101,9 +102,7 @@ async function expireRepositories(
         continue
       }
       failed++
-      const { code, message, hints } = toPlainError(error)
-      const lines = [`repo${key}: ${message}`, ...hints.map((hint) => `HINT: ${hint}`)]
-      log.error({ repo: key, code: EXIT_CODES[code] }, lines.join('\n'))
+      logRepositoryError(ctx, key, error)
     }
   }
   if (failed > 0) {

@@ -5,9 +5,10 @@ import { loadPins, savePins } from '../core/expire/pins-store.ts'
 import { loadBackupInfo } from '../core/info-store.ts'
 import { reconcileBackupInfo } from '../core/reconcile.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
-import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import { PgtsError } from '../util/error.ts'
 import { zonedDateTime } from '../util/local-time.ts'
 import type { CommandContext } from './context.ts'
+import { logRepositoryError } from './shared/repository-error.ts'
 
 export interface PinReport {
   readonly label: string
@@ -93,7 +94,7 @@ async function inEveryRepository(
   label: string,
   change: (pins: readonly Pin[], listed: ReadonlySet<string>) => readonly Pin[] | undefined,
 ): Promise<PinReport> {
-  const { command, log, signal } = ctx
+  const { command, signal } = ctx
   await using _lock = await ctx.lock()
   const repositories = await ctx.repositories()
   const repoKeys: number[] = []
@@ -105,9 +106,7 @@ async function inEveryRepository(
     } catch (error) {
       signal.throwIfAborted()
       failed++
-      const { code, message, hints } = toPlainError(error)
-      const lines = [`repo${key}: ${message}`, ...hints.map((hint) => `HINT: ${hint}`)]
-      log.error({ repo: key, code: EXIT_CODES[code] }, lines.join('\n'))
+      logRepositoryError(ctx, key, error)
     }
   }
   if (failed > 0) {

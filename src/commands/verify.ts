@@ -1,3 +1,4 @@
+import { withStanzaHints } from '../core/info-missing.ts'
 import type { Repository } from '../core/repository.ts'
 import { verifyRepository } from '../core/verify/verify.ts'
 import type { Problem, VerifyReport } from '../core/verify/report.ts'
@@ -17,18 +18,19 @@ export async function verify(ctx: CommandContext<'verify'>): Promise<readonly Ve
   const reports: VerifyReport[] = []
   for (const repository of await ctx.repositories()) {
     try {
-      reports.push(await verifyOne(ctx, repository))
+      const report = await verifyOne(ctx, repository)
+      reports.push(report)
+      // A printed report must not be mixed with log lines.
+      if (options.output === 'none') logProblems(ctx, report)
     } catch (error) {
       signal.throwIfAborted()
-      const plain = toPlainError(error)
+      const plain = toPlainError(withStanzaHints(error, ctx.stanzaHints))
       if (plain.code === 'backup-set-invalid' || isHostError(error)) throw error
       const lines = [`repo${repository.key}: ${plain.message}`, ...plain.hints.map((hint) => `HINT: ${hint}`)]
       if (options.output === 'none') log.error({ repo: repository.key, code: EXIT_CODES[plain.code] }, lines.join('\n'))
       reports.push(unreachable(stanza, repository.key, lines.join('; ')))
     }
   }
-  // A printed report must not be mixed with log lines.
-  if (options.output === 'none') for (const report of reports) logProblems(ctx, report)
   return reports
 }
 

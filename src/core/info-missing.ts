@@ -1,4 +1,4 @@
-import { isPgtsError, type PgtsError } from '../util/error.ts'
+import { isPgtsError, PgtsError } from '../util/error.ts'
 
 /** For an info file that is missing together with its copy. */
 export const STANZA_HINTS: readonly string[] = [
@@ -8,7 +8,13 @@ export const STANZA_HINTS: readonly string[] = [
     'mirror of the repository; stanza-create makes no new one beside backups and WAL',
 ]
 
-/** @returns true for the error of an info file that is missing, for example because the name of the stanza is wrong */
-export function isStanzaMissing(error: unknown): error is PgtsError {
-  return isPgtsError(error, 'file-missing') && error.hints.includes(STANZA_HINTS[0]!)
+/**
+ * Add hints to the error of an info file that is missing: the name of the stanza may be wrong, or the configuration not
+ * found. Every other error is returned unchanged.
+ *
+ * @param hints of a stanza that the configuration does not have; none: it has the stanza
+ */
+export function withStanzaHints(error: unknown, hints: readonly string[]): unknown {
+  if (hints.length === 0 || !isPgtsError(error) || !error.hints.includes(STANZA_HINTS[0]!)) return error
+  return new PgtsError(error.code, error.message, { hints: [...error.hints, ...hints], cause: error.cause })
 }

@@ -1,7 +1,23 @@
 import type { InfoReport } from '../../core/info/report.ts'
-import { decodeUtf8 } from '../../util/byte-string.ts'
+import { bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
 import { renderInfoJson } from './info-json.ts'
 import { renderInfoText } from './info-text.ts'
+
+/**
+ * Why the repositories have no such stanza.
+ *
+ * @param stanzaHints where the configuration was looked for, when it has no such stanza either
+ */
+export function infoHints({ notFound }: InfoReport, stanzaHints: readonly string[]): readonly string[] {
+  if (notFound === undefined) return []
+  const { stanza, present } = notFound
+  const isNew = stanza !== undefined && stanzaHints.length === 0
+  return [
+    ...(isNew ? ['run stanza-create if this stanza is new'] : []),
+    ...(present.length > 0 ? [`stanzas in the repositories: ${present.map(bytesToText).join(', ')}`] : []),
+    ...stanzaHints,
+  ]
+}
 
 /** The report of `info`, with its final newline: none after JSON, as in pgBackRest. */
 export function renderInfo(report: InfoReport, output: 'text' | 'json'): string {

@@ -70,11 +70,21 @@ export async function buildInfo(request: InfoRequest): Promise<InfoReport> {
   return {
     detail: request.detail,
     set: request.set,
+    notFound: notFoundIn(request, answers),
     stanzas,
   }
 }
 
+/** Undefined when a repository cannot be read: it may have the stanza. */
+function notFoundIn({ stanza }: InfoRequest, answers: readonly RepositoryAnswer[]): InfoReport['notFound'] {
+  const present = [...new Set(answers.flatMap((answer) => answer.present))].sort(compareBytes)
+  const isFound = stanza === undefined ? present.length > 0 : present.includes(stanza)
+  return isFound || answers.some(({ failure }) => failure !== undefined) ? undefined : { stanza, present }
+}
+
 interface RepositoryAnswer {
+  /** Every stanza that has a directory. */
+  readonly present: readonly string[]
   readonly stanzas: readonly (readonly [name: string, stanza: StanzaInRepo])[]
   readonly setFound: boolean
   /** It cannot be read at all. */
@@ -95,10 +105,10 @@ async function askRepository(request: InfoRequest, repo: Repository): Promise<Re
         : emptyStanza(statusOf(STATUS.missingPath))
       return [name, stanza] as const
     })
-    return { stanzas, setFound }
+    return { present, stanzas, setFound }
   } catch (error) {
     signal.throwIfAborted()
-    return { stanzas: [], setFound, failure: otherStatus(error) }
+    return { present: [], stanzas: [], setFound, failure: otherStatus(error) }
   }
 }
 

@@ -5,6 +5,8 @@ export interface InfoReport {
   readonly detail: 'full' | 'progress'
   /** Of one backup, with --set. */
   readonly set?: string
+  /** Present when no repository has the requested stanza, or any; byte strings. */
+  readonly notFound?: { readonly stanza?: string; readonly present: readonly string[] }
   /** Sorted by name. */
   readonly stanzas: readonly InfoStanza[]
 }

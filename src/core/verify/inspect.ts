@@ -7,23 +7,32 @@ import { type Manifest } from '../../format/manifest.ts'
 import { archiveInfoName, backupInfoName, manifestName } from '../../format/repo-path.ts'
 import { inParallel } from '../../util/parallel.ts'
 import { manifestCipherOf, infoCipherOf } from '../info-cipher.ts'
+import { loadBackupInfo } from '../info-store.ts'
 import { labelDirectories } from '../reconcile.ts'
 import { isSameHistory } from '../stanza/check-info.ts'
+import { hasStanza } from '../stanza/delete.ts'
 import type { KnownBackup } from './request.ts'
 import type { Problems } from './findings.ts'
 import { inspectPair } from './info-pair.ts'
 import type { VerifyRequest } from './request.ts'
 
-/** Read archive.info and backup.info with their copies. A member is absent when neither file nor copy is usable. */
+/**
+ * Read archive.info and backup.info with their copies. A member is absent when neither file nor copy is usable.
+ *
+ * @throws PgtsError file-missing if the repository has nothing of the stanza
+ */
 export async function inspectInfo(
   { repository, stanza, signal }: VerifyRequest,
   problems: Problems,
 ): Promise<{ archiveInfo?: ArchiveInfo; backupInfo?: BackupInfo }> {
   const cipher = infoCipherOf(repository)
+  const { storage } = repository
   const [archive, backup] = await Promise.all([
-    inspectPair(repository.storage, archiveInfoName(stanza), cipher, parseArchiveInfo, signal),
-    inspectPair(repository.storage, backupInfoName(stanza), cipher, parseBackupInfo, signal),
+    inspectPair(storage, archiveInfoName(stanza), cipher, parseArchiveInfo, signal),
+    inspectPair(storage, backupInfoName(stanza), cipher, parseBackupInfo, signal),
   ])
+  if (archive.value === undefined && backup.value === undefined && !(await hasStanza(storage, stanza, signal)))
+    await loadBackupInfo(repository, stanza, { signal })
   for (const fault of [...archive.faults, ...backup.faults]) problems.error(fault)
   if (archive.value === undefined) problems.error('archive.info is lost: archiving and recovery need it')
   if (backup.value === undefined) problems.error('backup.info is lost: no backup can be restored without it')

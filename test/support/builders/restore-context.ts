@@ -69,6 +69,7 @@ export function restoreContext(
     configured: () => (run.configured === null ? undefined : (run.configured ?? run.pgPath)),
     isSet: (option) => (run.typed ?? []).some((argument) => argument.startsWith(`--${option}`)),
     dialect: 'ini',
+    stanzaHints: [],
     commandLineFor: () => run.typed ?? [],
     repositories: () => Promise.resolve(repositories),
     cluster: () => Promise.reject(new Error('not in this test')),

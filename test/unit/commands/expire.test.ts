@@ -27,6 +27,7 @@ function context(options: Partial<OptionsOf<'expire'>> = {}, repo: Partial<RepoO
     log,
     clock: systemClock,
     signal: new AbortController().signal,
+    stanzaHints: [],
     options: {
       dryRun: false,
       oldest: false,

@@ -1,5 +1,5 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { renderInfo } from '../../../src/cli/render/info.ts'
+import { infoHints, renderInfo } from '../../../src/cli/render/info.ts'
 import { buildInfo, type InfoRequest } from '../../../src/core/info/build.ts'
 import type { StorageDriver } from '../../../src/storage/driver.ts'
 import { memoryStorage } from '../../../src/storage/memory.ts'
@@ -279,6 +279,31 @@ describe('status', () => {
     repo1.files.delete('archive/main/archive.info.copy')
     expect((await ask()).stanzas[0]).toMatchObject({ clusters: [], status: { code: 99 } })
     expect(await text()).toContain('[FileMissingError] unable to open missing file')
+  })
+})
+
+describe('hints about stanzas', () => {
+  const hints = async (stanza: string | undefined, configHints: string[], ...storages: StorageDriver[]) =>
+    infoHints(await ask({ stanza }, ...storages), configHints)
+
+  test('list the stanzas that exist when the requested one is in no repository', async () => {
+    await fillRepository(repo1, { ...small, stanza: textToBytes('größe') })
+    await fillRepository(repo2, { ...small, stanza: 'other' })
+    const existing = 'stanzas in the repositories: größe, other'
+    expect(await hints('mian', ['no file'], repo1, repo2)).toEqual([existing, 'no file'])
+    expect(await hints('main', [], repo1, repo2)).toEqual(['run stanza-create if this stanza is new', existing])
+  })
+
+  test('are those of the configuration when no repository has a stanza', async () => {
+    expect(await hints(undefined, ['no file'])).toEqual(['no file'])
+    expect(await hints('mian', ['no file'])).toEqual(['no file'])
+  })
+
+  test('are absent when one repository has the stanza, or cannot be read', async () => {
+    await fillRepository(repo1, small)
+    expect(await hints('main', ['no file'], repo1, repo2)).toEqual([])
+    expect(await hints(undefined, ['no file'], repo1)).toEqual([])
+    expect(await hints('mian', ['no file'], repo1, broken)).toEqual([])
   })
 })
 
