@@ -3,7 +3,7 @@ import type { GcsDescription } from './gcs/description.ts'
 import type { RetryPolicy } from './object/tries.ts'
 import type { S3Description } from './s3/description.ts'
 
-/** A storage as plain data, so that a worker thread can open its own. May contain credentials: never show it whole. */
+/** A storage as plain data, so that a worker thread can open its own. May contain credentials: never print it. */
 export type StorageDescription =
   | { readonly kind: 'posix'; readonly path: string }
   | { readonly kind: 'memory'; readonly id: string }

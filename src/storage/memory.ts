@@ -22,16 +22,16 @@ interface MemoryFile {
 export interface MemoryStorage extends StorageDriver {
   readonly id: string
   readonly description: StorageDescription
-  /** Every file by name, for tests that look at or damage bytes. */
+  /** All files by name, for tests that inspect or change bytes. */
   readonly files: Map<string, MemoryFile>
 }
 
-/** Storages by id, so that one description opens the same bytes again. */
+/** Storages by id: opening a description again gives the same files. */
 const storages = new Map<string, Map<string, MemoryFile>>()
 
 /**
- * A repository in this process, for tests. It behaves as an object store does: paths exist while something is below
- * them, and there are no links. Opening an id twice gives the same files; disposal keeps them.
+ * A repository in this process, for tests. It behaves like an object store: paths exist while something is below them,
+ * and there are no links. Opening an id again gives the same files; disposal keeps them.
  */
 export function memoryStorage(id: string = randomUUID()): MemoryStorage {
   const files = storages.get(id) ?? new Map<string, MemoryFile>()
@@ -117,7 +117,7 @@ function read(shown: string, files: Map<string, MemoryFile>, name: string, range
       if (chunk === undefined && end > file.bytes.length && end > offset) {
         throw new PgtsError(
           'file-read',
-          `${name} ends ${end - file.bytes.length} bytes before the range that was asked for`,
+          `${name} ends ${end - file.bytes.length} bytes before the end of the requested range`,
         )
       }
       return chunk
@@ -126,7 +126,7 @@ function read(shown: string, files: Map<string, MemoryFile>, name: string, range
   }
 }
 
-/** Small chunks, so that a consumer that relies on getting everything at once fails in a test. */
+/** Small chunks, so that a consumer fails in a test if it expects everything in one chunk. */
 function chunksOf(bytes: Buffer): Buffer[] {
   const chunks: Buffer[] = []
   for (let at = 0; at < bytes.length; at += CHUNK_BYTES) chunks.push(Buffer.from(bytes.subarray(at, at + CHUNK_BYTES)))

@@ -1,8 +1,8 @@
 import { PgtsError } from '../util/error.ts'
 
 /**
- * Refuse a name that could leave the repository or name one file in two ways: absolute, with an empty, '.' or '..'
- * component, with NUL, or with a character that is not a byte. Such a name is a bug, or a forged manifest that got far.
+ * Rejects a name that could leave the repository or give one file two names: absolute, with an empty, '.' or '..'
+ * component, with NUL, or with a character above 255. Such a name is a bug or comes from a forged manifest.
  */
 export function assertName(name: string): void {
   if (name === '') throw new PgtsError('assert', 'a storage name is empty where a file is expected')
@@ -30,9 +30,9 @@ function refuse(name: string): never {
 }
 
 /**
- * The error of every driver for reading a file that does not exist, in pgBackRest's words, which monitoring tools match.
+ * The error of every driver for reading a missing file, in the wording of pgBackRest, which monitoring tools match.
  *
- * @param shown the file with its storage
+ * @param shown the file with its storage, for the message
  */
 export function missingFile(shown: string, cause?: unknown): PgtsError {
   return new PgtsError('file-missing', `unable to open missing file '${shown}' for read`, { cause })

@@ -10,7 +10,7 @@ import { retrying } from './object/retry.ts'
 import { objectStorage } from './object/storage.ts'
 import { s3Address } from './s3/description.ts'
 
-/** A repository in an object store. @param connections as for `openStorage` */
+/** Opens a repository in an object store. @param connections as for `openStorage` */
 export async function openObjectStorage(
   description: ObjectStoreDescription,
   log: Logger,
@@ -32,7 +32,7 @@ function repositoryOf(description: ObjectStoreDescription): string {
   }
 }
 
-/** The client of an object store, which asks everything once. */
+/** The client of an object store, without retries. */
 async function openObjectClient(description: ObjectStoreDescription, connections: number): Promise<ObjectClient> {
   switch (description.kind) {
     case 'azure': {

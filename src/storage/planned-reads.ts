@@ -2,31 +2,31 @@ import { setMaxListeners } from 'node:events'
 import { sourceOf, type ByteSource } from '../util/bytes.ts'
 import type { ByteRange, Cancellable, StorageDriver } from './driver.ts'
 
-/** A read that is going to be asked for. Bytes. */
+/** A future read. Bytes. */
 export interface WantedRange {
   readonly name: string
   readonly offset: number
   readonly length: number
 }
 
-/** What lies between two wanted ranges is read, too, when it is at most this much: a request costs more. */
+/** A gap between two wanted ranges of at most this size is read as well: another request would cost more. */
 const GAP_BYTES = 64 * 1024
-/** Larger ranges are left to the driver, which reads ahead itself; nor do smaller ones join to more than this. */
+/** Larger ranges are left to the driver, which reads ahead itself; joined ranges are not larger than this. */
 const MOST_BYTES = 4 * 1024 * 1024
-/** How much is fetched before it is asked for, and with how many requests. */
+/** Maximum number of bytes that are read ahead, and of requests for them. */
 const AHEAD_BYTES = 4 * 1024 * 1024
 const AHEAD_REQUESTS = 16
 
-/** A storage that knows what will be read. */
+/** A storage that knows the next reads. */
 export interface PlannedReads extends AsyncDisposable {
   readonly storage: StorageDriver
 }
 
 /**
- * Fetch what is going to be read, in as few requests as is sensible and several of them ahead, and answer `read` from
- * that. Where calls answer at once (`parallel` is absent) it is the storage itself.
+ * Fetches future reads in few requests, several of them ahead, and serves `read` from the results. For a storage whose
+ * calls return at once (`parallel` is absent) it returns the storage itself.
  *
- * @param wanted in the order in which they will be read; what is read otherwise is asked of the storage as ever
+ * @param wanted in the order of reading; any other read is passed to the storage
  */
 export function plannedReads(
   storage: StorageDriver,
@@ -56,7 +56,7 @@ interface Group extends WantedRange {
   bytes?: Promise<Buffer>
 }
 
-/** Neighbours in the order of reading that are neighbours in their file become one. */
+/** Ranges that are adjacent in the order of reading and in their file become one group. */
 function grouped(wanted: readonly WantedRange[]): Group[] {
   const groups: Group[] = []
   for (const { name, offset, length } of wanted) {
@@ -80,7 +80,7 @@ class Ahead {
   readonly #groups: readonly Group[]
   readonly #signal: AbortSignal
   readonly #stop = new AbortController()
-  /** The first group that may still be asked for, and the first that has not been fetched. */
+  /** The first group that may still be read, and the first one not yet fetched. */
   #first = 0
   #next = 0
   #heldBytes = 0
@@ -89,7 +89,7 @@ class Ahead {
     this.#storage = storage
     this.#groups = groups
     this.#signal = AbortSignal.any([signal, this.#stop.signal])
-    // As many requests as are ahead listen, and Node would take them for a leak and say so on stderr.
+    // Every read-ahead request adds a listener; Node would report a leak on stderr.
     setMaxListeners(0, this.#signal)
     this.#fetchAhead()
   }
@@ -115,7 +115,7 @@ class Ahead {
     )
   }
 
-  /** Reading has come to this group, so what was before it is not wanted any more. */
+  /** Reading has reached this group, so the earlier ones are no longer needed. */
   #dropBefore(index: number): void {
     for (; this.#first < index; this.#first++) {
       const group = this.#groups[this.#first]!
@@ -134,14 +134,14 @@ class Ahead {
       this.#next++
       this.#heldBytes += group.length
       group.bytes = this.#fetch(group)
-      // Whoever comes to it hears of a failure; until then it is not unhandled.
+      // Avoids an unhandled rejection; the read of this group awaits the promise and reports the error.
       group.bytes.catch(() => undefined)
     }
   }
 
   async #fetch({ name, offset, length }: Group): Promise<Buffer> {
     const source = await this.#storage.read(name, { offset, length, signal: this.#signal })
-    // A group is at most as long as AHEAD_BYTES allows, so it is made in one piece.
+    // A group is at most AHEAD_BYTES long, so one buffer is used.
     const bytes = Buffer.allocUnsafeSlow(length)
     let at = 0
     try {
@@ -156,7 +156,7 @@ class Ahead {
   }
 
   async end(): Promise<void> {
-    this.#stop.abort(new DOMException('what was fetched ahead is not wanted any more', 'AbortError'))
+    this.#stop.abort(new DOMException('the read-ahead is no longer needed', 'AbortError'))
     await Promise.allSettled(this.#groups.map(({ bytes }) => bytes))
   }
 }

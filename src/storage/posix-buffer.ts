@@ -1,4 +1,4 @@
-/** Read buffers are big and short-lived; a driver keeps the few that its readers need at the same time. */
+/** Read buffers are large and short-lived; a driver keeps as many as its readers use at the same time. */
 export class BufferPool {
   readonly #free: Buffer[] = []
 
@@ -15,6 +15,6 @@ export class BufferPool {
   }
 }
 
-/** Large enough that the cost of a call does not show, small enough to stay in the processor's cache. */
+/** Large enough that the cost of a system call is negligible, small enough for the cache of the processor. */
 export const READ_CHUNK_BYTES = 512 * 1024
 const KEPT = 4

@@ -3,7 +3,7 @@ import { missingFile } from './name.ts'
 import { describeUser } from '../util/owner-names.ts'
 import { OPEN_FILES_HINT, PgtsError, systemCode, type ErrorCode } from '../util/error.ts'
 
-/** What was being done to a path, as an operator would say it, and the code of a failure that nothing better explains. */
+/** Actions as messages name them, and the code of a failure that has no more specific code. */
 const ACTIONS = {
   open: { words: 'open', code: 'file-open' },
   create: { words: 'create', code: 'file-open' },
@@ -23,7 +23,7 @@ const ACTIONS = {
 export type PosixAction = keyof typeof ACTIONS
 
 /**
- * A system error as one that an operator can act on.
+ * Converts a system error to a PgtsError with hints.
  *
  * @param path absolute byte string
  */
@@ -41,7 +41,9 @@ export function posixError(action: PosixAction, path: string, cause: unknown): P
     case 'ENOSPC':
     case 'EDQUOT':
       return new PgtsError('file-write', message, {
-        hints: ["free space on its file system, for example with a shorter retention and 'expire', then try again"],
+        hints: [
+          "free space on its file system, for example with a shorter retention and 'expire', then run the command again",
+        ],
         cause,
       })
     case 'EACCES':
@@ -66,7 +68,7 @@ const MEANINGS: Record<string, string> = {
   EEXIST: 'it exists already',
   ENOTEMPTY: 'the directory is not empty',
   ENOSPC: 'no space left on device',
-  EDQUOT: 'the disk quota is used up',
+  EDQUOT: 'disk quota exceeded',
   EACCES: 'permission denied',
   EPERM: 'operation not permitted',
   EROFS: 'the file system is read-only',

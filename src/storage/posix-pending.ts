@@ -17,33 +17,34 @@ import { WriteBehind } from '../util/write-behind.ts'
 import type { CreateOptions, PendingFile } from './driver.ts'
 import { posixError } from './posix-error.ts'
 
-/** pgBackRest's ending; what a crash leaves behind under such a name is harmless (repository-format 1.4). */
+/** The suffix of pgBackRest; a file with this suffix that a crash leaves is harmless (repository-format 1.4). */
 export const TEMPORARY_SUFFIX = '.pgbackrest.tmp'
 const FILE_MODE = 0o640
-/** A planted link is not followed, and a named pipe not waited for. */
+/** A planted symbolic link is not followed, and opening a named pipe does not block. */
 const UNREFERENCED_FLAGS =
   constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC | constants.O_NOFOLLOW | constants.O_NONBLOCK
-/** A temporary file that nobody has written to for this long was left by a crash. */
+/** A temporary file that was not written to for this long was left by a crash. */
 const ABANDONED_MS = 60_000
 
 /**
- * Begin a file; system errors of opening pass unchanged. Its bytes go to a temporary name beside `path`, or, when
- * nothing refers to it yet, to `path` itself.
+ * Creates a file; system errors of opening are not converted. Its bytes are written to a temporary name beside `path`,
+ * or to `path` itself if no other file refers to it yet.
  *
- * @param settle makes the directory entry durable after the rename
+ * @param syncEntry makes the directory entry durable after the rename
  */
-export function openPending(path: string, options: CreateOptions, settle: () => void): PendingFile {
+export function openPending(path: string, options: CreateOptions, syncEntry: () => void): PendingFile {
   if (options.unreferenced === true) {
     const fd = openSync(pathOf(path), UNREFERENCED_FLAGS, FILE_MODE)
-    return new PosixPendingFile(fd, path, path, options.signal, settle)
+    return new PosixPendingFile(fd, path, path, options.signal, syncEntry)
   }
   const { fd, name } = openTemporary(path)
-  return new PosixPendingFile(fd, name, path, options.signal, settle)
+  return new PosixPendingFile(fd, name, path, options.signal, syncEntry)
 }
 
 /**
- * Two writers of one name must never share a temporary file, or one would rename the other's half-written bytes into
- * place. So it is created exclusively; when the usual name is taken, by a writer or by a crash long ago, another is used.
+ * Two writers of one name must not share a temporary file: one would rename the other's incomplete bytes into place. So
+ * the file is created exclusively; if the usual name is taken, by another writer or since a crash, another name is
+ * used.
  */
 function openTemporary(path: string): { fd: number; name: string } {
   const usual = path + TEMPORARY_SUFFIX
@@ -54,15 +55,15 @@ function openTemporary(path: string): { fd: number; name: string } {
       return { fd: openSync(pathOf(name), exclusive, FILE_MODE), name }
     } catch (error) {
       if (systemCode(error) !== 'EEXIST' || attempt === 100) throw error
-      // Where it may not be removed, other names are tried.
+      // If it cannot be removed, other names are tried.
       if (name === usual && isAbandoned(usual) && unlinkQuietly(usual)) attempt--
     }
   }
 }
 
 /**
- * A small file, whole and durable, under a name that is free; false when it is not. System errors pass unchanged.
- * File systems without hard links are asked to create exclusively instead.
+ * Creates a small file, whole and durable, under a name that does not exist; false if it exists. System errors are not
+ * converted. On file systems without hard links the file is created exclusively instead.
  */
 export function linkNew(path: string, bytes: Uint8Array): boolean {
   const { fd, name } = openTemporary(path)
@@ -119,17 +120,17 @@ class PosixPendingFile implements PendingFile {
   readonly #written: string
   readonly #final: string
   readonly #signal: AbortSignal | undefined
-  readonly #settle: () => void
+  readonly #syncEntry: () => void
   readonly #behind: WriteBehind
   #fd: number | undefined
 
-  constructor(fd: number, written: string, final: string, signal: AbortSignal | undefined, settle: () => void) {
+  constructor(fd: number, written: string, final: string, signal: AbortSignal | undefined, syncEntry: () => void) {
     this.#fd = fd
     this.#behind = new WriteBehind(fd)
     this.#written = written
     this.#final = final
     this.#signal = signal
-    this.#settle = settle
+    this.#syncEntry = syncEntry
     this.sink = { write: (chunk) => this.#write(chunk) }
   }
 
@@ -137,7 +138,7 @@ class PosixPendingFile implements PendingFile {
     const fd = this.#open()
     this.#signal?.throwIfAborted()
     try {
-      // The kernel may take fewer bytes than offered, for example just before the disk is full.
+      // The kernel may write fewer bytes than requested, for example just before the disk is full.
       for (let done = 0; done < chunk.length;) done += writeSync(fd, chunk, done, chunk.length - done)
       this.#behind.wrote(chunk.length)
     } catch (error) {
@@ -161,15 +162,16 @@ class PosixPendingFile implements PendingFile {
     } catch (error) {
       throw posixError('write', this.#final, error)
     }
-    if (options.deferSync !== true) this.#settle()
+    if (options.deferSync !== true) this.#syncEntry()
   }
 
   #rename(fd: number): void {
     try {
-      // Another writer took this one for dead and removed its file: what has that name now is not ours to move.
+      // Another writer considered this file abandoned and removed it: the file that has its name now belongs to that
+      // writer.
       if (fstatSync(fd).nlink === 0) {
         throw new PgtsError('file-write', `${bytesToText(this.#written)} was removed while it was being written`, {
-          hints: ['is another process writing the same file? run the command again when it has ended'],
+          hints: ['another process may be writing the same file: wait for it to end, and run the command again'],
         })
       }
       renameSync(pathOf(this.#written), pathOf(this.#final))
@@ -181,7 +183,7 @@ class PosixPendingFile implements PendingFile {
 
   #open(): number {
     if (this.#fd === undefined)
-      throw new PgtsError('assert', `${bytesToText(this.#final)} is written after it was committed or discarded`)
+      throw new PgtsError('assert', `${bytesToText(this.#final)} was written after it was committed or discarded`)
     return this.#fd
   }
 
@@ -190,7 +192,7 @@ class PosixPendingFile implements PendingFile {
     if (fd === undefined) return
     this.#fd = undefined
     await this.#behind.abandon()
-    // Unlinked by name only while the name is still this file.
+    // Unlink the name only while it still belongs to this file.
     if (this.#written === this.#final || fstatSync(fd).nlink > 0) unlinkQuietly(this.#written)
     closeSync(fd)
   }
@@ -202,8 +204,8 @@ function isRefused(error: unknown): boolean {
 }
 
 /**
- * In a directory that names may be added to and not taken from (chattr +a) nothing can be renamed. A new name for the file
- * works there; the temporary one stays. An existing file is never replaced so.
+ * In an append-only directory (chattr +a) nothing can be renamed. The file can get its name as a second link there; the
+ * temporary name stays. An existing file is never replaced this way.
  */
 function linkQuietly(written: string, final: string): boolean {
   try {
@@ -216,8 +218,8 @@ function linkQuietly(written: string, final: string): boolean {
 }
 
 /**
- * A discarded file that cannot be removed is harmless, and must not hide the error it is discarded for.
- * @returns false when it is still there
+ * A discarded file that cannot be removed is harmless, and must not replace the error that it is discarded for.
+ * @returns false if it still exists
  */
 function unlinkQuietly(path: string): boolean {
   try {

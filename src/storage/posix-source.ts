@@ -6,12 +6,12 @@ import type { ByteRange, Cancellable } from './driver.ts'
 import { READ_CHUNK_BYTES, type BufferPool } from './posix-buffer.ts'
 import { posixError } from './posix-error.ts'
 
-/** The bytes of one file, chunk by chunk into a buffer that is reused. */
+/** Reads one file in chunks into a reused buffer. */
 export function fileSource(path: string, range: ByteRange & Cancellable, buffers: BufferPool): ByteSource {
   return new FileSource(path, range, buffers)
 }
 
-/** A named pipe is not waited for. A regular file may have to be: a file server takes leases on what it exports. */
+/** Opening a named pipe does not block. Opening a regular file may: a file server can hold a lease on it. */
 function openForReading(path: string | Buffer): number {
   try {
     return openSync(path, constants.O_RDONLY | constants.O_NONBLOCK)
@@ -25,9 +25,12 @@ class FileSource implements ByteSource {
   readonly #path: string
   readonly #signal: AbortSignal | undefined
   readonly #buffers: BufferPool
-  /** Where the next read starts. Without an offset the file's own position is used, so that a pipe can be read too. */
+  /**
+   * Offset of the next read. Without an offset the position of the file descriptor is used, so that a pipe can be read
+   * too.
+   */
   #position: number | null
-  /** Bytes still owed to the consumer; Infinity to the end. */
+  /** Bytes that are still to be read; Infinity: to the end. */
   #owed: number
   #fd: number | undefined
   #buffer: Buffer | undefined
@@ -46,7 +49,7 @@ class FileSource implements ByteSource {
     this.#requireFile(this.#fd)
   }
 
-  /** Links are followed; what they lead to has to be a file. A device may have no end. */
+  /** Links are followed; the target must be a regular file, because a device may have no end. */
   #requireFile(fd: number): void {
     const stats = fstatSync(fd)
     if (stats.isFile()) return
@@ -73,11 +76,9 @@ class FileSource implements ByteSource {
       if (this.#owed === Infinity) return this.#close()
       throw new PgtsError(
         'file-read',
-        `${bytesToText(this.#path)} ends ${this.#owed} bytes before the range that was asked for`,
+        `${bytesToText(this.#path)} ends ${this.#owed} bytes before the end of the requested range`,
         {
-          hints: [
-            "the file is shorter than the repository's records say: run 'verify', and restore from another backup set",
-          ],
+          hints: ["the file is shorter than the repository records: run 'verify', and restore from another backup set"],
         },
       )
     }

@@ -5,7 +5,9 @@ import { systemCode } from '../util/error.ts'
 import type { Cancellable } from './driver.ts'
 import { posixError } from './posix-error.ts'
 
-/** Make the entries of one directory durable. Absent is fine: whoever removed it removed the entries too. */
+/**
+ * Makes the entries of one directory durable. A missing directory is not an error: its entries were removed with it.
+ */
 export function syncDirectory(path: string): void {
   let fd: number
   try {
@@ -17,21 +19,21 @@ export function syncDirectory(path: string): void {
   try {
     fsyncSync(fd)
   } catch (error) {
-    // Network file systems without such a call say so; there is nothing more to ask of them.
+    // Network file systems without this call return these errors; no other way to flush exists.
     if (systemCode(error) !== 'EINVAL' && systemCode(error) !== 'ENOTSUP') throw posixError('sync-path', path, error)
   } finally {
     closeSync(fd)
   }
 }
 
-/** `syncDirectory` for a directory and all below it; links are not followed. */
+/** `syncDirectory` for a directory and everything below it; links are not followed. */
 export async function syncTree(root: string, options: Cancellable = {}): Promise<void> {
   const waiting = [root]
   for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
     options.signal?.throwIfAborted()
     for (const name of subdirectories(path)) waiting.push(`${path}/${name}`)
     syncDirectory(path)
-    // A flush waits for the disk; between two of them a signal may be heard.
+    // A flush blocks; yield between two of them, so that a signal can be handled.
     await setImmediate()
   }
 }

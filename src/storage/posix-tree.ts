@@ -5,17 +5,17 @@ import { systemCode } from '../util/error.ts'
 import type { Cancellable, ListOptions, StoredFile } from './driver.ts'
 import { posixError } from './posix-error.ts'
 
-/** Entries read from the kernel at once, and handled before other work of this thread gets its turn. */
+/** Number of entries read from the kernel at once and handled before the event loop runs. */
 const PAGE = 256
 
-/** What lstat says, as the driver says it. Sockets and the like have no place in a repository: undefined. */
+/** Converts the result of lstat. Undefined for sockets and devices, which a repository does not contain. */
 export function storedFile(name: string, stats: Stats): StoredFile | undefined {
   const kind = stats.isFile() ? 'file' : stats.isDirectory() ? 'path' : stats.isSymbolicLink() ? 'link' : undefined
   if (kind === undefined) return undefined
   return { name, kind, sizeBytes: kind === 'file' ? stats.size : 0, mtimeMs: stats.mtimeMs }
 }
 
-/** List `path`, whose name in the storage is `prefix`; see the driver's `list`. */
+/** Lists `path`, whose name in the storage is `prefix`; see `list` of the driver. */
 export async function* listTree(path: string, prefix: string, options: ListOptions = {}): AsyncGenerator<StoredFile> {
   const root = prefix === '' ? '' : `${prefix}/`
   const below = ['']
@@ -42,9 +42,12 @@ export async function* listTree(path: string, prefix: string, options: ListOptio
   }
 }
 
-/** Remove a file, a link (not what it points to) or a directory with all below it; what vanishes meanwhile is fine. */
+/**
+ * Removes a file, a link (not its target) or a directory with everything below it; entries that vanish during this are
+ * ignored.
+ */
 export async function removeTree(path: string, options: Cancellable = {}): Promise<void> {
-  // Another process may add files while we remove: the directory is then read again, but not for ever.
+  // Another process may add files during the removal: then the directory is read again, a limited number of times.
   for (let round = 1; ; round++) {
     options.signal?.throwIfAborted()
     if (removeEntry(path)) return
@@ -76,7 +79,7 @@ export async function removeTree(path: string, options: Cancellable = {}): Promi
 
 const REMOVE_ROUNDS = 10
 
-/** True when `path` is gone; false when it is a directory that has to be emptied first. */
+/** True if `path` no longer exists; false if it is a directory that has to be emptied first. */
 function removeEntry(path: string): boolean {
   try {
     if (lstatSync(pathOf(path)).isDirectory()) return false
@@ -96,7 +99,7 @@ function removeFile(path: string): void {
   }
 }
 
-/** What the directory itself tells of it; undefined for sockets and the like. */
+/** The entry as far as the directory entry describes it; undefined for sockets and devices. */
 function namedEntry(entry: Dirent, name: string): StoredFile | undefined {
   const kind = entry.isFile() ? 'file' : entry.isDirectory() ? 'path' : entry.isSymbolicLink() ? 'link' : undefined
   return kind === undefined ? undefined : { name, kind, sizeBytes: 0, mtimeMs: 0 }
@@ -114,7 +117,7 @@ function statEntry(path: string, name: string): StoredFile | undefined {
 
 function openDirectory(path: string): Dir | undefined {
   try {
-    // @types/node knows the encoding, and paths as buffers, less well than Node does.
+    // @types/node lacks this encoding, and buffers as paths.
     return opendirSync(pathOf(path) as string, { encoding: 'latin1' as BufferEncoding, bufferSize: PAGE })
   } catch (error) {
     if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined

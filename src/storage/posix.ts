@@ -20,12 +20,12 @@ import { fileSource } from './posix-source.ts'
 import { syncDirectory, syncTree } from './posix-sync.ts'
 import { listTree, removeTree, storedFile } from './posix-tree.ts'
 
-/** Exact, because `main` sets the umask to 0; the modes of the format (repository-format 1.4). */
+/** Applied exactly, because `main` sets the umask to 0; the modes of the format (repository-format 1.4). */
 export const DIRECTORY_MODE = 0o750
 
 /**
- * A repository on a local or mounted file system. Calls are synchronous inside: a local file operation takes
- * microseconds, a turn through the thread pool tens of them, and a backup has a hundred thousand files.
+ * A repository on a local or mounted file system. The calls are synchronous: a local file operation takes microseconds,
+ * a call through the thread pool tens of them, and a backup has a hundred thousand files.
  *
  * @param root absolute path, as text
  */
@@ -38,7 +38,7 @@ class PosixStorage implements StorageDriver {
   readonly links: LinkSupport
   readonly #root: string
   readonly #buffers = new BufferPool()
-  /** Directories made by this driver, and those whose entry in the directory above is known to be durable. */
+  /** Directories created by this driver, and directories whose own entry is known to be durable. */
   readonly #made = new Set<string>()
   readonly #durable = new Set<string>()
 
@@ -83,13 +83,13 @@ class PosixStorage implements StorageDriver {
     assertName(name)
     options.signal?.throwIfAborted()
     const path = this.#path(name)
-    const open = () => openPending(path, options, () => this.#settle(parentOf(path)))
+    const open = () => openPending(path, options, () => this.#syncEntry(parentOf(path)))
     try {
       return open()
     } catch (error) {
       if (systemCode(error) !== 'ENOENT') throw posixError('create', path, error)
     }
-    // Directories are made when the first file needs them, so a hundred thousand files cost no look-up each.
+    // Directories are created when opening the first file fails, so that other files need no check.
     this.#makePath(parentOf(path))
     try {
       return open()
@@ -98,7 +98,9 @@ class PosixStorage implements StorageDriver {
     }
   }
 
-  /** Linked into place: the one way to a whole file under a free name that holds on network file systems too. */
+  /**
+   * Created as a hard link: the only way to create a complete file exclusively that also works on network file systems.
+   */
   async createIfAbsent(name: string, bytes: Uint8Array, options: Cancellable = {}): Promise<boolean> {
     assertName(name)
     options.signal?.throwIfAborted()
@@ -109,7 +111,7 @@ class PosixStorage implements StorageDriver {
     } catch (error) {
       throw posixError('create', path, error)
     }
-    this.#settle(parentOf(path))
+    this.#syncEntry(parentOf(path))
     return true
   }
 
@@ -148,7 +150,7 @@ class PosixStorage implements StorageDriver {
       const first = makeDirectories(path, DIRECTORY_MODE)
       if (first === undefined) return
       for (let made = path; made.length > this.#root.length; made = parentOf(made)) this.#made.add(made)
-      // What was made above the root (the first stanza of a new repository) has to survive as well.
+      // Directories created above the root (for the first stanza of a new repository) must become durable as well.
       const top = first.length
       for (let made = this.#root; made.length >= top; made = parentOf(made)) syncDirectory(parentOf(made))
     } catch (error) {
@@ -156,15 +158,15 @@ class PosixStorage implements StorageDriver {
     }
   }
 
-  /** Make a committed entry durable: its directory each time, the directories above once for each driver. */
-  #settle(directory: string): void {
+  /** Makes a committed entry durable: its directory each time, the directories above once for each driver. */
+  #syncEntry(directory: string): void {
     syncDirectory(directory)
     this.#syncParents(directory)
   }
 
   /**
-   * Directories above one that was synced. Those that another process may have made a moment ago count as new; older
-   * ones have long been written, and archive-push is spared a flush of the disk for each.
+   * Syncs the directories above a synced one. Only directories that were changed recently (perhaps by another process)
+   * are synced: older ones are durable, and archive-push saves one flush for each.
    */
   #syncParents(directory: string): void {
     for (let path = directory; path.length > this.#root.length && !this.#durable.has(path); path = parentOf(path)) {
@@ -206,7 +208,7 @@ class PosixStorage implements StorageDriver {
   }
 }
 
-/** Far longer than any file system keeps a change in memory. */
+/** Far longer than a file system keeps a change in memory only. */
 const SETTLED_MS = 3_600_000
 
 function changedLately(directory: string): boolean {
@@ -217,7 +219,7 @@ function changedLately(directory: string): boolean {
   }
 }
 
-/** Absent, or below something that is not a directory, which is as absent as can be. */
+/** Missing, or below something that is not a directory. */
 function isAbsent(error: unknown): boolean {
   const code = systemCode(error)
   return code === 'ENOENT' || code === 'ENOTDIR'

@@ -4,10 +4,10 @@ import type { StorageDriver } from './driver.ts'
 import type { StorageDescription } from './description.ts'
 
 /**
- * Open a storage from its description; the only list of drivers. A driver is loaded when it is first asked for.
+ * Opens a storage from its description; the only list of drivers. A driver is loaded at its first use.
  *
- * @param log hears of troubles that passed: a store that was overloaded, or away for a while
- * @param connections to a store that will be wanted at once, first; they are begun while its driver is loaded
+ * @param log receives warnings about passing failures: an overloaded store, an outage
+ * @param connections number of connections that are needed first; they are opened while the driver is loaded
  */
 export async function openStorage(
   description: StorageDescription,

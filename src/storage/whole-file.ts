@@ -3,7 +3,7 @@ import { bytesToText } from '../util/byte-string.ts'
 import { isDenied, PgtsError } from '../util/error.ts'
 import type { Cancellable, CreateOptions, StorageDriver } from './driver.ts'
 
-/** Write a small file at once: whole under its name, or not at all. */
+/** Writes a small file at once: complete under its name, or not at all. */
 export async function putFile(
   storage: StorageDriver,
   name: string,
@@ -15,13 +15,13 @@ export async function putFile(
   await file.commit()
 }
 
-/** A hundred thousand backups fit into a `backup.info` of this size. */
+/** A `backup.info` with a hundred thousand backups is smaller than this. */
 const MOST_INFO_BYTES = 128 * 1024 * 1024
 
 /**
- * A small file in one buffer.
+ * Reads a small file into one buffer.
  *
- * @throws PgtsError file-missing; file-invalid when it is larger than `maxBytes`, which no file of its kind is
+ * @throws PgtsError file-missing; file-invalid if it is larger than `maxBytes`, the limit for files of its kind
  */
 export async function getFile(
   storage: StorageDriver,
@@ -38,7 +38,7 @@ export async function getFile(
 }
 
 /**
- * Carry out a removal that nothing depends on: where the storage denies it, what is there stays.
+ * Waits for a removal that no other operation depends on: if the storage denies it, the file stays.
  * @throws every other error of the removal
  */
 export async function removeUnlessDenied(removal: Promise<void>, onDenied: (error: PgtsError) => void): Promise<void> {
@@ -50,7 +50,7 @@ export async function removeUnlessDenied(removal: Promise<void>, onDenied: (erro
   }
 }
 
-/** Remove files, in as few requests as the storage allows. */
+/** Removes files in as few requests as the storage allows. */
 export async function removeFiles(
   storage: StorageDriver,
   names: readonly string[],

@@ -2,10 +2,10 @@ import { PgtsError } from '../util/error.ts'
 import type { LinkSupport, StorageDriver, StoredFile } from './driver.ts'
 import { assertName, assertPrefix } from './name.ts'
 
-/** The same storage, for commands that only look: whatever would change it is refused. */
+/** The same storage for commands that only read: every change is refused. */
 export function readOnly(driver: StorageDriver): StorageDriver {
   const refuse = async (): Promise<never> => {
-    throw new PgtsError('assert', `${driver.display} was opened to be read only`)
+    throw new PgtsError('assert', `${driver.display} was opened read only`)
   }
   return {
     display: driver.display,
@@ -28,8 +28,8 @@ export function readOnly(driver: StorageDriver): StorageDriver {
 }
 
 /**
- * The part of a storage below `prefix`, with names relative to it. The storage stays open when this is disposed:
- * whoever opened it closes it.
+ * The part of a storage below `prefix`, with names relative to it. Disposing this does not close the storage: its
+ * opener closes it.
  */
 export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
   assertPrefix(prefix)

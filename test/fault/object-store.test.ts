@@ -310,7 +310,7 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
     const result = await site.pgts(['--type=full', '--io-timeout=1s', 'backup'])
     setNetwork({})
     expect(result.code).toBe(101)
-    expect(result.stdout).toMatch(/ERROR: \[101\][^]*given up after \d+ tries/)
+    expect(result.stdout).toMatch(/ERROR: \[101\][^]*given up after \d+ attempts/)
     // Five times the timeout, and the machine's own slowness.
     expect(performance.now() - begun).toBeLessThan(60_000)
     expect(await backups()).toEqual(before)

@@ -281,7 +281,7 @@ describe('on a network that loses answers', () => {
     })
     expect(await client.removeBatch(['one', 'two', 'three'])).toEqual([
       { name: 'two', reason: expect.stringContaining('under active hold'), denied: true },
-      { name: 'three', reason: 'the store did not say what became of it' },
+      { name: 'three', reason: 'the store returned no result for it' },
     ])
     front.set({
       only: ({ path }) => path.startsWith('/batch'),

@@ -42,6 +42,7 @@ const CLEAN = [
   'src/cli',
   'src/config',
   'src/postgres',
+  'src/storage',
   'src/util',
   'src/worker',
   'src/codec',

@@ -2,12 +2,12 @@ import { PgtsError } from '../../util/error.ts'
 import { textName } from '../object/text-name.ts'
 
 /**
- * What a blob's name must not contain. With a control character in it, the listing of everything around it fails or
- * tells another name, because XML cannot carry it; and the service takes a backslash for a slash.
+ * Characters that a blob name must not contain. XML cannot carry control characters: every listing that includes such a
+ * name fails or returns another name. The service converts a backslash to a slash.
  */
 const FORBIDDEN = /[\x00-\x1f\\\ufffe\uffff]/
 
-/** A name as the SDK takes it. @param name byte string */
+/** Converts a byte string to the form of a name that the SDK takes. */
 export function blobName(name: string): string {
   const text = textName(name)
   if (FORBIDDEN.test(text)) {

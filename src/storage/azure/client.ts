@@ -32,11 +32,11 @@ import { blockUpload, md5, MAX_BLOCKS, type Attempt } from './upload.ts'
 /**
  * A container of Azure Blob Storage.
  *
- * Azure promises what a repository needs: a blob appears whole when Put Blob or Put Block List is answered, is durable
- * then, and is seen at once by every read and listing. `If-None-Match: *` makes a name once only. Every upload carries
- * its MD5, which the service checks.
+ * Azure guarantees what a repository needs: a blob becomes visible and durable as a whole when Put Blob or Put Block
+ * List returns, and every later read and listing returns it. `If-None-Match: *` creates a name only once. Every upload
+ * carries its MD5, which the service checks.
  *
- * @param given sockets to it, closed with the client; absent: it opens its own
+ * @param given sockets for this client, closed with it; absent: the client opens its own
  */
 export async function openAzureClient(description: AzureDescription, given?: Agents): Promise<AzureClient> {
   const agents = given ?? (await openAgents(description.access))
@@ -65,7 +65,7 @@ export class AzureClient implements ObjectClient {
     this.#place = { display: this.display, container, repository, credential: description.credential.type }
     const { credential, query } = azureCredential(description, send)
     this.#credential = credential
-    // The wrapper above repeats; 1 try is the SDK's way of saying so.
+    // The retrying wrapper repeats requests. `maxTries: 1` means: no retry by the SDK.
     const pipeline = newPipeline(credential, { httpClient: azureTransport(send), retryOptions: { maxTries: 1 } })
     pipeline.factories.push(checkedOnArrival)
     this.#container = new ContainerClient(`${serviceUrl}/${encodeURIComponent(container)}${query}`, pipeline)
@@ -182,7 +182,7 @@ async function nextPage(
   const { prefix, delimiter, after, signal } = request
   const options = { prefix, abortSignal: signal }
   const settings = { maxPageSize: PAGE_SIZE, continuationToken: after }
-  // `next` of a page iterator is one request.
+  // One `next()` of a page iterator sends one request.
   const page: Page | undefined = (
     delimiter === undefined
       ? await client.listBlobsFlat(options).byPage(settings).next()
@@ -215,7 +215,7 @@ function body(
   // The properties of the SDK's answer are getters of its class.
   const { contentRange } = answer
   const contentLength = answer.contentLength === NO_LENGTH ? undefined : answer.contentLength
-  // Whoever reads it hears of an error all the same; before that, one without a listener would end the process.
+  // Avoids an uncaught error before a reader is attached; the reader still receives the error.
   stream.on('error', () => undefined)
   try {
     checkRange(action, asked, { status: answer._response.status, contentRange, contentLength })

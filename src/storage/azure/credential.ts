@@ -6,7 +6,10 @@ import { managedIdentity, type TokenSource } from './managed-identity.ts'
 
 export type AzureSdkCredential = StorageSharedKeyCredential | AnonymousCredential | TokenSource
 
-/** What signs the requests, and the query that every URL carries ('' unless a shared access signature stands there). */
+/**
+ * The credential that signs requests, and the query that every URL carries ('' unless a shared access signature is
+ * used).
+ */
 export function azureCredential(
   { account, credential, serviceUrl, repository }: AzureDescription,
   send: HttpSend,
@@ -18,7 +21,7 @@ export function azureCredential(
       const token = credential.token.trim().replace(/^\?/, '')
       if (!/(^|&)sig=/.test(token)) {
         throw new PgtsError('option-invalid-value', `${repository}-azure-key is not a shared access signature`, {
-          hints: ["it is the query that 'az storage container generate-sas' prints: sv=...&sig=..."],
+          hints: ["set it to the query that 'az storage container generate-sas' prints: sv=...&sig=..."],
         })
       }
       return { credential: new AnonymousCredential(), query: `?${token}` }
@@ -43,12 +46,12 @@ function sharedKey(text: string, repository: string): string {
   if (/^(?:[A-Za-z0-9+/]{4})*(?:[A-Za-z0-9+/]{2}==|[A-Za-z0-9+/]{3}=)?$/.test(key) && key !== '') return key
   throw new PgtsError('option-invalid-value', `${repository}-azure-key is not base64`, {
     hints: [
-      `with ${repository}-azure-key-type=shared it is one of the two access keys of the account; 'sas' takes a shared access signature`,
+      `with ${repository}-azure-key-type=shared set it to one of the two access keys of the account; 'sas' takes a shared access signature`,
     ],
   })
 }
 
-/** One account's tokens work in every cloud, Azure's and its sovereign siblings'; path style is an emulator's. */
+/** Tokens for `https://storage.azure.com` are valid in every cloud; the path style is used by emulators only. */
 function tokenResource(serviceUrl: string): string {
   const url = new URL(serviceUrl)
   return url.pathname === '/' ? url.origin : 'https://storage.azure.com'

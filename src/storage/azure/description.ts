@@ -5,7 +5,7 @@ export interface AzureDescription {
   readonly account: string
   readonly container: string
   /**
-   * Where the account answers, without a slash at the end: `https://name.blob.core.windows.net`, or
+   * URL of the account, without a slash at the end: `https://name.blob.core.windows.net`, or
    * `http://127.0.0.1:10000/name` in path style.
    */
   readonly serviceUrl: string
@@ -15,7 +15,7 @@ export interface AzureDescription {
   /** Wanted size of the parts of an upload, bytes. */
   readonly partBytes: number
   readonly access: HttpAccess
-  /** How the options of this repository begin, for advice: `repo1`. */
+  /** Prefix of the options of this repository, for hints: `repo1`. */
   readonly repository: string
 }
 
@@ -28,8 +28,10 @@ export type AzureCredentialDescription =
 
 /** The identity that Azure gave this machine, container or app. */
 export interface ManagedIdentity {
-  /** What App Service and Functions announce in their environment; absent: the metadata service of the machine. */
+  /**
+   * Endpoint that App Service and Functions provide in the environment; absent: the metadata service of the machine.
+   */
   readonly service?: { readonly endpoint: string; readonly header: string }
-  /** Which identity, where there are several. */
+  /** Selects one identity if the machine has several. */
   readonly clientId?: string
 }

@@ -6,20 +6,20 @@ import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
 import { PgtsError, type ErrorCode } from '../../util/error.ts'
 import type { AzureCredentialDescription } from './description.ts'
 
-/** What of a repository an error has to name. */
+/** The parts of a repository that error messages name. */
 export interface AzurePlace {
   readonly display: string
   readonly container: string
   readonly credential: AzureCredentialDescription['type']
-  /** How its options begin: `repo1`. */
+  /** Prefix of its options: `repo1`. */
   readonly repository: string
 }
 
 /**
- * Whatever the SDK threw, as a PgtsError.
+ * Converts an error of the SDK to a PgtsError.
  *
- * @param action what was being done to what: `cannot read azure://container/name`
- * @param code of a refusal that nothing better explains
+ * @param action the failed action and its object: `cannot read azure://container/name`
+ * @param code used if the refusal has no more specific code
  */
 export function azureError(action: string, code: ErrorCode, place: AzurePlace, error: unknown): PgtsError {
   if (error instanceof PgtsError) return error
@@ -46,7 +46,7 @@ export interface AzureRefusal {
   readonly service: string
   readonly words: string
   readonly retryAfterMs?: number
-  /** Time of the service. */
+  /** Time of the service, from its answer. */
   readonly date?: string
 }
 
@@ -57,7 +57,7 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
   const cause = new Error(answer.words)
   if (status === 404) {
     const hints = NOT_FOUND_HINTS[service]?.(place)
-    // Only a blob may be missing without harm: a segment in a container that is not there is no end of the archive.
+    // Only a missing blob is a normal result. A missing container must not look like the end of the archive.
     if (hints !== undefined) return new StoreRefusal('path-missing', message, { hints, cause })
     if (!LOOKING.has(code)) return new StoreRefusal(code, message, { cause })
     return new PgtsError('file-missing', message, { cause })
@@ -65,14 +65,14 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
   const denied = code === 'file-remove' && isDenial(answer)
   if (status === 401 || (status === 403 && !POLICY.has(service)) || service === 'InvalidAuthenticationInfo') {
     const options = { hints: accessHints(place, answer), cause }
-    // A removal that is denied is not asked again: nothing depends on it.
+    // A denied removal is not retried: no other operation depends on it.
     return denied
       ? new PgtsError('access', message, { ...options, denied })
       : new StoreRefusal('access', message, options)
   }
   if (status === 412 || service === 'BlobAlreadyExists') return new ConditionFailed(code, message, { cause })
   if (status === 416) return new RangeBeyondEnd('file-read', message, { cause })
-  if (status === 408 || status === 429 || (status >= 500 && status !== 501) || BROKEN_ON_THE_WAY.has(service)) {
+  if (status === 408 || status === 429 || (status >= 500 && status !== 501) || CORRUPTED_IN_TRANSIT.has(service)) {
     const overloaded = status === 429 || status === 503 || service === 'OperationTimedOut'
     const wait = answer.retryAfterMs === undefined ? {} : { retryAfterMs: answer.retryAfterMs }
     return new RetryableStoreError(message, { overloaded, cause, ...wait })
@@ -85,10 +85,10 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
   return new StoreRefusal(code, message, { cause })
 }
 
-/** Codes of what asks for one blob, which may be absent. */
+/** Codes of requests for one blob, which may be absent. */
 const LOOKING: ReadonlySet<ErrorCode> = new Set(['file-info', 'file-read'])
 
-/** True whenever it is asked: no gateway answers with these. */
+/** Always final: no gateway answers with these codes. */
 const FINAL = new Set(['AccountIsDisabled', 'RequestBodyTooLarge', 'FeatureVersionMismatch'])
 
 /** Why a request, or one part of a batch, was refused. */
@@ -96,10 +96,13 @@ export function explain(place: AzurePlace, { status, service, words }: AzureRefu
   return `${MEANINGS[service]?.(place) ?? words} (${[status, service].filter(Boolean).join(' ')})`
 }
 
-/** Refused for what the object is, not for who asks. */
+/** Codes that refuse because of the state of the object, not because of permissions. */
 const POLICY = new Set(['BlobImmutableDueToPolicy', 'AccountIsDisabled'])
 
-/** No permission, or a policy that keeps the blob. A signature or token that is not accepted (401, 403) is none. */
+/**
+ * True if permission is missing or a policy protects the blob. A rejected signature or token (401, 403) is not a
+ * denial.
+ */
 export function isDenial({ status, service }: AzureRefusal): boolean {
   if (service === 'BlobImmutableDueToPolicy') return true
   return (
@@ -110,38 +113,38 @@ export function isDenial({ status, service }: AzureRefusal): boolean {
   )
 }
 
-/** The bytes that arrived were not the ones that were sent. */
-const BROKEN_ON_THE_WAY = new Set(['Md5Mismatch', 'Crc64Mismatch', 'IncompleteBody', 'RequestBodyIncomplete'])
+/** The bytes that arrived differ from the bytes that were sent. */
+const CORRUPTED_IN_TRANSIT = new Set(['Md5Mismatch', 'Crc64Mismatch', 'IncompleteBody', 'RequestBodyIncomplete'])
 
 const MEANINGS: Record<string, (place: AzurePlace) => string> = {
-  ConditionNotMet: () => 'it was replaced meanwhile',
+  ConditionNotMet: () => 'it was replaced during the operation',
   BlobNotFound: () => 'it does not exist',
   ContainerNotFound: ({ container }) => `container ${container} does not exist in the account`,
   ContainerBeingDeleted: ({ container }) => `container ${container} is being deleted`,
-  ServerBusy: () => 'the store asks to slow down',
+  ServerBusy: () => 'the store is overloaded',
   OperationTimedOut: () => 'the store did not finish in time',
-  InternalError: () => 'the store failed inside',
-  BlobImmutableDueToPolicy: () => 'an immutability policy or a legal hold keeps it',
+  InternalError: () => 'internal error of the store',
+  BlobImmutableDueToPolicy: () => 'an immutability policy or a legal hold protects it',
   AccountIsDisabled: () => 'the account is disabled',
   ResourceNotFound: () => 'there is no such account or container',
-  LeaseIdMissing: () => 'somebody holds a lease on it',
-  SnapshotsPresent: () => 'it has snapshots, and the store does not remove it without them',
-  Md5Mismatch: () => 'the bytes were damaged on the way',
+  LeaseIdMissing: () => 'another client holds a lease on it',
+  SnapshotsPresent: () => 'it has snapshots, which must be removed first',
+  Md5Mismatch: () => 'the bytes were corrupted in transit',
 }
 
 const HINTS: Record<string, string> = {
   LeaseIdMissing: 'find who holds the lease; break it with the portal or with az storage blob lease break',
   BlobImmutableDueToPolicy:
-    'retention must not be shorter than the immutability policy of the container: expire tries again next time',
+    'set a retention longer than the immutability policy of the container; the next expire tries again',
   SnapshotsPresent: 'remove the snapshots: they are not part of the repository',
   BlobAccessTierNotSupportedForAccountType: 'use a general-purpose v2 account',
   BlobArchived: 'move the blobs of the repository out of the archive tier, and wait until that is done',
-  InvalidBlobType: 'something else wrote an append or page blob there: remove it',
+  InvalidBlobType: 'remove the append or page blob of this name, which another program wrote',
 }
 
 const NOT_FOUND_HINTS: Record<string, (place: AzurePlace) => string[]> = {
   ContainerNotFound: ({ container, repository }) => [
-    `create container ${container}, or correct ${repository}-azure-container: pgts creates none`,
+    `create container ${container}, or correct ${repository}-azure-container: pgts does not create it`,
   ],
   ResourceNotFound: ({ repository: repo }) => [
     `check ${repo}-azure-account, ${repo}-azure-endpoint and ${repo}-azure-uri-style`,
@@ -168,7 +171,7 @@ function accessHints(place: AzurePlace, { service, words, date }: AzureRefusal):
     case 'sas':
       return [
         `check ${place.repository}-azure-key: a shared access signature expires (se=), begins (st=), and is for one container and protocol`,
-        'a signature dies with the access key, or the stored access policy, that it was made with',
+        'a signature is invalid after its access key or stored access policy was replaced',
       ]
     case 'auto':
       return [
@@ -181,7 +184,9 @@ function accessHints(place: AzurePlace, { service, words, date }: AzureRefusal):
 const CLOCK = 'check the clock of this host: Azure refuses requests that are more than 15 minutes off'
 const NETWORK_RULES = 'check the network rules of the account: they may refuse this host'
 
-/** Azure's message is several lines: what happened, then ids and the time, which support asks for. */
+/**
+ * The message of Azure has several lines: the reason, then the request id and the time, which Azure support asks for.
+ */
 function wordsOf(error: unknown): string {
   const details = (error as { details?: { message?: string } }).details?.message
   const text = details ?? (error instanceof Error ? error.message : String(error))

@@ -6,7 +6,7 @@ import { UnprovenAnswer } from '../http/unproven-answer.ts'
 import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
 import type { ManagedIdentity } from './description.ts'
 
-/** What the SDK calls a TokenCredential. */
+/** The SDK's type `TokenCredential`. */
 export interface TokenSource {
   getToken(scopes: string | string[], options?: { abortSignal?: unknown }): Promise<AccessToken>
 }
@@ -20,15 +20,17 @@ export interface AccessToken {
 /** The instance metadata service of a virtual machine, the same address on each. */
 const METADATA_SERVICE = 'http://169.254.169.254/metadata/identity/oauth2/token'
 
-/** A token is replaced so long before it expires that what uses it can still finish, retries included. */
+/**
+ * A token is replaced this long before it expires, so that a request that uses it can still finish, retries included.
+ */
 const REFRESH_BEFORE_MS = 5 * 60_000
 
 /**
- * Tokens for the identity that Azure gave this machine, container or app. One is kept until shortly before it expires;
- * whoever asks meanwhile waits for the same request.
+ * Tokens for the identity that Azure assigned to this machine, container or app. A token is cached until shortly before
+ * it expires; concurrent calls share one request.
  *
- * @param resource what the token is for: `https://account.blob.core.windows.net`
- * @param repository how its options begin, for advice: `repo1`
+ * @param resource the audience of the token: `https://account.blob.core.windows.net`
+ * @param repository prefix of its options, for hints: `repo1`
  * @see https://learn.microsoft.com/entra/identity/managed-identities-azure-resources/how-to-use-vm-token
  */
 export function managedIdentity(
@@ -70,7 +72,8 @@ async function fetchToken(
   let text: string
   let contentType: string | undefined
   try {
-    // Not answered at once, it will not be: the service is on the same machine. A token is shared, so nobody's signal ends it.
+    // The service runs on the same machine: no answer within seconds means that there is none. The token is shared, so
+    // no single caller's signal may cancel the request.
     const response = await send({ method: 'GET', url: url.href, headers, signal: AbortSignal.timeout(10_000) })
     status = response.statusCode ?? 0
     contentType = response.headers['content-type']
@@ -79,7 +82,7 @@ async function fetchToken(
     if (error instanceof DOMException || UNREACHABLE.has(systemCode(error) ?? '')) {
       throw new RetryableStoreError(`${action}: nothing answers at ${url.host}`, {
         code: 'access',
-        hints: [`${repository}-azure-key-type=auto works on Azure machines with a managed identity only`],
+        hints: [`${repository}-azure-key-type=auto requires an Azure machine with a managed identity`],
         cause: error,
       })
     }
@@ -91,7 +94,7 @@ async function fetchToken(
     return { token, expiresOnTimestamp: expiry(found ?? {}, clock) }
   }
   if (status < 500 && (status === 200 || found === undefined)) {
-    // Its text may hold a secret.
+    // The body may contain a secret.
     throw networkError(
       action,
       new UnprovenAnswer('a token service', { status, contentType }, 'no token of type Bearer'),
@@ -99,7 +102,7 @@ async function fetchToken(
   }
   const answer = found ?? {}
   const words = [answer['error'], answer['error_description']].filter((part) => typeof part === 'string').join(': ')
-  const message = `${action}: ${words || 'the answer holds no token'} (${status})`
+  const message = `${action}: ${words || 'the answer contains no token'} (${status})`
   if (status === 404 || status === 410 || status === 429 || status >= 500) {
     throw new RetryableStoreError(message, { code: 'access', overloaded: status === 429 })
   }
@@ -119,7 +122,7 @@ function parse(text: string): Record<string, unknown> | undefined {
   }
 }
 
-/** `expires_on`: seconds since the epoch, `expires_in`: seconds from now; either may come as text. */
+/** `expires_on`: seconds since the epoch, `expires_in`: seconds from now; either may be text or a number. */
 function expiry(answer: Record<string, unknown>, clock: Clock): number {
   const on = Number(answer['expires_on'])
   if (Number.isFinite(on) && on > 0) return on * 1000

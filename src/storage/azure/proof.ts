@@ -4,17 +4,17 @@ import { readBody } from '../http/send.ts'
 import { UnprovenAnswer } from '../http/unproven-answer.ts'
 import { xmlElement, xmlRoot } from '../http/xml-root.ts'
 
-/** What the service puts into its answer when it has done what it was asked, beside its request id. */
+/** What proves, beside the request id, that the service performed the request. */
 interface Proof {
   readonly statuses: readonly number[]
   readonly headers?: Readonly<Record<string, RegExp>>
-  /** Root element of the body, and an element that every such body has, empty or not. */
+  /** Root element of the body, and an element that every such body has, even if empty. */
   readonly body?: { readonly root: string; readonly element: string }
 }
 
 const BLOB = { etag: /./, 'last-modified': /./ }
 
-/** By method and `comp`, of all requests that the client sends. The SDK takes any 200 with XML for a listing. */
+/** By method and `comp`, for all requests of this client. The SDK would accept any 200 with XML as a listing. */
 const PROOFS: Readonly<Record<string, Proof>> = {
   HEAD: { statuses: [200], headers: BLOB },
   GET: { statuses: [200, 206], headers: BLOB },
@@ -29,9 +29,9 @@ const PROOFS: Readonly<Record<string, Proof>> = {
 const SIGNS = ['x-ms-request-id', 'x-ms-version', 'x-ms-error-code']
 
 /**
- * Decide by its head whether an answer is the service's, and its body if it is a listing.
+ * Checks by the headers that an answer comes from the service; for a listing also by the body.
  *
- * @returns the body as text, where it had to be read
+ * @returns the body as text, if it was read
  * @throws UnprovenAnswer
  */
 export async function proveAnswer(

@@ -6,8 +6,8 @@ import type { AzureSdkCredential } from './credential.ts'
 import { azureError, explain, isDenial, type AzurePlace } from './error.ts'
 
 /**
- * Remove up to 256 blobs with one request. The answer to the request says nothing about any of them: each has an answer
- * of its own inside, and one that is not there counts as not removed.
+ * Removes up to 256 blobs with one request. The status of the request says nothing about the blobs: each has its own
+ * answer in the body. A blob without an answer is reported as not removed.
  */
 export async function removeBatch(
   container: ContainerClient,
@@ -34,7 +34,7 @@ export async function removeBatch(
   for (const [index, name] of names.entries()) {
     const answer = answers[index]
     if (answer === undefined) {
-      left.push({ name, reason: 'the store did not say what became of it' })
+      left.push({ name, reason: 'the store returned no result for it' })
       continue
     }
     const { status, errorCode: service = '', statusMessage: words } = answer

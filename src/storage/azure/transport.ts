@@ -10,8 +10,8 @@ import type { HttpSend } from '../http/send.ts'
 import { proveAnswer, textOf } from './proof.ts'
 
 /**
- * The SDK's way to the network, over our own sockets: they are kept alive, checked against our certificates, given up
- * when they stall, and their errors arrive as Node made them.
+ * HTTP transport for the SDK over our own sockets: keep-alive, our certificates, a timeout for stalled connections, and
+ * Node's own errors.
  */
 export function azureTransport(send: HttpSend): IHttpClient {
   return {
@@ -31,7 +31,7 @@ export function azureTransport(send: HttpSend): IHttpClient {
       const answer = { request, status, headers: headersOf(response, request.headers) }
       const streamed = request.streamResponseStatusCodes
       if (streamed?.has(status) || streamed?.has(Number.POSITIVE_INFINITY)) {
-        // The SDK throws away an answer that does not say how long it is.
+        // The SDK discards an answer without a length.
         if (!answer.headers.contains('content-length')) answer.headers.set('content-length', NO_LENGTH)
         return { ...answer, readableStreamBody: response }
       }
@@ -40,10 +40,10 @@ export function azureTransport(send: HttpSend): IHttpClient {
   }
 }
 
-/** Stands for the length of a body that came without one: `download` promises so many bytes. */
+/** Replaces the length of a body that came without one. */
 export const NO_LENGTH = 2 ** 50
 
-/** The SDK wants headers of its own class, which a request brings along. */
+/** The SDK requires headers of its own class, which the request provides. */
 function headersOf(response: IncomingMessage, like: HttpHeaders): HttpHeaders {
   const headers = like.clone()
   for (const name of headers.headerNames()) headers.remove(name)
@@ -54,8 +54,8 @@ function headersOf(response: IncomingMessage, like: HttpHeaders): HttpHeaders {
 }
 
 /**
- * Let the service compare a blob sent in one request with its MD5. The SDK can only give the MD5 as a property to keep,
- * which is not promised to be compared with anything; as Content-MD5 it is.
+ * Makes the service compare a blob that is sent in one request with its MD5. The SDK can set the MD5 only as a property
+ * to store, which the service need not verify; it does verify the header Content-MD5.
  */
 export const checkedOnArrival: RequestPolicyFactory = {
   create: (next) => ({

@@ -9,11 +9,12 @@ export const MAX_BLOCKS = 50_000
 export type Attempt = <T>(doing: string, signal: AbortSignal | undefined, request: () => Promise<T>) => Promise<T>
 
 /**
- * A blob from blocks. Blocks that were not committed belong to no blob, are never listed, and the service forgets them
- * after a week, or when the blob is written; so there is nothing to abort.
+ * Uploads a blob in blocks. Uncommitted blocks belong to no blob and are never listed. The service removes them after a
+ * week, or when the blob is written, so there is nothing to abort.
  *
- * All ids of a blob must have the same length, those that somebody else left uncommitted under the name included: 18
- * bytes is what pgbackrest's ids have. The random half keeps two writers of one name apart: one blob is whole, then the other.
+ * All block ids of a blob must have the same length, including those that another client left uncommitted under the
+ * name: 18 bytes, as in pgbackrest. The random half separates two concurrent writers of one name: the blob is always
+ * the complete one of one writer.
  */
 export function blockUpload(
   blob: BlockBlobClient,

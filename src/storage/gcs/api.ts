@@ -11,16 +11,16 @@ export type ApiRequest = Omit<HttpRequest, 'headers' | 'signal'> & {
   readonly signal?: AbortSignal
 }
 
-/** What is being done to what, and the code of a failure that nothing better explains. */
+/** The action and its object, and the code of a failure that has no more specific code. */
 export interface Doing {
   readonly action: string
   readonly code: ErrorCode
 }
 
-/** What the JSON API writes into the member `kind` of its answers, where `fields` asks for it. */
+/** The member `kind` of answers of the JSON API, if `fields` asks for it. */
 export type ResourceKind = 'storage#object' | 'storage#objects'
 
-/** Requests to the JSON API, with a token. */
+/** Sends requests to the JSON API, with a token. */
 export class GcsApi {
   readonly place: GcsPlace
   readonly #send: HttpSend
@@ -32,7 +32,7 @@ export class GcsApi {
     this.#tokens = tokens
   }
 
-  /** The head of a successful answer, or one whose status is in `accept`; its body is still to be read. */
+  /** Returns the head of a successful answer, or of one whose status is in `accept`; the caller reads the body. */
   async open(doing: Doing, request: ApiRequest, accept: readonly number[] = []): Promise<IncomingMessage> {
     const { signal, headers = {}, ...rest } = request
     const token = await this.#tokens.get()
@@ -48,7 +48,7 @@ export class GcsApi {
     throw error
   }
 
-  /** The resource that a successful answer has. @throws RetryableStoreError when it has none of this kind */
+  /** The resource in a successful answer. @throws RetryableStoreError if there is no resource of this kind */
   async resource(doing: Doing, kind: ResourceKind, request: ApiRequest): Promise<Record<string, unknown>> {
     const response = await this.open(doing, request)
     return this.resourceIn(doing, kind, response, await this.body(doing, response, request.signal))
@@ -61,7 +61,7 @@ export class GcsApi {
     throw this.unproven(doing, response, `no ${kind}`, text)
   }
 
-  /** A success without what every success of this request has. @param text body, as far as it was read */
+  /** A success that lacks what every success of this request has. @param text body, as far as it was read */
   unproven(doing: Doing, response: IncomingMessage, lacks: string, text?: string): PgtsError {
     return networkError(doing.action, unprovenAnswer(response, lacks, text))
   }

@@ -32,13 +32,13 @@ const CONTENT_TYPE = 'application/octet-stream'
 /**
  * A bucket of Google Cloud Storage, by its JSON API.
  *
- * Google promises what a repository needs: an object appears whole when its upload is answered, is durable then, and is
- * seen at once by every read and listing. `ifGenerationMatch=0` makes a name once only. Every upload carries its MD5,
- * which the service checks before the object appears.
+ * Google guarantees what a repository needs: an object becomes visible and durable as a whole when its upload is
+ * answered, and every later read and listing returns it. `ifGenerationMatch=0` creates a name only once. Every upload
+ * carries its MD5, which the service checks before the object appears.
  *
- * The requests are our own, not those of @google-cloud/storage: see docs/decisions.
+ * @google-cloud/storage is not used: see docs/decisions.
  *
- * @param given sockets to it, closed with the client; absent: it opens its own
+ * @param given sockets for this client, closed with it; absent: the client opens its own
  */
 export async function openGcsClient(description: GcsDescription, given?: Agents): Promise<GcsClient> {
   const agents = given ?? (await openAgents(description.access))
@@ -48,16 +48,16 @@ export async function openGcsClient(description: GcsDescription, given?: Agents)
   return new GcsClient(description, new GcsApi(place, send, tokenSource(description, send)), agents)
 }
 
-/** One content that a name had. */
+/** One version of an object. */
 export interface Generation extends ObjectEntry {
-  /** A 64-bit number, as the service writes it; a later content of the name has a larger one. */
+  /** A 64-bit number as text; a later version of the object has a larger one. */
   readonly generation: string
-  /** When another content, or none, took its place, milliseconds since the epoch; absent: it is what the name has now. */
+  /** When the version was replaced or removed, milliseconds since the epoch; absent: it is the current version. */
   readonly goneMs?: number
 }
 
 export interface GenerationPage extends Pick<ObjectPage, 'prefixes' | 'next'> {
-  /** In the order of their names; those of one name beginning with the oldest. */
+  /** Ordered by name; versions of one name from the oldest to the newest. */
   readonly generations: readonly Generation[]
 }
 
@@ -67,7 +67,7 @@ export class GcsClient implements ObjectClient {
   readonly #api: GcsApi
   readonly #urls: GcsUrls
   readonly #agents: Agents
-  /** Members that every new object has. */
+  /** Metadata of every new object. */
   readonly #metadata: object
 
   constructor(description: GcsDescription, api: GcsApi, agents: Agents) {
@@ -82,7 +82,8 @@ export class GcsClient implements ObjectClient {
         max: 1024 ** 3,
         multipleOf: GRAIN_BYTES,
       },
-      // A session may have any number of them: what ends it is the largest object, 5 TiB, and a week.
+      // The service limits an upload by the size of the object (5 TiB) and by time (a week), not by the number of
+      // parts.
       maxParts: 1_000_000,
       parallelParts: 1,
       removeBatch: MAX_CALLS,
@@ -238,7 +239,7 @@ function generationOf(item: Record<string, unknown>): Generation {
   return {
     name: textToBytes(String(name)),
     sizeBytes: Number(size ?? 0),
-    // What is not known to have been there in time was not.
+    // Without a time, the version does not count as present at an earlier point in time.
     mtimeMs: Date.parse(String(timeCreated)) || Number.POSITIVE_INFINITY,
     generation: String(generation),
     goneMs: timeDeleted === undefined ? undefined : Date.parse(String(timeDeleted)) || 0,

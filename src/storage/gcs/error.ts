@@ -8,29 +8,32 @@ import { ConditionFailed } from '../object/condition.ts'
 import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
 import type { GcsDescription } from './description.ts'
 
-/** What of a repository an error has to name. */
+/** The parts of a repository that error messages name. */
 export interface GcsPlace {
   readonly display: string
   readonly bucket: string
   readonly credential: GcsDescription['credential']['type']
-  /** How its options begin: `repo1`. */
+  /** Prefix of its options: `repo1`. */
   readonly repository: string
 }
 
 export interface GcsRefusal {
   readonly status: number
-  /** Google's own word for it: `forbidden`, `rateLimitExceeded`. May be empty. */
+  /** Google's reason: `forbidden`, `rateLimitExceeded`. May be empty. */
   readonly reason: string
   readonly words: string
   readonly retryAfterMs?: number
-  /** What came instead of an error in JSON. The JSON API refuses so, but for requests for the bytes of an object. */
+  /**
+   * Set if the answer is not a JSON error. The JSON API refuses in JSON, except for requests for the bytes of an
+   * object.
+   */
   readonly unproven?: UnprovenAnswer
 }
 
-/** Statuses that deny a request whatever gave them: of an unproven answer with another nothing is believed. */
+/** Statuses that deny a request regardless of the sender. Any other status of an unproven answer is not trusted. */
 const REFUSING = new Set([400, 401, 403, 405, 411, 413, 501])
 
-/** What an answer that is no success says. Reads it to its end, so that the connection can be used again. */
+/** Converts an unsuccessful answer. Reads it to its end, so that the connection can be used again. */
 export async function refusalOf(response: IncomingMessage): Promise<GcsRefusal> {
   const text = (await readBody(response, 1024 * 1024)).toString('utf8')
   const wait = retryAfterMs(response.headers['retry-after'])
@@ -57,9 +60,9 @@ export function jsonObject(text: string): Record<string, unknown> | undefined {
   }
 }
 
-/** @param text body: JSON of the service's making, or whatever stood in between */
+/** @param text body: JSON of the service, or text of a proxy */
 export function refusalIn(status: number, text: string): GcsRefusal {
-  // Proxies and media downloads answer in prose.
+  // Proxies and media downloads answer with plain text.
   const error = jsonObject(text)?.['error'] as { message?: unknown; errors?: { reason?: unknown }[] } | null | undefined
   const prose = text
     .replaceAll(/<[^>]*>/g, ' ')
@@ -71,8 +74,8 @@ export function refusalIn(status: number, text: string): GcsRefusal {
 }
 
 /**
- * @param action what was being done to what: `cannot read gcs://bucket/name`
- * @param code of a refusal that nothing better explains
+ * @param action the failed action and its object: `cannot read gcs://bucket/name`
+ * @param code used if the refusal has no more specific code
  * @see https://cloud.google.com/storage/docs/json_api/v1/status-codes
  */
 export function gcsError(action: string, code: ErrorCode, place: GcsPlace, answer: GcsRefusal): PgtsError {
@@ -90,15 +93,15 @@ export function gcsError(action: string, code: ErrorCode, place: GcsPlace, answe
         ? new PgtsError('file-missing', message, { cause })
         : new StoreRefusal(code, message, { cause })
     }
-    // Only an object may be missing without harm: a segment in a bucket that is not there is no end of the archive.
-    const hints = [`create bucket ${place.bucket}, or correct ${place.repository}-gcs-bucket: pgts creates none`]
+    // Only a missing object is a normal result. A missing bucket must not look like the end of the archive.
+    const hints = [`create bucket ${place.bucket}, or correct ${place.repository}-gcs-bucket: pgts does not create it`]
     return new StoreRefusal('path-missing', message, { hints, cause })
   }
   const hint = HINTS[reason]?.(place)
   const denied = code === 'file-remove' && answer.unproven === undefined && isDenial(answer)
   if (hint !== undefined) return new PgtsError(code, message, { hints: [hint], cause, denied })
   if (status === 401 || status === 403)
-    // A removal that is denied is not asked again: nothing depends on it.
+    // A denied removal is not retried: no other operation depends on it.
     return new (denied ? PgtsError : StoreRefusal)('access', message, {
       hints: accessHints(place, answer),
       cause,
@@ -108,7 +111,7 @@ export function gcsError(action: string, code: ErrorCode, place: GcsPlace, answe
   return new StoreRefusal(code, message, { cause })
 }
 
-/** Codes of what asks for one object, which may be absent. */
+/** Codes of requests for one object, which may be absent. */
 const LOOKING: ReadonlySet<ErrorCode> = new Set(['file-info', 'file-read', 'file-remove'])
 
 /** Why a request, or one part of a batch, was refused. */
@@ -116,7 +119,7 @@ export function explain(place: GcsPlace, answer: GcsRefusal): string {
   const { status, reason, words } = answer
   const meaning =
     status === 412
-      ? 'it was replaced meanwhile'
+      ? 'it was replaced during the operation'
       : isBucketMissing(answer)
         ? `bucket ${place.bucket} does not exist`
         : status === 404
@@ -125,18 +128,21 @@ export function explain(place: GcsPlace, answer: GcsRefusal): string {
   return `${meaning} (${[status, reason].filter(Boolean).join(' ')})`
 }
 
-/** No permission, or a retention policy or hold on the object. An invalid or expired token (401) is none. */
+/**
+ * True if permission is missing, or a retention policy or hold protects the object. An invalid or expired token (401)
+ * is not a denial.
+ */
 export function isDenial({ status, reason }: GcsRefusal): boolean {
   if (HINTS[reason] === RETENTION) return true
   return status === 403 && !RATE_LIMITS.has(reason) && HINTS[reason] === undefined
 }
 
-/** Asking again later can help. */
+/** A later attempt can succeed. */
 export function isPassing(answer: GcsRefusal): boolean {
   const { status, reason, words } = answer
-  // 501 is what something says that is not Google's store, or not all of it.
+  // 501 comes from something other than Google's store, or from an incomplete imitation.
   if (status === 408 || (status >= 500 && status !== 501) || isOverload(answer)) return true
-  // The bytes that arrived were not the ones that were sent.
+  // The bytes that arrived differ from the bytes that were sent.
   return status === 400 && /hash|checksum/i.test(words) && /match/i.test(words) && reason !== 'parseError'
 }
 
@@ -150,14 +156,13 @@ export function isBucketMissing({ status, words }: GcsRefusal): boolean {
   return status === 404 && /bucket does not exist/i.test(words)
 }
 
-const RETENTION = () =>
-  'the bucket keeps its objects (retention policy, object hold or lock): the retention of backups must be longer than that'
+const RETENTION = () => 'set a retention longer than the retention policy, object hold or lock of the bucket'
 
 const HINTS: Record<string, (place: GcsPlace) => string> = {
   retentionPolicyNotMet: RETENTION,
   objectUnderActiveHold: RETENTION,
   userProjectMissing: ({ repository }) =>
-    `name the project that pays in ${repository}-gcs-user-project: the requester pays for this bucket`,
+    `set ${repository}-gcs-user-project to the project that pays: the requester pays for this bucket`,
   userProjectAccessDenied: ({ repository }) =>
     `grant serviceusage.services.use on the project in ${repository}-gcs-user-project, or correct it`,
   accountDisabled: () => 'enable billing for the project that the bucket belongs to',
@@ -171,7 +176,9 @@ function accessHints({ credential, repository, bucket }: GcsPlace, { status }: G
     case 'service':
       return [`check the key in ${repository}-gcs-key: it may have been deleted or disabled`]
     case 'token':
-      return [`renew the token in ${repository}-gcs-key: one lasts an hour at most; key type service or auto renews it`]
+      return [
+        `renew the token in ${repository}-gcs-key: it is valid for an hour at most; key type service or auto renews it`,
+      ]
     case 'auto':
       return ['check the service account of this machine, and that its access scopes include storage']
   }

@@ -5,17 +5,17 @@ import type { ObjectBody, ObjectGetRequest } from '../object/client.ts'
 import { checkRange } from '../object/range.ts'
 import type { Doing, GcsApi } from './api.ts'
 
-/** Refusals that decide something: that there is no such object, no such content of it, or no such range. */
+/** Refusals that give a result: no such object, no such version of it, or no such range. */
 const DECISIVE = [404, 412, 416]
 
 interface MediaUrls {
-  /** Of the bytes of an object, or of one generation of it. */
+  /** URL of the bytes of an object, or of one version of it. */
   readonly mediaUrl: string
-  /** Of its kind and size in JSON, on the same conditions. */
+  /** URL of its metadata in JSON, with the same conditions. */
   readonly aboutUrl: string
 }
 
-/** The bytes of an object, or a range of them. */
+/** Reads an object, or a range of it. */
 export async function getMedia(
   api: GcsApi,
   read: Doing,
@@ -29,7 +29,8 @@ export async function getMedia(
   if (!DECISIVE.includes(response.statusCode ?? 0)) return bodyOf(api, read, response, request)
   const refusal = await api.refusal(read, response, signal)
   if (refusal.unproven !== undefined) {
-    // The service refuses bytes in prose, which proves nothing, and the description of an object in JSON.
+    // The service refuses requests for bytes with plain text, which proves nothing, and requests for metadata with
+    // JSON.
     const about = await api.resource(read, 'storage#object', { method: 'GET', url: urls.aboutUrl, signal })
     if (refusal.status !== 416 || offset < Number(about['size'])) throw api.errorOf(read, refusal)
   } else if (refusal.status !== 416) throw api.errorOf(read, refusal)

@@ -12,15 +12,12 @@ import type {
 import { ListingProgress } from '../object/pages.ts'
 import type { GcsClient, Generation } from './client.ts'
 
-/**
- * A bucket that keeps versions, as it was at a time: what was written or removed later is not seen. Nothing can be
- * changed.
- */
+/** A versioned bucket as it was at a point in time: later writes and removals are not visible. Read only. */
 export function atPointInTime(client: GcsClient, atMs: number): ObjectClient {
   return new PointInTimeGcsClient(client, atMs)
 }
 
-/** Where a listing continues. `held` is the newest generation so far of a name whose generations go on in the next page. */
+/** Position in a listing. `held` is the newest version so far of a name whose versions continue in the next page. */
 interface PageMark {
   readonly token: string
   readonly held?: Generation
@@ -31,7 +28,7 @@ class PointInTimeGcsClient implements ObjectClient {
   readonly limits: ObjectLimits
   readonly #client: GcsClient
   readonly #atMs: number
-  /** Of names that were listed or looked up: reading them takes one request then. */
+  /** Names that were listed or looked up: reading one then takes a single request. */
   readonly #known = new Map<string, string>()
 
   constructor(client: GcsClient, atMs: number) {
@@ -50,7 +47,7 @@ class PointInTimeGcsClient implements ObjectClient {
     const page = await this.#client.listGenerations(mark === undefined ? request : { ...request, after: mark.token })
     const { next, prefixes } = page
     const newest = this.#newest(page.generations, mark?.held)
-    // The next page may have a later one of the last name.
+    // The next page may have a later version of the last name.
     const held = next === undefined ? undefined : newest.pop()
     const objects = newest.filter((generation) => this.#isThere(generation))
     for (const generation of objects) this.#remember(generation)
@@ -63,10 +60,10 @@ class PointInTimeGcsClient implements ObjectClient {
     if (generation === undefined) {
       throw new PgtsError(
         'file-missing',
-        `cannot read ${this.#client.display}/${bytesToText(name)}: it was not there at that time`,
+        `cannot read ${this.#client.display}/${bytesToText(name)}: it did not exist at that time`,
       )
     }
-    // A generation is one content for ever, so there is no version of it to ask for.
+    // A version never changes, so no condition on the version is needed.
     return this.#client.getGeneration(name, generation, {
       offset,
       length,
@@ -90,7 +87,7 @@ class PointInTimeGcsClient implements ObjectClient {
     await this.#client[Symbol.asyncDispose]()
   }
 
-  /** Of each name the newest generation that there was by then. */
+  /** For each name the newest version at that time. */
   #newest(generations: readonly Generation[], held: Generation | undefined): Generation[] {
     const newest: Generation[] = held === undefined ? [] : [held]
     for (const generation of generations) {
@@ -133,7 +130,7 @@ class PointInTimeGcsClient implements ObjectClient {
   }
 
   async #refuse(): Promise<never> {
-    throw new PgtsError('assert', `${this.display} cannot be changed`)
+    throw new PgtsError('assert', `${this.display} is read only`)
   }
 }
 

@@ -10,10 +10,10 @@ import type { GcsUrls } from './urls.ts'
 export const MAX_CALLS = 100
 
 /**
- * Remove up to 100 objects with one request. The answer to the request says nothing about any of them: each has an
- * answer of its own inside, and one that is not there counts as not removed.
+ * Removes up to 100 objects with one request. The status of the request says nothing about the objects: each has its
+ * own answer in the body. An object without an answer is reported as not removed.
  *
- * @throws RetryableStoreError when one of them was not removed for a reason that may pass: the whole batch can be repeated
+ * @throws RetryableStoreError if one object was not removed for a passing reason: the whole batch can be repeated
  * @see https://cloud.google.com/storage/docs/batch
  */
 export async function removeBatch(
@@ -55,7 +55,7 @@ export async function removeBatch(
   for (const [index, name] of names.entries()) {
     const answer = answers.get(index + 1)
     if (answer === undefined) {
-      left.push({ name, reason: 'the store did not say what became of it' })
+      left.push({ name, reason: 'the store returned no result for it' })
       continue
     }
     const refusal = refusalIn(answer.status, answer.body)
@@ -80,7 +80,7 @@ async function removeOne(
     const response = await api.open(doing, { method: 'DELETE', url: urls.object(name), signal })
     const body = await api.body(doing, response, signal)
     if (response.statusCode === 204) return []
-    // Emulators answer otherwise: that it is missing is the proof then.
+    // Emulators answer with another status: then check that the object is missing.
     await api.resource(doing, 'storage#object', { method: 'GET', url: urls.object(name), signal })
     throw api.unproven(doing, response, 'status 204 is expected', body.toString('utf8'))
   } catch (error) {

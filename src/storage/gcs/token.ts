@@ -13,20 +13,22 @@ import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
 import type { GcsDescription } from './description.ts'
 import { jsonObject } from './error.ts'
 
-/** Where access tokens come from. */
+/** Source of access tokens. */
 export interface TokenSource {
-  /** A token that is good for some minutes more. Who asks while one is fetched waits for the same one. */
+  /** Returns a token that is valid for some more minutes. Concurrent calls share one request. */
   get(): Promise<string>
   /**
-   * The service did not take this token. True when another may do better: it was not fetched just now, and has been
-   * thrown away.
+   * Called when the service rejected this token. True if another token may be accepted: this one was not fetched just
+   * now, and is discarded.
    */
   refused(token: string): boolean
 }
 
-/** A token is replaced so long before it expires that what uses it can still finish, retries included. */
+/**
+ * A token is replaced this long before it expires, so that a request that uses it can still finish, retries included.
+ */
 const REFRESH_BEFORE_MS = 5 * 60_000
-/** A token younger than this is not refused for its age. */
+/** A token younger than this cannot have expired. */
 const FRESH_MS = 30_000
 
 export function tokenSource(
@@ -78,7 +80,7 @@ function renewing(fetch: () => Promise<Token>, clock: Clock): TokenSource {
 const SCOPE = 'https://www.googleapis.com/auth/devstorage.read_write'
 
 /**
- * Sign that we are the account, and get a token for that.
+ * Signs a request as the account, and exchanges it for a token.
  * @see https://developers.google.com/identity/protocols/oauth2/service-account#httprest
  */
 async function fromKeyFile(path: string, option: string, send: HttpSend, clock: Clock): Promise<Token> {
@@ -91,7 +93,7 @@ async function fromKeyFile(path: string, option: string, send: HttpSend, clock: 
   try {
     signature = createSign('RSA-SHA256').update(signed).sign(key.privateKey, 'base64url')
   } catch {
-    // The cause could quote the key.
+    // The cause could contain the key.
     throw new PgtsError('file-invalid', `the private key in ${path} cannot be used`, { hints: [getAnother(option)] })
   }
   const form = new URLSearchParams({
@@ -117,7 +119,7 @@ async function readKey(path: string, option: string): Promise<ServiceKey> {
   const text = await readFile(textPath(path), 'utf8').catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new PgtsError('file-open', `cannot read the key of the service account: ${why}`, {
-      hints: [`${option} is the path of the JSON file that Google gave for the key, readable by this user`],
+      hints: [`set ${option} to the path of the JSON key file, and make it readable for this user`],
       cause,
     })
   })
@@ -125,14 +127,14 @@ async function readKey(path: string, option: string): Promise<ServiceKey> {
   try {
     key = JSON.parse(text) as Record<string, unknown>
   } catch {
-    throw new PgtsError('file-invalid', `${path} is not the JSON of a service account's key`, {
+    throw new PgtsError('file-invalid', `${path} is not a JSON service account key`, {
       hints: [getAnother(option)],
     })
   }
   const { client_email: email, private_key: privateKey, private_key_id: id, token_uri: tokenUri } = key
   if (typeof email !== 'string' || typeof privateKey !== 'string') {
     const type = typeof key['type'] === 'string' ? ` but of ${key['type']}` : ''
-    throw new PgtsError('file-invalid', `${path} is not the key of a service account${type}`, {
+    throw new PgtsError('file-invalid', `${path} is not a service account key${type}`, {
       hints: [getAnother(option)],
     })
   }
@@ -160,7 +162,7 @@ async function fromMetadata(host: string, send: HttpSend, clock: Clock): Promise
   return ask(action, undefined, send, clock, { method: 'GET', url, headers: { 'metadata-flavor': 'Google' } })
 }
 
-/** @param option that holds the key; absent: the metadata service is asked */
+/** @param option that contains the key; absent: ask the metadata service */
 async function ask(
   action: string,
   option: string | undefined,
@@ -175,7 +177,7 @@ async function ask(
   let wait: number | undefined
   let date: string | undefined
   try {
-    // One token serves many requests, so it is nobody's signal that ends this.
+    // The token is shared by many requests, so no single caller's signal may cancel this one.
     const response = await send({ ...request, signal: AbortSignal.timeout(30_000) })
     status = response.statusCode ?? 0
     headers = response.headers
@@ -185,14 +187,14 @@ async function ask(
   } catch (error) {
     if (option === undefined) {
       const { host } = new URL(request.url)
-      const hints = ['key type auto works on machines of Google Cloud with a service account only']
+      const hints = ['key type auto requires a machine of Google Cloud with a service account']
       throw new RetryableStoreError(`${action}: nothing answers at ${host}`, { code: 'access', hints, cause: error })
     }
     throw networkError(action, error)
   }
   const answer = jsonObject(text) ?? {}
   const { access_token: token, expires_in: inSeconds, token_type: type } = answer
-  // The metadata service marks every answer, the token service refuses in JSON.
+  // The metadata service marks every answer with a header; the token service refuses in JSON.
   const isProven =
     option === undefined
       ? headers['metadata-flavor'] === 'Google'
@@ -200,12 +202,12 @@ async function ask(
   const isToken = typeof token === 'string' && token !== '' && Number(inSeconds) > 0 && /^bearer$/i.test(String(type))
   if (status === 200 && isToken && isProven) return { text: token, expiresMs: startMs + Number(inSeconds) * 1000 }
   if (status < 500 && (status === 200 || !isProven)) {
-    // Its text may hold a secret.
+    // The body may contain a secret.
     const seen = { status, contentType: headers['content-type'] }
     throw networkError(action, new UnprovenAnswer('a token service', seen, 'no token of type Bearer'))
   }
   const error = [answer['error'], answer['error_description']].filter((part) => typeof part === 'string').join(': ')
-  const message = `${action}: ${error || 'the answer holds no token'} (${status})`
+  const message = `${action}: ${error || 'the answer contains no token'} (${status})`
   if (status === 408 || status === 429 || status >= 500) {
     throw new RetryableStoreError(message, {
       code: 'access',
@@ -216,10 +218,10 @@ async function ask(
   throw new StoreRefusal('access', message, { hints: hintsFor(error, option, clocksDiffer(date, clock.nowMs())) })
 }
 
-/** @param skewed whether the clocks of this host and of the service differ; undefined: not known */
+/** @param skewed whether the clocks of this host and of the service differ; undefined: unknown */
 function hintsFor(error: string, option: string | undefined, skewed: boolean | undefined): string[] {
   if (option === undefined) return ['attach a service account to this machine, with access scopes that include storage']
   if (/timeframe|short-lived|iat and exp/i.test(error))
-    return skewed === false ? [] : ['set the clock of this host: it is minutes off']
-  return [`the key in ${option} is not, or no longer, a key of this account: ${getAnother(option)}`]
+    return skewed === false ? [] : ['set the clock of this host: it differs by minutes']
+  return [`the key in ${option} is not, or no longer, valid for this account: ${getAnother(option)}`]
 }

@@ -5,15 +5,16 @@ import type { ObjectUpload } from '../object/client.ts'
 import { RetryableStoreError } from '../object/retryable-error.ts'
 import type { ApiRequest, Doing, GcsApi } from './api.ts'
 
-/** Pieces of a resumable upload but the last are a multiple of this. */
+/** The size of every piece of a resumable upload except the last is a multiple of this. */
 export const GRAIN_BYTES = 256 * 1024
 
 /**
- * A resumable upload: pieces in their order, one at a time. The service shows nothing before the last one, and forgets
- * the session after a week.
+ * A resumable upload: pieces in order, one at a time. The object appears with the last piece. The service discards an
+ * unfinished session after a week.
  *
- * The store may have kept a part of a piece whose answer was lost, so before a piece is sent again the store is asked how
- * much it has. The odd end of the last piece is kept back for `complete`, which alone knows that it is the end.
+ * The store may have stored a part of a piece whose answer was lost, so before a piece is sent again the store is asked
+ * how many bytes it has. Bytes beyond the last multiple of the grain are kept for `complete`, because only it knows the
+ * end.
  *
  * @see https://cloud.google.com/storage/docs/performing-resumable-uploads
  */
@@ -22,7 +23,7 @@ export class ResumableUpload implements ObjectUpload {
   readonly #doing: Doing
   readonly #session: string
   readonly #removal: (generation: string) => ApiRequest
-  /** Bytes that the store has, as far as its answers say. */
+  /** Bytes that the store has confirmed. */
   #stored = 0
   /** The part that comes next, and its offset in the object. */
   #nextPart = 1
@@ -30,12 +31,12 @@ export class ResumableUpload implements ObjectUpload {
   #rest: Uint8Array = Buffer.alloc(0)
   readonly #digest = createHash('md5')
   #md5: string | undefined
-  /** No answer to the last request has arrived: the store may have more than `#stored`. */
+  /** The last request got no answer: the store may have more than `#stored`. */
   #unsure = false
 
   /**
-   * @param session address of the upload; it authorises writing, so it goes into no message
-   * @param removal the request that removes one generation of the object
+   * @param session URL of the upload; it authorises writing, so no message contains it
+   * @param removal builds the request that removes one version of the object
    */
   constructor(api: GcsApi, doing: Doing, session: string, removal: (generation: string) => ApiRequest) {
     this.#api = api
@@ -47,12 +48,12 @@ export class ResumableUpload implements ObjectUpload {
   async part(number: number, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
     if (number < this.#nextPart) return
     if (number > this.#nextPart || this.#rest.length > 0) {
-      const due = `part ${number} was sent when part ${this.#nextPart} was due`
+      const due = `part ${number} was sent, but part ${this.#nextPart} is expected`
       throw new PgtsError('assert', `${this.#doing.action}: ${due}`)
     }
     const whole = bytes.length - (bytes.length % GRAIN_BYTES)
     if (await this.#sendPiece(bytes.subarray(0, whole), signal))
-      throw new PgtsError('protocol', `${this.#doing.action}: the store ended the upload early`)
+      throw new PgtsError('protocol', `${this.#doing.action}: the store ended the upload before the last part`)
     this.#digest.update(bytes)
     this.#rest = Buffer.from(bytes.subarray(whole))
     this.#nextOffset += whole
@@ -66,11 +67,11 @@ export class ResumableUpload implements ObjectUpload {
     if (object === undefined) {
       const body = this.#rest.subarray(Math.max(0, this.#stored - this.#nextOffset))
       const range = body.length === 0 ? '*' : `${this.#stored}-${total - 1}`
-      // Compared by the store before the object appears.
+      // The store compares this before the object appears.
       object = (await this.#send(`${range}/${total}`, body, signal, { 'x-goog-hash': `md5=${md5}` })).object
       this.#unsure = object === undefined
       if (object === undefined)
-        throw new RetryableStoreError(`${this.#doing.action}: the store wants more than ${total} bytes`)
+        throw new RetryableStoreError(`${this.#doing.action}: the store expects more than ${total} bytes`)
     }
     await this.#check(object, total, md5, signal)
   }
@@ -81,11 +82,11 @@ export class ResumableUpload implements ObjectUpload {
       const response = await this.#api.open(this.#doing, request, [404, 410, 499])
       response.resume()
     } catch {
-      // The store forgets the session in a week.
+      // The store discards the session after a week.
     }
   }
 
-  /** @returns whether the store says that the object is finished, which is too early */
+  /** @returns true if the store reports the object as finished, which is too early */
   async #sendPiece(piece: Uint8Array, signal: AbortSignal | undefined): Promise<boolean> {
     const begin = this.#nextOffset
     const end = begin + piece.length
@@ -101,7 +102,7 @@ export class ResumableUpload implements ObjectUpload {
       this.#stored = storedBytes(response)
       if (this.#stored > before) continue
       this.#unsure = true
-      throw new RetryableStoreError(`${this.#doing.action}: the store takes no more bytes`)
+      throw new RetryableStoreError(`${this.#doing.action}: the store accepts no more bytes`)
     }
     return false
   }
@@ -113,12 +114,14 @@ export class ResumableUpload implements ObjectUpload {
     if (object.md5Hash === undefined || object.md5Hash === md5) return
     if (object.generation !== undefined)
       (await this.#api.open(this.#doing, { ...this.#removal(object.generation), signal })).resume()
-    throw new PgtsError('checksum', `${action}: the bytes were damaged on the way`, {
-      hints: ['run the command again; check what stands between this host and the store, if it happens again'],
+    throw new PgtsError('checksum', `${action}: the bytes were corrupted in transit`, {
+      hints: [
+        'run the command again; if the error repeats, check proxies and gateways between this host and the store',
+      ],
     })
   }
 
-  /** Learn how much the store has. The finished object, if it is finished. */
+  /** Asks how many bytes the store has. Returns the object if it is finished. */
   async #ask(total: string, signal: AbortSignal | undefined): Promise<Finished | undefined> {
     const { response, object } = await this.#send(`*/${total}`, Buffer.alloc(0), signal)
     if (object === undefined) this.#stored = storedBytes(response)
@@ -139,7 +142,7 @@ export class ResumableUpload implements ObjectUpload {
     const response = await api.open(doing, request, [308])
     const answer = await api.body(doing, response, signal)
     const object = response.statusCode === 308 ? undefined : finished(api, doing, response, answer)
-    // The status is also that of a redirect, which names another address.
+    // The status is also used for redirects, which carry a location.
     if (object === undefined && response.headers.location !== undefined)
       throw api.unproven(doing, response, 'a redirect', answer.toString('utf8'))
     this.#unsure = false

@@ -3,7 +3,7 @@ import type { GcsDescription } from './description.ts'
 
 type Parameters = Readonly<Record<string, string | undefined>>
 
-/** The addresses of a bucket in the JSON API. Parameters that are undefined are left out. */
+/** URLs of a bucket in the JSON API. Undefined parameters are omitted. */
 export class GcsUrls {
   readonly #serviceUrl: string
   readonly #bucketPath: string
@@ -20,12 +20,12 @@ export class GcsUrls {
     return `${this.#serviceUrl}${this.objectPath(name, parameters)}`
   }
 
-  /** Path and query of one object, as a call inside a batch names it. */
+  /** Path and query of one object, as used by a call in a batch. */
   objectPath(name: string, parameters: Parameters = {}): string {
     return `${this.#bucketPath}/${encodeURIComponent(textName(name))}${this.#query(parameters)}`
   }
 
-  /** All objects: for listings. */
+  /** All objects, for listings. */
   objects(parameters: Parameters): string {
     return `${this.#serviceUrl}${this.#bucketPath}${this.#query(parameters)}`
   }

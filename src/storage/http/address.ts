@@ -1,7 +1,7 @@
-/** Where a store answers: a host to connect to, and whether by TLS. */
+/** Address of a store: the host to connect to, and whether TLS is used. */
 export interface StoreAddress {
   readonly secure: boolean
-  /** A name or an address, without brackets. */
+  /** A host name or an IP address without brackets. */
   readonly host: string
   readonly port: number
 }

@@ -9,36 +9,36 @@ import { Connector, type Lookup } from './connect.ts'
 import { isException } from './proxy-exceptions.ts'
 import { tunnel, type HttpProxy } from './proxy.ts'
 
-/** How to reach a store, as plain data: which certificates to believe, and through whom. */
+/** Connection settings of a store as plain data: trusted certificates, timeout, proxy. */
 export interface HttpAccess {
-  /** Check the certificate and name of the other side. */
+  /** Check the certificate and the host name of the server. */
   readonly verifyTls: boolean
-  /** A file or a directory of certificates in PEM; they take the place of what the system trusts. */
+  /** A file or a directory of PEM certificates; they replace the certificates that the system trusts. */
   readonly caFile?: string
   readonly caPath?: string
-  /** A connection on which nothing moves for so long is given up, milliseconds. */
+  /** A connection without any transfer for this long is closed, milliseconds. */
   readonly stallMs: number
-  /** Decided for each host: services that give credentials are elsewhere than the store. */
+  /** The proxy is decided per host: services that issue credentials have other hosts than the store. */
   readonly proxy?: HttpProxy
 }
 
-/** Sockets that stay open between requests; the last one used is used first, so that the others may be closed. */
+/** Keep-alive sockets; the last used one is used first, so that the others become idle and close. */
 export interface Agents extends Disposable {
   readonly http: http.Agent
   readonly https: https.Agent
   /**
-   * Begin connections to a host that is about to be asked: their round trips pass while a library is being loaded, and
-   * the first requests take them over. One that fails is forgotten, and told by the request that connects anew.
+   * Opens connections to a host that will be used soon: they connect while a library is being loaded, and the first
+   * requests take them. A failed connection is dropped; the request then connects again and reports the error.
    */
   connectAhead(address: StoreAddress, count: number): void
 }
 
 /**
- * @param serverName whose certificate is expected, where it is not the host of the Host header that a request carries
- * @param lookup of the addresses of hosts; absent: the system's
+ * @param serverName host of the expected certificate, if it differs from the Host header of the requests
+ * @param lookup resolves host names; absent: the system's resolver
  */
 export async function openAgents(access: HttpAccess, serverName?: string, lookup?: Lookup): Promise<Agents> {
-  // Connections are limited by how many requests there are, and that is decided above.
+  // The callers limit the number of requests, and so the number of connections.
   const common = { keepAlive: true, maxFreeSockets: 256, scheduling: 'lifo', noDelay: true } as const
   const secure: https.AgentOptions = {
     ...common,
@@ -76,7 +76,7 @@ class PlainAgent extends http.Agent {
   }
 }
 
-/** Reaches hosts by TLS, some through a proxy, and has connections that were begun before there was a request. */
+/** Connects by TLS, through a proxy where configured, and uses connections that were opened ahead. */
 class SecureAgent extends https.Agent {
   readonly #connector: Connector
   readonly #proxy: HttpProxy | undefined
@@ -89,7 +89,7 @@ class SecureAgent extends https.Agent {
   }
 
   begin({ host, port }: StoreAddress, count: number): void {
-    // Through a proxy a connection is a request of its own.
+    // A connection through a proxy starts with a CONNECT request, so it is not opened ahead.
     if (this.#proxyTo(host, port) !== undefined) return
     const servername = this.options.servername ?? (net.isIP(host) === 0 ? host : '')
     const ready = this.#of(host, port)
@@ -97,7 +97,7 @@ class SecureAgent extends https.Agent {
       const forget = () => ready.delete(pending)
       const pending = this.#connect({ ...this.options, host, port, servername }).then((socket) => {
         socket.unref()
-        // Only who reads hears that the other side has closed; before a request nothing else comes.
+        // Only a flowing socket reports that the server closed it; before a request no data arrives.
         socket.resume()
         socket.on('error', () => undefined)
         socket.once('close', forget)

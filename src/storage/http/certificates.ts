@@ -3,7 +3,7 @@ import { rootCertificates, type SecureContextOptions } from 'node:tls'
 import { textPath } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 
-/** Where systems keep the certificates that everybody on them trusts: Debian, Red Hat, SUSE, Alpine and BSD. */
+/** Certificates that the system trusts: Debian, Red Hat, SUSE, Alpine and BSD. */
 const SYSTEM_FILES = [
   '/etc/ssl/certs/ca-certificates.crt',
   '/etc/pki/tls/certs/ca-bundle.crt',
@@ -12,8 +12,7 @@ const SYSTEM_FILES = [
 ]
 
 /**
- * The certificates that a store's own may be signed with: the file or directory that was configured, else what this
- * system trusts, as other programs on it do, else those that come with Node.
+ * The trusted certificates: the configured file or directory, else those that this system trusts, else those of Node.
  */
 export async function trustedCertificates(place: { caFile?: string; caPath?: string }): Promise<SecureContextOptions> {
   const ca: (string | Buffer)[] = []
@@ -33,13 +32,13 @@ async function certificateFile(path: string): Promise<string> {
   const text = await readFile(textPath(path), 'latin1').catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new PgtsError('file-open', `cannot read the certificates in ${path}: ${why}`, {
-      hints: ['repo-storage-ca-file names a file that this user can read'],
+      hints: ['set repo-storage-ca-file to a file that this user can read'],
       cause,
     })
   })
   if (text.includes(BEGIN)) return text
-  throw new PgtsError('file-invalid', `${path} holds no certificate in PEM format`, {
-    hints: [`such a file has lines that say ${BEGIN}`],
+  throw new PgtsError('file-invalid', `${path} contains no certificate in PEM format`, {
+    hints: [`use a file with lines ${BEGIN}`],
   })
 }
 
@@ -48,9 +47,9 @@ async function certificateDirectory(path: string): Promise<string[]> {
     const why = cause instanceof Error ? cause.message : String(cause)
     throw new PgtsError('path-open', `cannot list the certificates in ${path}: ${why}`, { cause })
   })
-  // Links by hash name the same certificates again, and keys or notes may lie beside them.
+  // Links named by hash repeat certificates, and the directory may also contain keys or notes.
   const texts = await Promise.all(names.map((name) => readFile(textPath(`${path}/${name}`), 'latin1').catch(() => '')))
   const certificates = [...new Set(texts.filter((text) => text.includes(BEGIN)))]
   if (certificates.length > 0) return certificates
-  throw new PgtsError('file-invalid', `no file in ${path} holds a certificate in PEM format`)
+  throw new PgtsError('file-invalid', `no file in ${path} contains a certificate in PEM format`)
 }

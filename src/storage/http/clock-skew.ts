@@ -1,12 +1,14 @@
-/** Stores refuse signed requests that are 15 minutes off; an answer may be some minutes old when a proxy kept it. */
+/**
+ * Stores refuse signed requests whose time differs by 15 minutes; an answer cached by a proxy may be some minutes old.
+ */
 const MOST_SKEW_MS = 5 * 60_000
 
 /**
- * Does the clock of the store differ from the one of this host so much that requests are refused for it? Some gateways
- * say so of requests that were only late.
+ * True if the clocks of the store and of this host differ so much that the store refuses requests. Some gateways report
+ * a clock error for requests that were only slow.
  *
- * @param serverTime Date header of the refusal, or the time that it names
- * @returns undefined when the store did not say what time it has
+ * @param serverTime Date header of the refusal, or the time in its body
+ * @returns undefined if the store did not report its time
  */
 export function clocksDiffer(serverTime: string | null | undefined, nowMs: number): boolean | undefined {
   const serverMs = Date.parse(serverTime ?? '')

@@ -7,36 +7,36 @@ export interface HostAddress {
   readonly family: number
 }
 
-/** All addresses of a host. */
+/** Resolves all addresses of a host. */
 export type Lookup = (host: string) => Promise<readonly HostAddress[]>
 
-/** The next address is tried when the one before has not answered for so long (RFC 8305). */
+/** The next address is tried if the previous one has not answered for this long (RFC 8305). */
 const STAGGER_MS = 250
 
-/** Of a host without IPv6: says less than what another address answers. */
+/** Errors of a host without IPv6. An error of another address is reported rather than one of these. */
 const NO_ROUTE = new Set(['ENETUNREACH', 'EHOSTUNREACH', 'EADDRNOTAVAIL', 'EAFNOSUPPORT'])
 
 /**
- * Connections by TCP to hosts that may have several addresses. Node gives an address up after 250 ms before it tries the
- * next, so that a distant host with one dead address is never reached. Here the earlier attempts go on beside the later
- * ones, and the first connection is taken.
+ * TCP connections to hosts with several addresses. Node abandons an address after 250 ms and tries the next, so a
+ * distant host with one dead address is never reached. Here the attempts continue in parallel, and the first connection
+ * is used.
  */
 export class Connector implements Disposable {
   readonly #timeoutMs: number
   readonly #lookup: Lookup
-  /** End the attempts that are going on. */
+  /** Each call ends one pending attempt. */
   readonly #ends = new Set<() => void>()
   #disposed = false
-  /** The address of a host that was connected to last is tried first. */
+  /** Host -> the address that was reached last, which is tried first. */
   readonly #reached = new Map<string, string>()
 
-  /** @param timeoutMs an attempt to reach a host ends after this with ETIMEDOUT */
+  /** @param timeoutMs an attempt to reach a host fails after this with ETIMEDOUT */
   constructor(timeoutMs: number, lookup: Lookup = lookupAll) {
     this.#timeoutMs = timeoutMs
     this.#lookup = lookup
   }
 
-  /** @throws Node's errors: of the lookup, or of an address that failed */
+  /** @throws Node's errors: of the lookup, or of one of the addresses */
   async connect(options: TcpNetConnectOpts & { readonly host: string }): Promise<Socket> {
     const { host } = options
     const found = isIP(host) === 0 ? await this.#lookup(host) : [{ address: host, family: isIP(host) }]
@@ -47,7 +47,7 @@ export class Connector implements Disposable {
     return socket
   }
 
-  /** Ends the attempts that are going on. */
+  /** Ends the pending attempts. */
   [Symbol.dispose](): void {
     this.#disposed = true
     for (const end of this.#ends) end()
@@ -59,7 +59,7 @@ export class Connector implements Disposable {
       let failure: Error | undefined
       let begun = 0
       let stagger: NodeJS.Timeout | undefined
-      const settle = (error: Error | undefined, winner?: Socket) => {
+      const finish = (error: Error | undefined, winner?: Socket) => {
         clearTimeout(stagger)
         clearTimeout(deadline)
         this.#ends.delete(ended)
@@ -67,22 +67,22 @@ export class Connector implements Disposable {
         if (winner === undefined) reject(error ?? withCode('ENOTFOUND', `${options.host} has no address`))
         else resolve(winner)
       }
-      const ended = () => settle(withCode('ECONNABORTED', 'the connection is not wanted any more'))
-      const expired = () => settle(withCode('ETIMEDOUT', `${options.host} does not answer`))
+      const ended = () => finish(withCode('ECONNABORTED', 'the connection is no longer needed'))
+      const expired = () => finish(withCode('ETIMEDOUT', `${options.host} does not answer`))
       const deadline = setTimeout(expired, this.#timeoutMs)
       this.#ends.add(ended)
       const next = () => {
         clearTimeout(stagger)
         const to = addresses[begun++]
-        if (to === undefined) return attempts.size === 0 ? settle(failure) : undefined
+        if (to === undefined) return attempts.size === 0 ? finish(failure) : undefined
         const socket = connect({ ...options, host: to.address, family: to.family })
         attempts.add(socket)
-        // The losers of the race are destroyed, and may still report an error.
+        // The other sockets of the race are destroyed, and may still report an error.
         socket.on('error', (error) => {
           if (failure === undefined || NO_ROUTE.has(systemCode(failure) ?? '')) failure = error
           if (attempts.delete(socket)) next()
         })
-        socket.once('connect', () => settle(undefined, socket))
+        socket.once('connect', () => finish(undefined, socket))
         if (begun < addresses.length) stagger = setTimeout(next, STAGGER_MS)
       }
       if (this.#disposed) ended()
@@ -95,7 +95,7 @@ async function lookupAll(host: string): Promise<readonly HostAddress[]> {
   return dnsLookup(host, { all: true, verbatim: true })
 }
 
-/** IPv6 and IPv4 in turn: where one of them leads nowhere, all its addresses do. */
+/** Alternates IPv6 and IPv4: if one of them has no route, all its addresses fail. */
 function alternating(addresses: readonly HostAddress[]): HostAddress[] {
   const first = addresses.filter(({ family }) => family === addresses[0]?.family)
   const other = addresses.filter(({ family }) => family !== addresses[0]?.family)

@@ -3,12 +3,11 @@ import { OPEN_FILES_HINT, PgtsError, systemCode } from '../../util/error.ts'
 import { UnprovenAnswer } from './unproven-answer.ts'
 
 /**
- * What kept a request from being answered, as one that an operator can act on. Certificates that do not fit will not
- * fit the next time either; everything else may pass.
+ * Converts the error that prevented an answer. A certificate error is final; all other errors are retryable.
  *
- * @param action `cannot read x on azure://...`
- * @param error of a socket, of TLS, of the resolver, or of a body that broke off
- * @param repository how the options of the repository begin: `repo1`
+ * @param action the failed action: `cannot read x on azure://...`
+ * @param error of a socket, of TLS, of the resolver, or of a body that ended early
+ * @param repository prefix of the options of the repository: `repo1`
  */
 export function networkError(action: string, error: unknown, repository = 'repo'): PgtsError {
   if (error instanceof PgtsError) return error
@@ -17,7 +16,7 @@ export function networkError(action: string, error: unknown, repository = 'repo'
   const code = systemCode(error)
   const why = (code !== undefined && MEANINGS[code]) || (error instanceof Error ? error.message : String(error))
   const message = `${action}: ${why}`
-  // Errors of an SDK carry the whole request, with its authorization, along; the words are enough.
+  // An SDK error contains the whole request with its authorization, so only its message and code are kept.
   const cause = Object.assign(
     new Error(error instanceof Error ? error.message : String(error)),
     code === undefined ? {} : { code },
@@ -26,7 +25,7 @@ export function networkError(action: string, error: unknown, repository = 'repo'
     const hints = [
       code === 'ERR_TLS_CERT_ALTNAME_INVALID'
         ? 'the certificate is for another name: check the endpoint, the host and the uri-style of the repository'
-        : `name the certificate of the authority that signed it in ${repository}-storage-ca-file or ${repository}-storage-ca-path`,
+        : `set ${repository}-storage-ca-file or ${repository}-storage-ca-path to the certificate of the authority that signed it`,
       'check the clock of this host if the certificate should be valid',
     ].slice(0, code === 'CERT_HAS_EXPIRED' || code === 'CERT_NOT_YET_VALID' ? 2 : 1)
     return new PgtsError('service', message, { hints, cause })
@@ -55,24 +54,24 @@ const CERTIFICATE = new Set([
 
 const MEANINGS: Record<string, string> = {
   ECONNREFUSED: 'connection refused',
-  ECONNRESET: 'the connection was closed by the other side',
-  EPIPE: 'the connection was closed by the other side',
-  ETIMEDOUT: 'no answer in time',
+  ECONNRESET: 'the connection was closed by the server',
+  EPIPE: 'the connection was closed by the server',
+  ETIMEDOUT: 'timeout',
   EMFILE: 'this process has too many open files',
   ENFILE: 'the system has too many open files',
   EHOSTUNREACH: 'the host cannot be reached',
   ENETUNREACH: 'the network cannot be reached',
-  ENOTFOUND: 'the host name is not known',
-  EAI_AGAIN: 'the host name could not be looked up',
-  EPROTO: 'the other side does not speak TLS as we know it',
+  ENOTFOUND: 'the host name cannot be resolved',
+  EAI_AGAIN: 'the name server does not answer',
+  EPROTO: 'the server does not use TLS, or no supported version of it',
   CERT_HAS_EXPIRED: 'the certificate of the store has expired',
   CERT_NOT_YET_VALID: 'the certificate of the store is not valid yet',
   CERT_REVOKED: 'the certificate of the store was revoked',
-  DEPTH_ZERO_SELF_SIGNED_CERT: 'the certificate of the store is signed by itself',
-  SELF_SIGNED_CERT_IN_CHAIN: 'the certificate of the store is signed by an authority that is not known here',
-  UNABLE_TO_GET_ISSUER_CERT: 'the certificate of the store is signed by an authority that is not known here',
-  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'the certificate of the store is signed by an authority that is not known here',
-  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'the certificate of the store is signed by an authority that is not known here',
+  DEPTH_ZERO_SELF_SIGNED_CERT: 'the certificate of the store is self-signed',
+  SELF_SIGNED_CERT_IN_CHAIN: 'the certificate of the store is signed by an authority that is not trusted',
+  UNABLE_TO_GET_ISSUER_CERT: 'the certificate of the store is signed by an authority that is not trusted',
+  UNABLE_TO_GET_ISSUER_CERT_LOCALLY: 'the certificate of the store is signed by an authority that is not trusted',
+  UNABLE_TO_VERIFY_LEAF_SIGNATURE: 'the certificate of the store is signed by an authority that is not trusted',
 }
 
 const HINTS: Record<string, string> = {
@@ -81,5 +80,6 @@ const HINTS: Record<string, string> = {
   EAI_AGAIN: 'check DNS on this host',
   EMFILE: OPEN_FILES_HINT,
   ENFILE: OPEN_FILES_HINT,
-  EPROTO: 'check whether the port speaks TLS: a repository without it needs http:// in front of its endpoint or host',
+  EPROTO:
+    'check whether the port uses TLS; without TLS, put http:// in front of the endpoint or host of the repository',
 }

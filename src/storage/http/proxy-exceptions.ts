@@ -1,9 +1,10 @@
 import { BlockList, isIP, isIPv6 } from 'node:net'
 
 /**
- * Does NO_PROXY name this host? Its entries, separated by commas or spaces, are names (`host`, and what is below it:
- * `.suffix` and `*.suffix` mean the same), addresses, networks (`10.0.0.0/8`, `fd00::/8`), patterns (`192.168.*`), or `*`
- * for everything. Each may have a port: `host:443`, `[::1]:443`. Names are not looked up, as in curl.
+ * True if NO_PROXY contains this host. Its entries, separated by commas or spaces, are names (`host`, and everything
+ * below it; `.suffix` and `*.suffix` mean the same), addresses, networks (`10.0.0.0/8`, `fd00::/8`), patterns
+ * (`192.168.*`), or `*` for everything. Each may have a port: `host:443`, `[::1]:443`. Names are not resolved, as in
+ * curl.
  *
  * @param host a name or an address, without brackets
  */
@@ -21,7 +22,7 @@ export function isException(noProxy: string, host: string, port: number): boolea
     })
 }
 
-/** Brackets and a port are taken off; an IPv6 address without brackets has no port. */
+/** Removes brackets and a port; an IPv6 address without brackets has no port. */
 function parts(entry: string): { name: string; only?: number } {
   const bracketed = /^\[([^\]]*)\](\/\d+)?(?::(\d+))?$/.exec(entry)
   const [, address, network = '', port] = bracketed ?? (/:.*:/.test(entry) ? ['', entry] : splitPort(entry))
@@ -43,7 +44,7 @@ function isBelow(host: string, name: string): boolean {
   return domain !== '' && (host === domain || host.endsWith(`.${domain}`))
 }
 
-/** Addresses have several spellings; an IPv4 address may also come as `::ffff:10.0.0.1`. */
+/** An address can be written in several ways; an IPv4 address also as `::ffff:10.0.0.1`. */
 function isWithin(address: string, name: string): boolean {
   const [network = '', prefix] = name.split('/')
   if (isIP(network) === 0) return false

@@ -4,9 +4,9 @@ import type { Duplex } from 'node:stream'
 import tls from 'node:tls'
 import { withCode, type Connector } from './connect.ts'
 
-/** The proxy that the environment names, for what is reached by TLS. */
+/** The proxy from the environment, used for TLS connections. */
 export interface HttpProxy {
-  /** `http://user:password@host:port`. Holds a secret, perhaps. */
+  /** `http://user:password@host:port`. May contain a secret. */
   readonly url: string
   /** NO_PROXY. @see isException */
   readonly exceptions: string
@@ -15,7 +15,7 @@ export interface HttpProxy {
 const CONNECT_MS = 30_000
 
 /**
- * A way through a proxy, which passes on the bytes of TLS and sees none of what they say.
+ * Opens a connection through a proxy with CONNECT. TLS runs inside it, so the proxy cannot read the data.
  *
  * @param host an IPv6 address without brackets
  */

@@ -1,5 +1,5 @@
 /**
- * How long a store asked to wait, milliseconds; undefined when it did not say so in a way that can be understood.
+ * The wait that a store asked for, milliseconds; undefined if the header is absent or invalid.
  *
  * @param header value of Retry-After: seconds, or a date
  */

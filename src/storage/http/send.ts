@@ -5,18 +5,20 @@ export interface HttpRequest {
   readonly method: string
   readonly url: string
   readonly headers: Readonly<Record<string, string>>
-  /** Sent with its length; absent: no body. */
+  /** Sent with a content-length; absent: no body. */
   readonly body?: Uint8Array | string | readonly Uint8Array[]
   readonly signal?: AbortSignal
 }
 
-/** Send one request, once; resolves with the answer's head, whatever its status. Rejects with Node's own errors. */
+/**
+ * Sends one request, once; resolves with the head of the answer, whatever its status. Rejects with Node's own errors.
+ */
 export type HttpSend = (request: HttpRequest) => Promise<IncomingMessage>
 
 /**
- * Requests over sockets that stay open between them.
+ * Sends requests over keep-alive sockets.
  *
- * @param stallMs a connection on which nothing moves for so long, though we wait for it, is given up with ETIMEDOUT
+ * @param stallMs a connection without any transfer for this long, while we wait for one, fails with ETIMEDOUT
  */
 export function httpSender(agents: { http: http.Agent; https: https.Agent }, stallMs: number): HttpSend {
   return ({ method, url, headers, body, signal }) =>
@@ -34,16 +36,16 @@ export function httpSender(agents: { http: http.Agent; https: https.Agent }, sta
       const onAbort = () => request.destroy(signal!.reason as Error)
       signal?.addEventListener('abort', onAbort, { once: true })
       request.once('close', () => signal?.removeEventListener('abort', onAbort))
-      // Stays on after the promise is settled: an error without a listener would end the process.
+      // Stays attached after the promise has settled: an error without a listener would end the process.
       request.on('error', reject)
       request.setTimeout(stallMs, () => {
-        // Bytes that nobody has taken yet: it is the reader who is slow, not the store.
+        // Received bytes are still unread: the reader is slow, not the store.
         if (answer !== undefined && answer.readableLength > 0) request.setTimeout(stallMs)
         else (answer ?? request).destroy(stalled(stallMs))
       })
       request.once('response', (response) => {
         answer = response
-        // As above; whoever reads it hears of the error all the same.
+        // As above; the reader of the body still receives the error.
         response.on('error', () => undefined)
         resolve(response)
       })
@@ -51,7 +53,7 @@ export function httpSender(agents: { http: http.Agent; https: https.Agent }, sta
     })
 }
 
-/** TLS keeps a copy of what the network has not taken, so a large body is handed over piece by piece. */
+/** TLS copies all bytes that the network has not accepted yet, so a large body is passed in pieces. */
 const PIECE_BYTES = 256 * 1024
 
 function sendBody(request: ClientRequest, chunks: readonly (Uint8Array | string)[]): void {
@@ -77,7 +79,9 @@ function stalled(stallMs: number): Error {
   return Object.assign(new Error(`nothing arrived for ${Math.round(stallMs / 1000)} seconds`), { code: 'ETIMEDOUT' })
 }
 
-/** The whole of a short answer. Longer than `maxBytes` is an error: such an answer is not meant for us. */
+/**
+ * Reads a short answer into one buffer. An answer longer than `maxBytes` is an error: it cannot be the expected one.
+ */
 export async function readBody(response: AsyncIterable<unknown>, maxBytes = 64 * 1024 * 1024): Promise<Buffer> {
   const chunks: Buffer[] = []
   let bytes = 0

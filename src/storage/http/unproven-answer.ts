@@ -6,21 +6,21 @@ const EXCERPT_CHARACTERS = 100
 export interface AnswerSeen {
   readonly status: number
   readonly contentType?: string
-  /** Absent: it has no body, or none that was read. */
+  /** Absent: the answer has no body, or it was not read. */
   readonly text?: string
 }
 
 /**
  * An answer that lacks what every answer of the store to such a request has: a login page, the error page of a proxy,
- * the answer to another request. It says nothing about the store, not even that an object is missing. `networkError`
- * makes it a RetryableStoreError: the next answer may be the store's.
+ * the answer to another request. Nothing can be concluded from it, not even that an object is missing. `networkError`
+ * converts it to a RetryableStoreError: the next answer may come from the store.
  */
 export class UnprovenAnswer extends Error {
   readonly hint = 'check for a proxy, load balancer or login page between this host and the store'
 
   /**
    * @param kind `an S3`, `an Azure`, `a GCS`
-   * @param lacks what the answer should have: `no ETag`
+   * @param lacks the missing part: `no ETag`
    */
   constructor(kind: string, answer: AnswerSeen, lacks: string) {
     super(`${answerWords(answer)} is not ${kind} answer (${lacks})${excerpt(answer.text)}`)

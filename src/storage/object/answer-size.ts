@@ -1,5 +1,5 @@
 /**
- * How many bytes an answer promised to carry; nothing when it came without a length, as through some proxies.
+ * Number of bytes that an answer announced; undefined if it came without a length, as through some proxies.
  *
  * @param contentRange of a 206: `bytes 0-99/1234`
  */

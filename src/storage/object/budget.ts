@@ -1,6 +1,6 @@
 /**
- * Memory that several files of one worker share: each may hold one buffer of its own, and whatever it wants beyond that
- * it waits for here. As no file waits for its first buffer, files cannot wait for each other in a circle.
+ * Memory that several files of one worker share. Each file may have one buffer of its own; for every further buffer it
+ * waits here. No file waits for its first buffer, so files cannot deadlock.
  */
 export class ByteBudget {
   readonly #capacity: number
@@ -11,7 +11,10 @@ export class ByteBudget {
     this.#capacity = capacityBytes
   }
 
-  /** Take now, if there is room and nobody waits. What is larger than all there is, is given when nothing is used. */
+  /**
+   * Takes bytes if they are free and no other file is waiting. A request larger than the budget is granted when nothing
+   * is in use.
+   */
   tryTake(bytes: number): boolean {
     if (this.#waiting.length > 0 || !this.#fits(bytes)) return false
     this.#used += bytes

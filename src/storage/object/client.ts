@@ -1,6 +1,6 @@
-/** An object as a listing or a HEAD tells it. */
+/** An object as a listing or a HEAD reports it. */
 export interface ObjectEntry {
-  /** Full name in the bucket, below no prefix of ours. A latin1 string: one character is one byte of the name. */
+  /** Full name in the bucket. A latin1 string: one character is one byte of the name. */
   readonly name: string
   readonly sizeBytes: number
   readonly mtimeMs: number
@@ -8,9 +8,9 @@ export interface ObjectEntry {
 
 export interface ObjectPage {
   readonly objects: readonly ObjectEntry[]
-  /** With a delimiter: the names that end with it, once each. */
+  /** With a delimiter: the prefixes that end with it, once each. */
   readonly prefixes: readonly string[]
-  /** Where the next page begins; absent: this was the last. */
+  /** Where the next page begins; absent: this is the last page. */
   readonly next?: string
 }
 
@@ -18,33 +18,36 @@ export interface ObjectListRequest {
   readonly prefix: string
   /** '/' gives one level; absent, everything below. */
   readonly delimiter?: '/'
-  /** `next` of the page before. */
+  /** `next` of the previous page. */
   readonly after?: string
   readonly signal?: AbortSignal
 }
 
 /**
- * A range that ends beyond the object gives what there is of it; one that begins at the end or beyond it gives an empty
- * body, not an error (stores answer 416 there).
+ * A range that ends beyond the object returns the existing part; one that begins at the end or beyond returns an empty
+ * body, not an error (stores answer 416).
  */
 export interface ObjectGetRequest {
   /** First byte, from 0. */
   readonly offset?: number
-  /** How many bytes; absent: to the end. Never 0. */
+  /** Number of bytes; absent: to the end. Never 0. */
   readonly length?: number
-  /** `version` of an earlier body: when the object has been replaced since, `get` fails with `file-read`. */
+  /** `version` of an earlier body: if the object has been replaced since, `get` fails with `file-read`. */
   readonly version?: string
   readonly signal?: AbortSignal
 }
 
-/** The bytes of one answer. May end early or fail when the connection does; who reads it counts and asks again. */
+/**
+ * The bytes of one answer. They may end early or fail with the connection; the reader compares the count and requests
+ * the rest.
+ */
 export interface ObjectBody {
   readonly chunks: AsyncIterable<Uint8Array>
-  /** What the answer promised to carry, bytes; absent: it came without a length (chunked, or until the connection ends). */
+  /** Announced number of bytes; absent: the answer has no length (chunked, or until the connection ends). */
   readonly sizeBytes?: number
-  /** What tells this content from a later one under the same name (an ETag or generation), where the store has it. */
+  /** Identifies this content among later ones of the same name (an ETag or generation), if the store has it. */
   readonly version?: string
-  /** Drop the connection when the rest is not wanted. */
+  /** Closes the connection if the rest is not needed. */
   cancel(): void
 }
 
@@ -52,11 +55,11 @@ export interface ObjectBody {
 export interface NotRemoved {
   readonly name: string
   readonly reason: string
-  /** Refused by permission, or by a lock on the object: asking again does not help. */
+  /** Refused because of a missing permission or a lock on the object: a retry does not help. */
   readonly denied?: boolean
 }
 
-/** What a file is for, so that a store can keep it in its own class and with its own tags. */
+/** The purpose of a file, so that a store can use a storage class and tags for it. */
 export type ObjectKind = 'info' | 'manifest' | 'wal' | 'data'
 
 export interface ObjectPutRequest {
@@ -67,30 +70,30 @@ export interface ObjectPutRequest {
 /** An upload in parts, invisible until `complete` resolves. */
 export interface ObjectUpload {
   /**
-   * Send one part; `number` counts from 1. All but the last have the same size in files up to some GB (beyond, later
-   * parts are larger). Parts may be in flight together, at most `limits.parallelParts`, and a part that failed may be
-   * sent again. The bytes are not used after it resolves or rejects.
+   * Sends one part; the first has `number` 1. All but the last have the same size in files up to some GB; later parts
+   * are larger. At most `limits.parallelParts` parts may be in flight, and a failed part may be sent again. The caller
+   * may reuse `bytes` after the promise has settled.
    */
   part(number: number, bytes: Uint8Array, signal?: AbortSignal): Promise<void>
   complete(signal?: AbortSignal): Promise<void>
-  /** Give the parts back to the store. Succeeds when there is nothing to abort. */
+  /** Removes the parts from the store. Succeeds if there is nothing to abort. */
   abort(): Promise<void>
 }
 
 export interface ObjectLimits {
-  /** Smallest and largest size of a part but the last, bytes. `multipleOf`: sizes in between that the store takes. */
+  /** Smallest and largest size of every part except the last, bytes. `multipleOf`: sizes must be a multiple of this. */
   readonly partBytes: { readonly min: number; readonly max: number; readonly multipleOf?: number }
   readonly maxParts: number
   readonly parallelParts: number
-  /** How many names one `removeBatch` takes. */
+  /** Maximum number of names for one `removeBatch`. */
   readonly removeBatch: number
 }
 
 /**
- * An object store, thinly: one method is about one request, nothing is retried and nothing is buffered here. S3, Azure
- * and GCS each implement it, `object/storage.ts` makes a StorageDriver of it, `object/retry.ts` repeats what may be
- * repeated. Every error is a PgtsError: `file-missing` where the object is not there, `path-missing` where its bucket
- * is not; when asking again can help, a `RetryableStoreError` (object/retryable-error.ts) says so and how long the store asked to wait.
+ * The thin interface to an object store: one method is about one request, without retries or buffers. S3, Azure and GCS
+ * implement it; `object/storage.ts` makes it a StorageDriver; `object/retry.ts` adds retries. Every error is a
+ * PgtsError: `file-missing` for a missing object, `path-missing` for a missing bucket, a `RetryableStoreError`
+ * (object/retryable-error.ts) if a retry can succeed, with the wait that the store asked for.
  */
 export interface ObjectClient extends AsyncDisposable {
   /** For messages: `s3://bucket`. Never contains a secret. */
@@ -99,13 +102,16 @@ export interface ObjectClient extends AsyncDisposable {
   head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined>
   list(request: ObjectListRequest): Promise<ObjectPage>
   get(name: string, request?: ObjectGetRequest): Promise<ObjectBody>
-  /** Create or replace an object, whole, in one request. */
+  /** Creates or replaces an object in one request. */
   put(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<void>
-  /** As `put`, only when nothing has the name yet; false when something has. Absent: the store cannot promise that. */
+  /** As `put`, only if the name does not exist; false if it exists. Absent: the store cannot guarantee that. */
   putIfAbsent?(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<boolean>
   upload(name: string, request: ObjectPutRequest): Promise<ObjectUpload>
-  /** Names whose removal did not happen, with the reason; what was not there counts as removed. */
+  /** Returns the names that were not removed, with the reason; a missing object is treated as removed. */
   removeBatch(names: readonly string[], signal?: AbortSignal): Promise<readonly NotRemoved[]>
-  /** Abort uploads that a crash left, started before `beforeMs`; their number. Absent: the store forgets them itself. */
+  /**
+   * Aborts uploads that a crash left and that began before `beforeMs`; returns their number. Absent: the store removes
+   * them itself.
+   */
   abortAbandoned?(prefix: string, beforeMs: number, signal?: AbortSignal): Promise<number>
 }

@@ -1,17 +1,21 @@
-/** Requests that may be under way at once, at the beginning and at most. */
+/** Requests that may be in flight at once, initially and at most. */
 const FIRST_LIMIT = 16
 const MOST = 32
 const LEAST = 1
-/** One reduction for all the answers that a burst of overload brings. */
+/** A burst of overload answers reduces the limit only once. */
 const HOLD_MS = 1000
-/** Answers this much slower than the fastest ones mean a queue somewhere; and below this they are fast anyway. */
+/**
+ * Answers slower than the fastest ones by this factor mean that a queue has formed; below the second value they are
+ * fast in any case.
+ */
 const SLOW_FACTOR = 8
 const SLOW_MS = 1000
 
 /**
- * How many requests one worker has under way: one more for each round of good answers, half as many when the store says
- * that it is overloaded, none more while answers are much slower than they could be. Each worker has its own (a store
- * sees at most process-max times the ceiling of 32), and all come down together, because all are told to slow down.
+ * Limits the requests that one worker has in flight: one more for each round of good answers, half as many when the
+ * store reports overload, no increase while answers are much slower than the fastest. Each worker has its own limit (a
+ * store sees at most process-max times 32 requests), and all limits fall together, because the store answers overload
+ * to all.
  */
 export class AdaptiveLimit {
   #limit: number
@@ -28,7 +32,7 @@ export class AdaptiveLimit {
     this.#limit = Math.min(first, most)
   }
 
-  /** As a whole number; for messages and tests. */
+  /** Whole number, for messages and tests. */
   get limit(): number {
     return Math.max(LEAST, Math.floor(this.#limit))
   }
@@ -55,7 +59,7 @@ export class AdaptiveLimit {
     })
   }
 
-  /** @param outcome how long a good answer took; or what went wrong */
+  /** @param outcome duration of a good answer, or the kind of failure */
   leave(outcome: { readonly tookMs: number } | 'overloaded' | 'failed'): void {
     this.#busy--
     if (outcome === 'overloaded') this.#reduce()

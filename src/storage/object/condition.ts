@@ -1,16 +1,17 @@
 import { PgtsError } from '../../util/error.ts'
 import { StoreRefusal } from './retryable-error.ts'
 
-/** The range begins at the end of the object or beyond. No error to whoever reads: there is nothing left there. */
+/** The range begins at the end of the object or beyond. Readers receive no error: there is nothing left to read. */
 export class RangeBeyondEnd extends PgtsError {}
 
-/** The object is not, or no longer, what the request was meant for: replaced meanwhile, or there already. */
+/** The condition of the request does not hold: the object was replaced, or exists already. */
 export class ConditionFailed extends PgtsError {}
 
 /**
- * A refusal of a conditional write that has no better reason may be for the condition: the same write without it tells.
+ * A conditional write that was refused without a specific reason may have been refused for the condition; the caller
+ * retries without it.
  *
- * @returns `feature-not-supported` for such a one, any other error as it is
+ * @returns `feature-not-supported` for such a refusal, any other error unchanged
  */
 export function withoutCondition(error: unknown): unknown {
   if (!(error instanceof StoreRefusal) || error.code !== 'file-write') return error

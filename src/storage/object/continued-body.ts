@@ -5,17 +5,23 @@ import { RetryableStoreError } from './retryable-error.ts'
 export interface BodyContext {
   /** For messages: `read backup/main/...`. */
   readonly what: string
-  /** More of the body has to come within this, milliseconds. */
+  /** Maximum wait for more bytes, milliseconds. */
   readonly timeoutMs: number
-  /** Ask for the rest. */
+  /** Requests the rest. */
   again(request: ObjectGetRequest): Promise<ObjectBody>
-  /** Resolves when another try may begin; rejects when there is none any more. Called anew after each progress. */
-  newTries(): (trouble: RetryableStoreError) => Promise<void>
+  /**
+   * The returned function resolves when the next attempt may begin and rejects when no attempt is left. Called again
+   * after each progress.
+   */
+  newTries(): (failure: RetryableStoreError) => Promise<void>
 }
 
-/** A body that goes on in another answer when its own ends early, breaks or stalls. Tries count from the last progress. */
+/**
+ * A body that continues with another request if an answer ends early, breaks or stalls. The attempts are counted from
+ * the last progress.
+ */
 export class ContinuedBody implements ObjectBody {
-  /** What the answers have to carry together, bytes. */
+  /** Total number of bytes of all answers. */
   readonly sizeBytes: number
   readonly version?: string
   readonly chunks: AsyncIterable<Uint8Array>
@@ -38,32 +44,32 @@ export class ContinuedBody implements ObjectBody {
     const { offset = 0, signal } = request
     const { what } = context
     let got = 0
-    let tryAgain: ((trouble: RetryableStoreError) => Promise<void>) | undefined
+    let tryAgain: ((failure: RetryableStoreError) => Promise<void>) | undefined
     using watch = new Watch(what, context.timeoutMs, signal)
     try {
       for (;;) {
-        let trouble: RetryableStoreError
+        let failure: RetryableStoreError
         try {
           const chunks = this.#current.chunks[Symbol.asyncIterator]()
           for (let step = await watch.next(chunks); step.done !== true; step = await watch.next(chunks)) {
             if (step.value.length > 0) tryAgain = undefined
             got += step.value.length
             if (got > this.sizeBytes)
-              throw new PgtsError('file-read', `${what}: the answer has more bytes than it said`)
+              throw new PgtsError('file-read', `${what}: the answer has more bytes than announced`)
             yield step.value
           }
           if (got === this.sizeBytes) return
-          trouble = new RetryableStoreError(`the answer ended after ${got} of ${this.sizeBytes} bytes`)
+          failure = new RetryableStoreError(`the answer ended after ${got} of ${this.sizeBytes} bytes`)
         } catch (error) {
           signal?.throwIfAborted()
           if (this.#cancelled || !(error instanceof RetryableStoreError)) throw error
-          trouble = error
+          failure = error
         }
         this.#current.cancel()
-        // All that was promised is here; only the end of the answer was not seen.
+        // All announced bytes have arrived; only the end of the answer is missing.
         if (got === this.sizeBytes) return
         tryAgain ??= context.newTries()
-        await tryAgain(trouble)
+        await tryAgain(failure)
         const { version } = this
         const rest = {
           offset: offset + got,
@@ -78,7 +84,7 @@ export class ContinuedBody implements ObjectBody {
   }
 }
 
-/** Ends a wait for bytes that lasts too long or is not wanted any more; one timer and one listener for a whole body. */
+/** Ends a wait for bytes at a timeout or at an abort; one timer and one listener for a whole body. */
 class Watch implements Disposable {
   readonly #signal: AbortSignal | undefined
   readonly #timer: NodeJS.Timeout

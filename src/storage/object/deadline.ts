@@ -1,9 +1,9 @@
 import { RetryableStoreError } from './retryable-error.ts'
 
-/** Slower than this a transfer counts as stalled, bytes a millisecond. */
+/** Slowest transfer that is still considered to make progress, bytes a millisecond. */
 const SLOWEST = 64
 
-/** Aborts a request that makes no progress for so long. What it rejects with then is a RetryableStoreError. */
+/** Aborts a request that makes no progress for the given time. The request then rejects with a RetryableStoreError. */
 export class Deadline implements Disposable {
   readonly signal: AbortSignal
   readonly #own = new AbortController()
@@ -21,7 +21,7 @@ export class Deadline implements Disposable {
     else signal?.addEventListener('abort', this.#onAbort, { once: true })
   }
 
-  /** From now on. @param sendBytes what the request carries */
+  /** Starts the time now. @param sendBytes size of the request body */
   start(ms: number, sendBytes = 0): void {
     this.stop()
     const allowedMs = Math.ceil(ms + sendBytes / SLOWEST)
@@ -34,7 +34,7 @@ export class Deadline implements Disposable {
     clearTimeout(this.#timer)
   }
 
-  /** Settles as `promise` does, or rejects when the time is over, even when nobody listens to the signal. */
+  /** Settles as `promise` does, or rejects when the time is over, even if the operation ignores the signal. */
   async race<T>(promise: Promise<T>): Promise<T> {
     let onAbort: (() => void) | undefined
     const aborted = new Promise<never>((_, reject) => {
@@ -45,7 +45,7 @@ export class Deadline implements Disposable {
     try {
       return await Promise.race([promise, aborted])
     } catch (error) {
-      // What was interrupted may say so in many ways; why it was is the story.
+      // An interrupted operation rejects with various errors; report the reason of the interruption.
       if (this.signal.aborted) throw this.signal.reason
       throw error
     } finally {

@@ -1,10 +1,10 @@
 import type { ObjectKind } from './client.ts'
 
 /**
- * What a repository file is for, by its name (the layout is format/repo-path.ts's). Kept manifests of expired backups
- * count as manifests: expire and reports read them. The small files of pgts's own folder are read as often as info files.
+ * The purpose of a repository file, by its name (the layout of format/repo-path.ts). Manifests in backup.history count
+ * as manifests: expire and reports read them. The small files in pgts's own folder are read as often as info files.
  *
- * @param name from the repository's root
+ * @param name relative to the root of the repository
  */
 export function kindOf(name: string): ObjectKind {
   const base = name.slice(name.lastIndexOf('/') + 1)

@@ -3,14 +3,20 @@ import { PgtsError } from '../../util/error.ts'
 import type { ObjectClient, ObjectListRequest, ObjectPage } from './client.ts'
 import { StoreRefusal } from './retryable-error.ts'
 
-export const NO_NEXT_PAGE = 'the listing is truncated, but does not report where its next page begins'
+export const NO_NEXT_PAGE = 'the listing is truncated, but has no marker for the next page'
 
-export const SAME_NEXT_PAGE = 'the listing does not go on: the page after this one is the same page'
+export const SAME_NEXT_PAGE = 'the listing makes no progress: the next page is the same page'
 
-/** Pages without an object in a row: stores give some where much was removed, a listing at a point in time where much is newer. */
+/**
+ * Maximum number of consecutive pages without an object. Stores return empty pages where much was removed, a listing at
+ * a point in time where most versions are newer.
+ */
 const MOST_EMPTY_PAGES = 10_000
 
-/** The pages of a listing, from `request.after` on. @throws PgtsError service when they repeat and would never end */
+/**
+ * The pages of a listing, from `request.after` on. @throws PgtsError service if pages repeat, so that the listing would
+ * not end
+ */
 export async function* pagesOf(client: ObjectClient, request: ObjectListRequest): AsyncGenerator<ObjectPage> {
   const progress = new ListingProgress(`cannot list ${client.display}`)
   for (let next = request.after; ;) {
@@ -23,8 +29,9 @@ export async function* pagesOf(client: ObjectClient, request: ObjectListRequest)
 }
 
 /**
- * Detects a listing that repeats, however many pages it takes to do so, by comparing each page with an earlier one that
- * is replaced after 1, 2, 4, 8, ... pages (Brent's algorithm): order cannot be asked for, not every store lists by name.
+ * Detects a listing that repeats after any number of pages: each page is compared with an earlier one, which is
+ * replaced after 1, 2, 4, 8, ... pages (Brent's algorithm). The order of names cannot be used, because not every store
+ * lists by name.
  */
 export class ListingProgress {
   readonly #action: string
@@ -39,8 +46,8 @@ export class ListingProgress {
   }
 
   /**
-   * @param next where the next page begins, as plain data
-   * @param first the first entry of this page, as plain data; undefined when it has none
+   * @param next marker of the next page, as plain data
+   * @param first the first entry of this page, as plain data; undefined if it has none
    */
   advance(next: unknown, first: unknown): void {
     const page = { next: JSON.stringify(next), first: first === undefined ? undefined : JSON.stringify(first) }
@@ -48,7 +55,10 @@ export class ListingProgress {
     const repeats = page.next === this.#earlier?.next || (first !== undefined && page.first === this.#earlier?.first)
     this.#empty = first === undefined ? this.#empty + 1 : 0
     if (repeats || this.#empty > MOST_EMPTY_PAGES) {
-      throw new PgtsError('service', `${this.#action}: the listing does not end, page ${this.#pages} adds nothing`)
+      throw new PgtsError(
+        'service',
+        `${this.#action}: the listing does not end: page ${this.#pages} repeats an earlier one`,
+      )
     }
     if (this.#pages < this.#replaceAt) return
     this.#earlier = page
@@ -57,10 +67,10 @@ export class ListingProgress {
 }
 
 /**
- * A page as it came, when it can be the answer to the request.
+ * Returns the page unchanged if it can be an answer to the request.
  *
  * @param action `cannot list s3://bucket/prefix`
- * @throws StoreRefusal when the next page is this page, or when an entry is outside the prefix
+ * @throws StoreRefusal if the next page is this page, or if an entry is outside the prefix
  */
 export function checkedPage<T extends Pick<ObjectPage, 'prefixes' | 'next'>>(
   action: string,
@@ -71,6 +81,6 @@ export function checkedPage<T extends Pick<ObjectPage, 'prefixes' | 'next'>>(
   if (page.next !== undefined && page.next === after) throw new StoreRefusal('service', `${action}: ${SAME_NEXT_PAGE}`)
   const foreign = [...names, ...page.prefixes].find((name) => name === '' || !name.startsWith(prefix))
   if (foreign !== undefined)
-    throw new StoreRefusal('service', `${action}: the listing has '${bytesToText(foreign)}', which was not asked for`)
+    throw new StoreRefusal('service', `${action}: the listing has '${bytesToText(foreign)}', which was not requested`)
   return page
 }

@@ -1,18 +1,18 @@
-/** Buffers that are kept for the next file; more than this were needed only for a moment. */
+/** Number of buffers kept for the next files; more are only needed for short peaks. */
 const KEPT = 8
 
-/** Files begin with this and grow fourfold, until they need a whole part. */
+/** Files begin with a buffer of this size, which grows fourfold up to a whole part. */
 const FIRST_BYTES = 64 * 1024
 const GROWN_BYTES = 1024 * 1024
 
-/** Buffers of the size of a part, used again and again: they are outside the heap, where garbage is seen late. */
+/** Reusable buffers of the size of a part. They are outside the heap, where garbage collection reacts late. */
 export class PartBuffers {
   readonly #free: Buffer[] = []
 
   /**
-   * A buffer for at least `needed` bytes, with the first `used` of the smaller one before.
+   * Returns a buffer for at least `needed` bytes, with the first `used` bytes of the smaller one.
    *
-   * @param partBytes the most that will ever be needed
+   * @param partBytes maximum size
    */
   grow(buffer: Buffer, used: number, needed: number, partBytes: number): Buffer {
     const larger = this.#larger(buffer.length, needed, partBytes)
@@ -27,7 +27,7 @@ export class PartBuffers {
     return free === -1 ? Buffer.allocUnsafeSlow(partBytes) : this.#free.splice(free, 1)[0]!
   }
 
-  /** Nobody reads it any more. */
+  /** The caller no longer reads the buffer. */
   giveBack(buffer: Buffer, partBytes: number): void {
     if (buffer.length === partBytes && this.#free.length < KEPT) this.#free.push(buffer)
   }

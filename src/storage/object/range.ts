@@ -12,17 +12,17 @@ export interface RangeAnswer {
 }
 
 /**
- * Does an answer carry the bytes that were asked for? 206 has to name them; 200 has all of the object, so it will do
- * where the range is not smaller.
+ * Checks that an answer carries the requested bytes. Status 206 names its range; status 200 carries the whole object,
+ * which is accepted if the range includes all of it.
  *
  * @param action `cannot read s3://bucket/name`
- * @throws RetryableStoreError when it does not: a proxy or cache that does not know ranges answers so
+ * @throws RetryableStoreError if not: a proxy or cache without support for ranges answers this way
  */
 export function checkRange(action: string, asked: RangeAsked, answer: RangeAnswer): void {
   if (isRange(asked, answer)) return
   const range = answer.contentRange === undefined ? '' : `, ${answer.contentRange}`
   throw new RetryableStoreError(
-    `${action}: the store sent other bytes than it was asked for (${shown(asked)} wanted; status ${answer.status}${range})`,
+    `${action}: the store sent other bytes than requested (${shown(asked)} requested; status ${answer.status}${range})`,
     { hints: ['check for a proxy or cache that does not support range requests'] },
   )
 }

@@ -7,28 +7,28 @@ import type { ByteBudget } from './budget.ts'
 import type { PartBuffers } from './part-buffers.ts'
 import type { ObjectBody, ObjectClient, ObjectGetRequest } from './client.ts'
 
-/** How much of a large file one request brings. */
+/** Size of one request of a large file. */
 const CHUNK_BYTES = 2 * 1024 * 1024
-/** Requests ahead of the reader, for one file; memory allowing. */
+/** Maximum number of read-ahead requests for one file. */
 const AHEAD = 6
 
 export interface ReadPlace {
   readonly client: ObjectClient
-  /** Full name in the bucket, and as messages show it. */
+  /** Full name in the bucket; `shown`: the same for messages. */
   readonly name: string
   readonly shown: string
-  /** For chunks beyond the one that is being read. */
+  /** Memory for the chunks that are read ahead. */
   readonly budget: ByteBudget
   readonly buffers: PartBuffers
   readonly signal?: AbortSignal
 }
 
 /**
- * The bytes of an object. When it is known how many are wanted and they are many, several requests bring the next ones
- * while the first are being used. Resolves when the first answer has begun, so what is missing is known at once.
+ * Reads an object. For a large range of known length, several requests read ahead while the first bytes are being used.
+ * Resolves when the first answer has begun, so a missing object is reported at once.
  *
  * @param length undefined: to the end, with a single request
- * @throws PgtsError file-missing; from the source: file-read when the object ends before the range does
+ * @throws PgtsError file-missing; the returned source rejects with file-read if the object ends before the range does
  */
 export async function readObject(place: ReadPlace, offset: number, length: number | undefined): Promise<ByteSource> {
   const { client, name, signal } = place
@@ -50,7 +50,7 @@ function request(offset: number, length: number | undefined, signal: AbortSignal
   }
 }
 
-/** One answer, as it comes in. */
+/** The body of one answer. */
 class BodySource implements ByteSource {
   readonly #place: ReadPlace
   readonly #body: ObjectBody
@@ -59,13 +59,13 @@ class BodySource implements ByteSource {
   #got = 0
   #ended = false
 
-  /** @param wanted undefined: as many bytes as the answer promises */
+  /** @param wanted undefined: as many bytes as the answer announces */
   constructor(place: ReadPlace, body: ObjectBody, wanted: number | undefined) {
     this.#place = place
     this.#body = body
     this.#chunks = body.chunks[Symbol.asyncIterator]()
     const promised = wanted ?? body.sizeBytes
-    if (promised === undefined) throw new PgtsError('assert', `the size of ${place.shown} is not known`)
+    if (promised === undefined) throw new PgtsError('assert', `the size of ${place.shown} is unknown`)
     this.#wanted = promised
   }
 
@@ -89,15 +89,15 @@ class BodySource implements ByteSource {
   }
 }
 
-/** A chunk that was asked for ahead: fetched whole, so that its connection is free again. */
+/** A chunk that was requested ahead: read completely, so that its connection is free again. */
 interface Ahead {
   readonly bytes: Promise<Buffer>
   readonly sizeBytes: number
-  /** Of the budget. */
+  /** Bytes taken from the budget. */
   readonly taken: number
 }
 
-/** What the reader gets at a time. */
+/** Size of a piece that the reader receives. */
 const PIECE_BYTES = 1024 * 1024
 
 class ReadAhead implements ByteSource {
@@ -106,9 +106,9 @@ class ReadAhead implements ByteSource {
   readonly #signal: AbortSignal
   readonly #queue: Ahead[] = []
   readonly #end: number
-  /** Of the next chunk to ask for. */
+  /** Offset of the next chunk to request. */
   #position: number
-  /** The chunk that is being read, and how far. */
+  /** The chunk that is being read, and the position in it. */
   #chunk: Buffer = EMPTY
   #read = 0
   #taken = 0
@@ -116,7 +116,7 @@ class ReadAhead implements ByteSource {
   constructor(place: ReadPlace, first: ObjectBody, offset: number, length: number) {
     this.#place = place
     this.#signal = place.signal === undefined ? this.#stop.signal : AbortSignal.any([place.signal, this.#stop.signal])
-    // Every request ahead listens, and Node would take so many for a leak and say so on stderr.
+    // Every read-ahead request adds a listener; Node would report a leak on stderr.
     setMaxListeners(0, this.#signal)
     this.#position = offset + CHUNK_BYTES
     this.#end = offset + length
@@ -126,7 +126,7 @@ class ReadAhead implements ByteSource {
 
   async next(): Promise<Uint8Array | undefined> {
     this.#place.signal?.throwIfAborted()
-    // Whoever decompresses what is here already never waits, and the requests ahead need the event loop.
+    // A reader that decompresses buffered bytes never waits, but the read-ahead requests need the event loop.
     await yieldToEventLoop()
     if (this.#read === this.#chunk.length) {
       this.#giveBack()
@@ -142,7 +142,7 @@ class ReadAhead implements ByteSource {
     return piece
   }
 
-  /** As many requests as memory allows; one always, when none is under way. */
+  /** Requests as many chunks as the budget allows; always one if none is in flight. */
   #askAhead(): void {
     const { budget } = this.#place
     while (this.#position < this.#end && this.#queue.length < AHEAD) {
@@ -155,7 +155,7 @@ class ReadAhead implements ByteSource {
   }
 
   #add(bytes: Promise<Buffer>, sizeBytes: number, taken: number): void {
-    // Whoever gets there hears of a failure; until then it is not unhandled.
+    // Avoids an unhandled rejection; `next` awaits the promise and reports the error.
     bytes.catch(() => undefined)
     this.#queue.push({ bytes, sizeBytes, taken })
   }
@@ -184,14 +184,14 @@ class ReadAhead implements ByteSource {
   #giveBack(): void {
     if (this.#taken > 0) this.#place.budget.give(this.#taken)
     this.#taken = 0
-    // A chunk of full size is the whole of its buffer.
+    // A full chunk occupies its whole buffer.
     this.#place.buffers.giveBack(this.#chunk, CHUNK_BYTES)
     this.#chunk = EMPTY
     this.#read = 0
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#stop.abort(new PgtsError('term', `${this.#place.shown} is not read any further`))
+    this.#stop.abort(new PgtsError('term', `${this.#place.shown} is no longer read`))
     const left = this.#queue.splice(0)
     await Promise.allSettled(left.map(({ bytes }) => bytes))
     for (const { taken } of left) if (taken > 0) this.#place.budget.give(taken)
@@ -212,12 +212,12 @@ function wrongLength(place: ReadPlace, wanted: number, got: number): PgtsError {
   return new PgtsError(
     'file-read',
     got < wanted
-      ? `${place.shown} ends ${wanted - got} bytes before the range that was asked for`
-      : `${place.shown} gave ${got - wanted} bytes more than were asked for`,
+      ? `${place.shown} ends ${wanted - got} bytes before the end of the requested range`
+      : `${place.shown} returned ${got - wanted} bytes more than requested`,
   )
 }
 
-/** A missing object is reported in the words of every driver; what the store said is the cause. */
+/** Reports a missing object with the common message of all drivers; the error of the store is the cause. */
 async function getObject({ client, name, shown }: ReadPlace, request: ObjectGetRequest): Promise<ObjectBody> {
   try {
     return await client.get(name, request)

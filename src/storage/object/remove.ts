@@ -4,29 +4,31 @@ import type { Cancellable } from '../driver.ts'
 import type { NotRemoved, ObjectClient } from './client.ts'
 import { pagesOf } from './pages.ts'
 
-/** Batches under way at once: stores remove the names of one batch one after the other. */
+/** Batches in flight at once: stores remove the names of one batch one after the other. */
 const PARALLEL_BATCHES = 8
 /**
- * Many stores take 1,000 names, and slow ones need a quarter of a minute for them: too near to a timeout. This many is one
- * directory of the archive.
+ * Many stores accept 1,000 names, but slow ones need a quarter of a minute for them, which is close to a timeout. 256
+ * names are one directory of the archive.
  */
 const BATCH_NAMES = 256
-/** Listings under way at once. */
+/** Listings in flight at once. */
 const PARALLEL_LISTINGS = 4
 /**
- * A level with more prefixes than this is listed as one: a listing each would cost more than it saves. So is one with few:
- * most names are usually below one of them, whose first page would only be fetched again.
+ * A level with more prefixes than this is listed in one recursive listing: one listing for each prefix would cost more
+ * than it saves. The same holds for a level with few prefixes: most names are below one of them, and its first page
+ * would be fetched twice.
  */
 const MOST_PREFIXES = 64
-/** Of what could not be removed, so many are named. */
+/** Number of names in the error message. */
 const NAMED = 5
 
 /**
- * Remove everything below a prefix that ends with '/'. Pages are listed while the names of earlier ones are removed, at
- * most a few batches of names are held. Every answer is checked: a name that stayed is an error.
+ * Removes everything below a prefix that ends with '/'. Pages are listed while the names of earlier ones are being
+ * removed; only a few batches of names are held in memory. Every result is checked: a name that was not removed is an
+ * error.
  *
- * @returns how many names were found
- * @throws PgtsError file-remove, after everything that can be removed has been
+ * @returns the number of names found
+ * @throws PgtsError file-remove, after all other names have been removed
  */
 export async function removeBelow(client: ObjectClient, prefix: string, options: Cancellable): Promise<number> {
   const remover = new Remover(client, options)
@@ -35,19 +37,19 @@ export async function removeBelow(client: ObjectClient, prefix: string, options:
     await remover.add(first.objects.map(({ name }) => name))
     if (first.next !== undefined) await listRest(client, prefix, first.next, remover, options)
   } finally {
-    await remover.settle()
+    await remover.finish()
   }
   remover.check()
   return remover.found
 }
 
-/** Remove these names. @throws PgtsError file-remove */
+/** Removes these names. @throws PgtsError file-remove */
 export async function removeNames(client: ObjectClient, names: readonly string[], options: Cancellable): Promise<void> {
   const remover = new Remover(client, options)
   try {
     await remover.add(names)
   } finally {
-    await remover.settle()
+    await remover.finish()
   }
   remover.check()
 }
@@ -91,7 +93,7 @@ class Remover {
   readonly #client: ObjectClient
   readonly #options: Cancellable
   readonly #inFlight = new Set<Promise<void>>()
-  /** Names of the first page, which another listing may show again before they are gone. */
+  /** Names of the first page: another listing may return them again before they are removed. */
   #seen: ReadonlySet<string> | undefined
   #firstPage: readonly string[] = []
   readonly #left: NotRemoved[] = []
@@ -108,7 +110,7 @@ class Remover {
     this.#seen = new Set(this.#firstPage)
   }
 
-  /** Waits while enough batches are under way. */
+  /** Waits while the maximum number of batches is in flight. */
   async add(listed: readonly string[]): Promise<void> {
     const size = Math.min(BATCH_NAMES, this.#client.limits.removeBatch)
     if (this.found === 0) this.#firstPage = listed
@@ -135,7 +137,7 @@ class Remover {
     this.#inFlight.add(sent)
   }
 
-  async settle(): Promise<void> {
+  async finish(): Promise<void> {
     await Promise.all(this.#inFlight)
   }
 
@@ -150,8 +152,8 @@ class Remover {
       {
         denied: this.#deniedCount === this.#leftCount,
         hints: [
-          'may the credentials delete objects, and does the bucket keep them (object lock, retention policy, legal hold)?',
-          'run the command again: what is left is found and removed then',
+          'check that the credentials may delete objects, and that no object lock, retention policy or legal hold protects them',
+          'run the command again to remove the rest',
         ],
       },
     )

@@ -17,7 +17,7 @@ import type {
 import { AdaptiveLimit } from './concurrency.ts'
 import { ContinuedBody } from './continued-body.ts'
 import { Deadline } from './deadline.ts'
-import { Incident } from './incident.ts'
+import { FailureLog } from './failure-log.ts'
 import { FIRST_WAIT_MS, Tries, type RetryPolicy } from './tries.ts'
 import { StoreRefusal, RetryableStoreError } from './retryable-error.ts'
 
@@ -27,23 +27,23 @@ export interface RetryContext {
   readonly policy: RetryPolicy
   readonly log: Logger
   readonly clock: Clock
-  /** 0 to 1; for the jitter. */
+  /** Returns 0 to 1; for the jitter. */
   readonly random?: () => number
   readonly limit?: AdaptiveLimit
 }
 
-/** A refusal is asked again so many times: few where nothing of this sort was ever accepted (wrong credentials). */
+/** Number of retries after a refusal: few if no request of this kind was ever accepted (wrong credentials). */
 const REFUSALS_AT_FIRST = 2
 const REFUSALS_LATER = 5
-/** Names that a batch left are asked for again so many times. */
+/** Number of retries for names that a batch did not remove. */
 const BATCH_RETRIES = 2
-/** Tidying up must end, whatever the store does, and before a worker that was interrupted is ended. */
+/** The abort of an upload must end in any case, and before an interrupted worker is terminated. */
 const ABORT_TOTAL_MS = 8_000
 
 /**
- * The same store, asked again when that can help: after a RetryableStoreError, with jittered and growing pauses, as often and
- * as long as the policy says; after a StoreRefusal a few times. A body that breaks or stalls is continued where it ended. Everything else is final at
- * once. No more requests are under way than the adaptive limit allows.
+ * Adds retries to a client: after a RetryableStoreError with jittered and growing waits, within the limits of the
+ * policy; after a StoreRefusal a few times. A body that breaks or stalls continues where it ended. All other errors are
+ * final. The adaptive limit bounds the requests in flight.
  */
 export function retrying(client: ObjectClient, context: RetryContext): ObjectClient {
   return new RetryingClient(client, context)
@@ -59,10 +59,10 @@ class RetryingClient implements ObjectClient {
   readonly #clock: Clock
   readonly #random: () => number
   readonly #limit: AdaptiveLimit
-  readonly #incident: Incident
+  readonly #failures: FailureLog
   /** Aborted when the client is closed. */
   readonly #closed = new AbortController()
-  /** Sorts of requests (`read`, `write`) that the store has accepted before. */
+  /** Kinds of requests (`read`, `write`) that the store has accepted before. */
   readonly #accepted = new Set<string>()
 
   constructor(client: ObjectClient, context: RetryContext) {
@@ -74,7 +74,7 @@ class RetryingClient implements ObjectClient {
     this.#random = context.random ?? Math.random
     this.#limit = context.limit ?? new AdaptiveLimit(() => context.clock.nowMs())
     const store = context.repository === undefined ? client.display : `${context.repository}: ${client.display}`
-    this.#incident = new Incident(store, context.log, context.clock)
+    this.#failures = new FailureLog(store, context.log, context.clock)
     const { putIfAbsent, abortAbandoned } = client
     if (putIfAbsent !== undefined) this.putIfAbsent = (...all) => this.#putIfAbsent(putIfAbsent.bind(client), ...all)
     if (abortAbandoned !== undefined)
@@ -108,19 +108,21 @@ class RetryingClient implements ObjectClient {
       again: ask,
       newTries: () => {
         const tries = this.#tries(what, this.#policy)
-        return (trouble) => tries.wait(trouble, request.signal)
+        return (failure) => tries.wait(failure, request.signal)
       },
     })
   }
 
-  /** Of an answer without a length: only the size of the object tells one that was cut from a whole one. */
+  /**
+   * For an answer without a length: only the size of the object distinguishes a truncated answer from a complete one.
+   */
   async #sizeOf(body: ObjectBody, name: string, { offset = 0, length, signal }: ObjectGetRequest): Promise<number> {
     try {
       const entry = await this.head(name, signal)
       if (entry === undefined) {
         throw new PgtsError(
           'file-missing',
-          `cannot read ${this.display}/${bytesToText(name)}: it was removed meanwhile`,
+          `cannot read ${this.display}/${bytesToText(name)}: it was removed during the operation`,
         )
       }
       const rest = Math.max(0, entry.sizeBytes - offset)
@@ -137,7 +139,7 @@ class RetryingClient implements ObjectClient {
     )
   }
 
-  /** An answer that got lost may have been a yes: whoever is there then is asked for its bytes. */
+  /** A lost answer may have been a success: then the bytes of the existing object are compared. */
   async #putIfAbsent(
     put: NonNullable<ObjectClient['putIfAbsent']>,
     name: string,
@@ -175,7 +177,7 @@ class RetryingClient implements ObjectClient {
     }
   }
 
-  /** When the answer to the first try got lost, the upload may be complete, and then it is not there any more. */
+  /** If the answer to the first attempt was lost, the upload may be complete and then no longer exists. */
   async #complete(
     upload: ObjectUpload,
     name: string,
@@ -220,13 +222,13 @@ class RetryingClient implements ObjectClient {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#closed.abort(new PgtsError('term', `the connection to ${this.display} was closed`))
-    this.#incident.summary()
+    this.#failures.summary()
     await this.#client[Symbol.asyncDispose]()
   }
 
   #tries(what: string, policy: RetryPolicy): Tries {
     const refusals = this.#accepted.has(sortOf(what)) ? REFUSALS_LATER : REFUSALS_AT_FIRST
-    return new Tries({ what, policy, refusals, clock: this.#clock, random: this.#random, incident: this.#incident })
+    return new Tries({ what, policy, refusals, clock: this.#clock, random: this.#random, failures: this.#failures })
   }
 
   #firstWaitMs(): number {
@@ -234,8 +236,8 @@ class RetryingClient implements ObjectClient {
   }
 
   /**
-   * @param sendBytes what the request carries
-   * @param request gets a signal for the time until it answers; who reads a body cancels that
+   * @param sendBytes size of the request body
+   * @param request receives a signal that is valid until it answers; a reader of the body cancels the body instead
    */
   async #ask<T>(
     what: string,
@@ -268,13 +270,13 @@ class RetryingClient implements ObjectClient {
         deadline[Symbol.dispose]()
         this.#limit.leave(outcome)
       }
-      // A request that no caller waits for any more must not keep the process alive.
+      // A request without a caller that waits must not keep the process alive.
       await tries.wait(failure, signal === undefined ? closed : AbortSignal.any([signal, closed]))
     }
   }
 }
 
-/** `read`, `write`, ...: credentials that may read need not be allowed to write. */
+/** `read`, `write`, ...: credentials that may read are not necessarily allowed to write. */
 function sortOf(what: string): string {
   return what.slice(0, what.indexOf(' '))
 }

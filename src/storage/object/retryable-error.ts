@@ -1,10 +1,10 @@
 import { PgtsError, type ErrorCode } from '../../util/error.ts'
 
-/** A failure that may pass: the store asked to slow down, a connection broke, an answer came back broken. */
+/** A passing failure: the store is overloaded, a connection broke, an answer was corrupted. */
 export class RetryableStoreError extends PgtsError {
-  /** The store said that it is overloaded: fewer requests at once help, not only a later one. */
+  /** The store reported overload: fewer concurrent requests help, not only a later one. */
   readonly overloaded: boolean
-  /** How long the store asked to wait, milliseconds. */
+  /** Wait that the store asked for, milliseconds. */
   readonly retryAfterMs: number | undefined
 
   constructor(
@@ -25,9 +25,9 @@ export class RetryableStoreError extends PgtsError {
 }
 
 /**
- * A refusal for which the request itself gives no reason: credentials, the bucket, the region, the clock. When it is
- * true, asking again changes nothing. But gateways and nodes that have just joined refuse single requests this way among
- * thousands that are served, so it is asked again a few times before it is believed. Likewise an answer of the store that
- * is incomplete or contradicts another: stores that imitate one imperfectly give it every time.
+ * A refusal that the request itself does not explain: credentials, the bucket, the region, the clock. If it is correct,
+ * a retry cannot succeed. But gateways and newly joined nodes refuse single requests this way among thousands that
+ * succeed, so it is retried a few times. The same holds for an answer that is incomplete or contradicts another:
+ * imperfect imitations of a store return it every time.
  */
 export class StoreRefusal extends PgtsError {}

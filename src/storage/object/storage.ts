@@ -20,24 +20,24 @@ import { removeBelow, removeNames } from './remove.ts'
 import { ObjectUploading } from './upload.ts'
 
 export interface ObjectStorageOptions {
-  /** Repository path in the bucket: `/`, `/pgts`, `team/a`. Byte string. */
+  /** Path of the repository in the bucket: `/`, `/pgts`, `team/a`. Byte string. */
   readonly path: string
-  /** Memory for what is in flight beside one buffer a file, bytes; once for uploads and once for downloads. */
+  /** Memory for parts in flight beside one buffer per file, bytes; once for uploads and once for downloads. */
   readonly budgetBytes?: number
 }
 
-/** Enough to fill a fast line, and with four files at once and two workers still far below the promised 300 MB. */
+/** Enough for a fast network; with four files at once and two workers still far below the limit of 300 MB. */
 const BUDGET_BYTES = 12 * 1024 * 1024
 
-/** Jobs that a worker should have under way at once, so that one round trip hides behind others. */
+/** Jobs that a worker should process concurrently, so that their round trips overlap. */
 const PARALLEL = 4
 
 /**
- * A repository in an object store. A file is one object, whole under its name or not there; it is durable when `commit`
- * resolves, as the store promises that for what it has acknowledged; and it is visible at once, as S3 (since 2020),
- * Azure and GCS promise for writes, overwrites, removals and listings. Paths exist while something is below them.
+ * A repository in an object store. A file is one object, complete or absent. It is durable when `commit` resolves,
+ * because the store guarantees that for acknowledged objects; and it is visible at once, as S3 (since 2020), Azure and
+ * GCS guarantee for writes, overwrites, removals and listings. Paths exist while something is below them.
  *
- * Memory: every open file has one buffer of at most 5 MiB (large files beyond 5 GB: more), all files together
+ * Memory: every open file has one buffer of at most 5 MiB (files beyond 5 GB: more); all files together have
  * `budgetBytes` for uploads and as much for downloads.
  *
  * @param client with retries (object/retry.ts); disposed with the storage
@@ -80,7 +80,7 @@ class ObjectStorage implements StorageDriver {
     this.#downloads = new ByteBudget(budgetBytes)
   }
 
-  /** A file with one request, a path (or nothing) with two. */
+  /** A file needs one request, a path or a missing name two. */
   async stat(name: string, options: Cancellable = {}): Promise<StoredFile | undefined> {
     assertPrefix(name)
     const { signal } = options
@@ -162,7 +162,7 @@ class ObjectStorage implements StorageDriver {
   async removeTree(prefix: string, options: Cancellable = {}): Promise<void> {
     assertName(prefix)
     options.signal?.throwIfAborted()
-    // A name is a path or a file, and in a bucket with versions even the removal of nothing leaves a mark.
+    // A name is a path or a file. In a versioned bucket even the removal of a missing object creates a delete marker.
     if ((await removeBelow(this.#client, this.#below(prefix), options)) > 0) return
     if ((await this.#client.head(this.#full(prefix), options.signal)) !== undefined) await this.remove(prefix, options)
   }
@@ -188,7 +188,7 @@ class ObjectStorage implements StorageDriver {
     return full.slice(this.#root.length)
   }
 
-  /** Consoles mark an empty folder with an object whose name ends with '/'; it is no file of a repository. */
+  /** Consoles mark an empty folder with an object whose name ends with '/'; it is not a file of the repository. */
   #isFile(entry: ObjectEntry): boolean {
     return !entry.name.endsWith('/') && !entry.name.includes('//', Math.max(0, this.#root.length - 1))
   }

@@ -1,16 +1,16 @@
 import type { Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
-import type { Incident } from './incident.ts'
+import type { FailureLog } from './failure-log.ts'
 import { StoreRefusal, RetryableStoreError } from './retryable-error.ts'
 
 export interface RetryPolicy {
-  /** Further tries after the first. */
+  /** Maximum number of retries. */
   readonly retries: number
-  /** No further try begins when this has passed since the first, milliseconds. */
+  /** No retry begins after this time since the first attempt, milliseconds. */
   readonly totalMs: number
-  /** An answer, or more of it, has to come within this, milliseconds. */
+  /** Maximum wait for an answer, or for more of it, milliseconds. */
   readonly timeoutMs: number
-  /** The first wait, about; each further one is about twice as long, up to `longestWaitMs`. */
+  /** Approximate first wait; each further one is about twice as long, up to `longestWaitMs`. */
   readonly firstWaitMs?: number
   readonly longestWaitMs?: number
 }
@@ -22,14 +22,14 @@ export interface TriesContext {
   /** The request, for messages: `read backup/main/...`. */
   readonly what: string
   readonly policy: RetryPolicy
-  /** Further tries after refusals. */
+  /** Maximum number of retries after refusals. */
   readonly refusals: number
   readonly clock: Clock
   readonly random: () => number
-  readonly incident: Incident
+  readonly failures: FailureLog
 }
 
-/** The tries of one request. */
+/** The attempts of one request. */
 export class Tries {
   readonly #context: TriesContext
   readonly #sinceMs: number
@@ -42,15 +42,16 @@ export class Tries {
     this.#sinceMs = context.clock.nowMs()
   }
 
-  /** Waits until the next try may begin. @throws the failure when there is none any more */
+  /** Waits until the next attempt may begin. @throws the failure if no attempt is left */
   async wait(failure: RetryableStoreError | StoreRefusal, signal: AbortSignal | undefined): Promise<void> {
-    const { what, policy, refusals, clock, random, incident } = this.#context
+    const { what, policy, refusals, clock, random, failures } = this.#context
     const { retries, totalMs, timeoutMs, firstWaitMs = FIRST_WAIT_MS, longestWaitMs = LONGEST_WAIT_MS } = policy
     const growing = Math.min(longestWaitMs, firstWaitMs * 2 ** this.#failed)
     const spentMs = clock.nowMs() - this.#sinceMs
-    // From half of it to all of it, so that many workers do not come back at once.
+    // Half of the wait to the full wait, so that many workers do not retry at the same moment.
     const jittered = growing * (0.5 + random() / 2)
-    // A store may ask for an hour. That must neither hang the request nor end it: half of what is left leaves more tries.
+    // A store may ask for an hour. This must neither block nor end the request, so half of the remaining time is the
+    // maximum, which leaves further attempts.
     const asked = (failure instanceof RetryableStoreError ? failure.retryAfterMs : undefined) ?? 0
     const waitMs = Math.max(jittered, Math.min(asked, timeoutMs, (totalMs - spentMs) / 2))
     const exhausted = ++this.#failed > retries || spentMs + waitMs > totalMs
@@ -59,22 +60,22 @@ export class Tries {
       this.#refusal ??= failure
     } else {
       if (exhausted) throw givenUp(failure, this.#failed, spentMs)
-      incident.trouble(`cannot ${what}: ${failure.message}`, waitMs, spentMs)
+      failures.failed(`cannot ${what}: ${failure.message}`, waitMs, spentMs)
     }
     await clock.sleep(waitMs, signal)
   }
 
   succeeded(): void {
-    const { what, incident } = this.#context
-    if (this.#refusal !== undefined) incident.passedRefusal(`cannot ${what}: ${this.#refusal.message}`)
+    const { what, failures } = this.#context
+    if (this.#refusal !== undefined) failures.passedRefusal(`cannot ${what}: ${this.#refusal.message}`)
   }
 }
 
-function givenUp(trouble: RetryableStoreError, tries: number, spentMs: number): PgtsError {
-  if (tries === 1) return trouble
+function givenUp(failure: RetryableStoreError, tries: number, spentMs: number): PgtsError {
+  if (tries === 1) return failure
   const seconds = (spentMs / 1000).toFixed(1)
-  return new PgtsError(trouble.code, `${trouble.message} (given up after ${tries} tries in ${seconds} s)`, {
-    hints: trouble.hints,
-    cause: trouble,
+  return new PgtsError(failure.code, `${failure.message} (given up after ${tries} attempts in ${seconds} s)`, {
+    hints: failure.hints,
+    cause: failure,
   })
 }

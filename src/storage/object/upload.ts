@@ -7,7 +7,9 @@ import type { ObjectClient, ObjectKind, ObjectUpload } from './client.ts'
 import type { PartBuffers } from './part-buffers.ts'
 import { partBytes } from './part-size.ts'
 
-/** What the store has begun has to be aborted too, so a file that is given up waits so long for the answer to that. */
+/**
+ * Maximum wait for the answer to the start of an upload that is discarded: the upload has to be aborted in the store.
+ */
 const BEGIN_GRACE_MS = 5000
 
 export interface UploadPlace {
@@ -15,20 +17,20 @@ export interface UploadPlace {
   /** Full name in the bucket. */
   readonly name: string
   readonly kind: ObjectKind
-  /** For what is in flight beside the part that is being filled. */
+  /** Memory for parts in flight, beside the part that is being filled. */
   readonly budget: ByteBudget
   readonly buffers: PartBuffers
   readonly signal?: AbortSignal
 }
 
 /**
- * A file on its way up. What fits into one part is one PUT, sent by `commit`. Of what is longer, parts are in flight
- * while the next is being filled; the store shows nothing of it before `commit` completes it.
+ * A file that is being uploaded. Up to one part, `commit` sends it with one PUT. Of a longer file, parts are in flight
+ * while the next is being filled; the file appears when `commit` completes the upload.
  */
 export class ObjectUploading implements PendingFile {
   readonly sink: ByteSink
   readonly #place: UploadPlace
-  /** Ends what is in flight when the file is discarded, or a part has failed. */
+  /** Cancels the requests in flight when the file is discarded, or a part has failed. */
   readonly #stop = new AbortController()
   readonly #signal: AbortSignal
   readonly #stopBeginning = new AbortController()
@@ -52,7 +54,7 @@ export class ObjectUploading implements PendingFile {
     const size = this.#partBytes()
     if (this.#used + chunk.length > size) return this.#writeOn(chunk)
     this.#append(chunk, size)
-    // Whoever compresses never waits, and the parts in flight need the event loop.
+    // A writer that compresses never waits, but the parts in flight need the event loop.
     return yieldToEventLoop()
   }
 
@@ -79,7 +81,7 @@ export class ObjectUploading implements PendingFile {
     return partBytes(this.#parts + 1, this.#place.client.limits)
   }
 
-  /** The filled buffer becomes a part in flight; waits while there is no room for another buffer. */
+  /** Sends the filled buffer as a part; waits until the budget has room for another buffer. */
   async #sendPart(): Promise<void> {
     const { client, budget } = this.#place
     while (this.#inFlight.size >= client.limits.parallelParts) await Promise.race(this.#inFlight)
@@ -87,14 +89,14 @@ export class ObjectUploading implements PendingFile {
     const buffer = this.#buffer
     const bytes = buffer.subarray(0, this.#used)
     const partSize = this.#partBytes()
-    // Its own buffer goes with the part; the next one counts against what all files share.
+    // The part keeps the file's own buffer; the next buffer is taken from the budget that all files share.
     await budget.take(bytes.length, this.#signal)
     this.#buffer = EMPTY
     this.#used = 0
     const number = ++this.#parts
     const sent = unlessAborted(this.#begun(), this.#signal)
       .then((upload) => upload.part(number, bytes, this.#signal))
-      // Not after a failure: a connection that is being closed may still look at it.
+      // Only after success: a connection that is being closed may still read the buffer.
       .then(() => this.#place.buffers.giveBack(buffer, partSize))
       .catch((error: unknown) => {
         this.#failure ??= { error }
@@ -132,12 +134,12 @@ export class ObjectUploading implements PendingFile {
 
   #assertOpen(): void {
     if (this.#state !== 'open' && this.#state !== 'committing')
-      throw new PgtsError('assert', `${this.#place.name} is written after it was committed or discarded`)
+      throw new PgtsError('assert', `${this.#place.name} was written after it was committed or discarded`)
     this.#assertUnharmed()
   }
 
   #assertUnharmed(): void {
-    // An abort from outside is the story, whatever a part said when it was interrupted.
+    // If the caller aborted, report that, and not the error of an interrupted part.
     this.#place.signal?.throwIfAborted()
     if (this.#failure !== undefined) throw this.#failure.error
   }
@@ -146,21 +148,22 @@ export class ObjectUploading implements PendingFile {
     if (this.#state === 'committed' || this.#state === 'discarded') return
     this.#state = 'discarded'
     this.#buffer = EMPTY
-    const reason = new PgtsError('term', `the upload of ${this.#place.name} was given up`)
+    const reason = new PgtsError('term', `the upload of ${this.#place.name} was discarded`)
     this.#stop.abort(reason)
     const grace = setTimeout(() => this.#stopBeginning.abort(reason), BEGIN_GRACE_MS)
     await Promise.all(this.#inFlight)
     const upload = await this.#upload?.catch(() => undefined)
     clearTimeout(grace)
-    // The signal that ended the file does not end the tidying; it has deadlines of its own. A failure (the credentials may
-    // not abort) must not replace the error that the file is discarded for: expire aborts such uploads later.
+    // The signal that ended the file does not cancel the abort, which has deadlines of its own. A failure (the
+    // credentials may not allow it) must not replace the error that the file is discarded for: expire aborts such
+    // uploads later.
     await upload?.abort().catch(() => undefined)
   }
 }
 
 const EMPTY = Buffer.alloc(0)
 
-/** The promise's end, or the abort when that is first; the promise goes on then. */
+/** Settles as the promise does, or rejects at the abort; the promise continues. */
 function unlessAborted<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   return new Promise((resolve, reject) => {
     const onAbort = () => reject(signal.reason as Error)

@@ -7,21 +7,21 @@ import { assertName } from '../name.ts'
 import { PIECE_BYTES, PIECES_AHEAD, type FromStorage, type ToStorage } from './messages.ts'
 
 /**
- * Files of a storage that another thread has open and serves (`serveStorage`). Its requests, connections and retries are
- * all over there; here bytes come and go as messages, also while this thread is too busy to look.
+ * Access to a storage that another thread has open and serves (`serveStorage`). Requests, connections and retries stay
+ * in that thread; bytes are exchanged as messages, which arrive even while this thread is busy.
  */
 export class StoragePort implements Disposable {
-  /** How much was asked for so far: reads and new files, and the bytes of both. */
+  /** Statistics: number of reads and new files, and the bytes of both. */
   requests = 0
   movedBytes = 0
-  /** Buffers that came back, for the next writes. */
+  /** Returned buffers, for the next writes. */
   readonly spare: ArrayBuffer[] = []
   readonly #port: MessagePort
   readonly #talks = new Map<number, (message: FromStorage) => void>()
   #lastId = 0
   #closed = false
 
-  /** The other thread has closed it, or is gone. */
+  /** The other thread has closed the port, or has ended. */
   get closed(): boolean {
     return this.#closed
   }
@@ -68,7 +68,7 @@ export class StoragePort implements Disposable {
     this.#port.postMessage(message, buffer === undefined ? [] : [buffer])
   }
 
-  /** Take in what has arrived, without a turn of the event loop. */
+  /** Handles the messages that have arrived, without returning to the event loop. */
   drain(): void {
     for (let got = receiveMessageOnPort(this.#port); got !== undefined; got = receiveMessageOnPort(this.#port))
       this.#receive(got.message as FromStorage)
@@ -98,11 +98,11 @@ export class StoragePort implements Disposable {
 }
 
 function closed(id: number): FromStorage {
-  const message = 'the thread that has the repository open is gone'
+  const message = 'the thread that has the repository open has ended'
   return { type: 'failed', id, error: { code: 'assert', message, hints: [] } }
 }
 
-/** What has come of a read and is not taken yet. */
+/** The received pieces of one read. */
 class PortSource implements ByteSource {
   /** Resolves when the read has begun. */
   readonly opened: Promise<void>
@@ -134,7 +134,7 @@ class PortSource implements ByteSource {
   }
 
   next(): Uint8Array | undefined | Promise<Uint8Array | undefined> {
-    // Whoever decompresses what is here already never waits, and the other jobs of this thread need a turn.
+    // A reader that decompresses buffered bytes never waits, but the other jobs of this thread need the event loop.
     const waiting = yieldToEventLoop()
     return waiting === undefined ? this.#take() : waiting.then(() => this.#take())
   }
@@ -157,7 +157,7 @@ class PortSource implements ByteSource {
   #giveBack(): void {
     const buffer = this.#held
     this.#held = undefined
-    // The shorter last piece stays here; whoever sends waits for no room any more.
+    // The shorter last piece is not returned: the sender no longer waits for room.
     if (buffer?.byteLength === PIECE_BYTES) this.#link.send({ type: 'back', id: this.#id, buffer }, buffer)
   }
 
@@ -196,7 +196,7 @@ class PortSource implements ByteSource {
   }
 }
 
-/** A new file: filled here piece by piece, kept and made visible over there. */
+/** A new file: filled here in pieces, written and committed by the other thread. */
 class PortFile implements PendingFile {
   readonly sink: ByteSink
   readonly #link: StoragePort
@@ -204,7 +204,7 @@ class PortFile implements PendingFile {
   readonly #signal: AbortSignal | undefined
   #buffer: ArrayBuffer | undefined
   #used = 0
-  /** Pieces that have not come back. */
+  /** Number of pieces that have not been returned. */
   #out = 0
   #state: 'open' | 'ending' | 'ended' = 'open'
   #committed = false
@@ -235,7 +235,7 @@ class PortFile implements PendingFile {
     for (let at = from; at < chunk.length;) {
       this.#assertOpen()
       const buffer = (this.#buffer ??= this.#room())
-      // The piece belongs to the caller until this is done.
+      // The caller may reuse the chunk only after this promise has resolved.
       if (buffer === undefined) return this.#more().then(() => this.#write(chunk, at))
       const some = chunk.subarray(at, at + PIECE_BYTES - this.#used)
       new Uint8Array(buffer).set(some, this.#used)
@@ -243,11 +243,11 @@ class PortFile implements PendingFile {
       at += some.length
       if (this.#used === PIECE_BYTES) this.#sendPiece()
     }
-    // Whoever compresses never waits, and the other jobs of this thread need a turn.
+    // A writer that compresses never waits, but the other jobs of this thread need the event loop.
     return yieldToEventLoop()
   }
 
-  /** A buffer to fill; undefined while too many are on their way. */
+  /** A buffer to fill; undefined while too many are in flight. */
   #room(): ArrayBuffer | undefined {
     if (this.#out >= PIECES_AHEAD) this.#link.drain()
     this.#assertOpen()
@@ -280,7 +280,7 @@ class PortFile implements PendingFile {
   #assertOpen(): void {
     if (this.#failure !== undefined) throw this.#failure.error
     this.#signal?.throwIfAborted()
-    if (this.#state !== 'open') throw new PgtsError('assert', 'a file is written after it was committed or discarded')
+    if (this.#state !== 'open') throw new PgtsError('assert', 'a file was written after it was committed or discarded')
   }
 
   #more(): Promise<void> {
@@ -301,12 +301,12 @@ class PortFile implements PendingFile {
   #end(): void {
     this.#state = 'ended'
     this.#link.forget(this.#id)
-    // Nothing more is to come; what is kept of it over there is forgotten.
+    // No more bytes follow; the other thread drops its state of this file.
     this.#link.send({ type: 'end', id: this.#id })
     this.#signal?.removeEventListener('abort', this.#onAbort)
   }
 
-  /** Resolves when it is discarded over there. */
+  /** Resolves when the other thread has discarded the file. */
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#state === 'ended') return
     this.#signal?.removeEventListener('abort', this.#onAbort)

@@ -1,12 +1,15 @@
 import type { PlainError } from '../../util/error.ts'
 
-/** Bytes travel in pieces of this size, whose buffers go back and forth between the threads. */
+/** Size of the pieces in which bytes are exchanged; their buffers are transferred between the threads and reused. */
 export const PIECE_BYTES = 256 * 1024
 
-/** Pieces of one file, either way, that the other thread has not finished with; beyond that the sender waits. */
+/**
+ * Maximum number of pieces of one file, in either direction, that the other thread has not finished; the sender then
+ * waits.
+ */
 export const PIECES_AHEAD = 8
 
-/** To the thread that has the storage open. `id` is unique for the port and stands for one read or one new file. */
+/** To the thread that has the storage open. `id` is unique for the port and identifies one read or one new file. */
 export type ToStorage =
   | {
       readonly type: 'read'
@@ -18,17 +21,17 @@ export type ToStorage =
   | { readonly type: 'create'; readonly id: number; readonly name: string; readonly unreferenced: boolean }
   | { readonly type: 'write'; readonly id: number; readonly buffer: ArrayBuffer; readonly length: number }
   | { readonly type: 'commit'; readonly id: number; readonly deferSync: boolean }
-  /** A piece that was read: its buffer is free again. */
+  /** A piece of a read has been consumed: its buffer is free again. */
   | { readonly type: 'back'; readonly id: number; readonly buffer: ArrayBuffer }
-  /** The rest is not wanted, or the file is to be discarded. */
+  /** End a read early, or discard a file. */
   | { readonly type: 'end'; readonly id: number }
 
 export type FromStorage =
   /** A read has begun. */
   | { readonly type: 'opened'; readonly id: number }
   | { readonly type: 'bytes'; readonly id: number; readonly buffer: ArrayBuffer; readonly length: number }
-  /** A piece that was written: its buffer is free again. */
+  /** A piece has been written: its buffer is free again. */
   | { readonly type: 'back'; readonly id: number; readonly buffer: ArrayBuffer }
-  /** All was read; the file is there; the file is discarded, or was there. */
+  /** All bytes were read; the file is committed; the file is discarded (or was committed before). */
   | { readonly type: 'done' | 'committed' | 'discarded'; readonly id: number }
   | { readonly type: 'failed'; readonly id: number; readonly error: PlainError }

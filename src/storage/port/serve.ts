@@ -4,8 +4,8 @@ import type { PendingFile, StorageDriver } from '../driver.ts'
 import { PIECE_BYTES, PIECES_AHEAD, type FromStorage, type ToStorage } from './messages.ts'
 
 /**
- * Let another thread read and write files of a storage that is open here: the counterpart of `StoragePort`. When the
- * other side closes the port, or its thread dies, what it had under way is given up. Resolves when that is done.
+ * Lets another thread read and write files of a storage that is open here: the counterpart of `StoragePort`. When the
+ * other thread closes the port or ends, its reads and files are cancelled. Disposal resolves when that is done.
  */
 export function serveStorage(storage: StorageDriver, port: MessagePort): AsyncDisposable {
   return new Served(storage, port)
@@ -17,7 +17,7 @@ class Served implements AsyncDisposable {
   readonly #reads = new Map<number, Reading>()
   readonly #files = new Map<number, Writing>()
   readonly #ending = new Set<Promise<void>>()
-  /** Buffers that came back, for the next reads. */
+  /** Returned buffers, for the next reads. */
   readonly #free: ArrayBuffer[] = []
 
   constructor(storage: StorageDriver, port: MessagePort) {
@@ -25,7 +25,7 @@ class Served implements AsyncDisposable {
     this.#port = port
     port.on('message', (message: ToStorage) => this.#receive(message))
     port.once('close', () => this.#giveUp())
-    // The thread on the other side keeps this one going for as long as anybody wants something.
+    // The port alone must not keep this thread alive: the worker that uses it does.
     port.unref()
   }
 
@@ -84,7 +84,7 @@ class Served implements AsyncDisposable {
 
 type Send = (message: FromStorage, buffer?: ArrayBuffer) => void
 
-/** One read: bytes are sent while the other side has room for them. */
+/** One read: sends bytes while the other thread has room for them. */
 class Reading {
   /** Never rejects. */
   readonly ended: Promise<void>
@@ -108,7 +108,7 @@ class Reading {
   }
 
   stop(): void {
-    this.#stop.abort(new PgtsError('term', 'this is not read any further'))
+    this.#stop.abort(new PgtsError('term', 'the rest is no longer needed'))
     this.#wake?.()
   }
 
@@ -149,7 +149,7 @@ class Reading {
     this.#send({ type: 'bytes', id: this.#id, buffer, length }, buffer)
   }
 
-  /** Waits while the other side has enough. */
+  /** Waits while the other thread has too many pieces. */
   async #piece(left: number): Promise<Uint8Array<ArrayBuffer>> {
     while (this.#room === 0) {
       await new Promise<void>((resolve) => (this.#wake = resolve))
@@ -161,7 +161,7 @@ class Reading {
   }
 }
 
-/** One new file. What is asked of it is done in the order in which it is asked. */
+/** One new file. Its messages are handled in the order of their arrival. */
 class Writing {
   readonly #stop = new AbortController()
   readonly #send: Send
@@ -193,19 +193,20 @@ class Writing {
     })
   }
 
-  /** Of one that was committed: forget it. */
+  /** After a commit this only drops the state. */
   async discard(): Promise<void> {
-    this.#stop.abort(new PgtsError('term', 'this file was given up'))
+    this.#stop.abort(new PgtsError('term', 'this file was discarded'))
     await this.#last
     try {
       await this.#file?.[Symbol.asyncDispose]()
     } catch {
-      // What is left of it is removed by the next expire; why it was given up is the story.
+      // A failure must not replace the error that the file is discarded for. The next expire removes what is left of
+      // the file.
     }
     this.#send({ type: 'discarded', id: this.#id })
   }
 
-  /** Never rejects: the first failure is told, and nothing more is done then. */
+  /** Never rejects: the first failure is sent to the other thread, and the following steps are skipped. */
   #then(step: () => Promise<void>): Promise<void> {
     this.#last = this.#last.then(async () => {
       if (this.#failed) return

@@ -11,13 +11,13 @@ import type {
 import { PgtsError } from '../../util/error.ts'
 import type { StoragePort } from './client.ts'
 
-/** What a worker is told of a storage that another thread has open. */
+/** What a worker needs to use a storage that another thread has open. */
 export interface SharedStorage {
   readonly display: string
   readonly parallel: number
 }
 
-/** When a thread has asked for so much, a client of its own costs less than it brings. */
+/** Beyond these amounts a client of its own is cheaper for a thread. */
 export interface OwnAfter {
   readonly requests: number
   readonly bytes: number
@@ -26,11 +26,11 @@ export interface OwnAfter {
 const OWN_AFTER: OwnAfter = { requests: 128, bytes: 128 * 1024 * 1024 }
 
 /**
- * A storage that is open in another thread. To open one of its own a thread loads the library of the store once more, and
- * connects: a quarter of a second of CPU, as much as some hundred requests. So files are read and written over there
- * until there was much of it; from then on, and for whatever is neither, it has its own.
+ * A storage that is open in another thread. Opening its own costs a thread a quarter of a second of CPU (loading the
+ * library, connecting), as much as some hundred requests. So files are read and written through the other thread up to
+ * the limits of `OwnAfter`; after that, and for all other operations, the thread opens its own.
  *
- * @param open its own
+ * @param open opens the thread's own storage
  */
 export function sharedAtFirst(
   port: StoragePort,
@@ -84,7 +84,10 @@ class SharedAtFirst implements StorageDriver {
   async createIfAbsent(name: string, bytes: Uint8Array, options?: Cancellable): Promise<boolean> {
     const own = await this.#opened()
     if (own.createIfAbsent !== undefined) return own.createIfAbsent(name, bytes, options)
-    throw new PgtsError('feature-not-supported', `${this.display} cannot create a file only where there is none`)
+    throw new PgtsError(
+      'feature-not-supported',
+      `${this.display} cannot create a file on the condition that it is absent`,
+    )
   }
 
   async remove(name: string, options?: Cancellable): Promise<void> {
@@ -105,13 +108,13 @@ class SharedAtFirst implements StorageDriver {
     await own?.[Symbol.asyncDispose]()
   }
 
-  /** What is under way stays where it began. */
+  /** Operations in progress stay where they began. */
   #best(): Pick<StorageDriver, 'read' | 'create'> {
     if (this.#own !== undefined) return this.#own
     const { requests, movedBytes } = this.#port
     if (!this.#tried && (requests >= this.#after.requests || movedBytes >= this.#after.bytes)) {
       this.#tried = true
-      // One that cannot be opened is not needed: the other thread's goes on to work.
+      // If opening fails, the storage of the other thread is still used.
       this.#opened().catch(() => undefined)
     }
     return this.#port
@@ -120,7 +123,7 @@ class SharedAtFirst implements StorageDriver {
   #opened(): Promise<StorageDriver> {
     if (this.#opening === undefined) {
       this.#opening = this.#open().then((own) => (this.#own = own))
-      // The next call tries again.
+      // The next call opens it again.
       this.#opening.catch(() => (this.#opening = undefined))
     }
     return this.#opening

@@ -3,7 +3,7 @@ import { ListingProgress, NO_NEXT_PAGE } from '../object/pages.ts'
 import { nameReader, textKey } from './names.ts'
 import type { S3Requests } from './requests.ts'
 
-/** Abort the uploads below a prefix that were begun before a time and never completed; their number. */
+/** Aborts the uploads below a prefix that began before a time and were not completed; returns their number. */
 export async function abortAbandoned(
   requests: S3Requests,
   prefix: string,
@@ -15,7 +15,7 @@ export async function abortAbandoned(
   let aborted = 0
   let marker: { KeyMarker?: string; UploadIdMarker?: string } = {}
   for (;;) {
-    // Names are not asked for in escapes, as elsewhere: some services then escape them without saying so.
+    // No EncodingType here: some services then encode the names without reporting it.
     const input = { ...requests.common, Prefix: prefix === '' ? undefined : textKey(prefix), ...marker }
     const output = await requests.outputOf({
       action: 'list-uploads',
@@ -26,7 +26,7 @@ export async function abortAbandoned(
     const uploads = output.Uploads ?? []
     for (const { Key, UploadId, Initiated } of uploads) {
       const name = read(Key)
-      // Some services list more than what the prefix names.
+      // Some services list names outside the prefix.
       if (UploadId === undefined || !name.startsWith(prefix) || !((Initiated?.getTime() ?? NaN) < beforeMs)) continue
       if (await abortUpload(requests, name, UploadId, signal)) aborted++
     }
@@ -41,7 +41,7 @@ export async function abortAbandoned(
   }
 }
 
-/** Give back the parts of an upload; false when there is no such upload any more. */
+/** Removes the parts of an upload; false if the upload no longer exists. */
 export async function abortUpload(
   requests: S3Requests,
   name: string,

@@ -11,7 +11,7 @@ export const NO_BODY: ObjectBody = {
   cancel: () => undefined,
 }
 
-/** The body of an answer to a request for a range. */
+/** The body of an answer to a range request. */
 export function answerBody(
   requests: S3Requests,
   subject: S3Subject,
@@ -20,7 +20,7 @@ export function answerBody(
 ): ObjectBody {
   const { ContentLength: length, ContentRange: range, ETag: etag, $metadata: metadata } = output
   const body = output.Body as Readable
-  // It is the socket's: whoever reads it hears of an error all the same.
+  // Avoids an uncaught error of the socket; the reader of the body still receives it.
   body.on('error', () => undefined)
   try {
     const answer = { status: metadata.httpStatusCode ?? 0, contentRange: range, contentLength: length }

@@ -35,16 +35,16 @@ import { S3Requests, type S3Answer, type S3Subject } from './requests.ts'
 import { beginUpload, type LookedEntry } from './upload.ts'
 
 const MIB = 1024 * 1024
-/** Of the service: what a part, and an object that is sent in one request, may be. */
+/** Limits of the service: size of a part, size of an object sent in one request. */
 const LEAST_PART_BYTES = 5 * MIB
 const LARGEST_PART_BYTES = 5 * 1024 * MIB
 
 /**
- * A bucket of S3, or of what speaks like it. It promises what the service does: a new object appears whole, when the
- * request that makes it is answered, survives from then on, and is seen at once by every request that begins later.
- * (AWS has promised that for listings, too, since December 2020; some other services list what is new with a delay.)
+ * A bucket of S3 or of a compatible service. It gives the guarantees of the service: a new object becomes visible and
+ * durable as a whole when its request is answered, and every request that begins later sees it. (AWS guarantees that
+ * for listings since December 2020; some other services list new objects with a delay.)
  *
- * @param agents sockets to it, closed with the client; absent: it opens its own
+ * @param agents sockets for this client, closed with it; absent: the client opens its own
  */
 export async function openS3Client(description: S3Description, clock: Clock, agents?: Agents): Promise<S3Client> {
   const sockets = agents ?? (await openAgents(description.access, s3Address(description).host))
@@ -54,7 +54,7 @@ export async function openS3Client(description: S3Description, clock: Clock, age
 export class S3Client implements ObjectClient {
   readonly display: string
   readonly limits: ObjectLimits
-  /** Also for reading the same bucket at a point in time. */
+  /** Also used to read the same bucket at a point in time. */
   readonly requests: S3Requests
   readonly keyParams: KeyParams
   readonly #paramsFor: (kind: ObjectKind) => PutParams
@@ -80,7 +80,7 @@ export class S3Client implements ObjectClient {
     return this.#look(name, signal, true)
   }
 
-  /** @param again look once more when the object appears meanwhile */
+  /** @param again send HEAD again if GET finds the object */
   async #look(name: string, signal: AbortSignal | undefined, again: boolean): Promise<LookedEntry | undefined> {
     const { requests, keyParams } = this
     const input = { ...requests.common, Key: textKey(name), ...keyParams }
@@ -130,10 +130,11 @@ export class S3Client implements ObjectClient {
     if (refusal === undefined) return true
     const { status, code, unproven } = refusal
     if (unproven === undefined && (status === 412 || (status === 409 && /AlreadyExists/.test(code)))) return false
-    // Some services take it for a question about a cache; that answer has no body to prove it.
+    // Some services treat the condition as a cache question and answer 304, which has no body to prove its origin.
     if (status === 304 && (await this.head(name, request.signal)) !== undefined) return false
     const error = this.requests.errorOf(refusal, { action: 'write', name })
-    // Services refuse a header with 403, too, but in their own words; 405 and 501 may come without any.
+    // A service may also refuse an unknown header with 403, then with its own error in the body; 405 and 501 may come
+    // without a body.
     if (!mayBeUnknown(refusal) || (status === 403 && unproven !== undefined)) throw error
     throw new PgtsError('feature-not-supported', error.message, { hints: error.hints, cause: error.cause })
   }
@@ -176,10 +177,10 @@ export class S3Client implements ObjectClient {
   }
 
   /**
-   * The same question as a GET of one byte: a refusal of that has a body, which proves that it comes from the store, and
-   * says whether the object or the bucket is missing.
+   * Repeats the request as a GET of one byte: its refusal has a body, which proves that it comes from the store, and
+   * distinguishes a missing object from a missing bucket.
    *
-   * @returns undefined for an object that is present, though it was reported as missing
+   * @returns undefined if the object is present, though HEAD reported it as missing
    */
   async #explained(name: string, refusal: Refusal, signal: AbortSignal | undefined): Promise<PgtsError | undefined> {
     const request = { action: 'look', name, signal } as const
@@ -195,7 +196,7 @@ export class S3Client implements ObjectClient {
   }
 }
 
-/** The bytes of an object, of its current version or another. */
+/** Reads an object, its current version or another. */
 export async function getObject(
   requests: S3Requests,
   request: S3Subject & {
@@ -223,7 +224,7 @@ export async function getObject(
   }
   const command = () => new GetObjectCommand(params)
   const { output, refusal } = await requests.send({ ...asked, name, command })
-  // It begins at the end of the object or beyond.
+  // The range begins at the end of the object or beyond.
   if (refusal?.status === 416 && refusal.unproven === undefined) return NO_BODY
   if (refusal !== undefined) throw requests.errorOf(refusal, request)
   return answerBody(requests, request, output, { offset, length })

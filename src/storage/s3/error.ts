@@ -5,10 +5,10 @@ import { retryAfterMs } from '../http/retry-after.ts'
 import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
 import type { Refusal } from './refusal.ts'
 
-/** What was asked of the bucket, and what permission it takes. */
+/** Actions as messages name them, and the required permission. */
 const ACTIONS = {
-  look: { words: 'look at', permission: 's3:GetObject, and s3:ListBucket to tell what is absent' },
-  read: { words: 'read', permission: 's3:GetObject, and s3:ListBucket to tell what is absent' },
+  look: { words: 'look up', permission: 's3:GetObject, and s3:ListBucket to detect missing objects' },
+  read: { words: 'read', permission: 's3:GetObject, and s3:ListBucket to detect missing objects' },
   'read-version': { words: 'read an earlier version of', permission: 's3:GetObjectVersion' },
   write: { words: 'write', permission: 's3:PutObject' },
   list: { words: 'list', permission: 's3:ListBucket' },
@@ -22,15 +22,15 @@ export type S3Action = keyof typeof ACTIONS
 
 export interface S3Place {
   readonly action: S3Action
-  /** What it was about, for messages: `s3://bucket/name`. */
+  /** The object of the action, for messages: `s3://bucket/name`. */
   readonly shown: string
   readonly bucket: string
-  /** How the options of the repository begin: `repo1`. */
+  /** Prefix of the options of the repository: `repo1`. */
   readonly repository: string
   readonly region: string
   readonly tagged?: boolean
   readonly encrypted?: boolean
-  /** A storage class is asked for. */
+  /** The request names a storage class. */
   readonly classed?: boolean
   readonly nowMs: number
 }
@@ -52,7 +52,7 @@ const OVERLOADED = new Set([
   'KMS.ThrottlingException',
 ])
 
-/** Broken on the way, or in conflict with another request that is still going on: the same again may succeed. */
+/** Corrupted in transit, or in conflict with another request in progress: the same request may succeed later. */
 const PASSING = new Set([
   'InternalError',
   'RequestTimeout',
@@ -66,10 +66,10 @@ const PASSING = new Set([
 
 export const EXPIRED = new Set(['ExpiredToken', 'ExpiredTokenException', 'TokenRefreshRequired', 'InvalidToken'])
 
-/** Statuses that deny a request whatever gave them: of an unproven answer with another nothing is believed. */
+/** Statuses that deny a request regardless of the sender. Any other status of an unproven answer is not trusted. */
 const REFUSING = new Set([400, 401, 403, 405, 411, 413, 501, 507])
 
-/** A refusal as an error that an operator can act on. */
+/** Converts a refusal to a PgtsError with hints. */
 export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
   const { status, code, unproven } = refusal
   const { repository: repo } = place
@@ -86,8 +86,8 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
   if (EXPIRED.has(code)) {
     return refused(
       'access',
-      `the keys have expired (${said})`,
-      `check where ${repo}-s3-key-type gets them from; ${repo}-s3-token is only valid for some hours`,
+      `the credentials have expired (${said})`,
+      `renew ${repo}-s3-token, which is valid for some hours only, or use a role (${repo}-s3-key-type)`,
     )
   }
   if (unproven !== undefined && refusal.region === undefined && status < 500 && !REFUSING.has(status)) {
@@ -96,17 +96,19 @@ export function s3Error(refusal: Refusal, place: S3Place): PgtsError {
   return errorOfCode(answer) ?? errorOfStatus(answer)
 }
 
-/** A refusal in the forms that its error needs. */
+/** A refusal with the functions that build its error. */
 interface Refused {
   readonly refusal: Refusal
   readonly place: S3Place
-  /** The service's own words. */
+  /** Code and message of the service. */
   readonly said: string
   readonly cause: Error
   message(why: string): string
-  /** The same request would be refused again. */
+  /** Builds an error that is not retried: the same request would be refused again. */
   readonly final: Final
-  /** The refusal may end, for example when an operator changes a policy; other requests to the store fail alike. */
+  /**
+   * Builds an error that is retried a few times: the refusal may end, for example when an operator changes a policy.
+   */
   readonly refused: Final
 }
 
@@ -120,7 +122,7 @@ function answerOf(refusal: Refusal, place: S3Place): Refused {
   const isDenied = place.action === 'remove' && unproven === undefined && isRemovalDenied(refusal)
   const final = (kind: ErrorCode, why: string, ...hints: string[]) =>
     new PgtsError(kind, message(why), { hints, cause, denied: isDenied })
-  // A removal that is denied is not asked again: nothing depends on it.
+  // A denied removal is not retried: no other operation depends on it.
   const refused = (kind: ErrorCode, why: string, ...hints: string[]) =>
     new (isDenied ? PgtsError : StoreRefusal)(kind, message(why), { hints, cause, denied: isDenied })
   return { refusal, place, said, cause, message, final, refused }
@@ -132,12 +134,12 @@ function errorOfCode({ refusal, place, said, final, refused }: Refused): PgtsErr
     case 'NoSuchBucket':
       return refused(
         'path-missing',
-        `there is no bucket ${bucket}`,
+        `bucket ${bucket} does not exist`,
         `create it, or check ${repo}-s3-bucket, ${repo}-s3-endpoint and ${repo}-s3-uri-style`,
       )
     case 'NoSuchKey':
     case 'NoSuchVersion':
-      return final('file-missing', 'it is not there')
+      return final('file-missing', 'it does not exist')
     case 'RequestTimeTooSkewed':
       return skewed(refusal, place, refused, final, said)
     case 'PermanentRedirect':
@@ -152,12 +154,12 @@ function errorOfCode({ refusal, place, said, final, refused }: Refused): PgtsErr
         'access',
         'the signature does not match',
         `check ${repo}-s3-key-secret, and ${repo}-s3-region (${place.region})`,
-        'a proxy between that changes the Host header does this, too',
+        'check that no proxy changes the Host header',
       )
     case 'InvalidObjectState':
       return final(
         'file-read',
-        'it lies in a storage class that is not read at once',
+        'its storage class does not allow an immediate read',
         'restore the object (RestoreObject) and wait, or move the repository out of that class',
       )
     case 'InvalidRange':
@@ -165,10 +167,10 @@ function errorOfCode({ refusal, place, said, final, refused }: Refused): PgtsErr
     case 'NotImplemented':
       return final('feature-not-supported', `the service cannot do this (${said})`, ...optionHints(refusal, place))
     case 'EntityTooLarge':
-      return final('file-write', `the service takes no object so large (${said})`)
+      return final('file-write', `the object is larger than the service allows (${said})`)
     case 'QuotaExceeded':
     case 'XMinioStorageFull':
-      return final('file-write', `the store is full (${said})`, 'make room: a shorter retention and expire')
+      return final('file-write', `the store is full (${said})`, "free space with a shorter retention and 'expire'")
     case 'InvalidRequest':
       if (/object lock|worm/i.test(refusal.message) && !/content-md5/i.test(refusal.message)) return locked(final, said)
   }
@@ -178,10 +180,10 @@ function errorOfCode({ refusal, place, said, final, refused }: Refused): PgtsErr
 function errorOfStatus({ refusal, place, said, cause, message, final, refused }: Refused): PgtsError {
   const { status, code } = refusal
   const { repository: repo } = place
-  // A redirect by a region's header needs no body.
+  // A redirect with a region in its header needs no body.
   if (status === 301 || status === 307) return wrongRegion(refusal, place, refused, said)
   if (status === 403 || code === 'AccessDenied') return denied(place, refused, said)
-  if (status === 412) return final('file-read', 'it was replaced meanwhile')
+  if (status === 412) return final('file-read', 'it was replaced during the operation')
   if (status === 507) return final('file-write', `the store is full (${said})`)
   if (status === 501)
     return refused('feature-not-supported', `the service cannot do this (${said})`, ...optionHints(refusal, place))
@@ -193,7 +195,7 @@ function errorOfStatus({ refusal, place, said, cause, message, final, refused }:
   return refused('service', said, ...(kms.length > 0 ? kms : optionHints(refusal, place)))
 }
 
-/** Headers that only options bring about, and that some services do not know. */
+/** Headers that are only sent because of an option, and that some services do not know. */
 function optionHints({ message }: Refusal, { action, repository: repo, tagged, classed }: S3Place): string[] {
   if (action !== 'write') return []
   const options = [
@@ -201,10 +203,13 @@ function optionHints({ message }: Refusal, { action, repository: repo, tagged, c
     ...(classed === true ? [{ name: `${repo}-s3-storage-class`, words: /storage-?class/i }] : []),
   ]
   const named = options.filter(({ words }) => words.test(message))
-  return (named.length > 0 ? named : options).map(({ name }) => `remove ${name} where the service does not know it`)
+  return (named.length > 0 ? named : options).map(({ name }) => `remove ${name} if the service does not support it`)
 }
 
-/** Why a removal was refused: no permission, or a lock on the object. Expired or unknown keys have to be put right. */
+/**
+ * True if permission is missing or the object is locked. Expired or unknown credentials are not a denial: they must be
+ * replaced.
+ */
 export function isRemovalDenied({ status, code, message }: Pick<Refusal, 'status' | 'code' | 'message'>): boolean {
   if (EXPIRED.has(code) || NOT_A_DENIAL.has(code)) return false
   if (code === 'InvalidRequest') return /object lock|worm/i.test(message)
@@ -221,14 +226,14 @@ function skewed({ serverTime }: Refusal, place: S3Place, refused: Final, final: 
   const differ = clocksDiffer(serverTime, place.nowMs)
   if (differ === undefined)
     return refused('clock', `the store does not accept the time of the request (${said})`, SET_CLOCK)
-  if (differ) return final('clock', `the clocks differ too much: it is ${serverTime} there, ${here} here`, SET_CLOCK)
+  if (differ) return final('clock', `the clocks differ too much: store ${serverTime}, this host ${here}`, SET_CLOCK)
   return refused(
     'service',
-    `the store says that the clocks differ, but it is ${serverTime} there and ${here} here (${said})`,
+    `the store reports a clock difference, but its time is ${serverTime} and the time of this host ${here} (${said})`,
   )
 }
 
-const SET_CLOCK = 'set the clock of this host, and keep it right with NTP'
+const SET_CLOCK = 'set the clock of this host, and synchronise it with NTP'
 
 function wrongRegion({ region }: Refusal, place: S3Place, refused: Final, said: string): PgtsError {
   const { repository: repo, bucket } = place
@@ -241,7 +246,7 @@ function wrongRegion({ region }: Refusal, place: S3Place, refused: Final, said: 
   }
   return refused(
     'service',
-    `the bucket ${bucket} is served elsewhere (${said})`,
+    `the bucket ${bucket} is at another endpoint (${said})`,
     `check ${repo}-s3-region (${place.region}) and ${repo}-s3-endpoint`,
   )
 }
@@ -249,12 +254,12 @@ function wrongRegion({ region }: Refusal, place: S3Place, refused: Final, said: 
 function denied(place: S3Place, refused: Final, said: string): PgtsError {
   const { repository: repo, bucket, action } = place
   const needed = [ACTIONS[action].permission, ...(action === 'write' && place.tagged ? ['s3:PutObjectTagging'] : [])]
-  const hints = [`the keys of ${repo} need ${needed.join(' and ')} on bucket ${bucket}`]
-  if (action === 'remove') hints.push('under object lock nothing can be removed before its time has come')
-  if (place.encrypted) hints.push('with a KMS key they also need kms:GenerateDataKey and kms:Decrypt')
+  const hints = [`grant ${needed.join(' and ')} on bucket ${bucket} to the credentials of ${repo}`]
+  if (action === 'remove') hints.push('an object lock prevents a removal before its retention ends')
+  if (place.encrypted) hints.push('grant also kms:GenerateDataKey and kms:Decrypt for the KMS key')
   return refused('access', `access denied (${said})`, ...hints)
 }
 
 function locked(final: Final, said: string): PgtsError {
-  return final('access', said, 'under object lock nothing can be removed or replaced before its time has come')
+  return final('access', said, 'an object lock prevents a removal or replacement before its retention ends')
 }

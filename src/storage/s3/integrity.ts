@@ -6,7 +6,7 @@ import { mayBeUnknown } from './refusal.ts'
 import type { Proof, RefusalMemory } from './refusal-memory.ts'
 import type { HttpRequest, S3Answer, S3Request, S3Requests } from './requests.ts'
 
-/** A body, and how it is proven to arrive as it was sent. */
+/** A body, and the proof that it arrives unchanged. */
 export interface ProvenBody {
   /** Parameters of the command. */
   readonly input: () => {
@@ -16,18 +16,19 @@ export interface ProvenBody {
     readonly ChecksumCRC32?: string
     readonly ContentMD5?: string
   }
-  /** Says what the signature is to say of the body. */
+  /** Sets what the signature contains about the body. */
   readonly prepare: (request: HttpRequest) => void
 }
 
 /**
- * Every S3 service checks a sha256 that is part of the signature; the newer ones check a CRC-32, too, which costs next to
- * nothing (4 GB/s against 1.3, and 0.5 of MD5). So bodies are signed until the store has shown, by repeating the CRC-32
- * in its answer, that it checks it; from then on TLS keeps them from being changed on purpose, and the CRC-32 from
- * being changed by accident. Without TLS they are always signed.
+ * Every S3 service checks a SHA-256 that is part of the signature; newer ones also check a CRC-32, which costs almost
+ * nothing (4 GB/s against 1.3, and 0.5 of MD5). So bodies are signed until the store has shown that it checks the
+ * CRC-32, by repeating it in an answer. From then on TLS protects against intended changes, and the CRC-32 against
+ * accidental ones. Without TLS they are always signed.
  *
- * Some services refuse the headers of a CRC-32, and some want a Content-MD5 for buckets with object lock. After the first
- * refusal the same is sent signed and with its MD5, which is as old as S3; when that is taken, so is all that follows.
+ * Some services refuse the headers of a CRC-32, and some require a Content-MD5 for buckets with object lock. After the
+ * first refusal the request is repeated with signature and MD5, which every service knows; if that succeeds, all later
+ * requests use it.
  */
 export class Integrity {
   readonly #secure: boolean
@@ -39,7 +40,7 @@ export class Integrity {
     this.#memory = memory
   }
 
-  /** Send what carries a body, or begins an upload; again with an MD5 when the store may not know CRC-32. */
+  /** Sends a request that carries a body or begins an upload; again with an MD5 if the store may not know CRC-32. */
   async send<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
     requests: Pick<S3Requests, 'send'>,
     request: (proof: Proof) => S3Request<I, O>,
@@ -48,7 +49,7 @@ export class Integrity {
     const answer = await requests.send(request('crc32'))
     if (answer.refusal === undefined || !mayBeUnknown(answer.refusal)) return answer
     const plain = await requests.send(request('md5'))
-    // A condition that does not hold is an answer, too.
+    // A failed condition also shows that the service accepted the headers.
     if (plain.refusal === undefined || plain.refusal.status === 412) this.#memory.rememberRefusedCrc()
     return plain
   }
@@ -57,12 +58,12 @@ export class Integrity {
     return proof === 'md5' ? withContentMd5(bytes) : proven(bytes, crc32Base64(bytes), !this.#checksCrc)
   }
 
-  /** The store's answer to such an object. */
+  /** Evaluates the answer to an object sent with a CRC-32. */
   learn({ ChecksumCRC32 }: { readonly ChecksumCRC32?: string }): void {
     if (this.#secure && ChecksumCRC32 !== undefined) this.#checksCrc = true
   }
 
-  /** A part of an upload. `crc`: the store said, when the upload began, that it checks one. */
+  /** A part of an upload. `crc`: set if the store reported at the start of the upload that it checks a CRC-32. */
   forPart(bytes: Uint8Array, crc: string | undefined, proof: Proof): ProvenBody {
     return proof === 'md5' ? withContentMd5(bytes) : proven(bytes, crc, crc === undefined || !this.#secure)
   }
@@ -87,7 +88,7 @@ function bodyWith(bytes: Uint8Array, checksum: object, signed: boolean): ProvenB
   }
 }
 
-/** TLS keeps a copy of what the network has not taken, so a large body is handed over piece by piece. */
+/** TLS keeps a copy of all bytes that the network has not accepted yet, so a large body is passed in pieces. */
 const PIECE_BYTES = 256 * 1024
 
 function bodyOf(bytes: Uint8Array): Uint8Array | Readable {
@@ -101,7 +102,7 @@ function bodyOf(bytes: Uint8Array): Uint8Array | Readable {
   })
 }
 
-/** Services that know no CRC-32 insist on an MD5 of a batch of removals, where the library would send only the former. */
+/** Services without CRC-32 require an MD5 for a batch of removals, where the library would send only the CRC-32. */
 export function withMd5({ headers, body }: HttpRequest): void {
   for (const name of Object.keys(headers)) if (/^x-amz-(sdk-)?checksum-/.test(name)) delete headers[name]
   headers['content-md5'] = createHash('md5')
@@ -109,7 +110,7 @@ export function withMd5({ headers, body }: HttpRequest): void {
     .digest('base64')
 }
 
-/** Big-endian, in base64, as the service wants it. */
+/** Big-endian in base64, the form of the service. */
 export function crc32Base64(bytes: Uint8Array): string {
   const value = Buffer.alloc(4)
   value.writeUInt32BE(crc32(bytes))

@@ -5,7 +5,7 @@ import { checkedPage, NO_NEXT_PAGE } from '../object/pages.ts'
 import { isText, nameReader, textKey } from './names.ts'
 import type { S3Requests } from './requests.ts'
 
-/** One page of names. */
+/** Fetches one page of names. */
 export async function listPage(requests: S3Requests, request: ObjectListRequest): Promise<ObjectPage> {
   const { after, signal } = request
   const input = {
@@ -28,21 +28,21 @@ export async function listPage(requests: S3Requests, request: ObjectListRequest)
   return checkedPage(requests.doing(subject), request, page, names)
 }
 
-/** What is to be listed, of objects or of their versions. */
+/** Parameters of a listing, of objects or of their versions. */
 export function listParams(requests: S3Requests, { prefix, delimiter }: ObjectListRequest) {
   if (!isText(prefix)) {
-    // No service takes such a name, so that there is nothing below it.
+    // No service accepts such a name, so nothing can be listed below it.
     throw new PgtsError('feature-not-supported', `cannot list ${requests.shown(prefix)}: names in S3 are UTF-8 text`)
   }
   return {
-    // Names may hold what XML cannot carry.
+    // Names may contain characters that XML cannot carry.
     EncodingType: 'url' as const,
     Prefix: prefix === '' ? undefined : textKey(prefix),
     Delimiter: delimiter,
   }
 }
 
-/** `Contents` of a page or `Version` of a list of versions. */
+/** Converts one entry of `Contents` or `Version`. */
 export function entryOf(
   found: { Key?: string; Size?: number; LastModified?: Date },
   name: (text: string | undefined) => string,

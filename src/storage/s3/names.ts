@@ -1,25 +1,25 @@
 import { isUtf8 } from 'node:buffer'
 import { decodeUtf8, textToBytes } from '../../util/byte-string.ts'
 
-/** Is this name text? S3 wants no other, and the library takes no other. */
+/** True if the name is UTF-8. S3 and the library accept nothing else. */
 export function isText(name: string): boolean {
   return isUtf8(Buffer.from(name, 'latin1'))
 }
 
 /**
- * A name or marker as the library takes it: text. Bytes that are no UTF-8 are replaced here, because encoding the path
- * would fail on them; `requests.ts` writes the path of every name itself.
+ * Converts a name or marker to text for the library. Invalid UTF-8 is replaced here, because the library would fail to
+ * encode the path; `requests.ts` writes the correct path of every name itself.
  */
 export function textKey(name: string): string {
   return Buffer.from(name, 'latin1').toString('utf8')
 }
 
-/** Can XML carry a name? Most control characters it cannot, not even escaped. */
+/** True if XML can carry the name. Most control characters cannot appear in XML, not even escaped. */
 export function fitsXml(name: string): boolean {
   return isText(name) && !/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/.test(decodeUtf8(name))
 }
 
-/** A name as the path of a URL carries it, in the one form that signatures allow; for bytes that are no text, too. */
+/** Encodes a name for the path of a URL, in the one form that signatures allow; also for names that are not UTF-8. */
 export function uriEncodePath(bytes: string): string {
   let encoded = ''
   for (let i = 0; i < bytes.length; i++) encoded += ESCAPED_IN_PATH[bytes.charCodeAt(i)]
@@ -31,7 +31,7 @@ const ESCAPED_IN_PATH = Array.from({ length: 256 }, (_, byte) => {
   return /[A-Za-z0-9._~/-]/.test(character) ? character : `%${byte.toString(16).toUpperCase().padStart(2, '0')}`
 })
 
-/** Back to a byte string. `+` means a space in what listings escape; a bare `%` is taken for itself. */
+/** Decodes to a byte string. Listings encode a space as `+`; a `%` without two hex digits stands for itself. */
 export function uriDecode(text: string): string {
   if (!/[%+]/.test(text)) return text
   return text.replaceAll('+', ' ').replaceAll(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => {
@@ -39,7 +39,7 @@ export function uriDecode(text: string): string {
   })
 }
 
-/** How names are written in an answer: a service that does not know escapes says nothing of them. */
+/** Returns a decoder for the names in an answer: a service without URL encoding omits EncodingType. */
 export function nameReader({ EncodingType }: { EncodingType?: string }): (text?: string) => string {
   return (text = '') => (EncodingType === 'url' ? uriDecode(text) : textToBytes(text))
 }

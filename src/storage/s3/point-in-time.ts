@@ -12,14 +12,14 @@ import { ListingProgress } from '../object/pages.ts'
 import { getObject, type S3Client } from './client.ts'
 import { AsOf, listVersions, type ObjectVersion, type VersionMarker } from './versions.ts'
 
-/** Where a listing continues. `settled` is a name that is decided although more of its versions follow. */
+/** Position in a listing. `decided` is a name whose result is known although more of its versions follow. */
 interface PageMark extends VersionMarker {
-  readonly settled?: string
+  readonly decided?: string
 }
 
 /**
- * A bucket that keeps versions, as it was at a time: what was written or removed later is not seen. Nothing can be
- * changed. A service with the times of its versions in whole seconds cannot tell what happened within one.
+ * A versioned bucket as it was at a point in time: later writes and removals are not visible. Read only. If a service
+ * gives the times of versions in whole seconds, changes within one second cannot be ordered.
  */
 export function atPointInTime(client: S3Client, atMs: number): ObjectClient {
   return new PointInTimeS3Client(client, atMs)
@@ -30,7 +30,7 @@ class PointInTimeS3Client implements ObjectClient {
   readonly limits: ObjectLimits
   readonly #client: S3Client
   readonly #atMs: number
-  /** Of names that were listed or looked up: reading them takes one request then. */
+  /** Names that were listed or looked up: reading one then takes a single request. */
   readonly #known = new Map<string, ObjectVersion>()
 
   constructor(client: S3Client, atMs: number) {
@@ -47,12 +47,12 @@ class PointInTimeS3Client implements ObjectClient {
   async list(request: ObjectListRequest): Promise<ObjectPage> {
     const mark = request.after === undefined ? undefined : (JSON.parse(request.after) as PageMark)
     const page = await this.#page(request, mark)
-    const asOf = new AsOf(this.#atMs, mark?.settled)
+    const asOf = new AsOf(this.#atMs, mark?.decided)
     const objects = [...asOf.pick(page.versions)]
     for (const version of objects) this.#remember(version)
     if (page.next === undefined) return { objects, prefixes: page.prefixes }
-    const { settled } = asOf
-    const next: PageMark = settled === undefined ? page.next : { ...page.next, settled }
+    const { decided } = asOf
+    const next: PageMark = decided === undefined ? page.next : { ...page.next, decided }
     return { objects, prefixes: page.prefixes, next: JSON.stringify(next) }
   }
 
@@ -60,7 +60,7 @@ class PointInTimeS3Client implements ObjectClient {
     const found = this.#known.get(name) ?? (await this.#versionOf(name, signal))
     const { requests, keyParams: readParams } = this.#client
     if (found === undefined) {
-      throw new PgtsError('file-missing', `cannot read ${requests.shown(name)}: it was not there at that time`)
+      throw new PgtsError('file-missing', `cannot read ${requests.shown(name)}: it did not exist at that time`)
     }
     const input = { ...readParams, VersionId: found.versionId }
     return getObject(requests, { action: 'read-version', name, input, signal }, { offset, length, version })
@@ -94,7 +94,7 @@ class PointInTimeS3Client implements ObjectClient {
         this.#remember(version)
         return version
       }
-      if (asOf.settled === name || own.length < page.versions.length) return undefined
+      if (asOf.decided === name || own.length < page.versions.length) return undefined
       mark = page.next
       if (mark !== undefined) progress.advance(mark, own[0] && [own[0].name, own[0].versionId])
     } while (mark !== undefined)
@@ -111,7 +111,7 @@ class PointInTimeS3Client implements ObjectClient {
   }
 
   async #refuse(): Promise<never> {
-    throw new PgtsError('assert', `${this.display} cannot be changed`)
+    throw new PgtsError('assert', `${this.display} is read only`)
   }
 }
 

@@ -3,23 +3,23 @@ import { UnprovenAnswer } from '../http/unproven-answer.ts'
 import { xmlElement, xmlRoot } from '../http/xml-root.ts'
 import { PgtsError } from '../../util/error.ts'
 
-/** What every service puts into its answer when it has done what it was asked. */
+/** What every service includes in its answer when it has performed the request. */
 interface Proof {
   readonly statuses: readonly number[]
   readonly headers?: readonly string[]
   /** Root element of the body. */
   readonly root?: string
-  /** Elements of the body with one of these values; [] is any value but none. */
+  /** Elements of the body and their allowed values; [] allows every value except an empty one. */
   readonly elements?: Readonly<Record<string, readonly string[]>>
 }
 
 const BOOLEAN = ['true', 'false']
 
 /**
- * For each command of AWS's client that is used. The client itself takes nearly everything for an answer: HTML for a
- * listing of nothing, any 200 for an object that was stored.
+ * For each command of AWS's client that is used. The client itself accepts almost any answer: HTML as an empty listing,
+ * any 200 as a stored object.
  *
- * Of Ceph 16 the ETag in CompleteMultipartUploadResult is empty, so that is not asked for.
+ * Ceph 16 sends an empty ETag in CompleteMultipartUploadResult, so that element is not required.
  */
 const PROOFS: Readonly<Record<string, Proof>> = {
   HeadObjectCommand: { statuses: [200], headers: ['etag', 'last-modified'] },
@@ -54,16 +54,16 @@ export interface HttpResponse {
 export interface ProvenAnswer {
   /** The body, where it is XML. */
   readonly xml?: string
-  /** It is a refusal, but not one of an S3 service: what came instead. Never of a HEAD, whose answers have no body. */
+  /** Set if the answer is a refusal, but not of an S3 service. Never set for a HEAD, whose answers have no body. */
   readonly unproven?: UnprovenAnswer
 }
 
 /**
- * Read what proves an answer to be the service's. A body that was read is put back; an error in what began as a success
- * gets the status of an error.
+ * Checks that an answer comes from the service. A body that was read is put back; an error in the body of a 200 gets
+ * the status of an error.
  *
  * @param command name of the client's command
- * @throws UnprovenAnswer for a success that the service did not report
+ * @throws UnprovenAnswer for a success without this proof
  */
 export async function proveAnswer(command: string, response: HttpResponse): Promise<ProvenAnswer> {
   const proof = PROOFS[command]
@@ -105,7 +105,7 @@ function wanted({ statuses }: Proof): string {
   return statuses.join(' or ')
 }
 
-/** The body as text, left as bytes for the client. */
+/** Reads the body as text, and puts it back for the client. */
 async function collect(response: HttpResponse): Promise<string> {
   const { body } = response
   const bytes =

@@ -8,7 +8,7 @@ export type PutParams = Pick<
 >
 export type KeyParams = Pick<PutParams, 'SSECustomerAlgorithm' | 'SSECustomerKey'>
 
-/** How a new object is to be kept: encrypted, tagged, in what class. By kind, made once. */
+/** Encryption, tags and storage class of a new object, by its kind; computed once. */
 export function putParams(description: S3Description): (kind: ObjectKind) => PutParams {
   const { storageClass = {}, tags } = description
   const common: PutParams = { ...encryptionParams(description) }
@@ -17,10 +17,10 @@ export function putParams(description: S3Description): (kind: ObjectKind) => Put
       .map((pair) => pair.map(encodeURIComponent).join('='))
       .join('&')
   }
-  // A service of one's own may have classes that AWS has not.
+  // A compatible service may have classes that AWS does not have.
   const inClass = (name: string | undefined) =>
     name === undefined ? common : { ...common, StorageClass: name as StorageClass }
-  // Every command reads the info files and manifests: a class that charges for reading would cost more than it saves.
+  // Every command reads the info files and manifests: a class that charges for reads would cost more than it saves.
   const byKind: Record<ObjectKind, PutParams> = {
     info: common,
     manifest: common,
@@ -36,7 +36,7 @@ function encryptionParams(description: S3Description): PutParams {
   return { ServerSideEncryption: 'aws:kms', SSEKMSKeyId: encryption.kmsKeyId }
 }
 
-/** A key that the store does not keep goes with everything that writes or reads an object. */
+/** A customer key, which the store does not keep, is part of every request that writes or reads an object. */
 export function customerKeyParams({ encryption }: S3Description): KeyParams {
   if (encryption === undefined || !('customerKey' in encryption)) return {}
   return { SSECustomerAlgorithm: 'AES256', SSECustomerKey: encryption.customerKey }

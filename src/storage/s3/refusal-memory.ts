@@ -3,16 +3,16 @@ import { closeSync, constants, existsSync, fstatSync, mkdirSync, openSync, write
 import { dirname } from 'node:path'
 import { s3Address, type S3Description } from './description.ts'
 
-/** What a body is proven by, beside its signature. */
+/** The proof of a body, in addition to its signature. */
 export type Proof = 'crc32' | 'md5'
 
-/** The store may have learned in the meantime; asking costs one refused request. */
+/** The store may have been upgraded since; checking costs one refused request. */
 const KEEP_MS = 24 * 3_600_000
 
 /**
- * That a store refuses the headers of a CRC-32, for this process and as a file for the next ones: otherwise every
- * archive-push would be refused once. The file holds for one bucket and one day. Believing it when it is wrong costs
- * processor time and no safety, as a body then carries its MD5; and where it cannot be written, each process finds out again.
+ * Records that a store refuses the headers of a CRC-32, for this process and in a file for later ones: otherwise every
+ * archive-push would be refused once. The file is valid for one bucket and one day. A wrong record costs CPU time, not
+ * safety, because a body then carries its MD5. If the file cannot be written, each process detects it again.
  */
 export class RefusalMemory {
   readonly #path: string | undefined
@@ -43,7 +43,7 @@ function fileName(description: S3Description): string {
   return `pgts-s3-without-crc-${bucket.slice(0, 16)}`
 }
 
-/** Nothing but a file of this user or root counts, as the directory may be one that others write to. */
+/** Only a file of this user or root is trusted, because other users may write to the directory. */
 function isFresh(path: string): boolean {
   try {
     const fd = openSync(path, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK)
@@ -58,11 +58,11 @@ function isFresh(path: string): boolean {
   }
 }
 
-/** Its time alone counts. */
+/** Only the mtime of the file is used. */
 function leave(path: string): void {
   try {
     const directory = dirname(path)
-    // Not recursive: Node never returns from that below /proc.
+    // Not recursive: below /proc Node's recursive mkdir never returns.
     if (!existsSync(directory)) mkdirSync(directory, { mode: 0o770 })
     const { O_WRONLY, O_CREAT, O_NOFOLLOW, O_NONBLOCK } = constants
     const fd = openSync(path, O_WRONLY | O_CREAT | O_NOFOLLOW | O_NONBLOCK, 0o640)
@@ -72,6 +72,6 @@ function leave(path: string): void {
       closeSync(fd)
     }
   } catch {
-    // The next process finds out again.
+    // The next process detects it again.
   }
 }

@@ -1,27 +1,27 @@
 import type { UnprovenAnswer } from '../http/unproven-answer.ts'
 
-/** What the service said instead of doing what it was asked. */
+/** The error answer of the service. */
 export interface Refusal {
-  /** HTTP status; 503 where the refusal came in the body of what began as a success. */
+  /** HTTP status; 503 if the refusal came in the body of a 200. */
   readonly status: number
   /** `NoSuchKey`, `SlowDown`, ...; '' when the answer has no body or is not from an S3 service. */
   readonly code: string
   readonly message: string
-  /** Where the bucket is, if the service said so. */
+  /** Region of the bucket, if the service reported it. */
   readonly region?: string
-  /** Time of the service, as it says it. */
+  /** Time of the service, in its own format. */
   readonly serverTime?: string
   readonly retryAfter?: string
-  /** By which the operator of the service finds this request in its log. */
+  /** Identifies the request in the log of the service. */
   readonly requestId?: string
-  /** What came instead of a refusal of an S3 service; absent: it is one, or an answer to HEAD, which has no body. */
+  /** Set if another server refused; absent: the service did, or it is an answer to HEAD, which has no body. */
   readonly unproven?: UnprovenAnswer
 }
 
-/** Statuses with which services refuse a header, a parameter or an operation that they do not know. */
+/** Statuses with which services refuse an unknown header, parameter or operation. */
 const UNKNOWN = new Set([400, 403, 405, 411, 415, 422, 501])
 
-/** Codes with these statuses that name another reason. */
+/** Codes with these statuses that have another reason. */
 const OTHER_REASONS = new Set([
   'AuthorizationHeaderMalformed',
   'BadDigest',
@@ -43,27 +43,28 @@ const OTHER_REASONS = new Set([
 ])
 
 /**
- * May a request have been refused for something that goes beyond the S3 of old? Services say so in many ways (400
- * InvalidArgument, 501 NotImplemented, 403 SignatureDoesNotMatch), so only a request without it can tell.
+ * True if the request may have been refused for a feature newer than the original S3. Services report that in many ways
+ * (400 InvalidArgument, 501 NotImplemented, 403 SignatureDoesNotMatch), so only a request without the feature gives
+ * certainty.
  */
 export function mayBeUnknown({ status, code }: Refusal): boolean {
   return UNKNOWN.has(status) && !OTHER_REASONS.has(code)
 }
 
-/** What the errors of AWS's client have in common: what it could read of the answer. */
+/** The common members of the errors of AWS's client. */
 interface SdkError {
   readonly $metadata?: { readonly httpStatusCode?: number; readonly requestId?: string }
   readonly $response?: { readonly statusCode?: number; readonly headers?: Readonly<Record<string, string>> }
   readonly [element: string]: unknown
 }
 
-/** What the library says when the answer has no code of an S3 service. */
+/** Codes that the library makes up if the answer has no code of an S3 service. */
 const MADE_UP = new Set(['Unknown', 'NotFound', 'UnknownError', 'Error', 'TypeError', 'SyntaxError'])
 const MADE_UP_MESSAGE = 'UnknownError'
 
 /**
- * The refusal that an error of AWS's client stands for; undefined when there was no answer, or a success that could not
- * be read. Signed text that some services repeat in it is left out.
+ * Converts an error of AWS's client to a refusal; undefined if there was no answer, or a success that could not be
+ * read. The signed text that some services repeat is left out.
  *
  * @param unproven see `Refusal`
  */

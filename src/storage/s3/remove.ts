@@ -6,10 +6,10 @@ import { withMd5 } from './integrity.ts'
 import { fitsXml, textKey } from './names.ts'
 import type { S3Requests } from './requests.ts'
 
-/** Services that know no batches get so many removals at once. */
+/** Services without batches receive this many single removals at once. */
 const SINGLE_AT_ONCE = 16
 
-/** Removes objects by the batch; one by one what cannot be written in XML, and where the service has no batches. */
+/** Removes objects in batches; one by one if XML cannot carry the name, or if the service has no batches. */
 export class Removals {
   readonly #requests: S3Requests
   #batches = true
@@ -53,7 +53,7 @@ export class Removals {
         reason: [Code, Message].filter((part) => part !== undefined).join(': '),
         denied: isRemovalDenied({ status: 200, code: Code ?? '', message: Message ?? '' }),
       }))
-    // Some services report only what they could not remove, and so does a request that asks for that: no proof.
+    // Some services report only failed removals, as a quiet request would: the missing names need a check.
     const unanswered = names.filter((name) => !answered.has(name))
     return [...left, ...(await this.#oneByOne(unanswered, signal))]
   }

@@ -29,7 +29,7 @@ export type S3Command<I extends ServiceInputTypes, O extends ServiceOutputTypes>
   ServiceOutputTypes
 >
 
-/** What a request is about, for messages. */
+/** The action and object of a request, for messages. */
 export interface S3Subject {
   readonly action: S3Action
   /** Name of the object (byte string); absent: the bucket itself. */
@@ -38,11 +38,11 @@ export interface S3Subject {
 }
 
 export interface S3Request<I extends ServiceInputTypes, O extends ServiceOutputTypes> extends S3Subject {
-  /** Made for each time that it is sent: a body that is a stream can be sent once. */
+  /** Called for each attempt: a body that is a stream can be sent only once. */
   readonly command: () => S3Command<I, O>
-  /** What the library has no parameter for. Gets what is about to be signed. */
+  /** Changes the request before it is signed, where the library has no parameter. */
   readonly prepare?: (request: HttpRequest) => void
-  /** Gets the body of a success that is XML before the library reads it. */
+  /** Receives the XML body of a success before the library reads it. */
   readonly seen?: (xml: string) => void
 }
 
@@ -52,16 +52,16 @@ export interface HttpRequest {
   readonly headers: Record<string, string>
 }
 
-/** Either what was asked for, or why not. */
+/** The result, or the refusal. */
 export type S3Answer<O> =
   { readonly output: O; readonly refusal?: undefined } | { readonly output?: undefined; readonly refusal: Refusal }
 
-/** A request that is signed more than this beside the time of the service is refused. */
+/** The service refuses a request whose signing time differs by more than this from its own. */
 const MOST_SKEW_MS = 15 * 60_000
 
-/** Sends requests to one bucket through AWS's client, each once, and puts failures into words. */
+/** Sends requests to one bucket through AWS's client, each once, and converts failures to errors. */
 export class S3Requests implements AsyncDisposable {
-  /** What every command of this bucket says. */
+  /** Parameters of every command. */
   readonly common: { readonly Bucket: string; readonly RequestPayer?: 'requester' }
   readonly #description: S3Description
   readonly #agents: Agents
@@ -87,24 +87,27 @@ export class S3Requests implements AsyncDisposable {
     this.#root = endpoint.uriStyle === 'path' ? `/${encodeURIComponent(bucket)}/` : '/'
   }
 
-  /** By the clock of the service, as far as it has answered. */
+  /** The time by the clock of the service, if it has answered. */
   get storeNowMs(): number {
     return Date.now() + this.#sdk.config.systemClockOffset
   }
 
-  /** Send it once; again only when the keys had expired and there are new ones. Rejects when there is no answer. */
+  /**
+   * Sends the request once; a second time only if the credentials had expired and new ones exist. Rejects if there is
+   * no answer.
+   */
   async send<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
     request: S3Request<I, O>,
   ): Promise<S3Answer<O>> {
     const used = await this.#keys(request)
     const answer = await this.#once(request)
     if (answer.refusal === undefined || !expired(request, answer.refusal)) return answer
-    // Another request may have been refused before and have asked for new ones already.
+    // Another request may have been refused before, and may have fetched new credentials already.
     if (same(await this.#keys(request), used) && same(await this.#keys(request, true), used)) return answer
     return this.#once(request)
   }
 
-  /** Send it; a refusal is an error. */
+  /** Sends the request; a refusal becomes an error. */
   async outputOf<I extends ServiceInputTypes, O extends ServiceOutputTypes>(request: S3Request<I, O>): Promise<O> {
     const { output, refusal } = await this.send(request)
     if (refusal !== undefined) throw this.errorOf(refusal, request)
@@ -127,16 +130,17 @@ export class S3Requests implements AsyncDisposable {
     return s3Error(refusal, place)
   }
 
-  /** A broken connection or body, in words; an abort passes as it is. */
+  /** Converts a broken connection or body to an error; an abort is returned unchanged. */
   failure(error: unknown, subject: S3Subject): unknown {
     if (subject.signal?.aborted) return subject.signal.reason
-    const trouble = networkError(this.doing(subject), plain(error), this.#description.repository)
-    // A name that was never found is misspelt; to wait for it would only hide that. Once found, it comes back.
-    if (this.#answered || systemCode(error) !== 'ENOTFOUND') return trouble
-    return new PgtsError('host-connect', trouble.message, { hints: trouble.hints, cause: trouble.cause })
+    const failure = networkError(this.doing(subject), plain(error), this.#description.repository)
+    // A host name that has never resolved is probably misspelt: report it at once instead of retrying. One that has
+    // resolved before may come back.
+    if (this.#answered || systemCode(error) !== 'ENOTFOUND') return failure
+    return new PgtsError('host-connect', failure.message, { hints: failure.hints, cause: failure.cause })
   }
 
-  /** A success that cannot be what was asked for. */
+  /** A success that cannot be the answer to this request. */
   unusable(subject: S3Subject, why: string): StoreRefusal {
     return new StoreRefusal('service', `${this.doing(subject)}: ${why}`)
   }
@@ -176,7 +180,7 @@ export class S3Requests implements AsyncDisposable {
     }
   }
 
-  /** @param refused gets a refusal that is not one of an S3 service */
+  /** @param refused receives a refusal that does not come from an S3 service */
   #prepared<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
     { name, command: make, prepare, seen }: S3Request<I, O>,
     refused: (unproven: UnprovenAnswer | undefined) => void,
@@ -187,7 +191,7 @@ export class S3Requests implements AsyncDisposable {
       command.middlewareStack.add(
         (next) => (args) => {
           const request = (args as unknown as { request: HttpRequest }).request
-          // The library takes text alone.
+          // The library accepts text only.
           if (path !== undefined) request.path = path
           prepare?.(request)
           return next(args)
@@ -210,7 +214,7 @@ export class S3Requests implements AsyncDisposable {
     return command
   }
 
-  /** The keys that requests are signed with; the library keeps them until shortly before they expire. */
+  /** The credentials that sign the requests; the library keeps them until shortly before they expire. */
   async #keys(request: S3Subject, forceRefresh = false): Promise<FetchedKeys> {
     try {
       return (await this.#sdk.config.credentials({ forceRefresh })) as FetchedKeys
@@ -220,7 +224,9 @@ export class S3Requests implements AsyncDisposable {
   }
 }
 
-/** Do the keys have to be new ones? An answer to HEAD says nothing but its status: then another question tells why. */
+/**
+ * True if the credentials have expired. An answer to HEAD has only its status: then a second request finds the reason.
+ */
 function expired({ action }: S3Subject, { code, status }: Refusal): boolean {
   return EXPIRED.has(code) || (action === 'look' && status === 400 && code === '')
 }
@@ -229,12 +235,12 @@ function same(a: FetchedKeys, b: FetchedKeys): boolean {
   return a.accessKeyId === b.accessKeyId && a.secretAccessKey === b.secretAccessKey && a.sessionToken === b.sessionToken
 }
 
-/** The status alone does not say so, in an answer to HEAD. */
+/** In an answer to HEAD the status alone does not identify a clock error. */
 function skewed({ status, code, serverTime }: Refusal, sentMs: number): boolean {
   return status === 403 && code === '' && Math.abs(Date.parse(serverTime ?? '') - sentMs) > MOST_SKEW_MS
 }
 
-/** What the library writes for programmers is taken away again. */
+/** Removes text of the library that is meant for programmers. */
 function plain(error: unknown): unknown {
   if (!(error instanceof Error) || error instanceof PgtsError || error instanceof UnprovenAnswer) return error
   const code = systemCode(error) ?? (error.name === 'TimeoutError' ? 'ETIMEDOUT' : undefined)

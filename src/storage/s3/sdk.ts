@@ -7,8 +7,8 @@ import { hostOf, type S3Description } from './description.ts'
 import type { Credentials } from './keys/fetched-keys.ts'
 
 /**
- * AWS's client, told all that it would otherwise look for in the environment and in ~/.aws: where to connect and what to
- * sign is up to the options of the repository alone. It sends everything once; the storage above repeats.
+ * AWS's client, with every setting that it would otherwise read from the environment and ~/.aws: only the options of
+ * the repository define host and credentials. It sends every request once; the retrying wrapper repeats it.
  */
 export function openSdk(description: S3Description, agents: Agents, credentials: Credentials, clock: Clock): Sdk {
   const { region, service, endpoint, access } = description
@@ -19,9 +19,9 @@ export function openSdk(description: S3Description, agents: Agents, credentials:
     region,
     credentials,
     maxAttempts: 1,
-    // The first answer tells it the time of the service.
+    // The first answer sets the offset to the clock of the service.
     systemClockOffset: clock.nowMs() - Date.now(),
-    // Its rules know the hosts of AWS; ours say what the host is.
+    // The endpoint rules of the library know AWS hosts only; the URL is computed here.
     endpoint: url.href,
     endpointProvider: () => ({ url }),
     httpAuthSchemeProvider: () => [
@@ -37,13 +37,13 @@ export function openSdk(description: S3Description, agents: Agents, credentials:
       connectionTimeout: access.stallMs,
       socketTimeout: access.stallMs,
     }),
-    // What a body is proven by is decided by integrity.ts.
+    // integrity.ts decides how a body is proven.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
     expectContinueHeader: false,
     logger: SILENT,
   })
-  // Before the signature, which is for all headers.
+  // Before the signature, which covers all headers.
   sdk.middlewareStack.addRelativeTo(withoutClient, {
     name: 'withoutClient',
     relation: 'before',
@@ -51,7 +51,7 @@ export function openSdk(description: S3Description, agents: Agents, credentials:
   })
   const { connectHost } = endpoint
   if (connectHost !== undefined) {
-    // After the signature, which is for the host that the endpoint names, as is the Host header.
+    // After the signature, which is made for the host in the Host header.
     sdk.middlewareStack.add(
       (next) => (args) => {
         Object.assign(args.request as object, { hostname: bracketed(connectHost) })
@@ -63,12 +63,12 @@ export function openSdk(description: S3Description, agents: Agents, credentials:
   return sdk
 }
 
-/** Of AWS's clients, which on every start with Node 20 say on stderr that they want a newer one: their own switch. */
+/** AWS's clients print a notice on stderr on Node 20 at every start; this is their own switch to disable it. */
 export function silenceVersionNotice(): void {
   process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true'
 }
 
-/** What tells AWS about its own client is taken off: other services may refuse what they do not know. */
+/** Removes the parameters and headers that identify AWS's client: other services may refuse unknown ones. */
 function withoutClient<A, R>(next: (args: A) => R): (args: A) => R {
   return (args) => {
     const { headers, query } = (
@@ -98,7 +98,7 @@ const ASK_NOBODY: S3ClientConfig = {
   userAgentAppId: '',
 }
 
-/** Where the bucket is, in its name for the outside: that goes into the Host header. */
+/** URL of the bucket with the host that goes into the Host header. */
 function bucketUrl({ endpoint, bucket }: S3Description): URL {
   const { secure, uriStyle, port } = endpoint
   const host = bracketed(hostOf({ endpoint, bucket }))

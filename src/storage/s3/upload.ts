@@ -23,7 +23,7 @@ export interface UploadPlace {
   readonly requests: S3Requests
   readonly integrity: Integrity
   readonly name: string
-  /** With a customer's key every part is sent along with it. */
+  /** A customer key is sent with every part. */
   readonly keyParams: KeyParams
   readonly look: () => Promise<LookedEntry | undefined>
 }
@@ -34,7 +34,7 @@ interface SentPart {
   readonly sizeBytes: number
 }
 
-/** Begin an upload in parts. The store keeps the parts, and shows nothing of them, until it is completed or aborted. */
+/** Begins an upload in parts. The store keeps the parts invisible until the upload is completed or aborted. */
 export async function beginUpload(place: UploadPlace, params: PutParams, signal?: AbortSignal): Promise<ObjectUpload> {
   const { requests, integrity, name } = place
   const input = { ...requests.common, Key: textKey(name), ...params }
@@ -49,9 +49,9 @@ export async function beginUpload(place: UploadPlace, params: PutParams, signal?
   if (refusal !== undefined) throw requests.errorOf(refusal, subject)
   const { UploadId, ChecksumAlgorithm } = output
   if (UploadId === undefined) {
-    throw new RetryableStoreError(`the store began an upload of ${requests.shown(name)} and gave it no id`)
+    throw new RetryableStoreError(`the store began an upload of ${requests.shown(name)}, but returned no id`)
   }
-  // A store that overlooks what it does not know does not repeat it.
+  // A store that does not know CRC-32 does not repeat the algorithm.
   return new S3Upload(place, UploadId, ChecksumAlgorithm === 'CRC32')
 }
 
@@ -85,7 +85,9 @@ class S3Upload implements ObjectUpload {
     if (refusal !== undefined) throw requests.errorOf(refusal, subject)
     const { ETag: etag } = output
     if (etag === undefined) {
-      throw new RetryableStoreError(`the store took part ${number} of ${requests.shown(name)} and gave no ETag for it`)
+      throw new RetryableStoreError(
+        `the store accepted part ${number} of ${requests.shown(name)}, but returned no ETag`,
+      )
     }
     this.#parts.set(number, { etag, sizeBytes: bytes.length, crc })
   }
@@ -123,8 +125,8 @@ class S3Upload implements ObjectUpload {
   }
 
   /**
-   * Nothing is known of this upload any more. If that is so because it was completed, and only the answer to that was
-   * lost, then the object is there: with the ETag that follows from the parts, or with their size and a later time.
+   * The store no longer knows this upload. If it was completed and only the answer was lost, the object exists: with
+   * the ETag that follows from the parts, or with their size and a later time.
    */
   async #isThere(): Promise<boolean> {
     const found = await this.#place.look()
@@ -137,7 +139,7 @@ class S3Upload implements ObjectUpload {
         .digest('hex')
       if (found.etag.replaceAll('"', '') === `${digest}-${parts.length}`) return true
     }
-    // HEAD gives whole seconds, and so does the time that the service last said.
+    // HEAD gives whole seconds, and so does the Date header of the service.
     return found.mtimeMs >= Math.floor(this.#begunMs / 1000) * 1000 - 1000
   }
 }

@@ -6,7 +6,7 @@ import { checkedPage, NO_NEXT_PAGE, SAME_NEXT_PAGE } from '../object/pages.ts'
 import { nameReader, textKey } from './names.ts'
 import type { S3Requests } from './requests.ts'
 
-/** What an object was at some time. */
+/** A version of an object. */
 export interface ObjectVersion extends ObjectEntry {
   readonly versionId: string
 }
@@ -24,7 +24,7 @@ export interface VersionMarker {
   readonly versionId: string
 }
 
-/** One page of versions. */
+/** Fetches one page of versions. */
 export async function listVersions(
   requests: S3Requests,
   request: ObjectListRequest,
@@ -64,8 +64,8 @@ export async function listVersions(
 }
 
 /**
- * The library gives versions and marks of removal in a list each, and so loses which of them was first: their times may be
- * the same. The answer has them in one.
+ * The library returns versions and delete markers in separate lists, which loses their order: their times may be equal.
+ * The XML has them in one list.
  */
 function removalsIn(xml: string): readonly boolean[] {
   return [...xml.matchAll(/<(?:\w+:)?(Version|DeleteMarker)[\s>]/g)].map(([, element]) => element === 'DeleteMarker')
@@ -79,31 +79,31 @@ function inOrder(output: ListObjectVersionsCommandOutput, order: readonly boolea
     return value === undefined ? [] : [{ ...value, removed }]
   })
   if (merged.length === order.length && versions.next().done === true && removals.next().done === true) return merged
-  throw new PgtsError('format', `the order of the versions of ${requests.shown(undefined)} cannot be understood`)
+  throw new PgtsError('format', `the order of the versions of ${requests.shown(undefined)} cannot be determined`)
 }
 
 /**
- * From the versions of names, newest first, what each was at a time. A name whose versions go on in the next page stays
- * settled once it is.
+ * Selects the version that each name had at a point in time, from versions ordered newest first. If the versions of a
+ * name continue in the next page, its result stays decided.
  */
 export class AsOf {
   readonly #atMs: number
-  #settled: string | undefined
+  #decided: string | undefined
 
-  constructor(atMs: number, settled?: string) {
+  constructor(atMs: number, decided?: string) {
     this.#atMs = atMs
-    this.#settled = settled
+    this.#decided = decided
   }
 
-  /** The last name that needs no further version. */
-  get settled(): string | undefined {
-    return this.#settled
+  /** The last name whose result is known. */
+  get decided(): string | undefined {
+    return this.#decided
   }
 
   *pick(versions: VersionPage['versions']): Generator<ObjectVersion> {
     for (const version of versions) {
-      if (version.name === this.#settled || version.mtimeMs > this.#atMs) continue
-      this.#settled = version.name
+      if (version.name === this.#decided || version.mtimeMs > this.#atMs) continue
+      this.#decided = version.name
       if (!version.removed) yield version
     }
   }

@@ -81,7 +81,7 @@ export function objectClientLaws(open: OpenClient): void {
       await client.put('replaced', text('bbbbbbbbbb'), data)
       await expect(client.get('replaced', on)).rejects.toMatchObject({
         code: 'file-read',
-        message: expect.stringContaining('replaced meanwhile'),
+        message: expect.stringContaining('replaced during the operation'),
       })
     })
 

@@ -2,10 +2,10 @@ import { openAgents, type HttpAccess } from '../../http/agents.ts'
 import { networkError } from '../../http/network-error.ts'
 import { httpSender, readBody, type HttpRequest } from '../../http/send.ts'
 
-/** A service that hands out keys answers in a moment, or is not there. */
+/** A service that issues credentials answers quickly, or does not exist. */
 const STALL_MS = 5_000
 
-/** One short question, over sockets that nobody needs afterwards. */
+/** One short request, over sockets that are closed afterwards. */
 export async function askOnce(
   request: HttpRequest,
   from: string,
@@ -16,6 +16,6 @@ export async function askOnce(
     const response = await httpSender(agents, STALL_MS)(request)
     return { status: response.statusCode ?? 0, text: (await readBody(response, 1024 * 1024)).toString('utf8') }
   } catch (error) {
-    throw networkError(`cannot get keys from ${from}`, error)
+    throw networkError(`cannot get credentials from ${from}`, error)
   }
 }

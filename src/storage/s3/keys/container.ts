@@ -8,18 +8,18 @@ import { keysFromJson } from './fetched-keys.ts'
 import { type FetchKeys } from './fetched-keys.ts'
 
 /**
- * Keys of the role that a container or pod has: a URL near by hands them out.
+ * Credentials of the role of a container or pod, from the URL that the platform provides.
  * @see https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
  */
 export function containerKeys(keys: S3Keys & { type: 'container' }, access: HttpAccess): FetchKeys {
   const from = `the role service ${keys.url}`
   return async () => {
-    // The platform renews the file while we run.
+    // The platform renews the file while the process runs.
     const token = keys.tokenFile === undefined ? keys.token : await readToken(keys.tokenFile)
     const headers: Record<string, string> = token === undefined ? {} : { authorization: token }
     const { status, text } = await askOnce({ method: 'GET', url: keys.url, headers }, from, access)
     if (status === 200) return keysFromJson(text, from)
-    const message = `${from} answers with HTTP status ${status}`
+    const message = `${from} answered with HTTP status ${status}`
     throw status >= 500 || status === 429 ? new RetryableStoreError(message) : new StoreRefusal('access', message)
   }
 }
@@ -27,7 +27,7 @@ export function containerKeys(keys: S3Keys & { type: 'container' }, access: Http
 export async function readToken(path: string): Promise<string> {
   const text = await readFile(path, 'utf8').catch((cause: unknown) => {
     const why = cause instanceof Error ? cause.message : String(cause)
-    throw new PgtsError('file-open', `cannot read the token that this container was given in ${path}: ${why}`, {
+    throw new PgtsError('file-open', `cannot read the token of this container in ${path}: ${why}`, {
       cause,
     })
   })

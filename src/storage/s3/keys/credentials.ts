@@ -4,9 +4,9 @@ import type { S3Keys } from '../description.ts'
 import type { Credentials } from './fetched-keys.ts'
 
 /**
- * What kinds of keys there are; each is loaded when it is configured. The exchange of a web identity is AWS's own; its
- * other providers read their settings from the environment and ~/.aws and take neither a role (machine), certificates
- * (container) nor a program with its arguments (process), so those three are ours.
+ * Kinds of credentials; each module is loaded only if it is configured. Web identities use AWS's own provider. Its
+ * other providers read their settings from the environment and ~/.aws and cannot be given a role (machine),
+ * certificates (container) or a program with its arguments (process), so pgts has its own for these three.
  */
 export async function openCredentials(keys: S3Keys, access: HttpAccess, repository: string): Promise<Credentials> {
   switch (keys.type) {

@@ -2,10 +2,13 @@ import type { S3ClientConfig } from '@aws-sdk/client-s3'
 import { PgtsError } from '../../../util/error.ts'
 import { RetryableStoreError } from '../../object/retryable-error.ts'
 
-/** Keys for AWS's client: themselves, or how to get them. One fetch serves all concurrent requests, and is repeated before they expire. */
+/**
+ * Credentials for AWS's client: the values, or a function that fetches them. Concurrent requests share one fetch, which
+ * is repeated before they expire.
+ */
 export type Credentials = NonNullable<S3ClientConfig['credentials']>
 
-/** Keys as the service knows them; temporary ones come with a token and an end. */
+/** Credentials of the service; temporary ones have a token and an expiry. */
 export interface FetchedKeys {
   readonly accessKeyId: string
   readonly secretAccessKey: string
@@ -16,9 +19,10 @@ export interface FetchedKeys {
 export type FetchKeys = () => Promise<FetchedKeys>
 
 /**
- * Keys from the JSON that metadata services and programs answer with.
+ * Parses the JSON with credentials that metadata services and programs return.
  *
- * @param broken error for text without keys; absent: a RetryableStoreError, as something else may have answered for the service
+ * @param broken builds the error for text without credentials; absent: a RetryableStoreError, because another server
+ * may have answered
  */
 export function keysFromJson(
   text: string,
@@ -29,24 +33,24 @@ export function keysFromJson(
   try {
     value = JSON.parse(text)
   } catch {
-    // The text itself may hold a secret, and so may the words of a JSON error.
-    throw broken(`${from} did not answer with keys: the answer is not JSON`)
+    // The text may contain a secret, and so may the message of a JSON error.
+    throw broken(`${from} returned no credentials: the answer is not JSON`)
   }
   const fields = (typeof value === 'object' ? value : null) as Record<string, unknown> | null
   const field = (name: string) => (typeof fields?.[name] === 'string' ? fields[name] : undefined)
   const code = field('Code')
   if (code !== undefined && code !== 'Success') {
-    throw new PgtsError('service', `${from} hands out no keys: ${code} ${field('Message') ?? ''}`.trimEnd())
+    throw new PgtsError('service', `${from} returned no credentials: ${code} ${field('Message') ?? ''}`.trimEnd())
   }
   const [accessKeyId, secretAccessKey] = [field('AccessKeyId'), field('SecretAccessKey')]
   if (!accessKeyId || !secretAccessKey) {
     const missing = accessKeyId ? 'SecretAccessKey' : 'AccessKeyId'
-    throw broken(`${from} did not answer with keys: ${missing} is missing`)
+    throw broken(`${from} returned no credentials: ${missing} is missing`)
   }
   const sessionToken = field('Token') ?? field('SessionToken')
   const expiration = field('Expiration')
   if (expiration !== undefined && Number.isNaN(Date.parse(expiration))) {
-    throw broken(`${from} gives keys whose Expiration is not a time: ${expiration}`)
+    throw broken(`${from} returned credentials with an invalid Expiration: ${expiration}`)
   }
   return {
     accessKeyId,

@@ -4,11 +4,11 @@ import { askOnce } from './ask.ts'
 import { keysFromJson } from './fetched-keys.ts'
 import { type FetchKeys } from './fetched-keys.ts'
 
-/** Long enough for the questions that follow; the token is not kept. */
+/** Long enough for the two following requests; the token is not kept. */
 const TOKEN_SECONDS = '300'
 
 /**
- * Keys of the role that the machine has, from its metadata service.
+ * Credentials of the role of this machine, from its metadata service.
  * @see https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/instancedata-data-retrieval.html
  */
 export function instanceKeys(keys: S3Keys & { type: 'instance' }, repository: string): FetchKeys {
@@ -24,7 +24,7 @@ export function instanceKeys(keys: S3Keys & { type: 'instance' }, repository: st
   }
 }
 
-/** Of version 2 of the service; version 1, which some services in other clouds still are, has none. */
+/** A session token of version 2 of the service; version 1, used by some other clouds, has none. */
 async function sessionToken(metadata: string, from: string): Promise<string | undefined> {
   const headers = { 'x-aws-ec2-metadata-token-ttl-seconds': TOKEN_SECONDS, 'content-length': '0' }
   const { status, text } = await askOnce({ method: 'PUT', url: `${metadata}/latest/api/token`, headers }, from)
@@ -34,17 +34,17 @@ async function sessionToken(metadata: string, from: string): Promise<string | un
   throw new RetryableStoreError(`${from} did not answer with a token: check for a proxy between this host and it`)
 }
 
-/** The first of a list, a line each. */
+/** The first role in a list with one role a line. */
 function roleIn(text: string, from: string): string {
   const role = text.split('\n', 1)[0]?.trim() ?? ''
   if (/^[\w+=,.@-]+$/.test(role)) return role
-  throw new RetryableStoreError(`${from} did not answer with the name of a role`)
+  throw new RetryableStoreError(`${from} returned no name of a role`)
 }
 
 async function answerOf(url: string, headers: Record<string, string>, from: string, absent: string, hint: string) {
   const { status, text } = await askOnce({ method: 'GET', url, headers }, from)
   if (status === 200) return text
-  if (status === 404) throw new StoreRefusal('service', `${from} says that ${absent}`, { hints: [hint] })
-  const message = `${from} answers with HTTP status ${status}`
+  if (status === 404) throw new StoreRefusal('service', `${from} reports that ${absent}`, { hints: [hint] })
+  const message = `${from} answered with HTTP status ${status}`
   throw status >= 500 || status === 429 ? new RetryableStoreError(message) : new StoreRefusal('service', message)
 }

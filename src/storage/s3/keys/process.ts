@@ -6,7 +6,7 @@ import { type FetchKeys } from './fetched-keys.ts'
 const PATIENCE_MS = 60_000
 
 /**
- * Keys that a program prints.
+ * Credentials that a program prints.
  * @see https://docs.aws.amazon.com/sdkref/latest/guide/feature-process-credentials.html
  */
 export function processKeys([program = '', ...args]: readonly string[]): FetchKeys {
@@ -25,7 +25,10 @@ export function processKeys([program = '', ...args]: readonly string[]): FetchKe
     })
 }
 
-/** Its output may hold keys, its arguments may, too: neither is shown, and Node's error, which shows both, is no cause. */
+/**
+ * The output and the arguments of the program may contain secrets: the message shows neither, and Node's error, which
+ * contains both, is not kept as the cause.
+ */
 function failed(program: string, error: { code?: unknown; killed?: boolean; signal?: unknown }, stderr: string) {
   const how = error.killed
     ? `took longer than ${PATIENCE_MS / 1000} seconds`
@@ -33,5 +36,5 @@ function failed(program: string, error: { code?: unknown; killed?: boolean; sign
       ? `ended with exit code ${error.code}`
       : `cannot run: ${String(error.code ?? error.signal)}`
   const last = stderr.trim().split('\n').at(-1) ?? ''
-  return new PgtsError('execute', `${program}, which should print keys, ${how}${last === '' ? '' : `: ${last}`}`)
+  return new PgtsError('execute', `the credential program ${program} ${how}${last === '' ? '' : `: ${last}`}`)
 }

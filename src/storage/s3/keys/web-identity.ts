@@ -11,14 +11,14 @@ import { readToken } from './container.ts'
 import type { FetchKeys } from './fetched-keys.ts'
 
 /**
- * Keys of a role, in exchange for the token that an identity provider (of a Kubernetes cluster, say) gave; by AWS's own
- * provider, over our sockets.
+ * Credentials of a role, in exchange for the token of an identity provider (for example of a Kubernetes cluster); with
+ * AWS's own provider, over our sockets.
  */
 export function webIdentityKeys(keys: S3Keys & { type: 'web-id' }, access: HttpAccess): FetchKeys {
   const from = `the token service ${keys.stsUrl}`
   silenceVersionNotice()
   return async () => {
-    // The platform renews the file while we run.
+    // The platform renews the file while the process runs.
     const webIdentityToken = await readToken(keys.tokenFile)
     using agents = await openAgents(access)
     const requestHandler = new NodeHttpHandler({
@@ -26,7 +26,7 @@ export function webIdentityKeys(keys: S3Keys & { type: 'web-id' }, access: HttpA
       httpsAgent: agents.https,
       socketTimeout: access.stallMs,
     })
-    // The region only names an endpoint, and that is given.
+    // The region would only select an endpoint, and the endpoint is given.
     const clientConfig = {
       endpoint: keys.stsUrl,
       region: 'us-east-1',
@@ -45,12 +45,12 @@ export function webIdentityKeys(keys: S3Keys & { type: 'web-id' }, access: HttpA
 
 function refused(error: unknown, from: string, role: string): PgtsError {
   const refusal = refusalOf(error)
-  if (refusal === undefined) return networkError(`cannot get keys from ${from}`, error)
+  if (refusal === undefined) return networkError(`cannot get credentials from ${from}`, error)
   const { status, code, message } = refusal
-  const said = `${from} gives no keys for ${role}: ${code === '' ? `HTTP status ${status}` : `${code}: ${message}`}`
-  // Without a code of the service it may be something else that answered.
+  const said = `${from} returned no credentials for ${role}: ${code === '' ? `HTTP status ${status}` : `${code}: ${message}`}`
+  // Without an error code of the service, another server may have answered.
   if (status >= 500 || status === 429 || code === '') return new RetryableStoreError(said)
   return new StoreRefusal('access', said, {
-    hints: ['check AWS_ROLE_ARN, and whom the trust policy of that role trusts'],
+    hints: ['check AWS_ROLE_ARN, and that the trust policy of that role trusts this identity'],
   })
 }

@@ -90,9 +90,9 @@ describe('Azure', () => {
     [
       'that goes on with the page of the request',
       listing(blob('p/a'), '<NextMarker>token</NextMarker>'),
-      'the page after this one is the same page',
+      'the next page is the same page',
     ],
-    ['of another prefix', listing(blob('q/a'), '<NextMarker/>'), 'was not asked for'],
+    ['of another prefix', listing(blob('q/a'), '<NextMarker/>'), 'was not requested'],
     ['with a blob without its size', listing(blob('p/a', ''), '<NextMarker/>'), 'without its size or time'],
   ])('a listing %s is a retryable error', async (_, bogus, words) => {
     store.answer = () => bogus

@@ -113,15 +113,11 @@ describe('GCS', () => {
   })
 
   test.each([
-    [
-      'that goes on with the page of the request',
-      { nextPageToken: 'token' },
-      'the page after this one is the same page',
-    ],
+    ['that goes on with the page of the request', { nextPageToken: 'token' }, 'the next page is the same page'],
     [
       'of another prefix',
       { items: [{ name: 'q/a', size: '1', updated: '2026-01-01T00:00:00Z' }] },
-      'was not asked for',
+      'was not requested',
     ],
     [
       'with an object without its size',

@@ -76,7 +76,7 @@ describe('a retryable error is retried', () => {
     expect(met()).toBe(4)
     expect(objects.count('put')).toBe(5)
     expect(waits).toEqual([150, 300, 600, 1200])
-    expect(warnings).toEqual([expect.stringContaining('s3://memory has trouble: cannot write a: 503 Slow Down')])
+    expect(warnings).toEqual([expect.stringContaining('s3://memory: cannot write a: 503 Slow Down')])
   })
 
   test('and reported every minute while it lasts, with the repository, the request and the last error', async () => {
@@ -87,7 +87,7 @@ describe('a retryable error is retried', () => {
     expect(met() + other()).toBeGreaterThan(15)
     expect(waits.reduce((sum, ms) => sum + ms, 0)).toBeGreaterThan(240_000)
     const minutes = warnings.map((line) => /^repo2: s3:\/\/memory has been failing for (\d) min: /.exec(line)?.[1])
-    expect(warnings[0]).toMatch(/^repo2: s3:\/\/memory has trouble: cannot (write a|look up b): 503 Slow Down; /)
+    expect(warnings[0]).toMatch(/^repo2: s3:\/\/memory: cannot (write a|look up b): 503 Slow Down; /)
     expect(minutes).toEqual([undefined, '1', '2', '3', '4'])
     expect(warnings[4]).toMatch(/: cannot (write a|look up b): 503 Slow Down; next attempt in \d+(\.\d)? s$/)
   })
@@ -122,7 +122,7 @@ describe('a retryable error is retried', () => {
     const met = failing(objects, 'list', 99, trouble({ code: 'service', hints: ['wait'] }))
     await expect(client.list({ prefix: '' })).rejects.toMatchObject({
       code: 'service',
-      message: expect.stringMatching(/^503 Slow Down \(given up after 3 tries in [0-9.]+ s\)$/),
+      message: expect.stringMatching(/^503 Slow Down \(given up after 3 attempts in [0-9.]+ s\)$/),
       hints: ['wait'],
     })
     expect(met()).toBe(3)
@@ -157,7 +157,7 @@ describe('a refusal without fault of the request', () => {
     if (kind === 'put') await put(client)
     if (kind === 'remove') expect(await client.removeBatch(['a'])).toEqual([])
     expect(met()).toBe(2)
-    expect(warnings).toEqual([expect.stringMatching(/: access denied; it was accepted when asked again\n/)])
+    expect(warnings).toEqual([expect.stringMatching(/: access denied; a later attempt was accepted\n/)])
   })
 
   test('is reported unchanged after two retries when no request of its kind was accepted', async () => {
@@ -244,7 +244,7 @@ describe('a body is continued where it ended', () => {
     failing(objects, 'get', 99, { bodyAfter: 0, then: 'end' })
     await expect(bytesOf((await client.get('a')).chunks)).rejects.toMatchObject({
       code: 'service',
-      message: expect.stringContaining('the answer ended after 0 of 300000 bytes (given up after 3 tries'),
+      message: expect.stringContaining('the answer ended after 0 of 300000 bytes (given up after 3 attempts'),
     })
   })
 

@@ -70,15 +70,15 @@ describe('retryable errors', () => {
 
 describe('refusals that a gateway may cause are retried a few times', () => {
   test.each([
-    [404, 'NoSuchBucket', 'path-missing', 'there is no bucket bucket'],
+    [404, 'NoSuchBucket', 'path-missing', 'bucket bucket does not exist'],
     [403, 'InvalidAccessKeyId', 'access', 'the service does not know this key'],
     [403, 'SignatureDoesNotMatch', 'access', 'the signature does not match'],
     [403, 'AccessDenied', 'access', 'access denied (AccessDenied: words of the service)'],
     [403, '', 'access', 'access denied (HTTP status 403)'],
-    [400, 'ExpiredToken', 'access', 'the keys have expired'],
+    [400, 'ExpiredToken', 'access', 'the credentials have expired'],
     [400, '', 'service', 'HTTP status 400'],
     [404, '', 'service', 'HTTP status 404'],
-    [301, '', 'service', 'the bucket bucket is served elsewhere'],
+    [301, '', 'service', 'the bucket bucket is at another endpoint'],
     [405, '', 'service', 'HTTP status 405'],
     [501, '', 'feature-not-supported', 'the service cannot do this'],
     [400, 'InvalidStorageClass', 'service', 'InvalidStorageClass: words of the service'],
@@ -103,7 +103,7 @@ describe('refusals that a gateway may cause are retried a few times', () => {
     expect(error).toBeInstanceOf(StoreRefusal)
     expect(error.code).toBe('service')
     expect(error.message).toContain(
-      'the store says that the clocks differ, but it is Sun, 01 Mar 2026 10:00:04 GMT there',
+      'the store reports a clock difference, but its time is Sun, 01 Mar 2026 10:00:04 GMT',
     )
     expect(error.hints.join()).not.toContain('clock')
   })
@@ -111,11 +111,11 @@ describe('refusals that a gateway may cause are retried a few times', () => {
 
 describe('messages of final errors', () => {
   test.each([
-    [404, 'NoSuchKey', 'file-missing', 'cannot write s3://bucket/repo/x: it is not there'],
+    [404, 'NoSuchKey', 'file-missing', 'cannot write s3://bucket/repo/x: it does not exist'],
     [501, 'NotImplemented', 'feature-not-supported', 'the service cannot do this'],
     [507, '', 'file-write', 'the store is full'],
-    [403, 'InvalidObjectState', 'file-read', 'a storage class that is not read at once'],
-    [412, 'PreconditionFailed', 'file-read', 'it was replaced meanwhile'],
+    [403, 'InvalidObjectState', 'file-read', 'its storage class does not allow an immediate read'],
+    [412, 'PreconditionFailed', 'file-read', 'it was replaced during the operation'],
   ])('%i %s', async (status, code, kind, words) => {
     const error = await errorFor(status, code)
     expect(error).not.toBeInstanceOf(RetryableStoreError)
@@ -170,8 +170,8 @@ describe('messages of final errors', () => {
     })
     expect(error).not.toBeInstanceOf(StoreRefusal)
     expect(error.code).toBe('clock')
-    expect(error.message).toContain('2026-03-01T11:00:00Z there')
-    expect(error.message).toContain('2026-03-01T10:00:00Z here')
+    expect(error.message).toContain('store 2026-03-01T11:00:00Z')
+    expect(error.message).toContain('this host 2026-03-01T10:00:00Z')
   })
 
   test.each([

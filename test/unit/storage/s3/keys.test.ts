@@ -271,7 +271,7 @@ describe('credentials are fetched', () => {
   test('not for credentials of the configuration', async () => {
     await using fixed = await open({ type: 'shared', key: 'k', secret: 's', token: 't' })
     store = () => expired
-    const refused = { code: 'access', message: expect.stringContaining('the keys have expired') }
+    const refused = { code: 'access', message: expect.stringContaining('the credentials have expired') }
     await expect(fixed.list({ prefix: '' })).rejects.toMatchObject(refused)
     expect(asked).toHaveLength(1)
   })

@@ -136,19 +136,19 @@ describe('S3', () => {
   const listing = (inner: string) => xml(`<ListBucketResult>${inner}</ListBucketResult>`)
   const TRUNCATED = '<IsTruncated>true</IsTruncated>'
   test.each([
-    ['truncated without a token', listing(TRUNCATED + entry('p/a')), 'does not report where its next page begins'],
+    ['truncated without a token', listing(TRUNCATED + entry('p/a')), 'has no marker for the next page'],
     [
       'truncated with an empty token',
       listing(`${TRUNCATED}<NextContinuationToken></NextContinuationToken>`),
-      'does not report where its next page begins',
+      'has no marker for the next page',
     ],
     [
       'truncated with the token of the request',
       listing(`${TRUNCATED}<NextContinuationToken>token</NextContinuationToken>`),
-      'the page after this one is the same page',
+      'the next page is the same page',
     ],
     ['that does not say whether it is truncated', listing(entry('p/a')), 'no element IsTruncated'],
-    ['of another prefix', listing(`<IsTruncated>false</IsTruncated>${entry('q/a')}`), "'q/a', which was not asked for"],
+    ['of another prefix', listing(`<IsTruncated>false</IsTruncated>${entry('q/a')}`), "'q/a', which was not requested"],
     [
       'with an object without its size',
       listing('<IsTruncated>false</IsTruncated><Contents><Key>p/a</Key></Contents>'),
@@ -180,7 +180,7 @@ describe('S3', () => {
       store.requests = []
       const error = await caught(listed())
       expectRetryable(error)
-      expect((error as Error).message).toContain('does not report where its next page begins')
+      expect((error as Error).message).toContain('has no marker for the next page')
       expect(store.requests).toHaveLength(1)
     }
   })
