@@ -28,7 +28,7 @@ const common = {
 // Modules that a synchronous call of archive-push or archive-get with repositories on disks or in S3 never uses. Left out, because
 // Node reads the whole file before it starts.
 const neverReached =
-  /\/src\/(worker\/thread|storage\/(memory|azure|gcs|s3\/(point-in-time|keys\/web-identity))|core\/archive\/(get\/(read-ahead|through-spool|segment-index|move-on)|push\/(background|push-(queue|slots|job|targets)|await-push))|commands\/archive-(push|get)-(spool|async)|cli\/background)|\/node_modules\/(pg|commander|pino|@|google)/
+  /\/src\/(worker\/thread|storage\/(memory|azure|gcs|s3\/(point-in-time|keys\/web-identity))|core\/archive\/(get\/(read-ahead|through-spool|segment-index|get-requests)|push\/(background|push-(queue|slots|job)|await-push))|commands\/archive-(push|get)-(spool|async)|cli\/background)|\/node_modules\/(pg|commander|pino|@|google)/
 const slim = {
   name: 'slim',
   setup({ onLoad, onResolve }) {

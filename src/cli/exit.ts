@@ -1,5 +1,6 @@
-import { printableLines } from '../util/byte-string.ts'
-import { EXIT_CODES, toPlainError } from '../util/error.ts'
+import { recoveryMode } from '../postgres/recovery-mode.ts'
+import { printableLines, textToBytes } from '../util/byte-string.ts'
+import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import type { ProgramName } from '../util/program-name.ts'
 import { formatLine } from './log-line.ts'
 import { withShownName } from './shown-name.ts'
@@ -23,4 +24,33 @@ export function formatShortError(error: unknown, name: ProgramName = 'pgts'): st
   // An impossible state is a bug of pgts; the stack helps to find it.
   if (code === 'assert' && stack !== undefined) lines.push(stack)
   return `${printableLines(withShownName(lines.join('\n'), name))}\n`
+}
+
+/**
+ * The error of archive-get that determines the exit code of restore_command. In archive recovery PostgreSQL takes every
+ * exit code up to 125 for the end of the archive, ends recovery and becomes a primary without the WAL that may follow;
+ * only a larger exit code stops it. A standby retries, and a call by hand reports the error itself.
+ *
+ * @param file the requested WAL file, as text
+ * @param places where the data directory may be, as text: pg1-path, and the working directory of restore_command
+ */
+export function stopsRecovery(error: unknown, file: string, places: readonly (string | undefined)[]): unknown {
+  const recovers = places.some(
+    (place) => place !== undefined && recoveryMode(textToBytes(place)) === 'archive-recovery',
+  )
+  if (!recovers || (error instanceof PgtsError && error.code === 'recovery-stop')) return error
+  const { code, message, hints } = toPlainError(error)
+  const number = String(EXIT_CODES[code]).padStart(3, '0')
+  return new PgtsError(
+    'recovery-stop',
+    `recovery stops here, because it is not known whether ${file} is in the archive: [${number}] ${message}`,
+    {
+      hints: [
+        ...hints,
+        'nothing is lost: start the server again when this is fixed, and recovery continues',
+        'with any other exit code PostgreSQL would end recovery without the rest of its WAL',
+      ],
+      cause: error,
+    },
+  )
 }

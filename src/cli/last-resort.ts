@@ -1,7 +1,6 @@
-import { stopsRecovery } from '../core/archive/get/recovery-stop.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { programName } from '../util/program-name.ts'
-import { formatConsoleError, formatShortError } from './exit.ts'
+import { formatConsoleError, formatShortError, stopsRecovery } from './exit.ts'
 import { exitCodeFor, type Launch } from './launch.ts'
 import { descriptorOutput } from './log-output.ts'
 import { listenForSignals } from './signals.ts'

@@ -1,8 +1,8 @@
 import { readAhead } from '../core/archive/get/read-ahead.ts'
 import { SegmentIndex } from '../core/archive/get/segment-index.ts'
-import { emptyQueue } from '../core/archive/get/get-spool.ts'
 import {
   claimSpool,
+  emptyDirectory,
   isOwner,
   lockFileOf,
   makeOwnerDirectory,
@@ -53,7 +53,8 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
     if (first === undefined) throw new PgtsError('option-required', 'archive-get:async needs a repository')
     const ownerDirectory = ownerDirectoryOf(spool, owner)
     makeOwnerDirectory(spool, ownerDirectory)
-    emptyQueue(spool)
+    // The origin of files there is unknown, and those of a killed process were not verified completely.
+    emptyDirectory(spool.in)
     await using executor = await ctx.executor(repositories, MOST_WORKERS)
     // Without a hint the next call starts Node, which checks what the launcher cannot.
     using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-get'))

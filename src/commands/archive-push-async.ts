@@ -1,14 +1,16 @@
 import { existsSync } from 'node:fs'
 import {
   claimSpool,
+  forgetPushed,
+  isFor,
   isOwner,
   lockFileOf,
   makeOwnerDirectory,
   ownerDirectoryOf,
+  setTargets,
   spoolOwner,
 } from '../core/archive/spool/spool-owner.ts'
 import { pushInBackground } from '../core/archive/push/background.ts'
-import { forgetPushed, isFor, setTargets } from '../core/archive/push/push-targets.ts'
 import { readReadyQueue } from '../core/archive/push/ready-queue.ts'
 import { removeLaunchHint } from '../core/archive/launcher/launch-hint.ts'
 import {

@@ -1,7 +1,6 @@
 import { awaitPush } from '../core/archive/push/await-push.ts'
-import { claimTargets } from '../core/archive/push/push-targets.ts'
 import { isReady } from '../core/archive/push/ready-queue.ts'
-import { claimSpool, ownerDirectoryOf, spoolOwner } from '../core/archive/spool/spool-owner.ts'
+import { claimSpool, claimTargets, ownerDirectoryOf, spoolOwner } from '../core/archive/spool/spool-owner.ts'
 import { baseName } from '../core/archive/find.ts'
 import { removeLaunchHint } from '../core/archive/launcher/launch-hint.ts'
 import {

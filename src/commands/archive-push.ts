@@ -36,7 +36,7 @@ export async function archivePush(
       )
     } else if (options.archiveAsync) {
       // `stop` precedes stanza-delete: pushed segments may no longer exist when archiving starts again.
-      const { forgetPushed } = await loadModule(() => import('../core/archive/push/push-targets.ts'))
+      const { forgetPushed } = await loadModule(() => import('../core/archive/spool/spool-owner.ts'))
       const { spoolPaths } = await loadModule(() => import('../core/archive/spool/spool-files.ts'))
       forgetPushed(spoolPaths(options.spoolPath ?? '', ctx.stanza))
     }

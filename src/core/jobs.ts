@@ -1,4 +1,4 @@
-import { fetchSegment } from './archive/get/fetch-segment.ts'
+import { fetchSegment } from './archive/get/fetch-copy.ts'
 import { pushFile } from './archive/push/push-job.ts'
 import { backupFiles } from './backup/copy-file.ts'
 import { restoreBatch } from './restore/restore-file.ts'

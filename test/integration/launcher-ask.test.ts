@@ -12,7 +12,7 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { moveOnRequest } from '../../src/core/archive/get/move-on-request.ts'
+import { moveOnRequest } from '../../src/core/archive/get/get-requests.ts'
 import { spoolPaths } from '../../src/core/archive/spool/spool-files.ts'
 import { textToBytes } from '../../src/util/byte-string.ts'
 import { LaunchSite, NODE_CODE, SEGMENT, SHELLS } from '../support/processes/launch-site.ts'

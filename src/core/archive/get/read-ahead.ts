@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readdirSync } from 'node:fs'
 import type { WalSegment } from '../../../format/wal-segment.ts'
 import { pathOf } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
@@ -9,10 +9,9 @@ import type { jobHandlers } from '../../jobs.ts'
 import { describeFailure } from '../repository-failures.ts'
 import { removeIfExists, type SpoolPaths } from '../spool/spool-files.ts'
 import { Notifier, watchDirectory } from '../spool/notifier.ts'
-import type { FetchSegmentJob, FetchSegmentResult } from './fetch-segment.ts'
+import { FETCHING, type FetchSegmentJob, type FetchSegmentResult } from './fetch-copy.ts'
 import type { SegmentIndex } from './segment-index.ts'
-import { moveOnRequest } from './move-on-request.ts'
-import { FETCHING, namesIn, readRequest, type Request } from './get-spool.ts'
+import { moveOnRequest, readRequest, type SegmentRequest } from './get-requests.ts'
 import { inWindow, isLow, moved, windowAfter, type ReplayPosition } from './window.ts'
 
 export interface ReadAheadRequest {
@@ -61,7 +60,7 @@ const SPOOL_PAUSE_MS = 5000
 
 /**
  * Keep the segments that replay will request next in the spool, until there is a reason to end. Replay takes them by
- * moving them; other segments are reported by a request (get-spool.ts). Both move the window of segments that should be
+ * moving them; other segments are reported by a request (get-requests.ts). Both move the window of segments that should be
  * ready. This process never reports that a segment does not exist: a call that finds none asks the repositories.
  */
 export async function readAhead(request: ReadAheadRequest): Promise<ReadAheadReport> {
@@ -82,7 +81,7 @@ class ReadAhead {
   /** Until when a segment is not retried. */
   readonly #failed = new Map<WalSegment, number>()
   #position: ReplayPosition | undefined
-  #lastRequest: Request | undefined
+  #lastRequest: SegmentRequest | undefined
   /** Not in the archive when it was looked for. */
   #missing: { readonly segment: WalSegment; readonly lookedMs: number } | undefined
   /** When replay last took or requested a segment. */
@@ -268,7 +267,7 @@ class ReadAhead {
   /** @returns a reason to end */
   #follow(): string | undefined {
     const { spool, clock } = this.#request
-    const present = new Set(namesIn(spool.in))
+    const present = new Set(readdirSync(pathOf(spool.in), { encoding: 'latin1' }))
     for (const name of present) {
       const segment = (name.endsWith(FETCHING) ? name.slice(0, -FETCHING.length) : name) as WalSegment
       if (!this.#ready.has(segment) && !this.#fetching.has(segment)) {

@@ -7,8 +7,10 @@ import { systemCode } from '../../../util/error.ts'
 import { createDestination } from './destination.ts'
 import { getWal, type GetReport, type GetRequest } from './get-wal.ts'
 import type { SpoolPaths } from '../spool/spool-files.ts'
+import { isFetching } from '../spool/spool-lock.ts'
 import { isOwnerDirectory } from '../spool/spool-owner.ts'
-import { FETCHING, isFetching, writeRequest } from './get-spool.ts'
+import { FETCHING } from './fetch-copy.ts'
+import { writeRequest } from './get-requests.ts'
 
 export interface SpooledGetRequest extends GetRequest {
   /** Bytes, as pg_control says. */

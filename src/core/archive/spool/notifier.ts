@@ -1,4 +1,4 @@
-import { closeSync, openSync, statSync, utimesSync, watch, type FSWatcher } from 'node:fs'
+import { closeSync, openSync, statSync, utimesSync, watch } from 'node:fs'
 import { pathOf } from '../../../util/byte-string.ts'
 import { systemCode } from '../../../util/error.ts'
 import type { SpoolPaths } from './spool-files.ts'
@@ -43,12 +43,17 @@ export class Notifier {
 export function watchDirectory(
   directory: string,
   changed: (event: string, name: string | null) => void,
+  failed: (error: unknown) => void = () => undefined,
 ): { close(): void } | undefined {
   try {
-    const watcher: FSWatcher = watch(pathOf(directory), { persistent: false }, changed)
-    watcher.on('error', () => watcher.close())
+    const watcher = watch(pathOf(directory), { persistent: false }, changed)
+    watcher.on('error', (error) => {
+      watcher.close()
+      failed(error)
+    })
     return watcher
-  } catch {
+  } catch (error) {
+    failed(error)
     return undefined
   }
 }

@@ -1,4 +1,4 @@
-import { accessSync, constants, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { accessSync, constants, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
 import { bytesToLines, bytesToText, pathOf, textToBytes } from '../../../util/byte-string.ts'
 import { EXIT_CODES, isPgtsError, PgtsError, systemCode, toPlainError, type ErrorCode } from '../../../util/error.ts'
 import { makeDirectories } from '../../../util/make-directories.ts'
@@ -184,6 +184,16 @@ export function readIfExists(path: string): { readonly text: string; readonly mt
   } catch (error) {
     // A link, a pipe or another user's file is not trusted.
     if (error instanceof UntrustedFile) return undefined
+    throw error
+  }
+}
+
+/** Byte strings; empty if the directory does not exist. */
+export function namesIn(directory: string): string[] {
+  try {
+    return readdirSync(pathOf(directory), { encoding: 'latin1' })
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return []
     throw error
   }
 }

@@ -1,4 +1,4 @@
-import { closeSync, constants, fstatSync, lstatSync } from 'node:fs'
+import { closeSync, constants, fstatSync, lstatSync, readFileSync } from 'node:fs'
 import { pathOf } from '../../../util/byte-string.ts'
 import { systemCode } from '../../../util/error.ts'
 import { isAlive } from '../../../util/is-alive.ts'
@@ -53,6 +53,18 @@ export function removePid(spool: SpoolPaths, kind: 'push' | 'get'): void {
 export function livingPid(spool: SpoolPaths, kind: 'push' | 'get'): number | undefined {
   const pid = readPid(spool, kind)
   return pid !== undefined && isAlive(pid) ? pid : undefined
+}
+
+/** Does archive-get fetch ahead? The process id that a killed process left may belong to another one. */
+export function isFetching(spool: SpoolPaths): boolean {
+  const pid = livingPid(spool, 'get')
+  if (pid === undefined) return false
+  try {
+    return readFileSync(`/proc/${pid}/cmdline`, 'latin1').includes('archive-get:async')
+  } catch {
+    // Not Linux, or /proc is hidden: only the process id is known.
+    return true
+  }
 }
 
 function readPid(spool: SpoolPaths, kind: 'push' | 'get'): number | undefined {

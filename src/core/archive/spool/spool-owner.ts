@@ -1,23 +1,13 @@
 import { createHash } from 'node:crypto'
-import {
-  closeSync,
-  constants,
-  fsyncSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  realpathSync,
-  statSync,
-  symlinkSync,
-} from 'node:fs'
+import { closeSync, constants, fsyncSync, openSync, readFileSync, realpathSync, statSync, symlinkSync } from 'node:fs'
 import { decodeUtf8, pathOf, textPath, textToBytes } from '../../../util/byte-string.ts'
 import { systemCode } from '../../../util/error.ts'
 import { makeDirectories } from '../../../util/make-directories.ts'
 import { removeTreeSync } from '../../../util/remove-tree.ts'
-import { readIfExists, writeAtomic, type SpoolPaths } from './spool-files.ts'
-import { tryHold, type HeldFile } from './spool-lock.ts'
+import { namesIn, readIfExists, removeIfExists, writeAtomic, type SpoolPaths } from './spool-files.ts'
+import { livingPid, tryHold, type HeldFile } from './spool-lock.ts'
 
-/** The cluster that uses a spool. */
+/** The cluster that uses a spool. See below for the repositories that it is used for. */
 export interface SpoolOwner {
   readonly systemId: bigint
   /** Real path of the data directory, byte string. */
@@ -72,8 +62,8 @@ export async function claimSpool(
     const sameCluster = current !== undefined && sameOwner({ ...current, bootId: owner.bootId }, owner)
     // Before any file of this cluster is written: paths through other owner directories must not reach it.
     makeOwnerDirectory(spool, ownerDirectoryOf(spool, owner))
-    if (!sameCluster) empty(spool.out)
-    empty(spool.in)
+    if (!sameCluster) emptyDirectory(spool.out)
+    emptyDirectory(spool.in)
     writeAtomic(spool, ownerFileOf(spool), serialise(owner))
     return 'claimed'
   } finally {
@@ -99,9 +89,9 @@ export function ownerDirectoryOf(spool: SpoolPaths, owner: SpoolOwner): string {
 
 /** Create it, and remove those of all other owners. The caller holds one of the locks of the spool. */
 export function makeOwnerDirectory(spool: SpoolPaths, ownerDirectory: string): void {
-  for (const name of readdirSync(pathOf(spool.own), { encoding: 'latin1' })) {
+  for (const name of namesIn(spool.own)) {
     const path = `${spool.own}/${name}`
-    // A launcher may create a request in it (get/move-on-request.ts) while it is being removed.
+    // A launcher may create a request in it (get/get-requests.ts) while it is being removed.
     if (name.startsWith(OWNER_DIRECTORY) && path !== ownerDirectory) removeTreeSync(path)
   }
   makeDirectories(ownerDirectory, MODE)
@@ -135,16 +125,9 @@ function ownerFileOf(spool: SpoolPaths): string {
   return `${spool.own}/cluster`
 }
 
-/** Durable before the new owner is written: a power failure must not restore files of the former one. */
-function empty(directory: string): void {
-  let names: string[]
-  try {
-    names = readdirSync(pathOf(directory), { encoding: 'latin1' })
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return
-    throw error
-  }
-  for (const name of names) removeTreeSync(`${directory}/${name}`)
+/** Durable: a power failure must not restore files of a former owner. */
+export function emptyDirectory(directory: string): void {
+  for (const name of namesIn(directory)) removeTreeSync(`${directory}/${name}`)
   const fd = openSync(pathOf(directory), constants.O_RDONLY | constants.O_DIRECTORY)
   try {
     fsyncSync(fd)
@@ -186,5 +169,58 @@ function readBootId(): string {
   } catch {
     // Not Linux
     return ''
+  }
+}
+
+/**
+ * An `.ok` means that a file is in every repository that was configured when it was written. The spool therefore
+ * records the repositories. If others are configured (one more, or one that moved), every `.ok` is removed: pushing again
+ * what the repositories have does no harm.
+ *
+ * @param targets the repositories as one line, without secrets; a byte string
+ */
+export async function claimTargets(spool: SpoolPaths, targets: string): Promise<'ours' | 'busy'> {
+  if (isFor(spool, targets)) return 'ours'
+  // Until it ends, the background process of the former configuration acknowledges files.
+  const pid = livingPid(spool, 'push')
+  const lock = await tryHold(lockFileOf(spool, 'push'))
+  if (lock === undefined) {
+    if (pid !== undefined) endProcess(pid)
+    return 'busy'
+  }
+  try {
+    setTargets(spool, targets)
+  } finally {
+    lock.release()
+  }
+  return 'ours'
+}
+
+/** For the process that holds push.lock. */
+export function setTargets(spool: SpoolPaths, targets: string): void {
+  if (isFor(spool, targets)) return
+  forgetPushed(spool)
+  writeAtomic(spool, targetsFileOf(spool), targets)
+}
+
+/** Are these the repositories of the spool? */
+export function isFor(spool: SpoolPaths, targets: string): boolean {
+  return readIfExists(targetsFileOf(spool))?.text === targets
+}
+
+/** Remove every `.ok`: each file is looked up in the repositories again. */
+export function forgetPushed(spool: SpoolPaths): void {
+  for (const name of namesIn(spool.out)) if (name.endsWith('.ok')) removeIfExists(`${spool.out}/${name}`)
+}
+
+function targetsFileOf(spool: SpoolPaths): string {
+  return `${spool.own}/push-targets`
+}
+
+function endProcess(pid: number): void {
+  try {
+    process.kill(pid, 'SIGTERM')
+  } catch {
+    // It has ended, or belongs to another user: the lock shows whether it is running.
   }
 }

@@ -15,11 +15,12 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { readAhead, type ReadAheadReport } from '../../../../src/core/archive/get/read-ahead.ts'
 import { SegmentIndex } from '../../../../src/core/archive/get/segment-index.ts'
-import { emptyQueue, readRequest, writeRequest } from '../../../../src/core/archive/get/get-spool.ts'
+import { readRequest, writeRequest } from '../../../../src/core/archive/get/get-requests.ts'
 import { getThroughSpool, type SpooledGetRequest } from '../../../../src/core/archive/get/through-spool.ts'
 import { inWindow, moved, windowAfter } from '../../../../src/core/archive/get/window.ts'
 import { pushWal } from '../../../../src/core/archive/push/push-wal.ts'
 import {
+  emptyDirectory,
   ownerDirectoryOf,
   isOwnerDirectory,
   makeOwnerDirectory,
@@ -494,7 +495,7 @@ describe('the owner directory', () => {
     for (const name of [at(1), `${at(2)}.pgbackrest.tmp`, `${at(3)}.ok`, 'global.error'])
       writeFileSync(join(spool.in, name), '')
     mkdirSync(join(spool.in, 'a directory'))
-    emptyQueue(spool)
+    emptyDirectory(spool.in)
     expect(inSpool()).toEqual([])
   })
 })

@@ -1,4 +1,4 @@
-import { existsSync, mkdirSync, statSync, unlinkSync, watch, type FSWatcher } from 'node:fs'
+import { existsSync, mkdirSync, statSync, unlinkSync } from 'node:fs'
 import { isWalSegment, type WalSegment } from '../../../format/wal-segment.ts'
 import { pathOf } from '../../../util/byte-string.ts'
 import { systemCode } from '../../../util/error.ts'
@@ -6,8 +6,26 @@ import { isAlive } from '../../../util/is-alive.ts'
 import type { Logger } from '../../../util/log.ts'
 import { removeTreeSync } from '../../../util/remove-tree.ts'
 import { renameNew } from '../../../util/rename-new.ts'
-import { removeIfExists, type SpoolPaths } from '../spool/spool-files.ts'
-import { namesIn } from './get-spool.ts'
+import { watchDirectory } from '../spool/notifier.ts'
+import { namesIn, readIfExists, removeIfExists, writeAtomic, type SpoolPaths } from '../spool/spool-files.ts'
+
+/** Written by a call of archive-get: this segment was returned, or is about to be. */
+export interface SegmentRequest {
+  readonly segment: WalSegment
+  /** Unique for each call, so that a second request for the same segment is recognised. */
+  readonly call: string
+}
+
+/** @throws the error of the system */
+export function writeRequest(spool: SpoolPaths, { segment, call }: SegmentRequest): void {
+  writeAtomic(spool, `${spool.own}/get-request`, `${segment}\n${call}\n`)
+}
+
+/** The last one; undefined if there is none, or it is invalid. */
+export function readRequest(spool: SpoolPaths): SegmentRequest | undefined {
+  const [segment = '', call = ''] = readIfExists(`${spool.own}/get-request`)?.text.split('\n') ?? []
+  return isWalSegment(segment) && call !== '' ? { segment, call } : undefined
+}
 
 export interface MoveOnRequest {
   /** Through the owner directory of this cluster: requests are created in it, so none of another cluster arrives. */
@@ -46,7 +64,7 @@ export function moveOnRequest(request: MoveOnRequest): Disposable {
 class Mover {
   readonly #request: MoveOnRequest
   readonly #directory: string
-  #watcher: FSWatcher | undefined
+  #watcher: { close(): void } | undefined
 
   constructor(request: MoveOnRequest) {
     this.#request = request
@@ -60,10 +78,11 @@ class Mover {
       this.#remove()
       if (deviceOf(spool.in) !== deviceOf(target.slice(0, target.lastIndexOf('/')))) return
       mkdirSync(pathOf(this.#directory), { mode: 0o700 })
-      this.#watcher = watch(pathOf(this.#directory), { persistent: false }, (event, name) => {
-        if (event === 'rename' && name !== null) this.#changed(name)
-      })
-      this.#watcher.on('error', () => this.end())
+      this.#watcher = watchDirectory(
+        this.#directory,
+        (event, name) => event === 'rename' && name !== null && this.#changed(name),
+        (error) => this.#giveUp(error),
+      )
     } catch (error) {
       this.#giveUp(error)
     }
