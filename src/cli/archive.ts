@@ -1,7 +1,7 @@
 import { resolveOptions, type AnyResolved } from '../config/resolve.ts'
 import { loadModule } from '../util/load-module.ts'
 import { archiveRows } from './archive-rows.ts'
-import { runToEnd } from './last-resort.ts'
+import { reportInvalidCall, runToEnd } from './last-resort.ts'
 import { readLaunch, type Launch } from './launch.ts'
 import { processArguments, processDirectory, processEnvironment } from './process-input.ts'
 import { runCommand } from './run-command.ts'
@@ -9,7 +9,7 @@ import { runCommand } from './run-command.ts'
 /**
  * Entry point of archive-push and archive-get, which PostgreSQL starts for every segment and waits for: one CommonJS
  * bundle (dist/cli/archive.cjs) with the modules of a plain call, because finding and linking the chunks of the
- * whole program takes longer than storing a segment. Every other call is passed to cli/main before it starts.
+ * whole program takes longer than storing a segment. Every other call is passed to cli/main with its resolved options.
  */
 export function start(): Promise<void> {
   const launch = readLaunch(processArguments())
@@ -19,13 +19,16 @@ export function start(): Promise<void> {
 async function runArchiving(launch: Launch, signal: AbortSignal): Promise<number> {
   const { argv, program } = launch
   const env = processEnvironment()
-  const input = { argv, env, program, uid: process.getuid?.() }
-  // cli/main repeats the parsing of an invalid command line and reports its error.
-  const resolved = await resolveOptions(input).catch(() => undefined)
-  if (resolved === undefined || !isPlainCall(resolved)) {
+  let resolved: AnyResolved
+  try {
+    resolved = await resolveOptions({ argv, env, program, uid: process.getuid?.() })
+  } catch (error) {
+    return reportInvalidCall(error, argv, program)
+  }
+  if (!isPlainCall(resolved)) {
     const { href } = new URL('./terminal.js', import.meta.url)
     const { runCommandLine } = await loadModule<typeof import('./main.ts')>(() => import(href))
-    return runCommandLine(launch, signal)
+    return runCommandLine(launch, signal, resolved)
   }
   return runCommand(resolved, { env, cwd: processDirectory(), program, signal }, archiveRows)
 }

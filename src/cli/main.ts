@@ -1,3 +1,4 @@
+import type { AnyResolved } from '../config/resolve.ts'
 import { loadModule } from '../util/load-module.ts'
 import { leaveStuckThreads } from '../util/stuck.ts'
 import { programName } from '../util/program-name.ts'
@@ -13,8 +14,8 @@ export function start(): Promise<void> {
   return runToEnd(launch, (signal) => runCommandLine(launch, signal))
 }
 
-/** Also called by cli/archive, in the same process. */
-export async function runCommandLine(launch: Launch, signal: AbortSignal): Promise<number> {
+/** @param known resolved options from cli/archive, which calls this in the same process */
+export async function runCommandLine(launch: Launch, signal: AbortSignal, known?: AnyResolved): Promise<number> {
   const { argv } = launch
   if (argv.length === 1 && argv[0] === 'version') {
     // Monitoring calls it often; it needs no other module.
@@ -22,12 +23,8 @@ export async function runCommandLine(launch: Launch, signal: AbortSignal): Promi
     return 0
   }
   const { run } = await loadModule(() => import('./run.ts'))
-  const code = await run(argv, {
-    env: processEnvironment(),
-    cwd: processDirectory(),
-    program: launch.program,
-    signal,
-  })
+  const process = { env: processEnvironment(), cwd: processDirectory(), program: launch.program, signal }
+  const code = await run(argv, process, known)
   leaveStuckThreads(exitCodeFor(code, launch))
   return code
 }

@@ -163,7 +163,7 @@ function eventOf(file: string | null | undefined, timeMs: string | null | undefi
 
 function readQueue({ pgPath, spoolPath, stanza }: ArchivingPlace): QueueFacts | undefined {
   const walPath = `${pgPath}/pg_wal`
-  const out = spoolPath === undefined ? `${walPath}/archive_status` : spoolPaths(spoolPath, stanza).out
+  const out = spoolPath === undefined ? undefined : spoolPaths(spoolPath, stanza).out
   try {
     const { waiting, acknowledged, waitingBytes } = readReadyQueue(walPath, out)
     const done = new Map<string, number>()
