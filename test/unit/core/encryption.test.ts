@@ -58,9 +58,9 @@ async function failure(promise: Promise<unknown>): Promise<PgtsError> {
 }
 
 /** Everything of an error that a log could show. */
-function toldBy(error: unknown): string {
+function textOf(error: unknown): string {
   const { message, hints, stack } = toPlainError(error)
-  const cause = error instanceof Error && error.cause !== undefined ? toldBy(error.cause) : ''
+  const cause = error instanceof Error && error.cause !== undefined ? textOf(error.cause) : ''
   return [message, ...hints, stack, cause].join('\n')
 }
 
@@ -81,7 +81,7 @@ describe('a repository that pgbackrest 2.45 encrypted', () => {
     }
   })
 
-  test('is read on every level', async () => {
+  test('has readable info files, manifests and files', async () => {
     const archive = await loadArchiveInfo(encryptedRepository(), 'main')
     const backup = await loadBackupInfo(encryptedRepository(), 'main')
     const manifest = await loadManifest(storage, 'main', label, backup)
@@ -98,37 +98,43 @@ describe('a repository that pgbackrest 2.45 encrypted', () => {
     expect(gunzipSync(decrypt(history, backup.cipherPass!)).toString()).toContain(`backup-label="${label}"`)
   })
 
-  test.each([segment, '00000002.history'])('%s comes out of the archive, proven', async (file) => {
-    const { history } = await loadArchiveInfo(encryptedRepository(), 'main')
-    const destination = join(dir, 'from-vector')
-    const identity = { systemId: history[0]!.systemId, version: '15' }
-    const repositories = [encryptedRepository()]
-    const report = await getWal({ stanza: 'main', file, destination, identity, repositories, log, signal })
-    expect(report).toMatchObject({ found: true })
-    const content = readFileSync(destination)
-    if (file === segment) expect(content.readUInt32LE(32)).toBe(content.length)
-    else expect(content.toString()).toBe('1\t0/5000000\tno recovery target specified\n')
-  })
+  test.each([segment, '00000002.history'])(
+    '%s is read from an encrypted archive and its checksum verified',
+    async (file) => {
+      const { history } = await loadArchiveInfo(encryptedRepository(), 'main')
+      const destination = join(dir, 'from-vector')
+      const identity = { systemId: history[0]!.systemId, version: '15' }
+      const repositories = [encryptedRepository()]
+      const report = await getWal({ stanza: 'main', file, destination, identity, repositories, log, signal })
+      expect(report).toMatchObject({ found: true })
+      const content = readFileSync(destination)
+      if (file === segment) expect(content.readUInt32LE(32)).toBe(content.length)
+      else expect(content.toString()).toBe('1\t0/5000000\tno recovery target specified\n')
+    },
+  )
 
   test.each([
     ['archive.info', 'archive/main/archive.info', loadArchiveInfo],
     ['backup.info', 'backup/main/backup.info', loadBackupInfo],
-  ] as const)('a flipped byte anywhere in %s is an error, and its copy stands in', async (_, name, load) => {
-    const original = bytesOf(name)
-    const expected = await load(encryptedRepository(), 'main')
-    for (let at = 0; at < original.length; at++) {
-      const flipped = Buffer.from(original)
-      flipped[at]! ^= 1 << (at % 8)
-      put(name, flipped)
-      storage.files.delete(`${name}.copy`)
-      const error = await failure(load(encryptedRepository(), 'main'))
-      expect(['crypto', 'checksum', 'format']).toContain(error.code)
-      expect(toldBy(error)).not.toContain(PASS)
-      expect(error.message).toMatch(/^[\x20-\x7e\n]+$/)
-      put(`${name}.copy`, original)
-      expect(await load(encryptedRepository(), 'main')).toEqual(expected)
-    }
-  })
+  ] as const)(
+    'a flipped byte anywhere in %s is an error, and an intact copy is read instead',
+    async (_, name, load) => {
+      const original = bytesOf(name)
+      const expected = await load(encryptedRepository(), 'main')
+      for (let at = 0; at < original.length; at++) {
+        const flipped = Buffer.from(original)
+        flipped[at]! ^= 1 << (at % 8)
+        put(name, flipped)
+        storage.files.delete(`${name}.copy`)
+        const error = await failure(load(encryptedRepository(), 'main'))
+        expect(['crypto', 'checksum', 'format']).toContain(error.code)
+        expect(textOf(error)).not.toContain(PASS)
+        expect(error.message).toMatch(/^[\x20-\x7e\n]+$/)
+        put(`${name}.copy`, original)
+        expect(await load(encryptedRepository(), 'main')).toEqual(expected)
+      }
+    },
+  )
 
   test('a flipped byte anywhere in a manifest is an error', async () => {
     const backup = await loadBackupInfo(encryptedRepository(), 'main')
@@ -140,7 +146,7 @@ describe('a repository that pgbackrest 2.45 encrypted', () => {
       put(name, flipped)
       const error = await failure(loadManifest(storage, 'main', label, backup))
       expect(['crypto', 'checksum', 'format']).toContain(error.code)
-      expect(toldBy(error)).not.toContain(backup.cipherPass)
+      expect(textOf(error)).not.toContain(backup.cipherPass)
     }
   })
 })
@@ -148,7 +154,7 @@ describe('a repository that pgbackrest 2.45 encrypted', () => {
 describe('info files', () => {
   const info = { ...backupInfoOf(entriesOf([{ label: LABEL }])), cipherPass: 'level-two' }
 
-  test('come back; the file and its copy are the same bytes', async () => {
+  test('are read as they were saved; the file and its copy have the same bytes', async () => {
     await saveBackupInfo(encryptedRepository(), 'main', info)
     const stored = bytesOf('backup/main/backup.info')
     expect(stored.toString('latin1', 0, 8)).toBe('Salted__')
@@ -162,7 +168,7 @@ describe('info files', () => {
     expect(bytesOf('backup/main/backup.info')).not.toEqual(stored)
   })
 
-  test('a wrong passphrase says so, never noise', async () => {
+  test('a wrong passphrase is reported as such, without bytes of the file', async () => {
     await saveBackupInfo(encryptedRepository(), 'main', info)
     // Once in 256 times the padding of a wrong key is valid.
     for (let attempt = 0; attempt < 1500; attempt++) {
@@ -172,12 +178,12 @@ describe('info files', () => {
       expect(error.message).toContain('wrong passphrase: repo1-cipher-pass (from PGTS_REPO1_CIPHER_PASS)')
       expect(error.message).toContain('backup.info')
       expect(error.hints.join()).toContain('compare repo1-cipher-pass')
-      expect(toldBy(error)).not.toContain(wrong)
+      expect(textOf(error)).not.toContain(wrong)
       expect(error.message).toMatch(/^[\x20-\x7e\n]+$/)
     }
   })
 
-  test('an encrypted file needs a cipher, and an unencrypted one none: each says what to set', async () => {
+  test('a cipher that does not match the file is an error that names the setting', async () => {
     await saveBackupInfo(encryptedRepository(), 'main', info)
     expect(await failure(loadBackupInfo(repositoryWith(storage, { key: 2 }), 'main'))).toMatchObject({
       code: 'crypto',
@@ -193,7 +199,7 @@ describe('info files', () => {
     })
   })
 
-  test('a passphrase is never written where nothing protects it', async () => {
+  test('a passphrase is never written to an unencrypted file', async () => {
     await expect(saveBackupInfo(repositoryWith(storage), 'main', info)).rejects.toMatchObject({ code: 'format' })
     const { cipherPass: _, ...without } = info
     await expect(saveBackupInfo(encryptedRepository(), 'main', without)).rejects.toMatchObject({ code: 'format' })
@@ -206,7 +212,7 @@ describe('info files', () => {
     expect(storage.files.size).toBe(0)
   })
 
-  test('manifests are locked with the passphrase of backup.info', async () => {
+  test('manifests are encrypted with the passphrase of backup.info', async () => {
     const [plain] = manifestsOf([{ label: LABEL }])
     const manifest = { ...plain!, cipherPass: 'level three' }
     await saveManifest(storage, 'main', manifest, info)
@@ -228,7 +234,7 @@ describe('info files', () => {
 })
 
 describe('stanza-create', () => {
-  test('makes a passphrase for the archive and one for the manifests, once', async () => {
+  test('stanza-create generates a passphrase for the archive and one for the manifests, once', async () => {
     await newStanza()
     const archive = (await loadArchiveInfo(encryptedRepository(), 'main')).cipherPass
     const backup = (await loadBackupInfo(encryptedRepository(), 'main')).cipherPass
@@ -238,14 +244,14 @@ describe('stanza-create', () => {
     expect((await loadArchiveInfo(encryptedRepository(), 'main')).cipherPass).toBe(archive)
   })
 
-  test('restores a lost copy byte for byte', async () => {
+  test('stanza-create writes a missing copy again byte for byte', async () => {
     await newStanza()
     storage.files.delete('archive/main/archive.info')
     await newStanza()
     expect(bytesOf('archive/main/archive.info')).toEqual(bytesOf('archive/main/archive.info.copy'))
   })
 
-  test('does not take over a stanza with another passphrase', async () => {
+  test('stanza-create refuses a stanza with another passphrase', async () => {
     await newStanza()
     expect(await failure(newStanza(encryptedRepository('another')))).toMatchObject({ code: 'crypto' })
   })
@@ -263,7 +269,7 @@ describe('the archive', () => {
     return path
   }
 
-  test('one push serves repositories with keys of their own, and one without', async () => {
+  test('one push stores a segment in repositories with different passphrases and in an unencrypted one', async () => {
     const others = [storage, memoryStorage(), memoryStorage()]
     const places = [
       encryptedRepository(),
@@ -299,7 +305,7 @@ describe('the archive', () => {
     const { cipherPass } = await loadArchiveInfo(places[0]!, 'main')
     const stored = bytesOf('archive/main/15-1/00000002.history')
     expect(decrypt(stored, cipherPass!)).toEqual(readFileSync(history))
-    // The same again is no news; other content is, in encrypted repositories too.
+    // Equal content is success, other content is an error, also in encrypted repositories.
     log.lines.length = 0
     await push(history)
     expect(log.lines.filter((line) => line.includes('other content'))).toEqual([])
@@ -316,7 +322,7 @@ describe('the archive', () => {
     }
   })
 
-  test('a damaged segment is refused, or another repository has it', async () => {
+  test('a damaged segment is refused, or read from another repository', async () => {
     await newStanza()
     const second = repositoryWith(memoryStorage(), { key: 2, cipher: cipherOf('another', 2) })
     await newStanza(second)
@@ -342,7 +348,7 @@ describe('the archive', () => {
       const request = { ...common, file: SEGMENT, destination, identity }
       const error = await failure(getWal({ ...request, repositories: [encryptedRepository()] }))
       expect(error.code).toBe('checksum')
-      expect(toldBy(error)).not.toContain(cipherPass)
+      expect(textOf(error)).not.toContain(cipherPass)
       expect(readdirSync(dir)).not.toContain('got')
       expect(await getWal({ ...request, repositories: [encryptedRepository(), second] })).toMatchObject({ repoKey: 2 })
       expect(readFileSync(destination).equals(content)).toBe(true)

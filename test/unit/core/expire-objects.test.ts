@@ -15,7 +15,7 @@ import {
 } from '../../support/builders/repository.ts'
 import { recordingLogger } from '../../support/builders/restore-context.ts'
 
-// The same retention on a disk-like storage and on an object store: the same is left, with few requests.
+// The same retention on a disk-like storage and on an object store: both keep the same files, with few requests.
 const site: TestRepository = {
   backups: [
     { label: '20260101-000000F', wal: [segment(2), segment(3)] },
@@ -39,7 +39,7 @@ const expire = (storage: StorageDriver, log = recordingLogger()) =>
     signal: new AbortController().signal,
   })
 
-test('expire leaves in an object store what it leaves elsewhere, and removes in batches', async () => {
+test('expire keeps the same files in an object store as on disk, and removes in batches', async () => {
   const objects = memoryObjects()
   const [far, near] = [objectStorage(objects, { path: '/repo' }), memoryStorage()]
   await fillRepository(far, site)
@@ -54,11 +54,11 @@ test('expire leaves in an object store what it leaves elsewhere, and removes in 
     requests.filter(({ kind }) => kind === 'remove').flatMap(({ name }) => name.split(',')).length,
   ).toBeGreaterThan(1499)
   expect(requests.length).toBeLessThan(45)
-  // What is known at the beginning to be needed is asked for at once.
+  // Requests that are known to be needed at the beginning are sent together.
   expect(objects.mostInFlight).toBeGreaterThanOrEqual(5)
 })
 
-test('a batch of which something stays is an error that names it, and WAL is not thought gone', async () => {
+test('a batch that fails for one file is an error that names the file, and its WAL is not reported as removed', async () => {
   const objects = memoryObjects()
   const storage = objectStorage(objects, { path: '/' })
   await fillRepository(storage, site)
@@ -70,7 +70,7 @@ test('a batch of which something stays is an error that names it, and WAL is not
   expect(objects.objects.has(kept)).toBe(false)
 })
 
-test('uploads that a crash left days ago are aborted, newer ones are not, and nobody has to be allowed to look', async () => {
+test('unfinished uploads are aborted after days, newer ones are kept, and a denied listing is no error', async () => {
   const objects = memoryObjects()
   const storage = objectStorage(objects, { path: '/repo' })
   await fillRepository(storage, site)

@@ -80,7 +80,7 @@ const labels = async (driver: StorageDriver = storage) =>
   (await loadBackupInfo(repositoryWith(driver), 'main')).backups.map(({ label }) => label)
 
 describe('retention of one full', () => {
-  test('leaves the newest set, its WAL and nothing else', async () => {
+  test('keeps the newest set with its WAL and removes everything else', async () => {
     const report = await expire()
     expect(await labels()).toEqual([F3])
     const left = await namesOf(storage)
@@ -106,7 +106,7 @@ describe('retention of one full', () => {
     expect(report.history).toHaveLength(3)
   })
 
-  test('says what went, and why, in lines an operator can follow', async () => {
+  test('logs what was removed, in order', async () => {
     await expire()
     expect(log.lines.filter((line) => line.startsWith('info'))).toEqual([
       `info: repo1: expire full backup set ${F1}, ${D1}, ${I1}`,
@@ -117,7 +117,7 @@ describe('retention of one full', () => {
     ])
   })
 
-  test('older backups that stay keep the WAL they need and no more', async () => {
+  test('of older backups that are kept only the WAL that they need is kept', async () => {
     const report = await expire({ policy: { fullType: 'count', full: 9, archiveType: 'full', archive: 1 } })
     expect(report.groups).toEqual([])
     expect(report.archive[0]?.ranges).toEqual(
@@ -141,7 +141,7 @@ describe('retention of one full', () => {
     expect({ ...planned, dryRun: false }).toEqual(await expire())
   })
 
-  test('timeline histories below the kept WAL go', async () => {
+  test('timeline history files older than the kept WAL are removed', async () => {
     await fillRepository(storage, {
       backups: [...backups!, { label: '20260401-000000F', wal: [segment(1, 3), segment(1, 3)] }],
     })
@@ -149,7 +149,7 @@ describe('retention of one full', () => {
     expect(report.archive[0]?.historyFiles).toEqual(['00000002.history'])
   })
 
-  test('tells of WAL what is done with it', async () => {
+  test('explains which WAL ranges are removed and why others are kept', async () => {
     const { archive, explanation } = await expire({
       policy: { fullType: 'count', full: 9, archiveType: 'full', archive: 1 },
     })
@@ -165,7 +165,7 @@ describe('retention of one full', () => {
     ])
   })
 
-  test('is as good on a local disk', async () => {
+  test('has the same result on a local disk', async () => {
     const dir = makeTestDir('expire')
     await using disk = posixStorage(dir)
     await fillRepository(disk, site)
@@ -186,17 +186,17 @@ describe('unfinished and unlisted directories', () => {
     }
   }
 
-  test('the newest one with only a manifest copy may be a backup in progress, and stays', async () => {
+  test('the newest directory with only a manifest copy may be a running backup, and is kept', async () => {
     await saveManifestCopy(storage, 'main', partial!, {})
     expect((await expire()).directories).not.toContain(NEW)
   })
 
-  test('without even that it is a leftover', async () => {
+  test('the newest directory without a manifest copy is removed', async () => {
     storage.files.set(`backup/main/${NEW}/pg_data/PG_VERSION`, { bytes: Buffer.from('15'), mtimeMs: 0 })
     expect((await expire()).directories[0]).toBe(NEW)
   })
 
-  test('an older one is a leftover, whatever it holds', async () => {
+  test('an older unlisted directory is removed, whatever it holds', async () => {
     const [old] = manifestsOf([{ label: '20260102-000000F' }])
     await saveManifestCopy(storage, 'main', old!, {})
     ageOf(old!.label, 0)
@@ -206,7 +206,7 @@ describe('unfinished and unlisted directories', () => {
   const now = Date.UTC(2026, 2, 2)
   const WEEK = 7 * 86_400_000
 
-  test('the newest one goes when nothing was written to it for a week', async () => {
+  test('the newest unfinished directory is removed when nothing was written to it for a week', async () => {
     await saveManifestCopy(storage, 'main', partial!, {})
     ageOf(NEW, now - WEEK + 1)
     const spared = await expire()
@@ -218,8 +218,8 @@ describe('unfinished and unlisted directories', () => {
     expect(log.lines.join('\n')).toMatch(`unfinished backup ${NEW} goes: nothing was written to it`)
   })
 
-  test('an older one that is written to after a newer backup has begun stays, and so does all WAL', async () => {
-    // Two hosts at once: this one began before the newest backup, and goes on.
+  test('an older unfinished directory that is written to after a newer backup began is kept, with all WAL', async () => {
+    // Two hosts at once: this backup began before the newest one and is still running.
     const label = '20260228-000000F'
     await saveManifestCopy(storage, 'main', manifestsOf([{ label }])[0]!, {})
     const began = manifestsOf(backups!).at(-1)!.timestampStart * 1000
@@ -238,7 +238,7 @@ describe('unfinished and unlisted directories', () => {
     expect((await expire({ nowMs: began + WEEK + 2 })).directories).toContain(label)
   })
 
-  test('one that builds on a set that is taken away goes along', async () => {
+  test('an unfinished directory that depends on a removed set is removed with it', async () => {
     const label = `${F3}_20260303-000000I`
     const unfinished = manifestsOf([{ label, prior: F3 }])[0]!
     await saveManifestCopy(storage, 'main', unfinished, {})
@@ -246,7 +246,7 @@ describe('unfinished and unlisted directories', () => {
     expect((await expire({ choice: { set: F3 } })).directories).toContain(label)
   })
 
-  test('one that cannot be judged stays, and so does all WAL', async () => {
+  test('an unfinished directory whose manifest cannot be read is kept, with all WAL', async () => {
     const label = '20260115-000000F'
     storage.files.set(`backup/main/${label}/backup.manifest`, { bytes: Buffer.from('nonsense'), mtimeMs: 0 })
     const report = await expire()
@@ -259,7 +259,7 @@ describe('unfinished and unlisted directories', () => {
 })
 
 describe('after an upgrade', () => {
-  test('WAL of the old cluster goes with its last backup', async () => {
+  test('WAL of the cluster before the upgrade is removed with its last backup', async () => {
     storage = memoryStorage()
     await fillRepository(storage, {
       clusters: [{ version: '14' }, { version: '15' }],
@@ -277,7 +277,7 @@ describe('after an upgrade', () => {
 })
 
 describe('the link to the newest backup', () => {
-  test('follows when the newest is taken away by name', async () => {
+  test('points to the next backup when the newest one is removed by --set', async () => {
     const dir = makeTestDir('expire')
     await using disk = posixStorage(dir)
     await fillRepository(disk, site)
@@ -288,7 +288,7 @@ describe('the link to the newest backup', () => {
   })
 })
 
-/** removeTree file by file, as a disk does it, so that a crash can fall into the middle. */
+/** removeTree file by file, as on a disk, so that a crash can interrupt it. */
 function piecemeal(inner: StorageDriver): StorageDriver {
   return {
     ...inner,
@@ -319,7 +319,7 @@ async function expectUsable(driver: StorageDriver): Promise<void> {
 }
 
 describe('killed at any step', () => {
-  test('the repository stays usable, and the next run finishes the work', async () => {
+  test('after a crash at any step of expire the repository is usable, and the next run finishes', async () => {
     const counting = crashing(storage)
     await expire({}, piecemeal(counting))
     const expected = await namesOf(storage)
@@ -336,7 +336,7 @@ describe('killed at any step', () => {
     }
   }, 60_000)
 
-  test('nothing of a backup is removed before its manifest, no manifest before those of its dependents', async () => {
+  test('expire removes manifests of dependents first, then the manifest, then the files of a backup', async () => {
     const driver = crashing(storage)
     await expire({}, piecemeal(driver))
     const at = (step: string) => driver.steps.findIndex((done) => done.startsWith(step))
@@ -354,7 +354,7 @@ describe('killed at any step', () => {
     expect(at(`remove backup/main/${F1}/pg_data`)).toBeLessThan(at('remove archive/'))
   })
 
-  test('a full disk at any step is an error, and the repository stays usable', async () => {
+  test('a full disk at any step of expire is an error, and the repository stays usable', async () => {
     const error = new PgtsError('file-write', 'no space left on device')
     for (let at = 0; at < 12; at++) {
       const repo = memoryStorage()
@@ -366,7 +366,7 @@ describe('killed at any step', () => {
     }
   })
 
-  test('^C stops between two steps', async () => {
+  test('an abort signal stops expire between two steps', async () => {
     const controller = new AbortController()
     const stop = new PgtsError('term', 'terminated on signal SIGINT')
     controller.abort(stop)

@@ -42,7 +42,7 @@ const damage = (name: string, change: (bytes: Buffer) => Buffer) =>
 const truncate = (name: string) => damage(name, (bytes) => bytes.subarray(0, bytes.length / 2))
 
 describe('info files', () => {
-  test('come back as they were saved, with the version of the program that saved them', async () => {
+  test('are loaded as they were saved, with the version of pgts as the writer', async () => {
     await saveBackupInfo(repositoryWith(storage), 'main', info)
     await saveArchiveInfo(repositoryWith(storage), 'main', archiveInfoOf())
     expect(await loadBackupInfo(repositoryWith(storage), 'main', { log })).toMatchObject({
@@ -61,7 +61,7 @@ describe('info files', () => {
     ['flipped', () => damage(MAIN, (bytes) => Buffer.from(bytes.toString('latin1').replace('15', '16'), 'latin1'))],
     ['missing', () => void storage.files.delete(MAIN)],
     ['empty', () => damage(MAIN, () => Buffer.alloc(0))],
-  ])('a %s main file is replaced by its copy, with a warning', async (_, spoil) => {
+  ])('the copy of a %s info file is read instead, with a warning', async (_, spoil) => {
     await saveBackupInfo(repositoryWith(storage), 'main', info)
     spoil()
     expect((await loadBackupInfo(repositoryWith(storage), 'main', { log })).backups).toEqual(info.backups)
@@ -69,7 +69,7 @@ describe('info files', () => {
     expect(log.lines).toHaveLength(1)
   })
 
-  test('an archive.info that was read before is read again: a changed, damaged or lost one is seen', async () => {
+  test('archive.info is read again on every load: a change, damage or loss is detected', async () => {
     const name = 'archive/main/archive.info'
     const both = (change: (file: string) => void) => [name, `${name}.copy`].forEach(change)
     const load = async () => (await loadArchiveInfo(repositoryWith(storage), 'main', { log })).history
@@ -86,7 +86,7 @@ describe('info files', () => {
     await expect(load()).rejects.toMatchObject({ code: 'file-missing' })
   })
 
-  test('a crash while they are written leaves the old or the new ones', async () => {
+  test('a crash while info files are written leaves the old or the new content', async () => {
     await saveBackupInfo(repositoryWith(storage), 'main', backupInfoOf([]))
     for (let at = 0; ; at++) {
       const driver = crashing(storage, at)
@@ -98,7 +98,7 @@ describe('info files', () => {
     }
   })
 
-  test('a repository without a stanza says how to make one', async () => {
+  test('a missing backup.info is an error with stanza-create as its hint', async () => {
     await expect(loadBackupInfo(repositoryWith(storage), 'main')).rejects.toMatchObject({
       code: 'file-missing',
       message: expect.stringMatching(/backup\/main\/backup\.info/),
@@ -110,7 +110,7 @@ describe('info files', () => {
     })
   })
 
-  test('both broken: one error tells both stories', async () => {
+  test('two different failures of the file and its copy are reported in one error', async () => {
     await saveBackupInfo(repositoryWith(storage), 'main', info)
     truncate(MAIN)
     damage(`${MAIN}.copy`, () => Buffer.from('nonsense\n'))
@@ -120,28 +120,34 @@ describe('info files', () => {
     })
   })
 
-  test.each(['main', 'copy'])('one broken and the %s missing: the damage is the story', async (missing) => {
-    await saveBackupInfo(repositoryWith(storage), 'main', info)
-    truncate(missing === 'main' ? `${MAIN}.copy` : MAIN)
-    storage.files.delete(missing === 'main' ? MAIN : `${MAIN}.copy`)
-    const error = await loadBackupInfo(repositoryWith(storage), 'main').catch((cause: unknown) => cause)
-    expect(error).not.toMatchObject({ code: 'file-missing' })
-  })
+  test.each(['main', 'copy'])(
+    'when one is damaged and the %s file is missing, the damage is reported',
+    async (missing) => {
+      await saveBackupInfo(repositoryWith(storage), 'main', info)
+      truncate(missing === 'main' ? `${MAIN}.copy` : MAIN)
+      storage.files.delete(missing === 'main' ? MAIN : `${MAIN}.copy`)
+      const error = await loadBackupInfo(repositoryWith(storage), 'main').catch((cause: unknown) => cause)
+      expect(error).not.toMatchObject({ code: 'file-missing' })
+    },
+  )
 
-  test.each([MAIN, `${MAIN}.copy`])('a store that fails for %s is no damage, whatever the other is', async (unread) => {
-    await saveBackupInfo(repositoryWith(storage), 'main', info)
-    for (const file of [MAIN, `${MAIN}.copy`]) truncate(file)
-    const failing = {
-      ...storage,
-      read: (name: string) =>
-        name === unread ? Promise.reject(new PgtsError('service', 'no answer')) : storage.read(name),
-    }
-    const error = await loadBackupInfo(repositoryWith(failing), 'main').catch((cause: unknown) => cause)
-    expect(error).toMatchObject({ code: 'service' })
-    expect(isDamage(error)).toBe(false)
-  })
+  test.each([MAIN, `${MAIN}.copy`])(
+    'a storage error of %s is reported, whatever the state of the other file',
+    async (unread) => {
+      await saveBackupInfo(repositoryWith(storage), 'main', info)
+      for (const file of [MAIN, `${MAIN}.copy`]) truncate(file)
+      const failing = {
+        ...storage,
+        read: (name: string) =>
+          name === unread ? Promise.reject(new PgtsError('service', 'no answer')) : storage.read(name),
+      }
+      const error = await loadBackupInfo(repositoryWith(failing), 'main').catch((cause: unknown) => cause)
+      expect(error).toMatchObject({ code: 'service' })
+      expect(isDamage(error)).toBe(false)
+    },
+  )
 
-  test('an interrupted command does not go on with the copy', async () => {
+  test('an interrupted command does not read the copy', async () => {
     await saveBackupInfo(repositoryWith(storage), 'main', info)
     const signal = AbortSignal.abort(new Error('stop'))
     await expect(loadBackupInfo(repositoryWith(storage), 'main', { log, signal })).rejects.toThrow('stop')
@@ -150,7 +156,7 @@ describe('info files', () => {
 })
 
 describe('manifests', () => {
-  test('a finished backup has both, the copy first', async () => {
+  test('of a finished backup are saved as copy and file, the copy first', async () => {
     const driver = crashing(storage)
     await saveManifest(driver, 'main', manifest!, {})
     expect(driver.steps.filter((step) => step.startsWith('commit'))).toEqual([
@@ -161,7 +167,7 @@ describe('manifests', () => {
     expect(await loadManifest(storage, 'main', LABEL, {})).toMatchObject({ label: LABEL, files: manifest!.files })
   })
 
-  test('an unfinished one has only the copy, which no reader takes for a backup', async () => {
+  test('of an unfinished backup are saved as the copy only, and are not loaded as a backup', async () => {
     const partial = { ...manifest!, db: { ...manifest!.db, historyId: 0, systemId: 0n } }
     await saveManifestCopy(storage, 'main', partial, {})
     expect(bytesOf(MANIFEST)).toBeUndefined()
@@ -169,7 +175,7 @@ describe('manifests', () => {
     expect(await loadManifest(storage, 'main', LABEL, {}, { partial: true })).toMatchObject({ label: LABEL })
   })
 
-  test('of another backup is refused', async () => {
+  test('of another backup are refused', async () => {
     await saveManifest(
       storage,
       'main',
@@ -183,7 +189,7 @@ describe('manifests', () => {
     })
   })
 
-  test('in the history are gz of the same bytes', async () => {
+  test('are saved in the history as gz of the same bytes', async () => {
     await saveManifest(storage, 'main', manifest!, {})
     await saveManifestHistory(storage, 'main', manifest!, {})
     const stored = bytesOf(`backup/main/backup.history/2026/${LABEL}.manifest.gz`)!

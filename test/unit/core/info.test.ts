@@ -51,7 +51,7 @@ const broken: StorageDriver = {
 }
 
 describe('text', () => {
-  test('one stanza, from its oldest backup to its newest', async () => {
+  test('of one stanza lists its backups from the oldest to the newest', async () => {
     await fillRepository(repo1, {
       backups: [
         { label: F1, stop: 1_767_323_057, wal: [segment(2), segment(3)] },
@@ -102,7 +102,7 @@ describe('text', () => {
 `)
   })
 
-  test('one backup, with what its manifest knows', async () => {
+  test('of one backup shows the details of its manifest', async () => {
     const manifest = {
       annotations: new Map([
         ['note', textToBytes('ünï')],
@@ -174,12 +174,12 @@ describe('text', () => {
     })
   })
 
-  test('nothing at all', async () => {
+  test('of an empty repository says that no stanza exists; JSON is an empty list', async () => {
     expect(await text()).toBe('No stanzas exist in the repository.\n')
     expect(await json()).toBe('[]')
   })
 
-  test('a cluster before an upgrade comes first, while it has something', async () => {
+  test('lists a cluster before an upgrade first, if it has backups or WAL', async () => {
     const clusters = [{ version: '14' }, { version: '15' }]
     await fillRepository(repo1, { clusters, backups: [{ label: F1, id: 1 }], wal: { '14-1': segments(1, 3) } })
     const shown = await text()
@@ -190,7 +190,7 @@ describe('text', () => {
     expect(await text({ stanza: 'main', set: F1 })).not.toContain('db (current)')
   })
 
-  test('block incremental backups have no set size', async () => {
+  test('shows no set size for block incremental backups', async () => {
     await fillRepository(repo1, { backups: [{ label: F1, manifest: { blockIncremental: true } }] })
     expect(await text()).toMatch(/repo1: backup size: 3B/)
     expect(await json()).toContain('"repository":{"delta":3,"delta-map":0,"size-map":0}')
@@ -213,7 +213,7 @@ describe('json', () => {
     )
   })
 
-  test('filters by type', async () => {
+  test('has only the backups of --type', async () => {
     await fillRepository(repo1, { backups: [{ label: F1 }, { label: D1 }, { label: I1 }] })
     const [stanza] = (await ask({ type: 'diff' })).stanzas
     expect(stanza?.backups.map(({ label }) => label)).toEqual([D1])
@@ -221,7 +221,7 @@ describe('json', () => {
 })
 
 describe('status', () => {
-  test('0: ok; 2: no backup; 3: no backup.info; 1: no such stanza', async () => {
+  test('is 0 for ok, 2 without a backup, 3 without backup.info, 1 for an unknown stanza', async () => {
     await fillRepository(repo1, small)
     expect(await statusLines()).toBe('stanza: main\n    status: ok')
     await fillRepository(repo1, { stanza: 'empty' })
@@ -234,13 +234,13 @@ describe('status', () => {
     expect(await text({ stanza: 'nowhere' })).toBe('stanza: nowhere\n    status: error (missing stanza path)\n')
   })
 
-  test('6: a backup that is in no repository', async () => {
+  test('is 6 for a backup that is in no repository', async () => {
     await fillRepository(repo1, small)
     const shown = await text({ stanza: 'main', set: F2 })
     expect(shown).toBe('stanza: main\n    status: error (requested backup not found)\n    cipher: none\n')
   })
 
-  test('99: what else is wrong is told in full', async () => {
+  test('is 99 with the whole message for a damaged backup.info', async () => {
     await fillRepository(repo1, small)
     for (const name of ['backup/main/backup.info', 'backup/main/backup.info.copy']) {
       repo1.files.set(name, { bytes: Buffer.from('nonsense\n'), mtimeMs: 0 })
@@ -251,21 +251,21 @@ describe('status', () => {
     expect((await ask()).stanzas[0]).toMatchObject({ backups: [], archives: [], clusters: [], status: { code: 99 } })
   })
 
-  test('99: a repository that cannot be listed, of which nothing is known', async () => {
+  test('is 99 for a repository that cannot be listed', async () => {
     expect(await text({}, broken)).toBe(
       'stanza: [invalid]\n    status: error (other)\n            [PathOpenError] cannot list /repo/backup\n            HINT: is it mounted?\n    cipher: none\n',
     )
     expect((await ask({ stanza: 'main' }, broken)).stanzas[0]?.name).toBe('main')
   })
 
-  test('4: one broken repository does not hide the others', async () => {
+  test('is 4 when one repository cannot be read, and the others are shown', async () => {
     await fillRepository(repo1, small)
     expect(await text({}, repo1, broken, repo2)).toMatch(
       /^stanza: main\n {4}status: mixed\n {8}repo1: ok\n {8}repo2: error \(other\)\n {15}\[PathOpenError\] cannot list \/repo\/backup\n {15}HINT: is it mounted\?\n {8}repo3: error \(missing stanza path\)\n {4}cipher: none\n\n {4}db \(current\)\n[\s\S]*full backup: /,
     )
   })
 
-  test('5: repositories of different clusters', async () => {
+  test('is 5 for repositories of different clusters', async () => {
     await fillRepository(repo1, small)
     await fillRepository(repo2, { clusters: [{ systemId: 5n }], backups: [{ label: F2 }] })
     expect(await statusLines({}, repo1, repo2)).toBe(
@@ -273,7 +273,7 @@ describe('status', () => {
     )
   })
 
-  test('a missing archive.info is told, and the clusters are not', async () => {
+  test('is 99 without clusters when archive.info is missing', async () => {
     await fillRepository(repo1, small)
     repo1.files.delete('archive/main/archive.info')
     repo1.files.delete('archive/main/archive.info.copy')
@@ -307,7 +307,7 @@ describe('hints about stanzas', () => {
   })
 })
 
-test('backups of several repositories stand in one list, by the time they ended', async () => {
+test('backups of several repositories are listed together in the order of their stop times', async () => {
   await fillRepository(repo1, {
     backups: [
       { label: F1, stop: 100 },
@@ -319,7 +319,7 @@ test('backups of several repositories stand in one list, by the time they ended'
   expect(stanza?.backups.map(({ repoKey }) => repoKey)).toEqual([1, 2, 1])
 })
 
-test('only the directories at both ends of the archive are listed', async () => {
+test('info lists only the first and the last directory of the archive', async () => {
   await fillRepository(repo1, {
     backups: [{ label: F1 }],
     wal: { '15-1': [...segments(1, 3), ...segments(300, 303), ...segments(600, 601)] },
@@ -341,14 +341,14 @@ test('only the directories at both ends of the archive are listed', async () => 
   ])
 })
 
-describe('what is running', () => {
+describe('locks in info', () => {
   const running = (...locks: HeldLock[]) => ({ locksOf: () => locks })
   beforeEach(async () => {
     await fillRepository(repo1, small)
     await fillRepository(repo2, small)
   })
 
-  test('a backup, with its progress', async () => {
+  test('show a running backup with its progress', async () => {
     const lock = { type: 'backup', repoKey: 1, sz: 3_159_000, szCplt: 1_754_830 } as const
     expect(await statusLines(running(lock, { type: 'backup' }))).toBe(
       'stanza: main\n    status: ok (backup/expire running - 55.55% complete)',
@@ -358,7 +358,7 @@ describe('what is running', () => {
     )
   })
 
-  test('two backups and a restore', async () => {
+  test('show two backups and a restore', async () => {
     const locks = [
       { type: 'backup', repoKey: 1, sz: 100, szCplt: 50 },
       { type: 'backup', repoKey: 2, sz: 300, szCplt: 300 },
@@ -370,7 +370,7 @@ describe('what is running', () => {
     )
   })
 
-  test('a pgbackrest 2.45, which knows no repository numbers, and an expire, which tells no progress', async () => {
+  test('show a backup of pgbackrest 2.45, which has no repository number, and an expire, which has no progress', async () => {
     expect(await statusLines(running({ type: 'backup' }))).toBe('stanza: main\n    status: ok (backup/expire running)')
     expect(await statusLines(running({ type: 'backup', pctCplt: 6892 }))).toBe(
       'stanza: main\n    status: ok (backup/expire running - 68.92% complete)',
@@ -378,12 +378,12 @@ describe('what is running', () => {
     expect(await json(running({ type: 'backup', pctCplt: 6892 }))).toContain('"lock":{"backup":{"held":true},')
   })
 
-  test('locks of other kinds and other repositories do not count', async () => {
+  test('of other types and other repositories are ignored', async () => {
     const locks = [{ type: 'archive' }, { type: 'backup', repoKey: 7 }] as const
     expect(await statusLines(running(...locks))).toBe('stanza: main\n    status: ok')
   })
 
-  test('asked for alone reads nothing from the repository', async () => {
+  test('are shown by --detail-level=progress without reading the repository', async () => {
     repo1.files.set('backup/main/backup.info', { bytes: Buffer.from('nonsense'), mtimeMs: 0 })
     repo1.files.delete('backup/main/backup.info.copy')
     const request = { detail: 'progress', ...running({ type: 'restore', repoKey: 1 }) } as const

@@ -35,12 +35,12 @@ async function reconciled(listed?: readonly string[]) {
 }
 const labels = (result: Awaited<ReturnType<typeof reconciled>>) => result.info.backups.map(({ label }) => label)
 
-test('nothing to do is silent', async () => {
+test('reconcile logs nothing when backup.info is right', async () => {
   expect(labels(await reconciled())).toEqual([F1, D1, I1, F2])
   expect(log.lines).toEqual([])
 })
 
-test('a backup without its manifest goes, and so does what depends on it', async () => {
+test('a backup without its manifest is removed from the list with its dependents', async () => {
   storage.files.delete(manifestOf(D1))
   storage.files.delete(`${manifestOf(D1)}.copy`)
   expect(labels(await reconciled())).toEqual([F1, F2])
@@ -48,7 +48,7 @@ test('a backup without its manifest goes, and so does what depends on it', async
   expect(log.lines.join('\n')).toMatch(`backup ${I1} is taken off the list: it depends on ${D1}`)
 })
 
-test('a listed backup of whose manifest the copy is left stays, and who may write brings it back', async () => {
+test('a listed backup with only the manifest copy stays listed, and a writer restores the manifest', async () => {
   const bytes = storage.files.get(manifestOf(D1))!.bytes
   storage.files.delete(manifestOf(D1))
   const result = await reconciled()
@@ -62,14 +62,14 @@ test('a listed backup of whose manifest the copy is left stays, and who may writ
 test.each([
   ['damaged', (bytes: Buffer) => bytes.subarray(0, bytes.length / 2)],
   ['of another label', (bytes: Buffer) => Buffer.from(bytes.toString('latin1').replaceAll(D1, I1), 'latin1')],
-])('a copy that is %s saves nothing', async (_, change) => {
+])('a backup with a manifest copy that is %s is removed from the list', async (_, change) => {
   const copy = storage.files.get(`${manifestOf(D1)}.copy`)!
   storage.files.set(`${manifestOf(D1)}.copy`, { ...copy, bytes: change(copy.bytes) })
   storage.files.delete(manifestOf(D1))
   expect(labels(await reconciled())).toEqual([F1, F2])
 })
 
-test('a store that fails takes nothing off the list', async () => {
+test('a storage error removes nothing from the list', async () => {
   storage.files.delete(manifestOf(D1))
   const failing = {
     ...storage,
@@ -79,14 +79,14 @@ test('a store that fails takes nothing off the list', async () => {
   await expect(reconcile(failing, 'main', info, log)).rejects.toThrow('the store has gone')
 })
 
-test('a finished backup that is not listed is listed again, with the entry it had', async () => {
+test('a finished backup that is not listed is listed again with the same entry', async () => {
   const before = (await loadBackupInfo(repositoryWith(storage), 'main')).backups
   expect((await reconciled([F1])).info.backups).toEqual(before)
   expect(log.lines).toHaveLength(3)
   expect(log.lines[0]).toMatch(new RegExp(`warn: backup ${D1} was found`))
 })
 
-test('annotations of the manifest come back with it', async () => {
+test('a backup that is listed again has the annotations of its manifest', async () => {
   const annotations = new Map([['who', 'me']])
   const label = '20260301-000000F'
   storage = memoryStorage()
@@ -94,14 +94,14 @@ test('annotations of the manifest come back with it', async () => {
   expect((await reconciled([])).info.backups[0]?.annotations).toEqual(annotations)
 })
 
-test('an unfinished backup counts for nothing', async () => {
+test('an unfinished backup is not listed', async () => {
   const [partial] = manifestsOf([{ label: '20260301-000000F' }])
   await saveManifestCopy(storage, 'main', partial!, {})
   expect(labels(await reconciled())).toEqual([F1, D1, I1, F2])
   expect(log.lines).toEqual([])
 })
 
-test('what depends on a backup that is gone is not listed', async () => {
+test('a dependent of a missing backup is not listed', async () => {
   storage.files.delete(manifestOf(F1))
   const result = await reconciled([])
   expect(labels(result)).toEqual([F2])
@@ -109,7 +109,7 @@ test('what depends on a backup that is gone is not listed', async () => {
   expect(log.lines.join('\n')).toMatch(`backup ${D1} cannot be used: it depends on ${F1}, which is gone`)
 })
 
-test('an unreadable manifest, and what depends on it, is left to people', async () => {
+test('an unreadable manifest and its dependents are left alone with a warning', async () => {
   for (const name of [manifestOf(F1), `${manifestOf(F1)}.copy`]) {
     storage.files.set(name, { bytes: Buffer.from('nonsense'), mtimeMs: 0 })
   }
@@ -119,7 +119,7 @@ test('an unreadable manifest, and what depends on it, is left to people', async 
   expect(log.lines[0]).toMatch(/cannot be read; it is left as it is.*\nHINT: /s)
 })
 
-test('a backup of an unknown cluster is left to people', async () => {
+test('a backup of an unknown cluster is left alone with a warning', async () => {
   const info = backupInfoOf(entriesOf([]), [{ systemId: 1n }])
   await saveBackupInfo(repositoryWith(storage), 'main', info)
   const result = await reconciled()
@@ -127,7 +127,7 @@ test('a backup of an unknown cluster is left to people', async () => {
   expect(result.spared).toEqual([F1, D1, I1, F2])
 })
 
-test('the plain form answers the list alone', async () => {
+test('reconcileBackupInfo returns only the list', async () => {
   const info = withoutBackups(await loadBackupInfo(repositoryWith(storage), 'main'), [F2])
   expect((await reconcileBackupInfo(storage, 'main', info, log)).backups.at(-1)?.label).toBe(F2)
 })

@@ -37,22 +37,22 @@ const plan = (
 const kept = (result: ReturnType<typeof plan>) => result.kept.map(({ label }) => label)
 
 describe('backups by count', () => {
-  test('without a policy nothing goes, not even WAL', () => {
+  test('without a policy no backup and no WAL expires', () => {
     expect(plan({})).toMatchObject({ groups: [], archive: undefined, archiveSkipped: 'not-set' })
   })
 
-  test('the newest fulls stay; older ones go with all that builds on them, newest first', () => {
+  test('the newest fulls are kept; older ones expire with their dependents, newest first', () => {
     const result = plan({ full: 2 })
     expect(result.groups).toEqual([{ reason: 'full', label: F1, labels: [I1, D1, F1] }])
     expect(kept(result)).toEqual([F2, I2, D2, D3, I3, F3])
     expect(result.archive).toEqual({ type: 'full', count: 2 })
   })
 
-  test('several go one set after the other, oldest set first', () => {
+  test('several sets expire one after the other, oldest first', () => {
     expect(plan({ full: 1 }).groups.map(({ label }) => label)).toEqual([F1, F2])
   })
 
-  test('a limit above what there is removes nothing', () => {
+  test('a limit above the number of fulls expires nothing', () => {
     expect(plan({ full: 9_999_999 }).groups).toEqual([])
   })
 })
@@ -66,18 +66,18 @@ describe('backups by time', () => {
     { label: F3, stop: days(30) },
   ]
 
-  test('one full older than the limit stays, so that every moment since the limit can be reached', () => {
+  test('one full older than the limit is kept, so that every moment since the limit can be restored', () => {
     const result = plan({ fullType: 'time', full: 5 }, {}, aged, days(28))
     expect(kept(result)).toEqual([F2, F3])
     expect(result.groups).toEqual([{ reason: 'time', label: F1, labels: [D1, F1] }])
     expect(result.archive).toEqual({ type: 'full', count: 2 })
   })
 
-  test('a full that is exactly as old as the limit does not count as older', () => {
+  test('a full that is exactly as old as the limit is not older than the limit', () => {
     expect(plan({ fullType: 'time', full: 5 }, {}, aged, days(25)).groups).toEqual([])
   })
 
-  test('while no full is old enough, no WAL goes either', () => {
+  test('while no full is old enough, no WAL expires', () => {
     expect(plan({ fullType: 'time', full: 100 }, {}, aged, days(40))).toMatchObject({
       groups: [],
       archive: undefined,
@@ -85,7 +85,7 @@ describe('backups by time', () => {
     })
   })
 
-  test('WAL retention that is set counts even so', () => {
+  test('an explicit WAL retention applies although no full is old enough', () => {
     expect(plan({ fullType: 'time', full: 100, archive: 1 }, {}, aged, days(40)).archive).toEqual({
       type: 'full',
       count: 1,
@@ -94,18 +94,18 @@ describe('backups by time', () => {
 })
 
 describe('diffs', () => {
-  test('fulls count, but only diffs go, with their incrs', () => {
+  test('retention-diff counts fulls too, but expires only diffs with their incrs', () => {
     const result = plan({ diff: 2 })
     expect(result.groups.map(({ labels }) => labels)).toEqual([[I1, D1], [D2]])
     expect(kept(result)).toEqual([F1, F2, I2, D3, I3, F3])
   })
 
-  test('of a full that went just now they are not taken twice', () => {
+  test('diffs already expired with their full are not expired again', () => {
     const result = plan({ full: 1, diff: 1 })
     expect(result.groups.map(({ reason, label }) => `${reason} ${label}`)).toEqual([`full ${F1}`, `full ${F2}`])
   })
 
-  test('give the number for WAL when that is counted by diffs', () => {
+  test('retention-diff is the number for WAL when WAL is counted by diffs', () => {
     expect(plan({ diff: 2, archiveType: 'diff' }).archive).toEqual({ type: 'diff', count: 2 })
     expect(plan({ full: 2, archiveType: 'diff' }).archive).toBeUndefined()
     expect(plan({ full: 2, archiveType: 'incr' }).archive).toBeUndefined()
@@ -113,44 +113,44 @@ describe('diffs', () => {
   })
 })
 
-describe('one set by name', () => {
-  test('goes with its dependents, and retention waits', () => {
+describe('--set', () => {
+  test('expires a backup with its dependents and applies no retention', () => {
     const result = plan({ full: 1 }, { set: D1 })
     expect(result.groups).toEqual([{ reason: 'set', label: D1, labels: [I1, D1] }])
     expect(result.newestRemoved).toBeUndefined()
   })
 
-  test('the newest full may go while an older one of the same cluster is there', () => {
+  test('expires the newest full while an older one of the same cluster exists', () => {
     const result = plan({}, { set: F3 })
     expect(kept(result).at(-1)).toBe(I3)
     expect(result.newestRemoved).toBe(F3)
   })
 
-  test('the only full never goes', () => {
+  test('never expires the only full', () => {
     expect(() => plan({}, { set: F1 }, [{ label: F1 }])).toThrow(
       expect.objectContaining({ code: 'backup-set-invalid', hints: ['make another full backup first'] }),
     )
   })
 
-  test('the only full of the present cluster never goes', () => {
+  test('never expires the only full of the current cluster', () => {
     const backups = [{ label: F1 }, { label: F2, id: 2 }]
     expect(() => planBackups(entriesOf(backups, [{}, { systemId: 2n }]), policy({}), { set: F2 }, 0)).toThrow(F2)
     expect(kept(plan({}, { set: F1 }, backups))).toEqual([F2])
   })
 
-  test('that does not exist changes nothing', () => {
+  test('with an unknown label expires nothing', () => {
     expect(plan({ full: 1 }, { set: '20250101-000000F' })).toMatchObject({ groups: [], setMissing: true })
   })
 })
 
-describe('the oldest set', () => {
-  test('goes, whatever the policy, and so does its WAL', () => {
+describe('--oldest', () => {
+  test('expires the oldest set and its WAL, whatever the policy', () => {
     const result = plan({ fullType: 'time', full: 999, archiveType: 'incr', archive: 99 }, { oldest: true })
     expect(result.groups).toEqual([{ reason: 'oldest', label: F1, labels: [I1, D1, F1] }])
     expect(result.archive).toEqual({ type: 'full', count: 2 })
   })
 
-  test('of one full stays', () => {
+  test('does not expire the only full', () => {
     expect(plan({}, { oldest: true }, [{ label: F1 }, { label: D1 }])).toMatchObject({
       groups: [],
       oldestMissing: true,
@@ -158,7 +158,7 @@ describe('the oldest set', () => {
   })
 })
 
-describe('WAL', () => {
+describe('WAL retention', () => {
   const rules = (
     backups: readonly TestBackup[],
     retention: ArchiveRequest['retention'],
@@ -179,7 +179,7 @@ describe('WAL', () => {
     { label: F3, wal: [segment(22), segment(23)] },
   ]
 
-  test('from the oldest of the newest N on all is kept, and of older backups what they need', () => {
+  test('keeps all WAL since the oldest of the newest N backups, and what older backups need', () => {
     expect(rules(fulls, { type: 'full', count: 2 })).toEqual([
       {
         archiveId: '15-1',
@@ -196,19 +196,19 @@ describe('WAL', () => {
     ])
   })
 
-  test('none goes while there are fewer backups than wanted', () => {
+  test('expires nothing while there are fewer backups than the limit', () => {
     expect(rules(fulls, { type: 'full', count: 4 })).toBeUndefined()
     expect(rules([], { type: 'full', count: 1 })).toBeUndefined()
   })
 
-  test('diffs and incrs count only where the type says so', () => {
+  test('counts diffs and incrs only for the type diff or incr', () => {
     const backups = [...fulls, { label: `${F3}_20260302-000000I`, wal: [segment(32), segment(33)] as const }]
     const from = (type: 'full' | 'incr') => (rules(backups, { type, count: 1 })?.[0] as { label: string }).label
     expect(from('full')).toBe(F3)
     expect(from('incr')).toBe(`${F3}_20260302-000000I`)
   })
 
-  test('an offline backup that decides keeps all', () => {
+  test('keeps all WAL when the deciding backup was made offline', () => {
     const backups = [fulls[0]!, { label: F2, wal: null }]
     expect(rules(backups, { type: 'full', count: 1 })).toEqual([
       { archiveId: '15-1', action: 'keep-all', reason: 'offline-backup' },
@@ -217,7 +217,7 @@ describe('WAL', () => {
 
   const clusters = [{ version: '14' }, { version: '15' }]
 
-  test('of a cluster before an upgrade goes when none of its backups is left', () => {
+  test('expires all WAL of a cluster before an upgrade when none of its backups is left', () => {
     const backups = [{ ...fulls[1]!, id: 2 }]
     expect(rules(backups, { type: 'full', count: 1 }, { clusters })?.[0]).toEqual({
       archiveId: '14-1',
@@ -225,12 +225,12 @@ describe('WAL', () => {
     })
   })
 
-  test('of a cluster before an upgrade stays from its newest backup on while that is there', () => {
+  test('keeps WAL of a cluster before an upgrade since its newest backup while that exists', () => {
     const backups = [fulls[0]!, { ...fulls[1]!, id: 2 }]
     expect(rules(backups, { type: 'full', count: 1 }, { clusters })?.[0]).toMatchObject({ label: F1 })
   })
 
-  test('of the present cluster is kept while it has no backup', () => {
+  test('keeps WAL of the current cluster while it has no backup', () => {
     expect(rules([fulls[0]!], { type: 'full', count: 1 }, { clusters })?.[1]).toEqual({
       archiveId: '15-2',
       action: 'keep-all',
@@ -238,20 +238,20 @@ describe('WAL', () => {
     })
   })
 
-  test('archive-expire-before keeps what lies between it and the backup that decides', () => {
+  test('with archive-expire-before keeps WAL between that segment and the deciding backup', () => {
     const [rule] = rules(fulls, { type: 'full', count: 1 }, { expireBefore: segment(7) })!
     const goes = (number: number) => walFileGoes(segment(number), rule?.action === 'ranges' ? rule.keep : [])
     expect([1, 2, 3, 4, 6].map(goes)).toEqual([true, false, false, true, true])
     expect([7, 11, 21, 22, 99].map(goes)).toEqual([false, false, false, false, false])
   })
 
-  test('archive-expire-before never takes what a newer backup needs', () => {
+  test('with archive-expire-before never expires WAL that a newer backup needs', () => {
     const [rule] = rules(fulls, { type: 'full', count: 3 }, { expireBefore: segment(50) })!
     const goes = (number: number) => walFileGoes(segment(number), rule?.action === 'ranges' ? rule.keep : [])
     expect([1, 2, 30].map(goes)).toEqual([true, false, false])
   })
 
-  test('a backup after a recovery to an older timeline keeps its WAL and the history of its timeline', () => {
+  test('keeps WAL and timeline history of a backup that was made after a recovery to an older timeline', () => {
     const backups: TestBackup[] = [
       { label: F1, wal: [segment(20, 3), segment(21, 3)] },
       { label: F2, wal: [segment(30, 2), segment(31, 2)] },
@@ -261,7 +261,7 @@ describe('WAL', () => {
     expect(walFileGoes(segment(30, 2), rule?.action === 'ranges' ? rule.keep : [])).toBe(false)
   })
 
-  test('histories that differ stop everything', () => {
+  test('is refused when archive.info and backup.info have different histories', () => {
     const entries = entriesOf(fulls)
     const request = {
       archive: archiveInfoOf([{ systemId: 1n }]),
@@ -273,10 +273,10 @@ describe('WAL', () => {
   })
 })
 
-describe('the history of manifests', () => {
+describe('retention of the manifest history', () => {
   const now = Date.UTC(2026, 5, 15, 12) / 1000
 
-  test('whole years go, and in the year of the limit what is older and not current', () => {
+  test('expires whole years, and in the year of the limit what is older and not current', () => {
     const history = new HistoryRetention(30, now)
     expect(history.limit).toBe(`${labelTime(now - 30 * 86_400)}F`)
     expect(['2024', '2025', '2026'].map((year) => history.yearGoes(year))).toEqual([true, true, false])
@@ -287,7 +287,7 @@ describe('the history of manifests', () => {
     expect(history.manifestGoes('20260601-000000F', current)).toBe(false)
   })
 
-  test('of 0 days keeps only what exists', () => {
+  test('of 0 days keeps only manifests of existing backups', () => {
     const history = new HistoryRetention(0, now)
     expect(history.manifestGoes('20260615-000000F', new Set())).toBe(true)
     expect(history.manifestGoes('20260615-000000F', new Set(['20260615-000000F']))).toBe(false)

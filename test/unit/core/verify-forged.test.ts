@@ -38,7 +38,7 @@ async function verified(storage: StorageDriver) {
   return await verifyRepository({ repository, stanza: 'main', executor, clock: systemClock, log: silentLogger, signal }) // prettier-ignore
 }
 
-test('verify names what is wrong with a forged manifest, and manifest refuses to show it', async () => {
+test('verify reports the fault of a forged manifest, and the manifest command refuses to show it', async () => {
   const storage = memoryStorage()
   await fillRepository(storage, { backups: [{ label: FULL, wal: null, manifest: forged }] })
   const report = await verified(storage)
@@ -62,7 +62,7 @@ test('verify names what is wrong with a forged manifest, and manifest refuses to
   })
 })
 
-test('verify names a backup of the chain that is gone from the list and from the repository', async () => {
+test('verify reports a backup of the chain that is in neither the list nor the repository', async () => {
   const storage = memoryStorage()
   await fillRepository(storage, {
     backups: [

@@ -117,7 +117,7 @@ async function resultOf<K extends keyof typeof jobHandlers>(
   job: Parameters<(typeof jobHandlers)[K]>[0],
 ): Promise<unknown> {
   for await (const { result } of executor.run(kind, [job] as never, { signal })) return result
-  throw new Error('the job gave no result')
+  throw new Error('the job returned no result')
 }
 
 test('a worker logs the retries of archive jobs', async () => {
@@ -153,7 +153,7 @@ test('lanes of a worker share one client for each repository, and the worker clo
   await until('the connections to close', () => front.connections === 0)
 })
 
-test('a repository that cannot be opened fails its own jobs only, until it can be', async () => {
+test('jobs of a repository that cannot be opened fail until it can be opened; other jobs do not', async () => {
   const [first, second] = setup.repositories
   const caFile = join(dir, 'ca.pem')
   const broken = structuredClone(second!) as { storage: { gcs: { access: object } } } & RepositoryDescription

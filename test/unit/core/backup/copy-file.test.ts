@@ -63,13 +63,16 @@ describe.each([
   ['of several buffers', LARGE],
   ['of one buffer exactly', LARGE.subarray(0, BUFFER)],
 ])('a file %s', (_, bytes) => {
-  test.each([false, true])('that the prior backup has is not stored again (hashed first: %s)', async (first) => {
-    const [copied] = await run([job('a', bytes, known(bytes, first))])
-    expect(copied).toEqual({ name: 'a', outcome: 'unchanged' })
-    expect(await namesStored()).toEqual([])
-  })
+  test.each([false, true])(
+    'with the content of the prior backup is not stored again (hashed first: %s)',
+    async (first) => {
+      const [copied] = await run([job('a', bytes, known(bytes, first))])
+      expect(copied).toEqual({ name: 'a', outcome: 'unchanged' })
+      expect(await namesStored()).toEqual([])
+    },
+  )
 
-  test.each([false, true])('that has changed is stored (hashed first: %s)', async (first) => {
+  test.each([false, true])('with changed content is stored (hashed first: %s)', async (first) => {
     const other = Buffer.from(bytes)
     other[17]! ^= 1
     const [copied] = await run([job('a', bytes, known(other, first))])
@@ -77,21 +80,21 @@ describe.each([
     expect((await content('backup/a')).equals(bytes)).toBe(true)
   })
 
-  test('that is read to its end and has grown is stored as it is', async () => {
+  test('that has grown is stored with its present content when it is read to its end', async () => {
     const grown = Buffer.concat([bytes, Buffer.from('more')])
     const file = { ...job('a', grown, known(bytes)), sizeBytes: bytes.length, sizeLimited: false }
     expect(await run([file])).toMatchObject([{ outcome: 'copied', sizeBytes: grown.length, checksum: sha1(grown) }])
     expect((await content('backup/a')).equals(grown)).toBe(true)
   })
 
-  test('that PostgreSQL extends meanwhile is read as far as it was listed', async () => {
+  test('that PostgreSQL extends during the backup is read up to its listed size', async () => {
     const file = { ...job('a', Buffer.concat([bytes, SMALL]), known(bytes)), sizeBytes: bytes.length }
     expect(await run([file])).toEqual([{ name: 'a', outcome: 'unchanged' }])
   })
 })
 
 describe('a bundle', () => {
-  test('holds one after the other what has to be stored, and nothing else', async () => {
+  test('holds the files to store one after the other, and nothing else', async () => {
     const files = [
       job('first', SMALL),
       job('same', LARGE.subarray(0, 9000), known(LARGE.subarray(0, 9000))),
@@ -108,12 +111,12 @@ describe('a bundle', () => {
     expect((await content('backup/bundle/7')).equals(Buffer.concat([SMALL, LARGE]))).toBe(true)
   })
 
-  test('is not made when nothing goes into it', async () => {
+  test('is not created when no file has to be stored', async () => {
     await run([job('same', SMALL, known(SMALL))], BUNDLE)
     expect(await namesStored()).toEqual([])
   })
 
-  test('a file that lost its content is stored when it is not bundled', async () => {
+  test('a file that became empty is stored when it is not bundled', async () => {
     const file = job('a', SMALL)
     truncateSync(join(dir, 'a'), 0)
     expect(await run([file])).toMatchObject([{ outcome: 'copied', sizeBytes: 0 }])
@@ -121,7 +124,7 @@ describe('a bundle', () => {
   })
 })
 
-describe('what an interrupted backup left', () => {
+describe('a file of an interrupted backup', () => {
   const resumed = (bytes: Buffer) => ({
     resumed: { checksum: sha1(bytes), repoSizeBytes: bytes.length, repoChecksum: sha1(bytes) },
   })
@@ -131,7 +134,7 @@ describe('what an interrupted backup left', () => {
     await file.commit()
   }
 
-  test('is used when it is right', async () => {
+  test('is used when its checksum is right', async () => {
     await left(LARGE)
     expect(await run([job('a', LARGE, resumed(LARGE))])).toEqual([{ name: 'a', outcome: 'resumed' }])
   })
@@ -146,7 +149,7 @@ describe('what an interrupted backup left', () => {
     expect((await content('backup/a')).equals(LARGE)).toBe(true)
   })
 
-  test('is replaced when the cluster has gone on', async () => {
+  test('is replaced when the file in the cluster has changed', async () => {
     await left(LARGE)
     const now = Buffer.concat([LARGE.subarray(1), Buffer.from('x')])
     const [copied] = await run([job('a', now, resumed(LARGE))])
@@ -155,8 +158,12 @@ describe('what an interrupted backup left', () => {
   })
 
   test.each([
-    ['the prior backup has the content of now', known(SMALL), 'unchanged'],
-    ['the prior backup has it, which shows late', known(LARGE), 'unchanged'],
+    ['the prior backup has the present content', known(SMALL), 'unchanged'],
+    [
+      'the prior backup has the present content, which is known only after the end of the file',
+      known(LARGE),
+      'unchanged',
+    ],
   ])('is removed when %s', async (_, more, outcome) => {
     await left(Buffer.from('of another day'))
     const now = more.priorContent.checksum === sha1(SMALL) ? SMALL : LARGE
@@ -165,7 +172,7 @@ describe('what an interrupted backup left', () => {
     expect(await namesStored()).toEqual([])
   })
 
-  test('is removed when the file vanished', async () => {
+  test('is removed when the file in the cluster vanished', async () => {
     await left(SMALL)
     const file = job('a', SMALL, resumed(SMALL))
     unlinkSync(join(dir, 'a'))
@@ -174,7 +181,7 @@ describe('what an interrupted backup left', () => {
   })
 })
 
-describe('blocks', () => {
+describe('block incremental copy', () => {
   const shape = { blockSize: 8192, checksumSize: 6 }
   const superBlocks = { sizeBytes: 32768, reference: 0 }
 
@@ -196,7 +203,7 @@ describe('blocks', () => {
   }
   const again = { superBlocks: { ...superBlocks, reference: 1 } }
 
-  test('only those that changed are stored; a file without any keeps its reference', async () => {
+  test('stores only changed blocks; a file without changed blocks keeps its reference', async () => {
     const blocks = await firstTime()
     const repoName = 'backup/next/a'
     expect(await run([job('a', LARGE, { blocks, repoName, ...known(LARGE) })], again)).toEqual([
@@ -209,14 +216,14 @@ describe('blocks', () => {
     expect((await content(repoName)).length).toBeLessThan(10_000)
   })
 
-  test('when no block seems new but nobody vouches for the content, all of it is stored', async () => {
+  test('stores the whole file when no block is new and the prior checksum is unknown', async () => {
     const blocks = await firstTime()
     const [copied] = await run([job('a', LARGE, { blocks, repoName: 'backup/next/a' })], again)
     expect(copied).toMatchObject({ outcome: 'copied', checksum: sha1(LARGE) })
     expect((await content('backup/next/a')).length).toBeGreaterThan(LARGE.length)
   })
 
-  test('a map that cannot be read costs space and a warning, not the backup', async () => {
+  test('stores the whole file with a warning when the prior block map cannot be read', async () => {
     const blocks = await firstTime()
     await using file = await storage.create('backup/a')
     await file.sink.write(Buffer.alloc(blocks.prior!.repoSizeBytes, 0xff))
@@ -229,7 +236,7 @@ describe('blocks', () => {
     })
   })
 
-  test('a file that lost its content has nothing to store', async () => {
+  test('stores nothing of a file that became empty', async () => {
     const file = job('a', LARGE, { blocks: shape })
     truncateSync(join(dir, 'a'), 0)
     expect(await run([file], { superBlocks })).toEqual([{ name: 'a', outcome: 'emptied' }])

@@ -42,9 +42,9 @@ function planOne(file: ListedFile, known: ManifestFile | undefined, options: Par
   return { ...files[0]!, delta }
 }
 
-describe('what becomes of a file', () => {
+describe('the action for a file', () => {
   test.each<[string, Partial<ListedFile>, Partial<ManifestFile> | undefined, Partial<IncrementOptions>, string]>([
-    ['a file the prior does not have', {}, undefined, {}, 'copy'],
+    ['a file that the prior does not have', {}, undefined, {}, 'copy'],
     ['the same size and time', {}, {}, {}, 'reference'],
     ['a later time', { timestamp: TIME + 1 }, {}, {}, 'copy'],
     ['another size', { sizeBytes: 40960, timestamp: TIME + 1 }, {}, {}, 'copy'],
@@ -68,14 +68,14 @@ describe('what becomes of a file', () => {
     expect(planOne(listed(file), known && stored({ name, ...known }), options).action).toBe(action)
   })
 
-  test('pg_control of a stopped cluster is a file like any other', () => {
+  test('pg_control of a stopped cluster is referenced like any other file', () => {
     const name = 'pg_data/global/pg_control'
     const prior = aManifest([stored({ name })], { options: { ...aManifest([]).options, online: false } })
     const { files } = planIncrement([listed({ name })], prior, { ...ONLINE, online: false })
     expect(files[0]!.action).toBe('reference')
   })
 
-  test('in a full everything is copied, but what is empty when small files are bundled', () => {
+  test('a full backup copies every file, except empty ones when small files are bundled', () => {
     const files = [listed(), listed({ name: 'pg_data/base/5/1', sizeBytes: 0 })]
     const actions = (bundle: boolean) =>
       planIncrement(files, undefined, { ...ONLINE, bundle }).files.map((f) => f.action)
@@ -84,7 +84,7 @@ describe('what becomes of a file', () => {
   })
 })
 
-describe('what is taken from the prior', () => {
+describe('a reference', () => {
   const known = stored({
     checksum: 'ab'.repeat(20),
     repoChecksum: 'cd'.repeat(20),
@@ -97,13 +97,13 @@ describe('what is taken from the prior', () => {
     user: 'other',
   })
 
-  test('storage and page results come from the prior; owner, mode and time from the cluster', () => {
+  test('has storage and page check results of the prior, and owner, mode and time of the cluster', () => {
     const { priorEntry } = planOne(listed({ timestamp: TIME + 5 }), known)
     const { sizeOriginalBytes: _, ...rest } = known
     expect(priorEntry).toEqual({ ...rest, ...OWNER, mode: 0o600, timestamp: TIME + 5, reference: LABEL })
   })
 
-  test('a reference names the backup that holds the bytes, not the one between', () => {
+  test('names the backup that stores the bytes, not the one between', () => {
     expect(planOne(listed(), { ...known, reference: FULL }).priorEntry?.reference).toBe(FULL)
   })
 
@@ -113,7 +113,7 @@ describe('what is taken from the prior', () => {
     ['shrunk to a block', 8192, {}, true],
     ['shrunk below a block', 8191, {}, false],
     ['no blocks before', 32768, { blockMapSize: undefined }, false],
-  ])('a block map is continued: %s', (_, sizeBytes, more, continued) => {
+  ])('a block map of the prior is continued or not: %s', (_, sizeBytes, more, continued) => {
     const { blockMapSize, ...shape } = { ...BLOCKS, ...more }
     const before = stored({ ...shape, blockMapSize })
     const { priorBlocks, priorEntry } = planOne(listed({ sizeBytes, timestamp: TIME + 1 }), before)
@@ -122,11 +122,11 @@ describe('what is taken from the prior', () => {
   })
 })
 
-describe('when times prove nothing, checksums decide', () => {
+describe('delta is enabled by doubtful file times', () => {
   const unlike = (more: Partial<Manifest>) => aManifest([stored()], more)
   const offline = { ...aManifest([]).options, online: false }
   test.each<[string, ListedFile, Manifest | undefined, RegExp | undefined]>([
-    ['as usual', listed(), unlike({}), undefined],
+    ['not for usual times', listed(), unlike({}), undefined],
     ['a file of the future', listed({ timestamp: TIME + 1001 }), unlike({}), /in the future/],
     ['a file of the future in a full', listed({ timestamp: TIME + 1001 }), undefined, /in the future/],
     ['a file of this very second', listed({ timestamp: TIME + 1000 }), unlike({}), undefined],
@@ -146,13 +146,13 @@ describe('when times prove nothing, checksums decide', () => {
     else expect(deltaReason).toMatch(reason)
   })
 
-  test('a file that grew while the prior was made is measured by what was listed then', () => {
+  test('a file that grew during the prior backup is compared with its size in the list of that backup', () => {
     const prior = aManifest([stored({ sizeBytes: 40960, sizeOriginalBytes: 32768 })])
     expect(planIncrement([listed()], prior, ONLINE).delta).toBe(false)
     expect(planIncrement([listed({ sizeBytes: 40960 })], prior, ONLINE).deltaReason).toMatch(/instead of 32768/)
   })
 
-  test('one distrusted file is enough for all of them, and asking for it needs no reason', () => {
+  test('one doubtful file enables delta for all files, and the option delta needs no reason', () => {
     const other = 'pg_data/base/5/16385'
     const prior = aManifest([stored(), stored({ name: other })])
     const files = [listed(), listed({ name: other, timestamp: TIME - 1 })]

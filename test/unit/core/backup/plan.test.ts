@@ -38,8 +38,8 @@ const jobs = (files: readonly PlannedFile[], more: Partial<CopyPolicy> = {}) => 
 const names = (files: readonly PlannedFile[], more: Partial<CopyPolicy> = {}) =>
   jobs(files, more).map((job) => [job.bundle?.id, ...job.files.map(({ name }) => name)])
 
-describe('without bundles', () => {
-  test('the largest first, small ones together, and only what is to be read', () => {
+describe('copy jobs without bundles', () => {
+  test('have the largest files first, small ones together, and only files to read', () => {
     const files = [
       planned('pg_data/a', 10),
       planned('pg_data/b', 3 * MIB),
@@ -60,10 +60,10 @@ describe('without bundles', () => {
   })
 })
 
-describe('bundles', () => {
+describe('copy jobs with bundles', () => {
   const bundle = { sizeBytes: 100, limitBytes: 60 }
 
-  test('files above the limit alone, the others by age until a bundle is full, each target its own', () => {
+  test('have files above the limit alone, the others by age until a bundle is full, separately for each target', () => {
     const files = [
       planned('pg_data/new', 50, {}, START - 1),
       planned('pg_data/old', 60, {}, START - 9),
@@ -84,7 +84,7 @@ describe('bundles', () => {
     expect(bundled[0]!.bundle).toBeUndefined()
   })
 
-  test('what an interrupted backup stored alone stays alone', () => {
+  test('keep a file alone that an interrupted backup stored alone', () => {
     const resumed = aFile('pg_data/a', 'x', { repoSizeBytes: 9, repoChecksum: 'cd'.repeat(20) })
     const [job] = jobs([planned('pg_data/a', 1, { resumed })], { bundle })
     expect(job!.bundle).toBeUndefined()
@@ -96,7 +96,7 @@ describe('bundles', () => {
   })
 })
 
-describe('blocks', () => {
+describe('block sizes', () => {
   const blocks = { ...BLOCK_DEFAULTS, superBytes: 256 * KIB }
   const DAY = 86_400
 
@@ -114,11 +114,11 @@ describe('blocks', () => {
     // One block would be all of the file.
     [32 * KIB, 14 * DAY, undefined],
     [1024 * MIB, -DAY, { blockSize: 88 * KIB, checksumSize: 7 }],
-  ])('a file of %i bytes that is %i seconds old', (size, age, shape) => {
+  ])('of a file with %i bytes that is %i seconds old', (size, age, shape) => {
     expect(blockShapeOf(blocks, size, age)).toEqual(shape)
   })
 
-  test('a map is continued in its own shape, wherever it lies', () => {
+  test('are those of a continued map, bundled or not', () => {
     const priorBlocks = aFile('pg_data/base/5/1', 'x', {
       sizeBytes: 2 * MIB,
       repoSizeBytes: 5000,
@@ -148,7 +148,7 @@ describe('blocks', () => {
     })
   })
 
-  test('with blocks off a file is stored whole, whatever the prior did', () => {
+  test('are absent without repo-block, even if the prior stored blocks', () => {
     const priorBlocks = aFile('pg_data/x', 'x', { reference: LABEL, blockSize: 8192, blockMapSize: 9 })
     const [job] = jobs([planned('pg_data/x', 3 * MIB, { priorBlocks })])
     expect(job!.files[0]!.blocks).toBeUndefined()

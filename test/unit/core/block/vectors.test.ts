@@ -21,7 +21,7 @@ beforeEach(() => void (dir = mkdtempSync(join(tmpdir(), 'pgts-blocks-'))))
 afterEach(() => rmSync(dir, { recursive: true }))
 const sha1Of = (path: string) => createHash('sha1').update(readFileSync(path)).digest('hex')
 
-test('there are repositories of every codec, plain and encrypted', () => {
+test('the vectors have a repository for every codec, plain and encrypted', () => {
   expect(blockRepositories.map((name) => name.replace('2.59.1-', ''))).toEqual(
     expect.arrayContaining(['bz2-encrypted', 'gz', 'lz4', 'none', 'zst-encrypted']),
   )
@@ -31,7 +31,7 @@ describe.each(blockRepositories)('what pgbackrest stored as blocks: %s', (name) 
   let repository: BlockRepository
   beforeAll(async () => void (repository = await openBlockRepository(name)))
 
-  test('every block map is built again byte for byte', async () => {
+  test('every block map is serialised again byte for byte', async () => {
     const { storage, backups } = repository
     const kinds = { maps: 0, severalReferences: 0, continued: 0, short: 0 }
     for (const manifest of backups) {
@@ -51,14 +51,14 @@ describe.each(blockRepositories)('what pgbackrest stored as blocks: %s', (name) 
         if (where.sizeBytes % where.blockSize !== 0) kinds.short++
       }
     }
-    // The vectors are worth something only when they hold what is hard.
+    // The vectors must contain the difficult cases.
     expect(kinds.maps).toBeGreaterThan(15)
     expect(kinds.severalReferences).toBeGreaterThan(4)
     expect(kinds.continued).toBeGreaterThan(1)
     expect(kinds.short).toBeGreaterThan(3)
   })
 
-  test('every backup comes back with the content that was recorded', async () => {
+  test('every backup is restored with the recorded content', async () => {
     for (const manifest of repository.backups) {
       const target = join(dir, manifest.label)
       const recorded = repository.recorded(manifest.label)
@@ -74,7 +74,7 @@ describe.each(blockRepositories)('what pgbackrest stored as blocks: %s', (name) 
     }
   })
 
-  test('of files as another backup had them only the blocks that differ are fetched', async () => {
+  test('only differing blocks are fetched when the files of another backup exist', async () => {
     const { backups, storage } = repository
     let revised = 0
     for (const from of backups) {

@@ -22,13 +22,13 @@ const plan = (pins: readonly Pin[], policy = count(1), choice: ExpireChoice = {}
 const kept = (result: ReturnType<typeof plan>) => result.kept.map(({ label }) => label)
 
 describe('a pinned backup', () => {
-  test('stays with all it depends on, and nothing else of its set does', () => {
+  test('is kept with the backups it depends on, and nothing else of its set', () => {
     expect(kept(plan([pin(F1)]))).toEqual([F1, F3])
     expect(kept(plan([pin(I1)]))).toEqual([F1, D1, I1, F3])
     expect(kept(plan([pin(D1)]))).toEqual([F1, D1, F3])
   })
 
-  test('says why it stays, and who needs the others', () => {
+  test('is explained by its pin, and the backups it depends on by their dependent', () => {
     const { verdicts } = plan([pin(D1, { reason: 'before the move', until: 200 })])
     expect(verdicts.slice(0, 3)).toEqual([
       { label: F1, keep: true, reasons: [{ rule: 'needed', by: D1 }] },
@@ -37,17 +37,17 @@ describe('a pinned backup', () => {
     ])
   })
 
-  test('does not change for how many backups all WAL is kept', () => {
+  test('does not change the number of backups for which all WAL is kept', () => {
     expect(plan([pin(F1)]).archive).toEqual({ type: 'full', count: 1 })
   })
 
-  test('goes when its time is over', () => {
+  test('expires when the time of the pin is over', () => {
     expect(isPinActive(pin(F1, { until: 100 }), 99)).toBe(true)
     expect(isPinActive(pin(F1, { until: 100 }), 100)).toBe(false)
     expect(kept(plan([pin(F1, { until: 100 })]))).toEqual([F3])
   })
 
-  test('is not taken by name, nor with what it builds on', () => {
+  test('is not expired by --set, nor by --set of a backup it depends on', () => {
     for (const set of [F1, D1]) {
       expect(() => plan([pin(D1)], count(9), { set })).toThrow(
         expect.objectContaining({ code: 'backup-set-invalid', message: expect.stringContaining('pinned') as string }),
@@ -56,17 +56,17 @@ describe('a pinned backup', () => {
     expect(kept(plan([pin(D1)], count(9), { set: I1 }))).toEqual([F1, D1, F2, F3])
   })
 
-  test('is passed over where the oldest is to go', () => {
+  test('is skipped by --oldest', () => {
     expect(kept(plan([pin(I1)], count(9), { oldest: true }))).toEqual([F1, D1, I1, F3])
     expect(plan([pin(I1), pin(F2)], count(9), { oldest: true })).toMatchObject({ groups: [], oldestMissing: true })
   })
 
-  test('that does not exist keeps nothing', () => {
+  test('that does not exist protects nothing', () => {
     expect(kept(plan([pin('20250101-000000F')]))).toEqual([F3])
   })
 })
 
-test('a pinned backup that somebody else removed is missed, until its time is over', async () => {
+test('a pinned backup that another program removed is reported until the time of the pin is over', async () => {
   const storage = memoryStorage()
   await fillRepository(storage, { backups: [{ label: F3 }] })
   await savePins(repositoryWith(storage), 'main', [pin(F1), pin(F2, { until: 100 })])
@@ -92,7 +92,7 @@ function request(storage: MemoryStorage) {
   }
 }
 
-test('a backup is pinned once, and pins are in order', () => {
+test('a second pin of a backup replaces the first, and pins are sorted', () => {
   const pins = withPin(withPin(withPin([], pin(F2)), pin(F1)), pin(F2, { reason: 'again' }))
   expect(pins).toEqual([pin(F1), pin(F2, { reason: 'again' })])
   expect(withoutPin(pins, F1)).toEqual([pin(F2, { reason: 'again' })])
@@ -115,8 +115,8 @@ describe('the file of pins', () => {
   test.each([
     ['cut', (text: string) => text.slice(0, 40)],
     ['empty', () => ''],
-    ['of a newer version', (text: string) => text.replace('"version": 1', '"version": 2')],
-    ['with a label that is none', (text: string) => text.replace(F1, 'latest')],
+    ['a file of a newer version', (text: string) => text.replace('"version": 1', '"version": 2')],
+    ['a file with an invalid label', (text: string) => text.replace(F1, 'latest')],
   ])('%s stops expire before anything is removed', async (_, damage) => {
     const storage = memoryStorage()
     await fillRepository(storage, { backups: labels.map((label) => ({ label })) })
@@ -131,7 +131,7 @@ describe('the file of pins', () => {
     expect(await namesOf(storage)).toEqual(before)
   })
 
-  test('of another passphrase, or of none, is not taken for empty', async () => {
+  test('with another passphrase, or without one, is an error and not an empty list', async () => {
     const storage = memoryStorage()
     await savePins(repositoryWith(storage, { cipher }), 'main', pins)
     await expect(loadPins(repositoryWith(storage), 'main')).rejects.toMatchObject({ code: 'crypto' })

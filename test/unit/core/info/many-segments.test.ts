@@ -27,7 +27,7 @@ async function aStorage(stanzas: readonly string[]): Promise<StorageDriver> {
   return storage
 }
 
-/** Directories of 256 segments, as many as asked for; only what is listed is made up. */
+/** Directories of 256 segments, as many as requested; entries are generated when they are listed. */
 function withSegments(storage: StorageDriver, path: string, directories: number) {
   const calls: string[] = []
   const listed = { entries: 0 }
@@ -62,7 +62,7 @@ function infoOf(storage: StorageDriver) {
   })
 }
 
-test('a million segments are not looked at one by one', async () => {
+test('info on a million segments lists only the first and the last directory', async () => {
   const storage = await aStorage(['demo'])
   const few = withSegments(storage, 'archive/demo/15-1', 3)
   const many = withSegments(storage, 'archive/demo/15-1', 3907)
@@ -80,14 +80,14 @@ test('a million segments are not looked at one by one', async () => {
   expect(many.listed.entries).toBe(3907 + 2 * 256)
 })
 
-test('an object store is asked for directories, so the segments in them cost no request', async () => {
+test('info lists directories of an object store, so the number of segments does not change the number of requests', async () => {
   const asked = async (segments: number) => {
     const objects = memoryObjects({ pageSize: 20 })
     const storage = objectStorage(objects, { path: '/repo' })
     for (const name of INFO_FILES) await putFile(storage, name, readFileSync(join(REPO, name)))
     for (let log = 0; log < 50; log++) {
       for (let segment = 0; segment < segments; segment++) {
-        // The ends have the same in both, because of these the segments are looked at.
+        // Both have equal directories at the ends, because the segments of these are listed.
         const number = log === 0 || log === 49 ? 0 : segment
         const name = `repo/archive/demo/15-1/00000001${hex(log)}/00000001${hex(log)}${hex(number)}-${SUM}.gz`
         objects.objects.set(name, { bytes: Buffer.alloc(0), mtimeMs: 0 })
@@ -106,7 +106,7 @@ test('an object store is asked for directories, so the segments in them cost no 
   expect(many.length).toBe(9)
 })
 
-test('stanzas of a store that answers slowly are read together, but not all at once', async () => {
+test('info reads several stanzas of a slow store at the same time, up to a limit', async () => {
   const names = Array.from({ length: 40 }, (_, index) => `s${index}`)
   const storage = await aStorage(names)
   let under = 0

@@ -14,7 +14,7 @@ const signal = new AbortController().signal
 const here: HostPlace = { boot: 'b1', machine: 'm1', lockPath: '1:2' }
 const elsewhere: HostPlace = { boot: 'b2', machine: 'm2', lockPath: '1:2' }
 
-/** Time that stands still until a test moves it; sleepers wake when it passes them. */
+/** Time that only the test advances; a sleep ends when the time has reached its end. */
 function aClock(): Clock & { pass(ms: number): Promise<void> } {
   let nowMs = Date.now()
   let sleepers: { atMs: number; wake: () => void }[] = []
@@ -31,7 +31,7 @@ function aClock(): Clock & { pass(ms: number): Promise<void> } {
       const due = sleepers.filter(({ atMs }) => atMs <= nowMs)
       sleepers = sleepers.filter(({ atMs }) => atMs > nowMs)
       for (const { wake } of due) wake()
-      // What wakes does a handful of things in memory.
+      // Code after a sleep does a few operations in memory.
       for (let turn = 0; turn < 50; turn++) await Promise.resolve()
       await new Promise(setImmediate)
     },
@@ -63,8 +63,8 @@ function request(storage: StorageDriver, change: Changes = {}) {
   }
 }
 
-/** A store that is too old to know conditions: it says yes and writes. */
-function yesStore(storage: MemoryStorage): StorageDriver {
+/** A store that does not know conditions: it ignores them and writes. */
+function ignoringConditions(storage: MemoryStorage): StorageDriver {
   return {
     ...storage,
     createIfAbsent: async (name, bytes) => {
@@ -76,7 +76,7 @@ function yesStore(storage: MemoryStorage): StorageDriver {
 
 const UNCONDITIONAL: Record<string, (memory: MemoryStorage) => StorageDriver> = {
   'does not know conditions': ({ createIfAbsent: _, ...memory }) => memory,
-  'ignores conditions': yesStore,
+  'ignores conditions': ignoringConditions,
   'refuses conditions': (memory) => ({
     ...memory,
     createIfAbsent: () => Promise.reject(new PgtsError('feature-not-supported', 'not implemented')),
@@ -88,12 +88,12 @@ async function refusal(promise: Promise<unknown>): Promise<PgtsError> {
     () => undefined,
     (reason: unknown) => reason,
   )
-  if (!isPgtsError(error)) throw new Error('it was not refused')
+  if (!isPgtsError(error)) throw new Error('no error was thrown')
   return error
 }
 
 describe('a lease', () => {
-  test('is held by one host at a time, and given back', async () => {
+  test('is held by one host at a time, and released', async () => {
     const storage = memoryStorage()
     const first = await takeLease(request(storage))
     const error = await refusal(takeLease(request(storage, { place: elsewhere, host: 'db2' })))
@@ -108,7 +108,7 @@ describe('a lease', () => {
     expect((await leaseOf(storage, 'main'))?.lease?.host).toBe('db2')
   })
 
-  test('goes to one of many who ask at once', async () => {
+  test('is taken by one of many hosts that request it at the same time', async () => {
     const storage = memoryStorage()
     const asked = await Promise.allSettled(
       Array.from({ length: 8 }, (_, index) =>
@@ -118,7 +118,7 @@ describe('a lease', () => {
     expect(asked.filter(({ status }) => status === 'fulfilled')).toHaveLength(1)
   })
 
-  test('leaves no request pending that would see its own lease, when there was none', async () => {
+  test('that does not exist yet is created without reading it first', async () => {
     const memory = memoryStorage()
     let stats = 0
     const storage: StorageDriver = { ...memory, stat: (...all) => (stats++, memory.stat(...all)) }
@@ -126,14 +126,14 @@ describe('a lease', () => {
     expect(stats).toBe(0)
   })
 
-  test('of another stanza does not matter', async () => {
+  test('of another stanza excludes nothing', async () => {
     const storage = memoryStorage()
     await using _one = await takeLease(request(storage))
     await using _other = await takeLease(request(storage, { stanza: 'other', place: elsewhere }))
     expect([...storage.files.keys()].sort()).toEqual(['pgts/main/lease.json', 'pgts/other/lease.json'])
   })
 
-  test('of a process of this host that died is taken over', async () => {
+  test('of a dead process of this host is taken over', async () => {
     const storage = memoryStorage()
     await takeLease(request(storage))
     const next = request(storage, { pid: 12 })
@@ -147,8 +147,8 @@ describe('a lease', () => {
   test.each([
     ['another host', elsewhere],
     ['another lock path of this host', { ...here, lockPath: '1:3' }],
-    ['a host that does not tell', undefined],
-  ])('from %s is never taken over, however old', async (_, place) => {
+    ['a host without identification', undefined],
+  ])('of %s is never taken over, however old', async (_, place) => {
     const storage = memoryStorage()
     const dead = request(storage, { place })
     await takeLease(dead)
@@ -160,7 +160,7 @@ describe('a lease', () => {
     expect((await leaseOf(storage, 'main'))?.lease?.token).toBe(dead.token)
   })
 
-  test('from before a boot of this host is taken over when it is silent', async () => {
+  test('of this host before its last boot is taken over when it is not renewed', async () => {
     const storage = memoryStorage()
     await takeLease(request(storage, { place: { ...here, boot: 'b0' } }))
     const clock = aClock()
@@ -180,7 +180,7 @@ describe('a lease', () => {
     expect(held.lost).toEqual([])
   })
 
-  test('that was broken stops its holder, who leaves the next one alone', async () => {
+  test('that was broken stops its holder, which does not change the next lease', async () => {
     const storage = memoryStorage()
     const held = request(storage)
     const lease = await takeLease(held)
@@ -194,7 +194,7 @@ describe('a lease', () => {
     expect((await leaseOf(storage, 'main'))?.lease?.token).toBe(next.token)
   })
 
-  test('is broken by hand only when it is silent, or with force', async () => {
+  test('is broken by --break only when it is stale, or with --force', async () => {
     const storage = memoryStorage()
     const nowMs = Date.now()
     expect(await breakLease(storage, 'main', { force: false, nowMs, signal })).toBeUndefined()
@@ -206,7 +206,7 @@ describe('a lease', () => {
     expect(await leaseOf(storage, 'main')).toBeUndefined()
   })
 
-  test('that cannot be read is held by somebody', async () => {
+  test('that cannot be read is treated as held', async () => {
     const storage = memoryStorage()
     for (const bytes of ['', '{"version":2}', 'null', '{"version":1,"token":1}']) {
       await putFile(storage, leaseName('main'), Buffer.from(bytes))
@@ -216,28 +216,28 @@ describe('a lease', () => {
   })
 
   describe.each(Object.entries(UNCONDITIONAL))('where a store %s', (kind, wrap) => {
-    const settle = async (clock: ReturnType<typeof aClock>) => {
+    const untilTaken = async (clock: ReturnType<typeof aClock>) => {
       for (let i = 0; i < 3; i++) await clock.pass(5_000)
     }
 
-    test('is written and read back, refused to another host, and given back', async () => {
+    test('is written and read back, refused to another host, and released', async () => {
       const memory = memoryStorage()
       const clock = aClock()
       const held = request(wrap(memory), { clock })
       const taking = takeLease(held)
-      await settle(clock)
+      await untilTaken(clock)
       const lease = await taking
       expect(held.log.lines.filter((line) => line.includes('the lease is written and read back'))).toHaveLength(1)
       const error = await refusal(takeLease(request(wrap(memory), { place: elsewhere, host: 'db2' })))
       expect(error.code).toBe('lock-acquire')
       expect((await leaseOf(memory, 'main'))?.lease?.host, 'not replaced').toBe('db1')
-      await settle(clock)
+      await untilTaken(clock)
       expect(held.lost).toEqual([])
       await lease[Symbol.asyncDispose]()
       expect([...memory.files.keys()]).toEqual([])
     })
 
-    test('that two hosts write at the same time is held by one', async () => {
+    test('written by two hosts at the same time is held by one of them', async () => {
       const memory = memoryStorage()
       const clock = aClock()
       const hosts = ['db1', 'db2'].map((host) =>
@@ -249,7 +249,7 @@ describe('a lease', () => {
           (error: unknown) => error,
         ),
       )
-      await settle(clock)
+      await untilTaken(clock)
       const refused = await Promise.all(taking)
       const stopped = hosts.map(({ lost }, i) => refused[i] ?? lost[0])
       expect(stopped.filter((error) => isPgtsError(error, 'lock-acquire'))).toHaveLength(1)
@@ -260,14 +260,14 @@ describe('a lease', () => {
     })
   })
 
-  test('may hold anything without harm to a terminal', () => {
+  test('with control characters is read without them, one with an invalid time is not read', () => {
     const lease = { token: 't', host: 'a\u001b[2Jb\n', pid: 1, command: 'x'.repeat(1000), sinceMs: 1, renewedMs: 2 }
     expect(parseLease(serialiseLease(lease))).toEqual({ ...lease, host: 'a?[2Jb?', command: 'x'.repeat(200) })
     expect(parseLease(Buffer.from(JSON.stringify({ version: 1, ...lease, sinceMs: 1e300 })))).toBeUndefined()
   })
 })
 
-/** Credentials that may write, and not remove. `calls`: how often a removal was asked for. */
+/** Credentials that may write but not remove. `calls`: number of removal requests. */
 function noRemoval(storage: StorageDriver): StorageDriver & { calls: number } {
   const refuse = async () => {
     denying.calls++
@@ -277,10 +277,10 @@ function noRemoval(storage: StorageDriver): StorageDriver & { calls: number } {
   return denying
 }
 
-describe('a lease in a repository where nothing may be removed', () => {
+describe('a lease in a repository where removal is denied', () => {
   const elsewhereAs = (name: string) => ({ place: { ...elsewhere, machine: name, boot: name }, host: name })
 
-  test('is released by an overwritten file, and taken again from this and from other hosts', async () => {
+  test('is released by overwriting the file, and taken again by this and by other hosts', async () => {
     const memory = memoryStorage()
     const storage = noRemoval(memory)
     for (const host of ['db1', 'db2', 'db1', 'db3']) {
@@ -299,7 +299,7 @@ describe('a lease in a repository where nothing may be removed', () => {
     expect(storage.calls).toBeGreaterThan(0)
   })
 
-  test('goes to one of many who ask at once', async () => {
+  test('is taken by one of many hosts that request it at the same time', async () => {
     const storage = noRemoval(memoryStorage())
     for (let round = 0; round < 3; round++) {
       const asked = await Promise.allSettled(
@@ -311,7 +311,7 @@ describe('a lease in a repository where nothing may be removed', () => {
     }
   })
 
-  test('excludes a host that may remove, and keeps few files when it works there', async () => {
+  test('excludes a host that may remove, and leaves few files', async () => {
     const memory = memoryStorage()
     await (await takeLease(request(noRemoval(memory))))[Symbol.asyncDispose]()
     for (let run = 0; run < 5; run++) {
@@ -323,7 +323,7 @@ describe('a lease in a repository where nothing may be removed', () => {
     expect(await leaseOf(memory, 'main')).toBeUndefined()
   })
 
-  test('of a process of this host that died is taken over, again and again', async () => {
+  test('of dead processes of this host is taken over repeatedly', async () => {
     const storage = noRemoval(memoryStorage())
     for (let pid = 10; pid < 13; pid++) await takeLease(request(storage, { pid }))
     const last = request(storage, { pid: 13 })
@@ -332,7 +332,7 @@ describe('a lease in a repository where nothing may be removed', () => {
     expect(last.log.lines.join()).toContain('took over the lease of process 12')
   })
 
-  test('that was broken stops its holder, also after another has taken it', async () => {
+  test('that was broken stops its holder, also after another host has taken it', async () => {
     const storage = noRemoval(memoryStorage())
     await (await takeLease(request(storage)))[Symbol.asyncDispose]()
     const held = request(storage)
@@ -347,16 +347,16 @@ describe('a lease in a repository where nothing may be removed', () => {
     expect((await leaseOf(storage, 'main'))?.lease?.token).toBe(next.token)
   })
 
-  test('is released where the store ignores conditions, too', async () => {
+  test('is released also where the store ignores conditions', async () => {
     const memory = memoryStorage()
-    const storage = noRemoval(yesStore(memory))
+    const storage = noRemoval(ignoringConditions(memory))
     for (const host of ['db1', 'db2']) {
       await (await takeLease(request(storage, elsewhereAs(host))))[Symbol.asyncDispose]()
       expect(await leaseOf(storage, 'main')).toBeUndefined()
     }
   })
 
-  test('is told about when it can neither be removed nor overwritten', async () => {
+  test('is reported when it can neither be removed nor overwritten', async () => {
     const held = request(noRemoval(memoryStorage()))
     const lease = await takeLease(held)
     const denied = async () => {
@@ -368,7 +368,7 @@ describe('a lease in a repository where nothing may be removed', () => {
   })
 })
 
-test('times are told in one unit', () => {
+test('durations are shown in one unit', () => {
   expect([-5, 1000, 119_000, 120_000, 7_300_000, 200_000_000].map(howLong)).toEqual([
     '0 seconds',
     '1 second',

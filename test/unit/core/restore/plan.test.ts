@@ -37,23 +37,28 @@ const action = (found: FoundEntry | undefined, existing: Partial<ExistingFiles>)
   plan(found === undefined ? {} : { '/d/base/1/1': found }, existing).files.find(({ path }) => path === '/d/base/1/1')
     ?.action
 
-describe('what happens to a file', () => {
+describe('the action for a file', () => {
   test.each([
-    ['is not there', undefined, { delta: true }, 'create'],
+    ['missing', undefined, { delta: true }, 'create'],
     ['delta: same size', entry('file', { sizeBytes: 100 }), { delta: true }, 'check'],
     ['delta: larger', entry('file', { sizeBytes: 101 }), { delta: true }, 'check'],
-    ['delta: smaller cannot be right', entry('file', { sizeBytes: 99 }), { delta: true }, 'rewrite'],
+    ['delta: smaller', entry('file', { sizeBytes: 99 }), { delta: true }, 'rewrite'],
     ['force', entry('file', { sizeBytes: 100 }), { force: true }, 'rewrite'],
-    ['both: size and time agree', entry('file', { sizeBytes: 100 }), { delta: true, force: true }, 'keep'],
-    ['both: other size', entry('file', { sizeBytes: 101 }), { delta: true, force: true }, 'rewrite'],
-    ['both: other time', entry('file', { sizeBytes: 100, mtime: 999 }), { delta: true, force: true }, 'rewrite'],
+    ['delta and force: same size and time', entry('file', { sizeBytes: 100 }), { delta: true, force: true }, 'keep'],
+    ['delta and force: other size', entry('file', { sizeBytes: 101 }), { delta: true, force: true }, 'rewrite'],
+    [
+      'delta and force: other time',
+      entry('file', { sizeBytes: 100, mtime: 999 }),
+      { delta: true, force: true },
+      'rewrite',
+    ],
     ['a link in its place', entry('link', { destination: '/etc/passwd' }), { delta: true }, 'create'],
     ['a directory in its place', entry('path'), { delta: true }, 'create'],
   ] as [string, FoundEntry | undefined, Partial<ExistingFiles>, string][])('%s: %s', (_, found, existing, expected) => {
     expect(action(found, existing)).toBe(expected)
   })
 
-  test('both: a time after the copying began proves nothing', () => {
+  test('delta and force: a file with a time after the start of the copy is rewritten', () => {
     const late = { ...manifest, files: manifest.files.map((file) => ({ ...file, timestamp: 2000 })) }
     const found = new Map([['/d/base/1/1', entry('file', { sizeBytes: 100, mtime: 2000 })]])
     const files = planRestore(late, layout, found, { delta: true, force: true }).files
@@ -61,7 +66,7 @@ describe('what happens to a file', () => {
   })
 })
 
-test('files come largest first; pg_control under its temporary name, whatever is there', () => {
+test('files are planned largest first; pg_control always under its temporary name', () => {
   const { files, sizeBytes } = plan({ '/d/global/pg_control': entry('file', { sizeBytes: 50 }) }, { delta: true })
   expect(files.map(({ path, action }) => `${action} ${path}`)).toEqual([
     'create /d/base/1/1',
@@ -73,7 +78,7 @@ test('files come largest first; pg_control under its temporary name, whatever is
   expect(sizeBytes).toBe(155)
 })
 
-test('what is not in the backup, or is something else in it, goes; a directory as a whole', () => {
+test('entries that the backup does not have, or has as another type, are removed; a directory as a whole', () => {
   const { remove } = plan(
     {
       '/d': entry('path'),
@@ -107,7 +112,7 @@ test('what is not in the backup, or is something else in it, goes; a directory a
   ])
 })
 
-test('directories come parents first, without the pseudo entry; links with what is there', () => {
+test('directories are planned parents first, without the pseudo entry; links with the existing entry', () => {
   const { paths, links } = plan({ '/d/pg_tblspc/16384': entry('link', { destination: '/ts' }) })
   expect(paths.map(({ path }) => path)).toEqual([
     '/d',

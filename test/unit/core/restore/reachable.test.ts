@@ -15,7 +15,7 @@ const segment = (timeline: number, number: number) => hex8(timeline) + hex8(numb
 const range = (timeline: number, first: number, last: number) =>
   Array.from({ length: last - first + 1 }, (_, index) => segment(timeline, first + index))
 
-/** Tells which directories were listed. Names are those of segments, `.partial` included. */
+/** An archive with these segments (`.partial` possible), and the list of directories that were listed. */
 function archive(segments: readonly string[]) {
   const root = 'archive/main/15-1'
   const directories = new Map<string, StoredFile[]>([[root, []]])
@@ -71,36 +71,32 @@ const warnings = async (segments: readonly string[], more: Partial<TargetRequest
 const whole = range(1, 2, 9)
 const holed = [...range(1, 2, 6), ...range(1, 8, 9)]
 
-describe('what the archive can reach is not warned of', () => {
+describe('no warning for a target that the archive reaches', () => {
   test.each<[string, readonly string[], Partial<TargetRequest>]>([
-    ['everything, and no hole', whole, {}],
+    ['the end of an archive without a gap', whole, {}],
     ['a time before the last segment was stored', whole, time('2026-11-29 12:00:08+00')],
-    ['a time before a hole', holed, time('2026-11-29 12:00:06+00')],
+    ['a time before a gap', holed, time('2026-11-29 12:00:06+00')],
     ['an LSN in the last segment', whole, lsn('0/9FFFFFF')],
-    ['an LSN before a hole', holed, lsn('0/6FFFFFF')],
+    ['an LSN before a gap', holed, lsn('0/6FFFFFF')],
     ['the end of the backup, whatever comes later', range(1, 4, 5), { type: 'immediate' }],
+    ['the end of a backup that contains its WAL', [], { type: 'immediate', backup: { ...backup, archiveCopy: true } }],
+    ['a name, whose position is unknown', whole, { type: 'name', target: parseTarget('name', 'here') }],
+    ['a standby, which can read WAL from its primary', holed, { type: 'standby' }],
+    ['a cluster without recovery', [], { type: 'none' }],
+    ['a gap that another repository fills', holed, { isElsewhere: (name) => Promise.resolve(name === segment(1, 7)) }],
+    ['segments across the end of a log', range(1, 4, 0x203), lsn('2/3FFFFFF')],
     [
-      'the end of a backup that holds its WAL itself',
-      [],
-      { type: 'immediate', backup: { ...backup, archiveCopy: true } },
-    ],
-    ['a name, which may be anywhere', whole, { type: 'name', target: parseTarget('name', 'here') }],
-    ['a standby, which has a primary', holed, { type: 'standby' }],
-    ['a cluster that does not recover', [], { type: 'none' }],
-    ['WAL that another repository has', holed, { isElsewhere: (name) => Promise.resolve(name === segment(1, 7)) }],
-    ['segments over the end of a log', range(1, 4, 0x203), lsn('2/3FFFFFF')],
-    [
-      'a later timeline, which has the segment in which it begins',
+      'a later timeline with the segment in which it begins',
       [...range(1, 4, 6), ...range(2, 6, 9)],
       { ...lsn('0/9000000'), timelines: [{ timeline: 1, endLsn: 0x6000100n }, { timeline: 2 }] },
     ],
-    ['anything, when the size of a segment is not certain', holed, { positions: [] }],
+    ['any target when the segment size is unknown', holed, { positions: [] }],
   ])('%s', async (_, segments, more) => {
     expect(await warnings(segments, more)).toEqual([])
   })
 })
 
-describe('what the archive cannot reach is told', () => {
+describe('a warning for a target that the archive does not reach', () => {
   test.each<[string, readonly string[], Partial<TargetRequest>, RegExp]>([
     [
       'a time in the future',
@@ -115,7 +111,7 @@ describe('what the archive cannot reach is told', () => {
       /^the archive ends with WAL segment 000000010000000000000009, stored at .*: recovery is not expected to reach the target time/,
     ],
     [
-      'a time after a hole',
+      'a time after a gap',
       holed,
       time('2026-11-29 12:00:08+00'),
       /^WAL segment 000000010000000000000007 is not in the archive, though later ones are: .* not expected to reach the target time/,
@@ -139,20 +135,25 @@ describe('what the archive cannot reach is told', () => {
       /^the archive ends with WAL segment 000000010000000000000009: /,
     ],
     [
-      'an LSN beyond a hole',
+      'an LSN beyond a gap',
       holed,
       lsn('0/8000028'),
       /^WAL segment 000000010000000000000007 .* not reach the target LSN/,
     ],
-    ['everything, over a hole', holed, {}, /^WAL segment 000000010000000000000007 .* ends before it\nHINT: what was/],
     [
-      'a hole that is a whole directory',
+      'the end of the archive, after a gap',
+      holed,
+      {},
+      /^WAL segment 000000010000000000000007 .* ends before it\nHINT: what was/,
+    ],
+    [
+      'a gap of a whole directory',
       [...range(1, 4, 0xff), ...range(1, 0x200, 0x201)],
       {},
       /^WAL segment 000000010000000100000000 .* ends before it/,
     ],
     [
-      'a name, over a hole',
+      'a name, with a gap in the archive',
       holed,
       { type: 'name', target: parseTarget('name', 'here') },
       /^WAL segment 000000010000000000000007 .* reaches the target only if that comes first/,
@@ -171,26 +172,26 @@ describe('what the archive cannot reach is told', () => {
       /^WAL segment 000000020000000000000006 .* ends before it/,
     ],
     [
-      'an LSN that only the timeline that was left has',
+      'an LSN that only the abandoned timeline has',
       [...range(1, 4, 9), ...range(2, 6, 7)],
       { ...lsn('0/9000000'), timelines: [{ timeline: 1, endLsn: 0x6000100n }, { timeline: 2 }] },
       /^the archive ends with WAL segment 000000020000000000000007/,
     ],
   ])('%s', async (_, segments, more, words) => {
-    const told = await warnings(segments, more)
-    expect(told).toHaveLength(1)
-    expect(told[0]).toMatch(words)
+    const found = await warnings(segments, more)
+    expect(found).toHaveLength(1)
+    expect(found[0]).toMatch(words)
   })
 
-  test('a partial segment is none', async () => {
+  test('a warning if the target needs a segment that is only partial', async () => {
     const { storage } = archive([...range(1, 4, 6), `${segment(1, 7)}.partial`])
-    const [told] = await unreachable(storage, request(lsn('0/7000100')))
-    expect(told).toContain('ends with WAL segment 000000010000000000000006')
+    const [warning] = await unreachable(storage, request(lsn('0/7000100')))
+    expect(warning).toContain('ends with WAL segment 000000010000000000000006')
   })
 })
 
-describe('few directories are listed', () => {
-  test('only those from the backup to the target', async () => {
+describe('directories of the archive that are listed', () => {
+  test('are only those from the backup to the target', async () => {
     const { storage, listings } = archive(['000000010000000000000001', ...range(1, 0x1000, 0x4000)])
     const later = {
       backup: { ...backup, lsnStart: 0x10_01000028n, lsnStop: 0x10_02000100n },
@@ -201,13 +202,13 @@ describe('few directories are listed', () => {
     expect(listings).not.toContain('archive/main/15-1/0000000100000000')
   })
 
-  test('none for a time in the future', async () => {
+  test('are none for a time in the future', async () => {
     const { storage, listings } = archive(whole)
     await unreachable(storage, request(time('2099-01-01 00:00:00+00')))
     expect(listings).toEqual([])
   })
 
-  test('not more than 256', async () => {
+  test('are at most 256', async () => {
     const directories = Array.from({ length: 300 }, (_, log) => range(1, log * 256, log * 256 + 255)).flat()
     const { storage, listings } = archive(directories)
     expect(await unreachable(storage, request(lsn('200/0')))).toEqual([])
@@ -215,11 +216,11 @@ describe('few directories are listed', () => {
   })
 })
 
-test('the size of a segment follows from where backups lie in the WAL', () => {
+test('the segment size is derived from segment names and LSNs of backups', () => {
   const at = (name: string, position: bigint) => ({ segment: name, lsn: position })
   expect(segmentSizeFrom(positions)).toBe(16 * 1024 * 1024)
   expect(segmentSizeFrom([at('000000010000000A00000003', 0xa_00300028n)])).toBe(1024 * 1024)
-  // In the first segment of a log any size fits that reaches so far.
+  // In the first segment of a log every size fits that is larger than the offset.
   expect(segmentSizeFrom([at('000000010000000A00000000', 0xa_00000028n)])).toBeUndefined()
   expect(
     segmentSizeFrom([at('000000010000000A00000000', 0xa_00000028n), at('000000010000000B00000001', 0xb_40000028n)]),

@@ -15,7 +15,7 @@ const codeOf = (action: () => unknown): string => {
   }
 }
 
-describe('a recovery target is written in the form that every server reads alike', () => {
+describe('a recovery target is written in a form that every server version reads in the same way', () => {
   test.each([
     ['xid', '1234', '1234'],
     ['xid', '0010', '10'],
@@ -34,7 +34,7 @@ describe('a recovery target is written in the form that every server reads alike
   })
 })
 
-describe('a target that the server would refuse, or take for another one, is refused', () => {
+describe('a target that the server would refuse or misread is refused', () => {
   test.each([
     ['xid', 'abc', 'option-invalid-value'],
     ['xid', '', 'option-invalid-value'],
@@ -46,7 +46,7 @@ describe('a target that the server would refuse, or take for another one, is ref
     ['xid', '0x', 'option-invalid-value'],
     ['xid', '0', 'option-invalid-value'],
     ['xid', '2', 'option-invalid-value'],
-    // Epoch 1, transaction 2: there is none.
+    // Epoch 1, transaction 2: does not exist.
     ['xid', '4294967298', 'option-invalid-value'],
     ['xid', '18446744073709551616', 'option-invalid-value'],
     ['lsn', '1200028', 'format'],
@@ -62,7 +62,7 @@ describe('a target that the server would refuse, or take for another one, is ref
     expect(codeOf(() => parseTarget(type, text))).toBe(code)
   })
 
-  test('a message shows the text as it was given', () => {
+  test('the error about a target shows its text as it was given', () => {
     expect(() => parseTarget('xid', Buffer.from('für').toString('latin1'))).toThrow("invalid target 'für'")
   })
 })
@@ -85,7 +85,7 @@ test.each(['', '0', 'Latest', '-1', '1.5', '4294967296', '0xfffffffff', 'A', ' 1
   },
 )
 
-test('a target among the settings is read in the same way, and other settings are left alone', () => {
+test('a target in recovery-option is checked in the same way, and other settings are not changed', () => {
   expect(checkedSetting('recovery_target_xid', '010')).toBe('10')
   expect(checkedSetting('recovery_target_timeline', '0x2')).toBe('2')
   expect(checkedSetting('recovery_target_xid', '')).toBe('')

@@ -52,10 +52,10 @@ function refusal(run: () => unknown): PgtsError {
     if (isPgtsError(error)) return error
     throw error
   }
-  throw new Error('nothing was refused')
+  throw new Error('no error was thrown')
 }
 
-test('without maps: data in its new place, tablespaces where they were, links as plain entries with a warning each', () => {
+test('without maps data moves to pg1-path, tablespaces keep their paths, links become plain entries with a warning each', () => {
   const { manifest: result, layout, notes } = mapped()
   expect(layout.physicalPath('pg_data/PG_VERSION')).toBe('/new/data/PG_VERSION')
   expect(layout.physicalPath('pg_data/pg_wal/archive_status/x')).toBe('/new/data/pg_wal/archive_status/x')
@@ -74,7 +74,7 @@ test('without maps: data in its new place, tablespaces where they were, links as
   ])
 })
 
-test('link-all: links as they were, relative ones from where they are', () => {
+test('link-all keeps links; relative destinations are relative to the link', () => {
   const { layout, manifest: result } = mapped({ linkAll: true })
   expect(layout.physicalPath('pg_data/pg_wal/archive_status/x')).toBe('/new/wal/archive_status/x')
   expect(layout.physicalPath('pg_data/postgresql.conf')).toBe('/etc/pg/main.conf')
@@ -82,7 +82,7 @@ test('link-all: links as they were, relative ones from where they are', () => {
   expect(result.links).toEqual(manifest.links)
 })
 
-test('link-map: changes a link, and makes one of a plain directory or file', () => {
+test('link-map changes the destination of a link, and makes a plain directory or file a link', () => {
   const {
     layout,
     manifest: result,
@@ -106,7 +106,7 @@ test('link-map: changes a link, and makes one of a plain directory or file', () 
   expect(notes).toContain("info: map link 'pg_wal' to '/fast/wal'")
 })
 
-test('tablespaces move by name, by oid, and all together; a map of its own wins', () => {
+test('tablespaces are mapped by name, by oid, and all together; the map of one tablespace has precedence', () => {
   const { layout, manifest: result } = mapped({
     tablespaceMap: new Map([['16385', '/b']]),
     tablespaceMapAll: '/all',
@@ -124,10 +124,10 @@ test('tablespaces move by name, by oid, and all together; a map of its own wins'
   ).toBe(`/a/${PG}`)
 })
 
-describe('a request that fits nothing is refused', () => {
+describe('an invalid map is refused', () => {
   test.each([
     [
-      'one tablespace, two places',
+      'two paths for one tablespace',
       {
         tablespaceMap: new Map([
           ['one', '/a'],
@@ -143,7 +143,7 @@ describe('a request that fits nothing is refused', () => {
       'tablespace-map',
       /invalid tablespace 'three'/,
     ],
-    ['a relative place', { tablespaceMap: new Map([['one', 'a']]) }, 'tablespace-map', /relative path 'a'/],
+    ['a relative path', { tablespaceMap: new Map([['one', 'a']]) }, 'tablespace-map', /relative path 'a'/],
     ['an unknown link', { linkMap: new Map([['nothing', '/a']]) }, 'link-map', /unable to map link 'nothing'/],
     [
       'a tablespace as a link',
@@ -159,7 +159,7 @@ describe('a request that fits nothing is refused', () => {
     ],
     ['a file link to ..', { linkMap: new Map([['pg_hba.conf', '../..']]) }, 'link-map', /not long enough/],
     [
-      'two tablespaces in one place',
+      'two tablespaces in one directory',
       {
         tablespaceMap: new Map([
           ['one', '/a'],
@@ -182,7 +182,7 @@ describe('a request that fits nothing is refused', () => {
       /is in the data directory/,
     ],
     [
-      'a link around the data directory',
+      'a link to a parent of the data directory',
       { linkMap: new Map([['pg_wal', '/new']]) },
       'link-destination',
       /contains the data directory/,
@@ -194,7 +194,7 @@ describe('a request that fits nothing is refused', () => {
     expect(error.hints.length).toBeGreaterThan(0)
   })
 
-  test('two ways to one directory are seen through', () => {
+  test('a map into the data directory through a symbolic link is refused', () => {
     const { manifest: result } = remap(manifest, policy({ tablespaceMap: new Map([['one', '/way/to/data/ts']]) }))
     expect(refusal(() => layOut(result, (path) => path.replace('/way/to', '/new'))).code).toBe('link-destination')
   })

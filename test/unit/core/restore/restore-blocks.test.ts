@@ -40,14 +40,14 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(dir, { recursive: true }))
 
-async function bring(action: FileAction, storage: StorageDriver = repository.storage, manifest = last) {
+async function restoreLast(action: FileAction, storage: StorageDriver = repository.storage, manifest = last) {
   const [result] = await restoreFiles(storage, manifest, [file], dir, action)
   expect(sha1(readFileSync(path))).toBe(file.checksum)
   expect(statSync(path)).toMatchObject({ size: file.sizeBytes, mtimeMs: file.timestamp * 1000 })
   return result!
 }
 
-/** Notes which ranges are read. */
+/** Records the ranges that are read. */
 function watched(): { storage: StorageDriver; reads: { name: string; length: number }[] } {
   const reads: { name: string; length: number }[] = []
   const read: StorageDriver['read'] = (name, range) => {
@@ -57,58 +57,58 @@ function watched(): { storage: StorageDriver; reads: { name: string; length: num
   return { storage: { ...repository.storage, read }, reads }
 }
 
-describe('an existing file is made right in place', () => {
-  test('by one range for one wrong block', async () => {
-    await bring('create')
+describe('an existing file is corrected in place', () => {
+  test('by reading one range for one differing block', async () => {
+    await restoreLast('create')
     const inode = statSync(path).ino
     const bytes = readFileSync(path)
     bytes[10 * 8192]! ^= 1
     writeFileSync(path, bytes)
     const { storage, reads } = watched()
-    expect(await bring('check', storage)).toMatchObject({ outcome: 'restored', revisedBytes: 8192 })
+    expect(await restoreLast('check', storage)).toMatchObject({ outcome: 'restored', revisedBytes: 8192 })
     expect(statSync(path).ino).toBe(inode)
-    // The map, and the super block with the block: never the whole file.
+    // The map and the super block of the differing block, not the whole file.
     expect(reads.length).toBe(2)
     expect(reads.reduce((sum, { length }) => sum + length, 0)).toBeLessThan(3000)
   })
-  test('without the repository when it is right, or only too long', async () => {
-    await bring('create')
+  test('without reading blocks when its content is right or only too long', async () => {
+    await restoreLast('create')
     truncateSync(path, file.sizeBytes + 12_345)
     const { storage, reads } = watched()
-    expect(await bring('check', storage)).toMatchObject({ outcome: 'matches' })
+    expect(await restoreLast('check', storage)).toMatchObject({ outcome: 'matches' })
     expect(reads).toEqual([])
   })
-  test('when it is shorter, and ends within a block', async () => {
-    await bring('create')
+  test('when it is shorter and ends within a block', async () => {
+    await restoreLast('create')
     truncateSync(path, 100_000)
-    const { revisedBytes } = await bring('check')
+    const { revisedBytes } = await restoreLast('check')
     expect(revisedBytes).toBe(file.sizeBytes - Math.floor(100_000 / 8192) * 8192)
   })
 })
 
-describe('nothing else is written to', () => {
-  test('a second name of the file keeps its content', async () => {
+describe('only the target file is written', () => {
+  test('when the file has a second hard link, that keeps its content', async () => {
     const other = join(dir, 'other')
     writeFileSync(path, 'precious')
     linkSync(path, other)
-    expect(await bring('check')).toMatchObject({ outcome: 'restored' })
+    expect(await restoreLast('check')).toMatchObject({ outcome: 'restored' })
     expect(readFileSync(other, 'latin1')).toBe('precious')
   })
-  test('a link is replaced, what it points to stays', async () => {
+  test('when it is a symbolic link, the link is replaced and its destination is not changed', async () => {
     const other = join(dir, 'other')
     writeFileSync(other, 'precious')
     symlinkSync(other, path)
-    expect(await bring('check')).toMatchObject({ outcome: 'restored' })
+    expect(await restoreLast('check')).toMatchObject({ outcome: 'restored' })
     expect(readFileSync(other, 'latin1')).toBe('precious')
   })
 })
 
-describe('what cannot be restored is said with the place where it is stored', () => {
+describe('a block that cannot be restored is reported with its place in the repository', () => {
   const refusal = async (storage: StorageDriver, manifest = last): Promise<Error & { code?: string }> => {
-    const error: unknown = await bring('create', storage, manifest).catch((reason: unknown) => reason)
+    const error: unknown = await restoreLast('create', storage, manifest).catch((reason: unknown) => reason)
     return error as Error & { code?: string }
   }
-  test('the backup that holds some of the blocks is gone', async () => {
+  test('when the backup that stores some of the blocks is missing', async () => {
     const name = `backup/demo/${last.references[0]}/${NAME}.pgbi`
     const kept = repository.storage.files.get(name)!
     repository.storage.files.delete(name)
@@ -121,24 +121,27 @@ describe('what cannot be restored is said with the place where it is stored', ()
       repository.storage.files.set(name, kept)
     }
   })
-  test('the map refers to a backup that is not in the chain', async () => {
+  test('when the map refers to a backup that is not in the chain', async () => {
     const error = await refusal(repository.storage, { ...last, references: last.references.slice(0, 1) })
     expect(error.code).toBe('format')
     expect(error.message).toMatch(/block map in .*50001\.pgbi' at \d+ \(\d+ bytes\): block \d+ is in backup \d of 1/)
   })
-  test('the manifest gives the map more bytes than the file', async () => {
+  test('when the manifest has a larger map than the file', async () => {
     const files = [{ ...file, blockMapSize: 1_000_000 }]
     const error: unknown = await restoreFiles(repository.storage, last, files, dir, 'create').catch((e: unknown) => e)
     expect(error).toMatchObject({ code: 'format' })
   })
-  test.each([-1, 1, 8192])('the manifest gives the file %d bytes more than its blocks have', async (more) => {
-    const files = [{ ...file, sizeBytes: file.sizeBytes + more }]
-    for (const action of ['create', 'check'] as const) {
-      const error: unknown = await restoreFiles(repository.storage, last, files, dir, action).catch((e: unknown) => e)
-      expect(['checksum', 'format']).toContain((error as { code?: string }).code)
-    }
-  })
-  test('all blocks are whole, but they are not this content', async () => {
+  test.each([-1, 1, 8192])(
+    'when the manifest has a file size that differs by %d bytes from the blocks',
+    async (more) => {
+      const files = [{ ...file, sizeBytes: file.sizeBytes + more }]
+      for (const action of ['create', 'check'] as const) {
+        const error: unknown = await restoreFiles(repository.storage, last, files, dir, action).catch((e: unknown) => e)
+        expect(['checksum', 'format']).toContain((error as { code?: string }).code)
+      }
+    },
+  )
+  test('when all blocks are valid but the checksum of the file differs', async () => {
     const files = [{ ...file, checksum: '0'.repeat(40) }]
     const error: unknown = await restoreFiles(repository.storage, last, files, dir, 'create').catch((e: unknown) => e)
     expect(error).toMatchObject({ code: 'checksum' })

@@ -36,7 +36,7 @@ beforeEach(async () => {
   await putFile(storage, 'plain', Buffer.from(CONTENT))
   await putFile(storage, 'packed.gz', gzipSync(CONTENT))
   await putFile(storage, 'bundle/1', Buffer.from(`before${CONTENT}after`))
-  // Smaller than the file, so that reading what is there takes several turns.
+  // Smaller than the file, so that reading the existing file takes several reads.
   env = workerEnvWith(repositoryWith(storage), 1000)
 })
 afterEach(() => rmSync(dir, { recursive: true }))
@@ -53,7 +53,7 @@ const file = (more: Partial<RestoreFile> = {}): RestoreFile => ({
   stored: { repoName: 'plain' },
   ...more,
 })
-async function bring(more: Partial<RestoreFile> = {}, job: Partial<RestoreFileJob> = {}): Promise<string> {
+async function restoreOne(more: Partial<RestoreFile> = {}, job: Partial<RestoreFileJob> = {}): Promise<string> {
   const signal = new AbortController().signal
   const results = await restoreBatch(
     { files: [file(more)], compressType: 'none', bundleRaw: false, ...chain, ...job },
@@ -69,21 +69,21 @@ function expectRestored(): void {
   expect(stat.mtimeMs).toBe(1_700_000_000_000)
 }
 
-describe('a file comes back with its content, time and mode', () => {
-  test('whole', async () => {
-    expect(await bring()).toBe('restored')
+describe('a file is restored with its content, time and mode', () => {
+  test('when it is stored uncompressed', async () => {
+    expect(await restoreOne()).toBe('restored')
     expectRestored()
   })
-  test('compressed', async () => {
-    expect(await bring({ stored: { repoName: 'packed.gz' } }, { compressType: 'gz' })).toBe('restored')
+  test('when it is compressed', async () => {
+    expect(await restoreOne({ stored: { repoName: 'packed.gz' } }, { compressType: 'gz' })).toBe('restored')
     expectRestored()
   })
-  test('from a bundle', async () => {
+  test('when it is in a bundle', async () => {
     const slice = { offset: 6, length: CONTENT.length }
-    expect(await bring({ stored: { repoName: 'bundle/1', slice } })).toBe('restored')
+    expect(await restoreOne({ stored: { repoName: 'bundle/1', slice } })).toBe('restored')
     expectRestored()
   })
-  test('empty, without the repository', async () => {
+  test('when it is empty, without reading the repository', async () => {
     const { stored: _, ...empty } = file({ sizeBytes: 0, checksum: sha1('') })
     const signal = new AbortController().signal
     const [result] = await restoreBatch(
@@ -96,69 +96,69 @@ describe('a file comes back with its content, time and mode', () => {
   })
 })
 
-describe('check: what is right stays, what is not is copied', () => {
-  test('equal content: only time and mode are put right', async () => {
+describe('check keeps a file with the right content and copies others', () => {
+  test('equal content: only time and mode are corrected', async () => {
     writeFileSync(path, CONTENT)
     const before = statSync(path).ino
-    expect(await bring({ action: 'check' })).toBe('matches')
+    expect(await restoreOne({ action: 'check' })).toBe('matches')
     expectRestored()
     expect(statSync(path).ino).toBe(before)
   })
-  test('equal at the start, with more behind: cut', async () => {
+  test('equal content followed by more bytes: truncated', async () => {
     writeFileSync(path, `${CONTENT}more`)
-    expect(await bring({ action: 'check' })).toBe('matches')
+    expect(await restoreOne({ action: 'check' })).toBe('matches')
     expectRestored()
   })
   test.each([
     ['one flipped byte at the end', `${CONTENT.slice(0, -1)}!`],
-    ['another start', `x${CONTENT.slice(1)}`],
-    ['cut since it was listed', CONTENT.slice(0, 10)],
+    ['a differing first byte', `x${CONTENT.slice(1)}`],
+    ['truncated after it was listed', CONTENT.slice(0, 10)],
   ])('%s', async (_, content) => {
     writeFileSync(path, content)
-    expect(await bring({ action: 'check' })).toBe('restored')
+    expect(await restoreOne({ action: 'check' })).toBe('restored')
     expectRestored()
   })
-  test('vanished since it was listed', async () => {
-    expect(await bring({ action: 'check' })).toBe('restored')
+  test('removed after it was listed', async () => {
+    expect(await restoreOne({ action: 'check' })).toBe('restored')
     expectRestored()
   })
 })
 
-test('keep: content is not looked at, time and mode are put right', async () => {
+test('keep does not read the content, and corrects time and mode', async () => {
   writeFileSync(path, 'z'.repeat(CONTENT.length))
   chmodSync(path, 0o600)
-  expect(await bring({ action: 'keep' })).toBe('kept')
+  expect(await restoreOne({ action: 'keep' })).toBe('kept')
   expect(readFileSync(path, 'latin1')).toBe('z'.repeat(CONTENT.length))
   expect(statSync(path).mode & 0o7777).toBe(0o640)
 })
 
-describe('keep: what cannot be kept is copied', () => {
-  test('vanished since it was listed', async () => {
-    expect(await bring({ action: 'keep' })).toBe('restored')
+describe('keep copies a file that cannot be kept', () => {
+  test('removed after it was listed', async () => {
+    expect(await restoreOne({ action: 'keep' })).toBe('restored')
     expectRestored()
   })
-  test('cut since it was listed', async () => {
+  test('truncated after it was listed', async () => {
     writeFileSync(path, CONTENT.slice(0, 10))
-    expect(await bring({ action: 'keep' })).toBe('restored')
+    expect(await restoreOne({ action: 'keep' })).toBe('restored')
     expectRestored()
   })
-  test('not readable for the user of the restore', async () => {
+  test('not readable by the user of the restore', async () => {
     writeFileSync(path, CONTENT)
     chmodSync(path, 0)
-    // Root may read it all the same; an owner may not.
-    expect(await bring({ action: 'keep' })).toBe(process.getuid?.() === 0 ? 'kept' : 'restored')
+    // Root can read it; its owner cannot.
+    expect(await restoreOne({ action: 'keep' })).toBe(process.getuid?.() === 0 ? 'kept' : 'restored')
     expectRestored()
   })
 })
 
-describe('nothing outside the target is written', () => {
+describe('no file outside the target is written', () => {
   test.each(['create', 'check', 'rewrite', 'keep'] as const)(
     '%s replaces a symbolic link instead of following it',
     async (action) => {
       const victim = join(dir, 'victim')
       writeFileSync(victim, 'keep')
       symlinkSync(victim, path)
-      expect(await bring({ action })).toBe('restored')
+      expect(await restoreOne({ action })).toBe('restored')
       expectRestored()
       expect(readFileSync(victim, 'latin1')).toBe('keep')
     },
@@ -170,15 +170,15 @@ describe('nothing outside the target is written', () => {
     const other = join(dir, 'other')
     writeFileSync(other, content)
     linkSync(other, path)
-    expect(await bring({ action })).toBe('restored')
+    expect(await restoreOne({ action })).toBe('restored')
     expectRestored()
     expect(readFileSync(other, 'latin1')).toBe(content)
   })
 })
 
 describe('a damaged repository file is refused with both names', () => {
-  test('other content [026]', async () => {
-    const error = await bring({ checksum: sha1('other') }).catch((reason: unknown) => reason)
+  test('with other content [026]', async () => {
+    const error = await restoreOne({ checksum: sha1('other') }).catch((reason: unknown) => reason)
     expect(isPgtsError(error, 'checksum') && error.exitCode).toBe(26)
     const { message, hints } = error as Error & { hints: string[] }
     expect(message).toContain(path)
@@ -187,8 +187,8 @@ describe('a damaged repository file is refused with both names', () => {
     expect(message).toContain(sha1('other'))
     expect(hints.join()).toMatch(/--set.*--repo/)
   })
-  test('more content than the file has: refused before it fills the disk', async () => {
-    const error = await bring({ sizeBytes: 10, checksum: sha1('x') }).catch((reason: unknown) => reason)
+  test('with more content than the manifest says, before it fills the disk', async () => {
+    const error = await restoreOne({ sizeBytes: 10, checksum: sha1('x') }).catch((reason: unknown) => reason)
     expect(error).toMatchObject({ code: 'checksum' })
     expect((error as Error).message).toContain('more than 10 bytes')
     expect(statSync(path).size).toBeLessThanOrEqual(CONTENT.length)
@@ -196,8 +196,8 @@ describe('a damaged repository file is refused with both names', () => {
   test.each([
     ['more', CONTENT.length - 1, /more than \d+ bytes/],
     ['less', CONTENT.length + 1, new RegExp(`decodes to ${CONTENT.length} bytes .* has ${CONTENT.length + 1} bytes`)],
-  ])('the right content, but %s than the manifest says [026]', async (_, sizeBytes, words) => {
-    const error = await bring({ sizeBytes }).catch((reason: unknown) => reason)
+  ])('with the right content, but %s than the manifest says [026]', async (_, sizeBytes, words) => {
+    const error = await restoreOne({ sizeBytes }).catch((reason: unknown) => reason)
     expect(error).toMatchObject({ code: 'checksum' })
     expect((error as Error).message).toMatch(words)
   })
@@ -205,14 +205,14 @@ describe('a damaged repository file is refused with both names', () => {
     ['missing', 'gone', 'none', 'file-missing'],
     ['not compressed', 'plain', 'gz', 'format'],
   ] as const)('%s', async (_, repoName, compressType, code) => {
-    const error = await bring({ stored: { repoName } }, { compressType }).catch((reason: unknown) => reason)
+    const error = await restoreOne({ stored: { repoName } }, { compressType }).catch((reason: unknown) => reason)
     expect(error).toMatchObject({ code })
     expect((error as Error).message).toContain(`'${path}' from`)
     expect((error as Error).message).toContain(repoName)
   })
-  test('cut short', async () => {
+  test('that is truncated', async () => {
     await putFile(storage, 'cut.gz', gzipSync(CONTENT).subarray(0, 30))
-    const error = await bring({ stored: { repoName: 'cut.gz' } }, { compressType: 'gz' }).catch(
+    const error = await restoreOne({ stored: { repoName: 'cut.gz' } }, { compressType: 'gz' }).catch(
       (reason: unknown) => reason,
     )
     expect(isPgtsError(error) && ['format', 'checksum'].includes(error.code)).toBe(true)
@@ -227,17 +227,17 @@ test('an interrupted job stops between files', async () => {
   ).rejects.toThrow('stop')
 })
 
-test('a directory that cannot be written is named', async () => {
-  const error = await bring({ path: join(dir, 'gone', 'file') }).catch((reason: unknown) => reason)
+test('an error of a directory that cannot be written has its path', async () => {
+  const error = await restoreOne({ path: join(dir, 'gone', 'file') }).catch((reason: unknown) => reason)
   expect(isPgtsError(error, 'file-write')).toBe(true)
   expect((error as Error).message).toContain(join(dir, 'gone', 'file'))
 })
 
-test('a file that is right already costs no write', async () => {
+test('a file that is already right is not written', async () => {
   writeFileSync(path, CONTENT)
   chmodSync(path, 0o640)
   utimesSync(path, 1_700_000_000, 1_700_000_000)
   const before = statSync(path).ctimeMs
-  expect(await bring({ action: 'check' })).toBe('matches')
+  expect(await restoreOne({ action: 'check' })).toBe('matches')
   expect(statSync(path).ctimeMs).toBe(before)
 })

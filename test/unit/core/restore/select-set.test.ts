@@ -37,23 +37,23 @@ function refusal(repositories: RepositoryBackups[], request: SetRequest): PgtsEr
     if (isPgtsError(error)) return error
     throw error
   }
-  throw new Error('nothing was refused')
+  throw new Error('no error was thrown')
 }
 
 const one = (backups: BackupEntry[]): RepositoryBackups[] => [{ key: 1, info: info(backups) }]
 const time = (target: number): SetRequest => ({ kind: 'time', target, text: `time ${target}` })
 const lsn = (target: bigint): SetRequest => ({ kind: 'lsn', target })
 
-describe('the set to restore', () => {
+describe('the selected backup set', () => {
   test.each([
-    ['the latest', { kind: 'latest' }, C.label],
-    ['the named one', { kind: 'set', label: A.label }, A.label],
+    ['the newest for type latest', { kind: 'latest' }, C.label],
+    ['the one of --set', { kind: 'set', label: A.label }, A.label],
     ['the newest that stopped before a time', time(2001), B.label],
     ['an older one when the stop is the very second of the target', time(2000), A.label],
     ['an older one when the stop lies within the second of the target', time(2000.9), A.label],
     ['the newest whose stop LSN is the target', lsn(0x4000100n), B.label],
     ['an older one when the stop LSN is one byte beyond', lsn(0x40000ffn), A.label],
-    ['LSNs compare as numbers over their upper half', lsn(0x1_0000_0100n), C.label],
+    ['the newest by comparing LSNs as 64-bit numbers', lsn(0x1_0000_0100n), C.label],
   ] as [string, SetRequest, string][])('is %s', (_, request, label) => {
     expect(select(one([A, B, C]), request)).toMatchObject({ label, repo: 1, warnings: [] })
   })
@@ -69,7 +69,7 @@ describe('the set to restore', () => {
     expect(select(repositories, { kind: 'latest' })).toMatchObject({ label: C.label, repo: 1 })
   })
 
-  test('skips an unreadable and an empty repository with a warning each', () => {
+  test('is of a later repository after an unreadable and an empty one, with a warning each', () => {
     const repositories: RepositoryBackups[] = [
       { key: 1, failure: missing('no such file') },
       { key: 2, info: info([]) },
@@ -82,7 +82,7 @@ describe('the set to restore', () => {
     })
   })
 
-  test('passes a repository over when it must look at a backup without LSN', () => {
+  test('is of a later repository when the first has a backup without LSN', () => {
     const old = backup('20250101-000000F', 500, undefined)
     const repositories: RepositoryBackups[] = [
       { key: 1, info: info([A, old]) },
@@ -105,8 +105,8 @@ describe('the set to restore', () => {
 
 const missing = (message: string) => ({ code: 'file-missing', message, hints: [] }) as const
 
-describe('[075] names what there is', () => {
-  test('an unknown set: the nearest ones, in local time', () => {
+describe('error [075]', () => {
+  test('for an unknown set lists the nearest sets in local time', () => {
     const error = refusal(one([A, B, C]), { kind: 'set', label: '20260102-120000F' })
     expect(error.exitCode).toBe(75)
     expect(error.message).toBe('backup set 20260102-120000F is not valid')
@@ -114,20 +114,20 @@ describe('[075] names what there is', () => {
     expect(error.hints.join()).toContain(C.label)
   })
 
-  test('a time before every backup: the oldest one', () => {
+  test('for a time before every backup names the oldest set', () => {
     const error = refusal(one([B, C]), time(1500))
     expect(error.exitCode).toBe(75)
     expect(error.message).toContain("stop time less than 'time 1500'")
     expect(error.hints.join()).toContain('the oldest backup is 20260102-000000F on repo1, stopped T2000')
   })
 
-  test('an LSN before every backup', () => {
+  test('for an LSN before every backup contains the LSN', () => {
     const error = refusal(one([B]), lsn(0x1000000n))
     expect(error.exitCode).toBe(75)
     expect(error.message).toContain("'0/1000000'")
   })
 
-  test('no backup.info: why', () => {
+  test('without backup.info contains the reason', () => {
     const failure = missing('neither /r/backup.info nor its copy exists')
     const error = refusal([{ key: 1, failure }], { kind: 'latest' })
     expect(error.exitCode).toBe(75)
@@ -135,7 +135,7 @@ describe('[075] names what there is', () => {
     expect(error.hints).toEqual(['repo1: neither /r/backup.info nor its copy exists'])
   })
 
-  test('take a backup first only when every repository can be read and has no backup', () => {
+  test('advises to take a backup only when every repository can be read and has no backup', () => {
     const advice = expect.stringContaining('take a backup first') as string
     const empty: RepositoryBackups = { key: 1, info: info([]) }
     expect(refusal([empty], { kind: 'latest' }).hints).toEqual([advice])
@@ -143,7 +143,7 @@ describe('[075] names what there is', () => {
     expect(refusal([empty, { key: 2, failure: missing('no file') }], { kind: 'latest' }).hints).toEqual([])
   })
 
-  test('with several repositories what each of them has', () => {
+  test('with several repositories lists what each of them has', () => {
     const repositories: RepositoryBackups[] = [
       { key: 1, info: info([]) },
       { key: 2, info: info([A, B]) },
@@ -163,7 +163,7 @@ describe('[075] names what there is', () => {
   })
 
   test.each([{ kind: 'latest' } as const, { kind: 'set', label: '20260102-120000F' } as const, time(1), lsn(1n)])(
-    'not where a repository cannot be read, which may have it: $kind',
+    'is replaced by the error of a repository that cannot be read and may have the set: $kind',
     (request) => {
       const failure = { code: 'service', message: 'cannot read s3://b/backup.info: no answer', hints: ['try'] } as const
       expect(refusal([{ key: 1, failure }], request)).toMatchObject(failure)

@@ -24,7 +24,7 @@ const manifest = aManifest(
       { name: 'postgres', oid: 5, lastSystemOid: 4 },
       { name: 'sales', oid: 16402, lastSystemOid: 4 },
       { name: 'template0', oid: 4, lastSystemOid: 4 },
-      // Made again by a user, so its oid does not tell.
+      // Created again by a user, so its oid is not that of a system database.
       { name: 'template1', oid: 16404, lastSystemOid: 4 },
     ],
   },
@@ -38,39 +38,42 @@ function refusal(include: string[], exclude: string[] = []): PgtsError {
     if (isPgtsError(error)) return error
     throw error
   }
-  throw new Error('nothing was refused')
+  throw new Error('no error was thrown')
 }
 
-test('no choice, or all databases of users: everything comes back', () => {
+test('without a selection, or with all user databases, everything is restored', () => {
   expect(select([])).toBeUndefined()
   expect(select(['sales', '16403', 'f\xc3\xbcnf'])).toBeUndefined()
 })
 
-describe('include', () => {
-  test('zeroes the other databases of users, and never a system database', () => {
+describe('db-include', () => {
+  test('zeroes the other user databases, and no system database', () => {
     expect(select(['sales'])?.zeroed).toEqual([16403, 16405])
     expect(select(['f\xc3\xbcnf'])?.zeroed).toEqual([16402, 16403])
   })
   test('with exclude, zeroes a system database too', () => {
     expect(select(['sales', 'f\xc3\xbcnf'], ['postgres'])?.zeroed).toEqual([5, 16403])
   })
-  test.each([['postgres'], ['template0'], ['1'], ['5'], ['template1'], ['16404']])('of system database %s', (name) => {
-    expect(refusal([name])).toMatchObject({ code: 'db-invalid', exitCode: 81 })
-  })
-  test('and exclude of the same database', () => {
+  test.each([['postgres'], ['template0'], ['1'], ['5'], ['template1'], ['16404']])(
+    'of the system database %s is refused',
+    (name) => {
+      expect(refusal([name])).toMatchObject({ code: 'db-invalid', exitCode: 81 })
+    },
+  )
+  test('with exclude of the same database is refused', () => {
     const error = refusal(['sales'], ['16402'])
     expect(error).toMatchObject({ code: 'db-invalid' })
     expect(error.message).toContain('sales (16402)')
   })
 })
 
-test('exclude alone zeroes what it names', () => {
+test('db-exclude alone zeroes the named databases', () => {
   expect(select([], ['sales', '16403'])?.zeroed).toEqual([16402, 16403])
   expect(select([], ['5'])?.zeroed).toEqual([5])
   expect(select([], ['sales', '16402'])?.shown).toEqual(['sales (16402)'])
 })
 
-test.each([['nowhere'], ['99999'], ['0'], ['016402'], ['']])('database %j is not there', (name) => {
+test.each([['nowhere'], ['99999'], ['0'], ['016402'], ['']])('an unknown database %j is refused', (name) => {
   for (const error of [refusal([name]), refusal([], [name])]) {
     expect(error).toMatchObject({ code: 'db-missing', exitCode: 80 })
     expect(error.hints[0]).toContain('fünf (16405)')
@@ -85,13 +88,13 @@ test('files in base and in tablespaces are zeroed, PG_VERSION is not', () => {
     `pg_tblspc/16384/${PG}/16402/20000`,
     `pg_tblspc/16384/${PG}/16405/20001`,
   ])
-  // Nothing of another version or database that shares the tablespace.
+  // No files of another version or database in the same tablespace.
   expect(isZeroed('pg_tblspc/16384/PG_14_202107181/16402/1')).toBe(false)
   expect(isZeroed('pg_data/base/164020/1259')).toBe(false)
   expect(isZeroed('pg_data/global/1262')).toBe(false)
 })
 
-test('an offline backup knows oids only', () => {
+test('databases of an offline backup are selected by oid only', () => {
   const offline = { ...manifest, databases: [] }
   expect(selectDatabases(offline, { include: ['16402'], exclude: [] })?.zeroed).toEqual([16403, 16404, 16405])
   expect(() => selectDatabases(offline, { include: ['sales'], exclude: [] })).toThrow(

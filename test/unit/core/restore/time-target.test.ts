@@ -6,7 +6,7 @@ import { libcZone } from '../../../../src/util/time-zone/libc-zone.ts'
 const utc = (text: string) => Date.parse(text) / 1000
 const plus2 = libcZone({ TZ: 'ABC-2' })
 
-describe('a time with a zone goes to the server with a numeric offset', () => {
+describe('a time with a zone is written with a numeric offset', () => {
   test.each([
     ['2026-01-31 23:15:07+00', '2026-01-31T23:15:07Z', '2026-01-31 23:15:07+00'],
     ['2026-01-31 23:15:07 UTC', '2026-01-31T23:15:07Z', '2026-01-31 23:15:07+00'],
@@ -25,7 +25,7 @@ describe('a time with a zone goes to the server with a numeric offset', () => {
     ['2026-01-31 23:59:60+00', '2026-02-01T00:00:00Z', '2026-02-01 00:00:00+00'],
     ['2026-07-01 12:00:00 Europe/Berlin', '2026-07-01T10:00:00Z', '2026-07-01 12:00:00+02'],
     ['2026-01-01 12:00:00 Etc/UTC', '2026-01-01T12:00:00Z', '2026-01-01 12:00:00+00'],
-    // Skipped, then shown twice: what the server makes of it, measured with select timestamptz '...'.
+    // Times that do not exist, then times that exist twice: as the server reads them, measured with select timestamptz '...'.
     ['2026-03-29 02:30:00 Europe/Berlin', '2026-03-29T01:30:00Z', '2026-03-29 02:30:00+01'],
     ['2026-10-25 02:30:00 Europe/Berlin', '2026-10-25T01:30:00Z', '2026-10-25 02:30:00+01'],
     ['2026-03-08 02:30:00 America/New_York', '2026-03-08T07:30:00Z', '2026-03-08 02:30:00-05'],
@@ -39,7 +39,7 @@ describe('a time with a zone goes to the server with a numeric offset', () => {
   })
 })
 
-describe('a time without a zone is local time, and goes to the server with the offset it was read with', () => {
+describe('a time without a zone is local time, and is written with the local offset', () => {
   test.each([
     ['ABC-2', '2026-01-31 23:15:07', '2026-01-31T21:15:07Z', '2026-01-31 23:15:07+02'],
     ['ABC-2', '2026-1-3 5:15:07.125', '2026-01-03T03:15:07.125Z', '2026-01-03 05:15:07.125+02'],
@@ -48,12 +48,12 @@ describe('a time without a zone is local time, and goes to the server with the o
     ['CET-1CEST,M3.5.0,M10.5.0/3', '2027-07-01 12:00:00', '2027-07-01T10:00:00Z', '2027-07-01 12:00:00+02'],
     ['EST5EDT,M3.2.0,M11.1.0', '2027-07-01 12:00:00', '2027-07-01T16:00:00Z', '2027-07-01 12:00:00-04'],
     ['<+0530>-5:30', '2027-07-01 12:00:00', '2027-07-01T06:30:00Z', '2027-07-01 12:00:00+05:30'],
-    // Skipped: the offset is that of the moment that mktime(3) chooses.
+    // A time that does not exist: the offset is that of the moment that mktime(3) chooses.
     ['Europe/Berlin', '2026-03-29 02:30:00', '2026-03-29T01:30:00Z', '2026-03-29 03:30:00+02'],
     ['America/New_York', '2026-11-01 01:30:00', '2026-11-01T05:30:00Z', '2026-11-01 01:30:00-04'],
-    // Servers take no offset from 16 hours on.
+    // Servers refuse offsets of 16 hours and more.
     ['ABC-20', '2026-01-31 23:15:07', '2026-01-31T03:15:07Z', '2026-01-31 03:15:07+00'],
-    // 27 leap seconds: the server counts without them.
+    // 27 leap seconds: the server does not know them.
     ['right/Europe/Berlin', '2027-07-01 12:00:00', '2027-07-01T10:00:27Z', '2027-07-01 12:00:27+02'],
   ])('with TZ=%s: %s', (TZ, text, expected, sent) => {
     const time = parseTimeTarget(text, libcZone({ TZ }))
@@ -93,7 +93,7 @@ test.each([
   expect(isPgtsError(refused) && refused.hints.join()).toContain("'2026-01-31 23:15:07+01'")
 })
 
-test('only a zone abbreviation makes a time one that the server alone can read', () => {
+test('only a time with a zone abbreviation must be read by the server', () => {
   const texts = [
     '2026-01-31 23:15:07 CEST',
     '2026-01-31 23:15:07 Europe/Nowhere',

@@ -5,7 +5,7 @@ import { memoryStorage } from '../../../../src/storage/memory.ts'
 import { putFile } from '../../../../src/storage/whole-file.ts'
 import type { StorageDriver } from '../../../../src/storage/driver.ts'
 
-/** 1 was left for 2 at 0/5000000, 2 for 3 at 0/7000000; 4 left 1 early. */
+/** Timeline 2 forks from 1 at 0/5000000, 3 from 2 at 0/7000000; 4 forks from 1 earlier. */
 async function archive(histories: Record<string, string> = {}): Promise<StorageDriver> {
   const storage = memoryStorage()
   const all = {
@@ -33,7 +33,7 @@ describe('recovery goes from the timeline of the backup to the target timeline',
   const [to5, to7] = [0x5000000n, 0x7000000n]
   test.each<[string, Parameters<typeof request>[0], TimelinePart[]]>([
     [
-      'latest, the backup began before its timeline was left',
+      'latest, for a backup before the fork of its timeline',
       {},
       [{ timeline: 1, endLsn: to5 }, { timeline: 2, endLsn: to7 }, { timeline: 3 }],
     ],
@@ -43,20 +43,24 @@ describe('recovery goes from the timeline of the backup to the target timeline',
       { timeline: 2, lsn: 0x6000000n },
       [{ timeline: 2, endLsn: to7 }, { timeline: 3 }],
     ],
-    ['current asks for nothing', { targetTimeline: 'current', timeline: 2, lsn: 0x9000000n }, [{ timeline: 2 }]],
+    [
+      'current stays on the timeline of the backup',
+      { targetTimeline: 'current', timeline: 2, lsn: 0x9000000n },
+      [{ timeline: 2 }],
+    ],
     ['an ancestor by number', { targetTimeline: '2' }, [{ timeline: 1, endLsn: to5 }, { timeline: 2 }]],
     [
       'by hexadecimal number',
       { targetTimeline: '0x3' },
       [{ timeline: 1, endLsn: to5 }, { timeline: 2, endLsn: to7 }, { timeline: 3 }],
     ],
-    ['immediate stays where it is', { type: 'immediate', lsn: 0x6000000n }, [{ timeline: 1 }]],
-    ['before 12 current is the default', { major: 11, lsn: 0x6000000n }, [{ timeline: 1 }]],
+    ['immediate stays on the timeline of the backup', { type: 'immediate', lsn: 0x6000000n }, [{ timeline: 1 }]],
+    ['current is the default before PostgreSQL 12', { major: 11, lsn: 0x6000000n }, [{ timeline: 1 }]],
   ])('%s', async (_, more, parts) => {
     expect(await checkTargetTimeline(await archive(), request(more))).toEqual(parts)
   })
 
-  test('an archive without any history is on the timeline of the backup', async () => {
+  test('an archive without history files has only the timeline of the backup', async () => {
     expect(await checkTargetTimeline(memoryStorage(), request())).toEqual([{ timeline: 1 }])
   })
 })
@@ -64,20 +68,20 @@ describe('recovery goes from the timeline of the backup to the target timeline',
 describe('a restore that could never reach its target timeline is refused', () => {
   test.each([
     [
-      'the timeline was left before the backup began',
+      'the fork is before the start of the backup',
       { lsn: 0x6000028n },
       'db-mismatch',
       /3 forked from backup timeline 1 at 0\/5000000.*0\/6000028/,
     ],
-    ['the very LSN of the fork is too late', { lsn: 0x5000000n }, 'db-mismatch', /forked/],
+    ['the backup begins exactly at the LSN of the fork', { lsn: 0x5000000n }, 'db-mismatch', /forked/],
     [
-      'the timeline of the backup is no ancestor',
+      'the timeline of the backup is not an ancestor of the target',
       { timeline: 2, targetTimeline: '4' },
       'db-mismatch',
       /timeline 2 .*not in the history of target timeline 4/,
     ],
     ['nonsense', { targetTimeline: 'newest' }, 'db-mismatch', /invalid target timeline 'newest'/],
-    ['a timeline nobody archived', { targetTimeline: '9' }, 'file-missing', /timeline 9 is not in the archive/],
+    ['a timeline that was not archived', { targetTimeline: '9' }, 'file-missing', /timeline 9 is not in the archive/],
     ['a damaged history', { targetTimeline: '5' }, 'format', /timeline 5 in .* is damaged/],
   ] as [string, Parameters<typeof request>[0], string, RegExp][])('%s', async (_, more, code, words) => {
     const storage = await archive({ '00000004': '1\t0/3000000\tearly\n', '00000005': 'garbage' })

@@ -26,7 +26,7 @@ function failure(over: Partial<ServerFacts>, change: Partial<ArchiveCheckPolicy>
     if (isPgtsError(error)) return error
     throw error
   }
-  throw new Error('it was accepted')
+  throw new Error('no error was thrown')
 }
 
 const accept = (over: Partial<ServerFacts>, change: Partial<ArchiveCheckPolicy> = {}, where = cluster) =>
@@ -41,11 +41,11 @@ describe('the server', () => {
     expect(error.hints.join()).toContain('pg1-path')
   })
 
-  test('must be of the version of pg_control', () => {
+  test('must have the version of pg_control', () => {
     expect(failure({}, {}, { pgPath: '/pg/15', version: '16' })).toMatchObject({ exitCode: 58 })
   })
 
-  test('is checked even when archiving is not', () => {
+  test('is checked also when archiving is not', () => {
     expect(failure({ dataDirectory: '/pg/14' }, { archive: false })).toMatchObject({ exitCode: 58 })
   })
 })
@@ -57,7 +57,7 @@ describe('archiving', () => {
     expect(error.hints.join()).toContain('archive_mode = on')
   })
 
-  test('must not run on standbys too, unless that is wanted', () => {
+  test('must not be active on standbys, unless archive-mode-check is off', () => {
     const error = failure({ archiveMode: 'always' })
     expect(error).toMatchObject({ exitCode: 67 })
     expect(error.hints.join()).toContain('--no-archive-mode-check')
@@ -87,6 +87,6 @@ describe('archiving', () => {
     expect(error.hints.join()).toContain('archive_library empty')
   })
 
-  test('does not matter without archive-check', () =>
+  test('is not checked without archive-check', () =>
     accept({ archiveMode: 'off', archiveCommand: '' }, { archive: false }))
 })

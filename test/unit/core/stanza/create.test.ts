@@ -27,11 +27,11 @@ async function failure(promise: Promise<unknown>): Promise<PgtsError> {
     if (isPgtsError(error)) return error
     throw error
   }
-  throw new Error('it succeeded')
+  throw new Error('no error was thrown')
 }
 
-describe('an empty repository', () => {
-  test('gets both info files and their copies', async () => {
+describe('stanza-create in an empty repository', () => {
+  test('writes both info files and their copies', async () => {
     expect(await create()).toEqual({ repoKey: 1, archiveId: '15-1', state: 'created', repaired: [] })
     expect([...storage.files.keys()].sort()).toEqual(FILES)
     expect(await loadArchiveInfo(repositoryWith(storage), 'main')).toMatchObject({
@@ -45,22 +45,22 @@ describe('an empty repository', () => {
     })
   })
 
-  test('may hold other stanzas, and leftovers of a killed run', async () => {
+  test('accepts other stanzas and leftovers of a killed run', async () => {
     put('archive/other/archive.info')
     put('archive/main/archive.info.pgbackrest.tmp')
     expect(await create()).toMatchObject({ state: 'created' })
   })
 })
 
-describe('a stanza that exists', () => {
-  test('is found valid, again and again, and not rewritten', async () => {
+describe('stanza-create of an existing stanza', () => {
+  test('finds it valid repeatedly, and does not rewrite it', async () => {
     await create()
     const before = new Map(storage.files)
     expect(await create()).toEqual({ repoKey: 1, archiveId: '15-1', state: 'valid', repaired: [] })
     expect(new Map(storage.files)).toEqual(before)
   })
 
-  test.each(FILES)('gets a missing %s back, byte for byte', async (name) => {
+  test.each(FILES)('writes a missing %s again, byte for byte', async (name) => {
     await create()
     const before = storage.files.get(name)!.bytes
     storage.files.delete(name)
@@ -68,7 +68,7 @@ describe('a stanza that exists', () => {
     expect(storage.files.get(name)!.bytes.equals(before)).toBe(true)
   })
 
-  test('of another cluster is refused', async () => {
+  test('is refused for another cluster', async () => {
     await create()
     const before = new Map(storage.files)
     const error = await failure(create({ systemId: 42n }))
@@ -80,7 +80,7 @@ describe('a stanza that exists', () => {
     expect(await failure(create({ version: '16' }))).toMatchObject({ exitCode: 28 })
   })
 
-  test('whose info files contradict each other is refused', async () => {
+  test('is refused when its info files contradict each other', async () => {
     await create()
     const info = await loadArchiveInfo(repositoryWith(storage), 'main')
     const history = [...info.history, { id: 2, systemId: aSystemId, version: '15' }]
@@ -90,7 +90,7 @@ describe('a stanza that exists', () => {
     expect(error.message).toMatch(/archive.info: id 2.*backup.info: id 1/s)
   })
 
-  test('whose info file is broken in both copies is refused', async () => {
+  test('is refused when an info file and its copy are damaged', async () => {
     await create()
     put('archive/main/archive.info', 'garbage')
     put('archive/main/archive.info.copy', 'garbage')
@@ -98,11 +98,11 @@ describe('a stanza that exists', () => {
   })
 })
 
-describe('what is not a stanza', () => {
+describe('stanza-create of an incomplete stanza', () => {
   test.each([
     ['archive/main/15-1/0000000100000000/x', 'archive/main'],
     ['backup/main/20260101-000000F/backup.manifest', 'backup/main'],
-  ])('%s without info files is not touched', async (name, path) => {
+  ])('with %s but without info files changes nothing', async (name, path) => {
     put(name)
     const error = await failure(create())
     expect(error).toMatchObject({ code: 'path-not-empty', exitCode: 40 })
@@ -114,7 +114,7 @@ describe('what is not a stanza', () => {
   test.each([
     ['archive', 'backup.info exists but archive.info is missing'],
     ['backup', 'archive.info exists but backup.info is missing'],
-  ])('a stanza that lost %s.info', async (kind, words) => {
+  ])('that lost %s.info is refused', async (kind, words) => {
     await create()
     for (const name of FILES) if (name.startsWith(kind)) storage.files.delete(name)
     const error = await failure(create())
