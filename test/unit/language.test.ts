@@ -49,10 +49,18 @@ const CLEAN = [
   'src/format',
   'test/contract',
   'test/property',
+  'test/unit/build',
+  'test/unit/cli',
   'test/unit/codec',
+  'test/unit/commands',
+  'test/unit/config',
+  ...['backup', 'block', 'expire', 'info', 'restore', 'stanza'].map((part) => `test/unit/core/${part}`),
   'test/unit/format',
   'test/unit/postgres',
+  'test/unit/storage',
+  'test/unit/support',
   'test/unit/util',
+  'test/unit/worker',
 ]
 
 /** Names in the interface of the program, of files and of users: they stay. */

@@ -3,7 +3,7 @@ import { join } from 'node:path'
 import { expect, test } from 'vitest'
 import { projectRoot } from '../../support/postgres/postgres.ts'
 
-test('every chunk ends with what it exports, so that one that is empty or truncated cannot be used', () => {
+test('every chunk ends with its exports, so that an empty or truncated one cannot be loaded', () => {
   const chunks = join(projectRoot, 'dist/chunks')
   const names = readdirSync(chunks).filter((name) => name.endsWith('.js'))
   expect(names.length).toBeGreaterThan(50)

@@ -15,7 +15,7 @@ interface Package {
 }
 const installed = JSON.parse(readFileSync(join(projectRoot, 'package.json'), 'utf8')) as Package
 
-test('prepare names the commands that build, and succeeds, where development packages are missing', () => {
+test('prepare prints the commands that build, and succeeds, when development packages are missing', () => {
   expect(installed.scripts['prepare']).toBe('node scripts/prepare.mjs')
   cpSync(join(projectRoot, 'scripts'), join(scratch, 'scripts'), { recursive: true })
   const { status, stdout, stderr } = spawnSync(process.execPath, ['scripts/prepare.mjs'], {
@@ -28,8 +28,8 @@ test('prepare names the commands that build, and succeeds, where development pac
   )
 })
 
-test('the packages of run time are those that are not bundled', () => {
+test('package.json has as dependencies the packages that are not bundled', () => {
   expect(Object.keys(installed.dependencies)).toEqual(['koffi'])
-  // npm goes on without it where it can be neither downloaded nor compiled.
+  // Optional: npm continues without it when it can be neither downloaded nor compiled.
   expect(Object.keys(installed.optionalDependencies)).toEqual(['zstd-napi'])
 })

@@ -16,12 +16,12 @@ function partsOf(packed: string): { code: string; cachedData: Buffer } {
   return { code: bytes.toString('latin1', 8, codeEnd), cachedData: bytes.subarray(Math.ceil(codeEnd / 8) * 8) }
 }
 
-/** A copy of what archive.cjs consists of, so that something can be done to it. */
+/** A copy of the parts of archive.cjs that a test can damage. */
 function copyOfArchive(name: string): string {
   const dir = join(scratch, name, 'cli')
   mkdirSync(dir, { recursive: true })
   writeFileSync(join(dir, 'pgts.conf'), `[global]\nrepo1-path=${dir}\n[x]\npg1-path=${dir}/none\n`)
-  // All else that it loads is where it was.
+  // Everything else that it loads is linked.
   for (const file of ['terminal.js', 'pino.cjs']) symlinkSync(join(cli, file), join(dir, file))
   for (const file of ['archive.cjs', 'archive.packed']) cpSync(join(cli, file), join(dir, file))
   return dir
@@ -45,14 +45,14 @@ function startIn(dir: string, ...args: string[]) {
 }
 
 describe('bundles with a code cache', () => {
-  it.each(['archive', 'aws', 'pino', 'yaml'])('%s has one that the Node it was built with takes', (name) => {
+  it.each(['archive', 'aws', 'pino', 'yaml'])('%s has a code cache that the Node of the build accepts', (name) => {
     const { code, cachedData } = partsOf(join(cli, `${name}.packed`))
     expect(cachedData.length).toBeGreaterThan(100_000)
     const script = new Script(code, { filename: `${name}.cjs`, cachedData })
     expect(script.cachedDataRejected).toBe(false)
   })
 
-  it('does the same with a Node that refuses it, and without one', () => {
+  it('work in the same way when Node refuses the code cache, and without one', () => {
     const dir = copyOfArchive('refused')
     const taken = startIn(dir)
     expect(taken.stdout).toContain('check pg1-path')
@@ -70,8 +70,8 @@ describe('bundles with a code cache', () => {
   it.each([
     ['missing', (path: string) => rmSync(path)],
     ['empty', (path: string) => truncateSync(path, 0)],
-    ['without its end', (path: string) => truncateSync(path, 100_000)],
-  ])('is reported when it is %s', (name, damage) => {
+    ['truncated', (path: string) => truncateSync(path, 100_000)],
+  ])('are reported as damaged when a file is %s', (name, damage) => {
     const dir = copyOfArchive(name)
     damage(join(dir, 'archive.packed'))
     const { status, stderr } = startIn(dir)
@@ -83,14 +83,14 @@ describe('bundles with a code cache', () => {
 })
 
 describe('the entry for archive-push and archive-get', () => {
-  it('carries neither what it never reaches nor a library that is loaded when it is wanted', () => {
+  it('contains neither unreachable modules nor a library that is loaded on demand', () => {
     const { sources } = JSON.parse(readFileSync(join(cli, 'archive.cjs.map'), 'utf8')) as { sources: string[] }
     const ours = sources.filter((source) => source.includes('/src/'))
     expect(ours.length).toBeGreaterThan(80)
     expect(sources.filter((source) => source.includes('node_modules/'))).toEqual([])
   })
 
-  it('finds S3 in it, and the client of AWS beside it', () => {
+  it('contains the S3 driver, and loads the client of AWS from its own bundle', () => {
     const { code } = partsOf(join(cli, 'archive.packed'))
     expect(code).toContain('../cli/aws.cjs')
     const { sources } = JSON.parse(readFileSync(join(cli, 'archive.cjs.map'), 'utf8')) as { sources: string[] }

@@ -28,16 +28,19 @@ describe.each([
   ['archive.cjs', ['archive-push', '--no-such-option']],
   ['archive.cjs', ['archive-get', '--no-such-option']],
 ])('%s %s', (entry, args) => {
-  test.each([`${major}.${minor - 1}.9`, `${major - 1}.99.0`, '9.11.2'])('refuses Node %s by name', (version) => {
-    const { status, stdout, stderr } = startWith(version, entry, ...args)
-    expect([status, stdout]).toEqual([46, ''])
-    expect(stderr).toBe(
-      `ERROR: [046]: Node ${version} is too old: pgts requires Node ${needed} or newer\n` +
-        '       HINT: install a newer Node, or set PGTS_NODE to the path of one\n',
-    )
-    // bin/pgts takes it for a code of pgts's own.
-    expect(startWith(version, entry, '--launched=1', ...args).status).toBe(46 + 128)
-  })
+  test.each([`${major}.${minor - 1}.9`, `${major - 1}.99.0`, '9.11.2'])(
+    'refuses Node %s with its version in the message',
+    (version) => {
+      const { status, stdout, stderr } = startWith(version, entry, ...args)
+      expect([status, stdout]).toEqual([46, ''])
+      expect(stderr).toBe(
+        `ERROR: [046]: Node ${version} is too old: pgts requires Node ${needed} or newer\n` +
+          '       HINT: install a newer Node, or set PGTS_NODE to the path of one\n',
+      )
+      // bin/pgts treats it as an exit code of pgts.
+      expect(startWith(version, entry, '--launched=1', ...args).status).toBe(46 + 128)
+    },
+  )
 
   test.each([`${major}.${minor}.0`, `${major + 1}.0.0`, '100.0.0'])('runs with Node %s', (version) => {
     const { status, stderr } = startWith(version, entry, ...args)

@@ -14,13 +14,13 @@ const places = (files: readonly string[], wrong: RegExp) =>
       .flatMap((line, at) => (wrong.test(line) ? [`${file}:${at + 1}: ${line.trim()}`] : [])),
   )
 
-test('no message of the source puts an article before a value, which may be incr', () => {
+test('no message in src has the article "a" before a value that can be incr', () => {
   const sources = [...filesIn('src'), 'bin/pgts']
   expect(sources.length).toBeGreaterThan(100)
   expect(places(sources, /\b[Aa]n? ['"(]?\$[{a-z]/)).toEqual([])
 })
 
-test('no page and no message says "a incr"', () => {
+test('no page and no message contains "a incr"', () => {
   const pages = [...filesIn('docs'), ...filesIn('src'), 'bin/pgts', 'README.md', 'CHANGELOG.md']
   expect(places(pages, /\ba [`'"(]*(incr|archive|async|expire|info|annotate|object)\b/i)).toEqual([])
 })

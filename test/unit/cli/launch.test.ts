@@ -12,9 +12,9 @@ describe('the path that the program was called by', () => {
     ['bin/pgts', `${cwd}/bin/pgts`],
     ['./bin/pgts', `${cwd}/bin/pgts`],
     ['.././/bin/pgts', `${parent}/bin/pgts`],
-    // Below a link, `..` is not the parent in the path.
+    // After a symbolic link `..` is not the parent in the path.
     ['link/../pgts', `${cwd}/link/../pgts`],
-  ])('%s is absolute as %s', (called, program) => {
+  ])('%s becomes the absolute path %s', (called, program) => {
     expect(readLaunch([`--launched=::${called}`, 'info'])).toMatchObject({
       argv: ['info'],
       launcher: undefined,
@@ -22,7 +22,7 @@ describe('the path that the program was called by', () => {
     })
   })
 
-  test('follows the process id and the mask of ignored signals', () => {
+  test('is read after the process id and the mask of ignored signals', () => {
     const launch = readLaunch(['--launched=:1:/usr/bin/pgbackrest'])
     expect(launch).toEqual({ argv: [], launcher: undefined, ignored: ['SIGHUP'], program: '/usr/bin/pgbackrest' })
     expect(readLaunch([`--launched=${process.pid}::/usr/bin/pgbackrest`, 'x'])).toMatchObject({

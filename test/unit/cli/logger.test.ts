@@ -30,8 +30,8 @@ function logger(levels: Partial<LoggerOptions['levels']>, more: Partial<LoggerOp
   return { log, out }
 }
 
-describe('lines', () => {
-  test('every level in its own form', () => {
+describe('log lines', () => {
+  test('have the form of their level', () => {
     const { log, out } = logger({ console: 'trace' })
     log.error({ code: 55 }, 'archive.info is missing')
     log.warn('retention is not set')
@@ -52,7 +52,7 @@ describe('lines', () => {
     )
   })
 
-  test('lines after the first are indented by four columns at a terminal, and only there', () => {
+  test('after the first are indented by four columns at a terminal, and only there', () => {
     let shown = ''
     const file = join(directory, 'terminal.log')
     const stdout = { isTerminal: true, write: (text: string) => void (shown += text) }
@@ -63,7 +63,7 @@ describe('lines', () => {
     expect(out).toEqual({ stdout: '', stderr: '' })
   })
 
-  test('lines after the first begin in the column of the text, whatever the code', () => {
+  test('after the first begin in the column of the text, whatever the level', () => {
     const { log, out } = logger({ console: 'debug' })
     log.error({ code: 55 }, 'one\ntwo')
     log.debug('one\n\ntwo')
@@ -79,7 +79,7 @@ describe('lines', () => {
     )
   })
 
-  test('without timestamps, with worker numbers, dry run', () => {
+  test('have no timestamp with log-timestamp=n, and show worker numbers and a dry run', () => {
     const { log, out } = logger({ console: 'info' }, { timestamp: false, dryRun: true })
     log.info({ process: 12 }, 'one\ntwo')
     expect(out.stdout).toBe('P12   INFO: [DRY-RUN] one\n            two\n')
@@ -88,13 +88,13 @@ describe('lines', () => {
     expect(wide.out.stdout).toBe('P007   INFO: one\n')
   })
 
-  test('percent signs, braces and text beyond ASCII pass unchanged; fields stay out of the sentence', () => {
+  test('show percent signs, braces and non-ASCII text unchanged, and no fields of the record', () => {
     const { log, out } = logger({ console: 'info' }, { timestamp: false })
     log.info({ sizeBytes: 5n, label: 'x', msg: 'no', level: 'no', time: 3 }, '100% of %s {} naïve Übung')
     expect(out.stdout).toBe('P00   INFO: 100% of %s {} naïve Übung\n')
   })
 
-  test('the stderr form has no time, no process and no alignment', () => {
+  test('on stderr have no time, no process number and no alignment', () => {
     const { log, out } = logger({ stderr: 'info' })
     log.warn('one\ntwo')
     log.error({ code: 38 }, 'one\ntwo')
@@ -102,7 +102,7 @@ describe('lines', () => {
     expect(out.stderr).toBe('WARN: one\n      two\nERROR: [038]: one\n       two\nINFO: done\n')
   })
 
-  test('our own bugs are ASSERT', () => {
+  test('of an assert error have the level ASSERT', () => {
     const { log, out } = logger({ stderr: 'error' })
     logError(log, new PgtsError('assert', 'impossible'))
     logError(log, new TypeError('x is undefined'))
@@ -110,7 +110,7 @@ describe('lines', () => {
   })
 })
 
-describe('where a record goes', () => {
+describe('the sinks of a record', () => {
   const all = (log: ReturnType<typeof logger>['log']) => {
     log.error('e')
     log.warn('w')
@@ -136,13 +136,13 @@ describe('where a record goes', () => {
     ['off', 'off', 'off', []],
     ['warn', 'off', 'error', ['error', 'warn']],
     ['off', 'detail', 'off', ['error', 'warn', 'info', 'detail']],
-  ])('enabled says what is written: console %s, file %s, stderr %s', (console, file, stderr, expected) => {
+  ])('enabled() agrees with what is written: console %s, file %s, stderr %s', (console, file, stderr, expected) => {
     const { log } = logger({ console, file, stderr }, { logFile: join(directory, 'x.log') })
     const levels = ['error', 'warn', 'info', 'detail', 'debug', 'trace'] as const
     expect(levels.filter((level) => log.enabled(level))).toEqual(expected)
   })
 
-  test('a level for the file means nothing without a file', () => {
+  test('do not include a file when there is none, whatever its level', () => {
     expect(logger({ file: 'trace' }).log.enabled('error')).toBe(false)
   })
 })
@@ -168,7 +168,7 @@ describe('the log file', () => {
     expect(statSync(logFile).mode & 0o7777).toBe(0o640)
   })
 
-  test('is not made before something is written to it; its directory is made when it is missing', () => {
+  test('is created by its first line, with its directory', () => {
     const logFile = join(directory, 'deep/main-backup.log')
     const { log } = logger({ file: 'warn' }, { logFile })
     log.info('unseen')
@@ -177,7 +177,7 @@ describe('the log file', () => {
     expect(statSync(logFile).isFile()).toBe(true)
   })
 
-  test('that cannot be opened is worth one warning, and the run goes on', () => {
+  test('that cannot be opened causes one warning, and the run continues', () => {
     writeFileSync(join(directory, 'plain'), '')
     const { log, out } = logger(
       { console: 'info', stderr: 'warn', file: 'info' },
@@ -189,7 +189,7 @@ describe('the log file', () => {
     expect(out.stderr).toMatch(/^WARN: cannot write the log file \S+plain\/main\.log: ENOTDIR.*\n {6}HINT: check .*\n$/)
   })
 
-  test('that the disk has no room for is worth one warning, and the run goes on', () => {
+  test('on a full disk causes one warning, and the run continues', () => {
     const { log, out } = logger({ stderr: 'warn', file: 'info' }, { logFile: '/dev/full' })
     log.info('one')
     log.info('two')
@@ -197,10 +197,10 @@ describe('the log file', () => {
     expect(out.stderr.match(/WARN/g)).toHaveLength(1)
   })
 
-  test('in a directory of somebody else is worth one warning', () => {
+  test('in a directory of another user causes one warning', () => {
     mkdirSync(join(directory, 'closed'))
     chmodSync(join(directory, 'closed'), 0o500)
-    // Root may write everywhere, so for this test the process is nobody.
+    // Root may write everywhere, so this test runs as the user `nobody`.
     const asRoot = process.geteuid?.() === 0
     if (asRoot) process.seteuid?.(65534)
     try {
@@ -213,14 +213,14 @@ describe('the log file', () => {
   })
 })
 
-describe('errors', () => {
+describe('a logged error', () => {
   const cause = new Error('inner')
   const error = new PgtsError('file-missing', 'cannot read archive.info', {
     hints: ['run stanza-create', 'compare repo1-path'],
     cause,
   })
 
-  test('show code, message and hints', () => {
+  test('shows code, message and hints', () => {
     const { log, out } = logger({ console: 'info' })
     logError(log, error)
     expect(out.stdout).toBe(
@@ -233,7 +233,7 @@ describe('errors', () => {
     )
   })
 
-  test('show where they come from only in the sinks that are at debug', () => {
+  test('shows its stack only in sinks at level debug', () => {
     const logFile = join(directory, 'main.log')
     const { log, out } = logger({ stderr: 'warn', file: 'debug' }, { logFile })
     logError(log, error)
@@ -245,7 +245,7 @@ describe('errors', () => {
     expect(text).toMatch(/\n {36}CAUSED BY: inner\n/)
   })
 
-  test('that are no errors at all are shown too', () => {
+  test('that is not an Error is shown, too', () => {
     const { log, out } = logger({ stderr: 'error' })
     logError(log, 'a string')
     expect(out.stderr).toBe('ERROR: [125]: a string\n')
@@ -264,7 +264,7 @@ describe('a log that continues in another file', () => {
     expect(readFileSync(second, 'utf8')).toBe(`${banner}P00   INFO: expire command begin\n`)
   })
 
-  test('writes to no file where there was none', () => {
+  test('writes to no file when there was none before', () => {
     const { log } = logger({ file: 'info' })
     log.continueIn(join(directory, 'main-expire.log'))
     log.info('expire command begin')
@@ -272,7 +272,7 @@ describe('a log that continues in another file', () => {
   })
 })
 
-describe('a process', () => {
+describe('a process with a log', () => {
   const script = `
     const { createLogger, descriptorOutput } = await import(process.argv[1])
     const levels = { console: 'info', file: 'off', stderr: 'warn' }
@@ -295,7 +295,7 @@ describe('a process', () => {
   })
   afterEach(() => rmSync(bundle))
 
-  test('that exits at once has lost no line', () => {
+  test('that exits at once loses no line', () => {
     let text = ''
     try {
       execFileSync(process.execPath, ['--input-type=module', '-e', script, bundle], { encoding: 'utf8', stdio: 'pipe' })
@@ -306,7 +306,7 @@ describe('a process', () => {
     expect(text.endsWith('P00   INFO: line 19999\n')).toBe(true)
   })
 
-  test('whose reader has gone goes on, and ends as it would have', async () => {
+  test('whose reader has closed the pipe continues and has the same exit code', async () => {
     const child = spawn(process.execPath, ['--input-type=module', '-e', script, bundle], {
       stdio: ['ignore', 'pipe', 'pipe'],
     })

@@ -11,7 +11,7 @@ async function described(lines: string, env: Record<string, string> = {}) {
 const AZURE = 'repo1-type=azure\nrepo1-azure-account=acc\nrepo1-azure-container=con'
 const SHARED = `${AZURE}\nrepo1-azure-key=a2V5`
 
-describe('azure', () => {
+describe('a repository in azure', () => {
   test.each([
     ['', 'https://acc.blob.core.windows.net'],
     ['repo1-azure-endpoint=blob.core.usgovcloudapi.net', 'https://acc.blob.core.usgovcloudapi.net'],
@@ -23,7 +23,7 @@ describe('azure', () => {
     ['repo1-storage-host=http://blobs:80', 'http://blobs/acc'],
     ['repo1-storage-host=[::1]\nrepo1-storage-port=9', 'https://[::1]:9/acc'],
     ['repo1-azure-endpoint=http://emulator:10000', 'http://acc.emulator:10000'],
-  ])('%s is at %s', async (lines, serviceUrl) => {
+  ])('with %s has the address %s', async (lines, serviceUrl) => {
     expect(await described(`${SHARED}\n${lines}`)).toMatchObject({
       kind: 'azure',
       path: '/team/pgts',
@@ -31,7 +31,7 @@ describe('azure', () => {
     })
   })
 
-  test('tags, parts, certificates and patience', async () => {
+  test('has tags, part size, certificates and timeouts of its options', async () => {
     const lines =
       'repo1-storage-tag=team=db\nrepo1-storage-upload-chunk-size=16MiB\nrepo1-storage-ca-file=/ca\nrepo1-storage-verify-tls=n'
     expect(await described(`${SHARED}\n${lines}\nio-timeout=30`)).toMatchObject({
@@ -56,14 +56,14 @@ describe('azure', () => {
     })
   })
 
-  test('an account that is no name is refused without being shown', async () => {
+  test('with an invalid account is refused without showing the account', async () => {
     const lines = SHARED.replace('account=acc', 'account=geheim/x')
     const error = await described(lines).catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: 'option-invalid-value' })
     expect(String(error)).not.toContain('geheim')
   })
 
-  test('the identity of the machine, of the app, or one of several', async () => {
+  test('has the credential of the machine, of the app, or of one of several identities', async () => {
     const lines = `${AZURE}\nrepo1-azure-key-type=auto`
     const credential = async (env: Record<string, string>) =>
       ((await described(lines, env)) as { azure: { credential: unknown } }).azure.credential
@@ -77,14 +77,14 @@ describe('azure', () => {
     )
   })
 
-  test('without a key', async () => {
+  test('without a key is refused', async () => {
     await expect(described(AZURE)).rejects.toMatchObject({
       code: 'option-required',
       message: 'repo1-azure-key must be set',
     })
   })
 
-  test('no host', async () => {
+  test('with an invalid host is refused', async () => {
     await expect(described(`${SHARED}\nrepo1-storage-host=a/b`)).rejects.toMatchObject({
       code: 'option-invalid-value',
       message: expect.stringContaining('repo1-storage-host (from /c/x.conf line 8) is not a host: a/b'),
@@ -94,8 +94,8 @@ describe('azure', () => {
 
 const GCS = 'repo1-type=gcs\nrepo1-gcs-bucket=b'
 
-describe('gcs', () => {
-  test('by default a key file at Google', async () => {
+describe('a repository in gcs', () => {
+  test('has a key file and the endpoint of Google by default', async () => {
     expect(await described(`${GCS}\nrepo1-gcs-key=/etc/key.json\nrepo1-gcs-user-project=p`)).toMatchObject({
       kind: 'gcs',
       path: '/team/pgts',
@@ -109,7 +109,7 @@ describe('gcs', () => {
     })
   })
 
-  test('a token, the machine, another endpoint', async () => {
+  test('has a token, the identity of the machine, or another endpoint by its options', async () => {
     expect(await described(`${GCS}\nrepo1-gcs-key-type=token\nrepo1-gcs-key=t`)).toMatchObject({
       gcs: { credential: { type: 'token', token: 't' } },
     })

@@ -26,13 +26,13 @@ async function described(lines: string, env: Environment = {}, more = ''): Promi
 
 async function refusal(lines: string, env: Environment = {}, more = ''): Promise<PgtsError> {
   const error: unknown = await described(lines, env, more).catch((caught: unknown) => caught)
-  if (!(error instanceof PgtsError)) throw new Error('it was not refused')
+  if (!(error instanceof PgtsError)) throw new Error('no error was thrown')
   expect(error.message + error.hints.join()).not.toContain('geheim')
   return error
 }
 
 describe('options of a repository in S3', () => {
-  test('defaults', async () => {
+  test('have their defaults', async () => {
     expect(await described(KEYS)).toEqual({
       bucket: 'my-bucket',
       region: 'eu-west-3',
@@ -46,7 +46,7 @@ describe('options of a repository in S3', () => {
     })
   })
 
-  test('everything', async () => {
+  test('all reach the description', async () => {
     const lines = `${KEYS}repo1-s3-token=tok
 repo1-s3-uri-style=path
 repo1-storage-host=http://store.internal:8080
@@ -85,7 +85,7 @@ io-timeout=10s`
     })
   })
 
-  test('the scheme and port of an endpoint; the port of its own option wins', async () => {
+  test('of an endpoint set scheme and port; repo1-storage-port has precedence', async () => {
     const endpoint = (text: string, more = '') => described(`${KEYS}${more}`.trim(), {}, `--repo1-s3-endpoint=${text}`)
     expect((await endpoint('http://minio:9000')).endpoint).toMatchObject({
       secure: false,
@@ -95,10 +95,10 @@ io-timeout=10s`
     expect((await endpoint('https://h:1', 'repo1-storage-port=2')).endpoint).toMatchObject({ secure: true, port: 2 })
   })
 
-  describe('where keys come from', () => {
+  describe('for the source of credentials', () => {
     const keys = async (lines: string, env: Environment = {}) => (await described(lines, env)).keys
 
-    test('auto: the machine, a named role of it, or the container that announces itself', async () => {
+    test('auto: the machine, a named role of it, or the container in the environment', async () => {
       const auto = 'repo1-s3-key-type=auto\n'
       const ecs = { AWS_CONTAINER_CREDENTIALS_RELATIVE_URI: '/v2/x' }
       const metadata = 'http://169.254.169.254'
@@ -107,7 +107,7 @@ io-timeout=10s`
       expect(await keys(auto, ecs)).toEqual({ type: 'container', url: 'http://169.254.170.2/v2/x' })
     })
 
-    test('web-id and pod-id: what the platform says', async () => {
+    test('web-id and pod-id: the variables of the platform', async () => {
       const web = { AWS_ROLE_ARN: 'arn', AWS_WEB_IDENTITY_TOKEN_FILE: '/jwt' }
       expect(await keys('repo1-s3-key-type=web-id', web)).toEqual({
         type: 'web-id',
@@ -144,7 +144,7 @@ io-timeout=10s`
     expect((await refusal(KEYS + lines)).message).toContain(words)
   })
 
-  test.each(['http://127.0.0.1:9000', '[::1]'])('%s has no buckets as host names below it', async (endpoint) => {
+  test.each(['http://127.0.0.1:9000', '[::1]'])('with endpoint %s in host style are refused', async (endpoint) => {
     const given = `--repo1-s3-endpoint=${endpoint}`
     const error = await refusal(KEYS, {}, given)
     expect(error.message).toMatch(/repo1-s3-endpoint .*is an address \((127\.0\.0\.1|::1)\)/)
@@ -152,14 +152,14 @@ io-timeout=10s`
     expect((await described(`${KEYS}repo1-s3-uri-style=path`, {}, given)).endpoint.uriStyle).toBe('path')
   })
 
-  test('a bucket with a dot has no certificate in host style', async () => {
+  test('with a dot in the bucket name are refused in host style, because no certificate matches', async () => {
     const dotted = '--repo1-s3-bucket=a.b'
     expect((await refusal(KEYS, {}, dotted)).hints).toEqual(['set repo1-s3-uri-style=path'])
     expect((await described(`${KEYS}repo1-s3-uri-style=path`, {}, dotted)).bucket).toBe('a.b')
     expect((await described(`${KEYS}repo1-storage-verify-tls=n`, {}, dotted)).bucket).toBe('a.b')
   })
 
-  test('repo-target-time: a moment, of a repository that is named', async () => {
+  test('repo-target-time requires --repo', async () => {
     const parts = (more: string) => described(KEYS, {}, more)
     expect((await parts('--repo=1 --repo-target-time=2026-01-02T03:04:05Z')).atMs).toBe(Date.UTC(2026, 0, 2, 3, 4, 5))
     expect((await refusal(KEYS, {}, '--repo-target-time=2026-01-02T03:04:05Z')).code).toBe('option-required')
@@ -174,7 +174,7 @@ describe('addresses', () => {
     ['[::1]:9000', { secure: true, host: '::1', port: 9000 }],
   ])('%s', (text, address) => expect(parseAddress(text)).toEqual(address))
 
-  test.each(['', 'a b', 'ftp://host', 'host/path', 'user@host', 'host:port', 'http://'])('%j is none', (text) => {
+  test.each(['', 'a b', 'ftp://host', 'host/path', 'user@host', 'host:port', 'http://'])('%j is refused', (text) => {
     expect(parseAddress(text)).toBeUndefined()
   })
 })
@@ -200,7 +200,7 @@ describe('the proxy of the environment', () => {
   ])('%j', (env, expected) => expect(proxyOf(env)).toEqual(expected))
 })
 
-describe('a URL of the configuration that is none is an invalid value [032], never a fault of pgts', () => {
+describe('an invalid URL in the configuration is an invalid value [032], never an assert error', () => {
   test.each([
     ['repo1-s3-endpoint=exa<mple.com', {}, /^repo1-s3-endpoint .* is not a host: exa<mple\.com$/],
     ['repo1-s3-endpoint=1.2.3.999', {}, /^repo1-s3-endpoint .* is not a host/],
@@ -237,14 +237,14 @@ describe('a URL of the configuration that is none is an invalid value [032], nev
   })
 })
 
-/** With one line of the base replaced. */
+/** With one line of the base configuration replaced. */
 async function refusalWith(replaced: string | undefined, lines: string, env: Environment): Promise<PgtsError> {
   const base = replaced === undefined ? BASE : BASE.replace(new RegExp(`^${replaced}=.*\n`, 'm'), '')
   const keys = lines.includes('key-type') ? '' : KEYS
   const error: unknown = await resolving('info --stanza=main', ini(`${base}${keys}${lines}\n[main]\npg1-path=/pg\n`))
     .then((resolved) => storageDescription(resolved.options.repo[0]!, resolved, env))
     .catch((caught: unknown) => caught)
-  if (!(error instanceof PgtsError)) throw new Error('it was not refused')
+  if (!(error instanceof PgtsError)) throw new Error('no error was thrown')
   expect(error.message + error.hints.join()).not.toContain('geheim')
   return error
 }

@@ -21,7 +21,7 @@ describe('the result line of backup', () => {
   test.each([
     [report({ label: INCR, type: 'incr' }), `incr backup ${INCR}: 34.6MB, 4.2MB stored, 1m05s`],
     [report({ label: INCR, sizeBytes: HUGE, repoSizeBytes: HUGE, durationMs: 86_340_000 }), ', 9765.5GB stored'],
-  ])('leaves out what does not fit into 80 columns (%#)', (long, text) => {
+  ])('omits parts that do not fit into 80 columns (%#)', (long, text) => {
     expect(backupResult(long)).toContain(text)
     expect(backupResult(long).length).toBeLessThanOrEqual(80)
   })
@@ -36,7 +36,7 @@ describe('the result line of backup', () => {
     [3_660_000, '1h01m'],
     [86_399_000, '23h59m'],
     [100_800_000, '1d04h'],
-  ])('%d ms are %s', (durationMs, text) => {
+  ])('shows %d ms as %s', (durationMs, text) => {
     expect(backupResult(report({ durationMs }))).toContain(` stored, ${text}, repo1`)
   })
 })
@@ -52,13 +52,13 @@ describe('the result line of restore', () => {
     expect(restoreResult(report())).toBe('restored 970 files, 34.6MB to /var/lib/postgresql/16/main; start PostgreSQL')
   })
 
-  test('counts the files that a delta restore had to write', () => {
+  test('has the number of files that a delta restore wrote', () => {
     expect(restoreResult(report({ restored: 1, unchanged: 969, restoredBytes: 8192 }))).toBe(
       'restored 1 of 970 files, 8KB to /var/lib/postgresql/16/main; start PostgreSQL',
     )
   })
 
-  test('shortens a long path from its front to 80 columns', () => {
+  test('shortens a long path at its start to 80 columns', () => {
     const line = restoreResult(report({ pgPath: `/${'directory/'.repeat(20)}main` }))
     expect(line).toMatch(/^restored 970 files, 34\.6MB to \.\.\.[a-z/]*directory\/main; start PostgreSQL$/)
     expect(line).toHaveLength(80)
@@ -79,7 +79,7 @@ const verified = (change: Partial<VerifyReport> = {}): VerifyReport => ({
 const faulty = [{ name: 'pg_data/PG_VERSION', repoName: 'x', fault: 'missing', reason: 'is missing' }] as const
 
 describe('the result line of verify', () => {
-  test('sums the counts of every repository', () => {
+  test('has the sums over every repository', () => {
     expect(verifyResult([verified()], 65_000)).toBe(
       'verify: no errors, 1000 files, 12 WAL segments, 34.6MB read, 2 backups, 1m05s',
     )
@@ -90,7 +90,7 @@ describe('the result line of verify', () => {
 
   test.each([
     ['a problem of the repository', { problems: [{ level: 'error', message: 'x' }] as const }, 1],
-    ['a note, which is no error', { problems: [{ level: 'note', message: 'x' }] as const }, 0],
+    ['a note (no error)', { problems: [{ level: 'note', message: 'x' }] as const }, 0],
     ['a faulty file of a backup', { backups: [backup({ status: 'invalid', faulty })] }, 1],
     ['a backup that is invalid without a faulty file', { backups: [backup({ status: 'invalid' })] }, 1],
     [
@@ -101,7 +101,7 @@ describe('the result line of verify', () => {
       },
       2,
     ],
-  ] as const)('counts as errors: %s', (_, change, errors) => {
+  ] as const)('has the right number of errors for %s', (_, change, errors) => {
     expect(countsOf(verified(change)).errors).toBe(errors)
   })
 })

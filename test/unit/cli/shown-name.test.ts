@@ -15,12 +15,12 @@ describe('command lines in messages', () => {
     ['pgts is running as root', 'pgts is running as root'],
     ['/opt/pgts info', '/opt/pgts info'],
     ['pgts infos', 'pgts infos'],
-  ])('%j is %j under the name pgbackrest', (text, expected) => {
+  ])('%j is shown as %j under the name pgbackrest', (text, expected) => {
     expect(withShownName(text, 'pgbackrest')).toBe(expected)
     expect(withShownName(text, 'pgts')).toBe(text)
   })
 
-  test('of an error without a logger have the name, too', () => {
+  test('of an error that is reported without a logger have the name, too', () => {
     const error = new PgtsError('command-invalid', 'there is no command x', { hints: ['pgts help lists the commands'] })
     expect(formatShortError(error, 'pgbackrest')).toContain('HINT: pgbackrest help lists the commands\n')
   })

@@ -53,13 +53,13 @@ function context(options: Partial<OptionsOf<'expire'>> = {}, repo: Partial<RepoO
 const labelsIn = async (repo: MemoryStorage) =>
   (await namesOf(repo, 'backup/main')).flatMap((name) => /\/(2[^/]*)\/backup\.manifest$/.exec(name)?.[1] ?? [])
 
-test('every repository is tidied, under the lock that backups take', async () => {
+test('expire removes from every repository, under the lock of type backup', async () => {
   const reports = await expire(context())
   expect(reports.map(({ repoKey, directories }) => [repoKey, directories])).toEqual([1, 2, 3].map((key) => [key, [F1]]))
   expect(locks).toEqual(['backup', 'released'])
 })
 
-test('one that fails does not keep the others from it, and is not hidden', async () => {
+test('a repository that fails does not prevent expire of the others, and is reported', async () => {
   for (const name of ['backup/main/backup.info', 'backup/main/backup.info.copy']) repos[1]!.files.delete(name)
   const ctx = context()
   await expect(expire(ctx)).rejects.toThrow(expect.objectContaining({ code: 'command', exitCode: 104 }))
@@ -117,7 +117,7 @@ describe('after a backup', () => {
   })
 })
 
-test('without retention nothing goes', async () => {
+test('without retention nothing is removed', async () => {
   await expire(context({}, { retentionFull: undefined }))
   expect(await labelsIn(repos[0]!)).toEqual([F1, F2])
 })
@@ -127,15 +127,15 @@ test('a dry run writes nothing', async () => {
   expect(await labelsIn(repos[0]!)).toEqual([F1, F2])
 })
 
-describe('a backup by name', () => {
-  test('goes where it is', async () => {
+describe('expire --set', () => {
+  test('removes the backup from the repository that has it', async () => {
     await fillRepository(repos[1]!, { backups: [{ label: F2 }] })
     repos = [repos[0]!]
     const reports = await expire(context({ set: F1 }))
     expect(reports[0]?.groups).toEqual([{ reason: 'set', label: F1, labels: [F1] }])
   })
 
-  test('that is nowhere is warned about, and everything stays', async () => {
+  test('warns of an unknown backup and removes nothing', async () => {
     const ctx = context({ set: '20250101-000000F' })
     await expire(ctx)
     expect(ctx.log.lines.filter((line) => line.startsWith('warn'))).toEqual([
@@ -145,10 +145,10 @@ describe('a backup by name', () => {
   })
 })
 
-describe('refused before anything is touched', () => {
+describe('expire refuses, before anything is changed,', () => {
   test.each([
-    ['a label that is none', { set: 'latest' }, 'option-invalid-value', /'latest' is not a backup label/],
-    ['two wishes at once', { set: F1, oldest: true }, 'option-invalid', /cannot be used together/],
+    ['an invalid label', { set: 'latest' }, 'option-invalid-value', /'latest' is not a backup label/],
+    ['--set with --oldest', { set: F1, oldest: true }, 'option-invalid', /cannot be used together/],
     [
       'a partial segment',
       { archiveExpireBefore: '000000010000000000000001.partial' },

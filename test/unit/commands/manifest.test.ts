@@ -3,7 +3,7 @@ import { expect, test } from 'vitest'
 import { isPgtsError } from '../../../src/util/error.ts'
 import { runInProcess } from '../../support/processes/in-process.ts'
 
-/** A repository that pgbackrest 2.59.1 wrote; what is expected here is what it printed of it. */
+/** A repository that pgbackrest 2.59.1 wrote; the expected output is that of pgbackrest. */
 const REPO = fileURLToPath(new URL('../../vectors/blocks/2.59.1-gz/repo', import.meta.url))
 const FULL = '20261122-152946F'
 const DIFF = `${FULL}_20261122-152949D`
@@ -17,7 +17,7 @@ async function manifest(...args: string[]): Promise<string> {
   return text
 }
 
-test('one file with its blocks, as JSON', async () => {
+test('manifest prints one file with its blocks as JSON', async () => {
   expect(await manifest(`--set=${INCR}`, '--output=json', '--filter=pg_data/base/5/50000')).toBe(
     `{"label":"${INCR}","reference":["${FULL}","${DIFF}","${INCR}"],"type":"incr",` +
       '"time":{"start":1795361389,"copy":1795361389,"stop":1795361389},"bundle":{"bundle":true,"raw":true},' +
@@ -28,7 +28,7 @@ test('one file with its blocks, as JSON', async () => {
   )
 })
 
-test('the newest backup, one file with its blocks, as text', async () => {
+test('manifest prints the newest backup and one file with its blocks as text', async () => {
   const text = await manifest('--filter=pg_data/base/5/50000')
   expect(text.replace(/^time: .*\n/m, '')).toBe(`label: ${INCR}
 reference: ${FULL}, ${DIFF}, ${INCR}
@@ -48,7 +48,7 @@ file list:
 `)
 })
 
-test('files by where they are stored', async () => {
+test('manifest --reference selects files by the backup that stores them', async () => {
   const names = async (...args: string[]) =>
     (JSON.parse(await manifest('--output=json', ...args)) as { fileList: { name: string; reference?: string }[] })
       .fileList
@@ -59,7 +59,7 @@ test('files by where they are stored', async () => {
   const full = await names(`--set=${INCR}`, `--reference=${FULL}`)
   expect(full).toEqual(all.filter(({ reference }) => reference === FULL))
   expect([own.length > 0, full.length > 0, own.length + full.length < all.length + 1]).toEqual([true, true, true])
-  // Blocks are told of one file only.
+  // Blocks are shown for a single file only.
   expect(JSON.stringify(all)).not.toContain('delta')
 })
 
@@ -67,12 +67,12 @@ test.each([
   [['--set=nothing'], 'option-invalid-value', "'nothing' is not a backup label"],
   [['--set=20200101-000000F'], 'file-missing', 'neither'],
   [['--filter=pg_data/nothing'], 'file-missing', `backup ${INCR} has no file pg_data/nothing`],
-])('%j is refused', async (args, code, words) => {
+])('manifest %j is refused', async (args, code, words) => {
   const error: unknown = await manifest(...args).then(
     () => undefined,
     (reason: unknown) => reason,
   )
-  if (!isPgtsError(error)) throw new Error('it was not refused')
+  if (!isPgtsError(error)) throw new Error('no error was thrown')
   expect(error.code).toBe(code)
   expect(error.message).toContain(words)
 })

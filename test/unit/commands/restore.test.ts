@@ -112,7 +112,7 @@ function context(options: Record<string, unknown> = {}, more: Partial<RestoreRun
 async function refusal(options: Record<string, unknown> = {}): Promise<PgtsError> {
   const error: unknown = await restore(context(options)).catch((reason: unknown) => reason)
   if (isPgtsError(error)) return error
-  throw new Error('nothing was refused', { cause: error })
+  throw new Error('the restore succeeded or failed with an unexpected error', { cause: error })
 }
 
 /** Everything below a directory: kind, mode and content, as one comparable value. */
@@ -142,8 +142,8 @@ function withoutClock(names: Record<string, string>): Record<string, string> {
   )
 }
 
-describe('into an empty directory', () => {
-  test('everything comes back as the manifest says, and the server is told how to recover', async () => {
+describe('a restore into an empty directory', () => {
+  test('restores everything in the manifest, and writes recovery settings', async () => {
     await aBackup()
     mkdirSync(join(dir, 'spool/archive/main/in'), { recursive: true })
     const ctx = context()
@@ -173,14 +173,14 @@ describe('into an empty directory', () => {
     expect(ctx.log.lines.at(-1)).toBe('info: restore size = 25.7KB, file total = 8')
   })
 
-  test('link-all brings links back, and their content where they point', async () => {
+  test('with link-all restores links, and their content at the destination', async () => {
     await aBackup()
     await restore(context({ linkAll: true }))
     expect(readlinkSync(join(pgPath, 'pg_wal'))).toBe(join(dir, 'wal'))
     expect(snapshot(join(dir, 'wal'))).toEqual({ archive_status: 'directory 700' })
   })
 
-  test('an offline backup recovers nothing by default, and keeps its checkpoint', async () => {
+  test('of an offline backup writes no recovery settings by default, and keeps the checkpoint', async () => {
     const online = aManifest([]).options
     await aBackup({ options: { ...online, online: false } })
     expect(await restore(context())).toMatchObject({ type: 'none' })
@@ -206,19 +206,19 @@ describe('into an empty directory', () => {
       "time = '2090-01-01 12:00:00+00'",
     ],
     [
-      'a zone that only the server knows is handed on',
+      'a zone that only the server knows is written unchanged',
       { type: 'time', target: '2090-01-01 12:00 CET', set: LABEL },
       "time = '2090-01-01 12:00 CET'",
     ],
     ['a transaction id is decimal', { type: 'xid', target: '0x1F' }, "xid = '31'"],
     ['a name is quoted', { type: 'name', target: "it's" }, "name = 'it''s'"],
-  ])('the recovery target: %s', async (_, options, setting) => {
+  ])('writes the recovery target: %s', async (_, options, setting) => {
     await aBackup()
     await restore(context(options))
     expect(readFileSync(join(pgPath, 'postgresql.auto.conf'), 'utf8')).toContain(`\nrecovery_target_${setting}\n`)
   })
 
-  test('standby gets standby.signal', async () => {
+  test('with type standby writes standby.signal', async () => {
     await aBackup()
     await restore(context({ type: 'standby' }))
     expect(existsSync(join(pgPath, 'standby.signal'))).toBe(true)
@@ -226,7 +226,7 @@ describe('into an empty directory', () => {
   })
 })
 
-describe('a copy that would archive into the stanza of the original is warned of', () => {
+describe('restore warns of a copy that would archive into the stanza of the original', () => {
   const warned = async (options: Record<string, unknown>, more: Partial<RestoreRun> = {}) => {
     const ctx = context(options, more)
     await restore(ctx)
@@ -243,12 +243,12 @@ describe('a copy that would archive into the stanza of the original is warned of
     ])
   })
 
-  test('when nothing is configured and the backup was taken of another one', async () => {
+  test('when no directory is configured and the backup was taken of another one', async () => {
     await aBackup()
     expect(await warned({}, { configured: null })).toEqual([expect.stringContaining("is not the one in '/old/data'")])
   })
 
-  test('with the setting to change where --archive-mode=off is not written', async () => {
+  test('with the setting to change when --archive-mode=off would not be written', async () => {
     await aBackup()
     expect(await warned({ type: 'none' }, { configured: '/other', typed: ['--type=none'] })).toEqual([
       expect.stringContaining('HINT: set archive_mode = off in its configuration'),
@@ -256,12 +256,8 @@ describe('a copy that would archive into the stanza of the original is warned of
   })
 
   test.each<[string, Record<string, unknown>, Partial<RestoreRun>]>([
-    ['it is the configured one', {}, {}],
-    [
-      'archive-mode says what is wanted',
-      { archiveMode: 'off' },
-      { configured: '/other', typed: ['--archive-mode=off'] },
-    ],
+    ['it is the configured directory', {}, {}],
+    ['archive-mode is given', { archiveMode: 'off' }, { configured: '/other', typed: ['--archive-mode=off'] }],
     ['it becomes a standby', { type: 'standby' }, { configured: '/other' }],
   ])('not when %s', async (_, options, more) => {
     await aBackup()
@@ -276,8 +272,8 @@ describe('a copy that would archive into the stanza of the original is warned of
   })
 })
 
-describe('over an existing cluster', () => {
-  test('--delta writes only what differs, removes the rest, and ends as a fresh restore does', async () => {
+describe('a restore over an existing cluster', () => {
+  test('with --delta writes only what differs, removes other files, and has the result of a fresh restore', async () => {
     await aBackup()
     await restore(context())
     const fresh = withoutClock(snapshot(dir))
@@ -306,20 +302,20 @@ describe('over an existing cluster', () => {
     expect(withoutClock(snapshot(dir))).toEqual(fresh)
   })
 
-  test('--force rewrites everything', async () => {
+  test('with --force rewrites everything', async () => {
     await aBackup()
     await restore(context())
     expect(await restore(context({ force: true }))).toMatchObject({ unchanged: 0, restored: 7 })
   })
 
-  test('--delta --force trusts size and time', async () => {
+  test('with --delta --force keeps files of equal size and time', async () => {
     await aBackup()
     await restore(context())
     const report = await restore(context({ delta: true, force: true }))
     expect(report.unchanged).toBeGreaterThan(4)
   })
 
-  test('type preserve keeps settings and signal files', async () => {
+  test('with type preserve keeps settings and signal files', async () => {
     await aBackup()
     await restore(context())
     writeFileSync(join(pgPath, 'postgresql.auto.conf'), "mine = '1'\n")
@@ -331,13 +327,13 @@ describe('over an existing cluster', () => {
   })
 })
 
-describe('where a call waits for a network, the archive is asked while the manifest comes', () => {
+describe('a restore from a remote store, which lists the archive while it loads the manifest,', () => {
   async function withHistory(): Promise<void> {
     mkdirSync(join(repo, 'archive/main/15-1'), { recursive: true })
     writeFileSync(join(repo, 'archive/main/15-1/00000002.history'), '1\t0/1000000\tbefore the backup began\n')
   }
 
-  test('a timeline that was left too early is refused, and nothing is touched', async () => {
+  test('refuses a timeline that forked too early, and changes nothing', async () => {
     await aBackup()
     await withHistory()
     const error = await restore(context({}, { distant: true })).catch((reason: unknown) => reason)
@@ -345,7 +341,7 @@ describe('where a call waits for a network, the archive is asked while the manif
     expect(existsSync(pgPath)).toBe(false)
   })
 
-  test('what the manifest says counts, also where the list differs', async () => {
+  test('uses the values of the manifest where backup.info differs', async () => {
     const manifest = await aBackup()
     await withHistory()
     const listed = { ...backupEntryOf(manifest), archiveStart: '000000020000000000000002' }
@@ -360,7 +356,7 @@ describe('where a call waits for a network, the archive is asked while the manif
     expect(error).toMatchObject({ code: 'db-mismatch' })
   })
 
-  test('a manifest that cannot be used is the story, whatever the archive says', async () => {
+  test('reports an unusable manifest, whatever the archive has', async () => {
     await aBackup()
     await withHistory()
     for (const name of ['backup.manifest', 'backup.manifest.copy']) rmSync(join(repo, 'backup/main', LABEL, name))
@@ -368,15 +364,15 @@ describe('where a call waits for a network, the archive is asked while the manif
     expect(error).toMatchObject({ code: 'file-missing' })
   })
 
-  test('the cluster comes back', async () => {
+  test('restores the cluster', async () => {
     await aBackup()
     await restore(context({}, { distant: true }))
     expect(existsSync(join(pgPath, 'global/pg_control'))).toBe(true)
   })
 })
 
-describe('refused before anything is touched', () => {
-  test('a running server [038]: alive or not, with the process id', async () => {
+describe('checks before a restore', () => {
+  test('refuse a data directory with a live server [038], naming its process id; not with a dead one', async () => {
     await aBackup()
     await restore(context())
     writeFileSync(join(pgPath, 'postmaster.pid'), `${process.pid}\n${pgPath}\n`)
@@ -388,7 +384,7 @@ describe('refused before anything is touched', () => {
     expect(existsSync(join(pgPath, 'global/pg_control'))).toBe(true)
   })
 
-  test('a directory with content [040], with --delta as the way out', async () => {
+  test('refuse a directory with content [040], with --delta as the hint', async () => {
     await aBackup()
     mkdirSync(pgPath, { recursive: true })
     writeFileSync(join(pgPath, 'something'), '')
@@ -399,7 +395,7 @@ describe('refused before anything is touched', () => {
     expect(error.hints.join()).toContain('--delta')
   })
 
-  test('a tablespace directory with content [040]', async () => {
+  test('refuse a tablespace directory with content [040]', async () => {
     await aBackup()
     mkdirSync(join(dir, 'ts/PG_15_202209061/5'), { recursive: true })
     expect((await refusal()).exitCode).toBe(40)
@@ -411,7 +407,7 @@ describe('refused before anything is touched', () => {
     ['--delta', { delta: true }],
     ['--force', { force: true }],
     ['--delta --force', { delta: true, force: true }],
-  ])('a tablespace location with foreign content [040] with %s', async (_, options) => {
+  ])('refuse a tablespace location with foreign content [040] with %s', async (_, options) => {
     await aBackup()
     await restore(context())
     if (!('delta' in options || 'force' in options)) rmSync(pgPath, { recursive: true })
@@ -428,14 +424,14 @@ describe('refused before anything is touched', () => {
     expect(existsSync(join(pgPath, 'global/pg_control'))).toBe('delta' in options || 'force' in options)
   })
 
-  test('a file or a link named like a version directory is foreign content [040]', async () => {
+  test('refuse a file or a link named like a version directory as foreign content [040]', async () => {
     await aBackup()
     mkdirSync(join(dir, 'ts'))
     symlinkSync(join(dir, 'wal'), join(dir, 'ts/PG_14_202107181'))
     expect((await refusal()).message).toContain("'PG_14_202107181' in it belongs to no tablespace")
   })
 
-  test('a tablespace beside other versions and what a file system creates is restored', async () => {
+  test('accept a tablespace location with other versions and lost+found', async () => {
     await aBackup()
     for (const name of ['PG_14_202107181/1', 'PG_9.6_201608131', 'lost+found']) {
       mkdirSync(join(dir, 'ts', name), { recursive: true })
@@ -444,7 +440,7 @@ describe('refused before anything is touched', () => {
     expect(readdirSync(join(dir, 'ts')).sort()).toEqual(['PG_14_202107181', 'PG_15_202209061', 'PG_9.6_201608131', 'lost+found']) // prettier-ignore
   })
 
-  test('--delta and --force on what does not look like a cluster are switched off [040]', async () => {
+  test('refuse --delta and --force for a directory that is not a cluster [040]', async () => {
     await aBackup()
     mkdirSync(pgPath, { recursive: true })
     writeFileSync(join(pgPath, 'holiday.jpg'), 'keep')
@@ -459,7 +455,7 @@ describe('refused before anything is touched', () => {
   test.each([
     ['does not exist', () => undefined],
     ['is empty', () => mkdirSync(pgPath, { recursive: true })],
-  ])('--delta and --force warn about nothing when the data directory %s', async (_, prepare) => {
+  ])('log no warning with --delta and --force when the data directory %s', async (_, prepare) => {
     await aBackup()
     const warningsOf = async (options: Record<string, unknown>) => {
       for (const name of ['pg', 'wal', 'ts']) rmSync(join(dir, name), { recursive: true, force: true })
@@ -473,7 +469,7 @@ describe('refused before anything is touched', () => {
     expect(await warningsOf({ force: true })).toEqual(usual)
   })
 
-  test('content in a tablespace is refused with the reason why --delta is switched off', async () => {
+  test('refuse content in a tablespace, with the reason why --delta is not applied', async () => {
     await aBackup()
     mkdirSync(join(dir, 'ts/PG_15_202209061/5'), { recursive: true })
     const error = await refusal({ delta: true })
@@ -483,7 +479,7 @@ describe('refused before anything is touched', () => {
     )
   })
 
-  test('--delta on the cluster of another system [051]; --force replaces it', async () => {
+  test('refuse --delta on a cluster with another system identifier [051]; --force replaces it', async () => {
     await aBackup()
     await restore(context())
     writeFileSync(join(pgPath, 'global/pg_control'), Buffer.from(aControl(42n), 'latin1'))
@@ -496,7 +492,7 @@ describe('refused before anything is touched', () => {
     expect(parseControlFile(readFileSync(join(pgPath, 'global/pg_control'))).systemId).toBe(SYSTEM_ID)
   })
 
-  test('--delta over a damaged pg_control is what delta is for', async () => {
+  test('accept --delta over a damaged pg_control', async () => {
     await aBackup()
     await restore(context())
     writeFileSync(join(pgPath, 'global/pg_control'), 'garbage')
@@ -504,29 +500,29 @@ describe('refused before anything is touched', () => {
     expect(parseControlFile(readFileSync(join(pgPath, 'global/pg_control'))).systemId).toBe(SYSTEM_ID)
   })
 
-  test('no backup at all [075], with the reason for every repository', async () => {
+  test('refuse a stanza without a backup [075], with the reason of every repository', async () => {
     const error = await refusal()
     expect(error.exitCode).toBe(75)
     expect(error.hints.join()).toContain('repo1: unable to open missing file')
   })
 
   test.each([
-    ['a transaction id that is none', { type: 'xid', target: 'abc' }, 32],
+    ['an invalid transaction id', { type: 'xid', target: 'abc' }, 32],
     ['a name that is too long', { type: 'name', target: 'x'.repeat(64) }, 32],
     ['a line break in a name', { type: 'name', target: 'a\nb' }, 32],
     ['a line break in a setting', { recoveryOption: new Map([['work_mem', '1\n2']]) }, 32],
     ['two targets', { type: 'xid', target: '7', recoveryOption: new Map([['recovery-target-name', 'x']]) }, 31],
-    ['a timeline that is none', { targetTimeline: 'abc' }, 58],
-    ['a time that is none, with --set', { type: 'time', target: 'abc', set: LABEL }, 29],
-    ['an LSN that is none, with --set', { type: 'lsn', target: '12', set: LABEL }, 29],
-  ])('%s, before pg_control is gone', async (_, options, code) => {
+    ['an invalid timeline', { targetTimeline: 'abc' }, 58],
+    ['an invalid time, with --set', { type: 'time', target: 'abc', set: LABEL }, 29],
+    ['an invalid LSN, with --set', { type: 'lsn', target: '12', set: LABEL }, 29],
+  ])('refuse %s, before pg_control is removed', async (_, options, code) => {
     await aBackup()
     await restore(context())
     expect((await refusal({ delta: true, ...options })).exitCode).toBe(code)
     expect(existsSync(join(pgPath, 'global/pg_control'))).toBe(true)
   })
 
-  test('a setting that this version does not have [031], before pg_control is gone', async () => {
+  test('refuse a setting that this version does not have [031], before pg_control is removed', async () => {
     await aBackup()
     await restore(context())
     const error = await refusal({ delta: true, recoveryOption: new Map([['standby-mode', 'on']]) })
@@ -545,7 +541,7 @@ test('a wrong checksum ends the restore [026], and the cluster cannot start', as
   expect(existsSync(join(pgPath, 'backup.manifest'))).toBe(true)
 })
 
-test('^C in the middle ends the restore with the reason, and the cluster cannot start', async () => {
+test('an abort during the copy ends the restore with its reason, and the cluster cannot start', async () => {
   await aBackup()
   const controller = new AbortController()
   const ctx = context({}, { signal: controller.signal })
@@ -560,15 +556,15 @@ test('^C in the middle ends the restore with the reason, and the cluster cannot 
   expect(existsSync(join(pgPath, 'global/pg_control'))).toBe(false)
 })
 
-describe('killed at any step, the cluster cannot start, and --delta finishes the work', () => {
-  /** Dies in the n-th line of the log: every step of a restore says something. */
+describe('after a crash at any step of restore the cluster cannot start, and --delta completes it,', () => {
+  /** Fails at the n-th log line: every step of a restore logs one. */
   function dyingAt(n: number, options: Record<string, unknown>): CommandContext<'restore'> {
     const log = recordingLogger()
     let lines = 0
     const dying =
       (method: LogMethod): LogMethod =>
       (fields: unknown, message?: string) => {
-        if (++lines === n) throw new Error('killed')
+        if (++lines === n) throw new Error('crash')
         method(fields as LogFields, message ?? '')
       }
     return {
@@ -608,7 +604,7 @@ describe('killed at any step, the cluster cannot start, and --delta finishes the
         deaths++
         const startable = existsSync(join(pgPath, 'global/pg_control'))
         if (startable && !(before && existsSync(join(pgPath, 'strange')))) {
-          // Only the very last line comes after the cluster is complete.
+          // Only the last line is logged after the cluster is complete.
           expect(withoutClock(snapshot(dir))).toEqual(whole)
         }
         const again = existsSync(join(pgPath, 'backup.manifest')) || existsSync(join(pgPath, 'PG_VERSION'))

@@ -10,11 +10,11 @@ const data = join(root, 'data')
 mkdirSync(data)
 symlinkSync(data, join(root, 'link'))
 
-test('an absolute path is taken as it is', async () => {
+test('an absolute WAL path is not changed', async () => {
   expect(await resolveWalPath('archive-push', '/elsewhere/pg_wal/x', undefined, '/')).toBe('/elsewhere/pg_wal/x')
 })
 
-test('a relative path is below pg1-path, where the server starts its commands', async () => {
+test('a relative WAL path is below pg1-path, the working directory of commands that the server starts', async () => {
   expect(await resolveWalPath('archive-push', 'pg_wal/x', data, data)).toBe(`${data}/pg_wal/x`)
 })
 
@@ -23,7 +23,7 @@ test('pg1-path may be a link to the data directory', async () => {
   expect(await resolveWalPath('archive-push', 'pg_wal/x', link, data)).toBe(`${link}/pg_wal/x`)
 })
 
-test('another directory is a copy that still has the settings of the original', async () => {
+test('a relative WAL path from another working directory is refused: a copied cluster with the settings of the original', async () => {
   await expect(resolveWalPath('archive-push', 'pg_wal/x', data, root)).rejects.toMatchObject({
     exitCode: 32,
     message: expect.stringMatching(new RegExp(`${root}, which is not .* ${data}`)) as string,
@@ -31,13 +31,13 @@ test('another directory is a copy that still has the settings of the original', 
   })
 })
 
-test('without pg1-path nobody knows where a relative path begins', async () => {
+test('a relative WAL path without pg1-path is refused', async () => {
   await expect(resolveWalPath('archive-push', 'x', undefined, data)).rejects.toMatchObject({
     exitCode: 37,
     hints: expect.arrayContaining([expect.stringContaining('%p')]) as string[],
   })
 })
 
-test('a pg1-path that does not exist', async () => {
+test('a relative WAL path with a pg1-path that does not exist is refused', async () => {
   await expect(resolveWalPath('archive-get', 'x', join(root, 'gone'), data)).rejects.toMatchObject({ exitCode: 73 })
 })

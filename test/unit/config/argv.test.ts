@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { failureOf, resolving, valueOf, BACKUP } from './resolving.ts'
 
-describe('commands', () => {
+describe('the command in a command line', () => {
   test.each([
     ['b --stanza=main --pg1-path=/pg', 'backup'],
     ['--stanza=main --pg1-path=/pg backup', 'backup'],
@@ -13,7 +13,7 @@ describe('commands', () => {
     ['-h', 'help'],
     ['', 'help'],
     ['info', 'info'],
-  ])('%j is %s', async (line, command) => {
+  ])('of %j is %s', async (line, command) => {
     expect((await resolving(line)).command).toBe(command)
   })
 
@@ -26,11 +26,11 @@ describe('commands', () => {
     ['backup --help', ['backup']],
     ['backup --stanza=main --help', ['backup']],
     ['help backup repo1-path', ['backup', 'repo1-path']],
-  ])('%j asks for help', async (line, parameters) => {
+  ])('of %j is help', async (line, parameters) => {
     expect(await resolving(line)).toMatchObject({ command: 'help', parameters })
   })
 
-  test('the part of a command in the background is a role of it', async () => {
+  test('may have the role async', async () => {
     expect(await resolving(['--stanza=x', '--pg1-path=/p', 'archive-push:async', '/p/pg_wal'])).toMatchObject({
       command: 'archive-push',
       role: 'async',
@@ -39,7 +39,7 @@ describe('commands', () => {
     expect((await resolving(['--stanza=x', 'archive-push', '/p/pg_wal/1'])).role).toBeUndefined()
   })
 
-  test('parameters follow the command, -- ends options', async () => {
+  test('is followed by parameters, and -- ends options', async () => {
     const line = ['archive-get', '--stanza=main', '--pg1-path=/pg', '000000010000000000000001', '--', '--strange']
     expect((await resolving(line)).parameters).toEqual(['000000010000000000000001', '--strange'])
   })
@@ -67,7 +67,7 @@ describe('commands', () => {
     [['archive-push', 'a', 'b'], 'param-required', "'b'", 'usage: pgts archive-push WAL-PATH'],
     [['repo-get', 'a', 'b'], 'param-required', "'b'", 'usage: pgts repo-get FILE'],
     [['archive-get', 'a', 'b', 'c'], 'param-invalid', "'c'", 'usage: pgts archive-get WAL-SEGMENT DESTINATION'],
-  ])('%j fails', async (argv, code, words, hint) => {
+  ])('%j is refused', async (argv, code, words, hint) => {
     const error = await failureOf(argv)
     expect(error.code).toBe(code)
     expect(error.message).toContain(words)
@@ -75,7 +75,7 @@ describe('commands', () => {
   })
 })
 
-describe('options', () => {
+describe('an option of a command line', () => {
   test.each<[string, string, unknown]>([
     ['--process-max=3', 'process-max', 3],
     ['--process-max 3', 'process-max', 3],
@@ -117,7 +117,7 @@ describe('options', () => {
     }
   })
 
-  test('--reset-x ignores file and environment', async () => {
+  test('--reset-x has its default, whatever file and environment set', async () => {
     const around = { env: { PGTS_PROCESS_MAX: '9', PGTS_REPO1_RETENTION_FULL: '3' } }
     expect(await valueOf('process-max', `${BACKUP} --reset-process-max`, around)).toBe(6)
     expect(await valueOf('repo1-retention-full', `${BACKUP} --reset-repo1-retention-full`, around)).toBeUndefined()
@@ -160,7 +160,7 @@ describe('options', () => {
     ['--repo1-cipher-pass=geheim', 'option-invalid', 'must not be on the command line', 'PGTS_REPO1_CIPHER_PASS'],
     ['--repo1-s3-host=x', 'option-invalid', 'repo1-storage-host (from the command line) is only valid with', ''],
     ['--repo1-hardlink --repo1-bundle', 'option-invalid', 'is only valid with repo1-bundle=n', ''],
-  ])('%s fails', async (option, code, words, hint) => {
+  ])('%s is refused', async (option, code, words, hint) => {
     const error = await failureOf(`${BACKUP} ${option}`)
     expect(error.code).toBe(code)
     expect(error.message).toContain(words)

@@ -4,7 +4,7 @@ import { commandBeginArgs, commandLineFor } from '../../../src/config/begin-line
 import { isPgtsError, type PgtsError } from '../../../src/util/error.ts'
 import { fakeFiles, ini, resolving } from './resolving.ts'
 
-/** What the user typed may be a passphrase beside a misspelt name. */
+/** The value of a misspelt option may be a passphrase. */
 test.each([
   ['--cipher-pass=SECRET info'],
   ['--cipher-pass SECRET info'],
@@ -27,7 +27,7 @@ test.each([
 ])('an error of %j does not show the value of a secret', async (line) => {
   const input = { argv: line.split(' '), env: {}, program: '/usr/bin/pgts', uid: 1, files: fakeFiles() }
   const error: unknown = await runProgram({ ...input, stdout: { write: () => undefined } }, () => {
-    throw new Error('this was understood')
+    throw new Error('no error was thrown')
   }).catch((caught: unknown) => caught)
   expect(isPgtsError(error)).toBe(true)
   const { message, hints } = error as PgtsError
@@ -81,7 +81,7 @@ describe('the begin line', () => {
   })
 })
 
-test('another command is told what this one was told on its command line', async () => {
+test('commandLineFor() has the options of the command line that the other command knows', async () => {
   const around = {
     files: {
       '/work/x.conf': '[global]\nrepo1-path=/from-file\n[main]\npg1-path=/pg\n',

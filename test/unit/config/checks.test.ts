@@ -6,7 +6,7 @@ import { BACKUP, failureOf, ini, resolving, valueOf } from './resolving.ts'
 const QUIET = `${BACKUP} --repo1-retention-full=1`
 const conf = (lines: string) => ini(`[global]\nrepo1-retention-full=1\n${lines}\n[main]\npg1-path=/pg\n`)
 
-describe('what pgts does not do yet', () => {
+describe('options that pgts does not support yet', () => {
   test.each([
     ['repo1-type=sftp\nrepo1-sftp-private-key-passphrase=geheim', 'repo1-type=sftp'],
     ['repo2-type=cifs', 'repo2-type=cifs'],
@@ -36,7 +36,7 @@ describe('what pgts does not do yet', () => {
     },
   )
 
-  test('what is harmless to ignore is warned about once, together', async () => {
+  test('that are harmless to ignore cause one warning together', async () => {
     const resolved = await resolving(
       'backup --stanza=main',
       conf('tcp-keep-alive-count=3\ntcp-keep-alive-idle=3\ndelta=y'),
@@ -46,12 +46,12 @@ describe('what pgts does not do yet', () => {
     ])
   })
 
-  test('values that change nothing are neither', async () => {
+  test('with values that change nothing are neither refused nor warned about', async () => {
     const lines = 'repo1-type=posix\nrepo1-cipher-type=none\nbackup-standby=n\nresume=n\ndelta=n\nsck-keep-alive=y'
     expect((await resolving('backup --stanza=main', conf(lines))).warnings).toEqual([])
   })
 
-  test('a passphrase without a cipher is warned about, without showing it', async () => {
+  test('a passphrase without a cipher causes a warning that does not show it', async () => {
     const { warnings } = await resolving('backup --stanza=main', conf('repo1-cipher-pass=geheim'))
     expect(warnings).toEqual([
       expect.stringMatching(/^repo1-cipher-pass \(from .*line 3\) has no effect, because repo1-cipher-type is none/),
@@ -64,18 +64,18 @@ describe('what pgts does not do yet', () => {
     })
   })
 
-  test('a restore acts on delta', async () => {
+  test('delta is accepted for restore', async () => {
     const resolved = await resolving('restore --stanza=main --pg1-path=/pg --delta')
     expect(resolved).toMatchObject({ warnings: [], options: { delta: true } })
   })
 
-  test('whatever protects data or keeps a promise is refused, not ignored', () => {
+  test('for remote hosts and SFTP are refused, not ignored', () => {
     const names = optionNames.filter((name) => /^repo-(host|sftp)|^pg-host/.test(name))
     for (const name of names) expect(JSON.stringify(optionRow(name).support), name).toContain('refuse')
   })
 })
 
-describe('root', () => {
+describe('a command line as root', () => {
   test.each([
     ['backup --stanza=main --pg1-path=/pg', true],
     ['info', true],
@@ -96,7 +96,7 @@ describe('root', () => {
   })
 })
 
-describe('options that must fit together', () => {
+describe('a command line with options that do not fit together', () => {
   test.each([
     ['backup --pg1-path=/pg', 'option-required', 'backup needs stanza', 'name the cluster: --stanza=NAME'],
     ['backup --stanza=main', 'option-required', 'backup needs pg1-path', 'is the name of the stanza right'],
@@ -144,7 +144,7 @@ describe('options that must fit together', () => {
     ],
     [`${QUIET} --force`, 'option-invalid', 'force (from the command line) is only valid with online=n', ''],
   ])('%s', async (line, code, words, hint) => {
-    // With only repo2 set there is no repo1, so its default path cannot be taken twice.
+    // With only repo2 set there is no repo1, so repo2 may have the default path of repo1.
     if (words === '') {
       expect((await resolving(line)).options).toMatchObject({ repo: [{ key: 2 }] })
       return
@@ -155,13 +155,13 @@ describe('options that must fit together', () => {
     expect(error.hints.join('\n')).toContain(hint)
   })
 
-  test('timeouts give way to the one that was set', async () => {
+  test('the default of one timeout follows the other timeout that was set', async () => {
     expect(await valueOf('protocol-timeout', `${QUIET} --db-timeout=2h`)).toBe(7_230_000)
     expect(await valueOf('db-timeout', `${QUIET} --protocol-timeout=10m`)).toBe(570_000)
     expect(await valueOf('db-timeout', `${QUIET} --protocol-timeout=20s`)).toBe(10_000)
   })
 
-  test('compress=n is compress-type=none of long ago', async () => {
+  test('the old option compress=n means compress-type=none', async () => {
     const resolved = await resolving(`${QUIET} --no-compress`)
     expect(resolved.options).toMatchObject({ compressType: 'none', compressLevel: 0 })
     const both = await resolving(`${QUIET} --no-compress --compress-type=lz4`)
@@ -177,13 +177,13 @@ describe('options that must fit together', () => {
     ['--repo1-retention-full=3 --repo1-retention-diff=2 --repo1-retention-archive-type=diff', 2, []],
     ['--repo1-retention-full=3 --repo1-retention-archive-type=diff', undefined, ['WAL will not expire']],
     ['--repo1-retention-full=3 --repo1-retention-archive-type=incr', undefined, ['WAL will not expire']],
-  ])('retention of WAL follows from %j', async (options, archive, warnings) => {
+  ])('the default of WAL retention is derived from %j', async (options, archive, warnings) => {
     const resolved = await resolving(`${BACKUP} ${options}`)
     expect(resolved.values.get('repo1-retention-archive')?.value).toBe(archive)
     expect(resolved.warnings).toEqual(warnings.map((words) => expect.stringContaining(words)))
   })
 
-  test('an index exists where something is set that counts', async () => {
+  test('a repository index exists if an option other than a default is set for it', async () => {
     const repos = async (line: string) => (await resolving(line)).options.repo.map(({ key }) => key)
     expect(await repos('info --repo3-path=/c --repo2-path=/b')).toEqual([2, 3])
     expect(await repos('info --reset-repo2-path')).toEqual([1])

@@ -14,7 +14,7 @@ const CONF =
   '[global]\nrepo1-type=s3\nrepo1-path=/repo\nrepo1-s3-bucket=b\nrepo1-s3-endpoint=s3.example.com\n' +
   'repo1-s3-region=eu-central-1\nrepo1-s3-key=k\nrepo1-s3-key-secret=s\n[main]\npg1-path=/pg\n'
 
-describe('what README and guide show is accepted', () => {
+describe('examples in README and guide are accepted', () => {
   test.each(documented.filter(({ lines }) => lines.length > 0))(
     'options in command lines of $page',
     async ({ lines }) => {
@@ -23,7 +23,7 @@ describe('what README and guide show is accepted', () => {
       for (const line of lines) {
         const outcome = await resolving(wordsOf(line), around).then(
           () => 'accepted',
-          // A name of a command in a sentence lacks its parameters.
+          // A command that is named in a sentence has no parameters.
           (error: unknown) => (/needs (stanza|WAL-PATH|LABEL|WAL)/.test(String(error)) ? 'accepted' : String(error)),
         )
         expect(`${line}: ${outcome}`).toBe(`${line}: accepted`)
@@ -39,7 +39,7 @@ describe('what README and guide show is accepted', () => {
     }
   })
 
-  test('the examples are found', () => {
+  test('some known examples are found', () => {
     expect(documented.flatMap(({ lines }) => lines)).toEqual(
       expect.arrayContaining([
         'pgts --stanza=main --max-time=2h --output=text verify',
@@ -50,7 +50,7 @@ describe('what README and guide show is accepted', () => {
   })
 })
 
-/** Lines of code blocks, and commands in running text; without the remark beside them. */
+/** Lines of code blocks, and commands in sentences; without comments at the end of lines. */
 function commandLines(text: string): string[] {
   const found = [...text.matchAll(/^(pgts -[^\n]*)|`(pgts [^`\n<]*)`/gm)].map((match) => match[1] ?? match[2] ?? '')
   return found.map((line) => line.replace(/\s{2,}.*$/, ''))
@@ -76,7 +76,7 @@ const UNITS = { size: /^\d+[KMGTP]?i?B$/, time: /^\d+(ms|s|m|h|d|w)$/ }
 describe('sizes and times of the option table', () => {
   const measured = optionNames.filter((name) => ['size', 'time'].includes(optionRow(name).type))
 
-  test.each(measured)('%s: bounds and choices carry units, and the bounds themselves are accepted', (name) => {
+  test.each(measured)('%s: bounds and choices are shown with units, and the bounds are accepted', (name) => {
     const { type, choices = [], range } = optionRow(name)
     const ranges = range === undefined ? [] : 'by' in range ? Object.values(range.by) : [range]
     for (const typed of [...choices, ...ranges.flat()]) expect(typed).toMatch(UNITS[type as 'size' | 'time'])
@@ -85,7 +85,7 @@ describe('sizes and times of the option table', () => {
         expect(() => parseValue([String(bound)], { type, range: [min, max] })).not.toThrow()
   })
 
-  test('a value out of bounds is refused with bounds that carry units', async () => {
+  test('a value out of bounds is refused, and the message shows the bounds with units', async () => {
     const { code, message } = await failureOf('verify --stanza=main --max-time=31d')
     expect(code).toBe('option-invalid-value')
     expect(message).toContain("must be between 1s and 30d, not '31d'")

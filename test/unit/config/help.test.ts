@@ -33,7 +33,7 @@ describe('help', () => {
     expect(await output('--help')).toBe(text)
   })
 
-  test.each(['', ...commandNames])('of %j fits in 80 columns', async (command) => {
+  test.each(['', ...commandNames])('of command %j fits into 80 columns', async (command) => {
     const around = {
       env: { PGTS_REPO1_PATH: `/${'very-long-path/'.repeat(2)}x`, PGTS_PG2_PATH: '/pg2', PGTS_EXCLUDE: 'a:b:c' },
     }
@@ -50,7 +50,7 @@ describe('help', () => {
     expect(text).not.toContain('--repo1-sftp-host')
   })
 
-  test('of an option tells all about it', async () => {
+  test('of an option shows its description, type, default, range and origin', async () => {
     const env = { PGTS_COMPRESS_LEVEL: '7', PGBACKREST_CONFIG: '/c/x.conf' }
     const text = await output('help backup compress-level', { env, files: { '/c/x.conf': '' } })
     expect(text).toMatch(/^--compress-level=<number>\n\nCompression level/)
@@ -61,7 +61,7 @@ describe('help', () => {
   })
 
   test.each(['/usr/bin/pgts', '/usr/bin/pgbackrest'])(
-    'of %s is read by the bash completion of pgbackrest',
+    'of %s can be parsed by the bash completion of pgbackrest',
     async (program) => {
       const words = (text: string, pattern: RegExp) => [...text.matchAll(pattern)].map((found) => found[1])
       const name = program.slice(program.lastIndexOf('/') + 1)
@@ -90,7 +90,7 @@ describe('help', () => {
     },
   )
 
-  test('shows the defaults of pgbackrest under its name, also when its configuration is broken', async () => {
+  test('shows the defaults of pgbackrest under its name, also when its configuration is invalid', async () => {
     const program = '/usr/bin/pgbackrest'
     const broken: Record<string, string> = { '/etc/pgbackrest/pgbackrest.conf': 'broken' }
     for (const files of [{}, broken]) {
@@ -107,7 +107,7 @@ describe('help', () => {
     }
   })
 
-  test('answers even when the configuration is broken', async () => {
+  test('works when the configuration is invalid', async () => {
     const text = await output('help backup', { files: { '/etc/pgts/pgts.yaml': 'globl: 1' } })
     expect(text).toContain('Back up a cluster.')
     expect(text).toContain('Values in effect are not known: /etc/pgts/pgts.yaml line 1:1')
@@ -117,7 +117,7 @@ describe('help', () => {
     ['help nothing', 'command-invalid', 'there is no command nothing'],
     ['help backup proces-max', 'option-invalid', 'there is no option proces-max'],
     ['help info process-max', 'option-invalid', 'option process-max is not valid for command info'],
-  ])('%s fails', async (line, code, words) => {
+  ])('%s is refused', async (line, code, words) => {
     await expect(output(line)).rejects.toMatchObject({ code, message: expect.stringContaining(words) })
   })
 })
@@ -135,7 +135,7 @@ test('version is text or one number for scripts', async () => {
 test.each([
   ['archive-get', ['seg', '-x']],
   ['restore', []],
-])('%s is dispatched with its options, its answer is the exit code', async (line, given) => {
+])('%s is dispatched with its options, and the return value is the exit code', async (line, given) => {
   const argv = [line, '--stanza=main', '--pg1-path=/pg', '--', ...given]
   const input = { argv, env: {}, program: '/p', uid: 1, files: fakeFiles(), stdout: { write: () => undefined } }
   const code = await runProgram(input, async ({ command, options, parameters }) => {
@@ -149,7 +149,7 @@ test.each([
   expect(code).toBe(1)
 })
 
-test.each(Object.entries(referencePages()))('docs/reference/%s says what the tables say', (name, text) => {
+test.each(Object.entries(referencePages()))('docs/reference/%s is what the tables generate', (name, text) => {
   const committed = readFileSync(new URL(`../../../docs/reference/${name}`, import.meta.url), 'utf8')
-  expect(committed, 'node scripts/run.mjs scripts/reference.ts writes it anew').toBe(text)
+  expect(committed, 'npm run reference writes it again').toBe(text)
 })

@@ -8,13 +8,13 @@ async function warningsOf(text: string, line = BACKUP): Promise<string> {
 }
 
 describe('a pgbackrest.conf', () => {
-  test('is trimmed as pgbackrest trims: a no-break space belongs to a passphrase', async () => {
+  test('is trimmed as by pgbackrest: a no-break space is part of a passphrase', async () => {
     const text = `\ufeff[global]\r\nrepo1-cipher-type=aes-256-cbc\r\nrepo1-cipher-pass =\t \u00a0p\u2003q\u00a0\f \r\n${STANZA}`
     const resolved = await resolving('info --stanza=main', ini(text))
     expect(resolved.options.repo[0]?.cipherPass).toBe('\u00a0p\u2003q\u00a0\f')
   })
 
-  test('is read as it stands, with the defaults of pgBackRest', async () => {
+  test('is read unchanged, with the defaults of pgBackRest', async () => {
     const text = [
       '# comment',
       '[global]',
@@ -54,11 +54,11 @@ describe('a pgbackrest.conf', () => {
     ['[global:backup]\ntarget-action=pause\nlink-all=y', 'link-all is not valid in [global:backup]'],
     ['[main:backup]\nlink-all=y', 'link-all is not valid in [main:backup]'],
     ['[global]\nannotation=a=1\nannotation=a=2', 'names a more than once'],
-  ])('%j is a warning', async (text, words) => {
+  ])('with %j causes a warning', async (text, words) => {
     expect(await warningsOf(text)).toContain(words)
   })
 
-  test('options of other commands and sections that this run does not read are silent', async () => {
+  test('with options of other commands and sections that are not read causes no warning', async () => {
     expect(await warningsOf('[global]\nlink-all=y\n[other]\nfoo=1\n[global:restore]\nfoo=1')).toBe('')
   })
 
@@ -83,17 +83,17 @@ describe('a pgbackrest.conf', () => {
     ['[global]\nrepo1-path=/a//b', 'option-invalid-value', 'must not contain //'],
     ['[global]\ncompress-type=zip', 'option-invalid-value', 'must be one of none, gz, lz4, zst, bz2'],
     ['[global]\ncompress-level=10', 'option-invalid-value', 'must be between -1 and 9'],
-  ])('%j is an error', async (text, code, words) => {
+  ])('with %j is refused', async (text, code, words) => {
     const error = await failureOf(BACKUP, ini(`${text}\n`))
     expect(error.code).toBe(code)
     expect(error.message).toContain(words)
   })
 
-  test('a repeated option of another command disturbs nobody', async () => {
+  test('with a repeated option of another command causes no warning', async () => {
     expect(await warningsOf('[global]\narchive-mode=off\narchive-mode=off')).toBe('')
   })
 
-  test('a stanza that is not there is named by what it would have set', async () => {
+  test('without the stanza is an error about pg1-path, with the files and stanzas as hints', async () => {
     const error = await failureOf('backup --stanza=other', ini(STANZA))
     expect(error).toMatchObject({ code: 'option-required', message: 'backup needs pg1-path' })
     expect(error.hints.join()).toContain('is the name of the stanza right')
@@ -132,7 +132,7 @@ describe('a pgbackrest.conf', () => {
   })
 })
 
-test('secrets in a file that everybody can read are warned about', async () => {
+test('secrets in a file that other users can read cause a warning', async () => {
   const text = '[global]\nrepo1-cipher-pass=geheim\n'
   const open = await resolving('info --stanza=main', { ...ini(text), mode: 0o644 })
   expect(open.warnings).toEqual([expect.stringContaining('/c/x.conf contains secrets')])

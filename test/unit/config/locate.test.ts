@@ -28,7 +28,7 @@ async function paths(
   return `${dialect}: ${(options as unknown as { repo: { path: string }[] }).repo.map(({ path }) => path).join(' ')}`
 }
 
-describe('where the configuration is', () => {
+describe('the location of the configuration', () => {
   test.each([
     ['', 'yaml: /from/yaml'],
     ['--config=/c/x.conf', 'ini: /from/x'],
@@ -63,13 +63,13 @@ describe('where the configuration is', () => {
   })
 
   test.each(['/usr/bin/pgbackrest-new', '/opt/pgbackrest/bin/pgts', 'pgts'])(
-    'only the last part of %s decides',
+    'depends only on the last part of %s',
     async (program) => {
       expect(await paths('', {}, {}, program)).toBe('yaml: /var/lib/pgts')
     },
   )
 
-  test('without a file the defaults are those of the name', async () => {
+  test('does not change the defaults of the program name when there is no file', async () => {
     const defaults = async (program: string) => {
       const env = { PGBACKREST_STANZA: 'main', PGBACKREST_PG1_PATH: '/pg' }
       const { options } = await resolving('backup', { env, program })
@@ -88,7 +88,7 @@ describe('where the configuration is', () => {
     expect(await defaults('/usr/bin/pgts')).toMatchObject({ compressType: 'zst', path: '/var/lib/pgts', bundle: true })
   })
 
-  test('the variables work as the options do, the option wins', async () => {
+  test('can be set by variables; an option has precedence', async () => {
     expect(await paths('', files, { PGTS_CONFIG: '/c/x.conf' })).toBe('ini: /from/x')
     expect(await paths('', files, { PGBACKREST_CONFIG: '/c/x.conf' })).toBe('ini: /from/x')
     expect(await paths('', files, { PGBACKREST_CONFIG: '/c/x.conf', PGTS_CONFIG: '/c/x.yml' })).toBe(
@@ -98,7 +98,7 @@ describe('where the configuration is', () => {
     expect(await paths('--no-config', files, { PGTS_CONFIG: '/c/x.conf' })).toBe('yaml: /var/lib/pgts')
   })
 
-  test('a pgbackrest.conf is not read unless it is asked for', async () => {
+  test('of a pgbackrest.conf is not searched under the name pgts', async () => {
     expect(await paths('', { '/etc/pgbackrest/pgbackrest.conf': CONF })).toBe('yaml: /var/lib/pgts')
   })
 
@@ -107,13 +107,13 @@ describe('where the configuration is', () => {
     ['--config-include-path=/no', 'path-missing', 'directory /no of config-include-path does not exist'],
     ['--config=/c/x.yml --config-include-path=/c/conf.d', 'option-invalid', 'cannot be used with /c/x.yml'],
     ['--config-path=c', 'option-invalid-value', 'config-path'],
-  ])('%s fails', async (line, code, words) => {
+  ])('with %s is refused', async (line, code, words) => {
     const error = await failureOf(`info ${line}`, { files })
     expect(error.code).toBe(code)
     expect(error.message).toContain(words)
   })
 
-  test('the same option in two files of one section is a repeat', async () => {
+  test('the same option in one section of two files is a repetition', async () => {
     const twice = { ...files, '/c/conf.d/b.conf': '[global]\nrepo2-path=/again\n' }
     const error = await failureOf('info --config-path=/c', { files: twice })
     expect(error).toMatchObject({ code: 'option-invalid' })
@@ -121,7 +121,7 @@ describe('where the configuration is', () => {
   })
 })
 
-test('real files: read from disk, directories listed in order, trouble named', async () => {
+test('configuration files are read from disk, directories in order, and errors name the file', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'pgts-config-'))
   try {
     mkdirSync(join(folder, 'conf.d'))

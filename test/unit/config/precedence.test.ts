@@ -27,8 +27,8 @@ function surroundings(places: readonly number[], dialect: 'ini' | 'yaml'): { lin
 
 const pairs = SOURCES.flatMap((strong, i) => SOURCES.slice(i + 1).map((weak) => [strong, weak] as const))
 
-describe.each(['ini', 'yaml'] as const)('in %s', (dialect) => {
-  test.each(pairs)('%s counts more than %s', async (strong, weak) => {
+describe.each(['ini', 'yaml'] as const)('precedence with %s', (dialect) => {
+  test.each(pairs)('%s has precedence over %s', async (strong, weak) => {
     const { line, around } = surroundings([SOURCES.indexOf(strong), SOURCES.indexOf(weak)], dialect)
     expect(await valueOf('process-max', line, around)).toBe(SOURCES.indexOf(strong) + 1)
     const alone = surroundings([SOURCES.indexOf(weak)], dialect)
@@ -36,13 +36,13 @@ describe.each(['ini', 'yaml'] as const)('in %s', (dialect) => {
   })
 })
 
-test('lists are not merged: the strongest source has the whole list', async () => {
+test('lists are not merged: the source with precedence sets the whole list', async () => {
   const around = { env: { PGTS_EXCLUDE: 'a:b' }, files: { '/etc/pgts/pgts.yaml': 'global: { exclude: [c] }' } }
   expect(await valueOf('exclude', 'backup --stanza=main --pg1-path=/pg', around)).toEqual(['a', 'b'])
   expect(await valueOf('exclude', 'backup --stanza=main --pg1-path=/pg --exclude=d', around)).toEqual(['d'])
 })
 
-test('each index of a group goes its own way', async () => {
+test('precedence applies to each repository index separately', async () => {
   const around = {
     env: { PGTS_REPO2_PATH: '/env2' },
     files: { '/etc/pgts/pgts.yaml': 'global: { repo: [{ path: /f1 }, { path: /f2 }] }' },
@@ -55,14 +55,14 @@ test('each index of a group goes its own way', async () => {
   })
 })
 
-test('without a stanza only the global sections count', async () => {
+test('without a stanza only the global sections are read', async () => {
   const files = { '/etc/pgts/pgts.yaml': 'stanza: { main: { log-level-console: info } }' }
   expect(await valueOf('log-level-console', 'info', { files })).toBe('warn')
   expect(await valueOf('log-level-console', 'info --stanza=main', { files })).toBe('info')
 })
 
 describe('the environment', () => {
-  test('of a container in Kubernetes is neither warned about nor used', async () => {
+  test('with service variables of Kubernetes causes no warning, and they are not used', async () => {
     const services = ['PGBACKREST', 'PGBACKREST_REPO1', 'PGBACKREST_PG1', 'PGBACKREST_REPO1_HOST', 'PGTS_REPO']
     const long = `PGBACKREST_${'A_LONG_NAME_'.repeat(4)}REPO`
     const env = Object.fromEntries(
@@ -85,7 +85,7 @@ describe('the environment', () => {
 
   const line = 'backup --pg1-path=/pg --repo1-retention-full=1'
 
-  test('may set what files may not, as PGTS_STANZA', async () => {
+  test('may set options that files may not, for example PGTS_STANZA', async () => {
     const resolved = await resolving(line, { env: { PGBACKREST_STANZA: 'main' } })
     expect(resolved.options).toMatchObject({ stanza: 'main' })
     expect(resolved.values.get('stanza')?.origin).toBe('PGBACKREST_STANZA')
@@ -95,12 +95,12 @@ describe('the environment', () => {
     ['PGTS_PROCES_MAX', '1', 'environment variable PGTS_PROCES_MAX sets no option; did you mean PGTS_PROCESS_MAX?'],
     ['PGBACKREST_NO_DELTA', 'y', 'PGBACKREST_NO_DELTA is ignored'],
     ['PGTS_RESET_PROCESS_MAX', 'y', 'PGTS_RESET_PROCESS_MAX is ignored'],
-  ])('%s=%s is a warning', async (name, value, words) => {
+  ])('with %s=%s causes a warning', async (name, value, words) => {
     const { warnings } = await resolving(line, { env: { PGTS_STANZA: 'main', [name]: value } })
     expect(warnings.join('\n')).toContain(words)
   })
 
-  test('what the command does not use is passed over, as are variables of the launcher', async () => {
+  test('with options of other commands and variables of the launcher causes no warning', async () => {
     const env = {
       PGTS_STANZA: 'main',
       PGTS_LINK_ALL: 'maybe',
@@ -122,7 +122,7 @@ describe('the environment', () => {
       "repo1-path (from PGTS_REPO1_PATH) must be an absolute path, not 'relative'",
     ],
     ['PGTS_NO_PROCESS_MAX', '1', 'option-invalid', 'has no negative form'],
-  ])('%s=%s is an error', async (name, value, code, words) => {
+  ])('with %s=%s is refused', async (name, value, code, words) => {
     const error = await failureOf(line, { env: { PGTS_STANZA: 'main', [name]: value } })
     expect(error.code).toBe(code)
     expect(error.message).toContain(words)

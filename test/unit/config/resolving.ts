@@ -44,7 +44,7 @@ export async function valueOf(name: string, commandLine: string, around: Surroun
   return (await resolving(commandLine, around)).values.get(name)?.value
 }
 
-/** The error that a command line ends with; a resolved command fails the test. */
+/** The error of a command line; a resolved command fails the test. */
 export async function failureOf(
   commandLine: string | readonly string[],
   around: Surroundings = {},
@@ -57,7 +57,7 @@ export async function failureOf(
   return outcome
 }
 
-/** `backup --stanza=main` with what it needs. */
+/** `backup --stanza=main` with its required options. */
 export const BACKUP = 'backup --stanza=main --pg1-path=/pg'
 
 export function ini(text: string): Surroundings {

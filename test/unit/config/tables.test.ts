@@ -8,7 +8,7 @@ import { parseValue } from '../../../src/config/value.ts'
 import { FORMER_NAMES, PGBACKREST_OPTIONS } from './pgbackrest-names.ts'
 
 describe('the option table', () => {
-  test('has the 198 options of pgBackRest, and few of its own', () => {
+  test('has the 198 options of pgBackRest, and the listed options of pgts', () => {
     expect(PGBACKREST_OPTIONS).toHaveLength(198)
     const own = [
       'break',
@@ -32,7 +32,7 @@ describe('the option table', () => {
     expect([...formerNames()].sort()).toEqual([...FORMER_NAMES].sort())
   })
 
-  test.each(optionNames)('%s holds together', (name) => {
+  test.each(optionNames)('has a consistent row for %s', (name) => {
     for (const command of [...optionRow(name).commands]) {
       const row = rowFor(name, command)
       if (row === undefined) throw new Error('not valid for its own command')
@@ -55,7 +55,7 @@ describe('the option table', () => {
     expect(optionRow(name).summary).toMatch(/^[A-Z].*\.$/)
   })
 
-  test('keeps secrets off the command line: passwords and keys are marked', () => {
+  test('marks passwords and keys as secret, so that the command line refuses them', () => {
     const secrets = optionNames.filter((name) => optionRow(name).secret === true)
     expect(secrets).toEqual([
       'cipher-pass',
@@ -80,7 +80,7 @@ test('the command table has the commands of pgBackRest', () => {
   expect(commandNames).toEqual(expect.arrayContaining(theirs.split(' ')))
 })
 
-test('the commands that are offered are those that something carries out', () => {
+test('the implemented commands of the table are those with a row in the terminal layer', () => {
   const ready = commandNames.filter((name) => commandRow(name).implemented === true)
   expect(ready.sort()).toEqual([...Object.keys(commandRows), 'help', 'version'].sort())
 })

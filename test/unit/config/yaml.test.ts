@@ -31,7 +31,7 @@ describe('the example of the manual', () => {
   })
 })
 
-test('without a file, the defaults of pgts', async () => {
+test('without a file the defaults of pgts apply', async () => {
   const resolved = await resolving('archive-push --stanza=main /wal')
   expect(resolved).toMatchObject({ dialect: 'yaml', configFiles: [] })
   expect(resolved.options).toMatchObject({
@@ -45,7 +45,7 @@ test('without a file, the defaults of pgts', async () => {
   expect(restore.options).toMatchObject({ spoolPath: '/var/spool/pgts', allowRoot: true, cmd: '/usr/bin/pgts' })
 })
 
-test('lists, maps, several repositories, commands within a stanza', async () => {
+test('lists, maps, several repositories and commands within a stanza are read', async () => {
   const text = `
 global:
   repo:
@@ -90,7 +90,7 @@ stanza:
   })
 })
 
-describe('errors name line and column', () => {
+describe('an error in pgts.yaml has line and column', () => {
   test.each([
     ['global:\n  a: [', 'format', '/etc/pgts/pgts.yaml line 2:', ''],
     ['global:\n  delta: true\n  delta: false', 'format', 'line 3:3', ''],
@@ -137,7 +137,7 @@ describe('errors name line and column', () => {
   })
 })
 
-test('anchors and aliases save repetition', async () => {
+test('anchors and aliases are resolved', async () => {
   const text = `
 global: { repo: [{ path: &where /a }], process-max: &n 3 }
 stanza:

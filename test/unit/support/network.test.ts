@@ -6,7 +6,7 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import { FaultyFront, type FrontFaults, SLOW_DOWN } from '../../support/faults/faulty-front.ts'
 import { type NetworkFaults, NetworkProxy } from '../../support/faults/network-proxy.ts'
 
-// A network that lies about its faults would prove nothing about what goes over it.
+// The fault tests depend on these faults, so the faults are tested themselves.
 
 async function listening(server: Server): Promise<{ host: string; port: number }> {
   server.listen(0, '127.0.0.1')
@@ -15,7 +15,7 @@ async function listening(server: Server): Promise<{ host: string; port: number }
   return { host: '127.0.0.1', port: (server.address() as AddressInfo).port }
 }
 
-/** Everything one side says until its end; `failed` when the connection broke instead. */
+/** Everything that is received until the end; `failed` when the connection broke. */
 async function heard(socket: Socket): Promise<{ bytes: Buffer; failed: boolean }> {
   const chunks: Buffer[] = []
   socket.on('data', (chunk: Buffer) => chunks.push(chunk))
@@ -26,7 +26,7 @@ async function heard(socket: Socket): Promise<{ bytes: Buffer; failed: boolean }
   return { bytes: Buffer.concat(chunks), failed }
 }
 
-/** A server that sends back what it hears, behind a proxy. */
+/** A server that returns what it receives, behind a proxy. */
 async function echo(faults: NetworkFaults) {
   const server = tcpServer((socket) => socket.on('error', () => undefined).pipe(socket))
   const proxy = await NetworkProxy.start(await listening(server), faults)
@@ -41,7 +41,7 @@ async function echo(faults: NetworkFaults) {
 }
 
 describe('the network proxy', () => {
-  test('bytes arrive whole and in order, whatever the delays', async () => {
+  test('delivers bytes completely and in order, whatever the delays', async () => {
     const { proxy, say } = await echo({ latencyMs: 2, jitterMs: 5, windowBytes: 100_000 })
     const sent = Array.from({ length: 4 }, () => randomBytes(700_000))
     const got = await Promise.all(sent.map(say))
@@ -52,21 +52,21 @@ describe('the network proxy', () => {
     expect(proxy.counters).toMatchObject({ connections: 4, upBytes: 2_800_000, downBytes: 2_800_000, struck: 0 })
   })
 
-  test('a round trip, and to connect, take twice the latency', async () => {
+  test('takes twice the latency for a round trip and for a connection', async () => {
     const { say } = await echo({ latencyMs: 30 })
     const begun = performance.now()
     expect((await say(Buffer.from('x'))).bytes.toString()).toBe('x')
     expect(performance.now() - begun).toBeGreaterThanOrEqual(119)
   })
 
-  test('bandwidth is limited', async () => {
+  test('limits bandwidth', async () => {
     const { say } = await echo({ bytesPerSecond: 1_000_000 })
     const begun = performance.now()
     await say(Buffer.alloc(200_000))
     expect(performance.now() - begun).toBeGreaterThanOrEqual(199)
   })
 
-  test('a share of connections is refused', async () => {
+  test('refuses a share of connections', async () => {
     const { proxy, say } = await echo({ refuseShare: 0.5 })
     const failed = []
     for (let i = 0; i < 6; i++) failed.push((await say(Buffer.from('x'))).failed)
@@ -88,14 +88,14 @@ describe('the network proxy', () => {
     expect((await say(bytes)).bytes.equals(bytes), 'once only').toBe(true)
   })
 
-  test('a stalled connection carries nothing, and does not end', async () => {
+  test('delivers nothing over a stalled connection, and does not end it', async () => {
     const { proxy } = await echo({ strike: { direction: 'up', everyBytes: 1, how: 'stall', times: 1 } })
     const stalled = connect(proxy.port, '127.0.0.1')
     let heardOfIt = false
     stalled.on('data', () => (heardOfIt = true)).on('close', () => (heardOfIt = true))
     stalled.write('x')
     await expect.poll(() => proxy.counters.struck).toBe(1)
-    // Another round trip on another connection is over meanwhile.
+    // A round trip on another connection is completed in this time.
     const other = connect(proxy.port, '127.0.0.1')
     other.end('y')
     expect((await heard(other)).bytes.toString()).toBe('y')
@@ -103,7 +103,7 @@ describe('the network proxy', () => {
     stalled.destroy()
   })
 
-  test('one bit is flipped, at its place', async () => {
+  test('flips one bit at the given offset', async () => {
     const { proxy, say } = await echo({ strike: { direction: 'up', everyBytes: 1000, how: 'flip', times: 1 } })
     const got = await say(Buffer.alloc(3000))
     expect(got.bytes.findIndex((byte) => byte !== 0)).toBe(999)
@@ -144,14 +144,14 @@ describe('the faulty front', () => {
     return { faulty, ask, asked }
   }
 
-  test('passes requests on as they are', async () => {
+  test('forwards requests unchanged', async () => {
     const { ask, asked, faulty } = await front()
     expect((await ask()).bytes.equals(content)).toBe(true)
     expect(asked).toEqual(['GET /a%20b?c=%2F Kept bucket.example'])
     expect(faulty.counters).toEqual({ requests: 1, struck: 0 })
   })
 
-  test('bodies go up, after a "100 Continue" too', async () => {
+  test('forwards request bodies, also after "100 Continue"', async () => {
     const { faulty, asked } = await front()
     const headers = { expect: '100-continue', 'content-length': 300_000 }
     const sent = request({ port: faulty.port, method: 'PUT', path: '/x', headers })
@@ -171,7 +171,7 @@ describe('the faulty front', () => {
     expect(asked).toHaveLength(6)
   })
 
-  test('ends bodies early, changes them, keeps answers to itself', async () => {
+  test('truncates bodies, changes them, drops answers', async () => {
     const { ask, asked, faulty } = await front({ how: { kind: 'truncate' }, times: 1 })
     await expect(ask()).rejects.toThrow('aborted')
     expect((await ask()).bytes.length).toBe(100_000)

@@ -1,12 +1,12 @@
 import { expect, test } from 'vitest'
 import { Run, type JobTaker } from '../../../src/worker/run.ts'
 
-test('a run whose jobs turn out to be at their end, when another run made room, ends', async () => {
+test('a run ends when it has no more jobs after another run has released a worker', async () => {
   let room = false
   const run = new Run(1, 'any', [], {
     hasRoom: () => room,
     pick: () => {
-      throw new Error('there is no job to hand out')
+      throw new Error('there is no job to assign')
     },
   })
   const next = run.next()
@@ -15,7 +15,7 @@ test('a run whose jobs turn out to be at their end, when another run made room, 
   expect(await next).toBeUndefined()
 }, 5000)
 
-test('a job is handed over with its weight', async () => {
+test('a job is assigned with its weight', async () => {
   const taken: number[] = []
   let room = 2
   const thread: JobTaker = { take: (_run, _id, _kind, _job, weight) => void taken.push(weight), flush: () => undefined }
