@@ -1,7 +1,9 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import type { Assignment, PushEffect, PushResult } from '../../src/core/archive/push/push-effect.ts'
+import type { Assignment, PushEffect } from '../../src/core/archive/push/push-effect.ts'
+import type { PushJobResult } from '../../src/core/archive/push/push-job.ts'
 import { PushQueue } from '../../src/core/archive/push/push-queue.ts'
+import { hangResult } from '../../src/core/archive/push/push-slots.ts'
 import { inArchiveOrder, type ReadyQueue } from '../../src/core/archive/push/ready-queue.ts'
 import { PgtsError, toPlainError } from '../../src/util/error.ts'
 
@@ -120,20 +122,23 @@ class Surroundings {
     this.apply(this.queue.finished(name, this.#resultOf(one, outcome), this.nowMs))
   }
 
-  #resultOf({ assignment, version }: Running, { kind, failing }: Outcome): PushResult {
+  #resultOf({ assignment, version }: Running, { kind, failing }: Outcome): PushJobResult | undefined {
     const { file, repoKeys } = assignment
     const error = new PgtsError('host-connect', 'no answer')
-    if (kind === 'cancelled') return { kind }
-    if (kind === 'hung') return { kind, stuck: repoKeys.filter((key) => failing.includes(key)), limitMs: 1000 }
-    if (kind === 'failed' || version === undefined) return { kind: 'failed', error }
-    const none = { stored: [], failures: [], sizeBytes: SEGMENT_BYTES, mtimeNs: version, warnings: [] }
-    if (kind === 'refused') return { kind: 'answered', result: { ...none, refused: toPlainError(error) } }
+    if (kind === 'cancelled') return undefined
+    if (kind === 'hung') {
+      const stuck = repoKeys.filter((key) => failing.includes(key))
+      return hangResult(file.name, stuck, 1000)
+    }
+    const none = { stored: [], failures: [], sizeBytes: SEGMENT_BYTES, warnings: [] }
+    if (kind === 'failed' || version === undefined) return { ...none, refused: toPlainError(error) }
+    if (kind === 'refused') return { ...none, mtimeNs: version, refused: toPlainError(error) }
     const stored = repoKeys.filter((key) => !failing.includes(key))
     for (const key of stored) this.stored.get(key)?.add(`${file.name}@${version}`)
     const failures = repoKeys
       .filter((key) => failing.includes(key))
       .map((repoKey) => ({ repoKey, error: toPlainError(error) }))
-    return { kind: 'answered', result: { ...none, stored, failures } }
+    return { ...none, mtimeNs: version, stored, failures }
   }
 
   /** What the loop of the background process does from here on: it sleeps for as long as the queue says. */

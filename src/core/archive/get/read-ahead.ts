@@ -87,10 +87,9 @@ class ReadAhead {
   /** When replay last took or requested a segment. */
   #movedMs: number
   #spoolPausedUntilMs = Number.NEGATIVE_INFINITY
-  #spoolFailure: string | undefined
+  #spoolFailed = false
   #reason: string | undefined
-  #segments = 0
-  #bytes = 0
+  readonly #fetched = { segments: 0, bytes: 0 }
 
   constructor(request: ReadAheadRequest) {
     this.#request = request
@@ -116,13 +115,12 @@ class ReadAhead {
       this.#look()
       while (this.#reason === undefined) await this.#fetchUntilError()
       signal.throwIfAborted()
-      return { reason: this.#reason, segments: this.#segments, bytes: this.#bytes }
+      return { reason: this.#reason, ...this.#fetched }
     } finally {
       clearInterval(timer)
       for (const watcher of watchers) watcher?.close()
       clearTimeout(this.#gathering)
       for (const segment of this.#ready) this.#remove(segment)
-      log.detail(`fetched ${this.#segments} segment(s) ahead`)
     }
   }
 
@@ -209,16 +207,15 @@ class ReadAhead {
       const { repoKey, sizeBytes } = result.fetched
       this.#ready.add(segment)
       this.#failed.delete(segment)
-      this.#segments++
-      this.#bytes += sizeBytes
-      this.#spoolFailure = undefined
+      this.#fetched.segments++
+      this.#fetched.bytes += sizeBytes
+      this.#spoolFailed = false
       log.detail({ file: segment, repo: repoKey }, `fetched ${segment} ahead from repo${repoKey}`)
     } else if (result.spool !== undefined) {
       this.#spoolPausedUntilMs = clock.nowMs() + SPOOL_PAUSE_MS
-      const { message } = result.spool
       // Logged once per outage; calls in the foreground fetch for themselves.
-      if (this.#spoolFailure === undefined) log.warn(`cannot fetch ahead: ${message}`)
-      this.#spoolFailure = message
+      if (!this.#spoolFailed) log.warn(`cannot fetch ahead: ${result.spool.message}`)
+      this.#spoolFailed = true
     } else {
       this.#failed.set(segment, clock.nowMs() + FAILURE_PAUSE_MS)
     }
@@ -228,11 +225,10 @@ class ReadAhead {
   /** A name was created or removed. The result of a fetch is reported by its job; a missing segment was taken. */
   #nameChanged(name: string | null): void {
     const { spool, segmentSize, queueMaxBytes } = this.#request
-    const segment = name as WalSegment | null
-    if (segment === null) return this.#look()
-    if (this.#fetching.has((segment.endsWith(FETCHING) ? segment.slice(0, -FETCHING.length) : segment) as WalSegment))
-      return
-    if (!this.#ready.has(segment)) return this.#lookSoon()
+    if (name === null) return this.#look()
+    const segment = segmentOf(name)
+    if (this.#fetching.has(segment)) return
+    if (segment !== name || !this.#ready.has(segment)) return this.#lookSoon()
     if (!existsSync(pathOf(`${spool.in}/${segment}`))) this.#gone.add(segment)
     if (isLow(this.#ready.size - this.#gone.size, segmentSize, queueMaxBytes)) this.#look()
     else this.#lookSoon()
@@ -269,10 +265,9 @@ class ReadAhead {
     const { spool, clock } = this.#request
     const present = new Set(readdirSync(pathOf(spool.in), { encoding: 'latin1' }))
     for (const name of present) {
-      const segment = (name.endsWith(FETCHING) ? name.slice(0, -FETCHING.length) : name) as WalSegment
-      if (!this.#ready.has(segment) && !this.#fetching.has(segment)) {
+      const segment = segmentOf(name)
+      if (!this.#ready.has(segment) && !this.#fetching.has(segment))
         return `${name} was put into the spool by another program`
-      }
     }
     const taken = [...this.#ready].filter((segment) => !present.has(segment))
     for (const segment of taken) this.#ready.delete(segment)
@@ -281,25 +276,22 @@ class ReadAhead {
     const request = readRequest(spool)
     const requested = request?.call === this.#lastRequest?.call ? undefined : request?.segment
     this.#lastRequest = request
-    if (requested !== undefined || taken.length > 0) {
-      this.#movedMs = clock.nowMs()
-      this.#position = moved(this.#position, requested, taken)
-      this.#tidy()
-    }
-    return undefined
-  }
-
-  /** Remove segments that replay has passed or will not reach. */
-  #tidy(): void {
-    for (const segment of this.#ready) {
-      if (this.#isWanted(segment)) continue
-      this.#remove(segment)
-    }
+    if (requested === undefined && taken.length === 0) return undefined
+    this.#movedMs = clock.nowMs()
+    this.#position = moved(this.#position, requested, taken)
+    // Segments that replay has passed or will not reach.
+    for (const segment of this.#ready) if (!this.#isWanted(segment)) this.#remove(segment)
     for (const segment of this.#failed.keys()) if (!this.#isWanted(segment)) this.#failed.delete(segment)
+    return undefined
   }
 
   #remove(segment: WalSegment): void {
     this.#ready.delete(segment)
     removeIfExists(`${this.#request.spool.in}/${segment}`)
   }
+}
+
+/** Of a file in the queue, complete or not. The name of another program's file is no segment; the caller compares it. */
+function segmentOf(name: string): WalSegment {
+  return (name.endsWith(FETCHING) ? name.slice(0, -FETCHING.length) : name) as WalSegment
 }

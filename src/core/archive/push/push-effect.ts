@@ -1,5 +1,17 @@
 import type { PgtsError } from '../../../util/error.ts'
-import type { PushJobResult } from './push-job.ts'
+import type { PushStatus } from '../status/push-status.ts'
+
+export interface PushQueueSettings {
+  readonly repoKeys: readonly number[]
+  /** archive-push-queue-max, bytes. */
+  readonly queueMaxBytes: number | undefined
+  /** archive-push-batch-size: at most so much is started before the queue is read again. */
+  readonly batchBytes: number
+  /** Of the process that ran before. */
+  readonly before: PushStatus | undefined
+  readonly nowMs: number
+  readonly random: () => number
+}
 
 /** A file that is stored in every repository. */
 export interface StoredFile {
@@ -30,15 +42,6 @@ export interface Assignment {
   readonly repoKeys: readonly number[]
 }
 
-/** How a push ended. */
-export type PushResult =
-  | { readonly kind: 'answered'; readonly result: PushJobResult }
-  /** The repositories that had not answered at the deadline; none: the file was not read by then. */
-  | { readonly kind: 'hung'; readonly stuck: readonly number[]; readonly limitMs: number }
-  | { readonly kind: 'failed'; readonly error: unknown }
-  /** The process ends. */
-  | { readonly kind: 'cancelled' }
-
 /** What the background process has to do. Effects are carried out in order. */
 export type PushEffect =
   | { readonly kind: 'write-ok'; readonly name: string; readonly stored: StoredFile }
@@ -55,9 +58,6 @@ export type PushEffect =
       /** Name of a WAL file. */
       readonly file?: string
     }
-
-/** What keeps the whole queue from being pushed: archive_status, the archive lock, the spool. */
-export type Obstacle = 'queue' | 'lock' | 'spool'
 
 export function logEffect(level: 'warn' | 'info' | 'detail', message: string, file?: string): PushEffect {
   return { kind: 'log', level, message, file }

@@ -35,8 +35,8 @@ export interface PushJobResult {
   /** The file itself cannot be archived; then nothing else is reported. */
   readonly refused?: PlainError
   readonly sizeBytes: number
-  /** Modification time of the file, ns. */
-  readonly mtimeNs: bigint
+  /** Modification time of the file, ns; absent: the push has hung, or its worker has failed. */
+  readonly mtimeNs?: bigint
   /** For the caller of archive-push. */
   readonly warnings: readonly string[]
 }

@@ -1,41 +1,17 @@
 import { bytesToText } from '../../../util/byte-string.ts'
-import { EXIT_CODES, fromPlainError, PgtsError, toPlainError } from '../../../util/error.ts'
+import { EXIT_CODES, fromPlainError, type PgtsError } from '../../../util/error.ts'
 import { pushFailure } from './push-wal.ts'
 import { RepositoryFailures } from '../repository-failures.ts'
-import { PushRecord, type PushStatus } from '../status/push-status.ts'
-import {
-  logEffect,
-  type Assignment,
-  type Obstacle,
-  type PushEffect,
-  type PushResult,
-  type WaitingFile,
-} from './push-effect.ts'
+import { type Obstacle, type OwnStatus, PushRecord } from '../status/push-status.ts'
+import { logEffect, type Assignment, type PushEffect, type PushQueueSettings, type WaitingFile } from './push-effect.ts'
 import type { PushJobResult } from './push-job.ts'
 import { QueueLimit } from './queue-limit.ts'
-import type { ReadyQueue } from './ready-queue.ts'
+import { ReadSchedule, type ReadyQueue } from './ready-queue.ts'
 import { RepositoryHealth } from './repository-health.ts'
-
-export interface PushQueueSettings {
-  readonly repoKeys: readonly number[]
-  /** archive-push-queue-max, bytes. */
-  readonly queueMaxBytes: number | undefined
-  /** archive-push-batch-size: at most so much is started before the queue is read again. */
-  readonly batchBytes: number
-  /** Of the process that ran before. */
-  readonly before: PushStatus | undefined
-  readonly nowMs: number
-  readonly random: () => number
-}
 
 /** The pause after the first refusal of a file; it doubles with each further attempt. */
 const REFUSED_PAUSE_MS = 1000
 const LONGEST_REFUSED_PAUSE_MS = 60_000
-/** The queue is read at least so often: a file system of another host may report no changes. */
-const READ_MS = 1000
-/** Reading takes at most a sixth of the time, so that it is not done for every file of a storm. */
-const SHORTEST_READ_PAUSE_MS = 5
-const READ_PAUSE_FACTOR = 5
 const IDLE_MS = 10 * 60_000
 
 /**
@@ -48,17 +24,12 @@ export class PushQueue {
   readonly #health: RepositoryHealth
   readonly #record: PushRecord
   readonly #limit: QueueLimit
+  readonly #reading: ReadSchedule
   /** In the order in which PostgreSQL asks for them. */
   #files = new Map<string, WaitingFile>()
   /** Files that workers have, by name. PostgreSQL may no longer want one of them. */
   readonly #running = new Map<string, Assignment & { readonly sinceMs: number }>()
-  readonly #obstacles = new Map<Obstacle, string>()
   #segmentBytes = 0
-  /** Started since the queue was read. */
-  #startedBytes = 0
-  #readMs = Number.NEGATIVE_INFINITY
-  #nextReadMs = Number.NEGATIVE_INFINITY
-  #readIsWanted = true
   #busyMs: number
   #ending = false
 
@@ -68,6 +39,7 @@ export class PushQueue {
     this.#health = new RepositoryHealth(settings.random)
     this.#record = new PushRecord(settings.nowMs, settings.before)
     this.#limit = new QueueLimit(settings.queueMaxBytes)
+    this.#reading = new ReadSchedule(settings.batchBytes)
   }
 
   /** When a file last waited, or a push ended. */
@@ -86,13 +58,12 @@ export class PushQueue {
 
   /** archive-push-batch-size is used up: the queue has to be read before another file is started. */
   get batchIsUsedUp(): boolean {
-    return this.#startedBytes > 0 && this.#startedBytes + this.#segmentBytes > this.#settings.batchBytes
+    return this.#reading.isBatchUsedUp(this.#segmentBytes)
   }
 
   /** Something may have changed: is it time to read the queue? If not, `pauseMs` ends when it is. */
   wantsReading(nowMs: number): boolean {
-    this.#readIsWanted = true
-    return nowMs >= this.#nextReadMs || this.batchIsUsedUp
+    return this.#reading.wants(nowMs, this.#segmentBytes)
   }
 
   /** The queue was read, from `startedMs` to `nowMs`. */
@@ -107,13 +78,12 @@ export class PushQueue {
     }
     this.#files = files
     this.#segmentBytes = ready.segmentBytes
-    this.#wasRead(nowMs, Math.max(SHORTEST_READ_PAUSE_MS, READ_PAUSE_FACTOR * (nowMs - startedMs)))
-    this.#obstacles.delete('queue')
+    this.#reading.wasRead(startedMs, nowMs)
+    this.#record.unblocked('queue')
     this.#clearSpoolObstacle()
     if (files.size > 0) this.#busyMs = startedMs
-    if (added.length > 0) {
-      const [first, last] = [added[0] ?? '', added.at(-1) ?? '']
-      const names = first === last ? first : `${first}...${last}`
+    if (added[0] !== undefined) {
+      const names = added.length === 1 ? added[0] : `${added[0]}...${added.at(-1)}`
       effects.push(logEffect('info', `push ${added.length} WAL file(s) to archive: ${bytesToText(names)}`))
     }
     return effects
@@ -121,19 +91,18 @@ export class PushQueue {
 
   /** The queue could not be read. */
   unreadable(message: string, nowMs: number): PushEffect[] {
-    this.#wasRead(nowMs, READ_MS)
+    this.#reading.failed(nowMs)
     return this.blocked('queue', `cannot read the archive queue: ${message}`)
   }
 
   /** Nothing can be pushed. Logged once for as long as the reason is the same. */
   blocked(by: Obstacle, message: string): PushEffect[] {
-    const before = this.#obstacles.get(by)
-    this.#obstacles.set(by, message)
+    const before = this.#record.blocked(by, message)
     return before === message ? [] : [logEffect('warn', `cannot push WAL now: ${message}`)]
   }
 
   unblocked(by: Obstacle): void {
-    this.#obstacles.delete(by)
+    this.#record.unblocked(by)
   }
 
   /** A call of archive-push waits: retry soon what is paused. */
@@ -162,26 +131,17 @@ export class PushQueue {
     file.attempts++
     for (const key of repoKeys) this.#health.started(key)
     this.#running.set(file.name, { file, repoKeys, sinceMs: nowMs })
-    this.#startedBytes += this.#segmentBytes
+    this.#reading.started(this.#segmentBytes)
   }
 
-  /** The push of a started file has ended. */
-  finished(name: string, result: PushResult, nowMs: number): PushEffect[] {
+  /** The push of a started file has ended, or hangs. @param result undefined: it was cancelled */
+  finished(name: string, result: PushJobResult | undefined, nowMs: number): PushEffect[] {
     const running = this.#running.get(name)
     if (running === undefined) return []
     this.#running.delete(name)
     for (const key of running.repoKeys) this.#health.ended(key)
     this.#busyMs = nowMs
-    switch (result.kind) {
-      case 'answered':
-        return this.#answered(running.file, result.result, nowMs)
-      case 'hung':
-        return this.#hung(running.file, result.stuck, result.limitMs, nowMs)
-      case 'failed':
-        return this.#refused(running.file, result.error, nowMs)
-      case 'cancelled':
-        return []
-    }
+    return result === undefined ? [] : this.#answered(running.file, result, nowMs)
   }
 
   okWritten(name: string): void {
@@ -191,11 +151,8 @@ export class PushQueue {
 
   /** The spool could not take an `.ok`: it is written again, see `oksToWrite`. */
   okNotWritten(name: string, message: string): PushEffect[] {
-    const first = !this.#obstacles.has('spool')
-    this.#obstacles.set('spool', message)
-    return first
-      ? [logEffect('warn', `${message}\nHINT: free space in the file system of spool-path: pg_wal grows`, name)]
-      : []
+    if (this.#record.blocked('spool', message) !== undefined) return []
+    return [logEffect('warn', `${message}\nHINT: free space in the file system of spool-path: pg_wal grows`, name)]
   }
 
   /** Files that are stored everywhere, and whose `.ok` the spool did not take. */
@@ -216,8 +173,7 @@ export class PushQueue {
     this.#clearSpoolObstacle()
     const last = names.at(-1)
     if (last !== undefined) this.#record.dropped({ file: bytesToText(last), timeMs: nowMs }, names.length)
-    this.#nextReadMs = nowMs
-    this.#readIsWanted = true
+    this.#reading.readNow(nowMs)
     return this.#limit.dropped(names)
   }
 
@@ -236,8 +192,7 @@ export class PushQueue {
   /** How long nothing has to be done, unless a push ends or something changes. */
   pauseMs(nowMs: number): number {
     if (this.batchIsUsedUp) return 0
-    const times = [this.#readMs + READ_MS]
-    if (this.#readIsWanted) times.push(this.#nextReadMs)
+    const times = [this.#reading.nextMs()]
     const retryMs = this.#files.size > 0 ? this.#health.nextTryMs() : undefined
     if (retryMs !== undefined) times.push(retryMs)
     for (const { name, refused } of this.#files.values())
@@ -246,46 +201,32 @@ export class PushQueue {
   }
 
   /** @param ended why the process ends, when it does */
-  status(nowMs: number, ended?: string): Omit<PushStatus, 'pid'> {
+  status(nowMs: number, ended?: string): OwnStatus {
     const names = [...this.#files.keys()].map(bytesToText)
-    const first = this.#files.values().next().value
-    const blocked = this.#obstacles.get('queue') ?? this.#obstacles.get('lock') ?? this.#obstacles.get('spool')
-    const why = ended ?? blocked
-    const idle = this.hasWork ? 'working' : 'idle'
     return {
-      state: ended !== undefined ? 'ended' : blocked !== undefined ? 'blocked' : idle,
-      why,
-      ...this.#record.report(nowMs),
+      ...this.#record.report(nowMs, this.hasWork, ended),
       queue: {
-        files: this.#files.size,
-        bytes: this.#files.size * this.#segmentBytes,
-        ...(first === undefined ? {} : { first: names[0] ?? '', last: names.at(-1) ?? '', sinceMs: first.sinceMs }),
+        files: names.length,
+        bytes: names.length * this.#segmentBytes,
+        first: names[0],
+        last: names.at(-1),
+        sinceMs: this.#files.values().next().value?.sinceMs,
         limitBytes: this.#settings.queueMaxBytes,
       },
       inHand: [...this.#running].map(([name, { sinceMs }]) => ({ file: bytesToText(name), sinceMs })),
-      repositories: this.#settings.repoKeys.map((key) => {
-        const outage = this.#health.outageOf(key)
-        if (outage === undefined) return { key }
-        const { sinceMs, failures, nextTryMs, error } = outage
-        return { key, trouble: { sinceMs, failures, nextTryMs, message: error.message } }
-      }),
+      repositories: this.#settings.repoKeys.map((key) => this.#health.statusOf(key)),
     }
-  }
-
-  #wasRead(nowMs: number, pauseMs: number): void {
-    this.#readMs = nowMs
-    this.#nextReadMs = nowMs + pauseMs
-    this.#readIsWanted = false
-    this.#startedBytes = 0
   }
 
   #answered(file: WaitingFile, result: PushJobResult, nowMs: number): PushEffect[] {
     if (result.refused !== undefined) return this.#refused(file, fromPlainError(result.refused), nowMs)
     delete file.refused
     const effects: PushEffect[] = []
-    // Another file may have got the name: what repositories have stored of the former does not count.
-    if (file.mtimeNs !== result.mtimeNs) file.storedIn.clear()
-    file.mtimeNs = result.mtimeNs
+    // Another file may have got the name: repositories do not have that one.
+    if (result.mtimeNs !== undefined && result.mtimeNs !== file.mtimeNs) {
+      file.storedIn.clear()
+      file.mtimeNs = result.mtimeNs
+    }
     for (const key of result.stored) {
       file.storedIn.add(key)
       const outage = this.#health.outageOf(key)
@@ -303,26 +244,10 @@ export class PushQueue {
     for (const warning of result.warnings) effects.push(logEffect('warn', warning))
     if (this.#isWanted(file)) {
       const warnings = [...result.warnings, ...this.#limit.takeAnnouncement()]
-      file.stored = { mtimeNs: result.mtimeNs, warning: warnings.length === 0 ? undefined : warnings.join('\n') }
+      file.stored = { mtimeNs: file.mtimeNs ?? 0n, warning: warnings.length === 0 ? undefined : warnings.join('\n') }
       effects.push({ kind: 'write-ok', name: file.name, stored: file.stored })
     }
     return effects
-  }
-
-  #hung(file: WaitingFile, stuck: readonly number[], limitMs: number, nowMs: number): PushEffect[] {
-    const seconds = Math.round(limitMs / 100) / 10
-    const name = bytesToText(file.name)
-    if (stuck.length === 0) {
-      const message = `cannot read WAL file '${name}' within ${seconds} seconds`
-      const hints = ['check the load of this host and the disk of pg_wal']
-      return this.#refused(file, new PgtsError('archive-timeout', message, { hints }), nowMs)
-    }
-    for (const key of stuck) {
-      const message = `the repository did not answer within ${seconds} seconds while WAL file '${name}' was being stored`
-      const hints = ['check the network and the file system of the repository']
-      this.#health.failed(key, new PgtsError('archive-timeout', message, { hints }), nowMs)
-    }
-    return this.#incomplete(file, nowMs)
   }
 
   /** Some repositories do not have the file yet. */
@@ -336,10 +261,10 @@ export class PushQueue {
     return this.#failed(file, pushFailure(file.name, failures, this.#settings.repoKeys.length), nowMs)
   }
 
-  #refused(file: WaitingFile, error: unknown, nowMs: number): PushEffect[] {
+  #refused(file: WaitingFile, error: PgtsError, nowMs: number): PushEffect[] {
     const pauseMs = Math.min(LONGEST_REFUSED_PAUSE_MS, REFUSED_PAUSE_MS * 2 ** Math.min(10, file.attempts - 1))
     file.refused = { lastTryMs: nowMs, nextTryMs: nowMs + pauseMs * (0.5 + this.#settings.random() / 2) }
-    return this.#failed(file, fromPlainError(toPlainError(error)), nowMs)
+    return this.#failed(file, error, nowMs)
   }
 
   #failed(file: WaitingFile, error: PgtsError, nowMs: number): PushEffect[] {
@@ -361,6 +286,6 @@ export class PushQueue {
   }
 
   #clearSpoolObstacle(): void {
-    if (this.#obstacles.has('spool') && this.oksToWrite().length === 0) this.#obstacles.delete('spool')
+    if (this.#record.isBlocked('spool') && this.oksToWrite().length === 0) this.#record.unblocked('spool')
   }
 }

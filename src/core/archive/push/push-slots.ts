@@ -1,11 +1,11 @@
 import { statSync } from 'node:fs'
 import { bytesToText, pathOf } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
-import { PgtsError } from '../../../util/error.ts'
+import { PgtsError, toPlainError } from '../../../util/error.ts'
 import type { Executor } from '../../../worker/executor.ts'
 import type { jobHandlers } from '../../jobs.ts'
-import type { Assignment, PushResult } from './push-effect.ts'
-import { type PushJob, WaitingOn } from './push-job.ts'
+import type { Assignment } from './push-effect.ts'
+import { type PushJob, type PushJobResult, WaitingOn } from './push-job.ts'
 
 export interface PushSlotsRequest {
   /** Directory of the WAL, absolute byte string. */
@@ -24,8 +24,12 @@ export interface PushSlotsEvents {
   next(): Assignment | undefined
   /** A worker has it. */
   started(assignment: Assignment): void
-  /** Called once for each started file; when it hangs, before the job of the worker has ended. */
-  ended(assignment: Assignment, result: PushResult): void
+  /**
+   * Called once for each started file; when it hangs, before the job of the worker has ended.
+   *
+   * @param result undefined: it was cancelled, because the process ends
+   */
+  ended(assignment: Assignment, result: PushJobResult | undefined): void
 }
 
 /** A worker has one file while the next one is pending; a worker with lanes works on both. */
@@ -60,7 +64,7 @@ export class PushSlots {
     let assignment: Assignment | undefined
     let timer: NodeJS.Timeout | undefined
     this.#used++
-    const end = (result: PushResult) => {
+    const end = (result: PushJobResult | undefined) => {
       const ended = assignment
       assignment = undefined
       clearTimeout(timer)
@@ -81,7 +85,7 @@ export class PushSlots {
       const limitMs = this.#request.timeoutMs + bytes / SLOWEST_BYTES_PER_MS
       // The thread may be stuck in a system call, so its file is reported without it.
       timer = setTimeout(() => {
-        end({ kind: 'hung', stuck: new WaitingOn(repoKeys, job.waitingOn).keys(), limitMs })
+        end(hangResult(file.name, new WaitingOn(repoKeys, job.waitingOn).keys(), limitMs))
         hangs.abort(new PgtsError('archive-timeout', `pushing WAL file '${bytesToText(file.name)}' took too long`))
       }, limitMs)
       return job
@@ -94,11 +98,10 @@ export class PushSlots {
     }
     try {
       const either = AbortSignal.any([signal, hangs.signal])
-      for await (const { result } of executor.run('archive-push', jobs(), { signal: either, singly: true }))
-        end({ kind: 'answered', result })
-      end({ kind: 'cancelled' })
+      for await (const { result } of executor.run('archive-push', jobs(), { signal: either, singly: true })) end(result)
+      end(undefined)
     } catch (error) {
-      end(signal.aborted ? { kind: 'cancelled' } : { kind: 'failed', error })
+      end(signal.aborted ? undefined : { ...NOTHING, refused: toPlainError(error) })
     } finally {
       if (!drawn) this.#used--
     }
@@ -114,4 +117,25 @@ export class PushSlots {
       nowMs: clock.nowMs(),
     }
   }
+}
+
+const NOTHING = { stored: [], failures: [], sizeBytes: 0, warnings: [] }
+
+/**
+ * The result of a push that has not ended at its deadline.
+ *
+ * @param stuck the repositories that did not answer; none: the file was not read
+ */
+export function hangResult(file: string, stuck: readonly number[], limitMs: number): PushJobResult {
+  const seconds = Math.round(limitMs / 100) / 10
+  const name = bytesToText(file)
+  const timeout = (message: string, hint: string) =>
+    toPlainError(new PgtsError('archive-timeout', message, { hints: [hint] }))
+  if (stuck.length === 0) {
+    const message = `cannot read WAL file '${name}' within ${seconds} seconds`
+    return { ...NOTHING, refused: timeout(message, 'check the load of this host and the disk of pg_wal') }
+  }
+  const message = `the repository did not answer within ${seconds} seconds while WAL file '${name}' was being stored`
+  const error = timeout(message, 'check the network and the file system of the repository')
+  return { ...NOTHING, failures: stuck.map((repoKey) => ({ repoKey, error })) }
 }

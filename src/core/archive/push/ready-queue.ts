@@ -53,6 +53,68 @@ export function readReadyQueue(walPath: string, out?: string): ReadyQueue {
   }
 }
 
+/** The queue is read at least so often: a file system of another host may report no changes. */
+const READ_MS = 1000
+/** Reading takes at most a sixth of the time, so that it is not done for every file of a storm. */
+const PAUSE_FACTOR = 5
+const SHORTEST_PAUSE_MS = 5
+
+/** When the background process reads the queue. Pure, part of `PushQueue`. */
+export class ReadSchedule {
+  readonly #batchBytes: number
+  /** Started since the queue was read. */
+  #startedBytes = 0
+  #readMs = Number.NEGATIVE_INFINITY
+  #nextMs = Number.NEGATIVE_INFINITY
+  #isWanted = true
+
+  /** @param batchBytes archive-push-batch-size */
+  constructor(batchBytes: number) {
+    this.#batchBytes = batchBytes
+  }
+
+  /** Something may have changed: is it time to read? If not, `nextMs` is when it is. */
+  wants(nowMs: number, segmentBytes: number): boolean {
+    this.#isWanted = true
+    return nowMs >= this.#nextMs || this.isBatchUsedUp(segmentBytes)
+  }
+
+  wasRead(startedMs: number, nowMs: number): void {
+    this.#ended(nowMs, Math.max(SHORTEST_PAUSE_MS, PAUSE_FACTOR * (nowMs - startedMs)))
+  }
+
+  failed(nowMs: number): void {
+    this.#ended(nowMs, READ_MS)
+  }
+
+  #ended(nowMs: number, pauseMs: number): void {
+    this.#readMs = nowMs
+    this.#nextMs = nowMs + pauseMs
+    this.#isWanted = false
+    this.#startedBytes = 0
+  }
+
+  /** The waiting files have changed: no pause. */
+  readNow(nowMs: number): void {
+    this.#nextMs = nowMs
+    this.#isWanted = true
+  }
+
+  started(bytes: number): void {
+    this.#startedBytes += bytes
+  }
+
+  /** The queue has to be read before another file is started. */
+  isBatchUsedUp(segmentBytes: number): boolean {
+    return this.#startedBytes > 0 && this.#startedBytes + segmentBytes > this.#batchBytes
+  }
+
+  nextMs(): number {
+    const latestMs = this.#readMs + READ_MS
+    return this.#isWanted ? Math.min(latestMs, this.#nextMs) : latestMs
+  }
+}
+
 /** PostgreSQL archives timeline history files first, because standbys need them; the rest by name. */
 export function inArchiveOrder(a: string, b: string): number {
   const [first, second] = [isTimelineHistoryFile(a), isTimelineHistoryFile(b)]

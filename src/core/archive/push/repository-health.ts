@@ -1,4 +1,5 @@
 import type { PgtsError } from '../../../util/error.ts'
+import type { PushStatus } from '../status/push-status.ts'
 
 /** The pause after the first failure of a repository; it doubles with each further failure. */
 const FIRST_PAUSE_MS = 500
@@ -74,6 +75,13 @@ export class RepositoryHealth {
   hurry(nowMs: number): void {
     for (const outage of this.#outages.values())
       outage.nextTryMs = Math.min(outage.nextTryMs, Math.max(nowMs, outage.lastTryMs + SHORTEST_PAUSE_MS))
+  }
+
+  statusOf(key: number): PushStatus['repositories'][number] {
+    const outage = this.#outages.get(key)
+    if (outage === undefined) return { key }
+    const { sinceMs, failures, nextTryMs, error } = outage
+    return { key, trouble: { sinceMs, failures, nextTryMs, message: error.message } }
   }
 
   /** When the next of them may be retried, or undefined. */

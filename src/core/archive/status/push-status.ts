@@ -76,7 +76,7 @@ export function writePushStatus(spool: SpoolPaths, status: PushStatus): void {
 const STATUS_MS = 500
 const HEARTBEAT_MS = 10_000
 
-type OwnStatus = Omit<PushStatus, 'pid'>
+export type OwnStatus = Omit<PushStatus, 'pid'>
 
 /** Writes status.json: after changes, at most twice a second, and every 10 seconds without one. */
 export class StatusWriter {
@@ -110,10 +110,14 @@ export class StatusWriter {
 
 const RATE_MS = 60_000
 
-/** Successes and failures so far, for status.json; the last ones of earlier processes included. */
+/** What keeps the whole queue from being pushed: archive_status cannot be read, the archive lock, the spool is full. */
+export type Obstacle = 'queue' | 'lock' | 'spool'
+
+/** Successes, failures and obstacles so far, for status.json; the last ones of earlier processes included. */
 export class PushRecord {
   readonly #startedMs: number
   readonly #recent: { readonly timeMs: number; readonly bytes: number }[] = []
+  readonly #obstacles = new Map<Obstacle, string>()
   #pushed = { files: 0, bytes: 0 }
   #lastSuccess: PushStatus['lastSuccess']
   #lastFailure: PushStatus['lastFailure']
@@ -140,11 +144,28 @@ export class PushRecord {
     this.#dropped = { ...event, files: (this.#dropped?.files ?? 0) + files }
   }
 
-  report(
-    nowMs: number,
-  ): Pick<PushStatus, 'startedMs' | 'lastSuccess' | 'lastFailure' | 'dropped' | 'pushed' | 'rate' | 'updatedMs'> {
+  /** @returns the former reason */
+  blocked(by: Obstacle, why: string): string | undefined {
+    const before = this.#obstacles.get(by)
+    this.#obstacles.set(by, why)
+    return before
+  }
+
+  isBlocked(by: Obstacle): boolean {
+    return this.#obstacles.has(by)
+  }
+
+  unblocked(by: Obstacle): void {
+    this.#obstacles.delete(by)
+  }
+
+  /** @param ended why the process ends, when it does */
+  report(nowMs: number, hasWork: boolean, ended?: string): Omit<OwnStatus, 'queue' | 'inHand' | 'repositories'> {
     while (this.#recent[0] !== undefined && this.#recent[0].timeMs < nowMs - RATE_MS) this.#recent.shift()
+    const blocked = this.#obstacles.get('queue') ?? this.#obstacles.get('lock') ?? this.#obstacles.get('spool')
     return {
+      state: ended !== undefined ? 'ended' : blocked !== undefined ? 'blocked' : hasWork ? 'working' : 'idle',
+      why: ended ?? blocked,
       startedMs: this.#startedMs,
       updatedMs: nowMs,
       lastSuccess: this.#lastSuccess,
