@@ -10,7 +10,7 @@ export const archiveRows = {
     load: async () => (await loadModule(() => import('../commands/archive-get.ts'))).archiveGet,
     render: ({ found }) => ({ exitCode: found ? 0 : NOT_FOUND }),
   }),
-  'archive-push': row<'archive-push', unknown>({
+  'archive-push': row<'archive-push', void>({
     load: async () => (await loadModule(() => import('../commands/archive-push.ts'))).archivePush,
   }),
 } satisfies CommandRows

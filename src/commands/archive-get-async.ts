@@ -49,8 +49,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
     }
     const outdated = endReasons(pgPath, launcher.configFiles, clock)
     const repositories = await ctx.repositories()
-    const first = repositories[0]
-    if (first === undefined) throw new PgtsError('option-required', 'archive-get:async needs a repository')
+    if (repositories.length === 0) throw new PgtsError('option-required', 'archive-get:async needs a repository')
     const ownerDirectory = ownerDirectoryOf(spool, owner)
     makeOwnerDirectory(spool, ownerDirectory)
     // The origin of files there is unknown, and those of a killed process were not verified completely.

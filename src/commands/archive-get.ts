@@ -1,4 +1,4 @@
-import type { SpooledGetReport } from '../core/archive/get/through-spool.ts'
+import type { SpooledGetReport, SpooledGetRequest } from '../core/archive/get/through-spool.ts'
 import { restoreCommandLine } from '../core/archive/status/archive-program.ts'
 import { getWal, type GetRequest } from '../core/archive/get/get-wal.ts'
 import { isWalSegment } from '../format/wal-segment.ts'
@@ -50,9 +50,9 @@ export async function archiveGet(
     log,
     signal,
   }
-  const spooled =
-    options.archiveAsync && isWalSegment(file) ? await openSpool(ctx, launcher, pgPath, control) : undefined
-  const report = spooled === undefined ? await getWal(request) : await spooled.get(request)
+  const spool = options.archiveAsync && isWalSegment(file) ? await claimedSpool(ctx, pgPath, control) : undefined
+  const report =
+    spool === undefined ? await getWal(request) : await getSpooled(ctx, launcher, { ...request, ...spool }, pgPath)
   if (report.found && 'prefetched' in report) {
     log.info({ file }, `found ${file} in the spool`)
   } else if (report.found) {
@@ -64,52 +64,44 @@ export async function archiveGet(
   return report
 }
 
-interface OpenSpool {
-  get(request: GetRequest): Promise<SpooledGetReport>
-}
+type SpoolOfGet = Pick<SpooledGetRequest, 'segmentSize' | 'spool' | 'ownerDirectory'>
 
 /** The spool; undefined if it cannot be used. Then WAL is fetched directly: a faulty spool must not stop recovery. */
-async function openSpool(
-  ctx: CommandContext<'archive-get'>,
-  launcher: LauncherContext,
+async function claimedSpool(
+  { options, log, stanza }: CommandContext<'archive-get'>,
   pgPath: string,
   control: ControlFile,
-): Promise<OpenSpool | undefined> {
-  const { options, log, clock, stanza } = ctx
+): Promise<SpoolOfGet | undefined> {
   // Loaded here, because a synchronous call does not need it.
   const { prepareSpool, spoolPaths } = await loadModule(() => import('../core/archive/spool/spool-files.ts'))
   const { claimSpool, ownerDirectoryOf, spoolOwner } = await loadModule(
     () => import('../core/archive/spool/spool-owner.ts'),
   )
-  const { getThroughSpool } = await loadModule(() => import('../core/archive/get/through-spool.ts'))
   const spool = spoolPaths(options.spoolPath ?? '', stanza)
   try {
     prepareSpool(spool)
     const owner = spoolOwner(control.systemId, pgPath)
-    if ((await claimSpool(spool, owner)) === 'busy') {
-      log.info(`${options.spoolPath} is used by another cluster with this stanza, so WAL is not fetched ahead`)
-      return undefined
-    }
-    const ownerDirectory = ownerDirectoryOf(spool, owner)
-    return {
-      async get(request) {
-        const report = await getThroughSpool({
-          ...request,
-          segmentSize: control.walSegmentSize,
-          spool,
-          ownerDirectory,
-          clock,
-          launch: async () => void (await launcher.startBackground([])),
-        })
-        if (report.found) {
-          const { leaveHint } = await loadModule(() => import('./leave-hint.ts'))
-          await leaveHint(ctx, launcher, pgPath, ownerDirectory)
-        }
-        return report
-      },
-    }
+    if ((await claimSpool(spool, owner)) !== 'busy')
+      return { segmentSize: control.walSegmentSize, spool, ownerDirectory: ownerDirectoryOf(spool, owner) }
+    log.info(`${options.spoolPath} is used by another cluster with this stanza, so WAL is not fetched ahead`)
   } catch (error) {
     log.warn(`WAL is not fetched ahead: ${error instanceof Error ? error.message : String(error)}`)
-    return undefined
   }
+  return undefined
+}
+
+async function getSpooled(
+  ctx: CommandContext<'archive-get'>,
+  launcher: LauncherContext,
+  request: GetRequest & SpoolOfGet,
+  pgPath: string,
+): Promise<SpooledGetReport> {
+  const { getThroughSpool } = await loadModule(() => import('../core/archive/get/through-spool.ts'))
+  const launch = async () => void (await launcher.startBackground([]))
+  const report = await getThroughSpool({ ...request, clock: ctx.clock, launch })
+  if (report.found) {
+    const { leaveHint } = await loadModule(() => import('./leave-hint.ts'))
+    await leaveHint(ctx, launcher, pgPath, request.ownerDirectory)
+  }
+  return report
 }

@@ -21,19 +21,12 @@ import { loadModule } from '../util/load-module.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 import { leaveHint } from './leave-hint.ts'
 import { pushTargets } from './push-targets.ts'
-import type { PushReport } from '../core/archive/push/push-wal.ts'
-
-export type ArchivePushReport =
-  | ({ readonly dropped: false } & PushReport)
-  /** Pushed by the background process. */
-  | { readonly dropped: false; readonly file: string; readonly repositories?: undefined }
-  | { readonly dropped: true; readonly file: string; readonly limitBytes: number }
 
 /**
  * archive-push with archive-async: the background process pushes, this process waits for its result.
  *
  * @param path of the WAL file, absolute byte string
- * @returns undefined if this process must push the file itself: PostgreSQL does not wait for it (an operator runs the
+ * @returns false if this process must push the file itself: PostgreSQL does not wait for it (an operator runs the
  *   command), so the background process does not push it; or the spool cannot be used, which must not stop archiving
  */
 export async function archivePushThroughSpool(
@@ -41,7 +34,7 @@ export async function archivePushThroughSpool(
   launcher: LauncherContext,
   path: string,
   files: ClusterFiles,
-): Promise<ArchivePushReport | undefined> {
+): Promise<boolean> {
   const { options, stanza, log, signal } = ctx
   const pgPath = options.pg[0]?.path
   if (pgPath === undefined) {
@@ -56,7 +49,7 @@ export async function archivePushThroughSpool(
     log.warn({ file }, `WAL file '${bytesToText(file)}' is pushed without the spool: ${error.lines()}`)
     // The launcher must not use such a spool any more.
     await removeLaunchHint(pgPath, stanza, 'archive-push')
-    return undefined
+    return false
   }
 }
 
@@ -66,14 +59,14 @@ async function throughSpool(
   path: string,
   files: ClusterFiles,
   pgPath: string,
-): Promise<ArchivePushReport | undefined> {
+): Promise<boolean> {
   const { options, stanza, log, clock, signal } = ctx
   const spool = spoolPaths(options.spoolPath ?? '', stanza)
   await inSpool(() => prepareSpool(spool))
   requireLockPath(spool, options.lockPath)
   const walPath = path.slice(0, path.lastIndexOf('/'))
   const file = baseName(path)
-  if (!isReady(walPath, file)) return undefined
+  if (!isReady(walPath, file)) return false
 
   const { systemId } = await readControlFile(files, textToBytes(pgPath), { signal })
   const owner = spoolOwner(systemId, pgPath)
@@ -109,9 +102,8 @@ async function throughSpool(
   })
   if (result.warning !== undefined) log.warn({ file }, result.warning)
   await leaveHint(ctx, launcher, pgPath, ownerDirectory)
-  if (result.outcome === 'dropped') return { dropped: true, file, limitBytes: options.archivePushQueueMax ?? 0 }
-  log.info({ file }, `pushed WAL file '${bytesToText(file)}' to the archive asynchronously`)
-  return { dropped: false, file }
+  if (!result.dropped) log.info({ file }, `pushed WAL file '${bytesToText(file)}' to the archive asynchronously`)
+  return true
 }
 
 /** The background process needs a lock; a running one has it. @throws SpoolError */

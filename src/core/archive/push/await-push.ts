@@ -42,10 +42,11 @@ export interface AwaitPushRequest {
   readonly signal: AbortSignal
 }
 
-export type AwaitedPush =
-  | { readonly outcome: 'pushed'; readonly warning?: string }
+export interface AwaitedPush {
   /** The queue was longer than archive-push-queue-max. */
-  | { readonly outcome: 'dropped'; readonly warning: string }
+  readonly dropped: boolean
+  readonly warning?: string
+}
 
 const FIRST_PAUSE_MS = 5
 const LONGEST_PAUSE_MS = 100
@@ -123,11 +124,11 @@ class Waiting {
     if (skippedCode !== undefined) {
       const name = bytesToText(file)
       return {
-        outcome: 'pushed',
+        dropped: false,
         warning: `WAL file '${name}' was skipped by the operator (its error file was renamed to .ok); the error was [${String(skippedCode).padStart(3, '0')}] ${warning ?? ''}\n${GAP_HINT}`,
       }
     }
-    return { outcome: 'pushed', warning }
+    return { dropped: false, warning }
   }
 
   async #start(): Promise<void> {
@@ -160,7 +161,7 @@ class Waiting {
     } catch (error) {
       log.debug(`cannot drop the whole queue: ${String(error)}`)
     }
-    return { outcome: 'dropped', warning: `${droppedWarning(file, limit)}\n${GAP_HINT}` }
+    return { dropped: true, warning: `${droppedWarning(file, limit)}\n${GAP_HINT}` }
   }
 
   async #timeout(): Promise<PgtsError> {
