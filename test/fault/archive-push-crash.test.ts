@@ -27,7 +27,7 @@ import { until } from '../support/until.ts'
 import { aSegment, aSystemId, sha1 } from '../support/builders/wal.ts'
 import { repositoryWith } from '../support/builders/repository.ts'
 
-/** Steps of the spool's files: each may be the last thing that the process does. */
+/** Steps on files of the spool: the process may be killed before each. */
 const spoolSteps = vi.hoisted(() => ({ at: Infinity, count: 0, armed: false, dead: false }))
 
 vi.mock('node:fs', async (importOriginal) => {
@@ -93,7 +93,7 @@ async function fresh(): Promise<void> {
   }
 }
 
-/** One life of the background process, on these repositories. It is over with `end`, as a killed one: nothing is tidied. */
+/** One run of the background process on these repositories. `end` ends it like a kill: nothing is cleaned up. */
 function live(drivers: readonly StorageDriver[]): { end(): Promise<void>; readonly died: () => boolean } {
   const controller = new AbortController()
   let dead = false
@@ -105,7 +105,7 @@ function live(drivers: readonly StorageDriver[]): { end(): Promise<void>; readon
         const repositories = job.repoKeys.map((key) => repositoryWith(drivers[key - 1]!, { key }))
         const files = localFiles()
         const { report, failures } = await pushToEach({ ...job, files, repositories, log: silentLogger, signal })
-        // Killed on the way: nobody hears what became of it.
+        // Killed before its end: the result is not reported.
         if (failures.entries().some(({ error }) => error instanceof Crash)) {
           dead = true
           await new Promise((resolve) => controller.signal.addEventListener('abort', resolve))
@@ -117,7 +117,7 @@ function live(drivers: readonly StorageDriver[]): { end(): Promise<void>; readon
           mtimeNs,
           warnings: [],
         }
-        // From here on, what the process does in the spool is its answer.
+        // From here on its files in the spool are the answer.
         spoolSteps.armed = true
         yield { job, result, worker: 1 }
       }
@@ -156,13 +156,13 @@ function live(drivers: readonly StorageDriver[]): { end(): Promise<void>; readon
   }
 }
 
-/** What both the foreground and the launcher believe. */
-function believed(): boolean {
+/** Do the foreground process and the launcher accept the `.ok`? */
+function isAcknowledged(): boolean {
   const { mtimeNs } = real.statSync(join(wal, NAME), { bigint: true })
   return isAbout(readSpoolOutcome(spool.out, NAME), mtimeNs)
 }
 
-/** Whole copies of the segment, by repository, under its name; anything else there is an error. */
+/** Complete copies of the segment under its name in each repository; any other file there is an error. */
 function copies(): number[] {
   return repos.map((repo) => {
     const dir = join(repo, 'archive/main/15-1/0000000100000000')
@@ -175,15 +175,15 @@ function copies(): number[] {
   })
 }
 
-async function comesRight(): Promise<void> {
+async function expectRecovery(): Promise<void> {
   const second = live(repos.map((path) => posixStorage(path)))
-  await until('the ok of the next process', believed)
+  await until('the ok of the next process', isAcknowledged)
   expect(copies()).toEqual([1, 1])
   await second.end()
 }
 
-describe('a background process that is killed says nothing untrue', { timeout: 60_000 }, () => {
-  test.each([['repo1'], ['repo2'], ['both']])('at each step that it does in %s', async (where) => {
+describe('a killed background process leaves no false .ok', { timeout: 60_000 }, () => {
+  test.each([['repo1'], ['repo2'], ['both']])('when it is killed before each step in %s', async (where) => {
     const crashes = (key: number, at: number): StorageDriver => {
       const driver = posixStorage(repos[key - 1]!)
       return where === 'both' || where === `repo${key}` ? crashing(driver, at) : driver
@@ -193,36 +193,36 @@ describe('a background process that is killed says nothing untrue', { timeout: 6
       if (at > 0) await fresh()
       const drivers = [crashes(1, at), crashes(2, at)]
       const life = live(drivers)
-      await until('the crash or the end', () => life.died() || believed())
+      await until('the crash or the end', () => life.died() || isAcknowledged())
       const reached = drivers.some((driver) => (driver as Partial<FaultyDriver>).reached === true)
       await life.end()
       if (!reached) {
-        expect(believed()).toBe(true)
+        expect(isAcknowledged()).toBe(true)
         break
       }
       killed++
-      expect(believed()).toBe(false)
+      expect(isAcknowledged()).toBe(false)
       expect(copies()).not.toEqual([2, 2])
-      await comesRight()
+      await expectRecovery()
     }
     // create, write and commit at least.
     expect(killed).toBeGreaterThanOrEqual(3)
   })
 
-  test('at each step that it does in the spool', async () => {
+  test('when it is killed before each step in the spool', async () => {
     let killed = 0
     for (let at = 0; ; at++) {
       if (at > 0) await fresh()
       Object.assign(spoolSteps, { at, count: 0, armed: false, dead: false })
       const life = live(repos.map((path) => posixStorage(path)))
-      await until('the crash or the end', () => spoolSteps.dead || believed())
-      // Stored everywhere, and the word of it was cut off: there must be none, or a right one.
+      await until('the crash or the end', () => spoolSteps.dead || isAcknowledged())
+      // Stored everywhere, and interrupted while writing the `.ok`: it must be absent or right.
       expect(copies()).toEqual([1, 1])
-      const said = believed()
+      const said = isAcknowledged()
       if (!said) expect(real.readdirSync(spool.out).filter((name) => name.endsWith('.ok'))).toEqual([])
       await life.end()
       Object.assign(spoolSteps, { at: Infinity, armed: false, dead: false })
-      await comesRight()
+      await expectRecovery()
       if (said) break
       killed++
     }

@@ -24,18 +24,18 @@ import { makeCertificates } from '../support/stores/tls.ts'
 import { until } from '../support/until.ts'
 
 const SEGMENTS = segmentsWanted(120)
-// Room for the marks of all that may wait, and not for many more.
+// Space for the status files of all segments that may wait, and not for many more.
 const disk = smallDisk('4m', 1000)
 
-/** What a store in trouble does to a fifth of its requests, in turn. */
-const TROUBLES: readonly FrontFaults['how'][] = [
+/** How a failing store answers a fifth of its requests, one kind after the other. */
+const STORE_FAULTS: readonly FrontFaults['how'][] = [
   SLOW_DOWN,
   { kind: 'lose-answer' },
   { kind: 'answer', status: 500, body: 'Internal Server Error' },
   { kind: 'truncate' },
 ]
 
-/** SHA-1 by name of every segment in a list of files of an archive; a name that is there twice is an error. */
+/** SHA-1 by name of every segment in a list of archived files; a name that occurs twice is an error. */
 function segmentsIn(names: Iterable<string>): Map<string, string> {
   const found = new Map<string, string>()
   for (const name of names) {
@@ -49,13 +49,13 @@ function segmentsIn(names: Iterable<string>): Map<string, string> {
 
 const inOrder = (map: ReadonlyMap<string, string>) => [...map].sort(([a], [b]) => (a < b ? -1 : 1))
 
-/** A server that archives through the launcher to a local repository and to a store, and everything that befalls it. */
+/** A server that archives through the launcher to a local repository and to a store, and the faults that it meets. */
 class Storm {
   readonly spool
   readonly rows
   readonly reached = { background: 0, shell: 0, node: 0, server: 0, immediate: 0, spoolFull: 0, requests: 0, struck: 0 }
   #filled: FilledDisk | undefined
-  #trouble = 0
+  #storeFault = 0
 
   constructor(
     readonly site: Site,
@@ -72,10 +72,10 @@ class Storm {
 
   details = (): string => `${this.asyncLog().slice(-5000)}\n${this.site.cluster.log().slice(-5000)}`
 
-  /** Another kind of trouble from now on, or none. */
-  trouble(on = true): void {
+  /** The next kind of store fault from now on, or none. */
+  failStore(on = true): void {
     this.reached.struck += this.front.counters.struck
-    this.front.set(on ? { share: 0.2, how: TROUBLES[this.#trouble++ % TROUBLES.length]! } : undefined)
+    this.front.set(on ? { share: 0.2, how: STORE_FAULTS[this.#storeFault++ % STORE_FAULTS.length]! } : undefined)
   }
 
   /**
@@ -119,7 +119,7 @@ class Storm {
         await this.#wakePostmaster()
         continue
       }
-      // A shell lives for some milliseconds: nothing else is done meanwhile.
+      // A shell exists for some milliseconds, so this loop does nothing else.
       for (const pause = Date.now() + 200; Date.now() < pause;) {
         // A shell that PostgreSQL starts may become the program, or start it.
         const called = childrenOf(archiver.pid)
@@ -130,7 +130,7 @@ class Storm {
         return
       }
     }
-    throw new Error(`a call was never met in its ${stage}\n${this.details()}`)
+    throw new Error(`no call was found in its ${stage}\n${this.details()}`)
   }
   killShell = () => this.#killCall('shell')
 
@@ -173,8 +173,8 @@ class Storm {
 
   freeSpool = async (): Promise<void> => {
     if (this.#filled === undefined) return
-    const told = () => [...this.details().matchAll(/cannot write '.*' to the spool|ENOSPC|no space left/gi)].length
-    await until('a word about the full spool', () => this.rows.write().then(() => told() > 0), {
+    const mentions = () => [...this.details().matchAll(/cannot write '.*' to the spool|ENOSPC|no space left/gi)].length
+    await until('a message about the full spool', () => this.rows.write().then(() => mentions() > 0), {
       details: this.details,
     })
     this.#filled.free()
@@ -191,17 +191,17 @@ class Storm {
     const rounds = Math.ceil(SEGMENTS / 250)
     for (let blow = 0; this.rows.last < SEGMENTS || blow < blows.length * rounds;) {
       await this.rows.write()
-      // Never so far behind that the disk fills.
+      // The backlog must not fill the disk.
       await untilArchived(this.site.cluster, 300_000, 99)
       if (this.rows.last < ((blow + 1) * SEGMENTS) / (blows.length * rounds)) continue
-      this.trouble()
+      this.failStore()
       const started = Date.now()
       await blows[blow % blows.length]!()
       if (process.env['PGTS_TEST_SHOW'] !== undefined)
         console.log(`blow ${blow} after row ${this.rows.last}: ${Date.now() - started} ms`)
       blow++
     }
-    // Until the store has failed often enough, however slowly segments get there on a busy machine.
+    // Until the store has failed often enough, however slowly segments are pushed on a busy machine.
     const struck = () => this.reached.struck + this.front.counters.struck
     while (struck() < SEGMENTS / 10) {
       await this.rows.write()
@@ -231,7 +231,7 @@ test(`${SEGMENTS} segments through a storm: nothing is lost, doubled or changed`
   })
   const { cluster } = site
   const storm = new Storm(site, front)
-  // What a failed test leaves must not outlive it.
+  // Processes of a failed test must not remain.
   atEnd(() => {
     for (const { pid, args } of allProcesses())
       if (args.some((arg) => arg.includes(site.dir) && arg.startsWith('--config='))) signal(pid, 'SIGKILL')
@@ -242,14 +242,14 @@ test(`${SEGMENTS} segments through a storm: nothing is lost, doubled or changed`
   const start = String((await cluster.query('select pg_current_wal_insert_lsn()::text as lsn'))[0]?.['lsn'])
 
   await storm.run()
-  storm.trouble(false)
+  storm.failStore(false)
   await storm.rows.write()
   await untilArchived(cluster, 300_000)
   if (process.env['PGTS_TEST_SHOW'] !== undefined) console.log('all is archived')
   const { reached, rows } = storm
   console.log(`reached: ${JSON.stringify(reached)}`)
 
-  // Every blow has struck, and was felt.
+  // Every fault has occurred and had an effect.
   const rounds = Math.ceil(SEGMENTS / 250)
   for (const [what, times] of Object.entries({ background: 2, shell: 1, node: 1, server: 1, immediate: 1 }))
     expect(reached[what as keyof typeof reached], what).toBeGreaterThanOrEqual(times * rounds)
@@ -258,20 +258,20 @@ test(`${SEGMENTS} segments through a storm: nothing is lost, doubled or changed`
   expect(storm.asyncLog()).toMatch(/repo1: .*(permission|EACCES)/i)
   expect(cluster.log()).toMatch(/terminated by signal 9|failed with exit code 137/)
 
-  // Everything is in both archives: once, without a gap, and with the same content.
+  // Both archives have every segment once, without a gap, and with the same content.
   const wanted = await segmentsSince(cluster, start)
   const local = segmentsIn(readdirSync(join(site.repo, 'archive'), { recursive: true, encoding: 'utf8' }))
   const remote = segmentsIn((await bucket.objects()).keys())
   expect(wanted.filter((name) => !local.has(name))).toEqual([])
   expect(inOrder(remote)).toEqual(inOrder(local))
-  // A row that was in flight when the server went may share its segment with the next one.
+  // A row that was in flight when the server was killed may share its segment with the next one.
   expect(wanted.length).toBeGreaterThanOrEqual(rows.last - reached.server - reached.immediate)
   await site.verifiedByPgbackrest()
   await until('a status without a queue', () => readPushStatus(storm.spool)?.queue.files === 0, {
     details: storm.details,
   })
 
-  // Each replays to every row, in order: the local one, and the store alone.
+  // Replay from each archive gives every row in order: first the local one, then the store alone.
   expect(await numbersOf(cluster)).toEqual(Array.from({ length: rows.last }, (_, i) => i + 1))
   const checksum = await dataChecksum(cluster)
   for (const repo of ['1', '2']) {

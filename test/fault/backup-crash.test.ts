@@ -16,9 +16,9 @@ import {
 import { PGBACKREST } from '../support/sites/site.ts'
 
 /**
- * A process that dies at any step that it takes in the repository, one after the other: the backup is then either whole
- * or not there for any command, and the next backup is made as if nothing had been. The cluster is a stopped one, cut
- * down to a few files, so that all steps can be played.
+ * The process crashes at each step in the repository, one after the other: the backup is then either complete
+ * or absent for every command, and the next backup succeeds. The cluster is a stopped one, reduced
+ * to a few files, so that all steps can be tested.
  */
 let template: string
 let pgPath: string
@@ -27,7 +27,7 @@ let original: Record<string, string>
 beforeAll(async () => {
   const cluster = await startCluster({ start: false })
   pgPath = join(makeTestDir('small'), 'data')
-  // pg_wal is not looked into; of the databases a few files are enough.
+  // pg_wal is not read; a few files of the databases are enough.
   cpSync(cluster.dataDir, pgPath, {
     recursive: true,
     filter: (source) =>
@@ -80,9 +80,9 @@ async function crashAt(dir: string, at: number): Promise<FaultyDriver> {
   else {
     const error: unknown = await run.catch((error: unknown) => error)
     expect(crashed?.reached).toBe(true)
-    // The last step gives the lease back: the backup is complete by then, and a lease that stays is a warning.
+    // The last step releases the lease: the backup is complete then, and a lease that cannot be released is a warning.
     if (!(error instanceof Error)) expect((error as InProcess).lines.at(-1)).toMatch(/^warn: .*lease/)
-    // Expire sums up what went wrong in each repository; what is loaded meanwhile reports that it cannot be read.
+    // Expire reports a failed repository with [104]; files that are loaded at that step report that they cannot be read.
     else if (!isPgtsError(error, 'command')) expect(isCrash(error), String(error)).toBe(true)
   }
   return crashed!
@@ -100,7 +100,7 @@ const directories = (dir: string) => readdirSync(labelPath(dir)).filter((name) =
 const finished = (dir: string) =>
   directories(dir).filter((name) => existsSync(labelPath(dir, `${name}/backup.manifest`)))
 
-/** Name to mode and content of everything that a restore brings back. */
+/** Name to mode and content of every restored file. */
 function contentOf(root: string): Record<string, string> {
   const content: Record<string, string> = {}
   for (const name of readdirSync(root, { recursive: true, encoding: 'utf8' }).sort()) {
@@ -123,7 +123,7 @@ async function restores(dir: string, label: string): Promise<void> {
   rmSync(target, { recursive: true })
 }
 
-async function pgbackrestIsContent(dir: string): Promise<void> {
+async function expectPgbackrestAccepts(dir: string): Promise<void> {
   if (!PGBACKREST.includes('/') && !isInstalled(PGBACKREST)) return
   giveToTestUser(dir)
   const run = (...args: string[]) =>
@@ -135,11 +135,11 @@ async function pgbackrestIsContent(dir: string): Promise<void> {
   expect(verify.stdout).not.toMatch(/(missing|checksum invalid|size invalid|other): [1-9]/)
 }
 
-describe('a backup that dies', () => {
-  test('at any step is whole or not there, and the next one is made', async () => {
+describe('a backup that crashes', () => {
+  test('at any step is complete or absent, and the next backup succeeds', async () => {
     const whole = await crashAt(aRepository(), Infinity)
     const { steps } = whole
-    // The steps that this test is about; the copying of files alone is a hundred of them.
+    // The copy of files alone has a hundred steps, of which some are chosen.
     for (const name of ['backup.manifest.copy', 'backup.manifest', 'backup.info', 'backup.info.copy', 'archive.info'])
       expect(
         steps.filter((step) => step.startsWith('commit ') && step.endsWith(`/${name}`)).length,
@@ -156,7 +156,7 @@ describe('a backup that dies', () => {
       await crashAt(dir, at)
       const where = `after the crash before step ${at}, ${steps[at]}`
 
-      // What info says, and what has a manifest: a backup that is not listed yet is whole too.
+      // Listed by info, or with a manifest: a backup that is not listed yet is complete, too.
       const survivors = finished(dir)
       for (const label of await listed(dir)) expect(survivors, where).toContain(label)
       const killed = directories(dir).filter((label) => label !== first)
@@ -170,7 +170,7 @@ describe('a backup that dies', () => {
         }
       }
 
-      // The next backup finds what is whole, and leaves nothing of what is not.
+      // The next backup lists a complete backup, and removes an incomplete one.
       await pgts(dir, 'backup', '--type=full')
       const after = await listed(dir)
       expect(after, where).toEqual(finished(dir))
@@ -185,13 +185,13 @@ describe('a backup that dies', () => {
         inBackups.filter((name) => name.endsWith('.tmp') && !name.startsWith('backup.manifest')),
         where,
       ).toEqual([])
-      if (at % 5 === 0) await pgbackrestIsContent(dir)
+      if (at % 5 === 0) await expectPgbackrestAccepts(dir)
       rmSync(dir, { recursive: true })
     }
     expect(seen.whole).toBeGreaterThan(3)
     expect(seen.absent).toBeGreaterThan(10)
     console.log(
-      `backup-crash: ${chosen.length} of ${steps.length} steps played; ${seen.whole} left a whole backup, ${seen.absent} none`,
+      `backup-crash: ${chosen.length} of ${steps.length} steps tested; ${seen.whole} left a complete backup, ${seen.absent} none`,
     )
   }, 180_000)
 })

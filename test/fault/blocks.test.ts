@@ -12,10 +12,10 @@ import {
   type BlockRepository,
 } from '../support/builders/block-repository.ts'
 
-/** How many positions to damage in each repository; thousands were tried by hand. */
+/** How many positions to damage in each repository; thousands were tested by hand. */
 const POSITIONS = Number(process.env['PGTS_TEST_POSITIONS'] ?? 60)
 
-// Every file is flushed to disk, which costs nothing in memory.
+// Every file is synced, which is fast on a file system in memory.
 const parent = existsSync('/dev/shm') ? '/dev/shm' : tmpdir()
 let dir: string
 beforeEach(() => void (dir = mkdtempSync(join(parent, 'pgts-flip-'))))
@@ -26,7 +26,7 @@ describe.each(blockRepositories)('one damaged byte in a bundle, a super block or
   beforeAll(async () => void (repository = await openBlockRepository(name)))
 
   test(
-    'gives the right bytes or a known error, never wrong bytes',
+    'causes the right bytes or a known error, never wrong bytes',
     async () => {
       const { storage, backups } = repository
       const [first, last] = [backups[0]!, backups.at(-1)!]
@@ -36,7 +36,7 @@ describe.each(blockRepositories)('one damaged byte in a bundle, a super block or
       const seen = { right: 0, refused: new Map<ErrorCode, number>() }
 
       for (let i = 0; i < POSITIONS; i++) {
-        // Spread evenly over all stored bytes, at no round distance.
+        // Spread evenly over all stored bytes, at a distance that is no power of two.
         let position = Math.floor(((i + 0.37) * total) / POSITIONS)
         const [file, kept] = stored.find(([, { bytes }]) => (position -= bytes.length) < 0)!
         const bytes = Buffer.from(kept.bytes)

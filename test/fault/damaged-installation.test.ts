@@ -29,8 +29,8 @@ import {
 import { allProcesses, signal } from '../support/processes/processes.ts'
 
 /**
- * Files of dist that a command loads, as a power cut or a full disk leaves them: no command ends with 0 without its work,
- * none hangs, and archive-get in recovery does not say that the segment is missing. Of the chunks some of each kind: all
+ * Files of dist that a command loads, as a power cut or a full disk leaves them: no command exits with 0 without its work,
+ * none hangs, and archive-get in recovery does not report a missing segment. Of the chunks some of each kind: all
  * are alike in this (test/unit/build/chunks.test.ts).
  */
 const SEGMENT = '000000010000000000000001'
@@ -99,7 +99,7 @@ interface Command {
   readonly config?: string
   /** Before each call. */
   readonly prepare?: () => void
-  /** Was the work done? */
+  /** Has the command done its work? */
   readonly done: () => boolean
   readonly allowed?: (code: number) => boolean
   /** The files of dist that are damaged one after the other. */
@@ -134,7 +134,7 @@ const COMMANDS: Record<string, Command> = {
       giveToTestUser(ready())
     },
     done: () => stored(NEXT),
-    // Each takes three starts of the background process, one a second.
+    // Each requires three starts of the background process, one per second.
     only: /^(cli\/main|worker\/entry|chunks\/archive-push-async-\w+)\.js$/,
   },
   'archive-get in recovery': {
@@ -165,7 +165,7 @@ const COMMANDS: Record<string, Command> = {
 }
 
 function reset(): void {
-  // A background process of the call before.
+  // A background process of the previous call.
   for (const { pid, args } of allProcesses())
     if (args.some((arg) => arg.startsWith(`--config=${dir}`))) signal(pid, 'SIGKILL')
   for (const path of [
@@ -185,34 +185,38 @@ async function attempt({ args, prepare, config }: Command): Promise<RunResult> {
 }
 
 describe.each(Object.entries(COMMANDS))('%s', (_name, command) => {
-  test('neither succeeds without its work nor hangs when a file is damaged', { timeout: 600_000 }, async () => {
-    const { done, only, allowed = (code: number) => code !== 0 } = command
-    const files = (readdirSync(join(installation, 'dist'), { recursive: true }) as string[]).filter((name) =>
-      only.test(name),
-    )
-    expect(files.length).toBeGreaterThan(0)
-    const kept = join(dir, 'kept')
-    for (const name of files) {
-      const path = join(installation, 'dist', name)
-      const size = statSync(path).size
-      renameSync(path, kept)
-      for (const damage of [
-        () => truncateSync(path, 0),
-        () => truncateSync(path, Math.floor(size / 2)),
-        ...(name.includes('chunk-') ? [] : [() => chmodSync(path, 0)]),
-      ]) {
-        copyFileSync(kept, path)
-        damage()
-        giveToTestUser(path)
-        const result = await attempt(command)
-        const code = result.code ?? 0
-        const fine = code === 0 ? done() : allowed(code)
-        if (!fine) throw new Error(`${name} ${damage.toString()}: ${describeRun('pgts', command.args(), result)}`)
+  test(
+    'fails in bounded time or does its work when a file of the installation is damaged',
+    { timeout: 600_000 },
+    async () => {
+      const { done, only, allowed = (code: number) => code !== 0 } = command
+      const files = (readdirSync(join(installation, 'dist'), { recursive: true }) as string[]).filter((name) =>
+        only.test(name),
+      )
+      expect(files.length).toBeGreaterThan(0)
+      const kept = join(dir, 'kept')
+      for (const name of files) {
+        const path = join(installation, 'dist', name)
+        const size = statSync(path).size
+        renameSync(path, kept)
+        for (const damage of [
+          () => truncateSync(path, 0),
+          () => truncateSync(path, Math.floor(size / 2)),
+          ...(name.includes('chunk-') ? [] : [() => chmodSync(path, 0)]),
+        ]) {
+          copyFileSync(kept, path)
+          damage()
+          giveToTestUser(path)
+          const result = await attempt(command)
+          const code = result.code ?? 0
+          const fine = code === 0 ? done() : allowed(code)
+          if (!fine) throw new Error(`${name} ${damage.toString()}: ${describeRun('pgts', command.args(), result)}`)
+        }
+        rmSync(path)
+        renameSync(kept, path)
       }
-      rmSync(path)
-      renameSync(kept, path)
-    }
-    const whole = await attempt(command)
-    expect([whole.code, done()]).toEqual([0, true])
-  })
+      const whole = await attempt(command)
+      expect([whole.code, done()]).toEqual([0, true])
+    },
+  )
 })

@@ -6,7 +6,7 @@ import { atEnd, giveToTestUser, makeTestDir } from '../support/postgres/postgres
 import { expectRefusal } from '../support/refusal.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 
-/** A file system of this size that is mounted for the test file; undefined where we may not mount. */
+/** A file system of this size that is mounted for the test file; undefined without permission to mount. */
 function smallDisk(megabytes: number): string | undefined {
   const path = join(makeTestDir('disk'), 'mounted')
   mkdirSync(path)
@@ -40,14 +40,14 @@ describe.runIf(disk !== undefined)('a repository on a disk that becomes full', (
 
   beforeAll(async () => {
     repo = join(disk!, 'repo')
-    // What the server archives by itself goes elsewhere, so that only the test fills the disk.
+    // The server archives to another repository, so that only the test fills this disk.
     site = await aSite({ walSegsizeMb: 1, options: { 'compress-type': 'none', 'process-max': '2' } })
     await site.cluster.query('create table t as select g, md5(g::text) from generate_series(1, 1000) g')
     expect((await withRepo('stanza-create')).code).toBe(0)
   })
   afterAll(() => site?.[Symbol.asyncDispose]())
 
-  test('a backup that does not fit ends with the reason, and is no backup', async () => {
+  test('a backup that does not fit ends with the reason, and is not listed', async () => {
     // Uncompressed the cluster is 20 MB and more.
     const args = ['--no-archive-check', 'backup']
     expectRefusal(await withRepo(...args), {
@@ -60,17 +60,17 @@ describe.runIf(disk !== undefined)('a repository on a disk that becomes full', (
     const sessions = "select 1 from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
     await expect.poll(() => site.cluster.query(sessions), { timeout: 10_000 }).toEqual([])
 
-    // What is there says nothing of a backup, and takes its place when the next one fits.
+    // The directory is not a backup; it is removed by the next backup that fits.
     const info = JSON.parse((await withRepo('--output=json', 'info')).stdout) as { backup: unknown[] }[]
     expect(info[0]?.backup).toEqual([])
-    // What had been copied is gone again: the space is WAL's.
+    // The copied files were removed: WAL needs the space.
     expect(readdirSync(join(repo, 'backup/main')).filter((name) => /F$/.test(name))).toEqual([])
     const fits = await withRepo('--type=full', '--no-archive-check', '--compress-type=zst', 'backup')
     expect(fits.code, fits.stdout).toBe(0)
     expect(inRepo().filter((name) => /[0-9]F\/backup\.manifest$/.test(name))).toHaveLength(1)
   }, 120_000)
 
-  test('a small remainder of space: whatever step fails, nothing half-written counts', async () => {
+  test('with little free space any step may fail, and no partial backup is listed', async () => {
     const whole = () => inRepo().filter((name) => /[0-9]F\/backup\.manifest$/.test(name))
     const good = whole()
     for (const kilobytes of [0, 8, 64, 512, 2048]) {
@@ -85,7 +85,7 @@ describe.runIf(disk !== undefined)('a repository on a disk that becomes full', (
     expect((await withRepo('--output=json', 'info')).stdout).toContain('"status":{"code":0')
   }, 120_000)
 
-  test('archive-push leaves nothing behind, PostgreSQL keeps the segment, and with room it goes through', async () => {
+  test('archive-push leaves no file, PostgreSQL keeps the segment, and with free space it succeeds', async () => {
     const segment = String((await site.cluster.query('select pg_walfile_name(pg_switch_wal()) as name'))[0]?.['name'])
     const push = () => withRepo('archive-push', join(site.cluster.dataDir, 'pg_wal', segment))
     const before = inRepo()
@@ -101,7 +101,7 @@ describe.runIf(disk !== undefined)('a repository on a disk that becomes full', (
     expect(inRepo().filter((name) => name.includes(segment))).toHaveLength(1)
   }, 120_000)
 
-  test('stanza-create on a full disk leaves nothing that a later one takes for a stanza', async () => {
+  test('stanza-create on a full disk leaves no files that a later stanza-create treats as a stanza', async () => {
     leave(0)
     const args = ['--repo1-path', join(disk!, 'repo2')]
     const other = () => site.pgts([args.join('='), 'stanza-create'])

@@ -14,7 +14,7 @@ import { expectRefusal } from '../support/refusal.ts'
 import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 import { runAs, testUser } from '../support/processes/test-user.ts'
 
-/** Slow enough to be met in the middle of its work: one thread that compresses as well as it can. */
+/** Slow, so that it can be interrupted: one thread with the highest compression level. */
 const SLOW = ['--process-max=1', '--compress-type=gz', '--compress-level=9']
 
 let site: Site
@@ -42,7 +42,7 @@ const directories = () =>
 const finished = () => directories().filter((name) => existsSync(path(`${name}/backup.manifest`)))
 const newest = () => path(directories().at(-1))
 
-/** Run until `moment` comes true, then send the signal and wait for the end. */
+/** Run until `moment` is true, then send the signal and wait for the end. */
 async function interrupted(
   args: string[],
   signal: NodeJS.Signals,
@@ -62,7 +62,7 @@ async function interrupted(
   return { ...(await run), reached, endedAfterMs: performance.now() - signalled }
 }
 
-/** No session of ours is left on the server, and with it no backup mode. */
+/** No session of pgts is left on the server, so backup mode has ended. */
 async function serverIsFree(): Promise<void> {
   const sessions =
     "select query, application_name from pg_stat_activity where backend_type = 'client backend' and pid <> pg_backend_pid()"
@@ -79,7 +79,7 @@ async function infoAgrees(): Promise<void> {
 
 const files = (root: string) => (existsSync(root) ? readdirSync(root, { recursive: true }).length : 0)
 
-describe('a signal in the middle of a backup', () => {
+describe('a signal during a backup', () => {
   const moments: {
     name: string
     signal: NodeJS.Signals
@@ -88,7 +88,7 @@ describe('a signal in the middle of a backup', () => {
     before?: string
   }[] = [
     {
-      name: 'while the server gets to its checkpoint',
+      name: 'while the server performs the checkpoint',
       signal: 'SIGINT',
       args: ['--no-start-fast'],
       before: 'update t set id = id where id < 5000',
@@ -109,7 +109,7 @@ describe('a signal in the middle of a backup', () => {
         files(newest()) > 6,
     })),
     {
-      name: 'while WAL is waited for',
+      name: 'while the backup waits for WAL',
       signal: 'SIGTERM',
       args: ['--archive-timeout=60s'],
       before: "alter system set archive_command = 'false # pgts'",
@@ -120,10 +120,10 @@ describe('a signal in the middle of a backup', () => {
     },
   ]
   test.each(moments)(
-    '$signal $name',
+    '$signal $name ends the backup and backup mode, and leaves no backup',
     async ({ signal, args, moment, before }) => {
       const whole = finished()
-      // What the one before has left would be continued, and the moment would be there before the backup has begun.
+      // The rest of the previous backup would be resumed, and the moment would be true before this backup begins.
       const left = args === SLOW ? directories().filter((name) => !whole.includes(name)) : []
       for (const label of left) rmSync(path(label), { recursive: true })
       if (before !== undefined) await site.cluster.query(before)
@@ -132,11 +132,11 @@ describe('a signal in the middle of a backup', () => {
       await site.cluster.query('alter system reset archive_command')
       await site.cluster.query('alter system reset all')
       await site.cluster.query("select pg_reload_conf(), pg_stat_reset_shared('archiver')")
-      expect(result.reached, 'the moment came').toBe(true)
+      expect(result.reached, 'the moment was reached').toBe(true)
       expectRefusal(result, { code: 63, says: [`terminated on signal ${signal}`], hint: null })
       const lines = result.stdout.trim().split('\n')
       expect(lines.filter((line) => !/WARN: interrupted backup/.test(line))).toHaveLength(1)
-      expect(result.endedAfterMs, 'nobody waits long after ^C').toBeLessThan(5000)
+      expect(result.endedAfterMs, 'the backup ends soon after the signal').toBeLessThan(5000)
       if (process.env['PGTS_TEST_SHOW'] !== undefined) console.log(`ended after ${result.endedAfterMs} ms`)
       expect(finished()).toEqual(whole)
       expect(readdirSync(join(site.dir, 'lock'))).toEqual([])
@@ -146,7 +146,7 @@ describe('a signal in the middle of a backup', () => {
     60_000,
   )
 
-  test('leaves what the next backup removes', async () => {
+  test('leaves files that the next backup removes', async () => {
     expect(directories().length).toBeGreaterThan(finished().length)
     await site.pgtsOk('--type=full', 'backup')
     expect(directories()).toEqual(finished())
@@ -154,9 +154,9 @@ describe('a signal in the middle of a backup', () => {
   }, 60_000)
 })
 
-describe('a signal in the middle of a restore', () => {
+describe('a signal during a restore', () => {
   test.each(['SIGINT', 'SIGTERM'] as const)(
-    '%s: the cluster cannot start, and --delta brings it to its end',
+    '%s: the cluster cannot start, and --delta completes the restore',
     async (signal) => {
       const target = join(makeTestDir('target'), 'data')
       const args = [`--pg1-path=${target}`, '--process-max=1', '--type=immediate', '--target-action=promote']
@@ -178,14 +178,14 @@ describe('a signal in the middle of a restore', () => {
 })
 
 describe('SIGKILL at any time', () => {
-  test('leaves a backup whole or invisible, and the next one works', async () => {
+  test('leaves a complete backup or none, and the next backup succeeds', async () => {
     const begun = Date.now()
     await site.pgtsOk('--type=full', 'backup')
     const durationMs = Date.now() - begun
     const rounds = 15
     let died = 0
     for (let round = 0; round < rounds; round++) {
-      // Spread over the whole run, with more of them near its end, where the backup is committed.
+      // Spread over the whole run, with more kills near its end, where the backup is committed.
       const at = durationMs * (0.1 + 0.95 * Math.sqrt(round / rounds))
       let started = 0
       const result = await interrupted(['--type=full', 'backup'], 'SIGKILL', () => {
@@ -207,7 +207,7 @@ describe('SIGKILL at any time', () => {
     await serverIsFree()
     if (isInstalled(PGBACKREST)) await site.verifiedByPgbackrest()
 
-    // Whatever became a backup among them is a good one.
+    // Every listed backup can be restored.
     for (const label of directories()) {
       const target = join(makeTestDir('restored'), 'data')
       await site.pgtsOk(

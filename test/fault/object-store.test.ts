@@ -23,7 +23,7 @@ import {
 } from '../support/postgres/postgres.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 
-// On S3 next door with every test run; on all stores, 20 and 80 ms away, with PGTS_TEST_MATRIX=all.
+// With a local S3 in every test run; with all stores, 20 and 80 ms away, with PGTS_TEST_MATRIX=all.
 const all = process.env['PGTS_TEST_MATRIX'] === 'all'
 const cells = objectStores.flatMap((store) =>
   (all ? [20, 80] : store.name === 's3' ? [0] : []).map((roundTripMs) => ({
@@ -33,7 +33,7 @@ const cells = objectStores.flatMap((store) =>
   })),
 )
 
-/** Long enough for a store that is alive on a slow machine, short enough to wait for it to be given up. */
+/** Long enough for a working store on a slow machine, short enough to wait for the last attempt. */
 const IO_TIMEOUT = '--io-timeout=4s'
 
 let bucket: Bucket
@@ -42,7 +42,7 @@ let way: FaultyWay
 let front: FaultyFront
 let network: NetworkProxy
 let expected: DataChecksum
-/** Faults on a way of the length that this part is about. */
+/** Faults on a connection with the latency of this part. */
 let setNetwork: (faults: NetworkFaults) => void
 
 async function start(store: StoreUnderTest, roundTripMs: number): Promise<void> {
@@ -54,7 +54,7 @@ async function start(store: StoreUnderTest, roundTripMs: number): Promise<void> 
     walSegsizeMb: 1,
     options: {
       'compress-type': 'none',
-      // Some files in bundles and some by themselves: a hundred requests, not a thousand.
+      // Some files in bundles and some alone: a hundred requests, not a thousand.
       'repo1-bundle': 'y',
       'repo1-bundle-size': '1MiB',
       'repo1-bundle-limit': '128KiB',
@@ -72,7 +72,7 @@ async function start(store: StoreUnderTest, roundTripMs: number): Promise<void> 
   setNetwork({})
 }
 
-/** Backups that are whole in the bucket, and what `info` says there is. */
+/** Labels of complete backups in the bucket, which must equal those of `info`. */
 async function backups(): Promise<string[]> {
   const names = [...(await bucket.objects()).keys()]
   const whole = names.flatMap((name) => /^repo\/backup\/main\/([^/]+)\/backup\.manifest$/.exec(name)?.[1] ?? [])
@@ -91,7 +91,7 @@ async function restoredRows(...args: string[]): Promise<DataChecksum> {
   return await dataChecksum(restored)
 }
 
-/** A full backup over a bad network, then a restore over it; both succeed, and the fault was there each time. */
+/** A full backup over a bad network, then a restore over it; both succeed, and the fault occurred each time. */
 async function survived(
   set: () => void,
   struck: () => number,
@@ -118,10 +118,10 @@ async function survived(
   await abortUploads()
 }
 
-/** An upload whose beginning was not answered is known to nobody but the store. Later it is aborted as any crash's. */
+/** Only the store knows an upload whose first answer was lost. Later it is aborted like one of a crash. */
 async function abortUploads(): Promise<void> {
   await using client = await bucket.client()
-  // Others forget them by themselves.
+  // Other stores drop them by themselves.
   if (client.abortAbandoned === undefined) return
   await client.abortAbandoned('repo/', Date.now() + 3_600_000)
   expect(await bucket.openUploads()).toEqual([])
@@ -129,10 +129,10 @@ async function abortUploads(): Promise<void> {
 
 const MIB = 1024 * 1024
 
-/** What stands in front of a store says, not the store. */
+/** An answer of a proxy in front of the store, not of the store. */
 const HTML = '<html><body><h1>Forbidden</h1></body></html>'
 
-/** What each store says of an object that is absent. */
+/** How each store answers for a missing object. */
 const NOT_FOUND: Readonly<Record<StoreName, { readonly body: string; readonly headers: Record<string, string> }>> = {
   s3: {
     body: '<?xml version="1.0" encoding="UTF-8"?><Error><Code>NoSuchKey</Code><Message>no such key</Message></Error>',
@@ -151,7 +151,7 @@ const NOT_FOUND: Readonly<Record<StoreName, { readonly body: string; readonly he
 const isWrite = ({ method, path }: { readonly method: string; readonly path: string }) =>
   method === 'PUT' || (method === 'POST' && path.startsWith('/upload/'))
 
-describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
+describe.each(cells)('a bad network to $title', ({ store, roundTripMs }) => {
   const test = plainTest.skipIf(store.missing !== undefined)
   beforeAll(async () => {
     if (store.missing !== undefined) return undefined
@@ -163,11 +163,8 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
   }, 180_000)
 
   const networks: [string, NetworkFaults][] = [
-    ['resets on the way there', { strike: { direction: 'up', everyBytes: 12 * MIB, how: 'reset' } }],
-    [
-      'resets on the way back',
-      { latencyMs: 5, strike: { direction: 'down', everyBytes: 15_000, how: 'reset', times: 6 } },
-    ],
+    ['resets of requests', { strike: { direction: 'up', everyBytes: 12 * MIB, how: 'reset' } }],
+    ['resets of answers', { latencyMs: 5, strike: { direction: 'down', everyBytes: 15_000, how: 'reset', times: 6 } }],
     ['stalls', { strike: { direction: 'up', everyBytes: 9000, how: 'stall', times: 1 } }],
     ['flipped bits', { strike: { direction: 'down', everyBytes: 15_000, how: 'flip', times: 3 } }],
   ]
@@ -177,7 +174,7 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
       await survived(
         () => setNetwork(faults),
         () => network.counters.struck,
-        // A restore sends next to nothing.
+        // A restore sends almost no bytes.
         { andRestore: faults.strike?.how !== 'reset' || faults.strike.direction === 'down' },
       )
     },
@@ -197,11 +194,8 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
 
   const answers: [string, FrontFaults][] = [
     ['bursts of SlowDown', { how: OVERLOADED[store.name], share: 0.3, times: 8 }],
-    [
-      'bodies that end early',
-      { how: { kind: 'truncate' }, only: ({ method }) => method === 'GET', share: 0.5, times: 8 },
-    ],
-    ['answers that get lost', { how: { kind: 'lose-answer' }, share: 0.2, times: 10 }],
+    ['truncated bodies', { how: { kind: 'truncate' }, only: ({ method }) => method === 'GET', share: 0.5, times: 8 }],
+    ['lost answers', { how: { kind: 'lose-answer' }, share: 0.2, times: 10 }],
     ['silence', { how: { kind: 'silence' }, share: 0.5, times: 1 }],
     ['requests that a gateway refuses', { how: { kind: 'answer', status: 403, body: HTML }, share: 0.15, times: 8 }],
   ]
@@ -217,7 +211,7 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
     180_000,
   )
 
-  test('a file that is missing now and then is fetched by the job when it is tried again', async () => {
+  test('a file that is sometimes reported missing is read by a retry of the job', async () => {
     const interval = '--job-retry-interval=100ms'
     const ofData = ({ method, path }: { readonly method: string; readonly path: string }) =>
       method === 'GET' && path.includes('pg_data')
@@ -232,7 +226,7 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
     front.set()
   }, 180_000)
 
-  test('segments are archived whole, whatever happens to the requests', async () => {
+  test('segments are archived completely when requests fail', async () => {
     const faults: FrontFaults[] = [
       { how: OVERLOADED[store.name], share: 0.5, times: 4 },
       { how: { kind: 'lose-answer' }, times: 1, only: isWrite },
@@ -257,7 +251,7 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
     expect(sizes.filter(([, size]) => size !== MIB)).toEqual([])
   }, 180_000)
 
-  test('what answers in place of the store is not believed by any command', async () => {
+  test('no command accepts the answer of another server in place of the store', async () => {
     const [row] = await site.cluster.query('select pg_walfile_name(pg_switch_wal()) as segment')
     const segment = String(row?.['segment'])
     const names = async () => [...(await bucket.objects()).keys()].sort()
@@ -290,7 +284,7 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
       expect([expire.code === 0, expire.output]).toEqual([false, expect.stringMatching(told)])
     }
     expect(await names()).toEqual(before)
-    // Only what changes the store is answered so: nothing may be reported as archived.
+    // Only writes are answered so: nothing may be reported as archived.
     front.set({ how: { kind: 'answer', status: 200, headers, body: HTML }, only: isWrite })
     await site.cluster.query("insert into t select 0, 'more'")
     const [next] = await site.cluster.query('select pg_walfile_name(pg_switch_wal()) as segment')
@@ -303,7 +297,7 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
     await expect.poll(isStored, { timeout: 60_000 }).toBe(true)
   }, 180_000)
 
-  test('a store that is gone: a typed error in bounded time, and the next backup is as if nothing was', async () => {
+  test('a store that does not answer causes a typed error in bounded time, and the next backup succeeds', async () => {
     const before = await backups()
     setNetwork({ refuseShare: 1 })
     const begun = performance.now()
@@ -311,22 +305,22 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
     setNetwork({})
     expect(result.code).toBe(101)
     expect(result.stdout).toMatch(/ERROR: \[101\][^]*given up after \d+ attempts/)
-    // Five times the timeout, and the machine's own slowness.
+    // Five times the timeout, plus time for a slow machine.
     expect(performance.now() - begun).toBeLessThan(60_000)
     expect(await backups()).toEqual(before)
   }, 180_000)
 
-  test('a backup that loses the store in its middle fails as such, and leaves no upload open', async () => {
+  test('a backup that loses the store during the copy fails, and leaves no upload open', async () => {
     const before = await backups()
-    // Google forgets by itself what an earlier fault left.
+    // GCS drops uploads of an earlier fault by itself.
     const openBefore = await bucket.openUploads()
     let writes = 0
     front.set({
       how: { kind: 'answer', status: 503 },
-      // The first belong to the lease and the manifest.
+      // The first requests belong to the lease and the manifest.
       only: (request) => isWrite(request) && ++writes > 4,
     })
-    // Segments do not get through either: whether one of them is missed first is not what this is about.
+    // Segments are not archived either; a timeout for one of them is not the subject of this test.
     const failing = ['--io-timeout=1s', '--job-retry=1', '--no-archive-check']
     const result = await site.pgts(['--type=full', ...failing, 'backup'])
     expect(front.counters.struck).toBeGreaterThan(0)
@@ -336,10 +330,10 @@ describe.each(cells)('a bad way to $title', ({ store, roundTripMs }) => {
     if (store.name !== 'azure') expect(await bucket.openUploads()).toEqual(openBefore)
   }, 180_000)
 
-  test('killed in the middle of an upload: nothing is visible, and later it is aborted', async () => {
+  test('a kill during an upload leaves no visible object, and the upload is aborted later', async () => {
     const before = await backups()
     expected = await dataChecksum(site.cluster)
-    // Slow enough to be met while parts are on their way.
+    // Slow enough to be killed while parts are in flight.
     setNetwork({ bytesPerSecond: store.name === 's3' ? 3 * MIB : MIB })
     const child = spawn(
       pgtsProgram(),

@@ -6,7 +6,7 @@ import { labelsOf, restoredData } from '../support/sites/chain.ts'
 import { dataChecksum } from '../support/postgres/postgres.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 
-// One thread that compresses as well as it can, and writes down at once what it has done.
+// One thread with the highest compression level, which saves the partial manifest at once.
 const SLOW = ['--process-max=1', '--compress-level=9', '--manifest-save-threshold=1B']
 const TABLES = 12
 
@@ -17,20 +17,20 @@ beforeAll(async () => {
     await site.cluster.query(
       `create table t${i} as select g as id, md5(g::text) || md5((g + 7)::text) as v from generate_series(1, 25000) g`,
     )
-  await settle()
+  await writeHintBits()
   await site.pgtsOk('stanza-create')
 }, 120_000)
 afterAll(() => site[Symbol.asyncDispose]())
 
-/** Reading a new row writes to its page (hint bits), which would make every file look changed. */
-async function settle(): Promise<void> {
+/** The first read of a new row writes hint bits to its page, which would change every file. */
+async function writeHintBits(): Promise<void> {
   await site.cluster.query('vacuum freeze')
   await site.cluster.query('checkpoint')
 }
 
 const directory = (label: string) => join(site.repo, 'backup/main', label)
 const finished = (label: string) => existsSync(join(directory(label), 'backup.manifest'))
-/** Files of the size of our tables. */
+/** Files of tables. */
 const stored = (label: string) =>
   (readdirSync(directory(label), { recursive: true }) as string[]).filter((name) => /base\/\d+\/\d+\.gz$/.test(name))
 
@@ -59,7 +59,7 @@ async function resumedOutput(args: readonly string[]): Promise<string> {
   return stdout + stderr
 }
 
-test('a full that was killed is continued under its label; what a crash or a bad disk left of it is not trusted', async () => {
+test('a killed full is resumed under its label; truncated or damaged stored files are copied again', async () => {
   const label = await interrupted(['--type=full'], 'SIGKILL')
   const [damaged] = stored(label)
   appendFileSync(join(directory(label), damaged!), 'x')
@@ -76,9 +76,9 @@ test('a full that was killed is continued under its label; what a crash or a bad
   expect(await restoredData(site, 'pgts', label)).toEqual(data)
 }, 120_000)
 
-test('an incr that was ended is continued; with another type, or without resume, it is removed', async () => {
+test('an interrupted incr is resumed; with another type or without resume it is removed', async () => {
   for (let i = 0; i < TABLES; i++) await site.cluster.query(`update t${i} set v = md5(v) || v`)
-  await settle()
+  await writeHintBits()
   const label = await interrupted(['--type=incr'], 'SIGTERM')
   const data = await dataChecksum(site.cluster)
   expect(await resumedOutput(['--type=incr'])).toMatch(/checksum resumed file/)
@@ -86,7 +86,7 @@ test('an incr that was ended is continued; with another type, or without resume,
   expect(await restoredData(site, 'pgts', label)).toEqual(data)
 
   for (let i = 0; i < TABLES; i++) await site.cluster.query(`update t${i} set v = md5(v) || v`)
-  await settle()
+  await writeHintBits()
   const other = await interrupted(['--type=incr'], 'SIGTERM')
   expect(await resumedOutput(['--type=diff'])).toMatch(/cannot be continued and is removed: its type is incr/)
   expect(existsSync(directory(other))).toBe(false)

@@ -30,8 +30,8 @@ const drivers: [string, () => () => StorageDriver][] = [
   ],
 ]
 
-/** Two files in two chunks each, the second one under a name that is already taken. */
-async function story(storage: StorageDriver): Promise<void> {
+/** Write two files in two chunks each, the second one under a name that exists. */
+async function writeTwoFiles(storage: StorageDriver): Promise<void> {
   for (const name of ['dir/new', 'info']) {
     await using file = await storage.create(name)
     await file.sink.write(Buffer.from('first '))
@@ -43,19 +43,19 @@ async function story(storage: StorageDriver): Promise<void> {
 
 async function countSteps(): Promise<number> {
   const counted = crashing(memoryStorage())
-  await story(counted)
+  await writeTwoFiles(counted)
   return counted.steps.length
 }
 
 const steps = Array.from({ length: await countSteps() }, (_, at) => ({ at }))
 
-describe.each(drivers)('a crash: %s', (_name, make) => {
-  test.each(steps)('at step $at leaves whole files, and the story can be told again', async ({ at }) => {
+describe.each(drivers)('a crash of the driver %s', (_name, make) => {
+  test.each(steps)('at step $at leaves complete files, and the writes can be repeated', async ({ at }) => {
     const open = make()
     await putFile(open(), 'info', Buffer.from('old'))
     await putFile(open(), 'dir/old', Buffer.from('x'))
     const crashed = crashing(open(), at)
-    await expect(story(crashed)).rejects.toBeInstanceOf(Crash)
+    await expect(writeTwoFiles(crashed)).rejects.toBeInstanceOf(Crash)
     expect(crashed.reached).toBe(true)
     await expect(crashed.stat('info')).rejects.toBeInstanceOf(Crash)
 
@@ -64,7 +64,7 @@ describe.each(drivers)('a crash: %s', (_name, make) => {
     expect([undefined, 'first second']).toContain(await text('dir/new'))
     expect(['old', 'first second']).toContain(await text('info'))
     if ((await text('info')) === 'first second') expect(await text('dir/new')).toBe('first second')
-    await story(open())
+    await writeTwoFiles(open())
     expect([await text('dir/new'), await text('info'), await text('dir/old')]).toEqual([
       'first second',
       'first second',
@@ -72,17 +72,17 @@ describe.each(drivers)('a crash: %s', (_name, make) => {
     ])
   })
 
-  test('a write that fails is discarded, and the next one works', async () => {
+  test('a failed write is discarded, and the next one succeeds', async () => {
     const open = make()
     await putFile(open(), 'info', Buffer.from('old'))
     const error = new PgtsError('file-write', 'no space left on device')
     const storage = failing(open(), { at: 3, error, only: 'write' })
-    await expect(story(storage)).rejects.toBe(error)
+    await expect(writeTwoFiles(storage)).rejects.toBe(error)
     expect(storage.reached).toBe(true)
     expect(String(await getFile(storage, 'info'))).toBe('old')
     const names: string[] = []
     for await (const { name } of storage.list('', { recursive: true })) names.push(name)
     expect(names.sort()).toEqual(['dir/new', 'info'])
-    await story(storage)
+    await writeTwoFiles(storage)
   })
 })

@@ -15,8 +15,8 @@ import { FaultyWay, OVERLOADED } from '../support/faults/faulty-way.ts'
 import type { NetworkFaults } from '../support/faults/network-proxy.ts'
 import { type Bucket, objectStores, type StoreName, titleOf } from '../support/stores/object-stores.ts'
 
-// Every fault on the way to every store, at every distance, ends in success or in a typed error; what somebody else sees
-// in the bucket meanwhile and afterwards is whole. PGTS_TEST_MATRIX=all runs all of it, else a sample.
+// Every network fault to every store, at every latency, ends in success or in a typed error; every object that another
+// client sees in the bucket during and after it is complete. PGTS_TEST_MATRIX=all runs all cells, else a sample.
 
 const MIB = 1024 * 1024
 const all = process.env['PGTS_TEST_MATRIX'] === 'all'
@@ -24,7 +24,7 @@ const all = process.env['PGTS_TEST_MATRIX'] === 'all'
 interface Fault {
   readonly network?: NetworkFaults
   readonly front?: FrontFaults
-  /** Runs without the whole matrix, too. */
+  /** Part of the sample. */
   readonly sample?: true
 }
 
@@ -33,37 +33,37 @@ function faultsOf(store: StoreName): Record<string, Fault> {
     network: { strike: { direction, how, times, everyBytes: direction === 'up' ? 2.3 * MIB : 1.7 * MIB } },
   })
   return {
-    'a narrow line': { network: { bytesPerSecond: 4 * MIB } },
+    'low bandwidth': { network: { bytesPerSecond: 4 * MIB } },
     'every third connection refused': { network: { refuseShare: 0.34 } },
-    'resets on the way there': { ...strike('up', 'reset'), sample: true },
-    'resets on the way back': strike('down', 'reset'),
-    'ends in the middle, on the way there': strike('up', 'close'),
-    'ends in the middle, on the way back': strike('down', 'close'),
-    'stalls on the way there': strike('up', 'stall', 1),
-    'stalls on the way back': strike('down', 'stall', 1),
-    'flipped bits on the way there': strike('up', 'flip'),
-    'flipped bits on the way back': strike('down', 'flip'),
+    'resets of requests': { ...strike('up', 'reset'), sample: true },
+    'resets of answers': strike('down', 'reset'),
+    'closes during requests': strike('up', 'close'),
+    'closes during answers': strike('down', 'close'),
+    'stalls of requests': strike('up', 'stall', 1),
+    'stalls of answers': strike('down', 'stall', 1),
+    'flipped bits in requests': strike('up', 'flip'),
+    'flipped bits in answers': strike('down', 'flip'),
     'bursts of overload': { front: { how: OVERLOADED[store], share: 0.3, times: 8 }, sample: true },
     'bursts of 500': { front: { how: { kind: 'answer', status: 500 }, share: 0.3, times: 8 } },
-    'bodies that end early': {
+    'truncated bodies': {
       front: { how: { kind: 'truncate' }, only: ({ method }) => method === 'GET', share: 0.5, times: 8 },
       sample: true,
     },
-    'answers that get lost': { front: { how: { kind: 'lose-answer' }, share: 0.2, times: 8 }, sample: true },
+    'lost answers': { front: { how: { kind: 'lose-answer' }, share: 0.2, times: 8 }, sample: true },
     silence: { front: { how: { kind: 'silence' }, share: 0.5, times: 1 } },
-    'overload without an end': { front: { how: OVERLOADED[store] }, sample: true },
-    'silence without an end': { front: { how: { kind: 'silence' } } },
-    'nobody there': { network: { refuseShare: 1 } },
+    'permanent overload': { front: { how: OVERLOADED[store] }, sample: true },
+    'permanent silence': { front: { how: { kind: 'silence' } } },
+    'every connection refused': { network: { refuseShare: 1 } },
   }
 }
 
-/** Three parts, and what fits into one request. */
+/** One object of three parts, and small ones of one request. */
 const content = new Map<string, Buffer>([
   ['large', randomBytes(12 * MIB + 17)],
   ...Array.from({ length: 24 }, (_, i): [string, Buffer] => [`small/${i}`, randomBytes(100 + i * 7000)]),
 ])
 
-describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('the way to $title', ({ store }) => {
+describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('requests to $title', ({ store }) => {
   const test = plainTest.skipIf(store.missing !== undefined)
   let bucket: Bucket
   let way: FaultyWay
@@ -80,10 +80,10 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
       .map(([name, fault]) => ({ name, fault, roundTripMs })),
   )
   test.each(cells)(
-    '$roundTripMs ms, $name',
+    'with $roundTripMs ms and $name succeed or fail with a typed error',
     async ({ name, fault, roundTripMs }) => {
       const path = `${name.replaceAll(/[^a-z0-9]+/g, '-')}-${roundTripMs}`
-      const endless = /without an end|nobody/.test(name)
+      const endless = /permanent|every connection/.test(name)
       const client = await bucket.client(way.via)
       const policy = endless
         ? { retries: 3, totalMs: 3_000, timeoutMs: 700, firstWaitMs: 20 }
@@ -101,7 +101,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
         expect(written, 'writing').toMatch(endless ? /^typed error: .*given up after/ : /^success$/)
         let met = struck()
         if (!endless) {
-          // Counts anew, so that reading meets the fault as well.
+          // Resets the counter, so that reading meets the fault as well.
           way.set(faults)
           expect(await outcome(readBack(storage)), 'reading').toBe('success')
           met += struck()
@@ -117,7 +117,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
       for (const [found, size] of left) expect([found, size]).toEqual([found, sizeOf(found)])
       if (!endless) expect(left.map(([found]) => found)).toEqual([`${path}/large`])
       expect(watched.torn).toEqual([])
-      // What is there can be read, byte by byte, over a way without faults.
+      // Existing objects can be read without a fault, and every byte is right.
       for (const [found] of left) await expectWhole(storage, found.slice(path.length + 1))
     },
     120_000,
@@ -126,7 +126,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
 
 const sizeOf = (found: string) => content.get(found.slice(found.indexOf('/') + 1))?.length
 
-/** Somebody else looks into the bucket again and again: whatever shows has its full size. */
+/** Another client lists the bucket repeatedly: every object that it sees has its full size. */
 function watch(bucket: Bucket, path: string) {
   const torn: string[] = []
   let going = true

@@ -19,7 +19,7 @@ import { isPgtsError } from '../../src/util/error.ts'
 const { signal } = new AbortController()
 const BLOCK = 8192
 
-/** One decision for each block of a file: where its backup goes on. */
+/** One decision for each block of a file: how its backup continues. */
 interface Step {
   readonly reference: number
   /** Begin another super block although this one has more. */
@@ -109,7 +109,7 @@ describe('a block map', () => {
   })
 })
 
-/** What becomes of a file between two backups. */
+/** How a file changes between two backups. */
 const edits = fc.array(
   fc.oneof(
     fc.record({

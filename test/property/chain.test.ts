@@ -19,8 +19,8 @@ import { runInProcess } from '../support/processes/in-process.ts'
 import { startCluster } from '../support/postgres/postgres.ts'
 
 /**
- * A data directory changes at random between the backups of a chain; whatever backup is restored, over whatever stands in
- * the target, gives the bytes of its moment. The cluster is never started: only files and their times matter here.
+ * A data directory changes at random between the backups of a chain; every backup that is restored, over any content of
+ * the target, gives the bytes of its time. The cluster is never started: only files and their times matter here.
  */
 const PAGE = 8192
 const root = mkdtempSync(join(tmpdir(), 'pgts-chain-'))
@@ -76,7 +76,7 @@ test('each backup of a chain restores the bytes of its time when files change be
       const dir = mkdtempSync(join(root, 'run-'))
       const pgPath = join(dir, 'pg')
       copyTree(template, pgPath)
-      // In the environment an option that a command does not know is left aside.
+      // In the environment an option that a command does not know is ignored.
       const env = {
         PGTS_STANZA: 'main',
         PGTS_REPO1_PATH: `${dir}/repo`,
@@ -99,7 +99,7 @@ test('each backup of a chain restores the bytes of its time when files change be
       for (const { changes, type, delta } of rounds) {
         time += 10
         for (const one of changes) apply(pgPath, one, time)
-        // A backup to which nothing has changed is refused, so something always has.
+        // A backup without changes is refused, so at least one file changes.
         writeFileSync(join(pgPath, 'pg_wal/round'), String(time))
         utimesSync(join(pgPath, 'pg_wal/round'), time, time)
         await run('--no-online', `--type=${type}`, ...(delta ? ['--delta'] : []), 'backup')
@@ -116,7 +116,7 @@ test('each backup of a chain restores the bytes of its time when files change be
         const fresh = join(dir, `fresh-${label}`)
         await run(`--pg1-path=${fresh}`, `--set=${label}`, '--type=none', 'restore')
         expect(stateOf(fresh), `${label} into nothing`).toEqual(states.get(label))
-        // What stands there is another backup of the same cluster.
+        // The target holds another backup of the same cluster.
         const existing = readdirSync(dir).includes('over')
         await run(`--pg1-path=${over}`, `--set=${label}`, '--type=none', ...(existing ? ['--delta'] : []), 'restore')
         expect(stateOf(over), `${label} over another`).toEqual(states.get(label))
@@ -130,7 +130,7 @@ test('each backup of a chain restores the bytes of its time when files change be
 }, 300_000)
 
 function nameOf(pgPath: string, index: number): string {
-  // Three that PostgreSQL would read by pages, and others; one in the root.
+  // Three files with pages, and others; one in the root.
   return join(
     pgPath,
     [

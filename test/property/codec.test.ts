@@ -14,7 +14,7 @@ type Written = (typeof types)[number]
 
 beforeAll(() => Promise.all(['none' as const, ...types].map(loadCodec)))
 
-/** Lengths around the sizes at which codecs change their ways, and contents from all zero to random. */
+/** Lengths around the sizes at which codecs change their behaviour, and contents from all zero to random. */
 const inputs = fc
   .record({
     length: fc.oneof(
@@ -66,7 +66,7 @@ describe.each(types)('%s', (type) => {
     expect((await through(decompressor(type), stored)).equals(input)).toBe(true)
   })
 
-  test.each(['zero', 'text', 'random'] as const)('many megabytes of %s come back', async (kind) => {
+  test.each(['zero', 'text', 'random'] as const)('decompressing returns many megabytes of %s', async (kind) => {
     // bzip2 is slow, and its blocks are small.
     const input = compressible((type === 'bz2' ? 2 : 12) << 20, kind, 7)
     const stored = await through(compressor(type), input)
@@ -108,7 +108,7 @@ describe.each(types)('%s', (type) => {
         noticed++
       }
     }
-    // zst carries no checksum in this format: the SHA-1 of the manifest notices what the frame does not.
+    // zst frames have no checksum in this format: the SHA-1 of the manifest detects what the frame does not.
     expect(noticed).toBeGreaterThan(stored.length * (type === 'zst' ? 0.05 : 0.9))
   })
 
@@ -144,7 +144,7 @@ describe.each(types)('%s', (type) => {
 test('zst with a given size accepts exactly that many bytes', async () => {
   const input = compressible(3 << 20, 'text', 9)
   const [a, b] = [0, 1].map(() => compressor('zst', 3, { wholeBytes: input.length })) as [Stage, Stage]
-  // Two at once have a buffer each.
+  // Two at once use a buffer each.
   const outputs: Buffer[][] = [[], []]
   const [first, second] = [a.push(input), b.push(input)].map((chunks) =>
     (chunks as Iterable<Uint8Array>)[Symbol.iterator](),
@@ -241,7 +241,7 @@ describe.each([
       }
   })
 
-  test.skipIf(missing).each(variants)('we read what the command writes with %s', async (variant) => {
+  test.skipIf(missing).each(variants)('pgts reads what the command-line tool writes with %s', async (variant) => {
     for (const input of samples) {
       const stored = run(['-q', '-c', variant], input)
       for (const chunk of [777, 1 << 20])
@@ -259,7 +259,7 @@ test('codec none returns its input unchanged', async () => {
 
 function allLevels(type: Written): number[] {
   const { min, max } = CODECS[type].level!
-  // From 20 on zstd wants hundreds of megabytes; 22 is tried below on little data.
+  // From level 20 on zstd needs hundreds of megabytes; level 22 is tested below on little data.
   return Array.from({ length: Math.min(max, 19) - min + 1 }, (_, i) => min + i)
 }
 

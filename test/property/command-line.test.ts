@@ -50,7 +50,7 @@ function outcomeOf(parse: (argv: readonly string[]) => CommandLine, argv: readon
   }
 }
 
-test('commander and the parser of archive-push read every command line alike, errors included', () => {
+test('commander and the parser of archive-push return the same result or error for every command line', () => {
   let parsed = 0
   fc.assert(
     fc.property(commandLines, (argv) => {
@@ -63,7 +63,7 @@ test('commander and the parser of archive-push read every command line alike, er
   expect(parsed).toBeGreaterThan(100)
 })
 
-test('both find the parameters of archive-push and its options', () => {
+test('commander and the parser of archive-push find its parameters and options', () => {
   const argv = ['--stanza', 'main', 'archive-push', '--pg1-path=/pg', '--no-archive-async', '--', 'pg_wal/--x']
   const line = parseCommandLine(argv)
   expect(line).toMatchObject({ command: 'archive-push', parameters: ['pg_wal/--x'], parametersAt: [6] })

@@ -6,7 +6,7 @@ import { withIndex } from '../../src/config/option-name.ts'
 import { isMulti } from '../../src/config/option-table.ts'
 import { resolving, type Surroundings } from '../unit/config/resolving.ts'
 
-// Options of a backup that every source may set and that stand on their own.
+// Options of a backup that every source may set and that require no other option.
 const names = optionNames.filter((name) => {
   const row = optionRow(name)
   const free = row.section !== 'command-line' && row.depend === undefined && row.secret !== true
@@ -17,7 +17,7 @@ const names = optionNames.filter((name) => {
     name !== 'pg-path' &&
     name !== 'compress' &&
     name !== 'log-timestamp' &&
-    // It asks for a passphrase, which the command line refuses.
+    // It requires a passphrase, which the command line refuses.
     name !== 'repo-cipher-type' &&
     name !== 'repo-retention-full'
   )
@@ -65,7 +65,7 @@ test('a value is parsed equally from command line, environment, ini file and YAM
   await fc.assert(
     fc.asyncProperty(settings, async ({ name, key, typed }) => {
       const written = withIndex(name, key)
-      // An index of pg is nothing without its path.
+      // An index of pg requires its path.
       const path = written.startsWith('pg') ? `--pg${key}-path=/other` : '--log-timestamp'
       const base = ['backup', '--stanza=main', ...new Set(['--pg1-path=/other', path])]
       const read = async (more: readonly string[], around: Surroundings): Promise<unknown> => {

@@ -13,7 +13,7 @@ import type { Manifest, ManifestFile } from '../../src/format/manifest.ts'
 import * as wal from '../../src/format/wal-segment.ts'
 import { compareBytes } from '../../src/util/byte-string.ts'
 
-/** Any bytes but NUL; with what is hard in this format more often than chance would have it. */
+/** Any bytes but NUL; the difficult ones of this format occur more often than by chance. */
 const bytes = fc
   .array(
     fc.oneof(
@@ -23,7 +23,7 @@ const bytes = fc
     { maxLength: 12 },
   )
   .map((parts) => parts.join(''))
-/** As the name of something in a line of its own. */
+/** As a name in a line of its own. */
 const keys = bytes.map((text) => text.replaceAll('\n', '_')).filter((text) => text !== '')
 const memberNames = bytes.map((text) => text.replace(/["\\\n\r\t\b\f]/g, '_'))
 const hex = fc.stringMatching(/^[0-9a-f]{40}$/)
@@ -75,7 +75,7 @@ test('JSON: both readers accept and refuse the same texts', () => {
   )
   fc.assert(
     fc.property(almost, (text) => {
-      // A NUL or a number beyond 64 bits is for one of them only.
+      // Only one of them reads a NUL or a number beyond 64 bits.
       if (/[0-9]{19}/.test(text)) return
       const buffer = Buffer.from(text, 'latin1')
       let parsed = true
@@ -130,7 +130,7 @@ test('reading an info file fails when a bit was flipped', () => {
 const historyIds = fc.uniqueArray(fc.integer({ min: 1, max: 2 ** 32 - 1 }), { minLength: 1, maxLength: 12 })
 const versions = fc.constantFrom('9.6', '10', '15', '18')
 
-test('archive.info', () => {
+test('archive.info with any values survives a round trip', () => {
   fc.assert(
     fc.property(historyIds, ids, versions, maybe(bytes), fc.nat(), (list, systemId, version, cipherPass, pick) => {
       const history = list.sort((a, b) => a - b).map((id) => ({ id, systemId, version }))
@@ -142,7 +142,7 @@ test('archive.info', () => {
   )
 })
 
-/** Label, type and what it builds on. */
+/** Label, type and prior. */
 const chains = fc.oneof(
   labelTimes.map((label) => ({ label, type: 'full' as const })),
   fc.tuple(labelTimes, times, fc.constantFrom('diff' as const, 'incr' as const)).map(([full, at, type]) => ({
@@ -189,7 +189,7 @@ const entries: fc.Arbitrary<BackupEntry> = fc
     } as BackupEntry),
   )
 
-test('backup.info', () => {
+test('backup.info with any values survives a round trip', () => {
   const backups = fc
     .uniqueArray(entries, { selector: ({ label }) => label, maxLength: 5 })
     .map((list) => list.sort((a, b) => compareBytes(a.label, b.label)))
@@ -241,7 +241,7 @@ const files: fc.Arbitrary<ManifestFile> = fc
   .map(({ bundle, block, pages, ...file }) => {
     const whole = { ...file, ...bundle, ...(block && defined(block)), ...(pages && defined(pages)) } as ManifestFile
     const { checksum, repoSizeBytes, sizeOriginalBytes, ...rest } = whole
-    // What would say nothing new is not in the file.
+    // A member with its default value is not in the file.
     return defined({
       ...rest,
       checksum: whole.sizeBytes === 0 ? undefined : checksum,
@@ -312,7 +312,7 @@ const manifests: fc.Arbitrary<Manifest> = fc
     defined({ ...manifest, defaults: manifestDefaults(base, manifest.links.length > 0) } as Manifest),
   )
 
-test('manifest', () => {
+test('a manifest with any values survives a round trip', () => {
   fc.assert(
     fc.property(manifests, (manifest) => {
       const text = serialiseManifest(manifest)
@@ -325,7 +325,7 @@ test('manifest', () => {
   )
 })
 
-test('LSN and segment names', () => {
+test('LSNs and segment names survive a round trip', () => {
   const segmentSizes = fc.integer({ min: 20, max: 30 }).map((power) => 2 ** power)
   const lsns = fc.bigInt(0n, 2n ** 64n - 2n ** 31n)
   fc.assert(

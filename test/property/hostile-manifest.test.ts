@@ -25,7 +25,7 @@ import { repositoryWith } from '../support/builders/repository.ts'
 const VERSION = 'PG_15_202209061'
 const SYSTEM_ID = 6569239123849665679n
 
-/** Everything below a directory: kind, mode, owner and content. Left out: what a restore may fill. */
+/** Everything below a directory: kind, mode, owner and content, except directories that a restore may fill. */
 function snapshot(root: string, mayFill: (path: string) => boolean): Record<string, string> {
   const found: Record<string, string> = {}
   const look = (path: string): void => {
@@ -137,7 +137,7 @@ function mutated(manifest: Manifest, dir: string, { of, pick, text: raw, mode }:
     case 'destination':
       return { ...manifest, links: change(manifest.links, (link) => ({ ...link, destination: text })) }
     case 'targetPath': {
-      // Link and target agree, as a careful forger would have it.
+      // Link and target agree, as in a careful forgery.
       const target = manifest.targets[pick % manifest.targets.length]!
       const link = target.tablespaceId === undefined ? target.name : `pg_data/${target.name}`
       return {
@@ -215,7 +215,7 @@ test(
             try {
               repo = await forged(dir, list)
             } catch (error) {
-              // Not even the writer of this format takes a name twice or with a line end.
+              // The serialiser refuses duplicate names and names with a line end.
               expect(isPgtsError(error)).toBe(true)
               return
             }
@@ -229,7 +229,7 @@ test(
               outcome = toPlainError(error).code
             }
             outcomes.set(outcome, (outcomes.get(outcome) ?? 0) + 1)
-            // A tablespace may have a new location; its directories are made, and hold nothing but the version directory.
+            // A tablespace may have a new location; its directories are created, and hold only the version directory.
             const after = snapshot(dir, mayFill)
             const added = Object.entries(after).filter(([path]) => before[path] === undefined)
             expect(added.filter(([, what]) => !/^40[0-7]+ \d+:\d+ other$/.test(what))).toEqual([])
@@ -244,7 +244,7 @@ test(
       ),
       { numRuns: 100 },
     )
-    // Both ways out were taken.
+    // Both results occurred.
     expect(outcomes.get('restored') ?? 0).toBeGreaterThan(5)
     expect(outcomes.get('format') ?? 0).toBeGreaterThan(20)
   },

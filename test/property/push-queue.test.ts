@@ -195,7 +195,7 @@ const steps = [
       for (const one of names) if (!real.ready.has(one)) real.ready.set(one, ++real.lastVersion)
     }),
   ),
-  // PostgreSQL has the file archived: by an `.ok`, or by a call that pushed the file itself.
+  // For PostgreSQL the file is archived: by an `.ok`, or by a call that pushed the file itself.
   name.map((one) => step(`archived ${one}`, (real) => void real.ready.delete(one))),
   // A call removes an `.ok` of an earlier file with the same name.
   name.map((one) =>

@@ -11,7 +11,7 @@ import { entriesOf, type TestBackup } from '../support/builders/repository.ts'
 const DAY = 86_400
 const START = Date.UTC(2026, 0, 1) / 1000
 
-/** What a site does at a moment. */
+/** A backup of a site. */
 interface Taken {
   readonly type: 'full' | 'diff' | 'incr'
   readonly atSeconds: number
@@ -104,17 +104,17 @@ function planOf({
 const labelsOf = (backups: readonly { label: string }[]) => backups.map(({ label }) => label).sort(compareLabels)
 const isSet = (calendar: CalendarPolicy | undefined) => PERIODS.some((period) => calendar?.[period] !== undefined)
 
-/** The period a moment lies in, reckoned by another road than the program's: through the local date as text. */
+/** The period of a moment, computed in another way than by pgts: from the local date as text. */
 function periodOf(period: Period, seconds: number, timeZone: string): string {
   const date = new Intl.DateTimeFormat('sv-SE', { timeZone, dateStyle: 'short' }).format(seconds * 1000)
   if (period === 'daily') return date
   if (period === 'monthly') return date.slice(0, 7)
   if (period === 'yearly') return date.slice(0, 4)
-  // Monday is its name: days since a known Monday, in whole weeks.
+  // A week is named by its Monday: days since a known Monday, in whole weeks.
   return String(Math.floor((Date.parse(`${date}T00:00Z`) - Date.UTC(2024, 0, 1)) / (7 * DAY * 1000)))
 }
 
-/** What the calendar must keep, by its description alone. */
+/** The backups that the calendar must keep, computed from its documentation. */
 function standing(backups: readonly BackupEntry[], calendar: CalendarPolicy): Set<string> {
   const wanted = new Set<string>()
   for (const period of PERIODS) {
@@ -149,7 +149,7 @@ describe('laws of calendar and pins', () => {
       fc.property(cases, ({ taken, policy, pinned }) => {
         const { backups, now, pins, plan } = planOf({ taken, policy, pinned })
         const { calendar, ...theirs } = policy
-        // Without the beyond this is pgBackRest's own answer, held against pgbackrest elsewhere.
+        // Without calendar and pins this is the result of pgBackRest; interop tests compare it with pgbackrest.
         const plain = planBackups(backups, theirs, {}, now)
         const newestSet = backups.filter(({ label }) =>
           label.startsWith(labelsOf(backups.filter(({ type }) => type === 'full')).at(-1)!),
@@ -230,7 +230,7 @@ describe('laws of calendar and pins', () => {
       fc.property(cases, fc.integer({ min: 1, max: 40 }), ({ taken, policy, pinned }, hours) => {
         const { backups, now, pins, plan } = planOf({ taken, policy, pinned })
         expect(planBackups(plan.kept, policy, {}, now, pins).groups).toEqual([])
-        // Having expired on the way never leads to less than expiring once at the end would leave.
+        // Expiring several times never keeps less than expiring once at the end.
         const later = now + hours * 3600
         const next = entriesFrom([...taken, { type: 'full', atSeconds: later }]).at(-1)!
         const onTheWay = planBackups([...plan.kept, next], policy, {}, later + 3600, pins).kept

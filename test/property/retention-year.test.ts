@@ -16,7 +16,7 @@ const START = Date.UTC(2026, 0, 1) / 1000
 
 interface Site {
   backups: BackupEntry[]
-  /** Numbers of the segments that are there. */
+  /** Numbers of the segments in the archive. */
   wal: Set<number>
   /** Every backup that was ever made. */
   made: BackupEntry[]
@@ -87,7 +87,7 @@ function run(policy: RetentionPolicy, each: (site: Site, nowSeconds: number) => 
 
 const numberOf = (name: string) => parseInt(name.slice(8, 16), 16) * 256 + parseInt(name.slice(16), 16)
 
-/** What is said is what is done, of every backup, and nothing stays or goes without a reason. */
+/** The explanation agrees with the decision for every backup, and every decision has a reason. */
 function explains(before: readonly BackupEntry[], plan: BackupPlan): void {
   const labels = (of: readonly { readonly label: string }[]) => of.map(({ label }) => label)
   const stays = plan.verdicts.filter(({ keep }) => keep)
@@ -99,7 +99,7 @@ function explains(before: readonly BackupEntry[], plan: BackupPlan): void {
   }
 }
 
-/** What must hold after every expire, whatever the policy. */
+/** Invariants after every expire, whatever the policy. */
 function holds({ backups, wal, made }: Site): void {
   const labels = new Set(backups.map(({ label }) => label))
   expect(labels).toContain(made.at(-1)!.label)
@@ -112,7 +112,7 @@ function holds({ backups, wal, made }: Site): void {
   }
 }
 
-/** From here on every segment is there. */
+/** The first segment since which none is missing. */
 function recoverableSince({ wal }: Site): number {
   let first = Math.max(...wal)
   while (wal.has(first - 1)) first--
@@ -145,7 +145,7 @@ describe('a year of backups', () => {
   test.each(policies)(
     'the repository stays consistent and bounded with $full fulls by $fullType, $diff diffs, WAL of $archive $archiveType',
     (policy) => {
-      // One backup of the second month is wanted until autumn.
+      // One backup of the second month is pinned until autumn.
       const pinned = year()[40]!
       const until = START + 250 * DAY
       const pin: Pin = { label: pinned.label, since: pinned.timestampStop, until }
@@ -156,7 +156,7 @@ describe('a year of backups', () => {
           const isPinned = site.made.length > 40 && now < until
           if (isPinned && !site.backups.some(({ label }) => label === pinned.label))
             expect.fail('the pinned one is gone')
-          // The pinned one, and what it needs, come on top of what the policy keeps.
+          // The pinned backup and its dependencies are kept in addition to those of the policy.
           const own = isPinned ? site.backups.filter(({ label }) => label > pinned.label) : site.backups
           const count = (...types: readonly BackupEntry['type'][]) =>
             own.filter(({ type }) => types.includes(type)).length
@@ -174,7 +174,7 @@ describe('a year of backups', () => {
               if (!site.backups.some((backup) => backup.label === label)) expect.fail(`${label} is gone`)
             return
           }
-          // Every moment of the last D days can be reached: a full from before, and all WAL since.
+          // Every moment of the last D days can be restored: a full from before, and all WAL since.
           const edge = now - policy.full! * DAY
           const first = site.backups.findLast(({ type, timestampStop }) => type === 'full' && timestampStop < edge)
           if (made[0]!.timestampStop < edge && first === undefined) expect.fail('no full from before')
@@ -187,14 +187,14 @@ describe('a year of backups', () => {
   )
 
   test.each(['UTC', 'Europe/Berlin', 'America/New_York', 'Australia/Lord_Howe'])(
-    'seven days, four weeks, twelve months, a year, as days are in %s',
+    'keeps seven days, four weeks, twelve months and a year in the time zone %s',
     (timeZone) => {
       const day = dayIn(timeZone)
       const calendar = { daily: 7, weekly: 4, monthly: 12, yearly: 1, timeZone }
       const site = run({ ...base, archive: 1, calendar }, (now) => {
         holds(now)
         const labels = new Set(now.backups.map(({ label }) => label))
-        // Of each of the newest seven days with a backup the newest one is there, also where clocks change.
+        // Of each of the newest seven days with a backup its newest one exists, also where clocks change.
         const newestOf = new Map(now.made.map((backup) => [day(backup.timestampStop), backup.label]))
         for (const label of [...newestOf.values()].slice(-7)) expect(labels).toContain(label)
         // Each month so far has a backup, its newest full if it has one.
@@ -208,7 +208,7 @@ describe('a year of backups', () => {
       const fulls = site.backups.filter(({ type }) => type === 'full').map(({ timestampStop }) => day(timestampStop))
       expect(new Set(fulls.map((date) => date.slice(0, 7))).size).toBe(12)
       expect(site.backups.filter(({ type }) => type !== 'full').length).toBeLessThanOrEqual(13)
-      // WAL: all since the newest full, and of older backups what they need.
+      // WAL: all since the newest full, and the WAL that older backups need.
       const newest = site.backups.findLast(({ type }) => type === 'full')!
       expect(recoverableSince(site)).toBe(numberOf(newest.archiveStart!))
     },

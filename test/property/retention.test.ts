@@ -17,7 +17,7 @@ import {
 const DAY = 86_400
 const START = Date.UTC(2026, 0, 1) / 1000
 
-/** What happens at a site, one event after the other. */
+/** The events of a site, one after the other. */
 type Event =
   | { kind: 'backup'; type: 'full' | 'diff' | 'incr'; online: boolean; segments: number }
   | { kind: 'wal'; segments: number }
@@ -41,7 +41,7 @@ const events: fc.Arbitrary<Event[]> = fc.array(
       arbitrary: fc.record({ kind: fc.constant('wal' as const), segments: fc.integer({ min: 1, max: 300 }) }),
     },
     { weight: 3, arbitrary: fc.record({ kind: fc.constant('days' as const), days: fc.integer({ min: 1, max: 9 }) }) },
-    // A recovery may go back to any earlier timeline, and the next promotion takes the next free number.
+    // A recovery may use any earlier timeline, and the next promotion uses the next free number.
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('promotion' as const), back: fc.nat(2) }) },
     { weight: 1, arbitrary: fc.constant({ kind: 'upgrade' as const }) },
   ),
@@ -54,7 +54,7 @@ interface SiteHistory {
   readonly endSeconds: number
 }
 
-/** Play the events: labels grow with time, WAL with the work, a diff hangs on its full, an incr on the last backup. */
+/** Apply the events: labels grow with time, WAL with work, a diff depends on its full, an incr on the last backup. */
 function play(list: readonly Event[]): SiteHistory {
   const clusters: TestCluster[] = [{}]
   const backups: TestBackup[] = []
@@ -65,7 +65,7 @@ function play(list: readonly Event[]): SiteHistory {
     now += 60
     if (event.kind === 'wal') at += event.segments
     if (event.kind === 'days') now += event.days * DAY
-    // What a recovery to an earlier timeline followed by work on it looks like: names that sort before older backups.
+    // After a recovery to an earlier timeline segment names sort before those of older backups.
     if (event.kind === 'promotion') timeline = Math.max(1, timeline + (event.back === 0 ? 1 : 1 - event.back))
     if (event.kind === 'upgrade') {
       clusters.push({ systemId: BigInt(clusters.length + 1) })
@@ -90,7 +90,7 @@ function play(list: readonly Event[]): SiteHistory {
   return { clusters, backups: entriesOf(backups, clusters), endSeconds: now }
 }
 
-/** UTC, so that no clock change disturbs the order. */
+/** UTC, so that no clock change affects the order. */
 function utcLabel(epochSeconds: number): string {
   return new Date(epochSeconds * 1000)
     .toISOString()
@@ -108,7 +108,7 @@ const policies: fc.Arbitrary<RetentionPolicy> = fc.record({
   archive: limit,
 })
 
-/** A policy, and now and then one backup by name or the oldest. */
+/** A policy, sometimes with one backup by name or the oldest. */
 const cases = fc.record({
   history: histories,
   policy: policies,
@@ -125,7 +125,7 @@ function planOf(history: SiteHistory, policy: RetentionPolicy, choice: ExpireCho
   try {
     return planBackups(history.backups, policy, choice, history.endSeconds)
   } catch {
-    return undefined // the last full was asked for
+    return undefined // the last full was requested
   }
 }
 
@@ -160,7 +160,7 @@ describe('laws of retention', () => {
     )
   })
 
-  test('never removes the last full, nor the last one of the present cluster', () => {
+  test('never removes the last full, nor the last full of the current cluster', () => {
     fc.assert(
       fc.property(cases, ({ history, policy, pick, oldest }) => {
         const plan = planOf(history, policy, choiceOf(history, pick, oldest))
@@ -258,7 +258,7 @@ describe('laws of WAL', () => {
     return { plan, rules }
   }
 
-  /** As expire goes about it: whole directories first, then files, and those only up to the last directory. */
+  /** As expire does: whole directories first, then files, and those only up to the last directory. */
   function survives(rule: ArchiveRule, name: string): boolean {
     if (rule.action !== 'ranges') return rule.action === 'keep-all'
     const directory = name.slice(0, 16)
@@ -310,7 +310,7 @@ describe('laws of WAL', () => {
     )
   })
 
-  test('never removes all WAL of the present cluster', () => {
+  test('never removes all WAL of the current cluster', () => {
     fc.assert(
       fc.property(walCases, (input) => {
         const { rules } = rulesOf(input)

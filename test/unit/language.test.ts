@@ -48,6 +48,7 @@ const CLEAN = [
   'src/codec',
   'src/format',
   'test/contract',
+  'test/fault',
   'test/property',
   'test/unit/build',
   'test/unit/cli',

@@ -564,7 +564,7 @@ describe('after a crash at any step of restore the cluster cannot start, and --d
     const dying =
       (method: LogMethod): LogMethod =>
       (fields: unknown, message?: string) => {
-        if (++lines === n) throw new Error('crash')
+        if (++lines === n) throw new Error('killed')
         method(fields as LogFields, message ?? '')
       }
     return {
