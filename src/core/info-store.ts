@@ -21,17 +21,17 @@ import type { Repository } from './repository.ts'
 export type { ManifestKey } from './info-cipher.ts'
 
 /**
- * The info files and manifests of a repository, encrypted where it is. Each exists twice, as X and X.copy with the same
- * bytes: a reader takes the copy when anything is wrong with X, a writer never has both open at once, so one of them is
- * always whole.
+ * Loads and saves the info files and manifests of a repository, encrypted if the repository is. Each exists twice, as X
+ * and X.copy with the same bytes. A reader uses the copy if X is unusable; a writer writes one after the other, so that
+ * one of them is always complete.
  */
 export interface LoadOptions {
   readonly signal?: AbortSignal
-  /** Told when the copy had to stand in for a broken file. */
+  /** Receives a warning if the copy was used instead of an unusable file. */
   readonly log?: Logger
 }
 
-/** Does this error tell of the file itself? A store that cannot be reached has damaged nothing. */
+/** True if the error is about the file itself. A store that cannot be reached says nothing about the file. */
 export function isDamage(error: unknown): boolean {
   return DAMAGES.includes(toPlainError(error).code)
 }
@@ -39,13 +39,14 @@ export function isDamage(error: unknown): boolean {
 const DAMAGES: readonly ErrorCode[] = ['checksum', 'crypto', 'file-invalid', 'file-missing', 'format']
 
 const DAMAGE_HINTS = [
-  'bring the file back from a snapshot or another copy of the repository, and find out what damaged both',
-  'remove nothing that is beside it: backups and WAL may be whole',
+  'restore the file from a snapshot or another copy of the repository, and check the storage for errors',
+  'do not remove other files: backups and WAL may be intact',
 ]
 
 /**
- * @throws PgtsError file-missing when neither the file nor its copy exists; crypto when the passphrase, or having one,
- *   does not fit the repository; the code of the failure when both are unusable in one way, file-invalid when in two
+ * @throws PgtsError file-missing if neither the file nor its copy exists; crypto if the passphrase, or its absence,
+ * does not match the repository; if both files are unusable for the same reason the code of that failure, otherwise
+ * file-invalid
  */
 export async function loadArchiveInfo(
   repository: Repository,
@@ -65,7 +66,7 @@ export async function loadArchiveInfo(
   return info
 }
 
-/** The last few that were parsed. It is read for every segment that is pushed, and changes once in years. */
+/** Cache of the last parsed files. archive.info is read for every pushed segment, and changes once in years. */
 const recalled: { readonly bytes: Buffer; readonly info: ArchiveInfo }[] = []
 const MOST_RECALLED = 4
 
@@ -97,14 +98,14 @@ export async function loadBackupInfo(
   return info
 }
 
-/** Write archive.info, then its copy; `backrest-version` becomes ours. */
+/** Writes archive.info, then its copy; sets `backrest-version` to ours. */
 export async function saveArchiveInfo(repository: Repository, stanza: string, info: ArchiveInfo): Promise<void> {
   requireMatchingPass(repository, info, 'archive.info')
   const bytes = infoCipherOf(repository).close(serialiseArchiveInfo(info, writerVersion))
   await saveBoth(repository.storage, archiveInfoName(stanza), bytes)
 }
 
-/** Write backup.info, then its copy; `backrest-version` becomes ours. */
+/** Writes backup.info, then its copy; sets `backrest-version` to ours. */
 export async function saveBackupInfo(repository: Repository, stanza: string, info: BackupInfo): Promise<void> {
   requireMatchingPass(repository, info, 'backup.info')
   const bytes = infoCipherOf(repository).close(serialiseBackupInfo(info, writerVersion))
@@ -112,10 +113,10 @@ export async function saveBackupInfo(repository: Repository, stanza: string, inf
 }
 
 /**
- * The manifest of a finished backup; with `partial` the manifest of an unfinished one, of which only the copy counts.
+ * Loads the manifest of a finished backup; with `partial` that of an unfinished one, which exists as a copy only.
  *
- * @throws PgtsError as loadArchiveInfo; file-invalid for the manifest of another label, or an unfinished one; format for
- *   one that is not coherent, see checkManifest
+ * @throws PgtsError as loadArchiveInfo; file-invalid for the manifest of another label or of an unfinished backup;
+ * format for an inconsistent one, see checkManifest
  */
 export async function loadManifest(
   storage: StorageDriver,
@@ -129,12 +130,12 @@ export async function loadManifest(
   const parse = (bytes: Buffer): Manifest => {
     const manifest = parseManifest(bytes)
     if (manifest.label !== label) {
-      throw new PgtsError('file-invalid', `the manifest in ${label} says it is of backup ${manifest.label}`, {
-        hints: ['was a backup directory copied or renamed by hand?'],
+      throw new PgtsError('file-invalid', `the manifest in ${label} belongs to backup ${manifest.label}`, {
+        hints: ['check whether a backup directory was copied or renamed'],
       })
     }
     if (manifest.db.historyId === 0 && options.partial !== true) {
-      throw new PgtsError('file-invalid', `backup ${label} was never finished, so it cannot be used`)
+      throw new PgtsError('file-invalid', `backup ${label} is not finished, so it cannot be used`)
     }
     if (options.partial !== true) checkManifest(manifest, label)
     return manifest
@@ -143,11 +144,14 @@ export async function loadManifest(
     const stored = await getFile(storage, copyName(name), { signal: options.signal })
     return parse(cipher.open(stored, `the manifest of ${label}`))
   }
-  const hints = ['see the info command for the backups that can be used; the next backup or expire drops this one']
+  const hints = ['run info to see the usable backups; the next backup or expire removes this one from the list']
   return loadEither(storage, name, cipher, parse, hints, options)
 }
 
-/** Only `backup.manifest.copy`: what an unfinished backup leaves, so that no command takes it for a usable one. */
+/**
+ * Writes `backup.manifest.copy` only: an unfinished backup has no `backup.manifest`, so no command accepts it as
+ * usable.
+ */
 export function saveManifestCopy(
   storage: StorageDriver,
   stanza: string,
@@ -159,7 +163,7 @@ export function saveManifestCopy(
 }
 
 /**
- * The copy first, then `backup.manifest`, whose appearance is the moment from which the backup exists.
+ * Writes the copy first, then `backup.manifest`: from then on the backup exists.
  *
  * @param text the manifest, serialised
  */
@@ -176,15 +180,15 @@ export async function saveManifest(
   await putFile(storage, name, bytes)
 }
 
-/** A manifest as `backup.history` keeps it; compressed on the thread pool. */
+/** Compresses a manifest for `backup.history`, on the thread pool. */
 export function compressManifest(text: Buffer): Promise<Buffer> {
   return promisify(gzip)(text, { level: 9 })
 }
 
 /**
- * The compressed manifest in `backup.history`, which outlives the backup.
+ * Writes the compressed manifest to `backup.history`, where it stays when the backup is removed.
  *
- * @param compressing by `compressManifest`
+ * @param compressing result of `compressManifest`
  */
 export async function saveManifestHistory(
   storage: StorageDriver,
@@ -197,39 +201,45 @@ export async function saveManifestHistory(
   await putFile(storage, manifestHistoryName(stanza, manifest.label), cipher.close(await compressing))
 }
 
-/** An encrypted repository has a passphrase on every level, another has none on any. */
+/** An encrypted repository has a passphrase on every level, an unencrypted one on none. */
 function manifestCipher(manifest: Manifest, key: ManifestKey): InfoCipher {
   if ((manifest.cipherPass === undefined) !== (key.cipherPass === undefined))
-    throw new PgtsError('assert', `the manifest of ${manifest.label} and backup.info differ about encryption`)
+    throw new PgtsError('assert', `the manifest of ${manifest.label} and backup.info do not agree about encryption`)
   return manifestCipherOf(key)
 }
 
 function requireMatchingPass(repository: Repository, info: ManifestKey, what: string): void {
   if ((repository.cipher === undefined) === (info.cipherPass === undefined)) return
-  const story = repository.cipher === undefined ? 'is not encrypted, but has a passphrase' : 'has no passphrase'
-  throw new PgtsError('format', `${what} ${story} for what it leads to, so this repository cannot be used`, {
-    hints: ['was the file written by hand, or copied from another repository?'],
+  const fault =
+    repository.cipher === undefined
+      ? 'is not encrypted, but contains a passphrase'
+      : 'is encrypted, but contains no passphrase'
+  throw new PgtsError('format', `${what} ${fault}, so this repository cannot be used`, {
+    hints: ['check whether the file was copied from another repository'],
   })
 }
 
 /**
- * Does the copy of an info file say what the file says? A run that was killed between the two leaves an older copy, which
- * would be believed as soon as something happens to the file. Each may be encrypted with a salt of its own.
+ * True if the copy of an info file has the same content. A run that was killed between the two writes leaves an older
+ * copy, which would be used if the file became unusable. The two may be encrypted with different salts.
  */
 export async function isCopyCurrent(repository: Repository, name: string, options: LoadOptions = {}): Promise<boolean> {
-  const seal = infoCipherOf(repository)
+  const cipher = infoCipherOf(repository)
   const { signal } = options
-  const plain = async (file: string) => seal.open(await getFile(repository.storage, file, { signal }), file)
+  const plain = async (file: string) => cipher.open(await getFile(repository.storage, file, { signal }), file)
   try {
     return (await plain(name)).equals(await plain(copyName(name)))
   } catch {
-    // Missing or damaged: to be written again. That the file itself can be read is for its loader to say.
+    // Missing or corrupt: it must be written again. The loader reports whether the file itself is readable.
     options.signal?.throwIfAborted()
     return false
   }
 }
 
-/** The file, then its copy. Where each is there whole or not at all and takes a round trip, both at once. */
+/**
+ * Writes the file, then its copy. An object store writes files atomically, with a round trip each, so there in
+ * parallel.
+ */
 async function saveBoth(storage: StorageDriver, name: string, bytes: Uint8Array): Promise<void> {
   await inParallel([name, copyName(name)], storage.parallel ?? 1, (file) => putFile(storage, file, bytes))
 }
@@ -258,8 +268,8 @@ async function loadEither<T>(
     const reason = toPlainError(mainError).message
     options.log?.warn(
       { file: name },
-      `${storage.display}/${name} is unusable, so its copy was read instead: ${reason}` +
-        `\nHINT: ${mendedBy(what)}; find out what damaged the file`,
+      `${storage.display}/${name} is unusable, so its copy was used: ${reason}` +
+        `\nHINT: ${repairOf(what)}; check the storage for errors`,
     )
     return value
   } catch (error) {
@@ -281,7 +291,7 @@ async function otherStanzas(storage: StorageDriver, name: string, options: LoadO
       if (entry.kind === 'path') found.push(bytesToText(entry.name.slice(top.length + 1)))
   } catch {
     options.signal?.throwIfAborted()
-    // The missing file is the error; a listing that fails only takes away a hint.
+    // The missing file is the error; without the listing only a hint is lost.
     return []
   }
   if (found.length === 0 || found.includes(bytesToText(stanza))) return []
@@ -290,11 +300,11 @@ async function otherStanzas(storage: StorageDriver, name: string, options: LoadO
 
 const MOST_STANZAS = 20
 
-/** What makes a pair of files whole again. */
-function mendedBy(what: string): string {
+/** How a pair of files is repaired. */
+function repairOf(what: string): string {
   if (what === 'backup.info') return 'the next backup, expire or stanza-create writes both again'
   if (what === 'archive.info') return 'the next backup or stanza-create writes both again'
-  return `${what}.copy beside it has the same bytes, so copy it over the damaged one`
+  return `copy ${what}.copy over the unusable file`
 }
 
 function neitherUsable(
@@ -317,14 +327,15 @@ function neitherUsable(
       },
     )
   }
-  // Of two different failures the one that is not "missing" tells more, and a store that fails is no damage.
+  // Of two different failures the code of the one that is not "missing" is reported, and preferably one that is not
+  // about the file itself.
   const codes = [main.code, copy.code].filter((failure) => failure !== 'file-missing')
   const code =
     codes.find((failure) => !DAMAGES.includes(failure)) ?? (new Set(codes).size === 1 ? codes[0]! : 'file-invalid')
-  const story =
+  const findings =
     main.message === copy.message ? [main.message] : [`the file: ${main.message}`, `the copy: ${copy.message}`]
   const hints = [...new Set([...main.hints, ...copy.hints])]
-  return new PgtsError(code, [`neither ${where} nor its copy can be used`, ...story].join('\n'), {
+  return new PgtsError(code, [`neither ${where} nor its copy can be used`, ...findings].join('\n'), {
     hints: hints.length > 0 || !DAMAGES.includes(code) ? hints : DAMAGE_HINTS,
     cause: mainError,
   })

@@ -11,26 +11,26 @@ import type { Logger } from '../util/log.ts'
 import { inParallel } from '../util/parallel.ts'
 import { isDamage, loadManifest } from './info-store.ts'
 
-/** What one buffer can hold; the manifest of ten million files has about this size. */
+/** Maximum size of a buffer; the manifest of ten million files has about this size. */
 const MOST_MANIFEST_BYTES = 2 * 1024 * 1024 * 1024
 
 export interface Reconciled {
   readonly info: BackupInfo
-  /** Label directories found, sorted, listed or not. */
+  /** Labels of all directories, sorted, listed or not. */
   readonly directories: readonly string[]
   /**
-   * Directories with a manifest that could not be judged: unreadable, of a cluster that is not in the history, or
-   * depending on such a one. They are not listed, but whoever removes what is not listed must leave them alone.
+   * Directories with a manifest that could not be assessed: unreadable, of a cluster that is not in the history, or
+   * depending on such a one. They are not listed, but must not be removed as unlisted.
    */
   readonly spared: readonly string[]
-  /** Listed backups that have only the copy of their manifest, a whole one; `completeManifests` writes the other half. */
+  /** Listed backups with a complete copy of their manifest, but no manifest; `completeManifests` writes it. */
   readonly halved: readonly string[]
 }
 
 /**
- * backup.info as the directories say it should be. A manifest is the proof of a backup, the list only follows:
- * an entry without its manifest goes, with its dependents; a finished backup that is not listed is added. For those who
- * may write: manifests of which only the copy is left are made whole.
+ * Corrects backup.info to match the directories. The manifest proves that a backup exists: an entry without a manifest
+ * is removed with its dependents; a finished backup that is not listed is added. If only the copy of a manifest exists,
+ * the manifest is written again, so the caller must be allowed to write.
  */
 export async function reconcileBackupInfo(
   storage: StorageDriver,
@@ -45,8 +45,8 @@ export async function reconcileBackupInfo(
 }
 
 /**
- * Write backup.manifest from its copy, byte for byte. pgBackRest, which looks for that one only, would drop the backup
- * from the list and take the rest for an interrupted one.
+ * Writes backup.manifest from its copy, byte for byte. pgBackRest looks for backup.manifest only: it would remove the
+ * backup from the list and treat its directory as an interrupted backup.
  */
 export async function completeManifests(
   storage: StorageDriver,
@@ -61,7 +61,9 @@ export async function completeManifests(
   }
 }
 
-/** As `reconcileBackupInfo`, with what was seen on the way. @param listed backup.info, which may still be on its way */
+/**
+ * As `reconcileBackupInfo`, without writing, with all findings. @param listed backup.info, which may still be loading
+ */
 export async function reconcile(
   storage: StorageDriver,
   stanza: string,
@@ -84,14 +86,14 @@ export async function reconcile(
     if (await hasWholeCopy(storage, stanza, label, info, signal)) {
       log.warn(
         { label },
-        `backup.manifest of ${label} is gone and is written again from its copy: the backup is listed, so it was finished`,
+        `backup.manifest of ${label} is missing and is written again from its copy: the backup is listed, so it was finished`,
       )
       halved.push(label)
       continue
     }
     for (const gone of dependentsOf(label, current.backups)) {
       if (!current.backups.some((backup) => backup.label === gone)) continue
-      log.warn({ label: gone }, `backup ${gone} is taken off the list: ${reasonOf(gone, label)}`)
+      log.warn({ label: gone }, `backup ${gone} is removed from backup.info: ${reasonOf(gone, label)}`)
       current = withoutBackups(current, [gone])
     }
   }
@@ -104,19 +106,19 @@ export async function reconcile(
       if (manifest !== undefined) log.warn({ label }, foreign(label))
       spared.push(label)
     } else if (manifest.prior === undefined || current.backups.some((backup) => backup.label === manifest.prior)) {
-      log.warn({ label }, `backup ${label} was found in the repository and is listed again`)
+      log.warn({ label }, `backup ${label} was found in the repository and is added to backup.info`)
       current = withBackup(current, backupEntryOf(manifest))
     } else if (spared.includes(manifest.prior)) {
-      log.warn({ label }, `backup ${label} is left as it is, because it depends on ${manifest.prior}`)
+      log.warn({ label }, `backup ${label} is kept but not listed, because it depends on ${manifest.prior}`)
       spared.push(label)
     } else {
-      log.warn({ label }, `backup ${label} cannot be used: it depends on ${manifest.prior}, which is gone`)
+      log.warn({ label }, `backup ${label} cannot be used: it depends on ${manifest.prior}, which is missing`)
     }
   }
   return { info: current, directories, spared, halved }
 }
 
-/** The manifest of a finished backup of a cluster of this stanza; what is left of an interrupted one is none. */
+/** True if the copy is the manifest of a finished backup of a cluster of this stanza. */
 async function hasWholeCopy(
   storage: StorageDriver,
   stanza: string,
@@ -131,7 +133,7 @@ async function hasWholeCopy(
     )
   } catch (error) {
     signal?.throwIfAborted()
-    // Only what says that this copy is missing or no good: a store that fails must not cost a backup its place.
+    // Only if this copy is missing or unusable: a failing store must not remove a backup from the list.
     if (isDamage(error)) return false
     throw error
   }
@@ -158,8 +160,8 @@ function reasonOf(label: string, missing: string): string {
 
 function foreign(label: string): string {
   return (
-    `backup ${label} belongs to a cluster that backup.info does not know, so it cannot be listed; it is left as it is` +
-    '\nHINT: if nobody needs it any more, remove its directory by hand'
+    `backup ${label} belongs to a cluster that is not in backup.info, so it is kept but not listed` +
+    '\nHINT: if it is no longer needed, remove its directory'
   )
 }
 
@@ -170,7 +172,7 @@ function isKnownCluster(info: BackupInfo, manifest: Manifest): boolean {
   )
 }
 
-/** One broken directory must not stop backups, so it is only warned about. */
+/** One unusable directory must not prevent backups, so it is only a warning. */
 async function readUnlisted(
   storage: StorageDriver,
   stanza: string,
@@ -185,8 +187,8 @@ async function readUnlisted(
     signal?.throwIfAborted()
     log.warn(
       { label },
-      `backup ${label} is not listed and its manifest cannot be read; it is left as it is: ${toPlainError(error).message}` +
-        '\nHINT: if it cannot be repaired, remove its directory by hand',
+      `backup ${label} is not listed, and its manifest cannot be read; it is kept: ${toPlainError(error).message}` +
+        '\nHINT: if it cannot be repaired, remove its directory',
     )
     return undefined
   }

@@ -4,16 +4,16 @@ import type { SharedStorage } from '../storage/port/shared.ts'
 import { openStorage } from '../storage/registry.ts'
 import type { Logger } from '../util/log.ts'
 
-/** A repository that is open: one value for every command, job and message. */
+/** An open repository: one value for every command, job and message. */
 export interface Repository {
   /** repo1 is 1. */
   readonly key: number
-  /** For messages, and how the names of its options begin: `repo1`. */
+  /** For messages, and the prefix of its options: `repo1`. */
   readonly display: string
   readonly storage: StorageDriver
   /**
-   * Absent: the repository is not encrypted. The passphrase opens archive.info and backup.info, which contain the
-   * passphrases of everything else. A function returns it, so that no log of this value can show it.
+   * Absent: the repository is not encrypted. The passphrase decrypts archive.info and backup.info, which contain the
+   * passphrases of all other files. A function returns it, so that logging this value cannot reveal it.
    */
   readonly cipher?:
     | {
@@ -35,7 +35,7 @@ export interface RepositoryDescription {
   readonly cipher?: { readonly type: 'aes-256-cbc'; readonly origin: string; readonly passphrase: string } | undefined
 }
 
-/** @param storage the storage of the description, open */
+/** @param storage the open storage of the description */
 export function repositoryOf({ key, cipher }: RepositoryDescription, storage: StorageDriver): Repository {
   const display = `repo${key}`
   if (cipher === undefined) return { key, display, storage }

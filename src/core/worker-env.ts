@@ -6,37 +6,37 @@ import { loadModule } from '../util/load-module.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
 import { openRepository, repositoryOf, type Repository, type RepositoryDescription } from './repository.ts'
 
-/** What a worker opens its environment from; plain data, because sockets do not cross threads. */
+/** The description from which a worker opens its environment; plain data, because sockets do not cross threads. */
 export interface WorkerSetup {
   /** All repositories that its jobs may name. */
   readonly repositories: readonly RepositoryDescription[]
   readonly cluster: ClusterDescription
-  /** Size of the buffer that files are read into, bytes. */
+  /** Size of the read buffer, bytes. */
   readonly bufferBytes: number
-  /** Jobs in progress at once; default 1. */
+  /** Concurrent jobs; default 1. */
   readonly lanes?: number
 }
 
 /**
- * What a job handler works with. A worker runs one job at a time, or, where jobs wait for a network, one in each lane.
- * Lanes share everything but the buffer.
+ * The environment of job handlers. A worker runs one job at a time or, if jobs wait for a network, one in each lane.
+ * Lanes share everything except the buffer.
  */
 export interface WorkerEnv extends AsyncDisposable {
   /** The repository that a job names, opened once. */
   repository(key: number): Promise<Repository>
   readonly files: ClusterFiles
-  /** Source bytes are read into this; stages own their output buffers. Allocated when it is first used. */
+  /** Read buffer; stages own their output buffers. Allocated at first use. */
   readonly buffer: Buffer
   readonly lanes?: readonly WorkerEnv[]
 }
 
-/** What a job on one repository works with. */
+/** The environment of a job on one repository. */
 export interface JobEnv extends Pick<WorkerEnv, 'files' | 'buffer'> {
   readonly storage: StorageDriver
 }
 
 /**
- * @param log of the worker; storages log their retries to it
+ * @param log logger of the worker; storages log their retries to it
  * @param ports to storages that the main thread serves, by the key of their repository
  */
 export async function openWorkerEnv(
@@ -85,7 +85,7 @@ class Lane implements WorkerEnv {
   }
 }
 
-/** The repositories of one worker: one storage client for each, whatever the number of lanes. */
+/** The repositories of one worker: one storage client for each, shared by all lanes. */
 class WorkerRepositories implements AsyncDisposable {
   readonly #descriptions: ReadonlyMap<number, RepositoryDescription>
   readonly #lanes: number | undefined
@@ -100,7 +100,9 @@ class WorkerRepositories implements AsyncDisposable {
     this.#ports = ports
   }
 
-  /** Before the first job comes. A failure is reported by the job that names the repository. */
+  /**
+   * Opens all repositories before the first job. If opening fails, the job that names the repository reports the error.
+   */
   async openAll(): Promise<void> {
     await Promise.allSettled([...this.#descriptions.keys()].map((key) => this.get(key)))
   }
@@ -110,7 +112,7 @@ class WorkerRepositories implements AsyncDisposable {
     if (opening === undefined) {
       opening = this.#open(key)
       this.#opened.set(key, opening)
-      // The next job tries again: credentials may be available by then.
+      // The next job opens it again: credentials may be available by then.
       opening.catch(() => this.#opened.delete(key))
     }
     return opening

@@ -68,7 +68,7 @@ test('a killed full is resumed under its label; truncated or damaged stored file
 
   const data = await dataChecksum(site.cluster)
   const output = await resumedOutput(['--type=full'])
-  expect(output).toMatch(new RegExp(`interrupted backup ${label} is continued`))
+  expect(output).toMatch(new RegExp(`resume interrupted backup ${label}`))
   expect(output.match(/checksum resumed file/g)?.length).toBeGreaterThanOrEqual(2)
   expect(output).toMatch(/remove .*left-over\.gz of the interrupted backup/)
   expect(finished(label)).toBe(true)
@@ -88,12 +88,10 @@ test('an interrupted incr is resumed; with another type or without resume it is 
   for (let i = 0; i < TABLES; i++) await site.cluster.query(`update t${i} set v = md5(v) || v`)
   await writeHintBits()
   const other = await interrupted(['--type=incr'], 'SIGTERM')
-  expect(await resumedOutput(['--type=diff'])).toMatch(/cannot be continued and is removed: its type is incr/)
+  expect(await resumedOutput(['--type=diff'])).toMatch(/cannot be resumed and is removed: its type is incr/)
   expect(existsSync(directory(other))).toBe(false)
 
   const unwanted = await interrupted(['--type=full'], 'SIGTERM')
-  expect(await resumedOutput(['--type=full', '--no-resume'])).toMatch(
-    /cannot be continued and is removed: resume is off/,
-  )
+  expect(await resumedOutput(['--type=full', '--no-resume'])).toMatch(/cannot be resumed and is removed: resume is off/)
   expect(existsSync(directory(unwanted))).toBe(false)
 }, 180_000)

@@ -317,7 +317,7 @@ describe('stanza-create', () => {
     await using other = await aSite()
     const result = await other.pgts([`--repo1-path=${site.repo}`, 'stanza-create'])
     expect(result.code).toBe(28)
-    expect(result.stdout).toContain('is of another cluster')
+    expect(result.stdout).toContain('belongs to another cluster')
     writeFileSync(join(site.dir, 'lock', 'all.stop'), '')
     expect(await site.pgts(['stanza-create'])).toMatchObject({ code: 62 })
   })

@@ -66,7 +66,7 @@ describe('info files that are damaged', () => {
     truncateSync(info('backup.info'), 100)
     const result = await site.pgts(['--type=full', 'backup'])
     expect(result.code).toBe(0)
-    expect(result.stdout).toMatch(/WARN: .*backup\.info is unusable, so its copy was read instead/)
+    expect(result.stdout).toMatch(/WARN: .*backup\.info is unusable, so its copy was used/)
     expect(result.stdout).toMatch(/HINT: /)
     expectNoInnards(seen(result))
     const { backup } = JSON.parse((await site.pgtsOk('--output=json', 'info')).stdout)[0]
@@ -92,7 +92,7 @@ describe('info files that are damaged', () => {
       expectRefusal(await site.pgts([`--pg1-path=${makeTestDir('none')}`, 'restore']), {
         code: 28,
         says: [/neither .*backup\.info nor its copy can be used/],
-        hint: /bring the file back/,
+        hint: /restore the file from a snapshot/,
       })
       const report = await site.pgts(['info'])
       expect(report.stdout).toMatch(/status: error/)

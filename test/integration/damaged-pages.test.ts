@@ -41,7 +41,7 @@ test('damaged pages are named by relation; the backup is kept, marked, and ends 
   expect(said).toMatch(
     /WARN: invalid page checksum\(s\) found in file \S+ \(other db\.public\.damaged\) at page\(s\) 3, 5-7/,
   )
-  expect(said).toContain(`the backup refers to backup ${full}, which holds the pages as they are`)
+  expect(said).toContain(`the backup refers to backup ${full}, which contains these pages unchanged`)
   // And each later backup says it again, also where it is no error.
   const again = await site.pgts(['--type=incr', 'backup'])
   expect(again.code).toBe(0)

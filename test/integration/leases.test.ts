@@ -108,7 +108,7 @@ describe.each([
       await untilHeld(backup.pid)
       const refused = holder(backup.pid)
       const label = labelOf(await on('b', '--output=json', 'info'))
-      expectRefusal(await on('b', 'backup'), { ...refused, hint: /wait for it to end/ })
+      expectRefusal(await on('b', 'backup'), { ...refused, hint: /wait for this command to end/ })
       for (const args of [['stanza-create'], ['stanza-upgrade']]) expectRefusal(await on('b', ...args), refused)
       for (const args of [
         [`--set=${label}`, '--annotation=a=b', 'annotate'],
@@ -130,7 +130,7 @@ describe.each([
       expectRefusal(await lease('--break'), {
         code: 50,
         says: ['the lease is not broken', `process ${backup.pid}`],
-        hint: /no sign of life for 10 minutes[^]*--force/,
+        hint: /its last sign of life is 10 minutes old[^]*--force/,
       })
 
       // It dies without a word: nobody else takes over by itself, but the host that knows that it is dead does.
@@ -164,7 +164,7 @@ describe.each([
         expect((await lease()).stdout).toMatch(/^repo1: stale: .*last sign of life 1\d minutes ago/)
         expectRefusal(await on(loser, 'stanza-create'), {
           ...holder(winner.pid),
-          hint: /nothing was heard of it for 10 minutes or longer: see whether it still runs/,
+          hint: /its last sign of life is at least 10 minutes old: check whether it still runs/,
         })
       }
       const broken = await lease('--break', ...(repo === 1 ? [] : ['--force']))

@@ -111,5 +111,5 @@ test('warns of a hole in the WAL before anything is copied', async () => {
   expect(existsSync(directory)).toBe(true)
 
   const told = await site.pgtsOk(`--pg1-path=${elsewhere()}`, '--archive-mode=off', 'restore')
-  expect(told.stdout).toContain(`WARN: WAL segment ${names[1]} is not in the archive, though later ones are`)
+  expect(told.stdout).toContain(`WARN: WAL segment ${names[1]} is not in the archive, but later ones are`)
 }, 60_000)

@@ -117,7 +117,7 @@ test('a database that is not there, and one that always comes back', async () =>
   expect(await refused('--db-exclude=77777')).toMatchObject({ code: 80 })
   const system = await refused('--db-include=postgres')
   expect(system.code).toBe(81)
-  expect(system.stdout).toMatch(/\[081\]: .*always comes back/)
+  expect(system.stdout).toMatch(/\[081\]: .*is always restored/)
   expect(() => lstatSync(target)).toThrow()
 })
 

@@ -115,14 +115,14 @@ const manifest = (repo: string) => join(repo, 'backup/main', incr, 'backup.manif
 const bothOf = (path: string) => [path, `${path}.copy`]
 const gone = (...paths: string[]) => paths.forEach((path) => rmSync(path))
 
-const copied = (name: string) => new RegExp(`${name} is unusable, so its copy was read instead`)
+const copied = (name: string) => new RegExp(`${name} is unusable, so its copy was used`)
 const copiedBackup: Expected = [
   0,
   /backup\.info is unusable, so its copy[^]*the next backup, expire or stanza-create writes/,
 ]
 const copiedArchive: Expected = [0, /archive\.info is unusable, so its copy[^]*the next backup or stanza-create writes/]
 const writtenAgain = (name: string): Expected => [0, new RegExp(`${name} was rewritten`)]
-const lost = /was in use, the file was lost: remove nothing, and bring it back/
+const lost = /was in use, the file was lost: remove nothing, and restore it/
 const foreign = /is of another cluster|does not belong|belongs to|no archive of this cluster/
 
 const readsBackupInfo = {
@@ -189,7 +189,7 @@ const STATES: readonly State[] = [
   {
     name: 'the copy of backup.info is older',
     make: (repo) => rewrite([`${backupInfo(repo)}.copy`], older),
-    says: { verify: [104, /copy is not the same as/], 'stanza-create': writtenAgain('backup.info') },
+    says: { verify: [104, /copy differs from/], 'stanza-create': writtenAgain('backup.info') },
     mendedBy: ['stanza-create', 'expire', 'backup', 'stanza-upgrade'],
   },
   {
@@ -209,12 +209,12 @@ const STATES: readonly State[] = [
     mendedBy: ['stanza-create', 'backup', 'stanza-upgrade'],
   },
   {
-    name: 'archive.info is lost',
+    name: 'archive.info is missing',
     make: (repo) => gone(...bothOf(archiveInfo(repo))),
     shows: [99, []],
     says: {
       check: [55, lost],
-      verify: [104, /archive\.info is lost/],
+      verify: [104, /archive\.info is unusable/],
       'archive-get': [55, lost],
       'archive-push': [55, lost],
       expire: [104, lost],
@@ -225,12 +225,12 @@ const STATES: readonly State[] = [
     mendedBy: [],
   },
   {
-    name: 'backup.info is lost',
+    name: 'backup.info is missing',
     make: (repo) => gone(...bothOf(backupInfo(repo))),
     shows: [3, []],
     says: {
       check: [55, lost],
-      verify: [104, /backup\.info is lost/],
+      verify: [104, /backup\.info is unusable/],
       restore: [75, lost],
       expire: [104, lost],
       backup: [55, lost],
@@ -245,13 +245,13 @@ const STATES: readonly State[] = [
     shows: [3, []],
     says: {
       check: [55, lost],
-      verify: [104, /(archive|backup)\.info is lost/],
+      verify: [104, /(archive|backup)\.info is unusable/],
       'archive-get': [55, lost],
       'archive-push': [55, lost],
       restore: [75, lost],
       expire: [104, lost],
       backup: [55, lost],
-      'stanza-create': [40, /not empty, but without info files[^]*Do not remove the rest/],
+      'stanza-create': [40, /not empty, but without info files[^]*do not remove the other files/],
       'stanza-upgrade': [55, lost],
     },
     mendedBy: [],
@@ -261,9 +261,9 @@ const STATES: readonly State[] = [
     make: (repo) => gone(...bothOf(manifest(repo))),
     says: {
       verify: [104, /manifest missing/],
-      restore: [55, /the next backup or expire drops this one/],
-      expire: [0, /is taken off the list: its manifest does not exist/],
-      backup: [0, /is taken off the list: its manifest does not exist/],
+      restore: [55, /the next backup or expire removes this one/],
+      expire: [0, /is removed from backup\.info: its manifest does not exist/],
+      backup: [0, /is removed from backup\.info: its manifest does not exist/],
     },
     mendedBy: ['expire', 'backup'],
     left: ['full'],
@@ -273,9 +273,9 @@ const STATES: readonly State[] = [
     make: (repo) => gone(manifest(repo)),
     says: {
       verify: [104, /backup\.manifest does not exist/],
-      restore: [0, /is unusable, so its copy was read instead[^]*copy it over the damaged one/],
-      expire: [0, /is gone and is written again from its copy/],
-      backup: [0, /is gone and is written again from its copy/],
+      restore: [0, /is unusable, so its copy was used[^]*over the unusable file/],
+      expire: [0, /is missing and is written again from its copy/],
+      backup: [0, /is missing and is written again from its copy/],
     },
     mendedBy: ['expire', 'backup'],
   },
@@ -294,9 +294,9 @@ const STATES: readonly State[] = [
     make: (repo) => rewrite(bothOf(backupInfo(repo)), older),
     shows: [0, ['full']],
     says: {
-      verify: [0, /is not in backup\.info; the next backup or expire lists it/],
-      expire: [0, /was found in the repository and is listed again/],
-      backup: [0, /was found in the repository and is listed again/],
+      verify: [0, /is not in backup\.info; the next backup or expire adds it/],
+      expire: [0, /was found in the repository and is added/],
+      backup: [0, /was found in the repository and is added/],
     },
     mendedBy: ['expire', 'backup'],
   },
@@ -309,7 +309,7 @@ const STATES: readonly State[] = [
       'archive-get': [44, foreign],
       'archive-push': [44, foreign],
       backup: [51, foreign],
-      'stanza-create': [28, /is of another cluster[^]*run stanza-upgrade/],
+      'stanza-create': [28, /belongs to another cluster[^]*run stanza-upgrade/],
     },
     mendedBy: [],
   },

@@ -10,10 +10,11 @@ import type { ArchivedSegment } from '../archive/wait-for-wal.ts'
 import { storingFilters, type BackupInProgress } from './stored-text.ts'
 
 /**
- * Copy the WAL that a backup needs into its own pg_wal, so that it can be restored without the archive. Stored as the
- * backup's other files are; the content is compared with the checksum in the archive file's name.
+ * Copies the WAL that a backup needs into the backup's own pg_wal, so that it can be restored without the archive. The
+ * segments are stored like the other files of the backup; their content must match the checksum in the archived file's
+ * name.
  *
- * @param archive archive.info, which has the passphrase of the archive where the repository is encrypted
+ * @param archive archive.info, which contains the passphrase of the archive in an encrypted repository
  */
 export async function* copyArchivedWal(
   backup: BackupInProgress,
@@ -42,8 +43,8 @@ export async function* copyArchivedWal(
     if (original.hex() !== segment.checksum) {
       throw new PgtsError(
         'checksum',
-        `archived WAL segment ${segment.repoName} has SHA-1 ${original.hex()} where its name says ${segment.checksum}`,
-        { hints: ['the archived file is damaged: this backup cannot be made consistent with it; take a new backup'] },
+        `archived WAL segment ${segment.repoName} has SHA-1 ${original.hex()}, expected by its name ${segment.checksum}`,
+        { hints: ['the archived segment is corrupt, so this backup cannot become consistent: take a new backup'] },
       )
     }
     await target.commit({ deferSync: true })

@@ -1,13 +1,13 @@
 /**
- * How large the blocks of a file are when only its changed blocks are to be stored. Tables are searched for the first row
- * whose lower bound is reached, so they are in descending order. Sizes in bytes.
+ * Block sizes for block incremental storage. A table is searched for the first row whose lower bound is reached, so the
+ * rows are in descending order. Sizes in bytes.
  */
 export interface BlockPolicy {
   readonly sizes: readonly { readonly fromFileBytes: number; readonly blockBytes: number }[]
-  /** What has not changed for long will not change much: larger blocks; with factor 0 none, the file is stored whole. */
+  /** A file that has not changed for long gets larger blocks (`factor`); with factor 0 it is stored whole. */
   readonly ages: readonly { readonly fromSeconds: number; readonly factor: number }[]
   readonly checksums: readonly { readonly fromBlockBytes: number; readonly checksumBytes: number }[]
-  /** How much is compressed together. */
+  /** Plain size of a super block, which is compressed as one unit. */
   readonly superBytes: number
 }
 
@@ -15,7 +15,7 @@ const KIB = 1024
 const MIB = 1024 * 1024
 const DAY = 86_400
 
-/** Every block size is a multiple of this: the manifest counts in it. */
+/** Unit of block sizes in the manifest: every block size is a multiple of this. */
 export const BLOCK_UNIT = 8192
 export const CHECKSUM_BYTES = { least: 6, most: 16 }
 
@@ -55,15 +55,15 @@ export interface BlockShape {
 }
 
 /**
- * The blocks of a file that continues no older map; undefined: it is stored whole.
+ * The blocks of a file without a block map to continue; undefined: the file is stored whole.
  *
- * @param ageSeconds start of the backup less the file's mtime
+ * @param ageSeconds start of the backup minus mtime of the file
  */
 export function blockShapeOf(policy: BlockPolicy, sizeBytes: number, ageSeconds: number): BlockShape | undefined {
   const block = policy.sizes.find(({ fromFileBytes }) => sizeBytes >= fromFileBytes)?.blockBytes ?? 0
   const factor = policy.ages.find(({ fromSeconds }) => ageSeconds >= fromSeconds)?.factor ?? 1
   const blockSize = block * factor
-  // A single block can never be a part of the file.
+  // With a single block, no unchanged part could be found.
   if (blockSize === 0 || blockSize >= sizeBytes) return undefined
   const checksum = policy.checksums.find(({ fromBlockBytes }) => blockSize >= fromBlockBytes)
   return { blockSize, checksumSize: checksum?.checksumBytes ?? CHECKSUM_BYTES.least }

@@ -4,9 +4,9 @@ import { sourceOf } from '../../util/bytes.ts'
 import type { JobEnv } from '../worker-env.ts'
 
 /**
- * The bytes of a file as a backup wants them; undefined when it vanished.
+ * Opens a file of the cluster for a backup; undefined if the file vanished.
  *
- * @param file `control`: read until its CRC is right, with a zero tail; `sizeLimited`: no further than `sizeBytes`
+ * @param file `control`: read until its CRC is valid, padded with zeros; `sizeLimited`: read up to `sizeBytes` only
  */
 export async function openForCopy(
   file: {
@@ -28,7 +28,7 @@ export async function openForCopy(
   })
 }
 
-/** A source whose first chunk has been taken already; that chunk is still valid, as nothing was read after it. */
+/** A source whose first chunk has been read already; that chunk is still valid, because nothing was read after it. */
 export function withFirst(first: Uint8Array | undefined, source: ClusterFileSource): ClusterFileSource {
   if (first === undefined) return source
   let pending: Uint8Array | undefined = first

@@ -9,14 +9,14 @@ import { compressManifest, saveArchiveInfo, saveBackupInfo, saveManifest, saveMa
 import type { Repository } from '../repository.ts'
 
 /**
- * Make a finished backup visible. The order is the promise: a process killed between two lines leaves either no
- * backup or a whole one.
+ * Makes a finished backup visible. The order ensures that a process killed between two steps leaves either no backup or
+ * a complete one.
  *  1. the data, and the directory entries that lead to it, are durable before a manifest names them
  *  2. backup.manifest.copy, then backup.manifest: from here on the backup exists
  *  3. the compressed copy in backup.history, and the convenience link `latest`
- *  4. backup.info lists it (a backup that is not listed is found by the next backup or expire, and added)
- *  5. archive.info is written again, unchanged, so that tools that age objects out do not take it for old
- * What comes after 2 only follows, in any order; where each write waits for a network, it is written at once.
+ *  4. backup.info lists it (the next backup or expire adds a finished backup that is not listed)
+ *  5. archive.info is written again, unchanged, so that lifecycle rules of a store do not remove it by age
+ * The order of the steps after 2 does not matter; on storage with a network latency they run in parallel.
  */
 export async function commitBackup(
   repository: Repository,
@@ -27,7 +27,7 @@ export async function commitBackup(
   const { storage } = repository
   const text = serialiseManifest(manifest)
   const compressing = compressManifest(text)
-  // Awaited below; until then a rejection must not count as unhandled.
+  // Awaited below; until then this avoids an unhandled rejection.
   compressing.catch(() => undefined)
   await storage.sync(backupLabelPath(stanza, manifest.label))
   await saveManifest(storage, stanza, manifest, state.backupInfo, text)

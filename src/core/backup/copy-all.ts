@@ -15,19 +15,19 @@ import { planCopyJobs, type BackupInPlan, type CopyPolicy } from './plan.ts'
 export interface CopyRequest {
   readonly storage: StorageDriver
   readonly backup: BackupInPlan
-  /** What encrypts the partial manifest, where the repository is encrypted: backup.info has it. */
+  /** Encrypts the partial manifest in an encrypted repository; from backup.info. */
   readonly manifestKey: ManifestKey
   readonly files: readonly PlannedFile[]
   readonly policy: CopyPolicy
   readonly executor: Executor<typeof jobHandlers>
-  /** Save the partial manifest again whenever this many bytes were copied. */
+  /** The partial manifest is saved each time this many bytes were copied. */
   readonly saveThresholdBytes: number
   readonly log: Logger
   readonly signal: AbortSignal
   progress(progress: LockProgress): void
 }
 
-/** Copy every file that is to be copied, record it in the draft, and report the progress. */
+/** Copies all planned files, records them in the draft, and reports progress. */
 export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promise<void> {
   const { storage, backup, files, log, signal } = request
   const toRead = files.filter(({ action }) => action === 'copy' || action === 'compare')
@@ -50,7 +50,7 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
         if (log.enabled('detail'))
           log.detail({ process: worker }, describeCopy(file, copied, share(doneBytes, totalBytes)))
       }
-      // `info` needs no more than every tenth percent.
+      // The lock file is updated every tenth of a percent, which is precise enough for `info`.
       const tenth = totalBytes === 0 ? 0 : Math.floor((doneBytes / totalBytes) * 10)
       if (tenth > shownTenth) {
         shownTenth = tenth
@@ -62,21 +62,21 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
       }
     }
   } catch (error) {
-    // The next run can use what the saved manifest lists. The first error is the one to report.
+    // The next run can resume with the saved manifest. A failure here must not replace the first error.
     await save().catch(() => undefined)
     throw error
   }
   if (log.enabled('detail')) logTheRest(files, draft, log)
 }
 
-/** The cost of opening and closing a file, as bytes of a large file that take the same time. */
+/** Cost of opening and closing a file, as the number of bytes of a large file that take the same time. */
 const FILE_BYTES = 16 * 1024
 
 function weightOf({ files }: CopyFilesJob): number {
   return files.reduce((sum, { sizeBytes }) => sum + sizeBytes, files.length * FILE_BYTES)
 }
 
-/** Files that were not read, and files that are equal to those of the prior backup. */
+/** Logs files that were not read, and files that are equal to those of the prior backup. */
 function logTheRest(files: readonly PlannedFile[], draft: ManifestDraft, log: Logger): void {
   for (const { file, action } of files) {
     if (action === 'empty') log.detail(`store zero-length file ${bytesToText(file.path)}`)
@@ -110,7 +110,7 @@ function share(doneBytes: number, totalBytes: number): string {
   return `${(percent(doneBytes, totalBytes) / 100).toFixed(2)}%`
 }
 
-/** In hundredths of a percent, as the lock file has it. */
+/** In hundredths of a percent, the unit of the lock file. */
 function percent(doneBytes: number, totalBytes: number): number {
   return totalBytes === 0 ? 10_000 : Math.floor((doneBytes / totalBytes) * 10_000)
 }

@@ -13,12 +13,12 @@ import type { CopiedFile, CopyFileJob, CopyFilesJob } from './copy-job.ts'
 import { CommitQueue, RepoTarget } from './repo-target.ts'
 import { storeFile } from './store-file.ts'
 
-/** Job handler: copy files into the repository, hashed on both sides of the codec. */
+/** Job handler: copies files into the repository, hashed before and after compression and encryption. */
 export async function backupFiles(job: CopyFilesJob, env: WorkerEnv, signal: AbortSignal): Promise<CopiedFile[]> {
   await loadCodec(job.codec.type)
   const { storage } = await env.repository(job.repoKey)
   await using reads = plannedReads(storage, priorMaps(job), signal)
-  // Awaited here: the fetching ahead ends with this block.
+  // Awaited here, because leaving this block ends the read-ahead.
   return await copyFiles(job, { files: env.files, buffer: env.buffer, storage: reads.storage }, signal)
 }
 
@@ -47,12 +47,12 @@ async function copyFiles(job: CopyFilesJob, env: JobEnv, signal: AbortSignal): P
     signal.throwIfAborted()
     copied.push(await copyFile(file, job, target, env, signal))
   }
-  // A bundle whose files all turned out unchanged was never begun.
+  // If all files of a bundle are unchanged, the bundle was not created.
   if (target.bytes > 0) await target.commit()
   return copied
 }
 
-/** A file of its own in the repository. What an interrupted backup left of it is used when it is proven right. */
+/** Copies a file that is not bundled. A copy that an interrupted backup left is used if its checksums match. */
 async function copyAlone(
   file: CopyFileJob,
   job: CopyFilesJob,
@@ -61,12 +61,12 @@ async function copyAlone(
   signal: AbortSignal,
 ): Promise<CopiedFile> {
   const left = file.resumed === undefined ? undefined : await proveResumed(file, file.resumed, env, signal)
-  if (left === 'right') return { name: file.name, outcome: 'resumed' }
+  if (left === 'valid') return { name: file.name, outcome: 'resumed' }
   const target = commits.own(new RepoTarget(env.storage, file.repoName, signal))
   const result = await copyFile(file, job, target, env, signal)
   if (result.outcome !== 'copied') {
     await target[Symbol.asyncDispose]()
-    // The manifest does not name it; where it may not be removed, it only takes space.
+    // The manifest does not name it; if it cannot be removed, it only takes space.
     if (left !== undefined) await removeUnlessDenied(env.storage.remove(file.repoName, { signal }), () => undefined)
     return result
   }
@@ -96,7 +96,8 @@ async function copyFile(
   if (stored === 'unchanged') return { name, outcome: 'unchanged' }
   if (stored !== undefined) return { name, outcome: 'copied', ...stored }
 
-  // The checksums of its blocks equal those of the prior backup, but the content differs: all of it is stored.
+  // The block checksums equal those of the prior backup, but the content differs: the file is stored again with all
+  // blocks.
   const again = await openForCopy(file, env)
   if (again === undefined) return vanished(file)
   const { blocks, priorContent: _, ...whole } = file
@@ -107,8 +108,8 @@ async function copyFile(
 }
 
 /**
- * What a bundle has taken stays in it, so whatever need not be stored is better noticed before anything is written: a
- * file that is empty now, or a small one that is what the prior backup has.
+ * Checks before anything is written whether a file need not be stored, because data cannot be removed from a bundle:
+ * the file is empty now, or it is small and equal to the prior backup.
  */
 async function look(
   source: ClusterFileSource,
@@ -124,36 +125,37 @@ async function look(
   let outcome: 'emptied' | 'unchanged' | undefined
   if (first === undefined && storesNoEmpty) outcome = 'emptied'
   else if (priorContent !== undefined && first?.length === file.sizeBytes) {
-    // A source gives whole buffers until the end, so this is all of the file, unless it fills a buffer and may go on.
-    const all = file.sizeLimited || first.length < bufferBytes
-    if (all && sha1Of(first) === priorContent.checksum) outcome = 'unchanged'
+    // A source returns full buffers until its end, so a short chunk is the whole file; a full one may have more after
+    // it.
+    const isComplete = file.sizeLimited || first.length < bufferBytes
+    if (isComplete && sha1Of(first) === priorContent.checksum) outcome = 'unchanged'
   }
   if (outcome === undefined) return { begin }
   await source[Symbol.asyncDispose]()
   return { begin, outcome }
 }
 
-/** Is the stored file what the manifest says (`right`), and is it what the cluster holds now? Otherwise it is `stale`. */
+/** `valid`: the stored file matches its checksum and the cluster's file. `stale`: the cluster's file has changed. */
 async function proveResumed(
   file: CopyFileJob,
   resumed: NonNullable<CopyFileJob['resumed']>,
   env: JobEnv,
   signal: AbortSignal,
-): Promise<'right' | 'stale' | 'damaged'> {
+): Promise<'valid' | 'stale' | 'damaged'> {
   const source = await openForCopy(file, env)
   if (source === undefined || !(await hasContent(source, file.sizeBytes, resumed.checksum, signal))) return 'stale'
   const stored = await env.storage.read(file.repoName, { signal })
-  return (await hasContent(stored, resumed.repoSizeBytes, resumed.repoChecksum, signal)) ? 'right' : 'damaged'
+  return (await hasContent(stored, resumed.repoSizeBytes, resumed.repoChecksum, signal)) ? 'valid' : 'damaged'
 }
 
 function damagedMessage(file: CopyFileJob): string {
   return (
-    `what the interrupted backup had stored of ${bytesToText(file.name)} was damaged, so the file was copied again` +
-    '\nHINT: a write that a crash cut short is harmless; if there was no crash, check the storage of the repository'
+    `the copy of ${bytesToText(file.name)} that the interrupted backup left is corrupt, so the file was copied again` +
+    '\nHINT: this is normal after a crash; if there was no crash, check the storage of the repository'
   )
 }
 
-/** @param source is closed */
+/** @param source is closed by this function */
 async function hasContent(
   source: ByteSource,
   sizeBytes: number,

@@ -5,63 +5,63 @@ import type { PageCheckResult } from './page-check.ts'
 
 /** One file of the cluster to copy into the repository. */
 export interface CopyFileJob {
-  /** Manifest name. */
+  /** Name in the manifest. */
   readonly name: string
-  /** Absolute path on the cluster's host, links resolved. */
+  /** Absolute path on the database host, links resolved. */
   readonly pgName: string
-  /** Where it is stored when it is not part of a bundle. */
+  /** Repository file, if the file is not bundled. */
   readonly repoName: string
-  /** Size when the list was made, bytes. */
+  /** Size in the listing, bytes. */
   readonly sizeBytes: number
   /** PostgreSQL may extend the file during the copy; recovery restores what is beyond `sizeBytes` from WAL. */
   readonly sizeLimited: boolean
   /** pg_control: read until its CRC is right, stored with a zero tail. */
   readonly control: boolean
-  /** Verify page checksums; number of the file's first block within its relation. */
+  /** Block number of the file's first page within its relation; absent: page checksums are not verified. */
   readonly firstBlock?: number
-  /** Store it as blocks, and only those that differ from `prior`. */
+  /** Store the file block incremental; with `prior` only the blocks that differ from it. */
   readonly blocks?: BlockShape & { readonly prior?: StoredBlocks }
-  /** The prior backup holds `sizeBytes` bytes with this SHA-1: the same content is not stored again. */
+  /** The prior backup has `sizeBytes` bytes with this SHA-1: equal content is not stored again. */
   readonly priorContent?: {
     readonly checksum: string
-    /** Hash the source before anything is written, because it is probably the same. */
+    /** Hash the source before anything is written, because it is probably equal. */
     readonly first: boolean
   }
-  /** An interrupted backup left this under `repoName`; sizes in bytes. */
+  /** An interrupted backup stored this file under `repoName`; sizes in bytes. */
   readonly resumed?: {
     readonly checksum: string
     readonly repoSizeBytes: number
-    /** Of the stored bytes. */
+    /** SHA-1 of the stored bytes. */
     readonly repoChecksum: string
   }
 }
 
-/** Files that are stored one by one, or, with `bundle`, one after the other in one repository file. */
+/** Files that are stored one by one or, with `bundle`, one after the other in one repository file. */
 export interface CopyFilesJob {
   readonly repoKey: number
   readonly files: readonly CopyFileJob[]
   readonly bundle?: {
     readonly id: number
     readonly repoName: string
-    /** Slices are stored in the leaner form of codec and cipher. */
+    /** Bundled files are stored in the raw form of codec and cipher. */
     readonly raw: boolean
   }
   readonly codec: { readonly type: CompressType; readonly level: number }
   /** Passphrase of the backup set's files, in an encrypted repository. */
   readonly cipherPass?: string
   readonly pages: { readonly size: number; readonly headerCheck: boolean }
-  /** For files that are stored as blocks. */
+  /** For block incremental files. */
   readonly superBlocks?: {
-    /** How much is compressed together. */
+    /** Plain size of a super block. */
     readonly sizeBytes: number
-    /** Index of this backup in its own list of references. */
+    /** Index of this backup in its list of references. */
     readonly reference: number
   }
 }
 
 /**
- * `unchanged`: the prior backup has it. `emptied`: it was truncated during the backup, and nothing is stored for it.
- * `resumed`: the interrupted backup has it.
+ * `unchanged`: the prior backup has the content. `emptied`: the file was truncated during the backup; nothing is
+ * stored. `resumed`: the interrupted backup has stored it.
  */
 export type CopiedFile =
   | { readonly name: string; readonly outcome: 'vanished' | 'unchanged' | 'emptied' | 'resumed' }
@@ -71,12 +71,12 @@ export interface StoredContent {
   readonly sizeBytes: number
   readonly checksum: string
   readonly repoSizeBytes: number
-  /** Of the stored bytes, when a filter changed them. */
+  /** SHA-1 of the stored bytes, if they differ from the content. */
   readonly repoChecksum?: string
   readonly bundle?: { readonly id: number; readonly offset: number }
-  /** Present when it is stored as blocks. */
+  /** Present if the file is stored block incremental. */
   readonly blocks?: BlockShape & { readonly mapSizeBytes: number }
   readonly pages?: PageCheckResult
-  /** Something that the operator should know. */
+  /** A message for the operator. */
   readonly warning?: string
 }

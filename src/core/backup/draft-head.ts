@@ -7,13 +7,16 @@ import { writerVersion } from '../../util/version.ts'
 import type { DraftHead } from './draft.ts'
 import type { CopyPolicy } from './plan.ts'
 
-/** Everything of a manifest that is known before the first file is copied. Times are seconds since the epoch. */
+/** The part of a manifest that is known before the first file is copied. Times are seconds since the epoch. */
 export function draftHead(known: {
   readonly label: string
   readonly type: BackupType
-  /** Label of the backup to build on; absent for a full. */
+  /** Label of the prior backup; absent for a full. */
   readonly prior?: string
-  /** Block maps refer to backups by their place in this list, so a chain only ever appends to it. The own label is last. */
+  /**
+   * Block maps refer to backups by their index in this list, so a chain only appends to it. The label of this backup is
+   * last.
+   */
   readonly references: readonly string[]
   readonly policy: CopyPolicy
   readonly timestampStart: number
@@ -22,7 +25,7 @@ export function draftHead(known: {
   readonly listing: DataDirectoryListing
   /** Absent for an offline backup. */
   readonly start?: WalPosition
-  /** As text; empty values are dropped. */
+  /** Values as text; empty values are dropped. */
   readonly annotations: ReadonlyMap<string, string>
   readonly options: ManifestOptions
 }): DraftHead {

@@ -6,7 +6,7 @@ import { PgtsError } from '../../util/error.ts'
 import type { StoredContent, CopiedFile } from './copy-job.ts'
 import type { PlannedFile } from './increment.ts'
 
-/** What is known of a backup when it starts. */
+/** What is known of a backup at its start. */
 export type DraftHead = Omit<
   Manifest,
   'files' | 'defaults' | 'archiveStop' | 'lsnStop' | 'timestampStop' | 'timestampCopyStart' | 'databases'
@@ -19,7 +19,7 @@ export interface BackupStop {
   readonly databases: Manifest['databases']
 }
 
-/** A manifest in the making: files are recorded as they arrive in the repository. */
+/** A manifest in progress: files are recorded as they arrive in the repository. */
 export class ManifestDraft {
   readonly #head: DraftHead
   readonly #planned: ReadonlyMap<string, PlannedFile>
@@ -36,17 +36,17 @@ export class ManifestDraft {
     }
   }
 
-  /** The data directory itself, whose owner and mode the returned files get. */
+  /** The data directory; files that the server returns get its owner and mode. */
   get pgData(): ManifestPath {
     const path = this.#head.paths.find(({ name }) => name === 'pg_data')
     if (path === undefined) throw new PgtsError('assert', 'the list of directories has no pg_data')
     return path
   }
 
-  /** What became of a file that was read. */
+  /** Records the result of a file that was read. */
   record(copied: CopiedFile): void {
     const plan = this.#planned.get(copied.name)
-    if (plan === undefined) throw new PgtsError('assert', `a file that was never listed was copied: ${copied.name}`)
+    if (plan === undefined) throw new PgtsError('assert', `copied a file that is not listed: ${copied.name}`)
     if (copied.outcome === 'vanished') {
       this.#files.delete(copied.name)
       return
@@ -59,7 +59,8 @@ export class ManifestDraft {
     if (copied.outcome === 'copied') return storedEntry(plan.file, copied)
     if (copied.outcome === 'emptied') return emptyEntry(plan.file, this.#head.options.checksumPage)
     if (copied.outcome === 'resumed' && plan.resumed !== undefined) return plan.resumed
-    if (plan.priorEntry === undefined) throw new PgtsError('assert', `${copied.name} has nothing to be unchanged from`)
+    if (plan.priorEntry === undefined)
+      throw new PgtsError('assert', `${copied.name} is reported as unchanged, but has no prior entry`)
     return plan.priorEntry
   }
 
@@ -67,18 +68,21 @@ export class ManifestDraft {
     return this.#files.get(name)
   }
 
-  /** Files with damaged pages, sorted: those that were read now, and those that the backup refers to in an earlier one. */
+  /**
+   * Files with invalid pages, sorted: files that were read now, and files that this backup refers to in an earlier
+   * backup.
+   */
   damaged(): ManifestFile[] {
     const damaged = [...this.#files.values()].filter(({ checksumPage }) => checksumPage === false)
     return damaged.sort((a, b) => compareBytes(a.name, b.name))
   }
 
-  /** A file that does not come from the listing: backup_label, tablespace_map, WAL of archive-copy. */
+  /** Adds a file that is not in the listing: backup_label, tablespace_map, WAL of archive-copy. */
   add(file: ManifestFile): void {
     this.#files.set(file.name, file)
   }
 
-  /** What `backup.manifest.copy` holds while the backup runs; no command takes it for a usable backup. */
+  /** Content of `backup.manifest.copy` while the backup runs; no command accepts it as a usable backup. */
   partial(): Manifest {
     return this.#build({ timestampStop: 0, databases: [] }, true)
   }
@@ -110,7 +114,7 @@ function listedEntry({ name, mode, user, group, timestamp, sizeBytes }: ListedFi
   return { name, mode, user, group, timestamp, sizeBytes }
 }
 
-/** Nothing is stored for a file without content when small files are bundled. */
+/** If small files are bundled, nothing is stored for an empty file. */
 function emptyEntry(file: ListedFile, checksumPage: boolean): ManifestFile {
   return {
     ...listedEntry(file),

@@ -3,50 +3,51 @@ import type { ListedFile } from '../../postgres/data-directory.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 
 /**
- * What is done with one file of the cluster.
+ * The action for one file of the cluster.
  *  - `empty`: it has no content; only the manifest lists it
  *  - `reference`: its size and time are those of the file in the prior backup
- *  - `compare`: it is read and hashed first, and copied only when it differs from the prior
+ *  - `compare`: it is read and hashed first, and copied only if it differs from the prior backup
  *  - `copy`: it is copied
  */
 export interface PlannedFile {
   readonly file: ListedFile
   readonly action: 'empty' | 'reference' | 'compare' | 'copy'
   /**
-   * The manifest entry when the content is what the prior backup has: the prior's storage, today's owner, mode and time.
-   * Present whenever the sizes are equal, because a file that was touched may hold what it held priorFiles.
+   * The manifest entry if the content turns out to be that of the prior backup: stored there, with the current owner,
+   * mode and time. Present whenever the sizes are equal, because a file with a new time may still have the same
+   * content.
    */
   readonly priorEntry?: ManifestFile
-  /** The prior's entry when it is stored as blocks that a new block map may continue. `reference` is always set. */
+  /** The prior entry if it is block incremental, so that a new block map can continue it. `reference` is always set. */
   readonly priorBlocks?: ManifestFile
-  /** The entry when an interrupted backup has stored it already, which is to be proven. */
+  /** The entry if an interrupted backup has stored the file; it must be verified. */
   readonly resumed?: ManifestFile
 }
 
 export interface IncrementOptions {
-  /** The option delta: compare by checksum. */
+  /** The option delta: compare files by checksum. */
   readonly delta: boolean
   readonly online: boolean
-  /** Empty files are not stored when small files are bundled. */
+  /** If small files are bundled, empty files are not stored. */
   readonly bundle: boolean
-  /** Segment with which an online backup starts. */
+  /** First WAL segment of an online backup. */
   readonly archiveStart?: string
-  /** When the list of files was complete, seconds since the epoch, before the wait for the next second. */
+  /** Time at which the listing was complete, seconds since the epoch; before the wait for the next second. */
   readonly timestampListed: number
 }
 
 export interface Increment {
   readonly files: readonly PlannedFile[]
-  /** Files are compared by checksum, by option or because times cannot be trusted. */
+  /** Files are compared by checksum, because of the option or because their times cannot be trusted. */
   readonly delta: boolean
-  /** Why delta is on although the option is off: a sentence for the operator. */
+  /** Why delta is on although the option is off, for the log. */
   readonly deltaReason?: string
 }
 
 /**
  * Decide which files a backup copies and which it takes from the prior backup.
  *
- * @param prior manifest of the backup to build on; undefined for a full
+ * @param prior manifest of the prior backup; undefined for a full
  * @see docs/format/manifest.md, which files a diff or incr copies
  */
 export function planIncrement(
@@ -73,28 +74,31 @@ function planFile(
   priorFile: ManifestFile,
   { label, delta, online }: { label: string; delta: boolean; online: boolean },
 ): PlannedFile {
-  const holder = priorFile.reference ?? label
+  const storedIn = priorFile.reference ?? label
   const blocks =
     priorFile.blockMapSize !== undefined && file.sizeBytes >= (priorFile.blockSize ?? Infinity)
-      ? { priorBlocks: { ...priorFile, reference: holder } }
+      ? { priorBlocks: { ...priorFile, reference: storedIn } }
       : {}
   if (file.sizeBytes !== priorFile.sizeBytes) return { file, action: 'copy', ...blocks }
-  // An online backup begins with a checkpoint, so its pg_control is new, whatever the times say.
+  // An online backup begins with a checkpoint, so its pg_control has changed, whatever its time is.
   if (online && file.name === CONTROL) return { file, action: 'copy' }
-  const priorEntry = entryFromPrior(file, priorFile, holder)
+  const priorEntry = entryFromPrior(file, priorFile, storedIn)
   if (file.sizeBytes === 0) return { file, action: 'reference', priorEntry }
   if (delta) return { file, action: 'compare', priorEntry, ...blocks }
   return { file, action: file.timestamp === priorFile.timestamp ? 'reference' : 'copy', priorEntry, ...blocks }
 }
 
-/** How the content is stored comes from the prior, with what newer releases may say of it; the rest from the cluster. */
-function entryFromPrior(file: ListedFile, priorFile: ManifestFile, holder: string): ManifestFile {
+/**
+ * The prior entry defines how the content is stored, including members of newer releases; all other members come from
+ * the cluster.
+ */
+function entryFromPrior(file: ListedFile, priorFile: ManifestFile, storedIn: string): ManifestFile {
   const { sizeOriginalBytes: _, ...stored } = priorFile
   const { mode, user, group, timestamp } = file
-  return { ...stored, mode, user, group, timestamp, reference: holder }
+  return { ...stored, mode, user, group, timestamp, reference: storedIn }
 }
 
-/** The first thing that makes file times worthless as proof that nothing changed, or undefined. */
+/** The first reason why file times cannot prove that a file is unchanged, or undefined. */
 function distrustOfTimes(
   files: readonly ListedFile[],
   prior: Manifest | undefined,

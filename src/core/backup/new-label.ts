@@ -4,13 +4,12 @@ import { backupPath, isHistoryYear, labelOfHistoryManifest, manifestHistoryPath 
 import type { StorageDriver } from '../../storage/driver.ts'
 
 /**
- * The label of a new backup. It must sort after every label that exists or existed (the directories, and the newest year
- * of the history; for a diff or incr only those of its set), so that two clocks or a time zone change cannot make a new
- * backup look old.
+ * The label of a new backup. It must sort after every label that exists or existed (the directories, and the newest
+ * year of backup.history; for a diff or incr only those of its set), even if clocks differ or the time zone changed.
  *
  * @param prior label of the backup it builds on
  * @param timestampStart seconds since the epoch; the label shows it in local time
- * @throws PgtsError `clock` when the newest label lies more than a second ahead
+ * @throws PgtsError `clock` if the newest label is more than a second in the future
  */
 export async function newLabel(
   storage: StorageDriver,
@@ -20,20 +19,20 @@ export async function newLabel(
   timestampStart: number,
   signal: AbortSignal,
 ): Promise<NextLabel> {
-  const [labels, past] = await Promise.all([
+  const [labels, fromHistory] = await Promise.all([
     namesIn(storage, backupPath(stanza), signal),
     newestHistory(storage, stanza, signal),
   ])
-  const existing = [...labels.filter(isBackupLabel), ...past]
+  const existing = [...labels.filter(isBackupLabel), ...fromHistory]
   return nextBackupLabel(type, timestampStart, existing, prior === undefined ? undefined : parseBackupLabel(prior))
 }
 
-/** Labels of the newest year of the history. */
+/** Labels in the newest year of backup.history. */
 async function newestHistory(storage: StorageDriver, stanza: string, signal: AbortSignal): Promise<string[]> {
   const history = manifestHistoryPath(stanza)
   const newestYear = (await namesIn(storage, history, signal)).filter(isHistoryYear).sort().at(-1)
-  const past = newestYear === undefined ? [] : await namesIn(storage, `${history}/${newestYear}`, signal)
-  return past.map(labelOfHistoryManifest).filter((label) => label !== undefined)
+  const fromHistory = newestYear === undefined ? [] : await namesIn(storage, `${history}/${newestYear}`, signal)
+  return fromHistory.map(labelOfHistoryManifest).filter((label) => label !== undefined)
 }
 
 async function namesIn(storage: StorageDriver, path: string, signal: AbortSignal): Promise<string[]> {

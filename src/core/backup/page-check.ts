@@ -2,26 +2,26 @@ import { verifyPages } from '../../codec/page-checksum.ts'
 import type { Chunks, Stage } from '../../codec/stage.ts'
 import type { ClusterFileSource } from '../../postgres/cluster-access.ts'
 
-/** Which pages of a file to expect, and how strict to be. */
+/** Which pages of a file are expected, and which checks apply. */
 export interface PageCheckOptions {
-  /** Bytes a page. */
+  /** Bytes per page. */
   readonly pageSize: number
-  /** Block number of the file's first page within its relation: segment number * pages a segment. */
+  /** Block number of the file's first page within its relation: segment number * pages per segment. */
   readonly firstBlock: number
-  /** Also distrust a page whose header has no upper bound although the page is not all zero. */
+  /** Also report a page whose header has no upper bound although the page is not all zero. */
   readonly headerCheck: boolean
 }
 
-/** `valid` without `errors` means that the file is no whole number of pages. */
+/** `valid: false` without `errors` means that the file size is not a multiple of the page size. */
 export interface PageCheckResult {
   readonly valid: boolean
-  /** Blocks of the relation, ascending; runs are inclusive ranges. */
+  /** Block numbers in the relation, ascending; a pair is an inclusive range. */
   readonly errors?: readonly (number | readonly [number, number])[]
 }
 
 /**
- * Verifies the data pages that pass, and changes nothing. A page that fails is read again once: when it differs from
- * what was read first, PostgreSQL is writing it and WAL will repair it; when it is the same, it is damaged.
+ * Verifies the data pages that pass through, without changes. An invalid page is read again once: if it differs from
+ * the first read, PostgreSQL is writing it, and WAL replay will restore it; if it is the same, it is corrupt.
  * @see docs/format/manifest.md, page checksums
  */
 export class PageCheck implements Stage {
@@ -38,7 +38,7 @@ export class PageCheck implements Stage {
 
   push(chunk: Uint8Array): Chunks {
     const { pageSize, firstBlock, headerCheck } = this.#options
-    // A source gives whole buffers until the end of the file, so only the last chunk may hold a part of a page.
+    // A source returns full buffers until the end of the file, so only the last chunk may contain a partial page.
     if (this.#misaligned) return [chunk]
     const whole = chunk.length - (chunk.length % pageSize)
     this.#misaligned = whole !== chunk.length

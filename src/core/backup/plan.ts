@@ -7,41 +7,46 @@ import type { PlannedFile } from './increment.ts'
 /** How files are copied, from options and settings of the server. Sizes in bytes. */
 export interface CopyPolicy {
   readonly codec: { readonly type: CompressType; readonly level: number }
-  /** Passphrase of the backup set's files, in an encrypted repository. */
+  /** Passphrase of the files of the backup set, in an encrypted repository. */
   readonly cipherPass: string | undefined
   /** Undefined: page checksums are not verified. */
   readonly pages: { readonly size: number; readonly segmentBlocks: number; readonly headerCheck: boolean } | undefined
-  /** Undefined: every file is stored on its own. */
+  /** Undefined: no file is bundled. */
   readonly bundle?: {
-    /** Content of a bundle, before compression. */
+    /** Size of a bundle before compression. */
     readonly sizeBytes: number
-    /** Larger files are stored on their own. */
+    /** Larger files are not bundled. */
     readonly limitBytes: number
   }
-  /** Undefined: every file is stored whole. */
+  /** Undefined: no file is stored block incremental. */
   readonly blocks?: BlockPolicy
-  /** Bundled files in the leaner form of codec and cipher: the same for a whole set, with or without bundles now. */
+  /**
+   * Bundled files are stored in the raw form of codec and cipher: fixed for a whole set, even if bundling is off now.
+   */
   readonly bundleRaw: boolean
 }
 
-/** The backup that is being made, as its jobs need to know it. */
+/** The properties of the new backup that its jobs need. */
 export interface BackupInPlan {
   readonly repoKey: number
   readonly stanza: string
   readonly label: string
-  /** Every label of the chain, the own one last. */
+  /** Labels of the chain; the new backup is last. */
   readonly references: readonly string[]
   /** Seconds since the epoch. */
   readonly timestampStart: number
 }
 
-/** Small files share a job until it holds this many bytes or files: a message between threads costs as much as a small file. */
+/**
+ * Small files share a job up to this number of bytes or files, because a message between threads costs as much as a
+ * small file.
+ */
 const BATCH_BYTES = 1024 * 1024
 const BATCH_FILES = 32
 
 /**
- * The jobs of a backup, drawn one by one: the largest files first, so that no worker is left alone with a big one at
- * the end; then the small ones, bundled or in batches.
+ * Creates the jobs of a backup on demand: the largest files first, so that no large file is left for the end; then the
+ * small files, bundled or in batches.
  */
 export function* planCopyJobs(
   planned: readonly PlannedFile[],
@@ -50,7 +55,7 @@ export function* planCopyJobs(
 ): Generator<CopyFilesJob> {
   const { bundle } = policy
   const toRead = planned.filter(({ action }) => action === 'copy' || action === 'compare')
-  // What an interrupted backup stored on its own stays so.
+  // A file that an interrupted backup stored unbundled stays unbundled.
   const isSmall = ({ file, resumed }: PlannedFile) =>
     bundle !== undefined && file.sizeBytes <= bundle.limitBytes && resumed === undefined
   const jobFor = (files: readonly PlannedFile[]): CopyFilesJob => ({
@@ -83,7 +88,7 @@ export function* planCopyJobs(
   }
 }
 
-/** A batch is closed by the file that makes it full. */
+/** Groups files; the file that reaches a limit is the last of its group. */
 function* batches(files: readonly PlannedFile[], bytes: number, count: number): Generator<PlannedFile[]> {
   let batch: PlannedFile[] = []
   let batchBytes = 0
@@ -99,8 +104,8 @@ function* batches(files: readonly PlannedFile[], bytes: number, count: number): 
 }
 
 /**
- * Files of one target go into bundles of their own, so that restoring a tablespace reads few bundles. Files that have
- * not changed for long come together: later backups of the set will refer to them together.
+ * Files of one target share bundles, so that restoring a tablespace reads few bundles. Within a target, files are
+ * ordered by age: later backups of the set refer to long unchanged files together.
  */
 function smallByTarget(files: readonly PlannedFile[]): Iterable<PlannedFile[]> {
   const targets = new Map<string, PlannedFile[]>()
@@ -144,15 +149,15 @@ function copyJob(planned: PlannedFile, backup: BackupInPlan, policy: CopyPolicy)
   }
 }
 
-/** Where a file is stored when it is not bundled. */
+/** Repository file of a file that is not bundled. */
 export function ownRepoName(planned: PlannedFile, backup: BackupInPlan, policy: CopyPolicy): string {
   const { name } = planned.file
-  // A file of blocks has an ending of its own; how large its map will be is not known yet.
+  // A block incremental file has its own extension; the size of its map is not known yet, so any size above 0 serves.
   const stored = blocksOf(planned, backup, policy) === undefined ? { name } : { name, blockMapSize: 1 }
   return fileRepoName(backup.stanza, stored, backup.label, policy.codec.type)
 }
 
-/** A map can only be continued in the shape it has; a file without one gets the shape that its size and age suggest. */
+/** A map can only be continued with its own block size; a file without a map gets the size for its size and age. */
 function blocksOf({ file, priorBlocks }: PlannedFile, backup: BackupInPlan, policy: CopyPolicy): CopyFileJob['blocks'] {
   if (policy.blocks === undefined) return undefined
   const { blockMapSize: mapSizeBytes, blockSize, blockChecksumSize: checksumSize } = priorBlocks ?? {}
@@ -175,7 +180,7 @@ function blocksOf({ file, priorBlocks }: PlannedFile, backup: BackupInPlan, poli
   }
 }
 
-/** `base/5/16384.3` is the fourth segment file of its relation. */
+/** `base/5/16384.3` is the fourth segment file of its relation: 3. */
 function segmentNumber(name: string): number {
   const suffix = /\.([0-9]+)$/.exec(name)
   return suffix === null ? 0 : Number(suffix[1])

@@ -7,7 +7,7 @@ import { isPgtsError, PgtsError, toPlainError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { loadManifest, type LoadOptions, type ManifestKey } from '../info-store.ts'
 
-/** The newest backup that a diff (on a full) or an incr (on anything) of this cluster may build on. */
+/** The newest backup of this cluster that a diff (a full) or an incr (any type) can build on. */
 export function choosePrior(info: BackupInfo, type: BackupType): BackupEntry | undefined {
   if (type === 'full') return undefined
   const { id } = currentHistory(info)
@@ -19,9 +19,9 @@ export function choosePrior(info: BackupInfo, type: BackupType): BackupEntry | u
 }
 
 /**
- * The manifest to build on. What it refers to was checked when it was chosen.
+ * Loads the manifest of the prior backup. Its references were checked when it was chosen.
  *
- * @throws PgtsError as loadManifest, with the way out as a hint
+ * @throws PgtsError as loadManifest, with a hint to take a full backup
  */
 export async function loadPrior(
   storage: StorageDriver,
@@ -35,39 +35,40 @@ export async function loadPrior(
   } catch (error) {
     if (!isPgtsError(error)) throw error
     const { code, message, hints } = toPlainError(error)
-    throw new PgtsError(code, `backup ${label} cannot be built upon: ${message}`, {
-      hints: [...hints, 'take a full backup (--type=full), and find out what happened to this one'],
+    throw new PgtsError(code, `cannot use backup ${label} as the prior backup: ${message}`, {
+      hints: [...hints, 'take a full backup (--type=full), and check the repository with verify'],
       cause: error,
     })
   }
 }
 
-/** What a set of backups shares, so that every file of a chain can be read in one way. */
+/** Settings that are the same for all backups of a set, so that every file of a chain can be read in the same way. */
 export interface SetChoices {
   readonly codec: { readonly type: CompressType; readonly level: number }
   readonly checksumPage: boolean
 }
 
 /**
- * A diff or incr follows its prior in what a set shares, whatever the options say; each difference is warned about.
+ * A diff or incr uses the settings of its prior backup, whatever the options are; each difference is logged as a
+ * warning.
  *
- * @param dataChecksums does the cluster have them?
+ * @param dataChecksums true if the cluster has data checksums
  */
 export function followPrior(wanted: SetChoices, prior: Manifest, dataChecksums: boolean, log: Logger): SetChoices {
   const { compressType, compressLevel, checksumPage } = prior.options
   let { codec } = wanted
   if (compressType !== codec.type) {
     log.warn(
-      `compress-type ${codec.type} counts from the next full backup: this one continues ${prior.label} and its ${compressType}`,
+      `compress-type ${codec.type} is used from the next full backup on: this backup builds on ${prior.label} and uses ${compressType}`,
     )
     codec = { type: compressType, level: compressLevel ?? defaultLevel(compressType) }
   }
   if (checksumPage !== wanted.checksumPage) {
     log.warn(
-      `checksum-page is ${wanted.checksumPage ? 'on' : 'off'} now, but this backup continues ${prior.label}, where it is ` +
+      `checksum-page is ${wanted.checksumPage ? 'on' : 'off'} now, but this backup builds on ${prior.label}, where it is ` +
         `${checksumPage ? 'on' : 'off'}: ${
           checksumPage && !dataChecksums
-            ? 'the cluster has no data checksums any more, so pages are not checked'
+            ? 'the cluster no longer has data checksums, so pages are not checked'
             : `pages are ${checksumPage ? '' : 'not '}checked until the next full backup`
         }`,
     )

@@ -4,10 +4,10 @@ import { isPgtsError, toPlainError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 
 /**
- * Remove a backup that failed because the disk is full, although it could be resumed: archive-push writes to the same
- * disk, and PostgreSQL must be able to archive its WAL. A committed backup is not removed.
+ * Removes a backup that failed because the disk is full, although it could be resumed: archive-push may write to the
+ * same disk, and PostgreSQL must be able to archive its WAL. A committed backup is not removed.
  *
- * @param label undefined when the backup failed before it had one
+ * @param label undefined if the backup failed before it had a label
  */
 export async function removeFailedBackupIfDiskFull(
   storage: StorageDriver,
@@ -20,9 +20,9 @@ export async function removeFailedBackupIfDiskFull(
   try {
     if ((await storage.stat(manifestName(stanza, label))) !== undefined) return
     await storage.removeTree(backupLabelPath(stanza, label))
-    log.warn({ label }, `the unfinished backup ${label} was removed, so that it does not keep the space that WAL needs`)
+    log.warn({ label }, `removed the unfinished backup ${label} to free space for WAL`)
   } catch (failure) {
-    // The first error is reported by the caller; this warning adds that the space is still in use.
+    // The caller reports the first error; this warning adds that the space is still in use.
     log.warn({ label }, `cannot remove the unfinished backup ${label}: ${toPlainError(failure).message}`)
   }
 }

@@ -3,7 +3,7 @@ import type { ByteSink } from '../../util/bytes.ts'
 
 /** A repository file that is created with its first bytes, and counts them. Without `commit` it is discarded. */
 export class RepoTarget implements ByteSink, AsyncDisposable {
-  /** Written so far: where the next slice of a bundle begins. */
+  /** Bytes written so far: the offset of the next file in a bundle. */
   bytes = 0
   readonly #storage: StorageDriver
   readonly #name: string
@@ -22,13 +22,13 @@ export class RepoTarget implements ByteSink, AsyncDisposable {
     return file === undefined ? this.#open().then(({ sink }) => sink.write(chunk)) : file.sink.write(chunk)
   }
 
-  /** An empty file is a file, too. */
+  /** An empty file is created as well. */
   async commit(): Promise<void> {
     await (await this.#open()).commit({ deferSync: true })
   }
 
   async #open(): Promise<PendingFile> {
-    // No manifest refers to this name before the backup is committed, and all directories are synced once before that.
+    // No manifest refers to this name before the backup is committed, and all directories are synced before that.
     return (this.#file ??= await this.#storage.create(this.#name, { unreferenced: true, signal: this.#signal }))
   }
 
@@ -37,7 +37,7 @@ export class RepoTarget implements ByteSink, AsyncDisposable {
   }
 }
 
-/** Files that become durable while the next are being copied. What is not committed when it is left is discarded. */
+/** Commits files while the next are being copied. Files that are not committed when this is disposed are discarded. */
 export class CommitQueue implements AsyncDisposable {
   readonly #targets: RepoTarget[] = []
   readonly #commits: Promise<void>[] = []
@@ -49,7 +49,7 @@ export class CommitQueue implements AsyncDisposable {
 
   commit(target: RepoTarget): void {
     const commit = target.commit()
-    // `drain` reports a failure; until then the rejection must not count as unhandled.
+    // `drain` reports a failure; until then this avoids an unhandled rejection.
     commit.catch(() => undefined)
     this.#commits.push(commit)
   }

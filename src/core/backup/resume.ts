@@ -12,25 +12,25 @@ import { labelDirectories } from '../reconcile.ts'
 import type { PlannedFile } from './increment.ts'
 import { ownRepoName, type BackupInPlan, type CopyPolicy } from './plan.ts'
 
-/** The backup that is about to be made, as far as it decides whether an interrupted one can become it. */
+/** The properties of the new backup that decide whether an interrupted backup can be resumed as it. */
 export interface ResumeRequest {
   readonly storage: StorageDriver
   readonly stanza: string
-  /** What `newestUnfinished` found. */
+  /** Result of `newestUnfinished`. */
   readonly unfinished: string | undefined
-  /** backup.info: what decrypts manifests, where the repository is encrypted. */
+  /** backup.info: decrypts manifests in an encrypted repository. */
   readonly key: ManifestKey
   readonly resume: boolean
   readonly type: BackupType
   readonly prior: Manifest | undefined
   readonly compressType: CompressType
-  /** PostgreSQL's. */
+  /** Catalog version of PostgreSQL. */
   readonly catalogVersion: number
   readonly log: Logger
   readonly signal: AbortSignal
 }
 
-/** Label of the newest backup directory, when it has no manifest. */
+/** Label of the newest backup directory, if it has no manifest. */
 export async function newestUnfinished(
   storage: StorageDriver,
   stanza: string,
@@ -42,10 +42,10 @@ export async function newestUnfinished(
 }
 
 /**
- * The newest backup, when it was interrupted and can be continued: made by this version of this program, of the same type,
- * on the same prior, in the same compression. One that cannot be continued is removed.
+ * The newest backup, if it was interrupted and can be resumed: made by this version of this program, of the same type,
+ * on the same prior backup, with the same compression. A backup that cannot be resumed is removed.
  *
- * @returns its manifest, with checksums of what had been copied when it was last saved
+ * @returns its manifest, with the checksums of the files that were copied when it was last saved
  */
 export async function findResumable(request: ResumeRequest): Promise<Manifest | undefined> {
   const { storage, stanza, unfinished: label, log, signal } = request
@@ -60,7 +60,7 @@ export async function findResumable(request: ResumeRequest): Promise<Manifest | 
         const manifest = await loadManifest(storage, stanza, label, request.key, { partial: true, signal })
         const obstacle = obstacleTo(request, manifest)
         if (obstacle === undefined) {
-          log.warn({ label }, `interrupted backup ${label} is continued; what it holds is checked before it is used`)
+          log.warn({ label }, `resume interrupted backup ${label}: its files are verified before they are used`)
           return manifest
         }
         reason = obstacle
@@ -72,15 +72,15 @@ export async function findResumable(request: ResumeRequest): Promise<Manifest | 
   }
   log[request.resume ? 'warn' : 'info'](
     { label },
-    `interrupted backup ${label} cannot be continued and is removed: ${reason}`,
+    `interrupted backup ${label} cannot be resumed and is removed: ${reason}`,
   )
-  await removeUnlessDenied(storage.removeTree(backupLabelPath(stanza, label), { signal }), stays(log, label))
+  await removeUnlessDenied(storage.removeTree(backupLabelPath(stanza, label), { signal }), logNotRemoved(log, label))
   return undefined
 }
 
-/** No manifest lists the rest of an interrupted backup, so a file that cannot be removed only takes space. */
-function stays(log: Logger, label: string): (error: PgtsError) => void {
-  return ({ message }) => log.warn({ label }, `files of the interrupted backup ${label} stay: ${message}`)
+/** Logs a file that cannot be removed: no manifest lists it, so it only takes space. */
+function logNotRemoved(log: Logger, label: string): (error: PgtsError) => void {
+  return ({ message }) => log.warn({ label }, `cannot remove files of the interrupted backup ${label}: ${message}`)
 }
 
 function obstacleTo(request: ResumeRequest, manifest: Manifest): string | undefined {
@@ -88,17 +88,17 @@ function obstacleTo(request: ResumeRequest, manifest: Manifest): string | undefi
   if (manifest.type !== request.type)
     return `its type is ${manifest.type}, and the type of this backup is ${request.type}`
   if (manifest.prior !== request.prior?.label)
-    return `it builds on ${manifest.prior ?? 'nothing'}, and this backup on ${request.prior?.label ?? 'nothing'}`
+    return `its prior backup is ${manifest.prior ?? 'none'}, and that of this backup ${request.prior?.label ?? 'none'}`
   if (manifest.options.compressType !== request.compressType)
     return `it is compressed by ${manifest.options.compressType}, and this backup by ${request.compressType}`
-  if (manifest.db.catalogVersion !== request.catalogVersion) return 'it is of another version of PostgreSQL'
+  if (manifest.db.catalogVersion !== request.catalogVersion) return 'it is from another version of PostgreSQL'
   return undefined
 }
 
 /**
- * Take over what an interrupted backup has stored, and remove the rest of it, with all its bundles. Files are used again
- * when size and time are still the same (with `delta`: the size) and they would be stored in the same form now. A worker
- * proves content and stored bytes before it relies on them.
+ * Selects the files that an interrupted backup has stored and that can be used, and removes all others, with all its
+ * bundles. A file can be used if its size and time are unchanged (with `delta`: its size) and it would be stored in the
+ * same form now. A worker verifies content and stored bytes before it uses them.
  */
 export async function takeOver(
   interrupted: Manifest,
@@ -137,7 +137,7 @@ function mayBeUsed({ file, action }: PlannedFile, entry: ManifestFile, delta: bo
   if (action === 'reference' || action === 'empty' || file.sizeBytes === 0 || file.name === CONTROL) return false
   if (entry.checksum === undefined || entry.reference !== undefined || entry.bundleId !== undefined) return false
   if (entry.sizeBytes !== file.sizeBytes || (!delta && entry.timestamp !== file.timestamp)) return false
-  // Its pages were checked then, or not, as they are to be now.
+  // Its pages must have been checked, or not checked, as they would be now.
   return (entry.checksumPage !== undefined) === (checksumPage && file.pageChecksumApplies)
 }
 
@@ -148,14 +148,14 @@ function resumedEntry({ file }: PlannedFile, entry: ManifestFile): ManifestFile 
   return { ...entry, mode, user, group, timestamp }
 }
 
-/** The manifest copy stays, so that the backup can be interrupted again. */
+/** Keeps the manifest copy, so that the backup can be interrupted and resumed again. */
 async function removeUnused(
   { storage, backup, log, signal }: { storage: StorageDriver; backup: BackupInPlan; log: Logger; signal: AbortSignal },
   stored: ReadonlySet<string>,
   used: ReadonlySet<string>,
 ): Promise<void> {
   const bundles = bundleName(backup.stanza, backup.label, 1).slice(0, -'/1'.length)
-  const denied = stays(log, backup.label)
+  const denied = logNotRemoved(log, backup.label)
   await removeUnlessDenied(storage.removeTree(bundles, { signal }), denied)
   const manifest = copyName(manifestName(backup.stanza, backup.label))
   const unused = [...stored].filter((name) => !used.has(name) && name !== manifest && !name.startsWith(`${bundles}/`))

@@ -14,20 +14,20 @@ import type { Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 
-/** What the server gives at the start of an online backup; an offline one has none of it. */
+/** What the server returns at the start of an online backup. */
 export interface StartedBackup {
   readonly session: BackupSession
-  /** The segment that must reach the archive before anything is copied: proof that archiving works. */
+  /** This segment must reach the archive before files are copied, to show that archiving works. */
   readonly firstSegment: string
   readonly databases: readonly ManifestDatabase[]
-  /** Oid to name. */
+  /** Oid -> name. */
   readonly tablespaces: ReadonlyMap<number, string>
 }
 
 /**
- * Put the server into backup mode, and check that the files to copy belong to this server.
+ * Starts backup mode, and checks that the files to copy belong to this server.
  *
- * @param readControl reads pg_control again: it must show the checkpoint with which the backup begins
+ * @param readControl reads pg_control again: it must contain the checkpoint with which the backup begins
  */
 export async function startOnServer(
   connection: ServerConnection,
@@ -42,7 +42,7 @@ export async function startOnServer(
   try {
     const { lsn, walFile, walFileBefore } = session.start
     checkControlReached(await readControl(), session.start)
-    // An idle server may begin the backup in the segment it was in before. Then that one has to be closed.
+    // An idle server may begin the backup in the current segment. Then that segment must be closed.
     if (walFile === walFileBefore) await switchWal(connection, 'pgts backup start')
     log.info(`backup start archive = ${walFile}, lsn = ${lsn}`)
     return {
@@ -57,7 +57,7 @@ export async function startOnServer(
   }
 }
 
-/** End backup mode; the WAL up to the returned point makes the backup consistent. */
+/** Ends backup mode; the WAL up to the returned point makes the backup consistent. */
 export async function stopOnServer(session: BackupSession, log: Logger): Promise<BackupStopPoint> {
   log.info('execute backup stop and wait for all WAL segments to archive')
   const stop = await session.finish()
@@ -66,12 +66,12 @@ export async function stopOnServer(session: BackupSession, log: Logger): Promise
 }
 
 /**
- * Wait until a file that is changed from now on must show a later second than any file in the list. File systems stamp
- * with a clock that lags by up to a tick of the kernel (10 ms), so a little more than the full second is waited.
+ * Waits until any file changed from now on gets a later second than every file in the list. File systems use a clock
+ * that lags by up to a tick of the kernel (10 ms), so the wait is slightly longer than the full second.
  *
  * @returns seconds since the epoch: when the list was complete, and when copying starts (restore with --delta --force
- *   trusts times before it)
- * @throws PgtsError `clock` when the clock does not move on
+ * trusts times before it)
+ * @throws PgtsError `clock` if the clock does not advance
  */
 export async function waitForNextSecond(
   connection: ServerConnection | undefined,
@@ -82,8 +82,7 @@ export async function waitForNextSecond(
   const timestampListed = Math.floor(nowMs / 1000)
   const wantedMs = (timestampListed + 1) * 1000 + KERNEL_TICK_MS
   for (let attempt = 0; nowMs < wantedMs; attempt++) {
-    if (attempt === 5)
-      throw new PgtsError('clock', 'the clock of the database host does not move on to the next second')
+    if (attempt === 5) throw new PgtsError('clock', 'the clock of the database host does not advance')
     await clock.sleep(wantedMs - nowMs, signal)
     nowMs = await timeMs(connection, clock)
   }
@@ -92,7 +91,7 @@ export async function waitForNextSecond(
 
 const KERNEL_TICK_MS = 20
 
-/** The server's clock where there is a server, else ours; milliseconds since the epoch. */
+/** The server's clock if there is a connection, else the local clock; milliseconds since the epoch. */
 export function timeMs(connection: ServerConnection | undefined, clock: Clock): Promise<number> {
   return connection === undefined ? Promise.resolve(clock.nowMs()) : serverTimeMs(connection)
 }

@@ -16,11 +16,13 @@ import { PageCheck } from './page-check.ts'
 import type { RepoTarget } from './repo-target.ts'
 
 /**
- * One pass over a file: page checks, SHA-1, codec and cipher (or blocks), SHA-1 of what is stored. The target is left open.
+ * Stores a file in one pass: page checks, SHA-1, codec and cipher (or blocks), SHA-1 of the stored bytes. Does not
+ * close the target.
  *
- * @param source is closed
- * @returns `unchanged` when the prior backup has the content, and then the target is to be thrown away (a bundle has got
- *   nothing); `undefined` when no block seems new but the content is not the prior's
+ * @param source is closed by this function
+ * @returns `unchanged` if the prior backup has the content: the caller discards the target (nothing was added to a
+ * bundle);
+ * `undefined` if no block is new but the content differs from the prior backup
  */
 export async function storeFile(
   source: ClusterFileSource,
@@ -57,7 +59,7 @@ export async function storeFile(
     priorContent !== undefined && original.bytes === file.sizeBytes && original.hex() === priorContent.checksum
   const written = blocks?.result()
   if (written?.unchanged === true) return same ? 'unchanged' : undefined
-  // A large file is compared while it is copied. In a bundle it stays, as others may follow it.
+  // A large file is compared while it is copied. In a bundle it stays, because other files may follow it.
   if (same && bundle === undefined) return 'unchanged'
   return {
     sizeBytes: original.bytes,
@@ -106,7 +108,10 @@ function blockStage(
   })
 }
 
-/** A map that cannot be read costs space, not the backup: all blocks are stored again, which mends the chain. */
+/**
+ * An unreadable map costs space, not the backup: all blocks are stored again, and the new map no longer needs the old
+ * one.
+ */
 async function priorMap(
   file: CopyFileJob,
   env: JobEnv,
@@ -119,7 +124,7 @@ async function priorMap(
     const damage = ['format', 'crypto', 'file-read', 'file-missing'] as const
     if (!damage.some((code) => isPgtsError(error, code)) || !isPgtsError(error)) throw error
     return {
-      warning: `${error.message}\nHINT: the file is stored anew, but the prior backup is damaged: take a full backup`,
+      warning: `${error.message}\nHINT: the file is stored again completely, but the prior backup is damaged: take a full backup`,
     }
   }
 }

@@ -9,7 +9,7 @@ import { sourceOf } from '../../util/bytes.ts'
 import type { Repository } from '../repository.ts'
 import type { CopyPolicy } from './plan.ts'
 
-/** A backup that is being written. */
+/** A backup in progress. */
 export interface BackupInProgress {
   readonly repository: Repository
   readonly stanza: string
@@ -19,8 +19,8 @@ export interface BackupInProgress {
 }
 
 /**
- * Store a file that the server returned as text when the backup ended (backup_label, tablespace_map), byte for byte.
- * Its mode is that of the data directory less execution, its owner that of the data directory.
+ * Stores a file that the server returned as text at the end of the backup (backup_label, tablespace_map), byte for
+ * byte. Its mode is that of the data directory without the execute bits, its owner that of the data directory.
  *
  * @param text byte string
  * @param timestamp seconds since the epoch, the end of the backup
@@ -54,7 +54,7 @@ export async function storeReturnedFile(
   }
 }
 
-/** The stages that compress and encrypt the content of a file. The codec must be loaded. */
+/** Stages that compress and encrypt the content of a file. The codec must be loaded. */
 export function storingFilters({ codec, cipherPass }: BackupInProgress['policy']): Stage[] {
   const filters: Stage[] = codec.type === 'none' ? [] : [compressor(codec.type, codec.level)]
   if (cipherPass !== undefined) filters.push(encryptor(cipherPass))

@@ -7,8 +7,8 @@ import { PgtsError } from '../../util/error.ts'
 import type { BlockStage, BlockWriteOptions, BlockWriteResult } from './types.ts'
 
 /**
- * A stage that stores a file as blocks: super blocks of what is new, then the map of all. Memory: one block, what the
- * codec holds, and a few dozen bytes a block for the map.
+ * A stage that stores a file block incremental: super blocks with the new blocks, then the map of all blocks. Memory:
+ * one block, the buffers of the codec, and a few dozen bytes per block for the map.
  * @see docs/format/blocks.md
  */
 export function blockWriter(options: BlockWriteOptions): BlockStage {
@@ -18,7 +18,7 @@ export function blockWriter(options: BlockWriteOptions): BlockStage {
 /** A super block that is being filled; the map shares the object, whose sizes are final when it is closed. */
 interface OpenSuperBlock {
   readonly superBlock: { -readonly [K in keyof SuperBlock]: SuperBlock[K] }
-  /** Plain bytes in, stored bytes out. */
+  /** Compresses and encrypts: plain bytes in, stored bytes out. */
   readonly form: Stage
 }
 
@@ -27,12 +27,12 @@ class BlockWriter implements BlockStage {
   readonly #superBlockSize: number
   readonly #places: BlockPlace[] = []
   #checksums = new Uint8Array(0)
-  /** The beginning of a block whose rest has not been pushed yet. */
+  /** The beginning of an incomplete block. */
   readonly #part: Buffer
   #partBytes = 0
   #open: OpenSuperBlock | undefined
   #anyNew = false
-  /** Given out so far. */
+  /** Bytes returned so far. */
   #repoSizeBytes = 0
   #result: BlockWriteResult | undefined
 
@@ -92,7 +92,7 @@ class BlockWriter implements BlockStage {
     return this.#result
   }
 
-  /** @param bytes whole blocks, or the last and shorter one */
+  /** @param bytes whole blocks, or the last, shorter block */
   async *#blocks(bytes: Uint8Array): AsyncIterable<Uint8Array> {
     const { blockSize, checksumSize, prior } = this.#options
     const first = this.#places.length
@@ -100,7 +100,7 @@ class BlockWriter implements BlockStage {
     this.#reserve(first + count)
     blockChecksums(bytes, blockSize, checksumSize, this.#checksums, first * checksumSize)
 
-    // Stretches of new blocks go to the codec as they lie, in as few pieces as possible.
+    // Adjacent new blocks are passed to the codec in one piece.
     let stretch = 0
     for (let i = 0; i < count; i++) {
       const known = prior?.blocks[first + i]
@@ -121,7 +121,7 @@ class BlockWriter implements BlockStage {
     return true
   }
 
-  /** Neighbouring new blocks: into the open super block and as many more as they fill. */
+  /** Stores adjacent new blocks: in the open super block, and in further ones as they are filled. */
   async *#store(bytes: Uint8Array): AsyncIterable<Uint8Array> {
     const { blockSize } = this.#options
     this.#anyNew = true
@@ -171,7 +171,7 @@ class BlockWriter implements BlockStage {
   }
 }
 
-/** Two stages as one. */
+/** Combines two stages. */
 function inRow(first: Stage, second: Stage): Stage {
   async function* through(chunks: Chunks): AsyncIterable<Uint8Array> {
     for await (const chunk of chunks) yield* second.push(chunk)

@@ -16,15 +16,18 @@ export interface FetchOptions {
   /** Loaded by the caller (loadCodec). */
   readonly compressType: CompressType
   readonly cipherPass?: string
-  /** Gets the blocks, in pieces of any length; `position` is in the file. The bytes are the caller's until it returns. */
+  /**
+   * Receives the blocks in pieces of any length; `position` is the offset in the file. The caller owns the bytes again
+   * when this returns.
+   */
   readonly write: (bytes: Uint8Array, position: number) => void
   readonly signal: AbortSignal
 }
 
 /**
- * Reads one range, decodes its super blocks and passes on the wanted blocks. Uses only the memory of the codec's buffers.
+ * Reads one range, decodes its super blocks and passes on the requested blocks. Memory: the buffers of the codec only.
  *
- * @throws PgtsError `format` or `crypto` when a super block is damaged, `file-read` or `file-missing` when it is not there
+ * @throws PgtsError `format` or `crypto` if a super block is corrupt, `file-read` or `file-missing` if it is missing
  */
 export async function fetchBlocks(storage: StorageDriver, range: RangeRead, options: FetchOptions): Promise<void> {
   const { repoName, signal } = options
@@ -51,7 +54,7 @@ export async function fetchBlocks(storage: StorageDriver, range: RangeRead, opti
   }
 }
 
-/** Where it was read from; errors of the target, which `write` throws, say enough themselves. */
+/** Adds the position in the repository. An error of `write` is about the target file and is returned unchanged. */
 function explain(error: unknown, where: string): unknown {
   const codes = ['format', 'crypto', 'file-missing', 'file-read', 'file-open', 'path-missing'] as const
   if (!codes.some((code) => isPgtsError(error, code)) || !isPgtsError(error)) return error
@@ -61,7 +64,7 @@ function explain(error: unknown, where: string): unknown {
   })
 }
 
-/** A sink that takes a plain super block and passes on the wanted stretches. */
+/** A sink for a plain super block that passes on the requested stretches. */
 class Picker {
   #position = 0
   #next = 0
@@ -75,7 +78,7 @@ class Picker {
   write(chunk: Uint8Array): void {
     const chunkStart = this.#position
     this.#position += chunk.length
-    // Damaged bytes may decode to any length; there is no use in going on.
+    // Corrupt bytes may decode to any length, so stop at the expected length.
     if (this.#position > this.superBlock.plainBytes) throw this.#wrongLength(`more than ${this.superBlock.plainBytes}`)
     for (let stretch = this.stretches[this.#next]; stretch !== undefined; stretch = this.stretches[this.#next]) {
       const start = Math.max(stretch.start, chunkStart)
@@ -96,12 +99,12 @@ class Picker {
   #wrongLength(actual: string): PgtsError {
     return new PgtsError(
       'format',
-      `a super block decodes to ${actual} bytes where the block map says ${this.superBlock.plainBytes}`,
+      `a super block decodes to ${actual} bytes, expected by the block map ${this.superBlock.plainBytes}`,
     )
   }
 }
 
-/** One source cut into several, one after the other. */
+/** Splits one source into consecutive parts. */
 class Cut implements AsyncDisposable {
   readonly #source: ByteSource
   #left: Uint8Array = new Uint8Array(0)
@@ -110,7 +113,7 @@ class Cut implements AsyncDisposable {
     this.#source = source
   }
 
-  /** The next `length` bytes. They must be consumed before the next call. */
+  /** The next `length` bytes, which the caller must consume before the next call. */
   next(length: number): ByteSource {
     let owed = length
     const hand = (chunk: Uint8Array | undefined): Uint8Array | undefined => {
@@ -127,7 +130,7 @@ class Cut implements AsyncDisposable {
         const answer = this.#source.next()
         return answer instanceof Promise ? answer.then(hand) : hand(answer)
       },
-      // The source goes on with the next piece.
+      // Not closed here: the next part continues with the same source.
       [Symbol.asyncDispose]: () => Promise.resolve(),
     }
   }

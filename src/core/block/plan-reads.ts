@@ -1,21 +1,21 @@
 import type { BlockMap, SuperBlock } from '../../format/block-map.ts'
 
-/** Blocks that are neighbours both where they are stored and in the file, so that they are copied as one. */
+/** Blocks that are adjacent both in the super block and in the file, so that they are copied in one piece. */
 export interface Stretch {
-  /** First and one past the last byte in the plain super block. */
+  /** Start (inclusive) and end (exclusive) in the plain super block. */
   readonly start: number
   readonly end: number
-  /** Where the first byte goes in the file. */
+  /** Offset of the first byte in the file. */
   readonly filePosition: number
 }
 
 export interface SuperBlockRead {
   readonly superBlock: SuperBlock
-  /** In the order of the super block, not overlapping. */
+  /** Ordered by position in the super block, not overlapping. */
   readonly stretches: readonly Stretch[]
 }
 
-/** One range of one repository file, of super blocks that lie side by side. */
+/** One range of one repository file with adjacent super blocks. */
 export interface RangeRead {
   readonly reference: number
   readonly bundleId: number
@@ -25,8 +25,8 @@ export interface RangeRead {
 }
 
 /**
- * What has to be read from the repository for some blocks of a file: as few ranges as possible, backup after backup,
- * each from the beginning of its file to the end. A super block that holds several of the blocks is read once.
+ * Plans the reads for some blocks of a file: as few ranges as possible, one backup after the other, each in order of
+ * offset. A super block with several of the blocks is read once.
  *
  * @param isNeeded called once for each block of the file
  */

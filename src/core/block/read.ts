@@ -5,29 +5,29 @@ import { bytesToText } from '../../util/byte-string.ts'
 import { readAll } from '../../util/bytes.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
 
-/** Where a block incremental file is stored, from its manifest entry. Sizes in bytes. */
+/** Location of a block incremental file, from its manifest entry. Sizes in bytes. */
 export interface StoredBlocks {
-  /** Repository file with the map: of the backup that the entry refers to (`fileRepoName`). */
+  /** Repository file with the map, in the backup that the entry refers to (`fileRepoName`). */
   readonly repoName: string
-  /** `bno`; 0 in a file of its own. */
+  /** `bno`; 0 if the file is not bundled. */
   readonly offset: number
-  /** `repo-size`, or `size` when the entry has none. */
+  /** `repo-size`, or `size` if the entry has none. */
   readonly repoSizeBytes: number
   /** `bim` */
   readonly mapSizeBytes: number
   readonly sizeBytes: number
   readonly blockSize: number
   readonly checksumSize: number
-  /** Labels in `references` of the manifest: the map may refer to no other. */
+  /** Number of labels in `references` of the manifest: the map must not refer to others. */
   readonly referenceCount: number
   readonly cipherPass?: string
 }
 
 /**
- * Reads the map of a stored file. A map that is returned covers exactly the blocks of `sizeBytes`, each with the length
- * that it has in the file; whether the blocks are right is known when they have been read.
+ * Reads the map of a stored file. A returned map covers exactly the blocks of `sizeBytes`, each with its length in the
+ * file; the content of the blocks is verified when they are read.
  *
- * @throws PgtsError `format` or `crypto` when it is damaged, `file-read` or `file-missing` when it is not there
+ * @throws PgtsError `format` or `crypto` if it is corrupt, `file-read` or `file-missing` if it is missing
  */
 export async function loadBlockMap(
   storage: StorageDriver,
@@ -37,7 +37,8 @@ export async function loadBlockMap(
   const { repoName, mapSizeBytes, blockSize, checksumSize, sizeBytes, cipherPass } = where
   const offset = where.offset + where.repoSizeBytes - mapSizeBytes
   try {
-    if (offset < where.offset) throw new PgtsError('format', 'the manifest gives it more bytes than the whole file')
+    if (offset < where.offset)
+      throw new PgtsError('format', 'it is larger than the whole file according to the manifest')
     const range = { offset, length: mapSizeBytes }
     let bytes: Uint8Array = await readAll(
       await storage.read(repoName, signal === undefined ? range : { ...range, signal }),
@@ -61,7 +62,7 @@ export async function loadBlockMap(
   }
 }
 
-/** How long a block is in the file: all are whole but the last. */
+/** Length of a block in the file: only the last block may be shorter. */
 export function blockLength(map: BlockMap, block: number, sizeBytes: number): number {
   return Math.min(map.blockSize, sizeBytes - block * map.blockSize)
 }
@@ -69,16 +70,16 @@ export function blockLength(map: BlockMap, block: number, sizeBytes: number): nu
 function assertFits(map: BlockMap, sizeBytes: number, referenceCount: number): void {
   for (const [block, { superBlock, index }] of map.blocks.entries()) {
     if (superBlock.reference >= referenceCount)
-      throw new PgtsError('format', `block ${block} is in backup ${superBlock.reference} of ${referenceCount}`)
+      throw new PgtsError('format', `block ${block} refers to backup ${superBlock.reference} of ${referenceCount}`)
     const length = Math.min(map.blockSize, superBlock.plainBytes - index * map.blockSize)
     if (length !== blockLength(map, block, sizeBytes))
-      throw new PgtsError('format', `block ${block} has ${length} bytes where the file has another number`)
+      throw new PgtsError('format', `block ${block} has ${length} bytes, which does not match the file`)
   }
 }
 
 /**
- * The super blocks that were stored with a map fill the space before it. They are those of the newest backup in it, and
- * all are listed. What builds on a damaged map would carry the damage along, so this much is looked at.
+ * The super blocks that were stored with a map fill the space before it: they belong to the newest backup in the map,
+ * and all are listed. A backup that continues a corrupt map would inherit the corruption, so this is checked.
  */
 function assertOwnSuperBlocks(map: BlockMap, start: number, mapOffset: number): void {
   if (start === mapOffset) return

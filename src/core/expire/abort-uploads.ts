@@ -3,14 +3,14 @@ import { toPlainError } from '../../util/error.ts'
 import { inParallel } from '../../util/parallel.ts'
 import type { ExpireRun } from './expire-run.ts'
 
-/** No upload of one file takes this long, so the process that began it has ended. */
+/** No upload of a file takes this long, so the process that began it has ended. */
 const ABANDONED_MS = 3 * 24 * 3_600_000
 
 /**
- * Give back what a crash left in the store: parts of uploads that nobody sees and everybody pays for. Whoever may not
- * look for them (the permission is one of its own) expires all the same.
+ * Aborts incomplete multipart uploads that a crash left in the store, which takes space for them without listing them.
+ * If the credentials may not list uploads (a separate permission), expire continues without this step.
  *
- * @returns how many
+ * @returns the number of aborted uploads
  */
 export async function abortUploads(run: ExpireRun, nowMs: number): Promise<number> {
   const { storage, stanza, signal } = run
@@ -21,10 +21,10 @@ export async function abortUploads(run: ExpireRun, nowMs: number): Promise<numbe
       storage.abortUploads!(path, nowMs - ABANDONED_MS, { signal }),
     )
     aborted = counts.reduce((sum, count) => sum + count, 0)
-    if (aborted > 0) run.say('info', `aborted ${aborted} uploads that were begun days ago and never finished`)
+    if (aborted > 0) run.say('info', `aborted ${aborted} incomplete uploads of earlier runs`)
   } catch (error) {
     signal.throwIfAborted()
-    run.say('detail', `unfinished uploads of earlier crashes were not looked for: ${toPlainError(error).message}`)
+    run.say('detail', `cannot list incomplete uploads of earlier runs: ${toPlainError(error).message}`)
   }
   return aborted
 }

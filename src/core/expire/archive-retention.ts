@@ -4,20 +4,20 @@ import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
 import type { BackupType } from '../../format/manifest.ts'
 import { PgtsError } from '../../util/error.ts'
 
-/** Segments from `start` to `stop`, both included; without `stop` everything from `start` on. */
+/** Segments from `start` to `stop`, both included; without `stop` all segments from `start` on. */
 export interface WalRange {
   readonly start: string
   readonly stop?: string
-  /** The backup that needs it; undefined for what the operator asked to keep. */
+  /** The backup that needs it; undefined for --archive-expire-before. */
   readonly label?: string
 }
 
-/** What happens to the WAL of one archive id (`15-1`). */
+/** The action for the WAL of one archive id (`15-1`). */
 export type ArchiveRule =
   | {
       readonly archiveId: string
       readonly action: 'keep-all'
-      /** Why: no backup yet, or the backup that decides was made offline. */
+      /** There is no backup yet, or the decisive backup was made offline. */
       readonly reason: 'current-without-backup' | 'offline-backup'
     }
   | { readonly archiveId: string; readonly action: 'remove-all' }
@@ -25,21 +25,21 @@ export type ArchiveRule =
       readonly archiveId: string
       readonly action: 'ranges'
       readonly keep: readonly WalRange[]
-      /** The backup whose WAL is kept without end. */
+      /** The backup from whose start on all WAL is kept. */
       readonly label?: string
-      /** 16-character directories above this one cannot hold anything that goes; undefined: look into all. */
+      /** 16-character directories above this one contain nothing to remove; undefined: check all. */
       readonly lastDirectory?: string
-      /** Timeline history files below this one (8 characters) go; undefined: they stay. */
+      /** Timeline history files below this timeline (8 characters) are removed; undefined: all are kept. */
       readonly firstTimeline?: string
     }
 
 export interface ArchiveRequest {
   readonly archive: ArchiveInfo
   readonly backup: BackupInfo
-  /** What is left after backups have expired. */
+  /** The backups that remain. */
   readonly kept: readonly BackupEntry[]
   readonly retention: { readonly type: BackupType; readonly count: number }
-  /** 24-character segment: what comes before it goes too, except what a backup needs. */
+  /** 24-character segment: earlier ones are removed too, except those that a backup needs. */
   readonly expireBefore?: string
 }
 
@@ -50,10 +50,10 @@ const TYPES: Record<BackupType, readonly BackupType[]> = {
 }
 
 /**
- * What to do with each archive id, oldest first (repository-format 8.2); undefined while there are fewer backups than
- * are to be kept, so that no WAL goes.
+ * The action for each archive id, oldest first (repository-format 8.2); undefined if there are fewer backups than the
+ * retention asks for, so that no WAL is removed.
  *
- * @throws PgtsError format when archive.info and backup.info tell different histories
+ * @throws PgtsError format if archive.info and backup.info contain different histories
  */
 export function planArchive(request: ArchiveRequest): ArchiveRule[] | undefined {
   const { archive, backup, kept, retention, expireBefore } = request
@@ -66,7 +66,7 @@ export function planArchive(request: ArchiveRequest): ArchiveRule[] | undefined 
   return archive.history.map((history): ArchiveRule => {
     const archiveId = archiveIdOf(history)
     const ofId = (backups: readonly BackupEntry[]) => backups.filter(({ historyId }) => historyId === history.id)
-    // The oldest of those that keep all their WAL; of a cluster that has none of these, its newest backup.
+    // The oldest backup that keeps all its WAL; for a cluster without such a backup its newest one.
     const decisive = ofId(newest).at(-1) ?? ofId(counted)[0]
     if (decisive === undefined) {
       if (history.id !== archive.currentId) return { archiveId, action: 'remove-all' }
@@ -90,8 +90,9 @@ export function planArchive(request: ArchiveRequest): ArchiveRule[] | undefined 
 }
 
 /**
- * Older backups keep what makes them consistent. The decisive one, and every newer, can be played on without end; a
- * newer one usually starts later and adds nothing, but after a recovery to an older timeline it may start earlier.
+ * Older backups keep the WAL that makes them consistent. The decisive backup, and every newer one, can be recovered to
+ * any later point in time. A newer one usually starts later and adds nothing; after a recovery to an older timeline it
+ * may start earlier.
  */
 function rangeOf(entry: BackupEntry, decisive: string): WalRange[] {
   const { label, archiveStart: start, archiveStop: stop } = entry
@@ -99,21 +100,23 @@ function rangeOf(entry: BackupEntry, decisive: string): WalRange[] {
   return [label < decisive && stop !== null ? { start, stop, label } : { start, label }]
 }
 
-/** Is a 16-character directory needed by none of the ranges? */
+/** True if none of the ranges needs the 16-character directory. */
 export function directoryGoes(directory: string, keep: readonly WalRange[]): boolean {
   return !keep.some(
     ({ start, stop }) => directory >= start.slice(0, 16) && (stop === undefined || directory <= stop.slice(0, 16)),
   )
 }
 
-/** Is a file of a WAL directory, which begins with a segment's 24 characters, needed by none of the ranges? */
+/**
+ * True if none of the ranges needs the file of a WAL directory; its name begins with the 24 characters of a segment.
+ */
 export function walFileGoes(fileName: string, keep: readonly WalRange[]): boolean {
   const segment = fileName.slice(0, 24)
   return !keep.some(({ start, stop }) => segment >= start && (stop === undefined || segment <= stop))
 }
 
 function requireSameHistory(archive: ArchiveInfo, backup: BackupInfo): void {
-  // Newest first: a list that was rebuilt may lack clusters whose WAL is gone anyway.
+  // Compared from the newest on: a rebuilt list may lack old clusters, whose WAL no longer exists.
   const others = [...backup.history].reverse()
   for (const [index, history] of [...archive.history].reverse().entries()) {
     const other = others[index]
@@ -125,9 +128,11 @@ function requireSameHistory(archive: ArchiveInfo, backup: BackupInfo): void {
     ) {
       throw new PgtsError(
         'format',
-        'archive.info and backup.info tell different histories of clusters, so no WAL is removed',
+        'archive.info and backup.info contain different cluster histories, so no WAL is removed',
         {
-          hints: ['was one of them restored from an older copy? The histories (section db:history) must agree'],
+          hints: [
+            'compare the sections db:history, which must agree: one of the files may have been restored from an older copy',
+          ],
         },
       )
     }

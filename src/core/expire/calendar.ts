@@ -7,30 +7,30 @@ import { wallTime } from '../../util/time-zone/zone.ts'
 export const PERIODS = ['daily', 'weekly', 'monthly', 'yearly'] as const
 export type Period = (typeof PERIODS)[number]
 
-/** For how many days, weeks, months and years that have a backup one is kept. undefined: the period does not count. */
+/** For how many days, weeks, months and years with a backup one backup is kept. undefined: no rule for this period. */
 export type CalendarPolicy = { readonly [P in Period]?: number | undefined } & {
-  /** Where days begin: a name of the tz database, or a zone written out as TZ has it. The same on every host. */
+  /** Defines where days begin: a name of the tz database, or a POSIX TZ string. The same on every host. */
   readonly timeZone: string
 }
 
-/** A backup stands for a day, a week, a month or a year: `2026-03-02`, `2026-W10`, `2026-03`, `2026`. */
+/** The period that a backup is kept for: `2026-03-02`, `2026-W10`, `2026-03`, `2026`. */
 export interface CalendarReason {
   readonly rule: Period
   readonly period: string
 }
 
-/** Is any period counted at all? */
+/** True if there is a rule for any period. */
 export function hasCalendar(calendar: CalendarPolicy | undefined): calendar is CalendarPolicy {
   return calendar !== undefined && PERIODS.some((period) => calendar[period] !== undefined)
 }
 
 /**
- * Which backups stand for the newest N days, weeks (Monday to Sunday), months and years that have any: of a day the newest
- * backup; of a longer period the newest full, because it stands alone, or where there is none the newest backup. The
- * newest of its kind stands for its period from the moment it is there, so nobody can lose that place but to a newer one.
- * A backup counts where it ended: that is the moment it brings back.
+ * Selects the backups to keep for the newest N days, weeks (Monday to Sunday), months and years that have a backup: for
+ * a day its newest backup; for a longer period its newest full, because it needs no other backup, or its newest backup
+ * if there is no full. A backup is selected as soon as it exists, and only a newer one can replace it. Its stop time
+ * decides the period, because that is the point in time it restores.
  *
- * @throws PgtsError option-invalid-value for a time zone that is not known here
+ * @throws PgtsError option-invalid-value for an unknown time zone
  */
 export function calendarReasons(
   backups: readonly BackupEntry[],
@@ -62,7 +62,7 @@ interface CalendarDate {
   readonly day: number
 }
 
-/** The date at a moment, in seconds since the epoch. */
+/** Converts seconds since the epoch to a date. */
 function datesIn(timeZone: string): (seconds: number) => CalendarDate {
   let format: Intl.DateTimeFormat
   try {
@@ -77,10 +77,10 @@ function datesIn(timeZone: string): (seconds: number) => CalendarDate {
   } catch (cause) {
     const zone = posixZone(timeZone)
     if (zone.complete) return (seconds) => wallTime(zone, seconds)
-    throw new PgtsError('option-invalid-value', `the time zone '${timeZone}' is not known here`, {
+    throw new PgtsError('option-invalid-value', `unknown time zone '${timeZone}'`, {
       hints: [
-        'write a name of the tz database: UTC, Europe/Berlin, America/New_York, ...',
-        'or a zone with its rules: CET-1CEST,M3.5.0,M10.5.0/3',
+        'use a name of the tz database: UTC, Europe/Berlin, America/New_York, ...',
+        'or a POSIX time zone string: CET-1CEST,M3.5.0,M10.5.0/3',
       ],
       cause,
     })
@@ -108,7 +108,9 @@ function periodOf(period: Period, { year, month, day }: CalendarDate): string {
 
 const DAY_MS = 86_400_000
 
-/** ISO 8601: a week belongs to the year that has its Thursday. Dates only, so no clock change can disturb it. */
+/**
+ * ISO 8601: a week belongs to the year of its Thursday. Calculated with dates only, so clock changes have no effect.
+ */
 function isoWeek(year: number, month: number, day: number): string {
   const date = Date.UTC(year, month - 1, day)
   const weekday = (new Date(date).getUTCDay() + 6) % 7

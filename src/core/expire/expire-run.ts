@@ -2,7 +2,7 @@ import type { StorageDriver } from '../../storage/driver.ts'
 import type { MessageLevel } from '../../util/log.ts'
 import type { Repository } from '../repository.ts'
 
-/** What the steps of one run share. */
+/** Values shared by the steps of one run. */
 export interface ExpireRun {
   /** Read only in a dry run. */
   readonly storage: StorageDriver
@@ -11,6 +11,6 @@ export interface ExpireRun {
   readonly dryRun: boolean
   readonly nowMs: number
   readonly signal: AbortSignal
-  /** A line about this repository. */
+  /** Logs a line about this repository. */
   say(level: MessageLevel, message: string): void
 }

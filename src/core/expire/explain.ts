@@ -4,32 +4,35 @@ import type { ArchiveRemoval } from './remove-archive.ts'
 import type { BackupPlan, ExpireReason, KeepReason, Verdict } from './retention.ts'
 import type { LeftOver } from './unfinished.ts'
 
-/** Why WAL of a repository stays as a whole. */
+/** Why all WAL of a repository is kept. */
 export type ArchiveStays =
   | 'not-set'
   | 'time-not-met'
-  /** Fewer backups than are to be kept. */
+  /** Fewer backups exist than the retention asks for. */
   | 'too-few'
   /** A backup cannot be assessed, so the WAL it needs is unknown. */
   | 'unknown-backup'
-  /** A backup on another host may be at work beside a newer one. */
+  /** A backup on another host may be in progress beside a newer one. */
   | 'runs-beside'
 
-/** Segments that stay, and what for. Without `stop`: to the end of the archive. */
+/** Segments that are kept, and the purpose. Without `stop`: to the end of the archive. */
 export interface WalKept {
   readonly start: string
   readonly stop?: string
-  /** `consistency`: to restore the backup as it was at its end. `recovery`: to go on from it to any later moment. */
+  /**
+   * `consistency`: to restore the backup to its end. `recovery`: to recover from it to any later point in time.
+   * `asked`: --archive-expire-before.
+   */
   readonly why: 'consistency' | 'recovery' | 'asked'
   readonly label?: string
 }
 
-/** What becomes of the WAL of one cluster. */
+/** The action for the WAL of one cluster. */
 export interface ArchiveVerdict {
   readonly archiveId: string
   readonly why: 'ranges' | 'no-backup-left' | 'current-without-backup' | 'offline-backup'
   readonly keep: readonly WalKept[]
-  /** Consecutive removals as first and last name, of 24 or (a whole directory) 16 characters. */
+  /** Consecutive removals as first and last name, of 24 characters or (a whole directory) 16 characters. */
   readonly remove: readonly { readonly start: string; readonly stop: string }[]
 }
 
@@ -40,7 +43,7 @@ export interface Explanation {
   readonly backups: readonly Verdict[]
   /** Label directories that are not listed, newest first. */
   readonly unlisted: readonly LeftOver[]
-  /** For how many of the newest backups of which type all WAL is kept. */
+  /** All WAL is kept for this number of the newest backups of this type. */
   readonly archiveRetention?: { readonly type: string; readonly count: number }
   /** Absent: see `archives`. */
   readonly archiveStays?: ArchiveStays

@@ -3,11 +3,11 @@ import { formatBackupLabel } from '../../format/backup-label.ts'
 const SECONDS_PER_DAY = 86_400
 
 /**
- * Manifests in backup.history are kept by age. A backup's label is its age, and a diff sorts after its full, so one
- * comparison with the label of a full at the limit decides for whole sets (repository-format 8.3).
+ * Retention by age of the manifests in backup.history. A label contains the time of its backup, and a diff sorts after
+ * its full, so one comparison with the label of a full at the limit decides for whole sets (repository-format 8.3).
  */
 export class HistoryRetention {
-  /** A label in local time. */
+  /** A label, in local time. */
   readonly limit: string
 
   /** @param days 0 keeps only the manifests of existing backups */
@@ -15,12 +15,12 @@ export class HistoryRetention {
     this.limit = formatBackupLabel('full', nowSeconds - days * SECONDS_PER_DAY)
   }
 
-  /** Does the whole directory of a year go, which can hold nothing younger than the limit? */
+  /** True if the whole directory of a year is older than the limit. */
   yearGoes(year: string): boolean {
     return year < this.limit.slice(0, 4)
   }
 
-  /** Must the directory of a year be looked into? */
+  /** True if the directory of a year contains the limit. */
   yearIsMixed(year: string): boolean {
     return year === this.limit.slice(0, 4)
   }

@@ -2,7 +2,7 @@ import type { StoredFile } from '../../storage/driver.ts'
 import { compareBytes } from '../../util/byte-string.ts'
 import type { ExpireRun } from './expire-run.ts'
 
-/** Names directly in a directory by their kind, each sorted; none when it does not exist. */
+/** Names directly in a directory by kind, each list sorted; empty if it does not exist. */
 export async function listNames(
   run: Pick<ExpireRun, 'storage' | 'signal'>,
   path: string,
@@ -14,7 +14,7 @@ export async function listNames(
   return names
 }
 
-/** Those of one kind. */
+/** Names of one kind. */
 export async function namesIn(
   run: Pick<ExpireRun, 'storage' | 'signal'>,
   path: string,

@@ -6,7 +6,7 @@ import { isPgtsError, PgtsError } from '../../util/error.ts'
 import type { Repository } from '../repository.ts'
 import type { Pin } from './pins.ts'
 
-/** Below a folder of pgts's own, which no command of pgbackrest reads. */
+/** In pgts's own folder, which no command of pgbackrest reads. */
 export function pinsName(stanza: string): string {
   return `${ownPath(stanza)}/pins.json`
 }
@@ -14,10 +14,10 @@ export function pinsName(stanza: string): string {
 const VERSION = 1
 
 /**
- * The pins of a stanza in one repository; none when there is no file. A file that cannot be read is an error: without
- * knowing the pins nobody may remove anything.
+ * The pins of a stanza in one repository; empty if there is no file. An unreadable file is an error: without the pins
+ * no backup may be removed.
  *
- * @throws PgtsError crypto for a passphrase that does not fit, format for anything that is not pins
+ * @throws PgtsError crypto for a wrong passphrase, format for an invalid file
  */
 export async function loadPins(repository: Repository, stanza: string, signal?: AbortSignal): Promise<Pin[]> {
   const name = pinsName(stanza)
@@ -30,17 +30,17 @@ export async function loadPins(repository: Repository, stanza: string, signal?: 
   }
   const pins = parsePins(openedWith(repository, stored, name))
   if (pins === undefined) {
-    throw new PgtsError('format', `${repository.storage.display}/${name} does not hold pins that can be read`, {
+    throw new PgtsError('format', `${repository.storage.display}/${name} is not a valid file of pins`, {
       hints: [
-        'bring it back from a snapshot of the repository, or remove it and pin again what must be kept',
-        'until then nothing is removed from this repository',
+        'restore it from a snapshot of the repository, or remove it and pin the backups again',
+        'expire removes nothing from this repository until then',
       ],
     })
   }
   return pins
 }
 
-/** Whole or not at all. The caller holds the backup lock. */
+/** Written completely or not at all. The caller holds the backup lock. */
 export async function savePins(repository: Repository, stanza: string, pins: readonly Pin[]): Promise<void> {
   const text = Buffer.from(`${JSON.stringify({ version: VERSION, pins }, null, 1)}\n`)
   await putFile(
@@ -65,13 +65,13 @@ function openedWith({ cipher, key, storage }: Repository, stored: Buffer, name: 
     return decrypt(stored, cipher.passphrase()).toString()
   } catch (cause) {
     if (!isPgtsError(cause, 'crypto')) throw cause
-    throw new PgtsError('crypto', `wrong passphrase: ${cipher.origin} does not unlock ${storage.display}/${name}`, {
+    throw new PgtsError('crypto', `wrong passphrase: ${cipher.origin} does not decrypt ${storage.display}/${name}`, {
       cause,
     })
   }
 }
 
-/** undefined: that is something else. A newer version may mean something by its pins that is not known here. */
+/** undefined: the text is invalid, or of a newer version, whose pins may have another meaning. */
 function parsePins(text: string): Pin[] | undefined {
   try {
     const { version, pins } = JSON.parse(text) as { version?: unknown; pins?: unknown }

@@ -1,8 +1,8 @@
-/** A backup that is kept, whatever the retention. */
+/** A backup that is kept regardless of the retention. */
 export interface Pin {
   readonly label: string
   readonly reason?: string
-  /** Seconds since the epoch; from then on the pin has no effect. Absent: no limit. */
+  /** Seconds since the epoch; the pin has no effect from then on. Absent: no limit. */
   readonly until?: number
   /** When it was pinned, seconds since the epoch. */
   readonly since: number
@@ -12,7 +12,7 @@ export function isPinActive({ until }: Pin, nowSeconds: number): boolean {
   return until === undefined || nowSeconds < until
 }
 
-/** A label is pinned once: the new pin takes the place of an older one. Sorted by label. */
+/** Adds a pin; it replaces an older one of the same label. Sorted by label. */
 export function withPin(pins: readonly Pin[], pin: Pin): Pin[] {
   return [...withoutPin(pins, pin.label), pin].sort((a, b) => (a.label < b.label ? -1 : 1))
 }

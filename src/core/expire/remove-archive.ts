@@ -7,10 +7,10 @@ import { directoryGoes, walFileGoes, type ArchiveRule } from './archive-retentio
 import { listNames, namesIn } from './names-in.ts'
 import type { ExpireRun } from './expire-run.ts'
 
-/** What went of one archive id. */
+/** What was removed from one archive id. */
 export interface ArchiveRemoval {
   readonly archiveId: string
-  /** The whole archive id, because nothing needs it. */
+  /** The whole archive id was removed. */
   readonly whole: boolean
   /** Consecutive removals: segments (24 characters), or whole directories (16 characters). */
   readonly ranges: readonly { readonly start: string; readonly stop: string }[]
@@ -20,14 +20,14 @@ export interface ArchiveRemoval {
 
 type RangesRule = Extract<ArchiveRule, { action: 'ranges' }>
 
-/** Archive ids that have a directory. */
+/** Archive ids with a directory. */
 export async function archiveIdsIn(run: ExpireRun): Promise<string[]> {
   return (await namesIn(run, archivePath(run.stanza), 'path')).filter(isArchiveId)
 }
 
 /**
  * @param rules for every archive id of archive.info
- * @param present archive ids that have a directory; the others are passed over
+ * @param present archive ids with a directory; others are skipped
  */
 export async function removeArchive(
   run: ExpireRun,
@@ -56,7 +56,7 @@ async function removeOutside(run: ExpireRun, rule: RangesRule): Promise<ArchiveR
   const { archiveId, keep } = rule
   const path = archiveIdPath(run.stanza, archiveId)
   for (const { start, stop, label } of keep) {
-    const why = label === undefined ? 'as asked for' : `for backup ${label}`
+    const why = label === undefined ? 'as requested' : `for backup ${label}`
     run.say(
       'detail',
       `${archiveId} keep archive ${why}, start = ${start}${stop === undefined ? '' : `, stop = ${stop}`}`,
@@ -98,12 +98,12 @@ async function removeOutside(run: ExpireRun, rule: RangesRule): Promise<ArchiveR
   }
 }
 
-/** A directory takes a listing and a removal, of a few hundred names: little memory, and mostly waiting. */
+/** A directory costs a listing and a removal of a few hundred names: little memory, and mostly network latency. */
 function atOnce({ storage: { parallel = 1 } }: ExpireRun): number {
   return parallel === 1 ? 1 : 4 * parallel
 }
 
-/** In order: directories that go whole (without names), and those of which segments may go. */
+/** In order: directories to remove as a whole (without names), and directories with segments to remove. */
 async function affectedDirectories(
   run: ExpireRun,
   { keep, lastDirectory }: RangesRule,
@@ -120,7 +120,7 @@ async function affectedDirectories(
   })
 }
 
-/** Histories of timelines that no remaining WAL belongs to. */
+/** Removes histories of timelines that have no remaining WAL. */
 async function removeHistoryFiles(
   run: ExpireRun,
   rule: RangesRule,
@@ -141,7 +141,7 @@ function isOfSegment(name: string): boolean {
   return /^[0-9A-F]{24}/.test(name)
 }
 
-/** What was removed without anything kept between. */
+/** Joins consecutive removals into ranges. */
 class Ranges {
   readonly ranges: { start: string; stop: string }[] = []
   #open = false

@@ -4,7 +4,7 @@ import type { ExpireRun } from './expire-run.ts'
 import type { LeftOver } from './unfinished.ts'
 
 /**
- * Remove the directories of backups that are not listed, newest first, so that a diff goes before its full.
+ * Removes the directories of backups that are not listed, newest first, so that a diff is removed before its full.
  * @returns their labels
  */
 export async function removeDirectories(run: ExpireRun, leftOvers: readonly LeftOver[]): Promise<string[]> {
@@ -18,17 +18,17 @@ export async function removeDirectories(run: ExpireRun, leftOvers: readonly Left
   return gone
 }
 
-/** Log every directory that is kept, and the reason of a removal unless retention decided it. */
+/** Logs every directory that is kept, and the reason of a removal that retention did not decide. */
 function logLeftOver(run: ExpireRun, leftOver: LeftOver): void {
   const { label } = leftOver
   if (leftOver.keep && leftOver.changedMs !== undefined) {
     const last = new Date(leftOver.changedMs).toISOString().replace(/\.\d+Z$/, 'Z')
     const reason =
       leftOver.why === 'may-run'
-        ? 'it may be in progress on another host, or be resumed'
-        : 'it was written to after a newer backup had begun, so another host may be at it'
-    run.say('info', `unfinished backup ${label} is left alone: ${reason} (last change ${last})`)
+        ? 'it may be in progress on another host, or can be resumed'
+        : 'it was written to after a newer backup had begun, so it may be in progress on another host'
+    run.say('info', `unfinished backup ${label} is kept: ${reason} (last change ${last})`)
   } else if (!leftOver.keep && leftOver.why === 'too-old') {
-    run.say('info', `unfinished backup ${label} goes: nothing was written to it for more than 7 days`)
+    run.say('info', `remove unfinished backup ${label}: nothing was written to it for more than 7 days`)
   }
 }

@@ -7,10 +7,10 @@ import { namesIn } from './names-in.ts'
 import type { ExpireRun } from './expire-run.ts'
 
 /**
- * Remove old manifests from backup.history.
+ * Removes old manifests from backup.history.
  *
- * @param days undefined: keep them forever
- * @returns what went: years, and names of manifests
+ * @param days undefined: keep all
+ * @returns what was removed: years, and names of manifests
  */
 export async function removeHistory(
   run: ExpireRun,

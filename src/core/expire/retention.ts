@@ -5,20 +5,23 @@ import { PgtsError } from '../../util/error.ts'
 import { calendarReasons, hasCalendar, type CalendarPolicy, type CalendarReason } from './calendar.ts'
 import { isPinActive, type Pin } from './pins.ts'
 
-/** How long backups and WAL of one repository are kept. `undefined` means: forever. What any rule keeps is kept. */
+/** How long backups and WAL of one repository are kept. `undefined`: forever. A backup is kept if any rule keeps it. */
 export interface RetentionPolicy {
   readonly fullType: 'count' | 'time'
-  /** Full backups (count), or days (time). With a calendar and without this only the newest full and its set stay. */
+  /**
+   * Number of full backups, or of days (time). With a calendar and without this, only the newest full and its set are
+   * kept in addition.
+   */
   readonly full?: number
-  /** Full and diff backups; only diffs are removed by it. */
+  /** Number of full and diff backups; removes diffs only. */
   readonly diff?: number
-  /** Which backups `archive` counts. */
+  /** Type of the backups that `archive` counts. */
   readonly archiveType: BackupType
-  /** For how many of the newest backups all WAL is kept. Older ones keep what makes them consistent. */
+  /** Number of the newest backups for which all WAL is kept. Older ones keep the WAL that makes them consistent. */
   readonly archive?: number
-  /** Days for which manifests of removed backups stay in the history; 0 keeps only those of existing backups. */
+  /** Days for which manifests of removed backups are kept in backup.history; 0 keeps only those of existing backups. */
   readonly historyDays?: number
-  /** pgts's own: backups kept for days, weeks, months and years. */
+  /** pgts only: backups kept for days, weeks, months and years. */
   readonly calendar?: CalendarPolicy
 }
 
@@ -30,51 +33,51 @@ export interface ExpireChoice {
 }
 
 export type ExpireReason =
-  /** More fulls than `full`. */
+  /** There are more fulls than `full`. */
   | 'full'
   /** Older than the newest full that is older than `full` days. */
   | 'time'
-  /** More fulls and diffs than `diff`. */
+  /** There are more fulls and diffs than `diff`. */
   | 'diff'
-  /** The calendar keeps no period for it, and no other rule applies. */
+  /** No calendar rule and no other rule keeps it. */
   | 'calendar'
-  /** Asked for. */
+  /** Removed by --set. */
   | 'set'
   | 'oldest'
 
-/** Why a backup stays. */
+/** Why a backup is kept. */
 export type KeepReason =
   | { readonly rule: 'pin'; readonly reason?: string; readonly until?: number }
   | CalendarReason
   /** The `rank`-th newest of the `of` fulls that are kept. */
   | { readonly rule: 'full'; readonly rank: number; readonly of: number }
-  /** A full of the last `days` days, or (`edge`) the newest one from before. */
+  /** A full of the last `days` days, or (`edge`) the newest full before them. */
   | { readonly rule: 'time'; readonly days: number; readonly edge: boolean }
-  /** The newest full, which always stays. */
+  /** The newest full, which is always kept. */
   | { readonly rule: 'newest-full' }
   /** The `rank`-th newest of the `of` fulls and diffs that are kept. */
   | { readonly rule: 'diff'; readonly rank: number; readonly of: number }
   /** No retention is set. */
   | { readonly rule: 'no-retention' }
-  /** One set goes by name, or the oldest; this is another. */
+  /** The run removes one set (`set` or `oldest`), and this is another one. */
   | { readonly rule: 'not-asked' }
-  /** It builds on `label`, and a set stays whole. */
+  /** It builds on `label`, and a set is kept as a whole. */
   | { readonly rule: 'set'; readonly label: string }
   /** `by` cannot be restored without it. */
   | { readonly rule: 'needed'; readonly by: string }
 
-/** What becomes of one backup. */
+/** The decision for one backup. */
 export type Verdict =
   | { readonly label: string; readonly keep: true; readonly reasons: readonly KeepReason[] }
-  /** `because` of the backup that the rule names, when it is another. */
+  /** `because`: the backup that the rule removes, with its dependents. */
   | { readonly label: string; readonly keep: false; readonly reason: ExpireReason; readonly because: string }
 
-/** A backup that goes together with everything that builds on it. */
+/** A backup that is removed together with all its dependents. */
 export interface ExpireGroup {
   readonly reason: ExpireReason
-  /** The backup that the rule names. It stays itself when a pin or the calendar keeps it. */
+  /** The backup that the rule selects. A pin or the calendar may still keep the backup itself. */
   readonly label: string
-  /** All of them, newest first: the order in which they may be removed, so that the backups that are left are always complete. */
+  /** All removed backups, newest first: in this order the remaining backups are always complete. */
   readonly labels: readonly string[]
 }
 
@@ -83,28 +86,28 @@ export interface BackupPlan {
   readonly kept: readonly BackupEntry[]
   /** Every backup, oldest first. */
   readonly verdicts: readonly Verdict[]
-  /** For how many of the newest backups of which type all WAL is kept; undefined: no WAL is removed. */
+  /** All WAL is kept for this number of the newest backups of this type; undefined: no WAL is removed. */
   readonly archive: { readonly type: BackupType; readonly count: number } | undefined
   /** Why no WAL is removed. */
   readonly archiveSkipped?: 'not-set' | 'time-not-met'
   /** `set` names a backup that is not listed. */
   readonly setMissing: boolean
-  /** `oldest` found no full that may go. */
+  /** `oldest` found no full that can be removed. */
   readonly oldestMissing: boolean
-  /** `set` takes the newest backup away. */
+  /** `set` removes this backup, which is the newest. */
   readonly newestRemoved?: string
 }
 
 const SECONDS_PER_DAY = 86_400
 
 /**
- * Which backups go, and for which of the rest WAL is kept (repository-format 8.1, 8.2). With nothing but options of
- * pgBackRest this is what its expire would do; the calendar and pins only take backups out of what goes, together with
- * all that these depend on.
+ * Decides which backups are removed, and for which of the others WAL is kept (repository-format 8.1, 8.2). With
+ * pgBackRest's options only, the result is that of pgBackRest's expire; the calendar and pins only keep further
+ * backups, with all backups that these depend on.
  *
- * @param backups as listed in backup.info, in any order; every prior that is named is among them
+ * @param backups as listed in backup.info, in any order; it includes every prior backup that an entry names
  * @param nowSeconds seconds since the epoch
- * @throws PgtsError backup-set-invalid when `set` is the only full of the current cluster, or a pin keeps part of it
+ * @throws PgtsError backup-set-invalid if `set` is the only full of the current cluster, or a pin protects part of it
  */
 export function planBackups(
   backups: readonly BackupEntry[],
@@ -135,7 +138,7 @@ export function planBackups(
   } else if (oldest !== undefined) {
     plan.remove(oldest, 'oldest')
     plan.keepRest({ rule: 'not-asked' })
-    // It takes precedence over the calendar, which then still holds against the rule for diffs.
+    // --oldest takes precedence over the calendar for this set; the calendar still applies to the rule for diffs.
     if (hasCalendar(policy.calendar)) plan.keepByCalendar(policy.calendar)
   } else {
     if (hasCalendar(policy.calendar)) plan.keepByCalendar(policy.calendar)
@@ -165,16 +168,16 @@ export function planBackups(
   }
 }
 
-/** The backups that are left while rules are applied one after the other, and the reasons. */
+/** The backups that remain while rules are applied one after the other, and the reasons. */
 class Plan {
   readonly groups: ExpireGroup[] = []
   readonly all: readonly BackupEntry[]
   kept: BackupEntry[]
   readonly #reasons = new Map<string, KeepReason[]>()
-  /** By label, what a pin or the calendar needs: the newest backup that does. */
+  /** Label of a protected backup -> the newest backup that a pin or the calendar keeps and that needs it. */
   readonly #protected = new Map<string, string>()
   readonly #pinned = new Set<string>()
-  /** What some rule would remove if it were not protected. */
+  /** Backups that a rule selected for removal, protected or not. */
   readonly #candidates = new Set<string>()
   #oldestByCalendar: string | undefined
 
@@ -204,7 +207,7 @@ class Plan {
     }
   }
 
-  /** Is it pinned, or does a pinned backup need it? */
+  /** True if it is pinned, or a pinned backup needs it. */
   isPinned(label: string): boolean {
     return this.#pinned.has(label)
   }
@@ -218,7 +221,7 @@ class Plan {
     }
   }
 
-  /** The oldest backup that the calendar keeps or needs; '' without any. */
+  /** The oldest backup that the calendar keeps or needs; '' if there is none. */
   oldestByCalendar(): string {
     return this.#oldestByCalendar ?? ''
   }
@@ -227,12 +230,12 @@ class Plan {
     this.#reasons.set(label, [...(this.#reasons.get(label) ?? []), ...reasons])
   }
 
-  /** Keep all that is left, for this reason. */
+  /** Records this reason for all remaining backups. */
   keepRest(reason: KeepReason): void {
     for (const { label } of this.kept) this.keep(label, reason)
   }
 
-  /** Remove the backup with all that builds on it, except what is protected. */
+  /** Removes the backup with all dependents, except protected ones. */
   remove(label: string, reason: ExpireReason): void {
     const candidates = dependentsOf(label, this.kept)
     for (const other of candidates) this.#candidates.add(other)
@@ -263,7 +266,7 @@ class Plan {
     })
   }
 
-  /** The backup and all that it depends on. */
+  /** Protects the backup and all that it depends on. */
   #protect(label: string): string[] {
     const byLabel = new Map(this.all.map((backup) => [backup.label, backup]))
     const needed = new Set([label])
@@ -281,12 +284,12 @@ class Plan {
   }
 }
 
-/** From the label, as every program that reads the repository derives it. */
+/** Derived from the label, as in every program that reads the repository. */
 function typeOf(label: string): BackupType {
   return backupTypeOf(parseBackupLabel(label))
 }
 
-/** @returns how many of the newest fulls stay by time */
+/** @returns the number of newest fulls that are kept by time */
 function applyFull(
   plan: Plan,
   fulls: readonly string[],
@@ -319,7 +322,7 @@ function applyFull(
   return met === -1 ? undefined : fulls.length - met
 }
 
-/** Fulls are counted too, because recovery can use a full like a diff; but only diffs are removed here. */
+/** Fulls count towards the limit, because a full serves recovery as well as a diff; but only diffs are removed here. */
 function applyDiff(plan: Plan, count: number): void {
   const counted = plan.labelsOf('full', 'diff')
   const first = Math.max(0, counted.length - count)
@@ -342,23 +345,23 @@ function archiveRetention(policy: RetentionPolicy, keptFulls: number | undefined
   return count === undefined ? undefined : { type: policy.archiveType, count }
 }
 
-/** Never the newest, nor one that a pin keeps. */
+/** Never the newest full, nor one that a pinned backup needs. */
 function oldestRemovable(plan: Plan, fulls: readonly string[]): string | undefined {
   return fulls.slice(0, -1).find((label) => !dependentsOf(label, plan.kept).some((other) => plan.isPinned(other)))
 }
 
-/** A stanza without a full backup of the current cluster cannot be restored, so the last one is not removed. */
+/** Without a full backup of the current cluster the stanza cannot be restored, so the last one is not removed. */
 function refuseLastFull(plan: Plan, label: string): void {
   const fulls = plan.labelsOf('full')
   if (fulls.at(-1) !== label) return
   const historyOf = (of: string | undefined) => plan.kept.find((backup) => backup.label === of)?.historyId
   if (historyOf(fulls.at(-2)) === historyOf(label)) return
   throw new PgtsError('backup-set-invalid', `${label} is the only full backup of its cluster, so it is not removed`, {
-    hints: ['make another full backup first'],
+    hints: ['take another full backup first'],
   })
 }
 
-/** A pinned backup is not removed by name either: it must be unpinned first. */
+/** --set does not remove a pinned backup: it must be unpinned first. */
 function refusePinned(plan: Plan, label: string): void {
   const pinned = dependentsOf(label, plan.kept).filter((other) => plan.isPinned(other))
   const [first] = pinned
@@ -368,6 +371,6 @@ function refusePinned(plan: Plan, label: string): void {
     first === label
       ? `${label} is pinned, or a pinned backup needs it, so it is not removed`
       : `${label} is not removed: ${first}, which builds on it, is pinned`,
-    { hints: ['see expire --explain for the reason of the pin, and run unpin to remove it'] },
+    { hints: ['run expire --explain to see the reason of the pin, and unpin to remove the pin'] },
   )
 }

@@ -33,42 +33,42 @@ export interface ExpireRequest {
   readonly stanza: string
   readonly policy: RetentionPolicy
   readonly choice: ExpireChoice
-  /** WAL before this 24-character segment goes too, except what a backup needs. */
+  /** Segments before this 24-character segment are removed too, except those that a backup needs. */
   readonly archiveExpireBefore?: string
   readonly nowMs: number
-  /** Say what would go, and write nothing. */
+  /** Report what would be removed, and write nothing. */
   readonly dryRun: boolean
-  /** Keep the link `latest` on the newest backup, where the storage has links. */
+  /** Update the link `latest` to the newest backup, if the storage has links. */
   readonly linkLatest: boolean
   readonly log: Logger
   readonly signal: AbortSignal
 }
 
-/** What was removed, or would be removed without --dry-run. */
+/** What was removed or, with --dry-run, would be removed. */
 export interface ExpireReport {
   readonly repoKey: number
   readonly dryRun: boolean
   readonly groups: readonly ExpireGroup[]
   /** The backup of --set is not in this repository. */
   readonly setMissing: boolean
-  /** Labels whose directories were removed, newest first; also leftovers of interrupted backups. */
+  /** Labels of removed directories, newest first; includes those of interrupted backups. */
   readonly directories: readonly string[]
   readonly archive: readonly ArchiveRemoval[]
   /** Names in backup.history: years, and manifests. */
   readonly history: readonly string[]
-  /** Why all of this, and why the rest stays. */
+  /** The reason of every decision. */
   readonly explanation: Explanation
 }
 
 /**
- * Apply retention to one repository. Each step leaves it usable, whenever the process is killed:
- *  1. manifests of what goes are removed, dependents first: from here on those backups do not exist
- *  2. backup.info is saved without them (a kill before that is repaired by the next reconciliation)
- *  3. their directories are removed, and leftovers of interrupted backups
- *  4. WAL goes that no remaining backup needs
- *  5. old manifests in backup.history go
- *  6. uploads that a crash left in an object store are aborted
- * As nothing needs any of what 3 to 6 remove, they go side by side where each request takes a while.
+ * Applies retention to one repository. The repository is usable after each step, even if the process is killed:
+ *  1. the manifests of removed backups are removed, dependents first: from here on these backups do not exist
+ *  2. backup.info is saved without them (if the process is killed before that, the next reconciliation does it)
+ *  3. their directories are removed, and those of interrupted backups
+ *  4. WAL that no remaining backup needs is removed
+ *  5. old manifests in backup.history are removed
+ *  6. incomplete uploads that a crash left in an object store are aborted
+ * Nothing depends on what steps 3 to 6 remove, so they run in parallel on storage with a network latency.
  */
 export async function expireRepository(request: ExpireRequest): Promise<ExpireReport> {
   const { stanza, dryRun, signal, log } = request
@@ -89,7 +89,7 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
   const nowSeconds = Math.floor(request.nowMs / 1000)
   const plan = planBackups(found.info.backups, request.policy, request.choice, nowSeconds, pins)
   logPlan(run, plan)
-  tellLostPins(run, pins, found.info, nowSeconds)
+  warnOfLostPins(run, pins, found.info, nowSeconds)
 
   const gone = plan.groups.flatMap(({ labels }) => labels)
   const info = withoutBackups(found.info, gone)
@@ -126,15 +126,15 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
   }
 }
 
-/** A backup that an operator pinned must not disappear unnoticed. */
-function tellLostPins(run: ExpireRun, pins: readonly Pin[], info: BackupInfo, nowSeconds: number): void {
+/** Warns about a pinned backup that is missing from the repository. */
+function warnOfLostPins(run: ExpireRun, pins: readonly Pin[], info: BackupInfo, nowSeconds: number): void {
   for (const pin of pins) {
     if (!isPinActive(pin, nowSeconds) || info.backups.some(({ label }) => label === pin.label)) continue
     run.say(
       'warn',
-      `backup ${pin.label} is pinned, but is not in the repository any more` +
-        '\nHINT: did pgbackrest expire it, which knows no pins? Keep its retention off where pins are used' +
-        `\nHINT: 'pgts --stanza=${run.stanza} unpin ${pin.label}' forgets the pin`,
+      `backup ${pin.label} is pinned, but no longer in the repository` +
+        '\nHINT: pgbackrest may have expired it, because it does not know pins: do not configure retention for pgbackrest if you use pins' +
+        `\nHINT: 'pgts --stanza=${run.stanza} unpin ${pin.label}' removes the pin`,
     )
   }
 }
@@ -146,7 +146,10 @@ interface Requested {
   readonly archiveIds: Promise<readonly string[]>
 }
 
-/** Small files are requested together, because each answer of a remote store is slow; a failure is reported when used. */
+/**
+ * Requests the small files in parallel, because each answer of a remote store is slow; a failure is reported when the
+ * value is used.
+ */
 function requestAll(run: ExpireRun, log: Logger): Requested {
   const { repository, stanza, signal } = run
   const requested = {
@@ -169,7 +172,7 @@ const REASONS: Record<ExpireReason, string> = {
 }
 
 function logPlan(run: ExpireRun, plan: BackupPlan): void {
-  if (plan.oldestMissing) run.say('warn', 'there is no full backup that could go: at most one is left')
+  if (plan.oldestMissing) run.say('warn', 'no full backup can be removed: at most one is left')
   for (const { reason, labels } of plan.groups) {
     const set = labels.length > 1 ? ' set' : ''
     run.say('info', `${REASONS[reason]}${set} ${[...labels].reverse().join(', ')}`)
@@ -177,15 +180,16 @@ function logPlan(run: ExpireRun, plan: BackupPlan): void {
   if (plan.newestRemoved !== undefined) {
     run.say(
       'warn',
-      `the newest backup, ${plan.newestRemoved}, goes: recovery to a recent point in time may not be possible any more` +
-        '\nHINT: WAL between older backups may be gone already, see repo-retention-archive; make a new backup soon',
+      `the newest backup ${plan.newestRemoved} is removed: recovery to a recent point in time may no longer be possible` +
+        '\nHINT: WAL between older backups may have been removed already (repo-retention-archive); take a new backup soon',
     )
   }
 }
 
 /**
- * The manifest is the backup: with it gone, no command takes the rest for a backup, so it goes before the data. The copies
- * go first, because a copy alone is what a backup in progress has; then the manifests, dependents before what they need.
+ * Removes manifests. A backup without its manifest does not exist for any command, so manifests are removed before
+ * data. Copies are removed first, because a copy alone means a backup in progress; then the manifests, dependents
+ * before the backups that they need.
  *
  * @param gone labels, dependents first
  */
@@ -204,7 +208,10 @@ async function removeManifests(run: ExpireRun, info: BackupInfo, gone: readonly 
   }
 }
 
-/** The same labels in the same order, in runs within which none needs another, so that a run may go in any order. */
+/**
+ * Splits the labels into runs, in the same order; within a run no backup needs another, so its files can be removed in
+ * any order.
+ */
 function independentOf(info: BackupInfo, labels: readonly string[]): string[][] {
   const needs = new Map(info.backups.map(({ label, prior, references }) => [label, [prior, ...(references ?? [])]]))
   const runs: string[][] = []
@@ -216,7 +223,7 @@ function independentOf(info: BackupInfo, labels: readonly string[]): string[][] 
   return runs
 }
 
-/** Nothing reads the link, so it only follows. Retention never takes the newest backup, only `set` does. */
+/** No command reads the link `latest`, so it is updated last. Only `set` removes the newest backup, never retention. */
 async function relinkLatest(run: ExpireRun, plan: BackupPlan, info: BackupInfo, wanted: boolean): Promise<void> {
   const newest = info.backups.at(-1)
   if (plan.newestRemoved === undefined || newest === undefined || !wanted) return
@@ -239,7 +246,7 @@ async function archiveRules(
     return { stays }
   }
   if (found.spared.length > 0) {
-    run.say('warn', `no WAL is removed, because it is not known what these backups need: ${found.spared.join(', ')}`)
+    run.say('warn', `no WAL is removed, because it is unknown which WAL these backups need: ${found.spared.join(', ')}`)
     return { stays: 'unknown-backup' }
   }
   const beside = leftOvers.filter(({ keep, why }) => keep && why === 'runs-beside')
@@ -258,6 +265,6 @@ async function archiveRules(
   })
   if (rules !== undefined) return { rules }
   const { type, count } = plan.archive
-  run.say('info', `no WAL is removed: there are not yet ${count} backups that count (archive retention type ${type})`)
+  run.say('info', `no WAL is removed: fewer than ${count} backups exist (archive retention type ${type})`)
   return { stays: 'too-few' }
 }

@@ -6,30 +6,30 @@ import { loadManifest } from '../info-store.ts'
 import type { Reconciled } from '../reconcile.ts'
 import type { ExpireRun } from './expire-run.ts'
 
-/** Whether a label directory that is not in backup.info is kept. */
+/** The decision for a label directory that is not in backup.info. */
 export type LeftOver =
   | { readonly label: string; readonly keep: false; readonly why: 'expired' | 'leftover' | 'prior-gone' | 'too-old' }
   | {
       readonly label: string
       readonly keep: true
       /**
-       * `may-run`: the newest, with nothing but a copy of its manifest: in progress on another host, or to be resumed.
-       * `runs-beside`: written to after a newer backup had begun, so another host writes, or wrote, it.
+       * `may-run`: the newest, with only a copy of its manifest: in progress on another host, or to be resumed.
+       * `runs-beside`: written to after a newer backup had begun, so another host writes it, or wrote it.
        * `unknown`: it has a manifest that cannot be assessed. `unreadable`: its copy cannot be read.
        */
       readonly why: 'may-run' | 'runs-beside' | 'unknown' | 'unreadable'
-      /** Milliseconds since the epoch; of the newest file. */
+      /** mtime of the newest file, milliseconds since the epoch. */
       readonly changedMs?: number
     }
 
-/** A directory in which nothing was written for so long belongs to no backup that still runs. */
+/** If nothing was written to a directory for this long, its backup is no longer in progress. */
 export const UNFINISHED_MAX_AGE_MS = 7 * 86_400_000
 
 /**
- * Assess every directory that has no entry in backup.info, newest first. The lock that expire holds proves that no backup
- * runs on this host; a backup on another host shows only in what it writes.
+ * Assesses every directory without an entry in backup.info, newest first. The lock that expire holds proves that no
+ * backup runs on this host; a backup on another host is only visible by its writes.
  *
- * @param gone labels that this run removes from the list
+ * @param gone labels that this run removes from backup.info
  */
 export async function assessLeftOvers(
   run: ExpireRun,
@@ -80,7 +80,8 @@ async function assessUnfinished(
       ? { label, keep: true, why: 'may-run', changedMs }
       : { label, keep: false, why: 'too-old' }
   }
-  // Two backups at a time are only possible on two hosts. A backup that ended before the other began was last written before that.
+  // Two backups at a time require two hosts. A backup that ended before the newer one began was not written to after
+  // that.
   return changedMs > enough
     ? { label, keep: true, why: 'runs-beside', changedMs }
     : { label, keep: false, why: 'leftover' }
@@ -93,13 +94,13 @@ async function priorOf(run: ExpireRun, label: string, info: BackupInfo): Promise
     run.signal.throwIfAborted()
     run.say(
       'warn',
-      `unfinished backup ${label} is left as it is, its manifest cannot be read: ${toPlainError(error).message}`,
+      `unfinished backup ${label} is kept, because its manifest cannot be read: ${toPlainError(error).message}`,
     )
     return 'unreadable'
   }
 }
 
-/** When anything in the directory was last written; stops as soon as that is later than `enough`. */
+/** Time of the newest write in the directory; stops as soon as a file is newer than `enough`. */
 async function changedAfter(
   { storage, stanza, signal }: ExpireRun,
   label: string,

@@ -5,15 +5,13 @@ import { parseArchivedSegment } from '../../format/wal-segment.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { PgtsError } from '../../util/error.ts'
 
-/** First and last segment of an archive id; null when there is none. Partial segments and other files do not count. */
+/** First and last segment of an archive id; null if there is none. Partial segments and other files are ignored. */
 export interface ArchiveRange {
   readonly min: string | null
   readonly max: string | null
 }
 
-/**
- * Only the directories at both ends are listed: an archive may hold a million segments.
- */
+/** Lists only the first and last directories: an archive may have a million segments. */
 export async function archiveRange(
   storage: StorageDriver,
   stanza: string,
@@ -27,7 +25,7 @@ export async function archiveRange(
     if (kind === 'path' && isWalDirectory(base)) directories.push(base)
   }
   directories.sort()
-  // Both ends at once, each from its own side.
+  // Both ends in parallel, each from its own side.
   const [first, last] = await Promise.all([
     firstEnds(storage, path, directories, signal),
     firstEnds(storage, path, directories.toReversed(), signal),
@@ -35,7 +33,7 @@ export async function archiveRange(
   return { min: first?.min ?? null, max: last?.max ?? null }
 }
 
-/** Of the first directory with a segment in it. */
+/** In the first directory that contains a segment. */
 async function firstEnds(
   storage: StorageDriver,
   path: string,
@@ -67,10 +65,10 @@ async function endsOf(
 }
 
 /**
- * Where the WAL of a cluster of backup.info is. The two files usually give it the same id; after one was rebuilt the
- * cluster decides, newest first.
+ * The archive id of a cluster of backup.info. Both files usually use the same id; after one was rebuilt, the cluster is
+ * searched, newest first.
  *
- * @throws PgtsError archive-mismatch when archive.info does not know the cluster
+ * @throws PgtsError archive-mismatch if archive.info does not contain the cluster
  */
 export function archiveIdFor(archive: ArchiveInfo, cluster: BackupHistory): string {
   const same = archive.history.filter(
@@ -80,7 +78,7 @@ export function archiveIdFor(archive: ArchiveInfo, cluster: BackupHistory): stri
   if (match !== undefined) return archiveIdOf(match)
   throw new PgtsError(
     'archive-mismatch',
-    `archive.info does not know the cluster of backup.info with version ${cluster.version} and system-id ${cluster.systemId}`,
-    { hints: ['was one of the two files restored from an older copy?'] },
+    `archive.info does not contain the cluster of backup.info with version ${cluster.version} and system-id ${cluster.systemId}`,
+    { hints: ['check whether one of the two files was restored from an older copy'] },
   )
 }

@@ -25,7 +25,7 @@ export interface InfoRequest {
   readonly set?: string
   /** Only backups of this type. */
   readonly type?: BackupType
-  /** `progress` reads no repository file: only what runs now. */
+  /** `progress` reads no repository file, only the locks of running commands. */
   readonly detail: 'full' | 'progress'
   /** Locks of a stanza that are held on this host. */
   locksOf(stanza: string): readonly HeldLock[]
@@ -35,10 +35,13 @@ export interface InfoRequest {
 /** Shown as the stanza when no repository can be read and no stanza was given. */
 const INVALID_STANZA = '[invalid]'
 
-/** The directory that has one for each stanza. */
+/** The directory with one subdirectory for each stanza. */
 const STANZAS = 'backup'
 
-/** What all repositories have of all stanzas. A failure of one repository is part of the report, never an error. */
+/**
+ * Collects the state of all stanzas in all repositories. A failure of one repository is part of the report, never an
+ * error.
+ */
 export async function buildInfo(request: InfoRequest): Promise<InfoReport> {
   const { repos } = request
   const broken = new Map<number, Status>()
@@ -54,7 +57,8 @@ export async function buildInfo(request: InfoRequest): Promise<InfoReport> {
   }
   if (found.size === 0 && broken.size > 0) found.set(request.stanza ?? INVALID_STANZA, new Map())
 
-  // What runs now has nothing to do with the repositories that a stanza is not in, unless it was asked for.
+  // Running commands do not depend on repositories that lack a stanza, so this is only reported for the requested
+  // stanza.
   const absent = request.detail === 'progress' && request.stanza === undefined ? STATUS.ok : STATUS.missingPath
   const stanzas: InfoStanza[] = []
   for (const [name, byRepo] of [...found].sort(([a], [b]) => compareBytes(a, b))) {
@@ -75,7 +79,7 @@ export async function buildInfo(request: InfoRequest): Promise<InfoReport> {
   }
 }
 
-/** Undefined when a repository cannot be read: it may have the stanza. */
+/** Undefined if a repository cannot be read, because it may have the stanza. */
 function notFoundIn({ stanza }: InfoRequest, answers: readonly RepositoryAnswer[]): InfoReport['notFound'] {
   const present = [...new Set(answers.flatMap((answer) => answer.present))].sort(compareBytes)
   const isFound = stanza === undefined ? present.length > 0 : present.includes(stanza)
@@ -83,11 +87,11 @@ function notFoundIn({ stanza }: InfoRequest, answers: readonly RepositoryAnswer[
 }
 
 interface RepositoryAnswer {
-  /** Every stanza that has a directory. */
+  /** Every stanza with a directory. */
   readonly present: readonly string[]
   readonly stanzas: readonly (readonly [name: string, stanza: StanzaInRepo])[]
   readonly setFound: boolean
-  /** It cannot be read at all. */
+  /** Set if the repository cannot be read. */
   readonly failure?: Status
 }
 
@@ -112,7 +116,7 @@ async function askRepository(request: InfoRequest, repo: Repository): Promise<Re
   }
 }
 
-/** A stanza takes some ten round trips one after the other, of a few bytes each. */
+/** A stanza takes about ten sequential requests with a few bytes each. */
 function atOnce({ parallel = 1 }: StorageDriver): number {
   return parallel === 1 ? 1 : 4 * parallel
 }
@@ -125,7 +129,7 @@ async function stanzasIn(storage: StorageDriver, signal: AbortSignal): Promise<s
   return names
 }
 
-/** The backup of --set, when this repository has it. */
+/** The backup of --set, if this repository has it. */
 async function setIn(request: InfoRequest, storage: StorageDriver): Promise<string | undefined> {
   const { set, stanza, signal } = request
   if (set === undefined || stanza === undefined) return undefined
@@ -186,7 +190,9 @@ function cipherName({ cipher }: Repository): string {
   return cipher?.type ?? 'none'
 }
 
-/** Repositories that disagree about the cluster come first: an upgrade or a configuration went half-way. */
+/**
+ * Repositories that disagree about the cluster are reported first: an upgrade or a configuration change is incomplete.
+ */
 function overallStatus(states: readonly StanzaInRepo[], current: StanzaInRepo['current']): StatusCode {
   const disagrees = states.some(
     (state) =>
@@ -199,7 +205,7 @@ function overallStatus(states: readonly StanzaInRepo[], current: StanzaInRepo['c
   return codes.size === 1 ? ([...codes][0] as StatusCode) : STATUS.mixed
 }
 
-/** One list in the order of stop times; each repository's own order, by label, is kept. */
+/** Merges the lists by stop time; the order within each repository, by label, is kept. */
 function mergeByStop(lists: readonly (readonly InfoBackup[])[]): InfoBackup[] {
   const rest = lists.map((list) => [...list])
   const merged: InfoBackup[] = []

@@ -2,8 +2,8 @@ import type { HeldLock } from '../../util/lock.ts'
 import type { InfoLock, Progress } from './report.ts'
 
 /**
- * What the locks that are held on this host say of the repositories `repoKeys`. A lock without a repository is that of
- * pgBackRest 2.45, or the second one that pgts takes for its sake; it counts when nobody holds one with a number.
+ * The locks on this host for the repositories `repoKeys`. A lock file without a repository number is that of pgBackRest
+ * 2.45, or the one that pgts takes in addition for compatibility; it is used only if no lock with a number is held.
  */
 export function backupLock(locks: readonly HeldLock[], repoKeys: readonly number[]): InfoLock {
   const held = locksOf(locks, 'backup', repoKeys)
@@ -20,8 +20,8 @@ export function backupLock(locks: readonly HeldLock[], repoKeys: readonly number
 
 export function restoreLock(locks: readonly HeldLock[], repoKeys: readonly number[]): InfoLock {
   const held = locksOf(locks, 'restore', repoKeys)
-  const told = held.map(({ lock }) => progressOf(lock)).filter((progress) => progress !== undefined)
-  return told.length === 0 ? { held: held.length > 0 } : { held: true, progress: total(told) }
+  const reported = held.map(({ lock }) => progressOf(lock)).filter((progress) => progress !== undefined)
+  return reported.length === 0 ? { held: held.length > 0 } : { held: true, progress: total(reported) }
 }
 
 function locksOf(locks: readonly HeldLock[], type: HeldLock['type'], repoKeys: readonly number[]) {

@@ -3,15 +3,15 @@ import type { BackupType } from '../../format/manifest.ts'
 /** The report of `info`: plain data, in the shape of pgBackRest's JSON (repository-format, appendix B). Names are byte strings. */
 export interface InfoReport {
   readonly detail: 'full' | 'progress'
-  /** Of one backup, with --set. */
+  /** Set with --set: only this backup. */
   readonly set?: string
-  /** Present when no repository has the requested stanza, or any; byte strings. */
+  /** Present if no repository has the requested stanza, or any stanza at all; byte strings. */
   readonly notFound?: { readonly stanza?: string; readonly present: readonly string[] }
   /** Sorted by name. */
   readonly stanzas: readonly InfoStanza[]
 }
 
-/** Shared with monitoring: never renumbered. */
+/** Shared with monitoring: numbers never change. */
 export const STATUS = {
   ok: 0,
   missingPath: 1,
@@ -41,7 +41,7 @@ export interface Status {
   readonly message: string
 }
 
-/** How far a running command is, in bytes. */
+/** Progress of a running command, in bytes. */
 export interface Progress {
   readonly sizeBytes: number
   readonly doneBytes: number
@@ -49,11 +49,11 @@ export interface Progress {
 
 export interface InfoLock {
   readonly held: boolean
-  /** Over all repositories; undefined when no process reports any. */
+  /** Sum over all repositories; undefined if no process reports progress. */
   readonly progress?: Progress
-  /** From 0 to 10000, of a process that reports no bytes: pgBackRest before 2.53. */
+  /** From 0 to 10000, for a process that reports no bytes: pgBackRest before 2.53. */
   readonly hundredths?: number
-  /** Backup only: each repository with progress. */
+  /** Backup only: the repositories with progress. */
   readonly repos?: readonly (Progress & { readonly repoKey: number })[]
 }
 
@@ -64,10 +64,10 @@ export interface InfoStanza {
   readonly repos: readonly { readonly key: number; readonly cipher: string; readonly status: Status }[]
   /** The cluster that is backed up now, from the first readable repository. */
   readonly current?: { readonly systemId: bigint; readonly version: string }
-  /** Clusters, by repository, oldest first. */
+  /** By repository, then oldest first. */
   readonly clusters: readonly InfoCluster[]
   readonly archives: readonly InfoArchive[]
-  /** By stop time over all repositories. */
+  /** By stop time, over all repositories. */
   readonly backups: readonly InfoBackup[]
 }
 
@@ -80,10 +80,10 @@ export interface InfoCluster {
 
 export interface InfoArchive {
   readonly repoKey: number
-  /** As in backup.info. */
+  /** Id in backup.info. */
   readonly historyId: number
   readonly archiveId: string
-  /** First and last segment, null when there is none. */
+  /** First and last segment, null if there is none. */
   readonly min: string | null
   readonly max: string | null
 }
@@ -113,14 +113,14 @@ export interface InfoBackup {
   /** undefined: the backup does not record it. */
   readonly error?: boolean
   readonly annotations: ReadonlyMap<string, string>
-  /** pgts's own: the pin that keeps it. Times are seconds since the epoch, the reason is a byte string. */
+  /** pgts only: the pin that keeps it. Times are seconds since the epoch, the reason is a byte string. */
   readonly pin?: { readonly reason?: string; readonly since: number; readonly until?: number }
   /** From the manifest; only with --set. */
   readonly details?: InfoDetails
 }
 
 export interface InfoDetails {
-  /** Without the templates. */
+  /** Without template databases. */
   readonly databases: readonly { readonly name: string; readonly oid: number }[]
   readonly links: readonly { readonly name: string; readonly destination: string }[]
   readonly tablespaces: readonly { readonly name: string; readonly oid: number; readonly destination: string }[]

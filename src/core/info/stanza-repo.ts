@@ -19,7 +19,7 @@ import {
   type Status,
 } from './report.ts'
 
-/** A stanza as one repository knows it. */
+/** The state of a stanza in one repository. */
 export interface StanzaInRepo {
   readonly status: Status
   readonly clusters: readonly InfoCluster[]
@@ -34,19 +34,19 @@ export interface StanzaInRepo {
 export interface StanzaRequest {
   readonly repository: Repository
   readonly stanza: string
-  /** The backup whose details are wanted, when this repository has it. */
+  /** The backup whose details are requested, if this repository has it. */
   readonly set?: string
   readonly signal: AbortSignal
 }
 
-/** Read one stanza of one repository. A failure becomes its status: one broken repository must not hide the others. */
+/** Reads one stanza of one repository. A failure becomes its status: one broken repository must not hide the others. */
 export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> {
   const { repository, stanza, signal } = request
   const { storage } = repository
-  // Requested together, evaluated one after the other: without backup.info the other is not needed.
+  // Requested in parallel, evaluated in order: without backup.info the other results are not needed.
   const archiveLoaded = loadArchiveInfo(repository, stanza, { signal })
   archiveLoaded.catch(() => undefined)
-  // Pins that cannot be read are an error of expire; info shows the rest.
+  // expire reports unreadable pins as an error; info reports everything else.
   const pinsLoaded = loadPins(repository, stanza, signal).catch((): Pin[] => [])
   let info: BackupInfo
   try {
@@ -98,7 +98,7 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
   }
 }
 
-/** The archives that have WAL, and the current one. */
+/** The archive ids that have WAL, and the current one. */
 async function* archivesOf(
   { repository, stanza, signal }: StanzaRequest,
   info: BackupInfo,
@@ -122,14 +122,14 @@ export function statusOf(code: Exclude<Status['code'], 99>): Status {
   return { code, message: STATUS_MESSAGES[code] }
 }
 
-/** A failure without a code of its own: `[FileOpenError] what happened`, hints below. */
+/** The status of any other failure: `[FileOpenError] message`, with hints below. */
 export function otherStatus(error: unknown): Status {
   const { code, message, hints } = toPlainError(error)
   const lines = [`[${errorName(code)}] ${message}`, ...hints.map((hint) => `HINT: ${hint}`)]
   return { code: STATUS.other, message: textToBytes(lines.join('\n')) }
 }
 
-/** pgBackRest's name of an error, by which scripts know it: `file-open` is `FileOpenError`. */
+/** Name of an error in pgBackRest, which scripts match: `file-open` is `FileOpenError`. */
 function errorName(code: ErrorCode): string {
   const words = code in EXIT_CODES ? code.split('-') : ['unknown']
   return `${words.map((word) => (word[0] as string).toUpperCase() + word.slice(1)).join('')}Error`
@@ -179,7 +179,7 @@ function pinReport({ reason, since, until }: Pin): NonNullable<InfoBackup['pin']
   }
 }
 
-/** PostgreSQL's own databases, which are not shown. */
+/** PostgreSQL's template databases, which are not shown. */
 const TEMPLATES = new Set(['template0', 'template1'])
 
 function detailsOf(manifest: Manifest): InfoDetails {
@@ -202,7 +202,7 @@ function detailsOf(manifest: Manifest): InfoDetails {
   }
 }
 
-/** A name of the manifest as it is called in the data directory. */
+/** Converts a manifest name to the path in the data directory. */
 function pgName(name: string): string {
   return name.startsWith('pg_data/') ? name.slice('pg_data/'.length) : name
 }

@@ -1,37 +1,37 @@
 import { ownPath } from '../../format/repo-path.ts'
 
-/** The process that works on a stanza of a repository, as it wrote it down there. */
+/** The command that holds the lease of a stanza, as recorded in the repository. */
 export interface Lease {
   /** Unique to this run. */
   readonly token: string
   readonly host: string
   readonly pid: number
   readonly command: string
-  /** Milliseconds since the epoch, by the holder's clock: begun, and the last sign of life. */
+  /** Start and last renewal, milliseconds since the epoch, by the holder's clock. */
   readonly sinceMs: number
   readonly renewedMs: number
-  /** What proves that two processes see the same flocks; absent where the system does not provide it. */
+  /** Shows whether two processes see the same flocks; absent if the system does not provide it. */
   readonly place?: HostPlace
 }
 
 export interface HostPlace {
-  /** Of the running kernel: another one after each boot. */
+  /** Id of the boot of the running kernel. */
   readonly boot: string
-  /** Of the installation, hashed. */
+  /** Hashed id of the installation. */
   readonly machine: string
   /** Device and inode of the lock path. */
   readonly lockPath: string
 }
 
 /**
- * `lease.json`, or `lease-N.json` in a repository where the released `lease.json` could not be removed: there each lease is
- * a file with the next number, and the file with the highest number counts.
+ * `lease.json`, or `lease-N.json` in a repository where the released `lease.json` could not be removed: there each
+ * lease is a file with the next number, and only the file with the highest number is valid.
  */
 export function leaseName(stanza: string, number = 0): string {
   return `${ownPath(stanza)}/lease${number === 0 ? '' : `-${number}`}.json`
 }
 
-/** @param name the last part of a file name */
+/** @param name file name without directory */
 export function leaseNumberOf(name: string): number | undefined {
   const number = /^lease-([1-9]\d{0,14})\.json$/.exec(name)?.[1]
   return number === undefined ? undefined : Number(number)
@@ -41,7 +41,7 @@ export function serialiseLease(lease: Lease): Buffer {
   return Buffer.from(`${JSON.stringify({ version: VERSION, ...lease })}\n`)
 }
 
-/** What takes the place of a lease that was given back, where it cannot be removed. */
+/** Content that replaces a released lease that cannot be removed. */
 export function serialiseReleased(): Buffer {
   return Buffer.from(`${JSON.stringify({ version: VERSION, released: true })}\n`)
 }
@@ -51,7 +51,7 @@ export function isReleased(bytes: Buffer): boolean {
   return isRecord(value) && value.version === VERSION && value.released === true
 }
 
-/** undefined: it is not one, or of a later version. The process that wrote it holds the lease all the same. */
+/** undefined: the file is invalid, or of a later version. It still means that a process holds the lease. */
 export function parseLease(bytes: Buffer): Lease | undefined {
   const value = parseJson(bytes)
   if (!isRecord(value) || value.version !== VERSION) return undefined
@@ -79,10 +79,10 @@ function parseJson(bytes: Buffer): unknown {
 }
 
 const VERSION = 1
-/** What a Date can hold. */
+/** Range of a Date. */
 const MAX_TIME = 8.64e15
 
-/** It is printed on terminals, and any process that can write to the repository can write it. */
+/** Limits the text, because it is printed on terminals, and any process with access to the repository can write it. */
 function shown(text: string): string {
   return text.replaceAll(/[\u0000-\u001f\u007f-\u009f]/g, '?').slice(0, 200)
 }

@@ -5,32 +5,32 @@ import { isDenied, isPgtsError } from '../../util/error.ts'
 import { isReleased, leaseName, leaseNumberOf, parseLease, serialiseReleased, type Lease } from './lease-file.ts'
 
 /**
- * Where leases are in a repository. Usually `lease.json` is created, and removed at the end. Credentials may lack the
- * permission to remove: then the file is overwritten with "released", and every later lease is a file of its own with the
- * next number, because only the creation of a name that is free is safe against a second writer. The file with the highest
- * number counts, and is never removed.
+ * Stores leases in a repository. Usually `lease.json` is created, and removed at the end. If the credentials may not
+ * remove files, it is overwritten with "released", and every later lease is a new file with the next number, because
+ * only the creation of a new name is safe against a second writer. Only the file with the highest number is valid; it
+ * is never removed.
  */
 
-/** A lease that is there. */
+/** An existing lease. */
 export interface FoundLease {
-  /** Absent: something is there that this program cannot read. */
+  /** Absent: the file exists, but this program cannot read it. */
   readonly lease?: Lease
-  /** The later of what the holder wrote and when the store received it, milliseconds since the epoch. */
+  /** The later of the holder's time and the time of the store, milliseconds since the epoch. */
   readonly lastSignMs: number
 }
 
 export interface LeaseState {
   /** Absent: no command holds a lease. */
   readonly found?: FoundLease
-  /** Of the file with the highest number; 0 is `lease.json`. */
+  /** Number of the newest file; 0 is `lease.json`. */
   readonly number: number
-  /** Of the file that the next lease creates. */
+  /** Number of the file that the next lease creates. */
   readonly next: number
 }
 
 /**
- * The command that works on a stanza of this repository now, on any host; undefined when no command does, or when only programs do
- * that take no lease (pgbackrest, archive-push).
+ * The command on any host that currently holds the lease of a stanza; undefined if there is none. Programs that take no
+ * lease (pgbackrest, archive-push) are not seen.
  */
 export async function leaseOf(
   storage: StorageDriver,
@@ -58,7 +58,8 @@ async function readLease(
   options: Cancellable,
 ): Promise<FoundLease | 'absent' | 'released'> {
   try {
-    // One after the other: usually there is none, and a request that is still pending would see the lease of this command.
+    // Sequential, not parallel: usually the file is missing, and a pending stat could see the lease that this command
+    // creates next.
     const bytes = await getFile(storage, name, options)
     const stored = await storage.stat(name, options)
     if (stored === undefined) return 'absent'
@@ -82,7 +83,7 @@ async function highestNumber(storage: StorageDriver, stanza: string, options: Ca
   return highest
 }
 
-/** Give a lease back: remove its file, or write "released" over it where it may not be removed or has a number. */
+/** Releases a lease: removes its file, or overwrites it with "released" if it cannot be removed or has a number. */
 export async function clearLease(
   storage: StorageDriver,
   stanza: string,
@@ -97,11 +98,11 @@ export async function clearLease(
     }
   }
   await overwriteLease(storage, stanza, number, serialiseReleased(), options)
-  // One that is not the highest serves nothing; where it may not be removed either, it stays.
+  // A file that is not the newest has no effect; if it cannot be removed, it stays.
   if (number > 1) await storage.remove(leaseName(stanza, number - 1), options).catch(() => undefined)
 }
 
-/** In place where the directory lets no name be replaced (chattr +a). A lease that is half written counts as held. */
+/** Overwritten in place if the directory forbids replacing a name (chattr +a). A partially written lease means held. */
 export async function overwriteLease(
   storage: StorageDriver,
   stanza: string,

@@ -23,20 +23,21 @@ export interface LeaseRequest {
   readonly clock: Clock
   readonly log: Logger
   readonly signal: AbortSignal
-  /** Called when the lease was broken while it was held: to continue would disturb a second writer. */
+  /** Called when the lease was broken while it was held: continuing would conflict with another writer. */
   onLost(reason: PgtsError): void
 }
 
-/** Interval of the signs of life. Several must be missed before the holder counts as ended. */
+/** Interval of renewals. The holder is considered dead only after several missed renewals. */
 const RENEW_MS = 60_000
 
 /**
- * Hold the lease of a stanza in one repository until disposed: at most one command, of all hosts, changes the list of
- * backups. The caller holds the flocks of the stanza, so a lease of this very host can only be of a process that died.
+ * Holds the lease of a stanza in one repository until disposed, so that at most one command on all hosts changes the
+ * list of backups. The caller holds the flocks of the stanza, so a lease of this host can only belong to a dead
+ * process.
  *
- * In a store that cannot create an object on the condition that it is absent the lease is written and read back.
+ * If the store cannot create an object on the condition that it is absent, the lease is written and read back.
  *
- * @throws PgtsError lock-acquire when another host holds it
+ * @throws PgtsError lock-acquire if another host holds it
  */
 export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable> {
   const { repository, stanza, host, pid, command, token, place, clock, log, signal } = request
@@ -52,12 +53,12 @@ export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable>
     place,
   }
   const bytes = serialiseLease(own)
-  /** Does the store keep to the condition of the creation? Shown while the command goes on. */
+  /** Checks, while the command runs, that the store really enforces the condition of the creation. */
   let prove: Prove = () => Promise.resolve(true)
   for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
-    // Before anything is written: a store that ignores the condition would replace the lease of another host.
+    // Checked before anything is written: a store that ignores the condition would replace the lease of another host.
     const { found, number, next } = await lookForLease(storage, stanza, signal)
-    // Also the proof that no file with a higher number was written beside ours.
+    // Also confirms that no file with a higher number was created at the same time.
     if (found?.lease?.token === token) return new HeldLease(request, own, prove, number)
     const life = found === undefined ? 'dead' : lifeOf(found, place, clock.nowMs())
     if (found !== undefined && (life !== 'dead' || attempt === ATTEMPTS)) throw heldError(request, found, life)
@@ -79,19 +80,22 @@ export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable>
       if (next === 0) return new HeldLease(request, own, prove, next)
     }
   }
-  throw new PgtsError('lock-acquire', `${display}: cannot take the lease: the store does not keep it`)
+  throw new PgtsError(
+    'lock-acquire',
+    `${display}: cannot take the lease: the store returns another lease than was written`,
+  )
 }
 
 type Prove = (released: AbortSignal) => Promise<boolean>
 
 /**
- * In a store without conditional creation two hosts may find no lease at the same time and write one each. The later one
- * replaces the earlier; after this wait both read which one stayed. It is longer than a host takes between its look and
- * its write; one that takes longer is found by the renewal of the other.
+ * In a store without conditional creation two hosts may find no lease at the same time and write one each. The later
+ * one replaces the earlier; after this wait both read which one is stored. The wait is longer than the time between a
+ * host's check and its write; if a host takes longer, the next renewal of the other one detects it.
  */
 const SETTLE_MS = 3_000
 
-/** The holder may end, and others may take over, while this one looks. */
+/** While this host checks, the holder may end, and other hosts may take the lease. */
 const ATTEMPTS = 5
 
 async function create(
@@ -110,9 +114,9 @@ async function create(
 }
 
 /**
- * A second creation proves that the store keeps to the condition: some answer yes to everything. There the lease counts when
- * it is still ours after a while. The command goes on meanwhile. The bytes differ, so that one whose answer got lost is
- * not taken for the first.
+ * Verifies by a second creation that the store enforces the condition: some stores accept every creation. With such a
+ * store the lease is valid if it is still ours after a wait, while the command continues. The bytes differ from the
+ * first creation, so that a repeated request with a lost answer is not mistaken for it.
  *
  * @returns false: another host has replaced the lease, and the command was notified
  */
@@ -134,7 +138,7 @@ async function proven(
     request.onLost(lostError(request, found))
     return false
   } catch {
-    // The command was interrupted or has ended, or is about to meet the same failure of the store.
+    // The command was interrupted or has ended, or its next request will meet the same failure of the store.
     return true
   }
 }
@@ -151,12 +155,12 @@ class HeldLease implements AsyncDisposable {
   readonly #request: LeaseRequest
   readonly #own: Lease
   readonly #released = new AbortController()
-  /** false: it was never ours alone. */
+  /** false: another host holds the lease. */
   readonly #proven: Promise<boolean>
   readonly #beating: Promise<void>
   readonly #number: number
 
-  /** @param number of its file */
+  /** @param number of the lease file */
   constructor(request: LeaseRequest, own: Lease, prove: Prove, number: number) {
     this.#number = number
     this.#request = request
@@ -179,7 +183,7 @@ class HeldLease implements AsyncDisposable {
     }
   }
 
-  /** false: it is not ours any more. */
+  /** false: the lease is no longer ours. */
   async #renew(): Promise<boolean> {
     const { repository, stanza, clock, log } = this.#request
     const { key, display, storage } = repository
@@ -193,7 +197,7 @@ class HeldLease implements AsyncDisposable {
       const renewed = serialiseLease({ ...this.#own, renewedMs: clock.nowMs() })
       await overwriteLease(storage, stanza, this.#number, renewed, { signal })
     } catch (error) {
-      // The command's own requests show more about the store, and the next sign of life follows.
+      // Not an error: the command's own requests report problems of the store, and the next renewal follows.
       if (!signal.aborted)
         log.detail({ repo: key }, `${display}: cannot renew the lease: ${toPlainError(error).message}`)
     }
@@ -207,14 +211,14 @@ class HeldLease implements AsyncDisposable {
     await this.#beating
     if (!(await this.#proven)) return
     try {
-      // An interrupted renewal may not have arrived; a foreign lease is not ours to remove.
+      // An interrupted renewal may not have been stored. Only our own lease may be removed.
       const found = await leaseOf(storage, stanza)
       if (found?.lease?.token === this.#own.token) await clearLease(storage, stanza, this.#number)
     } catch (error) {
       log.warn(
         { repo: key },
-        `${display}: cannot give back the lease: ${toPlainError(error).message}` +
-          `\nHINT: the next command on this host takes it over; others need 'pgts --stanza=${stanza} lease --break'`,
+        `${display}: cannot release the lease: ${toPlainError(error).message}` +
+          `\nHINT: the next command on this host takes it over; for other hosts run 'pgts --stanza=${stanza} lease --break'`,
       )
     }
   }
@@ -225,28 +229,30 @@ function heldError({ repository, stanza, clock, place }: LeaseRequest, found: Fo
   const hints =
     life === 'alive'
       ? [
-          'it works on this stanza: wait for it to end',
-          `when it is dead for sure, wait until it has given no sign of life for ${howLong(STALE_MS)}, ` +
-            `and break its lease by hand: ${breakIt}`,
+          'wait for this command to end',
+          `if it is certainly dead, wait until its last sign of life is ${howLong(STALE_MS)} old, ` +
+            `then run: ${breakIt}`,
         ]
       : [
-          `nothing was heard of it for ${howLong(STALE_MS)} or longer: see whether it still runs on that host`,
-          `when it is dead for sure, break its lease by hand: ${breakIt}`,
+          `its last sign of life is at least ${howLong(STALE_MS)} old: check whether it still runs on that host`,
+          `if it is certainly dead, run: ${breakIt}`,
         ]
   if (isUnderOtherLockPath(found.lease?.place, place))
-    hints.push('it is a process of this very host, with another lock-path: use one lock-path for a stanza')
+    hints.push('it runs on this host with another lock-path: use the same lock-path for all commands of a stanza')
   return new PgtsError('lock-acquire', `${repository.display} is in use: ${describeLease(found, clock.nowMs())}`, {
     hints,
   })
 }
 
 function lostError({ repository, clock }: LeaseRequest, found: FoundLease | undefined): PgtsError {
-  const now = found === undefined ? 'it is gone' : describeLease(found, clock.nowMs())
+  const now = found === undefined ? 'there is no lease now' : describeLease(found, clock.nowMs())
   return new PgtsError(
     'lock-acquire',
-    `the lease of this command in ${repository.display} was broken by somebody: ${now}`,
+    `the lease of this command in ${repository.display} was removed or replaced: ${now}`,
     {
-      hints: ['this command stops, so that two do not write at once; run it again when the other one has ended'],
+      hints: [
+        'this command stops, so that two commands do not write at the same time; run it again when the other one has ended',
+      ],
     },
   )
 }
@@ -254,16 +260,16 @@ function lostError({ repository, clock }: LeaseRequest, found: FoundLease | unde
 /** `host db2 (process 4711, backup) holds the lease since 2026-11-22T18:00:00Z, last sign of life 12 seconds ago`. */
 export function describeLease({ lease, lastSignMs }: FoundLease, nowMs: number): string {
   const ago = `last sign of life ${howLong(nowMs - lastSignMs)} ago`
-  if (lease === undefined) return `a lease is held that this version of pgts cannot read, ${ago}`
+  if (lease === undefined) return `there is a lease that this version of pgts cannot read, ${ago}`
   const since = new Date(lease.sinceMs).toISOString().replace(/\.\d+Z$/, 'Z')
   return `host ${lease.host} (process ${lease.pid}, ${lease.command}) holds the lease since ${since}, ${ago}`
 }
 
 /**
- * Remove the lease of a holder that is dead: the decision of a person. A holder that gave a sign of life lately is
- * protected unless `force`.
+ * Removes the lease of a dead holder, which an operator decides. A holder with a recent sign of life is protected
+ * unless `force`.
  *
- * @returns what was removed; undefined: there was none
+ * @returns the removed lease; undefined: there was none
  * @throws PgtsError lock-acquire
  */
 export async function breakLease(
@@ -277,8 +283,8 @@ export async function breakLease(
   if (!force && lifeOf(found, undefined, nowMs) === 'alive') {
     throw new PgtsError('lock-acquire', `the lease is not broken: ${describeLease(found, nowMs)}`, {
       hints: [
-        `it may be broken when there was no sign of life for ${howLong(STALE_MS)}`,
-        'where it is certain that the process is dead, use --force; a process that lives notices within a minute, and stops',
+        `it can be broken when its last sign of life is ${howLong(STALE_MS)} old`,
+        'use --force if the process is certainly dead; a live process detects it within a minute, and stops',
       ],
     })
   }

@@ -1,16 +1,12 @@
 import type { HostPlace, Lease } from './lease-file.ts'
 
-/** No sign of life for this long, and a person may take the holder for dead. */
+/** After this time without a renewal an operator may consider the holder dead. */
 export const STALE_MS = 10 * 60_000
 
-/**
- * `dead`: proven; `stale`: nothing was heard of it for long; `alive`: it may well be.
- */
+/** `dead`: proven; `stale`: no renewal for a long time; `alive`: it may be running. */
 export type Life = 'alive' | 'stale' | 'dead'
 
-/**
- * @param here where the asking process is, which holds the flocks of the stanza; undefined: it does not
- */
+/** @param here the place of this process, which holds the flocks of the stanza; undefined: it does not hold them */
 export function lifeOf(
   found: { readonly lease?: Lease; readonly lastSignMs: number },
   here: HostPlace | undefined,
@@ -19,21 +15,22 @@ export function lifeOf(
   const stale = nowMs - found.lastSignMs > STALE_MS
   const there = found.lease?.place
   if (here !== undefined && there !== undefined && here.machine === there.machine) {
-    // Under the same kernel the same directory has the same flocks, and those of the holder are free.
+    // The same kernel and directory mean the same flocks, and this process holds them, so the holder has ended.
     if (here.boot === there.boot && here.lockPath === there.lockPath) return 'dead'
-    // Nothing survives a boot. Copies of one machine may run at once, so silence must agree.
+    // No process survives a reboot. Copies of one virtual machine may run at once, so the renewals must have stopped,
+    // too.
     if (here.boot !== there.boot && stale) return 'dead'
   }
   return stale ? 'stale' : 'alive'
 }
 
-/** Are the two under one kernel, where flocks would keep them apart if they used the same ones? */
+/** True if both run under one kernel with different lock paths, so that their flocks do not exclude each other. */
 export function isUnderOtherLockPath(there: HostPlace | undefined, here: HostPlace | undefined): boolean {
   if (there === undefined || here === undefined) return false
   return here.machine === there.machine && here.boot === there.boot && here.lockPath !== there.lockPath
 }
 
-/** `12 seconds`, `3 minutes`, `5 hours`, `2 days`; clocks that differ make nothing negative. */
+/** `12 seconds`, `3 minutes`, `5 hours`, `2 days`; 0 if clocks differ. */
 export function howLong(ms: number): string {
   const seconds = Math.max(0, Math.round(ms / 1000))
   for (const [unit, size] of UNITS) {

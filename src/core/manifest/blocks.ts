@@ -8,7 +8,7 @@ import { planReads } from '../block/plan-reads.ts'
 import { loadBlockMap } from '../block/read.ts'
 import type { BlocksOfBackup } from './report.ts'
 
-/** What a restore of one block incremental file fetches, backup by backup; undefined: it is stored whole. */
+/** What a restore of one block incremental file reads, by backup; undefined: the file is stored whole. */
 export async function blocksOf(
   storage: StorageDriver,
   stanza: string,
@@ -71,7 +71,10 @@ function repoNameOf(
 ): string {
   const reference = references[index]
   if (reference === undefined)
-    throw new PgtsError('format', `${bytesToText(name)} refers to a backup that the manifest does not have`)
+    throw new PgtsError(
+      'format',
+      `${bytesToText(name)} refers to a backup that is not in the references of the manifest`,
+    )
   const stored = { name, reference, blockMapSize }
   return fileRepoName(stanza, bundleId === 0 ? stored : { ...stored, bundleId }, label, options.compressType)
 }

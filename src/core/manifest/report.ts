@@ -16,15 +16,15 @@ export interface ManifestReport {
 
 export interface ListedFile {
   readonly file: ManifestFile
-  /** Where its blocks are; only for the one file that was asked for. */
+  /** Location of its blocks; only for the one requested file. */
   readonly blocks?: readonly BlocksOfBackup[]
 }
 
-/** What restoring a block incremental file fetches from one backup. */
+/** What restoring a block incremental file reads from one backup. */
 export interface BlocksOfBackup {
   /** Index into the references. */
   readonly reference: number
-  /** From the root of the repository. */
+  /** Relative to the root of the repository. */
   readonly repoName: string
   readonly reads: number
   readonly readBytes: number
@@ -35,9 +35,9 @@ export interface BlocksOfBackup {
 }
 
 export interface FileChoice {
-  /** Only this file, by its name in the manifest. */
+  /** Only this file, by its manifest name. */
   readonly name?: string
-  /** Only files stored in this backup; `latest`: those stored in the manifest's own. */
+  /** Only files stored in this backup; `latest`: those stored in the backup of the manifest. */
   readonly reference?: string
 }
 

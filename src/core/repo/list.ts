@@ -2,27 +2,27 @@ import type { StorageDriver, StoredFile } from '../../storage/driver.ts'
 import { compareBytes } from '../../util/byte-string.ts'
 
 export interface ListedFile {
-  /** Relative to what was listed; '.' for itself. Byte string. */
+  /** Relative to the listed path; '.' for the path itself. Byte string. */
   readonly name: string
   readonly kind: StoredFile['kind']
-  /** Of a file. */
+  /** For a file. */
   readonly sizeBytes?: number
   readonly mtimeMs?: number
-  /** Of a link, byte string. */
+  /** For a link, byte string. */
   readonly destination?: string
 }
 
 export interface ListRequest {
   readonly recurse: boolean
   readonly order: 'none' | 'asc' | 'desc'
-  /** Of names relative to what is listed. */
+  /** Applied to names relative to the listed path. */
   readonly filter?: RegExp
   readonly signal: AbortSignal
 }
 
 /**
- * A file, or what is below a path. A path that does not exist is an empty one, because object stores have no paths.
- * Without an order, entries come as the storage gives them, and none is kept.
+ * Lists a file, or everything below a path. A path that does not exist is treated as empty, because object stores have
+ * no paths. Without an order, entries are passed on as the storage returns them, without buffering.
  */
 export async function* listRepository(
   storage: StorageDriver,
@@ -47,7 +47,7 @@ export async function* listRepository(
   for (const file of files) yield described(storage, file, relative(file.name, name))
 }
 
-/** With its paths, which a recursive listing of a driver leaves out. */
+/** Includes paths, which a recursive listing of a driver omits. */
 async function* below(
   storage: StorageDriver,
   name: string,

@@ -1,8 +1,8 @@
 import { PgtsError } from '../../util/error.ts'
 
 /**
- * The name of a file or path in a repository, from what an operator typed: relative to the repository, or absolute and
- * inside of it. '' is the repository itself.
+ * The name of a file or path in a repository from user input: relative to the repository, or absolute and inside it. ''
+ * is the repository itself.
  *
  * @param typed byte string
  * @param root repo-path, byte string
@@ -14,7 +14,7 @@ export function repositoryName(typed: string, root: string): string {
   if (name.startsWith('/')) {
     if (name !== base && !name.startsWith(`${base}/`)) {
       throw new PgtsError('param-invalid', `${typed} is not in the repository`, {
-        hints: [`an absolute path begins with ${base}/; a relative one starts from there`],
+        hints: [`an absolute path begins with ${base}/; a relative path is relative to it`],
       })
     }
     name = name.slice(base.length + 1)
@@ -22,7 +22,7 @@ export function repositoryName(typed: string, root: string): string {
   if (name.endsWith('/')) name = name.slice(0, -1)
   const parts = name.split('/')
   if (name !== '' && parts.some((part) => part === '' || part === '.' || part === '..')) {
-    throw new PgtsError('param-invalid', `${typed} is not a plain path: it has an empty part, '.' or '..'`)
+    throw new PgtsError('param-invalid', `${typed} is not a valid path: it contains an empty part, '.' or '..'`)
   }
   return name
 }

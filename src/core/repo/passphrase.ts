@@ -5,10 +5,10 @@ import { loadArchiveInfo, loadBackupInfo, loadManifest } from '../info-store.ts'
 import type { Repository } from '../repository.ts'
 
 /**
- * The passphrase of one file of a repository. There are three levels, each named by the one above: the repository's own
- * opens the info files, those have the ones of the archive and of the manifests, a manifest has that of its backup.
+ * The passphrase of one file of a repository. There are three levels: the passphrase of the repository decrypts the
+ * info files, which contain those of the archive and of the manifests; a manifest contains that of its backup.
  *
- * @returns undefined when the repository is not encrypted
+ * @returns undefined if the repository is not encrypted
  * @throws PgtsError as the loaders of info files do; param-invalid for a file that has no passphrase of its own
  */
 export async function passphraseOf(
@@ -27,9 +27,9 @@ export async function passphraseOf(
   if (!isBackupLabel(third)) {
     throw new PgtsError(
       'param-invalid',
-      `${bytesToText(name)} is no file that pgts or pgbackrest write, so nothing tells its passphrase`,
+      `${bytesToText(name)} is not a file of pgts or pgbackrest, so its passphrase is unknown`,
       {
-        hints: ['--raw prints it as it is stored'],
+        hints: ['use --raw to print it without decryption'],
       },
     )
   }

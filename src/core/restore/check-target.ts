@@ -6,7 +6,7 @@ import type { Layout, Place } from './layout.ts'
 import type { ExistingFiles } from './plan.ts'
 import { listNames, readSmallFile, statEntry } from './file-system.ts'
 
-/** Refuse [038] while postmaster.pid exists: overwriting the files of a running server destroys the cluster. */
+/** Refuses [038] while postmaster.pid exists: overwriting the files of a running server destroys the cluster. */
 export function refuseRunningServer(pgPath: string): void {
   const content = readSmallFile(`${pgPath}/postmaster.pid`)
   if (content === undefined) return
@@ -17,16 +17,16 @@ export function refuseRunningServer(pgPath: string): void {
     hints: alive
       ? [`postmaster.pid names ${process}, which is alive: stop the server first (pg_ctl stop)`]
       : [
-          `postmaster.pid names ${process}, which is not alive on this host: a server that crashed leaves this file behind`,
-          "remove 'postmaster.pid' only when no server, also on another host or in a container, uses this directory",
+          `postmaster.pid names ${process}, which is not alive on this host: a crashed server leaves this file`,
+          "remove 'postmaster.pid' only if no server uses this directory, on any host or in a container",
         ],
   })
 }
 
 /**
- * `--delta` and `--force` delete files, so they are only valid for a directory that is recognisably a cluster. Otherwise
- * both are switched off, and a directory with content is refused later. In a directory that is empty or does not exist
- * there is nothing to delete, so there is nothing to warn about.
+ * `--delta` and `--force` delete files, so they require a directory that contains a cluster. Otherwise both are
+ * switched off, and a directory with content is refused later. In an empty or missing directory there is nothing to
+ * delete, so there is no warning.
  */
 export function confirmExisting(
   pgPath: string,
@@ -41,15 +41,16 @@ export function confirmExisting(
     existing: switchedOff,
     warning:
       `--delta or --force was given but neither 'PG_VERSION' nor 'backup.manifest' is in '${bytesToText(pgPath)}' to confirm that it` +
-      ' is the data directory of a cluster: both are switched off, and files in the way will end the restore',
+      ' is the data directory of a cluster: both are switched off, and existing files end the restore',
   }
 }
 
 /**
- * With `--delta` alone, refuse [051] a directory whose cluster is another one than that of the backup. What cannot be
- * identified (pg_control is lost or damaged, and no restore was under way) passes: repairing it is what delta is for.
+ * With `--delta` alone, refuses [051] a directory with a cluster other than that of the backup. A cluster that cannot
+ * be identified (pg_control is missing or corrupt, and no restore was interrupted) is accepted, because delta exists to
+ * repair it.
  *
- * @param systemIdOf reads a pg_control; undefined when its checksum is wrong
+ * @param systemIdOf reads a pg_control; undefined if its checksum is invalid
  */
 export function refuseOtherCluster(
   pgPath: string,
@@ -62,10 +63,10 @@ export function refuseOtherCluster(
   if (found === undefined || found === backup.systemId) return
   throw new PgtsError(
     'backup-mismatch',
-    `'${bytesToText(pgPath)}' belongs to the cluster with system identifier ${found}, but backup ${backup.label} is of ${backup.systemId}`,
+    `'${bytesToText(pgPath)}' belongs to the cluster with system identifier ${found}, but backup ${backup.label} to ${backup.systemId}`,
     {
       hints: [
-        'compare pg1-path and --stanza with the cluster that you mean to restore',
+        'check that pg1-path and --stanza are those of the cluster to restore',
         'use --delta --force, or --force, to replace the other cluster with this backup',
       ],
     },
@@ -78,17 +79,18 @@ function identifyCluster(pgPath: string, systemIdOf: (control: Buffer) => bigint
     const id = control === undefined ? undefined : systemIdOf(control)
     if (id !== undefined) return id
   }
-  // An interrupted restore removed pg_control, but its manifest shows which cluster it was restoring.
+  // An interrupted restore removed pg_control, but its manifest contains the system identifier.
   const id = /^db-system-id=([0-9]+)$/m.exec(readSmallFile(`${pgPath}/backup.manifest`)?.toString('latin1') ?? '')?.[1]
   return id === undefined ? undefined : BigInt(id)
 }
 
 /**
- * Every place must be a directory that we can write ([053]), and empty ([040], [093]) unless existing files may go. The
- * location of a tablespace may hold tablespaces only, whatever may go ([040]).
+ * Every place must be a directory that this process can write to ([053]), and empty ([040], [093]) unless existing
+ * files may be removed. The location of a tablespace must contain tablespaces only, even with --delta or --force
+ * ([040]).
  *
  * @param uid of this process
- * @param skip absolute paths that do not count as content
+ * @param skip absolute paths that are not checked
  */
 export function checkPlaces(
   layout: Layout,
@@ -102,7 +104,7 @@ export function checkPlaces(
     const directory = place.kind === 'file' ? parentOf(place.path) : place.path
     if (!checked.has(directory)) onCheck(directory)
     checked.add(directory)
-    // Only where a tablespace's own directory has to be made does its location have to be ours.
+    // The location of a tablespace must only be writable if the tablespace's own directory does not exist.
     if (place.kind === 'tablespace' && statEntry(place.path) === undefined) checkWritable(parentOf(place.path), uid)
     checkWritable(directory, uid)
     if (place.kind === 'tablespace') refuseForeignContent(parentOf(place.path))
@@ -117,9 +119,9 @@ export function checkPlaces(
 }
 
 /**
- * A manifest names the locations of tablespaces, and without tablespace-map a restore fills them. A directory that was
- * never one of a tablespace, such as ~/.ssh in a forged manifest, shows by what else it holds. Allowed are directories
- * named like those of PostgreSQL (`PG_15_202209061`), also of other versions, and what file systems create by themselves.
+ * A manifest contains the locations of tablespaces, and a restore without tablespace-map writes to them. The other
+ * content of a directory shows if it never was a tablespace location, such as ~/.ssh in a forged manifest. Allowed are
+ * directories with PostgreSQL's names (`PG_15_202209061`), of any version, and those that file systems create.
  */
 function refuseForeignContent(location: string): void {
   const isOwn = (name: string) =>
@@ -129,11 +131,11 @@ function refuseForeignContent(location: string): void {
   const shown = bytesToText(location)
   throw new PgtsError(
     'path-not-empty',
-    `unable to restore a tablespace to '${shown}' because '${bytesToText(foreign)}' in it belongs to no tablespace`,
+    `unable to restore a tablespace to '${shown}' because it contains '${bytesToText(foreign)}', which belongs to no tablespace`,
     {
       hints: [
         'use tablespace-map to restore this tablespace to another directory',
-        `check that the backup is the one that was meant, and that '${shown}' is a directory of the cluster`,
+        `check that this is the intended backup, and that '${shown}' is a directory of the cluster`,
       ],
     },
   )
@@ -142,7 +144,7 @@ function refuseForeignContent(location: string): void {
 const VERSION_DIRECTORY = /^PG_[0-9]+(?:\.[0-9]+)?_[0-9]+$/
 const OF_FILE_SYSTEM: ReadonlySet<string> = new Set(['lost+found', '.snapshot'])
 
-/** Why `--delta` does not help against content in a place; undefined where it does. */
+/** Why `--delta` does not help with an existing file; undefined if it does. */
 function deltaHint(pgPath: string, existing: ExistingFiles): string | undefined {
   if (existing.unconfirmed !== true) return undefined
   return `--delta and --force are switched off: neither 'PG_VERSION' nor 'backup.manifest' is in '${bytesToText(pgPath)}'`
@@ -155,7 +157,7 @@ function refuseContent(place: Place, skip: ReadonlySet<string>, switchedOff: str
       'file-exists',
       `unable to restore file '${bytesToText(place.path)}' because it already exists`,
       {
-        hints: [switchedOff ?? 'use --delta if it may be replaced'],
+        hints: [switchedOff ?? 'use --delta to replace it'],
       },
     )
   }
@@ -167,8 +169,7 @@ function refuseContent(place: Place, skip: ReadonlySet<string>, switchedOff: str
     {
       hints: [
         `there are ${content.length} entries, for example '${bytesToText(content[0] ?? '')}'`,
-        switchedOff ??
-          'use --delta if this is a cluster that may be changed into the backup, keeping the files that are equal',
+        switchedOff ?? 'use --delta to replace an existing cluster; files that equal the backup are kept',
       ],
     },
   )
@@ -196,7 +197,7 @@ function checkWritable(path: string, uid: number): void {
       'path-open',
       `unable to restore to path '${bytesToText(path)}' without rwx permissions for its owner`,
       {
-        hints: [`chmod u+rwx '${bytesToText(path)}'`],
+        hints: [`run: chmod u+rwx '${bytesToText(path)}'`],
       },
     )
   }

@@ -15,10 +15,7 @@ import {
   type FoundEntry,
 } from './file-system.ts'
 
-/**
- * Remove pg_control, and make that survive a power cut: from here until it is written again, as the last thing, this
- * cluster cannot start.
- */
+/** Removes pg_control durably: the cluster cannot start until pg_control is written again as the last step. */
 export function removeControl(pgPath: string, log: Logger): void {
   const path = `${pgPath}/global/pg_control`
   if (statEntry(path) === undefined) return
@@ -28,8 +25,9 @@ export function removeControl(pgPath: string, log: Logger): void {
 }
 
 /**
- * Make directories and links what they are in the backup, and remove what is not in it. Files come later.
- * Existing directories get their attributes first: something may have to be removed from one that has lost its write permission.
+ * Creates and fixes directories and links as in the backup, and removes entries that are not in it. Files follow later.
+ * Existing directories get their attributes first: entries may have to be removed from a directory without write
+ * permission.
  */
 export function cleanAndPrepare(
   plan: RestorePlan,
@@ -75,7 +73,7 @@ function fixAttributes(
   isRoot: boolean,
   log: Logger,
 ): void {
-  // The location of a tablespace may be a mount point or shared with other versions: it stays as it was set up.
+  // The location of a tablespace may be a mount point or shared with other versions: its attributes are not changed.
   if (isTablespaceLocation(entry.name)) return
   const expected = ownership.expected(entry)
   const wrongOwner = found.uid !== expected.uid || found.gid !== expected.gid
@@ -87,12 +85,15 @@ function fixAttributes(
   fixDirectory(path, change, { follow: isRoot })
 }
 
-/** `pg_tblspc/16384`: where the tablespace's version directory is. */
+/** `pg_tblspc/16384`: the location, which contains the version directory of the tablespace. */
 function isTablespaceLocation(name: string): boolean {
   return /^pg_tblspc\/[0-9]+$/.test(name)
 }
 
-/** The directory of a linked file is not in the backup: when it is missing it becomes like the data directory. */
+/**
+ * The directory of a linked file is not in the backup: if it is missing, it is created with the attributes of the data
+ * directory.
+ */
 function prepareFileLinkDirectories(plan: RestorePlan, layout: Layout, ownership: Ownership): void {
   const data = plan.paths.find(({ entry }) => entry.name === 'pg_data')?.entry
   for (const place of layout.places) {

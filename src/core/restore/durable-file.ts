@@ -4,7 +4,7 @@ import { systemCode } from '../../util/error.ts'
 import { WriteBehind } from '../../util/write-behind.ts'
 import { translate, type OwnerIds } from './file-system.ts'
 
-/** One file of a target: it is opened, written, and given its attributes. */
+/** A file to write, with its attributes. */
 export interface TargetFile {
   /** Absolute, not through a link. */
   readonly path: string
@@ -17,7 +17,8 @@ export interface TargetFile {
 }
 
 /**
- * A new file, whatever was there: nothing is written through a link, and a hard link elsewhere keeps its content.
+ * Creates a file, replacing any existing one: nothing is written through a link, and other hard links keep their
+ * content.
  */
 export function createNew(path: string): number {
   const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants
@@ -35,14 +36,14 @@ export function createNew(path: string): number {
   }
 }
 
-/** An existing regular file for reading and writing; undefined when it has to be created. */
+/** Opens an existing regular file for reading and writing; undefined if it must be created. */
 export function openExisting(path: string): { readonly fd: number; readonly stat: fs.Stats } | undefined {
   const { O_RDWR, O_NOFOLLOW } = fs.constants
   let fd: number
   try {
     fd = fs.openSync(pathOf(path), O_RDWR | O_NOFOLLOW)
   } catch (error) {
-    // Missing, a link, or not readable for its owner: it will be created.
+    // Missing, a link, or unreadable: it is created instead.
     if (['ENOENT', 'ELOOP', 'EACCES', 'EPERM'].includes(systemCode(error) ?? '')) return undefined
     throw translate(error, 'file-open', `unable to open '${bytesToText(path)}'`)
   }
@@ -52,13 +53,16 @@ export function openExisting(path: string): { readonly fd: number; readonly stat
   return undefined
 }
 
-/** Keep an existing file when `isRight` returns true: truncated to its size, time, mode and owner set. False: it must be copied. */
+/**
+ * Keeps an existing file if `isRight` returns true: truncates it to its size, sets time, mode and owner. Returns false
+ * if it must be copied.
+ */
 export function keepExisting(file: TargetFile, isRight: (fd: number) => boolean): boolean {
   const existing = openExisting(file.path)
   if (existing === undefined) return false
   const { fd, stat } = existing
   try {
-    // A second name elsewhere shares the content: truncating it here would truncate it there.
+    // Another hard link shares the content: it would be truncated as well.
     if (stat.size < file.sizeBytes || (stat.nlink > 1 && stat.size > file.sizeBytes)) return false
     if (!isRight(fd)) return false
     if (stat.size > file.sizeBytes) fs.ftruncateSync(fd, file.sizeBytes)
@@ -71,7 +75,7 @@ export function keepExisting(file: TargetFile, isRight: (fd: number) => boolean)
   }
 }
 
-/** The bytes from `start` to `end`, in whole buffers but the last; less when the file is shorter. */
+/** Reads the bytes from `start` to `end` in full buffers, except for the last; fewer if the file is shorter. */
 export function* readRange(fd: number, start: number, end: number, buffer: Buffer): Generator<Buffer> {
   for (let position = start; position < end;) {
     let filled = 0
@@ -94,7 +98,7 @@ export function makeHole(fd: number, file: TargetFile): void {
   }
 }
 
-/** Owner, mode and time as the backup has them, then to disk. Attributes that are right already are not written. */
+/** Sets owner, mode and time as in the backup, and syncs the file. Attributes that are correct already are not set. */
 export function finishFile(fd: number, file: TargetFile): void {
   setAttributes(fd, file)
   try {
@@ -118,15 +122,15 @@ function setAttributes(fd: number, file: TargetFile): void {
 }
 
 /**
- * Finishes files while the next are being written: all are durable when `drain` resolves. It closes the descriptors.
+ * Finishes files while the next are being written: all are durable when `drain` resolves. Closes the file descriptors.
  */
 export class FinishQueue implements AsyncDisposable {
   readonly #pending: Promise<void>[] = []
 
-  /** @param behind of the same descriptor */
+  /** @param behind writer of the same file descriptor */
   add(fd: number, behind: WriteBehind, file: TargetFile): void {
     const finished = finishLater(fd, behind, file)
-    // `drain` reports a failure; until then the rejection must not count as unhandled.
+    // `drain` reports a failure; until then this avoids an unhandled rejection.
     finished.catch(() => undefined)
     this.#pending.push(finished)
   }
@@ -151,7 +155,7 @@ async function finishLater(fd: number, behind: WriteBehind, file: TargetFile): P
   }
 }
 
-/** @param position in the file; null: after what was written before */
+/** @param position offset in the file; null: the current position */
 export function writeFully(fd: number, chunk: Uint8Array, position: number | null, path: string): void {
   try {
     for (let done = 0; done < chunk.length;) {

@@ -5,9 +5,9 @@ import { OPEN_FILES_HINT, PgtsError, systemCode } from '../../util/error.ts'
 import { removeTreeSync } from '../../util/remove-tree.ts'
 
 /**
- * The directories that a restore fills, as the file system has them. Paths are absolute byte strings. Nothing here
- * follows a symbolic link in the last component unless its name says so: a link found in a target is removed or
- * recreated, never walked through, so nothing outside the target can be reached through a link inside it.
+ * Operations on the directories that a restore fills. Paths are absolute byte strings. Nothing here follows a symbolic
+ * link in the last component unless its name says so: a link found in a target is removed or created again, never
+ * followed, so no file outside the target can be changed through a link inside it.
  */
 export interface FoundEntry {
   readonly kind: 'file' | 'path' | 'link' | 'special'
@@ -18,7 +18,7 @@ export interface FoundEntry {
   readonly mode: number
   readonly uid: number
   readonly gid: number
-  /** Of a link, as readlink returned it. */
+  /** For a link, the result of readlink. */
   readonly destination?: string
 }
 
@@ -27,7 +27,7 @@ export interface OwnerIds {
   readonly gid: number
 }
 
-/** lstat, or stat with `follow`; undefined when there is nothing. */
+/** lstat, or stat with `follow`; undefined if it does not exist. */
 export function statEntry(path: string, options: { follow?: boolean } = {}): FoundEntry | undefined {
   try {
     const stat = options.follow === true ? fs.statSync(pathOf(path)) : fs.lstatSync(pathOf(path))
@@ -47,7 +47,7 @@ export function statEntry(path: string, options: { follow?: boolean } = {}): Fou
   }
 }
 
-/** The path with every link in it resolved, as far as it exists. */
+/** Resolves all links in the existing part of the path. */
 export function realPath(path: string): string {
   try {
     return fs.realpathSync(pathOf(path), { encoding: 'latin1' })
@@ -60,7 +60,7 @@ export function realPath(path: string): string {
   }
 }
 
-/** Names in a directory, in byte order; undefined when there is no such directory. */
+/** Names in a directory, in byte order; undefined if there is no such directory. */
 export function listNames(path: string): string[] | undefined {
   try {
     return fs.readdirSync(pathOf(path), { encoding: 'latin1' }).sort()
@@ -70,7 +70,7 @@ export function listNames(path: string): string[] | undefined {
   }
 }
 
-/** Remove a file, a link or a whole directory. A link is removed itself; what it points to stays. */
+/** Removes a file, a link or a whole directory. The target of a link is not removed. */
 export function removeEntry(path: string): void {
   try {
     removeTreeSync(path)
@@ -79,7 +79,7 @@ export function removeEntry(path: string): void {
   }
 }
 
-/** One directory; its parent must exist. The mode is exact, whatever the umask. */
+/** Creates one directory; its parent must exist. The mode is applied regardless of the umask. */
 export function makeDirectory(path: string, mode: number, owner: OwnerIds | undefined): void {
   try {
     fs.mkdirSync(pathOf(path), { mode: 0o700 })
@@ -91,8 +91,8 @@ export function makeDirectory(path: string, mode: number, owner: OwnerIds | unde
 }
 
 /**
- * A directory and every missing directory above it. The ones above get mode 0750 and the same owner: the
- * server must be able to reach its tablespace.
+ * Creates a directory and every missing parent. Parents get mode 0750 and the same owner, because the server must be
+ * able to reach its tablespace.
  */
 export function makeDirectoryTree(path: string, mode: number, owner: OwnerIds | undefined): void {
   const parent = parentOf(path)
@@ -113,7 +113,7 @@ function describeOwner({ uid, gid }: OwnerIds): string {
   return `${describeUser(uid)}, ${describeGroup(gid)}`
 }
 
-/** Owner of a link itself. */
+/** Changes the owner of a link itself. */
 export function changeOwner(path: string, owner: OwnerIds): void {
   try {
     fs.lchownSync(pathOf(path), owner.uid, owner.gid)
@@ -122,7 +122,7 @@ export function changeOwner(path: string, owner: OwnerIds): void {
   }
 }
 
-/** Give an existing directory its mode and owner. `follow`: the path may be a link to it (a target's own path). */
+/** Sets mode and owner of an existing directory. `follow`: the path may be a link (the path of a target). */
 export function fixDirectory(
   path: string,
   change: { readonly mode?: number; readonly owner?: OwnerIds },
@@ -152,14 +152,14 @@ export function renameEntry(from: string, to: string): void {
   }
 }
 
-/** Make the entries of a directory survive a power cut. */
+/** Makes the entries of a directory durable. */
 export function syncDirectory(path: string): void {
   let fd: number | undefined
   try {
     fd = fs.openSync(pathOf(path), fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
     fs.fsyncSync(fd)
   } catch (error) {
-    // Some network file systems cannot sync a directory; there is nothing to wait for then.
+    // Some network file systems cannot sync a directory.
     if (systemCode(error) !== 'EINVAL')
       throw translate(error, 'path-sync', `unable to sync the directory '${bytesToText(path)}'`)
   } finally {
@@ -167,11 +167,11 @@ export function syncDirectory(path: string): void {
   }
 }
 
-/** A small file, in one piece; undefined when there is none. */
+/** Reads a small file; undefined if it does not exist. */
 export function readSmallFile(path: string): Buffer | undefined {
   let fd: number | undefined
   try {
-    // A named pipe is not waited for.
+    // Opening a named pipe does not block.
     fd = fs.openSync(pathOf(path), fs.constants.O_RDONLY | fs.constants.O_NONBLOCK)
     if (!fs.fstatSync(fd).isFile()) throw new Error('it is not a regular file')
     return fs.readFileSync(fd)
@@ -184,8 +184,8 @@ export function readSmallFile(path: string): Buffer | undefined {
 }
 
 /**
- * Write a small file in place, durable when this returns. A link of that name is replaced, not followed.
- * Mode and owner are left as they are when undefined.
+ * Writes a small file, durable when this returns. A link of that name is replaced, not followed. Mode and owner are not
+ * changed if undefined.
  */
 export function writeSmallFile(
   path: string,
@@ -209,7 +209,7 @@ export function writeSmallFile(
   }
 }
 
-/** A system error as a PgtsError with a hint. */
+/** Converts a system error to a PgtsError with a hint. */
 export function translate(
   error: unknown,
   code: ConstructorParameters<typeof PgtsError>[0],
@@ -225,10 +225,10 @@ export function translate(
 const SYSTEM_HINTS: Readonly<Record<string, string>> = {
   EACCES: 'run restore as the user that owns the cluster, or as root with --allow-root',
   EPERM: 'run restore as the user that owns the cluster, or as root with --allow-root',
-  ENOSPC: 'the disk is full: free some space, then run the same restore again with --delta',
-  EDQUOT: 'the disk quota is used up: raise it, then run the same restore again with --delta',
+  ENOSPC: 'free disk space, then run the same restore again with --delta',
+  EDQUOT: 'raise the disk quota, then run the same restore again with --delta',
   EROFS: 'the file system is mounted read-only',
   EMFILE: OPEN_FILES_HINT,
   ENFILE: OPEN_FILES_HINT,
-  EIO: 'the disk reports an error: see the kernel log before going on',
+  EIO: 'check the kernel log for disk errors',
 }

@@ -5,17 +5,17 @@ import type { Layout } from './layout.ts'
 import { CONTROL_TEMP_SUFFIX, type RestorePlan } from './plan.ts'
 import { readSmallFile, removeEntry, renameEntry, syncDirectory, writeSmallFile } from './file-system.ts'
 
-/** In the data directory while a restore runs, so that an interrupted restore can be continued with `--delta`. */
+/** File in the data directory during a restore, so that an interrupted restore can be continued with `--delta`. */
 export const MANIFEST_NAME = 'backup.manifest'
 
 /**
- * The end of a restore. The order is the promise: a host that loses power between two lines has no pg_control, so the
- * server refuses to start, and the same restore run again with `--delta` finishes the work.
- *  1. backup.manifest goes
- *  2. every directory is durable, with all its entries; the files are already
- *  3. pg_control gets its name, and that is durable: from here the cluster can start
+ * Finishes a restore. The order ensures that a host that loses power between two steps has no pg_control, so the server
+ * does not start, and the same restore with `--delta` finishes the work.
+ *  1. backup.manifest is removed
+ *  2. every directory is made durable with its entries; the files are durable already
+ *  3. pg_control gets its name durably: from here on the cluster can start
  *
- * @param online the checkpoint in pg_control is made invalid, so that the server cannot start without backup_label
+ * @param online the checkpoint in pg_control is invalidated, so that the server cannot start without backup_label
  */
 export function finishRestore(
   plan: RestorePlan,
@@ -41,7 +41,7 @@ function publishControl(pgPath: string, options: { readonly online: boolean; rea
   syncDirectory(`${pgPath}/global`)
 }
 
-/** Every directory that a restore may have changed: those of the backup, and where the places themselves lie. */
+/** Every directory that a restore may have changed: the directories of the backup, and the parents of the places. */
 function directoriesOf(plan: RestorePlan, layout: Layout): Set<string> {
   const directories = new Set(plan.paths.map(({ path }) => path))
   for (const place of layout.places) directories.add(parentOf(place.path))

@@ -8,16 +8,14 @@ import type { PlannedFile } from './plan.ts'
 import type { RestoreBlocks, RestoreFileJob } from './restore-job.ts'
 import type { RestoreFile } from './restore-job.ts'
 
-/** Small files travel together, up to this many and this much. */
+/** Small files share a job up to this number of files and bytes. */
 const BATCH_FILES = 64
 const BATCH_BYTES = 4 * 1024 * 1024
-/** More of a bundle where its ranges come from afar: neighbours cost one request. */
+/** More files of a bundle on remote storage: ranges that are adjacent cost one request. */
 const DISTANT_FILES = 256
 const DISTANT_BYTES = 4 * 1024 * 1024
 
-/**
- * The jobs of a restore, largest files first; files of one bundle stay in the order of their offsets.
- */
+/** Creates the jobs of a restore, largest files first; files of one bundle stay in the order of their offsets. */
 export function* restoreJobs(
   files: readonly PlannedFile[],
   manifest: Manifest,
@@ -52,7 +50,7 @@ export function* restoreJobs(
   if (batch.length > 0) yield job(batch)
 }
 
-/** Single files as planned, then bundle after bundle, each read from its beginning to its end. */
+/** Unbundled files as planned, then the bundles one by one, each in order of offset. */
 function inReadingOrder(files: readonly PlannedFile[]): PlannedFile[] {
   const bundles = new Map<string, PlannedFile[]>()
   const single: PlannedFile[] = []

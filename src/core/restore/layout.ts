@@ -4,7 +4,7 @@ import { bytesToText } from '../../util/byte-string.ts'
 import { tablespaceVersionDirectory } from '../../format/manifest-names.ts'
 import { PgtsError } from '../../util/error.ts'
 
-/** One place that a restore fills: the data directory, a tablespace's version directory, or what a link points to. */
+/** A place that a restore fills: the data directory, the version directory of a tablespace, or the target of a link. */
 export interface Place {
   /** Manifest name of the entry at `path`: `pg_data`, `pg_tblspc/16384/PG_15_202209061`, `pg_data/pg_wal`. */
   readonly name: string
@@ -13,21 +13,21 @@ export interface Place {
   readonly kind: 'data' | 'tablespace' | 'directory' | 'file'
 }
 
-/** The place on this host of every name of a (remapped) manifest. */
+/** The location on this host of every name of a (remapped) manifest. */
 export interface Layout {
   readonly pgPath: string
   /** The data directory first. */
   readonly places: readonly Place[]
-  /** Absolute path of a file or directory, without going through a symbolic link below a place. */
+  /** Absolute path of a file or directory, without a symbolic link below a place. */
   physicalPath(name: string): string
   /** Absolute path of the symbolic link itself. */
   linkPath(name: string): string
 }
 
 /**
- * Throws `link-destination` when two places overlap: then cleaning one would destroy the other.
+ * Throws `link-destination` if two places overlap: cleaning one would destroy the other.
  *
- * @param realPath resolves the links in a path, so that two ways to one directory are seen to be the same
+ * @param realPath resolves the links in a path, so that two paths of one directory are recognised
  */
 export function layOut(manifest: Manifest, realPath: (path: string) => string = (path) => path): Layout {
   const data = manifest.targets.find((target) => target.name === 'pg_data')
@@ -40,14 +40,14 @@ export function layOut(manifest: Manifest, realPath: (path: string) => string = 
   const roots = new Map<string, string>([['pg_data', pgPath]])
   const places: Place[] = [{ name: 'pg_data', path: pgPath, kind: 'data' }]
   const resolveIn = (name: string): string => {
-    // The longest prefix that is a root; parents of links come before the links, because names are sorted.
+    // Find the longest prefix that is a root. Parents of links come before the links, because names are sorted.
     for (let end = name.length; end > 0; end = name.lastIndexOf('/', end - 1)) {
       const root = roots.get(name.slice(0, end))
       if (root !== undefined) return root + name.slice(end)
     }
     throw new PgtsError(
       'format',
-      `manifest of backup ${manifest.label} names '${bytesToText(name)}', which is in none of its targets`,
+      `manifest of backup ${manifest.label} names '${bytesToText(name)}', which is not in any of its targets`,
     )
   }
   const linkPath = (name: string): string => {
@@ -69,7 +69,7 @@ export function layOut(manifest: Manifest, realPath: (path: string) => string = 
       const directory = absolute(posix.dirname(linkPath(target.name)), target.path)
       const path = target.file === undefined ? directory : `${directory}/${target.file}`
       roots.set(target.name, path)
-      // A link to what is no regular file, such as a socket, has no content in the backup.
+      // A link to a special file such as a socket has no content in the backup.
       const isFilled = target.file === undefined || manifest.files.some(({ name }) => name === target.name)
       if (isFilled) places.push({ name: target.name, path, kind: target.file === undefined ? 'directory' : 'file' })
     }
@@ -85,7 +85,9 @@ function absolute(base: string, path: string): string {
   return posix.resolve(base, path)
 }
 
-/** No place may lie in another one: each is cleaned on its own. Files beside each other in one directory are fine. */
+/**
+ * No place may be inside another one, because each is cleaned separately. Several files in one directory are allowed.
+ */
 function assertApart(places: readonly Place[], targets: readonly ManifestTarget[]): void {
   const shown = (place: Place) => {
     const target = targets.find(

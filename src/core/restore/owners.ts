@@ -7,25 +7,28 @@ import type { OwnerIds } from './file-system.ts'
 export interface OwnerRules {
   readonly uid: number
   readonly gid: number
-  /** Undefined where this host does not know the name. */
+  /** Undefined if the name does not exist on this host. */
   userId(name: string): number | undefined
   groupId(name: string): number | undefined
-  /** Owner of the data directory, when it exists already. */
+  /** Owner of the data directory, if it exists. */
   readonly existing?: OwnerIds
 }
 
 export interface Ownership {
-  /** Numbers for a manifest entry. For root always; otherwise undefined: what we create is ours already. */
+  /**
+   * Owner to set for a manifest entry: always for root; otherwise undefined, because created files belong to the user
+   * already.
+   */
   ownerOf(entry: Owner): OwnerIds | undefined
-  /** What an existing entry must have to be right. */
+  /** The owner that an existing entry must have. */
   expected(entry: Owner): OwnerIds
-  /** A warning to log once, before anything is written. */
+  /** Warnings to log before anything is written. */
   readonly warnings: readonly string[]
 }
 
 /**
- * Root gives every entry the owner of the manifest; a name unknown here becomes the owner of the existing data
- * directory, or root. Another user can only create files of its own, so the manifest's owners are only warned about.
+ * Root sets the owner of the manifest for every entry; an unknown name is replaced by the owner of the existing data
+ * directory, or root. Another user can only create its own files, so differing owners only cause a warning.
  */
 export function decideOwnership(manifest: Manifest, rules: OwnerRules): Ownership {
   const root = rules.uid === 0
@@ -43,7 +46,8 @@ export function decideOwnership(manifest: Manifest, rules: OwnerRules): Ownershi
     const shown = name === false ? `${kind} without a name` : `${kind} '${bytesToText(name)}'`
     if (root) {
       known.set(name, id ?? instead)
-      if (id === undefined) warnings.push(`${shown} in the backup is unknown here: its files get ${describe(instead)}`)
+      if (id === undefined)
+        warnings.push(`${shown} in the backup does not exist on this host: its files get ${describe(instead)}`)
     } else {
       known.set(name, own)
       if (id !== own) warnings.push(`${shown} in the backup is not the current ${kind}: its files get ${describe(own)}`)

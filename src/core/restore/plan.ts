@@ -7,16 +7,16 @@ import type { FoundEntry } from './file-system.ts'
 export interface ExistingFiles {
   readonly delta: boolean
   readonly force: boolean
-  /** Both were switched off, because nothing confirms that the data directory is the one of a cluster. */
+  /** Both were switched off, because nothing confirms that the data directory contains a cluster. */
   readonly unconfirmed?: true
 }
 
-/** What is in the targets now, by absolute path; directories before what they hold (scanTargets). */
+/** The current content of the targets, by absolute path; directories before their content (scanTargets). */
 export type FoundEntries = ReadonlyMap<string, FoundEntry>
 
 /**
- * What a file needs: `create` it, `check` what is there by checksum, `rewrite` it, `keep` it as it is, or create it again
- * with its length and nothing in it (`zero`).
+ * The action for a file: `create` it, `check` the existing one by checksum, `rewrite` it, `keep` it unchanged, or
+ * create it with its length but without content (`zero`).
  */
 export type FileAction = 'create' | 'check' | 'rewrite' | 'keep' | 'zero'
 
@@ -29,7 +29,7 @@ export interface PlannedFile {
 export interface PlannedPath {
   readonly entry: ManifestPath
   readonly path: string
-  /** What is there, when it is a directory already. */
+  /** The existing directory, if there is one. */
   readonly found?: FoundEntry
 }
 
@@ -40,25 +40,25 @@ export interface PlannedLink {
 }
 
 export interface RestorePlan {
-  /** Not in the backup, or in it as something else. A directory is removed with its content. */
+  /** Entries that are not in the backup, or of another kind. A directory is removed with its content. */
   readonly remove: readonly { readonly path: string; readonly kind: FoundEntry['kind'] }[]
   /** Parents before children. */
   readonly paths: readonly PlannedPath[]
   readonly links: readonly PlannedLink[]
-  /** Largest first; pg_control is among them under its temporary name. */
+  /** Largest first; includes pg_control under its temporary name. */
   readonly files: readonly PlannedFile[]
   readonly sizeBytes: number
 }
 
-/** pg_control arrives under this name and gets its own last, so that an unfinished cluster cannot start. */
+/** pg_control is written under this name and renamed last, so that an unfinished cluster cannot start. */
 export const CONTROL_NAME = 'pg_data/global/pg_control'
 export const CONTROL_TEMP_SUFFIX = '.pgbackrest.tmp'
 
 /**
- * What has to happen to make the targets equal to the manifest.
+ * Plans the changes that make the targets equal to the manifest.
  *
  * @param manifest remapped, without the files that are not restored
- * @param isZeroed is this file's content not wanted?
+ * @param isZeroed true if the content of this file is not restored
  */
 export function planRestore(
   manifest: Manifest,
@@ -98,7 +98,7 @@ export function planRestore(
   }
   const remove: { path: string; kind: FoundEntry['kind'] }[] = []
   for (const [path, entry] of found) {
-    // The content of a directory is removed with it.
+    // The content of a removed directory is removed with it.
     if (belongs(path, entry) || (path.startsWith(`${remove.at(-1)?.path ?? ''}/`) && remove.length > 0)) continue
     remove.push({ path, kind: entry.kind })
   }
@@ -115,11 +115,12 @@ function actionFor(
 ): FileAction {
   if (found?.kind !== 'file') return 'create'
   if (existing.delta && existing.force) {
-    // Trusts size and time, so a file that changed after the backup began copying must not be taken for unchanged.
+    // Size and time are trusted, so a file that changed after the backup began copying must not be mistaken for
+    // unchanged.
     const same = found.sizeBytes === file.sizeBytes && found.mtime === file.timestamp
     return same && found.mtime < manifest.timestampCopyStart ? 'keep' : 'rewrite'
   }
-  // Of a file in blocks, those that are there already need not be fetched, however long it is now.
-  const enough = file.blockMapSize === undefined ? file.sizeBytes : 1
-  return existing.delta && found.sizeBytes >= enough ? 'check' : 'rewrite'
+  // For a block incremental file, existing blocks are reused whatever the size of the existing file is.
+  const leastBytes = file.blockMapSize === undefined ? file.sizeBytes : 1
+  return existing.delta && found.sizeBytes >= leastBytes ? 'check' : 'rewrite'
 }

@@ -16,7 +16,7 @@ import { makeDirectoryTree, realPath, statEntry, type OwnerIds } from './file-sy
 import { preservedNames } from './write-recovery.ts'
 
 export interface TargetRequest {
-  /** As it is in the repository. */
+  /** As stored in the repository. */
   readonly manifest: Manifest
   readonly remap: RemapPolicy
   readonly databases: DatabaseChoice
@@ -28,21 +28,21 @@ export interface TargetRequest {
   readonly log: Logger
 }
 
-/** Everything that is decided before the first byte of the old cluster is touched. */
+/** Everything that is decided before any file of the old cluster is changed. */
 export interface PreparedTarget {
-  /** Remapped, and without what this restore leaves out. */
+  /** Remapped, without the files that this restore omits. */
   readonly manifest: Manifest
   readonly layout: Layout
   readonly ownership: Ownership
   readonly plan: RestorePlan
-  /** Of files that the restore writes itself. */
+  /** For files that the restore creates itself. */
   readonly own: { readonly mode: number; readonly owner: OwnerIds | undefined }
 }
 
 /**
- * Where does everything go, whose will it be, may it go there, and what has to be done? Creates the data directory when
- * it is not there, and changes nothing else. Throws what remap, layOut, selectDatabases and the checks of the target
- * throw.
+ * Decides where everything is restored, with which owners and by which actions, and checks that this is allowed.
+ * Creates a missing data directory, and changes nothing else. Throws the errors of remap, layOut, selectDatabases and
+ * the checks of the target.
  */
 export function prepareTarget(request: TargetRequest): PreparedTarget {
   const { log, existing, major } = request
@@ -59,8 +59,8 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
 
   const selection = selectDatabases(remapped.manifest, request.databases)
   if (selection !== undefined) {
-    log.info(`databases that come back zeroed, to be dropped after recovery: ${selection.shown.join(', ')}`)
-  } else if (request.databases.include.length > 0) log.info('nothing to filter: all databases of users are wanted')
+    log.info(`databases restored as zeroed files, to be dropped after recovery: ${selection.shown.join(', ')}`)
+  } else if (request.databases.include.length > 0) log.info('nothing to filter: all user databases are selected')
 
   const preserved = request.type === 'preserve' ? preservedNames(major) : []
   const skip = new Set([MANIFEST_NAME, ...preserved].map((name) => `${pgPath}/${name}`))
@@ -71,13 +71,13 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
   const data = manifest.paths.find(({ name }) => name === 'pg_data')!
   const own = { mode: data.mode & 0o644, owner: ownership.ownerOf(data) }
   if (directory === undefined) makeDirectoryTree(pgPath, data.mode, own.owner)
-  // pg_control goes first of all, and by a way of its own.
+  // pg_control is removed first, and handled separately.
   const found = scanTargets(manifest, layout, new Set([...skip, `${pgPath}/global/pg_control`]))
   const plan = planRestore(manifest, layout, found, existing, selection?.isZeroed)
   return { manifest, layout, ownership, plan, own }
 }
 
-/** Undefined when the file is damaged: then it proves nothing. */
+/** Undefined if the file is corrupt: then it identifies no cluster. */
 function systemIdOf(control: Buffer): bigint | undefined {
   try {
     return parseControlFile(control).systemId

@@ -5,7 +5,7 @@ import type { RestoreType } from './recovery.ts'
 import type { RecoveryTarget } from './recovery-target.ts'
 import { segmentSizeFrom, walReach, type Reach, type TimelinePart, type WalPosition } from './wal-reach.ts'
 
-/** What is looked up in the archive before anything is copied. Times are seconds since the epoch. */
+/** What is checked in the archive before files are copied. Times are seconds since the epoch. */
 export interface TargetRequest {
   readonly type: RestoreType
   readonly target?: RecoveryTarget
@@ -14,10 +14,10 @@ export interface TargetRequest {
   readonly archiveId: string
   readonly timelines: readonly TimelinePart[]
   readonly backup: BackupSpan
-  /** Of this and other backups of the cluster: they show the size of a segment. */
+  /** Positions in this and other backups of the cluster, from which the segment size is derived. */
   readonly positions: readonly WalPosition[]
   readonly now: number
-  /** Has another repository that recovery reads from this segment? */
+  /** True if another repository that recovery uses has this segment. */
   readonly isElsewhere: (segment: WalSegment) => Promise<boolean>
   readonly signal: AbortSignal
 }
@@ -27,17 +27,17 @@ export interface BackupSpan {
   readonly lsnStart: Lsn
   readonly lsnStop: Lsn
   readonly timestampStop: number
-  /** It holds the WAL from its start to its stop itself. */
+  /** The backup contains the WAL from its start to its stop. */
   readonly archiveCopy: boolean
 }
 
 /**
- * Why recovery cannot reach its target, as far as that is known without reading WAL: warnings. Without them PostgreSQL
- * reports it only after everything was copied; from 13 on it then does not start.
+ * Warnings that recovery will not reach its target, as far as this is known without reading WAL. Otherwise PostgreSQL
+ * reports it only after everything was copied; version 13 and later do not start then.
  */
 export async function unreachable(storage: StorageDriver, request: TargetRequest): Promise<string[]> {
   const { type, target, backup, now } = request
-  // A standby gets from its primary what the archive lacks.
+  // A standby receives WAL missing in the archive from its primary.
   if (type === 'none' || type === 'preserve' || type === 'standby') return []
   const { seconds, lsn } = target ?? {}
   const future = inFuture(target, now)
@@ -56,7 +56,7 @@ export async function unreachable(storage: StorageDriver, request: TargetRequest
   return text === undefined ? [] : [text]
 }
 
-/** A warning when the target is a time that has not come yet. @param now seconds since the epoch */
+/** A warning if the target is a time in the future. @param now seconds since the epoch */
 export function inFuture(target: RecoveryTarget | undefined, now: number): string | undefined {
   if (target?.seconds === undefined || target.seconds <= now) return undefined
   return warning(`target time '${target.text}' is in the future: recovery cannot reach it`)
@@ -76,7 +76,7 @@ function reachOf(storage: StorageDriver, request: TargetRequest, segmentSize: nu
       if (endLsn < backup.lsnStop) return false
       if (type === 'immediate') return true
       if (lsn !== undefined) return endLsn > lsn
-      // A segment is stored after all that it holds was written. Stores round the time down to seconds.
+      // A segment is stored after all its records were written. Stores round the time down to seconds.
       return seconds !== undefined && storedMs + 1000 >= seconds * 1000
     },
     wantsTimes: seconds !== undefined,
@@ -91,22 +91,21 @@ function describe(
   const isNeeded = missing! <= segmentOfLsn(backup.lsnStop - 1n, timelineOf(missing!), segmentSize)
   if (isNeeded) {
     return [
-      `WAL segment ${missing} is not in the archive: without it backup ${backup.label} does not become consistent`,
-      'HINT: PostgreSQL will not start; put the segment back, or restore another backup with --set',
+      `WAL segment ${missing} is not in the archive: backup ${backup.label} cannot become consistent without it`,
+      'HINT: PostgreSQL will not start: copy the segment into the archive, or restore another backup with --set',
     ].join('\n')
   }
   const isTimeOrLsn = target?.seconds !== undefined || target?.lsn !== undefined
-  // By the clocks of two hosts, that of the server and that of the repository, a time is not certain.
+  // A time is not exact, because it comes from the clocks of two hosts, the server and the repository.
   const fails =
     target?.lsn === undefined
       ? `is not expected to reach the target time '${target?.text ?? ''}'`
       : `does not reach the target LSN '${target.text}'`
   if (kind === 'gap') {
-    const gap = `WAL segment ${missing} is not in the archive, though later ones are: recovery ends before it`
+    const gap = `WAL segment ${missing} is not in the archive, but later ones are: recovery ends before it`
     if (isTimeOrLsn) return warning(`${gap} and ${fails}`)
-    if (type === 'default')
-      return `${gap}\nHINT: what was committed later is lost; run verify to see what else is missing`
-    return warning(`${gap}, and reaches the target only if that comes first`)
+    if (type === 'default') return `${gap}\nHINT: later commits are lost; run verify to see all missing segments`
+    return warning(`${gap}, and reaches the target only if it is earlier`)
   }
   if (!isTimeOrLsn) return undefined
   const when = storedMs === 0 ? '' : `, stored at ${zonedDateTime(storedMs / 1000)}`
@@ -116,7 +115,7 @@ function describe(
 function tooEarly(shown: string, { label }: BackupSpan, when: string): string {
   return [
     `${shown} is before the end of backup ${label}, which stopped ${when}: recovery cannot stop there`,
-    'HINT: leave out --set, and the newest backup that ended before the target is chosen',
+    'HINT: omit --set to restore the newest backup that ended before the target',
   ].join('\n')
 }
 

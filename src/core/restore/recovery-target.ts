@@ -3,13 +3,13 @@ import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { parseTimeTarget } from './time-target.ts'
 
-/** A recovery target that was understood: what the server takes for another one, or for none, does not get here. */
+/** A valid recovery target. Values that the server would misinterpret or ignore are refused before. */
 export interface RecoveryTarget {
-  /** As it is written into the settings; a byte string. */
+  /** As written to the settings; a byte string. */
   readonly text: string
-  /** Of a time: seconds since the epoch. */
+  /** For a time: seconds since the epoch. */
   readonly seconds?: number
-  /** Was a time given without a zone? */
+  /** True if a time was given without a zone. */
   readonly assumedLocal?: boolean
   readonly lsn?: bigint
 }
@@ -38,21 +38,21 @@ export function parseTarget(type: TargetType, text: string): RecoveryTarget {
 const FIRST_NORMAL_XID = 3n
 
 /**
- * In decimal: servers read a leading zero as octal, and what is no number as transaction 0, which never comes. With an
- * epoch in its upper half (pg_current_xact_id) it is a number of 64 bits.
+ * Returned in decimal: servers read a leading zero as octal, and any other text as transaction 0, which never occurs.
+ * With an epoch in its upper half (pg_current_xact_id) the number has 64 bits.
  */
 function parseXid(text: string): string {
   const xid = /^([0-9]+|0x[0-9a-f]+)$/i.test(text) ? BigInt(text) : -1n
   if (xid >= 0n && xid < 1n << 64n && (xid & 0xffff_ffffn) >= FIRST_NORMAL_XID) return String(xid)
-  throw new PgtsError('option-invalid-value', `invalid target '${bytesToText(text)}': it is not a transaction id`, {
+  throw new PgtsError('option-invalid-value', `invalid target '${bytesToText(text)}': not a transaction id`, {
     hints: [
-      'a transaction id is a number from 3 on, as pg_current_xact_id() or pg_waldump show it',
+      'use a number of at least 3, as shown by pg_current_xact_id() or pg_waldump',
       'use --type=name for a restore point, --type=time for a time, --type=lsn for a position in the WAL',
     ],
   })
 }
 
-/** Servers refuse to start with a longer one; pg_create_restore_point takes none. */
+/** Limit of pg_create_restore_point; servers refuse to start with a longer name. */
 const MOST_NAME_BYTES = 63
 
 function parseName(text: string): string {
@@ -61,24 +61,27 @@ function parseName(text: string): string {
     'option-invalid-value',
     `invalid target '${bytesToText(text)}': the name of a restore point has 1 to 63 bytes`,
     {
-      hints: ['name the restore point as pg_create_restore_point() was given it'],
+      hints: ['use the name that was given to pg_create_restore_point()'],
     },
   )
 }
 
-/** `current`, `latest` or a number, in decimal: servers read a leading zero as octal. Throws `db-mismatch` [058]. */
+/**
+ * `current`, `latest` or a number, returned in decimal: servers read a leading zero as octal. Throws `db-mismatch`
+ * [058].
+ */
 export function parseTargetTimeline(text: string): string {
   if (text === 'current' || text === 'latest') return text
   const number = /^(0x[0-9a-f]{1,8}|[0-9]{1,10})$/i.test(text) ? Number(text) : NaN
   if (number >= 1 && number <= 0xffffffff) return String(number)
   throw new PgtsError('db-mismatch', `invalid target timeline '${bytesToText(text)}'`, {
-    hints: ["a timeline is 'current', 'latest', or a number such as 3 or 0xA"],
+    hints: ["use 'current', 'latest', or a number such as 3 or 0xA"],
   })
 }
 
-/** A value of `recovery-option` as it is written; where it is a target, it is read as `--target` is. Byte strings. */
+/** Returns a value of `recovery-option` as it is written; a target is parsed like `--target`. Byte strings. */
 export function checkedSetting(key: string, value: string): string {
-  // Empty is "not set" to the server.
+  // The server treats an empty value as not set.
   if (value === '') return value
   switch (key) {
     case 'recovery_target_lsn':

@@ -15,28 +15,28 @@ export const RESTORE_TYPES = [
 ] as const
 export type RestoreType = (typeof RESTORE_TYPES)[number]
 
-/** How the restored cluster is to recover. Texts are byte strings. */
+/** How the restored cluster recovers. Texts are byte strings. */
 export interface RecoveryPolicy {
   readonly type: RestoreType
-  /** Of types lsn, name, time and xid. */
+  /** For the types lsn, name, time and xid. */
   readonly target?: string
   readonly targetExclusive: boolean
   readonly targetAction?: 'pause' | 'promote' | 'shutdown'
   readonly targetTimeline?: string
   readonly archiveMode: 'preserve' | 'off'
-  /** Settings given by the user; `-` in a name stands for `_`. */
+  /** Settings given by the user; `-` in a name is replaced by `_`. */
   readonly options: ReadonlyMap<string, string>
   readonly restoreCommand: string
 }
 
-/** From this version on recovery is set up by settings and signal files; before, by recovery.conf. */
+/** From this version on recovery uses settings and signal files; earlier versions use recovery.conf. */
 export const RECOVERY_SETTINGS_SINCE = 12
 
 /**
- * The settings of a recovery, in the order they are written.
+ * The recovery settings, in the order in which they are written.
  *
  * @param major of PostgreSQL: 9, 10, 15
- * Throws `option-invalid` [031] for what this version does not have: check before a byte is written.
+ * Throws `option-invalid` [031] for settings that this version does not have: call it before anything is written.
  */
 export function recoverySettings(policy: RecoveryPolicy, major: number): Map<string, string> {
   const modern = major >= RECOVERY_SETTINGS_SINCE
@@ -66,8 +66,8 @@ export function recoverySettings(policy: RecoveryPolicy, major: number): Map<str
     case 'time':
     case 'xid':
       if (policy.target === undefined) {
-        throw new PgtsError('option-required', `restore with type=${policy.type} needs a target`, {
-          hints: [`say where recovery should stop with --target`],
+        throw new PgtsError('option-required', `type=${policy.type} requires a target`, {
+          hints: [`set the point where recovery stops with --target`],
         })
       }
       settings.set(`recovery_target_${policy.type}`, policy.target)
@@ -79,14 +79,14 @@ export function recoverySettings(policy: RecoveryPolicy, major: number): Map<str
     settings.set('recovery_target_action', policy.targetAction)
   }
   if (policy.targetTimeline !== undefined) {
-    // Before 12 'current' was the default, and saying so meant 'latest'.
+    // Before 12 'current' was the default, and the explicit value 'current' meant 'latest'.
     if (modern || policy.targetTimeline !== 'current') settings.set('recovery_target_timeline', policy.targetTimeline)
   } else if (policy.type === 'immediate' && modern) {
-    // No timeline switch will happen, but the server would refuse to start when the latest one does not fit the backup.
+    // No timeline switch happens, but the server would not start if the latest timeline did not match the backup.
     settings.set('recovery_target_timeline', 'current')
   }
   refuseSeveralTargets(settings)
-  // It refuses what cannot be written, which is known before anything is overwritten.
+  // Refuses values that cannot be written, before any file is overwritten.
   for (const value of settings.values()) quoteSetting(value)
   return settings
 }
@@ -116,16 +116,16 @@ function ownSettings(options: RecoveryPolicy['options'], major: number): Map<str
 
 const TARGETS = ['', '_lsn', '_name', '_time', '_xid'].map((kind) => `recovery_target${kind}`)
 
-/** Servers from 12 on do not start with more than one, older ones take the last. */
+/** Version 12 and later do not start with more than one target, older ones use the last. */
 function refuseSeveralTargets(settings: ReadonlyMap<string, string>): void {
   const targets = TARGETS.filter((key) => (settings.get(key) ?? '') !== '')
   if (targets.length < 2) return
   throw new PgtsError('option-invalid', `recovery cannot have more than one target: ${targets.join(', ')}`, {
-    hints: ['name the target with --type and --target, and remove the other one from recovery-option'],
+    hints: ['set the target with --type and --target, and remove the other one from recovery-option'],
   })
 }
 
-/** All that recovery.conf may hold; servers before 12 do not start with anything else in it. */
+/** All settings allowed in recovery.conf; servers before 12 do not start with any other. */
 const RECOVERY_CONF = [
   'archive_cleanup_command',
   'primary_conninfo',
@@ -144,7 +144,7 @@ const RECOVERY_CONF = [
   'standby_mode',
   'trigger_file',
 ]
-/** Settings that were taken away, with the first version that does not start with them. */
+/** Removed settings, with the first version that does not start with them. */
 const REMOVED: Readonly<Record<string, number>> = { trigger_file: 12, promote_trigger_file: 16 }
 
 function refuseUnknown(key: string, major: number): void {
@@ -156,25 +156,28 @@ function refuseUnknown(key: string, major: number): void {
     {
       hints:
         major < RECOVERY_SETTINGS_SINCE
-          ? ['put settings of the server into postgresql.conf; recovery.conf takes those of recovery only']
+          ? ['set server settings in postgresql.conf; recovery.conf accepts recovery settings only']
           : ['remove it, and promote with pg_ctl promote or pg_promote()'],
     },
   )
 }
 
-/** Lines of a configuration file, under a heading. @param when local time in words */
+/** Lines of a configuration file, under a heading. @param when local time as text */
 export function settingsText(settings: ReadonlyMap<string, string>, when: string): string {
   const lines = [...settings].map(([key, value]) => `${key} = ${quoteSetting(value)}\n`)
   return `# Recovery settings generated by pgts restore on ${when}\n${lines.join('')}`
 }
 
 /**
- * A value as PostgreSQL's configuration files take it. Quotes are doubled; backslashes too, since the parser of these
- * files reads C escapes. A line break cannot be written.
+ * Quotes a value for PostgreSQL's configuration files. Quotes are doubled, and backslashes too, because the parser of
+ * these files interprets C escapes. A line break cannot be written.
  */
 export function quoteSetting(value: string): string {
   if (/[\n\r\0]/.test(value)) {
-    throw new PgtsError('option-invalid-value', `a recovery setting cannot hold a line break: '${bytesToText(value)}'`)
+    throw new PgtsError(
+      'option-invalid-value',
+      `a recovery setting cannot contain a line break: '${bytesToText(value)}'`,
+    )
   }
   return `'${value.replaceAll('\\', '\\\\').replaceAll("'", "''")}'`
 }
@@ -182,8 +185,8 @@ export function quoteSetting(value: string): string {
 const TARGET_SETTING = /^[\t ]*recovery_target(_action|_inclusive|_lsn|_name|_time|_timeline|_xid)?[\t ]*([=\t ]|$)/i
 
 /**
- * postgresql.auto.conf after the restore: what was there, with the targets of an earlier recovery commented out, then
- * the new settings.
+ * The new content of postgresql.auto.conf: the existing lines, with the targets of an earlier recovery commented out,
+ * then the new settings.
  */
 export function updatedAutoConf(
   existing: string | undefined,
@@ -200,8 +203,8 @@ export function updatedAutoConf(
 }
 
 /**
- * `<program> <options> archive-get %f "%p"`. PostgreSQL replaces `%f` and `%p` and passes the rest to a shell, so what a
- * shell would take apart is quoted, and a percent sign doubled.
+ * `<program> <options> archive-get %f "%p"`. PostgreSQL replaces `%f` and `%p` and passes the rest to a shell, so
+ * special characters of the shell are quoted, and percent signs doubled.
  */
 export function restoreCommand(program: string, options: readonly string[]): string {
   const words = [program, ...options].map((word) => shellWord(word).replaceAll('%', '%%'))

@@ -3,15 +3,15 @@ import type { Manifest, ManifestLink, ManifestTarget } from '../../format/manife
 import { bytesToText, compareBytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 
-/** Where the administrator wants things to go; paths are byte strings. */
+/** Where to restore; paths are byte strings. */
 export interface RemapPolicy {
   /** Absolute path of the data directory. */
   readonly pgPath: string
   /** Tablespace name or oid -> absolute path. */
   readonly tablespaceMap: ReadonlyMap<string, string>
-  /** Every tablespace without a map of its own goes to `<this>/<name>`. */
+  /** Tablespaces without an own map are restored to `<this>/<name>`. */
   readonly tablespaceMapAll?: string
-  /** Recreate links inside the data directory with their original destinations. */
+  /** Create links inside the data directory again with their original destinations. */
   readonly linkAll: boolean
   /** Path relative to the data directory -> link destination. */
   readonly linkMap: ReadonlyMap<string, string>
@@ -23,10 +23,10 @@ export interface RemapNote {
 }
 
 /**
- * The manifest as it is to be restored here: targets and links changed by the policy, and what there is to say about it.
- * Links that are neither mapped nor wanted (`linkAll`) are dropped; their content is restored in place.
+ * The manifest with targets and links changed by the policy, and the messages about these changes. Links that are
+ * neither mapped nor selected by `linkAll` are dropped; their content is restored in place.
  *
- * Throws `tablespace-map` and `link-map` for a request that fits nothing in the backup.
+ * Throws `tablespace-map` and `link-map` for a map without a match in the backup.
  */
 export function remap(manifest: Manifest, policy: RemapPolicy): { manifest: Manifest; notes: RemapNote[] } {
   const notes: RemapNote[] = []
@@ -71,7 +71,7 @@ export function remap(manifest: Manifest, policy: RemapPolicy): { manifest: Mani
   }
 }
 
-/** The tablespaces that move, each with its new location. */
+/** The tablespaces with a new location. */
 function tablespacePlaces(manifest: Manifest, policy: RemapPolicy): { target: ManifestTarget; path: string }[] {
   const places: { target: ManifestTarget; path: string }[] = []
   const used = new Set<string>()
@@ -83,7 +83,7 @@ function tablespacePlaces(manifest: Manifest, policy: RemapPolicy): { target: Ma
     if (byName !== undefined && byId !== undefined && byName !== byId) {
       throw new PgtsError(
         'tablespace-map',
-        `tablespace-map sends tablespace '${bytesToText(name)}' to '${bytesToText(byName)}' and by its id ${target.tablespaceId} to '${bytesToText(byId)}'`,
+        `tablespace-map maps tablespace '${bytesToText(name)}' to '${bytesToText(byName)}' and, by its id ${target.tablespaceId}, to '${bytesToText(byId)}'`,
         { hints: ['map a tablespace once, by its name or by its id'] },
       )
     }
@@ -97,7 +97,7 @@ function tablespacePlaces(manifest: Manifest, policy: RemapPolicy): { target: Ma
         'tablespace-map',
         `tablespace '${bytesToText(name)}' cannot be restored to the relative path '${bytesToText(path)}'`,
         {
-          hints: ['PostgreSQL needs an absolute path for a tablespace'],
+          hints: ['use an absolute path'],
         },
       )
     }
@@ -121,7 +121,7 @@ function tablespacePlaces(manifest: Manifest, policy: RemapPolicy): { target: Ma
   return places
 }
 
-/** Change where links point, and turn plain directories and files into links where an option says so. */
+/** Changes the destinations of links, and turns directories and files into links where an option maps them. */
 function mapLinks(
   manifest: Manifest,
   policy: RemapPolicy,
@@ -148,7 +148,7 @@ function mapLinks(
       throw new PgtsError(
         'link-map',
         `'${bytesToText(destination)}' is not long enough to be the destination for file link '${bytesToText(link)}'`,
-        { hints: ['name a directory and a file, for example /etc/postgresql/postgresql.conf'] },
+        { hints: ['use the path of a file, for example /etc/postgresql/postgresql.conf'] },
       )
     }
     say('info', `${known === undefined ? '' : 'map '}link '${bytesToText(link)}' to '${bytesToText(destination)}'`)
@@ -164,7 +164,7 @@ function mapLinks(
 function joinName(directory: string, name: string): string {
   if (name === '.' || name === '..' || name.includes('/')) {
     throw new PgtsError('tablespace-map', `tablespace '${bytesToText(name)}' cannot have a directory of that name`, {
-      hints: ['give this tablespace a path of its own with tablespace-map'],
+      hints: ['set a path for this tablespace with tablespace-map'],
     })
   }
   return `${directory}/${name}`

@@ -4,8 +4,8 @@ import { PgtsError } from '../../util/error.ts'
 import { loadCodec } from '../../codec/registry.ts'
 
 /**
- * Checks whether this build can restore the backup, before anything on disk is changed.
- * [029] the manifest lists no files, [067] this build cannot read how it is compressed.
+ * Checks that this build can restore the backup, before anything on disk is changed. Throws [029] if the manifest lists
+ * no files, [067] if this build cannot read its compression.
  */
 export async function assertRestorable(manifest: Manifest, label: string): Promise<void> {
   if (manifest.files.length === 0) {
@@ -15,8 +15,8 @@ export async function assertRestorable(manifest: Manifest, label: string): Promi
 }
 
 /**
- * The manifest without what this restore leaves out: tablespace_map, which would make the server create the
- * links again where they were, and settings that the user wants to keep.
+ * The manifest without the files that this restore omits: tablespace_map, from which the server would create the links
+ * at their old destinations, and settings to preserve.
  *
  * @param preserved names in the data directory
  */

@@ -16,7 +16,7 @@ import { translate } from './file-system.ts'
 import type { RestoredFile, RestoreFileJob } from './restore-job.ts'
 import type { RestoreFile } from './restore-job.ts'
 
-/** Fetch all blocks of a file into an open, empty one. What cannot be proven is `checksum` [026]. */
+/** Writes all blocks of a file to an open, empty one. A mismatch throws `checksum` [026]. */
 export async function copyBlocks(
   fd: number,
   file: RestoreFile,
@@ -37,10 +37,10 @@ export async function copyBlocks(
 }
 
 /**
- * Make an existing file right: only blocks that differ are fetched and written. A death in between leaves a file whose
- * time is now, so no later restore takes it for finished.
+ * Updates an existing file: only blocks that differ are fetched and written. If the process dies, the mtime of the file
+ * is recent, so a later restore does not consider it finished.
  *
- * @returns undefined when the file has to be created: it is missing, not a plain file, or has a second name
+ * @returns undefined if the file must be created: it is missing, not a regular file, or has a second hard link
  */
 export async function reviseBlocks(
   file: RestoreFile,
@@ -52,7 +52,7 @@ export async function reviseBlocks(
   if (existing === undefined) return undefined
   const { fd, stat } = existing
   try {
-    // A second name elsewhere shares the content: what is written here would be written there.
+    // A second hard link shares the content: it would be changed as well.
     if (stat.nlink > 1) return undefined
     const { blockSize, checksumSize } = file.stored!.blocks!
     const there = hashBlocks(fd, Math.min(stat.size, file.sizeBytes), blockSize, checksumSize, env.buffer)
@@ -71,7 +71,7 @@ export async function reviseBlocks(
       return true
     }
     const checksum = await writeBlocks(fd, map, differs, file, job, env, signal)
-    // The checksums agreed but the content does not: all blocks are read again.
+    // The block checksums agreed, but the content differs: all blocks are fetched again.
     if (checksum !== file.checksum || fs.fstatSync(fd).size !== file.sizeBytes) return undefined
     finishFile(fd, file)
     return { outcome: 'restored', revisedBytes }
@@ -119,7 +119,7 @@ function mapOf(file: RestoreFile, job: RestoreFileJob, env: JobEnv, signal: Abor
   )
 }
 
-/** @returns SHA-1 of the whole file after that */
+/** @returns SHA-1 of the whole file after the writes */
 async function writeBlocks(
   fd: number,
   map: BlockMap,
@@ -130,7 +130,7 @@ async function writeBlocks(
   signal: AbortSignal,
 ): Promise<string> {
   const { stanza, references, compressType, cipherPass } = job
-  // Blocks mostly come in the order of the file; then it need not be read again to be proven.
+  // Blocks usually arrive in the order of the file; then it is hashed without reading it again.
   const hash = createHash('sha1')
   let inOrder = 0
   const ranges = planReads(map, isNeeded).map((range) => {

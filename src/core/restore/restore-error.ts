@@ -3,17 +3,17 @@ import { isPgtsError, PgtsError } from '../../util/error.ts'
 import type { JobEnv } from '../worker-env.ts'
 import type { RestoreFile } from './restore-job.ts'
 
-/** The stored file differs from its manifest entry. */
+/** The error if the stored file differs from its manifest entry. */
 export function mismatch(file: RestoreFile, env: JobEnv, actual: string): PgtsError {
   return new PgtsError(
     'checksum',
     `error restoring '${bytesToText(file.path)}': ${storedAs(file, env)} decodes to ${actual}` +
-      ` where the backup has ${file.sizeBytes} bytes with SHA-1 ${file.checksum}`,
+      `, expected by the manifest ${file.sizeBytes} bytes with SHA-1 ${file.checksum}`,
     { hints: otherSource },
   )
 }
 
-/** What went wrong while reading, with the names of both files. What concerns the target passes as it is. */
+/** Adds the names of both files to a read error. An error about the target is returned unchanged. */
 export function explain(error: unknown, file: RestoreFile, env: JobEnv): unknown {
   const codes = ['format', 'crypto', 'file-missing', 'file-read', 'file-open', 'path-missing'] as const
   if (!codes.some((code) => isPgtsError(error, code)) || !isPgtsError(error)) return error
@@ -32,5 +32,5 @@ function storedAs(file: RestoreFile, env: JobEnv): string {
 }
 
 const otherSource = [
-  'this copy of the backup is damaged: restore another set (--set) or from another repository (--repo) with --delta',
+  'this copy of the backup is corrupt: restore another set (--set), or from another repository (--repo), with --delta',
 ]

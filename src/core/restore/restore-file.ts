@@ -16,8 +16,8 @@ import { copyBlocks, reviseBlocks } from './restore-blocks.ts'
 import type { RestoredFile, RestoreFile, RestoreFileJob } from './restore-job.ts'
 
 /**
- * Job handler: restore files to disk. Every byte is verified; a mismatch is `checksum` [026]. A file is durable,
- * with its time, mode and owner, when its result is returned; the entry in its directory is synced by the caller.
+ * Job handler: restores files. Every byte is verified; a mismatch throws `checksum` [026]. A file is durable, with its
+ * time, mode and owner, when its result is returned; the caller syncs its directory.
  */
 export async function restoreBatch(job: RestoreFileJob, env: WorkerEnv, signal: AbortSignal): Promise<RestoredFile[]> {
   await loadCodec(job.compressType)
@@ -25,13 +25,13 @@ export async function restoreBatch(job: RestoreFileJob, env: WorkerEnv, signal: 
   await using finishing = new FinishQueue()
   const { files, buffer } = env
   const { storage } = await env.repository(job.repoKey)
-  const there = lookedAt(job, buffer, signal)
-  await using reads = plannedReads(storage, wantedRanges(job, there), signal)
-  const near = { files, buffer, storage: reads.storage }
+  const existing = checkExisting(job, buffer, signal)
+  await using reads = plannedReads(storage, wantedRanges(job, existing), signal)
+  const jobEnv = { files, buffer, storage: reads.storage }
   for (const file of job.files) {
     signal.throwIfAborted()
     const { name, path, sizeBytes, checksum } = file
-    const outcome = there.get(file) === true ? matches : await restoreFile(file, job, finishing, near, signal)
+    const outcome = existing.get(file) === true ? matches : await restoreFile(file, job, finishing, jobEnv, signal)
     results.push({ name, path, sizeBytes, checksum, ...outcome })
   }
   await finishing.drain()
@@ -41,26 +41,27 @@ export async function restoreBatch(job: RestoreFileJob, env: WorkerEnv, signal: 
 const matches = { outcome: 'matches' } as const
 
 /**
- * Which existing files have the right content already, proven by checksum; those are finished. All files of a job are
- * checked before anything is read, so that the reads can be planned. Files in blocks are checked block by block later.
+ * Finds existing files with the correct content, verified by checksum, and finishes them. All files of a job are
+ * checked before anything is read, so that the reads can be planned. Block incremental files are checked block by block
+ * later.
  */
-function lookedAt({ files }: RestoreFileJob, buffer: Buffer, signal: AbortSignal): Map<RestoreFile, boolean> {
-  const there = new Map<RestoreFile, boolean>()
+function checkExisting({ files }: RestoreFileJob, buffer: Buffer, signal: AbortSignal): Map<RestoreFile, boolean> {
+  const existing = new Map<RestoreFile, boolean>()
   for (const file of files) {
     signal.throwIfAborted()
     if (file.action !== 'check' || file.stored?.blocks !== undefined) continue
     const isRight = (fd: number) => sha1OfStart(fd, file.sizeBytes, buffer) === file.checksum
-    there.set(file, keepExisting(file, isRight))
+    existing.set(file, keepExisting(file, isRight))
   }
-  return there
+  return existing
 }
 
 /** The ranges that are certainly read, in the order of reading. */
-function wantedRanges({ files }: RestoreFileJob, there: ReadonlyMap<RestoreFile, boolean>): WantedRange[] {
+function wantedRanges({ files }: RestoreFileJob, existing: ReadonlyMap<RestoreFile, boolean>): WantedRange[] {
   const wanted: WantedRange[] = []
   for (const file of files) {
     const { action, stored } = file
-    const isRead = action === 'create' || action === 'rewrite' || there.get(file) === false
+    const isRead = action === 'create' || action === 'rewrite' || existing.get(file) === false
     if (!isRead || stored?.repoSizeBytes === undefined) continue
     const offset = stored.slice?.offset ?? 0
     wanted.push({ name: stored.repoName, offset, length: stored.repoSizeBytes })
@@ -76,7 +77,7 @@ async function restoreFile(
   signal: AbortSignal,
 ): Promise<Pick<RestoredFile, 'outcome' | 'revisedBytes'>> {
   const inBlocks = file.stored?.blocks !== undefined
-  // A file that cannot be kept (not readable, replaced since the plan was made) is copied.
+  // A file that cannot be kept (unreadable, or replaced since the plan was made) is copied.
   if (file.action === 'keep' && keepExisting(file, () => true)) return { outcome: 'kept' }
   if (file.action === 'check' && inBlocks) {
     const revised = await reviseBlocks(file, job, env, signal)
@@ -85,7 +86,7 @@ async function restoreFile(
   const fd = createNew(file.path)
   const behind = new WriteBehind(fd)
   try {
-    // A hole of the right length: it takes no space, and all its pages read as new ones.
+    // A hole of the full length: it takes no space, and all its pages read as new pages.
     if (file.action === 'zero') makeHole(fd, file)
     else if (inBlocks) await copyBlocks(fd, file, job, env, signal)
     else if (file.sizeBytes > 0) await copyContent(fd, behind, file, job, env, signal)
@@ -99,7 +100,7 @@ async function restoreFile(
   return { outcome: file.action === 'zero' ? 'zeroed' : 'restored' }
 }
 
-/** Decode the stored bytes into an open, empty file. */
+/** Decodes the stored bytes into an open, empty file. */
 async function copyContent(
   fd: number,
   behind: WriteBehind,
@@ -119,7 +120,7 @@ async function copyContent(
     const source = await env.storage.read(stored.repoName, { ...rangeOf(stored, env), signal })
     const sink = {
       write(chunk: Uint8Array): void {
-        // Damaged bytes may decode to any length; what is beyond the file must not fill the disk.
+        // Corrupt bytes may decode to any length: stop, so that they do not fill the disk.
         if (content.bytes > file.sizeBytes) throw mismatch(file, env, `more than ${file.sizeBytes} bytes`)
         writeFully(fd, chunk, null, file.path)
         behind.wrote(chunk.length)
@@ -129,12 +130,12 @@ async function copyContent(
   } catch (error) {
     throw explain(error, file, env)
   }
-  // Both: a length that is wrong in the manifest would go on into the next backup as if it were right.
+  // Checks both: the next backup would inherit a wrong size of the manifest.
   if (content.hex() === file.checksum && content.bytes === file.sizeBytes) return
   throw mismatch(file, env, `${content.bytes} bytes with SHA-1 ${content.hex()}`)
 }
 
-/** A local file is read to its end; elsewhere a known length lets several requests read ahead. */
+/** A local file is read to its end; on remote storage a known length allows parallel requests. */
 function rangeOf({ slice, repoSizeBytes }: NonNullable<RestoreFile['stored']>, env: JobEnv): ByteRange {
   if (slice !== undefined) return slice
   if (env.storage.parallel === undefined || repoSizeBytes === undefined) return {}

@@ -23,18 +23,18 @@ export interface RestoreFilesRequest {
   progress(progress: LockProgress): void
 }
 
-/** How many files, and how many of their bytes, came how. */
+/** Number of files and bytes by outcome. */
 export interface RestoreFilesSummary {
   readonly files: number
   readonly restored: number
   readonly restoredBytes: number
-  /** There already, proven by checksum or (delta with force) by size and time. */
+  /** Existing files that are correct, by checksum or (delta with force) by size and time. */
   readonly unchanged: number
-  /** Files of databases that were not wanted: their length without their content. */
+  /** Files of excluded databases: their length without content. */
   readonly zeroed: number
 }
 
-/** Restore every planned file, verified and durable, and report the progress. */
+/** Restores every planned file, verified and durable, and reports progress. */
 export async function restoreFiles(request: RestoreFilesRequest): Promise<RestoreFilesSummary> {
   const { plan, log, signal } = request
   const totalBytes = plan.sizeBytes
@@ -63,7 +63,9 @@ export async function restoreFiles(request: RestoreFilesRequest): Promise<Restor
   return summary
 }
 
-/** A small file is opened, written, synced and closed in the time in which so many bytes of a large one are decoded. */
+/**
+ * Cost of opening, syncing and closing a small file, as the number of bytes of a large file decoded in the same time.
+ */
 const FILE_BYTES = 64 * 1024
 
 function weightOf({ files }: RestoreFileJob): number {
@@ -86,7 +88,7 @@ function describe(file: RestoredFile, pctCplt: number): string {
   )
 }
 
-/** In hundredths of a percent, as the lock file has it. */
+/** In hundredths of a percent, the unit of the lock file. */
 function percent(doneBytes: number, totalBytes: number): number {
   return totalBytes === 0 ? 10_000 : Math.floor((doneBytes / totalBytes) * 10_000)
 }

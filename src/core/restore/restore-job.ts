@@ -2,9 +2,9 @@ import type { CompressType } from '../../util/compress-type.ts'
 import type { TargetFile } from './durable-file.ts'
 import type { FileAction } from './plan.ts'
 
-/** How the blocks of a file are stored. Sizes in bytes. */
+/** How a file is stored block incremental. Sizes in bytes. */
 export interface RestoreBlocks {
-  /** Of the super blocks that the file's own backup holds, and of the map after them. */
+  /** Offset of the super blocks in the file's own backup; the map follows them. */
   readonly offset: number
   readonly repoSizeBytes: number
   readonly mapSizeBytes: number
@@ -14,34 +14,34 @@ export interface RestoreBlocks {
 
 /** One file to restore. Sizes in bytes, paths and names are byte strings. */
 export interface RestoreFile extends TargetFile {
-  /** Manifest name. */
+  /** Name in the manifest. */
   readonly name: string
   readonly action: FileAction
   /** SHA-1 of the content, hex. */
   readonly checksum: string
-  /** Absent for an empty file and a zeroed one: those are never read from the repository. */
+  /** Absent for an empty and a zeroed file: they are never read from the repository. */
   readonly stored?: {
     readonly repoName: string
-    /** Of the content as it is stored, in a bundle or on its own; absent: not known. */
+    /** Stored size, bundled or not; absent: unknown. */
     readonly repoSizeBytes?: number
-    /** Of a bundle: where this file's bytes are. */
+    /** Position in a bundle. */
     readonly slice?: { readonly offset: number; readonly length: number }
-    /** Of a block incremental file, bundled or not. */
+    /** Present for a block incremental file, bundled or not. */
     readonly blocks?: RestoreBlocks
   }
 }
 
-/** A few files at a time, so that small ones do not cost a message each. */
+/** A few files per job, so that small ones do not need a message each. */
 export interface RestoreFileJob {
   readonly repoKey: number
   readonly files: readonly RestoreFile[]
   readonly compressType: CompressType
-  /** Files in bundles are compressed and encrypted in the raw form. */
+  /** Bundled files are compressed and encrypted in the raw form. */
   readonly bundleRaw: boolean
   readonly stanza: string
-  /** Labels of the chain, in the order in which block maps count them. */
+  /** Labels of the chain, in the order of the indexes in block maps. */
   readonly references: readonly string[]
-  /** Passphrase of the backup set's files; absent: the repository is not encrypted. */
+  /** Passphrase of the files of the backup set; absent: the repository is not encrypted. */
   readonly cipherPass?: string
 }
 
@@ -50,8 +50,8 @@ export interface RestoredFile {
   readonly path: string
   readonly sizeBytes: number
   readonly checksum: string
-  /** `kept`: size and time agreed; `matches`: the checksum did; `empty`: nothing to copy; `zeroed`: not wanted. */
+  /** `kept`: size and time agree; `matches`: the checksum agrees; `empty`: nothing to copy; `zeroed`: not selected. */
   readonly outcome: 'restored' | 'matches' | 'kept' | 'empty' | 'zeroed'
-  /** Of an existing file of which only some blocks were wrong: how many bytes were fetched and written. */
+  /** For an existing file with some different blocks: number of bytes fetched and written. */
   readonly revisedBytes?: number
 }

@@ -4,11 +4,11 @@ import type { Layout } from './layout.ts'
 import { listNames, statEntry, type FoundEntry } from './file-system.ts'
 
 /**
- * What is in the places that a restore fills, by absolute path; a directory comes before what it holds. A target's own
- * path may be a link; below it links are listed and never walked. A directory that is not in the backup is listed
- * without its content, because it will go as a whole.
+ * The current content of the places that a restore fills, by absolute path; a directory comes before its content. The
+ * path of a target may be a link; links below it are listed, not followed. A directory that is not in the backup is
+ * listed without its content, because it is removed as a whole.
  *
- * @param skip absolute paths that the restore leaves alone
+ * @param skip absolute paths that the restore does not touch
  */
 export function scanTargets(manifest: Manifest, layout: Layout, skip: ReadonlySet<string>): Map<string, FoundEntry> {
   const found = new Map<string, FoundEntry>()
@@ -25,7 +25,7 @@ export function scanTargets(manifest: Manifest, layout: Layout, skip: ReadonlySe
   }
   for (const place of layout.places) {
     if (place.kind === 'tablespace') {
-      // The location of a tablespace may hold directories of other PostgreSQL versions: only ours is looked into.
+      // The location of a tablespace may contain directories of other PostgreSQL versions: only ours is listed.
       const location = parentOf(place.path)
       const entry = statEntry(location, { follow: true })
       if (entry !== undefined) found.set(location, entry)

@@ -3,17 +3,17 @@ import { formatLsn, parseLsn } from '../../format/wal-segment.ts'
 import { fromPlainError, PgtsError, type PlainError } from '../../util/error.ts'
 import { describeFailure } from '../archive/repository-failures.ts'
 
-/** What the repositories offer, in key order. */
+/** The backups of the repositories, in the order of their keys. */
 export interface RepositoryBackups {
   readonly key: number
-  /** Undefined when backup.info could not be read; `failure` is the reason. */
+  /** Undefined if backup.info could not be read; `failure` is the reason. */
   readonly info?: BackupInfo
   readonly failure?: PlainError
 }
 
 export type SetRequest =
   | { readonly kind: 'set'; readonly label: string }
-  /** Also for a target by name or xid: where that lies in the WAL is not known beforehand. */
+  /** Also for a target by name or xid, whose position in the WAL is not known in advance. */
   | { readonly kind: 'latest' }
   /** Seconds since the epoch. */
   | { readonly kind: 'time'; readonly target: number; readonly text: string }
@@ -26,16 +26,16 @@ export interface SelectedSet {
 }
 
 /**
- * The backup to restore: from the first repository, in key order, that has a fitting one.
+ * Selects the backup to restore: from the first repository, in key order, that has a matching one.
  *
  *  - a set by its label
  *  - latest: the newest one, which must be of the current cluster
  *  - time: the newest that stopped before the target (whole seconds: a stop within the target's second is too late)
- *  - lsn: the newest whose stop LSN is not beyond the target
+ *  - lsn: the newest whose stop LSN is not after the target
  *
- * Throws `backup-set-invalid` [075], naming the nearest sets that exist; if a repository cannot be read, which may have a
- * fitting one, its error instead. With several repositories the message has a line for each.
- * @param showTime seconds since the epoch -> words, in local time as labels are
+ * Throws `backup-set-invalid` [075], with the nearest existing sets; if a repository that may have a matching backup
+ * cannot be read, its error instead. With several repositories the message has a line for each.
+ * @param showTime converts seconds since the epoch to text, in local time as in labels
  */
 export function selectSet(
   repositories: readonly RepositoryBackups[],
@@ -59,7 +59,7 @@ export function selectSet(
     for (const { message } of skipped) options.warn(message)
     return { repoKey: key, entry, info }
   }
-  // With several repositories the error lists what each of them has.
+  // With several repositories the error message lists these findings.
   if (repositories.length === 1) for (const { message, unusable } of skipped) if (!unusable) options.warn(message)
   throw unreadable(repositories) ?? notFound(repositories, request, options.showTime)
 }
@@ -82,8 +82,8 @@ function choose(
         `the latest backup set found '${newest.label}' on repo${key} is from a prior version of PostgreSQL`,
         {
           hints: [
-            'take a backup of the cluster as it is after stanza-upgrade',
-            `use --set=${newest.label}, or --type=time or --type=lsn, to restore the cluster as it was before`,
+            'take a backup of the current cluster after stanza-upgrade',
+            `use --set=${newest.label}, or --type=time or --type=lsn, to restore the cluster of the prior version`,
           ],
         },
       )
@@ -92,9 +92,7 @@ function choose(
     case 'lsn':
       for (const backup of newestFirst) {
         if (backup.lsnStop === undefined) {
-          warn(
-            `repo${key}: backup ${backup.label} does not say at which LSN it stopped: older sets must be chosen with --set`,
-          )
+          warn(`repo${key}: backup ${backup.label} does not record its stop LSN: select older sets with --set`)
           return undefined
         }
         if (parseLsn(backup.lsnStop) <= request.target) return backup
@@ -103,7 +101,10 @@ function choose(
   }
 }
 
-/** The first repository that cannot be read gives the code: it may have the backup, so none can be called missing. */
+/**
+ * The error code of the first unreadable repository: it may have the backup, so the backup cannot be reported as
+ * missing.
+ */
 function unreadable(repositories: readonly RepositoryBackups[]): PgtsError | undefined {
   const failures = repositories.flatMap(({ failure }) =>
     failure === undefined || failure.code === 'file-missing' ? [] : [failure],
@@ -122,7 +123,7 @@ function findings(repositories: readonly RepositoryBackups[]): string[] {
   return repositories.map(({ key, info, failure }) => {
     if (failure !== undefined) return describeFailure(key, fromPlainError(failure))
     const count = info?.backups.length ?? 0
-    return count === 0 ? `repo${key}: no backup sets to restore` : `repo${key}: ${count} backup sets, none fits`
+    return count === 0 ? `repo${key}: no backup sets to restore` : `repo${key}: ${count} backup sets, none matches`
   })
 }
 
@@ -142,16 +143,16 @@ function notFound(
     if (!several) hints.push(`repo${key}: ${failure.message}`)
     hints.push(...failure.hints)
   }
-  // Without backup.info it is not known whether the repository, or only the configured path, has no backup.
+  // Without backup.info it is unknown whether the repository has no backup or the configured path is wrong.
   if (all.length === 0 && repositories.every(({ failure }) => failure === undefined))
-    hints.push('run info to see what the repositories hold; take a backup first')
+    hints.push('run info to see the backups of the repositories; take a backup first')
   const error = (message: string) =>
     new PgtsError('backup-set-invalid', [message, ...(several ? findings(repositories) : [])].join('\n'), {
       hints: [...new Set(hints)],
     })
   switch (request.kind) {
     case 'set': {
-      // The nearest in time: labels begin with it, so they compare as times do.
+      // Nearest in time: labels begin with the time, so they sort by time.
       const sorted = all.map(describe).sort()
       const at = sorted.findIndex((text) => text > request.label)
       const from = Math.max(0, (at < 0 ? sorted.length : at) - 2)
@@ -164,7 +165,7 @@ function notFound(
     case 'lsn': {
       const oldest = [...all].sort((a, b) => a.backup.timestampStop - b.backup.timestampStop)[0]
       if (oldest !== undefined) {
-        hints.push(`the oldest backup is ${describe(oldest)}: recovery can reach what came after that, not before`)
+        hints.push(`the oldest backup is ${describe(oldest)}: recovery can only reach later points in time`)
       }
       return error(
         request.kind === 'time'

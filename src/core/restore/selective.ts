@@ -2,14 +2,14 @@ import type { Manifest } from '../../format/manifest.ts'
 import { bytesToText, compareBytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 
-/** Databases that the user named, each by its name or its oid; byte strings. */
+/** Databases selected by the user, each by name or oid; byte strings. */
 export interface DatabaseChoice {
-  /** When not empty, all other databases of users come back zeroed. */
+  /** If not empty, all other user databases are restored as zeroed files. */
   readonly include: readonly string[]
   readonly exclude: readonly string[]
 }
 
-/** Databases whose files come back with their length and no content, as sparse files. */
+/** Databases whose files are restored with their length but without content, as sparse files. */
 export interface Selection {
   /** Oids in ascending order. */
   readonly zeroed: readonly number[]
@@ -18,17 +18,17 @@ export interface Selection {
   isZeroed(fileName: string): boolean
 }
 
-/** From here on oids are given to databases (and everything else) that users make. */
+/** First oid of user-created databases and other objects. */
 const FIRST_USER_OID = 16384
 const SYSTEM_DATABASES: ReadonlySet<string> = new Set(['template0', 'template1', 'postgres'])
 
 /**
- * Which files of a backup come back zeroed. `PG_VERSION` of a zeroed database stays real, so that the server accepts the
- * directory: the database cannot be used, but it can be dropped.
+ * Selects the databases to restore as zeroed files. `PG_VERSION` of a zeroed database keeps its content, so that the
+ * server accepts the directory: the database cannot be used, but it can be dropped.
  *
- * @returns undefined when everything is wanted
- * @throws PgtsError db-missing for a database that is not in the backup; db-invalid for one that is named twice, or a
- *   system database to include: those always come back
+ * @returns undefined if all databases are selected
+ * @throws PgtsError db-missing for a database that is not in the backup; db-invalid for one that is both included and
+ * excluded, or for a system database to include: those are always restored
  */
 export function selectDatabases(manifest: Manifest, choice: DatabaseChoice): Selection | undefined {
   if (choice.include.length === 0 && choice.exclude.length === 0) return undefined
@@ -38,7 +38,7 @@ export function selectDatabases(manifest: Manifest, choice: DatabaseChoice): Sel
   const known = knownDatabases(manifest, place)
   if (known.size === 0) {
     throw new PgtsError('format', `backup ${manifest.label} has no databases to select from`, {
-      hints: ['is this the backup of a complete cluster?'],
+      hints: ['check that this is the backup of a complete cluster'],
     })
   }
   const find = (name: string, option: string) => findDatabase(manifest, known, name, option)
@@ -47,12 +47,12 @@ export function selectDatabases(manifest: Manifest, choice: DatabaseChoice): Sel
   for (const oid of included) {
     const { shown, system } = known.get(oid)!
     if (system) {
-      throw new PgtsError('db-invalid', `db-include names the system database ${shown}, which always comes back`, {
-        hints: ['leave it out of db-include'],
+      throw new PgtsError('db-invalid', `db-include names the system database ${shown}, which is always restored`, {
+        hints: ['remove it from db-include'],
       })
     }
     if (excluded.has(oid)) {
-      throw new PgtsError('db-invalid', `database ${shown} is named by both db-include and db-exclude`)
+      throw new PgtsError('db-invalid', `database ${shown} is in both db-include and db-exclude`)
     }
   }
 
@@ -80,7 +80,7 @@ interface KnownDatabase {
   readonly system: boolean
 }
 
-/** Databases that have a directory in the backup, and the system databases whatever they have. */
+/** Databases with a directory in the backup, and all system databases. */
 function knownDatabases(manifest: Manifest, place: RegExp): Map<number, KnownDatabase> {
   const known = new Map<number, KnownDatabase>()
   const names = new Map(manifest.databases.map(({ oid, name }) => [oid, name]))
@@ -99,7 +99,7 @@ function knownDatabases(manifest: Manifest, place: RegExp): Map<number, KnownDat
   return known
 }
 
-/** An oid wins over a name: a database may be called `16402`. */
+/** An oid takes precedence over a name, because a database may be called `16402`. */
 function findDatabase(
   manifest: Manifest,
   known: ReadonlyMap<number, KnownDatabase>,
@@ -114,7 +114,7 @@ function findDatabase(
     hints: [
       `databases of this backup: ${all.join(', ')}`,
       ...(manifest.databases.length === 0
-        ? ['an offline backup does not know the names of databases: use their oids']
+        ? ['use oids: an offline backup does not contain the names of databases']
         : []),
     ],
   })

@@ -6,11 +6,11 @@ export interface TimeTarget {
   /** Seconds since the epoch, with a fraction. */
   readonly seconds: number
   /**
-   * The same moment in the one form that every server reads alike, `2026-01-31 23:15:07.5+01`. Servers refuse some of the
-   * forms that are taken here, and read a time without a zone in their own TimeZone setting.
+   * The same time in a form that every server interprets identically, `2026-01-31 23:15:07.5+01`. Servers refuse some
+   * of the accepted forms, and interpret a time without a zone in their own TimeZone setting.
    */
   readonly text: string
-  /** Was the zone left out, so that local time was assumed? */
+  /** True if there was no zone, so that local time was assumed. */
   readonly assumedLocal: boolean
 }
 
@@ -18,20 +18,20 @@ const TIME =
   /^(\d{4})-(\d{1,2})-(\d{1,2})(?:(?:[Tt]| +[Tt]?)(\d{1,2}):(\d{2})(?::(\d{2})(?:[.,](\d+))?)?)?\s*([Zz]|[+-]\d{1,2}(?::\d{2}(?::\d{2})?)?|[+-]\d{3,4}|[+-]\d{6}|[A-Za-z_]+(?:\/[A-Za-z0-9_+-]+)*)?$/
 
 /**
- * A time as PostgreSQL takes it: `2026-01-31 23:15:07.5+01`, `... Europe/Berlin`, `... UTC`; without zone local time.
- * Throws `format` [029] for what is no time, and for zone abbreviations, whose meaning depends on the server.
+ * Parses a time in PostgreSQL's form: `2026-01-31 23:15:07.5+01`, `... Europe/Berlin`, `... UTC`; without zone local
+ * time. Throws `format` [029] for an invalid time, and for zone abbreviations, whose meaning depends on the server.
  *
- * @param localZone tests fix it
+ * @param localZone set by tests
  */
 export function parseTimeTarget(text: string, localZone: Zone = systemZone()): TimeTarget {
   const parts = TIME.exec(text.trim())
-  if (parts === null) throw nonsense(text)
+  if (parts === null) throw invalidTime(text)
   const wall = wallOf(parts)
-  if (wall === undefined) throw nonsense(text)
+  if (wall === undefined) throw invalidTime(text)
   const zone = parts[8]
   const seconds = zone === undefined ? timeOfWall(localZone, wall) : secondsIn(zone, wall)
-  if (seconds === undefined) throw nonsense(text, `the time zone '${zone ?? ''}' is not known here`)
-  // Servers count microseconds. What is cut off here they would round up, past the moment that was meant.
+  if (seconds === undefined) throw invalidTime(text, `unknown time zone '${zone ?? ''}'`)
+  // Servers use microseconds, and would round further digits up, past the intended time.
   const fraction = (parts[7] ?? '').slice(0, 6)
   return {
     seconds: seconds + Number(`0.${fraction}0`),
@@ -40,13 +40,13 @@ export function parseTimeTarget(text: string, localZone: Zone = systemZone()): T
   }
 }
 
-/** Is it a time, but for an abbreviation of a zone (`2026-01-31 23:15:07 CET`) that only the server can interpret? */
+/** True for a valid time with a zone abbreviation (`2026-01-31 23:15:07 CET`), which only the server can interpret. */
 export function hasUnknownZone(text: string): boolean {
   const parts = TIME.exec(text.trim())
   return parts !== null && wallOf(parts) !== undefined && /^[A-Za-z]{3,}$/.test(parts[8] ?? '')
 }
 
-/** Servers take offsets below 16 hours. */
+/** Servers accept offsets below 16 hours. */
 const MOST_OFFSET = 16 * 3600 - 1
 
 function timeText(seconds: number, offset: number, fraction: string): string {
@@ -54,7 +54,7 @@ function timeText(seconds: number, offset: number, fraction: string): string {
   return dateTimeText(wallTime(UTC, seconds + shown)) + (fraction === '' ? '' : `.${fraction}`) + offsetText(shown)
 }
 
-/** As if it were UTC; undefined when there is no such time. 24:00:00 and a second of 60 are those of the server. */
+/** Interpreted as UTC; undefined if there is no such time. Servers accept 24:00:00 and a second of 60. */
 function wallOf(parts: RegExpExecArray): number | undefined {
   const number = (index: number) => Number(parts[index] ?? '0')
   const [year, month, day, hour, minute, second] = [1, 2, 3, 4, 5, 6].map(number) as Numbers
@@ -66,7 +66,7 @@ function wallOf(parts: RegExpExecArray): number | undefined {
 }
 type Numbers = [number, number, number, number, number, number]
 
-/** Seconds since the epoch; undefined when there is no such zone. */
+/** Seconds since the epoch; undefined if there is no such zone. */
 function secondsIn(zone: string, wall: number): number | undefined {
   if (/^(z|utc|gmt)$/i.test(zone)) return wall
   const numeric =
@@ -77,7 +77,7 @@ function secondsIn(zone: string, wall: number): number | undefined {
     const offset = hours * 3600 + minutes * 60 + seconds
     return numeric[1] === '-' ? wall + offset : wall - offset
   }
-  // Abbreviations such as EST depend on the server's table; only names of the tz database are certain.
+  // Abbreviations such as EST depend on the server's table; only names of the tz database are unambiguous.
   return zone.includes('/') ? secondsInNamed(zone, wall) : undefined
 }
 
@@ -100,16 +100,16 @@ function secondsInNamed(zone: string, wall: number): number | undefined {
   }
   const [before, after] = [offsetAt(wall - DAY), offsetAt(wall + DAY)]
   const right = [before, after].filter((offset) => offsetAt(wall - offset) === offset)
-  // Where the clocks show it twice, or never, the server takes the offset that is further west.
+  // If the clocks show the time twice, or never, the server uses the offset further west.
   const [only] = new Set(right)
   const isCertain = only !== undefined && new Set(right).size === 1
   return wall - (isCertain ? only : Math.min(before, after))
 }
 
-function nonsense(text: string, why = 'it is not a time'): PgtsError {
+function invalidTime(text: string, why = 'not a time'): PgtsError {
   return new PgtsError('format', `unable to choose a backup set for the time '${text}': ${why}`, {
     hints: [
-      "write it as '2026-01-31 23:15:07+01' (YYYY-MM-DD HH:MM:SS, a fraction if needed, offset from UTC); without an offset local time is meant",
+      "use the form '2026-01-31 23:15:07+01' (YYYY-MM-DD HH:MM:SS, optional fraction, offset from UTC); without an offset it is local time",
     ],
   })
 }

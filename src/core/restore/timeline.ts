@@ -15,7 +15,7 @@ import { parseTargetTimeline } from './recovery-target.ts'
 import type { TimelinePart } from './wal-reach.ts'
 
 export interface TimelineRequest {
-  /** Where the archive of the backup's cluster is. */
+  /** Archive of the backup's cluster. */
   readonly stanza: string
   /** `15-1` */
   readonly archiveId: string
@@ -31,9 +31,9 @@ export interface TimelineRequest {
 }
 
 /**
- * The timelines that recovery goes along, that of the backup first. Refuses a restore whose recovery could never reach the
- * target timeline, before anything is overwritten: the server would only say so at the end, when it starts. [058] the
- * timeline does not fit, [055] its history is not archived.
+ * The timelines that recovery follows, beginning with that of the backup. Before anything is overwritten, refuses a
+ * restore whose recovery can never reach the target timeline; the server would only report it when it starts. [058] the
+ * timeline does not match, [055] its history is not archived.
  */
 export async function checkTargetTimeline(storage: StorageDriver, request: TimelineRequest): Promise<TimelinePart[]> {
   const { backup, stanza, archiveId } = request
@@ -53,7 +53,7 @@ export async function checkTargetTimeline(storage: StorageDriver, request: Timel
   return [...after.map((fork) => ({ timeline: fork.timeline, endLsn: fork.switchLsn })), { timeline }]
 }
 
-/** The rule itself: the backup must have begun on an ancestor of the target, before that was left. */
+/** The backup must have begun on an ancestor of the target timeline, before the fork. */
 export function assertReachable(
   forks: readonly TimelineSwitch[],
   target: number,
@@ -71,8 +71,8 @@ export function assertReachable(
         ` which is before the start of backup ${backup.label} at ${lsn}`,
       {
         hints: [
-          'was the target timeline created by promoting a standby by accident?',
-          'was it created by a trial restore without --archive-mode=off?',
+          'check whether the target timeline was created by an accidental promotion of a standby',
+          'check whether it was created by a trial restore without --archive-mode=off',
           stay,
         ],
       },
@@ -81,7 +81,7 @@ export function assertReachable(
   throw new PgtsError(
     'db-mismatch',
     `timeline ${own} of backup ${backup.label}, which started at ${lsn}, is not in the history of target timeline ${shown}`,
-    { hints: ['was the target timeline created by promoting from an older timeline than the latest?', stay] },
+    { hints: ['check whether the target timeline was created by a promotion from an older timeline', stay] },
   )
 }
 
@@ -112,7 +112,7 @@ async function loadForks(
     if (isPgtsError(error, 'file-missing')) {
       throw new PgtsError('file-missing', `the history of target timeline ${hex(timeline)} is not in the archive`, {
         hints: [
-          `${storage.display}/${name} is missing: does a timeline of that number exist?`,
+          `${storage.display}/${name} is missing: check that this timeline exists`,
           'use --target-timeline=current to stay on the timeline of the backup',
         ],
         cause: error,
@@ -121,7 +121,7 @@ async function loadForks(
     if (!isPgtsError(error, 'format') && !isPgtsError(error, 'crypto')) throw error
     throw new PgtsError(
       error.code,
-      `the history of timeline ${hex(timeline)} in ${storage.display}/${name} is damaged: ${error.message}`,
+      `the history of timeline ${hex(timeline)} in ${storage.display}/${name} is corrupt: ${error.message}`,
       {
         hints: ['use --target-timeline=current to stay on the timeline of the backup'],
         cause: error,

@@ -12,10 +12,10 @@ import {
 import type { StorageDriver } from '../../storage/driver.ts'
 import { inParallel } from '../../util/parallel.ts'
 
-/** WAL of one timeline that a recovery reads: to the segment in which the next timeline begins, or on and on. */
+/** The WAL of one timeline that a recovery reads: to the segment in which the next timeline begins, or without end. */
 export interface TimelinePart {
   readonly timeline: number
-  /** LSN at which it is left for the next one. */
+  /** LSN at which recovery switches to the next timeline. */
   readonly endLsn?: Lsn
 }
 
@@ -25,40 +25,43 @@ export interface ReachRequest {
   readonly archiveId: string
   /** Bytes. */
   readonly segmentSize: number
-  /** The timelines of the recovery, that of the backup first. */
+  /** The timelines of the recovery, beginning with that of the backup. */
   readonly timelines: readonly TimelinePart[]
   readonly startLsn: Lsn
-  /** Segments that need not be archived: the backup has them itself. */
+  /** True for segments that the backup contains itself, so that they need not be archived. */
   readonly carried: (segment: WalSegment) => boolean
-  /** Called for each segment that is present: is it far enough? `storedMs`: when the latest one so far was stored, 0: unknown. */
+  /**
+   * Called for each present segment; true ends the search. `storedMs`: the latest time at which a segment so far was
+   * stored, 0: unknown.
+   */
   readonly isEnough: (endLsn: Lsn, storedMs: number) => boolean
-  /** The times of storing are needed: on a disk each costs one stat. */
+  /** The times of storing are needed: on a local disk each costs one stat. */
   readonly wantsTimes: boolean
   readonly signal: AbortSignal
 }
 
 /**
- * How far a recovery gets with what is archived.
+ * How far recovery can get with the archived WAL.
  *  - `enough`: as far as requested
- *  - `end`: to the end of the archive; `missing` would come next
- *  - `gap`: to a segment that is missing while later ones are there
- *  - `unknown`: farther than is looked
+ *  - `end`: to the end of the archive; `missing` would be next
+ *  - `gap`: to a segment that is missing while later ones exist
+ *  - `unknown`: beyond the limit of the search
  */
 export interface Reach {
   readonly kind: 'enough' | 'end' | 'gap' | 'unknown'
   readonly missing?: WalSegment
-  /** The last one that is there; absent: not even the first. */
+  /** The last present segment; absent: the first one is missing. */
   readonly last?: WalSegment
-  /** When the latest of those that are there was stored; 0: not known. */
+  /** The latest time at which a present segment was stored; 0: unknown. */
   readonly storedMs: number
 }
 
-/** No more directories are listed: 16 TiB of WAL in segments of 1 GiB, 1 TiB in those of 16 MiB. */
+/** Limit of the search: 16 TiB of WAL with segments of 1 GiB, 1 TiB with segments of 16 MiB. */
 const MOST_DIRECTORIES = 256
-/** How many are listed before it is looked whether that is enough. */
+/** Number of directories that are listed before the result is evaluated. */
 const BATCH = 16
 
-/** Lists only the directories in between, several at once on storage that is reached over a network. */
+/** Lists only the directories between both ends, several in parallel on remote storage. */
 export async function walReach(storage: StorageDriver, request: ReachRequest): Promise<Reach> {
   const path = archiveIdPath(request.stanza, request.archiveId)
   const directories = await walDirectories(storage, path, request)
@@ -73,7 +76,7 @@ export async function walReach(storage: StorageDriver, request: ReachRequest): P
   return { kind: 'unknown', storedMs: 0 }
 }
 
-/** Those that can hold WAL of the recovery, in the order of reading. */
+/** Directories that can contain WAL of the recovery, in the order of reading. */
 async function walDirectories(
   storage: StorageDriver,
   path: string,
@@ -96,7 +99,7 @@ async function walDirectories(
   })
 }
 
-/** When each segment was stored, ms since the epoch; partial ones do not count, recovery does not read them. */
+/** Time at which each segment was stored, ms since the epoch. Partial segments are ignored, as by recovery. */
 async function segmentsIn(
   storage: StorageDriver,
   directory: string,
@@ -110,7 +113,7 @@ async function segmentsIn(
   return segments
 }
 
-/** Goes from segment to segment as recovery will, as far as the directories have been listed. */
+/** Follows recovery segment by segment through the listed directories. */
 class Walk {
   readonly #request: ReachRequest
   /** Segments of the directories listed so far, with their times. */
@@ -124,7 +127,7 @@ class Walk {
   constructor(request: ReachRequest, directories: readonly string[]) {
     this.#request = request
     this.#unlisted = new Set(directories)
-    // The beginning of the segment.
+    // Round down to the beginning of the segment.
     this.#lsn = request.startLsn - (request.startLsn % BigInt(request.segmentSize))
   }
 
@@ -133,7 +136,7 @@ class Walk {
     for (const [segment, storedMs] of segments) this.#segments.set(segment, storedMs)
   }
 
-  /** @returns undefined when the next directory has not been listed yet */
+  /** @returns undefined if the next directory has not been listed yet */
   advance(): Reach | undefined {
     const { segmentSize, carried, isEnough } = this.#request
     for (;;) {
@@ -149,7 +152,7 @@ class Walk {
     }
   }
 
-  /** Where a timeline is left within a segment, the segment of the new timeline has it all. */
+  /** After a switch within a segment, the segment of the new timeline contains the whole WAL of the segment. */
   #next(): WalSegment {
     const { timelines, segmentSize } = this.#request
     for (; this.#part < timelines.length - 1; this.#part++) {
@@ -165,7 +168,7 @@ class Walk {
     return { kind: isLater ? 'gap' : 'end', missing, ...last, storedMs: this.#storedMs }
   }
 
-  /** Would recovery read it after the one that is missing? */
+  /** True if recovery would read it after the missing one. */
   #isLater(segment: string): boolean {
     const { timelines, segmentSize } = this.#request
     const part = timelines.findIndex(({ timeline }) => timeline === timelineOf(segment))
@@ -175,13 +178,13 @@ class Walk {
   }
 }
 
-/** A segment, and an LSN within it. */
+/** A segment, and an LSN in it. */
 export interface WalPosition {
   readonly segment: string
   readonly lsn: Lsn
 }
 
-/** The only segment size for which each LSN is in its segment, bytes; undefined: more than one fits, or none. */
+/** The only segment size for which each LSN is in its segment, bytes; undefined if several sizes match, or none. */
 export function segmentSizeFrom(positions: readonly WalPosition[]): number | undefined {
   const sizes: number[] = []
   for (let size = MIN_SEGMENT_SIZE; size <= MAX_SEGMENT_SIZE; size *= 2) {

@@ -11,24 +11,24 @@ import { readSmallFile, statEntry, writeSmallFile, type OwnerIds } from './file-
 
 export interface RecoveryPlace {
   readonly pgPath: string
-  /** The real path of postgresql.auto.conf, which may be behind a link. */
+  /** Resolved path of postgresql.auto.conf, which may be a link. */
   readonly autoConfPath: string
   /** Major version of PostgreSQL. */
   readonly major: number
   readonly mode: number
   readonly owner: OwnerIds | undefined
-  /** Now, in local time, for the comments. */
+  /** Local time as text, for the comments. */
   readonly when: string
 }
 
-/** Names in the data directory that `--type=preserve` leaves as they are. */
+/** Names in the data directory that `--type=preserve` does not change. */
 export function preservedNames(major: number): readonly string[] {
   return major >= RECOVERY_SETTINGS_SINCE
     ? ['postgresql.auto.conf', 'recovery.signal', 'standby.signal']
     : ['recovery.conf']
 }
 
-/** Write what controls recovery: settings and a signal file, or recovery.conf, depending on the version. */
+/** Writes the recovery configuration: settings and a signal file, or recovery.conf, depending on the version. */
 export function writeRecovery(policy: RecoveryPolicy, place: RecoveryPlace, log: Logger): void {
   const modern = place.major >= RECOVERY_SETTINGS_SINCE
   const file = modern ? place.autoConfPath : `${place.pgPath}/recovery.conf`

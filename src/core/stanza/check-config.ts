@@ -4,17 +4,17 @@ import { archiveCommandLine, type Caller } from '../archive/status/archive-progr
 import { PgtsError } from '../../util/error.ts'
 
 export interface ArchiveCheckPolicy {
-  /** archive-check: archive_command must call pgts for this stanza. */
+  /** archive-check: require that archive_command calls pgts for this stanza. */
   readonly archive: Caller | false
   /** archive-mode-check: refuse `archive_mode = always`. */
   readonly archiveMode: boolean
 }
 
-/** Names that show an archive_command to be ours, or that of the program whose repository we share. */
+/** Names that identify our archive_command, or that of pgbackrest. */
 const PROGRAMS = ['pgbackrest', 'pgts']
 
 /**
- * The server that we are connected to must be the one whose data directory is configured, and its WAL must come to us.
+ * Checks that the connected server uses the configured data directory, and that it archives its WAL with pgts.
  *
  * @param cluster pg1-path (byte string) and the version in its pg_control
  * @throws PgtsError db-mismatch, archive-disabled, feature-not-supported, archive-command-invalid
@@ -36,23 +36,16 @@ export function checkArchiving(
   example: string,
 ): void {
   if (facts.archiveMode === 'off') {
-    throw new PgtsError(
-      'archive-disabled',
-      'archive_mode is off: no WAL is archived, so no online backup could be restored',
-      {
-        hints: [`set archive_mode = on and ${example} in postgresql.conf and restart the server`],
-      },
-    )
+    throw new PgtsError('archive-disabled', 'archive_mode is off, so an online backup could not be restored', {
+      hints: [`set archive_mode = on and ${example} in postgresql.conf, and restart the server`],
+    })
   }
   if (facts.archiveMode === 'always' && policy.archiveMode) {
     throw new PgtsError(
       'feature-not-supported',
       'archive_mode is always, which archives the same WAL from standbys too',
       {
-        hints: [
-          'set archive_mode = on',
-          'where every server archives into a repository of its own, use --no-archive-mode-check',
-        ],
+        hints: ['set archive_mode = on', 'use --no-archive-mode-check if every server archives to its own repository'],
       },
     )
   }
@@ -60,7 +53,7 @@ export function checkArchiving(
     throw new PgtsError(
       'archive-command-invalid',
       `archive_library is '${facts.archiveLibrary}', so the server does not use archive_command`,
-      { hints: [`make archive_library empty and set ${example}`] },
+      { hints: [`set archive_library to an empty value, and ${example}`] },
     )
   }
   const command = facts.archiveCommand
@@ -72,8 +65,8 @@ export function checkArchiving(
       : `archive_command '${bytesToText(command)}' contains neither pgts nor pgbackrest`,
     {
       hints: [
-        `set ${example} and reload the server`,
-        'a script may call pgts as long as its own name or an argument contains pgts or pgbackrest',
+        `set ${example}, and reload the server`,
+        'if archive_command is a script, use a name or an argument that contains pgts or pgbackrest',
       ],
     },
   )

@@ -8,14 +8,14 @@ import type { Repository } from '../repository.ts'
 export interface StanzaInfo {
   readonly archiveInfo: ArchiveInfo
   readonly backupInfo: BackupInfo
-  /** The current entry of both. */
+  /** The current entry, the same in both files. */
   readonly current: BackupHistory
   /** `15-1` */
   readonly archiveId: string
 }
 
 /**
- * Load both info files of a stanza and make sure that they agree with each other and with the cluster.
+ * Loads both info files of a stanza, and checks that they agree with each other and with the cluster.
  *
  * @throws PgtsError file-missing, file-invalid
  */
@@ -36,7 +36,10 @@ export async function checkStanzaInfo(
       `backup.info and archive.info of stanza ${stanza} on repo${key} do not match:\n` +
         `archive.info: ${describeEntry(archive)}\nbackup.info: ${describeEntry(backup)}`,
       {
-        hints: ['this may be a symptom of repository corruption', 'or a stanza-upgrade was interrupted: run it again'],
+        hints: [
+          'if a stanza-upgrade was interrupted, run it again',
+          'otherwise the repository may be corrupt: run verify',
+        ],
       },
     )
   }
@@ -45,9 +48,9 @@ export async function checkStanzaInfo(
 }
 
 /**
- * Refuse a cluster that is not the one of the stanza.
+ * Refuses a cluster that does not belong to the stanza.
  *
- * @param code backup has one of its own
+ * @param code backup uses another code than the other commands
  */
 export function assertSameCluster(
   { key }: Pick<Repository, 'key'>,
@@ -60,18 +63,18 @@ export function assertSameCluster(
   const title = code === 'file-invalid' ? 'backup and archive info files exist but do not match the database: ' : ''
   throw new PgtsError(
     code,
-    `${title}stanza ${stanza} on repo${key} is of another cluster: it has ${describeCluster(expected)}, ` +
+    `${title}stanza ${stanza} on repo${key} belongs to another cluster: it has ${describeCluster(expected)}, ` +
       `pg1-path has ${describeCluster(identity)}`,
     {
       hints: [
-        'is this the correct stanza, and the right pg1-path?',
-        'after an upgrade of PostgreSQL, or when the cluster was created again, run stanza-upgrade',
+        'check that stanza and pg1-path are correct',
+        'run stanza-upgrade after an upgrade of PostgreSQL, or if the cluster was created again',
       ],
     },
   )
 }
 
-/** Do both files list the same clusters in the same order? Expire and verify rely on it. */
+/** True if both files list the same clusters in the same order, which expire and verify require. */
 export function isSameHistory(archiveInfo: ArchiveInfo, backupInfo: BackupInfo): boolean {
   const [a, b] = [archiveInfo.history, backupInfo.history]
   return (

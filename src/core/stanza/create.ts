@@ -10,7 +10,7 @@ import { isCopyCurrent, saveArchiveInfo, saveBackupInfo } from '../info-store.ts
 import type { Repository } from '../repository.ts'
 import { checkStanzaInfo } from './check-info.ts'
 
-/** What the info files record of a cluster; pg_control has it. */
+/** What the info files record of a cluster; from pg_control. */
 export interface NewCluster extends ClusterIdentity {
   readonly controlVersion: number
   readonly catalogVersion: number
@@ -20,18 +20,18 @@ export interface CreatedStanza {
   readonly repoKey: number
   /** `15-1` */
   readonly archiveId: string
-  /** `repaired`: the stanza was there and valid, and info files that were missing, damaged or stale were written again. */
+  /** `repaired`: the stanza existed and was valid, and missing, corrupt or stale info files were written again. */
   readonly state: 'created' | 'repaired' | 'valid'
-  /** Names of info files that were written again. */
+  /** Names of the info files that were written again. */
   readonly repaired: readonly string[]
 }
 
 /**
- * Prepare one repository for a stanza; run again, it only checks, and brings back a missing, damaged or stale half of a
- * pair.
+ * Prepares one repository for a stanza. If the stanza exists, it only checks it, and writes a missing, corrupt or stale
+ * file of a pair again.
  *
- * @throws PgtsError path-not-empty: something is there, but no info file; file-missing: only one kind of info file is
- *   left; file-invalid: the info files contradict each other or the cluster
+ * @throws PgtsError path-not-empty: the directory has content, but no info file; file-missing: only one kind of info
+ * file exists; file-invalid: the info files contradict each other or the cluster
  */
 export async function createStanza(
   repository: Repository,
@@ -54,8 +54,8 @@ export async function createStanza(
       `${there} exists but ${missing} is missing on repo${key} (${storage.display})`,
       {
         hints: [
-          'this may be a symptom of repository corruption: was something removed by hand, or by a cleaning job?',
-          'when an earlier stanza-create was interrupted and the stanza has no backups and no WAL yet, ' +
+          'check whether files were removed by hand or by a cleanup job',
+          'if an earlier stanza-create was interrupted and the stanza has no backups and no WAL yet, ' +
             `remove ${archivePath(stanza)} and ${backupPath(stanza)} from the repository and run stanza-create again`,
         ],
       },
@@ -75,12 +75,12 @@ export async function createStanza(
   return { repoKey: key, archiveId, state: repaired.length > 0 ? 'repaired' : 'valid', repaired }
 }
 
-/** archive.info comes first: a backup.info without it would be taken for a stanza that lost its archive. */
+/** archive.info is written first: a backup.info alone would look like a stanza that lost its archive.info. */
 async function createNew(repository: Repository, stanza: string, cluster: NewCluster): Promise<CreatedStanza> {
   const { key } = repository
   const { systemId, version, controlVersion, catalogVersion } = cluster
   const common = { backrestVersion: writerVersion, currentId: 1 }
-  // A passphrase of its own for the archive and for the manifests, as long as the repository lives.
+  // The archive and the manifests have their own passphrases for the lifetime of the repository.
   const ownPass = () => (repository.cipher === undefined ? {} : { cipherPass: newPassphrase() })
   await saveArchiveInfo(repository, stanza, { ...common, ...ownPass(), history: [{ id: 1, systemId, version }] })
   await saveBackupInfo(repository, stanza, {
@@ -96,7 +96,7 @@ async function requireEmpty({ key, storage }: Repository, stanza: string): Promi
   const full: string[] = []
   for (const path of [archivePath(stanza), backupPath(stanza)]) {
     for await (const entry of storage.list(path, { namesOnly: true })) {
-      // What a killed run left behind under a temporary name is harmless.
+      // A temporary file that a killed run left is harmless.
       if (baseName(entry.name).endsWith('.pgbackrest.tmp')) continue
       full.push(path)
       break
@@ -108,8 +108,8 @@ async function requireEmpty({ key, storage }: Repository, stanza: string): Promi
     `${full.join(' and ')} on repo${key} (${storage.display}) not empty, but without info files`,
     {
       hints: [
-        'is this the right repository, and the right stanza name?',
-        'were archive.info and backup.info lost? Do not remove the rest before you know that its backups are not needed',
+        'check the repository and the name of the stanza',
+        'if archive.info and backup.info were lost, do not remove the other files before you know that the backups are not needed',
       ],
     },
   )
@@ -126,7 +126,7 @@ async function pairOf(storage: StorageDriver, name: string): Promise<Pair> {
   return { present: names.filter((one) => one.exists).length as Pair['present'], names }
 }
 
-/** Write the missing half from the other, byte for byte; the pair was found valid before. */
+/** Writes the missing file of each pair from the other, byte for byte; the pair was checked before. */
 async function completePair(storage: StorageDriver, pair: Pair): Promise<string[]> {
   const source = pair.names.find((one) => one.exists)
   const missing = pair.names.find((one) => !one.exists)

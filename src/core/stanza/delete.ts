@@ -1,18 +1,18 @@
 import { archiveInfoName, archivePath, backupInfoName, backupPath, copyName, ownPath } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 
-/** Is anything of the stanza in this repository? */
+/** True if the repository contains anything of the stanza. */
 export async function hasStanza(storage: StorageDriver, stanza: string, signal: AbortSignal): Promise<boolean> {
   for (const path of [archivePath(stanza), backupPath(stanza)]) {
-    // The first entry answers; a listing stops when it is left.
+    // The first entry is sufficient; leaving the loop stops the listing.
     for await (const _entry of storage.list(path, { namesOnly: true, signal })) return true
   }
   return false
 }
 
 /**
- * Remove a stanza with everything in it. The info files go first: without them no command, of this program or of
- * pgBackRest, takes what is left for a stanza, wherever this run is killed; the next run removes the rest.
+ * Removes a stanza completely. The info files are removed first: without them neither pgts nor pgBackRest accepts the
+ * rest as a stanza, even if this run is killed; the next run removes the rest.
  */
 export async function deleteStanza(storage: StorageDriver, stanza: string, signal: AbortSignal): Promise<void> {
   for (const name of [archiveInfoName(stanza), backupInfoName(stanza)]) {
@@ -23,6 +23,6 @@ export async function deleteStanza(storage: StorageDriver, stanza: string, signa
   await storage.sync(backupPath(stanza), { signal })
   await storage.removeTree(archivePath(stanza), { signal })
   await storage.removeTree(backupPath(stanza), { signal })
-  // What pgts alone remembers of the stanza goes last: the lease that keeps others away is in there.
+  // pgts's own files are removed last, because they include the lease that excludes other hosts.
   await storage.removeTree(ownPath(stanza), { signal })
 }

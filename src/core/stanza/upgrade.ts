@@ -9,18 +9,18 @@ import type { NewCluster } from './create.ts'
 
 export interface UpgradedStanza {
   readonly repoKey: number
-  /** `17-2`: where WAL goes from now on. */
+  /** `17-2`: the archive id from now on. */
   readonly archiveId: string
-  /** Which info files were changed, or written again because their copies were stale; none: the stanza is up to date. */
+  /** Info files that were changed, or written again because of a stale copy; empty: the stanza is up to date. */
   readonly changed: readonly ('archive.info' | 'backup.info')[]
 }
 
 /**
- * Record in one repository that the stanza's cluster was upgraded: the cluster gets a new id in the history of both info
- * files, what belongs to the old ids stays. The files are checked one by one, so that a run which was killed between the
- * two is completed by the next one.
+ * Records in one repository that the cluster was upgraded: the cluster gets a new id in the history of both info files;
+ * backups and WAL of the old ids stay. Each file is checked separately, so that the next run completes one that was
+ * killed between them.
  *
- * @throws PgtsError file-missing, file-invalid: the two would give the cluster different ids; nothing was written then
+ * @throws PgtsError file-missing; file-invalid: both files would assign different ids; nothing was written then
  */
 export async function upgradeStanza(
   repository: Repository,
@@ -51,14 +51,11 @@ export async function upgradeStanza(
       `archive.info and backup.info of stanza ${stanza} on repo${key} would give ${describeCluster(cluster)} different ` +
         `ids, ${archive.currentId} and ${backup.currentId}`,
       {
-        hints: [
-          'their histories differ: was one of the files brought back from an older copy? Bring back both of the same time',
-          'nothing was changed',
-        ],
+        hints: ['their histories differ: restore both files from copies of the same time', 'no file was changed'],
       },
     )
   }
-  // In this order: archiving needs the first only, and backup tells a half-done upgrade from the difference.
+  // Order: archiving needs archive.info only, and backup recognises an incomplete upgrade by the difference.
   options.signal.throwIfAborted()
   if (!changed.includes('archive.info') && !(await isCopyCurrent(repository, archiveInfoName(stanza), options)))
     changed.push('archive.info')

@@ -9,13 +9,13 @@ export interface ArchivedFile extends ArchivedSegment {
 }
 
 export interface WalDirectory {
-  /** In the order of their names. */
+  /** Ordered by name. */
   readonly segments: readonly ArchivedFile[]
-  /** Files whose names mean nothing. */
+  /** Files with unknown names. */
   readonly orphans: readonly string[]
 }
 
-/** The archive ids that have a directory, in the order of their history ids. */
+/** Archive ids with a directory, ordered by history id. */
 export async function archiveIds(storage: StorageDriver, stanza: string, signal: AbortSignal): Promise<string[]> {
   const ids = await pathsBelow(storage, archivePath(stanza), isArchiveId, signal)
   return ids.sort((a, b) => Number(a.slice(a.indexOf('-') + 1)) - Number(b.slice(b.indexOf('-') + 1)))
@@ -32,7 +32,7 @@ export async function walDirectories(
   return found.sort(compareBytes)
 }
 
-/** What one directory of the archive holds, at most 256 segments of the usual size. */
+/** Content of one archive directory, at most 256 segments of the default size. */
 export async function walDirectory(storage: StorageDriver, path: string, signal: AbortSignal): Promise<WalDirectory> {
   const segments: ArchivedFile[] = []
   const orphans: string[] = []
@@ -40,7 +40,7 @@ export async function walDirectory(storage: StorageDriver, path: string, signal:
     const base = name.slice(path.length + 1)
     const archived = kind === 'file' ? parseArchivedSegment(base) : undefined
     if (archived !== undefined) segments.push({ ...archived, repoName: name, storedBytes: sizeBytes })
-    // Labels of backups, and what is being written now.
+    // Backup history files, and files being written now.
     else if (!base.endsWith('.backup') && !base.endsWith('.pgbackrest.tmp')) orphans.push(name)
   }
   segments.sort((a, b) => compareBytes(a.repoName, b.repoName))

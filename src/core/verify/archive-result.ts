@@ -6,7 +6,7 @@ import type { Findings, Problems } from './findings.ts'
 import type { ArchiveResult } from './report.ts'
 import type { VerifyRequest } from './request.ts'
 
-/** The result of one archive id. A segment that expire has removed during the run is not a fault. */
+/** The result of one archive id. A segment that expire removed during the run is not reported. */
 export async function archiveResult(
   request: VerifyRequest,
   archive: VerifiedArchive,
@@ -23,13 +23,13 @@ export async function archiveResult(
   const gaps = assessGaps(archive, backups)
   for (const { first, last, missing, byExpire } of gaps) {
     const which = missing === 1 ? `WAL segment ${first} is` : `${missing} WAL segments from ${first} to ${last} are`
-    if (byExpire) problems.note(`${which} not in ${archiveId}, as expire leaves it behind older backups`)
+    if (byExpire) problems.note(`${which} not in ${archiveId}, because expire removed the WAL between older backups`)
     else problems.error(`${which} missing in ${archiveId}: recovery from older backups ends before`)
   }
   return { archiveId, checked, valid: checked - faulty.length - expired.size, faulty, ranges, gaps }
 }
 
-/** Expire removes a segment with everything older. So it is expired when nothing as old exists any more. */
+/** Expire removes all older WAL together. So a segment is expired if no segment as old exists. */
 async function isExpired(
   { repository, stanza, signal }: VerifyRequest,
   archiveId: string,

@@ -13,12 +13,12 @@ import type { VerifyRequest } from './request.ts'
 import { WalRanges } from './wal-ranges.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 
-/** One archive id: which segments are there, and how to prove them. */
+/** One archive id: the present segments, and how to verify them. */
 export interface VerifiedArchive {
   readonly archiveId: string
   readonly ranges: WalRanges['ranges']
   readonly gaps: ReturnType<WalRanges['gaps']>
-  /** The last segment that recovery can reach from this one; undefined when it is missing. */
+  /** The last segment that recovery can reach from this one; undefined if it is missing. */
   reach(segment: string): string | undefined
   plan(wanted: (archiveId: string, directory: string) => boolean): PlannedPart[]
 }
@@ -37,7 +37,7 @@ export async function verifyArchive(
     const cluster = info.history.find((entry) => archiveIdOf(entry) === archiveId)
     if (cluster === undefined) {
       problems.note(
-        `${bytesToText(`archive/${stanza}/${archiveId}`)} belongs to no cluster of archive.info; nothing can be recovered from it`,
+        `${bytesToText(`archive/${stanza}/${archiveId}`)} belongs to no cluster of archive.info, so its WAL cannot be used`,
       )
       continue
     }
@@ -50,7 +50,7 @@ export async function verifyArchive(
     let ranges: WalRanges | undefined
     for await (const { segments, orphans } of listedAhead(storage, path, directories, signal)) {
       ranges ??= new WalRanges(await segmentSizeOf(segments, known.cipherPass, request))
-      for (const orphan of orphans) problems.note(`${bytesToText(orphan)} is no file of an archive`)
+      for (const orphan of orphans) problems.note(`${bytesToText(orphan)} is not a file of an archive`)
       for (const repoNames of duplicates(segments)) {
         problems.error(
           `one segment is stored ${repoNames.length} times, with different contents: ${repoNames.map(bytesToText).join(', ')}`,
@@ -78,7 +78,7 @@ export async function verifyArchive(
   return archives
 }
 
-/** The files of each directory, in the order of the directories. Remote storage lists several at once. */
+/** Lists the files of each directory, in order; on remote storage several directories in parallel. */
 async function* listedAhead(
   storage: StorageDriver,
   path: string,
@@ -93,7 +93,7 @@ async function* listedAhead(
   }
 }
 
-/** Names do not say it, so the first segments that can be read decide. */
+/** Determines the segment size from the first readable segments, because names do not contain it. */
 async function segmentSizeOf(
   segments: readonly ArchivedFile[],
   cipherPass: string | undefined,

@@ -11,16 +11,16 @@ export interface AssessRequest {
   /** Oldest first. */
   readonly backups: readonly KnownBackup[]
   contentsOf(backup: { readonly manifest: Manifest }): Promise<BackupPieces>
-  /** What was read of a backup's own files; undefined when nothing was read in this run. */
+  /** What was read of a backup's own files; undefined if nothing was read in this run. */
   readOf(label: string): ReadPieces | undefined
   readonly archives: readonly VerifiedArchive[]
   faultyWal(archiveId: string): readonly FaultyFile[]
 }
 
-/** Which backups can be restored, and how far each can be recovered. */
+/** Determines which backups can be restored, and how far each can be recovered. */
 export async function assessBackups(request: AssessRequest): Promise<BackupResult[]> {
   const results: BackupResult[] = []
-  /** Names of files that are not whole in the backup that stores them. */
+  /** Label -> names of files that are not intact in this backup. */
   const broken = new Map<string, ReadonlySet<string> | 'all'>()
   const present = new Set(request.backups.map(({ label }) => label))
   for (const { label, manifest, inProgress } of request.backups) {
@@ -51,7 +51,7 @@ export async function assessBackups(request: AssessRequest): Promise<BackupResul
   return results
 }
 
-/** Why the backup is invalid because of the backups it refers to. */
+/** Why the backup is invalid because of a backup that it refers to. */
 function referenceReasons(
   manifest: Manifest,
   present: ReadonlySet<string>,
@@ -66,26 +66,29 @@ function referenceReasons(
       reasons.push(`it builds on ${label}, which has no usable manifest`)
       continue
     }
-    // Of a file that is stored as blocks, some may be in any backup of the chain.
+    // A block incremental file may have blocks in any backup of the chain.
     const needed = manifest.files.filter(
       ({ name, reference, blockMapSize }) => names.has(name) && (reference === label || blockMapSize !== undefined),
     )
     if (needed.length > 0) {
       reasons.push(
-        `${needed.length} of its files are stored in ${label} and not whole there, first ${bytesToText(needed[0]!.name)}`,
+        `${needed.length} of its files are stored in ${label} and not intact there, first ${bytesToText(needed[0]!.name)}`,
       )
     }
   }
   return reasons
 }
 
-/** Without the WAL from its start to its stop a backup is not consistent; the WAL after it decides how far recovery can go. */
+/**
+ * Without the WAL from its start to its stop a backup is not consistent; the later WAL determines how far it can be
+ * recovered.
+ */
 function assessWal(
   manifest: Manifest,
   request: AssessRequest,
 ): { reasons: string[]; recoverableTo?: string; stopsBefore?: string } {
   const { archiveStart, archiveStop, db, options } = manifest
-  // Made offline, or it carries its own.
+  // An offline backup, or one that contains its WAL.
   if (archiveStart === undefined || archiveStop === undefined) return { reasons: [] }
   const archiveId = archiveIdOf({ id: db.historyId, version: db.version })
   const archive = request.archives.find((one) => one.archiveId === archiveId)
@@ -98,18 +101,18 @@ function assessWal(
   const first = faulty[0]
   const reasons: string[] = []
   if (!options.archiveCopy) {
-    if (last === undefined) reasons.push(`WAL segment ${archiveStart}, where it begins, is not in the archive`)
+    if (last === undefined) reasons.push(`its first WAL segment ${archiveStart} is not in the archive`)
     else if (last < archiveStop) reasons.push(`WAL after segment ${last} is missing before its stop ${archiveStop}`)
     if (first !== undefined && first <= archiveStop)
-      reasons.push(`WAL segment ${first}, between its start and stop, is not whole`)
+      reasons.push(`WAL segment ${first}, between its start and stop, is not intact`)
   }
   if (reasons.length > 0 || last === undefined) return { reasons }
   return { reasons, recoverableTo: last, stopsBefore: first }
 }
 
 /**
- * Expire keeps the WAL of older backups from their start to their stop only, so such a gap begins behind the stop of a
- * backup and ends where another begins. Any other gap is a loss.
+ * Expire keeps only the WAL from start to stop of older backups, so such a gap begins after the stop of a backup and
+ * ends at the start of another. Any other gap is a loss.
  */
 export function assessGaps(archive: VerifiedArchive, backups: readonly KnownBackup[]): ArchiveResult['gaps'] {
   const own = backups.flatMap(({ manifest }) =>

@@ -4,15 +4,17 @@ import type { StorageDriver } from '../../storage/driver.ts'
 import type { Expected, StoredPiece } from './prove-stored.ts'
 
 export interface BackupPieces {
-  /** Files of their own. */
+  /** Files that are not bundled. */
   readonly files: readonly StoredPiece[]
-  /** Parts of bundles, bundle after bundle, in the order of their offsets. */
+  /** Bundled files, bundle by bundle, in the order of their offsets. */
   readonly bundled: readonly StoredPiece[]
-  /** Known to be wrong without being read. */
+  /** Faulty without being read. */
   readonly wrong: readonly WrongPiece[]
-  /** Block incremental files of releases that recorded no checksum for them: of these only the size is known. */
+  /**
+   * Number of block incremental files from releases that recorded no checksum for them: only their size can be checked.
+   */
   readonly unproven: number
-  /** Files in the backup's directory that the manifest does not know. */
+  /** Files in the backup's directory that are not in the manifest. */
   readonly orphans: readonly string[]
 }
 
@@ -24,8 +26,8 @@ export interface WrongPiece {
 }
 
 /**
- * What a backup itself stores, compared with its directory: one listing shows what is missing, truncated or left over,
- * before anything is read. Files that the backup refers to belong to the backup that stores them.
+ * Compares what a backup stores with its directory: one listing shows missing, truncated and unknown files before
+ * anything is read. Files that the backup refers to are checked with the backup that stores them.
  */
 export async function backupPieces(
   storage: StorageDriver,
@@ -51,7 +53,7 @@ export async function backupPieces(
     if (file.reference !== undefined && file.reference !== label) continue
     const repoName = fileRepoName(stanza, file, label, manifest.options.compressType)
     const inBundle = file.bundleId !== undefined
-    // An empty file is stored where all files have names of their own, and nowhere else.
+    // An empty file is stored only if no files are bundled.
     if (file.sizeBytes === 0 && !storesEmpty && (inBundle || !listed.has(repoName))) continue
     unseen.delete(repoName)
     const fault = faultOf(file, repoName, listed)
@@ -92,13 +94,13 @@ function faultOf(
   if (file.sizeBytes === 0) return undefined
   const wanted = storedSize(file)
   if (file.bundleId === undefined) {
-    return size === wanted ? undefined : { fault: 'size', reason: `it is ${size} bytes where ${wanted} were stored` }
+    return size === wanted ? undefined : { fault: 'size', reason: `its size is ${size} bytes, expected ${wanted}` }
   }
   const end = (file.bundleOffset ?? 0) + wanted
-  return size >= end ? undefined : { fault: 'size', reason: `its bundle ends at ${size}, before its end at ${end}` }
+  return size >= end ? undefined : { fault: 'size', reason: `its bundle ends at ${size}, but the file at ${end}` }
 }
 
-/** The checksum of what is stored where there is one; blocks have no other. */
+/** The checksum of the stored bytes if there is one; block incremental files have no other. */
 function expectedOf(file: ManifestFile): Expected | undefined {
   if (file.repoChecksum !== undefined) return { of: 'stored', checksum: file.repoChecksum }
   const checksum = file.sizeBytes === 0 ? SHA1_OF_NOTHING : file.checksum

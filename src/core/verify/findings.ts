@@ -1,7 +1,7 @@
 import type { ProvenPiece } from './prove-stored.ts'
 import type { FaultyFile, Problem } from './report.ts'
 
-/** Collects what is wrong with a repository as a whole. */
+/** Collects the faults of a repository as a whole. */
 export class Problems {
   readonly all: Problem[] = []
 
@@ -23,7 +23,7 @@ export interface ReadPieces {
   readonly faulty: readonly FaultyFile[]
 }
 
-/** Collects the results of reading, by the key of the part. */
+/** Collects the results of reading by key of their part. */
 export class Findings {
   readonly #byPart = new Map<string, { checked: number; faulty: FaultyFile[] }>()
 
@@ -34,7 +34,7 @@ export class Findings {
     if (fault !== undefined) part.faulty.push({ name, repoName, fault, reason })
   }
 
-  /** undefined when nothing of the backup was read in this run. */
+  /** undefined if nothing of the backup was read in this run. */
   ofBackup(label: string): ReadPieces | undefined {
     return this.#byPart.get(`backup/${label}`)
   }

@@ -5,11 +5,11 @@ import { isHostError, isPgtsError, isStoreError, toPlainError } from '../../util
 import type { InfoCipher } from '../info-cipher.ts'
 
 export interface InspectedPair<T> {
-  /** From the file, or from its copy when the file is unusable. */
+  /** From the file, or from its copy if the file is unusable. */
   readonly value?: T
   /** The file itself does not exist. */
   readonly mainMissing: boolean
-  /** One message for each file with a fault. */
+  /** One message for each faulty file. */
   readonly faults: readonly string[]
 }
 
@@ -20,7 +20,7 @@ interface Read<T> {
   readonly fault?: string
 }
 
-/** Read an info file and its copy, each for itself: a reader would be content with either, verify is not. */
+/** Reads an info file and its copy separately: other commands need only one of them, but verify checks both. */
 export async function inspectPair<T>(
   storage: StorageDriver,
   name: string,
@@ -34,7 +34,7 @@ export async function inspectPair<T>(
       return { text, value: parse(text) }
     } catch (error) {
       signal.throwIfAborted()
-      // A failure of the store or of this process proves nothing about a file.
+      // A failure of the store or of this process says nothing about a file.
       if (isStoreError(error) || isHostError(error)) throw error
       const missing = isPgtsError(error, 'file-missing')
       return {
@@ -46,7 +46,7 @@ export async function inspectPair<T>(
   const [main, copy] = await Promise.all([read(name), read(copyName(name))])
   const faults = [main, copy].flatMap(({ fault }) => (fault === undefined ? [] : [fault]))
   if (main.text !== undefined && copy.text !== undefined && !main.text.equals(copy.text)) {
-    faults.push(`${copyName(name)} is not the same as ${name}: an interrupted command left it`)
+    faults.push(`${copyName(name)} differs from ${name}: a command was interrupted between the two`)
   }
   const value = main.value ?? copy.value
   return { value, mainMissing: main.missing === true, faults }

@@ -17,7 +17,7 @@ import { inspectPair } from './info-pair.ts'
 import type { VerifyRequest } from './request.ts'
 
 /**
- * Read archive.info and backup.info with their copies. A member is absent when neither file nor copy is usable.
+ * Reads archive.info and backup.info with their copies. A member is absent if neither file nor copy is usable.
  *
  * @throws PgtsError file-missing if the repository has nothing of the stanza
  */
@@ -34,11 +34,11 @@ export async function inspectInfo(
   if (archive.value === undefined && backup.value === undefined && !(await hasStanza(storage, stanza, signal)))
     await loadBackupInfo(repository, stanza, { signal })
   for (const fault of [...archive.faults, ...backup.faults]) problems.error(fault)
-  if (archive.value === undefined) problems.error('archive.info is lost: archiving and recovery need it')
-  if (backup.value === undefined) problems.error('backup.info is lost: no backup can be restored without it')
+  if (archive.value === undefined) problems.error('archive.info is unusable: archiving and recovery require it')
+  if (backup.value === undefined) problems.error('backup.info is unusable: no backup can be restored without it')
   if (archive.value !== undefined && backup.value !== undefined && !isSameHistory(archive.value, backup.value)) {
     problems.error(
-      'archive.info and backup.info do not list the same clusters: run stanza-upgrade again, or bring one back',
+      'archive.info and backup.info do not list the same clusters: run stanza-upgrade again, or restore one of them from a copy',
     )
   }
   return {
@@ -47,7 +47,7 @@ export async function inspectInfo(
   }
 }
 
-/** Every backup that is listed or has a directory, oldest first. */
+/** All backups that are listed or have a directory, oldest first. */
 export async function inspectBackups(
   { repository, stanza, signal }: VerifyRequest,
   info: BackupInfo,
@@ -70,29 +70,29 @@ export async function inspectBackups(
       if (running) known.push({ label, inProgress: true })
       else
         problems.note(
-          `backup/${stanza}/${label} is what an interrupted backup left; the next backup or expire removes it`,
+          `backup/${stanza}/${label} was left by an interrupted backup; the next backup or expire removes it`,
         )
       continue
     }
-    if (entry === undefined) problems.note(`backup ${label} is not in backup.info; the next backup or expire lists it`)
+    if (entry === undefined) problems.note(`backup ${label} is not in backup.info; the next backup or expire adds it`)
     for (const fault of pair.faults) problems.error(fault)
     const { value: manifest } = pair
     const usable = manifest !== undefined && !pair.mainMissing && manifest.db.historyId !== 0
     if (usable && manifest.label !== label)
-      problems.error(`the manifest in ${label} says it is of backup ${manifest.label}`)
+      problems.error(`the manifest in ${label} belongs to backup ${manifest.label}`)
     known.push({ label, inProgress: false, manifest: usable && manifest.label === label ? manifest : undefined })
   }
   return known
 }
 
-/** An unfinished backup has no history id yet, and is not checked. */
+/** The manifest of an unfinished backup has no history id yet, so it is refused as incomplete. */
 function parseComplete(bytes: Buffer): Manifest {
   const manifest = parseManifest(bytes)
   if (manifest.db.historyId !== 0) checkManifest(manifest, manifest.label)
   return manifest
 }
 
-/** @returns whether a backup that was found at first is still listed or has its directory; expire removes both */
+/** @returns a function: is a backup that was found at first still listed or has its directory? Expire removes both */
 export async function backupsLeft(
   { repository, stanza, signal }: VerifyRequest,
   backups: readonly KnownBackup[],
@@ -102,6 +102,6 @@ export async function backupsLeft(
   const { value } = await inspectPair(repository.storage, backupInfoName(stanza), cipher, parseBackupInfo, signal)
   const listed = new Set(value?.backups.map(({ label }) => label))
   const before = new Set(backups.filter(({ manifest }) => manifest !== undefined).map(({ label }) => label))
-  // Absent from both: expire removed it while verify ran. Absent from one of them: broken.
+  // Missing in both: expire removed it during the run. Missing in one of them: a fault.
   return (label) => !before.has(label) || labels.has(label) || listed.has(label)
 }

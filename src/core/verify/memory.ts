@@ -2,25 +2,25 @@ import { ownPath } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { getFile, putFile } from '../../storage/whole-file.ts'
 
-/** What was proven of one part of a repository: the files of a backup, or a directory of the archive. */
+/** The verification state of one part of a repository: the files of a backup, or a directory of the archive. */
 export interface Proof {
-  /** When all of it was last proven whole, milliseconds since the epoch. */
+  /** When the whole part was last verified as intact, milliseconds since the epoch. */
   readonly provenMs?: number
-  /** How many pieces there were; others mean that the proof is of something else. */
+  /** Number of pieces; another number means that the part has changed since. */
   readonly pieces: number
-  /** Jobs that were proven one after the other before time ran out: the next run goes on there. */
+  /** Number of consecutive jobs verified before the time limit: the next run continues after them. */
   readonly doneJobs?: number
 }
 
-/** Parts by name: `backup/20261122-062513F`, `archive/15-1/0000000100000000`. */
+/** Keys: `backup/20261122-062513F`, `archive/15-1/0000000100000000`. */
 export type VerifyMemory = ReadonlyMap<string, Proof>
 
-/** Below a folder of pgts's own, which no command of pgbackrest reads. */
+/** In pgts's own folder, which no command of pgbackrest reads. */
 export function memoryName(stanza: string): string {
   return `${ownPath(stanza)}/verify.json`
 }
 
-/** Only a hint of what need not be read again so soon: one that cannot be read is an empty one. */
+/** Only a hint for what need not be read again: an unreadable file is treated as empty. */
 export async function loadMemory(storage: StorageDriver, stanza: string, signal: AbortSignal): Promise<VerifyMemory> {
   try {
     const text = (await getFile(storage, memoryName(stanza), { signal })).toString()

@@ -6,7 +6,7 @@ import type { BackupPieces } from './backup-pieces.ts'
 import type { Proof } from './memory.ts'
 import type { ProofJob, StoredPiece } from './prove-stored.ts'
 
-/** Something that is proven as a whole: the files that one backup stores, or one directory of the archive. */
+/** A unit of verification: the files that one backup stores, or one directory of the archive. */
 export interface Part {
   /** `backup/20261122-062513F`, `archive/15-1/0000000100000000` */
   readonly key: string
@@ -15,7 +15,7 @@ export interface Part {
   jobs(): Iterable<Omit<ProofJob, 'repoKey' | 'group' | 'index'>>
 }
 
-/** Small pieces travel together, up to this many and this much. */
+/** Small pieces share a job up to this number of pieces and bytes. */
 const BATCH_PIECES = 64
 const BATCH_BYTES = 8 * 1024 * 1024
 
@@ -49,7 +49,7 @@ export function walPart(
     pieces: segments.length,
     bytes: segments.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
     *jobs() {
-      // A directory may hold segments of several codecs, when the option was changed.
+      // A directory may have segments of several codecs, if the option was changed.
       for (const compressType of new Set<CompressType>(segments.map((segment) => segment.compressType))) {
         const pieces = segments
           .filter((segment) => segment.compressType === compressType)
@@ -86,35 +86,36 @@ function* batches(pieces: readonly StoredPiece[], size: (piece: StoredPiece) => 
   if (batch.length > 0) yield batch
 }
 
-/** Follows one part through a run: which of its jobs are proven, in a row from the beginning. */
+/** Tracks one part in a run: the consecutive jobs from the beginning that are verified. */
 export class PartProgress {
   readonly #proven = new Set<number>()
-  #row: number
-  #all: number | undefined
+  #verifiedJobs: number
+  #totalJobs: number | undefined
   faulty = false
 
-  /** @param from jobs before this one were proven by an earlier run */
+  /** @param from number of jobs that an earlier run verified */
   constructor(
     readonly part: Part,
     readonly from = 0,
   ) {
-    this.#row = from
+    this.#verifiedJobs = from
   }
 
   proven(index: number): void {
     this.#proven.add(index)
-    while (this.#proven.delete(this.#row)) this.#row++
+    while (this.#proven.delete(this.#verifiedJobs)) this.#verifiedJobs++
   }
 
-  /** There are no more jobs than these. */
+  /** Sets the total number of jobs. */
   complete(jobs: number): void {
-    this.#all = jobs
+    this.#totalJobs = jobs
   }
 
-  /** What to remember; undefined: nothing, it is to be looked at again first. */
+  /** The state to record for the next run; undefined: none, because a fault was found or nothing was verified. */
   proof(nowMs: number): Proof | undefined {
     if (this.faulty) return undefined
-    if (this.#all !== undefined && this.#row >= this.#all) return { provenMs: nowMs, pieces: this.part.pieces }
-    return this.#row === 0 ? undefined : { pieces: this.part.pieces, doneJobs: this.#row }
+    if (this.#totalJobs !== undefined && this.#verifiedJobs >= this.#totalJobs)
+      return { provenMs: nowMs, pieces: this.part.pieces }
+    return this.#verifiedJobs === 0 ? undefined : { pieces: this.part.pieces, doneJobs: this.#verifiedJobs }
   }
 }

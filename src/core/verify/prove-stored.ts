@@ -11,13 +11,13 @@ import type { CompressType } from '../../util/compress-type.ts'
 import { isHostError, isPgtsError, isStoreError, toPlainError } from '../../util/error.ts'
 import type { WorkerEnv } from '../worker-env.ts'
 
-/** What a stored piece must be. */
+/** The expected content of a stored piece. */
 export type Expected =
   /** SHA-1 of the bytes as they are stored. */
   | { readonly of: 'stored'; readonly checksum: string }
-  /** SHA-1 and size of the content that comes out of them. */
+  /** SHA-1 and size of the decoded content. */
   | { readonly of: 'content'; readonly checksum: string; readonly sizeBytes: number }
-  /** A WAL segment: SHA-1 of its content, whose header has its size, its position and its cluster. */
+  /** A WAL segment: SHA-1 of its content; its header contains its size, position and cluster. */
   | {
       readonly of: 'wal'
       readonly checksum: string
@@ -26,20 +26,20 @@ export type Expected =
       readonly systemId?: bigint
     }
 
-/** One file of a backup or one segment: a stored file, or a part of one. */
+/** One file of a backup or one WAL segment: a whole repository file, or a part of one. */
 export interface StoredPiece {
   /** Manifest name, or name of the segment; byte string. */
   readonly name: string
   readonly repoName: string
-  /** Where in the stored file; absent: all of it. */
+  /** Position in the repository file; absent: the whole file. */
   readonly slice?: { readonly offset: number; readonly length: number }
   readonly expected: Expected
 }
 
-/** A few pieces of one kind at a time; those of a bundle in the order of their offsets. */
+/** A few pieces of one kind; those of a bundle in the order of their offsets. */
 export interface ProofJob {
   readonly repoKey: number
-  /** Which group of pieces this belongs to, and its place in it from 0. */
+  /** Index of the part that this job belongs to, and the index of the job in it. */
   readonly group: number
   readonly index: number
   readonly pieces: readonly StoredPiece[]
@@ -56,15 +56,15 @@ export interface ProvenPiece {
   readonly repoName: string
   /** Stored bytes that were read. */
   readonly storedBytes: number
-  /** Absent: it is what it must be. */
+  /** Absent: the piece is intact. */
   readonly fault?: Fault
-  /** The message of a fault. */
+  /** Message about the fault. */
   readonly reason?: string
   /** Segment size from the header, bytes. */
   readonly segmentSize?: number
 }
 
-/** Read stored pieces again and prove that they are what they were. Nothing but a lost storage makes this fail. */
+/** Job handler: reads stored pieces and verifies them. Fails only if the storage cannot be reached. */
 export async function proveStored(job: ProofJob, env: WorkerEnv, signal: AbortSignal): Promise<readonly ProvenPiece[]> {
   return provePieces(job, (await env.repository(job.repoKey)).storage, signal)
 }
@@ -83,7 +83,7 @@ export async function provePieces(
   const proven: ProvenPiece[] = []
   for (const piece of job.pieces) {
     const first = await provePiece(piece, job, reads.storage, signal)
-    // A node of a store that has just joined may miss a file once.
+    // A store node that has just joined may report an existing file as missing, so look once more.
     proven.push(first.fault === 'missing' ? await provePiece(piece, job, storage, signal) : first)
   }
   return proven
@@ -115,7 +115,7 @@ async function provePiece(
     signal.throwIfAborted()
     const { message } = toPlainError(error)
     if (isPgtsError(error, 'file-missing')) return faulty('missing', 'the file does not exist')
-    // An error of the store (credentials, network, bucket) or of this process: it proves nothing about the file.
+    // An error of the store (credentials, network, bucket) or of this process says nothing about the file.
     if (isStoreError(error) || isHostError(error)) throw error
     return faulty(slice !== undefined && isPgtsError(error, 'file-read') ? 'size' : 'other', message)
   }
@@ -129,7 +129,7 @@ async function provePiece(
   }
 }
 
-/** What was compressed and encrypted is proven by the checksum of the result where there is one: that is cheaper. */
+/** If there is a checksum of the stored bytes, decoding is not needed, which is cheaper. */
 function decoders(job: Encoding, expected: Expected): Stage[] {
   if (expected.of === 'stored') return []
   const stages: Stage[] = job.cipherPass === undefined ? [] : [decryptor(job.cipherPass, { raw: job.raw })]
@@ -143,33 +143,38 @@ type Assessment =
 function assess(expected: Expected, stored: DigestTap, content: DigestTap, head: Buffer): Assessment {
   const tap = expected.of === 'stored' ? stored : content
   if (expected.of === 'content' && content.bytes !== expected.sizeBytes) {
-    return { fault: 'size', reason: `it holds ${content.bytes} bytes where the manifest says ${expected.sizeBytes}` }
+    return {
+      fault: 'size',
+      reason: `it contains ${content.bytes} bytes, expected by the manifest ${expected.sizeBytes}`,
+    }
   }
   if (tap.hex() !== expected.checksum) {
-    return { fault: 'checksum', reason: `its SHA-1 is ${tap.hex()} where ${expected.checksum} was recorded` }
+    return { fault: 'checksum', reason: `its SHA-1 is ${tap.hex()}, expected ${expected.checksum}` }
   }
-  return expected.of === 'wal' ? judgeSegment(expected, content.bytes, head) : {}
+  return expected.of === 'wal' ? assessSegment(expected, content.bytes, head) : {}
 }
 
-/** With the right checksum a segment can still be useless: cut, or of another cluster, before it was archived. */
-function judgeSegment(expected: Expected & { of: 'wal' }, sizeBytes: number, head: Buffer): Assessment {
+/**
+ * A segment with the correct checksum can still be unusable: truncated, or of another cluster, before it was archived.
+ */
+function assessSegment(expected: Expected & { of: 'wal' }, sizeBytes: number, head: Buffer): Assessment {
   let header: ReturnType<typeof parseWalHeader>
   try {
     header = parseWalHeader(head)
   } catch (error) {
-    // A server this program does not know, archived with archive-header-check off, can only be checked by that server.
+    // An unknown PostgreSQL version, archived with archive-header-check off, cannot be checked here.
     if (isPgtsError(error, 'version-not-supported')) return {}
     return { fault: 'other', reason: toPlainError(error).message }
   }
   const { segmentSize, systemId, pageLsn } = header
   if (sizeBytes !== segmentSize && (!expected.partial || sizeBytes > segmentSize)) {
-    return { fault: 'size', reason: `it holds ${sizeBytes} bytes where its header says ${segmentSize}` }
+    return { fault: 'size', reason: `it contains ${sizeBytes} bytes, expected by its header ${segmentSize}` }
   }
   if (expected.systemId !== undefined && systemId !== expected.systemId) {
     return { fault: 'other', reason: `it was written by another cluster, with system identifier ${systemId}` }
   }
   const place = BigInt(`0x${expected.segment.slice(8, 16)}`) * 0x1_0000_0000n
   const lsn = place + BigInt(`0x${expected.segment.slice(16)}`) * BigInt(segmentSize)
-  if (pageLsn !== lsn) return { fault: 'other', reason: 'its header says that it is another segment' }
+  if (pageLsn !== lsn) return { fault: 'other', reason: 'its header belongs to another segment' }
   return { segmentSize }
 }

@@ -1,18 +1,18 @@
 import type { Fault } from './prove-stored.ts'
 
-/** What verify found out about one repository of a stanza. Names are byte strings, sentences text. */
+/** The findings of verify in one repository of a stanza. Names are byte strings, messages text. */
 export interface VerifyReport {
   readonly stanza: string
   readonly repoKey: number
-  /** Nothing is wrong. What was skipped because it was proven lately, or for want of time, does not count. */
+  /** No fault was found. Skipped parts (verified recently, or beyond the time limit) are not faults. */
   readonly ok: boolean
-  /** Of the repository as a whole: info files, directories, what verify could not read. */
+  /** Faults of the repository as a whole: info files, directories, unreadable parts. */
   readonly problems: readonly Problem[]
   readonly archives: readonly ArchiveResult[]
   readonly backups: readonly BackupResult[]
   /** Stored bytes that were read. */
   readonly readBytes: number
-  /** Parts that were not read this time, because they were proven lately or time ran out. */
+  /** Parts not read in this run, because they were verified recently or the time limit was reached. */
   readonly skipped: { readonly recent: number; readonly late: number }
 }
 
@@ -35,9 +35,9 @@ export interface ArchiveResult {
   readonly checked: number
   readonly valid: number
   readonly faulty: readonly FaultyFile[]
-  /** Segments in a row, as first and last name. */
+  /** Consecutive segments, as first and last name. */
   readonly ranges: readonly { readonly first: string; readonly last: string }[]
-  /** What is missing on a timeline. Expire leaves gaps behind backups whose WAL is kept for consistency only. */
+  /** Missing segments of a timeline. Expire leaves gaps after backups whose WAL is kept for consistency only. */
   readonly gaps: readonly {
     readonly first: string
     readonly last: string
@@ -54,22 +54,22 @@ export interface BackupResult {
   readonly checked: number
   readonly valid: number
   readonly faulty: readonly FaultyFile[]
-  /** Why it cannot be restored although its own files may be whole: another backup, WAL. */
+  /** Why it cannot be restored although its own files may be intact: another backup, WAL. */
   readonly reasons: readonly string[]
-  /** The backup can be recovered from its end up to the end of this segment; absent: offline, or it cannot at all. */
+  /** Recovery is possible from the end of the backup to the end of this segment; absent: offline, or not possible. */
   readonly recoverableTo?: string
-  /** A damaged segment on that way: recovery from this backup ends before it. */
+  /** A faulty segment before that: recovery from this backup ends before it. */
   readonly stopsBefore?: string
-  /** Files in its directory that its manifest does not know. */
+  /** Files in its directory that are not in its manifest. */
   readonly orphans: readonly string[]
-  /** Files of which only the size is known. */
+  /** Number of files of which only the size could be checked. */
   readonly unproven: number
 }
 
-/** What one run of verify has looked at in one repository, as numbers. */
+/** Totals of one run of verify in one repository. */
 export interface VerifyCounts {
   readonly backups: number
-  /** Files of backups; a file that several backups refer to is one. */
+  /** Files of backups; a file that several backups refer to is counted once. */
   readonly backupFiles: number
   readonly walSegments: number
   /** Stored bytes that were read. */

@@ -10,7 +10,7 @@ import type { Repository } from '../repository.ts'
 export interface VerifyRequest {
   readonly repository: Repository
   readonly stanza: string
-  /** Only this backup, the backups that it builds on, and the WAL that makes it consistent. */
+  /** Only this backup, the backups that it depends on, and the WAL that makes it consistent. */
   readonly set?: string
   readonly executor: Executor<typeof jobHandlers>
   readonly provenSinceMs?: number
@@ -20,11 +20,11 @@ export interface VerifyRequest {
   readonly signal: AbortSignal
 }
 
-/** @throws PgtsError `backup-set-invalid` when the backup of --set is not in the repository */
+/** @throws PgtsError `backup-set-invalid` if the backup of --set is not in the repository */
 export function assertSetExists({ repository, stanza, set }: VerifyRequest, backups: readonly KnownBackup[]): void {
   if (set === undefined || backups.some(({ label }) => label === set)) return
   throw new PgtsError('backup-set-invalid', `stanza ${stanza} on repo${repository.key} has no backup ${set}`, {
-    hints: ['see the info command for the backups there are'],
+    hints: ['run info to see the existing backups'],
   })
 }
 
@@ -48,8 +48,8 @@ export function scopeOf({ set }: VerifyRequest, backups: readonly KnownBackup[])
 }
 export interface KnownBackup {
   readonly label: string
-  /** The newest directory, without a manifest yet: made at this moment, or the last one that was interrupted. */
+  /** The newest directory, without a manifest: in progress, or the last interrupted backup. */
   readonly inProgress: boolean
-  /** Absent: missing, unusable, or not that of a finished backup. */
+  /** Absent: missing, unusable, or of an unfinished backup. */
   readonly manifest?: Manifest
 }

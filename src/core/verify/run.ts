@@ -17,14 +17,14 @@ export interface ProveRequest {
   readonly stanza: string
   readonly plan: readonly PlannedPart[]
   readonly executor: Executor<typeof jobHandlers>
-  /** Parts that were proven after this moment are not read again, milliseconds since the epoch. */
+  /** Parts that were verified after this time are not read again, milliseconds since the epoch. */
   readonly provenSinceMs?: number
-  /** Begin nothing new after this moment; the parts that were proven longest ago come first. */
+  /** No new job begins after this time; parts that were verified longest ago are first. */
   readonly deadlineMs?: number
   readonly nowMs: () => number
   readonly log: Logger
   readonly signal: AbortSignal
-  /** Called with every piece that was read and the key of its part. */
+  /** Called with every piece that was read, and the key of its part. */
   readonly onPiece: (key: string, piece: ProvenPiece) => void
 }
 
@@ -33,7 +33,7 @@ export interface ProveReport {
   readonly skipped: { readonly recent: number; readonly late: number }
 }
 
-/** Read what is stored, in parallel, and remember what was proven for the next run. */
+/** Verifies the planned parts in parallel, and records the result for the next run. */
 export async function provePlanned(request: ProveRequest): Promise<ProveReport> {
   const { repository, stanza, executor, signal, nowMs, onPiece } = request
   const memory = new Map<string, Proof>(await loadMemory(repository.storage, stanza, signal))
@@ -60,24 +60,24 @@ export async function provePlanned(request: ProveRequest): Promise<ProveReport> 
       }
     }
   } finally {
-    // Also after an interruption: what was read in this run is not read again by the next one.
+    // Also after an interruption, so that the next run does not read verified parts again.
     await run.remember()
   }
   return { readBytes, skipped: run.skipped }
 }
 
 const LOG_EVERY_MS = 10_000
-/** Limits what a run must read again after it was killed. */
+/** Limits how much must be read again after the process was killed. */
 const REMEMBER_EVERY_MS = 300_000
 
-/** Decides part by part what is read in this run, and what of it is remembered. */
+/** Decides which parts are read in this run, and what is recorded. */
 class ProveRun {
   readonly skipped = { recent: 0, late: 0 }
   readonly #request: ProveRequest
   readonly #memory: Map<string, Proof>
-  /** Parts of which a job was begun; a job's `group` is an index into it. */
+  /** Parts with at least one started job; `group` of a job is an index into it. */
   readonly #begun: PartProgress[] = []
-  /** Parts that were skipped as a whole. */
+  /** Number of parts skipped completely. */
   #skippedParts = 0
 
   constructor(request: ProveRequest, memory: Map<string, Proof>) {
@@ -148,12 +148,12 @@ class ProveRun {
       } else if (proof.provenMs === undefined && prior?.pieces === proof.pieces) memory.set(key, { ...prior, ...proof })
       else memory.set(key, proof)
     }
-    // A part that is not planned has expired.
+    // A part that is no longer planned has expired.
     const planned = new Set(plan.map(({ key }) => key))
     const kept = new Map([...memory].filter(([key]) => planned.has(key)))
     await saveMemory(repository.storage, stanza, kept).catch((error: unknown) => {
       signal.throwIfAborted()
-      log.warn(`what was proven cannot be remembered, so the next run reads it again: ${String(error)}`)
+      log.warn(`cannot save the results for the next run, which reads everything again: ${String(error)}`)
     })
   }
 
@@ -164,7 +164,7 @@ class ProveRun {
   }
 }
 
-/** With a deadline, parts that were never proven come first, then those that were proven longest ago. */
+/** With a deadline, parts that were never verified are first, then those verified longest ago. */
 function inOrder({ plan, deadlineMs }: ProveRequest, memory: VerifyMemory): readonly PlannedPart[] {
   if (deadlineMs === undefined) return plan
   const age = ({ key }: PlannedPart) => memory.get(key)?.provenMs ?? 0

@@ -14,8 +14,8 @@ import { assertSetExists, scopeOf, type Scope, type VerifyRequest } from './requ
 import { provePlanned, type PlannedPart } from './run.ts'
 
 /**
- * Prove one repository of a stanza: every info file and manifest with its copy, every file of every backup, every
- * segment of WAL; and report what is lost by each fault. Writes nothing but verify's own memory.
+ * Verifies one repository of a stanza: every info file and manifest with its copy, every file of every backup, every
+ * WAL segment; and reports the consequences of each fault. Writes nothing except verify's own record.
  */
 export async function verifyRepository(request: VerifyRequest): Promise<VerifyReport> {
   const { repository, stanza, clock, log } = request
@@ -32,7 +32,7 @@ export async function verifyRepository(request: VerifyRequest): Promise<VerifyRe
   const onPiece: Findings['add'] = (key, piece) => findings.add(key, piece)
   const proved = await provePlanned({ ...request, plan, nowMs: () => clock.nowMs(), onPiece })
 
-  // A backup that expire has removed during the run was not lost.
+  // A backup that expire removed during the run is not a fault.
   const isLeft = await backupsLeft(request, backups)
   const backupResults = await assessBackups({
     backups: backups.filter(({ label }) => scope.hasBackup(label) && isLeft(label)),
@@ -58,7 +58,7 @@ export async function verifyRepository(request: VerifyRequest): Promise<VerifyRe
   }
 }
 
-/** What each backup stores. Listed when it is needed first, and kept for the assessment. */
+/** What each backup stores. Listed at first use, and kept for the assessment. */
 class BackupContents {
   readonly #request: VerifyRequest
   readonly #known = new Map<string, BackupPieces>()

@@ -6,18 +6,18 @@ export interface SegmentRange {
 }
 
 export interface WalGap {
-  /** The segments on both sides of it. */
+  /** The present segments before and after the gap. */
   readonly after: WalSegment
   readonly before: WalSegment
-  /** The missing ones. */
+  /** The missing segments. */
   readonly first: WalSegment
   readonly last: WalSegment
   readonly missing: number
 }
 
 /**
- * The segments of one archive id as ranges without gaps, so that a million of them take no room. Segments are added in
- * the order of their names; the size of a segment is known once one has been read.
+ * The segments of one archive id as ranges without gaps, which need little memory even for a million segments. Segments
+ * are added in the order of their names; the segment size is known once one has been read.
  */
 export class WalRanges {
   readonly #segmentSize: number
@@ -39,12 +39,12 @@ export class WalRanges {
     else this.#ranges.push({ first: segment, last: segment })
   }
 
-  /** In the order of names. */
+  /** Ordered by name. */
   get ranges(): readonly SegmentRange[] {
     return this.#ranges
   }
 
-  /** What is missing between neighbours of one timeline. */
+  /** The missing segments between neighbours on one timeline. */
   gaps(): WalGap[] {
     return this.#ranges.flatMap(({ first: before }, index) => {
       const after = this.#ranges[index - 1]?.last
@@ -64,7 +64,7 @@ export class WalRanges {
     })
   }
 
-  /** The last segment that can be reached from this one without a gap; undefined when it is missing itself. */
+  /** The last segment that can be reached from this one without a gap; undefined if this one is missing. */
   reach(segment: string): WalSegment | undefined {
     return this.#ranges.find(({ first, last }) => first <= segment && segment <= last)?.last
   }

@@ -380,7 +380,7 @@ describe('checks before a restore', () => {
     expect(alive.exitCode).toBe(38)
     expect(alive.hints.join()).toContain(`process ${process.pid}, which is alive`)
     writeFileSync(join(pgPath, 'postmaster.pid'), '999999999\n')
-    expect((await refusal({ delta: true })).hints.join()).toContain("remove 'postmaster.pid' only when no server")
+    expect((await refusal({ delta: true })).hints.join()).toContain("remove 'postmaster.pid' only if no server")
     expect(existsSync(join(pgPath, 'global/pg_control'))).toBe(true)
   })
 
@@ -417,7 +417,7 @@ describe('checks before a restore', () => {
     const error = await refusal(options)
     expect(error.exitCode).toBe(40)
     expect(error.message).toBe(
-      `unable to restore a tablespace to '${join(dir, 'ts')}' because 'authorized_keys' in it belongs to no tablespace`,
+      `unable to restore a tablespace to '${join(dir, 'ts')}' because it contains 'authorized_keys', which belongs to no tablespace`,
     )
     expect(error.hints.join()).toContain('tablespace-map')
     expect(readFileSync(join(dir, 'ts/authorized_keys'), 'latin1')).toBe('mine')
@@ -428,7 +428,7 @@ describe('checks before a restore', () => {
     await aBackup()
     mkdirSync(join(dir, 'ts'))
     symlinkSync(join(dir, 'wal'), join(dir, 'ts/PG_14_202107181'))
-    expect((await refusal()).message).toContain("'PG_14_202107181' in it belongs to no tablespace")
+    expect((await refusal()).message).toContain("it contains 'PG_14_202107181', which belongs to no tablespace")
   })
 
   test('accept a tablespace location with other versions and lost+found', async () => {

@@ -195,7 +195,7 @@ describe('info files', () => {
     expect(await failure(loadBackupInfo(encryptedRepository(), 'main'))).toMatchObject({
       code: 'crypto',
       message: expect.stringContaining('backup.info is not encrypted, but repo1-cipher-type is aes-256-cbc'),
-      hints: [expect.stringContaining('repo1-cipher-type=none'), expect.stringContaining('new repository')],
+      hints: [expect.stringContaining('repo1-cipher-type=none'), expect.stringContaining('create a new one')],
     })
   })
 
@@ -224,7 +224,7 @@ describe('info files', () => {
     expect(gunzipSync(decrypt(history, 'level-two'))).toEqual(decrypt(bytesOf(name), 'level-two'))
     expect(await failure(loadManifest(storage, 'main', LABEL, { cipherPass: 'another' }))).toMatchObject({
       code: 'crypto',
-      message: expect.stringContaining('the passphrase in backup.info does not unlock backup.manifest'),
+      message: expect.stringContaining('the passphrase in backup.info does not decrypt backup.manifest'),
     })
     expect(await failure(loadManifest(storage, 'main', LABEL, {}))).toMatchObject({
       code: 'crypto',

@@ -87,5 +87,5 @@ test('unfinished uploads are aborted after days, newer ones are kept, and a deni
   const log = recordingLogger()
   await expire(storage, log)
   expect(objects.openUploads).toBe(1)
-  expect(log.lines.join('\n')).toContain('aborted 1 uploads')
+  expect(log.lines.join('\n')).toContain('aborted 1 incomplete uploads')
 })

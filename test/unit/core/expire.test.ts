@@ -212,10 +212,10 @@ describe('unfinished and unlisted directories', () => {
     const spared = await expire()
     expect(spared.directories).not.toContain(NEW)
     expect(spared.explanation.unlisted).toEqual([{ label: NEW, keep: true, why: 'may-run', changedMs: now - WEEK + 1 }])
-    expect(log.lines.join('\n')).toMatch(`unfinished backup ${NEW} is left alone`)
+    expect(log.lines.join('\n')).toMatch(`unfinished backup ${NEW} is kept`)
     ageOf(NEW, now - WEEK)
     expect((await expire()).directories).toContain(NEW)
-    expect(log.lines.join('\n')).toMatch(`unfinished backup ${NEW} goes: nothing was written to it`)
+    expect(log.lines.join('\n')).toMatch(`remove unfinished backup ${NEW}: nothing was written to it`)
   })
 
   test('an older unfinished directory that is written to after a newer backup began is kept, with all WAL', async () => {
@@ -253,7 +253,7 @@ describe('unfinished and unlisted directories', () => {
     expect(report.directories).not.toContain(label)
     expect(report.archive).toEqual([])
     expect(log.lines.join('\n')).toMatch(
-      `warn: repo1: no WAL is removed, because it is not known what these backups need: ${label}`,
+      `warn: repo1: no WAL is removed, because it is unknown which WAL these backups need: ${label}`,
     )
   })
 })
@@ -284,7 +284,7 @@ describe('the link to the newest backup', () => {
     await disk.links!.symlink('backup/main/latest', F3)
     await expire({ choice: { set: F3 } }, disk)
     expect(readlinkSync(join(dir, 'backup/main/latest'))).toBe(I2)
-    expect(log.lines.join('\n')).toMatch(/warn: .*the newest backup.* goes.*\nHINT: /s)
+    expect(log.lines.join('\n')).toMatch(/warn: .*the newest backup.* is removed.*\nHINT: /s)
   })
 })
 

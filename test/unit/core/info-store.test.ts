@@ -65,7 +65,7 @@ describe('info files', () => {
     await saveBackupInfo(repositoryWith(storage), 'main', info)
     spoil()
     expect((await loadBackupInfo(repositoryWith(storage), 'main', { log })).backups).toEqual(info.backups)
-    expect(log.lines.join('\n')).toMatch(/warn: .*backup\/main\/backup\.info is unusable, so its copy was read instead/)
+    expect(log.lines.join('\n')).toMatch(/warn: .*backup\/main\/backup\.info is unusable, so its copy was used/)
     expect(log.lines).toHaveLength(1)
   })
 
@@ -171,7 +171,7 @@ describe('manifests', () => {
     const partial = { ...manifest!, db: { ...manifest!.db, historyId: 0, systemId: 0n } }
     await saveManifestCopy(storage, 'main', partial, {})
     expect(bytesOf(MANIFEST)).toBeUndefined()
-    await expect(loadManifest(storage, 'main', LABEL, {})).rejects.toThrow(/never finished/)
+    await expect(loadManifest(storage, 'main', LABEL, {})).rejects.toThrow(/is not finished/)
     expect(await loadManifest(storage, 'main', LABEL, {}, { partial: true })).toMatchObject({ label: LABEL })
   })
 

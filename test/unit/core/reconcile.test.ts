@@ -45,7 +45,7 @@ test('a backup without its manifest is removed from the list with its dependents
   storage.files.delete(`${manifestOf(D1)}.copy`)
   expect(labels(await reconciled())).toEqual([F1, F2])
   expect(log.lines).toHaveLength(2)
-  expect(log.lines.join('\n')).toMatch(`backup ${I1} is taken off the list: it depends on ${D1}`)
+  expect(log.lines.join('\n')).toMatch(`backup ${I1} is removed from backup.info: it depends on ${D1}`)
 })
 
 test('a listed backup with only the manifest copy stays listed, and a writer restores the manifest', async () => {
@@ -54,7 +54,7 @@ test('a listed backup with only the manifest copy stays listed, and a writer res
   const result = await reconciled()
   expect([labels(result), result.halved]).toEqual([[F1, D1, I1, F2], [D1]])
   expect(storage.files.has(manifestOf(D1))).toBe(false)
-  expect(log.lines).toEqual([expect.stringContaining(`backup.manifest of ${D1} is gone and is written again`)])
+  expect(log.lines).toEqual([expect.stringContaining(`backup.manifest of ${D1} is missing and is written again`)])
   await reconcileBackupInfo(storage, 'main', result.info, log)
   expect(storage.files.get(manifestOf(D1))!.bytes.equals(bytes)).toBe(true)
 })
@@ -106,7 +106,7 @@ test('a dependent of a missing backup is not listed', async () => {
   const result = await reconciled([])
   expect(labels(result)).toEqual([F2])
   expect(result.spared).toEqual([])
-  expect(log.lines.join('\n')).toMatch(`backup ${D1} cannot be used: it depends on ${F1}, which is gone`)
+  expect(log.lines.join('\n')).toMatch(`backup ${D1} cannot be used: it depends on ${F1}, which is missing`)
 })
 
 test('an unreadable manifest and its dependents are left alone with a warning', async () => {
@@ -116,7 +116,7 @@ test('an unreadable manifest and its dependents are left alone with a warning', 
   const result = await reconciled([])
   expect(labels(result)).toEqual([F2])
   expect(result.spared).toEqual([F1, D1, I1])
-  expect(log.lines[0]).toMatch(/cannot be read; it is left as it is.*\nHINT: /s)
+  expect(log.lines[0]).toMatch(/cannot be read; it is kept.*\nHINT: /s)
 })
 
 test('a backup of an unknown cluster is left alone with a warning', async () => {

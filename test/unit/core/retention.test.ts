@@ -128,7 +128,7 @@ describe('--set', () => {
 
   test('never expires the only full', () => {
     expect(() => plan({}, { set: F1 }, [{ label: F1 }])).toThrow(
-      expect.objectContaining({ code: 'backup-set-invalid', hints: ['make another full backup first'] }),
+      expect.objectContaining({ code: 'backup-set-invalid', hints: ['take another full backup first'] }),
     )
   })
 

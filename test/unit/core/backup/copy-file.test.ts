@@ -145,7 +145,7 @@ describe('a file of an interrupted backup', () => {
   ])('is replaced when it was %s, with a warning', async (_, damaged) => {
     await left(damaged)
     const [copied] = await run([job('a', LARGE, resumed(LARGE))])
-    expect(copied).toMatchObject({ outcome: 'copied', warning: expect.stringMatching(/was damaged/) as string })
+    expect(copied).toMatchObject({ outcome: 'copied', warning: expect.stringMatching(/is corrupt/) as string })
     expect((await content('backup/a')).equals(LARGE)).toBe(true)
   })
 

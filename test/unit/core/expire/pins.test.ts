@@ -72,9 +72,9 @@ test('a pinned backup that another program removed is reported until the time of
   await savePins(repositoryWith(storage), 'main', [pin(F1), pin(F2, { until: 100 })])
   const log = recordingLog()
   await expireRepository({ ...request(storage), nowMs: 100_000, log })
-  const warned = log.lines.filter((line) => line.includes('is not in the repository any more'))
+  const warned = log.lines.filter((line) => line.includes('no longer in the repository'))
   expect(warned).toEqual([
-    expect.stringMatching(new RegExp(`warn: repo1: backup ${F1} is pinned[^]*unpin ${F1}' forgets`)),
+    expect.stringMatching(new RegExp(`warn: repo1: backup ${F1} is pinned[^]*unpin ${F1}' removes`)),
   ])
 })
 

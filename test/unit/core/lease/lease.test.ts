@@ -101,7 +101,7 @@ describe('a lease', () => {
     expect(error.message).toMatch(
       /^repo1 is in use: host db1 \(process 4711, backup\) holds the lease since \S+Z, last sign of life \d seconds? ago$/,
     )
-    expect(error.hints.join('\n')).toContain('wait for it to end')
+    expect(error.hints.join('\n')).toContain('wait for this command to end')
     await first[Symbol.asyncDispose]()
     expect([...storage.files.keys()]).toEqual([])
     await using _second = await takeLease(request(storage, { place: elsewhere, host: 'db2' }))
@@ -189,7 +189,7 @@ describe('a lease', () => {
     await using _next = await takeLease(next)
     await held.clock.pass(60_000)
     expect(held.lost.map(({ code }) => code)).toEqual(['lock-acquire'])
-    expect(held.lost[0]?.message).toContain('was broken by somebody: host db2')
+    expect(held.lost[0]?.message).toContain('was removed or replaced: host db2')
     await lease[Symbol.asyncDispose]()
     expect((await leaseOf(storage, 'main'))?.lease?.token).toBe(next.token)
   })
@@ -211,7 +211,7 @@ describe('a lease', () => {
     for (const bytes of ['', '{"version":2}', 'null', '{"version":1,"token":1}']) {
       await putFile(storage, leaseName('main'), Buffer.from(bytes))
       const error = await refusal(takeLease(request(storage)))
-      expect(error.message).toContain('a lease is held that this version of pgts cannot read')
+      expect(error.message).toContain('there is a lease that this version of pgts cannot read')
     }
   })
 
@@ -364,7 +364,7 @@ describe('a lease in a repository where removal is denied', () => {
     }
     Object.assign(held.repository.storage, { create: denied })
     await lease[Symbol.asyncDispose]()
-    expect(held.log.lines.join()).toContain('cannot give back the lease: may not replace')
+    expect(held.log.lines.join()).toContain('cannot release the lease: may not replace')
   })
 })
 

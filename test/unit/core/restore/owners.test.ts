@@ -14,8 +14,8 @@ const manifest = aManifest([{ ...aFile('pg_data/PG_VERSION', '15\n'), user: 'los
 
 test('files of an unknown owner: the warning names the user and group that they get', () => {
   const { warnings } = decideOwnership(manifest, { uid: 0, gid: 0, ...unknown })
-  expect(warnings).toContain("user 'lost' in the backup is unknown here: its files get uid 0 (root)")
-  expect(warnings).toContain("group 'lost' in the backup is unknown here: its files get gid 0 (root)")
+  expect(warnings).toContain("user 'lost' in the backup does not exist on this host: its files get uid 0 (root)")
+  expect(warnings).toContain("group 'lost' in the backup does not exist on this host: its files get gid 0 (root)")
 })
 
 test('files of another owner, restored without root: the warning names the current user', () => {

@@ -114,7 +114,7 @@ describe('a warning for a target that the archive does not reach', () => {
       'a time after a gap',
       holed,
       time('2026-11-29 12:00:08+00'),
-      /^WAL segment 000000010000000000000007 is not in the archive, though later ones are: .* not expected to reach the target time/,
+      /^WAL segment 000000010000000000000007 is not in the archive, but later ones are: .* not expected to reach the target time/,
     ],
     [
       'a time before the end of the backup',
@@ -144,7 +144,7 @@ describe('a warning for a target that the archive does not reach', () => {
       'the end of the archive, after a gap',
       holed,
       {},
-      /^WAL segment 000000010000000000000007 .* ends before it\nHINT: what was/,
+      /^WAL segment 000000010000000000000007 .* ends before it\nHINT: later commits/,
     ],
     [
       'a gap of a whole directory',
@@ -156,15 +156,20 @@ describe('a warning for a target that the archive does not reach', () => {
       'a name, with a gap in the archive',
       holed,
       { type: 'name', target: parseTarget('name', 'here') },
-      /^WAL segment 000000010000000000000007 .* reaches the target only if that comes first/,
+      /^WAL segment 000000010000000000000007 .* reaches the target only if it is earlier/,
     ],
     [
       'a backup that is not consistent without a missing segment',
       [segment(1, 4), ...range(1, 6, 9)],
       { type: 'immediate' },
-      /^WAL segment 000000010000000000000005 is not in the archive: without it backup 20261129-110000F/,
+      /^WAL segment 000000010000000000000005 is not in the archive: backup 20261129-110000F cannot become consistent without it/,
     ],
-    ['an empty archive', [], {}, /^WAL segment 000000010000000000000004 is not in the archive: without it/],
+    [
+      'an empty archive',
+      [],
+      {},
+      /^WAL segment 000000010000000000000004 is not in the archive: backup \S+ cannot become consistent/,
+    ],
     [
       'a later timeline that lacks its first segment',
       [...range(1, 4, 9), ...range(2, 7, 9)],

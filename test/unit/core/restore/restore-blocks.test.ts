@@ -124,7 +124,9 @@ describe('a block that cannot be restored is reported with its place in the repo
   test('when the map refers to a backup that is not in the chain', async () => {
     const error = await refusal(repository.storage, { ...last, references: last.references.slice(0, 1) })
     expect(error.code).toBe('format')
-    expect(error.message).toMatch(/block map in .*50001\.pgbi' at \d+ \(\d+ bytes\): block \d+ is in backup \d of 1/)
+    expect(error.message).toMatch(
+      /block map in .*50001\.pgbi' at \d+ \(\d+ bytes\): block \d+ refers to backup \d of 1/,
+    )
   })
   test('when the manifest has a larger map than the file', async () => {
     const files = [{ ...file, blockMapSize: 1_000_000 }]

@@ -90,7 +90,7 @@ describe('the selected backup set', () => {
     ]
     const { repo, warnings } = select(repositories, lsn(0x9000000n))
     expect(repo).toBe(2)
-    expect(warnings).toEqual([expect.stringContaining(`${old.label} does not say at which LSN`)])
+    expect(warnings).toEqual([expect.stringContaining(`${old.label} does not record its stop LSN`)])
   })
 
   test('is refused when the latest is of a cluster before the upgrade, but may be reached by time', () => {
@@ -155,7 +155,7 @@ describe('error [075]', () => {
       [
         "unable to find backup set with stop time less than 'time 1'",
         'repo1: no backup sets to restore',
-        'repo2: 2 backup sets, none fits',
+        'repo2: 2 backup sets, none matches',
         'repo4: [055] no file',
       ].join('\n'),
     )

@@ -82,7 +82,7 @@ describe('a restore that could never reach its target timeline is refused', () =
     ],
     ['nonsense', { targetTimeline: 'newest' }, 'db-mismatch', /invalid target timeline 'newest'/],
     ['a timeline that was not archived', { targetTimeline: '9' }, 'file-missing', /timeline 9 is not in the archive/],
-    ['a damaged history', { targetTimeline: '5' }, 'format', /timeline 5 in .* is damaged/],
+    ['a damaged history', { targetTimeline: '5' }, 'format', /timeline 5 in .* is corrupt/],
   ] as [string, Parameters<typeof request>[0], string, RegExp][])('%s', async (_, more, code, words) => {
     const storage = await archive({ '00000004': '1\t0/3000000\tearly\n', '00000005': 'garbage' })
     if (more?.targetTimeline === undefined) {

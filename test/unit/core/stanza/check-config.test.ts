@@ -84,7 +84,7 @@ describe('archiving', () => {
   test('is not done by a library', () => {
     const error = failure({ archiveLibrary: 'basic_archive' })
     expect(error).toMatchObject({ exitCode: 68, message: expect.stringContaining('basic_archive') as string })
-    expect(error.hints.join()).toContain('archive_library empty')
+    expect(error.hints.join()).toContain('archive_library to an empty value')
   })
 
   test('is not checked without archive-check', () =>

@@ -107,7 +107,7 @@ describe('stanza-create of an incomplete stanza', () => {
     const error = await failure(create())
     expect(error).toMatchObject({ code: 'path-not-empty', exitCode: 40 })
     expect(error.message).toContain(path)
-    expect(error.hints.join()).toContain('right stanza name')
+    expect(error.hints.join()).toContain('the name of the stanza')
     expect([...storage.files.keys()]).toEqual([name])
   })
 
@@ -120,6 +120,6 @@ describe('stanza-create of an incomplete stanza', () => {
     const error = await failure(create())
     expect(error).toMatchObject({ code: 'file-missing', exitCode: 55 })
     expect(error.message).toContain(words)
-    expect(error.hints.join()).toContain('corruption')
+    expect(error.hints.join()).toContain('removed by hand')
   })
 })
