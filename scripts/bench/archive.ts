@@ -255,5 +255,5 @@ function ready(cluster: Cluster): string[] {
 
 async function until(what: string, test: () => boolean): Promise<void> {
   for (const deadline = Date.now() + 600_000; Date.now() < deadline; await sleep(5)) if (test()) return
-  throw new Error(`waited in vain for ${what}`)
+  throw new Error(`timeout while waiting for ${what}`)
 }

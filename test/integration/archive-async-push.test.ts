@@ -23,7 +23,7 @@ import { smallDisk } from '../support/faults/small-disk.ts'
 async function until(what: string, test: () => boolean | Promise<boolean>, site?: Site): Promise<void> {
   for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(20)) if (await test()) return
   const details = site === undefined ? '' : `\n${asyncLog(site)}\n${readFileSync(site.cluster.logFile, 'utf8')}`
-  throw new Error(`waited in vain for ${what}${details}`)
+  throw new Error(`timeout while waiting for ${what}${details}`)
 }
 
 async function anAsyncSite(options: SiteOptions = {}): Promise<Site> {

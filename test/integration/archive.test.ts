@@ -33,7 +33,7 @@ function archived(site: Site, archiveId: string): string[] {
 
 async function until(what: string, test: () => boolean | Promise<boolean>): Promise<void> {
   for (const deadline = Date.now() + 20_000; Date.now() < deadline; await sleep(50)) if (await test()) return
-  throw new Error(`waited in vain for ${what}`)
+  throw new Error(`timeout while waiting for ${what}`)
 }
 
 /** A copy of the running cluster without its WAL, in the way of every backup program. */

@@ -3,7 +3,7 @@ import { chmodSync, existsSync, readdirSync, readFileSync, truncateSync, writeFi
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { cleanEnv, isInstalled, makeTestDir, pgtsProgram, runAs, serverBinaries } from '../support/postgres/postgres.ts'
-import { expectNoInnards, expectRefusal, seen } from '../support/refusal.ts'
+import { expectNoInternals, expectRefusal, seen } from '../support/refusal.ts'
 import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 import { testUser } from '../support/processes/test-user.ts'
 
@@ -68,7 +68,7 @@ describe('info files that are damaged', () => {
     expect(result.code).toBe(0)
     expect(result.stdout).toMatch(/WARN: .*backup\.info is unusable, so its copy was used/)
     expect(result.stdout).toMatch(/HINT: /)
-    expectNoInnards(seen(result))
+    expectNoInternals(seen(result))
     const { backup } = JSON.parse((await site.pgtsOk('--output=json', 'info')).stdout)[0]
     expect(backup.map((entry: { label: string }) => entry.label)).toEqual(labels(site))
     expect(backup).toHaveLength(2)
@@ -85,7 +85,7 @@ describe('info files that are damaged', () => {
         const result = await site.pgts(args)
         expect(seen(result)).toMatch(/neither .*backup\.info nor its copy can be used/)
         expect(seen(result)).toMatch(/HINT: /)
-        expectNoInnards(seen(result))
+        expectNoInternals(seen(result))
         expect(result.code).not.toBe(0)
         expect(labels(site)).toEqual(before)
       }
@@ -96,7 +96,7 @@ describe('info files that are damaged', () => {
       })
       const report = await site.pgts(['info'])
       expect(report.stdout).toMatch(/status: error/)
-      expectNoInnards(seen(report))
+      expectNoInternals(seen(report))
     })
     await site.pgtsOk('--no-archive-check', 'check')
   })
@@ -109,7 +109,7 @@ describe('info files that are damaged', () => {
       for (const name of names) truncateSync(name, 60)
       const result = await site.pgts(['archive-push', join(site.cluster.dataDir, 'pg_wal', wal)])
       expect(seen(result)).toMatch(/ERROR: \[\d{3}\]: repo1: neither .*archive\.info nor its copy can be used/)
-      expectNoInnards(seen(result))
+      expectNoInternals(seen(result))
       expect(result.code).toBeGreaterThan(1)
     })
   })

@@ -11,7 +11,7 @@ import { aSite, type Site } from '../support/sites/site.ts'
 async function until(what: string, isSo: () => boolean | Promise<boolean>, tell?: () => string): Promise<void> {
   const deadline = Date.now() + 60_000
   while (!(await isSo())) {
-    if (Date.now() > deadline) throw new Error(`waited in vain for ${what}\n${tell?.() ?? ''}`)
+    if (Date.now() > deadline) throw new Error(`timeout while waiting for ${what}\n${tell?.() ?? ''}`)
     await sleep(50)
   }
 }

@@ -44,7 +44,7 @@ async function hasRow(cluster: Cluster, text: string): Promise<boolean> {
 
 async function until(what: string, test: () => Promise<boolean>): Promise<void> {
   for (const deadline = Date.now() + 60_000; Date.now() < deadline; await sleep(100)) if (await test()) return
-  throw new Error(`waited in vain for ${what}`)
+  throw new Error(`timeout while waiting for ${what}`)
 }
 
 async function promote(cluster: Cluster): Promise<void> {

@@ -3,16 +3,16 @@ import { setTimeout as sleep } from 'node:timers/promises'
 export interface Patience {
   readonly deadlineMs?: number
   readonly everyMs?: number
-  /** Said with the error. */
+  /** Part of the error message. */
   readonly details?: () => string
 }
 
-/** Wait until `test` says yes. An error names what was waited for. */
+/** Wait until `test` is true. The error of a timeout contains `what`. */
 export async function until(
   what: string,
   test: () => boolean | Promise<boolean>,
   { deadlineMs = 60_000, everyMs = 10, details }: Patience = {},
 ): Promise<void> {
   for (const deadline = Date.now() + deadlineMs; Date.now() < deadline; await sleep(everyMs)) if (await test()) return
-  throw new Error(`waited in vain for ${what}\n${details?.() ?? ''}`)
+  throw new Error(`timeout while waiting for ${what}\n${details?.() ?? ''}`)
 }

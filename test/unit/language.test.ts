@@ -61,6 +61,7 @@ const CLEAN = [
   'test/contract',
   'test/fault',
   'test/property',
+  'test/support',
   'test/unit/build',
   'test/unit/cli',
   'test/unit/codec',
@@ -76,7 +77,7 @@ const CLEAN = [
 ]
 
 /** Names in the interface of the program, of files and of users: they stay. */
-const NAMES = /`trouble`|archiving: trouble|(?:archiving|repository)-trouble\.md|`nobody`|65534 \(nobody\)/g
+const NAMES = /`trouble`|archiving: trouble|(?:archiving|repository)-trouble\.md|`nobody`|'nobody'|65534 \(nobody\)/g
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 

@@ -30,7 +30,7 @@ export interface BlockRepository {
   recorded(label: string): ReadonlyMap<string, { readonly sizeBytes: number; readonly checksum: string }>
 }
 
-/** One of them, in memory. */
+/** One of these repositories, in memory. */
 export async function openBlockRepository(name: string): Promise<BlockRepository> {
   const storage = memoryStorage()
   const repo = join(root, name, 'repo')
@@ -87,10 +87,10 @@ export async function restoreFiles(
   action: FileAction,
 ): Promise<RestoredFile[]> {
   const planned = files.map((file): PlannedFile => ({ file, path: pathIn(dir, file.name), action }))
-  // Whoever runs the test owns what it restores.
+  // The user of the test owns the restored files.
   const ownership = { ownerOf: () => undefined } as unknown as Parameters<typeof restoreJobs>[3]
   const repository = repositoryWith(storage)
-  // No multiple of a block, and smaller than the files.
+  // Not a multiple of a block, and smaller than the files.
   const env = workerEnvWith(repository, 50_000)
   const results: RestoredFile[] = []
   for (const job of restoreJobs(planned, manifest, STANZA, ownership, repository)) {

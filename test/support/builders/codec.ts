@@ -2,10 +2,10 @@ import { pump } from '../../../src/codec/pump.ts'
 import type { Stage } from '../../../src/codec/stage.ts'
 import { sourceOf } from '../../../src/util/bytes.ts'
 
-/** Everything that comes out when `input` goes through the stages in chunks of at most `chunkBytes`. */
+/** The output of the stages for `input` in chunks of at most `chunkBytes`. */
 export async function through(stages: Stage | Stage[], input: Uint8Array, chunkBytes = 1 << 20): Promise<Buffer> {
   const outputs: Buffer[] = []
-  // One buffer for all chunks, overwritten each time, because that is what file sources do.
+  // One buffer for all chunks, overwritten each time, as in file sources.
   const reused = Buffer.alloc(Math.min(chunkBytes, Math.max(1, input.length)))
   let offset = 0
   const source = {

@@ -71,7 +71,7 @@ export function typeOfLabel(label: string): BackupType {
   return ({ F: 'full', D: 'diff', I: 'incr' } as const)[label.slice(-1) as 'F' | 'D' | 'I']
 }
 
-/** Manifests of backups that hang together: each holds one file of its own and refers to one of its prior. */
+/** Manifests of a chain of backups: each stores one file and refers to one of its prior. */
 export function manifestsOf(backups: readonly TestBackup[], clusters: readonly TestCluster[] = [{}]): Manifest[] {
   const manifests = new Map<string, Manifest>()
   for (const [index, backup] of backups.entries()) {

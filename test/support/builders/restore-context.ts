@@ -27,12 +27,12 @@ export interface RestoreRun {
   readonly spoolPath: string
   readonly stanza?: string
   readonly options?: Partial<OptionsOf<'restore'>>
-  /** As typed, for what depends on it: `--type=none`, `--repo=1`. */
+  /** Arguments of the command line: `--type=none`, `--repo=1`. */
   readonly typed?: readonly string[]
   readonly signal?: AbortSignal
-  /** What the files say about pg1-path, null: nothing; default: the same as the target. */
+  /** pg1-path in the configuration; null: not set; default: the target. */
   readonly configured?: string | null
-  /** Repositories say that a call waits for a network. */
+  /** Repositories report that calls wait for a network. */
   readonly distant?: boolean
 }
 

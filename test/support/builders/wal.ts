@@ -13,9 +13,9 @@ export interface SegmentFacts {
   readonly flags?: number
   readonly timeline?: number
   readonly systemId?: bigint
-  /** What the header claims, bytes. */
+  /** Segment size in the header, bytes. */
   readonly headerSize?: number
-  /** What the file has, bytes; default 1 MiB. */
+  /** Size of the file, bytes; default 1 MiB. */
   readonly sizeBytes?: number
 }
 
@@ -34,7 +34,7 @@ export function aSegment(facts: SegmentFacts = {}): Buffer {
     bytes.writeBigUInt64LE(address + BigInt(at), at + 8)
     bytes.writeUInt32LE(0, at + 16)
     bytes.writeUInt32LE(0, at + 20)
-    // One record that fills the page, and names the one before it.
+    // One record that fills the page, and points to the previous one.
     const header = at === 0 ? 40 : 24
     if (at + 64 > size) continue
     bytes.writeUInt32LE(8192 - header, at + header)
@@ -53,7 +53,7 @@ export function sha1(bytes: Uint8Array): string {
   return createHash('sha1').update(bytes).digest('hex')
 }
 
-/** A logger that remembers: `lines` are `level: message`. */
+/** A logger that records: `lines` are `level: message`. */
 export interface RecordedLog extends Logger {
   readonly lines: string[]
 }

@@ -1,6 +1,6 @@
 import type { Cancellable, PendingFile, StorageDriver } from '../../../src/storage/driver.ts'
 
-/** What a repository is asked to change, in order: the places where a crash or a full disk can strike. */
+/** The changes of a repository, in order: at each of them a crash or a full disk can occur. */
 export type Step = 'create' | 'write' | 'commit' | 'remove' | 'remove-tree' | 'sync' | 'symlink' | 'make-path'
 
 export interface FaultyDriver extends StorageDriver {
@@ -10,25 +10,25 @@ export interface FaultyDriver extends StorageDriver {
   readonly reached: boolean
 }
 
-/** The process is gone at this step: nothing happens from then on, and nothing is tidied up. */
+/** The process ends at this step: no later call has an effect, and nothing is cleaned up. */
 export class Crash extends Error {
   override readonly name = 'Crash'
 }
 
-/** Is this the crash, or an error that reports it? What is loaded beside it cannot be read either. */
+/** Is this the crash, or an error that reports it? Other reads at that moment fail, too. */
 export function isCrash(error: unknown): boolean {
   return error instanceof Crash || (error instanceof Error && error.cause !== undefined && isCrash(error.cause))
 }
 
 /**
- * A driver that crashes just before its `at`-th step (from 0). Later calls fail too, as the dead do nothing. Without
- * `at` it only counts, to find out how many steps there are.
+ * A driver that crashes before its `at`-th step (from 0). Later calls fail, too, as of a process that has ended. Without
+ * `at` it only counts the steps.
  */
 export function crashing(driver: StorageDriver, at = Infinity): FaultyDriver {
   return faulty(driver, { at, error: (step) => new Crash(`crash before ${step}`), dead: true })
 }
 
-/** A driver whose `at`-th step (from 0; of one kind when `only` is given) fails once with this error, and that lives on. */
+/** A driver whose `at`-th step (from 0; of one kind when `only` is given) fails once with this error, and works again after that. */
 export function failing(driver: StorageDriver, fault: { at: number; error: Error; only?: Step }): FaultyDriver {
   return faulty(driver, {
     at: fault.at,
@@ -128,7 +128,7 @@ function faulty(driver: StorageDriver, fault: Fault): FaultyDriver {
             },
           },
     async [Symbol.asyncDispose]() {
-      // The dead close nothing; what they had open in this test process is left to the garbage collector.
+      // A crashed process closes nothing; the garbage collector closes its files in this test process.
       if (!(reached && fault.dead)) await driver[Symbol.asyncDispose]()
     },
   }

@@ -15,13 +15,13 @@ import type { TestCertificates } from '../stores/tls.ts'
 export interface FrontFaults {
   /** Only requests for which this says yes; absent: all. */
   readonly only?: (request: { readonly method: string; readonly path: string }) => boolean
-  /** Of these, this share: 0.25 is every fourth, in the order they come. Default 1. */
+  /** This share of them: 0.25 is every fourth, in order of arrival. Default 1. */
   readonly share?: number
-  /** No more than so often; absent: for ever. */
+  /** At most this number of times; absent: always. */
   readonly times?: number
   readonly how:
     | {
-        /** Answer by itself, and ask nothing of the store. */
+        /** Answer without a request to the store. */
         readonly kind: 'answer'
         readonly status: number
         readonly headers?: Readonly<Record<string, string>>
@@ -29,13 +29,13 @@ export interface FrontFaults {
       }
     /** Send half of the store's body, then end the connection. */
     | { readonly kind: 'truncate' }
-    /** Let the store do it, then end the connection without a word: the client cannot know. */
+    /** Forward the request, then close the connection without an answer: the client does not know the result. */
     | { readonly kind: 'lose-answer' }
-    /** Answer nothing, for ever. */
+    /** Never answer. */
     | { readonly kind: 'silence' }
     /** Change one bit in the middle of the store's body. */
     | { readonly kind: 'flip' }
-    /** Leave out how long the store's answer is: in chunks, or until the connection ends, which may come `early`. */
+    /** Send the answer without its length: in chunks, or until the connection ends, which may be `early`. */
     | { readonly kind: 'no-length'; readonly until: 'last-chunk' | 'end' | 'early' }
 }
 
@@ -44,7 +44,7 @@ export interface FrontCounters {
   struck: number
 }
 
-/** S3's way to say that it is overloaded. */
+/** The answer of an overloaded S3. */
 export const SLOW_DOWN: FrontFaults['how'] = {
   kind: 'answer',
   status: 503,
@@ -52,7 +52,7 @@ export const SLOW_DOWN: FrontFaults['how'] = {
   body: '<?xml version="1.0" encoding="UTF-8"?><Error><Code>SlowDown</Code><Message>Please reduce your request rate.</Message></Error>',
 }
 
-/** The same of Azure and of Google. */
+/** The answers of an overloaded Azure and GCS. */
 export const SERVER_BUSY: FrontFaults['how'] = {
   kind: 'answer',
   status: 503,
@@ -75,8 +75,8 @@ export interface FrontTarget {
 }
 
 /**
- * A front of an object store that understands HTTP and is unreliable. It speaks TLS with a test certificate, or plain
- * HTTP without one, and passes everything on to the store, names and headers as they came: signatures hold.
+ * An unreliable HTTP proxy in front of an object store. It uses TLS with a test certificate, or plain
+ * HTTP without one, and forwards names and headers unchanged, so signatures stay valid.
  */
 export class FaultyFront implements AsyncDisposable {
   readonly counters: FrontCounters = { requests: 0, struck: 0 }
@@ -121,14 +121,14 @@ export class FaultyFront implements AsyncDisposable {
     return this.#sockets.size
   }
 
-  /** Holds for the requests from now on; counts from here. Without an argument everything passes. */
+  /** Set the faults of the requests from now on, and reset their count. Without an argument all requests are forwarded. */
   set(faults?: FrontFaults): void {
     this.#faults = faults
     this.#matching = 0
     this.counters.struck = 0
   }
 
-  /** The fault for this request, if it is one that is struck. */
+  /** The fault for this request, if it gets one. */
   #fault(asked: IncomingMessage): FrontFaults['how'] | undefined {
     this.counters.requests++
     const faults = this.#faults
@@ -145,7 +145,7 @@ export class FaultyFront implements AsyncDisposable {
     const fault = this.#fault(asked)
     if (fault?.kind === 'silence') return
     if (fault?.kind === 'answer') {
-      // As a busy server does: the body is not waited for, and the connection is not kept.
+      // As a busy server: it does not wait for the body, and closes the connection.
       answer.writeHead(fault.status, { ...fault.headers, connection: 'close' }).end(fault.body)
       asked.resume()
       return
@@ -161,17 +161,17 @@ export class FaultyFront implements AsyncDisposable {
     answer.on('close', () => {
       if (!answer.writableFinished) passed.destroy()
     })
-    passed.on('response', (told) => {
-      told.on('error', lost)
+    passed.on('response', (upstream) => {
+      upstream.on('error', lost)
       if (fault?.kind === 'lose-answer') {
-        told.resume().on('end', lost)
+        upstream.resume().on('end', lost)
         return
       }
-      if (fault?.kind === 'no-length') return passWithoutLength(told, answer, fault.until)
-      answer.writeHead(told.statusCode ?? 502, told.rawHeaders)
+      if (fault?.kind === 'no-length') return passWithoutLength(upstream, answer, fault.until)
+      answer.writeHead(upstream.statusCode ?? 502, upstream.rawHeaders)
       answer.flushHeaders()
-      if (fault === undefined) told.pipe(answer)
-      else spoil(told, answer, fault.kind)
+      if (fault === undefined) upstream.pipe(answer)
+      else spoil(upstream, answer, fault.kind)
     })
     asked.pipe(passed)
   }
@@ -184,32 +184,36 @@ export class FaultyFront implements AsyncDisposable {
   }
 }
 
-function passWithoutLength(told: IncomingMessage, answer: ServerResponse, until: 'last-chunk' | 'end' | 'early'): void {
+function passWithoutLength(
+  upstream: IncomingMessage,
+  answer: ServerResponse,
+  until: 'last-chunk' | 'end' | 'early',
+): void {
   const left =
     until === 'last-chunk' ? /^content-length$/i : /^(content-length|transfer-encoding|connection|keep-alive)$/i
-  const headers = told.rawHeaders.filter((_, i, all) => !left.test(all[i - (i % 2)] ?? ''))
+  const headers = upstream.rawHeaders.filter((_, i, all) => !left.test(all[i - (i % 2)] ?? ''))
   if (until === 'last-chunk') {
-    told.pipe(answer.writeHead(told.statusCode ?? 502, headers))
+    upstream.pipe(answer.writeHead(upstream.statusCode ?? 502, headers))
     return
   }
-  // As a server of HTTP/1.0: the end of the connection is the end of the body.
+  // As an HTTP/1.0 server: the end of the connection is the end of the body.
   answer.useChunkedEncodingByDefault = false
   answer.shouldKeepAlive = false
   const chunks: Buffer[] = []
-  told.on('data', (bytes: Buffer) => chunks.push(bytes))
-  told.on('end', () => {
+  upstream.on('data', (bytes: Buffer) => chunks.push(bytes))
+  upstream.on('end', () => {
     const body = Buffer.concat(chunks)
-    answer.writeHead(told.statusCode ?? 502, [...headers, 'connection', 'close'])
+    answer.writeHead(upstream.statusCode ?? 502, [...headers, 'connection', 'close'])
     answer.end(until === 'early' ? body.subarray(0, body.length / 2) : body)
   })
 }
 
-/** Pass a body on as far as its middle (or nothing of one without a length): there it ends, or has one wrong bit. */
-function spoil(told: IncomingMessage, answer: ServerResponse, how: 'truncate' | 'flip'): void {
-  const half = Math.floor(Number(told.headers['content-length'] ?? 0) / 2)
+/** Forward half of a body (nothing of one without a length); there it ends, or has one wrong bit. */
+function spoil(upstream: IncomingMessage, answer: ServerResponse, how: 'truncate' | 'flip'): void {
+  const half = Math.floor(Number(upstream.headers['content-length'] ?? 0) / 2)
   let passed = 0
   let cut = false
-  told.on('data', (bytes: Buffer) => {
+  upstream.on('data', (bytes: Buffer) => {
     const at = half - passed
     passed += bytes.length
     if (cut) return
@@ -224,7 +228,7 @@ function spoil(told: IncomingMessage, answer: ServerResponse, how: 'truncate' | 
       answer.write(bytes.subarray(0, at), () => answer.socket?.destroy())
     }
   })
-  told.on('end', () => {
+  upstream.on('end', () => {
     if (!cut) answer.end()
   })
 }

@@ -5,14 +5,14 @@ import type { Bucket, StoreName, Via } from '../stores/object-stores.ts'
 import { makeTestDir } from '../processes/test-user.ts'
 import { makeCertificates } from '../stores/tls.ts'
 
-/** What each store says when it is overloaded. */
+/** The answer of each store when it is overloaded. */
 export const OVERLOADED: Readonly<Record<StoreName, FrontFaults['how']>> = {
   s3: SLOW_DOWN,
   azure: SERVER_BUSY,
   gcs: RATE_LIMIT,
 }
 
-/** The way to a store: what speaks HTTP stands behind what does not, so both kinds of fault are on it. */
+/** The path to a store: a TCP proxy, then an HTTP proxy, so that both kinds of fault are possible. */
 export class FaultyWay implements AsyncDisposable {
   private constructor(
     readonly front: FaultyFront,
@@ -22,7 +22,7 @@ export class FaultyWay implements AsyncDisposable {
 
   static async to({ store, port, caFile }: Bucket): Promise<FaultyWay> {
     const certificates = makeCertificates(join(makeTestDir('front'), 'tls'))
-    // What Google is told of itself begins with https.
+    // The address in a GCS request begins with https.
     const isPlain = store === 's3' && port.plain !== undefined
     const target = isPlain ? { port: port.plain } : { port: port.tls, caFile }
     const front = await FaultyFront.start({ host: '127.0.0.1', ...target }, certificates)

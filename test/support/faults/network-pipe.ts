@@ -8,18 +8,18 @@ interface Travelling {
   readonly arrive: () => void
 }
 
-/** One direction of a connection: every piece is sent on when it has travelled long enough, in its order. */
+/** One direction of a connection: every piece is forwarded after its delay, in order. */
 export class Pipe {
   readonly #travelling: Travelling[] = []
   #timer: NodeJS.Timeout | undefined
   #flyingBytes = 0
-  /** When the last piece so far arrives; no later one may overtake it. */
+  /** Arrival time of the last piece so far; no later piece arrives earlier. */
   #lastArrivalMs: number
   #broken = false
 
   /**
-   * @param openAtMs before this moment nothing arrives, because the connection is not there yet
-   * @param pass what is sent on of what came; undefined: nothing any more, and the sockets are left as they are
+   * @param openAtMs before this time nothing arrives, because the connection is not open yet
+   * @param pass returns the bytes to forward; undefined: none any more, and the sockets stay open
    */
   constructor(
     readonly from: Socket,
@@ -50,7 +50,7 @@ export class Pipe {
     this.#flow()
   }
 
-  /** Let this happen after everything before it. */
+  /** Run this after everything before it has arrived. */
   #travel(arrive: () => void): void {
     this.#travelling.push({ arrivesAtMs: this.#lastArrivalMs, arrive })
     if (this.#travelling.length === 1) this.#arrivals()
@@ -70,7 +70,7 @@ export class Pipe {
     this.#flow()
   }
 
-  /** Take more where there is room. */
+  /** Read more if the window has space. */
   #flow(): void {
     const { windowBytes = DEFAULT_WINDOW_BYTES } = this.faults()
     if (this.#broken || this.to.writableNeedDrain || this.#flyingBytes >= windowBytes) this.from.pause()

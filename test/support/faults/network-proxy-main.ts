@@ -2,7 +2,7 @@ import { parseArgs } from 'node:util'
 import { type NetworkFaults, NetworkProxy } from './network-proxy.ts'
 
 /**
- * A slow network to try things over, until ^C:
+ * A slow network for tests by hand, until ^C:
  *
  *     node scripts/run.mjs test/support/faults/network-proxy-main.ts --target=127.0.0.1:9000 [--port=9001]
  *       [--latency=10] [--jitter=2] [--bandwidth=BYTES_A_SECOND] [--window=1048576] [--refuse=0.1]
@@ -22,7 +22,7 @@ const { values } = parseArgs({
   },
 })
 const [, host, port] = /^(.+):(\d+)$/.exec(values.target ?? '') ?? []
-if (host === undefined) throw new Error('--target=HOST:PORT says where to')
+if (host === undefined) throw new Error('--target=HOST:PORT is required')
 const faults: NetworkFaults = {
   latencyMs: values.latency === undefined ? undefined : Number(values.latency),
   jitterMs: values.jitter === undefined ? undefined : Number(values.jitter),

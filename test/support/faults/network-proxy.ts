@@ -1,39 +1,39 @@
 import { createServer, connect, type AddressInfo, type Server, type Socket } from 'node:net'
 import { Pipe } from './network-pipe.ts'
 
-/** What the network between client and server is like; may be changed at any time. Each way: also the way back. */
+/** Properties of the network between client and server; may be changed at any time. Each way: also the way back. */
 export interface NetworkFaults {
   /** Each way, milliseconds: a round trip takes twice as long, and so does it to connect. Default 0. */
   readonly latencyMs?: number
   /** Added to the latency of every piece, from 0 to this many milliseconds; the order of bytes stays. */
   readonly jitterMs?: number
-  /** Each way and connection; absent: as fast as it goes. */
+  /** For each way and connection; absent: unlimited. */
   readonly bytesPerSecond?: number
-  /** How much may be on its way in one direction of a connection, as TCP's window. Default 1 MiB. */
+  /** Bytes in flight in one direction of a connection, like the window of TCP. Default 1 MiB. */
   readonly windowBytes?: number
   /** This share of new connections is reset before a byte has passed: 0.25 is every fourth. */
   readonly refuseShare?: number
   readonly strike?: Strike
 }
 
-/** A connection is hit while it carries a certain byte, counted over all connections: with enough traffic it comes. */
+/** A connection gets a fault at a certain byte, counted over all connections. */
 export interface Strike {
-  /** `up` goes to the server, `down` comes from it. */
+  /** `up` is to the server, `down` is from it. */
   readonly direction: 'up' | 'down'
-  /** Each time this many bytes have passed that way since the last strike. */
+  /** A fault each time that this number of bytes has passed in that direction since the last one. */
   readonly everyBytes: number
   /**
    * - `reset`: both sides get a reset;
-   * - `close`: both sides get an ordinary end, in the middle of whatever was said;
-   * - `stall`: the connection stays open and carries nothing any more;
+   * - `close`: both sides get an ordinary end, in the middle of a message;
+   * - `stall`: the connection stays open and transfers nothing any more;
    * - `flip`: one bit of that byte is wrong.
    */
   readonly how: 'reset' | 'close' | 'stall' | 'flip'
-  /** No more than so often; absent: for ever. */
+  /** At most this number of times; absent: always. */
   readonly times?: number
 }
 
-/** What happened so far: a test proves with them that its fault was reached. */
+/** Counters, with which a test checks that its fault was reached. */
 export interface NetworkCounters {
   connections: number
   refused: number
@@ -42,7 +42,7 @@ export interface NetworkCounters {
   struck: number
 }
 
-/** A slow or faulty network as a TCP proxy on 127.0.0.1: what is inside (TLS, HTTP) is not looked at. */
+/** A slow or faulty network as a TCP proxy on 127.0.0.1, which does not interpret TLS or HTTP. */
 export class NetworkProxy implements AsyncDisposable {
   readonly counters: NetworkCounters = { connections: 0, refused: 0, upBytes: 0, downBytes: 0, struck: 0 }
   readonly #server: Server
@@ -80,7 +80,7 @@ export class NetworkProxy implements AsyncDisposable {
     return this.#faults
   }
 
-  /** Holds for what arrives from now on, on open connections too. A new strike counts its bytes and times from here. */
+  /** Applies to bytes that arrive from now on, also on open connections. A new fault resets its counters. */
   set(faults: NetworkFaults): void {
     this.#faults = faults
     this.#sinceStrikeBytes = 0
@@ -99,9 +99,9 @@ export class NetworkProxy implements AsyncDisposable {
     }
     const server = connect({ ...this.target, noDelay: true, allowHalfOpen: true })
     this.#keep(server)
-    // The kernel has answered the client at once; over a real network that takes a round trip, then the first bytes go.
+    // The kernel accepts the client at once; over a real network that takes a round trip before the first bytes.
     const openAtMs = performance.now() + 3 * (this.#faults.latencyMs ?? 0)
-    // What has struck one direction ends the other too.
+    // A fault of one direction ends the other direction, too.
     let stopped = false
     const pass = (direction: 'up' | 'down') => (bytes: Buffer) => {
       const passed = stopped ? undefined : this.#pass(direction, bytes, client, server)
@@ -112,7 +112,7 @@ export class NetworkProxy implements AsyncDisposable {
     new Pipe(server, client, () => this.#faults, openAtMs, pass('down'))
   }
 
-  /** Count what passes, and strike where it is due. The bytes to send on; undefined when the connection is no more. */
+  /** Count the bytes, and apply a fault when it is due. @returns the bytes to forward; undefined if the connection has ended */
   #pass(direction: 'up' | 'down', bytes: Buffer, client: Socket, server: Socket): Buffer | undefined {
     this.counters[direction === 'up' ? 'upBytes' : 'downBytes'] += bytes.length
     const { strike } = this.#faults
@@ -128,7 +128,7 @@ export class NetworkProxy implements AsyncDisposable {
         server.resetAndDestroy()
         return undefined
       case 'close':
-        // The bytes before it still arrive, so that the other side sees an answer that ends early.
+        // The bytes before it still arrive, so that the other side receives a truncated answer.
         ;(direction === 'up' ? server : client).end(bytes.subarray(0, at))
         ;(direction === 'up' ? client : server).end()
         return undefined
@@ -145,7 +145,7 @@ export class NetworkProxy implements AsyncDisposable {
   #keep(socket: Socket): void {
     this.#sockets.add(socket)
     socket.once('close', () => this.#sockets.delete(socket))
-    socket.on('error', () => undefined) // the other side is told by its pipe
+    socket.on('error', () => undefined) // the pipe reports it to the other side
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -1,7 +1,7 @@
 import { connect, type Socket } from 'node:net'
 import { Worker } from 'node:worker_threads'
 
-/** Runs in a thread of its own, so that it can stand still. */
+/** Runs in a thread of its own, so that it can block. */
 const LISTENER = `
 const { parentPort, workerData } = require('node:worker_threads')
 const { host, port, flag } = workerData
@@ -13,8 +13,8 @@ server.listen({ host, port, backlog: 1 }, () => {
 `
 
 /**
- * Listens and accepts nothing until it is released: once its queue is full, the kernel drops what asks for a connection, as
- * an address that is dead or far away looks.
+ * Listens and accepts nothing until it is released: when its queue is full, the kernel drops connection requests, as for
+ * an address that does not answer.
  */
 export class SlowListener implements AsyncDisposable {
   readonly #fillers: Socket[] = []
@@ -33,7 +33,7 @@ export class SlowListener implements AsyncDisposable {
     return new SlowListener(host, bound, worker, flag)
   }
 
-  /** Of a backlog of 1 Linux takes two connections. */
+  /** With a backlog of 1 Linux accepts two connections. */
   async fill(): Promise<void> {
     for (let i = 0; i < 2; i++) {
       const socket = connect(this.port, this.host)

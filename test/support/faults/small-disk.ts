@@ -7,7 +7,7 @@ import { atEnd, giveToTestUser, makeTestDir } from '../processes/test-user.ts'
  * A file system of this size (as mount takes it: `12m`) that is mounted for the test file; undefined where we may not
  * mount, which only root may.
  *
- * @param files how many it takes; absent: as many as it has room for
+ * @param files maximum number of files; absent: limited by space only
  */
 export function smallDisk(size: string, files?: number): string | undefined {
   const path = join(makeTestDir('disk'), 'mounted')

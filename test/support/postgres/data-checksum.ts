@@ -7,11 +7,11 @@ export type DataChecksum = Record<string, string>
 /**
  * Checksums of all rows of all permanent tables in all databases, read through the heap and again through every btree
  * index, one at a time. Two clusters hold the same data when these objects are equal (and on each of them the entries
- * of a table agree with those of its full indexes, which this function insists on itself).
+ * of a table agree with those of its full indexes, which this function checks itself).
  *
- * Unlogged and temporary tables are left out: a restore empties them. So are sequences: recovery may leave them a few
- * values ahead. Toasted values are read, because the text of every row is hashed. Indexes whose first column has an
- * operator class of its own cannot be walked by `order by`; `checkIndexes` sees them.
+ * Unlogged and temporary tables are omitted: a restore empties them. So are sequences: recovery may advance them by a few
+ * values. Toasted values are read, because the text of every row is hashed. Indexes whose first column has an
+ * operator class of its own cannot be read by `order by`; `checkIndexes` checks them.
  */
 export async function dataChecksum(cluster: Cluster): Promise<DataChecksum> {
   const databases = await cluster.query('select datname from pg_database where datallowconn order by 1')
@@ -49,7 +49,7 @@ async function checksumDatabase(client: pg.Client, database: string, result: Dat
   for (const table of tables.rows) {
     const viaHeap = await readHeap(client, table)
     result[`${database}.${table.name}`] = viaHeap
-    // `order by` the first key column, in the index's own direction, is what makes the planner walk the whole index.
+    // `order by` the first key column in the direction of the index makes the planner read the whole index.
     const indexes = await client.query<IndexRow>(
       `select i.indexrelid::int8::int4 as oid, c.relname as name, pg_get_expr(i.indpred, i.indrelid) as predicate,
          pg_get_indexdef(i.indexrelid, 1, true) || case when i.indoption[0] & 1 = 1 then ' desc' else '' end
@@ -112,7 +112,7 @@ async function inTransaction<T>(client: pg.Client, work: () => Promise<T>): Prom
 }
 
 /**
- * PostgreSQL's own opinion: amcheck compares every btree index of every database, catalogs included, with its heap.
+ * amcheck of PostgreSQL compares every btree index of every database, catalogs included, with its heap.
  * Installs the extension `amcheck`, so compare data first.
  */
 export async function checkIndexes(cluster: Cluster): Promise<number> {

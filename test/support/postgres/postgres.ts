@@ -33,13 +33,13 @@ export interface ClusterOptions {
   readonly port?: number
   readonly dataChecksums?: boolean
   readonly walSegsizeMb?: number
-  /** Settings. A new cluster gets them in postgresql.conf; for an existing one they go on the command line and win. */
+  /** Settings. A new cluster gets them in postgresql.conf; for an existing one they are on the command line and have precedence. */
   readonly conf?: Readonly<Record<string, string>>
-  /** Data directory. Where it holds a cluster already (a restored one, say) that is started, else one is made in it. */
+  /** Data directory. If it holds a cluster (for example a restored one), that is started, else a new one is created in it. */
   readonly dir?: string
-  /** False: make the cluster, do not start it. */
+  /** False: create the cluster without starting it. */
   readonly start?: boolean
-  /** For `start()`, default 60 s: recovery from an archive takes its time. */
+  /** For `start()`, default 60 s: recovery from an archive can be slow. */
   readonly startDeadlineMs?: number
 }
 
@@ -75,7 +75,7 @@ export class Cluster {
     return this.#child.pid
   }
 
-  /** What the server said so far. */
+  /** The log of the server so far. */
   log(): string {
     return existsSync(this.logFile) ? readFileSync(this.logFile, 'utf8') : ''
   }
@@ -163,7 +163,7 @@ export class Cluster {
     }
   }
 
-  /** As a power cut for the processes: SIGKILL for all of them, and wait until they are gone. */
+  /** SIGKILL for all processes, as in a power cut, and wait until they have ended. */
   async kill(): Promise<void> {
     await this.#closeClient()
     const child = this.#child
@@ -174,7 +174,7 @@ export class Cluster {
     while (family.some(isAlive)) await sleep(5)
   }
 
-  /** For the end of the test process, where nothing can wait. */
+  /** For the end of the test process, which cannot wait. */
   killNow(): void {
     if (this.#child?.pid !== undefined)
       for (const pid of [this.#child.pid, ...childrenOf(this.#child.pid)]) killQuietly(pid)
@@ -188,7 +188,7 @@ export class Cluster {
   /** A connection of its own; the caller ends it. */
   async client(database = 'postgres', user: string = this.user): Promise<pg.Client> {
     const client = new pg.Client({ host: this.socketDir, port: this.port, user, database })
-    client.on('error', () => undefined) // the server was stopped under it; the next query says so
+    client.on('error', () => undefined) // the server was stopped; the next query reports it
     await client.connect()
     return client
   }
@@ -219,13 +219,13 @@ export class Cluster {
     await client?.end().catch(() => undefined)
   }
 
-  /** Stops the server; its directories go at the end of the test file. */
+  /** Stops the server; its directories are removed at the end of the test file. */
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop('immediate')
   }
 }
 
-/** Make a cluster (or take the one in `dir`) and start it. */
+/** Create a cluster (or use the one in `dir`) and start it. */
 export async function startCluster(options: ClusterOptions = {}): Promise<Cluster> {
   const version = options.version ?? 15
   const binDir = serverBinaries(version)
@@ -247,7 +247,7 @@ export async function startCluster(options: ClusterOptions = {}): Promise<Cluste
   return cluster
 }
 
-/** Small and quick: nothing here must survive a power cut of the machine. */
+/** Small and fast: the data need not survive a power cut of the machine. */
 const TEST_SETTINGS: Record<string, string> = {
   fsync: 'off',
   shared_buffers: '16MB',
@@ -277,7 +277,7 @@ async function initialise(
   if (options.walSegsizeMb !== undefined && (version >= 11 || options.walSegsizeMb !== 16))
     args.push(`--wal-segsize=${options.walSegsizeMb}`)
   await runOk(join(binDir, 'initdb'), args)
-  // A segment size other than 16 MB raises min_wal_size and max_wal_size by itself: initdb writes fitting values.
+  // With a segment size other than 16 MB initdb writes fitting values of min_wal_size and max_wal_size.
   const lines = Object.entries({ ...TEST_SETTINGS, ...conf }).map(
     ([name, value]) => `${name} = '${value.replaceAll("'", "''")}'\n`,
   )
@@ -302,7 +302,7 @@ function processOf(pid: number | string): { readonly state: string; readonly par
   }
 }
 
-/** One that only waits for its parent to notice (state Z) holds nothing any more. */
+/** A zombie (state Z) holds no resources any more. */
 function isAlive(pid: number): boolean {
   return !['Z', 'X', undefined].includes(processOf(pid)?.state)
 }
@@ -317,7 +317,7 @@ function killQuietly(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {
-    // it has ended meanwhile
+    // it has ended
   }
 }
 

@@ -2,7 +2,7 @@ import { spawn, type ChildProcess } from 'node:child_process'
 import { closeSync, openSync, readFileSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 
-/** A server program that runs until it is stopped; what it says goes into a file. */
+/** A server program that runs until it is stopped; its output is written to a file. */
 export class Daemon implements AsyncDisposable {
   readonly #child: ChildProcess
   readonly #ended: Promise<void>
@@ -17,7 +17,7 @@ export class Daemon implements AsyncDisposable {
   ) {
     const log = openSync(logFile, 'a')
     // A session of its own, so that ^C at the tests does not reach it before the tests have ended.
-    // And it does not survive this process, however that ends.
+    // It ends with this process, however that ends.
     const mortal = ['--pdeathsig', 'KILL', command, ...args]
     this.#child = spawn('setpriv', mortal, { stdio: ['ignore', log, log], detached: true, env })
     closeSync(log)
@@ -44,7 +44,7 @@ export class Daemon implements AsyncDisposable {
     if (this.#running) this.#child.kill(signal)
   }
 
-  /** Wait until `ready` says so. A daemon that ends meanwhile is an error that shows what it said. */
+  /** Wait until `ready` is true. A daemon that ends before is an error that shows its output. */
   async until(ready: () => Promise<boolean> | boolean, deadlineMs = 120_000): Promise<void> {
     const deadline = Date.now() + deadlineMs
     while (!(await ready())) {
@@ -54,14 +54,14 @@ export class Daemon implements AsyncDisposable {
     }
   }
 
-  /** The last lines of what it said. */
+  /** The last lines of its output. */
   log(): string {
     return readFileSync(this.logFile, 'utf8').split('\n').slice(-30).join('\n')
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
     if (!this.#running) return
-    // One that was frozen hears nothing else.
+    // A stopped process reacts to no other signal.
     this.#child.kill('SIGCONT')
     this.#child.kill('SIGTERM')
     const timedOut = await Promise.race([this.#ended.then(() => false), sleep(10_000, true, { ref: false })])

@@ -16,7 +16,7 @@ export interface InProcess {
   readonly lines: readonly string[]
 }
 
-/** The system's time, but who sleeps gets there at once: a backup waits for the next second. */
+/** The system's time, but a sleep ends at once and advances it: a backup waits for the next second. */
 let aheadMs = 0
 const impatientClock: Clock = {
   nowMs: () => Date.now() + aheadMs,
@@ -26,12 +26,12 @@ const impatientClock: Clock = {
 }
 
 /**
- * One command from its arguments to its outcome in this process, so that a test can put itself between the command and
- * its repository. Everything else is the program's own; jobs run on this thread, on the same storage.
+ * One command from its arguments to its outcome in this process, so that a test can put a wrapper between the command and
+ * its repository. Everything else is that of the program; jobs run on this thread, on the same storage.
  *
- * @param wrap what the command gets instead of the plain storage of repo1
- * @param around `clock`: where a server takes part its time counts, so waiting must be real, `systemClock`; `log`: to
- *   see what was said before an error
+ * @param wrap returns the storage that the command gets instead of the plain storage of repo1
+ * @param around `clock`: `systemClock` if a server takes part, because its time is real; `log`: to
+ *   read the lines that were logged before an error
  */
 export async function runInProcess(
   argv: readonly string[],

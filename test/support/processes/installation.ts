@@ -14,7 +14,7 @@ import {
 /** The packages that are installed at run time. */
 const PACKAGES = ['@koromix', 'koffi', 'zstd-napi']
 
-/** A copy of the built program as an operator has it: with the packages of run time and no others. */
+/** A copy of the built program as an operator installs it, with the run-time packages only. */
 export class Installation {
   readonly dir = makeTestDir('installation')
 
@@ -31,13 +31,13 @@ export class Installation {
     cpSync(join(projectRoot, name), join(this.dir, name), { recursive: true, verbatimSymlinks: true, filter })
   }
 
-  /** Names below a folder, from the root of the installation. @param start what they begin with */
+  /** Names below a folder, from the root of the installation. @param start prefix of the names */
   names(folder: string, start: string): string[] {
     const found = readdirSync(join(this.dir, folder)).filter((name) => name.startsWith(start))
     return found.map((name) => join(folder, name))
   }
 
-  /** With an empty file in the place of `name`, or with nothing there. */
+  /** With an empty file in place of `name`, or without it. */
   async without<T>(name: string, how: 'missing' | 'empty', work: () => Promise<T>): Promise<T> {
     const path = join(this.dir, name)
     renameSync(path, `${path}.aside`)

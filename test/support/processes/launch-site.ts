@@ -19,7 +19,7 @@ import { atEnd, giveToTestUser, makeTestDir, pgtsProgram, runAs, testUser, type 
 
 export const SEGMENT = '00000001000000000000002A'
 
-/** The shells that the launcher is made for, as they are called with a script. */
+/** The shells that the launcher supports, as they are called with a script. */
 export const SHELLS: readonly (readonly [string, readonly string[]])[] = [
   ['dash', ['dash']],
   ['dash -e', ['dash', '-e']],
@@ -37,12 +37,12 @@ export interface LaunchResult {
   readonly script: string | undefined
 }
 
-/** What the stand-in for Node ends with: none of the launcher's own answers. */
+/** Exit code of the replacement of Node: none of those of the launcher. */
 export const NODE_CODE = 42
 
 /**
- * A data directory, a spool and a configuration as Node and its background process would leave them, without either:
- * what the launcher is shown can so be anything. Everything belongs to the test user.
+ * A data directory, a spool and a configuration as Node and its background process would leave them, without both:
+ * a test can so create any state for the launcher. Everything belongs to the test user.
  */
 export class LaunchSite {
   readonly dir: string
@@ -68,7 +68,7 @@ export class LaunchSite {
     writeFileSync(this.config, '')
     writeFileSync(join(this.data, 'postmaster.pid'), `4711\n${this.data}\n1700000000\n5432\n/tmp\n*\n`)
     writeFileSync(join(this.data, 'postgresql.conf'), '')
-    // Stands in for Node: records each argument whole, and ends as nothing else does.
+    // Replaces Node: records each argument, and ends with an exit code of its own.
     writeFileSync(
       this.#node,
       `#!/bin/sh\nset -u\nfile=$PGTS_TEST_RECORD/$$\nprintf '%s\\0' "$@" >"$file.tmp" && mv "$file.tmp" "$file.node"\ncase \${2-} in --launched=[0-9]*) exit ${NODE_CODE + 128} ;; *) exit ${NODE_CODE} ;; esac\n`,
@@ -98,7 +98,7 @@ export class LaunchSite {
     giveToTestUser(this.dir)
   }
 
-  /** Let everything that a hint must be newer than be 100 s old, as it is on a day without changes. */
+  /** Set the times of everything that a hint must be newer than to 100 s ago. */
   age(): void {
     const seconds = Date.now() / 1000 - 100
     const { config, data } = this
@@ -106,7 +106,7 @@ export class LaunchSite {
       utimesSync(path, seconds, seconds)
   }
 
-  /** What Node leaves for a call of this pattern (undefined: a parameter), and a background process that lives. */
+  /** The hint that Node leaves for a call of this pattern (undefined: a parameter), and a live background process. */
   async prepare(
     command: LaunchCommand,
     callPattern: readonly (string | undefined)[],
@@ -130,7 +130,7 @@ export class LaunchSite {
     return written
   }
 
-  /** A segment of the server that was archived: an empty ok with the very time of the file. */
+  /** A segment of the server that was archived: an empty ok with the time of the file. */
   archived(name = SEGMENT): void {
     writeFileSync(this.wal(name), `wal ${name}`)
     setMtimeNs(textToBytes(this.wal(name)), BigInt(Date.now() - 60_000) * 1_000_000n + 123_456n)
@@ -181,7 +181,7 @@ function readCalls(record: string): string[][] {
 
 let living: Promise<number> | undefined
 
-/** The process id of something of the test user that lives until the tests of this file are over. */
+/** The process id of a process of the test user that lives until the end of the test file. */
 export function livingPid(): Promise<number> {
   return (living ??= new Promise((resolve, reject) => {
     const child = spawn('sleep', ['3600'], {

@@ -6,7 +6,7 @@ export interface FoundProcess {
   readonly args: readonly string[]
 }
 
-/** Every process of the machine that has arguments; those that end meanwhile are left out. */
+/** Every process of the machine that has arguments, except those that end during the listing. */
 export function allProcesses(): FoundProcess[] {
   return readdirSync('/proc').flatMap((name) => {
     if (!/^[0-9]+$/.test(name)) return []
@@ -21,7 +21,7 @@ export function allProcesses(): FoundProcess[] {
   })
 }
 
-/** Empty: it is gone. */
+/** Empty if it has ended. */
 export function argumentsOf(pid: number): string[] {
   try {
     return readFileSync(`/proc/${pid}/cmdline`, 'utf8').split('\0').slice(0, -1)
@@ -30,7 +30,7 @@ export function argumentsOf(pid: number): string[] {
   }
 }
 
-/** Of the first thread of a process; much quicker than to look at all there are. */
+/** Of the first thread of a process; much faster than reading all processes. */
 export function childrenOf(parent: number): number[] {
   try {
     const text = readFileSync(`/proc/${parent}/task/${parent}/children`, 'latin1').trim()
@@ -52,7 +52,7 @@ export function descendantsOf(root: number): FoundProcess[] {
   return found
 }
 
-/** Send a signal; false when there is no such process any more. */
+/** Send a signal; false when the process has ended. */
 export function signal(pid: number, name: NodeJS.Signals): boolean {
   try {
     return process.kill(pid, name)

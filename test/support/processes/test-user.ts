@@ -15,8 +15,8 @@ import { basename, dirname, join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 
 /**
- * The unprivileged user that servers and tools run as. Started as root, tests would prove nothing about permissions
- * (and PostgreSQL refuses to start), so root hands over to `postgres` where it exists, else to `nobody`.
+ * The unprivileged user that servers and tools run as. As root, tests could not check permissions
+ * (and PostgreSQL refuses to start), so root switches to `postgres` if it exists, else to `nobody`.
  */
 export interface TestUser {
   readonly name: string
@@ -83,7 +83,7 @@ export function makeTestDir(name = 'test'): string {
   return dir
 }
 
-/** Hand a file, or a directory with all that is below it, over to the test user. Links are not followed. */
+/** Make the test user the owner of a file, or of a directory with its content. Links are not followed. */
 export function giveToTestUser(path: string | Buffer): void {
   if (!testUser.switched) return
   lchownSync(path, testUser.uid, testUser.gid)
@@ -144,7 +144,7 @@ export function runAs(
       cwd: options.cwd ?? tmpdir(),
       env: cleanEnv(user, options.env),
       stdio: ['pipe', 'pipe', 'pipe'],
-      detached: true, // a process group of its own, so that a deadline reaches the children too
+      detached: true, // a process group of its own, so that a deadline ends the children, too
       ...(user.switched ? { uid: user.uid, gid: user.gid } : {}),
     })
     let timedOut = false
@@ -152,7 +152,7 @@ export function runAs(
       try {
         process.kill(-child.pid!, 'SIGKILL')
       } catch {
-        // it has ended meanwhile
+        // it has ended
       }
     }
     const timer = setTimeout(() => {
@@ -163,7 +163,7 @@ export function runAs(
     const output = { stdout: [] as Buffer[], stderr: [] as Buffer[] }
     child.stdout.on('data', (chunk: Buffer) => output.stdout.push(chunk))
     child.stderr.on('data', (chunk: Buffer) => output.stderr.push(chunk))
-    child.stdin.on('error', () => undefined) // the program did not want its input
+    child.stdin.on('error', () => undefined) // the program did not read its input
     child.stdin.end(options.input)
     child.on('error', (error) => {
       clearTimeout(timer)
@@ -184,7 +184,7 @@ export function runAs(
   })
 }
 
-/** As `runAs`, and an exit code other than 0 is an error that shows everything the program said. */
+/** As `runAs`, and an exit code other than 0 is an error that shows the output of the program. */
 export async function runOk(cmd: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   const result = await runAs(testUser, cmd, args, options)
   if (result.code !== 0) throw new Error(describeRun(cmd, args, result))
@@ -214,7 +214,7 @@ export function isReachable(path: string): boolean {
 
 const copies = new Map<string, string>()
 
-/** The path itself where the test user can read it, else a copy of it (a file or a tree) in a temporary directory. */
+/** The path itself if the test user can read it, else a copy of it (a file or a tree) in a temporary directory. */
 export function reachable(path: string, filter: (source: string) => boolean = () => true): string {
   if (isReachable(path)) return path
   let copy = copies.get(path)
@@ -228,14 +228,14 @@ export function reachable(path: string, filter: (source: string) => boolean = ()
 
 let node: string | undefined
 
-/** This node, where the test user can execute it. */
+/** This Node, at a path that the test user can execute. */
 export function reachableNode(): string {
   return (node ??= reachable(process.execPath))
 }
 
 let program: string | undefined
 
-/** `bin/pgts` with all that it needs, where the test user can execute it. Needs a build (`npm run build`). */
+/** `bin/pgts` at a path that the test user can execute. Needs a build (`npm run build`). */
 export function pgtsProgram(): string {
   if (program !== undefined) return program
   const script = join(projectRoot, 'bin', 'pgts')

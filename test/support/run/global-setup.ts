@@ -3,7 +3,7 @@ import { PGBACKREST } from '../processes/programs.ts'
 import { S3_SERVER_PROGRAMS } from '../stores/s3-server.ts'
 import { keepStores } from '../stores/store-keeper.ts'
 
-/** Programs that some tests play against, and what is left out without them. */
+/** Programs that some tests need, and the tests that are skipped without them. */
 const PROGRAMS: Readonly<Record<string, string>> = {
   [PGBACKREST]: 'interop with the real pgbackrest',
   lz4: 'lz4 frames against the lz4 command',
@@ -18,7 +18,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   ...Object.fromEntries(S3_SERVER_PROGRAMS.map((name) => [name, 'everything on a real S3 server'])),
 }
 
-/** Say in a line each what will be left out; where nothing may be (CI), refuse to start. Keep the object stores. */
+/** Print a line for each group of tests that is skipped; where none may be (CI), refuse to start. Keep the object stores. */
 export default function setup(): Promise<() => Promise<void>> {
   sayWhatIsMissing()
   return keepStores()

@@ -1,6 +1,6 @@
 import type { Reporter, TestModule } from 'vitest/node'
 
-/** The last line says what was run; where nothing may be left out (CI), a skipped test is a failure. */
+/** Print the totals in the last line; where nothing may be skipped (CI), a skipped test is a failure. */
 export default class SummaryReporter implements Reporter {
   onTestRunEnd(modules: readonly TestModule[]): void {
     const counts = { passed: 0, failed: 0, skipped: 0, pending: 0 }

@@ -6,7 +6,7 @@ import type { Site } from './site.ts'
 
 export type Program = 'pgts' | 'pgbackrest'
 
-/** What a backup must give back when it is restored to its own end. */
+/** The data that a restore to the end of the backup must have. */
 export interface Link {
   readonly label: string
   readonly by: Program
@@ -23,7 +23,7 @@ export async function run(site: Site, who: Program, ...args: string[]): Promise<
   return stdout + stderr
 }
 
-/** Take a backup, and remember what the cluster holds: nobody else writes to it meanwhile. */
+/** Take a backup, and record the data of the cluster: no other client may write to it at the same time. */
 export async function backUp(
   site: Site,
   by: Program,
@@ -38,7 +38,7 @@ export async function backUp(
   return { label: fresh[0]!, by, type, data }
 }
 
-/** Restore one backup to its own end in a directory of its own, start it, and read everything. */
+/** Restore one backup to its end in a new directory, start it, and read everything. */
 export async function restoredData(site: Site, who: Program, label: string, ...more: string[]): Promise<DataChecksum> {
   const dir = makeTestDir('restored')
   const target = join(dir, 'data')
@@ -58,7 +58,7 @@ export async function restoredData(site: Site, who: Program, label: string, ...m
     ...more,
     'restore',
   )
-  // A copy must not archive into the stanza it came from.
+  // A copy must not archive into the stanza of the original.
   await using restored = await startCluster({
     version: site.cluster.version,
     dir: target,

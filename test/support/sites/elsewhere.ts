@@ -5,7 +5,7 @@ import type { Site } from './site.ts'
 
 export type Program = 'pgts' | 'pgbackrest'
 
-/** Names of tablespaces that go below the new directory. */
+/** Names of tablespaces that are restored below the new directory. */
 export interface ElsewhereOptions {
   readonly who?: Program
   readonly tablespaces?: readonly string[]

@@ -12,7 +12,7 @@ import {
 import type { Site } from './site.ts'
 import { until } from '../until.ts'
 
-/** A place to restore a site to, with a configuration of its own: WAL comes asynchronously, through a spool of its own. */
+/** A restored copy of a site with a configuration of its own: WAL is fetched asynchronously, through a spool of its own. */
 export interface Replica {
   readonly dir: string
   readonly dataDir: string
@@ -23,11 +23,11 @@ export interface Replica {
 }
 
 export interface ReplicaOptions {
-  /** Replace those of the site. */
+  /** Replace options of the site. */
   readonly options?: Readonly<Record<string, string>>
-  /** More words for restore_command's archive-get. */
+  /** More arguments for archive-get in restore_command. */
   readonly getWords?: string
-  /** In front of restore_command, as a shell takes it: `NAME=value`. */
+  /** Prefix of restore_command for the shell: `NAME=value`. */
   readonly environment?: string
 }
 
@@ -67,7 +67,7 @@ export async function restore(replica: Replica, ...args: string[]): Promise<void
   if (run.code !== 0) throw new Error(describeRun('restore', [], run))
 }
 
-/** A server on what was restored; its archive comes through the spool, and it archives nothing itself. */
+/** A server on the restored copy; it reads WAL through the spool, and archives nothing. */
 export function recovering(site: Site, replica: Replica, conf: Record<string, string> = {}): Promise<Cluster> {
   const settings = { restore_command: replica.restoreCommand, archive_mode: 'off', ...conf }
   return startCluster({
@@ -92,8 +92,8 @@ export function readyOf(cluster: Cluster): string[] {
 }
 
 /**
- * Waits until everything that was switched away is archived, but for `left` segments. An archiver that waits for its next
- * try, which it does for a minute after the third failure, is woken.
+ * Waits until all finished segments are archived, except `left` of them. An archiver that waits for its next
+ * attempt, which it does for a minute after the third failure, is woken.
  */
 export async function untilArchived(cluster: Cluster, deadlineMs = 60_000, left = 0): Promise<void> {
   let asked = 0
@@ -110,7 +110,7 @@ export function asyncGetLog(replica: Replica): string {
   return existsSync(path) ? readFileSync(path, 'utf8') : ''
 }
 
-/** Process id of the background process, once there is one. */
+/** Process id of the background process when it has started. */
 export async function backgroundOf(replica: Replica): Promise<number> {
   const path = join(replica.spool, 'pgts', 'get.pid')
   await until('the background process', () => existsSync(path))

@@ -20,7 +20,7 @@ import {
 export { PGBACKREST }
 
 export interface SiteOptions extends ClusterOptions {
-  /** Who archives; default pgts. */
+  /** The program in archive_command; default pgts. */
   readonly archiver?: 'pgts' | 'pgbackrest'
   /** More options for both programs, in their common names: `{ 'compress-type': 'lz4', 'repo1-retention-full': '2' }`. */
   readonly options?: Readonly<Record<string, string>>
@@ -28,7 +28,7 @@ export interface SiteOptions extends ClusterOptions {
 
 /**
  * A cluster that archives, a repository, and a configuration for each program: pgts and pgbackrest share repository,
- * stanza and locks. The ini file's path contains the word that pgbackrest wants to see in archive_command.
+ * stanza and locks. The path of the ini file contains the word that pgbackrest requires in archive_command.
  */
 export class Site {
   readonly stanza = 'main'
@@ -51,7 +51,7 @@ export class Site {
     })
   }
 
-  /** As `pgts`, but anything else than exit code 0 is an error that shows the output. */
+  /** As `pgts`, but an exit code other than 0 is an error that shows the output. */
   async pgtsOk(...args: string[]): Promise<RunResult> {
     return ok(`pgts ${args.join(' ')}`, await this.pgts(args))
   }
@@ -77,7 +77,7 @@ export class Site {
       /(total WAL checked|total files checked): 0\b/.test(stdout) ||
       /: [1-9]\d*$/m.test(badCounters(stdout))
     )
-      throw new Error(`pgbackrest verify is not content:\n${stdout}`)
+      throw new Error(`pgbackrest verify reports errors:\n${stdout}`)
     return stdout
   }
 
@@ -87,7 +87,7 @@ export class Site {
 }
 
 /**
- * What both programs say of a living site, asked until they agree: a segment may reach the archive between two questions.
+ * The answers of both programs about a running site, requested until they agree: a segment may be archived in between.
  * Returns the last two answers.
  */
 export async function askBoth<T>(ask: (who: 'pgts' | 'pgbackrest') => Promise<T>): Promise<readonly [T, T]> {

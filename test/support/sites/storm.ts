@@ -13,7 +13,7 @@ export function segmentsWanted(standard: number): number {
 
 export const WAL_SEGMENT_MB = Number(process.env['PGTS_TEST_WAL_MB'] ?? 1)
 
-/** Rows that are numbered, each in a segment of its own, and each with the place in WAL where it was written. */
+/** Numbered rows, each in a segment of its own, and each with its position in WAL. */
 export class NumberedRows {
   #next = 1
   constructor(readonly cluster: Cluster) {}
@@ -43,7 +43,7 @@ export class NumberedRows {
     this.#next = seq + 1
   }
 
-  /** After a crash: what was acknowledged must be there, and the row in flight may be. */
+  /** After a crash: acknowledged rows must exist, and the row in flight may. */
   async resume(): Promise<void> {
     const [row] = await this.cluster.query(
       'select coalesce(max(seq), 0)::int as last, count(*)::int as rows from storm',
@@ -73,7 +73,7 @@ export async function segmentsSince(cluster: Cluster, lsn: string): Promise<stri
   return rows.map((row) => String(row['name']))
 }
 
-/** For a fifth of the time a directory cannot be entered, so that what comes then fails. */
+/** For a fifth of the time a directory is not accessible, so that access fails. */
 export class BarredDirectory implements AsyncDisposable {
   #ended = false
   readonly #done: Promise<void>
@@ -98,7 +98,7 @@ export class BarredDirectory implements AsyncDisposable {
   }
 }
 
-/** Take every file that a small file system has left; undone by `free`. */
+/** Use up all free inodes of a small file system; undone by `free`. */
 export class FilledDisk {
   readonly #files: string[] = []
   constructor(dir: string) {

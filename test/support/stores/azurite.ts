@@ -38,7 +38,7 @@ export class Azurite implements AsyncDisposable {
       [
         ...[program, '--silent', '--skipApiVersionCheck', '--disableTelemetry', '--location', join(dir, 'data')],
         ...['--blobHost', '127.0.0.1', '--blobPort', String(port), '--cert', certFile, '--key', keyFile],
-        // Tokens are taken, too: issuer, audience and time are checked, signatures are not.
+        // Tokens are accepted, too: issuer, audience and time are checked, signatures are not.
         ...['--oauth', 'basic'],
       ],
       join(dir, 'azurite.out'),

@@ -1,6 +1,6 @@
 import { createServer, type AddressInfo } from 'node:net'
 
-/** Ports on 127.0.0.1 that nobody listens on; all are chosen before the first is given back, so they differ. */
+/** Free ports on 127.0.0.1; all are opened before the first is closed, so they differ. */
 export async function freePorts(count: number): Promise<number[]> {
   const servers = Array.from({ length: count }, () => createServer())
   const ports = await Promise.all(

@@ -7,7 +7,7 @@ export interface Part {
   readonly body: Buffer
 }
 
-/** Take a multipart body apart. */
+/** Parse a multipart body. */
 export function multipartParts(contentType: string, body: Buffer): Part[] {
   const boundary = /boundary=(?:"([^"]+)"|([^;\s]+))/.exec(contentType)
   if (boundary === null) throw new GcsRefusal(400, 'badContent', 'A multipart body needs its boundary')
@@ -16,7 +16,7 @@ export function multipartParts(contentType: string, body: Buffer): Part[] {
   let at = body.indexOf(mark)
   while (at >= 0) {
     const from = at + mark.length
-    // Two dashes behind the boundary: this was the last part.
+    // Two dashes after the boundary: this was the last part.
     if (body.toString('latin1', from, from + 2) === '--') return parts
     at = body.indexOf(Buffer.concat([Buffer.from('\r\n'), mark]), from)
     if (at < 0) break

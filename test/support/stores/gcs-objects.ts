@@ -14,7 +14,7 @@ export interface StoredObject {
   readonly metadata: ObjectMetadata
 }
 
-/** What a client says of an object beside its bytes. */
+/** Metadata that a client sends with an object. */
 export interface ObjectMetadata {
   readonly name?: string
   readonly contentType?: string
@@ -60,7 +60,7 @@ export class GcsBucket {
     return all.find((one) => (generation === undefined ? one.deletedMs === undefined : one.generation === generation))
   }
 
-  /** All objects that are there, in the order of their names. */
+  /** All live objects in the order of their names. */
   live(): StoredObject[] {
     return this.#sorted(false)
   }
@@ -71,7 +71,7 @@ export class GcsBucket {
       throw new GcsRefusal(412, 'conditionNotMet', 'At least one of the pre-conditions you specified did not hold.')
   }
 
-  /** Whole and at once; refused when the bytes are not those that were announced. */
+  /** Store an object; refused when the bytes do not match the announced checksums. */
   put(name: string, bytes: Buffer, metadata: ObjectMetadata, conditions: Preconditions): StoredObject {
     assertObjectName(name)
     this.check(name, conditions)
@@ -86,7 +86,7 @@ export class GcsBucket {
     return object
   }
 
-  /** False when nothing has the name. */
+  /** False when no object has the name. */
   remove(name: string, generation?: number): boolean {
     const object = this.find(name, generation)
     if (object === undefined) return false
@@ -106,7 +106,7 @@ export class GcsBucket {
     const limit = Math.min(query.maxResults, PAGE)
     const items: StoredObject[] = []
     const prefixes = new Set<string>()
-    // What was listed last, so that the next page begins behind it; a prefix stands for all that begins with it.
+    // The last listed name: the next page begins after it; a prefix represents all names that begin with it.
     let last = ''
     for (const object of this.#sorted(query.versions)) {
       const { name } = object

@@ -1,4 +1,4 @@
-/** An answer that is an error, as the JSON API words it. */
+/** An error answer of the JSON API. */
 export class GcsRefusal extends Error {
   constructor(
     readonly status: number,

@@ -32,7 +32,7 @@ const BATCH_CALLS = 100
 /**
  * The JSON API of Google Cloud Storage as far as backups need it, strict where the service is: tokens for signed
  * assertions, paging, generations and preconditions, media, multipart and resumable uploads, checksums, ranges, batches.
- * In memory, on 127.0.0.1, in TLS and in plain HTTP. It is held to what Google's own client expects.
+ * In memory, on 127.0.0.1, in TLS and in plain HTTP. Its test uses Google's own client.
  */
 export class GcsServer implements AsyncDisposable {
   readonly tokens = new GcsTokens()
@@ -84,7 +84,7 @@ export class GcsServer implements AsyncDisposable {
     return bucket
   }
 
-  /** Names of a bucket's objects whose upload was begun and neither finished nor given up. */
+  /** Names of a bucket's objects whose upload was begun and neither completed nor cancelled. */
   openUploads(bucketName: string): string[] {
     const bucket = this.#buckets.get(bucketName)
     return [...this.#uploads.values()]
@@ -101,21 +101,21 @@ export class GcsServer implements AsyncDisposable {
   async #serve(scheme: string, asked: IncomingMessage, answer: ServerResponse): Promise<void> {
     const { method = 'GET', url: target = '/', headers } = asked
     const [path = '', query = ''] = target.split('?', 2)
-    let told: Answer
+    let answered: Answer
     try {
       const chunks: Buffer[] = []
       for await (const chunk of asked) chunks.push(chunk as Buffer)
       const origin = `${scheme}://${headers.host ?? ''}`
       const body = Buffer.concat(chunks)
-      told = this.#answer({ method, path, query: new URLSearchParams(query), headers, body, origin })
+      answered = this.#answer({ method, path, query: new URLSearchParams(query), headers, body, origin })
     } catch (error) {
       if (asked.destroyed && !asked.complete) return
-      told = refused(error)
+      answered = refused(error)
     }
-    this.requests.push(`${method} ${path} ${told.status}`)
-    const { status, body = '' } = told
+    this.requests.push(`${method} ${path} ${answered.status}`)
+    const { status, body = '' } = answered
     const length = status === 204 || status === 304 ? {} : { 'content-length': Buffer.byteLength(body) }
-    answer.writeHead(status, { ...length, ...told.headers }).end(method === 'HEAD' ? undefined : body)
+    answer.writeHead(status, { ...length, ...answered.headers }).end(method === 'HEAD' ? undefined : body)
   }
 
   #answer(asked: Asked): Answer {
@@ -142,7 +142,7 @@ export class GcsServer implements AsyncDisposable {
     }
   }
 
-  /** One call of the API; in a batch too. */
+  /** One call of the API, also in a batch. */
   #call(asked: Asked): Answer {
     const { method } = asked
     const [, service, bucketName, rest] =
@@ -180,7 +180,7 @@ export class GcsServer implements AsyncDisposable {
       versions: query.get('versions') === 'true',
     })
     const { prefixes, nextPageToken } = rest
-    // Members that would be empty are left out.
+    // Empty members are omitted.
     return json({
       kind: 'storage#objects',
       ...(nextPageToken === undefined ? {} : { nextPageToken }),
@@ -218,7 +218,7 @@ export class GcsServer implements AsyncDisposable {
     }
   }
 
-  /** A request to the address that a resumable upload was given; who knows it needs no token. */
+  /** A request to the address of a resumable upload; the address replaces a token. */
   #resume({ method, path, query, headers, body }: Asked): Answer {
     const id = query.get('upload_id') ?? ''
     const upload = this.#uploads.get(id)
@@ -239,14 +239,14 @@ export class GcsServer implements AsyncDisposable {
     const answers = calls.map(({ headers, body }) => {
       const [, method = '', target = ''] = /^([A-Z]+) (\S+)/.exec(body.toString()) ?? []
       const [path = '', query = ''] = target.split('?', 2)
-      let told: Answer
+      let answered: Answer
       try {
         const inner = { method, path, query: new URLSearchParams(query), headers: {}, body: Buffer.alloc(0) }
-        told = this.#call({ ...inner, origin: asked.origin })
+        answered = this.#call({ ...inner, origin: asked.origin })
       } catch (error) {
-        told = refused(error)
+        answered = refused(error)
       }
-      return { id: headers['content-id'] ?? '', status: told.status, body: String(told.body ?? '') }
+      return { id: headers['content-id'] ?? '', status: answered.status, body: String(answered.body ?? '') }
     })
     const { contentType, body } = mixedBody(answers)
     return { status: 200, headers: { 'content-type': contentType }, body }

@@ -1,7 +1,7 @@
 import { createVerify, generateKeyPairSync, randomBytes } from 'node:crypto'
 import { GcsRefusal } from './gcs-refusal.ts'
 
-/** Where Google's own clients ask; a key file names another place, and a request may be meant for either. */
+/** The token endpoint of Google's clients; a key file may name another one, and both are accepted. */
 const GOOGLE_TOKEN_URLS = ['https://oauth2.googleapis.com/token', 'https://www.googleapis.com/oauth2/v4/token']
 const SCOPES = [
   'https://www.googleapis.com/auth/devstorage.read_only',
@@ -11,13 +11,13 @@ const SCOPES = [
 ]
 const CLOCK_SKEW_S = 300
 
-/** Hands out access tokens to a service account that can sign with its key. */
+/** Issues access tokens to a service account that can sign with its key. */
 export class GcsTokens {
   readonly account = 'pgts@test.iam.gserviceaccount.com'
   readonly #keys = generateKeyPairSync('rsa', { modulusLength: 2048 })
-  /** Until when each is good. */
+  /** Expiry of each token. */
   readonly #good = new Map<string, number>()
-  /** How many were handed out. */
+  /** Number of issued tokens. */
   issued = 0
   lifetimeMs = 3_600_000
 
@@ -45,12 +45,12 @@ export class GcsTokens {
     return { access_token: token, expires_in: Math.floor(this.lifetimeMs / 1000), token_type: 'Bearer' }
   }
 
-  /** From now on the service knows none of those it has handed out. */
+  /** Revoke all issued tokens. */
   revokeAll(): void {
     this.#good.clear()
   }
 
-  /** Answer a request for a token: its assertion has to be signed with the account's key, for us, and for now. */
+  /** Answer a request for a token: its assertion must be signed with the account's key, for this endpoint, and not expired. */
   grant(form: URLSearchParams, tokenUri: string): ReturnType<GcsTokens['issue']> {
     const refuse = (why: string) => new GcsRefusal(400, 'invalid_grant', why)
     if (form.get('grant_type') !== 'urn:ietf:params:oauth:grant-type:jwt-bearer') throw refuse('grant_type is wrong')
@@ -73,7 +73,7 @@ export class GcsTokens {
     return this.issue()
   }
 
-  /** Refuses a request without a token, or with one that is not good (any more). */
+  /** Refuses a request without a token, or with an unknown or expired one. */
   check(authorization: string | undefined): void {
     const token = /^Bearer (.+)$/.exec(authorization ?? '')?.[1]
     if (token === undefined)

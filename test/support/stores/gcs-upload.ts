@@ -1,13 +1,13 @@
 import type { GcsBucket, ObjectMetadata, Preconditions, StoredObject } from './gcs-objects.ts'
 import { GcsRefusal } from './gcs-refusal.ts'
 
-/** Pieces of a resumable upload but the last are a multiple of this. */
+/** Every piece of a resumable upload except the last is a multiple of this. */
 const GRAIN_BYTES = 256 * 1024
 
-/** What the service has of an upload: so many bytes, or the finished object. */
+/** State of an upload: the number of bytes, or the completed object. */
 export type UploadState = { readonly receivedBytes: number } | { readonly object: StoredObject }
 
-/** A resumable upload: pieces are appended, and the object is there when the last has come. */
+/** A resumable upload: pieces are appended, and the object exists after the last one. */
 export class GcsUpload {
   readonly #pieces: Buffer[] = []
   #receivedBytes = 0
@@ -27,7 +27,7 @@ export class GcsUpload {
   }
 
   /**
-   * Take one request of the session.
+   * Handle one request of the session.
    *
    * @param range value of Content-Range: `bytes 0-9/10`, `bytes 0-9/*`, `bytes 0-*\/10`, `bytes *\/*`, `bytes *\/10`
    */
@@ -42,7 +42,7 @@ export class GcsUpload {
     if (total === undefined ? to !== '*' : this.#receivedBytes < total) return { receivedBytes: this.#receivedBytes }
     if (total !== undefined && this.#receivedBytes > total)
       throw new GcsRefusal(400, 'invalid', 'More bytes were sent than were announced')
-    // What is wrong here makes the upload fail for good, and nothing of it becomes visible.
+    // An error here makes the upload fail finally, and no object becomes visible.
     const whole = Buffer.concat(this.#pieces)
     this.#object = this.bucket.put(this.name, whole, { ...this.metadata, ...hashes }, this.conditions)
     this.#pieces.length = 0
@@ -62,7 +62,7 @@ export class GcsUpload {
     const isLast = to === undefined || end === total
     if (!isLast && end % GRAIN_BYTES !== 0)
       throw new GcsRefusal(400, 'invalid', `A piece that is not the last has to be a multiple of ${GRAIN_BYTES} bytes`)
-    // Bytes that came before are skipped.
+    // Bytes that were received before are skipped.
     const fresh = bytes.subarray(Math.min(bytes.length, this.#receivedBytes - from))
     this.#pieces.push(Buffer.from(fresh))
     this.#receivedBytes += fresh.length

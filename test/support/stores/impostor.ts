@@ -5,7 +5,7 @@ import type { ObjectClient, ObjectUpload } from '../../../src/storage/object/cli
 import type { PgtsError } from '../../../src/util/error.ts'
 import { StoreRefusal, RetryableStoreError } from '../../../src/storage/object/retryable-error.ts'
 
-// What a login page, a balancer, a cache or an incomplete look-alike answers, to each operation of each store.
+// Answers of a login page, a load balancer, a cache or an incomplete imitation, to each operation of each store.
 
 export interface Asked {
   readonly method: string
@@ -65,14 +65,14 @@ export const html = (status: number, headers = {}): Answer => ({
 })
 export const xml = (body: string): Answer => ({ status: 200, headers: { 'content-type': 'application/xml' }, body })
 
-/** What no store answers to anything. */
+/** Answers that no store gives. */
 export const BOGUS: readonly (readonly [string, Answer])[] = [
   ['200 HTML', html(200)],
   ['200 without a body', { status: 200 }],
   ['200 other XML', xml('<?xml version="1.0"?><feed><IsTruncated>false</IsTruncated></feed>')],
   ['200 JSON of something else', { status: 200, headers: { 'content-type': 'application/json' }, body: '{"ok":true}' }],
   ['202 HTML', html(202)],
-  ['204 of a balancer', { status: 204 }],
+  ['204 of a load balancer', { status: 204 }],
   ['302 to a login page', html(302, { location: 'https://login.example/' })],
   ['304 of a cache', { status: 304 }],
   ['308 to another host', html(308, { location: 'https://elsewhere.example/' })],
@@ -96,9 +96,9 @@ export const caught = (promise: Promise<unknown>) =>
 
 export interface Case {
   readonly run?: (client: ObjectClient) => Promise<unknown>
-  /** Of an upload that was begun and has one part, with answers of the store. */
+  /** For an upload with one part, with answers of the store. */
   readonly runOn?: (upload: ObjectUpload) => Promise<unknown>
-  /** What is an answer to this operation, of all that is none elsewhere. */
+  /** Answers of the list that are valid for this operation. */
   readonly except?: readonly string[]
 }
 
@@ -116,13 +116,13 @@ export const OPERATIONS: Readonly<Record<string, Case>> = {
   'remove several': { run: (client) => client.removeBatch(['p/a', 'p/b']) },
 }
 
-/** It is asked again: as long as the policy says, or a few times. */
+/** The request is retried: as long as the policy allows, or a few times. */
 export function expectRetryable(error: unknown): void {
   expect(error instanceof RetryableStoreError || error instanceof StoreRefusal, String(error)).toBe(true)
-  expect((error as PgtsError).denied, 'not taken for the answer of the store').toBeFalsy()
+  expect((error as PgtsError).denied, 'not treated as an answer of the store').toBeFalsy()
 }
 
-/** Every operation with every answer that is none. @param begin an upload with one part */
+/** Every operation with every invalid answer. @param begin an upload with one part */
 export function neverBelieved(
   store: Impostor,
   kind: string,
@@ -137,7 +137,7 @@ export function neverBelieved(
       const error = await caught(upload === undefined ? run!(client()) : runOn!(upload))
       expectRetryable(error)
       expect(error).toMatchObject({ code: expect.not.stringMatching(/missing$/) })
-      // Google refuses bytes and uploads in prose, so the origin of what is an error anyway is not asked for.
+      // GCS refuses bytes and uploads with plain text, so the origin of these errors cannot be checked.
       if (bogus.status >= 500 || bogus.status === 403) return
       expect((error as Error).message).toContain(`answer ${bogus.status} `)
       expect((error as Error).message).toContain(`is not ${kind} answer`)

@@ -26,16 +26,16 @@ export async function namesBelow(client: ObjectClient, prefix: string): Promise<
   return names
 }
 
-/** What object/storage.ts takes for granted of every store's client, over the real wire. */
+/** Properties that object/storage.ts requires of every store's client, over a real connection. */
 export function objectClientLaws(open: OpenClient): void {
-  describe('as every object client', () => {
+  describe('the contract of an object client', () => {
     let client: ObjectClient
     beforeAll(async () => {
       client = await open()
     })
     afterAll(() => client[Symbol.asyncDispose]())
 
-    test('an object is there, whole, when put resolves; a second put replaces it', async () => {
+    test('put stores a complete object before it resolves; a second put replaces it', async () => {
       expect(await client.head('put/a')).toBeUndefined()
       await expect(client.get('put/a')).rejects.toMatchObject({ code: 'file-missing' })
       const before = Date.now()
@@ -51,13 +51,13 @@ export function objectClientLaws(open: OpenClient): void {
       expect((await client.list({ prefix: 'put/' })).objects).toEqual([{ ...head }])
     })
 
-    test('an empty object is an object', async () => {
+    test('put stores an empty object', async () => {
       await client.put('empty', Buffer.alloc(0), data)
       expect(await client.head('empty')).toMatchObject({ sizeBytes: 0 })
       expect(await bytesOf(await client.get('empty'))).toHaveLength(0)
     })
 
-    test('ranges: within, over the end, from the end, beyond', async () => {
+    test('get reads ranges within the object, across its end, from its end and beyond it', async () => {
       await client.put('range', text('0123456789'), data)
       const range = async (offset: number, length?: number) =>
         (await bytesOf(await client.get('range', { offset, length }))).toString()
@@ -71,7 +71,7 @@ export function objectClientLaws(open: OpenClient): void {
       expect((await client.get('range', { offset: 8, length: 100 })).sizeBytes).toBe(2)
     })
 
-    test('who reads on notices that the object was replaced', async () => {
+    test('get with a known version detects that the object was replaced', async () => {
       await client.put('replaced', text('aaaaaaaaaa'), data)
       const first = await client.get('replaced', { length: 4 })
       await bytesOf(first)
@@ -85,7 +85,7 @@ export function objectClientLaws(open: OpenClient): void {
       })
     })
 
-    test('of many that create one name, one succeeds', async () => {
+    test('one of many concurrent creations of a name succeeds', async () => {
       const created = await Promise.all(
         Array.from({ length: 8 }, (_, index) => client.putIfAbsent!('once', text(`by ${index}`), data)),
       )
@@ -95,7 +95,7 @@ export function objectClientLaws(open: OpenClient): void {
       expect(await client.putIfAbsent!('once', text('late'), data)).toBe(false)
     })
 
-    test('an upload is invisible until it is complete, and a part may be sent twice', async () => {
+    test('upload is invisible until it is completed, and a part may be sent twice', async () => {
       const { partBytes, parallelParts } = client.limits
       const content = randomBytes(partBytes.min * 2 + 12_345)
       await client.put('upload/a', text('old'), data)
@@ -110,7 +110,7 @@ export function objectClientLaws(open: OpenClient): void {
       expect((await bytesOf(await client.get('upload/a'))).equals(content)).toBe(true)
     })
 
-    test('an upload that ends on a full part', async () => {
+    test('upload may end with a full part', async () => {
       const content = randomBytes(client.limits.partBytes.min)
       const upload = await client.upload('upload/full', data)
       await upload.part(1, content)
@@ -118,7 +118,7 @@ export function objectClientLaws(open: OpenClient): void {
       expect((await bytesOf(await client.get('upload/full'))).equals(content)).toBe(true)
     })
 
-    test('an upload that is aborted leaves nothing; aborting twice is no error', async () => {
+    test('abort of an upload leaves no object; a second abort is no error', async () => {
       const upload = await client.upload('upload/aborted', data)
       await upload.part(1, randomBytes(client.limits.partBytes.min))
       await upload.abort()
@@ -127,7 +127,7 @@ export function objectClientLaws(open: OpenClient): void {
       expect(await namesBelow(client, 'upload/aborted')).toEqual([])
     })
 
-    test('two that write one name at once: one of them, whole', async () => {
+    test('two concurrent uploads of a name leave one of them, complete', async () => {
       const contents = [randomBytes(client.limits.partBytes.min + 1), randomBytes(client.limits.partBytes.min + 1)]
       const uploads = [await client.upload('upload/two', data), await client.upload('upload/two', data)]
       await Promise.all(
@@ -140,7 +140,7 @@ export function objectClientLaws(open: OpenClient): void {
       await uploads[1]!.complete()
       const first = bytesOf(await client.get('upload/two'))
       expect((await first).equals(contents[1]!)).toBe(true)
-      // The other may be refused, as its parts may be gone; then the first stays.
+      // The other may be refused, as its parts may be missing; then the first stays.
       const late = await uploads[0]!.complete().then(
         () => true,
         () => false,
@@ -149,7 +149,7 @@ export function objectClientLaws(open: OpenClient): void {
       expect(last.equals(contents[late ? 0 : 1]!)).toBe(true)
     })
 
-    test('one level, or everything below, in pages', async () => {
+    test('list returns one level or everything below, in pages', async () => {
       const many = Array.from({ length: 30 }, (_, index) => `list/many/${String(index).padStart(4, '0')}`)
       for (const name of ['list/a', 'list/b/c', 'list/b/d/e', 'list/z', ...many])
         await client.put(name, text('x'), data)
@@ -160,7 +160,7 @@ export function objectClientLaws(open: OpenClient): void {
       expect(await client.list({ prefix: 'list/nothing/' })).toEqual({ objects: [], prefixes: [] })
     })
 
-    test('names come back as they were', async () => {
+    test('list returns names unchanged', async () => {
       const odd = [
         ...[
           'a b',
@@ -186,14 +186,14 @@ export function objectClientLaws(open: OpenClient): void {
       expect(await namesBelow(client, 'odd/')).toEqual([])
     })
 
-    test('a name that is no text is refused with words, before anything is sent', async () => {
+    test('a name that is not UTF-8 is refused before a request is sent', async () => {
       await expect(client.put('odd/\xff\xfe', text('x'), data)).rejects.toMatchObject({
         code: 'file-open',
         message: expect.stringContaining('not UTF-8'),
       })
     })
 
-    test('a batch removes what is there; what is not counts as removed', async () => {
+    test('removeBatch removes existing objects; missing ones are no error', async () => {
       const names = Array.from({ length: Math.min(60, client.limits.removeBatch) }, (_, index) => `remove/${index}`)
       await Promise.all(names.filter((_, index) => index % 3 !== 0).map((name) => client.put(name, text('x'), data)))
       expect(await client.removeBatch(names)).toEqual([])
@@ -203,7 +203,7 @@ export function objectClientLaws(open: OpenClient): void {
       expect(await client.removeBatch([])).toEqual([])
     })
 
-    test('what is cancelled ends with the reason that the signal has', async () => {
+    test('a cancelled request rejects with the reason of the signal', async () => {
       const reason = new Error('enough')
       const signal = AbortSignal.abort(reason)
       await expect(client.head('put/a', signal)).rejects.toBe(reason)
@@ -214,7 +214,7 @@ export function objectClientLaws(open: OpenClient): void {
       expect(await client.head('cancelled')).toBeUndefined()
     })
 
-    test('a body that is not wanted any more can be dropped, and the client goes on', async () => {
+    test('a body that is not read to its end can be closed, and the client works', async () => {
       const upload = await client.upload('dropped', data)
       for (const number of [1, 2]) await upload.part(number, randomBytes(client.limits.partBytes.min))
       await upload.complete()
@@ -229,7 +229,7 @@ export function objectClientLaws(open: OpenClient): void {
           for await (const _chunk of second.chunks) stopped.abort(reason)
         })(),
       ).rejects.toBe(reason)
-      // Nobody has begun to read it.
+      // The body has not been read.
       const unread = new AbortController()
       await client.get('dropped', { signal: unread.signal })
       unread.abort(reason)

@@ -15,32 +15,32 @@ export type RequestKind = 'head' | 'list' | 'get' | 'put' | 'begin' | 'part' | '
 
 export interface Request {
   readonly kind: RequestKind
-  /** Of the object, or the prefix; of a batch all, with commas. */
+  /** Name of the object, or the prefix; of a batch all names, with commas. */
   readonly name: string
   /** Of a part, from 1. */
   readonly part?: number
 }
 
-/** What goes wrong: before anything has happened, or after it has, when the answer is lost. */
+/** A fault before the request has an effect, or after it, when the answer is lost. */
 export type Fault = { readonly error: Error; readonly after?: boolean } | { readonly stall: true } | BodyFault
-/** Of a get: the body ends, fails or stalls after so many bytes. */
+/** Of a get: the body ends, fails or stalls after this number of bytes. */
 export type BodyFault = { readonly bodyAfter: number; readonly then: 'end' | 'stall' | Error }
 
 export interface MemoryObjects extends ObjectClient {
   readonly objects: Map<string, { readonly bytes: Buffer; readonly mtimeMs: number }>
-  /** Every request, in the order in which they began. */
+  /** Every request in the order of their start. */
   readonly requests: readonly Request[]
   /** Uploads that were neither completed nor aborted. */
   openUploads: number
-  /** When the next upload was begun, as it looks later. */
+  /** Start time of the next upload. */
   uploadsBegunMs: number | undefined
   readonly mostInFlight: number
   count(kind: RequestKind): number
-  /** Asked before each request; what it returns goes wrong. */
+  /** Called before each request; returns its fault. */
   fault: (request: Request) => Fault | undefined
   /** How long each request takes. */
   delayMs: number
-  /** Names that stay when they are removed. */
+  /** Names that cannot be removed. */
   readonly kept: Set<string>
 }
 
@@ -49,7 +49,7 @@ export interface MemoryObjectsOptions {
   readonly limits?: Partial<ObjectLimits>
 }
 
-/** An object store in this process, with faults to order. */
+/** An object store in this process, with configurable faults. */
 export function memoryObjects({ pageSize = 1000, limits = {} }: MemoryObjectsOptions = {}): MemoryObjects {
   return new InMemory(pageSize, {
     partBytes: { min: 1024, max: 5 * 1024 ** 3 },
@@ -156,7 +156,7 @@ class InMemory implements MemoryObjects {
   }
 
   #store(name: string, bytes: Buffer): void {
-    // A time that tells versions from each other, and is not far from now.
+    // A different time for each version, near the present time.
     this.objects.set(name, { bytes, mtimeMs: Date.now() + ++this.#version / 1000 })
   }
 
@@ -214,7 +214,7 @@ class InMemory implements MemoryObjects {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    // what is stored stays, as in a bucket
+    // objects stay stored, as in a bucket
   }
 }
 

@@ -16,12 +16,12 @@ import { makeCertificates } from './tls.ts'
 
 export type StoreName = 's3' | 'azure' | 'gcs'
 
-/** Where a store is reached: on its own port, or on that of what stands between. */
+/** Address of a store: its own port, or that of a proxy. */
 export interface Via {
   readonly port: number
-  /** Of what stands between, when that speaks TLS itself. */
+  /** Certificate authority of the proxy, if it uses TLS itself. */
   readonly caFile?: string
-  /** Another bucket, which need not be there. */
+  /** Another bucket, which may be missing. */
   readonly bucket?: string
 }
 
@@ -29,32 +29,32 @@ export interface Via {
 export interface Bucket {
   readonly store: StoreName
   readonly name: string
-  /** Ports of the server on 127.0.0.1; not every one listens in plain HTTP too. */
+  /** Ports of the server on 127.0.0.1; not every server listens in plain HTTP, too. */
   readonly port: { readonly tls: number; readonly plain?: number }
   /** Of the authority that signed the server's certificate. */
   readonly caFile: string
-  /** Our client, as the driver opens it, in TLS. */
+  /** The client of pgts, as the driver opens it, in TLS. */
   client(via?: Via): Promise<ObjectClient>
-  /** What the configuration of pgts and of pgbackrest says to have its repository here, in their common names. */
+  /** Options of a repository in this bucket, with names that pgts and pgbackrest share. */
   options(via?: Via): Record<string, string>
-  /** Sizes by name of all objects, as somebody else sees them: not through our client. */
+  /** Sizes by name of all objects, not read by the client of pgts. */
   objects(): Promise<Map<string, number>>
-  /** Names of objects that are being uploaded, or that a crash left so. */
+  /** Names of objects whose upload is not completed. */
   openUploads(): Promise<string[]>
 }
 
 export interface StoreUnderTest {
   readonly name: StoreName
-  /** Why tests on it are left out here; undefined: they are not. */
+  /** Why its tests are skipped; undefined: they are not. */
   readonly missing: string | undefined
-  /** @param options where `versioning` can be had here (gcs), what is removed or written over is kept */
+  /** @param options where `versioning` can be had here (gcs), removed and replaced objects are kept */
   bucket(options?: { readonly versioning?: boolean }): Promise<Bucket>
 }
 
 const HOST = '127.0.0.1'
 const PART_BYTES = 5 * 1024 * 1024
 
-/** Different in every file of a run, since they share the servers. */
+/** Different in every file of a run, because the files share the servers. */
 function newName(): string {
   return `bucket-${process.pid}-${++names}`
 }
@@ -70,7 +70,7 @@ export const objectStores: readonly StoreUnderTest[] = [
   { name: 'gcs', missing: undefined, bucket: gcsBucket },
 ]
 
-/** For `describe.skipIf`, and its name: a skipped test says why. */
+/** For `describe.skipIf`, and its name: a skipped test shows the reason. */
 export function titleOf({ name, missing }: StoreUnderTest): string {
   return missing === undefined ? name : `${name} (left out: ${missing})`
 }
@@ -138,7 +138,7 @@ async function azureBucket(): Promise<Bucket> {
   const server = await sharedStore('azure')
   const name = newName()
   const { account, key } = server
-  // `tlsOptions` is passed on to what sends the requests, though its type does not know of it.
+  // `tlsOptions` is passed to the HTTP client, although its type does not have it.
   const trusting = { userAgentOptions: {}, tlsOptions: { ca: readFileSync(server.caFile) } }
   const container = new BlobServiceClient(
     `https://${HOST}:${server.port}/${account}`,
@@ -183,7 +183,7 @@ async function azureBucket(): Promise<Bucket> {
         for await (const { name } of container.listBlobsFlat(options)) all.push(name)
         return all
       }
-      // In this order: what is committed in between was no open upload.
+      // In this order, so that an upload that is committed in between is not listed.
       const all = await names({ includeUncommitedBlobs: true })
       const committed = new Set(await names())
       return all.filter((each) => !committed.has(each))

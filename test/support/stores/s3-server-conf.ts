@@ -1,6 +1,6 @@
 import { join } from 'node:path'
 
-/** Where everything of one server lies, and where it listens. */
+/** Paths and ports of one server. */
 export interface S3ServerPlace {
   readonly dir: string
   readonly clusterId: string
@@ -13,7 +13,7 @@ export interface S3ServerPlace {
 
 /**
  * Configuration of the smallest Ceph cluster that a RADOS Gateway works on: one monitor, one store, one copy of
- * everything, on 127.0.0.1. Times between rounds of the monitor are short, because the start is nothing but such rounds.
+ * everything, on 127.0.0.1. The intervals of the monitor are short, because the start needs several of them.
  */
 export function cephConf(place: S3ServerPlace): string {
   const at = (...parts: string[]) => join(place.dir, ...parts)

@@ -21,12 +21,12 @@ export interface S3ServerAddress {
   readonly region: string
   readonly key: string
   readonly secret: string
-  /** Holds everything, the logs too. */
+  /** Directory of the server, with its logs. */
   readonly dir: string
   readonly gatewayPid: number
 }
 
-/** A user that owns nothing: everything of others is denied to it. */
+/** A user without permissions on the buckets of others. */
 export const STRANGER = { key: 'strangerkey', secret: 'strangersecret456' } as const
 
 const run = promisify(execFile)
@@ -75,13 +75,13 @@ export class S3Server implements AsyncDisposable {
   }
 }
 
-/** What was asked of the server so far, a line for each request: method, path, status, size and time. */
+/** The requests so far, a line for each: method, path, status, size and time. */
 export function s3Requests(address: S3ServerAddress): string[] {
   const log = readFileSync(join(address.dir, 'log/client.admin.log'), 'utf8')
   return [...log.matchAll(/ beast: \S+ (.*)/g)].map((match) => match[1] ?? '')
 }
 
-/** Requests hang from now on, as those of a stalled server do. Everybody's: not while other tests share the server. */
+/** Stop the server, so that requests hang. Applies to all clients: not while other tests share the server. */
 export function freezeS3(address: S3ServerAddress): void {
   process.kill(address.gatewayPid, 'SIGSTOP')
 }
@@ -136,7 +136,7 @@ async function addUser(dir: string, { key, secret }: { key: string; secret: stri
   await run('radosgw-admin', ['-c', conf(dir), 'user', 'create', ...user], { timeout: 120_000 })
 }
 
-/** Does somebody listen on this port of 127.0.0.1? */
+/** Does a server listen on this port of 127.0.0.1? */
 export function accepts(port: number): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(port, '127.0.0.1')
@@ -149,7 +149,7 @@ export function accepts(port: number): Promise<boolean> {
   })
 }
 
-/** The gateway first: it would wait for the others. */
+/** The gateway first, because it would wait for the others. */
 async function stopAll(daemons: readonly Daemon[]): Promise<void> {
   for (const each of daemons.toReversed()) await each[Symbol.asyncDispose]()
 }

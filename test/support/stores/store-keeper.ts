@@ -11,7 +11,7 @@ interface Stores {
   readonly azure: AzuriteAddress
 }
 
-/** Where the tests of this run find their keeper. */
+/** Socket of the store keeper of this run. */
 const SOCKET = 'PGTS_TEST_STORES'
 
 interface Started extends AsyncDisposable {
@@ -19,10 +19,10 @@ interface Started extends AsyncDisposable {
 }
 
 /**
- * Keeps the servers in the process that outlives every test file, and tells the test files where they listen. Starting
+ * Runs the servers in the main process of the test run, and returns their addresses to the test files. Starting
  * one takes seconds, and most runs of a few tests need none.
  *
- * @returns what stops the servers
+ * @returns a function that stops the servers
  */
 export async function keepStores(): Promise<() => Promise<void>> {
   const dir = mkdtempSync(join(tmpdir(), 'pgts-stores-'))
@@ -62,7 +62,7 @@ function listen(server: Server, path: string): Promise<void> {
   })
 }
 
-/** The server of this run, started if it is not there yet. */
+/** The server of this run, started when it is requested first. */
 export async function sharedStore<K extends keyof Stores>(name: K): Promise<Stores[K]> {
   const socketPath = process.env[SOCKET]
   if (socketPath === undefined) throw new Error('no stores are kept: this is for tests that vitest runs')
@@ -75,7 +75,7 @@ export async function sharedStore<K extends keyof Stores>(name: K): Promise<Stor
     asked.once('error', reject)
     asked.end()
   })
-  const told = JSON.parse(text) as { address: Stores[K] } | { error: string }
-  if ('error' in told) throw new Error(`the ${name} server did not start: ${told.error}`)
-  return told.address
+  const answer = JSON.parse(text) as { address: Stores[K] } | { error: string }
+  if ('error' in answer) throw new Error(`the ${name} server did not start: ${answer.error}`)
+  return answer.address
 }

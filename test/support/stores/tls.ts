@@ -2,15 +2,15 @@ import { execFileSync } from 'node:child_process'
 import { chmodSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 
-/** Files in PEM form, readable by everybody: nothing here is secret. */
+/** Files in PEM form, readable by all users: nothing here is secret. */
 export interface TestCertificates {
-  /** What a client is told to trust. */
+  /** The authority that a client trusts. */
   readonly caFile: string
   readonly certFile: string
   readonly keyFile: string
 }
 
-/** Names for which the certificate speaks, beside 127.0.0.1 and ::1. Those under `localhost` resolve to this machine. */
+/** Names in the certificate, beside 127.0.0.1 and ::1. Those under `localhost` resolve to this machine. */
 const HOST_NAMES = ['localhost', '*.localhost']
 
 /** An authority of its own, and a server's certificate signed by it. */
@@ -24,7 +24,7 @@ export function makeCertificates(dir: string): TestCertificates {
     ...['req', '-x509', ...newKey, '-keyout', 'ca.key', '-out', 'ca.crt', '-days', '3650', '-subj', '/CN=pgts test'],
   )
   openssl(...['req', ...newKey, '-keyout', 'server.key', '-out', 'server.csr', '-subj', '/CN=127.0.0.1'])
-  // pgbackrest compares what it connects to with names only, also when that is an address.
+  // pgbackrest compares the host only with names, also when it is an address.
   const names = ['IP:127.0.0.1', 'DNS:127.0.0.1', 'IP:::1', ...HOST_NAMES.map((name) => `DNS:${name}`)]
   writeFileSync(
     file('extensions'),

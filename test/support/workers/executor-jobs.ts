@@ -3,7 +3,7 @@ import { setTimeout as sleep } from 'node:timers/promises'
 import { PgtsError, type ErrorCode } from '../../../src/util/error.ts'
 import { silentLogger, type Logger } from '../../../src/util/log.ts'
 
-/** What the handlers below work with: as in the program, opened once for each worker from plain data. */
+/** The environment of the handlers below: as in the program, opened once for each worker from plain data. */
 export interface TestEnv extends AsyncDisposable {
   readonly factor: number
   readonly log: Logger
@@ -17,7 +17,7 @@ export interface TestSetup {
   /** Words of shared memory: [0] jobs begun, [1] jobs ended by their signal. */
   readonly seen: SharedArrayBuffer
   readonly broken?: boolean
-  /** Jobs under way at once in one worker. */
+  /** Jobs in flight at the same time in one worker. */
   readonly lanes?: number
 }
 
@@ -37,7 +37,7 @@ export async function openTestEnv(setup: TestSetup, log: Logger = silentLogger):
 
 let seen: Int32Array = new Int32Array(2)
 
-/** Handlers for the executor contract: each shows one way in which a job can go. */
+/** Handlers for the executor contract: each has one behaviour of a job. */
 export const testJobs = {
   multiply: async (value: number, env: TestEnv) => value * env.factor,
   echo: async (job: { readonly name: string; readonly size: bigint }) => job,
@@ -51,7 +51,7 @@ export const testJobs = {
     }
     return ms
   },
-  /** Never lets the event loop turn, as a job that reads, compresses and writes does. */
+  /** Blocks the event loop, as a job that reads, compresses and writes. */
   spin: async (ms: number, _env: TestEnv, signal: AbortSignal) => {
     Atomics.add(seen, 0, 1)
     const end = performance.now() + ms
@@ -69,7 +69,7 @@ export const testJobs = {
     await sleep(value)
     return value
   },
-  /** Fails so often, over all workers, then succeeds; counts what it was asked. */
+  /** Fails this number of times over all workers, then succeeds; counts its calls. */
   flaky: async ({ times, code }: { readonly times: number; readonly code: ErrorCode }) => {
     const before = Atomics.add(seen, 0, 1)
     if (before < times) throw new PgtsError(code, `failure ${before + 1}`)
@@ -78,13 +78,13 @@ export const testJobs = {
   log: async (message: string, env: TestEnv) => env.log.warn({ size: 3n }, message),
   unclonable: async () => () => 1,
   exit: async (code: number) => process.exit(code),
-  /** Waits for what never comes. */
+  /** Waits for ever. */
   lose: () => new Promise<never>(() => undefined),
   exhaust: async () => {
     const kept: unknown[] = []
     for (;;) kept.push(new Array<number>(1_000_000).fill(1.5))
   },
-  /** A named pipe that nobody writes to: the call that opens it does not return. */
+  /** A named pipe without a writer: the call that opens it does not return. */
   stuck: async (pipe: string) => readFileSync(pipe, 'utf8'),
   throwLater: async () => {
     setTimeout(() => {

@@ -4,8 +4,8 @@ import type { PushJob, PushJobResult } from '../../../src/core/archive/push/push
 import { serveJobs } from '../../../src/worker/serve.ts'
 
 /**
- * A worker that pushes nowhere. `<segment>.hold` keeps a file here for as long as it lies there, and a named pipe
- * `<segment>.pipe` keeps the thread in a call that does not return.
+ * A worker that stores nothing. `<segment>.hold` delays a push while it exists, and a named pipe
+ * `<segment>.pipe` blocks the thread in a call that does not return.
  */
 const handlers = {
   'archive-push': async ({ path, repoKeys }: PushJob, _env: unknown, signal: AbortSignal) => {

@@ -11,9 +11,9 @@ export interface OverPort extends AsyncDisposable {
 }
 
 /**
- * A storage as a worker sees it that another thread has open. Both sides are in this thread.
+ * A storage that another thread has open, as a worker sees it. Both sides are in this thread.
  *
- * @param open what the worker opens for itself
+ * @param open the storage that the worker opens itself
  */
 export function overPort(
   served: StorageDriver,

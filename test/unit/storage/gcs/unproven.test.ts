@@ -53,7 +53,7 @@ describe('GCS', () => {
 
   const operations: Record<string, Case> = {
     ...OPERATIONS,
-    'remove one': { ...OPERATIONS['remove one'], except: ['204 of a balancer'] },
+    'remove one': { ...OPERATIONS['remove one'], except: ['204 of a load balancer'] },
     'begin an upload': { run: () => client.upload('p/a', data) },
     'write a part': { runOn: (upload) => upload.part(2, PART) },
     'complete an upload': { runOn: (upload) => upload.complete() },

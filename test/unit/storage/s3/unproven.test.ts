@@ -47,11 +47,11 @@ describe('S3', () => {
 
   const operations: Record<string, Case> = {
     ...OPERATIONS,
-    'remove one': { ...OPERATIONS['remove one'], except: ['204 of a balancer'] },
+    'remove one': { ...OPERATIONS['remove one'], except: ['204 of a load balancer'] },
     'begin an upload': { run: () => client.upload('p/a', data) },
     'write a part': { runOn: (upload) => upload.part(2, bytes) },
     'complete an upload': { runOn: (upload) => upload.complete() },
-    'abort an upload': { runOn: (upload) => upload.abort(), except: ['204 of a balancer'] },
+    'abort an upload': { runOn: (upload) => upload.abort(), except: ['204 of a load balancer'] },
     'list uploads': { run: () => client.abortAbandoned('p/', 1) },
     'list versions': { run: () => atPointInTime(client, Date.now()).list({ prefix: 'p/' }) },
     'look up a version': { run: () => atPointInTime(client, Date.now()).head('p/a') },
