@@ -1,10 +1,9 @@
-// Bundles the entry points (terminal, archiving, worker thread) into dist/. Dynamic imports become chunks, so a command
-// loads only what it uses. The new dist replaces the old one by a rename, so that a running program never reads a mixture.
-import { build } from 'esbuild'
-import { cp, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+// Bundles the program and the worker thread into dist/: one file with all modules and V8's code cache. The new dist replaces the old one by a rename, so that a running program never reads a mixture.
+import { build, transform } from 'esbuild'
+import { cp, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
-import { awsEntry, awsLibrary } from './build/aws-library.mjs'
-import { packWithCache } from './build/code-cache.mjs'
+import { exercise } from './build/exercise.mjs'
+import { learnedCache, loader, writePacked } from './build/packed.mjs'
 import { starterOf } from './build/starter.mjs'
 
 const root = fileURLToPath(new URL('..', import.meta.url))
@@ -12,87 +11,51 @@ const { version, engines } = JSON.parse(await readFile(`${root}package.json`, 'u
 const starter = starterOf(/^>=([0-9]+\.[0-9]+)$/.exec(engines.node)[1])
 const out = `${root}dist`
 const fresh = `${out}.${process.pid}`
+const cli = `${fresh}/cli`
 
-const common = {
+const { outputFiles } = await build({
   absWorkingDir: root,
   bundle: true,
   platform: 'node',
   target: 'node20',
+  // What an import() loads becomes a module of its own, so that a command reads only what it uses.
+  splitting: true,
+  format: 'esm',
+  entryPoints: { main: 'src/cli/main.ts', worker: 'src/worker/entry.ts', pino: 'src/cli/pino.ts' },
+  outdir: fresh,
+  write: false,
   // Native modules look for their binaries in their own directory; all other packages are bundled, which halves the time to load them.
   external: ['zstd-napi', 'zstd-napi/*', 'koffi', 'pg-native'],
-  define: { PGTS_VERSION: JSON.stringify(version) },
-  sourcemap: 'linked',
+  // Prefer the ES modules of a package, of which esbuild bundles only the used parts: half of AWS's library.
+  mainFields: ['module', 'main'],
+  define: { PGTS_VERSION: JSON.stringify(version), 'import.meta.url': 'pgtsUrl' },
+  // Names are kept for stack traces.
+  minifyWhitespace: true,
+  minifySyntax: true,
+  sourcemap: 'inline',
   logLevel: 'warning',
+})
+await mkdir(cli, { recursive: true })
+await mkdir(`${fresh}/maps`)
+await cp(`${root}src/codec/kernels.wasm`, `${cli}/kernels.wasm`)
+const modules = new Map()
+for (const { path, text } of outputFiles) {
+  const name = path.replace(/.*\//, '')
+  const { code, map } = await commonJs(text, name)
+  modules.set(name, code)
+  await writeFile(`${fresh}/maps/${name}.map`, map)
 }
 
-// Modules that a synchronous call of archive-push or archive-get with repositories on disks or in S3 never uses. Left out, because
-// Node reads the whole file before it starts.
-const neverReached =
-  /\/src\/(worker\/thread|storage\/(memory|azure|gcs|s3\/(point-in-time|keys\/web-identity))|core\/archive\/(get\/(read-ahead|through-spool|segment-index|get-requests)|push\/(background|push-(queue|slots|job)|await-push))|commands\/archive-(push|get)-(spool|async)|cli\/background)|\/node_modules\/(pg|commander|pino|@|google)/
-const slim = {
-  name: 'slim',
-  setup({ onLoad, onResolve }) {
-    // Half as large as the rest of the bundle, and not every configuration is YAML.
-    onResolve({ filter: /^yaml$/ }, () => ({ path: './yaml.cjs', external: true }))
-    onLoad({ filter: neverReached }, ({ path }) => ({
-      contents: `throw new Error(${JSON.stringify(`${path.slice(root.length)} is not part of archive.cjs`)})`,
-    }))
-  },
-}
+// The caches are made of what the commands really call: of all functions they would be larger, and take longer to read than to compile.
+const learnIn = `${fresh}/caches`
+await mkdir(learnIn)
+writePacked(`${cli}/program.packed`, modules, () => Buffer.alloc(0))
+await writeEntries(learnIn)
+exercise(`${cli}/main.cjs`)
+writePacked(`${cli}/program.packed`, modules, learnedCache(learnIn))
+await writeEntries()
+await rm(learnIn, { recursive: true })
 
-await Promise.all([
-  build({
-    ...common,
-    entryPoints: { 'cli/terminal': 'src/cli/main.ts', 'worker/entry': 'src/worker/entry.ts' },
-    outdir: fresh,
-    splitting: true,
-    format: 'esm',
-    // Prefer the ES modules of a package, of which esbuild bundles only the used parts: half of AWS's library.
-    mainFields: ['module', 'main'],
-    banner: {
-      js: "import { createRequire as pgtsRequire } from 'node:module'; const require = pgtsRequire(import.meta.url);",
-    },
-    chunkNames: 'chunks/[name]-[hash]',
-    plugins: [awsLibrary],
-  }),
-  build({
-    ...common,
-    stdin: { contents: awsEntry, resolveDir: root, sourcefile: 'aws.js' },
-    outfile: `${fresh}/cli/aws.cjs`,
-    format: 'cjs',
-    // Its ES modules, of which esbuild bundles only the used parts.
-    mainFields: ['module', 'main'],
-    minifyWhitespace: true,
-    minifySyntax: true,
-  }),
-  build({
-    ...common,
-    // Loaded by few commands, or by few runs of them.
-    entryPoints: { 'cli/pino': 'pino', 'cli/yaml': 'yaml' },
-    outdir: fresh,
-    outExtension: { '.js': '.cjs' },
-    format: 'cjs',
-    minifyWhitespace: true,
-    minifySyntax: true,
-  }),
-  build({
-    ...common,
-    entryPoints: { 'cli/archive': 'src/cli/archive.ts' },
-    outdir: fresh,
-    outExtension: { '.js': '.cjs' },
-    // CommonJS is loaded synchronously. Names are kept for stack traces.
-    format: 'cjs',
-    minifyWhitespace: true,
-    minifySyntax: true,
-    define: { ...common.define, 'import.meta.url': 'pgtsUrl' },
-    banner: { js: "const pgtsUrl = require('node:url').pathToFileURL(__filename).href;" },
-    plugins: [awsLibrary, slim],
-  }),
-])
-await cp(`${root}src/codec/kernels.wasm`, `${fresh}/chunks/kernels.wasm`)
-await writeFile(`${fresh}/cli/main.js`, starter.module('./terminal.js'))
-await packWithCache(`${fresh}/cli/archive.cjs`, starter.commonJs)
-for (const name of ['aws', 'pino', 'yaml']) await packWithCache(`${fresh}/cli/${name}.cjs`)
 // After a power failure unsynced files could be empty, and sh and Node end with 0 for an empty file.
 await syncTree(fresh)
 for (const path of ['bin/pgts', 'bin']) await sync(root + path)
@@ -119,4 +82,27 @@ async function sync(path) {
   } finally {
     await file.close()
   }
+}
+
+/** Loaded synchronously. Code from a cache cannot import() (ERR_VM_DYNAMIC_IMPORT_CALLBACK_MISSING). */
+async function commonJs(text, name) {
+  const { code, map } = await transform(text, {
+    sourcefile: name,
+    platform: 'node',
+    target: 'node20',
+    format: 'cjs',
+    supported: { 'dynamic-import': false },
+    minifyWhitespace: true,
+    minifySyntax: true,
+    sourcemap: 'external',
+    logLevel: 'warning',
+  })
+  // The code follows a line of writePacked.
+  return { code, map: map.replace('"mappings": "', '"mappings": ";') }
+}
+
+/** @param learnIn see `loader` */
+async function writeEntries(learnIn) {
+  await writeFile(`${cli}/main.cjs`, starter(loader('main.js', learnIn)))
+  await writeFile(`${cli}/worker.cjs`, loader('worker.js', learnIn))
 }

@@ -1,5 +1,5 @@
-// The start files main.js and archive.cjs: they refuse an old Node before it reads code
-// that only a newer one can parse, and report a file of dist that cannot be loaded. Therefore they are written in old JavaScript.
+// The start file main.cjs: it refuses an old Node before that reads code which only a newer one can parse, and reports a file of
+// dist that cannot be loaded. Therefore it is written in old JavaScript.
 
 const head = (needed) => `// Written by scripts/build/starter.mjs.
 var found = process.versions.node
@@ -27,20 +27,12 @@ if (isTooOld(${needed.split('.').map(Number).join(', ')}))
   fail('046', 'Node ' + found + ' is too old: pgts requires Node ${needed} or newer', 'install a newer Node, or set PGTS_NODE to the path of one')
 `
 
-/** @param needed MAJOR.MINOR, as package.json says */
-export const starterOf = (needed) => ({
-  /** For an ES module; bin/pgts recognises a complete file by its last line. */
-  module: (url) => `${head(needed)}
-import('${url}')
-  .then(function (module) {
-    if (typeof module.start !== 'function') throw new Error('${url} is truncated')
-    return module.start
-  })
-  .then(function (start) { start() }, incomplete)
-// end of main.js
-`,
-  /** For lines that run a bundle and keep its exports. */
-  commonJs: (lines) => `${head(needed)}
+/**
+ * Makes main.cjs from the lines that run the bundle and keep its exports. bin/pgts recognises a complete file by its last line.
+ *
+ * @param needed MAJOR.MINOR, as package.json says
+ */
+export const starterOf = (needed) => (lines) => `${head(needed)}
 try {
 ${lines}
   if (typeof module.exports.start !== 'function') throw new Error('it is truncated')
@@ -48,5 +40,5 @@ ${lines}
   incomplete(error)
 }
 module.exports.start()
-`,
-})
+// end of main.cjs
+`

@@ -1,4 +1,3 @@
-import { parseCommandLine } from '../config/argv.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { programName } from '../util/program-name.ts'
 import { formatConsoleError, formatShortError, stopsRecovery } from './exit.ts'
@@ -52,25 +51,6 @@ export function reportShortly(error: unknown, argv: readonly string[], program: 
   if (!onConsole || !written(1, formatConsoleError(reported, name, onTerminal)))
     written(2, formatShortError(reported, name))
   return EXIT_CODES[toPlainError(reported).code]
-}
-
-/** Report why the options of a command line cannot be resolved. The log options may be invalid, so no logger exists. */
-export function reportInvalidCall(error: unknown, argv: readonly string[], program: string): number {
-  return reportShortly(error, argv, program, isForConsole(argv))
-}
-
-/**
- * Does pgbackrest report errors of this command line on the console (standard output)? It does if the command line is valid;
- * syntax errors go to standard error. With JSON and repo-get standard output has only the report.
- */
-function isForConsole(argv: readonly string[]): boolean {
-  try {
-    const { command, role, settings } = parseCommandLine(argv)
-    const isJson = settings.some(({ option, typed }) => option === 'output' && typed[0] === 'json')
-    return role === undefined && command !== 'help' && command !== 'repo-get' && !isJson
-  } catch {
-    return false
-  }
 }
 
 /** @returns false if writing fails; for standard error only the exit code remains */

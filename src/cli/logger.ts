@@ -54,7 +54,7 @@ const PINO_LEVELS: Record<MessageLevel, number> = { error: 60, warn: 50, info: 4
 
 /** `{"level":"info","time":1767323045678,"fields":{"process":1},"msg":"..."}`: no field can replace a key of the record. */
 function openPino(destination: LogDestination, now: () => number): PinoLogger<MessageLevel> {
-  const { pino } = requireModule<typeof import('pino')>(isBuilt ? '../cli/pino.cjs' : 'pino')
+  const { pino } = requireModule<typeof import('pino')>(isBuilt ? './pino.js' : 'pino')
   return pino(
     {
       level: 'trace',

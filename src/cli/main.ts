@@ -1,4 +1,3 @@
-import type { AnyResolved } from '../config/resolve.ts'
 import { loadModule } from '../util/load-module.ts'
 import { leaveStuckThreads } from '../util/stuck.ts'
 import { programName } from '../util/program-name.ts'
@@ -8,14 +7,13 @@ import { runToEnd } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
 import { processArguments, processDirectory, processEnvironment } from './process-input.ts'
 
-/** The composition root: signals, arguments, one command, one exit code. dist/cli/main.js calls it. */
+/** The composition root: signals, arguments, one command, one exit code. dist/cli/main.cjs calls it. */
 export function start(): Promise<void> {
   const launch = readLaunch(processArguments())
   return runToEnd(launch, (signal) => runCommandLine(launch, signal))
 }
 
-/** @param known resolved options from cli/archive, which calls this in the same process */
-export async function runCommandLine(launch: Launch, signal: AbortSignal, known?: AnyResolved): Promise<number> {
+async function runCommandLine(launch: Launch, signal: AbortSignal): Promise<number> {
   const { argv } = launch
   if (argv.length === 1 && argv[0] === 'version') {
     // Monitoring calls it often; it needs no other module.
@@ -23,8 +21,12 @@ export async function runCommandLine(launch: Launch, signal: AbortSignal, known?
     return 0
   }
   const { run } = await loadModule(() => import('./run.ts'))
-  const process = { env: processEnvironment(), cwd: processDirectory(), program: launch.program, signal }
-  const code = await run(argv, process, known)
+  const code = await run(argv, {
+    env: processEnvironment(),
+    cwd: processDirectory(),
+    program: launch.program,
+    signal,
+  })
   leaveStuckThreads(exitCodeFor(code, launch))
   return code
 }

@@ -10,14 +10,12 @@ export type CommandRunner = (resolved: AnyResolved) => Promise<number>
 
 export interface ProgramInput extends Omit<ResolveInput, 'parse'> {
   readonly stdout: TextOutput
-  /** The resolved options of this command line, if they are known. */
-  readonly known?: AnyResolved
 }
 
 /** Parse the command line, resolve the options and run the command. Rejects with the PgtsError of an invalid command line. */
 export async function runProgram(input: ProgramInput, runCommand: CommandRunner): Promise<number> {
   const request = { ...input, ...(await parserOf(input.argv)) }
-  const resolved = input.known ?? (await resolveOptions(request))
+  const resolved = await resolveOptions(request)
   if (resolved.command === 'version') {
     input.stdout.write(versionText(resolved.options.output, programName(input.program)))
     return 0

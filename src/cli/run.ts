@@ -1,6 +1,7 @@
+import { parseCommandLine } from '../config/argv.ts'
 import type { AnyResolved } from '../config/resolve.ts'
 import { asyncRows, commandRows } from './command-rows.ts'
-import { reportInvalidCall, reportShortly } from './last-resort.ts'
+import { reportShortly } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
 import { runProgram } from './program.ts'
 import { runCommand, type Process } from './run-command.ts'
@@ -9,24 +10,34 @@ export type { Process } from './run-command.ts'
 
 const stdout = descriptorOutput(1)
 
-/**
- * Run one command. Errors before its log is open are reported here.
- *
- * @param known its options, if the caller has resolved them
- * @returns the exit code
- */
-export async function run(argv: readonly string[], process: Process, known?: AnyResolved): Promise<number> {
-  const input = { argv, env: process.env, program: process.program, uid: globalThis.process.getuid?.(), stdout, known }
-  let isResolved = false
+/** Run one command. Errors before its log is open are reported here. @returns the exit code */
+export async function run(argv: readonly string[], process: Process): Promise<number> {
+  const input = { argv, env: process.env, program: process.program, uid: globalThis.process.getuid?.(), stdout }
+  let parsed = false
   try {
     return await runProgram(input, (resolved) => {
-      isResolved = true
+      parsed = true
       return resolved.command === 'check' && resolved.options.stanza === undefined
         ? checkAll(resolved, argv, process)
         : runResolved(resolved, process)
     })
   } catch (error) {
-    return (isResolved ? reportShortly : reportInvalidCall)(error, argv, process.program)
+    // No logger exists yet: the log options themselves may be invalid.
+    return reportShortly(error, argv, process.program, !parsed && isForConsole(argv))
+  }
+}
+
+/**
+ * Does pgbackrest report errors of this command line on the console (standard output)? It does if the command line is valid;
+ * syntax errors go to standard error. With JSON and repo-get standard output has only the report.
+ */
+function isForConsole(argv: readonly string[]): boolean {
+  try {
+    const { command, role, settings } = parseCommandLine(argv)
+    const isJson = settings.some(({ option, typed }) => option === 'output' && typed[0] === 'json')
+    return role === undefined && command !== 'help' && command !== 'repo-get' && !isJson
+  } catch {
+    return false
   }
 }
 

@@ -1,5 +1,5 @@
 import { readFileSync } from 'node:fs'
-import { PgtsError, systemCode } from '../util/error.ts'
+import { PgtsError } from '../util/error.ts'
 import { loadFailure } from '../util/load-module.ts'
 
 /** Addresses and sizes are bytes in the instance's memory; what they mean is said in native/kernels.c. */
@@ -121,12 +121,7 @@ function instance(): KernelExports {
   }
 }
 
-/** Beside this file in src/; in dist/ among the chunks, whether the bundler put this code into one or into an entry. */
+/** Beside this file in src/, and beside the bundles in dist/. */
 function readModule(): Uint8Array {
-  try {
-    return readFileSync(new URL('./kernels.wasm', import.meta.url))
-  } catch (error) {
-    if (systemCode(error) !== 'ENOENT') throw error
-    return readFileSync(new URL('../chunks/kernels.wasm', import.meta.url))
-  }
+  return readFileSync(new URL('./kernels.wasm', import.meta.url))
 }

@@ -13,7 +13,7 @@ import { isAlive } from '../util/is-alive.ts'
  * @returns a function to be called periodically: a reason or undefined. It checks once a second at most
  */
 export function endReasons(pgPath: string, configFiles: readonly string[], clock: Clock): () => string | undefined {
-  // A replaced installation has no longer the chunks that this process has not loaded yet.
+  // The start file is new in each installation. This process would go on with the modules of the old one.
   const watched = [...configFiles, fileURLToPath(import.meta.url)].map((path) => ({ path, was: stateOf(path) }))
   const served = serverOf(pgPath)
   let missed = 0

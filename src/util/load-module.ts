@@ -1,5 +1,6 @@
 import { closeSync, openSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import { isBuilt } from './version.ts'
 import { PgtsError, systemCode } from './error.ts'
 
 /**
@@ -21,12 +22,14 @@ export async function loadModule<T extends object>(load: () => Promise<T>): Prom
 /**
  * Load a package or bundle that is a file of its own, synchronously. A failure is not remembered: the next call tries again.
  *
- * @param name of the package, or path from dist/cli or dist/chunks; the types of `T` are those of that module
+ * @param name of the package, or `./NAME.js` for an entry of the build; the types of `T` are those of that module
  * @throws PgtsError execute when it cannot be loaded
  */
 export function requireModule<T>(name: string, hints: readonly string[] = []): T {
   try {
-    return createRequire(import.meta.url)(name) as T
+    // The build gives every module a function that finds the others in program.packed.
+    // eslint-disable-next-line @typescript-eslint/no-require-imports
+    return (isBuilt ? require(name) : createRequire(import.meta.url)(name)) as T
   } catch (error) {
     throw loadFailure(error, /^[^./][^/]*/.exec(name)?.[0] ?? name, hints)
   }
@@ -61,6 +64,9 @@ export function isLoadFailure(error: unknown): boolean {
     error instanceof SyntaxError ||
     code?.endsWith('MODULE_NOT_FOUND') === true ||
     code === 'ERR_WORKER_INIT_FAILED' ||
+    // The file that has the modules.
+    code === 'ENOENT' ||
+    code === 'EACCES' ||
     LIMITS.some((limit) => limit.code === code)
   )
 }

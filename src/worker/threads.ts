@@ -1,8 +1,8 @@
-import { existsSync } from 'node:fs'
 import { systemClock } from '../util/clock.ts'
 import { fromPlainError, PgtsError } from '../util/error.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
 import { limitOutages } from '../util/outage-log.ts'
+import { isBuilt } from '../util/version.ts'
 import type { Completed, Executor, JobHandlers, JobOf, ResultOf, RunOptions } from './executor.ts'
 import { RunFlags } from './protocol.ts'
 import type { JobRetry } from './retry.ts'
@@ -152,8 +152,7 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
   }
 }
 
-/** The bundle keeps worker/entry.js beside cli/ and chunks/; the sources borrow the one of the last build. */
+/** Beside the bundle of the program; the sources use the one of the last build. */
 function workerEntry(): URL {
-  const built = new URL('../worker/entry.js', import.meta.url)
-  return existsSync(built) ? built : new URL('../../dist/worker/entry.js', import.meta.url)
+  return new URL(isBuilt ? './worker.cjs' : '../../dist/cli/worker.cjs', import.meta.url)
 }

@@ -110,7 +110,7 @@ class Storm {
   async #killCall(stage: 'shell' | 'node'): Promise<void> {
     const { cluster } = this.site
     const isStage = (args: readonly string[]) =>
-      stage === 'shell' ? args[1] === pgtsProgram() : args.some((arg) => arg.endsWith('/cli/archive.cjs'))
+      stage === 'shell' ? args[1] === pgtsProgram() : args.some((arg) => arg.endsWith('/cli/main.cjs'))
     const deadline = Date.now() + 60_000
     while (Date.now() < deadline) {
       await this.rows.write()

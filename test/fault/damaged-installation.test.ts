@@ -30,8 +30,7 @@ import { allProcesses, signal } from '../support/processes/processes.ts'
 
 /**
  * Files of dist that a command loads, as a power cut or a full disk leaves them: no command exits with 0 without its work,
- * none hangs, and archive-get in recovery does not report a missing segment. Of the chunks some of each kind: all
- * are alike in this (test/unit/build/chunks.test.ts).
+ * none hangs, and archive-get in recovery does not report a missing segment.
  */
 const SEGMENT = '000000010000000000000001'
 const NEXT = '000000010000000000000002'
@@ -119,13 +118,16 @@ const fetched = () =>
 const ready = () => join(cluster.dataDir, 'pg_wal', 'archive_status', `${NEXT}.ready`)
 const inRecovery = () => writeFileSync(join(cluster.dataDir, 'recovery.signal'), '')
 
+const PROGRAM = /^cli\/(main\.cjs|program\.packed)$/
+const EVERYTHING = /^cli\//
+
 const COMMANDS: Record<string, Command> = {
-  'archive-push': { args: () => ['archive-push', `pg_wal/${NEXT}`], done: () => stored(NEXT), only: /^cli\/archive\./ },
+  'archive-push': { args: () => ['archive-push', `pg_wal/${NEXT}`], done: () => stored(NEXT), only: PROGRAM },
   'archive-push with pgts.yaml': {
     args: () => ['archive-push', `pg_wal/${NEXT}`],
     config: 'pgts.yaml',
     done: () => stored(NEXT),
-    only: /^(cli|chunks)\/yaml/,
+    only: /program\.packed$/,
   },
   'archive-push in the background': {
     args: () => ['--archive-async', 'archive-push', `pg_wal/${NEXT}`],
@@ -135,32 +137,32 @@ const COMMANDS: Record<string, Command> = {
     },
     done: () => stored(NEXT),
     // Each requires three starts of the background process, one per second.
-    only: /^(cli\/main|worker\/entry|chunks\/archive-push-async-\w+)\.js$/,
+    only: /(main|worker)\.cjs$/,
   },
   'archive-get in recovery': {
     args: () => ['archive-get', SEGMENT, 'pg_wal/RECOVERYXLOG'],
     prepare: inRecovery,
     done: fetched,
     allowed: (code) => code > 125,
-    only: /^cli\/archive\./,
+    only: PROGRAM,
   },
   'archive-get fetching ahead in recovery': {
     args: () => ['--archive-async', 'archive-get', SEGMENT, 'pg_wal/RECOVERYXLOG'],
     prepare: inRecovery,
     done: fetched,
     allowed: (code) => code > 125,
-    only: /^(cli\/(main|terminal)|chunks\/archive-get-(async-)?\w+)\.js$/,
+    only: PROGRAM,
   },
   backup: {
     args: () => ['--no-online', '--type=full', 'backup'],
     done: () =>
       readdirSync(join(dir, 'repo', 'backup', 'main')).filter((name) => /^\d{8}-\d{6}F$/.test(name)).length === 2,
-    only: /^(cli\/(main|terminal)\.js|worker\/|chunks\/((backup|jobs|gz|threads|posix)-\w+\.js|.*\.wasm))/,
+    only: EVERYTHING,
   },
   restore: {
     args: () => [`--pg1-path=${join(dir, 'restored')}`, 'restore'],
     done: () => existsSync(join(dir, 'restored', 'global', 'pg_control')),
-    only: /^(cli\/(main|terminal)\.js|worker\/|chunks\/((restore|jobs|gz|threads|posix)-\w+\.js|.*\.wasm))/,
+    only: EVERYTHING,
   },
 }
 
@@ -202,7 +204,7 @@ describe.each(Object.entries(COMMANDS))('%s', (_name, command) => {
         for (const damage of [
           () => truncateSync(path, 0),
           () => truncateSync(path, Math.floor(size / 2)),
-          ...(name.includes('chunk-') ? [] : [() => chmodSync(path, 0)]),
+          () => chmodSync(path, 0),
         ]) {
           copyFileSync(kept, path)
           damage()

@@ -25,7 +25,7 @@ let second: string
 
 const ZSTD = 'node_modules/zstd-napi/build'
 const KOFFI = 'node_modules/koffi'
-const KERNELS = 'dist/chunks/kernels.wasm'
+const KERNELS = 'dist/cli/kernels.wasm'
 
 function pgts(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   return installation.run([`--config=${site.config}`, '--stanza=main', '--no-log-timestamp', ...args], options)
@@ -46,7 +46,7 @@ function expectIncomplete(result: RunResult, module: string, code = 102): void {
   const said = result.stdout + result.stderr
   expect(said).toContain('pgts is not completely installed: ')
   expect(said).toContain(module)
-  expect(said).toMatch(/HINT: install pgts again/)
+  expect(said).toMatch(/HINT: .*install pgts again/)
   expect(said).not.toMatch(/damaged|corrupt|not intact|recover to a target|cannot take the lock|ASSERT|\n\s+at /)
   expect(result.code).toBe(code)
 }
@@ -175,53 +175,36 @@ describe('without the WebAssembly module', () => {
 })
 
 describe('without a file of dist', () => {
-  // By the start of their names: verify itself, and what a worker needs.
-  test.each(['chunks/verify-', 'chunks/threads-', 'chunks/jobs-', 'chunks/posix-', 'chunks/zst-', 'worker/entry.js'])(
-    'verify names %s',
-    async (start) => {
-      const [folder, name] = `dist/${start}`.split(/\/(?=[^/]*$)/) as [string, string]
-      for (const how of ['missing', 'empty'] as const) {
-        const results: RunResult[] = []
-        for (const file of installation.names(folder, name)) {
-          results.push(await installation.without(file, how, () => pgts(['verify'])))
-        }
-        // verify is two files, of which only one may be the first to be loaded.
-        const [failed] = results.filter(({ code }) => code !== 0)
-        expectIncomplete(failed!, name === 'zst-' ? 'zst' : name)
-      }
-    },
-  )
-
-  test('archive-get does not report the end of the archive to a server in recovery', async () => {
-    const cwd = makeTestDir('recovering')
-    writeFileSync(join(cwd, 'recovery.signal'), '')
-    for (const start of ['through-spool-', 'archive-get-', 'spool-files-']) {
-      for (const file of installation.names('dist/chunks', start).filter((name) => !name.includes('get-async'))) {
-        const args = ['--archive-async', 'archive-get', archived, join(cwd, 'x')]
-        const result = await installation.without(file, 'missing', () => pgts(args, { cwd }))
-        expectIncomplete(result, start, 200)
-      }
+  test.each(['main.cjs', 'program.packed', 'worker.cjs'])('verify names %s', async (name) => {
+    for (const how of ['missing', 'empty'] as const) {
+      const result = await installation.without(`dist/cli/${name}`, how, () => pgts(['verify']))
+      expectIncomplete(result, name, name === 'main.cjs' ? 125 : 102)
     }
   })
 
-  test('the logger is named on standard error', async () => {
-    await installation.without('dist/cli/pino.packed', 'missing', async () => {
-      const result = await pgts(['--log-level-console=info', 'archive-get', archived, join(makeTestDir('get'), 'x')])
-      expect(result.stderr).toContain('pgts is not completely installed: ')
-      expect(result.stderr).toContain('pino.cjs')
-      expect(result.code).toBe(102)
-    })
-  })
+  test.each(['main.cjs', 'program.packed'])(
+    'archive-get does not report the end of the archive to a server in recovery without %s',
+    async (name) => {
+      const cwd = makeTestDir('recovering')
+      writeFileSync(join(cwd, 'recovery.signal'), '')
+      for (const how of ['missing', 'empty'] as const) {
+        const result = await installation.without(`dist/cli/${name}`, how, () =>
+          pgts(['archive-get', archived, join(cwd, 'x')], { cwd }),
+        )
+        expect(result.code).toBe(201)
+        expect(result.stderr).toContain('recovery stops here')
+      }
+    },
+  )
 
   test.each([
     [
       's3',
       ['--repo1-s3-bucket=b', '--repo1-s3-endpoint=localhost', '--repo1-s3-region=r', '--repo1-s3-uri-style=path'],
-      'cli/aws.packed',
     ],
-    ['azure', ['--repo1-azure-container=c'], ''],
-    ['gcs', ['--repo1-gcs-bucket=b', '--repo1-gcs-key-type=auto'], ''],
-  ] as const)('the client of %s needs no package, and its file is named', async (type, options, bundle) => {
+    ['azure', ['--repo1-azure-container=c']],
+    ['gcs', ['--repo1-gcs-bucket=b', '--repo1-gcs-key-type=auto']],
+  ] as const)('the client of %s needs no package', async (type, options) => {
     const config = join(makeTestDir('store'), 'pgts.yaml')
     writeFileSync(config, 'global: { repo: [{}] }\n')
     giveToTestUser(config)
@@ -233,12 +216,9 @@ describe('without a file of dist', () => {
     }
     const where = type === 'gcs' ? [] : [`--repo1-storage-host=127.0.0.1`, '--repo1-storage-port=1']
     const args = [`--config=${config}`, `--repo1-type=${type}`, ...options, ...where, '--io-timeout=1', 'info']
-    const ask = () => installation.run(args, { env: secrets })
-    const reached = await ask()
+    const reached = await installation.run(args, { env: secrets })
     expect(reached.stdout + reached.stderr).not.toContain('installed')
     expect(reached.stdout + reached.stderr).toMatch(/connection refused|metadata/)
-    if (bundle === '') return
-    expectIncomplete(await installation.without(`dist/${bundle}`, 'missing', ask), 'aws')
   })
 })
 
@@ -251,11 +231,13 @@ test('too many open files are named, with the limit, or the work is done', async
     const result = await runAs(testUser, 'sh', ['-c', script, 'sh', program, ...args])
     ends.push(result.code)
     if (result.code === 0) continue
-    expect(result.stdout + result.stderr).toMatch(/ERROR: \[102\]: cannot load .*: too many open files/)
+    expect(result.stdout + result.stderr).toMatch(
+      /ERROR: \[(102\]: cannot load .*: |041\]: cannot open .*: this process has )too many open files/,
+    )
     expect(result.stdout + result.stderr).toMatch(/HINT: .*ulimit -n/)
     expect(result.stdout + result.stderr).not.toMatch(/installed|not intact|\n\s+at /)
-    expect(result.code).toBe(102)
+    expect([41, 102]).toContain(result.code)
   }
-  expect(ends[0]).toBe(102)
+  expect(ends[0]).not.toBe(0)
   expect(ends.at(-1)).toBe(0)
 })

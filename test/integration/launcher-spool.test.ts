@@ -105,7 +105,7 @@ class Archiving {
 
   /** What Node says, with no launcher before it. */
   byNode(name: string): Promise<RunResult> {
-    const entry = join(pgtsProgram(), '..', '..', 'dist', 'cli', 'archive.cjs')
+    const entry = join(pgtsProgram(), '..', '..', 'dist', 'cli', 'main.cjs')
     return runAs(testUser, reachableNode(), [entry, `--launched=::${pgtsProgram()}`, ...this.args, `pg_wal/${name}`], {
       cwd: this.data,
     })

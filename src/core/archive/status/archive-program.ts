@@ -90,7 +90,7 @@ function nodeProblem(program: string, { search, node }: Lookup): string[] {
 function isLauncher(program: string): boolean {
   try {
     const path = decodeText(realpathSync.native(textPath(program), { encoding: 'buffer' }))
-    return existsSync(textPath(`${dirname(dirname(path))}/dist/cli/main.js`))
+    return existsSync(textPath(`${dirname(dirname(path))}/dist/cli/main.cjs`))
   } catch {
     return false
   }

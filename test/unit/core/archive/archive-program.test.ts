@@ -13,7 +13,7 @@ const program = (name: string, mode = 0o755) => {
 }
 /** An installation whose launcher is linked as both names, a directory with node, and one without. */
 program('lib/bin/pgts')
-program('lib/dist/cli/main.js')
+program('lib/dist/cli/main.cjs')
 mkdirSync(join(dir, 'bin'))
 for (const name of ['pgts', 'pgbackrest']) symlinkSync(join(dir, 'lib/bin/pgts'), join(dir, 'bin', name))
 program('node/node')

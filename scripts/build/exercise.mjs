@@ -1,0 +1,128 @@
+// Runs the commands on a small cluster, so that the code cache gets the functions that they call. It needs no server.
+import { spawnSync } from 'node:child_process'
+import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+
+/** @param main path of dist/cli/main.cjs. An exit code other than the expected one fails the build */
+export function exercise(main) {
+  const scratch = mkdtempSync(join(tmpdir(), 'pgts-build-'))
+  try {
+    const data = makeCluster(scratch)
+    const config = join(scratch, 'pgts.conf')
+    writeFileSync(config, settings(scratch, data))
+    const pgts = (args, expected = 0) => run(main, [`--config=${config}`, '--allow-root', ...args], scratch, expected)
+    const stanza = (args, expected) => pgts(['--stanza=demo', ...args], expected)
+    const blocks = ['--repo1-bundle', '--repo1-block']
+
+    stanza(['--no-online', 'stanza-create'])
+    for (const number of [1, 2]) stanza(['archive-push', join(data, 'pg_wal', segmentName(number))])
+    stanza(['archive-get', segmentName(1), join(scratch, 'segment')])
+    stanza(['archive-get', segmentName(9), join(scratch, 'segment')], 1)
+    const restored = `--pg1-path=${join(scratch, 'restored')}`
+    stanza(['--type=full', '--no-online', 'backup'])
+    stanza([restored, 'restore'])
+    stanza([...blocks, '--type=full', '--no-online', 'backup'])
+    appendFileSync(join(data, 'base/1/1000'), page(7))
+    stanza([...blocks, '--type=incr', '--no-online', 'backup'])
+    stanza([restored, '--delta', 'restore'])
+    stanza(['verify'])
+    stanza(['--repo1-retention-full=1', 'expire'])
+    pgts(['info'])
+    run(main, ['version'], scratch, 0)
+  } finally {
+    rmSync(scratch, { recursive: true })
+  }
+}
+
+function run(main, args, cwd, expected) {
+  const env = Object.fromEntries(Object.entries(process.env).filter(([name]) => !/^(PG|NODE_)/.test(name)))
+  const { status, stdout, stderr } = spawnSync(process.execPath, [main, ...args], { cwd, env, encoding: 'utf8' })
+  if (status !== expected)
+    throw new Error(`${args.join(' ')} ended with ${status} instead of ${expected}\n${stdout}${stderr}`)
+}
+
+const settings = (scratch, data) => `[global]
+repo1-path=${scratch}/repo
+log-path=${scratch}/log
+lock-path=${scratch}/lock
+spool-path=${scratch}/spool
+compress-type=zst
+process-max=1
+[demo]
+pg1-path=${data}
+`
+
+const SYSTEM_ID = 7_123_456_789_012_345_678n
+const WAL_BYTES = 1024 * 1024
+const segmentName = (number) => `00000001000000000000000${number}`
+
+/** The directory of a PostgreSQL 15 that was shut down, with the files that pgts reads. */
+function makeCluster(scratch) {
+  const data = join(scratch, 'data')
+  for (const directory of ['base/1', 'global', 'pg_wal/archive_status'])
+    mkdirSync(join(data, directory), { recursive: true, mode: 0o700 })
+  writeFileSync(join(data, 'PG_VERSION'), '15\n')
+  writeFileSync(join(data, 'global/pg_control'), controlFile())
+  for (const number of [1, 2]) writeFileSync(join(data, 'pg_wal', segmentName(number)), segment(number))
+  writeFileSync(join(data, 'base/1/1000'), Buffer.concat(Array.from({ length: 200 }, (_, number) => page(number))))
+  for (let file = 2000; file < 2040; file++) writeFileSync(join(data, `base/1/${file}`), page(file))
+  return data
+}
+
+/** @see src/postgres/versions.ts, src/postgres/control-file.ts */
+function controlFile() {
+  const bytes = Buffer.alloc(8192)
+  bytes.writeBigUInt64LE(SYSTEM_ID, 0)
+  bytes.writeUInt32LE(1300, 8)
+  bytes.writeUInt32LE(202209061, 12)
+  bytes.writeUInt32LE(1, 16)
+  bytes.writeBigUInt64LE(BigInt(2 * WAL_BYTES + 40), 32)
+  bytes.writeBigUInt64LE(BigInt(2 * WAL_BYTES + 40), 40)
+  bytes.writeUInt32LE(1, 48)
+  bytes.writeUInt32LE(8192, 216)
+  bytes.writeUInt32LE(131072, 220)
+  bytes.writeUInt32LE(8192, 224)
+  bytes.writeUInt32LE(WAL_BYTES, 228)
+  bytes.writeUInt32LE(crc32c(bytes.subarray(0, 288)), 288)
+  return bytes
+}
+
+function segment(number) {
+  const bytes = Buffer.alloc(WAL_BYTES)
+  for (let at = 0; at < WAL_BYTES; at += 8192) {
+    bytes.writeUInt16LE(0xd110, at)
+    bytes.writeUInt16LE(at === 0 ? 2 : 0, at + 2)
+    bytes.writeUInt32LE(1, at + 4)
+    const address = BigInt(number * WAL_BYTES + at)
+    bytes.writeBigUInt64LE(address, at + 8)
+    // One record that fills the page, and names the one before it.
+    const header = at === 0 ? 40 : 24
+    bytes.writeUInt32LE(8192 - header, at + header)
+    if (at > 0) bytes.writeBigUInt64LE(address - 8192n + (at === 8192 ? 40n : 24n), at + header + 8)
+  }
+  bytes.writeBigUInt64LE(SYSTEM_ID, 24)
+  bytes.writeUInt32LE(WAL_BYTES, 32)
+  bytes.writeUInt32LE(8192, 36)
+  return bytes
+}
+
+/** A page without a checksum. */
+function page(seed) {
+  const bytes = Buffer.alloc(8192)
+  for (let at = 64; at < bytes.length; at += 4) bytes.writeUInt32LE((seed * 2654435761 + at * (at % 97)) >>> 0, at)
+  bytes.writeUInt16LE(24, 12)
+  bytes.writeUInt16LE(64, 14)
+  bytes.writeUInt16LE(8192, 16)
+  bytes.writeUInt16LE(8196, 18)
+  return bytes
+}
+
+function crc32c(bytes) {
+  let crc = 0xffffffff
+  for (const byte of bytes) {
+    crc ^= byte
+    for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0x82f63b78 : crc >>> 1
+  }
+  return (crc ^ 0xffffffff) >>> 0
+}
