@@ -1,7 +1,7 @@
 import { loadModule } from '../util/load-module.ts'
 import { row, type CommandRows } from './command-row.ts'
 
-/** The segment is not in the archive: PostgreSQL takes 1 for the end of WAL and goes on. */
+/** The segment is not in the archive: PostgreSQL takes exit code 1 for the end of the archive. */
 const NOT_FOUND = 1
 
 /** The two commands that PostgreSQL calls for every segment. */

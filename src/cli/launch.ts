@@ -6,10 +6,10 @@ import { isAlive } from '../util/is-alive.ts'
 import { processDirectory } from './process-input.ts'
 
 /**
- * Data of `bin/pgts` for Node, in an internal first argument `--launched=PID:MASK:PROGRAM`: an environment variable
- * would reach the background process. PID: the launcher waits for this process and expects the exit codes below. MASK:
- * the signals that it ignores, where it does not wait. PROGRAM: the path that the launcher was called by. Without this
- * argument Node was started directly.
+ * Data from `bin/pgts` for Node, in an internal first argument `--launched=PID:MASK:PROGRAM`; an environment variable would
+ * reach the background process. PID: the launcher, which waits for this process and expects the exit codes below. MASK:
+ * the signals that it ignores; given if it does not wait. PROGRAM: the path by which the launcher was called. Without
+ * this argument Node was started directly.
  */
 export interface Launch {
   /** The arguments of the command. */
@@ -39,10 +39,9 @@ function absolute(path: string): string {
 }
 
 /**
- * Exit codes for the launcher: codes that no shell, loader, signal or Node uses,
- * so that a failure of those is not taken for a result of the command (Node ends with 1, and with codes of OpenSSL, some of which are
- * codes of pgts, too). The launcher maps them back and accepts no other code. 154 to 159 can be signals that no process
- * sends here.
+ * Exit codes for the launcher: codes that no shell, loader, signal or Node uses, so that a failure of those is not taken
+ * for a result of the command (Node exits with 1, and with codes of OpenSSL, some of which are also codes of pgts). The
+ * launcher maps them back and accepts no other code. 154 to 159 could only be signals that no process sends here.
  */
 const OWN_CODE = 128
 const PROOFS = new Map<number, number>([
@@ -58,21 +57,21 @@ export function exitCodeFor(code: number, { launcher }: Launch): number {
 const CHECK_MS = 200
 
 /** Calls back once if the launcher was killed while this process runs. */
-export function watchLauncher({ launcher }: Launch, onGone: () => void): void {
+export function watchLauncher({ launcher }: Launch, onEnd: () => void): void {
   if (launcher === undefined) return
   const parent = process.ppid
-  // PGTS_NODE may be a program between the two. A launcher in another process namespace is not visible.
+  // PGTS_NODE may be a program between the two. A launcher in another PID namespace is not visible.
   const seen = isAlive(launcher)
-  const gone = () => process.ppid !== parent || (seen && !isAlive(launcher))
+  const hasEnded = () => process.ppid !== parent || (seen && !isAlive(launcher))
   const timer = setInterval(() => {
-    if (!gone()) return
+    if (!hasEnded()) return
     clearInterval(timer)
-    onGone()
+    onEnd()
   }, CHECK_MS).unref()
   // It ended before this check.
   if (!seen && parent === 1) {
     clearInterval(timer)
-    onGone()
+    onEnd()
   }
 }
 

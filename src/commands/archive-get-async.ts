@@ -20,12 +20,12 @@ import { endReasons } from './background-end.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 
 const HINT_MS = 60_000
-/** Replay is one process: four threads decode faster than it reads, and each further thread uses memory. */
+/** Replay is one process: four threads decode faster than it reads, and each thread needs memory. */
 const MOST_WORKERS = 4
 
 /**
- * The background process of archive-get: fetches the segments that replay needs next, as long as the server
- * runs and calls archive-get. There is one for each spool; a second one ends at once.
+ * The background process of archive-get: fetches the segments that replay needs next, while the server runs and calls
+ * archive-get. There is one for each spool; a second one ends at once.
  */
 export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launcher: LauncherContext): Promise<void> {
   const { options, log, clock, signal, stanza } = ctx
@@ -37,7 +37,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
   prepareSpool(spool)
   const lock = await tryHold(lockFileOf(spool, 'get'))
   if (lock === undefined) {
-    log.info('another background process already fetches ahead')
+    log.info('another background process is already fetching ahead')
     return
   }
   try {
@@ -61,7 +61,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
     writePid(spool, 'get')
     const report = await readAhead({
       stanza,
-      // Through the owner directory: files in flight must not reach a spool that belongs to another cluster by then.
+      // Through the owner directory: pending writes must not reach a spool that another cluster has taken over.
       spool: pathsThrough(ownerDirectory),
       target: `${owner.pgPath}/pg_wal/RECOVERYXLOG`,
       systemId: control.systemId,

@@ -33,7 +33,7 @@ import type { CommandContext, LauncherContext } from './context.ts'
 import { pushTargets } from './push-targets.ts'
 
 const HINT_MS = 60_000
-/** After this time the process exits, so that another can replace it; hanging workers are terminated sooner. */
+/** The process exits after this time at the latest, so that another can replace it; hanging workers are terminated sooner. */
 const END_MS = 60_000
 
 /**
@@ -51,7 +51,7 @@ export async function archivePushAsync(ctx: CommandContext<'archive-push'>, laun
   prepareSpool(spool)
   const lock = await tryHold(lockFileOf(spool, 'push'))
   if (lock === undefined) {
-    log.info('another background process already pushes')
+    log.info('another background process is already pushing')
     return
   }
   try {
@@ -95,7 +95,7 @@ async function work(
   using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-push'))
   writePid(spool, 'push')
   const why = await pushInBackground({
-    // Through the owner directory: files in flight must not reach a spool that belongs to another cluster by then.
+    // Through the owner directory: pending writes must not reach a spool that another cluster has taken over.
     spool: pathsThrough(ownerDirectory),
     walPath,
     repoKeys: repositories.map(({ key }) => key),
@@ -116,7 +116,7 @@ async function work(
     endReason() {
       if (!isLocked()) return 'the spool was removed'
       if (!isOwner(spool, owner)) return 'the spool belongs to another cluster now'
-      if (!isFor(spool, targets)) return 'other repositories are configured now'
+      if (!isFor(spool, targets)) return 'the configured repositories have changed'
       const stop = stopFileIn(options.lockPath, stanza)
       if (stop === undefined) return outdated()
       // `stop` precedes stanza-delete: pushed segments may no longer exist when archiving starts again.
@@ -139,7 +139,7 @@ function stopFileIn(lockPath: string, stanza: string): string | undefined {
   }
 }
 
-/** Number of waiting files; 0 if they cannot be read, which the next reader reports. */
+/** Number of waiting files; 0 if the queue cannot be read: the state machine reports that. */
 function waiting(walPath: string, spool: SpoolPaths): number {
   try {
     return readReadyQueue(walPath, spool.out).waiting.length

@@ -47,7 +47,7 @@ export async function archivePushThroughSpool(
     signal.throwIfAborted()
     const file = baseName(path)
     log.warn({ file }, `WAL file '${bytesToText(file)}' is pushed without the spool: ${error.lines()}`)
-    // The launcher must not use such a spool any more.
+    // The launcher must not use this spool any more.
     await removeLaunchHint(pgPath, stanza, 'archive-push')
     return false
   }
@@ -78,7 +78,7 @@ async function throughSpool(
   // A background process with another configuration must end before its results are removed.
   const targets = pushTargets(ctx)
   while ((await inSpool(() => claimTargets(spool, targets))) === 'busy') {
-    if (clock.nowMs() >= deadlineMs) throw stillAtWork(options.spoolPath ?? '')
+    if (clock.nowMs() >= deadlineMs) throw usedByFormer(options.spoolPath ?? '')
     await clock.sleep(100, signal)
   }
   const ownerDirectory = ownerDirectoryOf(spool, owner)
@@ -106,7 +106,7 @@ async function throughSpool(
   return true
 }
 
-/** The background process needs a lock; a running one has it. @throws SpoolError */
+/** The background process needs a lock file; a running one has it. @throws SpoolError */
 function requireLockPath(spool: SpoolPaths, lockPath: string): void {
   if (livingPid(spool, 'push') !== undefined) return
   try {
@@ -116,13 +116,13 @@ function requireLockPath(spool: SpoolPaths, lockPath: string): void {
   }
 }
 
-function stillAtWork(spoolPath: string): PgtsError {
+function usedByFormer(spoolPath: string): PgtsError {
   return new PgtsError(
     'lock-acquire',
     `the background process of ${spoolPath} still pushes to the repositories that were configured before`,
     {
       hints: [
-        'it was asked to end: check whether a repository or its file system hangs',
+        'pgts has sent it SIGTERM: check whether a repository or its file system hangs',
         'check that each configuration has its own spool-path',
       ],
     },
@@ -130,7 +130,7 @@ function stillAtWork(spoolPath: string): PgtsError {
 }
 
 function usedByAnother(spoolPath: string, stanza: string): PgtsError {
-  return new PgtsError('lock-acquire', `${spoolPath} is in use by another cluster that has the stanza ${stanza}, too`, {
+  return new PgtsError('lock-acquire', `${spoolPath} is in use by another cluster with the stanza ${stanza}`, {
     hints: [
       'two servers on this host use one stanza: check whether one is a copy with the archive_command of the other',
       'set a stanza, or at least a spool-path, for each server',

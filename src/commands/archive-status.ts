@@ -10,8 +10,8 @@ import type { CommandContext } from './context.ts'
 const CONNECT_MS = 5000
 
 /**
- * The state of archiving on this host: from archive_status and the spool, and from the server if it answers. It reads
- * no repository, so that it works without the network.
+ * The state of archiving on this host: from archive_status, the spool, and the server if it answers. No repository is
+ * read, so that the command works without the network.
  */
 export async function archiveStatus(ctx: CommandContext<'archive-status'>): Promise<ArchiveStatus> {
   const { options, stanza, program, clock, signal } = ctx

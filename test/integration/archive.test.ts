@@ -126,7 +126,7 @@ describe('archive-push', () => {
     expect(elsewhere.stdout + elsewhere.stderr).toMatch(/is not the data directory of pg1-path.*HINT: .*copy/s)
     const unfinished = await run(`pg_wal/${segment}`)
     expect(unfinished).toMatchObject({ code: 29 })
-    expect(unfinished.stdout + unfinished.stderr).toMatch(/is not a whole WAL segment.*HINT: .*still writes to it/s)
+    expect(unfinished.stdout + unfinished.stderr).toMatch(/is not a complete WAL segment.*HINT: .*still writes to it/s)
     await site.cluster.query('select pg_switch_wal()')
     expect(await run(`pg_wal/${segment}`)).toMatchObject({ code: 0, stdout: '', stderr: '' })
     const again = await run(`pg_wal/${segment}`)

@@ -192,7 +192,7 @@ test('a standby with archive_mode = always archives the segment in which the old
   const pages = new WalPageWalk({ startLsn: (size) => lsnOfSegment(parseWalSegment(endOfOld), size), timeline: 1 })
   pages.push(readFileSync(file))
   expect(pages.fault).toBeDefined()
-  expect(second.log()).not.toContain('is not a whole WAL segment')
+  expect(second.log()).not.toContain('is not a complete WAL segment')
 }, 120_000)
 
 test('a clone that archives into production is stopped, in every repository and through the spool', async () => {

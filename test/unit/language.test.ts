@@ -42,6 +42,7 @@ const CLEAN = [
   'src/cli',
   'src/commands',
   'src/config',
+  'src/core/archive',
   'src/core/backup',
   'src/core/block',
   'src/core/expire',
@@ -77,7 +78,8 @@ const CLEAN = [
 ]
 
 /** Names in the interface of the program, of files and of users: they stay. */
-const NAMES = /`trouble`|archiving: trouble|(?:archiving|repository)-trouble\.md|`nobody`|'nobody'|65534 \(nobody\)/g
+const NAMES =
+  /['`]trouble['`]|archiving: trouble|(?:archiving|repository)-trouble\.md|`nobody`|'nobody'|65534 \(nobody\)/g
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 

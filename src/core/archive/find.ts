@@ -14,7 +14,7 @@ export interface ClusterIdentity {
   readonly version: string
 }
 
-/** One stored form of a segment. */
+/** One stored file of a segment. */
 export interface StoredSegment {
   /** Name in the repository, from its root. */
   readonly repoName: string
@@ -24,10 +24,9 @@ export interface StoredSegment {
 }
 
 /**
- * Every stored file of a segment under one archive id, in name order. More than one is always an error, which the caller
- * reports.
+ * Every stored file of a segment under one archive id, in name order. More than one is an error, which the caller reports.
  *
- * @param name `<segment>` or `<segment>.partial`; each finds only itself
+ * @param name `<segment>` or `<segment>.partial`
  */
 export async function findSegment(
   storage: StorageDriver,
@@ -40,7 +39,7 @@ export async function findSegment(
   return (await listSegments(storage, directory, signal)).get(name) ?? []
 }
 
-/** Every segment and partial segment of one directory (`archive/main/15-1/0000000100000000`), by its name. */
+/** Every segment and partial segment of one directory (`archive/main/15-1/0000000100000000`), by name. */
 export async function listSegments(
   storage: StorageDriver,
   directory: string,
@@ -62,8 +61,8 @@ export async function listSegments(
 }
 
 /**
- * The archive ids that may hold WAL of this cluster, newest first: the current one, and an older one of the same cluster
- * (a stanza that was upgraded and reverted) if its directory exists.
+ * The archive ids that may contain WAL of this cluster, newest first: the current one, and an older one of the same
+ * cluster (a stanza that was upgraded and reverted) if its directory exists.
  */
 export async function candidateArchiveIds(
   storage: StorageDriver,

@@ -1,9 +1,6 @@
 import { EXIT_CODES, PgtsError, isPgtsError, toPlainError } from '../../util/error.ts'
 
-/**
- * Errors by repository, while the other repositories are still tried: a repository that fails must not keep WAL from the
- * others, and its error must be reported.
- */
+/** Errors by repository. A repository that fails must not prevent storing WAL in the others, and its error is reported. */
 export class RepositoryFailures {
   readonly #failures: { readonly key: number; readonly error: unknown }[] = []
 
@@ -29,8 +26,8 @@ export class RepositoryFailures {
   }
 
   /**
-   * One error for all of them. The only failure of an only repository keeps its code and message; otherwise the message
-   * lists every failure, and the code is `code`.
+   * One error for all of them. The failure of a single configured repository keeps its code and message; otherwise the
+   * message lists every failure, and the code is `code`.
    */
   toError(
     code: 'command' | 'repo-invalid',

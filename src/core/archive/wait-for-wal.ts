@@ -28,8 +28,8 @@ export interface WaitRequest {
 /**
  * Wait until every segment is in the archive of one repository; the timeout is for each segment.
  *
- * @throws PgtsError archive-timeout with the segment and the known causes; archive-duplicate when a segment
- *   is there with different contents
+ * @throws PgtsError archive-timeout with the segment and the known causes; archive-duplicate when a segment is
+ *   archived with different contents
  */
 export async function waitForSegments(request: WaitRequest): Promise<ArchivedSegment[]> {
   const found: ArchivedSegment[] = []
@@ -81,7 +81,7 @@ function requireOneContent(request: WaitRequest, segment: WalSegment, stored: re
     `WAL segment ${segment} is in the archive of ${request.repository.display} with different contents: ${names}`,
     {
       hints: [
-        'two servers archive into this stanza, for example a restored copy beside production: stop archiving on the copy',
+        'two servers archive into this stanza, for example a restored copy of production: stop archiving on the copy',
         'find out which file belongs to this cluster and move the others out of the repository',
       ],
     },
@@ -101,8 +101,8 @@ async function timeout(request: WaitRequest, segment: WalSegment): Promise<PgtsE
 }
 
 const NOTHING_KNOWN = [
-  'does archive_command name this stanza and this configuration? Run it by hand as the user of the server to see its error',
-  'was archiving stopped (stop file), or is the network or repository so slow that archive-timeout should be larger?',
+  'check that archive_command names this stanza and this configuration, and run it by hand as the user of the server',
+  'check for a stop file, and set a larger archive-timeout if the network or the repository is slow',
 ]
 
 async function explain(request: WaitRequest, segment: WalSegment): Promise<readonly string[]> {
@@ -126,7 +126,7 @@ async function cannotWrite(request: WaitRequest, segment: WalSegment): Promise<s
     signal.throwIfAborted()
     const { code, message } = toPlainError(error)
     return [
-      `this process cannot write there either: [${String(EXIT_CODES[code]).padStart(3, '0')}] ${message}; when it runs as the server's user, that is the cause`,
+      `this process cannot write there either: [${String(EXIT_CODES[code]).padStart(3, '0')}] ${message}; if it runs as the server's user, that is the cause`,
     ]
   }
 }

@@ -5,7 +5,7 @@ import { bytesToText } from '../../util/byte-string.ts'
 import { sourceOf, type ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
 
-/** What PostgreSQL hands to an archive_command. Segments are checked, hashed and compressed, the rest stored as it is. */
+/** Files that PostgreSQL archives. Segments are checked, hashed and compressed; history files are stored as they are. */
 export type WalFileKind = 'segment' | 'partial' | 'timeline-history' | 'backup-history'
 
 /** @param name byte string; @throws PgtsError param-invalid for a name that PostgreSQL does not archive */
@@ -26,28 +26,28 @@ export function walFileKind(name: string): WalFileKind {
   )
 }
 
-/** A file of pg_wal that is to be archived: hashed, and ready to be read (again). */
+/** A hashed file of pg_wal that is to be archived. */
 export interface WalFile {
   readonly path: string
   readonly sizeBytes: number
-  /** The first bytes, at least a page header's worth unless the file is shorter. */
+  /** The first bytes: at least a page header unless the file is shorter. */
   readonly head: Buffer
   /** SHA-1 of the content, lower-case hex. */
   readonly checksum: string
   /** The bytes. A large segment is read from disk a second time. */
   open(): Promise<ByteSource>
-  /** Nobody reads its bytes any more: the memory may be used for the next one. Not to be called while that is in doubt. */
+  /** Use the memory for another file. Only to be called when it is certain that nothing reads the bytes any more. */
   release(): void
 }
 
-/** Files up to here are read once, into memory: four of the usual 16 MB segments, every segment of most sites. */
+/** Files up to this size are read once, into memory: every segment unless the segment size is larger. */
 const IN_MEMORY_BYTES = 64 * 1024 * 1024
 const CHUNK_BYTES = 1024 * 1024
 const HEAD_BYTES = 512
 
 /**
- * Buffers that were used for a segment and are free: memory that is new costs a page fault for every 4 KiB of it, which
- * takes longer than reading. One thread has few files in hand at once.
+ * Free buffers of former segments: new memory costs a page fault for every 4 KiB, which takes longer than reading. One
+ * thread pushes few files at once.
  */
 const spare: Buffer[] = []
 const MOST_SPARE = 2
@@ -68,7 +68,7 @@ export async function statWalFile(files: ClusterFiles, path: string): Promise<Cl
   return entry
 }
 
-/** Sees the bytes of a file in order, while they are hashed. */
+/** Receives the bytes of a file in order, while they are hashed. */
 export type Watch = { push(chunk: Uint8Array): void }
 
 /** @throws PgtsError file-missing; file-read when it is not a plain file */
@@ -85,13 +85,13 @@ async function readIntoMemory(
   expectedBytes: number,
   watch?: Watch,
 ): Promise<WalFile> {
-  // One byte more than expected, so that the end is seen by the first read.
+  // One byte more than expected, so that the first read reaches the end of the file.
   const buffer = bufferOf(expectedBytes + 1)
   const parts: Buffer[] = []
   await using source = await openFile(files, path, buffer)
   for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
     if (chunk.length === 0) continue
-    // The source reads into our buffer; only when it is asked again could what it gave be overwritten.
+    // The source reads into `buffer`, so its next read may overwrite this chunk.
     parts.push(
       chunk.length === expectedBytes ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length) : Buffer.from(chunk),
     )
@@ -137,7 +137,7 @@ async function hashLarge(files: ClusterFiles, path: string, watch?: Watch): Prom
   }
 }
 
-/** A finished segment never changes; if this one did, what is being written under its checksum must not appear. */
+/** Fails at the end if the content has changed since it was hashed: it must not be stored under that checksum. */
 function unchanged(source: ByteSource, path: string, checksum: string): ByteSource {
   const hash = digest('sha1')
   const check = (chunk: Uint8Array | undefined): Uint8Array | undefined => {

@@ -8,18 +8,18 @@ import { isAlive } from '../../../util/is-alive.ts'
 /** A file in pg_wal that is written atomically. */
 export interface Destination extends AsyncDisposable {
   readonly sink: ByteSink
-  /** Make it durable, then rename it to its name, replacing a file there. Without it the temporary file is removed. */
+  /** Make the file durable, then give it its name, replacing a file there. Without `commit` the temporary file is removed. */
   commit(): Promise<void>
 }
 
-/** Bytes gathered before they go to disk: fewer, larger writes. */
+/** Bytes collected before they are written: fewer, larger writes. */
 const BUFFER_BYTES = 1024 * 1024
 const MODE = 0o600
 
 export interface DestinationOptions {
-  /** Name until `commit`; by default one that no other process uses, so that two calls for one file do not interfere. */
+  /** Path until `commit`; by default one that no other process uses, so that two calls for one file do not interfere. */
   readonly temporary?: string
-  /** Make it durable before it appears; default true. */
+  /** Make the file durable before it gets its name; default true. */
   readonly sync?: boolean
 }
 

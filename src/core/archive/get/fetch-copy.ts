@@ -13,31 +13,31 @@ import type { Repository } from '../../repository.ts'
 import type { WorkerEnv } from '../../worker-env.ts'
 import { createDestination, type Destination } from './destination.ts'
 
-/** One stored form of a file of the archive: plain data without secrets, so that it can go to a worker. */
+/** One stored form of a file of the archive: plain data without secrets, which can be sent to a worker. */
 export interface ArchivedCopy {
   readonly repoKey: number
   readonly archiveId: string
   readonly repoName: string
   readonly compressType: CompressType
-  /** SHA-1 of the plain content; absent for files that are stored without one. */
+  /** SHA-1 of the plain content; absent for files whose names contain none. */
   readonly checksum?: string
 }
 
-/** The archive that has it. */
+/** The repository that has the copy. */
 export interface CopySource {
   readonly storage: StorageDriver
   /** Passphrase of the archive; undefined: the repository is not encrypted. */
   readonly cipherPass: string | undefined
 }
 
-/** What the first page of a segment must say. Absent: the file is none, and nothing is asked of it. */
+/** Required contents of the first page of a segment. */
 export interface ExpectedHeader {
   readonly systemId: bigint
-  /** A partial segment may be shorter than its header says. */
+  /** False: a partial segment, which may be shorter than the segment size in its header. */
   readonly whole: boolean
 }
 
-/** The destination's own trouble (a full disk) is not the copy's: another copy would not help. */
+/** Writing to the destination has failed (a full disk): another copy would fail, too. */
 export class DestinationError extends Error {
   constructor(readonly reason: unknown) {
     super('the destination failed')
@@ -45,11 +45,12 @@ export class DestinationError extends Error {
 }
 
 /**
- * Decrypt, decompress and write one stored copy. What appears under the destination's name has the checksum that it
- * was archived with and, for a segment, the right cluster and length; otherwise nothing appears.
+ * Decrypt, decompress and write one stored copy. The destination gets its name only if the content has the checksum
+ * with which it was archived and, for a segment, the expected cluster and size.
  *
+ * @param expected undefined: the file is not a segment
  * @returns bytes written
- * @throws DestinationError; PgtsError checksum, archive-mismatch, and what reading the repository throws
+ * @throws DestinationError; PgtsError checksum, archive-mismatch; errors of reading the repository
  */
 export async function fetchCopy(
   copy: ArchivedCopy,
@@ -77,7 +78,7 @@ export async function fetchCopy(
     })
   await pump(source, [...stages, head, plain], { write }, signal)
   if (copy.checksum !== undefined && plain.hex() !== copy.checksum) {
-    throw new PgtsError('checksum', `${copy.repoName} has SHA-1 ${plain.hex()} where its name says ${copy.checksum}`)
+    throw new PgtsError('checksum', `${copy.repoName} has SHA-1 ${plain.hex()}, but its name says ${copy.checksum}`)
   }
   if (expected !== undefined) await requireHeader(copy.repoName, head.bytes, plain.bytes, expected)
   await target.commit().catch((error: unknown) => {
@@ -87,8 +88,8 @@ export async function fetchCopy(
 }
 
 /**
- * A segment that was cut before it was archived has the right checksum and is useless all the same; one of another
- * cluster (archived without archive-header-check, or copied there by hand) would be worse.
+ * A segment that was truncated before it was archived has the right checksum and cannot be replayed. A segment of another
+ * cluster can be in the archive if it was archived without archive-header-check, or copied there by hand.
  */
 async function requireHeader(
   repoName: string,
@@ -101,21 +102,21 @@ async function requireHeader(
   try {
     header = parseWalHeader(head)
   } catch {
-    // A server this program does not know (archived with archive-header-check off): PostgreSQL judges it.
+    // Written by an unknown server version and archived with archive-header-check=n: PostgreSQL checks it.
     return
   }
   if (header.systemId !== expected.systemId) {
     throw new PgtsError(
       'archive-mismatch',
       `${repoName} was written by the cluster with system identifier ${header.systemId}, not by ${expected.systemId}`,
-      { hints: ['did another cluster archive into this stanza? Move its WAL out of the repository'] },
+      { hints: ['another cluster has archived into this stanza: move its WAL out of the repository'] },
     )
   }
   if (!expected.whole || sizeBytes === header.segmentSize) return
-  throw new PgtsError('checksum', `${repoName} holds ${sizeBytes} bytes where its header says ${header.segmentSize}`)
+  throw new PgtsError('checksum', `${repoName} has ${sizeBytes} bytes, but its header says ${header.segmentSize}`)
 }
 
-/** As much as the header of a segment takes; its parser is loaded only where it is asked. */
+/** Enough for the header of a segment; its parser is loaded only when it is needed. */
 const HEAD_BYTES = 512
 
 /** Ending of a segment while it is being fetched into the spool; that of pgBackRest, which removes such files. */
@@ -135,15 +136,15 @@ export interface FetchSegmentJob {
 export interface FetchSegmentResult {
   /** Absent: nothing was fetched. */
   readonly fetched?: { readonly repoKey: number; readonly sizeBytes: number }
-  /** What was wrong with each copy that could not be used. */
+  /** Errors of the copies that could not be used. */
   readonly failures: readonly { readonly repoKey: number; readonly error: PlainError }[]
-  /** The spool could not take it: another copy would not help. */
+  /** The spool could not be written: another copy would fail, too. */
   readonly spool?: PlainError
 }
 
 /**
- * A segment appears under its name when its bytes are proven (fetchCopy), in the first copy for which that works. What
- * goes wrong is told, not thrown: the call that wants the segment will find out for itself and say so.
+ * Job `fetch-segment`: write the first copy that passes the checks of `fetchCopy`. Errors are returned, not thrown: the
+ * call of archive-get for this segment fetches it itself and reports its own errors.
  */
 export async function fetchSegment(
   job: FetchSegmentJob,
@@ -151,7 +152,7 @@ export async function fetchSegment(
   signal: AbortSignal,
 ): Promise<FetchSegmentResult> {
   const path = `${job.directory}/${job.segment}`
-  // Not synced: a power cut is noticed by the boot, and then nothing in the spool is believed.
+  // Not synced: fetched segments of an earlier boot are removed (claimSpool).
   const open = () => createDestination(path, { temporary: `${path}${FETCHING}`, sync: false })
   const failures: { repoKey: number; error: PlainError }[] = []
   for (const copy of job.copies) {

@@ -9,10 +9,10 @@ import { renameNew } from '../../../util/rename-new.ts'
 import { watchDirectory } from '../spool/notifier.ts'
 import { namesIn, readIfExists, removeIfExists, writeAtomic, type SpoolPaths } from '../spool/spool-files.ts'
 
-/** Written by a call of archive-get: this segment was returned, or is about to be. */
+/** Written by a call of archive-get that returns this segment. */
 export interface SegmentRequest {
   readonly segment: WalSegment
-  /** Unique for each call, so that a second request for the same segment is recognised. */
+  /** Unique for each call, to recognise a second request for the same segment. */
   readonly call: string
 }
 
@@ -21,14 +21,14 @@ export function writeRequest(spool: SpoolPaths, { segment, call }: SegmentReques
   writeAtomic(spool, `${spool.own}/get-request`, `${segment}\n${call}\n`)
 }
 
-/** The last one; undefined if there is none, or it is invalid. */
+/** The last request; undefined if there is none, or it is invalid. */
 export function readRequest(spool: SpoolPaths): SegmentRequest | undefined {
   const [segment = '', call = ''] = readIfExists(`${spool.own}/get-request`)?.text.split('\n') ?? []
   return isWalSegment(segment) && call !== '' ? { segment, call } : undefined
 }
 
 export interface MoveOnRequest {
-  /** Through the owner directory of this cluster: requests are created in it, so none of another cluster arrives. */
+  /** Through the owner directory of this cluster: requests of other clusters are created elsewhere. */
   readonly spool: SpoolPaths
   /** `RECOVERYXLOG` of the data directory, byte string. */
   readonly target: string
@@ -37,7 +37,7 @@ export interface MoveOnRequest {
   readonly log: Logger
 }
 
-/** Created by a launcher whose request was not answered in time: while it exists, launchers make no requests. */
+/** Created by a launcher whose request was not carried out in time: while it exists, launchers make no requests. */
 export const UNHEARD = 'unheard'
 
 export function requestsIn(spool: SpoolPaths): string {
@@ -45,15 +45,15 @@ export function requestsIn(spool: SpoolPaths): string {
 }
 
 /**
- * Move segments from the queue to the place where the server expects them, for launchers, which would have to start `mv`:
- * a launcher that wants a segment creates an empty file `<segment>.<its process id>` in `ask/`, and checks whether the
- * segment has left the queue.
+ * Move segments from the queue to the path where the server expects them, on behalf of launchers, which would have to
+ * start `mv`. A launcher creates an empty file `<segment>.<its process id>` in `ask/`, and checks whether the segment has
+ * left the queue.
  *
- * No launcher depends on an answer. It has the segment open and trusts only that the same file is at the target; after a
- * few hundred checks it creates a file `unheard` and moves the segment itself. So a file at the target is never replaced,
- * and requests of dead processes are ignored.
+ * Launchers work without this process, too. A launcher has the segment open and compares it with the file at the target;
+ * after a few hundred checks it creates a file `unheard` and moves the segment itself. A file at the target is never
+ * replaced, and requests of dead processes are ignored.
  *
- * Where this is impossible (the spool is on another file system, or cannot be watched) there is no `ask/`.
+ * If this is impossible (the spool is on another file system, or cannot be watched), `ask/` does not exist.
  */
 export function moveOnRequest(request: MoveOnRequest): Disposable {
   const mover = new Mover(request)
@@ -74,7 +74,7 @@ class Mover {
   start(): void {
     const { spool, target } = this.#request
     try {
-      // Requests to an earlier process are not for this one.
+      // Remove requests to an earlier process.
       this.#remove()
       if (deviceOf(spool.in) !== deviceOf(target.slice(0, target.lastIndexOf('/')))) return
       mkdirSync(pathOf(this.#directory), { mode: 0o700 })
@@ -92,7 +92,7 @@ class Mover {
   #changed(name: string): void {
     const path = `${this.#directory}/${name}`
     try {
-      // Launchers with older requests have moved their segments themselves.
+      // Launchers with older requests move their segments themselves.
       if (name === UNHEARD) return existsSync(pathOf(path)) ? this.#clear() : undefined
       const [, segment = '', pid = ''] = /^([0-9A-F]{24})\.([1-9]\d{0,9})$/.exec(name) ?? []
       // Removed first, so that each request is carried out at most once.
@@ -129,7 +129,7 @@ class Mover {
     try {
       this.#remove()
     } catch {
-      // Launchers then wait for a moment before they move segments themselves.
+      // Launchers then wait for a short time before they move segments themselves.
     }
   }
 

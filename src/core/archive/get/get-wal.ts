@@ -27,7 +27,7 @@ export interface GetRequest {
   readonly destination: string
   /** What pg_control says. */
   readonly identity: ClusterIdentity
-  /** In the order in which they are asked. */
+  /** In the order in which they are searched. */
   readonly repositories: readonly Repository[]
   readonly log: Logger
   readonly signal: AbortSignal
@@ -50,11 +50,11 @@ export type GetReport =
 interface Alternative extends ArchivedCopy, CopySource {}
 
 /**
- * Bring one WAL file back. What is handed over has the checksum that it was archived with; a damaged copy is passed
- * over for the next one, and the destination is replaced whole or not at all. "Not found" is said only when every
- * repository was asked and lacks the file: PostgreSQL takes it for the end of the archive.
+ * Fetch one WAL file. Its content has the checksum with which it was archived; if a copy is corrupt, the next one is
+ * fetched. The destination is replaced atomically. "Not found" is returned only if every repository was searched and
+ * lacks the file: PostgreSQL takes it for the end of the archive.
  *
- * @throws PgtsError archive-duplicate: copies with different content; checksum: every copy is damaged;
+ * @throws PgtsError archive-duplicate: copies with different content; checksum: every copy is corrupt;
  *   repo-invalid: a repository cannot be read, and the others lack the file; the code of the failure (access, execute):
  *   a copy could not be read, and no other is usable
  */
@@ -65,11 +65,11 @@ export async function getWal(request: GetRequest): Promise<GetReport> {
   if (alternatives.length === 0) {
     const { length } = request.repositories
     if (failures.count > 0) {
-      const story =
+      const summary =
         failures.count === length
           ? 'no repository can be searched for WAL'
           : `${request.file} is in none of the repositories that can be searched, but not all of them can`
-      throw failures.toError('repo-invalid', story, length, ONLY_ONE_HINT.slice(0, length > 1 ? 1 : 0))
+      throw failures.toError('repo-invalid', summary, length, ONLY_ONE_HINT.slice(0, length > 1 ? 1 : 0))
     }
     return { found: false, file: request.file }
   }
@@ -84,7 +84,7 @@ export async function getWal(request: GetRequest): Promise<GetReport> {
     try {
       const fetch = () => fetchCopy(alternative, alternative, open, expected, request.signal)
       const sizeBytes = await fetch().catch((error: unknown) => {
-        // It was listed a moment ago: a node of a store that has just joined may miss it once.
+        // It was listed just before: a node that has just joined the object store may not have it yet.
         if (!isPgtsError(error, 'file-missing')) throw error
         return fetch()
       })
@@ -101,18 +101,18 @@ export async function getWal(request: GetRequest): Promise<GetReport> {
 }
 
 const ONLY_ONE_HINT = [
-  'a repository that is not meant to hold WAL of this stanza can be left out: archive-get --repo=N asks only that one',
+  'if a repository is not meant for WAL of this stanza, search only another one: archive-get --repo=N',
 ]
 
-/** Errors of the bytes that were read. Everything else (credentials, network, open files) says nothing about them. */
-const DAMAGES: ReadonlySet<ErrorCode> = new Set(['archive-mismatch', 'checksum', 'crypto', 'format'])
+/** Errors of the content. Other errors (credentials, network, open files) do not mean that a copy is corrupt. */
+const CONTENT_ERRORS: ReadonlySet<ErrorCode> = new Set(['archive-mismatch', 'checksum', 'crypto', 'format'])
 
 function unusable(file: string, copies: readonly ArchivedCopy[], failed: readonly PgtsError[]): PgtsError {
   const reasons = failed.map((error, index) => describeFailure(copies[index]?.repoKey ?? 0, error))
-  const unread = failed.find(isHostError) ?? failed.find(({ code }) => !DAMAGES.has(code))
+  const unread = failed.find(isHostError) ?? failed.find(({ code }) => !CONTENT_ERRORS.has(code))
   if (unread !== undefined) {
     if (failed.length === 1 && isHostError(unread)) return unread
-    // Whether that copy is damaged is not known, so no way around it is proposed.
+    // It is not known whether that copy is corrupt, so no hint suggests to do without it.
     return new PgtsError(unread.code, `cannot read ${file} from the archive:\n${reasons.join('\n')}`, {
       hints: unread.hints,
       cause: unread,
@@ -122,8 +122,8 @@ function unusable(file: string, copies: readonly ArchivedCopy[], failed: readonl
   const hints = foreign
     ? failed.flatMap((error) => error.hints)
     : [
-        'the archived file is damaged: check the storage below the repository',
-        'recovery cannot go on past this segment: bring the file back from another copy of the repository, or recover to a target before it',
+        'the archived file is corrupt: check the storage of the repository',
+        'recovery cannot replay WAL after this segment: copy the file from another copy of the repository, or recover to a target before it',
       ]
   return new PgtsError(
     foreign ? 'archive-mismatch' : 'checksum',
@@ -144,14 +144,14 @@ async function findAlternatives(
 ): Promise<Alternative[]> {
   const { stanza, file, identity, signal } = request
   const alternatives: Alternative[] = []
-  const strangers: { readonly key: number; readonly error: PgtsError }[] = []
+  const withoutCluster: { readonly key: number; readonly error: PgtsError }[] = []
   for (const repository of request.repositories) {
     const { key, storage } = repository
     try {
       const info = await loadArchiveInfo(repository, stanza, { signal, log: request.log })
       const archiveIds = await candidateArchiveIds(storage, stanza, info, identity, signal)
       if (!info.history.some((entry) => isSameCluster(entry, identity))) {
-        strangers.push({ key, error: strange(stanza, identity) })
+        withoutCluster.push({ key, error: noArchive(stanza, identity) })
         continue
       }
       const { cipherPass } = info
@@ -171,24 +171,24 @@ async function findAlternatives(
       if (request.repositories.length > 1) request.log.warn({ repo: key }, describeFailure(key, error))
     }
   }
-  // A repository that never had WAL of this cluster lacks the file for certain, but where none has any, something is wrong.
-  const someoneKnows = strangers.length + failures.count < request.repositories.length
-  for (const { key, error } of strangers) {
-    if (!someoneKnows) failures.add(key, error)
+  // A repository without WAL of this cluster certainly lacks the file. If no repository has any, the configuration is wrong.
+  const isKnown = withoutCluster.length + failures.count < request.repositories.length
+  for (const { key, error } of withoutCluster) {
+    if (!isKnown) failures.add(key, error)
     if (request.repositories.length > 1) request.log.warn({ repo: key }, describeFailure(key, error))
   }
   return alternatives
 }
 
-function strange(stanza: string, identity: ClusterIdentity): PgtsError {
+function noArchive(stanza: string, identity: ClusterIdentity): PgtsError {
   return new PgtsError(
     'archive-mismatch',
     `stanza ${stanza} has no archive of this cluster (${describeCluster(identity)})`,
-    { hints: ['is restore_command pointing to the right stanza?'] },
+    { hints: ['check the stanza in restore_command'] },
   )
 }
 
-/** History files have no checksum in their names, and are small. What cannot be read is left to the attempt to fetch it. */
+/** History files have no checksum in their names, and are small. If reading one fails, fetching it reports the error. */
 async function withChecksums(
   alternatives: readonly Alternative[],
   { signal }: GetRequest,
@@ -209,7 +209,7 @@ async function withChecksums(
   )
 }
 
-/** Copies of one file must agree: it is not known which history is the right one. */
+/** Copies of one file must have the same content: it is not known which one is right. */
 function requireSameContent(file: string, alternatives: readonly Alternative[]): void {
   const checksums = new Set(alternatives.flatMap(({ checksum }) => checksum ?? []))
   if (checksums.size < 2) return
@@ -218,8 +218,8 @@ function requireSameContent(file: string, alternatives: readonly Alternative[]):
   )
   throw new PgtsError('archive-duplicate', `${file} is archived with different contents:\n${places.join('\n')}`, {
     hints: [
-      'did two servers archive into this stanza, for example a restored copy beside production?',
-      'find out which of them belongs to the history that you restore and move the others out of the repository',
+      'find the second server that archives into this stanza, for example a restored copy of production',
+      'find out which file belongs to the history that you restore, and move the others out of the repository',
     ],
   })
 }

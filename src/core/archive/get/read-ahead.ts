@@ -16,17 +16,17 @@ import { inWindow, isLow, moved, windowAfter, type ReplayPosition } from './wind
 
 export interface ReadAheadRequest {
   readonly stanza: string
-  /** Held by this process, and its queue is empty. */
+  /** This process has its lock, and its queue is empty. */
   readonly spool: SpoolPaths
   /** Where the server expects segments: `RECOVERYXLOG` of the data directory, byte string. */
   readonly target: string
   readonly systemId: bigint
   readonly segmentSize: number
-  /** archive-get-queue-max, bytes; at least two segments are fetched ahead whatever it says. */
+  /** archive-get-queue-max, bytes; at least two segments are fetched ahead. */
   readonly queueMaxBytes: number
   readonly index: Pick<SegmentIndex, 'copiesOf' | 'forget'>
   readonly executor: Executor<typeof jobHandlers>
-  /** Why this process should end (no server, another configuration), or undefined. Asked every second. */
+  /** Why this process should end (no server, another configuration), or undefined. Called every second. */
   readonly endReason: () => string | undefined
   readonly clock: Clock
   readonly log: Logger
@@ -40,28 +40,28 @@ export interface ReadAheadReport {
   readonly bytes: number
 }
 
-/** Files of pgts in the spool that concern this process; the others are those of archive-push. */
+/** Files of pgts in the spool that this process observes; the others belong to archive-push. */
 const CONCERNED = new Set(['get-request', 'get.lock', 'get.pid', 'cluster'])
-/** Between two looks without a notification: file systems of other hosts may report no changes. */
+/** Interval of checks without a notification: file systems of other hosts may report no changes. */
 const LOOK_MS = 1000
 /**
- * While more than half of the window is ready, taken segments are gathered for one look, so that this process does not
- * compete with the calls that are being answered.
+ * While more than half of the window is ready, several taken segments are handled by one check, so that this process does
+ * not take CPU time from the calls.
  */
 const GATHER_MS = 50
-/** End if no segment was requested for so long. */
+/** The process ends if no segment was requested for this time. */
 const IDLE_MS = 10 * 60_000
-/** The end of the archive is listed again at most this often while replay approaches it. */
+/** Minimum time between two listings at the end of the archive. */
 const MISSING_PAUSE_MS = 1000
-/** Pause after a segment could not be fetched; the call that requests it fetches it itself. */
+/** Pause after a segment could not be fetched. The call for this segment fetches it itself. */
 const FAILURE_PAUSE_MS = 30_000
 /** Pause after the spool could not be written (a full disk). */
 const SPOOL_PAUSE_MS = 5000
 
 /**
- * Keep the segments that replay will request next in the spool, until there is a reason to end. Replay takes them by
- * moving them; other segments are reported by a request (get-requests.ts). Both move the window of segments that should be
- * ready. This process never reports that a segment does not exist: a call that finds none asks the repositories.
+ * Keep the segments that replay will request next in the spool, until there is a reason to end. Calls move segments out
+ * of the spool; other segments are reported by a request (get-requests.ts). Both move the window of segments that should
+ * be ready. This process never reports that a segment does not exist: a call that finds none searches the repositories.
  */
 export async function readAhead(request: ReadAheadRequest): Promise<ReadAheadReport> {
   return new ReadAhead(request).run()
@@ -70,19 +70,19 @@ export async function readAhead(request: ReadAheadRequest): Promise<ReadAheadRep
 class ReadAhead {
   readonly #request: ReadAheadRequest
   readonly #notifier = new Notifier()
-  /** Aborted when there is a reason to end: a fetch that hangs must not keep this process. */
+  /** Aborted when there is a reason to end, because a fetch can hang. */
   readonly #stop = new AbortController()
   /** Complete in the spool, fetched by this process. */
   readonly #ready = new Set<WalSegment>()
   readonly #fetching = new Set<WalSegment>()
-  /** Ready at the last look, and reported as taken since. */
-  readonly #gone = new Set<WalSegment>()
+  /** Ready at the last check, and taken since. */
+  readonly #taken = new Set<WalSegment>()
   #gathering: NodeJS.Timeout | undefined
   /** Until when a segment is not retried. */
   readonly #failed = new Map<WalSegment, number>()
   #position: ReplayPosition | undefined
   #lastRequest: SegmentRequest | undefined
-  /** Not in the archive when it was looked for. */
+  /** The segment that was not in the archive. */
   #missing: { readonly segment: WalSegment; readonly lookedMs: number } | undefined
   /** When replay last took or requested a segment. */
   #movedMs: number
@@ -106,7 +106,7 @@ class ReadAhead {
     using _movers = moveOnRequest({
       spool,
       target,
-      // Under its name it is complete, also when the worker has not reported it yet.
+      // A file with this name is complete, also if the worker has not reported it yet.
       isOurs: (segment) => this.#ready.has(segment) || this.#fetching.has(segment),
       log,
     })
@@ -183,7 +183,7 @@ class ReadAhead {
     return undefined
   }
 
-  /** Has replay approached the end of the archive since the last listing? Then there may be more segments. */
+  /** List again if replay has moved since the last listing. */
   #isWorthLooking(nowMs: number): boolean {
     const { lookedMs } = this.#missing!
     return this.#movedMs >= lookedMs && nowMs - lookedMs >= MISSING_PAUSE_MS
@@ -200,7 +200,7 @@ class ReadAhead {
     this.#fetching.delete(segment)
     for (const { repoKey, error } of result.failures) {
       log.warn({ repo: repoKey, file: segment }, describeFailure(repoKey, fromPlainError(error)))
-      // It may have been expired or moved: the listing is stale.
+      // The copy may have been expired: the listing is stale.
       index.forget()
     }
     if (result.fetched !== undefined) {
@@ -222,15 +222,15 @@ class ReadAhead {
     this.#look()
   }
 
-  /** A name was created or removed. The result of a fetch is reported by its job; a missing segment was taken. */
+  /** A name was created or removed. Fetched segments are reported by their job; a missing segment was taken. */
   #nameChanged(name: string | null): void {
     const { spool, segmentSize, queueMaxBytes } = this.#request
     if (name === null) return this.#look()
     const segment = segmentOf(name)
     if (this.#fetching.has(segment)) return
     if (segment !== name || !this.#ready.has(segment)) return this.#lookSoon()
-    if (!existsSync(pathOf(`${spool.in}/${segment}`))) this.#gone.add(segment)
-    if (isLow(this.#ready.size - this.#gone.size, segmentSize, queueMaxBytes)) this.#look()
+    if (!existsSync(pathOf(`${spool.in}/${segment}`))) this.#taken.add(segment)
+    if (isLow(this.#ready.size - this.#taken.size, segmentSize, queueMaxBytes)) this.#look()
     else this.#lookSoon()
   }
 
@@ -238,12 +238,12 @@ class ReadAhead {
     this.#gathering ??= setTimeout(() => this.#look(), GATHER_MS)
   }
 
-  /** Find out what replay did since the last look, and whether there is a reason to end. Synchronous: one consistent state. */
+  /** Check what replay took or requested, and whether there is a reason to end. Synchronous: one consistent state. */
   #look(): void {
     if (this.#reason !== undefined) return
     clearTimeout(this.#gathering)
     this.#gathering = undefined
-    this.#gone.clear()
+    this.#taken.clear()
     try {
       this.#reason = this.#endReason() ?? this.#follow()
     } catch (error) {
@@ -271,7 +271,7 @@ class ReadAhead {
     }
     const taken = [...this.#ready].filter((segment) => !present.has(segment))
     for (const segment of taken) this.#ready.delete(segment)
-    // Taken segments made room.
+    // Taken segments have freed space.
     if (taken.length > 0) this.#spoolPausedUntilMs = Number.NEGATIVE_INFINITY
     const request = readRequest(spool)
     const requested = request?.call === this.#lastRequest?.call ? undefined : request?.segment
@@ -279,7 +279,7 @@ class ReadAhead {
     if (requested === undefined && taken.length === 0) return undefined
     this.#movedMs = clock.nowMs()
     this.#position = moved(this.#position, requested, taken)
-    // Segments that replay has passed or will not reach.
+    // Replay is behind these segments, or will not reach them.
     for (const segment of this.#ready) if (!this.#isWanted(segment)) this.#remove(segment)
     for (const segment of this.#failed.keys()) if (!this.#isWanted(segment)) this.#failed.delete(segment)
     return undefined
@@ -291,7 +291,7 @@ class ReadAhead {
   }
 }
 
-/** Of a file in the queue, complete or not. The name of another program's file is no segment; the caller compares it. */
+/** The segment of a file in the queue, complete or not; the file of another program may have any name. */
 function segmentOf(name: string): WalSegment {
   return (name.endsWith(FETCHING) ? name.slice(0, -FETCHING.length) : name) as WalSegment
 }

@@ -19,7 +19,7 @@ import { describeFailure } from '../repository-failures.ts'
 export interface SegmentIndexRequest {
   readonly stanza: string
   readonly identity: ClusterIdentity
-  /** In the order in which they are asked. */
+  /** In the order in which they are searched. */
   readonly repositories: readonly Repository[]
   readonly clock: Clock
   readonly log: Logger
@@ -30,14 +30,14 @@ interface Listing {
   readonly segments: ReadonlyMap<string, readonly StoredSegment[]>
 }
 
-/** Pause after a failure of a repository; calls in the foreground still try it. */
+/** Pause after a failure of a repository; calls in the foreground still use it. */
 const FAILURE_PAUSE_MS = 10_000
-/** Listings kept of a repository: of the current directory, and of the previous or next one, for each archive id. */
+/** Listings kept for a repository: the current directory and the previous or next one, for two archive ids. */
 const LISTINGS_KEPT = 4
 
 /**
- * Where segments are stored. One listing of a directory (256 segments of 16 MB) is used for all segments in it. For a
- * segment that is not in it the directory is listed again, unless that was done a moment ago.
+ * Where segments are stored. One listing of a directory (256 segments of 16 MB) is used for all its segments. If a
+ * segment is not in it, the directory is listed again, unless the listing is recent.
  */
 export class SegmentIndex {
   readonly #repositories: readonly IndexedRepository[]
@@ -47,9 +47,9 @@ export class SegmentIndex {
   }
 
   /**
-   * Every stored form in every repository that can be read, in the order in which they are to be tried.
+   * Every stored copy in every readable repository, in the order in which they are to be tried.
    *
-   * @param notBeforeMs a listing from before then must not be the reason for an empty answer
+   * @param notBeforeMs if nothing is found, listings older than this are repeated
    */
   async copiesOf(segment: WalSegment, notBeforeMs: number, signal: AbortSignal): Promise<ArchivedCopy[]> {
     const known = await this.#collect(segment, Number.NEGATIVE_INFINITY, signal)

@@ -13,7 +13,7 @@ import { FETCHING } from './fetch-copy.ts'
 import { writeRequest } from './get-requests.ts'
 
 export interface SpooledGetRequest extends GetRequest {
-  /** Bytes, as pg_control says. */
+  /** From pg_control, bytes. */
   readonly segmentSize: number
   readonly spool: SpoolPaths
   /** Of this cluster (spool-owner.ts). */
@@ -25,21 +25,21 @@ export interface SpooledGetRequest extends GetRequest {
 
 export type SpooledGetReport = GetReport | { readonly found: true; readonly file: string; readonly prefetched: true }
 
-/** A segment that is being fetched into the spool is waited for while it grows, and for this long without growing. */
+/** A call waits for a segment that is being fetched while the file grows, and for this time without growth. */
 const STALL_MS = 2000
 const STEP_MS = 10
 
 /**
  * Return a segment that was fetched ahead; otherwise fetch it now, and report the position of replay to the background
- * process. So a segment is found by the first call after it was archived, "not found" is always the answer of the
- * repositories, and a background process that hangs, has died or has no space in the spool costs only time.
+ * process. A segment is therefore found by the first call after it was archived, "not found" is always the result of
+ * searching the repositories, and a background process that hangs, ends or has no space in the spool costs only time.
  *
  * @throws PgtsError as getWal
  */
 export async function getThroughSpool(request: SpooledGetRequest): Promise<SpooledGetReport> {
   const segment = parseWalSegment(request.file)
   const lives = isFetching(request.spool)
-  // Only files of a live process for this cluster are trusted: it has removed all older ones.
+  // Files are trusted only if a process for this cluster is running: it has removed all older ones.
   if (lives && isOwnerDirectory(request.ownerDirectory) && (await takeWhenReady(request, segment))) {
     reportPosition(request, segment)
     return { found: true, file: segment, prefetched: true }
@@ -54,7 +54,7 @@ export async function getThroughSpool(request: SpooledGetRequest): Promise<Spool
   })
 }
 
-/** If the spool cannot be written, segments are only not fetched ahead. */
+/** If the spool cannot be written, no segments are fetched ahead; this call is not affected. */
 function reportPosition({ spool, log, clock }: SpooledGetRequest, segment: WalSegment): void {
   try {
     writeRequest(spool, { segment, call: `${process.pid}-${clock.nowMs()}` })
@@ -79,7 +79,7 @@ async function takeWhenReady(request: SpooledGetRequest, segment: WalSegment): P
     if (await take(request, path)) return true
     const growing = await sizeOf(`${path}${FETCHING}`)
     if (growing === undefined) {
-      // It was completed, or given up, between the two checks.
+      // The fetch was completed or abandoned between the two checks.
       return take(request, path)
     }
     if (growing !== size) grewMs = clock.nowMs()
@@ -103,7 +103,7 @@ async function take(request: SpooledGetRequest, path: string): Promise<boolean> 
   }
 }
 
-/** It was verified when it was fetched; checking size and first page again costs little. */
+/** The checksum was verified when the segment was fetched; checking size and first page again takes little time. */
 async function isWhole({ identity, segmentSize, log }: SpooledGetRequest, path: string): Promise<boolean> {
   try {
     await using file = await open(pathOf(path))
@@ -143,7 +143,7 @@ async function copy(request: SpooledGetRequest, path: string): Promise<boolean> 
 }
 
 const COPY_BYTES = 1024 * 1024
-/** In the first page of a segment, the same in all versions. */
+/** Offset in the first page of a segment, the same in all versions. */
 const SYSTEM_ID = 24
 
 async function sizeOf(path: string): Promise<number | undefined> {

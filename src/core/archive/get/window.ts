@@ -1,10 +1,10 @@
 import { lsnOfSegment, nextWalSegment, timelineOf, type WalSegment } from '../../../format/wal-segment.ts'
 
-/** However small the queue: one segment is replayed, the next one is fetched. */
+/** Minimum for any queue size: while one segment is replayed, the next one is fetched. */
 const LEAST = 2
 
 /**
- * The segments that should be ready once `position` has been returned, in the order of replay.
+ * The segments that should be ready after `position` was returned, in the order of replay.
  *
  * @param queueMaxBytes archive-get-queue-max
  */
@@ -28,7 +28,7 @@ export function inWindow(
   return aheadBytes <= BigInt(windowLength(segmentSize, queueMaxBytes)) * BigInt(segmentSize)
 }
 
-/** Are so few segments ready that taken ones must be replaced at once? */
+/** Is at most half of the window ready? Then taken segments are replaced at once. */
 export function isLow(ready: number, segmentSize: number, queueMaxBytes: number): boolean {
   return 2 * ready <= windowLength(segmentSize, queueMaxBytes)
 }
@@ -37,19 +37,19 @@ function windowLength(segmentSize: number, queueMaxBytes: number): number {
   return Math.max(LEAST, Math.floor(queueMaxBytes / segmentSize))
 }
 
-/** Where replay is, as far as the background process knows. */
+/** The position of replay that the background process knows. */
 export interface ReplayPosition {
   readonly segment: WalSegment
-  /** The last step was backwards: nothing is fetched ahead until the next step forwards (pg_rewind reads backwards). */
+  /** The last request was backwards: nothing is fetched ahead until a request forwards (pg_rewind reads backwards). */
   readonly back: boolean
 }
 
 /**
- * The position after a request. A request for another timeline is followed in any direction: PostgreSQL knows its history.
- * Segments that were taken from the queue after the request move the position, too.
+ * The position after a request. A request for another timeline moves it in any direction: PostgreSQL knows the history of
+ * timelines. Segments that were taken from the queue after the request move the position, too.
  *
- * @param requested the segment that a call of archive-get returned since the last look
- * @param taken segments that were taken from the queue since the last look
+ * @param requested the segment that a call of archive-get returned since the last check
+ * @param taken segments that were taken from the queue since the last check
  */
 export function moved(
   before: ReplayPosition | undefined,

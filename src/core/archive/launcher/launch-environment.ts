@@ -1,12 +1,12 @@
 import { programName } from '../../../util/program-name.ts'
 
-/** bin/pgts compares these repositories in every call, and others only where the hint names them. */
+/** bin/pgts compares the variables of these repositories in every call, of others only if the hint names them. */
 const FIXED_KEYS = [1, 2, 3, 4]
 const PREFIXES = ['PGTS', 'PGBACKREST']
 
 /**
- * The variables that say where WAL goes and that bin/pgts compares in every call, in this order. A test compares the list
- * with bin/pgts.
+ * The variables that determine where WAL is stored and that bin/pgts compares in every call, in this order. A test compares
+ * the list with bin/pgts.
  */
 export const fixedVariables: readonly string[] = withPrefixes([
   'CONFIG',
@@ -22,14 +22,14 @@ export const fixedVariables: readonly string[] = withPrefixes([
 
 /** The part of the environment that a hint was written for. */
 export interface LaunchEnvironment {
-  /** Configured repositories whose variables follow those of `fixedVariables`: all beyond repo4. */
+  /** Configured repositories beyond repo4: their variables follow those of `fixedVariables`. */
   readonly furtherKeys: readonly number[]
-  /** Program name and values, separated by `|`. A line break: this environment fits no hint. */
+  /** Program name and values, separated by `|`. A line break: no hint is possible for this environment. */
   readonly line: string
 }
 
 /**
- * @param program path of the program; its name decides where the configuration is
+ * @param program path of the program; its name determines where the configuration is
  * @param repoKeys of all configured repositories
  */
 export function launchEnvironment(

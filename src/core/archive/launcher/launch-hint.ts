@@ -5,8 +5,8 @@ import type { LaunchEnvironment } from './launch-environment.ts'
 
 /**
  * Lets `bin/pgts` answer archive-push and archive-get from the spool without starting Node: a small file in
- * archive_status, written after Node has checked configuration, cluster and spool. The launcher uses it only while
- * everything that it names is unchanged; see docs/decisions/0008-launcher.md for each line and its reason.
+ * archive_status, written after Node has checked configuration, cluster and spool. The launcher uses it only if
+ * everything in it is unchanged; see docs/decisions/0008-launcher.md for each line and its reason.
  */
 export interface LaunchHint {
   /** The data directory without links. */
@@ -18,7 +18,7 @@ export interface LaunchHint {
   /** First and third line of postmaster.pid: they identify one start of one server. */
   readonly server: { readonly pid: string; readonly started: string }
   readonly environment: LaunchEnvironment
-  /** Files and directories that must be older than the hint; if one is newer, the configuration may have changed. */
+  /** Files and directories that must be older than the hint: a newer one may have changed the configuration. */
   readonly dependencies: readonly string[]
   /** The arguments of the call; undefined in place of a parameter of the command. */
   readonly callPattern: readonly (string | undefined)[]
@@ -31,7 +31,7 @@ const MAX_DEPENDENCIES = 60
 const MAX_ARGUMENTS = 60
 const MAX_BYTES = 8192
 
-/** @returns undefined if a value does not fit: then there is no hint, and every call starts Node */
+/** @returns undefined if a value is not possible: without a hint every call starts Node */
 export function serialiseLaunchHint(hint: LaunchHint): string | undefined {
   const { pgData, spool, lockPath, server, dependencies, callPattern } = hint
   if (dependencies.length > MAX_DEPENDENCIES || callPattern.length > MAX_ARGUMENTS) return undefined
@@ -53,7 +53,7 @@ export function serialiseLaunchHint(hint: LaunchHint): string | undefined {
     ...dependencies,
     'end',
   ]
-  // Bytes that are not UTF-8 would be changed.
+  // Writing the file would change bytes that are not UTF-8.
   if (lines.some((line) => /[\0\r\n\ufffd]/.test(line) || hasStrayBytes(line))) return undefined
   const text = lines.map((line) => `${line}\n`).join('')
   return Buffer.byteLength(text) > MAX_BYTES ? undefined : text
@@ -72,7 +72,7 @@ export interface LaunchHintRequest {
   readonly pgPath: string
   readonly spool: string
   readonly lockPath: string
-  /** Files and directories that were looked for as configuration, found or not. */
+  /** Files and directories that were searched for the configuration, found or not. */
   readonly configLooked: readonly string[]
   readonly environment: LaunchEnvironment
   readonly callPattern: readonly (string | undefined)[]
@@ -81,8 +81,8 @@ export interface LaunchHintRequest {
 }
 
 /**
- * Write the hint, atomically. Its modification time is the start of this process: a file that changes later is newer,
- * also one that changed while this process was reading it. A missing hint only costs time, so this does not throw.
+ * Write the hint, atomically. Its modification time is the start of this process, so that a file is newer if it changed
+ * while this process was reading it. A missing hint only costs time, so this does not throw.
  *
  * @returns whether the hint exists now
  */
@@ -120,7 +120,7 @@ export async function writeLaunchHint(request: LaunchHintRequest): Promise<boole
   }
 }
 
-/** The next call then starts Node and checks everything again. */
+/** The next call then starts Node, which checks everything again. */
 export async function removeLaunchHint(pgPath: string, stanza: string, command: LaunchCommand): Promise<void> {
   const path = launchHintPath(pgPath, stanza, command)
   if (path !== undefined) await rm(textPath(path), { force: true }).catch(() => undefined)
@@ -142,9 +142,9 @@ async function readServer(
 }
 
 /**
- * The files and directories whose modification time changes when one of these paths leads to other content: the file
- * itself when it is written to, its directory when another file is renamed over it, the directory of each link on the
- * path when the link is replaced, and for a missing file the deepest directory that exists.
+ * The files and directories whose modification time changes when one of these paths leads to other content: the file (it is
+ * written to), its directory (another file is renamed over it), the directory of each link on the path (the link is
+ * replaced), and for a missing file the deepest directory that exists.
  *
  * @param paths absolute
  * @returns absolute paths that exist, each once, sorted

@@ -22,10 +22,10 @@ import { wakeBackground } from '../spool/notifier.ts'
 export interface AwaitPushRequest {
   /** Name of the WAL file, byte string. */
   readonly file: string
-  /** Its directory, absolute byte string. */
+  /** Directory of the WAL file, absolute byte string. */
   readonly walPath: string
   readonly spool: SpoolPaths
-  /** The same through the owner directory: `.ok` files are read and written only there. */
+  /** The same spool through the owner directory: `.ok` files are read and written only there. */
   readonly owned: SpoolPaths
   /** archive-timeout. */
   readonly timeoutMs: number
@@ -33,7 +33,7 @@ export interface AwaitPushRequest {
   readonly queueMaxBytes: number | undefined
   /** Start the background process. */
   readonly start: () => Promise<{ readonly pid: number; ended(): string | undefined }>
-  /** Hints for the timeout: where WAL is stuck, and what to do next. Its errors are ignored. */
+  /** Hints for the timeout: why the file was not pushed, and what to do. Errors are ignored. */
   readonly explain: (file: string) => Promise<readonly string[]>
   /** Log of the background process, for messages. */
   readonly logFile: string
@@ -52,7 +52,7 @@ const FIRST_PAUSE_MS = 5
 const LONGEST_PAUSE_MS = 100
 /** How often the queue and the background process are checked. */
 const CHECK_MS = 1000
-/** How often one call starts a background process that ends at once. */
+/** How many times one call starts a background process that ends at once. */
 const MOST_STARTS = 3
 
 /**
@@ -136,7 +136,7 @@ class Waiting {
     this.#started = await this.#request.start()
   }
 
-  /** The process may end at any moment, and another may get its number: only the lock proves that it is running. */
+  /** The process can end at any time, and its process id can be reused: only the lock shows that it is running. */
   async #keepAlive(): Promise<void> {
     const { spool } = this.#request
     if (this.#started !== undefined && this.#started.ended() === undefined) return
@@ -150,7 +150,7 @@ class Waiting {
     await this.#start()
   }
 
-  /** The background process does this, too, but it may be stuck while the disk of the server fills. */
+  /** The background process does this, too, but it may be stuck while the disk of the server fills up. */
   #dropWhenTooLong(): AwaitedPush | undefined {
     const { queueMaxBytes: limit, spool, owned, walPath, file, log } = this.#request
     if (limit === undefined) return undefined
@@ -175,7 +175,7 @@ class Waiting {
     )
   }
 
-  /** Known only to the process that started it. */
+  /** Known only if this process has started it. */
   #howItEnded(): string[] {
     const how = this.#started?.ended()
     if (how === undefined || livingPid(this.#request.spool, 'push') !== undefined) return []

@@ -26,15 +26,15 @@ export interface PushBackgroundRequest extends PushSlotsRequest {
   readonly spool: SpoolPaths
   /** archive-push-queue-max, bytes. */
   readonly queueMaxBytes: number | undefined
-  /** archive-push-batch-size: at most so much is started before the queue is read again. */
+  /** archive-push-batch-size: at most this much is started before the queue is read again. */
   readonly batchBytes: number
-  /** No server is running: end as soon as the queue is empty. */
+  /** No server is running: end when the queue is empty. */
   readonly endWhenEmpty: boolean
   /** The archive lock of the stanza, shared with pgbackrest; held only while there is work. */
   readonly lock: () => Promise<AsyncDisposable>
-  /** Directory of the stop files, byte string: a change there wakes the loop, so that a short stop is noticed, too. */
+  /** Directory of the stop files, byte string: a change there wakes the loop, which then also notices a short stop. */
   readonly lockPath: string
-  /** Why this process should end, asked in every iteration; undefined: it should go on. */
+  /** Why this process should end; undefined: it should continue. Called in every iteration. */
   readonly endReason: () => string | undefined
   readonly log: Logger
 }
@@ -42,11 +42,13 @@ export interface PushBackgroundRequest extends PushSlotsRequest {
 const LONGEST_PAUSE_MS = 1000
 const WATCHDOG_MS = 1000
 const LOCK_RETRY_MS = 1000
-/** The archive lock is kept for so long after the last file: a busy server must not take it for each file. */
+/** The archive lock is kept for this time after the last file, so that it is not taken for each file of a busy server. */
 const LINGER_MS = 500
 
 /**
- * Push what PostgreSQL wants archived ahead of its asking, until there is a reason to end. @returns the reason
+ * Push the files that PostgreSQL wants archived before it calls archive-push for them, until there is a reason to end.
+ *
+ * @returns the reason
  *
  * @throws PgtsError assert when the watchdog finds the process stuck; the reason of the signal
  */
@@ -54,7 +56,7 @@ export async function pushInBackground(request: PushBackgroundRequest): Promise<
   return new PushBackground(request).run()
 }
 
-/** The loop: does the I/O, reports what happened to the `PushQueue`, and carries out the effects. */
+/** The loop: does the I/O, reports events to the `PushQueue`, and carries out the effects. */
 class PushBackground {
   readonly #request: PushBackgroundRequest
   readonly #queue: PushQueue
@@ -96,7 +98,7 @@ class PushBackground {
     removeStaleStatus(this.#request)
     let endHere: (error: PgtsError) => void = () => undefined
     const stalled = new Promise<never>((_, reject) => (endHere = reject))
-    // A timer of its own runs whatever the pushes and the loop are doing.
+    // A timer of its own: it also runs while the loop and the pushes wait.
     const watchdog = setInterval(() => this.#watch(endHere), WATCHDOG_MS)
     const notify = () => this.#notifier.notify()
     const watchers = [
@@ -154,7 +156,7 @@ class PushBackground {
     this.#turns++
   }
 
-  /** Find out what PostgreSQL wants. */
+  /** Read the queue if it is time. */
   #look(): void {
     const { clock, spool, walPath } = this.#request
     const startedMs = clock.nowMs()

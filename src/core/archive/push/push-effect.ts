@@ -5,9 +5,9 @@ export interface PushQueueSettings {
   readonly repoKeys: readonly number[]
   /** archive-push-queue-max, bytes. */
   readonly queueMaxBytes: number | undefined
-  /** archive-push-batch-size: at most so much is started before the queue is read again. */
+  /** archive-push-batch-size: at most this much is started before the queue is read again. */
   readonly batchBytes: number
-  /** Of the process that ran before. */
+  /** The last status of the previous process. */
   readonly before: PushStatus | undefined
   readonly nowMs: number
   readonly random: () => number
@@ -32,7 +32,7 @@ export interface WaitingFile {
   attempts: number
   /** Every repository has it, and its `.ok` is not written yet. */
   stored?: StoredFile
-  /** No repository can take the file as it is (it is torn). It is retried: the cause may be repaired. */
+  /** No repository can store the file as it is (it is torn). It is retried: the cause may be repaired. */
   refused?: { readonly lastTryMs: number; nextTryMs: number }
 }
 

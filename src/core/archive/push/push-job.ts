@@ -24,7 +24,7 @@ export interface PushJob {
   readonly warnWhenArchived: boolean
   /** Where the worker records which repositories it waits for, see `WaitingOn`. */
   readonly waitingOn: SharedArrayBuffer
-  /** When a worker was given it, ms since 1970. */
+  /** When a worker received it, ms since 1970. */
   readonly nowMs: number
 }
 
@@ -100,7 +100,7 @@ function collecting(warnings: string[]): Logger {
   return { ...silentLogger, warn, enabled: (level) => level === 'warn' }
 }
 
-/** Shorter than a stanza can be deleted and created again, long enough that a storm of segments does not ask for each. */
+/** Less than deleting and creating a stanza takes, and enough that a storm of segments does not read it for each. */
 const INFO_AGE_MS = 2000
 
 /** By repository of a worker, whose jobs are all of one stanza. */
@@ -152,7 +152,7 @@ export class WaitingOn {
     return this.#keys.filter((_, index) => Atomics.load(this.#calls, index) > 0)
   }
 
-  /** The same storage, with every call counted until it returns. */
+  /** The same storage; every call is counted until it returns. */
   watch(key: number, storage: StorageDriver): StorageDriver {
     const index = this.#keys.indexOf(key)
     const enter = () => void Atomics.add(this.#calls, index, 1)
@@ -186,7 +186,7 @@ export class WaitingOn {
       remove: (name, options) => during(() => storage.remove(name, options)),
       removeTree: (prefix, options) => during(() => storage.removeTree(prefix, options)),
       sync: (prefix, options) => during(() => storage.sync(prefix, options)),
-      // The repository is opened once and closed by the worker.
+      // The worker closes the repository.
       [Symbol.asyncDispose]: async () => undefined,
     }
   }

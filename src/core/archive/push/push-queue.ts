@@ -15,8 +15,8 @@ const LONGEST_REFUSED_PAUSE_MS = 60_000
 const IDLE_MS = 10 * 60_000
 
 /**
- * The state of the background process of archive-push: every file that PostgreSQL wants archived, from the moment at
- * which it is found until its `.ok` is written. Does no I/O and reads no clock: methods that report an event return the
+ * The state of the background process of archive-push: every file that PostgreSQL wants archived, from when it is found
+ * until its `.ok` is written. Does no I/O and reads no clock: methods that report an event return the
  * effects that follow from it. See docs/decisions/0030-push-queue-state-machine.md.
  */
 export class PushQueue {
@@ -105,7 +105,7 @@ export class PushQueue {
     this.#record.unblocked(by)
   }
 
-  /** A call of archive-push waits: retry soon what is paused. */
+  /** A call of archive-push waits: retry soon everything that is paused. */
   asked(nowMs: number): void {
     this.#health.hurry(nowMs)
     for (const { refused } of this.#files.values())
@@ -149,25 +149,25 @@ export class PushQueue {
     this.#clearSpoolObstacle()
   }
 
-  /** The spool could not take an `.ok`: it is written again, see `oksToWrite`. */
+  /** An `.ok` could not be written to the spool; it is retried, see `oksToWrite`. */
   okNotWritten(name: string, message: string): PushEffect[] {
     if (this.#record.blocked('spool', message) !== undefined) return []
     return [logEffect('warn', `${message}\nHINT: free space in the file system of spool-path: pg_wal grows`, name)]
   }
 
-  /** Files that are stored everywhere, and whose `.ok` the spool did not take. */
+  /** Files that every repository has, and whose `.ok` could not be written to the spool. */
   oksToWrite(): PushEffect[] {
     return [...this.#files.values()].flatMap(({ name, stored }) =>
       stored === undefined ? [] : { kind: 'write-ok' as const, name, stored },
     )
   }
 
-  /** The length of the queue. Measured apart from `found`, so that the limit holds also while the loop does not run. */
+  /** The length of the queue. Independent of `found`, so that the limit also holds while the loop does not run. */
   measured(ready: ReadyQueue): PushEffect[] {
     return this.#limit.measured(ready)
   }
 
-  /** The files of a `drop` have their `.ok`. A push of one of them that ends later changes nothing. */
+  /** The files of a `drop` have their `.ok`. If a push of one of them ends later, that changes nothing. */
   dropped(names: readonly string[], nowMs: number): PushEffect[] {
     for (const name of names) this.#files.delete(name)
     this.#clearSpoolObstacle()
@@ -177,19 +177,19 @@ export class PushQueue {
     return this.#limit.dropped(names)
   }
 
-  /** The configuration has changed, or the process ends for another reason: no file is started any more. */
+  /** The configuration has changed, or the process ends for another reason: start no more files. */
   end(): void {
     this.#ending = true
   }
 
-  /** Why the process is not needed any more. @param hasServer a server may want more files archived */
+  /** Why the process is not needed any more. @param hasServer more files may come */
   idleReason(nowMs: number, hasServer: boolean): string | undefined {
     if (this.hasWork) return undefined
     if (!hasServer) return 'nothing is left to push, and no server is running'
     return nowMs - this.#busyMs > IDLE_MS ? 'nothing has been pushed for a while' : undefined
   }
 
-  /** How long nothing has to be done, unless a push ends or something changes. */
+  /** How long the loop can wait, unless a push ends or something changes. */
   pauseMs(nowMs: number): number {
     if (this.batchIsUsedUp) return 0
     const times = [this.#reading.nextMs()]

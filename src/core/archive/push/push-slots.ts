@@ -13,14 +13,14 @@ export interface PushSlotsRequest {
   /** What is the same for every file. */
   readonly job: Omit<PushJob, 'path' | 'repoKeys' | 'waitingOn' | 'nowMs'>
   readonly executor: Executor<typeof jobHandlers>
-  /** A push that takes longer than this, and than its size at the slowest rate, hangs. */
+  /** A push hangs if it takes longer than this plus the time for its size at the slowest rate. */
   readonly timeoutMs: number
   readonly clock: Clock
   readonly signal: AbortSignal
 }
 
 export interface PushSlotsEvents {
-  /** The file that a worker would get now. */
+  /** The next file for a worker. */
   next(): Assignment | undefined
   /** A worker has it. */
   started(assignment: Assignment): void
@@ -32,7 +32,7 @@ export interface PushSlotsEvents {
   ended(assignment: Assignment, result: PushJobResult | undefined): void
 }
 
-/** A worker has one file while the next one is pending; a worker with lanes works on both. */
+/** A worker has one file, and the next one is pending; a worker with several lanes works on both. */
 const SLOTS_PER_WORKER = 2
 const SLOWEST_BYTES_PER_MS = (256 * 1024) / 1000
 
@@ -43,7 +43,7 @@ const SLOWEST_BYTES_PER_MS = (256 * 1024) / 1000
 export class PushSlots {
   readonly #request: PushSlotsRequest
   readonly #events: PushSlotsEvents
-  /** Slots that have a file, or wait for a worker. */
+  /** Slots that have a file or wait for a worker. */
   #used = 0
 
   constructor(request: PushSlotsRequest, events: PushSlotsEvents) {
@@ -51,7 +51,7 @@ export class PushSlots {
     this.#events = events
   }
 
-  /** Use as many slots as there are files for. A worker that is free has its file when this returns. */
+  /** Use a slot for each file, up to the limit. A free worker has its file when this returns. */
   fill(): void {
     const most = SLOTS_PER_WORKER * this.#request.executor.workers
     while (this.#used < most && this.#events.next() !== undefined) void this.#run()
@@ -83,7 +83,7 @@ export class PushSlots {
       const job = this.#jobFor(assignment)
       const bytes = statSync(pathOf(job.path), { throwIfNoEntry: false })?.size ?? 0
       const limitMs = this.#request.timeoutMs + bytes / SLOWEST_BYTES_PER_MS
-      // The thread may be stuck in a system call, so its file is reported without it.
+      // The thread may be stuck in a system call, so the hang is reported without it.
       timer = setTimeout(() => {
         end(hangResult(file.name, new WaitingOn(repoKeys, job.waitingOn).keys(), limitMs))
         hangs.abort(new PgtsError('archive-timeout', `pushing WAL file '${bytesToText(file.name)}' took too long`))

@@ -22,7 +22,7 @@ export interface PushRequest {
   /** Absolute path of the WAL file (byte string); its last part is its name in the archive. */
   readonly path: string
   readonly files: ClusterFiles
-  /** What pg_control says; absent where the data directory is not configured. */
+  /** From pg_control; absent: the data directory is not configured. */
   readonly identity?: ClusterIdentity
   readonly repositories: readonly Repository[]
   readonly compress: { readonly type: CompressType; readonly level: number }
@@ -30,7 +30,7 @@ export interface PushRequest {
   readonly headerCheck: boolean
   /** Warn if a repository has the same segment already. */
   readonly warnWhenArchived: boolean
-  /** Loads archive.info, when it is not to be read for every file. */
+  /** Loads archive.info; absent: it is read for every file. */
   readonly archiveInfo?: (repository: Repository, options: LoadOptions) => Promise<ArchiveInfo>
   readonly log: Logger
   readonly signal: AbortSignal
@@ -52,15 +52,15 @@ export interface PushReport {
 }
 
 /**
- * Store one WAL file in every repository. When this resolves, each of them has it, durable and complete, and PostgreSQL
- * may remove its own. Every repository is tried; one failure makes the whole push fail, so that PostgreSQL retries it.
+ * Store one WAL file in every repository. When this resolves, each of them has the file, complete and durable, and
+ * PostgreSQL may remove its own. Every repository is tried; if one fails, the push fails, and PostgreSQL retries it.
  *
  * @throws PgtsError archive-mismatch: WAL of another cluster, or the wrong stanza; archive-duplicate: a repository has the
  *   segment with other content, and nothing was written anywhere; command: some repositories failed
  */
 export async function pushWal(request: PushRequest): Promise<PushReport> {
   const { report, failures, targets } = await pushToEach(request)
-  if (targets === 0) throw failures.toError('repo-invalid', 'no repository can take WAL', request.repositories.length)
+  if (targets === 0) throw failures.toError('repo-invalid', 'no repository accepts WAL', request.repositories.length)
   if (failures.count > 0) throw pushFailure(report.file, failures, request.repositories.length)
   return report
 }
@@ -150,7 +150,7 @@ async function pushSegment(
     await check?.finish(file)
     throw error
   }
-  // Not checked if every repository has it: refusing it would only stop archiving.
+  // If every repository has it, a refusal would only stop archiving.
   if (stored.length < targets.length) await check?.finish(file)
   if (missing.length === 0) return { file, stored }
 
@@ -172,7 +172,7 @@ async function compressionOf({ type, level }: PushRequest['compress'], wholeByte
   return () => [compressor(type, level, { wholeBytes })]
 }
 
-/** A path where no file exists is reported as missing, whatever its name is. */
+/** If the file does not exist, that is reported, also when its name is invalid. */
 async function kindOf({ files, path }: PushRequest, name: string): Promise<WalFileKind> {
   try {
     return walFileKind(name)
@@ -198,8 +198,8 @@ async function openTargets(request: PushRequest, failures: RepositoryFailures): 
       const first = targets[0]
       const expected = request.identity ?? first?.identity
       if (expected !== undefined && !isSameCluster(current, expected)) {
-        const whose = request.identity === undefined ? String(first?.repository.display) : 'the data directory'
-        throw mismatch(`${whose} (${describeCluster(expected)})`, `${request.stanza} of repo${key}`, current)
+        const other = request.identity === undefined ? String(first?.repository.display) : 'the data directory'
+        throw mismatch(`${other} (${describeCluster(expected)})`, `${request.stanza} of repo${key}`, current)
       }
       targets.push({
         repository,

@@ -4,20 +4,20 @@ import { writeOk, type SpoolPaths } from '../spool/spool-files.ts'
 import { logEffect, type PushEffect } from './push-effect.ts'
 import type { ReadyQueue } from './ready-queue.ts'
 
-/** Parts of archive-push-queue-max: from the first on a warning is logged, and below the second it is over. */
+/** Parts of archive-push-queue-max: a warning is logged from the first on, and again after the queue was below the second. */
 const WARN_AT = 0.75
 const CALM_AT = 0.5
 
 export type QueueLevel = 'calm' | 'warning' | 'over'
 
-/** A queue that is exactly as long as the limit is within it. */
+/** A queue with exactly the size of the limit is not over it. */
 export function queueLevel(bytes: number, limitBytes: number, before: QueueLevel): QueueLevel {
   if (bytes > limitBytes) return 'over'
   if (bytes >= limitBytes * WARN_AT) return 'warning'
   return before !== 'calm' && bytes >= limitBytes * CALM_AT ? 'warning' : 'calm'
 }
 
-/** archive-push-queue-max: warns first, then drops everything that waits. Pure, part of `PushQueue`. */
+/** archive-push-queue-max: warns first, then drops all waiting files. Pure, part of `PushQueue`. */
 export class QueueLimit {
   readonly #limitBytes: number | undefined
   #level: QueueLevel = 'calm'
@@ -62,10 +62,7 @@ export class QueueLimit {
   }
 }
 
-/**
- * Give up every waiting file: the operator prefers a gap in the archive to a full disk of the server. PostgreSQL gets an
- * `.ok` with a warning for each.
- */
+/** Drop all waiting files: write an `.ok` with a warning for each. A gap in the archive is better than a full disk. */
 export function dropQueue(spool: SpoolPaths, walPath: string, waiting: readonly string[], limitBytes: number): void {
   for (const name of waiting) {
     const mtimeNs = statSync(pathOf(`${walPath}/${name}`), { bigint: true, throwIfNoEntry: false })?.mtimeNs ?? 0n

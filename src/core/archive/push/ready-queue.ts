@@ -10,11 +10,11 @@ import { PgtsError, systemCode } from '../../../util/error.ts'
 
 /** The files that PostgreSQL wants archived. */
 export interface ReadyQueue {
-  /** Files with a `.ready` file and no `.ok`, in the order in which PostgreSQL asks for them. */
+  /** Files with a `.ready` file and no `.ok`, in the order in which PostgreSQL archives them. */
   readonly waiting: readonly string[]
-  /** Files with both: stored, and PostgreSQL has not asked yet. */
+  /** Files with both: stored, and PostgreSQL has not called archive-push for them yet. */
   readonly acknowledged: readonly string[]
-  /** Files with an `.ok` and no `.ready` file: PostgreSQL has read the answer, so the `.ok` can be removed. */
+  /** Files with an `.ok` and no `.ready` file: PostgreSQL has the result, so the `.ok` can be removed. */
   readonly served: readonly string[]
   /** Number of waiting files times `segmentBytes`. */
   readonly waitingBytes: number
@@ -23,15 +23,15 @@ export interface ReadyQueue {
 }
 
 /**
- * Read `archive_status`. Synchronous: the directories are local and small, and the threads that wait for other files
- * may all be stuck when the length of the queue must be known.
+ * Read `archive_status`. Synchronous: the directories are local and small, and the length of the queue must be known even
+ * if all threads for file I/O are stuck.
  *
  * @param walPath the directory of the segments, absolute byte string
  * @param out of the spool; undefined: no file has been acknowledged
  * @throws PgtsError path-missing: there is no archive_status; else the error of the system
  */
 export function readReadyQueue(walPath: string, out?: string): ReadyQueue {
-  // The `.ok` files first: an `.ok` that is written between the two listings must not seem to lack its `.ready` file.
+  // The `.ok` files first: otherwise an `.ok` that is written between the two listings could lack its `.ready` file.
   const oks = out === undefined ? new Set<string>() : (namesEndingIn(out, '.ok') ?? new Set())
   const ready = namesEndingIn(`${walPath}/archive_status`, '.ready')
   if (ready === undefined) {
@@ -130,7 +130,7 @@ function isArchivable(name: string): boolean {
   return isWalSegment(name) || isPartialSegment(name) || isTimelineHistoryFile(name) || isBackupHistoryFile(name)
 }
 
-/** Of the first waiting segment. The first waiting file may be a history file of 40 bytes (after a promotion). */
+/** Size of the first waiting segment. The first file may be a history file of 40 bytes (after a promotion). */
 function segmentSizeOf(walPath: string, waiting: readonly string[]): number {
   for (const name of [...waiting.filter(isWalSegment), ...waiting]) {
     const sizeBytes = sizeOf(`${walPath}/${name}`)

@@ -4,7 +4,7 @@ import type { PushStatus } from '../status/push-status.ts'
 /** The pause after the first failure of a repository; it doubles with each further failure. */
 const FIRST_PAUSE_MS = 500
 const LONGEST_PAUSE_MS = 30_000
-/** Even when a call waits. */
+/** Minimum pause, even if a call waits. */
 const SHORTEST_PAUSE_MS = 500
 
 export interface Outage {
@@ -13,19 +13,19 @@ export interface Outage {
   readonly failures: number
   readonly lastTryMs: number
   nextTryMs: number
-  /** One file is being pushed there, to find out whether the repository works again. */
+  /** One file is being pushed there to test whether the repository works again. */
   probing: boolean
 }
 
 /**
- * Which repositories accept WAL. A repository that fails is left alone for a pause that grows with each failure, while
- * the others go on. Then one file is pushed there, and the others follow when it is stored.
+ * Which repositories accept WAL. A repository that fails gets no files for a pause that grows with each failure; other
+ * repositories are not affected. After the pause one file is pushed there; when it is stored, the other files follow.
  */
 export class RepositoryHealth {
   readonly #outages = new Map<number, Outage>()
   readonly #random: () => number
 
-  /** @param random from 0 to 1: several servers that lost one repository must not retry in step */
+  /** @param random from 0 to 1, so that several servers do not retry at the same time */
   constructor(random: () => number) {
     this.#random = random
   }
@@ -46,7 +46,7 @@ export class RepositoryHealth {
     if (outage !== undefined) outage.probing = true
   }
 
-  /** That push has ended; whether it reached the repository is reported by `worked` or `failed`. */
+  /** That push has ended; its result is reported by `worked` or `failed`. */
   ended(key: number): void {
     const outage = this.#outages.get(key)
     if (outage !== undefined) outage.probing = false
@@ -58,7 +58,7 @@ export class RepositoryHealth {
 
   failed(key: number, error: PgtsError, nowMs: number): void {
     const before = this.#outages.get(key)
-    // Files that were started before the first of them failed are one failure.
+    // Failures of files that were started before the pause count as one.
     const failures = before === undefined ? 1 : before.failures + (nowMs >= before.nextTryMs ? 1 : 0)
     const pauseMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS * 2 ** (failures - 1))
     this.#outages.set(key, {
@@ -71,7 +71,7 @@ export class RepositoryHealth {
     })
   }
 
-  /** A call waits: retry soon, whatever the pause. */
+  /** A call waits: shorten all pauses. */
   hurry(nowMs: number): void {
     for (const outage of this.#outages.values())
       outage.nextTryMs = Math.min(outage.nextTryMs, Math.max(nowMs, outage.lastTryMs + SHORTEST_PAUSE_MS))
@@ -84,7 +84,7 @@ export class RepositoryHealth {
     return { key, trouble: { sinceMs, failures, nextTryMs, message: error.message } }
   }
 
-  /** When the next of them may be retried, or undefined. */
+  /** When the next repository may be retried; undefined: none fails. */
   nextTryMs(): number | undefined {
     let next: number | undefined
     for (const { probing, nextTryMs } of this.#outages.values())

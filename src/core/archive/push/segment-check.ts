@@ -22,16 +22,16 @@ import type { WalFile } from '../wal-file.ts'
 export interface SegmentCheckRequest {
   readonly stanza: string
   readonly files: ClusterFiles
-  /** Of the WAL file (byte string); its last part is a segment's name, or that of a partial one. */
+  /** Path of the WAL file (byte string); its last part is the name of a segment or partial segment. */
   readonly path: string
-  /** One of the repositories that will take it; all of them are of one cluster. */
+  /** One of the repositories that will store it; all of them belong to one cluster. */
   readonly target: PushTarget
 }
 
 /**
- * Checks that a file is a complete segment of the cluster of the stanza, and the one of its name. `push` receives the bytes
- * as they are read for the checksum, `finish` throws. A wrong refusal stops all archiving, so everything that PostgreSQL
- * is known to write into a segment passes.
+ * Checks that a file is a complete segment of the stanza's cluster, and the segment that its name says. `push` receives
+ * the bytes as they are read for the checksum, `finish` throws. A wrong refusal stops all archiving, so everything that
+ * PostgreSQL is known to write into a segment passes.
  */
 export class SegmentCheck {
   readonly #request: SegmentCheckRequest
@@ -56,8 +56,8 @@ export class SegmentCheck {
   }
 
   /**
-   * @throws PgtsError archive-mismatch: another cluster's; version-not-supported: of an unknown server; format: truncated,
-   *   torn, or not the segment of its name
+   * @throws PgtsError archive-mismatch: of another cluster; version-not-supported: of an unknown server version; format:
+   *   truncated, torn, or not the segment that its name says
    */
   async finish(file: WalFile): Promise<void> {
     const { stanza, target } = this.#request
@@ -74,15 +74,15 @@ export class SegmentCheck {
     if (this.#partial ? file.sizeBytes > header.segmentSize : file.sizeBytes !== header.segmentSize) {
       throw new PgtsError(
         'format',
-        `${path} has ${file.sizeBytes} bytes where its header says that a segment has ${header.segmentSize}`,
-        { hints: ['was the file cut by a full disk? PostgreSQL writes segments of one size only', ...WHAT_NOW] },
+        `${path} has ${file.sizeBytes} bytes, but its header says that a segment has ${header.segmentSize}`,
+        { hints: ['check for a full disk, which may have truncated the file', ...WHAT_NOW] },
       )
     }
     // Throws if no segment of this size has the name.
     lsnOfSegment(this.#name, header.segmentSize)
     const { fault } = this.#walk
     if (fault === undefined || (await this.#timelineEndedBefore(fault))) return
-    throw damaged(path, fault)
+    throw incomplete(path, fault)
   }
 
   #startLsn(segmentSize: number): bigint | undefined {
@@ -95,7 +95,7 @@ export class SegmentCheck {
 
   /**
    * With archive_mode = always, a standby that follows its primary to a new timeline also archives the segment in which
-   * the old one ended, under its full name and with any bytes after the end. The history file in pg_wal proves it.
+   * the old one ended, under its full name and with any bytes after the end. A history file in pg_wal shows that.
    */
   async #timelineEndedBefore(fault: WalFault): Promise<boolean> {
     const { files, path } = this.#request
@@ -110,7 +110,7 @@ export class SegmentCheck {
         const end = switches.find((entry) => entry.timeline === timeline)?.switchLsn
         if (end !== undefined && end <= fault.lsn + LONGEST_PAGE_HEADER) return true
       } catch (error) {
-        if (!isPgtsError(error)) throw error // an invalid history file proves nothing
+        if (!isPgtsError(error)) throw error // an invalid history file is ignored
       }
     }
     return false
@@ -118,12 +118,12 @@ export class SegmentCheck {
 }
 
 const HISTORY_BYTES = 8192
-/** The end may be given as the start of a page, or as the start of its first record. */
+/** The history file gives the end as the start of a page, or as the start of its first record. */
 const LONGEST_PAGE_HEADER = 40n
 
 const WHAT_NOW = [
-  'PostgreSQL keeps the file and tries again, and pg_wal grows meanwhile; recovery from the archive would end at this segment',
-  'when the file cannot be repaired, archive-header-check=n (until it has passed) archives it as it is: then take a new full backup at once',
+  'PostgreSQL keeps the file and retries, and pg_wal grows; recovery from the archive would end at this segment',
+  'if the file cannot be repaired, archive it as it is with archive-header-check=n, set that back, and take a new full backup',
 ]
 
 /** @throws PgtsError format when no server writes segments of this size */
@@ -131,7 +131,7 @@ function requireSegmentFileSize(path: string, size: number): void {
   if (size >= MIN_SEGMENT_SIZE && size <= MAX_SEGMENT_SIZE && Number.isInteger(Math.log2(size))) return
   throw new PgtsError('format', `${path} has ${size} bytes, which is not the size of a WAL segment`, {
     hints: [
-      'a segment is a power of two from 1 MiB to 1 GiB; was the file cut by a full disk, or is it not from pg_wal?',
+      'the size is a power of two from 1 MiB to 1 GiB: check for a full disk, and that the file is from pg_wal',
       ...WHAT_NOW,
     ],
   })
@@ -149,16 +149,16 @@ function headerOf(path: string, head: Buffer): WalHeader {
   }
 }
 
-function damaged(path: string, { offset, lsn, what, zeros }: WalFault): PgtsError {
+function incomplete(path: string, { offset, lsn, what, zeros }: WalFault): PgtsError {
   const why =
     offset === 0
-      ? 'is this the segment that its name says? A renamed or copied file is not'
+      ? 'check that the file was not renamed or copied: it is not the segment that its name says'
       : zeros
-        ? 'the server still writes to it (then it is not for the archive yet), or a crash or a full disk lost the rest: a finished segment has zeros only after a switch record'
-        : 'this part is of another segment, or damaged: was the file copied while it was written, or does the disk lose writes?'
+        ? 'the server still writes to it, or a crash or a full disk lost the rest: a finished segment has zeros only after a switch record'
+        : 'this part is of another segment, or corrupt: the file was copied while it was written, or the disk loses writes'
   return new PgtsError(
     'format',
-    `${path} is not a whole WAL segment: at byte ${offset} (LSN ${formatLsn(lsn)}) ${what}`,
+    `${path} is not a complete WAL segment: at byte ${offset} (LSN ${formatLsn(lsn)}) ${what}`,
     { hints: [why, ...WHAT_NOW] },
   )
 }

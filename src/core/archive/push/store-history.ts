@@ -37,15 +37,15 @@ export async function storeHistory(
       failures.add(target.repository.key, error)
       continue
     }
-    // Read again: not every store can create a file only if none has the name. Of two writers at least the one whose
-    // content was replaced, or that came second, sees the other content.
+    // Read again: not every store can create a file only if the name is free. Of two writers at least the one whose
+    // content was replaced, or that wrote last, finds other content.
     const after = await sameHistory(request, target, content, failures)
     if (typeof after === 'object') stored.push({ target, repoName, already: false })
   }
   return stored
 }
 
-/** Does not replace the file of another writer, where the store supports that. */
+/** Does not replace the file of another writer, if the store supports that. */
 async function create(target: PushTarget, repoName: string, content: Buffer, signal: AbortSignal): Promise<void> {
   const { cipherPass } = target
   const { storage } = target.repository
@@ -115,7 +115,7 @@ function otherHistory(name: string, place: string, display: string): PgtsError {
     hints: [
       'two servers were promoted to the same timeline, or a copy archives into this stanza: find the other server',
       'give one of them a stanza of its own; nothing in the archive was removed or replaced',
-      `when the archived one is the wrong one, move ${place} away`,
+      `if the archived file is the wrong one, move ${place} away`,
     ],
   })
 }

@@ -44,7 +44,7 @@ export interface StoredIn {
 /** What a repository has under the name: the same content, nothing, or it failed (the failure was recorded). */
 export type Existing = { readonly repoName: string } | 'none' | 'failed'
 
-/** The stored files of a segment in each repository; all repositories are listed at once. */
+/** The stored files of a segment in each repository. All repositories are listed at once. */
 export class ArchivedForms implements Disposable {
   readonly #request: FileToStore
   readonly #stop = new AbortController()
@@ -57,7 +57,7 @@ export class ArchivedForms implements Disposable {
     const ask = async ({ repository, archiveId }: PushTarget) =>
       findSegment(repository.storage, request.stanza, archiveId, request.name, either)
     this.#found = new Map(targets.map((target) => [target, ask(target)]))
-    // Awaited later: avoids an unhandled rejection.
+    // Awaited later; a rejection must not count as unhandled.
     for (const found of this.#found.values()) found.catch(() => undefined)
   }
 
@@ -102,8 +102,8 @@ export class ArchivedForms implements Disposable {
   }
 
   /**
-   * After storing: another writer may have stored other content since the listing. The names differ, so no condition of
-   * the store prevents that. At least the later one of two writers sees both.
+   * After storing: another writer may have stored other content since the listing. The names differ, so the store cannot
+   * prevent that. At least the later one of two writers finds both.
    *
    * @returns false: the repository failed, and the failure was recorded
    * @throws PgtsError archive-duplicate; nothing is removed, because the right content is unknown
@@ -149,7 +149,7 @@ function otherSegment(
         ...TWO_SERVERS,
         ...others.map(
           ({ repoName }) =>
-            `when the archived one is the wrong one, move ${storage.display}/${bytesToText(repoName)} away, and take a new full backup`,
+            `if the archived one is the wrong one, move ${storage.display}/${bytesToText(repoName)} away, and take a new full backup`,
         ),
       ],
     },
@@ -173,7 +173,11 @@ export interface StoreRequest {
   readonly signal: AbortSignal
 }
 
-/** Read and compress once, encrypt for each, write to all. Returns the repositories that have the file; failures are recorded. */
+/**
+ * Read and compress once, encrypt for each repository, write to all.
+ *
+ * @returns the repositories that have the file; failures are recorded
+ */
 export async function storeEverywhere(request: StoreRequest, failures: RepositoryFailures): Promise<PushTarget[]> {
   const { signal, stanza, targets, storedName, file, stages } = request
   const { pump } = await loadModule(() => import('../../../codec/pump.ts'))
@@ -224,13 +228,13 @@ export async function storeEverywhere(request: StoreRequest, failures: Repositor
   }
 }
 
-/** All at once; throws the first error after all have ended. */
+/** Work on all at once. Throws the first error after all have ended. */
 async function atOnce<T>(items: readonly T[], work: (item: T) => Promise<void>): Promise<void> {
   const ends = await Promise.allSettled(items.map(work))
   for (const end of ends) if (end.status === 'rejected') throw end.reason
 }
 
-/** `finish` writes what a filter still holds. */
+/** `finish` writes the bytes that a filter has buffered. */
 type ClosingSink = ByteSink & { finish?(): void | Promise<void> }
 
 async function sinkOf({ cipherPass }: PushTarget, pending: PendingFile): Promise<ClosingSink> {

@@ -6,20 +6,20 @@ export interface Observation {
   readonly turns: number
   /** Files that workers have. */
   readonly running: number
-  /** Is there a file that a worker could have now: lock held, no pause? */
+  /** A worker could have a file now: the lock is held, and no pause applies. */
   readonly waits: boolean
 }
 
 /**
- * Consecutive observations. Workers that hang are ended 12 seconds after the deadline of their files; nothing else keeps
- * a file waiting while no worker has one. Observations are counted and no times compared, so that a process that was
- * stopped, or a clock that was set, is not taken for a stall.
+ * Consecutive observations. Workers that hang are terminated 12 seconds after the deadline of their files; nothing else
+ * keeps a file waiting while no worker has one. Observations are counted instead of comparing times, so that a stopped
+ * process (SIGSTOP) or a clock change is not taken for a stall.
  */
 const PATIENCE = 60
 
 /**
- * Detects that the loop does not run, or that files wait and no worker has one. Both would be faults of this program,
- * and a process that lives is not replaced. So it has to end: the next archive-push starts another, and nothing is lost.
+ * Detects that the loop does not run, or that files wait and no worker has one. Both would be bugs. The process then has
+ * to end, because a live process is not replaced; the next archive-push starts another, and nothing is lost.
  */
 export class Watchdog {
   #turns = -1
@@ -36,7 +36,7 @@ export class Watchdog {
     return new PgtsError('assert', `the background process of archive-push is stuck: ${what}`, {
       hints: [
         'the process ends, and the next archive-push starts another; nothing is lost',
-        'report this fault with the log of the background process',
+        'report this bug with the log of the background process',
       ],
     })
   }

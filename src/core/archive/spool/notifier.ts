@@ -3,7 +3,7 @@ import { pathOf } from '../../../util/byte-string.ts'
 import { systemCode } from '../../../util/error.ts'
 import type { SpoolPaths } from './spool-files.ts'
 
-/** Wakes a loop that waits. Notifications are counted: one that comes between a look and the wait is not lost. */
+/** Wakes a waiting loop. Notifications are counted, so that one between the check of the loop and its wait is not lost. */
 export class Notifier {
   #count = 0
   readonly #waiting = new Set<() => void>()
@@ -20,7 +20,7 @@ export class Notifier {
   /**
    * Resolves at the first notification after `seen`, or after `timeoutMs`.
    *
-   * @param seen `count` before the look
+   * @param seen `count` before the check
    */
   async wait(seen: number, timeoutMs?: number): Promise<void> {
     if (this.#count !== seen) return
@@ -37,8 +37,8 @@ export class Notifier {
 }
 
 /**
- * Report changes in a directory. Where that is not possible (NFS reports none, a limit of the system is reached) nothing
- * is reported, so the caller has to look at intervals, too.
+ * Report changes in a directory. NFS reports none, and a limit of the system may be reached, so the caller also has to check
+ * at intervals.
  */
 export function watchDirectory(
   directory: string,
@@ -73,7 +73,7 @@ export function wakeBackground(spool: SpoolPaths): void {
   }
 }
 
-/** When a call did so last, ms since 1970; 0: never. */
+/** Time of the last `wakeBackground`, ms since 1970; 0: never. */
 export function lastWakeMs(spool: SpoolPaths): number {
   return statSync(pathOf(`${spool.own}/${WAKE_FILE}`), { throwIfNoEntry: false })?.mtimeMs ?? 0
 }

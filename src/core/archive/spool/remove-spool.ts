@@ -10,8 +10,8 @@ const ASIDE = '.removed-'
 
 /**
  * Remove the spool of a stanza. A background process of the former server may still write to it, so the directory is
- * renamed first: no path of that process reaches it any more, and the process ends when its lock file is missing. If the
- * renamed directory cannot be removed, a warning is logged: nothing reads it.
+ * renamed first: that process cannot reach it any more, and ends because its lock file is missing. If the renamed
+ * directory cannot be removed, a warning is logged; nothing reads it.
  *
  * @throws PgtsError file-remove: the spool keeps its name
  */

@@ -13,7 +13,7 @@ export interface SpoolPaths {
   readonly out: string
   /** Segments that were fetched ahead. */
   readonly in: string
-  /** Files of pgts, which pgBackRest ignores. */
+  /** Files of pgts; pgBackRest ignores them. */
   readonly own: string
 }
 
@@ -70,7 +70,7 @@ export type SpoolOutcome =
   | { readonly kind: 'ok'; readonly warning?: string; readonly skippedCode?: number; readonly mtimeNs: bigint }
   | { readonly kind: 'error'; readonly error: PgtsError }
 
-/** Stands for every WAL file that has no status file of its own. */
+/** Name of the status file for every WAL file without a status file of its own. */
 export const GLOBAL = 'global'
 
 /**
@@ -116,8 +116,8 @@ export function writeOk(
 }
 
 /**
- * Does this outcome acknowledge the file with that modification time? An error file that an operator renamed has another
- * time.
+ * Does this outcome acknowledge the file with that modification time? The time of an error file that an operator renamed
+ * to `.ok` is not compared.
  *
  * @param fileNs undefined: the file does not exist
  */
@@ -126,7 +126,7 @@ export function isAbout(outcome: SpoolOutcome, fileNs: bigint | undefined): bool
   return fileNs === undefined || outcome.skippedCode !== undefined || isOkOf(outcome.mtimeNs, fileNs)
 }
 
-/** Does an `.ok` with this time belong to a file with that time? File systems round times. */
+/** Is the time of an `.ok` that of the file? File systems truncate times. */
 export function isOkOf(okNs: bigint, fileNs: bigint): boolean {
   return TIME_STEPS_NS.some((step) => okNs === fileNs - (fileNs % step))
 }
@@ -166,7 +166,7 @@ export function writeAtomic(spool: SpoolPaths, path: string, bytes: string, mtim
     try {
       unlinkSync(pathOf(temporary))
     } catch {
-      // It does not exist, or is left behind: it is not read.
+      // It does not exist, or it remains: it is never read.
     }
     const code = systemCode(error)
     const full = code === 'ENOSPC' || code === 'EDQUOT'
@@ -234,7 +234,10 @@ export class SpoolError extends Error {
   }
 }
 
-/** Throw errors of `work` as SpoolError, except that another cluster uses the spool: working without it would archive two servers as one. */
+/**
+ * Throw errors of `work` as SpoolError, except lock-acquire (another cluster uses the spool): without the spool two servers
+ * would archive into one stanza.
+ */
 export async function inSpool<T>(work: () => T | Promise<T>): Promise<T> {
   try {
     return await work()
@@ -243,7 +246,7 @@ export async function inSpool<T>(work: () => T | Promise<T>): Promise<T> {
   }
 }
 
-/** Write a small file and remove it: a full file system is detected only so. @throws SpoolError */
+/** Write a small file and remove it, to detect a full file system. @throws SpoolError */
 export function requireRoom(spool: SpoolPaths): void {
   const path = `${spool.own}/${process.pid}-room.tmp`
   try {

@@ -8,7 +8,7 @@ import { readIfExists, removeIfExists, writeAtomic, type SpoolPaths } from './sp
 
 /** A lock file of the spool, held until it is released or this process ends. */
 export interface HeldFile {
-  /** Does the path still lead to the file that is held? A spool that was removed and created again has another. */
+  /** Is the held file still at its path? A spool that was removed and created again has another file there. */
   isStillInPlace(): boolean
   release(): void
 }
@@ -32,7 +32,7 @@ export async function tryHold(path: string): Promise<HeldFile | undefined> {
         throw error
       }
     },
-    // The file is not removed: two processes could then hold two files of one name.
+    // The file is not removed: otherwise two processes could hold two files of this name.
     release: () => closeSync(fd),
   }
   if (held.isStillInPlace()) return held
@@ -49,13 +49,13 @@ export function removePid(spool: SpoolPaths, kind: 'push' | 'get'): void {
   if (readPid(spool, kind) === process.pid) removeIfExists(pidFileOf(spool, kind))
 }
 
-/** The background process, if the process of its pid file is alive. Another process may have got the same number. */
+/** The background process, if the process of its pid file is alive. The process id may have been reused. */
 export function livingPid(spool: SpoolPaths, kind: 'push' | 'get'): number | undefined {
   const pid = readPid(spool, kind)
   return pid !== undefined && isAlive(pid) ? pid : undefined
 }
 
-/** Does archive-get fetch ahead? The process id that a killed process left may belong to another one. */
+/** Does a background process fetch ahead? The process id of a killed process may have been reused. */
 export function isFetching(spool: SpoolPaths): boolean {
   const pid = livingPid(spool, 'get')
   if (pid === undefined) return false

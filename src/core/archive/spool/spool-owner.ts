@@ -7,12 +7,12 @@ import { removeTreeSync } from '../../../util/remove-tree.ts'
 import { namesIn, readIfExists, removeIfExists, writeAtomic, type SpoolPaths } from './spool-files.ts'
 import { livingPid, tryHold, type HeldFile } from './spool-lock.ts'
 
-/** The cluster that uses a spool. See below for the repositories that it is used for. */
+/** The cluster that uses a spool. */
 export interface SpoolOwner {
   readonly systemId: bigint
   /** Real path of the data directory, byte string. */
   readonly pgPath: string
-  /** Changes with every start of the host; '' where the system has none. */
+  /** Changes with every start of the host; '' if the system has none. */
   readonly bootId: string
 }
 
@@ -34,12 +34,12 @@ export type Claim = 'ours' | 'claimed' | 'busy'
 
 /**
  * Take the spool for this cluster, before any of its files is trusted: an `.ok` of another cluster would lose WAL, and a
- * fetched segment of another cluster would end a recovery. Files of other clusters are removed: pushing again what the
- * repositories have does no harm. Fetched segments are not synced, so they are not trusted after a restart of the host.
+ * fetched segment of another cluster would end a recovery. Files of other clusters are removed; files that repositories
+ * have are then found there again. Fetched segments are not synced, so they are not trusted after a restart of the host.
  *
- * Both background processes hold their lock as long as they live, so none of them writes for the former owner here.
+ * A background process holds its lock until it ends, so no process writes for the former owner while the locks are held.
  *
- * @param holds the lock that this process holds, when it is a background process
+ * @param holds the lock of this process, if it is a background process
  * @throws the error of the system; flock is loaded only when something has to be changed
  */
 export async function claimSpool(
@@ -75,9 +75,9 @@ const OWNER_DIRECTORY = 'get-door-'
 const MODE = 0o750
 
 /**
- * The owner directory: links to the parts of the spool, and the fence between clusters. A cluster that takes the spool
- * over removes all others before it writes anything, so that a path through one never reaches a file of another cluster,
- * not even in a launcher that was stopped for an hour between looking and taking.
+ * The owner directory: links to the parts of the spool, for fencing between clusters. A cluster that takes the spool over
+ * removes all other owner directories before it writes anything, so that a path through one never reaches a file of
+ * another cluster, also if a launcher is stopped for a long time between two system calls.
  *
  * @returns absolute byte string; the name has the prefix of earlier releases
  */
@@ -173,15 +173,15 @@ function readBootId(): string {
 }
 
 /**
- * An `.ok` means that a file is in every repository that was configured when it was written. The spool therefore
- * records the repositories. If others are configured (one more, or one that moved), every `.ok` is removed: pushing again
- * what the repositories have does no harm.
+ * An `.ok` means that a file is in every repository that was configured when it was written. The spool therefore records
+ * the repositories. If they change (one is added or moves), every `.ok` is removed, and each file is looked up in the
+ * repositories again.
  *
  * @param targets the repositories as one line, without secrets; a byte string
  */
 export async function claimTargets(spool: SpoolPaths, targets: string): Promise<'ours' | 'busy'> {
   if (isFor(spool, targets)) return 'ours'
-  // Until it ends, the background process of the former configuration acknowledges files.
+  // The background process of the former configuration acknowledges files until it ends.
   const pid = livingPid(spool, 'push')
   const lock = await tryHold(lockFileOf(spool, 'push'))
   if (lock === undefined) {
@@ -203,7 +203,7 @@ export function setTargets(spool: SpoolPaths, targets: string): void {
   writeAtomic(spool, targetsFileOf(spool), targets)
 }
 
-/** Are these the repositories of the spool? */
+/** Does the spool record these repositories? */
 export function isFor(spool: SpoolPaths, targets: string): boolean {
   return readIfExists(targetsFileOf(spool))?.text === targets
 }
@@ -221,6 +221,6 @@ function endProcess(pid: number): void {
   try {
     process.kill(pid, 'SIGTERM')
   } catch {
-    // It has ended, or belongs to another user: the lock shows whether it is running.
+    // It has ended, or it belongs to another user: the lock shows whether it is running.
   }
 }

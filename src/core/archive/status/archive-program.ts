@@ -2,7 +2,7 @@ import { accessSync, constants, existsSync, readFileSync, realpathSync, statSync
 import { dirname } from 'node:path'
 import { decodeText, textPath } from '../../../util/byte-string.ts'
 
-/** How PostgreSQL has to call pgts: by its path, because the PATH of a server is short. */
+/** How PostgreSQL calls pgts: by its path, because the PATH of a server is short. */
 export interface Caller {
   /** Absolute path of pgts. */
   readonly program: string
@@ -32,8 +32,8 @@ export function readServerEnvironment(pid: number): ServerEnvironment | undefine
 }
 
 /**
- * Reasons why a shell cannot start the program of an archive_command, each the rest of a sentence that begins with
- * `archive_command`. PostgreSQL does not count such calls as failures: the shell ends with 126 or 127, the archiver exits,
+ * Reasons why a shell cannot start the program of an archive_command; each continues a sentence that begins with
+ * `archive_command`. PostgreSQL does not count such calls as failures: the shell exits with 126 or 127, the archiver exits,
  * and pg_stat_archiver does not change.
  *
  * @param server absent: names without a path are not looked up
@@ -73,7 +73,7 @@ function problemOf(program: string, lookup: Lookup): string[] {
   return [`starts ${program}, which is in no directory of the server's PATH (${search}): write its absolute path`]
 }
 
-/** The launcher of pgts starts Node from PGTS_NODE, else from the PATH. */
+/** bin/pgts starts Node from PGTS_NODE, else from the PATH. */
 function nodeProblem(program: string, { search, node }: Lookup): string[] {
   if (!isLauncher(program)) return []
   if (node !== '') {
@@ -86,7 +86,7 @@ function nodeProblem(program: string, { search, node }: Lookup): string[] {
   ]
 }
 
-/** Does this path lead to `bin/pgts` of an installation? */
+/** Is this `bin/pgts` of an installation, or a link to it? */
 function isLauncher(program: string): boolean {
   try {
     const path = decodeText(realpathSync.native(textPath(program), { encoding: 'buffer' }))
@@ -122,7 +122,7 @@ interface Word {
   readonly assigns: boolean
 }
 
-/** Words of a shell command: quotes are removed, nothing is expanded. A comment ends it. */
+/** Words of a shell command, up to a comment. Quotes are removed, nothing is expanded. */
 function wordsOf(command: string): Word[] {
   const words: Word[] = []
   let leading = true

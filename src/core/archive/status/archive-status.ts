@@ -24,7 +24,7 @@ export interface ArchiveStatus {
     readonly first?: string
     readonly last?: string
     readonly oldestSeconds?: number
-    /** Stored in the repositories; PostgreSQL has not asked yet. */
+    /** Stored in the repositories; PostgreSQL has not called archive-push for them yet. */
     readonly acknowledged: number
   }
   /** WAL that is not stored yet. `of`: up to the position of the server, or (server down) waiting files. */
@@ -56,11 +56,11 @@ export interface ArchiveStatus {
   readonly findings: readonly Finding[]
 }
 
-/** Age of the oldest waiting file from which on it is reported. */
+/** Age from which the oldest waiting file is reported. */
 const PATIENCE_MS = 60_000
-/** Window of a rate that is computed from archive_status. */
+/** Period of a rate that is computed from archive_status. */
 const RATE_MS = 600_000
-/** A spool can hold a message for every file of a long queue. */
+/** A spool can contain a message for every file of a long queue. */
 const MOST_MESSAGES = 10
 
 export function archiveStatus(
@@ -166,7 +166,7 @@ function rateOf({ spool, queue, server, nowMs }: ArchivingFacts): ArchiveStatus[
   if (own !== undefined && own.ms > 0) return { files: own.files, bytes: own.bytes, seconds: Math.round(own.ms / 1000) }
   if (queue === undefined) return undefined
   const times = [...queue.done].flatMap(([file, ms]) => (isWalSegment(file) ? [ms] : []))
-  // A checkpoint removes old marks: the oldest one is the start of the window.
+  // A checkpoint removes old `.done` files: the period starts with the oldest one.
   const fromMs = Math.max(nowMs - RATE_MS, Math.min(...times))
   const files = times.filter((ms) => ms > fromMs).length
   const seconds = Math.round((nowMs - fromMs) / 1000)

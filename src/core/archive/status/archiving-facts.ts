@@ -10,7 +10,7 @@ import { readReadyQueue } from '../push/ready-queue.ts'
 import { readIfExists, spoolPaths } from '../spool/spool-files.ts'
 import { livingPid } from '../spool/spool-lock.ts'
 
-/** Where the files of archiving are. */
+/** Paths of the files of archiving. */
 export interface ArchivingPlace extends Caller {
   /** pg1-path, byte string. */
   readonly pgPath: string
@@ -59,11 +59,11 @@ export interface QueueFacts {
   readonly bytes: number
   readonly first?: string
   readonly last?: string
-  /** When PostgreSQL marked the first of them. */
+  /** When PostgreSQL created the `.ready` file of the first. */
   readonly sinceMs?: number
-  /** Files that are stored, and for which PostgreSQL has not asked yet. */
+  /** Files that are stored, and for which PostgreSQL has not called archive-push yet. */
   readonly acknowledged: number
-  /** Files that PostgreSQL regards as archived (`.done`), as far as their marks still exist. */
+  /** Files with a `.done` file, with its time: PostgreSQL regards them as archived. */
   readonly done: ReadonlyMap<string, number>
   readonly ready: ReadonlySet<string>
 }
@@ -91,7 +91,7 @@ export interface SpoolMessage extends FileEvent {
 }
 
 /**
- * Collect all facts. Those that cannot be read are left out: this is called when something is wrong already.
+ * Collect all facts. Facts that cannot be read are left out: this is called after another error.
  *
  * @throws PgtsError when the server is given and its connection fails
  */
@@ -169,7 +169,7 @@ function readQueue({ pgPath, spoolPath, stanza }: ArchivingPlace): QueueFacts | 
     const done = new Map<string, number>()
     for (const name of namesIn(`${walPath}/archive_status`)) {
       if (!name.endsWith('.done')) continue
-      // The mark was renamed: the ctime is the time of that.
+      // PostgreSQL renames `.ready` to `.done`, which sets the ctime.
       const stat = statSync(pathOf(`${walPath}/archive_status/${name}`), { throwIfNoEntry: false })
       if (stat !== undefined) done.set(name.slice(0, -5), stat.ctimeMs)
     }

@@ -4,7 +4,7 @@ import { bytesToText, decodeUtf8, textPath } from '../../../util/byte-string.ts'
 import { formatSize } from '../../../util/format-size.ts'
 import type { ArchivingFacts, QueueFacts, ServerArchiving, SpoolFacts } from './archiving-facts.ts'
 
-/** Where WAL is stuck. */
+/** The part of archiving that has a fault. */
 export type Layer =
   | 'server'
   | 'archive_mode'
@@ -20,24 +20,24 @@ export type Layer =
 
 export interface Finding {
   readonly layer: Layer
-  /** The fact, and what to do next. */
+  /** The fact and the next step. */
   readonly text: string
 }
 
-/** The segment that is waited for; without one, every layer is examined. */
+/** The awaited segment; without one, every layer is examined. */
 export interface Wanted {
   readonly segment?: string
-  /** archive-timeout, or the age from which on a waiting file is reported, ms. */
+  /** archive-timeout, or the age from which a waiting file is reported, ms. */
   readonly patienceMs?: number
 }
 
-/** A push that takes longer than this is reported. */
+/** A push that takes longer is reported. */
 const SLOW_MS = 10_000
 
 const DROPPED = /^dropped WAL file/
 
 /**
- * Why WAL is not archived, the likeliest cause first; empty: no fault is known. Each finding is a fact with the next step.
+ * Why WAL is not archived, the most likely cause first; empty: no fault is known.
  */
 export function diagnose(facts: ArchivingFacts, wanted: Wanted = {}): Finding[] {
   const findings: Finding[] = []
@@ -85,7 +85,7 @@ function settings({ mode, library, command }: ServerArchiving, caller: Caller): 
   ]
 }
 
-/** Faults of an archive_command that can be found without running it. */
+/** Faults of an archive_command that are found without running it. */
 function commandText({ command: bytes, environment }: ServerArchiving, { stanza, pgPath }: ArchivingFacts): Finding[] {
   const command = decodeUtf8(bytes)
   if (command === '' || command === '(disabled)') return []
@@ -148,11 +148,11 @@ function background(spool: SpoolFacts, queue: QueueFacts | undefined, nowMs: num
   const { status, pushPid } = spool
   // The status of a process that has ended is stale.
   const alive = pushPid !== undefined && status !== undefined
-  for (const { key, trouble } of alive ? status.repositories : []) {
-    if (trouble === undefined) continue
+  for (const { key, trouble: outage } of alive ? status.repositories : []) {
+    if (outage === undefined) continue
     findings.push({
       layer: 'repository',
-      text: `storing in repo${key} has been failing for ${ago(nowMs - trouble.sinceMs)}, ${trouble.failures} attempts so far: ${firstLine(trouble.message)}`,
+      text: `storing in repo${key} has been failing for ${ago(nowMs - outage.sinceMs)}, ${outage.failures} attempts so far: ${firstLine(outage.message)}`,
     })
   }
   const oldest = alive ? status.inHand[0] : undefined

@@ -9,7 +9,7 @@ export interface FileEvent {
   readonly timeMs: number
 }
 
-/** What the background process of archive-push reports about itself, in `pgts/status.json` of the spool. */
+/** `pgts/status.json` of the spool: the state of the background process of archive-push. */
 export interface PushStatus {
   readonly pid: number
   /** `blocked`: it cannot work now. `ended`: the process has ended. Both with the reason in `why`. */
@@ -18,7 +18,7 @@ export interface PushStatus {
   readonly startedMs: number
   readonly updatedMs: number
   readonly queue: {
-    /** Waiting files, without those that are stored and that PostgreSQL has not asked about. */
+    /** Waiting files, without acknowledged ones. */
     readonly files: number
     readonly bytes: number
     readonly first?: string
@@ -52,7 +52,7 @@ export interface PushStatus {
 
 const FORMAT = 1
 
-/** undefined: no background process has worked here, or the file has another format. */
+/** undefined: the file does not exist, or has another format. */
 export function readPushStatus(spool: SpoolPaths): PushStatus | undefined {
   const file = readIfExists(statusFileOf(spool))
   if (file === undefined) return undefined
