@@ -27,7 +27,7 @@ import { until } from '../support/until.ts'
 /** More than the queue holds. */
 const SEGMENTS = 14
 
-// Room for two segments, on another file system than the server.
+// Space for two segments, on another file system than the server.
 const disk = smallDisk('2500k')
 
 /** Segments with a row each. */
@@ -38,7 +38,7 @@ async function writeSegments(cluster: Cluster, count: number): Promise<void> {
   }
 }
 
-/** In the background, so that a segment costs a shell and not a Node. */
+/** In the background, so that a segment starts a shell and not Node. */
 const ARCHIVING = { 'archive-async': 'y', 'process-max': '2' }
 
 async function aSiteToRestore(options: Parameters<typeof aSite>[0] = {}): Promise<Site> {
@@ -55,7 +55,7 @@ async function aSiteToRestore(options: Parameters<typeof aSite>[0] = {}): Promis
   return site
 }
 
-describe('a server that recovers', { timeout: 120_000 }, () => {
+describe('a server in recovery', { timeout: 120_000 }, () => {
   let site: Site
   let expected: DataChecksum
   beforeAll(async () => {
@@ -66,7 +66,7 @@ describe('a server that recovers', { timeout: 120_000 }, () => {
   })
   afterAll(() => site?.[Symbol.asyncDispose]())
 
-  test('takes its segments from the spool, and the background process ends with it', async () => {
+  test('takes its segments from the spool, and the background process ends after recovery', async () => {
     const replica = aReplica(site, { options: { 'archive-get-queue-max': '8MiB' } })
     await using copy = await restored(site, replica)
     const pid = await backgroundOf(replica)
@@ -85,7 +85,7 @@ describe('a server that recovers', { timeout: 120_000 }, () => {
     expect(readdirSync(join(replica.dataDir, 'pg_wal')).filter((name) => name.includes('.tmp'))).toEqual([])
   })
 
-  test('beside another one that has the same spool and stanza', async () => {
+  test('recovers beside another server with the same spool and stanza', async () => {
     const first = aReplica(site)
     const second = aReplica(site, { options: { 'spool-path': join(first.dir, 'spool') } })
     await restore(first)
@@ -99,7 +99,7 @@ describe('a server that recovers', { timeout: 120_000 }, () => {
     expect(await dataChecksum(two)).toEqual(expected)
   })
 
-  test('from a spool that cannot be used', async () => {
+  test('recovers with an unusable spool', async () => {
     const replica = aReplica(site)
     writeFileSync(join(replica.dir, 'file'), '')
     const config = readFileSync(replica.config, 'utf8')
@@ -111,7 +111,7 @@ describe('a server that recovers', { timeout: 120_000 }, () => {
     expect(copy.log()).toMatch(/WARN: WAL is not fetched ahead: .*spool directory/)
   })
 
-  test.runIf(disk !== undefined)('from a spool that is full', async () => {
+  test.runIf(disk !== undefined)('recovers with a full spool', async () => {
     const replica = aReplica(site, { options: { 'spool-path': disk! } })
     await using copy = await restored(site, replica)
     await copy.untilPrimary()
@@ -120,8 +120,8 @@ describe('a server that recovers', { timeout: 120_000 }, () => {
     expect(ways(copy, replica).ahead.size).toBeGreaterThan(0)
   })
 
-  test('across a switch of timelines, past the end that the old one went to', async () => {
-    // The first copy becomes a primary in the middle and archives its own history; the original goes on, too.
+  test('recovers across a timeline switch, although the old timeline has later WAL', async () => {
+    // The first copy becomes a primary and archives its own timeline; the original continues, too.
     const promoted = aReplica(site)
     await restore(promoted)
     const archiving = {
@@ -150,8 +150,8 @@ describe('a server that recovers', { timeout: 120_000 }, () => {
   })
 })
 
-describe('a standby that has nothing but the archive', () => {
-  test('sees what is archived, whatever happens to its background process, its spool and the repository', async () => {
+describe('a standby that reads only the archive', () => {
+  test('replays archived WAL after faults of its background process, its spool and the repository', async () => {
     await using site = await aSiteToRestore({ options: { 'compress-type': 'lz4' } })
     const { cluster } = site
     const replica = aReplica(site)
@@ -166,7 +166,7 @@ describe('a standby that has nothing but the archive', () => {
     }
     await follow('what was written first')
 
-    // A killed process leaves its number, what it was fetching, and a queue that nobody vouches for any more.
+    // A killed process leaves its process id, a partial segment, and a queue without a valid owner.
     const killed = await backgroundOf(replica)
     process.kill(killed, 'SIGKILL')
     await until('its end', () => isGone(killed))
@@ -179,7 +179,7 @@ describe('a standby that has nothing but the archive', () => {
     const second = await backgroundOf(replica)
     expect(second).not.toBe(killed)
 
-    // One that hangs holds up nothing.
+    // A process that hangs delays nothing.
     process.kill(second, 'SIGSTOP')
     try {
       await follow('what was written while it hung')
@@ -187,7 +187,7 @@ describe('a standby that has nothing but the archive', () => {
       process.kill(second, 'SIGCONT')
     }
 
-    // The repository is away for a while; the server archives and the standby asks in vain.
+    // The repository is unavailable for a while: archiving and the calls of the standby fail.
     renameSync(site.repo, `${site.repo}.away`)
     await writeSegments(cluster, 3)
     const log = standby.log().length
@@ -196,7 +196,7 @@ describe('a standby that has nothing but the archive', () => {
     renameSync(`${site.repo}.away`, site.repo)
     await follow('what was written after the repository was back')
 
-    // Its spool is removed under it, as a restore would.
+    // Its spool is removed while it runs, as by a restore.
     rmSync(replica.spool, { recursive: true })
     await follow('what was written after the spool was removed')
 
@@ -208,7 +208,7 @@ describe('a standby that has nothing but the archive', () => {
   }, 180_000)
 })
 
-test('pgbackrest archived, encrypted and with every codec, and left its own queue in the spool', async () => {
+test('a standby replays WAL that pgbackrest archived, encrypted and with every codec, beside the queue of pgbackrest in the spool', async () => {
   const secret = { 'repo1-cipher-type': 'aes-256-cbc', 'repo1-cipher-pass': 'secret' }
   await using site = await aSiteToRestore({ archiver: 'pgbackrest', options: { 'compress-type': 'gz', ...secret } })
   for (const codec of ['gz', 'lz4', 'zst', 'bz2', 'none']) {
@@ -224,7 +224,7 @@ test('pgbackrest archived, encrypted and with every codec, and left its own queu
   const replica = aReplica(site)
   await restore(replica)
 
-  // pgbackrest's own asynchronous get, called as the server would.
+  // The asynchronous archive-get of pgbackrest, called as by the server.
   const label = readFileSync(join(replica.dataDir, 'backup_label'), 'utf8')
   const first = /START WAL LOCATION: .* \(file ([0-9A-F]{24})\)/.exec(label)![1]!
   const target = join(replica.dataDir, 'pg_wal', 'RECOVERYXLOG')

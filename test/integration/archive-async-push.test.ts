@@ -32,7 +32,7 @@ async function anAsyncSite(options: SiteOptions = {}): Promise<Site> {
     ...options,
     options: { 'archive-async': 'y', 'process-max': '2', 'compress-type': 'none', ...options.options },
   })
-  // What a failed test leaves must not outlive it.
+  // Processes of a failed test must not remain.
   atEnd(() => {
     const pid = livingPid(spoolOf(site), 'push')
     if (pid !== undefined) process.kill(pid, 'SIGKILL')
@@ -55,7 +55,7 @@ function archived(site: Site, repo = site.repo): string[] {
   if (!existsSync(path)) return []
   return (
     readdirSync(path, { recursive: true, encoding: 'utf8' })
-      // A process that is killed leaves a temporary file.
+      // A killed process leaves a temporary file.
       .map((name) => /([0-9A-F]{24})-[0-9a-f]{40}(?:\.(?:gz|lz4|zst|bz2))?$/.exec(name)?.[1])
       .filter((name) => name !== undefined)
       .sort()
@@ -66,7 +66,7 @@ function waiting(site: Site): string[] {
   return readdirSync(join(site.cluster.dataDir, 'pg_wal', 'archive_status')).filter((name) => name.endsWith('.ready'))
 }
 
-/** Write and switch so often; answers the names of the segments. */
+/** Write and switch this number of times; returns the names of the segments. */
 async function segments(site: Site, count: number): Promise<string[]> {
   const names: string[] = []
   for (let i = 0; i < count; i++) {
@@ -82,7 +82,7 @@ async function segments(site: Site, count: number): Promise<string[]> {
 async function untilArchived(site: Site, names: readonly string[]): Promise<void> {
   await until('all segments in the archive', () => names.every((name) => archived(site).includes(name)), site)
   await until('PostgreSQL to know', () => waiting(site).length === 0, site)
-  // Never twice, under whatever checksum.
+  // Each segment once, whatever its checksum.
   expect(new Set(archived(site)).size).toBe(archived(site).length)
 }
 
@@ -93,7 +93,7 @@ function lastSegment(site: Site): string {
     .slice(0, 24)
 }
 
-test('a server archives through the background process, and pgbackrest finds all of it', async () => {
+test('a server archives through the background process, and pgbackrest verifies the archive', async () => {
   await using site = await anAsyncSite()
   await untilArchived(site, await segments(site, 12))
   const spool = spoolOf(site)
@@ -101,12 +101,12 @@ test('a server archives through the background process, and pgbackrest finds all
   await until('the status', () => readPushStatus(spool)?.state === 'idle', site)
   expect(readPushStatus(spool)).toMatchObject({ queue: { files: 0 }, repositories: [{ key: 1 }] })
   expect(asyncLog(site)).toMatch(/push \d+ WAL file\(s\) to archive/)
-  // Idle, it holds no lock: the other program archives beside it.
+  // It holds no lock while idle, so the other program can archive.
   await site.pgbackrestOk('check')
   await site.verifiedByPgbackrest()
 })
 
-test('killed at any moment, the background process leaves nothing that is wrong', async () => {
+test('a background process that is killed at any time loses no segment, and pgbackrest verifies the archive', async () => {
   await using site = await anAsyncSite()
   const spool = spoolOf(site)
   const names: string[] = []
@@ -125,13 +125,13 @@ test('killed at any moment, the background process leaves nothing that is wrong'
   await site.verifiedByPgbackrest()
 })
 
-test('what another cluster left in the spool is not believed, nor an ok for an earlier file of the name', async () => {
+test('an ok of another cluster or of an earlier file with the same name is ignored', async () => {
   await using site = await anAsyncSite({ conf: { archive_command: 'false' } })
   await segments(site, 2)
   const name = lastSegment(site)
   const spool = spoolOf(site)
   const push = (file: string) => site.pgts(['archive-push', `pg_wal/${file}`], { cwd: site.cluster.dataDir })
-  // pgbackrest's, or whoever's: nothing says for which cluster they are.
+  // Written by another program: their cluster is unknown.
   for (const path of [spool.out, spool.in]) mkdirSync(path, { recursive: true })
   writeFileSync(join(spool.out, `${name}.ok`), '')
   writeFileSync(join(spool.out, 'global.error'), '47\nan error of long ago')
@@ -141,7 +141,7 @@ test('what another cluster left in the spool is not believed, nor an ok for an e
   expect(archived(site)).toContain(name)
   expect(readdirSync(spool.in)).toEqual([])
 
-  // The spool is ours now, and nobody is there who would tidy up.
+  // The spool has the signature of this cluster, and no background process runs.
   process.kill(livingPid(spool, 'push')!, 'SIGKILL')
   await until('its end', () => livingPid(spool, 'push') === undefined)
   renameSync(
@@ -158,7 +158,7 @@ test('what another cluster left in the spool is not believed, nor an ok for an e
   expect(archived(site)).toContain(next)
 })
 
-test('an error names the repository, and one that was renamed to ok skips the file with a warning', async () => {
+test('an .error names the repository, and renamed to .ok it skips the file with a warning', async () => {
   await using site = await anAsyncSite({ conf: { archive_command: 'false' } })
   await segments(site, 1)
   const name = lastSegment(site)
@@ -177,13 +177,13 @@ test('an error names the repository, and one that was renamed to ok skips the fi
   expect(skipped.stdout).toMatch(/WARN: .*skipped by the operator.*\[055\]/s)
   rmSync(join(spool.out, `${name}.ok`))
 
-  // It comes back by itself, without anybody asking.
+  // The background process retries without a call of archive-push.
   renameSync(join(site.dir, 'archive'), join(site.repo, 'archive'))
   await until('another try', () => archived(site).includes(name), site)
   expect(await push()).toMatchObject({ code: 0, stdout: '' })
 })
 
-test('a spool that cannot be used does not stop archiving, whatever is wrong with it', async () => {
+test('an unusable spool does not stop archiving, whatever its fault', async () => {
   const disk = smallDisk('1m')
   await using site = await anAsyncSite(disk === undefined ? {} : { options: { 'spool-path': disk } })
   const spool = disk ?? join(site.dir, 'spool')
@@ -218,7 +218,7 @@ test('a spool that cannot be used does not stop archiving, whatever is wrong wit
   await until('the background process', () => livingPid(paths, 'push') !== undefined, site)
   await killBackground()
   if (disk !== undefined) {
-    // Full while nobody works there.
+    // Full while no background process runs.
     expect(() => writeFileSync(fill, Buffer.alloc(4 << 20))).toThrow('ENOSPC')
     await pushed(/ENOSPC/)
     rmSync(fill)
@@ -239,7 +239,7 @@ test('a spool that cannot be used does not stop archiving, whatever is wrong wit
   await pushed(/ENOTDIR|EEXIST/)
 }, 120_000)
 
-test('of two repositories the one that fails is named, the other gets all, and it catches up when it is back', async () => {
+test('with two repositories the error names the failing one, the other gets every segment, and the failing one catches up', async () => {
   const second = join(makeTestDir('second'), 'repo')
   await using site = await anAsyncSite({ options: { 'repo2-path': second } })
   await untilArchived(site, await segments(site, 2))
@@ -256,7 +256,7 @@ test('of two repositories the one that fails is named, the other gets all, and i
   expect(archived(site, second)).toEqual(archived(site))
 }, 120_000)
 
-test('two calls for one segment at once both succeed, and store it once', async () => {
+test('two concurrent calls for one segment succeed, and the segment is stored once', async () => {
   await using site = await anAsyncSite({ conf: { archive_command: 'false' } })
   await segments(site, 1)
   const name = lastSegment(site)
@@ -265,7 +265,7 @@ test('two calls for one segment at once both succeed, and store it once', async 
   expect(archived(site)).toEqual([name])
 })
 
-test('a queue that is too long is dropped as a whole although a push hangs, and is warned of before', async () => {
+test('a queue above archive-push-queue-max is dropped as a whole although a push hangs, after a warning', async () => {
   await using site = await anAsyncSite({
     conf: { archive_command: 'false' },
     options: { 'archive-push-queue-max': '8MiB', 'archive-timeout': '60s' },
@@ -287,7 +287,7 @@ test('a queue that is too long is dropped as a whole although a push hangs, and 
     )
   }
 
-  // The process ends although its threads are stuck where nothing reaches them.
+  // The process ends although its threads are blocked in the kernel.
   process.kill(livingPid(spool, 'push')!, 'SIGTERM')
   await until('the end of the background process', () => livingPid(spool, 'push') === undefined, site)
   const status = execFileSync('sh', [
@@ -300,7 +300,7 @@ test('a queue that is too long is dropped as a whole although a push hangs, and 
 })
 
 /**
- * A file lease (fcntl F_SETLEASE) of another process, which does not give it up: opening the file hangs in the kernel, for 45
+ * A file lease (fcntl F_SETLEASE) of another process, which does not release it: opening the file hangs in the kernel, for 45
  * seconds by default, as on a file server that does not answer.
  */
 async function holdLease(path: string): Promise<Disposable> {

@@ -19,7 +19,7 @@ async function reconfigure(site: Site, name: string, value: string): Promise<voi
   await until(`${name} to change`, async () => (await site.cluster.query(`show ${name}`))[0]?.[name] === value)
 }
 
-/** One line, as the words of a finding may be broken anywhere. */
+/** As one line, because a finding may be wrapped anywhere. */
 const plain = (text: string) => text.replace(/\s+/g, ' ')
 
 async function failingCheck(site: Site): Promise<string> {
@@ -39,8 +39,8 @@ async function status(site: Site): Promise<Status> {
 const hasFailed = (site: Site) => async () =>
   (await site.cluster.query(`select 1 from pg_stat_archiver where failed_count > 0`)).length > 0
 
-describe('check names the layer at fault', () => {
-  test('in archive_command: it fails, starts nothing, names another stanza or file, or stores elsewhere', async () => {
+describe('check names the layer with the fault', () => {
+  test('archive_command: it fails, cannot be started, has another stanza or file, or another repository', async () => {
     await using site = await aSite({ walSegsizeMb: 1, conf: { archive_command: 'false # pgts' } })
     await site.pgtsOk('stanza-create')
     const right = `'${(await ownCommand(site)).join(' ')}'`
@@ -68,7 +68,7 @@ describe('check names the layer at fault', () => {
     )
     expect((await status(site)).findings[0]).toMatchObject({ layer: 'archive_command' })
     await reconfigure(site, 'archive_command', 'true # pgts')
-    // An archiver whose command could not be started ends, and the next one is started when somebody connects, at most
+    // An archiver whose command could not be started ends, and the next one is started at a connection, at most
     // every ten seconds; check connects.
     let elsewhere = ''
     await until('the server to archive again', async () => {
@@ -79,7 +79,7 @@ describe('check names the layer at fault', () => {
     expect(right).toContain('archive-push')
   }, 120_000)
 
-  test('a command that does not come to an end', async () => {
+  test('archive_command: it does not end', async () => {
     await using site = await aSite({ walSegsizeMb: 1, conf: { archive_command: 'sleep 600 # pgts' } })
     await site.pgtsOk('stanza-create')
     expect(await failingCheck(site)).toMatch(
@@ -87,7 +87,7 @@ describe('check names the layer at fault', () => {
     )
   })
 
-  test('archiving that an operator stopped, a repository that cannot be written', async () => {
+  test('a stop file, a repository that cannot be written', async () => {
     await using site = await aSite({ walSegsizeMb: 1 })
     await site.pgtsOk('stanza-create')
     const stop = join(site.dir, 'lock', 'main.stop')
@@ -110,7 +110,7 @@ describe('check names the layer at fault', () => {
     }
   })
 
-  test('what the background process says, and a queue that was dropped', async () => {
+  test('the background process, and a dropped queue', async () => {
     await using site = await aSite({
       walSegsizeMb: 1,
       conf: { archive_command: 'false # pgts' },
@@ -156,7 +156,7 @@ describe('check names the layer at fault', () => {
 })
 
 describe('archive-status', () => {
-  test('tells a good day in text and JSON, with and without a server', async () => {
+  test('reports working archiving as text and JSON, with and without a server', async () => {
     await using site = await aSite({ walSegsizeMb: 1, conf: { wal_keep_size: '64MB' } })
     await site.pgtsOk('stanza-create')
     await site.pgtsOk('check')
@@ -179,7 +179,7 @@ describe('archive-status', () => {
     expect(down['lastSuccess']).toMatchObject({ file: expect.stringMatching(/^[0-9A-F]{24}$/) as string })
   })
 
-  test('says archive_mode off, and refuses only where it cannot look', async () => {
+  test('reports archive_mode off, and fails only if it cannot read pg_wal', async () => {
     await using site = await aSite({ conf: { archive_mode: 'off' } })
     const off = await status(site)
     expect(off).toMatchObject({ state: 'trouble', findings: [{ layer: 'archive_mode' }] })
@@ -193,7 +193,7 @@ describe('archive-status', () => {
   })
 })
 
-/** The archive_command that works, as words. */
+/** The working archive_command, as arguments. */
 async function ownCommand(site: Site): Promise<string[]> {
   const { pgtsProgram } = await import('../support/postgres/postgres.ts')
   return [`'${pgtsProgram()}'`, `--config=${site.config}`, '--stanza=main', 'archive-push', '%p']

@@ -36,7 +36,7 @@ async function until(what: string, test: () => boolean | Promise<boolean>): Prom
   throw new Error(`timeout while waiting for ${what}`)
 }
 
-/** A copy of the running cluster without its WAL, in the way of every backup program. */
+/** A copy of the running cluster without its WAL, taken in backup mode. */
 async function copyOnline(site: Site, version: ServerVersion): Promise<string> {
   const { cluster } = site
   const [start, stop] =
@@ -72,7 +72,7 @@ test.each(SERVER_VERSIONS)('PostgreSQL %i archives through pgts, and a copy reco
   await until(`${last} in the archive`, () => archived(site, `${version}-1`).some((name) => name.includes(last)))
   await cluster.kill()
 
-  // The copy has no WAL of its own: all of it comes through archive-get, and its new timeline goes through archive-push.
+  // The copy has no WAL: it reads WAL with archive-get, and archives its new timeline with archive-push.
   const config = join(dir, '..', 'pgbackrest.conf')
   writeFileSync(config, readFileSync(site.config, 'utf8').replaceAll(cluster.dataDir, dir))
   const program = `'${pgtsProgram()}' --config=${config} --stanza=main`
@@ -110,7 +110,7 @@ test('a promoted server archives the unfinished segment of its old timeline', as
 })
 
 describe('archive-push', () => {
-  test('speaks to the log of the server in one line and a hint', async () => {
+  test('writes one line and a hint to the log of the server', async () => {
     await using site = await aSite({ conf: { archive_command: 'false' } })
     const segment = '000000010000000000000001'
     const run = (...args: string[]) => site.pgts(['archive-push', ...args], { cwd: site.cluster.dataDir })
@@ -137,7 +137,7 @@ describe('archive-push', () => {
     expect(await run(`pg_wal/${segment}`)).toMatchObject({ code: 62 })
   })
 
-  test('drops WAL when the queue is too long and that is wanted', async () => {
+  test('drops WAL when the queue exceeds archive-push-queue-max', async () => {
     await using site = await aSite({ conf: { archive_command: 'false' } })
     await site.pgtsOk('stanza-create')
     await site.cluster.query('select txid_current()')
@@ -151,7 +151,7 @@ describe('archive-push', () => {
     expect(dropped.code).toBe(0)
     expect(dropped.stdout).toContain(`dropped WAL file '${file}' because archive queue exceeded 16MiB`)
     expect(archived(site, '15-1')).toEqual([])
-    // After a promotion the first file that waits is a timeline history file, which is no measure for the others.
+    // After a promotion the first waiting file is a timeline history file, whose size is not that of the others.
     const history = join(site.cluster.dataDir, 'pg_wal/00000001.history')
     const mark = join(site.cluster.dataDir, 'pg_wal/archive_status/00000001.history.ready')
     writeFileSync(history, '1\t0/3000000\tno recovery target specified\n')
@@ -166,7 +166,7 @@ describe('archive-push', () => {
 })
 
 describe('archive-get', () => {
-  test('answers 1 when the segment is not there, and hands over nothing that is damaged', async () => {
+  test('exits with 1 for a missing segment, and returns no damaged segment', async () => {
     await using site = await aSite({ options: { 'compress-type': 'none' } })
     await site.pgtsOk('stanza-create')
     await site.pgtsOk('check')
@@ -191,7 +191,7 @@ describe('archive-get', () => {
     expect(existsSync(target)).toBe(false)
   })
 
-  test('refuses a restored cluster that lost its backup_label', async () => {
+  test('refuses a restored cluster whose backup_label is missing', async () => {
     await using site = await aSite()
     await site.pgtsOk('stanza-create')
     await site.pgtsOk('backup')
@@ -199,14 +199,14 @@ describe('archive-get', () => {
     await site.pgtsOk('--delta', 'restore')
     rmSync(join(site.cluster.dataDir, 'backup_label'))
     const result = await site.pgts(['archive-get', '000000010000000000000001', join(site.dir, 'x')])
-    // It would recover from the archive, so that PostgreSQL must stop.
+    // It would recover from the archive, so PostgreSQL must stop.
     expect(result.code).toBe(200)
     expect(result.stdout).toMatch(/\[029\] .*its backup_label is missing.*HINT: /s)
   })
 })
 
 describe('check', () => {
-  test('says where the segment arrived', async () => {
+  test('logs where the segment is stored', async () => {
     await using site = await aSite()
     await site.pgtsOk('stanza-create')
     expect((await site.pgtsOk('check')).stdout).toBe('')
@@ -237,7 +237,7 @@ describe('check', () => {
     await using site = await aSite({ version: 17 })
     await site.pgtsOk('stanza-create')
     await site.cluster.stop()
-    // PostgreSQL itself refuses both from 16 on, and without a library file the archiver only complains.
+    // From 16 on PostgreSQL refuses both settings, and without a library file the archiver only logs an error.
     appendFileSync(join(site.cluster.dataDir, 'postgresql.conf'), `archive_command = ''\narchive_library = 'nothing'\n`)
     await site.cluster.start()
     const result = await site.pgts(['check'])
@@ -245,7 +245,7 @@ describe('check', () => {
     expect(result.stdout).toContain(`archive_library is 'nothing'`)
   })
 
-  test('knows a standby when it sees one', async () => {
+  test('detects a standby', async () => {
     await using site = await aSite()
     const { cluster } = site
     await site.pgtsOk('stanza-create')
@@ -274,7 +274,7 @@ describe('check', () => {
     expect(twins.stdout).toContain('pg1 and pg2 are both primaries')
   })
 
-  test('tells why nothing arrives', async () => {
+  test('reports why no segment is archived', async () => {
     await using site = await aSite({ conf: { archive_command: 'false # pgts' } })
     await site.pgtsOk('stanza-create')
     await site.cluster.query('select pg_switch_wal()')
@@ -284,7 +284,7 @@ describe('check', () => {
     expect(result.stdout).toMatch(/HINT: archive_command failed last for [0-9A-F]{24}.*&& false # pgts/)
   })
 
-  test('without a stanza in the repository, or without a server', async () => {
+  test('fails without a stanza in the repository, or without a server', async () => {
     await using site = await aSite()
     const missing = await site.pgts(['check'])
     expect(missing.code).toBe(55)
@@ -297,7 +297,7 @@ describe('check', () => {
 })
 
 describe('stanza-create', () => {
-  test('is idempotent, and works without a running server', async () => {
+  test('succeeds again for an existing stanza, and without a running server', async () => {
     await using site = await aSite()
     const first = await site.pgtsOk('--log-level-console=info', 'stanza-create')
     expect(first.stdout).toContain(`stanza-create for stanza 'main' on repo1`)
@@ -311,7 +311,7 @@ describe('stanza-create', () => {
     expect(existsSync(join(site.repo, 'backup/main/backup.info'))).toBe(true)
   })
 
-  test('refuses the stanza of another cluster, and waits for nobody', async () => {
+  test('refuses the stanza of another cluster without waiting', async () => {
     await using site = await aSite()
     await site.pgtsOk('stanza-create')
     await using other = await aSite()

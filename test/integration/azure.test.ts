@@ -33,9 +33,9 @@ afterAll(async () => {
   for (const one of closed) await one[Symbol.asyncDispose]()
 })
 
-/** The container as Microsoft's own client sees it. */
+/** The container in the client of Microsoft. */
 function microsofts(): ContainerClient {
-  // `tlsOptions` is passed on to what sends the requests, though its type does not know of it.
+  // `tlsOptions` is passed to the HTTP client, although its type does not have it.
   const trusting = { userAgentOptions: {}, tlsOptions: { ca: readFileSync(azurite.caFile) } }
   const credential = new StorageSharedKeyCredential(azurite.account, azurite.key)
   return new ContainerClient(`${serviceUrl()}/${CONTAINER}`, newPipeline(credential, trusting))
@@ -60,7 +60,7 @@ async function open(changed: Partial<AzureDescription>): Promise<ObjectClient> {
 
 objectClientLaws(() => open({}))
 
-/** Every kind of request, so that what is wrong for all is said by all. */
+/** Every kind of request, because each must report an error that concerns all. */
 function everyRequest(client: ObjectClient): [string, () => Promise<unknown>][] {
   return [
     ['head', () => client.head('x')],
@@ -76,8 +76,8 @@ async function expectAll(client: ObjectClient, error: object): Promise<void> {
   for (const [what, request] of everyRequest(client)) await expect(request(), what).rejects.toMatchObject(error)
 }
 
-describe('what operators get wrong', () => {
-  test('a wrong key', async () => {
+describe('a configuration error in azure', () => {
+  test('with a wrong key is an access error', async () => {
     const client = await open({ credential: { type: 'shared', key: Buffer.from('not the key').toString('base64') } })
     await expectAll(client, {
       code: 'access',
@@ -85,7 +85,7 @@ describe('what operators get wrong', () => {
     })
   })
 
-  test('a key that is not base64, or no signature, is refused before anything is sent', async () => {
+  test('with a key that is not base64, or an invalid signature, is reported before a request is sent', async () => {
     await expect(open({ credential: { type: 'shared', key: 'sv=2024&sig=x' } })).rejects.toMatchObject({
       code: 'option-invalid-value',
       message: 'repo1-azure-key is not base64',
@@ -96,7 +96,7 @@ describe('what operators get wrong', () => {
     })
   })
 
-  test('a container that is not there', async () => {
+  test('with a missing container names the container', async () => {
     const client = await open({ container: 'nowhere' })
     const error = {
       code: 'path-missing',
@@ -111,7 +111,7 @@ describe('what operators get wrong', () => {
     ])
   })
 
-  test('an account that is not there', async () => {
+  test('with an unknown account names the account', async () => {
     const client = await open({ serviceUrl: serviceUrl().replace(/[^/]*$/, 'nobody') })
     await expect(client.head('x')).rejects.toMatchObject({
       code: 'path-missing',
@@ -119,16 +119,16 @@ describe('what operators get wrong', () => {
     })
   })
 
-  test('certificates that are not trusted, and how they are', async () => {
+  test('with an untrusted certificate names the option that makes it trusted', async () => {
     const access = { verifyTls: true, stallMs: 30_000 }
     const error: unknown = await (await open({ access })).head('x').catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: 'service', hints: [expect.stringContaining('repo-storage-ca-file')] })
-    expect(error, 'asking again does not help').not.toBeInstanceOf(RetryableStoreError)
+    expect(error, 'a retry does not help').not.toBeInstanceOf(RetryableStoreError)
     const trusting = await open({ access: { ...access, verifyTls: false } })
     expect(await trusting.head('not there')).toBeUndefined()
   })
 
-  test('nobody at the port, or no such host: may pass', async () => {
+  test('with a closed port or an unknown host is a retryable error', async () => {
     for (const url of ['https://127.0.0.1:1/pgts', 'https://nowhere.invalid/pgts']) {
       const error: unknown = await (await open({ serviceUrl: url })).head('x').catch((caught: unknown) => caught)
       expect(error, url).toBeInstanceOf(RetryableStoreError)
@@ -136,7 +136,7 @@ describe('what operators get wrong', () => {
     }
   })
 
-  test('no error says the key, the account or the signature', async () => {
+  test('never shows the key, the account or the signature', async () => {
     const token = signature({ expiresInS: -60 })
     for (const client of [await open({ credential: { type: 'sas', token } }), await open({ container: 'nowhere' })]) {
       for (const [what, request] of everyRequest(client)) {
@@ -170,7 +170,7 @@ function signature({ permissions = 'racwdlt', expiresInS = 3600, blobName = '' }
 }
 
 describe('shared access signatures', () => {
-  test.each(['', '?'])('all that a repository does, with "%s" in front', async (front) => {
+  test.each(['', '?'])('allow every operation of a repository, with the prefix "%s"', async (front) => {
     const client = await open({ credential: { type: 'sas', token: `${front}${signature()}\n` }, tags: { team: 'db' } })
     await client.put('sas/a', text('by signature'), data)
     expect(await client.head('sas/a')).toMatchObject({ sizeBytes: 12 })
@@ -183,27 +183,27 @@ describe('shared access signatures', () => {
     expect(await namesBelow(client, 'sas/')).toEqual([])
   })
 
-  test('expired: says so', async () => {
+  test('that are expired are reported as expired', async () => {
     await expectAll(await open({ credential: { type: 'sas', token: signature({ expiresInS: -60 }) } }), {
       code: 'access',
       hints: expect.arrayContaining([expect.stringContaining('repo1-azure-key')]),
     })
   })
 
-  test('one that may not remove: each name stays, with the reason', async () => {
+  test('without permission to remove keep each name and report the reason', async () => {
     const client = await open({ credential: { type: 'sas', token: signature({ permissions: 'rcwl' }) } })
     await admin.put('kept/a', text('x'), data)
     await admin.put('kept/b', text('x'), data)
     const outcome = await client.removeBatch(['kept/a', 'kept/b']).catch((error: unknown) => error)
-    // The service may refuse the batch, or each name in it.
+    // The service refuses the batch or each name in it.
     if (outcome instanceof Error) expect(outcome).toMatchObject({ code: 'access' })
     else expect(outcome).toMatchObject([{ name: 'kept/a', reason: expect.stringContaining('403') }, { name: 'kept/b' }])
     expect(await namesBelow(admin, 'kept/')).toEqual(['kept/a', 'kept/b'])
   })
 })
 
-describe('what is stored', () => {
-  test('tags are on what was put and on what was uploaded', async () => {
+describe('stored blobs', () => {
+  test('have tags after put and after upload', async () => {
     const client = await open({ tags: { team: 'db', 'cost centre': '42' } })
     await client.put('tags/put', text('x'), data)
     const upload = await client.upload('tags/uploaded', data)
@@ -213,8 +213,8 @@ describe('what is stored', () => {
       expect((await microsofts().getBlobClient(name).getTags()).tags, name).toEqual({ team: 'db', 'cost centre': '42' })
   })
 
-  test('blocks that another program left under the name do not stand in the way', async () => {
-    // As pgbackrest names its blocks.
+  test('can be uploaded although another program left uncommitted blocks of the name', async () => {
+    // Block names of pgbackrest.
     await microsofts().getBlockBlobClient('left').stageBlock('0123456789ABCDEFx0000000', 'left by a crash', 15)
     const upload = await admin.upload('left', data)
     await upload.part(1, text('new '))
@@ -224,7 +224,7 @@ describe('what is stored', () => {
   })
 })
 
-describe('managed identity', () => {
+describe('a managed identity', () => {
   let server: Server
   let asked: { url: URL; headers: NodeJS.Dict<string | string[]> }[] = []
   let answer: { status: number; body: string }
@@ -242,7 +242,7 @@ describe('managed identity', () => {
     header: 'app secret',
   })
 
-  test('one token for many requests, for this account, with the header that the platform announced', async () => {
+  test('uses one token for many requests, for this account, with the header of the platform', async () => {
     asked = []
     answer = { status: 200, body: JSON.stringify({ access_token: jwt(), expires_in: '3600' }) }
     const client = await open({ credential: { type: 'auto', service: identity(), clientId: 'the second' } })
@@ -259,7 +259,7 @@ describe('managed identity', () => {
     expect(asked[0]!.url.searchParams.get('client_id')).toBe('the second')
   })
 
-  test('a machine without an identity', async () => {
+  test('that does not exist is reported', async () => {
     answer = {
       status: 400,
       body: JSON.stringify({ error: 'invalid_request', error_description: 'Identity not found' }),
@@ -272,13 +272,13 @@ describe('managed identity', () => {
     })
   })
 
-  test('a service that is busy may be asked again', async () => {
+  test('is requested again when the service is busy', async () => {
     answer = { status: 429, body: '{}' }
     const client = await open({ credential: { type: 'auto', service: identity(), clientId: 'the second' } })
     await expect(client.head('x')).rejects.toBeInstanceOf(RetryableStoreError)
   })
 
-  test('no token goes where there is no TLS', async () => {
+  test('sends no token without TLS', async () => {
     await expect(
       open({
         serviceUrl: 'http://127.0.0.1:1/pgts',
@@ -288,7 +288,7 @@ describe('managed identity', () => {
   })
 })
 
-/** As Azure's tokens look; the emulator checks no signature. */
+/** A token in the form of Azure; the emulator does not check its signature. */
 function jwt(): string {
   const nowS = Math.floor(Date.now() / 1000)
   const part = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url')

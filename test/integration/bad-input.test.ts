@@ -6,12 +6,12 @@ import { giveToTestUser, makeTestDir, pgts, pgtsProgram, startCluster, testUser 
 import { expectRefusal, seen } from '../support/refusal.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 
-/** Everything in the repository, so that a refusal can be shown to have changed nothing. */
+/** All names in the repository, to check that a refused command changed nothing. */
 function repository(site: Site): string[] {
   return readdirSync(site.repo, { recursive: true, encoding: 'utf8' }).sort()
 }
 
-/** Run, be refused, and leave the repository as it was. */
+/** Run a command that is refused, and check that the repository did not change. */
 async function refused(site: Site, args: string[], refusal: Parameters<typeof expectRefusal>[1]): Promise<void> {
   const before = repository(site)
   expectRefusal(await site.pgts(args), refusal)
@@ -34,7 +34,7 @@ describe('standard output on a full device', () => {
   }
 
   test.each(['info', '--output=json info', 'help', '--stanza=main --output=text --verbose verify', 'repo-ls'])(
-    '%s ends with 124 and names it, without a stack',
+    '%s exits with 124 and one error line, without a stack',
     (line) => {
       const { status, stderr } = full(line)
       expect(status).toBe(124)
@@ -44,21 +44,21 @@ describe('standard output on a full device', () => {
       expect(stderr).not.toMatch(/^ +at /m)
     },
   )
-  test('version, too', () => {
+  test('version exits with 124', () => {
     const { status, stderr } = spawnSync('sh', ['-c', '"$0" version >/dev/full', pgtsProgram()], { encoding: 'utf8' })
     expect({ status, stderr }).toMatchObject({ status: 124, stderr: expect.stringContaining('standard output') })
   })
-  test('an error keeps its code, and is shown on standard error', () => {
+  test('a failed command keeps its exit code, and its error is written to standard error', () => {
     const { status, stderr } = full('--stanza=main manifest')
     expect(status).toBe(55)
     expect(stderr).toMatch(/^ERROR: \[055\]: unable to open missing file '.*backup\.info' for read/)
   })
-  test('the exit code is all that is left when standard error is full as well', () => {
+  test('info exits with 124 when standard error is full, too', () => {
     expect(full('info', '>/dev/full 2>/dev/full').status).toBe(124)
   })
 })
 
-describe('a command line that cannot be right', () => {
+describe('an invalid command line is refused:', () => {
   const bare = (...args: string[]) => pgts([`--config=${site.config}`, ...args], { cwd: site.dir })
 
   test('no stanza', async () => {
@@ -72,7 +72,7 @@ describe('a command line that cannot be right', () => {
   test('an unknown command', async () => {
     expectRefusal(await bare('backpu'), { code: 48, says: ['backpu'], hint: /did you mean backup/ })
   })
-  test('an unknown option, with the nearest that exists', async () => {
+  test('an unknown option, with the nearest existing one', async () => {
     await refused(site, ['--start-fsat', 'backup'], { code: 31, says: ['start-fsat'], hint: /start-fast/ })
   })
   test('an option of another command', async () => {
@@ -96,7 +96,7 @@ describe('a command line that cannot be right', () => {
   })
 })
 
-describe('a configuration that cannot be read', () => {
+describe('an unusable configuration file is refused:', () => {
   const withConfig = (path: string) => pgts([`--config=${path}`, '--stanza=main', 'backup'], { cwd: site.dir })
   const written = (name: string, text: string, mode = 0o644) => {
     const path = join(makeTestDir('config'), name)
@@ -125,7 +125,7 @@ describe('a configuration that cannot be read', () => {
     const path = written('pgts.yaml', 'global:\n  process-max: [1\nstanza: {}\n')
     expectRefusal(await withConfig(path), { code: 29, says: [`${path} line 3:1`], hint: /quote|bracket|YAML|indent/ })
   })
-  test('an unknown key, with line, column and the nearest that exists', async () => {
+  test('an unknown key, with line, column and the nearest existing one', async () => {
     const path = written('pgts.yaml', 'global:\n  proces-max: 2\n')
     expectRefusal(await withConfig(path), {
       code: 31,
@@ -133,18 +133,18 @@ describe('a configuration that cannot be read', () => {
       hint: /process-max/,
     })
   })
-  test('a value of the wrong type, with its place', async () => {
+  test('a value of the wrong type, with line and column', async () => {
     const path = written('pgts.yaml', 'global:\n  process-max: many\nstanza:\n  main:\n    pg: [{ path: /x }]\n')
     expectRefusal(await withConfig(path), { code: 32, says: [`${path} line 2:3`, 'many', 'process-max'], hint: null })
   })
-  test('ini that is none', async () => {
+  test('an invalid ini file', async () => {
     const path = written('pgbackrest.conf', '[global]\nrepo1-path\n')
     expectRefusal(await withConfig(path), { code: 29, says: [`${path} line 2`], hint: null })
   })
 })
 
 describe('before the stanza exists', () => {
-  test('backup, check, restore and archive-push say that it must be created', async () => {
+  test('backup, check and restore have stanza-create as a hint', async () => {
     expect(existsSync(join(site.repo, 'backup'))).toBe(false)
     await refused(site, ['backup'], { code: 55, says: ['archive.info'], hint: /stanza-create/ })
     await refused(site, ['check'], { code: 55, says: ['archive.info'], hint: /stanza-create/ })
@@ -154,14 +154,14 @@ describe('before the stanza exists', () => {
       hint: /stanza-create/,
     })
   })
-  test('info says it without an error, with words', async () => {
+  test('info reports a missing stanza path with exit code 0', async () => {
     const result = await site.pgts(['info'])
     expect(result.stdout).toMatch(/missing stanza path/)
     expect(result.code).toBe(0)
   })
 })
 
-describe('a cluster that is not there, or another one', () => {
+describe('a command for a missing or another cluster is refused:', () => {
   beforeAll(() => site.pgtsOk('stanza-create'))
 
   test('a data directory that does not exist', async () => {
@@ -193,14 +193,14 @@ describe('a cluster that is not there, or another one', () => {
       says: ['main', /\b15\b/, /\b16\b/],
       hint: /stanza/,
     })
-    // Our data directory, but the connection leads to another server.
+    // The data directory of the site, but a connection to another server.
     await refused(site, [`--pg1-socket-path=${other.socketDir}`, 'backup'], {
       code: 58,
       says: [site.cluster.dataDir],
       hint: /pg1-(path|port|socket-path)/,
     })
   }, 60_000)
-  test('the server is down', async () => {
+  test('a stopped server', async () => {
     await site.cluster.stop()
     try {
       await refused(site, ['backup'], {
@@ -220,7 +220,7 @@ describe('a cluster that is not there, or another one', () => {
   })
 })
 
-describe('WAL that does not come to us', () => {
+describe('WAL that is not archived by pgts', () => {
   const setting = async (assignment: string) => {
     await site.cluster.query(`alter system ${assignment}`)
     await site.cluster.query('select pg_reload_conf()')
@@ -240,14 +240,14 @@ describe('WAL that does not come to us', () => {
   }
   const original = () => site.cluster.query('alter system reset archive_command')
 
-  test('archive_command not set, or of another program', async () => {
+  test('is reported when archive_command is not set, or is of another program', async () => {
     await commandIs('')
     for (const command of ['backup', 'check'])
       await refused(site, [command], { code: 68, says: ['archive_command is not set'], hint: /archive-push %p/ })
     await commandIs('cp %p /tmp/%f')
     await refused(site, ['backup'], { code: 68, says: ["'cp %p /tmp/%f'"], hint: /archive-push %p/ })
   })
-  test('archive_command that names us, but brings nothing', async () => {
+  test('is reported when archive_command contains pgts but stores nothing', async () => {
     await commandIs('false # pgts')
     await refused(site, ['check'], { code: 82, says: [/WAL segment [0-9A-F]{24}/], hint: /archive_command|log/ })
     await refused(site, ['backup'], { code: 82, says: [/WAL segment [0-9A-F]{24}/], hint: /archive_command|log/ })
@@ -256,7 +256,7 @@ describe('WAL that does not come to us', () => {
     )
     expect(row?.['count']).toBe('0')
   }, 40_000)
-  test('archive_mode off', async () => {
+  test('is reported when archive_mode is off', async () => {
     await original()
     await site.cluster.query("alter system set archive_mode = 'off'")
     await site.cluster.restart()
@@ -268,17 +268,20 @@ describe('WAL that does not come to us', () => {
   }, 60_000)
 })
 
-test.runIf(process.getuid?.() === 0)('root is refused, because its files would lock the others out', () => {
-  const run = (...args: string[]) => {
-    const done = spawnSync(pgtsProgram(), [`--config=${site.config}`, '--stanza=main', ...args], { encoding: 'utf8' })
-    return { code: done.status, signal: null, stdout: done.stdout, stderr: done.stderr, timedOut: false }
-  }
-  const before = repository(site)
-  for (const command of ['backup', 'stanza-create', 'check', 'expire'])
-    expectRefusal(run(command), { code: 31, says: [/root/], hint: /--allow-root/ })
-  expect(repository(site)).toEqual(before)
-  expect(run('--allow-root', 'info').code).toBe(0)
-  expect(spawnSync(pgtsProgram(), ['version'], { encoding: 'utf8' }).status).toBe(0)
-  expect(testUser.switched).toBe(true)
-  expect(readFileSync(site.config, 'utf8')).toContain('[main]')
-})
+test.runIf(process.getuid?.() === 0)(
+  'commands that write are refused for root, because other users could not change its files',
+  () => {
+    const run = (...args: string[]) => {
+      const done = spawnSync(pgtsProgram(), [`--config=${site.config}`, '--stanza=main', ...args], { encoding: 'utf8' })
+      return { code: done.status, signal: null, stdout: done.stdout, stderr: done.stderr, timedOut: false }
+    }
+    const before = repository(site)
+    for (const command of ['backup', 'stanza-create', 'check', 'expire'])
+      expectRefusal(run(command), { code: 31, says: [/root/], hint: /--allow-root/ })
+    expect(repository(site)).toEqual(before)
+    expect(run('--allow-root', 'info').code).toBe(0)
+    expect(spawnSync(pgtsProgram(), ['version'], { encoding: 'utf8' }).status).toBe(0)
+    expect(testUser.switched).toBe(true)
+    expect(readFileSync(site.config, 'utf8')).toContain('[main]')
+  },
+)

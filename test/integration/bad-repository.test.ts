@@ -24,7 +24,7 @@ function labels(at: Site): string[] {
 
 const info = (name = '') => join(site.repo, 'backup/main', name)
 
-/** Put these files back as they were, whatever the work did to them. */
+/** Restore these files after `work`. */
 async function keeping(paths: string[], work: () => Promise<void>): Promise<void> {
   const before = paths.map((path) => readFileSync(path))
   try {
@@ -35,7 +35,7 @@ async function keeping(paths: string[], work: () => Promise<void>): Promise<void
 }
 
 describe('a stored file that is damaged', () => {
-  test('restore names it, and the cluster that it leaves cannot start', async () => {
+  test('is named by restore, and the partial cluster cannot start', async () => {
     const file = await site.cluster.query("select pg_relation_filepath('t') as path")
     const relation = String(file[0]?.['path'])
     const stored = join(site.repo, 'backup/main', label, 'pg_data', relation)
@@ -55,14 +55,14 @@ describe('a stored file that is damaged', () => {
       expect(start.code).not.toBe(0)
       expect(start.stderr).toMatch(/pg_control|could not/)
     })
-    // The damage repaired (from another copy of the repository, say), the same directory is brought to its end.
+    // When the file is repaired, restore --delta completes the same directory.
     await site.pgtsOk(`--pg1-path=${target}`, '--delta', 'restore')
     expect(existsSync(join(target, 'global/pg_control'))).toBe(true)
   })
 })
 
-describe('info files that are damaged', () => {
-  test('backup.info cut short: its copy saves the day, with a warning', async () => {
+describe('damaged info files', () => {
+  test('a truncated backup.info is replaced by its copy, with a warning', async () => {
     truncateSync(info('backup.info'), 100)
     const result = await site.pgts(['--type=full', 'backup'])
     expect(result.code).toBe(0)
@@ -72,11 +72,11 @@ describe('info files that are damaged', () => {
     const { backup } = JSON.parse((await site.pgtsOk('--output=json', 'info')).stdout)[0]
     expect(backup.map((entry: { label: string }) => entry.label)).toEqual(labels(site))
     expect(backup).toHaveLength(2)
-    // Both files are whole again, so nobody is warned any more.
+    // Both files are right again, so no warning is logged.
     expect((await site.pgtsOk('expire')).stdout).toBe('')
     expect(readFileSync(info('backup.info'))).toEqual(readFileSync(info('backup.info.copy')))
   })
-  test('both copies of backup.info broken', async () => {
+  test('a damaged backup.info and copy are an error of every command', async () => {
     await keeping([info('backup.info'), info('backup.info.copy')], async () => {
       truncateSync(info('backup.info'), 100)
       truncateSync(info('backup.info.copy'), 0)
@@ -100,7 +100,7 @@ describe('info files that are damaged', () => {
     })
     await site.pgtsOk('--no-archive-check', 'check')
   })
-  test('both copies of archive.info broken: WAL is refused, so PostgreSQL keeps it', async () => {
+  test('with a damaged archive.info and copy WAL is refused, so PostgreSQL keeps it', async () => {
     const names = ['archive.info', 'archive.info.copy'].map((name) => join(site.repo, 'archive/main', name))
     const wal = String(
       (await site.cluster.query('select pg_walfile_name(pg_current_wal_insert_lsn()) as name'))[0]?.['name'],
@@ -116,7 +116,7 @@ describe('info files that are damaged', () => {
 })
 
 describe('a repository that cannot be written', () => {
-  test('a directory without permission', async () => {
+  test('has a directory without permission: the error names it', async () => {
     const places = ['backup/main', 'archive/main/15-1'].map((name) => join(site.repo, name))
     for (const place of places) chmodSync(place, 0o550)
     try {
@@ -130,7 +130,7 @@ describe('a repository that cannot be written', () => {
       for (const place of places) chmodSync(place, 0o750)
     }
   })
-  test('a repository that is not there at all', async () => {
+  test('does not exist: the error names it', async () => {
     const path = join(makeTestDir('read-only'), 'repo')
     chmodSync(join(path, '..'), 0o555)
     expectRefusal(await site.pgts([`--repo1-path=${path}`, 'stanza-create']), {
@@ -150,9 +150,9 @@ describe('a second backup at the same time', () => {
     return rows.map(({ pid }) => pid)
   }
 
-  /** Until this server's next regular checkpoint, minutes from now, a backup that is not in a hurry only waits. */
+  /** A backup without start-fast waits for the next checkpoint of the server, for minutes. */
   async function waiting(cmd: string, args: string[]): Promise<ChildProcess> {
-    // The sessions of those who were killed go on waiting until the server wants to answer them.
+    // The sessions of killed processes continue to wait until the server answers them.
     for (const pid of await starting()) await site.cluster.query('select pg_terminate_backend($1)', [pid])
     await expect.poll(async () => (await starting()).length, { timeout: 20_000 }).toBe(0)
     await site.cluster.query('insert into t select g from generate_series(1, 20000) g')
@@ -175,23 +175,23 @@ describe('a second backup at the same time', () => {
     } finally {
       child.kill('SIGKILL')
     }
-    // The lock has died with its holder, although its file is still there.
+    // The lock was released by the end of its holder, although its file exists.
     await expect.poll(async () => (await site.pgts(['expire'])).code, { timeout: 10_000 }).toBe(0)
   }
 
-  test('of pgts: refused, with the process that is in the way', async () => {
+  test('by pgts is refused, with the process that holds the lock', async () => {
     await heldBy(await waiting(pgtsProgram(), ['backup']), /pgts/)
   }, 60_000)
   const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
   test.runIf(installed)(
-    'of pgbackrest, which takes the same locks',
+    'by pgbackrest is refused, because it takes the same locks',
     async () => {
       await heldBy(await waiting(PGBACKREST, ['backup']), /pgbackrest/)
     },
     60_000,
   )
   test.runIf(installed)(
-    'and the other way round',
+    'by pgts is refused while pgbackrest takes a backup',
     async () => {
       const child = await waiting(pgtsProgram(), ['backup'])
       const result = await site.pgbackrest(['--type=full', 'backup'])
@@ -200,7 +200,7 @@ describe('a second backup at the same time', () => {
     },
     60_000,
   )
-  test('the next backup works', async () => {
+  test('succeeds after the first has ended', async () => {
     await site.pgtsOk('backup')
   })
 })

@@ -14,7 +14,7 @@ import {
 } from '../support/postgres/postgres.ts'
 import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 
-/** Most rounds of one connection during a backup: on a slow machine a backup takes longer, and WAL must not grow with it. */
+/** Maximum rounds of one connection during a backup: a slow machine must not write more WAL. */
 const MAX_ROUNDS = 120
 
 /** Creates, extends, truncates and drops tables over one connection until `until` aborts, at most MAX_ROUNDS times. */
@@ -25,7 +25,7 @@ async function load(cluster: Cluster, worker: number, until: AbortSignal): Promi
   let rounds = 0
   try {
     for (; !until.aborted && rounds < MAX_ROUNDS; rounds++) {
-      await sleep(50) // or archiving falls behind
+      await sleep(50) // so that archiving keeps up
       const name = `w${worker}_${rounds % 5}`
       await client.query(`drop table if exists ${name}`)
       await client.query(
@@ -47,7 +47,7 @@ async function load(cluster: Cluster, worker: number, until: AbortSignal): Promi
   return rounds
 }
 
-/** A few tables that are large at one time and small at another, so that some shrink between the list and the copy. */
+/** A few tables that grow and shrink, so that some shrink between the list and the copy. */
 async function swing(client: Client, worker: number, rounds: number): Promise<void> {
   const name = `swing${worker}_${rounds % 6}`
   await client.query(`create table if not exists ${name} (id int)`)
@@ -58,11 +58,11 @@ async function swing(client: Client, worker: number, rounds: number): Promise<vo
   }
 }
 
-/** A full backup that two connections change the cluster under. */
+/** A full backup while two connections change the cluster. */
 async function backupUnderLoad(site: Site): Promise<{ label: string; stdout: string }> {
   const stop = new AbortController()
   const workers = [1, 2].map((worker) => load(site.cluster, worker, stop.signal))
-  // A high level is slow: the large files come first, so that the others have time to vanish and to grow.
+  // A high level is slow: the large files are copied first, so that the others can vanish and grow.
   const slowly = ['--type=full', '--compress-level=17', '--process-max=2']
   const backup = site.pgtsOk('--log-level-console=detail', ...slowly, 'backup').finally(() => stop.abort())
   const [{ stdout }, ...rounds] = await Promise.all([backup, ...workers])
@@ -70,8 +70,8 @@ async function backupUnderLoad(site: Site): Promise<{ label: string; stdout: str
   return { label: /new backup label = (\S+)/.exec(stdout)![1]!, stdout }
 }
 
-describe('a server that works while it is backed up', () => {
-  test('files vanish, grow and shrink, and the restored data are those of the moment asked for', async () => {
+describe('a backup of a busy server', () => {
+  test('in which files vanish, grow and shrink restores the data of the requested moment', async () => {
     await using site = await aSite({
       version: 17,
       walSegsizeMb: 16,
@@ -85,7 +85,7 @@ describe('a server that works while it is backed up', () => {
 
     const seen = { vanished: 0, resized: 0 }
     const labels: string[] = []
-    // Two backups at least: the first one is restored through the WAL of the second.
+    // At least two backups: the first one is restored with the WAL of the second.
     while (labels.length < 2 || ((seen.vanished === 0 || seen.resized === 0) && labels.length < 5)) {
       const { label, stdout } = await backupUnderLoad(site)
       labels.push(label)
@@ -94,7 +94,7 @@ describe('a server that works while it is backed up', () => {
       seen.resized += manifest.files.filter(({ sizeOriginalBytes }) => sizeOriginalBytes !== undefined).length
       expect(
         manifest.files.filter(({ checksumPage }) => checksumPage === false),
-        'pages that PostgreSQL was writing are not damaged',
+        'pages that PostgreSQL was writing are not reported as damaged',
       ).toEqual([])
     }
     console.log(`${seen.vanished} files vanished and ${seen.resized} changed size during ${labels.length} backups`)
@@ -124,8 +124,8 @@ describe('a server that works while it is backed up', () => {
   }, 180_000)
 })
 
-describe('a page that is damaged in the cluster', () => {
-  test('the backup warns with file and page, is marked, and is made all the same', async () => {
+describe('a damaged page in the cluster', () => {
+  test('causes a warning with file and page, and the backup is completed and marked', async () => {
     await using site = await aSite({ walSegsizeMb: 1, options: { 'compress-type': 'gz' } })
     const { cluster } = site
     await cluster.query(

@@ -28,7 +28,7 @@ describe('the name of a link to bin/pgts', () => {
     ['pgts', expect.stringMatching(/^pgts \d/), expect.stringMatching(/^\d+$/)],
     ['other', expect.stringMatching(/^pgts \d/), expect.stringMatching(/^\d+$/)],
     ['link', expect.stringMatching(/^pgts \d/), expect.stringMatching(/^\d+$/)],
-  ])('%s decides what version prints', async (name, text, number) => {
+  ])('%s determines the output of version', async (name, text, number) => {
     for (const word of ['version', '--version', '-V'])
       expect(await called(name, [word])).toMatchObject({ code: 0, stdout: text, stderr: '' })
     expect(await called(name, ['version', '--output=num'])).toMatchObject({ code: 0, stdout: number })
@@ -37,7 +37,7 @@ describe('the name of a link to bin/pgts', () => {
   test.each([
     ['pgbackrest', '/var/lib/pgbackrest'],
     ['pgts', '/var/lib/pgts'],
-  ])('%s decides the defaults, also when it is found in PATH', async (name, path) => {
+  ])('%s determines the defaults, also when it is found in PATH', async (name, path) => {
     const { stdout } = await runAs(testUser, 'sh', ['-c', `PATH=${bin}:$PATH; ${name} help backup repo-path`])
     expect(stdout).toContain(`default:    ${path}\n`)
   })
@@ -74,7 +74,7 @@ describe('a cluster that is backed up under the name pgbackrest', () => {
     mkdirSync(target, { mode: 0o700 })
     giveToTestUser(target)
     const options = [`--pg1-path=${target}`, '--log-level-console=error', '--type=default']
-    // By a relative path, as a shell with a relative PATH starts it.
+    // Called by a relative path, as by a shell with a relative PATH.
     expect(
       await runAs(testUser, './pgbackrest', [`--config=${site.config}`, '--stanza=main', ...options, 'restore'], {
         cwd: bin,
@@ -86,7 +86,7 @@ describe('a cluster that is backed up under the name pgbackrest', () => {
     )
   })
 
-  test('gives JSON alone on both streams, whatever the configuration warns about and logs', async () => {
+  test('has only JSON on both streams for info --output=json, whatever the configuration logs', async () => {
     const config = join(site.dir, 'open.conf')
     writeFileSync(config, `${readFileSync(site.config, 'utf8')}\n[global:info]\nlog-level-console=info\n`)
     chmodSync(config, 0o644)

@@ -17,14 +17,14 @@ async function change(site: Site, round: number): Promise<void> {
   await site.cluster.query(`create table only_${round} as select ${round} as a`)
 }
 
-/** `false` says that the newer pgbackrest is not there to judge blocks. */
+/** `false` if no newer pgbackrest is installed, which could check blocks. */
 const judgesBlocks = process.env['PGTS_TEST_PGBACKREST'] !== undefined
 
 test.each([
   ['plain', 'zst', ['', 'bundle', 'block', 'bundle', '']],
   ['blocks', 'gz', ['block', '', 'bundle', 'block', 'block']],
 ])(
-  'bundles and blocks come and go in a chain that begins with %s',
+  'bundles and blocks are switched on and off in a chain that begins with %s',
   async (_, codec, forms) => {
     await using site = await aSite({ version: 15, walSegsizeMb: 1, options: { 'compress-type': codec } })
     await site.cluster.query('create table t as select i, md5(i::text) as v from generate_series(1, 30000) i')
@@ -39,7 +39,7 @@ test.each([
       chain.push(await backUp(site, 'pgts', round === 0 ? 'full' : 'incr', ...options))
     }
     const manifests = chain.map((link) => manifestOf(site, link))
-    // The form of bundled files belongs to the set.
+    // The form of bundled files is a property of the set.
     expect(manifests.map(({ bundleRaw }) => bundleRaw)).toEqual(forms.map(() => forms[0] === 'block'))
     expect(manifests.map(({ blockIncremental }) => blockIncremental)).toEqual(forms.map((form) => form === 'block'))
     expect(manifests.map(({ bundle }) => bundle)).toEqual(forms.map((form) => form !== ''))
@@ -54,7 +54,7 @@ test.each([
   180_000,
 )
 
-test('after a restore the times of files prove nothing, so the next incr compares checksums', async () => {
+test('the first incr after a restore compares checksums, because file times are not reliable', async () => {
   await using site = await aSite({ version: 15, walSegsizeMb: 1 })
   const { cluster } = site
   await cluster.query('create table t as select i, md5(i::text) as v from generate_series(1, 30000) i')
@@ -83,7 +83,7 @@ test('after a restore the times of files prove nothing, so the next incr compare
   expect(await restoredData(site, 'pgts', lost.label)).toEqual(lost.data)
 }, 120_000)
 
-test('offline after online compares checksums, and a stopped cluster is not backed up twice', async () => {
+test('an offline backup after an online one compares checksums, and an unchanged stopped cluster is refused', async () => {
   await using site = await aSite({ version: 16, walSegsizeMb: 1 })
   const { cluster } = site
   await cluster.query('create table t as select i, md5(i::text) as v from generate_series(1, 5000) i')

@@ -23,7 +23,7 @@ const rows: readonly Row[] = [
 
 /** Edits, growth, truncation, drop and re-creation between the backups of one chain; every backup is restored. */
 describe.each(rows)('PostgreSQL $version, $codec, bundle $bundle, delta $delta', (row) => {
-  test('full, incr, diff, incr: each gives back what it saw', async () => {
+  test('full, incr, diff and incr restore the data of their time', async () => {
     await using site = await aSite({
       version: row.version,
       walSegsizeMb: 1,
@@ -68,7 +68,7 @@ describe.each(rows)('PostgreSQL $version, $codec, bundle $bundle, delta $delta',
     expect(incr!.prior).toBe(full!.label)
     expect(diff!.references).toEqual([full!.label, diff!.label])
     expect(later[1]!.references).toEqual([full!.label, diff!.label, later[0]!.label, later[1]!.label])
-    // Most of a cluster does not change, and what did not is not stored again, however often it is backed up.
+    // Most files of a cluster do not change, and unchanged files are not stored again.
     for (const manifest of [incr!, diff!, ...later]) {
       const own = manifest.files.filter(({ reference, sizeBytes }) => reference === undefined && sizeBytes > 0)
       expect(own.length).toBeLessThan(manifest.files.length / 3)
@@ -79,7 +79,7 @@ describe.each(rows)('PostgreSQL $version, $codec, bundle $bundle, delta $delta',
 
     for (const { label, data } of chain) expect(await restoredData(site, 'pgts', label), label).toEqual(data)
 
-    // A new full leaves the chain to retention, as a whole.
+    // After a new full retention removes the whole chain.
     await backUp(site, 'pgts', 'full', '--repo1-retention-full=1')
     expect(labelsOf(site)).toHaveLength(1)
   }, 180_000)

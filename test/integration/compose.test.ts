@@ -6,8 +6,8 @@ import { storageDescription } from '../../src/cli/repository.ts'
 import { resolveOptions } from '../../src/config/resolve.ts'
 import { makeTestDir, projectRoot } from '../support/processes/test-user.ts'
 
-// Docker is not there where the tests run. What can be known without it: the file is whole, and every command and
-// setting of ours in it means something.
+// Docker is not installed where the tests run. Without it these are checked: the file can be parsed, and every command and
+// setting of pgts in it exists.
 
 interface Service {
   readonly image?: string
@@ -27,7 +27,7 @@ interface Compose {
 const compose = parse(readFileSync(join(projectRoot, 'docker-compose.yml'), 'utf8'), { merge: true }) as Compose
 const services = Object.entries(compose.services)
 
-test('what one part names, another part is', () => {
+test('every referenced volume, service and file of the compose file is defined', () => {
   for (const [name, { image = '', depends_on: needs = {}, volumes = [], configs = [] }] of services) {
     expect(image, name).toMatch(/^pgts-site$|:v?\d+\.\d+/)
     for (const other of Array.isArray(needs) ? needs : Object.keys(needs))
@@ -37,7 +37,7 @@ test('what one part names, another part is', () => {
   }
 })
 
-test('every command of pgts is one, with its settings', async () => {
+test('every pgts command in the compose file is valid with its settings', async () => {
   const config = join(makeTestDir('compose'), 'pgts.yaml')
   writeFileSync(config, compose.configs['pgts']?.content ?? '')
   const commands: string[] = []
@@ -64,7 +64,7 @@ test('every command of pgts is one, with its settings', async () => {
   expect(commands.sort()).toEqual(['archive-push', 'backup', 'check', 'stanza-create'])
 })
 
-test('the keys are those of the server, and the bucket is the one that is made', () => {
+test('keys and bucket of the compose file are those of its S3 server', () => {
   const { s3, db, backup, bucket } = compose.services
   for (const service of [db, backup]) {
     expect(service?.environment?.['PGTS_REPO1_S3_KEY']).toBe(s3?.environment?.['ROOT_ACCESS_KEY_ID'])

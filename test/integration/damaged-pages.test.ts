@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { labelsOf } from '../support/sites/chain.ts'
 import { aSite } from '../support/sites/site.ts'
 
-test('damaged pages are named by relation; the backup is kept, marked, and ends with 26 where that is asked for', async () => {
+test('damaged pages are reported by relation; the backup is kept, marked, and ends with 26 if configured', async () => {
   await using site = await aSite({ version: 16, walSegsizeMb: 1, dataChecksums: true })
   const { cluster } = site
   await cluster.query('create database "other db"')
@@ -24,14 +24,14 @@ test('damaged pages are named by relation; the backup is kept, marked, and ends 
   expect(warned.code).toBe(0)
   expect(warned.stdout + warned.stderr).toMatch(/ \(other db\.public\.damaged\) at page\(s\) 3, 5-7/)
 
-  // A full that is to end with an error does not expire the backup that may hold the pages undamaged.
+  // A full that ends with this error does not expire the backup that may hold the pages undamaged.
   const refused = await site.pgts(['--type=full', '--checksum-page-error=error', '--repo1-retention-full=1', 'backup'])
   expect(refused.code).toBe(26)
   expect(refused.stdout + refused.stderr).toMatch(/holds damaged pages in pg_data\/base\/\d+\/\d+/)
   expect(refused.stdout + refused.stderr).toMatch(/kept/)
   expect(labelsOf(site)).toHaveLength(3)
 
-  // What an incr takes from a damaged backup is damaged, too.
+  // Files that an incr references in a damaged backup are damaged, too.
   const inherited = await site.pgts(['--type=incr', '--checksum-page-error=error', 'backup'])
   expect(inherited.code).toBe(26)
   const full = labelsOf(site)
@@ -42,7 +42,7 @@ test('damaged pages are named by relation; the backup is kept, marked, and ends 
     /WARN: invalid page checksum\(s\) found in file \S+ \(other db\.public\.damaged\) at page\(s\) 3, 5-7/,
   )
   expect(said).toContain(`the backup refers to backup ${full}, which contains these pages unchanged`)
-  // And each later backup says it again, also where it is no error.
+  // Each later backup reports it again, also when it is no error.
   const again = await site.pgts(['--type=incr', 'backup'])
   expect(again.code).toBe(0)
   expect(again.stdout + again.stderr).toMatch(/WARN: invalid page checksum\(s\) .* at page\(s\) 3, 5-7/)

@@ -21,13 +21,13 @@ const ENCRYPTED = {
 }
 
 describe('an encrypted repository', () => {
-  test('holds no readable file, leaks no passphrase, and gives everything back', async () => {
+  test('has no readable file, leaks no passphrase, and can be restored', async () => {
     await using site = await aSite({ version: 16, walSegsizeMb: 1, options: ENCRYPTED })
     const { cluster } = site
-    const told: string[] = []
+    const outputs: string[] = []
     const run = async (...args: string[]): Promise<string> => {
       const { stdout, stderr } = await site.pgtsOk(...args)
-      told.push(stdout, stderr)
+      outputs.push(stdout, stderr)
       return stdout
     }
     await cluster.query('create table t as select i, md5(i::text) as v from generate_series(1, 20000) i')
@@ -35,7 +35,7 @@ describe('an encrypted repository', () => {
     await run(...LOUD, 'check')
     const commands = watchCommandLines()
     await run(...LOUD, '--type=full', 'backup')
-    told.push(commands.stop())
+    outputs.push(commands.stop())
 
     await cluster.query("insert into t select i, 'after the backup' from generate_series(1, 500) i")
     const expected = await dataChecksum(cluster)
@@ -43,7 +43,7 @@ describe('an encrypted repository', () => {
     await cluster.query('drop table t')
     await run('check')
 
-    // To the moment before the mistake; the new timeline's history goes into the archive, and comes back from there.
+    // To the moment before the mistake; the history file of the new timeline is archived and fetched from the archive.
     await cluster.stop()
     await run(...LOUD, '--delta', '--type=lsn', `--target=${lsn}`, '--target-action=promote', 'restore')
     await cluster.start()
@@ -53,7 +53,7 @@ describe('an encrypted repository', () => {
     const destination = join(makeTestDir('history'), '00000002.history')
     await run(...LOUD, 'archive-get', '00000002.history', destination)
     expect(readFileSync(destination, 'utf8')).toContain(`1\t${lsn.slice(0, 2)}`)
-    expect(await restoredElsewhere(site, told)).toEqual(expected)
+    expect(await restoredElsewhere(site, outputs)).toEqual(expected)
 
     expect(await run('info')).toContain('    cipher: aes-256-cbc\n')
     const [stanza] = JSON.parse(await run('--output=json', 'info')) as [{ cipher: string; repo: { cipher: string }[] }]
@@ -62,7 +62,7 @@ describe('an encrypted repository', () => {
     expect(passes.size).toBe(4)
 
     await run(...LOUD, '--type=full', '--repo1-retention-full=1', 'backup')
-    expect(await restoredElsewhere(site, told)).toEqual(expected)
+    expect(await restoredElsewhere(site, outputs)).toEqual(expected)
     for (const pass of passphrasesOf(site)) passes.add(pass)
     // A full has a passphrase of its own.
     expect(passes.size).toBe(5)
@@ -74,14 +74,14 @@ describe('an encrypted repository', () => {
 
     const logs = filesBelow(join(site.dir, 'log')).map((name) => readFileSync(join(site.dir, 'log', name), 'utf8'))
     expect(logs.join('\n')).toContain('backup command begin')
-    expect(told.join('\n')).toContain('--repo1-cipher-pass=<redacted>')
-    const places = [...told, ...logs, ...readableFiles(cluster.dataDir)]
+    expect(outputs.join('\n')).toContain('--repo1-cipher-pass=<redacted>')
+    const places = [...outputs, ...logs, ...readableFiles(cluster.dataDir)]
     const secrets = [...passes, 'correct horse', 'staple']
     for (const secret of secrets)
       for (const text of places) if (text.includes(secret)) throw new Error(`${secret} leaked:\n${text}`)
   }, 240_000)
 
-  test('tells what is wrong with the settings, wherever they come from', async () => {
+  test('reports wrong cipher settings and their source in every command', async () => {
     await using site = await aSite({ version: 16, walSegsizeMb: 1, options: { ...ENCRYPTED, 'archive-copy': 'n' } })
     await site.pgtsOk('stanza-create')
     const text = readFileSync(site.config, 'utf8')
@@ -108,7 +108,7 @@ describe('an encrypted repository', () => {
     expect(info.stdout).toContain('[CryptoError]')
     expect(info.stdout).toContain('wrong passphrase')
 
-    // The environment is stronger than the file, and is named.
+    // The environment has precedence over the file, and is named as the source.
     const env = { PGTS_REPO1_CIPHER_PASS: 'mistyped as well' }
     const byEnvironment = await site.pgts(['stanza-create'], { env })
     expect(byEnvironment.stdout + byEnvironment.stderr).toContain('(from PGTS_REPO1_CIPHER_PASS)')
@@ -135,17 +135,17 @@ describe('an encrypted repository', () => {
   }, 120_000)
 })
 
-/** The newest backup, with its own WAL as its only source of recovery and no archive to ask. */
-async function restoredElsewhere(site: Site, told: string[]): Promise<DataChecksum> {
+/** Restore the newest backup with the WAL in it, without the archive. */
+async function restoredElsewhere(site: Site, outputs: string[]): Promise<DataChecksum> {
   const dataDir = join(makeTestDir('restored'), 'data')
   const { stdout, stderr } = await site.pgtsOk(...LOUD, `--pg1-path=${dataDir}`, '--archive-mode=off', 'restore')
-  told.push(stdout, stderr, ...readableFiles(dataDir))
+  outputs.push(stdout, stderr, ...readableFiles(dataDir))
   await using restored = await startCluster({ version: 16, dir: dataDir, conf: { archive_mode: 'off' } })
   await restored.untilPrimary()
   return await dataChecksum(restored)
 }
 
-/** Every passphrase there is: the user's, and those that the files hold. */
+/** Every passphrase: that of the user, and those in the files. */
 function passphrasesOf(site: Site): Set<string> {
   const open = (name: string, pass: string) => decrypt(readFileSync(join(site.repo, name)), pass)
   const archive = parseArchiveInfo(open('archive/main/archive.info', textToBytes(PASS))).cipherPass!
@@ -168,7 +168,7 @@ function readableFiles(dataDir: string): string[] {
     .map((name) => `${name}\n${readFileSync(join(dataDir, name), 'utf8')}`)
 }
 
-/** What `ps` could have shown meanwhile. */
+/** Records the command lines that `ps` could show. */
 function watchCommandLines(): { stop(): string } {
   const seen = new Set<string>()
   const look = () => {
@@ -176,7 +176,7 @@ function watchCommandLines(): { stop(): string } {
       try {
         seen.add(readFileSync(`/proc/${pid}/cmdline`, 'utf8'))
       } catch {
-        // It has ended meanwhile.
+        // It has ended.
       }
     }
   }

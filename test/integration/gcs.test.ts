@@ -52,7 +52,7 @@ async function open(changed: Partial<GcsDescription> = {}): Promise<ObjectClient
 
 objectClientLaws(() => open())
 
-/** Every kind of request, so that what is wrong for all is said by all. */
+/** Every kind of request, because each must report an error that concerns all. */
 function everyRequest(client: ObjectClient): [string, () => Promise<unknown>][] {
   return [
     ['head', () => client.head('x')],
@@ -69,8 +69,8 @@ async function expectAll(client: ObjectClient, error: object): Promise<void> {
   for (const [what, request] of everyRequest(client)) await expect(request(), what).rejects.toMatchObject(error)
 }
 
-describe('credentials', () => {
-  test('one token serves all requests, until it is about to expire', async () => {
+describe('gcs credentials', () => {
+  test('use one token for all requests until it is about to expire', async () => {
     const client = await open()
     const before = server.tokens.issued
     await Promise.all([client.head('x'), client.list({ prefix: '' }), client.head('y')])
@@ -87,7 +87,7 @@ describe('credentials', () => {
     }
   })
 
-  test('a token, as it is', async () => {
+  test('of type token are sent unchanged', async () => {
     const { access_token: token } = server.tokens.issue()
     const client = await open({ credential: { type: 'token', token: `${token}\n` } })
     await client.put('token/a', text('x'), data)
@@ -96,7 +96,7 @@ describe('credentials', () => {
     await expectAll(client, { code: 'access', hints: [expect.stringContaining('renew the token in repo1-gcs-key')] })
   })
 
-  test('the account of the machine', async () => {
+  test('of type auto are those of the machine', async () => {
     const client = await open({ credential: { type: 'auto', metadata: `127.0.0.1:${server.httpPort}` } })
     await client.put('auto/a', text('x'), data)
     expect(await client.head('auto/a')).toMatchObject({ sizeBytes: 1 })
@@ -107,7 +107,7 @@ describe('credentials', () => {
     })
   })
 
-  test('key files that are none', async () => {
+  test('with an invalid key file are refused', async () => {
     const dir = makeTestDir('gcs-keys')
     const file = (name: string, content: string) => {
       writeFileSync(join(dir, name), content)
@@ -135,17 +135,17 @@ describe('credentials', () => {
     }
   })
 
-  test('a token that the service takes back early is replaced when the request is repeated', async () => {
+  test('request a new token when the service revokes one, and repeat the request', async () => {
     const client = await open()
     await client.head('x')
     server.tokens.revokeAll()
-    // It was fetched just now: another would not be taken either.
+    // It was requested just now: a new one would not be accepted either.
     await expect(client.head('x')).rejects.not.toBeInstanceOf(RetryableStoreError)
   })
 })
 
-describe('what operators get wrong', () => {
-  test('a bucket that is not there', async () => {
+describe('a configuration error in gcs', () => {
+  test('with a missing bucket names the bucket', async () => {
     const client = await open({ bucket: 'nowhere' })
     const error = {
       code: 'path-missing',
@@ -160,19 +160,19 @@ describe('what operators get wrong', () => {
     ])
   })
 
-  test('certificates that are not trusted, and how they are', async () => {
+  test('with an untrusted certificate names the option that makes it trusted', async () => {
     const { access_token: token } = server.tokens.issue()
     const credential = { type: 'token', token } as const
     const access = { verifyTls: true, stallMs: 30_000 }
     const error: unknown = await (await open({ access, credential })).head('x').catch((caught: unknown) => caught)
     expect(error).toMatchObject({ code: 'service', hints: [expect.stringContaining('repo-storage-ca-file')] })
-    expect(error, 'asking again does not help').not.toBeInstanceOf(RetryableStoreError)
+    expect(error, 'a retry does not help').not.toBeInstanceOf(RetryableStoreError)
     expect(await (await open({ access: { ...access, verifyTls: false } })).head('not there')).toBeUndefined()
   })
 })
 
-describe("beside Google's own client", () => {
-  test('what one writes the other reads; tags are custom metadata; the project that pays is named', async () => {
+describe("the gcs client and Google's client", () => {
+  test('read the objects of each other; tags are custom metadata; the billed project is sent', async () => {
     const authClient = new OAuth2Client({ universeDomain: '0.0.1' })
     authClient.setCredentials({ access_token: server.tokens.issue().access_token })
     const google = new Storage({
@@ -200,7 +200,7 @@ describe("beside Google's own client", () => {
   })
 })
 
-describe('on a network that loses answers', () => {
+describe('the gcs client on a bad network', () => {
   let front: FaultyFront
   beforeAll(async () => {
     front = await FaultyFront.start({ host: '127.0.0.1', port: server.httpPort })
@@ -215,7 +215,7 @@ describe('on a network that loses answers', () => {
   test.each<[string, FrontFaults['how']]>([
     ['the answer is lost', { kind: 'lose-answer' }],
     ['the store is busy', { kind: 'answer', status: 503 }],
-  ])('a piece of an upload whose fate is unknown is asked for and sent again: %s', async (_name, how) => {
+  ])('asks for the state of an upload and sends a piece again when %s', async (_name, how) => {
     const client = await through()
     const name = `lost/${how.kind}`
     const content = [Buffer.alloc(GRAIN * 2, 'a'), Buffer.alloc(GRAIN * 2, 'b'), text('end')]
@@ -232,7 +232,7 @@ describe('on a network that loses answers', () => {
     expect((await bytesOf(await client.get(name))).equals(Buffer.concat(content))).toBe(true)
   })
 
-  test('bytes that were damaged on the way appear nowhere', async () => {
+  test('stores and returns no damaged bytes', async () => {
     const client = await through()
     front.set({ only: ({ path }) => path.includes('alt=media'), how: { kind: 'truncate' }, times: 1 })
     await client.put('damaged', text('0123456789'), data)
@@ -246,7 +246,7 @@ describe('on a network that loses answers', () => {
     [403, '{"error":{"code":403,"message":"slow down","errors":[{"reason":"userRateLimitExceeded"}]}}', true],
     [500, 'a proxy says <b>oops</b>', false],
     [502, '', false],
-  ])('%s %s may pass', async (status, body, overloaded) => {
+  ])('treats %s %s as retryable', async (status, body, overloaded) => {
     const client = await through()
     front.set({ how: { kind: 'answer', status, body, headers: { 'retry-after': '7' } } })
     for (const [what, request] of everyRequest(client)) {
@@ -260,7 +260,7 @@ describe('on a network that loses answers', () => {
     ['retentionPolicyNotMet', 'file-remove', 'retention'],
     ['forbidden', 'access', 'roles/storage.objectUser'],
     ['userProjectMissing', 'file-remove', 'repo1-gcs-user-project'],
-  ])('403 %s will not pass', async (reason, code, hint) => {
+  ])('treats 403 %s as final', async (reason, code, hint) => {
     const client = await through()
     const body = JSON.stringify({ error: { code: 403, message: 'no', errors: [{ reason }] } })
     front.set({ how: { kind: 'answer', status: 403, body } })
@@ -269,7 +269,7 @@ describe('on a network that loses answers', () => {
     expect(error).toMatchObject({ code, hints: [expect.stringContaining(hint)] })
   })
 
-  test('a batch of which the store answers too little is not taken for done', async () => {
+  test('reports names of a batch without a result as not removed', async () => {
     const client = await through()
     const answer =
       '--b\r\nContent-Type: application/http\r\nContent-ID: <response-1>\r\n\r\nHTTP/1.1 204 No Content\r\n\r\n\r\n' +
@@ -296,7 +296,7 @@ describe('on a network that loses answers', () => {
   })
 })
 
-test('names below a prefix come in pages of the service', async () => {
+test('the gcs client lists names below a prefix in pages of the service', async () => {
   const bucket = server.createBucket('paged')
   for (let index = 0; index < 2345; index++) bucket.put(`p/${String(index).padStart(5, '0')}`, Buffer.alloc(1), {}, {})
   const client = await open({ bucket: 'paged' })
@@ -305,15 +305,19 @@ test('names below a prefix come in pages of the service', async () => {
   expect(names).toEqual([...names].sort())
 })
 
-describe('a bucket that keeps versions, as it was', () => {
+describe('a bucket with versions at a point in time', () => {
   const BEGIN = Date.UTC(2026, 0, 1)
 
-  /** What happened in the bucket, a second each: `[second, name, content]`, undefined removes. */
-  async function past(bucket: string, story: readonly [number, string, string | undefined][], atSecond: number) {
+  /** Changes of the bucket, one per second: `[second, name, content]`, undefined removes. */
+  async function pointInTime(
+    bucket: string,
+    changes: readonly [number, string, string | undefined][],
+    atSecond: number,
+  ) {
     const objects = server.createBucket(bucket, { versioning: true })
     vi.useFakeTimers({ toFake: ['Date'] })
     try {
-      for (const [second, name, content] of story) {
+      for (const [second, name, content] of changes) {
         vi.setSystemTime(BEGIN + second * 1000)
         if (content === undefined) objects.remove(name)
         else objects.put(name, text(content), {}, {})
@@ -324,7 +328,7 @@ describe('a bucket that keeps versions, as it was', () => {
     return atPointInTime((await open({ bucket })) as GcsClient, BEGIN + atSecond * 1000)
   }
 
-  const story: [number, string, string | undefined][] = [
+  const changes: [number, string, string | undefined][] = [
     [1, 'a/written-over', 'old'],
     [1, 'a/removed', 'gone now'],
     [1, 'a/removed-before', 'gone then'],
@@ -342,8 +346,8 @@ describe('a bucket that keeps versions, as it was', () => {
     [5, 'a/written-over-too', 'no'],
   ]
 
-  test('shows what there was, with the content of then, in listings and look-ups', async () => {
-    const then = await past('past', story, 4)
+  test('has the objects and content of that time in listings and requests', async () => {
+    const then = await pointInTime('past', changes, 4)
     expect(await namesBelow(then, 'a/')).toEqual(['a/at-that-moment', 'a/removed', 'a/written-over'])
     const fresh = atPointInTime((await open({ bucket: 'past' })) as GcsClient, BEGIN + 4000)
     for (const client of [then, fresh]) {
@@ -359,21 +363,21 @@ describe('a bucket that keeps versions, as it was', () => {
     expect((await then.list({ prefix: '', delimiter: '/' })).prefixes).toEqual(['a/'])
   })
 
-  test('finds it among more generations than a page has', async () => {
+  test('has the right generation among more generations than a page has', async () => {
     const many = Array.from({ length: 1500 }, (_, i): [number, string, string] => [i, 'busy', `content ${i}`])
-    const then = await past('busy', [[0, 'before', 'x'], ...many, [2000, 'busy-too', 'y']], 1234)
+    const then = await pointInTime('busy', [[0, 'before', 'x'], ...many, [2000, 'busy-too', 'y']], 1234)
     expect(await namesBelow(then, '')).toEqual(['before', 'busy'])
     expect(await bytesOf(await then.get('busy'))).toEqual(text('content 1234'))
     const fresh = atPointInTime((await open({ bucket: 'busy' })) as GcsClient, BEGIN + 1400_000)
     expect(await bytesOf(await fresh.get('busy'))).toEqual(text('content 1400'))
-    // The last that there was had been there already, though its page goes on with later ones.
+    // The last generation of that time is followed by later ones in its page.
     const early = atPointInTime((await open({ bucket: 'busy' })) as GcsClient, BEGIN + 999_000)
     expect((await early.list({ prefix: 'busy' })).objects).toEqual([])
     expect(await namesBelow(early, '')).toEqual(['before', 'busy'])
   })
 
-  test('cannot be changed', async () => {
-    const then = await past('unchanged', story, 4)
+  test('is read-only', async () => {
+    const then = await pointInTime('unchanged', changes, 4)
     await expect(then.put('x', text('x'), data)).rejects.toMatchObject({ code: 'assert' })
     await expect(then.removeBatch(['a/removed'])).rejects.toMatchObject({ code: 'assert' })
     await expect(then.upload('x', data)).rejects.toMatchObject({ code: 'assert' })

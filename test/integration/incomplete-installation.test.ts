@@ -34,7 +34,7 @@ function pgts(args: readonly string[], options: RunOptions = {}): Promise<RunRes
 const walPath = (name: string) => join(site.cluster.dataDir, 'pg_wal', name)
 const backups = () => readdirSync(join(site.repo, 'backup/main')).sort()
 
-/** Another repository, with the stanza and nothing in it. */
+/** Another repository with an empty stanza. */
 async function aRepository(): Promise<string> {
   const path = makeTestDir('repo')
   // The background process of another test may hold the site's locks.
@@ -71,11 +71,11 @@ beforeAll(async () => {
 })
 afterAll(() => site[Symbol.asyncDispose]())
 
-describe('without the library of zst', () => {
+describe('an installation without the library of zst', () => {
   const without = <T>(work: () => Promise<T>): Promise<T> => installation.without(ZSTD, 'missing', work)
   const wanted = () => join(makeTestDir('wanted'), 'RECOVERYXLOG')
 
-  test('archive-get names it and writes nothing; in archive recovery it stops the server', async () => {
+  test('archive-get names the library and writes nothing; in archive recovery it stops the server', async () => {
     await without(async () => {
       const target = wanted()
       expectIncomplete(await pgts(['archive-get', archived, target]), 'zstd-napi')
@@ -91,7 +91,7 @@ describe('without the library of zst', () => {
     })
   })
 
-  test('archive-get takes the copy of another repository that it can read', async () => {
+  test('archive-get reads the copy of another repository with another compression', async () => {
     await without(async () => {
       const target = wanted()
       const result = await pgts([`--repo2-path=${second}`, 'archive-get', archived, target])
@@ -101,33 +101,33 @@ describe('without the library of zst', () => {
     })
   })
 
-  test('verify reports it instead of faulty files', async () => {
+  test('verify reports the library instead of faulty files', async () => {
     await without(async () => expectIncomplete(await pgts(['verify']), 'zstd-napi'))
   })
 
-  test('restore leaves the target as it is', async () => {
+  test('restore does not change the target', async () => {
     const target = join(makeTestDir('restored'), 'data')
     await without(async () => expectIncomplete(await pgts([`--pg1-path=${target}`, 'restore']), 'zstd-napi'))
     expect(existsSync(target)).toBe(false)
   })
 
-  test('backup ends before it begins', async () => {
+  test('backup fails before it begins backup mode', async () => {
     const before = backups()
     await without(async () => expectIncomplete(await pgts(['--type=full', 'backup']), 'zstd-napi'))
     expect(backups()).toEqual(before)
   })
 
-  test('archive-push names it, synchronous or in the background', async () => {
+  test('archive-push names the library, synchronously or in the background', async () => {
     const push = ['archive-push', walPath(waiting)]
     await without(async () => {
       expectIncomplete(await pgts(push), 'zstd-napi')
       expectIncomplete(await pgts(['--archive-async', ...push]), 'zstd-napi')
     })
-    // The background process loads it as soon as it is there.
+    // The background process loads the library as soon as it is installed.
     expect((await pgts(['--archive-async', ...push])).code).toBe(0)
   })
 
-  test('other compression works', async () => {
+  test('commands with another compression succeed', async () => {
     await without(async () => {
       for (const type of ['gz', 'lz4', 'bz2', 'none']) {
         const options = [`--repo1-path=${await aRepository()}`, `--compress-type=${type}`]
@@ -137,14 +137,14 @@ describe('without the library of zst', () => {
   })
 })
 
-describe('without koffi', () => {
+describe('an installation without koffi', () => {
   const without = <T>(work: () => Promise<T>): Promise<T> => installation.without(KOFFI, 'missing', work)
 
   test.each([['backup'], ['expire'], ['stanza-upgrade']])('%s does not report a held lock', async (command) => {
     await without(async () => expectIncomplete(await pgts([command]), 'koffi cannot be loaded'))
   })
 
-  test('archive-push goes on without the background process, with a warning', async () => {
+  test('archive-push works without the background process, with a warning', async () => {
     const repo = `--repo1-path=${await aRepository()}`
     const spool = ['--archive-async', `--spool-path=${makeTestDir('spool')}`]
     await without(async () => {
@@ -158,7 +158,7 @@ describe('without koffi', () => {
   })
 })
 
-describe('without the WebAssembly module', () => {
+describe('an installation without the WebAssembly module', () => {
   test.each([
     ['missing', 'archive-push'],
     ['empty', 'archive-push'],
@@ -174,7 +174,7 @@ describe('without the WebAssembly module', () => {
   })
 })
 
-describe('without a file of dist', () => {
+describe('an installation without a file of dist', () => {
   test.each(['main.cjs', 'program.packed', 'worker.cjs'])('verify names %s', async (name) => {
     for (const how of ['missing', 'empty'] as const) {
       const result = await installation.without(`dist/cli/${name}`, how, () => pgts(['verify']))
@@ -222,7 +222,7 @@ describe('without a file of dist', () => {
   })
 })
 
-test('too many open files are named, with the limit, or the work is done', async () => {
+test('with a low limit of open files verify reports the limit or succeeds', async () => {
   const ends: (number | null)[] = []
   for (const limit of [21, 24, 28, 32, 36, 40, 55, 70]) {
     const script = `ulimit -n ${limit}; exec "$@"`
