@@ -28,7 +28,7 @@ export interface LeaseRequest {
 }
 
 /** Interval of renewals. The holder is considered dead only after several missed renewals. */
-const RENEW_MS = 60_000
+export const RENEW_MS = 60_000
 
 /**
  * Holds the lease of a stanza in one repository until disposed, so that at most one command on all hosts changes the
@@ -93,7 +93,7 @@ type Prove = (released: AbortSignal) => Promise<boolean>
  * one replaces the earlier; after this wait both read which one is stored. The wait is longer than the time between a
  * host's check and its write; if a host takes longer, the next renewal of the other one detects it.
  */
-const SETTLE_MS = 3_000
+export const SETTLE_MS = 3_000
 
 /** While this host checks, the holder may end, and other hosts may take the lease. */
 const ATTEMPTS = 5

@@ -1,0 +1,82 @@
+import { readFileSync } from 'node:fs'
+import { expect, test } from 'vitest'
+import { CODECS } from '../../src/codec/levels.ts'
+import { RENEW_MS, SETTLE_MS } from '../../src/core/lease/lease.ts'
+import { STALE_MS } from '../../src/core/lease/life.ts'
+import { POSTGRES_VERSIONS } from '../../src/postgres/versions.ts'
+import { lockNames } from '../../src/util/lock-file.ts'
+import { commandNames, commandRow } from '../../src/config/command-table.ts'
+import { PGBACKREST_LEVEL, versionText } from '../../src/util/version.ts'
+import { failureOf, ini, resolving } from './config/resolving.ts'
+
+/** Statements of the guide about facts that the code declares. */
+const page = (name: string) => readFileSync(new URL(`../../docs/guide/${name}.md`, import.meta.url), 'utf8')
+const limits = page('limits')
+const rowOf = (what: string) => limits.split('\n').find((line) => line.startsWith(`| ${what}`)) ?? ''
+const conf = (lines: string) => ini(`[global]\nrepo1-retention-full=1\n${lines}\n[main]\npg1-path=/pg\n`)
+
+test('limits.md has the PostgreSQL versions that pgts backs up', () => {
+  const versions = POSTGRES_VERSIONS.filter(({ backup }) => backup).map(({ version }) => version)
+  expect(rowOf('PostgreSQL')).toBe(`| PostgreSQL | ${versions[0]} to ${versions.at(-1)} |`)
+})
+
+test('limits.md has the compression types that pgts reads and writes', () => {
+  const types = rowOf('compression').match(/\b(none|gz|lz4|zst|bz2)\b/g)
+  expect(types?.sort()).toEqual(Object.keys(CODECS).sort())
+})
+
+test.each([
+  ['SFTP', 'repo1-type=sftp'],
+  ['a repository host', 'repo1-host=backup'],
+  ['clusters on another host', 'pg1-host=db'],
+  ['backup from a standby', 'backup-standby=y'],
+])('limits.md says that %s is refused, and the option %s is refused', async (words, line) => {
+  expect(limits.split('\n').find((row) => row.includes(words))).toMatch(/refused/)
+  const global = line.startsWith('pg') ? '' : line
+  const error = await failureOf(
+    'backup --stanza=main',
+    ini(`[global]\n${global}\n[main]\npg1-path=/pg\n${line.startsWith('pg') ? line : ''}\n`),
+  )
+  expect(error.code).toBe('feature-not-supported')
+})
+
+test('limits.md says that an option of pgBackRest 2.60 is a warning in a file and refused on the command line', async () => {
+  const [, name = ''] = /since 2\.60 \(`([a-z-]+)`\)/.exec(limits) ?? []
+  const option = name.replace('repo-', 'repo1-')
+  expect((await resolving('backup --stanza=main', conf(`${option}=3`))).warnings.join()).toContain(option)
+  expect((await failureOf(`backup --stanza=main --${option}=3`, conf(''))).code).toBe('option-invalid')
+})
+
+test('beside-pgbackrest.md has the version that pgts prints under that name', () => {
+  const text = page('beside-pgbackrest')
+  expect(text).toContain(`\`pgBackRest ${PGBACKREST_LEVEL}\` for \`version\``)
+  expect(text).toContain(`\`${versionText('num', 'pgbackrest')}\` for \`version --output=num\``)
+  expect(text).toContain(`(\`${PGBACKREST_LEVEL}\`)`)
+})
+
+test('beside-pgbackrest.md says that locks have the names of 2.45 and of later releases', () => {
+  expect(page('beside-pgbackrest')).toMatch(/lock names of pgBackRest 2\.45 and of 2\.53 and later/)
+  expect(lockNames('main', ['backup'], [1, 2]).map(({ name }) => name)).toEqual([
+    'main-backup.lock',
+    'main-backup-1.lock',
+    'main-backup-2.lock',
+  ])
+})
+
+test('several-hosts.md has the times of a lease', () => {
+  const text = page('several-hosts')
+  expect([RENEW_MS, SETTLE_MS, STALE_MS]).toEqual([60_000, 3_000, 600_000])
+  expect(text).toContain('renew it every minute')
+  expect(text).toContain('read back after 3 seconds')
+  expect(text).toMatch(/After ten minutes without renewal it is reported as stale/)
+})
+
+test('several-hosts.md lists the commands that take a lease', () => {
+  const [, list = ''] = /there\nis a \*\*lease\*\*: ([^]*?) write/.exec(page('several-hosts')) ?? []
+  const named = [...list.matchAll(/`([a-z-]+)`/g)].map(([, name]) => name)
+  const writers = commandNames.filter(
+    (name) => commandRow(name).locks?.includes('backup') === true && !name.startsWith('stanza-'),
+  )
+  expect(named.sort()).toEqual(writers)
+  expect(list).toContain('the stanza commands')
+})
