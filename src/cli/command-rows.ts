@@ -1,13 +1,21 @@
 import { EXIT_CODES } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
-import { archiveRows } from './archive-rows.ts'
 import { row, type CommandRows } from './command-row.ts'
+
+/** The segment is not in the archive: PostgreSQL takes exit code 1 for the end of the archive. */
+const NOT_FOUND = 1
 
 /** Every command that people and PostgreSQL call. */
 export const commandRows: CommandRows = {
-  ...archiveRows,
   annotate: row({
     load: async () => (await loadModule(() => import('../commands/annotate.ts'))).annotate,
+  }),
+  'archive-get': row({
+    load: async () => (await loadModule(() => import('../commands/archive-get.ts'))).archiveGet,
+    render: ({ found }) => ({ exitCode: found ? 0 : NOT_FOUND }),
+  }),
+  'archive-push': row({
+    load: async () => (await loadModule(() => import('../commands/archive-push.ts'))).archivePush,
   }),
   'archive-status': row({
     load: async () => (await loadModule(() => import('../commands/archive-status.ts'))).archiveStatus,
