@@ -68,7 +68,7 @@ const CLEAN = [
   'test/unit/codec',
   'test/unit/commands',
   'test/unit/config',
-  ...['backup', 'block', 'expire', 'info', 'restore', 'stanza'].map((part) => `test/unit/core/${part}`),
+  ...['archive', 'backup', 'block', 'expire', 'info', 'restore', 'stanza'].map((part) => `test/unit/core/${part}`),
   'test/unit/format',
   'test/unit/postgres',
   'test/unit/storage',

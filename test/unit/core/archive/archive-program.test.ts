@@ -23,7 +23,7 @@ program('denied/pgts', 0o644)
 const problems = (command: string, path = `/nonexistent:${dir}/bin:${dir}/node`, more: Record<string, string> = {}) =>
   programProblems(command, `${dir}/data`, new Map(Object.entries({ PATH: path, ...more })))
 
-describe('the program of archive_command', () => {
+describe('programProblems', () => {
   test.each([
     'pgts --stanza=main archive-push %p',
     'pgbackrest --stanza=main archive-push %p',
@@ -35,7 +35,7 @@ describe('the program of archive_command', () => {
     'PATH=/opt/x:$PATH pgts archive-push %p',
     `PATH=${dir}/bin:${dir}/node pgts archive-push %p`,
     `env A=b pgts archive-push %p`,
-  ])('is found in %s', (command) => {
+  ])('finds no problem in archive_command %s', (command) => {
     expect(problems(command)).toEqual([])
   })
 
@@ -45,11 +45,11 @@ describe('the program of archive_command', () => {
     ['bin/pgts x', `starts ${dir}/data/bin/pgts, which does not exist on this host`],
     [`${dir}/denied/pgts x`, `starts ${dir}/denied/pgts, which this user may not execute`],
     [`${dir}/denied x`, `starts ${dir}/denied, which this user may not execute`],
-  ])('of %s cannot be started', (command, problem) => {
+  ])('reports that the program of archive_command %s cannot be started', (command, problem) => {
     expect(problems(command)).toEqual([problem])
   })
 
-  test('is looked up in the PATH of the server', () => {
+  test('looks up a program without a path in the PATH of the server', () => {
     const debian = '/nonexistent/sbin:/nonexistent/bin'
     expect(problems('pgts archive-push %p', debian)).toEqual([
       `starts pgts, which is in no directory of the server's PATH (${debian}): write its absolute path`,
@@ -60,7 +60,7 @@ describe('the program of archive_command', () => {
     expect(programProblems('pgts archive-push %p', dir)).toEqual([])
   })
 
-  test('needs node, which PGTS_NODE or the PATH of the server names', () => {
+  test('requires node in PGTS_NODE or in the PATH of the server', () => {
     const missing = `starts ${dir}/bin/pgts, and node is in no directory of the server's PATH (${dir}/bin): write PGTS_NODE=/path/to/node in front of it`
     expect(problems('pgts archive-push %p', `${dir}/bin`)).toEqual([missing])
     expect(problems(`PGTS_NODE=${dir}/node/node pgts archive-push %p`, `${dir}/bin`)).toEqual([])
@@ -73,7 +73,7 @@ describe('the program of archive_command', () => {
   })
 })
 
-test('the environment of a process is read as it was started', () => {
+test('reads the environment with which a process was started', () => {
   expect(readServerEnvironment(process.pid)?.get('PATH')).toBe(process.env['PATH'])
   expect(readServerEnvironment(2 ** 30)).toBeUndefined()
 })

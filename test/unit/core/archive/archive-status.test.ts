@@ -41,25 +41,25 @@ function statusOf(done: Readonly<Record<string, number>>, facts: Partial<ServerA
   return archiveStatus(all)
 }
 
-describe('what is not safe yet', () => {
-  test('begins after the last segment that is archived, also when the last file was the mark of a backup', () => {
+describe('lag of archiving', () => {
+  test('starts after the last archived segment when the last archived file is a backup history file', () => {
     const lastArchived = { file: `${segment(8)}.00000028.backup`, timeMs: NOW_MS - 1000 }
     const { lag } = statusOf({ [segment(8)]: 3, [segment(9)]: 2 }, { lastArchived })
     expect(lag).toEqual({ bytes: 0x60, seconds: 0, of: 'server' })
   })
 
-  test('begins with the first that waits', () => {
+  test('starts at the first waiting segment', () => {
     expect(statusOf({ [segment(7)]: 3 }, {}, segment(8)).lag).toEqual({ bytes: 0x2000060, seconds: 5, of: 'server' })
   })
 
-  test('of timelines the newest counts', () => {
+  test('uses the newest timeline', () => {
     const newer = segment(9).replace(/^00000001/, '00000002')
     expect(statusOf({ [segment(200)]: 30, [newer]: 2 }).lag?.bytes).toBe(0x60)
   })
 })
 
-describe('the rate out of the marks of the server', () => {
-  test('covers the time since the oldest mark that is left', () => {
+describe('rate from .done files', () => {
+  test('covers the time since the oldest .done file', () => {
     const { rate } = statusOf({
       [segment(6)]: 20,
       [segment(7)]: 12,
@@ -69,12 +69,12 @@ describe('the rate out of the marks of the server', () => {
     expect(rate).toEqual({ files: 2, bytes: 32 * MIB, seconds: 20 })
   })
 
-  test('looks back ten minutes where the marks go back further', () => {
+  test('covers at most ten minutes', () => {
     const { rate } = statusOf({ [segment(5)]: 4000, [segment(6)]: 601, [segment(7)]: 599, [segment(8)]: 4 })
     expect(rate).toEqual({ files: 2, bytes: 32 * MIB, seconds: 600 })
   })
 
-  test('is none where nothing, or one thing, is known', () => {
+  test('is absent without files, and with only one file', () => {
     expect(statusOf({}).rate).toBeUndefined()
     expect(statusOf({ [segment(8)]: 30 }).rate).toBeUndefined()
   })

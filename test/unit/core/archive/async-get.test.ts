@@ -48,46 +48,46 @@ const at = (number: number, timeline = 1): WalSegment => {
   return segment
 }
 
-describe('the window', () => {
-  test('is what fits into the queue, and at least two segments', () => {
+describe('window of segments to fetch', () => {
+  test('contains as many segments as fit into the queue, and at least two', () => {
     expect([...windowAfter(at(1), SIZE, 3 * MIB)]).toEqual([at(2), at(3), at(4)])
     expect([...windowAfter(at(1), SIZE, 0)]).toEqual([at(2), at(3)])
     expect([...windowAfter(at(1), 16 * MIB, 8 * MIB)]).toHaveLength(2)
   })
 
-  test('goes on past the end of a log', () => {
+  test('continues in the next log after the last segment of a log', () => {
     const last = parseWalSegment('000000010000000000000FFF')
     expect([...windowAfter(last, SIZE, 0)]).toEqual(['000000010000000100000000', '000000010000000100000001'])
     expect(inWindow(parseWalSegment('000000010000000100000001'), last, SIZE, 0)).toBe(true)
     expect(inWindow(parseWalSegment('000000010000000100000002'), last, SIZE, 0)).toBe(false)
   })
 
-  test('has nothing of what replay has passed, nor of another timeline', () => {
+  test('contains no segment before replay and none of another timeline', () => {
     expect(inWindow(at(5), at(5), SIZE, 8 * MIB)).toBe(false)
     expect(inWindow(at(6, 2), at(5), SIZE, 8 * MIB)).toBe(false)
     expect(inWindow(at(6), at(5), SIZE, 8 * MIB)).toBe(true)
   })
 
-  test('can be asked for more than any memory holds', () => {
+  test('is computed lazily for a very large queue', () => {
     expect(inWindow(at(1000), at(5), SIZE, 2 ** 52)).toBe(true)
   })
 })
 
-describe('replay', () => {
+describe('position of replay', () => {
   const here = { segment: at(5), back: false }
 
-  test('moves by what it takes and by what it asks for', () => {
+  test('moves to taken and to requested segments', () => {
     expect(moved(undefined, at(3), [])).toEqual({ segment: at(3), back: false })
     expect(moved(here, undefined, [at(7), at(6)])).toEqual({ segment: at(7), back: false })
     expect(moved(here, at(9), [at(6)])).toEqual({ segment: at(9), back: false })
     expect(moved(here, undefined, [])).toEqual(here)
   })
 
-  test('is followed to another timeline only by a request', () => {
+  test('moves to another timeline only after a request', () => {
     expect(moved(here, at(5, 2), [at(6)])).toEqual({ segment: at(5, 2), back: false })
   })
 
-  test('that goes back is not met by segments ahead until it goes forward again', () => {
+  test('fetches nothing ahead after a request backwards until a request forwards', () => {
     const back = moved(here, at(4), [])
     expect(back).toEqual({ segment: at(4), back: true })
     expect(moved(back, at(3), [])).toMatchObject({ back: true })
@@ -208,8 +208,8 @@ function take(segment: WalSegment): void {
   rmSync(join(spool.in, segment))
 }
 
-describe('fetching ahead', () => {
-  test('fills the queue, goes on as it is emptied, and leaves nothing behind', async () => {
+describe('readAhead', () => {
+  test('fills the queue, refills it when segments are taken, and empties it at the end', async () => {
     const repository = await aRepository()
     await archive(repository, ...[1, 2, 3, 4, 5, 6, 7, 8].map((number) => at(number)))
     const background = new Background([repository])
@@ -227,7 +227,7 @@ describe('fetching ahead', () => {
     expect(inSpool()).toEqual([])
   })
 
-  test('finds what was archived after it had come to the end', async () => {
+  test('finds segments that were archived after it had reached the end of the archive', async () => {
     const repository = await aRepository()
     await archive(repository, at(1), at(2))
     await using _background = new Background([repository])
@@ -238,7 +238,7 @@ describe('fetching ahead', () => {
     await until('the new ones', () => inSpool().join() === [at(3), at(4)].join())
   })
 
-  test('follows replay to another timeline', async () => {
+  test('fetches from another timeline when replay requests it', async () => {
     const repository = await aRepository()
     await archive(repository, at(2), at(3), at(2, 2), at(3, 2), at(4, 2))
     await using _background = new Background([repository])
@@ -248,7 +248,7 @@ describe('fetching ahead', () => {
     await until('the new timeline', () => inSpool().join() === [at(3, 2), at(4, 2)].join())
   })
 
-  test('fetches nothing while replay goes backwards', async () => {
+  test('fetches nothing while replay reads backwards', async () => {
     const repository = await aRepository()
     await archive(repository, ...[1, 2, 3, 4, 5].map((number) => at(number)))
     await using _background = new Background([repository], 0)
@@ -264,7 +264,7 @@ describe('fetching ahead', () => {
     await until('forward again', () => inSpool().join() === [at(4), at(5)].join())
   })
 
-  test('takes the copy of the next repository where one is damaged, and fetches no copy that is not proven', async () => {
+  test('fetches the copy of the next repository when one is corrupt, and keeps no corrupt copy', async () => {
     const [first, second] = [await aRepository(1), await aRepository(2)]
     await archive(first, at(2), at(3), at(4))
     await archive(second, at(2), at(4))
@@ -282,7 +282,7 @@ describe('fetching ahead', () => {
     expect(log.lines.filter((line) => line.startsWith('warn: repo1: ['))).toHaveLength(2)
   })
 
-  test('fetches nothing that another cluster wrote, nor what is archived with two contents', async () => {
+  test('fetches no segment of another cluster, and none that is archived with two contents', async () => {
     const [first, second] = [await aRepository(1), await aRepository(2)]
     contents.set(at(2), aSegment({ systemId: 42n }))
     await archive(first, at(2))
@@ -298,7 +298,7 @@ describe('fetching ahead', () => {
     contents.clear()
   })
 
-  test('a repository that fails is passed over, told once, and used again', async () => {
+  test('skips a repository that fails, logs the failure once, and uses the repository again later', async () => {
     const [first, second] = [await aRepository(1), await aRepository(2)]
     await archive(second, at(2), at(3), at(4))
     rmSync(first.path, { recursive: true })
@@ -308,7 +308,7 @@ describe('fetching ahead', () => {
     expect(log.lines.filter((line) => line.startsWith('warn: repo1: [055]'))).toHaveLength(1)
   })
 
-  test('makes way when another program uses the spool, and does not touch its files', async () => {
+  test('ends when another program uses the spool, and keeps the files of that program', async () => {
     const repository = await aRepository()
     await archive(repository, at(2), at(3))
     const background = new Background([repository])
@@ -326,7 +326,7 @@ describe('fetching ahead', () => {
   })
 })
 
-describe('a call', () => {
+describe('getThroughSpool', () => {
   const destination = () => join(dir, 'RECOVERYXLOG')
   const owner = (pgPath = '/pg') => ({ systemId: aSystemId, pgPath, bootId: 'this' })
   let launched = 0
@@ -359,7 +359,7 @@ describe('a call', () => {
     writeFileSync(join(spool.own, 'get.pid'), `${stranger.pid}\n`)
   }
 
-  test('takes a prefetched segment and says where replay is', async () => {
+  test('takes a prefetched segment and reports the position of replay', async () => {
     const repository = await aRepository()
     alive()
     contents.set(at(1), aSegment())
@@ -371,7 +371,7 @@ describe('a call', () => {
     expect(launched).toBe(0)
   })
 
-  test('waits for a segment that is on its way', async () => {
+  test('waits for a segment that is being fetched', async () => {
     const repository = await aRepository()
     alive()
     const content = aSegment()
@@ -384,7 +384,7 @@ describe('a call', () => {
     expect(await answer).toMatchObject({ prefetched: true })
   })
 
-  test('does not wait for one that does not come, and fetches it', async () => {
+  test('fetches a segment itself when the background process makes no progress', async () => {
     const repository = await aRepository()
     await archive(repository, at(1))
     alive()
@@ -395,7 +395,7 @@ describe('a call', () => {
     expect(launched).toBe(0)
   })
 
-  test('finds at once what was archived a moment ago, and is never told "not found" by the spool', async () => {
+  test('searches the repositories for a segment that is not in the spool', async () => {
     const repository = await aRepository()
     alive()
     writeFileSync(join(spool.in, `${at(1)}.ok`), '')
@@ -406,7 +406,7 @@ describe('a call', () => {
     expect(readRequest(spool)?.segment).toBe(at(1))
   })
 
-  test('without a background process believes nothing in the spool, and starts one when there is something to fetch', async () => {
+  test('ignores the spool without a background process, and starts one when a segment was found', async () => {
     const repository = await aRepository()
     writeFileSync(join(spool.in, at(1)), aSegment())
     makeOwnerDirectory(spool, ownerDirectoryOf(spool, owner()))
@@ -419,7 +419,7 @@ describe('a call', () => {
     expect(launched).toBe(1)
   })
 
-  test('does not take a process that has the number by chance for the background process', async () => {
+  test('does not take another process with the recorded process id for the background process', async () => {
     const repository = await aRepository()
     await archive(repository, at(1))
     alive(owner(), 'something else')
@@ -428,7 +428,7 @@ describe('a call', () => {
     expect(launched).toBe(1)
   })
 
-  test('believes nothing that was fetched for another cluster', async () => {
+  test('ignores segments that were fetched for another cluster', async () => {
     const repository = await aRepository()
     alive(owner('/another'))
     writeFileSync(join(spool.in, at(1)), aSegment())
@@ -439,7 +439,7 @@ describe('a call', () => {
   test.each([
     ['of another cluster', () => aSegment({ systemId: 42n })],
     ['of another size', () => aSegment().subarray(0, SIZE / 2)],
-  ])('does not use a segment %s, whoever put it there', async (_what, content) => {
+  ])('does not use a segment %s from the spool', async (_what, content) => {
     const repository = await aRepository()
     await archive(repository, at(1))
     alive()
@@ -449,7 +449,7 @@ describe('a call', () => {
     expect(log.lines.join()).toContain('is not a segment of this cluster')
   })
 
-  test('goes on when the spool cannot be written and no process can be started', async () => {
+  test('fetches the segment when the spool cannot be written and no process can be started', async () => {
     const repository = await aRepository()
     await archive(repository, at(1))
     rmSync(spool.own, { recursive: true })
@@ -458,7 +458,7 @@ describe('a call', () => {
     expect(log.lines.join()).toContain('warn: WAL is not fetched ahead: no more processes')
   })
 
-  test('several at once for one segment each get all of it', async () => {
+  test('returns the whole segment to each of several simultaneous calls', async () => {
     const repository = await aRepository()
     await archive(repository, at(1))
     alive()
@@ -470,10 +470,10 @@ describe('a call', () => {
   })
 })
 
-describe('the owner directory', () => {
+describe('owner directory', () => {
   const one = { systemId: 1n, pgPath: '/one', bootId: 'b' }
 
-  test('of one owner closes when another comes, and opens again for the first', () => {
+  test('is removed when another owner takes the spool, and created again for the first owner', () => {
     const others = [
       { ...one, systemId: 2n },
       { ...one, pgPath: '/two' },
@@ -491,7 +491,7 @@ describe('the owner directory', () => {
     }
   })
 
-  test('whatever lies in the queue of a new owner goes', () => {
+  test('emptyDirectory removes files and directories of any name', () => {
     for (const name of [at(1), `${at(2)}.pgbackrest.tmp`, `${at(3)}.ok`, 'global.error'])
       writeFileSync(join(spool.in, name), '')
     mkdirSync(join(spool.in, 'a directory'))

@@ -106,7 +106,7 @@ function ready(...names: string[]): void {
   }
 }
 
-/** PostgreSQL had it archived: by what the spool said, or by a call that pushed it itself. */
+/** PostgreSQL has the file archived: by an `.ok`, or by a call that pushed the file itself. */
 const archived = (name: string) =>
   renameSync(join(wal, 'archive_status', `${name}.ready`), join(wal, 'archive_status', `${name}.done`))
 const hold = (name: string) => writeFileSync(join(wal, `${name}.hold`), '')
@@ -118,27 +118,24 @@ const details = () => `${JSON.stringify(readPushStatus(spool))}\n${log.lines.joi
 const waitFor = (what: string, test: () => boolean) => until(what, test, { deadlineMs: 15_000, details })
 const inHand = () => readPushStatus(spool)?.inHand.map(({ file }) => file) ?? []
 
-test.each([1, 2])(
-  'what PostgreSQL wants no more when a worker would come to it takes no place from others, %d at once',
-  async (workers) => {
-    begin({}, workers)
-    for (let round = 0; round < 3; round++) {
-      // As when a full spool keeps the word of this process from a call, which then pushes by itself.
-      const held = segments(round * 10 + 1, round * 10 + workers)
-      const others = segments(round * 10 + 5, round * 10 + 8)
-      held.forEach(hold)
-      ready(...held, ...others)
-      await waitFor('files in hand', () => held.every((name) => inHand().includes(name)))
-      others.forEach(archived)
-      await waitFor('the others to be gone', () => readPushStatus(spool)?.queue.files === workers)
-      held.forEach(release)
-      await waitFor(`the files of round ${round}`, () => held.every(ok))
-      held.forEach(archived)
-    }
-  },
-)
+test.each([1, 2])('files that PostgreSQL no longer wants occupy no worker, with %d worker(s)', async (workers) => {
+  begin({}, workers)
+  for (let round = 0; round < 3; round++) {
+    // As with a full spool: the calls do not see the result of this process and push the files themselves.
+    const held = segments(round * 10 + 1, round * 10 + workers)
+    const others = segments(round * 10 + 5, round * 10 + 8)
+    held.forEach(hold)
+    ready(...held, ...others)
+    await waitFor('files in hand', () => held.every((name) => inHand().includes(name)))
+    others.forEach(archived)
+    await waitFor('the others to be gone', () => readPushStatus(spool)?.queue.files === workers)
+    held.forEach(release)
+    await waitFor(`the files of round ${round}`, () => held.every(ok))
+    held.forEach(archived)
+  }
+})
 
-test('a storm of files while the spool now and then takes nothing: each is told of', async () => {
+test('acknowledges every file of a storm when the spool is temporarily unwritable', async () => {
   begin()
   const names = segments(1, 80)
   const warnings = () => log.lines.filter((line) => line.includes('to the spool: ')).length
@@ -147,17 +144,17 @@ test('a storm of files while the spool now and then takes nothing: each is told 
     const before = warnings()
     renameSync(spool.own, `${spool.own}.away`)
     ready(...some)
-    await waitFor('word of the spool', () => warnings() > before)
-    // What the spool says nothing of is pushed by the calls themselves.
+    await waitFor('a warning about the spool', () => warnings() > before)
+    // Calls push files themselves that have no status in the spool.
     for (const name of some.slice(0, 3)) archived(name)
     renameSync(`${spool.own}.away`, spool.own)
     await waitFor('all that PostgreSQL waits for', () => some.slice(3).every(ok))
   }
 })
 
-test('a worker that hangs for good fails its file in time, and those behind it get another worker', async () => {
+test('a hanging worker fails its file at the deadline, and the next files get another worker', async () => {
   begin({ timeoutMs: 300 }, 1)
-  // The worker runs now, so that it comes to the pipe in time.
+  // The worker is started first, so that it reaches the pipe before the deadline.
   ready(segment(1))
   await waitFor('the worker', () => ok(segment(1)))
   const pipe = join(wal, `${segment(2)}.pipe`)
@@ -167,16 +164,16 @@ test('a worker that hangs for good fails its file in time, and those behind it g
     await waitFor('its error', () => errorOf(segment(2)) !== undefined)
     renameSync(pipe, join(root, 'pipe'))
     expect(errorOf(segment(2))).toMatch(/^82\n/)
-    // None was in the hands of the worker that hung but its own.
+    // The hanging worker had only its own file.
     expect(segments(3, 5).map(errorOf)).toEqual([undefined, undefined, undefined])
     await waitFor('all of them', () => segments(2, 5).every(ok))
   } finally {
-    // Lets the thread go, which keeps this process; and fails when none is there.
+    // Ends the thread, which would keep this process alive; fails if no thread has opened the pipe.
     closeSync(openSync(join(root, 'pipe'), constants.O_WRONLY | constants.O_NONBLOCK))
   }
 })
 
-test('a process whose workers take nothing although files wait ends, and says so', async () => {
+test('ends with an error when files wait and no worker takes one', async () => {
   vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
   const never = new Promise<never>(() => undefined)
   executor = {
@@ -198,14 +195,14 @@ test('a process whose workers take nothing although files wait ends, and says so
     message: expect.stringContaining('no worker takes one'),
   })
   expect(readPushStatus(spool)).toMatchObject({ state: 'ended', why: expect.stringContaining('no worker takes one') })
-  // Another begins where it ended.
+  // Another process continues.
   vi.useRealTimers()
   executor = undefined
   begin()
   await waitFor('the ok', () => ok(segment(1)))
 })
 
-test('what a loop may do for a while is no stall', () => {
+test('the watchdog reports no stall while the loop runs and workers have files', () => {
   const looks = (watchdog: Watchdog, count: number, look: (turns: number) => Parameters<Watchdog['observe']>[0]) =>
     Array.from({ length: count }, (_, turns) => watchdog.observe(look(turns))).filter((error) => error !== undefined)
   expect(looks(new Watchdog(), 500, (turns) => ({ turns, running: 1, waits: true }))).toEqual([])

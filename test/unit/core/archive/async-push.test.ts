@@ -93,7 +93,7 @@ function begin(push: Push, options: Partial<PushBackgroundRequest> = {}, workers
   const executor = {
     workers,
     async *run(_: string, jobs: Iterable<PushJob>, { signal }: { signal: AbortSignal }) {
-      // A job is drawn when a worker is free for it, one run after the other.
+      // A job is drawn when a worker is free, one run after the other.
       if (free > 0) free--
       else await new Promise<void>((resolve) => waiting.push(resolve))
       let drawn = false
@@ -154,8 +154,8 @@ const failure = (repoKey: number, message = 'it is gone') => ({
   error: toPlainError(new PgtsError('host-connect', message, { hints: ['look at the network'] })),
 })
 
-describe('the background process', () => {
-  test('pushes what is ready in the order of PostgreSQL, and tidies up what was asked about', async () => {
+describe('background process of archive-push', () => {
+  test('pushes ready files in the order of PostgreSQL, and removes each .ok that PostgreSQL has read', async () => {
     ready(segment(2), segment(1), '00000002.history')
     const { pushed } = begin(() => undefined, {}, 1)
     await until('the oks', () => [segment(1), segment(2), '00000002.history'].every(ok))
@@ -167,7 +167,7 @@ describe('the background process', () => {
     expect(ok(segment(1))).toBe(true)
   })
 
-  test('says ok when every repository has the file, and the error names the one that has not', async () => {
+  test('writes .ok when every repository has the file, and otherwise .error with the failing repository', async () => {
     ready(segment(1))
     let broken = true
     const { pushed } = begin(() => (broken ? { stored: [1], failures: [failure(2)] } : undefined))
@@ -183,12 +183,12 @@ describe('the background process', () => {
     broken = false
     await until('the ok', () => ok(segment(1)))
     expect(errorOf(segment(1))).toBeUndefined()
-    // What repo1 has is not sent there again.
+    // Files that repo1 has are not pushed there again.
     expect(pushed.slice(1).every(({ keys }) => keys.join() === '2')).toBe(true)
     expect(log.lines.join('\n')).toContain('repo2 accepts WAL again')
   })
 
-  test('keeps no WAL from the repositories that work, and comes back to the others with one file', async () => {
+  test('stores WAL in working repositories while another one fails, and tests that one with one file', async () => {
     const names = segments(1, 40)
     ready(...names)
     let broken = true
@@ -200,23 +200,23 @@ describe('the background process', () => {
       () => new Set(pushed.filter(({ keys }) => keys.includes(1)).map(({ name }) => name)).size === 40,
     )
     expect(names.some(ok)).toBe(false)
-    // Two workers may have had repo2 in hand when it broke.
+    // Two workers may have been pushing to repo2 when it failed.
     const tries = () => pushed.filter(({ keys }) => keys.includes(2)).length
     expect(tries()).toBeLessThan(8)
     broken = false
     await until('all oks', () => names.every(ok))
   })
 
-  test('tries again at once when somebody asks', async () => {
+  test('retries at once when a call waits', async () => {
     ready(segment(1))
     let tries = 0
     begin(() => (++tries < 8 ? { stored: [], failures: [failure(1), failure(2)] } : undefined))
-    // Eight tries take half a minute when nobody asks.
+    // Without a waiting call eight attempts take half a minute.
     const asking = setInterval(() => writeFileSync(join(spool.own, 'wake-push'), ''), 100)
     await until('the ok', () => ok(segment(1))).finally(() => clearInterval(asking))
   })
 
-  test('a file that cannot be archived does not keep the others', async () => {
+  test('pushes other files while one cannot be archived', async () => {
     ready(...segments(1, 5))
     begin(({ name }) =>
       name === segment(1) ? { stored: [], refused: toPlainError(new PgtsError('format', 'it is torn')) } : undefined,
@@ -225,7 +225,7 @@ describe('the background process', () => {
     expect(errorOf(segment(1))).toBe('29\nit is torn')
   })
 
-  test('gives up a push that hangs, and tells whose fault it is', async () => {
+  test('fails a push that hangs, with an error that names the repository', async () => {
     ready(segment(1))
     let first = true
     const { pushed } = begin(
@@ -243,7 +243,7 @@ describe('the background process', () => {
     expect(pushed).toHaveLength(2)
   })
 
-  test('drops the whole queue when it is too long, and a push that ends later changes nothing', async () => {
+  test('drops the whole queue when it is too long, and ignores a push that ends later', async () => {
     let release = () => undefined as void
     const held = new Promise<void>((resolve) => (release = resolve))
     ready(...segments(1, 7))
@@ -262,11 +262,11 @@ describe('the background process', () => {
     await until('a later file', () => ok(segment(10)))
     expect(readFileSync(join(spool.out, `${segment(1)}.ok`), 'utf8')).toBe(before)
     expect(readPushStatus(spool)).toMatchObject({ dropped: { files: 9 } })
-    // The warning reaches PostgreSQL with the file that is pushed next.
+    // PostgreSQL gets the warning with the next pushed file.
     expect(readFileSync(join(spool.out, `${segment(10)}.ok`), 'utf8')).toContain('87% of archive-push-queue-max')
   })
 
-  test('goes on when the spool takes nothing, and tells it as soon as it does', async () => {
+  test('continues when the spool is unwritable, and writes the status when it is writable again', async () => {
     ready(segment(1))
     begin(() => {
       if (existsSync(spool.own)) renameSync(spool.own, `${spool.own}.away`)
@@ -278,7 +278,7 @@ describe('the background process', () => {
     await until('the ok', () => ok(segment(1)))
   })
 
-  test('clears what an earlier process left, and keeps an ok for the very file only', async () => {
+  test('removes status files of an earlier process, except each .ok with the time of its file', async () => {
     ready(segment(1), segment(2))
     writeFileSync(join(spool.out, `${segment(1)}.ok`), '')
     utimesSync(join(spool.out, `${segment(1)}.ok`), 1, 1)
@@ -291,7 +291,7 @@ describe('the background process', () => {
     expect(readdirSync(spool.out).sort()).toEqual([`${segment(1)}.ok`, `${segment(2)}.ok`])
   })
 
-  test('holds the archive lock only while there is work, and waits for it', async () => {
+  test('holds the archive lock only while files wait, and waits for the lock', async () => {
     let held = 0
     let free = false
     const lock = async () => {
@@ -312,13 +312,13 @@ describe('the background process', () => {
     await until('the lock to be free', () => held === 0)
   })
 
-  test('looks at the queue again after archive-push-batch-size', async () => {
+  test('reads the queue again after archive-push-batch-size', async () => {
     ready(...segments(1, 6))
     begin(() => undefined, { batchBytes: 2048 }, 1)
     await until('all', () => segments(1, 6).every(ok))
   })
 
-  test('ends when it is told to, after the files in hand', async () => {
+  test('ends for a given reason after the pushes in flight', async () => {
     let reason: string | undefined
     ready(...segments(1, 5))
     const { pushed } = begin(
@@ -330,13 +330,13 @@ describe('the background process', () => {
       1,
     )
     expect(await running).toBe('the configuration has changed')
-    // The worker may have come to a second one before it was seen.
+    // The worker may have started a second file before the check.
     expect(pushed.length).toBeLessThan(3)
     for (const { name } of pushed) expect(ok(name)).toBe(true)
     expect(readPushStatus(spool)).toMatchObject({ state: 'ended', why: 'the configuration has changed' })
   })
 
-  test('ends without a server when nothing is left', async () => {
+  test('ends when the queue is empty and no server is running', async () => {
     ready(segment(1))
     begin(() => undefined, { endWhenEmpty: true })
     expect(await running).toContain('nothing is left')
@@ -344,7 +344,7 @@ describe('the background process', () => {
   })
 })
 
-test('the queue is too long only beyond its limit, and a warning lasts until it is well below', () => {
+test('queueLevel is over only beyond the limit, and stays at warning until half of the limit', () => {
   const lengths = [0, 74, 75, 100, 80, 50, 49, 75, 101]
   let level = queueLevel(0, 100, 'calm')
   expect(lengths.map((bytes) => (level = queueLevel(bytes, 100, level)))).toEqual([
@@ -361,7 +361,7 @@ test('the queue is too long only beyond its limit, and a warning lasts until it 
   expect(new QueueLimit(undefined).measured({ waiting: [segment(1)], waitingBytes: 2 ** 50 })).toEqual([])
 })
 
-test('a repository that fails is left alone for longer each time, and everybody who asks is heard', () => {
+test('RepositoryHealth pauses a failing repository longer each time, and shortens the pause for a waiting call', () => {
   const health = new RepositoryHealth(() => 1)
   const error = new PgtsError('host-connect', 'gone')
   health.failed(1, error, 1000)

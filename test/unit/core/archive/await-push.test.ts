@@ -22,7 +22,7 @@ beforeEach(() => {
 })
 afterEach(() => rmSync(dir, { recursive: true, force: true }))
 
-/** What PostgreSQL's log shows when nobody pushes the file in time. */
+/** What PostgreSQL's log shows when the file is not pushed in time. */
 async function hintsOfTimeout(ended?: string): Promise<readonly string[]> {
   const spool = spoolPaths(join(dir, 'spool'), 'main')
   const place = { stanza: 'main', program: '/usr/bin/pgts', pgPath: join(dir, 'pg'), spoolPath: join(dir, 'spool') }
@@ -49,12 +49,12 @@ async function hintsOfTimeout(ended?: string): Promise<readonly string[]> {
   return (error as { hints: readonly string[] }).hints
 }
 
-test('a push that nobody finishes in time says which repository is at fault, and what is stuck on its way', async () => {
+test('a timeout of archive-push names the failing repository and the file in flight', async () => {
   const spool = spoolPaths(join(dir, 'spool'), 'main')
   prepareSpool(spool)
   writePid(spool, 'push')
   const nowMs = systemClock.nowMs()
-  const trouble = { sinceMs: nowMs - 60_000, failures: 4, nextTryMs: nowMs, message: 'no room is left' }
+  const outage = { sinceMs: nowMs - 60_000, failures: 4, nextTryMs: nowMs, message: 'no room is left' }
   writePushStatus(spool, {
     pid: process.pid,
     state: 'working',
@@ -64,7 +64,7 @@ test('a push that nobody finishes in time says which repository is at fault, and
     inHand: [{ file: NAME, sinceMs: nowMs - 60_000 }],
     pushed: { files: 0, bytes: 0 },
     rate: { files: 0, bytes: 0, ms: 60_000 },
-    repositories: [{ key: 1 }, { key: 2, trouble }],
+    repositories: [{ key: 1 }, { key: 2, trouble: outage }],
   })
   const hints = await hintsOfTimeout()
   expect(hints[0]).toMatch(/storing in repo2 has been failing for 1 min, 4 attempts so far: no room is left/)
@@ -72,7 +72,7 @@ test('a push that nobody finishes in time says which repository is at fault, and
   expect(hints.at(-1)).toContain('/var/log/the.log')
 })
 
-test('and that the background process ended, which PostgreSQL starts again', async () => {
+test('a timeout of archive-push reports that the background process has ended', async () => {
   prepareSpool(spoolPaths(join(dir, 'spool'), 'main'))
   expect((await hintsOfTimeout('with exit code 3'))[0]).toMatch(/the last one ended with exit code 3/)
 })

@@ -51,10 +51,10 @@ async function heard(): Promise<void> {
 
 async function until(what: string, test: () => boolean): Promise<void> {
   for (const deadline = Date.now() + 20_000; Date.now() < deadline; await sleep(2)) if (test()) return
-  throw new Error(`waited in vain for ${what}: ${requests().join()} ${log.lines.join('\n')}`)
+  throw new Error(`timeout: ${what}: ${requests().join()} ${log.lines.join('\n')}`)
 }
 
-test('what is asked for lies at the target, as the same file', async () => {
+test('moves a requested segment to the target', async () => {
   using _movers = begin()
   const { ino } = statSync(join(spool.in, SEGMENT))
   ask(SEGMENT)
@@ -64,7 +64,7 @@ test('what is asked for lies at the target, as the same file', async () => {
   await until('the end of the request', () => requests().length === 0)
 })
 
-test('nothing that lies at the target is replaced', async () => {
+test('replaces nothing at the target', async () => {
   using _movers = begin()
   for (const put of [
     () => writeFileSync(target, 'something'),
@@ -82,27 +82,27 @@ test('nothing that lies at the target is replaced', async () => {
 })
 
 test.each([
-  ['nobody who lives', SEGMENT, () => spawnSync('true').pid],
+  ['a dead process', SEGMENT, () => spawnSync('true').pid],
   ['a segment that another program fetched', SEGMENT, () => process.pid],
-  ['a part of one', `${SEGMENT}.pgbackrest.tmp`, () => process.pid],
+  ['an incomplete segment', `${SEGMENT}.pgbackrest.tmp`, () => process.pid],
   ['another directory', `..${SEGMENT}`, () => process.pid],
-  ['a process that there cannot be', SEGMENT, () => '0'],
-  ['processes', SEGMENT, () => '-1'],
-  ['the first process of a segment without a name', '', () => 1],
-])('nothing is moved for %s', async (what, name, pid) => {
+  ['process id 0', SEGMENT, () => '0'],
+  ['a process group', SEGMENT, () => '-1'],
+  ['a segment without a name', '', () => 1],
+])('moves nothing when the request is for %s', async (what, name, pid) => {
   using _movers = begin((segment) => what !== 'a segment that another program fetched' || segment !== SEGMENT)
   writeFileSync(join(spool.in, `${SEGMENT}.pgbackrest.tmp`), '')
   ask(name, pid())
   await heard()
   expect(existsSync(target)).toBe(false)
   expect(readdirSync(spool.in).sort()).toEqual([SEGMENT, `${SEGMENT}.pgbackrest.tmp`, OTHER])
-  // And it goes on.
+  // Later requests are carried out.
   ask(OTHER)
   await until('the segment', () => existsSync(target))
   expect(readFileSync(target, 'utf8')).toBe(OTHER)
 })
 
-test('what was asked of another process, or has been waited for in vain, is not done any more', async () => {
+test('ignores requests to an earlier process and requests that were abandoned', async () => {
   mkdirSync(requestsIn(spool))
   ask(SEGMENT)
   ask(UNHEARD)
@@ -112,7 +112,7 @@ test('what was asked of another process, or has been waited for in vain, is not 
   expect(existsSync(target)).toBe(false)
 })
 
-test('nobody is asked to ask once it has ended', async () => {
+test('removes the directory of requests at its end', async () => {
   const movers = begin()
   expect(statSync(requestsIn(spool)).mode & 0o777).toBe(0o700)
   ask('x')
@@ -124,7 +124,7 @@ test.each([
   ['a file', (path: string) => writeFileSync(path, 'x')],
   ['a link to another directory', (path: string) => symlinkSync(dir, path)],
   ['a FIFO', (path: string) => void spawnSync('mkfifo', [path])],
-])('%s in the place of the requests is removed', async (_, put) => {
+])('removes %s at the path of the directory of requests', async (_, put) => {
   put(requestsIn(spool))
   using _movers = begin()
   expect(lstatSync(requestsIn(spool)).isDirectory()).toBe(true)
@@ -133,12 +133,12 @@ test.each([
   await until('the segment', () => existsSync(target))
 })
 
-test('nobody is asked to ask where it cannot be done', async () => {
+test('has no directory of requests when moving is impossible', async () => {
   target = join(dir, 'no such directory', 'RECOVERYXLOG')
   using _first = begin()
   expect(existsSync(requestsIn(spool))).toBe(false)
 
-  // On the same device, and yet it fails.
+  // On the same device, but the rename fails.
   writeFileSync(join(dir, 'file'), '')
   target = join(dir, 'file', 'RECOVERYXLOG')
   using _second = begin()
@@ -150,7 +150,7 @@ test('nobody is asked to ask where it cannot be done', async () => {
 
 const SHM = '/dev/shm'
 const hasOther = existsSync(SHM) && statSync(SHM).dev !== statSync(tmpdir()).dev
-test.skipIf(!hasOther)('nobody is asked to ask when the target is on another file system', () => {
+test.skipIf(!hasOther)('has no directory of requests when the target is on another file system', () => {
   const elsewhere = mkdtempSync(join(SHM, 'pgts-move-'))
   try {
     target = join(elsewhere, 'RECOVERYXLOG')
@@ -162,7 +162,7 @@ test.skipIf(!hasOther)('nobody is asked to ask when the target is on another fil
   }
 })
 
-test('a rename to a new name takes any name, and no other file', () => {
+test('renameNew accepts any name and never replaces a file', () => {
   const name = textToBytes(join(dir, 'ü'))
   renameNew(join(spool.in, SEGMENT), name)
   expect(readFileSync(join(dir, 'ü'), 'utf8')).toBe(SEGMENT)

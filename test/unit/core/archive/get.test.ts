@@ -94,24 +94,27 @@ const flipped = (bytes: Buffer): Buffer => {
   return bytes
 }
 
-describe('what is handed over', () => {
-  test.each(['none', 'gz', 'lz4', 'zst'] as const)('a segment that was stored as %s', async (type) => {
-    const storage = await aRepository()
-    const content = aSegment()
-    const repoName = await archived(storage, content, SEGMENT, type)
-    expect(await get([storage])).toEqual({
-      found: true,
-      file: SEGMENT,
-      repoKey: 1,
-      archiveId: '15-1',
-      repoName,
-      sizeBytes: content.length,
-    })
-    expect(readFileSync(destination).equals(content)).toBe(true)
-    expect(readdirSync(dir)).toEqual(['RECOVERYXLOG'])
-  })
+describe('getWal: files that exist', () => {
+  test.each(['none', 'gz', 'lz4', 'zst'] as const)(
+    'returns a segment that was stored with compression %s',
+    async (type) => {
+      const storage = await aRepository()
+      const content = aSegment()
+      const repoName = await archived(storage, content, SEGMENT, type)
+      expect(await get([storage])).toEqual({
+        found: true,
+        file: SEGMENT,
+        repoKey: 1,
+        archiveId: '15-1',
+        repoName,
+        sizeBytes: content.length,
+      })
+      expect(readFileSync(destination).equals(content)).toBe(true)
+      expect(readdirSync(dir)).toEqual(['RECOVERYXLOG'])
+    },
+  )
 
-  test('history files, from the directory each belongs to', async () => {
+  test('returns history files, each from its own directory', async () => {
     const storage = await aRepository()
     await archived(storage, Buffer.from('1\t0/1000000\tx\n'), '00000002.history')
     await archived(storage, Buffer.from('START\n'), `${SEGMENT}.00000028.backup`)
@@ -121,7 +124,7 @@ describe('what is handed over', () => {
     expect(readFileSync(destination, 'utf8')).toBe('START\n')
   })
 
-  test('a segment is never answered with a partial one, nor the reverse', async () => {
+  test('does not return a partial segment for a segment, nor the reverse', async () => {
     const storage = await aRepository()
     await archived(storage, aSegment(), `${SEGMENT}.partial`)
     expect(await get([storage])).toEqual({ found: false, file: SEGMENT })
@@ -129,7 +132,7 @@ describe('what is handed over', () => {
     expect(await get([storage], { file: `${SEGMENT}.partial` })).toMatchObject({ found: true })
   })
 
-  test('it replaces what was there', async () => {
+  test('replaces a file at the destination', async () => {
     const storage = await aRepository()
     const content = aSegment()
     await archived(storage, content)
@@ -138,7 +141,7 @@ describe('what is handed over', () => {
     expect(readFileSync(destination).equals(content)).toBe(true)
   })
 
-  test('a segment of an older archive id of the same cluster', async () => {
+  test('returns a segment from an older archive id of the same cluster', async () => {
     const storage = await aRepository()
     const content = aSegment()
     await archived(storage, content)
@@ -153,21 +156,21 @@ describe('what is handed over', () => {
   })
 })
 
-describe('what is not there', () => {
-  test('is not found, and the destination stays as it was', async () => {
+describe('getWal: files that do not exist', () => {
+  test('reports not found and keeps the destination', async () => {
     writeFileSync(destination, 'old')
     expect(await get([await aRepository()])).toEqual({ found: false, file: SEGMENT })
     expect(readFileSync(destination, 'utf8')).toBe('old')
     expect(await get([await aRepository()], { file: '00000005.history' })).toMatchObject({ found: false })
   })
 
-  test('an odd name is refused', async () => {
+  test('refuses a name that PostgreSQL does not archive', async () => {
     expect(await failure(get([await aRepository()], { file: 'pg_wal/x' }))).toMatchObject({ exitCode: 96 })
   })
 })
 
-describe('a copy that cannot be read', () => {
-  /** Fails so often with an error when files of the archive are read. */
+describe('getWal: copies that cannot be read', () => {
+  /** Reading the segment fails `times` times. */
   function refusing(storage: MemoryStorage, error: PgtsError, times = Infinity): StorageDriver {
     let left = times
     const read: StorageDriver['read'] = async (name, range) => {
@@ -188,29 +191,29 @@ describe('a copy that cannot be read', () => {
     ['service', 101, 'cannot read s3://b/x: HTTP status 400'],
     ['path-missing', 73, 'cannot read s3://b/x: there is no bucket b'],
     ['file-missing', 55, 'cannot read s3://b/x: it is not there'],
-  ] as const)('with %s is not called damaged', async (code, exitCode, message) => {
+  ] as const)('reports error %s of a copy without calling the copy corrupt', async (code, exitCode, message) => {
     const storage = await aRepository()
     await archived(storage, aSegment())
-    const refused = refusing(storage, new PgtsError(code, message, { hints: ['check the keys'] }))
+    const refused = refusing(storage, new PgtsError(code, message, { hints: ['check the credentials'] }))
     const error = await failure(get([refused]))
-    expect(error).toMatchObject({ code, exitCode, hints: ['check the keys'] })
+    expect(error).toMatchObject({ code, exitCode, hints: ['check the credentials'] })
     expect(error.message).toBe(
       `cannot read ${SEGMENT} from the archive:\nrepo1: [${String(exitCode).padStart(3, '0')}] ${message}`,
     )
     expect(existsSync(destination)).toBe(false)
   })
 
-  test('beside a damaged one is what counts: it may be whole', async () => {
+  test('reports the error of an unreadable copy when the other copy is corrupt', async () => {
     const [first, second] = [await aRepository(), await aRepository()]
     const content = aSegment()
     damage(first, await archived(first, content), flipped)
     await archived(second, content)
     const error = await failure(get([first, refusing(second, new PgtsError('access', 'access denied'))]))
     expect(error.code).toBe('access')
-    expect(error.hints.join()).not.toContain('damaged')
+    expect(error.hints.join()).not.toContain('corrupt')
   })
 
-  test('because a listed file is missing once is asked for again', async () => {
+  test('reads a listed file again when it is missing once', async () => {
     const storage = await aRepository()
     const content = aSegment()
     await archived(storage, content)
@@ -221,7 +224,7 @@ describe('a copy that cannot be read', () => {
   })
 })
 
-describe('damage', () => {
+describe('getWal: corrupt copies', () => {
   test.each([
     ['none', flipped],
     ['gz', flipped],
@@ -231,7 +234,7 @@ describe('damage', () => {
     ['gz', (bytes: Buffer) => bytes.subarray(0, bytes.length - 1)],
     ['zst', (bytes: Buffer) => bytes.subarray(0, bytes.length >> 1)],
     ['none', () => Buffer.alloc(0)],
-  ] as const)('of a stored segment (%s, %#) reaches nobody', async (type, change) => {
+  ] as const)('returns no corrupt segment (compression %s, case %#)', async (type, change) => {
     const storage = await aRepository()
     damage(storage, await archived(storage, aSegment(), SEGMENT, type), change)
     writeFileSync(destination, 'old')
@@ -244,7 +247,7 @@ describe('damage', () => {
     expect(readdirSync(dir)).toEqual(['RECOVERYXLOG'])
   })
 
-  test('of one repository is made good by the next', async () => {
+  test('returns the copy of the next repository when one is corrupt', async () => {
     const [first, second] = [await aRepository(), await aRepository()]
     const content = aSegment()
     damage(first, await archived(first, content), flipped)
@@ -254,7 +257,7 @@ describe('damage', () => {
     expect(log.lines.filter((line) => line.startsWith('warn: repo1: ['))).toHaveLength(1)
   })
 
-  test('before archiving: a cut segment has its checksum and is useless all the same', async () => {
+  test('refuses a segment that was truncated before it was archived', async () => {
     const storage = await aRepository()
     await archived(storage, aSegment({ headerSize: 16 * 1024 * 1024 }), SEGMENT, 'zst', false)
     const error = await failure(get([storage]))
@@ -266,7 +269,7 @@ describe('damage', () => {
   })
 })
 
-test('a segment of another cluster is not handed over, even from the archive of ours', async () => {
+test('refuses a segment of another cluster that is in the archive of this cluster', async () => {
   const [first, second] = [await aRepository(), await aRepository()]
   await archived(first, aSegment({ systemId: 42n }), SEGMENT, 'zst', false)
   const error = await failure(get([first]))
@@ -274,12 +277,12 @@ test('a segment of another cluster is not handed over, even from the archive of 
   expect(error.hints.join()).toContain('another cluster')
   expect(readdirSync(dir)).toEqual([])
 
-  // A partial one is foreign as well.
+  // A partial segment of another cluster is refused, too.
   await archived(second, aSegment({ systemId: 42n }), `${SEGMENT}.partial`, 'zst', false)
   expect(await failure(get([second], { file: `${SEGMENT}.partial` }))).toMatchObject({ exitCode: 44 })
 })
 
-test('what killed calls left beside the destination goes, what a living call is writing stays', async () => {
+test('removes temporary files of killed calls and keeps those of running calls', async () => {
   const storage = await aRepository()
   await archived(storage, aSegment())
   const dead = spawnSync('true').pid
@@ -288,7 +291,7 @@ test('what killed calls left beside the destination goes, what a living call is 
   expect(readdirSync(dir).sort()).toEqual(['RECOVERYXLOG', `RECOVERYXLOG.${process.ppid}.pgts.tmp`])
 })
 
-test('a temporary file that somebody else has replaced is not published', async () => {
+test('does not rename a temporary file that another process has replaced', async () => {
   const target = await createDestination(destination, { temporary: `${destination}.tmp` })
   await target.sink.write(aSegment())
   rmSync(`${destination}.tmp`)
@@ -297,7 +300,7 @@ test('a temporary file that somebody else has replaced is not published', async 
   expect(existsSync(destination)).toBe(false)
 })
 
-test('copies with different contents are an error that names them', async () => {
+test('reports copies of a segment with different contents', async () => {
   const [first, second] = [await aRepository(), await aRepository()]
   const [ours, theirs] = [aSegment(), aSegment()]
   await archived(first, ours)
@@ -310,7 +313,7 @@ test('copies with different contents are an error that names them', async () => 
   expect(existsSync(destination)).toBe(false)
 })
 
-test('history files with different contents in two repositories are an error that names them', async () => {
+test('reports history files with different contents in two repositories', async () => {
   const [first, second, third] = [await aRepository(), await aRepository(), await aRepository()]
   const file = '00000002.history'
   await archived(first, Buffer.from('one\n'), file)
@@ -325,36 +328,42 @@ test('history files with different contents in two repositories are an error tha
   expect(readFileSync(destination, 'utf8')).toBe('one\n')
 })
 
-test('a repository that cannot be read is passed over with a warning', async () => {
+test('skips an unreadable repository with a warning', async () => {
   const good = await aRepository()
   await archived(good, aSegment())
   expect(await get([memoryStorage(), good])).toMatchObject({ found: true, repoKey: 2 })
   expect(log.lines.join()).toContain('warn: repo1: [055]')
 })
 
-test('when no repository can be read, that is the error', async () => {
+test('reports an error when no repository can be read', async () => {
   expect(await failure(get([memoryStorage(), memoryStorage()]))).toMatchObject({ exitCode: 103 })
   expect(await failure(get([memoryStorage()]))).toMatchObject({ exitCode: 55 })
 })
 
-test.each([SEGMENT, '00000002.history'])('a repository that cannot be asked might have it: %s', async (file) => {
-  const good = await aRepository()
-  const error = await failure(get([good, memoryStorage()], { file }))
-  expect(error).toMatchObject({ exitCode: 103, message: expect.stringMatching(/in none.*\nrepo2: \[055\]/) as string })
-  expect(error.hints.join()).toContain('--repo=N')
-  // One that was asked, and never had anything of this cluster, lacks it for certain.
-  expect(await get([good, await aRepository(42n)], { file })).toEqual({ found: false, file })
-  expect(log.lines.join()).toContain('warn: repo2: [044]')
-  expect(await failure(get([memoryStorage(), await aRepository(42n)], { file }))).toMatchObject({ exitCode: 103 })
-})
+test.each([SEGMENT, '00000002.history'])(
+  'does not report not found for %s when one repository cannot be searched',
+  async (file) => {
+    const good = await aRepository()
+    const error = await failure(get([good, memoryStorage()], { file }))
+    expect(error).toMatchObject({
+      exitCode: 103,
+      message: expect.stringMatching(/in none.*\nrepo2: \[055\]/) as string,
+    })
+    expect(error.hints.join()).toContain('--repo=N')
+    // A repository that was searched and has nothing of this cluster certainly lacks the file.
+    expect(await get([good, await aRepository(42n)], { file })).toEqual({ found: false, file })
+    expect(log.lines.join()).toContain('warn: repo2: [044]')
+    expect(await failure(get([memoryStorage(), await aRepository(42n)], { file }))).toMatchObject({ exitCode: 103 })
+  },
+)
 
-test('a stanza of another cluster is an error, not "not found"', async () => {
+test('reports an error instead of not found for the stanza of another cluster', async () => {
   const error = await failure(get([await aRepository(42n)]))
   expect(error).toMatchObject({ exitCode: 44, message: expect.stringContaining(String(aSystemId)) as string })
   expect(error.hints.join()).toContain('restore_command')
 })
 
-test('a destination that cannot be written ends the search with its own words', async () => {
+test('reports the error of an unwritable destination without trying other copies', async () => {
   const [first, second] = [await aRepository(), await aRepository()]
   const content = aSegment()
   await archived(first, content)

@@ -36,8 +36,8 @@ const hint: LaunchHint = {
   callPattern: ['--stanza=main', 'archive-push', undefined],
 }
 
-describe('the text of a launch hint', () => {
-  test('has one value a line, in the order in which the launcher reads', () => {
+describe('serialiseLaunchHint', () => {
+  test('writes one value on each line, in the order in which the launcher reads them', () => {
     expect(serialiseLaunchHint(hint)?.split('\n')).toEqual([
       'pgts-launch 2',
       '3',
@@ -63,28 +63,31 @@ describe('the text of a launch hint', () => {
     ['a newline in the data directory', { pgData: '/a\nb' }],
     ['a newline in an argument', { callPattern: ['--x=\n', undefined] }],
     ['a carriage return', { spool: '/spool\r' }],
-    ['what was no UTF-8', { callPattern: ['--x=\ufffd', undefined] }],
+    ['bytes that are not UTF-8', { callPattern: ['--x=\ufffd', undefined] }],
     ['a relative path', { lockPath: 'lock' }],
     ['no process id', { server: { pid: '-4711', started: '1' } }],
     ['no start time', { server: { pid: '4711', started: '' } }],
-    ['an unspeakable environment', { environment: launchEnvironment({ PGTS_CONFIG: '/a|b' }, 'pgts', [1]) }],
+    [
+      'an environment that contains the separator',
+      { environment: launchEnvironment({ PGTS_CONFIG: '/a|b' }, 'pgts', [1]) },
+    ],
     ['too many arguments', { callPattern: Array.from({ length: 61 }, () => 'x') }],
-    ['too much', { spool: `/${'x'.repeat(9000)}` }],
-  ])('does not exist with %s', (_, change) => {
+    ['a text that is too long', { spool: `/${'x'.repeat(9000)}` }],
+  ])('returns no hint for %s', (_, change) => {
     expect(serialiseLaunchHint({ ...hint, ...change })).toBeUndefined()
   })
 
-  test('tells a variable that is empty from one that is not there', () => {
+  test('distinguishes an empty variable from a missing one', () => {
     expect(launchEnvironment({ PGTS_STANZA: '' }, 'pgts', [1])).not.toEqual(launchEnvironment({}, 'pgts', [1]))
   })
 
-  test('does not match a call by another name of the program', () => {
+  test('does not match a call by another program name', () => {
     expect(launchEnvironment({}, '/usr/bin/pgbackrest', [1])).toEqual(launchEnvironment({}, '/opt/bin/pgbackrest', [1]))
     expect(launchEnvironment({}, '/usr/bin/pgbackrest', [1])).not.toEqual(launchEnvironment({}, '/usr/bin/pgts', [1]))
   })
 })
 
-test('bin/pgts compares the variables of the list, in its order', () => {
+test('bin/pgts compares the variables of fixedVariables, in the same order', () => {
   const script = readFileSync(new URL('../../../../bin/pgts', import.meta.url), 'utf8').replaceAll('\\\n', '')
   const compared = fixedVariables.map((name) => `|\${${name}+=$${name}}`).join('')
   expect(script).toContain(`pgts_env="$pgts_called${compared}"\n`)
@@ -97,12 +100,12 @@ test('a hint names configured repositories beyond repo4 and compares their varia
   expect(lines[9]).toBe(`pgts${'|'.repeat(fixedVariables.length)}${'|'.repeat(6)}=h|=/r${'|'.repeat(5)}`)
 })
 
-test.each(['../x', 'a/b', '', '.x', '-x', 'a b'])('a stanza %j has no hint', (stanza) => {
+test.each(['../x', 'a/b', '', '.x', '-x', 'a b'])('returns no path of a hint for stanza %j', (stanza) => {
   expect(launchHintPath('/pg', stanza, 'archive-push')).toBeUndefined()
 })
 
-describe('dependencies', () => {
-  test('are the file, its directory, the places of links on the way, and the last thing there is', async () => {
+describe('dependenciesOf', () => {
+  test('returns the file, its directory, directories of links, and the deepest directory of a missing file', async () => {
     const dir = realpathSync(makeTestDir('dependency'))
     mkdirSync(join(dir, 'v1'))
     writeFileSync(join(dir, 'v1', 'pgts.yaml'), '')
@@ -121,7 +124,7 @@ describe('dependencies', () => {
   })
 })
 
-describe('writing a hint', () => {
+describe('writeLaunchHint', () => {
   function place(): { dir: string; request: LaunchHintRequest; path: string } {
     const dir = join(makeTestDir('hint'), 'data')
     mkdirSync(join(dir, 'pg_wal', 'archive_status'), { recursive: true })
@@ -142,7 +145,7 @@ describe('writing a hint', () => {
     return { dir, request, path: join(dir, 'pg_wal', 'archive_status', 'main.pgts-push') }
   }
 
-  test('gives it the time at which the process began and a mode for its owner alone', async () => {
+  test('sets the start time of the process and mode 0600', async () => {
     const { dir, request, path } = place()
     const link = `${dir}-link`
     symlinkSync(dir, link)
@@ -157,7 +160,7 @@ describe('writing a hint', () => {
     expect(existsSync(path)).toBe(false)
   })
 
-  test('names the configuration of a server that keeps it elsewhere', async () => {
+  test('includes a postgresql.conf outside of the data directory', async () => {
     const { dir, request, path } = place()
     const elsewhere = join(makeTestDir('etc'), 'postgresql.conf')
     writeFileSync(elsewhere, '')
@@ -169,17 +172,17 @@ describe('writing a hint', () => {
   test.each<[string, (dir: string) => void]>([
     ['no server runs', (dir) => rmSync(join(dir, 'postmaster.pid'))],
     ['the server was started after this process', (dir) => utimesSync(join(dir, 'postmaster.pid'), 2e9, 2e9)],
-    ['postmaster.pid is cut', (dir) => writeFileSync(join(dir, 'postmaster.pid'), '4711')],
-    ['there is no place for it', (dir) => renameSync(join(dir, 'pg_wal'), join(dir, 'pg_xlog'))],
-    ['the data directory is gone', (dir) => rmSync(dir, { recursive: true })],
-  ])('does nothing when %s', async (_, change) => {
+    ['postmaster.pid is truncated', (dir) => writeFileSync(join(dir, 'postmaster.pid'), '4711')],
+    ['archive_status does not exist', (dir) => renameSync(join(dir, 'pg_wal'), join(dir, 'pg_xlog'))],
+    ['the data directory does not exist', (dir) => rmSync(dir, { recursive: true })],
+  ])('writes no hint when %s', async (_, change) => {
     const { dir, request, path } = place()
     change(dir)
     expect(await writeLaunchHint(request)).toBe(false)
     expect(existsSync(path)).toBe(false)
   })
 
-  test('removes a hint that no longer fits', async () => {
+  test('removes a hint that is no longer possible', async () => {
     const { request, path } = place()
     expect(await writeLaunchHint(request)).toBe(true)
     expect(await writeLaunchHint({ ...request, callPattern: ['a\nb', undefined] })).toBe(false)
@@ -187,7 +190,7 @@ describe('writing a hint', () => {
   })
 })
 
-test('a modification time is set to the nanosecond', () => {
+test('setMtimeNs sets a modification time with nanoseconds', () => {
   const path = join(makeTestDir('mtime'), 'file')
   writeFileSync(path, '')
   setMtimeNs(path, 1_700_000_000_123_456_789n)

@@ -89,13 +89,13 @@ async function stored(storage: StorageDriver, name: string, type: CompressType):
   return Buffer.concat(chunks)
 }
 
-describe('what is stored', () => {
+describe('pushWal: stored files', () => {
   test.each([
     ['none', ''],
     ['gz', '.gz'],
     ['lz4', '.lz4'],
     ['zst', '.zst'],
-  ] as const)('a segment, %s, under its checksum', async (type, extension) => {
+  ] as const)('stores a segment with compression %s under its checksum', async (type, extension) => {
     const storage = await aRepository()
     const content = aSegment()
     const report = await push(aFile(SEGMENT, content), [storage], {
@@ -109,7 +109,7 @@ describe('what is stored', () => {
 
   const large = () => aSegment({ sizeBytes: 128 * 1024 * 1024 })
 
-  test('a segment too large for memory is read in pieces', async () => {
+  test('reads a large segment in pieces', async () => {
     const storage = await aRepository()
     const content = large()
     await push(aFile(SEGMENT, content), [storage])
@@ -117,7 +117,7 @@ describe('what is stored', () => {
     expect((await stored(storage, name, 'zst')).equals(content)).toBe(true)
   })
 
-  test('and is not stored when it changes between hashing and copying', async () => {
+  test('does not store a large segment that changes between hashing and copying', async () => {
     const storage = await aRepository()
     const path = aFile(SEGMENT, large())
     const files = localFiles()
@@ -137,7 +137,7 @@ describe('what is stored', () => {
     expect(await names(storage)).toEqual([])
   })
 
-  test('a partial segment is one, with its own name', async () => {
+  test('stores a partial segment under its own name', async () => {
     const storage = await aRepository()
     const content = aSegment()
     await push(aFile(`${SEGMENT}.partial`, content), [storage])
@@ -146,7 +146,7 @@ describe('what is stored', () => {
     expect(await names(storage)).toContain(`${DIRECTORY}/${SEGMENT}.partial-${sha1(content)}.zst`)
   })
 
-  test('history files stay plain and have no checksum in their names', async () => {
+  test('stores history files uncompressed and without a checksum in the name', async () => {
     const storage = await aRepository()
     await push(aFile('00000002.history', '1\t0/1000000\tno recovery target\n'), [storage])
     await push(aFile(`${SEGMENT}.00000028.backup`, 'START WAL LOCATION\n'), [storage])
@@ -159,7 +159,7 @@ describe('what is stored', () => {
     )
   })
 
-  test('on disk nothing but the whole file is left', async () => {
+  test('leaves only the complete file on disk', async () => {
     const storage = await posixStorage(join(root, `repo${sequence}`))
     await aStanza(storage)
     const content = aSegment()
@@ -225,8 +225,8 @@ function withResolvers(): PromiseWithResolvers {
   return { promise, resolve }
 }
 
-describe('several repositories', () => {
-  test('are asked and written at once', async () => {
+describe('pushWal: several repositories', () => {
+  test('lists and writes all repositories at once', async () => {
     const [one, two] = [await aRepository(), await aRepository()]
     const { storages, met } = meeting([one, two])
     const report = await push(aFile(SEGMENT, aSegment()), storages)
@@ -237,8 +237,8 @@ describe('several repositories', () => {
   })
 })
 
-describe('what is there already', () => {
-  test('the same segment again succeeds without writing, whatever its compression', async () => {
+describe('pushWal: files that are archived already', () => {
+  test('succeeds without writing when the segment is archived with any compression', async () => {
     const storage = await aRepository()
     const path = aFile(SEGMENT, aSegment())
     await push(path, [storage], { compress: { type: 'gz', level: 6 } })
@@ -252,7 +252,7 @@ describe('what is there already', () => {
     expect(log.lines).toEqual([])
   })
 
-  test('a different segment under the name is refused everywhere', async () => {
+  test('stores a segment nowhere when one repository has other content', async () => {
     const [first, second] = [await aRepository(), await aRepository()]
     const [ours, theirs] = [aSegment(), aSegment()]
     await push(aFile(SEGMENT, theirs), [second])
@@ -266,7 +266,7 @@ describe('what is there already', () => {
     expect(await names(second)).toHaveLength(1)
   })
 
-  test('a segment that is there several times is an error, even with equal content', async () => {
+  test('reports a segment that is archived several times with equal content', async () => {
     const storage = await aRepository()
     const content = aSegment()
     const path = aFile(SEGMENT, content)
@@ -305,7 +305,7 @@ function overtaken(storage: StorageDriver, other: () => Promise<unknown>): Stora
   }
 }
 
-/** As stores do that cannot create on a condition, or that ignore it. */
+/** Stores with and without support for creating a file only if the name is free. */
 const conditions: readonly [string, (storage: StorageDriver) => StorageDriver][] = [
   ['keeps conditions', (storage) => storage],
   ['has no conditions', ({ createIfAbsent: _, ...storage }) => storage],
@@ -330,7 +330,7 @@ const conditions: readonly [string, (storage: StorageDriver) => StorageDriver][]
   ],
 ]
 
-describe('two writers of one name', () => {
+describe('pushWal: two writers of one name', () => {
   const BACKUP_FILE = `${SEGMENT}.00000028.backup`
   const HISTORY_FILES = [
     ['00000002.history', 'archive/main/15-1/00000002.history'],
@@ -338,7 +338,7 @@ describe('two writers of one name', () => {
   ] as const
 
   test.each(HISTORY_FILES)(
-    '%s is never replaced by other content, and accepted with the same',
+    'refuses to replace %s by other content, and accepts the same content',
     async (name, repoName) => {
       const storage = await aRepository()
       expect((await push(aFile(name, 'one\n'), [storage])).repositories[0]).toMatchObject({ already: false, repoName })
@@ -353,7 +353,7 @@ describe('two writers of one name', () => {
     },
   )
 
-  test('a history file in an encrypted repository is compared as plain text', async () => {
+  test('compares the decrypted content of a history file in an encrypted repository', async () => {
     const storage = memoryStorage()
     const cipher = { type: 'aes-256-cbc', origin: 'test', passphrase: () => 'secret' } as const
     const cluster = { systemId: aSystemId, version: '15', controlVersion: 1300, catalogVersion: 202209061 }
@@ -370,11 +370,11 @@ describe('two writers of one name', () => {
   })
 
   test.each(conditions)(
-    'a history file that another writer stores at the same moment, in a store that %s',
+    'detects a history file that another writer stores at the same time, in a store that %s',
     async (_, like) => {
       const storage = await aRepository()
       const [name, repoName] = HISTORY_FILES[0]
-      // The other one is served by the same store, and its file may be replaced by ours only where the store has no conditions.
+      // The other writer uses the same store. Its file may be replaced only if the store has no conditions.
       const theirs = aFile(name, 'theirs\n')
       let second: Promise<PgtsError | undefined> = Promise.resolve(undefined)
       const rival = overtaken(like(storage), async () => {
@@ -396,14 +396,14 @@ describe('two writers of one name', () => {
         expect(first?.exitCode).toBe(45)
         expect(kept).toBe('theirs\n')
       } else expect(kept).toBe('ours\n')
-      // The writer whose content is not in the archive hears of it with its next attempt at the latest.
+      // The writer whose content is not in the archive fails at its next attempt at the latest.
       expect(await failure(push(kept === 'ours\n' ? theirs : ours, [like(storage)]))).toMatchObject({ exitCode: 45 })
       expect(await second).toBeUndefined()
     },
   )
 
   test.each(['segment', 'partial'])(
-    'a %s that another writer stores at the same moment: both stay, the later one fails',
+    'keeps both files and fails the later push when another writer stores a %s at the same time',
     async (kind) => {
       const storage = await aRepository()
       const name = kind === 'segment' ? SEGMENT : `${SEGMENT}.partial`
@@ -417,13 +417,13 @@ describe('two writers of one name', () => {
       expect(error.message).toContain(`SHA-1 there ${sha1(theirs)}, here ${sha1(ours)}; both are stored`)
       const both = [sha1(ours), sha1(theirs)].sort().map((sum) => `${DIRECTORY}/${name}-${sum}.zst`)
       expect(await names(storage)).toEqual(both)
-      // And so do all later attempts of either.
+      // Later attempts of both writers fail, too.
       for (const again of [path, other]) expect(await failure(push(again, [storage]))).toMatchObject({ exitCode: 45 })
       expect(await names(storage)).toEqual(both)
     },
   )
 
-  test('the same segment, stored by both at the same moment, is accepted', async () => {
+  test('accepts the same segment from two writers at the same time', async () => {
     const storage = await aRepository()
     const path = aFile(SEGMENT, aSegment())
     const report = await push(path, [overtaken(storage, () => push(path, [storage]))])
@@ -431,7 +431,7 @@ describe('two writers of one name', () => {
     expect(await names(storage)).toHaveLength(1)
   })
 
-  test('a repository that cannot be listed after the segment was stored does not count as one that has it', async () => {
+  test('reports a repository that cannot be listed after the segment was stored', async () => {
     const storage = await aRepository()
     let listings = 0
     const broken: StorageDriver = {
@@ -446,8 +446,8 @@ describe('two writers of one name', () => {
   })
 })
 
-describe('what is refused', () => {
-  test('WAL of another cluster', async () => {
+describe('pushWal: refused files', () => {
+  test('refuses WAL of another cluster', async () => {
     const storage = await aRepository()
     const error = await failure(push(aFile(SEGMENT, aSegment({ systemId: 42n })), [storage]))
     expect(error).toMatchObject({ exitCode: 44 })
@@ -458,18 +458,18 @@ describe('what is refused', () => {
     expect(await names(storage)).toEqual([])
   })
 
-  test('WAL of another version of the cluster', async () => {
+  test('refuses WAL of another version of the cluster', async () => {
     const error = await failure(push(aFile(SEGMENT, aSegment({ magic: 0xd113 })), [await aRepository()]))
     expect(error).toMatchObject({ exitCode: 44, message: expect.stringContaining('version 16') as string })
   })
 
-  test('a data directory of another cluster', async () => {
+  test('refuses a data directory of another cluster', async () => {
     const identity = { systemId: 42n, version: '15' }
     const error = await failure(push(aFile(SEGMENT, aSegment()), [await aRepository()], { identity }))
     expect(error).toMatchObject({ exitCode: 44, message: expect.stringContaining('the data directory') as string })
   })
 
-  test('repositories of different clusters, where no data directory can say which', async () => {
+  test('refuses repositories of different clusters when no data directory is configured', async () => {
     const other = memoryStorage()
     await aStanza(other, 42n)
     const error = await failure(
@@ -490,12 +490,12 @@ describe('what is refused', () => {
   })
 
   test.each([
-    ['cut by a full disk', aSegment({ sizeBytes: 1000 * 1024, headerSize: 1024 * 1024 }), 29, '1024000 bytes'],
+    ['truncated by a full disk', aSegment({ sizeBytes: 1000 * 1024, headerSize: 1024 * 1024 }), 29, '1024000 bytes'],
     ['shorter than its header says', aSegment({ headerSize: 16 * 1024 * 1024 }), 29, 'its header says'],
     ['without a long header', aSegment({ flags: 0 }), 29, 'long header'],
     ['of an unknown server', aSegment({ magic: 0xffff }), 46, '0xffff'],
     ['empty', Buffer.alloc(0), 29, '0 bytes'],
-  ] as const)('a segment %s', async (_, content, exitCode, words) => {
+  ] as const)('refuses a segment that is %s', async (_, content, exitCode, words) => {
     const storage = await aRepository()
     const error = await failure(push(aFile(SEGMENT, content), [storage]))
     expect(error.exitCode).toBe(exitCode)
@@ -506,26 +506,26 @@ describe('what is refused', () => {
 
   test.each([
     ['of an unknown server', aSegment({ magic: 0xffff })],
-    ['cut', aSegment().subarray(0, 1000)],
-  ])('but without archive-header-check nothing of it counts: %s', async (_, content) => {
+    ['truncated', aSegment().subarray(0, 1000)],
+  ])('accepts a segment that is %s without archive-header-check', async (_, content) => {
     const storage = await aRepository()
     await push(aFile(SEGMENT, content), [storage], { headerCheck: false })
     expect(await names(storage)).toHaveLength(1)
   })
 
-  test('nor of what is archived already: it is refused where it would have to be stored', async () => {
+  test('accepts an invalid segment that is archived already, and refuses to store it in another repository', async () => {
     const [first, second] = [await aRepository(), await aRepository()]
     const path = aFile(SEGMENT, aSegment().subarray(0, 1000))
     await push(path, [first], { headerCheck: false })
     expect(await push(path, [first])).toMatchObject({ repositories: [{ already: true }] })
     expect(await failure(push(path, [first, second]))).toMatchObject({ exitCode: 29 })
     expect(await names(second)).toEqual([])
-    // Other content under the name: what is wrong with the file itself is said first.
+    // Other content with this name: the error of the file itself is reported.
     expect(await failure(push(aFile(SEGMENT, aSegment({ systemId: 42n })), [first]))).toMatchObject({ exitCode: 44 })
   })
 
   test.each(['%f', 'backup_label', '00000001000000000000000g', '000000010000000000000001.gz'])(
-    'the name %s',
+    'refuses the file name %s',
     async (name) => {
       const error = await failure(push(aFile(name, 'x'), [await aRepository()]))
       expect(error).toMatchObject({ exitCode: 96 })
@@ -533,7 +533,7 @@ describe('what is refused', () => {
     },
   )
 
-  test('a file that is not there', async () => {
+  test('reports a missing file', async () => {
     const error = await failure(push(join(walDir, SEGMENT), [await aRepository()]))
     expect(error).toMatchObject({
       exitCode: 55,
@@ -541,7 +541,7 @@ describe('what is refused', () => {
     })
   })
 
-  test('a directory, also one with the name of a segment', async () => {
+  test('refuses a directory, also with the name of a segment', async () => {
     for (const name of ['pg_wal', SEGMENT]) {
       mkdirSync(join(walDir, name))
       expect(await failure(push(join(walDir, name), [await aRepository()]))).toMatchObject({
@@ -551,20 +551,20 @@ describe('what is refused', () => {
     }
   })
 
-  test('a repository without the stanza', async () => {
+  test('reports a repository without the stanza', async () => {
     const error = await failure(push(aFile(SEGMENT, aSegment()), [memoryStorage()]))
     expect(error).toMatchObject({ exitCode: 55 })
     expect(error.hints.join()).toContain('stanza-create')
   })
 
-  test('several repositories, none with the stanza', async () => {
+  test('reports several repositories without the stanza', async () => {
     const error = await failure(push(aFile(SEGMENT, aSegment()), [memoryStorage(), memoryStorage()]))
     expect(error).toMatchObject({ exitCode: 103 })
     expect(error.message).toMatch(/repo1: \[055\].*repo2: \[055\]/s)
   })
 })
 
-describe('a repository that fails', () => {
+describe('pushWal: a repository that fails', () => {
   const full = (): never => {
     throw new PgtsError('file-write', 'cannot write: no space left on device')
   }
@@ -584,23 +584,26 @@ describe('a repository that fails', () => {
     },
   })
 
-  test.each(['create', 'write', 'commit'] as const)('on %s does not keep the others from the file', async (where) => {
-    const [broken, good] = [await aRepository(), await aRepository()]
-    const error = await failure(push(aFile(SEGMENT, aSegment()), [failing(broken, where), good]))
-    expect(error).toMatchObject({ exitCode: 104 })
-    expect(error.message).toMatch(/repo1: \[064\]/)
-    expect(error.message).not.toContain('repo2')
-    expect(error.hints.join()).toContain('retries')
-    expect(await names(broken)).toEqual([])
-    expect(await names(good)).toHaveLength(1)
-  })
+  test.each(['create', 'write', 'commit'] as const)(
+    'stores the file in other repositories when %s fails in one',
+    async (where) => {
+      const [broken, good] = [await aRepository(), await aRepository()]
+      const error = await failure(push(aFile(SEGMENT, aSegment()), [failing(broken, where), good]))
+      expect(error).toMatchObject({ exitCode: 104 })
+      expect(error.message).toMatch(/repo1: \[064\]/)
+      expect(error.message).not.toContain('repo2')
+      expect(error.hints.join()).toContain('retries')
+      expect(await names(broken)).toEqual([])
+      expect(await names(good)).toHaveLength(1)
+    },
+  )
 
-  test('alone keeps its own code', async () => {
+  test('reports the error code of the only repository', async () => {
     const error = await failure(push(aFile(SEGMENT, aSegment()), [failing(await aRepository(), 'write')]))
     expect(error).toMatchObject({ exitCode: 64, message: 'repo1: no space' })
   })
 
-  test('a broken archive.info does not keep the others from the file', async () => {
+  test('stores the file in other repositories when archive.info of one is corrupt', async () => {
     const [broken, good] = [await aRepository(), await aRepository()]
     for (const name of ['archive/main/archive.info', 'archive/main/archive.info.copy'])
       broken.files.set(name, { bytes: Buffer.from('garbage'), mtimeMs: 0 })
@@ -611,7 +614,7 @@ describe('a repository that fails', () => {
   })
 })
 
-test('^C while writing leaves nothing behind', async () => {
+test('an interrupted push leaves no file', async () => {
   const storage = await posixStorage(join(root, `repo${sequence}`))
   await aStanza(storage)
   const controller = new AbortController()

@@ -28,8 +28,8 @@ async function writerIn(directory: string): Promise<Disposable> {
   return { [Symbol.dispose]: () => void child.kill('SIGKILL') }
 }
 
-describe('removing the spool of a stanza', () => {
-  test('takes the name away from a process that still writes to it', async () => {
+describe('removeSpool', () => {
+  test('renames the spool while a process still writes to it', async () => {
     const log = recordingLog()
     const removals = 5
     for (let round = 0; round < removals; round++) {
@@ -49,7 +49,7 @@ describe('removing the spool of a stanza', () => {
     expect(readdirSync(join(root, 'archive'))).toEqual([])
   })
 
-  test('removes what an earlier removal left, and leaves other stanzas alone', () => {
+  test('removes the remains of an earlier removal, and no files of other stanzas', () => {
     mkdirSync(join(root, 'archive/.removed-main-1-2/in'), { recursive: true })
     mkdirSync(join(root, 'archive/other/in'), { recursive: true })
     removeSpool(spool, recordingLog())
@@ -57,7 +57,7 @@ describe('removing the spool of a stanza', () => {
   })
 })
 
-test('removing a tree goes on while another process adds to it', async () => {
+test('removeTreeSync continues while another process adds files', async () => {
   const tree = join(root, 'tree')
   mkdirSync(tree)
   for (let n = 0; n < 3000; n++) writeFileSync(join(tree, `old${n}`), '')

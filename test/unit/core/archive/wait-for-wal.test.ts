@@ -62,7 +62,7 @@ async function failure(promise: Promise<unknown>): Promise<PgtsError> {
   throw new Error('it succeeded')
 }
 
-test('what is there is found at once, with its checksum and compression', async () => {
+test('returns archived segments at once with checksum and compression', async () => {
   arrive(FIRST)
   arrive(SECOND, 'b'.repeat(40), '')
   arrive(`${SECOND}.partial`, 'c'.repeat(40))
@@ -83,19 +83,19 @@ test('what is there is found at once, with its checksum and compression', async 
   expect(nowMs).toBe(0)
 })
 
-test('each segment has the whole time', async () => {
+test('applies the timeout to each segment', async () => {
   events.push({ atMs: 50_000, run: () => arrive(FIRST) }, { atMs: 100_000, run: () => arrive(SECOND) })
   expect(await wait()).toHaveLength(2)
   expect(nowMs).toBeGreaterThanOrEqual(100_000)
   expect(nowMs).toBeLessThan(106_000)
 })
 
-test('a segment that arrives in the last pause counts', async () => {
+test('finds a segment that arrives during the last pause', async () => {
   events.push({ atMs: 60_000, run: () => arrive(FIRST) })
   expect(await wait({ segments: [FIRST] })).toHaveLength(1)
 })
 
-test('a timeout names the segment and what is known of the cause', async () => {
+test('a timeout reports the segment and the known causes', async () => {
   arrive(FIRST)
   const asked: string[] = []
   const explain = async (segment: string) => {
@@ -110,20 +110,20 @@ test('a timeout names the segment and what is known of the cause', async () => {
   expect([...storage.files.keys()].filter((name) => name.includes(SECOND))).toEqual([])
 })
 
-test('and says when this process cannot write there either', async () => {
+test('a timeout reports that this process cannot write to the repository either', async () => {
   const create = () => Promise.reject(new PgtsError('file-open', 'read-only file system'))
   const error = await failure(wait({ repository: repositoryWith({ ...storage, create } as never), timeoutMs: 100 }))
   expect(error.hints.join()).toMatch(/cannot write there either: \[041\] read-only file system/)
 })
 
-test('a diagnosis that fails does not hide the timeout', async () => {
+test('reports the timeout when the diagnosis fails', async () => {
   const explain = () => Promise.reject(new PgtsError('db-query', 'gone'))
   const error = await failure(wait({ explain, timeoutMs: 100 }))
   expect(error).toMatchObject({ exitCode: 82 })
   expect(error.hints.join()).toContain('archive_command')
 })
 
-test('different contents are an error at once, equal ones are not', async () => {
+test('reports different contents at once, and accepts equal ones', async () => {
   arrive(FIRST, SUM, '.gz')
   arrive(FIRST, SUM, '.zst')
   expect((await wait({ segments: [FIRST] }))[0]?.compressType).toBe('gz')
@@ -134,13 +134,13 @@ test('different contents are an error at once, equal ones are not', async () => 
   expect(nowMs).toBe(0)
 })
 
-test('waiting ends when the command is interrupted', async () => {
+test('stops waiting when the command is interrupted', async () => {
   const controller = new AbortController()
   events.push({ atMs: 1000, run: () => controller.abort(new PgtsError('term', 'terminated')) })
   expect(await failure(wait({ signal: controller.signal }))).toMatchObject({ exitCode: 63 })
 })
 
-test('segments that one listing showed are not listed again', async () => {
+test('does not list again for segments of a previous listing', async () => {
   const names = Array.from({ length: 250 }, (_, i) =>
     parseWalSegment(`0000000100000000000000${i.toString(16).toUpperCase().padStart(2, '0')}`),
   )
