@@ -20,7 +20,7 @@ import { giveToTestUser, isInstalled } from '../support/processes/test-user.ts'
 import { until } from '../support/until.ts'
 import { recordingLog } from '../support/builders/wal.ts'
 
-/** How the launcher has the background process move a segment, and what it makes of any other than the right answer. */
+/** The launcher requests that the background process moves a segment, and handles every other answer. */
 
 const TARGET = 'pg_wal/RECOVERYXLOG'
 const HIT = { code: 0, stdout: '', stderr: '', node: undefined }
@@ -46,17 +46,17 @@ class AskSite extends LaunchSite {
     return readdirSync(this.ask)
   }
 
-  /** The background process, in this one. */
+  /** The background process, run in this process. */
   movers(): Disposable {
     const spool = spoolPaths(join(this.spool, '..', '..'), 'main')
     expect(spool.root).toBe(textToBytes(this.spool))
     const movers = moveOnRequest({ spool, target: textToBytes(this.target), isOurs: () => true, log: recordingLog() })
-    // It is of one user with the launcher otherwise.
+    // In production it runs as the same user as the launcher.
     giveToTestUser(this.ask)
     return movers
   }
 
-  /** Have this done in the moment between the launcher's last look and its mv, which then fails. */
+  /** Run this between the last check of the launcher and its mv, which then fails. */
   insteadOfMv(what: string): Readonly<Record<string, string>> {
     writeFileSync(
       join(this.bin, 'mv'),
@@ -81,7 +81,7 @@ describe.each(shells)('%s', (_, shell) => {
     const trace = join(site.dir, 'trace')
     const traced = ['strace', '-f', '-qq', '-e', 'trace=execve,fork,vfork,clone,clone3', '-e', 'signal=none']
     let started: string[] = []
-    // It may be too late each time, on a machine that is busy enough: then mv is started, and the answer is the same.
+    // On a busy machine it may be too late: then mv is started, and the result is the same.
     await until('an answer without a process', async () => {
       rmSync(site.target, { force: true })
       site.fetched()
@@ -98,7 +98,7 @@ describe.each(shells)('%s', (_, shell) => {
     await until('the end of the requests', () => site.requests.length === 0)
   })
 
-  test('does without when nobody hears, and asks no more until somebody does', async () => {
+  test('uses mv when the request is not answered, and requests again only after an answer', async () => {
     const site = await AskSite.make()
     expect(await site.run(shell, get())).toMatchObject(HIT)
     expect(readFileSync(site.target, 'utf8')).toBe(content)
@@ -111,31 +111,31 @@ describe.each(shells)('%s', (_, shell) => {
 
     using _movers = site.movers()
     expect(site.requests).toEqual([])
-    // Left by one that has died: the next one asks again.
+    // Left by a process that has ended: the next call requests again.
     writeFileSync(join(site.ask, 'unheard'), '')
     await until('the end of what was left', () => site.requests.length === 0)
   })
 
   test.each([
-    ['moves it after all', 'mv "$from" "$to"', HIT],
+    ['moves it later', 'mv "$from" "$to"', HIT],
     ['does nothing', ':', NODE],
     ['moves it elsewhere', 'mv "$from" "$to.other"', NODE],
-    ['loses it', 'rm "$from"', NODE],
-    ['puts something else there', 'rm "$from"; echo other >"$to"', NODE],
+    ['removes it', 'rm "$from"', NODE],
+    ['puts another file there', 'rm "$from"; echo other >"$to"', NODE],
     ['puts an equal file there', 'cp "$from" "$to"; rm "$from"', NODE],
     ['leaves it under both names', 'ln "$from" "$to"', NODE],
     ['puts a link there', 'mv "$from" "$to.other"; ln -s RECOVERYXLOG.other "$to"', NODE],
     ['puts a directory there', 'mv "$from" "$to.other"; mkdir "$to"', NODE],
     ['moves another one', 'echo other >"$from.new"; mv "$from.new" "$from"; mv "$from" "$to"', NODE],
-    ['is replaced, with all its spool', `cp "$from" "$to"; rm -r "\${from%/in/*}"`, NODE],
-  ])('believes only in the file itself: somebody %s', async (_, what, result) => {
+    ['replaces the whole spool', `cp "$from" "$to"; rm -r "\${from%/in/*}"`, NODE],
+  ])('accepts only the file itself at the target, when another process %s', async (_, what, result) => {
     const site = await AskSite.make()
     expect(await site.run(shell, get(), { env: site.insteadOfMv(what) })).toMatchObject(result)
     expect(site.wasMvStarted()).toBe(true)
   })
 
   test.each<[string, (site: AskSite) => void]>([
-    ['nobody can be asked', (site) => rmSync(site.ask, { recursive: true })],
+    ['no process can be requested', (site) => rmSync(site.ask, { recursive: true })],
     [
       'a file is in the way',
       (site) => {
@@ -157,10 +157,10 @@ describe.each(shells)('%s', (_, shell) => {
         symlinkSync('nowhere', site.ask)
       },
     ],
-    ['others are unheard', (site) => execFileSync('mkfifo', [join(site.ask, 'unheard')])],
-    ['it may not ask', (site) => chmodSync(site.ask, 0o500)],
-    ['something lies at the target', (site) => writeFileSync(site.target, 'left by somebody')],
-  ])('moves the segment by itself when %s', async (_, change) => {
+    ['earlier requests have not been answered', (site) => execFileSync('mkfifo', [join(site.ask, 'unheard')])],
+    ['it may not write the request', (site) => chmodSync(site.ask, 0o500)],
+    ['a file exists at the target', (site) => writeFileSync(site.target, 'of another process')],
+  ])('moves the segment itself when %s', async (_, change) => {
     const site = await AskSite.make()
     change(site)
     site.own()
@@ -171,7 +171,7 @@ describe.each(shells)('%s', (_, shell) => {
   })
 })
 
-test('of calls at the same time each that says 0 has what it asked for', async () => {
+test('of concurrent calls each that exits with 0 has its segment', async () => {
   const site = await AskSite.make()
   using _movers = site.movers()
   const results = await Promise.all([...shells, ...shells].map(([, shell]) => site.run(shell, get())))

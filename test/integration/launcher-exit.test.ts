@@ -53,7 +53,7 @@ const all = (code: number) => shells.map(() => code)
 
 describe('the exit code of archive-push', () => {
   test.each([
-    // [what Node ends with, what PostgreSQL gets]
+    // [exit code of Node, exit code for PostgreSQL]
     [0, 125],
     [1, 125],
     [9, 125],
@@ -78,7 +78,7 @@ describe('the exit code of archive-push', () => {
     [125 + 128, 125],
     [254, 125],
     [255, 125],
-  ])('for %i of Node is %i', async (node, code) => {
+  ])('is, for exit code %i of Node, %i', async (node, code) => {
     expect(await codes(PUSH, { cwd: site.data, env: { PGTS_NODE: endingWith(node) } })).toEqual(all(code))
   })
 })
@@ -99,7 +99,7 @@ const STANDBYS: readonly (readonly [string, Readonly<Record<string, string>>])[]
 
 describe('the exit code of archive-get', () => {
   const ANSWERS: readonly (readonly [number, number, number])[] = [
-    // [what Node ends with, what a server in archive recovery gets, what a standby gets]
+    // [exit code of Node, exit code for a server in archive recovery, exit code for a standby]
     [0, 201, 125],
     [1, 201, 125],
     [2, 201, 125],
@@ -142,7 +142,7 @@ describe('the exit code of archive-get', () => {
   })
 })
 
-/** What keeps Node from starting, or from coming to pgts; a program in the place of Node is undefined for Node itself. */
+/** Faults that prevent the start of Node or of pgts. `node`: a program in place of Node; undefined: Node itself. */
 const FAULTS: readonly (readonly [string, () => { node?: string; env?: Record<string, string>; limit?: string }])[] = [
   ['Node is missing', () => ({ node: '/nonexistent/node' })],
   ['Node is not on the PATH', () => ({ node: 'no-such-node' })],
@@ -152,9 +152,9 @@ const FAULTS: readonly (readonly [string, () => { node?: string; env?: Record<st
   ['Node is a script whose interpreter is missing', () => ({ node: standIn('no-interpreter', '#!/nonexistent\n') })],
   ['Node is killed', () => ({ node: standIn('killed', '#!/bin/sh\nkill -9 $$\n') })],
   ['Node aborts', () => ({ node: standIn('aborts', '#!/bin/sh\nkill -ABRT $$\n') })],
-  ['a wrapper hides what Node ended with', () => ({ node: standIn('wraps', '#!/bin/sh\nfalse\ntrue\n') })],
+  ['a wrapper hides the exit code of Node', () => ({ node: standIn('wraps', '#!/bin/sh\nfalse\ntrue\n') })],
   ['NODE_OPTIONS has an option that does not exist', () => ({ env: { NODE_OPTIONS: '--no-such-option' } })],
-  ['NODE_OPTIONS loads what does not exist', () => ({ env: { NODE_OPTIONS: '--require=/nonexistent.js' } })],
+  ['NODE_OPTIONS loads a missing file', () => ({ env: { NODE_OPTIONS: '--require=/nonexistent.js' } })],
   [
     'the configuration of OpenSSL is broken',
     () => {
@@ -163,16 +163,16 @@ const FAULTS: readonly (readonly [string, () => { node?: string; env?: Record<st
       return { env: { NODE_OPTIONS: `--openssl-config=${path}` } }
     },
   ],
-  ['there is no memory for Node', () => ({ limit: '--as=300000000' })],
+  ['there is not enough memory for Node', () => ({ limit: '--as=300000000' })],
   ['Node may open no files', () => ({ limit: '--nofile=12' })],
-  // bash tries again for 15 s.
+  // bash retries for 15 s.
   ['the shell cannot fork', () => ({ limit: '--nproc=0' })],
 ]
 
 describe.each(FAULTS)('when %s', (name, fault) => {
   const patient = name === 'the shell cannot fork' ? shells.filter(([shell]) => shell !== 'bash') : shells
 
-  test('archive-get and archive-push neither succeed nor say that the file is missing', async () => {
+  test('archive-get and archive-push neither succeed nor report a missing file', async () => {
     const { node, env, limit } = fault()
     const call = async (args: readonly string[], cwd: string) => {
       const results = await Promise.all(
@@ -195,7 +195,7 @@ describe.each(FAULTS)('when %s', (name, fault) => {
   })
 })
 
-test('archive-get and archive-push get the input of the launcher, and do without one', async () => {
+test('archive-get and archive-push read the standard input of the launcher, and work without one', async () => {
   const node = standIn('reads', '#!/bin/sh\ncat\nexit 240\n')
   const ends = endingWith(240)
   const calls = shells.flatMap(([, shell]) =>
@@ -210,7 +210,7 @@ test('archive-get and archive-push get the input of the launcher, and do without
   await Promise.all(calls)
 })
 
-test('a link that cannot be resolved, because readlink is missing, is not the end of WAL', async () => {
+test('a launcher that cannot resolve its link without readlink does not report the end of WAL', async () => {
   const link = join(site.dir, 'link to pgts')
   symlinkSync(pgtsProgram(), link)
   giveToTestUser(link)
@@ -223,7 +223,7 @@ test('a link that cannot be resolved, because readlink is missing, is not the en
   }
 })
 
-test('a signal that comes while the launcher waits for the background process ends it before Node starts', async () => {
+test('a signal while the launcher waits for the background process ends it before Node starts', async () => {
   const busy = new LaunchSite()
   busy.archived()
   await busy.prepare('archive-push', ['--stanza=main', 'archive-push', undefined])
@@ -239,13 +239,13 @@ test('a signal that comes while the launcher waits for the background process en
   }
 })
 
-describe('a launcher that is not complete', () => {
-  test('does not end with 0, and not with what ends recovery', async () => {
+describe('a truncated launcher', () => {
+  test('does not exit with 0, nor with a code that ends recovery', async () => {
     const dir = join(site.dir, 'half')
     mkdirSync(join(dir, 'bin'), { recursive: true })
     const program = join(dir, 'bin', 'pgts')
     const size = readFileSync(pgtsProgram()).length
-    // Before that nothing of it has been executed.
+    // Nothing before that was executed.
     const first = readFileSync(pgtsProgram(), 'utf8').indexOf(' EXIT\n') + 6
     const recovering = dataDir('recovering', { 'recovery.signal': '' })
     const step = Math.ceil((size - first) / 40)

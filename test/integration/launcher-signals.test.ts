@@ -20,7 +20,7 @@ const shells = SHELLS.filter(([name, [program = '']]) => isInstalled(program) &&
 const SIGNALS = ['SIGTERM', 'SIGINT', 'SIGHUP', 'SIGQUIT'] as const
 const SEGMENT = '000000010000000000000001'
 
-/** A call that has reached its repository, which never answers. */
+/** A call that waits for its repository, which never answers. */
 class Call {
   stdout = ''
   stderr = ''
@@ -76,7 +76,7 @@ interface CallOptions {
   readonly node?: string
 }
 
-/** Start a command by a shell, as the leader of a process group, and wait until it waits for its repository. */
+/** Start a command in a shell, as the leader of a process group, and wait until it waits for its repository. */
 async function waiting(shell: readonly string[], words: readonly string[], options: CallOptions = {}): Promise<Call> {
   const before = connections
   const command = [...shell, pgtsProgram(), `--config=${config}`, '--stanza=main', ...words]
@@ -98,7 +98,7 @@ const PUSH = ['archive-push', `pg_wal/${SEGMENT}`]
 const GET = ['archive-get', SEGMENT, 'pg_wal/RECOVERYXLOG']
 
 describe.each(shells)('%s', (_, shell) => {
-  test.each(SIGNALS)('forwards %s, and the command ends in good order', async (name) => {
+  test.each(SIGNALS)('forwards %s, and the command ends regularly', async (name) => {
     await using call = await waiting(shell, PUSH)
     const { node } = call
     signal(call.launcher, name)
@@ -107,21 +107,21 @@ describe.each(shells)('%s', (_, shell) => {
     expect(isGone(node)).toBe(true)
   })
 
-  test('takes a signal to the whole process group as one', async () => {
+  test('handles a signal to the whole process group once', async () => {
     await using call = await waiting(shell, GET)
     signal(-call.launcher, 'SIGTERM')
     expect(await call.ended).toBe(63)
     expect(call.stdout).toContain('terminated on signal SIGTERM')
   })
 
-  test('leaves signals ignored that its caller ignores, and ends Node when it is killed', async () => {
+  test('ignores signals that its caller ignores, and ends Node when it is killed', async () => {
     await using call = await waiting(shell, PUSH, { ignoring: 'HUP INT QUIT TERM' })
     const { node } = call
     for (const name of SIGNALS) {
       signal(call.launcher, name)
       signal(node, name)
     }
-    // Node has had its turn when it reacts to what it does not ignore.
+    // Node has processed the signals when it reacts to one that it does not ignore.
     expect(readFileSync(`/proc/${call.launcher}/status`, 'latin1')).toMatch(/^SigIgn:\s*[0-9a-f]+7$/m)
     signal(call.launcher, 'SIGKILL')
     await until('the end of Node', () => isGone(node))
@@ -129,7 +129,7 @@ describe.each(shells)('%s', (_, shell) => {
     expect(call.stdout).not.toContain('terminated on signal')
   })
 
-  test('lets a signal through to a command that runs in its place, unless its caller ignores it', async () => {
+  test('passes a signal to a command that replaced it by exec, unless its caller ignores the signal', async () => {
     await using ending = await waiting(shell, ['info'])
     signal(ending.launcher, 'SIGHUP')
     expect(await ending.ended).toBe(63)
@@ -141,7 +141,7 @@ describe.each(shells)('%s', (_, shell) => {
   })
 })
 
-test('Node ends with its launcher also when another program starts it', async () => {
+test('Node ends with its launcher also when another program starts the launcher', async () => {
   const node = join(dir, 'node')
   writeFileSync(node, `#!/bin/sh\n'${reachableNode()}' "$@"\ncode=$?\nexit $code\n`, { mode: 0o755 })
   giveToTestUser(node)

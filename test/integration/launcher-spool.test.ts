@@ -32,14 +32,14 @@ import {
 import { until } from '../support/until.ts'
 
 /**
- * The launcher on what the real background process of a real server leaves. An exit code of 0 is held against the
- * repositories every time: that is the promise which lets PostgreSQL remove a segment.
+ * The launcher on the spool of the real background process of a real server. Every exit code 0 is compared with the
+ * repositories, because PostgreSQL then removes the segment.
  */
 class Archiving {
   readonly site: Site
   readonly #node: string
   readonly #record: string
-  /** Always the same, or the background process would see a change. */
+  /** Always the same, because the background process detects a change. */
   readonly #longAgo = Math.floor(Date.now() / 1000) - 100
 
   constructor(site: Site) {
@@ -47,7 +47,7 @@ class Archiving {
     const dir = makeTestDir('node')
     this.#node = join(dir, 'node')
     this.#record = join(dir, 'record')
-    // The real Node, and a line for every start of it.
+    // Starts the real Node, and records every start in a line.
     writeFileSync(
       this.#node,
       `#!/bin/sh\nprintf '%s ' "$@" | tr '\\n' ' ' >>'${this.#record}'\necho >>'${this.#record}'\nexec '${reachableNode()}' "$@"\n`,
@@ -66,7 +66,7 @@ class Archiving {
     return [`--config=${this.site.config}`, '--stanza=main', 'archive-push']
   }
 
-  /** Names of the segments that PostgreSQL wants archived, in order. */
+  /** Names of the segments with `.ready`, in order. */
   ready(): string[] {
     return readdirSync(join(this.data, 'pg_wal', 'archive_status'))
       .filter((name) => /^[0-9A-F]{24}\.ready$/.test(name))
@@ -74,14 +74,14 @@ class Archiving {
       .sort()
   }
 
-  /** Call the launcher for a segment, by a shell. `node`: how often Node was started to answer. */
+  /** Call the launcher for a segment in a shell. `node`: number of starts of Node. */
   async push(shell: readonly string[], name: string): Promise<RunResult & { readonly node: number }> {
     const result = await this.#call(shell, ['archive-push', `pg_wal/${name}`])
     if (result.code === 0) this.expectStored(name)
     return result
   }
 
-  /** As `push`; what came is compared with what the server has. */
+  /** As `push`; the fetched segment is compared with that of the server. */
   async get(shell: readonly string[], name: string): Promise<RunResult & { readonly node: number }> {
     const target = join(this.data, 'pg_wal', 'RECOVERYXLOG')
     rmSync(target, { force: true })
@@ -103,7 +103,7 @@ class Archiving {
     return { ...result, node: lines.filter((line) => line.includes(` ${words.join(' ')}`)).length }
   }
 
-  /** What Node says, with no launcher before it. */
+  /** The result of Node, without the launcher. */
   byNode(name: string): Promise<RunResult> {
     const entry = join(pgtsProgram(), '..', '..', 'dist', 'cli', 'main.cjs')
     return runAs(testUser, reachableNode(), [entry, `--launched=::${pgtsProgram()}`, ...this.args, `pg_wal/${name}`], {
@@ -137,8 +137,8 @@ class Archiving {
     }
   }
 
-  /** Nobody else asks for anything here, so what changed a moment ago is made older than any hint. */
-  settle(): void {
+  /** No other call runs here, so the times of recent changes are set before any hint. */
+  makeOld(): void {
     const ofServer = ['postmaster.pid', 'postgresql.conf', 'postgresql.auto.conf'].map((name) => join(this.data, name))
     for (const path of [this.data, this.site.dir, this.site.config, ...ofServer])
       utimesSync(path, this.#longAgo, this.#longAgo)
@@ -160,14 +160,14 @@ function kill(pid: number): void {
   try {
     process.kill(pid, 'SIGKILL')
   } catch {
-    // It has ended already.
+    // It has ended.
   }
 }
 
 async function archiving(): Promise<Archiving> {
   const site = await aSite({
     walSegsizeMb: 1,
-    // Without the warning that a segment was there already: an ok with a warning is Node's to tell.
+    // Without the warning about a segment that exists already: only Node reports an ok with a warning.
     options: { 'archive-async': 'y', 'archive-mode-check': 'n' },
     conf: { archive_command: '/bin/false' },
   })
@@ -179,13 +179,13 @@ const shells = SHELLS.filter(([, [program = '']]) => isInstalled(program))
 const DASH = ['dash']
 
 test(
-  'the first call starts Node, the others find what the background process has done',
+  'the first call starts Node, later calls use the .ok files of the background process',
   { timeout: 120_000 },
   async () => {
     await using it = await archiving()
     await it.segments(12)
     const names = it.ready()
-    it.settle()
+    it.makeOld()
     const [first = '', ...others] = names
     expect(await it.push(DASH, first)).toMatchObject({ code: 0, node: 1 })
     await it.untilPushed(others)
@@ -199,14 +199,14 @@ test(
       })
     }
 
-    // What the settings of the server say may have changed, so Node looks once.
+    // The settings of the server may have changed, so Node is started once.
     await it.site.cluster.query(`alter system set archive_command = '/bin/false '`)
     expect(await it.push(DASH, first)).toMatchObject({ code: 0, node: 1 })
-    it.settle()
+    it.makeOld()
     utimesSync(join(it.data, 'postgresql.auto.conf'), 1, 1)
     expect(await it.push(DASH, first)).toMatchObject({ code: 0, node: 0 })
 
-    // Another file under a name that is archived: a data directory that was rolled back, or a copy.
+    // Another file with an archived name: a data directory that was rolled back, or a copy.
     const victim = others[3]!
     const path = join(it.data, 'pg_wal', victim)
     const bytes = readFileSync(path)
@@ -218,7 +218,7 @@ test(
     expect(foreign.node).toBe(1)
     expect(foreign.code).toBe(45)
 
-    // Stopped is stopped.
+    // A stop file applies at once.
     const stop = join(it.site.dir, 'lock', 'main.stop')
     writeFileSync(stop, '')
     expect(await it.push(DASH, first)).toMatchObject({ code: 62, node: 1 })
@@ -227,18 +227,18 @@ test(
     expect(await it.push(DASH, first)).toMatchObject({ code: 0, node: 1 })
     await it.untilPushed([others.at(-1)!, others.at(-2)!])
 
-    // The server begins another life, with the background process of the old one still there or not.
+    // The server is restarted; the background process of before may or may not run.
     await it.site.cluster.stop()
     await it.site.cluster.start()
     expect(await it.push(DASH, first)).toMatchObject({ code: 0, node: 1 })
 
-    // A repository more: what was said of the others does not speak of it.
+    // One more repository: existing .ok files do not include it.
     const second = join(it.site.dir, 'repo2')
     mkdirSync(second)
     const config = readFileSync(it.site.config, 'utf8')
     writeFileSync(it.site.config, config.replace('[global]\n', `[global]\nrepo2-path=${second}\n`))
     giveToTestUser(it.site.dir)
-    // It holds the lock of the archive, and ends when it sees that the configuration is another.
+    // It holds the archive lock, and ends when it detects the changed configuration.
     await until('the background process to end', () => it.background() === undefined)
     await it.site.pgtsOk('stanza-create')
     const last = others.at(-1)!
@@ -250,90 +250,108 @@ test(
   },
 )
 
-test('the first call fetches, the others find what was fetched ahead', { timeout: 120_000 }, async () => {
+test(
+  'the first archive-get fetches, later calls use segments that were fetched ahead',
+  { timeout: 120_000 },
+  async () => {
+    await using it = await archiving()
+    await it.segments(8)
+    const names = it.ready()
+    it.makeOld()
+    expect(await it.push(DASH, names[0]!)).toMatchObject({ code: 0, node: 1 })
+    await it.untilPushed(names)
+    expect(await it.get(DASH, names[0]!)).toMatchObject({ code: 0, node: 1 })
+    for (const [i, name] of names.slice(1).entries()) {
+      const fetched = join(it.out, '..', 'in', name)
+      for (const deadline = Date.now() + 30_000; !existsSync(fetched); await sleep(20))
+        if (Date.now() > deadline) throw new Error(`${name} was not fetched ahead`)
+      const [, shell] = shells[i % shells.length]!
+      expect(await it.get(shell, name)).toMatchObject({ code: 0, stdout: '', stderr: '', node: 0 })
+    }
+    // At the end of the archive, and without a background process, Node answers.
+    const last = names.at(-1)!
+    const beyond = last.slice(0, 16) + (parseInt(last.slice(16), 16) + 1).toString(16).toUpperCase().padStart(8, '0')
+    expect(await it.get(DASH, beyond)).toMatchObject({ code: 1, node: 1 })
+    const pid = it.background('get')
+    expect(pid).toBeGreaterThan(0)
+    kill(pid!)
+    expect(await it.get(DASH, names[2]!)).toMatchObject({ code: 0, node: 1 })
+  },
+)
+
+test(
+  'the background process moves a fetched segment for the launcher, unless it hangs',
+  { timeout: 120_000 },
+  async () => {
+    await using it = await archiving()
+    await it.segments(24)
+    const names = it.ready()
+    it.makeOld()
+    expect(await it.push(DASH, names[0]!)).toMatchObject({ code: 0, node: 1 })
+    await it.untilPushed(names)
+    expect(await it.get(DASH, names[0]!)).toMatchObject({ code: 0, node: 1 })
+    const queue = join(it.out, '..', 'in')
+    const isFetched = () => names.slice(1).every((name) => existsSync(join(queue, name)))
+    await until('what is fetched ahead', isFetched)
+    const pid = it.background('get')!
+    const door = readdirSync(join(it.out, '..', 'pgts')).find((name) => name.startsWith('get-door-'))!
+    const ask = join(it.out, '..', 'pgts', door, 'ask')
+    const target = join(it.data, 'pg_wal', 'RECOVERYXLOG')
+
+    // On a busy machine it may sometimes be too late; then mv is started.
+    const trace = join(makeTestDir('trace'), 'trace')
+    giveToTestUser(join(trace, '..'))
+    const traced = [
+      'strace',
+      '-f',
+      '-qq',
+      '-e',
+      'trace=execve,fork,vfork,clone,clone3',
+      '-e',
+      'signal=none',
+      '-o',
+      trace,
+    ]
+    const waiting = names.slice(1)
+    let started = Infinity
+    while (started > 1 && waiting.length > 8) {
+      expect(await it.get([...traced, 'dash'], waiting.shift()!)).toMatchObject({ code: 0, stderr: '', node: 0 })
+      started = readFileSync(trace, 'utf8')
+        .split('\n')
+        .filter((line) => / = [0-9]+$/.test(line)).length
+    }
+    expect(started).toBe(1)
+
+    process.kill(pid, 'SIGSTOP')
+    for (const [, shell] of shells.slice(0, 3))
+      expect(await it.get(shell, waiting.shift()!)).toMatchObject({ code: 0, stdout: '', stderr: '', node: 0 })
+    expect(readdirSync(ask)).toHaveLength(2)
+    // A request of a killed call, which was not answered.
+    rmSync(target)
+    const [next = ''] = waiting
+    writeFileSync(join(ask, `${next}.${spawnSync('true').pid}`), '')
+    process.kill(pid, 'SIGCONT')
+    await until('the end of what was asked for', () => readdirSync(ask).length === 0)
+    expect(existsSync(target)).toBe(false)
+    expect(existsSync(join(queue, next))).toBe(true)
+    for (const name of waiting.splice(0, 2))
+      expect(await it.get(DASH, name)).toMatchObject({ code: 0, stdout: '', stderr: '', node: 0 })
+
+    kill(pid)
+    await until('its end', () => isGone(pid))
+    expect(await it.get(DASH, waiting.shift()!)).toMatchObject({ code: 0, node: 1 })
+  },
+)
+
+test('when the launcher exits with 0, Node does so, too, and the segment is stored', { timeout: 120_000 }, async () => {
   await using it = await archiving()
   await it.segments(8)
   const names = it.ready()
-  it.settle()
-  expect(await it.push(DASH, names[0]!)).toMatchObject({ code: 0, node: 1 })
-  await it.untilPushed(names)
-  expect(await it.get(DASH, names[0]!)).toMatchObject({ code: 0, node: 1 })
-  for (const [i, name] of names.slice(1).entries()) {
-    const fetched = join(it.out, '..', 'in', name)
-    for (const deadline = Date.now() + 30_000; !existsSync(fetched); await sleep(20))
-      if (Date.now() > deadline) throw new Error(`${name} was not fetched ahead`)
-    const [, shell] = shells[i % shells.length]!
-    expect(await it.get(shell, name)).toMatchObject({ code: 0, stdout: '', stderr: '', node: 0 })
-  }
-  // The archive ends here, which is not for the launcher to say; nor is anything when nobody fetches ahead.
-  const last = names.at(-1)!
-  const beyond = last.slice(0, 16) + (parseInt(last.slice(16), 16) + 1).toString(16).toUpperCase().padStart(8, '0')
-  expect(await it.get(DASH, beyond)).toMatchObject({ code: 1, node: 1 })
-  const pid = it.background('get')
-  expect(pid).toBeGreaterThan(0)
-  kill(pid!)
-  expect(await it.get(DASH, names[2]!)).toMatchObject({ code: 0, node: 1 })
-})
-
-test('what fetched a segment moves it for the launcher, unless it hangs', { timeout: 120_000 }, async () => {
-  await using it = await archiving()
-  await it.segments(24)
-  const names = it.ready()
-  it.settle()
-  expect(await it.push(DASH, names[0]!)).toMatchObject({ code: 0, node: 1 })
-  await it.untilPushed(names)
-  expect(await it.get(DASH, names[0]!)).toMatchObject({ code: 0, node: 1 })
-  const queue = join(it.out, '..', 'in')
-  const isFetched = () => names.slice(1).every((name) => existsSync(join(queue, name)))
-  await until('what is fetched ahead', isFetched)
-  const pid = it.background('get')!
-  const door = readdirSync(join(it.out, '..', 'pgts')).find((name) => name.startsWith('get-door-'))!
-  const ask = join(it.out, '..', 'pgts', door, 'ask')
-  const target = join(it.data, 'pg_wal', 'RECOVERYXLOG')
-
-  // On a machine that is busy enough it may be too late now and then; then mv is started.
-  const trace = join(makeTestDir('trace'), 'trace')
-  giveToTestUser(join(trace, '..'))
-  const traced = ['strace', '-f', '-qq', '-e', 'trace=execve,fork,vfork,clone,clone3', '-e', 'signal=none', '-o', trace]
-  const waiting = names.slice(1)
-  let started = Infinity
-  while (started > 1 && waiting.length > 8) {
-    expect(await it.get([...traced, 'dash'], waiting.shift()!)).toMatchObject({ code: 0, stderr: '', node: 0 })
-    started = readFileSync(trace, 'utf8')
-      .split('\n')
-      .filter((line) => / = [0-9]+$/.test(line)).length
-  }
-  expect(started).toBe(1)
-
-  process.kill(pid, 'SIGSTOP')
-  for (const [, shell] of shells.slice(0, 3))
-    expect(await it.get(shell, waiting.shift()!)).toMatchObject({ code: 0, stdout: '', stderr: '', node: 0 })
-  expect(readdirSync(ask)).toHaveLength(2)
-  // Somebody who was killed, and nobody took what he had asked for.
-  rmSync(target)
-  const [next = ''] = waiting
-  writeFileSync(join(ask, `${next}.${spawnSync('true').pid}`), '')
-  process.kill(pid, 'SIGCONT')
-  await until('the end of what was asked for', () => readdirSync(ask).length === 0)
-  expect(existsSync(target)).toBe(false)
-  expect(existsSync(join(queue, next))).toBe(true)
-  for (const name of waiting.splice(0, 2))
-    expect(await it.get(DASH, name)).toMatchObject({ code: 0, stdout: '', stderr: '', node: 0 })
-
-  kill(pid)
-  await until('its end', () => isGone(pid))
-  expect(await it.get(DASH, waiting.shift()!)).toMatchObject({ code: 0, node: 1 })
-})
-
-test('whenever the launcher says 0, so does Node, and the segment is stored', { timeout: 120_000 }, async () => {
-  await using it = await archiving()
-  await it.segments(8)
-  const names = it.ready()
-  it.settle()
+  it.makeOld()
   expect(await it.push(DASH, names[0]!)).toMatchObject({ code: 0, node: 1 })
   await it.untilPushed(names)
 
-  /** What may happen to a spool, a cluster and a configuration; all of it leaves them in order for Node. */
+  /** Changes of a spool, a cluster and a configuration after which Node still works. */
   const events: readonly ((name: string) => void)[] = [
     (name) => rmSync(join(it.out, `${name}.ok`), { force: true }),
     (name) => touch(join(it.out, `${name}.ok`)),
@@ -372,7 +390,7 @@ test('whenever the launcher says 0, so does Node, and the segment is stored', { 
     else hits.no++
     expect([i, result.code, result.node === 0 ? result.stdout + result.stderr : '']).toEqual([i, 0, ''])
     if (result.node === 0) expect(await it.byNode(name)).toMatchObject({ code: 0 })
-    it.settle()
+    it.makeOld()
   }
   expect(hits.yes).toBeGreaterThan(0)
   expect(hits.no).toBeGreaterThan(0)
@@ -390,7 +408,7 @@ function touch(path: string): void {
   try {
     utimesSync(path, new Date(), new Date())
   } catch {
-    // Not there, or no more.
+    // It does not exist (any more).
   }
 }
 

@@ -25,14 +25,14 @@ const HIT = { code: 0, stdout: '', stderr: '', node: undefined }
 const WAL = `pg_wal/${SEGMENT}`
 const TARGET = 'pg_wal/RECOVERYXLOG'
 
-/** Node was started once, with these very arguments, and its exit code is the answer; the launcher itself printed nothing. */
+/** Node was started once with exactly these arguments, its exit code was returned, and the launcher printed nothing. */
 function handedOver(args: readonly string[], result: LaunchResult): void {
   expect(result).toMatchObject({ code: NODE_CODE, stdout: '', stderr: '', node: args })
 }
 
 const shells = SHELLS.filter(([, [program = '']]) => isInstalled(program))
 
-/** Without those that differ by an option only. */
+/** Without shells that differ by an option only. */
 const plainShells = shells.filter(([, shell]) => !shell.some((word) => word.startsWith('-')))
 
 async function pushSite(names: ConstructorParameters<typeof LaunchSite>[0] = {}): Promise<LaunchSite> {
@@ -54,7 +54,7 @@ const PUSH = ['--stanza=main', 'archive-push', WAL]
 const GET_PATTERN = ['--stanza=main', 'archive-get', undefined, undefined]
 const GET = ['--stanza=main', 'archive-get', SEGMENT, TARGET]
 
-test('of calls at the same time one takes what was fetched, and the others go to Node', async () => {
+test('one of several concurrent calls takes the fetched segment, and the others start Node', async () => {
   const site = await getSite()
   const results = await Promise.all([...shells, ...shells].map(([, shell]) => site.run(shell, GET)))
   expect(results.filter(({ code, node }) => code === 0 && node === undefined)).toHaveLength(1)
@@ -62,7 +62,7 @@ test('of calls at the same time one takes what was fetched, and the others go to
   expect(readFileSync(join(site.data, TARGET), 'utf8')).toBe(`fetched ${SEGMENT}`)
 })
 
-test('starts by a link to it as by its own name', async () => {
+test('the launcher starts pgts when it is called by a symbolic link', async () => {
   const site = await pushSite()
   const link = join(site.dir, 'pgts link')
   symlinkSync(pgtsProgram(), link)
@@ -78,7 +78,7 @@ test('starts by a link to it as by its own name', async () => {
   expect(failed.code).toBe(125)
 })
 
-test('there are several shells to be right in', () => {
+test('several shells are installed for these tests', () => {
   expect(shells.length).toBeGreaterThanOrEqual(3)
 })
 
@@ -86,7 +86,7 @@ describe.each(shells)('%s', (_, shell) => {
   test('answers a push from its ok without Node', async () => {
     const site = await pushSite()
     expect(await site.run(shell, PUSH)).toMatchObject(HIT)
-    // Again, for nothing was used up; and by the absolute name, and from a directory that is a link to the same.
+    // Repeatedly, by the absolute name, and from a directory that is a link to the same one.
     symlinkSync(site.data, join(site.dir, 'link'))
     const absolute = ['--stanza=main', 'archive-push', site.wal()]
     expect(await site.run(shell, absolute, { cwd: join(site.dir, 'link') })).toMatchObject(HIT)
@@ -96,7 +96,7 @@ describe.each(shells)('%s', (_, shell) => {
 
   test('moves a fetched segment to its place without Node', async () => {
     const site = await getSite()
-    writeFileSync(join(site.data, TARGET), 'left by somebody')
+    writeFileSync(join(site.data, TARGET), 'of another process')
     site.own()
     expect(await site.run(shell, GET)).toMatchObject(HIT)
     expect(readFileSync(join(site.data, TARGET), 'utf8')).toBe(`fetched ${SEGMENT}`)
@@ -125,7 +125,7 @@ describe.each(shells)('%s', (_, shell) => {
       'tabs and other letters',
       () => ['--stanza=main', '--cmd=\t\u00fc\u{1f418}\x01\x7f\x1b ', 'archive-push', undefined],
     ],
-  ])('takes %s as they were', async (_, pattern) => {
+  ])('passes %s unchanged', async (_, pattern) => {
     const site = new LaunchSite()
     site.archived()
     const words = pattern(site)
@@ -147,7 +147,7 @@ describe.each(shells)('%s', (_, shell) => {
     }
   })
 
-  test('finds its way through paths with any characters', async () => {
+  test('handles paths with any characters', async () => {
     const site = await pushSite({
       data: ` da 'ta" $(x) * [a] \\n ü%`,
       spool: `-sp ool'"\\ *`,
@@ -161,7 +161,7 @@ describe.each(shells)('%s', (_, shell) => {
     expect(existsSync(join(site.data, TARGET))).toBe(true)
   })
 
-  test('is not led astray by its surroundings', async () => {
+  test('does not depend on the environment of its caller', async () => {
     const site = await pushSite()
     for (const env of [
       { IFS: '=/.-' },
@@ -176,7 +176,7 @@ describe.each(shells)('%s', (_, shell) => {
     }
   })
 
-  test('does not change the arguments that it hands over', async () => {
+  test('does not change the arguments that it passes to Node', async () => {
     const site = new LaunchSite()
     for (const args of [
       [],
@@ -195,7 +195,7 @@ describe.each(shells)('%s', (_, shell) => {
       ['archive-get', '--stanza=ma*', SEGMENT, '%p'],
     ])
       handedOver(args, await site.run(shell, args))
-    // What is no UTF-8 cannot come from here, but from a shell.
+    // Arguments that are not UTF-8 must come from a shell.
     const bytes = await site.run(
       ['sh', '-c', `p=$1; shift; exec ${shell.join(' ')} "$p" "$@" "$(printf 'a\\377\\nb\\001')"`, 'sh'],
       PUSH,
@@ -204,7 +204,7 @@ describe.each(shells)('%s', (_, shell) => {
     expect(bytes.code).toBe(NODE_CODE)
   })
 
-  test('starts nothing on the way to a push, and mv on the way to a get when nobody can be asked', async () => {
+  test('starts no process for a push, and only mv for a get without a background process', async () => {
     const site = await pushSite()
     site.fetched()
     await site.prepare('archive-get', GET_PATTERN)
@@ -235,9 +235,9 @@ describe.each(shells)('%s', (_, shell) => {
     expect(started.some((line) => line.includes('"mv", "-f", "--"'))).toBe(true)
   })
 
-  test('waits a moment for what the background process is about to finish', async () => {
+  test('waits a moment for a segment that the background process is about to finish', async () => {
     const site = await pushSite()
-    // The first pause ends with the ok being there: a sleep that brings it, so that no clock is needed.
+    // A replaced sleep creates the ok in the first pause, so that the test needs no clock.
     const bin = join(site.dir, 'bin')
     mkdirSync(bin)
     const sleepDoing = (what: string) => {
@@ -265,7 +265,7 @@ describe.each(shells)('%s', (_, shell) => {
       [`rm '${site.lock}/main.stop'; rm '${site.spool}/pgts/push.pid'`, 1],
     ] as const) {
       sleepDoing(what)
-      // What the last one left is removed by the next: it has to be there while that begins.
+      // The next call removes the file of the last one: it must exist when that begins.
       if (times === 1) await cleared(site)
       handedOver(PUSH, await site.run(shell, PUSH, { env }))
       expect([what, slept()]).toEqual([what, times])
@@ -276,7 +276,7 @@ describe.each(shells)('%s', (_, shell) => {
     handedOver(PUSH, await site.run(shell, PUSH, { env }))
     expect(slept()).toBe(1)
 
-    // A segment that is being fetched is waited for; one that nobody fetches is not.
+    // The launcher waits for a segment that is being fetched, and not for others.
     site.fetched()
     await site.prepare('archive-get', GET_PATTERN)
     const part = join(site.in, `${SEGMENT}.pgbackrest.tmp`)
@@ -302,7 +302,7 @@ function whereIs(program: string): string {
 
 type Change = (site: LaunchSite) => void | readonly string[]
 
-/** Something is not as Node left it. A change may give other arguments to call with. */
+/** A state that differs from the one that Node left. A change may return other arguments for the call. */
 const doubts: readonly (readonly [string, Change])[] = [
   ...(['archive-push', 'archive-get'] as const).flatMap((command): [string, Change][] => [
     [`${command}: no hint`, (site) => rmSync(site.hint(command))],
@@ -314,7 +314,7 @@ const doubts: readonly (readonly [string, Change])[] = [
       },
     ],
     [
-      `${command}: a hint that is not ours`,
+      `${command}: a hint of another user`,
       (site) => (testUser.switched ? chownSync(site.hint(command), 0, 0) : rmSync(site.hint(command))),
     ],
     [`${command}: an unreadable hint`, (site) => chmodSync(site.hint(command), 0)],
@@ -355,7 +355,7 @@ const doubts: readonly (readonly [string, Change])[] = [
     ],
     [`${command}: a hint with an empty line more`, (site) => edit(site, command, (text) => `\n${text}`)],
     [
-      `${command}: a hint with a number that is none`,
+      `${command}: a hint with an invalid number`,
       (site) => edit(site, command, (text) => text.replace(/\n4\n\//, '\n4x\n/')),
     ],
     [`${command}: a hint with a sum`, (site) => edit(site, command, (text) => text.replace(/\n4\n\//, '\n2+2\n/'))],
@@ -368,11 +368,11 @@ const doubts: readonly (readonly [string, Change])[] = [
       (site) => edit(site, command, (text) => text.replace(`\n${site.data}\n`, `\n${site.dir}\n`)),
     ],
     [
-      `${command}: a hint for a data directory that is gone`,
+      `${command}: a hint for a missing data directory`,
       (site) => edit(site, command, (text) => text.replace(`\n${site.data}\n`, `\n${site.data}-old\n`)),
     ],
     [`${command}: the configuration has changed`, (site) => touch(site.config)],
-    [`${command}: the configuration is gone`, (site) => rmSync(site.config)],
+    [`${command}: the configuration is missing`, (site) => rmSync(site.config)],
     [`${command}: the configuration is as old as the hint`, (site) => copyTime(site.hint(command), site.config)],
     [
       `${command}: the configuration was replaced by an older one`,
@@ -391,7 +391,7 @@ const doubts: readonly (readonly [string, Change])[] = [
       `${command}: the server has been restarted under the same number`,
       (site) => rewrite(join(site.data, 'postmaster.pid'), (text) => text.replace('1700000000', '1700000001')),
     ],
-    [`${command}: the server has written its state anew`, (site) => touch(join(site.data, 'postmaster.pid'))],
+    [`${command}: the server has written postmaster.pid again`, (site) => touch(join(site.data, 'postmaster.pid'))],
     [`${command}: no server`, (site) => rmSync(join(site.data, 'postmaster.pid'))],
     [`${command}: an empty postmaster.pid`, (site) => rewrite(join(site.data, 'postmaster.pid'), () => '')],
     ...['', '\n', '0\n', '1\n', '-1\n', '00\n', '4194999\n', '99999999999999999999\n', 'x\n', ' 1\n', '$$\n'].map(
@@ -407,7 +407,7 @@ const doubts: readonly (readonly [string, Change])[] = [
   ['archive-push: an ok with a warning', (site) => site.ok(SEGMENT, '0\ndropped\n')],
   ['archive-push: an ok of an error', (site) => site.ok(SEGMENT, '45\nduplicate\n')],
   [
-    'archive-push: an ok that is no file',
+    'archive-push: an ok that is not a file',
     (site) => {
       rmSync(join(site.out, `${SEGMENT}.ok`))
       mkdirSync(join(site.out, `${SEGMENT}.ok`))
@@ -415,7 +415,7 @@ const doubts: readonly (readonly [string, Change])[] = [
     },
   ],
   [
-    'archive-push: an ok of somebody else',
+    'archive-push: an ok of another user',
     (site) => (testUser.switched ? chownSync(join(site.out, `${SEGMENT}.ok`), 0, 0) : site.ok(SEGMENT, 'x')),
   ],
   ['archive-push: an ok older than its segment', (site) => site.ok(SEGMENT, '', -1_000_000_000n)],
@@ -435,7 +435,7 @@ const doubts: readonly (readonly [string, Change])[] = [
   ],
   ['archive-push: this stanza is stopped', (site) => writeFileSync(join(site.lock, 'main.stop'), '')],
   ['archive-push: all stanzas are stopped', (site) => writeFileSync(join(site.lock, 'all.stop'), '')],
-  ['archive-push: the segment is gone', (site) => rmSync(site.wal())],
+  ['archive-push: the segment is missing', (site) => rmSync(site.wal())],
   [
     'archive-push: the segment is a directory',
     (site) => {
@@ -473,7 +473,7 @@ const doubts: readonly (readonly [string, Change])[] = [
     },
   ],
 
-  // The server lives another life, and its spool remembers the old one.
+  // The server continues from another state than its spool.
   ['archive-push: a segment written again after a roll-back', (site) => writeFileSync(site.wal(), 'another history')],
   [
     'archive-push: a segment written again after the clock went back',
@@ -490,7 +490,7 @@ const doubts: readonly (readonly [string, Change])[] = [
     },
   ],
   [
-    'archive-push: a warning that a power cut has emptied',
+    'archive-push: a warning that is empty after a power cut',
     (site) => {
       site.ok(SEGMENT, '0\ndropped\n')
       touch(join(site.out, `${SEGMENT}.ok`))
@@ -498,7 +498,7 @@ const doubts: readonly (readonly [string, Change])[] = [
     },
   ],
   [
-    'archive-push: the cluster has been created anew',
+    'archive-push: the cluster has been created again',
     (site) => {
       rmSync(site.data, { recursive: true })
       mkdirSync(site.archiveStatus, { recursive: true })
@@ -508,10 +508,7 @@ const doubts: readonly (readonly [string, Change])[] = [
   ],
 
   ['archive-get: nothing was fetched', (site) => rmSync(join(site.in, SEGMENT))],
-  [
-    'archive-get: what was fetched comes with a warning',
-    (site) => writeFileSync(join(site.in, `${SEGMENT}.ok`), '0\nx'),
-  ],
+  ['archive-get: the fetched segment has a warning', (site) => writeFileSync(join(site.in, `${SEGMENT}.ok`), '0\nx')],
   [
     'archive-get: the archive does not have it',
     (site) => renameSync(join(site.in, SEGMENT), join(site.in, `${SEGMENT}.ok`)),
@@ -525,21 +522,21 @@ const doubts: readonly (readonly [string, Change])[] = [
     },
   ],
   [
-    'archive-get: what was fetched is a link',
+    'archive-get: the fetched segment is a link',
     (site) => {
       renameSync(join(site.in, SEGMENT), join(site.dir, SEGMENT))
       symlinkSync(join(site.dir, SEGMENT), join(site.in, SEGMENT))
     },
   ],
   [
-    'archive-get: what was fetched is a directory',
+    'archive-get: the fetched segment is a directory',
     (site) => {
       rmSync(join(site.in, SEGMENT))
       mkdirSync(join(site.in, SEGMENT))
     },
   ],
   [
-    'archive-get: what was fetched is not ours',
+    'archive-get: the fetched segment is of another user',
     (site) => (testUser.switched ? chownSync(join(site.in, SEGMENT), 0, 0) : rmSync(join(site.in, SEGMENT))),
   ],
   ['archive-get: the target is a directory', (site) => mkdirSync(join(site.data, TARGET))],
@@ -578,10 +575,10 @@ function kindOf(command: LaunchCommand): 'push' | 'get' {
 function edit(site: LaunchSite, command: LaunchCommand, change: (text: string) => string): void {
   const before = readFileSync(site.hint(command), 'utf8')
   rewrite(site.hint(command), change)
-  if (readFileSync(site.hint(command), 'utf8') === before) throw new Error('the change changes nothing')
+  if (readFileSync(site.hint(command), 'utf8') === before) throw new Error('the hint was not changed')
 }
 
-/** Another text at the same time. */
+/** Another text with the same time. */
 function rewrite(path: string, change: (text: string) => string): void {
   const { mtimeNs } = statSync(path, { bigint: true })
   writeFileSync(path, change(readFileSync(path, 'utf8')))
@@ -596,8 +593,8 @@ function copyTime(from: string, to: string): void {
   setMtimeNs(to, statSync(from, { bigint: true }).mtimeNs)
 }
 
-// One site a doubt, looked at by each shell: what hands over changes nothing.
-describe('leaves to Node', () => {
+// One site for each state, used by each shell: a call that starts Node changes nothing.
+describe('the launcher starts Node for', () => {
   test.each(doubts)('%s', async (name, change) => {
     const site = new LaunchSite()
     site.archived()
@@ -614,7 +611,7 @@ describe('leaves to Node', () => {
   })
 })
 
-/** A doubt is one at once: nothing is waited for. */
+/** Node is started at once, without waiting. */
 function noSleep(site: LaunchSite): string {
   const bin = join(site.dir, 'bin')
   mkdirSync(bin)
@@ -623,7 +620,7 @@ function noSleep(site: LaunchSite): string {
   return bin
 }
 
-describe.each(shells)('%s sees', (_, shell) => {
+describe.each(shells)('%s detects', (_, shell) => {
   test.each([
     ['another stanza in the environment', { PGTS_STANZA: 'other' }],
     ['another repository', { PGTS_REPO2_PATH: '/x' }],
@@ -635,7 +632,7 @@ describe.each(shells)('%s sees', (_, shell) => {
     handedOver(PUSH, await site.run(shell, PUSH, { env }))
   })
 
-  test('a stanza, and other values, that the environment gives', async () => {
+  test('a change of the stanza and of other values in the environment', async () => {
     const environments: Record<string, string>[] = [
       { PGTS_STANZA: 'main', PGBACKREST_REPO1_PATH: '/a b', PGTS_REPO4_HOST: '*' },
       { PGBACKREST_STANZA: 'main' },
@@ -649,7 +646,7 @@ describe.each(shells)('%s sees', (_, shell) => {
     }
   })
 
-  test('a change of repositories beyond repo4 that the environment gives', async () => {
+  test('a change of repositories beyond repo4 in the environment', async () => {
     const env = { PGTS_REPO5_HOST: 'a host', PGBACKREST_REPO17_PATH: '/a \'"$HOME`b' }
     const site = new LaunchSite()
     site.archived()
@@ -660,20 +657,20 @@ describe.each(shells)('%s sees', (_, shell) => {
     handedOver(PUSH, await site.run(shell, PUSH, { env: { PGTS_REPO5_HOST: 'a host' } }))
   })
 
-  test('one stanza and the other', async () => {
+  test('another stanza', async () => {
     const site = await pushSite()
     const other = ['--stanza=other', 'archive-push', WAL]
     handedOver(other, await site.run(shell, other))
     expect(await site.run(shell, PUSH)).toMatchObject(HIT)
   })
 
-  test('that the clone of a cluster is another one', async () => {
+  test('a clone of the cluster as another cluster', async () => {
     const site = await pushSite()
     const clone = join(site.dir, 'clone')
     execFileSync('cp', ['-a', site.data, clone])
     handedOver(PUSH, await site.run(shell, PUSH, { cwd: clone }))
     handedOver(PUSH, await site.run(shell, PUSH, { cwd: site.dir }))
-    // In the place of the original it is known by its server.
+    // In the place of the original it is detected by its server.
     renameSync(site.data, `${site.data}-old`)
     renameSync(clone, site.data)
     writeFileSync(join(site.data, 'postmaster.pid'), `4711\n${site.data}\n1700000099\n`)

@@ -10,8 +10,8 @@ import { giveToTestUser, type RunResult } from '../support/processes/test-user.t
 import { until } from '../support/until.ts'
 
 /**
- * Two hosts that work on one stanza, by real programs: what tells hosts apart is the directory of their locks. One
- * repository on a disk that both see, one in a bucket.
+ * Two hosts that work on one stanza, as real programs: hosts are distinguished by their lock paths. One
+ * repository on a shared disk, one in a bucket.
  */
 const store = objectStores.find(({ name }) => name === 's3')!
 type Host = 'a' | 'b'
@@ -32,7 +32,7 @@ beforeAll(async () => {
   giveToTestUser(join(site.dir, 'lock-b'))
   await site.pgtsOk('stanza-create')
   for (const repo of bucket.length > 0 ? [1, 2] : [1]) await site.pgtsOk(`--repo=${repo}`, 'backup')
-  // A backup that wants WAL now waits for it as long as a test wants.
+  // A backup waits for WAL as long as a test needs.
   await site.cluster.query("alter system set archive_command = '/bin/false pgbackrest'")
   await site.cluster.query('select pg_reload_conf()')
 }, 120_000)
@@ -48,7 +48,7 @@ describe.each([
     return site.pgts([...(every ? [] : [`--repo=${repo}`]), ...lockOf(host), ...args])
   }
 
-  /** It does not ask which host it is on. */
+  /** It does not check the host. */
   const lease = (...args: string[]) => site.pgts([`--repo=${repo}`, 'lease', ...args])
 
   interface Running {
@@ -57,7 +57,7 @@ describe.each([
     kill(signal: NodeJS.Signals): Promise<RunResult>
   }
 
-  /** A full backup that gets no further than to wait for its first segment. */
+  /** A full backup that waits for its first segment. */
   async function backupOn(host: Host): Promise<Running> {
     let started: (pid: number) => void = () => undefined
     const pid = new Promise<number>((resolve) => (started = resolve))
@@ -90,7 +90,7 @@ describe.each([
   const untilHeld = (pid: number) =>
     until('the lease of the backup', async () => (await leaseNow()).pid === pid, { everyMs: 200, deadlineMs: 20_000 })
 
-  /** How host b is told who is in the way, and what to do about it. */
+  /** The message on host b: the holder of the lease, and the next step. */
   const holder = (pid: number) => ({
     code: 50,
     says: [
@@ -102,7 +102,7 @@ describe.each([
   })
 
   test.skipIf(missing !== undefined)(
-    'what changes a stanza waits for the other host, what reads it does not, and a killed holder blocks until somebody looks',
+    'commands that change a stanza are refused while the other host has the lease, others are not, and a killed holder blocks until lease --break',
     async () => {
       const backup = await backupOn('a')
       await untilHeld(backup.pid)
@@ -133,7 +133,7 @@ describe.each([
         hint: /its last sign of life is 10 minutes old[^]*--force/,
       })
 
-      // It dies without a word: nobody else takes over by itself, but the host that knows that it is dead does.
+      // It is killed: another host does not take the lease over, but its own host does, because it can detect the death.
       expect((await backup.kill('SIGKILL')).signal).toBe('SIGKILL')
       expectRefusal(await on('b', '--no-archive-check', 'backup'), refused)
       expect(await leaseNow()).toMatchObject({ state: 'held', pid: backup.pid, command: 'backup' })
@@ -146,7 +146,7 @@ describe.each([
   )
 
   test.skipIf(missing !== undefined)(
-    'of two who begin at once one goes on, and what it leaves when it is killed is broken by hand only',
+    'one of two concurrent backups continues, and its lease after a kill is removed only by lease --break',
     async () => {
       const both = await Promise.all([backupOn('a'), backupOn('b')])
       const first = await Promise.race(both.map(async ({ ended }, index) => ({ index, result: await ended })))
@@ -177,7 +177,7 @@ describe.each([
   )
 
   test.skipIf(missing !== undefined)(
-    'a backup that is asked to end gives its lease back',
+    'a backup that receives SIGTERM releases its lease',
     async () => {
       const backup = await backupOn('a')
       await untilHeld(backup.pid)
@@ -192,7 +192,7 @@ function labelOf({ stdout }: RunResult): string {
   return (JSON.parse(stdout) as [{ backup: { label: string }[] }])[0].backup[0]!.label
 }
 
-/** As if the process of the lease on the disk had been dead for a while: by what it wrote, and by when the file came. */
+/** Change content and time of the lease file as if its process had ended some time ago. */
 function makeSilent(pid: number): void {
   const path = join(site.repo, 'pgts/main/lease.json')
   const lease = JSON.parse(readFileSync(path, 'utf8')) as { pid: number; renewedMs: number }

@@ -63,23 +63,26 @@ function passwordFile(text: string, mode = 0o600): void {
 const escaped = PASSWORD.replace(/[\\:]/g, '\\$&')
 
 describe('the password', () => {
-  test.each(['bk', 'bk_md5', 'bk_clear'])('of %s comes from the first matching line', async (user) => {
-    passwordFile(`other:*:*:*:wrong\n${site.cluster.socketDir}:*:*:${user}:${escaped}\n*:*:*:*:wrong\n`)
-    expect(await connect({ user })).toBe(user)
-    passwordFile(`*:*:*:*:wrong\n*:*:*:*:${escaped}\n`)
-    expect(await refusal({ user })).toMatch(/^\[56\].*password authentication failed/s)
-  })
-  test('of a line for localhost counts where no socket directory is configured', async () => {
+  test.each(['bk', 'bk_md5', 'bk_clear'])(
+    'of %s is that of the first matching line of the password file',
+    async (user) => {
+      passwordFile(`other:*:*:*:wrong\n${site.cluster.socketDir}:*:*:${user}:${escaped}\n*:*:*:*:wrong\n`)
+      expect(await connect({ user })).toBe(user)
+      passwordFile(`*:*:*:*:wrong\n*:*:*:*:${escaped}\n`)
+      expect(await refusal({ user })).toMatch(/^\[56\].*password authentication failed/s)
+    },
+  )
+  test('of a line for localhost is used if no socket directory is configured', async () => {
     passwordFile(`localhost:*:*:*:${escaped}\n`)
     const found = { socketPath: undefined, dataDirectory: site.cluster.dataDir } as unknown as Given
     expect(await connect({ ...found, user: 'bk' })).toBe('bk')
     expect(await refusal({ user: 'bk' })).toMatch(/no password supplied/)
   })
-  test('of PGPASSWORD comes before the file', async () => {
+  test('of PGPASSWORD has precedence over the file', async () => {
     passwordFile('*:*:*:*:wrong\n')
     expect(await connect({ user: 'bk', env: { PGPASSWORD: PASSWORD } })).toBe('bk')
   })
-  test('that is missing is called that, with what to do', async () => {
+  test('that is missing is reported as missing, with a hint', async () => {
     passwordFile('\n')
     expect(await refusal({ user: 'bk' })).toMatch(/^\[56\].*: no password supplied\n.*add a line to ~\/\.pgpass/s)
     passwordFile(`*:*:*:*:${escaped}\n`, 0o644)
@@ -115,7 +118,7 @@ describe('variables of libpq', () => {
     { PGREQUIREPEER: testUser.name },
     { PGTARGETSESSIONATTRS: 'primary' },
     { PGTARGETSESSIONATTRS: 'read-write' },
-  ])('%j does not keep pgts from connecting', async (env) => {
+  ])('%j do not prevent a connection', async (env) => {
     expect(await connect({ ...plain(), env })).toBe(site.cluster.user)
   })
   test.each([
@@ -124,10 +127,10 @@ describe('variables of libpq', () => {
     [{ PGTARGETSESSIONATTRS: 'read-only' }, /the server is a primary, but .* is 'read-only'/],
     [{ PGTARGETSESSIONATTRS: 'x' }, /invalid target_session_attrs .* 'x'/],
     [{ PGSERVICE: 'nope' }, /definition of service 'nope' not found/],
-  ])('%j is honoured by a refusal', async (env, message) => {
+  ])('%j are respected: the connection is refused', async (env, message) => {
     expect(await refusal({ ...plain(), env })).toMatch(message)
   })
-  test('the role comes from the option, else the service, else PGUSER', async () => {
+  test('set the role: the option has precedence, then the service, then PGUSER', async () => {
     writeFileSync(join(home, '.pg_service.conf'), '[bk]\nuser=bk_md5\nport=1\n')
     const env = { PGUSER: 'bk', PGPASSWORD: PASSWORD }
     expect(await connect({ env })).toBe('bk')
@@ -136,7 +139,7 @@ describe('variables of libpq', () => {
   })
 })
 
-test('a command on the terminal uses the password file, and prints nothing that cron would mail', async () => {
+test('a command uses the password file, and prints nothing that cron would mail', async () => {
   passwordFile(`*:*:*:*:${escaped}\n`)
   const result = await site.pgts(['--pg1-user=bk', 'stanza-create'], { env: { HOME: home, PGSSLMODE: 'require' } })
   expect(result).toMatchObject({ code: 0, stderr: '' })

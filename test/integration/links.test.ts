@@ -27,10 +27,10 @@ import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 const present = isInstalled(PGBACKREST)
 const cell = countCells('links, offline and archive-copy', 12)
 
-/** pg_wal, pg_xact and a directory of the user elsewhere, with absolute and relative links; a linked postgresql.conf. */
+/** pg_wal, pg_xact and a directory of the user are linked, absolutely and relatively; also postgresql.conf. */
 const LINKS = ['pg_wal', 'pg_xact', 'postgresql.conf', 'extra'] as const
 
-/** Move entries of the data directory away and leave links; the server must be down. */
+/** Replace entries of the data directory by links; the server must be stopped. */
 function linkAway(site: Site): string {
   const { dataDir } = site.cluster
   const outside = join(site.dir, 'outside')
@@ -40,7 +40,7 @@ function linkAway(site: Site): string {
   for (const name of LINKS) renameSync(join(dataDir, name), join(outside, name))
   symlinkSync(join(outside, 'pg_wal'), join(dataDir, 'pg_wal'))
   symlinkSync(join(outside, 'postgresql.conf'), join(dataDir, 'postgresql.conf'))
-  // Relative: from one temporary directory over to the other.
+  // Relative: from one temporary directory to the other.
   const up = dataDir
     .split('/')
     .slice(1)
@@ -72,7 +72,7 @@ function sectionOf(site: Site, label: string, section: string): string[] {
 const writers: readonly Program[] = present ? ['pgts', 'pgbackrest'] : ['pgts']
 
 test.each(writers)(
-  'links written by %s',
+  'links in a backup of %s are restored by both programs',
   async (writer) => {
     await using site = await aSite({ archiver: writer, options: { 'compress-type': 'zst' } })
     const { cluster } = site
@@ -93,7 +93,7 @@ test.each(writers)(
     const expected = await dataChecksum(cluster)
     await cluster.stop()
 
-    // Without a wish links become plain entries, and the places they led to stay as they are.
+    // Without options links become plain entries, and their destinations do not change.
     writeFileSync(join(outside, 'extra', 'notes.txt'), 'changed since')
     const plain = await restoreElsewhere(site)
     for (const name of LINKS) expect(lstatSync(join(plain, 'data', name)).isSymbolicLink(), name).toBe(false)
@@ -104,7 +104,7 @@ test.each(writers)(
       expect(await dataChecksum(copy)).toEqual(expected)
     }
 
-    // link-map moves links, and makes a link of what was none.
+    // link-map moves links, and makes links of plain entries.
     const elsewhere = makeTestDir('elsewhere')
     const mapped = await restoreElsewhere(site, [
       `--link-map=pg_wal=${elsewhere}/wal`,
@@ -119,7 +119,7 @@ test.each(writers)(
       expect(await dataChecksum(copy)).toEqual(expected)
     }
 
-    // In place with link-all, by both programs: links stay links, and what they lead to is put right.
+    // In place with link-all, by both programs: links stay links, and their destinations are restored.
     for (const who of present ? (['pgts', 'pgbackrest'] as const) : (['pgts'] as const)) {
       const destinations = LINKS.map((name) => readlinkSync(join(cluster.dataDir, name)))
       rmSync(join(outside, 'pg_xact', '0000'))
@@ -135,7 +135,7 @@ test.each(writers)(
       if (present) cell(`${writer} writes links, ${who} restores them with link-all`)
     }
     if (writer === 'pgbackrest') {
-      // The same cluster, listed by both.
+      // The same cluster, backed up by both programs.
       await cluster.start()
       await site.pgtsOk('--type=full', 'backup')
       for (const section of ['backup:target', 'target:link', 'target:link:default'])
@@ -147,7 +147,7 @@ test.each(writers)(
   240_000,
 )
 
-test('exclude and annotations', async () => {
+test('excluded paths are not in the backup, and annotations are stored', async () => {
   await using site = await aSite()
   const { dataDir } = site.cluster
   for (const name of ['cache', 'gone']) {
@@ -194,7 +194,7 @@ test('exclude and annotations', async () => {
   expect(existsSync(join(restored, 'core.123'))).toBe(false)
 }, 120_000)
 
-test('links that cannot be backed up', async () => {
+test('a backup of unsupported links is refused and leaves no backup', async () => {
   await using site = await aSite()
   const { cluster } = site
   const { dataDir } = cluster
@@ -208,7 +208,7 @@ test('links that cannot be backed up', async () => {
   const tablespace = join(dataDir, 'pg_tblspc', oid!)
   symlinkSync(join(outside, 'ts'), join(outside, 'chain'))
 
-  /** @param make what stands in the way; returns what has to be removed again */
+  /** @param make creates the faulty entry; returns the path to remove */
   const refused = async (code: number, words: RegExp, make: () => string): Promise<void> => {
     const path = make()
     giveToTestUser(path)
@@ -237,20 +237,20 @@ test('links that cannot be backed up', async () => {
   await refused(70, /pg_tblspc.* points to another link/, linked(join(outside, 'chain'), tablespace))
   expect(existsSync(join(site.repo, 'backup/main/latest'))).toBe(false)
 
-  // With the link as it was, nothing is left of all this.
+  // With the original link nothing of this is left.
   linked(join(outside, 'ts'), tablespace)()
   await site.pgtsOk('--no-online', '--type=full', 'backup')
 }, 120_000)
 
 describe('archive-copy', () => {
   test.each([10, 16] as const)(
-    'PostgreSQL %i starts from the backup alone',
+    'restores PostgreSQL %i from the backup alone',
     async (version) => {
       await using site = await aSite({ version, options: { 'compress-type': 'gz' } })
       const { cluster } = site
       await cluster.query('create table t as select i, md5(i::text) as v from generate_series(1, 1000) i')
       await site.pgtsOk('stanza-create')
-      // The archive is gz; the backup has its own codec.
+      // The archive is compressed with gz, the backup with its own codec.
       await site.pgtsOk('--type=full', '--archive-copy', '--compress-type=lz4', 'backup')
       const wal = readdirSync(join(site.repo, 'backup/main', lastLabel(site), 'pg_data/pg_wal'))
       expect(wal.filter((name) => /^[0-9A-F]{24}\.lz4$/.test(name)).length).toBeGreaterThan(0)
@@ -280,14 +280,14 @@ describe('archive-copy', () => {
   )
 })
 
-test('archive_mode=always is backed up where that is meant', async () => {
+test('a cluster with archive_mode=always is backed up with --no-archive-mode-check', async () => {
   await using site = await aSite({ conf: { archive_mode: 'always' } })
   await site.pgtsOk('stanza-create')
   const refused = await site.pgts(['--type=full', 'backup'])
   expect(refused.code).toBe(67)
   expect(refused.stdout).toMatch(/archive_mode is always.*HINT: .*--no-archive-mode-check/s)
   await site.pgtsOk('--no-archive-mode-check', 'check')
-  // stop-auto had a meaning before 9.6: an old configuration that names it is nothing to talk about.
+  // stop-auto had an effect before 9.6: an old configuration with it causes no warning.
   const { stdout, stderr } = await site.pgtsOk('--no-archive-mode-check', '--stop-auto', '--type=full', 'backup')
   expect(stdout + stderr).toBe('')
   await using copy = await startedCopy(await restoreElsewhere(site))
@@ -296,7 +296,7 @@ test('archive_mode=always is backed up where that is meant', async () => {
 
 describe('--no-online', () => {
   test.each([11, 15, 18] as const)(
-    'PostgreSQL %i: the whole round with the server down',
+    'PostgreSQL %i: stanza-create, backup and restore with a stopped server',
     async (version) => {
       await using site = await aSite({ version, options: { 'compress-type': 'zst' } })
       const { cluster } = site
@@ -314,7 +314,7 @@ describe('--no-online', () => {
       await site.pgtsOk('--no-online', '--type=full', 'backup')
       const [oid] = readdirSync(join(cluster.dataDir, 'pg_tblspc'))
       for (const who of present && version < 16 ? (['pgts', 'pgbackrest'] as const) : (['pgts'] as const)) {
-        // Nobody could ask the server for the tablespace's name.
+        // Without the server the name of the tablespace is not known.
         const dir = await restoreElsewhere(site, [], { who, tablespaces: [`ts${oid}`] })
         for (const name of ['recovery.conf', 'recovery.signal', 'backup_label'])
           expect(existsSync(join(dir, 'data', name)), name).toBe(false)
@@ -322,7 +322,7 @@ describe('--no-online', () => {
         expect(await dataChecksum(copy)).toEqual(expected)
         if (present && version < 16) cell(`${version}: offline backup restored by ${who}`)
       }
-      // In place, and on with it.
+      // Restore in place, and start it.
       rmSync(join(cluster.dataDir, 'base', '1'), { recursive: true })
       await site.pgtsOk('--delta', 'restore')
       await cluster.start()
