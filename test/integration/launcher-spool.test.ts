@@ -374,7 +374,7 @@ test('when the launcher exits with 0, Node does so, too, and the segment is stor
     () => appendFileSync(it.site.config, '\n# a remark\n'),
     () => touch(join(it.data, 'postmaster.pid')),
     () => rmSync(join(it.out, '..', 'pgts', 'cluster'), { force: true }),
-    () => rmSync(join(it.out, '..'), { recursive: true, force: true }),
+    () => rmSync(join(it.out, '..'), { recursive: true, force: true, maxRetries: 10, retryDelay: 20 }),
     () => rmSync(join(it.data, 'pg_wal', 'archive_status', 'main.pgts-push'), { force: true }),
   ]
   const random = generator(20260101)
