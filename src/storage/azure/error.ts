@@ -2,7 +2,7 @@ import { clocksDiffer } from '../http/clock-skew.ts'
 import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
 import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
-import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
+import { RefusedRequestError, RetryableStoreError } from '../object/retryable-error.ts'
 import { PgtsError, type ErrorCode } from '../../util/error.ts'
 import type { AzureCredentialDescription } from './description.ts'
 
@@ -58,8 +58,8 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
   if (status === 404) {
     const hints = NOT_FOUND_HINTS[service]?.(place)
     // Only a missing blob is a normal result. A missing container must not look like the end of the archive.
-    if (hints !== undefined) return new StoreRefusal('path-missing', message, { hints, cause })
-    if (!LOOKING.has(code)) return new StoreRefusal(code, message, { cause })
+    if (hints !== undefined) return new RefusedRequestError('path-missing', message, { hints, cause })
+    if (!LOOKING.has(code)) return new RefusedRequestError(code, message, { cause })
     return new PgtsError('file-missing', message, { cause })
   }
   const denied = code === 'file-remove' && isDenial(answer)
@@ -68,7 +68,7 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
     // A denied removal is not retried: no other operation depends on it.
     return denied
       ? new PgtsError('access', message, { ...options, denied })
-      : new StoreRefusal('access', message, options)
+      : new RefusedRequestError('access', message, options)
   }
   if (status === 412 || service === 'BlobAlreadyExists') return new ConditionFailed(code, message, { cause })
   if (status === 416) return new RangeBeyondEnd('file-read', message, { cause })
@@ -82,7 +82,7 @@ export function refusal(action: string, code: ErrorCode, place: AzurePlace, answ
   if (denied) return new PgtsError(code, message, { cause, denied, hints: hint === undefined ? undefined : [hint] })
   if (hint !== undefined) return new PgtsError(code, message, { hints: [hint], cause })
   if (FINAL.has(service)) return new PgtsError(code, message, { cause })
-  return new StoreRefusal(code, message, { cause })
+  return new RefusedRequestError(code, message, { cause })
 }
 
 /** Codes of requests for one blob, which may be absent. */

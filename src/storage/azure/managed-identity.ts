@@ -3,7 +3,7 @@ import { systemCode } from '../../util/error.ts'
 import { networkError } from '../http/network-error.ts'
 import { readBody, type HttpSend } from '../http/send.ts'
 import { UnprovenAnswer } from '../http/unproven-answer.ts'
-import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
+import { RefusedRequestError, RetryableStoreError } from '../object/retryable-error.ts'
 import type { ManagedIdentity } from './description.ts'
 
 /** The SDK's type `TokenCredential`. */
@@ -106,7 +106,7 @@ async function fetchToken(
   if (status === 404 || status === 410 || status === 429 || status >= 500) {
     throw new RetryableStoreError(message, { code: 'access', overloaded: status === 429 })
   }
-  throw new StoreRefusal('access', message, {
+  throw new RefusedRequestError('access', message, {
     hints: ['assign a managed identity to this machine, and give it the role Storage Blob Data Contributor'],
   })
 }

@@ -5,7 +5,7 @@ import { retryAfterMs } from '../http/retry-after.ts'
 import { readBody } from '../http/send.ts'
 import { UnprovenAnswer } from '../http/unproven-answer.ts'
 import { ConditionFailed } from '../object/condition.ts'
-import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
+import { RefusedRequestError, RetryableStoreError } from '../object/retryable-error.ts'
 import type { GcsDescription } from './description.ts'
 
 /** The parts of a repository that error messages name. */
@@ -91,24 +91,24 @@ export function gcsError(action: string, code: ErrorCode, place: GcsPlace, answe
     if (!isBucketMissing(answer)) {
       return LOOKING.has(code)
         ? new PgtsError('file-missing', message, { cause })
-        : new StoreRefusal(code, message, { cause })
+        : new RefusedRequestError(code, message, { cause })
     }
     // Only a missing object is a normal result. A missing bucket must not look like the end of the archive.
     const hints = [`create bucket ${place.bucket}, or correct ${place.repository}-gcs-bucket: pgts does not create it`]
-    return new StoreRefusal('path-missing', message, { hints, cause })
+    return new RefusedRequestError('path-missing', message, { hints, cause })
   }
   const hint = HINTS[reason]?.(place)
   const denied = code === 'file-remove' && answer.unproven === undefined && isDenial(answer)
   if (hint !== undefined) return new PgtsError(code, message, { hints: [hint], cause, denied })
   if (status === 401 || status === 403)
     // A denied removal is not retried: no other operation depends on it.
-    return new (denied ? PgtsError : StoreRefusal)('access', message, {
+    return new (denied ? PgtsError : RefusedRequestError)('access', message, {
       hints: accessHints(place, answer),
       cause,
       denied,
     })
   if (status === 412) return new ConditionFailed(code, message, { cause })
-  return new StoreRefusal(code, message, { cause })
+  return new RefusedRequestError(code, message, { cause })
 }
 
 /** Codes of requests for one object, which may be absent. */

@@ -9,7 +9,7 @@ import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
 import { readBody, type HttpRequest, type HttpSend } from '../http/send.ts'
 import { UnprovenAnswer } from '../http/unproven-answer.ts'
-import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
+import { RefusedRequestError, RetryableStoreError } from '../object/retryable-error.ts'
 import type { GcsDescription } from './description.ts'
 import { jsonObject } from './error.ts'
 
@@ -215,7 +215,9 @@ async function ask(
       retryAfterMs: wait || undefined,
     })
   }
-  throw new StoreRefusal('access', message, { hints: hintsFor(error, option, clocksDiffer(date, clock.nowMs())) })
+  throw new RefusedRequestError('access', message, {
+    hints: hintsFor(error, option, clocksDiffer(date, clock.nowMs())),
+  })
 }
 
 /** @param skewed whether the clocks of this host and of the service differ; undefined: unknown */

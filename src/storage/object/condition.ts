@@ -1,5 +1,5 @@
 import { PgtsError } from '../../util/error.ts'
-import { StoreRefusal } from './retryable-error.ts'
+import { RefusedRequestError } from './retryable-error.ts'
 
 /** The range begins at the end of the object or beyond. Readers receive no error: there is nothing left to read. */
 export class RangeBeyondEnd extends PgtsError {}
@@ -14,6 +14,6 @@ export class ConditionFailed extends PgtsError {}
  * @returns `feature-not-supported` for such a refusal, any other error unchanged
  */
 export function withoutCondition(error: unknown): unknown {
-  if (!(error instanceof StoreRefusal) || error.code !== 'file-write') return error
+  if (!(error instanceof RefusedRequestError) || error.code !== 'file-write') return error
   return new PgtsError('feature-not-supported', error.message, { hints: error.hints, cause: error.cause })
 }

@@ -1,7 +1,7 @@
 import { bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectClient, ObjectListRequest, ObjectPage } from './client.ts'
-import { StoreRefusal } from './retryable-error.ts'
+import { RefusedRequestError } from './retryable-error.ts'
 
 export const NO_NEXT_PAGE = 'the listing is truncated, but has no marker for the next page'
 
@@ -70,7 +70,7 @@ export class ListingProgress {
  * Returns the page unchanged if it can be an answer to the request.
  *
  * @param action `cannot list s3://bucket/prefix`
- * @throws StoreRefusal if the next page is this page, or if an entry is outside the prefix
+ * @throws RefusedRequestError if the next page is this page, or if an entry is outside the prefix
  */
 export function checkedPage<T extends Pick<ObjectPage, 'prefixes' | 'next'>>(
   action: string,
@@ -78,9 +78,13 @@ export function checkedPage<T extends Pick<ObjectPage, 'prefixes' | 'next'>>(
   page: T,
   names: readonly string[],
 ): T {
-  if (page.next !== undefined && page.next === after) throw new StoreRefusal('service', `${action}: ${SAME_NEXT_PAGE}`)
+  if (page.next !== undefined && page.next === after)
+    throw new RefusedRequestError('service', `${action}: ${SAME_NEXT_PAGE}`)
   const foreign = [...names, ...page.prefixes].find((name) => name === '' || !name.startsWith(prefix))
   if (foreign !== undefined)
-    throw new StoreRefusal('service', `${action}: the listing has '${bytesToText(foreign)}', which was not requested`)
+    throw new RefusedRequestError(
+      'service',
+      `${action}: the listing has '${bytesToText(foreign)}', which was not requested`,
+    )
   return page
 }

@@ -19,7 +19,7 @@ import { ContinuedBody } from './continued-body.ts'
 import { Deadline } from './deadline.ts'
 import { FailureLog } from './failure-log.ts'
 import { FIRST_WAIT_MS, Tries, type RetryPolicy } from './tries.ts'
-import { StoreRefusal, RetryableStoreError } from './retryable-error.ts'
+import { RefusedRequestError, RetryableStoreError } from './retryable-error.ts'
 
 export interface RetryContext {
   /** For messages: `repo1`. */
@@ -42,7 +42,7 @@ const ABORT_TOTAL_MS = 8_000
 
 /**
  * Adds retries to a client: after a RetryableStoreError with jittered and growing waits, within the limits of the
- * policy; after a StoreRefusal a few times. A body that breaks or stalls continues where it ended. All other errors are
+ * policy; after a RefusedRequestError a few times. A body that breaks or stalls continues where it ended. All other errors are
  * final. The adaptive limit bounds the requests in flight.
  */
 export function retrying(client: ObjectClient, context: RetryContext): ObjectClient {
@@ -252,7 +252,7 @@ class RetryingClient implements ObjectClient {
       await this.#limit.enter(signal)
       const beganMs = this.#clock.nowMs()
       let outcome: Parameters<AdaptiveLimit['leave']>[0] = 'failed'
-      let failure: RetryableStoreError | StoreRefusal
+      let failure: RetryableStoreError | RefusedRequestError
       using deadline = new Deadline(what, signal)
       try {
         deadline.start(policy.timeoutMs, sendBytes)
@@ -263,7 +263,8 @@ class RetryingClient implements ObjectClient {
         return answer
       } catch (error) {
         signal?.throwIfAborted()
-        if (closed.aborted || !(error instanceof RetryableStoreError || error instanceof StoreRefusal)) throw error
+        if (closed.aborted || !(error instanceof RetryableStoreError || error instanceof RefusedRequestError))
+          throw error
         if (error instanceof RetryableStoreError && error.overloaded) outcome = 'overloaded'
         failure = error
       } finally {

@@ -30,4 +30,4 @@ export class RetryableStoreError extends PgtsError {
  * succeed, so it is retried a few times. The same holds for an answer that is incomplete or contradicts another:
  * imperfect imitations of a store return it every time.
  */
-export class StoreRefusal extends PgtsError {}
+export class RefusedRequestError extends PgtsError {}

@@ -1,7 +1,7 @@
 import type { Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { FailureLog } from './failure-log.ts'
-import { StoreRefusal, RetryableStoreError } from './retryable-error.ts'
+import { RefusedRequestError, RetryableStoreError } from './retryable-error.ts'
 
 export interface RetryPolicy {
   /** Maximum number of retries. */
@@ -35,7 +35,7 @@ export class Tries {
   readonly #sinceMs: number
   #failed = 0
   #refused = 0
-  #refusal: StoreRefusal | undefined
+  #refusal: RefusedRequestError | undefined
 
   constructor(context: TriesContext) {
     this.#context = context
@@ -43,7 +43,7 @@ export class Tries {
   }
 
   /** Waits until the next attempt may begin. @throws the failure if no attempt is left */
-  async wait(failure: RetryableStoreError | StoreRefusal, signal: AbortSignal | undefined): Promise<void> {
+  async wait(failure: RetryableStoreError | RefusedRequestError, signal: AbortSignal | undefined): Promise<void> {
     const { what, policy, refusals, clock, random, failures } = this.#context
     const { retries, totalMs, timeoutMs, firstWaitMs = FIRST_WAIT_MS, longestWaitMs = LONGEST_WAIT_MS } = policy
     const growing = Math.min(longestWaitMs, firstWaitMs * 2 ** this.#failed)
@@ -55,7 +55,7 @@ export class Tries {
     const asked = (failure instanceof RetryableStoreError ? failure.retryAfterMs : undefined) ?? 0
     const waitMs = Math.max(jittered, Math.min(asked, timeoutMs, (totalMs - spentMs) / 2))
     const exhausted = ++this.#failed > retries || spentMs + waitMs > totalMs
-    if (failure instanceof StoreRefusal) {
+    if (failure instanceof RefusedRequestError) {
       if (exhausted || ++this.#refused > refusals) throw failure
       this.#refusal ??= failure
     } else {

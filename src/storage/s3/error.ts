@@ -2,7 +2,7 @@ import { PgtsError, type ErrorCode } from '../../util/error.ts'
 import { clocksDiffer } from '../http/clock-skew.ts'
 import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
-import { StoreRefusal, RetryableStoreError } from '../object/retryable-error.ts'
+import { RefusedRequestError, RetryableStoreError } from '../object/retryable-error.ts'
 import type { Refusal } from './refusal.ts'
 
 /** Actions as messages name them, and the required permission. */
@@ -124,7 +124,7 @@ function answerOf(refusal: Refusal, place: S3Place): Refused {
     new PgtsError(kind, message(why), { hints, cause, denied: isDenied })
   // A denied removal is not retried: no other operation depends on it.
   const refused = (kind: ErrorCode, why: string, ...hints: string[]) =>
-    new (isDenied ? PgtsError : StoreRefusal)(kind, message(why), { hints, cause, denied: isDenied })
+    new (isDenied ? PgtsError : RefusedRequestError)(kind, message(why), { hints, cause, denied: isDenied })
   return { refusal, place, said, cause, message, final, refused }
 }
 

@@ -11,7 +11,7 @@ import { PgtsError, systemCode } from '../../util/error.ts'
 import type { Agents } from '../http/agents.ts'
 import { networkError } from '../http/network-error.ts'
 import { UnprovenAnswer } from '../http/unproven-answer.ts'
-import { StoreRefusal } from '../object/retryable-error.ts'
+import { RefusedRequestError } from '../object/retryable-error.ts'
 import type { S3Description } from './description.ts'
 import { actionWords, EXPIRED, s3Error, type S3Action, type S3Place } from './error.ts'
 import { openCredentials } from './keys/credentials.ts'
@@ -141,8 +141,8 @@ export class S3Requests implements AsyncDisposable {
   }
 
   /** A success that cannot be the answer to this request. */
-  unusable(subject: S3Subject, why: string): StoreRefusal {
-    return new StoreRefusal('service', `${this.doing(subject)}: ${why}`)
+  unusable(subject: S3Subject, why: string): RefusedRequestError {
+    return new RefusedRequestError('service', `${this.doing(subject)}: ${why}`)
   }
 
   /** `cannot read s3://bucket/name`. */

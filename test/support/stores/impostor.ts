@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
 import type { ObjectClient, ObjectUpload } from '../../../src/storage/object/client.ts'
 import type { PgtsError } from '../../../src/util/error.ts'
-import { StoreRefusal, RetryableStoreError } from '../../../src/storage/object/retryable-error.ts'
+import { RefusedRequestError, RetryableStoreError } from '../../../src/storage/object/retryable-error.ts'
 
 // Answers of a login page, a load balancer, a cache or an incomplete imitation, to each operation of each store.
 
@@ -118,7 +118,7 @@ export const OPERATIONS: Readonly<Record<string, Case>> = {
 
 /** The request is retried: as long as the policy allows, or a few times. */
 export function expectRetryable(error: unknown): void {
-  expect(error instanceof RetryableStoreError || error instanceof StoreRefusal, String(error)).toBe(true)
+  expect(error instanceof RetryableStoreError || error instanceof RefusedRequestError, String(error)).toBe(true)
   expect((error as PgtsError).denied, 'not treated as an answer of the store').toBeFalsy()
 }
 

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises'
 import { PgtsError } from '../../../util/error.ts'
 import type { HttpAccess } from '../../http/agents.ts'
-import { StoreRefusal, RetryableStoreError } from '../../object/retryable-error.ts'
+import { RefusedRequestError, RetryableStoreError } from '../../object/retryable-error.ts'
 import type { S3Keys } from '../description.ts'
 import { askOnce } from './ask.ts'
 import { keysFromJson } from './fetched-keys.ts'
@@ -20,7 +20,9 @@ export function containerKeys(keys: S3Keys & { type: 'container' }, access: Http
     const { status, text } = await askOnce({ method: 'GET', url: keys.url, headers }, from, access)
     if (status === 200) return keysFromJson(text, from)
     const message = `${from} answered with HTTP status ${status}`
-    throw status >= 500 || status === 429 ? new RetryableStoreError(message) : new StoreRefusal('access', message)
+    throw status >= 500 || status === 429
+      ? new RetryableStoreError(message)
+      : new RefusedRequestError('access', message)
   }
 }
 

@@ -1,4 +1,4 @@
-import { StoreRefusal, RetryableStoreError } from '../../object/retryable-error.ts'
+import { RefusedRequestError, RetryableStoreError } from '../../object/retryable-error.ts'
 import type { S3Keys } from '../description.ts'
 import { askOnce } from './ask.ts'
 import { keysFromJson } from './fetched-keys.ts'
@@ -44,7 +44,7 @@ function roleIn(text: string, from: string): string {
 async function answerOf(url: string, headers: Record<string, string>, from: string, absent: string, hint: string) {
   const { status, text } = await askOnce({ method: 'GET', url, headers }, from)
   if (status === 200) return text
-  if (status === 404) throw new StoreRefusal('service', `${from} reports that ${absent}`, { hints: [hint] })
+  if (status === 404) throw new RefusedRequestError('service', `${from} reports that ${absent}`, { hints: [hint] })
   const message = `${from} answered with HTTP status ${status}`
-  throw status >= 500 || status === 429 ? new RetryableStoreError(message) : new StoreRefusal('service', message)
+  throw status >= 500 || status === 429 ? new RetryableStoreError(message) : new RefusedRequestError('service', message)
 }

@@ -3,7 +3,7 @@ import { NodeHttpHandler } from '@smithy/node-http-handler'
 import type { PgtsError } from '../../../util/error.ts'
 import { openAgents, type HttpAccess } from '../../http/agents.ts'
 import { networkError } from '../../http/network-error.ts'
-import { StoreRefusal, RetryableStoreError } from '../../object/retryable-error.ts'
+import { RefusedRequestError, RetryableStoreError } from '../../object/retryable-error.ts'
 import type { S3Keys } from '../description.ts'
 import { refusalOf } from '../refusal.ts'
 import { silenceVersionNotice } from '../sdk.ts'
@@ -50,7 +50,7 @@ function refused(error: unknown, from: string, role: string): PgtsError {
   const said = `${from} returned no credentials for ${role}: ${code === '' ? `HTTP status ${status}` : `${code}: ${message}`}`
   // Without an error code of the service, another server may have answered.
   if (status >= 500 || status === 429 || code === '') return new RetryableStoreError(said)
-  return new StoreRefusal('access', said, {
+  return new RefusedRequestError('access', said, {
     hints: ['check AWS_ROLE_ARN, and that the trust policy of that role trusts this identity'],
   })
 }

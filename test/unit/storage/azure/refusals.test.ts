@@ -3,7 +3,7 @@ import type { AddressInfo } from 'node:net'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openAzureClient } from '../../../../src/storage/azure/client.ts'
 import type { ObjectClient } from '../../../../src/storage/object/client.ts'
-import { StoreRefusal, RetryableStoreError } from '../../../../src/storage/object/retryable-error.ts'
+import { RefusedRequestError, RetryableStoreError } from '../../../../src/storage/object/retryable-error.ts'
 
 // What the emulator never answers.
 
@@ -120,7 +120,7 @@ describe('refusals that a gateway may cause', () => {
   ])('%s %s', async (status, code, kind) => {
     refuse(status, code)
     const error = await caught(client.put('x', Buffer.from('x'), data))
-    expect(error).toBeInstanceOf(StoreRefusal)
+    expect(error).toBeInstanceOf(RefusedRequestError)
     expect(error).toMatchObject({ code: kind })
   })
 

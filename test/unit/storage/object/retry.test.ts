@@ -2,7 +2,7 @@ import { describe, expect, test } from 'vitest'
 import { AdaptiveLimit } from '../../../../src/storage/object/concurrency.ts'
 import { retrying } from '../../../../src/storage/object/retry.ts'
 import type { RetryPolicy } from '../../../../src/storage/object/tries.ts'
-import { StoreRefusal, RetryableStoreError } from '../../../../src/storage/object/retryable-error.ts'
+import { RefusedRequestError, RetryableStoreError } from '../../../../src/storage/object/retryable-error.ts'
 import type { Clock } from '../../../../src/util/clock.ts'
 import { PgtsError } from '../../../../src/util/error.ts'
 import { silentLogger } from '../../../../src/util/log.ts'
@@ -145,7 +145,7 @@ describe('a retryable error is retried', () => {
 })
 
 describe('a refusal without fault of the request', () => {
-  const refusal = { error: new StoreRefusal('access', 'access denied', { hints: ['check the keys'] }) }
+  const refusal = { error: new RefusedRequestError('access', 'access denied', { hints: ['check the keys'] }) }
 
   test.each(['head', 'list', 'get', 'put', 'remove'] as const)('is asked again: %s', async (kind) => {
     const { objects, client, warnings } = setup()

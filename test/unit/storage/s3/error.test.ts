@@ -1,7 +1,7 @@
 import { PutObjectCommand, S3Client } from '@aws-sdk/client-s3'
 import { Readable } from 'node:stream'
 import { describe, expect, test } from 'vitest'
-import { StoreRefusal, RetryableStoreError } from '../../../../src/storage/object/retryable-error.ts'
+import { RefusedRequestError, RetryableStoreError } from '../../../../src/storage/object/retryable-error.ts'
 import { s3Error, type S3Action } from '../../../../src/storage/s3/error.ts'
 import { refusalOf } from '../../../../src/storage/s3/refusal.ts'
 
@@ -85,7 +85,7 @@ describe('refusals that a gateway may cause are retried a few times', () => {
     [403, 'RequestTimeTooSkewed', 'clock', 'the store does not accept the time of the request'],
   ])('%i %s', async (status, code, kind, words) => {
     const error = await errorFor(status, code)
-    expect(error).toBeInstanceOf(StoreRefusal)
+    expect(error).toBeInstanceOf(RefusedRequestError)
     expect(error).toMatchObject({ code: kind, message: expect.stringContaining(words) })
   })
 
@@ -100,7 +100,7 @@ describe('refusals that a gateway may cause are retried a few times', () => {
     const error = await errorFor(403, 'RequestTimeTooSkewed', {
       headers: { date: 'Sun, 01 Mar 2026 10:00:04 GMT' },
     })
-    expect(error).toBeInstanceOf(StoreRefusal)
+    expect(error).toBeInstanceOf(RefusedRequestError)
     expect(error.code).toBe('service')
     expect(error.message).toContain(
       'the store reports a clock difference, but its time is Sun, 01 Mar 2026 10:00:04 GMT',
@@ -119,7 +119,7 @@ describe('messages of final errors', () => {
   ])('%i %s', async (status, code, kind, words) => {
     const error = await errorFor(status, code)
     expect(error).not.toBeInstanceOf(RetryableStoreError)
-    expect(error).not.toBeInstanceOf(StoreRefusal)
+    expect(error).not.toBeInstanceOf(RefusedRequestError)
     expect(error.code).toBe(kind)
     expect(error.message).toContain(words)
   })
@@ -168,7 +168,7 @@ describe('messages of final errors', () => {
     const error = await errorFor(403, 'RequestTimeTooSkewed', {
       inside: '<ServerTime>2026-03-01T11:00:00Z</ServerTime>',
     })
-    expect(error).not.toBeInstanceOf(StoreRefusal)
+    expect(error).not.toBeInstanceOf(RefusedRequestError)
     expect(error.code).toBe('clock')
     expect(error.message).toContain('store 2026-03-01T11:00:00Z')
     expect(error.message).toContain('this host 2026-03-01T10:00:00Z')
