@@ -3,7 +3,7 @@ import type { CommandContext, LauncherContext, StanzaLock } from '../commands/co
 import { commandRow } from '../config/command-table.ts'
 import { commandLineFor } from '../config/begin-line.ts'
 import { type AnyResolved, type CommandName } from '../config/resolve.ts'
-import { launchEnvironment } from '../core/archive/launcher/launch-environment.ts'
+import { launchEnvironment } from '../core/archive/launcher/launch-hint.ts'
 import { openRepository, type Repository, type RepositoryDescription } from '../core/repository.ts'
 import { archiveInfoName, backupInfoName, copyName } from '../format/repo-path.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'

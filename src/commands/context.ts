@@ -1,5 +1,5 @@
 import type { CommandName, Dialect, OptionsOf } from '../config/resolve.ts'
-import type { LaunchEnvironment } from '../core/archive/launcher/launch-environment.ts'
+import type { LaunchEnvironment } from '../core/archive/launcher/launch-hint.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { Repository } from '../core/repository.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'

@@ -11,8 +11,11 @@ import {
   writeFileSync,
 } from 'node:fs'
 import { join } from 'node:path'
-import { launchEnvironment } from '../../../src/core/archive/launcher/launch-environment.ts'
-import { writeLaunchHint, type LaunchCommand } from '../../../src/core/archive/launcher/launch-hint.ts'
+import {
+  launchEnvironment,
+  writeLaunchHint,
+  type LaunchCommand,
+} from '../../../src/core/archive/launcher/launch-hint.ts'
 import { textToBytes } from '../../../src/util/byte-string.ts'
 import { setMtimeNs } from '../../../src/util/mtime.ts'
 import { atEnd, giveToTestUser, makeTestDir, pgtsProgram, runAs, testUser, type RunOptions } from './test-user.ts'

@@ -58,10 +58,10 @@ export function requestsIn(spool: SpoolPaths): string {
 export function moveOnRequest(request: MoveOnRequest): Disposable {
   const mover = new Mover(request)
   mover.start()
-  return { [Symbol.dispose]: () => mover.end() }
+  return mover
 }
 
-class Mover {
+class Mover implements Disposable {
   readonly #request: MoveOnRequest
   readonly #directory: string
   #watcher: { close(): void } | undefined
@@ -120,10 +120,10 @@ class Mover {
   #giveUp(error: unknown): void {
     const why = systemCode(error) ?? String(error)
     this.#request.log.detail(`launchers move fetched segments themselves: ${why}`)
-    this.end()
+    this[Symbol.dispose]()
   }
 
-  end(): void {
+  [Symbol.dispose](): void {
     this.#watcher?.close()
     this.#watcher = undefined
     try {

@@ -39,7 +39,6 @@ export interface PushRequest {
 export interface PushReport {
   /** Name of the WAL file. */
   readonly file: string
-  readonly kind: WalFileKind
   readonly sizeBytes: number
   readonly repositories: readonly {
     readonly repoKey: number
@@ -92,7 +91,6 @@ export async function pushToEach(request: PushRequest): Promise<PushOutcome> {
   const outcome = (sizeBytes: number, stored: readonly StoredIn[]): PushOutcome => ({
     report: {
       file: name,
-      kind,
       sizeBytes,
       repositories: stored
         .map(({ target: { repository, archiveId }, ...rest }) => ({ repoKey: repository.key, archiveId, ...rest }))

@@ -13,9 +13,10 @@ import {
 } from 'node:fs'
 import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
-import { fixedVariables, launchEnvironment } from '../../../../src/core/archive/launcher/launch-environment.ts'
 import {
   dependenciesOf,
+  fixedVariables,
+  launchEnvironment,
   type LaunchHint,
   launchHintPath,
   type LaunchHintRequest,
