@@ -56,7 +56,7 @@ describe('a lock path of another user', () => {
   )
 
   test.each([[], ['--archive-async', `--spool-path=/tmp`]])(
-    'and a stop file in it do not stop archive-push (%s %s)',
+    'and a stop file in it do not prevent archive-push (%s %s)',
     async (...more) => {
       writeFileSync(join(lockPath, 'all.stop'), '')
       chownSync(join(lockPath, 'all.stop'), STRANGER, STRANGER)
@@ -66,12 +66,12 @@ describe('a lock path of another user', () => {
     },
   )
 
-  test('does not keep info from answering', async () => {
+  test('does not prevent info', async () => {
     const result = await pgts('info')
     expect({ code: result.code, text: text(result) }).toMatchObject({ code: 0 })
   })
 
-  test('is also found behind a link of another user that leads to our own directory', async () => {
+  test('is refused also when it is a link of another user to a directory of the own user', async () => {
     const link = join(site.dir, 'planted-link')
     rmSync(link, { force: true })
     symlinkSync(site.cluster.dataDir, link)
@@ -83,7 +83,7 @@ describe('a lock path of another user', () => {
   })
 })
 
-describe('in our own lock path', () => {
+describe('in a lock path of the own user', () => {
   beforeEach(() => giveToTestUser(lockPath))
 
   const victim = () => join(site.cluster.dataDir, 'standby.signal')
@@ -102,7 +102,7 @@ describe('in our own lock path', () => {
       },
     ],
     [
-      'a second name of another file',
+      'a hard link of another file',
       'it has a second name',
       () => {
         writeFileSync(join(lockPath, 'other'), 'content')
@@ -120,7 +120,7 @@ describe('in our own lock path', () => {
     expect((await pgts('info')).code).toBe(0)
   })
 
-  test('a stop file that is a pipe, a link or of another user is none, and archiving goes on', async () => {
+  test('a stop file that is a pipe, a link or of another user is ignored', async () => {
     for (const plant of [
       () => spawnSync('mkfifo', ['-m', '666', lock('main.stop')]),
       () => symlinkSync('/etc/passwd', lock('main.stop')),
@@ -136,14 +136,14 @@ describe('in our own lock path', () => {
     }
   })
 
-  test('a stop file of ours or of root stops archiving', async () => {
+  test('a stop file of the own user or of root stops archiving', async () => {
     expect((await pgts('stop')).code).toBe(0)
     expect((await push()).code).toBe(62)
     chownSync(lock('main.stop'), 0, 0)
     expect((await push()).code).toBe(62)
   })
 
-  test('a link of ours or of root on the way is followed', async () => {
+  test('a symbolic link of the own user or of root in the path is followed', async () => {
     const link = join(site.dir, 'own-link')
     symlinkSync(lockPath, link)
     for (const owner of ['0', 'ours']) {
@@ -159,7 +159,7 @@ describe('a lock path that cannot be written', () => {
     ['read-only', '/proc/lock', /no such file|not permitted|permission denied|ENOENT/],
     ['of root', '/root-only', /permission denied/],
   ]
-  test.each(places)('%s ends other commands with [050] and pushes synchronously', async (_, place, reason) => {
+  test.each(places)('%s: commands end with [050], and archive-push pushes synchronously', async (_, place, reason) => {
     const path = place === '/root-only' ? join(site.dir, 'root-only') : place
     if (place === '/root-only' && !existsSync(path)) mkdirSync(path, { mode: 0o700 })
     const spool = join(site.dir, 'spool-lock')

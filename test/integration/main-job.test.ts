@@ -17,13 +17,13 @@ interface Row {
   readonly codec: 'none' | 'gz' | 'lz4' | 'zst'
   readonly tablespace: boolean
   readonly walSegsizeMb: number
-  /** How the point to restore to is named. */
+  /** Type of the recovery target. */
   readonly target: 'time' | 'lsn' | 'name' | 'xid'
   readonly delta: boolean
   readonly checksums: boolean
 }
 
-// Every version; the other choices are spread over the rows.
+// Every version; the other options are spread over the rows.
 const rows: readonly Row[] = [
   { version: 10, codec: 'zst', tablespace: true, walSegsizeMb: 16, target: 'time', delta: false, checksums: true },
   { version: 11, codec: 'none', tablespace: true, walSegsizeMb: 1, target: 'xid', delta: true, checksums: true },
@@ -37,7 +37,7 @@ const rows: readonly Row[] = [
 ]
 
 describe.each(rows)('PostgreSQL $version, $codec, to a $target', (row) => {
-  test('backup, archive, mistake, restore to the moment before', async () => {
+  test('a restore to the moment before a mistake has the data of that moment', async () => {
     await using site = await aSite({
       version: row.version,
       walSegsizeMb: row.walSegsizeMb,
@@ -60,7 +60,7 @@ describe.each(rows)('PostgreSQL $version, $codec, to a $target', (row) => {
     await site.pgtsOk('check')
     expect((await site.pgtsOk('--type=full', 'backup')).stdout).toBe('')
 
-    // After the backup: this is in the archive only.
+    // After the backup: these rows are in the archive only.
     await cluster.query("insert into t (v) select 'late ' || i from generate_series(1, 500) i")
     await cluster.query('create table later as select g from generate_series(1, 100) g')
     await cluster.query('truncate u')
@@ -97,7 +97,7 @@ describe.each(rows)('PostgreSQL $version, $codec, to a $target', (row) => {
   }, 180_000)
 })
 
-/** Name the present moment in the way of the row; what comes after it must not be restored. */
+/** The present moment as a target of the row's type; later changes must not be restored. */
 async function markPoint(site: Site, kind: Row['target']): Promise<{ value: string; extra: string[] }> {
   const { cluster } = site
   const one = async (sql: string) => String(Object.values((await cluster.query(sql))[0]!)[0])
@@ -114,7 +114,7 @@ async function markPoint(site: Site, kind: Row['target']): Promise<{ value: stri
       await cluster.query("select pg_create_restore_point('before the mistake')")
       return { value: 'before the mistake', extra: [] }
     case 'xid': {
-      // Recovery stops before this transaction, whose table is gone again.
+      // Recovery stops before this transaction, whose table is not restored.
       const value = await one('create table x (a int); select txid_current()::text')
       return { value, extra: ['--target-exclusive'] }
     }

@@ -7,7 +7,7 @@ import { objectStores, type StoreName } from '../support/stores/object-stores.ts
 import { aSite, type Site } from '../support/sites/site.ts'
 import { giveToTestUser, type RunResult } from '../support/processes/test-user.ts'
 
-/** How each store refuses a removal, alone or in a batch, to an account that may write. */
+/** The answer of each store that refuses a removal, alone or in a batch, to an account that may write. */
 const DENIED: Readonly<Record<StoreName, FrontFaults['how']>> = {
   s3: {
     kind: 'answer',
@@ -67,11 +67,11 @@ test('a stanza is created, and its lease released, in every store', async () => 
 })
 
 test.each(stores.map(({ name }, index) => ({ name, repo: index + 1 })))(
-  'backups succeed in $name with credentials that may not remove, from another host too; only expire fails',
+  'backups succeed in $name with credentials that may not remove, also from another host; only expire fails',
   async ({ repo }) => {
     const full = async (...args: string[]) => site.pgtsOk(`--repo=${repo}`, ...args, '--type=full', 'backup')
     expect(textOf(await full())).not.toMatch(/ERROR|lease/)
-    // Retention takes the first backup now.
+    // Retention expires the first backup now.
     const second = textOf(await full())
     expect(second).toMatch(new RegExp(`WARN: repo${repo}: expired backups or WAL were not removed: .*`))
     expect(second).toContain("HINT: run 'expire' with credentials that may remove files")
@@ -85,7 +85,7 @@ test.each(stores.map(({ name }, index) => ({ name, repo: index + 1 })))(
     })
     expect(await labels(repo)).toHaveLength(3)
 
-    // What was left is removed as soon as it may be.
+    // The rest is removed when removal is allowed.
     ways[repo - 1]!.set({})
     await site.pgtsOk(`--repo=${repo}`, 'expire')
     expect(await labels(repo)).toHaveLength(1)
@@ -101,7 +101,7 @@ test.each(stores.map(({ name }, index) => ({ name, repo: index + 1 })))(
       front: { only: ({ method, path }) => isRemoval({ method, path }) && !path.includes('lease'), how },
     })
     const before = await labels(repo)
-    // Azure names itself in every answer, so this one is repeated until the time is used up.
+    // Answers of Azure have its headers, so this one is retried until the timeout.
     const result = await site.pgts([`--repo=${repo}`, '--io-timeout=2', '--type=full', 'backup'])
     expect({ code: result.code, text: textOf(result) }).toMatchObject({ code: 104 })
     expect(await labels(repo)).toHaveLength(before.length + 1)

@@ -7,7 +7,7 @@ import { dataChecksum, startCluster } from '../support/postgres/postgres.ts'
 import { expectRefusal } from '../support/refusal.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 
-/** What else is different in each: together they show it all. */
+/** Options that differ between the stores, so that all occur. */
 const CHOICES = {
   s3: { 'compress-type': 'zst', 'repo1-bundle': 'y', 'repo1-block': 'y', 'archive-async': 'y' },
   azure: {
@@ -19,7 +19,7 @@ const CHOICES = {
   gcs: { 'compress-type': 'lz4', 'repo1-bundle': 'y', 'archive-async': 'y' },
 } as const
 
-/** Names in the bucket, as somebody else sees them. */
+/** Names in the bucket, not read by the client of pgts. */
 async function namesIn(bucket: Bucket): Promise<string[]> {
   return [...(await bucket.objects()).keys()].sort()
 }
@@ -32,12 +32,12 @@ async function labelsOf(site: Site): Promise<string[]> {
   return (JSON.parse(stdout) as { backup: { label: string }[] }[])[0]?.backup.map(({ label }) => label) ?? []
 }
 
-/** Everything that a repository is for, once through, on a server of its own kind. */
+/** All uses of a repository once, on a server of its kind. */
 describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))(
   'a repository in $title',
   ({ store }) => {
     test.skipIf(store.missing !== undefined)(
-      'stanza, WAL, full, incr, point in time, expire',
+      'serves stanza-create, archiving, full and incr, restore to a point in time, and expire',
       async () => {
         const bucket = await store.bucket({ versioning: true })
         await using site = await aSite({
@@ -60,7 +60,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))(
         await site.pgtsOk('check')
         expect(await labelsOf(site)).toEqual(backupsIn(await namesIn(bucket)))
 
-        // The last backup, the WAL after it, and not a record more.
+        // The last backup, and the WAL after it up to the target.
         const target = ['--type=lsn', `--target=${lsn}`, '--target-action=promote']
         const restored = await restoreElsewhere(site, target)
         {
@@ -74,7 +74,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))(
         const [kept, ...others] = backupsIn(left)
         expect(others).toEqual([])
         expect(await labelsOf(site)).toEqual([kept])
-        // All of the expired backups is gone (but for their kept manifests), and the WAL that only they needed.
+        // All files of the expired backups are removed (except their manifests in the history), and the WAL that only they needed.
         const backupFiles = left.filter((name) => /^repo\/backup\/main\/\d/.test(name))
         expect(backupFiles.filter((name) => !name.startsWith(`repo/backup/main/${kept}/`))).toEqual([])
         const { stdout } = await site.pgtsOk('--output=json', 'info')
@@ -83,13 +83,13 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))(
         expect(segments.length).toBeGreaterThan(0)
         expect(segments.filter((segment) => segment < (archive[0]?.min ?? ''))).toEqual([])
 
-        // Nothing half-written, nothing temporary, nothing outside of its path.
+        // No partial or temporary object, and none outside of the path.
         expect(left.filter((name) => /\.tmp$|\/\/|^(?!repo\/)/.test(name))).toEqual([])
         expect(await bucket.openUploads()).toEqual([])
 
         const atLast = await dataChecksum(cluster)
         await site.pgtsOk('check')
-        // A moment in whole seconds, before which everything was and after which nothing is.
+        // A moment in whole seconds, before which all objects exist and after which none does.
         const then = new Date(Math.ceil(Date.now() / 1000) * 1000)
         await sleep(then.getTime() + 1000 - Date.now())
         const gone = await site.pgts(['stop'])
@@ -97,17 +97,17 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))(
         await site.pgtsOk('stanza-delete', '--force')
         expect(await namesIn(bucket)).toEqual([])
 
-        const past = ['--repo=1', `--repo-target-time=${then.toISOString().slice(0, 19).replace('T', ' ')}+00`]
+        const pointInTime = ['--repo=1', `--repo-target-time=${then.toISOString().slice(0, 19).replace('T', ' ')}+00`]
         await site.pgtsOk('start')
         if (store.name === 'azure') {
-          const asked = await site.pgts([...past, 'info'])
+          const asked = await site.pgts([...pointInTime, 'info'])
           expectRefusal(asked, { code: 31, says: ['repo-target-time', 'azure'], hint: /versioning/ })
         }
         if (store.name !== 'gcs') return
-        // Whoever deletes everything has not deleted the past.
+        // Versions of removed objects can still be restored.
         expect(await labelsOf(site)).toEqual([])
-        expect((await site.pgtsOk(...past, 'info')).stdout).toContain(String(kept))
-        const before = await restoreElsewhere(site, [...past, '--type=immediate', '--target-action=promote'])
+        expect((await site.pgtsOk(...pointInTime, 'info')).stdout).toContain(String(kept))
+        const before = await restoreElsewhere(site, [...pointInTime, '--type=immediate', '--target-action=promote'])
         await using copy = await startCluster({ dir: join(before, 'data'), conf: { archive_mode: 'off' } })
         await copy.untilPrimary()
         expect(await dataChecksum(copy)).toEqual(atLast)
@@ -116,12 +116,12 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))(
     )
 
     test.skipIf(store.missing !== undefined)(
-      'what operators get wrong is told in their words, and no secret with it',
+      'reports a missing bucket and an untrusted certificate by the names of options, and no secret',
       async () => {
         const bucket = await store.bucket()
         await using site = await aSite({ start: false, options: bucket.options() })
         const secrets = Object.entries(bucket.options()).filter(([name]) => /-key(-secret)?$/.test(name))
-        // PostgreSQL takes exit code 1 for the end of the archive: nothing of this may end so.
+        // PostgreSQL treats exit code 1 as the end of the archive, so none of these calls may exit with it.
         const refused = async (args: string[], refusal: Parameters<typeof expectRefusal>[1]) => {
           const result = await site.pgts([...args, 'archive-get', '000000010000000000000001', `${site.dir}/segment`])
           expectRefusal(result, refusal)

@@ -59,7 +59,7 @@ async function pgbackrest(
   await runOk('pgbackrest', [...args, command], { deadlineMs: 120_000 })
 }
 
-/** What pgts lists, in the terms of a manifest. */
+/** The list of pgts in the form of a manifest. */
 async function listed(cluster: Cluster, online: boolean, exclude: string[]) {
   const tablespaces = new Map<number, string>()
   if (online)
@@ -76,7 +76,7 @@ async function listed(cluster: Cluster, online: boolean, exclude: string[]) {
 }
 
 test.skipIf(!isInstalled('pgbackrest')).each([true, false])(
-  'pgts lists what pgbackrest lists, online: %s',
+  'pgts lists the same data directory entries as pgbackrest, online: %s',
   async (online) => {
     const repo = makeTestDir('repo')
     const elsewhere = makeTestDir('elsewhere')
@@ -85,7 +85,7 @@ test.skipIf(!isInstalled('pgbackrest')).each([true, false])(
       conf: { archive_mode: 'on', archive_command: 'true pgbackrest', autovacuum: 'off' },
     })
     await cluster.stop()
-    // pg_wal elsewhere, a linked directory and a linked file with a relative destination.
+    // A linked pg_wal, a linked directory and a linked file with a relative destination.
     renameSync(join(cluster.dataDir, 'pg_wal'), join(elsewhere, 'wal'))
     symlinkSync(join(elsewhere, 'wal'), join(cluster.dataDir, 'pg_wal'))
     mkdirSync(join(cluster.dataDir, 'extra', 'inner'), { recursive: true })

@@ -92,7 +92,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
   })
   afterAll(() => cluster?.stop('immediate'))
 
-  test('pg_control says what the server says', async () => {
+  test('readControlFile() returns the values of the server', async () => {
     await cluster.query('checkpoint')
     const control = await readControlFile(files, cluster.dataDir)
     const [row] = await cluster.query(
@@ -119,7 +119,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
     expect(control.dataChecksumVersion).toBe(version === 16 ? 0 : 1)
   })
 
-  test('the server is asked what it is, with a safe session', async () => {
+  test('connectServer() reads the facts of the server in a session with safe settings', async () => {
     await cluster.query(`alter role postgres set search_path = public`)
     await using server = await connect(cluster)
     expect(server.facts).toMatchObject({
@@ -159,7 +159,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
       [...names].sort().map((name) => ({ name, setting: name === 'statement_timeout' ? '20000' : '0' })),
     )
     expect(names.includes('transaction_timeout')).toBe(version >= 17)
-    // Longer than all of them, in a transaction and between two.
+    // Longer than all timeouts, in a transaction and between two.
     expect(await server.query('select pg_sleep(1)::text')).toHaveLength(1)
     await sleep(1000)
     await server.ping()
@@ -183,7 +183,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
     )
   })
 
-  test('a backup begins and ends', async () => {
+  test('a backup session begins and finishes', async () => {
     await using server = await connect(cluster)
     await using session = await beginBackup(server, { startFast: true })
     expect(session.start.walFile).toMatch(/^00000001[0-9A-F]{16}$/)
@@ -199,7 +199,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
     expect(label[0]).toBe(`START WAL LOCATION: ${session.start.lsn} (file ${session.start.walFile})`)
     expect(stop.backupLabel).toMatch(/^LABEL: pgts backup started at \d{4}-/m)
     expect(stop.tablespaceMap).toMatch(new RegExp(`^\\d+ ${tablespaceDir}\n$`))
-    // The end of the backup switched to a new segment, and the old one begins as pgts expects.
+    // The end of the backup switched to a new segment, and the header of the old one is valid.
     expect((await currentWalSegment(server)) > stop.walFile).toBe(true)
     const header = parseWalHeader(readFileSync(join(cluster.dataDir, 'pg_wal', stop.walFile)).subarray(0, 512))
     expect(header).toMatchObject({
@@ -210,7 +210,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
     })
   })
 
-  test('a WAL switch names the segment that it closed', async () => {
+  test('a WAL switch returns the name of the segment that it closed', async () => {
     await using server = await connect(cluster)
     const before = await currentWalSegment(server)
     expect(await switchWal(server)).toBe(before)
@@ -218,9 +218,9 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
     expect(log).toContain('pgts archive check')
   })
 
-  test('leaving a begun backup ends backup mode, however it is left', async () => {
+  test('backup mode ends when the block of a backup session is left, by success or error', async () => {
     const sessions = async () => {
-      // A client that is gone is noticed by the server a moment later.
+      // The server detects a closed connection a moment later.
       for (let attempt = 0; attempt < 100; attempt++) {
         const rows = await cluster.query(`select pid from pg_stat_activity where application_name = 'pgts [backup]'`)
         if (rows.length === 0) return 0
@@ -234,7 +234,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
     }
     expect(await sessions()).toBe(0)
 
-    // Killed by the administrator: what follows says so.
+    // Terminated by the administrator: the next statement reports it.
     const server = await connect(cluster)
     const session = await beginBackup(server, { startFast: true })
     await cluster.query(
@@ -247,7 +247,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
     await server[Symbol.asyncDispose]()
     expect(await sessions()).toBe(0)
 
-    // Interrupted by ^C while the server is busy with a slow checkpoint.
+    // Aborted while the server performs a slow checkpoint.
     const controller = new AbortController()
     const interrupted = await connect(cluster, { signal: controller.signal })
     const sleeping = interrupted.query('select pg_sleep(30)')
@@ -261,7 +261,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
     expect((await begun.finish()).backupLabel).toContain('START WAL LOCATION')
   })
 
-  test('the list of a live data directory has what a restore needs, and nothing else', async () => {
+  test('the list of a running data directory has the files that a restore needs, and no others', async () => {
     await using server = await connect(cluster)
     const temporary = await cluster.client()
     await temporary.query('create temporary table gone as select i from generate_series(1, 1000) i')
@@ -284,7 +284,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
     writeFileSync(Buffer.from(join(cluster.dataDir, 'custom\xff.txt'), 'latin1'), 'x')
     giveToTestUser(cluster.dataDir)
     await cluster.query('checkpoint')
-    // What is left out below is there.
+    // The files that are excluded below exist.
     for (const name of [unlogged, `${unlogged}_fsm`, `${unlogged}_vm`, gone, 'global/pg_internal.init']) {
       expect(existsSync(join(cluster.dataDir, name)), name).toBe(true)
     }
@@ -368,7 +368,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
     await temporary.end()
   })
 
-  test('a server refuses to start from an invalidated pg_control', async () => {
+  test('a server does not start from an invalidated pg_control', async () => {
     await cluster.stop()
     const path = join(cluster.dataDir, CONTROL_FILE_NAME)
     const stored = readFileSync(path)
@@ -383,7 +383,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
   })
 })
 
-describe('errors of a connection say what to do', () => {
+describe('an error of a connection has a hint:', () => {
   let cluster: Cluster
   beforeAll(async () => {
     cluster = await startCluster({ version: 15 })
@@ -392,7 +392,7 @@ describe('errors of a connection say what to do', () => {
   })
   afterAll(() => cluster?.stop('immediate'))
 
-  test('no server, another port, no role, no database', async () => {
+  test('a stopped server, a wrong port, an unknown role, an unknown database', async () => {
     const none = await failure(connect(cluster, { socketPath: makeTestDir('empty'), dataDirectory: '/nowhere' }))
     expect(none).toMatchObject({ code: 'db-connect', exitCode: 56 })
     expect(none.hints).toContain('check that PostgreSQL is running')
@@ -405,7 +405,7 @@ describe('errors of a connection say what to do', () => {
     expect(database.hints.join()).toContain('pg1-database')
   })
 
-  test('the socket is found by what the server wrote', async () => {
+  test('the socket directory is found in postmaster.pid', async () => {
     const { socketPath: _, ...withoutSocket } = {
       socketPath: undefined,
       port: cluster.port,
@@ -420,7 +420,7 @@ describe('errors of a connection say what to do', () => {
     expect(server.facts.dataDirectory).toBe(cluster.dataDir)
   })
 
-  test('a server that is not the one of the data directory', async () => {
+  test('a server of another data directory', async () => {
     await using server = await connect(cluster)
     checkServerMatches(server.facts, { dataDirectory: cluster.dataDir, version: '15' })
     for (const other of [
@@ -433,7 +433,7 @@ describe('errors of a connection say what to do', () => {
     }
   })
 
-  test('an archive_library that keeps archive_command from being called', async () => {
+  test('an archive_library that replaces archive_command', async () => {
     await cluster.query(`alter system set archive_library = 'basic_archive'`)
     await cluster.query('select pg_reload_conf()')
     await using server = await connect(cluster)
@@ -442,7 +442,7 @@ describe('errors of a connection say what to do', () => {
     await cluster.query('alter system reset archive_library')
   })
 
-  test('a socket path that is none', async () => {
+  test('an invalid socket path', async () => {
     expect(await failure(connect(cluster, { socketPath: '@abstract' }))).toMatchObject({ code: 'option-invalid-value' })
   })
 
@@ -457,17 +457,17 @@ describe('errors of a connection say what to do', () => {
     expect(begin.hints.join()).toContain('execute')
   })
 
-  test('a statement that takes too long', async () => {
+  test('a statement timeout', async () => {
     await using server = await connect(cluster, { timeoutMs: 300 })
     const late = await failure(server.query('select pg_sleep(20)'))
     expect(late.code).toBe('db-query')
     expect(late.hints.join()).toContain('db-timeout')
-    // The connection is still good, and one statement may take longer than the others.
+    // The connection is still usable, and one statement may have a longer timeout.
     expect(await server.query('select pg_sleep(0.5)::text', [], { timeoutMs: 5_000 })).toHaveLength(1)
     expect((await failure(server.query('select pg_sleep(0.5)'))).hints.join()).toContain('db-timeout')
   })
 
-  test('a server that goes away', async () => {
+  test('a server that stops', async () => {
     await using server = await connect(cluster)
     await cluster.restart('immediate')
     const gone = await failure(server.query('select 1'))

@@ -24,20 +24,20 @@ function blocks(language: string): string[] {
 
 const commands = blocks('sh').flatMap((block) => block.trim().split('\n'))
 
-test('the two commands are the ones that CI runs', () => {
+test('the commands of the README are those of CI', () => {
   expect(commands).toContain('npm ci && npm run demo')
   expect(commands).toContain('npm ci && npm test')
   const ci = readFileSync(join(projectRoot, '.ci/run'), 'utf8')
   for (const part of ['npm ci', 'npm run --silent demo', 'npm test']) expect(ci).toContain(part)
 })
 
-test('the five minutes to the first backup, as they are written', async () => {
+test('the steps of the README to the first backup succeed as written', async () => {
   const dir = makeTestDir('readme')
   const bin = join(dir, 'bin')
   for (const name of ['bin', 'repository', 'log', 'lock']) mkdirSync(join(dir, name))
   symlinkSync(pgtsProgram(), join(bin, 'pgts'))
   const config = join(dir, 'pgts.yaml')
-  // The environment of cron, and of a server that init started; the program is named by its path.
+  // The environment of cron, and of a server that init started; the program is called by its path.
   const prefix = `env -i PATH=/usr/bin:/bin PGTS_NODE=${process.execPath} PGTS_CONFIG=${config}`
   const asWritten = (line: string) => {
     expect(line).toMatch(/^\/usr\/local\/bin\/pgts /)
@@ -127,7 +127,7 @@ function guideCommands(): string[] {
   })
 }
 
-test('every command of the guides that needs a stanza names one', () => {
+test('every command in the guides that needs a stanza has --stanza', () => {
   const needing =
     /\s(backup|expire|check|restore|verify|archive-push|archive-get|annotate|pin|unpin|manifest|lease|stanza-\w+)\b/
   const lines = guideCommands()

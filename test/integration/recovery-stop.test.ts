@@ -15,7 +15,7 @@ import { aReplica, type Replica, restore, untilArchived } from '../support/sites
 import { aSite, type Site } from '../support/sites/site.ts'
 import { until } from '../support/until.ts'
 
-/** A site with a backup, and 12 segments of WAL behind it that each carry rows. */
+/** A site with a backup and 12 later segments of WAL with rows. */
 async function aSiteWithWal(version: ServerVersion): Promise<{ site: Site; expected: DataChecksum; middle: string }> {
   const site = await aSite({ version, walSegsizeMb: 1, options: { 'compress-type': 'lz4' } })
   const { cluster } = site
@@ -32,7 +32,7 @@ async function aSiteWithWal(version: ServerVersion): Promise<{ site: Site; expec
   return { site, expected: await dataChecksum(cluster), middle }
 }
 
-/** What happens to one call of restore_command, as its shell does it, and how the server sees it end in archive recovery. */
+/** A fault of one call of restore_command, as a shell command, and the exit status that the server logs in archive recovery. */
 interface Fault {
   readonly does: (site: Site) => string
   readonly code: number
@@ -50,7 +50,7 @@ const NODE_FAILS: Fault = {
   message: /ERROR: \[201\]: recovery stops here, .*whether the file is in the archive/,
 }
 
-/** A server on the replica, with a fault in the moment in which it asks for this file. */
+/** A server on the replica, with a fault when it requests this file. */
 async function faultyReplica(site: Site, replica: Replica, wanted: string, fault: Fault): Promise<Cluster> {
   const armed = join(replica.dir, 'armed')
   writeFileSync(armed, '')
@@ -59,7 +59,7 @@ async function faultyReplica(site: Site, replica: Replica, wanted: string, fault
     `if [ -e ${armed} ] && [ %f = ${wanted} ]; then rm ${armed}; ${fault.does(site)}; fi; ` + replica.restoreCommand
   const conf = { restore_command, archive_mode: 'off', hot_standby: 'on', wal_retrieve_retry_interval: '200ms' }
   const { version } = site.cluster
-  // Before 12 restore_command is no setting: restore has written it to recovery.conf, where it is replaced.
+  // Before 12 restore_command is in recovery.conf, where it is replaced.
   if (version < 12) {
     const { restore_command: command, wal_retrieve_retry_interval: _, ...rest } = conf
     const path = join(replica.dataDir, 'recovery.conf')
@@ -106,7 +106,7 @@ async function stopsAndGoesOn(
   expect(copy.log()).toMatch(END_OF_RECOVERY)
 }
 
-describe('a repository that goes away during recovery does not end it', { timeout: 120_000 }, () => {
+describe('a fault of the repository during recovery does not end recovery', { timeout: 120_000 }, () => {
   let site: Site
   let expected: DataChecksum
   let middle = ''
@@ -115,15 +115,18 @@ describe('a repository that goes away during recovery does not end it', { timeou
   }, 120_000)
   afterAll(() => site?.[Symbol.asyncDispose]())
 
-  test('the server stops and can be started again', () => stopsAndGoesOn(site, expected, middle, 'n'))
-  test('also with segments that were fetched ahead', () => stopsAndGoesOn(site, expected, middle, 'y'))
-  test('also when it is asked for a newer timeline', () => stopsAndGoesOn(site, expected, '00000002.history', 'n'))
+  test('the server stops, and completes recovery after a new start', () => stopsAndGoesOn(site, expected, middle, 'n'))
+  test('the server stops with segments that were fetched ahead, and completes recovery', () =>
+    stopsAndGoesOn(site, expected, middle, 'y'))
+  test('the server stops at a request for a newer timeline, and completes recovery', () =>
+    stopsAndGoesOn(site, expected, '00000002.history', 'n'))
 
-  test('also when Node cannot be started for one call', () => stopsAndGoesOn(site, expected, middle, 'n', NODE_FAILS))
+  test('the server stops when Node cannot be started for one call, and completes recovery', () =>
+    stopsAndGoesOn(site, expected, middle, 'n', NODE_FAILS))
   test.each([
-    ['a repository that goes away', REPOSITORY_AWAY],
+    ['a repository that is unavailable', REPOSITORY_AWAY],
     ['a call for which Node cannot be started', NODE_FAILS],
-  ])('a standby goes on after %s', async (_, fault) => {
+  ])('a standby continues after %s', async (_, fault) => {
     const replica = aReplica(site, { options: { 'archive-async': 'n' } })
     await restore(replica, '--type=standby')
     await using copy = await faultyReplica(site, replica, middle, fault)
@@ -139,7 +142,7 @@ describe('a repository that goes away during recovery does not end it', { timeou
     expect(copy.log()).not.toMatch(/recovery stops here|shutting down/)
   })
 
-  test('a half-installed program is not the end of WAL either', async () => {
+  test('an incomplete installation does not end recovery either', async () => {
     const replica = aReplica(site, { options: { 'archive-async': 'n' } })
     await restore(replica)
     expect(existsSync(join(replica.dataDir, 'recovery.signal'))).toBe(true)
@@ -153,8 +156,12 @@ describe('a repository that goes away during recovery does not end it', { timeou
   })
 })
 
-test('before PostgreSQL 12, where recovery.conf says what is recovered', { timeout: 120_000 }, async () => {
-  const { site, expected, middle } = await aSiteWithWal(11)
-  await using _ = site
-  await stopsAndGoesOn(site, expected, middle, 'n')
-})
+test(
+  'a fault of the repository does not end recovery before PostgreSQL 12, with recovery.conf',
+  { timeout: 120_000 },
+  async () => {
+    const { site, expected, middle } = await aSiteWithWal(11)
+    await using _ = site
+    await stopsAndGoesOn(site, expected, middle, 'n')
+  },
+)

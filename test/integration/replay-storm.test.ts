@@ -10,7 +10,7 @@ import { until } from '../support/until.ts'
 
 const SEGMENTS = segmentsWanted(60)
 
-/** Stands in for Node, and notes each start of it. */
+/** Replaces Node, and records each start. */
 function countedNode(): { readonly program: string; starts(): string[] } {
   const dir = makeTestDir('node')
   const program = join(dir, 'node')
@@ -24,7 +24,7 @@ function countedNode(): { readonly program: string; starts(): string[] } {
   }
 }
 
-test(`${SEGMENTS} segments replay through the launcher, also when what fetches ahead is killed`, async () => {
+test(`${SEGMENTS} segments replay through the launcher, also when the background process is killed`, async () => {
   await using site = await aSite({
     walSegsizeMb: WAL_SEGMENT_MB,
     options: { 'compress-type': 'zst', 'archive-async': 'y' },
@@ -48,7 +48,7 @@ test(`${SEGMENTS} segments replay through the launcher, also when what fetches a
     options: { 'archive-get-queue-max': `${16 * WAL_SEGMENT_MB}MiB` },
   })
   await restore(replica)
-  // Starts with the first call of the server, and is struck in the middle of its work.
+  // It starts with the first call of the server, and is killed during its work.
   const pidFile = join(replica.spool, 'pgts', 'get.pid')
   const killed = (async () => {
     await until('segments that are fetched ahead', () => /fetched [0-9A-F]{24} ahead/.test(asyncGetLog(replica)))
@@ -70,6 +70,6 @@ test(`${SEGMENTS} segments replay through the launcher, also when what fetches a
   if (process.env['PGTS_TEST_SHOW'] !== undefined)
     console.log(`${seconds.toFixed(1)} s, Node started ${gets.length} times, ${synchronous.size} fetched by calls`)
   expect(new Set([...synchronous, ...ahead]).size).toBeGreaterThanOrEqual(SEGMENTS)
-  // The shell answered without Node, whatever the machine was busy with.
+  // The launcher answered without Node, also on a busy machine.
   expect(gets.length).toBeLessThan(SEGMENTS)
 }, 1_200_000)

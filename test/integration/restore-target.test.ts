@@ -7,7 +7,7 @@ import { untilArchived } from '../support/sites/replica.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 
 let site: Site
-/** After the first table and before the second, in the words of the server. */
+/** A time after the first table and before the second, as text of the server. */
 let moment: string
 beforeAll(async () => {
   site = await aSite({ version: 15 })
@@ -39,7 +39,7 @@ test.each([
     (at: string) => `${at.replace('T', ' ').replace('.', ',')} Etc/UTC`,
   ],
 ])(
-  'a server starts from a time with %s, and stops there',
+  'a server recovers to a target time with %s, and stops there',
   async (_, written) => {
     const dir = elsewhere()
     const target = ['--type=time', `--target=${written(moment)}`, '--target-action=promote']
@@ -53,7 +53,7 @@ test.each([
   60_000,
 )
 
-test('a local time is read in the zone of TZ, also one that is written out', async () => {
+test('a local target time is read in the zone of TZ, also of a POSIX rule', async () => {
   const dir = elsewhere()
   const local = new Date(Date.parse(`${moment}Z`) + 5.5 * 3_600_000).toISOString().slice(0, 19).replace('T', ' ')
   const target = ['--type=time', `--target=${local}`, '--target-action=promote']
@@ -64,7 +64,7 @@ test('a local time is read in the zone of TZ, also one that is written out', asy
   expect(readFileSync(join(dir, 'postgresql.auto.conf'), 'utf8')).toContain(`recovery_target_time = '${local}+05:30'`)
 }, 60_000)
 
-test('a target that the archive does not reach, and a copy that would archive, are warned of before anything is copied', async () => {
+test('restore warns before the copy of a target that the archive does not reach, and of a copy that would archive', async () => {
   const dir = elsewhere()
   const { stdout } = await site.pgtsOk(`--pg1-path=${dir}`, '--type=time', '--target=2099-01-01 00:00:00+00', 'restore')
   expect(stdout).toContain("WARN: target time '2099-01-01 00:00:00+00' is in the future: recovery cannot reach it")
@@ -83,7 +83,7 @@ test('a target that the archive does not reach, and a copy that would archive, a
   )
 }, 60_000)
 
-test('--delta --force copies a file that its owner cannot read', async () => {
+test('restore --delta --force copies a file that its owner cannot read', async () => {
   const dir = elsewhere()
   await site.pgtsOk(`--pg1-path=${dir}`, '--archive-mode=off', 'restore')
   const relation = join(dir, 'base/1/1259')
@@ -96,7 +96,7 @@ test('--delta --force copies a file that its owner cannot read', async () => {
   expect(await tablesOf(restored)).toEqual(['first', 'second'])
 }, 60_000)
 
-test('warns of a hole in the WAL before anything is copied', async () => {
+test('restore warns of a gap in the WAL before the copy', async () => {
   const { cluster } = site
   const names: string[] = []
   for (let i = 0; i < 3; i++) {

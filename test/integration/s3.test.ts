@@ -26,7 +26,7 @@ import { makeTestDir } from '../support/processes/test-user.ts'
 const MIB = 1024 * 1024
 const installed = s3ServerInstalled()
 
-/** What the S3 client does on a real server, beyond what every storage promises (test/contract/storage.test.ts). */
+/** The S3 client on a real server, beyond the contract of every storage (test/contract/storage.test.ts). */
 describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not installed)'}`, () => {
   let server: S3ServerAddress
   let aws: Aws
@@ -93,15 +93,15 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
     return names.sort()
   }
 
-  /** A moment between what was written before and what will be: the service has times of its own. */
+  /** A moment between earlier and later writes, in the time of the service. */
   const moment = async (client: S3Client, name: string) => {
     const { mtimeMs } = (await client.head(name))!
     await sleep(mtimeMs + 1100 - Date.now())
     return mtimeMs + 1050
   }
 
-  describe('names', () => {
-    // One character is one byte; S3 knows names of UTF-8 text.
+  describe('object names', () => {
+    // One character is one byte; S3 has names of UTF-8 text.
     const odd = [
       'a b',
       'a+b',
@@ -121,7 +121,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
     test.each([
       ['TLS', (): Partial<S3Description> => ({})],
       ['plain HTTP', (): Partial<S3Description> => ({ endpoint: inTheClear() })],
-    ])('any byte in a name: written, looked up, read, listed, removed over %s', async (how, more) => {
+    ])('may contain any byte in all operations over %s', async (how, more) => {
       const client = await open(more())
       const root = `names ${how}/`
       for (const name of odd) await client.put(root + name, Buffer.from(name, 'latin1'), { kind: 'data' })
@@ -135,7 +135,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       expect(await listed(client, root)).toEqual([])
     })
 
-    test('the bucket in the host name', async () => {
+    test('are found with the bucket in the host name', async () => {
       const endpoint = { ...plain.endpoint, uriStyle: 'host', host: 'localhost', connectHost: '127.0.0.1' } as const
       const client = await open({ endpoint })
       await client.put('host-style', Buffer.from('x'), { kind: 'data' })
@@ -147,13 +147,13 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
     test.each([
       ['TLS', (): Partial<S3Description> => ({})],
       ['plain HTTP', (): Partial<S3Description> => ({ endpoint: inTheClear() })],
-    ])('are whole, in order, and invisible before they are complete, over %s', async (how, more) => {
+    ])('are complete, in order, and invisible before completion, over %s', async (how, more) => {
       const client = await open(more())
       const name = `parts ${how}`
       const parts = [randomBytes(5 * MIB), randomBytes(5 * MIB), randomBytes(1234)]
       const upload = await client.upload(name, { kind: 'data' })
       await Promise.all([2, 0, 1].map((index) => upload.part(index + 1, parts[index]!)))
-      // A part may be sent again, also when the first time was a success.
+      // A part may be sent again, also after a success.
       await upload.part(2, parts[1]!)
       expect(await client.head(name)).toBeUndefined()
       await upload.complete()
@@ -161,14 +161,14 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       expect(createHash('sha256').update(found).digest('hex')).toBe(
         createHash('sha256').update(Buffer.concat(parts)).digest('hex'),
       )
-      // The answer to the first was lost: it is asked again, of an upload that is no more.
+      // The first answer was lost: the request is repeated for an upload that no longer exists.
       await upload.complete()
       await client.removeBatch([name])
       await expect(upload.complete()).rejects.toThrow()
       await upload.abort()
     })
 
-    test('a gap between the parts is a bug, not an object', async () => {
+    test('with a gap between parts fail with an assert error', async () => {
       const upload = await (await open()).upload('gap', { kind: 'data' })
       await upload.part(2, randomBytes(1000))
       await expect(upload.complete()).rejects.toMatchObject({ code: 'assert' })
@@ -176,7 +176,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       await upload.abort()
     })
 
-    test('what a crash left is aborted, what is younger or elsewhere is not', async () => {
+    test('of a crash are aborted; newer ones and those below another prefix are not', async () => {
       const client = await open()
       for (const name of ['crash/old', 'crash/+ odd', 'crashed']) {
         await aws.send(new CreateMultipartUploadCommand({ Bucket: bucket, Key: name }))
@@ -188,7 +188,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
     })
   })
 
-  test('only one of many who create the same object does', async () => {
+  test('one of many concurrent conditional creations succeeds', async () => {
     const client = await open()
     const bodies = Array.from({ length: 12 }, (_, index) => Buffer.from(`body ${index}`))
     const won = await Promise.all(bodies.map((body) => client.putIfAbsent('race', body, { kind: 'info' })))
@@ -196,7 +196,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
     expect(await bytesOf(await client.get('race'))).toEqual(bodies[won.indexOf(true)])
   })
 
-  describe('ranges', () => {
+  describe('a range of an object', () => {
     const content = Buffer.from('0123456789')
     test.each([
       [{ offset: 3, length: 4 }, '3456'],
@@ -214,7 +214,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       expect((await bytesOf(body)).toString()).toBe(expected)
     })
 
-    test('a body that goes on after the object was replaced is refused', async () => {
+    test('is refused when the object was replaced during the read', async () => {
       const client = await open()
       await client.put('replaced', content, { kind: 'data' })
       const { version, cancel } = await client.get('replaced', { length: 2 })
@@ -226,7 +226,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
     })
   })
 
-  test('a page of more than a thousand names goes on, and a batch of a thousand goes at once', async () => {
+  test('a listing of more than a thousand names has several pages, and a thousand names are removed in one batch', async () => {
     const client = await open()
     const names = Array.from({ length: 1100 }, (_, index) => `many/${String(index).padStart(4, '0')}`)
     const waiting = names.values()
@@ -239,7 +239,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
     expect(await listed(client, 'many/')).toEqual(names.slice(1000))
   }, 120_000)
 
-  test('tags, and a key of our own for encryption', async () => {
+  test('objects have tags, and are encrypted with a customer key', async () => {
     const customerKey = randomBytes(32).toString('base64')
     const client = await open({ encryption: { customerKey }, tags: { team: 'data base', 'a&b': 'ü=1' } })
     await client.put('secret', Buffer.from('content'), { kind: 'data' })
@@ -256,15 +256,15 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
         ['a&b', 'ü=1'],
       ]),
     )
-    // Without the key the service gives nothing.
+    // Without the key the service refuses the read.
     await expect(aws.send(new HeadObjectCommand({ Bucket: bucket, Key: 'secret' }))).rejects.toThrow()
   })
 
-  test('backup data and WAL go into their class; info files and manifests stay where they are', async () => {
+  test('backup data and WAL have the configured storage class; info files and manifests have the default', async () => {
     const client = await open({ storageClass: { data: 'COLD', wal: 'COOL' } })
     for (const kind of ['data', 'wal'] as const) {
       const put = client.put(`class/${kind}`, Buffer.from('x'), { kind })
-      // This server has no such class, and says so: it was asked for it.
+      // This server does not have the class and refuses it, which shows that it was sent.
       await expect(put).rejects.toMatchObject({
         message: expect.stringMatching(/class|InvalidStorageClass|InvalidArgument/i),
       })
@@ -273,12 +273,12 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
     expect(await listed(client, 'class/')).toEqual(['class/info', 'class/manifest'])
   })
 
-  describe('the past of a bucket with versions', () => {
+  describe('a bucket with versions at a point in time', () => {
     const versioned = `${bucket}-versions`
     const put = async (name: string, text: string) => {
       await aws.send(new PutObjectCommand({ Bucket: versioned, Key: name, Body: text }))
     }
-    test('is read, listed and looked up as it was', async () => {
+    test('is read and listed with the objects of that time', async () => {
       await aws.send(new CreateBucketCommand({ Bucket: versioned }))
       const configuration = { Status: 'Enabled' } as const
       await aws.send(new PutBucketVersioningCommand({ Bucket: versioned, VersioningConfiguration: configuration }))
@@ -309,16 +309,16 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       await expect(atPointInTime(now, then).get('dir/late')).rejects.toMatchObject({ code: 'file-missing' })
       await expect(past.put('x', Buffer.from('x'), { kind: 'data' })).rejects.toMatchObject({ code: 'assert' })
       expect(await listed(atPointInTime(now, before), 'dir/')).toEqual([])
-      // A removal is part of the past, too.
+      // A removal has its time, too.
       expect(await atPointInTime(now, Date.now() + 60_000).head('dir/removed')).toBeUndefined()
       expect(await listed(atPointInTime(now, Date.now() + 60_000), 'dir/')).toEqual(await listed(now, 'dir/'))
     })
 
-    test('with more versions than one page holds', async () => {
+    test('has the right version among more versions than one page holds', async () => {
       const now = await open({ bucket: versioned })
       await put('long', 'first')
       const then = await moment(now, 'long')
-      // Each removal leaves a mark, which is a version, too.
+      // Each removal leaves a delete marker, which is a version, too.
       expect(await now.removeBatch(new Array<string>(1000).fill('long'))).toEqual([])
       await put('long', 'last')
       expect(await listed(atPointInTime(now, then), 'long')).toEqual(['long'])
@@ -329,10 +329,10 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
     })
   })
 
-  describe('refusals, in words', () => {
+  describe('an error of S3', () => {
     const look = (client: S3Client) => client.head('x')
 
-    test('a bucket that is not there', async () => {
+    test('for a missing bucket names the bucket', async () => {
       const client = await open({ bucket: 'no-such-bucket' })
       const refused = { code: 'path-missing', message: expect.stringContaining('bucket no-such-bucket does not exist') }
       await expect(client.list({ prefix: '' })).rejects.toMatchObject(refused)
@@ -340,7 +340,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       await expect(client.get('x')).rejects.toMatchObject(refused)
     })
 
-    test('a host whose name is not known; a port where nobody listens, which may pass', async () => {
+    test('for an unknown host is final; for a closed port it is retryable', async () => {
       const endpoint = { secure: true, uriStyle: 'path', host: 'nowhere.invalid' } as const
       const error = (await look(await open({ endpoint })).catch((thrown: unknown) => thrown)) as Error
       expect(error).toMatchObject({ message: expect.stringContaining('host name') })
@@ -348,11 +348,11 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       await expect(look(await open({ endpoint: refused }))).rejects.toBeInstanceOf(RetryableStoreError)
     })
 
-    test('an object that is not there', async () => {
+    test('for a missing object is file-missing', async () => {
       await expect((await open()).get('absent')).rejects.toMatchObject({ code: 'file-missing' })
     })
 
-    test('keys of somebody else: what permission is missing, also where HEAD gives no reason', async () => {
+    test('for the keys of another user names the missing permission, also if HEAD has no reason', async () => {
       const client = await open({ keys: { type: 'shared', ...STRANGER } })
       const denied = (permission: string) => ({
         code: 'access',
@@ -365,7 +365,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       await expect(client.removeBatch(['a', 'b'])).rejects.toMatchObject(denied('s3:DeleteObject'))
     })
 
-    test('a wrong secret, an unknown key', async () => {
+    test('for a wrong secret or an unknown key is an access error', async () => {
       const { key } = server
       const wrong = await open({ keys: { type: 'shared', key, secret: 'wrong' } })
       await expect(look(wrong)).rejects.toMatchObject({
@@ -378,7 +378,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       expect(JSON.stringify(error)).not.toContain('wrong')
     })
 
-    test('a clock that is wrong by an hour: both times', async () => {
+    test('for a clock that is wrong by an hour has both times', async () => {
       const late: Clock = { ...systemClock, nowMs: () => Date.now() - 3_600_000 }
       await expect(look(await open({}, late))).rejects.toMatchObject({
         code: 'clock',
@@ -386,7 +386,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       })
     })
 
-    test('object lock keeps what it keeps', async () => {
+    test('objects under object lock are written, and their versions survive a removal', async () => {
       const locked = `${bucket}-locked`
       await aws.send(new CreateBucketCommand({ Bucket: locked, ObjectLockEnabledForBucket: true }))
       const rule = { DefaultRetention: { Mode: 'COMPLIANCE', Days: 1 } } as const
@@ -397,21 +397,21 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
         }),
       )
       const client = await open({ bucket: locked })
-      // Written although it is locked from then on, in one request and in parts.
+      // Objects that are locked after the write, in one request and in parts.
       await client.put('x', Buffer.from('kept'), { kind: 'data' })
       const upload = await client.upload('parts', { kind: 'data' })
       await upload.part(1, Buffer.from('kept'))
       await upload.complete()
       const then = await moment(client, 'parts')
-      // Without a version a removal only hides: the past is still there.
+      // A removal without a version only hides the object: its versions exist.
       expect(await client.removeBatch(['x'])).toEqual([])
       expect(await client.head('x')).toBeUndefined()
       expect((await bytesOf(await atPointInTime(client, then).get('x'))).toString()).toBe('kept')
     })
   })
 
-  describe('certificates', () => {
-    test('of an authority that is not known here are refused, with the option that would name it', async () => {
+  describe('certificates of S3', () => {
+    test('of an unknown authority are refused, with the option that sets the authority', async () => {
       const { verifyTls, stallMs } = plain.access
       const stranger = makeCertificates(`${makeTestDir('s3-tls')}/other`)
       for (const access of [
@@ -424,7 +424,7 @@ describe.skipIf(!installed)(`S3${installed ? '' : ' (left out: radosgw is not in
       }
     })
 
-    test('are not looked at when they are not to be checked', async () => {
+    test('are not checked with storage-verify-tls=n', async () => {
       const client = await open({ access: { verifyTls: false, stallMs: 30_000 } })
       expect(await client.head('absent')).toBeUndefined()
     })

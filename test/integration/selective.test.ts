@@ -31,7 +31,7 @@ const present = isInstalled(PGBACKREST)
 const cell = countCells('selective restore', rows.length)
 
 describe.each(rows)('PostgreSQL $version, $codec, $wanted', ({ version, codec, bundle, wanted }) => {
-  test('one database comes back, the others can be dropped', async () => {
+  test('one database is restored, the others can be dropped', async () => {
     await using site = await aSite({ version, options: { 'compress-type': codec, 'repo1-bundle': bundle ? 'y' : 'n' } })
     const { cluster } = site
     const tablespace = join(site.dir, 'ts')
@@ -53,7 +53,7 @@ describe.each(rows)('PostgreSQL $version, $codec, $wanted', ({ version, codec, b
     }
     await site.pgtsOk('stanza-create')
     await site.pgtsOk('--type=full', 'backup')
-    // Recovery meets zeroed pages: the changes after the backup are of all databases.
+    // The changes after the backup are of all databases, so recovery reads zeroed pages.
     for (const name of ['kept', 'große', 'moved']) await cluster.query(`update other set v = 'late'`, [], name)
     const expected = await dataChecksum(cluster)
     const oids = await cluster.query(`select oid::int from pg_database where datname in ('große', 'moved') order by 1`)
@@ -91,7 +91,7 @@ describe.each(rows)('PostgreSQL $version, $codec, $wanted', ({ version, codec, b
       expect(await checkIndexes(server)).toBeGreaterThan(0)
     }
 
-    // Zeroed in place, and brought back again by a delta restore of everything.
+    // Zeroed in place, and restored again by a delta restore of everything.
     await site.pgtsOk('--delta', ...choice, '--type=immediate', 'restore')
     expect(zeroedFiles(cluster.dataDir).length).toBeGreaterThan(0)
     await site.pgtsOk('--delta', 'restore')
@@ -102,7 +102,7 @@ describe.each(rows)('PostgreSQL $version, $codec, $wanted', ({ version, codec, b
   }, 180_000)
 })
 
-test('a database that is not there, and one that always comes back', async () => {
+test('db-include and db-exclude refuse an unknown database, and db-include a system database', async () => {
   await using site = await aSite()
   await site.pgtsOk('stanza-create')
   await site.pgtsOk('--type=full', 'backup')
@@ -139,7 +139,7 @@ function* filesBelow(root: string, dir = root): Generator<string> {
   }
 }
 
-/** Files that have a length and take no space. */
+/** Files that have a length and use no space. */
 function zeroedFiles(root: string): string[] {
   return [...filesBelow(root)]
     .filter((name) => {
@@ -149,7 +149,7 @@ function zeroedFiles(root: string): string[] {
     .sort()
 }
 
-/** Name, mode, time and content of all files, but not of what names the program that wrote it. */
+/** Name, mode, time and content of all files, except those that name the program that wrote them. */
 function treeOf(root: string): Record<string, unknown> {
   const tree: Record<string, unknown> = {}
   for (const name of [...filesBelow(root)].sort()) {

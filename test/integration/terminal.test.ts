@@ -11,7 +11,7 @@ beforeAll(async () => {
 }, 60_000)
 afterAll(() => site?.[Symbol.asyncDispose]())
 
-/** What a person sees who runs pgts in a terminal of 80 columns. */
+/** The output of pgts in a terminal of 80 columns. */
 async function seen(...args: string[]): Promise<{ code: number | null; lines: string[] }> {
   const words = [pgtsProgram(), `--config=${site.config}`, '--stanza=main', ...args]
   const command = `stty cols 80; ${words.map((word) => `'${word}'`).join(' ')}`
@@ -21,7 +21,7 @@ async function seen(...args: string[]): Promise<{ code: number | null; lines: st
 }
 
 describe('at a terminal', () => {
-  test('hints are indented by four columns, in a pipe by the column of the text', async () => {
+  test('hints are indented by four columns, and in a pipe to the column of the text', async () => {
     const bad = ['--set=20200101-000000F', '--pg1-path=/nowhere', 'restore']
     const { code, lines } = await seen(...bad)
     expect(code).not.toBe(0)
@@ -63,9 +63,13 @@ describe('at a terminal', () => {
     for (const { lines } of [incr, verify, restore]) expect(lines.at(-1)!.length).toBeLessThanOrEqual(80)
   })
 
-  test('no line of result comes with --log-level-console=off, nor in a pipe', { timeout: 60_000 }, async () => {
-    expect((await seen('--log-level-console=off', 'verify')).lines).toEqual([])
-    expect(await site.pgtsOk('verify')).toMatchObject({ stdout: '', stderr: '' })
-    expect((await site.pgtsOk('backup')).stdout).not.toContain(' stored, ')
-  })
+  test(
+    'the line of result is not printed with --log-level-console=off, nor in a pipe',
+    { timeout: 60_000 },
+    async () => {
+      expect((await seen('--log-level-console=off', 'verify')).lines).toEqual([])
+      expect(await site.pgtsOk('verify')).toMatchObject({ stdout: '', stderr: '' })
+      expect((await site.pgtsOk('backup')).stdout).not.toContain(' stored, ')
+    },
+  )
 })

@@ -8,10 +8,10 @@ import { type Cluster, giveToTestUser, makeTestDir, pgtsProgram, startCluster } 
 import { untilArchived } from '../support/sites/replica.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 
-async function until(what: string, isSo: () => boolean | Promise<boolean>, tell?: () => string): Promise<void> {
+async function until(what: string, isSo: () => boolean | Promise<boolean>, details?: () => string): Promise<void> {
   const deadline = Date.now() + 60_000
   while (!(await isSo())) {
-    if (Date.now() > deadline) throw new Error(`timeout while waiting for ${what}\n${tell?.() ?? ''}`)
+    if (Date.now() > deadline) throw new Error(`timeout while waiting for ${what}\n${details?.() ?? ''}`)
     await sleep(50)
   }
 }
@@ -26,7 +26,7 @@ function archived(repo: string): string[] {
   )
 }
 
-/** A data directory with everything of this one, taken while no server ran on it. */
+/** A complete copy of this data directory, taken while its server was stopped. */
 function copyOf(cluster: Cluster, settings: Record<string, string>, signal?: 'standby' | 'recovery'): string {
   const dir = join(makeTestDir('copy'), 'data')
   cpSync(cluster.dataDir, dir, { recursive: true })
@@ -51,7 +51,7 @@ async function rows(cluster: Cluster): Promise<unknown> {
   return (await cluster.query('select count(*)::int as n, max(i) as last from t'))[0]
 }
 
-test('recovery goes across a promotion, and the unfinished segment of the old timeline is there for who asks', async () => {
+test('recovery crosses a promotion, and the partial segment of the old timeline can be fetched', async () => {
   await using site = await aSite(SMALL)
   const primary = site.cluster
   await site.pgtsOk('stanza-create')
@@ -65,7 +65,7 @@ test('recovery goes across a promotion, and the unfinished segment of the old ti
   await primary.query('select pg_switch_wal()')
   await primary.query('insert into t select generate_series(30001, 31000)')
 
-  // The standby streams, so that it has the beginning of the segment that the primary never archives.
+  // The standby streams, so that it has the start of the segment that the primary does not archive.
   await using standby = await startCluster({
     dir: standbyDir,
     conf: {
@@ -75,7 +75,7 @@ test('recovery goes across a promotion, and the unfinished segment of the old ti
     },
   })
   await until('the standby to catch up', async () => JSON.stringify(await rows(standby)) === '{"n":31000,"last":31000}')
-  // What the primary has not archived when it dies, nobody archives.
+  // Segments that the primary has not archived before its crash are not archived.
   await untilArchived(primary)
   await primary.kill()
   await standby.query('select pg_promote()')
@@ -93,7 +93,7 @@ test('recovery goes across a promotion, and the unfinished segment of the old ti
   expect(archived(site.repo)).toContain('00000002.history')
   expect(archived(site.repo)).not.toContain(segment)
 
-  // Recovery asks for the history first, and is never given a partial segment under the name of a whole one.
+  // Recovery requests the history first, and never gets a partial segment under the name of a complete one.
   const target = join(followerDir, 'fetched')
   const get = (name: string) => site.pgts([`--pg1-path=${followerDir}`, 'archive-get', name, target])
   expect(await get(segment)).toMatchObject({ code: 1 })
@@ -110,7 +110,7 @@ test('recovery goes across a promotion, and the unfinished segment of the old ti
   await follower.untilPrimary()
   expect(await rows(follower)).toEqual({ n: 40000, last: 40000 })
 
-  // To have the old timeline to its end, an operator fetches the partial segment under the name of the whole one.
+  // To recover the old timeline to its end, an operator fetches the partial segment under the name of a complete one.
   const whole = join(oldDir, 'pg_wal', segment)
   expect(
     await site.pgts([`--pg1-path=${oldDir}`, 'archive-get', `${segment}.partial`, whole], { cwd: oldDir }),
@@ -159,14 +159,14 @@ test('a standby with archive_mode = always archives the segment in which the old
       archive_command: call(site, secondDir, `--repo1-path=${own} archive-push %p`),
     },
   })
-  // Recycled files, so that old content stands behind the end.
+  // Recycled files, so that old content follows the end.
   for (let i = 0; i < 4; i++) {
     await primary.query('insert into t select generate_series(1, 20000)')
     await primary.query('checkpoint')
   }
   const count = JSON.stringify(await rows(primary))
   await until('the second standby', async () => JSON.stringify(await rows(second)) === count)
-  // A clean end: what the standbys have got is whole, and the one is not ahead of the other.
+  // A clean shutdown: both standbys have all WAL.
   await primary.stop()
   await first.query('select pg_promote()')
   await first.untilPrimary()
@@ -177,7 +177,7 @@ test('a standby with archive_mode = always archives the segment in which the old
     () => archived(own).includes(switched),
     () => second.log(),
   )
-  // The last segment of timeline 1 has its whole name here, and a part of it only.
+  // The last segment of timeline 1 has its complete name here, but only a part of its content.
   const firstOfNew = archived(own)
     .filter((name) => /^00000002[0-9A-F]{16}$/.test(name))
     .sort()[0] as string
@@ -195,7 +195,7 @@ test('a standby with archive_mode = always archives the segment in which the old
   expect(second.log()).not.toContain('is not a complete WAL segment')
 }, 120_000)
 
-test('a clone that archives into production is stopped, in every repository and through the spool', async () => {
+test('a clone that archives into the stanza of production is refused, in every repository and through the spool', async () => {
   await using site = await aSite({
     ...SMALL,
     options: { 'archive-async': 'y', 'repo2-path': join(makeTestDir('second'), 'repo'), 'archive-timeout': '5s' },

@@ -24,7 +24,7 @@ import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 import { giveToTestUser, isInstalled, makeTestDir } from '../support/processes/test-user.ts'
 import { workerEnvWith, repositoryWith } from '../support/builders/repository.ts'
 
-/** Repositories of a real server, damaged in every way that a disk can: verify must name what is damaged, and only that. */
+/** Repositories of a real server with random damages: verify must report the damaged files, and no others. */
 const PASS = 'for tests'
 const VARIANTS = {
   'single files, gz': { 'compress-type': 'gz' },
@@ -40,7 +40,7 @@ const VARIANTS = {
 
 const isSegment = (file: string) => /\/[0-9A-F]{24}-/.test(file)
 
-/** How many damages a repository gets, and which; more and others by hand. */
+/** Number of damages of a repository, and their seed; more and others by hand. */
 const RUNS = Number(process.env['PGTS_TEST_RUNS'] ?? 24)
 const SEED = Number(process.env['PGTS_TEST_SEED'] ?? 42)
 
@@ -63,7 +63,7 @@ async function verified(
   })
 }
 
-/** Everything that a report complains about, as text. */
+/** All findings of a report, as text. */
 function complaints({ problems, archives, backups }: VerifyReport): string {
   return JSON.stringify({
     problems: problems.filter(({ level }) => level === 'error'),
@@ -90,7 +90,7 @@ describe.each(Object.entries(VARIANTS))('%s', (_name, options) => {
     await site.pgtsOk('--type=incr', 'backup')
     await site.cluster.query('insert into t values (0)')
     await site.pgtsOk('check')
-    // What follows is about a repository at rest.
+    // The following tests need a repository without writers.
     await site.cluster.stop('fast')
     labels = readdirSync(join(site.repo, 'backup/main'))
       .filter((entry) => /^\d{8}-/.test(entry))
@@ -100,7 +100,7 @@ describe.each(Object.entries(VARIANTS))('%s', (_name, options) => {
     await site?.[Symbol.asyncDispose]()
   })
 
-  test('a whole repository is in order, and everything was read', async () => {
+  test('an intact repository has no finding, and everything is read', async () => {
     const report = await verified(site.repo, { encrypted })
     expect(complaints(report)).toBe(JSON.stringify({ problems: [], faulty: [], missing: [] }))
     expect(report.ok).toBe(true)
@@ -113,7 +113,7 @@ describe.each(Object.entries(VARIANTS))('%s', (_name, options) => {
     expect(report.backups.map(({ recoverableTo }) => recoverableTo)).toEqual([last, last])
   })
 
-  test(`each of ${RUNS} flipped or cut bytes and removed files is named, and nothing else`, async () => {
+  test(`each of ${RUNS} flipped or truncated bytes and removed files is reported, and nothing else`, async () => {
     const dir = makeTestDir('verify')
     const repo = join(dir, 'repo')
     cpSync(site.repo, repo, { recursive: true, verbatimSymlinks: true })
@@ -123,12 +123,12 @@ describe.each(Object.entries(VARIANTS))('%s', (_name, options) => {
       .filter((file) => !file.startsWith('pgts/') && !file.includes('backup.history') && !file.includes('/latest'))
       .filter((file) => statSync(join(repo, file)).size > 0)
       .sort()
-      // Nothing tells of a segment at either end of the archive; that a backup needs it is another test. Labels are not needed.
+      // A missing segment at either end of the archive cannot be detected; that a backup needs it is another test. Labels are not needed.
       .filter(
         (file, _index, all) =>
           !file.endsWith('.backup') && ![all.find(isSegment), all.findLast(isSegment)].includes(file),
       )
-    // Large files are rare and hold most of the data, so they are hit as often as all the small ones.
+    // Large files are rare and hold most of the data, so they are damaged as often as all the small ones.
     const large = files.filter((file) => statSync(join(repo, file)).size > 20_000)
     const infos = files.filter((file) => /\.info|manifest/.test(file))
     let random = SEED
@@ -147,16 +147,16 @@ describe.each(Object.entries(VARIANTS))('%s', (_name, options) => {
       } else if (kind === 'cut') truncateSync(path, next(original.length))
       else rmSync(path)
       const report = await verified(repo, { encrypted })
-      const told = complaints(report)
+      const reported = complaints(report)
       const name = /\/([0-9A-F]{24})-[^/]*$/.exec(file)?.[1] ?? file.replace(/\/backup\.manifest$/, '')
-      // Between two backups expire may have removed it, so it is told, and no error.
+      // Between two backups expire may have removed it, so it is reported, but not as an error.
       if (report.archives.some(({ gaps }) => gaps.some((gap) => gap.first === name && gap.byExpire))) {
         writeFileSync(path, original)
         continue
       }
-      if (report.ok || !told.includes(name.replace(/^backup\/main\/(?=[^/]*$)/, '')))
-        missed.push(`${kind} ${file}: ${told}`)
-      // A damaged segment or file is one complaint, not a flood.
+      if (report.ok || !reported.includes(name.replace(/^backup\/main\/(?=[^/]*$)/, '')))
+        missed.push(`${kind} ${file}: ${reported}`)
+      // A damaged segment or file is one finding.
       const count = [...report.archives, ...report.backups].flatMap(({ faulty }) => faulty).length
       if (!file.includes('/bundle/') && count > 1) missed.push(`${kind} ${file} made ${count} complaints`)
       writeFileSync(path, original)
@@ -166,7 +166,7 @@ describe.each(Object.entries(VARIANTS))('%s', (_name, options) => {
   }, 240_000)
 
   if (!('repo1-bundle' in options))
-    test('an empty file that is gone is named as well', async () => {
+    test('a missing empty file is reported, too', async () => {
       const repo = join(makeTestDir('verify'), 'repo')
       cpSync(site.repo, repo, { recursive: true, verbatimSymlinks: true })
       const [full = ''] = labels
@@ -180,7 +180,7 @@ describe.each(Object.entries(VARIANTS))('%s', (_name, options) => {
       expect(backups[0]!.faulty).toMatchObject([{ repoName: `${base}/${empty}`, fault: 'missing' }])
     })
 
-  test('what is lost by a damage is told: the backups that build on it, and how far recovery goes', async () => {
+  test('the effect of a damage is reported: the dependent backups, and the end of recovery', async () => {
     const repo = join(makeTestDir('verify'), 'repo')
     cpSync(site.repo, repo, { recursive: true, verbatimSymlinks: true })
     const [full = '', incr = ''] = labels
@@ -200,7 +200,7 @@ describe.each(Object.entries(VARIANTS))('%s', (_name, options) => {
       { status: 'valid', stopsBefore: last.slice(0, 24) },
     ])
 
-    // Without the segment that it began in, a backup is nothing.
+    // Without its first segment a backup cannot be used.
     const first = late.backups[1]!
     expect(first.label).toBe(incr)
     rmSync(join(wal, segments[0]!))
@@ -210,7 +210,7 @@ describe.each(Object.entries(VARIANTS))('%s', (_name, options) => {
     if (gone.status === 'invalid')
       expect(gone.reasons.join()).toMatch(/WAL segment .* is not in the archive|WAL after segment/)
 
-    // And without its full backup an incremental one.
+    // Without its full an incremental backup cannot be used.
     rmSync(join(repo, 'backup/main', full), { recursive: true })
     const without = await verified(repo, { encrypted })
     expect(without.backups.map(({ label, status }) => `${label} ${status}`)).toEqual([
@@ -221,7 +221,7 @@ describe.each(Object.entries(VARIANTS))('%s', (_name, options) => {
   })
 })
 
-describe('the command', () => {
+describe('the command verify', () => {
   let site: Site
   beforeAll(async () => {
     site = await aSite({ version: 15, options: { 'compress-type': 'zst' } })
@@ -238,7 +238,7 @@ describe('the command', () => {
       parts: Record<string, { provenMs?: number; doneJobs?: number }>
     }
 
-  test('says nothing of a good repository, and as much as pgbackrest with --verbose', async () => {
+  test('prints nothing for an intact repository, and the lines of pgbackrest with --verbose', async () => {
     expect((await site.pgtsOk('--output=text', 'verify')).stdout).toBe('')
     const { stdout } = await site.pgtsOk('--output=text', '--verbose', 'verify')
     expect(stdout).toMatch(
@@ -251,7 +251,7 @@ describe('the command', () => {
     )
   })
 
-  test('ends with [104] when something is damaged, and agrees with pgbackrest on what', async () => {
+  test('ends with [104] for a damaged file, and reports the same file as pgbackrest', async () => {
     const label = readdirSync(join(site.repo, 'backup/main')).find((entry) => entry.endsWith('F'))!
     const file = join(site.repo, 'backup/main', label, 'pg_data/global/pg_filenode.map.zst')
     const original = readFileSync(file)
@@ -272,7 +272,7 @@ describe('the command', () => {
       if (isInstalled(PGBACKREST) || PGBACKREST.includes('/')) {
         expect((await site.pgbackrest(['--output=text', 'verify'])).stdout).toContain('status: error')
       }
-      // Without --output the log still tells.
+      // Without --output the log has the findings.
       expect((await site.pgts(['verify'])).stdout).toContain(`backup ${label} cannot be used safely`)
     } finally {
       writeFileSync(file, original)
@@ -281,7 +281,7 @@ describe('the command', () => {
     await site.pgtsOk('verify')
   })
 
-  test('--since leaves out what was proven lately, until it changes', async () => {
+  test('with --since skips recently verified parts until they change', async () => {
     await site.pgtsOk('verify')
     const before = memory()
     expect(Object.keys(before.parts).some((key) => key.startsWith('archive/15-1/'))).toBe(true)
@@ -289,7 +289,7 @@ describe('the command', () => {
     expect(again.stdout).toContain(`not read again, because proven lately: ${Object.keys(before.parts).length} parts`)
     expect(again.stdout).toContain('read: 0B')
     expect(memory()).toEqual(before)
-    // Still there, and not listed as whole without being there.
+    // Parts of existing files only.
     const label = readdirSync(join(site.repo, 'backup/main')).find((entry) => entry.endsWith('F'))!
     const file = join(site.repo, 'backup/main', label, 'pg_data/PG_VERSION.zst')
     renameSync(file, `${file}.away`)
@@ -302,13 +302,13 @@ describe('the command', () => {
     }
   })
 
-  test('--max-time ends in time, and the next run goes on', async () => {
+  test('with --max-time ends in time, and the next run continues', async () => {
     rmSync(join(site.repo, 'pgts'), { recursive: true, force: true })
-    // A deadline that has passed before anything was read.
+    // A deadline that is over before the first read.
     const nothing = await verified(site.repo, { deadlineMs: 0 })
     expect(nothing).toMatchObject({ ok: true, readBytes: 0 })
     expect(nothing.skipped.late).toBeGreaterThan(1)
-    // One that passes after a few looks at the clock: some is proven, then the rest.
+    // A deadline after a few reads of the clock: some parts are verified, then the rest.
     let rest = nothing.skipped.late
     for (let run = 0; rest > 0; run++) {
       expect(run).toBeLessThan(500)
@@ -321,7 +321,7 @@ describe('the command', () => {
     giveToTestUser(join(site.repo, 'pgts'))
   })
 
-  test('what an interrupted run has proven is remembered, and what was proven before it stays', async () => {
+  test('records the results of an interrupted run, and keeps earlier results', async () => {
     rmSync(join(site.repo, 'pgts'), { recursive: true, force: true })
     await verified(site.repo)
     const before = memory().parts
@@ -330,7 +330,7 @@ describe('the command', () => {
     const clock = {
       ...systemClock,
       nowMs: () => {
-        // Far behind the archive, and long before the end of the backup.
+        // After the archive, and before the end of the backup.
         if (++looks === 12) stop.abort(new Error('interrupted'))
         return Date.now() + 1_000_000
       },
@@ -344,7 +344,7 @@ describe('the command', () => {
     giveToTestUser(join(site.repo, 'pgts'))
   })
 
-  test('a damaged memory is an empty one, and a repository that cannot be written is verified all the same', async () => {
+  test('ignores a damaged verify.json, and verifies a read-only repository', async () => {
     writeFileSync(join(site.repo, 'pgts/main/verify.json'), '{ half')
     utimesSync(join(site.repo, 'pgts/main/verify.json'), 0, 0)
     giveToTestUser(join(site.repo, 'pgts'))

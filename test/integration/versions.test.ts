@@ -17,13 +17,13 @@ import {
 import { aSite, PGBACKREST, type Site, type SiteOptions } from '../support/sites/site.ts'
 
 /**
- * How recovery is set up differs by version: recovery.conf before 12, settings and signal files since. The types of
- * restore that main-job.test.ts leaves out are spread over the versions here.
+ * Recovery settings differ by version: recovery.conf before 12, settings and signal files since. The types of
+ * restore that main-job.test.ts does not test are spread over the versions here.
  */
 const present = isInstalled(PGBACKREST)
 const cell = countCells('versions', 4)
 
-/** A site with some rows, a full backup, and a row that is in the archive only. */
+/** A site with some rows, a full backup, and a row in the archive only. */
 async function backedUp(options: SiteOptions): Promise<Site> {
   const site = await aSite(options)
   await site.cluster.query('create table t as select i, md5(i::text) as v from generate_series(1, 1000) i')
@@ -62,7 +62,7 @@ const standbys: readonly SiteOptions[] = [
 ]
 
 test.each(standbys)(
-  'PostgreSQL $version: a standby follows by archive until it is promoted',
+  'PostgreSQL $version: a standby replays the archive until it is promoted',
   async (options) => {
     const version = options.version!
     await using site = await backedUp(options)
@@ -95,8 +95,8 @@ test.each(standbys)(
   180_000,
 )
 
-describe('before 12', () => {
-  test('PostgreSQL 11: immediate, preserve, none, and what needs a newer server', async () => {
+describe('restore before PostgreSQL 12', () => {
+  test('PostgreSQL 11: types immediate, preserve and none work, options of newer servers are refused', async () => {
     await using site = await backedUp({ version: 11 })
     await site.cluster.stop()
     const untouched = join(makeTestDir('target'), 'data')
@@ -125,7 +125,7 @@ describe('before 12', () => {
       cell('11: recovery.conf says the same')
     }
 
-    // Own settings stay, and recovery goes by them; without any there is a warning.
+    // Existing settings are kept and used; without any there is a warning.
     const own = join(site.cluster.dataDir, 'recovery.conf')
     const missing = await site.pgtsOk('--delta', '--type=preserve', 'restore')
     expect(missing.stdout).toContain('recovery type is preserve but recovery file does not exist')
@@ -140,18 +140,18 @@ describe('before 12', () => {
     expect(await hasRow(site.cluster, 'after the backup')).toBe(true)
     await site.cluster.stop()
 
-    // recovery.done is not of the backup, and none leaves no recovery.conf behind.
+    // The backup has no recovery.done, and type none leaves no recovery.conf.
     await site.pgtsOk('--delta', '--type=none', 'restore')
     for (const name of ['recovery.conf', 'recovery.done'])
       expect(existsSync(join(site.cluster.dataDir, name)), name).toBe(false)
-    // An online backup without any WAL cannot start, and must not pretend to.
+    // An online backup without any WAL cannot start.
     await expect(site.cluster.start()).rejects.toThrow(/could not (locate|find|open)/)
   }, 180_000)
 })
 
-describe('since 12', () => {
+describe('restore since PostgreSQL 12', () => {
   test.each([12, 18] as const)(
-    'PostgreSQL %i: preserve keeps settings, archive-mode is off where asked',
+    'PostgreSQL %i: type preserve keeps settings, and --archive-mode=off sets archive_mode',
     async (version) => {
       await using site = await backedUp({ version })
       const { cluster } = site
@@ -161,7 +161,7 @@ describe('since 12', () => {
       const auto = join(cluster.dataDir, 'postgresql.auto.conf')
 
       await site.pgtsOk('--delta', '--type=standby', '--archive-mode=off', 'restore')
-      // The settings came with neither the backup nor the restore.
+      // Neither the backup nor the restore has these settings.
       expect(readFileSync(auto, 'utf8')).not.toContain('log_autovacuum_min_duration')
       expect(readFileSync(auto, 'utf8')).toMatch(/^archive_mode = 'off'\nrestore_command = /m)
       const settings = `${readFileSync(auto, 'utf8')}log_autovacuum_min_duration = '8s'\n`
@@ -190,7 +190,7 @@ describe('since 12', () => {
 })
 
 test.skipIf(!present)(
-  'PostgreSQL 10: pgts restores what pgbackrest wrote',
+  'PostgreSQL 10: pgts restores a backup of pgbackrest',
   async () => {
     await using site = await aSite({ version: 10, archiver: 'pgbackrest', options: { 'compress-type': 'lz4' } })
     await site.cluster.query('create table t as select i, md5(i::text) as v from generate_series(1, 1000) i')

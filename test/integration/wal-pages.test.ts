@@ -21,7 +21,7 @@ function walk(name: string, content: Uint8Array, chunkBytes = content.length): W
     startLsn: () => lsnOfSegment(parseWalSegment(name), content.length),
     timeline: timelineOf(name),
   })
-  // As a reader does it: one buffer, used again and again.
+  // As in a reader: one buffer for all reads.
   const buffer = Buffer.alloc(chunkBytes)
   for (let at = 0; at < content.length; at += chunkBytes) {
     const piece = content.subarray(at, at + chunkBytes)
@@ -31,7 +31,7 @@ function walk(name: string, content: Uint8Array, chunkBytes = content.length): W
   return pages.fault
 }
 
-/** A server that archives by `cp`, and what came of a life of all kinds of endings. */
+/** A server that archives by `cp`, and its WAL after several kinds of shutdown. */
 async function archiveOf(version: ServerVersion): Promise<Map<string, Buffer>> {
   const dir = makeTestDir('archive')
   giveToTestUser(dir)
@@ -49,13 +49,13 @@ async function archiveOf(version: ServerVersion): Promise<Map<string, Buffer>> {
   })
   const emit = (bytes: number) => cluster.query(`select pg_logical_emit_message(false, '', repeat('y', ${bytes}))`)
   await cluster.query('create table t (x text)')
-  // Switch records at every distance from a page's end, so that some have their beginning on the page before.
+  // Switch records at every distance from the end of a page, so that some begin on the page before.
   for (let i = 0; i < (large ? 5 : 70); i++) {
     await emit(7800 + 8 * i)
     await cluster.query('select pg_switch_wal()')
   }
   await cluster.query('select pg_switch_wal(); select pg_switch_wal()')
-  // Full segments, with records that are longer than one, recycled files, and a crash in the middle.
+  // Full segments, records that are longer than one segment, recycled files, and a crash.
   await emit(large ? 40_000_000 : 2_500_000)
   for (let i = 0; i < 3; i++) {
     await cluster.query('insert into t select md5(g::text) from generate_series(1, 20000) g')
@@ -107,14 +107,14 @@ function leftBefore(content: Buffer, page: number): number {
 const isZero = (bytes: Uint8Array) => bytes.every((byte) => byte === 0)
 
 describe.each([10, 18] as const)('WAL of PostgreSQL %i', (version) => {
-  test('passes as it is, and with one page damaged it does not', async () => {
+  test('is accepted, and refused with one damaged page', async () => {
     const archive = await archiveOf(version)
     expect(archive.size).toBeGreaterThan(version === 10 ? 6 : 80)
     for (const [name, content] of archive) {
       expect({ name, fault: walk(name, content) }).toEqual({ name, fault: undefined })
     }
 
-    // The last page that holds anything; behind a switch record nothing counts.
+    // The last page with content; bytes after a switch record are ignored.
     const segments = [...archive].map(([name, content]) => {
       let pages = content.length / PAGE
       while (isZero(content.subarray((pages - 1) * PAGE + 24, pages * PAGE))) pages--
@@ -142,7 +142,7 @@ describe.each([10, 18] as const)('WAL of PostgreSQL %i', (version) => {
             const other = some[q % some.length] as (typeof some)[number]
             const bytes = Buffer.from(content)
             const at = page * PAGE
-            // What is left of a record that began among others on the page before, only those others know.
+            // The remaining length of a record is known only from the page on which it begins.
             const left = content.readUInt32LE(at + 16)
             fc.pre(damage.kind !== 'flip' || damage.at < 16 || left === 0 || leftBefore(content, page) >= PAGE - 24)
             if (damage.kind === 'flip') bytes[at + damage.at] = (bytes[at + damage.at] as number) ^ flip
@@ -156,7 +156,7 @@ describe.each([10, 18] as const)('WAL of PostgreSQL %i', (version) => {
               content.copy(bytes, at, second * PAGE, second * PAGE + PAGE)
               content.copy(bytes, second * PAGE, at, at + PAGE)
             }
-            // Zeros in place of the page after which nothing else comes, or in a header that had zeros, change nothing.
+            // Zeros in place of the last page, or in a header with zeros, change nothing.
             fc.pre(!bytes.equals(content))
             expect(walk(name, bytes)).toBeDefined()
             expect(walk(name, bytes, 100_000)).toEqual(walk(name, bytes))
@@ -168,7 +168,7 @@ describe.each([10, 18] as const)('WAL of PostgreSQL %i', (version) => {
   }, 120_000)
 })
 
-/** Byte 16 to 19 hold the remaining length; 20 to 23 are padding. A flag that only tells of backups may change. */
+/** Byte 16 to 19 hold the remaining length; 20 to 23 are padding. A flag about backups only may change. */
 const damages = fc.oneof(
   fc.record({ kind: fc.constant('flip' as const), at: fc.integer({ min: 4, max: 19 }) }),
   fc.record({ kind: fc.constant('flip' as const), at: fc.constantFrom(0, 1, 3) }),

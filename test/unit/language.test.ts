@@ -61,6 +61,7 @@ const CLEAN = [
   'src/format',
   'test/contract',
   'test/fault',
+  'test/integration',
   'test/property',
   'test/support',
   'test/unit/build',
