@@ -80,7 +80,7 @@ const CLEAN = [
 
 /** Names in the interface of the program, of files and of users: they stay. */
 const NAMES =
-  /['`]trouble['`]|archiving: trouble|(?:archiving|repository)-trouble\.md|`nobody`|'nobody'|65534 \(nobody\)/g
+  /['`]trouble['`]|archiving: trouble|(?:archiving|repository)-trouble\.md|`nobody`|'nobody'|uid (?:65534|\$\{STRANGER\}) \(nobody\)/g
 
 const root = fileURLToPath(new URL('../..', import.meta.url))
 
