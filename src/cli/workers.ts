@@ -39,7 +39,30 @@ export async function openWorkers(request: WorkersRequest): Promise<Executor<typ
     bufferBytes,
     lanes,
   }
-  return threadExecutor({ workers, lanes, setup, log, retry, attach: await servicesOf(distant) })
+  const threads = threadExecutor<typeof jobHandlers>({
+    workers,
+    lanes,
+    setup,
+    log,
+    retry,
+    attach: await servicesOf(distant),
+  })
+  // Jobs wait for a network in lanes, which only workers have.
+  if (distant.length > 0) return threads
+  const { sizedExecutor } = await loadModule(() => import('../worker/sized.ts'))
+  return sizedExecutor(threads, () => openInline(setup, { retry, log }))
+}
+
+async function openInline(
+  setup: WorkerSetup,
+  options: { readonly retry: JobRetry; readonly log: Logger },
+): Promise<Executor<typeof jobHandlers>> {
+  const [{ jobHandlers }, { inlineExecutor }, { openWorkerEnv }] = await Promise.all([
+    loadModule(() => import('../core/jobs.ts')),
+    loadModule(() => import('../worker/inline.ts')),
+    loadModule(() => import('../core/worker-env.ts')),
+  ])
+  return inlineExecutor(jobHandlers, () => openWorkerEnv(setup, options.log), options)
 }
 
 async function servicesOf(

@@ -4,6 +4,7 @@ import { backupEntryOf } from '../format/manifest-totals.ts'
 import { type BackupType, type Manifest, type ManifestFile } from '../format/manifest.ts'
 import { PgtsError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
+import { markHandled } from '../util/mark-handled.ts'
 import { begin, checkArchiving } from './backup/begin.ts'
 import { choose } from './backup/choices.ts'
 import { copy } from './backup/copy.ts'
@@ -74,6 +75,8 @@ async function takeBackup(
   const plan = await planBackup(run, executor)
   attempt.label = plan.backup.label
   const damaged = await copy(run, plan, executor, lock)
+  // The workers end while the backup is finished.
+  markHandled(executor[Symbol.asyncDispose]())
   return { manifest: await finish(run, plan), damaged }
 }
 

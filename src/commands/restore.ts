@@ -18,6 +18,7 @@ import { localOwnerIds } from '../postgres/owner-ids.ts'
 import { bytesToText, decodeUtf8 } from '../util/byte-string.ts'
 import { toPlainError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
+import { markHandled } from '../util/mark-handled.ts'
 import type { LockProgress } from '../util/lock-file.ts'
 import { zonedDateTime } from '../util/local-time.ts'
 import type { jobHandlers } from '../core/jobs.ts'
@@ -70,10 +71,10 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   const repositories = await ctx.repositories()
   const [first] = repositories
   // If only one repository is possible, its workers start while it is read.
-  await using early = repositories.length === 1 ? await warmExecutor(ctx, first!) : undefined
-  const { repository, original, policy } = await chooseBackup(ctx, repositories)
+  await using early = repositories.length === 1 ? await openExecutor(ctx, first!) : undefined
+  const { repository, original, policy } = await chooseBackup(ctx, repositories, early)
   warnOfArchiving(ctx, original, pgPath)
-  await using executor = early ?? (await warmExecutor(ctx, repository))
+  await using executor = early ?? (await openExecutor(ctx, repository))
   const { online } = original.options
   const major = majorOf(original.db)
   const { manifest, layout, ownership, plan, own } = prepareTarget({
@@ -87,6 +88,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
     log,
   })
   signal.throwIfAborted()
+  executor.expect({ bytes: plan.sizeBytes, files: plan.files.length })
 
   // From here the old cluster cannot start until pg_control, the last file, is restored. The
   // manifest marks an unfinished restore for the next one, with the identity of the cluster.
@@ -99,6 +101,8 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   cleanAndPrepare(plan, layout, ownership, log, signal)
   const progress = (done: LockProgress) => lock.update(done)
   const copied = await restoreFiles({ plan, manifest, stanza, ownership, executor, repository, log, signal, progress })
+  // The workers end while the restore is finished.
+  markHandled(executor[Symbol.asyncDispose]())
 
   const autoConfPath = layout.physicalPath('pg_data/postgresql.auto.conf')
   const when = zonedDateTime(Math.floor(clock.nowMs() / 1000))
@@ -123,6 +127,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
 async function chooseBackup(
   ctx: CommandContext<'restore'>,
   repositories: readonly Repository[],
+  executor: Executor<typeof jobHandlers> | undefined,
 ): Promise<{ repository: Repository; original: Manifest; policy: RecoveryPolicy }> {
   const { log, signal, stanza } = ctx
   const request = requestedSet(ctx)
@@ -131,7 +136,9 @@ async function chooseBackup(
     warn: (message) => log.warn(message),
     showTime: zonedDateTime,
   })
-  const { label } = selected.entry
+  const { label, sizeBytes } = selected.entry
+  // The manifest, which is loaded now, says how many files that are.
+  executor?.expect({ bytes: sizeBytes })
   const repository = repositories.find(({ key }) => key === selected.repoKey)!
   const info = backups.find(({ key }) => key === repository.key)!.info!
   // backup.info has the WAL range of the backup, so the archive is read while the manifest is loaded; the manifest decides.
@@ -154,7 +161,7 @@ async function chooseBackup(
   return { repository, original, policy }
 }
 
-async function warmExecutor(
+async function openExecutor(
   ctx: CommandContext<'restore'>,
   repository: Repository,
 ): Promise<Executor<typeof jobHandlers>> {

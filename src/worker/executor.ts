@@ -23,6 +23,13 @@ export interface RunOptions<J = unknown> {
   readonly weightOf?: (job: J) => number
 }
 
+/** How much work is about to come. */
+export interface Work {
+  /** Content to be read, in bytes. */
+  readonly bytes: number
+  readonly files?: number
+}
+
 /**
  * Runs jobs here or on other threads. Results come as they finish, in any order; a job is drawn from `jobs` only when a
  * worker is free. If the executor was opened with retries, a failed job is repeated from its beginning, so a handler
@@ -33,6 +40,8 @@ export interface Executor<H extends JobHandlers> extends AsyncDisposable {
   readonly workers: number
   /** Start up to this many workers in advance. */
   warm(workers: number): void
+  /** Announce the work of the next runs: workers that it is worth are started now. */
+  expect(work: Work): void
   run<K extends keyof H & string>(
     kind: K,
     jobs: Iterable<JobOf<H[K]>> | AsyncIterable<JobOf<H[K]>>,

@@ -18,6 +18,7 @@ export function inlineExecutor<H extends JobHandlers, E extends AsyncDisposable>
   return {
     workers: 1,
     warm: () => undefined,
+    expect: () => undefined,
     async *run<K extends keyof H & string>(
       kind: K,
       jobs: Iterable<JobOf<H[K]>> | AsyncIterable<JobOf<H[K]>>,

@@ -3,10 +3,11 @@ import { fromPlainError, PgtsError } from '../util/error.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
 import { limitOutages } from '../util/outage-log.ts'
 import { isBuilt } from '../util/version.ts'
-import type { Completed, Executor, JobHandlers, JobOf, ResultOf, RunOptions } from './executor.ts'
+import type { Completed, Executor, JobHandlers, JobOf, ResultOf, RunOptions, Work } from './executor.ts'
 import { RunFlags } from './protocol.ts'
 import type { JobRetry } from './retry.ts'
 import { Run, type ThreadSource } from './run.ts'
+import { workersFor } from './sized.ts'
 import { WorkerThread, type Services } from './thread.ts'
 
 export interface ThreadOptions {
@@ -43,6 +44,7 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
   readonly #tidyMs: number
   readonly #log: Logger
   #closed = false
+  #closing: Promise<void> | undefined
   #lastRun = 0
 
   constructor(options: ThreadOptions) {
@@ -54,6 +56,10 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
 
   warm(workers: number): void {
     while (!this.#closed && this.#threads.length < Math.min(workers, this.workers)) this.#start().open()
+  }
+
+  expect(work: Work): void {
+    this.warm(workersFor(work, this.workers))
   }
 
   async *run<K extends keyof H & string>(
@@ -81,8 +87,13 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  /** A second call waits for the same end. */
+  [Symbol.asyncDispose](): Promise<void> {
     this.#closed = true
+    return (this.#closing ??= this.#close())
+  }
+
+  async #close(): Promise<void> {
     for (const run of this.#runs)
       this.#abort(run, new PgtsError('term', 'the workers were closed while jobs were left'))
     await Promise.all([...this.#runs].map((run) => run.ended()))

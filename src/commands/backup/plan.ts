@@ -10,7 +10,7 @@ import type { Manifest, ManifestOptions } from '../../format/manifest.ts'
 import { listDataDirectory, type DataDirectoryListing } from '../../postgres/data-directory.ts'
 import { textToBytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
-import type { Executor } from '../../worker/executor.ts'
+import type { Executor, Work } from '../../worker/executor.ts'
 import type { BackupRun } from './begin.ts'
 
 export interface PlannedBackup {
@@ -26,7 +26,7 @@ export async function planBackup(run: BackupRun, executor: Executor<typeof jobHa
   const { ctx, repository, source, type, prior, server, timestampStart } = run
   const { options, stanza, log, clock, signal } = ctx
   const { storage } = repository
-  // The repository is listed and workers start while this thread lists the cluster and waits for the server.
+  // The repository is listed, and workers for a network start, while this thread lists the cluster and waits for the server.
   if (storage.parallel !== undefined) executor.warm(type === 'full' ? executor.workers : 1)
   const nextLabel = newLabel(storage, stanza, type, prior?.label, timestampStart, signal)
   const unfinished = newestUnfinished(storage, stanza, signal)
@@ -34,6 +34,7 @@ export async function planBackup(run: BackupRun, executor: Executor<typeof jobHa
   for (const pending of [nextLabel, unfinished]) pending.catch(() => undefined)
 
   const listing = await listCluster(run)
+  if (storage.parallel === undefined) executor.expect(likelyWork(listing, prior))
   const { timestampListed, timestampCopyStart } = await waitForNextSecond(server, clock, signal)
   const plan = planFiles(run, listing, timestampListed)
   const interrupted = await findResumable({
@@ -78,6 +79,12 @@ function listCluster({ ctx, source, started }: BackupRun): Promise<DataDirectory
     log,
     signal,
   })
+}
+
+/** Files that are new or younger than the prior backup; others are copied as well if they differ. */
+function likelyWork({ files }: DataDirectoryListing, prior: Manifest | undefined): Work {
+  const copied = prior === undefined ? files : files.filter(({ timestamp }) => timestamp >= prior.timestampCopyStart)
+  return { bytes: copied.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0), files: copied.length }
 }
 
 function planFiles(run: BackupRun, listing: DataDirectoryListing, timestampListed: number): Increment {

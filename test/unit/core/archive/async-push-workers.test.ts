@@ -179,6 +179,7 @@ test('ends with an error when files wait and no worker takes one', async () => {
   executor = {
     workers: 2,
     warm: () => undefined,
+    expect: () => undefined,
     async *run() {
       await never
     },
