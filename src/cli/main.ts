@@ -5,10 +5,11 @@ import { versionText } from '../util/version.ts'
 import { exitCodeFor, readLaunch, type Launch } from './launch.ts'
 import { runToEnd } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
-import { processArguments, processDirectory, processEnvironment } from './process-input.ts'
+import { processArguments, processDirectory, processEnvironment, takeBackExtraCertificates } from './process-input.ts'
 
 /** The composition root: signals, arguments, one command, one exit code. dist/cli/main.cjs calls it. */
 export function start(): Promise<void> {
+  takeBackExtraCertificates()
   const launch = readLaunch(processArguments())
   return runToEnd(launch, (signal) => runCommandLine(launch, signal))
 }

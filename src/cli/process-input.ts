@@ -12,6 +12,17 @@ export function processArguments(): string[] {
   return words === undefined ? argv : words.slice(words.length - argv.length)
 }
 
+/**
+ * bin/pgts keeps NODE_EXTRA_CA_CERTS from Node, which parses the file and its own 140 certificates at every start (40 ms of CPU), and
+ * passes it under another name. Processes that this one starts get it back.
+ */
+export function takeBackExtraCertificates(): void {
+  const { pgts_extra_ca_certs: file } = process.env
+  if (file === undefined) return
+  delete process.env['pgts_extra_ca_certs']
+  process.env['NODE_EXTRA_CA_CERTS'] = file
+}
+
 /** The environment that the process was started with, as text of `decodeText`. */
 export function processEnvironment(): NodeJS.ProcessEnv {
   const names = Object.keys(process.env).filter((name) => process.env[name]?.includes(REPLACED))

@@ -7,7 +7,7 @@ import type { StoreAddress } from './address.ts'
 import { trustedCertificates } from './certificates.ts'
 import { Connector, type Lookup } from './connect.ts'
 import { isException } from './proxy-exceptions.ts'
-import { tunnel, type HttpProxy } from './proxy.ts'
+import { proxyContext, tunnel, type HttpProxy } from './proxy.ts'
 
 /** Connection settings of a store as plain data: trusted certificates, timeout, proxy. */
 export interface HttpAccess {
@@ -80,6 +80,7 @@ class PlainAgent extends http.Agent {
 class SecureAgent extends https.Agent {
   readonly #connector: Connector
   readonly #proxy: HttpProxy | undefined
+  #proxyContext: tls.SecureContext | undefined
   readonly #ready = new Map<string, Set<Promise<tls.TLSSocket>>>()
 
   constructor(options: https.AgentOptions, connector: Connector, proxy: HttpProxy | undefined) {
@@ -137,8 +138,15 @@ class SecureAgent extends https.Agent {
     const socket =
       proxy === undefined
         ? await this.#connector.connect(target)
-        : await tunnel(proxy, target.host, target.port, this.#connector)
+        : await tunnel(proxy, target.host, target.port, { connector: this.#connector, secureContext: this.#forProxy() })
     return super.createConnection({ ...options, socket } as https.RequestOptions) as tls.TLSSocket
+  }
+
+  /** Made for the first connection: it parses all certificates. */
+  #forProxy(): tls.SecureContext | undefined {
+    const proxy = this.#proxy
+    if (proxy === undefined || !proxy.url.startsWith('https:')) return undefined
+    return (this.#proxyContext ??= proxyContext(proxy))
   }
 
   #proxyTo(host: string, port: number): URL | undefined {

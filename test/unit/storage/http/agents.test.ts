@@ -1,5 +1,5 @@
 import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { createServer as createHttp, type Server } from 'node:http'
+import { createServer as createHttp, type IncomingMessage, type Server } from 'node:http'
 import { createServer as createHttps } from 'node:https'
 import { connect, type AddressInfo, type Socket } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -15,6 +15,8 @@ let dir: string
 let caFile: string
 let store: Server
 let proxy: Server
+/** The same, reached by TLS. */
+let secureProxy: Server
 let connections: number
 /** What the proxy was asked for, and with what authorization. */
 let asked: { url: string; login: string | undefined }[]
@@ -32,7 +34,8 @@ beforeAll(async () => {
   store = createHttps(tls, (request, response) => response.end(`hello ${request.url ?? ''}`)) as unknown as Server
   store.on('secureConnection', () => connections++)
   proxy = createHttp()
-  proxy.on('connect', (request, client: Socket) => {
+  secureProxy = createHttps(tls) as unknown as Server
+  const pass = (request: IncomingMessage, client: Socket) => {
     asked.push({ url: request.url ?? '', login: request.headers['proxy-authorization'] })
     if (refuses) return void client.end('HTTP/1.1 403 Forbidden\r\n\r\n')
     const server = connect(portOf(store), '127.0.0.1', () => {
@@ -43,13 +46,15 @@ beforeAll(async () => {
       tunnels.add(socket)
       socket.on('error', () => undefined)
     }
-  })
-  await Promise.all([listening(store), listening(proxy)])
+  }
+  for (const server of [proxy, secureProxy]) server.on('connect', pass)
+  await Promise.all([listening(store), listening(proxy), listening(secureProxy)])
 })
 afterAll(() => {
   for (const socket of tunnels) socket.destroy()
   store.close()
   proxy.close()
+  secureProxy.close()
   rmSync(dir, { recursive: true, force: true })
 })
 beforeEach(() => {
@@ -168,6 +173,21 @@ describe('through a proxy', () => {
     const login = `Basic ${Buffer.from('user:p@ss').toString('base64')}`
     expect(asked).toEqual([{ url: `localhost:${portOf(store)}`, login }])
     await expect(ask({ proxy: through() })).rejects.toMatchObject({ code: expect.stringMatching(/CERT|VERIFY/) })
+  })
+
+  test('that is reached by TLS is trusted by the certificates of NODE_EXTRA_CA_CERTS, a store is not', async () => {
+    const secure = { url: `https://localhost:${portOf(secureProxy)}`, exceptions: '' }
+    await expect(ask({ caFile, proxy: secure })).rejects.toMatchObject({ code: expect.stringMatching(/CERT|VERIFY/) })
+    const trusting = { ...secure, extraCaFile: caFile }
+    expect(asked).toEqual([])
+    expect(await ask({ caFile, proxy: trusting })).toEqual(['hello /0'])
+    await expect(ask({ proxy: trusting })).rejects.toMatchObject({ code: expect.stringMatching(/CERT|VERIFY/) })
+    expect(asked).toHaveLength(2)
+    // As Node does: a file that cannot be read adds nothing.
+    const missing = { ...secure, extraCaFile: join(dir, 'missing') }
+    await expect(ask({ caFile, proxy: missing })).rejects.toMatchObject({
+      code: expect.stringMatching(/CERT|VERIFY/) as string,
+    })
   })
 
   test('that refuses is reported with its message, without password', async () => {
