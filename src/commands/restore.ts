@@ -10,7 +10,7 @@ import { prepareTarget } from '../core/restore/prepare.ts'
 import { recoverySettings, type RecoveryPolicy, type RestoreType } from '../core/restore/recovery.ts'
 import { assertRestorable } from '../core/restore/restorable.ts'
 import { selectSet, type RepositoryBackups } from '../core/restore/select-set.ts'
-import { writeSmallFile } from '../core/restore/file-system.ts'
+import { statEntry, writeSmallFile } from '../core/restore/file-system.ts'
 import { writeRecovery } from '../core/restore/write-recovery.ts'
 import { serialiseManifest } from '../format/manifest-serialise.ts'
 import { type Manifest } from '../format/manifest.ts'
@@ -92,6 +92,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
 
   // From here the old cluster cannot start until pg_control, the last file, is restored. The
   // manifest marks an unfinished restore for the next one, with the identity of the cluster.
+  const syncUnchanged = statEntry(`${pgPath}/${MANIFEST_NAME}`) !== undefined
   removeSpool(spoolPaths(options.spoolPath, stanza), log)
   removeControl(pgPath, log)
   writeSmallFile(`${pgPath}/${MANIFEST_NAME}`, serialiseManifest(withoutCipherPass(manifest)), own.mode, own.owner)
@@ -100,7 +101,8 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   }
   cleanAndPrepare(plan, layout, ownership, log, signal)
   const progress = (done: LockProgress) => lock.update(done)
-  const copied = await restoreFiles({ plan, manifest, stanza, ownership, executor, repository, log, signal, progress })
+  const around = { executor, repository, log, signal, progress }
+  const copied = await restoreFiles({ plan, manifest, stanza, ownership, syncUnchanged, ...around })
   // The workers end while the restore is finished.
   markHandled(executor[Symbol.asyncDispose]())
 

@@ -56,8 +56,10 @@ export function openExisting(path: string): { readonly fd: number; readonly stat
 /**
  * Keeps an existing file if `isRight` returns true: truncates it to its size, sets time, mode and owner. Returns false
  * if it must be copied.
+ *
+ * @param sync see RestoreFileJob.syncUnchanged
  */
-export function keepExisting(file: TargetFile, isRight: (fd: number) => boolean): boolean {
+export function keepExisting(file: TargetFile, sync: boolean, isRight: (fd: number) => boolean): boolean {
   const existing = openExisting(file.path)
   if (existing === undefined) return false
   const { fd, stat } = existing
@@ -65,8 +67,11 @@ export function keepExisting(file: TargetFile, isRight: (fd: number) => boolean)
     // Another hard link shares the content: it would be truncated as well.
     if (stat.size < file.sizeBytes || (stat.nlink > 1 && stat.size > file.sizeBytes)) return false
     if (!isRight(fd)) return false
-    if (stat.size > file.sizeBytes) fs.ftruncateSync(fd, file.sizeBytes)
-    finishFile(fd, file)
+    if (stat.size === file.sizeBytes) finishUnchanged(fd, file, stat, sync)
+    else {
+      fs.ftruncateSync(fd, file.sizeBytes)
+      finishFile(fd, file)
+    }
     return true
   } catch (error) {
     throw translate(error, 'file-write', `unable to use the existing '${bytesToText(file.path)}'`)
@@ -101,6 +106,15 @@ export function makeHole(fd: number, file: TargetFile): void {
 /** Sets owner, mode and time as in the backup, and syncs the file. Attributes that are correct already are not set. */
 export function finishFile(fd: number, file: TargetFile): void {
   setAttributes(fd, file)
+  syncFile(fd, file)
+}
+
+/** As `finishFile` for a file whose content was not touched: it is synced if its attributes were changed, or with `sync`. */
+export function finishUnchanged(fd: number, file: TargetFile, stat: fs.Stats, sync: boolean): void {
+  if (setAttributes(fd, file, stat) || sync) syncFile(fd, file)
+}
+
+function syncFile(fd: number, file: TargetFile): void {
   try {
     fs.fsyncSync(fd)
   } catch (error) {
@@ -108,14 +122,19 @@ export function finishFile(fd: number, file: TargetFile): void {
   }
 }
 
-function setAttributes(fd: number, file: TargetFile): void {
+/** @returns true if something was changed */
+function setAttributes(fd: number, file: TargetFile, known?: fs.Stats): boolean {
   try {
-    const stat = fs.fstatSync(fd)
-    if (file.owner !== undefined && (stat.uid !== file.owner.uid || stat.gid !== file.owner.gid)) {
-      fs.fchownSync(fd, file.owner.uid, file.owner.gid)
-    }
-    if ((stat.mode & 0o7777) !== file.mode) fs.fchmodSync(fd, file.mode)
-    if (stat.mtimeMs !== file.timestamp * 1000) fs.futimesSync(fd, file.timestamp, file.timestamp)
+    const stat = known ?? fs.fstatSync(fd)
+    const { owner } = file
+    const otherOwner = owner !== undefined && (stat.uid !== owner.uid || stat.gid !== owner.gid)
+    const otherMode = (stat.mode & 0o7777) !== file.mode
+    const otherTime = stat.mtimeMs !== file.timestamp * 1000
+    if (otherOwner) fs.fchownSync(fd, owner.uid, owner.gid)
+    // A change of the owner can clear bits of the mode.
+    if (otherMode || otherOwner) fs.fchmodSync(fd, file.mode)
+    if (otherTime) fs.futimesSync(fd, file.timestamp, file.timestamp)
+    return otherOwner || otherMode || otherTime
   } catch (error) {
     throw translate(error, 'file-write', `unable to finish '${bytesToText(file.path)}'`)
   }

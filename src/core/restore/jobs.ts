@@ -22,6 +22,7 @@ export function* restoreJobs(
   stanza: string,
   ownership: Ownership,
   repository: Repository,
+  syncUnchanged: boolean,
 ): Generator<RestoreFileJob> {
   const distant = repository.storage.parallel !== undefined
   const job = (batch: readonly RestoreFile[]): RestoreFileJob => ({
@@ -29,6 +30,7 @@ export function* restoreJobs(
     files: batch,
     compressType: manifest.options.compressType,
     bundleRaw: manifest.bundleRaw,
+    syncUnchanged,
     stanza,
     references: manifest.references,
     cipherPass: manifest.cipherPass,

@@ -6,19 +6,20 @@ import { fileRepoName } from '../../format/repo-path.ts'
 import { plannedReads } from '../../storage/planned-reads.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { isPgtsError } from '../../util/error.ts'
+import type { WriteBehind } from '../../util/write-behind.ts'
 import { fetchBlocks } from '../block/fetch.ts'
 import { planReads } from '../block/plan-reads.ts'
 import { blockLength, loadBlockMap } from '../block/read.ts'
 import type { JobEnv } from '../worker-env.ts'
 import { explain, mismatch } from './restore-error.ts'
-import { openExisting, readRange, finishFile, writeFully } from './durable-file.ts'
+import { openExisting, readRange, finishFile, finishUnchanged, writeFully } from './durable-file.ts'
 import { translate } from './file-system.ts'
 import type { RestoredFile, RestoreFileJob } from './restore-job.ts'
 import type { RestoreFile } from './restore-job.ts'
 
 /** Writes all blocks of a file to an open, empty one. A mismatch throws `checksum` [026]. */
 export async function copyBlocks(
-  fd: number,
+  { fd, behind }: { readonly fd: number; readonly behind: WriteBehind },
   file: RestoreFile,
   job: RestoreFileJob,
   env: JobEnv,
@@ -26,7 +27,7 @@ export async function copyBlocks(
 ): Promise<void> {
   try {
     const map = await mapOf(file, job, env, signal)
-    const checksum = await writeBlocks(fd, map, () => true, file, job, env, signal)
+    const checksum = await writeBlocks({ fd, behind }, map, () => true, file, job, env, signal)
     const { size } = fs.fstatSync(fd)
     if (checksum !== file.checksum || size !== file.sizeBytes) {
       throw mismatch(file, env, `${size} bytes with SHA-1 ${checksum}`)
@@ -58,7 +59,8 @@ export async function reviseBlocks(
     const there = hashBlocks(fd, Math.min(stat.size, file.sizeBytes), blockSize, checksumSize, env.buffer)
     if (stat.size > file.sizeBytes) fs.ftruncateSync(fd, file.sizeBytes)
     if (stat.size >= file.sizeBytes && there.checksum === file.checksum) {
-      finishFile(fd, file)
+      if (stat.size > file.sizeBytes) finishFile(fd, file)
+      else finishUnchanged(fd, file, stat, job.syncUnchanged)
       return { outcome: 'matches' }
     }
     const map = await mapOf(file, job, env, signal)
@@ -70,7 +72,7 @@ export async function reviseBlocks(
       revisedBytes += blockLength(map, block, file.sizeBytes)
       return true
     }
-    const checksum = await writeBlocks(fd, map, differs, file, job, env, signal)
+    const checksum = await writeBlocks({ fd }, map, differs, file, job, env, signal)
     // The block checksums agreed, but the content differs: all blocks are fetched again.
     if (checksum !== file.checksum || fs.fstatSync(fd).size !== file.sizeBytes) return undefined
     finishFile(fd, file)
@@ -121,7 +123,7 @@ function mapOf(file: RestoreFile, job: RestoreFileJob, env: JobEnv, signal: Abor
 
 /** @returns SHA-1 of the whole file after the writes */
 async function writeBlocks(
-  fd: number,
+  { fd, behind }: { readonly fd: number; readonly behind?: WriteBehind },
   map: BlockMap,
   isNeeded: (block: number) => boolean,
   file: RestoreFile,
@@ -152,6 +154,7 @@ async function writeBlocks(
       cipherPass,
       write(bytes, position) {
         writeFully(fd, bytes, position, file.path)
+        behind?.wrote(bytes.length)
         if (position !== inOrder) return
         hash.update(bytes)
         inOrder += bytes.length

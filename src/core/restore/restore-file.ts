@@ -45,13 +45,17 @@ const matches = { outcome: 'matches' } as const
  * checked before anything is read, so that the reads can be planned. Block incremental files are checked block by block
  * later.
  */
-function checkExisting({ files }: RestoreFileJob, buffer: Buffer, signal: AbortSignal): Map<RestoreFile, boolean> {
+function checkExisting(
+  { files, syncUnchanged }: RestoreFileJob,
+  buffer: Buffer,
+  signal: AbortSignal,
+): Map<RestoreFile, boolean> {
   const existing = new Map<RestoreFile, boolean>()
   for (const file of files) {
     signal.throwIfAborted()
     if (file.action !== 'check' || file.stored?.blocks !== undefined) continue
     const isRight = (fd: number) => sha1OfStart(fd, file.sizeBytes, buffer) === file.checksum
-    existing.set(file, keepExisting(file, isRight))
+    existing.set(file, keepExisting(file, syncUnchanged, isRight))
   }
   return existing
 }
@@ -78,7 +82,7 @@ async function restoreFile(
 ): Promise<Pick<RestoredFile, 'outcome' | 'revisedBytes'>> {
   const inBlocks = file.stored?.blocks !== undefined
   // A file that cannot be kept (unreadable, or replaced since the plan was made) is copied.
-  if (file.action === 'keep' && keepExisting(file, () => true)) return { outcome: 'kept' }
+  if (file.action === 'keep' && keepExisting(file, job.syncUnchanged, () => true)) return { outcome: 'kept' }
   if (file.action === 'check' && inBlocks) {
     const revised = await reviseBlocks(file, job, env, signal)
     if (revised !== undefined) return revised
@@ -88,7 +92,7 @@ async function restoreFile(
   try {
     // A hole of the full length: it takes no space, and all its pages read as new pages.
     if (file.action === 'zero') makeHole(fd, file)
-    else if (inBlocks) await copyBlocks(fd, file, job, env, signal)
+    else if (inBlocks) await copyBlocks({ fd, behind }, file, job, env, signal)
     else if (file.sizeBytes > 0) await copyContent(fd, behind, file, job, env, signal)
   } catch (error) {
     await behind.abandon()

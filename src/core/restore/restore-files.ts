@@ -16,6 +16,8 @@ export interface RestoreFilesRequest {
   readonly manifest: Manifest
   readonly stanza: string
   readonly ownership: Ownership
+  /** See RestoreFileJob. */
+  readonly syncUnchanged: boolean
   readonly executor: Executor<typeof jobHandlers>
   readonly repository: Repository
   readonly log: Logger
@@ -42,7 +44,8 @@ export async function restoreFiles(request: RestoreFilesRequest): Promise<Restor
   let doneBytes = 0
   let shownTenth = -1
 
-  const jobs = restoreJobs(plan.files, request.manifest, request.stanza, request.ownership, request.repository)
+  const { manifest, stanza, ownership, repository, syncUnchanged } = request
+  const jobs = restoreJobs(plan.files, manifest, stanza, ownership, repository, syncUnchanged)
   for await (const { result, worker } of request.executor.run('restore-file', jobs, { signal, weightOf })) {
     for (const file of result) {
       doneBytes += file.sizeBytes

@@ -38,6 +38,11 @@ export interface RestoreFileJob {
   readonly compressType: CompressType
   /** Bundled files are compressed and encrypted in the raw form. */
   readonly bundleRaw: boolean
+  /**
+   * Sync files whose content is right already: an earlier restore was interrupted, and what it wrote may be in the page cache only.
+   * Without one they are as durable as any file of a cluster that was shut down.
+   */
+  readonly syncUnchanged: boolean
   readonly stanza: string
   /** Labels of the chain, in the order of the indexes in block maps. */
   readonly references: readonly string[]

@@ -93,7 +93,7 @@ export async function restoreFiles(
   // Not a multiple of a block, and smaller than the files.
   const env = workerEnvWith(repository, 50_000)
   const results: RestoredFile[] = []
-  for (const job of restoreJobs(planned, manifest, STANZA, ownership, repository)) {
+  for (const job of restoreJobs(planned, manifest, STANZA, ownership, repository, false)) {
     results.push(...(await restoreBatch({ ...job, files: job.files satisfies readonly RestoreFile[] }, env, signal)))
   }
   return results

@@ -12,7 +12,8 @@ import {
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gzipSync } from 'node:zlib'
-import { afterEach, beforeEach, describe, expect, test } from 'vitest'
+import fs from 'node:fs'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { restoreBatch } from '../../../../src/core/restore/restore-file.ts'
 import { type RestoreFileJob } from '../../../../src/core/restore/restore-job.ts'
 import { type RestoreFile } from '../../../../src/core/restore/restore-job.ts'
@@ -41,7 +42,7 @@ beforeEach(async () => {
 })
 afterEach(() => rmSync(dir, { recursive: true }))
 
-const chain = { repoKey: 1, stanza: 'demo', references: [] }
+const chain = { repoKey: 1, stanza: 'demo', references: [], syncUnchanged: false }
 const file = (more: Partial<RestoreFile> = {}): RestoreFile => ({
   name: 'pg_data/file',
   path,
@@ -235,6 +236,26 @@ test('an error of a directory that cannot be written has its path', async () => 
   const error = await restoreOne({ path: join(dir, 'gone', 'file') }).catch((reason: unknown) => reason)
   expect(isPgtsError(error, 'file-write')).toBe(true)
   expect((error as Error).message).toContain(join(dir, 'gone', 'file'))
+})
+
+describe('a file that is already right is synced', () => {
+  const synced = async (syncUnchanged: boolean, content = CONTENT, time = 1_700_000_000): Promise<number> => {
+    writeFileSync(path, content)
+    chmodSync(path, 0o640)
+    utimesSync(path, time, time)
+    const sync = vi.spyOn(fs, 'fsyncSync')
+    try {
+      expect(await restoreOne({ action: 'check' }, { syncUnchanged })).toBe('matches')
+      expectRestored()
+      return sync.mock.calls.length
+    } finally {
+      sync.mockRestore()
+    }
+  }
+  test('when an earlier restore was interrupted', async () => expect(await synced(true)).toBe(1))
+  test('when its time is corrected', async () => expect(await synced(false, CONTENT, 1_600_000_000)).toBe(1))
+  test('when it is truncated', async () => expect(await synced(false, `${CONTENT}more`)).toBe(1))
+  test('not otherwise', async () => expect(await synced(false)).toBe(0))
 })
 
 test('a file that is already right is not written', async () => {
