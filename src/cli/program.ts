@@ -1,4 +1,4 @@
-import type { CommandLine } from '../config/argv.ts'
+import { parseCommandLine, type CommandLine } from '../config/argv.ts'
 import { resolveOptions, type AnyResolved, type ResolveInput } from '../config/resolve.ts'
 import { loadModule } from '../util/load-module.ts'
 import { programName } from '../util/program-name.ts'
@@ -30,8 +30,20 @@ export async function runProgram(input: ProgramInput, runCommand: CommandRunner)
 
 const ARCHIVING = /^archive-(push|get)(:async)?$/
 
-/** Commands that PostgreSQL waits for are parsed without commander, which takes time to load. */
+/** undefined: help is wanted, or the command line is refused. */
+function runnable(argv: readonly string[]): CommandLine | undefined {
+  try {
+    const line = parseCommandLine(argv)
+    return line.command === 'help' ? undefined : line
+  } catch {
+    return undefined
+  }
+}
+
+/** commander, which takes time to load, is only needed for help and for a command line that is refused. */
 async function parserOf(argv: readonly string[]): Promise<{ parse?: (argv: readonly string[]) => CommandLine }> {
+  const line = runnable(argv)
+  if (line !== undefined) return { parse: () => line }
   if (argv.some((word) => ARCHIVING.test(word))) return {}
   const { parseWithCommander } = await loadModule(() => import('./parse-arguments.ts'))
   return { parse: parseWithCommander }

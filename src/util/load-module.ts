@@ -1,5 +1,4 @@
 import { closeSync, openSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import { isBuilt } from './version.ts'
 import { PgtsError, systemCode } from './error.ts'
 
@@ -29,7 +28,7 @@ export function requireModule<T>(name: string, hints: readonly string[] = []): T
   try {
     // The build gives every module a function that finds the others in program.packed.
     // eslint-disable-next-line @typescript-eslint/no-require-imports
-    return (isBuilt ? require(name) : createRequire(import.meta.url)(name)) as T
+    return (isBuilt ? require(name) : process.getBuiltinModule('node:module').createRequire(import.meta.url)(name)) as T
   } catch (error) {
     throw loadFailure(error, /^[^./][^/]*/.exec(name)?.[0] ?? name, hints)
   }
