@@ -3,22 +3,22 @@ import { gzDecompressor } from './gz-read.ts'
 import type { Codec, Chunks, Stage } from './stage.ts'
 import { ZlibDriver } from './zlib-driver.ts'
 
-/** One gzip member a file; the raw form is one zlib stream. */
+/** One gzip member for each file; the raw form is one zlib stream. */
 export const gz: Codec = {
   compressor: (level, raw) => new GzCompressor(level, raw),
   decompressor: gzDecompressor,
 }
 
-/** Inputs up to here are compressed in one synchronous call; more would hold the thread too long and the memory twice. */
+/** Inputs up to this size are compressed in one synchronous call; larger ones would block the thread and need twice the memory. */
 const SMALL_BYTES = 256 * 1024
 const MEM_LEVEL = 9
 const OUTPUT_BYTES = 256 * 1024
 
-/** Gathers a small input, and turns to zlib's asynchronous stream when the input proves larger. */
+/** Buffers the input up to SMALL_BYTES and compresses it at the end; a larger input goes through zlib's asynchronous stream. */
 class GzCompressor implements Stage {
   readonly #level: number
   readonly #raw: boolean
-  #small = gatherers.pop() ?? Buffer.allocUnsafeSlow(SMALL_BYTES)
+  #small = spareBuffers.pop() ?? Buffer.allocUnsafeSlow(SMALL_BYTES)
   #smallBytes = 0
   #stream: ZlibDriver<Gzip | Deflate> | undefined
   #open = true
@@ -49,7 +49,7 @@ class GzCompressor implements Stage {
   finish(): Chunks {
     if (this.#stream !== undefined) return this.#stream.end()
     const input = this.#small.subarray(0, this.#smallBytes)
-    // zlib's own output buffer would be 16 KiB, and grown by copying.
+    // The default output buffer of zlib is 16 KiB and grows by copying.
     const options = { level: this.#level, memLevel: MEM_LEVEL, chunkSize: Math.max(1024, input.length + 1024) }
     return [this.#raw ? deflateSync(input, options) : gzipSync(input, options)]
   }
@@ -58,7 +58,7 @@ class GzCompressor implements Stage {
     if (!this.#open) return
     this.#open = false
     this.#stream?.close()
-    if (gatherers.length < 2) gatherers.push(this.#small)
+    if (spareBuffers.length < 2) spareBuffers.push(this.#small)
   }
 
   async *#pushBoth(stream: ZlibDriver<Gzip | Deflate>, chunk: Uint8Array): AsyncIterable<Uint8Array> {
@@ -67,4 +67,5 @@ class GzCompressor implements Stage {
   }
 }
 
-const gatherers: Buffer[] = []
+/** Buffers of closed compressors, for the next ones. */
+const spareBuffers: Buffer[] = []

@@ -286,7 +286,7 @@ describe('the command verify', () => {
     const before = memory()
     expect(Object.keys(before.parts).some((key) => key.startsWith('archive/15-1/'))).toBe(true)
     const again = await site.pgtsOk('--output=text', '--verbose', '--since=1d', 'verify')
-    expect(again.stdout).toContain(`not read again, because proven lately: ${Object.keys(before.parts).length} parts`)
+    expect(again.stdout).toContain(`verified recently, not read again: ${Object.keys(before.parts).length} parts`)
     expect(again.stdout).toContain('read: 0B')
     expect(memory()).toEqual(before)
     // Parts of existing files only.

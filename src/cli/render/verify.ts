@@ -36,8 +36,8 @@ function asText(report: VerifyReport, verbose: boolean, several: boolean): strin
   for (const { level, message } of problems) lines.push(`  ${level}: ${message}`)
   for (const archive of archives) lines.push(...archiveLines(archive, verbose))
   for (const backup of backups) lines.push(...backupLines(backup, verbose))
-  if (skipped.recent > 0) lines.push(`  not read again, because proven lately: ${skipped.recent} parts`)
-  if (skipped.late > 0) lines.push(`  not read for want of time: ${skipped.late} parts`)
+  if (skipped.recent > 0) lines.push(`  verified recently, not read again: ${skipped.recent} parts`)
+  if (skipped.late > 0) lines.push(`  not read because of --max-time: ${skipped.late} parts`)
   if (verbose) lines.push(`  read: ${formatSize(report.readBytes)}`)
   return `${lines.join('\n')}\n`
 }
@@ -63,7 +63,7 @@ function backupLines(backup: BackupResult, verbose: boolean): string[] {
     ...fileLines(faulty),
     ...reasons.map((reason) => `    ${reason}`),
   ]
-  if (stopsBefore !== undefined) lines.push(`    recovery from it ends before the damaged WAL segment ${stopsBefore}`)
+  if (stopsBefore !== undefined) lines.push(`    recovery from it ends before the corrupt WAL segment ${stopsBefore}`)
   else if (verbose && recoverableTo !== undefined) lines.push(`    can be recovered up to WAL segment ${recoverableTo}`)
   if (verbose && unproven > 0) lines.push(`    without a checksum, only the size was compared: ${unproven}`)
   if (verbose) lines.push(...orphans.map((name) => `    not in its manifest: ${bytesToText(name)}`))

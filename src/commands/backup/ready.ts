@@ -4,7 +4,11 @@ import type { ServerConnection } from '../../postgres/client.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { CommandContext } from '../context.ts'
 
-/** Check that the server is the primary of this cluster and archives to this stanza; else [058], [067], [068], [087]. */
+/**
+ * Check that the server is the primary of this cluster and archives to this stanza.
+ *
+ * @throws PgtsError db-connect (a standby), db-mismatch, archive-disabled, archive-command-invalid, feature-not-supported
+ */
 export function assertReady(
   ctx: CommandContext<'backup'>,
   server: ServerConnection,
@@ -28,7 +32,7 @@ export function assertReady(
   checkServer(
     facts,
     { version: control.version, pgPath },
-    { archive: options.archiveCheck && ctx, archiveMode: options.archiveModeCheck },
+    { archive: options.archiveCheck ? ctx : false, archiveMode: options.archiveModeCheck },
   )
   if (!options.startFast && options.dbTimeout <= facts.checkpointTimeoutMs) {
     log.warn(

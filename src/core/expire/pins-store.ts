@@ -6,7 +6,7 @@ import { isPgtsError, PgtsError } from '../../util/error.ts'
 import type { Repository } from '../repository.ts'
 import type { Pin } from './pins.ts'
 
-/** In pgts's own folder, which no command of pgbackrest reads. */
+/** The file of pinned backups, in pgts's own folder, which pgbackrest does not read. */
 export function pinsName(stanza: string): string {
   return `${ownPath(stanza)}/pins.json`
 }
@@ -28,7 +28,7 @@ export async function loadPins(repository: Repository, stanza: string, signal?: 
     if (isPgtsError(error, 'file-missing')) return []
     throw error
   }
-  const pins = parsePins(openedWith(repository, stored, name))
+  const pins = parsePins(decryptPins(repository, stored, name))
   if (pins === undefined) {
     throw new PgtsError('format', `${repository.storage.display}/${name} is not a valid file of pins`, {
       hints: [
@@ -50,7 +50,7 @@ export async function savePins(repository: Repository, stanza: string, pins: rea
   )
 }
 
-function openedWith({ cipher, key, storage }: Repository, stored: Buffer, name: string): string {
+function decryptPins({ cipher, key, storage }: Repository, stored: Buffer, name: string): string {
   if (cipher === undefined) {
     if (!isEncrypted(stored)) return stored.toString()
     throw new PgtsError(

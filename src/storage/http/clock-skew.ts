@@ -1,5 +1,6 @@
 /**
- * Stores refuse signed requests whose time differs by 15 minutes; an answer cached by a proxy may be some minutes old.
+ * Stores refuse signed requests whose time differs by 15 minutes. This limit is smaller, because the time of the store may be
+ * wrong by some minutes: a proxy can have cached the response.
  */
 const MOST_SKEW_MS = 5 * 60_000
 
