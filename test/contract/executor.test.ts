@@ -85,7 +85,7 @@ async function collect<T>(results: AsyncIterable<T>): Promise<T[]> {
   return all
 }
 
-/** Waits for what another thread does; fails the test when it does not happen. */
+/** Waits for an effect of another thread; fails the test when it does not occur. */
 async function until(condition: () => boolean): Promise<void> {
   const deadline = Date.now() + 5_000
   while (!condition()) {
@@ -94,7 +94,7 @@ async function until(condition: () => boolean): Promise<void> {
   }
 }
 
-/** Jobs that an executor with so many workers has in hand at most. */
+/** Maximum number of jobs in flight of an executor with this number of workers. */
 const inHand = (name: string, workers: number) => (name.endsWith('lanes') ? workers * LANES : workers)
 
 describe.each(makers)('executor: %s', (name, workers, make) => {
@@ -143,21 +143,18 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
     { code: 'service', times: 1, retries: 2, intervalMs: 60_000, attempts: 2 },
     { code: 'file-missing', times: 2, retries: 2, intervalMs: 1, attempts: 3 },
     { code: 'checksum', times: 1, retries: 2, intervalMs: 60_000, attempts: 2 },
-  ] as const)(
-    'a job that fails $times times with $code is run again, warned of once, and gives one result',
-    async (row) => {
-      const { setup, begun } = bench()
-      const warnings: string[] = []
-      const warn = (first: LogFields | string, message?: string) =>
-        void warnings.push(typeof first === 'string' ? first : (message ?? ''))
-      const log: Logger = { ...silentLogger, warn, enabled: (level) => level === 'warn' }
-      await using executor = make(setup, log, row)
-      const results = await collect(executor.run('flaky', [row], { signal: never() }))
-      expect(results.map(({ result }) => result)).toEqual([row.times])
-      expect(begun()).toBe(row.attempts)
-      expect(warnings).toEqual([`flaky job failed, retry 1 of ${row.retries} after 0 ms: failure 1`])
-    },
-  )
+  ] as const)('a job that fails $times times with $code is retried, with one warning and one result', async (row) => {
+    const { setup, begun } = bench()
+    const warnings: string[] = []
+    const warn = (first: LogFields | string, message?: string) =>
+      void warnings.push(typeof first === 'string' ? first : (message ?? ''))
+    const log: Logger = { ...silentLogger, warn, enabled: (level) => level === 'warn' }
+    await using executor = make(setup, log, row)
+    const results = await collect(executor.run('flaky', [row], { signal: never() }))
+    expect(results.map(({ result }) => result)).toEqual([row.times])
+    expect(begun()).toBe(row.attempts)
+    expect(warnings).toEqual([`flaky job failed, retry 1 of ${row.retries} after 0 ms: failure 1`])
+  })
 
   test.each([
     { code: 'service', retries: 2, attempts: 3 },
@@ -495,7 +492,7 @@ test('abandons a worker that hangs in a system call and starts another', { timeo
     for await (const { result } of executor.run('multiply', [2], { signal })) results.push(result)
     expect(results).toEqual([6])
   } finally {
-    // Let the thread go, or it keeps this process.
+    // End the thread, because it keeps this process running.
     closeSync(openSync(pipe, constants.O_RDWR | constants.O_NONBLOCK))
   }
 })

@@ -12,8 +12,8 @@ import { GcsTokens } from '../support/stores/gcs-token.ts'
 import { makeTestDir } from '../support/processes/test-user.ts'
 import { makeCertificates } from '../support/stores/tls.ts'
 
-// The server that stands for Google's is itself held to what Google's own client expects, and to the rules that this
-// client never meets because it keeps them.
+// The replacement of Google's server is tested with Google's own client, and with the rules that this
+// client never breaks.
 
 let server: GcsServer
 let bucket: Bucket
@@ -36,7 +36,7 @@ beforeEach(() => {
     apiEndpoint: `http://127.0.0.1:${server.httpPort}`,
     projectId: 'test',
     useAuthWithCustomEndpoint: true,
-    // Else it sends no token with resumable uploads: our address has to look like a part of Google's domain.
+    // Otherwise it sends no token with resumable uploads: the address must look like a part of Google's domain.
     universeDomain: '0.0.1',
     retryOptions: { autoRetry: false },
     authClient,
@@ -147,7 +147,7 @@ interface Told {
   readonly body: string
 }
 
-/** One request as it is, over TLS. */
+/** One request over TLS, without a client library. */
 async function ask(
   method: string,
   path: string,
@@ -162,7 +162,7 @@ async function ask(
   return { status: answer.statusCode, headers: answer.headers, body: Buffer.concat(chunks).toString() }
 }
 
-describe('the stand-in for Google Cloud Storage', () => {
+describe('the replacement of Google Cloud Storage', () => {
   const token = () => ({ authorization: `Bearer ${server.tokens.issue().access_token}` })
 
   test('refuses every request without a valid token', async () => {
@@ -180,13 +180,13 @@ describe('the stand-in for Google Cloud Storage', () => {
     const scopes = ['https://www.googleapis.com/auth/devstorage.read_write']
     const grant = async (email: string, privateKey: string) => {
       const client = new JWT({ email, key: privateKey, scopes })
-      // Google's library signs; its request for the token goes to our server instead of Google's.
+      // Google's library signs; its token request is sent to the test server instead of Google's.
       client.transporter = {
         request: async (options: { data: URLSearchParams }) => {
           const headers = { 'content-type': 'application/x-www-form-urlencoded' }
-          const told = await ask('POST', '/token', headers, String(new URLSearchParams(options.data)))
-          if (told.status !== 200) throw new Error(told.body)
-          return { data: JSON.parse(told.body) as unknown }
+          const answer = await ask('POST', '/token', headers, String(new URLSearchParams(options.data)))
+          if (answer.status !== 200) throw new Error(answer.body)
+          return { data: JSON.parse(answer.body) as unknown }
         },
       } as never
       return (await client.authorize()).access_token
@@ -213,7 +213,7 @@ describe('the stand-in for Google Cloud Storage', () => {
     expect((await put(`0-${piece - 1}/*`, 0, piece)).headers['range']).toBe(`bytes=0-${piece - 1}`)
     expect((await put(`${2 * piece}-${2 * piece + 9}/${2 * piece + 10}`, 0, 10)).status, 'a gap').toBe(503)
     expect(await put('*/*')).toMatchObject({ status: 308, headers: { range: `bytes=0-${piece - 1}` } })
-    // What came already is skipped.
+    // Bytes that were received before are skipped.
     expect((await put(`0-${2 * piece - 1}/*`, 0, 2 * piece)).headers['range']).toBe(`bytes=0-${2 * piece - 1}`)
     expect(there.live()).toEqual([])
     expect(server.openUploads(bucket.name)).toEqual(['a/b'])
@@ -254,9 +254,9 @@ describe('the stand-in for Google Cloud Storage', () => {
       ].join('\r\n')
     const batch = (body: string, type = 'multipart/mixed; boundary=mark') =>
       ask('POST', '/batch/storage/v1', { ...token(), 'content-type': type }, body)
-    const told = await batch(`${call(1, 'a b')}${call(2, 'absent')}${call(3, 'c')}--mark--`)
-    expect(told.status).toBe(200)
-    const answers = [...told.body.matchAll(/Content-ID: (\S+)\r\n\r\nHTTP\/1\.1 (\d+)/g)].map((m) => m.slice(1))
+    const answer = await batch(`${call(1, 'a b')}${call(2, 'absent')}${call(3, 'c')}--mark--`)
+    expect(answer.status).toBe(200)
+    const answers = [...answer.body.matchAll(/Content-ID: (\S+)\r\n\r\nHTTP\/1\.1 (\d+)/g)].map((m) => m.slice(1))
     expect(answers).toEqual([
       ['<response-1>', '204'],
       ['<response-2>', '404'],

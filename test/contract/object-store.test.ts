@@ -37,7 +37,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
 
   test('lists thousands of objects by pages and removes them in batches', async () => {
     const storage = storageAt('/many')
-    // Azure gives five thousand names a page, and takes too long to make so many.
+    // Azure has pages of five thousand names, and writing that many takes too long.
     const count = store.name === 'azure' ? 303 : 1203
     const names = Array.from({ length: count }, (_, i) => `tree/${i % 5}/${String(i).padStart(5, '0')}`)
     let next = 0
@@ -93,7 +93,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
   test('aborts uploads that a crash left', async () => {
     const upload = await client.upload('crashed/data', { kind: 'data' })
     await upload.part(1, randomBytes(5 * MIB))
-    // Azure and Google forget uploads after a week by themselves; S3 needs an abort.
+    // Azure and GCS drop uploads after a week by themselves; S3 needs an abort.
     expect(client.abortAbandoned === undefined).toBe(store.name !== 's3')
     if (client.abortAbandoned === undefined) return
     expect(await bucket.openUploads()).toEqual(['crashed/data'])
@@ -133,7 +133,7 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
   })
 
   test.each(['last-chunk', 'end', 'early'] as const)(
-    'answers without a length are read whole (they go on until: %s)',
+    'answers without a length are read completely (their end: %s)',
     async (until) => {
       const content = randomBytes(3 * MIB + 3)
       await client.put('no-length/data', content, { kind: 'data' })
@@ -144,13 +144,13 @@ describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))('
       const storage = objectStorage(retrying(through, { policy, log: silentLogger, clock: systemClock }), {
         path: '/no-length',
       })
-      // Of the object; in Google's store that is its properties, too.
+      // Requests of the object; in GCS those of its properties, too.
       const only = ({ method, path }: { method: string; path: string }) =>
         method !== 'PUT' && /no-length(\/|%2F)data(\?|$)/.test(path)
       let struck = 0
       const set = () => {
         struck += way.front.counters.struck
-        // The answer and what is asked then; the rest of a body that was cut comes whole.
+        // The answer and the next requests; the rest of a truncated body is sent completely.
         way.front.set({ only, how: { kind: 'no-length', until }, times: 2 })
       }
       set()

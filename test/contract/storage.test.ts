@@ -53,7 +53,7 @@ async function names(files: AsyncIterable<StoredFile>): Promise<string[]> {
   return all.sort()
 }
 
-/** Small files, several at once. */
+/** Write small files, several at the same time. */
 async function putAll(storage: StorageDriver, count: number, nameOf: (i: number) => string): Promise<void> {
   let next = 0
   const some = async () => {
@@ -66,9 +66,9 @@ interface Tested {
   readonly title: string
   readonly open: () => StorageDriver | Promise<StorageDriver>
   readonly leftOut?: boolean
-  /** Names are text, as in object stores: what is not UTF-8 is refused. */
+  /** Names are text, as in object stores: names that are not UTF-8 are refused. */
   readonly textNames?: boolean
-  /** What else a name must not contain. */
+  /** Further characters that a name must not contain. */
   readonly forbidden?: RegExp
 }
 
@@ -79,7 +79,7 @@ function objectsOf(client: ObjectClient): StorageDriver {
   return objectStorage(retrying(client, { policy, log: silentLogger, clock: systemClock }), { path })
 }
 
-/** One that another thread has open, and the same again for what is asked of an own one. */
+/** A storage that another thread has open, with an own one for some operations. */
 function otherThreads(open: (id: string) => StorageDriver): StorageDriver {
   const id = `repo-${++roots}`
   return overPort(open(id), async () => open(id)).storage
@@ -97,7 +97,7 @@ const FORBIDDEN = { s3: /^$/, azure: /[\0-\x1f\\]/, gcs: /[\r\n]/ }
 const drivers: Tested[] = [
   { title: 'memory', open: () => memoryStorage() },
   { title: 'posix', open: () => posixStorage(newRoot()) },
-  // Small pages and parts, so that both come in several.
+  // Small pages and parts, so that there are several.
   { title: 'objects', open: () => objectsOf(memoryObjects({ pageSize: 7, limits: { removeBatch: 5 } })) },
   { title: 'memory of another thread', open: () => otherThreads((id) => memoryStorage(id)) },
   { title: 'posix of another thread', open: () => otherThreads((id) => posixStorage(join(scratch, id))) },
@@ -469,14 +469,14 @@ describe.each(drivers)('storage: $title', ({ open, leftOut = false, textNames = 
 })
 
 describe('a storage from its description', () => {
-  test('memory gives the same bytes for the same id', async () => {
+  test('memory returns the same bytes for the same id', async () => {
     const storage = memoryStorage()
     await putFile(storage, 'a', bytes('x'))
     await using again = await openStorage(storage.description)
     expect(text(await getFile(again, 'a'))).toBe('x')
   })
 
-  test('posix gives the same bytes for the same path', async () => {
+  test('posix returns the same bytes for the same path', async () => {
     const path = newRoot()
     await putFile(posixStorage(path), 'a', bytes('x'))
     await using again = await openStorage({ kind: 'posix', path })
@@ -647,7 +647,7 @@ describe('posix', () => {
 
   const canMount = process.getuid?.() === 0 && mounts()
   test.skipIf(!canMount)(
-    `a full disk: code, words and hint, and nothing under the final name${canMount ? '' : ' (left out: cannot mount a tmpfs here)'}`,
+    `a full disk is an error with code and hint, and leaves no file under the final name${canMount ? '' : ' (left out: cannot mount a tmpfs here)'}`,
     async () => {
       const root = newRoot()
       mkdirSync(root)

@@ -18,7 +18,7 @@ const CODECS = ['none', 'gz', 'lz4', 'zst'] as const
 describe.runIf(installed)(`an archive shared with ${version}`, () => {
   describe.each(DIRECTIONS)('%s pushes, %s gets', (pusher, getter) => {
     let site: Site
-    /** Finished segments that nobody has archived: the server's own archiving fails. */
+    /** Finished segments that are not archived: archiving of the server fails. */
     let segments: string[]
     const wal = (name: string) => join(site.cluster.dataDir, 'pg_wal', name)
     const run = (program: Program, ...args: string[]): Promise<RunResult> =>
@@ -42,14 +42,14 @@ describe.runIf(installed)(`an archive shared with ${version}`, () => {
     })
     afterAll(async () => site[Symbol.asyncDispose]())
 
-    test.each(CODECS)('%s', async (type) => {
+    test.each(CODECS)('a segment with compress-type %s', async (type) => {
       const name = segments[CODECS.indexOf(type)]!
       expect(await push(pusher, name, type)).toMatchObject({ code: 0, stdout: '' })
       const target = join(site.dir, `got-${type}`)
       expect(await run(getter, 'archive-get', name, target)).toMatchObject({ code: 0 })
       expect(readFileSync(target).equals(readFileSync(wal(name)))).toBe(true)
 
-      // The other program takes the segment for archived, and refuses another one under its name.
+      // The other program treats the segment as archived, and refuses another one with its name.
       const again = await push(getter, name)
       expect(again).toMatchObject({ code: 0 })
       expect(again.stdout + again.stderr).toContain('same checksum')
@@ -61,7 +61,7 @@ describe.runIf(installed)(`an archive shared with ${version}`, () => {
       writeFileSync(wal(name), original)
     })
 
-    test('history, backup history and partial files', async () => {
+    test('timeline history, backup history and partial files', async () => {
       const partial = `${segments[4]}.partial`
       writeFileSync(wal('00000002.history'), '1\t0/5000000\tno recovery target specified\n')
       writeFileSync(wal(`${segments[4]}.00000028.backup`), 'START WAL LOCATION: 0/28\n')
@@ -75,7 +75,7 @@ describe.runIf(installed)(`an archive shared with ${version}`, () => {
         expect(readFileSync(target).equals(readFileSync(wal(name)))).toBe(true)
       }
       expect(await run(getter, 'archive-get', segments[4]!, join(site.dir, 'x'))).toMatchObject({ code: 1 })
-      // What either program archived is not replaced by pgts. pgbackrest replaces history files.
+      // pgts replaces no archived file; pgbackrest replaces history files.
       for (const name of ['00000002.history', `${segments[4]}.00000028.backup`, partial]) {
         const content = readFileSync(wal(name))
         const other = Buffer.from(content)
@@ -89,13 +89,13 @@ describe.runIf(installed)(`an archive shared with ${version}`, () => {
       }
     })
 
-    test('what is not there', async () => {
+    test('a missing segment is reported with exit code 1', async () => {
       expect(await run(getter, 'archive-get', '0000000900000000000000FF', join(site.dir, 'x'))).toMatchObject({
         code: 1,
       })
     })
 
-    test('the stanza is valid for the other program too, a lost copy is made again', async () => {
+    test('the stanza is valid for the other program, and a missing copy is written again', async () => {
       rmSync(join(site.repo, 'archive/main/archive.info.copy'))
       expect(await run(getter, 'stanza-create')).toMatchObject({ code: 0 })
       expect(readFileSync(join(site.repo, 'archive/main/archive.info.copy'))).toEqual(

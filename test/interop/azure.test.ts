@@ -16,7 +16,7 @@ async function labels(site: Site, who: 'pgts' | 'pgbackrest'): Promise<string[]>
 }
 
 test.skipIf(!present)(
-  `pgbackrest in Azure${present ? '' : ' (left out: pgbackrest is not installed)'}: each continues and restores what the other has written`,
+  `pgbackrest in Azure${present ? '' : ' (left out: pgbackrest is not installed)'}: each program continues and restores the backups of the other`,
   async () => {
     const bucket = await azure.bucket()
     const [writer, reader] = ['pgts', 'pgbackrest'] as const

@@ -12,8 +12,8 @@ import { recordingLog } from '../support/builders/wal.ts'
 import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 /**
- * One repository with a full and an incr, one segment behind. Copies of it are brought into bad states, and every command
- * looks at each: what it says, what it leaves, and whether pgbackrest works with that.
+ * One repository with a full and an incr; one segment is not archived yet. Copies of it are damaged, and every command
+ * runs on each: its message, the resulting repository, and whether pgbackrest works with that.
  */
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
 let site: Site
@@ -29,7 +29,7 @@ beforeAll(async () => {
   await site.cluster.query('create table t as select 1')
   await site.pgtsOk('--type=incr', 'backup')
   ;[full, incr] = labelsIn(site.repo) as [string, string]
-  // From here on nothing reaches the repository by itself; one segment is kept to be pushed.
+  // From here on the server archives nothing; one segment remains to be pushed.
   await site.cluster.query("alter system set archive_command = '/bin/true pgbackrest'")
   await site.cluster.query('select pg_reload_conf()')
   await site.cluster.query('create table u as select 1')
@@ -47,7 +47,7 @@ function labelsIn(repo: string): string[] {
   return names.filter((name) => /^\d{8}-\d{6}F/.test(name)).sort()
 }
 
-/** Those that only look come first and share a copy. */
+/** Commands that only read are first and share a copy. */
 const LOOKING = {
   info: () => ['--output=json', 'info'],
   check: () => ['--no-archive-check', 'check'],
@@ -76,7 +76,7 @@ function firstSegment(): string {
 
 interface Answer {
   readonly code: number
-  /** Everything it said. */
+  /** Its complete output. */
   readonly words: string
 }
 
@@ -98,13 +98,13 @@ const FINE: Expected = [0]
 interface State {
   readonly name: string
   readonly make: (repo: string) => void
-  /** What info shows: the status code, and the labels. */
+  /** Status code and labels of info. */
   readonly shows?: readonly [number, readonly ('full' | 'incr')[]]
-  /** Those that are not named are FINE. */
+  /** Commands that are not named are FINE. */
   readonly says: Partial<Record<Command, Expected>>
-  /** Commands after which the repository is whole for both programs; pgbackrest makes a backup after the first. */
-  readonly mendedBy: readonly Command[]
-  /** Labels that are left after mending. */
+  /** Commands after which the repository is valid for both programs; pgbackrest makes a backup after the first. */
+  readonly repairedBy: readonly Command[]
+  /** Labels that are left after the repair. */
   readonly left?: readonly ('full' | 'incr')[]
 }
 
@@ -141,7 +141,7 @@ const readsArchiveInfo = {
   'stanza-upgrade': copiedArchive,
 }
 
-/** backup.info without its last backup, as a run that was killed between the two files leaves one of them. */
+/** backup.info without its last backup, as after a kill between the writes of the file and its copy. */
 function older(bytes: Buffer): Uint8Array {
   const info = parseBackupInfo(bytes)
   return serialiseBackupInfo({ ...info, backups: info.backups.slice(0, 1) }, info.backrestVersion)
@@ -167,46 +167,46 @@ function ofAnotherCluster(repo: string): void {
 
 const STATES: readonly State[] = [
   {
-    name: 'backup.info is missing, its copy is there',
+    name: 'backup.info is missing, its copy exists',
     make: (repo) => gone(backupInfo(repo)),
     says: {
       ...readsBackupInfo,
       verify: [104, /backup\/main\/backup\.info does not exist/],
       'stanza-create': writtenAgain('backup.info'),
     },
-    mendedBy: ['expire', 'backup', 'stanza-create', 'stanza-upgrade'],
+    repairedBy: ['expire', 'backup', 'stanza-create', 'stanza-upgrade'],
   },
   {
-    name: 'backup.info is cut short',
+    name: 'backup.info is truncated',
     make: (repo) => truncateSync(backupInfo(repo), 100),
     says: {
       ...readsBackupInfo,
       verify: [104, /backup\.info cannot be used/],
       'stanza-create': writtenAgain('backup.info'),
     },
-    mendedBy: ['backup', 'expire', 'stanza-create', 'stanza-upgrade'],
+    repairedBy: ['backup', 'expire', 'stanza-create', 'stanza-upgrade'],
   },
   {
     name: 'the copy of backup.info is older',
     make: (repo) => rewrite([`${backupInfo(repo)}.copy`], older),
     says: { verify: [104, /copy differs from/], 'stanza-create': writtenAgain('backup.info') },
-    mendedBy: ['stanza-create', 'expire', 'backup', 'stanza-upgrade'],
+    repairedBy: ['stanza-create', 'expire', 'backup', 'stanza-upgrade'],
   },
   {
     name: 'the copy of archive.info is missing',
     make: (repo) => gone(`${archiveInfo(repo)}.copy`),
     says: { verify: [104, /archive\.info\.copy does not exist/], 'stanza-create': writtenAgain('archive.info.copy') },
-    mendedBy: ['backup', 'stanza-create', 'stanza-upgrade'],
+    repairedBy: ['backup', 'stanza-create', 'stanza-upgrade'],
   },
   {
-    name: 'archive.info is cut short',
+    name: 'archive.info is truncated',
     make: (repo) => truncateSync(archiveInfo(repo), 60),
     says: {
       ...readsArchiveInfo,
       verify: [104, /archive\.info cannot be used/],
       'stanza-create': writtenAgain('archive.info'),
     },
-    mendedBy: ['stanza-create', 'backup', 'stanza-upgrade'],
+    repairedBy: ['stanza-create', 'backup', 'stanza-upgrade'],
   },
   {
     name: 'archive.info is missing',
@@ -222,7 +222,7 @@ const STATES: readonly State[] = [
       'stanza-create': [55, /backup\.info exists but archive\.info is missing/],
       'stanza-upgrade': [55, lost],
     },
-    mendedBy: [],
+    repairedBy: [],
   },
   {
     name: 'backup.info is missing',
@@ -237,10 +237,10 @@ const STATES: readonly State[] = [
       'stanza-create': [55, /archive\.info exists but backup\.info is missing/],
       'stanza-upgrade': [55, lost],
     },
-    mendedBy: [],
+    repairedBy: [],
   },
   {
-    name: 'both are lost, backups and WAL are there',
+    name: 'both are missing, backups and WAL exist',
     make: (repo) => gone(...bothOf(backupInfo(repo)), ...bothOf(archiveInfo(repo))),
     shows: [3, []],
     says: {
@@ -254,10 +254,10 @@ const STATES: readonly State[] = [
       'stanza-create': [40, /not empty, but without info files[^]*do not remove the other files/],
       'stanza-upgrade': [55, lost],
     },
-    mendedBy: [],
+    repairedBy: [],
   },
   {
-    name: 'a backup is listed whose manifest is gone',
+    name: 'a backup is listed whose manifest is missing',
     make: (repo) => gone(...bothOf(manifest(repo))),
     says: {
       verify: [104, /manifest missing/],
@@ -265,11 +265,11 @@ const STATES: readonly State[] = [
       expire: [0, /is removed from backup\.info: its manifest does not exist/],
       backup: [0, /is removed from backup\.info: its manifest does not exist/],
     },
-    mendedBy: ['expire', 'backup'],
+    repairedBy: ['expire', 'backup'],
     left: ['full'],
   },
   {
-    name: 'a backup is listed of whose manifest only the copy is left',
+    name: 'a backup is listed of whose manifest only the copy exists',
     make: (repo) => gone(manifest(repo)),
     says: {
       verify: [104, /backup\.manifest does not exist/],
@@ -277,20 +277,20 @@ const STATES: readonly State[] = [
       expire: [0, /is missing and is written again from its copy/],
       backup: [0, /is missing and is written again from its copy/],
     },
-    mendedBy: ['expire', 'backup'],
+    repairedBy: ['expire', 'backup'],
   },
   {
-    name: 'a manifest is damaged, its copy is whole',
+    name: 'a manifest is damaged, its copy is intact',
     make: (repo) => truncateSync(manifest(repo), 1000),
     says: {
       verify: [104, /backup\.manifest cannot be used/],
       restore: [0, copied('backup.manifest')],
       backup: [0, copied('backup.manifest')],
     },
-    mendedBy: [],
+    repairedBy: [],
   },
   {
-    name: 'a backup is not listed whose manifest is there',
+    name: 'a backup is not listed whose manifest exists',
     make: (repo) => rewrite(bothOf(backupInfo(repo)), older),
     shows: [0, ['full']],
     says: {
@@ -298,7 +298,7 @@ const STATES: readonly State[] = [
       expire: [0, /was found in the repository and is added/],
       backup: [0, /was found in the repository and is added/],
     },
-    mendedBy: ['expire', 'backup'],
+    repairedBy: ['expire', 'backup'],
   },
   {
     name: 'the stanza is of another cluster',
@@ -311,14 +311,14 @@ const STATES: readonly State[] = [
       backup: [51, foreign],
       'stanza-create': [28, /belongs to another cluster[^]*run stanza-upgrade/],
     },
-    mendedBy: [],
+    repairedBy: [],
   },
 ]
 
-const MENDED = STATES.flatMap(({ mendedBy }) => mendedBy).length
+const MENDED = STATES.flatMap(({ repairedBy }) => repairedBy).length
 const cell = countCells('bad states', MENDED)
 
-describe.each(STATES)('$name', ({ make, shows = [0, ['full', 'incr']], says, mendedBy, left = ['full', 'incr'] }) => {
+describe.each(STATES)('$name', ({ make, shows = [0, ['full', 'incr']], says, repairedBy, left = ['full', 'incr'] }) => {
   function aCopy(): string {
     const repo = join(makeTestDir('state'), 'repo')
     cpSync(site.repo, repo, { recursive: true, verbatimSymlinks: true })
@@ -327,7 +327,7 @@ describe.each(STATES)('$name', ({ make, shows = [0, ['full', 'incr']], says, men
   }
   const named = (which: readonly ('full' | 'incr')[]) => which.map((one) => ({ full, incr })[one])
 
-  test('every command says what is wrong and what to do, and what it mends is whole for both programs', async () => {
+  test('every command reports the fault and the next step, and a repaired repository is valid for both programs', async () => {
     const shared = aCopy()
     for (const command of Object.keys(COMMANDS) as Command[]) {
       const repo = command in LOOKING ? shared : aCopy()
@@ -339,7 +339,7 @@ describe.each(STATES)('$name', ({ make, shows = [0, ['full', 'incr']], says, men
         const [{ status, backup }] = JSON.parse(answer.words) as [InfoOfStanza]
         expect([status.code, backup.map(({ label }) => label)]).toEqual([shows[0], named(shows[1])])
       }
-      if (mendedBy.includes(command)) await expectWhole(command, repo)
+      if (repairedBy.includes(command)) await expectRepaired(command, repo)
     }
   }, 120_000)
 
@@ -352,14 +352,14 @@ describe.each(STATES)('$name', ({ make, shows = [0, ['full', 'incr']], says, men
     backup: { label: string }[]
   }
 
-  async function expectWhole(command: Command, repo: string): Promise<void> {
+  async function expectRepaired(command: Command, repo: string): Promise<void> {
     const after = `after ${command}`
     for (const path of [backupInfo(repo), archiveInfo(repo)])
       expect(readFileSync(`${path}.copy`).equals(readFileSync(path)), `${after} ${path}`).toBe(true)
     const labels = labelsIn(repo).filter((label) =>
       readdirSync(join(repo, 'backup/main', label)).includes('backup.manifest'),
     )
-    // A backup adds its own.
+    // A backup adds its label.
     expect(labels.slice(0, left.length), after).toEqual(named(left))
     const { words } = await ask('verify', repo)
     const [{ problem, backup: proven }] = JSON.parse(words.slice(words.indexOf('[{'))) as [Verified]
@@ -372,7 +372,7 @@ describe.each(STATES)('$name', ({ make, shows = [0, ['full', 'incr']], says, men
     const { stdout } = await site.pgbackrestOk(`--repo1-path=${repo}`, '--output=json', 'info')
     const [{ status, backup }] = JSON.parse(stdout) as [InfoOfStanza]
     expect([status.code, backup.map(({ label }) => label)], after).toEqual([0, labels])
-    if (command === mendedBy[0]) {
+    if (command === repairedBy[0]) {
       await site.pgbackrestOk(`--repo1-path=${repo}`, '--no-archive-check', '--type=incr', 'backup')
       expect(await ask('restore', repo), after).toMatchObject({ code: 0 })
     }

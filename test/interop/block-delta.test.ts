@@ -19,9 +19,9 @@ const playable = rows.filter(({ writer }) => writer === 'pgts' || judge >= 2.46)
 const BLOCK = 8192
 const cell = countCells('restore --delta of changed blocks', playable.length * 3)
 
-/** A cluster that is nearly right is made right by fetching what differs, and the server starts on the result. */
+/** A cluster that differs little is restored by fetching the differing blocks, and the server starts on the result. */
 describe.each(playable)('--delta over blocks that $writer stored with $codec, cipher $cipher', (row) => {
-  test('an older cluster, a newer one, and a damaged one', async () => {
+  test('restores an older cluster, a newer one, and a damaged one', async () => {
     const name = Object.values(row).join('/')
     await using site = await aSite({
       walSegsizeMb: 1,
@@ -37,7 +37,7 @@ describe.each(playable)('--delta over blocks that $writer stored with $codec, ci
     await run(site, row.writer, 'stanza-create')
     await cluster.query('create table big (id int primary key, v text)')
     await cluster.query('insert into big select i, repeat(md5(i::text), 4) from generate_series(1, 60000) i')
-    // Otherwise reading it would leave hints in every page.
+    // Otherwise reading it would write hint bits to every page.
     await cluster.query('vacuum freeze big')
     const relation = await pathOfBig(cluster)
     const older = await backUp(site, row.writer, 'full')
@@ -63,7 +63,7 @@ describe.each(playable)('--delta over blocks that $writer stored with $codec, ci
     const size = statSync(join(target, relation)).size
     expect(size).toBeGreaterThan(8_000_000)
 
-    // The server has run on it meanwhile, so more may differ than between the backups.
+    // The server has run on it, so more may differ than between the backups.
     const revise = async (label: string) => {
       const before = readFileSync(join(target, relation))
       const log = await restore(label, '--delta')
@@ -85,7 +85,7 @@ describe.each(playable)('--delta over blocks that $writer stored with $codec, ci
     for (const page of [3, 4, 500]) writeSync(fd, Buffer.alloc(100, page), 0, 100, page * 8192 + 4000)
     closeSync(fd)
     truncateSync(join(target, relation), right.length - 5000)
-    // Three pages, and the block that lost its end.
+    // Three pages, and the truncated block.
     const log = await restore(newer.label, '--delta')
     expect(lineAbout(log, relation)).toContain(`(${formatSize(4 * BLOCK)} of `)
     expect(readFileSync(join(target, relation)).equals(right)).toBe(true)
@@ -104,12 +104,12 @@ function restoreTo(site: Site, target: string, label: string, ...more: string[])
   return run(site, 'pgts', `--pg1-path=${target}`, `--set=${label}`, ...how, ...more, 'restore')
 }
 
-/** What the log says of a file; of one that was there already, how much of it was fetched. */
+/** The log line of a file; for an existing file how much of it was fetched. */
 function lineAbout(log: string, relation: string): string {
   return log.split('\n').find((text) => text.includes(`/${relation} `)) ?? ''
 }
 
-/** In how many blocks one content differs from another. */
+/** Number of blocks in which one content differs from another. */
 function differing(a: Buffer, b: Buffer): number {
   let count = 0
   for (let at = 0; at < b.length; at += BLOCK) {

@@ -25,10 +25,10 @@ const CELLS_A_ROW = 14
 const present = isInstalled(PGBACKREST)
 const cell = countCells('both ways', rows.length * CELLS_A_ROW)
 
-/** One chain, made by both, on two timelines, with a tablespace; everything restored by both. */
+/** One chain, made by both programs, on two timelines, with a tablespace; everything is restored by both. */
 describe.skipIf(!present).each(rows)('$writer writes $codec, cipher $cipher, $reader continues', (row) => {
   const { codec, cipher, writer, reader } = row
-  test('stanza, WAL, full, incr, two timelines, restore, expire', async () => {
+  test('both programs use one stanza: WAL, full, incr, two timelines, restore, expire', async () => {
     await using site = await aSite({
       version: 15,
       walSegsizeMb: 1,
@@ -68,7 +68,7 @@ describe.skipIf(!present).each(rows)('$writer writes $codec, cipher $cipher, $re
     expect(ours).toEqual(theirs)
     played('info agrees')
 
-    // On a full that it did not make.
+    // Based on a full of the other program.
     await run(reader, '--type=incr', 'backup')
     await cluster.query("insert into t (v) select 'late ' || i from generate_series(1, 300) i")
     const before = await dataChecksum(cluster)
@@ -90,7 +90,7 @@ describe.skipIf(!present).each(rows)('$writer writes $codec, cipher $cipher, $re
       played(`archive-get by ${who}`)
     }
 
-    // Back in time and on: the second timeline archives into the same stanza.
+    // After a recovery to a point in time the second timeline archives into the same stanza.
     await cluster.stop()
     await run(reader, '--delta', '--type=lsn', `--target=${lsn}`, '--target-action=promote', 'restore')
     await cluster.start()
@@ -113,7 +113,7 @@ describe.skipIf(!present).each(rows)('$writer writes $codec, cipher $cipher, $re
     await site.verifiedByPgbackrest()
     played('verify of everything')
 
-    // The same retention on the same repository leaves the same files.
+    // The same retention on the same repository keeps the same files.
     const trees = []
     for (const who of ['pgts', 'pgbackrest'] as const) trees.push(await expiredCopy(site, who))
     expect(trees[0]).toEqual(trees[1])
@@ -134,7 +134,7 @@ async function restoredElsewhere(site: Site, who: Program, args: readonly string
   giveToTestUser(dir)
   const all = [`--pg1-path=${target}`, `--tablespace-map=ts=${tablespaces}`, ...args, 'restore']
   await (who === 'pgts' ? site.pgtsOk(...all) : site.pgbackrestOk(...all))
-  // A copy must not archive into the stanza it came from.
+  // A copy must not archive into the stanza of the original.
   await using restored = await startCluster({ version: 15, dir: target, conf: { archive_mode: 'off' } })
   await restored.untilPrimary()
   return await dataChecksum(restored)
@@ -155,7 +155,7 @@ function labelsOf(site: Site): string[] {
   return readdirSync(join(site.repo, 'backup/main')).filter((name) => /^\d{8}-\d{6}F/.test(name))
 }
 
-/** Names of all files that `who` leaves when it expires a copy of the repository down to one full. */
+/** Names of all files after `who` has expired a copy of the repository down to one full. */
 async function expiredCopy(site: Site, who: Program): Promise<string[]> {
   const dir = makeTestDir('expire')
   cpSync(site.repo, join(dir, 'repo'), { recursive: true, verbatimSymlinks: true })

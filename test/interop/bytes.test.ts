@@ -12,8 +12,8 @@ import {
 } from '../support/postgres/postgres.ts'
 
 /**
- * Nothing here is UTF-8: paths, passphrase, stanza section, arguments, variables. Everything is run by a shell script,
- * because neither Node's arguments nor its variables can carry such bytes.
+ * No paths, passphrase, stanza section, arguments and variables here are UTF-8. Commands run in a shell script,
+ * because neither arguments nor variables of Node can contain such bytes.
  */
 const latin1 = (text: string) => Buffer.from(text, 'latin1')
 const dir = makeTestDir('bytes')
@@ -66,8 +66,11 @@ const server = (name: string, action: string) =>
 
 afterAll(() => sh(`${server('pg', 'stop')} || true\n${server('r1', 'stop')} || true`))
 
-test('a server whose paths are no UTF-8 is archived and backed up by both programs', { timeout: 120_000 }, async () => {
-  await ok(`${bin}/initdb -D '${place}/pg' -U postgres -k -N -A trust -E UTF8 --locale=C --wal-segsize=1 >/dev/null
+test(
+  'a server whose paths are not UTF-8 is archived and backed up by both programs',
+  { timeout: 120_000 },
+  async () => {
+    await ok(`${bin}/initdb -D '${place}/pg' -U postgres -k -N -A trust -E UTF8 --locale=C --wal-segsize=1 >/dev/null
 cat >>'${place}/pg/postgresql.conf' <<'END'
 listen_addresses=''
 unix_socket_directories='${dir}/socket'
@@ -76,34 +79,35 @@ archive_mode=on
 archive_command='${pgtsProgram()} "--config=${config}" --stanza=main archive-push %p'
 END
 ${server('pg', 'start')}`)
-  // The repository is made by one program and used by the other.
-  await ok(`'${PGBACKREST}' '--config=${config}' --stanza=main stanza-create`)
-  await ok(`$PGTS '--config=${config}' check`)
-  await ok(`$PGTS '--config=${config}' backup`)
-  await ok(`'${PGBACKREST}' '--config=${config}' --stanza=main --type=full backup`)
-  const info = await ok(`'${PGBACKREST}' '--config=${config}' --stanza=main info`)
-  expect(info.match(/full backup: /g)).toHaveLength(2)
-  expect(await ok(`$PGTS '--config=${config}' info`)).toContain('status: ok')
+    // The repository is created by one program and used by the other.
+    await ok(`'${PGBACKREST}' '--config=${config}' --stanza=main stanza-create`)
+    await ok(`$PGTS '--config=${config}' check`)
+    await ok(`$PGTS '--config=${config}' backup`)
+    await ok(`'${PGBACKREST}' '--config=${config}' --stanza=main --type=full backup`)
+    const info = await ok(`'${PGBACKREST}' '--config=${config}' --stanza=main info`)
+    expect(info.match(/full backup: /g)).toHaveLength(2)
+    expect(await ok(`$PGTS '--config=${config}' info`)).toContain('status: ok')
 
-  // The background process wrote its files below the same directories, and took options from arguments and variables.
-  const names = readdirSync(latin1(place), { encoding: 'buffer' }).map((name) => name.toString('latin1'))
-  expect(names.sort()).toEqual(['lock', 'log', 'pg', 'pg.log', 'pgbackrest-c\xf6nf', 'repo', 'spool'])
-  expect(
-    readdirSync(dir, { encoding: 'latin1' })
-      .filter((name) => !/^script/.test(name))
-      .sort(),
-  ).toEqual(['d\xe4t\xe9n', 'socket'])
-  expect(readdirSync(latin1(`${place}/log`))).toContain('main-archive-push-async.log')
-})
+    // The background process wrote its files below the same directories, and read options from arguments and variables.
+    const names = readdirSync(latin1(place), { encoding: 'buffer' }).map((name) => name.toString('latin1'))
+    expect(names.sort()).toEqual(['lock', 'log', 'pg', 'pg.log', 'pgbackrest-c\xf6nf', 'repo', 'spool'])
+    expect(
+      readdirSync(dir, { encoding: 'latin1' })
+        .filter((name) => !/^script/.test(name))
+        .sort(),
+    ).toEqual(['d\xe4t\xe9n', 'socket'])
+    expect(readdirSync(latin1(`${place}/log`))).toContain('main-archive-push-async.log')
+  },
+)
 
-describe('restored', { timeout: 120_000 }, () => {
-  test('by pgbackrest and by pgts, to the same files', async () => {
+describe('a backup of a server whose paths are not UTF-8 is restored', { timeout: 120_000 }, () => {
+  test('by pgbackrest and by pgts with the same files', async () => {
     await ok(`${server('pg', 'stop')}`)
     await ok(`'${PGBACKREST}' '--config=${config}' --stanza=main '--pg1-path=${place}/r1' --type=immediate restore`)
     await ok(`$PGTS '--config=${config}' '--pg1-path=${place}/r2' --type=immediate --archive-mode=off restore`)
     await ok(`cd '${place}'; diff -r -x '*.auto.conf' -x backup.manifest -x pg_control r1 r2`)
   })
-  test('with the passphrase and the paths from variables, and the server fetches its WAL', async () => {
+  test('with passphrase and paths in variables, and the server fetches its WAL', async () => {
     await ok(`rm -rf '${place}/r1'
 export PGTS_REPO1_PATH='${place}/repo' PGTS_REPO1_CIPHER_TYPE=aes-256-cbc PGTS_LOCK_PATH='${place}/lock'
 export PGTS_REPO1_CIPHER_PASS='gr\xfc\xdfe\xa0' PGTS_SPOOL_PATH='${place}/spool' PGTS_LOG_PATH='${place}/log' PGTS_ARCHIVE_ASYNC=y
@@ -116,7 +120,7 @@ ${server('r1', 'start')}`)
   })
 })
 
-test('a passphrase of other bytes does not open the repository', async () => {
+test('a passphrase with other bytes is a wrong passphrase', async () => {
   const { code, output } = await sh(`export PGTS_REPO1_CIPHER_PASS='gr\xfc\xdfe'
 sed '/cipher-pass/d' '${config}' >'${place}/other.conf'
 $PGTS '--config=${place}/other.conf' repo-get archive/main/archive.info`)
@@ -124,7 +128,7 @@ $PGTS '--config=${place}/other.conf' repo-get archive/main/archive.info`)
   expect(output).toMatch(/passphrase/)
 })
 
-test('YAML that is no UTF-8 is refused with its place', async () => {
+test('a pgts.yaml that is not UTF-8 is refused with the line', async () => {
   const { code, output } = await sh(`printf 'global:\\n  log-path: /tmp/\\344\\n' >'${place}/c.yaml'
 $PGTS '--config=${place}/c.yaml' info`)
   expect(code).toBe(29)

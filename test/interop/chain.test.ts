@@ -10,7 +10,7 @@ interface Row {
   readonly first: Program
   readonly codec: 'none' | 'gz' | 'lz4' | 'zst' | 'bz2'
   readonly bundle: boolean
-  /** Needs a pgbackrest that knows it: 2.46 or later, given as PGTS_TEST_PGBACKREST. */
+  /** Needs pgbackrest 2.46 or later, given as PGTS_TEST_PGBACKREST. */
   readonly block: boolean
 }
 
@@ -29,9 +29,9 @@ const rows = (
 const CELLS_A_ROW = 13
 const cell = countCells('chains', rows.length * CELLS_A_ROW)
 
-/** One chain to which both programs add in turn; each backup is restored by the program that did not make it. */
+/** One chain to which both programs add in turn; each backup is restored by the other program. */
 describe.skipIf(!present).each(rows)('$first begins with $codec, bundle $bundle, block $block', (row) => {
-  test('full, incr, incr, diff, incr by both in turn', async () => {
+  test('full, incr, incr, diff and incr of both programs in turn are restored by the other program', async () => {
     const second: Program = row.first === 'pgts' ? 'pgbackrest' : 'pgts'
     await using site = await aSite({
       version: 15,

@@ -9,14 +9,14 @@ import { countCells } from '../support/run/cells.ts'
 import { PGBACKREST } from '../support/sites/site.ts'
 import { giveToTestUser, isInstalled, makeTestDir, testUser } from '../support/processes/test-user.ts'
 
-// What pgbackrest prints as its begin line is how it understood file, environment and command line. pgts must
-// understand the same, so the two lines must be the same. Left out is where 2.45 and 2.59 differ and pgts follows 2.59:
+// The begin line of pgbackrest shows how it read file, environment and command line. pgts must
+// read the same, so both lines must be equal. Not tested is where 2.45 and 2.59 differ and pgts follows 2.59:
 // fractions of seconds, and values whose condition is not met.
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
 const cell = countCells('configuration', 39)
 const asUser = testUser.switched ? { uid: testUser.uid, gid: testUser.gid } : {}
 
-describe.runIf(installed)('a pgbackrest.conf means the same to both programs', () => {
+describe.runIf(installed)('both programs read a pgbackrest.conf in the same way:', () => {
   const directory = makeTestDir('config')
   const env = {
     PGBACKREST_REPO2_RETENTION_FULL: '7',
@@ -111,7 +111,7 @@ pg1-path=/other
     ['restore --stanza=main --target=x'],
     ['restore --stanza=main --type=time'],
     ['restore --stanza=main --link-map=x'],
-    ['restore --stanza=nobody'],
+    ['restore --stanza=unknown'],
     ['restore'],
     ['nothing'],
     ['--stanza=main'],

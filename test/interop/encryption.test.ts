@@ -21,16 +21,16 @@ const rows: readonly Row[] = [
 
 const PASS = 'Schlüssel für "beide"'
 const present = isInstalled(PGBACKREST)
-/** 2.45 makes block incremental backups that nobody can read. */
+/** Block incremental backups of 2.45 cannot be read by any release. */
 const hasBlocks = present && !/ 2\.([0-3]\d|4[0-5])$/m.test(execFileSync(PGBACKREST, ['version'], { encoding: 'utf8' }))
 const CELLS_A_ROW = 16
 const cell = countCells('encryption', rows.length * CELLS_A_ROW)
 
-/** One encrypted chain made by both in turn; everything is read by the program that did not write it. */
+/** One encrypted chain made by both programs in turn; every file is read by the program that did not write it. */
 describe.skipIf(!present).each(rows)('$first begins, $codec, bundle $bundle, archive-copy $archiveCopy', (row) => {
   const second: Program = row.first === 'pgts' ? 'pgbackrest' : 'pgts'
 
-  test('stanza, archive, chain, restore, verify, expire', async () => {
+  test('both programs use one encrypted stanza: archive, chain, restore, verify, expire', async () => {
     const blocks = row.bundle && hasBlocks
     await using site = await aSite({
       version: 15,
@@ -107,7 +107,7 @@ describe.skipIf(!present).each(rows)('$first begins, $codec, bundle $bundle, arc
     expect(await restoredData(site, last.by, last.label)).toEqual(last.data)
     played('expire, verify, restore')
 
-    // pgbackrest says 29 or 95 by chance, and prints what the wrong key made of the file.
+    // pgbackrest exits with 29 or 95 by chance, and prints the wrongly decrypted bytes.
     const wrong = await site.pgts(['check'], { env: { PGTS_REPO1_CIPHER_PASS: 'wrong' } })
     expect(wrong.code).toBe(95)
     played('a wrong passphrase')

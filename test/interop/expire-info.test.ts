@@ -15,20 +15,20 @@ import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 import { repositoryWith } from '../support/builders/repository.ts'
 
 /**
- * One small repository, made by pgbackrest: three sets of backups, a tablespace, notes, and WAL between. Copies of it
- * are expired by both programs, and described by both.
+ * One small repository, made by pgbackrest: three sets of backups, a tablespace, annotations, and WAL between. Both programs
+ * run expire and info on copies of it.
  */
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
 const [major = 0, minor = 0] = installed
   ? (/(\d+)\.(\d+)/.exec(execFileSync(PGBACKREST, ['version'], { encoding: 'utf8' })) ?? []).slice(1).map(Number)
   : []
-/** The release whose words and rules pgts follows; older ones differ in details. */
+/** The release whose texts and rules pgts follows; older ones differ in details. */
 const isNewest = major > 2 || (major === 2 && minor >= 59)
 
-/** Thirteen policies, four views in two forms, and what pgts does beyond; 2.45 knows neither --oldest nor --type. */
+/** Thirteen policies, four views in two forms, and options of pgts only; 2.45 has neither --oldest nor --type. */
 const cell = countCells('expire and info', isNewest ? 24 : 21)
 
-/** Kill expire at every step, not only where something becomes visible. */
+/** Kill expire at every step, not only at steps with a visible effect. */
 const everyStep = process.env['PGTS_TEST_STEPS'] === 'all'
 
 const DAY = 86_400
@@ -57,7 +57,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     await site?.[Symbol.asyncDispose]()
   })
 
-  /** A copy of the repository, with the time of each backup moved back by so many days. */
+  /** A copy of the repository, with the time of each backup moved back by this number of days. */
   function aCopy(ageInDays?: (label: string, index: number) => number): string {
     const dir = makeTestDir('copy')
     cpSync(base, join(dir, 'repo'), { recursive: true, verbatimSymlinks: true })
@@ -198,7 +198,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
   ]
 
   test.each(cells.filter(({ newestOnly }) => isNewest || newestOnly !== true))(
-    'retention: $name leaves the same tree',
+    'retention of $name keeps the same files',
     async ({ name, policy, args, age, choice, removes }) => {
       const [theirs, ours] = [aCopy(age), aCopy(age)]
       const before = tree(ours)
@@ -213,7 +213,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
       expect(without(before, left).join('\n')).toMatch(removes)
       expect(infoIn(ours)).toEqual(infoIn(theirs))
       expect({ ...plan, dryRun: false }).toEqual(report)
-      // What pgts left, pgbackrest finds in order.
+      // pgbackrest verifies the repository that pgts expired.
       giveToTestUser(ours)
       await site.pgbackrestOk('--repo1-retention-full=9', `--repo1-path=${ours}`, 'expire')
       expect(tree(ours)).toEqual(left)
@@ -222,7 +222,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     60_000,
   )
 
-  test('a dry run changes nothing', async () => {
+  test('a dry run of expire changes nothing', async () => {
     const repo = aCopy()
     const before = contents(repo)
     await expireWithPgts(repo, {
@@ -233,7 +233,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
   })
 
   test(
-    'killed on its way, expire leaves what both programs go on with, and the next run finishes',
+    'expire that is killed at any step leaves a repository that both programs can use, and the next run finishes',
     async () => {
       const policy = { fullType: 'count', full: 1, archiveType: 'full', historyDays: 0 } as const
       const whole = aCopy()
@@ -241,7 +241,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
       await expireWithPgts(whole, { policy, repository: repositoryWith(counting) })
       const ending = (end: string) => counting.steps.findIndex((step) => step.endsWith(end))
       const beginning = (start: string) => counting.steps.findIndex((step) => step.startsWith(start))
-      // Each moment at which one of the programs may see something else than before; by hand every step there is.
+      // Each step with a visible effect; by hand every step.
       const moments = [
         1,
         ending('F/backup.manifest.copy'),
@@ -264,7 +264,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
         await site.pgbackrestOk('--repo1-retention-full=9', `--repo1-path=${repo}`, 'expire')
         const { stdout } = await site.pgbackrestOk('--output=text', `--repo1-path=${repo}`, 'verify')
         expect(stdout, counting.steps[at]).not.toMatch(/status: error|invalid/)
-        // Half a file under a temporary name is taken for somebody's work for a minute; then it goes with the next write.
+        // A partial file with a temporary name is treated as that of a running process for a minute, then the next write removes it.
         for (const name of tree(repo).filter((one) => one.endsWith('.pgbackrest.tmp')))
           utimesSync(join(repo, name), 1, 1)
         await expireWithPgts(repo, { policy })
@@ -275,7 +275,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     everyStep ? 3_600_000 : 240_000,
   )
 
-  test('pinned, explained and kept by the command line, and nothing of it disturbs pgbackrest', async () => {
+  test('pins, expire --explain and options of the command line leave a repository that pgbackrest verifies', async () => {
     const repo = aCopy()
     const ours = (...args: string[]) => site.pgtsOk(`--repo1-path=${repo}`, ...args)
     const one = '--repo1-retention-full=1'
@@ -305,7 +305,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     await ours(one, 'expire')
     expect(labelsIn(repo)).toEqual(stays)
     giveToTestUser(repo)
-    // The pinned one is whole, with its WAL; pgbackrest finds all in order and leaves the folder alone.
+    // The pinned backup is complete, with its WAL; pgbackrest reports no error and does not change the folder pgts.
     const theirs = (...args: string[]) => site.pgbackrestOk(`--repo1-path=${repo}`, ...args)
     expect((await theirs('--output=text', 'verify')).stdout).not.toMatch(/status: error|invalid/)
     expect((await theirs('info')).stdout).toContain(pinned)
@@ -320,7 +320,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
     cell('pinned')
   }, 60_000)
 
-  test('a calendar on the command line keeps what it names, and pgbackrest finds that in order', async () => {
+  test('a calendar on the command line keeps its backups, and pgbackrest verifies the repository', async () => {
     const repo = aCopy((_, index) => 90 - 10 * index)
     const { stdout } = await site.pgtsOk(
       `--repo1-path=${repo}`,
@@ -367,7 +367,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
 
   for (const output of ['json', 'text'] as const) {
     const known = views.filter(({ name }) => isNewest || name !== 'one type')
-    test.each(known)(`info: $name is the same ${output}`, async ({ name, request, args }) => {
+    test.each(known)(`info of $name prints the same ${output} in both programs`, async ({ name, request, args }) => {
       const { stdout } = await site.pgbackrestOk(...args(), `--output=${output}`, 'info')
       const report = await buildInfo({
         repos: [repositoryWith(posixStorage(base))],
@@ -385,7 +385,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
   }
 })
 
-/** Where 2.45 differs: no restore in JSON; in text no time zone, sizes cut off, and references listed instead of counted. */
+/** Where 2.45 differs: no restore in JSON; in text no time zone, sizes rounded down, and references listed instead of counted. */
 function likeOld(info: string, output: 'text' | 'json'): string {
   if (output === 'json') return info.replaceAll(',"restore":{"held":false}', '')
   return info

@@ -35,8 +35,8 @@ import {
 import { until } from '../support/until.ts'
 
 /**
- * info of both programs, JSON and text, on two repositories (one encrypted) with two stanzas, whole and broken, at rest and
- * while something runs.
+ * info of both programs, JSON and text, on two repositories (one encrypted) with two stanzas, intact and damaged, idle and
+ * during a backup.
  */
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
 const [major = 0, minor = 0] = installed
@@ -46,7 +46,7 @@ const isNewest = major > 2 || (major === 2 && minor >= 59)
 
 const cell = countCells('info of several repositories', isNewest ? 29 : 25)
 
-/** What 2.45 does not have yet, and the words of errors, which each program has its own; their names are the same. */
+/** Members that 2.45 does not have, and texts of errors, which differ; their names are equal. */
 function normalText(text: string): string {
   const plain = text.replaceAll(/\[(\w+Error)\][^]*?\n(?= {4}cipher| {8}repo\d)/g, '[$1]\n')
   if (isNewest) return plain
@@ -57,7 +57,7 @@ function normalText(text: string): string {
     .replaceAll(/\d+\.\d\d% complete/g, '00.00% complete')
 }
 
-/** 2.45 tells how far a backup is in text only. */
+/** 2.45 shows the progress of a backup in text only. */
 function isLock(value: unknown): value is { held: boolean } {
   return typeof value === 'object' && value !== null && 'held' in value
 }
@@ -74,7 +74,7 @@ function normalJson(value: unknown): unknown {
   )
 }
 
-describe.runIf(installed)(`info beside pgbackrest ${major}.${minor}`, () => {
+describe.runIf(installed)(`info of pgts and of pgbackrest ${major}.${minor} print the same`, () => {
   let site: Site
   let repo2: string
   let labels: string[]
@@ -121,7 +121,7 @@ describe.runIf(installed)(`info beside pgbackrest ${major}.${minor}`, () => {
     await other('stanza-create')
     await other('--repo=2', '--type=full', '--no-archive-check', 'backup')
     for (const kind of ['archive', 'backup']) rmSync(join(site.repo, kind, 'other'), { recursive: true })
-    // Nothing changes any more while the two are asked.
+    // Nothing changes during the calls.
     await site.cluster.query("alter system set archive_command = '/bin/false pgbackrest'")
     await site.cluster.query('select pg_reload_conf()')
     labels = readdirSync(join(site.repo, 'backup/main'))
@@ -164,18 +164,18 @@ describe.runIf(installed)(`info beside pgbackrest ${major}.${minor}`, () => {
   }
 
   const json = (text: string): unknown => {
-    // What a wrong passphrase makes of a file goes into the JSON of pgbackrest as it is.
+    // The JSON of pgbackrest contains the wrongly decrypted bytes of a file.
     return JSON.parse(text.replaceAll(/[\u0000-\u001f]/g, '?'))
   }
 
   interface Asked {
-    /** By the real program, which permissions bind. */
+    /** Run as the test user, to whom permissions apply. */
     readonly asUser?: boolean
-    /** What a wrong passphrase leaves has no form: that is what pgbackrest names, pgts names the cause. */
+    /** With a wrong passphrase pgbackrest reports a format error, pgts the cause. */
     readonly garbled?: boolean
   }
 
-  /** Both forms of both programs must say the same, but for what is named above. */
+  /** Text and JSON of both programs must be equal, except the differences above. */
   async function expectSame(args: readonly string[], { asUser, garbled }: Asked = {}): Promise<string> {
     const byUser = async (all: readonly string[]) =>
       (await pgts([`--config=${site.config}`, ...all, 'info'], { cwd: site.dir })).stdout
@@ -191,31 +191,40 @@ describe.runIf(installed)(`info beside pgbackrest ${major}.${minor}`, () => {
 
   const main = '--stanza=main'
   const VIEWS: Record<string, { args: () => string[]; says: RegExp; newest?: boolean }> = {
-    'all there is': { args: () => [], says: /stanza: main[^]*status: ok[^]*stanza: other[^]*status: mixed/ },
+    everything: { args: () => [], says: /stanza: main[^]*status: ok[^]*stanza: other[^]*status: mixed/ },
     'one stanza': { args: () => [main], says: /cipher: mixed/ },
     'one stanza of one repository': { args: () => [main, '--repo=1'], says: /cipher: none/ },
-    'all of the encrypted repository': { args: () => ['--repo=2'], says: /cipher: aes-256-cbc[^]*stanza: other/ },
+    'everything in the encrypted repository': {
+      args: () => ['--repo=2'],
+      says: /cipher: aes-256-cbc[^]*stanza: other/,
+    },
     'a stanza that one repository has': {
       args: () => ['--stanza=other'],
       says: /repo1: error \(missing stanza path\)/,
     },
-    'a stanza that is nowhere': { args: () => ['--stanza=none'], says: /error \(missing stanza path\)/ },
+    'a stanza that no repository has': { args: () => ['--stanza=none'], says: /error \(missing stanza path\)/ },
     'a full, with all its details': {
       args: () => [main, `--set=${labels[0]}`],
       says: /database list: Größe, or "size" \(\d+\)[^]*a link => [^]*extra\.conf => [^]*side, two \(\d+\) => [^]*why: two "words" \\ and ä/,
     },
     'a diff with damaged pages': { args: () => [main, `--set=${labels[1]}`], says: /error list: base\/5\/\d+/ },
     'an incr on top of them': { args: () => [main, `--set=${labels[2]}`], says: /incr backup[^]*error list/ },
-    'one of another repository': { args: () => [main, '--repo=2', `--set=${labels[0]}`], says: /backup not found/ },
-    'one that is nowhere': { args: () => [main, '--set=20200101-000000F'], says: /requested backup not found/ },
+    'a backup of another repository': {
+      args: () => [main, '--repo=2', `--set=${labels[0]}`],
+      says: /backup not found/,
+    },
+    'a backup that no repository has': {
+      args: () => [main, '--set=20200101-000000F'],
+      says: /requested backup not found/,
+    },
     'one type': { args: () => [main, '--type=diff'], says: /diff backup/, newest: true },
-    'a type there is none of': { args: () => ['--stanza=other', '--type=incr'], says: /wal archive/, newest: true },
-    'what runs': {
+    'a type without backups': { args: () => ['--stanza=other', '--type=incr'], says: /wal archive/, newest: true },
+    'running commands': {
       args: () => ['--detail-level=progress'],
       says: /status: ok\n\nstanza: other\n {4}status: ok/,
       newest: true,
     },
-    'what runs in one stanza': {
+    'running commands of one stanza': {
       args: () => ['--stanza=other', '--detail-level=progress'],
       says: /different/,
       newest: true,
@@ -228,7 +237,7 @@ describe.runIf(installed)(`info beside pgbackrest ${major}.${minor}`, () => {
     cell(name)
   })
 
-  /** Each is taken back at the end of its test. */
+  /** Each change is undone at the end of its test. */
   const inRepo1 = (name: string) => join(site.repo, name)
   const pair = (name: string) => [inRepo1(name), inRepo1(`${name}.copy`)]
   function moveAway(...paths: string[]): void {
@@ -246,15 +255,21 @@ describe.runIf(installed)(`info beside pgbackrest ${major}.${minor}`, () => {
     writeFileSync(site.config, change(before))
   }
   const STATES: Record<string, { make: () => void; says: RegExp } & Asked> = {
-    'backup.info lost': {
+    'a missing backup.info and copy': {
       make: () => moveAway(...pair('backup/main/backup.info')),
       says: /error \(missing stanza data\)/,
     },
-    'one backup.info lost': { make: () => moveAway(inRepo1('backup/main/backup.info')), says: /status: ok/ },
-    'backup.info cut short': { make: () => cut(100, ...pair('backup/main/backup.info')), says: /\[FormatError\]/ },
-    'backup.info empty': { make: () => cut(0, ...pair('backup/main/backup.info')), says: /\[ChecksumError\]/ },
-    'archive.info lost': { make: () => moveAway(...pair('archive/main/archive.info')), says: /\[FileMissingError\]/ },
-    'archive.info cut short': { make: () => cut(100, ...pair('archive/main/archive.info')), says: /\[ChecksumError\]/ },
+    'a missing backup.info': { make: () => moveAway(inRepo1('backup/main/backup.info')), says: /status: ok/ },
+    'a truncated backup.info': { make: () => cut(100, ...pair('backup/main/backup.info')), says: /\[FormatError\]/ },
+    'an empty backup.info': { make: () => cut(0, ...pair('backup/main/backup.info')), says: /\[ChecksumError\]/ },
+    'a missing archive.info': {
+      make: () => moveAway(...pair('archive/main/archive.info')),
+      says: /\[FileMissingError\]/,
+    },
+    'a truncated archive.info': {
+      make: () => cut(100, ...pair('archive/main/archive.info')),
+      says: /\[ChecksumError\]/,
+    },
     'no archive': { make: () => moveAway(inRepo1('archive/main')), says: /\[FileMissingError\]/ },
     'no backups': { make: () => moveAway(inRepo1('backup/main')), says: /repo1: error \(missing stanza path\)/ },
     'no repository': { make: () => moveAway(site.repo), says: /repo1: error \(missing stanza path\)/ },
@@ -286,7 +301,7 @@ describe.runIf(installed)(`info beside pgbackrest ${major}.${minor}`, () => {
     cell(name)
   })
 
-  test('a note goes to the repository that has the backup; the list of the other stays as it is', async () => {
+  test('an annotation is written to the repository that has the backup; the list of the other does not change', async () => {
     const lists = [inRepo1('backup/main/backup.info'), join(repo2, 'backup/main/backup.info')]
     const before = lists.map((path) => readFileSync(path))
     const label = readdirSync(join(repo2, 'backup/main')).find((name) => /^\d.*F$/.test(name))!
@@ -295,7 +310,7 @@ describe.runIf(installed)(`info beside pgbackrest ${major}.${minor}`, () => {
     expect(await expectSame([main, `--set=${label}`])).toMatch(/annotation\(s\)\n +only: repo2/)
   })
 
-  test('a warning does not get between the lines of what a program reads', async () => {
+  test('a warning is not mixed with the JSON on stdout', async () => {
     chmodSync(site.config, 0o644)
     onTestFinished(() => chmodSync(site.config, 0o640))
     const args = [`--config=${site.config}`, main, '--output=json', 'info']
@@ -321,7 +336,7 @@ describe.runIf(installed)(`info beside pgbackrest ${major}.${minor}`, () => {
         await ended
         for (const name of readdirSync(locks)) rmSync(join(locks, name))
       })
-      // It stops where it is, so that both see the same.
+      // The backup is suspended, so that both programs see the same state.
       const told = () =>
         readdirSync(locks)
           .filter((name) => name.startsWith('main-backup'))

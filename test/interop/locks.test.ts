@@ -14,7 +14,7 @@ const perRepository = Number(/\d+\.(\d+)/.exec(version)?.[1]) >= 50
 const asUser = testUser.switched ? { uid: testUser.uid, gid: testUser.gid } : {}
 const execId = `${process.pid}-0badcafe`
 
-describe.runIf(installed)(`locks beside ${version}`, () => {
+describe.runIf(installed)(`locks of pgts and ${version}`, () => {
   let directory: string
   let lockPath: string
   const children: ChildProcess[] = []
@@ -49,33 +49,33 @@ describe.runIf(installed)(`locks beside ${version}`, () => {
     children.push(child)
     const deadline = Date.now() + 10_000
     while (!readdirSync(lockPath).some((name) => statSync(join(lockPath, name)).size > 0)) {
-      if (Date.now() > deadline) throw new Error('pgbackrest took no lock')
+      if (Date.now() > deadline) throw new Error('pgbackrest did not take its lock')
       await sleep(10)
     }
     return child
   }
 
-  /** Both programs run as one user on a real host; here the tests may be root and leave files that only root opens. */
+  /** In production both programs run as one user; here the tests may run as root and create files that only root can open. */
   const acquire = async () => {
     const locks = await acquireLocks({ lockPath, stanza: 'main', types: ['backup'], repoKeys: [1], execId })
     giveToTestUser(lockPath)
     return locks
   }
 
-  test('while pgts holds the lock, pgbackrest is refused, and then it is not', async () => {
+  test('pgbackrest is refused while pgts holds the lock, and succeeds after that', async () => {
     {
       await using _locks = await acquire()
       const refused = run('expire')
       expect(refused.status).toBe(50)
       expect(refused.stderr + refused.stdout).toMatch(/unable to acquire lock on file '.*main-backup(-1)?\.lock'/)
     }
-    // Nothing is there to expire, which it could only find out with the lock in hand.
+    // There is nothing to expire, which it reports only with the lock.
     expect(run('expire').status).not.toBe(50)
     expect(run('expire').status).not.toBe(0)
     expect(readdirSync(lockPath)).toEqual([])
   })
 
-  test('while pgbackrest holds the lock, pgts is refused and says by whom; when it is killed, the lock is free', async () => {
+  test('pgts is refused while pgbackrest holds the lock, with its process id; after a kill the lock is free', async () => {
     const child = await lockHolder()
     await expect(acquire()).rejects.toMatchObject({
       code: 'lock-acquire',
@@ -87,7 +87,7 @@ describe.runIf(installed)(`locks beside ${version}`, () => {
     expect(readLocks(lockPath, 'main')).toMatchObject([
       { type: 'backup', pid: child.pid, repoKey: perRepository ? 1 : undefined },
     ])
-    // All or nothing: what was taken before the one that is held has been given back.
+    // Locks that were taken before the held one were released.
     expect(readdirSync(lockPath)).toEqual([perRepository ? 'main-backup-1.lock' : 'main-backup.lock'])
 
     child.kill('SIGKILL')
@@ -97,8 +97,8 @@ describe.runIf(installed)(`locks beside ${version}`, () => {
     expect(readLocks(lockPath, 'main').map(({ repoKey }) => repoKey)).toEqual([1, undefined])
   })
 
-  test('pgbackrest info shows that pgts is at work, and how far it is', async () => {
-    // It looks at locks only where there is a repository to talk about.
+  test('info of pgbackrest shows a running backup of pgts with its progress', async () => {
+    // It reads locks only if a repository exists.
     for (const name of ['backup', 'archive']) {
       cpSync(`test/vectors/pgbackrest/2.45-gz/${name}.info`, join(directory, `repo/${name}/main/${name}.info`))
     }
@@ -116,7 +116,7 @@ describe.runIf(installed)(`locks beside ${version}`, () => {
       // 2.59 derives the percentage from the sizes.
       locks.update({ pctCplt: 10_000, sz: 5, szCplt: 5 })
       expect(run('info').stdout).toContain('backup/expire running - 100.00% complete')
-      // One size alone would stop its info.
+      // One size alone would crash its info.
       locks.update({ pctCplt: 10_000, sz: 5 })
       expect(lockOf()).toMatchObject({ held: true })
       locks.update({})

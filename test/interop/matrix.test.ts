@@ -15,71 +15,74 @@ import {
 import { CELLS_A_ROW, playedAlways, playedBy, rows, type Program } from '../support/sites/matrix.ts'
 import { aSite, askBoth, PGBACKREST, type Site } from '../support/sites/site.ts'
 
-const judge = judgeVersion()
-// All that the judge can play takes its time, and is asked for by hand.
+const checker = checkerVersion()
+// All rows that pgbackrest supports take long, and are run by hand.
 const all = process.env['PGTS_TEST_MATRIX'] === 'all'
-const playable = rows.filter((row) => judge > 0 && playedBy(row, judge) && (all || playedAlways(row)))
+const playable = rows.filter((row) => checker > 0 && playedBy(row, checker) && (all || playedAlways(row)))
 const cell = countCells(
-  `matrix with pgbackrest ${judge} (of ${rows.length * CELLS_A_ROW} in all)`,
+  `matrix with pgbackrest ${checker} (of ${rows.length * CELLS_A_ROW} in all)`,
   playable.length * CELLS_A_ROW,
 )
 
-function judgeVersion(): number {
+function checkerVersion(): number {
   const { stdout } = spawnSync(PGBACKREST, ['version'], { encoding: 'utf8' })
   return Number(/(\d+\.\d+)/.exec(stdout ?? '')?.[1] ?? 0)
 }
 
-describe.skipIf(judge === 0).each(playable)('$writer, $codec, cipher $cipher, as $pack, PostgreSQL $version', (row) => {
-  test('full, diff, incr, and an incr of the other; every backup restored by both', async () => {
-    const name = Object.values(row).join('/')
-    const other: Program = row.writer === 'pgts' ? 'pgbackrest' : 'pgts'
-    await using site = await aSite({
-      version: row.version,
-      walSegsizeMb: row.version >= 11 ? 1 : undefined,
-      archiver: other,
-      options: {
-        'process-max': '2',
-        'compress-type': row.codec,
-        ...(row.codec === 'bz2' ? { 'compress-level': '1' } : {}),
-        ...(row.cipher ? { 'repo1-cipher-type': 'aes-256-cbc', 'repo1-cipher-pass': 'known to both' } : {}),
-        'repo1-bundle': row.pack === 'files' ? 'n' : 'y',
-        ...(row.pack === 'block' ? { 'repo1-block': 'y' } : {}),
-      },
-    } as Parameters<typeof aSite>[0])
-    const { cluster } = site
-    const run = (who: Program, ...args: string[]) =>
-      who === 'pgts' ? site.pgtsOk(...args) : site.pgbackrestOk(...args)
+describe.skipIf(checker === 0).each(playable)(
+  '$writer, $codec, cipher $cipher, as $pack, PostgreSQL $version',
+  (row) => {
+    test('both programs restore full, diff and incr of one program and an incr of the other', async () => {
+      const name = Object.values(row).join('/')
+      const other: Program = row.writer === 'pgts' ? 'pgbackrest' : 'pgts'
+      await using site = await aSite({
+        version: row.version,
+        walSegsizeMb: row.version >= 11 ? 1 : undefined,
+        archiver: other,
+        options: {
+          'process-max': '2',
+          'compress-type': row.codec,
+          ...(row.codec === 'bz2' ? { 'compress-level': '1' } : {}),
+          ...(row.cipher ? { 'repo1-cipher-type': 'aes-256-cbc', 'repo1-cipher-pass': 'known to both' } : {}),
+          'repo1-bundle': row.pack === 'files' ? 'n' : 'y',
+          ...(row.pack === 'block' ? { 'repo1-block': 'y' } : {}),
+        },
+      } as Parameters<typeof aSite>[0])
+      const { cluster } = site
+      const run = (who: Program, ...args: string[]) =>
+        who === 'pgts' ? site.pgtsOk(...args) : site.pgbackrestOk(...args)
 
-    await load(cluster)
-    await run(row.writer, 'stanza-create')
-    const backups: { label: string; data: DataChecksum }[] = []
-    const take = async (who: Program, type: string) => {
-      const data = await dataChecksum(cluster)
-      await run(who, `--type=${type}`, 'backup')
-      backups.push({ label: (await labels(site)).at(-1)!, data })
-    }
-    await take(row.writer, 'full')
-    await edit(cluster, 1)
-    await take(row.writer, 'diff')
-    await edit(cluster, 2)
-    await take(row.writer, 'incr')
-    await edit(cluster, 3)
-    await take(other, 'incr')
-    expect(backups.map(({ label }) => label.at(-1))).toEqual(['F', 'D', 'I', 'I'])
-
-    await site.verifiedByPgbackrest()
-    cell(`${name}/verify`)
-    const [ours, theirs] = await askBoth((who) => infoSizes(site, who))
-    expect(ours).toEqual(theirs)
-    cell(`${name}/info`)
-    for (const { label, data } of backups) {
-      for (const who of ['pgts', 'pgbackrest'] as const) {
-        expect(await restored(site, row.version, who, label), `${label} by ${who}`).toEqual(data)
-        cell(`${name}/${label}/${who}`)
+      await load(cluster)
+      await run(row.writer, 'stanza-create')
+      const backups: { label: string; data: DataChecksum }[] = []
+      const take = async (who: Program, type: string) => {
+        const data = await dataChecksum(cluster)
+        await run(who, `--type=${type}`, 'backup')
+        backups.push({ label: (await labels(site)).at(-1)!, data })
       }
-    }
-  }, 300_000)
-})
+      await take(row.writer, 'full')
+      await edit(cluster, 1)
+      await take(row.writer, 'diff')
+      await edit(cluster, 2)
+      await take(row.writer, 'incr')
+      await edit(cluster, 3)
+      await take(other, 'incr')
+      expect(backups.map(({ label }) => label.at(-1))).toEqual(['F', 'D', 'I', 'I'])
+
+      await site.verifiedByPgbackrest()
+      cell(`${name}/verify`)
+      const [ours, theirs] = await askBoth((who) => infoSizes(site, who))
+      expect(ours).toEqual(theirs)
+      cell(`${name}/info`)
+      for (const { label, data } of backups) {
+        for (const who of ['pgts', 'pgbackrest'] as const) {
+          expect(await restored(site, row.version, who, label), `${label} by ${who}`).toEqual(data)
+          cell(`${name}/${label}/${who}`)
+        }
+      }
+    }, 300_000)
+  },
+)
 
 async function load(cluster: Cluster): Promise<void> {
   await cluster.query('create table big (id int primary key, v text)')
@@ -89,7 +92,7 @@ async function load(cluster: Cluster): Promise<void> {
   await cluster.query('create table empty (a int)')
 }
 
-/** A few pages change, a file grows, one shrinks, one goes, one comes, and most stay. */
+/** A few pages change, a file grows, one shrinks, one is removed, one is created, and most do not change. */
 async function edit(cluster: Cluster, round: number): Promise<void> {
   await cluster.query(`update big set v = 'round ${round}' where id % 4000 = ${round}`)
   await cluster.query(
@@ -109,7 +112,7 @@ async function labels(site: Site): Promise<string[]> {
   return stanza!.backup.map(({ label }) => label)
 }
 
-/** What both programs must tell alike of every backup. */
+/** Properties of every backup that both programs must report equally. */
 async function infoSizes(site: Site, who: Program): Promise<unknown> {
   const { stdout } = await (who === 'pgts'
     ? site.pgtsOk('--output=json', 'info')

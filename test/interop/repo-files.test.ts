@@ -10,7 +10,7 @@ import { isInstalled, runAs, testUser } from '../support/processes/test-user.ts'
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
 const cell = countCells('files of a repository', 4)
 
-describe.runIf(installed)('beside pgbackrest', () => {
+describe.runIf(installed)('repository commands of pgts and pgbackrest', () => {
   let site: Site
 
   beforeAll(async () => {
@@ -53,7 +53,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
     [['repo-ls', 'backup/main/backup.info']],
     [['--output=json', 'repo-ls', 'not/there']],
     [['repo-ls', 'not/there']],
-  ])('%j prints the same', async (args) => {
+  ])('%j prints the same in both programs', async (args) => {
     expect((await bytes('pgts', ...args)).toString()).toBe((await bytes('pgbackrest', ...args)).toString())
     cell('repo-ls')
   })
@@ -78,7 +78,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
     cell('repo-get')
   }, 120_000)
 
-  test('what one program puts the other gets, and removes', async () => {
+  test('repo-put of one program is read and removed by the other', async () => {
     const file = join(site.dir, 'content')
     writeFileSync(file, Buffer.from([0, 255, 10, 13, 1, 2, 3]))
     for (const [one, other] of [
@@ -96,7 +96,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
         )
       expect(await piped(one, 'repo-put', 'aside/deep/file')).toMatchObject({ code: 0 })
       const who = other === PGBACKREST ? 'pgbackrest' : 'pgts'
-      // pgbackrest knows no passphrase for a name that it does not write, so it can only copy the bytes.
+      // pgbackrest has no passphrase for a name that it does not write, so it can only copy the bytes.
       const stored = readFileSync(join(site.repo, 'aside/deep/file'))
       expect(stored.subarray(0, 8).toString()).toBe('Salted__')
       expect((await bytes(who, '--raw', 'repo-get', 'aside/deep/file')).equals(stored)).toBe(true)
@@ -108,7 +108,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
     cell('repo-put')
   })
 
-  test('paths that lead out, and files that are not there, are refused by both', async () => {
+  test('paths outside of the repository and missing files are refused by both programs', async () => {
     for (const [args, code] of [
       [['repo-get', '../secret'], 96],
       [['repo-ls', '/etc'], 96],
@@ -119,7 +119,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
       expect((await site.pgts(args)).code, args.join(' ')).toBe(code)
       if (args[1] !== '../secret') expect((await site.pgbackrest(args)).code, args.join(' ')).toBe(code)
     }
-    // The whole repository is not removed by a slip of the keyboard.
+    // Removal of the whole repository is refused.
     expect((await site.pgts(['--recurse', 'repo-rm', '/'])).code).toBe(96)
     cell('refused')
   })

@@ -18,10 +18,10 @@ import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
 const cell = countCells('pgts restore in recovery and after a crash', 10)
 
-/** bin/pgts restores what pgbackrest backed up, as an administrator would: to a point in time, and after a crash. */
-describe.runIf(installed)('pgts restore', () => {
+/** pgts restores a backup of pgbackrest: to a point in time, and after a crash. */
+describe.runIf(installed)('pgts restore of a pgbackrest backup', () => {
   let site: Site
-  /** Data of the cluster at the moments that recovery aims at. */
+  /** Data of the cluster at the recovery targets. */
   const moments: { name: string; time: string; lsn: string; rows: number }[] = []
 
   beforeAll(async () => {
@@ -35,7 +35,7 @@ describe.runIf(installed)('pgts restore', () => {
     await site.cluster.query('create table bulk as select i, md5(i::text) as t from generate_series(1, 200000) i')
     for (const name of ['one', 'two']) {
       await site.pgbackrestOk('backup', '--type=full')
-      await sleep(1100) // the stop of a backup must lie in an earlier second than the target
+      await sleep(1100) // the stop of a backup must be in an earlier second than the target
       await site.cluster.query('insert into steps values (1), (2), (3)')
       await site.cluster.query(`select pg_create_restore_point('${name}')`)
       const [row] = await site.cluster.query(
@@ -65,7 +65,7 @@ describe.runIf(installed)('pgts restore', () => {
   }
 
   test.each([0, 1])(
-    'recovers to moment %i by name, time and LSN, from the backup that fits',
+    'recovers to moment %i by name, time and LSN, from the newest backup before it',
     async (index) => {
       const { name, time, lsn, rows } = moments[index]!
       for (const [type, value] of [
@@ -87,7 +87,7 @@ describe.runIf(installed)('pgts restore', () => {
     120_000,
   )
 
-  test('a time before every backup is refused [075] and names the oldest', async () => {
+  test('refuses a time before every backup [075] and names the oldest backup', async () => {
     const pgPath = target()
     const result = await site.pgts(['--type=time', '--target=2001-01-01 00:00:00+00', ...args(pgPath)])
     expect(result.code).toBe(75)
@@ -96,7 +96,7 @@ describe.runIf(installed)('pgts restore', () => {
   })
 
   test.each<[string, (pgPath: string) => boolean, boolean?]>([
-    ['when the first files are there', (pgPath: string) => existsSync(join(pgPath, 'base/1'))],
+    ['when the first files exist', (pgPath: string) => existsSync(join(pgPath, 'base/1'))],
     [
       'when pg_control has its temporary name',
       (pgPath: string) => existsSync(join(pgPath, 'global/pg_control.pgbackrest.tmp')),
@@ -104,7 +104,7 @@ describe.runIf(installed)('pgts restore', () => {
     ['at once', () => true],
     ['when the recovery settings are written', (pgPath: string) => existsSync(join(pgPath, 'recovery.signal')), true],
   ])(
-    'killed %s: the server refuses to start, and --delta finishes',
+    'killed %s leaves a cluster that does not start, and --delta completes it',
     async (when, reached, mayBeComplete = false) => {
       const pgPath = target()
       const all = [`--config=${site.config}`, '--stanza=main', ...args(pgPath)]
@@ -137,7 +137,7 @@ describe.runIf(installed)('pgts restore', () => {
     120_000,
   )
 
-  test('files belong to the user who restores, with the modes of the backup', async () => {
+  test('writes files of the current user with the modes of the backup', async () => {
     const pgPath = target()
     await site.pgtsOk(...args(pgPath))
     const data = statSync(pgPath)

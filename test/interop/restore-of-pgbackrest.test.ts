@@ -17,7 +17,7 @@ import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
 const cell = countCells('restore of backups by pgbackrest', 8)
 
-/** Backups that the real pgbackrest made, restored by pgts: the server starts on them and holds the same data. */
+/** Backups of the real pgbackrest, restored by pgts: the server starts on them and has the same data. */
 describe.runIf(installed).each(['none', 'gz', 'lz4', 'zst'])(
   'a backup of pgbackrest with compress-type %s',
   (compressType) => {
@@ -65,7 +65,7 @@ describe.runIf(installed).each(['none', 'gz', 'lz4', 'zst'])(
       typed: [`--config=${site.config}`, `--pg1-path=${pgPath}`, '--stanza=main'],
     })
 
-    test('restores into an empty directory, and again over damage with --delta', async () => {
+    test('is restored into an empty directory, and over a damaged one with --delta', async () => {
       const pgPath = join(makeTestDir('target'), 'data')
       const context = restoreContext(run(pgPath))
       const report = await restore(context)
@@ -79,7 +79,7 @@ describe.runIf(installed).each(['none', 'gz', 'lz4', 'zst'])(
         cell(`${compressType} restored`)
       }
 
-      // Every kind of damage: flipped bytes, cut, grown, gone, in the way, strange, wrong mode, a link out of the cluster.
+      // Every kind of damage: flipped bytes, truncated, grown, missing, another type, extra files, wrong mode, a link out of the cluster.
       const outside = makeTestDir('outside')
       writeFileSync(join(outside, 'precious'), 'keep')
       const version = join(pgPath, 'PG_VERSION')

@@ -13,7 +13,7 @@ type Program = 'pgts' | 'pgbackrest'
 const store = objectStores.find(({ name }) => name === 's3')!
 const missing = store.missing ?? (isInstalled(PGBACKREST) ? undefined : 'pgbackrest is not installed')
 
-/** One repository in a bucket, through TLS, made and read by both; then what only a bucket with versions can do. */
+/** One repository in a bucket, over TLS, written and read by both programs; then repo-target-time in a bucket with versions. */
 describe.skipIf(missing !== undefined)(`S3 with pgbackrest${missing === undefined ? '' : ` (${missing})`}`, () => {
   let bucket: Bucket
   let site: Site
@@ -21,7 +21,7 @@ describe.skipIf(missing !== undefined)(`S3 with pgbackrest${missing === undefine
   beforeAll(async () => {
     bucket = await store.bucket()
     await keepVersions(bucket.name)
-    // pgbackrest 2.45 finds no address in a certificate, only names.
+    // pgbackrest 2.45 checks only names of a certificate, no addresses.
     const byName = { 'repo1-s3-endpoint': 'localhost', 'repo1-storage-host': 'localhost' }
     site = await aSite({
       walSegsizeMb: 1,
@@ -33,20 +33,20 @@ describe.skipIf(missing !== undefined)(`S3 with pgbackrest${missing === undefine
 
   const run = (who: Program, ...args: string[]) => (who === 'pgts' ? site.pgtsOk(...args) : site.pgbackrestOk(...args))
 
-  /** What is in the cluster that `who` restores. */
+  /** The data of the cluster that `who` restores. */
   async function restored(who: Program, ...args: string[]) {
     const dir = makeTestDir('restored')
     const target = join(dir, 'data')
     mkdirSync(target, { mode: 0o700 })
     giveToTestUser(dir)
     await run(who, `--pg1-path=${target}`, ...args, 'restore')
-    // A copy must not archive into the stanza it came from.
+    // A copy must not archive into the stanza of the original.
     await using cluster = await startCluster({ dir: target, conf: { archive_mode: 'off' } })
     await cluster.untilPrimary()
     return await dataChecksum(cluster)
   }
 
-  test('a full of one, an incr of the other, restored by both, expired by both', async () => {
+  test('a full of one program and an incr of the other are restored and expired by both', async () => {
     await run('pgts', 'stanza-create')
     await run('pgbackrest', 'stanza-create')
     await run('pgts', '--type=full', 'backup')
@@ -73,10 +73,10 @@ describe.skipIf(missing !== undefined)(`S3 with pgbackrest${missing === undefine
     expect(await bucket.openUploads()).toEqual([])
   }, 300_000)
 
-  test('whoever deletes everything has not deleted the past', async () => {
+  test('removed backups can be restored with repo-target-time', async () => {
     const before = await dataChecksum(site.cluster)
     await run('pgts', 'check')
-    // A moment by the clock of the service, in whole seconds, before which everything was and after which nothing is.
+    // A moment in whole seconds of the service's clock, before which all objects exist and after which none does.
     const then = new Date(Math.ceil(Date.now() / 1000) * 1000)
     await sleep(then.getTime() + 1000 - Date.now())
     const client = await bucket.client()

@@ -16,7 +16,7 @@ const installed = PGBACKREST.includes('/') || isInstalled(PGBACKREST)
 const cell = countCells('life of a stanza', 14)
 type Who = 'pgts' | 'pgbackrest'
 
-describe.runIf(installed)('beside pgbackrest', () => {
+describe.runIf(installed)('stanza commands of pgts and pgbackrest', () => {
   let site: Site
   let upgraded: Cluster
   let label: string
@@ -37,7 +37,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
     await site?.[Symbol.asyncDispose]()
   })
 
-  /** A copy of the repository with a configuration of its own; `cluster` is what pg1 is. */
+  /** A copy of the repository with a configuration of its own; `cluster` is pg1. */
   function aCopy(cluster: Cluster = site.cluster): { dir: string; repo: string; lock: string; run: Run } {
     const dir = makeTestDir('stanza-life')
     const repo = join(dir, 'repo')
@@ -74,7 +74,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
     return (JSON.parse(stdout) as { backup: { annotation?: unknown }[] }[])[0]?.backup[0]?.annotation
   }
 
-  test('notes that one program makes are read, changed and removed by the other', async () => {
+  test('annotations of one program are read, changed and removed by the other', async () => {
     const { run } = aCopy()
     const set = `--set=${label}`
     expect(
@@ -90,7 +90,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
     cell('notes')
   })
 
-  test.each(['pgts', 'pgbackrest'] as const)('%s refuses to annotate a backup that is not there', async (who) => {
+  test.each(['pgts', 'pgbackrest'] as const)('%s refuses to annotate an unknown backup', async (who) => {
     const { run } = aCopy()
     expect((await run(who, stanza, '--set=20200101-000000F', '--annotation=a=b', 'annotate')).code).toBe(75)
     expect((await run(who, stanza, '--set=nonsense', '--annotation=a=b', 'annotate')).code).toBe(32)
@@ -120,7 +120,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
     cell(`stop ${one}`)
   })
 
-  /** What the info files say, without who wrote them. */
+  /** The content of the info files, without the program that wrote them. */
   async function infoOf(repo: string) {
     const cipher = { type: 'aes-256-cbc', origin: 'the test', passphrase: () => 'for tests' } as const
     const repository = repositoryWith(posixStorage(repo), { cipher })
@@ -132,9 +132,9 @@ describe.runIf(installed)('beside pgbackrest', () => {
     return { archive, backup }
   }
 
-  test('stanza-upgrade leaves what pgbackrest would leave, and both go on', async () => {
+  test('stanza-upgrade writes the same files as pgbackrest, and both programs continue', async () => {
     const [ours, theirs] = [aCopy(upgraded), aCopy(upgraded)]
-    // Not yet: the stanza is of the old cluster.
+    // Before the upgrade: the stanza is of the old cluster.
     expect((await ours.run('pgts', stanza, '--no-online', 'stanza-create')).code).toBe(28)
     expect((await ours.run('pgts', stanza, 'stanza-upgrade')).code).toBe(0)
     expect((await theirs.run('pgbackrest', stanza, 'stanza-upgrade')).code).toBe(0)
@@ -146,14 +146,14 @@ describe.runIf(installed)('beside pgbackrest', () => {
     expect(await infoOf(ours.repo)).toEqual(info)
     expect((await ours.run('pgbackrest', stanza, 'stanza-upgrade')).stdout).toContain('already up to date')
 
-    // The old backup stays, and the next one is a full one of the new cluster.
+    // The old backup is kept, and the next one is a full of the new cluster.
     for (const who of ['pgts', 'pgbackrest'] as const) {
       const done = await ours.run(who, stanza, '--type=incr', '--no-archive-check', 'backup')
       expect(done, done.stdout + done.stderr).toMatchObject({ code: 0 })
     }
     const json = async (who: Who): Promise<unknown> => {
       const { stdout } = await ours.run(who, '--log-level-console=off', '--output=json', 'info')
-      // 2.45 does not tell of restores.
+      // 2.45 does not show restores.
       return JSON.parse(stdout.replaceAll(',"restore":{"held":false}', ''), asWritten)
     }
     expect(await json('pgts')).toEqual(await json('pgbackrest'))
@@ -170,14 +170,14 @@ describe.runIf(installed)('beside pgbackrest', () => {
   })
 
   /**
-   * A command of pgts on a copy of its own for each of its steps, at which it is killed, and a last one that comes through.
-   * `judge` looks at what each left, and says which program goes on: in turn.
+   * A command of pgts on one copy for each of its steps, at which it is killed, and a last one that completes.
+   * `check` inspects the result of each with the program that continues, in turn.
    */
   async function killedAtEachStep(
     cluster: Cluster,
     args: readonly string[],
     prepare: (copy: ReturnType<typeof aCopy>) => void,
-    judge: (copy: ReturnType<typeof aCopy>, killed: boolean, who: Who, step: string) => Promise<void>,
+    check: (copy: ReturnType<typeof aCopy>, killed: boolean, who: Who, step: string) => Promise<void>,
   ): Promise<number> {
     for (let at = 0; ; at++) {
       const copy = aCopy(cluster)
@@ -192,7 +192,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
       )
       giveToTestUser(copy.dir)
       const who = at % 2 === 0 ? 'pgts' : 'pgbackrest'
-      await judge(copy, killed, who, `step ${at}, ${who}`)
+      await check(copy, killed, who, `step ${at}, ${who}`)
       if (!killed) return at
     }
   }
@@ -205,7 +205,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
       async ({ repo, run }, _killed, who, step) => {
         const repaired = await run(who, stanza, '--no-online', 'stanza-upgrade')
         expect(repaired, `${step}: ${repaired.stdout}`).toMatchObject({ code: 0 })
-        // Whoever completed it, pgts leaves copies that agree.
+        // Whichever program completed it, pgts leaves equal copies.
         if (who === 'pgbackrest') expect((await run('pgts', stanza, '--no-online', 'stanza-upgrade')).code).toBe(0)
         expect((await infoOf(repo)).backup.history).toHaveLength(2)
       },
@@ -215,7 +215,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
   }, 120_000)
 
   test.each(['pgts', 'pgbackrest'] as const)(
-    '%s stanza-delete wants the stop file and a server that is down',
+    '%s stanza-delete requires the stop file and a stopped server',
     async (who) => {
       const { run, repo, lock } = aCopy()
       expect((await run(who, stanza, '--force', 'stanza-delete')).code).toBe(55)
@@ -226,14 +226,14 @@ describe.runIf(installed)('beside pgbackrest', () => {
       expect(existsSync(join(repo, 'backup/main'))).toBe(false)
       expect(existsSync(join(repo, 'archive/main'))).toBe(false)
       expect(readdirSync(lock)).toEqual([])
-      // Nothing is left to delete, and the other program can begin anew.
+      // Nothing is left to delete, and the other program can create the stanza again.
       expect((await run(who, stanza, 'stanza-delete')).code).toBe(0)
       expect((await run(who === 'pgts' ? 'pgbackrest' : 'pgts', stanza, 'stanza-create')).code).toBe(0)
       cell(`delete ${who}`)
     },
   )
 
-  test('a stanza-delete that is killed at any step leaves no stanza to be mistaken, and is completed by the next', async () => {
+  test('a stanza-delete that is killed at any step leaves no partial stanza in use, and is completed by the next run', async () => {
     const steps = await killedAtEachStep(
       site.cluster,
       ['--force', 'stanza-delete'],
@@ -253,7 +253,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
     ['pgts', 'pgbackrest'],
     ['pgbackrest', 'pgts'],
   ] as const)(
-    '%s stop --force ends a running backup of %s, and says which process',
+    '%s stop --force ends a running backup of %s, and names its process',
     async (one, other) => {
       const { run, lock } = aCopy()
       const running = run(other, stanza, '--type=full', '--no-start-fast', '--no-archive-check', 'backup')
@@ -263,7 +263,7 @@ describe.runIf(installed)('beside pgbackrest', () => {
       expect(stopped.code, stopped.stdout).toBe(0)
       if (one === 'pgts') expect(stopped.stdout).toMatch(/sent term signal to process \d+ \(backup of stanza main\)/)
       expect((await running).code).toBe(63)
-      // The newer pgbackrest leaves its file behind, without a lock on it.
+      // The newer pgbackrest leaves its lock file, without a lock on it.
       expect(readdirSync(lock).filter((file) => other === 'pgts' || file.endsWith('.stop'))).toEqual(['main.stop'])
       cell(`stop --force ${one} ${other}`)
     },

@@ -62,6 +62,7 @@ const CLEAN = [
   'test/contract',
   'test/fault',
   'test/integration',
+  'test/interop',
   'test/property',
   'test/support',
   'test/unit/build',

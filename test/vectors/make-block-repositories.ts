@@ -1,6 +1,6 @@
 // Makes pgbackrest/2.59.1-blocks-*: `node scripts/run.mjs test/vectors/make-block-repositories.ts PGBACKREST BIN OUT`,
 // with the path of pgbackrest 2.59.1 and the bin directory of PostgreSQL 15. The data directory is that of a new cluster
-// that was never started, without everything that a backup does not need, and with files whose pages are made up here.
+// that was never started, without files that a backup does not need, and with files whose pages are generated here.
 import { execFileSync } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import { cpSync, mkdirSync, readdirSync, readFileSync, rmSync, utimesSync, writeFileSync } from 'node:fs'
@@ -20,7 +20,7 @@ const variants: Record<string, string[]> = {
   'bz2-encrypted': ['--compress-type=bz2', '--repo1-cipher-type=aes-256-cbc'],
 }
 
-/** Words that repeat, so that a megabyte of pages is stored in a few kilobytes; `seed` tells two contents apart. */
+/** Words that repeat, so that a megabyte of pages is stored in a few kilobytes; `seed` makes contents different. */
 function content(seed: number, bytes: number): Buffer {
   const line = createHash('sha1').update(String(seed)).digest('hex')
   return Buffer.from(line.repeat(Math.ceil(bytes / line.length)).slice(0, bytes), 'latin1')
@@ -28,7 +28,7 @@ function content(seed: number, bytes: number): Buffer {
 
 const files = new Map<string, Buffer>()
 let clock = 0
-/** What is not compressed has to be small in another way. */
+/** Uncompressed content must be small. */
 let fewFiles = false
 
 function isLeftOut(name: string): boolean {
@@ -40,7 +40,7 @@ function put(name: string, bytes: Buffer): void {
   files.set(name, bytes)
   const path = join(pg, 'base/5', name)
   writeFileSync(path, bytes, { mode: 0o600 })
-  // Times in the past, so that pgbackrest trusts them; `old` for as long that its blocks are larger.
+  // Times in the past, so that pgbackrest trusts them; `old` is so long ago that its blocks are larger.
   const time = name === '50007' && clock === 0 ? ago(20 * 86_400) : ago(3600 - clock * 60)
   utimesSync(path, time, time)
 }
@@ -60,7 +60,7 @@ function change(name: string, blocks: number[], seed: number): void {
   put(name, bytes)
 }
 
-/** Cuts a file, or adds to it. */
+/** Truncates a file, or appends to it. */
 function resize(name: string, bytes: number, seed: number): void {
   if (isLeftOut(name)) return
   const before = files.get(name)!
