@@ -16,7 +16,7 @@ import { readControlFile } from '../postgres/control-file.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { every } from '../util/every.ts'
-import { endReasons } from './background-end.ts'
+import { endReasons } from './shared/background-end.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 
 const HINT_MS = 60_000

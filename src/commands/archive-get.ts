@@ -7,7 +7,7 @@ import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
-import { resolveWalPath } from './wal-path.ts'
+import { resolveWalPath } from './shared/wal-path.ts'
 
 /**
  * Fetch one WAL file, for `restore_command = 'pgts --stanza=main archive-get %f "%p"'`. `found: false` makes
@@ -100,7 +100,7 @@ async function getSpooled(
   const launch = async () => void (await launcher.startBackground([]))
   const report = await getThroughSpool({ ...request, clock: ctx.clock, launch })
   if (report.found) {
-    const { leaveHint } = await loadModule(() => import('./leave-hint.ts'))
+    const { leaveHint } = await loadModule(() => import('./shared/leave-hint.ts'))
     await leaveHint(ctx, launcher, pgPath, request.ownerDirectory)
   }
   return report

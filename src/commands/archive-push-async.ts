@@ -28,9 +28,9 @@ import { EXIT_CODES, PgtsError } from '../util/error.ts'
 import { every } from '../util/every.ts'
 import { stopFileOf } from '../util/stop-file.ts'
 import { leaveAfter } from '../util/stuck.ts'
-import { endReasons } from './background-end.ts'
+import { endReasons } from './shared/background-end.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
-import { pushTargets } from './push-targets.ts'
+import { pushTargets } from './archive-push/targets.ts'
 
 const HINT_MS = 60_000
 /** The process exits after this time at the latest, so that another can replace it; hanging workers are terminated sooner. */

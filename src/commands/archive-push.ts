@@ -6,7 +6,7 @@ import { textToBytes } from '../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
-import { resolveWalPath } from './wal-path.ts'
+import { resolveWalPath } from './shared/wal-path.ts'
 
 /** Store one WAL file, for `archive_command = 'pgts --stanza=main archive-push %p'`. */
 export async function archivePush(ctx: CommandContext<'archive-push'>, launcher: LauncherContext): Promise<void> {
@@ -35,7 +35,7 @@ export async function archivePush(ctx: CommandContext<'archive-push'>, launcher:
   const files = await ctx.cluster()
 
   if (useSpool) {
-    const { archivePushThroughSpool } = await loadModule(() => import('./archive-push-spool.ts'))
+    const { archivePushThroughSpool } = await loadModule(() => import('./archive-push/spool.ts'))
     if (await archivePushThroughSpool(ctx, launcher, path, files)) return
   }
   if (await dropIfTooLong(ctx, path)) return

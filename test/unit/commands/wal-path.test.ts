@@ -2,7 +2,7 @@ import { mkdirSync, mkdtempSync, realpathSync, rmSync, symlinkSync } from 'node:
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { resolveWalPath } from '../../../src/commands/wal-path.ts'
+import { resolveWalPath } from '../../../src/commands/shared/wal-path.ts'
 
 const root = realpathSync(mkdtempSync(join(tmpdir(), 'pgts-wal-path-')))
 afterAll(() => rmSync(root, { recursive: true, force: true }))

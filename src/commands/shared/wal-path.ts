@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises'
-import { decodeText, textPath, textToBytes } from '../util/byte-string.ts'
-import { PgtsError } from '../util/error.ts'
+import { decodeText, textPath, textToBytes } from '../../util/byte-string.ts'
+import { PgtsError } from '../../util/error.ts'
 
 /**
  * The absolute path of `%p`. PostgreSQL passes a path relative to its data directory and starts the

@@ -1,8 +1,8 @@
 import { readFileSync, statSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import type { Clock } from '../util/clock.ts'
-import { textPath } from '../util/byte-string.ts'
-import { isAlive } from '../util/is-alive.ts'
+import type { Clock } from '../../util/clock.ts'
+import { textPath } from '../../util/byte-string.ts'
+import { isAlive } from '../../util/is-alive.ts'
 
 /**
  * The reason for a background process to end, so that the next call starts a new one: its server has ended, or

@@ -1,5 +1,5 @@
-import { textToBytes } from '../util/byte-string.ts'
-import type { CommandContext } from './context.ts'
+import { textToBytes } from '../../util/byte-string.ts'
+import type { CommandContext } from '../context.ts'
 
 /** The repositories that WAL is pushed to, as one line that identifies each and contains no secret. */
 export function pushTargets({ options }: CommandContext<'archive-push'>): string {

@@ -1,8 +1,8 @@
-import { awaitPush } from '../core/archive/push/await-push.ts'
-import { isReady } from '../core/archive/push/ready-queue.ts'
-import { claimSpool, claimTargets, ownerDirectoryOf, spoolOwner } from '../core/archive/spool/spool-owner.ts'
-import { baseName } from '../core/archive/find.ts'
-import { removeLaunchHint } from '../core/archive/launcher/launch-hint.ts'
+import { awaitPush } from '../../core/archive/push/await-push.ts'
+import { isReady } from '../../core/archive/push/ready-queue.ts'
+import { claimSpool, claimTargets, ownerDirectoryOf, spoolOwner } from '../../core/archive/spool/spool-owner.ts'
+import { baseName } from '../../core/archive/find.ts'
+import { removeLaunchHint } from '../../core/archive/launcher/launch-hint.ts'
 import {
   inSpool,
   pathsThrough,
@@ -10,17 +10,17 @@ import {
   SpoolError,
   spoolPaths,
   type SpoolPaths,
-} from '../core/archive/spool/spool-files.ts'
-import { livingPid } from '../core/archive/spool/spool-lock.ts'
-import type { ClusterFiles } from '../postgres/cluster-access.ts'
-import { readControlFile } from '../postgres/control-file.ts'
-import { bytesToText, decodeUtf8, textToBytes } from '../util/byte-string.ts'
-import { PgtsError } from '../util/error.ts'
-import { requireLockRoom } from '../util/lock-path.ts'
-import { loadModule } from '../util/load-module.ts'
-import type { CommandContext, LauncherContext } from './context.ts'
-import { leaveHint } from './leave-hint.ts'
-import { pushTargets } from './push-targets.ts'
+} from '../../core/archive/spool/spool-files.ts'
+import { livingPid } from '../../core/archive/spool/spool-lock.ts'
+import type { ClusterFiles } from '../../postgres/cluster-access.ts'
+import { readControlFile } from '../../postgres/control-file.ts'
+import { bytesToText, decodeUtf8, textToBytes } from '../../util/byte-string.ts'
+import { PgtsError } from '../../util/error.ts'
+import { requireLockRoom } from '../../util/lock-path.ts'
+import { loadModule } from '../../util/load-module.ts'
+import type { CommandContext, LauncherContext } from '../context.ts'
+import { leaveHint } from '../shared/leave-hint.ts'
+import { pushTargets } from './targets.ts'
 
 /**
  * archive-push with archive-async: the background process pushes, this process waits for its result.
@@ -91,7 +91,7 @@ async function throughSpool(
     queueMaxBytes: options.archivePushQueueMax,
     start: () => launcher.startBackground([decodeUtf8(walPath)]),
     async explain(name) {
-      const { walExplainer } = await loadModule(() => import('./shared/explain-wal.ts'))
+      const { walExplainer } = await loadModule(() => import('../shared/explain-wal.ts'))
       // Without a connection: the server waits for this process.
       return walExplainer(ctx, textToBytes(pgPath), undefined)(name)
     },

@@ -1,6 +1,6 @@
-import { writeLaunchHint } from '../core/archive/launcher/launch-hint.ts'
-import { decodeUtf8 } from '../util/byte-string.ts'
-import type { CommandContext, LauncherContext } from './context.ts'
+import { writeLaunchHint } from '../../core/archive/launcher/launch-hint.ts'
+import { decodeUtf8 } from '../../util/byte-string.ts'
+import type { CommandContext, LauncherContext } from '../context.ts'
 
 /** Write the launch hint: the launcher then answers calls from the spool without Node. */
 export async function leaveHint(
