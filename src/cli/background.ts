@@ -1,5 +1,5 @@
 import { spawn, type ChildProcess } from 'node:child_process'
-import type { BackgroundProcess } from '../commands/context.ts'
+import type { BackgroundProcess } from '../core/archive/push/await-push.ts'
 import { hasStrayBytes, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 

@@ -1,5 +1,6 @@
 import type { CommandName, Dialect, OptionsOf } from '../config/resolve.ts'
 import type { LaunchEnvironment } from '../core/archive/launcher/launch-hint.ts'
+import type { BackgroundProcess } from '../core/archive/push/await-push.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { Repository } from '../core/repository.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
@@ -12,13 +13,6 @@ import type { Executor } from '../worker/executor.ts'
 export interface StanzaLock extends AsyncDisposable {
   /** @param repoKey the only repository that is written to; default: all that are locked */
   update(progress: LockProgress, repoKey?: number): void
-}
-
-/** A background process. */
-export interface BackgroundProcess {
-  readonly pid: number
-  /** How it ended, to follow 'it ended': `with exit code 41`, `of SIGKILL`. undefined while it runs. */
-  ended(): string | undefined
 }
 
 /**

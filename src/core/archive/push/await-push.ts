@@ -19,6 +19,13 @@ import { dropQueue, droppedWarning, GAP_HINT } from './queue-limit.ts'
 import { readReadyQueue } from './ready-queue.ts'
 import { wakeBackground } from '../spool/notifier.ts'
 
+/** A background process that this process has started. */
+export interface BackgroundProcess {
+  readonly pid: number
+  /** How it ended, to follow 'it ended': `with exit code 41`, `of SIGKILL`. undefined while it runs. */
+  ended(): string | undefined
+}
+
 export interface AwaitPushRequest {
   /** Name of the WAL file, byte string. */
   readonly file: string
@@ -32,7 +39,7 @@ export interface AwaitPushRequest {
   /** archive-push-queue-max, bytes. */
   readonly queueMaxBytes: number | undefined
   /** Start the background process. */
-  readonly start: () => Promise<{ readonly pid: number; ended(): string | undefined }>
+  readonly start: () => Promise<BackgroundProcess>
   /** Hints for the timeout: why the file was not pushed, and what to do. Errors are ignored. */
   readonly explain: (file: string) => Promise<readonly string[]>
   /** Log of the background process, for messages. */
@@ -69,7 +76,7 @@ export async function awaitPush(request: AwaitPushRequest): Promise<AwaitedPush>
 
 class Waiting {
   readonly #request: AwaitPushRequest
-  #started: { readonly pid: number; ended(): string | undefined } | undefined
+  #started: BackgroundProcess | undefined
   #starts = 0
 
   constructor(request: AwaitPushRequest) {
