@@ -160,8 +160,8 @@ function background(spool: SpoolFacts, queue: QueueFacts | undefined, nowMs: num
     findings.push({
       layer: 'repository',
       text:
-        `the background process has been pushing ${oldest.file} for ${ago(nowMs - oldest.sinceMs)}: is a repository, or the network on the way, ` +
-        'slow or stuck? After io-timeout it gives the file up and says which repository did not answer',
+        `the background process has been pushing ${oldest.file} for ${ago(nowMs - oldest.sinceMs)}: check the repositories and the network; ` +
+        'after io-timeout the push fails with an error that names the repository that did not answer',
     })
   if (alive && status.state === 'blocked')
     findings.push({
@@ -192,8 +192,8 @@ function waiting(queue: QueueFacts, facts: ArchivingFacts, { segment, patienceMs
     findings.push({
       layer: 'archive_command',
       text:
-        `PostgreSQL has regarded ${segment} as archived since ${timeText(queue.done.get(segment) ?? 0)}: archive_command answered with success and stored elsewhere, or nothing; ` +
-        'does it name this stanza and read this configuration (another user, HOME or --config), or did archive-push-queue-max drop the file?',
+        `PostgreSQL has regarded ${segment} as archived since ${timeText(queue.done.get(segment) ?? 0)}: archive_command exited with 0 and stored it elsewhere or nowhere; ` +
+        'check that it names this stanza and reads this configuration (user, HOME, --config), and whether archive-push-queue-max dropped the file',
     })
     return findings
   }
@@ -216,10 +216,10 @@ function waiting(queue: QueueFacts, facts: ArchivingFacts, { segment, patienceMs
     findings.push({
       layer: 'lag',
       text:
-        'pg_stat_archiver shows no failure, so archive_command still runs, has not been called, or could not be started: ' +
+        'pg_stat_archiver shows no failure, so archive_command is running, was not called, or could not be started: ' +
         "PostgreSQL does not count exit codes 126 and 127 (program not executable, not found) as failures; look for 'archive " +
         "command failed with exit code' in the server's log. If 'ps' shows the command as a child of the archiver, the " +
-        'repository or the network is slow, or it waits for a lock; a longer archive-timeout may be right',
+        'repository or the network is slow, or it waits for a lock; if that is normal, set a longer archive-timeout',
     })
   }
   return findings

@@ -68,7 +68,7 @@ test('a timeout of archive-push names the failing repository and the file in fli
   })
   const hints = await hintsOfTimeout()
   expect(hints[0]).toMatch(/storing in repo2 has been failing for 1 min, 4 attempts so far: no room is left/)
-  expect(hints[1]).toMatch(new RegExp(`has been pushing ${NAME} for 1 min: is a repository, or the network`))
+  expect(hints[1]).toMatch(new RegExp(`has been pushing ${NAME} for 1 min: check the repositories and the network`))
   expect(hints.at(-1)).toContain('/var/log/the.log')
 })
 
