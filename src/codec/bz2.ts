@@ -3,7 +3,9 @@ import { damaged, truncated } from './damage.ts'
 import { Kernel, loadKernels } from './kernels.ts'
 import type { Codec, Stage } from './stage.ts'
 
-/** One bzip2 stream a file; the raw form is the same. Bytes after the end of the first stream are ignored, as for gz. */
+/**
+ * One bzip2 stream per file; the raw form is the same. Bytes after the end of the first stream are ignored, as for gz.
+ */
 export function openBz2(): Codec {
   loadKernels()
   return {
@@ -14,15 +16,15 @@ export function openBz2(): Codec {
 
 const INPUT_BYTES = 256 * 1024
 const OUTPUT_BYTES = 256 * 1024
-// Codes of bzlib.h.
+// Return codes of bzlib.h.
 const STREAM_END = 4
 const OUT_OF_MEMORY = -3
 const ERRORS: Record<number, string> = {
-  [-4]: 'a block is broken or its checksum does not match',
+  [-4]: 'a block is corrupt or its checksum does not match',
   [-5]: 'it has no bzip2 header',
 }
 
-/** One instance serves both directions: beginning a stream forgets the one before. */
+/** One instance is used for both directions: beginning a stream discards the previous one. */
 const pool: Kernel[] = []
 const POOL_LIMIT = 2
 
@@ -41,7 +43,7 @@ class Bz2Compressor implements Stage {
       for (let offset = 0; offset < part.length; offset += kernel.call.bz2_consumed()) {
         succeed(kernel.call.bz2_compress(offset, part.length - offset, 0))
         const produced = kernel.call.bz2_produced()
-        // The count is read again after the consumer has used the chunk: nothing else runs in this instance until then.
+        // The size is read after the consumer has used the chunk: until then nothing else runs in this instance.
         if (produced > 0) yield kernel.output(produced)
       }
     }
@@ -78,7 +80,7 @@ class Bz2Decompressor implements Stage {
       kernel.setInput(part)
       let offset = 0
       let full = false
-      // A full output buffer may mean that more waits inside, even when all input is taken.
+      // With a full output buffer more output may be pending, even if all input is consumed.
       while (!this.#ended && (offset < part.length || full)) {
         const code = this.#step(kernel, offset, part.length - offset)
         if (code < 0) throw damaged('bz2', ERRORS[code] ?? `error ${code}`)
@@ -105,14 +107,16 @@ class Bz2Decompressor implements Stage {
     try {
       return kernel.call.bz2_decompress(offset, bytes)
     } catch (cause) {
-      // The library found itself in a state that it holds impossible; this instance is not used again.
+      // The library detected an inconsistent state; this instance is not used again.
       this.#kernel = undefined
-      throw damaged('bz2', 'it leads nowhere', cause)
+      throw damaged('bz2', 'the decompressor failed', cause)
     }
   }
 }
 
-/** A compressor fails only when it is misused; without this it would wait for ever for its input to be taken. */
+/**
+ * A compressor only fails if it is misused; without this check the loop would wait forever for input to be consumed.
+ */
 function succeed(code: number): number {
   if (code < 0) throw new PgtsError('assert', `bzip2 failed to compress: ${code}`)
   return code

@@ -10,21 +10,21 @@ const KEY_BYTES = 32
 const IV_BYTES = 16
 const PASSPHRASE_BYTES = 48
 
-/** A stage that never waits. */
+/** A stage without asynchronous steps. */
 export interface CipherStage extends Stage {
   push(chunk: Uint8Array): Iterable<Uint8Array>
   finish(): Iterable<Uint8Array>
 }
 
 export interface CipherOptions {
-  /** Without the magic before the salt; inside bundles and block incremental files. */
+  /** Omits the magic before the salt; used in bundles and block incremental files. */
   readonly raw?: boolean
 }
 
 /**
- * Encrypts as `openssl enc -aes-256-cbc -md sha1 -salt` does: `Salted__`, 8 bytes of salt, ciphertext with padding.
- * @param passphrase byte string; of a generated one the base64 characters, not what they decode to
- * @param salt 8 bytes; random unless a test says otherwise
+ * Encrypts like `openssl enc -aes-256-cbc -md sha1 -salt`: `Salted__`, 8 bytes of salt, ciphertext with padding.
+ * @param passphrase byte string; for a generated one the base64 characters, not the decoded bytes
+ * @param salt 8 bytes; random unless set by a test
  */
 export function encryptor(passphrase: string, options: CipherOptions & { salt?: Uint8Array } = {}): CipherStage {
   const salt = options.salt ?? randomBytes(SALT_BYTES)
@@ -39,7 +39,7 @@ export function encryptor(passphrase: string, options: CipherOptions & { salt?: 
   return { push: (chunk) => withHeader(cipher.update(chunk)), finish: () => withHeader(cipher.final()) }
 }
 
-/** Undoes `encryptor`. A wrong passphrase, damage or truncation throws `crypto`, from `push` or `finish`. */
+/** Reverses `encryptor`. A wrong passphrase, corrupt or truncated data throw `crypto`, from `push` or `finish`. */
 export function decryptor(passphrase: string, options: CipherOptions = {}): CipherStage {
   const headerBytes = (options.raw === true ? 0 : MAGIC.length) + SALT_BYTES
   let header = Buffer.alloc(0)
@@ -51,8 +51,8 @@ export function decryptor(passphrase: string, options: CipherOptions = {}): Ciph
       header = Buffer.concat([header, chunk.subarray(0, missing)])
       if (header.length < headerBytes) return []
       if (options.raw !== true && !header.subarray(0, MAGIC.length).equals(MAGIC))
-        throw new PgtsError('crypto', 'encrypted data does not begin with its mark', {
-          hints: ['is the repository encrypted at all? compare repo-cipher-type'],
+        throw new PgtsError('crypto', "encrypted data does not begin with 'Salted__'", {
+          hints: ['check repo-cipher-type: the repository may not be encrypted'],
         })
       const { key, iv } = deriveKey(passphrase, header.subarray(-SALT_BYTES))
       decipher = createDecipheriv(ALGORITHM, key, iv)
@@ -64,7 +64,7 @@ export function decryptor(passphrase: string, options: CipherOptions = {}): Ciph
       try {
         return [decipher.final()]
       } catch (cause) {
-        throw new PgtsError('crypto', 'cannot decrypt: the passphrase is wrong, or the data is damaged or truncated', {
+        throw new PgtsError('crypto', 'cannot decrypt: the passphrase is wrong, or the data is corrupt or truncated', {
           cause,
         })
       }
@@ -72,22 +72,22 @@ export function decryptor(passphrase: string, options: CipherOptions = {}): Ciph
   }
 }
 
-/** Small data in one piece, in the normal form. */
+/** Encrypts a small buffer in the normal form. */
 export function encrypt(bytes: Uint8Array, passphrase: string): Buffer {
   return throughAll(encryptor(passphrase), bytes)
 }
 
-/** Undoes `encrypt`. @throws PgtsError crypto as `decryptor` */
+/** Reverses `encrypt`. @throws PgtsError crypto as `decryptor` */
 export function decrypt(bytes: Uint8Array, passphrase: string): Buffer {
   return throughAll(decryptor(passphrase), bytes)
 }
 
-/** Does it begin as encrypted data in the normal form does? */
+/** True if the bytes begin like encrypted data in the normal form. */
 export function isEncrypted(bytes: Uint8Array): boolean {
   return MAGIC.equals(bytes.subarray(0, MAGIC.length))
 }
 
-/** A sink that encrypts what it is given, for one of several sinks of the same bytes. `finish` writes what is left. */
+/** A sink that encrypts its bytes; for one of several sinks of the same bytes. `finish` writes the end. */
 export function encryptingSink(sink: ByteSink, passphrase: string): ByteSink & { finish(): void | Promise<void> } {
   const stage = encryptor(passphrase)
   const writeAll = (chunks: Iterable<Uint8Array>): void | Promise<void> => {
@@ -97,7 +97,7 @@ export function encryptingSink(sink: ByteSink, passphrase: string): ByteSink & {
   return { write: (chunk) => writeAll(stage.push(chunk)), finish: () => writeAll(stage.finish()) }
 }
 
-/** A passphrase for the next level: 48 random bytes as 64 base64 characters. */
+/** A new passphrase for the next level: 48 random bytes as 64 base64 characters. */
 export function newPassphrase(): string {
   return randomBytes(PASSPHRASE_BYTES).toString('base64')
 }

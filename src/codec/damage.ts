@@ -1,14 +1,14 @@
 import type { CompressType } from '../util/compress-type.ts'
 import { PgtsError } from '../util/error.ts'
 
-/** The compressed bytes say something impossible. `detail` is the library's word for it. */
+/** The error for corrupt compressed data. `detail` is the message of the library. */
 export function damaged(type: CompressType, detail: string, cause?: unknown): PgtsError {
-  return new PgtsError('format', `${type} data is damaged: ${detail}`, { hints: HINTS, cause })
+  return new PgtsError('format', `${type} data is corrupt: ${detail}`, { hints: HINTS, cause })
 }
 
-/** The compressed bytes end before their own end mark. */
+/** The error for compressed data that ends before its end mark. */
 export function truncated(type: CompressType): PgtsError {
-  return new PgtsError('format', `${type} data is truncated: it stops before its end mark`, { hints: HINTS })
+  return new PgtsError('format', `${type} data is truncated: it ends before its end mark`, { hints: HINTS })
 }
 
-const HINTS = ['the stored file is not what was written: check the storage below the repository']
+const HINTS = ['the stored file differs from what was written: check the storage of the repository']

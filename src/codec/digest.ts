@@ -1,11 +1,11 @@
 import { createHash } from 'node:crypto'
 import type { Stage } from './stage.ts'
 
-/** A stage that lets bytes through and remembers how many they were and what they hash to. */
+/** A stage that passes bytes unchanged, counts and hashes them. */
 export interface DigestTap extends Stage {
-  /** Bytes that passed so far. */
+  /** Number of bytes so far. */
   readonly bytes: number
-  /** Lower-case hex of all bytes that passed. The first call ends the hash: nothing may be pushed after it. */
+  /** Lower-case hex of the hash of all bytes. The first call ends the hash: no bytes may be pushed after it. */
   hex(): string
 }
 

@@ -4,27 +4,29 @@ import { damaged, truncated } from './damage.ts'
 import type { Chunks, Stage } from './stage.ts'
 import { ZlibDriver } from './zlib-driver.ts'
 
-/** Compressed files up to here are read in one synchronous call, if what comes out is no larger than the limit below. */
+/**
+ * Compressed files up to this size are read in one synchronous call, if the output is not larger than the limit below.
+ */
 const SMALL_BYTES = 64 * 1024
 const SMALL_OUTPUT_BYTES = 4 * 1024 * 1024
 const STREAM = { chunkSize: 256 * 1024, readableHighWaterMark: 64 * 1024 }
 const TRAILER_BYTES = 8
 
-/** Reads the first member and ignores what follows it, as pgBackRest does. `raw` reads a zlib stream. */
+/** Reads the first member and ignores bytes after it, as pgBackRest does. `raw` reads a zlib stream. */
 export function gzDecompressor(raw: boolean): Stage {
   return raw ? new RawGzDecompressor() : new GzDecompressor()
 }
 
 /**
- * Node's own gunzip goes on with further members and fails on other bytes after the first, so header and trailer are
- * read here, and the library sees only the deflate data between them.
+ * Node's gunzip continues with further members, and fails on other bytes after the first. So header and trailer are
+ * read here, and the library receives only the deflate data between them.
  */
 class GzDecompressor implements Stage {
-  /** Bytes before the size is known to be large; the header is among them. */
+  /** Input including the header, until it is known to be large. */
   #gathered: Buffer[] = []
   #gatheredBytes = 0
   #stream: ZlibDriver<InflateRaw> | undefined
-  /** Compressed body bytes given to the stream. */
+  /** Number of compressed bytes passed to the stream. */
   #given = 0
   #trailer = Buffer.alloc(0)
   #crc = 0
@@ -42,7 +44,7 @@ class GzDecompressor implements Stage {
     const all = this.#takeGathered()
     const body = all.subarray(headerLength(all))
     try {
-      // `info` also has the length of the deflate data; the types lack it.
+      // With `info` the result also has the length of the deflate data; @types/node lacks it.
       const answer = inflateRawSync(body, {
         info: true,
         maxOutputLength: SMALL_OUTPUT_BYTES,
@@ -143,7 +145,7 @@ async function* translated(outputs: AsyncIterable<Uint8Array>): AsyncIterable<Ui
   }
 }
 
-/** zlib says Z_BUF_ERROR when it wanted more than there was. */
+/** zlib returns Z_BUF_ERROR if the input ends too early. */
 function meaningOf(error: unknown): unknown {
   const code = systemCode(error)
   if (code === 'Z_BUF_ERROR') return truncated('gz')
@@ -151,8 +153,8 @@ function meaningOf(error: unknown): unknown {
 }
 
 /**
- * Length of the member's header.
- * @see RFC 1952, 2.3: ID1 ID2 CM FLG MTIME(4) XFL OS, then extra field, name, comment and header CRC as FLG says
+ * Length of the header of a member.
+ * @see RFC 1952, 2.3: ID1 ID2 CM FLG MTIME(4) XFL OS, then extra field, name, comment and header CRC depending on FLG
  */
 function headerLength(bytes: Buffer): number {
   const [FHCRC, FEXTRA, FNAME, FCOMMENT, RESERVED] = [0x02, 0x04, 0x08, 0x10, 0xe0]

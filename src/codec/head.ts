@@ -1,11 +1,11 @@
 import type { Stage } from './stage.ts'
 
-/** A stage that lets bytes through and keeps the first ones. */
+/** A stage that passes bytes unchanged and keeps the first ones. */
 export class HeadTap implements Stage {
   bytes = Buffer.alloc(0)
   readonly #most: number
 
-  /** @param most how many to keep */
+  /** @param most number of bytes to keep */
   constructor(most: number) {
     this.#most = most
   }

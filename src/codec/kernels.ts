@@ -2,7 +2,7 @@ import { readFileSync } from 'node:fs'
 import { PgtsError } from '../util/error.ts'
 import { loadFailure } from '../util/load-module.ts'
 
-/** Addresses and sizes are bytes in the instance's memory; what they mean is said in native/kernels.c. */
+/** Addresses and sizes are bytes in the memory of the instance; native/kernels.c documents the functions. */
 interface KernelExports {
   readonly memory: { readonly buffer: ArrayBuffer }
   input_buffer(): number
@@ -29,7 +29,7 @@ interface KernelExports {
   verify_pages(pages: number, pageSize: number, firstBlock: number, headerCheck: 0 | 1): number
 }
 
-/** The part of WebAssembly that is used here; TypeScript knows it only together with a browser's other types. */
+/** The used part of WebAssembly; TypeScript has its types only in the browser library. */
 interface Wasm {
   readonly Module: new (bytes: Uint8Array) => object
   readonly Instance: new (module: object, imports: object) => { readonly exports: unknown }
@@ -38,7 +38,7 @@ const wasm = (globalThis as unknown as { WebAssembly: Wasm }).WebAssembly
 
 let compiled: object | undefined
 
-/** Compile the module, once on each thread. @throws PgtsError execute when it cannot be loaded */
+/** Compiles the module, once per thread. @throws PgtsError execute if it cannot be loaded */
 export function loadKernels(): object {
   try {
     return (compiled ??= new wasm.Module(readModule()))
@@ -48,8 +48,8 @@ export function loadKernels(): object {
 }
 
 /**
- * One instance of the WebAssembly module built from native/, with a memory of its own: whatever it holds is valid
- * until it is called again, and never moves because of another instance.
+ * One instance of the WebAssembly module built from native/, with its own memory: its content is valid until the
+ * instance is called again, and other instances do not change it.
  * @see docs/decisions/0003-codecs.md
  */
 export class Kernel {
@@ -61,42 +61,42 @@ export class Kernel {
     this.#bytes = new Uint8Array(this.call.memory.buffer)
   }
 
-  /** The memory of the instance. A view of it is void after a call that may allocate. */
+  /** The memory of the instance. A view is invalid after a call that may allocate. */
   get bytes(): Uint8Array {
     if (this.#bytes.length === 0) this.#bytes = new Uint8Array(this.call.memory.buffer)
     return this.#bytes
   }
 
-  /** Makes room for input; for kernels that only read. */
+  /** Allocates an input buffer; for functions that only read. */
   open(inputBytes: number): void {
     if (this.call.open_input(inputBytes) === 0) throw new PgtsError('memory', 'no memory for a WebAssembly buffer')
   }
 
-  /** What `verify_pages` left at the start of the input buffer. */
+  /** The result of `verify_pages`, at the start of the input buffer. */
   inputWords(count: number): Uint32Array {
     return new Uint32Array(this.call.memory.buffer, this.call.input_buffer(), count)
   }
 
-  /** Copies `chunk` to where kernels read. */
+  /** Copies `chunk` to the input buffer. */
   setInput(chunk: Uint8Array): void {
     this.bytes.set(chunk, this.call.input_buffer())
   }
 
-  /** What `xxh3_blocks` left at the start of the input buffer. */
+  /** The result of `xxh3_blocks`, at the start of the input buffer. */
   input(length: number): Uint8Array {
     const start = this.call.input_buffer()
     return this.bytes.subarray(start, start + length)
   }
 
-  /** What a kernel left in the output buffer. */
+  /** The content of the output buffer. */
   output(length: number): Uint8Array {
     const start = this.call.output_buffer()
     return this.bytes.subarray(start, start + length)
   }
 
-  /** The name of an LZ4 error, or undefined when `code` is a size. */
+  /** The name of an LZ4 error, or undefined if `code` is a size. */
   lz4Error(code: number): string | undefined {
-    // A size is far below; asking the kernel each time is not needed.
+    // Error codes are negative as 32-bit numbers, so a size needs no call.
     if (code >= 0) return undefined
     const start = this.call.lz4_error(code)
     if (start === 0) return undefined
@@ -104,7 +104,7 @@ export class Kernel {
     return Buffer.from(text).toString('latin1')
   }
 
-  /** Checks the answer of a call that fails only by our fault or for want of memory. */
+  /** Checks the result of a call that fails only because of a bug or missing memory. */
   succeed(code: number): number {
     const error = this.lz4Error(code)
     if (error !== undefined) throw new PgtsError('memory', `lz4 failed: ${error}`)

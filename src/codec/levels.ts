@@ -1,14 +1,14 @@
 import type { CompressType } from '../util/compress-type.ts'
 
-/** What a codec accepts and what this build can do with it. Levels are pgBackRest's. */
+/** Properties of a codec, and whether this build can read and write it. Levels are those of pgBackRest. */
 export interface CodecFacts {
-  /** Inclusive range and default; absent where there is nothing to choose. */
+  /** Inclusive range and default; absent if the codec has no levels. */
   readonly level?: { readonly min: number; readonly max: number; readonly default: number }
   readonly reads: boolean
   readonly writes: boolean
 }
 
-/** One row a codec; options, help and manifests derive from it. */
+/** One row per codec; options, help and manifests derive from it. */
 export const CODECS: Record<CompressType, CodecFacts> = {
   none: { reads: true, writes: true },
   gz: { level: { min: -1, max: 9, default: 6 }, reads: true, writes: true },
@@ -17,7 +17,7 @@ export const CODECS: Record<CompressType, CodecFacts> = {
   bz2: { level: { min: 1, max: 9, default: 9 }, reads: true, writes: true },
 }
 
-/** The level used when none is asked for; 0 for `none`, as manifests record it. */
+/** The level used if none is given; 0 for `none`, as manifests record it. */
 export function defaultLevel(type: CompressType): number {
   return CODECS[type].level?.default ?? 0
 }

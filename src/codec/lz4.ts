@@ -3,8 +3,8 @@ import { Kernel, loadKernels } from './kernels.ts'
 import type { Codec, Stage } from './stage.ts'
 
 /**
- * LZ4 frames. The normal form carries a checksum of its content, the raw form does not; the rest is as pgBackRest
- * writes it. Any valid frame is read, and several in a row.
+ * LZ4 frames. The normal form has a checksum of the content, the raw form does not; everything else is as pgBackRest
+ * writes it. Reads any valid frame, also several in a row.
  */
 export function openLz4(): Codec {
   loadKernels()
@@ -18,8 +18,8 @@ const COMPRESS_INPUT_BYTES = 1024 * 1024
 const DECOMPRESS_INPUT_BYTES = 256 * 1024
 const OUTPUT_BYTES = 256 * 1024
 /**
- * Content whose first chunk is larger than this goes into independent blocks of 1 MiB, which the kernel fills a fifth
- * faster at the same ratio; smaller content goes into linked blocks of 64 KiB, exactly as pgBackRest does it.
+ * Content whose first chunk is larger than this is written in independent blocks of 1 MiB, which is a fifth faster at
+ * the same ratio; smaller content in linked blocks of 64 KiB, exactly as pgBackRest writes it.
  */
 const SMALL_BYTES = 64 * 1024
 
@@ -71,7 +71,7 @@ class Lz4Compressor implements Stage {
 
 class Lz4Decompressor implements Stage {
   #kernel: Kernel | undefined
-  /** What the frame still needs; 0 exactly at the end of a frame. */
+  /** Number of bytes that the frame still needs; 0 exactly at the end of a frame. */
   #expected = 1
 
   constructor() {
@@ -85,7 +85,7 @@ class Lz4Decompressor implements Stage {
       kernel.setInput(part)
       let offset = 0
       let full = false
-      // A full output buffer may mean that more waits inside, even when all input is taken.
+      // With a full output buffer more output may be pending, even if all input is consumed.
       while (offset < part.length || full) {
         const produced = kernel.call.lz4_decompress(offset, part.length - offset)
         const error = kernel.lz4Error(produced)

@@ -1,18 +1,19 @@
 import { Kernel } from './kernels.ts'
 
 /**
- * Page checksums of PostgreSQL, the rule of a backup: a page that looks unused must be all zero, any other must carry
- * the checksum of its content and block number.
+ * Verifies page checksums with the rule of a backup: an unused page must be all zero; any other page must have the
+ * checksum of its content and block number.
  * @see PostgreSQL, src/include/storage/checksum_impl.h
  *
- * @param buffer whole pages, nothing else
- * @param firstBlock number of the first page within its relation (segment number * pages a segment + page in file)
- * @param headerCheck `pd_upper` = 0 marks a page as unused; without it, a zero `pd_checksum` does
- * @returns indexes (within the buffer, ascending) of pages to distrust. The caller reads these again before it
- *   believes it, because PostgreSQL may be writing them.
+ * @param buffer whole pages
+ * @param firstBlock block number of the first page within its relation (segment number * pages per segment + page in
+ * file)
+ * @param headerCheck a page is unused if `pd_upper` is 0; without it, if `pd_checksum` is 0
+ * @returns indexes of invalid pages in the buffer, ascending. The caller reads these again before it reports them,
+ * because PostgreSQL may be writing them.
  */
 export function verifyPages(buffer: Uint8Array, pageSize: number, firstBlock: number, headerCheck: boolean): number[] {
-  // PostgreSQL's page sizes are powers of two from 1 KiB; the kernel wants whole rows.
+  // Page sizes of PostgreSQL are powers of two from 1 KiB; the kernel processes whole rows.
   if (pageSize % ROW_BYTES !== 0 || pageSize > INPUT_BYTES)
     return verifyPagesSlowly(buffer, pageSize, firstBlock, headerCheck)
   kernel ??= openKernel()
@@ -38,7 +39,7 @@ function openKernel(): Kernel {
   return opened
 }
 
-/** The same in plain JavaScript: ten times slower, for page sizes that no PostgreSQL has, and to test the kernel. */
+/** The same in JavaScript, ten times slower: for other page sizes, and to test the kernel. */
 export function verifyPagesSlowly(
   buffer: Uint8Array,
   pageSize: number,
@@ -70,7 +71,7 @@ const BASE = Uint32Array.of(
   0x783125bb, 0x6ca8eaa2, 0xe407eac6, 0x4b5cfc3e, 0x9fbf8c76, 0x15ca20be, 0xf2ca9fd3, 0x959bd756,
 )
 
-/** The checksum that a page should carry; what it carries now is not part of it. */
+/** The checksum that a page must have; the stored checksum is not part of the calculation. */
 export function pageChecksum(page: Uint8Array, blockNumber: number): number {
   const view = new DataView(page.buffer, page.byteOffset, page.length)
   const sums = Int32Array.from(BASE)

@@ -4,11 +4,11 @@ import type { Chunks, Stage } from './stage.ts'
 type Maybe = void | Promise<void>
 
 /**
- * Moves all bytes of `source` through `stages`, in order, into `sink`. The source and the stages belong to the pump:
- * they are closed when it is done or has failed. The sink is not closed; committing is the caller's decision.
+ * Moves all bytes of `source` through `stages`, in order, to `sink`. Closes the source and the stages at the end or
+ * after a failure. Does not close the sink: the caller decides whether to commit it.
  *
- * A loop and not a chain of Node streams: it waits only where an end or a stage answers with a promise, so that a
- * small file costs microseconds. Rejects with the signal's reason when that fires.
+ * A loop, not a chain of Node streams: it waits only if the source, the sink or a stage returns a promise, so a small
+ * file costs microseconds. Rejects with the reason of the signal when it is aborted.
  */
 export async function pump(
   source: ByteSource,

@@ -7,13 +7,13 @@ import type { Codec, Stage } from './stage.ts'
 export { CODECS, defaultLevel, type CodecFacts } from './levels.ts'
 
 export interface CodecOptions {
-  /** The leaner form used inside bundles and block incremental files; see docs/format on what is raw. */
+  /** The raw form used in bundles and block incremental files; see docs/format. */
   readonly raw?: boolean
-  /** The size of the file, where it will come as one chunk: that is compressed in one go, which is faster. */
+  /** The size of the file, if it arrives as one chunk: it is then compressed in one call, which is faster. */
   readonly wholeBytes?: number
 }
 
-/** Codecs are loaded when first used, so that a command that compresses nothing does not pay for them. */
+/** Codecs are loaded at first use, so that a command without compression does not load them. */
 const LOADERS: Record<CompressType, () => Promise<Codec>> = {
   none: () => Promise.resolve(identity),
   gz: async () => (await loadModule(() => import('./gz.ts'))).gz,
@@ -22,7 +22,7 @@ const LOADERS: Record<CompressType, () => Promise<Codec>> = {
   bz2: async () => (await loadModule(() => import('./bz2.ts'))).openBz2(),
 }
 
-/** zstd-napi is faster and reads in the thread that asks; Node's own zstd, where it has one, stands in for it. */
+/** zstd-napi is faster and decompresses synchronously; Node's own zstd, if present, is used if it is missing. */
 async function loadZst(): Promise<Codec> {
   const { openZst } = await loadModule(() => import('./zst.ts'))
   try {
@@ -37,23 +37,23 @@ async function loadZst(): Promise<Codec> {
 const loaded: Partial<Record<CompressType, Codec>> = {}
 
 /**
- * Makes `compressor` and `decompressor` of this type available on this thread. Cheap when called again.
+ * Makes `compressor` and `decompressor` of this type available in this thread. Further calls are cheap.
  *
- * @throws PgtsError execute when its library cannot be loaded
+ * @throws PgtsError execute if its library cannot be loaded
  */
 export async function loadCodec(type: CompressType): Promise<void> {
   loaded[type] ??= await LOADERS[type]()
 }
 
-/** A stage that compresses one file. Call `loadCodec(type)` before; `close` the stage after (pump does). */
+/** A stage that compresses one file. `loadCodec(type)` must have been called; `pump` closes the stage. */
 export function compressor(type: CompressType, level = defaultLevel(type), options: CodecOptions = {}): Stage {
   checkLevel(type, level)
   return codec(type).compressor(level, options.raw === true, options.wholeBytes)
 }
 
 /**
- * A stage that decompresses one file. Damaged or truncated input throws `format` naming the codec, from `push` or
- * `finish`. Call `loadCodec(type)` before.
+ * A stage that decompresses one file. Corrupt or truncated input throws `format` with the name of the codec, from
+ * `push` or `finish`. `loadCodec(type)` must have been called.
  */
 export function decompressor(type: CompressType, options: CodecOptions = {}): Stage {
   return codec(type).decompressor(options.raw === true)
@@ -70,7 +70,7 @@ function checkLevel(type: CompressType, level: number): void {
   if (range === undefined) return
   if (!Number.isInteger(level) || level < range.min || level > range.max)
     throw new PgtsError('option-invalid-value', `level ${level} is out of range for ${type} compression`, {
-      hints: [`choose a compress-level from ${range.min} to ${range.max}`],
+      hints: [`set compress-level to a value from ${range.min} to ${range.max}`],
     })
 }
 

@@ -5,7 +5,7 @@ const DIGEST_BYTES = 16
 let kernel: Kernel | undefined
 let kernelBytes = 0
 
-/** XXH3 with 128 bits and seed 0: 16 bytes, big-endian, as it is printed. */
+/** XXH3 with 128 bits and seed 0: 16 bytes, big-endian, in the order in which it is printed. */
 export function xxh3(block: Uint8Array): Buffer {
   const opened = openFor(block.length)
   opened.setInput(block)
@@ -14,11 +14,11 @@ export function xxh3(block: Uint8Array): Buffer {
 }
 
 /**
- * The block checksums of block incremental files: the first `checksumSize` bytes of the XXH3 of every block.
+ * The block checksums of a block incremental file: the first `checksumSize` bytes of the XXH3 of every block.
  *
- * @param bytes whole blocks; the last may be shorter, and is hashed as it is
+ * @param bytes whole blocks; only the last may be shorter
  * @param checksumSize 1 to 16
- * @param into gets them, one after the other, from `position` on
+ * @param into receives the checksums, concatenated, from `position` on
  */
 export function blockChecksums(
   bytes: Uint8Array,
@@ -41,7 +41,7 @@ export function blockChecksums(
   }
 }
 
-/** Blocks larger than usual get a kernel with room for them. */
+/** Blocks larger than usual use an instance with a larger input buffer. */
 function openFor(blockSize: number): Kernel {
   if (kernel === undefined || blockSize > kernelBytes) {
     kernel = new Kernel()

@@ -2,8 +2,8 @@ import type { Transform } from 'node:stream'
 import type { Zlib } from 'node:zlib'
 
 /**
- * Drives one of zlib's asynchronous streams as a stage does: what goes in comes out of the same call. The library
- * works on the thread pool and stops when about one output buffer waits, so memory stays bounded whatever the ratio.
+ * Uses one of zlib's asynchronous streams as a stage: `write` returns the output of its input. The library works on the
+ * thread pool and pauses after about one output buffer, so memory is bounded whatever the compression ratio is.
  */
 export class ZlibDriver<Z extends Transform & Zlib> {
   readonly #zlib: Z
@@ -12,7 +12,7 @@ export class ZlibDriver<Z extends Transform & Zlib> {
   #failure: Error | undefined
   #wake: () => void = () => undefined
 
-  /** Give the stream a `readableHighWaterMark` below its `chunkSize`, so that it pauses at each full buffer. */
+  /** The stream needs a `readableHighWaterMark` below its `chunkSize`, so that it pauses at each full buffer. */
   constructor(zlib: Z) {
     this.#zlib = zlib
     zlib.on('readable', () => this.#wake())
@@ -24,24 +24,24 @@ export class ZlibDriver<Z extends Transform & Zlib> {
       this.#failure ??= error
       this.#wake()
     })
-    // After an end or an error this has no effect; without them no other event would follow.
+    // Without an end or an error, 'close' is the only remaining event; after them this has no effect.
     zlib.on('close', () => {
       if (!this.#ended) this.#failure ??= new Error('the stream was closed')
       this.#wake()
     })
   }
 
-  /** The library saw the end of its stream; it takes no more. */
+  /** The library reached the end of its stream and accepts no more input. */
   get ended(): boolean {
     return this.#ended
   }
 
-  /** Input bytes that belong to the stream; what was given beyond its end is not counted. */
+  /** Number of input bytes that belong to the stream, without bytes after its end. */
   get bytesTaken(): number {
     return this.#zlib.bytesWritten
   }
 
-  /** Throws the library's error. The chunk must stay as it is until the iteration ends. */
+  /** Throws the error of the library. The chunk must not change until the iteration ends. */
   async *write(chunk: Uint8Array): AsyncGenerator<Uint8Array> {
     if (this.#ended) return
     let taken = false

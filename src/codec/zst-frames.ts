@@ -1,11 +1,11 @@
 import { damaged } from './damage.ts'
 
-/** A piece of the input that lies in one frame. */
+/** A part of the input that belongs to one frame. */
 export interface FramePiece {
   readonly bytes: Uint8Array
-  /** The first piece of its frame. */
+  /** This is the first piece of its frame. */
   readonly begins: boolean
-  /** The last piece of its frame. */
+  /** This is the last piece of its frame. */
   readonly ends: boolean
   /** A skippable frame has no content. */
   readonly skippable: boolean
@@ -13,17 +13,19 @@ export interface FramePiece {
 
 const MAGIC = 0xfd2fb528
 const SKIPPABLE_MAGIC = 0x184d2a50
-/** The longest part whose length is known before it is read: the header of a frame. */
+/** Size of the largest part that is collected before it is parsed: the header of a frame. */
 const MOST_PART_BYTES = 18
 
 /**
- * Where the frames of a Zstandard file begin and end. Node's decompressor stops at the end of the first frame, and takes a
- * file that ends within a frame for complete.
+ * Finds the beginning and end of the frames of a Zstandard file. Node's decompressor stops at the end of the first
+ * frame, and accepts a file that ends within a frame as complete.
  *
  * @see RFC 8878, 3.1: frame header, then blocks of 3 bytes header (last, type, size) and content, then a checksum
  */
 export class ZstFrames {
-  /** What is read now. `content` and `skip` are of `#left` bytes; the others are gathered, until `#wanted` are there. */
+  /**
+   * The current part. `content` and `skip` have `#left` more bytes; other parts are collected up to `#wanted` bytes.
+   */
   #state: 'magic' | 'skip-size' | 'header' | 'block' | 'content' | 'skip' = 'magic'
   readonly #part = Buffer.alloc(MOST_PART_BYTES)
   #gathered = 0
@@ -34,15 +36,15 @@ export class ZstFrames {
   #skippable = false
   #begun = false
   #frames = 0
-  /** The start of a frame of which the kind is not known yet. */
+  /** The start of a frame of unknown kind. */
   #held: Uint8Array = new Uint8Array(0)
 
-  /** Whole frames were given, at least one. */
+  /** True if the input so far consists of complete frames, at least one. */
   get complete(): boolean {
     return this.#frames > 0 && !this.#begun && this.#held.length === 0
   }
 
-  /** @throws PgtsError format when the bytes are no frames */
+  /** @throws PgtsError format if the bytes are not frames */
   *split(input: Uint8Array): Generator<FramePiece> {
     const chunk = this.#held.length === 0 ? input : Buffer.concat([this.#held, input])
     this.#held = new Uint8Array(0)
@@ -69,7 +71,7 @@ export class ZstFrames {
     return { bytes, begins, ends, skippable: this.#skippable }
   }
 
-  /** @returns how many bytes were taken; they are all of one frame */
+  /** @returns number of consumed bytes, all of one frame */
   #take(bytes: Uint8Array): number {
     if (this.#state === 'content' || this.#state === 'skip') {
       const taken = Math.min(this.#left, bytes.length)
@@ -92,7 +94,7 @@ export class ZstFrames {
         this.#skippable = (magic & ~0xf) >>> 0 === SKIPPABLE_MAGIC
         if (this.#skippable) return this.#gather('skip-size', 4)
         if (magic !== MAGIC) throw damaged('zst', 'it has no Zstandard header')
-        // The first byte says how long the header is.
+        // The first byte determines the length of the header.
         return this.#gather('header', 1)
       }
       case 'skip-size':
@@ -111,7 +113,7 @@ export class ZstFrames {
         this.#lastBlock = (header & 1) !== 0
         const type = (header >> 1) & 3
         if (type === 3) throw damaged('zst', 'a block has an unknown type')
-        // A block of one byte repeated stores that byte only.
+        // A block with one repeated byte stores that byte only.
         const stored = type === 1 ? 1 : header >> 3
         const checksum = this.#lastBlock && this.#hasChecksum ? 4 : 0
         return this.#pass('content', stored + checksum)
@@ -138,7 +140,7 @@ export class ZstFrames {
   }
 }
 
-/** From the frame header descriptor: with it, the window, the dictionary's number and the size of the content. */
+/** Length according to the frame header descriptor: descriptor, window, dictionary id and content size. */
 function headerLength(descriptor: number): number {
   const singleSegment = (descriptor & 0x20) !== 0
   const dictionary = [0, 1, 2, 4][descriptor & 3]!

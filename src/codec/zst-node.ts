@@ -8,7 +8,7 @@ import { ZstFrames } from './zst-frames.ts'
 
 type ZstStream = Transform & Zlib
 
-/** What Node.js 22.15 and 23.8 added to zlib; the types are those of 20. */
+/** Functions of zlib since Node.js 22.15 and 23.8; the types are those of version 20. */
 interface NodeZstd {
   createZstdCompress(options: ZlibOptions & { params: Record<number, number>; pledgedSrcSize?: number }): ZstStream
   createZstdDecompress(options: ZlibOptions): ZstStream
@@ -18,7 +18,7 @@ interface NodeZstd {
 const COMPRESSION_LEVEL = 100
 const STREAM = { chunkSize: 256 * 1024, readableHighWaterMark: 64 * 1024 }
 
-/** The frames of zst.ts by the library that is part of Node, on the thread pool. undefined: this Node has none. */
+/** Frames as in zst.ts, with the library in Node, on the thread pool. undefined: this Node has no zstd. */
 export function openNodeZst(): Codec | undefined {
   if (!('createZstdCompress' in zlib)) return undefined
   const library = zlib as unknown as NodeZstd
@@ -41,7 +41,7 @@ class NodeZstCompressor implements Stage {
   }
 
   push(chunk: Uint8Array): AsyncIterable<Uint8Array> {
-    // The library refuses another size than it was given, and a file may have changed since it was looked at.
+    // The library fails if the size differs from the given one, and a file may have changed since its size was read.
     this.#stream ??= this.#open(chunk.length === this.#wholeBytes ? { pledgedSrcSize: chunk.length } : {})
     return this.#stream.write(chunk)
   }
@@ -61,7 +61,7 @@ class NodeZstCompressor implements Stage {
   }
 }
 
-/** A stream for each frame, because Node's ends with the first. */
+/** One stream per frame, because Node's stream ends with the first frame. */
 class NodeZstDecompressor implements Stage {
   readonly #library: NodeZstd
   readonly #frames = new ZstFrames()

@@ -8,9 +8,9 @@ type Library = typeof import('zstd-napi/binding.js')
 let library: Library
 
 /**
- * Zstandard frames without checksum, by the library of zstd-napi; the raw form is the same.
+ * Zstandard frames without checksum, with the library of zstd-napi; the raw form is the same.
  *
- * @throws PgtsError execute when zstd-napi cannot be loaded
+ * @throws PgtsError execute if zstd-napi cannot be loaded
  */
 export function openZst(): Codec {
   library ??= requireModule<Library>('zstd-napi/binding.js', [WITHOUT_ZSTD_HINT])
@@ -26,18 +26,19 @@ const WITHOUT_ZSTD_HINT =
 const OUTPUT_BYTES = 256 * 1024
 const NOTHING = new Uint8Array(0)
 
-// A context keeps its tables from file to file: at level 3 that is about 4 MiB that is not allocated a hundred
-// thousand times. A thread compresses one file at a time, so these lists hold one or two entries.
+// A context keeps its tables between files: at level 3 this saves allocating about 4 MiB a hundred thousand times. A
+// thread compresses one file at a time, so these lists have one or two entries.
 const compressors = new Map<number, { ctx: CCtx; output: Uint8Array }[]>()
 const decompressors: { ctx: DCtx; output: Uint8Array }[] = []
 const POOL_LIMIT = 2
 
 /**
- * Files up to here are compressed in one go when they come as one chunk. Fed in pieces, the library copies its input into
- * a ring, and searches twice after each wrap: 16 MiB at level 3 took 95 ms of processor time in pieces, 80 ms in one call.
+ * Files up to this size are compressed in one call if they arrive as one chunk. With several chunks the library copies
+ * its input into a ring buffer and searches twice after each wrap: 16 MiB at level 3 took 95 ms of CPU time in chunks,
+ * 80 ms in one call.
  */
 const MOST_WHOLE_BYTES = 16 * 1024 * 1024
-/** Room for what such a file may become; of a new buffer only what is written takes memory. */
+/** Output buffers for such files; of a new buffer only the written part uses memory. */
 const wholes: Uint8Array[] = []
 
 class ZstCompressor implements Stage {
@@ -54,7 +55,7 @@ class ZstCompressor implements Stage {
 
   *push(chunk: Uint8Array): Iterable<Uint8Array> {
     const { ctx, output } = this.#held!
-    if (this.#whole !== undefined) throw new PgtsError('assert', 'more bytes follow what was to be the whole file')
+    if (this.#whole !== undefined) throw new PgtsError('assert', 'more bytes follow after the announced whole file')
     if (chunk.length === this.#wholeBytes && chunk.length > 0) {
       yield* this.#pushWhole(ctx, chunk)
       return
@@ -72,7 +73,8 @@ class ZstCompressor implements Stage {
     const output = spare !== undefined && spare.length >= room ? spare : Buffer.allocUnsafeSlow(room)
     this.#whole = output
     const [left, produced, consumed] = ctx.compressStream2(output, chunk, library.EndDirective.end)
-    if (left !== 0 || consumed !== chunk.length) throw new PgtsError('assert', 'zst left a part of the whole file')
+    if (left !== 0 || consumed !== chunk.length)
+      throw new PgtsError('assert', 'zst did not compress the whole file in one call')
     for (let at = 0; at < produced; at += OUTPUT_BYTES) yield output.subarray(at, Math.min(at + OUTPUT_BYTES, produced))
   }
 
@@ -100,7 +102,7 @@ class ZstCompressor implements Stage {
 
 class ZstDecompressor implements Stage {
   #held: { ctx: DCtx; output: Uint8Array } | undefined
-  /** What the library still expects, as its last call said; 0 exactly at the end of a frame. */
+  /** Number of bytes that the library expects next, from its last call; 0 exactly at the end of a frame. */
   #expected = 1
 
   constructor() {
@@ -111,7 +113,7 @@ class ZstDecompressor implements Stage {
     const { ctx, output } = this.#held!
     let offset = 0
     let full = false
-    // A full output buffer may mean that more waits inside, even when all input is taken.
+    // With a full output buffer more output may be pending, even if all input is consumed.
     while (offset < chunk.length || full) {
       let produced, consumed
       try {

@@ -5,14 +5,14 @@ import { extraLines, withExtraLines, type ExtraLine } from './extra-lines.ts'
 import { parseInfoFile, serialiseInfoFile, type InfoFile, type InfoSection } from './info-file.ts'
 import { carriedMembers, Members, U32_MAX, withCarried } from './json-members.ts'
 
-/** archive.info: which clusters have archived under this stanza (docs/format/info-files.md). */
+/** archive.info: the clusters that have archived under this stanza (docs/format/info-files.md). */
 export interface ArchiveHistory {
   /** History id, from 1; the number after the dash of an archive id such as `15-1`. */
   readonly id: number
   readonly systemId: bigint
   /** `"9.6"`, `"15"`. */
   readonly version: string
-  /** Members of a newer release, carried along. */
+  /** Members of a newer release, kept unchanged. */
   readonly extra?: JsonObject
 }
 
@@ -25,7 +25,7 @@ export interface ArchiveInfo {
   readonly history: readonly ArchiveHistory[]
   /** Passphrase of the archived files, in an encrypted repository. */
   readonly cipherPass?: string
-  /** Lines of a newer release, carried along. */
+  /** Lines of a newer release, kept unchanged. */
   readonly extra?: readonly ExtraLine[]
 }
 
@@ -54,7 +54,7 @@ export function parseArchiveInfo(bytes: Buffer): ArchiveInfo {
   }
 }
 
-/** @param backrestVersion of the program that saves: `writerVersion`, except where a file is to be reproduced */
+/** @param backrestVersion of the program that saves: `writerVersion`, unless a file is reproduced */
 export function serialiseArchiveInfo(info: ArchiveInfo, backrestVersion: string): Buffer {
   const current = currentHistory(info)
   const sections: InfoSection[] = [
@@ -78,7 +78,7 @@ export function serialiseArchiveInfo(info: ArchiveInfo, backrestVersion: string)
   return serialiseInfoFile(withExtraLines(sections, info.extra), backrestVersion)
 }
 
-/** The cluster that may archive and be backed up now; works for both info files. */
+/** The cluster that can archive and be backed up now; for both info files. */
 export function currentHistory<H extends { readonly id: number }>(info: {
   readonly currentId: number
   readonly history: readonly H[]
@@ -93,7 +93,9 @@ export function archiveIdOf(history: { readonly id: number; readonly version: st
   return `${history.version}-${history.id}`
 }
 
-/** History entries of one cluster, newest first: where its WAL may be (an upgrade back and forth gives several). */
+/**
+ * History entries of one cluster, newest first: its WAL may be in any of them (upgrades back and forth create several).
+ */
 export function historyMatching(info: ArchiveInfo, version: string, systemId: bigint): ArchiveHistory[] {
   return info.history.filter((entry) => entry.version === version && entry.systemId === systemId).reverse()
 }
@@ -103,7 +105,7 @@ export function archiveIdsMatching(info: ArchiveInfo, version: string, systemId:
   return historyMatching(info, version, systemId).map(archiveIdOf)
 }
 
-/** `[db:history]` in file order, which is by id; ids are checked and unique. */
+/** `[db:history]` in file order, which is by id; checks that ids are valid and unique. */
 export function readHistory<H extends { readonly id: number }>(
   what: string,
   file: InfoFile,
@@ -115,7 +117,7 @@ export function readHistory<H extends { readonly id: number }>(
     if (id < 1 || id > U32_MAX) throw new PgtsError('format', `${what}: '${bytesToText(key)}' is not a history id`)
     history.set(id, read(id, Members.ofJson(`${what}, history ${key}`, value)))
   }
-  if (history.size === 0) throw new PgtsError('format', `${what} has no history of clusters`)
+  if (history.size === 0) throw new PgtsError('format', `${what} contains no cluster history`)
   return [...history.values()].sort((a, b) => a.id - b.id)
 }
 

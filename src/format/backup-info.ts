@@ -15,7 +15,7 @@ export interface BackupHistory {
   readonly version: string
   readonly catalogVersion: number
   readonly controlVersion: number
-  /** Members of a newer release, carried along. */
+  /** Members of a newer release, kept unchanged. */
   readonly extra?: JsonObject
 }
 
@@ -25,10 +25,10 @@ export interface BackupEntry {
   readonly backrestVersion: string
   /** Keys and values are byte strings. */
   readonly annotations: ReadonlyMap<string, string>
-  /** Segment that holds the start LSN; null for an offline backup. */
+  /** Segment with the start LSN; null for an offline backup. */
   readonly archiveStart: string | null
   readonly archiveStop: string | null
-  /** Any page checksum error; undefined in backups made before 2.36. */
+  /** True if any page checksum is invalid; undefined in backups made before 2.36. */
   readonly error?: boolean
   readonly repoSizeBytes: number
   readonly repoSizeDeltaBytes: number
@@ -39,7 +39,7 @@ export interface BackupEntry {
   readonly lsnStart?: string
   readonly lsnStop?: string
   readonly prior?: string
-  /** Every label of the chain but the own one, sorted; undefined for a full. */
+  /** All other labels of the chain, sorted; undefined for a full. */
   readonly references?: readonly string[]
   /** Seconds since the epoch. */
   readonly timestampStart: number
@@ -53,7 +53,7 @@ export interface BackupEntry {
   readonly optionCompress: boolean
   readonly optionHardlink: boolean
   readonly optionOnline: boolean
-  /** Members of a newer release, carried along. */
+  /** Members of a newer release, kept unchanged. */
   readonly extra?: JsonObject
 }
 
@@ -66,7 +66,7 @@ export interface BackupInfo {
   readonly backups: readonly BackupEntry[]
   /** Passphrase of the manifests, in an encrypted repository. */
   readonly cipherPass?: string
-  /** Lines of a newer release, carried along. */
+  /** Lines of a newer release, kept unchanged. */
   readonly extra?: readonly ExtraLine[]
 }
 
@@ -102,7 +102,7 @@ export function parseBackupInfo(bytes: Buffer): BackupInfo {
   }
 }
 
-/** @param backrestVersion of the program that saves: `writerVersion`, except where a file is to be reproduced */
+/** @param backrestVersion of the program that saves: `writerVersion`, unless a file is reproduced */
 export function serialiseBackupInfo(info: BackupInfo, backrestVersion: string): Buffer {
   const current = currentHistory(info)
   const backups = [...info.backups].sort((a, b) => compareBytes(a.label, b.label))
@@ -127,7 +127,7 @@ export function serialiseBackupInfo(info: BackupInfo, backrestVersion: string): 
   return serialiseInfoFile(withExtraLines(sections, info.extra), backrestVersion)
 }
 
-/** The info file with one more (or a newer) entry. */
+/** The info file with one entry added or replaced. */
 export function withBackup(info: BackupInfo, entry: BackupEntry): BackupInfo {
   const others = info.backups.filter(({ label }) => label !== entry.label)
   return { ...info, backups: [...others, entry].sort((a, b) => compareBytes(a.label, b.label)) }
@@ -231,5 +231,5 @@ function knownMembers(entry: BackupEntry) {
   }
 }
 
-/** Every name above; the object's shape is the only list of them. */
+/** The names above; derived from the object, so that there is only one list. */
 const ENTRY_KEYS = Object.keys(knownMembers({ annotations: new Map() } as unknown as BackupEntry))

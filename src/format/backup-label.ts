@@ -27,16 +27,16 @@ export function backupTypeOf(label: BackupLabel): BackupType {
   return label.endsWith('F') ? 'full' : label.endsWith('D') ? 'diff' : 'incr'
 }
 
-/** The full backup that a label hangs on; a full is its own. */
+/** Label of the full backup that a backup depends on; for a full its own label. */
 export function fullLabelOf(label: BackupLabel): BackupLabel {
   return label.slice(0, FULL_LENGTH) as BackupLabel
 }
 
 /**
- * What is wrong with where a backup says that it stands in its chain: its type is that of its label, and what it builds
- * on is an older backup of the same set. Otherwise a chain could run in a circle.
+ * Checks the position of a backup in its chain: its type must match its label, and the backups that it depends on must
+ * be older backups of the same set. Otherwise a chain could be circular.
  *
- * @param references may hold the own label
+ * @param references may include the own label
  */
 export function* chainProblems(backup: {
   readonly label: BackupLabel
@@ -53,12 +53,12 @@ export function* chainProblems(backup: {
   }
 }
 
-/** Oldest first. Byte order is the order of time within one set. */
+/** Oldest first. Within one set, byte order equals time order. */
 export function compareLabels(a: string, b: string): number {
   return compareBytes(a, b)
 }
 
-/** `20261122-062513` in local time, as the format demands. */
+/** `20261122-062513` in local time, as the format requires. */
 export function labelTime(epochSeconds: number): string {
   return localDateTime(epochSeconds).replaceAll(/[-:]/g, '').replace(' ', '-')
 }
@@ -66,7 +66,7 @@ export function labelTime(epochSeconds: number): string {
 /**
  * The label of a backup that started at `epochSeconds`.
  *
- * @param prior the backup it is based on; required for diff and incr
+ * @param prior the prior backup; required for diff and incr
  */
 export function formatBackupLabel(type: BackupType, epochSeconds: number, prior?: BackupLabel): BackupLabel {
   const time = labelTime(epochSeconds)
@@ -75,18 +75,18 @@ export function formatBackupLabel(type: BackupType, epochSeconds: number, prior?
   return `${fullLabelOf(prior)}_${time}${type === 'diff' ? 'D' : 'I'}` as BackupLabel
 }
 
-/** A label and the second it stands for, which may be one later than asked. */
+/** A label and its time, which may be one second later than requested. */
 export interface NextLabel {
   readonly label: BackupLabel
   readonly timestampStart: number
 }
 
 /**
- * A label greater than every existing one: of all backups for a full, of the same set for a diff or incr.
- * Two backups in one second differ by one; a clock that went back further is an error, because a label that is not the
- * newest would be mistaken for an older backup.
+ * A label that sorts after every existing one: of all backups for a full, of the same set for a diff or incr. A second
+ * backup within one second gets the next second. If the clock was set back by more, this is an error, because a label
+ * that is not the newest would be mistaken for an older backup.
  *
- * @param existing labels of backup directories and of the manifest history, in any order
+ * @param existing labels of backup directories and of backup.history, in any order
  * @throws PgtsError clock
  */
 export function nextBackupLabel(
@@ -104,20 +104,23 @@ export function nextBackupLabel(
   }
   throw new PgtsError(
     'clock',
-    `the new backup would be called ${formatBackupLabel(type, epochSeconds, prior)}, which is not later than ${newest}`,
-    { hints: ['is the clock of this host right?', 'labels are local time: has the time zone (TZ) changed?'] },
+    `the new label ${formatBackupLabel(type, epochSeconds, prior)} is not later than the existing label ${newest}`,
+    {
+      hints: ['check the clock of this host', 'check whether the time zone (TZ) has changed: labels are in local time'],
+    },
   )
 }
 
-/** What decides the order of dependence. */
+/** The members that define dependencies. */
 export interface LabelledBackup {
   readonly label: string
   readonly prior?: string
 }
 
 /**
- * `label` and every backup that directly or indirectly builds on it, newest first: the order in which they may be
- * removed. @param backups in any order
+ * `label` and all backups that directly or indirectly depend on it, newest first: the order in which they can be
+ * removed.
+ * @param backups in any order
  */
 export function dependentsOf(label: string, backups: Iterable<LabelledBackup>): string[] {
   const children = new Map<string, string[]>()

@@ -2,75 +2,75 @@ import { PgtsError } from '../util/error.ts'
 import { unzigzag, VarintReader, VarintWriter, zigzag } from './varint.ts'
 
 /**
- * The map at the end of a block incremental file: where each block of the file is stored (docs/format/blocks.md).
- * Pure: bytes in, values out.
+ * The map at the end of a block incremental file: the location of each block of the file (docs/format/blocks.md). Pure:
+ * bytes in, values out.
  */
 
-/** Some blocks of one file, compressed and encrypted together. Sizes and offsets in bytes. */
+/** Some blocks of one file that are compressed and encrypted together. Sizes and offsets in bytes. */
 export interface SuperBlock {
-  /** Index into `references` of the manifest that the map belongs to: the backup that holds it. */
+  /** Index into `references` of the manifest that the map belongs to: the backup that contains it. */
   readonly reference: number
-  /** 0: in the file's own repository file (`.pgbi`) of that backup. */
+  /** 0: not bundled, in the file's own repository file (`.pgbi`) of that backup. */
   readonly bundleId: number
-  /** Place of the stored form in that repository file. */
+  /** Offset of the stored bytes in that repository file. */
   readonly offset: number
-  /** Length of the stored form; never 0. */
+  /** Number of stored bytes; never 0. */
   readonly storedBytes: number
-  /** Length of the blocks themselves. */
+  /** Number of bytes of the decoded blocks. */
   readonly plainBytes: number
 }
 
-/** Where one block of the file is. Blocks of one super block share the object. */
+/** Location of one block of the file. Blocks of one super block share the object. */
 export interface BlockPlace {
   readonly superBlock: SuperBlock
-  /** Which block of the super block, from 0; it begins at `index * blockSize` of the plain bytes. */
+  /** Index of the block in the super block, from 0; it begins at `index * blockSize` of the decoded bytes. */
   readonly index: number
 }
 
 /** Every block of a file, in order. The last block may be shorter than the others. */
 export interface BlockMap {
   readonly blockSize: number
-  /** Bytes a block checksum has here: the first of its XXH3. */
+  /** Bytes of a block checksum: the first bytes of its XXH3. */
   readonly checksumSize: number
   readonly blocks: readonly BlockPlace[]
-  /** The checksums of all blocks, one after the other: `blocks.length * checksumSize` bytes. */
+  /** Checksums of all blocks, concatenated: `blocks.length * checksumSize` bytes. */
   readonly checksums: Uint8Array
 }
 
 export interface BlockMapShape {
   readonly blockSize: number
   readonly checksumSize: number
-  /** How many blocks the file has. A map of another number is refused. */
+  /** Number of blocks of the file. A map with another number is refused. */
   readonly blockCount: number
 }
 
-// A head is a number with three flags below it.
+// The head of a super block is a number, with three flags in its lowest bits.
 const FLAGS = 8
 const LAST = 1
 const RUN = { bundle: 2, offset: 4, goesOn: 2, gap: 4, goesOnOnly: 4 }
 const SUPER = { plainSize: 2, count: 4 }
 
-/** The position reached in the blocks of one backup, in reading and in writing alike. */
+/** The position in the blocks of one backup, for reading and writing. */
 interface Progress {
   superBlock: SuperBlock | undefined
-  /** Stays from super block to super block until another is given. */
+  /** Size of a super block; valid for the following ones until another size is stored. */
   plainBytes: number
-  /** The next block of the super block. */
+  /** Index of the next block in the super block. */
   position: number
 }
 
-/** Blocks in a row that one backup stores: the place of the first, and whether its super block was begun before. */
+/** Consecutive blocks stored by one backup: the location of the first, and whether its super block was begun before. */
 interface Run {
   readonly progress: Progress
   readonly bundleId: number
   readonly offset: number
-  /** The run begins with further blocks of the super block that the last run of this backup ended with. */
+  /** The run begins with further blocks of the super block in which the last run of this backup ended. */
   readonly continues: boolean
 }
 
 /**
- * @param bytes the decrypted map, and nothing else
- * @throws `format` when it is no map, or not one of `blockCount` blocks
+ * @param bytes the decrypted map without surrounding bytes
+ * @throws `format` if the map is invalid, or does not have `blockCount` blocks
  */
 export function parseBlockMap(bytes: Uint8Array, shape: BlockMapShape): BlockMap {
   return new BlockMapReader(bytes, shape).read()
@@ -150,7 +150,10 @@ class BlockMapReader {
     return { ...place, storedBytes, plainBytes }
   }
 
-  /** @param counted the number of blocks is given; otherwise it is all of the super block. @returns the offset after it */
+  /**
+   * @param counted the number of blocks is stored; otherwise all blocks of the super block follow. @returns the offset
+   * after it
+   */
   #readBlocks(progress: Progress, counted: boolean): number {
     const input = this.#input
     const blocks = this.#blocks
@@ -167,7 +170,7 @@ class BlockMapReader {
       count = Math.floor(encoded / 2) + 1
       if (encoded % 2 !== 0) progress.position += input.next()
     }
-    if (progress.position + count > whole) throw input.wrong('a super block lists more blocks than it holds')
+    if (progress.position + count > whole) throw input.wrong('a super block lists more blocks than it contains')
     if (blocks.length + count > blockCount) throw input.wrong(`it lists more than ${blockCount} blocks`)
     this.#checksums.set(input.take(count * checksumSize), blocks.length * checksumSize)
     for (let i = 0; i < count; i++) blocks.push({ superBlock, index: progress.position++ })
@@ -181,9 +184,9 @@ function readPlainSize(input: VarintReader, blockSize: number): number {
 }
 
 /**
- * The bytes of a map, as pgBackRest would write them. The map must have a block, and for each backup its super blocks
- * must be in order and adjacent unless blocks of other backups are between them: they are when they were written from
- * the beginning of the file to its end.
+ * Serialises a map with the same bytes as pgBackRest. The map must have a block, and the super blocks of each backup
+ * must be in order and adjacent unless blocks of other backups are between them; this holds if they were written in
+ * file order.
  */
 export function serialiseBlockMap(map: BlockMap): Buffer {
   const writer = new BlockMapWriter(map)
@@ -212,7 +215,7 @@ class BlockMapWriter {
     return this.#output.result()
   }
 
-  /** Blocks `runStart` to `runEnd` (exclusive), all of one backup. */
+  /** Writes the blocks `runStart` to `runEnd` (exclusive), all of one backup. */
   putRun(runStart: number, runEnd: number): void {
     const { blocks } = this.#map
     const { progress, continues } = this.#putRunHead(runStart, runEnd)
@@ -254,7 +257,7 @@ class BlockMapWriter {
     return { progress: known, continues: false }
   }
 
-  /** Blocks `start` to `end` (exclusive), all of one super block. */
+  /** Writes the blocks `start` to `end` (exclusive), all of one super block. */
   #putBlocks(progress: Progress, start: number, end: number, isContinued: boolean, isLast: boolean): void {
     const { blocks, blockSize, checksumSize, checksums } = this.#map
     const output = this.#output

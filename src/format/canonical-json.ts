@@ -2,17 +2,17 @@ import { PgtsError } from '../util/error.ts'
 import { compareBytes } from '../util/byte-string.ts'
 
 /**
- * The JSON of repository format 5: integers only, exact to 64 bits, keys in byte order, five-letter escapes only.
- * All text is byte strings (latin1): one character is one byte.
+ * The JSON of repository format 5: integers only, exact to 64 bits, keys in byte order, only the escapes of
+ * `quoteJson`. All text is byte strings (latin1): one character is one byte.
  */
 export type JsonValue = null | boolean | number | bigint | string | readonly JsonValue[] | JsonObject
 
-/** A Map, because an object would move keys that look like numbers to the front. */
+/** A Map, because an object would move numeric keys to the front. */
 export type JsonObject = ReadonlyMap<string, JsonValue>
 
 /**
- * One complete value. Whitespace, `\/`, `\uXXXX` and repeated keys (the last wins) are accepted; fractions, exponents and
- * anything after the value are not. An integer that a double cannot hold is a bigint.
+ * Parses one complete value. Whitespace, `\/`, `\uXXXX` and repeated keys (the last wins) are accepted; fractions,
+ * exponents and text after the value are not. An integer that a double cannot represent becomes a bigint.
  *
  * @throws PgtsError json-format
  */
@@ -24,7 +24,7 @@ export function parseJson(text: string): JsonValue {
   return value
 }
 
-/** Compact text; keys of a Map are sorted by bytes. `undefined` members are left out. */
+/** Compact text; keys of a Map are sorted by bytes. `undefined` members are omitted. */
 export function serialiseJson(value: JsonValue): string {
   switch (typeof value) {
     case 'string':
@@ -43,22 +43,22 @@ export function serialiseJson(value: JsonValue): string {
   return `[${(value as readonly JsonValue[]).map(serialiseJson).join(',')}]`
 }
 
-/** A JSON string. Only `" \ \n \r \t \b \f` are escaped; every other byte stands for itself. */
+/** A JSON string. Only `" \ \n \r \t \b \f` are escaped; all other bytes are written unchanged. */
 export function quoteJson(text: string): string {
   return needsEscape.test(text) ? `"${text.replace(toEscape, (char) => ESCAPES[char] as string)}"` : `"${text}"`
 }
 
-/** Decimal text of an integer; a fraction, NaN or a number beyond 2^53 (rounded already) is our own mistake. */
+/** Decimal text of an integer; a fraction, NaN or a number beyond 2^53 (rounded already) is a bug of the caller. */
 export function integerText(value: number): string {
   if (!Number.isSafeInteger(value)) throw new PgtsError('assert', `${value} is not an exact integer`)
   return String(value)
 }
 
-/** Member names are never escaped in this format, so one that would need it cannot be written. */
+/** Member names are never escaped in this format, so a name that would need it cannot be written. */
 function plainKey(key: string): string {
   if (needsEscape.test(key)) {
     throw new PgtsError('json-format', `the name ${JSON.stringify(key)} cannot be a JSON member of this format`, {
-      hints: ['leave out quotes, backslashes and control characters'],
+      hints: ['remove quotes, backslashes and control characters'],
     })
   }
   return key
@@ -86,7 +86,7 @@ const UNESCAPES: Readonly<Record<string, string>> = {
   f: '\f',
 }
 
-/** Deeper than anything the format holds; keeps hostile input from exhausting the stack. */
+/** Deeper than any value of the format; prevents hostile input from exhausting the stack. */
 const MAX_DEPTH = 32
 
 const I64_MIN = -(2n ** 63n)
@@ -179,7 +179,7 @@ class Reader {
     throw this.wrong('unfinished string')
   }
 
-  /** Stands on the backslash; leaves at the last character of the escape. */
+  /** Called at the backslash; ends at the last character of the escape. */
   #escape(): string {
     const letter = this.text[++this.at] ?? ''
     const plain = UNESCAPES[letter]

@@ -1,18 +1,18 @@
 import { compareBytes } from '../util/byte-string.ts'
 import type { InfoEntry, InfoFile, InfoSection } from './info-file.ts'
 
-/** A line of an info file that this release does not know; carried along so that a newer program finds it again. */
+/** A line of an info file that is unknown to this release; kept unchanged for newer programs. */
 export interface ExtraLine {
   readonly section: string
   readonly key: string
-  /** JSON text, as it was. */
+  /** JSON text, unchanged. */
   readonly value: string
 }
 
 /**
- * The lines that are not described by `known`.
+ * Returns the lines that `known` does not describe.
  *
- * @param known section -> the keys we know, or 'all' when every key of the section is data
+ * @param known section -> its known keys, or 'all' if the keys of the section are data
  */
 export function extraLines(
   file: InfoFile,
@@ -27,7 +27,7 @@ export function extraLines(
   return extra.length === 0 ? {} : { extra }
 }
 
-/** Sections with the carried lines at their place in byte order. */
+/** Inserts the kept lines into the sections, in byte order. */
 export function withExtraLines(sections: InfoSection[], extra: readonly ExtraLine[] | undefined): InfoSection[] {
   if (extra === undefined) return sections
   const byName = new Map<string, InfoEntry[]>()

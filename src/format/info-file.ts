@@ -5,21 +5,21 @@ import { parseJson, quoteJson } from './canonical-json.ts'
 import { isJson } from './json-bytes.ts'
 
 /**
- * The envelope of archive.info, backup.info and backup.manifest: sections of `key=<JSON>` lines and a SHA-1 over them
- * (docs/format/info-files.md). Keys and values are byte strings.
+ * The envelope of archive.info, backup.info and backup.manifest: sections with lines `key=<JSON>`, and a SHA-1 over
+ * them (docs/format/info-files.md). Keys and values are byte strings.
  */
 export const REPOSITORY_FORMAT = 5
 
-/** Key and the text of its JSON value, as in the file. */
+/** A key and the text of its JSON value, as in the file. */
 export type InfoEntry = readonly [key: string, value: string]
 
-/** A section to be written. */
+/** A section to write. */
 export interface InfoSection {
   readonly name: string
   readonly entries: Iterable<InfoEntry>
 }
 
-/** A section that was read: positions in the file, made into strings only when asked for. */
+/** A section that was read: positions in the file, converted to strings on request. */
 export class ReadSection implements InfoSection {
   readonly #positions: number[] = []
   constructor(
@@ -56,21 +56,21 @@ export class ReadSection implements InfoSection {
 
 export interface InfoFile {
   readonly backrestVersion: string
-  /** Every section by its name, in file order; `[backrest]` is left out unless it holds keys we do not know. */
+  /** All sections by name, in file order; `[backrest]` is omitted unless it has unknown keys. */
   readonly sections: ReadonlyMap<string, ReadSection>
 }
 
 /**
- * Read the envelope and prove the checksum over the bytes as they stand. Every value is one valid JSON value.
+ * Reads the envelope and verifies the checksum over the bytes. Every value is one valid JSON value.
  *
- * @param what the file's name, for messages
- * @throws PgtsError checksum (cut off, altered, not an info file), format (not ours to read), crypto (encrypted)
+ * @param what name of the file, for messages
+ * @throws PgtsError checksum (truncated, changed, or not an info file), format (unsupported format), crypto (encrypted)
  */
 export function parseInfoFile(bytes: Buffer, what = 'info file'): InfoFile {
   if (bytes.length === 0) throw new PgtsError('checksum', `${what} is empty`)
   if (bytes.toString('latin1', 0, 8) === 'Salted__') {
     throw new PgtsError('crypto', `${what} is encrypted, but no cipher is configured for this repository`, {
-      hints: ['set repo-cipher-type and repo-cipher-pass as they were when the stanza was created'],
+      hints: ['set repo-cipher-type and repo-cipher-pass to the values with which the stanza was created'],
     })
   }
   const sections = new Map<string, ReadSection>()
@@ -92,7 +92,7 @@ export function parseInfoFile(bytes: Buffer, what = 'info file'): InfoFile {
     }
     if (section === undefined) throw wrongLine(what, line, 'a key comes before the first section')
     const equals = splitLine(bytes, start, end)
-    if (equals < 0) throw wrongLine(what, line, "there is no '=' with a JSON value after it")
+    if (equals < 0) throw wrongLine(what, line, "there is no '=' followed by a JSON value")
     if (equals === start) throw wrongLine(what, line, 'the key is empty')
 
     if (section.name === 'backrest') {
@@ -114,7 +114,7 @@ export function parseInfoFile(bytes: Buffer, what = 'info file'): InfoFile {
   return { backrestVersion: version, sections }
 }
 
-/** The first `=` that has one whole JSON value to its right: keys may contain `=` themselves. */
+/** Finds the first `=` that is followed by one complete JSON value: keys may contain `=`. */
 function splitLine(bytes: Buffer, start: number, end: number): number {
   for (let at = start; at < end; at++) if (bytes[at] === 0x3d && isJson(bytes, at + 1, end)) return at
   return -1
@@ -122,24 +122,23 @@ function splitLine(bytes: Buffer, start: number, end: number): number {
 
 function requireFormat(value: string | undefined, what: string): void {
   if (value !== undefined && value.trim() === String(REPOSITORY_FORMAT)) return
-  const shown = /^[\x20-\x7e]*$/.test(value ?? '') ? value : 'nonsense'
-  const found = value === undefined ? 'does not say which format it has' : `has repository format ${shown}`
-  throw new PgtsError('format', `${what} ${found}; only format ${REPOSITORY_FORMAT} is known`, {
-    hints: ['was it written by a newer program?'],
+  const shown = /^[\x20-\x7e]*$/.test(value ?? '') ? value : 'invalid'
+  const found = value === undefined ? 'has no repository format' : `has repository format ${shown}`
+  throw new PgtsError('format', `${what} ${found}; only format ${REPOSITORY_FORMAT} is supported`, {
+    hints: ['check whether a newer program wrote it, and upgrade pgts'],
   })
 }
 
 function requireChecksum(value: string | undefined, actual: string, what: string): void {
   if (value === undefined) {
-    throw new PgtsError('checksum', `${what} has no checksum: it is cut off or not an info file`)
+    throw new PgtsError('checksum', `${what} has no checksum: it is truncated or not an info file`)
   }
   const expected = parseJson(value)
   if (expected === actual) return
-  // The damage may be in this very line, and noise belongs in no message.
-  const says =
-    typeof expected === 'string' && /^[0-9a-f]{40}$/.test(expected) ? `it says ${expected}` : 'it says nonsense'
-  throw new PgtsError('checksum', `${what} is damaged: its checksum should be ${actual} but ${says}`, {
-    hints: ['info files cannot be edited by hand'],
+  // This line itself may be corrupt, and random bytes must not be printed.
+  const recorded = typeof expected === 'string' && /^[0-9a-f]{40}$/.test(expected) ? expected : 'an invalid value'
+  throw new PgtsError('checksum', `${what} is corrupt: its checksum is ${actual}, but it records ${recorded}`, {
+    hints: ['do not edit info files: restore the file from its copy'],
   })
 }
 
@@ -148,10 +147,10 @@ function wrongLine(what: string, line: number, problem: string): PgtsError {
 }
 
 /**
- * The text of a file. Sections are put in byte order, empty ones left out; entries stay in the order given.
- * Everything is written as a byte string, so the text is the same bytes as pgBackRest's for the same values.
+ * The text of a file. Sections are sorted by bytes, empty ones omitted; entries keep the given order. Everything is
+ * written as a byte string, so for the same values the bytes are those of pgBackRest.
  *
- * @throws PgtsError format when a key holds a line break: the format has no way to write it
+ * @throws PgtsError format if a key contains a line break, which the format cannot represent
  */
 export function serialiseInfoFile(sections: Iterable<InfoSection>, backrestVersion: string): Buffer {
   const own: InfoSection = {
@@ -167,7 +166,7 @@ export function serialiseInfoFile(sections: Iterable<InfoSection>, backrestVersi
   return writer.finish()
 }
 
-/** Lines become bytes in blocks, so that a million of them are neither one string nor a million buffers. */
+/** Converts lines to bytes in blocks, so that a million lines need neither one huge string nor a million buffers. */
 class InfoWriter {
   readonly #hash = createHash('sha1')
   readonly #blocks: Buffer[] = []
@@ -206,7 +205,7 @@ class InfoWriter {
   }
 }
 
-/** The checksum of a file being read: SHA-1 of its lines as if they were one JSON object. */
+/** The checksum of a file: SHA-1 of its lines as if they were one JSON object. */
 class InfoDigest {
   readonly #hash = createHash('sha1')
   readonly #block = Buffer.allocUnsafe(BLOCK_SIZE)

@@ -1,15 +1,15 @@
 /**
- * JSON straight from the bytes of a file, without making strings: for files with a million values.
- * `parseJson` accepts exactly what this accepts, except for integers beyond 64 bits.
+ * Validates JSON in the bytes of a file without creating strings: for files with a million values. `parseJson` accepts
+ * the same, except for integers beyond 64 bits.
  */
 
-/** Is the text from `start` to `end` one complete value, with nothing but whitespace around it? */
+/** True if the text from `start` to `end` is one complete value, with only whitespace around it. */
 export function isJson(bytes: Uint8Array, start: number, end: number): boolean {
   const after = skipJson(bytes, skipJsonSpace(bytes, start, end), end, 0)
   return after >= 0 && skipJsonSpace(bytes, after, end) === end
 }
 
-/** Position after the value that begins at `at`, or -1 when there is none. */
+/** Position after the value that begins at `at`, or -1 if it is invalid. */
 export function skipJson(bytes: Uint8Array, at: number, end: number, depth = 0): number {
   if (at >= end || depth > MAX_DEPTH) return -1
   switch (bytes[at]) {
@@ -47,7 +47,7 @@ export const CLOSE_BRACE = 0x7d
 const OPEN_BRACKET = 0x5b
 const CLOSE_BRACKET = 0x5d
 
-/** The same bound as in canonical-json.ts, and for the same reason. */
+/** The same limit as in canonical-json.ts, for the same reason. */
 const MAX_DEPTH = 32
 
 const TRUE = Buffer.from('true')

@@ -4,14 +4,14 @@ import { parseJson, type JsonObject, type JsonValue } from './canonical-json.ts'
 import type { ReadSection } from './info-file.ts'
 
 export const U32_MAX = 2 ** 32 - 1
-/** Seconds since the epoch: the end of what a Date can hold, in the year 275760. */
+/** Seconds since the epoch: the last time that a Date can represent, in the year 275760. */
 export const TIME_MAX = 8_640_000_000_000
 const U64_MAX = 2n ** 64n - 1n
 
-/** The members of a JSON object, or the keys of a section, taken one by one with their types. */
+/** Reads the members of a JSON object, or the keys of a section, one by one with their types. */
 export class Members {
   readonly #left: Map<string, JsonValue>
-  /** @param where what the members belong to, for messages: `backup.info, backup 20261122-062513F` */
+  /** @param where object that has the members, for messages: `backup.info, backup 20261122-062513F` */
   constructor(
     readonly where: string,
     members: Iterable<readonly [string, JsonValue]>,
@@ -31,7 +31,7 @@ export class Members {
     return new Members(where, members)
   }
 
-  /** Unknown members: those of a newer release. */
+  /** The unknown members, from a newer release. */
   rest(): JsonObject {
     return this.#left
   }
@@ -76,11 +76,11 @@ export class Members {
   label(key: string): BackupLabel {
     return this.optionalLabel(key) ?? this.#missing(key)
   }
-  /** `9.6`, `15`: it becomes part of the names of directories. */
+  /** `9.6`, `15`: it is used in names of directories, so its form is checked. */
   postgresVersion(key: string): string {
     return this.match(key, /^[0-9]{1,3}(?:\.[0-9]{1,2})?$/, 'a version of PostgreSQL')
   }
-  /** Also where the file has null. */
+  /** Also undefined if the file has null. */
   optionalSegment(key: string): string | undefined {
     if (this.#left.get(key) === null) this.take(key)
     return this.optionalMatch(key, /^[0-9A-F]{24}$/, 'the name of a WAL segment')
@@ -109,7 +109,7 @@ export class Members {
     const isLabel = (item: JsonValue): item is BackupLabel => typeof item === 'string' && isBackupLabel(item)
     return Array.isArray(value) && value.every(isLabel) ? value : this.#wrong(key, 'a list of backup labels')
   }
-  /** An object of strings; empty when the key is missing. */
+  /** An object of strings; empty if the key is missing. */
   annotations(key: string): ReadonlyMap<string, string> {
     const value = this.take(key)
     if (value === undefined || value === null) return new Map()
@@ -119,7 +119,7 @@ export class Members {
     return this.#wrong(key, 'an object of strings')
   }
 
-  /** Any value; it no longer counts as unknown. */
+  /** Any value; it is no longer treated as unknown. */
   take(key: string): JsonValue | undefined {
     const value = this.#left.get(key)
     this.#left.delete(key)
@@ -135,15 +135,15 @@ export class Members {
 }
 
 /**
- * Members of a newer release, to be written back as they were. pgBackRest compares member names only as far as the
- * unknown name goes, so an unknown name that begins a known one would be read as that one: such a member is dropped.
+ * Unknown members of a newer release, written back unchanged. pgBackRest compares member names only up to the length of
+ * the unknown name, so a name that is a prefix of a known one would be read as that one: such a member is dropped.
  */
 export function carriedMembers(rest: JsonObject, known: readonly string[]): { extra?: JsonObject } {
   const extra = new Map([...rest].filter(([key]) => !known.some((name) => name.startsWith(key))))
   return extra.size === 0 ? {} : { extra }
 }
 
-/** A JSON object of the known members (`undefined` ones left out) and the carried ones, for `serialiseJson`. */
+/** A JSON object of the known members (without `undefined` ones) and the kept ones, for `serialiseJson`. */
 export function withCarried(known: Readonly<Record<string, JsonValue | undefined>>, extra?: JsonObject): JsonObject {
   const members = new Map<string, JsonValue>(extra)
   for (const [key, value] of Object.entries(known)) if (value !== undefined) members.set(key, value)

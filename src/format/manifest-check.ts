@@ -10,10 +10,10 @@ import {
   type ManifestPath,
 } from './manifest.ts'
 
-/** The parts of a mode that files take over from the data directory. */
+/** Permission bits that files inherit from the data directory. */
 const FILE_MODE_MASK = 0o640
 
-/** The defaults that pgBackRest derives from the data directory's own entry. */
+/** The defaults that pgBackRest derives from the entry of the data directory. */
 export function manifestDefaults(pgData: Omit<ManifestPath, 'name'>, hasLinks: boolean): ManifestDefaults {
   const owner = { user: pgData.user, group: pgData.group }
   return {
@@ -24,10 +24,10 @@ export function manifestDefaults(pgData: Omit<ManifestPath, 'name'>, hasLinks: b
 }
 
 /**
- * Is the manifest that of the complete backup `label`? Its names form one tree (`nameProblems`), every file with content
- * has a checksum, is stored in a place that can be named, and refers only to backups of its own chain.
+ * Checks that the manifest is that of the complete backup `label`. Its names form one tree (`nameProblems`); every file
+ * with content has a checksum and a valid location, and refers only to backups of its own chain.
  *
- * @throws PgtsError format, with the first few problems
+ * @throws PgtsError format with the first few problems
  */
 export function checkManifest(manifest: Manifest, label: string): void {
   const problems: string[] = []
@@ -38,7 +38,7 @@ export function checkManifest(manifest: Manifest, label: string): void {
   if (problems.length === 0) return
   const shown = problems.slice(0, MAX_PROBLEMS).join('; ') + (problems.length > MAX_PROBLEMS ? '; and more' : '')
   throw new PgtsError('format', `the manifest of backup ${label} is not usable: ${shown}`, {
-    hints: ['the manifest is damaged or was altered: use another backup, or another repository'],
+    hints: ['the manifest is corrupt or was changed: use another backup, or another repository'],
   })
 }
 
@@ -46,9 +46,9 @@ const MAX_PROBLEMS = 5
 
 function* manifestProblems(manifest: Manifest, label: string): Generator<string> {
   const { references, type, prior } = manifest
-  if (manifest.label !== label) yield `it is the manifest of backup ${manifest.label}`
+  if (manifest.label !== label) yield `it belongs to backup ${manifest.label}`
   if (references.at(-1) !== manifest.label) yield 'its own label is not the last of its references'
-  if (type !== 'full' && prior === undefined) yield `its type is ${type}, without a prior backup`
+  if (type !== 'full' && prior === undefined) yield `its type is ${type}, but it has no prior backup`
   yield* chainProblems({ label: parseBackupLabel(manifest.label), type, prior, references })
   yield* nameProblems(manifest)
   yield* storedProblems(manifest)
@@ -66,12 +66,12 @@ function* problemsOf(file: ManifestFile, chain: ReadonlySet<string>): Generator<
     yield `refers to backup ${file.reference}, which is not in the chain`
   }
   if (file.sizeBytes === 0) {
-    if ((file.checksum ?? SHA1_OF_NOTHING) !== SHA1_OF_NOTHING) yield 'is empty, but has the checksum of content'
+    if ((file.checksum ?? SHA1_OF_NOTHING) !== SHA1_OF_NOTHING) yield 'is empty, but has the checksum of other content'
     return
   }
   if (file.checksum === undefined) yield 'has no checksum'
   if (file.repoSizeBytes === 0) yield 'has a stored size of 0'
   if (file.blockMapSize === undefined) return
-  if (file.repoChecksum === undefined) yield 'is stored in blocks without a checksum of the stored bytes'
-  if (file.blockMapSize > (file.repoSizeBytes ?? file.sizeBytes)) yield 'has a block map larger than what is stored'
+  if (file.repoChecksum === undefined) yield 'is stored block incremental without a checksum of the stored bytes'
+  if (file.blockMapSize > (file.repoSizeBytes ?? file.sizeBytes)) yield 'has a block map larger than its stored size'
 }

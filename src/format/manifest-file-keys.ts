@@ -1,6 +1,6 @@
 import { PgtsError } from '../util/error.ts'
 
-/** The members that a line of `[target:file]` may have. */
+/** The known members of a line of `[target:file]`. */
 const KEYS = [
   'bi',
   'bic',
@@ -23,7 +23,10 @@ const KEYS = [
 
 export type FileKey = (typeof KEYS)[number]
 
-/** Length, middle and last letter are unique among the known names; the rest is compared, because others may exist. */
+/**
+ * Length, middle and last letter are unique among the known names; the whole name is compared afterwards, because
+ * unknown names may occur.
+ */
 const KEY_BY_SIGNATURE: (readonly [FileKey, Uint8Array] | undefined)[] = []
 for (const key of KEYS) {
   const bytes = Buffer.from(key)
@@ -37,7 +40,7 @@ function signature(bytes: Uint8Array, start: number, end: number): number {
   return ((end - start) & 31) * 1024 + (middle & 31) * 32 + ((bytes[end - 1] as number) & 31)
 }
 
-/** The known name at a place of the manifest; undefined for another one. */
+/** The known member name at a position of the manifest; undefined for another name. */
 export function fileKeyAt(bytes: Uint8Array, start: number, end: number): FileKey | undefined {
   const known = KEY_BY_SIGNATURE[signature(bytes, start, end)]
   if (known === undefined || known[1].length !== end - start) return undefined

@@ -9,21 +9,21 @@ import { TIME_MAX, U32_MAX } from './json-members.ts'
 import { BLOCK_SIZE_UNIT, DEFAULT_BLOCK_CHECKSUM_SIZE } from './manifest-serialise.ts'
 import type { ManifestFile, Owner, OwnerName } from './manifest.ts'
 
-/** Permission bits, as pgBackRest writes them: setuid, setgid and sticky are never restored. */
+/** Permission bits, as pgBackRest writes them: setuid, setgid and sticky bits are never restored. */
 export const MODE_MASK = 0o777
 
-/** A block of 1 GiB is as large as a segment of a relation, and larger than any that pgBackRest chooses. */
+/** 1 GiB is the size of a relation segment, and larger than any block size that pgBackRest chooses. */
 const BLOCK_UNITS_MAX = 2 ** 30 / BLOCK_SIZE_UNIT
-/** Of 16 bytes of xxHash at least 6 are kept. */
+/** A block checksum has at least 6 of the 16 bytes of its hash. */
 const BLOCK_CHECKSUM_SIZES = { min: 6, max: 16 }
 
 type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 /**
- * Reads the lines of `[target:file]` straight from the bytes of the manifest. There may be a million of them, so no
- * general parser runs, and no string is made except those that stay in the result.
+ * Reads the lines of `[target:file]` directly from the bytes of the manifest. There may be a million lines, so no
+ * general parser is used, and only strings that are part of the result are created.
  *
- * The envelope has proven that every value is valid JSON; what is checked here is that it is a file.
+ * The envelope has verified that every value is valid JSON; here the members of a file are checked.
  */
 export class ManifestFileReader {
   readonly #bytes: Buffer
@@ -112,7 +112,7 @@ export class ManifestFileReader {
       if (!isDigit(byte)) break
       value = value * 10 + (byte - 0x30)
     }
-    if (at === first) throw this.#wrong('has something else where a number should be')
+    if (at === first) throw this.#wrong('has a value that is not a number')
     if (value > Number.MAX_SAFE_INTEGER || (negative && !signed)) throw this.#wrong('has a number out of range')
     this.#stop = at
     return negative ? -value : value
@@ -131,7 +131,7 @@ export class ManifestFileReader {
 
   #boolean(start: number, end: number): boolean {
     const byte = this.#bytes[start]
-    if (byte !== 0x74 && byte !== 0x66) throw this.#wrong('has something else where true or false should be')
+    if (byte !== 0x74 && byte !== 0x66) throw this.#wrong('has a value that is not true or false')
     this.#stop = skipJson(this.#bytes, start, end)
     return byte === 0x74
   }
@@ -145,12 +145,12 @@ export class ManifestFileReader {
   #label(start: number, end: number): string {
     const label = this.#shared(start, end)
     if (label !== this.#lastLabel && !isBackupLabel(label))
-      throw this.#wrong('refers to something that is not a backup label')
+      throw this.#wrong('has a reference that is not a backup label')
     this.#lastLabel = label
     return label
   }
 
-  /** Owners and labels: the same few strings again and again. */
+  /** Owners and labels repeat, so their strings are shared. */
   #shared(start: number, end: number): string {
     const text = this.#string(start, end)
     const known = this.#interned.get(text)
@@ -166,7 +166,7 @@ export class ManifestFileReader {
   }
 
   #string(start: number, end: number): string {
-    if (this.#bytes[start] !== QUOTE) throw this.#wrong('has something else where a string should be')
+    if (this.#bytes[start] !== QUOTE) throw this.#wrong('has a value that is not a string')
     const text = this.#value(start, end)
     return text.includes('\\') ? (parseJson(text) as string) : text.slice(1, -1)
   }
@@ -182,7 +182,7 @@ export class ManifestFileReader {
     throw this.#wrong('has an invalid list of page errors')
   }
 
-  /** The text of a value of any kind. */
+  /** The text of any value. */
   #value(start: number, end: number): string {
     this.#stop = skipJson(this.#bytes, start, end)
     return this.#text(start, this.#stop)
@@ -197,7 +197,7 @@ export class ManifestFileReader {
   }
 }
 
-/** The members of one file as they are read. Numbers that may be absent begin at -1, or at 0 where that is not valid. */
+/** The members of one file while they are read. Absent numbers are -1, or 0 where 0 is not valid. */
 interface Members {
   user: OwnerName
   group: OwnerName

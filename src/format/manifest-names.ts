@@ -2,16 +2,16 @@ import { posix } from 'node:path'
 import { bytesToText } from '../util/byte-string.ts'
 import type { Manifest, ManifestLink, ManifestTarget } from './manifest.ts'
 
-/** Limits of Linux, bytes: a longer name cannot come from a data directory. */
+/** Limits of Linux, bytes: a longer name cannot exist in a data directory. */
 const NAME_MAX = 255
 const PATH_MAX = 4095
 
-/** Names that a restore itself creates in the data directory and removes at its end. */
+/** Names that a restore creates in the data directory and removes at its end. */
 const OWN_NAMES = new Set(['pg_data/backup.manifest', 'pg_data/global/pg_control.pgbackrest.tmp'])
 
 /**
- * Is a name of a manifest safe and meaningful: `pg_data`, or below `pg_data` or `pg_tblspc`, with no component that is
- * empty, `.`, `..` or too long? Anything else could make a restore write outside its target.
+ * True if a name of a manifest is safe: `pg_data`, or below `pg_data` or `pg_tblspc`, with no component that is empty,
+ * `.`, `..` or too long. Any other name could make a restore write outside its target.
  */
 export function isSafeManifestName(name: string): boolean {
   if (!name.startsWith('pg_data') && !name.startsWith('pg_tblspc')) return false
@@ -30,15 +30,16 @@ export function tablespaceVersionDirectory({ db }: Pick<Manifest, 'db'>): string
 }
 
 /**
- * What is wrong with the names of a manifest, taken together. Each name is safe by itself (`isSafeManifestName`); here
- * they have to form one tree, in which no name reaches through a link and each link leads where its target lies:
- *  - every path, file and link lies in a path of the backup; no name has two kinds, except that a link to a directory
- *    is also a path and a link to a file is also a file
- *  - `pg_tblspc/OID` is the target of one tablespace, and all below it lies in the directory of the backup's version
- *  - `pg_data/pg_tblspc` holds links to tablespaces and nothing else
- *  - links and targets come in pairs; the destination of a link is the path of its target, with the file of the target
- *    appended where it has one
- *  - no name is one that a restore creates itself
+ * Checks all names of a manifest together. Each name is safe on its own (`isSafeManifestName`); here they must form one
+ * tree, in which no name passes through a link and each link leads to its target:
+ *  - every path, file and link is in a path of the backup; no name has two kinds, except that a link to a directory is
+ *    also a path and a link to a file is also a file
+ *  - `pg_tblspc/OID` is the target of one tablespace, and everything below it is in the directory of the backup's
+ *    version
+ *  - `pg_data/pg_tblspc` contains only links to tablespaces
+ *  - links and targets come in pairs; the destination of a link is the path of its target, with the file name of the
+ *    target appended if it has one
+ *  - no name is created by a restore itself
  */
 export function* nameProblems(manifest: Manifest): Generator<string> {
   yield* targetProblems(manifest)
@@ -51,9 +52,9 @@ function* treeProblems(manifest: Manifest): Generator<string> {
   const links = new Set(manifest.links.map(({ name }) => name))
   const targets = new Map(manifest.targets.map((target) => [target.name, target]))
   const version = tablespaceVersionDirectory(manifest)
-  if (!paths.has('pg_data')) yield 'there is no path pg_data'
+  if (!paths.has('pg_data')) yield 'path pg_data is missing'
 
-  // Files are sorted by name, so that most lie in the directory of the one before.
+  // Files are sorted by name, so most are in the directory of the previous one.
   let known = ''
   const inPath = (name: string): boolean => {
     const end = name.lastIndexOf('/')
@@ -64,16 +65,16 @@ function* treeProblems(manifest: Manifest): Generator<string> {
     return true
   }
   const place = (name: string, kind: 'path' | 'file' | 'link'): string | undefined => {
-    if (name !== 'pg_data' && name !== 'pg_tblspc' && !inPath(name)) return 'lies in no directory of the backup'
+    if (name !== 'pg_data' && name !== 'pg_tblspc' && !inPath(name)) return 'is in no directory of the backup'
     if (OWN_NAMES.has(name)) return 'is a name that restore uses itself'
     if (name.startsWith('pg_data/pg_tblspc/') && (kind !== 'link' || !LINK_OF_TABLESPACE.test(name))) {
-      return 'is no link to a tablespace, and pg_tblspc holds nothing else'
+      return 'is not a link to a tablespace, but pg_tblspc may only contain such links'
     }
     if (!name.startsWith('pg_tblspc') || (kind === 'path' && name === 'pg_tblspc')) return undefined
     const [, oid = '', directory, ...rest] = name.split('/')
-    if (targets.get(`pg_tblspc/${oid}`)?.tablespaceId !== oid) return 'lies in no tablespace of the backup'
+    if (targets.get(`pg_tblspc/${oid}`)?.tablespaceId !== oid) return 'is in no tablespace of the backup'
     if (directory === undefined) return kind === 'path' ? undefined : 'has the name of a tablespace'
-    if (directory !== version) return `lies outside ${version}, the directory of this cluster in the tablespace`
+    if (directory !== version) return `is outside ${version}, the directory of this cluster in the tablespace`
     return kind === 'path' || rest.length > 0 ? undefined : `has the name of the directory ${version}`
   }
 
@@ -101,7 +102,7 @@ const LINK_OF_TABLESPACE = /^pg_data\/pg_tblspc\/[1-9][0-9]{0,9}$/
 function* targetProblems({ targets, paths, links }: Manifest): Generator<string> {
   const linked = new Set(links.map(({ name }) => name))
   const isPath = new Set(paths.map(({ name }) => name))
-  if (!targets.some(({ name }) => name === 'pg_data')) yield 'there is no target pg_data'
+  if (!targets.some(({ name }) => name === 'pg_data')) yield 'target pg_data is missing'
   for (const target of targets) {
     const { name, type, path, file, tablespaceId } = target
     const what = `target ${shown(name)}`
@@ -111,8 +112,8 @@ function* targetProblems({ targets, paths, links }: Manifest): Generator<string>
     if (type === 'path') continue
     if (tablespaceId !== undefined) yield* tablespaceProblems(target, tablespaceId)
     else if (/^pg_tblspc(?:\/[^/]*)?$/.test(name)) yield `${what} has no tablespace-id`
-    // Without a path the directory that the link leads to would be taken for one that is not in the backup.
-    else if (file === undefined && !isPath.has(name)) yield `${what} leads to no directory of the backup`
+    // Without a path, the target directory of the link would be treated as not part of the backup.
+    else if (file === undefined && !isPath.has(name)) yield `${what} is not a directory of the backup`
     if (!linked.has(tablespaceId === undefined ? name : `pg_data/${name}`)) yield `${what} has no link`
   }
 }
@@ -134,12 +135,12 @@ function* linkProblems({ links, targets }: Manifest): Generator<string> {
     else if (!isPlace(destination)) yield `link ${shown(name)} has no usable destination`
     else if (!leadsTo(link, target)) {
       const path = target.file === undefined ? target.path : `${target.path}/${target.file}`
-      yield `link ${shown(name)} leads to '${shown(destination)}', but its target is '${shown(path)}'`
+      yield `link ${shown(name)} points to '${shown(destination)}', but its target is '${shown(path)}'`
     }
   }
 }
 
-/** Both are text that readlink returned: relative or absolute, and alike but for slashes. */
+/** Both are results of readlink: relative or absolute, and equal except for slashes. */
 function leadsTo({ destination }: ManifestLink, { path, file }: ManifestTarget): boolean {
   const plain = (text: string) => posix.normalize(text).replace(/(.)\/$/, '$1')
   return plain(destination) === plain(file === undefined ? path : `${path}/${file}`)
@@ -153,7 +154,7 @@ function isComponent(part: string): boolean {
   return part !== '' && part !== '.' && part !== '..' && !/[/\0]/.test(part) && part.length <= NAME_MAX
 }
 
-/** Of a tablespace: PostgreSQL's oids are unsigned and 32 bits wide. */
+/** Oid of a tablespace: an unsigned 32-bit number. */
 function isOid(text: string): boolean {
   return /^[1-9][0-9]{0,9}$/.test(text) && Number(text) < 2 ** 32
 }

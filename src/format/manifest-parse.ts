@@ -25,8 +25,8 @@ import type {
 const WHAT = 'backup.manifest'
 
 /**
- * backup.manifest or its copy, complete or partial. Names are proven to stay inside the data directory and the
- * tablespaces; whether the backup is complete is for `checkManifest` to say.
+ * Parses backup.manifest or its copy, complete or partial. Checks that names stay inside the data directory and the
+ * tablespaces; `checkManifest` checks that the backup is complete.
  *
  * @throws PgtsError checksum, format, crypto: see parseInfoFile
  */
@@ -148,7 +148,7 @@ function readOptions(options: Members): ManifestOptions {
   }
 }
 
-/** Before 2.25 there was only gz. */
+/** Before 2.25 the only compression was gz. */
 function readCompressType(options: Members, compress: boolean): CompressType {
   const type = options.optionalString('option-compress-type') ?? (compress ? 'gz' : 'none')
   if (isCompressType(type)) return type
@@ -185,7 +185,10 @@ function readReferences(backup: Members): string[] | undefined {
   throw new PgtsError('format', `${backup.where}: '${bytesToText(wrong)}' in backup-reference is not a backup label`)
 }
 
-/** Manifests made before 2.42 have no list: it is what the files refer to, then the backup itself. */
+/**
+ * Manifests made before 2.42 have no list of references: it is derived from the references of the files, then the
+ * backup itself.
+ */
 function referencesOf(files: readonly ManifestFile[], label: string): string[] {
   const references = new Set<string>()
   for (const { reference } of files) if (reference !== undefined) references.add(reference)
@@ -267,12 +270,12 @@ function readEach<T extends { readonly name: string }>(
 
 function safe<T extends { readonly name: string }>(item: T): T {
   if (isSafeManifestName(item.name)) return item
-  throw new PgtsError('format', `${WHAT}: the name '${bytesToText(item.name)}' would lead outside the data directory`, {
-    hints: ['do not restore this backup; has the repository been tampered with?'],
+  throw new PgtsError('format', `${WHAT}: the name '${bytesToText(item.name)}' is outside the data directory`, {
+    hints: ['do not restore this backup, and check who can write to the repository'],
   })
 }
 
-/** In place; a file written by a system with another idea of order is still read rightly. */
+/** Sorts in place; a file written with another sort order is still read correctly. */
 function sortedByName<T extends { readonly name: string }>(items: T[]): T[] {
   if (!isSorted(items)) items.sort((a, b) => compareBytes(a.name, b.name))
   for (let i = 1; i < items.length; i++) {

@@ -9,13 +9,13 @@ import type { Manifest, ManifestDefaults, ManifestFile, ManifestTarget, Owner, O
 
 /** Block sizes are written in units of this many bytes. */
 export const BLOCK_SIZE_UNIT = 8192
-/** Left out when it is this. */
+/** Omitted in the file if it has this value. */
 export const DEFAULT_BLOCK_CHECKSUM_SIZE = 6
 
 /**
- * The bytes of backup.manifest: for the same values the same bytes as pgBackRest's. Entries may come in any order.
+ * The bytes of backup.manifest; for the same values those of pgBackRest. Entries may be in any order.
  *
- * @throws PgtsError format when a name holds a line break
+ * @throws PgtsError format if a name contains a line break
  */
 export function serialiseManifest(manifest: Manifest, backrestVersion = manifest.backrestVersion): Buffer {
   return serialiseInfoFile(withExtraLines(sectionsOf(manifest), manifest.extra), backrestVersion)
@@ -107,7 +107,7 @@ function targetMembers(target: ManifestTarget): JsonObject {
   })
 }
 
-/** Sorted by name without a copy when the list is in order already, as it nearly always is. */
+/** Sorted by name; without a copy if the list is sorted already, as it nearly always is. */
 function* named<T extends { readonly name: string }>(
   list: readonly T[],
   text: (item: T) => string,

@@ -3,19 +3,19 @@ import type { BackupEntry } from './backup-info.ts'
 import { REPOSITORY_FORMAT } from './info-file.ts'
 import type { Manifest } from './manifest.ts'
 
-/** Sums over the files of a manifest, as backup.info and the info command show them. */
+/** Totals of the files of a manifest, as in backup.info and the info command. */
 export interface ManifestTotals {
   /** Original sizes of all files. */
   readonly sizeBytes: number
-  /** Of the files that this backup itself holds. */
+  /** Of the files stored in this backup. */
   readonly sizeDeltaBytes: number
   /** Stored sizes. */
   readonly repoSizeBytes: number
   readonly repoSizeDeltaBytes: number
-  /** Block maps; counted in the stored sizes as well. */
+  /** Stored sizes of block maps; also part of the stored sizes. */
   readonly repoSizeMapBytes: number
   readonly repoSizeMapDeltaBytes: number
-  /** Any page checksum error in any file. */
+  /** True if any file has an invalid page checksum. */
   readonly error: boolean
 }
 
@@ -23,7 +23,7 @@ export function manifestTotals(manifest: Pick<Manifest, 'files'>): ManifestTotal
   let [size, sizeDelta, repo, repoDelta, map, mapDelta] = [0, 0, 0, 0, 0, 0]
   let error = false
   for (const file of manifest.files) {
-    // A stored size of 0 is what pgBackRest keeps for a file it has not stored; it counts such a file with its own size.
+    // For a file that is not stored, pgBackRest records a stored size of 0 and uses the original size in its totals.
     const stored = file.repoSizeBytes || file.sizeBytes
     size += file.sizeBytes
     repo += stored

@@ -3,17 +3,16 @@ import type { JsonObject } from './canonical-json.ts'
 import type { ExtraLine } from './extra-lines.ts'
 
 /**
- * backup.manifest: every path, link and file of one backup (docs/format/manifest.md).
- * Names are latin1 strings: one character is one byte. Times are seconds since the epoch, sizes bytes.
- * `undefined` means: the key is not in the file.
+ * backup.manifest: every path, link and file of one backup (docs/format/manifest.md). Names are latin1 strings: one
+ * character is one byte. Times are seconds since the epoch, sizes bytes. `undefined`: the key is not in the file.
  */
 export type BackupType = 'full' | 'diff' | 'incr'
 export type { CompressType }
 
-/** What an empty file has for a checksum, in the file or not. */
+/** The checksum of an empty file, whether or not the manifest contains it. */
 export const SHA1_OF_NOTHING = 'da39a3ee5e6b4b0d3255bfef95601890afd80709'
 
-/** A user or group name; `false` is an id that has no name. */
+/** A user or group name; `false` if the id has no name. */
 export type OwnerName = string | false
 
 export interface Owner {
@@ -21,37 +20,37 @@ export interface Owner {
   readonly group: OwnerName
 }
 
-/** One regular file. Owner and mode are always filled in, whatever the default sections say. */
+/** One regular file. Owner and mode are always set, with the values of the default sections if necessary. */
 export interface ManifestFile extends Owner {
   /** `pg_data/base/5/1259` or `pg_tblspc/16384/PG_15_202209061/5/16391`. */
   readonly name: string
   /** Permission bits, for example 0o600. */
   readonly mode: number
-  /** As copied. */
+  /** Size as copied. */
   readonly sizeBytes: number
-  /** As found when the list was built, when different (`szo`). */
+  /** Size in the listing, if different (`szo`). */
   readonly sizeOriginalBytes?: number
   /** mtime of the source, seconds. */
   readonly timestamp: number
-  /** SHA-1 of the content, hex. Empty files have none in the file; readers use the SHA-1 of nothing. */
+  /** SHA-1 of the content, hex. Absent for empty files; readers use the SHA-1 of no bytes. */
   readonly checksum?: string
-  /** SHA-1 of the stored bytes (`rck`), when a filter changed them. */
+  /** SHA-1 of the stored bytes (`rck`), if they differ from the content. */
   readonly repoChecksum?: string
-  /** Stored size, when different from `sizeBytes`. */
+  /** Stored size, if different from `sizeBytes`. */
   readonly repoSizeBytes?: number
-  /** Label of the backup that physically holds the content. */
+  /** Label of the backup that stores the content. */
   readonly reference?: string
   readonly bundleId?: number
   readonly bundleOffset?: number
   /** Block size in bytes (`bi` * 8192). */
   readonly blockSize?: number
   readonly blockChecksumSize?: number
-  /** Stored size of the block map; present exactly when the file is stored as block incremental. */
+  /** Stored size of the block map; present exactly if the file is stored block incremental. */
   readonly blockMapSize?: number
   readonly checksumPage?: boolean
   /** Blocks of the relation, single or inclusive ranges. */
   readonly checksumPageErrors?: readonly (number | readonly [number, number])[]
-  /** Members of a newer release, carried along. */
+  /** Members of a newer release, kept unchanged. */
   readonly extra?: JsonObject
 }
 
@@ -88,7 +87,7 @@ export interface ManifestDatabase {
 export interface ManifestOptions {
   readonly archiveCheck: boolean
   readonly archiveCopy: boolean
-  /** Not known yet in a partial manifest. */
+  /** Unknown in a partial manifest. */
   readonly backupStandby?: boolean
   readonly bufferSize?: number
   readonly checksumPage: boolean
@@ -102,7 +101,7 @@ export interface ManifestOptions {
   readonly processMax?: number
 }
 
-/** The defaults of `[target:*:default]`; they decide what the file leaves out, never what a value is. */
+/** The defaults of `[target:*:default]`; they decide which values the file omits, not the values themselves. */
 export interface ManifestDefaults {
   readonly file: Owner & { readonly mode: number }
   readonly path: Owner & { readonly mode: number }
@@ -114,7 +113,7 @@ export interface Manifest {
   readonly label: string
   readonly type: BackupType
   readonly prior?: string
-  /** Every label of the chain, own label last; block maps refer to it by index. */
+  /** All labels of the chain, the own label last; block maps refer to them by index. */
   readonly references: readonly string[]
   readonly archiveStart?: string
   readonly archiveStop?: string
@@ -144,6 +143,6 @@ export interface Manifest {
   readonly links: readonly ManifestLink[]
   readonly paths: readonly ManifestPath[]
   readonly defaults: ManifestDefaults
-  /** Lines of a newer release, carried along. */
+  /** Lines of a newer release, kept unchanged. */
   readonly extra?: readonly ExtraLine[]
 }

@@ -1,7 +1,7 @@
 import { COMPRESS_EXTENSIONS, type CompressType } from '../util/compress-type.ts'
 
 /**
- * Where every file of a repository lives. All names are byte strings relative to the repository's root
+ * Locations of all files of a repository. All names are byte strings relative to the root of the repository
  * (docs/format/files.md).
  */
 export const INFO_COPY_SUFFIX = '.copy'
@@ -20,7 +20,7 @@ export function backupPath(stanza: string): string {
   return `backup/${stanza}`
 }
 
-/** What pgts keeps for itself; no command of pgBackRest looks there. */
+/** Directory for pgts's own files, which no command of pgBackRest reads. */
 export function ownPath(stanza: string): string {
   return `pgts/${stanza}`
 }
@@ -33,7 +33,7 @@ export function backupInfoName(stanza: string): string {
   return `${backupPath(stanza)}/backup.info`
 }
 
-/** The second, identical file that every info file and manifest has. */
+/** Name of the identical copy that every info file and manifest has. */
 export function copyName(name: string): string {
   return name + INFO_COPY_SUFFIX
 }
@@ -47,17 +47,17 @@ export function manifestName(stanza: string, label: string): string {
   return `${backupLabelPath(stanza, label)}/backup.manifest`
 }
 
-/** Directory of the kept manifests of all backups, also of expired ones. */
+/** Directory of the manifests of all backups, expired ones included. */
 export function manifestHistoryPath(stanza: string): string {
   return `${backupPath(stanza)}/backup.history`
 }
 
-/** The manifest of a backup as kept in the history: always gz, whatever the backup's own compression. */
+/** The manifest of a backup in backup.history: always gz, whatever the compression of the backup is. */
 export function manifestHistoryName(stanza: string, label: string): string {
   return `${manifestHistoryPath(stanza)}/${label.slice(0, 4)}/${label}.manifest.gz`
 }
 
-/** Label of a file of the history, or undefined. */
+/** Label of a file of backup.history, or undefined. */
 export function labelOfHistoryManifest(fileName: string): string | undefined {
   return HISTORY_MANIFEST.exec(fileName)?.[1]
 }
@@ -66,7 +66,7 @@ export function isHistoryYear(name: string): boolean {
   return HISTORY_YEAR.test(name)
 }
 
-/** The symbolic link to the newest backup; nothing ever reads it. */
+/** The symbolic link to the newest backup; no program reads it. */
 export function latestLinkName(stanza: string): string {
   return `${backupPath(stanza)}/latest`
 }
@@ -75,20 +75,21 @@ export function bundleName(stanza: string, label: string, bundleId: number): str
   return `${backupLabelPath(stanza, label)}/bundle/${bundleId}`
 }
 
-/** What decides where a file of a manifest is stored. */
+/** The members that decide where a file of a manifest is stored. */
 export interface StoredFileOf {
   readonly name: string
-  /** Backup that holds the content, when not the manifest's own. */
+  /** Backup that stores the content, if it is not that of the manifest. */
   readonly reference?: string
   readonly bundleId?: number
   readonly blockMapSize?: number
 }
 
 /**
- * The repository file that holds the content of a manifest file: in the bundle, as blocks, or under its own name.
+ * The repository file with the content of a manifest file: a bundle, a block incremental file, or a file under its own
+ * name.
  *
- * @param ownLabel label of the manifest that the entry comes from
- * @param compressType `option-compress-type` of that manifest (one for a whole chain)
+ * @param ownLabel label of the manifest with this entry
+ * @param compressType `option-compress-type` of that manifest (the same for a whole chain)
  */
 export function fileRepoName(stanza: string, file: StoredFileOf, ownLabel: string, compressType: CompressType): string {
   const label = file.reference ?? ownLabel
@@ -102,7 +103,10 @@ export function archiveIdPath(stanza: string, archiveId: string): string {
   return `${archivePath(stanza)}/${archiveId}`
 }
 
-/** Directory of a file of the archive: 16 characters of a segment's name, or the archive id itself for others. */
+/**
+ * Directory of a file of the archive: the first 16 characters of a segment name, or the archive id itself for other
+ * files.
+ */
 export function archiveDirectory(stanza: string, archiveId: string, walFile: string): string {
   const path = archiveIdPath(stanza, archiveId)
   return /^[0-9A-F]{24}/.test(walFile) ? `${path}/${walFile.slice(0, 16)}` : path

@@ -1,8 +1,8 @@
 import { PgtsError } from '../util/error.ts'
 
 /**
- * Unsigned LEB128, 7 bits a byte, low group first, the high bit says that more follow. Ordinary numbers and no shifts:
- * a value above 2^53 is in no repository, and is refused.
+ * Unsigned LEB128: 7 bits per byte, lowest group first, the high bit marks that more bytes follow. Implemented with
+ * numbers, not shifts: a value above 2^53 does not occur in a repository and is refused.
  */
 const MAX_BYTES = 10
 
@@ -10,7 +10,7 @@ export class VarintReader {
   readonly #bytes: Uint8Array
   #at = 0
 
-  /** @param what what is read, for messages */
+  /** @param what name of the data, for messages */
   constructor(
     bytes: Uint8Array,
     readonly what: string,
@@ -45,7 +45,7 @@ export class VarintReader {
   }
 
   wrong(problem: string): PgtsError {
-    return new PgtsError('format', `${this.what} is damaged: ${problem}`)
+    return new PgtsError('format', `${this.what} is corrupt: ${problem}`)
   }
 }
 
@@ -55,7 +55,8 @@ export class VarintWriter {
 
   /** @param value a safe integer, 0 or more */
   put(value: number): void {
-    if (!Number.isSafeInteger(value) || value < 0) throw new PgtsError('assert', `${value} is no number for a varint`)
+    if (!Number.isSafeInteger(value) || value < 0)
+      throw new PgtsError('assert', `cannot write the number ${value} as a varint`)
     this.#reserve(MAX_BYTES)
     let rest = value
     for (; rest >= 0x80; rest = Math.floor(rest / 128)) this.#bytes[this.#length++] = (rest % 128) | 0x80
@@ -80,7 +81,7 @@ export class VarintWriter {
   }
 }
 
-/** Small numbers of either sign as small numbers: 0, -1, 1, -2 become 0, 1, 2, 3. */
+/** Maps small numbers of either sign to small numbers: 0, -1, 1, -2 become 0, 1, 2, 3. */
 export function zigzag(value: number): number {
   return value >= 0 ? value * 2 : -value * 2 - 1
 }

@@ -28,7 +28,7 @@ export function isPartialSegment(name: string): boolean {
   return PARTIAL.test(name)
 }
 
-/** A segment or a partial one: what is stored with its SHA-1, header checked and compressed. */
+/** A segment or a partial one: stored with its SHA-1, its header checked, compressed. */
 export function isSegmentOrPartial(name: string): boolean {
   return SEGMENT.test(name) || PARTIAL.test(name)
 }
@@ -49,7 +49,7 @@ export function parseWalSegment(name: string): WalSegment {
   return name
 }
 
-/** Of a segment, partial segment or timeline history file. */
+/** Timeline of a segment, partial segment or timeline history file. */
 export function timelineOf(name: string): number {
   return parseInt(name.slice(0, 8), 16)
 }
@@ -60,7 +60,7 @@ export function timelineHistoryFile(timeline: number): string {
 }
 
 /**
- * The segment that holds the byte at `lsn`.
+ * The segment that contains the byte at `lsn`.
  *
  * @param segmentSize bytes; a power of two from 1 MiB to 1 GiB, as recorded in pg_control
  * @see PostgreSQL, src/include/access/xlog_internal.h: XLogFileName
@@ -81,17 +81,17 @@ export function nextWalSegment(segment: WalSegment, segmentSize: number): WalSeg
 }
 
 /**
- * Every segment from the one holding `first` to the one holding `last`, both included, in order.
- * An end before the start is an error: it would silently ask for nothing.
+ * All segments from the one with `first` to the one with `last`, both included, in order. An end before the start is an
+ * error: it would silently select nothing.
  */
 export function* segmentRange(first: Lsn, last: Lsn, timeline: number, segmentSize: number): Generator<WalSegment> {
   requireSegmentSize(segmentSize)
   const size = BigInt(segmentSize)
-  if (last < first) throw new PgtsError('assert', `LSN ${formatLsn(last)} lies before ${formatLsn(first)}`)
+  if (last < first) throw new PgtsError('assert', `LSN ${formatLsn(last)} is before ${formatLsn(first)}`)
   for (let number = first / size; number <= last / size; number++) yield segmentAt(timeline, number, segmentSize)
 }
 
-/** Every segment from `first` to `last`, both included; both must be on one timeline. */
+/** All segments from `first` to `last`, both included; both must be on one timeline. */
 export function* segmentsBetween(first: WalSegment, last: WalSegment, segmentSize: number): Generator<WalSegment> {
   if (timelineOf(first) !== timelineOf(last)) {
     throw new PgtsError('assert', `segments ${first} and ${last} are on different timelines`)
@@ -106,7 +106,7 @@ export function* segmentsBetween(first: WalSegment, last: WalSegment, segmentSiz
 export interface ArchivedSegment {
   readonly segment: WalSegment
   readonly partial: boolean
-  /** Of the plain content. */
+  /** SHA-1 of the plain content. */
   readonly checksum: string
   readonly compressType: CompressType
 }
@@ -125,12 +125,12 @@ export function parseArchivedSegment(fileName: string): ArchivedSegment | undefi
   }
 }
 
-/** The file name that holds `segment` (or `<segment>.partial`) in the archive. */
+/** File name of `segment` (or `<segment>.partial`) in the archive. */
 export function archivedSegmentName(segmentOrPartial: string, checksum: string, compressType: CompressType): string {
   return `${segmentOrPartial}-${checksum}${COMPRESS_EXTENSIONS[compressType]}`
 }
 
-/** One line of a timeline history: up to `switchLsn` the WAL of `timeline` is ours. */
+/** One line of a timeline history: the WAL of `timeline` is used up to `switchLsn`. */
 export interface TimelineSwitch {
   readonly timeline: number
   readonly switchLsn: Lsn

@@ -1,4 +1,7 @@
-/** A job handler: plain data in, plain data out. `E` is what a worker opened once: repository, cluster, buffers. */
+/**
+ * A job handler: plain data in, plain data out. `E` is the environment that a worker opens once: repositories, cluster,
+ * buffers.
+ */
 export type JobHandler<J, R, E> = (job: J, env: E, signal: AbortSignal) => Promise<R>
 // eslint-disable-next-line @typescript-eslint/no-explicit-any -- the table's rows differ in job and result; JobOf and ResultOf bring the types back
 export type JobHandlers = Record<string, JobHandler<any, any, any>>
@@ -17,8 +20,8 @@ export interface RunOptions<J = unknown> {
   /** Give each worker one job at a time, also if jobs are short: for jobs that may hang. */
   readonly singly?: boolean
   /**
-   * How much work a job is, in any unit: where workers have several jobs at once, the next goes to the one with the least
-   * to do. Absent: all jobs are alike.
+   * Weight of a job, in any unit: if workers may hold several jobs, the next one is given to the worker with the lowest
+   * total. Absent: all jobs have the same weight.
    */
   readonly weightOf?: (job: J) => number
 }

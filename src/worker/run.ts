@@ -95,7 +95,7 @@ export class Run {
   }
 
   /** A job has ended: with a result, or without one because it failed or was dropped. */
-  settle(id: number, completed: Completed<unknown, unknown> | undefined): void {
+  finish(id: number, completed: Completed<unknown, unknown> | undefined): void {
     this.#inHand.delete(id)
     if (completed !== undefined) this.#results.push(completed)
     this.#wakeUp()

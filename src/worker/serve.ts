@@ -94,8 +94,8 @@ class JobServer {
   }
 
   async #begin(): Promise<void> {
-    // While there is work, messages do not keep this thread alive. So it ends when nothing is left that a job waits for,
-    // and the main thread reports that job instead of waiting for its answer for ever.
+    // While there is work, messages do not keep this thread alive. So it ends if a job can never finish, and the main
+    // thread reports the job as failed instead of waiting for its answer forever.
     this.#port.unref()
     this.#opened = this.#open()
     // If opening fails, every job reports that error.
@@ -204,8 +204,8 @@ function postAnswers(send: (message: FromWorker) => void, answers: Answer[], bus
 }
 
 /**
- * A signal that shows an abort without a turn of the event loop: a job that reads, hashes and writes synchronously reads
- * `aborted` between two chunks, and that reads shared memory.
+ * A signal that shows an abort without running the event loop: a synchronous job checks `aborted` between two chunks,
+ * and that reads shared memory.
  */
 function watchedController(run: number, flags: RunFlags): AbortController {
   const controller = new AbortController()

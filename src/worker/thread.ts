@@ -48,7 +48,7 @@ const YOUNG_MB = 16
 /** How long to wait for a terminated thread. */
 const STUCK_MS = 2000
 
-/** Number of tiny jobs that one message may bring; long jobs are sent one at a time. */
+/** Number of tiny jobs in one message; long jobs are sent one at a time. */
 const MOST_AHEAD = 16
 const TINY_MS = 1
 

@@ -130,7 +130,7 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
       lanes: this.#options.lanes ?? 1,
       onAnswer: (held, answer) => {
         if ('error' in answer) this.#fail(held.run, fromPlainError(answer.error))
-        held.run.settle(held.id, 'result' in answer ? { job: held.job, result: answer.result, worker } : undefined)
+        held.run.finish(held.id, 'result' in answer ? { job: held.job, result: answer.result, worker } : undefined)
       },
       onFree: () => {
         for (const run of this.#runs) run.draw()
@@ -138,7 +138,7 @@ class ThreadExecutor<H extends JobHandlers> implements Executor<H> {
       onDeath: (held, error) => {
         this.#threads.splice(this.#threads.indexOf(thread), 1)
         for (const { run } of held) this.#fail(run, error)
-        for (const { run, id } of held) run.settle(id, undefined)
+        for (const { run, id } of held) run.finish(id, undefined)
         // Runs that waited for room may start another thread.
         for (const other of this.#runs) other.draw()
       },

@@ -45,9 +45,7 @@ test.skipIf(spawnSync('openssl', ['version']).error !== undefined)(
 test('decrypting invalid input reports an error', async () => {
   const stored = await through(encryptor(PASS, { salt: SALT }), Buffer.from('secret'))
   await expect(through(decryptor('wrong'), stored)).rejects.toMatchObject({ code: 'crypto' })
-  await expect(through(decryptor(PASS), Buffer.from('[backup]\nx=1\n\n\n\n\n'))).rejects.toThrow(
-    'does not begin with its mark',
-  )
+  await expect(through(decryptor(PASS), Buffer.from('[backup]\nx=1\n\n\n\n\n'))).rejects.toThrow('does not begin with')
   for (let cut = 0; cut < stored.length; cut++)
     await expect(through(decryptor(PASS), stored.subarray(0, cut))).rejects.toMatchObject({ code: 'crypto' })
 })

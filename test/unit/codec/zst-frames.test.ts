@@ -66,7 +66,7 @@ describe('frames', () => {
 
   it('are refused when the input does not start with one', () => {
     expect(() => split(Buffer.concat([ours[0]!, Buffer.from('none')]), 1000)).toThrow(
-      'zst data is damaged: it has no Zstandard header',
+      'zst data is corrupt: it has no Zstandard header',
     )
   })
 })

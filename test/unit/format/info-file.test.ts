@@ -121,8 +121,13 @@ describe('the reader of info files', () => {
   test.each([
     ['another format number', REFERENCE.replace('format=5', 'format=6'), 'format', /repository format 6/],
     ['no format number', REFERENCE.replace('backrest-format=5\n', ''), 'checksum', /./],
-    ['no checksum', REFERENCE.slice(0, REFERENCE.lastIndexOf('[backrest]')), 'checksum', /no checksum: it is cut off/],
-    ['another checksum', REFERENCE.replace('f7c5', 'f7c6'), 'checksum', /damaged/],
+    [
+      'no checksum',
+      REFERENCE.slice(0, REFERENCE.lastIndexOf('[backrest]')),
+      'checksum',
+      /no checksum: it is truncated/,
+    ],
+    ['another checksum', REFERENCE.replace('f7c5', 'f7c6'), 'checksum', /corrupt/],
     ['an empty file', '', 'checksum', /is empty/],
     ['an encrypted file', 'Salted__\x01\x02', 'crypto', /encrypted, but no cipher is configured/],
   ])('%s', (_, text, code, message) => {

@@ -67,7 +67,7 @@ describe('archive.info', () => {
       { db: { 'db-id': '2' }, 'db:history': { '1': '{"db-id":1,"db-version":"15"}' } },
       /current history id 2/,
     ],
-    ['no history', { db: { 'db-id': '1' } }, /no history/],
+    ['no history', { db: { 'db-id': '1' } }, /no cluster history/],
     ['no [db]', { 'db:history': { '1': '{"db-id":1,"db-version":"15"}' } }, /'db-id' is missing/],
     [
       'a strange id',
