@@ -157,7 +157,7 @@ function connectionPage(): string {
     used: 'as in libpq',
     option: 'not read; decided by',
     'no effect': 'no effect:',
-    refused: 'refused where it demands what pgts does not have:',
+    refused: 'refused if it requires a feature that pgts does not have:',
   }
   const rows = LIBPQ_PARAMETERS.map((row) => [
     row.variable === undefined ? '' : `\`${row.variable}\``,

@@ -1,15 +1,15 @@
 import type { CommandContext, LauncherContext } from '../commands/context.ts'
 import type { CommandName } from '../config/resolve.ts'
 
-/** What a command leaves for the terminal. */
+/** The result of a command for the terminal layer. */
 export interface Outcome {
   /** Written to stdout unchanged, line ends included. */
   readonly text?: string
-  /** As `text`, in pieces that are made while they are written. */
+  /** As `text`, in pieces that are created while they are written. */
   readonly pieces?: AsyncIterable<string>
   /** The result of the command in one line, for a person at a terminal: printed after the last log line. */
   readonly result?: string
-  /** What to do about an empty report, for stderr: what programs read does not change. */
+  /** Hints about an empty report, for stderr, so that the output for programs does not change. */
   readonly hints?: readonly string[]
   /** Default 0. */
   readonly exitCode?: number

@@ -128,7 +128,7 @@ export const commandRows: CommandRows = {
       const { renderVerify, verifyCounts } = await loadModule(() => import('./render/verify.ts'))
       const { verifyResult } = await loadModule(() => import('./render/result.ts'))
       const text = renderVerify(reports, output, verbose)
-      // Programs look for `status: error` in the log, as verify of pgbackrest ends with 0 whatever it finds.
+      // Programs search for `status: error` in the log, because verify of pgbackrest always ends with 0.
       const logged = output === 'none' ? renderVerify(reports, 'text', verbose).trimEnd() : ''
       if (logged !== '') log.info(logged)
       for (const report of reports) log.info(verifyCounts(report))

@@ -42,7 +42,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
   const { log, env, cwd, program, continueAs } = around
   const lost = new AbortController()
   const signal = AbortSignal.any([around.signal, lost.signal])
-  // Every request adds a listener; Node would report that many as a leak on stderr.
+  // Every request adds a listener; Node would report a leak on stderr.
   setMaxListeners(0, signal)
   const stanza = options.stanza ?? ''
   let repositories: Promise<readonly Repository[]> | undefined
@@ -123,7 +123,7 @@ function launcherContext(resolved: AnyResolved, { env, cwd, program }: Surroundi
   }
 }
 
-/** Concurrent requests of the main thread: for info files and listings, and for commands that transfer file content. */
+/** Concurrent requests of the main thread: for info files and listings, and for commands that transfer files. */
 const CONNECTIONS = 2
 const DATA_CONNECTIONS = 6
 const DATA_COMMANDS: readonly CommandName[] = ['backup', 'restore', 'verify']
@@ -137,7 +137,7 @@ async function openAll(
   return Promise.all(describe().map((description) => openRepository(description, log, connections)))
 }
 
-/** What could not be opened was reported by the command. */
+/** Resources that could not be opened were reported by the command. */
 async function closeAll(
   repositories: Promise<readonly Repository[]> | undefined,
   cluster: Promise<ClusterFiles> | undefined,
@@ -166,7 +166,7 @@ async function acquireLocksOf(
 
 type LeaseRun = Pick<CommandContext, 'command' | 'stanza' | 'log' | 'signal'> & { readonly lockPath: string }
 
-/** The leases of one command, by repository. One that is held already is not taken twice. */
+/** The leases of one command, by repository. A lease is taken only once. */
 class Leases {
   readonly #run: LeaseRun
   readonly #lost: AbortController
@@ -182,7 +182,8 @@ class Leases {
     const { key, storage } = repository
     const { command, stanza, signal } = this.#run
     if (this.#held.has(key)) return NOTHING_HELD
-    // Without the stanza nothing can be changed by another host, and the command itself reports that it is missing.
+    // Without the stanza there is nothing that another host could change, and the command itself reports that it is
+    // missing.
     if (command !== 'stanza-create' && !(await hasStanza(storage, stanza, signal))) return NOTHING_HELD
     const taken = await takeLeaseOf(repository, this.#run, this.#lost)
     this.#held.add(key)
@@ -204,7 +205,7 @@ async function hasStanza(storage: Repository['storage'], stanza: string, signal:
   return (await anyOf(names)) || (await anyOf(names.map(copyName)))
 }
 
-/** Loads its modules itself: only commands that change backup.info need them. */
+/** Loads its modules on demand: only commands that change backup.info use them. */
 async function takeLeaseOf(repository: Repository, run: LeaseRun, lost: AbortController): Promise<AsyncDisposable> {
   const [{ takeLease }, { hostPlace }, { hostname }] = await Promise.all([
     loadModule(() => import('../core/lease/lease.ts')),

@@ -5,7 +5,7 @@ import type { ProgramName } from '../util/program-name.ts'
 import { formatLine } from './log-line.ts'
 import { withShownName } from './shown-name.ts'
 
-/** `P00  ERROR: [037]: text` and its hints, as pgbackrest writes it on standard output before the log options are known. */
+/** `P00  ERROR: [037]: text` with hints, in pgbackrest's form on standard output before the log options are known. */
 export function formatConsoleError(error: unknown, name: ProgramName, terminal: boolean): string {
   const { code, message, hints, stack } = toPlainError(error)
   const place = code === 'assert' && stack !== undefined ? [stack] : []
@@ -21,18 +21,18 @@ export function formatShortError(error: unknown, name: ProgramName = 'pgts'): st
   const { code, message, hints, stack } = toPlainError(error)
   const number = String(EXIT_CODES[code]).padStart(3, '0')
   const lines = [`ERROR: [${number}]: ${message}`, ...hints.map((hint) => `       HINT: ${hint}`)]
-  // An impossible state is a bug of pgts; the stack helps to find it.
+  // A failed assertion is a bug of pgts, so the stack is printed.
   if (code === 'assert' && stack !== undefined) lines.push(stack)
   return `${printableLines(withShownName(lines.join('\n'), name))}\n`
 }
 
 /**
- * The error of archive-get that determines the exit code of restore_command. In archive recovery PostgreSQL takes every
- * exit code up to 125 for the end of the archive, ends recovery and becomes a primary without the WAL that may follow;
- * only a larger exit code stops it. A standby retries, and a call by hand reports the error itself.
+ * The error of archive-get as it determines the exit code of restore_command. In archive recovery PostgreSQL interprets
+ * every exit code up to 125 as the end of the archive, ends recovery and becomes a primary without the following WAL;
+ * only a larger exit code stops it. A standby retries, and a manual call reports the error itself.
  *
  * @param file the requested WAL file, as text
- * @param places where the data directory may be, as text: pg1-path, and the working directory of restore_command
+ * @param places candidates for the data directory, as text: pg1-path, and the working directory of restore_command
  */
 export function stopsRecovery(error: unknown, file: string, places: readonly (string | undefined)[]): unknown {
   const recovers = places.some(
@@ -47,8 +47,8 @@ export function stopsRecovery(error: unknown, file: string, places: readonly (st
     {
       hints: [
         ...hints,
-        'nothing is lost: start the server again when this is fixed, and recovery continues',
-        'with any other exit code PostgreSQL would end recovery without the rest of its WAL',
+        'fix the error and start the server again: recovery continues without loss',
+        'with another exit code PostgreSQL would end recovery without the remaining WAL',
       ],
       cause: error,
     },

@@ -11,7 +11,7 @@ export interface Address {
   readonly port?: number
 }
 
-/** Labels of a host name, separated by dots; also `_`, which old buckets have. */
+/** Labels of a host name, separated by dots; `_` is allowed, because old bucket names contain it. */
 export const HOST_LABELS = /^[A-Za-z0-9_-]+(?:\.[A-Za-z0-9_-]+)*$/
 
 /** undefined for an invalid address. */
@@ -43,7 +43,7 @@ export function httpAccess(settings: StorageSettings): HttpAccess {
   }
 }
 
-/** HTTPS_PROXY and NO_PROXY. As in curl, the lower-case name is preferred, and an empty value is not set. */
+/** HTTPS_PROXY and NO_PROXY. As in curl, the lower-case name takes precedence, and an empty value means not set. */
 export function proxyOf(env: Environment): HttpProxy | undefined {
   const name = env['https_proxy'] ? 'https_proxy' : 'HTTPS_PROXY'
   const text = env[name]
@@ -56,15 +56,15 @@ export function proxyOf(env: Environment): HttpProxy | undefined {
 }
 
 /**
- * A URL in the environment.
+ * Checks a URL in the environment.
  *
- * @throws PgtsError option-invalid-value, without the text: it may hold a password
+ * @throws PgtsError option-invalid-value without the text, which may contain a password
  */
 export function environmentUrl(name: string, text: string): string {
   try {
     const { protocol, username, password } = new URL(text)
     if (protocol === 'http:' || protocol === 'https:') {
-      // Both are sent decoded.
+      // Both are decoded before they are sent.
       decodeURIComponent(username + password)
       return text
     }

@@ -6,9 +6,9 @@ import { descriptorOutput } from './log-output.ts'
 import { listenForSignals } from './signals.ts'
 
 /**
- * Run the one command of this process. The exit code is a failure from here until the command has returned its own:
- * Node ends with 0 if no operation is pending, also when a promise never settles, and with 1 on an error that was not
- * caught, which PostgreSQL takes for "there is no more WAL".
+ * Runs the one command of this process. The exit code is a failure from here until the command has returned its own:
+ * Node ends with 0 if no operation is pending, even if a promise never settles, and with 1 on an uncaught error, which
+ * PostgreSQL interprets as the end of the archive.
  */
 export async function runToEnd(launch: Launch, command: (signal: AbortSignal) => Promise<number>): Promise<void> {
   const { argv, program } = launch
@@ -32,15 +32,15 @@ export function endedTooEarly(): PgtsError {
   const error = new PgtsError('assert', 'pgts ended before the command was finished: no pending operation is left', {
     hints: ['unset NODE_OPTIONS; if that does not help, report this bug'],
   })
-  // It would only show this line.
+  // The stack would only contain this line.
   delete error.stack
   return error
 }
 
 /**
- * Report an error where there is no logger.
+ * Reports an error without a logger.
  *
- * @param program path that it was called by
+ * @param program path by which it was called
  * @param onConsole write to standard output; to standard error if that fails
  * @returns the exit code
  */

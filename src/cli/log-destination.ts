@@ -7,7 +7,7 @@ import { withShownName } from './shown-name.ts'
 
 export interface LoggerOptions {
   readonly levels: { readonly console: LogLevel; readonly file: LogLevel; readonly stderr: LogLevel }
-  /** Shown in command lines of messages. Default: pgts. */
+  /** Name in command lines of messages. Default: pgts. */
   readonly programName?: ProgramName
   readonly timestamp: boolean
   /** Absolute path as text. Absent: no log file. */
@@ -28,8 +28,8 @@ interface PinoRecord {
 }
 
 /**
- * Writes records of pino in pgBackRest's line form. A record goes to stderr if the level of that sink includes it,
- * otherwise to the console if that level does, and also to the file.
+ * Writes pino's records in pgBackRest's line form. A record goes to stderr if that level includes it, otherwise to the
+ * console if that level does, and in addition to the file.
  */
 export class LogDestination {
   failure: unknown

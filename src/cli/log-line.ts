@@ -2,7 +2,7 @@ import { printableLines } from '../util/byte-string.ts'
 import { localDateTime } from '../util/local-time.ts'
 import type { MessageLevel } from '../util/log.ts'
 
-/** One record to be formatted; the same for every sink. */
+/** One record to format; the same for every sink. */
 export interface LogRecord {
   readonly level: MessageLevel
   readonly message: string
@@ -22,7 +22,10 @@ export interface LineStyle {
   readonly terminal?: boolean
 }
 
-/** `2026-01-02 03:04:05.678 P00   INFO: text`, with its newline. Lines after the first begin where the text begins, except at a terminal. */
+/**
+ * `2026-01-02 03:04:05.678 P00   INFO: text` with a newline. Further lines are indented to the text, except on a
+ * terminal.
+ */
 export function formatLine(record: LogRecord, style: LineStyle): string {
   const time = style.timestamp ? `${localDateTime(record.timeMs / 1000)}.${milliseconds(record.timeMs)} ` : ''
   const process = String(record.process).padStart(style.processMax > 99 ? 3 : 2, '0')
@@ -34,7 +37,7 @@ export function formatShortLine(record: LogRecord, style: LineStyle): string {
   return layOut(`${levelWord(record)}: `, record, style)
 }
 
-/** pgBackRest's mark of a process in a log file. */
+/** pgBackRest's marker of a new process in a log file. */
 export const PROCESS_START = '-------------------PROCESS START-------------------\n'
 
 const TERMINAL_INDENT = 4
@@ -42,7 +45,8 @@ const TERMINAL_INDENT = 4
 function layOut(head: string, record: LogRecord, style: LineStyle): string {
   const padding = record.level === 'trace' ? 8 : record.level === 'debug' ? 4 : 0
   const code = record.code === undefined ? '' : `[${String(record.code).padStart(3, '0')}]: `
-  // The code and the dry-run mark do not change the indent of the following lines: parsers of pgBackRest's log expect this.
+  // The code and the dry-run marker do not change the indentation of further lines: parsers of pgBackRest's log expect
+  // this.
   const indent = `\n${' '.repeat(style.terminal === true ? TERMINAL_INDENT : head.length + padding)}`
   const text = printableLines(record.message).replaceAll('\n', indent)
   return `${head}${code}${style.dryRun ? '[DRY-RUN] ' : ''}${' '.repeat(padding)}${text}\n`

@@ -7,7 +7,7 @@ import { PROCESS_START } from './log-line.ts'
 
 /** Output of formatted lines. */
 export interface TextOutput {
-  /** Does a person read it as it comes? */
+  /** True if it is a terminal. */
   readonly isTerminal?: boolean
   write(text: string): void
 }
@@ -19,8 +19,8 @@ export interface DescriptorOutput extends TextOutput {
 }
 
 /**
- * A file descriptor that is written synchronously and completely, so that nothing is lost when the process exits. After its reader
- * has closed it (`pgts info | head`), the rest is dropped: this must not stop a backup.
+ * A file descriptor that is written synchronously and completely, so that nothing is lost when the process exits. After
+ * the reader has closed it (`pgts info | head`), further output is dropped: this must not stop a backup.
  */
 export function descriptorOutput(fd: number): DescriptorOutput {
   let open = true
@@ -55,8 +55,8 @@ function unwritable(fd: number, error: unknown): PgtsError {
 }
 
 /**
- * A log file, opened for appending with its first line; mode 0640. A banner precedes the first line of a
- * process. Errors of opening or writing are thrown.
+ * A log file, opened for appending with its first line; mode 0640. A marker precedes the first line of a process.
+ * Errors of opening or writing are thrown.
  */
 export function fileOutput(path: string): TextOutput & { close(): void } {
   let fd: number | undefined
@@ -85,7 +85,10 @@ function openLog(path: string): number {
   return openForAppending(path)
 }
 
-/** A named pipe without a reader is an error (ENXIO), not waited for. Links are followed: `/dev/stdout` is a common log. */
+/**
+ * A named pipe without a reader is an error (ENXIO) and does not block. Links are followed: `/dev/stdout` is often used
+ * as a log.
+ */
 function openForAppending(path: string): number {
   return openSync(
     textPath(path),

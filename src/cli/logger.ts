@@ -8,17 +8,17 @@ import { LogDestination, type LoggerOptions } from './log-destination.ts'
 export { descriptorOutput, type TextOutput } from './log-output.ts'
 
 export interface ClosableLogger extends Logger {
-  /** Write further lines to this file. Without effect where the logger has no file. */
+  /** Writes further lines to this file. No effect if the logger has no file. */
   continueIn(logFile: string): void
   /** Close the log file. Each line is written when it is logged, so no line is lost if this is not called. */
   close(): void
-  /** Why the console could not be written. The command continues: a backup must not fail because of its log. */
+  /** The error of writing to the console, if any. The command continues: a backup must not fail because of its log. */
   failure(): unknown
 }
 
 /**
- * Messages become pino's records, which `LogDestination` writes at once, in this thread. pino is loaded by the first record
- * that is written: most runs of archive-push and archive-get write none.
+ * Messages become pino's records, which `LogDestination` writes at once, in this thread. pino is loaded with the first
+ * written record: most runs of archive-push and archive-get write none.
  */
 export function createLogger(options: LoggerOptions): ClosableLogger {
   const { console, stderr, file } = options.levels
@@ -49,7 +49,7 @@ export function createLogger(options: LoggerOptions): ClosableLogger {
   }
 }
 
-/** The numbers of pino grow with the importance of a record; the record has the name of the level. */
+/** pino's numbers grow with the severity of a record; the record contains the name of the level. */
 const PINO_LEVELS: Record<MessageLevel, number> = { error: 60, warn: 50, info: 40, detail: 30, debug: 20, trace: 10 }
 
 /** `{"level":"info","time":1767323045678,"fields":{"process":1},"msg":"..."}`: no field can replace a key of the record. */

@@ -17,7 +17,7 @@ export function start(): Promise<void> {
 async function runCommandLine(launch: Launch, signal: AbortSignal): Promise<number> {
   const { argv } = launch
   if (argv.length === 1 && argv[0] === 'version') {
-    // Monitoring calls it often; it needs no other module.
+    // Monitoring calls this often, so no other module is loaded.
     descriptorOutput(1).write(versionText('text', programName(launch.program)))
     return 0
   }

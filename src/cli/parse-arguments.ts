@@ -2,9 +2,9 @@ import { Command, CommanderError, Option } from 'commander'
 import { ArgumentReader, isOptionWord, takesNextWord, type CommandLine } from '../config/argv.ts'
 
 /**
- * Parse a command line with commander. Commander has no options with a prefix for a name, with an index from 1 to 256, or
- * with a value that only `=` can give, as booleans of pgBackRest. Therefore each option word is declared to it as the grammar
- * of config/argv.ts reads that word; commander then pairs options with values and separates the parameters.
+ * Parses a command line with commander. Commander has no options with an abbreviated name, with an index from 1 to 256,
+ * or with a value that only `=` can give, like booleans of pgBackRest. Therefore each option word is declared to it as
+ * the grammar in config/argv.ts interprets it; commander then pairs options with values and separates the parameters.
  *
  * @throws PgtsError as `parseCommandLine`
  */
@@ -21,7 +21,7 @@ export function parseWithCommander(argv: readonly string[]): CommandLine {
   try {
     return reader.commandLine(program.parseOptions([...argv]).operands)
   } catch (error) {
-    // The last word has no value; the reader throws the error of that option.
+    // The last word has no value; the reader throws the error for that option.
     if (error instanceof CommanderError) reader.option(argv.at(-1) ?? '', () => undefined)
     throw error
   }

@@ -1,10 +1,10 @@
 import { readFileSync, readlinkSync } from 'node:fs'
 import { decodeText } from '../util/byte-string.ts'
 
-/** Node's replacement for a byte that is part of no character. */
+/** Node's replacement for a byte that is not part of a character. */
 const REPLACED = '\ufffd'
 
-/** The arguments after the program, as text of `decodeText`: Node itself would lose bytes that are no UTF-8. */
+/** The arguments after the program, as text of `decodeText`: Node itself would lose bytes that are not UTF-8. */
 export function processArguments(): string[] {
   const argv = process.argv.slice(2)
   if (!argv.some((word) => word.includes(REPLACED))) return argv
@@ -41,7 +41,7 @@ export function processDirectory(): string {
   return cwd.includes(REPLACED) ? decodeText(readlinkSync('/proc/self/cwd', { encoding: 'buffer' })) : cwd
 }
 
-/** Strings that end with a zero byte each; undefined without /proc; then the text decoded by Node is used. */
+/** Strings that end with a zero byte each; undefined without /proc: then the text that Node decoded is used. */
 function readList(path: string): string[] | undefined {
   try {
     return decodeText(readFileSync(path)).split('\0').slice(0, -1)

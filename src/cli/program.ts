@@ -5,14 +5,17 @@ import { programName } from '../util/program-name.ts'
 import { versionText } from '../util/version.ts'
 import type { TextOutput } from './log-output.ts'
 
-/** Runs a command whose options are resolved; the number is the exit code. */
+/** Runs a command with resolved options; returns the exit code. */
 export type CommandRunner = (resolved: AnyResolved) => Promise<number>
 
 export interface ProgramInput extends Omit<ResolveInput, 'parse'> {
   readonly stdout: TextOutput
 }
 
-/** Parse the command line, resolve the options and run the command. Rejects with the PgtsError of an invalid command line. */
+/**
+ * Parses the command line, resolves the options and runs the command. Rejects with the PgtsError of an invalid command
+ * line.
+ */
 export async function runProgram(input: ProgramInput, runCommand: CommandRunner): Promise<number> {
   const request = { ...input, ...(await parserOf(input.argv)) }
   const resolved = await resolveOptions(request)

@@ -6,7 +6,7 @@ import { invalid, type StorageSettings } from './storage-settings.ts'
 export function azureDescription(settings: StorageSettings): AzureDescription {
   const { azureAccount: account = '', azureContainer: container = '', storageTag, ...options } = settings.options
   const { address, style } = endpointOf(settings)
-  if (!HOST_LABELS.test(account)) throw invalid(settings, 'azure-account', 'is not the name of a storage account')
+  if (!HOST_LABELS.test(account)) throw invalid(settings, 'azure-account', 'is not a valid name of a storage account')
   const host = style === 'host' ? `${account}.${address.host}` : address.host
   return {
     account,
@@ -20,7 +20,7 @@ export function azureDescription(settings: StorageSettings): AzureDescription {
   }
 }
 
-/** A host in storage-host is treated as an emulator, with path style, as in pgbackrest. */
+/** A host in storage-host is treated as an emulator with path style, as in pgbackrest. */
 function endpointOf(settings: StorageSettings): { address: Address; style: 'host' | 'path' } {
   const { azureEndpoint = 'blob.core.windows.net', azureUriStyle, storageHost, storagePort } = settings.options
   const text = storageHost ?? azureEndpoint

@@ -42,7 +42,7 @@ function endpointOf(settings: StorageSettings): S3Endpoint {
     throw invalid(settings, 'storage-host', `is not a host: ${storageHost}`)
   }
   const { secure, port: usual } = other ?? endpoint
-  // In path style it is part of a path, where any character can be escaped.
+  // In path style it is a part of the path, where any character can be escaped.
   if (s3UriStyle === 'host' && !HOST_LABELS.test(s3Bucket)) {
     throw invalid(
       settings,
@@ -52,11 +52,11 @@ function endpointOf(settings: StorageSettings): S3Endpoint {
     )
   }
   if (s3UriStyle === 'host' && secure && storageVerifyTls !== false && s3Bucket.includes('.')) {
-    const why = `has a dot (${s3Bucket}), so no certificate fits the host name it is part of`
+    const why = `contains a dot (${s3Bucket}), so no certificate matches its host name`
     throw invalid(settings, 's3-bucket', why, `set ${settings.name}-s3-uri-style=path`)
   }
   if (s3UriStyle === 'host' && isIP(endpoint.host) !== 0) {
-    const why = `is an address (${endpoint.host}), and no bucket has a host name below an address`
+    const why = `is an IP address (${endpoint.host}), which cannot be combined with a bucket name`
     throw invalid(settings, 's3-endpoint', why, `set ${settings.name}-s3-uri-style=path`)
   }
   const port = settings.origin('storage-port') === undefined ? usual : storagePort
@@ -72,7 +72,7 @@ function endpointOf(settings: StorageSettings): S3Endpoint {
 function encryptionOf(settings: StorageSettings): S3Description['encryption'] {
   const { s3KmsKeyId: kmsKeyId, s3SseCustomerKey: customerKey } = settings.options
   if (kmsKeyId !== undefined && customerKey !== undefined) {
-    throw invalid(settings, 's3-sse-customer-key', `and ${settings.name}-s3-kms-key-id exclude each other`)
+    throw invalid(settings, 's3-sse-customer-key', `cannot be used together with ${settings.name}-s3-kms-key-id`)
   }
   if (kmsKeyId !== undefined) return { kmsKeyId }
   if (customerKey === undefined) return undefined
@@ -81,13 +81,13 @@ function encryptionOf(settings: StorageSettings): S3Description['encryption'] {
       settings,
       's3-sse-customer-key',
       'is not 32 bytes in base64',
-      "make one with 'openssl rand -base64 32'",
+      "create one with 'openssl rand -base64 32'",
     )
   }
   return { customerKey }
 }
 
-/** Classes whose objects must be requested hours before they can be read: a restore would fail. */
+/** Classes whose objects must be restored for hours before they can be read: a restore would fail. */
 const FROZEN = new Set(['GLACIER', 'DEEP_ARCHIVE'])
 
 function storageClassOf(settings: StorageSettings): S3Description['storageClass'] {
@@ -95,12 +95,12 @@ function storageClassOf(settings: StorageSettings): S3Description['storageClass'
   if (classes === undefined) return undefined
   for (const [kind, name] of classes) {
     if (kind !== 'data' && kind !== 'wal') {
-      const why = `has a class for ${kind}; there is one for data and one for wal`
-      throw invalid(settings, 's3-storage-class', why, 'info files and manifests always stay in the usual class')
+      const why = `contains a class for ${kind}, but only data and wal are supported`
+      throw invalid(settings, 's3-storage-class', why, 'info files and manifests always use the default class')
     }
     if (FROZEN.has(name)) {
-      const why = `puts ${kind} into ${name}, from where it cannot be read at once`
-      throw invalid(settings, 's3-storage-class', why, 'GLACIER_IR can, and costs about as little')
+      const why = `sets class ${name} for ${kind}, which cannot be read immediately`
+      throw invalid(settings, 's3-storage-class', why, 'use GLACIER_IR, which costs about as little')
     }
   }
   const [data, wal] = [classes.get('data'), classes.get('wal')]
@@ -108,7 +108,7 @@ function storageClassOf(settings: StorageSettings): S3Description['storageClass'
 }
 
 const METADATA = 'http://169.254.169.254'
-/** Where Amazon ECS hands out keys. */
+/** Endpoint for the credentials of Amazon ECS. */
 const CONTAINER = 'http://169.254.170.2'
 
 function keysOf(settings: StorageSettings): S3Keys {
@@ -157,9 +157,9 @@ function roleOf(env: Environment, role: string | undefined): S3Keys {
 function needed<const N extends readonly string[]>(settings: StorageSettings, names: N): { [K in keyof N]: string } {
   const missing = names.filter((name) => !settings.env[name])
   if (missing.length > 0) {
-    const message = `${settings.name}-s3-key-type=${settings.options.s3KeyType ?? ''} needs ${missing.join(' and ')} in the environment`
+    const message = `${settings.name}-s3-key-type=${settings.options.s3KeyType ?? ''} requires ${missing.join(' and ')} in the environment`
     throw new PgtsError('option-invalid', message, {
-      hints: ['the platform sets them in a pod that has a role; PostgreSQL passes on its own environment'],
+      hints: ['assign a role to the pod, so that the platform sets them; PostgreSQL passes its environment on'],
     })
   }
   return names.map((name) => settings.env[name]) as { [K in keyof N]: string }

@@ -10,7 +10,9 @@ import { gcsDescription } from './repository-gcs.ts'
 import { s3Description } from './repository-s3.ts'
 import type { Environment, StorageSettings } from './storage-settings.ts'
 
-/** From resolved options to the description that the engine and its workers open. The layers below read no options. */
+/**
+ * Converts resolved options to the description that the engine and its workers open. The layers below read no options.
+ */
 export function repositoryDescription(
   options: StorageSettings['options'],
   resolved: AnyResolved,
@@ -70,16 +72,16 @@ function retryPolicy({ ioTimeoutMs }: StorageSettings): RetryPolicy {
 function unversioned(name: string, type: string): PgtsError {
   return new PgtsError('option-invalid', `repo-target-time cannot be used with ${name}-type=${type}`, {
     hints: [
-      'a repository can be read as it was in s3 and gcs, where versioning of the bucket is on',
+      'use it with s3 or gcs and a bucket with versioning',
       ...(type === 'azure'
-        ? ['in Azure, bring versions of blobs back with the tools of Azure, to another container']
+        ? ['in Azure, restore versions of the blobs to another container with the tools of Azure']
         : []),
     ],
   })
 }
 
 function unnamed(): PgtsError {
-  return new PgtsError('option-required', 'repo-target-time needs to know which repository is meant', {
+  return new PgtsError('option-required', 'repo-target-time requires --repo', {
     hints: ['add --repo=1'],
   })
 }

@@ -33,7 +33,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
   let end = begin(resolved, command, log)
   for (const warning of warnings) log.warn(warning)
 
-  // The entry point writes it to the terminal; this writes it to the log.
+  // The entry point writes the error to the terminal; this writes it to the log.
   const onEarlyEnd = () => logError(log, endedTooEarly())
   if (role !== undefined) globalThis.process.prependOnceListener('beforeExit', onEarlyEnd)
   let { signal } = process
@@ -79,7 +79,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
   }
 }
 
-/** A pipe, a file and cron get the log alone, as from pgbackrest. */
+/** Pipes, files and cron receive the log only, as from pgbackrest. */
 function wantsResult({ options, role }: AnyResolved): boolean {
   const isQuiet = options.output === 'json' || options.logLevelConsole === 'off' || role !== undefined
   return !isQuiet && stdout.isTerminal === true
@@ -114,18 +114,18 @@ function logFileOf(resolved: AnyResolved, command: CommandName): string {
   return `${logPath ?? ''}/${stanza ?? 'all'}-${nameOf(resolved, command).replace(':', '-')}.log`
 }
 
-/** Write a report, with escapes: names from a repository may be forged. */
+/** Writes a report with escapes, because names from a repository may be forged. */
 async function writeOutcome(outcome: Outcome, json: boolean): Promise<number> {
   const shown = json ? printableJson : printableLines
   if (outcome.text !== undefined) stdout.write(shown(outcome.text))
   for await (const piece of outcome.pieces ?? []) {
-    // The reader has closed the pipe: do not make the rest.
+    // The reader has closed the pipe: do not create the rest.
     if (!stdout.write(shown(piece))) break
   }
   return outcome.exitCode ?? 0
 }
 
-/** Programs that parse JSON often read both streams as one, so with JSON only errors are logged on the console. */
+/** Programs that parse JSON often read both streams as one, so with JSON the console receives errors only. */
 function consoleLevel({ role, options, values }: AnyResolved): LogLevel {
   // A background process has no console.
   if (role !== undefined) return 'off'
@@ -136,7 +136,7 @@ function consoleLevel({ role, options, values }: AnyResolved): LogLevel {
 
 function openLog(resolved: AnyResolved, name: ProgramName): ClosableLogger {
   const { command, role, options, values } = resolved
-  // Commands that run for every segment or only report have no log file unless log-level-file is given.
+  // Commands that run for every segment, or only report, have no log file unless log-level-file is given.
   const wanted =
     role !== undefined ||
     commandRow(command).logFile === true ||
@@ -150,7 +150,7 @@ function openLog(resolved: AnyResolved, name: ProgramName): ClosableLogger {
     programName: name,
     timestamp: options.logTimestamp ?? true,
     logFile: wanted ? logFileOf(resolved, command) : undefined,
-    // Output that a program reads must have no log lines.
+    // Output for programs must not contain log lines.
     stdout: options.output === 'json' || command === 'repo-get' ? stderr : stdout,
     stderr,
     processMax: options.processMax ?? 1,

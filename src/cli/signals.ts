@@ -1,9 +1,12 @@
 import { EXIT_CODES, PgtsError } from '../util/error.ts'
 import { exitCodeFor, watchLauncher, type Launch } from './launch.ts'
 
-/** Ctrl-C, or a server that stops, signals the launcher and Node, and the launcher forwards its signal: Node gets it twice. */
+/**
+ * Ctrl-C, or a server that stops, signals the launcher and Node, and the launcher forwards its signal: Node receives it
+ * twice.
+ */
 const SAME_SIGNAL_MS = 1000
-/** How long a command without its launcher may take to end. */
+/** Time for a command to end after its launcher has ended. */
 const ALONE_MS = 5000
 
 /** The first signal aborts the command, a second one exits at once. Signals that the caller ignores stay ignored. */

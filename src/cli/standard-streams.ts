@@ -2,7 +2,10 @@ import type { ByteSink, ByteSource } from '../util/bytes.ts'
 import { PgtsError } from '../util/error.ts'
 import { descriptorOutput } from './log-output.ts'
 
-/** Standard output for bytes. Throws after the reader has closed it (`pgts repo-get FILE | head`); `closed` is then true. */
+/**
+ * Standard output for bytes. Throws after the reader has closed it (`pgts repo-get FILE | head`); `closed` is then
+ * true.
+ */
 export function stdoutSink(): ByteSink & { readonly closed: boolean } {
   const stdout = descriptorOutput(1)
   let closed = false

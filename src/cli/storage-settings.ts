@@ -3,16 +3,16 @@ import { PgtsError } from '../util/error.ts'
 
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** What the options and the environment say about the storage of one repository. */
+/** Options and environment for the storage of one repository. */
 export interface StorageSettings {
   readonly options: AnyResolved['options']['repo'][number]
   readonly env: Environment
   readonly ioTimeoutMs: number
-  /** How the names of its options begin: `repo1`. */
+  /** Prefix of its options: `repo1`. */
   readonly name: string
-  /** Where the value of `repo1-<rest>` came from; undefined where it is the default. */
+  /** Origin of the value of `repo1-<rest>`; undefined if it is the default. */
   readonly origin: (rest: string) => string | undefined
-  /** Absent: the command does not know it. */
+  /** Absent: the option is not valid for the command. */
   readonly lockPath?: string
   /** repo-target-time, milliseconds since the epoch. */
   readonly atMs?: number

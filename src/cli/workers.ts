@@ -9,18 +9,18 @@ import type { Executor } from '../worker/executor.ts'
 import type { JobRetry } from '../worker/retry.ts'
 
 export interface WorkersRequest {
-  /** Those that jobs may name, open here. */
+  /** The repositories that jobs may name, opened in this thread. */
   readonly repositories: readonly Repository[]
-  /** How a worker opens the same. */
+  /** Descriptions from which workers open the same repositories. */
   readonly descriptions: readonly RepositoryDescription[]
-  /** At most so many; fewer if this process may not open enough files. */
+  /** Maximum number; fewer if the limit of open files is too low. */
   readonly workers: number
   readonly bufferBytes: number
   readonly retry: JobRetry
   readonly log: Logger
 }
 
-/** Worker threads for jobs on these repositories. Storages that are reached over a network are served to them at first. */
+/** Worker threads for jobs on these repositories. Remote storages are served to them by this thread at first. */
 export async function openWorkers(request: WorkersRequest): Promise<Executor<typeof jobHandlers>> {
   const { repositories, descriptions, bufferBytes, retry, log } = request
   const { threadExecutor } = await loadModule(() => import('../worker/threads.ts'))
@@ -28,7 +28,7 @@ export async function openWorkers(request: WorkersRequest): Promise<Executor<typ
   const limit = openFilesLimit()
   const workers = fittingWorkers(request.workers, distant.length > 0, limit)
   if (workers < request.workers)
-    log.detail(`${workers} workers instead of ${request.workers}: this process may open ${limit} files (ulimit -n)`)
+    log.detail(`${workers} workers instead of ${request.workers}: the limit of open files is ${limit} (ulimit -n)`)
   const lanes = Math.max(1, ...distant.map(({ storage }) => storage.parallel ?? 1))
   const setup: WorkerSetup = {
     repositories: repositories.map(({ key, storage: { display, parallel } }) => ({

@@ -20,7 +20,7 @@ export async function annotate(ctx: CommandContext<'annotate'>): Promise<Annotat
   const label = options.set
   if (!isBackupLabel(label)) {
     throw new PgtsError('option-invalid-value', `'${label}' is not a backup label`, {
-      hints: ['a label looks like 20261122-062513F or 20261122-062513F_20261123-062513I; see the info command'],
+      hints: ['use a label such as 20261122-062513F or 20261122-062513F_20261123-062513I, as shown by info'],
     })
   }
   const notes = new Map([...options.annotation].map(([key, value]) => [textToBytes(key), textToBytes(value)]))
@@ -46,7 +46,7 @@ export async function annotate(ctx: CommandContext<'annotate'>): Promise<Annotat
   }
   if (repoKeys.length === 0) {
     throw new PgtsError('backup-set-invalid', `stanza ${stanza} has no backup ${label}`, {
-      hints: ['see the info command for the backups there are'],
+      hints: ['run info to see the existing backups'],
     })
   }
   return { label, repoKeys }

@@ -89,14 +89,12 @@ function requirePrimary(primaries: readonly Checked[]): Checked {
   const [primary, second] = primaries
   if (primary === undefined) {
     throw new PgtsError('config', 'the primary was not found: every server of this stanza that answers is a standby', {
-      hints: ['run check where the primary runs', 'check pg1-path and pg1-port in the configuration'],
+      hints: ['run check on the host of the primary', 'check pg1-path and pg1-port in the configuration'],
     })
   }
   if (second !== undefined) {
     throw new PgtsError('db-connect', `pg${primary.pgKey} and pg${second.pgKey} are both primaries`, {
-      hints: [
-        'a stanza has one primary and its standbys: check whether a standby was promoted, or set a stanza for each cluster',
-      ],
+      hints: ['check whether a standby was promoted; if these are two clusters, configure a stanza for each'],
     })
   }
   return primary

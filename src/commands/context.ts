@@ -11,7 +11,7 @@ import type { Executor } from '../worker/executor.ts'
 
 /** Locks of this stanza, held until disposed; `info` shows the progress written to them. */
 export interface StanzaLock extends AsyncDisposable {
-  /** @param repoKey the only repository that is written to; default: all that are locked */
+  /** @param repoKey the only repository that is written to; default: all locked ones */
   update(progress: LockProgress, repoKey?: number): void
 }
 
@@ -22,7 +22,7 @@ export interface StanzaLock extends AsyncDisposable {
 export interface CommandContext<C extends CommandName = CommandName> {
   readonly command: C
   readonly options: OptionsOf<C>
-  /** Which defaults apply: those of pgts (`yaml`) or of pgbackrest (`ini`). */
+  /** Selects the defaults: those of pgts (`yaml`) or of pgbackrest (`ini`). */
   readonly dialect: Dialect
   /** '' if the command was called without a stanza. */
   readonly stanza: string
@@ -37,7 +37,7 @@ export interface CommandContext<C extends CommandName = CommandName> {
   readonly cwd: string
   /** Absolute path of the program, for a restore_command. */
   readonly program: string
-  /** Is this option (`type`, `repo1-path`) set anywhere, so that its value is not the default? */
+  /** True if this option (`type`, `repo1-path`) is set in any source, so that its value is not the default. */
   isSet(option: string): boolean
   /** The value of an option (`pg1-path`) in environment and files, as typed, even if the command line overrides it. */
   configured(option: string): string | undefined
@@ -73,18 +73,23 @@ export interface CommandContext<C extends CommandName = CommandName> {
   refuseWhenStopped(): Promise<void>
 }
 
-/** What only archive-push and archive-get use: facts of this call for launch hints, and their background process. */
+/**
+ * Values that only archive-push and archive-get use: facts of this call for launch hints, and their background process.
+ */
 export interface LauncherContext {
   /** The configuration files that were read, in order. */
   readonly configFiles: readonly string[]
-  /** Every configuration file and directory that was looked for, found or not. */
+  /** All configuration files and directories that were searched, existing or not. */
   readonly configLooked: readonly string[]
   /** The command line as it was given, with undefined for each parameter. */
   readonly callPattern: readonly (string | undefined)[]
-  /** The variables that a launch hint compares. */
+  /** The environment variables that a launch hint compares. */
   readonly environment: LaunchEnvironment
-  /** Start time of this process, before it read anything; ms since 1970. */
+  /** Start time of this process, taken before it read anything; ms since 1970. */
   readonly startedMs: number
-  /** Start `<this command>:async` with this run's options. Resolves when the process runs; does not wait for its end. */
+  /**
+   * Starts `<this command>:async` with this run's options. Resolves when the process has started; does not wait for its
+   * end.
+   */
   startBackground(parameters: readonly string[]): Promise<BackgroundProcess>
 }

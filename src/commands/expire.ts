@@ -10,8 +10,8 @@ import type { CommandContext, StanzaLock } from './context.ts'
 import { logRepositoryError } from './shared/repository-error.ts'
 
 /**
- * Remove backups that retention does not keep, the WAL that only they needed, and old manifests. With `explain` the same
- * is decided but nothing is removed; the reports have the reasons.
+ * Removes backups that retention does not keep, the WAL that only they needed, and old manifests. With `explain`
+ * nothing is removed; the reports contain the reasons.
  */
 export async function expire(ctx: CommandContext<'expire'>): Promise<readonly ExpireReport[]> {
   const { options, log } = ctx
@@ -22,12 +22,12 @@ export async function expire(ctx: CommandContext<'expire'>): Promise<readonly Ex
   }
   if (set !== undefined && !isBackupLabel(set)) {
     throw new PgtsError('option-invalid-value', `'${set}' is not a backup label`, {
-      hints: ['a label looks like 20261122-062513F or 20261122-062513F_20261123-062513I; see the info command'],
+      hints: ['use a label such as 20261122-062513F or 20261122-062513F_20261123-062513I, as shown by info'],
     })
   }
   if (archiveExpireBefore !== undefined && !isWalSegment(archiveExpireBefore)) {
     throw new PgtsError('option-invalid-value', `'${archiveExpireBefore}' is not the name of a WAL segment`, {
-      hints: ['archive-expire-before takes 24 hex digits in upper case, for example 000000010000000000000012'],
+      hints: ['use 24 hex digits in upper case, for example 000000010000000000000012'],
     })
   }
   // --explain changes nothing, so it may run during a backup.
@@ -36,14 +36,14 @@ export async function expire(ctx: CommandContext<'expire'>): Promise<readonly Ex
   const repositories = await ctx.repositories()
   const reports = await expireRepositories(ctx, repositories, dryRun, choice, archiveExpireBefore, options.explain)
   if (set !== undefined && reports.every(({ setMissing }) => setMissing)) {
-    log.warn({ label: set }, `backup ${set} does not exist\nHINT: see the info command for the backups there are`)
+    log.warn({ label: set }, `backup ${set} does not exist\nHINT: run info to see the existing backups`)
   }
   return reports
 }
 
 /**
- * Expire at the end of `backup` if expire-auto is on; a command of its own in the log, as in pgbackrest. Credentials
- * without permission to remove are a warning: the backup is complete, and another account can expire.
+ * Runs expire at the end of `backup` if expire-auto is on; a separate command in the log, as in pgbackrest. If the
+ * credentials may not remove files, this is a warning: the backup is complete, and another account can expire.
  *
  * @param lock of the backup, for the same repositories
  * @throws PgtsError stop; command for every other failure
@@ -87,7 +87,7 @@ async function expireRepositories(
           nowMs: ctx.clock.nowMs(),
           dryRun,
           linkLatest: repo.symlink,
-          // The explanation is the report; log lines would repeat parts of it.
+          // The explanation is the report, so its log lines are written as detail only.
           log: explain ? { ...log, warn: log.detail, info: log.detail } : log,
           signal,
         }),

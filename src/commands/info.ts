@@ -11,14 +11,14 @@ export async function info(ctx: CommandContext<'info'>): Promise<InfoReport> {
   const { options, stanza, signal } = ctx
   const { set, type } = options
   if (set !== undefined && stanza === '') {
-    throw new PgtsError('option-invalid', 'set is only of use together with stanza')
+    throw new PgtsError('option-invalid', 'option --set requires --stanza')
   }
   if (set !== undefined && options.detailLevel === 'progress') {
     throw new PgtsError('option-invalid', 'set and detail-level=progress cannot be used together')
   }
   if (set !== undefined && !isBackupLabel(set)) {
     throw new PgtsError('option-invalid-value', `'${set}' is not a backup label`, {
-      hints: ['run info without set to see the labels there are'],
+      hints: ['run info without --set to see the existing labels'],
     })
   }
   return buildInfo({

@@ -11,7 +11,7 @@ export interface LeaseReport {
   readonly broken: boolean
 }
 
-/** The holder of the lease. --break removes the lease of a dead process, with --force any lease. */
+/** Shows the process that holds the lease. --break removes the lease of a dead process, with --force any lease. */
 export async function lease(ctx: CommandContext<'lease'>): Promise<readonly LeaseReport[]> {
   const { options, stanza, clock, log, signal } = ctx
   const reports: LeaseReport[] = []

@@ -13,7 +13,7 @@ export async function manifest(ctx: CommandContext<'manifest'>): Promise<Manifes
   const { filter, reference, set } = options
   if (set !== 'latest' && !isBackupLabel(set)) {
     throw new PgtsError('option-invalid-value', `'${set}' is not a backup label`, {
-      hints: ['a label looks like 20261122-062513F or 20261122-062513F_20261123-062513I; see the info command'],
+      hints: ['use a label such as 20261122-062513F or 20261122-062513F_20261123-062513I, as shown by info'],
     })
   }
   const repository = await oneRepository(ctx)

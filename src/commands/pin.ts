@@ -41,7 +41,7 @@ export async function pin(ctx: CommandContext<'pin'>): Promise<PinReport> {
   })
   if (report.repoKeys.length === 0) {
     throw new PgtsError('backup-set-invalid', `stanza ${ctx.stanza} has no backup ${label}`, {
-      hints: ['see the info command for the backups there are'],
+      hints: ['run info to see the existing backups'],
     })
   }
   const end = until === undefined ? '' : ` until ${zonedDateTime(until)}`
@@ -59,7 +59,7 @@ export async function unpin(ctx: CommandContext<'unpin'>): Promise<PinReport> {
   })
   if (report.repoKeys.length === 0) {
     throw new PgtsError('backup-set-invalid', `backup ${label} of stanza ${ctx.stanza} is not pinned`, {
-      hints: ['see the info command with --set, or expire --explain, for the pins there are'],
+      hints: ['run info --set, or expire --explain, to see the existing pins'],
     })
   }
   for (const repo of report.repoKeys) log.info({ repo, label }, `backup ${label} is no longer pinned in repo${repo}`)
@@ -70,11 +70,11 @@ function labelOf({ parameters }: CommandContext): string {
   const [label = ''] = parameters
   if (isBackupLabel(label)) return label
   throw new PgtsError('param-invalid', `'${label}' is not a backup label`, {
-    hints: ['a label looks like 20261122-062513F or 20261122-062513F_20261123-062513I; see the info command'],
+    hints: ['use a label such as 20261122-062513F or 20261122-062513F_20261123-062513I, as shown by info'],
   })
 }
 
-/** Seconds since the epoch. A day counts to its end. */
+/** Seconds since the epoch. A day means its end. */
 function endOf(text: string): number {
   const day = /^\d{4}-\d{2}-\d{2}$/.test(text.trim())
   try {
@@ -82,7 +82,7 @@ function endOf(text: string): number {
     return Math.ceil(day ? seconds + 1 : seconds)
   } catch (cause) {
     throw new PgtsError('option-invalid-value', `until=${text} is not a time`, {
-      hints: ["write a day (2027-01-31) or a time ('2027-01-31 23:15:07+01'); without an offset local time is meant"],
+      hints: ["use a day (2027-01-31) or a time ('2027-01-31 23:15:07+01'); without an offset it is local time"],
       cause,
     })
   }

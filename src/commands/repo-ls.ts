@@ -5,7 +5,7 @@ import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 import { oneRepository, repositoryRoot } from './shared/one-repository.ts'
 
-/** A stored file, or everything below a path. Names are byte strings and are returned as they are found. */
+/** Lists a stored file, or everything below a path. Names are byte strings, not normalised. */
 export async function repoLs(ctx: CommandContext<'repo-ls'>): Promise<AsyncIterable<ListedFile>> {
   const { options, parameters, signal } = ctx
   const repository = await oneRepository(ctx)
@@ -19,7 +19,7 @@ export async function repoLs(ctx: CommandContext<'repo-ls'>): Promise<AsyncItera
   })
 }
 
-/** Matched against byte strings, so what is beyond ASCII is matched byte by byte. */
+/** Compiled for byte strings, so characters beyond ASCII are matched byte by byte. */
 function expression(text: string): RegExp {
   try {
     return new RegExp(textToBytes(text))

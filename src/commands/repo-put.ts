@@ -12,7 +12,7 @@ export async function repoPut(ctx: CommandContext<'repo-put'>, source: ByteSourc
   const { options, parameters, signal } = ctx
   const repository = await oneRepository(ctx)
   const name = repositoryName(textToBytes(parameters[0]!), textToBytes(repositoryRoot(ctx, repository)))
-  if (name === '') throw new PgtsError('param-invalid', 'repo-put needs the name of a file')
+  if (name === '') throw new PgtsError('param-invalid', 'repo-put requires the name of a file')
   const { cipher, storage } = repository
   await using file = await storage.create(name, { signal })
   await pump(source, cipher === undefined || options.raw ? [] : [encryptor(cipher.passphrase())], file.sink, signal)

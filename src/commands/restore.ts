@@ -41,12 +41,12 @@ export interface RestoreReport {
   readonly type: RestoreType
   /** Data directory that was restored to. */
   readonly pgPath: string
-  /** Of all files, and of those that had to be written. */
+  /** Size of all files, and of those that were written. */
   readonly sizeBytes: number
   readonly restoredBytes: number
   readonly files: number
   readonly restored: number
-  /** Existing files with the right checksum. */
+  /** Existing files with a matching checksum. */
   readonly unchanged: number
   /** Files of excluded databases. */
   readonly zeroed: number
@@ -67,7 +67,8 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   const { existing, warning } = confirmExisting(pgPath, { delta: options.delta, force: options.force })
   if (warning !== undefined) log.warn(warning)
 
-  // Choose the backup and check that recovery can reach its target. Everything that can be refused is refused here.
+  // Choose the backup and check that recovery can reach its target. All refusals happen here, before anything is
+  // changed.
   const repositories = await ctx.repositories()
   const [first] = repositories
   // If only one repository is possible, its workers start while it is read.
@@ -125,7 +126,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   }
 }
 
-/** The backup that matches the request, its manifest, and the recovery settings. */
+/** Chooses the backup that matches the request; loads its manifest, and determines the recovery settings. */
 async function chooseBackup(
   ctx: CommandContext<'restore'>,
   repositories: readonly Repository[],
@@ -143,7 +144,8 @@ async function chooseBackup(
   executor?.expect({ bytes: sizeBytes })
   const repository = repositories.find(({ key }) => key === selected.repoKey)!
   const info = backups.find(({ key }) => key === repository.key)!.info!
-  // backup.info has the WAL range of the backup, so the archive is read while the manifest is loaded; the manifest decides.
+  // backup.info contains the WAL range of the backup, so the archive is read while the manifest is being loaded; the
+  // manifest's range is the valid one.
   const listed = listedSpan(selected.entry, info)
   const asked = askEarly(ctx, repository, { span: listed, info, target: request.target })
   const original = await loadManifest(repository.storage, stanza, label, info, { signal, log })

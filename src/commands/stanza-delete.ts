@@ -13,7 +13,7 @@ export interface StanzaDeleteReport {
   readonly deleted: boolean
 }
 
-/** Remove a stanza with all backups and WAL from one repository; it needs a stop file and a confirmation. */
+/** Removes a stanza with all backups and WAL from one repository; requires a stop file and a confirmation. */
 export async function stanzaDelete(ctx: CommandContext<'stanza-delete'>): Promise<StanzaDeleteReport> {
   const { options, stanza, log, signal } = ctx
   await using _lock = await ctx.lock()
@@ -24,34 +24,34 @@ export async function stanzaDelete(ctx: CommandContext<'stanza-delete'>): Promis
   if (there) {
     if (stopFileOf(options.lockPath, stanza) === undefined) {
       throw new PgtsError('file-missing', `stanza ${stanza} is not stopped, so it cannot be deleted`, {
-        hints: [`run 'pgts --stanza=${stanza} stop' on this host first; even --force needs it`],
+        hints: [`run 'pgts --stanza=${stanza} stop' on this host first; --force requires it as well`],
       })
     }
     if (!options.force) {
       await requireStoppedServer(ctx)
-      await askPerson(ctx, repository)
+      await confirmDelete(ctx, repository)
     }
   }
-  // Also the empty directories of a killed run.
+  // Also removes the empty directories that a killed run left.
   await deleteStanza(storage, stanza, signal)
   removeStopFile(options.lockPath, stanza)
   if (there) log.info({ repo: key }, `stanza '${stanza}' was deleted from repo${key} (${storage.display})`)
-  else log.info({ repo: key }, `there is no stanza '${stanza}' in repo${key} (${storage.display})`)
+  else log.info({ repo: key }, `stanza '${stanza}' does not exist in repo${key} (${storage.display})`)
   return { stanza, repoKey: key, deleted: there }
 }
 
 async function requireStoppedServer(ctx: CommandContext<'stanza-delete'>): Promise<void> {
   const pgPath = ctx.options.pg[0]?.path
-  if (pgPath === undefined) throw new PgtsError('option-required', 'stanza-delete needs pg1-path')
+  if (pgPath === undefined) throw new PgtsError('option-required', 'stanza-delete requires pg1-path')
   const files = await ctx.cluster()
   if ((await files.stat(`${textToBytes(pgPath)}/postmaster.pid`)) === undefined) return
   throw new PgtsError('pg-running', `${pgPath}/postmaster.pid exists: PostgreSQL seems to be running`, {
-    hints: ['check the stanza; then shut the server down, or use --force to delete the backups of a running server'],
+    hints: ['check the stanza; then stop the server, or use --force to delete the backups of a running server'],
   })
 }
 
 /** At a terminal the user must type the stanza name; for a script the stop file is enough. */
-async function askPerson(ctx: CommandContext<'stanza-delete'>, { key, storage }: Repository): Promise<void> {
+async function confirmDelete(ctx: CommandContext<'stanza-delete'>, { key, storage }: Repository): Promise<void> {
   const { stanza } = ctx
   const answer = await ctx.confirm(
     `All backups and WAL of stanza ${stanza} in repo${key} (${storage.display}) will be lost.\n` +

@@ -25,8 +25,8 @@ export async function stanzaUpgrade(ctx: CommandContext<'stanza-upgrade'>): Prom
     } else {
       log.info(
         { repo: key },
-        `stanza '${stanza}' on repo${key} is now for PostgreSQL ${cluster.version}, WAL goes to ${upgraded.archiveId}; ` +
-          'the next backup is a full one',
+        `stanza '${stanza}' on repo${key} is now for PostgreSQL ${cluster.version}, WAL is archived to ${upgraded.archiveId}; ` +
+          'the next backup will be a full backup',
       )
     }
   }

@@ -11,7 +11,7 @@ export interface StopReport {
   readonly signalled: readonly number[]
 }
 
-/** Prevent commands that change a repository from starting; --force terminates those that run. */
+/** Prevents commands that change a repository from starting; --force terminates running ones. */
 export async function stop(ctx: CommandContext<'stop'>): Promise<StopReport> {
   const { options, stanza, log } = ctx
   const { lockPath } = options

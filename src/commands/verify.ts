@@ -12,7 +12,7 @@ export async function verify(ctx: CommandContext<'verify'>): Promise<readonly Ve
   const { options, log, signal, stanza } = ctx
   if (options.set !== undefined && !isBackupLabel(options.set)) {
     throw new PgtsError('option-invalid-value', `'${options.set}' is not a backup label`, {
-      hints: ['a label looks like 20261122-062513F or 20261122-062513F_20261123-062513I; see the info command'],
+      hints: ['use a label such as 20261122-062513F or 20261122-062513F_20261123-062513I, as shown by info'],
     })
   }
   const reports: VerifyReport[] = []
@@ -38,7 +38,7 @@ async function verifyOne(ctx: CommandContext<'verify'>, repository: Repository):
   const { options, clock, log, signal, stanza } = ctx
   const startMs = clock.nowMs()
   await using executor = await ctx.executor([repository])
-  // Awaited here: the executor lives as long as this block.
+  // Awaited here, because the executor is closed at the end of this block.
   return await verifyRepository({
     repository,
     stanza,
@@ -66,7 +66,7 @@ function unreachable(stanza: string, repoKey: number, message: string): VerifyRe
   }
 }
 
-/** Problems are logged, too: verify runs from cron. */
+/** Problems are also logged, because verify runs from cron. */
 function logProblems({ log }: CommandContext<'verify'>, report: VerifyReport): void {
   const { repoKey } = report
   for (const { level, message } of report.problems) {
@@ -77,7 +77,7 @@ function logProblems({ log }: CommandContext<'verify'>, report: VerifyReport): v
     for (const { repoName, reason } of faulty)
       log.warn(
         { repo: repoKey, file: repoName },
-        `repo${repoKey}: WAL of ${archiveId} is incomplete or damaged: ${bytesToText(repoName)}: ${reason}`,
+        `repo${repoKey}: WAL of ${archiveId} is incomplete or corrupt: ${bytesToText(repoName)}: ${reason}`,
       )
   }
   for (const { label, status, faulty, reasons } of report.backups) {
@@ -92,5 +92,5 @@ function logProblems({ log }: CommandContext<'verify'>, report: VerifyReport): v
   }
 }
 
-/** The report has all of them. */
+/** The report contains all of them. */
 const FILES_SHOWN = 10

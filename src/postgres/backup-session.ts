@@ -4,7 +4,7 @@ import type { ControlFile } from './control-file.ts'
 import { formatLsn, parseLsn, walFileOf } from '../util/lsn.ts'
 import { backupCalls, requireBackupSupport, walFunctions } from './versions.ts'
 
-/** A point in the WAL: its LSN as the server writes it, and the segment that holds it. */
+/** A point in the WAL: its LSN as text of the server, and the segment that contains it. */
 export interface WalPosition {
   readonly lsn: string
   readonly walFile: string
@@ -88,17 +88,17 @@ class Session implements BackupSession {
 }
 
 /**
- * The last segment that a backup needs: the one that holds the byte before `lsn`. An LSN on the border of two segments
- * belongs to neither: servers before 17 name the one that ends there, later ones the one that begins there, which would
- * not be archived before something is written to it.
+ * The last segment that a backup needs: the one with the byte before `lsn`. If the LSN is the border of two segments,
+ * servers before 17 return the segment that ends there, later ones the segment that begins there, which is not archived
+ * until something is written to it.
  */
 export function lastWalFile(lsn: string, walFile: string, walSegmentSize: number): string {
   return walFileOf(parseLsn(lsn) - 1n, parseInt(walFile.slice(0, 8), 16), walSegmentSize)
 }
 
 /**
- * Check that pg_control, read after the start of the backup, has the checkpoint of that backup on its timeline; else [058]. It
- * has not if pg1-path is the directory of another cluster than the connected one, or of a copy of it.
+ * Checks that pg_control, read after the start of the backup, has the checkpoint of that backup on its timeline; else
+ * [058]. This fails if pg1-path is the directory of another cluster than the connected one, or of a copy of it.
  */
 export function checkControlReached(control: ControlFile, start: WalPosition): void {
   const hints = ['check that pg1-path is the data directory of the connected server']

@@ -36,7 +36,7 @@ export function connectError(
   )
 }
 
-/** A socket error of Node in words; a message of the server unchanged. */
+/** A socket error of Node as a message; a message of the server unchanged. */
 function connectReason(error: unknown): string {
   switch (codeOf(error)) {
     case 'ENOENT':
@@ -62,7 +62,7 @@ function connectHints(error: unknown, where: { readonly port: number; readonly d
     case 'ECONNREFUSED': {
       const running = where.dataDirectory === undefined ? undefined : readPostmasterFile(where.dataDirectory)
       if (running !== undefined && running.port !== where.port) {
-        return [`postmaster.pid in ${bytesToText(where.dataDirectory!)} says port ${running.port}: check pg1-port`]
+        return [`postmaster.pid in ${bytesToText(where.dataDirectory!)} contains port ${running.port}: check pg1-port`]
       }
       return [
         'check that PostgreSQL is running',

@@ -16,7 +16,7 @@ export interface ServerFacts {
   readonly archiveMode: 'off' | 'on' | 'always'
   /** Byte string; '' when not set, or when archive_mode is off. */
   readonly archiveCommand: string
-  /** '' when not set, and before 15. When set, PostgreSQL 15 ignores archive_command and 16 refuses both. */
+  /** '' if not set, and before 15. If set, PostgreSQL 15 ignores archive_command, and 16 refuses to set both. */
   readonly archiveLibrary: string
   readonly archiveTimeoutMs: number
   readonly checkpointTimeoutMs: number
@@ -26,15 +26,15 @@ export interface ServerFacts {
   readonly inRecovery: boolean
 }
 
-/** Hints for an archive_library that keeps PostgreSQL from ever calling archive_command; undefined when there is none. */
+/** A hint if archive_library is set, so that PostgreSQL never calls archive_command; else undefined. */
 export function archiveLibraryHint(facts: Pick<ServerFacts, 'archiveLibrary'>): string | undefined {
   if (facts.archiveLibrary === '') return undefined
   return `archive_library is '${facts.archiveLibrary}': PostgreSQL does not use archive_command while it is set`
 }
 
 /**
- * SQL for the bytes of a text, whatever the encodings of server and database: names of files, databases and tablespaces
- * are bytes to PostgreSQL, and a conversion to the client's encoding would change or refuse some of them.
+ * SQL for the bytes of a text, whatever the encodings of server and database are: for PostgreSQL, names of files,
+ * databases and tablespaces are bytes, and a conversion to the client's encoding would change or refuse some of them.
  */
 export function bytesOf(expression: string): string {
   return `pg_catalog.decode(pg_catalog.replace((${expression})::text, E'\\\\', E'\\\\\\\\'), 'escape')`
@@ -45,7 +45,10 @@ export function byteString(value: unknown): string {
   return value instanceof Buffer ? value.toString('latin1') : textToBytes(String(value ?? ''))
 }
 
-/** A connection with deadlines. A query that waits too long is ended by closing the connection; PostgreSQL cleans up after it. */
+/**
+ * A connection with deadlines. A query that takes too long is ended by closing the connection; PostgreSQL then cancels
+ * it.
+ */
 export interface ServerConnection extends AsyncDisposable {
   readonly facts: ServerFacts
   /** Rows of one statement. Errors: [057] refused, timed out, or the connection was lost. */
@@ -84,7 +87,7 @@ const CANCEL_REQUEST = 80877102
 
 const CLOSE_DEADLINE_MS = 10_000
 
-/** Over the server's own statement_timeout, which gives the better message and leaves a usable connection. */
+/** Longer than the server's own statement_timeout, which gives the better message and leaves a usable connection. */
 const GRACE_MS = 2_000
 
 class Connection implements ServerConnection {
@@ -145,8 +148,8 @@ class Connection implements ServerConnection {
 
   /** Set up the session and read the server's facts. */
   async prepare(): Promise<void> {
-    // Not inherited from role or database: a search_path with a table named pg_settings, parallel workers for tiny
-    // queries, and timeouts that would end a session that is idle while files are copied for hours.
+    // Settings of the role or database are not used: a search_path could contain a table pg_settings, parallel workers
+    // are not needed for tiny queries, and timeouts would end a session that is idle while files are copied for hours.
     await this.query('set search_path = pg_catalog')
     await this.query(`set client_encoding = 'UTF8'`)
     await this.query('set max_parallel_workers_per_gather = 0')
@@ -274,11 +277,11 @@ class Connection implements ServerConnection {
 }
 
 /**
- * [056] when the session is not of the kind that `target_session_attrs` of the environment demands.
+ * [056] if the session is not of the kind that `target_session_attrs` of the environment requires.
  * @see PostgreSQL, documentation of libpq: target_session_attrs
  */
-async function assertSession(connection: ServerConnection, demanded: string): Promise<void> {
-  if (demanded === 'any' || demanded === 'prefer-standby') return
+async function assertSession(connection: ServerConnection, required: string): Promise<void> {
+  if (required === 'any' || required === 'prefer-standby') return
   const { inRecovery } = connection.facts
   const [row] = await connection.query<{ readOnly: boolean }>(
     `select pg_catalog.current_setting('default_transaction_read_only') = 'on' as "readOnly"`,
@@ -290,11 +293,11 @@ async function assertSession(connection: ServerConnection, demanded: string): Pr
     'read-write': !readOnly,
     'read-only': readOnly,
   }
-  if (fulfilled[demanded] === true) return
+  if (fulfilled[required] === true) return
   const problem =
-    fulfilled[demanded] === undefined
-      ? `invalid target_session_attrs (PGTARGETSESSIONATTRS) '${demanded}'`
-      : `the server is ${inRecovery ? 'a standby' : 'a primary'}${readOnly ? ' and read-only' : ''}, but target_session_attrs (PGTARGETSESSIONATTRS) is '${demanded}'`
+    fulfilled[required] === undefined
+      ? `invalid target_session_attrs (PGTARGETSESSIONATTRS) '${required}'`
+      : `the server is ${inRecovery ? 'a standby' : 'a primary'}${readOnly ? ' and read-only' : ''}, but target_session_attrs (PGTARGETSESSIONATTRS) is '${required}'`
   throw new PgtsError('db-connect', problem, { hints: ['unset PGTARGETSESSIONATTRS for pgts'] })
 }
 

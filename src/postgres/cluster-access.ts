@@ -1,6 +1,6 @@
 import type { ByteSource } from '../util/bytes.ts'
 
-/** What lstat says of one entry of a cluster. Names and destinations are latin1 strings: one character is one byte. */
+/** The lstat data of one entry of a cluster. Names and destinations are latin1 strings: one character is one byte. */
 export interface ClusterEntry {
   /** Path relative to the root that was listed. */
   readonly name: string
@@ -10,16 +10,16 @@ export interface ClusterEntry {
   readonly mtime: number
   /** Permission bits. */
   readonly mode: number
-  /** Names; `false` where the id has none. */
+  /** Names; `false` if the id has none. */
   readonly user: string | false
   readonly group: string | false
-  /** Of a link, as readlink returned it. */
+  /** For a link, the result of readlink. */
   readonly destination?: string
 }
 
 /**
- * The files of a PostgreSQL cluster. The engine reads PGDATA only through this interface, so that a cluster on
- * another host can be added without a change to it. Paths are absolute latin1 strings.
+ * The files of a PostgreSQL cluster. The engine reads PGDATA only through this interface, so that a cluster on another
+ * host can be added without changing the engine. Paths are absolute latin1 strings.
  */
 export interface ClusterFiles extends AsyncDisposable {
   /** For messages. */

@@ -11,7 +11,7 @@ export interface ControlFile {
   /** The 512 bytes in use, as read. */
   readonly bytes: Buffer
   readonly postgres: PostgresVersion
-  /** As the repository writes it: `15`. */
+  /** As recorded in repositories: `15`. */
   readonly version: string
   readonly systemId: bigint
   readonly controlVersion: number
@@ -55,7 +55,10 @@ export const CONTROL_DATA_BYTES = 512
 export const CONTROL_FILE_BYTES = 8192
 export const CONTROL_FILE_NAME = 'global/pg_control'
 
-/** The checkpoint of a restored pg_control: no WAL is there, so the server cannot start without its backup_label. */
+/**
+ * The checkpoint of a restored pg_control: there is no WAL at this position, so the server cannot start without
+ * backup_label.
+ */
 const INVALID_CHECKPOINT = 0xdeadn
 
 const SYSTEM_ID = 0
@@ -86,7 +89,7 @@ export function parseControlFile(bytes: Buffer, options: ControlOptions = {}): C
   if (row === undefined) {
     throw new PgtsError(
       'version-not-supported',
-      `pg_control has control version ${controlVersion} and catalog version ${catalogVersion}, which are not known`,
+      `pg_control has control version ${controlVersion} and catalog version ${catalogVersion}, which are not supported`,
       { hints: versionHints() },
     )
   }
@@ -95,7 +98,7 @@ export function parseControlFile(bytes: Buffer, options: ControlOptions = {}): C
   const actual = crc32c(bytes.subarray(0, at.crc))
   if (actual !== expected) {
     throw new PgtsError('checksum', `pg_control has CRC ${hex(expected)}, but its content gives ${hex(actual)}`, {
-      hints: ['pg_control is damaged: the cluster would not start'],
+      hints: ['pg_control is corrupt: the cluster would not start'],
     })
   }
   const control: ControlFile = {
@@ -187,8 +190,8 @@ export function zeroTailed(bytes: Uint8Array): Buffer {
 }
 
 /**
- * pg_control of a restored online backup: its checkpoint is made impossible, so that a server started without
- * backup_label refuses to start instead of recovering from a wrong position. Length and all other bytes stay.
+ * pg_control of a restored online backup: its checkpoint is set to an impossible position, so that a server without
+ * backup_label refuses to start instead of recovering from a wrong position. Length and other bytes do not change.
  */
 export function invalidateCheckpoint(bytes: Buffer, options: ControlOptions = {}): Buffer {
   const { postgres } = parseControlFile(bytes, options)
@@ -200,7 +203,7 @@ export function invalidateCheckpoint(bytes: Buffer, options: ControlOptions = {}
   return changed
 }
 
-/** Was this pg_control restored, and no server started since? Then recovery has not begun. */
+/** True if this pg_control was restored and no server has started since, so recovery has not begun. */
 export function isCheckpointInvalidated(control: ControlFile): boolean {
   return control.checkpointLsn === INVALID_CHECKPOINT
 }

@@ -1,4 +1,6 @@
-/** Eight tables: table k gives the effect of a byte that is followed by k others, so eight bytes go in one step. */
+/**
+ * Eight tables: table k has the effect of a byte followed by k others, so that eight bytes are processed in one step.
+ */
 const TABLES = buildTables()
 
 function buildTables(): Uint32Array {

@@ -32,7 +32,7 @@ interface Owned {
 
 export interface ListedFile extends Owned {
   readonly name: string
-  /** Absolute path on the cluster's host; it may lead through links. */
+  /** Absolute path on the database host; it may pass through links. */
   readonly path: string
   /** Permission bits. */
   readonly mode: number
@@ -72,7 +72,7 @@ export interface ListOptions {
   readonly postgres: PostgresVersion
   /** Default: that of the version. */
   readonly catalogVersion?: number
-  /** An online backup leaves WAL out: it comes from the archive. */
+  /** An online backup excludes WAL: it comes from the archive. */
   readonly online: boolean
   /** Names relative to the data directory; with a `/` at the end the directory is kept without its contents. */
   readonly exclude?: readonly string[]
@@ -83,8 +83,8 @@ export interface ListOptions {
 }
 
 /**
- * Walk the data directory and its tablespaces; links are followed one level. Entries that are removed during the walk are left
- * out: WAL has their removal.
+ * Walks the data directory and its tablespaces; links are followed one level. Entries that are removed during the walk
+ * are left out: the WAL contains their removal.
  *
  * Errors: [073] no data directory, [069] an entry of pg_tblspc that is not a link, [070] a link to a link or to a directory
  * that is backed up already, [041] a dangling link, [053] or [098] permission denied.
@@ -98,7 +98,7 @@ export async function listDataDirectory(
   if (root?.kind !== 'path') {
     throw new PgtsError(
       'path-missing',
-      `data directory ${bytesToText(pgPath)} ${root === undefined ? 'is missing' : 'is no directory'}`,
+      `data directory ${bytesToText(pgPath)} ${root === undefined ? 'is missing' : 'is not a directory'}`,
       {
         hints: ['compare pg1-path with `show data_directory` on the server'],
       },
@@ -110,7 +110,7 @@ export async function listDataDirectory(
 const PG_DATA = 'pg_data'
 const PG_TBLSPC = 'pg_tblspc'
 
-/** A directory in the walk, by both its names. */
+/** A directory in the walk, with both its names. */
 interface Place {
   readonly name: string
   readonly path: string
@@ -339,10 +339,10 @@ class Walk {
     if ((await this.#files.stat(path)) === undefined) return undefined
     throw new PgtsError(
       'file-open',
-      `link '${bytesToText(path)}' leads to '${bytesToText(absolute)}', which does not exist`,
+      `link '${bytesToText(path)}' points to '${bytesToText(absolute)}', which does not exist`,
       {
         hints: [
-          'remove the link, or name it in the option exclude',
+          'remove the link, or add it to the option exclude',
           'check that the file system of its destination is mounted',
         ],
       },

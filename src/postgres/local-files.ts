@@ -15,8 +15,8 @@ import { PgtsError, systemCode } from '../util/error.ts'
 import type { ClusterEntry, ClusterFiles, ClusterFileSource } from './cluster-access.ts'
 
 /**
- * A cluster on this host. The calls are synchronous underneath: a directory of PGDATA and a block of a file are in the
- * kernel's cache or one disk access away, and the thread pool costs more than most of these calls.
+ * A cluster on this host. The calls are synchronous: directories of PGDATA and blocks of files are in the kernel's
+ * cache or one disk access away, and the thread pool costs more than most of these calls.
  */
 export function localFiles(owners: OwnerNames = localOwnerNames()): ClusterFiles {
   return new LocalFiles(owners)
@@ -94,8 +94,8 @@ function kindOf(found: Stats): ClusterEntry['kind'] {
 }
 
 /**
- * mtime in whole seconds, rounded down as by stat(2). `mtimeMs` is a double: within the last 0.1 µs of a second it rounds up
- * to the next one, so a time that looks whole is read again exactly.
+ * mtime in whole seconds, rounded down as by stat(2). `mtimeMs` is a double: in the last 0.1 µs of a second it is
+ * rounded up to the next one, so a time without fraction is read again exactly.
  */
 function wholeSeconds(found: Stats, exactNs: () => bigint | undefined): number {
   const seconds = Math.floor(found.mtimeMs / 1000)

@@ -17,9 +17,9 @@ export interface ConnectionOptions {
   readonly user?: string
   /** Data directory (byte string), to find the socket and for messages. */
   readonly dataDirectory?: string
-  /** Of the command: `pgts [backup]` is what pg_stat_activity shows. */
+  /** Name of the command: pg_stat_activity shows `pgts [backup]`. */
   readonly command: string
-  /** For connecting and for each query. */
+  /** For connecting, and for each query. */
   readonly timeoutMs: number
   /** Variables that libpq would read; see libpq/parameters.ts. */
   readonly env: Environment

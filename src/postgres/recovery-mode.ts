@@ -5,7 +5,7 @@ import { pathOf } from '../util/byte-string.ts'
  * What a server in this data directory does at the end of its archive:
  *
  * - `archive-recovery`: it ends recovery and becomes a primary (recovery.signal; before 12 recovery.conf)
- * - `standby`: it asks again (standby.signal; before 12 standby_mode)
+ *  - `standby`: it keeps asking for WAL (standby.signal; before 12 standby_mode)
  * - `none`: it does not recover from an archive, or this is not a data directory
  *
  * @param dataDir absolute byte string

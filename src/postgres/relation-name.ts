@@ -16,7 +16,7 @@ const DEFAULT = /^pg_data\/base\/(\d+)\/(\d+)(?:_[a-z]+)?(?:\.\d+)?$/
 const ELSEWHERE = /^pg_tblspc\/(\d+)\/[^/]+\/(\d+)\/(\d+)(?:_[a-z]+)?(?:\.\d+)?$/
 
 /**
- * @param name as the backup calls it: `pg_data/base/5/16384_vm.1`, `pg_tblspc/16390/PG_17_202406281/5/16391`
+ * @param name manifest name: `pg_data/base/5/16384_vm.1`, `pg_tblspc/16390/PG_17_202406281/5/16391`
  * @returns undefined for a path that is not a file of a relation
  */
 export function relationFileOf(name: string): RelationFile | undefined {

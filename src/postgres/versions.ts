@@ -14,9 +14,9 @@ export interface ControlOffsets {
   readonly crc: number
 }
 
-/** What differs between major versions of PostgreSQL; the only place that knows. */
+/** The differences between major versions of PostgreSQL; defined only here. */
 export interface PostgresVersion {
-  /** As the repository writes it: `9.6`, `15`. */
+  /** As recorded in repositories: `9.6`, `15`. */
   readonly version: string
   /** First `server_version_num` of the major version: 90600, 150000. */
   readonly number: number
@@ -72,22 +72,26 @@ export const POSTGRES_VERSIONS: readonly PostgresVersion[] = [
   { version: '18',  number: 180000, controlVersion: 1800, catalogVersion: 202506291, walMagic: 0xd118, backup: true,  control: control18 },
 ]
 
-/** The row of a version as the repository writes it (`15`); [046] when pgts does not know it. */
+/** The row of a version as recorded in repositories (`15`); [046] for an unknown version. */
 export function postgresVersion(version: string): PostgresVersion {
   const row = POSTGRES_VERSIONS.find((row) => row.version === version)
   if (row === undefined)
-    throw new PgtsError('version-not-supported', `PostgreSQL ${version} is not known`, { hints: versionHints() })
+    throw new PgtsError('version-not-supported', `PostgreSQL ${version} is not supported`, { hints: versionHints() })
   return row
 }
 
-/** The row of a `server_version_num` (150018 is 15.18); [046] when pgts does not know it. */
+/** The row of a `server_version_num` (150018 is 15.18); [046] for an unknown version. */
 export function versionOfServer(versionNum: number): PostgresVersion {
   const number = versionNum - (versionNum % (versionNum < 100000 ? 100 : 10000))
   const row = POSTGRES_VERSIONS.find((row) => row.number === number)
   if (row === undefined) {
-    throw new PgtsError('version-not-supported', `the server has version number ${versionNum}, which is not known`, {
-      hints: versionHints(),
-    })
+    throw new PgtsError(
+      'version-not-supported',
+      `the server has version number ${versionNum}, which is not supported`,
+      {
+        hints: versionHints(),
+      },
+    )
   }
   return row
 }
@@ -143,7 +147,7 @@ export function walFunctions(row: PostgresVersion): WalFunctions {
       }
 }
 
-/** Calls that begin and end a non-exclusive backup; `$1` is the label. pgts itself waits for the archive. */
+/** SQL calls that begin and end a non-exclusive backup; `$1` is the label. pgts waits for the archive itself. */
 export function backupCalls(row: PostgresVersion, fast: boolean): { readonly start: string; readonly stop: string } {
   if (row.number >= 150000) return { start: `pg_backup_start($1, ${fast})`, stop: 'pg_backup_stop(false)' }
   const stop = row.number >= 100000 ? 'pg_stop_backup(false, false)' : 'pg_stop_backup(false)'

@@ -4,7 +4,7 @@ import { POSTGRES_VERSIONS, postgresVersion, versionHints } from './versions.ts'
 
 /** The head of the first page of a WAL segment. */
 export interface WalHeader {
-  /** As the repository writes it: `15`. */
+  /** As recorded in repositories: `15`. */
   readonly version: string
   readonly systemId: bigint
   readonly timeline: number
@@ -22,7 +22,7 @@ const HEADER_FIELDS_BYTES = 40
 
 /**
  * Parse the first page header of a WAL segment; the layout is the same from 9.5 to 18.
- * Errors: [029] no long header, too short or an impossible segment size; [046] a magic number pgts does not know.
+ * Errors: [029] no long header, too short, or an invalid segment size; [046] an unknown magic number.
  */
 export function parseWalHeader(bytes: Uint8Array, options: { readonly versionForce?: string } = {}): WalHeader {
   if (bytes.length < HEADER_FIELDS_BYTES) {
@@ -42,7 +42,7 @@ export function parseWalHeader(bytes: Uint8Array, options: { readonly versionFor
   if (row === undefined) {
     throw new PgtsError(
       'version-not-supported',
-      `the WAL file has magic number 0x${magic.toString(16)}, which is not known`,
+      `the WAL file has magic number 0x${magic.toString(16)}, which is not supported`,
       {
         hints: versionHints(),
       },
@@ -70,6 +70,6 @@ export function checkWalBelongsTo(
     'archive-mismatch',
     `WAL file ${display} has version ${header.version} and system id ${header.systemId}, ` +
       `but the stanza has version ${cluster.version} and system id ${cluster.systemId}`,
-    { hints: ['are you archiving to the correct stanza?'] },
+    { hints: ['check that the server archives to the correct stanza'] },
   )
 }

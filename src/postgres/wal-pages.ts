@@ -5,18 +5,21 @@ import { crc32c } from './crc32c.ts'
 export interface WalFault {
   /** Bytes from the beginning of the file. */
   readonly offset: number
-  /** Of the byte that belongs there. */
+  /** LSN of the byte at this offset. */
   readonly lsn: bigint
-  /** What is wrong there: `the page has address 0/2000000 where 0/3000000 belongs`. */
+  /** The fault, for messages: `the page has address 0/2000000 where 0/3000000 belongs`. */
   readonly what: string
-  /** The content is zeros: it was not written, or is lost. */
+  /** The content is zero: it was not written, or is lost. */
   readonly zeros: boolean
 }
 
 export interface WalWalkOptions {
   /** LSN of the first byte, from the name and the segment size in the header. */
   readonly startLsn: (segmentSize: number) => bigint | undefined
-  /** Of the name. Pages may be older: a segment in which a timeline begins has the pages before that point as well. */
+  /**
+   * Timeline of the file name. Pages may be older: a segment in which a timeline begins also contains the pages before
+   * that point.
+   */
   readonly timeline: number
   /** Check only the header of the first page: the rest of a `.partial` can have any content. */
   readonly firstHeaderOnly?: boolean
@@ -29,19 +32,22 @@ const LONG_HEADER = 0x0002
 const FIRST_IS_OVERWRITE = 0x0008
 const ALL_FLAGS = 0x000f
 
-/** Length, transaction, previous record, info, resource manager, padding, CRC-32C. A switch record has only this. */
+/**
+ * Length, transaction, previous record, info, resource manager, padding, CRC-32C. A switch record consists of this
+ * header only.
+ */
 const RECORD_HEADER_BYTES = 24
 const SWITCH_INFO = 0x40
 const XLOG_RESOURCE_MANAGER = 0
 
 /**
- * Checks the pages of a WAL segment, which comes in chunks of any size: magic number, page address, flags,
- * timeline, and the length of a continued record. It refuses only content at which recovery would stop, too.
+ * Checks the pages of a WAL segment, in chunks of any size: magic number, page address, flags, timeline, and the length
+ * of a continued record. It refuses only content at which recovery would stop as well.
  *
  * If the pages end early, and on the last page, it also checks the records: a switch record (pg_switch_wal,
- * archive_timeout, a shutdown) ends a segment early, which its checksum proves. After it PostgreSQL 11 and later
- * leave zeros, 10 leaves pages with nothing but a header, and after a crash in that moment the old content of a recycled
- * file. Recovery reads none of it. Checking every record would take as long as the checksum of the file.
+ * archive_timeout, a shutdown) ends a segment early, which its checksum proves. After it PostgreSQL 11 and later write
+ * zeros, 10 writes pages with headers only, and after a crash at that moment the old content of a recycled file
+ * follows. Recovery reads none of it. Checking every record would take as long as the checksum of the file.
  *
  * @see PostgreSQL, src/include/access/xlog_internal.h: XLogPageHeaderData; src/backend/access/transam/xlogreader.c
  */
@@ -49,21 +55,24 @@ export class WalPageWalk {
   readonly #options: WalWalkOptions
   #ended = false
   #fault: WalFault | undefined
-  /** Of the first page; 0 before it was read. */
+  /** From the header of the first page; 0 before it was read. */
   #pageSize = 0
   #magic = 0
   #startLsn = 0n
   #startLow = 0
   #startHigh = 0
-  /** Where the next page begins, bytes from the beginning of the file. */
+  /** Offset of the next page in the file. */
   #at = 0
   #timeline = 1
-  /** Bytes of the record that the next page must continue; undefined: only the records of the page before show it. */
+  /**
+   * Bytes of the record that the next page must continue; undefined: only the records of the previous page determine
+   * it.
+   */
   #remaining: number | undefined
   #segmentSize = 0
-  /** The last page that holds more than a header, by its offset in the file; -1 for none. */
+  /** Offset of the last page with more content than a header; -1 for none. */
   #content = -1
-  /** The beginning of a page whose end is in the next chunk. */
+  /** The beginning of a page that ends in the next chunk. */
   #carry: Uint8Array = new Uint8Array(0)
   /** The page at `#content` and the one before it, if they were in an earlier chunk. */
   #kept = new Map<number, Uint8Array>()
@@ -110,7 +119,7 @@ export class WalPageWalk {
     this.#startLow = Number(startLsn & 0xffffffffn)
     this.#startHigh = Number(startLsn >> 32n)
     if (size < 1024 || size > 65536 || (size & (size - 1)) !== 0) {
-      this.#refuse(0, `the first page says that pages have ${size} bytes, which no server's have`)
+      this.#refuse(0, `the first page contains page size ${size}, which is invalid`)
       return
     }
     this.#pageSize = size
@@ -139,18 +148,18 @@ export class WalPageWalk {
     if (timeline > this.#options.timeline)
       return refuse(`is of timeline ${timeline}, later than timeline ${this.#options.timeline} of the file's name`)
     if (timeline < this.#timeline)
-      return refuse(`is of timeline ${timeline}, the one before it of timeline ${this.#timeline}`)
+      return refuse(`is of timeline ${timeline}, the previous page of timeline ${this.#timeline}`)
     if ((flags & ~ALL_FLAGS) !== 0 || ((flags & LONG_HEADER) !== 0) !== (this.#at === 0))
-      return refuse(`has flags 0x${flags.toString(16).padStart(4, '0')}, which do not belong there`)
+      return refuse(`has flags 0x${flags.toString(16).padStart(4, '0')}, which are invalid here`)
     if (((flags & FIRST_IS_CONTINUATION) !== 0) !== remaining > 0)
-      return refuse(`goes on with ${remaining} bytes of a record, and its flags contradict`)
-    // After a crash the rest of a record may be lost; a flag of the page that would continue it marks this.
+      return refuse(`continues a record with ${remaining} bytes, which contradicts its flags`)
+    // After a crash the rest of a record may be lost; a flag on the page that would continue it marks this.
     if (this.#remaining !== undefined && remaining !== this.#remaining && (flags & FIRST_IS_OVERWRITE) === 0)
-      return refuse(`goes on with ${remaining} bytes of a record where ${this.#remaining} are left of it`)
+      return refuse(`continues a record with ${remaining} bytes, but ${this.#remaining} remain of it`)
 
     const header = headerBytes(this.#at)
     const room = this.#pageSize - header
-    // More records follow a record that ends on this page; only they show where the page ends.
+    // If a record ends on this page, more records may follow; only they determine where the content ends.
     this.#remaining = remaining > room ? remaining - room : remaining === room ? 0 : undefined
     this.#timeline = timeline
     if (remaining > 0 || view.getUint32(offset + header, true) !== 0) this.#content = this.#at
@@ -166,8 +175,8 @@ export class WalPageWalk {
   }
 
   /**
-   * The end of the records that begin on the last page with content: a switch, or an offset, which is after
-   * the page if the last record continues there.
+   * The end of the records that begin on the last page with content: a switch, or an offset, which is after the page if
+   * the last record continues there.
    */
   #recordsEnd(window: Window): 'switch' | number {
     const page = this.#page(this.#content, window)
@@ -188,7 +197,10 @@ export class WalPageWalk {
     return this.#content + at
   }
 
-  /** Records are aligned to 8 bytes, so 8 or 16 bytes of a switch record can be on the page (or in the file) before. */
+  /**
+   * Records are aligned to 8 bytes, so 8 or 16 bytes of a switch record can be on the previous page (or in the previous
+   * file).
+   */
   #endsSwitch(here: Uint8Array, next: number, window: Window): boolean {
     if (here.length !== 8 && here.length !== 16) return false
     // Its beginning is in the previous file, so it is accepted if nothing follows it.
@@ -202,7 +214,7 @@ export class WalPageWalk {
     return at >= from ? bytes.subarray(at - from, at - from + this.#pageSize) : this.#kept.get(at)
   }
 
-  /** The caller reuses its buffer: copy what the end of the records may depend on. */
+  /** The caller reuses its buffer: copy the pages on which the end of the records may depend. */
   #keep(window: Window): void {
     const kept = new Map<number, Uint8Array>()
     for (const at of [this.#content - this.#pageSize, this.#content]) {
@@ -234,7 +246,7 @@ function isSwitch(record: Uint8Array): boolean {
   return crc32c(record.subarray(0, 20)) === view.getUint32(20, true)
 }
 
-/** Of a record's last bytes, at least 8. The low half of info is for flags. */
+/** Checks the last bytes of a record, at least 8. The low half of info contains flags. */
 function isEndOfSwitch(bytes: Uint8Array): boolean {
   const [info = 0, resourceManager] = bytes.subarray(-8)
   return (info & 0xf0) === SWITCH_INFO && resourceManager === XLOG_RESOURCE_MANAGER

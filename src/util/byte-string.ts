@@ -1,31 +1,31 @@
 import { isUtf8 } from 'node:buffer'
 
 /**
- * File names, and everything read from a repository, are handled as byte strings: latin1 strings in which one character is
- * one byte. They lose nothing, compare as bytes do, and become text only for output: `bytesToText` for people,
+ * File names, and all data from a repository, are byte strings: latin1 strings in which one character is one byte. They
+ * lose no information, compare like bytes, and are converted to text only for output: `bytesToText` for people,
  * `decodeUtf8` for programs (SQL, JSON, object keys).
  *
- * For messages, log lines and reports. A name can be any bytes and may come from a forged repository, so whatever could
- * drive a terminal, break a line or reorder it is escaped: control characters, line ends, bidirectional controls, and
- * bytes that are not UTF-8 (`\xff`).
+ * Converts to text for messages, log lines and reports. A name can be any bytes and may come from a forged repository,
+ * so everything that could control a terminal, break a line or reorder it is escaped: control characters, line ends,
+ * bidirectional controls, and bytes that are not UTF-8 (`\xff`).
  */
 export function bytesToText(byteString: string): string {
   return isPlain(byteString) ? byteString : escapeText(decodeShown(byteString))
 }
 
-/** As `bytesToText`, for text of several lines: line ends stay. */
+/** As `bytesToText`, for text of several lines: line ends are kept. */
 export function bytesToLines(byteString: string): string {
   return printableLines(decodeShown(byteString))
 }
 
-/** Text of several lines with what could drive a terminal escaped, as `bytesToText` does; line ends and tabs stay. */
+/** Escapes control characters in text of several lines as `bytesToText` does; line ends and tabs are kept. */
 export function printableLines(text: string): string {
   return text.replace(UNPRINTABLE_IN_LINES, escaped)
 }
 
 /**
- * JSON with control characters inside its strings escaped: in the form of pgBackRest's files they are written as they
- * are, which neither a terminal nor a JSON parser accepts.
+ * Escapes control characters in the strings of JSON text: the form of pgBackRest's files contains them unescaped, which
+ * is unsafe on a terminal and invalid for a JSON parser.
  */
 export function printableJson(json: string): string {
   return json.replace(
@@ -35,8 +35,8 @@ export function printableJson(json: string): string {
 }
 
 /**
- * For programs, exact: a byte that is part of no UTF-8 character becomes a lone surrogate, U+DC00 plus the byte, so that
- * `textToBytes` gives back every byte.
+ * Converts to text for programs without loss: a byte that is not part of a UTF-8 character becomes a lone surrogate,
+ * U+DC00 plus the byte, so that `textToBytes` restores every byte.
  */
 export function decodeUtf8(byteString: string): string {
   if (isAscii(byteString)) return byteString
@@ -49,12 +49,12 @@ export function decodeUtf8(byteString: string): string {
   )
 }
 
-/** `decodeUtf8` for what comes from outside and need not be UTF-8: configuration, arguments, environment. */
+/** `decodeUtf8` for external data that need not be UTF-8: configuration, arguments, environment. */
 export function decodeText(bytes: Uint8Array): string {
   return decodeUtf8(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'))
 }
 
-/** The inverse of `decodeUtf8`: a character is its bytes in UTF-8, a lone U+DC80 to U+DCFF the byte it stands for. */
+/** The inverse of `decodeUtf8`: a character becomes its bytes in UTF-8, a lone U+DC80 to U+DCFF its byte. */
 export function textToBytes(text: string): string {
   if (isAscii(text)) return text
   return text
@@ -65,24 +65,24 @@ export function textToBytes(text: string): string {
     .join('')
 }
 
-/** Does this text contain a byte that is part of no UTF-8 character? */
+/** True if this text contains a byte that is not part of a UTF-8 character. */
 export function hasStrayBytes(text: string): boolean {
   return /[\udc80-\udcff]/u.test(text)
 }
 
 const STRAY = 0xdc00
 
-/** For the functions of `node:fs`: a path that is text of `decodeText`, an option for example. */
+/** Path for the functions of `node:fs` from text of `decodeText`, for example an option. */
 export function textPath(text: string): string | Buffer {
   return hasStrayBytes(text) ? Buffer.from(textToBytes(text), 'latin1') : text
 }
 
-/** For the functions of `node:fs`, which take text or bytes. */
+/** Path for the functions of `node:fs`, which accept text or bytes. */
 export function pathOf(byteString: string): string | Buffer {
   return isAscii(byteString) ? byteString : Buffer.from(byteString, 'latin1')
 }
 
-/** The directory that holds the last part of an absolute path. */
+/** The directory part of an absolute path. */
 export function parentOf(path: string): string {
   return path.slice(0, path.lastIndexOf('/')) || '/'
 }
@@ -105,7 +105,7 @@ function isPlain(text: string): boolean {
   return true
 }
 
-/** UTF-8 as text, other bytes as `\xNN`. */
+/** Decodes UTF-8; other bytes become `\xNN`. */
 function decodeShown(byteString: string): string {
   return byteString.replace(BEYOND_ASCII, (run) =>
     run.replace(UTF8_SEQUENCE, (sequence) => (sequence.length === 1 ? hex(sequence) : decodeUtf8(sequence))),
@@ -113,7 +113,7 @@ function decodeShown(byteString: string): string {
 }
 
 const BEYOND_ASCII = /[\x80-\xff]+/g
-/** RFC 3629, without ASCII; a byte that begins no sequence is a character of its own. */
+/** RFC 3629, without ASCII; a byte that is not part of a sequence is a character of its own. */
 const UTF8_SEQUENCE =
   /[\xc2-\xdf][\x80-\xbf]|\xe0[\xa0-\xbf][\x80-\xbf]|\xed[\x80-\x9f][\x80-\xbf]|[\xe1-\xec\xee\xef][\x80-\xbf]{2}|\xf0[\x90-\xbf][\x80-\xbf]{2}|[\xf1-\xf3][\x80-\xbf]{3}|\xf4[\x80-\x8f][\x80-\xbf]{2}|[\x80-\xff]/g
 

@@ -1,14 +1,19 @@
 /**
- * Byte streams: a source is pulled, a sink is pushed. Both may return at once or with a promise, so that a local
- * file costs no turn of the event loop and an object store can wait.
+ * Byte streams: a source is pulled, a sink is pushed. Both may return at once or return a promise, so that a local file
+ * needs no turn of the event loop, while an object store can wait.
  */
 export interface ByteSource extends AsyncDisposable {
-  /** The next bytes, or undefined at the end. They are valid until the next call: a consumer that waits copies them. */
+  /**
+   * The next bytes, or undefined at the end. They are valid until the next call: a consumer that waits must copy them.
+   */
   next(): Uint8Array | undefined | Promise<Uint8Array | undefined>
 }
 
 export interface ByteSink {
-  /** A promise is back pressure. The chunk belongs to the caller again when the call (or its promise) is done. */
+  /**
+   * A promise means back pressure. The caller may reuse the chunk when the call has returned (or its promise has
+   * resolved).
+   */
   write(chunk: Uint8Array): void | Promise<void>
 }
 

@@ -1,4 +1,4 @@
-/** How a stored file is compressed, and the ending of its name. The format and the codecs both read this table. */
+/** Compression of a stored file, and its file name extension. The formats and the codecs use this table. */
 export type CompressType = 'none' | 'gz' | 'lz4' | 'zst' | 'bz2'
 
 export const COMPRESS_EXTENSIONS: Record<CompressType, string> = {

@@ -72,7 +72,7 @@ export const EXIT_CODES = {
   clock: 106,
   unhandled: 124,
   unknown: 125,
-  // PostgreSQL takes every smaller code of restore_command for the end of the archive; above 192 none means a signal.
+  // PostgreSQL interprets smaller codes of restore_command as the end of the archive; above 192 no code means a signal.
   'recovery-stop': 200,
 } as const
 
@@ -82,7 +82,7 @@ export type ErrorCode = keyof typeof EXIT_CODES
 export class PgtsError extends Error {
   override readonly name = 'PgtsError'
   readonly hints: readonly string[]
-  /** A removal that the storage refuses to these credentials, or because of a lock on the file. */
+  /** The storage denies a removal to these credentials, or because of a lock on the file. */
   readonly denied: boolean
   constructor(
     readonly code: ErrorCode,
@@ -128,8 +128,8 @@ export function isPgtsError(error: unknown, code?: ErrorCode): error is PgtsErro
 }
 
 /**
- * An error of this process or its host (a part of pgts that cannot be loaded, no memory): it says nothing about the file or
- * the repository that was being read, so it says nothing about damage to either.
+ * True for an error of this process or its host (a module of pgts cannot be loaded, no memory): it says nothing about
+ * the file or repository that was being read.
  */
 export function isHostError(error: unknown): boolean {
   return isPgtsError(error, 'execute') || isPgtsError(error, 'memory') || isOutOfFiles(error)
@@ -138,13 +138,16 @@ export function isHostError(error: unknown): boolean {
 export const OPEN_FILES_HINT =
   'raise the limit of open files (ulimit -n, or LimitNOFILE= of the systemd service), or lower process-max'
 
-/** This process or its host has no descriptor left; also where that is the cause of an error. */
+/** True if this process or its host has no free file descriptor; also if that is the cause of an error. */
 function isOutOfFiles(error: unknown): boolean {
   const code = isPgtsError(error) ? systemCode(error.cause) : systemCode(error)
   return code === 'EMFILE' || code === 'ENFILE'
 }
 
-/** An error in reaching a store (credentials, network, bucket, clock). Like a host error, it says nothing about the file. */
+/**
+ * True for an error in reaching a store (credentials, network, bucket, clock). Like a host error, it says nothing about
+ * the file.
+ */
 export function isStoreError(error: unknown): error is PgtsError {
   return isPgtsError(error) && STORE_ERRORS.has(error.code)
 }
@@ -158,7 +161,7 @@ const STORE_ERRORS: ReadonlySet<ErrorCode> = new Set([
   'service',
 ])
 
-/** A refused removal. A retry does not help; files that nothing depends on may stay. */
+/** True for a denied removal. A retry does not help; the file may stay if nothing depends on it. */
 export function isDenied(error: unknown): error is PgtsError {
   return error instanceof PgtsError && error.denied
 }

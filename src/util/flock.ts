@@ -2,8 +2,8 @@ import { constants } from 'node:os'
 import { requireModule } from './load-module.ts'
 
 /**
- * `flock(2)`, which Node does not offer. It is a lock of the open file: the kernel releases it when the process ends,
- * and it excludes pgBackRest, which uses the same call. See docs/decisions/0004-locks.md.
+ * `flock(2)`, which Node does not provide. The lock belongs to the open file: the kernel releases it when the process
+ * ends, and it excludes pgBackRest, which uses the same call. See docs/decisions/0004-locks.md.
  *
  * @returns false when another process holds the lock
  */
@@ -39,7 +39,7 @@ interface Flock {
 
 let flock: Flock | undefined
 
-/** Loaded for the first lock: it takes 15 ms, which `version` and `archive-push` do not need. */
+/** Loaded at the first lock: it takes 15 ms, which `version` and `archive-push` do not need. */
 function loadFlock(): Flock {
   if (flock !== undefined) return flock
   const koffi = requireModule<typeof import('koffi')>('koffi')

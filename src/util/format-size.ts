@@ -4,7 +4,7 @@ const UNITS = [
   ['KB', 1024],
 ] as const
 
-/** A size for people, as pgBackRest shows it: `8192` is `8KB`, `36291789` is `34.6MB`. One decimal, rounded half up. */
+/** A size in the form of pgBackRest: `8192` is `8KB`, `36291789` is `34.6MB`. One decimal, rounded half up. */
 export function formatSize(sizeBytes: number): string {
   for (const [unit, bytes] of UNITS) {
     if (sizeBytes >= bytes) return `${Math.floor((sizeBytes * 10) / bytes + 0.5) / 10}${unit}`

@@ -1,6 +1,6 @@
 import { systemCode } from './error.ts'
 
-/** Does a process with this id run on this host? The id may have been reused. */
+/** True if a process with this id runs on this host. The id may have been reused. */
 export function isAlive(pid: number): boolean {
   try {
     process.kill(pid, 0)

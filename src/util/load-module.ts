@@ -3,9 +3,10 @@ import { isBuilt } from './version.ts'
 import { PgtsError, systemCode } from './error.ts'
 
 /**
- * Load a part of pgts when it is needed: `await loadModule(() => import('./x.ts'))`. Every dynamic import goes through here.
+ * Loads a module of pgts when it is needed: `await loadModule(() => import('./x.ts'))`. All dynamic imports use this
+ * function.
  *
- * @throws PgtsError execute when the part, or one that it needs, cannot be loaded
+ * @throws PgtsError execute if the module, or one that it needs, cannot be loaded
  */
 export async function loadModule<T extends object>(load: () => Promise<T>): Promise<T> {
   try {
@@ -19,7 +20,7 @@ export async function loadModule<T extends object>(load: () => Promise<T>): Prom
 }
 
 /**
- * Load a package or bundle that is a file of its own, synchronously. A failure is not remembered: the next call tries again.
+ * Loads a package or a separate bundle file synchronously. A failure is not cached: the next call tries again.
  *
  * @param name of the package, or `./NAME.js` for an entry of the build; the types of `T` are those of that module
  * @throws PgtsError execute when it cannot be loaded
@@ -35,8 +36,8 @@ export function requireModule<T>(name: string, hints: readonly string[] = []): T
 }
 
 /**
- * The error for a module of pgts that cannot be loaded. It says nothing about the cluster or a repository, so it has a code
- * that reading a file never has: see `isHostError`.
+ * The error for a module of pgts that cannot be loaded. It says nothing about the cluster or a repository, so it has a
+ * code that reading a file never has: see `isHostError`.
  *
  * @param name of the module, if the caller knows it better than the error
  */
@@ -56,7 +57,7 @@ export function loadFailure(error: unknown, name = nameIn(error), hints: readonl
   })
 }
 
-/** For an error that ends a thread before its program runs: does it say that a file of the program cannot be loaded? */
+/** True if an error that ended a thread before its program ran means that a file of the program cannot be loaded. */
 export function isLoadFailure(error: unknown): boolean {
   const code = systemCode(error)
   return (
@@ -70,7 +71,7 @@ export function isLoadFailure(error: unknown): boolean {
   )
 }
 
-/** The file that Node names: in the message, or in front of the stack where the file has a syntax error. */
+/** The file named by Node: in the message, or before the stack if the file has a syntax error. */
 function nameIn(error: unknown): string | undefined {
   if (!(error instanceof Error)) return undefined
   const missing = /(?:Cannot find (?:module|package)|open) '([^']+)'/.exec(error.message)
@@ -82,13 +83,15 @@ const INSTALL_HINTS = [
   'if pgts was being installed or upgraded at this moment, run the command again',
 ]
 
-/** Failures of the host, by the code of the system call and by the text of the dynamic loader, which gives no code. */
+/**
+ * Failures of the host, by the code of the system call and by the text of the dynamic loader, which returns no code.
+ */
 const LIMITS = [
   {
     code: 'ENFILE',
     text: /Too many open files in system|\bENFILE\b/,
     reason: 'too many open files on this host',
-    hint: 'raise the kernel setting fs.file-max, or find the process that holds so many files open',
+    hint: 'raise the kernel setting fs.file-max, or find the process that has so many open files',
   },
   {
     code: 'EMFILE',
@@ -111,13 +114,13 @@ const LIMITS = [
 ] as const
 
 function limitOf(error: unknown, message: string): (typeof LIMITS)[number] | undefined {
-  // Node and packages look for files in several places, and report as missing what they could not open.
+  // Node and packages search for files in several places, and report files that they could not open as missing.
   const code = systemCode(error)
   const known = LIMITS.find((limit) => limit.code === code) ?? LIMITS.find((limit) => limit.text.test(message))
   return known ?? LIMITS.find((limit) => limit.code === failureToOpen())
 }
 
-/** The code of the system when this process cannot open any file. */
+/** The system error code if this process cannot open any file. */
 function failureToOpen(): string | undefined {
   try {
     closeSync(openSync('/dev/null', 'r'))

@@ -2,13 +2,13 @@ import { libcZone } from './time-zone/libc-zone.ts'
 import { timeOfWall, wallTime, type WallTime, type Zone } from './time-zone/zone.ts'
 
 /**
- * Local time of this process, as the C library has it: what `date` shows with the same TZ, and what pgbackrest puts into
- * labels. Node's own Date knows names of zones only and takes everything else for UTC.
+ * Local time of this process, as in the C library: what `date` shows with the same TZ, and what pgbackrest uses in
+ * labels. Node's Date knows names of zones only, and treats everything else as UTC.
  */
 
 let known: { readonly TZ: string | undefined; readonly TZDIR: string | undefined; readonly zone: Zone } | undefined
 
-/** Read once, unless the environment changes. */
+/** Cached until the environment changes. */
 export function systemZone(): Zone {
   const { TZ, TZDIR } = process.env
   if (known === undefined || known.TZ !== TZ || known.TZDIR !== TZDIR) {
@@ -21,7 +21,7 @@ export function localWall(epochSeconds: number): WallTime {
   return wallTime(systemZone(), epochSeconds)
 }
 
-/** mktime(3). @param wall local time as it would be counted in UTC: Date.UTC(...) / 1000 */
+/** mktime(3). @param wall local time interpreted as UTC: Date.UTC(...) / 1000 */
 export function timeOfLocalWall(wall: number): number {
   return timeOfWall(systemZone(), wall)
 }

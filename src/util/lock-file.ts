@@ -2,7 +2,10 @@ import { compareBytes } from './byte-string.ts'
 
 export type LockType = 'archive' | 'backup' | 'restore'
 
-/** Progress of the holder. Sizes are bytes: the total (`sz`) and the completed part (`szCplt`), always both. */
+/**
+ * Progress of the process that holds the lock. Sizes are bytes: the total (`sz`) and the completed part (`szCplt`),
+ * always both.
+ */
 export interface LockProgress {
   /** Hundredths of a percent, a whole number: 1526 is 15.26 %. */
   readonly pctCplt?: number
@@ -33,10 +36,10 @@ export function lockNames(stanza: string, types: readonly LockType[], repoKeys: 
     ])
 }
 
-/** Keys in the order of the format: pgBackRest reads them one after the other. */
+/** Keys in the order of the format, in which pgBackRest reads them. */
 export function serialiseLockContent(content: LockContent): string {
   const { execId, pctCplt, pid } = content
-  // One size without the other stops `pgbackrest info` of 2.59 with a null pointer.
+  // A single size crashes `pgbackrest info` of 2.59 with a null pointer.
   const { sz, szCplt } = content.sz === undefined || content.szCplt === undefined ? {} : content
   return JSON.stringify({ execId, pctCplt, pid, sz, szCplt })
 }

@@ -8,10 +8,10 @@ import { describeProcessUser } from './owner-names.ts'
 const MODE = 0o770
 
 /**
- * Check that the lock path can be trusted before anything in it is read or created.
+ * Checks that the lock path can be trusted before anything in it is read or created.
  *
  * @returns false when it is absent
- * @throws PgtsError lock-acquire, with its owner where that is the reason
+ * @throws PgtsError lock-acquire, with the owner if that is the reason
  */
 export function checkLockPath(lockPath: string): boolean {
   try {
@@ -33,7 +33,7 @@ export function prepareLockPath(lockPath: string): void {
   if (!checkLockPath(lockPath)) throw lockPathError(lockPath, new Error('it was removed'))
 }
 
-/** Write a small file and remove it, to detect a full or read-only file system. @throws PgtsError lock-acquire */
+/** Writes a small file and removes it, to detect a full or read-only file system. @throws PgtsError lock-acquire */
 export function requireLockRoom(lockPath: string): void {
   prepareLockPath(lockPath)
   const path = `${lockPath}/.pgts-room-${process.pid}`
@@ -67,7 +67,7 @@ export function reasonOf(error: unknown): string {
 
 const REASONS: Record<string, string> = {
   ENOSPC: 'no space left on device',
-  EDQUOT: 'the disk quota is used up',
+  EDQUOT: 'disk quota exceeded',
   EROFS: 'the file system is read-only',
   EACCES: 'permission denied',
   EPERM: 'operation not permitted',
@@ -78,7 +78,7 @@ const REASONS: Record<string, string> = {
 export function lockHints(cause: unknown): string[] {
   const user = describeProcessUser()
   if (cause instanceof UntrustedFile)
-    return [`remove it, or set lock-path to a directory that belongs to ${user} and that other users cannot write`]
+    return [`remove it, or set lock-path to a directory that belongs to ${user} and that other users cannot write to`]
   switch (systemCode(cause)) {
     case 'ENOSPC':
     case 'EDQUOT':
@@ -86,6 +86,6 @@ export function lockHints(cause: unknown): string[] {
     case 'EROFS':
       return ['mount the file system read-write, or set lock-path to a directory on another one']
     default:
-      return [`${user} must be able to create and write it: see lock-path`]
+      return [`check lock-path: ${user} must be able to create it and write to it`]
   }
 }

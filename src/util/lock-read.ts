@@ -16,14 +16,14 @@ export interface HeldLock extends LockProgress {
 }
 
 /**
- * The locks of a stanza that are held, with their progress. To know whether a lock is held one has to try it, as
- * pgBackRest does too: a free one is taken and released at once. A lock file that cannot be read counts as not held.
+ * The held locks of a stanza, with their progress. To test a lock it must be taken, as in pgBackRest: a free one is
+ * taken and released at once. An unreadable lock file is treated as not held.
  */
 export function readLocks(lockPath: string, stanza: string): HeldLock[] {
   return readAllLocks(lockPath).flatMap(({ stanza: owner, ...lock }) => (owner === stanza ? [lock] : []))
 }
 
-/** As `readLocks`, of every stanza. */
+/** As `readLocks`, for all stanzas. */
 export function readAllLocks(lockPath: string): (HeldLock & { readonly stanza: string })[] {
   let names: string[]
   try {

@@ -16,7 +16,7 @@ export interface LockRequest {
   readonly lockPath: string
   readonly stanza: string
   readonly types: readonly LockType[]
-  /** repo1 is 1. */
+  /** Keys; repo1 is 1. */
   readonly repoKeys: readonly number[]
   /** `<pid>-<8 hex digits>`, one for each run of a command. */
   readonly execId: string
@@ -25,17 +25,17 @@ export interface LockRequest {
 /** Locks that are held until disposed or until this process ends. */
 export interface Locks extends AsyncDisposable {
   /**
-   * Write progress into the lock files, where `info` of pgts and of pgBackRest reads it.
+   * Writes progress to the lock files, from which `info` of pgts and of pgBackRest reads it.
    *
-   * @param repoKey the repository that is written to, the locks of others show no progress; absent: all of them
+   * @param repoKey the repository that is written to, locks of other repositories show no progress; absent: all
    */
   update(progress: LockProgress, repoKey?: number): void
 }
 
 /**
- * Take the locks of a stanza, all or none, in the names of pgBackRest 2.59 (one for each repository) and of 2.45 (one
- * for all), so that pgts and either pgBackRest exclude each other on this host (repository-format 8.4). The name of 2.45
- * is shared between pgts commands that work on other repositories.
+ * Takes the locks of a stanza, all or none, under the names of pgBackRest 2.59 (one for each repository) and of 2.45
+ * (one for all), so that pgts and either version of pgBackRest exclude each other on this host (repository-format 8.4).
+ * pgts commands on different repositories share the lock named as in 2.45.
  *
  * @throws lock-acquire when another process holds a lock or its file cannot be opened
  */
@@ -43,7 +43,7 @@ export async function acquireLocks(request: LockRequest): Promise<Locks> {
   const held = new HeldLocks(request.execId)
   prepareLockPath(request.lockPath)
   try {
-    // Every command uses the same order, so that two commands never hold a part each and both fail.
+    // Every command uses the same order, so that two commands cannot take one lock each and both fail.
     for (const { name, repoKey } of lockNames(request.stanza, request.types, request.repoKeys)) {
       held.add(await acquireFile(`${request.lockPath}/${name}`, repoKey))
     }
@@ -80,7 +80,7 @@ class HeldLocks implements Locks {
     try {
       this.write(progress, repoKey)
     } catch {
-      // The file system of the lock path may fill up during a long backup. Then only progress is not shown.
+      // The file system of the lock path may become full during a long backup. Then only progress is missing.
     }
   }
 
@@ -101,8 +101,8 @@ class HeldLocks implements Locks {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const { path, fd, repoKey } of this.#files.splice(0).reverse()) {
       try {
-        // Unlinked while it is locked, but not while another command shares it: that command would hold an unlinked file,
-        // and pgBackRest 2.45 could take a new one.
+        // Unlinked while it is locked, but not while another command shares it: that command would hold an unlinked
+        // file, and pgBackRest 2.45 could lock a new one.
         if (repoKey !== undefined || (tryLockExclusive(fd) && isStill(path, fd))) unlinkSync(textPath(path))
       } catch {
         // The directory was cleaned up. A file that stays is not locked and has no effect.
@@ -120,7 +120,7 @@ async function acquireFile(path: string, repoKey: number | undefined): Promise<H
       const alone = tryLockExclusive(fd)
       locked = (repoKey === undefined ? tryLockShared(fd) : alone) && isStill(path, fd)
       if (locked) return { path, fd, writes: alone, repoKey }
-      // A reader (`info`) holds the lock for a moment to see whether it is free; a command holds it for longer.
+      // A reader (`info`) holds the lock for a moment to test it; a command holds it for longer.
       if (attempt === ATTEMPTS) throw heldError(path, fd)
     } catch (error) {
       throw error instanceof PgtsError ? error : lockFileError(path, error)
@@ -143,7 +143,9 @@ function openLockFile(path: string): number {
   }
 }
 
-/** The previous holder may have unlinked the file between our open and our lock; then the lock is of an unlinked file. */
+/**
+ * False if the previous process unlinked the file between our open and our lock; then we have locked an unlinked file.
+ */
 function isStill(path: string, fd: number): boolean {
   try {
     const named = lstatSync(textPath(path), { bigint: true })
@@ -161,7 +163,8 @@ function heldError(path: string, fd: number): PgtsError {
     const { pid } = parseLockContent(readBounded(fd).toString('latin1'))
     holder = `process ${pid}${commandOf(pid)}`
   } catch {
-    // The holder may not have written its content yet, and the file of another program may look different: only the lock decides.
+    // The process may not have written its content yet, and a file of another program may look different: only the lock
+    // decides.
   }
   return new PgtsError('lock-acquire', `cannot take the lock ${path}: it is held by ${holder}`, {
     hints: ['another backup, expire or restore of this stanza is running: wait for it to end, or stop it'],

@@ -14,7 +14,10 @@ export interface LogFields {
   [field: string]: unknown
 }
 
-/** `log.info('backup complete')` or `log.info({ label, sizeBytes }, 'backup complete')`. The message is complete without the fields. */
+/**
+ * `log.info('backup complete')` or `log.info({ label, sizeBytes }, 'backup complete')`. The message must be
+ * understandable without the fields.
+ */
 export interface LogMethod {
   (message: string): void
   (fields: LogFields, message: string): void
@@ -31,7 +34,7 @@ export interface Logger {
   readonly detail: LogMethod
   readonly debug: LogMethod
   readonly trace: LogMethod
-  /** Is a record of this level written to any sink? Check it before building an expensive message. */
+  /** True if a record of this level is written to any sink. Check it before building an expensive message. */
   enabled(level: MessageLevel): boolean
 }
 

@@ -3,8 +3,8 @@ import { parentOf, pathOf } from './byte-string.ts'
 import { systemCode } from './error.ts'
 
 /**
- * Create a directory and the missing ones above it. Node's own recursive form does not return where a directory exists
- * and creating an entry in it fails with ENOENT (procfs, some network file systems).
+ * Creates a directory and its missing parents. Node's own recursive mkdir never returns if a directory exists and
+ * creating an entry in it fails with ENOENT (procfs, some network file systems).
  *
  * @param path absolute byte string
  * @returns the topmost directory that was created; undefined when `path` existed

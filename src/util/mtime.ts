@@ -4,8 +4,8 @@ import { pathOf } from './byte-string.ts'
 import { requireModule } from './load-module.ts'
 
 /**
- * Give a file an exact modification time. Node's `utimes` rounds to microseconds, and what compares times for equality
- * needs every nanosecond. Machines without 64-bit `time_t` still round it.
+ * Sets the exact mtime of a file. Node's `utimes` rounds to microseconds, and comparing times for equality needs
+ * nanoseconds. Machines without 64-bit `time_t` still round it.
  *
  * @param path byte string
  * @param mtimeNs nanoseconds since 1970, as `stat` with `bigint` gives them

@@ -1,16 +1,21 @@
 import { readFileSync } from 'node:fs'
 
-/** The main thread: log and lock files, connections to the server and to a store, modules while they are loaded. */
+/**
+ * Open files of the main thread: log and lock files, connections to the server and to a store, modules being loaded.
+ */
 const RESERVED = 100
 
 /**
- * What a worker thread holds open at most, measured with 38 to 96 of them and 1,024 files: 4 of Node (6 with io_uring), its
- * modules while they are loaded (all at once; more with the library of a store), then the files of its jobs. With a store
- * 4 jobs are under way in each, and up to 32 connections.
+ * Maximum number of open files of a worker thread, measured with 38 to 96 threads and 1,024 files: 4 of Node (6 with
+ * io_uring), its modules while they are loaded (all at once; more with the library of a store), then the files of its
+ * jobs. With a store 4 jobs run in each, with up to 32 connections.
  */
 const OF_WORKER = { files: 9, withStore: 48 }
 
-/** The number of workers, at most `wanted`, that fit into the limit of open files. @param limit soft limit of this process */
+/**
+ * The number of workers, at most `wanted`, for which the limit of open files is sufficient. @param limit soft limit of
+ * this process
+ */
 export function fittingWorkers(wanted: number, withStore: boolean, limit: number): number {
   const each = withStore ? OF_WORKER.withStore : OF_WORKER.files
   return Math.min(wanted, Math.max(1, Math.floor((limit - RESERVED) / each)))

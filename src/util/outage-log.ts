@@ -1,12 +1,12 @@
 import type { Clock } from './clock.ts'
 import type { LogFields, Logger } from './log.ts'
 
-/** How often an outage that lasts is reported. */
+/** Interval of the warnings about an outage. */
 export const OUTAGE_REPORT_MS = 60_000
 
 /**
- * Several workers meet the same outage. Of the warnings that name it in the field `outage`, one within a minute stays a
- * warning and the others become debug; every other record is passed on as it is.
+ * Several workers report the same outage. Of the warnings with the same field `outage`, one a minute stays a warning
+ * and the others become debug; all other records are passed on unchanged.
  */
 export function limitOutages(log: Logger, clock: Clock): Logger {
   const reportedMs = new Map<string, number>()

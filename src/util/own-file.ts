@@ -16,12 +16,12 @@ import { systemCode } from './error.ts'
 import { describeUser } from './owner-names.ts'
 
 /**
- * Small files in directories that other users of the host may reach (lock path, spool): another user may have created the
- * directory first, or have planted a link, a named pipe or a device in it. The rule is in
+ * Access to small files in directories that other users of the host may reach (lock path, spool): another user may have
+ * created the directory first, or planted a link, a named pipe or a device in it. The rule is in
  * docs/decisions/0025-files-that-are-trusted.md.
  */
 
-/** A file or directory that is not of the kind that this program creates, or whose owner is not trusted. */
+/** A file or directory of a kind that this program does not create, or with an untrusted owner. */
 export class UntrustedFile extends Error {
   override readonly name = 'UntrustedFile'
   readonly code = 'UNTRUSTED'
@@ -31,8 +31,8 @@ export class UntrustedFile extends Error {
 const MOST_BYTES = 1024 * 1024
 
 /**
- * Open a regular file. A link is not followed, a named pipe is not waited for, and nothing is truncated before the file is
- * known to be a regular one of a trusted owner without a second name.
+ * Opens a regular file. A link is not followed, opening a named pipe does not block, and nothing is truncated before
+ * the file is known to be a regular file of a trusted owner without a second hard link.
  *
  * @param flags of open(2), without O_TRUNC
  * @throws UntrustedFile; the system's error
@@ -60,7 +60,7 @@ export function openOwnFile(path: PathLike, flags: number, mode = 0o640): number
 /**
  * The content of such a file; undefined when it is absent.
  *
- * @throws UntrustedFile, also when it is larger than any that this program writes; the system's error
+ * @throws UntrustedFile, also if it is larger than any file of this program; the system's error
  */
 export function readOwnFile(path: PathLike): { readonly bytes: Buffer; readonly mtimeNs: bigint } | undefined {
   let fd: number
@@ -91,7 +91,7 @@ function requireOwnFile(stats: Stats): void {
   requireOwner(stats.uid)
 }
 
-/** From the beginning, whatever the position of the descriptor is. */
+/** Reads from the beginning, whatever the position of the descriptor is. */
 export function readBounded(fd: number): Buffer {
   const parts: Buffer[] = []
   for (let at = 0; ;) {
@@ -105,9 +105,9 @@ export function readBounded(fd: number): Buffer {
 }
 
 /**
- * Is this a directory of a trusted owner, reached through no link of another user?
+ * True if this is a directory of a trusted owner, and its path contains no link of another user.
  *
- * @returns false when it is absent
+ * @returns false if it is absent
  * @throws UntrustedFile; the system's error
  */
 export function isOwnDirectory(path: string): boolean {
@@ -128,9 +128,9 @@ export function requireOwnDirectory(path: PathLike): void {
   requireOwner(stats.uid)
 }
 
-/** Check every link on the path: a link of another user can lead to any directory of this user. */
+/** Checks every link on the path: a link of another user could lead to any directory of this user. */
 function requireOwnLinks(path: string, depth: number): void {
-  if (depth > MOST_LINKS) throw new UntrustedFile('there are too many links on the way')
+  if (depth > MOST_LINKS) throw new UntrustedFile('there are too many links in the path')
   const parts = path.split('/').filter((part) => part !== '')
   let at = ''
   for (const part of parts) {
@@ -148,7 +148,9 @@ function requireOwnLinks(path: string, depth: number): void {
 
 const MOST_LINKS = 40
 
-/** The effective user and root are trusted. Root trusts every owner: it has to work in the directories of all users. */
+/**
+ * The effective user and root are trusted. Root trusts every owner, because it works in the directories of all users.
+ */
 function requireOwner(uid: number): void {
   const own = process.geteuid?.() ?? uid
   if (own === 0 || uid === own || uid === 0) return

@@ -2,21 +2,21 @@ import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { bytesToText } from './byte-string.ts'
 
-/** Names of user and group ids; `false` where an id has none. */
+/** Names of user and group ids; `false` for an id without name. */
 export interface OwnerNames {
   user(uid: number): string | false
   group(gid: number): string | false
 }
 
 /**
- * Names as this host knows them: /etc/passwd and /etc/group first, then `getent`, which also
- * uses LDAP and other sources. Each id is looked up once.
+ * Names on this host: /etc/passwd and /etc/group first, then `getent`, which also uses LDAP and other sources. Each id
+ * is looked up once.
  */
 export function localOwnerNames(): OwnerNames {
   return { user: lookup('/etc/passwd', 'passwd'), group: lookup('/etc/group', 'group') }
 }
 
-/** For messages: `uid 26 (postgres)`; the id alone where it has no name here. */
+/** For messages: `uid 26 (postgres)`; the id alone if it has no name. */
 export function describeUser(uid: number): string {
   return describe('uid', uid, names().user(uid))
 }
@@ -55,7 +55,7 @@ function lookup(file: string, database: string): (id: number) => string | false 
   }
 }
 
-/** `name:password:id:...` in both files. An id that occurs twice has its first name, as getpwuid gives it. */
+/** `name:password:id:...` in both files. An id that occurs twice gets its first name, as with getpwuid. */
 function parse(text: string): Map<number, string | false> {
   const names = new Map<number, string | false>()
   for (const line of text.split('\n')) {

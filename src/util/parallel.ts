@@ -1,6 +1,6 @@
 /**
- * Run `work` for each item, at most `limit` at once, started in their order. After a failure no more are started; the first
- * failure is thrown when those that were started have ended.
+ * Runs `work` for each item, at most `limit` at once, started in order. After a failure no more are started; the first
+ * failure is thrown when all started ones have ended.
  *
  * @returns results in the order of the items
  */

@@ -1,9 +1,9 @@
-/** The names that pgts distinguishes; it treats any other name of a link to it as `pgts`. */
+/** The program names that pgts distinguishes; any other name is treated as `pgts`. */
 export type ProgramName = 'pgts' | 'pgbackrest'
 
 /**
- * The name that the program was called by. It decides between pgts's and pgbackrest's configuration search,
- * defaults, version and names in hints: docs/decisions/0028.
+ * The name under which the program was called. It decides between the configuration search, defaults, version and names
+ * in hints of pgts and pgbackrest: docs/decisions/0028.
  *
  * @param program path of the program
  */

@@ -3,8 +3,8 @@ import { pathOf } from './byte-string.ts'
 import { systemCode } from './error.ts'
 
 /**
- * Remove a file, a link (not what it points to) or a directory with everything below it. Other processes may add and
- * remove entries at the same time: Node's own retries do not read the directory again, so the whole removal is repeated.
+ * Removes a file, a link (not its target) or a directory with everything below it. Other processes may add and remove
+ * entries at the same time: Node's own retries do not read the directory again, so the whole removal is repeated.
  *
  * @param path absolute byte string; an absent path is a success
  * @throws the system's error

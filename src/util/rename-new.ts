@@ -3,13 +3,13 @@ import { pathOf } from './byte-string.ts'
 import { requireModule } from './load-module.ts'
 
 /**
- * Rename a file only if the new name does not exist: `renameat2` of Linux, which Node does not offer. There is no moment with
- * both names, nor one with neither.
+ * Renames a file only if the new name does not exist: `renameat2` of Linux, which Node does not provide. At every
+ * moment exactly one of the two names exists.
  *
  * @param from byte string
  * @param to byte string
- * @throws the system's error, with its `code`: EEXIST; EINVAL or ENOSYS where the system or the file system cannot do it;
- *   PgtsError execute when koffi cannot be loaded
+ * @throws the system's error, with its `code`: EEXIST; EINVAL or ENOSYS if the system or the file system does not
+ * support it; PgtsError execute if koffi cannot be loaded
  */
 export function renameNew(from: string, to: string): void {
   const { call, errno } = loadRenameat2()

@@ -5,15 +5,14 @@ import { checkLockPath, lockHints, prepareLockPath, reasonOf } from './lock-path
 import { isOwnFile, openOwnFile } from './own-file.ts'
 
 /**
- * The file that stops one stanza, or all (stanza ''). It is empty and lies in the lock path,
- * where pgBackRest looks for it, too.
+ * The file that stops one stanza, or all (stanza ''). It is empty, in the lock path, the same file as in pgBackRest.
  */
 export function stopFileName(lockPath: string, stanza: string): string {
   return `${lockPath}/${stanza === '' ? 'all' : stanza}.stop`
 }
 
 /**
- * The stop file that exists for this stanza, or for all; undefined when there is none.
+ * The existing stop file for this stanza or for all; undefined if there is none.
  *
  * @throws PgtsError lock-acquire when the owner of the lock path or of the file is not trusted
  */
@@ -27,20 +26,20 @@ export function isStopFile(path: string): boolean {
   try {
     return isOwnFile(path)
   } catch (cause) {
-    throw new PgtsError('lock-acquire', `cannot look at the stop file ${path}: ${reasonOf(cause)}`, {
+    throw new PgtsError('lock-acquire', `cannot check the stop file ${path}: ${reasonOf(cause)}`, {
       hints: lockHints(cause),
       cause,
     })
   }
 }
 
-/** @throws stop when an operator has stopped this stanza or all; lock-acquire when the stop file cannot be checked */
+/** @throws stop if an operator has stopped this stanza or all; lock-acquire if the stop file cannot be checked */
 export function assertNotStopped(lockPath: string, stanza: string): void {
   const path = stopFileOf(lockPath, stanza)
   if (path === undefined) return
   const all = path === stopFileName(lockPath, '')
   throw new PgtsError('stop', `stop file exists for ${all ? 'all stanzas' : `stanza ${stanza}`}: ${path}`, {
-    hints: [`after the maintenance run 'pgts ${all ? '' : `--stanza=${stanza} `}start'`],
+    hints: [`run after the maintenance: 'pgts ${all ? '' : `--stanza=${stanza} `}start'`],
   })
 }
 
@@ -57,7 +56,7 @@ export function writeStopFile(lockPath: string, stanza: string): boolean {
   } catch (cause) {
     if (systemCode(cause) === 'EEXIST' && isStopFile(path)) return false
     throw new PgtsError('lock-acquire', `cannot write the stop file ${path}: ${reasonOf(cause)}`, {
-      hints: ['commands are not stopped: run this as the user that runs the backups, and check lock-path'],
+      hints: ['commands are not stopped: run this command as the user that runs the backups, and check lock-path'],
       cause,
     })
   }
@@ -75,7 +74,7 @@ export function removeStopFile(lockPath: string, stanza: string): boolean {
   } catch (cause) {
     if (systemCode(cause) === 'ENOENT') return false
     throw new PgtsError('file-remove', `cannot remove the stop file ${path}: ${String(cause)}`, {
-      hints: ['run this as the user that stopped it, or remove the file by hand'],
+      hints: ['run this command as the user that ran stop, or remove the file'],
       cause,
     })
   }

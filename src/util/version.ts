@@ -1,9 +1,9 @@
 import type { ProgramName } from './program-name.ts'
 
-/** Replaced by the build with the version of package.json; tests that import the source see `0.0.0-source`. */
+/** Replaced by the build with the version of package.json; tests of the source see `0.0.0-source`. */
 declare const PGTS_VERSION: string | undefined
 
-/** Is this the bundle in dist/? */
+/** True in the bundle in dist/. */
 export const isBuilt = typeof PGTS_VERSION === 'string'
 
 export const pgtsVersion: string = typeof PGTS_VERSION === 'string' ? PGTS_VERSION : '0.0.0-source'
@@ -11,7 +11,10 @@ export const pgtsVersion: string = typeof PGTS_VERSION === 'string' ? PGTS_VERSI
 /** The release of pgBackRest whose commands, options and output pgts implements. */
 export const PGBACKREST_LEVEL = '2.60.0'
 
-/** `backrest-version` in everything pgts writes: no pgBackRest release has it, so that neither program resumes a backup of the other. */
+/**
+ * `backrest-version` in all files that pgts writes. No pgBackRest release has it, so neither program resumes a backup
+ * of the other.
+ */
 export const writerVersion = `pgts ${pgtsVersion}`
 
 /** `pgts 1.2.3` with its newline, or for scripts 1002003 and nothing else; as pgbackrest, the level that pgts implements. */

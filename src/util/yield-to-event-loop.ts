@@ -1,13 +1,13 @@
 import { setImmediate } from 'node:timers/promises'
 
-/** How long a thread may work before its sockets get a turn. */
+/** Maximum time that a thread works before the event loop runs. */
 const TURN_MS = 10
 
 let lastMs = 0
 
 /**
- * For code that rarely waits, on a thread that has other things under way: undefined while the last turn of the event
- * loop is recent, else a promise that resolves after one.
+ * For code that rarely waits, on a thread with other concurrent work: undefined if the event loop ran recently, else a
+ * promise that resolves after it has run.
  */
 export function yieldToEventLoop(): Promise<void> | undefined {
   const now = performance.now()

@@ -27,7 +27,7 @@ test('damaged pages are reported by relation; the backup is kept, marked, and en
   // A full that ends with this error does not expire the backup that may hold the pages undamaged.
   const refused = await site.pgts(['--type=full', '--checksum-page-error=error', '--repo1-retention-full=1', 'backup'])
   expect(refused.code).toBe(26)
-  expect(refused.stdout + refused.stderr).toMatch(/holds damaged pages in pg_data\/base\/\d+\/\d+/)
+  expect(refused.stdout + refused.stderr).toMatch(/contains damaged pages in pg_data\/base\/\d+\/\d+/)
   expect(refused.stdout + refused.stderr).toMatch(/kept/)
   expect(labelsOf(site)).toHaveLength(3)
 

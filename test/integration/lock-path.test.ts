@@ -131,7 +131,7 @@ describe('in a lock path of the own user', () => {
       spawnSync('chown', ['-h', String(STRANGER), lock('main.stop')])
       const pushed = await push()
       expect({ code: pushed.code, text: text(pushed) }).toMatchObject({ code: 0 })
-      expect(text(pushed)).toContain(`cannot look at the stop file ${lock('main.stop')}`)
+      expect(text(pushed)).toContain(`cannot check the stop file ${lock('main.stop')}`)
       expect((await pgts('expire')).code).toBe(50)
     }
   })

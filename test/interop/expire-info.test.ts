@@ -332,7 +332,7 @@ describe.runIf(installed)(`beside pgbackrest ${major}.${minor}`, () => {
       '--explain',
       'expire',
     )
-    expect(stdout).toContain('days as they are in Europe/Berlin')
+    expect(stdout).toContain('days in time zone Europe/Berlin')
     await site.pgtsOk(
       `--repo1-path=${repo}`,
       '--reset-repo1-retention-full',

@@ -28,7 +28,7 @@ function lines(status: ArchiveStatus): string[] {
   return text
 }
 
-/** A name and its value; further lines of the value have no name. */
+/** A name and its value; further lines of the value have an empty name. */
 type Row = [string, string]
 
 function serverRow({ server }: ArchiveStatus): Row {

@@ -30,15 +30,15 @@ function asLines({ repoKey, explanation, history }: ExpireReport): string[] {
   for (const verdict of backups) lines.push(...backupLines(verdict))
   if (unlisted.length > 0) lines.push('', 'directories that are not in backup.info')
   for (const leftOver of unlisted) {
-    lines.push(`    ${leftOver.label}`, ...said(leftOver.keep, leftOverText(leftOver)))
+    lines.push(`    ${leftOver.label}`, ...decision(leftOver.keep, leftOverText(leftOver)))
   }
   lines.push('', 'WAL')
   if (archiveStays !== undefined)
-    lines.push(...wrapped(`stays: ${archiveStaysText(archiveStays, archiveRetention)}`, 4))
+    lines.push(...wrapped(`keep all: ${archiveStaysText(archiveStays, archiveRetention)}`, 4))
   for (const archive of archives) lines.push(...archiveLines(archive))
   if (history.length > 0) {
     lines.push('', 'manifests of removed backups (backup.history)')
-    lines.push(...history.flatMap((name) => wrapped(`goes  ${name}: older than repo-retention-history`, 4)))
+    lines.push(...history.flatMap((name) => wrapped(`remove ${name}: older than repo-retention-history`, 4)))
   }
   return lines
 }
@@ -49,18 +49,18 @@ function calendarLines({ calendar }: Explanation): string[] {
   const parts = Object.entries({ daily, weekly, monthly, yearly }).flatMap(([name, count]) =>
     count === undefined ? [] : [`${name} ${count}`],
   )
-  return wrapped(`calendar: ${parts.join(', ')}; days as they are in ${timeZone}`, 4)
+  return wrapped(`calendar: ${parts.join(', ')}; days in time zone ${timeZone}`, 4)
 }
 
 function backupLines(verdict: Verdict): string[] {
   const texts = verdict.keep
     ? verdict.reasons.map(keepText)
     : [removalText(verdict.reason, verdict.because, verdict.label)]
-  return [`    ${verdict.label}`, ...said(verdict.keep, ...texts)]
+  return [`    ${verdict.label}`, ...decision(verdict.keep, ...texts)]
 }
 
-function said(keep: boolean, ...texts: readonly string[]): string[] {
-  return wrapped(`${keep ? 'stays' : 'goes '} ${texts.join('; ')}`, 8, 6)
+function decision(keep: boolean, ...texts: readonly string[]): string[] {
+  return wrapped(`${keep ? 'keep  ' : 'remove'} ${texts.join('; ')}`, 8, 7)
 }
 
 function keepText(reason: KeepReason): string {
@@ -74,12 +74,12 @@ function keepText(reason: KeepReason): string {
     case 'weekly':
     case 'monthly':
     case 'yearly':
-      return `stands for ${reason.period} (${reason.rule})`
+      return `newest of the period ${reason.period} (${reason.rule})`
     case 'full':
       return `full ${reason.rank} of the newest ${reason.of} (repo-retention-full)`
     case 'time':
       return reason.edge
-        ? `newest full from before the last ${reason.days} days, to reach any moment since`
+        ? `newest full before the last ${reason.days} days, to recover to any later point in time`
         : `from the last ${reason.days} days (repo-retention-full)`
     case 'newest-full':
       return 'the newest full backup'
@@ -88,25 +88,25 @@ function keepText(reason: KeepReason): string {
     case 'no-retention':
       return 'repo-retention-full is not set'
     case 'not-asked':
-      return 'not the one that was asked for'
+      return 'not the requested one'
     case 'set':
-      return `builds on ${reason.label}, whose set stays`
+      return `depends on ${reason.label}, and a set is kept as a whole`
     case 'needed':
       return `needed by ${reason.by}`
   }
 }
 
 const REMOVAL_TEXTS: Record<ExpireReason, string> = {
-  full: 'enough newer full backups stay (repo-retention-full)',
-  time: 'older than anything that the last days need (repo-retention-full)',
-  diff: 'enough newer fulls and diffs stay (repo-retention-diff)',
-  calendar: 'stands for no day, week, month or year that is kept',
-  set: 'asked for (--set)',
+  full: 'enough newer full backups are kept (repo-retention-full)',
+  time: 'not needed to recover to the retained days (repo-retention-full)',
+  diff: 'enough newer fulls and diffs are kept (repo-retention-diff)',
+  calendar: 'not selected for any day, week, month or year',
+  set: 'requested (--set)',
   oldest: 'the oldest full backup (--oldest)',
 }
 
 function removalText(reason: ExpireReason, because: string, label: string): string {
-  return because === label ? REMOVAL_TEXTS[reason] : `builds on ${because}: ${REMOVAL_TEXTS[reason]}`
+  return because === label ? REMOVAL_TEXTS[reason] : `depends on ${because}: ${REMOVAL_TEXTS[reason]}`
 }
 
 function leftOverText(leftOver: LeftOver): string {
@@ -114,19 +114,19 @@ function leftOverText(leftOver: LeftOver): string {
     leftOver.keep && leftOver.changedMs !== undefined ? ` (last change ${utc(leftOver.changedMs / 1000)})` : ''
   switch (leftOver.why) {
     case 'expired':
-      return 'taken away by retention'
+      return 'removed by retention'
     case 'leftover':
-      return 'what an interrupted backup or expire left'
+      return 'left by an interrupted backup or expire'
     case 'prior-gone':
-      return 'unfinished, and the backup that it builds on goes'
+      return 'unfinished, and its prior backup is removed'
     case 'too-old':
       return 'unfinished, and nothing was written to it for more than 7 days'
     case 'may-run':
       return `unfinished: in progress on another host, or to be resumed${last}`
     case 'runs-beside':
-      return `unfinished, and written to after a newer backup had begun: another host may be at it${last}`
+      return `unfinished, and written to after a newer backup had begun: it may be in progress on another host${last}`
     case 'unknown':
-      return 'its manifest cannot be judged; see the warnings of expire'
+      return 'its manifest cannot be assessed; see the warnings of expire'
     case 'unreadable':
       return 'unfinished, and its manifest cannot be read'
   }
@@ -139,9 +139,9 @@ function archiveStaysText(stays: ArchiveStays, retention: Explanation['archiveRe
     case 'time-not-met':
       return 'no full backup is old enough'
     case 'too-few':
-      return `there are not yet ${retention?.count ?? 0} backups that count (type ${retention?.type ?? 'full'})`
+      return `fewer than ${retention?.count ?? 0} backups exist (type ${retention?.type ?? 'full'})`
     case 'unknown-backup':
-      return 'it is not known what a backup that cannot be judged needs'
+      return 'it is unknown which WAL a backup needs that cannot be assessed'
     case 'runs-beside':
       return 'a backup that may be in progress on another host may need it'
   }
@@ -149,9 +149,9 @@ function archiveStaysText(stays: ArchiveStays, retention: Explanation['archiveRe
 
 function archiveLines({ archiveId, why, keep, remove }: ArchiveVerdict): string[] {
   const lines = [`    ${archiveId}`]
-  if (why === 'no-backup-left') return [...lines, ...said(false, 'all: no backup of this cluster is left')]
-  if (why === 'current-without-backup') return [...lines, ...said(true, 'all: this cluster has no backup yet')]
-  if (why === 'offline-backup') return [...lines, ...said(true, 'all: the backup that decides was made offline')]
+  if (why === 'no-backup-left') return [...lines, ...decision(false, 'all: no backup of this cluster remains')]
+  if (why === 'current-without-backup') return [...lines, ...decision(true, 'all: this cluster has no backup yet')]
+  if (why === 'offline-backup') return [...lines, ...decision(true, 'all: the decisive backup was made offline')]
   // A range without an end includes every later range on its timeline.
   const open = keep.filter(({ stop }) => stop === undefined)
   const shown = keep.filter(({ start, stop, why: reason }) => {
@@ -160,15 +160,15 @@ function archiveLines({ archiveId, why, keep, remove }: ArchiveVerdict): string[
   })
   for (const { start, stop, why: reason, label } of shown) {
     if (stop === undefined) {
-      const purpose = reason === 'asked' ? 'asked for' : `to recover from ${label ?? ''} to any later moment`
-      lines.push(...said(true, `${start} and all later: ${purpose}`))
+      const purpose = reason === 'asked' ? 'requested' : `to recover from ${label ?? ''} to any later point in time`
+      lines.push(...decision(true, `${start} and all later: ${purpose}`))
     } else {
-      const purpose = reason === 'asked' ? 'asked for' : `to restore ${label ?? ''} as it was at its end`
-      lines.push(...said(true, `${start} to ${stop}: ${purpose}`))
+      const purpose = reason === 'asked' ? 'requested' : `to restore ${label ?? ''} to its end`
+      lines.push(...decision(true, `${start} to ${stop}: ${purpose}`))
     }
   }
   for (const { start, stop } of remove) {
-    lines.push(...said(false, `${start === stop ? start : `${start} to ${stop}`}: no backup that stays needs it`))
+    lines.push(...decision(false, `${start === stop ? start : `${start} to ${stop}`}: no remaining backup needs it`))
   }
   return lines
 }

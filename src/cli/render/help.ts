@@ -25,7 +25,7 @@ interface Current {
   readonly name: ProgramName
   readonly dialect: Dialect
   readonly resolved?: AnyResolved
-  /** Why the values in effect could not be read. */
+  /** The reason if the values in effect could not be read. */
   readonly failure?: string
 }
 
@@ -65,7 +65,7 @@ function commandHelp(command: CommandName, current: Current): string {
   for (const topic of TOPICS) {
     for (const name of optionNames.filter((option) => topicOf(option, command) === topic)) {
       const view = rowFor(name, command)
-      // Options that pgts ignores or refuses for every value are only in the reference.
+      // Options that pgts ignores or refuses for every value are in the reference only.
       if (view === undefined || view.internal === true || view.support === 'warn' || view.support === 'refuse') continue
       const facts = valueFacts(name, command, current)
       const text = facts === '' ? view.summary : `${view.summary} [${facts}]`
@@ -77,8 +77,7 @@ function commandHelp(command: CommandName, current: Current): string {
   const more = wrap(
     'Options of pgbackrest that pgts does not support yet are not listed; docs/reference/options.md has them all.',
   )
-  const failure =
-    current.failure === undefined ? '' : `\n${wrap(`Values in effect are not known: ${current.failure}`)}\n`
+  const failure = current.failure === undefined ? '' : `\n${wrap(`Values in effect are unknown: ${current.failure}`)}\n`
   return `${text}${notYet}${failure}\n${more}\nMore: ${current.name} help ${command} OPTION\n`
 }
 
@@ -115,7 +114,7 @@ function optionHelp(command: CommandName, option: OptionName, current: Current):
   return `${lines.join('\n')}\n`
 }
 
-/** The form that the bash completion of pgbackrest reads: sizes from a sentence, other choices from a list. */
+/** The form that the bash completion of pgbackrest parses: sizes from a sentence, other choices from a list. */
 function choicesText(type: string, choices: readonly string[]): string {
   if (type !== 'size') return ['allowed:', ...choices.map((choice) => `* ${choice}`)].join('\n')
   return wrap(`Allowed values are ${choices.slice(0, -1).join(', ')}, and ${choices.at(-1) ?? ''}.`)

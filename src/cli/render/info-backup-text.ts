@@ -47,7 +47,7 @@ export function backupText(backup: InfoBackup): string {
   )
 }
 
-/** The stored size of a whole set says little when only blocks of its files are used. */
+/** The stored size of a whole set has little meaning if only some blocks of its files are used. */
 function setSizeText({ repoSizeBytes, repoSizeMapBytes }: InfoBackup): string {
   return repoSizeMapBytes === undefined ? `backup set size: ${formatSize(repoSizeBytes)}, ` : ''
 }

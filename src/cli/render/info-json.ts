@@ -2,7 +2,7 @@ import type { InfoArchive, InfoBackup, InfoDetails, InfoLock, InfoReport, InfoSt
 import { serialiseJson, type JsonObject, type JsonValue } from '../../format/canonical-json.ts'
 import { PGBACKREST_LEVEL } from '../../util/version.ts'
 
-/** The schema that monitoring of pgBackRest reads: one array, members sorted, no whitespace (a byte string). */
+/** The JSON that monitoring of pgBackRest parses: one array, members sorted, no whitespace (a byte string). */
 export function renderInfoJson(report: InfoReport): string {
   return serialiseJson(report.stanzas.map((stanza) => stanzaJson(stanza, report.detail)))
 }
@@ -57,7 +57,7 @@ function backupJson(backup: InfoBackup): JsonObject {
     error: backup.error,
     info: object({
       delta: backup.sizeDeltaBytes,
-      // The stored size of a whole set has little meaning when only blocks of its files are used.
+      // The stored size of a whole set has little meaning if only some blocks of its files are used.
       repository: object({
         delta: backup.repoSizeDeltaBytes,
         'delta-map': repoSizeMapBytes === undefined ? undefined : backup.repoSizeMapDeltaBytes,
@@ -92,7 +92,7 @@ function detailsJson({ databases, links, tablespaces, errorFiles }: InfoDetails)
   }
 }
 
-/** Members that are undefined are left out; the serialiser sorts the rest. */
+/** Omits undefined members; the serialiser sorts the others. */
 function object(members: Readonly<Record<string, JsonValue | undefined>>): JsonObject {
   return new Map(Object.entries(members).filter((member): member is [string, JsonValue] => member[1] !== undefined))
 }

@@ -4,9 +4,9 @@ import { renderInfoJson } from './info-json.ts'
 import { renderInfoText } from './info-text.ts'
 
 /**
- * Why the repositories have no such stanza.
+ * Hints why the repositories do not contain the stanza.
  *
- * @param stanzaHints where the configuration was looked for, when it has no such stanza either
+ * @param stanzaHints where the configuration was searched, if it does not contain the stanza either
  */
 export function infoHints({ notFound }: InfoReport, stanzaHints: readonly string[]): readonly string[] {
   if (notFound === undefined) return []

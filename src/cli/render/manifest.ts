@@ -8,7 +8,7 @@ import { localDateTime, two } from '../../util/local-time.ts'
 /** The report of `manifest`, in pieces: a backup may have a million files. No newline after JSON, as in pgBackRest. */
 export async function* renderManifest(report: ManifestReport, output: 'text' | 'json'): AsyncGenerator<string> {
   const pieces = output === 'json' ? jsonPieces(report) : textPieces(report)
-  // Names in the text form are escaped one by one, so the form is text already.
+  // Names in the text form are escaped one by one, so this form is text already.
   const decode = output === 'json' ? decodeUtf8 : (text: string) => text
   let gathered = ''
   for (const piece of pieces) {
@@ -110,7 +110,7 @@ function blocksText(parts: readonly BlocksOfBackup[]): string[] {
   ]
 }
 
-/** From the label on. */
+/** The part from the label on. */
 function shortName(repoName: string): string {
   return repoName.split('/').slice(2).join('/')
 }

@@ -2,7 +2,7 @@ import { serialiseJson } from '../../format/canonical-json.ts'
 import type { ListedFile } from '../../core/repo/list.ts'
 import { bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
 
-/** As pgBackRest prints it: names, or one object with a member for each entry. Comes in pieces, because it can be long. */
+/** In the form of pgBackRest: names, or one object with a member for each entry. In pieces, because it can be long. */
 export async function* renderRepoLs(files: AsyncIterable<ListedFile>, output: 'text' | 'json'): AsyncIterable<string> {
   if (output === 'text') {
     let lines = ''

@@ -49,7 +49,7 @@ export function verifyResult(reports: readonly VerifyReport[], durationMs: numbe
   ])
 }
 
-/** The line with as many of the details as fit into 80 columns. */
+/** Appends as many of the details as fit into 80 columns. */
 function fitted(line: string, details: readonly string[]): string {
   return details.reduce((text, more) => (text.length + 2 + more.length <= WIDTH ? `${text}, ${more}` : text), line)
 }

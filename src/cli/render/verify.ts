@@ -19,7 +19,7 @@ export function renderVerify(
   return reports.map((report) => asText(report, verbose, reports.length > 1)).join('')
 }
 
-/** One log line for each repository: what was read, and how many errors were found. */
+/** One log line per repository: what was read, and the number of errors. */
 export function verifyCounts(report: VerifyReport): string {
   const { backups, backupFiles, walSegments, readBytes, errors } = countsOf(report)
   return (
@@ -49,7 +49,7 @@ function archiveLines({ archiveId, checked, valid, faulty, ranges, gaps }: Archi
   if (verbose) for (const { first, last } of ranges) lines.push(`    WAL: ${first} - ${last}`)
   if (verbose)
     for (const { first, last, byExpire } of gaps)
-      lines.push(`    missing: ${first} - ${last}${byExpire ? ', as expire leaves it' : ''}`)
+      lines.push(`    missing: ${first} - ${last}${byExpire ? ', removed by expire' : ''}`)
   return lines
 }
 
@@ -65,12 +65,12 @@ function backupLines(backup: BackupResult, verbose: boolean): string[] {
   ]
   if (stopsBefore !== undefined) lines.push(`    recovery from it ends before the corrupt WAL segment ${stopsBefore}`)
   else if (verbose && recoverableTo !== undefined) lines.push(`    can be recovered up to WAL segment ${recoverableTo}`)
-  if (verbose && unproven > 0) lines.push(`    without a checksum, only the size was compared: ${unproven}`)
+  if (verbose && unproven > 0) lines.push(`    only the size was checked (no checksum): ${unproven}`)
   if (verbose) lines.push(...orphans.map((name) => `    not in its manifest: ${bytesToText(name)}`))
   return lines
 }
 
-/** pgBackRest's four counters, all of them or those above zero. */
+/** pgBackRest's four counters: all, or those above zero. */
 function counters(faulty: readonly FaultyFile[], all: boolean): string[] {
   const count = (fault: FaultyFile['fault']) => faulty.filter((file) => file.fault === fault).length
   const counts = (

@@ -10,13 +10,13 @@ import type { CommandContext } from '../context.ts'
 import { walExplainer } from '../shared/explain-wal.ts'
 import type { BackupSource } from './identify.ts'
 
-/** What the steps of a backup share, from its begin on. */
+/** Values shared by the steps of a backup, from its begin on. */
 export interface BackupRun {
   readonly ctx: CommandContext<'backup'>
   readonly repository: Repository
   readonly source: BackupSource
   readonly type: BackupType
-  /** What a diff or incr builds on. */
+  /** The manifest of the prior backup of a diff or incr. */
   readonly prior?: Manifest
   readonly policy: CopyPolicy
   /** Absent for an offline backup, as is `started`. */
@@ -26,7 +26,7 @@ export interface BackupRun {
   readonly timestampStart: number
 }
 
-/** Put the server into backup mode. The caller disposes of `started.session`, which ends it. */
+/** Starts backup mode. The caller disposes `started.session`, which ends it. */
 export async function begin(ready: Omit<BackupRun, 'started' | 'timestampStart'>): Promise<BackupRun> {
   const { ctx, server, source } = ready
   const { options, clock, log } = ctx

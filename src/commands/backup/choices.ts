@@ -31,7 +31,7 @@ export async function choose(
   return { type, prior, policy }
 }
 
-/** What a diff or incr builds on. Without a backup to build on it becomes a full, with a warning. */
+/** The prior backup of a diff or incr. Without one the backup becomes a full, with a warning. */
 async function choosePriorFor(
   ctx: CommandContext<'backup'>,
   storage: StorageDriver,
@@ -49,7 +49,7 @@ async function choosePriorFor(
   return { type, prior }
 }
 
-/** The options, overridden by what the backups of one set must have in common. */
+/** The options, overridden by the settings that all backups of one set share. */
 function choosePolicy(
   ctx: CommandContext<'backup'>,
   repository: Repository,

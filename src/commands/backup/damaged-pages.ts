@@ -30,10 +30,10 @@ export function refuseDamagedPages(ctx: CommandContext<'backup'>, label: string,
   if (files.length === 0 || ctx.options.checksumPageError !== 'error') return
   const names = files.slice(0, SHOWN).map(({ name }) => bytesToText(name))
   const more = files.length > SHOWN ? `, and ${files.length - SHOWN} more` : ''
-  throw new PgtsError('checksum', `backup ${label} holds damaged pages in ${names.join(', ')}${more}`, {
+  throw new PgtsError('checksum', `backup ${label} contains damaged pages in ${names.join(', ')}${more}`, {
     hints: [
       'the backup was kept and can be restored; info marks it, and the warnings above name relations and pages',
-      'nothing was expired, because an older backup may hold the pages undamaged',
+      'expire was not run, because an older backup may contain the pages undamaged',
     ],
   })
 }

@@ -11,7 +11,7 @@ import { waitForWal, type BackupRun } from './begin.ts'
 import { optionsOf } from './choices.ts'
 import type { PlannedBackup } from './plan.ts'
 
-/** End backup mode, store what the server returns, wait for the WAL, and make the backup visible. */
+/** Ends backup mode, stores the files that the server returns, waits for the WAL, and makes the backup visible. */
 export async function finish(run: BackupRun, { backup, policy, draft }: PlannedBackup): Promise<Manifest> {
   const { ctx, repository, source, server, started } = run
   const { stanza, log, clock, signal } = ctx
@@ -58,7 +58,7 @@ async function requireWal(
     draft.add(file)
 }
 
-/** Without pg_control nothing can be restored; it may have been excluded. */
+/** Without pg_control nothing can be restored; an option exclude may have excluded it. */
 function assertCopiedControl(manifest: Manifest, place: string): void {
   if (manifest.files.some(({ name }) => name === 'pg_data/global/pg_control')) return
   throw new PgtsError('file-missing', `global/pg_control is not in the backup ${place}`, {

@@ -9,7 +9,7 @@ import { readControlFile, type ControlFile } from '../../postgres/control-file.t
 import { textToBytes } from '../../util/byte-string.ts'
 import type { CommandContext } from '../context.ts'
 
-/** The cluster to back up, and what the repository has of its stanza. */
+/** The cluster to back up, and the info files of its stanza. */
 export interface BackupSource {
   readonly archiveInfo: ArchiveInfo
   readonly backupInfo: BackupInfo
@@ -23,7 +23,7 @@ export interface BackupSource {
   readonly readControl: () => Promise<ControlFile>
 }
 
-/** @throws PgtsError `backup-mismatch` when the stanza is of another cluster than the files */
+/** @throws PgtsError `backup-mismatch` if the stanza belongs to another cluster */
 export async function identify(ctx: CommandContext<'backup'>, repository: Repository): Promise<BackupSource> {
   const { options, stanza, log, signal } = ctx
   const [archiveInfo, listed] = await Promise.all([

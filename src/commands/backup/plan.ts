@@ -16,12 +16,12 @@ import type { BackupRun } from './begin.ts'
 export interface PlannedBackup {
   readonly backup: BackupInPlan
   readonly files: readonly PlannedFile[]
-  /** That of the run, with the passphrase of the interrupted backup that is continued. */
+  /** The policy of the run, with the passphrase of the resumed backup. */
   readonly policy: CopyPolicy
   readonly draft: ManifestDraft
 }
 
-/** List the cluster, decide about every file, and find the label or the interrupted backup to continue. */
+/** Lists the cluster, decides about every file, and determines the label or the interrupted backup to resume. */
 export async function planBackup(run: BackupRun, executor: Executor<typeof jobHandlers>): Promise<PlannedBackup> {
   const { ctx, repository, source, type, prior, server, timestampStart } = run
   const { options, stanza, log, clock, signal } = ctx
@@ -30,7 +30,7 @@ export async function planBackup(run: BackupRun, executor: Executor<typeof jobHa
   if (storage.parallel !== undefined) executor.warm(type === 'full' ? executor.workers : 1)
   const nextLabel = newLabel(storage, stanza, type, prior?.label, timestampStart, signal)
   const unfinished = newestUnfinished(storage, stanza, signal)
-  // Both are awaited below; until then a rejection must not count as unhandled.
+  // Awaited below; until then this avoids unhandled rejections.
   for (const pending of [nextLabel, unfinished]) pending.catch(() => undefined)
 
   const listing = await listCluster(run)
@@ -111,7 +111,7 @@ function assertSomethingToCopy(plan: Increment, prior: Manifest | undefined): vo
     'file-missing',
     `no file has changed since backup ${prior?.label}, so there is nothing to back up`,
     {
-      hints: ['a full backup (--type=full) is always possible'],
+      hints: ['use --type=full to take a full backup anyway'],
     },
   )
 }

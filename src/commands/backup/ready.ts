@@ -20,7 +20,7 @@ export function assertReady(
   if (facts.inRecovery) {
     throw new PgtsError(
       'db-connect',
-      `the server of ${options.pg[0]!.path} is a standby, and a backup needs the primary`,
+      `the server of ${options.pg[0]!.path} is a standby, but a backup requires the primary`,
       {
         hints: [
           'run the backup on the primary',
@@ -57,7 +57,7 @@ export async function refuseRunningServer(ctx: CommandContext<'backup'>, pgPath:
     'pg-running',
     `--no-online was given, but ${path}/postmaster.pid exists: PostgreSQL seems to be running`,
     {
-      hints: ['stop the server, or leave out --no-online', 'use --force if you are sure that no server runs'],
+      hints: ['stop the server, or omit --no-online', 'use --force if no server runs'],
     },
   )
 }

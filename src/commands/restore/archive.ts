@@ -21,7 +21,7 @@ interface Span {
   readonly label: string
   readonly online: boolean
   readonly archiveCopy: boolean
-  /** Of the cluster: `15`, `9.6`; and which one of its stanza. */
+  /** Version of the cluster (`15`, `9.6`), and its history id in the stanza. */
   readonly version?: string
   readonly historyId: number
   readonly archiveStart?: string
@@ -69,12 +69,12 @@ export function isSameSpan(one: Span, other: Span): boolean {
 
 export interface ArchiveQuestion {
   readonly span: Span
-  /** Of the repository with the backup. */
+  /** backup.info of the repository with the backup. */
   readonly info: BackupInfo
   readonly target: RecoveryTarget | undefined
 }
 
-/** For a store with a round trip per request; the caller that awaits it receives the failure. */
+/** Starts the request early, for a store with network latency; the caller that awaits it receives the failure. */
 export function askEarly(
   ctx: Context,
   repository: Repository,
@@ -87,8 +87,8 @@ export function askEarly(
 }
 
 /**
- * Check that archived WAL leads from the backup to the recovery target. An unreachable target is refused if the timeline does
- * not match; otherwise a warning reports it.
+ * Checks that archived WAL leads from the backup to the recovery target. If the timeline does not match, the restore is
+ * refused; other problems are warnings.
  */
 export async function checkArchive(
   ctx: Context,
@@ -105,7 +105,7 @@ export async function checkArchive(
     const future = inFuture(target, now)
     return future === undefined ? [] : [future]
   }
-  // Only an encrypted history file needs archive.info: a backup restores without its archive, too.
+  // Only an encrypted history file requires archive.info: a backup can be restored without its archive as well.
   const archive =
     repository.cipher === undefined ? undefined : await loadArchiveInfo(repository, stanza, { signal, log })
   const archiveId = `${version}-${historyId}`
@@ -136,7 +136,7 @@ export async function checkArchive(
 function positionsOf({ archiveStart, archiveStop, lsnStart, lsnStop }: BackupEntry) {
   return [
     ...(archiveStart === null || lsnStart === undefined ? [] : [{ segment: archiveStart, lsn: parseLsn(lsnStart) }]),
-    // It stopped just before this, which may be the beginning of the next segment.
+    // The backup stopped just before this LSN, which may be the beginning of the next segment.
     ...(archiveStop === null || lsnStop === undefined ? [] : [{ segment: archiveStop, lsn: parseLsn(lsnStop) - 1n }]),
   ]
 }
@@ -156,8 +156,8 @@ async function isElsewhere(
 }
 
 /**
- * A copy of a cluster on the same or on another host archives into the stanza of the original unless
- * its archive_mode is off. The directory of the original is that of the configuration, else that of the backup.
+ * A copy of a cluster, on the same or on another host, archives to the stanza of the original unless its archive_mode
+ * is off. The directory of the original is that of the configuration, else that of the backup.
  */
 export function warnOfArchiving(ctx: Context, original: Manifest, pgPath: string): void {
   const { options, log, stanza } = ctx
@@ -166,12 +166,12 @@ export function warnOfArchiving(ctx: Context, original: Manifest, pgPath: string
   const home =
     configured === undefined ? original.targets.find(({ name }) => name === 'pg_data')?.path : textToBytes(configured)
   if (home === undefined || realPath(home) === realPath(pgPath)) return
-  // Settings are written for a recovery only, and archive_mode is one of them from 12 on.
+  // Settings are only written for a recovery; archive_mode is one of them from version 12 on.
   const isWritten =
     majorOf(original.db) >= RECOVERY_SETTINGS_SINCE && options.type !== 'none' && options.type !== 'preserve'
   const hints = isWritten
     ? ['add --archive-mode=off for a copy', 'add --archive-mode=preserve if it replaces the original']
-    : ['set archive_mode = off in its configuration before it starts, unless it replaces the original']
+    : ['set archive_mode = off in its configuration before you start it, unless it replaces the original']
   log.warn(
     [
       `the cluster in '${bytesToText(pgPath)}' is not the one in '${bytesToText(home)}', but keeps its archive_command: ` +

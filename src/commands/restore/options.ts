@@ -15,7 +15,8 @@ type Context = CommandContext<'restore'>
 /** Restore writes on this host only. */
 export function localPgPath({ options }: Context): string {
   const path = options.pg[0]?.path
-  if (path === undefined) throw new PgtsError('option-required', 'restore needs pg1-path to know where to restore to')
+  if (path === undefined)
+    throw new PgtsError('option-required', 'restore requires pg1-path, the directory to restore to')
   return textToBytes(path).replace(/(.)\/+$/, '$1')
 }
 
@@ -40,21 +41,21 @@ export function requestedSet(ctx: Context): RequestedSet {
 function recoveryTarget({ options, log }: Context, isSetNamed: boolean): RecoveryTarget | undefined {
   const { target, type } = options
   if (target === undefined) return undefined
-  // The option depends on these types.
+  // The option target depends on these types.
   if (type !== 'time' && type !== 'lsn' && type !== 'name' && type !== 'xid') return undefined
   if (type === 'time' && isSetNamed && hasUnknownZone(target)) {
-    // It is not needed to choose a set, and pgbackrest passes it on.
-    log.warn(`target time '${target}' has a time zone that only the server knows: it is passed on unchecked`)
+    // The target is not needed to choose a set, and pgbackrest passes it on unchanged.
+    log.warn(`target time '${target}' has a time zone that only the server can interpret: it is not checked`)
     return { text: textToBytes(target.trim()) }
   }
   const parsed = parseTarget(type, textToBytes(target))
   if (parsed.assumedLocal === true) {
-    log.info(`target time '${target}' has no time zone: taken as local time, ${parsed.text}`)
+    log.info(`target time '${target}' has no time zone and is interpreted as local time: ${parsed.text}`)
   }
   return parsed
 }
 
-/** @param online was the backup taken of a running server? */
+/** @param online true if the backup was taken from a running server */
 export function recoveryPolicy(ctx: Context, online: boolean, target: RecoveryTarget | undefined): RecoveryPolicy {
   const { options } = ctx
   return {

@@ -5,8 +5,8 @@ import { textPath } from '../../util/byte-string.ts'
 import { isAlive } from '../../util/is-alive.ts'
 
 /**
- * The reason for a background process to end, so that the next call starts a new one: its server has ended, or
- * the configuration or the program has changed.
+ * The reason for a background process to end, so that the next call starts a new one: its server has ended, or the
+ * configuration or the program has changed.
  *
  * @param pgPath data directory of the server
  * @param configFiles configuration files that were read
@@ -46,7 +46,7 @@ function isServed(pgPath: string): boolean {
   return pid !== undefined && isAlive(pid)
 }
 
-/** Process id of the postmaster, as its file says. */
+/** Process id of the postmaster, from postmaster.pid. */
 function serverOf(pgPath: string): number | undefined {
   try {
     const pid = Math.abs(Number(readFileSync(textPath(`${pgPath}/postmaster.pid`), 'latin1').split('\n')[0]))

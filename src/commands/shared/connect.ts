@@ -3,7 +3,7 @@ import { decodeUtf8, textToBytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { CommandContext } from '../context.ts'
 
-/** Commands that talk to the server of pg1. */
+/** Commands that connect to the server of pg1. */
 type DatabaseCommand = 'archive-status' | 'backup' | 'check' | 'stanza-create' | 'stanza-upgrade'
 
 /**
@@ -11,7 +11,7 @@ type DatabaseCommand = 'archive-status' | 'backup' | 'check' | 'stanza-create' |
  *
  * @param index in `options.pg`; pg1 is first
  * @param database byte string; default: pg-database
- * @param atMostMs when db-timeout is too long to wait
+ * @param atMostMs limit if db-timeout is too long
  */
 export function connectCluster(
   ctx: CommandContext<DatabaseCommand>,
@@ -20,7 +20,7 @@ export function connectCluster(
   atMostMs = Infinity,
 ): Promise<ServerConnection> {
   const pg = ctx.options.pg[index]
-  if (pg?.path === undefined) throw new PgtsError('option-required', `${ctx.command} needs pg${index + 1}-path`)
+  if (pg?.path === undefined) throw new PgtsError('option-required', `${ctx.command} requires pg${index + 1}-path`)
   return connectServer({
     port: pg.port!,
     socketPath: pg.socketPath,

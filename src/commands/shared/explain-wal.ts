@@ -4,9 +4,9 @@ import type { ServerConnection } from '../../postgres/client.ts'
 import type { CommandContext } from '../context.ts'
 
 /**
- * The diagnosis for a command whose wait for WAL timed out: why was this segment not archived?
+ * The diagnosis for a command that timed out waiting for WAL: why this segment was not archived.
  *
- * @param pgPath of the server that archives, byte string
+ * @param pgPath data directory of the server that archives, byte string
  */
 export function walExplainer(
   ctx: CommandContext<'archive-push' | 'backup' | 'check'>,
@@ -17,7 +17,7 @@ export function walExplainer(
   const place = { stanza, program, pgPath, spoolPath: options.spoolPath, lockPath: options.lockPath }
   return async (segment) => {
     const ask = (connection?: ServerConnection) => readArchivingFacts(place, clock.nowMs(), connection)
-    // Without the server the files still give part of the facts.
+    // Without the server, files provide a part of the facts.
     const facts = await ask(server).catch(() => ask())
     return diagnose(facts, { segment, patienceMs: options.archiveTimeout }).map(({ text }) => text)
   }

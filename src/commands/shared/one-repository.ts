@@ -11,7 +11,7 @@ export async function oneRepository(ctx: CommandContext): Promise<Repository> {
   const [repository, ...more] = await ctx.repositories()
   if (repository === undefined) throw new PgtsError('assert', 'no repository is configured')
   if ((repository.key !== 1 || more.length > 0) && !ctx.isSet('repo')) {
-    throw new PgtsError('option-required', `${ctx.command} needs --repo: it works on one repository at a time`, {
+    throw new PgtsError('option-required', `${ctx.command} requires --repo: it works on one repository at a time`, {
       hints: [`configured: ${ctx.options.repo.map(({ key }) => `repo${key}`).join(', ')}`],
     })
   }

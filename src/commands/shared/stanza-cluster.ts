@@ -7,7 +7,7 @@ import { connectCluster } from './connect.ts'
 import type { CommandContext } from '../context.ts'
 
 /**
- * Identity of the stanza's cluster from the files of pg1; a running server must have the same.
+ * Identity of the stanza's cluster from the files of pg1; a running server must have the same identity.
  *
  * @throws PgtsError option-required, db-mismatch, db-connect
  */
@@ -16,15 +16,15 @@ export async function stanzaCluster(
 ): Promise<ControlFile> {
   const { command, options, signal } = ctx
   const pgPath = options.pg[0]?.path
-  if (pgPath === undefined) throw new PgtsError('option-required', `${command} needs pg1-path`)
+  if (pgPath === undefined) throw new PgtsError('option-required', `${command} requires pg1-path`)
   const control = await readControlFile(await ctx.cluster(), textToBytes(pgPath), { signal })
   requireBackupSupport(control.postgres)
   if (options.online) {
     await using server = await connectCluster(ctx)
     checkServer(server.facts, { pgPath: textToBytes(pgPath), version: control.version }, NO_ARCHIVING_YET)
     if (server.facts.inRecovery) {
-      throw new PgtsError('db-connect', `the server of pg1 is a standby, and ${command} needs the primary`, {
-        hints: [`run ${command} where the primary runs, or use --no-online`],
+      throw new PgtsError('db-connect', `the server of pg1 is a standby, but ${command} requires the primary`, {
+        hints: [`run ${command} on the host of the primary, or use --no-online`],
       })
     }
   }

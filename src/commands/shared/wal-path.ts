@@ -3,12 +3,12 @@ import { decodeText, textPath, textToBytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 
 /**
- * The absolute path of `%p`. PostgreSQL passes a path relative to its data directory and starts the
- * command there, so a working directory that is not pg1-path shows that the command was configured for another cluster:
- * a restored copy that still has the archive_command of production is refused here.
+ * The absolute path of `%p`. PostgreSQL passes a path relative to its data directory and starts the command there, so a
+ * working directory other than pg1-path shows that the command is configured for another cluster: this refuses a
+ * restored copy that still has the archive_command of the original.
  *
  * @param parameter as given on the command line
- * @param pgPath pg1-path, when it is configured
+ * @param pgPath pg1-path, if it is configured
  * @returns byte string
  * @throws PgtsError option-required, option-invalid-value, path-missing
  */
@@ -20,7 +20,7 @@ export async function resolveWalPath(
 ): Promise<string> {
   if (parameter.startsWith('/')) return textToBytes(parameter)
   if (pgPath === undefined) {
-    throw new PgtsError('option-required', `${command} needs pg1-path to know where '${parameter}' is`, {
+    throw new PgtsError('option-required', `${command} requires pg1-path to find '${parameter}'`, {
       hints: [
         `check that the server passes %p to ${command}, not %f`,
         'set pg1-path to the data_directory of the server',
@@ -34,7 +34,7 @@ export async function resolveWalPath(
       {
         hints: [
           'check that pg1-path is the data_directory of the server that runs this command',
-          'if this server is a copy with the settings of the original, give it its own stanza or set archive_mode = off',
+          'if this server is a copy with the settings of the original, configure its own stanza or set archive_mode = off',
         ],
       },
     )

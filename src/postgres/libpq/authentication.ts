@@ -2,7 +2,7 @@ import { PgtsError } from '../../util/error.ts'
 import { readPasswordFile, type PasswordKey } from './password-file.ts'
 import type { LibpqSettings } from './settings.ts'
 
-/** The ways in which a server can ask who is there, by the names of `require_auth`. */
+/** Authentication methods of a server, by their names in `require_auth`. */
 export type AuthenticationMethod = 'none' | 'password' | 'md5' | 'scram-sha-256'
 
 const METHODS: readonly string[] = ['none', 'password', 'md5', 'scram-sha-256', 'gss', 'sspi', 'oauth']
@@ -35,8 +35,8 @@ export function acceptedMethods(value: string | undefined): (method: Authenticat
 }
 
 /**
- * The password for a server that asks for one: PGPASSWORD or the service, else the password file. Asked only then,
- * so that a file that is not needed is not read.
+ * The password for a server that requests one: PGPASSWORD or the service, else the password file. Called only then, so
+ * that an unneeded file is not read.
  *
  * Errors: NoPasswordError.
  */

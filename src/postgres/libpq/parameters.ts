@@ -2,11 +2,11 @@
 export type ParameterUse =
   /** It has the effect that it has in libpq. */
   | 'used'
-  /** An option of pgts decides instead (`pg1-port`); its value is not looked at. */
+  /** An option of pgts decides instead (`pg1-port`); the value is not read. */
   | 'option'
   /** It has no effect on a Unix-domain socket (TLS), or none on what pgts asks the server. */
   | 'no effect'
-  /** Only the values that need nothing from pgts are accepted; `refusal` says which are not. */
+  /** Only values that pgts supports are accepted; `refusal` decides which are not. */
   | 'refused'
 
 /** One connection parameter of libpq. */
@@ -18,14 +18,14 @@ export interface ParameterRow {
   readonly use: ParameterUse
   /** For `option`: the option that decides. For the others: what it does, or why it does nothing. */
   readonly note: string
-  /** For `refused`: why this value cannot be honoured; undefined where it can. */
+  /** For `refused`: why this value is not supported; undefined if it is. */
   readonly refusal?: (value: string) => string | undefined
 }
 
 const TLS = 'TLS is not used on a Unix-domain socket'
 const KERBEROS = 'GSSAPI is not used on a Unix-domain socket'
 
-/** The value `require` of an option that pgts cannot fulfil. */
+/** Refuses the value `require` of a feature that pgts does not have. */
 const requires = (what: string) => (value: string) => (value === 'require' ? `${what} cannot be used` : undefined)
 
 /**
@@ -115,7 +115,7 @@ export const LIBPQ_PARAMETERS: readonly ParameterRow[] = [
   },
 ]
 
-/** Variables of libpq that are no connection parameters, and why they need nothing from pgts. */
+/** Variables of libpq that are not connection parameters, and why pgts does not need them. */
 export const LIBPQ_OTHER_VARIABLES: Readonly<Record<string, string>> = {
   PGDATESTYLE: 'pgts reads no dates as text',
   PGTZ: 'pgts reads no local times from the server',

@@ -28,7 +28,7 @@ export async function readPasswordFile(name: string, key: PasswordKey): Promise<
     const stat = await file.stat()
     if (!stat.isFile()) return { problem: `password file '${name}' is not a plain file; it was ignored` }
     if ((stat.mode & 0o077) !== 0) {
-      return { problem: `password file '${name}' was ignored: others may read it; run: chmod 0600 ${name}` }
+      return { problem: `password file '${name}' was ignored because other users can read it; run: chmod 0600 ${name}` }
     }
     const password = passwordIn(await file.readFile('utf8'), key)
     return password === undefined ? {} : { password }

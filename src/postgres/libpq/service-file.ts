@@ -6,16 +6,16 @@ const KEYWORDS = new Set(LIBPQ_PARAMETERS.map(({ keyword }) => keyword).filter((
 
 /** Where libpq looks for a service, in order. */
 export interface ServiceFiles {
-  /** PGSERVICEFILE: the only file of the user then, and it must exist. */
+  /** PGSERVICEFILE: if set, the only user file, and it must exist. */
   readonly named?: string
   /** `~/.pg_service.conf`, where there is a home directory. */
   readonly ofUser?: string
-  /** Directories of the system-wide `pg_service.conf`: PGSYSCONFDIR, else where packages of PostgreSQL look. */
+  /** Directories of the system-wide `pg_service.conf`: PGSYSCONFDIR, else the directories of PostgreSQL packages. */
   readonly systemDirectories: readonly string[]
 }
 
 /**
- * The parameters of one service: keyword to value. The file of the user comes before that of the system.
+ * The parameters of one service: keyword to value. The user file takes precedence over the system file.
  *
  * Errors: [056] when no file defines it, a file cannot be read, or its syntax is wrong.
  * @see PostgreSQL, src/interfaces/libpq/fe-connect.c: parseServiceInfo

@@ -7,7 +7,7 @@ import { readService } from './service-file.ts'
 /** Variables of a process, as `process.env` gives them. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
-/** What the environment and its service say of a connection that pgts has no option for. */
+/** Connection settings from the environment and its service, for which pgts has no option. */
 export interface LibpqSettings {
   readonly user?: string
   readonly password?: string
@@ -28,7 +28,7 @@ const SYSTEM_DIRECTORIES = ['/etc/postgresql-common', '/etc/sysconfig/pgsql', '/
 /**
  * Read the environment as libpq does: a value of the service comes before that of a variable.
  *
- * Errors: [056] naming the variable or the service parameter that cannot be honoured.
+ * Errors: [056] with the variable or service parameter that is not supported.
  */
 export function libpqSettings(env: Environment): LibpqSettings {
   const home = homeDirectory(env)
@@ -97,7 +97,9 @@ function homeDirectory(env: Environment): string | undefined {
   }
 }
 
-/** Milliseconds; undefined for no limit. libpq waits at least 2 seconds before 18; a shorter wait is honoured here. */
+/**
+ * Milliseconds; undefined for no limit. libpq before 18 waits at least 2 seconds; pgts also accepts a shorter timeout.
+ */
 function connectTimeout(value: string | undefined): number | undefined {
   if (value === undefined) return undefined
   const seconds = /^\s*[+-]?\d+\s*$/.test(value) ? Number(value) : NaN
@@ -115,9 +117,9 @@ function refused(
   reason: string,
 ): PgtsError {
   const name = fromService || variable === undefined ? `parameter '${keyword}' of the service` : variable
-  // A value may be a secret; only the word that was compared is printed.
+  // A value may be a secret; only short words are printed.
   const shown = value === 'require' || /^[\w.]{1,8}$/.test(value) ? `=${value}` : ''
-  return new PgtsError('db-connect', `cannot connect to PostgreSQL as ${name}${shown} demands: ${reason}`, {
+  return new PgtsError('db-connect', `cannot connect to PostgreSQL as ${name}${shown} requires: ${reason}`, {
     hints: [fromService ? 'remove the parameter from the service file' : `unset ${name} for pgts`],
   })
 }

@@ -12,8 +12,8 @@ const SYSTEM_ZONE = '/etc/localtime'
 const DATABASE = '/usr/share/zoneinfo'
 
 /**
- * The zone in which a program with this environment shows local time, as glibc decides it: a file of the tz database, by
- * name or path, or else a zone written out; UTC when TZ is neither. Node reads names only.
+ * The time zone of a program with this environment, as glibc determines it: a file of the tz database, by name or path,
+ * else a POSIX TZ string; UTC if TZ is neither. Node accepts names only.
  *
  * @see tzset(3)
  */
@@ -32,7 +32,7 @@ export function libcZone({ TZ, TZDIR }: ZoneEnvironment): Zone {
   return (rules === undefined ? undefined : withRulesOf(rules, zone)) ?? zone
 }
 
-/** More than any zone takes: 20 KiB. TZ may name any file. */
+/** More than the largest file (20 KiB). TZ may name any file. */
 const MOST_BYTES = 1024 * 1024
 
 function loadZoneFile(path: string): ZoneFile | undefined {
@@ -40,6 +40,6 @@ function loadZoneFile(path: string): ZoneFile | undefined {
     const stat = fs.statSync(path)
     return stat.isFile() && stat.size <= MOST_BYTES ? parseZoneFile(fs.readFileSync(path)) : undefined
   } catch {
-    return undefined // No such zone, or not readable: glibc goes on in the same way.
+    return undefined // no such zone, or unreadable: glibc continues in the same way
   }
 }

@@ -1,17 +1,17 @@
 import type { Zone } from './zone.ts'
 
 /**
- * Time zones written out, as in `TZ=CET-1CEST,M3.5.0,M10.5.0/3` and at the end of the files of the tz database.
+ * POSIX TZ strings, as in `TZ=CET-1CEST,M3.5.0,M10.5.0/3` and at the end of the files of the tz database.
  *
  * @see POSIX, Base Definitions, 8.3; tzset(3)
  */
 
-/** When a change happens: `secs` after midnight, standard or summer time, of a day of the year. */
+/** Time of a change: `secs` after midnight, in standard or summer time, of a day of the year. */
 type Rule = { readonly secs: number } & (
   | { readonly kind: 'month'; readonly month: number; readonly week: number; readonly weekday: number }
-  /** From 0, February 29 counted. */
+  /** From 0, February 29 is counted. */
   | { readonly kind: 'day'; readonly day: number }
-  /** From 1, February 29 never counted. */
+  /** From 1, February 29 is never counted. */
   | { readonly kind: 'julian'; readonly day: number }
 )
 
@@ -19,9 +19,9 @@ export interface PosixZone extends Zone {
   /** Seconds east of UTC. */
   readonly standard: number
   readonly summer: number
-  /** Has summer time, but no rules for it: glibc looks for them in the file posixrules of the tz database. */
+  /** Names summer time without rules: glibc uses the rules of the file posixrules of the tz database. */
   readonly lacksRules: boolean
-  /** All of the text was understood, and says all there is to know. glibc reads other texts, too. */
+  /** The whole text is valid and complete. glibc accepts other texts as well. */
   readonly complete: boolean
 }
 
@@ -30,15 +30,15 @@ const OFFSET = /^([+-]?)([0-9]{1,4})(?::([0-9]{1,4})(?::([0-9]{1,4}))?)?/
 const RULE =
   /^,?(?:M([0-9]{1,2})\.([0-9]{1,2})\.([0-9]{1,2})|J([0-9]{1,3})|([0-9]{1,3}))(?:\/(-?)([0-9]{1,4})(?::([0-9]{1,4})(?::([0-9]{1,4}))?)?|(?=$|,))/
 
-/** What glibc is left with when it cannot read a rule. */
+/** The result of glibc if it cannot parse a rule. */
 const NO_RULE: Rule = { kind: 'day', day: 0, secs: 0 }
-/** Of the United States: the rules of a text that names summer time and has none. */
+/** Rules of the United States, for a text that names summer time without rules. */
 const DEFAULT_RULES: readonly [Rule, Rule] = [
   { kind: 'month', month: 3, week: 2, weekday: 0, secs: 7200 },
   { kind: 'month', month: 11, week: 1, weekday: 0, secs: 7200 },
 ]
 
-/** Reads any text, as glibc does: what it does not understand is UTC, or standard time. */
+/** Parses any text, as glibc does: invalid text is UTC, or standard time. */
 export function posixZone(text: string): PosixZone {
   const name = NAME.exec(text)
   const offset = name === null ? null : OFFSET.exec(text.slice(name[0].length))
@@ -81,17 +81,17 @@ function zoneOf(
   const at = (time: number) => {
     const year = new Date(time * 1000).getUTCFullYear()
     const [begin, end] = [changeIn(year, begins) - standard, changeIn(year, ends) - summer]
-    // In the south summer time ends before it begins.
+    // In the southern hemisphere summer time ends before it begins.
     const isDst = begin > end ? time < end || time >= begin : time >= begin && time < end
     return { offset: isDst ? summer : standard, isDst, leap: 0, inLeap: 0 }
   }
   return { standard, summer, lacksRules, complete, at }
 }
 
-/** Written west of Greenwich. */
+/** The text has offsets west of Greenwich; the result is east. */
 function east([, sign, hours, minutes = '0', seconds = '0']: RegExpExecArray): number {
   const value = Math.min(Number(hours), 24) * 3600 + Math.min(Number(minutes), 59) * 60 + Math.min(Number(seconds), 59)
-  // Not -0, which would print as one.
+  // Avoids -0, which would be printed as such.
   return sign === '-' ? value : 0 - value
 }
 
@@ -113,7 +113,7 @@ function ruleOf(parts: RegExpExecArray): Rule | undefined {
 
 const DAY = 86_400
 
-/** Seconds since the epoch, as if the clocks showed UTC. */
+/** Seconds since the epoch, if the clocks showed UTC. */
 function changeIn(year: number, rule: Rule): number {
   const january = utcDay(year, 0, 1)
   switch (rule.kind) {
@@ -127,7 +127,7 @@ function changeIn(year: number, rule: Rule): number {
       const first = utcDay(year, rule.month - 1, 1)
       const untilWeekday = (rule.weekday - new Date(first * 1000).getUTCDay() + 7) % 7
       let change = first + (untilWeekday + (rule.week - 1) * 7) * DAY
-      // Week 5 is the last one, which may be the fourth.
+      // Week 5 means the last one, which may be the fourth.
       if (change >= utcDay(year, rule.month, 1)) change -= 7 * DAY
       return change + rule.secs
     }

@@ -3,12 +3,12 @@ import type { Zone } from './zone.ts'
 
 /** A compiled zone of the tz database. Times are seconds since the epoch. */
 export interface ZoneFile {
-  /** In order; the clocks follow `types[typeIndexes[i]]` from `transitions[i]` on. */
+  /** In order; from `transitions[i]` on `types[typeIndexes[i]]` is valid. */
   readonly transitions: readonly number[]
   readonly typeIndexes: readonly number[]
   readonly types: readonly ZoneType[]
   readonly leaps: readonly { readonly time: number; readonly correction: number }[]
-  /** How it goes on after the last transition, as TZ would say it; '': as it was last. */
+  /** Rule after the last transition, as a TZ string; '': the last type stays valid. */
   readonly footer: string
 }
 
@@ -16,7 +16,7 @@ export interface ZoneType {
   /** Seconds east of UTC. */
   readonly offset: number
   readonly isDst: boolean
-  /** Of the transitions to it: written in standard time, or in UTC; neither is the time on the wall. */
+  /** How the transitions to this type are specified: in standard time, or in UTC; if neither, in wall time. */
   readonly isStandard: boolean
   readonly isUtc: boolean
 }
@@ -24,7 +24,7 @@ export interface ZoneType {
 const HEADER_BYTES = 44
 
 /**
- * Read a TZif file, version 1 to 4; undefined when it is none.
+ * Parses a TZif file, version 1 to 4; undefined if it is none.
  *
  * @see RFC 8536, tzfile(5)
  */
@@ -33,7 +33,7 @@ export function parseZoneFile(bytes: Buffer): ZoneFile | undefined {
     const first = header(bytes, 0)
     if (first === undefined) return undefined
     if (first.version === 0) return body(bytes, HEADER_BYTES, first, 4)?.zone
-    // A first part with times of 32 bits, for readers that know no others.
+    // A first part with 32-bit times, for old readers, precedes the part with 64-bit times.
     const second = HEADER_BYTES + first.lengthWith(4)
     const wide = header(bytes, second)
     if (wide === undefined) return undefined
@@ -42,7 +42,7 @@ export function parseZoneFile(bytes: Buffer): ZoneFile | undefined {
     const footer = /^\n([^\n]*)\n/.exec(bytes.toString('latin1', end))?.[1] ?? ''
     return { ...zone, footer }
   } catch (error) {
-    // It ends before it should.
+    // The file is truncated.
     if (error instanceof RangeError) return undefined
     throw error
   }
@@ -95,7 +95,7 @@ function body(
   return { zone, end: utcsAt + counts.utcs }
 }
 
-/** Local time as glibc has it from such a file. */
+/** Local time according to such a file, as in glibc. */
 export function fileZone(file: ZoneFile): Zone {
   const { transitions, typeIndexes, types, leaps } = file
   const later = file.footer === '' ? undefined : posixZone(file.footer)
@@ -132,9 +132,9 @@ function lastAtOrBefore(sorted: readonly number[], time: number): number {
 }
 
 /**
- * A zone that names summer time without saying when (`CET-1CEST`) changes when `posixrules` of the tz database does. The
- * clocks of the text change later by the difference of offsets, where one would expect earlier, the end of summer time
- * counts from UTC, and after the last transition the offsets are those of the file: so glibc 2.36 has it.
+ * A TZ string with summer time but without rules (`CET-1CEST`) uses the transitions of `posixrules` of the tz database.
+ * As in glibc 2.36, the changes are later by the difference of the offsets (one would expect earlier), the end of
+ * summer time is calculated from UTC, and after the last transition the offsets of the file are used.
  */
 export function withRulesOf(rules: ZoneFile, zone: PosixZone): Zone | undefined {
   if (rules.types.length < 2) return undefined

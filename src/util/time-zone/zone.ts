@@ -1,11 +1,11 @@
-/** What a time zone says about one moment. */
+/** The state of a time zone at one moment. */
 export interface ZoneMoment {
   /** Seconds east of UTC. */
   readonly offset: number
   readonly isDst: boolean
   /**
-   * Of zones that count leap seconds (`right/...`), seconds: the clock shows `time + offset - leap`, and during a leap
-   * second, where `inLeap` is 1, it stays at :60.
+   * For zones with leap seconds (`right/...`), seconds: the clock shows `time + offset - leap`, and stays at :60 during
+   * a leap second, where `inLeap` is 1.
    */
   readonly leap: number
   readonly inLeap: number
@@ -16,7 +16,7 @@ export interface Zone {
   at(time: number): ZoneMoment
 }
 
-/** A moment as a clock on the wall shows it. */
+/** A moment as shown by a clock. */
 export interface WallTime {
   readonly year: number
   /** From 1. */
@@ -32,7 +32,7 @@ export interface WallTime {
 
 export const UTC: Zone = { at: () => ({ offset: 0, isDst: false, leap: 0, inLeap: 0 }) }
 
-/** As localtime(3) does it. @param time seconds since the epoch; a fraction is dropped */
+/** Like localtime(3). @param time seconds since the epoch; a fraction is dropped */
 export function wallTime(zone: Zone, time: number): WallTime {
   const whole = Math.floor(time)
   const { offset, leap, inLeap } = zone.at(whole)
@@ -49,11 +49,11 @@ export function wallTime(zone: Zone, time: number): WallTime {
 }
 
 /**
- * The moment at which the clocks of a zone show a time, in seconds since the epoch: what glibc's mktime(3) returns, with
- * tm_isdst = -1, in a process that has not called it before. A time that occurs twice, or never, has more than one answer;
- * pgbackrest takes this one, so pgts takes it too.
+ * The moment at which the clocks of a zone show a time, in seconds since the epoch: the result of glibc's mktime(3),
+ * with tm_isdst = -1, in a process that has not called it before. A time that occurs twice, or never, has more than one
+ * answer; pgbackrest uses this one, so pgts does as well.
  *
- * @param wall the time as it would be counted in UTC: Date.UTC(...) / 1000
+ * @param wall local time interpreted as UTC: Date.UTC(...) / 1000
  */
 export function timeOfWall(zone: Zone, wall: number): number {
   let time = wall
@@ -63,9 +63,9 @@ export function timeOfWall(zone: Zone, wall: number): number {
   for (let probe = 0; probe < MOST_PROBES; probe++) {
     const { offset, isDst, leap, inLeap } = zone.at(time)
     const missing = wall - (time + offset - leap + inLeap)
-    // 23:59:60 counts as 00:00:00, which is one second later.
+    // 23:59:60 is treated as 00:00:00, one second later.
     if (missing === 0) return time + inLeap
-    // Between two moments for ever: the time was skipped. The one in summer time is preferred.
+    // The search alternates between two moments: the time was skipped. The one in summer time is used.
     const oscillates = time === beforePrevious && time !== previous
     if (oscillates && Number(previousIsDst) <= Number(isDst)) return time
     beforePrevious = previous
@@ -76,5 +76,5 @@ export function timeOfWall(zone: Zone, wall: number): number {
   return time
 }
 
-/** glibc gives up after 6; no zone needs more than 4. */
+/** glibc stops after 6; no zone needs more than 4. */
 const MOST_PROBES = 6

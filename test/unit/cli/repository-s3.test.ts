@@ -122,7 +122,7 @@ io-timeout=10s`
         tokenFile: '/t',
       })
       const error = await refusal('repo1-s3-key-type=web-id', { AWS_ROLE_ARN: 'arn' })
-      expect(error.message).toBe('repo1-s3-key-type=web-id needs AWS_WEB_IDENTITY_TOKEN_FILE in the environment')
+      expect(error.message).toBe('repo1-s3-key-type=web-id requires AWS_WEB_IDENTITY_TOKEN_FILE in the environment')
     })
 
     test('process: program and arguments', async () => {
@@ -136,10 +136,10 @@ io-timeout=10s`
       'repo1-s3-uri-style=host\nrepo1-storage-host=a b',
       'repo1-storage-host (from /c/x.conf line 11) is not a host: a b',
     ],
-    ['repo1-s3-storage-class=info=STANDARD_IA', 'has a class for info; there is one for data and one for wal'],
-    ['repo1-s3-storage-class=wal=DEEP_ARCHIVE', 'puts wal into DEEP_ARCHIVE, from where it cannot be read at once'],
+    ['repo1-s3-storage-class=info=STANDARD_IA', 'contains a class for info, but only data and wal are supported'],
+    ['repo1-s3-storage-class=wal=DEEP_ARCHIVE', 'sets class DEEP_ARCHIVE for wal, which cannot be read immediately'],
     ['repo1-s3-sse-customer-key=c2hvcnQ=', 'is not 32 bytes in base64'],
-    [`repo1-s3-kms-key-id=k\nrepo1-s3-sse-customer-key=${'A'.repeat(43)}=`, 'exclude each other'],
+    [`repo1-s3-kms-key-id=k\nrepo1-s3-sse-customer-key=${'A'.repeat(43)}=`, 'cannot be used together'],
   ])('%s is refused', async (lines, words) => {
     expect((await refusal(KEYS + lines)).message).toContain(words)
   })
@@ -147,7 +147,7 @@ io-timeout=10s`
   test.each(['http://127.0.0.1:9000', '[::1]'])('with endpoint %s in host style are refused', async (endpoint) => {
     const given = `--repo1-s3-endpoint=${endpoint}`
     const error = await refusal(KEYS, {}, given)
-    expect(error.message).toMatch(/repo1-s3-endpoint .*is an address \((127\.0\.0\.1|::1)\)/)
+    expect(error.message).toMatch(/repo1-s3-endpoint .*is an IP address \((127\.0\.0\.1|::1)\)/)
     expect(error.hints).toEqual(['set repo1-s3-uri-style=path'])
     expect((await described(`${KEYS}repo1-s3-uri-style=path`, {}, given)).endpoint.uriStyle).toBe('path')
   })

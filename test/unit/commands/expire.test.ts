@@ -139,7 +139,7 @@ describe('expire --set', () => {
     const ctx = context({ set: '20250101-000000F' })
     await expire(ctx)
     expect(ctx.log.lines.filter((line) => line.startsWith('warn'))).toEqual([
-      expect.stringMatching(/20250101-000000F does not exist\nHINT: see the info command/),
+      expect.stringMatching(/20250101-000000F does not exist\nHINT: run info/),
     ])
     expect(await labelsIn(repos[0]!)).toEqual([F1, F2])
   })

@@ -110,7 +110,7 @@ describe('help', () => {
   test('works when the configuration is invalid', async () => {
     const text = await output('help backup', { files: { '/etc/pgts/pgts.yaml': 'globl: 1' } })
     expect(text).toContain('Back up a cluster.')
-    expect(text).toContain('Values in effect are not known: /etc/pgts/pgts.yaml line 1:1')
+    expect(text).toContain('Values in effect are unknown: /etc/pgts/pgts.yaml line 1:1')
   })
 
   test.each([

@@ -44,7 +44,7 @@ test('verify reports the fault of a forged manifest, and the manifest command re
   const report = await verified(storage)
   expect(report.ok).toBe(false)
   const errors = report.problems.filter(({ level }) => level === 'error').map(({ message }) => message)
-  const why = 'pg_tblspc/16999/authorized_keys lies outside PG_15_202209061'
+  const why = 'pg_tblspc/16999/authorized_keys is outside PG_15_202209061'
   expect(errors).toEqual([expect.stringContaining(why), expect.stringContaining(why)])
   expect(report.backups).toMatchObject([{ label: FULL, status: 'manifest missing' }])
 

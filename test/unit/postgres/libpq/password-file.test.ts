@@ -52,7 +52,7 @@ describe('readPasswordFile', () => {
   test('ignores a file that others may read, with a hint', async () => {
     const name = file('group', 0o640)
     expect(await readPasswordFile(name, key)).toEqual({
-      problem: `password file '${name}' was ignored: others may read it; run: chmod 0600 ${name}`,
+      problem: `password file '${name}' was ignored because other users can read it; run: chmod 0600 ${name}`,
     })
   })
   test('returns nothing when the file is absent', async () => {

@@ -95,7 +95,7 @@ describe('libpqSettings', () => {
   test('reports an unsupported parameter of a service by name, without its value', () => {
     writeFileSync(join(dir, '.pg_service.conf'), '[oauth]\noauth_client_secret=verysecretvalue\n')
     const settings = () => libpqSettings({ ...HOME, PGSERVICE: 'oauth' })
-    expect(settings).toThrow(/parameter 'oauth_client_secret' of the service demands: OAuth cannot be used/)
+    expect(settings).toThrow(/parameter 'oauth_client_secret' of the service requires: OAuth cannot be used/)
     expect(settings).not.toThrow(/verysecretvalue/)
   })
 })
