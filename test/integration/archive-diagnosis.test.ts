@@ -75,7 +75,7 @@ describe('check names the layer with the fault', () => {
       elsewhere = await failingCheck(site)
       return !elsewhere.includes('archive_command failed last')
     })
-    expect(elsewhere).toMatch(/PostgreSQL has regarded [0-9A-F]{24} as archived since .* stored elsewhere/)
+    expect(elsewhere).toMatch(/PostgreSQL has regarded [0-9A-F]{24} as archived since .* stored it elsewhere/)
     expect(right).toContain('archive-push')
   }, 120_000)
 
@@ -83,7 +83,7 @@ describe('check names the layer with the fault', () => {
     await using site = await aSite({ walSegsizeMb: 1, conf: { archive_command: 'sleep 600 # pgts' } })
     await site.pgtsOk('stanza-create')
     expect(await failingCheck(site)).toMatch(
-      /pg_stat_archiver shows no failure, so archive_command still runs.* exit codes 126 and 127/,
+      /pg_stat_archiver shows no failure, so archive_command is running.* exit codes 126 and 127/,
     )
   })
 
