@@ -1,4 +1,5 @@
-// Bundles the program and the worker thread into dist/: one file with all modules and V8's code cache. The new dist replaces the old one by a rename, so that a running program never reads a mixture.
+// Bundles the program and the worker thread into dist/: one file with all modules and V8's code cache. The new dist
+// replaces the old one by a rename, so that a running program never reads a mixture.
 import { build, transform } from 'esbuild'
 import { cp, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'

@@ -1,6 +1,7 @@
 // Runs the commands on a small cluster, so that the code cache gets the functions that they call. It needs no server.
 import { spawnSync } from 'node:child_process'
 import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -42,12 +43,22 @@ function run(main, args, cwd, expected) {
     throw new Error(`${args.join(' ')} ended with ${status} instead of ${expected}\n${stdout}${stderr}`)
 }
 
+/** npm installs zstd-napi only where it can. */
+function hasZstd() {
+  try {
+    createRequire(import.meta.url)('zstd-napi/binding.js')
+    return true
+  } catch {
+    return false
+  }
+}
+
 const settings = (scratch, data) => `[global]
 repo1-path=${scratch}/repo
 log-path=${scratch}/log
 lock-path=${scratch}/lock
 spool-path=${scratch}/spool
-compress-type=zst
+compress-type=${hasZstd() ? 'zst' : 'lz4'}
 process-max=1
 [demo]
 pg1-path=${data}
