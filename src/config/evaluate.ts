@@ -148,7 +148,7 @@ export class Evaluation {
 
   /** Warn about a passphrase without encryption. */
   #warnUnencrypted(setting: Setting): void {
-    if (setting.option !== 'repo-cipher-pass' || !TELLS_OF_PLAIN.has(this.#input.command)) return
+    if (setting.option !== 'repo-cipher-pass' || !WARNS_OF_UNUSED_PASSPHRASE.has(this.#input.command)) return
     const type = withIndex('repo-cipher-type', setting.key)
     this.#input.warn(
       `${describe(setting)} has no effect, because ${type} is none: nothing is encrypted` +
@@ -217,7 +217,7 @@ export class Evaluation {
 }
 
 /** Commands that warn: those run by hand. archive-push would repeat the warning for every segment. */
-const TELLS_OF_PLAIN: ReadonlySet<CommandName> = new Set(['stanza-create', 'check', 'backup'])
+const WARNS_OF_UNUSED_PASSPHRASE: ReadonlySet<CommandName> = new Set(['stanza-create', 'check', 'backup'])
 
 /** A value as written in a table row. */
 export function asTyped(value: unknown): string {

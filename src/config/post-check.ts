@@ -11,7 +11,7 @@ export function checkTogether(values: Values, repoKeys: readonly number[], warn:
   checkSelectedRepo(values, repoKeys)
   checkRepoPaths(values, repoKeys)
   fitTimeouts(values)
-  settleRetention(values, repoKeys, warn)
+  deriveArchiveRetention(values, repoKeys, warn)
 }
 
 /** Unsupported options: an error if ignoring the option would be unsafe, else one warning for all of them. */
@@ -103,7 +103,7 @@ function fitTimeouts(values: Values): void {
 }
 
 /** Without its own setting, the retention of WAL is that of backups. */
-function settleRetention(values: Values, repoKeys: readonly number[], warn: (message: string) => void): void {
+function deriveArchiveRetention(values: Values, repoKeys: readonly number[], warn: (message: string) => void): void {
   for (const key of repoKeys) {
     const name = (rest: string) => `repo${key}-retention-${rest}`
     const get = (rest: string) => values.get(name(rest))?.value

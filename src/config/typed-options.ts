@@ -46,11 +46,11 @@ type Kind<K extends OptionName, C extends CommandName> = Table[K]['type'] extend
 type Certain<K extends OptionName, C extends CommandName> =
   Present<Column<K, C, 'depend'>> extends true
     ? Column<K, C, 'depend'> extends { readonly otherwise: unknown }
-      ? Settled<K, C>
+      ? DefinedValue<K, C>
       : false
-    : Settled<K, C>
+    : DefinedValue<K, C>
 
-type Settled<K extends OptionName, C extends CommandName> =
+type DefinedValue<K extends OptionName, C extends CommandName> =
   Present<Column<K, C, 'default'>> extends true
     ? true
     : Column<K, C, 'required'> extends true

@@ -22,9 +22,9 @@ export interface Reconciled {
    * Directories with a manifest that could not be assessed: unreadable, of a cluster that is not in the history, or
    * depending on such a one. They are not listed, but must not be removed as unlisted.
    */
-  readonly spared: readonly string[]
+  readonly notAssessed: readonly string[]
   /** Listed backups with a complete copy of their manifest, but no manifest; `completeManifests` writes it. */
-  readonly halved: readonly string[]
+  readonly copyOnly: readonly string[]
 }
 
 /**
@@ -39,8 +39,8 @@ export async function reconcileBackupInfo(
   log: Logger,
   signal?: AbortSignal,
 ): Promise<BackupInfo> {
-  const { info: reconciled, halved } = await reconcile(storage, stanza, info, log, signal)
-  await completeManifests(storage, stanza, halved, signal)
+  const { info: reconciled, copyOnly } = await reconcile(storage, stanza, info, log, signal)
+  await completeManifests(storage, stanza, copyOnly, signal)
   return reconciled
 }
 
@@ -80,7 +80,7 @@ export async function reconcile(
   })
 
   let current = info
-  const halved: string[] = []
+  const copyOnly: string[] = []
   for (const { label } of info.backups) {
     if (finished.has(label)) continue
     if (await hasWholeCopy(storage, stanza, label, info, signal)) {
@@ -88,7 +88,7 @@ export async function reconcile(
         { label },
         `backup.manifest of ${label} is missing and is written again from its copy: the backup is listed, so it was finished`,
       )
-      halved.push(label)
+      copyOnly.push(label)
       continue
     }
     for (const gone of dependentsOf(label, current.backups)) {
@@ -98,24 +98,24 @@ export async function reconcile(
     }
   }
 
-  const spared: string[] = []
+  const notAssessed: string[] = []
   for (const label of directories) {
     if (!finished.has(label) || info.backups.some((backup) => backup.label === label)) continue
     const manifest = await readUnlisted(storage, stanza, label, info, log, signal)
     if (manifest === undefined || !isKnownCluster(info, manifest)) {
       if (manifest !== undefined) log.warn({ label }, foreign(label))
-      spared.push(label)
+      notAssessed.push(label)
     } else if (manifest.prior === undefined || current.backups.some((backup) => backup.label === manifest.prior)) {
       log.warn({ label }, `backup ${label} was found in the repository and is added to backup.info`)
       current = withBackup(current, backupEntryOf(manifest))
-    } else if (spared.includes(manifest.prior)) {
+    } else if (notAssessed.includes(manifest.prior)) {
       log.warn({ label }, `backup ${label} is kept but not listed, because it depends on ${manifest.prior}`)
-      spared.push(label)
+      notAssessed.push(label)
     } else {
       log.warn({ label }, `backup ${label} cannot be used: it depends on ${manifest.prior}, which is missing`)
     }
   }
-  return { info: current, directories, spared, halved }
+  return { info: current, directories, notAssessed, copyOnly }
 }
 
 /** True if the copy is the manifest of a finished backup of a cluster of this stanza. */

@@ -209,11 +209,11 @@ class PosixStorage implements StorageDriver {
 }
 
 /** Far longer than a file system keeps a change in memory only. */
-const SETTLED_MS = 3_600_000
+const SURELY_DURABLE_MS = 3_600_000
 
 function changedLately(directory: string): boolean {
   try {
-    return Date.now() - lstatSync(pathOf(directory)).mtimeMs < SETTLED_MS
+    return Date.now() - lstatSync(pathOf(directory)).mtimeMs < SURELY_DURABLE_MS
   } catch {
     return true
   }

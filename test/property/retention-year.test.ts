@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { planArchive, walFileGoes } from '../../src/core/expire/archive-retention.ts'
+import { planArchive, isWalFileUnneeded } from '../../src/core/expire/archive-retention.ts'
 import type { Pin } from '../../src/core/expire/pins.ts'
 import { planBackups, type BackupPlan, type RetentionPolicy } from '../../src/core/expire/retention.ts'
 import type { BackupEntry } from '../../src/format/backup-info.ts'
@@ -78,7 +78,7 @@ function run(policy: RetentionPolicy, each: (site: Site, nowSeconds: number) => 
           })
     const rule = rules?.[0]
     if (rule?.action === 'ranges') {
-      for (const number of site.wal) if (walFileGoes(segment(number), rule.keep)) site.wal.delete(number)
+      for (const number of site.wal) if (isWalFileUnneeded(segment(number), rule.keep)) site.wal.delete(number)
     }
     each(site, now)
   }

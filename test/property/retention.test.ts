@@ -1,6 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
-import { directoryGoes, planArchive, walFileGoes, type ArchiveRule } from '../../src/core/expire/archive-retention.ts'
+import {
+  isDirectoryUnneeded,
+  planArchive,
+  isWalFileUnneeded,
+  type ArchiveRule,
+} from '../../src/core/expire/archive-retention.ts'
 import { planBackups, type ExpireChoice, type RetentionPolicy } from '../../src/core/expire/retention.ts'
 import { compareLabels } from '../../src/format/backup-label.ts'
 import type { BackupEntry } from '../../src/format/backup-info.ts'
@@ -262,8 +267,8 @@ describe('laws of WAL', () => {
   function survives(rule: ArchiveRule, name: string): boolean {
     if (rule.action !== 'ranges') return rule.action === 'keep-all'
     const directory = name.slice(0, 16)
-    if (directoryGoes(directory, rule.keep)) return false
-    return (rule.lastDirectory !== undefined && directory > rule.lastDirectory) || !walFileGoes(name, rule.keep)
+    if (isDirectoryUnneeded(directory, rule.keep)) return false
+    return (rule.lastDirectory !== undefined && directory > rule.lastDirectory) || !isWalFileUnneeded(name, rule.keep)
   }
 
   function* between(start: string, stop: string): Generator<string> {

@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
 import { CODECS } from '../../src/codec/levels.ts'
-import { RENEW_MS, SETTLE_MS } from '../../src/core/lease/lease.ts'
+import { RENEW_MS, READ_BACK_WAIT_MS } from '../../src/core/lease/lease.ts'
 import { STALE_MS } from '../../src/core/lease/life.ts'
 import { POSTGRES_VERSIONS } from '../../src/postgres/versions.ts'
 import { lockNames } from '../../src/util/lock-file.ts'
@@ -65,7 +65,7 @@ test('beside-pgbackrest.md says that locks have the names of 2.45 and of later r
 
 test('several-hosts.md has the times of a lease', () => {
   const text = page('several-hosts')
-  expect([RENEW_MS, SETTLE_MS, STALE_MS]).toEqual([60_000, 3_000, 600_000])
+  expect([RENEW_MS, READ_BACK_WAIT_MS, STALE_MS]).toEqual([60_000, 3_000, 600_000])
   expect(text).toContain('renew it every minute')
   expect(text).toContain('read back after 3 seconds')
   expect(text).toMatch(/After ten minutes without renewal it is reported as stale/)

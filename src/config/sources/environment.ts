@@ -44,7 +44,7 @@ export function environmentSettings(
         if (SERVICE_WORDS.test(variable)) continue
         const close = nearestName(name)
         warnings.push(
-          `environment variable ${variable} sets no option${close ? `; did you mean ${shout(prefix, close)}?` : ''}`,
+          `environment variable ${variable} sets no option${close ? `; did you mean ${toVariable(prefix, close)}?` : ''}`,
         )
         continue
       }
@@ -68,6 +68,6 @@ export function environmentSettings(
   return { settings: [...settings.values()], warnings }
 }
 
-function shout(prefix: string, name: string): string {
+function toVariable(prefix: string, name: string): string {
   return prefix + name.toUpperCase().replaceAll('-', '_')
 }

@@ -46,14 +46,14 @@ export function dialectOf(name: ProgramName): Dialect {
  */
 export function locateConfig(settings: readonly Setting[], files: ConfigFiles, name: ProgramName): LocatedConfig {
   const exists = new Map<string, boolean>()
-  const noting =
+  const recordExistence =
     <T>(look: (path: string) => T) =>
     (path: string): T => {
       const found = look(path)
       exists.set(path, found !== undefined)
       return found
     }
-  const located = locate(settings, { read: noting(files.read), list: noting(files.list) }, name)
+  const located = locate(settings, { read: recordExistence(files.read), list: recordExistence(files.list) }, name)
   const looked = [...exists.keys()]
   return { ...located, looked, absent: looked.filter((path) => exists.get(path) === false) }
 }

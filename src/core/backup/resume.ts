@@ -58,12 +58,12 @@ export async function findResumable(request: ResumeRequest): Promise<Manifest | 
     else {
       try {
         const manifest = await loadManifest(storage, stanza, label, request.key, { partial: true, signal })
-        const obstacle = obstacleTo(request, manifest)
-        if (obstacle === undefined) {
+        const mismatch = reasonAgainstResume(request, manifest)
+        if (mismatch === undefined) {
           log.warn({ label }, `resume interrupted backup ${label}: its files are verified before they are used`)
           return manifest
         }
-        reason = obstacle
+        reason = mismatch
       } catch (error) {
         signal.throwIfAborted()
         reason = toPlainError(error).message
@@ -83,7 +83,7 @@ function logNotRemoved(log: Logger, label: string): (error: PgtsError) => void {
   return ({ message }) => log.warn({ label }, `cannot remove files of the interrupted backup ${label}: ${message}`)
 }
 
-function obstacleTo(request: ResumeRequest, manifest: Manifest): string | undefined {
+function reasonAgainstResume(request: ResumeRequest, manifest: Manifest): string | undefined {
   if (manifest.backrestVersion !== writerVersion) return `it was made by ${manifest.backrestVersion}`
   if (manifest.type !== request.type)
     return `its type is ${manifest.type}, and the type of this backup is ${request.type}`

@@ -101,7 +101,7 @@ function rangeOf(entry: BackupEntry, decisive: string): WalRange[] {
 }
 
 /** True if none of the ranges needs the 16-character directory. */
-export function directoryGoes(directory: string, keep: readonly WalRange[]): boolean {
+export function isDirectoryUnneeded(directory: string, keep: readonly WalRange[]): boolean {
   return !keep.some(
     ({ start, stop }) => directory >= start.slice(0, 16) && (stop === undefined || directory <= stop.slice(0, 16)),
   )
@@ -110,7 +110,7 @@ export function directoryGoes(directory: string, keep: readonly WalRange[]): boo
 /**
  * True if none of the ranges needs the file of a WAL directory; its name begins with the 24 characters of a segment.
  */
-export function walFileGoes(fileName: string, keep: readonly WalRange[]): boolean {
+export function isWalFileUnneeded(fileName: string, keep: readonly WalRange[]): boolean {
   const segment = fileName.slice(0, 24)
   return !keep.some(({ start, stop }) => segment >= start && (stop === undefined || segment <= stop))
 }

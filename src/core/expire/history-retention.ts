@@ -16,16 +16,16 @@ export class HistoryRetention {
   }
 
   /** True if the whole directory of a year is older than the limit. */
-  yearGoes(year: string): boolean {
+  isYearExpired(year: string): boolean {
     return year < this.limit.slice(0, 4)
   }
 
   /** True if the directory of a year contains the limit. */
-  yearIsMixed(year: string): boolean {
+  yearContainsLimit(year: string): boolean {
     return year === this.limit.slice(0, 4)
   }
 
-  manifestGoes(label: string, current: ReadonlySet<string>): boolean {
+  isManifestExpired(label: string, current: ReadonlySet<string>): boolean {
     return label < this.limit && !current.has(label)
   }
 }

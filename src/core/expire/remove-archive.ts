@@ -3,7 +3,7 @@ import { isTimelineHistoryFile } from '../../format/wal-segment.ts'
 import { removeFiles } from '../../storage/whole-file.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { inParallel } from '../../util/parallel.ts'
-import { directoryGoes, walFileGoes, type ArchiveRule } from './archive-retention.ts'
+import { isDirectoryUnneeded, isWalFileUnneeded, type ArchiveRule } from './archive-retention.ts'
 import { listNames, namesIn } from './names-in.ts'
 import type { ExpireRun } from './expire-run.ts'
 
@@ -73,7 +73,7 @@ async function removeOutside(run: ExpireRun, rule: RangesRule): Promise<ArchiveR
       continue
     }
     for (const name of names) {
-      if (walFileGoes(name, keep)) {
+      if (isWalFileUnneeded(name, keep)) {
         files.push(`${path}/${directory}/${name}`)
         removed.add(name.slice(0, 24))
       } else removed.interrupt()
@@ -112,10 +112,12 @@ async function affectedDirectories(
 ): Promise<readonly { readonly directory: string; readonly names?: readonly string[] }[]> {
   const affected = paths
     .filter(isWalDirectory)
-    .filter((directory) => directoryGoes(directory, keep) || lastDirectory === undefined || directory <= lastDirectory)
+    .filter(
+      (directory) => isDirectoryUnneeded(directory, keep) || lastDirectory === undefined || directory <= lastDirectory,
+    )
   return inParallel(affected, atOnce(run), async (directory) => {
     run.signal.throwIfAborted()
-    if (directoryGoes(directory, keep)) return { directory }
+    if (isDirectoryUnneeded(directory, keep)) return { directory }
     return { directory, names: (await namesIn(run, `${path}/${directory}`, 'file')).filter(isOfSegment) }
   })
 }

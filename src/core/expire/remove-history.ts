@@ -25,14 +25,14 @@ export async function removeHistory(
   const removed: string[] = []
   for (const year of (await namesIn(run, path, 'path')).filter(isHistoryYear)) {
     run.signal.throwIfAborted()
-    if (retention.yearGoes(year)) {
+    if (retention.isYearExpired(year)) {
       run.say('info', `remove expired backup history path ${year}`)
       if (!run.dryRun) await run.storage.removeTree(`${path}/${year}`, { signal: run.signal })
       removed.push(year)
-    } else if (retention.yearIsMixed(year)) {
+    } else if (retention.yearContainsLimit(year)) {
       const names = (await namesIn(run, `${path}/${year}`, 'file')).reverse().filter((name) => {
         const label = labelOfHistoryManifest(name)
-        return label !== undefined && retention.manifestGoes(label, current)
+        return label !== undefined && retention.isManifestExpired(label, current)
       })
       for (const name of names) run.say('info', `remove expired backup history manifest ${bytesToText(name)}`)
       const full = names.map((name) => `${path}/${year}/${name}`)

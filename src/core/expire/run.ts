@@ -96,8 +96,8 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
   const leftOvers = await assessLeftOvers(run, found, info, new Set(gone), request.choice.set)
   await removeManifests(run, found.info, gone)
   if (!dryRun) {
-    const halved = found.halved.filter((label) => !gone.includes(label))
-    await completeManifests(storage, stanza, halved, signal)
+    const copyOnly = found.copyOnly.filter((label) => !gone.includes(label))
+    await completeManifests(storage, stanza, copyOnly, signal)
     await saveBackupInfo(run.repository, stanza, info)
     await relinkLatest(run, plan, info, request.linkLatest)
   }
@@ -245,8 +245,11 @@ async function archiveRules(
     run.say('info', `no WAL is removed: ${why}`)
     return { stays }
   }
-  if (found.spared.length > 0) {
-    run.say('warn', `no WAL is removed, because it is unknown which WAL these backups need: ${found.spared.join(', ')}`)
+  if (found.notAssessed.length > 0) {
+    run.say(
+      'warn',
+      `no WAL is removed, because it is unknown which WAL these backups need: ${found.notAssessed.join(', ')}`,
+    )
     return { stays: 'unknown-backup' }
   }
   const beside = leftOvers.filter(({ keep, why }) => keep && why === 'runs-beside')

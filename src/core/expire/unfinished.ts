@@ -45,7 +45,7 @@ export async function assessLeftOvers(
     if (listed.has(label)) continue
     run.signal.throwIfAborted()
     if (gone.has(label)) assessed.push({ label, keep: false, why: 'expired' })
-    else if (found.spared.includes(label)) assessed.push({ label, keep: true, why: 'unknown' })
+    else if (found.notAssessed.includes(label)) assessed.push({ label, keep: true, why: 'unknown' })
     else assessed.push(await assessUnfinished(run, label, label === newest, info, set))
   }
   return assessed

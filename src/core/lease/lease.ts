@@ -74,7 +74,7 @@ export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable>
     if (created === 'unsupported') {
       logUnconditional(request)
       await overwriteLease(storage, stanza, next, bytes, { signal })
-      await clock.sleep(SETTLE_MS, signal)
+      await clock.sleep(READ_BACK_WAIT_MS, signal)
     } else if (created === 'created') {
       prove = (released) => proven(request, bytes, next, released)
       if (next === 0) return new HeldLease(request, own, prove, next)
@@ -93,7 +93,7 @@ type Prove = (released: AbortSignal) => Promise<boolean>
  * one replaces the earlier; after this wait both read which one is stored. The wait is longer than the time between a
  * host's check and its write; if a host takes longer, the next renewal of the other one detects it.
  */
-export const SETTLE_MS = 3_000
+export const READ_BACK_WAIT_MS = 3_000
 
 /** While this host checks, the holder may end, and other hosts may take the lease. */
 const ATTEMPTS = 5
@@ -132,7 +132,7 @@ async function proven(
     const again = Buffer.concat([bytes, Buffer.from('\n')])
     if ((await create(storage, leaseName(stanza, number), again, signal)) !== 'created') return true
     logUnconditional(request)
-    await clock.sleep(SETTLE_MS, AbortSignal.any([signal, released]))
+    await clock.sleep(READ_BACK_WAIT_MS, AbortSignal.any([signal, released]))
     const found = await leaseOf(storage, stanza, signal)
     if (found?.lease?.token === token) return true
     request.onLost(lostError(request, found))
@@ -147,7 +147,7 @@ function logUnconditional({ repository: { key, display, storage }, log }: LeaseR
   log.detail(
     { repo: key },
     `${display}: ${storage.display} cannot create a file on the condition that it is absent, so the lease is written ` +
-      `and read back after ${howLong(SETTLE_MS)}`,
+      `and read back after ${howLong(READ_BACK_WAIT_MS)}`,
   )
 }
 
@@ -157,7 +157,7 @@ class HeldLease implements AsyncDisposable {
   readonly #released = new AbortController()
   /** false: another host holds the lease. */
   readonly #proven: Promise<boolean>
-  readonly #beating: Promise<void>
+  readonly #renewing: Promise<void>
   readonly #number: number
 
   /** @param number of the lease file */
@@ -166,10 +166,10 @@ class HeldLease implements AsyncDisposable {
     this.#request = request
     this.#own = own
     this.#proven = prove(this.#released.signal)
-    this.#beating = this.#beat()
+    this.#renewing = this.#renewUntilReleased()
   }
 
-  async #beat(): Promise<void> {
+  async #renewUntilReleased(): Promise<void> {
     const { clock } = this.#request
     const { signal } = this.#released
     if (!(await this.#proven) || signal.aborted) return
@@ -208,7 +208,7 @@ class HeldLease implements AsyncDisposable {
     const { repository, stanza, log } = this.#request
     const { key, display, storage } = repository
     this.#released.abort()
-    await this.#beating
+    await this.#renewing
     if (!(await this.#proven)) return
     try {
       // An interrupted renewal may not have been stored. Only our own lease may be removed.

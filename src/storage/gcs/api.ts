@@ -36,7 +36,7 @@ export class GcsApi {
   async open(doing: Doing, request: ApiRequest, accept: readonly number[] = []): Promise<IncomingMessage> {
     const { signal, headers = {}, ...rest } = request
     const token = await this.#tokens.get()
-    const response = await this.#guard(doing, signal, () =>
+    const response = await this.#translateErrors(doing, signal, () =>
       this.#send({ ...rest, headers: { ...headers, authorization: `Bearer ${token}` }, signal }),
     )
     const status = response.statusCode ?? 0
@@ -67,7 +67,7 @@ export class GcsApi {
   }
 
   refusal(doing: Doing, response: IncomingMessage, signal: AbortSignal | undefined): Promise<GcsRefusal> {
-    return this.#guard(doing, signal, () => refusalOf(response))
+    return this.#translateErrors(doing, signal, () => refusalOf(response))
   }
 
   errorOf(doing: Doing, refusal: GcsRefusal): PgtsError {
@@ -75,10 +75,10 @@ export class GcsApi {
   }
 
   body(doing: Doing, response: IncomingMessage, signal: AbortSignal | undefined): Promise<Buffer> {
-    return this.#guard(doing, signal, () => readBody(response))
+    return this.#translateErrors(doing, signal, () => readBody(response))
   }
 
-  async #guard<T>(doing: Doing, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
+  async #translateErrors<T>(doing: Doing, signal: AbortSignal | undefined, work: () => Promise<T>): Promise<T> {
     try {
       return await work()
     } catch (error) {

@@ -66,7 +66,7 @@ async function listRest(
   if (level.next !== undefined || prefixes.length < PARALLEL_LISTINGS || prefixes.length > MOST_PREFIXES) {
     return listAll(client, prefix, after, remover, options)
   }
-  remover.passOverSeen()
+  remover.skipSeen()
   await remover.add(level.objects.map(({ name }) => name))
   const waiting = [...prefixes]
   const listers = Array.from({ length: PARALLEL_LISTINGS }, async () => {
@@ -106,7 +106,7 @@ class Remover {
     this.#options = options
   }
 
-  passOverSeen(): void {
+  skipSeen(): void {
     this.#seen = new Set(this.#firstPage)
   }
 

@@ -125,7 +125,7 @@ export class ObjectUploading implements PendingFile {
     } else {
       if (this.#used > 0) await this.#sendPart()
       await Promise.all(this.#inFlight)
-      this.#assertUnharmed()
+      this.#assertNotFailed()
       await (await this.#upload).complete(this.#signal)
     }
     this.#state = 'committed'
@@ -135,10 +135,10 @@ export class ObjectUploading implements PendingFile {
   #assertOpen(): void {
     if (this.#state !== 'open' && this.#state !== 'committing')
       throw new PgtsError('assert', `${this.#place.name} was written after it was committed or discarded`)
-    this.#assertUnharmed()
+    this.#assertNotFailed()
   }
 
-  #assertUnharmed(): void {
+  #assertNotFailed(): void {
     // If the caller aborted, report that, and not the error of an interrupted part.
     this.#place.signal?.throwIfAborted()
     if (this.#failure !== undefined) throw this.#failure.error

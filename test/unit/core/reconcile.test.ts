@@ -52,7 +52,7 @@ test('a listed backup with only the manifest copy stays listed, and a writer res
   const bytes = storage.files.get(manifestOf(D1))!.bytes
   storage.files.delete(manifestOf(D1))
   const result = await reconciled()
-  expect([labels(result), result.halved]).toEqual([[F1, D1, I1, F2], [D1]])
+  expect([labels(result), result.copyOnly]).toEqual([[F1, D1, I1, F2], [D1]])
   expect(storage.files.has(manifestOf(D1))).toBe(false)
   expect(log.lines).toEqual([expect.stringContaining(`backup.manifest of ${D1} is missing and is written again`)])
   await reconcileBackupInfo(storage, 'main', result.info, log)
@@ -105,7 +105,7 @@ test('a dependent of a missing backup is not listed', async () => {
   storage.files.delete(manifestOf(F1))
   const result = await reconciled([])
   expect(labels(result)).toEqual([F2])
-  expect(result.spared).toEqual([])
+  expect(result.notAssessed).toEqual([])
   expect(log.lines.join('\n')).toMatch(`backup ${D1} cannot be used: it depends on ${F1}, which is missing`)
 })
 
@@ -115,7 +115,7 @@ test('an unreadable manifest and its dependents are left alone with a warning', 
   }
   const result = await reconciled([])
   expect(labels(result)).toEqual([F2])
-  expect(result.spared).toEqual([F1, D1, I1])
+  expect(result.notAssessed).toEqual([F1, D1, I1])
   expect(log.lines[0]).toMatch(/cannot be read; it is kept.*\nHINT: /s)
 })
 
@@ -124,7 +124,7 @@ test('a backup of an unknown cluster is left alone with a warning', async () => 
   await saveBackupInfo(repositoryWith(storage), 'main', info)
   const result = await reconciled()
   expect(labels(result)).toEqual([])
-  expect(result.spared).toEqual([F1, D1, I1, F2])
+  expect(result.notAssessed).toEqual([F1, D1, I1, F2])
 })
 
 test('reconcileBackupInfo returns only the list', async () => {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { planArchive, walFileGoes, type ArchiveRequest } from '../../../src/core/expire/archive-retention.ts'
+import { planArchive, isWalFileUnneeded, type ArchiveRequest } from '../../../src/core/expire/archive-retention.ts'
 import { HistoryRetention } from '../../../src/core/expire/history-retention.ts'
 import { planBackups, type ExpireChoice, type RetentionPolicy } from '../../../src/core/expire/retention.ts'
 import { labelTime } from '../../../src/format/backup-label.ts'
@@ -240,14 +240,14 @@ describe('WAL retention', () => {
 
   test('with archive-expire-before keeps WAL between that segment and the deciding backup', () => {
     const [rule] = rules(fulls, { type: 'full', count: 1 }, { expireBefore: segment(7) })!
-    const goes = (number: number) => walFileGoes(segment(number), rule?.action === 'ranges' ? rule.keep : [])
+    const goes = (number: number) => isWalFileUnneeded(segment(number), rule?.action === 'ranges' ? rule.keep : [])
     expect([1, 2, 3, 4, 6].map(goes)).toEqual([true, false, false, true, true])
     expect([7, 11, 21, 22, 99].map(goes)).toEqual([false, false, false, false, false])
   })
 
   test('with archive-expire-before never expires WAL that a newer backup needs', () => {
     const [rule] = rules(fulls, { type: 'full', count: 3 }, { expireBefore: segment(50) })!
-    const goes = (number: number) => walFileGoes(segment(number), rule?.action === 'ranges' ? rule.keep : [])
+    const goes = (number: number) => isWalFileUnneeded(segment(number), rule?.action === 'ranges' ? rule.keep : [])
     expect([1, 2, 30].map(goes)).toEqual([true, false, false])
   })
 
@@ -258,7 +258,7 @@ describe('WAL retention', () => {
     ]
     const [rule] = rules(backups, { type: 'full', count: 2 })!
     expect(rule).toMatchObject({ firstTimeline: '00000002' })
-    expect(walFileGoes(segment(30, 2), rule?.action === 'ranges' ? rule.keep : [])).toBe(false)
+    expect(isWalFileUnneeded(segment(30, 2), rule?.action === 'ranges' ? rule.keep : [])).toBe(false)
   })
 
   test('is refused when archive.info and backup.info have different histories', () => {
@@ -279,17 +279,17 @@ describe('retention of the manifest history', () => {
   test('expires whole years, and in the year of the limit what is older and not current', () => {
     const history = new HistoryRetention(30, now)
     expect(history.limit).toBe(`${labelTime(now - 30 * 86_400)}F`)
-    expect(['2024', '2025', '2026'].map((year) => history.yearGoes(year))).toEqual([true, true, false])
-    expect(history.yearIsMixed('2026')).toBe(true)
+    expect(['2024', '2025', '2026'].map((year) => history.isYearExpired(year))).toEqual([true, true, false])
+    expect(history.yearContainsLimit('2026')).toBe(true)
     const current = new Set([F1])
-    expect(history.manifestGoes(F1, current)).toBe(false)
-    expect(history.manifestGoes(D1, current)).toBe(true)
-    expect(history.manifestGoes('20260601-000000F', current)).toBe(false)
+    expect(history.isManifestExpired(F1, current)).toBe(false)
+    expect(history.isManifestExpired(D1, current)).toBe(true)
+    expect(history.isManifestExpired('20260601-000000F', current)).toBe(false)
   })
 
   test('of 0 days keeps only manifests of existing backups', () => {
     const history = new HistoryRetention(0, now)
-    expect(history.manifestGoes('20260615-000000F', new Set())).toBe(true)
-    expect(history.manifestGoes('20260615-000000F', new Set(['20260615-000000F']))).toBe(false)
+    expect(history.isManifestExpired('20260615-000000F', new Set())).toBe(true)
+    expect(history.isManifestExpired('20260615-000000F', new Set(['20260615-000000F']))).toBe(false)
   })
 })

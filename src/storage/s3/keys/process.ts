@@ -3,7 +3,7 @@ import { PgtsError } from '../../../util/error.ts'
 import { keysFromJson } from './fetched-keys.ts'
 import { type FetchKeys } from './fetched-keys.ts'
 
-const PATIENCE_MS = 60_000
+const TIMEOUT_MS = 60_000
 
 /**
  * Credentials that a program prints.
@@ -12,7 +12,7 @@ const PATIENCE_MS = 60_000
 export function processKeys([program = '', ...args]: readonly string[]): FetchKeys {
   return () =>
     new Promise((resolve, reject) => {
-      const options = { timeout: PATIENCE_MS, maxBuffer: 1024 * 1024, encoding: 'utf8' } as const
+      const options = { timeout: TIMEOUT_MS, maxBuffer: 1024 * 1024, encoding: 'utf8' } as const
       const child = execFile(program, args, options, (error, stdout, stderr) => {
         if (error !== null) return reject(failed(program, error, stderr))
         try {
@@ -31,7 +31,7 @@ export function processKeys([program = '', ...args]: readonly string[]): FetchKe
  */
 function failed(program: string, error: { code?: unknown; killed?: boolean; signal?: unknown }, stderr: string) {
   const how = error.killed
-    ? `took longer than ${PATIENCE_MS / 1000} seconds`
+    ? `took longer than ${TIMEOUT_MS / 1000} seconds`
     : typeof error.code === 'number'
       ? `ended with exit code ${error.code}`
       : `cannot run: ${String(error.code ?? error.signal)}`
