@@ -32,6 +32,7 @@ interface PinoRecord {
  * console if that level does, and in addition to the file.
  */
 export class LogDestination {
+  /** The error of writing to the console, if any; later lines are dropped there. */
   failure: unknown
   readonly #options: LoggerOptions
   readonly #warn: (message: string) => void
@@ -84,8 +85,8 @@ export class LogDestination {
         : record
 
     if (wants(levels.stderr)) {
-      const wordier = rankOf(levels.stderr) > rankOf(levels.console) ? levels.stderr : levels.console
-      this.#toConsole(stderr, formatShortLine(withOrigin(wordier), styleOf(stderr)))
+      const moreDetailed = rankOf(levels.stderr) > rankOf(levels.console) ? levels.stderr : levels.console
+      this.#toConsole(stderr, formatShortLine(withOrigin(moreDetailed), styleOf(stderr)))
     } else if (wants(levels.console)) {
       this.#toConsole(stdout, formatLine(withOrigin(levels.console), styleOf(stdout)))
     }

@@ -23,8 +23,8 @@ export function gzDecompressor(raw: boolean): Stage {
  */
 class GzDecompressor implements Stage {
   /** Input including the header, until it is known to be large. */
-  #gathered: Buffer[] = []
-  #gatheredBytes = 0
+  #collected: Buffer[] = []
+  #collectedBytes = 0
   #stream: ZlibDriver<InflateRaw> | undefined
   /** Number of compressed bytes passed to the stream. */
   #given = 0
@@ -34,14 +34,14 @@ class GzDecompressor implements Stage {
 
   push(chunk: Uint8Array): Chunks {
     if (this.#stream !== undefined) return this.#inflate(this.#stream, chunk)
-    this.#gathered.push(Buffer.from(chunk))
-    this.#gatheredBytes += chunk.length
-    return this.#gatheredBytes <= SMALL_BYTES ? [] : this.#openStream(this.#takeGathered())
+    this.#collected.push(Buffer.from(chunk))
+    this.#collectedBytes += chunk.length
+    return this.#collectedBytes <= SMALL_BYTES ? [] : this.#openStream(this.#takeCollected())
   }
 
   finish(): Chunks {
     if (this.#stream !== undefined) return this.#finishStream()
-    const all = this.#takeGathered()
+    const all = this.#takeCollected()
     const body = all.subarray(headerLength(all))
     try {
       // With `info` the result also has the length of the deflate data; @types/node lacks it.
@@ -54,7 +54,7 @@ class GzDecompressor implements Stage {
       this.#checkTrailer(body.subarray(answer.engine.bytesWritten))
       return [answer.buffer]
     } catch (error) {
-      if (systemCode(error) !== 'ERR_BUFFER_TOO_LARGE') throw meaningOf(error)
+      if (systemCode(error) !== 'ERR_BUFFER_TOO_LARGE') throw toCodecError(error)
       return this.#readWhole(all)
     }
   }
@@ -63,9 +63,9 @@ class GzDecompressor implements Stage {
     this.#stream?.close()
   }
 
-  #takeGathered(): Buffer {
-    const all = this.#gathered.length === 1 ? this.#gathered[0]! : Buffer.concat(this.#gathered)
-    this.#gathered = []
+  #takeCollected(): Buffer {
+    const all = this.#collected.length === 1 ? this.#collected[0]! : Buffer.concat(this.#collected)
+    this.#collected = []
     return all
   }
 
@@ -105,7 +105,7 @@ class GzDecompressor implements Stage {
         yield output
       }
     } catch (error) {
-      throw meaningOf(error)
+      throw toCodecError(error)
     }
   }
 
@@ -141,12 +141,12 @@ async function* translated(outputs: AsyncIterable<Uint8Array>): AsyncIterable<Ui
   try {
     yield* outputs
   } catch (error) {
-    throw meaningOf(error)
+    throw toCodecError(error)
   }
 }
 
 /** zlib returns Z_BUF_ERROR if the input ends too early. */
-function meaningOf(error: unknown): unknown {
+function toCodecError(error: unknown): unknown {
   const code = systemCode(error)
   if (code === 'Z_BUF_ERROR') return truncated('gz')
   return code?.startsWith('Z_') === true ? damaged('gz', (error as Error).message, error) : error

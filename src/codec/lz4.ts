@@ -23,6 +23,7 @@ const OUTPUT_BYTES = 256 * 1024
  */
 const SMALL_BYTES = 64 * 1024
 
+/** Instances of closed stages, which later stages reuse. */
 const compressors = new Map<string, Kernel[]>()
 const decompressors: Kernel[] = []
 const POOL_LIMIT = 2

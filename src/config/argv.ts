@@ -18,7 +18,7 @@ export interface CommandLine {
 
 const ORIGIN = 'command line'
 
-/** As programs of PostgreSQL have them. pgbackrest refuses every word that begins with one dash. */
+/** Short options of the programs of PostgreSQL. pgbackrest refuses every word that begins with one dash. */
 const SHORT_OPTIONS: ReadonlyMap<string, string> = new Map([
   ['-h', '--help'],
   ['-V', '--version'],

@@ -206,7 +206,7 @@ export class Evaluation {
         ? ['name the cluster: --stanza=NAME', ...this.#input.stanzaHints]
         : row.section === 'stanza'
           ? [
-              'is the name of the stanza right, and does it have a section in the configuration?',
+              'check the name of the stanza, and that the configuration has a section for it',
               ...this.#input.stanzaHints,
             ]
           : row.secret === true

@@ -91,7 +91,7 @@ export function parseValue(texts: readonly string[], rules: ValueRules): unknown
   }
 }
 
-/** A number in the option table means what it means in a configuration file: bytes, or seconds. */
+/** A number in the option table has the unit of a configuration file: bytes, or seconds. */
 function parseNumber(typed: Typed, type: OptionType): number {
   const text = String(typed)
   return type === 'size' ? parseSize(text) : type === 'time' ? parseTime(text) : parseInteger(text)

@@ -74,7 +74,7 @@ export interface ControlOptions {
 
 /**
  * Parse pg_control: at least the first 512 bytes of it.
- * Errors: [046] a version pgts does not know, [026] the CRC is wrong, [029] too short or impossible sizes.
+ * Errors: [046] an unknown version, [026] the CRC is wrong, [029] too short or impossible sizes.
  */
 export function parseControlFile(bytes: Buffer, options: ControlOptions = {}): ControlFile {
   if (bytes.length < CONTROL_DATA_BYTES) {
@@ -145,7 +145,7 @@ const REREADS = 200
 /**
  * Read and parse pg_control of the cluster in `pgPath`. A running server may rewrite it at the same time, so an invalid one is
  * read again until it is valid, or is invalid and no longer changes.
- * Errors: those of `parseControlFile`, and [055] when there is none.
+ * Errors: those of `parseControlFile`, and [055] if it does not exist.
  */
 export async function readControlFile(
   files: ClusterFiles,

@@ -55,7 +55,7 @@ function conflict(message: string): PgtsError {
 
 /**
  * Destination of a link as an absolute path without `.` and `..`; a relative one starts at the directory of the link.
- * By text only, as the repository records it: further links on the way are not resolved.
+ * By text only, as the repository records it: links in the destination are not resolved.
  */
 export function absoluteDestination(destination: string, directory: string): string {
   const parts: string[] = []

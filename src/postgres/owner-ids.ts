@@ -1,7 +1,7 @@
 import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 
-/** Ids of user and group names (byte strings); undefined where this host does not know the name. */
+/** Ids of user and group names (byte strings); undefined if the name does not exist on this host. */
 export interface OwnerIdLookup {
   userId(name: string): number | undefined
   groupId(name: string): number | undefined

@@ -70,6 +70,7 @@ export function hasStrayBytes(text: string): boolean {
   return /[\udc80-\udcff]/u.test(text)
 }
 
+/** Added to a byte that is not part of a UTF-8 character, which makes it a lone surrogate. */
 const STRAY = 0xdc00
 
 /** Path for the functions of `node:fs` from text of `decodeText`, for example an option. */
@@ -121,7 +122,7 @@ function escapeText(text: string): string {
   return text.replace(UNPRINTABLE, escaped)
 }
 
-/** C0 and C1 controls, line and paragraph separators, bidirectional controls, bytes that are no UTF-8. */
+/** C0 and C1 controls, line and paragraph separators, bidirectional controls, bytes that are not UTF-8. */
 const UNPRINTABLE =
   /[\x00-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069\ufeff]|(?<![\ud800-\udbff])[\udc80-\udcff]/g
 const UNPRINTABLE_IN_LINES =

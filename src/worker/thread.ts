@@ -216,7 +216,7 @@ export class WorkerThread implements JobTaker {
 
 function deathOf(worker: number, code: number, cause: unknown, started: boolean): PgtsError {
   if (!started && isLoadFailure(cause)) return loadFailure(cause)
-  // It ends only when it is asked to.
+  // A complete script ends only after `close`, so an end with code 0 before its first message means a truncated script.
   if (!started && cause === undefined && code === 0) return loadFailure(new Error('it is truncated'), 'worker.cjs')
   if ((cause as NodeJS.ErrnoException | undefined)?.code === 'ERR_WORKER_OUT_OF_MEMORY') {
     return new PgtsError('memory', `worker ${worker} ran out of memory (limit ${HEAP_MB} MB) and ended`, {

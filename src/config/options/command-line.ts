@@ -87,7 +87,7 @@ export const commandLineOptions = defineOptions({
   },
   help: { summary: 'Show help.', type: 'bool', section: 'command-line', commands: ['help'], default: 'n' },
   'ignore-missing': {
-    summary: 'A missing file is no error: exit code 1 and no message.',
+    summary: 'A missing file is not an error: exit code 1 without a message.',
     type: 'bool',
     section: 'command-line',
     commands: ['repo-get'],

@@ -92,7 +92,7 @@ export const generalOptions = defineOptions({
     default: '1m',
   },
   'job-retry': {
-    summary: 'How often a failed job (the work on one file or bundle) is tried again; the first time at once.',
+    summary: 'How often a failed job (the work on one file or bundle) is retried; the first retry is immediate.',
     type: 'int',
     commands: JOBS,
     range: [0, 360],

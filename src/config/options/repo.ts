@@ -55,7 +55,7 @@ export const repoOptions = defineOptions({
     default: { yaml: 'y', ini: 'n' },
   },
   'repo-bundle-limit': {
-    summary: 'Files larger than this are stored on their own.',
+    summary: 'Files larger than this are not bundled.',
     type: 'size',
     commands: ['backup'],
     range: ['8KiB', '1PiB'],
@@ -159,14 +159,13 @@ export const repoOptions = defineOptions({
     range: [0, 9999999],
   },
   'repo-retention-monthly': {
-    summary: 'For how many months the newest full backup is kept, or where there is none the newest backup.',
+    summary: 'For how many months the newest full backup is kept, or if there is none, the newest backup.',
     type: 'int',
     commands: ['backup', 'expire'],
     range: [1, 9999999],
   },
   'repo-retention-time-zone': {
-    summary:
-      'Where the days of calendar retention begin: a name of the tz database, or a zone with its rules as TZ has it.',
+    summary: 'Time zone of the days of calendar retention: a name of the tz database, or a POSIX TZ string.',
     type: 'string',
     commands: ['backup', 'expire'],
     default: 'UTC',
@@ -178,7 +177,7 @@ export const repoOptions = defineOptions({
     range: [1, 9999999],
   },
   'repo-retention-yearly': {
-    summary: 'For how many years the newest full backup is kept, or where there is none the newest backup.',
+    summary: 'For how many years the newest full backup is kept, or if there is none, the newest backup.',
     type: 'int',
     commands: ['backup', 'expire'],
     range: [1, 9999999],

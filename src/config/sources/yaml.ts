@@ -20,7 +20,7 @@ export interface YamlConfig {
 
 /**
  * pgts's own dialect: `global` and `stanza.<name>` with option names, lists `repo` and `pg`, and maps of settings for
- * one command. All of it is checked, also what this run does not use; an error has line and
+ * one command. The whole file is checked, including parts that this run does not use; an error has line and
  * column.
  */
 export async function parseYaml(text: string, path: string): Promise<YamlConfig> {

@@ -9,7 +9,7 @@ const METHODS: readonly string[] = ['none', 'password', 'md5', 'scram-sha-256', 
 
 /** The server asks for a password and there is none; the message is libpq's. */
 export class NoPasswordError extends Error {
-  /** @param problems what is wrong with the password file, as hints */
+  /** @param problems problems of the password file, as hints */
   constructor(readonly problems: readonly string[]) {
     super('no password supplied')
   }

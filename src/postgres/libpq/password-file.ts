@@ -57,7 +57,7 @@ export function passwordIn(text: string, key: PasswordKey): string | undefined {
   return undefined
 }
 
-/** The fields as they are written, escapes included. What follows a fifth colon is not part of the password. */
+/** The fields as they are written, escapes included. Text after a fifth colon is not part of the password. */
 function fieldsOf(line: string): string[] {
   const fields = ['']
   for (const [part] of line.matchAll(/\\[^]|[^]/g)) {

@@ -4,7 +4,7 @@ import { PgtsError } from '../../util/error.ts'
 import { LIBPQ_PARAMETERS } from './parameters.ts'
 import { readService } from './service-file.ts'
 
-/** Variables of a process, as `process.env` gives them. */
+/** Variables of a process, in the form of `process.env`. */
 export type Environment = Readonly<Record<string, string | undefined>>
 
 /** Connection settings from the environment and its service, for which pgts has no option. */

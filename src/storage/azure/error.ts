@@ -126,7 +126,7 @@ const MEANINGS: Record<string, (place: AzurePlace) => string> = {
   InternalError: () => 'internal error of the store',
   BlobImmutableDueToPolicy: () => 'an immutability policy or a legal hold protects it',
   AccountIsDisabled: () => 'the account is disabled',
-  ResourceNotFound: () => 'there is no such account or container',
+  ResourceNotFound: () => 'the account or container does not exist',
   LeaseIdMissing: () => 'another client holds a lease on it',
   SnapshotsPresent: () => 'it has snapshots, which must be removed first',
   Md5Mismatch: () => 'the bytes were corrupted in transit',

@@ -24,7 +24,7 @@ class Served implements AsyncDisposable {
     this.#storage = storage
     this.#port = port
     port.on('message', (message: ToStorage) => this.#receive(message))
-    port.once('close', () => this.#giveUp())
+    port.once('close', () => this.#cancelAll())
     // The port alone must not keep this thread alive: the worker that uses it does.
     port.unref()
   }
@@ -69,7 +69,7 @@ class Served implements AsyncDisposable {
     this.#ending.add(tracked)
   }
 
-  #giveUp(): void {
+  #cancelAll(): void {
     for (const reading of this.#reads.values()) reading.stop()
     for (const file of this.#files.values()) this.#track(file.discard())
     this.#files.clear()
@@ -77,7 +77,7 @@ class Served implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.#port.close()
-    this.#giveUp()
+    this.#cancelAll()
     while (this.#ending.size > 0) await Promise.all(this.#ending)
   }
 }
@@ -167,6 +167,7 @@ class Writing {
   readonly #send: Send
   readonly #id: number
   #file: PendingFile | undefined
+  /** The last message; the next one is handled after it. */
   #last: Promise<void>
   #failed = false
 

@@ -99,7 +99,7 @@ describe('a command line as root', () => {
 describe('a command line with options that do not fit together', () => {
   test.each([
     ['backup --pg1-path=/pg', 'option-required', 'backup needs stanza', 'name the cluster: --stanza=NAME'],
-    ['backup --stanza=main', 'option-required', 'backup needs pg1-path', 'is the name of the stanza right'],
+    ['backup --stanza=main', 'option-required', 'backup needs pg1-path', 'check the name of the stanza'],
     ['restore --stanza=m --pg1-path=/p --type=time', 'option-required', 'restore needs target', 'set --target=...'],
     [
       'restore --stanza=m --pg1-path=/p --target=x',

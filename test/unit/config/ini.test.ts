@@ -96,7 +96,7 @@ describe('a pgbackrest.conf', () => {
   test('without the stanza is an error about pg1-path, with the files and stanzas as hints', async () => {
     const error = await failureOf('backup --stanza=other', ini(STANZA))
     expect(error).toMatchObject({ code: 'option-required', message: 'backup needs pg1-path' })
-    expect(error.hints.join()).toContain('is the name of the stanza right')
+    expect(error.hints.join()).toContain('check the name of the stanza')
     expect(error.hints.slice(1)).toEqual([
       `configuration files: ${[...Object.keys(ini(STANZA).files ?? {})].join(', ')} (found)`,
       'stanzas in the configuration: main',

@@ -20,7 +20,7 @@ export function instanceKeys(keys: S3Keys & { type: 'instance' }, repository: st
     const get = (url: string, absent: string, hint: string) => answerOf(url, headers, from, absent, hint)
     const role = keys.role ?? roleIn(await get(roles, 'this machine has no role', 'attach an IAM role to it'), from)
     const hint = `check ${repository}-s3-role, and that an IAM role is attached to this machine`
-    return keysFromJson(await get(roles + encodeURIComponent(role), `there is no role ${role} here`, hint), from)
+    return keysFromJson(await get(roles + encodeURIComponent(role), `this machine has no role ${role}`, hint), from)
   }
 }
 

@@ -90,7 +90,7 @@ describe('the role of a machine', () => {
   test('that does not exist is reported by name', async () => {
     answer = metadata
     await expect((await sourceOf({ type: 'instance', metadata: url, role: 'other' }))()).rejects.toMatchObject({
-      message: expect.stringContaining('there is no role other here'),
+      message: expect.stringContaining('this machine has no role other'),
       hints: [expect.stringContaining('repo1-s3-role')],
     })
   })
