@@ -17,7 +17,7 @@ interface Asked {
   readonly body: string
 }
 
-/** A service that hands out keys; what it answers is up to the test. */
+/** A service that returns credentials; the test sets its answers. */
 let answer: (asked: Asked) => { status?: number; body: string }
 let asked: Asked[]
 let server: Server
