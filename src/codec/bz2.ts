@@ -9,6 +9,7 @@ import type { Codec, Stage } from './stage.ts'
 export function openBz2(): Codec {
   loadKernels()
   return {
+    synchronous: true,
     compressor: (level) => new Bz2Compressor(level),
     decompressor: () => new Bz2Decompressor(),
   }

@@ -5,6 +5,7 @@ import { ZlibDriver } from './zlib-driver.ts'
 
 /** One gzip member for each file; the raw form is one zlib stream. */
 export const gz: Codec = {
+  synchronous: false,
   compressor: (level, raw) => new GzCompressor(level, raw),
   decompressor: gzDecompressor,
 }

@@ -9,6 +9,7 @@ import type { Codec, Stage } from './stage.ts'
 export function openLz4(): Codec {
   loadKernels()
   return {
+    synchronous: true,
     compressor: (level, raw) => new Lz4Compressor(level, raw),
     decompressor: () => new Lz4Decompressor(),
   }

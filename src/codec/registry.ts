@@ -59,6 +59,11 @@ export function decompressor(type: CompressType, options: CodecOptions = {}): St
   return codec(type).decompressor(options.raw === true)
 }
 
+/** Do the stages of this codec answer with plain iterables only? Call `loadCodec(type)` before. */
+export function isSynchronous(type: CompressType): boolean {
+  return codec(type).synchronous
+}
+
 function codec(type: CompressType): Codec {
   const found = loaded[type]
   if (found === undefined) throw new PgtsError('assert', `codec ${type} was used before it was loaded`)
@@ -74,7 +79,7 @@ function checkLevel(type: CompressType, level: number): void {
     })
 }
 
-const identity: Codec = { compressor: passThrough, decompressor: passThrough }
+const identity: Codec = { synchronous: true, compressor: passThrough, decompressor: passThrough }
 
 function passThrough(): Stage {
   return { push: (chunk) => [chunk], finish: () => [] }

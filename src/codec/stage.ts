@@ -13,6 +13,8 @@ export interface Stage {
 
 /** The interface of a codec module. The caller has checked the level. */
 export interface Codec {
+  /** Its stages answer with plain iterables only. */
+  readonly synchronous: boolean
   compressor(level: number, raw: boolean, wholeBytes?: number): Stage
   decompressor(raw: boolean): Stage
 }

@@ -23,6 +23,7 @@ export function openNodeZst(): Codec | undefined {
   if (!('createZstdCompress' in zlib)) return undefined
   const library = zlib as unknown as NodeZstd
   return {
+    synchronous: false,
     compressor: (level, _raw, wholeBytes) => new NodeZstCompressor(library, level, wholeBytes),
     decompressor: () => new NodeZstDecompressor(library),
   }

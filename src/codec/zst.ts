@@ -15,6 +15,7 @@ let library: Library
 export function openZst(): Codec {
   library ??= requireModule<Library>('zstd-napi/binding.js', [WITHOUT_ZSTD_HINT])
   return {
+    synchronous: true,
     compressor: (level, _raw, wholeBytes) => new ZstCompressor(level, wholeBytes),
     decompressor: () => new ZstDecompressor(),
   }

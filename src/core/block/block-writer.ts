@@ -1,5 +1,5 @@
-import { encryptor } from '../../codec/cipher.ts'
-import { compressor } from '../../codec/registry.ts'
+import { encryptor, type CipherStage } from '../../codec/cipher.ts'
+import { compressor, isSynchronous } from '../../codec/registry.ts'
 import type { Chunks, Stage } from '../../codec/stage.ts'
 import { blockChecksums } from '../../codec/xxh3.ts'
 import { serialiseBlockMap, type BlockPlace, type SuperBlock } from '../../format/block-map.ts'
@@ -45,7 +45,15 @@ class BlockWriter implements BlockStage {
     this.#part = Buffer.allocUnsafe(blockSize)
   }
 
-  async *push(chunk: Uint8Array): AsyncIterable<Uint8Array> {
+  push(chunk: Uint8Array): Chunks {
+    return this.#give(this.#pushed(chunk))
+  }
+
+  finish(): Chunks {
+    return this.#give(this.#finished())
+  }
+
+  *#pushed(chunk: Uint8Array): Iterable<Chunks> {
     const { blockSize } = this.#options
     let rest = chunk
     if (this.#partBytes > 0) {
@@ -63,7 +71,7 @@ class BlockWriter implements BlockStage {
     this.#partBytes = rest.length - whole
   }
 
-  async *finish(): AsyncIterable<Uint8Array> {
+  *#finished(): Iterable<Chunks> {
     if (this.#partBytes > 0) yield* this.#blocks(this.#part.subarray(0, this.#partBytes))
     if (this.#open !== undefined) yield* this.#closeSuperBlock()
     const { prior, blockSize, checksumSize, cipherPass } = this.#options
@@ -72,11 +80,11 @@ class BlockWriter implements BlockStage {
     const mapStart = this.#repoSizeBytes
     if (!unchanged && blocks.length > 0) {
       const map = serialiseBlockMap({ blockSize, checksumSize, blocks, checksums: this.#checksums })
-      if (cipherPass === undefined) yield* this.#give([map])
+      if (cipherPass === undefined) yield [map]
       else {
         const cipher = encryptor(cipherPass, { raw: true })
-        yield* this.#give(cipher.push(map))
-        yield* this.#give(cipher.finish())
+        yield cipher.push(map)
+        yield cipher.finish()
       }
     }
     this.#result = { unchanged, repoSizeBytes: this.#repoSizeBytes, mapSizeBytes: this.#repoSizeBytes - mapStart }
@@ -93,7 +101,7 @@ class BlockWriter implements BlockStage {
   }
 
   /** @param bytes whole blocks, or the last, shorter block */
-  async *#blocks(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  *#blocks(bytes: Uint8Array): Iterable<Chunks> {
     const { blockSize, checksumSize, prior } = this.#options
     const first = this.#places.length
     const count = Math.ceil(bytes.length / blockSize)
@@ -122,7 +130,7 @@ class BlockWriter implements BlockStage {
   }
 
   /** Stores adjacent new blocks: in the open super block, and in further ones as they are filled. */
-  async *#store(bytes: Uint8Array): AsyncIterable<Uint8Array> {
+  *#store(bytes: Uint8Array): Iterable<Chunks> {
     const { blockSize } = this.#options
     this.#anyNew = true
     for (let start = 0; start < bytes.length;) {
@@ -132,7 +140,7 @@ class BlockWriter implements BlockStage {
         this.#places.push({ superBlock, index: (superBlock.plainBytes + at) / blockSize })
       }
       superBlock.plainBytes += piece.length
-      yield* this.#give(form.push(piece))
+      yield form.push(piece)
       start += piece.length
       if (superBlock.plainBytes === this.#superBlockSize) yield* this.#closeSuperBlock()
     }
@@ -147,18 +155,36 @@ class BlockWriter implements BlockStage {
     }
   }
 
-  async *#closeSuperBlock(): AsyncIterable<Uint8Array> {
+  *#closeSuperBlock(): Iterable<Chunks> {
     const { superBlock, form } = this.#open!
-    yield* this.#give(form.finish())
+    yield form.finish()
     superBlock.storedBytes = this.#options.offset + this.#repoSizeBytes - superBlock.offset
     form.close?.()
     this.#open = undefined
   }
 
-  async *#give(chunks: Chunks): AsyncIterable<Uint8Array> {
-    for await (const chunk of chunks) {
-      this.#repoSizeBytes += chunk.length
-      yield chunk
+  /** The chunks of all steps, counted. A step begins when the chunks of the one before it were taken. */
+  #give(steps: Iterable<Chunks>): Chunks {
+    return isSynchronous(this.#options.codec.type)
+      ? this.#giveNow(steps as Iterable<Iterable<Uint8Array>>)
+      : this.#giveLater(steps)
+  }
+
+  *#giveNow(steps: Iterable<Iterable<Uint8Array>>): Iterable<Uint8Array> {
+    for (const chunks of steps) {
+      for (const chunk of chunks) {
+        this.#repoSizeBytes += chunk.length
+        yield chunk
+      }
+    }
+  }
+
+  async *#giveLater(steps: Iterable<Chunks>): AsyncIterable<Uint8Array> {
+    for (const chunks of steps) {
+      for await (const chunk of chunks) {
+        this.#repoSizeBytes += chunk.length
+        yield chunk
+      }
     }
   }
 
@@ -171,16 +197,29 @@ class BlockWriter implements BlockStage {
   }
 }
 
-/** Combines two stages. */
-function inRow(first: Stage, second: Stage): Stage {
-  async function* through(chunks: Chunks): AsyncIterable<Uint8Array> {
+/** Combines two stages, of which the second is synchronous. */
+function inRow(first: Stage, second: CipherStage): Stage {
+  function* through(chunks: Iterable<Uint8Array>): Iterable<Uint8Array> {
+    for (const chunk of chunks) yield* second.push(chunk)
+  }
+  async function* throughLater(chunks: AsyncIterable<Uint8Array>): AsyncIterable<Uint8Array> {
     for await (const chunk of chunks) yield* second.push(chunk)
   }
+  const both = (chunks: Chunks): Chunks => (Symbol.asyncIterator in chunks ? throughLater(chunks) : through(chunks))
   return {
-    push: (chunk) => through(first.push(chunk)),
-    async *finish() {
-      yield* through(first.finish())
-      yield* second.finish()
+    push: (chunk) => both(first.push(chunk)),
+    finish: () => {
+      const last = first.finish()
+      if (Symbol.asyncIterator in last) {
+        return (async function* () {
+          yield* throughLater(last)
+          yield* second.finish()
+        })()
+      }
+      return (function* () {
+        yield* through(last)
+        yield* second.finish()
+      })()
     },
     close() {
       first.close?.()
