@@ -2,6 +2,7 @@
 // replaces the old one by a rename, so that a running program never reads a mixture.
 import { build, transform } from 'esbuild'
 import { cp, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
+import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { exercise } from './build/exercise.mjs'
 import { learnedCache, loader, writePacked } from './build/packed.mjs'
@@ -10,7 +11,8 @@ import { starterOf } from './build/starter.mjs'
 const root = fileURLToPath(new URL('..', import.meta.url))
 const { version, engines } = JSON.parse(await readFile(`${root}package.json`, 'utf8'))
 const starter = starterOf(/^>=([0-9]+\.[0-9]+)$/.exec(engines.node)[1])
-const out = `${root}dist`
+// A package has its own, compiled by the Node that it carries.
+const out = process.env.PGTS_DIST ?? `${root}dist`
 const fresh = `${out}.${process.pid}`
 const cli = `${fresh}/cli`
 
@@ -65,7 +67,7 @@ await rename(out, old).catch((error) => {
   if (error.code !== 'ENOENT') throw error
 })
 await rename(fresh, out)
-await sync(root)
+await sync(dirname(out))
 await rm(old, { recursive: true, force: true })
 
 async function syncTree(directory) {

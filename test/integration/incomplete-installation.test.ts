@@ -1,10 +1,11 @@
-import { existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, cpSync, existsSync, readdirSync, readFileSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, afterAll, describe, expect, test } from 'vitest'
 import { Installation } from '../support/processes/installation.ts'
 import {
   giveToTestUser,
   makeTestDir,
+  reachableNode,
   runAs,
   testUser,
   type RunOptions,
@@ -240,4 +241,43 @@ test('with a low limit of open files verify reports the limit or succeeds', asyn
   }
   expect(ends[0]).not.toBe(0)
   expect(ends.at(-1)).toBe(0)
+})
+
+describe('Node', () => {
+  const PATH = '/usr/sbin:/usr/bin:/sbin:/bin'
+  const beside = () => join(installation.dir, 'bin/node')
+  const withoutNode = makeTestDir('path')
+  for (const name of ['sh', 'readlink', 'mv']) symlinkSync(join('/bin', name), join(withoutNode, name))
+
+  test('is the one beside the launcher, if the PATH has none', async () => {
+    expect((await installation.run(['version'], { env: { PATH: withoutNode } })).code).not.toBe(0)
+    cpSync(reachableNode(), beside())
+    chmodSync(beside(), 0o755)
+    try {
+      const link = join(makeTestDir('link'), 'pgts')
+      symlinkSync(join(installation.dir, 'bin/pgts'), link)
+      const { code, stdout } = await runAs(testUser, link, ['version'], { env: { PATH: withoutNode } })
+      expect([code, stdout]).toEqual([0, expect.stringMatching(/^pgts [0-9]/)])
+    } finally {
+      rmSync(beside())
+    }
+  })
+
+  test('is the one of PGTS_NODE before the one beside the launcher, and that before the PATH', async () => {
+    const named = join(makeTestDir('named'), 'node')
+    for (const [path, code] of [
+      [beside(), 41],
+      [named, 42],
+    ] as const) {
+      writeFileSync(path, `#!/bin/sh\nexit ${code}\n`)
+      chmodSync(path, 0o755)
+    }
+    giveToTestUser(named)
+    try {
+      expect((await installation.run(['version'], { env: { PATH } })).code).toBe(41)
+      expect((await installation.run(['version'], { env: { PATH, PGTS_NODE: named } })).code).toBe(42)
+    } finally {
+      rmSync(beside())
+    }
+  })
 })

@@ -7,7 +7,6 @@ import {
   type ClusterOptions,
   giveToTestUser,
   makeTestDir,
-  pgts,
   pgtsProgram,
   type RunOptions,
   type RunResult,
@@ -22,6 +21,8 @@ export { PGBACKREST }
 export interface SiteOptions extends ClusterOptions {
   /** The program in archive_command; default pgts. */
   readonly archiver?: 'pgts' | 'pgbackrest'
+  /** Path of the pgts that archives and that `pgts` runs; default bin/pgts. */
+  readonly program?: string
   /** More options for both programs, in their common names: `{ 'compress-type': 'lz4', 'repo1-retention-full': '2' }`. */
   readonly options?: Readonly<Record<string, string>>
 }
@@ -36,6 +37,7 @@ export class Site {
     readonly dir: string,
     readonly cluster: Cluster,
     readonly config: string,
+    readonly program = pgtsProgram(),
   ) {}
 
   get repo(): string {
@@ -44,7 +46,7 @@ export class Site {
 
   /** `pgts --config=... --stanza=main ...`; the result whatever the exit code. */
   pgts(args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
-    return pgts([`--config=${this.config}`, `--stanza=${this.stanza}`, ...args], {
+    return runAs(testUser, this.program, [`--config=${this.config}`, `--stanza=${this.stanza}`, ...args], {
       cwd: this.dir,
       deadlineMs: 120_000,
       ...options,
@@ -123,7 +125,8 @@ function ok(what: string, result: RunResult): RunResult {
 export async function aSite(options: SiteOptions = {}): Promise<Site> {
   const dir = makeTestDir('site')
   const config = join(dir, 'pgbackrest.conf')
-  const archiver = options.archiver === 'pgbackrest' ? PGBACKREST : `'${pgtsProgram()}'`
+  const program = options.program ?? pgtsProgram()
+  const archiver = options.archiver === 'pgbackrest' ? PGBACKREST : `'${program}'`
   const cluster = await startCluster({
     ...options,
     conf: {
@@ -135,7 +138,7 @@ export async function aSite(options: SiteOptions = {}): Promise<Site> {
   for (const name of ['repo', 'log', 'lock', 'spool']) mkdirSync(join(dir, name))
   writeConfig(config, dir, cluster, options.options ?? {})
   giveToTestUser(dir)
-  return new Site(dir, cluster, config)
+  return new Site(dir, cluster, config, program)
 }
 
 function writeConfig(config: string, dir: string, cluster: Cluster, options: Readonly<Record<string, string>>): void {

@@ -73,26 +73,29 @@ function problemOf(program: string, lookup: Lookup): string[] {
   return [`starts ${program}, which is in no directory of the server's PATH (${search}): write its absolute path`]
 }
 
-/** bin/pgts starts Node from PGTS_NODE, else from the PATH. */
+/** bin/pgts starts Node from PGTS_NODE, else the one beside itself, else from the PATH. */
 function nodeProblem(program: string, { search, node }: Lookup): string[] {
-  if (!isLauncher(program)) return []
+  const directory = launcherDirectory(program)
+  if (directory === undefined) return []
   if (node !== '') {
     if (isExecutable(node)) return []
     return [`starts ${program} with PGTS_NODE=${node}, which this user cannot execute`]
   }
+  if (isExecutable(`${directory}/node`)) return []
   if (search === undefined || findIn(search, 'node') !== undefined) return []
   return [
     `starts ${program}, and node is in no directory of the server's PATH (${search}): write PGTS_NODE=/path/to/node in front of it`,
   ]
 }
 
-/** Is this `bin/pgts` of an installation, or a link to it? */
-function isLauncher(program: string): boolean {
+/** Directory of `bin/pgts` of an installation, if this path leads there. */
+function launcherDirectory(program: string): string | undefined {
   try {
     const path = decodeText(realpathSync.native(textPath(program), { encoding: 'buffer' }))
-    return existsSync(textPath(`${dirname(dirname(path))}/dist/cli/main.cjs`))
+    const directory = dirname(path)
+    return existsSync(textPath(`${dirname(directory)}/dist/cli/main.cjs`)) ? directory : undefined
   } catch {
-    return false
+    return undefined
   }
 }
 

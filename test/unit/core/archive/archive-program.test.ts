@@ -68,6 +68,11 @@ describe('programProblems', () => {
     expect(problems('pgts archive-push %p', `${dir}/bin`, { PGTS_NODE: '/nowhere/node' })).toEqual([
       `starts ${dir}/bin/pgts with PGTS_NODE=/nowhere/node, which this user cannot execute`,
     ])
+    // A package of the operating system carries its own.
+    program('carries/bin/pgts')
+    program('carries/bin/node')
+    program('carries/dist/cli/main.cjs')
+    expect(problems(`${dir}/carries/bin/pgts archive-push %p`, `${dir}/bin`)).toEqual([])
     // The real pgbackrest needs no node.
     expect(problems('pgbackrest archive-push %p', `${dir}/plain`)).toEqual([])
   })

@@ -1,0 +1,22 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { projectRoot } from '../processes/test-user.ts'
+
+/**
+ * Commands of the documentation: the `sh` blocks of a section.
+ *
+ * @param file from the root of the project
+ * @param heading its text, without `#`; absent: the whole file
+ */
+export function shellBlocks(file: string, heading?: string): string[] {
+  let text = readFileSync(join(projectRoot, file), 'utf8')
+  if (heading !== undefined) {
+    const start = text.indexOf(`\n## ${heading}\n`)
+    if (start === -1) throw new Error(`${file} has no section '${heading}'`)
+    const end = text.indexOf('\n## ', start + 1)
+    text = text.slice(start, end === -1 ? undefined : end)
+  }
+  return [...text.matchAll(/^( *)```sh\n([\s\S]*?)^ *```$/gm)].map((match) =>
+    match[2]!.replaceAll(new RegExp(`^${match[1]}`, 'gm'), ''),
+  )
+}
