@@ -28,7 +28,7 @@ export async function run(argv: readonly string[], process: Process): Promise<nu
 }
 
 /**
- * Does pgbackrest report errors of this command line on the console (standard output)? It does if the command line is valid;
+ * True if pgbackrest reports errors of this command line on the console (standard output). It does for a valid command line;
  * syntax errors go to standard error. With JSON and repo-get standard output has only the report.
  */
 function isForConsole(argv: readonly string[]): boolean {

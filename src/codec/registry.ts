@@ -59,7 +59,7 @@ export function decompressor(type: CompressType, options: CodecOptions = {}): St
   return codec(type).decompressor(options.raw === true)
 }
 
-/** Do the stages of this codec answer with plain iterables only? Call `loadCodec(type)` before. */
+/** True if the stages of this codec are synchronous. `loadCodec(type)` must have been called. */
 export function isSynchronous(type: CompressType): boolean {
   return codec(type).synchronous
 }

@@ -54,7 +54,7 @@ export function isOptionWord(word: string): boolean {
   return word.startsWith('-') && word !== '-' && word !== '--'
 }
 
-/** Is the value of this option word the next word? `false` for a word that `ArgumentReader.option` refuses. */
+/** True if the next word is the value of this option word. False for a word that `ArgumentReader.option` refuses. */
 export function takesNextWord(word: string): boolean {
   if (SHORT_OPTIONS.has(word) || !word.startsWith('--') || word.includes('=')) return false
   const name = word.slice(2)
@@ -99,7 +99,7 @@ export class ArgumentReader {
   }
 
   /**
-   * @param words all that are neither option nor value: command and parameters
+   * @param words all words that are neither options nor their values: command and parameters
    * @throws PgtsError command-invalid, command-required, option-invalid, param-invalid, param-required
    */
   commandLine(words: readonly string[]): CommandLine {

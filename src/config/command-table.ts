@@ -6,7 +6,7 @@ export interface Parameters {
   readonly usage: string
   readonly min: number
   readonly max: number
-  /** pgBackRest ends with [043] also when there are too many, where other commands end with [096]. */
+  /** With too many parameters this command ends with [043] as in pgBackRest, others with [096]. */
   readonly tooManyIsRequired?: true
 }
 
@@ -19,13 +19,13 @@ export interface CommandRow {
   readonly async?: Parameters
   /** Locks that the command takes, one file for each type and repository. Absent: none. */
   readonly locks?: readonly LockType[]
-  /** Does a run write `<log-path>/<stanza>-<command>.log`? Otherwise only when --log-level-file is on the command line. */
+  /** A run writes `<log-path>/<stanza>-<command>.log`; otherwise only if --log-level-file is on the command line. */
   readonly logFile?: true
   /** Level of the begin and end lines; `debug` for commands that print a report. */
   readonly frameLevel: 'info' | 'debug'
   /** `none`: the option does not exist for the command. */
   readonly stanza: 'required' | 'optional' | 'none'
-  /** Does the command end with [062] while a stop file exists? */
+  /** The command ends with [062] while a stop file exists. */
   readonly stops?: true
   /** For maintainers only: not in the general help. */
   readonly internal?: true

@@ -13,7 +13,7 @@ export interface ResolvedValue {
   readonly name: string
   readonly option: OptionName
   readonly key: number
-  /** Parsed; undefined where the option has no value. */
+  /** Parsed; undefined if the option has no value. */
   readonly value: unknown
   /** Values as they were typed; empty for a default. */
   readonly typed: readonly string[]
@@ -30,7 +30,7 @@ export interface EvaluateInput {
   /** One for each option and key, from the strongest source. */
   readonly settings: readonly Setting[]
   readonly program: string
-  /** Added where the stanza, or a setting of its section, is missing. */
+  /** Added to an error about a missing stanza, or a missing setting of its section. */
   readonly stanzaHints: readonly string[]
   readonly cores: number
   readonly warn: (message: string) => void
@@ -165,7 +165,7 @@ export class Evaluation {
     }
   }
 
-  /** Is the dependency of the option met? */
+  /** True if the dependency of the option is met. */
   #isEffective(row: Row, key: number): boolean {
     const governing = this.#governing(row, key)
     if (governing === undefined) return true

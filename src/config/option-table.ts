@@ -75,7 +75,7 @@ export function isResettable(row: OptionRow): boolean {
   return row.section !== 'command-line'
 }
 
-/** Can it be given without a value on the command line? */
+/** True if the option needs no value on the command line. */
 export function isBoolean(row: OptionRow): boolean {
   return row.type === 'bool' || row.boolLike === true
 }

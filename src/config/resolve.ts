@@ -34,7 +34,7 @@ export interface ResolveInput {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Absolute path of the program: its name decides which configuration and defaults are used, and it is the default of `cmd`. */
   readonly program: string
-  /** 0 is refused without allow-root; undefined where the system has no such thing. */
+  /** 0 is refused without allow-root; undefined if the system has no user ids. */
   readonly uid?: number
   /** What process-max=auto means. Default: cores of this machine. */
   readonly cores?: number
@@ -51,7 +51,7 @@ export interface Resolved<C extends CommandName = CommandName> {
   readonly configFiles: readonly string[]
   /** Every configuration file and directory that was looked for, found or not. */
   readonly configLooked: readonly string[]
-  /** The command line as it was given, with undefined where a parameter stood. */
+  /** The command line as it was given, with undefined in place of parameters. */
   readonly callPattern: readonly (string | undefined)[]
   /** Logged when the logger is open. */
   readonly warnings: readonly string[]

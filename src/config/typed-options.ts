@@ -42,7 +42,7 @@ type Kind<K extends OptionName, C extends CommandName> = Table[K]['type'] extend
     ? ValueOfType[Table[K]['type']]
     : never
 
-/** Is there always a value? It has a default or is required; and if it depends on another option, it has `otherwise`. */
+/** True if there is always a value: the option has a default or is required, and `otherwise` if it depends on another option. */
 type Certain<K extends OptionName, C extends CommandName> =
   Present<Column<K, C, 'depend'>> extends true
     ? Column<K, C, 'depend'> extends { readonly otherwise: unknown }
@@ -86,7 +86,7 @@ export type PgOptions<C extends CommandName = ClusterCommand> = GroupMember<'pg'
 
 /**
  * The options of a command: `startFast`, `compressType`, `archiveTimeout` (ms), `bufferSize` (bytes), `exclude`
- * (string[]), `linkMap` (Map). undefined where the option is not valid for the command, has no value, or depends on
+ * (string[]), `linkMap` (Map). undefined if the option is not valid for the command, has no value, or depends on
  * another option whose value disables it. Repositories and clusters are lists in the order of their keys.
  */
 export type OptionsOf<C extends CommandName> = { readonly [K in Flat as FlatKey<K>]: ValueFor<K, C> } & {

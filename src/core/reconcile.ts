@@ -103,7 +103,7 @@ export async function reconcile(
     if (!finished.has(label) || info.backups.some((backup) => backup.label === label)) continue
     const manifest = await readUnlisted(storage, stanza, label, info, log, signal)
     if (manifest === undefined || !isKnownCluster(info, manifest)) {
-      if (manifest !== undefined) log.warn({ label }, foreign(label))
+      if (manifest !== undefined) log.warn({ label }, unknownClusterMessage(label))
       notAssessed.push(label)
     } else if (manifest.prior === undefined || current.backups.some((backup) => backup.label === manifest.prior)) {
       log.warn({ label }, `backup ${label} was found in the repository and is added to backup.info`)
@@ -158,7 +158,7 @@ function reasonOf(label: string, missing: string): string {
   return label === missing ? 'its manifest does not exist' : `it depends on ${missing}, whose manifest does not exist`
 }
 
-function foreign(label: string): string {
+function unknownClusterMessage(label: string): string {
   return (
     `backup ${label} belongs to a cluster that is not in backup.info, so it is kept but not listed` +
     '\nHINT: if it is no longer needed, remove its directory'

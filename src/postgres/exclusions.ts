@@ -1,7 +1,7 @@
 import { hasRecoverySignals, type PostgresVersion } from './versions.ts'
 
 /**
- * What a backup leaves out: files that PostgreSQL creates at start, that belong to the running server only, or that
+ * The files that a backup excludes: those that PostgreSQL creates at start, that belong to the running server only, or that
  * recovery empties. Pure rules on names; `data-directory.ts` applies them.
  * @see PostgreSQL, src/backend/backup/basebackup.c: excludeDirContents, excludeFiles
  */
@@ -58,7 +58,7 @@ export function unloggedRelations(baseNames: Iterable<string>): ReadonlySet<stri
   return relations
 }
 
-/** Is this file of a database directory left out? Of an unlogged relation only the init fork stays. */
+/** True if this file of a database directory is excluded. Of an unlogged relation only the init fork is included. */
 export function isExcludedRelationFile(baseName: string, unlogged: ReadonlySet<string>): boolean {
   if (RELATION_CACHE.test(baseName) || TEMPORARY_RELATION.test(baseName)) return true
   if (unlogged.size === 0) return false
@@ -68,7 +68,7 @@ export function isExcludedRelationFile(baseName: string, unlogged: ReadonlySet<s
 
 const PAGELESS_FILES: ReadonlySet<string> = new Set(['PG_VERSION', 'pg_filenode.map', 'pg_control'])
 
-/** Does this file of a database directory consist of data pages with checksums? */
+/** True if this file of a database directory consists of data pages with checksums. */
 export function hasDataPages(baseName: string, inGlobal: boolean): boolean {
   return !PAGELESS_FILES.has(baseName) || (baseName === 'pg_control' && !inGlobal)
 }

@@ -33,7 +33,7 @@ export function findSocketDirectory(dataDirectory: string | undefined, port: num
   return USUAL_DIRECTORIES.find((directory) => existsSync(`${directory}/.s.PGSQL.${port}`)) ?? USUAL_DIRECTORIES[0]!
 }
 
-/** Is this the default directory of the socket? libpq then looks for `localhost` in .pgpass. */
+/** True if this is the default directory of the socket, for which libpq searches `localhost` in .pgpass. */
 export function isUsualDirectory(directory: string): boolean {
   return USUAL_DIRECTORIES.includes(directory)
 }

@@ -31,7 +31,7 @@ class FileSource implements ByteSource {
    */
   #position: number | null
   /** Bytes that are still to be read; Infinity: to the end. */
-  #owed: number
+  #remaining: number
   #fd: number | undefined
   #buffer: Buffer | undefined
 
@@ -40,7 +40,7 @@ class FileSource implements ByteSource {
     this.#signal = range.signal
     this.#buffers = buffers
     this.#position = range.offset ?? null
-    this.#owed = range.length ?? Infinity
+    this.#remaining = range.length ?? Infinity
     try {
       this.#fd = openForReading(pathOf(path))
     } catch (error) {
@@ -63,9 +63,9 @@ class FileSource implements ByteSource {
   next(): Uint8Array | undefined {
     if (this.#fd === undefined) return undefined
     this.#signal?.throwIfAborted()
-    if (this.#owed === 0) return this.#close()
+    if (this.#remaining === 0) return this.#close()
     this.#buffer ??= this.#buffers.take()
-    const length = Math.min(this.#owed, READ_CHUNK_BYTES)
+    const length = Math.min(this.#remaining, READ_CHUNK_BYTES)
     let got: number
     try {
       got = readSync(this.#fd, this.#buffer, 0, length, this.#position)
@@ -73,16 +73,16 @@ class FileSource implements ByteSource {
       throw posixError('read', this.#path, error)
     }
     if (got === 0) {
-      if (this.#owed === Infinity) return this.#close()
+      if (this.#remaining === Infinity) return this.#close()
       throw new PgtsError(
         'file-read',
-        `${bytesToText(this.#path)} ends ${this.#owed} bytes before the end of the requested range`,
+        `${bytesToText(this.#path)} ends ${this.#remaining} bytes before the end of the requested range`,
         {
           hints: ["the file is shorter than the repository records: run 'verify', and restore from another backup set"],
         },
       )
     }
-    this.#owed -= got
+    this.#remaining -= got
     if (this.#position !== null) this.#position += got
     return this.#buffer.subarray(0, got)
   }

@@ -4,7 +4,7 @@ import { textPath } from './byte-string.ts'
 import { hostname } from 'node:os'
 
 /**
- * Identifies this host, its boot and its lock directory. undefined where the system does not
+ * Identifies this host, its boot and its lock directory. undefined if the system does not
  * provide it; then no process can prove that a process of this host is dead.
  */
 export function hostPlace(lockPath: string): { boot: string; machine: string; lockPath: string } | undefined {

@@ -31,7 +31,7 @@ export function localDateTime(epochSeconds: number): string {
   return dateTimeText(localWall(epochSeconds))
 }
 
-/** `2026-11-22 06:28:17+01`: minutes and seconds of the offset where the zone has some. */
+/** `2026-11-22 06:28:17+01`: with minutes and seconds of the offset if it has any. */
 export function zonedDateTime(epochSeconds: number): string {
   const wall = localWall(epochSeconds)
   return dateTimeText(wall) + offsetText(wall.offset)

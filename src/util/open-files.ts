@@ -21,7 +21,7 @@ export function fittingWorkers(wanted: number, withStore: boolean, limit: number
   return Math.min(wanted, Math.max(1, Math.floor((limit - RESERVED) / each)))
 }
 
-/** Soft limit of open files of this process; Infinity where the system does not provide it. Node raises it to the hard limit. */
+/** Soft limit of open files of this process; Infinity if the system does not provide it. Node raises it to the hard limit. */
 export function openFilesLimit(): number {
   try {
     const [, soft] = /^Max open files\s+(\d+)/m.exec(readFileSync('/proc/self/limits', 'latin1')) ?? []

@@ -9,7 +9,7 @@ export interface JobTaker {
 
 /** The threads that a run uses. */
 export interface ThreadSource {
-  /** Can a thread take a job now? Checked before a job is drawn. */
+  /** True if a thread can take a job now. Checked before a job is drawn. */
   hasRoom(): boolean
   /** The thread for a drawn job; it may have to be started. */
   pick(): JobTaker

@@ -13,7 +13,7 @@ import { WorkerThread, type Services } from './thread.ts'
 export interface ThreadOptions {
   /** Maximum number of threads; one is started when a job finds no idle one. */
   readonly workers: number
-  /** Number of jobs that each thread runs concurrently, where they wait for a network; default 1. */
+  /** Number of jobs that each thread runs concurrently, if jobs wait for a network; default 1. */
   readonly lanes?: number
   /** Description of the environment of each worker; plain data, see core/worker-env.ts. */
   readonly setup: unknown

@@ -130,7 +130,7 @@ export function iniStanzas(entries: readonly IniEntry[]): string[] {
   return [...new Set(names)].sort()
 }
 
-/** Does the file contain a passphrase or key? */
+/** True if the file contains a passphrase or key. */
 export function iniHasSecret(entries: readonly IniEntry[]): boolean {
   return entries.some(({ key }) => {
     try {

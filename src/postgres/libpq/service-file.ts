@@ -42,7 +42,7 @@ export function readService(service: string, files: ServiceFiles): ReadonlyMap<s
   })
 }
 
-/** The parameters of `service` in the text of a service file; undefined where it has no such section. */
+/** The parameters of `service` in the text of a service file; undefined if it has no such section. */
 export function parseService(text: string, service: string, fileName: string): Map<string, string> | undefined {
   let found: Map<string, string> | undefined
   for (const [index, raw] of text.split('\n').entries()) {

@@ -11,7 +11,7 @@ export type Environment = Readonly<Record<string, string | undefined>>
 export interface LibpqSettings {
   readonly user?: string
   readonly password?: string
-  /** Absolute or relative to the working directory; undefined where there is no home directory. */
+  /** Absolute or relative to the working directory; undefined if there is no home directory. */
   readonly passFile?: string
   readonly options?: string
   /** Undefined: as long as db-timeout. */

@@ -52,7 +52,7 @@ export interface HttpResponse {
 }
 
 export interface ProvenAnswer {
-  /** The body, where it is XML. */
+  /** The body, if it is XML. */
   readonly xml?: string
   /** Set if the answer is a refusal, but not of an S3 service. Never set for a HEAD, whose answers have no body. */
   readonly unproven?: UnprovenAnswer
