@@ -141,7 +141,7 @@ describe("Google's client", () => {
   })
 })
 
-interface Told {
+interface Answer {
   readonly status: number | undefined
   readonly headers: Readonly<Record<string, string | string[] | undefined>>
   readonly body: string
@@ -153,7 +153,7 @@ async function ask(
   path: string,
   headers: Record<string, string> = {},
   body: Buffer | string = '',
-): Promise<Told> {
+): Promise<Answer> {
   const sent = request({ port: server.httpsPort, host: '127.0.0.1', ca, method, path, headers })
   sent.end(body)
   const [answer] = await once(sent, 'response')

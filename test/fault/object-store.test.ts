@@ -270,18 +270,18 @@ describe.each(cells)('a bad network to $title', ({ store, roundTripMs }) => {
     }
     for (const status of [200, 404]) {
       const how = { kind: 'answer', status, headers, body: HTML } as const
-      const told = new RegExp(`answer ${status} text/html is not an? \\w+ answer`)
+      const unproven = new RegExp(`answer ${status} text/html is not an? \\w+ answer`)
       const get = await run(how, 'archive-get', segment, fetched)
-      expect([get.code, get.output]).toEqual([101, expect.stringMatching(told)])
+      expect([get.code, get.output]).toEqual([101, expect.stringMatching(unproven)])
       expect(existsSync(fetched)).toBe(false)
       const info = await run(how, '--output=text', 'info')
-      expect(info.output).toMatch(told)
+      expect(info.output).toMatch(unproven)
       expect(info.output).not.toContain('missing stanza')
       const verify = await run(how, '--output=text', 'verify')
-      expect([verify.code === 0, verify.output]).toEqual([false, expect.stringMatching(told)])
+      expect([verify.code === 0, verify.output]).toEqual([false, expect.stringMatching(unproven)])
       expect(verify.output).not.toContain('does not exist')
       const expire = await run(how, '--repo1-retention-full=1', 'expire')
-      expect([expire.code === 0, expire.output]).toEqual([false, expect.stringMatching(told)])
+      expect([expire.code === 0, expire.output]).toEqual([false, expect.stringMatching(unproven)])
     }
     expect(await names()).toEqual(before)
     // Only writes are answered so: nothing may be reported as archived.

@@ -42,8 +42,8 @@ test('every pgts command in the compose file is valid with its settings', async 
   writeFileSync(config, compose.configs['pgts']?.content ?? '')
   const commands: string[] = []
   for (const [, { command = [], environment = {} }] of services) {
-    const told = command.join('\n').matchAll(/\bpgts ((?:--\S+ )*)([a-z-]+)(?: (%p))?/g)
-    for (const [, options = '', name = '', operand] of told) {
+    const calls = command.join('\n').matchAll(/\bpgts ((?:--\S+ )*)([a-z-]+)(?: (%p))?/g)
+    for (const [, options = '', name = '', operand] of calls) {
       const argv = [
         `--config=${config}`,
         ...options.trim().split(' '),

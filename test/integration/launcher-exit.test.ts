@@ -21,7 +21,7 @@ beforeAll(() => {
 })
 
 /** A program in the place of Node; every shell runs the same one. */
-function standIn(name: string, text: string): string {
+function fakeProgram(name: string, text: string): string {
   const path = join(site.dir, name)
   writeFileSync(path, text, { mode: 0o755 })
   chmodSync(path, 0o755)
@@ -29,7 +29,7 @@ function standIn(name: string, text: string): string {
   return path
 }
 
-const endingWith = (code: number) => standIn('ends', `#!/bin/sh\nexit ${code}\n`)
+const endingWith = (code: number) => fakeProgram('ends', `#!/bin/sh\nexit ${code}\n`)
 
 /** A data directory in one state of recovery. */
 function dataDir(name: string, files: Readonly<Record<string, string>>): string {
@@ -148,17 +148,20 @@ const FAULTS: readonly (readonly [string, () => { node?: string; env?: Record<st
   ['Node is not on the PATH', () => ({ node: 'no-such-node' })],
   ['Node is a directory', () => ({ node: '/' })],
   ['Node is not executable', () => ({ node: '/etc/passwd' })],
-  ['Node is an empty file', () => ({ node: standIn('empty', '') })],
-  ['Node is a script whose interpreter is missing', () => ({ node: standIn('no-interpreter', '#!/nonexistent\n') })],
-  ['Node is killed', () => ({ node: standIn('killed', '#!/bin/sh\nkill -9 $$\n') })],
-  ['Node aborts', () => ({ node: standIn('aborts', '#!/bin/sh\nkill -ABRT $$\n') })],
-  ['a wrapper hides the exit code of Node', () => ({ node: standIn('wraps', '#!/bin/sh\nfalse\ntrue\n') })],
+  ['Node is an empty file', () => ({ node: fakeProgram('empty', '') })],
+  [
+    'Node is a script whose interpreter is missing',
+    () => ({ node: fakeProgram('no-interpreter', '#!/nonexistent\n') }),
+  ],
+  ['Node is killed', () => ({ node: fakeProgram('killed', '#!/bin/sh\nkill -9 $$\n') })],
+  ['Node aborts', () => ({ node: fakeProgram('aborts', '#!/bin/sh\nkill -ABRT $$\n') })],
+  ['a wrapper hides the exit code of Node', () => ({ node: fakeProgram('wraps', '#!/bin/sh\nfalse\ntrue\n') })],
   ['NODE_OPTIONS has an option that does not exist', () => ({ env: { NODE_OPTIONS: '--no-such-option' } })],
   ['NODE_OPTIONS loads a missing file', () => ({ env: { NODE_OPTIONS: '--require=/nonexistent.js' } })],
   [
     'the configuration of OpenSSL is broken',
     () => {
-      const path = standIn('openssl.cnf', 'openssl_conf = x\n[x]\nssl_conf = y\n[y\n')
+      const path = fakeProgram('openssl.cnf', 'openssl_conf = x\n[x]\nssl_conf = y\n[y\n')
       // Node ends with the number of OpenSSL's error, which is 100 here.
       return { env: { NODE_OPTIONS: `--openssl-config=${path}` } }
     },
@@ -196,7 +199,7 @@ describe.each(FAULTS)('when %s', (name, fault) => {
 })
 
 test('archive-get and archive-push read the standard input of the launcher, and work without one', async () => {
-  const node = standIn('reads', '#!/bin/sh\ncat\nexit 240\n')
+  const node = fakeProgram('reads', '#!/bin/sh\ncat\nexit 240\n')
   const ends = endingWith(240)
   const calls = shells.flatMap(([, shell]) =>
     [PUSH, GET].map(async (args) => {

@@ -26,7 +26,7 @@ const WAL = `pg_wal/${SEGMENT}`
 const TARGET = 'pg_wal/RECOVERYXLOG'
 
 /** Node was started once with exactly these arguments, its exit code was returned, and the launcher printed nothing. */
-function handedOver(args: readonly string[], result: LaunchResult): void {
+function expectNodeCall(args: readonly string[], result: LaunchResult): void {
   expect(result).toMatchObject({ code: NODE_CODE, stdout: '', stderr: '', node: args })
 }
 
@@ -101,7 +101,7 @@ describe.each(shells)('%s', (_, shell) => {
     expect(await site.run(shell, GET)).toMatchObject(HIT)
     expect(readFileSync(join(site.data, TARGET), 'utf8')).toBe(`fetched ${SEGMENT}`)
     expect(existsSync(join(site.in, SEGMENT))).toBe(false)
-    handedOver(GET, await site.run(shell, GET))
+    expectNodeCall(GET, await site.run(shell, GET))
   })
 
   test.each<[string, (site: LaunchSite) => readonly (string | undefined)[]]>([
@@ -143,7 +143,7 @@ describe.each(shells)('%s', (_, shell) => {
       args.map((word) => (word.startsWith('--cmd=') ? `${word}x` : word)),
       args.map((word) => (word.startsWith('--cmd=') ? `${word}\nx` : word)),
     ]) {
-      if (JSON.stringify(other) !== JSON.stringify(args)) handedOver(other, await site.run(shell, other))
+      if (JSON.stringify(other) !== JSON.stringify(args)) expectNodeCall(other, await site.run(shell, other))
     }
   })
 
@@ -194,7 +194,7 @@ describe.each(shells)('%s', (_, shell) => {
       ['archive-get'],
       ['archive-get', '--stanza=ma*', SEGMENT, '%p'],
     ])
-      handedOver(args, await site.run(shell, args))
+      expectNodeCall(args, await site.run(shell, args))
     // Arguments that are not UTF-8 must come from a shell.
     const bytes = await site.run(
       ['sh', '-c', `p=$1; shift; exec ${shell.join(' ')} "$p" "$@" "$(printf 'a\\377\\nb\\001')"`, 'sh'],
@@ -267,13 +267,13 @@ describe.each(shells)('%s', (_, shell) => {
       sleepDoing(what)
       // The next call removes the file of the last one: it must exist when that begins.
       if (times === 1) await cleared(site)
-      handedOver(PUSH, await site.run(shell, PUSH, { env }))
+      expectNodeCall(PUSH, await site.run(shell, PUSH, { env }))
       expect([what, slept()]).toEqual([what, times])
     }
     await site.prepare('archive-push', PUSH_PATTERN)
     sleepDoing('exit 1')
     await cleared(site)
-    handedOver(PUSH, await site.run(shell, PUSH, { env }))
+    expectNodeCall(PUSH, await site.run(shell, PUSH, { env }))
     expect(slept()).toBe(1)
 
     // The launcher waits for a segment that is being fetched, and not for others.
@@ -285,7 +285,7 @@ describe.each(shells)('%s', (_, shell) => {
     expect(await site.run(shell, GET, { env })).toMatchObject(HIT)
     expect(slept()).toBe(1)
     sleepDoing('true')
-    handedOver(GET, await site.run(shell, GET, { env }))
+    expectNodeCall(GET, await site.run(shell, GET, { env }))
     expect(existsSync(join(site.dir, 'slept'))).toBe(false)
   })
 })
@@ -303,7 +303,7 @@ function whereIs(program: string): string {
 type Change = (site: LaunchSite) => void | readonly string[]
 
 /** A state that differs from the one that Node left. A change may return other arguments for the call. */
-const doubts: readonly (readonly [string, Change])[] = [
+const statesForNode: readonly (readonly [string, Change])[] = [
   ...(['archive-push', 'archive-get'] as const).flatMap((command): [string, Change][] => [
     [`${command}: no hint`, (site) => rmSync(site.hint(command))],
     [
@@ -595,7 +595,7 @@ function copyTime(from: string, to: string): void {
 
 // One site for each state, used by each shell: a call that starts Node changes nothing.
 describe('the launcher starts Node for', () => {
-  test.each(doubts)('%s', async (name, change) => {
+  test.each(statesForNode)('%s', async (name, change) => {
     const site = new LaunchSite()
     site.archived()
     site.fetched()
@@ -604,7 +604,7 @@ describe('the launcher starts Node for', () => {
     const args = change(site) ?? (name.startsWith('archive-push') ? PUSH : GET)
     const env = { PATH: `${noSleep(site)}:/usr/local/bin:/usr/bin:/bin` }
     const results = await Promise.all(plainShells.map(([, shell]) => site.run(shell, args, { env })))
-    for (const result of results) handedOver(args, result)
+    for (const result of results) expectNodeCall(args, result)
     if (!name.includes('read-only')) return
     for (const path of [join(site.data, 'pg_wal'), site.in, join(site.spool, 'pgts')]) chmodSync(path, 0o755)
     expect(readFileSync(join(site.in, SEGMENT), 'utf8')).toBe(`fetched ${SEGMENT}`)
@@ -629,7 +629,7 @@ describe.each(shells)('%s detects', (_, shell) => {
     ['a value with the separator', { PGTS_CONFIG: '|' }],
   ])('%s', async (_, env) => {
     const site = await pushSite()
-    handedOver(PUSH, await site.run(shell, PUSH, { env }))
+    expectNodeCall(PUSH, await site.run(shell, PUSH, { env }))
   })
 
   test('a change of the stanza and of other values in the environment', async () => {
@@ -642,7 +642,7 @@ describe.each(shells)('%s detects', (_, shell) => {
       site.archived()
       expect(await site.prepare('archive-push', ['archive-push', undefined], env)).toBe(true)
       expect(await site.run(shell, ['archive-push', WAL], { env })).toMatchObject(HIT)
-      handedOver(['archive-push', WAL], await site.run(shell, ['archive-push', WAL]))
+      expectNodeCall(['archive-push', WAL], await site.run(shell, ['archive-push', WAL]))
     }
   })
 
@@ -652,15 +652,15 @@ describe.each(shells)('%s detects', (_, shell) => {
     site.archived()
     expect(await site.prepare('archive-push', PUSH_PATTERN, env, [1, 5, 17])).toBe(true)
     expect(await site.run(shell, PUSH, { env })).toMatchObject(HIT)
-    handedOver(PUSH, await site.run(shell, PUSH, { env: { ...env, PGTS_REPO5_TYPE: 's3' } }))
-    handedOver(PUSH, await site.run(shell, PUSH, { env: { ...env, PGBACKREST_REPO17_PATH: '/other' } }))
-    handedOver(PUSH, await site.run(shell, PUSH, { env: { PGTS_REPO5_HOST: 'a host' } }))
+    expectNodeCall(PUSH, await site.run(shell, PUSH, { env: { ...env, PGTS_REPO5_TYPE: 's3' } }))
+    expectNodeCall(PUSH, await site.run(shell, PUSH, { env: { ...env, PGBACKREST_REPO17_PATH: '/other' } }))
+    expectNodeCall(PUSH, await site.run(shell, PUSH, { env: { PGTS_REPO5_HOST: 'a host' } }))
   })
 
   test('another stanza', async () => {
     const site = await pushSite()
     const other = ['--stanza=other', 'archive-push', WAL]
-    handedOver(other, await site.run(shell, other))
+    expectNodeCall(other, await site.run(shell, other))
     expect(await site.run(shell, PUSH)).toMatchObject(HIT)
   })
 
@@ -668,15 +668,15 @@ describe.each(shells)('%s detects', (_, shell) => {
     const site = await pushSite()
     const clone = join(site.dir, 'clone')
     execFileSync('cp', ['-a', site.data, clone])
-    handedOver(PUSH, await site.run(shell, PUSH, { cwd: clone }))
-    handedOver(PUSH, await site.run(shell, PUSH, { cwd: site.dir }))
+    expectNodeCall(PUSH, await site.run(shell, PUSH, { cwd: clone }))
+    expectNodeCall(PUSH, await site.run(shell, PUSH, { cwd: site.dir }))
     // In the place of the original it is detected by its server.
     renameSync(site.data, `${site.data}-old`)
     renameSync(clone, site.data)
     writeFileSync(join(site.data, 'postmaster.pid'), `4711\n${site.data}\n1700000099\n`)
     site.own()
     site.age()
-    handedOver(PUSH, await site.run(shell, PUSH))
+    expectNodeCall(PUSH, await site.run(shell, PUSH))
   })
 })
 
@@ -686,7 +686,7 @@ test.each(shells.filter(([name]) => !name.startsWith('busybox')))(
     const site = await pushSite()
     for (const shift of [-1n, 1n]) {
       site.ok(SEGMENT, '', shift)
-      handedOver(PUSH, await site.run(shell, PUSH))
+      expectNodeCall(PUSH, await site.run(shell, PUSH))
     }
   },
 )

@@ -110,6 +110,6 @@ test('restore warns of a gap in the WAL before the copy', async () => {
   rmSync(join(directory, stored))
   expect(existsSync(directory)).toBe(true)
 
-  const told = await site.pgtsOk(`--pg1-path=${elsewhere()}`, '--archive-mode=off', 'restore')
-  expect(told.stdout).toContain(`WARN: WAL segment ${names[1]} is not in the archive, but later ones are`)
+  const result = await site.pgtsOk(`--pg1-path=${elsewhere()}`, '--archive-mode=off', 'restore')
+  expect(result.stdout).toContain(`WARN: WAL segment ${names[1]} is not in the archive, but later ones are`)
 }, 60_000)

@@ -113,7 +113,7 @@ const backupInfo = of('backup', 'backup.info')
 const archiveInfo = of('archive', 'archive.info')
 const manifest = (repo: string) => join(repo, 'backup/main', incr, 'backup.manifest')
 const bothOf = (path: string) => [path, `${path}.copy`]
-const gone = (...paths: string[]) => paths.forEach((path) => rmSync(path))
+const remove = (...paths: string[]) => paths.forEach((path) => rmSync(path))
 
 const copied = (name: string) => new RegExp(`${name} is unusable, so its copy was used`)
 const copiedBackup: Expected = [
@@ -168,7 +168,7 @@ function ofAnotherCluster(repo: string): void {
 const STATES: readonly State[] = [
   {
     name: 'backup.info is missing, its copy exists',
-    make: (repo) => gone(backupInfo(repo)),
+    make: (repo) => remove(backupInfo(repo)),
     says: {
       ...readsBackupInfo,
       verify: [104, /backup\/main\/backup\.info does not exist/],
@@ -194,7 +194,7 @@ const STATES: readonly State[] = [
   },
   {
     name: 'the copy of archive.info is missing',
-    make: (repo) => gone(`${archiveInfo(repo)}.copy`),
+    make: (repo) => remove(`${archiveInfo(repo)}.copy`),
     says: { verify: [104, /archive\.info\.copy does not exist/], 'stanza-create': writtenAgain('archive.info.copy') },
     repairedBy: ['backup', 'stanza-create', 'stanza-upgrade'],
   },
@@ -210,7 +210,7 @@ const STATES: readonly State[] = [
   },
   {
     name: 'archive.info is missing',
-    make: (repo) => gone(...bothOf(archiveInfo(repo))),
+    make: (repo) => remove(...bothOf(archiveInfo(repo))),
     shows: [99, []],
     says: {
       check: [55, lost],
@@ -226,7 +226,7 @@ const STATES: readonly State[] = [
   },
   {
     name: 'backup.info is missing',
-    make: (repo) => gone(...bothOf(backupInfo(repo))),
+    make: (repo) => remove(...bothOf(backupInfo(repo))),
     shows: [3, []],
     says: {
       check: [55, lost],
@@ -241,7 +241,7 @@ const STATES: readonly State[] = [
   },
   {
     name: 'both are missing, backups and WAL exist',
-    make: (repo) => gone(...bothOf(backupInfo(repo)), ...bothOf(archiveInfo(repo))),
+    make: (repo) => remove(...bothOf(backupInfo(repo)), ...bothOf(archiveInfo(repo))),
     shows: [3, []],
     says: {
       check: [55, lost],
@@ -258,7 +258,7 @@ const STATES: readonly State[] = [
   },
   {
     name: 'a backup is listed whose manifest is missing',
-    make: (repo) => gone(...bothOf(manifest(repo))),
+    make: (repo) => remove(...bothOf(manifest(repo))),
     says: {
       verify: [104, /manifest missing/],
       restore: [55, /the next backup or expire removes this one/],
@@ -270,7 +270,7 @@ const STATES: readonly State[] = [
   },
   {
     name: 'a backup is listed of whose manifest only the copy exists',
-    make: (repo) => gone(manifest(repo)),
+    make: (repo) => remove(manifest(repo)),
     says: {
       verify: [104, /backup\.manifest does not exist/],
       restore: [0, /is unusable, so its copy was used[^]*over the unusable file/],

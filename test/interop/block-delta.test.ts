@@ -9,18 +9,20 @@ import { type Cluster, dataChecksum, giveToTestUser, makeTestDir, startCluster }
 import { aSite, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 /** Block incremental needs 2.46; without it pgts writes all rows itself. */
-const judge = Number(/(\d+\.\d+)/.exec(spawnSync(PGBACKREST, ['version'], { encoding: 'utf8' }).stdout ?? '')?.[1] ?? 0)
+const version = Number(
+  /(\d+\.\d+)/.exec(spawnSync(PGBACKREST, ['version'], { encoding: 'utf8' }).stdout ?? '')?.[1] ?? 0,
+)
 const rows: readonly { readonly writer: Program; readonly codec: string; readonly cipher: boolean }[] = [
   { writer: 'pgts', codec: 'zst', cipher: true },
   { writer: 'pgbackrest', codec: 'lz4', cipher: false },
 ]
-const playable = rows.filter(({ writer }) => writer === 'pgts' || judge >= 2.46)
+const supported = rows.filter(({ writer }) => writer === 'pgts' || version >= 2.46)
 /** Of a file of less than 11 MiB. */
 const BLOCK = 8192
-const cell = countCells('restore --delta of changed blocks', playable.length * 3)
+const cell = countCells('restore --delta of changed blocks', supported.length * 3)
 
 /** A cluster that differs little is restored by fetching the differing blocks, and the server starts on the result. */
-describe.each(playable)('--delta over blocks that $writer stored with $codec, cipher $cipher', (row) => {
+describe.each(supported)('--delta over blocks that $writer stored with $codec, cipher $cipher', (row) => {
   test('restores an older cluster, a newer one, and a damaged one', async () => {
     const name = Object.values(row).join('/')
     await using site = await aSite({

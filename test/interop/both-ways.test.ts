@@ -43,7 +43,7 @@ describe.skipIf(!present).each(rows)('$writer writes $codec, cipher $cipher, $re
     const { cluster } = site
     const run = (who: Program, ...args: string[]) =>
       who === 'pgts' ? site.pgtsOk(...args) : site.pgbackrestOk(...args)
-    const played = (what: string) => cell(`${writer}/${codec}/${what}`)
+    const tested = (what: string) => cell(`${writer}/${codec}/${what}`)
 
     const tablespace = join(site.dir, 'tablespace')
     mkdirSync(tablespace, { mode: 0o700 })
@@ -54,19 +54,19 @@ describe.skipIf(!present).each(rows)('$writer writes $codec, cipher $cipher, $re
 
     await run(writer, 'stanza-create')
     await run(reader, 'stanza-create')
-    played('stanza-create finds a valid stanza')
+    tested('stanza-create finds a valid stanza')
     await run(reader, 'check')
-    played('check')
+    tested('check')
 
     await run(writer, '--type=full', 'backup')
     await cluster.query("insert into t (v) select 'between ' || i from generate_series(1, 300) i")
     await cluster.query('update d set v = v where i % 1000 = 0')
     await site.verifiedByPgbackrest()
-    played('verify after the full')
+    tested('verify after the full')
     expect(labelsOf(site)).toHaveLength(1)
     const [ours, theirs] = await askBoth((who) => infoOf(site, who))
     expect(ours).toEqual(theirs)
-    played('info agrees')
+    tested('info agrees')
 
     // Based on a full of the other program.
     await run(reader, '--type=incr', 'backup')
@@ -81,13 +81,13 @@ describe.skipIf(!present).each(rows)('$writer writes $codec, cipher $cipher, $re
       expect(await restoredElsewhere(site, who, [`--type=lsn`, `--target=${lsn}`, '--target-action=promote'])).toEqual(
         before,
       )
-      played(`restore of the incr to an LSN by ${who}`)
+      tested(`restore of the incr to an LSN by ${who}`)
     }
     for (const who of ['pgts', 'pgbackrest'] as const) {
       const destination = join(makeTestDir('segment'), 'segment')
       await run(who, 'archive-get', switched, destination)
       expect(readFileSync(destination).length).toBe(1024 * 1024)
-      played(`archive-get by ${who}`)
+      tested(`archive-get by ${who}`)
     }
 
     // After a recovery to a point in time the second timeline archives into the same stanza.
@@ -99,7 +99,7 @@ describe.skipIf(!present).each(rows)('$writer writes $codec, cipher $cipher, $re
     await cluster.query("insert into t (v) select 'second timeline ' || i from generate_series(1, 300) i")
     await run(reader, 'check')
     expect(existsSync(join(site.repo, 'archive/main/15-1/00000002.history'))).toBe(true)
-    played('second timeline')
+    tested('second timeline')
 
     await run(reader, '--type=full', 'backup')
     await site.pgbackrestOk('--type=diff', 'backup')
@@ -108,20 +108,20 @@ describe.skipIf(!present).each(rows)('$writer writes $codec, cipher $cipher, $re
     await run(writer, 'check')
     for (const who of ['pgts', 'pgbackrest'] as const) {
       expect(await restoredElsewhere(site, who, [])).toEqual(end)
-      played(`restore of the second timeline by ${who}`)
+      tested(`restore of the second timeline by ${who}`)
     }
     await site.verifiedByPgbackrest()
-    played('verify of everything')
+    tested('verify of everything')
 
     // The same retention on the same repository keeps the same files.
     const trees = []
     for (const who of ['pgts', 'pgbackrest'] as const) trees.push(await expiredCopy(site, who))
     expect(trees[0]).toEqual(trees[1])
-    played('expire leaves the same')
+    tested('expire leaves the same')
     await run(writer, '--repo1-retention-full=1', 'expire')
     await site.verifiedByPgbackrest()
     expect(labelsOf(site)).toHaveLength(2)
-    played('expire and verify')
+    tested('expire and verify')
   }, 300_000)
 })
 

@@ -45,7 +45,7 @@ describe.skipIf(!present).each(rows)('$first begins with $codec, bundle $bundle,
       },
     })
     const { cluster } = site
-    const played = (what: string) => cell(`${row.first}/${row.codec}/${row.bundle}/${row.block}/${what}`)
+    const tested = (what: string) => cell(`${row.first}/${row.codec}/${row.bundle}/${row.block}/${what}`)
     const tablespace = join(site.dir, 'tablespace')
     mkdirSync(tablespace, { mode: 0o700 })
     giveToTestUser(tablespace)
@@ -59,22 +59,22 @@ describe.skipIf(!present).each(rows)('$first begins with $codec, bundle $bundle,
     for (const [by, type, edit] of stepsOf(row.first, second)) {
       await cluster.query(edit)
       chain.push(await backUp(site, by, type))
-      played(`${chain.length} ${type} by ${by}`)
+      tested(`${chain.length} ${type} by ${by}`)
     }
     await site.verifiedByPgbackrest()
-    played('verify')
+    tested('verify')
     const [ours, theirs] = await askBoth((who) => infoOf(site, who))
     expect(ours).toEqual(theirs)
-    played('info agrees')
+    tested('info agrees')
 
     for (const { label, by, data } of chain) {
       const other: Program = by === 'pgts' ? 'pgbackrest' : 'pgts'
       expect(await restoredData(site, other, label), `${label} by ${other}`).toEqual(data)
-      played(`restore of ${label.slice(-1)} ${chain.findIndex((link) => link.label === label)} by ${other}`)
+      tested(`restore of ${label.slice(-1)} ${chain.findIndex((link) => link.label === label)} by ${other}`)
     }
     const last = chain.at(-1)!
     expect(await restoredData(site, last.by, last.label)).toEqual(last.data)
-    played('restore of the last by its maker')
+    tested('restore of the last by its maker')
   }, 240_000)
 })
 

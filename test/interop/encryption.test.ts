@@ -47,7 +47,7 @@ describe.skipIf(!present).each(rows)('$first begins, $codec, bundle $bundle, arc
       },
     })
     const { cluster } = site
-    const played = (what: string) => cell(`${row.first}/${row.codec}/${what}`)
+    const tested = (what: string) => cell(`${row.first}/${row.codec}/${what}`)
     const tablespace = join(site.dir, 'tablespace')
     mkdirSync(tablespace, { mode: 0o700 })
     giveToTestUser(tablespace)
@@ -57,9 +57,9 @@ describe.skipIf(!present).each(rows)('$first begins, $codec, bundle $bundle, arc
 
     await run(site, row.first, 'stanza-create')
     await run(site, second, 'stanza-create')
-    played('stanza-create finds a valid stanza')
+    tested('stanza-create finds a valid stanza')
     await run(site, second, 'check')
-    played('check')
+    tested('check')
 
     const chain: Link[] = []
     for (const [by, type, edit] of [
@@ -70,19 +70,19 @@ describe.skipIf(!present).each(rows)('$first begins, $codec, bundle $bundle, arc
     ] as const) {
       await cluster.query(edit)
       chain.push(await backUp(site, by, type))
-      played(`${type} by ${by}`)
+      tested(`${type} by ${by}`)
     }
     await site.verifiedByPgbackrest()
-    played('verify')
+    tested('verify')
     const [ours, theirs] = await askBoth((who) => infoOf(site, who))
     expect(ours).toEqual(theirs)
     expect(ours).toMatchObject([{ cipher: 'aes-256-cbc', repo: [{ cipher: 'aes-256-cbc' }] }])
-    played('info agrees')
+    tested('info agrees')
 
     for (const [index, { label, by, data }] of chain.entries()) {
       const other: Program = by === 'pgts' ? 'pgbackrest' : 'pgts'
       expect(await restoredData(site, other, label), `${label} by ${other}`).toEqual(data)
-      played(`restore of ${index} by ${other}`)
+      tested(`restore of ${index} by ${other}`)
     }
 
     const archive = join(site.repo, 'archive/main/15-1')
@@ -98,19 +98,19 @@ describe.skipIf(!present).each(rows)('$first begins, $codec, bundle $bundle, arc
       }
       expect(contents[0]!.equals(contents[1]!)).toBe(true)
       if (file === backupHistory) expect(contents[0]!.toString()).toContain('START WAL LOCATION')
-      played(`archive-get of ${file === segment ? 'a segment' : 'a backup history file'}`)
+      tested(`archive-get of ${file === segment ? 'a segment' : 'a backup history file'}`)
     }
 
     await run(site, row.first, '--repo1-retention-full=1', 'expire')
     await site.verifiedByPgbackrest()
     const last = chain.at(-1)!
     expect(await restoredData(site, last.by, last.label)).toEqual(last.data)
-    played('expire, verify, restore')
+    tested('expire, verify, restore')
 
     // pgbackrest exits with 29 or 95 by chance, and prints the wrongly decrypted bytes.
     const wrong = await site.pgts(['check'], { env: { PGTS_REPO1_CIPHER_PASS: 'wrong' } })
     expect(wrong.code).toBe(95)
-    played('a wrong passphrase')
+    tested('a wrong passphrase')
   }, 300_000)
 })
 

@@ -337,11 +337,13 @@ describe.runIf(installed)(`info of pgts and of pgbackrest ${major}.${minor} prin
         for (const name of readdirSync(locks)) rmSync(join(locks, name))
       })
       // The backup is suspended, so that both programs see the same state.
-      const told = () =>
+      const progress = () =>
         readdirSync(locks)
           .filter((name) => name.startsWith('main-backup'))
           .map((name) => /"(pctCplt|szCplt)":[1-9]/.test(readFileSync(join(locks, name), 'latin1')))
-      await until('the progress of the backup', () => told().length > 0 && !told().includes(false), { everyMs: 2 })
+      await until('the progress of the backup', () => progress().length > 0 && !progress().includes(false), {
+        everyMs: 2,
+      })
       signal(running, 'SIGSTOP')
       expect(await expectSame([main])).toMatch(/status: ok \(backup\/expire running - \d+\.\d\d% complete\)/)
       await expectSame([])

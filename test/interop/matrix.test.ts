@@ -12,16 +12,16 @@ import {
   type ServerVersion,
   startCluster,
 } from '../support/postgres/postgres.ts'
-import { CELLS_A_ROW, playedAlways, playedBy, rows, type Program } from '../support/sites/matrix.ts'
+import { CELLS_A_ROW, isRunAlways, isSupportedBy, rows, type Program } from '../support/sites/matrix.ts'
 import { aSite, askBoth, PGBACKREST, type Site } from '../support/sites/site.ts'
 
 const checker = checkerVersion()
 // All rows that pgbackrest supports take long, and are run by hand.
 const all = process.env['PGTS_TEST_MATRIX'] === 'all'
-const playable = rows.filter((row) => checker > 0 && playedBy(row, checker) && (all || playedAlways(row)))
+const supported = rows.filter((row) => checker > 0 && isSupportedBy(row, checker) && (all || isRunAlways(row)))
 const cell = countCells(
   `matrix with pgbackrest ${checker} (of ${rows.length * CELLS_A_ROW} in all)`,
-  playable.length * CELLS_A_ROW,
+  supported.length * CELLS_A_ROW,
 )
 
 function checkerVersion(): number {
@@ -29,7 +29,7 @@ function checkerVersion(): number {
   return Number(/(\d+\.\d+)/.exec(stdout ?? '')?.[1] ?? 0)
 }
 
-describe.skipIf(checker === 0).each(playable)(
+describe.skipIf(checker === 0).each(supported)(
   '$writer, $codec, cipher $cipher, as $pack, PostgreSQL $version',
   (row) => {
     test('both programs restore full, diff and incr of one program and an incr of the other', async () => {

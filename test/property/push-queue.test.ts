@@ -18,7 +18,7 @@ const KEYS = [1, 2]
 const RUNS = Number(process.env['PGTS_TEST_RUNS'] ?? 100)
 const WORKERS = 4
 
-/** A file that is replaced by another one of its name has the next version, which stands for its modification time. */
+/** A file that is replaced by another one of its name has the next version, which is its modification time. */
 type Version = bigint
 
 interface Running {

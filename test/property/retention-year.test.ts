@@ -155,7 +155,7 @@ describe('a year of backups', () => {
           holds(site)
           const isPinned = site.made.length > 40 && now < until
           if (isPinned && !site.backups.some(({ label }) => label === pinned.label))
-            expect.fail('the pinned one is gone')
+            expect.fail('the pinned backup was removed')
           // The pinned backup and its dependencies are kept in addition to those of the policy.
           const own = isPinned ? site.backups.filter(({ label }) => label > pinned.label) : site.backups
           const count = (...types: readonly BackupEntry['type'][]) =>
@@ -171,7 +171,7 @@ describe('a year of backups', () => {
           const made = site.made.filter(({ type }) => type === 'full')
           if (policy.fullType === 'count') {
             for (const { label } of made.slice(-policy.full!))
-              if (!site.backups.some((backup) => backup.label === label)) expect.fail(`${label} is gone`)
+              if (!site.backups.some((backup) => backup.label === label)) expect.fail(`${label} was removed`)
             return
           }
           // Every moment of the last D days can be restored: a full from before, and all WAL since.

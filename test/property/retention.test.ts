@@ -60,7 +60,7 @@ interface SiteHistory {
 }
 
 /** Apply the events: labels grow with time, WAL with work, a diff depends on its full, an incr on the last backup. */
-function play(list: readonly Event[]): SiteHistory {
+function historyOf(list: readonly Event[]): SiteHistory {
   const clusters: TestCluster[] = [{}]
   const backups: TestBackup[] = []
   let now = START
@@ -103,7 +103,7 @@ function utcLabel(epochSeconds: number): string {
     .replace('T', '-')
 }
 
-const histories = events.map(play)
+const histories = events.map(historyOf)
 const limit = fc.option(fc.integer({ min: 1, max: 4 }), { nil: undefined })
 const policies: fc.Arbitrary<RetentionPolicy> = fc.record({
   fullType: fc.constantFrom('count' as const, 'time' as const),

@@ -70,7 +70,7 @@ export const RATE_LIMIT: FrontFaults['how'] = {
 export interface FrontTarget {
   readonly host: string
   readonly port: number
-  /** It speaks TLS, with a certificate of this authority. */
+  /** It uses TLS, with a certificate of this authority. */
   readonly caFile?: string
 }
 

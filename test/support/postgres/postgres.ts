@@ -291,7 +291,7 @@ export function serverBinaries(version: ServerVersion): string {
   return join(reachable(native), 'bin')
 }
 
-/** Parent and state of a process; undefined when it is gone. */
+/** Parent and state of a process; undefined when it has ended. */
 function processOf(pid: number | string): { readonly state: string; readonly parent: number } | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')

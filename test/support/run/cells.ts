@@ -5,11 +5,11 @@ import { afterAll } from 'vitest'
  * at the end of the file. Where nothing may be skipped (CI), fewer cells than planned are an error.
  */
 export function countCells(title: string, planned: number): (name: string) => void {
-  const played = new Set<string>()
+  const tested = new Set<string>()
   afterAll(() => {
-    console.log(`${title}: ${played.size} of ${planned} interop cells played`)
-    if (process.env['PGTS_TEST_REQUIRE_ALL'] !== undefined && played.size !== planned)
-      throw new Error(`${title}: ${played.size} cells were tested, ${planned} were planned`)
+    console.log(`${title}: ${tested.size} of ${planned} interop cells tested`)
+    if (process.env['PGTS_TEST_REQUIRE_ALL'] !== undefined && tested.size !== planned)
+      throw new Error(`${title}: ${tested.size} cells were tested, ${planned} were planned`)
   })
-  return (name) => void played.add(name)
+  return (name) => void tested.add(name)
 }

@@ -35,13 +35,13 @@ export const rows: readonly Row[] = CODECS.flatMap((codec, c) =>
 export const CELLS_A_ROW = 10
 
 /** pgbackrest 2.45 knows PostgreSQL up to 15, and not the blocks of 2.46 and later. */
-export function playedBy(row: Row, pgbackrest: number): boolean {
+export function isSupportedBy(row: Row, pgbackrest: number): boolean {
   return pgbackrest >= 2.46 || (row.pack !== 'block' && row.version <= 15)
 }
 
 /** The rows of every commit: each codec by each writer, on each server that Debian's pgbackrest 2.45 knows. */
 const EVERY_COMMIT = new Set('none 13,none 14,gz 12,gz 15,lz4 10,lz4 15,zst 13,zst 14,bz2 11,bz2 12'.split(','))
 
-export function playedAlways(row: Row): boolean {
+export function isRunAlways(row: Row): boolean {
   return EVERY_COMMIT.has(`${row.codec} ${row.version}`)
 }

@@ -76,7 +76,7 @@ describe('the reader of info files', () => {
   test.each([
     ['extra blank lines', '\n\n[a]\n\nk=1\n\n\n', '"a":{"k":1}', [['a', ['k|1']]]],
     ['unknown sections and keys', '[new:section]\nx={"y":[1]}', '"new:section":{"x":{"y":[1]}}', [['new:section', ['x|{"y":[1]}']]]], // prettier-ignore
-    ['whitespace inside JSON, hashed as it stands', '[a]\nk= { "x" : 1 }', '"a":{"k": { "x" : 1 }}', [['a', ['k| { "x" : 1 }']]]], // prettier-ignore
+    ['whitespace inside JSON, hashed unchanged', '[a]\nk= { "x" : 1 }', '"a":{"k": { "x" : 1 }}', [['a', ['k| { "x" : 1 }']]]], // prettier-ignore
     ['= in a key', '[a]\na=b={"x":"=1"}', '"a":{"a=b":{"x":"=1"}}', [['a', ['a=b|{"x":"=1"}']]]],
     ['= in a value', '[a]\nk="x=="', '"a":{"k":"x=="}', [['a', ['k|"x=="']]]],
     ['a key that looks like an entry', '[a]\nc={"size":1}={"size":2}', '"a":{"c={\\"size\\":1}":{"size":2}}', [['a', ['c={"size":1}|{"size":2}']]]], // prettier-ignore
