@@ -86,7 +86,14 @@ export class ArgumentReader {
       else this.#version = true
       return
     }
-    const written = parseOptionName(name, { shown: `--${nameToShow(name)}`, prefixes: true }) ?? unknownOption(name)
+    const rules = {
+      // Only for a message: it compiles a large expression.
+      get shown() {
+        return `--${nameToShow(name)}`
+      },
+      prefixes: true,
+    }
+    const written = parseOptionName(name, rules) ?? unknownOption(name)
     const fromName = implied(written)
     const typed = value ?? fromName ?? next()
     if (value !== undefined && (written.negated || written.reset)) throw noValue(name)

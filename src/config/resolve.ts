@@ -6,7 +6,7 @@ import { parseCommandLine, type CommandLine } from './argv.ts'
 import { commandRow, type CommandName, type CommandRole } from './command-table.ts'
 import { Evaluation, type ResolvedValue } from './evaluate.ts'
 import { listed, withIndex } from './option-name.ts'
-import { groupOf, optionNames, optionRow, rowFor } from './option-table.ts'
+import { groupOf, optionRow, rowFor } from './option-table.ts'
 import { checkSupport, checkTogether } from './post-check.ts'
 import { describe, settingId, type Setting } from './setting.ts'
 import { environmentSettings } from './sources/environment.ts'
@@ -266,15 +266,14 @@ function typedOptions(
   const members = { repo: new Map<number, Record<string, unknown>>(), pg: new Map<number, Record<string, unknown>>() }
   for (const key of repoKeys) members.repo.set(key, { key })
   for (const key of pgKeys) members.pg.set(key, { key })
-  for (const option of optionNames) {
+  for (const { option, key, value } of values.values()) {
     const group = groupOf(option)
     if (group === undefined) {
-      options[option === 'repo' || option === 'pg' ? `${option}Key` : camel(option)] = values.get(option)?.value
+      options[option === 'repo' || option === 'pg' ? `${option}Key` : camel(option)] = value
       continue
     }
-    for (const [key, member] of members[group]) {
-      member[camel(option.slice(group.length + 1))] = values.get(withIndex(option, key))?.value
-    }
+    const member = members[group].get(key)
+    if (member !== undefined) member[camel(option.slice(group.length + 1))] = value
   }
   return { ...options, repo: [...members.repo.values()], pg: [...members.pg.values()] }
 }

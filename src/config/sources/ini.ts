@@ -80,7 +80,13 @@ function sectionSettings(
   const keys = new Map<string, string>()
   const isGlobal = section === 'global' || section.startsWith('global:')
   for (const { key, value, origin } of entries.filter((entry) => entry.section === section)) {
-    const written = parseOptionName(key, { shown: `${nameToShow(key)} (${origin})`, prefixes: false })
+    const rules = {
+      get shown() {
+        return `${nameToShow(key)} (${origin})`
+      },
+      prefixes: false,
+    }
+    const written = parseOptionName(key, rules)
     if (written === undefined) {
       const close = nearestName(key)
       warnings.push(`${origin}: there is no option ${nameToShow(key)}${close ? `; did you mean ${close}?` : ''}`)
