@@ -35,7 +35,7 @@ const called = (name: Name, args: readonly string[]) =>
   runAs(testUser, join(bin, name), args, { cwd: site.dir, deadlineMs: 120_000 })
 const startsWith = (text: string) => new RegExp(`^${text.replaceAll(/[[\].]/g, '\\$&')}`)
 
-/** What monitoring and operators find in the output of pgbackrest, in its order and on its stream. Later tests use what earlier ones left. */
+/** Texts that monitoring and operators find in the output of pgbackrest, in its order and on its stream. Later tests use the state of earlier ones. */
 describe.each(NAMES)('called as %s', (name) => {
   const stanza = STANZAS[name]
   const run = (...args: string[]) => called(name, [`--config=${site.config}`, `--stanza=${stanza}`, ...args])

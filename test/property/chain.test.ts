@@ -65,7 +65,7 @@ const scenario = fc.record({
   codec: fc.constantFrom('none', 'gz', 'lz4', 'zst'),
   cipher: fc.boolean(),
   rounds: fc.array(round, { minLength: 2, maxLength: 5 }),
-  /** Which backup is expired before the restores, with all that depends on it. */
+  /** The backup that is expired before the restores, with its dependents. */
   expired: fc.nat(),
 })
 

@@ -141,7 +141,7 @@ class Surroundings {
     return { ...none, mtimeNs: version, stored, failures }
   }
 
-  /** What the loop of the background process does from here on: it sleeps for as long as the queue says. */
+  /** The loop of the background process from here on: it sleeps for the time that the queue returns. */
   runLoop(outcomeOf: (name: string) => Outcome, isDone: () => boolean, limitMs: number): void {
     const untilMs = this.nowMs + limitMs
     while (!isDone()) {

@@ -19,7 +19,7 @@ export function repositoryWith(
   return { key, display: `repo${key}`, storage, cipher }
 }
 
-/** What a worker gives to its jobs, with one repository that is open already. */
+/** The environment of a worker's jobs, with one repository that is open already. */
 export function workerEnvWith(repository: Repository, bufferBytes: number): WorkerEnv {
   return {
     repository: async () => repository,

@@ -11,7 +11,7 @@ import { Agent as TlsAgent, createServer as tlsServer, request as tlsRequest } f
 import type { AddressInfo, Socket } from 'node:net'
 import type { TestCertificates } from '../stores/tls.ts'
 
-/** What is done to some of the requests; may be changed at any time. */
+/** Faults of some of the requests; may be changed at any time. */
 export interface FrontFaults {
   /** Only requests for which this says yes; absent: all. */
   readonly only?: (request: { readonly method: string; readonly path: string }) => boolean

@@ -26,7 +26,7 @@ export function multipartParts(contentType: string, body: Buffer): Part[] {
   throw new GcsRefusal(400, 'badContent', 'A multipart body has to end with its boundary')
 }
 
-/** What is between two boundaries, with the end of line that follows the first. */
+/** The bytes between two boundaries, with the end of line after the first. */
 function partOf(text: Buffer): Part {
   const begin = text.indexOf('\n') + 1
   const blank = /\r?\n\r?\n/.exec(text.toString('latin1', begin - 1))

@@ -25,7 +25,7 @@ test.skipIf(spawnSync('xxhsum', ['--version']).error !== undefined)(
   },
 )
 
-// The last needs more room than is usually kept.
+// The last needs a larger buffer than the usual one.
 test.each([8192, 90_112, 1 << 20, 3_000_000])('checksums of blocks of %i bytes', (blockSize) => {
   const bytes = compressible(2 * blockSize + 777, 'random', blockSize)
   const into = new Uint8Array(2 + 3 * 7)
@@ -34,7 +34,7 @@ test.each([8192, 90_112, 1 << 20, 3_000_000])('checksums of blocks of %i bytes',
   expect(Buffer.from(into).toString('hex')).toBe('0000' + Buffer.concat(expected).toString('hex'))
 })
 
-// Another compiler gives other bytes that do the same, so only the one named in native/README.md is compared.
+// Other compilers produce other bytes with the same behaviour, so only the one in native/README.md is compared.
 const compiler = spawnSync('clang', ['--version'], { encoding: 'latin1' })
 const usual = compiler.error === undefined && compiler.stdout.includes('version 14.0.6')
 

@@ -6,7 +6,7 @@ import { sourceOf, type ByteSource } from '../../../src/util/bytes.ts'
 const bytes = (text: string) => Buffer.from(text, 'latin1')
 const later = () => new Promise<void>((resolve) => setImmediate(resolve))
 
-/** Gives every character twice, and a mark at the end. */
+/** Returns every character twice, and a mark at the end. */
 function doubling(): Stage & { closed: number } {
   return {
     closed: 0,
@@ -20,7 +20,7 @@ function doubling(): Stage & { closed: number } {
   }
 }
 
-/** The same, but it waits. */
+/** The same, asynchronously. */
 function doublingLater(): Stage {
   return {
     async *push(chunk) {

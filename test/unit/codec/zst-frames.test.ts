@@ -12,7 +12,7 @@ interface Frame {
   readonly skippable: boolean
 }
 
-/** Every frame as its pieces give it, from chunks of this length. */
+/** Every frame, joined from its pieces, with input in chunks of this length. */
 function split(stored: Buffer, chunkBytes: number): { readonly frames: readonly Frame[]; readonly complete: boolean } {
   const splitter = new ZstFrames()
   const frames: Frame[] = []

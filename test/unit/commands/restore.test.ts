@@ -130,7 +130,7 @@ function snapshot(root: string, names: Record<string, string> = {}, below = ''):
   return names
 }
 
-/** What restore writes with the time of day in it. */
+/** Without the files in which restore writes the current time. */
 function withoutClock(names: Record<string, string>): Record<string, string> {
   return Object.fromEntries(
     Object.entries(names).map(([name, value]) => [

@@ -30,14 +30,14 @@ const sections = [
   { name: 'db:history', entries: [['1', '{"db-id":7710877988660439684,"db-version":"15"}']] as const },
 ]
 
-/** A file with the given lines and the checksum of what they mean, as another program would write it. */
+/** A file with these lines and the checksum of their values, as another program would write it. */
 function fileOf(body: string, hashed: string): Buffer {
   const text = `[backrest]\nbackrest-format=5\nbackrest-version="x"\n\n${body}\n\n[backrest]\n`
   const all = `{"backrest":{"backrest-format":5,"backrest-version":"x"}${hashed === '' ? '' : `,${hashed}`}}`
   return Buffer.from(`${text}backrest-checksum="${createHash('sha1').update(all, 'latin1').digest('hex')}"\n`, 'latin1')
 }
 
-/** The same, from a file whose own checksum may be wrong: to see what else the reader thinks of it. */
+/** The same from a file whose checksum may be wrong, to test the other checks of the reader. */
 const read = (bytes: Buffer) =>
   [...parseInfoFile(bytes).sections].map(([name, section]) => [name, [...section.entries].map(([k, v]) => `${k}|${v}`)])
 

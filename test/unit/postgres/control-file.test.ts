@@ -103,7 +103,7 @@ test.each(POSTGRES_VERSIONS)(
     expect(changed.readBigUInt64LE(40) === 0xdeadn).toBe(postgres.number < 110000)
     const differing = [...bytes.keys()].filter((i) => bytes[i] !== changed[i])
     const { crc } = postgres.control
-    // A server before 11 would start from its older checkpoint, which comes next.
+    // A server before 11 would start from its older checkpoint, which is the next field.
     const end = postgres.number < 110000 ? 48 : 40
     expect(differing.every((i) => (i >= 32 && i < end) || (i >= crc && i < crc + 4))).toBe(true)
   },
@@ -114,7 +114,7 @@ function flip(bytes: Buffer, offset: number): Buffer {
   return bytes
 }
 
-/** Gives one of `contents` at each look, the last one again and again. */
+/** Returns one of `contents` at each read, the last one repeatedly. */
 function looks(contents: (Buffer | undefined)[]) {
   let count = 0
   const files = {

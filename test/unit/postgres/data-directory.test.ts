@@ -273,7 +273,7 @@ test('listing a tablespace reads only the directory of this cluster', async () =
     tablespaceName: 'ts=one',
   })
   expect((await list()).targets[1]).toMatchObject({ tablespaceName: 'ts16384' })
-  // The cluster's own catalog version decides, for a server built with another one.
+  // The catalog version of the cluster is used, for a server built with another one.
   await expect(list({ catalogVersion: 202209062 })).rejects.toMatchObject({ code: 'file-open' })
 })
 

@@ -120,7 +120,7 @@ test('rereading does not change the position of the next read', async () => {
 test('a file without read permission is refused with a hint', async () => {
   writeFileSync(join(dir, 'f'), 'x')
   chmodSync(join(dir, 'f'), 0)
-  // Root may read everything, so it is someone else for a moment.
+  // Root may read everything, so the test switches to another user.
   if (root) process.seteuid!(testUser.uid)
   try {
     await expect(files.open(join(dir, 'f'), { buffer: Buffer.alloc(1) })).rejects.toMatchObject({

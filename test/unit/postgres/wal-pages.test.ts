@@ -9,9 +9,9 @@ const SWITCH = 24
 
 interface Shape {
   readonly pageSize?: number
-  /** Lengths of the records, in order; 24 stands for a switch. */
+  /** Lengths of the records, in order; 24 is a switch record. */
   readonly records: readonly number[]
-  /** What goes on from the segment before, bytes, and its last ones. */
+  /** Length of the record that continues from the previous segment, and its last bytes. */
   readonly begun?: Buffer
   /** Of a page, by its index. */
   readonly timelineOf?: (page: number) => number
@@ -27,7 +27,7 @@ function aSwitch(previous = 0n): Buffer {
   return record
 }
 
-/** A segment as PostgreSQL lays records out; what no record reaches is zeros. `ends`: offset behind the last record. */
+/** A segment with records as PostgreSQL writes them, otherwise zeros. `ends`: offset after the last record. */
 function aSegment({ pageSize = 8192, records, begun, timelineOf = () => 1 }: Shape): { bytes: Buffer; ends: number } {
   const bytes = Buffer.alloc(SIZE)
   let at = 0

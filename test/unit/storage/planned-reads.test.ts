@@ -54,7 +54,7 @@ describe('planned reads', () => {
     process.on('warning', onWarning)
     try {
       const { objects, storage } = setup()
-      // Each waits for the end of the signal that they share.
+      // Each waits until the shared signal is aborted.
       objects.fault = ({ kind }) => (kind === 'get' ? { stall: true } : undefined)
       const wanted = Array.from({ length: 40 }, (_, i) => at(0, 1000, i % 2 ? 'bundle' : 'other'))
       await using planned = plannedReads(storage, wanted, never)

@@ -20,7 +20,7 @@ import {
 import { PgtsError } from '../../../src/util/error.ts'
 import { aFile, aManifest } from '../../support/builders/manifest.ts'
 
-/** A name that clears the screen, writes lines of its own and turns the rest around. */
+/** A name with control characters that clear the screen, write lines and reverse the text. */
 const HOSTILE = `a\x1b[2J\nERROR: fake\r${textToBytes('\u202e\u0085ä')}\xff\x7f`
 const SHOWN = 'a\\x1b[2J\\nERROR: fake\\r\\u202e\\u0085ä\\xff\\x7f'
 const CONTROL = /[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069]/

@@ -9,7 +9,7 @@ import { posixZone } from '../../../src/util/time-zone/posix-zone.ts'
 import { parseZoneFile } from '../../../src/util/time-zone/tzif.ts'
 import { timeOfWall, wallTime } from '../../../src/util/time-zone/zone.ts'
 
-/** What `date` of this machine shows at each time: `2026-11-22 06:28:17+01:00:00`. */
+/** The output of `date` on this machine at each time: `2026-11-22 06:28:17+01:00:00`. */
 function shownByDate(TZ: string | undefined, times: readonly number[]): string[] {
   const env = { PATH: process.env.PATH, TZ }
   const input = times.map((time) => `@${time}\n`).join('')
@@ -28,7 +28,7 @@ function shownHere(TZ: string | undefined, times: readonly number[]): string[] {
 
 const utc = (text: string) => Date.parse(`${text}Z`) / 1000
 
-/** Every 7 hours through years that matter, the seconds around new years, and the leap second of 2016. */
+/** Every 7 hours of relevant years, the seconds around new years, and the leap second of 2016. */
 const TIMES = [
   ...[1970, 1999, 2020, 2026, 2027, 2036].flatMap((year) =>
     Array.from({ length: 1252 }, (_, index) => utc(`${year}-01-01`) + index * 7 * 3600),
@@ -86,7 +86,7 @@ describe('local time is that of date(1)', () => {
     expect(shownHere(TZ, TIMES)).toEqual(shownByDate(TZ, TIMES))
   })
 
-  // When summer time ends here, and after 2037, glibc's answers are not meant: only days beyond doubt are compared.
+  // At the end of summer time in this zone, and after 2037, glibc's results are not defined: only other days are compared.
   test.each(['CET-1CEST', 'CET-1CEST,', 'CET-1CEST-3:30', 'PST8PDT7'])(
     'with TZ=%s, by the rules of posixrules',
     (TZ) => {

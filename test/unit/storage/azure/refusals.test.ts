@@ -5,7 +5,7 @@ import { openAzureClient } from '../../../../src/storage/azure/client.ts'
 import type { ObjectClient } from '../../../../src/storage/object/client.ts'
 import { RefusedRequestError, RetryableStoreError } from '../../../../src/storage/object/retryable-error.ts'
 
-// What the emulator never answers.
+// Answers that the emulator never gives.
 
 let server: Server
 let client: ObjectClient
@@ -15,7 +15,7 @@ const requests: string[] = []
 beforeAll(async () => {
   server = createServer((asked, response) => {
     requests.push(`${asked.method} ${asked.url}`)
-    // What every answer of the service has.
+    // Headers of every answer of the service.
     response.setHeader('x-ms-request-id', '1').setHeader('x-ms-version', '2024-08-04')
     response.setHeader('last-modified', 'Thu, 01 Jan 2026 00:00:00 GMT')
     asked.resume().on('end', () => answer(asked, response))
@@ -102,7 +102,7 @@ describe('retryable errors', () => {
     const body = await client.get('x')
     let got = 0
     for await (const chunk of body.chunks) {
-      // Longer than the patience with a connection on which nothing moves.
+      // Longer than the timeout of a connection without traffic.
       if (got === 0) await new Promise((resolve) => setTimeout(resolve, 1200))
       got += chunk.length
     }
@@ -192,7 +192,7 @@ test('a batch removal lists names that were not removed, each with its reason', 
       part(0, '202 Accepted') +
         part(1, '404 The specified blob does not exist.', 'BlobNotFound') +
         part(2, '409 Conflict', 'BlobImmutableDueToPolicy') +
-        // Nothing of 3, and twice of 2: this one is not to be believed.
+        // No result for 3 and two for 2: the answer is not valid.
         part(2, '202 Accepted') +
         '--b--\r\n',
     )

@@ -8,7 +8,7 @@ import { tokenSource } from '../../../../src/storage/gcs/token.ts'
 import { httpSender } from '../../../../src/storage/http/send.ts'
 import type { Clock } from '../../../../src/util/clock.ts'
 
-// How long tokens are used, on a clock that is held still.
+// The life of tokens, with a clock that the test sets.
 
 let server: Server
 let host: string

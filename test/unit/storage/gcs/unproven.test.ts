@@ -91,7 +91,7 @@ describe('GCS', () => {
     expectRetryable(await caught(client.put('p/a', bytes, data)))
   })
 
-  // As the service does it: bytes are refused in prose, the description of an object in JSON.
+  // As in the service: a refusal of bytes is plain text, that of an object's description is JSON.
   const isMedia = ({ url }: Asked) => url.includes('alt=media')
   const prose = (status: number, body: string): Answer => ({ status, headers: { 'content-type': 'text/html' }, body })
   test('an object is missing when the store says so in JSON', async () => {

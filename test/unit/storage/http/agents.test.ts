@@ -15,10 +15,10 @@ let dir: string
 let caFile: string
 let store: Server
 let proxy: Server
-/** The same, reached by TLS. */
+/** The same over TLS. */
 let secureProxy: Server
 let connections: number
-/** What the proxy was asked for, and with what authorization. */
+/** Requests to the proxy, with their authorization. */
 let asked: { url: string; login: string | undefined }[]
 let refuses: boolean
 const tunnels = new Set<Socket>()
@@ -141,7 +141,7 @@ describe('connections opened ahead', () => {
     agents.connectAhead(address(), 2)
     await until('both connections', () => connections === 2)
     store.closeAllConnections()
-    // That they are closed may be heard of at this very moment; there are two of them.
+    // The close of the two connections may be detected at this moment.
     const again = () => get(agents)
     expect(await again().catch(again).catch(again)).toBe('hello /')
     expect(connections).toBe(3)
@@ -183,7 +183,7 @@ describe('through a proxy', () => {
     expect(await ask({ caFile, proxy: trusting })).toEqual(['hello /0'])
     await expect(ask({ proxy: trusting })).rejects.toMatchObject({ code: expect.stringMatching(/CERT|VERIFY/) })
     expect(asked).toHaveLength(2)
-    // As Node does: a file that cannot be read adds nothing.
+    // As in Node: a file that cannot be read adds nothing.
     const missing = { ...secure, extraCaFile: join(dir, 'missing') }
     await expect(ask({ caFile, proxy: missing })).rejects.toMatchObject({
       code: expect.stringMatching(/CERT|VERIFY/) as string,

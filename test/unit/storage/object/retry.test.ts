@@ -51,7 +51,7 @@ function setup(policy: Partial<RetryPolicy> = {}, repository = 'repo1'): Setup {
   return { objects, client, waits, warnings, limit }
 }
 
-/** Goes wrong at the first `times` requests of a kind. */
+/** Fails the first `times` requests of a kind. */
 function failing(objects: MemoryObjects, kind: RequestKind, times: number, fault: Fault): () => number {
   let met = 0
   objects.fault = (request) => (request.kind === kind && met < times ? (met++, fault) : undefined)

@@ -25,7 +25,7 @@ function setup(options: MemoryObjectsOptions = {}, budgetBytes?: number) {
   return { objects, storage }
 }
 const sha1 = (bytes: Uint8Array) => createHash('sha1').update(bytes).digest('hex')
-/** Not worth compressing, cheap to make. */
+/** Incompressible bytes that are generated quickly. */
 const noise = (bytes: number) =>
   Buffer.concat(Array<Buffer>(Math.ceil(bytes / MIB)).fill(randomBytes(MIB))).subarray(0, bytes)
 
@@ -68,7 +68,7 @@ describe('writing', () => {
     objects.delayMs = 2
     const contents = Array.from({ length: 4 }, (_, i) => noise(17 * MIB + i))
     await Promise.all(contents.map((content, i) => putFile(storage, `f${i}`, content)))
-    // All begin at once, but one part of 5 MiB fits the budget at a time, whatever the file.
+    // All begin at the same time, but the budget allows one part of 5 MiB at a time over all files.
     expect(objects.mostInFlight).toBeLessThanOrEqual(contents.length + 1)
     for (const [i, content] of contents.entries()) expect(sha1(await getFile(storage, `f${i}`))).toBe(sha1(content))
   })

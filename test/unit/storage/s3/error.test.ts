@@ -14,7 +14,7 @@ const place = {
   nowMs: Date.parse('2026-03-01T10:00:00Z'),
 }
 
-/** What AWS's client throws after such an answer, in our words. */
+/** The error of AWS's client after such an answer, translated. */
 async function errorFor(
   status: number,
   code: string,

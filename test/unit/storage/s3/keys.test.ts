@@ -51,14 +51,14 @@ beforeEach(() => {
 })
 
 const access = { verifyTls: true, stallMs: 5000 }
-/** Fetches such credentials again with each call. */
+/** Requests these credentials again with each call. */
 const sourceOf = async (keys: S3Keys) => (await openCredentials(keys, access, 'repo1')) as FetchKeys
 const ROLES = '/latest/meta-data/iam/security-credentials/'
 const json = (expiration = '2099-01-01T00:00:00Z', id = 'AKID') =>
   JSON.stringify({ Code: 'Success', AccessKeyId: id, SecretAccessKey: 'geheim', Token: 'tok', Expiration: expiration })
 
 describe('the role of a machine', () => {
-  /** As the metadata service answers, version 2. */
+  /** Answers of the metadata service, version 2. */
   const metadata = ({ line, headers }: Asked) => {
     if (line === 'PUT /latest/api/token') return { body: 'session' }
     if (headers['x-aws-ec2-metadata-token'] !== 'session') return { status: 401, body: '' }

@@ -21,7 +21,7 @@ interface Asked {
   readonly body: Buffer
 }
 
-/** What leaves us, as a made-up service sees it; what it answers is up to the test. */
+/** Requests of the client as a test server receives them; the test sets the answers. */
 let asked: Asked[]
 let answer: (one: Asked) => { status?: number; headers?: Record<string, string>; body?: string }
 let plain: Server
@@ -51,7 +51,7 @@ afterAll(() => {
   plain.close()
   secure.close()
 })
-/** What every answer of the service about an object has. */
+/** Headers of every answer of the service about an object. */
 const ABOUT = { etag: '"e"', 'last-modified': 'Thu, 01 Jan 2026 00:00:00 GMT' }
 const EMPTY_LISTING = '<ListBucketResult><IsTruncated>false</IsTruncated></ListBucketResult>'
 beforeEach(() => {
@@ -88,7 +88,7 @@ const base64OfCrc = (bytes: Uint8Array) => {
   value.writeUInt32BE(crc32(bytes))
   return value.toString('base64')
 }
-/** Larger than what is handed to a socket at once. */
+/** Larger than one write to a socket. */
 const LARGE = Buffer.alloc(700_001, 'large')
 
 describe('the checksum of a body', () => {
@@ -118,7 +118,7 @@ describe('the checksum of a body', () => {
         'x-amz-checksum-crc32': base64OfCrc(body),
         'content-length': String(body.length),
       })
-      // One wait for a 100 Continue would be one round trip more.
+      // Waiting for a 100 Continue would cost one more round trip.
       expect(headers).not.toHaveProperty('expect')
     }
   })
@@ -183,7 +183,7 @@ describe('a store with fewer features than AWS', () => {
     return { body: `<${element}>${inside}</${element}>` }
   }
   const md5 = (bytes: Uint8Array) => createHash('md5').update(bytes).digest('base64')
-  /** Of each body that was sent: what proves it beside its signature. */
+  /** Checksums of each sent body, beside its signature. */
   const proofs = () =>
     asked.map((one) => (carries(one, CHECKSUM) ? 'crc' : (one.headers['content-md5'] ?? '-').toString()))
 
@@ -301,7 +301,7 @@ describe('a store with fewer features than AWS', () => {
     [409, 'ObjectAlreadyExists'],
   ])('a failed condition (%s %s) is reported as an existing file', async (status, code) => {
     await using client = await open(false)
-    // A 304 has no body: the object is looked up then.
+    // A 304 has no body: a HEAD follows.
     answer = ({ method }) => {
       if (method === 'HEAD') return { headers: { ...ABOUT, 'content-length': '5' } }
       return status === 304 ? { status } : refused(status, code, 'it exists')
