@@ -222,16 +222,16 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
   test('ends the run and closes the job iterator when the consumer stops early', async () => {
     const { setup } = bench()
     await using executor = make(setup)
-    let tidied = false
+    let closed = false
     function* jobs() {
       try {
         for (;;) yield 1
       } finally {
-        tidied = true
+        closed = true
       }
     }
     for await (const _ of executor.run('multiply', jobs(), { signal: never() })) break
-    expect(tidied).toBe(true)
+    expect(closed).toBe(true)
     expect(await collect(executor.run('multiply', [7], { signal: never() }))).toMatchObject([{ result: 21 }])
   })
 

@@ -270,7 +270,7 @@ test('stores every file in the repository that works while the other one fails, 
   )
 })
 
-test('files that are refused for good keep no other file waiting', () => {
+test('files that are refused finally keep no other file waiting', () => {
   fc.assert(
     fc.property(anyRun, fc.uniqueArray(name, { maxLength: 5 }), (commands, torn) =>
       after(commands, (real) => {

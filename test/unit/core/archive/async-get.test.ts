@@ -159,7 +159,7 @@ function inSpool(): string[] {
 
 async function until(what: string, test: () => boolean): Promise<void> {
   for (const deadline = Date.now() + 20_000; Date.now() < deadline; await sleep(5)) if (test()) return
-  throw new Error(`waited in vain for ${what}: ${inSpool().join()} ${log.lines.join('\n')}`)
+  throw new Error(`timeout while waiting for ${what}: ${inSpool().join()} ${log.lines.join('\n')}`)
 }
 
 /** The background process, in this one. */

@@ -126,7 +126,7 @@ test.each([1, 2])('files that PostgreSQL no longer wants occupy no worker, with 
     const others = segments(round * 10 + 5, round * 10 + 8)
     held.forEach(hold)
     ready(...held, ...others)
-    await waitFor('files in hand', () => held.every((name) => inHand().includes(name)))
+    await waitFor('files in flight', () => held.every((name) => inHand().includes(name)))
     others.forEach(archived)
     await waitFor('the others to be gone', () => readPushStatus(spool)?.queue.files === workers)
     held.forEach(release)

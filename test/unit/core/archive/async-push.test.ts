@@ -67,7 +67,7 @@ const errorOf = (name: string) =>
 
 async function until(what: string, test: () => boolean): Promise<void> {
   for (const deadline = Date.now() + 15_000; Date.now() < deadline; await sleep(5)) if (test()) return
-  throw new Error(`waited in vain for ${what}: ${readdirSync(spool.out).join(' ')}\n${log.lines.join('\n')}`)
+  throw new Error(`timeout while waiting for ${what}: ${readdirSync(spool.out).join(' ')}\n${log.lines.join('\n')}`)
 }
 
 interface Pushed {

@@ -140,7 +140,7 @@ describe('a file of an interrupted backup', () => {
   })
 
   test.each([
-    ['cut short', LARGE.subarray(0, 1000)],
+    ['truncated', LARGE.subarray(0, 1000)],
     ['altered', Buffer.concat([LARGE.subarray(0, 1000), SMALL, LARGE.subarray(11_000)])],
   ])('is replaced when it was %s, with a warning', async (_, damaged) => {
     await left(damaged)
