@@ -114,7 +114,9 @@ function launcherContext(resolved: AnyResolved, { env, cwd, program }: Surroundi
       const keys = options.repo.map(({ key }) => key)
       return launchEnvironment(env, program, keys)
     },
-    startedMs: performance.timeOrigin,
+    get startedMs() {
+      return performance.timeOrigin
+    },
     startBackground: async (parameters) => {
       const { startBackground } = await loadModule(() => import('./background.ts'))
       const args = [...commandLineFor(resolved, command, cwd), `${command}:async`, '--', ...parameters]

@@ -1,4 +1,3 @@
-import { isIP } from 'node:net'
 import type { S3Description, S3Endpoint, S3Keys } from '../storage/s3/description.ts'
 import { PgtsError } from '../util/error.ts'
 import { environmentUrl, HOST_LABELS, httpAccess, parseAddress } from './http-access.ts'
@@ -55,7 +54,7 @@ function endpointOf(settings: StorageSettings): S3Endpoint {
     const why = `contains a dot (${s3Bucket}), so no certificate matches its host name`
     throw invalid(settings, 's3-bucket', why, `set ${settings.name}-s3-uri-style=path`)
   }
-  if (s3UriStyle === 'host' && isIP(endpoint.host) !== 0) {
+  if (s3UriStyle === 'host' && process.getBuiltinModule('node:net').isIP(endpoint.host) !== 0) {
     const why = `is an IP address (${endpoint.host}), which cannot be combined with a bucket name`
     throw invalid(settings, 's3-endpoint', why, `set ${settings.name}-s3-uri-style=path`)
   }

@@ -1,5 +1,4 @@
 import { promisify } from 'node:util'
-import { gzip } from 'node:zlib'
 import { parseArchiveInfo, serialiseArchiveInfo, type ArchiveInfo } from '../format/archive-info.ts'
 import { parseBackupInfo, serialiseBackupInfo, type BackupInfo } from '../format/backup-info.ts'
 import { checkManifest } from '../format/manifest-check.ts'
@@ -182,7 +181,7 @@ export async function saveManifest(
 
 /** Compresses a manifest for `backup.history`, on the thread pool. */
 export function compressManifest(text: Buffer): Promise<Buffer> {
-  return promisify(gzip)(text, { level: 9 })
+  return promisify(process.getBuiltinModule('node:zlib').gzip)(text, { level: 9 })
 }
 
 /**

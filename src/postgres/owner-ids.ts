@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 
 /** Ids of user and group names (byte strings); undefined if the name does not exist on this host. */
@@ -43,7 +42,7 @@ function ask(database: string, name: string): string {
   // getent would take a number for an id, and a dash for an option.
   if (!/^[A-Za-z_\x80-\xff]/.test(name)) return ''
   try {
-    return execFileSync('getent', [database, name], {
+    return process.getBuiltinModule('node:child_process').execFileSync('getent', [database, name], {
       encoding: 'latin1',
       timeout: 5_000,
       stdio: ['ignore', 'pipe', 'ignore'],

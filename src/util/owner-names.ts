@@ -1,4 +1,3 @@
-import { execFileSync } from 'node:child_process'
 import { readFileSync } from 'node:fs'
 import { bytesToText } from './byte-string.ts'
 
@@ -76,7 +75,7 @@ function readText(file: string): string {
 
 function askSystem(database: string, id: number): string | false {
   try {
-    const answer = execFileSync('getent', [database, String(id)], {
+    const answer = process.getBuiltinModule('node:child_process').execFileSync('getent', [database, String(id)], {
       encoding: 'latin1',
       timeout: 5_000,
       stdio: ['ignore', 'pipe', 'ignore'],
