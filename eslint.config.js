@@ -1,4 +1,5 @@
 import tseslint from 'typescript-eslint'
+import { byteStrings } from './scripts/byte-string-rule.mjs'
 
 // Dependencies point one way: cli -> commands -> core -> (format, storage, postgres, codec) -> util.
 // docs/decisions/0001-layout.md explains why. Each row: a folder of src, what it must not import, and the rule in words.
@@ -74,6 +75,12 @@ export default tseslint.config(
     },
   },
   { files: ['src/config/options/**'], rules: { 'max-lines': 'off' } },
+  {
+    files: ['src/**/*.ts'],
+    plugins: { pgts: { rules: { 'byte-strings': byteStrings } } },
+    languageOptions: { parserOptions: { projectService: true, tsconfigRootDir: import.meta.dirname } },
+    rules: { 'pgts/byte-strings': 'error' },
+  },
   ...oneWay.map((layer) => ({ ...layer, ignores: [...layer.ignores, 'src/util/load-module.ts'] })),
   { files: ['scripts/**', 'test/**', 'src/cli/**'], rules: { 'no-console': 'off' } },
 )

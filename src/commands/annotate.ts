@@ -3,7 +3,7 @@ import { reconcileBackupInfo } from '../core/reconcile.ts'
 import type { Repository } from '../core/repository.ts'
 import { withBackup } from '../format/backup-info.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
-import { textToBytes } from '../util/byte-string.ts'
+import { textToBytes, type ByteString } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 import { logRepositoryError } from './shared/repository-error.ts'
@@ -57,7 +57,7 @@ async function annotateOne(
   repository: Repository,
   ctx: CommandContext<'annotate'>,
   label: string,
-  notes: ReadonlyMap<string, string>,
+  notes: ReadonlyMap<ByteString, ByteString>,
 ): Promise<boolean> {
   const { stanza, log, signal } = ctx
   await using _lease = await ctx.lease(repository)

@@ -13,7 +13,7 @@ import { removeLaunchHint } from '../core/archive/launcher/launch-hint.ts'
 import { prepareSpool, spoolPaths, pathsThrough } from '../core/archive/spool/spool-files.ts'
 import { removePid, tryHold, writePid } from '../core/archive/spool/spool-lock.ts'
 import { readControlFile } from '../postgres/control-file.ts'
-import { textToBytes } from '../util/byte-string.ts'
+import { bytes, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { every } from '../util/every.ts'
 import { endReasons } from './shared/background-end.ts'
@@ -63,7 +63,7 @@ export async function archiveGetAsync(ctx: CommandContext<'archive-get'>, launch
       stanza,
       // Through the owner directory: pending writes must not reach a spool that another cluster has taken over.
       spool: pathsThrough(ownerDirectory),
-      target: `${owner.pgPath}/pg_wal/RECOVERYXLOG`,
+      target: bytes`${owner.pgPath}/pg_wal/RECOVERYXLOG`,
       systemId: control.systemId,
       segmentSize: control.walSegmentSize,
       queueMaxBytes: options.archiveGetQueueMax,

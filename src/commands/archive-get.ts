@@ -3,7 +3,7 @@ import { restoreCommandLine } from '../core/archive/status/archive-program.ts'
 import { getWal, type GetRequest } from '../core/archive/get/get-wal.ts'
 import { isWalSegment } from '../format/wal-segment.ts'
 import { isCheckpointInvalidated, readControlFile, type ControlFile } from '../postgres/control-file.ts'
-import { bytesToText, textToBytes } from '../util/byte-string.ts'
+import { bytes, bytesToText, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
@@ -33,7 +33,7 @@ export async function archiveGet(
   const control = await readControlFile(files, textToBytes(pgPath), { signal })
   if (isCheckpointInvalidated(control)) {
     // Restore writes a checkpoint that no archive has, so that only backup_label defines where recovery begins.
-    const label = await files.stat(`${textToBytes(pgPath)}/backup_label`)
+    const label = await files.stat(bytes`${textToBytes(pgPath)}/backup_label`)
     if (label === undefined) {
       throw new PgtsError('format', `${pgPath} was restored from a backup, but its backup_label is missing`, {
         hints: ['restore again and keep backup_label: without it recovery would begin at the wrong position'],

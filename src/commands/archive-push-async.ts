@@ -23,7 +23,7 @@ import {
 } from '../core/archive/spool/spool-files.ts'
 import { removePid, tryHold, writePid } from '../core/archive/spool/spool-lock.ts'
 import { readControlFile } from '../postgres/control-file.ts'
-import { textPath, textToBytes } from '../util/byte-string.ts'
+import { textPath, textToBytes, type ByteString } from '../util/byte-string.ts'
 import { EXIT_CODES, PgtsError } from '../util/error.ts'
 import { every } from '../util/every.ts'
 import { stopFileOf } from '../util/stop-file.ts'
@@ -71,7 +71,7 @@ async function work(
   configFiles: readonly string[],
   spool: SpoolPaths,
   pgPath: string,
-  walPath: string,
+  walPath: ByteString,
   isLocked: () => boolean,
 ): Promise<void> {
   const { options, log, clock, signal, stanza } = ctx
@@ -140,7 +140,7 @@ function stopFileIn(lockPath: string, stanza: string): string | undefined {
 }
 
 /** Number of waiting files; 0 if the queue cannot be read: the state machine reports that. */
-function waiting(walPath: string, spool: SpoolPaths): number {
+function waiting(walPath: ByteString, spool: SpoolPaths): number {
   try {
     return readReadyQueue(walPath, spool.out).waiting.length
   } catch {

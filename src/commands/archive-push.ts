@@ -2,7 +2,7 @@ import { archiveCommandLine } from '../core/archive/status/archive-program.ts'
 import { baseName } from '../core/archive/find.ts'
 import { pushWal } from '../core/archive/push/push-wal.ts'
 import { readControlFile } from '../postgres/control-file.ts'
-import { textToBytes } from '../util/byte-string.ts'
+import { textToBytes, type ByteString } from '../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
@@ -65,7 +65,7 @@ async function forgetPushedFiles({ options, stanza }: CommandContext<'archive-pu
 }
 
 /** Drop the file with a warning if the queue is too long: a gap in the archive is then better than a full disk. */
-async function dropIfTooLong({ options, log }: CommandContext<'archive-push'>, path: string): Promise<boolean> {
+async function dropIfTooLong({ options, log }: CommandContext<'archive-push'>, path: ByteString): Promise<boolean> {
   const limitBytes = options.archivePushQueueMax
   if (limitBytes === undefined) return false
   const { readReadyQueue } = await loadModule(() => import('../core/archive/push/ready-queue.ts'))

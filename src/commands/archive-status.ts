@@ -1,7 +1,7 @@
 import { archiveStatus as buildStatus, type ArchiveStatus } from '../core/archive/status/archive-status.ts'
 import { readArchivingFacts } from '../core/archive/status/archiving-facts.ts'
 import type { ServerConnection } from '../postgres/client.ts'
-import { textToBytes } from '../util/byte-string.ts'
+import { bytes, textToBytes } from '../util/byte-string.ts'
 import { PgtsError, toPlainError } from '../util/error.ts'
 import { connectCluster } from './shared/connect.ts'
 import type { CommandContext } from './context.ts'
@@ -20,7 +20,7 @@ export async function archiveStatus(ctx: CommandContext<'archive-status'>): Prom
     throw new PgtsError('option-required', 'archive-status needs pg1-path to find archive_status')
   }
   const files = await ctx.cluster()
-  if ((await files.stat(`${textToBytes(pgPath)}/pg_wal`, { follow: true })) === undefined) {
+  if ((await files.stat(bytes`${textToBytes(pgPath)}/pg_wal`, { follow: true })) === undefined) {
     throw new PgtsError('path-missing', `${pgPath}/pg_wal does not exist or cannot be read`, {
       hints: ['run this on the host of the server as its user, and check pg1-path'],
     })

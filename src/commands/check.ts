@@ -6,7 +6,7 @@ import { parseWalSegment } from '../format/wal-segment.ts'
 import { switchWal } from '../postgres/backup-session.ts'
 import type { ServerConnection } from '../postgres/client.ts'
 import { readControlFile, type ControlFile } from '../postgres/control-file.ts'
-import { bytesToText, textToBytes } from '../util/byte-string.ts'
+import { bytesToText, textToBytes, type ByteString } from '../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { connectCluster } from './shared/connect.ts'
 import type { CommandContext } from './context.ts'
@@ -27,7 +27,7 @@ export interface CheckReport {
 interface Checked {
   readonly pgKey: number
   /** pg1-path, byte string. */
-  readonly pgPath: string
+  readonly pgPath: ByteString
   readonly control: ControlFile
   readonly server: ServerConnection
 }

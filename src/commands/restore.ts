@@ -15,7 +15,7 @@ import { writeRecovery } from '../core/restore/write-recovery.ts'
 import { serialiseManifest } from '../format/manifest-serialise.ts'
 import { type Manifest } from '../format/manifest.ts'
 import { localOwnerIds } from '../postgres/owner-ids.ts'
-import { bytesToText, decodeUtf8 } from '../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, decodeUtf8 } from '../util/byte-string.ts'
 import { toPlainError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
 import { markHandled } from '../util/mark-handled.ts'
@@ -93,10 +93,10 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
 
   // From here the old cluster cannot start until pg_control, the last file, is restored. The
   // manifest marks an unfinished restore for the next one, with the identity of the cluster.
-  const syncUnchanged = statEntry(`${pgPath}/${MANIFEST_NAME}`) !== undefined
+  const syncUnchanged = statEntry(bytes`${pgPath}/${MANIFEST_NAME}`) !== undefined
   removeSpool(spoolPaths(options.spoolPath, stanza), log)
   removeControl(pgPath, log)
-  writeSmallFile(`${pgPath}/${MANIFEST_NAME}`, serialiseManifest(withoutCipherPass(manifest)), own.mode, own.owner)
+  writeSmallFile(bytes`${pgPath}/${MANIFEST_NAME}`, serialiseManifest(withoutCipherPass(manifest)), own.mode, own.owner)
   if (existing.delta || existing.force) {
     for (const { path } of layout.places) log.info(`remove invalid files/links/paths from '${bytesToText(path)}'`)
   }
@@ -107,7 +107,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   // The workers end while the restore is finished.
   markHandled(executor[Symbol.asyncDispose]())
 
-  const autoConfPath = layout.physicalPath('pg_data/postgresql.auto.conf')
+  const autoConfPath = layout.physicalPath(asBytes('pg_data/postgresql.auto.conf'))
   const when = zonedDateTime(Math.floor(clock.nowMs() / 1000))
   writeRecovery(policy, { pgPath, autoConfPath, major, ...own, when }, log)
   signal.throwIfAborted()

@@ -1,6 +1,6 @@
 import type { Repository } from '../core/repository.ts'
 import { deleteStanza, hasStanza } from '../core/stanza/delete.ts'
-import { textToBytes } from '../util/byte-string.ts'
+import { bytes, textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { removeStopFile, stopFileOf } from '../util/stop-file.ts'
 import type { CommandContext } from './context.ts'
@@ -44,7 +44,7 @@ async function requireStoppedServer(ctx: CommandContext<'stanza-delete'>): Promi
   const pgPath = ctx.options.pg[0]?.path
   if (pgPath === undefined) throw new PgtsError('option-required', 'stanza-delete requires pg1-path')
   const files = await ctx.cluster()
-  if ((await files.stat(`${textToBytes(pgPath)}/postmaster.pid`)) === undefined) return
+  if ((await files.stat(bytes`${textToBytes(pgPath)}/postmaster.pid`)) === undefined) return
   throw new PgtsError('pg-running', `${pgPath}/postmaster.pid exists: PostgreSQL seems to be running`, {
     hints: ['check the stanza; then stop the server, or use --force to delete the backups of a running server'],
   })

@@ -8,7 +8,7 @@ import { type Manifest } from '../format/manifest.ts'
 import { archiveInfoName, backupInfoName, copyName, manifestHistoryName, manifestName } from '../format/repo-path.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { getFile, putFile } from '../storage/whole-file.ts'
-import { bytesToText } from '../util/byte-string.ts'
+import { asBytes, bytesToText, type ByteString } from '../util/byte-string.ts'
 import { isPgtsError, PgtsError, toPlainError, type ErrorCode } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
 import { inParallel } from '../util/parallel.ts'
@@ -222,10 +222,14 @@ function requireMatchingPass(repository: Repository, info: ManifestKey, what: st
  * True if the copy of an info file has the same content. A run that was killed between the two writes leaves an older
  * copy, which would be used if the file became unusable. The two may be encrypted with different salts.
  */
-export async function isCopyCurrent(repository: Repository, name: string, options: LoadOptions = {}): Promise<boolean> {
+export async function isCopyCurrent(
+  repository: Repository,
+  name: ByteString,
+  options: LoadOptions = {},
+): Promise<boolean> {
   const cipher = infoCipherOf(repository)
   const { signal } = options
-  const plain = async (file: string) => cipher.open(await getFile(repository.storage, file, { signal }), file)
+  const plain = async (file: ByteString) => cipher.open(await getFile(repository.storage, file, { signal }), file)
   try {
     return (await plain(name)).equals(await plain(copyName(name)))
   } catch {
@@ -245,14 +249,14 @@ async function saveBoth(storage: StorageDriver, name: string, bytes: Uint8Array)
 
 async function loadEither<T>(
   storage: StorageDriver,
-  name: string,
+  name: ByteString,
   cipher: InfoCipher,
   parse: (bytes: Buffer) => T,
   missingHints: readonly string[],
   options: LoadOptions,
 ): Promise<T> {
   const what = name.slice(name.lastIndexOf('/') + 1)
-  const load = async (file: string): Promise<T> =>
+  const load = async (file: ByteString): Promise<T> =>
     parse(cipher.open(await getFile(storage, file, { signal: options.signal }), what))
   let mainError: unknown
   try {
@@ -267,7 +271,7 @@ async function loadEither<T>(
     const reason = toPlainError(mainError).message
     options.log?.warn(
       { file: name },
-      `${storage.display}/${name} is unusable, so its copy was used: ${reason}` +
+      `${storage.display}/${bytesToText(name)} is unusable, so its copy was used: ${reason}` +
         `\nHINT: ${repairOf(what)}; check the storage for errors`,
     )
     return value
@@ -282,8 +286,8 @@ async function loadEither<T>(
 }
 
 /** @param name of an info file: `backup/STANZA/backup.info` */
-async function otherStanzas(storage: StorageDriver, name: string, options: LoadOptions): Promise<string[]> {
-  const [top = '', stanza = ''] = name.split('/')
+async function otherStanzas(storage: StorageDriver, name: ByteString, options: LoadOptions): Promise<string[]> {
+  const [top = '', stanza = asBytes('')] = name.split('/')
   const found: string[] = []
   try {
     for await (const entry of storage.list(top, { namesOnly: true, signal: options.signal }))

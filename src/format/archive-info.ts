@@ -115,7 +115,7 @@ export function readHistory<H extends { readonly id: number }>(
   for (const [key, value] of file.sections.get('db:history')?.entries ?? []) {
     const id = /^[1-9][0-9]{0,9}$/.test(key) ? Number(key) : 0
     if (id < 1 || id > U32_MAX) throw new PgtsError('format', `${what}: '${bytesToText(key)}' is not a history id`)
-    history.set(id, read(id, Members.ofJson(`${what}, history ${key}`, value)))
+    history.set(id, read(id, Members.ofJson(`${what}, history ${bytesToText(key)}`, value)))
   }
   if (history.size === 0) throw new PgtsError('format', `${what} contains no cluster history`)
   return [...history.values()].sort((a, b) => a.id - b.id)

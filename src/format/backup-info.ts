@@ -1,4 +1,4 @@
-import { bytesToText, compareBytes } from '../util/byte-string.ts'
+import { bytesToText, compareBytes, type ByteString } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { cipherSection, currentHistory, readCipherPass, readCurrentId, readHistory } from './archive-info.ts'
 import { chainProblems, isBackupLabel } from './backup-label.ts'
@@ -6,7 +6,7 @@ import { quoteJson, serialiseJson, type JsonObject } from './canonical-json.ts'
 import { extraLines, withExtraLines, type ExtraLine } from './extra-lines.ts'
 import { parseInfoFile, serialiseInfoFile, type InfoSection } from './info-file.ts'
 import { carriedMembers, Members, U32_MAX, withCarried } from './json-members.ts'
-import type { BackupType } from './manifest.ts'
+import { isBackupType, type BackupType } from './manifest.ts'
 
 /** backup.info: the clusters of a stanza and its usable backups (docs/format/info-files.md). */
 export interface BackupHistory {
@@ -151,10 +151,10 @@ function historyMembers(entry: BackupHistory): JsonObject {
   return withCarried(members, entry.extra)
 }
 
-function readEntry(label: string, members: Members): BackupEntry {
+function readEntry(label: ByteString, members: Members): BackupEntry {
   if (!isBackupLabel(label)) throw new PgtsError('format', `${WHAT}: '${bytesToText(label)}' is not a backup label`)
   const type = members.string('backup-type')
-  if (type !== 'full' && type !== 'diff' && type !== 'incr') {
+  if (!isBackupType(type)) {
     throw new PgtsError('format', `${members.where}: unknown backup type '${bytesToText(type)}'`)
   }
   const prior = members.optionalLabel('backup-prior')

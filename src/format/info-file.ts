@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { compareBytes } from '../util/byte-string.ts'
+import { asBytes, compareBytes, type ByteString } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { parseJson, quoteJson } from './canonical-json.ts'
 import { isJson } from './json-bytes.ts'
@@ -30,11 +30,11 @@ export class ReadSection implements InfoSection {
   get length(): number {
     return this.#positions.length / 3
   }
-  get entries(): Iterable<InfoEntry> {
+  get entries(): Iterable<readonly [key: ByteString, value: string]> {
     return { [Symbol.iterator]: () => this.#entries() }
   }
-  keyAt(index: number): string {
-    return this.bytes.toString('latin1', this.#positions[index * 3], this.valueStart(index) - 1)
+  keyAt(index: number): ByteString {
+    return asBytes(this.bytes.toString('latin1', this.#positions[index * 3], this.valueStart(index) - 1))
   }
   valueAt(index: number): string {
     return this.bytes.toString('latin1', this.valueStart(index), this.valueEnd(index))
@@ -49,7 +49,7 @@ export class ReadSection implements InfoSection {
   add(keyStart: number, valueStart: number, end: number): void {
     this.#positions.push(keyStart, valueStart, end)
   }
-  *#entries(): Generator<InfoEntry> {
+  *#entries(): Generator<readonly [key: ByteString, value: string]> {
     for (let i = 0; i < this.length; i++) yield [this.keyAt(i), this.valueAt(i)]
   }
 }

@@ -2,6 +2,7 @@ import { PgtsError } from '../util/error.ts'
 import { isBackupLabel, type BackupLabel } from './backup-label.ts'
 import { parseJson, type JsonObject, type JsonValue } from './canonical-json.ts'
 import type { ReadSection } from './info-file.ts'
+import { asBytes, type ByteString } from '../util/byte-string.ts'
 
 export const U32_MAX = 2 ** 32 - 1
 /** Seconds since the epoch: the last time that a Date can represent, in the year 275760. */
@@ -40,7 +41,7 @@ export class Members {
     return this.#left.has(key)
   }
 
-  string(key: string): string {
+  string(key: string): ByteString {
     return this.optionalString(key) ?? this.#missing(key)
   }
   integer(key: string, max = Number.MAX_SAFE_INTEGER): number {
@@ -57,9 +58,10 @@ export class Members {
     return exact < 0n || exact > U64_MAX ? this.#wrong(key, 'an unsigned 64-bit integer') : exact
   }
 
-  optionalString(key: string): string | undefined {
+  optionalString(key: string): ByteString | undefined {
     const value = this.take(key)
-    return value === undefined || typeof value === 'string' ? value : this.#wrong(key, 'a string')
+    if (value === undefined) return undefined
+    return typeof value === 'string' ? asBytes(value) : this.#wrong(key, 'a string')
   }
   /** @param expected for messages: `a backup label` */
   optionalMatch(key: string, pattern: RegExp, expected: string): string | undefined {
@@ -114,7 +116,7 @@ export class Members {
     const value = this.take(key)
     if (value === undefined || value === null) return new Map()
     if (value instanceof Map && [...value.values()].every((item) => typeof item === 'string')) {
-      return value as ReadonlyMap<string, string>
+      return value as ReadonlyMap<ByteString, JsonValue> as ReadonlyMap<ByteString, ByteString>
     }
     return this.#wrong(key, 'an object of strings')
   }

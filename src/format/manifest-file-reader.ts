@@ -1,4 +1,4 @@
-import { bytesToText } from '../util/byte-string.ts'
+import { asBytes, bytesToText, type ByteString } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { parseJson, type JsonObject, type JsonValue } from './canonical-json.ts'
 import { isBackupLabel } from './backup-label.ts'
@@ -27,8 +27,8 @@ type Mutable<T> = { -readonly [K in keyof T]: T[K] }
  */
 export class ManifestFileReader {
   readonly #bytes: Buffer
-  readonly #interned = new Map<string, string>()
-  #name = ''
+  readonly #interned = new Map<string, ByteString>()
+  #name = asBytes('')
   #lastLabel = ''
   #stop = 0
 
@@ -151,8 +151,8 @@ export class ManifestFileReader {
   }
 
   /** Owners and labels repeat, so their strings are shared. */
-  #shared(start: number, end: number): string {
-    const text = this.#string(start, end)
+  #shared(start: number, end: number): ByteString {
+    const text = asBytes(this.#string(start, end))
     const known = this.#interned.get(text)
     if (known !== undefined) return known
     this.#interned.set(text, text)
@@ -244,7 +244,7 @@ function blankMembers({ user, group, mode }: Owner & { readonly mode: number }):
   }
 }
 
-function fileOf(name: string, members: Members, timestamp: number): ManifestFile {
+function fileOf(name: ByteString, members: Members, timestamp: number): ManifestFile {
   const { user, group, mode, size, checksum, repoChecksum, repoSize, sizeOriginal, reference } = members
   const file: Mutable<ManifestFile> = { name, user, group, mode, sizeBytes: size, timestamp }
   if (checksum !== undefined && size !== 0) file.checksum = checksum

@@ -1,5 +1,5 @@
 import { posix } from 'node:path'
-import { bytesToText } from '../util/byte-string.ts'
+import { bytes, bytesToText, type ByteString } from '../util/byte-string.ts'
 import type { Manifest, ManifestLink, ManifestTarget } from './manifest.ts'
 
 /** Limits of Linux, bytes: a longer name cannot exist in a data directory. */
@@ -56,7 +56,7 @@ function* treeProblems(manifest: Manifest): Generator<string> {
 
   // Files are sorted by name, so most are in the directory of the previous one.
   let known = ''
-  const inPath = (name: string): boolean => {
+  const inPath = (name: ByteString): boolean => {
     const end = name.lastIndexOf('/')
     if (end === known.length && name.startsWith(known)) return true
     const parent = name.slice(0, Math.max(end, 0))
@@ -64,7 +64,7 @@ function* treeProblems(manifest: Manifest): Generator<string> {
     known = parent
     return true
   }
-  const place = (name: string, kind: 'path' | 'file' | 'link'): string | undefined => {
+  const place = (name: ByteString, kind: 'path' | 'file' | 'link'): string | undefined => {
     if (name !== 'pg_data' && name !== 'pg_tblspc' && !inPath(name)) return 'is in no directory of the backup'
     if (OWN_NAMES.has(name)) return 'is a name that restore uses itself'
     if (name.startsWith('pg_data/pg_tblspc/') && (kind !== 'link' || !LINK_OF_TABLESPACE.test(name))) {
@@ -72,7 +72,7 @@ function* treeProblems(manifest: Manifest): Generator<string> {
     }
     if (!name.startsWith('pg_tblspc') || (kind === 'path' && name === 'pg_tblspc')) return undefined
     const [, oid = '', directory, ...rest] = name.split('/')
-    if (targets.get(`pg_tblspc/${oid}`)?.tablespaceId !== oid) return 'is in no tablespace of the backup'
+    if (targets.get(bytes`pg_tblspc/${oid}`)?.tablespaceId !== oid) return 'is in no tablespace of the backup'
     if (directory === undefined) return kind === 'path' ? undefined : 'has the name of a tablespace'
     if (directory !== version) return `is outside ${version}, the directory of this cluster in the tablespace`
     return kind === 'path' || rest.length > 0 ? undefined : `has the name of the directory ${version}`
@@ -114,13 +114,13 @@ function* targetProblems({ targets, paths, links }: Manifest): Generator<string>
     else if (/^pg_tblspc(?:\/[^/]*)?$/.test(name)) yield `${what} has no tablespace-id`
     // Without a path, the target directory of the link would be treated as not part of the backup.
     else if (file === undefined && !isPath.has(name)) yield `${what} is not a directory of the backup`
-    if (!linked.has(tablespaceId === undefined ? name : `pg_data/${name}`)) yield `${what} has no link`
+    if (!linked.has(tablespaceId === undefined ? name : bytes`pg_data/${name}`)) yield `${what} has no link`
   }
 }
 
-function* tablespaceProblems({ name, path, file, tablespaceName }: ManifestTarget, id: string): Generator<string> {
+function* tablespaceProblems({ name, path, file, tablespaceName }: ManifestTarget, id: ByteString): Generator<string> {
   const what = `target ${shown(name)}`
-  if (name !== `pg_tblspc/${id}` || !isOid(id)) yield `${what} has the tablespace id '${shown(id)}'`
+  if (name !== bytes`pg_tblspc/${id}` || !isOid(id)) yield `${what} has the tablespace id '${shown(id)}'`
   if (file !== undefined) yield `${what} is a tablespace and a file`
   if (!path.startsWith('/')) yield `${what} has a relative location`
   if (tablespaceName !== undefined && !/^[^\0]{1,255}$/s.test(tablespaceName)) yield `${what} has no usable name`
@@ -134,7 +134,7 @@ function* linkProblems({ links, targets }: Manifest): Generator<string> {
     if (target === undefined || target.type !== 'link') yield `link ${shown(name)} has no target`
     else if (!isPlace(destination)) yield `link ${shown(name)} has no usable destination`
     else if (!leadsTo(link, target)) {
-      const path = target.file === undefined ? target.path : `${target.path}/${target.file}`
+      const path = target.file === undefined ? target.path : bytes`${target.path}/${target.file}`
       yield `link ${shown(name)} points to '${shown(destination)}', but its target is '${shown(path)}'`
     }
   }
@@ -143,7 +143,7 @@ function* linkProblems({ links, targets }: Manifest): Generator<string> {
 /** Both are results of readlink: relative or absolute, and equal except for slashes. */
 function leadsTo({ destination }: ManifestLink, { path, file }: ManifestTarget): boolean {
   const plain = (text: string) => posix.normalize(text).replace(/(.)\/$/, '$1')
-  return plain(destination) === plain(file === undefined ? path : `${path}/${file}`)
+  return plain(destination) === plain(file === undefined ? path : bytes`${path}/${file}`)
 }
 
 function isPlace(path: string): boolean {

@@ -1,4 +1,4 @@
-import { bytesToText, compareBytes } from '../util/byte-string.ts'
+import { asBytes, bytesToText, compareBytes, type ByteString } from '../util/byte-string.ts'
 import { isCompressType } from '../util/compress-type.ts'
 import { PgtsError } from '../util/error.ts'
 import { readCipherPass } from './archive-info.ts'
@@ -8,18 +8,19 @@ import { parseInfoFile, type InfoFile, type ReadSection } from './info-file.ts'
 import { Members, U32_MAX } from './json-members.ts'
 import { isSafeManifestName } from './manifest-names.ts'
 import { ManifestFileReader, MODE_MASK } from './manifest-file-reader.ts'
-import type {
-  BackupType,
-  CompressType,
-  Manifest,
-  ManifestDatabase,
-  ManifestDefaults,
-  ManifestFile,
-  ManifestLink,
-  ManifestOptions,
-  ManifestPath,
-  ManifestTarget,
-  OwnerName,
+import {
+  isBackupType,
+  type BackupType,
+  type CompressType,
+  type Manifest,
+  type ManifestDatabase,
+  type ManifestDefaults,
+  type ManifestFile,
+  type ManifestLink,
+  type ManifestOptions,
+  type ManifestPath,
+  type ManifestTarget,
+  type OwnerName,
 } from './manifest.ts'
 
 const WHAT = 'backup.manifest'
@@ -115,7 +116,7 @@ const KNOWN: Readonly<Record<string, readonly string[] | 'all'>> = {
 
 function readType(backup: Members): BackupType {
   const type = backup.string('backup-type')
-  if (type === 'full' || type === 'diff' || type === 'incr') return type
+  if (isBackupType(type)) return type
   throw new PgtsError('format', `${backup.where}: unknown backup type '${bytesToText(type)}'`)
 }
 
@@ -150,7 +151,7 @@ function readOptions(options: Members): ManifestOptions {
 
 /** Before 2.25 the only compression was gz. */
 function readCompressType(options: Members, compress: boolean): CompressType {
-  const type = options.optionalString('option-compress-type') ?? (compress ? 'gz' : 'none')
+  const type = options.optionalString('option-compress-type') ?? (compress ? asBytes('gz') : asBytes('none'))
   if (isCompressType(type)) return type
   throw new PgtsError('format', `${options.where}: unknown compress type '${bytesToText(type)}'`)
 }
@@ -196,10 +197,10 @@ function referencesOf(files: readonly ManifestFile[], label: string): string[] {
   return [...references, label]
 }
 
-function readTarget(name: string, target: Members): ManifestTarget {
-  const type = target.string('type')
+function readTarget(name: ByteString, target: Members): ManifestTarget {
+  const type: string = target.string('type')
   if (type !== 'path' && type !== 'link') {
-    throw new PgtsError('format', `${target.where}: unknown type '${bytesToText(type)}'`)
+    throw new PgtsError('format', `${target.where}: unknown type '${bytesToText(asBytes(type))}'`)
   }
   const tablespaceId = target.optionalString('tablespace-id')
   if (tablespaceId !== undefined && !/^[0-9]{1,10}$/.test(tablespaceId)) {
@@ -215,7 +216,7 @@ function readTarget(name: string, target: Members): ManifestTarget {
   })
 }
 
-function readDatabase(name: string, database: Members): ManifestDatabase {
+function readDatabase(name: ByteString, database: Members): ManifestDatabase {
   return {
     name,
     oid: database.integer('db-id', U32_MAX),
@@ -223,7 +224,7 @@ function readDatabase(name: string, database: Members): ManifestDatabase {
   }
 }
 
-function readLink(name: string, link: Members, defaults: ManifestDefaults): ManifestLink {
+function readLink(name: ByteString, link: Members, defaults: ManifestDefaults): ManifestLink {
   const standard = defaults.link ?? defaults.path
   return safe({
     name,
@@ -233,7 +234,7 @@ function readLink(name: string, link: Members, defaults: ManifestDefaults): Mani
   })
 }
 
-function readPath(name: string, path: Members, defaults: ManifestDefaults): ManifestPath {
+function readPath(name: ByteString, path: Members, defaults: ManifestDefaults): ManifestPath {
   return safe({
     name,
     user: readOwner(path, 'user', defaults.path.user),
@@ -244,7 +245,8 @@ function readPath(name: string, path: Members, defaults: ManifestDefaults): Mani
 
 function readOwner(members: Members, key: 'user' | 'group', standard: OwnerName): OwnerName {
   const value = members.take(key) ?? standard
-  if (typeof value === 'string' || value === false) return value
+  if (value === false) return false
+  if (typeof value === 'string') return asBytes(value)
   throw new PgtsError('format', `${members.where}: '${key}' must be a name or false`)
 }
 
@@ -256,10 +258,10 @@ function readMode(members: Members, standard: number): number {
   return parseInt(text, 8) & MODE_MASK
 }
 
-function readEach<T extends { readonly name: string }>(
+function readEach<T extends { readonly name: ByteString }>(
   file: InfoFile,
   name: string,
-  read: (key: string, members: Members) => T,
+  read: (key: ByteString, members: Members) => T,
 ): T[] {
   const section: ReadSection | undefined = file.sections.get(name)
   const items: T[] = []
@@ -268,7 +270,7 @@ function readEach<T extends { readonly name: string }>(
   return sortedByName(items)
 }
 
-function safe<T extends { readonly name: string }>(item: T): T {
+function safe<T extends { readonly name: ByteString }>(item: T): T {
   if (isSafeManifestName(item.name)) return item
   throw new PgtsError('format', `${WHAT}: the name '${bytesToText(item.name)}' is outside the data directory`, {
     hints: ['do not restore this backup, and check who can write to the repository'],
@@ -276,7 +278,7 @@ function safe<T extends { readonly name: string }>(item: T): T {
 }
 
 /** Sorts in place; a file written with another sort order is still read correctly. */
-function sortedByName<T extends { readonly name: string }>(items: T[]): T[] {
+function sortedByName<T extends { readonly name: ByteString }>(items: T[]): T[] {
   if (!isSorted(items)) items.sort((a, b) => compareBytes(a.name, b.name))
   for (let i = 1; i < items.length; i++) {
     const { name } = items[i] as T

@@ -1,19 +1,24 @@
 import type { CompressType } from '../util/compress-type.ts'
 import type { JsonObject } from './canonical-json.ts'
 import type { ExtraLine } from './extra-lines.ts'
+import type { ByteString } from '../util/byte-string.ts'
 
 /**
  * backup.manifest: every path, link and file of one backup (docs/format/manifest.md). Names are latin1 strings: one
  * character is one byte. Times are seconds since the epoch, sizes bytes. `undefined`: the key is not in the file.
  */
 export type BackupType = 'full' | 'diff' | 'incr'
+
+export function isBackupType(text: string): text is BackupType {
+  return text === 'full' || text === 'diff' || text === 'incr'
+}
 export type { CompressType }
 
 /** The checksum of an empty file, whether or not the manifest contains it. */
 export const SHA1_OF_NOTHING = 'da39a3ee5e6b4b0d3255bfef95601890afd80709'
 
 /** A user or group name; `false` if the id has no name. */
-export type OwnerName = string | false
+export type OwnerName = ByteString | false
 
 export interface Owner {
   readonly user: OwnerName
@@ -23,7 +28,7 @@ export interface Owner {
 /** One regular file. Owner and mode are always set, with the values of the default sections if necessary. */
 export interface ManifestFile extends Owner {
   /** `pg_data/base/5/1259` or `pg_tblspc/16384/PG_15_202209061/5/16391`. */
-  readonly name: string
+  readonly name: ByteString
   /** Permission bits, for example 0o600. */
   readonly mode: number
   /** Size as copied. */
@@ -55,31 +60,31 @@ export interface ManifestFile extends Owner {
 }
 
 export interface ManifestPath extends Owner {
-  readonly name: string
+  readonly name: ByteString
   readonly mode: number
 }
 
 export interface ManifestLink extends Owner {
-  readonly name: string
+  readonly name: ByteString
   /** Exactly as readlink returned it. */
-  readonly destination: string
+  readonly destination: ByteString
 }
 
 /** The data directory, a tablespace, or a symlink found in the data directory. */
 export interface ManifestTarget {
   /** `pg_data`, `pg_tblspc/16384`, `pg_data/pg_wal`, ... */
-  readonly name: string
+  readonly name: ByteString
   readonly type: 'path' | 'link'
-  readonly path: string
+  readonly path: ByteString
   /** For a link to a file: base name of the destination. */
-  readonly file?: string
+  readonly file?: ByteString
   /** Oid as a string. */
-  readonly tablespaceId?: string
-  readonly tablespaceName?: string
+  readonly tablespaceId?: ByteString
+  readonly tablespaceName?: ByteString
 }
 
 export interface ManifestDatabase {
-  readonly name: string
+  readonly name: ByteString
   readonly oid: number
   readonly lastSystemOid: number
 }
@@ -138,7 +143,7 @@ export interface Manifest {
   /** Passphrase of the stored files, in an encrypted repository. */
   readonly cipherPass?: string
   readonly databases: readonly ManifestDatabase[]
-  readonly annotations: ReadonlyMap<string, string>
+  readonly annotations: ReadonlyMap<ByteString, ByteString>
   readonly files: readonly ManifestFile[]
   readonly links: readonly ManifestLink[]
   readonly paths: readonly ManifestPath[]

@@ -1,4 +1,5 @@
 import { COMPRESS_EXTENSIONS, type CompressType } from '../util/compress-type.ts'
+import { bytes, type ByteString } from '../util/byte-string.ts'
 
 /**
  * Locations of all files of a repository. All names are byte strings relative to the root of the repository
@@ -25,17 +26,17 @@ export function ownPath(stanza: string): string {
   return `pgts/${stanza}`
 }
 
-export function archiveInfoName(stanza: string): string {
-  return `${archivePath(stanza)}/archive.info`
+export function archiveInfoName(stanza: string): ByteString {
+  return bytes`${archivePath(stanza)}/archive.info`
 }
 
-export function backupInfoName(stanza: string): string {
-  return `${backupPath(stanza)}/backup.info`
+export function backupInfoName(stanza: string): ByteString {
+  return bytes`${backupPath(stanza)}/backup.info`
 }
 
 /** Name of the identical copy that every info file and manifest has. */
-export function copyName(name: string): string {
-  return name + INFO_COPY_SUFFIX
+export function copyName(name: string): ByteString {
+  return bytes`${name}${INFO_COPY_SUFFIX}`
 }
 
 /** Directory of one backup. */
@@ -43,8 +44,8 @@ export function backupLabelPath(stanza: string, label: string): string {
   return `${backupPath(stanza)}/${label}`
 }
 
-export function manifestName(stanza: string, label: string): string {
-  return `${backupLabelPath(stanza, label)}/backup.manifest`
+export function manifestName(stanza: string, label: string): ByteString {
+  return bytes`${backupLabelPath(stanza, label)}/backup.manifest`
 }
 
 /** Directory of the manifests of all backups, expired ones included. */
@@ -71,8 +72,8 @@ export function latestLinkName(stanza: string): string {
   return `${backupPath(stanza)}/latest`
 }
 
-export function bundleName(stanza: string, label: string, bundleId: number): string {
-  return `${backupLabelPath(stanza, label)}/bundle/${bundleId}`
+export function bundleName(stanza: string, label: string, bundleId: number): ByteString {
+  return bytes`${backupLabelPath(stanza, label)}/bundle/${bundleId}`
 }
 
 /** The members that decide where a file of a manifest is stored. */
@@ -91,11 +92,16 @@ export interface StoredFileOf {
  * @param ownLabel label of the manifest with this entry
  * @param compressType `option-compress-type` of that manifest (the same for a whole chain)
  */
-export function fileRepoName(stanza: string, file: StoredFileOf, ownLabel: string, compressType: CompressType): string {
+export function fileRepoName(
+  stanza: string,
+  file: StoredFileOf,
+  ownLabel: string,
+  compressType: CompressType,
+): ByteString {
   const label = file.reference ?? ownLabel
   if (file.bundleId !== undefined) return bundleName(stanza, label, file.bundleId)
   const extension = file.blockMapSize === undefined ? COMPRESS_EXTENSIONS[compressType] : BLOCK_INCR_EXTENSION
-  return `${backupLabelPath(stanza, label)}/${file.name}${extension}`
+  return bytes`${backupLabelPath(stanza, label)}/${file.name}${extension}`
 }
 
 /** `archive/<stanza>/15-1` */
@@ -116,8 +122,8 @@ export function archiveDirectory(stanza: string, archiveId: string, walFile: str
  * @param walFile name in the archive: `<segment>-<sha1>.gz` (archivedSegmentName), `00000002.history`,
  *   `<segment>.00000028.backup`
  */
-export function archiveFileName(stanza: string, archiveId: string, walFile: string): string {
-  return `${archiveDirectory(stanza, archiveId, walFile)}/${walFile}`
+export function archiveFileName(stanza: string, archiveId: string, walFile: string): ByteString {
+  return bytes`${archiveDirectory(stanza, archiveId, walFile)}/${walFile}`
 }
 
 /** `15-1`, `9.6-2` */

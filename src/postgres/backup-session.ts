@@ -3,6 +3,7 @@ import { byteString, bytesOf, type ServerConnection } from './client.ts'
 import type { ControlFile } from './control-file.ts'
 import { formatLsn, parseLsn, walFileOf } from '../util/lsn.ts'
 import { backupCalls, requireBackupSupport, walFunctions } from './versions.ts'
+import type { ByteString } from '../util/byte-string.ts'
 
 /** A point in the WAL: its LSN as text of the server, and the segment that contains it. */
 export interface WalPosition {
@@ -153,7 +154,7 @@ async function serverTimeText(connection: ServerConnection): Promise<string> {
 
 /** A database as the manifest lists it; the name is a byte string. */
 export interface ListedDatabase {
-  readonly name: string
+  readonly name: ByteString
   readonly oid: number
   /** Oid of template0, 0 when it does not exist. Written for the format; no program reads it. */
   readonly lastSystemOid: number
@@ -172,7 +173,7 @@ export async function listDatabases(connection: ServerConnection): Promise<Liste
 }
 
 /** Oid to name (byte string) of all tablespaces, the two built-in ones included. */
-export async function listTablespaces(connection: ServerConnection): Promise<Map<number, string>> {
+export async function listTablespaces(connection: ServerConnection): Promise<Map<number, ByteString>> {
   const rows = await connection.query<{ oid: string; name: unknown }>(
     `select oid::text as oid, ${bytesOf('spcname')} as name from pg_catalog.pg_tablespace`,
   )

@@ -1,4 +1,4 @@
-import { bytesToText } from '../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { NoPasswordError } from './libpq/authentication.ts'
 import { readPostmasterFile } from './socket.ts'
@@ -22,7 +22,7 @@ export function connectError(
     readonly socketPath: string
     readonly port: number
     readonly database: string
-    readonly dataDirectory?: string
+    readonly dataDirectory?: ByteString
   },
 ): PgtsError {
   const socket = `${where.socketPath}/.s.PGSQL.${where.port}`
@@ -50,7 +50,7 @@ function connectReason(error: unknown): string {
   }
 }
 
-function connectHints(error: unknown, where: { readonly port: number; readonly dataDirectory?: string }): string[] {
+function connectHints(error: unknown, where: { readonly port: number; readonly dataDirectory?: ByteString }): string[] {
   if (error instanceof NoPasswordError) {
     return [
       ...error.problems,

@@ -1,6 +1,6 @@
 import { connect, type Socket } from 'node:net'
 import type { Client, QueryResultRow } from 'pg'
-import { bytesToText, textToBytes } from '../util/byte-string.ts'
+import { asBytes, bytesToText, textToBytes, type ByteString } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { connectError, queryError } from './client-errors.ts'
 import { openClient, type ConnectionOptions } from './open-client.ts'
@@ -12,10 +12,10 @@ export interface ServerFacts {
   readonly versionNum: number
   readonly postgres: PostgresVersion
   /** Byte string, absolute. */
-  readonly dataDirectory: string
+  readonly dataDirectory: ByteString
   readonly archiveMode: 'off' | 'on' | 'always'
   /** Byte string; '' when not set, or when archive_mode is off. */
-  readonly archiveCommand: string
+  readonly archiveCommand: ByteString
   /** '' if not set, and before 15. If set, PostgreSQL 15 ignores archive_command, and 16 refuses to set both. */
   readonly archiveLibrary: string
   readonly archiveTimeoutMs: number
@@ -41,8 +41,8 @@ export function bytesOf(expression: string): string {
 }
 
 /** The value of `bytesOf` as a byte string. */
-export function byteString(value: unknown): string {
-  return value instanceof Buffer ? value.toString('latin1') : textToBytes(String(value ?? ''))
+export function byteString(value: unknown): ByteString {
+  return value instanceof Buffer ? asBytes(value.toString('latin1')) : textToBytes(String(value ?? ''))
 }
 
 /**
@@ -199,7 +199,7 @@ class Connection implements ServerConnection {
       dataDirectory: byteString(row.data_directory),
       archiveMode: settings['archive_mode'] as ServerFacts['archiveMode'],
       // The value while archive_mode is off.
-      archiveCommand: archiveCommand === '(disabled)' ? '' : archiveCommand,
+      archiveCommand: archiveCommand === '(disabled)' ? asBytes('') : archiveCommand,
       archiveLibrary: settings['archive_library'] ?? '',
       archiveTimeoutMs: Number(settings['archive_timeout']) * 1000,
       checkpointTimeoutMs: Number(settings['checkpoint_timeout']) * 1000,
@@ -304,7 +304,7 @@ async function assertSession(connection: ServerConnection, required: string): Pr
 /** [058] when the server is not the one whose data directory is configured. */
 export function checkServerMatches(
   facts: ServerFacts,
-  cluster: { readonly dataDirectory: string; readonly version: string },
+  cluster: { readonly dataDirectory: ByteString; readonly version: string },
 ): void {
   const hints = ['the settings pg1-path, pg1-port and pg1-socket-path must belong to the same cluster']
   if (facts.postgres.version !== cluster.version) {

@@ -1,9 +1,10 @@
 import type { ByteSource } from '../util/bytes.ts'
+import type { ByteString } from '../util/byte-string.ts'
 
 /** The lstat data of one entry of a cluster. Names and destinations are latin1 strings: one character is one byte. */
 export interface ClusterEntry {
   /** Path relative to the root that was listed. */
-  readonly name: string
+  readonly name: ByteString
   readonly kind: 'file' | 'path' | 'link' | 'special'
   readonly sizeBytes: number
   /** Seconds since the epoch. */
@@ -11,10 +12,10 @@ export interface ClusterEntry {
   /** Permission bits. */
   readonly mode: number
   /** Names; `false` if the id has none. */
-  readonly user: string | false
-  readonly group: string | false
+  readonly user: ByteString | false
+  readonly group: ByteString | false
   /** For a link, the result of readlink. */
-  readonly destination?: string
+  readonly destination?: ByteString
 }
 
 /**

@@ -1,5 +1,5 @@
 import { readAll } from '../util/bytes.ts'
-import { bytesToText } from '../util/byte-string.ts'
+import { bytes, bytesToText, type ByteString } from '../util/byte-string.ts'
 import { systemClock, type Clock } from '../util/clock.ts'
 import { PgtsError } from '../util/error.ts'
 import type { ClusterFiles } from './cluster-access.ts'
@@ -152,7 +152,7 @@ export async function readControlFile(
   pgPath: string,
   options: ControlOptions & { readonly clock?: Pick<Clock, 'sleep'>; readonly signal?: AbortSignal } = {},
 ): Promise<ControlFile> {
-  const path = `${pgPath}/${CONTROL_FILE_NAME}`
+  const path = bytes`${pgPath}/${CONTROL_FILE_NAME}`
   let last: Buffer | undefined
   for (let attempt = 1; ; attempt++) {
     const bytes = await readBytes(files, path)
@@ -172,7 +172,7 @@ export async function readControlFile(
   }
 }
 
-async function readBytes(files: ClusterFiles, path: string): Promise<Buffer> {
+async function readBytes(files: ClusterFiles, path: ByteString): Promise<Buffer> {
   const source = await files.open(path, { maxBytes: CONTROL_DATA_BYTES, buffer: Buffer.alloc(CONTROL_DATA_BYTES) })
   if (source === undefined) {
     throw new PgtsError('file-missing', `unable to open missing file '${bytesToText(path)}' for read`, {

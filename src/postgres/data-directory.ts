@@ -1,4 +1,4 @@
-import { bytesToText, compareBytes } from '../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, compareBytes, type ByteString } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
 import type { ClusterEntry, ClusterFiles } from './cluster-access.ts'
@@ -26,14 +26,14 @@ export interface DataDirectoryListing {
 }
 
 interface Owned {
-  readonly user: string | false
-  readonly group: string | false
+  readonly user: ByteString | false
+  readonly group: ByteString | false
 }
 
 export interface ListedFile extends Owned {
-  readonly name: string
+  readonly name: ByteString
   /** Absolute path on the database host; it may pass through links. */
-  readonly path: string
+  readonly path: ByteString
   /** Permission bits. */
   readonly mode: number
   readonly sizeBytes: number
@@ -46,26 +46,26 @@ export interface ListedFile extends Owned {
 }
 
 export interface ListedPath extends Owned {
-  readonly name: string
+  readonly name: ByteString
   readonly mode: number
 }
 
 export interface ListedLink extends Owned {
-  readonly name: string
+  readonly name: ByteString
   /** Exactly as readlink returned it. */
-  readonly destination: string
+  readonly destination: ByteString
 }
 
 /** The data directory, a tablespace, or a link found in the data directory. */
 export interface ListedTarget {
-  readonly name: string
+  readonly name: ByteString
   readonly type: 'path' | 'link'
-  readonly path: string
+  readonly path: ByteString
   /** Of a link to a file: last part of the destination. */
-  readonly file?: string
+  readonly file?: ByteString
   /** Oid as a string. */
-  readonly tablespaceId?: string
-  readonly tablespaceName?: string
+  readonly tablespaceId?: ByteString
+  readonly tablespaceName?: ByteString
 }
 
 export interface ListOptions {
@@ -77,7 +77,7 @@ export interface ListOptions {
   /** Names relative to the data directory; with a `/` at the end the directory is kept without its contents. */
   readonly exclude?: readonly string[]
   /** Oid to name, from the server; offline they are called `ts<oid>`. */
-  readonly tablespaces?: ReadonlyMap<number, string>
+  readonly tablespaces?: ReadonlyMap<number, ByteString>
   readonly log: Logger
   readonly signal?: AbortSignal
 }
@@ -91,7 +91,7 @@ export interface ListOptions {
  */
 export async function listDataDirectory(
   files: ClusterFiles,
-  pgPath: string,
+  pgPath: ByteString,
   options: ListOptions,
 ): Promise<DataDirectoryListing> {
   const root = await files.stat(pgPath, { follow: true })
@@ -107,23 +107,26 @@ export async function listDataDirectory(
   return new Walk(files, pgPath, options).run(root)
 }
 
-const PG_DATA = 'pg_data'
-const PG_TBLSPC = 'pg_tblspc'
+const PG_DATA = asBytes('pg_data')
+const PG_TBLSPC = asBytes('pg_tblspc')
+const TABLESPACE_LINKS = bytes`${PG_DATA}/${PG_TBLSPC}`
+const GLOBAL = bytes`${PG_DATA}/global`
+const CONTROL_FILE = bytes`${GLOBAL}/pg_control`
 
 /** A directory in the walk, with both its names. */
 interface Place {
   readonly name: string
-  readonly path: string
+  readonly path: ByteString
 }
 
 class Walk {
   readonly #files: ClusterFiles
-  readonly #pgPath: string
+  readonly #pgPath: ByteString
   readonly #options: ListOptions
   readonly #linkCheck: LinkCheck
   readonly #rootFiles: ReadonlySet<string>
   readonly #walName: string
-  readonly #tablespaceDirectory: string
+  readonly #tablespaceDirectory: ByteString
   readonly #databaseDirectory: RegExp
   readonly #limited: readonly string[]
   readonly #excludeEntry = new Set<string>()
@@ -135,21 +138,24 @@ class Walk {
     targets: [] as ListedTarget[],
   }
 
-  constructor(files: ClusterFiles, pgPath: string, options: ListOptions) {
+  constructor(files: ClusterFiles, pgPath: ByteString, options: ListOptions) {
     this.#files = files
     this.#pgPath = pgPath
     this.#options = options
     const { postgres } = options
     this.#linkCheck = new LinkCheck(pgPath)
     this.#rootFiles = excludedRootFiles(postgres)
-    this.#walName = `${PG_DATA}/${walDirectory(postgres)}`
-    this.#tablespaceDirectory = tablespaceDirectory(postgres, options.catalogVersion)
-    const tablespace = this.#tablespaceDirectory.replaceAll('.', '\\.')
+    this.#walName = bytes`${PG_DATA}/${walDirectory(postgres)}`
+    const directory = tablespaceDirectory(postgres, options.catalogVersion)
+    this.#tablespaceDirectory = asBytes(directory)
+    const tablespace = directory.replaceAll('.', '\\.')
     this.#databaseDirectory = new RegExp(`^(pg_data/(global|base/[0-9]+)|pg_tblspc/[0-9]+/${tablespace}/[0-9]+)$`)
-    this.#limited = ['base', 'global', xactDirectory(postgres), 'pg_multixact'].map((name) => `${PG_DATA}/${name}/`)
+    this.#limited = ['base', 'global', xactDirectory(postgres), 'pg_multixact'].map(
+      (name) => bytes`${PG_DATA}/${name}/`,
+    )
     for (const name of options.exclude ?? []) {
-      if (name.endsWith('/')) this.#excludeContent.add(`${PG_DATA}/${name.slice(0, -1)}`)
-      else this.#excludeEntry.add(`${PG_DATA}/${name}`)
+      if (name.endsWith('/')) this.#excludeContent.add(bytes`${PG_DATA}/${name.slice(0, -1)}`)
+      else this.#excludeEntry.add(bytes`${PG_DATA}/${name}`)
     }
   }
 
@@ -179,8 +185,8 @@ class Walk {
   /** One entry; `unlogged` is given in database directories. */
   async #entry(place: Place, entry: ClusterEntry, unlogged: ReadonlySet<string> | undefined): Promise<void> {
     const { log } = this.#options
-    const name = `${place.name}/${entry.name}`
-    const path = `${place.path}/${entry.name}`
+    const name = bytes`${place.name}/${entry.name}`
+    const path = bytes`${place.path}/${entry.name}`
     if (isTemporary(entry.name)) return
     if (this.#excludeEntry.has(name)) {
       log.info(
@@ -200,12 +206,12 @@ class Walk {
     }
   }
 
-  async #path(place: Place, entry: ClusterEntry, name: string, path: string): Promise<void> {
+  async #path(place: Place, entry: ClusterEntry, name: ByteString, path: ByteString): Promise<void> {
     this.#expectLink(place, name)
     const listed: ListedPath = { name, mode: entry.mode, user: entry.user, group: entry.group }
     this.#listing.paths.push(listed)
     if (this.#excludeContent.has(name)) {
-      const rule = bytesToText(`${name.slice(PG_DATA.length + 1)}/`)
+      const rule = bytesToText(bytes`${name.slice(PG_DATA.length + 1)}/`)
       this.#options.log.info(`exclude contents of '${bytesToText(path)}' from backup using '${rule}' exclusion`)
       return
     }
@@ -218,15 +224,15 @@ class Walk {
   #file(
     place: Place,
     entry: ClusterEntry,
-    name: string,
-    path: string,
+    name: ByteString,
+    path: ByteString,
     unlogged: ReadonlySet<string> | undefined,
   ): void {
     this.#expectLink(place, name)
     if (place.name === PG_DATA && this.#rootFiles.has(entry.name)) return
     if (this.#options.online && place.name === this.#walName) return
     if (unlogged !== undefined && isExcludedRelationFile(entry.name, unlogged)) return
-    const control = name === `${PG_DATA}/global/pg_control`
+    const control = name === CONTROL_FILE
     this.#listing.files.push({
       name,
       path,
@@ -235,14 +241,14 @@ class Walk {
       group: entry.group,
       sizeBytes: entry.sizeBytes,
       timestamp: entry.mtime,
-      pageChecksumApplies: unlogged !== undefined && hasDataPages(entry.name, place.name === `${PG_DATA}/global`),
+      pageChecksumApplies: unlogged !== undefined && hasDataPages(entry.name, place.name === GLOBAL),
       sizeLimited:
-        !control && (name.startsWith(`${PG_TBLSPC}/`) || this.#limited.some((directory) => name.startsWith(directory))),
+        !control && (name.startsWith('pg_tblspc/') || this.#limited.some((directory) => name.startsWith(directory))),
     })
   }
 
-  #expectLink(place: Place, name: string): void {
-    if (place.name !== `${PG_DATA}/${PG_TBLSPC}`) return
+  #expectLink(place: Place, name: ByteString): void {
+    if (place.name !== TABLESPACE_LINKS) return
     throw new PgtsError('link-expected', `'${bytesToText(name)}' is not a link: pg_tblspc should contain only links`, {
       hints: ['tablespaces inside the data directory (allow_in_place_tablespaces) cannot be backed up'],
     })
@@ -251,11 +257,11 @@ class Walk {
   async #link(
     place: Place,
     entry: ClusterEntry,
-    name: string,
-    path: string,
+    name: ByteString,
+    path: ByteString,
     unlogged: ReadonlySet<string> | undefined,
   ): Promise<void> {
-    const destination = entry.destination ?? ''
+    const destination = entry.destination ?? asBytes('')
     const absolute = absoluteDestination(destination, place.path)
     if ((await this.#files.stat(absolute))?.kind === 'link') {
       throw new PgtsError(
@@ -264,7 +270,7 @@ class Walk {
         { hints: ['let the link point to the final destination'] },
       )
     }
-    if (place.name === `${PG_DATA}/${PG_TBLSPC}`) return this.#tablespace(entry, name, path, destination, absolute)
+    if (place.name === TABLESPACE_LINKS) return this.#tablespace(entry, name, path, destination, absolute)
 
     const followed = await this.#follow(path, absolute)
     if (followed === undefined) return
@@ -285,25 +291,22 @@ class Walk {
   /** A tablespace has one directory for each cluster that uses it; only that of this cluster is walked. */
   async #tablespace(
     entry: ClusterEntry,
-    name: string,
-    path: string,
-    destination: string,
-    absolute: string,
+    name: ByteString,
+    path: ByteString,
+    destination: ByteString,
+    absolute: ByteString,
   ): Promise<void> {
-    const target = `${PG_TBLSPC}/${entry.name}`
-    const ours = { name: `${target}/${this.#tablespaceDirectory}`, path: `${path}/${this.#tablespaceDirectory}` }
+    const target = bytes`${PG_TBLSPC}/${entry.name}`
+    const directory = this.#tablespaceDirectory
+    const ours = { name: bytes`${target}/${directory}`, path: bytes`${path}/${directory}` }
     const followed = await this.#follow(path, absolute)
     const inside = followed === undefined ? undefined : await this.#files.stat(ours.path)
     if (followed === undefined) return
     if (inside?.kind !== 'path') {
       if ((await this.#files.stat(path)) === undefined) return
-      throw new PgtsError(
-        'file-open',
-        `tablespace ${bytesToText(path)} has no directory ${this.#tablespaceDirectory}`,
-        {
-          hints: ['check that the file system of the tablespace is mounted'],
-        },
-      )
+      throw new PgtsError('file-open', `tablespace ${bytesToText(path)} has no directory ${bytesToText(directory)}`, {
+        hints: ['check that the file system of the tablespace is mounted'],
+      })
     }
     this.#addLink(entry, name, destination)
     this.#linkCheck.add(target, absolute)
@@ -312,28 +315,28 @@ class Walk {
       type: 'link',
       path: destination,
       tablespaceId: entry.name,
-      tablespaceName: this.#options.tablespaces?.get(Number(entry.name)) ?? `ts${entry.name}`,
+      tablespaceName: this.#options.tablespaces?.get(Number(entry.name)) ?? bytes`ts${entry.name}`,
     })
     // Restore looks up an entry for each target, so two directories that exist only in the repository are listed.
-    const [base, parent] = [this.#pathEntry(PG_DATA), this.#pathEntry(`${PG_DATA}/${PG_TBLSPC}`)]
+    const [base, parent] = [this.#pathEntry(PG_DATA), this.#pathEntry(TABLESPACE_LINKS)]
     if (!this.#listing.paths.some((listed) => listed.name === PG_TBLSPC))
       this.#listing.paths.push({ ...base, name: PG_TBLSPC })
     this.#listing.paths.push({ ...parent, name: target })
-    await this.#path({ name: target, path }, { ...inside, name: this.#tablespaceDirectory }, ours.name, ours.path)
+    await this.#path({ name: target, path }, { ...inside, name: directory }, ours.name, ours.path)
   }
 
-  #pathEntry(name: string): ListedPath {
+  #pathEntry(name: ByteString): ListedPath {
     const listed = this.#listing.paths.find((listed) => listed.name === name)
-    if (listed === undefined) throw new PgtsError('assert', `${name} was not listed before its contents`)
+    if (listed === undefined) throw new PgtsError('assert', `${bytesToText(name)} was not listed before its contents`)
     return listed
   }
 
-  #addLink(entry: ClusterEntry, name: string, destination: string): void {
+  #addLink(entry: ClusterEntry, name: ByteString, destination: ByteString): void {
     this.#listing.links.push({ name, user: entry.user, group: entry.group, destination })
   }
 
   /** The destination of a link; undefined if the link was removed (its tablespace was dropped). */
-  async #follow(path: string, absolute: string): Promise<ClusterEntry | undefined> {
+  async #follow(path: ByteString, absolute: ByteString): Promise<ClusterEntry | undefined> {
     const followed = await this.#files.stat(path, { follow: true })
     if (followed !== undefined) return followed
     if ((await this.#files.stat(path)) === undefined) return undefined

@@ -1,13 +1,13 @@
-import { bytesToText } from '../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, type ByteString } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 
 /** A followed link of the data directory: its destination, absolute, and the file's name if it is a file. */
 interface FollowedLink {
   /** Relative to PGDATA, for messages. */
-  readonly name: string
+  readonly name: ByteString
   /** Directory, absolute, with a slash at its end. */
-  readonly path: string
-  readonly file?: string
+  readonly path: ByteString
+  readonly file?: ByteString
 }
 
 /**
@@ -23,8 +23,8 @@ export class LinkCheck {
     this.#base = `${base}/`
   }
 
-  add(name: string, path: string, file?: string): void {
-    const link: FollowedLink = { name, path: `${path}/`, file }
+  add(name: ByteString, path: string, file?: ByteString): void {
+    const link: FollowedLink = { name, path: bytes`${path}/`, file }
     if (link.path.startsWith(this.#base)) throw conflict(`${shown(link)} destination is in the data directory`)
     for (const other of this.#links) {
       if (link.path === other.path) {
@@ -57,19 +57,19 @@ function conflict(message: string): PgtsError {
  * Destination of a link as an absolute path without `.` and `..`; a relative one starts at the directory of the link.
  * By text only, as the repository records it: links in the destination are not resolved.
  */
-export function absoluteDestination(destination: string, directory: string): string {
+export function absoluteDestination(destination: string, directory: string): ByteString {
   const parts: string[] = []
   for (const part of `${destination.startsWith('/') ? '' : `${directory}/`}${destination}`.split('/')) {
     if (part === '' || part === '.') continue
     if (part === '..') parts.pop()
     else parts.push(part)
   }
-  return `/${parts.join('/')}`
+  return bytes`/${parts.join('/')}`
 }
 
 /** Directory part and last part of a destination, as it was written: `../ext/a.conf` gives `../ext` and `a.conf`. */
-export function splitDestination(destination: string): { readonly path: string; readonly file: string } {
+export function splitDestination(destination: ByteString): { readonly path: ByteString; readonly file: ByteString } {
   const slash = destination.lastIndexOf('/')
-  if (slash === -1) return { path: '', file: destination }
-  return { path: slash === 0 ? '/' : destination.slice(0, slash), file: destination.slice(slash + 1) }
+  if (slash === -1) return { path: asBytes(''), file: destination }
+  return { path: slash === 0 ? asBytes('/') : destination.slice(0, slash), file: destination.slice(slash + 1) }
 }

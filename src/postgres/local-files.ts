@@ -10,7 +10,7 @@ import {
   type Stats,
 } from 'node:fs'
 import { localOwnerNames, type OwnerNames } from '../util/owner-names.ts'
-import { bytesToText, pathOf } from '../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, pathOf, type ByteString } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
 import type { ClusterEntry, ClusterFiles, ClusterFileSource } from './cluster-access.ts'
 
@@ -30,27 +30,27 @@ class LocalFiles implements ClusterFiles {
     this.#owners = owners
   }
 
-  async list(path: string): Promise<ClusterEntry[] | undefined> {
-    let names: string[]
+  async list(path: ByteString): Promise<ClusterEntry[] | undefined> {
+    let names: ByteString[]
     try {
-      names = readdirSync(pathOf(path), { encoding: 'latin1' })
+      names = readdirSync(pathOf(path), { encoding: 'latin1' }).map(asBytes)
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined
       throw translate(error, 'path-open', `cannot list ${bytesToText(path)}`)
     }
     const entries: ClusterEntry[] = []
     for (const name of names) {
-      const entry = this.#entry(`${path}/${name}`, name, false)
+      const entry = this.#entry(bytes`${path}/${name}`, name, false)
       if (entry !== undefined) entries.push(entry)
     }
     return entries
   }
 
-  async stat(path: string, options: { follow?: boolean } = {}): Promise<ClusterEntry | undefined> {
+  async stat(path: ByteString, options: { follow?: boolean } = {}): Promise<ClusterEntry | undefined> {
     return this.#entry(path, path, options.follow === true)
   }
 
-  async open(path: string, options: { maxBytes?: number; buffer: Buffer }): Promise<ClusterFileSource | undefined> {
+  async open(path: ByteString, options: { maxBytes?: number; buffer: Buffer }): Promise<ClusterFileSource | undefined> {
     let descriptor: number
     try {
       // Do not wait for a writer if the file was replaced by a named pipe.
@@ -67,7 +67,7 @@ class LocalFiles implements ClusterFiles {
   }
 
   /** undefined if it was removed. */
-  #entry(path: string, name: string, follow: boolean): ClusterEntry | undefined {
+  #entry(path: ByteString, name: ByteString, follow: boolean): ClusterEntry | undefined {
     try {
       const stat = follow ? statSync : lstatSync
       const found = stat(pathOf(path), { throwIfNoEntry: false })
@@ -80,7 +80,7 @@ class LocalFiles implements ClusterFiles {
         mode: found.mode & 0o777,
         user: this.#owners.user(found.uid),
         group: this.#owners.group(found.gid),
-        destination: found.isSymbolicLink() ? readlinkSync(pathOf(path), { encoding: 'latin1' }) : undefined,
+        destination: found.isSymbolicLink() ? asBytes(readlinkSync(pathOf(path), { encoding: 'latin1' })) : undefined,
       }
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined
@@ -108,12 +108,12 @@ function wholeSeconds(found: Stats, exactNs: () => bigint | undefined): number {
 
 class LocalSource implements ClusterFileSource {
   readonly #descriptor: number
-  readonly #path: string
+  readonly #path: ByteString
   readonly #buffer: Buffer
   #left: number
   #closed = false
 
-  constructor(descriptor: number, path: string, buffer: Buffer, maxBytes: number) {
+  constructor(descriptor: number, path: ByteString, buffer: Buffer, maxBytes: number) {
     this.#descriptor = descriptor
     this.#path = path
     this.#buffer = buffer

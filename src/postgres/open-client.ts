@@ -6,6 +6,7 @@ import type { PasswordKey } from './libpq/password-file.ts'
 import { libpqSettings, requirePeer, systemUserName, type Environment } from './libpq/settings.ts'
 import { localOwnerNames } from '../util/owner-names.ts'
 import { findSocketDirectory, isUsualDirectory } from './socket.ts'
+import type { ByteString } from '../util/byte-string.ts'
 
 /** How to reach the server of a cluster on this host. */
 export interface ConnectionOptions {
@@ -16,7 +17,7 @@ export interface ConnectionOptions {
   /** Default: the name of the user that runs this process (PGUSER, as libpq does, wins over it). */
   readonly user?: string
   /** Data directory (byte string), to find the socket and for messages. */
-  readonly dataDirectory?: string
+  readonly dataDirectory?: ByteString
   /** Name of the command: pg_stat_activity shows `pgts [backup]`. */
   readonly command: string
   /** For connecting, and for each query. */

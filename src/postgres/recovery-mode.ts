@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { pathOf } from '../util/byte-string.ts'
+import { bytes, pathOf } from '../util/byte-string.ts'
 
 /**
  * What a server in this data directory does at the end of its archive:
@@ -11,12 +11,12 @@ import { pathOf } from '../util/byte-string.ts'
  * @param dataDir absolute byte string
  */
 export function recoveryMode(dataDir: string): 'none' | 'archive-recovery' | 'standby' {
-  const has = (name: string) => existsSync(pathOf(`${dataDir}/${name}`))
+  const has = (name: string) => existsSync(pathOf(bytes`${dataDir}/${name}`))
   if (has('standby.signal')) return 'standby'
   if (has('recovery.signal')) return 'archive-recovery'
   let conf: string
   try {
-    conf = readFileSync(pathOf(`${dataDir}/recovery.conf`), 'latin1')
+    conf = readFileSync(pathOf(bytes`${dataDir}/recovery.conf`), 'latin1')
   } catch {
     return has('recovery.conf') ? 'archive-recovery' : 'none'
   }

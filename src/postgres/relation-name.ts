@@ -1,4 +1,5 @@
 import { byteString, bytesOf, type ServerConnection } from './client.ts'
+import type { ByteString } from '../util/byte-string.ts'
 
 /** Identifies a relation by the path of its file. */
 export interface RelationFile {
@@ -35,7 +36,7 @@ export function relationFileOf(name: string): RelationFile | undefined {
  *
  * @param connection to the relation's own database, any for a shared one
  */
-export async function relationName(connection: ServerConnection, file: RelationFile): Promise<string | undefined> {
+export async function relationName(connection: ServerConnection, file: RelationFile): Promise<ByteString | undefined> {
   const [row] = await connection.query<{ name: unknown }>(
     `select ${bytesOf("pg_catalog.format('%I.%I', n.nspname, c.relname)")} as name
      from pg_catalog.pg_class c join pg_catalog.pg_namespace n on n.oid = c.relnamespace

@@ -1,5 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
-import { pathOf } from '../util/byte-string.ts'
+import { bytes, pathOf, type ByteString } from '../util/byte-string.ts'
 
 /** Default directories of the socket in packages of PostgreSQL. */
 const USUAL_DIRECTORIES = ['/var/run/postgresql', '/tmp']
@@ -16,10 +16,10 @@ export interface PostmasterFile {
  * postmaster.pid of a data directory (byte string).
  * @see PostgreSQL, src/include/utils/pidfile.h
  */
-export function readPostmasterFile(dataDirectory: string): PostmasterFile | undefined {
+export function readPostmasterFile(dataDirectory: ByteString): PostmasterFile | undefined {
   let lines: string[]
   try {
-    lines = readFileSync(pathOf(`${dataDirectory}/postmaster.pid`), 'utf8').split('\n')
+    lines = readFileSync(pathOf(bytes`${dataDirectory}/postmaster.pid`), 'utf8').split('\n')
   } catch {
     return undefined // not running, or not readable: use the default directories
   }
@@ -27,7 +27,7 @@ export function readPostmasterFile(dataDirectory: string): PostmasterFile | unde
 }
 
 /** Directory of the unix socket: from postmaster.pid, else the default directory that has one. */
-export function findSocketDirectory(dataDirectory: string | undefined, port: number): string {
+export function findSocketDirectory(dataDirectory: ByteString | undefined, port: number): string {
   const postmaster = dataDirectory === undefined ? undefined : readPostmasterFile(dataDirectory)
   if (postmaster !== undefined && postmaster.socketDirectory.startsWith('/')) return postmaster.socketDirectory
   return USUAL_DIRECTORIES.find((directory) => existsSync(`${directory}/.s.PGSQL.${port}`)) ?? USUAL_DIRECTORIES[0]!

@@ -2,6 +2,7 @@ import type { AzureDescription } from './azure/description.ts'
 import type { GcsDescription } from './gcs/description.ts'
 import type { RetryPolicy } from './object/tries.ts'
 import type { S3Description } from './s3/description.ts'
+import type { ByteString } from '../util/byte-string.ts'
 
 /** A storage as plain data, so that a worker thread can open its own. May contain credentials: never print it. */
 export type StorageDescription =
@@ -10,7 +11,7 @@ export type StorageDescription =
   | ObjectStoreDescription
 
 /** A repository in an object store: how to reach it, the repository's path in it (byte string), how long to retry. */
-export type ObjectStoreDescription = { readonly path: string; readonly retry: RetryPolicy } & (
+export type ObjectStoreDescription = { readonly path: ByteString; readonly retry: RetryPolicy } & (
   | { readonly kind: 'azure'; readonly azure: AzureDescription }
   | { readonly kind: 'gcs'; readonly gcs: GcsDescription }
   | { readonly kind: 's3'; readonly s3: S3Description }

@@ -1,9 +1,10 @@
 import type { ByteSink, ByteSource } from '../util/bytes.ts'
+import type { ByteString } from '../util/byte-string.ts'
 
 /** Times are milliseconds since the epoch, sizes are bytes. */
 export interface StoredFile {
   /** Name relative to the driver's root, '/'-separated. */
-  readonly name: string
+  readonly name: ByteString
   readonly kind: 'file' | 'path' | 'link'
   /** 0 if it is not a file. */
   readonly sizeBytes: number
@@ -85,7 +86,7 @@ export interface CreateOptions extends Cancellable {
 export interface LinkSupport {
   /** Create or replace a symbolic link. */
   symlink(name: string, destination: string): Promise<void>
-  readlink(name: string): Promise<string | undefined>
+  readlink(name: string): Promise<ByteString | undefined>
   makePath(name: string): Promise<void>
 }
 

@@ -1,6 +1,6 @@
 import { randomUUID } from 'node:crypto'
 import { sourceOf, type ByteSource } from '../util/bytes.ts'
-import { bytesToText } from '../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, type ByteString } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type {
   ByteRange,
@@ -41,12 +41,12 @@ export function memoryStorage(id: string = randomUUID()): MemoryStorage {
     description: { kind: 'memory', id },
     files,
     display: `memory:${id}`,
-    stat: async (name, options) => stat(files, name, options),
+    stat: async (name, options) => stat(files, asBytes(name), options),
     list: (prefix, options) => {
       assertPrefix(prefix)
       return list(files, prefix, options)
     },
-    read: async (name, range = {}) => read(`memory:${id}/${bytesToText(name)}`, files, name, range),
+    read: async (name, range = {}) => read(`memory:${id}/${bytesToText(asBytes(name))}`, files, name, range),
     create: async (name, options) => create(files, name, options),
     createIfAbsent: async (name, bytes, options) => {
       assertName(name)
@@ -73,12 +73,12 @@ export function memoryStorage(id: string = randomUUID()): MemoryStorage {
   }
 }
 
-function stat(files: Map<string, MemoryFile>, name: string, options?: Cancellable): StoredFile | undefined {
+function stat(files: Map<string, MemoryFile>, name: ByteString, options?: Cancellable): StoredFile | undefined {
   assertPrefix(name)
   options?.signal?.throwIfAborted()
   const file = files.get(name)
   if (file !== undefined) return { name, kind: 'file', sizeBytes: file.bytes.length, mtimeMs: file.mtimeMs }
-  const below = name === '' ? '' : `${name}/`
+  const below = name === '' ? '' : bytes`${name}/`
   for (const [other, { mtimeMs }] of files)
     if (other.startsWith(below)) return { name, kind: 'path', sizeBytes: 0, mtimeMs }
   return undefined
@@ -96,8 +96,8 @@ async function* list(
     if (!name.startsWith(below)) continue
     const slash = options.recursive === true ? -1 : name.indexOf('/', below.length)
     const shown = slash === -1 ? name : name.slice(0, slash)
-    if (slash === -1) yield { name, kind: 'file', sizeBytes: file.bytes.length, mtimeMs: file.mtimeMs }
-    else if (!paths.has(shown)) yield { name: shown, kind: 'path', sizeBytes: 0, mtimeMs: file.mtimeMs }
+    if (slash === -1) yield { name: asBytes(name), kind: 'file', sizeBytes: file.bytes.length, mtimeMs: file.mtimeMs }
+    else if (!paths.has(shown)) yield { name: asBytes(shown), kind: 'path', sizeBytes: 0, mtimeMs: file.mtimeMs }
     paths.add(shown)
   }
 }
@@ -140,7 +140,8 @@ function create(files: Map<string, MemoryFile>, name: string, options: CreateOpt
   const chunks: Buffer[] = []
   let open = true
   const assertOpen = () => {
-    if (!open) throw new PgtsError('assert', `${name} is written after it was committed or discarded`)
+    if (!open)
+      throw new PgtsError('assert', `${bytesToText(asBytes(name))} is written after it was committed or discarded`)
     options.signal?.throwIfAborted()
   }
   return {

@@ -1,4 +1,4 @@
-import { bytesToText } from '../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../util/byte-string.ts'
 import { missingFile } from './name.ts'
 import { describeUser } from '../util/owner-names.ts'
 import { OPEN_FILES_HINT, PgtsError, systemCode, type ErrorCode } from '../util/error.ts'
@@ -27,7 +27,7 @@ export type PosixAction = keyof typeof ACTIONS
  *
  * @param path absolute byte string
  */
-export function posixError(action: PosixAction, path: string, cause: unknown): PgtsError {
+export function posixError(action: PosixAction, path: ByteString, cause: unknown): PgtsError {
   if (cause instanceof PgtsError) return cause
   const { words, code } = ACTIONS[action]
   const why = systemCode(cause)

@@ -11,7 +11,7 @@ import {
   writeSync,
 } from 'node:fs'
 import type { ByteSink } from '../util/bytes.ts'
-import { bytesToText, pathOf } from '../util/byte-string.ts'
+import { bytes, bytesToText, pathOf, type ByteString } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
 import { WriteBehind } from '../util/write-behind.ts'
 import type { CreateOptions, PendingFile } from './driver.ts'
@@ -32,7 +32,7 @@ const ABANDONED_MS = 60_000
  *
  * @param syncEntry makes the directory entry durable after the rename
  */
-export function openPending(path: string, options: CreateOptions, syncEntry: () => void): PendingFile {
+export function openPending(path: ByteString, options: CreateOptions, syncEntry: () => void): PendingFile {
   if (options.unreferenced === true) {
     const fd = openSync(pathOf(path), UNREFERENCED_FLAGS, FILE_MODE)
     return new PosixPendingFile(fd, path, path, options.signal, syncEntry)
@@ -46,11 +46,11 @@ export function openPending(path: string, options: CreateOptions, syncEntry: () 
  * the file is created exclusively; if the usual name is taken, by another writer or since a crash, another name is
  * used.
  */
-function openTemporary(path: string): { fd: number; name: string } {
-  const usual = path + TEMPORARY_SUFFIX
+function openTemporary(path: string): { fd: number; name: ByteString } {
+  const usual = bytes`${path}${TEMPORARY_SUFFIX}`
   const exclusive = constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL
   for (let attempt = 0; ; attempt++) {
-    const name = attempt === 0 ? usual : `${path}.${process.pid}-${++sequence}${TEMPORARY_SUFFIX}`
+    const name = attempt === 0 ? usual : bytes`${path}.${process.pid}-${++sequence}${TEMPORARY_SUFFIX}`
     try {
       return { fd: openSync(pathOf(name), exclusive, FILE_MODE), name }
     } catch (error) {
@@ -65,7 +65,7 @@ function openTemporary(path: string): { fd: number; name: string } {
  * Creates a small file, whole and durable, under a name that does not exist; false if it exists. System errors are not
  * converted. On file systems without hard links the file is created exclusively instead.
  */
-export function linkNew(path: string, bytes: Uint8Array): boolean {
+export function linkNew(path: ByteString, bytes: Uint8Array): boolean {
   const { fd, name } = openTemporary(path)
   try {
     writeWhole(fd, bytes)
@@ -84,7 +84,7 @@ export function linkNew(path: string, bytes: Uint8Array): boolean {
   return createNew(path, bytes)
 }
 
-function createNew(path: string, bytes: Uint8Array): boolean {
+function createNew(path: ByteString, bytes: Uint8Array): boolean {
   let fd: number
   try {
     fd = openSync(pathOf(path), constants.O_WRONLY | constants.O_CREAT | constants.O_EXCL, FILE_MODE)
@@ -107,7 +107,7 @@ function writeWhole(fd: number, bytes: Uint8Array): void {
 
 let sequence = Math.floor(Math.random() * 0x7fffffff)
 
-function isAbandoned(path: string): boolean {
+function isAbandoned(path: ByteString): boolean {
   try {
     return Date.now() - lstatSync(pathOf(path)).mtimeMs > ABANDONED_MS
   } catch {
@@ -117,14 +117,20 @@ function isAbandoned(path: string): boolean {
 
 class PosixPendingFile implements PendingFile {
   readonly sink: ByteSink
-  readonly #written: string
-  readonly #final: string
+  readonly #written: ByteString
+  readonly #final: ByteString
   readonly #signal: AbortSignal | undefined
   readonly #syncEntry: () => void
   readonly #behind: WriteBehind
   #fd: number | undefined
 
-  constructor(fd: number, written: string, final: string, signal: AbortSignal | undefined, syncEntry: () => void) {
+  constructor(
+    fd: number,
+    written: ByteString,
+    final: ByteString,
+    signal: AbortSignal | undefined,
+    syncEntry: () => void,
+  ) {
     this.#fd = fd
     this.#behind = new WriteBehind(fd)
     this.#written = written
@@ -207,7 +213,7 @@ function isRefused(error: unknown): boolean {
  * In an append-only directory (chattr +a) nothing can be renamed. The file can get its name as a second link there; the
  * temporary name stays. An existing file is never replaced this way.
  */
-function linkQuietly(written: string, final: string): boolean {
+function linkQuietly(written: ByteString, final: ByteString): boolean {
   try {
     linkSync(pathOf(written), pathOf(final))
   } catch {
@@ -221,7 +227,7 @@ function linkQuietly(written: string, final: string): boolean {
  * A discarded file that cannot be removed is harmless, and must not replace the error that it is discarded for.
  * @returns false if it still exists
  */
-function unlinkQuietly(path: string): boolean {
+function unlinkQuietly(path: ByteString): boolean {
   try {
     unlinkSync(pathOf(path))
     return true

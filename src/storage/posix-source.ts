@@ -1,13 +1,13 @@
 import { closeSync, constants, fstatSync, openSync, readSync, statSync } from 'node:fs'
 import type { ByteSource } from '../util/bytes.ts'
-import { bytesToText, pathOf } from '../util/byte-string.ts'
+import { bytesToText, pathOf, type ByteString } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
 import type { ByteRange, Cancellable } from './driver.ts'
 import { READ_CHUNK_BYTES, type BufferPool } from './posix-buffer.ts'
 import { posixError } from './posix-error.ts'
 
 /** Reads one file in chunks into a reused buffer. */
-export function fileSource(path: string, range: ByteRange & Cancellable, buffers: BufferPool): ByteSource {
+export function fileSource(path: ByteString, range: ByteRange & Cancellable, buffers: BufferPool): ByteSource {
   return new FileSource(path, range, buffers)
 }
 
@@ -22,7 +22,7 @@ function openForReading(path: string | Buffer): number {
 }
 
 class FileSource implements ByteSource {
-  readonly #path: string
+  readonly #path: ByteString
   readonly #signal: AbortSignal | undefined
   readonly #buffers: BufferPool
   /**
@@ -35,7 +35,7 @@ class FileSource implements ByteSource {
   #fd: number | undefined
   #buffer: Buffer | undefined
 
-  constructor(path: string, range: ByteRange & Cancellable, buffers: BufferPool) {
+  constructor(path: ByteString, range: ByteRange & Cancellable, buffers: BufferPool) {
     this.#path = path
     this.#signal = range.signal
     this.#buffers = buffers

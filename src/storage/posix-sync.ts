@@ -1,6 +1,6 @@
 import { closeSync, constants, fsyncSync, openSync, opendirSync, type Dir } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
-import { pathOf } from '../util/byte-string.ts'
+import { asBytes, bytes, pathOf, type ByteString } from '../util/byte-string.ts'
 import { systemCode } from '../util/error.ts'
 import type { Cancellable } from './driver.ts'
 import { posixError } from './posix-error.ts'
@@ -8,7 +8,7 @@ import { posixError } from './posix-error.ts'
 /**
  * Makes the entries of one directory durable. A missing directory is not an error: its entries were removed with it.
  */
-export function syncDirectory(path: string): void {
+export function syncDirectory(path: ByteString): void {
   let fd: number
   try {
     fd = openSync(pathOf(path), constants.O_RDONLY | constants.O_DIRECTORY)
@@ -27,18 +27,18 @@ export function syncDirectory(path: string): void {
 }
 
 /** `syncDirectory` for a directory and everything below it; links are not followed. */
-export async function syncTree(root: string, options: Cancellable = {}): Promise<void> {
+export async function syncTree(root: ByteString, options: Cancellable = {}): Promise<void> {
   const waiting = [root]
   for (let path = waiting.pop(); path !== undefined; path = waiting.pop()) {
     options.signal?.throwIfAborted()
-    for (const name of subdirectories(path)) waiting.push(`${path}/${name}`)
+    for (const name of subdirectories(path)) waiting.push(bytes`${path}/${name}`)
     syncDirectory(path)
     // A flush blocks; yield between two of them, so that a signal can be handled.
     await setImmediate()
   }
 }
 
-function subdirectories(path: string): string[] {
+function subdirectories(path: ByteString): ByteString[] {
   let dir: Dir
   try {
     dir = opendirSync(pathOf(path) as string, { encoding: 'latin1' as BufferEncoding })
@@ -46,10 +46,10 @@ function subdirectories(path: string): string[] {
     if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return []
     throw posixError('list', path, error)
   }
-  const names: string[] = []
+  const names: ByteString[] = []
   try {
     for (let entry = dir.readSync(); entry !== null; entry = dir.readSync())
-      if (entry.isDirectory()) names.push(entry.name)
+      if (entry.isDirectory()) names.push(asBytes(entry.name))
   } finally {
     dir.closeSync()
   }

@@ -1,6 +1,6 @@
 import { lstatSync, opendirSync, rmdirSync, unlinkSync, type Dir, type Dirent, type Stats } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
-import { pathOf } from '../util/byte-string.ts'
+import { bytes, pathOf, type ByteString } from '../util/byte-string.ts'
 import { systemCode } from '../util/error.ts'
 import type { Cancellable, ListOptions, StoredFile } from './driver.ts'
 import { posixError } from './posix-error.ts'
@@ -9,19 +9,23 @@ import { posixError } from './posix-error.ts'
 const PAGE = 256
 
 /** Converts the result of lstat. Undefined for sockets and devices, which a repository does not contain. */
-export function storedFile(name: string, stats: Stats): StoredFile | undefined {
+export function storedFile(name: ByteString, stats: Stats): StoredFile | undefined {
   const kind = stats.isFile() ? 'file' : stats.isDirectory() ? 'path' : stats.isSymbolicLink() ? 'link' : undefined
   if (kind === undefined) return undefined
   return { name, kind, sizeBytes: kind === 'file' ? stats.size : 0, mtimeMs: stats.mtimeMs }
 }
 
 /** Lists `path`, whose name in the storage is `prefix`; see `list` of the driver. */
-export async function* listTree(path: string, prefix: string, options: ListOptions = {}): AsyncGenerator<StoredFile> {
+export async function* listTree(
+  path: ByteString,
+  prefix: string,
+  options: ListOptions = {},
+): AsyncGenerator<StoredFile> {
   const root = prefix === '' ? '' : `${prefix}/`
   const below = ['']
   let handled = 0
   for (let at = below.pop(); at !== undefined; at = below.pop()) {
-    const dir = openDirectory(at === '' ? path : `${path}/${at.slice(0, -1)}`)
+    const dir = openDirectory(at === '' ? path : bytes`${path}/${at.slice(0, -1)}`)
     if (dir === undefined) continue
     try {
       for (let entry = readEntry(dir, path); entry !== null; entry = readEntry(dir, path)) {
@@ -30,8 +34,8 @@ export async function* listTree(path: string, prefix: string, options: ListOptio
         if (options.recursive === true && entry.isDirectory()) {
           below.push(`${relative}/`)
         } else {
-          const named = options.namesOnly === true ? namedEntry(entry, root + relative) : undefined
-          const file = named ?? statEntry(`${path}/${relative}`, root + relative)
+          const named = options.namesOnly === true ? namedEntry(entry, bytes`${root}${relative}`) : undefined
+          const file = named ?? statEntry(bytes`${path}/${relative}`, bytes`${root}${relative}`)
           if (file !== undefined) yield file
         }
         if (++handled % PAGE === 0) await setImmediate()
@@ -46,7 +50,7 @@ export async function* listTree(path: string, prefix: string, options: ListOptio
  * Removes a file, a link (not its target) or a directory with everything below it; entries that vanish during this are
  * ignored.
  */
-export async function removeTree(path: string, options: Cancellable = {}): Promise<void> {
+export async function removeTree(path: ByteString, options: Cancellable = {}): Promise<void> {
   // Another process may add files during the removal: then the directory is read again, a limited number of times.
   for (let round = 1; ; round++) {
     options.signal?.throwIfAborted()
@@ -57,7 +61,7 @@ export async function removeTree(path: string, options: Cancellable = {}): Promi
     try {
       for (let entry = readEntry(dir, path); entry !== null; entry = readEntry(dir, path)) {
         options.signal?.throwIfAborted()
-        const child = `${path}/${entry.name}`
+        const child = bytes`${path}/${entry.name}`
         if (entry.isDirectory()) await removeTree(child, options)
         else removeFile(child)
         if (++handled % PAGE === 0) await setImmediate()
@@ -80,7 +84,7 @@ export async function removeTree(path: string, options: Cancellable = {}): Promi
 const REMOVE_ROUNDS = 10
 
 /** True if `path` no longer exists; false if it is a directory that has to be emptied first. */
-function removeEntry(path: string): boolean {
+function removeEntry(path: ByteString): boolean {
   try {
     if (lstatSync(pathOf(path)).isDirectory()) return false
   } catch (error) {
@@ -91,7 +95,7 @@ function removeEntry(path: string): boolean {
   return true
 }
 
-function removeFile(path: string): void {
+function removeFile(path: ByteString): void {
   try {
     unlinkSync(pathOf(path))
   } catch (error) {
@@ -100,12 +104,12 @@ function removeFile(path: string): void {
 }
 
 /** The entry as far as the directory entry describes it; undefined for sockets and devices. */
-function namedEntry(entry: Dirent, name: string): StoredFile | undefined {
+function namedEntry(entry: Dirent, name: ByteString): StoredFile | undefined {
   const kind = entry.isFile() ? 'file' : entry.isDirectory() ? 'path' : entry.isSymbolicLink() ? 'link' : undefined
   return kind === undefined ? undefined : { name, kind, sizeBytes: 0, mtimeMs: 0 }
 }
 
-function statEntry(path: string, name: string): StoredFile | undefined {
+function statEntry(path: ByteString, name: ByteString): StoredFile | undefined {
   try {
     return storedFile(name, lstatSync(pathOf(path)))
   } catch (error) {
@@ -115,7 +119,7 @@ function statEntry(path: string, name: string): StoredFile | undefined {
   }
 }
 
-function openDirectory(path: string): Dir | undefined {
+function openDirectory(path: ByteString): Dir | undefined {
   try {
     // @types/node lacks this encoding, and buffers as paths.
     return opendirSync(pathOf(path) as string, { encoding: 'latin1' as BufferEncoding, bufferSize: PAGE })
@@ -125,7 +129,7 @@ function openDirectory(path: string): Dir | undefined {
   }
 }
 
-function readEntry(dir: Dir, path: string) {
+function readEntry(dir: Dir, path: ByteString) {
   try {
     return dir.readSync()
   } catch (error) {

@@ -1,5 +1,5 @@
 import { lstatSync, readlinkSync, renameSync, symlinkSync, unlinkSync } from 'node:fs'
-import { parentOf, pathOf, textToBytes } from '../util/byte-string.ts'
+import { asBytes, bytes, parentOf, pathOf, textToBytes, type ByteString } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
 import type {
   ByteRange,
@@ -36,7 +36,7 @@ export function posixStorage(root: string): StorageDriver {
 class PosixStorage implements StorageDriver {
   readonly display: string
   readonly links: LinkSupport
-  readonly #root: string
+  readonly #root: ByteString
   readonly #buffers = new BufferPool()
   /** Directories created by this driver, and directories whose own entry is known to be durable. */
   readonly #made = new Set<string>()
@@ -47,8 +47,8 @@ class PosixStorage implements StorageDriver {
     this.display = root
     this.#root = textToBytes(root).replace(/\/+$/, '')
     this.links = {
-      symlink: async (name, destination) => this.#symlink(name, destination),
-      readlink: async (name) => this.#readlink(name),
+      symlink: async (name, destination) => this.#symlink(asBytes(name), asBytes(destination)),
+      readlink: async (name) => this.#readlink(asBytes(name)),
       makePath: async (name) => {
         assertPrefix(name)
         this.#makePath(this.#path(name))
@@ -56,7 +56,7 @@ class PosixStorage implements StorageDriver {
     }
   }
 
-  async stat(name: string, options?: Cancellable): Promise<StoredFile | undefined> {
+  async stat(name: ByteString, options?: Cancellable): Promise<StoredFile | undefined> {
     assertPrefix(name)
     options?.signal?.throwIfAborted()
     const path = this.#path(name)
@@ -141,11 +141,11 @@ class PosixStorage implements StorageDriver {
     this.#buffers.clear()
   }
 
-  #path(name: string): string {
-    return name === '' ? this.#root || '/' : `${this.#root}/${name}`
+  #path(name: string): ByteString {
+    return name === '' ? this.#root || asBytes('/') : bytes`${this.#root}/${name}`
   }
 
-  #makePath(path: string): void {
+  #makePath(path: ByteString): void {
     try {
       const first = makeDirectories(path, DIRECTORY_MODE)
       if (first === undefined) return
@@ -159,7 +159,7 @@ class PosixStorage implements StorageDriver {
   }
 
   /** Makes a committed entry durable: its directory each time, the directories above once for each driver. */
-  #syncEntry(directory: string): void {
+  #syncEntry(directory: ByteString): void {
     syncDirectory(directory)
     this.#syncParents(directory)
   }
@@ -168,7 +168,7 @@ class PosixStorage implements StorageDriver {
    * Syncs the directories above a synced one. Only directories that were changed recently (perhaps by another process)
    * are synced: older ones are durable, and archive-push saves one flush for each.
    */
-  #syncParents(directory: string): void {
+  #syncParents(directory: ByteString): void {
     for (let path = directory; path.length > this.#root.length && !this.#durable.has(path); path = parentOf(path)) {
       const above = parentOf(path)
       if (this.#made.has(path) || changedLately(above)) syncDirectory(above)
@@ -176,10 +176,10 @@ class PosixStorage implements StorageDriver {
     }
   }
 
-  #symlink(name: string, destination: string): void {
+  #symlink(name: string, destination: ByteString): void {
     assertName(name)
     const path = this.#path(name)
-    const temporary = path + TEMPORARY_SUFFIX
+    const temporary = bytes`${path}${TEMPORARY_SUFFIX}`
     const create = () => symlinkSync(pathOf(destination), pathOf(temporary))
     try {
       try {
@@ -196,11 +196,11 @@ class PosixStorage implements StorageDriver {
     }
   }
 
-  #readlink(name: string): string | undefined {
+  #readlink(name: ByteString): ByteString | undefined {
     assertName(name)
     const path = this.#path(name)
     try {
-      return readlinkSync(pathOf(path), { encoding: 'latin1' })
+      return asBytes(readlinkSync(pathOf(path), { encoding: 'latin1' }))
     } catch (error) {
       if (isAbsent(error) || systemCode(error) === 'EINVAL') return undefined
       throw posixError('stat', path, error)
@@ -211,7 +211,7 @@ class PosixStorage implements StorageDriver {
 /** Far longer than a file system keeps a change in memory only. */
 const SURELY_DURABLE_MS = 3_600_000
 
-function changedLately(directory: string): boolean {
+function changedLately(directory: ByteString): boolean {
   try {
     return Date.now() - lstatSync(pathOf(directory)).mtimeMs < SURELY_DURABLE_MS
   } catch {

@@ -1,5 +1,5 @@
 import { readAll } from '../util/bytes.ts'
-import { bytesToText } from '../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../util/byte-string.ts'
 import { isDenied, PgtsError } from '../util/error.ts'
 import type { Cancellable, CreateOptions, StorageDriver } from './driver.ts'
 
@@ -25,7 +25,7 @@ const MOST_INFO_BYTES = 128 * 1024 * 1024
  */
 export async function getFile(
   storage: StorageDriver,
-  name: string,
+  name: ByteString,
   options: Cancellable = {},
   maxBytes = MOST_INFO_BYTES,
 ): Promise<Buffer> {

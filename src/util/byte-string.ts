@@ -1,20 +1,51 @@
 import { isUtf8 } from 'node:buffer'
 
+declare const BYTES: unique symbol
+
+interface ByteMethods {
+  readonly [BYTES]?: true
+  at(index: number): ByteString | undefined
+  replace(pattern: string | RegExp, replacement: string): ByteString
+  slice(start?: number, end?: number): ByteString
+  split(separator: string | RegExp, limit?: number): ByteString[]
+}
+
 /**
- * File names, and all data from a repository, are byte strings: latin1 strings in which one character is one byte. They
- * lose no information, compare like bytes, and are converted to text only for output: `bytesToText` for people,
- * `decodeUtf8` for programs (SQL, JSON, object keys).
+ * A latin1 string in which one character is one byte: file names, and all data from a repository. Byte strings lose no
+ * information, compare like bytes, and are converted to text only for output: `bytesToText` for people, `decodeUtf8` for
+ * programs (SQL, JSON, object keys). A byte string in an untagged template, in `+` or in `join` is a lint error, and none
+ * is accepted as a message: each would print mojibake if a name is not ASCII. The tag `bytes` builds byte strings.
  *
+ * @see docs/decisions/0032-byte-strings.md
+ */
+export type ByteString = ByteMethods & string
+
+/** Text for people: any string that is not a byte string. */
+export type Text = string & { readonly length: number; readonly [BYTES]?: never }
+
+/** Declares a string as a byte string: what Node read with the encoding latin1, or ASCII. */
+export function asBytes(latin1: string): ByteString {
+  return latin1 as ByteString
+}
+
+/** Tag of a template whose values are byte strings, ASCII or numbers: bytes`${directory}/${name}`. */
+export function bytes(parts: TemplateStringsArray, ...values: readonly (string | number)[]): ByteString {
+  let built = parts[0]!
+  for (let i = 0; i < values.length; i++) built += String(values[i]) + parts[i + 1]!
+  return asBytes(built)
+}
+
+/**
  * Converts to text for messages, log lines and reports. A name can be any bytes and may come from a forged repository,
  * so everything that could control a terminal, break a line or reorder it is escaped: control characters, line ends,
  * bidirectional controls, and bytes that are not UTF-8 (`\xff`).
  */
-export function bytesToText(byteString: string): string {
+export function bytesToText(byteString: ByteString): string {
   return isPlain(byteString) ? byteString : escapeText(decodeShown(byteString))
 }
 
 /** As `bytesToText`, for text of several lines: line ends are kept. */
-export function bytesToLines(byteString: string): string {
+export function bytesToLines(byteString: ByteString): string {
   return printableLines(decodeShown(byteString))
 }
 
@@ -38,7 +69,7 @@ export function printableJson(json: string): string {
  * Converts to text for programs without loss: a byte that is not part of a UTF-8 character becomes a lone surrogate,
  * U+DC00 plus the byte, so that `textToBytes` restores every byte.
  */
-export function decodeUtf8(byteString: string): string {
+export function decodeUtf8(byteString: ByteString): string {
   if (isAscii(byteString)) return byteString
   const bytes = Buffer.from(byteString, 'latin1')
   if (isUtf8(bytes)) return bytes.toString('utf8')
@@ -51,18 +82,19 @@ export function decodeUtf8(byteString: string): string {
 
 /** `decodeUtf8` for external data that need not be UTF-8: configuration, arguments, environment. */
 export function decodeText(bytes: Uint8Array): string {
-  return decodeUtf8(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1'))
+  return decodeUtf8(asBytes(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString('latin1')))
 }
 
 /** The inverse of `decodeUtf8`: a character becomes its bytes in UTF-8, a lone U+DC80 to U+DCFF its byte. */
-export function textToBytes(text: string): string {
-  if (isAscii(text)) return text
-  return text
+export function textToBytes(text: string): ByteString {
+  if (isAscii(text)) return asBytes(text)
+  const latin1 = text
     .split(/([\udc80-\udcff])/u)
     .map((part, index) =>
       index % 2 === 1 ? String.fromCharCode(part.charCodeAt(0) - STRAY) : Buffer.from(part, 'utf8').toString('latin1'),
     )
     .join('')
+  return asBytes(latin1)
 }
 
 /** True if this text contains a byte that is not part of a UTF-8 character. */
@@ -79,13 +111,13 @@ export function textPath(text: string): string | Buffer {
 }
 
 /** Path for the functions of `node:fs`, which accept text or bytes. */
-export function pathOf(byteString: string): string | Buffer {
+export function pathOf(byteString: ByteString): string | Buffer {
   return isAscii(byteString) ? byteString : Buffer.from(byteString, 'latin1')
 }
 
 /** The directory part of an absolute path. */
-export function parentOf(path: string): string {
-  return path.slice(0, path.lastIndexOf('/')) || '/'
+export function parentOf(path: ByteString): ByteString {
+  return path.slice(0, path.lastIndexOf('/')) || asBytes('/')
 }
 
 /** Byte order; never locale order. */
@@ -107,9 +139,9 @@ function isPlain(text: string): boolean {
 }
 
 /** Decodes UTF-8; other bytes become `\xNN`. */
-function decodeShown(byteString: string): string {
+function decodeShown(byteString: ByteString): string {
   return byteString.replace(BEYOND_ASCII, (run) =>
-    run.replace(UTF8_SEQUENCE, (sequence) => (sequence.length === 1 ? hex(sequence) : decodeUtf8(sequence))),
+    run.replace(UTF8_SEQUENCE, (sequence) => (sequence.length === 1 ? hex(sequence) : decodeUtf8(asBytes(sequence)))),
   )
 }
 

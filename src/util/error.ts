@@ -1,3 +1,5 @@
+import type { Text } from './byte-string.ts'
+
 /**
  * Exit codes, shared with pgBackRest so that scripts and monitoring keep working. Never renumbered.
  * @see docs/reference/exit-codes.md, generated from this table
@@ -86,8 +88,8 @@ export class PgtsError extends Error {
   readonly denied: boolean
   constructor(
     readonly code: ErrorCode,
-    message: string,
-    options: { hints?: readonly string[]; cause?: unknown; denied?: boolean } = {},
+    message: Text,
+    options: { hints?: readonly Text[]; cause?: unknown; denied?: boolean } = {},
   ) {
     super(message, { cause: options.cause })
     this.hints = options.hints ?? []

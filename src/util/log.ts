@@ -1,3 +1,5 @@
+import type { Text } from './byte-string.ts'
+
 /** Levels of pgBackRest, quietest first. A sink set to `warn` shows `error` and `warn`. */
 export const LOG_LEVELS = ['off', 'error', 'warn', 'info', 'detail', 'debug', 'trace'] as const
 export type LogLevel = (typeof LOG_LEVELS)[number]
@@ -19,8 +21,8 @@ export interface LogFields {
  * understandable without the fields.
  */
 export interface LogMethod {
-  (message: string): void
-  (fields: LogFields, message: string): void
+  (message: Text): void
+  (fields: LogFields, message: Text): void
 }
 
 /**

@@ -1,5 +1,5 @@
 import { mkdirSync, statSync } from 'node:fs'
-import { parentOf, pathOf } from './byte-string.ts'
+import { parentOf, pathOf, type ByteString } from './byte-string.ts'
 import { systemCode } from './error.ts'
 
 /**
@@ -10,7 +10,7 @@ import { systemCode } from './error.ts'
  * @returns the topmost directory that was created; undefined when `path` existed
  * @throws the system's error
  */
-export function makeDirectories(path: string, mode: number): string | undefined {
+export function makeDirectories(path: ByteString, mode: number): string | undefined {
   const parent = parentOf(path)
   let first: string | undefined
   if (!isDirectory(parent)) first = makeDirectories(parent, mode)
@@ -24,6 +24,6 @@ export function makeDirectories(path: string, mode: number): string | undefined 
   }
 }
 
-function isDirectory(path: string): boolean {
+function isDirectory(path: ByteString): boolean {
   return statSync(pathOf(path), { throwIfNoEntry: false })?.isDirectory() === true
 }

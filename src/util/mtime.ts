@@ -1,6 +1,6 @@
 import { closeSync, openSync, utimesSync } from 'node:fs'
 import { constants } from 'node:os'
-import { pathOf } from './byte-string.ts'
+import { pathOf, type ByteString } from './byte-string.ts'
 import { requireModule } from './load-module.ts'
 
 /**
@@ -11,7 +11,7 @@ import { requireModule } from './load-module.ts'
  * @param mtimeNs nanoseconds since 1970, as `stat` with `bigint` gives them
  * @throws the system's error, with its `code`
  */
-export function setMtimeNs(path: string, mtimeNs: bigint): void {
+export function setMtimeNs(path: ByteString, mtimeNs: bigint): void {
   const second = 1_000_000_000n
   const [seconds, nanoseconds] = [mtimeNs / second, mtimeNs % second]
   if (nanoseconds < 0n || /^(arm|ia32|mips|mipsel)$/.test(process.arch)) {

@@ -1,10 +1,10 @@
 import { readFileSync } from 'node:fs'
-import { bytesToText } from './byte-string.ts'
+import { asBytes, bytesToText, type ByteString } from './byte-string.ts'
 
 /** Names of user and group ids; `false` for an id without name. */
 export interface OwnerNames {
-  user(uid: number): string | false
-  group(gid: number): string | false
+  user(uid: number): ByteString | false
+  group(gid: number): ByteString | false
 }
 
 /**
@@ -31,7 +31,7 @@ export function describeProcessUser(): string {
   return uid === undefined ? 'the user of this process' : `${describeUser(uid)}, the user of this process,`
 }
 
-function describe(kind: string, id: number, name: string | false): string {
+function describe(kind: string, id: number, name: ByteString | false): string {
   return name === false ? `${kind} ${id}` : `${kind} ${id} (${bytesToText(name)})`
 }
 
@@ -41,8 +41,8 @@ function names(): OwnerNames {
   return (known ??= localOwnerNames())
 }
 
-function lookup(file: string, database: string): (id: number) => string | false {
-  let names: Map<number, string | false> | undefined
+function lookup(file: string, database: string): (id: number) => ByteString | false {
+  let names: Map<number, ByteString | false> | undefined
   return (id) => {
     names ??= parse(readText(file))
     let name = names.get(id)
@@ -60,7 +60,7 @@ function parse(text: string): Map<number, string | false> {
   for (const line of text.split('\n')) {
     const [name, , id] = line.split(':')
     if (name === undefined || name === '' || id === undefined || !/^[0-9]+$/.test(id)) continue
-    if (!names.has(Number(id))) names.set(Number(id), name)
+    if (!names.has(Number(id))) names.set(Number(id), asBytes(name))
   }
   return names
 }
@@ -73,7 +73,7 @@ function readText(file: string): string {
   }
 }
 
-function askSystem(database: string, id: number): string | false {
+function askSystem(database: string, id: number): ByteString | false {
   try {
     const answer = process.getBuiltinModule('node:child_process').execFileSync('getent', [database, String(id)], {
       encoding: 'latin1',
@@ -81,7 +81,7 @@ function askSystem(database: string, id: number): string | false {
       stdio: ['ignore', 'pipe', 'ignore'],
     })
     const name = answer.split(':')[0]
-    return name === undefined || name === '' ? false : name
+    return name === undefined || name === '' ? false : asBytes(name)
   } catch {
     return false // exit code 2: not found; or no getent on this system
   }

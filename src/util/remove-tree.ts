@@ -1,5 +1,5 @@
 import { rmSync } from 'node:fs'
-import { pathOf } from './byte-string.ts'
+import { pathOf, type ByteString } from './byte-string.ts'
 import { systemCode } from './error.ts'
 
 /**
@@ -9,7 +9,7 @@ import { systemCode } from './error.ts'
  * @param path absolute byte string; an absent path is a success
  * @throws the system's error
  */
-export function removeTreeSync(path: string): void {
+export function removeTreeSync(path: ByteString): void {
   for (let attempt = 1; ; attempt++) {
     try {
       return rmSync(pathOf(path), { recursive: true, force: true })

@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { pathOf } from './byte-string.ts'
+import { pathOf, type ByteString } from './byte-string.ts'
 import { requireModule } from './load-module.ts'
 
 /**
@@ -11,7 +11,7 @@ import { requireModule } from './load-module.ts'
  * @throws the system's error, with its `code`: EEXIST; EINVAL or ENOSYS if the system or the file system does not
  * support it; PgtsError execute if koffi cannot be loaded
  */
-export function renameNew(from: string, to: string): void {
+export function renameNew(from: ByteString, to: ByteString): void {
   const { call, errno } = loadRenameat2()
   if (call(AT_FDCWD, cString(from), AT_FDCWD, cString(to), RENAME_NOREPLACE) === 0) return
   throw failure(errno())
@@ -42,7 +42,7 @@ function loadRenameat2(): Renameat2 {
   return renameat2
 }
 
-function cString(path: string): Buffer {
+function cString(path: ByteString): Buffer {
   return Buffer.concat([Buffer.from(pathOf(path)), Buffer.alloc(1)])
 }
 

@@ -1,6 +1,7 @@
 import type { InfoArchive, InfoBackup, InfoDetails, InfoLock, InfoReport, InfoStanza } from '../../core/info/report.ts'
 import { serialiseJson, type JsonObject, type JsonValue } from '../../format/canonical-json.ts'
 import { PGBACKREST_LEVEL } from '../../util/version.ts'
+import { textToBytes } from '../../util/byte-string.ts'
 
 /** The JSON that monitoring of pgBackRest parses: one array, members sorted, no whitespace (a byte string). */
 export function renderInfoJson(report: InfoReport): string {
@@ -14,7 +15,7 @@ function stanzaJson(stanza: InfoStanza, detail: InfoReport['detail']): JsonObjec
     status: object({
       code: status.code,
       lock: object({ backup: lockJson(status.lock.backup), restore: lockJson(status.lock.restore) }),
-      message: status.message,
+      message: textToBytes(status.message),
     }),
   }
   if (detail === 'progress') return object(always)
@@ -27,7 +28,7 @@ function stanzaJson(stanza: InfoStanza, detail: InfoReport['detail']): JsonObjec
       object({ id: historyId, 'repo-key': repoKey, 'system-id': systemId, version }),
     ),
     repo: stanza.repos.map(({ cipher, key, status: { code, message } }) =>
-      object({ cipher, key, status: object({ code, message }) }),
+      object({ cipher, key, status: object({ code, message: textToBytes(message) }) }),
     ),
   })
 }

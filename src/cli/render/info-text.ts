@@ -8,7 +8,7 @@ import {
   type Progress,
 } from '../../core/info/report.ts'
 import { backupText } from './info-backup-text.ts'
-import { bytesToLines, bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, printableLines } from '../../util/byte-string.ts'
 
 /** The text form. Times are local. */
 export function renderInfoText(report: InfoReport): string {
@@ -65,7 +65,7 @@ function repoStatusText({ status, repos }: InfoStanza): string {
       const { code, message } = repo.status
       if (code === STATUS.ok) return `${name}ok\n`
       if (code !== STATUS.other) return `${name}error (${message})\n`
-      const lines = bytesToLines(message).split('\n').join(`\n${indent}`)
+      const lines = printableLines(message).split('\n').join(`\n${indent}`)
       return `${name}${several ? `error (${STATUS_MESSAGES[code]})\n` : ''}${indent}${lines}\n`
     })
     .join('')
@@ -114,6 +114,6 @@ function groupsOf(stanza: InfoStanza): Group[] {
 
 function groupText({ version, current, min, max, backups }: Group): string {
   const archive = min === null ? 'none present' : `${min}/${max}`
-  const head = `\n    db (${current ? 'current' : 'prior'})\n        wal archive min/max (${bytesToText(version)}): ${archive}\n`
+  const head = `\n    db (${current ? 'current' : 'prior'})\n        wal archive min/max (${version}): ${archive}\n`
   return head + backups.map(backupText).join('')
 }

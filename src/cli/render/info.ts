@@ -1,5 +1,5 @@
 import type { InfoReport } from '../../core/info/report.ts'
-import { bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
+import { asBytes, bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
 import { renderInfoJson } from './info-json.ts'
 import { renderInfoText } from './info-text.ts'
 
@@ -21,5 +21,5 @@ export function infoHints({ notFound }: InfoReport, stanzaHints: readonly string
 
 /** The report of `info`, with its final newline: none after JSON, as in pgBackRest. */
 export function renderInfo(report: InfoReport, output: 'text' | 'json'): string {
-  return output === 'json' ? decodeUtf8(renderInfoJson(report)) : renderInfoText(report)
+  return output === 'json' ? decodeUtf8(asBytes(renderInfoJson(report))) : renderInfoText(report)
 }

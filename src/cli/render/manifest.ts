@@ -1,7 +1,7 @@
 import { SHA1_OF_NOTHING } from '../../format/manifest.ts'
 import type { BlocksOfBackup, ListedFile, ManifestReport } from '../../core/manifest/report.ts'
 import { quoteJson } from '../../format/canonical-json.ts'
-import { bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
+import { asBytes, bytesToText, decodeUtf8, type ByteString } from '../../util/byte-string.ts'
 import { formatSize } from '../../util/format-size.ts'
 import { localDateTime, two } from '../../util/local-time.ts'
 
@@ -9,7 +9,7 @@ import { localDateTime, two } from '../../util/local-time.ts'
 export async function* renderManifest(report: ManifestReport, output: 'text' | 'json'): AsyncGenerator<string> {
   const pieces = output === 'json' ? jsonPieces(report) : textPieces(report)
   // Names in the text form are escaped one by one, so this form is text already.
-  const decode = output === 'json' ? decodeUtf8 : (text: string) => text
+  const decode = output === 'json' ? (text: string) => decodeUtf8(asBytes(text)) : (text: string) => text
   let gathered = ''
   for (const piece of pieces) {
     gathered += piece
@@ -111,6 +111,6 @@ function blocksText(parts: readonly BlocksOfBackup[]): string[] {
 }
 
 /** The part from the label on. */
-function shortName(repoName: string): string {
-  return repoName.split('/').slice(2).join('/')
+function shortName(repoName: ByteString): ByteString {
+  return repoName.replace(/^[^/]*\/[^/]*\//, '')
 }

@@ -14,7 +14,7 @@ import {
 import { livingPid } from '../../core/archive/spool/spool-lock.ts'
 import type { ClusterFiles } from '../../postgres/cluster-access.ts'
 import { readControlFile } from '../../postgres/control-file.ts'
-import { bytesToText, decodeUtf8, textToBytes } from '../../util/byte-string.ts'
+import { bytesToText, decodeUtf8, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { requireLockRoom } from '../../util/lock-path.ts'
 import { loadModule } from '../../util/load-module.ts'
@@ -32,7 +32,7 @@ import { pushTargets } from './targets.ts'
 export async function archivePushThroughSpool(
   ctx: CommandContext<'archive-push'>,
   launcher: LauncherContext,
-  path: string,
+  path: ByteString,
   files: ClusterFiles,
 ): Promise<boolean> {
   const { options, stanza, log, signal } = ctx
@@ -56,7 +56,7 @@ export async function archivePushThroughSpool(
 async function throughSpool(
   ctx: CommandContext<'archive-push'>,
   launcher: LauncherContext,
-  path: string,
+  path: ByteString,
   files: ClusterFiles,
   pgPath: string,
 ): Promise<boolean> {

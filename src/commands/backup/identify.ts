@@ -6,7 +6,7 @@ import { currentHistory, type ArchiveInfo } from '../../format/archive-info.ts'
 import type { BackupHistory, BackupInfo } from '../../format/backup-info.ts'
 import type { ClusterFiles } from '../../postgres/cluster-access.ts'
 import { readControlFile, type ControlFile } from '../../postgres/control-file.ts'
-import { textToBytes } from '../../util/byte-string.ts'
+import { textToBytes, type ByteString } from '../../util/byte-string.ts'
 import type { CommandContext } from '../context.ts'
 
 /** The cluster to back up, and the info files of its stanza. */
@@ -17,7 +17,7 @@ export interface BackupSource {
   readonly history: BackupHistory
   readonly files: ClusterFiles
   /** Byte string. */
-  readonly pgPath: string
+  readonly pgPath: ByteString
   readonly control: ControlFile
   /** Reads pg_control again. */
   readonly readControl: () => Promise<ControlFile>

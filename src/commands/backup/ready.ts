@@ -3,6 +3,7 @@ import type { ControlFile } from '../../postgres/control-file.ts'
 import type { ServerConnection } from '../../postgres/client.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { CommandContext } from '../context.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /**
  * Check that the server is the primary of this cluster and archives to this stanza.
@@ -13,7 +14,7 @@ export function assertReady(
   ctx: CommandContext<'backup'>,
   server: ServerConnection,
   control: ControlFile,
-  pgPath: string,
+  pgPath: ByteString,
 ): void {
   const { options, log } = ctx
   const { facts } = server

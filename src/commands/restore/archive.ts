@@ -8,7 +8,7 @@ import { checkTargetTimeline } from '../../core/restore/timeline.ts'
 import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import { parseLsn, timelineOf, type WalSegment } from '../../format/wal-segment.ts'
-import { bytesToText, textToBytes } from '../../util/byte-string.ts'
+import { bytesToText, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { toPlainError } from '../../util/error.ts'
 import type { Repository } from '../../core/repository.ts'
 import type { CommandContext } from '../context.ts'
@@ -159,7 +159,7 @@ async function isElsewhere(
  * A copy of a cluster, on the same or on another host, archives to the stanza of the original unless its archive_mode
  * is off. The directory of the original is that of the configuration, else that of the backup.
  */
-export function warnOfArchiving(ctx: Context, original: Manifest, pgPath: string): void {
+export function warnOfArchiving(ctx: Context, original: Manifest, pgPath: ByteString): void {
   const { options, log, stanza } = ctx
   if (ctx.isSet('archive-mode') || options.type === 'standby') return
   const configured = ctx.configured('pg1-path')

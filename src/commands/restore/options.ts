@@ -5,7 +5,7 @@ import type { RemapPolicy } from '../../core/restore/remap.ts'
 import type { DatabaseChoice } from '../../core/restore/selective.ts'
 import type { SetRequest } from '../../core/restore/select-set.ts'
 import { hasUnknownZone } from '../../core/restore/time-target.ts'
-import { textToBytes } from '../../util/byte-string.ts'
+import { bytesToText, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { CommandContext } from '../context.ts'
 
@@ -13,7 +13,7 @@ import type { CommandContext } from '../context.ts'
 type Context = CommandContext<'restore'>
 
 /** Restore writes on this host only. */
-export function localPgPath({ options }: Context): string {
+export function localPgPath({ options }: Context): ByteString {
   const path = options.pg[0]?.path
   if (path === undefined)
     throw new PgtsError('option-required', 'restore requires pg1-path, the directory to restore to')
@@ -50,7 +50,7 @@ function recoveryTarget({ options, log }: Context, isSetNamed: boolean): Recover
   }
   const parsed = parseTarget(type, textToBytes(target))
   if (parsed.assumedLocal === true) {
-    log.info(`target time '${target}' has no time zone and is interpreted as local time: ${parsed.text}`)
+    log.info(`target time '${target}' has no time zone and is interpreted as local time: ${bytesToText(parsed.text)}`)
   }
   return parsed
 }
@@ -64,7 +64,8 @@ export function recoveryPolicy(ctx: Context, online: boolean, target: RecoveryTa
     target: target?.text,
     targetExclusive: options.targetExclusive === true,
     targetAction: options.targetAction,
-    targetTimeline: options.targetTimeline === undefined ? undefined : parseTargetTimeline(options.targetTimeline),
+    targetTimeline:
+      options.targetTimeline === undefined ? undefined : parseTargetTimeline(textToBytes(options.targetTimeline)),
     archiveMode: options.archiveMode,
     options: byteMap(options.recoveryOption),
     restoreCommand: restoreCommand(
@@ -74,7 +75,7 @@ export function recoveryPolicy(ctx: Context, online: boolean, target: RecoveryTa
   }
 }
 
-export function remapPolicy({ options }: Context, pgPath: string): RemapPolicy {
+export function remapPolicy({ options }: Context, pgPath: ByteString): RemapPolicy {
   return {
     pgPath,
     tablespaceMap: byteMap(options.tablespaceMap),
@@ -88,6 +89,6 @@ export function databaseChoice({ options }: Context): DatabaseChoice {
   return { include: (options.dbInclude ?? []).map(textToBytes), exclude: (options.dbExclude ?? []).map(textToBytes) }
 }
 
-function byteMap(map: ReadonlyMap<string, string> | undefined): Map<string, string> {
+function byteMap(map: ReadonlyMap<string, string> | undefined): Map<ByteString, ByteString> {
   return new Map([...(map ?? [])].map(([key, value]) => [textToBytes(key), textToBytes(value)]))
 }

@@ -1,5 +1,5 @@
 import { connectServer, type ServerConnection } from '../../postgres/client.ts'
-import { decodeUtf8, textToBytes } from '../../util/byte-string.ts'
+import { decodeUtf8, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { CommandContext } from '../context.ts'
 
@@ -16,7 +16,7 @@ type DatabaseCommand = 'archive-status' | 'backup' | 'check' | 'stanza-create' |
 export function connectCluster(
   ctx: CommandContext<DatabaseCommand>,
   index = 0,
-  database?: string,
+  database?: ByteString,
   atMostMs = Infinity,
 ): Promise<ServerConnection> {
   const pg = ctx.options.pg[index]

@@ -2,6 +2,7 @@ import { readArchivingFacts } from '../../core/archive/status/archiving-facts.ts
 import { diagnose } from '../../core/archive/status/diagnose.ts'
 import type { ServerConnection } from '../../postgres/client.ts'
 import type { CommandContext } from '../context.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /**
  * The diagnosis for a command that timed out waiting for WAL: why this segment was not archived.
@@ -10,7 +11,7 @@ import type { CommandContext } from '../context.ts'
  */
 export function walExplainer(
   ctx: CommandContext<'archive-push' | 'backup' | 'check'>,
-  pgPath: string,
+  pgPath: ByteString,
   server: ServerConnection | undefined,
 ): (segment: string) => Promise<readonly string[]> {
   const { options, stanza, program, clock } = ctx

@@ -1,5 +1,5 @@
 import { writeLaunchHint } from '../../core/archive/launcher/launch-hint.ts'
-import { decodeUtf8 } from '../../util/byte-string.ts'
+import { decodeUtf8, type ByteString } from '../../util/byte-string.ts'
 import type { CommandContext, LauncherContext } from '../context.ts'
 
 /** Write the launch hint: the launcher then answers calls from the spool without Node. */
@@ -7,7 +7,7 @@ export async function leaveHint(
   ctx: CommandContext<'archive-get'> | CommandContext<'archive-push'>,
   launcher: LauncherContext,
   pgPath: string,
-  ownerDirectory: string,
+  ownerDirectory: ByteString,
 ): Promise<void> {
   const { command, options, stanza } = ctx
   const { configLooked, callPattern, environment, startedMs } = launcher

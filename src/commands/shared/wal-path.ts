@@ -1,5 +1,5 @@
 import { realpath } from 'node:fs/promises'
-import { decodeText, textPath, textToBytes } from '../../util/byte-string.ts'
+import { decodeText, textPath, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 
 /**
@@ -17,7 +17,7 @@ export async function resolveWalPath(
   parameter: string,
   pgPath: string | undefined,
   cwd: string,
-): Promise<string> {
+): Promise<ByteString> {
   if (parameter.startsWith('/')) return textToBytes(parameter)
   if (pgPath === undefined) {
     throw new PgtsError('option-required', `${command} requires pg1-path to find '${parameter}'`, {

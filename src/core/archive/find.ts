@@ -4,7 +4,7 @@ import { archiveDirectory, archivePath } from '../../format/repo-path.ts'
 import { parseArchivedSegment } from '../../format/wal-segment.ts'
 import type { Cancellable, StorageDriver } from '../../storage/driver.ts'
 import { getFile } from '../../storage/whole-file.ts'
-import { compareBytes } from '../../util/byte-string.ts'
+import { compareBytes, type ByteString } from '../../util/byte-string.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 import { PgtsError } from '../../util/error.ts'
 
@@ -17,7 +17,7 @@ export interface ClusterIdentity {
 /** One stored file of a segment. */
 export interface StoredSegment {
   /** Name in the repository, from its root. */
-  readonly repoName: string
+  readonly repoName: ByteString
   /** SHA-1 of the plain content, from the name. */
   readonly checksum: string
   readonly compressType: CompressType
@@ -90,7 +90,7 @@ export function describeCluster(identity: ClusterIdentity): string {
   return `version ${identity.version}, system identifier ${identity.systemId}`
 }
 
-export function baseName(path: string): string {
+export function baseName(path: ByteString): ByteString {
   return path.slice(path.lastIndexOf('/') + 1)
 }
 
@@ -128,7 +128,7 @@ export function mismatch(what: string, stanza: string, identity: ClusterIdentity
  */
 export async function readArchived(
   storage: StorageDriver,
-  repoName: string,
+  repoName: ByteString,
   cipherPass: string | undefined,
   options: Cancellable = {},
 ): Promise<Buffer> {

@@ -5,6 +5,7 @@ import { EXIT_CODES, PgtsError, toPlainError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import type { Repository } from '../repository.ts'
 import { baseName, listSegments, type StoredSegment } from './find.ts'
+import { bytesToText } from '../../util/byte-string.ts'
 
 /** A segment that was found in the archive. */
 export interface ArchivedSegment extends StoredSegment {
@@ -75,7 +76,7 @@ async function waitForSegment(
 
 function requireOneContent(request: WaitRequest, segment: WalSegment, stored: readonly StoredSegment[]): void {
   if (new Set(stored.map((one) => one.checksum)).size < 2) return
-  const names = stored.map((one) => baseName(one.repoName)).join(', ')
+  const names = stored.map((one) => bytesToText(baseName(one.repoName))).join(', ')
   throw new PgtsError(
     'archive-duplicate',
     `WAL segment ${segment} is in the archive of ${request.repository.display} with different contents: ${names}`,

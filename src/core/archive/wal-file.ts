@@ -1,7 +1,7 @@
 import { digest } from '../../codec/digest.ts'
 import { isBackupHistoryFile, isPartialSegment, isTimelineHistoryFile, isWalSegment } from '../../format/wal-segment.ts'
 import type { ClusterEntry, ClusterFiles } from '../../postgres/cluster-access.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { sourceOf, type ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
 
@@ -9,7 +9,7 @@ import { PgtsError } from '../../util/error.ts'
 export type WalFileKind = 'segment' | 'partial' | 'timeline-history' | 'backup-history'
 
 /** @param name byte string; @throws PgtsError param-invalid for a name that PostgreSQL does not archive */
-export function walFileKind(name: string): WalFileKind {
+export function walFileKind(name: ByteString): WalFileKind {
   if (isWalSegment(name)) return 'segment'
   if (isPartialSegment(name)) return 'partial'
   if (isTimelineHistoryFile(name)) return 'timeline-history'
@@ -28,7 +28,7 @@ export function walFileKind(name: string): WalFileKind {
 
 /** A hashed file of pg_wal that is to be archived. */
 export interface WalFile {
-  readonly path: string
+  readonly path: ByteString
   readonly sizeBytes: number
   /** The first bytes: at least a page header unless the file is shorter. */
   readonly head: Buffer
@@ -58,7 +58,7 @@ function bufferOf(bytes: number): Buffer {
 }
 
 /** @throws PgtsError file-missing; file-read when it is not a plain file */
-export async function statWalFile(files: ClusterFiles, path: string): Promise<ClusterEntry> {
+export async function statWalFile(files: ClusterFiles, path: ByteString): Promise<ClusterEntry> {
   const entry = await files.stat(path, { follow: true })
   if (entry === undefined) throw missing(path)
   if (entry.kind !== 'file') {
@@ -72,7 +72,7 @@ export async function statWalFile(files: ClusterFiles, path: string): Promise<Cl
 export type Watch = { push(chunk: Uint8Array): void }
 
 /** @throws PgtsError file-missing; file-read when it is not a plain file */
-export async function readWalFile(files: ClusterFiles, path: string, watch?: Watch): Promise<WalFile> {
+export async function readWalFile(files: ClusterFiles, path: ByteString, watch?: Watch): Promise<WalFile> {
   const entry = await statWalFile(files, path)
   return entry.sizeBytes <= IN_MEMORY_BYTES
     ? readIntoMemory(files, path, entry.sizeBytes, watch)
@@ -81,7 +81,7 @@ export async function readWalFile(files: ClusterFiles, path: string, watch?: Wat
 
 async function readIntoMemory(
   files: ClusterFiles,
-  path: string,
+  path: ByteString,
   expectedBytes: number,
   watch?: Watch,
 ): Promise<WalFile> {
@@ -114,7 +114,7 @@ async function readIntoMemory(
   }
 }
 
-async function hashLarge(files: ClusterFiles, path: string, watch?: Watch): Promise<WalFile> {
+async function hashLarge(files: ClusterFiles, path: ByteString, watch?: Watch): Promise<WalFile> {
   const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES)
   const hash = digest('sha1')
   let head: Buffer | undefined
@@ -138,7 +138,7 @@ async function hashLarge(files: ClusterFiles, path: string, watch?: Watch): Prom
 }
 
 /** Fails at the end if the content has changed since it was hashed: it must not be stored under that checksum. */
-function unchanged(source: ByteSource, path: string, checksum: string): ByteSource {
+function unchanged(source: ByteSource, path: ByteString, checksum: string): ByteSource {
   const hash = digest('sha1')
   const check = (chunk: Uint8Array | undefined): Uint8Array | undefined => {
     if (chunk !== undefined) hash.push(chunk)
@@ -155,13 +155,13 @@ function unchanged(source: ByteSource, path: string, checksum: string): ByteSour
   }
 }
 
-async function openFile(files: ClusterFiles, path: string, buffer: Buffer): Promise<ByteSource> {
+async function openFile(files: ClusterFiles, path: ByteString, buffer: Buffer): Promise<ByteSource> {
   const source = await files.open(path, { buffer })
   if (source === undefined) throw missing(path)
   return source
 }
 
-function missing(path: string): PgtsError {
+function missing(path: ByteString): PgtsError {
   return new PgtsError(
     'file-missing',
     `unable to open missing file '${bytesToText(path)}' for read: the WAL file does not exist`,

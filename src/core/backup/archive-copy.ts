@@ -8,6 +8,7 @@ import type { ByteSink } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ArchivedSegment } from '../archive/wait-for-wal.ts'
 import { storingFilters, type BackupInProgress } from './stored-text.ts'
+import { bytes, bytesToText } from '../../util/byte-string.ts'
 
 /**
  * Copies the WAL that a backup needs into the backup's own pg_wal, so that it can be restored without the archive. The
@@ -26,7 +27,7 @@ export async function* copyArchivedWal(
   const { repository, stanza, label, policy, signal } = backup
   const { type } = policy.codec
   for (const segment of segments) {
-    const manifestName = `pg_data/pg_wal/${segment.segment}`
+    const manifestName = bytes`pg_data/pg_wal/${segment.segment}`
     await loadCodec(segment.compressType)
     await loadCodec(type)
     const original = digest('sha1')
@@ -43,7 +44,7 @@ export async function* copyArchivedWal(
     if (original.hex() !== segment.checksum) {
       throw new PgtsError(
         'checksum',
-        `archived WAL segment ${segment.repoName} has SHA-1 ${original.hex()}, expected by its name ${segment.checksum}`,
+        `archived WAL segment ${bytesToText(segment.repoName)} has SHA-1 ${original.hex()}, expected by its name ${segment.checksum}`,
         { hints: ['the archived segment is corrupt, so this backup cannot become consistent: take a new backup'] },
       )
     }

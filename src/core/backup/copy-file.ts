@@ -103,7 +103,7 @@ async function copyFile(
   const { blocks, priorContent: _, ...whole } = file
   const { prior: _prior, ...shape } = blocks!
   const content = await storeFile(again, { ...whole, blocks: shape }, job, target, env, signal)
-  if (typeof content !== 'object') throw new PgtsError('assert', `${name} was not stored`)
+  if (typeof content !== 'object') throw new PgtsError('assert', `${bytesToText(name)} was not stored`)
   return { name, outcome: 'copied', ...content }
 }
 

@@ -2,11 +2,12 @@ import type { CompressType } from '../../util/compress-type.ts'
 import type { StoredBlocks } from '../block/read.ts'
 import type { BlockShape } from './block-policy.ts'
 import type { PageCheckResult } from './page-check.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /** One file of the cluster to copy into the repository. */
 export interface CopyFileJob {
   /** Name in the manifest. */
-  readonly name: string
+  readonly name: ByteString
   /** Absolute path on the database host, links resolved. */
   readonly pgName: string
   /** Repository file, if the file is not bundled. */
@@ -64,8 +65,8 @@ export interface CopyFilesJob {
  * stored. `resumed`: the interrupted backup has stored it.
  */
 export type CopiedFile =
-  | { readonly name: string; readonly outcome: 'vanished' | 'unchanged' | 'emptied' | 'resumed' }
-  | ({ readonly name: string; readonly outcome: 'copied' } & StoredContent)
+  | { readonly name: ByteString; readonly outcome: 'vanished' | 'unchanged' | 'emptied' | 'resumed' }
+  | ({ readonly name: ByteString; readonly outcome: 'copied' } & StoredContent)
 
 export interface StoredContent {
   readonly sizeBytes: number

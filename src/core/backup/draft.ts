@@ -1,4 +1,4 @@
-import { compareBytes } from '../../util/byte-string.ts'
+import { bytesToText, compareBytes } from '../../util/byte-string.ts'
 import { manifestDefaults } from '../../format/manifest-check.ts'
 import { type Manifest, type ManifestFile, type ManifestPath } from '../../format/manifest.ts'
 import type { ListedFile } from '../../postgres/data-directory.ts'
@@ -46,7 +46,8 @@ export class ManifestDraft {
   /** Records the result of a file that was read. */
   record(copied: CopiedFile): void {
     const plan = this.#planned.get(copied.name)
-    if (plan === undefined) throw new PgtsError('assert', `copied a file that is not listed: ${copied.name}`)
+    if (plan === undefined)
+      throw new PgtsError('assert', `copied a file that is not listed: ${bytesToText(copied.name)}`)
     if (copied.outcome === 'vanished') {
       this.#files.delete(copied.name)
       return
@@ -60,7 +61,7 @@ export class ManifestDraft {
     if (copied.outcome === 'emptied') return emptyEntry(plan.file, this.#head.options.checksumPage)
     if (copied.outcome === 'resumed' && plan.resumed !== undefined) return plan.resumed
     if (plan.priorEntry === undefined)
-      throw new PgtsError('assert', `${copied.name} is reported as unchanged, but has no prior entry`)
+      throw new PgtsError('assert', `${bytesToText(copied.name)} is reported as unchanged, but has no prior entry`)
     return plan.priorEntry
   }
 

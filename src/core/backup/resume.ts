@@ -3,7 +3,7 @@ import type { BackupType, CompressType, Manifest, ManifestFile } from '../../for
 import { backupLabelPath, bundleName, copyName, fileRepoName, manifestName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { removeFiles, removeUnlessDenied } from '../../storage/whole-file.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { asBytes, bytes, bytesToText } from '../../util/byte-string.ts'
 import { toPlainError, type PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { writerVersion } from '../../util/version.ts'
@@ -158,7 +158,9 @@ async function removeUnused(
   const denied = logNotRemoved(log, backup.label)
   await removeUnlessDenied(storage.removeTree(bundles, { signal }), denied)
   const manifest = copyName(manifestName(backup.stanza, backup.label))
-  const unused = [...stored].filter((name) => !used.has(name) && name !== manifest && !name.startsWith(`${bundles}/`))
-  for (const name of unused) log.detail(`remove ${bytesToText(name)} of the interrupted backup`)
+  const unused = [...stored].filter(
+    (name) => !used.has(name) && name !== manifest && !name.startsWith(bytes`${bundles}/`),
+  )
+  for (const name of unused) log.detail(`remove ${bytesToText(asBytes(name))} of the interrupted backup`)
   await removeUnlessDenied(removeFiles(storage, unused, { signal }), denied)
 }

@@ -13,6 +13,7 @@ import type { ControlFile } from '../../postgres/control-file.ts'
 import type { Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /** What the server returns at the start of an online backup. */
 export interface StartedBackup {
@@ -21,7 +22,7 @@ export interface StartedBackup {
   readonly firstSegment: string
   readonly databases: readonly ManifestDatabase[]
   /** Oid -> name. */
-  readonly tablespaces: ReadonlyMap<number, string>
+  readonly tablespaces: ReadonlyMap<number, ByteString>
 }
 
 /**

@@ -8,6 +8,7 @@ import { fileRepoName } from '../../format/repo-path.ts'
 import { sourceOf } from '../../util/bytes.ts'
 import type { Repository } from '../repository.ts'
 import type { CopyPolicy } from './plan.ts'
+import { bytes } from '../../util/byte-string.ts'
 
 /** A backup in progress. */
 export interface BackupInProgress {
@@ -32,7 +33,7 @@ export async function storeReturnedFile(
   pgData: ManifestPath,
   timestamp: number,
 ): Promise<ManifestFile> {
-  const manifestName = `pg_data/${name}`
+  const manifestName = bytes`pg_data/${name}`
   const { repository, stanza, label, policy, signal } = backup
   const { type } = policy.codec
   await loadCodec(type)

@@ -4,7 +4,7 @@ import { decompressor } from '../../codec/registry.ts'
 import type { Stage } from '../../codec/stage.ts'
 import type { SuperBlock } from '../../format/block-map.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import type { ByteSource } from '../../util/bytes.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
@@ -12,7 +12,7 @@ import type { RangeRead, Stretch } from './plan-reads.ts'
 
 export interface FetchOptions {
   /** Repository file of the range. */
-  readonly repoName: string
+  readonly repoName: ByteString
   /** Loaded by the caller (loadCodec). */
   readonly compressType: CompressType
   readonly cipherPass?: string

@@ -1,14 +1,14 @@
 import { decryptor } from '../../codec/cipher.ts'
 import { parseBlockMap, type BlockMap } from '../../format/block-map.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { readAll } from '../../util/bytes.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
 
 /** Location of a block incremental file, from its manifest entry. Sizes in bytes. */
 export interface StoredBlocks {
   /** Repository file with the map, in the backup that the entry refers to (`fileRepoName`). */
-  readonly repoName: string
+  readonly repoName: ByteString
   /** `bno`; 0 if the file is not bundled. */
   readonly offset: number
   /** `repo-size`, or `size` if the entry has none. */

@@ -5,10 +5,11 @@ import { getFile, putFile } from '../../storage/whole-file.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
 import type { Repository } from '../repository.ts'
 import type { Pin } from './pins.ts'
+import { bytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
 
 /** The file of pinned backups, in pgts's own folder, which pgbackrest does not read. */
-export function pinsName(stanza: string): string {
-  return `${ownPath(stanza)}/pins.json`
+export function pinsName(stanza: string): ByteString {
+  return bytes`${ownPath(stanza)}/pins.json`
 }
 
 const VERSION = 1
@@ -30,7 +31,7 @@ export async function loadPins(repository: Repository, stanza: string, signal?: 
   }
   const pins = parsePins(decryptPins(repository, stored, name))
   if (pins === undefined) {
-    throw new PgtsError('format', `${repository.storage.display}/${name} is not a valid file of pins`, {
+    throw new PgtsError('format', `${repository.storage.display}/${bytesToText(name)} is not a valid file of pins`, {
       hints: [
         'restore it from a snapshot of the repository, or remove it and pin the backups again',
         'expire removes nothing from this repository until then',
@@ -50,24 +51,28 @@ export async function savePins(repository: Repository, stanza: string, pins: rea
   )
 }
 
-function decryptPins({ cipher, key, storage }: Repository, stored: Buffer, name: string): string {
+function decryptPins({ cipher, key, storage }: Repository, stored: Buffer, name: ByteString): string {
   if (cipher === undefined) {
     if (!isEncrypted(stored)) return stored.toString()
     throw new PgtsError(
       'crypto',
-      `${storage.display}/${name} is encrypted, but no cipher is configured for repo${key ?? ''}`,
+      `${storage.display}/${bytesToText(name)} is encrypted, but no cipher is configured for repo${key ?? ''}`,
     )
   }
   if (!isEncrypted(stored)) {
-    throw new PgtsError('crypto', `${storage.display}/${name} is not encrypted, but the repository is`)
+    throw new PgtsError('crypto', `${storage.display}/${bytesToText(name)} is not encrypted, but the repository is`)
   }
   try {
     return decrypt(stored, cipher.passphrase()).toString()
   } catch (cause) {
     if (!isPgtsError(cause, 'crypto')) throw cause
-    throw new PgtsError('crypto', `wrong passphrase: ${cipher.origin} does not decrypt ${storage.display}/${name}`, {
-      cause,
-    })
+    throw new PgtsError(
+      'crypto',
+      `wrong passphrase: ${cipher.origin} does not decrypt ${storage.display}/${bytesToText(name)}`,
+      {
+        cause,
+      },
+    )
   }
 }
 

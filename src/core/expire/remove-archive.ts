@@ -1,7 +1,7 @@
 import { archiveIdPath, archivePath, isArchiveId, isWalDirectory } from '../../format/repo-path.ts'
 import { isTimelineHistoryFile } from '../../format/wal-segment.ts'
 import { removeFiles } from '../../storage/whole-file.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { inParallel } from '../../util/parallel.ts'
 import { isDirectoryUnneeded, isWalFileUnneeded, type ArchiveRule } from './archive-retention.ts'
 import { listNames, namesIn } from './names-in.ts'
@@ -127,12 +127,12 @@ async function removeHistoryFiles(
   run: ExpireRun,
   rule: RangesRule,
   path: string,
-  present: readonly string[],
+  present: readonly ByteString[],
 ): Promise<string[]> {
   const { firstTimeline } = rule
   if (firstTimeline === undefined) return []
   const files = present.filter((name) => isTimelineHistoryFile(name) && name.slice(0, 8) < firstTimeline)
-  const names = files.map((name) => `${path}/${name}`)
+  const names = files.map((name) => bytes`${path}/${name}`)
   if (!run.dryRun) await removeFiles(run.storage, names, { signal: run.signal })
   for (const name of files) run.say('info', `${rule.archiveId} remove history file ${bytesToText(name)}`)
   return files

@@ -1,7 +1,7 @@
 import type { BackupInfo } from '../../format/backup-info.ts'
 import { isHistoryYear, labelOfHistoryManifest, manifestHistoryPath } from '../../format/repo-path.ts'
 import { removeFiles } from '../../storage/whole-file.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytes, bytesToText } from '../../util/byte-string.ts'
 import { HistoryRetention } from './history-retention.ts'
 import { namesIn } from './names-in.ts'
 import type { ExpireRun } from './expire-run.ts'
@@ -26,16 +26,16 @@ export async function removeHistory(
   for (const year of (await namesIn(run, path, 'path')).filter(isHistoryYear)) {
     run.signal.throwIfAborted()
     if (retention.isYearExpired(year)) {
-      run.say('info', `remove expired backup history path ${year}`)
-      if (!run.dryRun) await run.storage.removeTree(`${path}/${year}`, { signal: run.signal })
+      run.say('info', `remove expired backup history path ${bytesToText(year)}`)
+      if (!run.dryRun) await run.storage.removeTree(bytes`${path}/${year}`, { signal: run.signal })
       removed.push(year)
     } else if (retention.yearContainsLimit(year)) {
-      const names = (await namesIn(run, `${path}/${year}`, 'file')).reverse().filter((name) => {
+      const names = (await namesIn(run, bytes`${path}/${year}`, 'file')).reverse().filter((name) => {
         const label = labelOfHistoryManifest(name)
         return label !== undefined && retention.isManifestExpired(label, current)
       })
       for (const name of names) run.say('info', `remove expired backup history manifest ${bytesToText(name)}`)
-      const full = names.map((name) => `${path}/${year}/${name}`)
+      const full = names.map((name) => bytes`${path}/${year}/${name}`)
       if (!run.dryRun) await removeFiles(run.storage, full, { signal: run.signal })
       removed.push(...names)
     }

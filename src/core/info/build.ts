@@ -1,7 +1,7 @@
 import { manifestName } from '../../format/repo-path.ts'
 import type { BackupType } from '../../format/manifest.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
-import { compareBytes } from '../../util/byte-string.ts'
+import { asBytes, compareBytes, type ByteString } from '../../util/byte-string.ts'
 import { inParallel } from '../../util/parallel.ts'
 import type { HeldLock } from '../../util/lock.ts'
 import type { Repository } from '../repository.ts'
@@ -20,7 +20,7 @@ import { emptyStanza, otherStatus, readStanza, statusOf, type StanzaInRepo } fro
 export interface InfoRequest {
   readonly repos: readonly Repository[]
   /** Only this stanza. */
-  readonly stanza?: string
+  readonly stanza?: ByteString
   /** Only this backup, with details from its manifest. */
   readonly set?: string
   /** Only backups of this type. */
@@ -33,7 +33,7 @@ export interface InfoRequest {
 }
 
 /** Shown as the stanza when no repository can be read and no stanza was given. */
-const INVALID_STANZA = '[invalid]'
+const INVALID_STANZA = asBytes('[invalid]')
 
 /** The directory with one subdirectory for each stanza. */
 const STANZAS = 'backup'
@@ -45,7 +45,7 @@ const STANZAS = 'backup'
 export async function buildInfo(request: InfoRequest): Promise<InfoReport> {
   const { repos } = request
   const broken = new Map<number, Status>()
-  const found = new Map<string, Map<number, StanzaInRepo>>()
+  const found = new Map<ByteString, Map<number, StanzaInRepo>>()
   let setFound = false
   const answers = await Promise.all(repos.map((repo) => askRepository(request, repo)))
   for (const [index, { key }] of repos.entries()) {
@@ -88,8 +88,8 @@ function notFoundIn({ stanza }: InfoRequest, answers: readonly RepositoryAnswer[
 
 interface RepositoryAnswer {
   /** Every stanza with a directory. */
-  readonly present: readonly string[]
-  readonly stanzas: readonly (readonly [name: string, stanza: StanzaInRepo])[]
+  readonly present: readonly ByteString[]
+  readonly stanzas: readonly (readonly [name: ByteString, stanza: StanzaInRepo])[]
   readonly setFound: boolean
   /** Set if the repository cannot be read. */
   readonly failure?: Status
@@ -121,8 +121,8 @@ function atOnce({ parallel = 1 }: StorageDriver): number {
   return parallel === 1 ? 1 : 4 * parallel
 }
 
-async function stanzasIn(storage: StorageDriver, signal: AbortSignal): Promise<string[]> {
-  const names: string[] = []
+async function stanzasIn(storage: StorageDriver, signal: AbortSignal): Promise<ByteString[]> {
+  const names: ByteString[] = []
   for await (const { name, kind } of storage.list(STANZAS, { namesOnly: true, signal })) {
     if (kind !== 'file') names.push(name.slice(STANZAS.length + 1))
   }
@@ -155,7 +155,7 @@ function isUsable({ status: { code } }: StanzaInRepo): boolean {
   return code === STATUS.ok || code === STATUS.noBackup
 }
 
-function combine(request: InfoRequest, name: string, states: readonly StanzaInRepo[]): InfoStanza {
+function combine(request: InfoRequest, name: ByteString, states: readonly StanzaInRepo[]): InfoStanza {
   const { repos } = request
   const current = states.find((state) => state.current !== undefined)?.current
   const code = overallStatus(states, current)

@@ -1,4 +1,5 @@
 import type { BackupType } from '../../format/manifest.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /** The report of `info`: plain data, in the shape of pgBackRest's JSON (repository-format, appendix B). Names are byte strings. */
 export interface InfoReport {
@@ -6,7 +7,7 @@ export interface InfoReport {
   /** Set with --set: only this backup. */
   readonly set?: string
   /** Present if no repository has the requested stanza, or any stanza at all; byte strings. */
-  readonly notFound?: { readonly stanza?: string; readonly present: readonly string[] }
+  readonly notFound?: { readonly stanza?: ByteString; readonly present: readonly ByteString[] }
   /** Sorted by name. */
   readonly stanzas: readonly InfoStanza[]
 }
@@ -38,6 +39,7 @@ export const STATUS_MESSAGES: Readonly<Record<StatusCode, string>> = {
 
 export interface Status {
   readonly code: StatusCode
+  /** Text in lines. */
   readonly message: string
 }
 
@@ -58,7 +60,7 @@ export interface InfoLock {
 }
 
 export interface InfoStanza {
-  readonly name: string
+  readonly name: ByteString
   readonly status: Status & { readonly lock: { readonly backup: InfoLock; readonly restore: InfoLock } }
   readonly cipher: string
   readonly repos: readonly { readonly key: number; readonly cipher: string; readonly status: Status }[]
@@ -112,18 +114,18 @@ export interface InfoBackup {
   readonly timestampStop: number
   /** undefined: the backup does not record it. */
   readonly error?: boolean
-  readonly annotations: ReadonlyMap<string, string>
+  readonly annotations: ReadonlyMap<ByteString, ByteString>
   /** pgts only: the pin that keeps it. Times are seconds since the epoch, the reason is a byte string. */
-  readonly pin?: { readonly reason?: string; readonly since: number; readonly until?: number }
+  readonly pin?: { readonly reason?: ByteString; readonly since: number; readonly until?: number }
   /** From the manifest; only with --set. */
   readonly details?: InfoDetails
 }
 
 export interface InfoDetails {
   /** Without template databases. */
-  readonly databases: readonly { readonly name: string; readonly oid: number }[]
-  readonly links: readonly { readonly name: string; readonly destination: string }[]
-  readonly tablespaces: readonly { readonly name: string; readonly oid: number; readonly destination: string }[]
+  readonly databases: readonly { readonly name: ByteString; readonly oid: number }[]
+  readonly links: readonly { readonly name: ByteString; readonly destination: ByteString }[]
+  readonly tablespaces: readonly { readonly name: ByteString; readonly oid: number; readonly destination: ByteString }[]
   /** Files with page checksum errors. */
-  readonly errorFiles: readonly string[]
+  readonly errorFiles: readonly ByteString[]
 }

@@ -2,7 +2,7 @@ import type { ArchiveInfo } from '../../format/archive-info.ts'
 import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import { EXIT_CODES, isPgtsError, toPlainError, type ErrorCode } from '../../util/error.ts'
-import { textToBytes } from '../../util/byte-string.ts'
+import { bytes, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { inParallel } from '../../util/parallel.ts'
 import type { Pin } from '../expire/pins.ts'
 import { loadPins } from '../expire/pins-store.ts'
@@ -126,7 +126,7 @@ export function statusOf(code: Exclude<Status['code'], 99>): Status {
 export function otherStatus(error: unknown): Status {
   const { code, message, hints } = toPlainError(error)
   const lines = [`[${errorName(code)}] ${message}`, ...hints.map((hint) => `HINT: ${hint}`)]
-  return { code: STATUS.other, message: textToBytes(lines.join('\n')) }
+  return { code: STATUS.other, message: lines.join('\n') }
 }
 
 /** Name of an error in pgBackRest, which scripts match: `file-open` is `FileOpenError`. */
@@ -183,15 +183,15 @@ function pinReport({ reason, since, until }: Pin): NonNullable<InfoBackup['pin']
 const TEMPLATES = new Set(['template0', 'template1'])
 
 function detailsOf(manifest: Manifest): InfoDetails {
-  const links: { name: string; destination: string }[] = []
-  const tablespaces: { name: string; oid: number; destination: string }[] = []
+  const links: { name: ByteString; destination: ByteString }[] = []
+  const tablespaces: { name: ByteString; oid: number; destination: ByteString }[] = []
   for (const target of manifest.targets) {
     if (target.type !== 'link') continue
     if (target.tablespaceName !== undefined) {
       const oid = Number(target.tablespaceId)
       tablespaces.push({ name: target.tablespaceName, oid, destination: target.path })
     } else if (target.file !== undefined) {
-      links.push({ name: target.file, destination: `${target.path}/${target.file}` })
+      links.push({ name: target.file, destination: bytes`${target.path}/${target.file}` })
     } else links.push({ name: pgName(target.name), destination: target.path })
   }
   return {
@@ -203,6 +203,6 @@ function detailsOf(manifest: Manifest): InfoDetails {
 }
 
 /** Converts a manifest name to the path in the data directory. */
-function pgName(name: string): string {
+function pgName(name: ByteString): ByteString {
   return name.startsWith('pg_data/') ? name.slice('pg_data/'.length) : name
 }

@@ -1,4 +1,5 @@
 import { ownPath } from '../../format/repo-path.ts'
+import { bytes, type ByteString } from '../../util/byte-string.ts'
 
 /** The command that holds the lease of a stanza, as recorded in the repository. */
 export interface Lease {
@@ -27,8 +28,8 @@ export interface HostPlace {
  * `lease.json`, or `lease-N.json` in a repository where the released `lease.json` could not be removed: there each
  * lease is a file with the next number, and only the file with the highest number is valid.
  */
-export function leaseName(stanza: string, number = 0): string {
-  return `${ownPath(stanza)}/lease${number === 0 ? '' : `-${number}`}.json`
+export function leaseName(stanza: string, number = 0): ByteString {
+  return bytes`${ownPath(stanza)}/lease${number === 0 ? '' : `-${number}`}.json`
 }
 
 /** @param name file name without directory */

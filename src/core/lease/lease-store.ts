@@ -3,6 +3,7 @@ import type { Cancellable, StorageDriver } from '../../storage/driver.ts'
 import { getFile, putFile } from '../../storage/whole-file.ts'
 import { isDenied, isPgtsError } from '../../util/error.ts'
 import { isReleased, leaseName, leaseNumberOf, parseLease, serialiseReleased, type Lease } from './lease-file.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /**
  * Stores leases in a repository. Usually `lease.json` is created, and removed at the end. If the credentials may not
@@ -54,7 +55,7 @@ export async function lookForLease(storage: StorageDriver, stanza: string, signa
 
 async function readLease(
   storage: StorageDriver,
-  name: string,
+  name: ByteString,
   options: Cancellable,
 ): Promise<FoundLease | 'absent' | 'released'> {
   try {

@@ -2,7 +2,7 @@ import type { SuperBlock } from '../../format/block-map.ts'
 import type { Manifest, ManifestFile } from '../../format/manifest.ts'
 import { fileRepoName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { planReads } from '../block/plan-reads.ts'
 import { loadBlockMap } from '../block/read.ts'
@@ -68,7 +68,7 @@ function repoNameOf(
   { name, blockMapSize }: ManifestFile,
   index: number,
   bundleId: number,
-): string {
+): ByteString {
   const reference = references[index]
   if (reference === undefined)
     throw new PgtsError(

@@ -1,4 +1,5 @@
 import type { BackupType, Manifest, ManifestFile } from '../../format/manifest.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /** A backup as its manifest describes it. Names are byte strings, sizes bytes, times seconds since the epoch. */
 export interface ManifestReport {
@@ -25,7 +26,7 @@ export interface BlocksOfBackup {
   /** Index into the references. */
   readonly reference: number
   /** Relative to the root of the repository. */
-  readonly repoName: string
+  readonly repoName: ByteString
   readonly reads: number
   readonly readBytes: number
   readonly superBlocks: number

@@ -1,15 +1,15 @@
 import type { StorageDriver, StoredFile } from '../../storage/driver.ts'
-import { compareBytes } from '../../util/byte-string.ts'
+import { asBytes, compareBytes, type ByteString } from '../../util/byte-string.ts'
 
 export interface ListedFile {
   /** Relative to the listed path; '.' for the path itself. Byte string. */
-  readonly name: string
+  readonly name: ByteString
   readonly kind: StoredFile['kind']
   /** For a file. */
   readonly sizeBytes?: number
   readonly mtimeMs?: number
   /** For a link, byte string. */
-  readonly destination?: string
+  readonly destination?: ByteString
 }
 
 export interface ListRequest {
@@ -31,10 +31,10 @@ export async function* listRepository(
 ): AsyncIterable<ListedFile> {
   const itself = name === '' ? undefined : await storage.stat(name, { signal })
   if (itself?.kind === 'file') {
-    if (filter === undefined || filter.test(name)) yield await described(storage, itself, '.')
+    if (filter === undefined || filter.test(name)) yield await described(storage, itself, asBytes('.'))
     return
   }
-  if (filter === undefined || filter.test('.')) yield { name: '.', kind: 'path' }
+  if (filter === undefined || filter.test('.')) yield { name: asBytes('.'), kind: 'path' }
   const found = below(storage, name, recurse, signal)
   const wanted = (file: StoredFile) => filter === undefined || filter.test(relative(file.name, name))
   if (order === 'none') {
@@ -60,11 +60,11 @@ async function* below(
   }
 }
 
-function relative(name: string, base: string): string {
+function relative(name: ByteString, base: string): ByteString {
   return base === '' ? name : name.slice(base.length + 1)
 }
 
-async function described(storage: StorageDriver, file: StoredFile, name: string): Promise<ListedFile> {
+async function described(storage: StorageDriver, file: StoredFile, name: ByteString): Promise<ListedFile> {
   const { kind, sizeBytes, mtimeMs } = file
   if (kind === 'file') return { name, kind, sizeBytes, mtimeMs }
   if (kind === 'path') return { name, kind }

@@ -1,4 +1,5 @@
 import { PgtsError } from '../../util/error.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 
 /**
  * The name of a file or path in a repository from user input: relative to the repository, or absolute and inside it. ''
@@ -8,12 +9,12 @@ import { PgtsError } from '../../util/error.ts'
  * @param root repo-path, byte string
  * @throws PgtsError param-invalid
  */
-export function repositoryName(typed: string, root: string): string {
+export function repositoryName(typed: ByteString, root: string): ByteString {
   const base = root === '/' ? '' : root.replace(/\/+$/, '')
   let name = typed
   if (name.startsWith('/')) {
     if (name !== base && !name.startsWith(`${base}/`)) {
-      throw new PgtsError('param-invalid', `${typed} is not in the repository`, {
+      throw new PgtsError('param-invalid', `${bytesToText(typed)} is not in the repository`, {
         hints: [`an absolute path begins with ${base}/; a relative path is relative to it`],
       })
     }
@@ -22,7 +23,10 @@ export function repositoryName(typed: string, root: string): string {
   if (name.endsWith('/')) name = name.slice(0, -1)
   const parts = name.split('/')
   if (name !== '' && parts.some((part) => part === '' || part === '.' || part === '..')) {
-    throw new PgtsError('param-invalid', `${typed} is not a valid path: it contains an empty part, '.' or '..'`)
+    throw new PgtsError(
+      'param-invalid',
+      `${bytesToText(typed)} is not a valid path: it contains an empty part, '.' or '..'`,
+    )
   }
   return name
 }

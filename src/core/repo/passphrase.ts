@@ -1,5 +1,5 @@
 import { isBackupLabel } from '../../format/backup-label.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { loadArchiveInfo, loadBackupInfo, loadManifest } from '../info-store.ts'
 import type { Repository } from '../repository.ts'
@@ -13,7 +13,7 @@ import type { Repository } from '../repository.ts'
  */
 export async function passphraseOf(
   repository: Repository,
-  name: string,
+  name: ByteString,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const { cipher, storage } = repository

@@ -1,4 +1,4 @@
-import { bytesToText, parentOf } from '../../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, parentOf, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { describeUser } from '../../util/owner-names.ts'
 import { isAlive } from '../../util/is-alive.ts'
@@ -7,8 +7,8 @@ import type { ExistingFiles } from './plan.ts'
 import { listNames, readSmallFile, statEntry } from './file-system.ts'
 
 /** Refuses [038] while postmaster.pid exists: overwriting the files of a running server destroys the cluster. */
-export function refuseRunningServer(pgPath: string): void {
-  const content = readSmallFile(`${pgPath}/postmaster.pid`)
+export function refuseRunningServer(pgPath: ByteString): void {
+  const content = readSmallFile(bytes`${pgPath}/postmaster.pid`)
   if (content === undefined) return
   const pid = Math.abs(Number.parseInt(content.toString('latin1').split('\n')[0] ?? '', 10))
   const alive = Number.isInteger(pid) && pid > 0 && isAlive(pid)
@@ -29,11 +29,11 @@ export function refuseRunningServer(pgPath: string): void {
  * delete, so there is no warning.
  */
 export function confirmExisting(
-  pgPath: string,
+  pgPath: ByteString,
   existing: ExistingFiles,
 ): { readonly existing: ExistingFiles; readonly warning?: string } {
   if (!existing.delta && !existing.force) return { existing }
-  if (['PG_VERSION', 'backup.manifest'].some((name) => statEntry(`${pgPath}/${name}`) !== undefined))
+  if (['PG_VERSION', 'backup.manifest'].some((name) => statEntry(bytes`${pgPath}/${name}`) !== undefined))
     return { existing }
   const switchedOff = { delta: false, force: false, unconfirmed: true } as const
   if ((listNames(pgPath) ?? []).length === 0) return { existing: switchedOff }
@@ -53,7 +53,7 @@ export function confirmExisting(
  * @param systemIdOf reads a pg_control; undefined if its checksum is invalid
  */
 export function refuseOtherCluster(
-  pgPath: string,
+  pgPath: ByteString,
   existing: ExistingFiles,
   backup: { readonly label: string; readonly systemId: bigint },
   systemIdOf: (control: Buffer) => bigint | undefined,
@@ -75,12 +75,14 @@ export function refuseOtherCluster(
 
 function identifyCluster(pgPath: string, systemIdOf: (control: Buffer) => bigint | undefined): bigint | undefined {
   for (const name of ['global/pg_control', 'global/pg_control.pgbackrest.tmp']) {
-    const control = readSmallFile(`${pgPath}/${name}`)
+    const control = readSmallFile(bytes`${pgPath}/${name}`)
     const id = control === undefined ? undefined : systemIdOf(control)
     if (id !== undefined) return id
   }
   // An interrupted restore removed pg_control, but its manifest contains the system identifier.
-  const id = /^db-system-id=([0-9]+)$/m.exec(readSmallFile(`${pgPath}/backup.manifest`)?.toString('latin1') ?? '')?.[1]
+  const id = /^db-system-id=([0-9]+)$/m.exec(
+    readSmallFile(bytes`${pgPath}/backup.manifest`)?.toString('latin1') ?? '',
+  )?.[1]
   return id === undefined ? undefined : BigInt(id)
 }
 
@@ -97,7 +99,7 @@ export function checkPlaces(
   existing: ExistingFiles,
   uid: number,
   skip: ReadonlySet<string>,
-  onCheck: (path: string) => void = () => undefined,
+  onCheck: (path: ByteString) => void = () => undefined,
 ): void {
   const checked = new Set<string>()
   for (const place of layout.places) {
@@ -123,9 +125,9 @@ export function checkPlaces(
  * content of a directory shows if it never was a tablespace location, such as ~/.ssh in a forged manifest. Allowed are
  * directories with PostgreSQL's names (`PG_15_202209061`), of any version, and those that file systems create.
  */
-function refuseForeignContent(location: string): void {
+function refuseForeignContent(location: ByteString): void {
   const isOwn = (name: string) =>
-    OF_FILE_SYSTEM.has(name) || (VERSION_DIRECTORY.test(name) && statEntry(`${location}/${name}`)?.kind === 'path')
+    OF_FILE_SYSTEM.has(name) || (VERSION_DIRECTORY.test(name) && statEntry(bytes`${location}/${name}`)?.kind === 'path')
   const foreign = (listNames(location) ?? []).find((name) => !isOwn(name))
   if (foreign === undefined) return
   const shown = bytesToText(location)
@@ -145,7 +147,7 @@ const VERSION_DIRECTORY = /^PG_[0-9]+(?:\.[0-9]+)?_[0-9]+$/
 const OF_FILE_SYSTEM: ReadonlySet<string> = new Set(['lost+found', '.snapshot'])
 
 /** Why `--delta` does not help with an existing file; undefined if it does. */
-function deltaHint(pgPath: string, existing: ExistingFiles): string | undefined {
+function deltaHint(pgPath: ByteString, existing: ExistingFiles): string | undefined {
   if (existing.unconfirmed !== true) return undefined
   return `--delta and --force are switched off: neither 'PG_VERSION' nor 'backup.manifest' is in '${bytesToText(pgPath)}'`
 }
@@ -161,21 +163,21 @@ function refuseContent(place: Place, skip: ReadonlySet<string>, switchedOff: str
       },
     )
   }
-  const content = (listNames(place.path) ?? []).filter((name) => !skip.has(`${place.path}/${name}`))
+  const content = (listNames(place.path) ?? []).filter((name) => !skip.has(bytes`${place.path}/${name}`))
   if (content.length === 0) return
   throw new PgtsError(
     'path-not-empty',
     `unable to restore to path '${bytesToText(place.path)}' because it contains files`,
     {
       hints: [
-        `there are ${content.length} entries, for example '${bytesToText(content[0] ?? '')}'`,
+        `there are ${content.length} entries, for example '${bytesToText(content[0] ?? asBytes(''))}'`,
         switchedOff ?? 'use --delta to replace an existing cluster; files that equal the backup are kept',
       ],
     },
   )
 }
 
-function checkWritable(path: string, uid: number): void {
+function checkWritable(path: ByteString, uid: number): void {
   const entry = statEntry(path, { follow: true })
   if (entry === undefined) return
   if (entry.kind !== 'path') {

@@ -1,4 +1,4 @@
-import { bytesToText, parentOf } from '../../util/byte-string.ts'
+import { bytes, bytesToText, parentOf } from '../../util/byte-string.ts'
 import type { Logger } from '../../util/log.ts'
 import type { Layout } from './layout.ts'
 import type { Ownership } from './owners.ts'
@@ -17,11 +17,11 @@ import {
 
 /** Removes pg_control durably: the cluster cannot start until pg_control is written again as the last step. */
 export function removeControl(pgPath: string, log: Logger): void {
-  const path = `${pgPath}/global/pg_control`
+  const path = bytes`${pgPath}/global/pg_control`
   if (statEntry(path) === undefined) return
   log.detail(`remove '${bytesToText(path)}' so cluster will not start if restore does not complete`)
   removeEntry(path)
-  syncDirectory(`${pgPath}/global`)
+  syncDirectory(bytes`${pgPath}/global`)
 }
 
 /**

@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import { bytesToText, pathOf } from '../../util/byte-string.ts'
+import { bytesToText, pathOf, type ByteString } from '../../util/byte-string.ts'
 import { systemCode } from '../../util/error.ts'
 import { WriteBehind } from '../../util/write-behind.ts'
 import { translate, type OwnerIds } from './file-system.ts'
@@ -7,7 +7,7 @@ import { translate, type OwnerIds } from './file-system.ts'
 /** A file to write, with its attributes. */
 export interface TargetFile {
   /** Absolute, not through a link. */
-  readonly path: string
+  readonly path: ByteString
   readonly sizeBytes: number
   /** mtime to set, seconds since the epoch. */
   readonly timestamp: number
@@ -20,7 +20,7 @@ export interface TargetFile {
  * Creates a file, replacing any existing one: nothing is written through a link, and other hard links keep their
  * content.
  */
-export function createNew(path: string): number {
+export function createNew(path: ByteString): number {
   const { O_RDWR, O_CREAT, O_EXCL, O_NOFOLLOW } = fs.constants
   const open = () => fs.openSync(pathOf(path), O_RDWR | O_CREAT | O_EXCL | O_NOFOLLOW, 0o600)
   try {
@@ -37,7 +37,7 @@ export function createNew(path: string): number {
 }
 
 /** Opens an existing regular file for reading and writing; undefined if it must be created. */
-export function openExisting(path: string): { readonly fd: number; readonly stat: fs.Stats } | undefined {
+export function openExisting(path: ByteString): { readonly fd: number; readonly stat: fs.Stats } | undefined {
   const { O_RDWR, O_NOFOLLOW } = fs.constants
   let fd: number
   try {
@@ -175,7 +175,7 @@ async function finishLater(fd: number, behind: WriteBehind, file: TargetFile): P
 }
 
 /** @param position offset in the file; null: the current position */
-export function writeFully(fd: number, chunk: Uint8Array, position: number | null, path: string): void {
+export function writeFully(fd: number, chunk: Uint8Array, position: number | null, path: ByteString): void {
   try {
     for (let done = 0; done < chunk.length;) {
       done += fs.writeSync(fd, chunk, done, chunk.length - done, position === null ? null : position + done)

@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import { bytesToText, parentOf, pathOf } from '../../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, parentOf, pathOf, type ByteString } from '../../util/byte-string.ts'
 import { describeGroup, describeUser } from '../../util/owner-names.ts'
 import { OPEN_FILES_HINT, PgtsError, systemCode } from '../../util/error.ts'
 import { removeTreeSync } from '../../util/remove-tree.ts'
@@ -28,7 +28,7 @@ export interface OwnerIds {
 }
 
 /** lstat, or stat with `follow`; undefined if it does not exist. */
-export function statEntry(path: string, options: { follow?: boolean } = {}): FoundEntry | undefined {
+export function statEntry(path: ByteString, options: { follow?: boolean } = {}): FoundEntry | undefined {
   try {
     const stat = options.follow === true ? fs.statSync(pathOf(path)) : fs.lstatSync(pathOf(path))
     const kind = stat.isFile() ? 'file' : stat.isDirectory() ? 'path' : stat.isSymbolicLink() ? 'link' : 'special'
@@ -48,22 +48,22 @@ export function statEntry(path: string, options: { follow?: boolean } = {}): Fou
 }
 
 /** Resolves all links in the existing part of the path. */
-export function realPath(path: string): string {
+export function realPath(path: ByteString): ByteString {
   try {
-    return fs.realpathSync(pathOf(path), { encoding: 'latin1' })
+    return asBytes(fs.realpathSync(pathOf(path), { encoding: 'latin1' }))
   } catch (error) {
     if (systemCode(error) !== 'ENOENT' && systemCode(error) !== 'ENOTDIR') {
       throw translate(error, 'file-info', `unable to resolve '${bytesToText(path)}'`)
     }
     const slash = path.lastIndexOf('/')
-    return slash <= 0 ? path : `${realPath(path.slice(0, slash)).replace(/\/$/, '')}${path.slice(slash)}`
+    return slash <= 0 ? path : bytes`${realPath(path.slice(0, slash)).replace(/\/$/, '')}${path.slice(slash)}`
   }
 }
 
 /** Names in a directory, in byte order; undefined if there is no such directory. */
-export function listNames(path: string): string[] | undefined {
+export function listNames(path: ByteString): ByteString[] | undefined {
   try {
-    return fs.readdirSync(pathOf(path), { encoding: 'latin1' }).sort()
+    return fs.readdirSync(pathOf(path), { encoding: 'latin1' }).sort().map(asBytes)
   } catch (error) {
     if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined
     throw translate(error, 'path-open', `unable to list the directory '${bytesToText(path)}'`)
@@ -71,7 +71,7 @@ export function listNames(path: string): string[] | undefined {
 }
 
 /** Removes a file, a link or a whole directory. The target of a link is not removed. */
-export function removeEntry(path: string): void {
+export function removeEntry(path: ByteString): void {
   try {
     removeTreeSync(path)
   } catch (error) {
@@ -80,7 +80,7 @@ export function removeEntry(path: string): void {
 }
 
 /** Creates one directory; its parent must exist. The mode is applied regardless of the umask. */
-export function makeDirectory(path: string, mode: number, owner: OwnerIds | undefined): void {
+export function makeDirectory(path: ByteString, mode: number, owner: OwnerIds | undefined): void {
   try {
     fs.mkdirSync(pathOf(path), { mode: 0o700 })
     if (owner !== undefined) fs.lchownSync(pathOf(path), owner.uid, owner.gid)
@@ -94,13 +94,13 @@ export function makeDirectory(path: string, mode: number, owner: OwnerIds | unde
  * Creates a directory and every missing parent. Parents get mode 0750 and the same owner, because the server must be
  * able to reach its tablespace.
  */
-export function makeDirectoryTree(path: string, mode: number, owner: OwnerIds | undefined): void {
+export function makeDirectoryTree(path: ByteString, mode: number, owner: OwnerIds | undefined): void {
   const parent = parentOf(path)
   if (statEntry(parent, { follow: true }) === undefined) makeDirectoryTree(parent, 0o750, owner)
   makeDirectory(path, mode, owner)
 }
 
-export function makeLink(path: string, destination: string, owner: OwnerIds | undefined): void {
+export function makeLink(path: ByteString, destination: ByteString, owner: OwnerIds | undefined): void {
   try {
     fs.symlinkSync(pathOf(destination), pathOf(path))
     if (owner !== undefined) fs.lchownSync(pathOf(path), owner.uid, owner.gid)
@@ -114,7 +114,7 @@ function describeOwner({ uid, gid }: OwnerIds): string {
 }
 
 /** Changes the owner of a link itself. */
-export function changeOwner(path: string, owner: OwnerIds): void {
+export function changeOwner(path: ByteString, owner: OwnerIds): void {
   try {
     fs.lchownSync(pathOf(path), owner.uid, owner.gid)
   } catch (error) {
@@ -124,7 +124,7 @@ export function changeOwner(path: string, owner: OwnerIds): void {
 
 /** Sets mode and owner of an existing directory. `follow`: the path may be a link (the path of a target). */
 export function fixDirectory(
-  path: string,
+  path: ByteString,
   change: { readonly mode?: number; readonly owner?: OwnerIds },
   options: { follow: boolean },
 ): void {
@@ -144,7 +144,7 @@ export function fixDirectory(
   }
 }
 
-export function renameEntry(from: string, to: string): void {
+export function renameEntry(from: ByteString, to: ByteString): void {
   try {
     fs.renameSync(pathOf(from), pathOf(to))
   } catch (error) {
@@ -153,7 +153,7 @@ export function renameEntry(from: string, to: string): void {
 }
 
 /** Makes the entries of a directory durable. */
-export function syncDirectory(path: string): void {
+export function syncDirectory(path: ByteString): void {
   let fd: number | undefined
   try {
     fd = fs.openSync(pathOf(path), fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
@@ -168,7 +168,7 @@ export function syncDirectory(path: string): void {
 }
 
 /** Reads a small file; undefined if it does not exist. */
-export function readSmallFile(path: string): Buffer | undefined {
+export function readSmallFile(path: ByteString): Buffer | undefined {
   let fd: number | undefined
   try {
     // Opening a named pipe does not block.
@@ -188,7 +188,7 @@ export function readSmallFile(path: string): Buffer | undefined {
  * changed if undefined.
  */
 export function writeSmallFile(
-  path: string,
+  path: ByteString,
   content: Buffer,
   mode: number | undefined,
   owner: OwnerIds | undefined,

@@ -1,5 +1,5 @@
 import { invalidateCheckpoint } from '../../postgres/control-file.ts'
-import { parentOf } from '../../util/byte-string.ts'
+import { bytes, parentOf, type ByteString } from '../../util/byte-string.ts'
 import type { Logger } from '../../util/log.ts'
 import type { Layout } from './layout.ts'
 import { CONTROL_TEMP_SUFFIX, type RestorePlan } from './plan.ts'
@@ -22,14 +22,14 @@ export function finishRestore(
   layout: Layout,
   options: { readonly online: boolean; readonly log: Logger },
 ): void {
-  removeEntry(`${layout.pgPath}/${MANIFEST_NAME}`)
+  removeEntry(bytes`${layout.pgPath}/${MANIFEST_NAME}`)
   for (const directory of directoriesOf(plan, layout)) syncDirectory(directory)
   publishControl(layout.pgPath, options)
 }
 
 function publishControl(pgPath: string, options: { readonly online: boolean; readonly log: Logger }): void {
-  const path = `${pgPath}/global/pg_control`
-  const temporary = path + CONTROL_TEMP_SUFFIX
+  const path = bytes`${pgPath}/global/pg_control`
+  const temporary = bytes`${path}${CONTROL_TEMP_SUFFIX}`
   const content = readSmallFile(temporary)
   if (content === undefined) {
     options.log.warn('backup does not contain pg_control -- the cluster will not start')
@@ -38,11 +38,11 @@ function publishControl(pgPath: string, options: { readonly online: boolean; rea
   if (options.online) writeSmallFile(temporary, invalidateCheckpoint(content), undefined, undefined)
   options.log.info(`restore global/pg_control (performed last to ensure aborted restores cannot be started)`)
   renameEntry(temporary, path)
-  syncDirectory(`${pgPath}/global`)
+  syncDirectory(bytes`${pgPath}/global`)
 }
 
 /** Every directory that a restore may have changed: the directories of the backup, and the parents of the places. */
-function directoriesOf(plan: RestorePlan, layout: Layout): Set<string> {
+function directoriesOf(plan: RestorePlan, layout: Layout): Set<ByteString> {
   const directories = new Set(plan.paths.map(({ path }) => path))
   for (const place of layout.places) directories.add(parentOf(place.path))
   for (const { path } of plan.paths) if (!directories.has(parentOf(path))) directories.add(parentOf(path))

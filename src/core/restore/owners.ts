@@ -1,4 +1,4 @@
-import type { Manifest, Owner } from '../../format/manifest.ts'
+import type { Manifest, Owner, OwnerName } from '../../format/manifest.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { describeGroup, describeUser } from '../../util/owner-names.ts'
 import type { OwnerIds } from './file-system.ts'
@@ -33,11 +33,11 @@ export interface Ownership {
 export function decideOwnership(manifest: Manifest, rules: OwnerRules): Ownership {
   const root = rules.uid === 0
   const fallback = rules.existing ?? { uid: rules.uid, gid: rules.gid }
-  const users = new Map<string | false, number>()
-  const groups = new Map<string | false, number>()
+  const users = new Map<OwnerName, number>()
+  const groups = new Map<OwnerName, number>()
   const warnings: string[] = []
 
-  const decide = (kind: 'user' | 'group', name: string | false, known: Map<string | false, number>): void => {
+  const decide = (kind: 'user' | 'group', name: OwnerName, known: Map<OwnerName, number>): void => {
     if (known.has(name)) return
     const id = name === false ? undefined : kind === 'user' ? rules.userId(name) : rules.groupId(name)
     const own = kind === 'user' ? rules.uid : rules.gid

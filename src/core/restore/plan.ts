@@ -1,5 +1,5 @@
 import type { Manifest, ManifestFile, ManifestLink, ManifestPath } from '../../format/manifest.ts'
-import { compareBytes } from '../../util/byte-string.ts'
+import { bytes, compareBytes, type ByteString } from '../../util/byte-string.ts'
 import type { Layout } from './layout.ts'
 import type { FoundEntry } from './file-system.ts'
 
@@ -12,7 +12,7 @@ export interface ExistingFiles {
 }
 
 /** The current content of the targets, by absolute path; directories before their content (scanTargets). */
-export type FoundEntries = ReadonlyMap<string, FoundEntry>
+export type FoundEntries = ReadonlyMap<ByteString, FoundEntry>
 
 /**
  * The action for a file: `create` it, `check` the existing one by checksum, `rewrite` it, `keep` it unchanged, or
@@ -22,26 +22,26 @@ export type FileAction = 'create' | 'check' | 'rewrite' | 'keep' | 'zero'
 
 export interface PlannedFile {
   readonly file: ManifestFile
-  readonly path: string
+  readonly path: ByteString
   readonly action: FileAction
 }
 
 export interface PlannedPath {
   readonly entry: ManifestPath
-  readonly path: string
+  readonly path: ByteString
   /** The existing directory, if there is one. */
   readonly found?: FoundEntry
 }
 
 export interface PlannedLink {
   readonly link: ManifestLink
-  readonly path: string
+  readonly path: ByteString
   readonly found?: FoundEntry
 }
 
 export interface RestorePlan {
   /** Entries that are not in the backup, or of another kind. A directory is removed with its content. */
-  readonly remove: readonly { readonly path: string; readonly kind: FoundEntry['kind'] }[]
+  readonly remove: readonly { readonly path: ByteString; readonly kind: FoundEntry['kind'] }[]
   /** Parents before children. */
   readonly paths: readonly PlannedPath[]
   readonly links: readonly PlannedLink[]
@@ -69,7 +69,7 @@ export function planRestore(
 ): RestorePlan {
   const files = manifest.files.map((file): PlannedFile => {
     const path = layout.physicalPath(file.name)
-    if (file.name === CONTROL_NAME) return { file, path: path + CONTROL_TEMP_SUFFIX, action: 'create' }
+    if (file.name === CONTROL_NAME) return { file, path: bytes`${path}${CONTROL_TEMP_SUFFIX}`, action: 'create' }
     if (isZeroed(file.name)) return { file, path, action: 'zero' }
     return { file, path, action: actionFor(file, found.get(path), manifest, existing) }
   })
@@ -92,14 +92,14 @@ export function planRestore(
     path: new Set(paths.map(({ path }) => path)),
     link: new Map(links.map(({ path, link }) => [path, link.destination])),
   }
-  const belongs = (path: string, entry: FoundEntry): boolean => {
+  const belongs = (path: ByteString, entry: FoundEntry): boolean => {
     if (entry.kind === 'special') return false
     return entry.kind === 'link' ? wanted.link.get(path) === entry.destination : wanted[entry.kind].has(path)
   }
-  const remove: { path: string; kind: FoundEntry['kind'] }[] = []
+  const remove: { path: ByteString; kind: FoundEntry['kind'] }[] = []
   for (const [path, entry] of found) {
     // The content of a removed directory is removed with it.
-    if (belongs(path, entry) || (path.startsWith(`${remove.at(-1)?.path ?? ''}/`) && remove.length > 0)) continue
+    if (belongs(path, entry) || (path.startsWith(bytes`${remove.at(-1)?.path ?? ''}/`) && remove.length > 0)) continue
     remove.push({ path, kind: entry.kind })
   }
 

@@ -1,6 +1,6 @@
 import type { Manifest } from '../../format/manifest.ts'
 import { parseControlFile } from '../../postgres/control-file.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytes, bytesToText } from '../../util/byte-string.ts'
 import type { Logger } from '../../util/log.ts'
 import { checkPlaces, refuseOtherCluster } from './check-target.ts'
 import { MANIFEST_NAME } from './finish.ts'
@@ -63,7 +63,7 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
   } else if (request.databases.include.length > 0) log.info('nothing to filter: all user databases are selected')
 
   const preserved = request.type === 'preserve' ? preservedNames(major) : []
-  const skip = new Set([MANIFEST_NAME, ...preserved].map((name) => `${pgPath}/${name}`))
+  const skip = new Set([MANIFEST_NAME, ...preserved].map((name) => bytes`${pgPath}/${name}`))
   refuseOtherCluster(pgPath, existing, { label, systemId: db.systemId }, systemIdOf)
   checkPlaces(layout, existing, rules.uid, skip, (path) => log.detail(`check '${bytesToText(path)}' exists`))
 
@@ -72,7 +72,7 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
   const own = { mode: data.mode & 0o644, owner: ownership.ownerOf(data) }
   if (directory === undefined) makeDirectoryTree(pgPath, data.mode, own.owner)
   // pg_control is removed first, and handled separately.
-  const found = scanTargets(manifest, layout, new Set([...skip, `${pgPath}/global/pg_control`]))
+  const found = scanTargets(manifest, layout, new Set([...skip, bytes`${pgPath}/global/pg_control`]))
   const plan = planRestore(manifest, layout, found, existing, selection?.isZeroed)
   return { manifest, layout, ownership, plan, own }
 }

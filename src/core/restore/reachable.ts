@@ -4,6 +4,7 @@ import { zonedDateTime } from '../../util/local-time.ts'
 import type { RestoreType } from './recovery.ts'
 import type { RecoveryTarget } from './recovery-target.ts'
 import { segmentSizeFrom, walReach, type Reach, type TimelinePart, type WalPosition } from './wal-reach.ts'
+import { asBytes, bytesToText } from '../../util/byte-string.ts'
 
 /** What is checked in the archive before files are copied. Times are seconds since the epoch. */
 export interface TargetRequest {
@@ -43,10 +44,10 @@ export async function unreachable(storage: StorageDriver, request: TargetRequest
   const future = inFuture(target, now)
   if (future !== undefined) return [future]
   if (seconds !== undefined && seconds < backup.timestampStop) {
-    return [tooEarly(`target time '${target!.text}'`, backup, `at ${zonedDateTime(backup.timestampStop)}`)]
+    return [tooEarly(`target time '${bytesToText(target!.text)}'`, backup, `at ${zonedDateTime(backup.timestampStop)}`)]
   }
   if (lsn !== undefined && lsn < backup.lsnStop) {
-    return [tooEarly(`target LSN ${target!.text}`, backup, `at LSN ${formatLsn(backup.lsnStop)}`)]
+    return [tooEarly(`target LSN ${bytesToText(target!.text)}`, backup, `at LSN ${formatLsn(backup.lsnStop)}`)]
   }
   const segmentSize = segmentSizeFrom(request.positions)
   if (segmentSize === undefined) return []
@@ -59,7 +60,7 @@ export async function unreachable(storage: StorageDriver, request: TargetRequest
 /** A warning if the target is a time in the future. @param now seconds since the epoch */
 export function inFuture(target: RecoveryTarget | undefined, now: number): string | undefined {
   if (target?.seconds === undefined || target.seconds <= now) return undefined
-  return warning(`target time '${target.text}' is in the future: recovery cannot reach it`)
+  return warning(`target time '${bytesToText(target.text)}' is in the future: recovery cannot reach it`)
 }
 
 function reachOf(storage: StorageDriver, request: TargetRequest, segmentSize: number): Promise<Reach> {
@@ -99,8 +100,8 @@ function describe(
   // A time is not exact, because it comes from the clocks of two hosts, the server and the repository.
   const fails =
     target?.lsn === undefined
-      ? `is not expected to reach the target time '${target?.text ?? ''}'`
-      : `does not reach the target LSN '${target.text}'`
+      ? `is not expected to reach the target time '${bytesToText(target?.text ?? asBytes(''))}'`
+      : `does not reach the target LSN '${bytesToText(target.text)}'`
   if (kind === 'gap') {
     const gap = `WAL segment ${missing} is not in the archive, but later ones are: recovery ends before it`
     if (isTimeOrLsn) return warning(`${gap} and ${fails}`)

@@ -1,4 +1,4 @@
-import { bytesToText } from '../../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { checkedSetting } from './recovery-target.ts'
 
@@ -19,14 +19,14 @@ export type RestoreType = (typeof RESTORE_TYPES)[number]
 export interface RecoveryPolicy {
   readonly type: RestoreType
   /** For the types lsn, name, time and xid. */
-  readonly target?: string
+  readonly target?: ByteString
   readonly targetExclusive: boolean
   readonly targetAction?: 'pause' | 'promote' | 'shutdown'
-  readonly targetTimeline?: string
+  readonly targetTimeline?: ByteString
   readonly archiveMode: 'preserve' | 'off'
   /** Settings given by the user; `-` in a name is replaced by `_`. */
-  readonly options: ReadonlyMap<string, string>
-  readonly restoreCommand: string
+  readonly options: ReadonlyMap<ByteString, ByteString>
+  readonly restoreCommand: ByteString
 }
 
 /** From this version on recovery uses settings and signal files; earlier versions use recovery.conf. */
@@ -38,9 +38,9 @@ export const RECOVERY_SETTINGS_SINCE = 12
  * @param major of PostgreSQL: 9, 10, 15
  * Throws `option-invalid` [031] for settings that this version does not have: call it before anything is written.
  */
-export function recoverySettings(policy: RecoveryPolicy, major: number): Map<string, string> {
+export function recoverySettings(policy: RecoveryPolicy, major: number): Map<string, ByteString> {
   const modern = major >= RECOVERY_SETTINGS_SINCE
-  const settings = new Map<string, string>()
+  const settings = new Map<string, ByteString>()
   if (policy.type === 'none' || policy.type === 'preserve') return settings
 
   for (const [key, value] of ownSettings(policy.options, major)) settings.set(key, value)
@@ -50,16 +50,16 @@ export function recoverySettings(policy: RecoveryPolicy, major: number): Map<str
         hints: ["set archive_mode to 'off' in postgresql.conf before the restored cluster starts"],
       })
     }
-    settings.set('archive_mode', 'off')
+    settings.set('archive_mode', asBytes('off'))
   }
   if (!settings.has('restore_command')) settings.set('restore_command', policy.restoreCommand)
 
   switch (policy.type) {
     case 'immediate':
-      settings.set('recovery_target', 'immediate')
+      settings.set('recovery_target', asBytes('immediate'))
       break
     case 'standby':
-      if (!modern) settings.set('standby_mode', 'on')
+      if (!modern) settings.set('standby_mode', asBytes('on'))
       break
     case 'lsn':
     case 'name':
@@ -71,19 +71,19 @@ export function recoverySettings(policy: RecoveryPolicy, major: number): Map<str
         })
       }
       settings.set(`recovery_target_${policy.type}`, policy.target)
-      if (policy.targetExclusive) settings.set('recovery_target_inclusive', 'false')
+      if (policy.targetExclusive) settings.set('recovery_target_inclusive', asBytes('false'))
       break
     case 'default':
   }
   if (policy.targetAction !== undefined && policy.targetAction !== 'pause') {
-    settings.set('recovery_target_action', policy.targetAction)
+    settings.set('recovery_target_action', asBytes(policy.targetAction))
   }
   if (policy.targetTimeline !== undefined) {
     // Before 12 'current' was the default, and the explicit value 'current' meant 'latest'.
     if (modern || policy.targetTimeline !== 'current') settings.set('recovery_target_timeline', policy.targetTimeline)
   } else if (policy.type === 'immediate' && modern) {
     // No timeline switch happens, but the server would not start if the latest timeline did not match the backup.
-    settings.set('recovery_target_timeline', 'current')
+    settings.set('recovery_target_timeline', asBytes('current'))
   }
   refuseSeveralTargets(settings)
   // Refuses values that cannot be written, before any file is overwritten.
@@ -92,9 +92,9 @@ export function recoverySettings(policy: RecoveryPolicy, major: number): Map<str
 }
 
 /** The settings of recovery-option, by name. */
-function ownSettings(options: RecoveryPolicy['options'], major: number): Map<string, string> {
-  const settings = new Map<string, string>()
-  const own = [...options].map(([key, value]) => [key.replaceAll('-', '_'), value] as const)
+function ownSettings(options: RecoveryPolicy['options'], major: number): Map<string, ByteString> {
+  const settings = new Map<string, ByteString>()
+  const own = [...options].map(([key, value]) => [key.replace(/-/g, '_'), value] as const)
   for (const [key, value] of own.sort(([a], [b]) => (a < b ? -1 : 1))) {
     if (!/^[A-Za-z_][A-Za-z0-9_.$]*$/.test(key)) {
       throw new PgtsError('option-invalid', `recovery-option '${bytesToText(key)}' is not the name of a setting`)
@@ -117,7 +117,7 @@ function ownSettings(options: RecoveryPolicy['options'], major: number): Map<str
 const TARGETS = ['', '_lsn', '_name', '_time', '_xid'].map((kind) => `recovery_target${kind}`)
 
 /** Version 12 and later do not start with more than one target, older ones use the last. */
-function refuseSeveralTargets(settings: ReadonlyMap<string, string>): void {
+function refuseSeveralTargets(settings: ReadonlyMap<string, ByteString>): void {
   const targets = TARGETS.filter((key) => (settings.get(key) ?? '') !== '')
   if (targets.length < 2) return
   throw new PgtsError('option-invalid', `recovery cannot have more than one target: ${targets.join(', ')}`, {
@@ -147,7 +147,7 @@ const RECOVERY_CONF = [
 /** Removed settings, with the first version that does not start with them. */
 const REMOVED: Readonly<Record<string, number>> = { trigger_file: 12, promote_trigger_file: 16 }
 
-function refuseUnknown(key: string, major: number): void {
+function refuseUnknown(key: ByteString, major: number): void {
   const isKnown = major < RECOVERY_SETTINGS_SINCE ? RECOVERY_CONF.includes(key) : major < (REMOVED[key] ?? Infinity)
   if (isKnown) return
   throw new PgtsError(
@@ -163,7 +163,7 @@ function refuseUnknown(key: string, major: number): void {
 }
 
 /** Lines of a configuration file, under a heading. @param when local time as text */
-export function settingsText(settings: ReadonlyMap<string, string>, when: string): string {
+export function settingsText(settings: ReadonlyMap<string, ByteString>, when: string): string {
   const lines = [...settings].map(([key, value]) => `${key} = ${quoteSetting(value)}\n`)
   return `# Recovery settings generated by pgts restore on ${when}\n${lines.join('')}`
 }
@@ -172,7 +172,7 @@ export function settingsText(settings: ReadonlyMap<string, string>, when: string
  * Quotes a value for PostgreSQL's configuration files. Quotes are doubled, and backslashes too, because the parser of
  * these files interprets C escapes. A line break cannot be written.
  */
-export function quoteSetting(value: string): string {
+export function quoteSetting(value: ByteString): string {
   if (/[\n\r\0]/.test(value)) {
     throw new PgtsError(
       'option-invalid-value',
@@ -190,7 +190,7 @@ const TARGET_SETTING = /^[\t ]*recovery_target(_action|_inclusive|_lsn|_name|_ti
  */
 export function updatedAutoConf(
   existing: string | undefined,
-  settings: ReadonlyMap<string, string> | undefined,
+  settings: ReadonlyMap<string, ByteString> | undefined,
   when: string,
 ): string {
   const old = (existing ?? '')
@@ -206,9 +206,9 @@ export function updatedAutoConf(
  * `<program> <options> archive-get %f "%p"`. PostgreSQL replaces `%f` and `%p` and passes the rest to a shell, so
  * special characters of the shell are quoted, and percent signs doubled.
  */
-export function restoreCommand(program: string, options: readonly string[]): string {
+export function restoreCommand(program: ByteString, options: readonly ByteString[]): ByteString {
   const words = [program, ...options].map((word) => shellWord(word).replaceAll('%', '%%'))
-  return `${words.join(' ')} archive-get %f "%p"`
+  return bytes`${words.join(' ')} archive-get %f "%p"`
 }
 
 function shellWord(word: string): string {

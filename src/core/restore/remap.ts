@@ -1,20 +1,20 @@
 import { posix } from 'node:path'
 import type { Manifest, ManifestLink, ManifestTarget } from '../../format/manifest.ts'
-import { bytesToText, compareBytes } from '../../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, compareBytes, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 
 /** Where to restore; paths are byte strings. */
 export interface RemapPolicy {
   /** Absolute path of the data directory. */
-  readonly pgPath: string
+  readonly pgPath: ByteString
   /** Tablespace name or oid -> absolute path. */
-  readonly tablespaceMap: ReadonlyMap<string, string>
+  readonly tablespaceMap: ReadonlyMap<ByteString, ByteString>
   /** Tablespaces without an own map are restored to `<this>/<name>`. */
   readonly tablespaceMapAll?: string
   /** Create links inside the data directory again with their original destinations. */
   readonly linkAll: boolean
   /** Path relative to the data directory -> link destination. */
-  readonly linkMap: ReadonlyMap<string, string>
+  readonly linkMap: ReadonlyMap<ByteString, ByteString>
 }
 
 export interface RemapNote {
@@ -34,15 +34,15 @@ export function remap(manifest: Manifest, policy: RemapPolicy): { manifest: Mani
   const targets = new Map(manifest.targets.map((target) => [target.name, target]))
   const links = new Map(manifest.links.map((link) => [link.name, link]))
 
-  const data = targets.get('pg_data')
+  const data = targets.get(asBytes('pg_data'))
   if (data === undefined) throw new PgtsError('format', `manifest of backup ${manifest.label} has no data directory`)
   if (data.path !== policy.pgPath) say('info', `remap data directory to '${bytesToText(policy.pgPath)}'`)
-  targets.set('pg_data', { ...data, path: policy.pgPath })
+  targets.set(asBytes('pg_data'), { ...data, path: policy.pgPath })
 
   for (const { target, path } of tablespacePlaces(manifest, policy)) {
-    say('info', `map tablespace '${target.name}' to '${bytesToText(path)}'`)
+    say('info', `map tablespace '${bytesToText(target.name)}' to '${bytesToText(path)}'`)
     targets.set(target.name, { ...target, path })
-    const linkName = `pg_data/${target.name}`
+    const linkName = bytes`pg_data/${target.name}`
     const link = links.get(linkName)
     if (link !== undefined) links.set(linkName, { ...link, destination: path })
   }
@@ -72,18 +72,18 @@ export function remap(manifest: Manifest, policy: RemapPolicy): { manifest: Mani
 }
 
 /** The tablespaces with a new location. */
-function tablespacePlaces(manifest: Manifest, policy: RemapPolicy): { target: ManifestTarget; path: string }[] {
-  const places: { target: ManifestTarget; path: string }[] = []
+function tablespacePlaces(manifest: Manifest, policy: RemapPolicy): { target: ManifestTarget; path: ByteString }[] {
+  const places: { target: ManifestTarget; path: ByteString }[] = []
   const used = new Set<string>()
   for (const target of manifest.targets) {
     if (target.tablespaceId === undefined) continue
-    const name = target.tablespaceName ?? `ts${target.tablespaceId}`
+    const name = target.tablespaceName ?? bytes`ts${target.tablespaceId}`
     const byName = policy.tablespaceMap.get(name)
     const byId = policy.tablespaceMap.get(target.tablespaceId)
     if (byName !== undefined && byId !== undefined && byName !== byId) {
       throw new PgtsError(
         'tablespace-map',
-        `tablespace-map maps tablespace '${bytesToText(name)}' to '${bytesToText(byName)}' and, by its id ${target.tablespaceId}, to '${bytesToText(byId)}'`,
+        `tablespace-map maps tablespace '${bytesToText(name)}' to '${bytesToText(byName)}' and, by its id ${bytesToText(target.tablespaceId)}, to '${bytesToText(byId)}'`,
         { hints: ['map a tablespace once, by its name or by its id'] },
       )
     }
@@ -101,14 +101,14 @@ function tablespacePlaces(manifest: Manifest, policy: RemapPolicy): { target: Ma
         },
       )
     }
-    places.push({ target, path: posix.normalize(path).replace(/(.)\/+$/, '$1') })
+    places.push({ target, path: asBytes(posix.normalize(path)).replace(/(.)\/+$/, '$1') })
   }
   for (const name of policy.tablespaceMap.keys()) {
     if (used.has(name)) continue
     const known = manifest.targets.flatMap((target) =>
       target.tablespaceId === undefined
         ? []
-        : [`${bytesToText(target.tablespaceName ?? '?')} (${target.tablespaceId})`],
+        : [`${bytesToText(target.tablespaceName ?? asBytes('?'))} (${bytesToText(target.tablespaceId)})`],
     )
     throw new PgtsError('tablespace-map', `unable to remap invalid tablespace '${bytesToText(name)}'`, {
       hints: [
@@ -131,7 +131,7 @@ function mapLinks(
 ): void {
   const owner = manifest.paths.find((path) => path.name === 'pg_data')
   for (const [link, destination] of [...policy.linkMap].sort(([a], [b]) => compareBytes(a, b))) {
-    const name = `pg_data/${link}`
+    const name = bytes`pg_data/${link}`
     const known = targets.get(name)
     if (link.startsWith('pg_tblspc/') && targets.has(link)) {
       throw new PgtsError('link-map', `unable to remap tablespace '${bytesToText(link)}' as a link`, {
@@ -156,16 +156,18 @@ function mapLinks(
     targets.set(name, {
       name,
       type: 'link',
-      ...(isFile ? { path: posix.dirname(destination), file: posix.basename(destination) } : { path: destination }),
+      ...(isFile
+        ? { path: asBytes(posix.dirname(destination)), file: asBytes(posix.basename(destination)) }
+        : { path: destination }),
     })
   }
 }
 
-function joinName(directory: string, name: string): string {
+function joinName(directory: string, name: ByteString): ByteString {
   if (name === '.' || name === '..' || name.includes('/')) {
     throw new PgtsError('tablespace-map', `tablespace '${bytesToText(name)}' cannot have a directory of that name`, {
       hints: ['set a path for this tablespace with tablespace-map'],
     })
   }
-  return `${directory}/${name}`
+  return bytes`${directory}/${name}`
 }

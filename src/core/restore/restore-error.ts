@@ -1,4 +1,4 @@
-import { bytesToText } from '../../util/byte-string.ts'
+import { asBytes, bytesToText } from '../../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
 import type { JobEnv } from '../worker-env.ts'
 import type { RestoreFile } from './restore-job.ts'
@@ -26,7 +26,7 @@ export function explain(error: unknown, file: RestoreFile, env: JobEnv): unknown
 }
 
 function storedAs(file: RestoreFile, env: JobEnv): string {
-  const { repoName = '', slice } = file.stored ?? {}
+  const { repoName = asBytes(''), slice } = file.stored ?? {}
   const at = slice === undefined ? '' : ` at ${slice.offset} (${slice.length} bytes)`
   return `'${env.storage.display}/${bytesToText(repoName)}'${at}`
 }

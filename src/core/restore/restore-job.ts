@@ -1,6 +1,7 @@
 import type { CompressType } from '../../util/compress-type.ts'
 import type { TargetFile } from './durable-file.ts'
 import type { FileAction } from './plan.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /** How a file is stored block incremental. Sizes in bytes. */
 export interface RestoreBlocks {
@@ -21,7 +22,7 @@ export interface RestoreFile extends TargetFile {
   readonly checksum: string
   /** Absent for an empty and a zeroed file: they are never read from the repository. */
   readonly stored?: {
-    readonly repoName: string
+    readonly repoName: ByteString
     /** Stored size, bundled or not; absent: unknown. */
     readonly repoSizeBytes?: number
     /** Position in a bundle. */
@@ -52,7 +53,7 @@ export interface RestoreFileJob {
 
 export interface RestoredFile {
   readonly name: string
-  readonly path: string
+  readonly path: ByteString
   readonly sizeBytes: number
   readonly checksum: string
   /** `kept`: size and time agree; `matches`: the checksum agrees; `empty`: nothing to copy; `zeroed`: not selected. */

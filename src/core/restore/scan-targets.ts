@@ -1,4 +1,4 @@
-import { parentOf } from '../../util/byte-string.ts'
+import { bytes, parentOf, type ByteString } from '../../util/byte-string.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import type { Layout } from './layout.ts'
 import { listNames, statEntry, type FoundEntry } from './file-system.ts'
@@ -10,18 +10,22 @@ import { listNames, statEntry, type FoundEntry } from './file-system.ts'
  *
  * @param skip absolute paths that the restore does not touch
  */
-export function scanTargets(manifest: Manifest, layout: Layout, skip: ReadonlySet<string>): Map<string, FoundEntry> {
-  const found = new Map<string, FoundEntry>()
+export function scanTargets(
+  manifest: Manifest,
+  layout: Layout,
+  skip: ReadonlySet<string>,
+): Map<ByteString, FoundEntry> {
+  const found = new Map<ByteString, FoundEntry>()
   const wanted = new Set(
     manifest.paths.filter((entry) => entry.name !== 'pg_tblspc').map((entry) => layout.physicalPath(entry.name)),
   )
-  const look = (path: string, follow: boolean): void => {
+  const look = (path: ByteString, follow: boolean): void => {
     if (skip.has(path)) return
     const entry = statEntry(path, { follow })
     if (entry === undefined) return
     found.set(path, entry)
     if (entry.kind !== 'path' || !wanted.has(path)) return
-    for (const name of listNames(path) ?? []) look(`${path}/${name}`, false)
+    for (const name of listNames(path) ?? []) look(bytes`${path}/${name}`, false)
   }
   for (const place of layout.places) {
     if (place.kind === 'tablespace') {

@@ -1,12 +1,12 @@
 import type { Manifest } from '../../format/manifest.ts'
-import { bytesToText, compareBytes } from '../../util/byte-string.ts'
+import { bytesToText, compareBytes, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 
 /** Databases selected by the user, each by name or oid; byte strings. */
 export interface DatabaseChoice {
   /** If not empty, all other user databases are restored as zeroed files. */
-  readonly include: readonly string[]
-  readonly exclude: readonly string[]
+  readonly include: readonly ByteString[]
+  readonly exclude: readonly ByteString[]
 }
 
 /** Databases whose files are restored with their length but without content, as sparse files. */
@@ -41,7 +41,7 @@ export function selectDatabases(manifest: Manifest, choice: DatabaseChoice): Sel
       hints: ['check that this is the backup of a complete cluster'],
     })
   }
-  const find = (name: string, option: string) => findDatabase(manifest, known, name, option)
+  const find = (name: ByteString, option: string) => findDatabase(manifest, known, name, option)
   const excluded = new Set(choice.exclude.map((name) => find(name, 'db-exclude')))
   const included = new Set(choice.include.map((name) => find(name, 'db-include')))
   for (const oid of included) {
@@ -103,7 +103,7 @@ function knownDatabases(manifest: Manifest, place: RegExp): Map<number, KnownDat
 function findDatabase(
   manifest: Manifest,
   known: ReadonlyMap<number, KnownDatabase>,
-  name: string,
+  name: ByteString,
   option: string,
 ): number {
   if (/^[1-9][0-9]*$/.test(name) && known.has(Number(name))) return Number(name)

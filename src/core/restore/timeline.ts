@@ -13,6 +13,7 @@ import { readArchived } from '../archive/find.ts'
 import { RECOVERY_SETTINGS_SINCE, type RestoreType } from './recovery.ts'
 import { parseTargetTimeline } from './recovery-target.ts'
 import type { TimelinePart } from './wal-reach.ts'
+import { asBytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
 
 export interface TimelineRequest {
   /** Archive of the backup's cluster. */
@@ -25,7 +26,7 @@ export interface TimelineRequest {
   readonly major: number
   readonly type: RestoreType
   /** `current`, `latest` or a number; undefined: the server's default. */
-  readonly targetTimeline?: string
+  readonly targetTimeline?: ByteString
   readonly backup: { readonly label: string; readonly timeline: number; readonly lsnStart: bigint }
   readonly signal: AbortSignal
 }
@@ -39,7 +40,7 @@ export async function checkTargetTimeline(storage: StorageDriver, request: Timel
   const { backup, stanza, archiveId } = request
   const target =
     request.targetTimeline ??
-    (request.major < RECOVERY_SETTINGS_SINCE || request.type === 'immediate' ? 'current' : 'latest')
+    (request.major < RECOVERY_SETTINGS_SINCE || request.type === 'immediate' ? asBytes('current') : asBytes('latest'))
   const own = { timeline: backup.timeline }
   if (target === 'current') return [own]
   const timeline =
@@ -112,7 +113,7 @@ async function loadForks(
     if (isPgtsError(error, 'file-missing')) {
       throw new PgtsError('file-missing', `the history of target timeline ${hex(timeline)} is not in the archive`, {
         hints: [
-          `${storage.display}/${name} is missing: check that this timeline exists`,
+          `${storage.display}/${bytesToText(name)} is missing: check that this timeline exists`,
           'use --target-timeline=current to stay on the timeline of the backup',
         ],
         cause: error,
@@ -121,7 +122,7 @@ async function loadForks(
     if (!isPgtsError(error, 'format') && !isPgtsError(error, 'crypto')) throw error
     throw new PgtsError(
       error.code,
-      `the history of timeline ${hex(timeline)} in ${storage.display}/${name} is corrupt: ${error.message}`,
+      `the history of timeline ${hex(timeline)} in ${storage.display}/${bytesToText(name)} is corrupt: ${error.message}`,
       {
         hints: ['use --target-timeline=current to stay on the timeline of the backup'],
         cause: error,

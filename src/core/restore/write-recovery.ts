@@ -1,4 +1,4 @@
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
 import type { Logger } from '../../util/log.ts'
 import {
   RECOVERY_SETTINGS_SINCE,
@@ -12,7 +12,7 @@ import { readSmallFile, statEntry, writeSmallFile, type OwnerIds } from './file-
 export interface RecoveryPlace {
   readonly pgPath: string
   /** Resolved path of postgresql.auto.conf, which may be a link. */
-  readonly autoConfPath: string
+  readonly autoConfPath: ByteString
   /** Major version of PostgreSQL. */
   readonly major: number
   readonly mode: number
@@ -31,7 +31,7 @@ export function preservedNames(major: number): readonly string[] {
 /** Writes the recovery configuration: settings and a signal file, or recovery.conf, depending on the version. */
 export function writeRecovery(policy: RecoveryPolicy, place: RecoveryPlace, log: Logger): void {
   const modern = place.major >= RECOVERY_SETTINGS_SINCE
-  const file = modern ? place.autoConfPath : `${place.pgPath}/recovery.conf`
+  const file = modern ? place.autoConfPath : bytes`${place.pgPath}/recovery.conf`
   if (policy.type === 'preserve') {
     if (statEntry(file, { follow: true }) === undefined) {
       log.warn(`recovery type is preserve but recovery file does not exist at '${bytesToText(file)}'`)
@@ -39,7 +39,7 @@ export function writeRecovery(policy: RecoveryPolicy, place: RecoveryPlace, log:
     return
   }
   const settings = policy.type === 'none' ? undefined : recoverySettings(policy, place.major)
-  const write = (path: string, text: string) =>
+  const write = (path: ByteString, text: string) =>
     writeSmallFile(path, Buffer.from(text, 'latin1'), place.mode, place.owner)
 
   if (!modern) {
@@ -53,6 +53,6 @@ export function writeRecovery(policy: RecoveryPolicy, place: RecoveryPlace, log:
   log.info(`write ${existing === undefined ? '' : 'updated '}${bytesToText(file)}`)
   write(file, updatedAutoConf(existing, settings, place.when))
   if (settings !== undefined) {
-    write(`${place.pgPath}/${policy.type === 'standby' ? 'standby.signal' : 'recovery.signal'}`, '')
+    write(bytes`${place.pgPath}/${policy.type === 'standby' ? 'standby.signal' : 'recovery.signal'}`, '')
   }
 }

@@ -1,5 +1,5 @@
 import { checkServerMatches, type ServerFacts } from '../../postgres/client.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { archiveCommandLine, type Caller } from '../archive/status/archive-program.ts'
 import { PgtsError } from '../../util/error.ts'
 
@@ -21,7 +21,7 @@ const PROGRAMS = ['pgbackrest', 'pgts']
  */
 export function checkServer(
   facts: ServerFacts,
-  cluster: { readonly pgPath: string; readonly version: string },
+  cluster: { readonly pgPath: ByteString; readonly version: string },
   policy: ArchiveCheckPolicy,
 ): void {
   const dataDirectory = cluster.pgPath.length > 1 ? cluster.pgPath.replace(/\/+$/, '') : cluster.pgPath

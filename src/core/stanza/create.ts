@@ -9,6 +9,7 @@ import { baseName, type ClusterIdentity } from '../archive/find.ts'
 import { isCopyCurrent, saveArchiveInfo, saveBackupInfo } from '../info-store.ts'
 import type { Repository } from '../repository.ts'
 import { checkStanzaInfo } from './check-info.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /** What the info files record of a cluster; from pg_control. */
 export interface NewCluster extends ClusterIdentity {
@@ -117,11 +118,11 @@ async function requireEmpty({ key, storage }: Repository, stanza: string): Promi
 
 interface Pair {
   readonly present: 0 | 1 | 2
-  readonly names: readonly { readonly name: string; readonly exists: boolean }[]
+  readonly names: readonly { readonly name: ByteString; readonly exists: boolean }[]
 }
 
-async function pairOf(storage: StorageDriver, name: string): Promise<Pair> {
-  const names = []
+async function pairOf(storage: StorageDriver, name: ByteString): Promise<Pair> {
+  const names: { name: ByteString; exists: boolean }[] = []
   for (const one of [name, copyName(name)]) names.push({ name: one, exists: (await storage.stat(one)) !== undefined })
   return { present: names.filter((one) => one.exists).length as Pair['present'], names }
 }

@@ -1,10 +1,10 @@
 import { archiveIdPath, archivePath, isArchiveId, isWalDirectory } from '../../format/repo-path.ts'
 import { parseArchivedSegment, type ArchivedSegment } from '../../format/wal-segment.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
-import { compareBytes } from '../../util/byte-string.ts'
+import { compareBytes, type ByteString } from '../../util/byte-string.ts'
 
 export interface ArchivedFile extends ArchivedSegment {
-  readonly repoName: string
+  readonly repoName: ByteString
   readonly storedBytes: number
 }
 
@@ -12,7 +12,7 @@ export interface WalDirectory {
   /** Ordered by name. */
   readonly segments: readonly ArchivedFile[]
   /** Files with unknown names. */
-  readonly orphans: readonly string[]
+  readonly orphans: readonly ByteString[]
 }
 
 /** Archive ids with a directory, ordered by history id. */
@@ -35,7 +35,7 @@ export async function walDirectories(
 /** Content of one archive directory, at most 256 segments of the default size. */
 export async function walDirectory(storage: StorageDriver, path: string, signal: AbortSignal): Promise<WalDirectory> {
   const segments: ArchivedFile[] = []
-  const orphans: string[] = []
+  const orphans: ByteString[] = []
   for await (const { name, kind, sizeBytes } of storage.list(path, { signal })) {
     const base = name.slice(path.length + 1)
     const archived = kind === 'file' ? parseArchivedSegment(base) : undefined

@@ -11,7 +11,7 @@ import { provePieces } from './prove-stored.ts'
 import type { PlannedPart } from './run.ts'
 import type { VerifyRequest } from './request.ts'
 import { WalRanges } from './wal-ranges.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
 
 /** One archive id: the present segments, and how to verify them. */
 export interface VerifiedArchive {
@@ -37,7 +37,7 @@ export async function verifyArchive(
     const cluster = info.history.find((entry) => archiveIdOf(entry) === archiveId)
     if (cluster === undefined) {
       problems.note(
-        `${bytesToText(`archive/${stanza}/${archiveId}`)} belongs to no cluster of archive.info, so its WAL cannot be used`,
+        `${bytesToText(bytes`archive/${stanza}/${archiveId}`)} belongs to no cluster of archive.info, so its WAL cannot be used`,
       )
       continue
     }
@@ -100,7 +100,7 @@ async function segmentSizeOf(
   { repository, signal }: VerifyRequest,
 ): Promise<number> {
   for (const { segment, partial, checksum, repoName, compressType } of segments.slice(0, 3)) {
-    const piece = { name: segment, repoName, expected: { of: 'wal', checksum, segment, partial } } as const
+    const piece = { name: asBytes(segment), repoName, expected: { of: 'wal', checksum, segment, partial } } as const
     const job = { pieces: [piece], compressType, raw: false }
     const [proven] = await provePieces(
       cipherPass === undefined ? job : { ...job, cipherPass },
@@ -112,7 +112,7 @@ async function segmentSizeOf(
   return USUAL_SEGMENT_SIZE
 }
 
-function duplicates(segments: readonly ArchivedFile[]): string[][] {
+function duplicates(segments: readonly ArchivedFile[]): ByteString[][] {
   const byName = new Map<string, ArchivedFile[]>()
   for (const file of segments) {
     const name = `${file.segment as WalSegment}${file.partial ? '.partial' : ''}`

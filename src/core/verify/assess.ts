@@ -104,7 +104,7 @@ function assessWal(
     if (last === undefined) reasons.push(`its first WAL segment ${archiveStart} is not in the archive`)
     else if (last < archiveStop) reasons.push(`WAL after segment ${last} is missing before its stop ${archiveStop}`)
     if (first !== undefined && first <= archiveStop)
-      reasons.push(`WAL segment ${first}, between its start and stop, is not intact`)
+      reasons.push(`WAL segment ${bytesToText(first)}, between its start and stop, is not intact`)
   }
   if (reasons.length > 0 || last === undefined) return { reasons }
   return { reasons, recoverableTo: last, stopsBefore: first }

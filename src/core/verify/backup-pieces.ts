@@ -2,6 +2,7 @@ import { SHA1_OF_NOTHING, type Manifest, type ManifestFile } from '../../format/
 import { backupLabelPath, fileRepoName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import type { Expected, StoredPiece } from './prove-stored.ts'
+import { bytes, type ByteString } from '../../util/byte-string.ts'
 
 export interface BackupPieces {
   /** Files that are not bundled. */
@@ -15,12 +16,12 @@ export interface BackupPieces {
    */
   readonly unproven: number
   /** Files in the backup's directory that are not in the manifest. */
-  readonly orphans: readonly string[]
+  readonly orphans: readonly ByteString[]
 }
 
 export interface WrongPiece {
-  readonly name: string
-  readonly repoName: string
+  readonly name: ByteString
+  readonly repoName: ByteString
   readonly fault: 'missing' | 'size' | 'other'
   readonly reason: string
 }
@@ -37,12 +38,12 @@ export async function backupPieces(
 ): Promise<BackupPieces> {
   const { label } = manifest
   const path = backupLabelPath(stanza, label)
-  const listed = new Map<string, number>()
+  const listed = new Map<ByteString, number>()
   for await (const { name, kind, sizeBytes } of storage.list(path, { recursive: true, signal })) {
     if (kind === 'file') listed.set(name, sizeBytes)
   }
   const unseen = new Set(listed.keys())
-  for (const name of [`${path}/backup.manifest`, `${path}/backup.manifest.copy`]) unseen.delete(name)
+  for (const name of [bytes`${path}/backup.manifest`, bytes`${path}/backup.manifest.copy`]) unseen.delete(name)
 
   const files: StoredPiece[] = []
   const bundled: StoredPiece[] = []

@@ -3,6 +3,7 @@ import { getFile } from '../../storage/whole-file.ts'
 import { copyName } from '../../format/repo-path.ts'
 import { isHostError, isPgtsError, isStoreError, toPlainError } from '../../util/error.ts'
 import type { InfoCipher } from '../info-cipher.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 
 export interface InspectedPair<T> {
   /** From the file, or from its copy if the file is unusable. */
@@ -23,12 +24,12 @@ interface Read<T> {
 /** Reads an info file and its copy separately: other commands need only one of them, but verify checks both. */
 export async function inspectPair<T>(
   storage: StorageDriver,
-  name: string,
+  name: ByteString,
   cipher: InfoCipher,
   parse: (bytes: Buffer) => T,
   signal: AbortSignal,
 ): Promise<InspectedPair<T>> {
-  const read = async (file: string): Promise<Read<T>> => {
+  const read = async (file: ByteString): Promise<Read<T>> => {
     try {
       const text = cipher.open(await getFile(storage, file, { signal }), file)
       return { text, value: parse(text) }
@@ -39,14 +40,18 @@ export async function inspectPair<T>(
       const missing = isPgtsError(error, 'file-missing')
       return {
         missing,
-        fault: missing ? `${file} does not exist` : `${file} cannot be used: ${toPlainError(error).message}`,
+        fault: missing
+          ? `${bytesToText(file)} does not exist`
+          : `${bytesToText(file)} cannot be used: ${toPlainError(error).message}`,
       }
     }
   }
   const [main, copy] = await Promise.all([read(name), read(copyName(name))])
   const faults = [main, copy].flatMap(({ fault }) => (fault === undefined ? [] : [fault]))
   if (main.text !== undefined && copy.text !== undefined && !main.text.equals(copy.text)) {
-    faults.push(`${copyName(name)} differs from ${name}: a command was interrupted between the two`)
+    faults.push(
+      `${bytesToText(copyName(name))} differs from ${bytesToText(name)}: a command was interrupted between the two`,
+    )
   }
   const value = main.value ?? copy.value
   return { value, mainMissing: main.missing === true, faults }

@@ -1,6 +1,7 @@
 import { ownPath } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { getFile, putFile } from '../../storage/whole-file.ts'
+import { bytes, type ByteString } from '../../util/byte-string.ts'
 
 /** The verification state of one part of a repository: the files of a backup, or a directory of the archive. */
 export interface Proof {
@@ -16,8 +17,8 @@ export interface Proof {
 export type VerifyMemory = ReadonlyMap<string, Proof>
 
 /** In pgts's own folder, which no command of pgbackrest reads. */
-export function memoryName(stanza: string): string {
-  return `${ownPath(stanza)}/verify.json`
+export function memoryName(stanza: string): ByteString {
+  return bytes`${ownPath(stanza)}/verify.json`
 }
 
 /** Only a hint for what need not be read again: an unreadable file is treated as empty. */

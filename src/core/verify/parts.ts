@@ -5,6 +5,7 @@ import type { ArchivedFile } from './archive-pieces.ts'
 import type { BackupPieces } from './backup-pieces.ts'
 import type { Proof } from './memory.ts'
 import type { ProofJob, StoredPiece } from './prove-stored.ts'
+import { bytes } from '../../util/byte-string.ts'
 
 /** A unit of verification: the files that one backup stores, or one directory of the archive. */
 export interface Part {
@@ -65,7 +66,7 @@ export function walPart(
 function pieceOf({ segment, partial, checksum, repoName }: ArchivedFile, systemId: bigint | undefined): StoredPiece {
   const expected = { of: 'wal', checksum, segment: segment as WalSegment, partial } as const
   return {
-    name: `${segment}${partial ? '.partial' : ''}`,
+    name: bytes`${segment}${partial ? '.partial' : ''}`,
     repoName,
     expected: systemId === undefined ? expected : { ...expected, systemId },
   }

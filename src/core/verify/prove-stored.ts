@@ -10,6 +10,7 @@ import { plannedReads } from '../../storage/planned-reads.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 import { isHostError, isPgtsError, isStoreError, toPlainError } from '../../util/error.ts'
 import type { WorkerEnv } from '../worker-env.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /** The expected content of a stored piece. */
 export type Expected =
@@ -29,8 +30,8 @@ export type Expected =
 /** One file of a backup or one WAL segment: a whole repository file, or a part of one. */
 export interface StoredPiece {
   /** Manifest name, or name of the segment; byte string. */
-  readonly name: string
-  readonly repoName: string
+  readonly name: ByteString
+  readonly repoName: ByteString
   /** Position in the repository file; absent: the whole file. */
   readonly slice?: { readonly offset: number; readonly length: number }
   readonly expected: Expected
@@ -52,8 +53,8 @@ export interface ProofJob {
 export type Fault = 'missing' | 'checksum' | 'size' | 'other'
 
 export interface ProvenPiece {
-  readonly name: string
-  readonly repoName: string
+  readonly name: ByteString
+  readonly repoName: ByteString
   /** Stored bytes that were read. */
   readonly storedBytes: number
   /** Absent: the piece is intact. */

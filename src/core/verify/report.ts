@@ -1,4 +1,5 @@
 import type { Fault } from './prove-stored.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /** The findings of verify in one repository of a stanza. Names are byte strings, messages text. */
 export interface VerifyReport {
@@ -23,8 +24,8 @@ export interface Problem {
 }
 
 export interface FaultyFile {
-  readonly name: string
-  readonly repoName: string
+  readonly name: ByteString
+  readonly repoName: ByteString
   readonly fault: Fault
   readonly reason: string
 }
@@ -61,7 +62,7 @@ export interface BackupResult {
   /** A faulty segment before that: recovery from this backup ends before it. */
   readonly stopsBefore?: string
   /** Files in its directory that are not in its manifest. */
-  readonly orphans: readonly string[]
+  readonly orphans: readonly ByteString[]
   /** Number of files of which only the size could be checked. */
   readonly unproven: number
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { ContainerClient, newPipeline, type BlobDownloadResponseParsed, type BlobItem } from '@azure/storage-blob'
-import { bytesToText, textToBytes } from '../../util/byte-string.ts'
+import { bytesToText, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { isPgtsError, type ErrorCode } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
 import { httpSender, type HttpSend } from '../http/send.ts'
@@ -72,7 +72,7 @@ export class AzureClient implements ObjectClient {
     this.#tags = description.tags === undefined ? {} : { tags: { ...description.tags } }
   }
 
-  async head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
+  async head(name: ByteString, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
     const list = (request: ObjectListRequest) => this.list(request)
     try {
       const found = await this.#attempt(name, 'file-info')('look at', signal, () =>
@@ -95,7 +95,7 @@ export class AzureClient implements ObjectClient {
     return checkedPage(`cannot list ${this.#shown(prefix)}`, request, page, names)
   }
 
-  async get(name: string, request: ObjectGetRequest = {}): Promise<ObjectBody> {
+  async get(name: ByteString, request: ObjectGetRequest = {}): Promise<ObjectBody> {
     const { offset = 0, length, version, signal } = request
     const conditions = version === undefined ? {} : { conditions: { ifMatch: version } }
     try {
@@ -111,11 +111,11 @@ export class AzureClient implements ObjectClient {
     }
   }
 
-  put(name: string, bytes: Uint8Array, { signal }: ObjectPutRequest): Promise<void> {
+  put(name: ByteString, bytes: Uint8Array, { signal }: ObjectPutRequest): Promise<void> {
     return this.#put(name, bytes, signal, {})
   }
 
-  async putIfAbsent(name: string, bytes: Uint8Array, { signal }: ObjectPutRequest): Promise<boolean> {
+  async putIfAbsent(name: ByteString, bytes: Uint8Array, { signal }: ObjectPutRequest): Promise<boolean> {
     try {
       await this.#put(name, bytes, signal, { conditions: { ifNoneMatch: '*' } })
       return true
@@ -125,12 +125,12 @@ export class AzureClient implements ObjectClient {
     }
   }
 
-  async upload(name: string): Promise<ObjectUpload> {
+  async upload(name: ByteString): Promise<ObjectUpload> {
     const blob = this.#container.getBlockBlobClient(blobName(name))
     return blockUpload(blob, this.#attempt(name, 'file-write'), this.#tags)
   }
 
-  removeBatch(names: readonly string[], signal?: AbortSignal): Promise<readonly NotRemoved[]> {
+  removeBatch(names: readonly ByteString[], signal?: AbortSignal): Promise<readonly NotRemoved[]> {
     return removeBatch(this.#container, this.#credential, this.#place, names, signal)
   }
 
@@ -138,7 +138,7 @@ export class AzureClient implements ObjectClient {
     this.#agents[Symbol.dispose]()
   }
 
-  async #put(name: string, bytes: Uint8Array, signal: AbortSignal | undefined, condition: object): Promise<void> {
+  async #put(name: ByteString, bytes: Uint8Array, signal: AbortSignal | undefined, condition: object): Promise<void> {
     const checksum = md5(bytes)
     await this.#attempt(name, 'file-write')('write', signal, () =>
       this.#container.getBlockBlobClient(blobName(name)).upload(bytes, bytes.length, {
@@ -152,7 +152,7 @@ export class AzureClient implements ObjectClient {
   }
 
   /** Runs requests about one name and translates their errors. */
-  #attempt(name: string, code: ErrorCode): Attempt {
+  #attempt(name: ByteString, code: ErrorCode): Attempt {
     return async (doing, signal, request) => {
       try {
         return await request()
@@ -163,7 +163,7 @@ export class AzureClient implements ObjectClient {
     }
   }
 
-  #shown(name: string): string {
+  #shown(name: ByteString): string {
     return `${this.display}/${bytesToText(name)}`
   }
 }

@@ -4,6 +4,7 @@ import type { NotRemoved } from '../object/client.ts'
 import { textName } from '../object/text-name.ts'
 import type { AzureSdkCredential } from './credential.ts'
 import { azureError, explain, isDenial, type AzurePlace } from './error.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /**
  * Removes up to 256 blobs with one request. The status of the request says nothing about the blobs: each has its own
@@ -13,7 +14,7 @@ export async function removeBatch(
   container: ContainerClient,
   credential: AzureSdkCredential,
   place: AzurePlace,
-  names: readonly string[],
+  names: readonly ByteString[],
   signal: AbortSignal | undefined,
 ): Promise<NotRemoved[]> {
   if (names.length === 0) return []

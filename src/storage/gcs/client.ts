@@ -1,5 +1,5 @@
 import { createHash, randomUUID } from 'node:crypto'
-import { bytesToText, textToBytes } from '../../util/byte-string.ts'
+import { asBytes, bytesToText, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { isPgtsError, type ErrorCode } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
 import { httpSender } from '../http/send.ts'
@@ -90,7 +90,7 @@ export class GcsClient implements ObjectClient {
     }
   }
 
-  async head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
+  async head(name: ByteString, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
     try {
       const look = this.#doing('look at', name, 'file-info')
       const url = this.#urls.object(name, { fields: 'kind,size,updated' })
@@ -113,19 +113,19 @@ export class GcsClient implements ObjectClient {
     return { ...page, generations: items.map(generationOf) }
   }
 
-  get(name: string, request: ObjectGetRequest = {}): Promise<ObjectBody> {
+  get(name: ByteString, request: ObjectGetRequest = {}): Promise<ObjectBody> {
     return this.#get(name, request, { ifGenerationMatch: request.version })
   }
 
-  getGeneration(name: string, generation: string, request: ObjectGetRequest): Promise<ObjectBody> {
+  getGeneration(name: ByteString, generation: string, request: ObjectGetRequest): Promise<ObjectBody> {
     return this.#get(name, request, { generation })
   }
 
-  put(name: string, bytes: Uint8Array, { signal }: ObjectPutRequest): Promise<void> {
+  put(name: ByteString, bytes: Uint8Array, { signal }: ObjectPutRequest): Promise<void> {
     return this.#put(name, bytes, signal)
   }
 
-  async putIfAbsent(name: string, bytes: Uint8Array, { signal }: ObjectPutRequest): Promise<boolean> {
+  async putIfAbsent(name: ByteString, bytes: Uint8Array, { signal }: ObjectPutRequest): Promise<boolean> {
     try {
       await this.#put(name, bytes, signal, { ifGenerationMatch: '0' })
       return true
@@ -135,7 +135,7 @@ export class GcsClient implements ObjectClient {
     }
   }
 
-  async upload(name: string, { signal }: ObjectPutRequest): Promise<ObjectUpload> {
+  async upload(name: ByteString, { signal }: ObjectPutRequest): Promise<ObjectUpload> {
     const api = this.#api
     const write = this.#doing('write', name, 'file-write')
     const response = await api.open(write, {
@@ -155,7 +155,7 @@ export class GcsClient implements ObjectClient {
     }))
   }
 
-  removeBatch(names: readonly string[], signal?: AbortSignal): Promise<readonly NotRemoved[]> {
+  removeBatch(names: readonly ByteString[], signal?: AbortSignal): Promise<readonly NotRemoved[]> {
     return removeBatch(this.#api, names, signal, this.#urls)
   }
 
@@ -163,7 +163,7 @@ export class GcsClient implements ObjectClient {
     this.#agents[Symbol.dispose]()
   }
 
-  async #put(name: string, bytes: Uint8Array, signal: AbortSignal | undefined, condition = {}): Promise<void> {
+  async #put(name: ByteString, bytes: Uint8Array, signal: AbortSignal | undefined, condition = {}): Promise<void> {
     const md5Hash = createHash('md5').update(bytes).digest('base64')
     const boundary = randomUUID()
     const about = JSON.stringify({ name: textName(name), md5Hash, contentType: CONTENT_TYPE, ...this.#metadata })
@@ -183,7 +183,11 @@ export class GcsClient implements ObjectClient {
     if (!isStored) throw new RetryableStoreError(`${write.action}: the store reports another object than was sent`)
   }
 
-  #get(name: string, request: ObjectGetRequest, parameters: Record<string, string | undefined>): Promise<ObjectBody> {
+  #get(
+    name: ByteString,
+    request: ObjectGetRequest,
+    parameters: Record<string, string | undefined>,
+  ): Promise<ObjectBody> {
     const mediaUrl = this.#urls.object(name, { alt: 'media', ...parameters })
     const aboutUrl = this.#urls.object(name, { fields: 'kind,size', ...parameters })
     return getMedia(this.#api, this.#doing('read', name, 'file-read'), { mediaUrl, aboutUrl }, request)
@@ -216,17 +220,17 @@ export class GcsClient implements ObjectClient {
       prefixes?: string[]
       nextPageToken?: string
     }
-    const names = items.map(({ name }) => (typeof name === 'string' ? textToBytes(name) : ''))
+    const names = items.map(({ name }) => (typeof name === 'string' ? textToBytes(name) : asBytes('')))
     const found = { items, prefixes: prefixes.map(textToBytes), next: nextPageToken || undefined }
     return checkedPage(list.action, { prefix, after }, found, names)
   }
 
-  #doing(verb: string, name: string, code: ErrorCode): Doing {
+  #doing(verb: string, name: ByteString, code: ErrorCode): Doing {
     return { action: `cannot ${verb} ${this.display}/${bytesToText(name)}`, code }
   }
 }
 
-function entry({ action }: Doing, name: string, about: Record<string, unknown>): ObjectEntry {
+function entry({ action }: Doing, name: ByteString, about: Record<string, unknown>): ObjectEntry {
   const sizeBytes = Number(about['size'])
   const mtimeMs = Date.parse(String(about['updated']))
   if (Number.isNaN(sizeBytes) || Number.isNaN(mtimeMs))

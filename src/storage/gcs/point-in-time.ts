@@ -1,4 +1,4 @@
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type {
   ObjectBody,
@@ -38,7 +38,7 @@ class PointInTimeGcsClient implements ObjectClient {
     this.#atMs = atMs
   }
 
-  async head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
+  async head(name: ByteString, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
     return this.#generationOf(name, signal)
   }
 
@@ -55,7 +55,7 @@ class PointInTimeGcsClient implements ObjectClient {
     return { objects, prefixes, next: JSON.stringify({ token: next, held }) }
   }
 
-  async get(name: string, { offset, length, signal }: ObjectGetRequest = {}): Promise<ObjectBody> {
+  async get(name: ByteString, { offset, length, signal }: ObjectGetRequest = {}): Promise<ObjectBody> {
     const generation = this.#known.get(name) ?? (await this.#generationOf(name, signal))?.generation
     if (generation === undefined) {
       throw new PgtsError(
@@ -103,7 +103,7 @@ class PointInTimeGcsClient implements ObjectClient {
     return goneMs === undefined || goneMs > this.#atMs
   }
 
-  async #generationOf(name: string, signal: AbortSignal | undefined): Promise<Generation | undefined> {
+  async #generationOf(name: ByteString, signal: AbortSignal | undefined): Promise<Generation | undefined> {
     const progress = new ListingProgress(`cannot look up ${this.#client.display}/${bytesToText(name)}`)
     let found: Generation | undefined
     let after: string | undefined

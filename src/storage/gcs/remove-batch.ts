@@ -5,6 +5,7 @@ import { RetryableStoreError } from '../object/retryable-error.ts'
 import type { Doing, GcsApi } from './api.ts'
 import { explain, gcsError, isBucketMissing, isDenial, isPassing, refusalIn } from './error.ts'
 import type { GcsUrls } from './urls.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 
 /** Calls that one batch may hold. */
 export const MAX_CALLS = 100
@@ -18,13 +19,16 @@ export const MAX_CALLS = 100
  */
 export async function removeBatch(
   api: GcsApi,
-  names: readonly string[],
+  names: readonly ByteString[],
   signal: AbortSignal | undefined,
   urls: GcsUrls,
 ): Promise<NotRemoved[]> {
   const [first] = names
   if (first === undefined) return []
-  const what = names.length === 1 ? `${api.place.display}/${first}` : `${names.length} objects of ${api.place.display}`
+  const what =
+    names.length === 1
+      ? `${api.place.display}/${bytesToText(first)}`
+      : `${names.length} objects of ${api.place.display}`
   const doing: Doing = { action: `cannot remove ${what}`, code: 'file-remove' }
   if (names.length === 1) return removeOne(api, doing, first, signal, urls)
   const boundary = randomUUID()
@@ -72,7 +76,7 @@ export async function removeBatch(
 async function removeOne(
   api: GcsApi,
   doing: Doing,
-  name: string,
+  name: ByteString,
   signal: AbortSignal | undefined,
   urls: GcsUrls,
 ): Promise<NotRemoved[]> {

@@ -1,4 +1,4 @@
-import { bytesToText, textToBytes } from '../../util/byte-string.ts'
+import { asBytes, bytesToText, textToBytes } from '../../util/byte-string.ts'
 
 const EXCERPT_CHARACTERS = 100
 
@@ -29,7 +29,7 @@ export class UnprovenAnswer extends Error {
 
 /** `answer 200 text/html`. */
 function answerWords({ status, contentType = '' }: AnswerSeen): string {
-  const type = bytesToText(contentType.split(';', 1)[0]?.trim() ?? '')
+  const type = bytesToText(asBytes(contentType.split(';', 1)[0]?.trim() ?? ''))
   return `answer ${status} ${type === '' ? 'without a content type' : type}`
 }
 

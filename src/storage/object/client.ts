@@ -1,7 +1,8 @@
+import type { ByteString } from '../../util/byte-string.ts'
 /** An object as a listing or a HEAD reports it. */
 export interface ObjectEntry {
   /** Full name in the bucket. A latin1 string: one character is one byte of the name. */
-  readonly name: string
+  readonly name: ByteString
   readonly sizeBytes: number
   readonly mtimeMs: number
 }
@@ -9,13 +10,13 @@ export interface ObjectEntry {
 export interface ObjectPage {
   readonly objects: readonly ObjectEntry[]
   /** With a delimiter: the prefixes that end with it, once each. */
-  readonly prefixes: readonly string[]
+  readonly prefixes: readonly ByteString[]
   /** Where the next page begins; absent: this is the last page. */
   readonly next?: string
 }
 
 export interface ObjectListRequest {
-  readonly prefix: string
+  readonly prefix: ByteString
   /** '/' gives one level; absent, everything below. */
   readonly delimiter?: '/'
   /** `next` of the previous page. */
@@ -53,7 +54,7 @@ export interface ObjectBody {
 
 /** An object that was not removed. */
 export interface NotRemoved {
-  readonly name: string
+  readonly name: ByteString
   readonly reason: string
   /** Refused because of a missing permission or a lock on the object: a retry does not help. */
   readonly denied?: boolean
@@ -99,19 +100,19 @@ export interface ObjectClient extends AsyncDisposable {
   /** For messages: `s3://bucket`. Never contains a secret. */
   readonly display: string
   readonly limits: ObjectLimits
-  head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined>
+  head(name: ByteString, signal?: AbortSignal): Promise<ObjectEntry | undefined>
   list(request: ObjectListRequest): Promise<ObjectPage>
-  get(name: string, request?: ObjectGetRequest): Promise<ObjectBody>
+  get(name: ByteString, request?: ObjectGetRequest): Promise<ObjectBody>
   /** Creates or replaces an object in one request. */
-  put(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<void>
+  put(name: ByteString, bytes: Uint8Array, request: ObjectPutRequest): Promise<void>
   /** As `put`, only if the name does not exist; false if it exists. Absent: the store cannot guarantee that. */
-  putIfAbsent?(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<boolean>
-  upload(name: string, request: ObjectPutRequest): Promise<ObjectUpload>
+  putIfAbsent?(name: ByteString, bytes: Uint8Array, request: ObjectPutRequest): Promise<boolean>
+  upload(name: ByteString, request: ObjectPutRequest): Promise<ObjectUpload>
   /** Returns the names that were not removed, with the reason; a missing object is treated as removed. */
-  removeBatch(names: readonly string[], signal?: AbortSignal): Promise<readonly NotRemoved[]>
+  removeBatch(names: readonly ByteString[], signal?: AbortSignal): Promise<readonly NotRemoved[]>
   /**
    * Aborts uploads that a crash left and that began before `beforeMs`; returns their number. Absent: the store removes
    * them itself.
    */
-  abortAbandoned?(prefix: string, beforeMs: number, signal?: AbortSignal): Promise<number>
+  abortAbandoned?(prefix: ByteString, beforeMs: number, signal?: AbortSignal): Promise<number>
 }

@@ -1,5 +1,6 @@
 import type { ObjectClient, ObjectEntry } from './client.ts'
 import { RetryableStoreError } from './retryable-error.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /**
  * Looks an object up by a listing, because the answer to HEAD came without a length.
@@ -8,7 +9,7 @@ import { RetryableStoreError } from './retryable-error.ts'
  */
 export async function listedEntry(
   list: ObjectClient['list'],
-  name: string,
+  name: ByteString,
   shown: string,
   signal: AbortSignal | undefined,
 ): Promise<ObjectEntry> {

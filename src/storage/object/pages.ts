@@ -1,4 +1,4 @@
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectClient, ObjectListRequest, ObjectPage } from './client.ts'
 import { RefusedRequestError } from './retryable-error.ts'
@@ -76,7 +76,7 @@ export function checkedPage<T extends Pick<ObjectPage, 'prefixes' | 'next'>>(
   action: string,
   { prefix, after }: Pick<ObjectListRequest, 'prefix' | 'after'>,
   page: T,
-  names: readonly string[],
+  names: readonly ByteString[],
 ): T {
   if (page.next !== undefined && page.next === after)
     throw new RefusedRequestError('service', `${action}: ${SAME_NEXT_PAGE}`)

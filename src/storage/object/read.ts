@@ -6,6 +6,7 @@ import { missingFile } from '../name.ts'
 import type { ByteBudget } from './budget.ts'
 import type { PartBuffers } from './part-buffers.ts'
 import type { ObjectBody, ObjectClient, ObjectGetRequest } from './client.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /** Size of one request of a large file. */
 const CHUNK_BYTES = 2 * 1024 * 1024
@@ -15,7 +16,7 @@ const AHEAD = 6
 export interface ReadPlace {
   readonly client: ObjectClient
   /** Full name in the bucket; `shown`: the same for messages. */
-  readonly name: string
+  readonly name: ByteString
   readonly shown: string
   /** Memory for the chunks that are read ahead. */
   readonly budget: ByteBudget

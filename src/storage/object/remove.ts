@@ -1,4 +1,4 @@
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Cancellable } from '../driver.ts'
 import type { NotRemoved, ObjectClient } from './client.ts'
@@ -30,7 +30,7 @@ const NAMED = 5
  * @returns the number of names found
  * @throws PgtsError file-remove, after all other names have been removed
  */
-export async function removeBelow(client: ObjectClient, prefix: string, options: Cancellable): Promise<number> {
+export async function removeBelow(client: ObjectClient, prefix: ByteString, options: Cancellable): Promise<number> {
   const remover = new Remover(client, options)
   try {
     const first = await client.list({ prefix, ...options })
@@ -44,7 +44,11 @@ export async function removeBelow(client: ObjectClient, prefix: string, options:
 }
 
 /** Removes these names. @throws PgtsError file-remove */
-export async function removeNames(client: ObjectClient, names: readonly string[], options: Cancellable): Promise<void> {
+export async function removeNames(
+  client: ObjectClient,
+  names: readonly ByteString[],
+  options: Cancellable,
+): Promise<void> {
   const remover = new Remover(client, options)
   try {
     await remover.add(names)
@@ -56,7 +60,7 @@ export async function removeNames(client: ObjectClient, names: readonly string[]
 
 async function listRest(
   client: ObjectClient,
-  prefix: string,
+  prefix: ByteString,
   after: string,
   remover: Remover,
   options: Cancellable,
@@ -79,7 +83,7 @@ async function listRest(
 
 async function listAll(
   client: ObjectClient,
-  prefix: string,
+  prefix: ByteString,
   after: string | undefined,
   remover: Remover,
   options: Cancellable,
@@ -95,7 +99,7 @@ class Remover {
   readonly #inFlight = new Set<Promise<void>>()
   /** Names of the first page: another listing may return them again before they are removed. */
   #seen: ReadonlySet<string> | undefined
-  #firstPage: readonly string[] = []
+  #firstPage: readonly ByteString[] = []
   readonly #left: NotRemoved[] = []
   #leftCount = 0
   #deniedCount = 0
@@ -111,7 +115,7 @@ class Remover {
   }
 
   /** Waits while the maximum number of batches is in flight. */
-  async add(listed: readonly string[]): Promise<void> {
+  async add(listed: readonly ByteString[]): Promise<void> {
     const size = Math.min(BATCH_NAMES, this.#client.limits.removeBatch)
     if (this.found === 0) this.#firstPage = listed
     const names = this.#seen === undefined ? listed : listed.filter((name) => this.#seen?.has(name) !== true)
@@ -124,7 +128,7 @@ class Remover {
     }
   }
 
-  #send(names: readonly string[]): void {
+  #send(names: readonly ByteString[]): void {
     const sent: Promise<void> = this.#client
       .removeBatch(names, this.#options.signal)
       .then((left) => {

@@ -1,4 +1,4 @@
-import { bytesToText } from '../../util/byte-string.ts'
+import { asBytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
 import type { Clock } from '../../util/clock.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
@@ -88,7 +88,7 @@ class RetryingClient implements ObjectClient {
         )
   }
 
-  head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
+  head(name: ByteString, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
     return this.#ask(`look up ${bytesToText(name)}`, signal, 0, (inner) => this.#client.head(name, inner))
   }
 
@@ -97,7 +97,7 @@ class RetryingClient implements ObjectClient {
     return this.#ask(what, request.signal, 0, (signal) => this.#client.list({ ...request, signal }))
   }
 
-  async get(name: string, request: ObjectGetRequest = {}): Promise<ObjectBody> {
+  async get(name: ByteString, request: ObjectGetRequest = {}): Promise<ObjectBody> {
     const what = `read ${bytesToText(name)}`
     const ask = (inner: ObjectGetRequest) =>
       this.#ask(what, request.signal, 0, (signal) => this.#client.get(name, { ...inner, signal }))
@@ -116,7 +116,7 @@ class RetryingClient implements ObjectClient {
   /**
    * For an answer without a length: only the size of the object distinguishes a truncated answer from a complete one.
    */
-  async #sizeOf(body: ObjectBody, name: string, { offset = 0, length, signal }: ObjectGetRequest): Promise<number> {
+  async #sizeOf(body: ObjectBody, name: ByteString, { offset = 0, length, signal }: ObjectGetRequest): Promise<number> {
     try {
       const entry = await this.head(name, signal)
       if (entry === undefined) {
@@ -133,7 +133,7 @@ class RetryingClient implements ObjectClient {
     }
   }
 
-  put(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<void> {
+  put(name: ByteString, bytes: Uint8Array, request: ObjectPutRequest): Promise<void> {
     return this.#ask(`write ${bytesToText(name)}`, request.signal, bytes.length, (signal) =>
       this.#client.put(name, bytes, { ...request, signal }),
     )
@@ -142,7 +142,7 @@ class RetryingClient implements ObjectClient {
   /** A lost answer may have been a success: then the bytes of the existing object are compared. */
   async #putIfAbsent(
     put: NonNullable<ObjectClient['putIfAbsent']>,
-    name: string,
+    name: ByteString,
     bytes: Uint8Array,
     request: ObjectPutRequest,
   ): Promise<boolean> {
@@ -158,7 +158,7 @@ class RetryingClient implements ObjectClient {
     return Buffer.concat(there).equals(bytes)
   }
 
-  async upload(name: string, request: ObjectPutRequest): Promise<ObjectUpload> {
+  async upload(name: ByteString, request: ObjectPutRequest): Promise<ObjectUpload> {
     const text = bytesToText(name)
     const upload = await this.#ask(`begin the upload of ${text}`, request.signal, 0, (signal) =>
       this.#client.upload(name, { ...request, signal }),
@@ -180,7 +180,7 @@ class RetryingClient implements ObjectClient {
   /** If the answer to the first attempt was lost, the upload may be complete and then no longer exists. */
   async #complete(
     upload: ObjectUpload,
-    name: string,
+    name: ByteString,
     sizeBytes: number,
     sinceMs: number,
     signal: AbortSignal | undefined,
@@ -209,8 +209,9 @@ class RetryingClient implements ObjectClient {
     })
   }
 
-  async removeBatch(names: readonly string[], signal?: AbortSignal): Promise<readonly NotRemoved[]> {
-    const what = names.length === 1 ? `remove ${bytesToText(names[0] ?? '')}` : `remove ${names.length} objects`
+  async removeBatch(names: readonly ByteString[], signal?: AbortSignal): Promise<readonly NotRemoved[]> {
+    const what =
+      names.length === 1 ? `remove ${bytesToText(names[0] ?? asBytes(''))}` : `remove ${names.length} objects`
     let wanted = names
     for (let tried = 0; ; tried++) {
       const left = await this.#ask(what, signal, 0, (inner) => this.#client.removeBatch(wanted, inner))

@@ -1,5 +1,5 @@
 import type { ByteSource } from '../../util/bytes.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
 import type {
   ByteRange,
   Cancellable,
@@ -21,7 +21,7 @@ import { ObjectUploading } from './upload.ts'
 
 export interface ObjectStorageOptions {
   /** Path of the repository in the bucket: `/`, `/pgts`, `team/a`. Byte string. */
-  readonly path: string
+  readonly path: ByteString
   /** Memory for parts in flight beside one buffer per file, bytes; once for uploads and once for downloads. */
   readonly budgetBytes?: number
 }
@@ -53,7 +53,7 @@ class ObjectStorage implements StorageDriver {
   readonly createIfAbsent?: NonNullable<StorageDriver['createIfAbsent']>
   readonly #client: ObjectClient
   /** '' or ends with '/'. */
-  readonly #root: string
+  readonly #root: ByteString
   readonly #buffers = new PartBuffers()
   readonly #chunks = new PartBuffers()
   readonly #uploads: ByteBudget
@@ -63,7 +63,7 @@ class ObjectStorage implements StorageDriver {
     const trimmed = path.replace(/^\/+|\/+$/g, '')
     assertPrefix(trimmed)
     this.#client = client
-    this.#root = trimmed === '' ? '' : `${trimmed}/`
+    this.#root = trimmed === '' ? asBytes('') : bytes`${trimmed}/`
     this.display = trimmed === '' ? client.display : `${client.display}/${bytesToText(trimmed)}`
     const { abortAbandoned, putIfAbsent } = client
     if (abortAbandoned !== undefined)
@@ -81,7 +81,7 @@ class ObjectStorage implements StorageDriver {
   }
 
   /** A file needs one request, a path or a missing name two. */
-  async stat(name: string, options: Cancellable = {}): Promise<StoredFile | undefined> {
+  async stat(name: ByteString, options: Cancellable = {}): Promise<StoredFile | undefined> {
     assertPrefix(name)
     const { signal } = options
     signal?.throwIfAborted()
@@ -119,7 +119,7 @@ class ObjectStorage implements StorageDriver {
     }
   }
 
-  async read(name: string, { offset = 0, length, signal }: ByteRange & Cancellable = {}): Promise<ByteSource> {
+  async read(name: ByteString, { offset = 0, length, signal }: ByteRange & Cancellable = {}): Promise<ByteSource> {
     assertName(name)
     signal?.throwIfAborted()
     const place = {
@@ -176,15 +176,15 @@ class ObjectStorage implements StorageDriver {
     await this.#client[Symbol.asyncDispose]()
   }
 
-  #full(name: string): string {
-    return this.#root + name
+  #full(name: string): ByteString {
+    return bytes`${this.#root}${name}`
   }
 
-  #below(prefix: string): string {
-    return prefix === '' ? this.#root : `${this.#root}${prefix}/`
+  #below(prefix: string): ByteString {
+    return prefix === '' ? this.#root : bytes`${this.#root}${prefix}/`
   }
 
-  #relative(full: string): string {
+  #relative(full: ByteString): ByteString {
     return full.slice(this.#root.length)
   }
 

@@ -6,6 +6,7 @@ import type { ByteBudget } from './budget.ts'
 import type { ObjectClient, ObjectKind, ObjectUpload } from './client.ts'
 import type { PartBuffers } from './part-buffers.ts'
 import { partBytes } from './part-size.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 
 /**
  * Maximum wait for the answer to the start of an upload that is discarded: the upload has to be aborted in the store.
@@ -15,7 +16,7 @@ const BEGIN_GRACE_MS = 5000
 export interface UploadPlace {
   readonly client: ObjectClient
   /** Full name in the bucket. */
-  readonly name: string
+  readonly name: ByteString
   readonly kind: ObjectKind
   /** Memory for parts in flight, beside the part that is being filled. */
   readonly budget: ByteBudget
@@ -134,7 +135,7 @@ export class ObjectUploading implements PendingFile {
 
   #assertOpen(): void {
     if (this.#state !== 'open' && this.#state !== 'committing')
-      throw new PgtsError('assert', `${this.#place.name} was written after it was committed or discarded`)
+      throw new PgtsError('assert', `${bytesToText(this.#place.name)} was written after it was committed or discarded`)
     this.#assertNotFailed()
   }
 
@@ -148,7 +149,7 @@ export class ObjectUploading implements PendingFile {
     if (this.#state === 'committed' || this.#state === 'discarded') return
     this.#state = 'discarded'
     this.#buffer = EMPTY
-    const reason = new PgtsError('term', `the upload of ${this.#place.name} was discarded`)
+    const reason = new PgtsError('term', `the upload of ${bytesToText(this.#place.name)} was discarded`)
     this.#stop.abort(reason)
     const grace = setTimeout(() => this.#stopBeginning.abort(reason), BEGIN_GRACE_MS)
     await Promise.all(this.#inFlight)

@@ -2,6 +2,7 @@ import { AbortMultipartUploadCommand, ListMultipartUploadsCommand } from '@aws-s
 import { ListingProgress, NO_NEXT_PAGE } from '../object/pages.ts'
 import { nameReader, textKey } from './names.ts'
 import type { S3Requests } from './requests.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /** Aborts the uploads below a prefix that began before a time and were not completed; returns their number. */
 export async function abortAbandoned(
@@ -44,7 +45,7 @@ export async function abortAbandoned(
 /** Removes the parts of an upload; false if the upload no longer exists. */
 export async function abortUpload(
   requests: S3Requests,
-  name: string,
+  name: ByteString,
   id: string,
   signal?: AbortSignal,
 ): Promise<boolean> {

@@ -33,6 +33,7 @@ import { RefusalMemory } from './refusal-memory.ts'
 import { Removals } from './remove.ts'
 import { S3Requests, type S3Answer, type S3Subject } from './requests.ts'
 import { beginUpload, type LookedEntry } from './upload.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 const MIB = 1024 * 1024
 /** Limits of the service: size of a part, size of an object sent in one request. */
@@ -76,12 +77,12 @@ export class S3Client implements ObjectClient {
     this.#removals = new Removals(requests)
   }
 
-  head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
+  head(name: ByteString, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
     return this.#look(name, signal, true)
   }
 
   /** @param again send HEAD again if GET finds the object */
-  async #look(name: string, signal: AbortSignal | undefined, again: boolean): Promise<LookedEntry | undefined> {
+  async #look(name: ByteString, signal: AbortSignal | undefined, again: boolean): Promise<LookedEntry | undefined> {
     const { requests, keyParams } = this
     const input = { ...requests.common, Key: textKey(name), ...keyParams }
     const request = {
@@ -114,18 +115,18 @@ export class S3Client implements ObjectClient {
     return listPage(this.requests, request)
   }
 
-  get(name: string, { offset, length, version, signal }: ObjectGetRequest = {}): Promise<ObjectBody> {
+  get(name: ByteString, { offset, length, version, signal }: ObjectGetRequest = {}): Promise<ObjectBody> {
     const request = { action: 'read', name, input: this.keyParams, signal } as const
     return getObject(this.requests, request, { offset, length, version })
   }
 
-  async put(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<void> {
+  async put(name: ByteString, bytes: Uint8Array, request: ObjectPutRequest): Promise<void> {
     const { output, refusal } = await this.#send(name, bytes, request)
     if (refusal !== undefined) throw this.requests.errorOf(refusal, { action: 'write', name })
     this.#integrity.learn(output)
   }
 
-  async putIfAbsent(name: string, bytes: Uint8Array, request: ObjectPutRequest): Promise<boolean> {
+  async putIfAbsent(name: ByteString, bytes: Uint8Array, request: ObjectPutRequest): Promise<boolean> {
     const { refusal } = await this.#send(name, bytes, request, { IfNoneMatch: '*' })
     if (refusal === undefined) return true
     const { status, code, unproven } = refusal
@@ -139,13 +140,13 @@ export class S3Client implements ObjectClient {
     throw new PgtsError('feature-not-supported', error.message, { hints: error.hints, cause: error.cause })
   }
 
-  async upload(name: string, { kind, signal }: ObjectPutRequest): Promise<ObjectUpload> {
+  async upload(name: ByteString, { kind, signal }: ObjectPutRequest): Promise<ObjectUpload> {
     const { requests, keyParams } = this
     const place = { requests, integrity: this.#integrity, name, keyParams, look: () => this.head(name) }
     return beginUpload(place, this.#paramsFor(kind), signal)
   }
 
-  async removeBatch(names: readonly string[], signal?: AbortSignal) {
+  async removeBatch(names: readonly ByteString[], signal?: AbortSignal) {
     return this.#removals.remove(names, signal)
   }
 
@@ -158,7 +159,7 @@ export class S3Client implements ObjectClient {
   }
 
   #send(
-    name: string,
+    name: ByteString,
     bytes: Uint8Array,
     { kind, signal }: ObjectPutRequest,
     condition: { IfNoneMatch?: '*' } = {},
@@ -182,7 +183,11 @@ export class S3Client implements ObjectClient {
    *
    * @returns undefined if the object is present, though HEAD reported it as missing
    */
-  async #explained(name: string, refusal: Refusal, signal: AbortSignal | undefined): Promise<PgtsError | undefined> {
+  async #explained(
+    name: ByteString,
+    refusal: Refusal,
+    signal: AbortSignal | undefined,
+  ): Promise<PgtsError | undefined> {
     const request = { action: 'look', name, signal } as const
     if (refusal.code !== '') return this.requests.errorOf(refusal, request)
     const input = { ...this.requests.common, Key: textKey(name), ...this.keyParams, Range: 'bytes=0-0' }

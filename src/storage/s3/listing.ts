@@ -4,6 +4,7 @@ import type { ObjectEntry, ObjectListRequest, ObjectPage } from '../object/clien
 import { checkedPage, NO_NEXT_PAGE } from '../object/pages.ts'
 import { isText, nameReader, textKey } from './names.ts'
 import type { S3Requests } from './requests.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /** Fetches one page of names. */
 export async function listPage(requests: S3Requests, request: ObjectListRequest): Promise<ObjectPage> {
@@ -45,7 +46,7 @@ export function listParams(requests: S3Requests, { prefix, delimiter }: ObjectLi
 /** Converts one entry of `Contents` or `Version`. */
 export function entryOf(
   found: { Key?: string; Size?: number; LastModified?: Date },
-  name: (text: string | undefined) => string,
+  name: (text: string | undefined) => ByteString,
 ): ObjectEntry {
   return { name: name(found.Key), sizeBytes: found.Size ?? 0, mtimeMs: found.LastModified?.getTime() ?? Number.NaN }
 }

@@ -1,5 +1,5 @@
 import { isUtf8 } from 'node:buffer'
-import { decodeUtf8, textToBytes } from '../../util/byte-string.ts'
+import { asBytes, decodeUtf8, textToBytes, type ByteString } from '../../util/byte-string.ts'
 
 /** True if the name is UTF-8. S3 and the library accept nothing else. */
 export function isText(name: string): boolean {
@@ -15,7 +15,7 @@ export function textKey(name: string): string {
 }
 
 /** True if XML can carry the name. Most control characters cannot appear in XML, not even escaped. */
-export function fitsXml(name: string): boolean {
+export function fitsXml(name: ByteString): boolean {
   return isText(name) && !/[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff]/.test(decodeUtf8(name))
 }
 
@@ -32,14 +32,15 @@ const ESCAPED_IN_PATH = Array.from({ length: 256 }, (_, byte) => {
 })
 
 /** Decodes to a byte string. Listings encode a space as `+`; a `%` without two hex digits stands for itself. */
-export function uriDecode(text: string): string {
-  if (!/[%+]/.test(text)) return text
-  return text.replaceAll('+', ' ').replaceAll(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => {
+export function uriDecode(text: string): ByteString {
+  if (!/[%+]/.test(text)) return asBytes(text)
+  const decoded = text.replaceAll('+', ' ').replaceAll(/%([0-9A-Fa-f]{2})/g, (_, hex: string) => {
     return String.fromCharCode(Number.parseInt(hex, 16))
   })
+  return asBytes(decoded)
 }
 
 /** Returns a decoder for the names in an answer: a service without URL encoding omits EncodingType. */
-export function nameReader({ EncodingType }: { EncodingType?: string }): (text?: string) => string {
+export function nameReader({ EncodingType }: { EncodingType?: string }): (text?: string) => ByteString {
   return (text = '') => (EncodingType === 'url' ? uriDecode(text) : textToBytes(text))
 }

@@ -11,6 +11,7 @@ import type {
 import { ListingProgress } from '../object/pages.ts'
 import { getObject, type S3Client } from './client.ts'
 import { AsOf, listVersions, type ObjectVersion, type VersionMarker } from './versions.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /** Position in a listing. `decided` is a name whose result is known although more of its versions follow. */
 interface PageMark extends VersionMarker {
@@ -40,7 +41,7 @@ class PointInTimeS3Client implements ObjectClient {
     this.#atMs = atMs
   }
 
-  async head(name: string, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
+  async head(name: ByteString, signal?: AbortSignal): Promise<ObjectEntry | undefined> {
     return this.#versionOf(name, signal)
   }
 
@@ -56,7 +57,7 @@ class PointInTimeS3Client implements ObjectClient {
     return { objects, prefixes: page.prefixes, next: JSON.stringify(next) }
   }
 
-  async get(name: string, { offset, length, version, signal }: ObjectGetRequest = {}): Promise<ObjectBody> {
+  async get(name: ByteString, { offset, length, version, signal }: ObjectGetRequest = {}): Promise<ObjectBody> {
     const found = this.#known.get(name) ?? (await this.#versionOf(name, signal))
     const { requests, keyParams: readParams } = this.#client
     if (found === undefined) {
@@ -82,7 +83,7 @@ class PointInTimeS3Client implements ObjectClient {
     await this.#client[Symbol.asyncDispose]()
   }
 
-  async #versionOf(name: string, signal: AbortSignal | undefined): Promise<ObjectVersion | undefined> {
+  async #versionOf(name: ByteString, signal: AbortSignal | undefined): Promise<ObjectVersion | undefined> {
     const asOf = new AsOf(this.#atMs)
     const progress = new ListingProgress(`cannot look up ${this.#client.requests.shown(name)}`)
     let mark: VersionMarker | undefined

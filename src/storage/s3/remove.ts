@@ -1,5 +1,5 @@
 import { DeleteObjectCommand, DeleteObjectsCommand } from '@aws-sdk/client-s3'
-import { textToBytes } from '../../util/byte-string.ts'
+import { textToBytes, type ByteString } from '../../util/byte-string.ts'
 import type { NotRemoved } from '../object/client.ts'
 import { isRemovalDenied } from './error.ts'
 import { withMd5 } from './integrity.ts'
@@ -18,7 +18,7 @@ export class Removals {
     this.#requests = requests
   }
 
-  async remove(names: readonly string[], signal?: AbortSignal): Promise<readonly NotRemoved[]> {
+  async remove(names: readonly ByteString[], signal?: AbortSignal): Promise<readonly NotRemoved[]> {
     if (!this.#batches || names.length === 1) return this.#oneByOne(names, signal)
     const batch = names.filter(fitsXml)
     const others = names.filter((name) => !fitsXml(name))
@@ -26,7 +26,7 @@ export class Removals {
     return [...left, ...(await this.#oneByOne(others, signal))]
   }
 
-  async #inBatch(names: readonly string[], signal: AbortSignal | undefined): Promise<readonly NotRemoved[]> {
+  async #inBatch(names: readonly ByteString[], signal: AbortSignal | undefined): Promise<readonly NotRemoved[]> {
     if (names.length === 0) return []
     const Objects = names.map((name) => ({ Key: textKey(name) }))
     const input = { ...this.#requests.common, Delete: { Objects } }
@@ -58,7 +58,7 @@ export class Removals {
     return [...left, ...(await this.#oneByOne(unanswered, signal))]
   }
 
-  async #oneByOne(names: readonly string[], signal: AbortSignal | undefined): Promise<readonly NotRemoved[]> {
+  async #oneByOne(names: readonly ByteString[], signal: AbortSignal | undefined): Promise<readonly NotRemoved[]> {
     const waiting = names.values()
     const worker = async () => {
       for (const name of waiting) {

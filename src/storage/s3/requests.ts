@@ -6,7 +6,7 @@ import type {
   ServiceOutputTypes,
 } from '@aws-sdk/client-s3'
 import type { Clock } from '../../util/clock.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError, systemCode } from '../../util/error.ts'
 import type { Agents } from '../http/agents.ts'
 import { networkError } from '../http/network-error.ts'
@@ -33,7 +33,7 @@ export type S3Command<I extends ServiceInputTypes, O extends ServiceOutputTypes>
 export interface S3Subject {
   readonly action: S3Action
   /** Name of the object (byte string); absent: the bucket itself. */
-  readonly name?: string
+  readonly name?: ByteString
   readonly signal?: AbortSignal
 }
 
@@ -150,7 +150,7 @@ export class S3Requests implements AsyncDisposable {
     return actionWords({ action, shown: this.shown(name) })
   }
 
-  shown(name: string | undefined): string {
+  shown(name: ByteString | undefined): string {
     const bucket = `s3://${this.#description.bucket}`
     return name === undefined ? bucket : `${bucket}/${bytesToText(name)}`
   }

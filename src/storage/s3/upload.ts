@@ -16,13 +16,14 @@ import { abortUpload } from './abandoned.ts'
 import { crc32Base64, type Integrity } from './integrity.ts'
 import type { KeyParams, PutParams } from './put-params.ts'
 import type { S3Requests } from './requests.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 
 export type LookedEntry = ObjectEntry & { readonly etag?: string }
 
 export interface UploadPlace {
   readonly requests: S3Requests
   readonly integrity: Integrity
-  readonly name: string
+  readonly name: ByteString
   /** A customer key is sent with every part. */
   readonly keyParams: KeyParams
   readonly look: () => Promise<LookedEntry | undefined>
@@ -97,7 +98,7 @@ class S3Upload implements ObjectUpload {
     const parts = [...this.#parts].sort(([a], [b]) => a - b)
     const gap = parts.findIndex(([number], index) => number !== index + 1)
     if (gap !== -1 || parts.length === 0) {
-      throw new PgtsError('assert', `the upload of ${name} lacks part ${gap === -1 ? 1 : gap + 1}`)
+      throw new PgtsError('assert', `the upload of ${bytesToText(name)} lacks part ${gap === -1 ? 1 : gap + 1}`)
     }
     const Parts = parts.map(([PartNumber, { etag: ETag, crc }]) => ({
       PartNumber,

@@ -5,6 +5,7 @@ import { entryOf, listParams } from './listing.ts'
 import { checkedPage, NO_NEXT_PAGE, SAME_NEXT_PAGE } from '../object/pages.ts'
 import { nameReader, textKey } from './names.ts'
 import type { S3Requests } from './requests.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 
 /** A version of an object. */
 export interface ObjectVersion extends ObjectEntry {
@@ -14,13 +15,13 @@ export interface ObjectVersion extends ObjectEntry {
 export interface VersionPage {
   /** In the order of the service: by name, the newest version of a name first. */
   readonly versions: readonly (ObjectVersion & { readonly removed: boolean })[]
-  readonly prefixes: readonly string[]
+  readonly prefixes: readonly ByteString[]
   readonly next?: VersionMarker
 }
 
 export interface VersionMarker {
   /** Byte string. */
-  readonly name: string
+  readonly name: ByteString
   readonly versionId: string
 }
 

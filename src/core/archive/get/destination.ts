@@ -1,6 +1,6 @@
 import { constants } from 'node:fs'
 import { lstat, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises'
-import { bytesToText, pathOf } from '../../../util/byte-string.ts'
+import { bytes, bytesToText, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import type { ByteSink } from '../../../util/bytes.ts'
 import { PgtsError, systemCode } from '../../../util/error.ts'
 import { isAlive } from '../../../util/is-alive.ts'
@@ -18,7 +18,7 @@ const MODE = 0o600
 
 export interface DestinationOptions {
   /** Path until `commit`; by default one that no other process uses, so that two calls for one file do not interfere. */
-  readonly temporary?: string
+  readonly temporary?: ByteString
   /** Make the file durable before it gets its name; default true. */
   readonly sync?: boolean
 }
@@ -29,9 +29,9 @@ export interface DestinationOptions {
  * @param path absolute byte string
  * @throws PgtsError path-missing, file-open, file-write with the error of the system
  */
-export async function createDestination(path: string, options: DestinationOptions = {}): Promise<Destination> {
+export async function createDestination(path: ByteString, options: DestinationOptions = {}): Promise<Destination> {
   if (options.temporary === undefined) await removeLeftovers(path)
-  const temporary = options.temporary ?? `${path}.${process.pid}${TEMPORARY}`
+  const temporary = options.temporary ?? bytes`${path}.${process.pid}${TEMPORARY}`
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC
   const handle = await open(pathOf(temporary), flags, MODE).catch((error: unknown) => {
     if (systemCode(error) === 'ENOENT') {
@@ -40,7 +40,7 @@ export async function createDestination(path: string, options: DestinationOption
         cause: error,
       })
     }
-    throw new PgtsError('file-open', `cannot create ${temporary}: ${messageOf(error)}`, { cause: error })
+    throw new PgtsError('file-open', `cannot create ${bytesToText(temporary)}: ${messageOf(error)}`, { cause: error })
   })
   return new LocalDestination(path, temporary, handle, options.sync ?? true)
 }
@@ -48,10 +48,10 @@ export async function createDestination(path: string, options: DestinationOption
 const TEMPORARY = '.pgts.tmp'
 
 /** Remove files that killed calls for the same file have left; those of running calls are kept. */
-async function removeLeftovers(path: string): Promise<void> {
+async function removeLeftovers(path: ByteString): Promise<void> {
   const slash = path.lastIndexOf('/')
   const directory = path.slice(0, slash + 1)
-  const prefix = `${path.slice(slash + 1)}.`
+  const prefix = bytes`${path.slice(slash + 1)}.`
   let names: readonly Buffer[]
   try {
     names = await readdir(pathOf(directory), { encoding: 'buffer' })
@@ -59,26 +59,26 @@ async function removeLeftovers(path: string): Promise<void> {
     // Creating the file reports what is wrong with its directory.
     return
   }
-  for (const bytes of names) {
-    const name = bytes.toString('latin1')
+  for (const found of names) {
+    const name = found.toString('latin1')
     if (!name.startsWith(prefix) || !name.endsWith(TEMPORARY)) continue
     const pid = Number(name.slice(prefix.length, -TEMPORARY.length))
     if (Number.isInteger(pid) && pid > 0 && pid !== process.pid && isAlive(pid)) continue
-    await rm(pathOf(`${directory}${name}`), { force: true }).catch(() => undefined)
+    await rm(pathOf(bytes`${directory}${name}`), { force: true }).catch(() => undefined)
   }
 }
 
 class LocalDestination implements Destination {
   readonly sink: ByteSink
-  readonly #path: string
-  readonly #temporary: string
+  readonly #path: ByteString
+  readonly #temporary: ByteString
   readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES)
   readonly #sync: boolean
   #handle: FileHandle | undefined
   #used = 0
   #committed = false
 
-  constructor(path: string, temporary: string, handle: FileHandle, sync: boolean) {
+  constructor(path: ByteString, temporary: ByteString, handle: FileHandle, sync: boolean) {
     this.#path = path
     this.#temporary = temporary
     this.#handle = handle
@@ -116,7 +116,7 @@ class LocalDestination implements Destination {
       }
     } catch (error) {
       const full = systemCode(error) === 'ENOSPC' || systemCode(error) === 'EDQUOT'
-      throw new PgtsError('file-write', `cannot write ${this.#temporary}: ${messageOf(error)}`, {
+      throw new PgtsError('file-write', `cannot write ${bytesToText(this.#temporary)}: ${messageOf(error)}`, {
         hints: full ? ['free space in the file system of pg_wal'] : [],
         cause: error,
       })
@@ -133,14 +133,20 @@ class LocalDestination implements Destination {
       await handle.close()
     } catch (error) {
       if (error instanceof PgtsError) throw error
-      throw new PgtsError('file-sync', `cannot make ${this.#temporary} durable: ${messageOf(error)}`, { cause: error })
+      throw new PgtsError('file-sync', `cannot make ${bytesToText(this.#temporary)} durable: ${messageOf(error)}`, {
+        cause: error,
+      })
     }
     try {
       await rename(pathOf(this.#temporary), pathOf(this.#path))
     } catch (error) {
-      throw new PgtsError('file-move', `cannot rename ${this.#temporary} to ${this.#path}: ${messageOf(error)}`, {
-        cause: error,
-      })
+      throw new PgtsError(
+        'file-move',
+        `cannot rename ${bytesToText(this.#temporary)} to ${bytesToText(this.#path)}: ${messageOf(error)}`,
+        {
+          cause: error,
+        },
+      )
     }
     this.#committed = true
   }
@@ -152,11 +158,14 @@ class LocalDestination implements Destination {
       lstat(pathOf(this.#temporary), { bigint: true }).catch(() => undefined),
     ])
     if (named?.ino === opened.ino && named.dev === opened.dev) return
-    throw new PgtsError('file-move', `${this.#temporary} was removed or replaced while it was being written`)
+    throw new PgtsError(
+      'file-move',
+      `${bytesToText(this.#temporary)} was removed or replaced while it was being written`,
+    )
   }
 
   #open(): FileHandle {
-    if (this.#handle === undefined) throw new PgtsError('assert', `${this.#temporary} was closed already`)
+    if (this.#handle === undefined) throw new PgtsError('assert', `${bytesToText(this.#temporary)} was closed already`)
     return this.#handle
   }
 

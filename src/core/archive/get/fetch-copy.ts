@@ -12,12 +12,13 @@ import { loadArchiveInfo } from '../../info-store.ts'
 import type { Repository } from '../../repository.ts'
 import type { WorkerEnv } from '../../worker-env.ts'
 import { createDestination, type Destination } from './destination.ts'
+import { bytes, bytesToText, type ByteString } from '../../../util/byte-string.ts'
 
 /** One stored form of a file of the archive: plain data without secrets, which can be sent to a worker. */
 export interface ArchivedCopy {
   readonly repoKey: number
   readonly archiveId: string
-  readonly repoName: string
+  readonly repoName: ByteString
   readonly compressType: CompressType
   /** SHA-1 of the plain content; absent for files whose names contain none. */
   readonly checksum?: string
@@ -78,7 +79,10 @@ export async function fetchCopy(
     })
   await pump(source, [...stages, head, plain], { write }, signal)
   if (copy.checksum !== undefined && plain.hex() !== copy.checksum) {
-    throw new PgtsError('checksum', `${copy.repoName} has SHA-1 ${plain.hex()}, but its name says ${copy.checksum}`)
+    throw new PgtsError(
+      'checksum',
+      `${bytesToText(copy.repoName)} has SHA-1 ${plain.hex()}, but its name says ${copy.checksum}`,
+    )
   }
   if (expected !== undefined) await requireHeader(copy.repoName, head.bytes, plain.bytes, expected)
   await target.commit().catch((error: unknown) => {
@@ -151,9 +155,9 @@ export async function fetchSegment(
   env: WorkerEnv,
   signal: AbortSignal,
 ): Promise<FetchSegmentResult> {
-  const path = `${job.directory}/${job.segment}`
+  const path = bytes`${job.directory}/${job.segment}`
   // Not synced: fetched segments of an earlier boot are removed (claimSpool).
-  const open = () => createDestination(path, { temporary: `${path}${FETCHING}`, sync: false })
+  const open = () => createDestination(path, { temporary: bytes`${path}${FETCHING}`, sync: false })
   const failures: { repoKey: number; error: PlainError }[] = []
   for (const copy of job.copies) {
     let repository: Repository | undefined

@@ -1,6 +1,6 @@
 import { existsSync, mkdirSync, statSync, unlinkSync } from 'node:fs'
 import { isWalSegment, type WalSegment } from '../../../format/wal-segment.ts'
-import { pathOf } from '../../../util/byte-string.ts'
+import { bytes, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import { systemCode } from '../../../util/error.ts'
 import { isAlive } from '../../../util/is-alive.ts'
 import type { Logger } from '../../../util/log.ts'
@@ -18,12 +18,12 @@ export interface SegmentRequest {
 
 /** @throws the error of the system */
 export function writeRequest(spool: SpoolPaths, { segment, call }: SegmentRequest): void {
-  writeAtomic(spool, `${spool.own}/get-request`, `${segment}\n${call}\n`)
+  writeAtomic(spool, bytes`${spool.own}/get-request`, `${segment}\n${call}\n`)
 }
 
 /** The last request; undefined if there is none, or it is invalid. */
 export function readRequest(spool: SpoolPaths): SegmentRequest | undefined {
-  const [segment = '', call = ''] = readIfExists(`${spool.own}/get-request`)?.text.split('\n') ?? []
+  const [segment = '', call = ''] = readIfExists(bytes`${spool.own}/get-request`)?.text.split('\n') ?? []
   return isWalSegment(segment) && call !== '' ? { segment, call } : undefined
 }
 
@@ -31,7 +31,7 @@ export interface MoveOnRequest {
   /** Through the owner directory of this cluster: requests of other clusters are created elsewhere. */
   readonly spool: SpoolPaths
   /** `RECOVERYXLOG` of the data directory, byte string. */
-  readonly target: string
+  readonly target: ByteString
   /** Did this process fetch it? */
   readonly isOurs: (segment: WalSegment) => boolean
   readonly log: Logger
@@ -40,8 +40,8 @@ export interface MoveOnRequest {
 /** Created by a launcher whose request was not carried out in time: while it exists, launchers make no requests. */
 export const UNHEARD = 'unheard'
 
-export function requestsIn(spool: SpoolPaths): string {
-  return `${spool.root}/ask`
+export function requestsIn(spool: SpoolPaths): ByteString {
+  return bytes`${spool.root}/ask`
 }
 
 /**
@@ -63,7 +63,7 @@ export function moveOnRequest(request: MoveOnRequest): Disposable {
 
 class Mover implements Disposable {
   readonly #request: MoveOnRequest
-  readonly #directory: string
+  readonly #directory: ByteString
   #watcher: { close(): void } | undefined
 
   constructor(request: MoveOnRequest) {
@@ -90,7 +90,7 @@ class Mover implements Disposable {
 
   /** A name was created or removed. */
   #changed(name: string): void {
-    const path = `${this.#directory}/${name}`
+    const path = bytes`${this.#directory}/${name}`
     try {
       // Launchers with older requests move their segments themselves.
       if (name === UNHEARD) return existsSync(pathOf(path)) ? this.#clear() : undefined
@@ -106,7 +106,7 @@ class Mover implements Disposable {
   #move(segment: WalSegment): void {
     const { spool, target } = this.#request
     try {
-      renameNew(`${spool.in}/${segment}`, target)
+      renameNew(bytes`${spool.in}/${segment}`, target)
     } catch (error) {
       // Another process took it, or the target exists.
       if (systemCode(error) !== 'ENOENT' && systemCode(error) !== 'EEXIST') throw error
@@ -114,7 +114,7 @@ class Mover implements Disposable {
   }
 
   #clear(): void {
-    for (const name of namesIn(this.#directory)) removeIfExists(`${this.#directory}/${name}`)
+    for (const name of namesIn(this.#directory)) removeIfExists(bytes`${this.#directory}/${name}`)
   }
 
   #giveUp(error: unknown): void {
@@ -139,11 +139,11 @@ class Mover implements Disposable {
   }
 }
 
-function deviceOf(path: string): number {
+function deviceOf(path: ByteString): number {
   return statSync(pathOf(path)).dev
 }
 
-function removed(path: string): boolean {
+function removed(path: ByteString): boolean {
   try {
     unlinkSync(pathOf(path))
     return true

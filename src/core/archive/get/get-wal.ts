@@ -1,6 +1,6 @@
 import { digest } from '../../../codec/digest.ts'
 import { archiveFileName } from '../../../format/repo-path.ts'
-import { bytesToText } from '../../../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../../../util/byte-string.ts'
 import { isHostError, isPgtsError, PgtsError, type ErrorCode } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import { loadArchiveInfo } from '../../info-store.ts'
@@ -22,9 +22,9 @@ import { walFileKind, type WalFileKind } from '../wal-file.ts'
 export interface GetRequest {
   readonly stanza: string
   /** Name of the wanted file, as restore_command passes it in `%f`. */
-  readonly file: string
+  readonly file: ByteString
   /** Absolute path to write to (byte string). */
-  readonly destination: string
+  readonly destination: ByteString
   /** What pg_control says. */
   readonly identity: ClusterIdentity
   /** In the order in which they are searched. */
@@ -41,7 +41,7 @@ export type GetReport =
       readonly file: string
       readonly repoKey: number
       readonly archiveId: string
-      readonly repoName: string
+      readonly repoName: ByteString
       readonly sizeBytes: number
     }
   | { readonly found: false; readonly file: string }
@@ -68,7 +68,7 @@ export async function getWal(request: GetRequest): Promise<GetReport> {
       const summary =
         failures.count === length
           ? 'no repository can be searched for WAL'
-          : `${request.file} is in none of the repositories that can be searched, but not all of them can`
+          : `${bytesToText(request.file)} is in none of the repositories that can be searched, but not all of them can`
       throw failures.toError('repo-invalid', summary, length, ONLY_ONE_HINT.slice(0, length > 1 ? 1 : 0))
     }
     return { found: false, file: request.file }

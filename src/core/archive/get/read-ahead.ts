@@ -1,6 +1,6 @@
 import { existsSync, readdirSync } from 'node:fs'
 import type { WalSegment } from '../../../format/wal-segment.ts'
-import { pathOf } from '../../../util/byte-string.ts'
+import { bytes, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
 import { fromPlainError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
@@ -19,7 +19,7 @@ export interface ReadAheadRequest {
   /** This process has its lock, and its queue is empty. */
   readonly spool: SpoolPaths
   /** Where the server expects segments: `RECOVERYXLOG` of the data directory, byte string. */
-  readonly target: string
+  readonly target: ByteString
   readonly systemId: bigint
   readonly segmentSize: number
   /** archive-get-queue-max, bytes; at least two segments are fetched ahead. */
@@ -138,7 +138,7 @@ class ReadAhead {
       log.warn(`cannot fetch ahead (will be retried): ${error instanceof Error ? error.message : String(error)}`)
       for (const segment of this.#fetching) {
         this.#fetching.delete(segment)
-        removeIfExists(`${this.#request.spool.in}/${segment}${FETCHING}`)
+        removeIfExists(bytes`${this.#request.spool.in}/${segment}${FETCHING}`)
         this.#remove(segment)
       }
       await clock.sleep(LOOK_MS, signal)
@@ -229,7 +229,7 @@ class ReadAhead {
     const segment = segmentOf(name)
     if (this.#fetching.has(segment)) return
     if (segment !== name || !this.#ready.has(segment)) return this.#lookSoon()
-    if (!existsSync(pathOf(`${spool.in}/${segment}`))) this.#taken.add(segment)
+    if (!existsSync(pathOf(bytes`${spool.in}/${segment}`))) this.#taken.add(segment)
     if (isLow(this.#ready.size - this.#taken.size, segmentSize, queueMaxBytes)) this.#look()
     else this.#lookSoon()
   }
@@ -287,7 +287,7 @@ class ReadAhead {
 
   #remove(segment: WalSegment): void {
     this.#ready.delete(segment)
-    removeIfExists(`${this.#request.spool.in}/${segment}`)
+    removeIfExists(bytes`${this.#request.spool.in}/${segment}`)
   }
 }
 

@@ -1,7 +1,7 @@
 import { open, rename, rm, stat } from 'node:fs/promises'
 import { parseWalSegment, type WalSegment } from '../../../format/wal-segment.ts'
 import { WAL_HEADER_BYTES } from '../../../postgres/wal-header.ts'
-import { bytesToText, pathOf } from '../../../util/byte-string.ts'
+import { bytes, bytesToText, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
 import { systemCode } from '../../../util/error.ts'
 import { createDestination } from './destination.ts'
@@ -17,7 +17,7 @@ export interface SpooledGetRequest extends GetRequest {
   readonly segmentSize: number
   readonly spool: SpoolPaths
   /** Of this cluster (spool-owner.ts). */
-  readonly ownerDirectory: string
+  readonly ownerDirectory: ByteString
   /** Start the background process. Called at most once, if none is running. */
   readonly launch: () => Promise<void>
   readonly clock: Clock
@@ -73,11 +73,11 @@ async function launchQuietly({ launch, log }: SpooledGetRequest): Promise<void> 
 
 async function takeWhenReady(request: SpooledGetRequest, segment: WalSegment): Promise<boolean> {
   const { ownerDirectory, clock, signal, spool } = request
-  const path = `${ownerDirectory}/in/${segment}`
+  const path = bytes`${ownerDirectory}/in/${segment}`
   let grewMs = clock.nowMs()
   for (let size = -1; ;) {
     if (await take(request, path)) return true
-    const growing = await sizeOf(`${path}${FETCHING}`)
+    const growing = await sizeOf(bytes`${path}${FETCHING}`)
     if (growing === undefined) {
       // The fetch was completed or abandoned between the two checks.
       return take(request, path)
@@ -90,7 +90,7 @@ async function takeWhenReady(request: SpooledGetRequest, segment: WalSegment): P
 }
 
 /** Move a complete segment to its destination. false: there is none, or it is invalid. */
-async function take(request: SpooledGetRequest, path: string): Promise<boolean> {
+async function take(request: SpooledGetRequest, path: ByteString): Promise<boolean> {
   if (!(await isWhole(request, path))) return false
   try {
     await rename(pathOf(path), pathOf(request.destination))
@@ -104,7 +104,7 @@ async function take(request: SpooledGetRequest, path: string): Promise<boolean> 
 }
 
 /** The checksum was verified when the segment was fetched; checking size and first page again takes little time. */
-async function isWhole({ identity, segmentSize, log }: SpooledGetRequest, path: string): Promise<boolean> {
+async function isWhole({ identity, segmentSize, log }: SpooledGetRequest, path: ByteString): Promise<boolean> {
   try {
     await using file = await open(pathOf(path))
     const { size } = await file.stat()
@@ -120,7 +120,7 @@ async function isWhole({ identity, segmentSize, log }: SpooledGetRequest, path: 
   return false
 }
 
-async function copy(request: SpooledGetRequest, path: string): Promise<boolean> {
+async function copy(request: SpooledGetRequest, path: ByteString): Promise<boolean> {
   const buffer = Buffer.allocUnsafeSlow(COPY_BYTES)
   let source
   try {
@@ -146,7 +146,7 @@ const COPY_BYTES = 1024 * 1024
 /** Offset in the first page of a segment, the same in all versions. */
 const SYSTEM_ID = 24
 
-async function sizeOf(path: string): Promise<number | undefined> {
+async function sizeOf(path: ByteString): Promise<number | undefined> {
   try {
     return (await stat(pathOf(path))).size
   } catch {

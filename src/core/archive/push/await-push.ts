@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { bytesToText, pathOf } from '../../../util/byte-string.ts'
+import { bytes, bytesToText, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
 import { PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
@@ -28,9 +28,9 @@ export interface BackgroundProcess {
 
 export interface AwaitPushRequest {
   /** Name of the WAL file, byte string. */
-  readonly file: string
+  readonly file: ByteString
   /** Directory of the WAL file, absolute byte string. */
-  readonly walPath: string
+  readonly walPath: ByteString
   readonly spool: SpoolPaths
   /** The same spool through the owner directory: `.ok` files are read and written only there. */
   readonly owned: SpoolPaths
@@ -119,7 +119,7 @@ class Waiting {
     const { spool, owned, file, walPath } = this.#request
     const outcome = readSpoolOutcome(owned.out, file)
     if (outcome.kind !== 'ok') return outcome
-    const wal = statSync(pathOf(`${walPath}/${file}`), { bigint: true, throwIfNoEntry: false })
+    const wal = statSync(pathOf(bytes`${walPath}/${file}`), { bigint: true, throwIfNoEntry: false })
     if (isAbout(outcome, wal?.mtimeNs)) return outcome
     // It acknowledges an earlier file of this name.
     removeStatus(spool.out, file, 'ok')

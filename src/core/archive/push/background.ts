@@ -1,5 +1,5 @@
 import { readdirSync, statSync } from 'node:fs'
-import { bytesToText, pathOf } from '../../../util/byte-string.ts'
+import { bytes, bytesToText, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import { isPgtsError, toPlainError, type PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import { lastWakeMs, Notifier, WAKE_FILE, watchDirectory } from '../spool/notifier.ts'
@@ -33,7 +33,7 @@ export interface PushBackgroundRequest extends PushSlotsRequest {
   /** The archive lock of the stanza, shared with pgbackrest; held only while there is work. */
   readonly lock: () => Promise<AsyncDisposable>
   /** Directory of the stop files, byte string: a change there wakes the loop, which then also notices a short stop. */
-  readonly lockPath: string
+  readonly lockPath: ByteString
   /** Why this process should end; undefined: it should continue. Called in every iteration. */
   readonly endReason: () => string | undefined
   readonly log: Logger
@@ -102,7 +102,7 @@ class PushBackground {
     const watchdog = setInterval(() => this.#watch(endHere), WATCHDOG_MS)
     const notify = () => this.#notifier.notify()
     const watchers = [
-      watchDirectory(`${walPath}/archive_status`, (_, name) => {
+      watchDirectory(bytes`${walPath}/archive_status`, (_, name) => {
         if (name === null || /\.(ready|done)$/.test(name)) notify()
       }),
       watchDirectory(spool.own, (_, name) => {
@@ -247,7 +247,7 @@ class PushBackground {
       case 'write-ok': {
         const error = errorOf(() => writeOk(spool, spool.out, effect.name, effect.stored))
         if (error === undefined) return this.#queue.okWritten(effect.name)
-        const path = bytesToText(`${spool.out}/${effect.name}.ok`)
+        const path = bytesToText(bytes`${spool.out}/${effect.name}.ok`)
         return this.#apply(this.#queue.okNotWritten(effect.name, `cannot write '${path}' to the spool: ${error}`))
       }
       case 'write-error': {
@@ -277,11 +277,11 @@ function errorOf(work: () => void): string | undefined {
 /** Remove the status files of an earlier process: every `.error`, and each `.ok` that is about another file. */
 function removeStaleStatus({ spool, walPath }: PushBackgroundRequest): void {
   for (const name of readdirSync(pathOf(spool.out), { encoding: 'latin1' })) {
-    if (!name.endsWith('.ok')) removeIfExists(`${spool.out}/${name}`)
+    if (!name.endsWith('.ok')) removeIfExists(bytes`${spool.out}/${name}`)
   }
   for (const name of readReadyQueue(walPath, spool.out).acknowledged) {
     const outcome = readSpoolOutcome(spool.out, name)
-    const file = statSync(pathOf(`${walPath}/${name}`), { bigint: true, throwIfNoEntry: false })
+    const file = statSync(pathOf(bytes`${walPath}/${name}`), { bigint: true, throwIfNoEntry: false })
     if (!isAbout(outcome, file?.mtimeNs)) removeStatus(spool.out, name, 'ok')
   }
 }

@@ -1,5 +1,6 @@
 import type { PgtsError } from '../../../util/error.ts'
 import type { PushStatus } from '../status/push-status.ts'
+import type { ByteString } from '../../../util/byte-string.ts'
 
 export interface PushQueueSettings {
   readonly repoKeys: readonly number[]
@@ -23,7 +24,7 @@ export interface StoredFile {
 
 /** A file that PostgreSQL wants archived. */
 export interface WaitingFile {
-  readonly name: string
+  readonly name: ByteString
   readonly sinceMs: number
   /** Repositories that have it. */
   readonly storedIn: Set<number>
@@ -44,21 +45,21 @@ export interface Assignment {
 
 /** What the background process has to do. Effects are carried out in order. */
 export type PushEffect =
-  | { readonly kind: 'write-ok'; readonly name: string; readonly stored: StoredFile }
-  | { readonly kind: 'write-error'; readonly name: string; readonly error: PgtsError }
+  | { readonly kind: 'write-ok'; readonly name: ByteString; readonly stored: StoredFile }
+  | { readonly kind: 'write-error'; readonly name: ByteString; readonly error: PgtsError }
   /** PostgreSQL has read this `.ok`. */
   | { readonly kind: 'remove-ok'; readonly name: string }
   /** Write an `.ok` with a warning for each of these files, and report `dropped` when all are written. */
-  | { readonly kind: 'drop'; readonly names: readonly string[]; readonly limitBytes: number }
+  | { readonly kind: 'drop'; readonly names: readonly ByteString[]; readonly limitBytes: number }
   | { readonly kind: 'write-status' }
   | {
       readonly kind: 'log'
       readonly level: 'warn' | 'info' | 'detail'
       readonly message: string
       /** Name of a WAL file. */
-      readonly file?: string
+      readonly file?: ByteString
     }
 
-export function logEffect(level: 'warn' | 'info' | 'detail', message: string, file?: string): PushEffect {
+export function logEffect(level: 'warn' | 'info' | 'detail', message: string, file?: ByteString): PushEffect {
   return { kind: 'log', level, message, file }
 }

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import type { ArchiveInfo } from '../../../format/archive-info.ts'
 import type { PendingFile, StorageDriver } from '../../../storage/driver.ts'
-import { pathOf } from '../../../util/byte-string.ts'
+import { bytesToText, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import type { CompressType } from '../../../util/compress-type.ts'
 import { PgtsError, toPlainError, type PlainError } from '../../../util/error.ts'
 import { type Logger, silentLogger } from '../../../util/log.ts'
@@ -15,7 +15,7 @@ import { pushToEach } from './push-wal.ts'
 export interface PushJob {
   readonly stanza: string
   /** Absolute byte string. */
-  readonly path: string
+  readonly path: ByteString
   /** Repositories to store it in. */
   readonly repoKeys: readonly number[]
   readonly identity: ClusterIdentity
@@ -68,7 +68,7 @@ export async function pushFile(job: PushJob, env: WorkerEnv, signal: AbortSignal
     })
     if (failures.count > 0) forgetInfos()
     if (!sameStamp(before, stampOf(job.path))) {
-      throw new PgtsError('file-read', `${job.path} changed while it was being archived`)
+      throw new PgtsError('file-read', `${bytesToText(job.path)} changed while it was being archived`)
     }
     failed.push(...failures.entries().map(({ key, error }) => ({ repoKey: key, error: toPlainError(error) })))
     const stored = report.repositories.map(({ repoKey }) => repoKey)
@@ -86,7 +86,7 @@ interface Stamp {
   readonly size: bigint
 }
 
-function stampOf(path: string): Stamp | undefined {
+function stampOf(path: ByteString): Stamp | undefined {
   return statSync(pathOf(path), { bigint: true, throwIfNoEntry: false })
 }
 

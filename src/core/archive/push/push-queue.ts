@@ -1,4 +1,4 @@
-import { bytesToText } from '../../../util/byte-string.ts'
+import { bytes, bytesToText, type ByteString } from '../../../util/byte-string.ts'
 import { EXIT_CODES, fromPlainError, type PgtsError } from '../../../util/error.ts'
 import { pushFailure } from './push-wal.ts'
 import { RepositoryFailures } from '../repository-failures.ts'
@@ -26,9 +26,9 @@ export class PushQueue {
   readonly #limit: QueueLimit
   readonly #reading: ReadSchedule
   /** In the order in which PostgreSQL asks for them. */
-  #files = new Map<string, WaitingFile>()
+  #files = new Map<ByteString, WaitingFile>()
   /** Files that workers have, by name. PostgreSQL may no longer want one of them. */
-  readonly #running = new Map<string, Assignment & { readonly sinceMs: number }>()
+  readonly #running = new Map<ByteString, Assignment & { readonly sinceMs: number }>()
   #segmentBytes = 0
   #busyMs: number
   #ending = false
@@ -69,8 +69,8 @@ export class PushQueue {
   /** The queue was read, from `startedMs` to `nowMs`. */
   found(ready: ReadyQueue, startedMs: number, nowMs: number): PushEffect[] {
     const effects: PushEffect[] = ready.served.map((name) => ({ kind: 'remove-ok', name }))
-    const files = new Map<string, WaitingFile>()
-    const added: string[] = []
+    const files = new Map<ByteString, WaitingFile>()
+    const added: ByteString[] = []
     for (const name of ready.waiting) {
       const known = this.#files.get(name)
       if (known === undefined) added.push(name)
@@ -83,7 +83,7 @@ export class PushQueue {
     this.#clearSpoolObstacle()
     if (files.size > 0) this.#busyMs = startedMs
     if (added[0] !== undefined) {
-      const names = added.length === 1 ? added[0] : `${added[0]}...${added.at(-1)}`
+      const names = added.length === 1 ? added[0] : bytes`${added[0]}...${added.at(-1)!}`
       effects.push(logEffect('info', `push ${added.length} WAL file(s) to archive: ${bytesToText(names)}`))
     }
     return effects
@@ -135,7 +135,7 @@ export class PushQueue {
   }
 
   /** The push of a started file has ended, or hangs. @param result undefined: it was cancelled */
-  finished(name: string, result: PushJobResult | undefined, nowMs: number): PushEffect[] {
+  finished(name: ByteString, result: PushJobResult | undefined, nowMs: number): PushEffect[] {
     const running = this.#running.get(name)
     if (running === undefined) return []
     this.#running.delete(name)
@@ -144,13 +144,13 @@ export class PushQueue {
     return result === undefined ? [] : this.#answered(running.file, result, nowMs)
   }
 
-  okWritten(name: string): void {
+  okWritten(name: ByteString): void {
     this.#files.delete(name)
     this.#clearSpoolObstacle()
   }
 
   /** An `.ok` could not be written to the spool; it is retried, see `oksToWrite`. */
-  okNotWritten(name: string, message: string): PushEffect[] {
+  okNotWritten(name: ByteString, message: string): PushEffect[] {
     if (this.#record.blocked('spool', message) !== undefined) return []
     return [logEffect('warn', `${message}\nHINT: free space in the file system of spool-path: pg_wal grows`, name)]
   }
@@ -168,7 +168,7 @@ export class PushQueue {
   }
 
   /** The files of a `drop` have their `.ok`. If a push of one of them ends later, that changes nothing. */
-  dropped(names: readonly string[], nowMs: number): PushEffect[] {
+  dropped(names: readonly ByteString[], nowMs: number): PushEffect[] {
     for (const name of names) this.#files.delete(name)
     this.#clearSpoolObstacle()
     const last = names.at(-1)

@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { bytesToText, pathOf } from '../../../util/byte-string.ts'
+import { bytes, bytesToText, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
 import { PgtsError, toPlainError } from '../../../util/error.ts'
 import type { Executor } from '../../../worker/executor.ts'
@@ -9,7 +9,7 @@ import { type PushJob, type PushJobResult, WaitingOn } from './push-job.ts'
 
 export interface PushSlotsRequest {
   /** Directory of the WAL, absolute byte string. */
-  readonly walPath: string
+  readonly walPath: ByteString
   /** What is the same for every file. */
   readonly job: Omit<PushJob, 'path' | 'repoKeys' | 'waitingOn' | 'nowMs'>
   readonly executor: Executor<typeof jobHandlers>
@@ -111,7 +111,7 @@ export class PushSlots {
     const { walPath, job, clock } = this.#request
     return {
       ...job,
-      path: `${walPath}/${file.name}`,
+      path: bytes`${walPath}/${file.name}`,
       repoKeys,
       waitingOn: WaitingOn.bufferFor(repoKeys),
       nowMs: clock.nowMs(),
@@ -126,7 +126,7 @@ const NOTHING = { stored: [], failures: [], sizeBytes: 0, warnings: [] }
  *
  * @param stuck the repositories that did not answer; none: the file was not read
  */
-export function hangResult(file: string, stuck: readonly number[], limitMs: number): PushJobResult {
+export function hangResult(file: ByteString, stuck: readonly number[], limitMs: number): PushJobResult {
   const seconds = Math.round(limitMs / 100) / 10
   const name = bytesToText(file)
   const timeout = (message: string, hint: string) =>

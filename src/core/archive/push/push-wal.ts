@@ -16,11 +16,12 @@ import type { SegmentCheck } from './segment-check.ts'
 import { storeHistory } from './store-history.ts'
 import { ArchivedForms, type FileToStore, storeEverywhere, type PushTarget, type StoredIn } from './store-segment.ts'
 import { readWalFile, statWalFile, walFileKind, type WalFile, type WalFileKind } from '../wal-file.ts'
+import type { ByteString } from '../../../util/byte-string.ts'
 
 export interface PushRequest {
   readonly stanza: string
   /** Absolute path of the WAL file (byte string); its last part is its name in the archive. */
-  readonly path: string
+  readonly path: ByteString
   readonly files: ClusterFiles
   /** From pg_control; absent: the data directory is not configured. */
   readonly identity?: ClusterIdentity
@@ -171,7 +172,7 @@ async function compressionOf({ type, level }: PushRequest['compress'], wholeByte
 }
 
 /** If the file does not exist, that is reported, also when its name is invalid. */
-async function kindOf({ files, path }: PushRequest, name: string): Promise<WalFileKind> {
+async function kindOf({ files, path }: PushRequest, name: ByteString): Promise<WalFileKind> {
   try {
     return walFileKind(name)
   } catch (error) {

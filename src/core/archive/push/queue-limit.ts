@@ -1,5 +1,5 @@
 import { statSync } from 'node:fs'
-import { bytesToText, pathOf } from '../../../util/byte-string.ts'
+import { bytes, bytesToText, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import { writeOk, type SpoolPaths } from '../spool/spool-files.ts'
 import { logEffect, type PushEffect } from './push-effect.ts'
 import type { ReadyQueue } from './ready-queue.ts'
@@ -42,11 +42,11 @@ export class QueueLimit {
     return [logEffect('warn', this.#announcement)]
   }
 
-  dropped(names: readonly string[]): PushEffect[] {
+  dropped(names: readonly ByteString[]): PushEffect[] {
     this.#level = 'calm'
     const [first, last, limitBytes] = [names[0], names.at(-1), this.#limitBytes]
     if (first === undefined || last === undefined || limitBytes === undefined) return []
-    const range = bytesToText(`${first}...${last}`)
+    const range = bytesToText(bytes`${first}...${last}`)
     const message = `dropped ${names.length} WAL file(s) because archive queue exceeded ${sizeText(limitBytes)}: ${range}`
     return [
       logEffect('warn', `${message}\n${GAP_HINT}`),
@@ -63,15 +63,20 @@ export class QueueLimit {
 }
 
 /** Drop all waiting files: write an `.ok` with a warning for each. A gap in the archive is better than a full disk. */
-export function dropQueue(spool: SpoolPaths, walPath: string, waiting: readonly string[], limitBytes: number): void {
+export function dropQueue(
+  spool: SpoolPaths,
+  walPath: string,
+  waiting: readonly ByteString[],
+  limitBytes: number,
+): void {
   for (const name of waiting) {
-    const mtimeNs = statSync(pathOf(`${walPath}/${name}`), { bigint: true, throwIfNoEntry: false })?.mtimeNs ?? 0n
+    const mtimeNs = statSync(pathOf(bytes`${walPath}/${name}`), { bigint: true, throwIfNoEntry: false })?.mtimeNs ?? 0n
     writeOk(spool, spool.out, name, { mtimeNs, warning: droppedWarning(name, limitBytes) })
   }
 }
 
 /** pgBackRest's wording, which monitoring looks for. */
-export function droppedWarning(name: string, limitBytes: number): string {
+export function droppedWarning(name: ByteString, limitBytes: number): string {
   return `dropped WAL file '${bytesToText(name)}' because archive queue exceeded ${sizeText(limitBytes)}`
 }
 

@@ -5,13 +5,13 @@ import {
   isTimelineHistoryFile,
   isWalSegment,
 } from '../../../format/wal-segment.ts'
-import { bytesToText, compareBytes, pathOf } from '../../../util/byte-string.ts'
+import { bytes, bytesToText, compareBytes, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import { PgtsError, systemCode } from '../../../util/error.ts'
 
 /** The files that PostgreSQL wants archived. */
 export interface ReadyQueue {
   /** Files with a `.ready` file and no `.ok`, in the order in which PostgreSQL archives them. */
-  readonly waiting: readonly string[]
+  readonly waiting: readonly ByteString[]
   /** Files with both: stored, and PostgreSQL has not called archive-push for them yet. */
   readonly acknowledged: readonly string[]
   /** Files with an `.ok` and no `.ready` file: PostgreSQL has the result, so the `.ok` can be removed. */
@@ -30,16 +30,16 @@ export interface ReadyQueue {
  * @param out of the spool; undefined: no file has been acknowledged
  * @throws PgtsError path-missing: there is no archive_status; else the error of the system
  */
-export function readReadyQueue(walPath: string, out?: string): ReadyQueue {
+export function readReadyQueue(walPath: ByteString, out?: ByteString): ReadyQueue {
   // The `.ok` files first: otherwise an `.ok` that is written between the two listings could lack its `.ready` file.
   const oks = out === undefined ? new Set<string>() : (namesEndingIn(out, '.ok') ?? new Set())
-  const ready = namesEndingIn(`${walPath}/archive_status`, '.ready')
+  const ready = namesEndingIn(bytes`${walPath}/archive_status`, '.ready')
   if (ready === undefined) {
     throw new PgtsError('path-missing', `cannot read '${bytesToText(walPath)}/archive_status': it does not exist`, {
       hints: ['archive-push-queue-max requires segments in pg_wal of a server'],
     })
   }
-  const waiting: string[] = []
+  const waiting: ByteString[] = []
   const acknowledged: string[] = []
   for (const name of ready) if (isArchivable(name)) (oks.has(name) ? acknowledged : waiting).push(name)
   waiting.sort(inArchiveOrder)
@@ -123,7 +123,7 @@ export function inArchiveOrder(a: string, b: string): number {
 
 /** Has PostgreSQL marked this file for archiving? */
 export function isReady(walPath: string, name: string): boolean {
-  return statSync(pathOf(`${walPath}/archive_status/${name}.ready`), { throwIfNoEntry: false }) !== undefined
+  return statSync(pathOf(bytes`${walPath}/archive_status/${name}.ready`), { throwIfNoEntry: false }) !== undefined
 }
 
 function isArchivable(name: string): boolean {
@@ -133,13 +133,13 @@ function isArchivable(name: string): boolean {
 /** Size of the first waiting segment. The first file may be a history file of 40 bytes (after a promotion). */
 function segmentSizeOf(walPath: string, waiting: readonly string[]): number {
   for (const name of [...waiting.filter(isWalSegment), ...waiting]) {
-    const sizeBytes = sizeOf(`${walPath}/${name}`)
+    const sizeBytes = sizeOf(bytes`${walPath}/${name}`)
     if (sizeBytes > 0) return sizeBytes
   }
   return 0
 }
 
-function namesEndingIn(directory: string, ending: string): Set<string> | undefined {
+function namesEndingIn(directory: ByteString, ending: string): Set<string> | undefined {
   let names: string[]
   try {
     names = readdirSync(pathOf(directory), { encoding: 'latin1' })
@@ -152,6 +152,6 @@ function namesEndingIn(directory: string, ending: string): Set<string> | undefin
   return found
 }
 
-function sizeOf(path: string): number {
+function sizeOf(path: ByteString): number {
   return statSync(pathOf(path), { throwIfNoEntry: false })?.size ?? 0
 }

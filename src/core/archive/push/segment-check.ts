@@ -11,7 +11,7 @@ import {
 import type { ClusterFiles } from '../../../postgres/cluster-access.ts'
 import { parseWalHeader, type WalHeader } from '../../../postgres/wal-header.ts'
 import { WalPageWalk, type WalFault } from '../../../postgres/wal-pages.ts'
-import { bytesToText } from '../../../util/byte-string.ts'
+import { bytes, bytesToText, type ByteString } from '../../../util/byte-string.ts'
 import { readAll } from '../../../util/bytes.ts'
 import { isPgtsError, PgtsError } from '../../../util/error.ts'
 import { formatLsn } from '../../../util/lsn.ts'
@@ -23,7 +23,7 @@ export interface SegmentCheckRequest {
   readonly stanza: string
   readonly files: ClusterFiles
   /** Path of the WAL file (byte string); its last part is the name of a segment or partial segment. */
-  readonly path: string
+  readonly path: ByteString
   /** One of the repositories that will store it; all of them belong to one cluster. */
   readonly target: PushTarget
 }
@@ -43,7 +43,7 @@ export class SegmentCheck {
     this.#request = request
     const name = baseName(request.path)
     this.#partial = isPartialSegment(name)
-    this.#name = name.slice(0, 24) as WalSegment
+    this.#name = name.slice(0, 24) as string as WalSegment
     this.#walk = new WalPageWalk({
       startLsn: (segmentSize) => this.#startLsn(segmentSize),
       timeline: timelineOf(name),
@@ -103,7 +103,7 @@ export class SegmentCheck {
     const timeline = timelineOf(this.#name)
     for (const { name } of (await files.list(directory)) ?? []) {
       if (!isTimelineHistoryFile(name) || timelineOf(name) <= timeline) continue
-      const source = await files.open(`${directory}/${name}`, { buffer: Buffer.allocUnsafe(HISTORY_BYTES) })
+      const source = await files.open(bytes`${directory}/${name}`, { buffer: Buffer.allocUnsafe(HISTORY_BYTES) })
       if (source === undefined) continue
       try {
         const switches = parseTimelineHistory((await readAll(source)).toString('latin1'))

@@ -1,7 +1,7 @@
 import { archiveFileName } from '../../../format/repo-path.ts'
 import type { StorageDriver } from '../../../storage/driver.ts'
 import { putFile } from '../../../storage/whole-file.ts'
-import { bytesToText } from '../../../util/byte-string.ts'
+import { bytesToText, type ByteString } from '../../../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../../../util/error.ts'
 import { loadModule } from '../../../util/load-module.ts'
 import { readArchived } from '../find.ts'
@@ -97,7 +97,7 @@ async function sameHistory(
 
 async function contentOf(
   storage: StorageDriver,
-  repoName: string,
+  repoName: ByteString,
   cipherPass: string | undefined,
   signal: AbortSignal,
 ): Promise<Buffer | undefined> {

@@ -1,5 +1,5 @@
 import { closeSync, openSync, statSync, utimesSync, watch } from 'node:fs'
-import { pathOf } from '../../../util/byte-string.ts'
+import { bytes, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import { systemCode } from '../../../util/error.ts'
 import type { SpoolPaths } from './spool-files.ts'
 
@@ -41,7 +41,7 @@ export class Notifier {
  * at intervals.
  */
 export function watchDirectory(
-  directory: string,
+  directory: ByteString,
   changed: (event: string, name: string | null) => void,
   failed: (error: unknown) => void = () => undefined,
 ): { close(): void } | undefined {
@@ -63,7 +63,7 @@ export const WAKE_FILE = 'wake-push'
 
 /** Notify the background process that a call waits. */
 export function wakeBackground(spool: SpoolPaths): void {
-  const path = pathOf(`${spool.own}/${WAKE_FILE}`)
+  const path = pathOf(bytes`${spool.own}/${WAKE_FILE}`)
   const now = new Date()
   try {
     utimesSync(path, now, now)
@@ -75,5 +75,5 @@ export function wakeBackground(spool: SpoolPaths): void {
 
 /** Time of the last `wakeBackground`, ms since 1970; 0: never. */
 export function lastWakeMs(spool: SpoolPaths): number {
-  return statSync(pathOf(`${spool.own}/${WAKE_FILE}`), { throwIfNoEntry: false })?.mtimeMs ?? 0
+  return statSync(pathOf(bytes`${spool.own}/${WAKE_FILE}`), { throwIfNoEntry: false })?.mtimeMs ?? 0
 }

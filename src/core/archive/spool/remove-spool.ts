@@ -1,5 +1,5 @@
 import { readdirSync, renameSync } from 'node:fs'
-import { bytesToText, parentOf, pathOf } from '../../../util/byte-string.ts'
+import { bytes, bytesToText, parentOf, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import { PgtsError, systemCode, toPlainError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import { removeTreeSync } from '../../../util/remove-tree.ts'
@@ -17,9 +17,9 @@ const ASIDE = '.removed-'
  */
 export function removeSpool(spool: SpoolPaths, log: Logger): void {
   const [directory, stanza] = [parentOf(spool.root), spool.root.slice(spool.root.lastIndexOf('/') + 1)]
-  const prefix = `${ASIDE}${stanza}-`
+  const prefix = bytes`${ASIDE}${stanza}-`
   try {
-    renameSync(pathOf(spool.root), pathOf(`${directory}/${prefix}${process.pid}-${Date.now()}`))
+    renameSync(pathOf(spool.root), pathOf(bytes`${directory}/${prefix}${process.pid}-${Date.now()}`))
   } catch (error) {
     if (systemCode(error) !== 'ENOENT' && systemCode(error) !== 'ENOTDIR') {
       throw new PgtsError('file-remove', `unable to remove '${bytesToText(spool.root)}': ${String(error)}`, {
@@ -31,14 +31,16 @@ export function removeSpool(spool: SpoolPaths, log: Logger): void {
   for (const name of namesIn(directory)) {
     if (!name.startsWith(prefix)) continue
     try {
-      removeTreeSync(`${directory}/${name}`)
+      removeTreeSync(bytes`${directory}/${name}`)
     } catch (error) {
-      log.warn(`cannot remove former spool '${bytesToText(`${directory}/${name}`)}': ${toPlainError(error).message}`)
+      log.warn(
+        `cannot remove former spool '${bytesToText(bytes`${directory}/${name}`)}': ${toPlainError(error).message}`,
+      )
     }
   }
 }
 
-function namesIn(directory: string): string[] {
+function namesIn(directory: ByteString): string[] {
   try {
     return readdirSync(pathOf(directory), { encoding: 'latin1' })
   } catch {

@@ -1,5 +1,13 @@
 import { accessSync, constants, readdirSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
-import { bytesToLines, bytesToText, pathOf, textToBytes } from '../../../util/byte-string.ts'
+import {
+  asBytes,
+  bytes,
+  bytesToLines,
+  bytesToText,
+  pathOf,
+  textToBytes,
+  type ByteString,
+} from '../../../util/byte-string.ts'
 import { EXIT_CODES, isPgtsError, PgtsError, systemCode, toPlainError, type ErrorCode } from '../../../util/error.ts'
 import { makeDirectories } from '../../../util/make-directories.ts'
 import { setMtimeNs } from '../../../util/mtime.ts'
@@ -8,28 +16,28 @@ import { readOwnFile, requireOwnDirectory, UntrustedFile } from '../../../util/o
 
 /** The spool of one stanza: absolute byte strings. */
 export interface SpoolPaths {
-  readonly root: string
+  readonly root: ByteString
   /** Status files of pushed WAL, with the names and contents of pgBackRest. */
-  readonly out: string
+  readonly out: ByteString
   /** Segments that were fetched ahead. */
-  readonly in: string
+  readonly in: ByteString
   /** Files of pgts; pgBackRest ignores them. */
-  readonly own: string
+  readonly own: ByteString
 }
 
 /** @param spoolPath as text, from the options */
 export function spoolPaths(spoolPath: string, stanza: string): SpoolPaths {
-  const root = `${textToBytes(spoolPath).replace(/\/+$/, '')}/archive/${textToBytes(stanza)}`
-  return { root, out: `${root}/out`, in: `${root}/in`, own: `${root}/pgts` }
+  const root = bytes`${textToBytes(spoolPath).replace(/\/+$/, '')}/archive/${textToBytes(stanza)}`
+  return { root, out: bytes`${root}/out`, in: bytes`${root}/in`, own: bytes`${root}/pgts` }
 }
 
 /** The same spool through an owner directory (spool-owner.ts), which is removed when another cluster takes the spool over. */
-export function pathsThrough(ownerDirectory: string): SpoolPaths {
+export function pathsThrough(ownerDirectory: ByteString): SpoolPaths {
   return {
     root: ownerDirectory,
-    out: `${ownerDirectory}/out`,
-    in: `${ownerDirectory}/in`,
-    own: `${ownerDirectory}/pgts`,
+    out: bytes`${ownerDirectory}/out`,
+    in: bytes`${ownerDirectory}/in`,
+    own: bytes`${ownerDirectory}/pgts`,
   }
 }
 
@@ -79,7 +87,7 @@ export const GLOBAL = 'global'
  * @param directory `out` or `in` of the spool
  */
 export function readSpoolOutcome(directory: string, name: string): SpoolOutcome {
-  const ok = readIfExists(`${directory}/${name}.ok`)
+  const ok = readIfExists(bytes`${directory}/${name}.ok`)
   if (ok !== undefined) {
     const { mtimeNs } = ok
     if (ok.text === '') return { kind: 'ok', mtimeNs }
@@ -89,7 +97,7 @@ export function readSpoolOutcome(directory: string, name: string): SpoolOutcome 
     const { code, message } = content
     return { kind: 'ok', mtimeNs, warning: message, skippedCode: code === 0 ? undefined : code }
   }
-  for (const path of [`${directory}/${name}.error`, `${directory}/${GLOBAL}.error`]) {
+  for (const path of [bytes`${directory}/${name}.error`, bytes`${directory}/${GLOBAL}.error`]) {
     const file = readIfExists(path)
     if (file !== undefined) return { kind: 'error', error: errorOf(path, file.text) }
   }
@@ -111,8 +119,8 @@ export function writeOk(
   { mtimeNs, warning }: { readonly mtimeNs: bigint; readonly warning?: string },
 ): void {
   removeStatus(directory, name, 'error')
-  const text = warning === undefined ? '' : `0\n${textToBytes(warning)}`
-  writeAtomic(spool, `${directory}/${name}.ok`, text, mtimeNs)
+  const text = warning === undefined ? '' : bytes`0\n${textToBytes(warning)}`
+  writeAtomic(spool, bytes`${directory}/${name}.ok`, text, mtimeNs)
 }
 
 /**
@@ -138,14 +146,14 @@ export function writeSpoolError(spool: SpoolPaths, directory: string, name: stri
   removeStatus(directory, name, 'ok')
   const { code, message, hints } = toPlainError(error)
   const text = [String(EXIT_CODES[code]), message, ...hints.map((hint) => `HINT: ${hint}`)].join('\n')
-  writeAtomic(spool, `${directory}/${name}.error`, textToBytes(text))
+  writeAtomic(spool, bytes`${directory}/${name}.error`, textToBytes(text))
 }
 
 export function removeStatus(directory: string, name: string, ending: 'ok' | 'error'): void {
-  removeIfExists(`${directory}/${name}.${ending}`)
+  removeIfExists(bytes`${directory}/${name}.${ending}`)
 }
 
-export function removeIfExists(path: string): void {
+export function removeIfExists(path: ByteString): void {
   try {
     unlinkSync(pathOf(path))
   } catch (error) {
@@ -156,10 +164,10 @@ export function removeIfExists(path: string): void {
 let sequence = 0
 
 /** Atomic: written in `pgts`, then renamed. Not synced. */
-export function writeAtomic(spool: SpoolPaths, path: string, bytes: string, mtimeNs?: bigint): void {
-  const temporary = `${spool.own}/${process.pid}-${++sequence}.tmp`
+export function writeAtomic(spool: SpoolPaths, path: ByteString, content: string, mtimeNs?: bigint): void {
+  const temporary = bytes`${spool.own}/${process.pid}-${++sequence}.tmp`
   try {
-    writeFileSync(pathOf(temporary), Buffer.from(bytes, 'latin1'), { mode: FILE_MODE })
+    writeFileSync(pathOf(temporary), Buffer.from(content, 'latin1'), { mode: FILE_MODE })
     if (mtimeNs !== undefined) setMtimeNs(temporary, mtimeNs)
     renameSync(pathOf(temporary), pathOf(path))
   } catch (error) {
@@ -177,10 +185,10 @@ export function writeAtomic(spool: SpoolPaths, path: string, bytes: string, mtim
   }
 }
 
-export function readIfExists(path: string): { readonly text: string; readonly mtimeNs: bigint } | undefined {
+export function readIfExists(path: ByteString): { readonly text: ByteString; readonly mtimeNs: bigint } | undefined {
   try {
     const file = readOwnFile(pathOf(path))
-    return file === undefined ? undefined : { text: file.bytes.toString('latin1'), mtimeNs: file.mtimeNs }
+    return file === undefined ? undefined : { text: asBytes(file.bytes.toString('latin1')), mtimeNs: file.mtimeNs }
   } catch (error) {
     // A link, a pipe or another user's file is not trusted.
     if (error instanceof UntrustedFile) return undefined
@@ -189,7 +197,7 @@ export function readIfExists(path: string): { readonly text: string; readonly mt
 }
 
 /** Byte strings; empty if the directory does not exist. */
-export function namesIn(directory: string): string[] {
+export function namesIn(directory: ByteString): string[] {
   try {
     return readdirSync(pathOf(directory), { encoding: 'latin1' })
   } catch (error) {
@@ -201,10 +209,12 @@ export function namesIn(directory: string): string[] {
 /** `<code>\n<message>`, as text. */
 function parseStatus(bytes: string): { code: number; message: string } | undefined {
   const match = /^(\d{1,3})(?:\n([^]*))?$/.exec(bytes)
-  return match === null ? undefined : { code: Number(match[1]), message: bytesToLines((match[2] ?? '').trim()) }
+  return match === null
+    ? undefined
+    : { code: Number(match[1]), message: bytesToLines(asBytes((match[2] ?? '').trim())) }
 }
 
-function errorOf(path: string, bytes: string): PgtsError {
+function errorOf(path: ByteString, bytes: string): PgtsError {
   const status = parseStatus(bytes)
   if (status === undefined) {
     return new PgtsError('unknown', `'${bytesToText(path)}' contains no error`, {
@@ -248,7 +258,7 @@ export async function inSpool<T>(work: () => T | Promise<T>): Promise<T> {
 
 /** Write a small file and remove it, to detect a full file system. @throws SpoolError */
 export function requireRoom(spool: SpoolPaths): void {
-  const path = `${spool.own}/${process.pid}-room.tmp`
+  const path = bytes`${spool.own}/${process.pid}-room.tmp`
   try {
     writeFileSync(pathOf(path), 'room?')
   } catch (cause) {

@@ -1,5 +1,5 @@
 import { closeSync, constants, fstatSync, lstatSync, readFileSync } from 'node:fs'
-import { pathOf } from '../../../util/byte-string.ts'
+import { bytes, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import { systemCode } from '../../../util/error.ts'
 import { isAlive } from '../../../util/is-alive.ts'
 import { loadModule } from '../../../util/load-module.ts'
@@ -14,7 +14,7 @@ export interface HeldFile {
 }
 
 /** @returns undefined when another process holds it */
-export async function tryHold(path: string): Promise<HeldFile | undefined> {
+export async function tryHold(path: ByteString): Promise<HeldFile | undefined> {
   const { tryLockExclusive } = await loadModule(() => import('../../../util/flock.ts'))
   const fd = openOwnFile(pathOf(path), constants.O_RDWR | constants.O_CREAT)
   if (!tryLockExclusive(fd)) {
@@ -72,6 +72,6 @@ function readPid(spool: SpoolPaths, kind: 'push' | 'get'): number | undefined {
   return /^[1-9]\d{0,9}$/.test(text) ? Number(text) : undefined
 }
 
-function pidFileOf(spool: SpoolPaths, kind: 'push' | 'get'): string {
-  return `${spool.own}/${kind}.pid`
+function pidFileOf(spool: SpoolPaths, kind: 'push' | 'get'): ByteString {
+  return bytes`${spool.own}/${kind}.pid`
 }

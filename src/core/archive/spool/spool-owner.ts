@@ -1,6 +1,14 @@
 import { createHash } from 'node:crypto'
 import { closeSync, constants, fsyncSync, openSync, readFileSync, realpathSync, statSync, symlinkSync } from 'node:fs'
-import { decodeUtf8, pathOf, textPath, textToBytes } from '../../../util/byte-string.ts'
+import {
+  asBytes,
+  bytes,
+  decodeUtf8,
+  pathOf,
+  textPath,
+  textToBytes,
+  type ByteString,
+} from '../../../util/byte-string.ts'
 import { systemCode } from '../../../util/error.ts'
 import { makeDirectories } from '../../../util/make-directories.ts'
 import { removeTreeSync } from '../../../util/remove-tree.ts'
@@ -11,7 +19,7 @@ import { livingPid, tryHold, type HeldFile } from './spool-lock.ts'
 export interface SpoolOwner {
   readonly systemId: bigint
   /** Real path of the data directory, byte string. */
-  readonly pgPath: string
+  readonly pgPath: ByteString
   /** Changes with every start of the host; '' if the system has none. */
   readonly bootId: string
 }
@@ -20,7 +28,7 @@ export interface SpoolOwner {
 export function spoolOwner(systemId: bigint, pgPath: string): SpoolOwner {
   return {
     systemId,
-    pgPath: realpathSync.native(textPath(pgPath), { encoding: 'buffer' }).toString('latin1'),
+    pgPath: asBytes(realpathSync.native(textPath(pgPath), { encoding: 'buffer' }).toString('latin1')),
     bootId: readBootId(),
   }
 }
@@ -81,16 +89,16 @@ const MODE = 0o750
  *
  * @returns absolute byte string; the name has the prefix of earlier releases
  */
-export function ownerDirectoryOf(spool: SpoolPaths, owner: SpoolOwner): string {
+export function ownerDirectoryOf(spool: SpoolPaths, owner: SpoolOwner): ByteString {
   const hash = createHash('sha256')
   for (const part of [owner.systemId, owner.pgPath, owner.bootId]) hash.update(`${part}\0`)
-  return `${spool.own}/${OWNER_DIRECTORY}${hash.digest('hex').slice(0, 32)}`
+  return bytes`${spool.own}/${OWNER_DIRECTORY}${hash.digest('hex').slice(0, 32)}`
 }
 
 /** Create it, and remove those of all other owners. The caller holds one of the locks of the spool. */
-export function makeOwnerDirectory(spool: SpoolPaths, ownerDirectory: string): void {
+export function makeOwnerDirectory(spool: SpoolPaths, ownerDirectory: ByteString): void {
   for (const name of namesIn(spool.own)) {
-    const path = `${spool.own}/${name}`
+    const path = bytes`${spool.own}/${name}`
     // A launcher may create a request in it (get/get-requests.ts) while it is being removed.
     if (name.startsWith(OWNER_DIRECTORY) && path !== ownerDirectory) removeTreeSync(path)
   }
@@ -101,7 +109,7 @@ export function makeOwnerDirectory(spool: SpoolPaths, ownerDirectory: string): v
     ['pgts', '..'],
   ] as const) {
     try {
-      symlinkSync(target, pathOf(`${ownerDirectory}/${name}`))
+      symlinkSync(target, pathOf(bytes`${ownerDirectory}/${name}`))
     } catch (error) {
       if (systemCode(error) !== 'EEXIST') throw error
     }
@@ -109,7 +117,7 @@ export function makeOwnerDirectory(spool: SpoolPaths, ownerDirectory: string): v
 }
 
 export function isOwnerDirectory(ownerDirectory: string): boolean {
-  return statSync(pathOf(`${ownerDirectory}/in`), { throwIfNoEntry: false }) !== undefined
+  return statSync(pathOf(bytes`${ownerDirectory}/in`), { throwIfNoEntry: false }) !== undefined
 }
 
 /** Does the spool still belong to this cluster? */
@@ -117,17 +125,17 @@ export function isOwner(spool: SpoolPaths, owner: SpoolOwner): boolean {
   return sameOwner(readOwner(spool), owner)
 }
 
-export function lockFileOf(spool: SpoolPaths, kind: 'push' | 'get'): string {
-  return `${spool.own}/${kind}.lock`
+export function lockFileOf(spool: SpoolPaths, kind: 'push' | 'get'): ByteString {
+  return bytes`${spool.own}/${kind}.lock`
 }
 
-function ownerFileOf(spool: SpoolPaths): string {
-  return `${spool.own}/cluster`
+function ownerFileOf(spool: SpoolPaths): ByteString {
+  return bytes`${spool.own}/cluster`
 }
 
 /** Durable: a power failure must not restore files of a former owner. */
-export function emptyDirectory(directory: string): void {
-  for (const name of namesIn(directory)) removeTreeSync(`${directory}/${name}`)
+export function emptyDirectory(directory: ByteString): void {
+  for (const name of namesIn(directory)) removeTreeSync(bytes`${directory}/${name}`)
   const fd = openSync(pathOf(directory), constants.O_RDONLY | constants.O_DIRECTORY)
   try {
     fsyncSync(fd)
@@ -210,11 +218,11 @@ export function isFor(spool: SpoolPaths, targets: string): boolean {
 
 /** Remove every `.ok`: each file is looked up in the repositories again. */
 export function forgetPushed(spool: SpoolPaths): void {
-  for (const name of namesIn(spool.out)) if (name.endsWith('.ok')) removeIfExists(`${spool.out}/${name}`)
+  for (const name of namesIn(spool.out)) if (name.endsWith('.ok')) removeIfExists(bytes`${spool.out}/${name}`)
 }
 
-function targetsFileOf(spool: SpoolPaths): string {
-  return `${spool.own}/push-targets`
+function targetsFileOf(spool: SpoolPaths): ByteString {
+  return bytes`${spool.own}/push-targets`
 }
 
 function endProcess(pid: number): void {

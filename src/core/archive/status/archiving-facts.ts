@@ -2,7 +2,15 @@ import { readdirSync, statSync } from 'node:fs'
 import { type Caller, readServerEnvironment, type ServerEnvironment } from './archive-program.ts'
 import type { ServerConnection } from '../../../postgres/client.ts'
 import { readPostmasterFile } from '../../../postgres/socket.ts'
-import { bytesToLines, bytesToText, decodeUtf8, pathOf } from '../../../util/byte-string.ts'
+import {
+  asBytes,
+  bytes,
+  bytesToLines,
+  bytesToText,
+  decodeUtf8,
+  pathOf,
+  type ByteString,
+} from '../../../util/byte-string.ts'
 import { parseLsn } from '../../../util/lsn.ts'
 import { stopFileOf } from '../../../util/stop-file.ts'
 import { readPushStatus, type FileEvent, type PushStatus } from './push-status.ts'
@@ -13,7 +21,7 @@ import { livingPid } from '../spool/spool-lock.ts'
 /** Paths of the files of archiving. */
 export interface ArchivingPlace extends Caller {
   /** pg1-path, byte string. */
-  readonly pgPath: string
+  readonly pgPath: ByteString
   /** As text; absent: archiving is synchronous. */
   readonly spoolPath?: string
   /** As text. */
@@ -38,7 +46,7 @@ export interface ArchivingFacts extends Caller {
 export interface ServerArchiving {
   readonly mode: 'off' | 'on' | 'always'
   /** Byte string; '' when there is none. */
-  readonly command: string
+  readonly command: ByteString
   readonly library: string
   /** Of the server's process; absent: it cannot be read. */
   readonly environment?: ServerEnvironment
@@ -115,7 +123,7 @@ export async function readArchivingFacts(
   }
 }
 
-function environmentOf(pgPath: string): Pick<ServerArchiving, 'environment'> {
+function environmentOf(pgPath: ByteString): Pick<ServerArchiving, 'environment'> {
   const pid = readPostmasterFile(pgPath)?.pid
   const environment = pid === undefined ? undefined : readServerEnvironment(pid)
   return environment === undefined ? {} : { environment }
@@ -162,19 +170,19 @@ function eventOf(file: string | null | undefined, timeMs: string | null | undefi
 }
 
 function readQueue({ pgPath, spoolPath, stanza }: ArchivingPlace): QueueFacts | undefined {
-  const walPath = `${pgPath}/pg_wal`
+  const walPath = bytes`${pgPath}/pg_wal`
   const out = spoolPath === undefined ? undefined : spoolPaths(spoolPath, stanza).out
   try {
     const { waiting, acknowledged, waitingBytes } = readReadyQueue(walPath, out)
     const done = new Map<string, number>()
-    for (const name of namesIn(`${walPath}/archive_status`)) {
+    for (const name of namesIn(bytes`${walPath}/archive_status`)) {
       if (!name.endsWith('.done')) continue
       // PostgreSQL renames `.ready` to `.done`, which sets the ctime.
-      const stat = statSync(pathOf(`${walPath}/archive_status/${name}`), { throwIfNoEntry: false })
+      const stat = statSync(pathOf(bytes`${walPath}/archive_status/${name}`), { throwIfNoEntry: false })
       if (stat !== undefined) done.set(name.slice(0, -5), stat.ctimeMs)
     }
     const [first] = waiting
-    const mark = first === undefined ? undefined : `${walPath}/archive_status/${first}.ready`
+    const mark = first === undefined ? undefined : bytes`${walPath}/archive_status/${first}.ready`
     const since = mark === undefined ? undefined : statSync(pathOf(mark), { throwIfNoEntry: false })?.mtimeMs
     const last = waiting.at(-1)
     return {
@@ -213,26 +221,26 @@ function readSpool(spoolPath: string, stanza: string): SpoolFacts | undefined {
 }
 
 /** Status files with a message, the newest first. */
-function messagesIn(directory: string, ending: '.ok' | '.error'): SpoolMessage[] {
+function messagesIn(directory: ByteString, ending: '.ok' | '.error'): SpoolMessage[] {
   const found: SpoolMessage[] = []
   for (const name of namesIn(directory)) {
     if (!name.endsWith(ending)) continue
-    const file = readIfExists(`${directory}/${name}`)
+    const file = readIfExists(bytes`${directory}/${name}`)
     const match = /^(\d{1,3})\n([^]*)$/.exec(file?.text ?? '')
     if (file === undefined || match === null) continue
     found.push({
       file: bytesToText(name.slice(0, -ending.length)),
       timeMs: Number(file.mtimeNs / 1_000_000n),
       code: Number(match[1]),
-      message: bytesToLines((match[2] ?? '').trim()),
+      message: bytesToLines(asBytes((match[2] ?? '').trim())),
     })
   }
   return found.sort((a, b) => b.timeMs - a.timeMs)
 }
 
-function namesIn(directory: string): string[] {
+function namesIn(directory: ByteString): ByteString[] {
   try {
-    return readdirSync(pathOf(directory), { encoding: 'latin1' })
+    return readdirSync(pathOf(directory), { encoding: 'latin1' }).map(asBytes)
   } catch {
     return []
   }

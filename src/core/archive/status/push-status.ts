@@ -1,4 +1,4 @@
-import { decodeUtf8, textToBytes } from '../../../util/byte-string.ts'
+import { bytes, decodeUtf8, textToBytes, type ByteString } from '../../../util/byte-string.ts'
 import { toPlainError, type PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import { readIfExists, writeAtomic, type SpoolPaths } from '../spool/spool-files.ts'
@@ -65,8 +65,8 @@ export function readPushStatus(spool: SpoolPaths): PushStatus | undefined {
   }
 }
 
-function statusFileOf(spool: SpoolPaths): string {
-  return `${spool.own}/status.json`
+function statusFileOf(spool: SpoolPaths): ByteString {
+  return bytes`${spool.own}/status.json`
 }
 
 export function writePushStatus(spool: SpoolPaths, status: PushStatus): void {
