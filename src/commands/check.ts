@@ -77,6 +77,11 @@ async function findClusters(ctx: CommandContext<'check'>, open: ServerConnection
     }
   }
   if (clusters.length > 0) return clusters
+  if (options.pg.every(({ path }) => path === undefined)) {
+    throw new PgtsError('config', 'no stanzas found to check', {
+      hints: ['name the cluster: --stanza=NAME', ...ctx.stanzaHints],
+    })
+  }
   throw new PgtsError('config', 'no server of this stanza can be checked', {
     hints: [
       'check that the server is running; see the warning above',

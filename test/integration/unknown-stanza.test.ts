@@ -86,14 +86,18 @@ test('a stanza of the configuration that no repository has: info says how to cre
   }
 })
 
-test('without a configuration file, info and backup name the files that were looked for', async () => {
+test('without a configuration file, info, backup and check name the files that were looked for', async () => {
   const looked = ['/etc/pgts/pgts.yaml', '/etc/pgbackrest/pgbackrest.conf']
   const info = await underBothNames('--repo1-path=/no/such/repository', 'info')
   const backup = await underBothNames('--stanza=main', 'backup')
+  const check = await underBothNames('check')
   for (const [index, file] of looked.entries()) {
     expect(info[index]).toMatchObject({ code: 0, stdout: 'No stanzas exist in the repository.\n' })
     expect(info[index]?.stderr).toMatch(new RegExp(`^HINT: configuration files: ${file} \\((not )?found\\)`))
     expect(backup[index]).toMatchObject({ code: 37, stderr: '' })
     expect(backup[index]?.stdout).toContain(`HINT: configuration files: ${file} (`)
+    expect(check[index]).toMatchObject({ code: 27, stderr: '' })
+    expect(check[index]?.stdout).toContain('ERROR: [027]: no stanzas found to check\n')
+    expect(check[index]?.stdout).toContain(`HINT: configuration files: ${file} (`)
   }
 })
