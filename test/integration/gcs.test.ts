@@ -116,7 +116,7 @@ describe('gcs credentials', () => {
     const key = JSON.parse(server.keyFile()) as Record<string, string>
     const other = JSON.parse(new GcsTokens().keyFile('')) as Record<string, string>
     for (const [path, error] of [
-      [join(dir, 'absent'), { code: 'file-open', hints: [expect.stringContaining('repo1-gcs-key is the path')] }],
+      [join(dir, 'absent'), { code: 'file-open', hints: [expect.stringContaining('set repo1-gcs-key to the path')] }],
       [file('text', 'not json'), { code: 'file-invalid' }],
       [file('user', '{"type":"authorized_user"}'), { message: expect.stringContaining('but of authorized_user') }],
       [
