@@ -2,29 +2,43 @@ import { PgtsError } from '../util/error.ts'
 import type { LinkSupport, StorageDriver, StoredFile } from './driver.ts'
 import { assertName, assertPrefix } from './name.ts'
 
+/** The driver with some members replaced; an optional member that it lacks stays absent. Every wrapper is built of this. */
+export function forwarding(driver: StorageDriver, overrides: Partial<StorageDriver>): StorageDriver {
+  return {
+    display: driver.display,
+    parallel: driver.parallel,
+    stat: (name, options) => driver.stat(name, options),
+    list: (prefix, options) => driver.list(prefix, options),
+    read: (name, range) => driver.read(name, range),
+    create: (name, options) => driver.create(name, options),
+    createIfAbsent: driver.createIfAbsent?.bind(driver),
+    remove: (name, options) => driver.remove(name, options),
+    removeFiles: driver.removeFiles?.bind(driver),
+    removeTree: (prefix, options) => driver.removeTree(prefix, options),
+    abortUploads: driver.abortUploads?.bind(driver),
+    sync: (prefix, options) => driver.sync(prefix, options),
+    links: driver.links,
+    [Symbol.asyncDispose]: () => driver[Symbol.asyncDispose](),
+    ...overrides,
+  }
+}
+
 /** The same storage for commands that only read: every change is refused. */
 export function readOnly(driver: StorageDriver): StorageDriver {
   const refuse = async (): Promise<never> => {
     throw new PgtsError('assert', `${driver.display} was opened read only`)
   }
-  return {
-    display: driver.display,
-    ...parallelOf(driver),
-    stat: (name, options) => driver.stat(name, options),
-    list: (prefix, options) => driver.list(prefix, options),
-    read: (name, range) => driver.read(name, range),
+  const { links, createIfAbsent, removeFiles, abortUploads } = driver
+  return forwarding(driver, {
     create: refuse,
-    createIfAbsent: driver.createIfAbsent === undefined ? undefined : refuse,
+    createIfAbsent: createIfAbsent && refuse,
     remove: refuse,
-    removeFiles: driver.removeFiles === undefined ? undefined : refuse,
+    removeFiles: removeFiles && refuse,
     removeTree: refuse,
+    abortUploads: abortUploads && refuse,
     sync: refuse,
-    links:
-      driver.links === undefined
-        ? undefined
-        : { readlink: (name: string) => driver.links!.readlink(name), symlink: refuse, makePath: refuse },
-    [Symbol.asyncDispose]: () => driver[Symbol.asyncDispose](),
-  }
+    links: links && { readlink: (name) => links.readlink(name), symlink: refuse, makePath: refuse },
+  })
 }
 
 /**
@@ -44,9 +58,8 @@ export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
   }
   const outer = (file: StoredFile): StoredFile => ({ ...file, name: file.name.slice(prefix.length + 1) })
   const { links, createIfAbsent, removeFiles, abortUploads } = driver
-  return {
+  return forwarding(driver, {
     display: `${driver.display}/${prefix}`,
-    ...parallelOf(driver),
     stat: async (name, options) => {
       const file = await driver.stat(inner(name), options)
       return file && outer(file)
@@ -73,11 +86,7 @@ export function scoped(driver: StorageDriver, prefix: string): StorageDriver {
     sync: (name, options) => driver.sync(inner(name), options),
     links: links === undefined ? undefined : scopedLinks(links, inner),
     [Symbol.asyncDispose]: async () => undefined,
-  }
-}
-
-function parallelOf({ parallel }: StorageDriver): { parallel?: number } {
-  return parallel === undefined ? {} : { parallel }
+  })
 }
 
 function scopedLinks(links: LinkSupport, inner: (name: string) => string): LinkSupport {
