@@ -1,5 +1,5 @@
 import { PgtsError } from '../../util/error.ts'
-import { bytesToText, type ByteString } from '../../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
 
 /**
  * The name of a file or path in a repository from user input: relative to the repository, or absolute and inside it. ''
@@ -9,13 +9,13 @@ import { bytesToText, type ByteString } from '../../util/byte-string.ts'
  * @param root repo-path, byte string
  * @throws PgtsError param-invalid
  */
-export function repositoryName(typed: ByteString, root: string): ByteString {
-  const base = root === '/' ? '' : root.replace(/\/+$/, '')
+export function repositoryName(typed: ByteString, root: ByteString): ByteString {
+  const base = root === '/' ? asBytes('') : root.replace(/\/+$/, '')
   let name = typed
   if (name.startsWith('/')) {
-    if (name !== base && !name.startsWith(`${base}/`)) {
+    if (name !== base && !name.startsWith(bytes`${base}/`)) {
       throw new PgtsError('param-invalid', `${bytesToText(typed)} is not in the repository`, {
-        hints: [`an absolute path begins with ${base}/; a relative path is relative to it`],
+        hints: [`an absolute path begins with ${bytesToText(base)}/; a relative path is relative to it`],
       })
     }
     name = name.slice(base.length + 1)
