@@ -1,5 +1,5 @@
 import { constants } from 'node:os'
-import { requireModule } from './load-module.ts'
+import { nativeFunction } from './native.ts'
 
 /**
  * `flock(2)`, which Node does not provide. The lock belongs to the open file: the kernel releases it when the process
@@ -32,18 +32,4 @@ const LOCK_SH = 1
 const LOCK_EX = 2
 const LOCK_NB = 4
 
-interface Flock {
-  call(fd: number, operation: number): number
-  errno(): number
-}
-
-let flock: Flock | undefined
-
-/** Loaded at the first lock: it takes 15 ms, which `version` and `archive-push` do not need. */
-function loadFlock(): Flock {
-  if (flock !== undefined) return flock
-  const koffi = requireModule<typeof import('koffi')>('koffi')
-  // Every libc exports flock, and the process has one loaded already.
-  flock = { call: koffi.load(null).func('int flock(int fd, int operation)'), errno: () => koffi.errno() }
-  return flock
-}
+const loadFlock = nativeFunction('int flock(int fd, int operation)')

@@ -1,7 +1,6 @@
 import { closeSync, openSync, utimesSync } from 'node:fs'
-import { constants } from 'node:os'
 import { pathOf, type ByteString } from './byte-string.ts'
-import { requireModule } from './load-module.ts'
+import { errnoError, nativeFunction } from './native.ts'
 
 /**
  * Sets the exact mtime of a file. Node's `utimes` rounds to microseconds, and comparing times for equality needs
@@ -24,24 +23,10 @@ export function setMtimeNs(path: ByteString, mtimeNs: bigint): void {
     const { call, errno } = loadFutimens()
     // Two timespecs, for access and modification.
     if (call(fd, new BigInt64Array([seconds, nanoseconds, seconds, nanoseconds])) === 0) return
-    const why = errno()
-    const code = Object.entries(constants.errno).find(([, number]) => number === why)?.[0] ?? `errno ${why}`
-    throw Object.assign(new Error(`futimens failed: ${code}`), { code })
+    throw errnoError('futimens', errno())
   } finally {
     closeSync(fd)
   }
 }
 
-interface Futimens {
-  call(fd: number, times: BigInt64Array): number
-  errno(): number
-}
-
-let futimens: Futimens | undefined
-
-function loadFutimens(): Futimens {
-  if (futimens !== undefined) return futimens
-  const koffi = requireModule<typeof import('koffi')>('koffi')
-  futimens = { call: koffi.load(null).func('int futimens(int fd, const void *times)'), errno: () => koffi.errno() }
-  return futimens
-}
+const loadFutimens = nativeFunction('int futimens(int fd, const void *times)')

@@ -1,6 +1,7 @@
 import { constants } from 'node:os'
 import { pathOf, type ByteString } from './byte-string.ts'
-import { requireModule } from './load-module.ts'
+import { isPgtsError } from './error.ts'
+import { errnoError, nativeFunction, type NativeFunction } from './native.ts'
 
 /**
  * Renames a file only if the new name does not exist: `renameat2` of Linux, which Node does not provide. At every
@@ -20,26 +21,20 @@ export function renameNew(from: ByteString, to: ByteString): void {
 const AT_FDCWD = -100
 const RENAME_NOREPLACE = 1
 
-interface Renameat2 {
-  call(fromFd: number, from: Buffer, toFd: number, to: Buffer, flags: number): number
-  errno(): number
-}
+const lookUp = nativeFunction(
+  'int renameat2(int fromFd, const void *from, int toFd, const void *to, unsigned int flags)',
+)
 
-let renameat2: Renameat2 | undefined
-
-function loadRenameat2(): Renameat2 {
-  if (renameat2 !== undefined) return renameat2
+function loadRenameat2(): NativeFunction {
   // AT_FDCWD has another value on other systems.
   if (process.platform !== 'linux') throw failure(constants.errno.ENOSYS)
-  const koffi = requireModule<typeof import('koffi')>('koffi')
   try {
-    const prototype = 'int renameat2(int fromFd, const void *from, int toFd, const void *to, unsigned int flags)'
-    renameat2 = { call: koffi.load(null).func(prototype), errno: () => koffi.errno() }
-  } catch {
+    return lookUp()
+  } catch (error) {
+    if (isPgtsError(error)) throw error
     // A libc from before 2018.
     throw failure(constants.errno.ENOSYS)
   }
-  return renameat2
 }
 
 function cString(path: ByteString): Buffer {
@@ -47,6 +42,5 @@ function cString(path: ByteString): Buffer {
 }
 
 function failure(number: number): Error {
-  const code = Object.entries(constants.errno).find(([, value]) => value === number)?.[0] ?? `errno ${number}`
-  return Object.assign(new Error(`renameat2 failed: ${code}`), { code })
+  return errnoError('renameat2', number)
 }

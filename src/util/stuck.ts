@@ -1,4 +1,7 @@
-import { requireModule } from './load-module.ts'
+import { nativeFunction } from './native.ts'
+
+const exit = nativeFunction('void _exit(int status)')
+
 /**
  * Threads that were terminated but are blocked in a system call that does not return (a network file
  * system without its server). Node waits for them when the process exits, however it exits.
@@ -22,7 +25,7 @@ export function leaveAfter(ms: number, exitCode: number): void {
 function leave(exitCode: number): void {
   try {
     // Not exit(), which runs handlers, and one of Node's joins the threads.
-    requireModule<typeof import('koffi')>('koffi').load(null).func('void _exit(int status)')(exitCode)
+    exit().call(exitCode)
   } catch {
     // Without koffi the process can end, but not with this exit code.
     process.kill(process.pid, 'SIGKILL')
