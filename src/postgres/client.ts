@@ -5,6 +5,7 @@ import { PgtsError } from '../util/error.ts'
 import { connectError, queryError } from './client-errors.ts'
 import { openClient, type ConnectionOptions } from './open-client.ts'
 import { versionOfServer, type PostgresVersion } from './versions.ts'
+import { markHandled } from '../util/mark-handled.ts'
 
 /** Version, settings and state of the server. */
 export interface ServerFacts {
@@ -232,7 +233,7 @@ class Connection implements ServerConnection {
       return await Promise.race([work, cut])
     } finally {
       stop?.()
-      work.catch(() => undefined) // it fails when its connection is closed, which is already reported
+      markHandled(work) // it fails when its connection is closed, which is already reported
     }
   }
 

@@ -1,6 +1,7 @@
 import { setMaxListeners } from 'node:events'
 import { sourceOf, type ByteSource } from '../util/bytes.ts'
 import type { ByteRange, Cancellable, StorageDriver } from './driver.ts'
+import { markHandled } from '../util/mark-handled.ts'
 
 /** A future read. Bytes. */
 export interface WantedRange {
@@ -135,7 +136,7 @@ class Ahead {
       this.#heldBytes += group.length
       group.bytes = this.#fetch(group)
       // Avoids an unhandled rejection; the read of this group awaits the promise and reports the error.
-      group.bytes.catch(() => undefined)
+      markHandled(group.bytes)
     }
   }
 

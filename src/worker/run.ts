@@ -1,4 +1,5 @@
 import type { Completed } from './executor.ts'
+import { markHandled } from '../util/mark-handled.ts'
 
 /** A thread, as a run uses it. */
 export interface JobTaker {
@@ -107,7 +108,7 @@ export class Run {
     if (!this.#iteratorDone) {
       this.#iteratorDone = true
       // An iterator that is in the middle of a step returns later; its result is ignored.
-      void Promise.resolve(this.#iterator.return?.()).catch(() => undefined)
+      markHandled(Promise.resolve(this.#iterator.return?.()))
     }
     if (this.#inHand.size > 0) await new Promise<void>((resolve) => this.#whenEnded.push(resolve))
   }

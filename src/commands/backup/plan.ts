@@ -12,6 +12,7 @@ import { textToBytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Executor, Work } from '../../worker/executor.ts'
 import type { BackupRun } from './begin.ts'
+import { markHandled } from '../../util/mark-handled.ts'
 
 export interface PlannedBackup {
   readonly backup: BackupInPlan
@@ -31,7 +32,7 @@ export async function planBackup(run: BackupRun, executor: Executor<typeof jobHa
   const nextLabel = newLabel(storage, stanza, type, prior?.label, timestampStart, signal)
   const unfinished = newestUnfinished(storage, stanza, signal)
   // Awaited below; until then this avoids unhandled rejections.
-  for (const pending of [nextLabel, unfinished]) pending.catch(() => undefined)
+  for (const pending of [nextLabel, unfinished]) markHandled(pending)
 
   const listing = await listCluster(run)
   if (storage.parallel === undefined) executor.expect(likelyWork(listing, prior))

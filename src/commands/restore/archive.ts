@@ -13,6 +13,7 @@ import { toPlainError } from '../../util/error.ts'
 import type { Repository } from '../../core/repository.ts'
 import type { CommandContext } from '../context.ts'
 import { recoveryPolicy } from './options.ts'
+import { markHandled } from '../../util/mark-handled.ts'
 
 type Context = CommandContext<'restore'>
 
@@ -82,7 +83,7 @@ export function askEarly(
 ): Promise<readonly string[]> | undefined {
   if (repository.storage.parallel === undefined) return undefined
   const asked = checkArchive(ctx, repository, question)
-  asked.catch(() => undefined)
+  markHandled(asked)
   return asked
 }
 

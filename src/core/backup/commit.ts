@@ -7,6 +7,7 @@ import { backupLabelPath, latestLinkName } from '../../format/repo-path.ts'
 import { inParallel } from '../../util/parallel.ts'
 import { compressManifest, saveArchiveInfo, saveBackupInfo, saveManifest, saveManifestHistory } from '../info-store.ts'
 import type { Repository } from '../repository.ts'
+import { markHandled } from '../../util/mark-handled.ts'
 
 /**
  * Makes a finished backup visible. The order ensures that a process killed between two steps leaves either no backup or
@@ -28,7 +29,7 @@ export async function commitBackup(
   const text = serialiseManifest(manifest)
   const compressing = compressManifest(text)
   // Awaited below; until then this avoids an unhandled rejection.
-  compressing.catch(() => undefined)
+  markHandled(compressing)
   await storage.sync(backupLabelPath(stanza, manifest.label))
   await saveManifest(storage, stanza, manifest, state.backupInfo, text)
   const rest = [

@@ -1,5 +1,6 @@
 import type { PendingFile, StorageDriver } from '../../storage/driver.ts'
 import type { ByteSink } from '../../util/bytes.ts'
+import { markHandled } from '../../util/mark-handled.ts'
 
 /** A repository file that is created with its first bytes, and counts them. Without `commit` it is discarded. */
 export class RepoTarget implements ByteSink, AsyncDisposable {
@@ -50,7 +51,7 @@ export class CommitQueue implements AsyncDisposable {
   commit(target: RepoTarget): void {
     const commit = target.commit()
     // `drain` reports a failure; until then this avoids an unhandled rejection.
-    commit.catch(() => undefined)
+    markHandled(commit)
     this.#commits.push(commit)
   }
 

@@ -27,6 +27,7 @@ import {
 } from './retention.ts'
 import { assessLeftOvers, type LeftOver } from './unfinished.ts'
 import type { ExpireRun } from './expire-run.ts'
+import { markHandled } from '../../util/mark-handled.ts'
 
 export interface ExpireRequest {
   readonly repository: Repository
@@ -158,7 +159,7 @@ function requestAll(run: ExpireRun, log: Logger): Requested {
     archiveInfo: loadArchiveInfo(repository, stanza, { log, signal }),
     archiveIds: archiveIdsIn(run),
   }
-  for (const answer of Object.values(requested)) answer.catch(() => undefined)
+  for (const answer of Object.values(requested)) markHandled(answer)
   return requested
 }
 

@@ -18,6 +18,7 @@ import {
   type InfoCluster,
   type Status,
 } from './report.ts'
+import { markHandled } from '../../util/mark-handled.ts'
 
 /** The state of a stanza in one repository. */
 export interface StanzaInRepo {
@@ -45,7 +46,7 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
   const { storage } = repository
   // Requested in parallel, evaluated in order: without backup.info the other results are not needed.
   const archiveLoaded = loadArchiveInfo(repository, stanza, { signal })
-  archiveLoaded.catch(() => undefined)
+  markHandled(archiveLoaded)
   // expire reports unreadable pins as an error; info reports everything else.
   const pinsLoaded = loadPins(repository, stanza, signal).catch((): Pin[] => [])
   let info: BackupInfo

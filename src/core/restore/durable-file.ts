@@ -3,6 +3,7 @@ import { bytesToText, pathOf, type ByteString } from '../../util/byte-string.ts'
 import { systemCode } from '../../util/error.ts'
 import { WriteBehind } from '../../util/write-behind.ts'
 import { translate, type OwnerIds } from './file-system.ts'
+import { markHandled } from '../../util/mark-handled.ts'
 
 /** A file to write, with its attributes. */
 export interface TargetFile {
@@ -150,7 +151,7 @@ export class FinishQueue implements AsyncDisposable {
   add(fd: number, behind: WriteBehind, file: TargetFile): void {
     const finished = finishLater(fd, behind, file)
     // `drain` reports a failure; until then this avoids an unhandled rejection.
-    finished.catch(() => undefined)
+    markHandled(finished)
     this.#pending.push(finished)
   }
 

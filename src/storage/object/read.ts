@@ -7,6 +7,7 @@ import type { ByteBudget } from './budget.ts'
 import type { PartBuffers } from './part-buffers.ts'
 import type { ObjectBody, ObjectClient, ObjectGetRequest } from './client.ts'
 import type { ByteString } from '../../util/byte-string.ts'
+import { markHandled } from '../../util/mark-handled.ts'
 
 /** Size of one request of a large file. */
 const CHUNK_BYTES = 2 * 1024 * 1024
@@ -157,7 +158,7 @@ class ReadAhead implements ByteSource {
 
   #add(bytes: Promise<Buffer>, sizeBytes: number, taken: number): void {
     // Avoids an unhandled rejection; `next` awaits the promise and reports the error.
-    bytes.catch(() => undefined)
+    markHandled(bytes)
     this.#queue.push({ bytes, sizeBytes, taken })
   }
 

@@ -10,6 +10,7 @@ import type {
 } from '../driver.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { StoragePort } from './client.ts'
+import { markHandled } from '../../util/mark-handled.ts'
 
 /** What a worker needs to use a storage that another thread has open. */
 export interface SharedStorage {
@@ -115,7 +116,7 @@ class SharedAtFirst implements StorageDriver {
     if (!this.#tried && (requests >= this.#after.requests || movedBytes >= this.#after.bytes)) {
       this.#tried = true
       // If opening fails, the storage of the other thread is still used.
-      this.#opened().catch(() => undefined)
+      markHandled(this.#opened())
     }
     return this.#port
   }

@@ -10,6 +10,7 @@ import type { Repository } from '../../repository.ts'
 import { baseName, type ClusterIdentity, findSegment, type StoredSegment } from '../find.ts'
 import type { RepositoryFailures } from '../repository-failures.ts'
 import type { WalFile } from '../wal-file.ts'
+import { markHandled } from '../../../util/mark-handled.ts'
 
 /** The archive of this cluster in one repository. */
 export interface PushTarget {
@@ -58,7 +59,7 @@ export class ArchivedForms implements Disposable {
       findSegment(repository.storage, request.stanza, archiveId, request.name, either)
     this.#found = new Map(targets.map((target) => [target, ask(target)]))
     // Awaited later; a rejection must not count as unhandled.
-    for (const found of this.#found.values()) found.catch(() => undefined)
+    for (const found of this.#found.values()) markHandled(found)
   }
 
   async #in(target: PushTarget): Promise<readonly StoredSegment[]> {
