@@ -1,27 +1,24 @@
 import { statSync } from 'node:fs'
 import type { ArchiveInfo } from '../../../format/archive-info.ts'
 import type { PendingFile, StorageDriver } from '../../../storage/driver.ts'
+import { forwarding } from '../../../storage/wrappers.ts'
 import { bytesToText, pathOf, type ByteString } from '../../../util/byte-string.ts'
-import type { CompressType } from '../../../util/compress-type.ts'
 import { PgtsError, toPlainError, type PlainError } from '../../../util/error.ts'
 import { type Logger, silentLogger } from '../../../util/log.ts'
 import { loadArchiveInfo, type LoadOptions } from '../../info-store.ts'
 import type { Repository } from '../../repository.ts'
 import type { WorkerEnv } from '../../worker-env.ts'
 import type { ClusterIdentity } from '../find.ts'
-import { pushToEach } from './push-wal.ts'
+import { pushToEach, type PushRequest } from './push-wal.ts'
 
 /** One WAL file to store in some repositories; plain data. */
-export interface PushJob {
-  readonly stanza: string
-  /** Absolute byte string. */
-  readonly path: ByteString
+export interface PushJob extends Pick<
+  PushRequest,
+  'stanza' | 'path' | 'compress' | 'headerCheck' | 'warnWhenArchived'
+> {
   /** Repositories to store it in. */
   readonly repoKeys: readonly number[]
   readonly identity: ClusterIdentity
-  readonly compress: { readonly type: CompressType; readonly level: number }
-  readonly headerCheck: boolean
-  readonly warnWhenArchived: boolean
   /** Where the worker records which repositories it waits for, see `WaitingOn`. */
   readonly waitingOn: SharedArrayBuffer
   /** When a worker received it, ms since 1970. */
@@ -152,7 +149,7 @@ export class WaitingOn {
     return this.#keys.filter((_, index) => Atomics.load(this.#calls, index) > 0)
   }
 
-  /** The same storage; every call is counted until it returns. */
+  /** The same storage; calls of a push are counted until they return. */
   watch(key: number, storage: StorageDriver): StorageDriver {
     const index = this.#keys.indexOf(key)
     const enter = () => void Atomics.add(this.#calls, index, 1)
@@ -165,8 +162,8 @@ export class WaitingOn {
         leave()
       }
     }
-    return {
-      display: storage.display,
+    const { createIfAbsent } = storage
+    return forwarding(storage, {
       stat: (name, options) => during(() => storage.stat(name, options)),
       async *list(prefix, options) {
         enter()
@@ -180,15 +177,11 @@ export class WaitingOn {
       create: (name, options) =>
         during(async () => watchFile(await storage.create(name, options), during, enter, leave)),
       createIfAbsent:
-        storage.createIfAbsent === undefined
-          ? undefined
-          : (name, bytes, options) => during(() => storage.createIfAbsent!(name, bytes, options)),
-      remove: (name, options) => during(() => storage.remove(name, options)),
-      removeTree: (prefix, options) => during(() => storage.removeTree(prefix, options)),
+        createIfAbsent && ((name, bytes, options) => during(() => createIfAbsent.call(storage, name, bytes, options))),
       sync: (prefix, options) => during(() => storage.sync(prefix, options)),
       // The worker closes the repository.
       [Symbol.asyncDispose]: async () => undefined,
-    }
+    })
   }
 }
 
