@@ -9,6 +9,7 @@ import { azureDescription } from './repository-azure.ts'
 import { gcsDescription } from './repository-gcs.ts'
 import { s3Description } from './repository-s3.ts'
 import type { Environment, StorageSettings } from './storage-settings.ts'
+import { repoId } from '../util/repo-id.ts'
 
 /**
  * Converts resolved options to the description that the engine and its workers open. The layers below read no options.
@@ -21,7 +22,7 @@ export function repositoryDescription(
   const { key, cipherType, cipherPass } = options
   const storage = storageDescription(options, resolved, env)
   if (cipherType !== 'aes-256-cbc' || cipherPass === undefined) return { key, storage }
-  const name = `repo${key}-cipher-pass`
+  const name = `${repoId(key)}-cipher-pass`
   const origin = `${name} (from ${resolved.values.get(name)?.origin ?? ''})`
   return { key, storage, cipher: { type: cipherType, origin, passphrase: textToBytes(cipherPass) } }
 }
@@ -31,7 +32,7 @@ export function storageDescription(
   { values, options: { ioTimeout, repoTargetTime, repoKey, lockPath } }: AnyResolved,
   env: Environment,
 ): StorageDescription {
-  const name = `repo${options.key}`
+  const name = repoId(options.key)
   if (repoTargetTime !== undefined) {
     const versioned = options.type === 's3' || options.type === 'gcs'
     if (!versioned) throw unversioned(name, options.type ?? '')

@@ -7,6 +7,7 @@ import { textToBytes, type ByteString } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 import { logRepositoryError } from './shared/repository-error.ts'
+import { repoId } from '../util/repo-id.ts'
 
 export interface AnnotateReport {
   readonly label: string
@@ -32,7 +33,7 @@ export async function annotate(ctx: CommandContext<'annotate'>): Promise<Annotat
     try {
       if (!(await annotateOne(repository, ctx, label, notes))) continue
       repoKeys.push(repository.key)
-      log.info({ repo: repository.key, label }, `backup ${label} is annotated in repo${repository.key}`)
+      log.info({ repo: repository.key, label }, `backup ${label} is annotated in ${repoId(repository.key)}`)
     } catch (error) {
       signal.throwIfAborted()
       failed++

@@ -8,6 +8,7 @@ import { PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 import { resolveWalPath } from './shared/wal-path.ts'
+import { repoId } from '../util/repo-id.ts'
 
 /**
  * Fetch one WAL file, for `restore_command = 'pgts --stanza=main archive-get %f "%p"'`. `found: false` makes
@@ -56,7 +57,10 @@ export async function archiveGet(
   if (report.found && 'prefetched' in report) {
     log.info({ file }, `found ${file} in the spool`)
   } else if (report.found) {
-    log.info({ file, repo: report.repoKey }, `found ${file} in the repo${report.repoKey}: ${report.archiveId} archive`)
+    log.info(
+      { file, repo: report.repoKey },
+      `found ${file} in the ${repoId(report.repoKey)}: ${report.archiveId} archive`,
+    )
     log.detail({ file }, `${bytesToText(report.repoName)} was written to ${bytesToText(destination)}`)
   } else {
     log.info({ file }, `unable to find ${file} in the archive`)

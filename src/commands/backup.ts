@@ -16,6 +16,7 @@ import { assertReady, refuseRunningServer } from './backup/ready.ts'
 import { connectCluster } from './shared/connect.ts'
 import type { CommandContext, StanzaLock } from './context.ts'
 import { expireAfterBackup } from './expire.ts'
+import { repoId } from '../util/repo-id.ts'
 
 export interface BackupReport {
   readonly label: string
@@ -85,7 +86,7 @@ async function chooseRepository(ctx: CommandContext<'backup'>): Promise<Reposito
   const repositories = await ctx.repositories()
   const [first] = repositories
   if (first === undefined) throw new PgtsError('assert', 'no repository is configured')
-  if (repositories.length > 1) ctx.log.info(`repo option not specified, defaulting to repo${first.key}`)
+  if (repositories.length > 1) ctx.log.info(`repo option not specified, defaulting to ${repoId(first.key)}`)
   return first
 }
 

@@ -11,6 +11,7 @@ import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { connectCluster } from './shared/connect.ts'
 import type { CommandContext } from './context.ts'
 import { walExplainer } from './shared/explain-wal.ts'
+import { repoId } from '../util/repo-id.ts'
 
 export interface CheckReport {
   readonly stanza: string
@@ -115,7 +116,7 @@ async function checkStandby(
   checkServer(server.facts, { pgPath, version: control.version }, { archive: false, archiveMode: false })
   for (const repository of repositories) {
     const { key } = repository
-    log.info({ repo: key }, `check repo${key} (standby)`)
+    log.info({ repo: key }, `check ${repoId(key)} (standby)`)
     await checkStanzaInfo(repository, stanza, control, { signal, log })
   }
   log.info({ pg: standby.pgKey }, 'switch wal not performed because this is a standby')
@@ -134,7 +135,7 @@ async function checkPrimary(
   const checked: { repository: Repository; archiveId: string }[] = []
   for (const repository of repositories) {
     const { key } = repository
-    log.info({ repo: key }, `check repo${key} configuration (primary)`)
+    log.info({ repo: key }, `check ${repoId(key)} configuration (primary)`)
     const { archiveId, archiveInfo, backupInfo } = await checkStanzaInfo(repository, stanza, control, {
       signal,
       log,
@@ -142,7 +143,7 @@ async function checkPrimary(
     if (!isSameHistory(archiveInfo, backupInfo)) {
       log.warn(
         { repo: key },
-        `archive.info and backup.info on repo${key} list different former clusters` +
+        `archive.info and backup.info on ${repoId(key)} list different former clusters` +
           '\nHINT: pgbackrest then refuses expire and verify: check whether one of them was restored from an older copy',
       )
     }
@@ -155,7 +156,7 @@ async function checkPrimary(
   const report: CheckReport['repositories'][number][] = []
   for (const { repository, archiveId } of checked) {
     const { key, storage } = repository
-    log.info({ repo: key }, `check repo${key} archive for WAL (primary)`)
+    log.info({ repo: key }, `check ${repoId(key)} archive for WAL (primary)`)
     const [archived] = await waitForSegments({
       repository,
       stanza,
@@ -169,7 +170,7 @@ async function checkPrimary(
     })
     if (archived === undefined) throw new PgtsError('assert', `no repository was checked for ${segment}`)
     const where = `${storage.display}/${bytesToText(archived.repoName)}`
-    log.info({ repo: key, segment }, `WAL segment ${segment} successfully archived to '${where}' on repo${key}`)
+    log.info({ repo: key, segment }, `WAL segment ${segment} successfully archived to '${where}' on ${repoId(key)}`)
     report.push({ repoKey: key, archiveId, archived: { segment, repoName: archived.repoName } })
   }
   return report

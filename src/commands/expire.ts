@@ -8,6 +8,7 @@ import { isWalSegment } from '../format/wal-segment.ts'
 import { isDenied, PgtsError } from '../util/error.ts'
 import type { CommandContext, StanzaLock } from './context.ts'
 import { logRepositoryError } from './shared/repository-error.ts'
+import { repoId } from '../util/repo-id.ts'
 
 /**
  * Removes backups that retention does not keep, the WAL that only they needed, and old manifests. With `explain`
@@ -74,7 +75,7 @@ async function expireRepositories(
   for (const repository of repositories) {
     const { key } = repository
     const repo = ctx.options.repo.find((options) => options.key === key)
-    if (repo === undefined) throw new PgtsError('assert', `repo${key} has no options`)
+    if (repo === undefined) throw new PgtsError('assert', `${repoId(key)} has no options`)
     try {
       await using _lease = dryRun ? undefined : await ctx.lease(repository)
       reports.push(
@@ -97,7 +98,7 @@ async function expireRepositories(
       if (ctx.command === 'backup' && isDenied(error)) {
         log.warn(
           { repo: key },
-          `repo${key}: expired backups or WAL were not removed: ${error.message}\n${EXPIRE_ELSEWHERE}`,
+          `${repoId(key)}: expired backups or WAL were not removed: ${error.message}\n${EXPIRE_ELSEWHERE}`,
         )
         continue
       }

@@ -1,6 +1,7 @@
 import { breakLease, describeLease, leaseOf, type FoundLease } from '../core/lease/lease.ts'
 import { STALE_MS } from '../core/lease/life.ts'
 import type { CommandContext } from './context.ts'
+import { repoId } from '../util/repo-id.ts'
 
 /** The lease of a stanza in one repository. */
 export interface LeaseReport {
@@ -25,7 +26,7 @@ export async function lease(ctx: CommandContext<'lease'>): Promise<readonly Leas
       continue
     }
     const description = describeLease(found, nowMs)
-    if (options.break) log.warn({ repo: key }, `repo${key}: the lease was broken: ${description}`)
+    if (options.break) log.warn({ repo: key }, `${repoId(key)}: the lease was broken: ${description}`)
     const stale = nowMs - found.lastSignMs > STALE_MS
     reports.push({ repoKey: key, found: { ...found, stale, description }, broken: options.break })
   }

@@ -6,6 +6,7 @@ import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 import { oneRepository } from './shared/one-repository.ts'
+import { repoId } from '../util/repo-id.ts'
 
 /** Every file of one backup: where and how it is stored. With --filter one file with its blocks. */
 export async function manifest(ctx: CommandContext<'manifest'>): Promise<ManifestReport> {
@@ -20,7 +21,7 @@ export async function manifest(ctx: CommandContext<'manifest'>): Promise<Manifes
   const { storage, key } = repository
   const info = await loadBackupInfo(repository, stanza, { signal, log })
   const label = set === 'latest' ? info.backups.at(-1)?.label : set
-  if (label === undefined) throw new PgtsError('backup-set-invalid', `stanza ${stanza} has no backup in repo${key}`)
+  if (label === undefined) throw new PgtsError('backup-set-invalid', `stanza ${stanza} has no backup in ${repoId(key)}`)
   const found = await loadManifest(storage, stanza, label, info, { signal, log })
 
   const chosen = chooseFiles(found, {

@@ -9,6 +9,7 @@ import { PgtsError } from '../util/error.ts'
 import { zonedDateTime } from '../util/local-time.ts'
 import type { CommandContext } from './context.ts'
 import { logRepositoryError } from './shared/repository-error.ts'
+import { repoId } from '../util/repo-id.ts'
 
 export interface PinReport {
   readonly label: string
@@ -45,7 +46,7 @@ export async function pin(ctx: CommandContext<'pin'>): Promise<PinReport> {
     })
   }
   const end = until === undefined ? '' : ` until ${zonedDateTime(until)}`
-  for (const repo of report.repoKeys) log.info({ repo, label }, `backup ${label} is pinned in repo${repo}${end}`)
+  for (const repo of report.repoKeys) log.info({ repo, label }, `backup ${label} is pinned in ${repoId(repo)}${end}`)
   return report
 }
 
@@ -62,7 +63,8 @@ export async function unpin(ctx: CommandContext<'unpin'>): Promise<PinReport> {
       hints: ['run info --set, or expire --explain, to see the existing pins'],
     })
   }
-  for (const repo of report.repoKeys) log.info({ repo, label }, `backup ${label} is no longer pinned in repo${repo}`)
+  for (const repo of report.repoKeys)
+    log.info({ repo, label }, `backup ${label} is no longer pinned in ${repoId(repo)}`)
   return report
 }
 

@@ -34,6 +34,7 @@ import {
   warnOfArchiving,
 } from './restore/archive.ts'
 import { databaseChoice, localPgPath, recoveryPolicy, remapPolicy, requestedSet } from './restore/options.ts'
+import { repoId } from '../util/repo-id.ts'
 
 export interface RestoreReport {
   readonly label: string
@@ -161,7 +162,7 @@ async function chooseBackup(
       : await checkArchive(ctx, repository, { span, info, target: request.target })
   for (const message of warnings) log.warn(message)
   const from = online ? `, recovery will start at ${zonedDateTime(original.timestampStart)}` : ''
-  log.info(`repo${repository.key}: restore backup set ${label}${from}`)
+  log.info(`${repoId(repository.key)}: restore backup set ${label}${from}`)
   return { repository, original, policy }
 }
 

@@ -1,6 +1,7 @@
 import { createStanza, type CreatedStanza } from '../core/stanza/create.ts'
 import type { CommandContext } from './context.ts'
 import { stanzaCluster } from './shared/stanza-cluster.ts'
+import { repoId } from '../util/repo-id.ts'
 
 export interface StanzaCreateReport {
   readonly stanza: string
@@ -19,11 +20,11 @@ export async function stanzaCreate(ctx: CommandContext<'stanza-create'>): Promis
   for (const repository of await ctx.repositories()) {
     const { key, storage } = repository
     await using _lease = await ctx.lease(repository)
-    log.info({ repo: key }, `stanza-create for stanza '${stanza}' on repo${key}`)
+    log.info({ repo: key }, `stanza-create for stanza '${stanza}' on ${repoId(key)}`)
     const created = await createStanza(repository, stanza, cluster, { signal, log })
     repositories.push(created)
     if (created.state === 'valid')
-      log.info({ repo: key }, `stanza '${stanza}' already exists on repo${key} and is valid`)
+      log.info({ repo: key }, `stanza '${stanza}' already exists on ${repoId(key)} and is valid`)
     if (created.state === 'created' && ctx.dialect === 'yaml') log.info({ repo: key }, OLDEST_READER)
     for (const name of created.repaired)
       log.warn(

@@ -5,6 +5,7 @@ import { PgtsError } from '../util/error.ts'
 import { removeStopFile, stopFileOf } from '../util/stop-file.ts'
 import type { CommandContext } from './context.ts'
 import { oneRepository } from './shared/one-repository.ts'
+import { repoId } from '../util/repo-id.ts'
 
 export interface StanzaDeleteReport {
   readonly stanza: string
@@ -35,8 +36,8 @@ export async function stanzaDelete(ctx: CommandContext<'stanza-delete'>): Promis
   // Also removes the empty directories that a killed run left.
   await deleteStanza(storage, stanza, signal)
   removeStopFile(options.lockPath, stanza)
-  if (there) log.info({ repo: key }, `stanza '${stanza}' was deleted from repo${key} (${storage.display})`)
-  else log.info({ repo: key }, `stanza '${stanza}' does not exist in repo${key} (${storage.display})`)
+  if (there) log.info({ repo: key }, `stanza '${stanza}' was deleted from ${repoId(key)} (${storage.display})`)
+  else log.info({ repo: key }, `stanza '${stanza}' does not exist in ${repoId(key)} (${storage.display})`)
   return { stanza, repoKey: key, deleted: there }
 }
 
@@ -54,7 +55,7 @@ async function requireStoppedServer(ctx: CommandContext<'stanza-delete'>): Promi
 async function confirmDelete(ctx: CommandContext<'stanza-delete'>, { key, storage }: Repository): Promise<void> {
   const { stanza } = ctx
   const answer = await ctx.confirm(
-    `All backups and WAL of stanza ${stanza} in repo${key} (${storage.display}) will be lost.\n` +
+    `All backups and WAL of stanza ${stanza} in ${repoId(key)} (${storage.display}) will be lost.\n` +
       'Type the name of the stanza to continue:  ',
   )
   if (answer === undefined || answer === stanza) return

@@ -1,6 +1,7 @@
 import { upgradeStanza, type UpgradedStanza } from '../core/stanza/upgrade.ts'
 import type { CommandContext } from './context.ts'
 import { stanzaCluster } from './shared/stanza-cluster.ts'
+import { repoId } from '../util/repo-id.ts'
 
 export interface StanzaUpgradeReport {
   readonly stanza: string
@@ -17,15 +18,15 @@ export async function stanzaUpgrade(ctx: CommandContext<'stanza-upgrade'>): Prom
   for (const repository of await ctx.repositories()) {
     const { key } = repository
     await using _lease = await ctx.lease(repository)
-    log.info({ repo: key }, `stanza-upgrade for stanza '${stanza}' on repo${key}`)
+    log.info({ repo: key }, `stanza-upgrade for stanza '${stanza}' on ${repoId(key)}`)
     const upgraded = await upgradeStanza(repository, stanza, cluster, { signal, log })
     repositories.push(upgraded)
     if (upgraded.changed.length === 0) {
-      log.info({ repo: key }, `stanza '${stanza}' on repo${key} is already up to date`)
+      log.info({ repo: key }, `stanza '${stanza}' on ${repoId(key)} is already up to date`)
     } else {
       log.info(
         { repo: key },
-        `stanza '${stanza}' on repo${key} is now for PostgreSQL ${cluster.version}, WAL is archived to ${upgraded.archiveId}; ` +
+        `stanza '${stanza}' on ${repoId(key)} is now for PostgreSQL ${cluster.version}, WAL is archived to ${upgraded.archiveId}; ` +
           'the next backup will be a full backup',
       )
     }

@@ -6,6 +6,7 @@ import { bytesToText } from '../util/byte-string.ts'
 import { isBackupLabel } from '../format/backup-label.ts'
 import { EXIT_CODES, isHostError, PgtsError, toPlainError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
+import { repoId } from '../util/repo-id.ts'
 
 /** Compare all stored files with their checksums and check that backups can be restored, in every selected repository. */
 export async function verify(ctx: CommandContext<'verify'>): Promise<readonly VerifyReport[]> {
@@ -26,7 +27,7 @@ export async function verify(ctx: CommandContext<'verify'>): Promise<readonly Ve
       signal.throwIfAborted()
       const plain = toPlainError(withStanzaHints(error, ctx.stanzaHints))
       if (plain.code === 'backup-set-invalid' || isHostError(error)) throw error
-      const lines = [`repo${repository.key}: ${plain.message}`, ...plain.hints.map((hint) => `HINT: ${hint}`)]
+      const lines = [`${repoId(repository.key)}: ${plain.message}`, ...plain.hints.map((hint) => `HINT: ${hint}`)]
       if (options.output === 'none') log.error({ repo: repository.key, code: EXIT_CODES[plain.code] }, lines.join('\n'))
       reports.push(unreachable(stanza, repository.key, lines.join('; ')))
     }
@@ -70,14 +71,14 @@ function unreachable(stanza: string, repoKey: number, message: string): VerifyRe
 function logProblems({ log }: CommandContext<'verify'>, report: VerifyReport): void {
   const { repoKey } = report
   for (const { level, message } of report.problems) {
-    if (level === 'error') log.warn({ repo: repoKey }, `repo${repoKey}: ${message}`)
-    else log.info({ repo: repoKey }, `repo${repoKey}: ${message}`)
+    if (level === 'error') log.warn({ repo: repoKey }, `${repoId(repoKey)}: ${message}`)
+    else log.info({ repo: repoKey }, `${repoId(repoKey)}: ${message}`)
   }
   for (const { archiveId, faulty } of report.archives) {
     for (const { repoName, reason } of faulty)
       log.warn(
         { repo: repoKey, file: repoName },
-        `repo${repoKey}: WAL of ${archiveId} is incomplete or corrupt: ${bytesToText(repoName)}: ${reason}`,
+        `${repoId(repoKey)}: WAL of ${archiveId} is incomplete or corrupt: ${bytesToText(repoName)}: ${reason}`,
       )
   }
   for (const { label, status, faulty, reasons } of report.backups) {
@@ -87,7 +88,7 @@ function logProblems({ log }: CommandContext<'verify'>, report: VerifyReport): v
       ...(faulty.length > FILES_SHOWN ? [`and ${faulty.length - FILES_SHOWN} more files`] : []),
       ...reasons,
     ]
-    const lines = [`repo${repoKey}: backup ${label} cannot be used safely: ${status}`, ...why]
+    const lines = [`${repoId(repoKey)}: backup ${label} cannot be used safely: ${status}`, ...why]
     log.warn({ repo: repoKey, label }, lines.join('\n'))
   }
 }

@@ -3,6 +3,7 @@ import type { CommandName } from './command-table.ts'
 import type { ResolvedValue } from './evaluate.ts'
 import { rowFor } from './option-table.ts'
 import { asTyped } from './evaluate.ts'
+import { repoId } from '../util/repo-id.ts'
 
 type Values = Map<string, ResolvedValue>
 
@@ -58,7 +59,7 @@ function checkSelectedRepo(values: Values, repoKeys: readonly number[]): void {
     'option-invalid-value',
     `repo (from ${repo.origin}) is ${repo.value}, but there is no repo${repo.value}`,
     {
-      hints: [`configured: ${repoKeys.map((key) => `repo${key}`).join(', ')}`],
+      hints: [`configured: ${repoKeys.map((key) => repoId(key)).join(', ')}`],
     },
   )
 }
@@ -66,13 +67,17 @@ function checkSelectedRepo(values: Values, repoKeys: readonly number[]): void {
 function checkRepoPaths(values: Values, repoKeys: readonly number[]): void {
   const seen = new Map<unknown, number>()
   for (const key of repoKeys) {
-    const path = values.get(`repo${key}-path`)?.value
-    if (path === undefined || values.get(`repo${key}-type`)?.value !== 'posix') continue
+    const path = values.get(`${repoId(key)}-path`)?.value
+    if (path === undefined || values.get(`${repoId(key)}-type`)?.value !== 'posix') continue
     const other = seen.get(path)
     if (other !== undefined) {
-      throw new PgtsError('option-invalid-value', `repo${other}-path and repo${key}-path are both ${String(path)}`, {
-        hints: ['set a different path for each repository'],
-      })
+      throw new PgtsError(
+        'option-invalid-value',
+        `${repoId(other)}-path and ${repoId(key)}-path are both ${String(path)}`,
+        {
+          hints: ['set a different path for each repository'],
+        },
+      )
     }
     seen.set(path, key)
   }
@@ -105,7 +110,7 @@ function fitTimeouts(values: Values): void {
 /** Without its own setting, the retention of WAL is that of backups. */
 function deriveArchiveRetention(values: Values, repoKeys: readonly number[], warn: (message: string) => void): void {
   for (const key of repoKeys) {
-    const name = (rest: string) => `repo${key}-retention-${rest}`
+    const name = (rest: string) => `${repoId(key)}-retention-${rest}`
     const get = (rest: string) => values.get(name(rest))?.value
     const archive = values.get(name('archive'))
     if (archive === undefined) continue

@@ -3,6 +3,7 @@ import type { StorageDescription } from '../storage/description.ts'
 import type { SharedStorage } from '../storage/port/shared.ts'
 import { openStorage } from '../storage/registry.ts'
 import type { Logger } from '../util/log.ts'
+import { repoId } from '../util/repo-id.ts'
 
 /** An open repository: one value for every command, job and message. */
 export interface Repository {
@@ -37,7 +38,7 @@ export interface RepositoryDescription {
 
 /** @param storage the open storage of the description */
 export function repositoryOf({ key, cipher }: RepositoryDescription, storage: StorageDriver): Repository {
-  const display = `repo${key}`
+  const display = repoId(key)
   if (cipher === undefined) return { key, display, storage }
   const { type, origin, passphrase } = cipher
   return { key, display, storage, cipher: { type, origin, passphrase: () => passphrase } }

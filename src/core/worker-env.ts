@@ -5,6 +5,7 @@ import { PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import { silentLogger, type Logger } from '../util/log.ts'
 import { openRepository, repositoryOf, type Repository, type RepositoryDescription } from './repository.ts'
+import { repoId } from '../util/repo-id.ts'
 
 /** The description from which a worker opens its environment; plain data, because sockets do not cross threads. */
 export interface WorkerSetup {
@@ -120,7 +121,7 @@ class WorkerRepositories implements AsyncDisposable {
 
   async #open(key: number): Promise<Repository> {
     const description = this.#descriptions.get(key)
-    if (description === undefined) throw new PgtsError('assert', `the worker was set up without repo${key}`)
+    if (description === undefined) throw new PgtsError('assert', `the worker was set up without ${repoId(key)}`)
     const open = () => openRepository(description, this.#log, this.#lanes)
     const port = this.#ports.get(key)
     if (port === undefined || description.shared === undefined) return open()

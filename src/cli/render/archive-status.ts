@@ -1,6 +1,7 @@
 import type { ArchiveStatus } from '../../core/archive/status/archive-status.ts'
 import { ago, timeText } from '../../core/archive/status/diagnose.ts'
 import { formatSize } from '../../util/format-size.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 const WIDTH = 80
 
@@ -85,7 +86,7 @@ function backgroundRows({ background, timeMs }: ArchiveStatus): Row[] {
   for (const { file, seconds } of push.inHand) rows.push(['', `pushes ${file} for ${ago(seconds * 1000)}`])
   for (const { key, trouble: failure, seconds } of background.repositories)
     if (failure !== undefined)
-      rows.push(['', `repo${key} fails for ${ago((seconds ?? 0) * 1000)}: ${oneLine(failure)}`])
+      rows.push(['', `${repoId(key)} fails for ${ago((seconds ?? 0) * 1000)}: ${oneLine(failure)}`])
   if (background.dropped !== undefined) {
     const { files, file, timeMs: at } = background.dropped
     rows.push(['dropped', `${files} file(s), last ${file}`], ['', when(at, timeMs)])

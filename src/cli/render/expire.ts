@@ -1,6 +1,7 @@
 import type { ArchiveStays, ArchiveVerdict, Explanation, LeftOver } from '../../core/expire/explain.ts'
 import type { ExpireReason, KeepReason, Verdict } from '../../core/expire/retention.ts'
 import type { ExpireReport } from '../../core/expire/run.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 const WIDTH = 80
 
@@ -24,7 +25,7 @@ function asJson({ repoKey, explanation, directories, archive, history }: ExpireR
 
 function asLines({ repoKey, explanation, history }: ExpireReport): string[] {
   const { backups, unlisted, archives, archiveStays, archiveRetention } = explanation
-  const lines = [`repo${repoKey}: what expire would keep and remove`]
+  const lines = [`${repoId(repoKey)}: what expire would keep and remove`]
   lines.push(...calendarLines(explanation), '', 'backups')
   if (backups.length === 0) lines.push('    none')
   for (const verdict of backups) lines.push(...backupLines(verdict))

@@ -2,6 +2,7 @@ import type { InfoBackup, InfoDetails } from '../../core/info/report.ts'
 import { formatSize } from '../../util/format-size.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { zonedDateTime } from '../../util/local-time.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 /** One backup in the text of `info`. With details: the backup of --set, with its databases, links and annotations. */
 export function backupText(backup: InfoBackup): string {
@@ -15,7 +16,7 @@ export function backupText(backup: InfoBackup): string {
   }
   lines.push(
     `database size: ${formatSize(backup.sizeBytes)}, database backup size: ${formatSize(backup.sizeDeltaBytes)}`,
-    `repo${backup.repoKey}: ${setSizeText(backup)}backup size: ${formatSize(backup.repoSizeDeltaBytes)}`,
+    `${repoId(backup.repoKey)}: ${setSizeText(backup)}backup size: ${formatSize(backup.repoSizeDeltaBytes)}`,
   )
   if (references !== null) {
     lines.push(

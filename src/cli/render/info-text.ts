@@ -9,6 +9,7 @@ import {
 } from '../../core/info/report.ts'
 import { backupText } from './info-backup-text.ts'
 import { bytesToText, printableLines } from '../../util/byte-string.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 /** The text form. Times are local. */
 export function renderInfoText(report: InfoReport): string {
@@ -21,7 +22,7 @@ function stanzaText(stanza: InfoStanza, { detail, set }: InfoReport): string {
   const { backup } = stanza.status.lock
   let text = `stanza: ${bytesToText(stanza.name)}\n    status: ${statusText(stanza, full)}\n`
   if (backup.repos !== undefined && backup.repos.length > 1) {
-    for (const repo of backup.repos) text += `        repo${repo.repoKey} backup: ${percent(repo)} complete\n`
+    for (const repo of backup.repos) text += `        ${repoId(repo.repoKey)} backup: ${percent(repo)} complete\n`
   }
   if (!full) return text
   text += repoStatusText(stanza)
@@ -61,7 +62,7 @@ function repoStatusText({ status, repos }: InfoStanza): string {
   const indent = ' '.repeat(several ? 15 : 12)
   return repos
     .map((repo) => {
-      const name = several ? `        repo${repo.key}: ` : ''
+      const name = several ? `        ${repoId(repo.key)}: ` : ''
       const { code, message } = repo.status
       if (code === STATUS.ok) return `${name}ok\n`
       if (code !== STATUS.other) return `${name}error (${message})\n`
@@ -72,7 +73,7 @@ function repoStatusText({ status, repos }: InfoStanza): string {
 }
 
 function cipherText({ cipher, repos }: InfoStanza): string {
-  const each = cipher === 'mixed' ? repos.map((repo) => `        repo${repo.key}: ${repo.cipher}\n`) : []
+  const each = cipher === 'mixed' ? repos.map((repo) => `        ${repoId(repo.key)}: ${repo.cipher}\n`) : []
   return `    cipher: ${cipher}\n${each.join('')}`
 }
 

@@ -1,8 +1,9 @@
 import type { LeaseReport } from '../../commands/lease.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 /** The report of `lease`. Members of the JSON form are not renamed; new ones can be added. Times are milliseconds since the epoch. */
 export function renderLeases(reports: readonly LeaseReport[], output: 'text' | 'json'): string {
-  if (output === 'text') return reports.map((report) => `repo${report.repoKey}: ${text(report)}\n`).join('')
+  if (output === 'text') return reports.map((report) => `${repoId(report.repoKey)}: ${text(report)}\n`).join('')
   const rows = reports.map(({ repoKey, found, broken }) => ({
     repo: repoKey,
     state: found === undefined ? 'free' : broken ? 'broken' : found.stale ? 'stale' : 'held',

@@ -2,6 +2,7 @@ import type { BackupReport } from '../../commands/backup.ts'
 import type { RestoreReport } from '../../commands/restore.ts'
 import { countsOf, type VerifyCounts, type VerifyReport } from '../../core/verify/report.ts'
 import { formatSize } from '../../util/format-size.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 const WIDTH = 80
 
@@ -11,7 +12,7 @@ export function backupResult(report: BackupReport): string {
   const sizes = `${formatSize(sizeBytes)}, ${formatSize(repoSizeBytes)} stored`
   return fitted(`${type} backup ${label}: ${sizes}`, [
     duration(durationMs),
-    `repo${repoKey}`,
+    repoId(repoKey),
     counted(fileCount, 'file'),
   ])
 }

@@ -7,6 +7,7 @@ import {
 } from '../../core/verify/report.ts'
 import { bytesToText, decodeUtf8 } from '../../util/byte-string.ts'
 import { formatSize } from '../../util/format-size.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 /** `text` in pgBackRest's form, with further results; `json` is a form of pgts; `none` prints nothing. */
 export function renderVerify(
@@ -23,7 +24,7 @@ export function renderVerify(
 export function verifyCounts(report: VerifyReport): string {
   const { backups, backupFiles, walSegments, readBytes, errors } = countsOf(report)
   return (
-    `repo${report.repoKey}: verified backups = ${backups}, backup files = ${backupFiles}, WAL segments = ${walSegments}, ` +
+    `${repoId(report.repoKey)}: verified backups = ${backups}, backup files = ${backupFiles}, WAL segments = ${walSegments}, ` +
     `bytes read = ${readBytes} (${formatSize(readBytes)}), errors = ${errors}`
   )
 }
@@ -32,7 +33,7 @@ function asText(report: VerifyReport, verbose: boolean, several: boolean): strin
   const { stanza, repoKey, ok, problems, archives, backups, skipped } = report
   const lines: string[] = []
   if (ok && !verbose && problems.length === 0) return ''
-  lines.push(`stanza: ${stanza}${several ? ` (repo${repoKey})` : ''}`, `status: ${ok ? 'ok' : 'error'}`)
+  lines.push(`stanza: ${stanza}${several ? ` (${repoId(repoKey)})` : ''}`, `status: ${ok ? 'ok' : 'error'}`)
   for (const { level, message } of problems) lines.push(`  ${level}: ${message}`)
   for (const archive of archives) lines.push(...archiveLines(archive, verbose))
   for (const backup of backups) lines.push(...backupLines(backup, verbose))

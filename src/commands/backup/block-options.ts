@@ -3,6 +3,7 @@ import type { RepoOptions } from '../../config/resolve.ts'
 import { BLOCK_DEFAULTS, BLOCK_UNIT, CHECKSUM_BYTES, type BlockPolicy } from '../../core/backup/block-policy.ts'
 import type { BackupType } from '../../format/manifest.ts'
 import { PgtsError } from '../../util/error.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 /**
  * Settings of repo-block and its maps; undefined if files are stored whole. A map replaces the whole default map.
@@ -12,7 +13,7 @@ import { PgtsError } from '../../util/error.ts'
 export function blockPolicyOf(repo: RepoOptions<'backup'>, type: BackupType): BlockPolicy | undefined {
   const superBytes = type === 'full' ? repo.blockSizeSuperFull : repo.blockSizeSuper
   if (!repo.block || superBytes === undefined) return undefined
-  const name = (rest: string) => `repo${repo.key}-block-${rest}`
+  const name = (rest: string) => `${repoId(repo.key)}-block-${rest}`
   const sizes = table(name('size-map'), repo.blockSizeMap, (fileSize, blockSize) => ({
     fromFileBytes: parseSize(fileSize),
     blockBytes: multipleOf(BLOCK_UNIT, parseSize(blockSize)),

@@ -12,10 +12,11 @@ import { PgtsError } from '../../util/error.ts'
 import { blockPolicyOf } from './block-options.ts'
 import type { CommandContext } from '../context.ts'
 import type { BackupSource } from './identify.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 export function optionsOf(ctx: CommandContext<'backup'>, { key }: Repository): RepoOptions<'backup'> {
   const found = ctx.options.repo.find((repo) => repo.key === key)
-  if (found === undefined) throw new PgtsError('assert', `repo${key} has no options`)
+  if (found === undefined) throw new PgtsError('assert', `${repoId(key)} has no options`)
   return found
 }
 

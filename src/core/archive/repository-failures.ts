@@ -1,4 +1,5 @@
 import { EXIT_CODES, PgtsError, isPgtsError, toPlainError } from '../../util/error.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 /** Errors by repository. A repository that fails must not prevent storing WAL in the others, and its error is reported. */
 export class RepositoryFailures {
@@ -37,7 +38,7 @@ export class RepositoryFailures {
   ): PgtsError {
     const only = this.#failures.length === 1 && repositories === 1 ? this.#failures[0] : undefined
     if (only !== undefined && isPgtsError(only.error)) {
-      return new PgtsError(only.error.code, `repo${only.key}: ${only.error.message}`, {
+      return new PgtsError(only.error.code, `${repoId(only.key)}: ${only.error.message}`, {
         hints: [...only.error.hints, ...hints],
         cause: only.error,
       })
@@ -51,5 +52,5 @@ export class RepositoryFailures {
 
 export function describeFailure(key: number, error: unknown): string {
   const { code, message } = toPlainError(error)
-  return `repo${key}: [${String(EXIT_CODES[code]).padStart(3, '0')}] ${message}`
+  return `${repoId(key)}: [${String(EXIT_CODES[code]).padStart(3, '0')}] ${message}`
 }

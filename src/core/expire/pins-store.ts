@@ -6,6 +6,7 @@ import { isPgtsError, PgtsError } from '../../util/error.ts'
 import type { Repository } from '../repository.ts'
 import type { Pin } from './pins.ts'
 import { bytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 /** The file of pinned backups, in pgts's own folder, which pgbackrest does not read. */
 export function pinsName(stanza: string): ByteString {
@@ -56,7 +57,7 @@ function decryptPins({ cipher, key, storage }: Repository, stored: Buffer, name:
     if (!isEncrypted(stored)) return stored.toString()
     throw new PgtsError(
       'crypto',
-      `${storage.display}/${bytesToText(name)} is encrypted, but no cipher is configured for repo${key ?? ''}`,
+      `${storage.display}/${bytesToText(name)} is encrypted, but no cipher is configured for ${repoId(key)}`,
     )
   }
   if (!isEncrypted(stored)) {

@@ -2,6 +2,7 @@ import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
 import { formatLsn, parseLsn } from '../../format/wal-segment.ts'
 import { fromPlainError, PgtsError, type PlainError } from '../../util/error.ts'
 import { describeFailure } from '../archive/repository-failures.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 /** The backups of the repositories, in the order of their keys. */
 export interface RepositoryBackups {
@@ -45,13 +46,13 @@ export function selectSet(
   const skipped: { readonly message: string; readonly unusable: boolean }[] = []
   for (const { key, info, failure } of repositories) {
     if (info === undefined) {
-      skipped.push({ message: `repo${key}: ${failure?.message ?? 'no backup information'}`, unusable: true })
+      skipped.push({ message: `${repoId(key)}: ${failure?.message ?? 'no backup information'}`, unusable: true })
       continue
     }
     const newestFirst = [...info.backups].reverse()
     const newest = newestFirst[0]
     if (newest === undefined) {
-      skipped.push({ message: `repo${key}: no backup sets to restore`, unusable: false })
+      skipped.push({ message: `${repoId(key)}: no backup sets to restore`, unusable: false })
       continue
     }
     const entry = choose(newestFirst, newest, info, key, request, options.warn)
@@ -79,7 +80,7 @@ function choose(
       if (newest.historyId >= info.currentId) return newest
       throw new PgtsError(
         'backup-set-invalid',
-        `the latest backup set found '${newest.label}' on repo${key} is from a prior version of PostgreSQL`,
+        `the latest backup set found '${newest.label}' on ${repoId(key)} is from a prior version of PostgreSQL`,
         {
           hints: [
             'take a backup of the current cluster after stanza-upgrade',
@@ -92,7 +93,7 @@ function choose(
     case 'lsn':
       for (const backup of newestFirst) {
         if (backup.lsnStop === undefined) {
-          warn(`repo${key}: backup ${backup.label} does not record its stop LSN: select older sets with --set`)
+          warn(`${repoId(key)}: backup ${backup.label} does not record its stop LSN: select older sets with --set`)
           return undefined
         }
         if (parseLsn(backup.lsnStop) <= request.target) return backup
@@ -123,7 +124,9 @@ function findings(repositories: readonly RepositoryBackups[]): string[] {
   return repositories.map(({ key, info, failure }) => {
     if (failure !== undefined) return describeFailure(key, fromPlainError(failure))
     const count = info?.backups.length ?? 0
-    return count === 0 ? `repo${key}: no backup sets to restore` : `repo${key}: ${count} backup sets, none matches`
+    return count === 0
+      ? `${repoId(key)}: no backup sets to restore`
+      : `${repoId(key)}: ${count} backup sets, none matches`
   })
 }
 
@@ -134,13 +137,13 @@ function notFound(
 ): PgtsError {
   const all = repositories.flatMap(({ key, info }) => (info?.backups ?? []).map((backup) => ({ key, backup })))
   const describe = ({ key, backup }: (typeof all)[number]) =>
-    `${backup.label} on repo${key}, stopped ${showTime(backup.timestampStop)}` +
+    `${backup.label} on ${repoId(key)}, stopped ${showTime(backup.timestampStop)}` +
     (backup.lsnStop === undefined ? '' : ` at ${backup.lsnStop}`)
   const hints: string[] = []
   const several = repositories.length > 1
   for (const { key, failure } of repositories) {
     if (failure === undefined) continue
-    if (!several) hints.push(`repo${key}: ${failure.message}`)
+    if (!several) hints.push(`${repoId(key)}: ${failure.message}`)
     hints.push(...failure.hints)
   }
   // Without backup.info it is unknown whether the repository has no backup or the configured path is wrong.

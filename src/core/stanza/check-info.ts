@@ -4,6 +4,7 @@ import { PgtsError } from '../../util/error.ts'
 import { describeCluster, isSameCluster, type ClusterIdentity } from '../archive/find.ts'
 import { loadArchiveInfo, loadBackupInfo, type LoadOptions } from '../info-store.ts'
 import type { Repository } from '../repository.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 export interface StanzaInfo {
   readonly archiveInfo: ArchiveInfo
@@ -33,7 +34,7 @@ export async function checkStanzaInfo(
   if (archive.id !== backup.id || !isSameCluster(archive, backup)) {
     throw new PgtsError(
       'file-invalid',
-      `backup.info and archive.info of stanza ${stanza} on repo${key} do not match:\n` +
+      `backup.info and archive.info of stanza ${stanza} on ${repoId(key)} do not match:\n` +
         `archive.info: ${describeEntry(archive)}\nbackup.info: ${describeEntry(backup)}`,
       {
         hints: [
@@ -63,7 +64,7 @@ export function assertSameCluster(
   const title = code === 'file-invalid' ? 'backup and archive info files exist but do not match the database: ' : ''
   throw new PgtsError(
     code,
-    `${title}stanza ${stanza} on repo${key} belongs to another cluster: it has ${describeCluster(expected)}, ` +
+    `${title}stanza ${stanza} on ${repoId(key)} belongs to another cluster: it has ${describeCluster(expected)}, ` +
       `pg1-path has ${describeCluster(identity)}`,
     {
       hints: [

@@ -10,6 +10,7 @@ import { isCopyCurrent, saveArchiveInfo, saveBackupInfo } from '../info-store.ts
 import type { Repository } from '../repository.ts'
 import { checkStanzaInfo } from './check-info.ts'
 import type { ByteString } from '../../util/byte-string.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 /** What the info files record of a cluster; from pg_control. */
 export interface NewCluster extends ClusterIdentity {
@@ -52,7 +53,7 @@ export async function createStanza(
     const [there, missing] = archive.present === 0 ? ['backup.info', 'archive.info'] : ['archive.info', 'backup.info']
     throw new PgtsError(
       'file-missing',
-      `${there} exists but ${missing} is missing on repo${key} (${storage.display})`,
+      `${there} exists but ${missing} is missing on ${repoId(key)} (${storage.display})`,
       {
         hints: [
           'check whether files were removed by hand or by a cleanup job',
@@ -106,7 +107,7 @@ async function requireEmpty({ key, storage }: Repository, stanza: string): Promi
   if (full.length === 0) return
   throw new PgtsError(
     'path-not-empty',
-    `${full.join(' and ')} on repo${key} (${storage.display}) not empty, but without info files`,
+    `${full.join(' and ')} on ${repoId(key)} (${storage.display}) not empty, but without info files`,
     {
       hints: [
         'check the repository and the name of the stanza',

@@ -6,6 +6,7 @@ import { describeCluster, isSameCluster } from '../archive/find.ts'
 import { isCopyCurrent, loadArchiveInfo, loadBackupInfo, saveArchiveInfo, saveBackupInfo } from '../info-store.ts'
 import type { Repository } from '../repository.ts'
 import type { NewCluster } from './create.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 export interface UpgradedStanza {
   readonly repoKey: number
@@ -48,7 +49,7 @@ export async function upgradeStanza(
   if (archive.currentId !== backup.currentId) {
     throw new PgtsError(
       'file-invalid',
-      `archive.info and backup.info of stanza ${stanza} on repo${key} would give ${describeCluster(cluster)} different ` +
+      `archive.info and backup.info of stanza ${stanza} on ${repoId(key)} would give ${describeCluster(cluster)} different ` +
         `ids, ${archive.currentId} and ${backup.currentId}`,
       {
         hints: ['their histories differ: restore both files from copies of the same time', 'no file was changed'],

@@ -6,6 +6,7 @@ import type { Logger } from '../../util/log.ts'
 import type { Executor } from '../../worker/executor.ts'
 import type { jobHandlers } from '../jobs.ts'
 import type { Repository } from '../repository.ts'
+import { repoId } from '../../util/repo-id.ts'
 
 export interface VerifyRequest {
   readonly repository: Repository
@@ -23,7 +24,7 @@ export interface VerifyRequest {
 /** @throws PgtsError `backup-set-invalid` if the backup of --set is not in the repository */
 export function assertSetExists({ repository, stanza, set }: VerifyRequest, backups: readonly KnownBackup[]): void {
   if (set === undefined || backups.some(({ label }) => label === set)) return
-  throw new PgtsError('backup-set-invalid', `stanza ${stanza} on repo${repository.key} has no backup ${set}`, {
+  throw new PgtsError('backup-set-invalid', `stanza ${stanza} on ${repoId(repository.key)} has no backup ${set}`, {
     hints: ['run info to see the existing backups'],
   })
 }

@@ -18,6 +18,7 @@ import {
 } from '../find.ts'
 import { describeFailure, RepositoryFailures } from '../repository-failures.ts'
 import { walFileKind, type WalFileKind } from '../wal-file.ts'
+import { repoId } from '../../../util/repo-id.ts'
 
 export interface GetRequest {
   readonly stanza: string
@@ -214,7 +215,7 @@ function requireSameContent(file: string, alternatives: readonly Alternative[]):
   const checksums = new Set(alternatives.flatMap(({ checksum }) => checksum ?? []))
   if (checksums.size < 2) return
   const places = alternatives.map(
-    ({ repoKey, archiveId, repoName }) => `repo${repoKey} ${archiveId}/${bytesToText(baseName(repoName))}`,
+    ({ repoKey, archiveId, repoName }) => `${repoId(repoKey)} ${archiveId}/${bytesToText(baseName(repoName))}`,
   )
   throw new PgtsError('archive-duplicate', `${file} is archived with different contents:\n${places.join('\n')}`, {
     hints: [

@@ -13,6 +13,7 @@ import { FETCHING, type FetchSegmentJob, type FetchSegmentResult } from './fetch
 import type { SegmentIndex } from './segment-index.ts'
 import { moveOnRequest, readRequest, type SegmentRequest } from './get-requests.ts'
 import { inWindow, isLow, moved, windowAfter, type ReplayPosition } from './window.ts'
+import { repoId } from '../../../util/repo-id.ts'
 
 export interface ReadAheadRequest {
   readonly stanza: string
@@ -210,7 +211,7 @@ class ReadAhead {
       this.#fetched.segments++
       this.#fetched.bytes += sizeBytes
       this.#spoolFailed = false
-      log.detail({ file: segment, repo: repoKey }, `fetched ${segment} ahead from repo${repoKey}`)
+      log.detail({ file: segment, repo: repoKey }, `fetched ${segment} ahead from ${repoId(repoKey)}`)
     } else if (result.spool !== undefined) {
       this.#spoolPausedUntilMs = clock.nowMs() + SPOOL_PAUSE_MS
       // Logged once per outage; calls in the foreground fetch for themselves.

@@ -15,6 +15,7 @@ import {
   type StoredSegment,
 } from '../find.ts'
 import { describeFailure } from '../repository-failures.ts'
+import { repoId } from '../../../util/repo-id.ts'
 
 export interface SegmentIndexRequest {
   readonly stanza: string
@@ -95,7 +96,7 @@ class IndexedRepository {
         const found = await this.#list(archiveId, segment, notBeforeMs, signal)
         copies.push(...found.map((stored) => ({ repoKey: key, archiveId, ...stored })))
       }
-      if (this.#failure !== undefined) log.info({ repo: key }, `repo${key} can be read again`)
+      if (this.#failure !== undefined) log.info({ repo: key }, `${repoId(key)} can be read again`)
       this.#failure = undefined
       return copies
     } catch (error) {

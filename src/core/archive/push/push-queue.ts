@@ -8,6 +8,7 @@ import type { PushJobResult } from './push-job.ts'
 import { QueueLimit } from './queue-limit.ts'
 import { ReadSchedule, type ReadyQueue } from './ready-queue.ts'
 import { RepositoryHealth } from './repository-health.ts'
+import { repoId } from '../../../util/repo-id.ts'
 
 /** The pause after the first refusal of a file; it doubles with each further attempt. */
 const REFUSED_PAUSE_MS = 1000
@@ -231,7 +232,7 @@ export class PushQueue {
       file.storedIn.add(key)
       const outage = this.#health.outageOf(key)
       if (outage !== undefined)
-        effects.push(logEffect('info', `repo${key} accepts WAL again after ${outage.failures} failure(s)`))
+        effects.push(logEffect('info', `${repoId(key)} accepts WAL again after ${outage.failures} failure(s)`))
       this.#health.worked(key)
     }
     for (const { repoKey, error } of result.failures) this.#health.failed(repoKey, fromPlainError(error), nowMs)

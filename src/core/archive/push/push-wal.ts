@@ -17,6 +17,7 @@ import { storeHistory } from './store-history.ts'
 import { ArchivedForms, type FileToStore, storeEverywhere, type PushTarget, type StoredIn } from './store-segment.ts'
 import { readWalFile, statWalFile, walFileKind, type WalFile, type WalFileKind } from '../wal-file.ts'
 import type { ByteString } from '../../../util/byte-string.ts'
+import { repoId } from '../../../util/repo-id.ts'
 
 export interface PushRequest {
   readonly stanza: string
@@ -198,7 +199,7 @@ async function openTargets(request: PushRequest, failures: RepositoryFailures): 
       const expected = request.identity ?? first?.identity
       if (expected !== undefined && !isSameCluster(current, expected)) {
         const other = request.identity === undefined ? String(first?.repository.display) : 'the data directory'
-        throw mismatch(`${other} (${describeCluster(expected)})`, `${request.stanza} of repo${key}`, current)
+        throw mismatch(`${other} (${describeCluster(expected)})`, `${request.stanza} of ${repoId(key)}`, current)
       }
       targets.push({
         repository,

@@ -3,6 +3,7 @@ import { archiveCommandLine, type Caller, programProblems } from './archive-prog
 import { bytesToText, decodeUtf8, textPath } from '../../../util/byte-string.ts'
 import { formatSize } from '../../../util/format-size.ts'
 import type { ArchivingFacts, QueueFacts, ServerArchiving, SpoolFacts } from './archiving-facts.ts'
+import { repoId } from '../../../util/repo-id.ts'
 
 /** The part of archiving that has a fault. */
 export type Layer =
@@ -152,7 +153,7 @@ function background(spool: SpoolFacts, queue: QueueFacts | undefined, nowMs: num
     if (outage === undefined) continue
     findings.push({
       layer: 'repository',
-      text: `storing in repo${key} has been failing for ${ago(nowMs - outage.sinceMs)}, ${outage.failures} attempts so far: ${firstLine(outage.message)}`,
+      text: `storing in ${repoId(key)} has been failing for ${ago(nowMs - outage.sinceMs)}, ${outage.failures} attempts so far: ${firstLine(outage.message)}`,
     })
   }
   const oldest = alive ? status.inHand[0] : undefined
