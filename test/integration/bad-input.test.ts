@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process'
-import { chmodSync, existsSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { chmodSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { giveToTestUser, makeTestDir, pgts, pgtsProgram, startCluster, testUser } from '../support/postgres/postgres.ts'
@@ -27,6 +27,10 @@ beforeAll(async () => {
 afterAll(() => site[Symbol.asyncDispose]())
 
 describe('standard output on a full device', () => {
+  // repo-ls of an empty repository writes nothing.
+  const folder = () => join(site.repo, 'folder')
+  beforeAll(() => void mkdirSync(folder()))
+  afterAll(() => rmSync(folder(), { recursive: true }))
   const full = (line: string, redirect = '>/dev/full') => {
     const command = `"$0" --config="$1" ${line} ${redirect}`
     const { status, stderr } = spawnSync('sh', ['-c', command, pgtsProgram(), site.config], { encoding: 'utf8', uid: testUser.uid, gid: testUser.gid, cwd: site.dir }) // prettier-ignore
