@@ -1,6 +1,6 @@
 import { recoveryMode } from '../postgres/recovery-mode.ts'
 import { printableLines, textToBytes } from '../util/byte-string.ts'
-import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import { EXIT_CODES, exitCodeText, PgtsError, toPlainError } from '../util/error.ts'
 import type { ProgramName } from '../util/program-name.ts'
 import { formatLine } from './log-line.ts'
 import { withShownName } from './shown-name.ts'
@@ -19,8 +19,8 @@ export function formatConsoleError(error: unknown, name: ProgramName, terminal: 
 /** `ERROR: [031]: text` and its hints, for errors before the logger is open. */
 export function formatShortError(error: unknown, name: ProgramName = 'pgts'): string {
   const { code, message, hints, stack } = toPlainError(error)
-  const number = String(EXIT_CODES[code]).padStart(3, '0')
-  const lines = [`ERROR: [${number}]: ${message}`, ...hints.map((hint) => `       HINT: ${hint}`)]
+  const number = exitCodeText(EXIT_CODES[code])
+  const lines = [`ERROR: ${number}: ${message}`, ...hints.map((hint) => `       HINT: ${hint}`)]
   // A failed assertion is a bug of pgts, so the stack is printed.
   if (code === 'assert' && stack !== undefined) lines.push(stack)
   return `${printableLines(withShownName(lines.join('\n'), name))}\n`
@@ -40,10 +40,10 @@ export function stopsRecovery(error: unknown, file: string, places: readonly (st
   )
   if (!recovers || (error instanceof PgtsError && error.code === 'recovery-stop')) return error
   const { code, message, hints } = toPlainError(error)
-  const number = String(EXIT_CODES[code]).padStart(3, '0')
+  const number = exitCodeText(EXIT_CODES[code])
   return new PgtsError(
     'recovery-stop',
-    `recovery stops here, because it is not known whether ${file} is in the archive: [${number}] ${message}`,
+    `recovery stops here, because it is not known whether ${file} is in the archive: ${number} ${message}`,
     {
       hints: [
         ...hints,

@@ -4,6 +4,7 @@ import type { ProgramName } from '../util/program-name.ts'
 import { formatLine, formatShortLine, type LogRecord } from './log-line.ts'
 import { fileOutput, type TextOutput } from './log-output.ts'
 import { withShownName } from './shown-name.ts'
+import { messageOf } from '../util/error.ts'
 
 export interface LoggerOptions {
   readonly levels: { readonly console: LogLevel; readonly file: LogLevel; readonly stderr: LogLevel }
@@ -111,7 +112,7 @@ export class LogDestination {
   #closeFailedFile(error: unknown): void {
     const file = this.#file
     this.#file = undefined
-    const why = error instanceof Error ? error.message : String(error)
+    const why = messageOf(error)
     this.#warn(
       `cannot write the log file ${this.#logFile}: ${why}\nHINT: check the owner and permissions of log-path, or set log-level-file=off; this run continues without the file`,
     )

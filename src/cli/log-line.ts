@@ -1,6 +1,7 @@
 import { printableLines } from '../util/byte-string.ts'
 import { localDateTime } from '../util/local-time.ts'
 import type { MessageLevel } from '../util/log.ts'
+import { exitCodeText } from '../util/error.ts'
 
 /** One record to format; the same for every sink. */
 export interface LogRecord {
@@ -44,7 +45,7 @@ const TERMINAL_INDENT = 4
 
 function layOut(head: string, record: LogRecord, style: LineStyle): string {
   const padding = record.level === 'trace' ? 8 : record.level === 'debug' ? 4 : 0
-  const code = record.code === undefined ? '' : `[${String(record.code).padStart(3, '0')}]: `
+  const code = record.code === undefined ? '' : `${exitCodeText(record.code)}: `
   // The code and the dry-run marker do not change the indentation of further lines: parsers of pgBackRest's log expect
   // this.
   const indent = `\n${' '.repeat(style.terminal === true ? TERMINAL_INDENT : head.length + padding)}`

@@ -1,7 +1,7 @@
 import { closeSync, constants, fstatSync, openSync, writeSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { textPath, textToBytes } from '../util/byte-string.ts'
-import { PgtsError, systemCode } from '../util/error.ts'
+import { messageOf, PgtsError, systemCode } from '../util/error.ts'
 import { makeDirectories } from '../util/make-directories.ts'
 import { PROCESS_START } from './log-line.ts'
 
@@ -47,7 +47,7 @@ export function descriptorOutput(fd: number): DescriptorOutput {
 /** For example standard output on a full disk: an error of the environment, not a bug of pgts. */
 function unwritable(fd: number, error: unknown): PgtsError {
   const what = fd === 1 ? 'standard output' : 'standard error'
-  const why = error instanceof Error ? error.message : String(error)
+  const why = messageOf(error)
   return new PgtsError('unhandled', `cannot write to ${what}: ${why}`, {
     hints: ['check the file or device that the output is redirected to'],
     cause: error,

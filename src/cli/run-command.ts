@@ -3,7 +3,7 @@ import { commandBeginArgs } from '../config/begin-line.ts'
 import { type AnyResolved } from '../config/resolve.ts'
 import { withStanzaHints } from '../core/info-missing.ts'
 import { printableJson, printableLines } from '../util/byte-string.ts'
-import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import { EXIT_CODES, exitCodeText, PgtsError, toPlainError } from '../util/error.ts'
 import type { LogLevel } from '../util/log.ts'
 import { programName, type ProgramName } from '../util/program-name.ts'
 import { pgtsVersion } from '../util/version.ts'
@@ -89,7 +89,7 @@ function wantsResult({ options, role }: AnyResolved): boolean {
 const ANSWER_NO = 1
 
 function abortedWith(code: number): string {
-  return `aborted with exception [${String(code).padStart(3, '0')}]`
+  return `aborted with exception ${exitCodeText(code)}`
 }
 
 /** Log the begin line of a command. @returns a function that logs its end line */

@@ -4,7 +4,7 @@ import { getWal, type GetRequest } from '../core/archive/get/get-wal.ts'
 import { isWalSegment } from '../format/wal-segment.ts'
 import { isCheckpointInvalidated, readControlFile, type ControlFile } from '../postgres/control-file.ts'
 import { bytes, bytesToText, textToBytes } from '../util/byte-string.ts'
-import { PgtsError } from '../util/error.ts'
+import { messageOf, PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 import { resolveWalPath } from './shared/wal-path.ts'
@@ -89,7 +89,7 @@ async function claimedSpool(
       return { segmentSize: control.walSegmentSize, spool, ownerDirectory: ownerDirectoryOf(spool, owner) }
     log.info(`${options.spoolPath} is used by another cluster with this stanza, so WAL is not fetched ahead`)
   } catch (error) {
-    log.warn(`WAL is not fetched ahead: ${error instanceof Error ? error.message : String(error)}`)
+    log.warn(`WAL is not fetched ahead: ${messageOf(error)}`)
   }
   return undefined
 }

@@ -2,7 +2,7 @@ import { archiveStatus as buildStatus, type ArchiveStatus } from '../core/archiv
 import { readArchivingFacts } from '../core/archive/status/archiving-facts.ts'
 import type { ServerConnection } from '../postgres/client.ts'
 import { bytes, textToBytes } from '../util/byte-string.ts'
-import { PgtsError, toPlainError } from '../util/error.ts'
+import { messageOf, PgtsError } from '../util/error.ts'
 import { connectCluster } from './shared/connect.ts'
 import type { CommandContext } from './context.ts'
 
@@ -38,7 +38,7 @@ export async function archiveStatus(ctx: CommandContext<'archive-status'>): Prom
     return buildStatus(await readArchivingFacts(place, clock.nowMs(), server), { limitBytes })
   } catch (error) {
     signal.throwIfAborted()
-    const unreachable = toPlainError(error).message
+    const unreachable = messageOf(error)
     return buildStatus(await readArchivingFacts(place, clock.nowMs()), { limitBytes, unreachable })
   }
 }

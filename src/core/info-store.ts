@@ -9,7 +9,7 @@ import { archiveInfoName, backupInfoName, copyName, manifestHistoryName, manifes
 import type { StorageDriver } from '../storage/driver.ts'
 import { getFile, putFile } from '../storage/whole-file.ts'
 import { asBytes, bytesToText, type ByteString } from '../util/byte-string.ts'
-import { isPgtsError, PgtsError, toPlainError, type ErrorCode } from '../util/error.ts'
+import { type ErrorCode, isPgtsError, messageOf, PgtsError, toPlainError } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
 import { inParallel } from '../util/parallel.ts'
 import { writerVersion } from '../util/version.ts'
@@ -268,7 +268,7 @@ async function loadEither<T>(
   let copyError: unknown
   try {
     const value = await load(copyName(name))
-    const reason = toPlainError(mainError).message
+    const reason = messageOf(mainError)
     options.log?.warn(
       { file: name },
       `${storage.display}/${bytesToText(name)} is unusable, so its copy was used: ${reason}` +

@@ -6,7 +6,7 @@ import { backupPath, copyName, manifestName } from '../format/repo-path.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { getFile, putFile } from '../storage/whole-file.ts'
 import { compareBytes } from '../util/byte-string.ts'
-import { toPlainError } from '../util/error.ts'
+import { messageOf } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
 import { inParallel } from '../util/parallel.ts'
 import { isDamage, loadManifest } from './info-store.ts'
@@ -187,7 +187,7 @@ async function readUnlisted(
     signal?.throwIfAborted()
     log.warn(
       { label },
-      `backup ${label} is not listed, and its manifest cannot be read; it is kept: ${toPlainError(error).message}` +
+      `backup ${label} is not listed, and its manifest cannot be read; it is kept: ${messageOf(error)}` +
         '\nHINT: if it cannot be repaired, remove its directory',
     )
     return undefined

@@ -119,6 +119,16 @@ export function toPlainError(error: unknown): PlainError {
   return { code: 'unknown', message: String(error), hints: [] }
 }
 
+/** The message of anything that was thrown. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error)
+}
+
+/** An exit code as messages show it: `[041]`. */
+export function exitCodeText(exitCode: number): string {
+  return `[${String(exitCode).padStart(3, '0')}]`
+}
+
 export function fromPlainError(plain: PlainError): PgtsError {
   const error = new PgtsError(plain.code, plain.message, { hints: plain.hints, denied: plain.denied ?? false })
   if (plain.stack !== undefined) error.stack = plain.stack

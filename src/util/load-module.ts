@@ -1,6 +1,6 @@
 import { closeSync, openSync } from 'node:fs'
 import { isBuilt } from './version.ts'
-import { PgtsError, systemCode } from './error.ts'
+import { messageOf, PgtsError, systemCode } from './error.ts'
 
 /**
  * Loads a module of pgts when it is needed: `await loadModule(() => import('./x.ts'))`. All dynamic imports use this
@@ -44,7 +44,7 @@ export function requireModule<T>(name: string, hints: readonly string[] = []): T
 export function loadFailure(error: unknown, name = nameIn(error), hints: readonly string[] = []): PgtsError {
   // The module itself failed to load another one.
   if (error instanceof PgtsError) return error
-  const message = error instanceof Error ? error.message : String(error)
+  const message = messageOf(error)
   const module = name ?? 'a part of it'
   const limit = limitOf(error, message)
   if (limit !== undefined) {

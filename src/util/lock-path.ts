@@ -1,6 +1,6 @@
 import { closeSync, constants, unlinkSync, writeSync } from 'node:fs'
 import { textPath, textToBytes } from './byte-string.ts'
-import { PgtsError, systemCode } from './error.ts'
+import { messageOf, PgtsError, systemCode } from './error.ts'
 import { makeDirectories } from './make-directories.ts'
 import { isOwnDirectory, openOwnFile, UntrustedFile } from './own-file.ts'
 import { describeProcessUser } from './owner-names.ts'
@@ -62,7 +62,7 @@ export function lockPathError(lockPath: string, cause: unknown): PgtsError {
 
 export function reasonOf(error: unknown): string {
   const code = systemCode(error)
-  return (code && REASONS[code]) ?? (error instanceof Error ? error.message : String(error))
+  return (code && REASONS[code]) ?? messageOf(error)
 }
 
 const REASONS: Record<string, string> = {

@@ -1,5 +1,5 @@
 import { setTimeout as sleep } from 'node:timers/promises'
-import { isPgtsError, systemCode, toPlainError, type ErrorCode } from '../util/error.ts'
+import { type ErrorCode, isPgtsError, messageOf, systemCode } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
 
 /** Retries of a failed job: the first at once, each further one after the interval, as pgBackRest does. */
@@ -62,7 +62,7 @@ export async function withRetries<R>(attempt: () => Promise<R>, place: RetryPlac
       signal.throwIfAborted()
       if (failed >= retriesFor(error, retry) || place.isDropped()) throw error
       const waitMs = failed === 0 ? 0 : retry.intervalMs
-      const message = `${kind} job failed, retry ${failed + 1} of ${retry.retries} after ${waitMs} ms: ${toPlainError(error).message}`
+      const message = `${kind} job failed, retry ${failed + 1} of ${retry.retries} after ${waitMs} ms: ${messageOf(error)}`
       if (failed === 0) log.warn(message)
       else log.debug(message)
       if (!(await waited(waitMs, place))) throw error

@@ -1,6 +1,6 @@
 import { setMaxListeners } from 'node:events'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
-import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
+import { EXIT_CODES, messageOf, PgtsError, toPlainError } from '../util/error.ts'
 import { LOG_LEVELS, type Logger, type LogMethod, type MessageLevel } from '../util/log.ts'
 import type { JobHandlers } from './executor.ts'
 import { withRetries } from './retry.ts'
@@ -153,7 +153,7 @@ class JobServer {
       const opened = await this.#opened?.catch(() => undefined)
       await opened?.env[Symbol.asyncDispose]()
     } catch (error) {
-      this.#log.warn(`worker ${this.#start.worker} could not be closed cleanly: ${toPlainError(error).message}`)
+      this.#log.warn(`worker ${this.#start.worker} could not be closed cleanly: ${messageOf(error)}`)
     }
     process.exitCode = 0
     for (const attached of this.#start.ports.values()) attached.close()

@@ -3,7 +3,7 @@ import type { ManifestDatabase, ManifestFile } from '../../format/manifest.ts'
 import type { ServerConnection } from '../../postgres/client.ts'
 import { relationFileOf, relationName, type RelationFile } from '../../postgres/relation-name.ts'
 import { bytesToText } from '../../util/byte-string.ts'
-import { PgtsError, toPlainError } from '../../util/error.ts'
+import { messageOf, PgtsError } from '../../util/error.ts'
 import { connectCluster } from '../shared/connect.ts'
 import type { CommandContext } from '../context.ts'
 
@@ -66,7 +66,7 @@ async function relationsOf(
       }
     } catch (error) {
       ctx.signal.throwIfAborted()
-      ctx.log.debug(`relations of database ${oid} cannot be named: ${toPlainError(error).message}`)
+      ctx.log.debug(`relations of database ${oid} cannot be named: ${messageOf(error)}`)
     }
   }
   return found

@@ -9,7 +9,7 @@ import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import { parseLsn, timelineOf, type WalSegment } from '../../format/wal-segment.ts'
 import { bytesToText, textToBytes, type ByteString } from '../../util/byte-string.ts'
-import { toPlainError } from '../../util/error.ts'
+import { messageOf } from '../../util/error.ts'
 import type { Repository } from '../../core/repository.ts'
 import type { CommandContext } from '../context.ts'
 import { recoveryPolicy } from './options.ts'
@@ -130,7 +130,7 @@ export async function checkArchive(
     })
   } catch (error) {
     signal.throwIfAborted()
-    return [`cannot check whether the archive reaches the target: ${toPlainError(error).message}`]
+    return [`cannot check whether the archive reaches the target: ${messageOf(error)}`]
   }
 }
 

@@ -1,6 +1,6 @@
 import { realpath } from 'node:fs/promises'
 import { decodeText, textPath, textToBytes, type ByteString } from '../../util/byte-string.ts'
-import { PgtsError } from '../../util/error.ts'
+import { messageOf, PgtsError } from '../../util/error.ts'
 
 /**
  * The absolute path of `%p`. PostgreSQL passes a path relative to its data directory and starts the command there, so a
@@ -46,13 +46,9 @@ async function realPathOf(path: string): Promise<string> {
   try {
     return decodeText(await realpath(textPath(path), { encoding: 'buffer' }))
   } catch (error) {
-    throw new PgtsError(
-      'path-missing',
-      `cannot find ${path}: ${error instanceof Error ? error.message : String(error)}`,
-      {
-        hints: ['check pg1-path'],
-        cause: error,
-      },
-    )
+    throw new PgtsError('path-missing', `cannot find ${path}: ${messageOf(error)}`, {
+      hints: ['check pg1-path'],
+      cause: error,
+    })
   }
 }

@@ -1,4 +1,4 @@
-import { EXIT_CODES, PgtsError, isPgtsError, toPlainError } from '../../util/error.ts'
+import { EXIT_CODES, exitCodeText, isPgtsError, PgtsError, toPlainError } from '../../util/error.ts'
 import { repoId } from '../../util/repo-id.ts'
 
 /** Errors by repository. A repository that fails must not prevent storing WAL in the others, and its error is reported. */
@@ -52,5 +52,5 @@ export class RepositoryFailures {
 
 export function describeFailure(key: number, error: unknown): string {
   const { code, message } = toPlainError(error)
-  return `${repoId(key)}: [${String(EXIT_CODES[code]).padStart(3, '0')}] ${message}`
+  return `${repoId(key)}: ${exitCodeText(EXIT_CODES[code])} ${message}`
 }

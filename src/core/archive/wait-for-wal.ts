@@ -1,7 +1,7 @@
 import type { WalSegment } from '../../format/wal-segment.ts'
 import { archiveDirectory, archiveFileName, archiveIdPath } from '../../format/repo-path.ts'
 import type { Clock } from '../../util/clock.ts'
-import { EXIT_CODES, PgtsError, toPlainError } from '../../util/error.ts'
+import { EXIT_CODES, exitCodeText, PgtsError, toPlainError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import type { Repository } from '../repository.ts'
 import { baseName, listSegments, type StoredSegment } from './find.ts'
@@ -127,7 +127,7 @@ async function cannotWrite(request: WaitRequest, segment: WalSegment): Promise<s
     signal.throwIfAborted()
     const { code, message } = toPlainError(error)
     return [
-      `this process cannot write there either: [${String(EXIT_CODES[code]).padStart(3, '0')}] ${message}; if it runs as the server's user, that is the cause`,
+      `this process cannot write there either: ${exitCodeText(EXIT_CODES[code])} ${message}; if it runs as the server's user, that is the cause`,
     ]
   }
 }

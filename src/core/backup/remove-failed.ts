@@ -1,6 +1,6 @@
 import { backupLabelPath, manifestName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
-import { isPgtsError, toPlainError } from '../../util/error.ts'
+import { isPgtsError, messageOf } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 
 /**
@@ -23,6 +23,6 @@ export async function removeFailedBackupIfDiskFull(
     log.warn({ label }, `removed the unfinished backup ${label} to free space for WAL`)
   } catch (failure) {
     // The caller reports the first error; this warning adds that the space is still in use.
-    log.warn({ label }, `cannot remove the unfinished backup ${label}: ${toPlainError(failure).message}`)
+    log.warn({ label }, `cannot remove the unfinished backup ${label}: ${messageOf(failure)}`)
   }
 }

@@ -4,7 +4,7 @@ import { backupLabelPath, bundleName, copyName, fileRepoName, manifestName } fro
 import type { StorageDriver } from '../../storage/driver.ts'
 import { removeFiles, removeUnlessDenied } from '../../storage/whole-file.ts'
 import { asBytes, bytes, bytesToText } from '../../util/byte-string.ts'
-import { toPlainError, type PgtsError } from '../../util/error.ts'
+import { messageOf, type PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import { writerVersion } from '../../util/version.ts'
 import { loadManifest, type ManifestKey } from '../info-store.ts'
@@ -66,7 +66,7 @@ export async function findResumable(request: ResumeRequest): Promise<Manifest | 
         reason = mismatch
       } catch (error) {
         signal.throwIfAborted()
-        reason = toPlainError(error).message
+        reason = messageOf(error)
       }
     }
   }

@@ -1,5 +1,5 @@
 import { archivePath, backupPath } from '../../format/repo-path.ts'
-import { toPlainError } from '../../util/error.ts'
+import { messageOf } from '../../util/error.ts'
 import { inParallel } from '../../util/parallel.ts'
 import type { ExpireRun } from './expire-run.ts'
 
@@ -24,7 +24,7 @@ export async function abortUploads(run: ExpireRun, nowMs: number): Promise<numbe
     if (aborted > 0) run.say('info', `aborted ${aborted} incomplete uploads of earlier runs`)
   } catch (error) {
     signal.throwIfAborted()
-    run.say('detail', `cannot list incomplete uploads of earlier runs: ${toPlainError(error).message}`)
+    run.say('detail', `cannot list incomplete uploads of earlier runs: ${messageOf(error)}`)
   }
   return aborted
 }

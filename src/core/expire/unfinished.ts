@@ -1,7 +1,7 @@
 import { fullLabelOf, parseBackupLabel } from '../../format/backup-label.ts'
 import type { BackupInfo } from '../../format/backup-info.ts'
 import { backupLabelPath, copyName, manifestName } from '../../format/repo-path.ts'
-import { toPlainError } from '../../util/error.ts'
+import { messageOf } from '../../util/error.ts'
 import { loadManifest } from '../info-store.ts'
 import type { Reconciled } from '../reconcile.ts'
 import type { ExpireRun } from './expire-run.ts'
@@ -92,10 +92,7 @@ async function priorOf(run: ExpireRun, label: string, info: BackupInfo): Promise
     return (await loadManifest(run.storage, run.stanza, label, info, { partial: true, signal: run.signal })).prior
   } catch (error) {
     run.signal.throwIfAborted()
-    run.say(
-      'warn',
-      `unfinished backup ${label} is kept, because its manifest cannot be read: ${toPlainError(error).message}`,
-    )
+    run.say('warn', `unfinished backup ${label} is kept, because its manifest cannot be read: ${messageOf(error)}`)
     return 'unreadable'
   }
 }

@@ -1,6 +1,6 @@
 import type { StorageDriver } from '../../storage/driver.ts'
 import type { Clock } from '../../util/clock.ts'
-import { isPgtsError, PgtsError, toPlainError } from '../../util/error.ts'
+import { isPgtsError, messageOf, PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import type { Repository } from '../repository.ts'
 import { leaseName, serialiseLease, type HostPlace, type Lease } from './lease-file.ts'
@@ -198,8 +198,7 @@ class HeldLease implements AsyncDisposable {
       await overwriteLease(storage, stanza, this.#number, renewed, { signal })
     } catch (error) {
       // Not an error: the command's own requests report problems of the store, and the next renewal follows.
-      if (!signal.aborted)
-        log.detail({ repo: key }, `${display}: cannot renew the lease: ${toPlainError(error).message}`)
+      if (!signal.aborted) log.detail({ repo: key }, `${display}: cannot renew the lease: ${messageOf(error)}`)
     }
     return true
   }
@@ -217,7 +216,7 @@ class HeldLease implements AsyncDisposable {
     } catch (error) {
       log.warn(
         { repo: key },
-        `${display}: cannot release the lease: ${toPlainError(error).message}` +
+        `${display}: cannot release the lease: ${messageOf(error)}` +
           `\nHINT: the next command on this host takes it over; for other hosts run 'pgts --stanza=${stanza} lease --break'`,
       )
     }

@@ -1,7 +1,7 @@
 import fs from 'node:fs'
 import { asBytes, bytes, bytesToText, parentOf, pathOf, type ByteString } from '../../util/byte-string.ts'
 import { describeGroup, describeUser } from '../../util/owner-names.ts'
-import { OPEN_FILES_HINT, PgtsError, systemCode } from '../../util/error.ts'
+import { messageOf, OPEN_FILES_HINT, PgtsError, systemCode } from '../../util/error.ts'
 import { removeTreeSync } from '../../util/remove-tree.ts'
 
 /**
@@ -218,7 +218,7 @@ export function translate(
   if (error instanceof PgtsError) return error
   const system = systemCode(error)
   const hint = system === undefined ? undefined : SYSTEM_HINTS[system]
-  const words = error instanceof Error ? error.message : String(error)
+  const words = messageOf(error)
   return new PgtsError(code, `${message}: ${words}`, { hints: hint === undefined ? [] : [hint], cause: error })
 }
 

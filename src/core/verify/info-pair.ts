@@ -1,7 +1,7 @@
 import type { StorageDriver } from '../../storage/driver.ts'
 import { getFile } from '../../storage/whole-file.ts'
 import { copyName } from '../../format/repo-path.ts'
-import { isHostError, isPgtsError, isStoreError, toPlainError } from '../../util/error.ts'
+import { isHostError, isPgtsError, isStoreError, messageOf } from '../../util/error.ts'
 import type { InfoCipher } from '../info-cipher.ts'
 import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 
@@ -42,7 +42,7 @@ export async function inspectPair<T>(
         missing,
         fault: missing
           ? `${bytesToText(file)} does not exist`
-          : `${bytesToText(file)} cannot be used: ${toPlainError(error).message}`,
+          : `${bytesToText(file)} cannot be used: ${messageOf(error)}`,
       }
     }
   }

@@ -8,7 +8,7 @@ import { parseWalHeader, WAL_HEADER_BYTES } from '../../postgres/wal-header.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { plannedReads } from '../../storage/planned-reads.ts'
 import type { CompressType } from '../../util/compress-type.ts'
-import { isHostError, isPgtsError, isStoreError, toPlainError } from '../../util/error.ts'
+import { isHostError, isPgtsError, isStoreError, messageOf, toPlainError } from '../../util/error.ts'
 import type { WorkerEnv } from '../worker-env.ts'
 import type { ByteString } from '../../util/byte-string.ts'
 
@@ -165,7 +165,7 @@ function assessSegment(expected: Expected & { of: 'wal' }, sizeBytes: number, he
   } catch (error) {
     // An unknown PostgreSQL version, archived with archive-header-check off, cannot be checked here.
     if (isPgtsError(error, 'version-not-supported')) return {}
-    return { fault: 'other', reason: toPlainError(error).message }
+    return { fault: 'other', reason: messageOf(error) }
   }
   const { segmentSize, systemId, pageLsn } = header
   if (sizeBytes !== segmentSize && (!expected.partial || sizeBytes > segmentSize)) {

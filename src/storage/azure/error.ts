@@ -3,7 +3,7 @@ import { networkError } from '../http/network-error.ts'
 import { retryAfterMs } from '../http/retry-after.ts'
 import { ConditionFailed, RangeBeyondEnd } from '../object/condition.ts'
 import { RefusedRequestError, RetryableStoreError } from '../object/retryable-error.ts'
-import { PgtsError, type ErrorCode } from '../../util/error.ts'
+import { type ErrorCode, messageOf, PgtsError } from '../../util/error.ts'
 import type { AzureCredentialDescription } from './description.ts'
 
 /** The parts of a repository that error messages name. */
@@ -189,7 +189,7 @@ const NETWORK_RULES = 'check the network rules of the account: they may refuse t
  */
 function wordsOf(error: unknown): string {
   const details = (error as { details?: { message?: string } }).details?.message
-  const text = details ?? (error instanceof Error ? error.message : String(error))
+  const text = details ?? messageOf(error)
   const lines = text.split('\n').map((line) => line.trim())
   const id = lines.find((line) => line.startsWith('RequestId:'))
   return [lines[0] || 'refused', ...(id === undefined ? [] : [id])].join(', ')

@@ -1,5 +1,5 @@
 import { RetryableStoreError } from '../object/retryable-error.ts'
-import { OPEN_FILES_HINT, PgtsError, systemCode } from '../../util/error.ts'
+import { messageOf, OPEN_FILES_HINT, PgtsError, systemCode } from '../../util/error.ts'
 import { UnprovenAnswer } from './unproven-answer.ts'
 
 /**
@@ -14,13 +14,10 @@ export function networkError(action: string, error: unknown, repository = 'repo'
   if (error instanceof UnprovenAnswer)
     return new RetryableStoreError(`${action}: ${error.message}`, { hints: [error.hint] })
   const code = systemCode(error)
-  const why = (code !== undefined && MEANINGS[code]) || (error instanceof Error ? error.message : String(error))
+  const why = (code !== undefined && MEANINGS[code]) || messageOf(error)
   const message = `${action}: ${why}`
   // An SDK error contains the whole request with its authorization, so only its message and code are kept.
-  const cause = Object.assign(
-    new Error(error instanceof Error ? error.message : String(error)),
-    code === undefined ? {} : { code },
-  )
+  const cause = Object.assign(new Error(messageOf(error)), code === undefined ? {} : { code })
   if (code !== undefined && CERTIFICATE.has(code)) {
     const hints = [
       code === 'ERR_TLS_CERT_ALTNAME_INVALID'

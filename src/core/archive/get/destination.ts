@@ -2,7 +2,7 @@ import { constants } from 'node:fs'
 import { lstat, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises'
 import { bytes, bytesToText, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import type { ByteSink } from '../../../util/bytes.ts'
-import { PgtsError, systemCode } from '../../../util/error.ts'
+import { messageOf, PgtsError, systemCode } from '../../../util/error.ts'
 import { isAlive } from '../../../util/is-alive.ts'
 
 /** A file in pg_wal that is written atomically. */
@@ -175,8 +175,4 @@ class LocalDestination implements Destination {
     await handle?.close()
     if (!this.#committed) await rm(pathOf(this.#temporary), { force: true })
   }
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error)
 }

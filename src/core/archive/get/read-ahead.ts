@@ -2,7 +2,7 @@ import { existsSync, readdirSync } from 'node:fs'
 import type { WalSegment } from '../../../format/wal-segment.ts'
 import { bytes, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
-import { fromPlainError } from '../../../util/error.ts'
+import { fromPlainError, messageOf } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import type { Executor } from '../../../worker/executor.ts'
 import type { jobHandlers } from '../../jobs.ts'
@@ -136,7 +136,7 @@ class ReadAhead {
       signal.throwIfAborted()
       if (this.#reason !== undefined) return
       // A worker died: remove its partial files, and continue with another worker.
-      log.warn(`cannot fetch ahead (will be retried): ${error instanceof Error ? error.message : String(error)}`)
+      log.warn(`cannot fetch ahead (will be retried): ${messageOf(error)}`)
       for (const segment of this.#fetching) {
         this.#fetching.delete(segment)
         removeIfExists(bytes`${this.#request.spool.in}/${segment}${FETCHING}`)
@@ -248,7 +248,7 @@ class ReadAhead {
     try {
       this.#reason = this.#endReason() ?? this.#follow()
     } catch (error) {
-      this.#reason = `the spool cannot be read: ${error instanceof Error ? error.message : String(error)}`
+      this.#reason = `the spool cannot be read: ${messageOf(error)}`
     }
     if (this.#reason !== undefined) this.#stop.abort()
     this.#notifier.notify()

@@ -3,7 +3,7 @@ import { parseWalSegment, type WalSegment } from '../../../format/wal-segment.ts
 import { WAL_HEADER_BYTES } from '../../../postgres/wal-header.ts'
 import { bytes, bytesToText, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
-import { systemCode } from '../../../util/error.ts'
+import { messageOf, systemCode } from '../../../util/error.ts'
 import { createDestination } from './destination.ts'
 import { getWal, type GetReport, type GetRequest } from './get-wal.ts'
 import type { SpoolPaths } from '../spool/spool-files.ts'
@@ -67,7 +67,7 @@ async function launchQuietly({ launch, log }: SpooledGetRequest): Promise<void> 
   try {
     await launch()
   } catch (error) {
-    log.warn(`WAL is not fetched ahead: ${error instanceof Error ? error.message : String(error)}`)
+    log.warn(`WAL is not fetched ahead: ${messageOf(error)}`)
   }
 }
 

@@ -1,7 +1,7 @@
 import { statSync } from 'node:fs'
 import { bytes, bytesToText, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import type { Clock } from '../../../util/clock.ts'
-import { PgtsError } from '../../../util/error.ts'
+import { exitCodeText, PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import {
   GLOBAL,
@@ -132,7 +132,7 @@ class Waiting {
       const name = bytesToText(file)
       return {
         dropped: false,
-        warning: `WAL file '${name}' was skipped by the operator (its error file was renamed to .ok); the error was [${String(skippedCode).padStart(3, '0')}] ${warning ?? ''}\n${GAP_HINT}`,
+        warning: `WAL file '${name}' was skipped by the operator (its error file was renamed to .ok); the error was ${exitCodeText(skippedCode)} ${warning ?? ''}\n${GAP_HINT}`,
       }
     }
     return { dropped: false, warning }

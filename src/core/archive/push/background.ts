@@ -1,6 +1,6 @@
 import { readdirSync, statSync } from 'node:fs'
 import { bytes, bytesToText, pathOf, type ByteString } from '../../../util/byte-string.ts'
-import { isPgtsError, toPlainError, type PgtsError } from '../../../util/error.ts'
+import { isPgtsError, messageOf, type PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import { lastWakeMs, Notifier, WAKE_FILE, watchDirectory } from '../spool/notifier.ts'
 import {
@@ -118,7 +118,7 @@ class PushBackground {
       why = await Promise.race([this.#work(), stalled])
       return why
     } catch (error) {
-      why = signal.aborted ? 'a signal' : toPlainError(error).message
+      why = signal.aborted ? 'a signal' : messageOf(error)
       throw error
     } finally {
       this.#queue.end()
@@ -169,7 +169,7 @@ class PushBackground {
     try {
       ready = readReadyQueue(walPath, spool.out)
     } catch (error) {
-      return this.#apply(this.#queue.unreadable(toPlainError(error).message, clock.nowMs()))
+      return this.#apply(this.#queue.unreadable(messageOf(error), clock.nowMs()))
     }
     this.#apply(this.#queue.found(ready, startedMs, clock.nowMs()))
   }
@@ -192,8 +192,8 @@ class PushBackground {
     } catch (error) {
       if (isPgtsError(error, 'stop')) return
       this.#nextLockTryMs = nowMs + LOCK_RETRY_MS
-      this.#apply(this.#queue.blocked('lock', toPlainError(error).message))
-      log.debug(`waiting for the archive lock: ${toPlainError(error).message}`)
+      this.#apply(this.#queue.blocked('lock', messageOf(error)))
+      log.debug(`waiting for the archive lock: ${messageOf(error)}`)
     }
   }
 
@@ -225,7 +225,7 @@ class PushBackground {
     try {
       this.#apply(this.#queue.measured(readReadyQueue(walPath, spool.out)))
     } catch (error) {
-      log.warn(`cannot apply archive-push-queue-max: ${toPlainError(error).message}`)
+      log.warn(`cannot apply archive-push-queue-max: ${messageOf(error)}`)
     }
   }
 
@@ -270,7 +270,7 @@ function errorOf(work: () => void): string | undefined {
     work()
     return undefined
   } catch (error) {
-    return toPlainError(error).message
+    return messageOf(error)
   }
 }
 

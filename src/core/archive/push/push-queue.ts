@@ -1,5 +1,5 @@
 import { bytes, bytesToText, type ByteString } from '../../../util/byte-string.ts'
-import { EXIT_CODES, fromPlainError, type PgtsError } from '../../../util/error.ts'
+import { EXIT_CODES, exitCodeText, fromPlainError, type PgtsError } from '../../../util/error.ts'
 import { pushFailure } from './push-wal.ts'
 import { RepositoryFailures } from '../repository-failures.ts'
 import { type Obstacle, type OwnStatus, PushRecord } from '../status/push-status.ts'
@@ -271,8 +271,8 @@ export class PushQueue {
   #failed(file: WaitingFile, error: PgtsError, nowMs: number): PushEffect[] {
     const name = bytesToText(file.name)
     this.#record.failed({ file: name, timeMs: nowMs }, error)
-    const code = String(EXIT_CODES[error.code]).padStart(3, '0')
-    const message = `could not push WAL file '${name}' to the archive (will be retried): [${code}] ${error.message}`
+    const code = exitCodeText(EXIT_CODES[error.code])
+    const message = `could not push WAL file '${name}' to the archive (will be retried): ${code} ${error.message}`
     return [
       logEffect('warn', [message, ...error.hints.map((hint) => `HINT: ${hint}`)].join('\n'), file.name),
       // A caller that reads the error must find a status that includes it.

@@ -1,6 +1,6 @@
 import { readdirSync, renameSync } from 'node:fs'
 import { bytes, bytesToText, parentOf, pathOf, type ByteString } from '../../../util/byte-string.ts'
-import { PgtsError, systemCode, toPlainError } from '../../../util/error.ts'
+import { messageOf, PgtsError, systemCode } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import { removeTreeSync } from '../../../util/remove-tree.ts'
 import type { SpoolPaths } from './spool-files.ts'
@@ -33,9 +33,7 @@ export function removeSpool(spool: SpoolPaths, log: Logger): void {
     try {
       removeTreeSync(bytes`${directory}/${name}`)
     } catch (error) {
-      log.warn(
-        `cannot remove former spool '${bytesToText(bytes`${directory}/${name}`)}': ${toPlainError(error).message}`,
-      )
+      log.warn(`cannot remove former spool '${bytesToText(bytes`${directory}/${name}`)}': ${messageOf(error)}`)
     }
   }
 }

@@ -4,6 +4,7 @@ import { bytesToText, decodeUtf8, textPath } from '../../../util/byte-string.ts'
 import { formatSize } from '../../../util/format-size.ts'
 import type { ArchivingFacts, QueueFacts, ServerArchiving, SpoolFacts } from './archiving-facts.ts'
 import { repoId } from '../../../util/repo-id.ts'
+import { exitCodeText } from '../../../util/error.ts'
 
 /** The part of archiving that has a fault. */
 export type Layer =
@@ -180,7 +181,7 @@ function background(spool: SpoolFacts, queue: QueueFacts | undefined, nowMs: num
   for (const { file, timeMs, code, message } of spool.errors.slice(0, 3)) {
     findings.push({
       layer: 'spool',
-      text: `the background process reported at ${timeText(timeMs)} for ${file === 'global' ? 'all files' : file}: [${String(code).padStart(3, '0')}] ${firstLine(message)}`,
+      text: `the background process reported at ${timeText(timeMs)} for ${file === 'global' ? 'all files' : file}: ${exitCodeText(code)} ${firstLine(message)}`,
     })
   }
   return findings

@@ -1,5 +1,5 @@
 import { bytes, decodeUtf8, textToBytes, type ByteString } from '../../../util/byte-string.ts'
-import { toPlainError, type PgtsError } from '../../../util/error.ts'
+import { messageOf, type PgtsError } from '../../../util/error.ts'
 import type { Logger } from '../../../util/log.ts'
 import { readIfExists, writeAtomic, type SpoolPaths } from '../spool/spool-files.ts'
 
@@ -103,7 +103,7 @@ export class StatusWriter {
     try {
       writePushStatus(this.#spool, { pid: process.pid, ...status })
     } catch (error) {
-      this.#log.debug(`cannot write status.json: ${toPlainError(error).message}`)
+      this.#log.debug(`cannot write status.json: ${messageOf(error)}`)
     }
   }
 }
