@@ -27,7 +27,7 @@ export function infoCipherOf({ display: repo, cipher }: Repository): InfoCipher 
   return encrypted(cipher.passphrase(), {
     wrong: `wrong passphrase: ${cipher.origin} does not decrypt`,
     wrongHints: [
-      `compare ${repo}-cipher-pass with the passphrase of stanza-create; without it this repository cannot be read`,
+      `compare ${repo}-cipher-pass with the passphrase that the stanza was created with; without it this repository cannot be read`,
       'if the passphrase is correct, the file and its copy are corrupt: restore them from another copy of the repository',
     ],
     plain: `is not encrypted, but ${repo}-cipher-type is ${cipher.type}`,

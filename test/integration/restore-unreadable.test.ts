@@ -45,7 +45,7 @@ describe('restore from a local repository', () => {
         expectUnreadable(site, [], {
           code: 95,
           says: [/wrong passphrase: repo1-cipher-pass \(from .*pgbackrest\.conf line \d+\)/],
-          hint: /compare repo1-cipher-pass with the passphrase of stanza-create/,
+          hint: /compare repo1-cipher-pass with the passphrase that the stanza was created with/,
         }),
     ))
 
