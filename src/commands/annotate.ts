@@ -2,7 +2,7 @@ import { loadBackupInfo, saveBackupInfo } from '../core/info-store.ts'
 import { reconcileBackupInfo } from '../core/reconcile.ts'
 import type { Repository } from '../core/repository.ts'
 import { withBackup } from '../format/backup-info.ts'
-import { isBackupLabel } from '../format/backup-label.ts'
+import { parseBackupLabel } from '../format/backup-label.ts'
 import { textToBytes, type ByteString } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
@@ -18,12 +18,7 @@ export interface AnnotateReport {
 /** Add, change or remove (empty value) notes of one backup, in every repository that has it, or in that of --repo. */
 export async function annotate(ctx: CommandContext<'annotate'>): Promise<AnnotateReport> {
   const { options, stanza, log, signal } = ctx
-  const label = options.set
-  if (!isBackupLabel(label)) {
-    throw new PgtsError('option-invalid-value', `'${label}' is not a backup label`, {
-      hints: ['use a label such as 20261122-062513F or 20261122-062513F_20261123-062513I, as shown by info'],
-    })
-  }
+  const label = parseBackupLabel(options.set, 'option-invalid-value')
   const notes = new Map([...options.annotation].map(([key, value]) => [textToBytes(key), textToBytes(value)]))
   await using _lock = await ctx.lock()
   const repositories = await ctx.repositories()

@@ -102,7 +102,7 @@ async function work(
     job: {
       stanza,
       identity: { systemId: control.systemId, version: control.version },
-      compress: { type: options.compressType, level: options.compressLevel },
+      compression: { type: options.compressType, level: options.compressLevel },
       headerCheck: options.archiveHeaderCheck,
       warnWhenArchived: options.archiveModeCheck,
     },

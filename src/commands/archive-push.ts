@@ -48,7 +48,7 @@ export async function archivePush(ctx: CommandContext<'archive-push'>, launcher:
     files,
     identity: control,
     repositories: await ctx.repositories(),
-    compress: { type: options.compressType, level: options.compressLevel },
+    compression: { type: options.compressType, level: options.compressLevel },
     headerCheck: options.archiveHeaderCheck,
     warnWhenArchived: options.archiveModeCheck,
     log,

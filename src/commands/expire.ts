@@ -3,7 +3,7 @@ import { hasCalendar, type CalendarPolicy } from '../core/expire/calendar.ts'
 import type { ExpireChoice, RetentionPolicy } from '../core/expire/retention.ts'
 import { expireRepository, type ExpireReport } from '../core/expire/run.ts'
 import type { Repository } from '../core/repository.ts'
-import { isBackupLabel } from '../format/backup-label.ts'
+import { parseBackupLabel } from '../format/backup-label.ts'
 import { isWalSegment } from '../format/wal-segment.ts'
 import { isDenied, PgtsError } from '../util/error.ts'
 import type { CommandContext, StanzaLock } from './context.ts'
@@ -21,11 +21,7 @@ export async function expire(ctx: CommandContext<'expire'>): Promise<readonly Ex
   if (set !== undefined && choice.oldest === true) {
     throw new PgtsError('option-invalid', 'set and oldest cannot be used together')
   }
-  if (set !== undefined && !isBackupLabel(set)) {
-    throw new PgtsError('option-invalid-value', `'${set}' is not a backup label`, {
-      hints: ['use a label such as 20261122-062513F or 20261122-062513F_20261123-062513I, as shown by info'],
-    })
-  }
+  if (set !== undefined) parseBackupLabel(set, 'option-invalid-value')
   if (archiveExpireBefore !== undefined && !isWalSegment(archiveExpireBefore)) {
     throw new PgtsError('option-invalid-value', `'${archiveExpireBefore}' is not the name of a WAL segment`, {
       hints: ['use 24 hex digits in upper case, for example 000000010000000000000012'],

@@ -1,6 +1,6 @@
 import { buildInfo } from '../core/info/build.ts'
 import type { InfoReport } from '../core/info/report.ts'
-import { isBackupLabel } from '../format/backup-label.ts'
+import { parseBackupLabel } from '../format/backup-label.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { readLocks } from '../util/lock.ts'
@@ -16,11 +16,7 @@ export async function info(ctx: CommandContext<'info'>): Promise<InfoReport> {
   if (set !== undefined && options.detailLevel === 'progress') {
     throw new PgtsError('option-invalid', 'set and detail-level=progress cannot be used together')
   }
-  if (set !== undefined && !isBackupLabel(set)) {
-    throw new PgtsError('option-invalid-value', `'${set}' is not a backup label`, {
-      hints: ['run info without --set to see the existing labels'],
-    })
-  }
+  if (set !== undefined) parseBackupLabel(set, 'option-invalid-value')
   return buildInfo({
     repos: await ctx.repositories(),
     stanza: stanza === '' ? undefined : textToBytes(stanza),

@@ -1,7 +1,7 @@
 import { loadBackupInfo, loadManifest } from '../core/info-store.ts'
 import { blocksOf } from '../core/manifest/blocks.ts'
 import { chooseFiles, type ListedFile, type ManifestReport } from '../core/manifest/report.ts'
-import { isBackupLabel } from '../format/backup-label.ts'
+import { parseBackupLabel } from '../format/backup-label.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
@@ -12,11 +12,7 @@ import { repoId } from '../util/repo-id.ts'
 export async function manifest(ctx: CommandContext<'manifest'>): Promise<ManifestReport> {
   const { options, stanza, log, signal } = ctx
   const { filter, reference, set } = options
-  if (set !== 'latest' && !isBackupLabel(set)) {
-    throw new PgtsError('option-invalid-value', `'${set}' is not a backup label`, {
-      hints: ['use a label such as 20261122-062513F or 20261122-062513F_20261123-062513I, as shown by info'],
-    })
-  }
+  if (set !== 'latest') parseBackupLabel(set, 'option-invalid-value')
   const repository = await oneRepository(ctx)
   const { storage, key } = repository
   const info = await loadBackupInfo(repository, stanza, { signal, log })

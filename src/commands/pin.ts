@@ -4,7 +4,7 @@ import { withPin, withoutPin, type Pin } from '../core/expire/pins.ts'
 import { loadPins, savePins } from '../core/expire/pins-store.ts'
 import { loadBackupInfo } from '../core/info-store.ts'
 import { reconcileBackupInfo } from '../core/reconcile.ts'
-import { isBackupLabel } from '../format/backup-label.ts'
+import { parseBackupLabel } from '../format/backup-label.ts'
 import { PgtsError } from '../util/error.ts'
 import { zonedDateTime } from '../util/local-time.ts'
 import type { CommandContext } from './context.ts'
@@ -70,10 +70,7 @@ export async function unpin(ctx: CommandContext<'unpin'>): Promise<PinReport> {
 
 function labelOf({ parameters }: CommandContext): string {
   const [label = ''] = parameters
-  if (isBackupLabel(label)) return label
-  throw new PgtsError('param-invalid', `'${label}' is not a backup label`, {
-    hints: ['use a label such as 20261122-062513F or 20261122-062513F_20261123-062513I, as shown by info'],
-  })
+  return parseBackupLabel(label, 'param-invalid')
 }
 
 /** Seconds since the epoch. A day means its end. */

@@ -3,19 +3,15 @@ import type { Repository } from '../core/repository.ts'
 import { verifyRepository } from '../core/verify/verify.ts'
 import type { Problem, VerifyReport } from '../core/verify/report.ts'
 import { bytesToText } from '../util/byte-string.ts'
-import { isBackupLabel } from '../format/backup-label.ts'
-import { EXIT_CODES, isHostError, PgtsError, toPlainError } from '../util/error.ts'
+import { parseBackupLabel } from '../format/backup-label.ts'
+import { EXIT_CODES, isHostError, toPlainError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
 import { repoId } from '../util/repo-id.ts'
 
 /** Compare all stored files with their checksums and check that backups can be restored, in every selected repository. */
 export async function verify(ctx: CommandContext<'verify'>): Promise<readonly VerifyReport[]> {
   const { options, log, signal, stanza } = ctx
-  if (options.set !== undefined && !isBackupLabel(options.set)) {
-    throw new PgtsError('option-invalid-value', `'${options.set}' is not a backup label`, {
-      hints: ['use a label such as 20261122-062513F or 20261122-062513F_20261123-062513I, as shown by info'],
-    })
-  }
+  if (options.set !== undefined) parseBackupLabel(options.set, 'option-invalid-value')
   const reports: VerifyReport[] = []
   for (const repository of await ctx.repositories()) {
     try {

@@ -13,11 +13,14 @@ export function isBackupLabel(text: string): text is BackupLabel {
   return LABEL.test(text)
 }
 
-/** @throws PgtsError format */
-export function parseBackupLabel(text: string): BackupLabel {
+/** @param code of the error if `text` is not a label */
+export function parseBackupLabel(
+  text: string,
+  code: 'format' | 'option-invalid-value' | 'param-invalid' = 'format',
+): BackupLabel {
   if (!isBackupLabel(text)) {
-    throw new PgtsError('format', `'${text}' is not a backup label`, {
-      hints: ['a label looks like 20261122-062513F or 20261122-062513F_20261123-062513I; see the info command'],
+    throw new PgtsError(code, `'${text}' is not a backup label`, {
+      hints: ['use a label such as 20261122-062513F or 20261122-062513F_20261123-062513I, as shown by info'],
     })
   }
   return text

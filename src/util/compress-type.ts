@@ -14,3 +14,9 @@ export const COMPRESS_TYPES = Object.keys(COMPRESS_EXTENSIONS) as readonly Compr
 export function isCompressType(text: string): text is CompressType {
   return Object.hasOwn(COMPRESS_EXTENSIONS, text)
 }
+
+/** How a file is compressed when it is written. */
+export interface Compression {
+  readonly type: CompressType
+  readonly level: number
+}

@@ -131,7 +131,7 @@ function live(drivers: readonly StorageDriver[]): { end(): Promise<void>; readon
     job: {
       stanza: 'main',
       identity: { systemId: aSystemId, version: '15' },
-      compress: { type: 'none', level: 0 },
+      compression: { type: 'none', level: 0 },
       headerCheck: true,
       warnWhenArchived: false,
     },

@@ -180,7 +180,7 @@ describe('block incremental files', () => {
             reference,
             bundleId: choice.bundled ? 7 : 0,
             offset,
-            codec: { type: choice.type, level: choice.type === 'zst' ? 3 : 1 },
+            compression: { type: choice.type, level: choice.type === 'zst' ? 3 : 1 },
             ...(choice.cipherPass === undefined ? {} : { cipherPass: choice.cipherPass }),
           } as Parameters<typeof blockWriter>[0])
           const parts: Buffer[] = [Buffer.alloc(offset)]
@@ -257,11 +257,11 @@ describe('block incremental files', () => {
     const options = { blockSize: BLOCK, checksumSize: 6, superBlockSize: 65_536, reference: 0, bundleId: 0, offset: 0 }
     const codec = { type, level: 1 }
     const first: Buffer[] = []
-    const writer = blockWriter({ ...options, codec })
+    const writer = blockWriter({ ...options, compression: codec })
     await pump(sourceOf(content), [writer], { write: (chunk) => void first.push(Buffer.from(chunk)) })
     const map = Buffer.concat(first).subarray(-writer.result().mapSizeBytes)
     const prior = parseBlockMap(map, { blockSize: BLOCK, checksumSize: 6, blockCount: 13 })
-    const again = blockWriter({ ...options, codec, prior, reference: 1 })
+    const again = blockWriter({ ...options, compression: codec, prior, reference: 1 })
     await pump(sourceOf(content), [again], { write: () => expect.unreachable() })
     expect(again.result()).toEqual({ unchanged: true, repoSizeBytes: 0, mapSizeBytes: 0 })
   })

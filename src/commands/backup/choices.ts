@@ -28,7 +28,7 @@ export async function choose(
 ): Promise<{ readonly type: BackupType; readonly prior?: Manifest; readonly policy: CopyPolicy }> {
   const { type, prior } = await choosePriorFor(ctx, repository.storage, backupInfo)
   const policy = choosePolicy(ctx, repository, control, type, prior)
-  await loadCodec(policy.codec.type)
+  await loadCodec(policy.compression.type)
   return { type, prior, policy }
 }
 
@@ -66,12 +66,12 @@ function choosePolicy(
   if (wantsPages && !hasChecksums)
     log.warn('checksum-page is on, but the cluster has no data checksums: pages will not be checked')
   const wanted = {
-    codec: { type: options.compressType, level: options.compressLevel },
+    compression: { type: options.compressType, level: options.compressLevel },
     checksumPage: wantsPages && hasChecksums,
   }
-  const { codec, checksumPage } = prior === undefined ? wanted : followPrior(wanted, prior, hasChecksums, log)
+  const { compression, checksumPage } = prior === undefined ? wanted : followPrior(wanted, prior, hasChecksums, log)
   return {
-    codec,
+    compression,
     // All files of a set share one passphrase; a full begins a new set.
     cipherPass: repository.cipher === undefined ? undefined : (prior?.cipherPass ?? newPassphrase()),
     pages: checksumPage

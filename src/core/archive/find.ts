@@ -7,12 +7,7 @@ import { getFile } from '../../storage/whole-file.ts'
 import { compareBytes, type ByteString } from '../../util/byte-string.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 import { PgtsError } from '../../util/error.ts'
-
-/** Which cluster: the 64-bit number and the version text (`9.6`, `15`) that a stanza is tied to. */
-export interface ClusterIdentity {
-  readonly systemId: bigint
-  readonly version: string
-}
+import { describeCluster, type ClusterIdentity } from '../cluster-identity.ts'
 
 /** One stored file of a segment. */
 export interface StoredSegment {
@@ -79,15 +74,6 @@ export async function candidateArchiveIds(
     if (entry.id === info.currentId || existing?.has(archiveId)) ids.push(archiveId)
   }
   return ids
-}
-
-export function isSameCluster(a: ClusterIdentity, b: ClusterIdentity): boolean {
-  return a.systemId === b.systemId && a.version === b.version
-}
-
-/** For messages: `version 15, system identifier 7123...`. */
-export function describeCluster(identity: ClusterIdentity): string {
-  return `version ${identity.version}, system identifier ${identity.systemId}`
 }
 
 export function baseName(path: ByteString): ByteString {

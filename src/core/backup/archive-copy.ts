@@ -25,7 +25,7 @@ export async function* copyArchivedWal(
   timestamp: number,
 ): AsyncGenerator<ManifestFile> {
   const { repository, stanza, label, policy, signal } = backup
-  const { type } = policy.codec
+  const { type } = policy.compression
   for (const segment of segments) {
     const manifestName = bytes`pg_data/pg_wal/${segment.segment}`
     await loadCodec(segment.compressType)

@@ -15,7 +15,7 @@ import { storeFile } from './store-file.ts'
 
 /** Job handler: copies files into the repository, hashed before and after compression and encryption. */
 export async function backupFiles(job: CopyFilesJob, env: WorkerEnv, signal: AbortSignal): Promise<CopiedFile[]> {
-  await loadCodec(job.codec.type)
+  await loadCodec(job.compression.type)
   const { storage } = await env.repository(job.repoKey)
   await using reads = plannedReads(storage, priorMaps(job), signal)
   // Awaited here, because leaving this block ends the read-ahead.

@@ -1,4 +1,4 @@
-import type { CompressType } from '../../util/compress-type.ts'
+import type { Compression } from '../../util/compress-type.ts'
 import type { StoredBlocks } from '../block/read.ts'
 import type { BlockShape } from './block-policy.ts'
 import type { PageCheckResult } from './page-check.ts'
@@ -47,7 +47,7 @@ export interface CopyFilesJob {
     /** Bundled files are stored in the raw form of codec and cipher. */
     readonly raw: boolean
   }
-  readonly codec: { readonly type: CompressType; readonly level: number }
+  readonly compression: Compression
   /** Passphrase of the backup set's files, in an encrypted repository. */
   readonly cipherPass?: string
   readonly pages: { readonly size: number; readonly headerCheck: boolean }

@@ -1,4 +1,4 @@
-import type { CompressType } from '../../format/manifest.ts'
+import type { Compression } from '../../util/compress-type.ts'
 import { bundleName, fileRepoName } from '../../format/repo-path.ts'
 import { blockShapeOf, type BlockPolicy } from './block-policy.ts'
 import type { CopyFilesJob, CopyFileJob } from './copy-job.ts'
@@ -6,7 +6,7 @@ import type { PlannedFile } from './increment.ts'
 
 /** How files are copied, from options and settings of the server. Sizes in bytes. */
 export interface CopyPolicy {
-  readonly codec: { readonly type: CompressType; readonly level: number }
+  readonly compression: Compression
   /** Passphrase of the files of the backup set, in an encrypted repository. */
   readonly cipherPass: string | undefined
   /** Undefined: page checksums are not verified. */
@@ -61,7 +61,7 @@ export function* planCopyJobs(
   const jobFor = (files: readonly PlannedFile[]): CopyFilesJob => ({
     repoKey: backup.repoKey,
     files: files.map((file) => copyJob(file, backup, policy)),
-    codec: policy.codec,
+    compression: policy.compression,
     pages: { size: policy.pages?.size ?? 8192, headerCheck: policy.pages?.headerCheck ?? true },
     cipherPass: policy.cipherPass,
     superBlocks:
@@ -154,7 +154,7 @@ export function ownRepoName(planned: PlannedFile, backup: BackupInPlan, policy: 
   const { name } = planned.file
   // A block incremental file has its own extension; the size of its map is not known yet, so any size above 0 serves.
   const stored = blocksOf(planned, backup, policy) === undefined ? { name } : { name, blockMapSize: 1 }
-  return fileRepoName(backup.stanza, stored, backup.label, policy.codec.type)
+  return fileRepoName(backup.stanza, stored, backup.label, policy.compression.type)
 }
 
 /** A map can only be continued with its own block size; a file without a map gets the size for its size and age. */
@@ -167,7 +167,7 @@ function blocksOf({ file, priorBlocks }: PlannedFile, backup: BackupInPlan, poli
     blockSize,
     checksumSize,
     prior: {
-      repoName: fileRepoName(backup.stanza, priorBlocks, backup.label, policy.codec.type),
+      repoName: fileRepoName(backup.stanza, priorBlocks, backup.label, policy.compression.type),
       offset: priorBlocks.bundleOffset ?? 0,
       repoSizeBytes: priorBlocks.repoSizeBytes ?? priorBlocks.sizeBytes,
       mapSizeBytes,

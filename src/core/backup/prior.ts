@@ -1,7 +1,8 @@
 import { defaultLevel } from '../../codec/registry.ts'
 import { currentHistory } from '../../format/archive-info.ts'
 import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
-import type { BackupType, CompressType, Manifest } from '../../format/manifest.ts'
+import type { BackupType, Manifest } from '../../format/manifest.ts'
+import type { Compression } from '../../util/compress-type.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { isPgtsError, PgtsError, toPlainError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
@@ -44,7 +45,7 @@ export async function loadPrior(
 
 /** Settings that are the same for all backups of a set, so that every file of a chain can be read in the same way. */
 export interface SetChoices {
-  readonly codec: { readonly type: CompressType; readonly level: number }
+  readonly compression: Compression
   readonly checksumPage: boolean
 }
 
@@ -56,12 +57,12 @@ export interface SetChoices {
  */
 export function followPrior(wanted: SetChoices, prior: Manifest, dataChecksums: boolean, log: Logger): SetChoices {
   const { compressType, compressLevel, checksumPage } = prior.options
-  let { codec } = wanted
-  if (compressType !== codec.type) {
+  let { compression } = wanted
+  if (compressType !== compression.type) {
     log.warn(
-      `compress-type ${codec.type} is used from the next full backup on: this backup builds on ${prior.label} and uses ${compressType}`,
+      `compress-type ${compression.type} is used from the next full backup on: this backup builds on ${prior.label} and uses ${compressType}`,
     )
-    codec = { type: compressType, level: compressLevel ?? defaultLevel(compressType) }
+    compression = { type: compressType, level: compressLevel ?? defaultLevel(compressType) }
   }
   if (checksumPage !== wanted.checksumPage) {
     log.warn(
@@ -73,5 +74,5 @@ export function followPrior(wanted: SetChoices, prior: Manifest, dataChecksums: 
         }`,
     )
   }
-  return { codec, checksumPage: checksumPage && dataChecksums }
+  return { compression, checksumPage: checksumPage && dataChecksums }
 }

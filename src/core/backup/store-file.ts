@@ -80,10 +80,10 @@ export async function storeFile(
   }
 }
 
-function wholeFileFilters({ codec, cipherPass, bundle }: CopyFilesJob): Stage[] {
+function wholeFileFilters({ compression, cipherPass, bundle }: CopyFilesJob): Stage[] {
   const raw = bundle?.raw === true
   return [
-    ...(codec.type === 'none' ? [] : [compressor(codec.type, codec.level, { raw })]),
+    ...(compression.type === 'none' ? [] : [compressor(compression.type, compression.level, { raw })]),
     ...(cipherPass === undefined ? [] : [encryptor(cipherPass, { raw })]),
   ]
 }
@@ -102,7 +102,7 @@ function blockStage(
     reference: job.superBlocks.reference,
     bundleId: job.bundle?.id ?? 0,
     offset,
-    codec: job.codec,
+    compression: job.compression,
     prior,
     cipherPass: job.cipherPass,
   })

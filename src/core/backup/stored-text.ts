@@ -15,7 +15,7 @@ export interface BackupInProgress {
   readonly repository: Repository
   readonly stanza: string
   readonly label: string
-  readonly policy: Pick<CopyPolicy, 'codec' | 'cipherPass'>
+  readonly policy: Pick<CopyPolicy, 'compression' | 'cipherPass'>
   readonly signal: AbortSignal
 }
 
@@ -35,7 +35,7 @@ export async function storeReturnedFile(
 ): Promise<ManifestFile> {
   const manifestName = bytes`pg_data/${name}`
   const { repository, stanza, label, policy, signal } = backup
-  const { type } = policy.codec
+  const { type } = policy.compression
   await loadCodec(type)
   const [original, stored] = [digest('sha1'), digest('sha1')]
   const filters = storingFilters(policy)
@@ -56,8 +56,8 @@ export async function storeReturnedFile(
 }
 
 /** Stages that compress and encrypt the content of a file. The codec must be loaded. */
-export function storingFilters({ codec, cipherPass }: BackupInProgress['policy']): Stage[] {
-  const filters: Stage[] = codec.type === 'none' ? [] : [compressor(codec.type, codec.level)]
+export function storingFilters({ compression, cipherPass }: BackupInProgress['policy']): Stage[] {
+  const filters: Stage[] = compression.type === 'none' ? [] : [compressor(compression.type, compression.level)]
   if (cipherPass !== undefined) filters.push(encryptor(cipherPass))
   return filters
 }

@@ -147,8 +147,8 @@ class BlockWriter implements BlockStage {
   }
 
   #openSuperBlock(): OpenSuperBlock {
-    const { reference, bundleId, offset, codec, cipherPass } = this.#options
-    const compressed = compressor(codec.type, codec.level, { raw: true })
+    const { reference, bundleId, offset, compression, cipherPass } = this.#options
+    const compressed = compressor(compression.type, compression.level, { raw: true })
     return {
       superBlock: { reference, bundleId, offset: offset + this.#repoSizeBytes, storedBytes: 0, plainBytes: 0 },
       form: cipherPass === undefined ? compressed : inRow(compressed, encryptor(cipherPass, { raw: true })),
@@ -165,7 +165,7 @@ class BlockWriter implements BlockStage {
 
   /** The chunks of all steps, counted. A step begins when the chunks of the one before it were taken. */
   #give(steps: Iterable<Chunks>): Chunks {
-    return isSynchronous(this.#options.codec.type)
+    return isSynchronous(this.#options.compression.type)
       ? this.#giveNow(steps as Iterable<Iterable<Uint8Array>>)
       : this.#giveLater(steps)
   }

@@ -1,6 +1,6 @@
 import type { Stage } from '../../codec/stage.ts'
 import type { BlockMap } from '../../format/block-map.ts'
-import type { CompressType } from '../../util/compress-type.ts'
+import type { Compression } from '../../util/compress-type.ts'
 
 /** How a file is stored block incremental. Sizes and offsets in bytes. */
 export interface BlockWriteOptions {
@@ -19,7 +19,7 @@ export interface BlockWriteOptions {
   /** Offset of the file in the repository file: 0 if it is not bundled. */
   readonly offset: number
   /** Loaded by the caller (loadCodec). */
-  readonly codec: { readonly type: CompressType; readonly level: number }
+  readonly compression: Compression
   /** Passphrase of the files of the backup set, in an encrypted repository. */
   readonly cipherPass?: string
 }

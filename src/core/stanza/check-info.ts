@@ -1,7 +1,7 @@
 import { archiveIdOf, currentHistory, type ArchiveHistory, type ArchiveInfo } from '../../format/archive-info.ts'
 import type { BackupHistory, BackupInfo } from '../../format/backup-info.ts'
 import { PgtsError } from '../../util/error.ts'
-import { describeCluster, isSameCluster, type ClusterIdentity } from '../archive/find.ts'
+import { describeCluster, isSameCluster, type ClusterIdentity } from '../cluster-identity.ts'
 import { loadArchiveInfo, loadBackupInfo, type LoadOptions } from '../info-store.ts'
 import type { Repository } from '../repository.ts'
 import { repoId } from '../../util/repo-id.ts'

@@ -287,7 +287,7 @@ describe('the archive', () => {
         path,
         files: localFiles(),
         repositories: places,
-        compress,
+        compression: compress,
         headerCheck: true,
         warnWhenArchived: true,
       })
@@ -332,7 +332,7 @@ describe('the archive', () => {
       path: walFile(SEGMENT, content),
       files: localFiles(),
       repositories: [encryptedRepository(), second],
-      compress: { type: 'none', level: 0 },
+      compression: { type: 'none', level: 0 },
       headerCheck: true,
       warnWhenArchived: true,
     })

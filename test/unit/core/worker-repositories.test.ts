@@ -98,7 +98,7 @@ const pushJob = (): PushJob => ({
   path: join(dir, SEGMENT),
   repoKeys: KEYS,
   identity,
-  compress: { type: 'none', level: 0 },
+  compression: { type: 'none', level: 0 },
   headerCheck: true,
   warnWhenArchived: false,
   waitingOn: WaitingOn.bufferFor(KEYS),

@@ -7,15 +7,8 @@ import { loadArchiveInfo } from '../../info-store.ts'
 import type { Repository } from '../../repository.ts'
 import { createDestination } from './destination.ts'
 import { DestinationError, fetchCopy, type ArchivedCopy, type CopySource, type ExpectedHeader } from './fetch-copy.ts'
-import {
-  baseName,
-  candidateArchiveIds,
-  type ClusterIdentity,
-  describeCluster,
-  findSegment,
-  isSameCluster,
-  readArchived,
-} from '../find.ts'
+import { baseName, candidateArchiveIds, findSegment, readArchived } from '../find.ts'
+import { describeCluster, isSameCluster, type ClusterIdentity } from '../../cluster-identity.ts'
 import { describeFailure, RepositoryFailures } from '../repository-failures.ts'
 import { walFileKind, type WalFileKind } from '../wal-file.ts'
 import { repoId } from '../../../util/repo-id.ts'

@@ -6,14 +6,8 @@ import type { Logger } from '../../../util/log.ts'
 import { loadArchiveInfo } from '../../info-store.ts'
 import type { Repository } from '../../repository.ts'
 import type { ArchivedCopy } from './fetch-copy.ts'
-import {
-  candidateArchiveIds,
-  describeCluster,
-  isSameCluster,
-  listSegments,
-  type ClusterIdentity,
-  type StoredSegment,
-} from '../find.ts'
+import { candidateArchiveIds, listSegments, type StoredSegment } from '../find.ts'
+import { describeCluster, isSameCluster, type ClusterIdentity } from '../../cluster-identity.ts'
 import { describeFailure } from '../repository-failures.ts'
 import { repoId } from '../../../util/repo-id.ts'
 

@@ -8,13 +8,13 @@ import { type Logger, silentLogger } from '../../../util/log.ts'
 import { loadArchiveInfo, type LoadOptions } from '../../info-store.ts'
 import type { Repository } from '../../repository.ts'
 import type { WorkerEnv } from '../../worker-env.ts'
-import type { ClusterIdentity } from '../find.ts'
+import type { ClusterIdentity } from '../../cluster-identity.ts'
 import { pushToEach, type PushRequest } from './push-wal.ts'
 
 /** One WAL file to store in some repositories; plain data. */
 export interface PushJob extends Pick<
   PushRequest,
-  'stanza' | 'path' | 'compress' | 'headerCheck' | 'warnWhenArchived'
+  'stanza' | 'path' | 'compression' | 'headerCheck' | 'warnWhenArchived'
 > {
   /** Repositories to store it in. */
   readonly repoKeys: readonly number[]

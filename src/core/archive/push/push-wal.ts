@@ -4,13 +4,14 @@ import { archivedSegmentName } from '../../../format/wal-segment.ts'
 import { archiveFileName } from '../../../format/repo-path.ts'
 import type { ClusterFiles } from '../../../postgres/cluster-access.ts'
 import { readAll } from '../../../util/bytes.ts'
-import type { CompressType } from '../../../util/compress-type.ts'
+import type { Compression } from '../../../util/compress-type.ts'
 import type { PgtsError } from '../../../util/error.ts'
 import { loadModule } from '../../../util/load-module.ts'
 import type { Logger } from '../../../util/log.ts'
 import { loadArchiveInfo, type LoadOptions } from '../../info-store.ts'
 import type { Repository } from '../../repository.ts'
-import { baseName, type ClusterIdentity, describeCluster, isSameCluster, mismatch } from '../find.ts'
+import { type ClusterIdentity, describeCluster, isSameCluster } from '../../cluster-identity.ts'
+import { baseName, mismatch } from '../find.ts'
 import { RepositoryFailures } from '../repository-failures.ts'
 import type { SegmentCheck } from './segment-check.ts'
 import { storeHistory } from './store-history.ts'
@@ -27,7 +28,7 @@ export interface PushRequest {
   /** From pg_control; absent: the data directory is not configured. */
   readonly identity?: ClusterIdentity
   readonly repositories: readonly Repository[]
-  readonly compress: { readonly type: CompressType; readonly level: number }
+  readonly compression: Compression
   /** Compare the segment's own header with the stanza. */
   readonly headerCheck: boolean
   /** Warn if a repository has the same segment already. */
@@ -132,7 +133,7 @@ async function pushSegment(
   targets: readonly PushTarget[],
   failures: RepositoryFailures,
 ): Promise<Pushed> {
-  const { compress, name, stanza } = request
+  const { compression, name, stanza } = request
   const check = request.headerCheck ? await segmentCheck(request, targets) : undefined
   // All repositories are listed while the file is read.
   using archived = new ArchivedForms(request, targets)
@@ -154,8 +155,8 @@ async function pushSegment(
   if (stored.length < targets.length) await check?.finish(file)
   if (missing.length === 0) return { file, stored }
 
-  const storedName = archivedSegmentName(name, file.checksum, compress.type)
-  const stages = await compressionOf(compress, file.sizeBytes)
+  const storedName = archivedSegmentName(name, file.checksum, compression.type)
+  const stages = await compressionOf(compression, file.sizeBytes)
   const written = await storeEverywhere({ ...request, targets: missing, storedName, file, stages }, failures)
   using after = new ArchivedForms(request, written)
   for (const target of written) {
@@ -165,7 +166,7 @@ async function pushSegment(
   return { file, stored }
 }
 
-async function compressionOf({ type, level }: PushRequest['compress'], wholeBytes: number): Promise<() => Stage[]> {
+async function compressionOf({ type, level }: PushRequest['compression'], wholeBytes: number): Promise<() => Stage[]> {
   if (type === 'none') return () => []
   const { compressor, loadCodec } = await loadModule(() => import('../../../codec/registry.ts'))
   await loadCodec(type)

@@ -15,7 +15,8 @@ import { bytes, bytesToText, type ByteString } from '../../../util/byte-string.t
 import { readAll } from '../../../util/bytes.ts'
 import { isPgtsError, PgtsError } from '../../../util/error.ts'
 import { formatLsn } from '../../../util/lsn.ts'
-import { baseName, describeCluster, isSameCluster, mismatch } from '../find.ts'
+import { describeCluster, isSameCluster } from '../../cluster-identity.ts'
+import { baseName, mismatch } from '../find.ts'
 import type { PushTarget } from './store-segment.ts'
 import type { WalFile } from '../wal-file.ts'
 

@@ -134,7 +134,7 @@ async function archive(repository: TestRepository, ...segments: readonly WalSegm
       path,
       files: localFiles(),
       repositories: [repository],
-      compress: { type: 'zst', level: 1 },
+      compression: { type: 'zst', level: 1 },
       headerCheck: false,
       warnWhenArchived: false,
       log,

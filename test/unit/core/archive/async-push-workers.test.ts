@@ -79,7 +79,7 @@ function begin(options: Partial<PushBackgroundRequest> = {}, workers = 2): void 
     job: {
       stanza: 'main',
       identity: { systemId: 1n, version: '15' },
-      compress: { type: 'none', level: 0 },
+      compression: { type: 'none', level: 0 },
       headerCheck: true,
       warnWhenArchived: true,
     },

@@ -128,7 +128,7 @@ function begin(push: Push, options: Partial<PushBackgroundRequest> = {}, workers
     job: {
       stanza: 'main',
       identity: { systemId: 1n, version: '15' },
-      compress: { type: 'none', level: 0 },
+      compression: { type: 'none', level: 0 },
       headerCheck: true,
       warnWhenArchived: true,
     },

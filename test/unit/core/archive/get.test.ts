@@ -50,7 +50,7 @@ async function archived(
     path,
     files: localFiles(),
     repositories: [repositoryWith(storage)],
-    compress: { type, level: type === 'none' ? 0 : 1 },
+    compression: { type, level: type === 'none' ? 0 : 1 },
     headerCheck,
     warnWhenArchived: false,
     log,

@@ -56,7 +56,7 @@ function push(path: string, storages: readonly StorageDriver[], options: Partial
     files: localFiles(),
     identity: { systemId: aSystemId, version: '15' },
     repositories: storages.map((storage, index) => repositoryWith(storage, { key: index + 1 })),
-    compress: { type: 'zst', level: 3 },
+    compression: { type: 'zst', level: 3 },
     headerCheck: true,
     warnWhenArchived: true,
     log,
@@ -99,7 +99,7 @@ describe('pushWal: stored files', () => {
     const storage = await aRepository()
     const content = aSegment()
     const report = await push(aFile(SEGMENT, content), [storage], {
-      compress: { type, level: type === 'none' ? 0 : 1 },
+      compression: { type, level: type === 'none' ? 0 : 1 },
     })
     const name = `${DIRECTORY}/${SEGMENT}-${sha1(content)}${extension}`
     expect(await names(storage)).toEqual([name])
@@ -241,7 +241,7 @@ describe('pushWal: files that are archived already', () => {
   test('succeeds without writing when the segment is archived with any compression', async () => {
     const storage = await aRepository()
     const path = aFile(SEGMENT, aSegment())
-    await push(path, [storage], { compress: { type: 'gz', level: 6 } })
+    await push(path, [storage], { compression: { type: 'gz', level: 6 } })
     const before = await names(storage)
     const report = await push(path, [storage])
     expect(report.repositories[0]).toMatchObject({ already: true, repoName: before[0] })
@@ -478,7 +478,7 @@ describe('pushWal: refused files', () => {
         path: aFile(SEGMENT, aSegment()),
         files: localFiles(),
         repositories: [repositoryWith(await aRepository()), repositoryWith(other, { key: 2 })],
-        compress: { type: 'none', level: 0 },
+        compression: { type: 'none', level: 0 },
         headerCheck: true,
         warnWhenArchived: true,
         log,

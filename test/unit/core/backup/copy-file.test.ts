@@ -46,7 +46,11 @@ const known = (content: Buffer, first = false) => ({ priorContent: { checksum: s
 
 function run(files: readonly CopyFileJob[], more: Partial<CopyFilesJob> = {}): Promise<CopiedFile[]> {
   const codec = { type: 'none' as const, level: 0 }
-  return backupFiles({ repoKey: 1, files, codec, pages: { size: 8192, headerCheck: true }, ...more }, env, signal)
+  return backupFiles(
+    { repoKey: 1, files, compression: codec, pages: { size: 8192, headerCheck: true }, ...more },
+    env,
+    signal,
+  )
 }
 
 const BUNDLE = { bundle: { id: 7, repoName: 'backup/bundle/7', raw: false } }

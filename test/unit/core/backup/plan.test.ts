@@ -14,7 +14,7 @@ const backup = {
   timestampStart: START,
 }
 const policy: CopyPolicy = {
-  codec: { type: 'zst', level: 3 },
+  compression: { type: 'zst', level: 3 },
   cipherPass: undefined,
   pages: undefined,
   bundleRaw: false,
