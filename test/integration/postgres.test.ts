@@ -397,7 +397,7 @@ describe('an error of a connection has a hint:', () => {
     expect(none).toMatchObject({ code: 'db-connect', exitCode: 56 })
     expect(none.hints).toContain('check that PostgreSQL is running')
     const port = await failure(connect(cluster, { port: 5999 }))
-    expect(port.hints.join()).toContain('says port 5432')
+    expect(port.hints.join()).toContain('contains port 5432')
     expect((await failure(connect(cluster, { user: 'nobody_here' }))).message).toMatch(
       /role "nobody_here" does not exist/,
     )
