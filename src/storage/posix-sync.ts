@@ -1,7 +1,8 @@
-import { closeSync, constants, fsyncSync, openSync, opendirSync, type Dir } from 'node:fs'
+import { opendirSync, type Dir } from 'node:fs'
 import { setImmediate } from 'node:timers/promises'
 import { asBytes, bytes, pathOf, type ByteString } from '../util/byte-string.ts'
 import { systemCode } from '../util/error.ts'
+import { syncDirectory as flushDirectory } from '../util/sync-directory.ts'
 import type { Cancellable } from './driver.ts'
 import { posixError } from './posix-error.ts'
 
@@ -9,20 +10,10 @@ import { posixError } from './posix-error.ts'
  * Makes the entries of one directory durable. A missing directory is not an error: its entries were removed with it.
  */
 export function syncDirectory(path: ByteString): void {
-  let fd: number
   try {
-    fd = openSync(pathOf(path), constants.O_RDONLY | constants.O_DIRECTORY)
+    flushDirectory(path)
   } catch (error) {
-    if (systemCode(error) === 'ENOENT') return
-    throw posixError('sync-path', path, error)
-  }
-  try {
-    fsyncSync(fd)
-  } catch (error) {
-    // Network file systems without this call return these errors; no other way to flush exists.
-    if (systemCode(error) !== 'EINVAL' && systemCode(error) !== 'ENOTSUP') throw posixError('sync-path', path, error)
-  } finally {
-    closeSync(fd)
+    if (systemCode(error) !== 'ENOENT') throw posixError('sync-path', path, error)
   }
 }
 

@@ -1,10 +1,10 @@
-import { closeSync, constants, fstatSync, ftruncateSync, lstatSync, readFileSync, unlinkSync, writeSync } from 'node:fs'
+import { closeSync, constants, ftruncateSync, readFileSync, unlinkSync, writeSync } from 'node:fs'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { textPath } from './byte-string.ts'
-import { PgtsError, systemCode } from './error.ts'
+import { PgtsError } from './error.ts'
 import { tryLockExclusive, tryLockShared } from './flock.ts'
 import { lockHints, prepareLockPath, reasonOf } from './lock-path.ts'
-import { openOwnFile, readBounded } from './own-file.ts'
+import { isNameOf, openOwnFile, readBounded } from './own-file.ts'
 import { lockNames, parseLockContent, serialiseLockContent, type LockProgress, type LockType } from './lock-file.ts'
 
 export type { LockProgress, LockType } from './lock-file.ts'
@@ -103,7 +103,7 @@ class HeldLocks implements Locks {
       try {
         // Unlinked while it is locked, but not while another command shares it: that command would hold an unlinked
         // file, and pgBackRest 2.45 could lock a new one.
-        if (repoKey !== undefined || (tryLockExclusive(fd) && isStill(path, fd))) unlinkSync(textPath(path))
+        if (repoKey !== undefined || (tryLockExclusive(fd) && isNameOf(textPath(path), fd))) unlinkSync(textPath(path))
       } catch {
         // The directory was cleaned up. A file that stays is not locked and has no effect.
       }
@@ -118,7 +118,8 @@ async function acquireFile(path: string, repoKey: number | undefined): Promise<H
     let locked = false
     try {
       const alone = tryLockExclusive(fd)
-      locked = (repoKey === undefined ? tryLockShared(fd) : alone) && isStill(path, fd)
+      // The previous process may have unlinked the file between our open and our lock.
+      locked = (repoKey === undefined ? tryLockShared(fd) : alone) && isNameOf(textPath(path), fd)
       if (locked) return { path, fd, writes: alone, repoKey }
       // A reader (`info`) holds the lock for a moment to test it; a command holds it for longer.
       if (attempt === ATTEMPTS) throw heldError(path, fd)
@@ -140,20 +141,6 @@ function openLockFile(path: string): number {
     return openOwnFile(textPath(path), constants.O_RDWR | constants.O_CREAT, LOCK_FILE_MODE)
   } catch (error) {
     throw lockFileError(path, error)
-  }
-}
-
-/**
- * False if the previous process unlinked the file between our open and our lock; then we have locked an unlinked file.
- */
-function isStill(path: string, fd: number): boolean {
-  try {
-    const named = lstatSync(textPath(path), { bigint: true })
-    const opened = fstatSync(fd, { bigint: true })
-    return named.ino === opened.ino && named.dev === opened.dev
-  } catch (error) {
-    if (systemCode(error) === 'ENOENT') return false
-    throw error
   }
 }
 

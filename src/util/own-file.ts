@@ -168,3 +168,15 @@ const KINDS = new Map([
   [constants.S_IFCHR, 'a device'],
   [constants.S_IFBLK, 'a device'],
 ])
+
+/** Is `path` still the name of the open file? Another process may have unlinked or replaced it. */
+export function isNameOf(path: PathLike, fd: number): boolean {
+  try {
+    const named = lstatSync(path, { bigint: true })
+    const opened = fstatSync(fd, { bigint: true })
+    return named.ino === opened.ino && named.dev === opened.dev
+  } catch (error) {
+    if (systemCode(error) === 'ENOENT') return false
+    throw error
+  }
+}

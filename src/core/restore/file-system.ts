@@ -3,6 +3,7 @@ import { asBytes, bytes, bytesToText, parentOf, pathOf, type ByteString } from '
 import { describeGroup, describeUser } from '../../util/owner-names.ts'
 import { messageOf, OPEN_FILES_HINT, PgtsError, systemCode } from '../../util/error.ts'
 import { removeTreeSync } from '../../util/remove-tree.ts'
+import { syncDirectory as flushDirectory } from '../../util/sync-directory.ts'
 
 /**
  * Operations on the directories that a restore fills. Paths are absolute byte strings. Nothing here follows a symbolic
@@ -154,16 +155,10 @@ export function renameEntry(from: ByteString, to: ByteString): void {
 
 /** Makes the entries of a directory durable. */
 export function syncDirectory(path: ByteString): void {
-  let fd: number | undefined
   try {
-    fd = fs.openSync(pathOf(path), fs.constants.O_RDONLY | fs.constants.O_DIRECTORY)
-    fs.fsyncSync(fd)
+    flushDirectory(path)
   } catch (error) {
-    // Some network file systems cannot sync a directory.
-    if (systemCode(error) !== 'EINVAL')
-      throw translate(error, 'path-sync', `unable to sync the directory '${bytesToText(path)}'`)
-  } finally {
-    if (fd !== undefined) fs.closeSync(fd)
+    throw translate(error, 'path-sync', `unable to sync the directory '${bytesToText(path)}'`)
   }
 }
 

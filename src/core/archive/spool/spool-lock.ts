@@ -1,9 +1,8 @@
-import { closeSync, constants, fstatSync, lstatSync, readFileSync } from 'node:fs'
+import { closeSync, constants, readFileSync } from 'node:fs'
 import { bytes, pathOf, type ByteString } from '../../../util/byte-string.ts'
-import { systemCode } from '../../../util/error.ts'
 import { isAlive } from '../../../util/is-alive.ts'
 import { loadModule } from '../../../util/load-module.ts'
-import { openOwnFile } from '../../../util/own-file.ts'
+import { isNameOf, openOwnFile } from '../../../util/own-file.ts'
 import { readIfExists, removeIfExists, writeAtomic, type SpoolPaths } from './spool-files.ts'
 
 /** A lock file of the spool, held until it is released or this process ends. */
@@ -22,16 +21,7 @@ export async function tryHold(path: ByteString): Promise<HeldFile | undefined> {
     return undefined
   }
   const held = {
-    isStillInPlace() {
-      try {
-        const named = lstatSync(pathOf(path), { bigint: true })
-        const opened = fstatSync(fd, { bigint: true })
-        return named.ino === opened.ino && named.dev === opened.dev
-      } catch (error) {
-        if (systemCode(error) === 'ENOENT') return false
-        throw error
-      }
-    },
+    isStillInPlace: () => isNameOf(pathOf(path), fd),
     // The file is not removed: otherwise two processes could hold two files of this name.
     release: () => closeSync(fd),
   }

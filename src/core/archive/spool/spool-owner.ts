@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto'
-import { closeSync, constants, fsyncSync, openSync, readFileSync, realpathSync, statSync, symlinkSync } from 'node:fs'
+import { readFileSync, realpathSync, statSync, symlinkSync } from 'node:fs'
 import {
   asBytes,
   bytes,
@@ -12,6 +12,7 @@ import {
 import { systemCode } from '../../../util/error.ts'
 import { makeDirectories } from '../../../util/make-directories.ts'
 import { removeTreeSync } from '../../../util/remove-tree.ts'
+import { syncDirectory } from '../../../util/sync-directory.ts'
 import { namesIn, readIfExists, removeIfExists, writeAtomic, type SpoolPaths } from './spool-files.ts'
 import { livingPid, tryHold, type HeldFile } from './spool-lock.ts'
 
@@ -136,14 +137,7 @@ function ownerFileOf(spool: SpoolPaths): ByteString {
 /** Durable: a power failure must not restore files of a former owner. */
 export function emptyDirectory(directory: ByteString): void {
   for (const name of namesIn(directory)) removeTreeSync(bytes`${directory}/${name}`)
-  const fd = openSync(pathOf(directory), constants.O_RDONLY | constants.O_DIRECTORY)
-  try {
-    fsyncSync(fd)
-  } catch (error) {
-    if (systemCode(error) !== 'EINVAL' && systemCode(error) !== 'ENOTSUP') throw error
-  } finally {
-    closeSync(fd)
-  }
+  syncDirectory(directory)
 }
 
 const FORMAT = 1
