@@ -70,6 +70,7 @@ export default tseslint.config(
     // Short functions and files, comments not counted. The tables of options are lists.
     files: ['src/**/*.ts'],
     rules: {
+      'max-params': ['error', { max: 5 }],
       'max-lines-per-function': ['error', { max: 60, skipBlankLines: true, skipComments: true }],
       'max-lines': ['error', { max: 300, skipBlankLines: true, skipComments: true }],
     },

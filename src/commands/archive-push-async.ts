@@ -55,7 +55,13 @@ export async function archivePushAsync(ctx: CommandContext<'archive-push'>, laun
     return
   }
   try {
-    await work(ctx, launcher.configFiles, spool, pgPath, textToBytes(walPath), () => lock.isStillInPlace())
+    await work(ctx, {
+      configFiles: launcher.configFiles,
+      spool,
+      pgPath,
+      walPath: textToBytes(walPath),
+      isLocked: () => lock.isStillInPlace(),
+    })
   } catch (error) {
     // Calls that wait for a file report this error.
     if (!ctx.signal.aborted) writeSpoolError(spool, spool.out, GLOBAL, error)
@@ -66,13 +72,18 @@ export async function archivePushAsync(ctx: CommandContext<'archive-push'>, laun
   }
 }
 
+interface Background {
+  readonly configFiles: readonly string[]
+  readonly spool: SpoolPaths
+  readonly pgPath: string
+  readonly walPath: ByteString
+  /** Is the lock file that this process holds still at its path? */
+  isLocked(): boolean
+}
+
 async function work(
   ctx: CommandContext<'archive-push'>,
-  configFiles: readonly string[],
-  spool: SpoolPaths,
-  pgPath: string,
-  walPath: ByteString,
-  isLocked: () => boolean,
+  { configFiles, spool, pgPath, walPath, isLocked }: Background,
 ): Promise<void> {
   const { options, log, clock, signal, stanza } = ctx
   await ctx.refuseWhenStopped()

@@ -31,7 +31,12 @@ export async function expire(ctx: CommandContext<'expire'>): Promise<readonly Ex
   await using _lock = options.explain ? undefined : await ctx.lock()
   const dryRun = options.dryRun || options.explain
   const repositories = await ctx.repositories()
-  const reports = await expireRepositories(ctx, repositories, dryRun, choice, archiveExpireBefore, options.explain)
+  const reports = await expireRepositories(ctx, repositories, {
+    dryRun,
+    choice,
+    archiveExpireBefore,
+    explain: options.explain,
+  })
   if (set !== undefined && reports.every(({ setMissing }) => setMissing)) {
     log.warn({ label: set }, `backup ${set} does not exist\nHINT: run info to see the existing backups`)
   }
@@ -50,20 +55,25 @@ export async function expireAfterBackup(ctx: CommandContext<'backup'>, lock: Sta
   // The backup is no longer in progress.
   lock.update({})
   await ctx.refuseWhenStopped()
-  await expireRepositories(ctx, await ctx.repositories(), false, {}, undefined)
+  await expireRepositories(ctx, await ctx.repositories(), { dryRun: false, choice: {}, explain: false })
 }
 
 const EXPIRE_ELSEWHERE =
   "HINT: run 'expire' with credentials that may remove files, and set expire-auto=n for these; with a lock on the files, expire after it ends"
 
+interface RequestedExpire {
+  readonly dryRun: boolean
+  readonly choice: ExpireChoice
+  readonly archiveExpireBefore?: string
+  /** The report is printed; its log lines are detail only. */
+  readonly explain: boolean
+}
+
 /** A repository that fails does not stop the others. @throws PgtsError command, after all of them */
 async function expireRepositories(
   ctx: CommandContext<'expire'> | CommandContext<'backup'>,
   repositories: readonly Repository[],
-  dryRun: boolean,
-  choice: ExpireChoice,
-  archiveExpireBefore: string | undefined,
-  explain = false,
+  { dryRun, choice, archiveExpireBefore, explain }: RequestedExpire,
 ): Promise<ExpireReport[]> {
   const { log, signal, stanza } = ctx
   const reports: ExpireReport[] = []

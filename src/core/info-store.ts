@@ -53,14 +53,9 @@ export async function loadArchiveInfo(
   options: LoadOptions = {},
 ): Promise<ArchiveInfo> {
   const name = archiveInfoName(stanza)
-  const info = await loadEither(
-    repository.storage,
-    name,
-    infoCipherOf(repository),
-    parseOrRecall,
-    STANZA_HINTS,
-    options,
-  )
+  const cipher = infoCipherOf(repository)
+  const file = { name, cipher, parse: parseOrRecall, missingHints: STANZA_HINTS }
+  const info = await loadEither(repository.storage, file, options)
   requireMatchingPass(repository, info, 'archive.info')
   return info
 }
@@ -85,14 +80,9 @@ export async function loadBackupInfo(
   options: LoadOptions = {},
 ): Promise<BackupInfo> {
   const name = backupInfoName(stanza)
-  const info = await loadEither(
-    repository.storage,
-    name,
-    infoCipherOf(repository),
-    parseBackupInfo,
-    STANZA_HINTS,
-    options,
-  )
+  const cipher = infoCipherOf(repository)
+  const file = { name, cipher, parse: parseBackupInfo, missingHints: STANZA_HINTS }
+  const info = await loadEither(repository.storage, file, options)
   requireMatchingPass(repository, info, 'backup.info')
   return info
 }
@@ -143,8 +133,8 @@ export async function loadManifest(
     const stored = await getFile(storage, copyName(name), { signal: options.signal })
     return parse(cipher.open(stored, `the manifest of ${label}`))
   }
-  const hints = ['run info to see the usable backups; the next backup or expire removes this one from the list']
-  return loadEither(storage, name, cipher, parse, hints, options)
+  const missingHints = ['run info to see the usable backups; the next backup or expire removes this one from the list']
+  return loadEither(storage, { name, cipher, parse, missingHints }, options)
 }
 
 /**
@@ -247,12 +237,18 @@ async function saveBoth(storage: StorageDriver, name: string, bytes: Uint8Array)
   await inParallel([name, copyName(name)], storage.parallel ?? 1, (file) => putFile(storage, file, bytes))
 }
 
+/** A file of which a copy exists. */
+interface FileWithCopy<T> {
+  readonly name: ByteString
+  readonly cipher: InfoCipher
+  parse(bytes: Buffer): T
+  /** If both are missing. */
+  readonly missingHints: readonly string[]
+}
+
 async function loadEither<T>(
   storage: StorageDriver,
-  name: ByteString,
-  cipher: InfoCipher,
-  parse: (bytes: Buffer) => T,
-  missingHints: readonly string[],
+  { name, cipher, parse, missingHints }: FileWithCopy<T>,
   options: LoadOptions,
 ): Promise<T> {
   const what = name.slice(name.lastIndexOf('/') + 1)

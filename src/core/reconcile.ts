@@ -101,7 +101,7 @@ export async function reconcile(
   const notAssessed: string[] = []
   for (const label of directories) {
     if (!finished.has(label) || info.backups.some((backup) => backup.label === label)) continue
-    const manifest = await readUnlisted(storage, stanza, label, info, log, signal)
+    const manifest = await readUnlisted({ storage, stanza, log, signal }, label, info)
     if (manifest === undefined || !isKnownCluster(info, manifest)) {
       if (manifest !== undefined) log.warn({ label }, unknownClusterMessage(label))
       notAssessed.push(label)
@@ -174,12 +174,9 @@ function isKnownCluster(info: BackupInfo, manifest: Manifest): boolean {
 
 /** One unusable directory must not prevent backups, so it is only a warning. */
 async function readUnlisted(
-  storage: StorageDriver,
-  stanza: string,
+  { storage, stanza, log, signal }: { storage: StorageDriver; stanza: string; log: Logger; signal?: AbortSignal },
   label: string,
   info: BackupInfo,
-  log: Logger,
-  signal: AbortSignal | undefined,
 ): Promise<Manifest | undefined> {
   try {
     return await loadManifest(storage, stanza, label, info, signal === undefined ? {} : { signal })

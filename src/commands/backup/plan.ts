@@ -29,7 +29,7 @@ export async function planBackup(run: BackupRun, executor: Executor<typeof jobHa
   const { storage } = repository
   // The repository is listed, and workers for a network start, while this thread lists the cluster and waits for the server.
   if (storage.parallel !== undefined) executor.warm(type === 'full' ? executor.workers : 1)
-  const nextLabel = newLabel(storage, stanza, type, prior?.label, timestampStart, signal)
+  const nextLabel = newLabel(storage, stanza, { type, prior: prior?.label, timestampStart }, signal)
   const unfinished = newestUnfinished(storage, stanza, signal)
   // Awaited below; until then this avoids unhandled rejections.
   for (const pending of [nextLabel, unfinished]) markHandled(pending)

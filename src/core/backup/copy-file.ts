@@ -9,7 +9,7 @@ import type { ByteSink, ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { JobEnv, WorkerEnv } from '../worker-env.ts'
 import { openForCopy, withFirst } from './cluster-source.ts'
-import type { CopiedFile, CopyFileJob, CopyFilesJob } from './copy-job.ts'
+import type { CopiedFile, CopyFileJob, CopyFilesJob, CopyTask } from './copy-job.ts'
 import { CommitQueue, RepoTarget } from './repo-target.ts'
 import { storeFile } from './store-file.ts'
 
@@ -37,7 +37,7 @@ async function copyFiles(job: CopyFilesJob, env: JobEnv, signal: AbortSignal): P
     await using commits = new CommitQueue()
     for (const file of job.files) {
       signal.throwIfAborted()
-      copied.push(await copyAlone(file, job, commits, env, signal))
+      copied.push(await copyAlone({ file, job, env, signal }, commits))
     }
     await commits.drain()
     return copied
@@ -45,7 +45,7 @@ async function copyFiles(job: CopyFilesJob, env: JobEnv, signal: AbortSignal): P
   await using target = new RepoTarget(env.storage, job.bundle.repoName, signal)
   for (const file of job.files) {
     signal.throwIfAborted()
-    copied.push(await copyFile(file, job, target, env, signal))
+    copied.push(await copyFile({ file, job, env, signal }, target))
   }
   // If all files of a bundle are unchanged, the bundle was not created.
   if (target.bytes > 0) await target.commit()
@@ -53,17 +53,12 @@ async function copyFiles(job: CopyFilesJob, env: JobEnv, signal: AbortSignal): P
 }
 
 /** Copies a file that is not bundled. A copy that an interrupted backup left is used if its checksums match. */
-async function copyAlone(
-  file: CopyFileJob,
-  job: CopyFilesJob,
-  commits: CommitQueue,
-  env: JobEnv,
-  signal: AbortSignal,
-): Promise<CopiedFile> {
+async function copyAlone(task: CopyTask, commits: CommitQueue): Promise<CopiedFile> {
+  const { file, env, signal } = task
   const left = file.resumed === undefined ? undefined : await proveResumed(file, file.resumed, env, signal)
   if (left === 'valid') return { name: file.name, outcome: 'resumed' }
   const target = commits.own(new RepoTarget(env.storage, file.repoName, signal))
-  const result = await copyFile(file, job, target, env, signal)
+  const result = await copyFile(task, target)
   if (result.outcome !== 'copied') {
     await target[Symbol.asyncDispose]()
     // The manifest does not name it; if it cannot be removed, it only takes space.
@@ -74,13 +69,8 @@ async function copyAlone(
   return left === 'damaged' ? { ...result, warning: `${result.warning ?? ''}${damagedMessage(file)}` } : result
 }
 
-async function copyFile(
-  file: CopyFileJob,
-  job: CopyFilesJob,
-  target: RepoTarget,
-  env: JobEnv,
-  signal: AbortSignal,
-): Promise<CopiedFile> {
+async function copyFile(task: CopyTask, target: RepoTarget): Promise<CopiedFile> {
+  const { file, job, env, signal } = task
   const { name, priorContent } = file
   if (priorContent?.first === true) {
     const source = await openForCopy(file, env)
@@ -92,7 +82,7 @@ async function copyFile(
   if (source === undefined) return vanished(file)
   const { begin, outcome } = await look(source, file, job, env.buffer.length)
   if (outcome !== undefined) return { name, outcome }
-  const stored = await storeFile(begin, file, job, target, env, signal)
+  const stored = await storeFile(begin, target, task)
   if (stored === 'unchanged') return { name, outcome: 'unchanged' }
   if (stored !== undefined) return { name, outcome: 'copied', ...stored }
 
@@ -102,7 +92,7 @@ async function copyFile(
   if (again === undefined) return vanished(file)
   const { blocks, priorContent: _, ...whole } = file
   const { prior: _prior, ...shape } = blocks!
-  const content = await storeFile(again, { ...whole, blocks: shape }, job, target, env, signal)
+  const content = await storeFile(again, target, { ...task, file: { ...whole, blocks: shape } })
   if (typeof content !== 'object') throw new PgtsError('assert', `${bytesToText(name)} was not stored`)
   return { name, outcome: 'copied', ...content }
 }

@@ -14,9 +14,7 @@ import type { StorageDriver } from '../../storage/driver.ts'
 export async function newLabel(
   storage: StorageDriver,
   stanza: string,
-  type: BackupType,
-  prior: string | undefined,
-  timestampStart: number,
+  { type, prior, timestampStart }: { type: BackupType; prior: string | undefined; timestampStart: number },
   signal: AbortSignal,
 ): Promise<NextLabel> {
   const [labels, fromHistory] = await Promise.all([

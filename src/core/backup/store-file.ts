@@ -10,8 +10,7 @@ import { loadBlockMap } from '../block/read.ts'
 import type { BlockStage } from '../block/types.ts'
 import { blockWriter } from '../block/block-writer.ts'
 import type { JobEnv } from '../worker-env.ts'
-import type { StoredContent, CopyFilesJob } from './copy-job.ts'
-import type { CopyFileJob } from './copy-job.ts'
+import type { CopyFileJob, CopyFilesJob, CopyTask, StoredContent } from './copy-job.ts'
 import { PageCheck } from './page-check.ts'
 import type { RepoTarget } from './repo-target.ts'
 
@@ -26,11 +25,8 @@ import type { RepoTarget } from './repo-target.ts'
  */
 export async function storeFile(
   source: ClusterFileSource,
-  file: CopyFileJob,
-  job: CopyFilesJob,
   target: RepoTarget,
-  env: JobEnv,
-  signal: AbortSignal,
+  { file, job, env, signal }: CopyTask,
 ): Promise<StoredContent | 'unchanged' | undefined> {
   const { priorContent } = file
   const { bundle } = job

@@ -106,7 +106,13 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
     [
       () => removeDirectories(run, leftOvers),
       async () => {
-        const rules = await archiveRules(run, request, plan, found, leftOvers, info, requested.archiveInfo)
+        const rules = await archiveRules(run, request, {
+          plan,
+          found,
+          leftOvers,
+          info,
+          archiveInfo: requested.archiveInfo,
+        })
         const removals = 'rules' in rules ? await removeArchive(run, rules.rules, await requested.archiveIds) : []
         return { rules, removals }
       },
@@ -231,14 +237,20 @@ async function relinkLatest(run: ExpireRun, plan: BackupPlan, info: BackupInfo, 
   await run.storage.links?.symlink(latestLinkName(run.stanza), newest.label)
 }
 
+/** What is known when the backups to remove are decided. */
+interface AfterBackups {
+  readonly plan: BackupPlan
+  readonly found: Reconciled
+  readonly leftOvers: readonly LeftOver[]
+  /** Without the removed backups. */
+  readonly info: BackupInfo
+  readonly archiveInfo: Promise<ArchiveInfo>
+}
+
 async function archiveRules(
   run: ExpireRun,
   request: ExpireRequest,
-  plan: BackupPlan,
-  found: Reconciled,
-  leftOvers: readonly LeftOver[],
-  info: BackupInfo,
-  archiveInfo: Promise<ArchiveInfo>,
+  { plan, found, leftOvers, info, archiveInfo }: AfterBackups,
 ): Promise<{ readonly stays: ArchiveStays } | { readonly rules: readonly ArchiveRule[] }> {
   if (plan.archive === undefined) {
     const stays = plan.archiveSkipped ?? 'not-set'

@@ -15,14 +15,20 @@ const BATCH_BYTES = 4 * 1024 * 1024
 const DISTANT_FILES = 256
 const DISTANT_BYTES = 4 * 1024 * 1024
 
+/** What the jobs of a restore have in common. */
+export interface JobsRequest {
+  readonly manifest: Manifest
+  readonly stanza: string
+  readonly ownership: Ownership
+  readonly repository: Repository
+  /** See RestoreFileJob. */
+  readonly syncUnchanged: boolean
+}
+
 /** Creates the jobs of a restore, largest files first; files of one bundle stay in the order of their offsets. */
 export function* restoreJobs(
   files: readonly PlannedFile[],
-  manifest: Manifest,
-  stanza: string,
-  ownership: Ownership,
-  repository: Repository,
-  syncUnchanged: boolean,
+  { manifest, stanza, ownership, repository, syncUnchanged }: JobsRequest,
 ): Generator<RestoreFileJob> {
   const distant = repository.storage.parallel !== undefined
   const job = (batch: readonly RestoreFile[]): RestoreFileJob => ({

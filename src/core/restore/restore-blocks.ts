@@ -10,25 +10,20 @@ import type { WriteBehind } from '../../util/write-behind.ts'
 import { fetchBlocks } from '../block/fetch.ts'
 import { planReads } from '../block/plan-reads.ts'
 import { blockLength, loadBlockMap } from '../block/read.ts'
-import type { JobEnv } from '../worker-env.ts'
 import { explain, mismatch } from './restore-error.ts'
 import { openExisting, readRange, finishFile, finishUnchanged, writeFully } from './durable-file.ts'
 import { translate } from './file-system.ts'
-import type { RestoredFile, RestoreFileJob } from './restore-job.ts'
-import type { RestoreFile } from './restore-job.ts'
+import type { RestoredFile, RestoreTask } from './restore-job.ts'
 
 /** Writes all blocks of a file to an open, empty one. A mismatch throws `checksum` [026]. */
 export async function copyBlocks(
-  { fd, behind }: { readonly fd: number; readonly behind: WriteBehind },
-  file: RestoreFile,
-  job: RestoreFileJob,
-  env: JobEnv,
-  signal: AbortSignal,
+  target: { readonly fd: number; readonly behind: WriteBehind },
+  task: RestoreTask,
 ): Promise<void> {
+  const { file, env } = task
   try {
-    const map = await mapOf(file, job, env, signal)
-    const checksum = await writeBlocks({ fd, behind }, map, () => true, file, job, env, signal)
-    const { size } = fs.fstatSync(fd)
+    const checksum = await writeBlocks(target, await mapOf(task), () => true, task)
+    const { size } = fs.fstatSync(target.fd)
     if (checksum !== file.checksum || size !== file.sizeBytes) {
       throw mismatch(file, env, `${size} bytes with SHA-1 ${checksum}`)
     }
@@ -44,11 +39,9 @@ export async function copyBlocks(
  * @returns undefined if the file must be created: it is missing, not a regular file, or has a second hard link
  */
 export async function reviseBlocks(
-  file: RestoreFile,
-  job: RestoreFileJob,
-  env: JobEnv,
-  signal: AbortSignal,
+  task: RestoreTask,
 ): Promise<Pick<RestoredFile, 'outcome' | 'revisedBytes'> | undefined> {
+  const { file, job, env } = task
   const existing = openExisting(file.path)
   if (existing === undefined) return undefined
   const { fd, stat } = existing
@@ -63,7 +56,7 @@ export async function reviseBlocks(
       else finishUnchanged(fd, file, stat, job.syncUnchanged)
       return { outcome: 'matches' }
     }
-    const map = await mapOf(file, job, env, signal)
+    const map = await mapOf(task)
     let revisedBytes = 0
     const differs = (block: number): boolean => {
       const start = block * checksumSize
@@ -72,7 +65,7 @@ export async function reviseBlocks(
       revisedBytes += blockLength(map, block, file.sizeBytes)
       return true
     }
-    const checksum = await writeBlocks({ fd }, map, differs, file, job, env, signal)
+    const checksum = await writeBlocks({ fd }, map, differs, task)
     // The block checksums agreed, but the content differs: all blocks are fetched again.
     if (checksum !== file.checksum || fs.fstatSync(fd).size !== file.sizeBytes) return undefined
     finishFile(fd, file)
@@ -106,7 +99,7 @@ function hashBlocks(
   return { checksum: hash.digest('hex'), blocks }
 }
 
-function mapOf(file: RestoreFile, job: RestoreFileJob, env: JobEnv, signal: AbortSignal): Promise<BlockMap> {
+function mapOf({ file, job, env, signal }: RestoreTask): Promise<BlockMap> {
   const { repoName, blocks } = file.stored!
   return loadBlockMap(
     env.storage,
@@ -126,10 +119,7 @@ async function writeBlocks(
   { fd, behind }: { readonly fd: number; readonly behind?: WriteBehind },
   map: BlockMap,
   isNeeded: (block: number) => boolean,
-  file: RestoreFile,
-  job: RestoreFileJob,
-  env: JobEnv,
-  signal: AbortSignal,
+  { file, job, env, signal }: RestoreTask,
 ): Promise<string> {
   const { stanza, references, compressType, cipherPass } = job
   // Blocks usually arrive in the order of the file; then it is hashed without reading it again.

@@ -13,7 +13,7 @@ import type { JobEnv, WorkerEnv } from '../worker-env.ts'
 import { explain, mismatch } from './restore-error.ts'
 import { createNew, makeHole, readRange, FinishQueue, keepExisting, writeFully } from './durable-file.ts'
 import { copyBlocks, reviseBlocks } from './restore-blocks.ts'
-import type { RestoredFile, RestoreFile, RestoreFileJob } from './restore-job.ts'
+import type { RestoredFile, RestoreFile, RestoreFileJob, RestoreTask } from './restore-job.ts'
 
 /**
  * Job handler: restores files. Every byte is verified; a mismatch throws `checksum` [026]. A file is durable, with its
@@ -31,7 +31,8 @@ export async function restoreBatch(job: RestoreFileJob, env: WorkerEnv, signal: 
   for (const file of job.files) {
     signal.throwIfAborted()
     const { name, path, sizeBytes, checksum } = file
-    const outcome = existing.get(file) === true ? matches : await restoreFile(file, job, finishing, jobEnv, signal)
+    const outcome =
+      existing.get(file) === true ? matches : await restoreFile({ file, job, env: jobEnv, signal }, finishing)
     results.push({ name, path, sizeBytes, checksum, ...outcome })
   }
   await finishing.drain()
@@ -74,17 +75,15 @@ function wantedRanges({ files }: RestoreFileJob, existing: ReadonlyMap<RestoreFi
 }
 
 async function restoreFile(
-  file: RestoreFile,
-  job: RestoreFileJob,
+  task: RestoreTask,
   finishing: FinishQueue,
-  env: JobEnv,
-  signal: AbortSignal,
 ): Promise<Pick<RestoredFile, 'outcome' | 'revisedBytes'>> {
+  const { file, job } = task
   const inBlocks = file.stored?.blocks !== undefined
   // A file that cannot be kept (unreadable, or replaced since the plan was made) is copied.
   if (file.action === 'keep' && keepExisting(file, job.syncUnchanged, () => true)) return { outcome: 'kept' }
   if (file.action === 'check' && inBlocks) {
-    const revised = await reviseBlocks(file, job, env, signal)
+    const revised = await reviseBlocks(task)
     if (revised !== undefined) return revised
   }
   const fd = createNew(file.path)
@@ -92,8 +91,8 @@ async function restoreFile(
   try {
     // A hole of the full length: it takes no space, and all its pages read as new pages.
     if (file.action === 'zero') makeHole(fd, file)
-    else if (inBlocks) await copyBlocks({ fd, behind }, file, job, env, signal)
-    else if (file.sizeBytes > 0) await copyContent(fd, behind, file, job, env, signal)
+    else if (inBlocks) await copyBlocks({ fd, behind }, task)
+    else if (file.sizeBytes > 0) await copyContent({ fd, behind }, task)
   } catch (error) {
     await behind.abandon()
     fs.closeSync(fd)
@@ -106,12 +105,8 @@ async function restoreFile(
 
 /** Decodes the stored bytes into an open, empty file. */
 async function copyContent(
-  fd: number,
-  behind: WriteBehind,
-  file: RestoreFile,
-  job: RestoreFileJob,
-  env: JobEnv,
-  signal: AbortSignal,
+  { fd, behind }: { readonly fd: number; readonly behind: WriteBehind },
+  { file, job, env, signal }: RestoreTask,
 ): Promise<void> {
   const { stored } = file
   if (stored === undefined) throw new PgtsError('assert', `no repository file for ${file.name}`)

@@ -1,25 +1,16 @@
-import type { Manifest } from '../../format/manifest.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import { formatSize } from '../../util/format-size.ts'
 import type { LockProgress } from '../../util/lock.ts'
 import type { Logger } from '../../util/log.ts'
 import type { Executor } from '../../worker/executor.ts'
 import type { jobHandlers } from '../jobs.ts'
-import { restoreJobs } from './jobs.ts'
-import type { Repository } from '../repository.ts'
-import type { Ownership } from './owners.ts'
+import { type JobsRequest, restoreJobs } from './jobs.ts'
 import type { RestorePlan } from './plan.ts'
 import type { RestoredFile, RestoreFileJob } from './restore-job.ts'
 
-export interface RestoreFilesRequest {
+export interface RestoreFilesRequest extends JobsRequest {
   readonly plan: RestorePlan
-  readonly manifest: Manifest
-  readonly stanza: string
-  readonly ownership: Ownership
-  /** See RestoreFileJob. */
-  readonly syncUnchanged: boolean
   readonly executor: Executor<typeof jobHandlers>
-  readonly repository: Repository
   readonly log: Logger
   readonly signal: AbortSignal
   progress(progress: LockProgress): void
@@ -44,8 +35,7 @@ export async function restoreFiles(request: RestoreFilesRequest): Promise<Restor
   let doneBytes = 0
   let shownTenth = -1
 
-  const { manifest, stanza, ownership, repository, syncUnchanged } = request
-  const jobs = restoreJobs(plan.files, manifest, stanza, ownership, repository, syncUnchanged)
+  const jobs = restoreJobs(plan.files, request)
   for await (const { result, worker } of request.executor.run('restore-file', jobs, { signal, weightOf })) {
     for (const file of result) {
       doneBytes += file.sizeBytes

@@ -2,6 +2,7 @@ import type { CompressType } from '../../util/compress-type.ts'
 import type { TargetFile } from './durable-file.ts'
 import type { FileAction } from './plan.ts'
 import type { ByteString } from '../../util/byte-string.ts'
+import type { JobEnv } from '../worker-env.ts'
 
 /** How a file is stored block incremental. Sizes in bytes. */
 export interface RestoreBlocks {
@@ -49,6 +50,14 @@ export interface RestoreFileJob {
   readonly references: readonly string[]
   /** Passphrase of the files of the backup set; absent: the repository is not encrypted. */
   readonly cipherPass?: string
+}
+
+/** One file of a job, and what its worker has for it. */
+export interface RestoreTask {
+  readonly file: RestoreFile
+  readonly job: RestoreFileJob
+  readonly env: JobEnv
+  readonly signal: AbortSignal
 }
 
 export interface RestoredFile {

@@ -55,7 +55,7 @@ export function selectSet(
       skipped.push({ message: `${repoId(key)}: no backup sets to restore`, unusable: false })
       continue
     }
-    const entry = choose(newestFirst, newest, info, key, request, options.warn)
+    const entry = choose(newestFirst, { info, key }, request, options.warn)
     if (entry === undefined) continue
     for (const { message } of skipped) options.warn(message)
     return { repoKey: key, entry, info }
@@ -67,12 +67,11 @@ export function selectSet(
 
 function choose(
   newestFirst: readonly BackupEntry[],
-  newest: BackupEntry,
-  info: BackupInfo,
-  key: number,
+  { info, key }: { readonly info: BackupInfo; readonly key: number },
   request: SetRequest,
   warn: (message: string) => void,
 ): BackupEntry | undefined {
+  const newest = newestFirst[0]!
   switch (request.kind) {
     case 'set':
       return newestFirst.find((backup) => backup.label === request.label)

@@ -88,12 +88,12 @@ export async function restoreFiles(
 ): Promise<RestoredFile[]> {
   const planned = files.map((file): PlannedFile => ({ file, path: pathIn(dir, file.name), action }))
   // The user of the test owns the restored files.
-  const ownership = { ownerOf: () => undefined } as unknown as Parameters<typeof restoreJobs>[3]
+  const ownership = { ownerOf: () => undefined } as unknown as Parameters<typeof restoreJobs>[1]['ownership']
   const repository = repositoryWith(storage)
   // Not a multiple of a block, and smaller than the files.
   const env = workerEnvWith(repository, 50_000)
   const results: RestoredFile[] = []
-  for (const job of restoreJobs(planned, manifest, STANZA, ownership, repository, false)) {
+  for (const job of restoreJobs(planned, { manifest, stanza: STANZA, ownership, repository, syncUnchanged: false })) {
     results.push(...(await restoreBatch({ ...job, files: job.files satisfies readonly RestoreFile[] }, env, signal)))
   }
   return results
