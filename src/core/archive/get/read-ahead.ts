@@ -212,6 +212,8 @@ class ReadAhead {
       this.#fetched.bytes += sizeBytes
       this.#spoolFailed = false
       log.detail({ file: segment, repo: repoKey }, `fetched ${segment} ahead from ${repoId(repoKey)}`)
+      // Replay may have moved backwards during the fetch.
+      if (!this.#isWanted(segment)) this.#remove(segment)
     } else if (result.spool !== undefined) {
       this.#spoolPausedUntilMs = clock.nowMs() + SPOOL_PAUSE_MS
       // Logged once per outage; calls in the foreground fetch for themselves.

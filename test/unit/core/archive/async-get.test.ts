@@ -167,8 +167,18 @@ class Background {
   reason: string | undefined
   readonly ended: Promise<ReadAheadReport>
 
-  constructor(repositories: readonly TestRepository[], queueMaxBytes = 3 * MIB) {
-    const executor = inlineExecutor(jobHandlers, () =>
+  /** @param hold awaited before the result of a fetched segment is returned */
+  constructor(
+    repositories: readonly TestRepository[],
+    queueMaxBytes = 3 * MIB,
+    hold: (segment: WalSegment) => Promise<void> = () => Promise.resolve(),
+  ) {
+    const fetchSegment: (typeof jobHandlers)['fetch-segment'] = async (job, ...rest) => {
+      const result = await jobHandlers['fetch-segment'](job, ...rest)
+      await hold(job.segment)
+      return result
+    }
+    const executor = inlineExecutor({ ...jobHandlers, 'fetch-segment': fetchSegment }, () =>
       openWorkerEnv({
         repositories: repositories.map(({ key, path }) => ({ key, storage: { kind: 'posix', path } })),
         cluster: { kind: 'local' },
@@ -262,6 +272,21 @@ describe('readAhead', () => {
     expect(inSpool()).toEqual([])
     ask(at(3))
     await until('forward again', () => inSpool().join() === [at(4), at(5)].join())
+  })
+
+  test('removes a segment that replay moved away from while it was being fetched', async () => {
+    const repository = await aRepository()
+    await archive(repository, ...[1, 2, 3, 4, 5].map((number) => at(number)))
+    let release = (): void => undefined
+    const released = new Promise<void>((resolve) => (release = resolve))
+    const hold = (segment: WalSegment) => (segment === at(5) ? released : Promise.resolve())
+    await using _background = new Background([repository], 0, hold)
+    ask(at(3))
+    await until('the last two', () => inSpool().join() === [at(4), at(5)].join())
+    ask(at(2))
+    await sleep(100)
+    release()
+    await until('what is out of reach to be removed', () => inSpool().join() === at(4))
   })
 
   test('fetches the copy of the next repository when one is corrupt, and keeps no corrupt copy', async () => {
