@@ -49,7 +49,9 @@ beforeAll(async () => {
     symlinkSync(spawnSync('which', [name], { encoding: 'utf8' }).stdout.trim(), join(bin, name))
   symlinkSync(process.execPath, join(bin, 'node'))
   symlinkSync(spawnSync('which', ['npm'], { encoding: 'utf8' }).stdout.trim(), join(bin, 'npm'))
-  const env = { ...process.env, PATH: bin, HOME: makeTestDir('home'), npm_config_prefix: prefix }
+  // Another prefix must not hide the global settings (registry, certificates), which npm looks for below it.
+  const globalconfig = spawnSync('npm', ['config', 'get', 'globalconfig'], { encoding: 'utf8' }).stdout.trim()
+  const env = { ...process.env, PATH: bin, npm_config_prefix: prefix, npm_config_globalconfig: globalconfig }
   const [block] = shellBlocks('docs/guide/install.md', 'npm')
   await execute('sh', ['-ec', block!], env, out)
 }, 180_000)
