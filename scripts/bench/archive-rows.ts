@@ -1,10 +1,8 @@
-import { mkdirSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg } from 'node:os'
-import { dirname } from 'node:path'
 import { runOk } from '../../test/support/postgres/postgres.ts'
 import { ArchiveBench, type ArchiveJob } from './archive.ts'
 import type { Measurement } from './measure.ts'
 import type { Program } from './programs.ts'
+import { conditions, report } from './report.ts'
 import { PGBACKREST, type Settings } from './settings.ts'
 import { runDirectory } from './run-directory.ts'
 
@@ -23,18 +21,11 @@ const median = (values: readonly number[]) => [...values].sort((a, b) => a - b)[
 /** Only archiving in the background: `npm run bench -- --only=async`, or a longer part of a job's name. */
 export async function benchArchive(settings: Settings): Promise<void> {
   const pgbackrest = (await runOk(PGBACKREST, ['version'])).stdout.trim()
-  const { archiveSegments, walMiB, codec, level, processMax, runs } = settings
-  console.log(
-    `${archiveSegments} segments of ${walMiB} MiB, ${codec} level ${level}, process-max ${processMax}, ${runs} runs each, ${cpus().length} cores, load ${loadavg()[0]!.toFixed(1)}, ${pgbackrest}`,
-  )
+  const { archiveSegments, walMiB } = settings
+  console.log(`${archiveSegments} segments of ${walMiB} MiB, ${conditions(settings)}, ${pgbackrest}`)
   console.log('median seconds, CPU seconds of calls, highest memory of background processes; ratio as above\n')
   const archive = await archiveRows(runDirectory(), settings)
-  mkdirSync(dirname(settings.out), { recursive: true })
-  writeFileSync(
-    settings.out,
-    JSON.stringify({ date: new Date().toISOString(), settings, pgbackrest, archive }, null, 2),
-  )
-  console.log(`\nwritten to ${settings.out}`)
+  report([], settings, { pgbackrest, archive })
 }
 
 export async function archiveRows(root: string, settings: Settings): Promise<ArchiveRow[]> {

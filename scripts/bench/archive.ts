@@ -12,7 +12,7 @@ import {
 } from '../../test/support/postgres/postgres.ts'
 import { measureCalls, type Measurement, memoryOf } from './measure.ts'
 import { emptyTarget, makeProgram, type Program } from './programs.ts'
-import { PGBACKREST, type Settings } from './settings.ts'
+import { isAskedFor, PGBACKREST, type Settings } from './settings.ts'
 
 /** Archiving in the background, in the directory of a server and through the launcher. */
 export interface ArchiveJob {
@@ -83,14 +83,14 @@ export class ArchiveBench implements AsyncDisposable {
 
   /** Created on demand, only for the selected jobs. */
   static isAskedFor(settings: Settings): boolean {
-    return Object.values(archiveJobNames(settings)).some((name) => name.includes(settings.only))
+    return Object.values(archiveJobNames(settings)).some((name) => isAskedFor(name, settings))
   }
 
   jobs(): ArchiveJob[] {
     const { archiveSegments: count, walMiB } = this.settings
     const names = archiveJobNames(this.settings)
     return (Object.keys(names) as ArchiveJobKind[])
-      .filter((kind) => names[kind].includes(this.settings.only))
+      .filter((kind) => isAskedFor(names[kind], this.settings))
       .filter((kind) => isInstalled((SHELLS[kind] ?? 'sh').split(' ')[0]!))
       .map((kind) => {
         const name = names[kind]

@@ -39,6 +39,7 @@ export function jobsFor(cluster: Cluster, finished: readonly string[], blocks: b
     { name: `full backup, ${words}`, variant, command: backup('full'), sizes: true },
     { name: `incr after small changes, ${words}`, variant, ...change, command: backup('incr'), sizes: true },
     { name: `restore of the incr, ${words}`, variant, prepare: emptyTarget, command: restore() },
+    { name: `delta restore, nothing to do, ${words}`, variant, command: restore('--delta') },
   ]
   const archive = (tested: Program) => join(tested.dir, 'repo/archive/main', `${cluster.version}-1`)
   return [
@@ -48,8 +49,8 @@ export function jobsFor(cluster: Cluster, finished: readonly string[], blocks: b
       variant: 'plain',
       command: (tested) => (tested.name === 'pgts' ? [reachableNode(), '-e', '0'] : [tested.program, 'version']),
     },
-    { name: 'full backup', variant: 'plain', command: backup('full'), sizes: true },
-    { name: 'restore', variant: 'plain', prepare: emptyTarget, command: restore() },
+    { name: 'full backup, a file each', variant: 'plain', command: backup('full'), sizes: true },
+    { name: 'restore, a file each', variant: 'plain', prepare: emptyTarget, command: restore() },
     {
       name: 'read and prove everything (restore to memory)',
       variant: 'plain',
@@ -58,12 +59,19 @@ export function jobsFor(cluster: Cluster, finished: readonly string[], blocks: b
       after: (tested) => rmSync(memoryTarget(tested), { recursive: true, force: true }),
     },
     {
-      name: 'delta restore',
+      name: 'delta restore, one file in ten damaged, a file each',
       variant: 'plain',
       prepare: (tested) => damage(tested.target),
       command: restore('--delta'),
     },
-    { name: 'incr after small changes', variant: 'plain', ...change, command: backup('incr'), sizes: true },
+    { name: 'delta restore, nothing to do, a file each', variant: 'plain', command: restore('--delta') },
+    {
+      name: 'incr after small changes, a file each',
+      variant: 'plain',
+      ...change,
+      command: backup('incr'),
+      sizes: true,
+    },
     { name: 'full backup, encrypted', variant: 'encrypted', command: backup('full'), sizes: true },
     { name: 'restore, encrypted', variant: 'encrypted', prepare: emptyTarget, command: restore() },
     ...chain('bundle', 'bundled'),

@@ -1,6 +1,7 @@
 import { spawn } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { cleanEnv, testUser } from '../../test/support/postgres/postgres.ts'
+import { allProcesses } from '../../test/support/processes/processes.ts'
 
 /** One run of a command: wall and CPU seconds, and the highest memory of the whole process tree, MiB. */
 export interface Measurement {
@@ -13,7 +14,8 @@ export interface Measurement {
 
 /**
  * Runs a command as the unprivileged user. CPU time comes from the shell's `time`, which counts every descendant that
- * was waited for; memory is the sum of the proportional set sizes of the tree, sampled every 10 ms, so that pages that
+ * was waited for; background processes of the program are added, which are recognised by arguments that name a file below
+ * `cwd`. Memory is the sum of the proportional set sizes of the tree, sampled every 10 ms, so that pages that
  * processes share count once. Sampling takes time of its own: without it (`memory` false) short calls are measured better.
  */
 export function measure(
@@ -23,6 +25,7 @@ export function measure(
   signal?: AbortSignal,
 ): Promise<Measurement> {
   return new Promise((resolve, reject) => {
+    const before = backgroundCpu(cwd)
     const started = process.hrtime.bigint()
     const child = spawn('bash', ['-c', 'TIMEFORMAT="%U %S"; time "$@"', 'bash', ...command], {
       cwd,
@@ -48,7 +51,8 @@ export function measure(
       const seconds = Number(process.hrtime.bigint() - started) / 1e9
       if (code !== 0) return reject(new Error(`${command.join(' ')} ended with ${code}\n${output}${times}`))
       const [user, system] = times.trim().split('\n').at(-1)!.split(' ').map(Number)
-      resolve({ seconds, cpuSeconds: (user ?? 0) + (system ?? 0), peakMiB: peak / 1024 })
+      const background = Math.max(0, backgroundCpu(cwd) - before)
+      resolve({ seconds, cpuSeconds: (user ?? 0) + (system ?? 0) + background, peakMiB: peak / 1024 })
     })
   })
 }
@@ -100,6 +104,27 @@ export function measureCalls(
     })
     next().catch(reject)
   })
+}
+
+/** Ticks of a second in /proc/PID/stat; the same on all Linux platforms of Node. */
+const TICKS = 100
+
+/** CPU seconds up to now of the processes whose arguments name something below a directory. */
+function backgroundCpu(directory: string): number {
+  if (directory === '/') return 0
+  return allProcesses()
+    .filter(({ args }) => args.some((arg) => arg.includes(directory)))
+    .reduce((sum, { pid }) => sum + cpuOf(pid), 0)
+}
+
+function cpuOf(pid: number): number {
+  try {
+    const stat = readFileSync(`/proc/${pid}/stat`, 'latin1')
+    const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ')
+    return (Number(fields[11]) + Number(fields[12])) / TICKS
+  } catch {
+    return 0
+  }
 }
 
 /** Sum of the proportional set sizes of all descendants of `root`, KiB. */

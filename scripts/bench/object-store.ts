@@ -1,6 +1,5 @@
-import { mkdirSync, readFileSync, statSync, writeFileSync } from 'node:fs'
-import { cpus, loadavg } from 'node:os'
-import { dirname, join } from 'node:path'
+import { readFileSync, statSync } from 'node:fs'
+import { join } from 'node:path'
 import { Daemon } from '../../test/support/processes/daemon.ts'
 import { pgtsProgram, projectRoot, runOk } from '../../test/support/postgres/postgres.ts'
 import { S3Server, type S3ServerAddress, s3ServerInstalled } from '../../test/support/stores/s3-server.ts'
@@ -8,8 +7,9 @@ import { BenchBucket } from './bucket.ts'
 import { type ClusterName, Clusters } from './clusters.ts'
 import { objectJobs, repoPath } from './object-jobs.ts'
 import { makeProgram, type Program, type Variant } from './programs.ts'
+import { conditions, report } from './report.ts'
 import { printRow, type Row, runJob } from './rows.ts'
-import { PGBACKREST, type Settings } from './settings.ts'
+import { isAskedFor, knowsBlocks, PGBACKREST, type Settings } from './settings.ts'
 import { runDirectory } from './run-directory.ts'
 
 /**
@@ -63,14 +63,12 @@ async function measureAll(
   port: number,
   signal: AbortSignal,
 ): Promise<void> {
-  const { sizeMiB, runs, codec, level, processMax, latencyMs, tables, objects } = settings
+  const { sizeMiB, runs, latencyMs, tables } = settings
   const pgbackrest = (await runOk(PGBACKREST, ['version'])).stdout.trim()
   const pgts = (await runOk(pgtsProgram(), ['version'])).stdout.trim()
   const gateway = (await runOk('radosgw', ['--version'])).stdout.trim()
   console.log(`${pgts} and ${pgbackrest} on S3 of ${gateway}, over TLS, a round trip of ${latencyMs} ms`)
-  console.log(
-    `${sizeMiB} MiB of rows, ${tables} small tables, ${codec} level ${level}, process-max ${processMax}, ${runs} runs each, ${cpus().length} cores, load ${loadavg()[0]!.toFixed(1)}`,
-  )
+  console.log(`${sizeMiB} MiB of rows, ${tables} small tables, ${conditions(settings)}`)
   console.log(
     'median seconds, CPU seconds of all processes, highest memory, requests; ratio = median of pgts / pgbackrest, paired\n',
   )
@@ -96,10 +94,10 @@ async function measureAll(
       [`--config=${tested.config}`, `--repo1-storage-port=${server.httpsPort}`, '--stanza=main', ...args],
       { deadlineMs: 600_000, signal },
     )
-  const blocks = Number(/(\d+\.\d+)/.exec(pgbackrest)?.[1]) >= 2.46
+  const blocks = knowsBlocks(pgbackrest)
   const rows: Row[] = []
   const jobs = objectJobs({ settings, bucket, direct, clusters, blocks })
-  for (const job of jobs.filter(({ name }) => name.includes(settings.only))) {
+  for (const job of jobs.filter(({ name }) => isAskedFor(name, settings))) {
     signal.throwIfAborted()
     const row = await runJob(job, await programsOf(job.cluster, job.variant), {
       runs,
@@ -110,12 +108,7 @@ async function measureAll(
     rows.push(row)
     printRow(row)
   }
-  mkdirSync(dirname(settings.out), { recursive: true })
-  writeFileSync(
-    settings.out,
-    JSON.stringify({ date: new Date().toISOString(), settings, pgts, pgbackrest, gateway, rows }, null, 2),
-  )
-  console.log(`\nload at the end ${loadavg()[0]!.toFixed(1)}; written to ${settings.out}; ${objects} objects an expire`)
+  report(rows, settings, { pgts, pgbackrest, gateway })
 }
 
 type Direct = (tested: Program, ...args: string[]) => Promise<{ readonly stdout: string }>

@@ -35,6 +35,8 @@ export async function makeProgram(
   settings: Settings,
   /** Further options, for example of a repository in a store. */
   elsewhere: Readonly<Record<string, string>> = {},
+  /** Of stanza-create. */
+  args: readonly string[] = [],
 ): Promise<Program> {
   const dir = join(root, `${name}-${variant}`)
   const config = join(dir, `${name}.conf`)
@@ -57,25 +59,32 @@ export async function makeProgram(
   const text = ['[global]', ...lines(options), '[main]', ...lines(cluster.pgOptions()), ''].join('\n')
   writeFileSync(config, text, { mode: 0o640 })
   giveToTestUser(dir)
-  await runOk(program, [`--config=${config}`, '--stanza=main', 'stanza-create'])
+  await runOk(program, [`--config=${config}`, '--stanza=main', ...args, 'stanza-create'])
   return { name, program, dir, config, target: join(dir, 'restored') }
 }
 
-/** Rows that compress about as tables do: some words, some numbers, some noise. */
-export async function load(cluster: Cluster, sizeMiB: number): Promise<void> {
-  await cluster.query('create table big (id bigint primary key, name text, noise text, amount int)')
+/**
+ * Rows that compress about as tables do: some words, some numbers, some noise.
+ * @param earlierMiB rows of so many MiB exist already
+ */
+export async function load(cluster: Cluster, sizeMiB: number, earlierMiB = 0): Promise<void> {
+  if (earlierMiB === 0) await createTables(cluster)
   const rowsPerMiB = 5200
-  for (let done = 0; done < sizeMiB; done += 64) {
+  for (let done = earlierMiB; done < sizeMiB; done += 64) {
     const rows = Math.min(64, sizeMiB - done) * rowsPerMiB
     await cluster.query(
       `insert into big select i, 'customer number ' || i % 1000 || ' of the benchmark', md5(i::text) || md5((i * 7)::text), i % 977
          from generate_series(${done * rowsPerMiB + 1}, ${done * rowsPerMiB + rows}) i`,
     )
   }
-  for (let i = 0; i < 300; i++)
-    await cluster.query(`create table small_${i} as select g, md5(g::text) from generate_series(1, 20) g`)
   await cluster.query('vacuum big')
   await cluster.query('checkpoint')
+}
+
+async function createTables(cluster: Cluster): Promise<void> {
+  await cluster.query('create table big (id bigint primary key, name text, noise text, amount int)')
+  for (let i = 0; i < 300; i++)
+    await cluster.query(`create table small_${i} as select g, md5(g::text) from generate_series(1, 20) g`)
 }
 
 /** Create this many tables of one page, a hundred per transaction. */

@@ -9,6 +9,8 @@ export interface Row {
   readonly pgbackrest: Measurement
   /** Median of the paired quotients of wall time. */
   readonly ratio: number
+  /** Median of the paired quotients of CPU time. */
+  readonly cpuRatio: number
   /** Stored bytes, pgts to pgbackrest. */
   readonly sizeRatio?: number
 }
@@ -51,6 +53,7 @@ export async function runJob(job: Job, programs: readonly [Program, Program], op
     pgts: middle(ours),
     pgbackrest: middle(theirs),
     ratio: median(ours.map((m, index) => m.seconds / theirs[index]!.seconds)),
+    cpuRatio: median(ours.map((m, index) => m.cpuSeconds / theirs[index]!.cpuSeconds)),
     sizeRatio: stored === undefined ? undefined : stored[0]! / stored[1]!,
   }
 }
@@ -62,5 +65,7 @@ export function printRow(row: Row): void {
   const size = row.sizeRatio === undefined ? '' : `, stored ${row.sizeRatio.toFixed(3)}`
   console.log(row.job)
   console.log(`    pgts       ${cells(row.pgts)}`)
-  console.log(`    pgbackrest ${cells(row.pgbackrest)}    ratio ${row.ratio.toFixed(2)}${size}`)
+  console.log(
+    `    pgbackrest ${cells(row.pgbackrest)}    ratio ${row.ratio.toFixed(2)}, CPU ${row.cpuRatio.toFixed(2)}${size}`,
+  )
 }

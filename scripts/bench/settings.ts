@@ -10,8 +10,8 @@ export interface Settings {
   readonly archiveSegments: number
   readonly walMiB: number
   readonly out: string
-  /** Run only the jobs whose name contains this. */
-  readonly only: string
+  /** Run only the jobs whose name contains one of these; empty: all. */
+  readonly only: readonly string[]
   readonly repo: 'posix' | 's3'
   /** Round trip to the object store, milliseconds. */
   readonly latencyMs: number
@@ -21,15 +21,30 @@ export interface Settings {
   readonly objects: number
   /** Archived segments that info reads. */
   readonly infoSegments: number
+  /** Files of a cluster that was shut down; 0: a running cluster with rows. */
+  readonly files: number
 }
 
 export const PGBACKREST = process.env['PGTS_TEST_PGBACKREST'] ?? 'pgbackrest'
+
+/** Is block incremental supported by this release of pgbackrest? */
+export const knowsBlocks = (version: string) => Number(/(\d+\.\d+)/.exec(version)?.[1]) >= 2.46
+
+export const isAskedFor = (job: string, { only }: Settings) =>
+  only.length === 0 || only.some((part) => job.includes(part))
+
+const NAMES = new Set(
+  'size runs codec level process-max segments archive-segments wal-mb out only repo latency tables objects info-segments files'.split(
+    ' ',
+  ),
+)
 
 export function parseSettings(args: readonly string[]): Settings {
   const given = new Map(args.map((arg) => arg.replace(/^--/, '').split('=') as [string, string]))
   const number = (name: string, standard: number) => Number(given.get(name) ?? standard)
   const codec = given.get('codec') ?? 'zst'
   const repo = given.get('repo') ?? 'posix'
+  for (const name of given.keys()) if (!NAMES.has(name)) throw new Error(`--${name} is no option of the benchmark`)
   if (repo !== 'posix' && repo !== 's3') throw new Error(`--repo=${repo}: posix and s3 can be measured`)
   return {
     sizeMiB: number('size', repo === 'posix' ? 1024 : 256),
@@ -41,12 +56,13 @@ export function parseSettings(args: readonly string[]): Settings {
     archiveSegments: number('archive-segments', 100),
     walMiB: number('wal-mb', 16),
     out: given.get('out') ?? 'bench-results/bench.json',
-    only: given.get('only') ?? '',
+    only: given.get('only')?.split(',') ?? [],
     repo,
     latencyMs: number('latency', 20),
     tables: number('tables', 5000),
     objects: number('objects', 10_000),
     // On a disk each is a file; in an object store a directory of 256 is one object.
     infoSegments: number('info-segments', repo === 'posix' ? 100_000 : 1_000_000),
+    files: number('files', 0),
   }
 }
