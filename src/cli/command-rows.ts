@@ -1,9 +1,16 @@
+import type { RestoreReport } from '../commands/restore.ts'
+import type { RestorePlanReport } from '../core/restore/plan-report.ts'
 import { EXIT_CODES } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import { row, type CommandRows } from './command-row.ts'
 
 /** The segment is not in the archive: PostgreSQL takes exit code 1 for the end of the archive. */
 const NOT_FOUND = 1
+
+/** `restore` with and without --dry-run. */
+type RestoreOutcome =
+  | { readonly plan: RestorePlanReport; readonly restored?: undefined }
+  | { readonly plan?: undefined; readonly restored: RestoreReport }
 
 /** Every command that people and PostgreSQL call. */
 export const commandRows: CommandRows = {
@@ -97,11 +104,22 @@ export const commandRows: CommandRows = {
   'repo-rm': row({
     load: async () => (await loadModule(() => import('../commands/repo-rm.ts'))).repoRm,
   }),
-  restore: row({
-    load: async () => (await loadModule(() => import('../commands/restore.ts'))).restore,
-    render: async (report) => {
+  restore: row<'restore', RestoreOutcome>({
+    load: async () => {
+      const [{ restore }, { planRestore }] = await Promise.all([
+        loadModule(() => import('../commands/restore.ts')),
+        loadModule(() => import('../commands/restore-plan.ts')),
+      ])
+      return async (ctx) => (ctx.options.dryRun ? { plan: await planRestore(ctx) } : { restored: await restore(ctx) })
+    },
+    render: async ({ plan, restored }, { options }) => {
+      if (plan !== undefined) {
+        const { renderRestorePlan } = await loadModule(() => import('./render/restore-plan.ts'))
+        const refused = plan.problems.find(({ exitCode }) => exitCode !== undefined)
+        return { text: renderRestorePlan(plan, options.output), exitCode: refused?.exitCode ?? 0 }
+      }
       const { restoreResult } = await loadModule(() => import('./render/result.ts'))
-      return { result: restoreResult(report) }
+      return { result: restoreResult(restored) }
     },
   }),
   'stanza-create': row({

@@ -2,8 +2,7 @@ import type { ArchiveStatus } from '../../core/archive/status/archive-status.ts'
 import { ago, timeText } from '../../core/archive/status/diagnose.ts'
 import { formatSize } from '../../util/format-size.ts'
 import { repoId } from '../../util/repo-id.ts'
-
-const WIDTH = 80
+import { wrapped } from './wrapped.ts'
 
 /** The report of `archive-status`. Members of the JSON form are not renamed; new ones can be added. */
 export function renderArchiveStatus(status: ArchiveStatus, output: 'text' | 'json'): string {
@@ -107,23 +106,6 @@ function spoolRows({ spool }: ArchiveStatus): Row[] {
 
 function when(ms: number, nowMs: number): string {
   return `${timeText(ms)}, ${ago(nowMs - ms)} ago`
-}
-
-/** Wrap words into lines of at most 80 columns; a longer word gets its own line. */
-function wrapped(text: string, first: string, following: string): string[] {
-  const out: string[] = []
-  let line = first
-  let empty = true
-  for (const word of text.split(' ')) {
-    if (!empty && line.length + 1 + word.length > WIDTH) {
-      out.push(line)
-      line = following
-      empty = true
-    }
-    line += empty ? word : ` ${word}`
-    empty = false
-  }
-  return [...out, line]
 }
 
 function pad(code: number | undefined): string {

@@ -55,12 +55,12 @@ function fitted(line: string, details: readonly string[]): string {
   return details.reduce((text, more) => (text.length + 2 + more.length <= WIDTH ? `${text}, ${more}` : text), line)
 }
 
-function counted(count: number, noun: string): string {
+export function counted(count: number, noun: string): string {
   return `${count} ${noun}${count === 1 ? '' : 's'}`
 }
 
 /** `1.3s`, `42s`, `1m05s`, `23h59m`, `3d04h` */
-function duration(ms: number): string {
+export function duration(ms: number): string {
   if (ms < 9950) return `${(Math.max(0, ms) / 1000).toFixed(1)}s`
   const seconds = Math.round(ms / 1000)
   if (seconds < 60) return `${seconds}s`

@@ -1,7 +1,7 @@
 import { findSegment } from '../../core/archive/find.ts'
 import { loadArchiveInfo } from '../../core/info-store.ts'
 import { RECOVERY_SETTINGS_SINCE } from '../../core/restore/recovery.ts'
-import { inFuture, unreachable } from '../../core/restore/reachable.ts'
+import { checkReach, inFuture, type Reachability } from '../../core/restore/reachable.ts'
 import type { RecoveryTarget } from '../../core/restore/recovery-target.ts'
 import { realPath } from '../../core/restore/file-system.ts'
 import { checkTargetTimeline } from '../../core/restore/timeline.ts'
@@ -80,7 +80,7 @@ export function askEarly(
   ctx: Context,
   repository: Repository,
   question: ArchiveQuestion,
-): Promise<readonly string[]> | undefined {
+): Promise<Reachability> | undefined {
   if (repository.storage.parallel === undefined) return undefined
   const asked = checkArchive(ctx, repository, question)
   markHandled(asked)
@@ -89,22 +89,22 @@ export function askEarly(
 
 /**
  * Checks that archived WAL leads from the backup to the recovery target. If the timeline does not match, the restore is
- * refused; other problems are warnings.
+ * refused; other problems are findings.
  */
 export async function checkArchive(
   ctx: Context,
   repository: Repository,
   { span, info, target }: ArchiveQuestion,
-): Promise<readonly string[]> {
+): Promise<Reachability> {
   const { label, online, version, historyId, archiveStart, lsnStart } = span
   const { signal, log, stanza, clock } = ctx
   const now = clock.nowMs() / 1000
   const policy = recoveryPolicy(ctx, online, target)
   // Without recovery, or with preserved settings, there is nothing to check.
-  if (policy.type === 'none' || policy.type === 'preserve') return []
+  if (policy.type === 'none' || policy.type === 'preserve') return { verdict: 'reachable', findings: [] }
   if (!online || version === undefined || archiveStart === undefined || lsnStart === undefined) {
     const future = inFuture(target, now)
-    return future === undefined ? [] : [future]
+    return future === undefined ? UNKNOWN : { verdict: 'unreachable', findings: [future] }
   }
   // Only an encrypted history file requires archive.info: a backup can be restored without its archive as well.
   const archive =
@@ -119,10 +119,10 @@ export async function checkArchive(
     backup: { label, timeline: timelineOf(archiveStart), lsnStart: parseLsn(lsnStart) },
   })
   const { lsnStop, timestampStop, archiveCopy } = span
-  if (lsnStop === undefined) return []
+  if (lsnStop === undefined) return UNKNOWN
   const positions = info.backups.filter((entry) => entry.historyId === historyId).flatMap(positionsOf)
   try {
-    return await unreachable(repository.storage, {
+    return await checkReach(repository.storage, {
       ...{ type, target, stanza, archiveId, timelines, positions, signal },
       backup: { label, lsnStart: parseLsn(lsnStart), lsnStop: parseLsn(lsnStop), timestampStop, archiveCopy },
       now,
@@ -130,9 +130,12 @@ export async function checkArchive(
     })
   } catch (error) {
     signal.throwIfAborted()
-    return [`cannot check whether the archive reaches the target: ${messageOf(error)}`]
+    const message = `cannot check whether the archive reaches the target: ${messageOf(error)}`
+    return { verdict: 'unknown', findings: [{ kind: 'unchecked', message, hints: [] }] }
   }
 }
+
+const UNKNOWN: Reachability = { verdict: 'unknown', findings: [] }
 
 function positionsOf({ archiveStart, archiveStop, lsnStart, lsnStop }: BackupEntry) {
   return [

@@ -55,10 +55,10 @@ export const commandLineOptions = defineOptions({
     default: 'full',
   },
   'dry-run': {
-    summary: 'Report what would be removed, without removing it.',
+    summary: 'Report what would be done (expire: removed, restore: the plan), without doing it.',
     type: 'bool',
     section: 'command-line',
-    commands: ['expire'],
+    commands: ['expire', 'restore'],
     default: 'n',
   },
   explain: {
@@ -121,11 +121,12 @@ export const commandLineOptions = defineOptions({
     summary: 'Output format.',
     type: 'enum',
     section: 'command-line',
-    commands: ['archive-status', 'expire', 'info', 'lease', 'repo-ls', 'manifest', 'verify', 'version'],
+    commands: ['archive-status', 'expire', 'info', 'lease', 'repo-ls', 'manifest', 'restore', 'verify', 'version'],
     choices: ['text', 'json'],
     default: 'text',
     for: {
       expire: { depend: { option: 'explain', values: ['y'], otherwise: 'text' } },
+      restore: { depend: { option: 'dry-run', values: ['y'], otherwise: 'text' } },
       verify: { choices: ['none', 'text', 'json'], default: 'none' },
       version: { choices: ['text', 'num'], default: 'text' },
     },

@@ -37,6 +37,12 @@ export const restoreOptions = defineOptions({
     type: 'string',
     commands: ['archive-get', 'info', 'manifest', 'repo-get', 'repo-ls', 'restore', 'verify'],
   },
+  'restore-check': {
+    summary: 'Do not begin a restore that cannot work: missing WAL, a target that is not archived, a full disk.',
+    type: 'bool',
+    commands: ['restore'],
+    default: 'y',
+  },
   'tablespace-map': {
     summary: 'Restore one tablespace to another place: name or OID=path.',
     type: 'hash',

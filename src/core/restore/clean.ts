@@ -47,7 +47,8 @@ export function cleanAndPrepare(
     removeEntry(path)
   }
   for (const { entry, path, found } of plan.paths) {
-    if (found !== undefined) continue
+    // The data directory exists: the manifest was written into it before.
+    if (found !== undefined || entry.name === 'pg_data') continue
     log.detail(`create path '${bytesToText(path)}'`)
     const make = roots.has(path) || isTablespaceLocation(entry.name) ? makeDirectoryTree : makeDirectory
     make(path, entry.mode, ownership.ownerOf(entry))

@@ -26,6 +26,8 @@ export interface TargetRequest {
   readonly major: number
   readonly owners: Omit<OwnerRules, 'existing'>
   readonly log: Logger
+  /** Runs a check of the target; throws its error, or records it for a dry run. */
+  check(check: () => void): void
 }
 
 /** Everything that is decided before any file of the old cluster is changed. */
@@ -37,11 +39,13 @@ export interface PreparedTarget {
   readonly plan: RestorePlan
   /** For files that the restore creates itself. */
   readonly own: { readonly mode: number; readonly owner: OwnerIds | undefined }
+  /** Creates the data directory if it does not exist. */
+  createDataDirectory(): void
 }
 
 /**
  * Decides where everything is restored, with which owners and by which actions, and checks that this is allowed.
- * Creates a missing data directory, and changes nothing else. Throws the errors of remap, layOut, selectDatabases and
+ * Changes nothing. Throws the errors of remap, layOut, selectDatabases and
  * the checks of the target.
  */
 export function prepareTarget(request: TargetRequest): PreparedTarget {
@@ -64,17 +68,21 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
 
   const preserved = request.type === 'preserve' ? preservedNames(major) : []
   const skip = new Set([MANIFEST_NAME, ...preserved].map((name) => bytes`${pgPath}/${name}`))
-  refuseOtherCluster(pgPath, existing, { label, systemId: db.systemId }, systemIdOf)
-  checkPlaces(layout, existing, rules.uid, skip, (path) => log.detail(`check '${bytesToText(path)}' exists`))
+  request.check(() => refuseOtherCluster(pgPath, existing, { label, systemId: db.systemId }, systemIdOf))
+  request.check(() =>
+    checkPlaces(layout, existing, rules.uid, skip, (path) => log.detail(`check '${bytesToText(path)}' exists`)),
+  )
 
   const manifest = withoutSkipped(remapped.manifest, preserved, (message) => log.detail(message))
   const data = manifest.paths.find(({ name }) => name === 'pg_data')!
   const own = { mode: data.mode & 0o644, owner: ownership.ownerOf(data) }
-  if (directory === undefined) makeDirectoryTree(pgPath, data.mode, own.owner)
+  const createDataDirectory = () => {
+    if (directory === undefined) makeDirectoryTree(pgPath, data.mode, own.owner)
+  }
   // pg_control is removed first, and handled separately.
   const found = scanTargets(manifest, layout, new Set([...skip, bytes`${pgPath}/global/pg_control`]))
   const plan = planRestore(manifest, layout, found, existing, selection?.isZeroed)
-  return { manifest, layout, ownership, plan, own }
+  return { manifest, layout, ownership, plan, own, createDataDirectory }
 }
 
 /** Undefined if the file is corrupt: then it identifies no cluster. */

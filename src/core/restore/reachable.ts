@@ -4,7 +4,51 @@ import { zonedDateTime } from '../../util/local-time.ts'
 import type { RestoreType } from './recovery.ts'
 import type { RecoveryTarget } from './recovery-target.ts'
 import { segmentSizeFrom, walReach, type Reach, type TimelinePart, type WalPosition } from './wal-reach.ts'
-import { asBytes, bytesToText } from '../../util/byte-string.ts'
+import { bytesToText } from '../../util/byte-string.ts'
+
+export type Verdict = 'reachable' | 'unreachable' | 'unknown'
+
+/**
+ * A reason why recovery does not reach its target.
+ *  - `backup-wal`: a segment from the start to the stop of the backup is missing, while later ones are archived
+ *  - `backup-wal-end`: the archive ends before the stop of the backup; its WAL may still be archived
+ *  - `target`: recovery certainly does not reach the target with the WAL in the archive
+ *  - `unlikely`: as `target`, judged by the clocks of several hosts
+ *  - `lost-wal`: recovery ends before a missing segment, and later commits are lost
+ *  - `unchecked`: the archive could not be read
+ */
+export interface Finding {
+  readonly kind: 'backup-wal' | 'backup-wal-end' | 'target' | 'unlikely' | 'lost-wal' | 'unchecked'
+  readonly message: string
+  readonly hints: readonly string[]
+}
+
+/** The WAL that recovery reads from the archive. */
+export interface WalRange {
+  readonly first: WalSegment
+  /** The last segment that is present, or that the target requires; absent: the first one is missing. */
+  readonly last?: WalSegment
+  /** Number of present segments. */
+  readonly segments: number
+  /** The first missing segment; absent: every segment up to the target is present. */
+  readonly missing?: WalSegment
+  /** Later segments than the missing one are in the archive. */
+  readonly gap: boolean
+  /** The latest time at which one of the segments was stored, ms since the epoch; 0: unknown. */
+  readonly storedMs: number
+  /** Bytes of one segment. */
+  readonly segmentSize: number
+  /** The timelines that recovery follows, beginning with that of the backup. */
+  readonly timelines: readonly number[]
+}
+
+/** Whether recovery reaches its target. */
+export interface Reachability {
+  readonly verdict: Verdict
+  /** Absent: the archive was not read. */
+  readonly wal?: WalRange
+  readonly findings: readonly Finding[]
+}
 
 /** What is checked in the archive before files are copied. Times are seconds since the epoch. */
 export interface TargetRequest {
@@ -33,34 +77,106 @@ export interface BackupSpan {
 }
 
 /**
- * Warnings that recovery will not reach its target, as far as this is known without reading WAL. Otherwise PostgreSQL
- * reports it only after everything was copied; version 13 and later do not start then.
+ * Whether recovery reaches its target, as far as this is known without reading WAL. Otherwise PostgreSQL reports it only
+ * after everything was copied; version 13 and later do not start then. Each directory of the archive is listed once.
  */
-export async function unreachable(storage: StorageDriver, request: TargetRequest): Promise<string[]> {
+export async function checkReach(storage: StorageDriver, request: TargetRequest): Promise<Reachability> {
   const { type, target, backup, now } = request
+  if (type === 'none' || type === 'preserve') return { verdict: 'reachable', findings: [] }
   // A standby receives WAL missing in the archive from its primary.
-  if (type === 'none' || type === 'preserve' || type === 'standby') return []
+  if (type === 'standby') return { verdict: 'unknown', findings: [] }
   const { seconds, lsn } = target ?? {}
   const future = inFuture(target, now)
-  if (future !== undefined) return [future]
-  if (seconds !== undefined && seconds < backup.timestampStop) {
-    return [tooEarly(`target time '${bytesToText(target!.text)}'`, backup, `at ${zonedDateTime(backup.timestampStop)}`)]
-  }
+  if (future !== undefined) return { verdict: 'unreachable', findings: [future] }
   if (lsn !== undefined && lsn < backup.lsnStop) {
-    return [tooEarly(`target LSN ${bytesToText(target!.text)}`, backup, `at LSN ${formatLsn(backup.lsnStop)}`)]
+    const when = `at LSN ${formatLsn(backup.lsnStop)}`
+    const early = tooEarly(`target LSN ${bytesToText(target!.text)}`, backup, when)
+    return { verdict: 'unreachable', findings: [{ kind: 'target', ...early }] }
+  }
+  if (seconds !== undefined && seconds < backup.timestampStop) {
+    // An idle server may have committed nothing from the target to the stop: then recovery stops after it.
+    const when = `at ${zonedDateTime(backup.timestampStop)}`
+    const early = tooEarly(`target time '${bytesToText(target!.text)}'`, backup, when)
+    return { verdict: 'unknown', findings: [{ kind: 'unlikely', ...early }] }
   }
   const segmentSize = segmentSizeFrom(request.positions)
-  if (segmentSize === undefined) return []
+  if (segmentSize === undefined) return { verdict: 'unknown', findings: [] }
   const reach = await reachOf(storage, request, segmentSize)
-  if (reach.missing === undefined || (await request.isElsewhere(reach.missing))) return []
-  const text = describe(reach, request, segmentSize)
-  return text === undefined ? [] : [text]
+  const first = segmentOfLsn(backup.lsnStart, request.timelines[0]!.timeline, segmentSize)
+  const { missing, last, segments, storedMs } = reach
+  const timelines = request.timelines.map(({ timeline }) => timeline)
+  const wal = { first, last, segments, missing, gap: reach.kind === 'gap', storedMs, segmentSize, timelines }
+  if (reach.kind === 'unknown') return { verdict: 'unknown', wal, findings: [] }
+  if (missing !== undefined && (await request.isElsewhere(missing))) return { verdict: 'unknown', wal, findings: [] }
+  return { wal, ...judge(wal, request) }
 }
 
-/** A warning if the target is a time in the future. @param now seconds since the epoch */
-export function inFuture(target: RecoveryTarget | undefined, now: number): string | undefined {
+/** A finding if the target is a time in the future. @param now seconds since the epoch */
+export function inFuture(target: RecoveryTarget | undefined, now: number): Finding | undefined {
   if (target?.seconds === undefined || target.seconds <= now) return undefined
-  return warning(`target time '${bytesToText(target.text)}' is in the future: recovery cannot reach it`)
+  const message = `target time '${bytesToText(target.text)}' is in the future: recovery cannot reach it`
+  return { kind: 'target', message, hints: [OMIT_TARGET, NOT_STARTED] }
+}
+
+function judge(wal: WalRange, { type, target, backup }: TargetRequest): Pick<Reachability, 'verdict' | 'findings'> {
+  const { missing, gap } = wal
+  const isWanted = target?.seconds !== undefined || target?.lsn !== undefined
+  const known = type === 'default' || type === 'immediate' || isWanted
+  if (missing === undefined) return { verdict: known ? 'reachable' : 'unknown', findings: [] }
+  const isNeeded = missing <= segmentOfLsn(backup.lsnStop - 1n, timelineOf(missing), wal.segmentSize)
+  if (isNeeded) return { verdict: 'unreachable', findings: [withoutBackupWal(missing, gap, backup)] }
+  if (isWanted) return beyond(wal, target)
+  if (!gap) return { verdict: known ? 'reachable' : 'unknown', findings: [] }
+  const message = gapText(missing)
+  if (type === 'default') {
+    const hints = ['later commits are lost; run verify to see all missing segments']
+    return { verdict: 'reachable', findings: [{ kind: 'lost-wal', message, hints }] }
+  }
+  const only = `${message}, and reaches the target only if it is earlier`
+  return { verdict: 'unknown', findings: [{ kind: 'unlikely', message: only, hints: [NOT_STARTED] }] }
+}
+
+/** The archive has every segment up to the missing one, which is not enough for the target. */
+function beyond(wal: WalRange, target: RecoveryTarget): Pick<Reachability, 'verdict' | 'findings'> {
+  const { missing, last, gap, storedMs } = wal
+  const shown = bytesToText(target.text)
+  const fails =
+    target.lsn === undefined
+      ? `is not expected to reach the target time '${shown}'`
+      : `does not reach the target LSN '${shown}'`
+  const when = storedMs === 0 ? '' : `, stored at ${zonedDateTime(storedMs / 1000)}`
+  const message = gap
+    ? `${gapText(missing!)} and ${fails}`
+    : `the archive ends with WAL segment ${last ?? 'none'}${when}: recovery ${fails}`
+  // A time is compared with the clock of the repository, which may differ from that of the server.
+  const isCertain = target.seconds === undefined || target.seconds * 1000 > storedMs + CLOCK_TOLERANCE_MS
+  const kind = isCertain ? 'target' : 'unlikely'
+  return { verdict: 'unreachable', findings: [{ kind, message, hints: [OMIT_TARGET, NOT_STARTED] }] }
+}
+
+const CLOCK_TOLERANCE_MS = 60_000
+
+function gapText(missing: WalSegment): string {
+  return `WAL segment ${missing} is not in the archive, but later ones are: recovery ends before it`
+}
+
+const OMIT_TARGET = 'omit --type and --target to recover as far as the archive goes'
+const NOT_STARTED =
+  'PostgreSQL 13 and newer will not start without reaching the target; older versions end recovery there'
+
+function withoutBackupWal(missing: WalSegment, gap: boolean, { label }: BackupSpan): Finding {
+  return {
+    kind: gap ? 'backup-wal' : 'backup-wal-end',
+    message: `WAL segment ${missing} is not in the archive: backup ${label} cannot become consistent without it`,
+    hints: ['PostgreSQL will not start: copy the segment into the archive, or restore another backup with --set'],
+  }
+}
+
+function tooEarly(shown: string, { label }: BackupSpan, when: string): Omit<Finding, 'kind'> {
+  return {
+    message: `${shown} is before the end of backup ${label}, which stopped ${when}: recovery cannot stop there`,
+    hints: ['omit --set to restore the newest backup that ended before the target'],
+  }
 }
 
 function reachOf(storage: StorageDriver, request: TargetRequest, segmentSize: number): Promise<Reach> {
@@ -82,44 +198,4 @@ function reachOf(storage: StorageDriver, request: TargetRequest, segmentSize: nu
     },
     wantsTimes: seconds !== undefined,
   })
-}
-
-function describe(
-  { kind, missing, last, storedMs }: Reach,
-  { target, type, backup }: TargetRequest,
-  segmentSize: number,
-): string | undefined {
-  const isNeeded = missing! <= segmentOfLsn(backup.lsnStop - 1n, timelineOf(missing!), segmentSize)
-  if (isNeeded) {
-    return [
-      `WAL segment ${missing} is not in the archive: backup ${backup.label} cannot become consistent without it`,
-      'HINT: PostgreSQL will not start: copy the segment into the archive, or restore another backup with --set',
-    ].join('\n')
-  }
-  const isTimeOrLsn = target?.seconds !== undefined || target?.lsn !== undefined
-  // A time is not exact, because it comes from the clocks of two hosts, the server and the repository.
-  const fails =
-    target?.lsn === undefined
-      ? `is not expected to reach the target time '${bytesToText(target?.text ?? asBytes(''))}'`
-      : `does not reach the target LSN '${bytesToText(target.text)}'`
-  if (kind === 'gap') {
-    const gap = `WAL segment ${missing} is not in the archive, but later ones are: recovery ends before it`
-    if (isTimeOrLsn) return warning(`${gap} and ${fails}`)
-    if (type === 'default') return `${gap}\nHINT: later commits are lost; run verify to see all missing segments`
-    return warning(`${gap}, and reaches the target only if it is earlier`)
-  }
-  if (!isTimeOrLsn) return undefined
-  const when = storedMs === 0 ? '' : `, stored at ${zonedDateTime(storedMs / 1000)}`
-  return warning(`the archive ends with WAL segment ${last ?? 'none'}${when}: recovery ${fails}`)
-}
-
-function tooEarly(shown: string, { label }: BackupSpan, when: string): string {
-  return [
-    `${shown} is before the end of backup ${label}, which stopped ${when}: recovery cannot stop there`,
-    'HINT: omit --set to restore the newest backup that ended before the target',
-  ].join('\n')
-}
-
-function warning(text: string): string {
-  return `${text}\nHINT: PostgreSQL 13 and newer will not start without reaching the target; older versions end recovery there`
 }

@@ -52,6 +52,8 @@ export interface Reach {
   readonly missing?: WalSegment
   /** The last present segment; absent: the first one is missing. */
   readonly last?: WalSegment
+  /** Number of present segments up to `last`. */
+  readonly segments: number
   /** The latest time at which a present segment was stored; 0: unknown. */
   readonly storedMs: number
 }
@@ -73,7 +75,7 @@ export async function walReach(storage: StorageDriver, request: ReachRequest): P
     const reach = walk.advance()
     if (reach !== undefined) return reach
   }
-  return { kind: 'unknown', storedMs: 0 }
+  return { kind: 'unknown', segments: walk.segments, storedMs: 0 }
 }
 
 /** Directories that can contain WAL of the recovery, in the order of reading. */
@@ -123,6 +125,7 @@ class Walk {
   #lsn: Lsn
   #last: WalSegment | undefined
   #storedMs = 0
+  segments = 0
 
   constructor(request: ReachRequest, directories: readonly string[]) {
     this.#request = request
@@ -146,9 +149,10 @@ class Walk {
         return this.#unlisted.has(segment.slice(0, 16)) ? undefined : this.#withoutNext(segment)
       }
       this.#last = segment
+      this.segments++
       this.#storedMs = Math.max(this.#storedMs, storedMs ?? 0)
       this.#lsn += BigInt(segmentSize)
-      if (isEnough(this.#lsn, this.#storedMs)) return { kind: 'enough', last: segment, storedMs: this.#storedMs }
+      if (isEnough(this.#lsn, this.#storedMs)) return { kind: 'enough', last: segment, ...this.#counts }
     }
   }
 
@@ -165,7 +169,11 @@ class Walk {
   #withoutNext(missing: WalSegment): Reach {
     const isLater = this.#unlisted.size > 0 || [...this.#segments.keys()].some((segment) => this.#isLater(segment))
     const last = this.#last === undefined ? {} : { last: this.#last }
-    return { kind: isLater ? 'gap' : 'end', missing, ...last, storedMs: this.#storedMs }
+    return { kind: isLater ? 'gap' : 'end', missing, ...last, ...this.#counts }
+  }
+
+  get #counts() {
+    return { segments: this.segments, storedMs: this.#storedMs }
   }
 
   /** True if recovery would read it after the missing one. */

@@ -6,6 +6,7 @@ import {
   settingsText,
   updatedAutoConf,
   type RecoveryPolicy,
+  type RestoreType,
 } from './recovery.ts'
 import { readSmallFile, statEntry, writeSmallFile, type OwnerIds } from './file-system.ts'
 
@@ -28,10 +29,26 @@ export function preservedNames(major: number): readonly string[] {
     : ['recovery.conf']
 }
 
+export interface RecoveryFiles {
+  /** The file with the settings. */
+  readonly file: ByteString
+  /** From version 12 on. */
+  readonly signalFile?: ByteString
+}
+
+export function recoveryFiles(
+  type: RestoreType,
+  { pgPath, autoConfPath, major }: Pick<RecoveryPlace, 'pgPath' | 'autoConfPath' | 'major'>,
+): RecoveryFiles {
+  if (major < RECOVERY_SETTINGS_SINCE) return { file: bytes`${pgPath}/recovery.conf` }
+  const signalFile = bytes`${pgPath}/${type === 'standby' ? 'standby.signal' : 'recovery.signal'}`
+  return { file: autoConfPath, signalFile }
+}
+
 /** Writes the recovery configuration: settings and a signal file, or recovery.conf, depending on the version. */
 export function writeRecovery(policy: RecoveryPolicy, place: RecoveryPlace, log: Logger): void {
   const modern = place.major >= RECOVERY_SETTINGS_SINCE
-  const file = modern ? place.autoConfPath : bytes`${place.pgPath}/recovery.conf`
+  const { file, signalFile } = recoveryFiles(policy.type, place)
   if (policy.type === 'preserve') {
     if (statEntry(file, { follow: true }) === undefined) {
       log.warn(`recovery type is preserve but recovery file does not exist at '${bytesToText(file)}'`)
@@ -52,7 +69,5 @@ export function writeRecovery(policy: RecoveryPolicy, place: RecoveryPlace, log:
   if (existing === undefined) log.warn('postgresql.auto.conf does not exist -- creating to contain recovery settings')
   log.info(`write ${existing === undefined ? '' : 'updated '}${bytesToText(file)}`)
   write(file, updatedAutoConf(existing, settings, place.when))
-  if (settings !== undefined) {
-    write(bytes`${place.pgPath}/${policy.type === 'standby' ? 'standby.signal' : 'recovery.signal'}`, '')
-  }
+  if (settings !== undefined && signalFile !== undefined) write(signalFile, '')
 }

@@ -22,6 +22,7 @@ describe('the option table', () => {
       'repo-retention-weekly',
       'repo-retention-yearly',
       'repo-s3-storage-class',
+      'restore-check',
       'until',
       'since',
     ]

@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { unreachable, type TargetRequest } from '../../../../src/core/restore/reachable.ts'
+import { checkReach, type TargetRequest } from '../../../../src/core/restore/reachable.ts'
 import { parseTarget } from '../../../../src/core/restore/recovery-target.ts'
 import { segmentSizeFrom } from '../../../../src/core/restore/wal-reach.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
@@ -66,7 +66,9 @@ const request = (more: Partial<TargetRequest> = {}): TargetRequest => ({
 const time = (text: string) => ({ type: 'time', target: parseTarget('time', text) }) as const
 const lsn = (text: string) => ({ type: 'lsn', target: parseTarget('lsn', text) }) as const
 const warnings = async (segments: readonly string[], more: Partial<TargetRequest>) =>
-  unreachable(archive(segments).storage, request(more))
+  (await checkReach(archive(segments).storage, request(more))).findings.map(({ message, hints }) =>
+    [message, ...hints.map((hint) => `HINT: ${hint}`)].join('\n'),
+  )
 
 const whole = range(1, 2, 9)
 const holed = [...range(1, 2, 6), ...range(1, 8, 9)]
@@ -190,8 +192,8 @@ describe('a warning for a target that the archive does not reach', () => {
 
   test('a warning if the target needs a segment that is only partial', async () => {
     const { storage } = archive([...range(1, 4, 6), `${segment(1, 7)}.partial`])
-    const [warning] = await unreachable(storage, request(lsn('0/7000100')))
-    expect(warning).toContain('ends with WAL segment 000000010000000000000006')
+    const { findings } = await checkReach(storage, request(lsn('0/7000100')))
+    expect(findings[0]?.message).toContain('ends with WAL segment 000000010000000000000006')
   })
 })
 
@@ -202,21 +204,21 @@ describe('directories of the archive that are listed', () => {
       backup: { ...backup, lsnStart: 0x10_01000028n, lsnStop: 0x10_02000100n },
       positions: [{ segment: segment(1, 0x1001), lsn: 0x10_01000028n }],
     }
-    expect(await unreachable(storage, request({ ...later, ...lsn('11/0') }))).toEqual([])
+    expect((await checkReach(storage, request({ ...later, ...lsn('11/0') }))).verdict).toBe('reachable')
     expect(listings.length).toBeLessThanOrEqual(17)
     expect(listings).not.toContain('archive/main/15-1/0000000100000000')
   })
 
   test('are none for a time in the future', async () => {
     const { storage, listings } = archive(whole)
-    await unreachable(storage, request(time('2099-01-01 00:00:00+00')))
+    await checkReach(storage, request(time('2099-01-01 00:00:00+00')))
     expect(listings).toEqual([])
   })
 
   test('are at most 256', async () => {
     const directories = Array.from({ length: 300 }, (_, log) => range(1, log * 256, log * 256 + 255)).flat()
     const { storage, listings } = archive(directories)
-    expect(await unreachable(storage, request(lsn('200/0')))).toEqual([])
+    expect(await checkReach(storage, request(lsn('200/0')))).toMatchObject({ verdict: 'unknown', findings: [] })
     expect(listings).toHaveLength(257)
   })
 })

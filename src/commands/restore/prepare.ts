@@ -1,0 +1,99 @@
+import type { jobHandlers } from '../../core/jobs.ts'
+import { confirmExisting, refuseRunningServer } from '../../core/restore/check-target.ts'
+import { expectedDuration } from '../../core/restore/expected-duration.ts'
+import type { ExistingFiles } from '../../core/restore/plan.ts'
+import { totalsOf, type PlannedSettings, type RestorePlanReport } from '../../core/restore/plan-report.ts'
+import { prepareTarget, type PreparedTarget } from '../../core/restore/prepare.ts'
+import { recoverySettings, type RecoveryPolicy } from '../../core/restore/recovery.ts'
+import { isTooSmall, spaceOf, type FileSystemSpace } from '../../core/restore/space.ts'
+import { recoveryFiles } from '../../core/restore/write-recovery.ts'
+import { localOwnerIds } from '../../postgres/owner-ids.ts'
+import { asBytes, bytesToText, type ByteString } from '../../util/byte-string.ts'
+import { formatSize } from '../../util/format-size.ts'
+import type { Executor } from '../../worker/executor.ts'
+import type { CommandContext } from '../context.ts'
+import { majorOf, warnOfArchiving } from './archive.ts'
+import { chooseBackup, type Chosen } from './choose.ts'
+import { databaseChoice, remapPolicy } from './options.ts'
+import type { Problems } from './problems.ts'
+
+type Context = CommandContext<'restore'>
+
+/** Refuses a running cluster, and deletes nothing in a directory that does not look like a cluster. */
+export function examineTarget({ options }: Context, pgPath: ByteString, problems: Problems): ExistingFiles {
+  problems.check(() => refuseRunningServer(pgPath))
+  const { existing, warning } = confirmExisting(pgPath, { delta: options.delta, force: options.force })
+  if (warning !== undefined) problems.warn(warning)
+  return existing
+}
+
+export interface PreparedRestore extends Chosen {
+  readonly major: number
+  readonly target: PreparedTarget
+  readonly space: readonly FileSystemSpace[]
+}
+
+/** Chooses the backup and plans the restore. All refusals happen here, and nothing is changed. */
+export async function prepareRestore(
+  ctx: Context,
+  { pgPath, existing }: { readonly pgPath: ByteString; readonly existing: ExistingFiles },
+  executor: Executor<typeof jobHandlers> | undefined,
+  problems: Problems,
+): Promise<PreparedRestore> {
+  const { signal } = ctx
+  const log = problems.logger
+  const chosen = await chooseBackup(ctx, await ctx.repositories(), executor, problems)
+  warnOfArchiving({ ...ctx, log }, chosen.original, pgPath)
+  const major = majorOf(chosen.original.db)
+  const target = prepareTarget({
+    manifest: chosen.original,
+    remap: remapPolicy(ctx, pgPath),
+    databases: databaseChoice(ctx),
+    existing,
+    type: chosen.policy.type,
+    major,
+    owners: { uid: process.getuid?.() ?? 0, gid: process.getgid?.() ?? 0, ...localOwnerIds() },
+    log,
+    check: (check) => problems.check(check),
+  })
+  signal.throwIfAborted()
+  const space = spaceOf(target.plan, target.layout)
+  for (const system of space) {
+    if (!isTooSmall(system)) continue
+    const { path, neededBytes, freeBytes } = system
+    problems.add({
+      kind: 'space',
+      message:
+        `the file system of '${bytesToText(path)}' has ${formatSize(freeBytes)} free, ` +
+        `but the restored files need ${formatSize(neededBytes)} more`,
+      hints: ['free disk space, or restore to another file system with pg1-path or tablespace-map'],
+    })
+  }
+  return { ...chosen, major, target, space }
+}
+
+export function reportPlan(ctx: Context, prepared: PreparedRestore, problems: Problems): RestorePlanReport {
+  const { repository, info, entry, why, policy, reach, major, target, space } = prepared
+  const files = totalsOf(target.plan)
+  return {
+    stanza: ctx.stanza,
+    repoKey: repository.key,
+    backup: entry,
+    why,
+    policy,
+    verdict: reach.verdict,
+    wal: reach.wal,
+    files,
+    fileSystems: space,
+    settings: plannedSettings(policy, target, major),
+    duration: expectedDuration(info.backups, files.write.bytes + files.compare.bytes),
+    problems: problems.found,
+  }
+}
+
+function plannedSettings(policy: RecoveryPolicy, { layout }: PreparedTarget, major: number): PlannedSettings {
+  if (policy.type === 'none' || policy.type === 'preserve') return { values: new Map() }
+  const autoConfPath = layout.physicalPath(asBytes('pg_data/postgresql.auto.conf'))
+  const { file, signalFile } = recoveryFiles(policy.type, { pgPath: layout.pgPath, autoConfPath, major })
+  return { file, signalFile, values: recoverySettings(policy, major) }
+}

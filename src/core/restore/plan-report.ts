@@ -1,0 +1,79 @@
+import type { BackupEntry } from '../../format/backup-info.ts'
+import type { Verdict, WalRange } from './reachable.ts'
+import type { ExpectedDuration } from './expected-duration.ts'
+import type { PlannedFile, RestorePlan } from './plan.ts'
+import type { RecoveryPolicy } from './recovery.ts'
+import type { FileSystemSpace } from './space.ts'
+import type { ByteString } from '../../util/byte-string.ts'
+
+/** Something that makes a restore fail, or that its operator should know. */
+export interface Problem {
+  /** The restore ends with this exit code; absent: a warning. */
+  readonly exitCode?: number
+  readonly message: string
+  readonly hints: readonly string[]
+}
+
+/** What a restore will do. Paths and settings are byte strings; sizes are bytes. */
+export interface RestorePlanReport {
+  readonly stanza: string
+  readonly repoKey: number
+  readonly backup: BackupEntry
+  /** Why this backup was chosen. */
+  readonly why: string
+  readonly policy: RecoveryPolicy
+  readonly verdict: Verdict
+  /** Absent: the archive was not read. */
+  readonly wal?: WalRange
+  readonly files: FileTotals
+  readonly fileSystems: readonly FileSystemSpace[]
+  readonly settings: PlannedSettings
+  /** Absent: unknown. */
+  readonly duration?: ExpectedDuration
+  readonly problems: readonly Problem[]
+}
+
+/** The recovery settings that will be written. */
+export interface PlannedSettings {
+  /** Absent: none are written. */
+  readonly file?: ByteString
+  readonly values: ReadonlyMap<string, ByteString>
+  readonly signalFile?: ByteString
+}
+
+export interface FileTotals {
+  readonly files: number
+  /** Files that are certainly written, with their stored size. */
+  readonly write: { readonly files: number; readonly bytes: number; readonly fetchBytes: number }
+  /** Existing files whose checksum decides. */
+  readonly compare: { readonly files: number; readonly bytes: number; readonly fetchBytes: number }
+  /** Existing files that are not read, because size and time agree. */
+  readonly keep: { readonly files: number; readonly bytes: number }
+  /** Files of excluded databases. */
+  readonly zero: { readonly files: number; readonly bytes: number }
+  /** Existing files that are written again. */
+  readonly overwrite: number
+  /** Entries that are not in the backup; a directory is removed with its content. */
+  readonly remove: readonly ByteString[]
+}
+
+export function totalsOf(plan: RestorePlan): FileTotals {
+  const of = (...actions: PlannedFile['action'][]) => {
+    const files = plan.files.filter(({ action }) => actions.includes(action)).map(({ file }) => file)
+    return {
+      files: files.length,
+      bytes: files.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0),
+      fetchBytes: files.reduce((sum, { sizeBytes, repoSizeBytes }) => sum + (repoSizeBytes ?? sizeBytes), 0),
+    }
+  }
+  const withoutFetch = ({ files, bytes }: { files: number; bytes: number }) => ({ files, bytes })
+  return {
+    files: plan.files.length,
+    write: of('create', 'rewrite'),
+    compare: of('check'),
+    keep: withoutFetch(of('keep')),
+    zero: withoutFetch(of('zero')),
+    overwrite: plan.files.filter(({ action }) => action === 'rewrite').length,
+    remove: plan.remove.map(({ path }) => path),
+  }
+}
