@@ -32,8 +32,6 @@ interface Owned {
 
 export interface ListedFile extends Owned {
   readonly name: ByteString
-  /** Absolute path on the database host; it may pass through links. */
-  readonly path: ByteString
   /** Permission bits. */
   readonly mode: number
   readonly sizeBytes: number
@@ -105,6 +103,11 @@ export async function listDataDirectory(
     )
   }
   return new Walk(files, pgPath, options).run(root)
+}
+
+/** Absolute path of a listed file on the database host; it may pass through links. */
+export function clusterPath(pgPath: ByteString, name: ByteString): ByteString {
+  return name.startsWith(PG_TBLSPC) ? bytes`${pgPath}/${name}` : bytes`${pgPath}${name.slice(PG_DATA.length)}`
 }
 
 const PG_DATA = asBytes('pg_data')
@@ -198,7 +201,7 @@ class Walk {
       case 'path':
         return this.#path(place, entry, name, path)
       case 'file':
-        return this.#file(place, entry, name, path, unlogged)
+        return this.#file(place, entry, name, unlogged)
       case 'link':
         return this.#link(place, entry, name, path, unlogged)
       case 'special':
@@ -221,13 +224,7 @@ class Walk {
     if (!found) this.#listing.paths.splice(this.#listing.paths.indexOf(listed), 1)
   }
 
-  #file(
-    place: Place,
-    entry: ClusterEntry,
-    name: ByteString,
-    path: ByteString,
-    unlogged: ReadonlySet<string> | undefined,
-  ): void {
+  #file(place: Place, entry: ClusterEntry, name: ByteString, unlogged: ReadonlySet<string> | undefined): void {
     this.#expectLink(place, name)
     if (place.name === PG_DATA && this.#rootFiles.has(entry.name)) return
     if (this.#options.online && place.name === this.#walName) return
@@ -235,7 +232,6 @@ class Walk {
     const control = name === CONTROL_FILE
     this.#listing.files.push({
       name,
-      path,
       mode: entry.mode,
       user: entry.user,
       group: entry.group,

@@ -56,6 +56,7 @@ export async function planBackup(run: BackupRun, executor: Executor<typeof jobHa
     repoKey: run.repository.key,
     stanza,
     label,
+    pgPath: source.pgPath,
     references: [...(prior?.references ?? []), label],
     timestampStart,
   }
@@ -89,8 +90,9 @@ function likelyWork({ files }: DataDirectoryListing, prior: Manifest | undefined
 }
 
 function planFiles(run: BackupRun, listing: DataDirectoryListing, timestampListed: number): Increment {
-  const { ctx, prior, started, policy } = run
+  const { ctx, source, prior, started, policy } = run
   const plan = planIncrement(listing.files, prior, {
+    pgPath: source.pgPath,
     delta: ctx.options.delta,
     online: ctx.options.online,
     bundle: policy.bundle !== undefined,

@@ -1,6 +1,6 @@
-import type { ListedFile } from '../../postgres/data-directory.ts'
+import { clusterPath, type ListedFile } from '../../postgres/data-directory.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { bytesToText, type Text } from '../../util/byte-string.ts'
 import type { LockProgress } from '../../util/lock.ts'
 import type { Logger } from '../../util/log.ts'
 import { formatSize } from '../../util/format-size.ts'
@@ -31,24 +31,25 @@ export interface CopyRequest {
 export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promise<void> {
   const { storage, backup, files, log, signal } = request
   const toRead = files.filter(({ action }) => action === 'copy' || action === 'compare')
-  const planned = new Map(toRead.map((plan) => [plan.file.name, plan]))
   const totalBytes = toRead.reduce((sum, { file }) => sum + file.sizeBytes, 0)
   const saveEvery = Math.max(totalBytes / 100, request.saveThresholdBytes)
   let doneBytes = 0
   let savedBytes = 0
   let shownTenth = -1
+  const shownPath = ({ name }: ListedFile) => bytesToText(clusterPath(backup.pgPath, name))
 
   const jobs = planCopyJobs(toRead, backup, request.policy)
   const save = () => saveManifestCopy(storage, backup.stanza, draft.partial(), request.manifestKey)
   try {
-    for await (const { result, worker } of request.executor.run('backup-file', jobs, { signal, weightOf })) {
-      for (const copied of result) {
-        const { file } = planned.get(copied.name)!
-        draft.record(copied)
+    for await (const { job, result, worker } of request.executor.run('backup-file', jobs, { signal, weightOf })) {
+      for (const [place, { index, name }] of job.files.entries()) {
+        const copied = result[place]!
+        const { file } = files[index]!
+        draft.record(index, copied)
         doneBytes += file.sizeBytes
-        if (copied.outcome === 'copied' && copied.warning !== undefined) log.warn({ file: copied.name }, copied.warning)
+        if (copied.outcome === 'copied' && copied.warning !== undefined) log.warn({ file: name }, copied.warning)
         if (log.enabled('detail'))
-          log.detail({ process: worker }, describeCopy(file, copied, share(doneBytes, totalBytes)))
+          log.detail({ process: worker }, describeCopy(shownPath(file), file, copied, share(doneBytes, totalBytes)))
       }
       // The lock file is updated every tenth of a percent, which is precise enough for `info`.
       const tenth = totalBytes === 0 ? 0 : Math.floor((doneBytes / totalBytes) * 10)
@@ -66,7 +67,7 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
     await save().catch(() => undefined)
     throw error
   }
-  if (log.enabled('detail')) logTheRest(files, draft, log)
+  if (log.enabled('detail')) logTheRest(files, draft, shownPath, log)
 }
 
 /** Cost of opening and closing a file, as the number of bytes of a large file that take the same time. */
@@ -77,16 +78,20 @@ function weightOf({ files }: CopyFilesJob): number {
 }
 
 /** Logs files that were not read, and files that are equal to those of the prior backup. */
-function logTheRest(files: readonly PlannedFile[], draft: ManifestDraft, log: Logger): void {
-  for (const { file, action } of files) {
-    if (action === 'empty') log.detail(`store zero-length file ${bytesToText(file.path)}`)
-    const reference = draft.entry(file.name)?.reference
+function logTheRest(
+  files: readonly PlannedFile[],
+  draft: ManifestDraft,
+  shownPath: (file: ListedFile) => Text,
+  log: Logger,
+): void {
+  for (const { index, file, action } of files) {
+    if (action === 'empty') log.detail(`store zero-length file ${shownPath(file)}`)
+    const reference = draft.entry(index)?.reference
     if (reference !== undefined) log.detail(`reference ${bytesToText(file.name)} to ${reference}`)
   }
 }
 
-function describeCopy(source: ListedFile, copied: CopiedFile, share: string): string {
-  const path = bytesToText(source.path)
+function describeCopy(path: Text, source: ListedFile, copied: CopiedFile, share: string): string {
   const size = formatSize(source.sizeBytes)
   switch (copied.outcome) {
     case 'vanished':

@@ -13,7 +13,11 @@ import type { CopiedFile, CopyFileJob, CopyFilesJob, CopyTask } from './copy-job
 import { CommitQueue, RepoTarget } from './repo-target.ts'
 import { storeFile } from './store-file.ts'
 
-/** Job handler: copies files into the repository, hashed before and after compression and encryption. */
+/**
+ * Job handler: copies files into the repository, hashed before and after compression and encryption.
+ *
+ * @returns a result for each file of the job, in their order
+ */
 export async function backupFiles(job: CopyFilesJob, env: WorkerEnv, signal: AbortSignal): Promise<CopiedFile[]> {
   await loadCodec(job.compression.type)
   const { storage } = await env.repository(job.repoKey)
@@ -56,35 +60,40 @@ async function copyFiles(job: CopyFilesJob, env: JobEnv, signal: AbortSignal): P
 async function copyAlone(task: CopyTask, commits: CommitQueue): Promise<CopiedFile> {
   const { file, env, signal } = task
   const left = file.resumed === undefined ? undefined : await proveResumed(file, file.resumed, env, signal)
-  if (left === 'valid') return { name: file.name, outcome: 'resumed' }
-  const target = commits.own(new RepoTarget(env.storage, file.repoName, signal))
+  if (left === 'valid') return { outcome: 'resumed' }
+  const target = commits.own(new RepoTarget(env.storage, ownName(file), signal))
   const result = await copyFile(task, target)
   if (result.outcome !== 'copied') {
     await target[Symbol.asyncDispose]()
     // The manifest does not name it; if it cannot be removed, it only takes space.
-    if (left !== undefined) await removeUnlessDenied(env.storage.remove(file.repoName, { signal }), () => undefined)
+    if (left !== undefined) await removeUnlessDenied(env.storage.remove(ownName(file), { signal }), () => undefined)
     return result
   }
   commits.commit(target)
   return left === 'damaged' ? { ...result, warning: `${result.warning ?? ''}${damagedMessage(file)}` } : result
 }
 
+function ownName({ name, repoName }: CopyFileJob): string {
+  if (repoName === undefined) throw new PgtsError('assert', `${bytesToText(name)} has no file of its own`)
+  return repoName
+}
+
 async function copyFile(task: CopyTask, target: RepoTarget): Promise<CopiedFile> {
   const { file, job, env, signal } = task
-  const { name, priorContent } = file
+  const { priorContent } = file
   if (priorContent?.first === true) {
     const source = await openForCopy(file, env)
     if (source === undefined) return vanished(file)
-    if (await hasContent(source, file.sizeBytes, priorContent.checksum, signal)) return { name, outcome: 'unchanged' }
+    if (await hasContent(source, file.sizeBytes, priorContent.checksum, signal)) return { outcome: 'unchanged' }
   }
 
   const source = await openForCopy(file, env)
   if (source === undefined) return vanished(file)
   const { begin, outcome } = await look(source, file, job, env.buffer.length)
-  if (outcome !== undefined) return { name, outcome }
+  if (outcome !== undefined) return { outcome }
   const stored = await storeFile(begin, target, task)
-  if (stored === 'unchanged') return { name, outcome: 'unchanged' }
-  if (stored !== undefined) return { name, outcome: 'copied', ...stored }
+  if (stored === 'unchanged') return { outcome: 'unchanged' }
+  if (stored !== undefined) return { outcome: 'copied', ...stored }
 
   // The block checksums equal those of the prior backup, but the content differs: the file is stored again with all
   // blocks.
@@ -93,8 +102,8 @@ async function copyFile(task: CopyTask, target: RepoTarget): Promise<CopiedFile>
   const { blocks, priorContent: _, ...whole } = file
   const { prior: _prior, ...shape } = blocks!
   const content = await storeFile(again, target, { ...task, file: { ...whole, blocks: shape } })
-  if (typeof content !== 'object') throw new PgtsError('assert', `${bytesToText(name)} was not stored`)
-  return { name, outcome: 'copied', ...content }
+  if (typeof content !== 'object') throw new PgtsError('assert', `${bytesToText(file.name)} was not stored`)
+  return { outcome: 'copied', ...content }
 }
 
 /**
@@ -134,7 +143,7 @@ async function proveResumed(
 ): Promise<'valid' | 'stale' | 'damaged'> {
   const source = await openForCopy(file, env)
   if (source === undefined || !(await hasContent(source, file.sizeBytes, resumed.checksum, signal))) return 'stale'
-  const stored = await env.storage.read(file.repoName, { signal })
+  const stored = await env.storage.read(ownName(file), { signal })
   return (await hasContent(stored, resumed.repoSizeBytes, resumed.repoChecksum, signal)) ? 'valid' : 'damaged'
 }
 
@@ -159,7 +168,7 @@ async function hasContent(
 
 function vanished(file: CopyFileJob): CopiedFile {
   if (file.control) throw new PgtsError('file-missing', `${file.pgName} vanished while the backup was running`)
-  return { name: file.name, outcome: 'vanished' }
+  return { outcome: 'vanished' }
 }
 
 function sha1Of(bytes: Uint8Array): string {

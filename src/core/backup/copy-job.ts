@@ -7,12 +7,14 @@ import type { JobEnv } from '../worker-env.ts'
 
 /** One file of the cluster to copy into the repository. */
 export interface CopyFileJob {
+  /** Position in the list of planned files. */
+  readonly index: number
   /** Name in the manifest. */
   readonly name: ByteString
   /** Absolute path on the database host, links resolved. */
   readonly pgName: string
-  /** Repository file, if the file is not bundled. */
-  readonly repoName: string
+  /** Repository file; absent in a bundle. */
+  readonly repoName?: string
   /** Size in the listing, bytes. */
   readonly sizeBytes: number
   /** PostgreSQL may extend the file during the copy; recovery restores what is beyond `sizeBytes` from WAL. */
@@ -66,8 +68,8 @@ export interface CopyFilesJob {
  * stored. `resumed`: the interrupted backup has stored it.
  */
 export type CopiedFile =
-  | { readonly name: ByteString; readonly outcome: 'vanished' | 'unchanged' | 'emptied' | 'resumed' }
-  | ({ readonly name: ByteString; readonly outcome: 'copied' } & StoredContent)
+  | { readonly outcome: 'vanished' | 'unchanged' | 'emptied' | 'resumed' }
+  | ({ readonly outcome: 'copied' } & StoredContent)
 
 export interface StoredContent {
   readonly sizeBytes: number

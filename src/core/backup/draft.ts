@@ -22,18 +22,15 @@ export interface BackupStop {
 /** A manifest in progress: files are recorded as they arrive in the repository. */
 export class ManifestDraft {
   readonly #head: DraftHead
-  readonly #planned: ReadonlyMap<string, PlannedFile>
-  readonly #files = new Map<string, ManifestFile>()
+  readonly #planned: readonly PlannedFile[]
+  /** Entries of the planned files that were read, by index; `gone`: the file was removed during the backup. */
+  readonly #read: (ManifestFile | 'gone' | undefined)[]
+  readonly #added: ManifestFile[] = []
 
   constructor(head: DraftHead, planned: readonly PlannedFile[]) {
     this.#head = head
-    this.#planned = new Map(planned.map((plan) => [plan.file.name, plan]))
-    for (const { file, action, priorEntry, resumed } of planned) {
-      if (action === 'reference' && priorEntry !== undefined) this.#files.set(file.name, priorEntry)
-      else if (action === 'empty') this.#files.set(file.name, emptyEntry(file, head.options.checksumPage))
-      // If the backup is interrupted again, its manifest still lists what was stored before.
-      else this.#files.set(file.name, resumed ?? listedEntry(file))
-    }
+    this.#planned = planned
+    this.#read = new Array<undefined>(planned.length)
   }
 
   /** The data directory; files that the server returns get its owner and mode. */
@@ -43,30 +40,40 @@ export class ManifestDraft {
     return path
   }
 
-  /** Records the result of a file that was read. */
-  record(copied: CopiedFile): void {
-    const plan = this.#planned.get(copied.name)
-    if (plan === undefined)
-      throw new PgtsError('assert', `copied a file that is not listed: ${bytesToText(copied.name)}`)
-    if (copied.outcome === 'vanished') {
-      this.#files.delete(copied.name)
-      return
-    }
-    const entry = this.#entryOf(plan, copied)
-    this.#files.set(entry.name, entry)
+  /**
+   * Records the result of a file that was read.
+   *
+   * @param index of the planned file
+   */
+  record(index: number, copied: CopiedFile): void {
+    const plan = this.#planned[index]
+    if (plan === undefined) throw new PgtsError('assert', `copied file ${index}, which is not planned`)
+    this.#read[index] = copied.outcome === 'vanished' ? 'gone' : this.#entryOf(plan, copied)
   }
 
   #entryOf(plan: PlannedFile, copied: Exclude<CopiedFile, { outcome: 'vanished' }>): ManifestFile {
-    if (copied.outcome === 'copied') return storedEntry(plan.file, copied)
-    if (copied.outcome === 'emptied') return emptyEntry(plan.file, this.#head.options.checksumPage)
-    if (copied.outcome === 'resumed' && plan.resumed !== undefined) return plan.resumed
-    if (plan.priorEntry === undefined)
-      throw new PgtsError('assert', `${bytesToText(copied.name)} is reported as unchanged, but has no prior entry`)
-    return plan.priorEntry
+    const { file, resumed, priorEntry } = plan
+    if (copied.outcome === 'copied') return storedEntry(file, copied)
+    if (copied.outcome === 'emptied') return this.#emptyEntry(file)
+    if (copied.outcome === 'resumed' && resumed !== undefined) return resumed
+    if (priorEntry === undefined)
+      throw new PgtsError('assert', `${bytesToText(file.name)} is reported as unchanged, but has no prior entry`)
+    return priorEntry
   }
 
-  entry(name: string): ManifestFile | undefined {
-    return this.#files.get(name)
+  /** The entry of a planned file; undefined if the file was removed during the backup. */
+  entry(index: number): ManifestFile | undefined {
+    const read = this.#read[index]
+    if (read !== undefined) return read === 'gone' ? undefined : read
+    const { file, action, priorEntry, resumed } = this.#planned[index]!
+    if (action === 'reference' && priorEntry !== undefined) return priorEntry
+    if (action === 'empty') return this.#emptyEntry(file)
+    // If the backup is interrupted again, its manifest still lists what was stored before.
+    return resumed ?? listedEntry(file)
+  }
+
+  #emptyEntry(file: ListedFile): ManifestFile {
+    return emptyEntry(file, this.#head.options.checksumPage)
   }
 
   /**
@@ -74,13 +81,12 @@ export class ManifestDraft {
    * backup.
    */
   damaged(): ManifestFile[] {
-    const damaged = [...this.#files.values()].filter(({ checksumPage }) => checksumPage === false)
-    return damaged.sort((a, b) => compareBytes(a.name, b.name))
+    return this.#files().filter(({ checksumPage }) => checksumPage === false)
   }
 
   /** Adds a file that is not in the listing: backup_label, tablespace_map, WAL of archive-copy. */
   add(file: ManifestFile): void {
-    this.#files.set(file.name, file)
+    this.#added.push(file)
   }
 
   /** Content of `backup.manifest.copy` while the backup runs; no command accepts it as a usable backup. */
@@ -92,9 +98,18 @@ export class ManifestDraft {
     return this.#build(stop, false)
   }
 
+  #files(): ManifestFile[] {
+    const files: ManifestFile[] = []
+    for (let index = 0; index < this.#planned.length; index++) {
+      const entry = this.entry(index)
+      if (entry !== undefined) files.push(entry)
+    }
+    return files.concat(this.#added).sort((a, b) => compareBytes(a.name, b.name))
+  }
+
   #build(stop: BackupStop, partial: boolean): Manifest {
     const head = this.#head
-    const files = [...this.#files.values()].sort((a, b) => compareBytes(a.name, b.name))
+    const files = this.#files()
     const { archiveStart, lsnStart, ...rest } = head
     return {
       ...rest,
@@ -111,6 +126,8 @@ export class ManifestDraft {
   }
 }
 
+type Mutable<T> = { -readonly [K in keyof T]: T[K] }
+
 function listedEntry({ name, mode, user, group, timestamp, sizeBytes }: ListedFile): ManifestFile {
   return { name, mode, user, group, timestamp, sizeBytes }
 }
@@ -126,22 +143,22 @@ function emptyEntry(file: ListedFile, checksumPage: boolean): ManifestFile {
 }
 
 function storedEntry(listed: ListedFile, copied: StoredContent): ManifestFile {
-  return {
-    ...listedEntry(listed),
-    sizeBytes: copied.sizeBytes,
-    ...(listed.sizeBytes !== copied.sizeBytes ? { sizeOriginalBytes: listed.sizeBytes } : {}),
-    ...(copied.sizeBytes > 0 ? { checksum: copied.checksum } : {}),
-    ...(copied.repoSizeBytes !== copied.sizeBytes ? { repoSizeBytes: copied.repoSizeBytes } : {}),
-    ...(copied.repoChecksum !== undefined ? { repoChecksum: copied.repoChecksum } : {}),
-    ...(copied.bundle === undefined ? {} : { bundleId: copied.bundle.id, bundleOffset: copied.bundle.offset }),
-    ...(copied.blocks === undefined
-      ? {}
-      : {
-          blockSize: copied.blocks.blockSize,
-          blockChecksumSize: copied.blocks.checksumSize,
-          blockMapSize: copied.blocks.mapSizeBytes,
-        }),
-    ...(copied.pages !== undefined ? { checksumPage: copied.pages.valid } : {}),
-    ...(copied.pages?.errors !== undefined ? { checksumPageErrors: copied.pages.errors } : {}),
+  const entry: Mutable<ManifestFile> = listedEntry(listed)
+  entry.sizeBytes = copied.sizeBytes
+  if (listed.sizeBytes !== copied.sizeBytes) entry.sizeOriginalBytes = listed.sizeBytes
+  if (copied.sizeBytes > 0) entry.checksum = copied.checksum
+  if (copied.repoSizeBytes !== copied.sizeBytes) entry.repoSizeBytes = copied.repoSizeBytes
+  if (copied.repoChecksum !== undefined) entry.repoChecksum = copied.repoChecksum
+  if (copied.bundle !== undefined) {
+    entry.bundleId = copied.bundle.id
+    entry.bundleOffset = copied.bundle.offset
   }
+  if (copied.blocks !== undefined) {
+    entry.blockSize = copied.blocks.blockSize
+    entry.blockChecksumSize = copied.blocks.checksumSize
+    entry.blockMapSize = copied.blocks.mapSizeBytes
+  }
+  if (copied.pages !== undefined) entry.checksumPage = copied.pages.valid
+  if (copied.pages?.errors !== undefined) entry.checksumPageErrors = copied.pages.errors
+  return entry
 }

@@ -1,6 +1,6 @@
 import type { Manifest, ManifestFile } from '../../format/manifest.ts'
-import type { ListedFile } from '../../postgres/data-directory.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { clusterPath, type ListedFile } from '../../postgres/data-directory.ts'
+import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 
 /**
  * The action for one file of the cluster.
@@ -10,6 +10,8 @@ import { bytesToText } from '../../util/byte-string.ts'
  *  - `copy`: it is copied
  */
 export interface PlannedFile {
+  /** Position in the list of planned files. */
+  readonly index: number
   readonly file: ListedFile
   readonly action: 'empty' | 'reference' | 'compare' | 'copy'
   /**
@@ -25,6 +27,8 @@ export interface PlannedFile {
 }
 
 export interface IncrementOptions {
+  /** Data directory. */
+  readonly pgPath: ByteString
   /** The option delta: compare files by checksum. */
   readonly delta: boolean
   readonly online: boolean
@@ -58,11 +62,11 @@ export function planIncrement(
   const priorFiles = new Map(prior?.files.map((file) => [file.name, file]))
   const deltaReason = options.delta ? undefined : distrustOfTimes(files, prior, priorFiles, options)
   const delta = options.delta || deltaReason !== undefined
-  const planned = files.map((file): PlannedFile => {
-    if (file.sizeBytes === 0 && options.bundle) return { file, action: 'empty' }
+  const planned = files.map((file, index): PlannedFile => {
+    if (file.sizeBytes === 0 && options.bundle) return { index, file, action: 'empty' }
     const priorFile = priorFiles.get(file.name)
-    if (prior === undefined || priorFile === undefined) return { file, action: 'copy' }
-    return planFile(file, priorFile, { label: prior.label, delta, online: options.online })
+    if (prior === undefined || priorFile === undefined) return { index, file, action: 'copy' }
+    return { index, ...planFile(file, priorFile, { label: prior.label, delta, online: options.online }) }
   })
   return { files: planned, delta, deltaReason }
 }
@@ -73,7 +77,7 @@ function planFile(
   file: ListedFile,
   priorFile: ManifestFile,
   { label, delta, online }: { label: string; delta: boolean; online: boolean },
-): PlannedFile {
+): Omit<PlannedFile, 'index'> {
   const storedIn = priorFile.reference ?? label
   const blocks =
     priorFile.blockMapSize !== undefined && file.sizeBytes >= (priorFile.blockSize ?? Infinity)
@@ -105,9 +109,10 @@ function distrustOfTimes(
   priorFiles: ReadonlyMap<string, ManifestFile>,
   options: IncrementOptions,
 ): string | undefined {
+  const shown = ({ name }: ListedFile) => bytesToText(clusterPath(options.pgPath, name))
   for (const file of files) {
     if (file.timestamp > options.timestampListed)
-      return `file ${bytesToText(file.path)} has a time in the future (${file.timestamp})`
+      return `file ${shown(file)} has a time in the future (${file.timestamp})`
   }
   if (prior === undefined) return undefined
   const timelines = [options.archiveStart?.slice(0, 8), prior.archiveStop?.slice(0, 8)]
@@ -119,11 +124,11 @@ function distrustOfTimes(
     const priorFile = priorFiles.get(file.name)
     if (priorFile === undefined) continue
     if (file.timestamp < priorFile.timestamp)
-      return `file ${bytesToText(file.path)} is older (${file.timestamp}) than in backup ${prior.label} (${priorFile.timestamp})`
+      return `file ${shown(file)} is older (${file.timestamp}) than in backup ${prior.label} (${priorFile.timestamp})`
     const sizeThen = priorFile.sizeOriginalBytes ?? priorFile.sizeBytes
     if (file.timestamp === priorFile.timestamp && file.sizeBytes !== sizeThen)
       return (
-        `file ${bytesToText(file.path)} has the time it had in backup ${prior.label}, ` +
+        `file ${shown(file)} has the time it had in backup ${prior.label}, ` +
         `but ${file.sizeBytes} bytes instead of ${sizeThen}`
       )
   }

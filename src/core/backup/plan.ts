@@ -1,5 +1,7 @@
 import type { Compression } from '../../util/compress-type.ts'
 import { bundleName, fileRepoName } from '../../format/repo-path.ts'
+import { clusterPath } from '../../postgres/data-directory.ts'
+import type { ByteString } from '../../util/byte-string.ts'
 import { blockShapeOf, type BlockPolicy } from './block-policy.ts'
 import type { CopyFilesJob, CopyFileJob } from './copy-job.ts'
 import type { PlannedFile } from './increment.ts'
@@ -31,6 +33,8 @@ export interface BackupInPlan {
   readonly repoKey: number
   readonly stanza: string
   readonly label: string
+  /** Data directory. */
+  readonly pgPath: ByteString
   /** Labels of the chain; the new backup is last. */
   readonly references: readonly string[]
   /** Seconds since the epoch. */
@@ -58,9 +62,9 @@ export function* planCopyJobs(
   // A file that an interrupted backup stored unbundled stays unbundled.
   const isSmall = ({ file, resumed }: PlannedFile) =>
     bundle !== undefined && file.sizeBytes <= bundle.limitBytes && resumed === undefined
-  const jobFor = (files: readonly PlannedFile[]): CopyFilesJob => ({
+  const jobFor = (files: readonly PlannedFile[], isBundle: boolean): CopyFilesJob => ({
     repoKey: backup.repoKey,
-    files: files.map((file) => copyJob(file, backup, policy)),
+    files: files.map((file) => copyJob(file, backup, policy, isBundle)),
     compression: policy.compression,
     pages: { size: policy.pages?.size ?? 8192, headerCheck: policy.pages?.headerCheck ?? true },
     cipherPass: policy.cipherPass,
@@ -73,7 +77,7 @@ export function* planCopyJobs(
   const alone = toRead
     .filter((file) => !isSmall(file))
     .sort((a, b) => b.file.sizeBytes - a.file.sizeBytes || (a.file.name < b.file.name ? -1 : 1))
-  for (const files of batches(alone, BATCH_BYTES, BATCH_FILES)) yield jobFor(files)
+  for (const files of batches(alone, BATCH_BYTES, BATCH_FILES)) yield jobFor(files, false)
 
   if (bundle === undefined) return
   let id = 0
@@ -81,7 +85,7 @@ export function* planCopyJobs(
     for (const members of batches(files, bundle.sizeBytes, Infinity)) {
       id++
       yield {
-        ...jobFor(members),
+        ...jobFor(members, true),
         bundle: { id, repoName: bundleName(backup.stanza, backup.label, id), raw: policy.bundleRaw },
       }
     }
@@ -121,13 +125,14 @@ function smallByTarget(files: readonly PlannedFile[]): Iterable<PlannedFile[]> {
   return targets.values()
 }
 
-function copyJob(planned: PlannedFile, backup: BackupInPlan, policy: CopyPolicy): CopyFileJob {
-  const { file, action, priorEntry, resumed } = planned
+function copyJob(planned: PlannedFile, backup: BackupInPlan, policy: CopyPolicy, isBundled: boolean): CopyFileJob {
+  const { index, file, action, priorEntry, resumed } = planned
   const blocks = blocksOf(planned, backup, policy)
   return {
+    index,
     name: file.name,
-    pgName: file.path,
-    repoName: ownRepoName(planned, backup, policy),
+    pgName: clusterPath(backup.pgPath, file.name),
+    repoName: isBundled ? undefined : ownRepoName(planned, backup, policy),
     sizeBytes: file.sizeBytes,
     sizeLimited: file.sizeLimited,
     control: file.name === 'pg_data/global/pg_control',

@@ -32,6 +32,7 @@ beforeEach(() => {
 function job(name: string, content: Buffer, more: Partial<CopyFileJob> = {}): CopyFileJob {
   writeFileSync(join(dir, name), content)
   return {
+    index: 0,
     name,
     pgName: join(dir, name),
     repoName: `backup/${name}`,
@@ -71,7 +72,7 @@ describe.each([
     'with the content of the prior backup is not stored again (hashed first: %s)',
     async (first) => {
       const [copied] = await run([job('a', bytes, known(bytes, first))])
-      expect(copied).toEqual({ name: 'a', outcome: 'unchanged' })
+      expect(copied).toEqual({ outcome: 'unchanged' })
       expect(await namesStored()).toEqual([])
     },
   )
@@ -93,7 +94,7 @@ describe.each([
 
   test('that PostgreSQL extends during the backup is read up to its listed size', async () => {
     const file = { ...job('a', Buffer.concat([bytes, SMALL]), known(bytes)), sizeBytes: bytes.length }
-    expect(await run([file])).toEqual([{ name: 'a', outcome: 'unchanged' }])
+    expect(await run([file])).toEqual([{ outcome: 'unchanged' }])
   })
 })
 
@@ -140,7 +141,7 @@ describe('a file of an interrupted backup', () => {
 
   test('is used when its checksum is right', async () => {
     await left(LARGE)
-    expect(await run([job('a', LARGE, resumed(LARGE))])).toEqual([{ name: 'a', outcome: 'resumed' }])
+    expect(await run([job('a', LARGE, resumed(LARGE))])).toEqual([{ outcome: 'resumed' }])
   })
 
   test.each([
@@ -172,7 +173,7 @@ describe('a file of an interrupted backup', () => {
     await left(Buffer.from('of another day'))
     const now = more.priorContent.checksum === sha1(SMALL) ? SMALL : LARGE
     const file = job('a', now, { ...more, ...resumed(Buffer.from('of another day')) })
-    expect(await run([file])).toEqual([{ name: 'a', outcome }])
+    expect(await run([file])).toEqual([{ outcome }])
     expect(await namesStored()).toEqual([])
   })
 
@@ -180,7 +181,7 @@ describe('a file of an interrupted backup', () => {
     await left(SMALL)
     const file = job('a', SMALL, resumed(SMALL))
     unlinkSync(join(dir, 'a'))
-    expect(await run([file])).toEqual([{ name: 'a', outcome: 'vanished' }])
+    expect(await run([file])).toEqual([{ outcome: 'vanished' }])
     expect(await namesStored()).toEqual([])
   })
 })
@@ -211,7 +212,7 @@ describe('block incremental copy', () => {
     const blocks = await firstTime()
     const repoName = 'backup/next/a'
     expect(await run([job('a', LARGE, { blocks, repoName, ...known(LARGE) })], again)).toEqual([
-      { name: 'a', outcome: 'unchanged' },
+      { outcome: 'unchanged' },
     ])
     const edited = Buffer.from(LARGE)
     edited[100_000]! ^= 1
@@ -243,7 +244,7 @@ describe('block incremental copy', () => {
   test('stores nothing of a file that became empty', async () => {
     const file = job('a', LARGE, { blocks: shape })
     truncateSync(join(dir, 'a'), 0)
-    expect(await run([file], { superBlocks })).toEqual([{ name: 'a', outcome: 'emptied' }])
+    expect(await run([file], { superBlocks })).toEqual([{ outcome: 'emptied' }])
     expect(await namesStored()).toEqual([])
   })
 })

@@ -12,7 +12,6 @@ function listed(more: Partial<ListedFile> = {}): ListedFile {
   const name = more.name ?? NAME
   return {
     name,
-    path: name.replace('pg_data', '/pgdata'),
     ...OWNER,
     mode: 0o600,
     sizeBytes: 32768,
@@ -29,6 +28,7 @@ function stored(more: Partial<ManifestFile> = {}): ManifestFile {
 
 const BLOCKS = { blockSize: 8192, blockChecksumSize: 6, blockMapSize: 40 }
 const ONLINE: IncrementOptions = {
+  pgPath: '/pgdata',
   delta: false,
   online: true,
   bundle: false,

@@ -10,6 +10,7 @@ const backup = {
   repoKey: 1,
   stanza: 'main',
   label: LABEL,
+  pgPath: '/pgdata',
   references: ['20260101-000000F', LABEL],
   timestampStart: START,
 }
@@ -28,8 +29,8 @@ function planned(
   more: Partial<PlannedFile> = {},
   timestamp = START - 60,
 ): PlannedFile {
-  const file = { name, path: `/x/${name}`, ...OWNER, mode: 0o600, sizeBytes, timestamp }
-  return { file: { ...file, pageChecksumApplies: true, sizeLimited: true }, action: 'copy', ...more }
+  const file = { name, ...OWNER, mode: 0o600, sizeBytes, timestamp }
+  return { index: 0, file: { ...file, pageChecksumApplies: true, sizeLimited: true }, action: 'copy', ...more }
 }
 
 const jobs = (files: readonly PlannedFile[], more: Partial<CopyPolicy> = {}) => [
