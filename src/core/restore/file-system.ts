@@ -1,5 +1,5 @@
 import fs from 'node:fs'
-import { asBytes, bytes, bytesToText, parentOf, pathOf, type ByteString } from '../../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, compareBytes, parentOf, pathOf, type ByteString } from '../../util/byte-string.ts'
 import { describeGroup, describeUser } from '../../util/owner-names.ts'
 import { messageOf, OPEN_FILES_HINT, PgtsError, systemCode } from '../../util/error.ts'
 import { removeTreeSync } from '../../util/remove-tree.ts'
@@ -28,11 +28,15 @@ export interface OwnerIds {
   readonly gid: number
 }
 
+function kindOf(entry: fs.Stats | fs.Dirent): FoundEntry['kind'] {
+  return entry.isFile() ? 'file' : entry.isDirectory() ? 'path' : entry.isSymbolicLink() ? 'link' : 'special'
+}
+
 /** lstat, or stat with `follow`; undefined if it does not exist. */
 export function statEntry(path: ByteString, options: { follow?: boolean } = {}): FoundEntry | undefined {
   try {
     const stat = options.follow === true ? fs.statSync(pathOf(path)) : fs.lstatSync(pathOf(path))
-    const kind = stat.isFile() ? 'file' : stat.isDirectory() ? 'path' : stat.isSymbolicLink() ? 'link' : 'special'
+    const kind = kindOf(stat)
     return {
       kind,
       sizeBytes: kind === 'file' ? stat.size : 0,
@@ -61,10 +65,26 @@ export function realPath(path: ByteString): ByteString {
   }
 }
 
+/** Names in a directory with their kinds, in byte order; undefined if there is no such directory. */
+export function listKinds(
+  path: ByteString,
+): { readonly name: ByteString; readonly kind: FoundEntry['kind'] }[] | undefined {
+  return listDirectory(path, () =>
+    fs
+      .readdirSync(pathOf(path), { encoding: 'latin1', withFileTypes: true })
+      .map((entry) => ({ name: asBytes(entry.name), kind: kindOf(entry) }))
+      .sort((a, b) => compareBytes(a.name, b.name)),
+  )
+}
+
 /** Names in a directory, in byte order; undefined if there is no such directory. */
 export function listNames(path: ByteString): ByteString[] | undefined {
+  return listDirectory(path, () => fs.readdirSync(pathOf(path), { encoding: 'latin1' }).sort().map(asBytes))
+}
+
+function listDirectory<T>(path: ByteString, list: () => T): T | undefined {
   try {
-    return fs.readdirSync(pathOf(path), { encoding: 'latin1' }).sort().map(asBytes)
+    return list()
   } catch (error) {
     if (systemCode(error) === 'ENOENT' || systemCode(error) === 'ENOTDIR') return undefined
     throw translate(error, 'path-open', `unable to list the directory '${bytesToText(path)}'`)

@@ -11,7 +11,10 @@ export interface ExistingFiles {
   readonly unconfirmed?: true
 }
 
-/** The current content of the targets, by absolute path; directories before their content (scanTargets). */
+/**
+ * The current content of the targets, by absolute path; directories before their content (scanTargets). Size and time
+ * of a file are only used with delta and force together.
+ */
 export type FoundEntries = ReadonlyMap<ByteString, FoundEntry>
 
 /**
@@ -120,7 +123,5 @@ function actionFor(
     const same = found.sizeBytes === file.sizeBytes && found.mtime === file.timestamp
     return same && found.mtime < manifest.timestampCopyStart ? 'keep' : 'rewrite'
   }
-  // For a block incremental file, existing blocks are reused whatever the size of the existing file is.
-  const leastBytes = file.blockMapSize === undefined ? file.sizeBytes : 1
-  return existing.delta && found.sizeBytes >= leastBytes ? 'check' : 'rewrite'
+  return existing.delta ? 'check' : 'rewrite'
 }

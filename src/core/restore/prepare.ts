@@ -80,7 +80,8 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
     if (directory === undefined) makeDirectoryTree(pgPath, data.mode, own.owner)
   }
   // pg_control is removed first, and handled separately.
-  const found = scanTargets(manifest, layout, new Set([...skip, bytes`${pgPath}/global/pg_control`]))
+  const untouched = new Set([...skip, bytes`${pgPath}/global/pg_control`])
+  const found = scanTargets(manifest, layout, untouched, existing.delta && existing.force)
   const plan = planRestore(manifest, layout, found, existing, selection?.isZeroed)
   return { manifest, layout, ownership, plan, own, createDataDirectory }
 }

@@ -38,9 +38,7 @@ export async function copyBlocks(
  *
  * @returns undefined if the file must be created: it is missing, not a regular file, or has a second hard link
  */
-export async function reviseBlocks(
-  task: RestoreTask,
-): Promise<Pick<RestoredFile, 'outcome' | 'revisedBytes'> | undefined> {
+export async function reviseBlocks(task: RestoreTask): Promise<RestoredFile | undefined> {
   const { file, job, env } = task
   const existing = openExisting(file.path)
   if (existing === undefined) return undefined

@@ -18,6 +18,8 @@ import type { RestoredFile, RestoreFile, RestoreFileJob, RestoreTask } from './r
 /**
  * Job handler: restores files. Every byte is verified; a mismatch throws `checksum` [026]. A file is durable, with its
  * time, mode and owner, when its result is returned; the caller syncs its directory.
+ *
+ * @returns a result for each file of the job, in their order
  */
 export async function restoreBatch(job: RestoreFileJob, env: WorkerEnv, signal: AbortSignal): Promise<RestoredFile[]> {
   await loadCodec(job.compressType)
@@ -30,10 +32,9 @@ export async function restoreBatch(job: RestoreFileJob, env: WorkerEnv, signal: 
   const jobEnv = { files, buffer, storage: reads.storage }
   for (const file of job.files) {
     signal.throwIfAborted()
-    const { name, path, sizeBytes, checksum } = file
-    const outcome =
-      existing.get(file) === true ? matches : await restoreFile({ file, job, env: jobEnv, signal }, finishing)
-    results.push({ name, path, sizeBytes, checksum, ...outcome })
+    results.push(
+      existing.get(file) === true ? matches : await restoreFile({ file, job, env: jobEnv, signal }, finishing),
+    )
   }
   await finishing.drain()
   return results
@@ -74,10 +75,7 @@ function wantedRanges({ files }: RestoreFileJob, existing: ReadonlyMap<RestoreFi
   return wanted
 }
 
-async function restoreFile(
-  task: RestoreTask,
-  finishing: FinishQueue,
-): Promise<Pick<RestoredFile, 'outcome' | 'revisedBytes'>> {
+async function restoreFile(task: RestoreTask, finishing: FinishQueue): Promise<RestoredFile> {
   const { file, job } = task
   const inBlocks = file.stored?.blocks !== undefined
   // A file that cannot be kept (unreadable, or replaced since the plan was made) is copied.

@@ -6,7 +6,7 @@ import type { Executor } from '../../worker/executor.ts'
 import type { jobHandlers } from '../jobs.ts'
 import { type JobsRequest, restoreJobs } from './jobs.ts'
 import type { RestorePlan } from './plan.ts'
-import type { RestoredFile, RestoreFileJob } from './restore-job.ts'
+import type { RestoredFile, RestoreFile, RestoreFileJob } from './restore-job.ts'
 
 export interface RestoreFilesRequest extends JobsRequest {
   readonly plan: RestorePlan
@@ -36,16 +36,18 @@ export async function restoreFiles(request: RestoreFilesRequest): Promise<Restor
   let shownTenth = -1
 
   const jobs = restoreJobs(plan.files, request)
-  for await (const { result, worker } of request.executor.run('restore-file', jobs, { signal, weightOf })) {
-    for (const file of result) {
+  for await (const { job, result, worker } of request.executor.run('restore-file', jobs, { signal, weightOf })) {
+    for (const [place, file] of job.files.entries()) {
+      const restored = result[place]!
       doneBytes += file.sizeBytes
       summary.files++
-      if (file.outcome === 'restored') {
+      if (restored.outcome === 'restored') {
         summary.restored++
         summary.restoredBytes += file.sizeBytes
-      } else if (file.outcome === 'zeroed') summary.zeroed++
-      else if (file.outcome !== 'empty') summary.unchanged++
-      if (log.enabled('detail')) log.detail({ process: worker }, describe(file, percent(doneBytes, totalBytes)))
+      } else if (restored.outcome === 'zeroed') summary.zeroed++
+      else if (restored.outcome !== 'empty') summary.unchanged++
+      if (log.enabled('detail'))
+        log.detail({ process: worker }, describe(file, restored, percent(doneBytes, totalBytes)))
     }
     const tenth = Math.floor(percent(doneBytes, totalBytes) / 1000)
     if (tenth > shownTenth) {
@@ -65,7 +67,7 @@ function weightOf({ files }: RestoreFileJob): number {
   return files.reduce((sum, { sizeBytes }) => sum + sizeBytes, files.length * FILE_BYTES)
 }
 
-function describe(file: RestoredFile, pctCplt: number): string {
+function describe(file: RestoreFile, { outcome, revisedBytes }: RestoredFile, pctCplt: number): string {
   const note = {
     restored: '',
     empty: '',
@@ -73,10 +75,10 @@ function describe(file: RestoredFile, pctCplt: number): string {
     matches: ' - exists and matches backup',
     kept: ' - exists and matches size and time',
   }
-  const revised = file.revisedBytes === undefined ? '' : `${formatSize(file.revisedBytes)} of `
-  const checksum = file.sizeBytes === 0 || file.outcome === 'zeroed' ? '' : ` checksum ${file.checksum}`
+  const revised = revisedBytes === undefined ? '' : `${formatSize(revisedBytes)} of `
+  const checksum = file.sizeBytes === 0 || outcome === 'zeroed' ? '' : ` checksum ${file.checksum}`
   return (
-    `restore ${file.outcome === 'zeroed' ? 'zeroed ' : ''}file ${bytesToText(file.path)}${note[file.outcome]}` +
+    `restore ${outcome === 'zeroed' ? 'zeroed ' : ''}file ${bytesToText(file.path)}${note[outcome]}` +
     ` (${revised}${formatSize(file.sizeBytes)}, ${(pctCplt / 100).toFixed(2)}%)${checksum}`
   )
 }

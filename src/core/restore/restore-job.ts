@@ -61,10 +61,6 @@ export interface RestoreTask {
 }
 
 export interface RestoredFile {
-  readonly name: string
-  readonly path: ByteString
-  readonly sizeBytes: number
-  readonly checksum: string
   /** `kept`: size and time agree; `matches`: the checksum agrees; `empty`: nothing to copy; `zeroed`: not selected. */
   readonly outcome: 'restored' | 'matches' | 'kept' | 'empty' | 'zeroed'
   /** For an existing file with some different blocks: number of bytes fetched and written. */

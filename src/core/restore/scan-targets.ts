@@ -1,7 +1,7 @@
 import { bytes, parentOf, type ByteString } from '../../util/byte-string.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import type { Layout } from './layout.ts'
-import { listNames, statEntry, type FoundEntry } from './file-system.ts'
+import { listKinds, statEntry, type FoundEntry } from './file-system.ts'
 
 /**
  * The current content of the places that a restore fills, by absolute path; a directory comes before its content. The
@@ -9,11 +9,13 @@ import { listNames, statEntry, type FoundEntry } from './file-system.ts'
  * listed without its content, because it is removed as a whole.
  *
  * @param skip absolute paths that the restore does not touch
+ * @param statFiles look at size and time of files; otherwise their entries contain the kind only
  */
 export function scanTargets(
   manifest: Manifest,
   layout: Layout,
   skip: ReadonlySet<string>,
+  statFiles: boolean,
 ): Map<ByteString, FoundEntry> {
   const found = new Map<ByteString, FoundEntry>()
   const wanted = new Set(
@@ -25,7 +27,11 @@ export function scanTargets(
     if (entry === undefined) return
     found.set(path, entry)
     if (entry.kind !== 'path' || !wanted.has(path)) return
-    for (const name of listNames(path) ?? []) look(bytes`${path}/${name}`, false)
+    for (const { name, kind } of listKinds(path) ?? []) {
+      const below = bytes`${path}/${name}`
+      if (kind !== 'file' || statFiles) look(below, false)
+      else if (!skip.has(below)) found.set(below, SOME_FILE)
+    }
   }
   for (const place of layout.places) {
     if (place.kind === 'tablespace') {
@@ -38,3 +44,5 @@ export function scanTargets(
   }
   return found
 }
+
+const SOME_FILE: FoundEntry = { kind: 'file', sizeBytes: 0, mtime: 0, mode: 0, uid: 0, gid: 0 }

@@ -85,16 +85,17 @@ export async function restoreFiles(
   files: readonly ManifestFile[],
   dir: string,
   action: FileAction,
-): Promise<RestoredFile[]> {
+): Promise<(RestoredFile & Pick<RestoreFile, 'name' | 'sizeBytes'>)[]> {
   const planned = files.map((file): PlannedFile => ({ file, path: pathIn(dir, file.name), action }))
   // The user of the test owns the restored files.
   const ownership = { ownerOf: () => undefined } as unknown as Parameters<typeof restoreJobs>[1]['ownership']
   const repository = repositoryWith(storage)
   // Not a multiple of a block, and smaller than the files.
   const env = workerEnvWith(repository, 50_000)
-  const results: RestoredFile[] = []
+  const results: (RestoredFile & Pick<RestoreFile, 'name' | 'sizeBytes'>)[] = []
   for (const job of restoreJobs(planned, { manifest, stanza: STANZA, ownership, repository, syncUnchanged: false })) {
-    results.push(...(await restoreBatch({ ...job, files: job.files satisfies readonly RestoreFile[] }, env, signal)))
+    const restored = await restoreBatch(job, env, signal)
+    results.push(...job.files.map(({ name, sizeBytes }, place) => ({ name, sizeBytes, ...restored[place]! })))
   }
   return results
 }
