@@ -16,6 +16,8 @@ import { asBytes, bytes, bytesToText, type ByteString } from '../../util/byte-st
 /** One archive id: the present segments, and how to verify them. */
 export interface VerifiedArchive {
   readonly archiveId: string
+  /** Of its segments. */
+  readonly storedBytes: number
   readonly ranges: WalRanges['ranges']
   readonly gaps: ReturnType<WalRanges['gaps']>
   /** The last segment that recovery can reach from this one; undefined if it is missing. */
@@ -48,6 +50,7 @@ export async function verifyArchive(
     const path = archiveIdPath(stanza, archiveId)
     const directories = await walDirectories(storage, stanza, archiveId, signal)
     let ranges: WalRanges | undefined
+    let storedBytes = 0
     for await (const { segments, orphans } of listedAhead(storage, path, directories, signal)) {
       ranges ??= new WalRanges(await segmentSizeOf(segments, known.cipherPass, request))
       for (const orphan of orphans) problems.note(`${bytesToText(orphan)} is not a file of an archive`)
@@ -57,10 +60,12 @@ export async function verifyArchive(
         )
       }
       for (const { segment, partial } of segments) if (!partial) ranges.add(segment)
+      for (const file of segments) storedBytes += file.storedBytes
     }
     const found = ranges ?? new WalRanges(USUAL_SEGMENT_SIZE)
     archives.push({
       archiveId,
+      storedBytes,
       ranges: found.ranges,
       gaps: found.gaps(),
       reach: (segment) => found.reach(segment),

@@ -1,4 +1,4 @@
-import type { ProvenPiece } from './prove-stored.ts'
+import type { ProvenPiece, StoredPiece } from './prove-stored.ts'
 import type { FaultyFile, Problem } from './report.ts'
 
 /** Collects the faults of a repository as a whole. */
@@ -27,7 +27,7 @@ export interface ReadPieces {
 export class Findings {
   readonly #byPart = new Map<string, { checked: number; faulty: FaultyFile[] }>()
 
-  add(key: string, { name, repoName, fault, reason = '' }: ProvenPiece): void {
+  add(key: string, { name, repoName }: StoredPiece, { fault, reason = '' }: ProvenPiece): void {
     const part = this.#byPart.get(key) ?? { checked: 0, faulty: [] }
     this.#byPart.set(key, part)
     part.checked++

@@ -1,5 +1,5 @@
 import { decryptor } from '../../codec/cipher.ts'
-import { digest, type DigestTap } from '../../codec/digest.ts'
+import { counter, digest, type DigestTap } from '../../codec/digest.ts'
 import { HeadTap } from '../../codec/head.ts'
 import { decompressor, loadCodec } from '../../codec/registry.ts'
 import { pump } from '../../codec/pump.ts'
@@ -53,8 +53,6 @@ export interface ProofJob {
 export type Fault = 'missing' | 'checksum' | 'size' | 'other'
 
 export interface ProvenPiece {
-  readonly name: ByteString
-  readonly repoName: ByteString
   /** Stored bytes that were read. */
   readonly storedBytes: number
   /** Absent: the piece is intact. */
@@ -65,7 +63,11 @@ export interface ProvenPiece {
   readonly segmentSize?: number
 }
 
-/** Job handler: reads stored pieces and verifies them. Fails only if the storage cannot be reached. */
+/**
+ * Job handler: reads stored pieces and verifies them. Fails only if the storage cannot be reached.
+ *
+ * @returns a result for each piece of the job, in their order
+ */
 export async function proveStored(job: ProofJob, env: WorkerEnv, signal: AbortSignal): Promise<readonly ProvenPiece[]> {
   return provePieces(job, (await env.repository(job.repoKey)).storage, signal)
 }
@@ -98,20 +100,15 @@ async function provePiece(
   storage: StorageDriver,
   signal: AbortSignal,
 ): Promise<ProvenPiece> {
-  const { name, repoName, slice, expected } = piece
-  const stored = digest('sha1')
+  const { repoName, slice, expected } = piece
+  const stored = counter()
   const content = digest('sha1')
   const head = new HeadTap(WAL_HEADER_BYTES)
-  const faulty = (fault: Fault, reason: string): ProvenPiece => ({
-    name,
-    repoName,
-    storedBytes: stored.bytes,
-    fault,
-    reason,
-  })
+  const stages = [stored, ...decoders(job, expected), ...(expected.of === 'wal' ? [head] : []), content]
+  const faulty = (fault: Fault, reason: string): ProvenPiece => ({ storedBytes: stored.bytes, fault, reason })
   try {
     const source = await storage.read(repoName, { ...slice, signal })
-    await pump(source, [stored, ...decoders(job, expected), head, content], { write: () => undefined }, signal)
+    await pump(source, stages, { write: () => undefined }, signal)
   } catch (error) {
     signal.throwIfAborted()
     const { message } = toPlainError(error)
@@ -120,14 +117,9 @@ async function provePiece(
     if (isStoreError(error) || isHostError(error)) throw error
     return faulty(slice !== undefined && isPgtsError(error, 'file-read') ? 'size' : 'other', message)
   }
-  const found = assess(expected, stored, content, head.bytes)
+  const found = assess(expected, content, head.bytes)
   if (found.fault !== undefined) return faulty(found.fault, found.reason)
-  return {
-    name,
-    repoName,
-    storedBytes: stored.bytes,
-    segmentSize: found.segmentSize,
-  }
+  return { storedBytes: stored.bytes, segmentSize: found.segmentSize }
 }
 
 /** If there is a checksum of the stored bytes, decoding is not needed, which is cheaper. */
@@ -141,16 +133,15 @@ function decoders(job: Encoding, expected: Expected): Stage[] {
 type Assessment =
   { readonly fault: Fault; readonly reason: string } | { readonly fault?: undefined; readonly segmentSize?: number }
 
-function assess(expected: Expected, stored: DigestTap, content: DigestTap, head: Buffer): Assessment {
-  const tap = expected.of === 'stored' ? stored : content
+function assess(expected: Expected, content: DigestTap, head: Buffer): Assessment {
   if (expected.of === 'content' && content.bytes !== expected.sizeBytes) {
     return {
       fault: 'size',
       reason: `it contains ${content.bytes} bytes, expected by the manifest ${expected.sizeBytes}`,
     }
   }
-  if (tap.hex() !== expected.checksum) {
-    return { fault: 'checksum', reason: `its SHA-1 is ${tap.hex()}, expected ${expected.checksum}` }
+  if (content.hex() !== expected.checksum) {
+    return { fault: 'checksum', reason: `its SHA-1 is ${content.hex()}, expected ${expected.checksum}` }
   }
   return expected.of === 'wal' ? assessSegment(expected, content.bytes, head) : {}
 }

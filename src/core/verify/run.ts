@@ -4,7 +4,7 @@ import type { jobHandlers } from '../jobs.ts'
 import type { Repository } from '../repository.ts'
 import { loadMemory, saveMemory, type Proof, type VerifyMemory } from './memory.ts'
 import { PartProgress, type Part } from './parts.ts'
-import type { ProofJob, ProvenPiece } from './prove-stored.ts'
+import type { ProofJob, ProvenPiece, StoredPiece } from './prove-stored.ts'
 
 /** A part that is loaded when it is reached: loading costs a listing or a manifest. */
 export interface PlannedPart {
@@ -25,7 +25,7 @@ export interface ProveRequest {
   readonly log: Logger
   readonly signal: AbortSignal
   /** Called with every piece that was read, and the key of its part. */
-  readonly onPiece: (key: string, piece: ProvenPiece) => void
+  readonly onPiece: (key: string, piece: StoredPiece, proven: ProvenPiece) => void
 }
 
 export interface ProveReport {
@@ -44,10 +44,11 @@ export async function provePlanned(request: ProveRequest): Promise<ProveReport> 
   try {
     for await (const { job, result } of executor.run('prove-stored', run.jobs(), { signal })) {
       const part = run.partOf(job)
-      for (const piece of result) {
-        readBytes += piece.storedBytes
-        if (piece.fault !== undefined) part.faulty = true
-        onPiece(part.part.key, piece)
+      for (const [place, piece] of job.pieces.entries()) {
+        const proven = result[place]!
+        readBytes += proven.storedBytes
+        if (proven.fault !== undefined) part.faulty = true
+        onPiece(part.part.key, piece, proven)
       }
       part.proven(job.index)
       if (nowMs() - rememberedMs >= REMEMBER_EVERY_MS) {

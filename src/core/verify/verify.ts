@@ -1,7 +1,7 @@
 import type { Manifest } from '../../format/manifest.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import type { Logger } from '../../util/log.ts'
-import { verifyArchive } from './archive.ts'
+import { verifyArchive, type VerifiedArchive } from './archive.ts'
 import { archiveResult } from './archive-result.ts'
 import { assessBackups } from './assess.ts'
 import { type KnownBackup } from './request.ts'
@@ -18,18 +18,22 @@ import { provePlanned, type PlannedPart } from './run.ts'
  * WAL segment; and reports the consequences of each fault. Writes nothing except verify's own record.
  */
 export async function verifyRepository(request: VerifyRequest): Promise<VerifyReport> {
-  const { repository, stanza, clock, log } = request
+  const { repository, stanza, executor, clock, log } = request
   const problems = new Problems()
   const { archiveInfo, backupInfo } = await inspectInfo(request, problems)
+  // Workers start while the archive is listed and the manifests are read.
+  const listedBytes = backupInfo?.backups.reduce((sum, { repoSizeDeltaBytes }) => sum + repoSizeDeltaBytes, 0) ?? 0
+  executor.expect({ bytes: listedBytes })
   const archives = archiveInfo === undefined ? [] : await verifyArchive(request, archiveInfo, problems)
   const backups = backupInfo === undefined ? [] : await inspectBackups(request, backupInfo, problems)
   if (backupInfo !== undefined) assertSetExists(request, backups)
   const scope = scopeOf(request, backups)
+  executor.expect({ bytes: listedBytes + archivedBytes(archives), files: storedFiles(backups) })
   const contents = new BackupContents(request)
   const plan = [...archives.flatMap((archive) => archive.plan(scope.hasWal)), ...backupParts(backups, scope, contents)]
 
   const findings = new Findings()
-  const onPiece: Findings['add'] = (key, piece) => findings.add(key, piece)
+  const onPiece: Findings['add'] = (key, piece, proven) => findings.add(key, piece, proven)
   const proved = await provePlanned({ ...request, plan, nowMs: () => clock.nowMs(), onPiece })
 
   // A backup that expire removed during the run is not a fault.
@@ -56,6 +60,18 @@ export async function verifyRepository(request: VerifyRequest): Promise<VerifyRe
     backups: backupResults,
     ...proved,
   }
+}
+
+function archivedBytes(archives: readonly VerifiedArchive[]): number {
+  return archives.reduce((sum, { storedBytes }) => sum + storedBytes, 0)
+}
+
+/** Number of files that the backups store themselves. */
+function storedFiles(backups: readonly KnownBackup[]): number {
+  let stored = 0
+  for (const { manifest } of backups)
+    for (const { reference } of manifest?.files ?? []) if (reference === undefined) stored++
+  return stored
 }
 
 /** What each backup stores. Listed at first use, and kept for the assessment. */
