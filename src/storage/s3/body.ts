@@ -1,9 +1,9 @@
-import type { GetObjectCommandOutput } from '@aws-sdk/client-s3'
-import type { Readable } from 'node:stream'
+import type { IncomingMessage } from 'node:http'
 import { sizeOfAnswer } from '../object/answer-size.ts'
 import type { ObjectBody } from '../object/client.ts'
 import { checkRange, type RangeAsked } from '../object/range.ts'
-import type { S3Requests, S3Subject } from './requests.ts'
+import type { S3Subject } from './error.ts'
+import type { DirectOutput, S3Requests } from './requests.ts'
 
 export const NO_BODY: ObjectBody = {
   chunks: (async function* () {})(),
@@ -15,16 +15,13 @@ export const NO_BODY: ObjectBody = {
 export function answerBody(
   requests: S3Requests,
   subject: S3Subject,
-  output: GetObjectCommandOutput,
+  { statusCode: status, headers, body }: DirectOutput,
   asked: RangeAsked,
 ): ObjectBody {
-  const { ContentLength: length, ContentRange: range, ETag: etag, $metadata: metadata } = output
-  const body = output.Body as Readable
-  // Avoids an uncaught error of the socket; the reader of the body still receives it.
-  body.on('error', () => undefined)
+  const { 'content-range': range, etag } = headers
+  const length = lengthOf(headers)
   try {
-    const answer = { status: metadata.httpStatusCode ?? 0, contentRange: range, contentLength: length }
-    checkRange(requests.doing(subject), asked, answer)
+    checkRange(requests.doing(subject), asked, { status, contentRange: range, contentLength: length })
   } catch (error) {
     body.destroy()
     throw error
@@ -37,7 +34,13 @@ export function answerBody(
   }
 }
 
-async function* chunksOf(body: Readable, failure: (error: unknown) => unknown): AsyncGenerator<Uint8Array> {
+/** Announced length of a body, bytes. */
+export function lengthOf(headers: Readonly<Record<string, string>>): number | undefined {
+  const length = headers['content-length']
+  return length === undefined ? undefined : Number(length)
+}
+
+async function* chunksOf(body: IncomingMessage, failure: (error: unknown) => unknown): AsyncGenerator<Uint8Array> {
   try {
     for await (const chunk of body) yield chunk as Buffer
   } catch (error) {

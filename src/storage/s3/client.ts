@@ -1,12 +1,6 @@
-import {
-  GetObjectCommand,
-  HeadObjectCommand,
-  PutObjectCommand,
-  type PutObjectCommandInput,
-  type PutObjectCommandOutput,
-} from '@aws-sdk/client-s3'
 import type { Clock } from '../../util/clock.ts'
 import { PgtsError } from '../../util/error.ts'
+import { loadModule } from '../../util/load-module.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
 import type {
   ObjectBody,
@@ -20,19 +14,18 @@ import type {
   ObjectPutRequest,
   ObjectUpload,
 } from '../object/client.ts'
-import { textKey } from './names.ts'
 import { listedEntry } from '../object/listed-entry.ts'
-import { abortAbandoned } from './abandoned.ts'
-import { answerBody, NO_BODY } from './body.ts'
+import { answerBody, lengthOf, NO_BODY } from './body.ts'
 import { s3Address, type S3Description } from './description.ts'
 import { Integrity } from './integrity.ts'
 import { listPage } from './listing.ts'
 import { customerKeyParams, putParams, type KeyParams, type PutParams } from './put-params.ts'
-import { mayBeUnknown, type Refusal } from './refusal.ts'
+import type { S3Subject } from './error.ts'
+import { mayBeUnknown, type Refusal, type S3Answer } from './refusal.ts'
 import { RefusalMemory } from './refusal-memory.ts'
 import { Removals } from './remove.ts'
-import { S3Requests, type S3Answer, type S3Subject } from './requests.ts'
-import { beginUpload, type LookedEntry } from './upload.ts'
+import { S3Requests, type DirectOutput } from './requests.ts'
+import type { LookedEntry } from './upload.ts'
 import type { ByteString } from '../../util/byte-string.ts'
 
 const MIB = 1024 * 1024
@@ -84,14 +77,9 @@ export class S3Client implements ObjectClient {
   /** @param again send HEAD again if GET finds the object */
   async #look(name: ByteString, signal: AbortSignal | undefined, again: boolean): Promise<LookedEntry | undefined> {
     const { requests, keyParams } = this
-    const input = { ...requests.common, Key: textKey(name), ...keyParams }
-    const request = {
-      action: 'look',
-      name,
-      command: () => new HeadObjectCommand(input),
-      signal,
-    } as const
-    const { output, refusal } = await requests.send(request)
+    const input = { ...requests.common, ...keyParams }
+    const request = { action: 'look', operation: 'HeadObject', name, input, signal } as const
+    const { output, refusal } = await requests.sendDirect(request)
     if (refusal !== undefined) {
       const error = await this.#explained(name, refusal, signal)
       if (error === undefined && again) return this.#look(name, signal, false)
@@ -100,15 +88,13 @@ export class S3Client implements ObjectClient {
       if (error.code === 'file-missing') return undefined
       throw error
     }
-    const { ContentLength, LastModified, ETag } = output
+    const { 'last-modified': modified = '', etag } = output.headers
+    const mtimeMs = Date.parse(modified)
+    if (Number.isNaN(mtimeMs)) throw requests.unusable(request, `the time '${modified}' is invalid`)
     const sizeBytes =
-      ContentLength ?? (await listedEntry((page) => this.list(page), name, requests.shown(name), signal)).sizeBytes
-    return {
-      name,
-      sizeBytes,
-      mtimeMs: LastModified?.getTime() ?? Number.NaN,
-      etag: ETag,
-    }
+      lengthOf(output.headers) ??
+      (await listedEntry((page) => this.list(page), name, requests.shown(name), signal)).sizeBytes
+    return { name, sizeBytes, mtimeMs, etag }
   }
 
   list(request: ObjectListRequest): Promise<ObjectPage> {
@@ -123,7 +109,7 @@ export class S3Client implements ObjectClient {
   async put(name: ByteString, bytes: Uint8Array, request: ObjectPutRequest): Promise<void> {
     const { output, refusal } = await this.#send(name, bytes, request)
     if (refusal !== undefined) throw this.requests.errorOf(refusal, { action: 'write', name })
-    this.#integrity.learn(output)
+    this.#integrity.learn(output.headers)
   }
 
   async putIfAbsent(name: ByteString, bytes: Uint8Array, request: ObjectPutRequest): Promise<boolean> {
@@ -143,6 +129,7 @@ export class S3Client implements ObjectClient {
   async upload(name: ByteString, { kind, signal }: ObjectPutRequest): Promise<ObjectUpload> {
     const { requests, keyParams } = this
     const place = { requests, integrity: this.#integrity, name, keyParams, look: () => this.head(name) }
+    const { beginUpload } = await loadModule(() => import('./upload.ts'))
     return beginUpload(place, this.#paramsFor(kind), signal)
   }
 
@@ -151,6 +138,7 @@ export class S3Client implements ObjectClient {
   }
 
   async abortAbandoned(prefix: string, beforeMs: number, signal?: AbortSignal): Promise<number> {
+    const { abortAbandoned } = await loadModule(() => import('./abandoned.ts'))
     return abortAbandoned(this.requests, prefix, beforeMs, signal)
   }
 
@@ -163,17 +151,12 @@ export class S3Client implements ObjectClient {
     bytes: Uint8Array,
     { kind, signal }: ObjectPutRequest,
     condition: { IfNoneMatch?: '*' } = {},
-  ): Promise<S3Answer<PutObjectCommandOutput>> {
-    const input = { ...this.requests.common, Key: textKey(name), ...this.#paramsFor(kind), ...condition }
-    return this.#integrity.send<PutObjectCommandInput, PutObjectCommandOutput>(this.requests, (proof) => {
-      const body = this.#integrity.forObject(bytes, proof)
-      return {
-        action: 'write',
-        name,
-        command: () => new PutObjectCommand({ ...input, ...body.input() }),
-        prepare: body.prepare,
-        signal,
-      }
+  ): Promise<S3Answer<DirectOutput>> {
+    const params = { ...this.requests.common, ...this.#paramsFor(kind), ...condition }
+    const request = { action: 'write', operation: 'PutObject', name, signal } as const
+    return this.#integrity.send((proof) => {
+      const { input, body } = this.#integrity.forObject(bytes, proof)
+      return this.requests.sendDirect({ ...request, input: { ...params, ...input }, body })
     })
   }
 
@@ -190,9 +173,8 @@ export class S3Client implements ObjectClient {
   ): Promise<PgtsError | undefined> {
     const request = { action: 'look', name, signal } as const
     if (refusal.code !== '') return this.requests.errorOf(refusal, request)
-    const input = { ...this.requests.common, Key: textKey(name), ...this.keyParams, Range: 'bytes=0-0' }
-    const asked = { ...request, command: () => new GetObjectCommand(input) }
-    const answer = await this.requests.send(asked)
+    const input = { ...this.requests.common, ...this.keyParams, Range: 'bytes=0-0' }
+    const answer = await this.requests.sendDirect({ ...request, operation: 'GetObject', input })
     // An empty object has no first byte.
     const isThere = answer.refusal === undefined || answer.refusal.code === 'InvalidRange'
     if (answer.refusal !== undefined && !isThere) return this.requests.errorOf(answer.refusal, request)
@@ -205,7 +187,7 @@ export class S3Client implements ObjectClient {
 export async function getObject(
   requests: S3Requests,
   request: S3Subject & {
-    readonly name: string
+    readonly name: ByteString
     readonly input: KeyParams & { readonly VersionId?: string }
   },
   {
@@ -223,12 +205,10 @@ export async function getObject(
   const params = {
     ...requests.common,
     ...input,
-    Key: textKey(name),
     Range: ranged ? `bytes=${offset}-${length === undefined ? '' : offset + length - 1}` : undefined,
     IfMatch: version,
   }
-  const command = () => new GetObjectCommand(params)
-  const { output, refusal } = await requests.send({ ...asked, name, command })
+  const { output, refusal } = await requests.sendDirect({ ...asked, operation: 'GetObject', name, input: params })
   // The range begins at the end of the object or beyond.
   if (refusal?.status === 416 && refusal.unproven === undefined) return NO_BODY
   if (refusal !== undefined) throw requests.errorOf(refusal, request)

@@ -1,3 +1,4 @@
+import { isIPv6 } from 'node:net'
 import type { StoreAddress } from '../http/address.ts'
 import type { HttpAccess } from '../http/agents.ts'
 
@@ -61,4 +62,16 @@ export function hostOf({ endpoint, bucket }: Pick<S3Description, 'endpoint' | 'b
 export function s3Address(description: S3Description): StoreAddress {
   const { secure, connectHost, port } = description.endpoint
   return { secure, host: connectHost ?? hostOf(description), port: port ?? (secure ? 443 : 80) }
+}
+
+/** URL of the bucket with the host that goes into the Host header. */
+export function bucketUrl({ endpoint, bucket }: S3Description): URL {
+  const { secure, uriStyle, port } = endpoint
+  const host = bracketed(hostOf({ endpoint, bucket }))
+  const url = `${secure ? 'https' : 'http'}://${host}${port === undefined ? '' : `:${port}`}`
+  return new URL(uriStyle === 'path' ? `${url}/${encodeURIComponent(bucket)}` : url)
+}
+
+export function bracketed(host: string): string {
+  return isIPv6(host) ? `[${host}]` : host
 }

@@ -1,3 +1,4 @@
+import type { ByteString } from '../../util/byte-string.ts'
 import { PgtsError, type ErrorCode } from '../../util/error.ts'
 import { clocksDiffer } from '../http/clock-skew.ts'
 import { networkError } from '../http/network-error.ts'
@@ -19,6 +20,14 @@ const ACTIONS = {
 } as const
 
 export type S3Action = keyof typeof ACTIONS
+
+/** The action and object of a request, for messages. */
+export interface S3Subject {
+  readonly action: S3Action
+  /** Name of the object (byte string); absent: the bucket itself. */
+  readonly name?: ByteString
+  readonly signal?: AbortSignal
+}
 
 export interface S3Place {
   readonly action: S3Action

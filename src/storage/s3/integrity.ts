@@ -1,23 +1,15 @@
 import { createHash } from 'node:crypto'
 import { Readable } from 'node:stream'
 import { crc32 } from 'node:zlib'
-import type { ServiceInputTypes, ServiceOutputTypes } from '@aws-sdk/client-s3'
-import { mayBeUnknown } from './refusal.ts'
+import type { DirectInput, DirectRequest } from './direct.ts'
+import { mayBeUnknown, type S3Answer } from './refusal.ts'
 import type { Proof, RefusalMemory } from './refusal-memory.ts'
-import type { HttpRequest, S3Answer, S3Request, S3Requests } from './requests.ts'
 
 /** A body, and the proof that it arrives unchanged. */
 export interface ProvenBody {
-  /** Parameters of the command. */
-  readonly input: () => {
-    readonly Body: Uint8Array | Readable
-    readonly ContentLength: number
-    readonly ChecksumAlgorithm?: 'CRC32'
-    readonly ChecksumCRC32?: string
-    readonly ContentMD5?: string
-  }
-  /** Sets what the signature contains about the body. */
-  readonly prepare: (request: HttpRequest) => void
+  /** Parameters of the request. */
+  readonly input: Pick<DirectInput, 'ContentLength' | 'ChecksumAlgorithm' | 'ChecksumCRC32' | 'ContentMD5'>
+  readonly body: NonNullable<DirectRequest['body']>
 }
 
 /**
@@ -41,14 +33,11 @@ export class Integrity {
   }
 
   /** Sends a request that carries a body or begins an upload; again with an MD5 if the store may not know CRC-32. */
-  async send<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
-    requests: Pick<S3Requests, 'send'>,
-    request: (proof: Proof) => S3Request<I, O>,
-  ): Promise<S3Answer<O>> {
-    if (this.#memory.refusesCrc) return requests.send(request('md5'))
-    const answer = await requests.send(request('crc32'))
+  async send<O>(request: (proof: Proof) => Promise<S3Answer<O>>): Promise<S3Answer<O>> {
+    if (this.#memory.refusesCrc) return request('md5')
+    const answer = await request('crc32')
     if (answer.refusal === undefined || !mayBeUnknown(answer.refusal)) return answer
-    const plain = await requests.send(request('md5'))
+    const plain = await request('md5')
     // A failed condition also shows that the service accepted the headers.
     if (plain.refusal === undefined || plain.refusal.status === 412) this.#memory.rememberRefusedCrc()
     return plain
@@ -58,9 +47,9 @@ export class Integrity {
     return proof === 'md5' ? withContentMd5(bytes) : proven(bytes, crc32Base64(bytes), !this.#checksCrc)
   }
 
-  /** Evaluates the answer to an object sent with a CRC-32. */
-  learn({ ChecksumCRC32 }: { readonly ChecksumCRC32?: string }): void {
-    if (this.#secure && ChecksumCRC32 !== undefined) this.#checksCrc = true
+  /** Evaluates the headers of the answer to an object sent with a CRC-32. */
+  learn(headers: Readonly<Record<string, string>>): void {
+    if (this.#secure && headers['x-amz-checksum-crc32'] !== undefined) this.#checksCrc = true
   }
 
   /** A part of an upload. `crc`: set if the store reported at the start of the upload that it checks a CRC-32. */
@@ -80,12 +69,7 @@ function withContentMd5(bytes: Uint8Array): ProvenBody {
 
 function bodyWith(bytes: Uint8Array, checksum: object, signed: boolean): ProvenBody {
   const hash = signed ? createHash('sha256').update(bytes).digest('hex') : 'UNSIGNED-PAYLOAD'
-  return {
-    input: () => ({ Body: bodyOf(bytes), ContentLength: bytes.length, ...checksum }),
-    prepare: ({ headers }) => {
-      headers['x-amz-content-sha256'] = hash
-    },
-  }
+  return { input: { ContentLength: bytes.length, ...checksum }, body: { bytes: () => bodyOf(bytes), hash } }
 }
 
 /** TLS keeps a copy of all bytes that the network has not accepted yet, so a large body is passed in pieces. */
@@ -100,14 +84,6 @@ function bodyOf(bytes: Uint8Array): Uint8Array | Readable {
       this.push(at < bytes.length ? bytes.subarray(at, (at += PIECE_BYTES)) : null)
     },
   })
-}
-
-/** Services without CRC-32 require an MD5 for a batch of removals, where the library would send only the CRC-32. */
-export function withMd5({ headers, body }: HttpRequest): void {
-  for (const name of Object.keys(headers)) if (/^x-amz-(sdk-)?checksum-/.test(name)) delete headers[name]
-  headers['content-md5'] = createHash('md5')
-    .update(body as string)
-    .digest('base64')
 }
 
 /** Big-endian in base64, the form of the service. */

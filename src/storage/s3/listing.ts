@@ -1,4 +1,4 @@
-import { ListObjectsV2Command } from '@aws-sdk/client-s3'
+import { parseXML } from '@aws-sdk/xml-builder'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectListRequest, ObjectPage } from '../object/client.ts'
 import { checkedPage, NO_NEXT_PAGE } from '../object/pages.ts'
@@ -14,17 +14,23 @@ export async function listPage(requests: S3Requests, request: ObjectListRequest)
     ...listParams(requests, request),
     ContinuationToken: after,
   }
-  const subject = { action: 'list', signal } as const
-  const output = await requests.outputOf({ ...subject, command: () => new ListObjectsV2Command(input) })
-  const name = nameReader(output)
-  const found = output.Contents ?? []
-  if (found.some(({ Size, LastModified }) => Size === undefined || Number.isNaN(LastModified?.getTime() ?? NaN)))
-    throw requests.unusable(subject, 'the listing has an object without its size or time')
-  const objects = found.map((one) => entryOf(one, name))
-  const prefixes = (output.CommonPrefixes ?? []).map(({ Prefix }) => name(Prefix))
-  const { IsTruncated, NextContinuationToken: next } = output
-  if (IsTruncated === true && !next) throw requests.unusable(subject, NO_NEXT_PAGE)
-  const page = { objects, prefixes, next: IsTruncated === true && next ? next : undefined }
+  const subject = { action: 'list', operation: 'ListObjectsV2', input, signal } as const
+  const { output, refusal } = await requests.sendDirect(subject)
+  if (refusal !== undefined) throw requests.errorOf(refusal, subject)
+  const result = rootOf(output.text ?? '', (error) => requests.failure(error, subject))
+  const name = nameReader({ EncodingType: textIn(result, 'EncodingType') })
+  const objects = elementsIn(result, 'Contents').map((found) => {
+    const size = textIn(found, 'Size') ?? ''
+    const LastModified = new Date(textIn(found, 'LastModified') ?? '')
+    if (!/^[0-9]+$/.test(size) || Number.isNaN(LastModified.getTime()))
+      throw requests.unusable(subject, 'the listing has an object without its size or time')
+    return entryOf({ Key: textIn(found, 'Key'), Size: Number(size), LastModified }, name)
+  })
+  const prefixes = elementsIn(result, 'CommonPrefixes').map((found) => name(textIn(found, 'Prefix')))
+  const isTruncated = textIn(result, 'IsTruncated')?.toLowerCase() === 'true'
+  const next = textIn(result, 'NextContinuationToken')
+  if (isTruncated && !next) throw requests.unusable(subject, NO_NEXT_PAGE)
+  const page = { objects, prefixes, next: isTruncated && next ? next : undefined }
   const names = objects.map((object) => object.name)
   return checkedPage(requests.doing(subject), request, page, names)
 }
@@ -49,4 +55,29 @@ export function entryOf(
   name: (text: string | undefined) => ByteString,
 ): ObjectEntry {
   return { name: name(found.Key), sizeBytes: found.Size ?? 0, mtimeMs: found.LastModified?.getTime() ?? Number.NaN }
+}
+
+/** An element as the parser of AWS's library returns it: text, child elements by name, or a list of several. */
+type XmlElement = Readonly<Record<string, unknown>>
+
+function rootOf(xml: string, failure: (error: unknown) => unknown): XmlElement {
+  try {
+    return childrenOf(Object.values(parseXML(xml) as XmlElement)[0])
+  } catch (error) {
+    throw failure(error)
+  }
+}
+
+function elementsIn(element: XmlElement, name: string): XmlElement[] {
+  const found = element[name]
+  return found === undefined ? [] : (Array.isArray(found) ? found : [found]).map(childrenOf)
+}
+
+function childrenOf(value: unknown): XmlElement {
+  return typeof value === 'object' && value !== null ? (value as XmlElement) : {}
+}
+
+function textIn(element: XmlElement, name: string): string | undefined {
+  const value = element[name]
+  return typeof value === 'string' ? value : undefined
 }

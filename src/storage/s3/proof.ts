@@ -52,8 +52,8 @@ export interface HttpResponse {
 }
 
 export interface ProvenAnswer {
-  /** The body, if it is XML. */
-  readonly xml?: string
+  /** The body, if the answer is a refusal or has XML. */
+  readonly text?: string
   /** Set if the answer is a refusal, but not of an S3 service. Never set for a HEAD, whose answers have no body. */
   readonly unproven?: UnprovenAnswer
 }
@@ -70,7 +70,7 @@ export async function proveAnswer(command: string, response: HttpResponse): Prom
   if (proof === undefined) throw new PgtsError('assert', `no proof is known for answers to ${command}`)
   const isSuccess = response.statusCode >= 200 && response.statusCode < 300
   if (!isSuccess) return command === 'HeadObjectCommand' ? {} : proveRefusal(response)
-  if (proof.root !== undefined) return { xml: await proveXml(proof, proof.root, response) }
+  if (proof.root !== undefined) return { text: await proveXml(proof, proof.root, response) }
   const missing = (proof.headers ?? []).find((name) => !response.headers[name])
   const isExpected = proof.statuses.includes(response.statusCode)
   if (missing === undefined && isExpected) return {}
@@ -80,8 +80,8 @@ export async function proveAnswer(command: string, response: HttpResponse): Prom
 
 async function proveRefusal(response: HttpResponse): Promise<ProvenAnswer> {
   const text = await collect(response)
-  if (xmlRoot(text) === 'Error' && xmlElement(text, 'Code')) return {}
-  return { unproven: unproven(response, 'no error code', text) }
+  if (xmlRoot(text) === 'Error' && xmlElement(text, 'Code')) return { text }
+  return { text, unproven: unproven(response, 'no error code', text) }
 }
 
 async function proveXml(proof: Proof, root: string, response: HttpResponse): Promise<string> {

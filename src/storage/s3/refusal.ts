@@ -1,4 +1,7 @@
+import { parseXML } from '@aws-sdk/xml-builder'
 import type { UnprovenAnswer } from '../http/unproven-answer.ts'
+import { xmlElement } from '../http/xml-root.ts'
+import type { HttpResponse } from './proof.ts'
 
 /** The error answer of the service. */
 export interface Refusal {
@@ -17,6 +20,10 @@ export interface Refusal {
   /** Set if another server refused; absent: the service did, or it is an answer to HEAD, which has no body. */
   readonly unproven?: UnprovenAnswer
 }
+
+/** The result of a request, or its refusal. */
+export type S3Answer<O> =
+  { readonly output: O; readonly refusal?: undefined } | { readonly output?: undefined; readonly refusal: Refusal }
 
 /** Statuses with which services refuse an unknown header, parameter or operation. */
 const UNKNOWN = new Set([400, 403, 405, 411, 415, 422, 501])
@@ -91,4 +98,42 @@ export function refusalOf(error: unknown, unproven?: UnprovenAnswer): Refusal | 
     requestId,
     unproven,
   }
+}
+
+/**
+ * Converts the answer to a direct request to a refusal.
+ *
+ * @param text its body; absent: the answer to a HEAD
+ * @param unproven see `Refusal`
+ */
+export function refusalIn(
+  { statusCode: status, headers }: HttpResponse,
+  text: string | undefined,
+  unproven: UnprovenAnswer | undefined,
+): Refusal {
+  const element = text === undefined || unproven !== undefined ? () => undefined : elementsOf(text)
+  const region = element('Region') ?? headers['x-amz-bucket-region']
+  const serverTime = element('ServerTime') ?? headers['date']
+  const requestId = element('RequestId') ?? headers['x-amz-request-id']
+  return {
+    status,
+    code: element('Code') ?? '',
+    message: element('Message') ?? '',
+    region,
+    serverTime,
+    retryAfter: headers['retry-after'],
+    requestId,
+    unproven,
+  }
+}
+
+function elementsOf(text: string): (name: string) => string | undefined {
+  let root: unknown
+  try {
+    root = Object.values(parseXML(text) as Record<string, unknown>)[0]
+  } catch {
+    // Its code was found before; the rest is for messages.
+  }
+  const elements = typeof root === 'object' && root !== null ? (root as Record<string, unknown>) : {}
+  return (name) => (typeof elements[name] === 'string' ? elements[name] : xmlElement(text, name))
 }

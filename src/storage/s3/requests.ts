@@ -1,110 +1,82 @@
-import type {
-  $Command,
-  S3Client as Sdk,
-  S3ClientResolvedConfig,
-  ServiceInputTypes,
-  ServiceOutputTypes,
-} from '@aws-sdk/client-s3'
+import type { ServiceInputTypes, ServiceOutputTypes } from '@aws-sdk/client-s3'
 import type { Clock } from '../../util/clock.ts'
 import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError, systemCode } from '../../util/error.ts'
+import { loadModule } from '../../util/load-module.ts'
 import type { Agents } from '../http/agents.ts'
 import { networkError } from '../http/network-error.ts'
 import { UnprovenAnswer } from '../http/unproven-answer.ts'
 import { RefusedRequestError } from '../object/retryable-error.ts'
+import type { S3Commands, S3Request } from './commands.ts'
 import type { S3Description } from './description.ts'
-import { actionWords, EXPIRED, s3Error, type S3Action, type S3Place } from './error.ts'
+import { DirectSender, type DirectAnswer, type DirectRequest } from './direct.ts'
+import { actionWords, EXPIRED, s3Error, type S3Place, type S3Subject } from './error.ts'
 import { openCredentials } from './keys/credentials.ts'
 import { type FetchedKeys } from './keys/fetched-keys.ts'
-import { isText, uriEncodePath } from './names.ts'
-import { proveAnswer, type HttpResponse } from './proof.ts'
-import { refusalOf, type Refusal } from './refusal.ts'
-import { openSdk } from './sdk.ts'
-
-export type S3Command<I extends ServiceInputTypes, O extends ServiceOutputTypes> = $Command<
-  I,
-  O,
-  S3ClientResolvedConfig,
-  ServiceInputTypes,
-  ServiceOutputTypes
->
-
-/** The action and object of a request, for messages. */
-export interface S3Subject {
-  readonly action: S3Action
-  /** Name of the object (byte string); absent: the bucket itself. */
-  readonly name?: ByteString
-  readonly signal?: AbortSignal
-}
-
-export interface S3Request<I extends ServiceInputTypes, O extends ServiceOutputTypes> extends S3Subject {
-  /** Called for each attempt: a body that is a stream can be sent only once. */
-  readonly command: () => S3Command<I, O>
-  /** Changes the request before it is signed, where the library has no parameter. */
-  readonly prepare?: (request: HttpRequest) => void
-  /** Receives the XML body of a success before the library reads it. */
-  readonly seen?: (xml: string) => void
-}
-
-export interface HttpRequest {
-  path: string
-  body?: unknown
-  readonly headers: Record<string, string>
-}
-
-/** The result, or the refusal. */
-export type S3Answer<O> =
-  { readonly output: O; readonly refusal?: undefined } | { readonly output?: undefined; readonly refusal: Refusal }
+import { keysProvider, type KeysProvider } from './library.ts'
+import { proveAnswer } from './proof.ts'
+import { refusalIn, type Refusal, type S3Answer } from './refusal.ts'
+import { ServiceClock } from './service-clock.ts'
 
 /** The service refuses a request whose signing time differs by more than this from its own. */
 const MOST_SKEW_MS = 15 * 60_000
 
-/** Sends requests to one bucket through AWS's client, each once, and converts failures to errors. */
+/** A success of a direct request; `text`: its body, if it is XML. */
+export type DirectOutput = DirectAnswer & { readonly text?: string }
+
+/**
+ * Sends requests to one bucket, each once, and converts failures to errors. AWS's client is loaded for the first request
+ * that needs it.
+ */
 export class S3Requests implements AsyncDisposable {
   /** Parameters of every command. */
   readonly common: { readonly Bucket: string; readonly RequestPayer?: 'requester' }
   readonly #description: S3Description
   readonly #agents: Agents
-  readonly #sdk: Sdk
+  readonly #keys: KeysProvider
   readonly #clock: Clock
-  readonly #root: string
+  readonly #serviceClock: ServiceClock
+  readonly #direct: DirectSender
+  #commands: Promise<S3Commands> | undefined
   #answered = false
 
   /** @param agents closed with the client */
   static async open(description: S3Description, agents: Agents, clock: Clock): Promise<S3Requests> {
     const { access, keys, repository } = description
-    const credentials = await openCredentials(keys, access, repository)
-    return new S3Requests(description, agents, openSdk(description, agents, credentials, clock), clock)
+    return new S3Requests(description, agents, keysProvider(await openCredentials(keys, access, repository)), clock)
   }
 
-  private constructor(description: S3Description, agents: Agents, sdk: Sdk, clock: Clock) {
-    const { bucket, requesterPays, endpoint } = description
+  private constructor(description: S3Description, agents: Agents, keys: KeysProvider, clock: Clock) {
+    const { bucket, requesterPays } = description
     this.common = { Bucket: bucket, RequestPayer: requesterPays ? 'requester' : undefined }
     this.#description = description
     this.#agents = agents
-    this.#sdk = sdk
+    this.#keys = keys
     this.#clock = clock
-    this.#root = endpoint.uriStyle === 'path' ? `/${encodeURIComponent(bucket)}/` : '/'
+    // The first answer sets the offset to the clock of the service.
+    this.#serviceClock = new ServiceClock(clock.nowMs() - Date.now())
+    this.#direct = new DirectSender(description, agents, keys)
   }
 
   /** The time by the clock of the service, if it has answered. */
   get storeNowMs(): number {
-    return Date.now() + this.#sdk.config.systemClockOffset
+    return this.#serviceClock.nowMs
+  }
+
+  /** Sends a command of AWS's client; see `sendDirect`. */
+  async send<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
+    request: S3Request<I, O>,
+  ): Promise<S3Answer<O>> {
+    const commands = await this.#loadedCommands()
+    return this.#withKeys(request, () => commands.send(request))
   }
 
   /**
    * Sends the request once; a second time only if the credentials had expired and new ones exist. Rejects if there is
-   * no answer.
+   * no answer. The body of a GetObject must be read or destroyed.
    */
-  async send<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
-    request: S3Request<I, O>,
-  ): Promise<S3Answer<O>> {
-    const used = await this.#keys(request)
-    const answer = await this.#once(request)
-    if (answer.refusal === undefined || !expired(request, answer.refusal)) return answer
-    // Another request may have been refused before, and may have fetched new credentials already.
-    if (same(await this.#keys(request), used) && same(await this.#keys(request, true), used)) return answer
-    return this.#once(request)
+  async sendDirect(request: DirectRequest & S3Subject): Promise<S3Answer<DirectOutput>> {
+    return this.#withKeys(request, () => this.#sendDirect(request))
   }
 
   /** Sends the request; a refusal becomes an error. */
@@ -156,70 +128,66 @@ export class S3Requests implements AsyncDisposable {
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    this.#sdk.destroy()
+    await this.#commands?.then((commands) => commands.destroy()).catch(() => undefined)
     this.#agents[Symbol.dispose]()
   }
 
-  async #once<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
-    request: S3Request<I, O>,
-  ): Promise<S3Answer<O>> {
-    const sentMs = this.storeNowMs
-    const { signal } = request
-    let unproven: UnprovenAnswer | undefined
+  async #loadedCommands(): Promise<S3Commands> {
     try {
-      const options = signal === undefined ? {} : { abortSignal: signal }
-      const command = this.#prepared(request, (refused) => (unproven = refused))
-      const output = await this.#sdk.send(command, options)
-      this.#answered = true
-      return { output }
+      return await (this.#commands ??= loadModule(() => import('./commands.ts')).then(
+        ({ S3Commands }) => new S3Commands(this.#description, this.#agents, this.#keys, this.#serviceClock),
+      ))
     } catch (error) {
-      const refusal = signal?.aborted ? undefined : refusalOf(error, unproven)
-      if (refusal === undefined) throw this.failure(error, request)
-      this.#answered = true
-      return { refusal: skewed(refusal, sentMs) ? { ...refusal, code: 'RequestTimeTooSkewed' } : refusal }
+      this.#commands = undefined
+      throw error
     }
   }
 
-  /** @param refused receives a refusal that does not come from an S3 service */
-  #prepared<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
-    { name, command: make, prepare, seen }: S3Request<I, O>,
-    refused: (unproven: UnprovenAnswer | undefined) => void,
-  ) {
-    const command = make()
-    const path = name === undefined || isText(name) ? undefined : this.#root + uriEncodePath(name)
-    if (prepare !== undefined || path !== undefined) {
-      command.middlewareStack.add(
-        (next) => (args) => {
-          const request = (args as unknown as { request: HttpRequest }).request
-          // The library accepts text only.
-          if (path !== undefined) request.path = path
-          prepare?.(request)
-          return next(args)
-        },
-        { name: 'prepare', step: 'build', priority: 'low' },
-      )
+  async #withKeys<O>(subject: S3Subject, once: () => Promise<S3Answer<O>>): Promise<S3Answer<O>> {
+    const used = await this.#currentKeys(subject)
+    const answer = await this.#once(subject, once)
+    if (answer.refusal === undefined || !expired(subject, answer.refusal)) return answer
+    // Another request may have been refused before, and may have fetched new credentials already.
+    if (same(await this.#currentKeys(subject), used) && same(await this.#currentKeys(subject, true), used))
+      return answer
+    return this.#once(subject, once)
+  }
+
+  async #once<O>(subject: S3Subject, once: () => Promise<S3Answer<O>>): Promise<S3Answer<O>> {
+    const sentMs = this.storeNowMs
+    try {
+      const answer = await once()
+      this.#answered = true
+      const { refusal } = answer
+      if (refusal === undefined || !skewed(refusal, sentMs)) return answer
+      return { refusal: { ...refusal, code: 'RequestTimeTooSkewed' } }
+    } catch (error) {
+      throw this.failure(error, subject)
     }
-    command.middlewareStack.add(
-      (next, { commandName }) =>
-        async (args) => {
-          const result = await next(args)
-          const response = result.response as HttpResponse
-          const { xml, unproven } = await proveAnswer(String(commandName), response)
-          refused(unproven)
-          if (xml !== undefined && response.statusCode === 200) seen?.(xml)
-          return result
-        },
-      { name: 'prove', step: 'deserialize', priority: 'low' },
-    )
-    return command
+  }
+
+  async #sendDirect(request: DirectRequest): Promise<S3Answer<DirectOutput>> {
+    const sentAtMs = Date.now()
+    const answer = await this.#direct.send(request, new Date(this.storeNowMs))
+    const { text, unproven } = await proveAnswer(`${request.operation}Command`, answer)
+    const { headers, statusCode, body } = answer
+    // The socket serves the next request when the answer has been read.
+    if (text === undefined && request.operation !== 'GetObject') body.resume()
+    if (statusCode < 300) {
+      this.#serviceClock.learn(headers['date'], headers, sentAtMs)
+      return { output: Object.assign(answer, { text }) }
+    }
+    const refusal = refusalIn(answer, text, unproven)
+    this.#serviceClock.learn(refusal.serverTime, headers, sentAtMs)
+    return { refusal }
   }
 
   /** The credentials that sign the requests; the library keeps them until shortly before they expire. */
-  async #keys(request: S3Subject, forceRefresh = false): Promise<FetchedKeys> {
+  async #currentKeys(subject: S3Subject, forceRefresh = false): Promise<FetchedKeys> {
     try {
-      return (await this.#sdk.config.credentials({ forceRefresh })) as FetchedKeys
+      return await this.#keys({ forceRefresh })
     } catch (error) {
-      throw this.failure(error, request)
+      throw this.failure(error, subject)
     }
   }
 }

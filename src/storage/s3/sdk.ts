@@ -1,26 +1,21 @@
 import { S3Client as Sdk, type S3ClientConfig } from '@aws-sdk/client-s3'
-import { NodeHttpHandler } from '@smithy/node-http-handler'
-import { isIPv6 } from 'node:net'
-import type { Clock } from '../../util/clock.ts'
 import type { Agents } from '../http/agents.ts'
-import { hostOf, type S3Description } from './description.ts'
-import type { Credentials } from './keys/fetched-keys.ts'
+import { bracketed, bucketUrl, type S3Description } from './description.ts'
+import { httpHandler, silenceVersionNotice, type KeysProvider } from './library.ts'
 
 /**
  * AWS's client, with every setting that it would otherwise read from the environment and ~/.aws: only the options of
  * the repository define host and credentials. It sends every request once; the retrying wrapper repeats it.
  */
-export function openSdk(description: S3Description, agents: Agents, credentials: Credentials, clock: Clock): Sdk {
-  const { region, service, endpoint, access } = description
+export function openSdk(description: S3Description, agents: Agents, keys: KeysProvider): Sdk {
+  const { region, service, endpoint } = description
   const url = bucketUrl(description)
   silenceVersionNotice()
   const sdk = new Sdk({
     ...ASK_NOBODY,
     region,
-    credentials,
+    credentials: keys,
     maxAttempts: 1,
-    // The first answer sets the offset to the clock of the service.
-    systemClockOffset: clock.nowMs() - Date.now(),
     // The endpoint rules of the library know AWS hosts only; the URL is computed here.
     endpoint: url.href,
     endpointProvider: () => ({ url }),
@@ -31,12 +26,7 @@ export function openSdk(description: S3Description, agents: Agents, credentials:
         propertiesExtractor: (config: object, context: object) => ({ signingProperties: { config, context } }),
       },
     ],
-    requestHandler: new NodeHttpHandler({
-      httpAgent: agents.http,
-      httpsAgent: agents.https,
-      connectionTimeout: access.stallMs,
-      socketTimeout: access.stallMs,
-    }),
+    requestHandler: httpHandler(description, agents),
     // integrity.ts decides how a body is proven.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',
@@ -61,11 +51,6 @@ export function openSdk(description: S3Description, agents: Agents, credentials:
     )
   }
   return sdk
-}
-
-/** AWS's clients print a notice on stderr on Node 20 at every start; this is their own switch to disable it. */
-export function silenceVersionNotice(): void {
-  process.env['AWS_SDK_JS_NODE_VERSION_SUPPORT_WARNING_DISABLED'] ??= 'true'
 }
 
 /** Removes the parameters and headers that identify AWS's client: other services may refuse unknown ones. */
@@ -96,16 +81,4 @@ const ASK_NOBODY: S3ClientConfig = {
   authSchemePreference: [],
   sigv4aSigningRegionSet: [],
   userAgentAppId: '',
-}
-
-/** URL of the bucket with the host that goes into the Host header. */
-function bucketUrl({ endpoint, bucket }: S3Description): URL {
-  const { secure, uriStyle, port } = endpoint
-  const host = bracketed(hostOf({ endpoint, bucket }))
-  const url = `${secure ? 'https' : 'http'}://${host}${port === undefined ? '' : `:${port}`}`
-  return new URL(uriStyle === 'path' ? `${url}/${encodeURIComponent(bucket)}` : url)
-}
-
-function bracketed(host: string): string {
-  return isIPv6(host) ? `[${host}]` : host
 }

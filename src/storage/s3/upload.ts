@@ -1,12 +1,4 @@
-import {
-  CompleteMultipartUploadCommand,
-  CreateMultipartUploadCommand,
-  UploadPartCommand,
-  type CreateMultipartUploadCommandInput,
-  type CreateMultipartUploadCommandOutput,
-  type UploadPartCommandInput,
-  type UploadPartCommandOutput,
-} from '@aws-sdk/client-s3'
+import { CompleteMultipartUploadCommand, CreateMultipartUploadCommand } from '@aws-sdk/client-s3'
 import { createHash } from 'node:crypto'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectUpload } from '../object/client.ts'
@@ -40,12 +32,9 @@ export async function beginUpload(place: UploadPlace, params: PutParams, signal?
   const { requests, integrity, name } = place
   const input = { ...requests.common, Key: textKey(name), ...params }
   const subject = { action: 'write', name, signal } as const
-  const { output, refusal } = await integrity.send<
-    CreateMultipartUploadCommandInput,
-    CreateMultipartUploadCommandOutput
-  >(requests, (proof) => {
+  const { output, refusal } = await integrity.send((proof) => {
     const checksum = proof === 'md5' ? {} : ({ ChecksumAlgorithm: 'CRC32' } as const)
-    return { ...subject, command: () => new CreateMultipartUploadCommand({ ...input, ...checksum }) }
+    return requests.send({ ...subject, command: () => new CreateMultipartUploadCommand({ ...input, ...checksum }) })
   })
   if (refusal !== undefined) throw requests.errorOf(refusal, subject)
   const { UploadId, ChecksumAlgorithm } = output
@@ -72,19 +61,16 @@ class S3Upload implements ObjectUpload {
   }
 
   async part(number: number, bytes: Uint8Array, signal?: AbortSignal): Promise<void> {
-    const { requests, integrity, name } = this.#place
+    const { requests, integrity, name, keyParams } = this.#place
     const crc = this.#checksCrc ? crc32Base64(bytes) : undefined
-    const subject = { action: 'write', name, signal } as const
-    const { output, refusal } = await integrity.send<UploadPartCommandInput, UploadPartCommandOutput>(
-      requests,
-      (proof) => {
-        const { input, prepare } = integrity.forPart(bytes, crc, proof)
-        const command = () => new UploadPartCommand({ ...this.#input(), PartNumber: number, ...input() })
-        return { ...subject, command, prepare }
-      },
-    )
-    if (refusal !== undefined) throw requests.errorOf(refusal, subject)
-    const { ETag: etag } = output
+    const request = { action: 'write', operation: 'UploadPart', name, signal } as const
+    const params = { ...requests.common, ...keyParams, UploadId: this.#id, PartNumber: number }
+    const { output, refusal } = await integrity.send((proof) => {
+      const { input, body } = integrity.forPart(bytes, crc, proof)
+      return requests.sendDirect({ ...request, input: { ...params, ...input }, body })
+    })
+    if (refusal !== undefined) throw requests.errorOf(refusal, request)
+    const { etag } = output.headers
     if (etag === undefined) {
       throw new RetryableStoreError(
         `the store accepted part ${number} of ${requests.shown(name)}, but returned no ETag`,

@@ -6,7 +6,7 @@ import { networkError } from '../../http/network-error.ts'
 import { RefusedRequestError, RetryableStoreError } from '../../object/retryable-error.ts'
 import type { S3Keys } from '../description.ts'
 import { refusalOf } from '../refusal.ts'
-import { silenceVersionNotice } from '../sdk.ts'
+import { silenceVersionNotice } from '../library.ts'
 import { readToken } from './container.ts'
 import type { FetchKeys } from './fetched-keys.ts'
 
