@@ -54,7 +54,7 @@ const learnIn = `${fresh}/caches`
 await mkdir(learnIn)
 writePacked(`${cli}/program.packed`, modules, () => Buffer.alloc(0))
 await writeEntries(learnIn)
-exercise(`${cli}/main.cjs`)
+await exercise(`${cli}/main.cjs`)
 writePacked(`${cli}/program.packed`, modules, learnedCache(learnIn))
 await writeEntries()
 await rm(learnIn, { recursive: true })

@@ -1,39 +1,65 @@
-// Runs the commands on a small cluster, so that the code cache gets the functions that they call. It needs no server.
-import { spawnSync } from 'node:child_process'
-import { appendFileSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+// Runs the commands on a small cluster, with a local repository and with one in S3, so that the code cache gets the functions that they call. It
+// needs no PostgreSQL.
+import { spawn, spawnSync } from 'node:child_process'
+import { appendFileSync, existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { setTimeout } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 
 /** @param main path of dist/cli/main.cjs. An exit code other than the expected one fails the build */
-export function exercise(main) {
+export async function exercise(main) {
   const scratch = mkdtempSync(join(tmpdir(), 'pgts-build-'))
+  const portFile = join(scratch, 'port')
+  const store = spawn(process.execPath, [fileURLToPath(new URL('object-store.mjs', import.meta.url)), portFile], {
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
   try {
     const data = makeCluster(scratch)
-    const config = join(scratch, 'pgts.conf')
-    writeFileSync(config, settings(scratch, data))
-    const pgts = (args, expected = 0) => run(main, [`--config=${config}`, '--allow-root', ...args], scratch, expected)
-    const stanza = (args, expected) => pgts(['--stanza=demo', ...args], expected)
-    const blocks = ['--repo1-bundle', '--repo1-block']
-
-    stanza(['--no-online', 'stanza-create'])
-    for (const number of [1, 2]) stanza(['archive-push', join(data, 'pg_wal', segmentName(number))])
-    stanza(['archive-get', segmentName(1), join(scratch, 'segment')])
-    stanza(['archive-get', segmentName(9), join(scratch, 'segment')], 1)
-    const restored = `--pg1-path=${join(scratch, 'restored')}`
-    stanza(['--type=full', '--no-online', 'backup'])
-    stanza([restored, 'restore'])
-    stanza([...blocks, '--type=full', '--no-online', 'backup'])
-    appendFileSync(join(data, 'base/1/1000'), page(7))
-    stanza([...blocks, '--type=incr', '--no-online', 'backup'])
-    stanza([restored, '--delta', 'restore'])
-    stanza(['verify'])
-    stanza(['--repo1-retention-full=1', 'expire'])
-    pgts(['info'])
-    run(main, ['version'], scratch, 0)
+    while (!existsSync(portFile)) {
+      if (store.exitCode !== null) throw new Error(`object-store.mjs ended with ${store.exitCode}`)
+      await setTimeout(20)
+    }
+    const inStore = `repo1-type=s3
+repo1-s3-endpoint=http://127.0.0.1:${readFileSync(portFile, 'latin1')}
+repo1-s3-bucket=bucket
+repo1-s3-region=us-east-1
+repo1-s3-key=key
+repo1-s3-key-secret=secret
+repo1-s3-uri-style=path
+`
+    for (const repository of [`repo1-path=${scratch}/repo\n`, `${inStore}repo1-path=/repo\n`])
+      exerciseCommands(main, scratch, data, repository)
   } finally {
+    store.kill()
     rmSync(scratch, { recursive: true })
   }
+}
+
+function exerciseCommands(main, scratch, data, repository) {
+  const config = join(scratch, 'pgts.conf')
+  writeFileSync(config, settings(scratch, data, repository))
+  const pgts = (args, expected = 0) => run(main, [`--config=${config}`, '--allow-root', ...args], scratch, expected)
+  const stanza = (args, expected) => pgts(['--stanza=demo', ...args], expected)
+  const blocks = ['--repo1-bundle', '--repo1-block']
+
+  stanza(['--no-online', 'stanza-create'])
+  for (const number of [1, 2]) stanza(['archive-push', join(data, 'pg_wal', segmentName(number))])
+  stanza(['archive-get', segmentName(1), join(scratch, 'segment')])
+  stanza(['archive-get', segmentName(9), join(scratch, 'segment')], 1)
+  const restored = `--pg1-path=${join(scratch, 'restored')}`
+  rmSync(join(scratch, 'restored'), { recursive: true, force: true })
+  stanza(['--type=full', '--no-online', 'backup'])
+  stanza([restored, 'restore'])
+  stanza([...blocks, '--type=full', '--no-online', 'backup'])
+  appendFileSync(join(data, 'base/1/1000'), page(7))
+  stanza([...blocks, '--type=incr', '--no-online', 'backup'])
+  stanza([restored, '--delta', 'restore'])
+  stanza(['verify'])
+  stanza(['--repo1-retention-full=1', 'expire'])
+  pgts(['info'])
+  run(main, ['version'], scratch, 0)
 }
 
 function run(main, args, cwd, expected) {
@@ -53,9 +79,8 @@ function hasZstd() {
   }
 }
 
-const settings = (scratch, data) => `[global]
-repo1-path=${scratch}/repo
-log-path=${scratch}/log
+const settings = (scratch, data, repository) => `[global]
+${repository}log-path=${scratch}/log
 lock-path=${scratch}/lock
 spool-path=${scratch}/spool
 compress-type=${hasZstd() ? 'zst' : 'lz4'}
