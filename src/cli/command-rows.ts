@@ -2,6 +2,7 @@ import type { RestoreReport } from '../commands/restore.ts'
 import type { RestorePlanReport } from '../core/restore/plan-report.ts'
 import { EXIT_CODES } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
+import type { InitReport } from '../commands/init/report.ts'
 import { row, type CommandRows } from './command-row.ts'
 
 /** The segment is not in the archive: PostgreSQL takes exit code 1 for the end of the archive. */
@@ -54,6 +55,20 @@ export const commandRows: CommandRows = {
     render: async (report, { options, stanzaHints }) => {
       const { infoHints, renderInfo } = await loadModule(() => import('./render/info.ts'))
       return { text: renderInfo(report, options.output), hints: infoHints(report, stanzaHints) }
+    },
+  }),
+  init: row<'init', InitReport>({
+    load: async () => {
+      const { init } = await loadModule(() => import('../commands/init.ts'))
+      const { openInitPorts } = await loadModule(() => import('./init/ports.ts'))
+      return async (ctx, { configFiles }) => {
+        using ports = openInitPorts(ctx, configFiles)
+        return await init(ctx, ports)
+      }
+    },
+    render: async (report, { options }) => {
+      const { renderInit } = await loadModule(() => import('./render/init.ts'))
+      return { text: renderInit(report, options.output) }
     },
   }),
   lease: row({

@@ -27,6 +27,8 @@ export interface CommandRow {
   readonly stanza: 'required' | 'optional' | 'none'
   /** The command ends with [062] while a stop file exists. */
   readonly stops?: true
+  /** The command asks for missing values and writes the configuration: neither a missing option nor a missing file is an error. */
+  readonly asks?: true
   /** For maintainers only: not in the general help. */
   readonly internal?: true
   /** Absent: a command of pgBackRest that pgts does not have yet. */
@@ -107,6 +109,13 @@ export const commandTable = defineCommands({
     summary: 'Show what is in the repositories.',
     frameLevel: 'debug',
     stanza: 'optional',
+    implemented: true,
+  },
+  init: {
+    summary: 'Set up backups of a cluster on this host.',
+    frameLevel: 'debug',
+    stanza: 'optional',
+    asks: true,
     implemented: true,
   },
   lease: {

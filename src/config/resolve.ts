@@ -111,7 +111,7 @@ async function resolveFor(
   const environment = bare ? { settings: [], warnings: [] } : environmentSettings(input.env, command)
   warnings.push(...environment.warnings)
   const above = strongest([...given, ...environment.settings])
-  const files = input.files ?? systemFiles
+  const files = filesOf(input, command, above)
   const name = programName(input.program)
   const located: LocatedConfig = bare
     ? { dialect: dialectOf(name), parts: [], looked: [], absent: [] }
@@ -138,8 +138,7 @@ async function resolveFor(
   if (!lenient) {
     refuseRoot(values, input.uid)
     checkSupport(command, values, warn)
-    const [missing] = evaluation.missing
-    if (missing !== undefined) throw missing
+    refuseMissing(command, evaluation.missing)
     checkTogether(values, repoKeys, warn)
   }
   const options = typedOptions(values, repoKeys, pgKeys)
@@ -183,6 +182,22 @@ async function fileSettings(
   const config = await parseYaml(part.text, part.path)
   const warnings = config.hasSecret ? exposed(part.path) : []
   return { settings: yamlSettings(config, command, stanza), warnings, stanzas: config.stanzas }
+}
+
+/** For a command that writes the configuration, the file that --config names is empty if it does not exist. */
+function filesOf(
+  { files = systemFiles }: Pick<ResolveInput, 'files'>,
+  command: CommandName,
+  settings: readonly Setting[],
+): ConfigFiles {
+  if (commandRow(command).asks !== true) return files
+  const named = settings.find(({ option }) => option === 'config')?.typed[0]
+  return { ...files, read: (path) => files.read(path) ?? (path === named ? '' : undefined) }
+}
+
+/** A command that asks reports missing options itself. */
+function refuseMissing(command: CommandName, [missing]: readonly PgtsError[]): void {
+  if (missing !== undefined && commandRow(command).asks !== true) throw missing
 }
 
 function hintsFor({ looked, absent }: LocatedConfig, stanzas: readonly string[]): string[] {

@@ -87,8 +87,17 @@ export function isOwnFile(path: string): boolean {
 
 function requireOwnFile(stats: Stats): void {
   if (stats.isSymbolicLink()) throw new UntrustedFile('it is a symbolic link')
-  if (!stats.isFile()) throw new UntrustedFile(`it is ${kindOf(stats.mode)}, not a regular file`)
+  requireFile(stats)
   requireOwner(stats.uid)
+}
+
+/** Check an open file of any owner. @throws UntrustedFile */
+export function requireRegularFile(fd: number): void {
+  requireFile(fstatSync(fd))
+}
+
+function requireFile(stats: Stats): void {
+  if (!stats.isFile()) throw new UntrustedFile(`it is ${kindOf(stats.mode)}, not a regular file`)
 }
 
 /** Reads from the beginning, whatever the position of the descriptor is. */

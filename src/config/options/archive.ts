@@ -5,7 +5,7 @@ export const archiveOptions = defineOptions({
   'archive-async': {
     summary: 'Push and fetch WAL in the background, several segments at once.',
     type: 'bool',
-    commands: ['archive-get', 'archive-push'],
+    commands: ['archive-get', 'archive-push', 'init'],
     default: 'n',
   },
   'archive-get-queue-max': {

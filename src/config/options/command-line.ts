@@ -2,6 +2,22 @@ import { ANY, defineOptions } from '../option-row.ts'
 
 /** Options of one run. They are not allowed in a configuration file, but the environment may set them. */
 export const commandLineOptions = defineOptions({
+  'apply-restart': {
+    summary: 'Restart the server if its settings require that; --yes does not.',
+    type: 'bool',
+    section: 'command-line',
+    commands: ['init'],
+    default: 'n',
+    negatable: true,
+  },
+  'apply-settings': {
+    summary: 'Change the settings of the server by ALTER SYSTEM; without it they are only shown.',
+    type: 'bool',
+    section: 'command-line',
+    commands: ['init'],
+    default: 'n',
+    negatable: true,
+  },
   'archive-expire-before': {
     summary: 'Also remove WAL older than this segment.',
     type: 'string',
@@ -58,7 +74,7 @@ export const commandLineOptions = defineOptions({
     summary: 'Report what would be done (expire: removed, restore: the plan), without doing it.',
     type: 'bool',
     section: 'command-line',
-    commands: ['expire', 'restore'],
+    commands: ['expire', 'init', 'restore'],
     default: 'n',
   },
   explain: {
@@ -93,6 +109,12 @@ export const commandLineOptions = defineOptions({
     commands: ['repo-get'],
     default: 'n',
   },
+  'init-secrets': {
+    summary: 'File with lines repo1-s3-key=..., for secrets that the command line must not contain.',
+    type: 'path',
+    section: 'command-line',
+    commands: ['init'],
+  },
   'max-time': {
     summary:
       'Start no further checks after this time; the next run continues with the files whose last check is oldest.',
@@ -121,7 +143,18 @@ export const commandLineOptions = defineOptions({
     summary: 'Output format.',
     type: 'enum',
     section: 'command-line',
-    commands: ['archive-status', 'expire', 'info', 'lease', 'repo-ls', 'manifest', 'restore', 'verify', 'version'],
+    commands: [
+      'archive-status',
+      'expire',
+      'info',
+      'init',
+      'lease',
+      'repo-ls',
+      'manifest',
+      'restore',
+      'verify',
+      'version',
+    ],
     choices: ['text', 'json'],
     default: 'text',
     for: {
@@ -165,6 +198,14 @@ export const commandLineOptions = defineOptions({
     type: 'string',
     section: 'command-line',
     commands: ['manifest'],
+  },
+  'replace-archive-command': {
+    summary: 'Replace an archive_command of another program; --yes does not.',
+    type: 'bool',
+    section: 'command-line',
+    commands: ['init'],
+    default: 'n',
+    negatable: true,
   },
   repo: {
     summary: 'Number of the repository to use.',
@@ -239,6 +280,7 @@ export const commandLineOptions = defineOptions({
       'check',
       'expire',
       'info',
+      'init',
       'lease',
       'manifest',
       'pin',
@@ -259,6 +301,7 @@ export const commandLineOptions = defineOptions({
     for: {
       check: { required: false },
       info: { required: false },
+      init: { required: false },
       'repo-get': { required: false, internal: true },
       'repo-ls': { required: false, internal: true },
       'repo-put': { required: false, internal: true },
@@ -266,6 +309,14 @@ export const commandLineOptions = defineOptions({
       start: { required: false },
       stop: { required: false },
     },
+  },
+  'take-backup': {
+    summary: 'Make the first backup, if the repository has none.',
+    type: 'bool',
+    section: 'command-line',
+    commands: ['init'],
+    default: 'n',
+    negatable: true,
   },
   target: {
     summary: 'Where recovery stops: a time, an LSN, a transaction id or the name of a restore point.',
@@ -328,4 +379,19 @@ export const commandLineOptions = defineOptions({
     default: 'n',
   },
   version: { summary: 'Show the version.', type: 'bool', section: 'command-line', commands: ['help'], default: 'n' },
+  'write-config': {
+    summary: 'Write the configuration file, or add the stanza to it.',
+    type: 'bool',
+    section: 'command-line',
+    commands: ['init'],
+    default: 'n',
+    negatable: true,
+  },
+  yes: {
+    summary: 'Use the proposal for each question that no other option answers.',
+    type: 'bool',
+    section: 'command-line',
+    commands: ['init'],
+    default: 'n',
+  },
 })

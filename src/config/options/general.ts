@@ -9,7 +9,7 @@ export const generalOptions = defineOptions({
     type: 'bool',
     commands: ANY,
     default: 'n',
-    for: { restore: { default: 'y' } },
+    for: { init: { default: 'y' }, restore: { default: 'y' } },
   },
   'archive-timeout': {
     summary: 'How long to wait for WAL to arrive.',
@@ -120,6 +120,7 @@ export const generalOptions = defineOptions({
       'check',
       'expire',
       'info',
+      'init',
       'pin',
       'restore',
       'stanza-create',
@@ -215,7 +216,7 @@ export const generalOptions = defineOptions({
   'spool-path': {
     summary: 'Directory for the WAL queue when archive-async is on.',
     type: 'path',
-    commands: ['archive-get', 'archive-push', 'archive-status', 'backup', 'check', 'restore'],
+    commands: ['archive-get', 'archive-push', 'archive-status', 'backup', 'check', 'init', 'restore'],
     default: { yaml: '/var/spool/pgts', ini: '/var/spool/pgbackrest' },
     for: {
       'archive-get': { depend: { option: 'archive-async', values: ['y'] } },

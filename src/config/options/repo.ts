@@ -141,7 +141,7 @@ export const repoOptions = defineOptions({
   'repo-retention-full': {
     summary: 'How many full backups are kept, or for how many days.',
     type: 'int',
-    commands: ['backup', 'expire'],
+    commands: ['backup', 'expire', 'init'],
     range: [1, 9999999],
     formerly: ['retention-full'],
   },

@@ -11,11 +11,15 @@ describe('the option table', () => {
   test('has the 198 options of pgBackRest, and the listed options of pgts', () => {
     expect(PGBACKREST_OPTIONS).toHaveLength(198)
     const own = [
+      'apply-restart',
+      'apply-settings',
       'break',
       'checksum-page-error',
       'max-time',
       'explain',
+      'init-secrets',
       'reason',
+      'replace-archive-command',
       'repo-retention-daily',
       'repo-retention-monthly',
       'repo-retention-time-zone',
@@ -23,8 +27,11 @@ describe('the option table', () => {
       'repo-retention-yearly',
       'repo-s3-storage-class',
       'restore-check',
+      'take-backup',
       'until',
       'since',
+      'write-config',
+      'yes',
     ]
     expect(optionNames).toEqual([...PGBACKREST_OPTIONS, ...own].sort())
   })

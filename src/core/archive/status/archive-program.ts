@@ -39,7 +39,7 @@ export function readServerEnvironment(pid: number): ServerEnvironment | undefine
  * @param server absent: names without a path are not looked up
  */
 export function programProblems(command: string, dataDirectory: string, server?: ServerEnvironment): string[] {
-  const words = wordsOf(command)
+  const words = wordsOfCommand(command)
   const own = new Map(words.filter(({ assigns }) => assigns).map(({ text }) => splitAt(text, '=')))
   const first = words.find(({ assigns }) => !assigns)
   const programs = words.filter(
@@ -119,14 +119,15 @@ function isOurs(word: string): boolean {
   return /(?:^|\/)(?:pgts|pgbackrest)$/.test(word)
 }
 
-interface Word {
+/** A word of a shell command. */
+export interface Word {
   readonly text: string
   /** `NAME=value` in front of the program. */
   readonly assigns: boolean
 }
 
 /** Words of a shell command, up to a comment. Quotes are removed, nothing is expanded. */
-function wordsOf(command: string): Word[] {
+export function wordsOfCommand(command: string): Word[] {
   const words: Word[] = []
   let leading = true
   for (const [word] of command.matchAll(/(?:'[^']*'|"(?:\\.|[^"\\])*"|\\.|[^\s'"\\;&|()<>])+|[;&|()]/g)) {
