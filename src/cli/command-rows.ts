@@ -18,6 +18,9 @@ export const commandRows: CommandRows = {
   annotate: row({
     load: async () => (await loadModule(() => import('../commands/annotate.ts'))).annotate,
   }),
+  'archive-allow': row({
+    load: async () => (await loadModule(() => import('../commands/archive-allow.ts'))).archiveAllow,
+  }),
   'archive-get': row({
     load: async () => (await loadModule(() => import('../commands/archive-get.ts'))).archiveGet,
     render: ({ found }) => ({ exitCode: found ? 0 : NOT_FOUND }),

@@ -1,6 +1,7 @@
 import type { SpooledGetReport, SpooledGetRequest } from '../core/archive/get/through-spool.ts'
 import { restoreCommandLine } from '../core/archive/status/archive-program.ts'
 import { getWal, type GetRequest } from '../core/archive/get/get-wal.ts'
+import { hasCopyMark } from '../core/cluster-copy/copy-mark-path.ts'
 import { isWalSegment } from '../format/wal-segment.ts'
 import { isCheckpointInvalidated, readControlFile, type ControlFile } from '../postgres/control-file.ts'
 import { bytes, bytesToText, textToBytes } from '../util/byte-string.ts'
@@ -32,6 +33,10 @@ export async function archiveGet(
   const destination = await resolveWalPath('archive-get', target, pgPath, ctx.cwd)
   const files = await ctx.cluster()
   const control = await readControlFile(files, textToBytes(pgPath), { signal })
+  if (hasCopyMark(textToBytes(pgPath))) {
+    const { allowStandby } = await loadModule(() => import('./shared/marked-copy.ts'))
+    allowStandby(ctx, textToBytes(pgPath))
+  }
   if (isCheckpointInvalidated(control)) {
     // Restore writes a checkpoint that no archive has, so that only backup_label defines where recovery begins.
     const label = await files.stat(bytes`${textToBytes(pgPath)}/backup_label`)

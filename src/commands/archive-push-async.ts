@@ -29,6 +29,8 @@ import { every } from '../util/every.ts'
 import { stopFileOf } from '../util/stop-file.ts'
 import { leaveAfter } from '../util/stuck.ts'
 import { endReasons } from './shared/background-end.ts'
+import { recordThisHost } from './shared/record-host.ts'
+import { refuseCopy } from './shared/refuse-copy.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 import { pushTargets } from './archive-push/targets.ts'
 
@@ -92,6 +94,7 @@ async function work(
   await using executor = await ctx.executor(repositories)
   // Workers start on other cores while this thread prepares the spool.
   executor.warm(waiting(walPath, spool))
+  await refuseCopy(ctx, [textToBytes(pgPath)])
   const control = await readControlFile(await ctx.cluster(), textToBytes(pgPath), { signal })
   const owner = spoolOwner(control.systemId, pgPath)
   if ((await claimSpool(spool, owner, 'push')) === 'busy') {
@@ -105,6 +108,7 @@ async function work(
   // Without a hint the next call starts Node, which checks what the launcher cannot.
   using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, 'archive-push'))
   writePid(spool, 'push')
+  await recordThisHost(ctx, repositories)
   const why = await pushInBackground({
     // Through the owner directory: pending writes must not reach a spool that another cluster has taken over.
     spool: pathsThrough(ownerDirectory),

@@ -1,11 +1,13 @@
 import { archiveCommandLine } from '../core/archive/status/archive-program.ts'
 import { baseName } from '../core/archive/find.ts'
 import { pushWal } from '../core/archive/push/push-wal.ts'
+import type { Repository } from '../core/repository.ts'
 import { readControlFile } from '../postgres/control-file.ts'
-import { textToBytes, type ByteString } from '../util/byte-string.ts'
+import { parentOf, textToBytes, type ByteString } from '../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
+import { refuseCopy } from './shared/refuse-copy.ts'
 import { resolveWalPath } from './shared/wal-path.ts'
 
 /** Store one WAL file, for `archive_command = 'pgts --stanza=main archive-push %p'`. */
@@ -32,6 +34,7 @@ export async function archivePush(ctx: CommandContext<'archive-push'>, launcher:
   }
   const pgPath = options.pg[0]?.path
   const path = await resolveWalPath('archive-push', parameter, pgPath, ctx.cwd)
+  await refuseCopy(ctx, [textToBytes(pgPath ?? ctx.cwd), parentOf(parentOf(path))])
   const files = await ctx.cluster()
 
   if (useSpool) {
@@ -42,12 +45,13 @@ export async function archivePush(ctx: CommandContext<'archive-push'>, launcher:
 
   // The identity of the cluster. Without the data directory the segment is compared with the repositories only.
   const control = pgPath === undefined ? undefined : await readControlFile(files, textToBytes(pgPath), { signal })
+  const repositories = await ctx.repositories()
   const report = await pushWal({
     stanza: ctx.stanza,
     path,
     files,
     identity: control,
-    repositories: await ctx.repositories(),
+    repositories,
     compression: { type: options.compressType, level: options.compressLevel },
     headerCheck: options.archiveHeaderCheck,
     warnWhenArchived: options.archiveModeCheck,
@@ -55,6 +59,13 @@ export async function archivePush(ctx: CommandContext<'archive-push'>, launcher:
     signal,
   })
   log.info({ file: report.file }, `pushed WAL file '${report.file}' to the archive`)
+  // A server archives a history file when it becomes the primary, so other calls need not look for the record.
+  if (report.file.endsWith('.history')) await recordPrimary(ctx, repositories)
+}
+
+async function recordPrimary(ctx: CommandContext<'archive-push'>, repositories: readonly Repository[]): Promise<void> {
+  const { recordThisHost } = await loadModule(() => import('./shared/record-host.ts'))
+  await recordThisHost(ctx, repositories)
 }
 
 /** `stop` precedes stanza-delete: pushed segments may no longer exist when archiving starts again. */

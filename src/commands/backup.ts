@@ -14,6 +14,7 @@ import { identify } from './backup/identify.ts'
 import { planBackup } from './backup/plan.ts'
 import { assertReady, refuseRunningServer } from './backup/ready.ts'
 import { connectCluster } from './shared/connect.ts'
+import { recordThisHost } from './shared/record-host.ts'
 import type { CommandContext, StanzaLock } from './context.ts'
 import { expireAfterBackup } from './expire.ts'
 import { repoId } from '../util/repo-id.ts'
@@ -78,7 +79,9 @@ async function takeBackup(
   const damaged = await copy(run, plan, executor, lock)
   // The workers end while the backup is finished.
   markHandled(executor[Symbol.asyncDispose]())
-  return { manifest: await finish(run, plan), damaged }
+  const manifest = await finish(run, plan)
+  await recordThisHost(ctx, [repository])
+  return { manifest, damaged }
 }
 
 /** `--repo`, else the one with the lowest number. */

@@ -10,6 +10,7 @@ import { bytesToText, textToBytes, type ByteString } from '../util/byte-string.t
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { connectCluster } from './shared/connect.ts'
 import type { CommandContext } from './context.ts'
+import { refuseCopy } from './shared/refuse-copy.ts'
 import { walExplainer } from './shared/explain-wal.ts'
 import { repoId } from '../util/repo-id.ts'
 
@@ -131,6 +132,7 @@ async function checkPrimary(
   const { control, pgPath, server } = primary
   const policy = { archive: options.archiveCheck && ctx, archiveMode: options.archiveModeCheck }
   checkServer(server.facts, { pgPath, version: control.version }, policy)
+  await refuseCopy(ctx, [pgPath])
 
   const checked: { repository: Repository; archiveId: string }[] = []
   for (const repository of repositories) {

@@ -17,6 +17,7 @@ import type { LockProgress } from '../util/lock-file.ts'
 import { zonedDateTime } from '../util/local-time.ts'
 import type { Executor } from '../worker/executor.ts'
 import type { CommandContext } from './context.ts'
+import { applyCopyMark } from './restore/copy.ts'
 import { localPgPath } from './restore/options.ts'
 import { examineTarget, prepareRestore } from './restore/prepare.ts'
 import { Problems } from './restore/problems.ts'
@@ -57,7 +58,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   // If only one repository is possible, its workers start while it is read.
   await using early = repositories.length === 1 ? await openExecutor(ctx, first!) : undefined
   const prepared = await prepareRestore(ctx, { pgPath, existing }, early, problems)
-  const { repository, original, policy, major } = prepared
+  const { repository, original, policy, major, mark } = prepared
   const { manifest, layout, ownership, plan, own, createDataDirectory } = prepared.target
   await using executor = early ?? (await openExecutor(ctx, repository))
   executor.expect({ bytes: plan.sizeBytes, files: plan.files.length })
@@ -68,6 +69,8 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   removeSpool(spoolPaths(options.spoolPath, stanza), log)
   removeControl(pgPath, log)
   createDataDirectory()
+  // Before the manifest: an interrupted restore of a copy must not look like an original.
+  applyCopyMark(pgPath, mark, own)
   writeSmallFile(bytes`${pgPath}/${MANIFEST_NAME}`, serialiseManifest(withoutCipherPass(manifest)), own.mode, own.owner)
   if (existing.delta || existing.force) {
     for (const { path } of layout.places) log.info(`remove invalid files/links/paths from '${bytesToText(path)}'`)

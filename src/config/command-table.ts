@@ -49,6 +49,12 @@ export const commandTable = defineCommands({
     stanza: 'required',
     implemented: true,
   },
+  'archive-allow': {
+    summary: 'Let a restored cluster archive: it replaces the original.',
+    frameLevel: 'info',
+    stanza: 'required',
+    implemented: true,
+  },
   'archive-get': {
     summary: 'Fetch one WAL segment; PostgreSQL calls it as restore_command.',
     parameters: { usage: 'WAL-SEGMENT DESTINATION', min: 2, max: 2 },

@@ -74,6 +74,7 @@ export const PROGRAM = '<program>'
 /** Every command but help and version. */
 export const ANY = [
   'annotate',
+  'archive-allow',
   'archive-get',
   'archive-push',
   'archive-status',
@@ -107,6 +108,7 @@ export const IO = without('start', 'stop')
 export const REPO = without('archive-status', 'start', 'stop', 'server', 'server-ping')
 /** Commands with the options of the cluster's directory. */
 export const CLUSTER = [
+  'archive-allow',
   'archive-get',
   'archive-push',
   'archive-status',

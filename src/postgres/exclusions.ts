@@ -30,6 +30,8 @@ export function excludedRootFiles(postgres: PostgresVersion): ReadonlySet<string
     'postgresql.auto.conf.tmp',
     'backup_label',
     'backup_label.old',
+    // Says that this directory is a restored copy: COPY_MARK in core/cluster-copy/copy-mark-path.ts.
+    'pgts.copy',
     ...(postgres.number >= 130000 ? ['backup_manifest', 'backup_manifest.tmp'] : []),
     ...(hasRecoverySignals(postgres) ? ['recovery.signal', 'standby.signal'] : ['recovery.conf', 'recovery.done']),
   ])

@@ -17,18 +17,36 @@ export function hostPlace(lockPath: string): { boot: string; machine: string; lo
   }
 }
 
+/** A host, as other hosts recognize it: the same after a restart, another one for a clone with another name. */
+export interface HostIdentity {
+  /** 32 hexadecimal digits. */
+  readonly id: string
+  /** Name of the host, for messages. */
+  readonly name: string
+}
+
+export function hostIdentity(): HostIdentity {
+  return { id: hashOf('host', machineId() ?? ''), name: hostname() }
+}
+
 /**
  * The machine id is confidential, so it is hashed. Containers often have none, or that of their
  * image; the host name or the boot id distinguishes those.
  */
 function machine(boot: string): string {
-  let id = boot
+  return hashOf('lease', machineId() ?? boot)
+}
+
+function hashOf(purpose: string, id: string): string {
+  return createHash('sha256').update(`pgts ${purpose} ${id} ${hostname()}`).digest('hex').slice(0, 32)
+}
+
+function machineId(): string | undefined {
   try {
-    id = read('/etc/machine-id') || boot
+    return read('/etc/machine-id') || undefined
   } catch {
-    // Treated as absent.
+    return undefined
   }
-  return createHash('sha256').update(`pgts lease ${id} ${hostname()}`).digest('hex').slice(0, 32)
 }
 
 function read(path: string): string {

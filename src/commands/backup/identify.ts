@@ -8,6 +8,7 @@ import type { ClusterFiles } from '../../postgres/cluster-access.ts'
 import { readControlFile, type ControlFile } from '../../postgres/control-file.ts'
 import { textToBytes, type ByteString } from '../../util/byte-string.ts'
 import type { CommandContext } from '../context.ts'
+import { refuseCopy } from '../shared/refuse-copy.ts'
 
 /** The cluster to back up, and the info files of its stanza. */
 export interface BackupSource {
@@ -23,7 +24,7 @@ export interface BackupSource {
   readonly readControl: () => Promise<ControlFile>
 }
 
-/** @throws PgtsError `backup-mismatch` if the stanza belongs to another cluster */
+/** @throws PgtsError `backup-mismatch` if the stanza belongs to another cluster, `archive-mismatch` if this one is a copy */
 export async function identify(ctx: CommandContext<'backup'>, repository: Repository): Promise<BackupSource> {
   const { options, stanza, log, signal } = ctx
   const [archiveInfo, listed] = await Promise.all([
@@ -34,6 +35,7 @@ export async function identify(ctx: CommandContext<'backup'>, repository: Reposi
   const history = currentHistory(backupInfo)
   const files = await ctx.cluster()
   const pgPath = textToBytes(options.pg[0]!.path)
+  await refuseCopy(ctx, [pgPath])
   const readControl = () => readControlFile(files, pgPath, { signal })
   const control = await readControl()
   assertSameCluster(repository, stanza, history, control, 'backup-mismatch')

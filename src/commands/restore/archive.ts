@@ -161,14 +161,12 @@ async function isElsewhere(
 
 /**
  * A copy of a cluster, on the same or on another host, archives to the stanza of the original unless its archive_mode
- * is off. The directory of the original is that of the configuration, else that of the backup.
+ * is off.
  */
 export function warnOfArchiving(ctx: Context, original: Manifest, pgPath: ByteString): void {
   const { options, log, stanza } = ctx
   if (ctx.isSet('archive-mode') || options.type === 'standby') return
-  const configured = ctx.configured('pg1-path')
-  const home =
-    configured === undefined ? original.targets.find(({ name }) => name === 'pg_data')?.path : textToBytes(configured)
+  const home = homeOf(ctx, original)
   if (home === undefined || realPath(home) === realPath(pgPath)) return
   // Settings are only written for a recovery; archive_mode is one of them from version 12 on.
   const isWritten =
@@ -183,6 +181,13 @@ export function warnOfArchiving(ctx: Context, original: Manifest, pgPath: ByteSt
       ...hints.map((hint) => `HINT: ${hint}`),
     ].join('\n'),
   )
+}
+
+/** The data directory of the original: that of the configuration, else that of the backup. */
+export function homeOf(ctx: Context, original: Manifest): ByteString | undefined {
+  const configured = ctx.configured('pg1-path')
+  if (configured !== undefined) return textToBytes(configured)
+  return original.targets.find(({ name }) => name === 'pg_data')?.path
 }
 
 /** 9 for `9.6`, 15 for `15`. */

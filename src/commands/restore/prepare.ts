@@ -1,4 +1,5 @@
 import type { jobHandlers } from '../../core/jobs.ts'
+import type { CopyMark } from '../../core/cluster-copy/copy-mark.ts'
 import { confirmExisting, refuseRunningServer } from '../../core/restore/check-target.ts'
 import { expectedDuration } from '../../core/restore/expected-duration.ts'
 import type { ExistingFiles } from '../../core/restore/plan.ts'
@@ -12,8 +13,9 @@ import { asBytes, bytesToText, type ByteString } from '../../util/byte-string.ts
 import { formatSize } from '../../util/format-size.ts'
 import type { Executor } from '../../worker/executor.ts'
 import type { CommandContext } from '../context.ts'
-import { majorOf, warnOfArchiving } from './archive.ts'
+import { majorOf } from './archive.ts'
 import { chooseBackup, type Chosen } from './choose.ts'
+import { copyMarkFor } from './copy.ts'
 import { databaseChoice, remapPolicy } from './options.ts'
 import type { Problems } from './problems.ts'
 
@@ -31,6 +33,8 @@ export interface PreparedRestore extends Chosen {
   readonly major: number
   readonly target: PreparedTarget
   readonly space: readonly FileSystemSpace[]
+  /** Present if the restored cluster is a copy. */
+  readonly mark?: CopyMark
 }
 
 /** Chooses the backup and plans the restore. All refusals happen here, and nothing is changed. */
@@ -43,7 +47,7 @@ export async function prepareRestore(
   const { signal } = ctx
   const log = problems.logger
   const chosen = await chooseBackup(ctx, await ctx.repositories(), executor, problems)
-  warnOfArchiving({ ...ctx, log }, chosen.original, pgPath)
+  const mark = await copyMarkFor({ ...ctx, log }, chosen, pgPath)
   const major = majorOf(chosen.original.db)
   const target = prepareTarget({
     manifest: chosen.original,
@@ -69,7 +73,7 @@ export async function prepareRestore(
       hints: ['free disk space, or restore to another file system with pg1-path or tablespace-map'],
     })
   }
-  return { ...chosen, major, target, space }
+  return { ...chosen, major, target, space, mark }
 }
 
 export function reportPlan(ctx: Context, prepared: PreparedRestore, problems: Problems): RestorePlanReport {

@@ -273,6 +273,7 @@ export const commandLineOptions = defineOptions({
     section: 'command-line',
     commands: [
       'annotate',
+      'archive-allow',
       'archive-get',
       'archive-push',
       'archive-status',

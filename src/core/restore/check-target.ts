@@ -73,7 +73,11 @@ export function refuseOtherCluster(
   )
 }
 
-function identifyCluster(pgPath: string, systemIdOf: (control: Buffer) => bigint | undefined): bigint | undefined {
+/** System identifier of the cluster in a directory, also after an interrupted restore; undefined: none, or not known. */
+export function identifyCluster(
+  pgPath: string,
+  systemIdOf: (control: Buffer) => bigint | undefined,
+): bigint | undefined {
   for (const name of ['global/pg_control', 'global/pg_control.pgbackrest.tmp']) {
     const control = readSmallFile(bytes`${pgPath}/${name}`)
     const id = control === undefined ? undefined : systemIdOf(control)

@@ -2,6 +2,7 @@ import type { Manifest } from '../../format/manifest.ts'
 import { parseControlFile } from '../../postgres/control-file.ts'
 import { bytes, bytesToText } from '../../util/byte-string.ts'
 import type { Logger } from '../../util/log.ts'
+import { COPY_MARK } from '../cluster-copy/copy-mark-path.ts'
 import { checkPlaces, refuseOtherCluster } from './check-target.ts'
 import { MANIFEST_NAME } from './finish.ts'
 import { layOut, type Layout } from './layout.ts'
@@ -67,7 +68,7 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
   } else if (request.databases.include.length > 0) log.info('nothing to filter: all user databases are selected')
 
   const preserved = request.type === 'preserve' ? preservedNames(major) : []
-  const skip = new Set([MANIFEST_NAME, ...preserved].map((name) => bytes`${pgPath}/${name}`))
+  const skip = new Set([MANIFEST_NAME, COPY_MARK, ...preserved].map((name) => bytes`${pgPath}/${name}`))
   request.check(() => refuseOtherCluster(pgPath, existing, { label, systemId: db.systemId }, systemIdOf))
   request.check(() =>
     checkPlaces(layout, existing, rules.uid, skip, (path) => log.detail(`check '${bytesToText(path)}' exists`)),
@@ -87,7 +88,7 @@ export function prepareTarget(request: TargetRequest): PreparedTarget {
 }
 
 /** Undefined if the file is corrupt: then it identifies no cluster. */
-function systemIdOf(control: Buffer): bigint | undefined {
+export function systemIdOf(control: Buffer): bigint | undefined {
   try {
     return parseControlFile(control).systemId
   } catch {

@@ -1,5 +1,6 @@
 import type { Manifest } from '../../format/manifest.ts'
-import { bytesToText } from '../../util/byte-string.ts'
+import { COPY_MARK } from '../cluster-copy/copy-mark-path.ts'
+import { bytes, bytesToText } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { loadCodec } from '../../codec/registry.ts'
 
@@ -16,7 +17,7 @@ export async function assertRestorable(manifest: Manifest, label: string): Promi
 
 /**
  * The manifest without the files that this restore omits: tablespace_map, from which the server would create the links
- * at their old destinations, and settings to preserve.
+ * at their old destinations, the mark of a copy, and settings to preserve.
  *
  * @param preserved names in the data directory
  */
@@ -27,6 +28,8 @@ export function withoutSkipped(
 ): Manifest {
   const skip = new Map(preserved.map((name) => [`pg_data/${name}`, 'recovery type is preserve']))
   skip.set('pg_data/tablespace_map', 'tablespace links are created by the restore')
+  // In a backup of a copy that pgbackrest took.
+  skip.set(bytes`pg_data/${COPY_MARK}`, 'each restore decides whether the cluster is a copy')
   const files = manifest.files.filter((file) => {
     const why = skip.get(file.name)
     if (why !== undefined) detail(`skip '${bytesToText(file.name.slice('pg_data/'.length))}' -- ${why}`)

@@ -32,6 +32,8 @@ export interface RestoreRun {
   readonly signal?: AbortSignal
   /** pg1-path in the configuration; null: not set; default: the target. */
   readonly configured?: string | null
+  /** Path of the program; default: /usr/bin/pgts. */
+  readonly program?: string
   /** Repositories report that calls wait for a network. */
   readonly distant?: boolean
 }
@@ -49,6 +51,7 @@ export function restoreContext(
     archiveMode: 'preserve',
     spoolPath: run.spoolPath,
     pg: [{ key: 1, path: run.pgPath }],
+    repo: run.repoPaths.map((path, index) => ({ key: index + 1, type: 'posix', path })),
     ...run.options,
   } as unknown as OptionsOf<'restore'>
   const repositories = run.repoPaths.map((path, index) => {
@@ -65,7 +68,7 @@ export function restoreContext(
     parameters: [],
     env: {},
     cwd: '/',
-    program: '/usr/bin/pgts',
+    program: run.program ?? '/usr/bin/pgts',
     configured: () => (run.configured === null ? undefined : (run.configured ?? run.pgPath)),
     isSet: (option) => (run.typed ?? []).some((argument) => argument.startsWith(`--${option}`)),
     dialect: 'ini',

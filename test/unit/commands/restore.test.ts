@@ -226,9 +226,9 @@ describe('a restore into an empty directory', () => {
   })
 })
 
-describe('restore warns of a copy that would archive into the stanza of the original', () => {
+describe('under the name pgbackrest restore warns of a copy that would archive into the stanza of the original', () => {
   const warned = async (options: Record<string, unknown>, more: Partial<RestoreRun> = {}) => {
-    const ctx = context(options, more)
+    const ctx = context(options, { ...more, program: '/usr/bin/pgbackrest' })
     await restore(ctx)
     return ctx.log.lines.filter((line) => line.startsWith('warn:') && line.includes('archive_command'))
   }
@@ -269,6 +269,55 @@ describe('restore warns of a copy that would archive into the stanza of the orig
     mkdirSync(pgPath, { recursive: true, mode: 0o700 })
     symlinkSync(pgPath, join(dir, 'link'))
     expect(await warned({}, { configured: join(dir, 'link') })).toEqual([])
+  })
+})
+
+describe('a restore leaves the mark of a copy', () => {
+  const markAfter = async (options: Record<string, unknown>, more: Partial<RestoreRun> = {}) => {
+    await restore(context(options, more))
+    const path = join(pgPath, 'pgts.copy')
+    return existsSync(path) ? (JSON.parse(readFileSync(path, 'utf8')) as Record<string, unknown>) : undefined
+  }
+
+  test('when the configured data directory is another one, with stanza and reason but without a path of the repository', async () => {
+    await aBackup()
+    const mark = await markAfter({}, { configured: '/var/lib/postgresql/15/main' })
+    expect(mark).toMatchObject({
+      format: 1,
+      stanza: 'main',
+      label: LABEL,
+      reason: { kind: 'path', home: '/var/lib/postgresql/15/main' },
+    })
+    expect(JSON.stringify(mark)).not.toContain(repo)
+  })
+
+  test.each<[string, Record<string, unknown>, Partial<RestoreRun>]>([
+    ['in the configured directory', {}, {}],
+    ['with archive-mode=preserve', {}, { configured: '/other', typed: ['--archive-mode=preserve'] }],
+    ['of a standby', { type: 'standby' }, { configured: '/other' }],
+    ['under the name pgbackrest', {}, { configured: '/other', program: '/usr/bin/pgbackrest' }],
+  ])('but not %s', async (_, options, more) => {
+    await aBackup()
+    expect(await markAfter(options, more)).toBeUndefined()
+  })
+
+  test('also with archive-mode=off, and when the copy is restored over itself', async () => {
+    await aBackup()
+    await markAfter({ archiveMode: 'off' }, { configured: '/other', typed: ['--archive-mode=off'] })
+    expect(await markAfter({ delta: true })).toMatchObject({ reason: { home: '/other' } })
+    // A mark of a later version still means a copy.
+    writeFileSync(join(pgPath, 'pgts.copy'), '{"format":2}')
+    expect(await markAfter({ delta: true })).toMatchObject({ reason: { kind: 'host' } })
+  })
+
+  test('but does not restore the mark of a backup that pgbackrest took of a copy', async () => {
+    CONTENTS.set('pg_data/pgts.copy', '{}')
+    try {
+      await aBackup()
+      expect(await markAfter({})).toBeUndefined()
+    } finally {
+      CONTENTS.delete('pg_data/pgts.copy')
+    }
   })
 })
 

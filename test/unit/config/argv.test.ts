@@ -50,7 +50,7 @@ describe('the command in a command line', () => {
     [
       ['a'],
       'command-invalid',
-      'a is ambiguous: annotate, archive-get, archive-push or archive-status',
+      'a is ambiguous: annotate, archive-allow, archive-get, archive-push or archive-status',
       'write the full name of the command',
     ],
     [['bakcup'], 'command-invalid', 'there is no command bakcup', 'did you mean backup?'],

@@ -1,0 +1,21 @@
+import { hasCopyMark } from '../../core/cluster-copy/copy-mark-path.ts'
+import type { ByteString } from '../../util/byte-string.ts'
+import { loadModule } from '../../util/load-module.ts'
+import type { CommandContext } from '../context.ts'
+
+/**
+ * Refuses a restored copy in the stanza of the original. Without a mark this costs one system call for each directory.
+ *
+ * @param pgPaths data directories that the cluster may have
+ * @throws PgtsError archive-mismatch
+ */
+export async function refuseCopy(
+  ctx: CommandContext<'archive-push' | 'backup' | 'check'>,
+  pgPaths: readonly ByteString[],
+): Promise<void> {
+  for (const pgPath of new Set(pgPaths)) {
+    if (!hasCopyMark(pgPath)) continue
+    const { refuseMarked } = await loadModule(() => import('./marked-copy.ts'))
+    await refuseMarked(ctx, pgPath)
+  }
+}
