@@ -88,6 +88,10 @@ export const commandRows: CommandRows = {
       return { pieces: renderManifest(report, options.output) }
     },
   }),
+  'move-target': row({
+    load: async () => (await loadModule(() => import('../commands/move-target.ts'))).moveTarget,
+    render: ({ next }) => ({ result: next }),
+  }),
   pin: row({
     load: async () => (await loadModule(() => import('../commands/pin.ts'))).pin,
   }),

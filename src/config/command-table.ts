@@ -137,6 +137,13 @@ export const commandTable = defineCommands({
     internal: true,
     implemented: true,
   },
+  'move-target': {
+    summary: 'Move the recovery target of a restored cluster forward.',
+    locks: ['restore'],
+    frameLevel: 'info',
+    stanza: 'required',
+    implemented: true,
+  },
   pin: {
     summary: 'Exclude a backup from retention.',
     parameters: { usage: 'LABEL', min: 1, max: 1 },

@@ -20,6 +20,8 @@ export interface ControlFile {
   readonly checkpointLsn: bigint
   readonly redoLsn: bigint
   readonly timeline: number
+  /** Recovery must replay at least to here; of a server that was stopped in recovery its last position. */
+  readonly minRecoveryLsn: bigint
   /** Bytes. */
   readonly pageSize: number
   /** Pages in one segment file of a relation: 131072 with 8 KiB pages. */
@@ -112,6 +114,7 @@ export function parseControlFile(bytes: Buffer, options: ControlOptions = {}): C
     checkpointLsn: bytes.readBigUInt64LE(CHECKPOINT),
     redoLsn: bytes.readBigUInt64LE(at.redo),
     timeline: bytes.readUInt32LE(at.timeline),
+    minRecoveryLsn: bytes.readBigUInt64LE(at.redo + minRecoveryOffset(row)),
     pageSize: bytes.readUInt32LE(at.pageSize),
     segmentBlocks: bytes.readUInt32LE(at.segmentBlocks),
     walSegmentSize: bytes.readUInt32LE(at.walSegmentSize),
@@ -127,6 +130,14 @@ export function parseControlFile(bytes: Buffer, options: ControlOptions = {}): C
   }
   return control
 }
+
+/** minRecoveryPoint follows the copy of the checkpoint, which begins with redo, and unloggedLSN. */
+function minRecoveryOffset({ number }: PostgresVersion): number {
+  const checkpointBytes = number < FULL_XID_SINCE ? 80 : 88
+  return checkpointBytes + 8
+}
+/** Since this version a checkpoint has a transaction id of 64 bits. */
+const FULL_XID_SINCE = 120_000
 
 /** [029] unless a power of two from 1 MiB to 1 GiB. */
 export function checkWalSegmentSize(sizeBytes: number): void {

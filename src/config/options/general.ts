@@ -121,6 +121,7 @@ export const generalOptions = defineOptions({
       'expire',
       'info',
       'init',
+      'move-target',
       'pin',
       'restore',
       'stanza-create',

@@ -40,8 +40,14 @@ export const restoreOptions = defineOptions({
   'restore-check': {
     summary: 'Do not begin a restore that cannot work: missing WAL, a target that is not archived, a full disk.',
     type: 'bool',
-    commands: ['restore'],
+    commands: ['move-target', 'restore'],
     default: 'y',
+  },
+  'restart-cmd': {
+    summary: 'Shell command that restarts the server, for example systemctl restart postgresql.',
+    type: 'string',
+    section: 'stanza',
+    commands: ['move-target'],
   },
   'tablespace-map': {
     summary: 'Restore one tablespace to another place: name or OID=path.',

@@ -61,6 +61,8 @@ export interface TargetRequest {
   readonly backup: BackupSpan
   /** Positions in this and other backups of the cluster, from which the segment size is derived. */
   readonly positions: readonly WalPosition[]
+  /** Bytes, where it is known. */
+  readonly segmentSize?: number
   readonly now: number
   /** True if another repository that recovery uses has this segment. */
   readonly isElsewhere: (segment: WalSegment) => Promise<boolean>
@@ -99,7 +101,7 @@ export async function checkReach(storage: StorageDriver, request: TargetRequest)
     const early = tooEarly(`target time '${bytesToText(target!.text)}'`, backup, when)
     return { verdict: 'unknown', findings: [{ kind: 'unlikely', ...early }] }
   }
-  const segmentSize = segmentSizeFrom(request.positions)
+  const segmentSize = request.segmentSize ?? segmentSizeFrom(request.positions)
   if (segmentSize === undefined) return { verdict: 'unknown', findings: [] }
   const reach = await reachOf(storage, request, segmentSize)
   const first = segmentOfLsn(backup.lsnStart, request.timelines[0]!.timeline, segmentSize)

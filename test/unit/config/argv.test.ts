@@ -155,7 +155,12 @@ describe('an option of a command line', () => {
     ['--no-delta --delta', 'option-invalid', 'contradicts', ''],
     ['--reset-process-max --process-max=1', 'option-invalid', 'contradicts', ''],
     ['--retention-full=1 --repo1-retention-full=2', 'option-invalid', 'given twice', ''],
-    ['--target=x', 'option-invalid', 'option --target is not valid for command backup', 'it is valid for restore'],
+    [
+      '--target=x',
+      'option-invalid',
+      'option --target is not valid for command backup',
+      'it is valid for move-target or restore',
+    ],
     ['--process=1', 'option-invalid', 'option --process is not valid for command backup', ''],
     ['--repo1-cipher-pass=geheim', 'option-invalid', 'must not be on the command line', 'PGTS_REPO1_CIPHER_PASS'],
     ['--repo1-s3-host=x', 'option-invalid', 'repo1-storage-host (from the command line) is only valid with', ''],

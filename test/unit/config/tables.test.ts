@@ -26,6 +26,7 @@ describe('the option table', () => {
       'repo-retention-weekly',
       'repo-retention-yearly',
       'repo-s3-storage-class',
+      'restart-cmd',
       'restore-check',
       'take-backup',
       'until',
