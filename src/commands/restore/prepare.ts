@@ -61,7 +61,7 @@ export async function prepareRestore(
     check: (check) => problems.check(check),
   })
   signal.throwIfAborted()
-  const space = spaceOf(target.plan, target.layout)
+  const space = spaceOf(target.plan, target.layout, ctx.options.dryRun)
   for (const system of space) {
     if (!isTooSmall(system)) continue
     const { path, neededBytes, freeBytes } = system

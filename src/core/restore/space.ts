@@ -23,43 +23,40 @@ export function isTooSmall({ neededBytes, freeBytes, compresses }: FileSystemSpa
 /**
  * The space that a restore takes on each file system it writes to, in the order of the places. PostgreSQL's WAL of the
  * recovery comes in addition.
+ *
+ * @param exact look at the size of every existing file; otherwise only where the restored files might not fit, and
+ *   `neededBytes` may be too large elsewhere
  */
-export function spaceOf(plan: RestorePlan, layout: Layout): FileSystemSpace[] {
-  const systems = new Map<number, { path: ByteString; needed: number; blockSize: number; space: SpaceOfSystem }>()
-  const bySite = new Map<ByteString, number>()
-  const systemOf = (path: ByteString): number => {
-    const known = bySite.get(path)
-    if (known !== undefined) return known
-    const device = deviceOf(path)
-    bySite.set(path, device)
-    return device
-  }
+export function spaceOf(plan: RestorePlan, layout: Layout, exact: boolean): FileSystemSpace[] {
+  const systems = new Map<number, System>()
+  const devices = new Map(layout.places.map(({ path }) => [path, deviceOf(path)]))
   for (const { path } of layout.places) {
-    const device = systemOf(path)
-    if (systems.has(device)) continue
-    const space = spaceAt(path)
-    if (space !== undefined) systems.set(device, { path, needed: 0, blockSize: space.blockSize, space })
+    const device = devices.get(path)!
+    const space = systems.has(device) ? undefined : spaceAt(path)
+    if (space !== undefined) systems.set(device, { path, ...space, neededBytes: 0 })
   }
-  const add = (device: number, take: (blockSize: number) => number) => {
-    const system = systems.get(device)
-    if (system !== undefined) system.needed += take(system.blockSize)
+  const systemOf = (path: ByteString) => systems.get(devices.get(placeOf(layout, path))!)
+  const written = plan.files.filter(({ action }) => action !== 'keep' && action !== 'zero')
+  for (const { file, path } of written) {
+    const system = systemOf(path)
+    if (system !== undefined) system.neededBytes += Math.ceil(file.sizeBytes / system.blockSize) * system.blockSize
   }
-  for (const { file, path, action } of plan.files) {
-    if (action === 'keep') continue
-    const size = action === 'zero' ? 0 : file.sizeBytes
-    const freed = action === 'create' ? 0 : allocated(path)
-    add(systemOf(placeOf(layout, path)), (blockSize) => Math.ceil(size / blockSize) * blockSize - freed)
+  if (exact || [...systems.values()].some(isTooSmall)) {
+    const replaced = plan.files.filter(({ action }) => action !== 'keep' && action !== 'create')
+    for (const { path } of [...replaced, ...plan.remove]) {
+      const system = systemOf(path)
+      if (system !== undefined) system.neededBytes -= allocated(path)
+    }
   }
-  for (const { path } of plan.remove) {
-    const freed = allocated(path)
-    add(systemOf(placeOf(layout, path)), () => -freed)
-  }
-  return [...systems.values()].map(({ path, needed, space: { freeBytes, compresses } }) => ({
-    path,
-    neededBytes: Math.max(0, needed),
-    freeBytes,
-    compresses,
+  return [...systems.values()].map(({ path, neededBytes, freeBytes, compresses }) => ({
+    ...{ path, freeBytes, compresses },
+    neededBytes: Math.max(0, neededBytes),
   }))
+}
+
+interface System extends SpaceOfSystem {
+  readonly path: ByteString
+  neededBytes: number
 }
 
 /** The longest path of a place that contains this file. */
