@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, symlinkSync, writeFileSync } from 'node:fs'
+import { mkdirSync, readdirSync, readFileSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { expect, test } from 'vitest'
@@ -34,34 +34,22 @@ test('the commands of the README are those of CI', () => {
 test('the steps of the README to the first backup succeed as written', async () => {
   const dir = makeTestDir('readme')
   const bin = join(dir, 'bin')
-  for (const name of ['bin', 'repository', 'log', 'lock']) mkdirSync(join(dir, name))
+  mkdirSync(bin)
   symlinkSync(pgtsProgram(), join(bin, 'pgts'))
   const config = join(dir, 'pgts.yaml')
-  // The environment of cron, and of a server that init started; the program is called by its path.
+  giveToTestUser(dir)
+  // The environment of cron; the program is called by its path. init writes these paths into the configuration.
   const prefix = `env -i PATH=/usr/bin:/bin PGTS_NODE=${process.execPath} PGTS_CONFIG=${config}`
   const asWritten = (line: string) => {
     expect(line).toMatch(/^\/usr\/local\/bin\/pgts /)
     return line.replace('/usr/local/bin/pgts', join(bin, 'pgts'))
   }
-  const [settings] = blocks('ini')
-  const archiveCommand = /^archive_command = '(.*)'$/m.exec(settings!)![1]!
-  expect(settings).toContain('archive_mode = on')
-
-  await using cluster = await startCluster({
-    version: 17,
-    conf: { archive_mode: 'on', archive_command: `${prefix} ${asWritten(archiveCommand)}` },
-  })
-  // The file of the README, with the paths and the socket of this cluster.
-  const yaml = blocks('yaml')[0]!
-    .replace('/var/lib/pgts', join(dir, 'repository'))
-    .replace(
-      '/var/lib/postgresql/17/main, port: 5432',
-      `${cluster.dataDir}, port: ${cluster.port}, socket-path: ${cluster.socketDir}, user: postgres`,
-    )
-    .replace('global:\n', `global:\n  log-path: ${dir}/log\n  lock-path: ${dir}/lock\n`)
-  expect(yaml).toContain(cluster.dataDir)
-  writeFileSync(config, yaml, { mode: 0o640 })
-  giveToTestUser(dir)
+  await using cluster = await startCluster({ version: 17 })
+  const paths = { LOG_PATH: 'log', LOCK_PATH: 'lock', REPO1_PATH: 'repository' }
+  const ofInit = [
+    ...Object.entries(paths).map(([name, directory]) => `PGTS_${name}=${dir}/${directory}`),
+    `PGTS_PG1_PATH=${cluster.dataDir} PGTS_PG1_USER=postgres PGTS_YES=y`,
+  ].join(' ')
   await cluster.query('create table t as select i, md5(i::text) from generate_series(1, 1000) i')
 
   const run = async (line: string) => {
@@ -70,16 +58,13 @@ test('the steps of the README to the first backup succeed as written', async () 
     return result.stdout
   }
   const lines = commands.filter((line) => line.startsWith('/usr/local/bin/pgts '))
-  expect(lines.map((line) => line.split(' ').at(-1))).toEqual([
-    'stanza-create',
-    'check',
-    'backup',
-    'info',
-    'restore',
-    'restore',
-  ])
-  for (const line of lines.slice(0, 3)) expect(await run(line), line).toBe('')
-  expect(await run(lines[3]!)).toMatch(/stanza: main\n {4}status: ok\n[^]*full backup: \d{8}-\d{6}F\n/)
+  expect(lines.map((line) => line.split(' ').at(-1))).toEqual(['init', 'info', 'restore', 'restore'])
+  const init = () =>
+    runAs(testUser, 'sh', ['-c', `${prefix} ${ofInit} ${asWritten(lines[0]!)}`], { cwd: dir, deadlineMs: 90_000 })
+  expect(await init()).toMatchObject({ code: 0, stdout: expect.stringContaining('restart the server: ') as string })
+  await cluster.restart()
+  expect(await init()).toMatchObject({ code: 0, stdout: expect.stringContaining('pgts is set up.') as string })
+  expect(await run(lines[1]!)).toMatch(/stanza: main\n {4}status: ok\n[^]*full backup: \d{8}-\d{6}F\n/)
 
   const cron = [
     ...blocks('text')
@@ -94,7 +79,7 @@ test('the steps of the README to the first backup succeed as written', async () 
   await cluster.query('insert into t select i from generate_series(1, 10) i')
   const expected = await dataChecksum(cluster)
   await cluster.stop()
-  expect(await run(lines[4]!)).toBe('')
+  expect(await run(lines[2]!)).toBe('')
   await cluster.start()
   await cluster.untilPrimary()
   expect(await dataChecksum(cluster)).toEqual(expected)
@@ -105,7 +90,7 @@ test('the steps of the README to the first backup succeed as written', async () 
   await cluster.query('drop table t')
   await cluster.query('select pg_switch_wal()')
   await cluster.stop()
-  const timed = lines[5]!.replace(/--target='[^']*'/, `--target='${target}'`)
+  const timed = lines[3]!.replace(/--target='[^']*'/, `--target='${target}'`)
   expect(timed).toContain(target)
   expect(await run(timed)).toBe('')
   await cluster.start()
