@@ -131,8 +131,9 @@ async function archiving(
       readServerEnvironment(cluster.postmaster.pid),
     ),
   )
-  const wanted = { stanza, config: path, shared: config.dialect === 'ini' }
-  return { archiver: archiverOf(server.configuration, wanted), archiveCommand: archiveCommandOf(command) }
+  const archiveCommand = archiveCommandOf(command)
+  const wanted = { command: archiveCommand, stanza, config: path, shared: config.dialect === 'ini' }
+  return { archiver: archiverOf(server.configuration, wanted), archiveCommand }
 }
 
 /** Shows what archives now; returns the question. */

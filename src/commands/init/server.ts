@@ -1,4 +1,4 @@
-import { identifyArchiver, type Archiver } from '../../core/init/archiver.ts'
+import { identifyArchiver, type Archiver, type WantedArchiver } from '../../core/init/archiver.ts'
 import { programProblems } from '../../core/archive/status/archive-program.ts'
 import { shellWord } from '../../core/init/restart.ts'
 import { readServerConfiguration, type ServerConfiguration } from '../../postgres/archive-settings.ts'
@@ -96,10 +96,7 @@ export function withNode(
   return { ...command, prefix: `PGTS_NODE=${shellWord(process.execPath)}` }
 }
 
-export function archiverOf(
-  { settings }: ServerConfiguration,
-  wanted: { readonly stanza: string; readonly config?: string; readonly shared: boolean },
-): Archiver {
+export function archiverOf({ settings }: ServerConfiguration, wanted: WantedArchiver): Archiver {
   const command = settings.archive_command
   return identifyArchiver(command?.afterRestart ?? command?.value ?? '', settings.archive_library?.value ?? '', wanted)
 }

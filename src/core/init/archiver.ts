@@ -10,6 +10,8 @@ export type Archiver =
   | { readonly kind: 'foreign'; readonly program: string; readonly command: string; readonly meaning: string }
 
 export interface WantedArchiver {
+  /** The command that init would set. */
+  readonly command: string
   readonly stanza: string
   /** `--config` in the command; undefined for the default configuration. */
   readonly config?: string
@@ -59,6 +61,7 @@ export function identifyArchiver(command: string, library: string, wanted: Wante
     return { kind: 'foreign', program: `archive_library ${library}`, command: library, meaning }
   }
   if (command.trim() === '') return { kind: 'none' }
+  if (command === wanted.command) return { kind: 'own' }
   if (DISCARDS.test(command)) return { kind: 'discards', command }
   const words = wordsOfCommand(command).filter(({ assigns }) => !assigns)
   if (isOwn(words, wanted)) return { kind: 'own' }
