@@ -45,6 +45,13 @@ export const commandRows: CommandRows = {
   check: row({
     load: async () => (await loadModule(() => import('../commands/check.ts'))).check,
   }),
+  demo: row<'demo', void>({
+    load: async () => {
+      const { demo } = await loadModule(() => import('../commands/demo.ts'))
+      const { openDialogue } = await loadModule(() => import('./init/dialogue.ts'))
+      return (ctx) => demo(ctx, openDialogue(false, ctx.signal).say)
+    },
+  }),
   expire: row({
     load: async () => (await loadModule(() => import('../commands/expire.ts'))).expire,
     render: async (reports, { options }) => {

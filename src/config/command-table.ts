@@ -95,6 +95,12 @@ export const commandTable = defineCommands({
     stanza: 'optional',
     implemented: true,
   },
+  demo: {
+    summary: 'Back up and restore a server of its own, explained.',
+    frameLevel: 'debug',
+    stanza: 'none',
+    implemented: true,
+  },
   expire: {
     summary: 'Remove backups and WAL that retention does not keep.',
     locks: ['backup'],

@@ -24,6 +24,12 @@ export const commandLineOptions = defineOptions({
     section: 'command-line',
     commands: ['expire'],
   },
+  binaries: {
+    summary: 'Directory of initdb and postgres; default: the newest server that packages installed.',
+    type: 'path',
+    section: 'command-line',
+    commands: ['demo'],
+  },
   break: {
     summary: 'Remove the lease of a process that has certainly ended.',
     type: 'bool',

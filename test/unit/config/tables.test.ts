@@ -13,6 +13,7 @@ describe('the option table', () => {
     const own = [
       'apply-restart',
       'apply-settings',
+      'binaries',
       'break',
       'checksum-page-error',
       'max-time',
