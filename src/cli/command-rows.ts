@@ -95,6 +95,10 @@ export const commandRows: CommandRows = {
       return { pieces: renderManifest(report, options.output) }
     },
   }),
+  metrics: row({
+    load: async () => (await loadModule(() => import('../commands/metrics.ts'))).metrics,
+    render: (text) => ({ text }),
+  }),
   'move-target': row({
     load: async () => (await loadModule(() => import('../commands/move-target.ts'))).moveTarget,
     render: ({ next }) => ({ result: next }),

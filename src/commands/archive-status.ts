@@ -13,7 +13,12 @@ const CONNECT_MS = 5000
  * The state of archiving on this host: from archive_status, the spool, and the server if it answers. No repository is
  * read, so that the command works without the network.
  */
-export async function archiveStatus(ctx: CommandContext<'archive-status'>): Promise<ArchiveStatus> {
+export function archiveStatus(ctx: CommandContext<'archive-status'>): Promise<ArchiveStatus> {
+  return readArchiveStatus(ctx)
+}
+
+/** Also for the metrics. */
+export async function readArchiveStatus(ctx: CommandContext<'archive-status' | 'metrics'>): Promise<ArchiveStatus> {
   const { options, stanza, program, clock, signal } = ctx
   const pgPath = options.pg[0]?.path
   if (pgPath === undefined) {

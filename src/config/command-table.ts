@@ -143,12 +143,17 @@ export const commandTable = defineCommands({
     internal: true,
     implemented: true,
   },
+  metrics: {
+    summary: 'Show the state of repositories and archiving for Prometheus.',
+    frameLevel: 'debug',
+    stanza: 'optional',
+    implemented: true,
+  },
   'move-target': {
     summary: 'Move the recovery target of a restored cluster forward.',
     locks: ['restore'],
     frameLevel: 'info',
     stanza: 'required',
-    implemented: true,
   },
   pin: {
     summary: 'Exclude a backup from retention.',

@@ -4,7 +4,8 @@ import { PgtsError } from '../../util/error.ts'
 import type { CommandContext } from '../context.ts'
 
 /** Commands that connect to the server of pg1. */
-type DatabaseCommand = 'archive-status' | 'backup' | 'check' | 'move-target' | 'stanza-create' | 'stanza-upgrade'
+type DatabaseCommand =
+  'archive-status' | 'backup' | 'check' | 'metrics' | 'move-target' | 'stanza-create' | 'stanza-upgrade'
 
 /**
  * Connect to the server of one configured cluster.

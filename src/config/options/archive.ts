@@ -37,7 +37,7 @@ export const archiveOptions = defineOptions({
   'archive-push-queue-max': {
     summary: 'Drop waiting WAL if there is more than this, so that the disk of the server does not fill.',
     type: 'size',
-    commands: ['archive-push', 'archive-status'],
+    commands: ['archive-push', 'archive-status', 'metrics'],
     range: ['0B', '4PiB'],
     formerly: ['archive-queue-max'],
   },

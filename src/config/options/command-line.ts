@@ -68,6 +68,13 @@ export const commandLineOptions = defineOptions({
     commands: ANY,
     default: { yaml: '/etc/pgts', ini: '/etc/pgbackrest' },
   },
+  databases: {
+    summary: 'Include the number of databases of each backup, which is read from its manifest.',
+    type: 'bool',
+    section: 'command-line',
+    commands: ['metrics'],
+    default: 'n',
+  },
   'detail-level': {
     summary: 'Detail of info: everything, or only the progress of a running command.',
     type: 'enum',
@@ -89,6 +96,12 @@ export const commandLineOptions = defineOptions({
     section: 'command-line',
     commands: ['expire'],
     default: 'n',
+  },
+  file: {
+    summary: 'Replace this file, for the textfile collector of node_exporter; its name ends in .prom.',
+    type: 'string',
+    section: 'command-line',
+    commands: ['metrics'],
   },
   filter: {
     summary: 'Show only what matches.',
@@ -120,6 +133,21 @@ export const commandLineOptions = defineOptions({
     type: 'path',
     section: 'command-line',
     commands: ['init'],
+  },
+  interval: {
+    summary: 'Requests within this time have the same answer.',
+    type: 'time',
+    section: 'command-line',
+    commands: ['metrics'],
+    range: ['0s', '1d'],
+    default: '1m',
+    for: { metrics: { depend: { option: 'listen' } } },
+  },
+  listen: {
+    summary: 'Answer requests at http://[ADDRESS:]PORT/metrics; without an address only from this host.',
+    type: 'string',
+    section: 'command-line',
+    commands: ['metrics'],
   },
   'max-time': {
     summary:
@@ -226,6 +254,7 @@ export const commandLineOptions = defineOptions({
       'lease',
       'manifest',
       'move-target',
+      'metrics',
       'pin',
       'repo-get',
       'repo-ls',
@@ -292,6 +321,7 @@ export const commandLineOptions = defineOptions({
       'lease',
       'manifest',
       'move-target',
+      'metrics',
       'pin',
       'repo-get',
       'repo-ls',
@@ -311,6 +341,7 @@ export const commandLineOptions = defineOptions({
       check: { required: false },
       info: { required: false },
       init: { required: false },
+      metrics: { required: false },
       'repo-get': { required: false, internal: true },
       'repo-ls': { required: false, internal: true },
       'repo-put': { required: false, internal: true },
@@ -389,6 +420,13 @@ export const commandLineOptions = defineOptions({
     default: 'n',
   },
   version: { summary: 'Show the version.', type: 'bool', section: 'command-line', commands: ['help'], default: 'n' },
+  'wal-labels': {
+    summary: 'Show the first and the last segment as labels: a new series for each segment that is archived.',
+    type: 'bool',
+    section: 'command-line',
+    commands: ['metrics'],
+    default: 'n',
+  },
   'write-config': {
     summary: 'Write the configuration file, or add the stanza to it.',
     type: 'bool',

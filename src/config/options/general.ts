@@ -122,6 +122,7 @@ export const generalOptions = defineOptions({
       'info',
       'init',
       'move-target',
+      'metrics',
       'pin',
       'restore',
       'stanza-create',
@@ -217,7 +218,7 @@ export const generalOptions = defineOptions({
   'spool-path': {
     summary: 'Directory for the WAL queue when archive-async is on.',
     type: 'path',
-    commands: ['archive-get', 'archive-push', 'archive-status', 'backup', 'check', 'init', 'restore'],
+    commands: ['archive-get', 'archive-push', 'archive-status', 'backup', 'check', 'init', 'metrics', 'restore'],
     default: { yaml: '/var/spool/pgts', ini: '/var/spool/pgbackrest' },
     for: {
       'archive-get': { depend: { option: 'archive-async', values: ['y'] } },

@@ -137,6 +137,7 @@ export const pgOptions = defineOptions({
       'archive-push': { required: false },
       check: { depend: { option: 'stanza' } },
       manifest: { required: false },
+      metrics: { required: false },
     },
   },
   'pg-port': {

@@ -14,6 +14,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   xxhsum: 'block checksums against the xxhsum command',
   dash: 'the launcher in dash',
   busybox: 'the launcher in the shell of busybox',
+  promtool: 'the text of metrics against promtool',
   strace: 'counting the processes that the launcher starts',
   ...Object.fromEntries(S3_SERVER_PROGRAMS.map((name) => [name, 'everything on a real S3 server'])),
 }
