@@ -15,6 +15,7 @@ import type {
   ObjectUpload,
 } from '../object/client.ts'
 import { listedEntry } from '../object/listed-entry.ts'
+import { abortAbandoned } from './abandoned.ts'
 import { answerBody, lengthOf, NO_BODY } from './body.ts'
 import { s3Address, type S3Description } from './description.ts'
 import { Integrity } from './integrity.ts'
@@ -138,7 +139,6 @@ export class S3Client implements ObjectClient {
   }
 
   async abortAbandoned(prefix: string, beforeMs: number, signal?: AbortSignal): Promise<number> {
-    const { abortAbandoned } = await loadModule(() => import('./abandoned.ts'))
     return abortAbandoned(this.requests, prefix, beforeMs, signal)
   }
 

@@ -27,15 +27,12 @@ export type S3Command<I extends ServiceInputTypes, O extends ServiceOutputTypes>
 /** A request that AWS's client composes and whose answer it reads. */
 export interface S3Request<I extends ServiceInputTypes, O extends ServiceOutputTypes> extends S3Subject {
   readonly command: () => S3Command<I, O>
-  /** Changes the request before it is signed, where the library has no parameter. */
-  readonly prepare?: (request: HttpRequest) => void
   /** Receives the XML body of a success before the library reads it. */
   readonly seen?: (xml: string) => void
 }
 
 export interface HttpRequest {
   path: string
-  body?: unknown
   readonly headers: Record<string, string>
 }
 
@@ -83,21 +80,19 @@ export class S3Commands {
 
   /** @param refused receives a refusal that does not come from an S3 service */
   #prepared<I extends ServiceInputTypes, O extends ServiceOutputTypes>(
-    { name, command: make, prepare, seen }: S3Request<I, O>,
+    { name, command: make, seen }: S3Request<I, O>,
     refused: (unproven: UnprovenAnswer | undefined) => void,
   ) {
     const command = make()
     const path = name === undefined || isText(name) ? undefined : this.#root + uriEncodePath(name)
-    if (prepare !== undefined || path !== undefined) {
+    if (path !== undefined) {
       command.middlewareStack.add(
         (next) => (args) => {
-          const request = (args as unknown as { request: HttpRequest }).request
           // The library accepts text only.
-          if (path !== undefined) request.path = path
-          prepare?.(request)
+          ;(args as unknown as { request: HttpRequest }).request.path = path
           return next(args)
         },
-        { name: 'prepare', step: 'build', priority: 'low' },
+        { name: 'path', step: 'build', priority: 'low' },
       )
     }
     command.middlewareStack.add(

@@ -1,5 +1,6 @@
 import type {
   GetObjectCommandInput,
+  ListMultipartUploadsCommandInput,
   ListObjectsV2CommandInput,
   PutObjectCommandInput,
   UploadPartCommandInput,
@@ -26,12 +27,26 @@ const METHODS = {
   GetObject: 'GET',
   HeadObject: 'HEAD',
   DeleteObject: 'DELETE',
+  DeleteObjects: 'POST',
+  AbortMultipartUpload: 'DELETE',
   ListObjectsV2: 'GET',
+  ListMultipartUploads: 'GET',
 } as const
+
+/** The query that selects an operation on the bucket. */
+const SELECTORS: Partial<Record<DirectOperation, Readonly<Record<string, string>>>> = {
+  DeleteObjects: { delete: '' },
+  ListObjectsV2: { 'list-type': '2' },
+  ListMultipartUploads: { uploads: '' },
+}
 
 export type DirectOperation = keyof typeof METHODS
 
-type Inputs = PutObjectCommandInput & GetObjectCommandInput & UploadPartCommandInput & ListObjectsV2CommandInput
+type Inputs = PutObjectCommandInput &
+  GetObjectCommandInput &
+  UploadPartCommandInput &
+  ListObjectsV2CommandInput &
+  Pick<ListMultipartUploadsCommandInput, 'KeyMarker' | 'UploadIdMarker'>
 
 /** Parameters with the names of AWS's library, and how they are sent. */
 const HEADERS = {
@@ -57,6 +72,8 @@ const QUERY = {
   ContinuationToken: 'continuation-token',
   Delimiter: 'delimiter',
   EncodingType: 'encoding-type',
+  KeyMarker: 'key-marker',
+  UploadIdMarker: 'upload-id-marker',
   Prefix: 'prefix',
 } as const
 
@@ -121,7 +138,7 @@ export class DirectSender {
     headers['host'] = this.#host
     headers['user-agent'] = USER_AGENT
     if (body !== undefined) {
-      headers['content-type'] = 'application/octet-stream'
+      headers['content-type'] = operation === 'DeleteObjects' ? 'application/xml' : 'application/octet-stream'
       headers['x-amz-content-sha256'] = body.hash
     }
     const request = new HttpRequest({
@@ -161,7 +178,7 @@ function headersOf(input: DirectInput): Record<string, string> {
 }
 
 function queryOf(operation: DirectOperation, input: DirectInput): Record<string, string> {
-  const query: Record<string, string> = operation === 'ListObjectsV2' ? { 'list-type': '2' } : {}
+  const query: Record<string, string> = { ...SELECTORS[operation] }
   for (const [parameter, name] of Object.entries(QUERY) as [keyof typeof QUERY, string][]) {
     const value = input[parameter]
     if (value !== undefined) query[name] = String(value)

@@ -1,9 +1,9 @@
-import { parseXML } from '@aws-sdk/xml-builder'
 import { PgtsError } from '../../util/error.ts'
 import type { ObjectEntry, ObjectListRequest, ObjectPage } from '../object/client.ts'
 import { checkedPage, NO_NEXT_PAGE } from '../object/pages.ts'
 import { isText, nameReader, textKey } from './names.ts'
 import type { S3Requests } from './requests.ts'
+import { elementsIn, isTruncated, rootOf, textIn } from './xml.ts'
 import type { ByteString } from '../../util/byte-string.ts'
 
 /** Fetches one page of names. */
@@ -27,10 +27,9 @@ export async function listPage(requests: S3Requests, request: ObjectListRequest)
     return entryOf({ Key: textIn(found, 'Key'), Size: Number(size), LastModified }, name)
   })
   const prefixes = elementsIn(result, 'CommonPrefixes').map((found) => name(textIn(found, 'Prefix')))
-  const isTruncated = textIn(result, 'IsTruncated')?.toLowerCase() === 'true'
-  const next = textIn(result, 'NextContinuationToken')
-  if (isTruncated && !next) throw requests.unusable(subject, NO_NEXT_PAGE)
-  const page = { objects, prefixes, next: isTruncated && next ? next : undefined }
+  const next = isTruncated(result) ? textIn(result, 'NextContinuationToken') : undefined
+  if (isTruncated(result) && !next) throw requests.unusable(subject, NO_NEXT_PAGE)
+  const page = { objects, prefixes, next }
   const names = objects.map((object) => object.name)
   return checkedPage(requests.doing(subject), request, page, names)
 }
@@ -55,29 +54,4 @@ export function entryOf(
   name: (text: string | undefined) => ByteString,
 ): ObjectEntry {
   return { name: name(found.Key), sizeBytes: found.Size ?? 0, mtimeMs: found.LastModified?.getTime() ?? Number.NaN }
-}
-
-/** An element as the parser of AWS's library returns it: text, child elements by name, or a list of several. */
-type XmlElement = Readonly<Record<string, unknown>>
-
-function rootOf(xml: string, failure: (error: unknown) => unknown): XmlElement {
-  try {
-    return childrenOf(Object.values(parseXML(xml) as XmlElement)[0])
-  } catch (error) {
-    throw failure(error)
-  }
-}
-
-function elementsIn(element: XmlElement, name: string): XmlElement[] {
-  const found = element[name]
-  return found === undefined ? [] : (Array.isArray(found) ? found : [found]).map(childrenOf)
-}
-
-function childrenOf(value: unknown): XmlElement {
-  return typeof value === 'object' && value !== null ? (value as XmlElement) : {}
-}
-
-function textIn(element: XmlElement, name: string): string | undefined {
-  const value = element[name]
-  return typeof value === 'string' ? value : undefined
 }

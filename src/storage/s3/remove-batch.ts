@@ -1,12 +1,13 @@
-import { DeleteObjectsCommand } from '@aws-sdk/client-s3'
+import { XmlNode } from '@aws-sdk/xml-builder'
 import { createHash } from 'node:crypto'
 import { textToBytes, type ByteString } from '../../util/byte-string.ts'
 import type { NotRemoved } from '../object/client.ts'
-import type { HttpRequest } from './commands.ts'
+import type { DirectRequest } from './direct.ts'
 import { isRemovalDenied } from './error.ts'
 import { textKey } from './names.ts'
 import type { S3Answer } from './refusal.ts'
 import type { S3Requests } from './requests.ts'
+import { elementsIn, rootOf, textIn } from './xml.ts'
 
 export interface BatchAnswer {
   readonly left: readonly NotRemoved[]
@@ -20,24 +21,37 @@ export async function removeBatch(
   names: readonly ByteString[],
   signal: AbortSignal | undefined,
 ): Promise<S3Answer<BatchAnswer>> {
-  const Objects = names.map((name) => ({ Key: textKey(name) }))
-  const command = () => new DeleteObjectsCommand({ ...requests.common, Delete: { Objects } })
-  const { output, refusal } = await requests.send({ action: 'remove', command, prepare: withMd5, signal })
+  const { input, body } = batchBody(names)
+  const subject = { action: 'remove', signal } as const
+  const request = { ...subject, operation: 'DeleteObjects', input: { ...requests.common, ...input }, body } as const
+  const { output, refusal } = await requests.sendDirect(request)
   if (refusal !== undefined) return { refusal }
-  const { Deleted = [], Errors = [] } = output
-  const answered = new Set([...Deleted, ...Errors].map(({ Key = '' }) => textToBytes(Key)))
-  const left = Errors.filter(({ Code }) => Code !== 'NoSuchKey').map(({ Key = '', Code, Message }) => ({
-    name: textToBytes(Key),
-    reason: [Code, Message].filter((part) => part !== undefined).join(': '),
-    denied: isRemovalDenied({ status: 200, code: Code ?? '', message: Message ?? '' }),
+  const result = rootOf(output.text ?? '', (error) => requests.failure(error, subject))
+  const keyOf = (element: Parameters<typeof textIn>[0]) => textToBytes(textIn(element, 'Key') ?? '')
+  const errors = elementsIn(result, 'Error').map((error) => ({
+    name: keyOf(error),
+    code: textIn(error, 'Code'),
+    message: textIn(error, 'Message'),
   }))
+  const answered = new Set([...elementsIn(result, 'Deleted').map(keyOf), ...errors.map(({ name }) => name)])
+  const left = errors
+    .filter(({ code }) => code !== 'NoSuchKey')
+    .map(({ name, code, message }) => ({
+      name,
+      reason: [code, message].filter((part) => part !== undefined).join(': '),
+      denied: isRemovalDenied({ status: 200, code: code ?? '', message: message ?? '' }),
+    }))
   return { output: { left, unanswered: names.filter((name) => !answered.has(name)) } }
 }
 
-/** Services without CRC-32 require an MD5 for a batch of removals, where the library would send only the CRC-32. */
-function withMd5({ headers, body }: HttpRequest): void {
-  for (const name of Object.keys(headers)) if (/^x-amz-(sdk-)?checksum-/.test(name)) delete headers[name]
-  headers['content-md5'] = createHash('md5')
-    .update(body as string)
-    .digest('base64')
+/** Every service knows the MD5 of a batch; AWS's client would send a CRC-32 instead. */
+export function batchBody(names: readonly ByteString[]): Required<Pick<DirectRequest, 'input' | 'body'>> {
+  const root = new XmlNode('Delete').a('xmlns', 'http://s3.amazonaws.com/doc/2006-03-01/')
+  for (const name of names) root.c(new XmlNode('Object').c(XmlNode.of('Key', textKey(name))))
+  const bytes = Buffer.from(`<?xml version="1.0" encoding="UTF-8"?>${root.toString()}`)
+  const digest = (algorithm: string, form: 'hex' | 'base64') => createHash(algorithm).update(bytes).digest(form)
+  return {
+    input: { ContentLength: bytes.length, ContentMD5: digest('md5', 'base64') },
+    body: { bytes: () => bytes, hash: digest('sha256', 'hex') },
+  }
 }

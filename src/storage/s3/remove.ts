@@ -1,7 +1,7 @@
 import type { ByteString } from '../../util/byte-string.ts'
-import { loadModule } from '../../util/load-module.ts'
 import type { NotRemoved } from '../object/client.ts'
 import { fitsXml } from './names.ts'
+import { removeBatch } from './remove-batch.ts'
 import type { S3Requests } from './requests.ts'
 
 /** Services without batches receive this many single removals at once. */
@@ -26,7 +26,6 @@ export class Removals {
 
   async #inBatch(names: readonly ByteString[], signal: AbortSignal | undefined): Promise<readonly NotRemoved[]> {
     if (names.length === 0) return []
-    const { removeBatch } = await loadModule(() => import('./remove-batch.ts'))
     const { output, refusal } = await removeBatch(this.#requests, names, signal)
     if (refusal !== undefined) {
       const { status, code } = refusal
