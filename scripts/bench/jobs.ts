@@ -2,7 +2,15 @@ import { rmSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Cluster, reachableNode } from '../../test/support/postgres/postgres.ts'
 import { lifeJobs } from './life-jobs.ts'
-import { changeALittle, damage, emptyTarget, memoryTarget, type Program, type Variant } from './programs.ts'
+import {
+  changeALittle,
+  damage,
+  emptyTarget,
+  memoryTarget,
+  type Program,
+  type Variant,
+  restoreWords,
+} from './programs.ts'
 import type { Settings } from './settings.ts'
 
 export interface Job {
@@ -26,7 +34,7 @@ export function jobsFor(cluster: Cluster, finished: readonly string[], blocks: b
   const backup = (type: string) => (tested: Program) => [...common(tested), `--type=${type}`, 'backup']
   const restore =
     (...args: string[]) =>
-    (tested: Program) => [...common(tested), `--pg1-path=${tested.target}`, ...args, 'restore']
+    (tested: Program) => [...common(tested), `--pg1-path=${tested.target}`, ...args, ...restoreWords(tested)]
   const eachSegment = (tested: Program, command: (segment: string) => string): string[] => {
     const start = common(tested)
       .map((word) => `'${word}'`)
@@ -55,7 +63,7 @@ export function jobsFor(cluster: Cluster, finished: readonly string[], blocks: b
       name: 'read and prove everything (restore to memory)',
       variant: 'plain',
       prepare: (tested) => emptyTarget(tested, memoryTarget(tested)),
-      command: (tested) => [...common(tested), `--pg1-path=${memoryTarget(tested)}`, 'restore'],
+      command: (tested) => [...common(tested), `--pg1-path=${memoryTarget(tested)}`, ...restoreWords(tested)],
       after: (tested) => rmSync(memoryTarget(tested), { recursive: true, force: true }),
     },
     {

@@ -2,7 +2,7 @@ import { readFileSync, utimesSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Cluster, giveToTestUser, pgtsProgram, runOk, startCluster } from '../../test/support/postgres/postgres.ts'
 import type { Job } from './jobs.ts'
-import { emptyTarget, makeProgram, type Program, storedBytes, type Variant } from './programs.ts'
+import { emptyTarget, makeProgram, type Program, storedBytes, type Variant, restoreWords } from './programs.ts'
 import { conditions, report } from './report.ts'
 import { printRow, type Row, runJob } from './rows.ts'
 import { runDirectory } from './run-directory.ts'
@@ -63,7 +63,7 @@ function jobs(cluster: Cluster, variant: Variant, { files }: Settings): Job[] {
   const common = (tested: Program) => [tested.program, `--config=${tested.config}`, '--stanza=main']
   const restore =
     (...args: string[]) =>
-    (tested: Program) => [...common(tested), `--pg1-path=${tested.target}`, ...args, 'restore']
+    (tested: Program) => [...common(tested), `--pg1-path=${tested.target}`, ...args, ...restoreWords(tested)]
   return [
     {
       name: `full backup of ${files} files, ${words}`,

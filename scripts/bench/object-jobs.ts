@@ -2,7 +2,7 @@ import { join } from 'node:path'
 import type { BenchBucket } from './bucket.ts'
 import type { Job } from './jobs.ts'
 import type { ClusterName, Clusters } from './clusters.ts'
-import { changeALittle, emptyTarget, type Program, switchWal, type Variant } from './programs.ts'
+import { changeALittle, emptyTarget, type Program, switchWal, type Variant, restoreWords } from './programs.ts'
 import type { Settings } from './settings.ts'
 
 export interface ObjectJob extends Job {
@@ -26,7 +26,7 @@ const common = (tested: Program) => [tested.program, `--config=${tested.config}`
 const backup = (type: string) => (tested: Program) => [...common(tested), `--type=${type}`, 'backup']
 const restore = {
   prepare: (tested: Program) => emptyTarget(tested),
-  command: (tested: Program) => [...common(tested), `--pg1-path=${tested.target}`, 'restore'],
+  command: (tested: Program) => [...common(tested), `--pg1-path=${tested.target}`, ...restoreWords(tested)],
 }
 
 export function objectJobs(context: ObjectJobContext): ObjectJob[] {

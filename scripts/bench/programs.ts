@@ -129,6 +129,11 @@ export function damage(dir: string): void {
   writeFileSync(join(dir, 'base', 'left-over'), 'x')
 }
 
+/** The archive of the benchmark lacks the WAL of its backups, so pgts would refuse to restore them. */
+export function restoreWords({ name }: Program): readonly string[] {
+  return name === 'pgts' ? ['--no-restore-check', 'restore'] : ['restore']
+}
+
 export function emptyTarget(tested: Program, target = tested.target): void {
   rmSync(target, { recursive: true, force: true })
   mkdirSync(target, { mode: 0o700 })
