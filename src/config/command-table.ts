@@ -154,6 +154,7 @@ export const commandTable = defineCommands({
     locks: ['restore'],
     frameLevel: 'info',
     stanza: 'required',
+    implemented: true,
   },
   pin: {
     summary: 'Exclude a backup from retention.',
