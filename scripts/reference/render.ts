@@ -1,3 +1,4 @@
+import { reportsPage } from './reports.ts'
 import { compatibilityPage } from './compatibility.ts'
 import { commandNames, commandRow } from '../../src/config/command-table.ts'
 import { allowedText, defaultText } from '../../src/config/option-facts.ts'
@@ -16,6 +17,7 @@ export function referencePages(): Record<string, string> {
     'exit-codes.md': exitCodesPage(),
     'connection.md': connectionPage(),
     'compatibility.md': compatibilityPage(),
+    'reports.md': reportsPage(),
   }
 }
 

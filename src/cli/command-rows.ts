@@ -3,7 +3,8 @@ import type { RestorePlanReport } from '../core/restore/plan-report.ts'
 import { EXIT_CODES } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { InitReport } from '../commands/init/report.ts'
-import { row, type CommandRows } from './command-row.ts'
+import { row, type CommandRows, type Outcome } from './command-row.ts'
+import type { ReportingCommand, Reports } from './render/report-table.ts'
 
 /** The segment is not in the archive: PostgreSQL takes exit code 1 for the end of the archive. */
 const NOT_FOUND = 1
@@ -13,13 +14,26 @@ type RestoreOutcome =
   | { readonly plan: RestorePlanReport; readonly restored?: undefined }
   | { readonly plan?: undefined; readonly restored: RestoreReport }
 
+/** The report of a command in the form of `--output`; nothing without it. */
+async function reportOutcome<C extends ReportingCommand>(
+  command: C,
+  report: Reports[C],
+  output: 'none' | 'text' | 'json',
+): Promise<Outcome> {
+  if (output === 'none') return {}
+  const { renderReport } = await loadModule(() => import('./render/report.ts'))
+  return { text: renderReport(command, report, output) }
+}
+
 /** Every command that people and PostgreSQL call. */
 export const commandRows: CommandRows = {
   annotate: row({
     load: async () => (await loadModule(() => import('../commands/annotate.ts'))).annotate,
+    render: async (report, { options }) => reportOutcome('annotate', report, options.output),
   }),
   'archive-allow': row({
     load: async () => (await loadModule(() => import('../commands/archive-allow.ts'))).archiveAllow,
+    render: async (report, { options }) => reportOutcome('archive-allow', report, options.output),
   }),
   'archive-get': row({
     load: async () => (await loadModule(() => import('../commands/archive-get.ts'))).archiveGet,
@@ -37,13 +51,14 @@ export const commandRows: CommandRows = {
   }),
   backup: row({
     load: async () => (await loadModule(() => import('../commands/backup.ts'))).backup,
-    render: async (report) => {
+    render: async (report, { options }) => {
       const { backupResult } = await loadModule(() => import('./render/result.ts'))
-      return { result: backupResult(report) }
+      return { ...(await reportOutcome('backup', report, options.output)), result: backupResult(report) }
     },
   }),
   check: row({
     load: async () => (await loadModule(() => import('../commands/check.ts'))).check,
+    render: async (report, { options }) => reportOutcome('check', report, options.output),
   }),
   demo: row<'demo', void>({
     load: async () => {
@@ -55,7 +70,7 @@ export const commandRows: CommandRows = {
   expire: row({
     load: async () => (await loadModule(() => import('../commands/expire.ts'))).expire,
     render: async (reports, { options }) => {
-      if (!options.explain) return {}
+      if (!options.explain && options.output !== 'json') return {}
       const { renderExpire } = await loadModule(() => import('./render/expire.ts'))
       return { text: renderExpire(reports, options.output) }
     },
@@ -105,6 +120,7 @@ export const commandRows: CommandRows = {
   }),
   pin: row({
     load: async () => (await loadModule(() => import('../commands/pin.ts'))).pin,
+    render: async (report, { options }) => reportOutcome('pin', report, options.output),
   }),
   'repo-get': row<'repo-get', boolean>({
     load: async () => {
@@ -152,26 +168,34 @@ export const commandRows: CommandRows = {
         return { text: renderRestorePlan(plan, options.output), exitCode: refused?.exitCode ?? 0 }
       }
       const { restoreResult } = await loadModule(() => import('./render/result.ts'))
-      return { result: restoreResult(restored) }
+      // `text` is the default of the plan; a finished restore prints nothing.
+      const output = options.output === 'json' ? 'json' : 'none'
+      return { ...(await reportOutcome('restore', restored, output)), result: restoreResult(restored) }
     },
   }),
   'stanza-create': row({
     load: async () => (await loadModule(() => import('../commands/stanza-create.ts'))).stanzaCreate,
+    render: async (report, { options }) => reportOutcome('stanza-create', report, options.output),
   }),
   'stanza-delete': row({
     load: async () => (await loadModule(() => import('../commands/stanza-delete.ts'))).stanzaDelete,
+    render: async (report, { options }) => reportOutcome('stanza-delete', report, options.output),
   }),
   'stanza-upgrade': row({
     load: async () => (await loadModule(() => import('../commands/stanza-upgrade.ts'))).stanzaUpgrade,
+    render: async (report, { options }) => reportOutcome('stanza-upgrade', report, options.output),
   }),
   start: row({
     load: async () => (await loadModule(() => import('../commands/start.ts'))).start,
+    render: async (report, { options }) => reportOutcome('start', report, options.output),
   }),
   stop: row({
     load: async () => (await loadModule(() => import('../commands/stop.ts'))).stop,
+    render: async (report, { options }) => reportOutcome('stop', report, options.output),
   }),
   unpin: row({
     load: async () => (await loadModule(() => import('../commands/pin.ts'))).unpin,
+    render: async (report, { options }) => reportOutcome('unpin', report, options.output),
   }),
   verify: row({
     load: async () => (await loadModule(() => import('../commands/verify.ts'))).verify,

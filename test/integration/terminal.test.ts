@@ -73,3 +73,28 @@ describe('at a terminal', () => {
     },
   )
 })
+
+describe('in a pipe', () => {
+  test('--output=json prints the report of a command and nothing else', { timeout: 90_000 }, async () => {
+    const report = async (...args: string[]) => {
+      const run = await site.pgtsOk('--output=json', ...args)
+      expect(run.stdout).toMatch(/^\{.*\}\n$/)
+      return JSON.parse(run.stdout) as Record<string, unknown>
+    }
+    const { label } = await report('--type=full', 'backup')
+    expect(label).toMatch(/^\d{8}-\d{6}F$/)
+    expect(await report('pin', String(label))).toEqual({ label, repoKeys: [1] })
+    expect(await report('unpin', String(label))).toEqual({ label, repoKeys: [1] })
+    expect(await report(`--set=${String(label)}`, '--annotation=a=b', 'annotate')).toEqual({ label, repoKeys: [1] })
+    expect(await report('stanza-create')).toMatchObject({ stanza: 'main', repositories: [{ state: 'valid' }] })
+    expect(await report('stanza-upgrade')).toMatchObject({ repositories: [{ repoKey: 1, changed: [] }] })
+    expect(await report('check')).toMatchObject({ clusters: [{ pgKey: 1, role: 'primary' }] })
+    expect(await report('stop')).toMatchObject({ already: false, signalled: [] })
+    expect(await report('start')).toMatchObject({ removed: true })
+    expect(await report('archive-allow')).toMatchObject({ stanza: 'main', changed: false })
+    const target = join(site.dir, 'restored-json')
+    expect(await report(`--pg1-path=${target}`, '--archive-mode=off', 'restore')).toMatchObject({ pgPath: target })
+    expect((await site.pgtsOk('--output=text', 'start')).stdout).toMatch(/^P?.*removed: no\n/ms)
+    expect(JSON.parse((await site.pgtsOk('--output=json', 'expire')).stdout)).toMatchObject([{ repo: 1 }])
+  })
+})

@@ -1,5 +1,8 @@
 import { ANY, defineOptions } from '../option-row.ts'
 
+/** Commands that print nothing on success unless a report is wanted. */
+const REPORT = { choices: ['none', 'text', 'json'], default: 'none' } as const
+
 /** Options of one run. They are not allowed in a configuration file, but the environment may set them. */
 export const commandLineOptions = defineOptions({
   'apply-restart': {
@@ -178,23 +181,43 @@ export const commandLineOptions = defineOptions({
     type: 'enum',
     section: 'command-line',
     commands: [
+      'annotate',
+      'archive-allow',
       'archive-status',
+      'backup',
+      'check',
       'expire',
       'info',
       'init',
       'lease',
-      'repo-ls',
       'manifest',
+      'pin',
+      'repo-ls',
       'restore',
+      'stanza-create',
+      'stanza-delete',
+      'stanza-upgrade',
+      'start',
+      'stop',
+      'unpin',
       'verify',
       'version',
     ],
     choices: ['text', 'json'],
     default: 'text',
     for: {
-      expire: { depend: { option: 'explain', values: ['y'], otherwise: 'text' } },
-      restore: { depend: { option: 'dry-run', values: ['y'], otherwise: 'text' } },
-      verify: { choices: ['none', 'text', 'json'], default: 'none' },
+      unpin: REPORT,
+      stop: REPORT,
+      start: REPORT,
+      'stanza-upgrade': REPORT,
+      'stanza-delete': REPORT,
+      'stanza-create': REPORT,
+      pin: REPORT,
+      check: REPORT,
+      backup: REPORT,
+      'archive-allow': REPORT,
+      annotate: REPORT,
+      verify: REPORT,
       version: { choices: ['text', 'num'], default: 'text' },
     },
   },
