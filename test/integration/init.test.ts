@@ -8,10 +8,12 @@ import {
   makeTestDir,
   pgts,
   pgtsProgram,
+  runAs,
   runOk,
   startCluster,
   testUser,
 } from '../support/postgres/postgres.ts'
+import { objectStores, titleOf } from '../support/stores/object-stores.ts'
 import { Terminal } from '../support/processes/terminal.ts'
 import { PGBACKREST } from '../support/processes/programs.ts'
 
@@ -286,3 +288,58 @@ describe('when something prevents it', () => {
     expect(stdout).toContain('is not a data directory of PostgreSQL')
   })
 })
+
+describe.each(objectStores.map((store) => ({ title: titleOf(store), store })))(
+  'a repository in $title',
+  ({ store }) => {
+    test.skipIf(store.missing !== undefined)(
+      'is set up with secrets of a file, up to the first backup',
+      { timeout: 120_000 },
+      async () => {
+        const bucket = await store.bucket()
+        await using cluster = await startCluster({ version: 18, walSegsizeMb: 1, conf: { archive_mode: 'on' } })
+        const dir = makeTestDir('init-store')
+        const isSecret = (name: string) =>
+          /^repo1-(s3-key|s3-key-secret|azure-account|azure-key|azure-endpoint|gcs-key)$/.test(name)
+        const all = Object.entries(bucket.options())
+        const secrets = all.filter(([name]) => isSecret(name))
+        writeFileSync(join(dir, 'secrets'), secrets.map(([name, value]) => `${name}=${value}\n`).join(''), {
+          mode: 0o600,
+        })
+        giveToTestUser(join(dir, 'secrets'))
+        const options = [
+          `--config=${dir}/pgts.yaml`,
+          `--pg1-path=${cluster.dataDir}`,
+          `--pg1-user=${cluster.user}`,
+          ...['log', 'lock', 'spool'].map((name) => `--${name}-path=${dir}/${name}`),
+          ...all.filter(([name]) => !isSecret(name)).map(([name, value]) => `--${name}=${value}`),
+          `--init-secrets=${dir}/secrets`,
+        ]
+        const { code, stdout, stderr } = await pgts([...options, '--yes', 'init'], { deadlineMs: 100_000 })
+        expect(code, stdout + stderr).toBe(0)
+        expect(stdout).toContain('stanza-create: done, check: done, backup: done')
+        for (const [, value] of secrets) if (value.length > 20) expect(stdout + stderr).not.toContain(value)
+        expect(readFileSync(join(dir, 'pgts.yaml'), 'utf8')).toContain('archive-async: true')
+        expect([...(await bucket.objects()).keys()].join('\n')).toMatch(/backup\/main\/\d{8}-\d{6}F\/backup\.manifest/)
+      },
+    )
+  },
+)
+
+test.skipIf(process.getuid?.() !== 0)(
+  'run by root, everything belongs to the user of the server',
+  { timeout: 90_000 },
+  async () => {
+    const host = await aHost(17, 'pgts.yaml', { archive_mode: 'on' })
+    await using _cluster = host.cluster
+    const root = { name: 'root', uid: 0, gid: 0, switched: false }
+    const { code, stdout } = await runAs(root, pgtsProgram(), [...host.options, '--yes', 'init'], {
+      deadlineMs: 80_000,
+    })
+    expect(code, stdout).toBe(0)
+    expect(stdout).toContain('stanza-create: done, check: done, backup: done')
+    const isOfRoot = (name: string) => statSync(join(host.dir, name)).uid === 0
+    expect(readdirSync(host.dir, { recursive: true, encoding: 'utf8' }).filter(isOfRoot)).toEqual(['etc'])
+    expect(statSync(join(host.dir, 'etc'))).toMatchObject({ gid: testUser.gid, mode: 0o40750 })
+  },
+)

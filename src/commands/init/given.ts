@@ -29,9 +29,11 @@ export class GivenOptions {
     return this.#secrets.get(name) ?? env[`PGTS_${variable}`] ?? env[`PGBACKREST_${variable}`]
   }
 
-  /** Every option of repository 1 that was given and is effective. */
+  /** Every option of repository 1 that was given and is effective, and all secrets of the file. */
   all(): ReadonlyMap<string, Value> {
-    const given = new Map<string, Value>()
+    const given = new Map<string, Value>(
+      [...this.#secrets].map(([name, value]) => [name.replace(/^repo1-/, ''), value]),
+    )
     for (const [member, value] of Object.entries(this.#ctx.options.repo[0] ?? {})) {
       const rest = member.replace(/[A-Z]/g, (letter) => `-${letter.toLowerCase()}`)
       if (member === 'key' || !this.#ctx.isSet(`repo1-${rest}`)) continue
