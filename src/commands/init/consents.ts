@@ -1,4 +1,4 @@
-import { restartText } from '../../core/init/restart.ts'
+import { isUnderPatroni, restartText } from '../../core/init/restart.ts'
 import type { CommandContext } from '../context.ts'
 import type { Plan } from './plan.ts'
 import type { Questions } from './questions.ts'
@@ -20,7 +20,7 @@ export async function askConsents(
 ): Promise<Consents> {
   const { options, isSet } = ctx
   const given = (name: string, value: boolean) => (isSet(name) ? value : undefined)
-  const { config, change, changes, server } = plan
+  const { cluster, config, change, changes, server } = plan
   const writeConfig =
     change !== undefined &&
     (await questions.consent({
@@ -30,7 +30,9 @@ export async function askConsents(
       proposal: true,
     }))
   const toApply = changes.filter(({ isWritten }) => !isWritten)
-  const canApply = toApply.length > 0 && server.configuration.canAlterSystem && !toApply.some(({ fixed }) => fixed)
+  const isPatroni = isUnderPatroni(cluster.postmaster.parentArgs)
+  const canApply =
+    toApply.length > 0 && server.configuration.canAlterSystem && !isPatroni && !toApply.some(({ fixed }) => fixed)
   const applySettings =
     canApply &&
     (await questions.consent({

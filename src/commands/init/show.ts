@@ -1,4 +1,4 @@
-import { restartText } from '../../core/init/restart.ts'
+import { isUnderPatroni, restartText } from '../../core/init/restart.ts'
 import type { SettingChange } from '../../core/init/server-changes.ts'
 import { bytesToText, textToBytes } from '../../util/byte-string.ts'
 import type { Plan } from './plan.ts'
@@ -38,7 +38,9 @@ function showProblems(dialogue: Dialogue, { changes, server, cluster, restart, o
   const { canAlterSystem, alterSystemProblem } = server.configuration
   for (const { name } of changes.filter(({ fixed }) => fixed))
     dialogue.say(`  ${name} is on the command line of the server: change it where the server is started`)
-  if (changes.length > 0 && !canAlterSystem) {
+  if (changes.length > 0 && isUnderPatroni(cluster.postmaster.parentArgs))
+    dialogue.say('  Patroni manages this server: set them with patronictl edit-config')
+  else if (changes.length > 0 && !canAlterSystem) {
     dialogue.say(`  ALTER SYSTEM cannot be used: ${alterSystemProblem ?? 'it is not allowed'}`)
     dialogue.say(`  set them in ${server.configuration.configFile}`)
   }
