@@ -17,6 +17,7 @@ import { repositoryDescription } from './repository.ts'
 export interface Surroundings {
   readonly log: Logger
   readonly signal: AbortSignal
+  readonly progress: CommandContext['progress']
   readonly env: Readonly<Record<string, string | undefined>>
   readonly cwd: string
   /** Absolute path of the program. */
@@ -39,7 +40,7 @@ async function ownExecId(): Promise<string> {
 
 export function openContext(resolved: AnyResolved, around: Surroundings): OpenContext {
   const { command, options, parameters, values, dialect } = resolved
-  const { log, env, cwd, program, continueAs } = around
+  const { log, progress, env, cwd, program, continueAs } = around
   const lost = new AbortController()
   const signal = AbortSignal.any([around.signal, lost.signal])
   // Every request adds a listener; Node would report a leak on stderr.
@@ -61,6 +62,7 @@ export function openContext(resolved: AnyResolved, around: Surroundings): OpenCo
     log,
     clock: systemClock,
     signal,
+    progress,
     parameters,
     env,
     cwd,

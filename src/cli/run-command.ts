@@ -11,6 +11,7 @@ import { openContext } from './context.ts'
 import { stopsRecovery } from './exit.ts'
 import { endedTooEarly, reportShortly } from './last-resort.ts'
 import { createLogger, descriptorOutput, logError, type ClosableLogger } from './logger.ts'
+import { TerminalProgress } from './progress.ts'
 import type { CommandRows, Outcome, RunRow } from './command-row.ts'
 
 /** Environment of the command. */
@@ -29,7 +30,8 @@ const stderr = descriptorOutput(2)
 export async function runCommand(resolved: AnyResolved, process: Process, rows: CommandRows): Promise<number> {
   const { command, role, options, warnings } = resolved
   if (options.neutralUmask === true) globalThis.process.umask(0)
-  const log = openLog(resolved, programName(process.program))
+  const progress = new TerminalProgress(wantsProgress(resolved, process.env))
+  const log = openLog(resolved, programName(process.program), progress)
   let end = begin(resolved, command, log)
   for (const warning of warnings) log.warn(warning)
 
@@ -41,6 +43,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
     await using open = openContext(resolved, {
       log,
       signal: process.signal,
+      progress,
       env: process.env,
       cwd: process.cwd,
       program: process.program,
@@ -54,6 +57,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
     const runRow = rows[command] as RunRow<CommandName> | undefined
     if (runRow === undefined) throw new PgtsError('assert', `no row for command ${nameOf(resolved, command)}`)
     const outcome = await runRow(open.ctx, open.launcher)
+    progress.end()
     const code = await writeOutcome(outcome, options.output === 'json')
     if (options.output !== 'json' && options.logLevelConsole !== 'off')
       for (const hint of outcome.hints ?? []) stderr.write(printableLines(`HINT: ${hint}\n`))
@@ -62,6 +66,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
     if (outcome.result !== undefined && wantsResult(resolved)) stdout.write(printableLines(`${outcome.result}\n`))
     return code
   } catch (error) {
+    progress.end()
     // An interrupted command can fail with any error; the abort reason is the actual one.
     const why = signal.aborted ? (signal.reason as unknown) : withStanzaHints(error, resolved.stanzaHints)
     const reported =
@@ -83,6 +88,12 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
 function wantsResult({ options, role }: AnyResolved): boolean {
   const isQuiet = options.output === 'json' || options.logLevelConsole === 'off' || role !== undefined
   return !isQuiet && stdout.isTerminal === true
+}
+
+/** Cron, pipes, background processes and terminals without cursor movement get no bar. */
+function wantsProgress({ options, role, command }: AnyResolved, env: Process['env']): boolean {
+  const isLong = commandRow(command).progress === true && role === undefined
+  return isLong && options.logLevelConsole !== 'off' && env['TERM'] !== 'dumb' && stderr.isTerminal === true
 }
 
 /** The largest exit code that is not a failure: 1 is "no such file" of archive-get and repo-get. */
@@ -134,7 +145,7 @@ function consoleLevel({ role, options, values }: AnyResolved): LogLevel {
   return options.output === 'json' && level !== 'off' && !isGiven ? 'error' : level
 }
 
-function openLog(resolved: AnyResolved, name: ProgramName): ClosableLogger {
+function openLog(resolved: AnyResolved, name: ProgramName, progress: TerminalProgress): ClosableLogger {
   const { command, role, options, values } = resolved
   // Commands that run for every segment, or only report, have no log file unless log-level-file is given.
   const wanted =
@@ -151,8 +162,8 @@ function openLog(resolved: AnyResolved, name: ProgramName): ClosableLogger {
     timestamp: options.logTimestamp ?? true,
     logFile: wanted ? logFileOf(resolved, command) : undefined,
     // Output for programs must not contain log lines.
-    stdout: options.output === 'json' || command === 'repo-get' ? stderr : stdout,
-    stderr,
+    stdout: progress.above(options.output === 'json' || command === 'repo-get' ? stderr : stdout),
+    stderr: progress.above(stderr),
     processMax: options.processMax ?? 1,
     dryRun: options.dryRun ?? false,
   })

@@ -15,6 +15,14 @@ export interface StanzaLock extends AsyncDisposable {
   update(progress: LockProgress, repoKey?: number): void
 }
 
+/** What a person at a terminal sees of a long command. Without a terminal nothing is shown. */
+export interface ProgressDisplay {
+  /** Begins a phase: `copying`. @param totalBytes absent: unknown */
+  phase(name: string, totalBytes?: number): void
+  /** @param bytes of this phase so far */
+  done(bytes: number): void
+}
+
 /**
  * The environment of a command. It opens resources here: those opened with `await using` are closed by its block,
  * repositories are closed by the terminal layer. A command returns a report (plain data) and prints nothing.
@@ -29,6 +37,7 @@ export interface CommandContext<C extends CommandName = CommandName> {
   readonly log: Logger
   readonly clock: Clock
   readonly signal: AbortSignal
+  readonly progress: ProgressDisplay
   /** Parameters after the command, for example the WAL path of archive-push. */
   readonly parameters: readonly string[]
   /** The environment, for the PG* variables of libpq, for which pgts has no options. */

@@ -82,6 +82,7 @@ async function expireRepositories(
     const { key } = repository
     const repo = ctx.options.repo.find((options) => options.key === key)
     if (repo === undefined) throw new PgtsError('assert', `${repoId(key)} has no options`)
+    ctx.progress.phase(`expiring ${repoId(key)}`)
     try {
       await using _lease = dryRun ? undefined : await ctx.lease(repository)
       reports.push(

@@ -77,8 +77,10 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   }
   cleanAndPrepare(plan, layout, ownership, log, signal)
   const progress = (done: LockProgress) => lock.update(done)
-  const around = { executor, repository, log, signal, progress }
+  const around = { executor, repository, log, signal, progress, copied: (bytes: number) => ctx.progress.done(bytes) }
+  ctx.progress.phase('restoring', plan.sizeBytes)
   const copied = await restoreFiles({ plan, manifest, stanza, ownership, syncUnchanged, ...around })
+  ctx.progress.phase('syncing')
   // The workers end while the restore is finished.
   markHandled(executor[Symbol.asyncDispose]())
 

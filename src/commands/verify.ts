@@ -35,6 +35,7 @@ async function verifyOne(ctx: CommandContext<'verify'>, repository: Repository):
   const { options, clock, log, signal, stanza } = ctx
   const startMs = clock.nowMs()
   await using executor = await ctx.executor([repository])
+  ctx.progress.phase(`verifying ${repoId(repository.key)}`)
   // Awaited here, because the executor is closed at the end of this block.
   return await verifyRepository({
     repository,
@@ -43,6 +44,7 @@ async function verifyOne(ctx: CommandContext<'verify'>, repository: Repository):
     clock,
     log,
     signal,
+    read: (doneBytes) => ctx.progress.done(doneBytes),
     set: options.set,
     provenSinceMs: options.since === undefined ? undefined : startMs - options.since,
     deadlineMs: options.maxTime === undefined ? undefined : startMs + options.maxTime,

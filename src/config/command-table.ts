@@ -25,6 +25,8 @@ export interface CommandRow {
   readonly frameLevel: 'info' | 'debug'
   /** `none`: the option does not exist for the command. */
   readonly stanza: 'required' | 'optional' | 'none'
+  /** A long command: a person at a terminal sees its progress. */
+  readonly progress?: true
   /** The command ends with [062] while a stop file exists. */
   readonly stops?: true
   /** The command asks for missing values and writes the configuration: neither a missing option nor a missing file is an error. */
@@ -84,6 +86,7 @@ export const commandTable = defineCommands({
     summary: 'Back up a cluster.',
     locks: ['backup'],
     logFile: true,
+    progress: true,
     frameLevel: 'info',
     stanza: 'required',
     stops: true,
@@ -105,6 +108,7 @@ export const commandTable = defineCommands({
     summary: 'Remove backups and WAL that retention does not keep.',
     locks: ['backup'],
     logFile: true,
+    progress: true,
     frameLevel: 'info',
     stanza: 'required',
     stops: true,
@@ -198,6 +202,7 @@ export const commandTable = defineCommands({
     summary: 'Restore a cluster, completely or only the differences.',
     locks: ['restore'],
     logFile: true,
+    progress: true,
     frameLevel: 'info',
     stanza: 'required',
     implemented: true,
@@ -260,6 +265,7 @@ export const commandTable = defineCommands({
   verify: {
     summary: 'Read a repository again and compare checksums.',
     logFile: true,
+    progress: true,
     frameLevel: 'info',
     stanza: 'required',
     implemented: true,

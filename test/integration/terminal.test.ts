@@ -12,9 +12,11 @@ beforeAll(async () => {
 afterAll(() => site?.[Symbol.asyncDispose]())
 
 /** The output of pgts in a terminal of 80 columns. */
-async function seen(...args: string[]): Promise<{ code: number | null; lines: string[] }> {
+const seen = (...args: string[]) => seenWith('dumb', ...args)
+
+async function seenWith(term: string, ...args: string[]): Promise<{ code: number | null; lines: string[] }> {
   const words = [pgtsProgram(), `--config=${site.config}`, '--stanza=main', ...args]
-  const command = `stty cols 80; ${words.map((word) => `'${word}'`).join(' ')}`
+  const command = `TERM=${term}; export TERM; stty cols 80 rows 24; ${words.map((word) => `'${word}'`).join(' ')}`
   const { code, stdout } = await runAs(testUser, 'script', ['-qec', command, '/dev/null'], { cwd: site.dir })
   expect(stdout.replaceAll('\r\n', '')).not.toContain('\n')
   return { code, lines: stdout.split(/\r?\n/).filter((line) => line !== '') }
@@ -62,6 +64,32 @@ describe('at a terminal', () => {
     expect(restore.lines.at(-1)).toMatch(/^restored [1-9]\d* files, [\d.]+MB to \S+; start PostgreSQL$/)
     for (const { lines } of [incr, verify, restore]) expect(lines.at(-1)!.length).toBeLessThanOrEqual(80)
   })
+
+  test(
+    'a backup that waits shows a bar on a line of its own, and none without cursor movement',
+    { timeout: 120_000 },
+    async () => {
+      const { cluster } = site
+      const [row] = await cluster.query('show archive_command')
+      const slow = `sleep 3; ${String(row!['archive_command'])}`
+      await cluster.query(`alter system set archive_command = '${slow.replaceAll("'", "''")}'`)
+      await cluster.query('select pg_reload_conf()')
+      const { code, lines } = await seenWith('xterm', '--log-level-console=info', 'backup')
+      await cluster.query('alter system reset archive_command')
+      await cluster.query('select pg_reload_conf()')
+      expect(code).toBe(0)
+      // eslint-disable-next-line no-control-regex
+      const drawn = lines.flatMap((line) => line.split(/\x1b\[2K|\x1b\[1G/)).filter((part) => part !== '')
+      const bars = drawn.filter((part) => /^(waiting for (checkpoint|WAL)|copying) /.test(part))
+      expect(bars.length).toBeGreaterThan(0)
+      for (const bar of bars) expect(bar.length).toBeLessThan(80)
+      // A log line begins where the bar was removed.
+      const logged = drawn.filter((part) => part.includes(' P00   INFO: '))
+      expect(logged.length).toBeGreaterThan(5)
+      for (const line of logged) expect(line).toMatch(/^\d{4}-\d\d-\d\d /)
+      expect((await seen('backup')).lines.join('')).not.toContain('\x1b')
+    },
+  )
 
   test(
     'the line of result is not printed with --log-level-console=off, nor in a pipe',

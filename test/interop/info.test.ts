@@ -1,3 +1,4 @@
+import { TerminalProgress } from '../../src/cli/progress.ts'
 import { execFileSync } from 'node:child_process'
 import {
   chmodSync,
@@ -145,6 +146,7 @@ describe.runIf(installed)(`info of pgts and of pgbackrest ${major}.${minor} prin
       env: {},
       cwd: '/',
       program: '/usr/bin/pgts',
+      progress: new TerminalProgress(false),
       continueAs: () => undefined,
     }
     const resolved = await resolveOptions({ argv, env: {}, program: around.program, uid: 1 })

@@ -33,6 +33,7 @@ export async function begin(ready: Omit<BackupRun, 'started' | 'timestampStart'>
   const timestampStart = Math.floor((await timeMs(server, clock)) / 1000)
   if (server === undefined) return { ...ready, started: undefined, timestampStart }
   const settings = { startFast: options.startFast, timeoutMs: options.dbTimeout, log }
+  ctx.progress.phase('waiting for checkpoint')
   return { ...ready, started: await startOnServer(server, settings, source.readControl), timestampStart }
 }
 

@@ -20,6 +20,11 @@ export async function copy(
   const manifestKey = source.backupInfo
   // Until the manifest itself is written, only its copy exists: no command takes this for a usable backup.
   await saveManifestCopy(storage, ctx.stanza, draft.partial(), manifestKey)
+  const toRead = files.filter(({ action }) => action === 'copy' || action === 'compare')
+  ctx.progress.phase(
+    'copying',
+    toRead.reduce((sum, { file }) => sum + file.sizeBytes, 0),
+  )
   await copyAll(
     {
       storage,
@@ -32,6 +37,7 @@ export async function copy(
       log: ctx.log,
       signal: ctx.signal,
       progress: (progress) => lock.update(progress, key),
+      copied: (doneBytes) => ctx.progress.done(doneBytes),
     },
     draft,
   )

@@ -17,6 +17,7 @@ export async function finish(run: BackupRun, { backup, policy, draft }: PlannedB
   const { stanza, log, clock, signal } = ctx
   const { label } = backup
   await server?.ping()
+  ctx.progress.phase('waiting for WAL')
   const stop = started === undefined ? undefined : await stopOnServer(started.session, log)
   const timestampStop = Math.floor((await timeMs(server, clock)) / 1000)
   const written: BackupInProgress = { repository, stanza, label, policy, signal }
@@ -34,6 +35,7 @@ export async function finish(run: BackupRun, { backup, policy, draft }: PlannedB
   })
   assertCopiedControl(manifest, backupLabelPath(stanza, label))
   log.info(`new backup label = ${label}`)
+  ctx.progress.phase('storing the manifest')
   const { backupInfo, archiveInfo } = source
   const linkLatest = optionsOf(ctx, repository).symlink
   await commitBackup(repository, stanza, { backupInfo, archiveInfo, linkLatest }, manifest)

@@ -24,7 +24,10 @@ export interface CopyRequest {
   readonly saveThresholdBytes: number
   readonly log: Logger
   readonly signal: AbortSignal
+  /** Called every tenth of the bytes. */
   progress(progress: LockProgress): void
+  /** Called for each job. */
+  copied?(doneBytes: number): void
 }
 
 /** Copies all planned files, records them in the draft, and reports progress. */
@@ -51,6 +54,7 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
         if (log.enabled('detail'))
           log.detail({ process: worker }, describeCopy(shownPath(file), file, copied, share(doneBytes, totalBytes)))
       }
+      request.copied?.(doneBytes)
       // The lock file is updated every tenth of a percent, which is precise enough for `info`.
       const tenth = totalBytes === 0 ? 0 : Math.floor((doneBytes / totalBytes) * 10)
       if (tenth > shownTenth) {

@@ -13,7 +13,10 @@ export interface RestoreFilesRequest extends JobsRequest {
   readonly executor: Executor<typeof jobHandlers>
   readonly log: Logger
   readonly signal: AbortSignal
+  /** Called every tenth of the bytes. */
   progress(progress: LockProgress): void
+  /** Called for each job. */
+  copied(doneBytes: number): void
 }
 
 /** Number of files and bytes by outcome. */
@@ -49,6 +52,7 @@ export async function restoreFiles(request: RestoreFilesRequest): Promise<Restor
       if (log.enabled('detail'))
         log.detail({ process: worker }, describe(file, restored, percent(doneBytes, totalBytes)))
     }
+    request.copied(doneBytes)
     const tenth = Math.floor(percent(doneBytes, totalBytes) / 1000)
     if (tenth > shownTenth) {
       shownTenth = tenth

@@ -19,6 +19,8 @@ export interface VerifyRequest {
   readonly clock: Clock
   readonly log: Logger
   readonly signal: AbortSignal
+  /** Called with the stored bytes that were read. */
+  readonly read?: (doneBytes: number) => void
 }
 
 /** @throws PgtsError `backup-set-invalid` if the backup of --set is not in the repository */

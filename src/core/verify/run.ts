@@ -24,6 +24,7 @@ export interface ProveRequest {
   readonly nowMs: () => number
   readonly log: Logger
   readonly signal: AbortSignal
+  readonly read?: (doneBytes: number) => void
   /** Called with every piece that was read, and the key of its part. */
   readonly onPiece: (key: string, piece: StoredPiece, proven: ProvenPiece) => void
 }
@@ -50,6 +51,7 @@ export async function provePlanned(request: ProveRequest): Promise<ProveReport> 
         if (proven.fault !== undefined) part.faulty = true
         onPiece(part.part.key, piece, proven)
       }
+      request.read?.(readBytes)
       part.proven(job.index)
       if (nowMs() - rememberedMs >= REMEMBER_EVERY_MS) {
         await run.remember()

@@ -65,6 +65,7 @@ export function restoreContext(
     log: recordingLogger(),
     clock: systemClock,
     signal: run.signal ?? new AbortController().signal,
+    progress: { phase: () => undefined, done: () => undefined },
     parameters: [],
     env: {},
     cwd: '/',

@@ -1,3 +1,4 @@
+import { TerminalProgress } from '../../../src/cli/progress.ts'
 import { openContext } from '../../../src/cli/context.ts'
 import { commandRows } from '../../../src/cli/command-rows.ts'
 import type { Outcome, RunRow } from '../../../src/cli/command-row.ts'
@@ -48,6 +49,7 @@ export async function runInProcess(
     env: {},
     cwd: '/',
     program: '/usr/bin/pgts',
+    progress: new TerminalProgress(false),
     continueAs: () => undefined,
   })
   const storage = wrap(posixStorage(repoPath))

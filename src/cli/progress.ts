@@ -1,0 +1,66 @@
+import type { ProgressDisplay } from '../commands/context.ts'
+import { loadModule } from '../util/load-module.ts'
+import type { TextOutput } from './log-output.ts'
+import type { Bar } from './render/progress-bar.ts'
+
+/** Short commands show no bar. */
+const FIRST_MS = 1500
+const EVERY_MS = 250
+
+/**
+ * A bar in the last line of the terminal on stderr, for a person who waits. What draws it is loaded with the first bar. Log lines are
+ * written through `above`, which removes the bar before.
+ */
+export class TerminalProgress implements ProgressDisplay {
+  readonly #enabled: boolean
+  #timer: NodeJS.Timeout | undefined
+  #bar: Bar | undefined
+  #state:
+    { readonly name: string; readonly startMs: number; readonly totalBytes?: number; doneBytes: number } | undefined
+
+  /** @param enabled false without a terminal, and where the operator wants no output */
+  constructor(enabled: boolean) {
+    this.#enabled = enabled
+  }
+
+  phase(name: string, totalBytes?: number): void {
+    if (!this.#enabled) return
+    this.#state = { name, totalBytes, startMs: performance.now(), doneBytes: 0 }
+    if (this.#timer !== undefined) return
+    this.#timer = setTimeout(() => void this.#begin(), FIRST_MS)
+    this.#timer.unref()
+  }
+
+  done(bytes: number): void {
+    if (this.#state !== undefined) this.#state.doneBytes = bytes
+  }
+
+  end(): void {
+    this.#bar?.hide()
+    clearTimeout(this.#timer)
+    this.#state = this.#bar = undefined
+  }
+
+  /** Writes above the bar, which is drawn again with the next tick. */
+  above<T extends TextOutput>(output: T): T {
+    const write = (text: string) => {
+      this.#bar?.hide()
+      return output.write(text)
+    }
+    return Object.create(output, { write: { value: write } }) as T
+  }
+
+  async #begin(): Promise<void> {
+    const { openBar } = await loadModule(() => import('./render/progress-bar.ts'))
+    // The command may have ended while it was loaded.
+    if (this.#state === undefined) return
+    this.#bar = openBar(process.stderr)
+    const draw = () => {
+      const state = this.#state
+      if (state !== undefined) this.#bar?.show({ ...state, elapsedMs: performance.now() - state.startMs })
+    }
+    draw()
+    this.#timer = setInterval(draw, EVERY_MS)
+    this.#timer.unref()
+  }
+}
