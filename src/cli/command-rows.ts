@@ -213,12 +213,29 @@ export const commandRows: CommandRows = {
   }),
 }
 
-/** `<command>:async`, the background process of a command. It has a log file and no terminal. */
+/**
+ * `<command>:async`, the background process of a command, and without archive-async its resident process. It has a log file
+ * and no terminal.
+ */
 export const asyncRows: CommandRows = {
-  'archive-get': row({
-    load: async () => (await loadModule(() => import('../commands/archive-get-async.ts'))).archiveGetAsync,
-  }),
-  'archive-push': row({
-    load: async () => (await loadModule(() => import('../commands/archive-push-async.ts'))).archivePushAsync,
-  }),
+  'archive-get': async (ctx, launcher) => {
+    if (ctx.options.archiveAsync) {
+      const { archiveGetAsync } = await loadModule(() => import('../commands/archive-get-async.ts'))
+      await archiveGetAsync(ctx, launcher)
+    } else {
+      const { getResident } = await loadModule(() => import('../commands/archive-resident/get.ts'))
+      await getResident(ctx, launcher)
+    }
+    return {}
+  },
+  'archive-push': async (ctx, launcher) => {
+    if (ctx.options.archiveAsync) {
+      const { archivePushAsync } = await loadModule(() => import('../commands/archive-push-async.ts'))
+      await archivePushAsync(ctx, launcher)
+    } else {
+      const { pushResident } = await loadModule(() => import('../commands/archive-resident/push.ts'))
+      await pushResident(ctx, launcher)
+    }
+    return {}
+  },
 }

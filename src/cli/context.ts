@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events'
 import type { CommandContext, LauncherContext, StanzaLock } from '../commands/context.ts'
 import { commandRow } from '../config/command-table.ts'
 import { commandLineFor } from '../config/begin-line.ts'
+import { optionRow } from '../config/option-table.ts'
 import { type AnyResolved, type CommandName } from '../config/resolve.ts'
 import { launchEnvironment } from '../core/archive/launcher/launch-hint.ts'
 import { openRepository, type Repository, type RepositoryDescription } from '../core/repository.ts'
@@ -116,6 +117,9 @@ function launcherContext(resolved: AnyResolved, { env, cwd, program }: Surroundi
       const keys = options.repo.map(({ key }) => key)
       return launchEnvironment(env, program, keys)
     },
+    get settings() {
+      return settingsText(resolved)
+    },
     get startedMs() {
       return performance.timeOrigin
     },
@@ -125,6 +129,17 @@ function launcherContext(resolved: AnyResolved, { env, cwd, program }: Surroundi
       return startBackground({ program, args, env })
     },
   }
+}
+
+function settingsText({ values }: AnyResolved): string {
+  const shown = [...values.values()].filter(
+    ({ option, value }) => optionRow(option).secret !== true && value !== undefined,
+  )
+  const plain = (value: unknown) =>
+    value instanceof Map ? [...value] : typeof value === 'bigint' ? `${value}n` : value
+  return JSON.stringify(
+    shown.map(({ name, value }) => [name, plain(value)] as const).sort(([a], [b]) => (a < b ? -1 : 1)),
+  )
 }
 
 /** Concurrent requests of the main thread: for info files and listings, and for commands that transfer files. */

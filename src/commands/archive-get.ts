@@ -1,12 +1,12 @@
 import type { SpooledGetReport, SpooledGetRequest } from '../core/archive/get/through-spool.ts'
 import { restoreCommandLine } from '../core/archive/status/archive-program.ts'
 import { getWal, type GetRequest } from '../core/archive/get/get-wal.ts'
-import { hasCopyMark } from '../core/cluster-copy/copy-mark-path.ts'
 import { isWalSegment } from '../format/wal-segment.ts'
-import { isCheckpointInvalidated, readControlFile, type ControlFile } from '../postgres/control-file.ts'
-import { bytes, bytesToText, textToBytes } from '../util/byte-string.ts'
+import type { ControlFile } from '../postgres/control-file.ts'
+import { bytesToText, textToBytes } from '../util/byte-string.ts'
 import { messageOf, PgtsError } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
+import { identifyCluster } from './archive-get/identify-cluster.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 import { resolveWalPath } from './shared/wal-path.ts'
 import { repoId } from '../util/repo-id.ts'
@@ -31,22 +31,7 @@ export async function archiveGet(
     throw new PgtsError('option-required', 'archive-get needs pg1-path to know which cluster the WAL is for')
   }
   const destination = await resolveWalPath('archive-get', target, pgPath, ctx.cwd)
-  const files = await ctx.cluster()
-  const control = await readControlFile(files, textToBytes(pgPath), { signal })
-  if (hasCopyMark(textToBytes(pgPath))) {
-    const { allowStandby } = await loadModule(() => import('./shared/marked-copy.ts'))
-    allowStandby(ctx, textToBytes(pgPath))
-  }
-  if (isCheckpointInvalidated(control)) {
-    // Restore writes a checkpoint that no archive has, so that only backup_label defines where recovery begins.
-    const label = await files.stat(bytes`${textToBytes(pgPath)}/backup_label`)
-    if (label === undefined) {
-      throw new PgtsError('format', `${pgPath} was restored from a backup, but its backup_label is missing`, {
-        hints: ['restore again and keep backup_label: without it recovery would begin at the wrong position'],
-      })
-    }
-  }
-
+  const control = await identifyCluster(ctx, pgPath, ctx.signal)
   const request = {
     stanza: ctx.stanza,
     file: textToBytes(file),
@@ -69,6 +54,11 @@ export async function archiveGet(
     log.detail({ file }, `${bytesToText(report.repoName)} was written to ${bytesToText(destination)}`)
   } else {
     log.info({ file }, `unable to find ${file} in the archive`)
+  }
+  // A process that answers calls would have to write what this one has logged.
+  if (options.archiveResident && !options.archiveAsync && !log.enabled('info')) {
+    const { offerGet } = await loadModule(() => import('./archive-resident/get.ts'))
+    await offerGet(ctx, launcher, { file: request.file, destination }, { systemId: control.systemId, pgPath })
   }
   return report
 }

@@ -94,6 +94,8 @@ export interface LauncherContext {
   readonly callPattern: readonly (string | undefined)[]
   /** The environment variables that a launch hint compares. */
   readonly environment: LaunchEnvironment
+  /** Every option that is not a secret and its value, as text: equal if and only if two processes work with the same ones. */
+  readonly settings: string
   /** Start time of this process, taken before it read anything; ms since 1970. */
   readonly startedMs: number
   /**

@@ -41,4 +41,11 @@ export const archiveOptions = defineOptions({
     range: ['0B', '4PiB'],
     formerly: ['archive-queue-max'],
   },
+  'archive-resident': {
+    summary:
+      'Answer calls of PostgreSQL from a process that stays for a minute, when WAL is not pushed and fetched in the background.',
+    type: 'bool',
+    commands: ['archive-get', 'archive-push'],
+    default: 'y',
+  },
 })

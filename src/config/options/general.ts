@@ -216,13 +216,11 @@ export const generalOptions = defineOptions({
     support: 'warn',
   },
   'spool-path': {
-    summary: 'Directory for the WAL queue when archive-async is on.',
+    summary: 'Directory for the WAL queue and for files of the processes that archive.',
     type: 'path',
     commands: ['archive-get', 'archive-push', 'archive-status', 'backup', 'check', 'init', 'metrics', 'restore'],
     default: { yaml: '/var/spool/pgts', ini: '/var/spool/pgbackrest' },
     for: {
-      'archive-get': { depend: { option: 'archive-async', values: ['y'] } },
-      'archive-push': { depend: { option: 'archive-async', values: ['y'] } },
       backup: { internal: true },
       check: { internal: true },
       restore: { internal: true },

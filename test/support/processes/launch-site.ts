@@ -121,6 +121,7 @@ export class LaunchSite {
     const written = await writeLaunchHint({
       command,
       stanza: 'main',
+      mode: 'spool',
       pgPath: this.data,
       spool: this.spool,
       lockPath: this.lock,

@@ -31,6 +31,7 @@ describe('the option table', () => {
       'repo-retention-time-zone',
       'repo-retention-weekly',
       'repo-retention-yearly',
+      'archive-resident',
       'repo-s3-storage-class',
       'restart-cmd',
       'restore-check',
@@ -104,7 +105,7 @@ test('the implemented commands of the table are those with a row in the terminal
 test.each([
   [
     'archive-get',
-    'archive-async archive-get-queue-max archive-missing-retry archive-timeout cmd process-max spool-path',
+    'archive-async archive-get-queue-max archive-missing-retry archive-resident archive-timeout cmd process-max spool-path',
   ],
   [
     'archive-push',

@@ -27,7 +27,7 @@ describe('the example of the manual', () => {
 
   test('configures an archive-push', async () => {
     const resolved = await resolving('archive-push --stanza=main /pg/pg_wal/x', yaml(EXAMPLE))
-    expect(resolved.options).toMatchObject({ compressLevel: 1, archiveAsync: false, spoolPath: undefined })
+    expect(resolved.options).toMatchObject({ compressLevel: 1, archiveAsync: false, archiveResident: true })
   })
 })
 

@@ -4,6 +4,7 @@ import { bytes, bytesToText, pathOf, type ByteString } from '../../../util/byte-
 import type { ByteSink } from '../../../util/bytes.ts'
 import { messageOf, PgtsError, systemCode } from '../../../util/error.ts'
 import { isAlive } from '../../../util/is-alive.ts'
+import { renameNew } from '../../../util/rename-new.ts'
 
 /** A file in pg_wal that is written atomically. */
 export interface Destination extends AsyncDisposable {
@@ -21,6 +22,11 @@ export interface DestinationOptions {
   readonly temporary?: ByteString
   /** Make the file durable before it gets its name; default true. */
   readonly sync?: boolean
+  /**
+   * For a process that outlives the call: the file does not replace another, and gets its name only if this returns true.
+   * The caller of the next call may have written there.
+   */
+  readonly isWanted?: () => boolean
 }
 
 /**
@@ -42,7 +48,7 @@ export async function createDestination(path: ByteString, options: DestinationOp
     }
     throw new PgtsError('file-open', `cannot create ${bytesToText(temporary)}: ${messageOf(error)}`, { cause: error })
   })
-  return new LocalDestination(path, temporary, handle, options.sync ?? true)
+  return new LocalDestination(path, temporary, handle, options)
 }
 
 const TEMPORARY = '.pgts.tmp'
@@ -73,16 +79,16 @@ class LocalDestination implements Destination {
   readonly #path: ByteString
   readonly #temporary: ByteString
   readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES)
-  readonly #sync: boolean
+  readonly #options: DestinationOptions
   #handle: FileHandle | undefined
   #used = 0
   #committed = false
 
-  constructor(path: ByteString, temporary: ByteString, handle: FileHandle, sync: boolean) {
+  constructor(path: ByteString, temporary: ByteString, handle: FileHandle, options: DestinationOptions) {
     this.#path = path
     this.#temporary = temporary
     this.#handle = handle
-    this.#sync = sync
+    this.#options = options
     this.sink = { write: (chunk) => this.#write(chunk) }
   }
 
@@ -128,7 +134,7 @@ class LocalDestination implements Destination {
     const handle = this.#open()
     try {
       await this.#requireOwnName(handle)
-      if (this.#sync) await handle.sync()
+      if (this.#options.sync ?? true) await handle.sync()
       this.#handle = undefined
       await handle.close()
     } catch (error) {
@@ -138,7 +144,10 @@ class LocalDestination implements Destination {
       })
     }
     try {
-      await rename(pathOf(this.#temporary), pathOf(this.#path))
+      const { isWanted } = this.#options
+      if (isWanted === undefined) await rename(pathOf(this.#temporary), pathOf(this.#path))
+      else if (isWanted()) renameNew(this.#temporary, this.#path)
+      else throw new Error('no call waits for it any more')
     } catch (error) {
       throw new PgtsError(
         'file-move',

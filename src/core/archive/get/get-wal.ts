@@ -5,7 +5,7 @@ import { isHostError, isPgtsError, PgtsError, type ErrorCode } from '../../../ut
 import type { Logger } from '../../../util/log.ts'
 import { loadArchiveInfo } from '../../info-store.ts'
 import type { Repository } from '../../repository.ts'
-import { createDestination } from './destination.ts'
+import { createDestination, type DestinationOptions } from './destination.ts'
 import { DestinationError, fetchCopy, type ArchivedCopy, type CopySource, type ExpectedHeader } from './fetch-copy.ts'
 import { baseName, candidateArchiveIds, findSegment, readArchived } from '../find.ts'
 import { describeCluster, isSameCluster, type ClusterIdentity } from '../../cluster-identity.ts'
@@ -27,6 +27,8 @@ export interface GetRequest {
   readonly signal: AbortSignal
   /** Called once the file is known to be in the archive, before it is fetched; must not throw. */
   readonly onFound?: () => Promise<void>
+  /** How the destination is written. */
+  readonly writing?: DestinationOptions
 }
 
 export type GetReport =
@@ -71,7 +73,7 @@ export async function getWal(request: GetRequest): Promise<GetReport> {
   requireSameContent(request.file, hashed)
   await request.onFound?.()
 
-  const open = () => createDestination(request.destination)
+  const open = () => createDestination(request.destination, request.writing)
   const expected = expectedHeader(kind, request.identity)
   const failed: PgtsError[] = []
   for (const alternative of alternatives) {

@@ -11,7 +11,9 @@ import { programName } from '../../../util/program-name.ts'
 export interface LaunchHint {
   /** The data directory without links. */
   readonly pgData: string
-  /** `<spool-path>/archive/<stanza>` */
+  /** Who answers: files of the spool, or a resident process on request. */
+  readonly mode: LaunchMode
+  /** The owner directory of the spool, or the directory of the resident process. */
   readonly spool: string
   /** Directory of stop files. */
   readonly lockPath: string
@@ -24,6 +26,11 @@ export interface LaunchHint {
   readonly callPattern: readonly (string | undefined)[]
 }
 
+export type LaunchMode = 'spool' | 'resident'
+
+/** First line of the hint. */
+const FORMATS: Record<LaunchMode, string> = { spool: 'pgts-launch 2', resident: 'pgts-resident 1' }
+
 export type LaunchCommand = 'archive-push' | 'archive-get'
 
 /** The launcher reads byte by byte while PostgreSQL waits, so everything it reads is bounded. */
@@ -33,13 +40,13 @@ const MAX_BYTES = 8192
 
 /** @returns undefined if a value is not possible: without a hint every call starts Node */
 export function serialiseLaunchHint(hint: LaunchHint): string | undefined {
-  const { pgData, spool, lockPath, server, dependencies, callPattern } = hint
+  const { mode, pgData, spool, lockPath, server, dependencies, callPattern } = hint
   if (dependencies.length > MAX_DEPENDENCIES || callPattern.length > MAX_ARGUMENTS) return undefined
   const paths = [pgData, spool, lockPath, ...dependencies]
   if (!paths.every((path) => path.startsWith('/'))) return undefined
   if (!/^[1-9][0-9]*$/.test(server.pid) || !/^[0-9]+$/.test(server.started)) return undefined
   const lines = [
-    'pgts-launch 2',
+    FORMATS[mode],
     String(callPattern.length),
     ...callPattern.map((word) => (word === undefined ? '%' : `=${word}`)),
     pgData,
@@ -68,6 +75,7 @@ export function launchHintPath(pgData: string, stanza: string, command: LaunchCo
 export interface LaunchHintRequest {
   readonly command: LaunchCommand
   readonly stanza: string
+  readonly mode: LaunchMode
   /** As configured. */
   readonly pgPath: string
   readonly spool: string
@@ -87,7 +95,7 @@ export interface LaunchHintRequest {
  * @returns whether the hint exists now
  */
 export async function writeLaunchHint(request: LaunchHintRequest): Promise<boolean> {
-  const { command, stanza, spool, lockPath, environment, callPattern, startedMs } = request
+  const { command, stanza, mode, spool, lockPath, environment, callPattern, startedMs } = request
   let temporary: string | undefined
   try {
     // A relative path means another file in a call from another directory.
@@ -104,7 +112,7 @@ export async function writeLaunchHint(request: LaunchHintRequest): Promise<boole
       `${pgData}/postgresql.auto.conf`,
       ...(server.configFile === undefined ? [] : [server.configFile]),
     ])
-    const text = serialiseLaunchHint({ pgData, spool, lockPath, server, environment, dependencies, callPattern })
+    const text = serialiseLaunchHint({ mode, pgData, spool, lockPath, server, environment, dependencies, callPattern })
     if (text === undefined) {
       await rm(path, { force: true })
       return false

@@ -28,6 +28,7 @@ import { setMtimeNs } from '../../../../src/util/mtime.ts'
 import { makeTestDir } from '../../../support/postgres/postgres.ts'
 
 const hint: LaunchHint = {
+  mode: 'spool',
   pgData: '/pg data/15',
   spool: '/spool/archive/main',
   lockPath: '/lock',
@@ -134,6 +135,7 @@ describe('writeLaunchHint', () => {
     utimesSync(join(dir, 'postmaster.pid'), 1_700_000_000, 1_700_000_000)
     const request: LaunchHintRequest = {
       command: 'archive-push',
+      mode: 'spool',
       stanza: 'main',
       pgPath: dir,
       spool: '/spool/archive/main',

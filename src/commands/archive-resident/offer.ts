@@ -1,0 +1,28 @@
+import { isResident, makeResidentDirectory, writeResidentPid } from '../../core/archive/resident/resident-directory.ts'
+import { messageOf } from '../../util/error.ts'
+import type { CommandContext, LauncherContext } from '../context.ts'
+import { leaveHint } from '../shared/leave-hint.ts'
+import { residentPlace, type ResidentCluster } from './place.ts'
+
+/**
+ * After a synchronous call that has succeeded: start the resident process if none runs, and write the launch hint, so that
+ * the process answers the next calls. A failure costs time only: Node handles the next call, too.
+ */
+export async function offerResident(
+  ctx: CommandContext<'archive-push'> | CommandContext<'archive-get'>,
+  launcher: LauncherContext,
+  cluster: ResidentCluster,
+): Promise<void> {
+  try {
+    const { kind, key, spool, directory } = residentPlace(ctx, launcher, cluster)
+    makeResidentDirectory(directory)
+    if (!isResident(directory, kind)) {
+      const { pid } = await launcher.startBackground([key])
+      // At once, so that calls wait for the process while it starts.
+      writeResidentPid(spool, directory, pid)
+    }
+    await leaveHint(ctx, launcher, cluster.pgPath, directory, 'resident')
+  } catch (error) {
+    ctx.log.debug(`no resident process: ${messageOf(error)}`)
+  }
+}
