@@ -216,7 +216,8 @@ describe('at a terminal of 80x24', () => {
     await terminal.answer('Encryption (none, aes-256-cbc) [none]', 'aes')
     await terminal.answer('etc/pgts.yaml? [Y/n]', '')
     await terminal.answer('Change these settings by ALTER SYSTEM? [Y/n]', 'y')
-    await terminal.answer('[y/N]', 'n')
+    await terminal.answer('Restart the server now, which ends all connections? [y/N]', 'n')
+
     await terminal.answer('Make the first backup when the server archives? [Y/n]', '')
     expect(await terminal.end()).toBe(0)
     const config = readFileSync(join(host.dir, 'etc/pgts.yaml'), 'utf8')

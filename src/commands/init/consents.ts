@@ -1,4 +1,4 @@
-import { isUnderPatroni, restartText } from '../../core/init/restart.ts'
+import { isUnderPatroni } from '../../core/init/restart.ts'
 import type { CommandContext } from '../context.ts'
 import type { Plan } from './plan.ts'
 import type { Questions } from './questions.ts'
@@ -47,7 +47,7 @@ export async function askConsents(
     isRunnable(plan) &&
     (await questions.consent({
       flag: '--apply-restart',
-      text: `Restart the server now, which ends all connections? (${restartText(plan.restart, process.geteuid?.() === 0, plan.owner.name)})`,
+      text: 'Restart the server now, which ends all connections?',
       given: given('apply-restart', options.applyRestart),
       proposal: false,
     }))

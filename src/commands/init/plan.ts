@@ -138,13 +138,21 @@ async function archiving(
 
 /** Shows what archives now; returns the question. */
 function foreignText(archiver: Archiver & { kind: 'foreign' }, say: (lines: readonly string[]) => void): string {
-  say([
-    `The server archives with ${archiver.program}:`,
-    `  ${archiver.command}`,
-    'If pgts replaces it:',
-    `  ${archiver.meaning}`,
-  ])
+  const { program, command, meaning } = archiver
+  say([`The server archives with ${program}:`, `  ${command}`, 'If pgts replaces it:', ...wrapped(meaning)])
   return 'Replace it?'
+}
+
+/** Indented lines of at most 80 columns; a longer word has its own line. */
+function wrapped(text: string): string[] {
+  const lines = ['']
+  for (const word of text.split(' ')) {
+    const line = lines.at(-1) ?? ''
+    if (line === '') lines[lines.length - 1] = `  ${word}`
+    else if (line.length + 1 + word.length <= 80) lines[lines.length - 1] = `${line} ${word}`
+    else lines.push(`  ${word}`)
+  }
+  return lines
 }
 
 function changeOf(
