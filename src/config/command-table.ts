@@ -115,7 +115,7 @@ export const commandTable = defineCommands({
     implemented: true,
   },
   help: {
-    summary: 'Explain a command or an option.',
+    summary: 'Explain a command, an option or a situation.',
     parameters: { usage: '[COMMAND [OPTION]]', min: 0, max: 2 },
     frameLevel: 'debug',
     stanza: 'none',

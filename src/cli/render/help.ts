@@ -6,15 +6,22 @@ import { groupOf, isNegatable, optionNames, rowFor, type OptionName } from '../.
 import { dialectOf, resolveForHelp, type AnyResolved, type Dialect, type ResolveInput } from '../../config/resolve.ts'
 import { allowedText, defaultText, topicOf, typeHint, TOPICS } from '../../config/option-facts.ts'
 import { textToShow, wordToShow } from '../../config/shown.ts'
+import { helpExamples } from './help-examples.ts'
+import { helpTopics, topicHelp } from './help-topics.ts'
 import { isPgtsError, PgtsError } from '../../util/error.ts'
 import { programName, type ProgramName } from '../../util/program-name.ts'
 
+type EffectiveRow = NonNullable<ReturnType<typeof rowFor>>
+
 const WIDTH = 80
 
-/** `pgts help`, `pgts help COMMAND`, `pgts help COMMAND OPTION`: at most 80 columns, with the values in effect. */
+/** `pgts help`, `pgts help COMMAND`, `pgts help COMMAND OPTION`, `pgts help TOPIC`: at most 80 columns, with the values in effect. */
 export async function helpFor(parameters: readonly string[], input: ResolveInput): Promise<string> {
   const [commandWord, optionWord] = parameters
   if (commandWord === undefined) return generalHelp(programName(input.program))
+  // Under the name pgbackrest help is what its clients parse.
+  const topic = programName(input.program) === 'pgts' ? topicHelp(commandWord) : undefined
+  if (topic !== undefined && optionWord === undefined) return topic
   const command = findCommand(commandWord)
   const current = await currentValues(command, input)
   if (optionWord === undefined) return commandHelp(command, current)
@@ -53,7 +60,9 @@ function generalHelp(name: ProgramName): string {
     program.command(name).summary(row.implemented === true ? row.summary : `${row.summary} (not yet)`)
   }
   const text = format(program, (command) => command.name())
-  return `${text}\nA command may be shortened to a unique prefix.\nMore: ${name} help COMMAND, ${name} help COMMAND OPTION\n`
+  const topics = name === 'pgts' ? `${wrap(`Topics: ${Object.keys(helpTopics).join(', ')}`)}\n` : ''
+  const more = `More: ${name} help COMMAND, ${name} help COMMAND OPTION${name === 'pgts' ? ', pgts help TOPIC' : ''}\n`
+  return `${text}\nA command may be shortened to a unique prefix.\n${topics}${more}`
 }
 
 function commandHelp(command: CommandName, current: Current): string {
@@ -69,7 +78,7 @@ function commandHelp(command: CommandName, current: Current): string {
       if (view === undefined || view.internal === true || view.support === 'warn' || view.support === 'refuse') continue
       const facts = valueFacts(name, command, current)
       const text = facts === '' ? view.summary : `${view.summary} [${facts}]`
-      page.addOption(new Option(`--${withIndex(name, 1)}`, text).helpGroup(`${topic} options:`))
+      page.addOption(new Option(optionTerm(name, view, current.name), text).helpGroup(`${topic} options:`))
     }
   }
   const text = format(page)
@@ -78,7 +87,16 @@ function commandHelp(command: CommandName, current: Current): string {
     'Options of pgbackrest that pgts does not support yet are not listed; docs/reference/options.md has them all.',
   )
   const failure = current.failure === undefined ? '' : `\n${wrap(`Values in effect are unknown: ${current.failure}`)}\n`
-  return `${text}${notYet}${failure}\n${more}\nMore: ${current.name} help ${command} OPTION\n`
+  const examples = current.name === 'pgts' ? (helpExamples[command] ?? []) : []
+  const shown = examples.length === 0 ? '' : `\nExamples:\n${examples.map((line) => `  ${line}\n`).join('')}`
+  return `${text}${notYet}${failure}${shown}\n${more}\nMore: ${current.name} help ${command} OPTION\n`
+}
+
+/** `--[no-]start-fast`, `--type=VALUE`; under the name pgbackrest the name alone, as its clients parse it. */
+function optionTerm(name: OptionName, row: EffectiveRow, program: ProgramName): string {
+  const written = withIndex(name, 1)
+  if (program === 'pgbackrest') return `--${written}`
+  return `--${isNegatable(row) ? '[no-]' : ''}${written}${row.type === 'bool' ? '' : '=VALUE'}`
 }
 
 function optionHelp(command: CommandName, option: OptionName, current: Current): string {
@@ -179,6 +197,8 @@ function variable(name: string): string {
 function format(command: Command, subcommandTerm?: (command: Command) => string): string {
   const help = new Help()
   help.helpWidth = WIDTH
+  // The names of options take up to half of a line.
+  help.minWidthToWrap = 20
   help.showGlobalOptions = false
   if (subcommandTerm !== undefined) help.subcommandTerm = subcommandTerm
   help.optionTerm = (option) => option.flags

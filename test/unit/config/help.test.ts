@@ -1,3 +1,7 @@
+import { parseCommandLine } from '../../../src/config/argv.ts'
+import { rowFor } from '../../../src/config/option-table.ts'
+import { helpExamples } from '../../../src/cli/render/help-examples.ts'
+import { helpTopics } from '../../../src/cli/render/help-topics.ts'
 import { readFileSync } from 'node:fs'
 import { describe, expect, test } from 'vitest'
 import { referencePages } from '../../../scripts/reference/render.ts'
@@ -96,6 +100,39 @@ describe('help', () => {
     for (const files of [{}, broken]) {
       expect(await output('help backup repo-path', { program, files })).toContain('default:    /var/lib/pgbackrest\n')
       expect(await output('help backup compress-type', { program, files })).toContain('default:    gz\n')
+    }
+  })
+
+  test('of a command shows how each option is written, and examples that the parser accepts', async () => {
+    const text = await output('help backup')
+    expect(text).toMatch(/^ {2}--\[no-\]start-fast /m)
+    expect(text).toMatch(/^ {2}--compress-level=VALUE /m)
+    expect(text).toContain('Examples:\n  pgts --stanza=main backup\n')
+    // Clients parse the names of options under the name pgbackrest.
+    const theirs = await output('help backup', { program: '/usr/bin/pgbackrest' })
+    expect(theirs).toMatch(/^ {2}--start-fast /m)
+    expect(theirs).not.toMatch(/=VALUE|Examples|\[no-\]/)
+  })
+
+  test('of a topic fits into 80 columns, except a command line that cannot be broken', async () => {
+    for (const name of Object.keys(helpTopics)) {
+      const lines = (await output(`help ${name}`)).split('\n')
+      for (const line of lines) if (!line.startsWith('  pgts ')) expect(line.length).toBeLessThanOrEqual(80)
+    }
+    expect(await output('help')).toContain(
+      'Topics: lost-server, dropped-table, disk-full, archive-command, from-pgbackrest\n',
+    )
+    expect(await output('help', { program: '/usr/bin/pgbackrest' })).not.toContain('Topics')
+  })
+
+  test.each([
+    ...Object.values(helpExamples).flat(),
+    ...Object.values(helpTopics).flatMap(({ text }) => text.match(/(?<=^ {2})pgts .*/gm) ?? []),
+  ])('has the valid command line %s', (line) => {
+    const words = line.match(/(?:'[^']*'|"[^"]*"|\S)+/g)!.map((word) => word.replaceAll(/['"]/g, ''))
+    const parsed = parseCommandLine(words.slice(1))
+    for (const { option } of parsed.settings) {
+      expect(rowFor(option, parsed.command), `${option} for ${parsed.command}`).toBeDefined()
     }
   })
 
