@@ -8,6 +8,7 @@ import { fileKeyAt, type FileKey } from './manifest-file-keys.ts'
 import { TIME_MAX, U32_MAX } from './json-members.ts'
 import { BLOCK_SIZE_UNIT, DEFAULT_BLOCK_CHECKSUM_SIZE } from './manifest-serialise.ts'
 import type { ManifestFile, Owner, OwnerName } from './manifest.ts'
+import type { Mutable } from '../util/mutable.ts'
 
 /** Permission bits, as pgBackRest writes them: setuid, setgid and sticky bits are never restored. */
 export const MODE_MASK = 0o777
@@ -16,8 +17,6 @@ export const MODE_MASK = 0o777
 const BLOCK_UNITS_MAX = 2 ** 30 / BLOCK_SIZE_UNIT
 /** A block checksum has at least 6 of the 16 bytes of its hash. */
 const BLOCK_CHECKSUM_SIZES = { min: 6, max: 16 }
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 /**
  * Reads the lines of `[target:file]` directly from the bytes of the manifest. There may be a million lines, so no

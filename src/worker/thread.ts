@@ -43,7 +43,7 @@ export interface ThreadStart extends ThreadEvents {
 /** JavaScript memory of one worker. File data lives in buffers outside of it, of which a worker has few. */
 const HEAP_MB = 256
 /** Small, because most objects of a job are garbage at once, and every worker uses this much. */
-const YOUNG_MB = 16
+const YOUNG_MB = 4
 
 /** How long to wait for a terminated thread. */
 const STUCK_MS = 2000

@@ -5,6 +5,7 @@ import type { ListedFile } from '../../postgres/data-directory.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { StoredContent, CopiedFile } from './copy-job.ts'
 import type { PlannedFile } from './increment.ts'
+import type { Mutable } from '../../util/mutable.ts'
 
 /** What is known of a backup at its start. */
 export type DraftHead = Omit<
@@ -125,8 +126,6 @@ export class ManifestDraft {
     }
   }
 }
-
-type Mutable<T> = { -readonly [K in keyof T]: T[K] }
 
 function listedEntry({ name, mode, user, group, timestamp, sizeBytes }: ListedFile): ManifestFile {
   return { name, mode, user, group, timestamp, sizeBytes }

@@ -5,6 +5,7 @@ import type { ByteString } from '../../util/byte-string.ts'
 import { blockShapeOf, type BlockPolicy } from './block-policy.ts'
 import type { CopyFilesJob, CopyFileJob } from './copy-job.ts'
 import type { PlannedFile } from './increment.ts'
+import type { Mutable } from '../../util/mutable.ts'
 
 /** How files are copied, from options and settings of the server. Sizes in bytes. */
 export interface CopyPolicy {
@@ -128,30 +129,29 @@ function smallByTarget(files: readonly PlannedFile[]): Iterable<PlannedFile[]> {
 function copyJob(planned: PlannedFile, backup: BackupInPlan, policy: CopyPolicy, isBundled: boolean): CopyFileJob {
   const { index, file, action, priorEntry, resumed } = planned
   const blocks = blocksOf(planned, backup, policy)
-  return {
+  const job: Mutable<CopyFileJob> = {
     index,
     name: file.name,
     pgName: clusterPath(backup.pgPath, file.name),
-    repoName: isBundled ? undefined : ownRepoName(planned, backup, policy),
     sizeBytes: file.sizeBytes,
     sizeLimited: file.sizeLimited,
     control: file.name === 'pg_data/global/pg_control',
-    firstBlock:
-      policy.pages !== undefined && file.pageChecksumApplies
-        ? segmentNumber(file.name) * policy.pages.segmentBlocks
-        : undefined,
-    blocks,
-    priorContent:
-      priorEntry?.checksum === undefined ? undefined : { checksum: priorEntry.checksum, first: action === 'compare' },
-    resumed:
-      resumed?.checksum === undefined
-        ? undefined
-        : {
-            checksum: resumed.checksum,
-            repoSizeBytes: resumed.repoSizeBytes ?? resumed.sizeBytes,
-            repoChecksum: resumed.repoChecksum ?? resumed.checksum,
-          },
   }
+  // Members without a value are left out: a message contains the name of each member.
+  if (!isBundled) job.repoName = ownRepoName(planned, backup, policy)
+  if (policy.pages !== undefined && file.pageChecksumApplies)
+    job.firstBlock = segmentNumber(file.name) * policy.pages.segmentBlocks
+  if (blocks !== undefined) job.blocks = blocks
+  if (priorEntry?.checksum !== undefined)
+    job.priorContent = { checksum: priorEntry.checksum, first: action === 'compare' }
+  if (resumed?.checksum !== undefined) {
+    job.resumed = {
+      checksum: resumed.checksum,
+      repoSizeBytes: resumed.repoSizeBytes ?? resumed.sizeBytes,
+      repoChecksum: resumed.repoChecksum ?? resumed.checksum,
+    }
+  }
+  return job
 }
 
 /** Repository file of a file that is not bundled. */

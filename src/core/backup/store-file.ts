@@ -13,6 +13,7 @@ import type { JobEnv } from '../worker-env.ts'
 import type { CopyFileJob, CopyFilesJob, CopyTask, StoredContent } from './copy-job.ts'
 import { PageCheck } from './page-check.ts'
 import type { RepoTarget } from './repo-target.ts'
+import type { Mutable } from '../../util/mutable.ts'
 
 /**
  * Stores a file in one pass: page checks, SHA-1, codec and cipher (or blocks), SHA-1 of the stored bytes. Does not
@@ -57,23 +58,21 @@ export async function storeFile(
   if (written?.unchanged === true) return same ? 'unchanged' : undefined
   // A large file is compared while it is copied. In a bundle it stays, because other files may follow it.
   if (same && bundle === undefined) return 'unchanged'
-  return {
+  const content: Mutable<StoredContent> = {
     sizeBytes: original.bytes,
     checksum: original.hex(),
     repoSizeBytes: stored.bytes,
-    repoChecksum: filters.length > 0 ? stored.hex() : undefined,
-    bundle: bundle === undefined ? undefined : { id: bundle.id, offset },
-    blocks:
-      file.blocks === undefined || written === undefined
-        ? undefined
-        : {
-            blockSize: file.blocks.blockSize,
-            checksumSize: file.blocks.checksumSize,
-            mapSizeBytes: written.mapSizeBytes,
-          },
-    pages: pageCheck?.result(),
-    warning: prior.warning,
   }
+  // Members without a value are left out: a message contains the name of each member.
+  if (filters.length > 0) content.repoChecksum = stored.hex()
+  if (bundle !== undefined) content.bundle = { id: bundle.id, offset }
+  if (file.blocks !== undefined && written !== undefined) {
+    const { blockSize, checksumSize } = file.blocks
+    content.blocks = { blockSize, checksumSize, mapSizeBytes: written.mapSizeBytes }
+  }
+  if (pageCheck !== undefined) content.pages = pageCheck.result()
+  if (prior.warning !== undefined) content.warning = prior.warning
+  return content
 }
 
 function wholeFileFilters({ compression, cipherPass, bundle }: CopyFilesJob): Stage[] {

@@ -27,8 +27,8 @@ class BlockWriter implements BlockStage {
   readonly #superBlockSize: number
   readonly #places: BlockPlace[] = []
   #checksums = new Uint8Array(0)
-  /** The beginning of an incomplete block. */
-  readonly #part: Buffer
+  /** The beginning of an incomplete block. Allocated at first use: most files have whole blocks only. */
+  #part: Buffer | undefined
   #partBytes = 0
   #open: OpenSuperBlock | undefined
   #anyNew = false
@@ -42,7 +42,6 @@ class BlockWriter implements BlockStage {
       throw new PgtsError('assert', `blocks of ${blockSize} cannot continue a map of blocks of ${prior.blockSize}`)
     this.#options = options
     this.#superBlockSize = Math.ceil(superBlockSize / blockSize) * blockSize
-    this.#part = Buffer.allocUnsafe(blockSize)
   }
 
   push(chunk: Uint8Array): Chunks {
@@ -56,7 +55,7 @@ class BlockWriter implements BlockStage {
   *#pushed(chunk: Uint8Array): Iterable<Chunks> {
     const { blockSize } = this.#options
     let rest = chunk
-    if (this.#partBytes > 0) {
+    if (this.#part !== undefined && this.#partBytes > 0) {
       const missing = rest.subarray(0, blockSize - this.#partBytes)
       this.#part.set(missing, this.#partBytes)
       this.#partBytes += missing.length
@@ -67,12 +66,12 @@ class BlockWriter implements BlockStage {
     }
     const whole = rest.length - (rest.length % blockSize)
     if (whole > 0) yield* this.#blocks(rest.subarray(0, whole))
-    this.#part.set(rest.subarray(whole))
     this.#partBytes = rest.length - whole
+    if (this.#partBytes > 0) (this.#part ??= Buffer.allocUnsafe(blockSize)).set(rest.subarray(whole))
   }
 
   *#finished(): Iterable<Chunks> {
-    if (this.#partBytes > 0) yield* this.#blocks(this.#part.subarray(0, this.#partBytes))
+    if (this.#part !== undefined && this.#partBytes > 0) yield* this.#blocks(this.#part.subarray(0, this.#partBytes))
     if (this.#open !== undefined) yield* this.#closeSuperBlock()
     const { prior, blockSize, checksumSize, cipherPass } = this.#options
     const blocks = this.#places
