@@ -32,7 +32,8 @@ copy the table back; production keeps running.
 
 1. Let the last segment be archived, in psql: select pg_switch_wal();
 2. Restore a copy that cannot archive:
-  pgts --stanza=main --pg1-path=/srv/copy --type=time --target='2026-11-22 14:30:00+00' --archive-mode=off restore
+  pgts --stanza=main --pg1-path=/srv/copy --archive-mode=off \\
+    --type=time --target='2026-11-22 14:30+00' restore
    If the cluster has tablespaces, add --tablespace-map-all=/srv/tablespaces.
 3. Start it on another port (pg_ctl -D /srv/copy -o '-p 5433' start). It pauses
    at the target. Too late or too early: stop it and restore again with --delta

@@ -114,10 +114,10 @@ describe('help', () => {
     expect(theirs).not.toMatch(/=VALUE|Examples|\[no-\]/)
   })
 
-  test('of a topic fits into 80 columns, except a command line that cannot be broken', async () => {
+  test('of a topic fits into 80 columns', async () => {
     for (const name of Object.keys(helpTopics)) {
       const lines = (await output(`help ${name}`)).split('\n')
-      for (const line of lines) if (!line.startsWith('  pgts ')) expect(line.length).toBeLessThanOrEqual(80)
+      for (const line of lines) expect(line.length).toBeLessThanOrEqual(80)
     }
     expect(await output('help')).toContain(
       'Topics: lost-server, dropped-table, disk-full, archive-command, from-pgbackrest\n',
@@ -127,7 +127,7 @@ describe('help', () => {
 
   test.each([
     ...Object.values(helpExamples).flat(),
-    ...Object.values(helpTopics).flatMap(({ text }) => text.match(/(?<=^ {2})pgts .*/gm) ?? []),
+    ...Object.values(helpTopics).flatMap(({ text }) => text.replaceAll('\\\n', '').match(/(?<=^ {2})pgts .*/gm) ?? []),
   ])('has the valid command line %s', (line) => {
     const words = line.match(/(?:'[^']*'|"[^"]*"|\S)+/g)!.map((word) => word.replaceAll(/['"]/g, ''))
     const parsed = parseCommandLine(words.slice(1))
