@@ -1,5 +1,6 @@
 import { archiveCommandLine } from '../core/archive/status/archive-program.ts'
 import { baseName } from '../core/archive/find.ts'
+import type { PushReport } from '../core/archive/push/push-wal.ts'
 import type { Repository } from '../core/repository.ts'
 import { parentOf, textToBytes, type ByteString } from '../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../util/error.ts'
@@ -47,6 +48,7 @@ export async function archivePush(ctx: CommandContext<'archive-push'>, launcher:
   log.info({ file: report.file }, `pushed WAL file '${report.file}' to the archive`)
   // A server archives a history file when it becomes the primary, so other calls need not look for the record.
   if (report.file.endsWith('.history')) await recordPrimary(ctx, await ctx.repositories())
+  await recordTimes(ctx, await ctx.repositories(), report)
   // A process that answers calls would have to write what this one has logged.
   if (!useResident || identity === undefined || pgPath === undefined || log.enabled('info')) return
   const { offerPush } = await loadModule(() => import('./archive-resident/push.ts'))
@@ -56,6 +58,22 @@ export async function archivePush(ctx: CommandContext<'archive-push'>, launcher:
 async function recordPrimary(ctx: CommandContext<'archive-push'>, repositories: readonly Repository[]): Promise<void> {
   const { recordThisHost } = await loadModule(() => import('./shared/record-host.ts'))
   await recordThisHost(ctx, repositories)
+}
+
+/** Only now, because the segment is archived: a failure is not one of archive-push. */
+async function recordTimes(
+  { stanza, log, signal }: CommandContext<'archive-push'>,
+  repositories: readonly Repository[],
+  { scanned, repositories: stored }: PushReport,
+): Promise<void> {
+  if (scanned === undefined) return
+  const { recordSegments } = await loadModule(() => import('../core/window/record.ts'))
+  await Promise.all(
+    stored.map(({ repoKey, archiveId }) => {
+      const repository = repositories.find(({ key }) => key === repoKey)!
+      return recordSegments({ repository, stanza, archiveId, scanned: [scanned], log, signal })
+    }),
+  )
 }
 
 /** `stop` precedes stanza-delete: pushed segments may no longer exist when archiving starts again. */

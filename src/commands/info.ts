@@ -4,6 +4,7 @@ import { parseBackupLabel } from '../format/backup-label.ts'
 import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
 import { readLocks } from '../util/lock.ts'
+import { programName } from '../util/program-name.ts'
 import type { CommandContext } from './context.ts'
 
 /** The content of the repositories and the running commands. Errors of a repository are part of the report. */
@@ -23,6 +24,7 @@ export async function info(ctx: CommandContext<'info'>): Promise<InfoReport> {
     set,
     type,
     detail: options.detailLevel,
+    windows: programName(ctx.program) === 'pgts',
     locksOf: (name) => readLocks(options.lockPath, name),
     signal,
   })

@@ -26,6 +26,21 @@ export function ownPath(stanza: string): string {
   return `pgts/${stanza}`
 }
 
+/** Directory of what pgts knows about the WAL of one archive id: `pgts/main/wal-times/15-1`. */
+export function walTimesPath(stanza: string, archiveId: string): string {
+  return `${ownPath(stanza)}/wal-times/${archiveId}`
+}
+
+/** @param group first 22 characters of the names of up to 256 segments */
+export function walTimesName(stanza: string, archiveId: string, group: string): ByteString {
+  return bytes`${walTimesPath(stanza, archiveId)}/${group}.json`
+}
+
+/** One row for each of these files but the newest ones. */
+export function walTimesIndexName(stanza: string, archiveId: string): ByteString {
+  return bytes`${walTimesPath(stanza, archiveId)}/index.json`
+}
+
 export function archiveInfoName(stanza: string): ByteString {
   return bytes`${archivePath(stanza)}/archive.info`
 }

@@ -22,9 +22,14 @@ function buildTables(): Uint32Array {
  * @see PostgreSQL, src/port/pg_crc32c_sb8.c
  */
 export function crc32c(bytes: Uint8Array): number {
-  let crc = 0xffffffff
-  let i = 0
-  for (const end = bytes.length - 7; i < end; i += 8) {
+  return (crcOfMore(0xffffffff, bytes, 0, bytes.length) ^ 0xffffffff) >>> 0
+}
+
+/** The state of a checksum after more bytes: begins with all ones, and is inverted at the end. */
+export function crcOfMore(state: number, bytes: Uint8Array, from: number, to: number): number {
+  let crc = state
+  let i = from
+  for (const end = to - 7; i < end; i += 8) {
     crc ^= bytes[i]! | (bytes[i + 1]! << 8) | (bytes[i + 2]! << 16) | (bytes[i + 3]! << 24)
     crc =
       TABLES[7 * 256 + (crc & 0xff)]! ^
@@ -36,6 +41,6 @@ export function crc32c(bytes: Uint8Array): number {
       TABLES[256 + bytes[i + 6]!]! ^
       TABLES[bytes[i + 7]!]!
   }
-  for (; i < bytes.length; i++) crc = (crc >>> 8) ^ TABLES[(crc ^ bytes[i]!) & 0xff]!
-  return (crc ^ 0xffffffff) >>> 0
+  for (; i < to; i++) crc = (crc >>> 8) ^ TABLES[(crc ^ bytes[i]!) & 0xff]!
+  return crc
 }

@@ -37,6 +37,12 @@ export function zonedDateTime(epochSeconds: number): string {
   return dateTimeText(wall) + offsetText(wall.offset)
 }
 
+/** `2026-11-22 06:28:17.000123+00`: a time with microseconds, for programs. @param micros since 1970 */
+export function microsText(micros: number): string {
+  const iso = new Date(Math.floor(micros / 1000)).toISOString()
+  return `${iso.slice(0, 10)} ${iso.slice(11, 23)}${String(micros % 1000).padStart(3, '0')}+00`
+}
+
 export function dateTimeText({ year, month, day, hour, minute, second }: Omit<WallTime, 'offset'>): string {
   return `${String(year).padStart(4, '0')}-${two(month)}-${two(day)} ${two(hour)}:${two(minute)}:${two(second)}`
 }

@@ -1,5 +1,7 @@
 import type { InfoArchive, InfoBackup, InfoDetails, InfoLock, InfoReport, InfoStanza } from '../../core/info/report.ts'
 import { serialiseJson, type JsonObject, type JsonValue } from '../../format/canonical-json.ts'
+import type { RecoverableWindow } from '../../core/window/read.ts'
+import { microsText } from '../../util/local-time.ts'
 import { PGBACKREST_LEVEL } from '../../util/version.ts'
 import { textToBytes } from '../../util/byte-string.ts'
 
@@ -44,8 +46,33 @@ function lockJson({ held, progress, repos }: InfoLock): JsonObject {
   })
 }
 
-function archiveJson({ archiveId, historyId, repoKey, min, max }: InfoArchive): JsonObject {
-  return object({ database: object({ id: historyId, 'repo-key': repoKey }), id: archiveId, max, min })
+function archiveJson({ archiveId, historyId, repoKey, min, max, window }: InfoArchive): JsonObject {
+  return object({
+    database: object({ id: historyId, 'repo-key': repoKey }),
+    id: archiveId,
+    max,
+    min,
+    window: window === undefined ? undefined : windowJson(window),
+  })
+}
+
+/** Times in a form that `--target` and the server accept. */
+function windowJson({ from, to, gaps, timeline, unscanned }: RecoverableWindow): JsonObject {
+  const time = (micros: number | undefined) => (micros === undefined ? null : microsText(micros))
+  return object({
+    from: time(from),
+    gap: gaps.map((gap) =>
+      object({
+        from: time(gap.from),
+        missing: gap.missing,
+        segment: gap.first === undefined ? null : object({ first: gap.first, last: gap.last }),
+        to: time(gap.to),
+      }),
+    ),
+    timeline,
+    to: time(to),
+    unscanned,
+  })
 }
 
 function backupJson(backup: InfoBackup): JsonObject {

@@ -7,7 +7,9 @@ import {
   type InfoStanza,
   type Progress,
 } from '../../core/info/report.ts'
+import type { RecoverableWindow } from '../../core/window/read.ts'
 import { backupText } from './info-backup-text.ts'
+import { windowText } from './info-window-text.ts'
 import { bytesToText, printableLines } from '../../util/byte-string.ts'
 import { repoId } from '../../util/repo-id.ts'
 
@@ -83,6 +85,7 @@ interface Group {
   readonly current: boolean
   min: string | null
   max: string | null
+  readonly windows: { readonly repoKey: number; readonly window: RecoverableWindow }[]
   readonly backups: InfoBackup[]
 }
 
@@ -90,7 +93,8 @@ function clustersText(stanza: InfoStanza, single: boolean): string {
   const groups = groupsOf(stanza)
   const shown = single && stanza.backups.length > 0 ? groups.filter(({ backups }) => backups.length > 0) : groups
   const prior = shown.filter((group) => !group.current && (group.min !== null || group.backups.length > 0))
-  return [...prior, ...shown.filter(({ current }) => current)].map(groupText).join('')
+  const several = stanza.repos.length > 1
+  return [...prior, ...shown.filter(({ current }) => current)].map((group) => groupText(group, several)).join('')
 }
 
 function groupsOf(stanza: InfoStanza): Group[] {
@@ -99,12 +103,13 @@ function groupsOf(stanza: InfoStanza): Group[] {
   for (const { repoKey, historyId, systemId, version } of stanza.clusters) {
     const key = `${systemId} ${version}`
     const current = stanza.current?.systemId === systemId && stanza.current.version === version
-    const group = groups.get(key) ?? { version, current, min: null, max: null, backups: [] }
+    const group = groups.get(key) ?? { version, current, min: null, max: null, windows: [], backups: [] }
     groups.set(key, group)
     byRepo.set(`${repoKey} ${historyId}`, group)
   }
-  for (const { repoKey, historyId, min, max } of stanza.archives) {
+  for (const { repoKey, historyId, min, max, window } of stanza.archives) {
     const group = byRepo.get(`${repoKey} ${historyId}`)
+    if (window !== undefined) group?.windows.push({ repoKey, window })
     if (group === undefined || min === null || max === null) continue
     if (group.min === null || min < group.min) group.min = min
     if (group.max === null || max > group.max) group.max = max
@@ -113,8 +118,9 @@ function groupsOf(stanza: InfoStanza): Group[] {
   return [...groups.values()]
 }
 
-function groupText({ version, current, min, max, backups }: Group): string {
+function groupText({ version, current, min, max, windows, backups }: Group, several: boolean): string {
   const archive = min === null ? 'none present' : `${min}/${max}`
   const head = `\n    db (${current ? 'current' : 'prior'})\n        wal archive min/max (${version}): ${archive}\n`
-  return head + backups.map(backupText).join('')
+  const reachable = windows.map(({ repoKey, window }) => windowText(window, several ? repoId(repoKey) : undefined))
+  return head + reachable.join('') + backups.map(backupText).join('')
 }

@@ -72,8 +72,13 @@ export async function statWalFile(files: ClusterFiles, path: ByteString): Promis
 export type Watch = { push(chunk: Uint8Array): void }
 
 /** @throws PgtsError file-missing; file-read when it is not a plain file */
-export async function readWalFile(files: ClusterFiles, path: ByteString, watch?: Watch): Promise<WalFile> {
+export async function readWalFile(
+  files: ClusterFiles,
+  path: ByteString,
+  watches: readonly (Watch | undefined)[] = [],
+): Promise<WalFile> {
   const entry = await statWalFile(files, path)
+  const watch: Watch = { push: (chunk) => watches.forEach((one) => one?.push(chunk)) }
   return entry.sizeBytes <= IN_MEMORY_BYTES
     ? readIntoMemory(files, path, entry.sizeBytes, watch)
     : hashLarge(files, path, watch)
@@ -83,7 +88,7 @@ async function readIntoMemory(
   files: ClusterFiles,
   path: ByteString,
   expectedBytes: number,
-  watch?: Watch,
+  watch: Watch,
 ): Promise<WalFile> {
   // One byte more than expected, so that the first read reaches the end of the file.
   const buffer = bufferOf(expectedBytes + 1)
@@ -100,7 +105,7 @@ async function readIntoMemory(
   const content = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
   const hash = digest('sha1')
   hash.push(content)
-  watch?.push(content)
+  watch.push(content)
   return {
     path,
     sizeBytes: content.length,
@@ -114,7 +119,7 @@ async function readIntoMemory(
   }
 }
 
-async function hashLarge(files: ClusterFiles, path: ByteString, watch?: Watch): Promise<WalFile> {
+async function hashLarge(files: ClusterFiles, path: ByteString, watch: Watch): Promise<WalFile> {
   const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES)
   const hash = digest('sha1')
   let head: Buffer | undefined
@@ -123,7 +128,7 @@ async function hashLarge(files: ClusterFiles, path: ByteString, watch?: Watch): 
     for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
       head ??= Buffer.from(chunk.subarray(0, HEAD_BYTES))
       hash.push(chunk)
-      watch?.push(chunk)
+      watch.push(chunk)
     }
   }
   const checksum = hash.hex()

@@ -1,7 +1,7 @@
 import { archiveIdOf, type ArchiveInfo } from '../../format/archive-info.ts'
 import type { BackupHistory } from '../../format/backup-info.ts'
 import { archiveIdPath, isWalDirectory } from '../../format/repo-path.ts'
-import { parseArchivedSegment } from '../../format/wal-segment.ts'
+import { isTimelineHistoryFile, parseArchivedSegment, timelineOf } from '../../format/wal-segment.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { PgtsError } from '../../util/error.ts'
 
@@ -11,18 +11,28 @@ export interface ArchiveRange {
   readonly max: string | null
 }
 
+/** The entries of an archive id that one listing returns. */
+export interface ArchiveLayout extends ArchiveRange {
+  /** `0000000100000000`, sorted. */
+  readonly directories: readonly string[]
+  /** Timelines with a history file, sorted. */
+  readonly timelines: readonly number[]
+}
+
 /** Lists only the first and last directories: an archive may have a million segments. */
-export async function archiveRange(
+export async function archiveLayout(
   storage: StorageDriver,
   stanza: string,
   archiveId: string,
   signal: AbortSignal,
-): Promise<ArchiveRange> {
+): Promise<ArchiveLayout> {
   const path = archiveIdPath(stanza, archiveId)
   const directories: string[] = []
+  const timelines: number[] = []
   for await (const { name, kind } of storage.list(path, { namesOnly: true, signal })) {
     const base = name.slice(path.length + 1)
     if (kind === 'path' && isWalDirectory(base)) directories.push(base)
+    else if (kind !== 'path' && isTimelineHistoryFile(base)) timelines.push(timelineOf(base))
   }
   directories.sort()
   // Both ends in parallel, each from its own side.
@@ -30,7 +40,7 @@ export async function archiveRange(
     firstEnds(storage, path, directories, signal),
     firstEnds(storage, path, directories.toReversed(), signal),
   ])
-  return { min: first?.min ?? null, max: last?.max ?? null }
+  return { min: first?.min ?? null, max: last?.max ?? null, directories, timelines: timelines.sort((a, b) => a - b) }
 }
 
 /** In the first directory that contains a segment. */

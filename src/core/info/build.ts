@@ -27,6 +27,8 @@ export interface InfoRequest {
   readonly type?: BackupType
   /** `progress` reads no repository file, only the locks of running commands. */
   readonly detail: 'full' | 'progress'
+  /** Also report which points in time can be reached: not under the name pgbackrest. */
+  readonly windows?: boolean
   /** Locks of a stanza that are held on this host. */
   locksOf(stanza: string): readonly HeldLock[]
   readonly signal: AbortSignal
@@ -147,6 +149,7 @@ function readOrSkip(
     repository: repo,
     stanza,
     set,
+    windows: request.windows === true,
     signal: request.signal,
   })
 }

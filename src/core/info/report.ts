@@ -1,4 +1,5 @@
 import type { BackupType } from '../../format/manifest.ts'
+import type { RecoverableWindow } from '../window/read.ts'
 import type { ByteString } from '../../util/byte-string.ts'
 
 /** The report of `info`: plain data, in the shape of pgBackRest's JSON (repository-format, appendix B). Names are byte strings. */
@@ -88,6 +89,8 @@ export interface InfoArchive {
   /** First and last segment, null if there is none. */
   readonly min: string | null
   readonly max: string | null
+  /** pgts only: the points in time that a restore can reach. */
+  readonly window?: RecoverableWindow
 }
 
 export interface InfoBackup {

@@ -1,5 +1,5 @@
 import type { ArchiveInfo } from '../../format/archive-info.ts'
-import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
+import type { BackupEntry, BackupHistory, BackupInfo } from '../../format/backup-info.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import { EXIT_CODES, isPgtsError, toPlainError, type ErrorCode } from '../../util/error.ts'
 import { bytes, textToBytes, type ByteString } from '../../util/byte-string.ts'
@@ -8,7 +8,8 @@ import type { Pin } from '../expire/pins.ts'
 import { loadPins } from '../expire/pins-store.ts'
 import { loadArchiveInfo, loadBackupInfo, loadManifest } from '../info-store.ts'
 import type { Repository } from '../repository.ts'
-import { archiveIdFor, archiveRange } from './archive-range.ts'
+import { recoverableWindow, type RecoverableWindow } from '../window/read.ts'
+import { archiveIdFor, archiveLayout, type ArchiveLayout } from './archive-range.ts'
 import {
   STATUS,
   STATUS_MESSAGES,
@@ -37,6 +38,8 @@ export interface StanzaRequest {
   readonly stanza: string
   /** The backup whose details are requested, if this repository has it. */
   readonly set?: string
+  /** Also read which points in time can be reached. */
+  readonly windows: boolean
   readonly signal: AbortSignal
 }
 
@@ -100,19 +103,51 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
 }
 
 /** The archive ids that have WAL, and the current one. */
-async function* archivesOf(
-  { repository, stanza, signal }: StanzaRequest,
-  info: BackupInfo,
-  archive: ArchiveInfo,
-): AsyncGenerator<InfoArchive> {
+async function* archivesOf(request: StanzaRequest, info: BackupInfo, archive: ArchiveInfo): AsyncGenerator<InfoArchive> {
+  const { repository, stanza, signal } = request
   const { key, storage } = repository
-  const ranges = await inParallel(info.history, storage.parallel ?? 1, async (history) => {
+  const found = await inParallel(info.history, storage.parallel ?? 1, async (history) => {
     const archiveId = archiveIdFor(archive, history)
-    return { history, archiveId, range: await archiveRange(storage, stanza, archiveId, signal) }
+    const layout = await archiveLayout(storage, stanza, archiveId, signal)
+    const window = request.windows ? await windowOf(request, { archive, archiveId, layout, info, history }) : undefined
+    return { history, archiveId, layout, window }
   })
-  for (const { history, archiveId, range } of ranges)
-    if (range.min !== null || history === info.history.at(-1))
-      yield { repoKey: key, historyId: history.id, archiveId, ...range }
+  for (const { history, archiveId, layout, window } of found) {
+    const { min, max } = layout
+    if (min === null && history !== info.history.at(-1)) continue
+    yield { repoKey: key, historyId: history.id, archiveId, min, max, ...(window === undefined ? {} : { window }) }
+  }
+}
+
+interface ArchiveOf {
+  readonly archive: ArchiveInfo
+  readonly archiveId: string
+  readonly layout: ArchiveLayout
+  readonly info: BackupInfo
+  readonly history: BackupHistory
+}
+
+/** What info may read: it lists names only, and a few files. */
+const MOST_LISTINGS = 8
+const MOST_READS = 32
+
+/** Only an addition to the report: without it, everything else is shown. */
+async function windowOf(
+  { repository, stanza, signal }: StanzaRequest,
+  { archive, archiveId, layout, info, history }: ArchiveOf,
+): Promise<RecoverableWindow | undefined> {
+  try {
+    return await recoverableWindow({
+      ...{ storage: repository.storage, stanza, archiveId, layout, signal },
+      ...(archive.cipherPass === undefined ? {} : { cipherPass: archive.cipherPass }),
+      backups: info.backups.filter(({ historyId }) => historyId === history.id),
+      mostListings: MOST_LISTINGS,
+      mostReads: MOST_READS,
+    })
+  } catch {
+    signal.throwIfAborted()
+    return undefined
+  }
 }
 
 export function emptyStanza(status: Status): StanzaInRepo {

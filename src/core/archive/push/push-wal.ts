@@ -13,6 +13,7 @@ import type { Repository } from '../../repository.ts'
 import { type ClusterIdentity, describeCluster, isSameCluster } from '../../cluster-identity.ts'
 import { baseName, mismatch } from '../find.ts'
 import { RepositoryFailures } from '../repository-failures.ts'
+import type { ScannedSegment, SegmentScan } from '../../window/segment-scan.ts'
 import type { SegmentCheck } from './segment-check.ts'
 import { storeHistory } from './store-history.ts'
 import { ArchivedForms, type FileToStore, storeEverywhere, type PushTarget, type StoredIn } from './store-segment.ts'
@@ -51,6 +52,8 @@ export interface PushReport {
     /** The repository had the same content, so nothing was written. */
     readonly already: boolean
   }[]
+  /** Commit times and restore points of a segment, found while it was read. */
+  readonly scanned?: ScannedSegment
 }
 
 /**
@@ -91,9 +94,10 @@ export async function pushToEach(request: PushRequest): Promise<PushOutcome> {
   const kind = await kindOf(request, name)
   const failures = new RepositoryFailures()
   const targets = await openTargets(request, failures)
-  const outcome = (sizeBytes: number, stored: readonly StoredIn[]): PushOutcome => ({
+  const outcome = (sizeBytes: number, stored: readonly StoredIn[], scanned?: ScannedSegment): PushOutcome => ({
     report: {
       file: name,
+      ...(scanned === undefined ? {} : { scanned }),
       sizeBytes,
       repositories: stored
         .map(({ target: { repository, archiveId }, ...rest }) => ({ repoKey: repository.key, archiveId, ...rest }))
@@ -105,16 +109,17 @@ export async function pushToEach(request: PushRequest): Promise<PushOutcome> {
   if (targets.length === 0) return outcome(0, [])
   const isHistory = kind === 'timeline-history' || kind === 'backup-history'
   const push = isHistory ? pushHistory : pushSegment
-  const { file, stored } = await push({ ...request, name }, targets, failures)
+  const { file, stored, scanned } = await push({ ...request, name }, targets, failures)
   request.signal.throwIfAborted()
   // A repository that failed may still be reading.
   if (failures.count === 0) file.release()
-  return outcome(file.sizeBytes, stored)
+  return outcome(file.sizeBytes, stored, scanned)
 }
 
 interface Pushed {
   readonly file: WalFile
   readonly stored: readonly StoredIn[]
+  readonly scanned?: ScannedSegment
 }
 
 type NamedRequest = PushRequest & FileToStore
@@ -135,9 +140,11 @@ async function pushSegment(
 ): Promise<Pushed> {
   const { compression, name, stanza } = request
   const check = request.headerCheck ? await segmentCheck(request, targets) : undefined
+  const scan = await segmentScan(name)
   // All repositories are listed while the file is read.
   using archived = new ArchivedForms(request, targets)
-  const file = await readWalFile(request.files, request.path, check)
+  const file = await readWalFile(request.files, request.path, [check, scan])
+  const scanned = scan?.result()
   const stored: StoredIn[] = []
   const missing: PushTarget[] = []
   try {
@@ -153,7 +160,7 @@ async function pushSegment(
   }
   // If every repository has it, a refusal would only stop archiving.
   if (stored.length < targets.length) await check?.finish(file)
-  if (missing.length === 0) return { file, stored }
+  if (missing.length === 0) return { file, stored, scanned }
 
   const storedName = archivedSegmentName(name, file.checksum, compression.type)
   const stages = await compressionOf(compression, file.sizeBytes)
@@ -163,7 +170,7 @@ async function pushSegment(
     if (!(await after.isOnly(target, file.checksum, failures))) continue
     stored.push({ target, repoName: archiveFileName(stanza, target.archiveId, storedName), already: false })
   }
-  return { file, stored }
+  return { file, stored, scanned }
 }
 
 async function compressionOf({ type, level }: PushRequest['compression'], wholeBytes: number): Promise<() => Stage[]> {
@@ -214,6 +221,11 @@ async function openTargets(request: PushRequest, failures: RepositoryFailures): 
     }
   }
   return targets
+}
+
+async function segmentScan(name: string): Promise<SegmentScan | undefined> {
+  const { scanOf } = await loadModule(() => import('../../window/segment-scan.ts'))
+  return scanOf(name)
 }
 
 /** Loaded only when needed: history files and archive-header-check=n do not need it. All targets belong to one cluster. */

@@ -1,0 +1,181 @@
+import type { BackupEntry } from '../../format/backup-info.ts'
+import { archiveFileName, archiveIdPath } from '../../format/repo-path.ts'
+import {
+  nextWalSegment,
+  parseLsn,
+  parseTimelineHistory,
+  segmentOfLsn,
+  timelineHistoryFile,
+  timelineOf,
+  type WalSegment,
+} from '../../format/wal-segment.ts'
+import type { WalTimes } from '../../format/wal-times.ts'
+import { inParallel } from '../../util/parallel.ts'
+import { listSegments, readArchived } from '../archive/find.ts'
+import type { ArchiveLayout } from '../info/archive-range.ts'
+import { isDamage } from '../info-store.ts'
+import { timeWindow, type TimeWindow, type WalPiece, type WindowBackup, type WindowPart } from './compute.ts'
+import { hasNoHole, listGroups, loadIndex, type IndexRow } from './times-index.ts'
+import { loadGroup, type TimesArchive } from './times-store.ts'
+
+/** The recoverable window of one archive id in one repository. */
+export interface RecoverableWindow extends TimeWindow {
+  readonly archiveId: string
+  /** The newest timeline, which recovery follows unless another one is requested. */
+  readonly timeline: number
+}
+
+export interface WindowRequest extends TimesArchive {
+  readonly layout: ArchiveLayout
+  /** Backups of the same cluster. */
+  readonly backups: readonly BackupEntry[]
+  /**
+   * At most this many directories of the archive are listed, newest first, to find segments that were not scanned; in
+   * the others every segment is taken for present.
+   */
+  readonly mostListings: number
+  /** At most this many groups are read that the index does not describe completely, newest first. */
+  readonly mostReads: number
+}
+
+/**
+ * Reads what is known about commit times, and lists the archive only where something is not known.
+ *
+ * @returns undefined: no backup can be restored, or nothing is known about the WAL
+ */
+export async function recoverableWindow(request: WindowRequest): Promise<RecoverableWindow | undefined> {
+  const backups = request.backups.flatMap(windowBackup)
+  if (backups.length === 0 || request.layout.max === null) return undefined
+  const timeline = Math.max(...request.layout.timelines, ...request.layout.directories.map(timelineOf))
+  const [known, parts] = await Promise.all([loadKnown(request), partsOf(request, timeline)])
+  if (known === undefined) return undefined
+  const { segmentSize } = known
+  const pieces = await present(request, known)
+  const window = timeWindow({ segmentSize, parts, pieces, backups })
+  return window === undefined ? undefined : { archiveId: request.archiveId, timeline, ...window }
+}
+
+function windowBackup(entry: BackupEntry): WindowBackup[] {
+  const { archiveStart, lsnStart, lsnStop, timestampStop, optionArchiveCopy: archiveCopy } = entry
+  if (archiveStart === null || lsnStart === undefined || lsnStop === undefined) return []
+  const timeline = timelineOf(archiveStart)
+  return [{ timeline, lsnStart: parseLsn(lsnStart), lsnStop: parseLsn(lsnStop), timestampStop, archiveCopy }]
+}
+
+/** The ancestors of a timeline and itself. Without its history file only itself. */
+export async function partsOf(archive: TimesArchive, timeline: number): Promise<WindowPart[]> {
+  if (timeline <= 1) return [{ timeline }]
+  const { storage, stanza, archiveId, cipherPass, signal } = archive
+  const name = archiveFileName(stanza, archiveId, timelineHistoryFile(timeline))
+  try {
+    const history = await readArchived(storage, name, cipherPass, { signal })
+    const switches = parseTimelineHistory(history.toString('latin1'))
+    return [...switches.map((one) => ({ timeline: one.timeline, endLsn: one.switchLsn })), { timeline }]
+  } catch (error) {
+    signal.throwIfAborted()
+    if (isDamage(error)) return [{ timeline }]
+    throw error
+  }
+}
+
+interface Known {
+  readonly segmentSize: number
+  readonly pieces: readonly WalPiece[]
+}
+
+/** Scanned segments: from the index, and from the groups that it does not describe completely. */
+async function loadKnown(request: WindowRequest): Promise<Known | undefined> {
+  const [groups, index] = await Promise.all([listGroups(request), loadIndex(request)])
+  const pieces: WalPiece[] = []
+  let segmentSize = index?.segmentSize
+  const open: string[] = []
+  for (const group of groups.reverse()) {
+    const row = index?.rows.get(group)
+    const isWhole = row !== undefined && hasNoHole(row, index!.segmentSize)
+    if (!isWhole && open.length < request.mostReads) open.push(group)
+    else if (row !== undefined) pieces.push({ ...pieceOfRow(row), ...(isWhole ? {} : { scanned: false }) })
+  }
+  const read = await inParallel(open, request.storage.parallel ?? 1, (group) => loadGroup(request, group))
+  for (const times of read) {
+    if (times === undefined) continue
+    segmentSize = times.segmentSize
+    pieces.push(...piecesOf(times))
+  }
+  return segmentSize === undefined ? undefined : { segmentSize, pieces }
+}
+
+function pieceOfRow({ first, last, times, incomplete }: IndexRow): WalPiece {
+  return { first, last, scanned: incomplete === 0, ...(times === undefined ? {} : { times }) }
+}
+
+function piecesOf({ segments }: WalTimes): WalPiece[] {
+  return [...segments].map(([segment, { times, incomplete }]) => ({
+    first: segment,
+    last: segment,
+    scanned: incomplete !== true,
+    ...(times === undefined ? {} : { times }),
+  }))
+}
+
+/** Removes what the archive does not contain any more, and adds segments that were not scanned. */
+async function present(request: WindowRequest, { segmentSize, pieces }: Known): Promise<WalPiece[]> {
+  const { layout, mostListings, storage, stanza, archiveId, signal } = request
+  const directories = new Map(layout.directories.map((name) => [name, [] as WalPiece[]]))
+  for (const piece of pieces) directories.get(piece.first.slice(0, 16))?.push(piece)
+  const partly = [...directories].filter(([name, known]) => !isCovered(name, known, layout, segmentSize))
+  const listed = new Set(partly.slice(-mostListings).map(([name]) => name))
+  const path = archiveIdPath(stanza, archiveId)
+  await inParallel([...listed], storage.parallel ?? 1, async (directory) => {
+    const files = await listSegments(storage, `${path}/${directory}`, signal)
+    const names = new Set([...files.keys()].filter((name): name is WalSegment => name.length === 24))
+    directories.set(directory, listedPieces(names, directories.get(directory)!, segmentSize))
+  })
+  for (const [directory, known] of partly) {
+    if (listed.has(directory)) continue
+    const { first, last } = boundsOf(directory, layout, segmentSize)
+    directories.set(directory, [...known, { first, last, scanned: false }])
+  }
+  return [...directories.values()].flat()
+}
+
+/** Scanned segments of a directory that still exist, and those that were not scanned. */
+function listedPieces(names: Set<WalSegment>, known: readonly WalPiece[], segmentSize: number): WalPiece[] {
+  const pieces: WalPiece[] = []
+  for (const piece of known) {
+    const segments = segmentsOf(piece, segmentSize)
+    const existing = segments.filter((segment) => names.delete(segment))
+    if (existing.length === segments.length) pieces.push(piece)
+    // The times of a part are not known.
+    else pieces.push(...existing.map((segment) => ({ ...piece, first: segment, last: segment })))
+  }
+  return [...pieces, ...[...names].map((segment) => ({ first: segment, last: segment, scanned: false }))]
+}
+
+function segmentsOf({ first, last }: WalPiece, segmentSize: number): WalSegment[] {
+  const segments = [first]
+  while (segments.at(-1)! < last) segments.push(nextWalSegment(segments.at(-1)!, segmentSize))
+  return segments
+}
+
+/** The segments that a directory of the archive can have. */
+function boundsOf(directory: string, { min, max }: ArchiveLayout, segmentSize: number) {
+  const log = BigInt(`0x${directory.slice(8)}`)
+  const at = (lsn: bigint) => segmentOfLsn(lsn, timelineOf(directory), segmentSize)
+  const [first, last] = [at(log << 32n), at(((log + 1n) << 32n) - 1n)]
+  return {
+    first: min !== null && min.slice(0, 16) === directory ? (min as WalSegment) : first,
+    last: max !== null && max.slice(0, 16) === directory ? (max as WalSegment) : last,
+  }
+}
+
+function isCovered(directory: string, known: readonly WalPiece[], layout: ArchiveLayout, segmentSize: number): boolean {
+  const { first, last } = boundsOf(directory, layout, segmentSize)
+  let next: WalSegment = first
+  for (const piece of [...known].sort((a, b) => (a.first < b.first ? -1 : 1))) {
+    if (piece.last < next) continue
+    if (piece.first > next) return false
+    if (piece.last >= last) return true
+    next = nextWalSegment(piece.last, segmentSize)
+  }
+  return false
+}

@@ -1,0 +1,53 @@
+import { groupOf } from '../../format/wal-times.ts'
+import { messageOf } from '../../util/error.ts'
+import type { Logger } from '../../util/log.ts'
+import { repoId } from '../../util/repo-id.ts'
+import { loadArchiveInfo } from '../info-store.ts'
+import type { Repository } from '../repository.ts'
+import type { ScannedSegment } from './segment-scan.ts'
+import { refreshIndex } from './times-index.ts'
+import { addSegments, type TimesArchive } from './times-store.ts'
+
+export interface RecordRequest {
+  readonly repository: Repository
+  readonly stanza: string
+  readonly archiveId: string
+  readonly scanned: readonly ScannedSegment[]
+  readonly log: Logger
+  readonly signal: AbortSignal
+}
+
+/** WAL is archived already: a storage that does not answer must not delay the next segment for longer. */
+const TIMEOUT_MS = 5000
+
+/**
+ * Records the commit times of archived segments in the repository. It is called after the segments are archived, and a
+ * failure is only logged: `verify` and `restore --find-target` scan what is missing.
+ */
+export async function recordSegments(request: RecordRequest): Promise<void> {
+  const { repository, log, scanned } = request
+  try {
+    const signal = AbortSignal.any([request.signal, AbortSignal.timeout(TIMEOUT_MS)])
+    const archive = await timesArchive(repository, request.stanza, request.archiveId, signal)
+    const added = await addSegments(archive, scanned)
+    const changed = [...new Set(scanned.map(({ segment }) => groupOf(segment)))]
+    if (added.length > 0 || changed.length > 1) await refreshIndex(archive, changed)
+  } catch (error) {
+    log.detail(
+      { repo: repository.key },
+      `${repoId(repository.key)}: cannot record the commit times of ${scanned.length} WAL segments: ${messageOf(error)}`,
+    )
+  }
+}
+
+/** @throws PgtsError as loadArchiveInfo, which contains the passphrase of an encrypted archive */
+export async function timesArchive(
+  repository: Repository,
+  stanza: string,
+  archiveId: string,
+  signal: AbortSignal,
+): Promise<TimesArchive> {
+  const { storage } = repository
+  const info = repository.cipher === undefined ? undefined : await loadArchiveInfo(repository, stanza, { signal })
+  return { storage, stanza, archiveId, signal, ...(info?.cipherPass === undefined ? {} : { cipherPass: info.cipherPass }) }
+}
