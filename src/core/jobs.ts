@@ -1,6 +1,7 @@
 import { fetchSegment } from './archive/get/fetch-copy.ts'
 import { pushFile } from './archive/push/push-job.ts'
 import { backupFiles } from './backup/copy-file.ts'
+import { recordTimesJob } from './window/record-job.ts'
 import { restoreBatch } from './restore/restore-file.ts'
 import { proveStored } from './verify/prove-stored.ts'
 
@@ -10,5 +11,6 @@ export const jobHandlers = {
   'backup-file': backupFiles,
   'fetch-segment': fetchSegment,
   'prove-stored': proveStored,
+  'record-times': recordTimesJob,
   'restore-file': restoreBatch,
 }

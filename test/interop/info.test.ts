@@ -49,7 +49,8 @@ const cell = countCells('info of several repositories', isNewest ? 29 : 25)
 
 /** Members that 2.45 does not have, and texts of errors, which differ; their names are equal. */
 function normalText(text: string): string {
-  const plain = text.replaceAll(/\[(\w+Error)\][^]*?\n(?= {4}cipher| {8}repo\d)/g, '[$1]\n')
+  const known = text.replaceAll(/ {8}recovery window .*\n(?: {12}.*\n)*/g, '')
+  const plain = known.replaceAll(/\[(\w+Error)\][^]*?\n(?= {4}cipher| {8}repo\d)/g, '[$1]\n')
   if (isNewest) return plain
   return plain
     .replaceAll(/ *backup reference (list|total): .*\n/g, '')

@@ -1,7 +1,7 @@
 import { archiveIdOf, type ArchiveInfo } from '../../format/archive-info.ts'
 import type { BackupHistory } from '../../format/backup-info.ts'
 import { archiveIdPath, isWalDirectory } from '../../format/repo-path.ts'
-import { isTimelineHistoryFile, parseArchivedSegment, timelineOf } from '../../format/wal-segment.ts'
+import { isTimelineHistoryFile, parseArchivedSegment, timelineOf, type WalSegment } from '../../format/wal-segment.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { PgtsError } from '../../util/error.ts'
 
@@ -17,6 +17,8 @@ export interface ArchiveLayout extends ArchiveRange {
   readonly directories: readonly string[]
   /** Timelines with a history file, sorted. */
   readonly timelines: readonly number[]
+  /** Segments of the directories that were listed. */
+  readonly listed: ReadonlyMap<string, ReadonlySet<WalSegment>>
 }
 
 /** Lists only the first and last directories: an archive may have a million segments. */
@@ -35,43 +37,57 @@ export async function archiveLayout(
     else if (kind !== 'path' && isTimelineHistoryFile(base)) timelines.push(timelineOf(base))
   }
   directories.sort()
+  const listed = new Map<string, ReadonlySet<WalSegment>>()
+  const segmentsOf = async (directory: string) => {
+    const segments = await segmentsIn(storage, `${path}/${directory}`, signal)
+    listed.set(directory, segments)
+    return segments
+  }
   // Both ends in parallel, each from its own side.
   const [first, last] = await Promise.all([
-    firstEnds(storage, path, directories, signal),
-    firstEnds(storage, path, directories.toReversed(), signal),
+    firstWithSegments(directories, segmentsOf),
+    firstWithSegments(directories.toReversed(), segmentsOf),
   ])
-  return { min: first?.min ?? null, max: last?.max ?? null, directories, timelines: timelines.sort((a, b) => a - b) }
+  return {
+    min: first === undefined ? null : least(first),
+    max: last === undefined ? null : most(last),
+    directories,
+    timelines: timelines.sort((a, b) => a - b),
+    listed,
+  }
 }
 
-/** In the first directory that contains a segment. */
-async function firstEnds(
-  storage: StorageDriver,
-  path: string,
+async function firstWithSegments(
   directories: readonly string[],
-  signal: AbortSignal,
-): Promise<{ min: string; max: string } | undefined> {
+  segmentsOf: (directory: string) => Promise<ReadonlySet<WalSegment>>,
+): Promise<ReadonlySet<WalSegment> | undefined> {
   for (const directory of directories) {
-    const ends = await endsOf(storage, `${path}/${directory}`, signal)
-    if (ends !== undefined) return ends
+    const segments = await segmentsOf(directory)
+    if (segments.size > 0) return segments
   }
   return undefined
 }
 
-async function endsOf(
+/** Complete segments of one directory of the archive. */
+export async function segmentsIn(
   storage: StorageDriver,
   path: string,
   signal: AbortSignal,
-): Promise<{ min: string; max: string } | undefined> {
-  let ends: { min: string; max: string } | undefined
+): Promise<ReadonlySet<WalSegment>> {
+  const segments = new Set<WalSegment>()
   for await (const { name } of storage.list(path, { namesOnly: true, signal })) {
     const archived = parseArchivedSegment(name.slice(path.length + 1))
-    if (archived === undefined || archived.partial) continue
-    const { segment } = archived
-    if (ends === undefined) ends = { min: segment, max: segment }
-    else if (segment < ends.min) ends.min = segment
-    else if (segment > ends.max) ends.max = segment
+    if (archived !== undefined && !archived.partial) segments.add(archived.segment)
   }
-  return ends
+  return segments
+}
+
+function least(segments: Iterable<WalSegment>): WalSegment {
+  return [...segments].reduce((one, other) => (other < one ? other : one))
+}
+
+function most(segments: Iterable<WalSegment>): WalSegment {
+  return [...segments].reduce((one, other) => (other > one ? other : one))
 }
 
 /**

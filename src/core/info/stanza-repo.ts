@@ -128,7 +128,7 @@ interface ArchiveOf {
 }
 
 /** What info may read: it lists names only, and a few files. */
-const MOST_LISTINGS = 8
+const MOST_LISTINGS = { disk: 256, store: 8 }
 const MOST_READS = 32
 
 /** Only an addition to the report: without it, everything else is shown. */
@@ -141,7 +141,7 @@ async function windowOf(
       ...{ storage: repository.storage, stanza, archiveId, layout, signal },
       ...(archive.cipherPass === undefined ? {} : { cipherPass: archive.cipherPass }),
       backups: info.backups.filter(({ historyId }) => historyId === history.id),
-      mostListings: MOST_LISTINGS,
+      mostListings: MOST_LISTINGS[repository.storage.parallel === undefined ? 'disk' : 'store'],
       mostReads: MOST_READS,
     })
   } catch {

@@ -11,8 +11,8 @@ import {
 } from '../../format/wal-segment.ts'
 import type { WalTimes } from '../../format/wal-times.ts'
 import { inParallel } from '../../util/parallel.ts'
-import { listSegments, readArchived } from '../archive/find.ts'
-import type { ArchiveLayout } from '../info/archive-range.ts'
+import { readArchived } from '../archive/find.ts'
+import { segmentsIn, type ArchiveLayout } from '../info/archive-range.ts'
 import { isDamage } from '../info-store.ts'
 import { timeWindow, type TimeWindow, type WalPiece, type WindowBackup, type WindowPart } from './compute.ts'
 import { hasNoHole, listGroups, loadIndex, type IndexRow } from './times-index.ts'
@@ -30,8 +30,8 @@ export interface WindowRequest extends TimesArchive {
   /** Backups of the same cluster. */
   readonly backups: readonly BackupEntry[]
   /**
-   * At most this many directories of the archive are listed, newest first, to find segments that were not scanned; in
-   * the others every segment is taken for present.
+   * At most this many directories of the archive are listed, newest first. In the others, scanned segments count as
+   * present, and so do those that were not scanned.
    */
   readonly mostListings: number
   /** At most this many groups are read that the index does not describe completely, newest first. */
@@ -122,16 +122,19 @@ async function present(request: WindowRequest, { segmentSize, pieces }: Known): 
   const { layout, mostListings, storage, stanza, archiveId, signal } = request
   const directories = new Map(layout.directories.map((name) => [name, [] as WalPiece[]]))
   for (const piece of pieces) directories.get(piece.first.slice(0, 16))?.push(piece)
-  const partly = [...directories].filter(([name, known]) => !isCovered(name, known, layout, segmentSize))
-  const listed = new Set(partly.slice(-mostListings).map(([name]) => name))
+  const isPartly = (name: string) => !isCovered(name, directories.get(name)!, layout, segmentSize)
+  const unlisted = [...directories.keys()].filter((name) => !layout.listed.has(name))
+  // Listing a directory of a disk costs microseconds, so segments that were removed by hand are found there.
+  const toList = (storage.parallel === undefined ? unlisted : unlisted.filter(isPartly)).slice(-mostListings)
   const path = archiveIdPath(stanza, archiveId)
-  await inParallel([...listed], storage.parallel ?? 1, async (directory) => {
-    const files = await listSegments(storage, `${path}/${directory}`, signal)
-    const names = new Set([...files.keys()].filter((name): name is WalSegment => name.length === 24))
-    directories.set(directory, listedPieces(names, directories.get(directory)!, segmentSize))
+  const listed = new Map(layout.listed)
+  await inParallel(toList, storage.parallel ?? 1, async (directory) => {
+    listed.set(directory, await segmentsIn(storage, `${path}/${directory}`, signal))
   })
-  for (const [directory, known] of partly) {
-    if (listed.has(directory)) continue
+  for (const [directory, known] of directories) {
+    const names = listed.get(directory)
+    if (names !== undefined) directories.set(directory, listedPieces(new Set(names), known, segmentSize))
+    if (names !== undefined || !isPartly(directory)) continue
     const { first, last } = boundsOf(directory, layout, segmentSize)
     directories.set(directory, [...known, { first, last, scanned: false }])
   }

@@ -105,6 +105,8 @@ export async function askBoth<T>(ask: (who: 'pgts' | 'pgbackrest') => Promise<T>
  * what the files have as `backrest.writer`.
  */
 export function asWritten(key: string, value: unknown): unknown {
+  // pgbackrest has no such member.
+  if (key === 'window') return undefined
   if (key !== 'backrest' || typeof value !== 'object' || value === null || !('writer' in value)) return value
   const { writer, ...rest } = value
   return { ...rest, version: writer }

@@ -18,6 +18,7 @@ import { PushQueue } from './push-queue.ts'
 import { PushSlots, type PushSlotsRequest } from './push-slots.ts'
 import { dropQueue } from './queue-limit.ts'
 import { readReadyQueue } from './ready-queue.ts'
+import { TimesRecorder } from './times-recorder.ts'
 import { Watchdog } from './watchdog.ts'
 
 export interface PushBackgroundRequest extends PushSlotsRequest {
@@ -62,6 +63,7 @@ class PushBackground {
   readonly #queue: PushQueue
   readonly #slots: PushSlots
   readonly #status: StatusWriter
+  readonly #times: TimesRecorder
   readonly #notifier = new Notifier()
   readonly #watchdog = new Watchdog()
   #lock: AsyncDisposable | undefined
@@ -74,6 +76,7 @@ class PushBackground {
     this.#request = request
     this.#wakeMs = lastWakeMs(request.spool)
     this.#status = new StatusWriter(request)
+    this.#times = new TimesRecorder({ ...request, stanza: request.job.stanza })
     this.#queue = new PushQueue({
       ...request,
       before: readPushStatus(request.spool),
@@ -87,6 +90,7 @@ class PushBackground {
         if (this.#queue.batchIsUsedUp) this.#notifier.notify()
       },
       ended: ({ file }, result) => {
+        this.#times.stored(file.name, result?.times)
         this.#apply(this.#queue.finished(file.name, result, request.clock.nowMs()))
         this.#notifier.notify()
       },
@@ -141,10 +145,12 @@ class PushBackground {
         this.#queue.end()
         for (let seen = this.#notifier.count; this.#queue.running > 0; seen = this.#notifier.count, this.#turn())
           await this.#notifier.wait(seen, LONGEST_PAUSE_MS)
+        await this.#times.end()
         return reason
       }
       await this.#holdLock()
       this.#slots.fill()
+      this.#times.writeIfDue(clock.nowMs())
       if (this.#status.isDue(clock.nowMs())) this.#status.write(this.#queue.status(clock.nowMs()))
       await this.#notifier.wait(seen, this.#pauseMs())
     }
@@ -246,7 +252,10 @@ class PushBackground {
         return removeStatus(spool.out, effect.name, 'ok')
       case 'write-ok': {
         const error = errorOf(() => writeOk(spool, spool.out, effect.name, effect.stored))
-        if (error === undefined) return this.#queue.okWritten(effect.name)
+        if (error === undefined) {
+          this.#times.acknowledged(effect.name, clock.nowMs())
+          return this.#queue.okWritten(effect.name)
+        }
         const path = bytesToText(bytes`${spool.out}/${effect.name}.ok`)
         return this.#apply(this.#queue.okNotWritten(effect.name, `cannot write '${path}' to the spool: ${error}`))
       }

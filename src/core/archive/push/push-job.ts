@@ -7,6 +7,7 @@ import { PgtsError, toPlainError, type PlainError } from '../../../util/error.ts
 import { type Logger, silentLogger } from '../../../util/log.ts'
 import { loadArchiveInfo, type LoadOptions } from '../../info-store.ts'
 import type { Repository } from '../../repository.ts'
+import type { ScannedSegment } from '../../window/segment-scan.ts'
 import type { WorkerEnv } from '../../worker-env.ts'
 import type { ClusterIdentity } from '../../cluster-identity.ts'
 import { pushToEach, type PushRequest } from './push-wal.ts'
@@ -25,6 +26,12 @@ export interface PushJob extends Pick<
   readonly nowMs: number
 }
 
+/** The scan of a stored segment, and where it was stored. */
+export interface StoredTimes {
+  readonly scanned: ScannedSegment
+  readonly archives: readonly { readonly repoKey: number; readonly archiveId: string }[]
+}
+
 export interface PushJobResult {
   /** Repositories that have the file, durable. */
   readonly stored: readonly number[]
@@ -32,6 +39,8 @@ export interface PushJobResult {
   /** The file itself cannot be archived; then nothing else is reported. */
   readonly refused?: PlainError
   readonly sizeBytes: number
+  /** Commit times of a segment that was stored. */
+  readonly times?: StoredTimes
   /** Modification time of the file, ns; absent: the push has hung, or its worker has failed. */
   readonly mtimeNs?: bigint
   /** For the caller of archive-push. */
@@ -69,7 +78,9 @@ export async function pushFile(job: PushJob, env: WorkerEnv, signal: AbortSignal
     }
     failed.push(...failures.entries().map(({ key, error }) => ({ repoKey: key, error: toPlainError(error) })))
     const stored = report.repositories.map(({ repoKey }) => repoKey)
-    return { ...nothing, stored, failures: failed, sizeBytes: report.sizeBytes }
+    const { scanned, repositories: archives } = report
+    const times = scanned === undefined ? {} : { times: { scanned, archives } }
+    return { ...nothing, stored, failures: failed, sizeBytes: report.sizeBytes, ...times }
   } catch (error) {
     forgetInfos()
     signal.throwIfAborted()
