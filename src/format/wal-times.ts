@@ -71,8 +71,7 @@ function rowOf({ commits, times, xids, points, incomplete, head, rest }: Segment
     xids,
     points: points.length === 0 ? undefined : points.map(({ name, time, lsn }) => [name, time, formatLsn(lsn)]),
     incomplete,
-    head:
-      head === undefined ? undefined : [formatLsn(head.lsn), head.totalBytes, head.hereBytes, base64(head.bytes)],
+    head: head === undefined ? undefined : [formatLsn(head.lsn), head.totalBytes, head.hereBytes, base64(head.bytes)],
     rest: rest === undefined ? undefined : [rest.remainingBytes, base64(rest.bytes)],
   }
 }
@@ -81,7 +80,8 @@ function rowOf({ commits, times, xids, points, incomplete, head, rest }: Segment
 export function parseWalTimes(text: string, group: string): WalTimes | undefined {
   try {
     const { version, segmentSize, segments } = JSON.parse(text) as Record<string, unknown>
-    if (version !== VERSION || !isCount(segmentSize) || typeof segments !== 'object' || segments === null) return undefined
+    if (version !== VERSION || !isCount(segmentSize) || typeof segments !== 'object' || segments === null)
+      return undefined
     const found = new Map<WalSegment, SegmentTimes>()
     for (const [last, row] of Object.entries(segments)) {
       const name = group + last

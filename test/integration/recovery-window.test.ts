@@ -75,7 +75,9 @@ test.each(CASES)(
     // Nothing of it is visible under the other name.
     const other = join(dirname(site.config), 'pgbackrest')
     symlinkSync(pgtsProgram(), other)
-    const asOther = await runAs(testUser, other, [`--config=${site.config}`, 'info', '--output=json'], { cwd: site.dir })
+    const asOther = await runAs(testUser, other, [`--config=${site.config}`, 'info', '--output=json'], {
+      cwd: site.dir,
+    })
     expect(asOther.stdout).not.toContain('"window"')
 
     // A segment that disappears from the archive.

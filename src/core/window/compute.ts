@@ -95,7 +95,9 @@ export function timeWindow(facts: WindowFacts): TimeWindow | undefined {
   const later = runs.filter(({ from }) => from > current.run.to)
   const next = later[0]
   if (next !== undefined) {
-    const times = later.flatMap(({ stretches }) => stretches.flatMap(({ times }) => (times === undefined ? [] : [times[1]])))
+    const times = later.flatMap(({ stretches }) =>
+      stretches.flatMap(({ times }) => (times === undefined ? [] : [times[1]])),
+    )
     gaps.push({
       from: end ?? current.from,
       ...(times.length === 0 ? {} : { to: Math.max(...times) }),

@@ -12,6 +12,10 @@ export interface RecordJob {
 }
 
 /** Job `record-times`, for the background process: a repository that hangs then holds a worker, not the main thread. */
-export async function recordTimesJob({ repoKey, ...job }: RecordJob, env: WorkerEnv, signal: AbortSignal): Promise<void> {
+export async function recordTimesJob(
+  { repoKey, ...job }: RecordJob,
+  env: WorkerEnv,
+  signal: AbortSignal,
+): Promise<void> {
   await recordSegments({ ...job, repository: await env.repository(repoKey), log: silentLogger, signal })
 }

@@ -49,5 +49,11 @@ export async function timesArchive(
 ): Promise<TimesArchive> {
   const { storage } = repository
   const info = repository.cipher === undefined ? undefined : await loadArchiveInfo(repository, stanza, { signal })
-  return { storage, stanza, archiveId, signal, ...(info?.cipherPass === undefined ? {} : { cipherPass: info.cipherPass }) }
+  return {
+    storage,
+    stanza,
+    archiveId,
+    signal,
+    ...(info?.cipherPass === undefined ? {} : { cipherPass: info.cipherPass }),
+  }
 }

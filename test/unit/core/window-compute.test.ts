@@ -87,7 +87,9 @@ test('the window of a backup without later commits has no end, and clocks that j
   const { times: _, ...none } = idle
   expect(windowOf({ pieces: [none], backups: [backup(6)] })).not.toHaveProperty('to')
   const jumped: WalPiece = { ...piece(8), times: [hour(1), hour(2)] }
-  expect(windowOf({ pieces: [...pieces(5, 7), jumped], backups: [backup(5)] })).toMatchObject({ to: hour(7) + HOUR / 2 })
+  expect(windowOf({ pieces: [...pieces(5, 7), jumped], backups: [backup(5)] })).toMatchObject({
+    to: hour(7) + HOUR / 2,
+  })
 })
 
 test('segments that were not scanned are counted, and are no gap', () => {
