@@ -37,11 +37,11 @@ const HAS_FLAGS = 0x80
 /** Marks before the main data. */
 const ORIGIN = 253
 const TOP_TRANSACTION = 252
-const SHORT_MAIN_DATA = 255
+export const SHORT_MAIN_DATA = 255
 const LONG_MAIN_DATA = 254
 
 /** Microseconds from 1970 to 2000, the epoch of PostgreSQL. */
-const EPOCH = 946_684_800_000_000
+export const EPOCH = 946_684_800_000_000
 const RESTORE_POINT_NAME_BYTES = 64
 
 /** True for records that `decodeStop` understands. */

@@ -1,11 +1,14 @@
 import { POSTGRES_VERSIONS } from './versions.ts'
 import {
   decodeStop,
+  EPOCH,
   hasRightCrc,
   isStop,
   RECORD_HEADER_BYTES,
+  SHORT_MAIN_DATA,
   STOP_BYTES,
   SWITCH_INFO,
+  TRANSACTION_MANAGER,
   XLOG_MANAGER,
   type RecoveryStop,
 } from './wal-record.ts'
@@ -30,16 +33,33 @@ export interface RecordRest {
   readonly bytes: Uint8Array
 }
 
+/** Commits and aborts of one page. Times are microseconds since 1970. */
+export interface TransactionEnds {
+  commits: number
+  earliest: number
+  latest: number
+  /** All transactions are between both, on a circle of 32 bits. */
+  firstXid: number
+  lastXid: number
+}
+
 export interface WalScanOptions {
   /** LSN of the first byte of the segment, from its name. */
   readonly startLsn: (segmentSize: number) => bigint | undefined
-  /** @param offset of the record in the segment */
+  readonly onEnds: (ends: TransactionEnds) => void
+  /**
+   * Restore points, prepared transactions, and the commits of which `onEnds` does not know.
+   *
+   * @param offset of the record in the segment
+   */
   readonly onStop: (stop: RecoveryStop, offset: number) => void
 }
 
 const SHORT_HEADER_BYTES = 24
 const LONG_HEADER_BYTES = 40
 const FIRST_IS_OVERWRITE = 0x0008
+/** Header, mark and length of the main data, time. */
+const SHORT_END_BYTES = RECORD_HEADER_BYTES + 2 + 8
 /** Longer records are decoded from their beginning, without their checksum. */
 const MOST_COLLECTED = 64 * 1024
 
@@ -76,6 +96,9 @@ export class WalScan {
   /** Its first bytes, if its kind is of interest or not known yet. */
   #collected: Uint8Array | undefined
   #have = 0
+  /** Times whose records have the right checksum, microseconds since 2000. */
+  #earliest = Infinity
+  #latest = -Infinity
   #head: RecordHead | undefined
   #rest: { remainingBytes: number; bytes: Uint8Array } | undefined
 
@@ -186,31 +209,84 @@ export class WalScan {
     return from + aligned(here)
   }
 
-  /** The records that begin on the page. */
+  /**
+   * The records that begin on the page. Most of interest are short commits: those of a page are reported together, and
+   * the checksum is verified only for the earliest and the latest, if they are outside of the times so far.
+   */
   #records(bytes: Uint8Array, view: DataView, from: number, end: number, page: number): void {
+    const ends: TransactionEnds = { commits: 0, earliest: Infinity, latest: -Infinity, firstXid: -1, lastXid: -1 }
+    let earliestAt = 0
+    let latestAt = 0
     let at = from
-    while (at + 8 <= end) {
+    let previous = this.#previous
+    for (; at + 8 <= end; at += aligned(view.getUint32(at, true))) {
       const length = view.getUint32(at, true)
-      if (length < RECORD_HEADER_BYTES) return this.#end(false)
-      const record = this.#at + at - page
-      if (at + RECORD_HEADER_BYTES > end) return this.#open(bytes, at, end, length, record)
-      if (!this.#follows(view.getUint32(at + 8, true), view.getUint32(at + 12, true))) return this.#end(false)
-      this.#previous = record
+      if (length < RECORD_HEADER_BYTES || at + Math.max(length, RECORD_HEADER_BYTES) > end) break
+      const isNext = view.getUint32(at + 8, true) === this.#startLow + previous
+      if (previous >= 0 && !(isNext && view.getUint32(at + 12, true) === this.#startHigh)) break
       const info = bytes[at + 16]!
       const manager = bytes[at + 17]!
-      const isOfInterest = manager <= 1 && isStop(info, manager)
-      if (at + length > end) {
-        if (isOfInterest) return this.#open(bytes, at, end, length, record)
-        this.#collected = undefined
-        this.#missing = length - (end - at)
-        return
-      }
-      if (isOfInterest) {
-        this.#stop(bytes.subarray(at, at + length), length, record)
-        if (this.#ended) return
-      } else if (manager === XLOG_MANAGER && (info & 0xf0) === SWITCH_INFO) return this.#end(true)
-      at += aligned(length)
+      if (isShortEnd(info, manager) && length >= SHORT_END_BYTES && bytes[at + 24] === SHORT_MAIN_DATA) {
+        const time = view.getInt32(at + 30, true) * 2 ** 32 + view.getUint32(at + 26, true)
+        if (time < ends.earliest) {
+          ends.earliest = time
+          earliestAt = at
+        }
+        if (time > ends.latest) {
+          ends.latest = time
+          latestAt = at
+        }
+        addXid(ends, view.getUint32(at + 4, true))
+        if ((info & 0x70) === 0) ends.commits++
+      } else if (manager <= TRANSACTION_MANAGER && (isStop(info, manager) || isSwitchInfo(info, manager))) break
+      previous = this.#at + at - page
     }
+    this.#previous = previous
+    if (ends.latest > -Infinity && !this.#report(bytes, ends, earliestAt, latestAt)) return this.#end(false)
+    if (at + 8 > end) return
+    const resumeAt = this.#other(bytes, view, at, end, page)
+    if (resumeAt < end && !this.#ended) this.#records(bytes, view, resumeAt, end, page)
+  }
+
+  /** @returns false: the checksum of a record is wrong */
+  #report(bytes: Uint8Array, ends: TransactionEnds, earliestAt: number, latestAt: number): boolean {
+    const isRight = (at: number) => hasRightCrc(bytes.subarray(at, at + lengthAt(bytes, at)))
+    if (ends.earliest < this.#earliest && !isRight(earliestAt)) return false
+    if (ends.latest > this.#latest && !isRight(latestAt)) return false
+    this.#earliest = Math.min(this.#earliest, ends.earliest)
+    this.#latest = Math.max(this.#latest, ends.latest)
+    this.#options.onEnds({ ...ends, earliest: ends.earliest + EPOCH, latest: ends.latest + EPOCH })
+    return true
+  }
+
+  /**
+   * A record that is not a short commit and needs more than its length: a restore point, a switch, one that continues
+   * on the next page, or one that is invalid.
+   *
+   * @returns where the next record begins
+   */
+  #other(bytes: Uint8Array, view: DataView, at: number, end: number, page: number): number {
+    const length = view.getUint32(at, true)
+    const record = this.#at + at - page
+    if (length < RECORD_HEADER_BYTES) this.#end(false)
+    else if (at + RECORD_HEADER_BYTES > end) this.#open(bytes, at, end, length, record)
+    else if (!this.#follows(view.getUint32(at + 8, true), view.getUint32(at + 12, true))) this.#end(false)
+    else {
+      this.#previous = record
+      const [info, manager] = [bytes[at + 16]!, bytes[at + 17]!]
+      if (at + length > end) {
+        if (isStop(info, manager)) this.#open(bytes, at, end, length, record)
+        else {
+          this.#collected = undefined
+          this.#missing = length - (end - at)
+        }
+      } else {
+        if (isStop(info, manager)) this.#stop(bytes.subarray(at, at + length), length, record)
+        else if (isSwitchInfo(info, manager)) this.#end(true)
+        return at + aligned(length)
+      }
+    }
+    return end
   }
 
   #follows(low: number, high: number): boolean {
@@ -282,7 +358,26 @@ export class WalScan {
 }
 
 function isSwitch(record: Uint8Array): boolean {
-  return record[17] === XLOG_MANAGER && (record[16]! & 0xf0) === SWITCH_INFO
+  return isSwitchInfo(record[16]!, record[17]!)
+}
+
+function isSwitchInfo(info: number, manager: number): boolean {
+  return manager === XLOG_MANAGER && (info & 0xf0) === SWITCH_INFO
+}
+
+/** A commit or an abort of a transaction that was not prepared. */
+function isShortEnd(info: number, manager: number): boolean {
+  return manager === TRANSACTION_MANAGER && (info & 0x50) === 0
+}
+
+function addXid(ends: TransactionEnds, xid: number): void {
+  if (ends.firstXid < 0) ends.firstXid = ends.lastXid = xid
+  else if (((xid - ends.lastXid) | 0) > 0) ends.lastXid = xid
+  else if (((xid - ends.firstXid) | 0) < 0) ends.firstXid = xid
+}
+
+function lengthAt(bytes: Uint8Array, at: number): number {
+  return new DataView(bytes.buffer, bytes.byteOffset + at, 4).getUint32(0, true)
 }
 
 function aligned(length: number): number {

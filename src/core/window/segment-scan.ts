@@ -1,7 +1,7 @@
 import { isWalSegment, lsnOfSegment, type WalSegment } from '../../format/wal-segment.ts'
 import type { RestorePoint, SegmentTimes, Span } from '../../format/wal-times.ts'
 import { decodeStop, isStop, RECORD_HEADER_BYTES, type RecoveryStop } from '../../postgres/wal-record.ts'
-import { WalScan } from '../../postgres/wal-scan.ts'
+import { WalScan, type TransactionEnds } from '../../postgres/wal-scan.ts'
 
 /** The result of a scan: plain data. */
 export interface ScannedSegment {
@@ -20,6 +20,7 @@ export class SegmentScan {
     this.#segment = segment
     this.#scan = new WalScan({
       startLsn: (size) => startOf(segment, size),
+      onEnds: (ends) => this.#found.addEnds(ends),
       onStop: (stop, offset) => this.#found.add(stop, () => this.#scan.lsnAt(offset)),
     })
   }
@@ -71,6 +72,13 @@ class FoundStops {
     if (time < this.#earliest) this.#earliest = time
     if (time > this.#latest) this.#latest = time
     if (xid !== undefined) this.#xids = withXid(this.#xids, xid)
+  }
+
+  addEnds({ commits, earliest, latest, firstXid, lastXid }: TransactionEnds): void {
+    this.#commits += commits
+    if (earliest < this.#earliest) this.#earliest = earliest
+    if (latest > this.#latest) this.#latest = latest
+    this.#xids = withXid(withXid(this.#xids, firstXid), lastXid)
   }
 
   result(): Pick<SegmentTimes, 'commits' | 'times' | 'xids' | 'points'> {
