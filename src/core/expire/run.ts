@@ -27,6 +27,7 @@ import {
 } from './retention.ts'
 import { assessLeftOvers, type LeftOver } from './unfinished.ts'
 import type { ExpireRun } from './expire-run.ts'
+import { forgetTimes } from '../window/expire.ts'
 import { markHandled } from '../../util/mark-handled.ts'
 
 export interface ExpireRequest {
@@ -114,7 +115,7 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
           archiveInfo: requested.archiveInfo,
         })
         const removals = 'rules' in rules ? await removeArchive(run, rules.rules, await requested.archiveIds) : []
-        return { rules, removals }
+        return { rules, removals: await forgetTimes(run, removals, requested.archiveInfo) }
       },
       () => removeHistory(run, request.policy.historyDays, nowSeconds, info),
       () => abortUploads(run, request.nowMs),

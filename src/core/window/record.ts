@@ -22,7 +22,7 @@ const TIMEOUT_MS = 5000
 
 /**
  * Records the commit times of archived segments in the repository. It is called after the segments are archived, and a
- * failure is only logged: `verify` and `restore --find-target` scan what is missing.
+ * failure is only logged: the times of these segments stay unknown.
  */
 export async function recordSegments(request: RecordRequest): Promise<void> {
   const { repository, log, scanned } = request

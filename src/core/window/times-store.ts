@@ -24,7 +24,7 @@ export interface TimesArchive {
 const MOST_BYTES = 16 * 1024 * 1024
 
 /**
- * A group of segments; undefined if it is missing or unusable: it contains nothing that cannot be scanned again.
+ * A group of segments; undefined if it is missing or unusable: its times are unknown then.
  *
  * @throws errors of the storage
  */
@@ -57,8 +57,7 @@ export async function saveText({ storage, cipherPass, signal }: TimesArchive, na
 }
 
 /**
- * Adds segments to their groups. Another process that writes the same group at this moment can lose them: they are
- * scanned again when they are needed.
+ * Adds segments to their groups. Another process that writes the same group at this moment can lose them: their times are unknown then.
  *
  * @returns groups that did not exist before
  */

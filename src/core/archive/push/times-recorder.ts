@@ -13,7 +13,7 @@ export interface TimesRecorderRequest {
 /** Records are written for several segments at once, after this time or for this many. */
 const DELAY_MS = 10_000
 const BATCH = 64
-/** If `.ok` files cannot be written, what was scanned is dropped, and scanned again when it is needed. */
+/** If `.ok` files cannot be written, what was scanned is dropped: its times stay unknown. */
 const MOST_PENDING = 1024
 const TIMEOUT_MS = 10_000
 
@@ -67,7 +67,7 @@ export class TimesRecorder {
     this.#running = this.#run(jobs).finally(() => (this.#running = undefined))
   }
 
-  /** Never rejects: a failure loses nothing that cannot be scanned again. */
+  /** Never rejects: after a failure the times of these segments stay unknown. */
   async #run(jobs: readonly RecordJob[]): Promise<void> {
     const { executor, signal } = this.#request
     try {
