@@ -103,7 +103,11 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
 }
 
 /** The archive ids that have WAL, and the current one. */
-async function* archivesOf(request: StanzaRequest, info: BackupInfo, archive: ArchiveInfo): AsyncGenerator<InfoArchive> {
+async function* archivesOf(
+  request: StanzaRequest,
+  info: BackupInfo,
+  archive: ArchiveInfo,
+): AsyncGenerator<InfoArchive> {
   const { repository, stanza, signal } = request
   const { key, storage } = repository
   const found = await inParallel(info.history, storage.parallel ?? 1, async (history) => {
