@@ -47,7 +47,7 @@ function isTouched(group: string, removed: readonly RemovedRange[]): boolean {
 }
 
 /**
- * What is known about removed WAL goes with it. A failure only leaves `info` with entries of WAL that is gone.
+ * Removes what is known about removed WAL. A failure only leaves `info` with entries of WAL that is gone.
  *
  * @returns `removals`
  */
