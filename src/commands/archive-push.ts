@@ -1,6 +1,5 @@
 import { archiveCommandLine } from '../core/archive/status/archive-program.ts'
 import { baseName } from '../core/archive/find.ts'
-import type { PushReport } from '../core/archive/push/push-wal.ts'
 import type { Repository } from '../core/repository.ts'
 import { parentOf, textToBytes, type ByteString } from '../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../util/error.ts'
@@ -8,6 +7,7 @@ import { loadModule } from '../util/load-module.ts'
 import { excessOf, pushFileOf } from './archive-push/push-now.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 import { refuseCopy } from './shared/refuse-copy.ts'
+import { recordTimes } from './archive-push/record-times.ts'
 import { resolveWalPath } from './shared/wal-path.ts'
 
 /** Store one WAL file, for `archive_command = 'pgts --stanza=main archive-push %p'`. */
@@ -58,22 +58,6 @@ export async function archivePush(ctx: CommandContext<'archive-push'>, launcher:
 async function recordPrimary(ctx: CommandContext<'archive-push'>, repositories: readonly Repository[]): Promise<void> {
   const { recordThisHost } = await loadModule(() => import('./shared/record-host.ts'))
   await recordThisHost(ctx, repositories)
-}
-
-/** Only now, because the segment is archived: a failure is not one of archive-push. */
-async function recordTimes(
-  { stanza, log, signal }: CommandContext<'archive-push'>,
-  repositories: readonly Repository[],
-  { scanned, repositories: stored }: PushReport,
-): Promise<void> {
-  if (scanned === undefined) return
-  const { recordSegments } = await loadModule(() => import('../core/window/record.ts'))
-  await Promise.all(
-    stored.map(({ repoKey, archiveId }) => {
-      const repository = repositories.find(({ key }) => key === repoKey)!
-      return recordSegments({ repository, stanza, archiveId, scanned: [scanned], log, signal })
-    }),
-  )
 }
 
 /** `stop` precedes stanza-delete: pushed segments may no longer exist when archiving starts again. */

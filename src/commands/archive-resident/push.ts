@@ -5,6 +5,7 @@ import { isWalSegment } from '../../format/wal-segment.ts'
 import { bytes, bytesToText, parentOf, pathOf, textPath, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import { excessOf, pushFileOf } from '../archive-push/push-now.ts'
+import { recordTimes } from '../archive-push/record-times.ts'
 import type { CommandContext, LauncherContext } from '../context.ts'
 import { refuseCopy } from '../shared/refuse-copy.ts'
 import { offerResident } from './offer.ts'
@@ -31,6 +32,7 @@ function isSame(walPath: ByteString, pgPath: string): boolean {
 /** `archive-push:async` without archive-async: pushes the segments that launchers ask for, each when it is asked for. */
 export async function pushResident(ctx: CommandContext<'archive-push'>, launcher: LauncherContext): Promise<void> {
   const walPath = textToBytes(`${ctx.options.pg[0]?.path ?? ''}/pg_wal`)
+  let recording: Promise<void> = Promise.resolve()
   await serveResident(ctx, launcher, async (file, { signal }) => {
     const name = bytesToText(file)
     const path = bytes`${walPath}/${file}`
@@ -38,11 +40,15 @@ export async function pushResident(ctx: CommandContext<'archive-push'>, launcher
     await refuseCopy(ctx, [parentOf(walPath)])
     if ((await excessOf(ctx, path)) !== undefined) throw new PgtsError('archive-timeout', 'the queue is too long')
     const before = stampOf(path)
-    await pushFileOf(ctx, path, { log: strictLog(), signal })
+    const { report } = await pushFileOf(ctx, path, { log: strictLog(), signal })
     if (before !== stampOf(path)) throw new PgtsError('file-read', `${name} changed while it was being archived`)
     ctx.log.detail({ file }, `pushed WAL file '${name}' to the archive`)
+    // After the answer. One at a time: each adds to the file that the one before has written.
+    const record = async () => recordTimes(ctx, await ctx.repositories(), report)
+    setImmediate(() => (recording = recording.then(record).catch(() => undefined)))
     return 'done'
   })
+  await recording
 }
 
 function stampOf(path: ByteString): string {
