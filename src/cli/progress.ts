@@ -1,4 +1,6 @@
 import type { ProgressDisplay } from '../commands/context.ts'
+import type { RestorePlanReport } from '../core/restore/plan-report.ts'
+import { printableLines } from '../util/byte-string.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { TextOutput } from './log-output.ts'
 import type { Bar } from './render/progress-bar.ts'
@@ -13,14 +15,16 @@ const EVERY_MS = 250
  */
 export class TerminalProgress implements ProgressDisplay {
   readonly #enabled: boolean
+  readonly #isTerminal: boolean
   #timer: NodeJS.Timeout | undefined
   #bar: Bar | undefined
   #state:
     { readonly name: string; readonly startMs: number; readonly totalBytes?: number; doneBytes: number } | undefined
 
-  /** @param enabled false without a terminal, and where the operator wants no output */
-  constructor(enabled: boolean) {
-    this.#enabled = enabled
+  /** @param terminal `none` also where the operator wants no output; `plain` cannot move the cursor: it gets no bar */
+  constructor(terminal: 'none' | 'plain' | 'full') {
+    this.#enabled = terminal === 'full'
+    this.#isTerminal = terminal !== 'none'
   }
 
   phase(name: string, totalBytes?: number): void {
@@ -33,6 +37,13 @@ export class TerminalProgress implements ProgressDisplay {
 
   done(bytes: number): void {
     if (this.#state !== undefined) this.#state.doneBytes = bytes
+  }
+
+  async plan(report: () => RestorePlanReport): Promise<void> {
+    if (!this.#isTerminal) return
+    const { restoreSummary } = await loadModule(() => import('./render/restore-plan.ts'))
+    this.#bar?.hide()
+    process.stderr.write(printableLines(restoreSummary(report())))
   }
 
   end(): void {

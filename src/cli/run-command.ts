@@ -30,7 +30,7 @@ const stderr = descriptorOutput(2)
 export async function runCommand(resolved: AnyResolved, process: Process, rows: CommandRows): Promise<number> {
   const { command, role, options, warnings } = resolved
   if (options.neutralUmask === true) globalThis.process.umask(0)
-  const progress = new TerminalProgress(wantsProgress(resolved, process.env))
+  const progress = new TerminalProgress(terminalFor(resolved, process.env))
   const log = openLog(resolved, programName(process.program), progress)
   let end = begin(resolved, command, log)
   for (const warning of warnings) log.warn(warning)
@@ -90,10 +90,11 @@ function wantsResult({ options, role }: AnyResolved): boolean {
   return !isQuiet && stdout.isTerminal === true
 }
 
-/** Cron, pipes, background processes and terminals without cursor movement get no bar. */
-function wantsProgress({ options, role, command }: AnyResolved, env: Process['env']): boolean {
+/** Cron, pipes and background processes have no terminal. */
+function terminalFor({ options, role, command }: AnyResolved, env: Process['env']): 'none' | 'plain' | 'full' {
   const isLong = commandRow(command).progress === true && role === undefined
-  return isLong && options.logLevelConsole !== 'off' && env['TERM'] !== 'dumb' && stderr.isTerminal === true
+  if (!isLong || options.logLevelConsole === 'off' || stderr.isTerminal !== true) return 'none'
+  return env['TERM'] === 'dumb' ? 'plain' : 'full'
 }
 
 /** The largest exit code that is not a failure: 1 is "no such file" of archive-get and repo-get. */

@@ -3,6 +3,7 @@ import type { LaunchEnvironment } from '../core/archive/launcher/launch-hint.ts'
 import type { BackgroundProcess } from '../core/archive/push/await-push.ts'
 import type { jobHandlers } from '../core/jobs.ts'
 import type { Repository } from '../core/repository.ts'
+import type { RestorePlanReport } from '../core/restore/plan-report.ts'
 import type { ClusterFiles } from '../postgres/cluster-access.ts'
 import type { Clock } from '../util/clock.ts'
 import type { LockProgress } from '../util/lock.ts'
@@ -21,6 +22,8 @@ export interface ProgressDisplay {
   phase(name: string, totalBytes?: number): void
   /** @param bytes of this phase so far */
   done(bytes: number): void
+  /** Shows in short what a restore is about to do. @param report called only at a terminal */
+  plan(report: () => RestorePlanReport): Promise<void>
 }
 
 /**

@@ -19,7 +19,7 @@ import type { Executor } from '../worker/executor.ts'
 import type { CommandContext } from './context.ts'
 import { applyCopyMark } from './restore/copy.ts'
 import { localPgPath } from './restore/options.ts'
-import { examineTarget, prepareRestore } from './restore/prepare.ts'
+import { examineTarget, prepareRestore, reportPlan } from './restore/prepare.ts'
 import { Problems } from './restore/problems.ts'
 
 export interface RestoreReport {
@@ -62,6 +62,8 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   const { manifest, layout, ownership, plan, own, createDataDirectory } = prepared.target
   await using executor = early ?? (await openExecutor(ctx, repository))
   executor.expect({ bytes: plan.sizeBytes, files: plan.files.length })
+
+  await ctx.progress.plan(() => reportPlan(ctx, prepared, problems))
 
   // From here the old cluster cannot start until pg_control, the last file, is restored. The
   // manifest marks an unfinished restore for the next one, with the identity of the cluster.

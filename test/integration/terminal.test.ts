@@ -62,6 +62,17 @@ describe('at a terminal', () => {
     const restore = await seen(`--pg1-path=${target}`, 'restore')
     expect(restore.code).toBe(0)
     expect(restore.lines.at(-1)).toMatch(/^restored [1-9]\d* files, [\d.]+MB to \S+; start PostgreSQL$/)
+    const plan = restore.lines.filter((line) => /^ {4}(backup|target|wal|fetch|write|delete|duration): /.test(line))
+    expect(plan.map((line) => line.replaceAll(/\s+/g, ' ').trim())).toEqual([
+      expect.stringMatching(/^backup: \d{8}-\d{6}F_\d{8}-\d{6}I, incr, [\d.]+MB, repo1$/),
+      'target: end of the archive: can be reached',
+      expect.stringMatching(/^wal: [0-9A-F]{24} to [0-9A-F]{24}$/),
+      expect.stringMatching(/^fetch: [\d.]+MB$/),
+      expect.stringMatching(/^write: \d+ files, [\d.]+MB$/),
+      'delete: nothing',
+      expect.stringMatching(/^duration: (unknown|about [\dms ]+), then replay of the WAL$/),
+    ])
+    for (const line of plan) expect(line.length).toBeLessThan(80)
     for (const { lines } of [incr, verify, restore]) expect(lines.at(-1)!.length).toBeLessThanOrEqual(80)
   })
 

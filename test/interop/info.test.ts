@@ -147,7 +147,7 @@ describe.runIf(installed)(`info of pgts and of pgbackrest ${major}.${minor} prin
       env: {},
       cwd: '/',
       program: '/usr/bin/pgts',
-      progress: new TerminalProgress(false),
+      progress: new TerminalProgress('none'),
       continueAs: () => undefined,
     }
     const resolved = await resolveOptions({ argv, env: {}, program: around.program, uid: 1 })

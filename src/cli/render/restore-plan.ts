@@ -14,6 +14,26 @@ export function renderRestorePlan(plan: RestorePlanReport, output: 'text' | 'jso
   return output === 'json' ? `${JSON.stringify(restorePlanJson(plan))}\n` : `${lines(plan).join('\n')}\n`
 }
 
+/** What a restore is about to do, in a few lines for the person who has called it. */
+export function restoreSummary(plan: RestorePlanReport): string {
+  const { files } = plan
+  const rows = [
+    ...backupRows(plan).slice(0, 1),
+    ...targetRows(plan).slice(0, 1),
+    ...walRows(plan).slice(0, 1),
+    ...fileRows({ ...files, remove: [] }).slice(0, 2),
+    ['delete', files.remove.length === 0 ? 'nothing' : `${files.remove.length} not in the backup`] as const,
+    ...durationRows(plan).slice(0, 1),
+  ]
+  return `${rowLines(rows).join('\n')}\n`
+}
+
+function rowLines(rows: readonly Row[]): string[] {
+  return rows.flatMap(([name, value]) =>
+    wrapped(value, `    ${(name === '' ? '' : `${name}:`).padEnd(14)}`, ' '.repeat(18)),
+  )
+}
+
 /** A name and its value; further lines of the value have an empty name. */
 type Row = readonly [name: string, value: string]
 
@@ -31,9 +51,7 @@ function lines(plan: RestorePlanReport): string[] {
     ...durationRows(plan),
     ...settingRows(plan),
   ]
-  for (const [name, value] of rows)
-    text.push(...wrapped(value, `    ${(name === '' ? '' : `${name}:`).padEnd(14)}`, ' '.repeat(18)))
-  return text
+  return [...text, ...rowLines(rows)]
 }
 
 function problemLines({ exitCode, message, hints }: Problem): string[] {

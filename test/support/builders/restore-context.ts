@@ -65,7 +65,7 @@ export function restoreContext(
     log: recordingLogger(),
     clock: systemClock,
     signal: run.signal ?? new AbortController().signal,
-    progress: { phase: () => undefined, done: () => undefined },
+    progress: { phase: () => undefined, done: () => undefined, plan: async () => undefined },
     parameters: [],
     env: {},
     cwd: '/',

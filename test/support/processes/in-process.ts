@@ -49,7 +49,7 @@ export async function runInProcess(
     env: {},
     cwd: '/',
     program: '/usr/bin/pgts',
-    progress: new TerminalProgress(false),
+    progress: new TerminalProgress('none'),
     continueAs: () => undefined,
   })
   const storage = wrap(posixStorage(repoPath))

@@ -26,7 +26,7 @@ function context(options: Partial<OptionsOf<'expire'>> = {}, repo: Partial<RepoO
     stanza: 'main',
     log,
     clock: systemClock,
-    progress: { phase: () => undefined, done: () => undefined },
+    progress: { phase: () => undefined, done: () => undefined, plan: async () => undefined },
     signal: new AbortController().signal,
     stanzaHints: [],
     options: {
