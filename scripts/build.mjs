@@ -1,6 +1,7 @@
 // Bundles the program and the worker thread into dist/: one file with all modules and V8's code cache. The new dist
 // replaces the old one by a rename, so that a running program never reads a mixture.
 import { build, transform } from 'esbuild'
+import { createHash } from 'node:crypto'
 import { cp, mkdir, open, readdir, readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -31,7 +32,11 @@ const { outputFiles } = await build({
   external: ['zstd-napi', 'zstd-napi/*', 'koffi', 'pg-native'],
   // Prefer the ES modules of a package, of which esbuild bundles only the used parts: half of AWS's library.
   mainFields: ['module', 'main'],
-  define: { PGTS_VERSION: JSON.stringify(version), 'import.meta.url': 'pgtsUrl' },
+  define: {
+    PGTS_VERSION: JSON.stringify(version),
+    PGTS_BUILD: JSON.stringify(await hashOfSources()),
+    'import.meta.url': 'pgtsUrl',
+  },
   // Names are kept for stack traces.
   minifyWhitespace: true,
   minifySyntax: true,
@@ -69,6 +74,16 @@ await rename(out, old).catch((error) => {
 await rename(fresh, out)
 await sync(dirname(out))
 await rm(old, { recursive: true, force: true })
+
+/** The dependencies count through their versions in package-lock.json. */
+async function hashOfSources() {
+  const hash = createHash('sha256')
+  const entries = await readdir(`${root}src`, { recursive: true, withFileTypes: true })
+  const paths = entries.filter((entry) => entry.isFile()).map((entry) => `${entry.parentPath}/${entry.name}`)
+  for (const path of [...paths.sort(), `${root}package-lock.json`])
+    hash.update(`${path.slice(root.length)}\0`).update(await readFile(path))
+  return hash.digest('hex').slice(0, 16)
+}
 
 async function syncTree(directory) {
   for (const entry of await readdir(directory, { withFileTypes: true })) {

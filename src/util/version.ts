@@ -2,11 +2,16 @@ import type { ProgramName } from './program-name.ts'
 
 /** Replaced by the build with the version of package.json; tests of the source see `0.0.0-source`. */
 declare const PGTS_VERSION: string | undefined
+/** Replaced by the build with a hash of all sources. */
+declare const PGTS_BUILD: string | undefined
 
 /** True in the bundle in dist/. */
 export const isBuilt = typeof PGTS_VERSION === 'string'
 
 export const pgtsVersion: string = typeof PGTS_VERSION === 'string' ? PGTS_VERSION : '0.0.0-source'
+
+/** Two builds with the same id have the same messages between threads. Undefined in the source. */
+export const buildId: string | undefined = typeof PGTS_BUILD === 'string' ? PGTS_BUILD : undefined
 
 /** The release of pgBackRest whose commands, options and output pgts implements. */
 export const PGBACKREST_LEVEL = '2.60.0'

@@ -7,6 +7,8 @@ import type { LogFields, MessageLevel } from '../util/log.ts'
 export interface WorkerStart {
   /** Worker number from 1. */
   readonly worker: number
+  /** The build of the main thread: the worker's file may have been replaced since it started. */
+  readonly build: string | undefined
   /** For the function that opens the worker's environment; plain data. */
   readonly setup: unknown
   /** Levels that the main thread writes somewhere. */

@@ -2,6 +2,7 @@ import { setMaxListeners } from 'node:events'
 import { parentPort, workerData, type MessagePort } from 'node:worker_threads'
 import { EXIT_CODES, messageOf, PgtsError, toPlainError } from '../util/error.ts'
 import { LOG_LEVELS, type Logger, type LogMethod, type MessageLevel } from '../util/log.ts'
+import { buildId } from '../util/version.ts'
 import type { JobHandlers } from './executor.ts'
 import { withRetries } from './retry.ts'
 import { RunFlags, type Answer, type FromWorker, type JobMessage, type ToWorker, type WorkerStart } from './protocol.ts'
@@ -37,6 +38,14 @@ export function serveJobs(loadHandlers: () => Promise<JobHandlers>, openEnv: Ope
   port.on('message', (message: ToWorker) => server.receive(message))
 }
 
+/** Tests run a built worker from the source, which has no build id. */
+function refuseOtherBuild(build: string | undefined): void {
+  if (build === undefined || buildId === undefined || build === buildId) return
+  throw new PgtsError('execute', 'pgts was replaced by another build while this command ran', {
+    hints: ['run the command again'],
+  })
+}
+
 interface Opened {
   readonly handlers: JobHandlers
   readonly env: WorkerEnvironment
@@ -68,10 +77,10 @@ class JobServer {
     this.#log = forwardingLogger(start, send)
     this.#flags = new RunFlags(start.flags)
     this.#answers = new Answers(send)
-    this.#open = async () => ({
-      handlers: await loadHandlers(),
-      env: await openEnv(start.setup as never, this.#log, start.ports),
-    })
+    this.#open = async () => {
+      refuseOtherBuild(start.build)
+      return { handlers: await loadHandlers(), env: await openEnv(start.setup as never, this.#log, start.ports) }
+    }
   }
 
   receive(message: ToWorker): void {

@@ -3,6 +3,7 @@ import { PgtsError, toPlainError } from '../util/error.ts'
 import { isLoadFailure, loadFailure } from '../util/load-module.ts'
 import { LOG_LEVELS, type Logger, type MessageLevel } from '../util/log.ts'
 import { countStuckThread } from '../util/stuck.ts'
+import { buildId } from '../util/version.ts'
 import type { Answer, FromWorker, JobMessage, RunFlags, ToWorker, WorkerStart } from './protocol.ts'
 import { NO_RETRY, type JobRetry } from './retry.ts'
 import type { JobTaker, Run } from './run.ts'
@@ -86,7 +87,7 @@ export class WorkerThread implements JobTaker {
       ports.set(number, port2)
       return serve(port1)
     })
-    const workerData: WorkerStart = { worker, setup, levels, flags: flags.buffer, retry, ports }
+    const workerData: WorkerStart = { worker, build: buildId, setup, levels, flags: flags.buffer, retry, ports }
     this.#worker = new Worker(start.entry, {
       workerData,
       transferList: [...ports.values()],

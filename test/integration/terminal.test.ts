@@ -89,7 +89,6 @@ describe('at a terminal', () => {
       await cluster.query('alter system reset archive_command')
       await cluster.query('select pg_reload_conf()')
       expect(code).toBe(0)
-      // eslint-disable-next-line no-control-regex
       const drawn = lines.flatMap((line) => line.split(/\x1b\[2K|\x1b\[1G/)).filter((part) => part !== '')
       const bars = drawn.filter((part) => /^(waiting for (checkpoint|WAL)|copying) /.test(part))
       expect(bars.length).toBeGreaterThan(0)

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { Worker, type MessagePort } from 'node:worker_threads'
 import { spawnSync } from 'node:child_process'
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, truncateSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -5,6 +7,8 @@ import { join } from 'node:path'
 import { pathToFileURL } from 'node:url'
 import { Script } from 'node:vm'
 import { afterAll, describe, expect, it, test } from 'vitest'
+import { RunFlags, type FromWorker, type ToWorker, type WorkerStart } from '../../../src/worker/protocol.ts'
+import { NO_RETRY } from '../../../src/worker/retry.ts'
 import { threadExecutor } from '../../../src/worker/threads.ts'
 import { projectRoot } from '../../support/postgres/postgres.ts'
 
@@ -152,6 +156,28 @@ test.each([
 
 test('a complete worker loads its handlers', async () => {
   await expect(firstJobOf(cli)).rejects.toThrow('no handler is known for jobs of kind none')
+})
+
+test('a worker of another build than the main thread refuses its jobs', async () => {
+  const flags = new RunFlags().buffer
+  const start = { worker: 1, setup: {}, levels: [], flags, retry: NO_RETRY, ports: new Map<number, MessagePort>() }
+  const workerData: WorkerStart = { ...start, build: 'another' }
+  const worker = new Worker(join(cli, 'worker.cjs'), { workerData })
+  worker.postMessage({ type: 'jobs', jobs: [{ id: 1, run: 1, kind: 'copyFile', job: {} }] } satisfies ToWorker)
+  const [message] = (await once(worker, 'message')) as [FromWorker]
+  await worker.terminate()
+  expect(message).toMatchObject({
+    answers: [
+      {
+        id: 1,
+        error: {
+          code: 'execute',
+          message: 'pgts was replaced by another build while this command ran',
+          hints: ['run the command again'],
+        },
+      },
+    ],
+  })
 })
 
 async function firstJobOf(dir: string): Promise<void> {
