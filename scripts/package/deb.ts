@@ -5,6 +5,7 @@ import {
   mkdirSync,
   readdirSync,
   readFileSync,
+  rmSync,
   statSync,
   symlinkSync,
   writeFileSync,
@@ -51,6 +52,7 @@ function buildProgram({ root, payload, work, version, out }: DebOptions): string
   install(join(files, 'pgts.logrotate'), join(tree, 'etc/logrotate.d/pgts'))
   // Not pgts.yaml: that is written by the administrator.
   install(join(files, 'pgts.yaml'), join(tree, 'etc/pgts/pgts.yaml.example'))
+  installShare(join(payload, 'share'), join(tree, 'usr/share'))
   const documents = join(tree, 'usr/share/doc/pgts')
   cpSync(join(root, 'docs'), join(documents, 'docs'), { recursive: true })
   cpSync(join(root, 'README.md'), join(documents, 'README.md'))
@@ -90,6 +92,8 @@ function buildName({ root, work, payload, version, out }: DebOptions): string {
   const files = join(root, 'scripts/package/files')
   mkdirSync(join(tree, 'usr/bin'), { recursive: true })
   symlinkSync('pgts', join(tree, 'usr/bin/pgbackrest'))
+  mkdirSync(join(tree, 'usr/share/man/man1'), { recursive: true })
+  symlinkSync('pgts.1.gz', join(tree, 'usr/share/man/man1/pgbackrest.1.gz'))
   install(join(files, 'pgbackrest.logrotate'), join(tree, 'etc/logrotate.d/pgbackrest'))
   install(join(files, 'pgbackrest.conf'), join(tree, 'etc/pgbackrest.conf'))
   writeDocuments(join(tree, 'usr/share/doc/pgts-pgbackrest'), payload, version)
@@ -107,6 +111,16 @@ function buildName({ root, work, payload, version, out }: DebOptions): string {
   }
   const conffiles = ['/etc/pgbackrest.conf', '/etc/logrotate.d/pgbackrest']
   return packDeb({ root, tree, out, version, control, conffiles })
+}
+
+/** Completions as they are, manual pages compressed. */
+function installShare(from: string, to: string): void {
+  install(from, to)
+  const pages = join(to, 'man/man1')
+  for (const name of readdirSync(pages)) {
+    writeFileSync(join(pages, `${name}.gz`), gzipSync(readFileSync(join(pages, name)), { level: 9 }))
+    rmSync(join(pages, name))
+  }
 }
 
 function install(from: string, to: string): void {

@@ -1,4 +1,4 @@
-import { cpSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
+import { cpSync, readdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { run } from './shell.ts'
 
@@ -12,12 +12,14 @@ export function packNpm(root: string, payload: string, out: string): string {
   const manifest = JSON.parse(readFileSync(join(root, 'package.json'), 'utf8')) as Record<string, unknown>
   for (const member of ['scripts', 'devDependencies', 'private']) delete manifest[member]
   const zstd = (manifest['optionalDependencies'] as Record<string, string>)['zstd-napi']
+  const pages = readdirSync(join(payload, 'share/man/man1')).map((page) => `share/man/man1/${page}`)
   writeFileSync(
     join(payload, 'package.json'),
     `${JSON.stringify(
       {
         ...manifest,
-        files: ['bin', 'dist', 'docs', 'THIRD-PARTY-NOTICES', 'sbom.cdx.json', 'CHANGELOG.md'],
+        files: ['bin', 'dist', 'docs', 'share', 'THIRD-PARTY-NOTICES', 'sbom.cdx.json', 'CHANGELOG.md'],
+        man: pages,
         optionalDependencies: { 'zstd-napi': zstd },
         bundleDependencies: ['zstd-napi'],
       },

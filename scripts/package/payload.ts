@@ -1,6 +1,7 @@
 import { cpSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { billOfMaterials, bundledComponents, notices, runtimeComponent, zstdComponent } from './components.ts'
+import { writeShare } from './man.ts'
 import { run } from './shell.ts'
 
 export interface PayloadOptions {
@@ -38,6 +39,7 @@ export function makePayload({ root, directory, version, runtime }: PayloadOption
   mkdirSync(join(directory, 'bin'))
   cpSync(join(root, 'bin/pgts'), join(directory, 'bin/pgts'))
   for (const name of ['README.md', 'CHANGELOG.md', 'LICENSE']) cpSync(join(root, name), join(directory, name))
+  writeShare(join(directory, 'share'), version)
   copyZstd(root, directory)
   if (runtime !== undefined) {
     cpSync(join(runtime.directory, 'bin/node'), join(directory, 'bin/node'))

@@ -28,6 +28,11 @@ export async function runProgram(input: ProgramInput, runCommand: CommandRunner)
     input.stdout.write(await helpFor(resolved.parameters, request))
     return 0
   }
+  if (resolved.command === 'completion') {
+    const { completionScript } = await loadModule(() => import('./completion/script.ts'))
+    input.stdout.write(completionScript(resolved.parameters[0]))
+    return 0
+  }
   return runCommand(resolved)
 }
 

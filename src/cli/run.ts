@@ -1,5 +1,5 @@
 import { parseCommandLine } from '../config/argv.ts'
-import type { AnyResolved } from '../config/resolve.ts'
+import type { AnyResolved, CommandName } from '../config/resolve.ts'
 import { asyncRows, commandRows } from './command-rows.ts'
 import { reportShortly } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
@@ -27,15 +27,18 @@ export async function run(argv: readonly string[], process: Process): Promise<nu
   }
 }
 
+/** Their standard output is the result, which a shell or a pipe reads. */
+const REPORTING: readonly CommandName[] = ['completion', 'help', 'repo-get']
+
 /**
  * True if pgbackrest reports errors of this command line on the console (standard output). It does for a valid command line;
- * syntax errors go to standard error. With JSON and repo-get standard output has only the report.
+ * syntax errors go to standard error. With JSON and some commands standard output has only the report.
  */
 function isForConsole(argv: readonly string[]): boolean {
   try {
     const { command, role, settings } = parseCommandLine(argv)
     const isJson = settings.some(({ option, typed }) => option === 'output' && typed[0] === 'json')
-    return role === undefined && command !== 'help' && command !== 'repo-get' && !isJson
+    return role === undefined && !REPORTING.includes(command) && !isJson
   } catch {
     return false
   }

@@ -98,6 +98,13 @@ export const commandTable = defineCommands({
     stanza: 'optional',
     implemented: true,
   },
+  completion: {
+    summary: 'Print the completion script of a shell.',
+    parameters: { usage: 'bash|zsh|fish', min: 1, max: 1 },
+    frameLevel: 'debug',
+    stanza: 'none',
+    implemented: true,
+  },
   demo: {
     summary: 'Back up and restore a server of its own, explained.',
     frameLevel: 'debug',

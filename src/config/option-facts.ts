@@ -1,5 +1,5 @@
 import type { CommandName } from './command-table.ts'
-import { groupOf, isBoolean, rowFor, type OptionName } from './option-table.ts'
+import { groupOf, isBoolean, optionNames, rowFor, type OptionName } from './option-table.ts'
 import { logOptions } from './options/log.ts'
 import { PROGRAM, type CommandOverride, type OptionRow } from './option-row.ts'
 
@@ -19,6 +19,25 @@ export function topicOf(option: OptionName, command: CommandName): Topic | undef
   if (group === 'pg' || option === 'pg-version-force') return 'Stanza'
   // Options of many commands are general, those of a few are specific to the command.
   return row.commands.length > 5 && option !== 'set' ? 'General' : 'Command'
+}
+
+/** An option as the help of a command shows it. */
+export interface ShownOption {
+  readonly name: OptionName
+  readonly row: Row
+  readonly topic: Topic
+}
+
+/** The options in help, manual page and completion of a command, by topic. Others are in the reference only. */
+export function shownOptions(command: CommandName): ShownOption[] {
+  return TOPICS.flatMap((topic) =>
+    optionNames.flatMap((name) => {
+      const row = topicOf(name, command) === topic ? rowFor(name, command) : undefined
+      // pgts ignores or refuses them for every value.
+      const isHidden = row?.internal === true || row?.support === 'warn' || row?.support === 'refuse'
+      return row === undefined || isHidden ? [] : [{ name, row, topic }]
+    }),
+  )
 }
 
 /** `=<size>`; nothing for a boolean. */

@@ -71,7 +71,7 @@ export function defineOptions<const T extends Record<string, OptionRow>>(rows: T
 /** Placeholder for the path of the running program. */
 export const PROGRAM = '<program>'
 
-/** Every command but help and version. */
+/** Every command that can read a configuration file. */
 export const ANY = [
   'annotate',
   'archive-allow',

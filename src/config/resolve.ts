@@ -106,8 +106,8 @@ async function resolveFor(
   const warnings: string[] = []
   const warn = (message: string) => void warnings.push(message)
 
-  // help and version work without a valid environment or configuration.
-  const bare = command === 'help' || command === 'version'
+  // They work without a valid environment or configuration.
+  const bare = command === 'help' || command === 'version' || command === 'completion'
   const environment = bare ? { settings: [], warnings: [] } : environmentSettings(input.env, command)
   warnings.push(...environment.warnings)
   const above = strongest([...given, ...environment.settings])

@@ -3,6 +3,7 @@ import { cpSync, existsSync, readdirSync, readFileSync, readlinkSync, renameSync
 import { basename, join } from 'node:path'
 import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { COMPLETIONS } from '../../scripts/package/man.ts'
 import { isInstalled, makeTestDir, projectRoot, serverBinaries } from '../support/postgres/postgres.ts'
 import { shellBlocks } from '../support/run/doc-blocks.ts'
 import { until } from '../support/until.ts'
@@ -125,6 +126,8 @@ function onCleanDebian(): void {
     writeFileSync(join(root, 'etc/apt/apt.conf.d/test'), 'APT::Install-Recommends "0";\n')
     await inRoot(shellBlocks('docs/guide/install.md', '.deb')[0]!)
     expect(await inRoot('pgts version')).toMatch(/^pgts [0-9.]+\n$/)
+    for (const path of [...Object.values(COMPLETIONS), 'man/man1/pgts.1.gz', 'man/man1/pgts-restore.1.gz'])
+      expect(existsSync(join(root, 'usr/share', path)), path).toBe(true)
     await inRoot(
       `mkdir /tmp/pg && ${POSTGRES}/initdb -D /tmp/pg/data -U postgres
        cat >>/tmp/pg/data/postgresql.conf <<END

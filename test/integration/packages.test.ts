@@ -3,6 +3,7 @@ import { createHash } from 'node:crypto'
 import { existsSync, mkdirSync, readdirSync, readFileSync, statSync, symlinkSync } from 'node:fs'
 import { join } from 'node:path'
 import { beforeAll, describe, expect, test } from 'vitest'
+import { COMPLETIONS } from '../../scripts/package/man.ts'
 import { fetchRuntime, type Runtime } from '../../scripts/package/runtime.ts'
 import {
   dataChecksum,
@@ -86,6 +87,12 @@ describe('the npm package, installed without compiler, make and Python', () => {
       .filter((manifest) => manifest.scripts?.['install'] ?? manifest.scripts?.['postinstall'])
       .map(({ name }) => name)
     expect(scripts).toEqual(['koffi'])
+  })
+
+  test('links its manual pages where man looks for them, and has the completions', () => {
+    expect(readFileSync(join(prefix, 'share/man/man1/pgts.1'), 'utf8')).toMatch(/^\.TH PGTS 1 /)
+    expect(readFileSync(join(prefix, 'share/man/man1/pgts-backup.1'), 'utf8')).toContain('start\\-fast')
+    for (const path of Object.values(COMPLETIONS)) expect(existsSync(join(installed, 'share', path))).toBe(true)
   })
 
   test('takes at most 35 MB', () => {

@@ -9,6 +9,7 @@ export const helpExamples: { readonly [C in CommandName]?: readonly string[] } =
   'archive-status': ['pgts --stanza=main archive-status'],
   backup: ['pgts --stanza=main backup', 'pgts --stanza=main --type=full --start-fast backup'],
   check: ['pgts --stanza=main check'],
+  completion: ['pgts completion bash'],
   expire: ['pgts --stanza=main --explain expire', 'pgts --stanza=main expire'],
   info: ['pgts info', 'pgts --stanza=main --output=json info'],
   lease: ['pgts --stanza=main lease', 'pgts --stanza=main --break lease'],

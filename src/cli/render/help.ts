@@ -2,9 +2,9 @@ import { Command, Help, Option } from 'commander'
 import { findCommand } from '../../config/argv.ts'
 import { commandNames, commandRow, type CommandName } from '../../config/command-table.ts'
 import { nearestName, parseOptionName, withIndex } from '../../config/option-name.ts'
-import { groupOf, isNegatable, optionNames, rowFor, type OptionName } from '../../config/option-table.ts'
+import { groupOf, isNegatable, rowFor, type OptionName } from '../../config/option-table.ts'
 import { dialectOf, resolveForHelp, type AnyResolved, type Dialect, type ResolveInput } from '../../config/resolve.ts'
-import { allowedText, defaultText, topicOf, typeHint, TOPICS } from '../../config/option-facts.ts'
+import { allowedText, defaultText, shownOptions, typeHint } from '../../config/option-facts.ts'
 import { textToShow, wordToShow } from '../../config/shown.ts'
 import { helpExamples } from './help-examples.ts'
 import { helpTopics, topicHelp } from './help-topics.ts'
@@ -71,15 +71,10 @@ function commandHelp(command: CommandName, current: Current): string {
   const page = program.command(command).description(row.summary).helpOption(false)
   const parameters = row.parameters === undefined ? '' : ` ${row.parameters.usage}`
   page.usage(`[options]${parameters}`)
-  for (const topic of TOPICS) {
-    for (const name of optionNames.filter((option) => topicOf(option, command) === topic)) {
-      const view = rowFor(name, command)
-      // Options that pgts ignores or refuses for every value are in the reference only.
-      if (view === undefined || view.internal === true || view.support === 'warn' || view.support === 'refuse') continue
-      const facts = valueFacts(name, command, current)
-      const text = facts === '' ? view.summary : `${view.summary} [${facts}]`
-      page.addOption(new Option(optionTerm(name, view, current.name), text).helpGroup(`${topic} options:`))
-    }
+  for (const { name, row: view, topic } of shownOptions(command)) {
+    const facts = valueFacts(name, command, current)
+    const text = facts === '' ? view.summary : `${view.summary} [${facts}]`
+    page.addOption(new Option(optionTerm(name, view, current.name), text).helpGroup(`${topic} options:`))
   }
   const text = format(page)
   const notYet = row.implemented === true ? '' : '\nThis command is not supported yet.\n'

@@ -98,7 +98,7 @@ test('the command table has the commands of pgBackRest', () => {
 
 test('the implemented commands of the table are those with a row in the terminal layer', () => {
   const ready = commandNames.filter((name) => commandRow(name).implemented === true)
-  expect(ready.sort()).toEqual([...Object.keys(commandRows), 'help', 'version'].sort())
+  expect(ready.sort()).toEqual([...Object.keys(commandRows), 'completion', 'help', 'version'].sort())
 })
 
 // docs of pgBackRest 2.59, options that belong to one command beside the sets that all share.
