@@ -100,7 +100,10 @@ function pathItem(option: OptionName): string {
 const ENVIRONMENT = [
   ['PGTS_OPTION', 'An option of any command: PGTS_REPO1_PATH is --repo1-path. PGBACKREST_OPTION is read, too.'],
   ['PGTS_NODE', 'The Node.js that runs the program; default: node beside the program, then node in the PATH.'],
-  ['PGUSER, PGPASSFILE, PGSSLMODE, ...', 'The variables of libpq apply to connections to the server.'],
+  [
+    'PGUSER, PGPASSFILE, ...',
+    'Variables of libpq for connections to the server; docs/reference/connection.md has all.',
+  ],
 ] as const
 
 function commandPage(command: CommandName, version: string): string {
