@@ -104,7 +104,7 @@ const finished = (dir: string) =>
 function contentOf(root: string): Record<string, string> {
   const content: Record<string, string> = {}
   for (const name of readdirSync(root, { recursive: true, encoding: 'utf8' }).sort()) {
-    if (/^(backup\.manifest|postgresql\.auto\.conf|pg_subtrans\/)/.test(name)) continue // not of the cluster, or never copied
+    if (/^(backup\.manifest|pgts\.copy|postgresql\.auto\.conf|pg_subtrans\/)/.test(name)) continue // not of the cluster, or never copied
     const stat = statSync(join(root, name))
     const sha1 = stat.isFile()
       ? createHash('sha1')

@@ -80,8 +80,8 @@ interface Answer {
   readonly words: string
 }
 
-async function ask(command: Command, repo: string): Promise<Answer> {
-  const argv = [`--config=${site.config}`, '--stanza=main', `--repo1-path=${repo}`, ...COMMANDS[command]()]
+async function ask(command: Command, repo: string, ...more: string[]): Promise<Answer> {
+  const argv = [`--config=${site.config}`, '--stanza=main', `--repo1-path=${repo}`, ...more, ...COMMANDS[command]()]
   const log = recordingLog()
   try {
     const { outcome } = await runInProcess(argv, repo, undefined, {}, { clock: systemClock, log })
@@ -374,7 +374,8 @@ describe.each(STATES)('$name', ({ make, shows = [0, ['full', 'incr']], says, rep
     expect([status.code, backup.map(({ label }) => label)], after).toEqual([0, labels])
     if (command === repairedBy[0]) {
       await site.pgbackrestOk(`--repo1-path=${repo}`, '--no-archive-check', '--type=incr', 'backup')
-      expect(await ask('restore', repo), after).toMatchObject({ code: 0 })
+      // The WAL of that backup is in the archive of the site, not of this copy.
+      expect(await ask('restore', repo, '--no-restore-check'), after).toMatchObject({ code: 0 })
     }
     cell(`${Object.keys(COMMANDS).indexOf(command)} ${labels.join()} ${repo}`)
   }

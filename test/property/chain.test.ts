@@ -188,7 +188,8 @@ function stateOf(pgPath: string): Map<string, string> {
   const names = (readdirSync(pgPath, { recursive: true }) as string[]).sort()
   return new Map(
     names
-      .filter((name) => statSync(join(pgPath, name)).isFile())
+      // The mark of a copy is not in the backup.
+      .filter((name) => name !== 'pgts.copy' && statSync(join(pgPath, name)).isFile())
       .map((name) => {
         const bytes = readFileSync(join(pgPath, name))
         return [name, `${bytes.length} ${createHash('sha1').update(bytes).digest('hex')}`]
