@@ -153,7 +153,7 @@ function zeroedFiles(root: string): string[] {
 function treeOf(root: string): Record<string, unknown> {
   const tree: Record<string, unknown> = {}
   for (const name of [...filesBelow(root)].sort()) {
-    if (/postgresql\.auto\.conf$|recovery\.(conf|signal)$|backup_label$|pg_control$/.test(name)) continue
+    if (/pgts\.copy$|postgresql\.auto\.conf$|recovery\.(conf|signal)$|backup_label$|pg_control$/.test(name)) continue
     const { mode, mtimeMs } = lstatSync(join(root, name))
     tree[name] = [
       mode,

@@ -168,7 +168,10 @@ async function expiredCopy(site: Site, who: Program): Promise<string[]> {
     : site.pgbackrest(args.slice(1).concat(`--repo1-path=${dir}/repo`)))
   expect(result.stderr + result.stdout).not.toMatch(/ERROR/)
   expect(result.code).toBe(0)
-  return (readdirSync(join(dir, 'repo'), { recursive: true }) as string[])
-    .filter((name) => !/\.copy$/.test(name))
-    .sort()
+  return (
+    (readdirSync(join(dir, 'repo'), { recursive: true }) as string[])
+      // pgbackrest knows nothing of pgts's own folder.
+      .filter((name) => !/\.copy$|^pgts(\/|$)/.test(name))
+      .sort()
+  )
 }

@@ -117,7 +117,12 @@ async function infoSizes(site: Site, who: Program): Promise<unknown> {
   const { stdout } = await (who === 'pgts'
     ? site.pgtsOk('--output=json', 'info')
     : site.pgbackrestOk('--output=json', 'info'))
-  const [stanza] = JSON.parse(stdout) as { backup: Record<string, unknown>[]; archive: unknown; cipher: string }[]
+  // Only pgts has the recoverable window.
+  const [stanza] = JSON.parse(stdout, (key, value: unknown) => (key === 'window' ? undefined : value)) as {
+    backup: Record<string, unknown>[]
+    archive: unknown
+    cipher: string
+  }[]
   const { backup, archive, cipher } = stanza!
   return {
     archive,
