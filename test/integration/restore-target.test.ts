@@ -69,7 +69,9 @@ test('restore --no-restore-check warns before the copy of a target that the arch
   const future = ['--type=time', '--target=2099-01-01 00:00:00+00']
   const { stdout } = await site.pgtsOk('--no-restore-check', `--pg1-path=${dir}`, ...future, 'restore')
   expect(stdout).toContain("WARN: target time '2099-01-01 00:00:00+00' is in the future: recovery cannot reach it")
-  expect(stdout).toContain(`WARN: the cluster in '${dir}' is not the one in '${site.cluster.dataDir}'`)
+  expect(stdout).toContain(
+    `WARN: the restored cluster is a copy and cannot archive into stanza main: it was restored to another directory than '${site.cluster.dataDir}'`,
+  )
 
   const beyond = await site.pgtsOk(
     '--no-restore-check',

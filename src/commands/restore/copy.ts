@@ -43,7 +43,9 @@ export async function copyMarkFor(
     hosts: await hostsOf(ctx, repository),
   })
   if (reason === undefined) return undefined
-  log.warn(
+  // With --archive-mode=off the operator has said that it does not archive.
+  const level = ctx.isSet('archive-mode') && options.archiveMode === 'off' ? 'info' : 'warn'
+  log[level](
     [
       `the restored cluster is a copy and cannot archive into stanza ${stanza}: ${copyReasonText(reason, host.name)}`,
       `HINT: if it replaces the original, run: pgts --stanza=${stanza} archive-allow`,

@@ -1,5 +1,5 @@
 import { decrypt, encrypt, isEncrypted } from '../../codec/cipher.ts'
-import { walTimesName } from '../../format/repo-path.ts'
+import { archiveInfoName, walTimesName } from '../../format/repo-path.ts'
 import { nextWalSegment, type WalSegment } from '../../format/wal-segment.ts'
 import { groupOf, parseWalTimes, serialiseWalTimes, type SegmentTimes, type WalTimes } from '../../format/wal-times.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
@@ -67,6 +67,8 @@ export async function addSegments(archive: TimesArchive, scanned: readonly Scann
   const major = Number.parseInt(archive.archiveId, 10)
   const added = await inParallel([...byGroup], archive.storage.parallel ?? 1, async ([group, ofGroup]) => {
     const existing = await loadGroup(archive, group)
+    // A directory that was unmounted or removed: nothing may be created there.
+    if (existing === undefined && !(await isStanzaThere(archive))) return []
     const { segmentSize } = ofGroup[0]!
     const segments = new Map(existing?.segmentSize === segmentSize ? existing.segments : [])
     for (const { segment, times } of ofGroup) if (!isKnown(segments.get(segment), times)) segments.set(segment, times)
@@ -75,6 +77,10 @@ export async function addSegments(archive: TimesArchive, scanned: readonly Scann
     return existing === undefined ? [group] : []
   })
   return added.flat()
+}
+
+async function isStanzaThere({ storage, stanza, signal }: TimesArchive): Promise<boolean> {
+  return (await storage.stat(archiveInfoName(stanza), { signal })) !== undefined
 }
 
 /** A segment that is pushed again would lose what was joined with its neighbours. */

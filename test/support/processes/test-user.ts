@@ -78,8 +78,9 @@ export function makeTestDir(name = 'test'): string {
   const dir = mkdtempSync(join(tmpdir(), `pgts-${name}-`))
   chmodSync(dir, 0o755)
   giveToTestUser(dir)
+  // A background process of archiving may still write there, until it notices that the server has ended.
   if (process.env['PGTS_TEST_KEEP'] === undefined)
-    atEnd(() => rmSync(dir, { recursive: true, force: true, maxRetries: 5, retryDelay: 50 }))
+    atEnd(() => rmSync(dir, { recursive: true, force: true, maxRetries: 20, retryDelay: 50 }))
   return dir
 }
 

@@ -3,8 +3,10 @@ import { expireTimes } from '../../../src/core/window/expire.ts'
 import type { ScannedSegment } from '../../../src/core/window/segment-scan.ts'
 import { listGroups, loadIndex, refreshIndex } from '../../../src/core/window/times-index.ts'
 import { addSegments, loadGroup } from '../../../src/core/window/times-store.ts'
+import { archiveInfoName } from '../../../src/format/repo-path.ts'
 import { segmentOfLsn } from '../../../src/format/wal-segment.ts'
 import { memoryStorage } from '../../../src/storage/memory.ts'
+import { putFile } from '../../../src/storage/whole-file.ts'
 
 const SIZE = 16 * 1024 * 1024
 
@@ -20,6 +22,11 @@ test('what is known about removed segments is removed, in whole groups and in pa
     const segment = segmentOfLsn(BigInt(number) * BigInt(SIZE), 1, SIZE)
     return { segment, segmentSize: SIZE, times: { commits: 1, times: [number, number], points: [] } }
   })
+  // As in a directory whose file system is not mounted: nothing is created.
+  expect(await addSegments(archive, scanned)).toEqual([])
+  expect(await listGroups(archive)).toEqual([])
+
+  await putFile(archive.storage, archiveInfoName('main'), Buffer.from(''))
   expect(await addSegments(archive, scanned)).toHaveLength(3)
   await refreshIndex(archive, [])
   const first = '0000000100000000000000'
