@@ -16,6 +16,9 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   busybox: 'the launcher in the shell of busybox',
   promtool: 'the text of metrics against promtool',
   strace: 'counting the processes that the launcher starts',
+  zsh: 'the completion of zsh',
+  fish: 'the completion of fish',
+  groff: 'manual pages against groff',
   ...Object.fromEntries(S3_SERVER_PROGRAMS.map((name) => [name, 'everything on a real S3 server'])),
 }
 
