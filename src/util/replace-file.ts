@@ -1,4 +1,4 @@
-import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, unlinkSync, writeFileSync } from 'node:fs'
+import { closeSync, fchmodSync, fsyncSync, openSync, renameSync, rmSync, unlinkSync, writeFileSync } from 'node:fs'
 import { bytes, parentOf, pathOf, type ByteString } from './byte-string.ts'
 import { syncDirectory } from './sync-directory.ts'
 
@@ -10,7 +10,9 @@ import { syncDirectory } from './sync-directory.ts'
  */
 export function replaceFile(path: ByteString, content: string | Uint8Array, mode: number): void {
   const temporary = bytes`${path}.${process.pid}.tmp`
-  const fd = openSync(pathOf(temporary), 'w', mode)
+  // Left by a killed process; a link of that name is not followed.
+  rmSync(pathOf(temporary), { force: true })
+  const fd = openSync(pathOf(temporary), 'wx', mode)
   try {
     try {
       fchmodSync(fd, mode)
