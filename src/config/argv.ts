@@ -1,6 +1,6 @@
 import { PgtsError } from '../util/error.ts'
 import { commandNames, commandRow, type CommandName, type CommandRole } from './command-table.ts'
-import { nearest } from './nearest.ts'
+import { nearest } from '../util/nearest.ts'
 import { listed, nearestName, parseOptionName, type WrittenName } from './option-name.ts'
 import { isBoolean, isMulti, optionRow } from './option-table.ts'
 import type { Setting } from './setting.ts'

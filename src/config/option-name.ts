@@ -1,5 +1,5 @@
 import { PgtsError } from '../util/error.ts'
-import { nearest } from './nearest.ts'
+import { nearest } from '../util/nearest.ts'
 import { groupOf, isNegatable, isOptionName, isResettable, MAX_INDEX, optionNames, optionRow } from './option-table.ts'
 import type { OptionName } from './option-table.ts'
 

@@ -53,6 +53,8 @@ export interface WalScanOptions {
    * @param offset of the record in the segment
    */
   readonly onStop: (stop: RecoveryStop, offset: number) => void
+  /** Report every commit and abort to `onStop`, in the order of the WAL, and nothing to `onEnds`. */
+  readonly singly?: boolean
 }
 
 const SHORT_HEADER_BYTES = 24
@@ -219,6 +221,7 @@ export class WalScan {
     let latestAt = 0
     let at = from
     let previous = this.#previous
+    const together = this.#options.singly !== true
     for (; at + 8 <= end; at += aligned(view.getUint32(at, true))) {
       const length = view.getUint32(at, true)
       if (length < RECORD_HEADER_BYTES || at + Math.max(length, RECORD_HEADER_BYTES) > end) break
@@ -226,7 +229,7 @@ export class WalScan {
       if (previous >= 0 && !(isNext && view.getUint32(at + 12, true) === this.#startHigh)) break
       const info = bytes[at + 16]!
       const manager = bytes[at + 17]!
-      if (isShortEnd(info, manager) && length >= SHORT_END_BYTES && bytes[at + 24] === SHORT_MAIN_DATA) {
+      if (together && isShortEnd(info, manager) && length >= SHORT_END_BYTES && bytes[at + 24] === SHORT_MAIN_DATA) {
         const time = view.getInt32(at + 30, true) * 2 ** 32 + view.getUint32(at + 26, true)
         if (time < ends.earliest) {
           ends.earliest = time

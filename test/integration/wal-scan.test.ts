@@ -169,6 +169,16 @@ test.each(SERVER_VERSIONS)(
     const latest = Math.max(...truth.commits.values())
     expect(Math.max(...all.map(({ times: { times } }) => times?.[1] ?? 0))).toBeGreaterThanOrEqual(latest)
 
+    // One by one it finds the same, and every commit with its time, but for those that cross the end of a segment.
+    const stops = new Map<number | undefined, number>()
+    for (const [at, [segment, bytes]] of segments.entries()) {
+      const one = new SegmentScan(segment, ({ xid, time }) => stops.set(xid, time))
+      one.push(bytes)
+      expect(one.result()).toEqual(scanned[at])
+    }
+    const others = [...truth.commits].filter(([xid, micros]) => stops.get(xid) !== micros)
+    expect(others.length).toBeLessThanOrEqual(scanned.filter(({ times }) => times.head !== undefined).length)
+
     // Chunks of any size give the same, and what is stored is what was found.
     const [name, content] = segments.at(-2)!
     expect(scan(name, content, 3000)).toEqual(scan(name, content))

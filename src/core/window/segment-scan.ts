@@ -1,4 +1,4 @@
-import { isWalSegment, lsnOfSegment, type WalSegment } from '../../format/wal-segment.ts'
+import { isWalSegment, lsnOfSegment, type Lsn, type WalSegment } from '../../format/wal-segment.ts'
 import type { RestorePoint, SegmentTimes, Span } from '../../format/wal-times.ts'
 import { decodeStop, isStop, RECORD_HEADER_BYTES, type RecoveryStop } from '../../postgres/wal-record.ts'
 import { WalScan, type TransactionEnds } from '../../postgres/wal-scan.ts'
@@ -16,12 +16,17 @@ export class SegmentScan {
   readonly #scan: WalScan
   readonly #found = new FoundStops()
 
-  constructor(segment: WalSegment) {
+  /** @param onStop called for every commit, abort and restore point, in the order of the WAL */
+  constructor(segment: WalSegment, onStop?: (stop: RecoveryStop, lsn: Lsn) => void) {
     this.#segment = segment
     this.#scan = new WalScan({
       startLsn: (size) => startOf(segment, size),
       onEnds: (ends) => this.#found.addEnds(ends),
-      onStop: (stop, offset) => this.#found.add(stop, () => this.#scan.lsnAt(offset)),
+      onStop: (stop, offset) => {
+        this.#found.add(stop, () => this.#scan.lsnAt(offset))
+        onStop?.(stop, this.#scan.lsnAt(offset))
+      },
+      singly: onStop !== undefined,
     })
   }
 
@@ -35,7 +40,7 @@ export class SegmentScan {
     if (segmentSize === 0 || startOf(this.#segment, segmentSize) === undefined) return undefined
     const times: SegmentTimes = {
       ...this.#found.result(),
-      ...(complete ? {} : { incomplete: true }),
+      ...(complete && this.#found.complete ? {} : { incomplete: true }),
       ...(head === undefined ? {} : { head }),
       ...(rest === undefined ? {} : { rest }),
     }
@@ -62,6 +67,13 @@ class FoundStops {
   #latest = -Infinity
   #xids: Span | undefined
   readonly #points: RestorePoint[] = []
+  /** The transaction of a record is not known, so that `xids` is not complete. */
+  #unknown = false
+
+  /** False: there is something that is not understood. */
+  get complete(): boolean {
+    return !this.#unknown
+  }
 
   add({ kind, time, xid, name }: RecoveryStop, lsn: () => bigint): void {
     if (kind === 'restore-point') {
@@ -71,7 +83,8 @@ class FoundStops {
     if (kind === 'commit') this.#commits++
     if (time < this.#earliest) this.#earliest = time
     if (time > this.#latest) this.#latest = time
-    if (xid !== undefined) this.#xids = withXid(this.#xids, xid)
+    if (xid === undefined) this.#unknown = true
+    else this.#xids = withXid(this.#xids, xid)
   }
 
   addEnds({ commits, earliest, latest, firstXid, lastXid }: TransactionEnds): void {
@@ -92,7 +105,7 @@ class FoundStops {
 }
 
 /** Transaction ids are a circle of 32 bits: half of them are before, half after another one. */
-function withXid(span: Span | undefined, xid: number): Span {
+export function withXid(span: Span | undefined, xid: number): Span {
   if (span === undefined) return [xid, xid]
   const [first, last] = span
   if (((xid - last) | 0) > 0) return [first, xid]
@@ -115,24 +128,33 @@ export function joinSegments(
   next: SegmentTimes,
   major: number,
 ): { readonly previous: SegmentTimes; readonly next: SegmentTimes } {
-  const { head, ...before } = previous
-  const { rest, ...after } = next
+  const { head: _head, ...before } = previous
+  const { rest: _rest, ...after } = next
+  const joined = joinedStop(previous, next, major)
+  return { previous: before, next: joined === undefined ? after : withStop(after, joined.stop, joined.lsn) }
+}
+
+/** The record that begins in `previous` and ends in `next`, if recovery can stop at it. */
+export function joinedStop(
+  { head }: SegmentTimes,
+  { rest }: SegmentTimes,
+  major: number,
+): { readonly stop: RecoveryStop; readonly lsn: Lsn } | undefined {
   if (head === undefined || rest === undefined || head.hereBytes + rest.remainingBytes !== head.totalBytes)
-    return { previous: before, next: after }
+    return undefined
   const begun = head.bytes.length < head.hereBytes ? head.bytes : Buffer.concat([head.bytes, rest.bytes])
   const isComplete = begun.length >= RECORD_HEADER_BYTES && isStop(begun[16]!, begun[17]!)
   const stop = isComplete ? decodeStop(begun, major) : undefined
-  if (stop === undefined) return { previous: before, next: after }
-  return { previous: before, next: withStop(after, stop, head.lsn) }
+  return stop === undefined ? undefined : { stop, lsn: head.lsn }
 }
 
-function withStop(times: SegmentTimes, { kind, time, xid, name }: RecoveryStop, lsn: bigint): SegmentTimes {
+function withStop(times: SegmentTimes, { kind, time, xid, name }: RecoveryStop, lsn: Lsn): SegmentTimes {
   if (kind === 'restore-point') return { ...times, points: [{ name: name!, time, lsn }, ...times.points] }
   const [earliest, latest] = times.times ?? [time, time]
   return {
     ...times,
     commits: times.commits + (kind === 'commit' ? 1 : 0),
     times: [Math.min(earliest, time), Math.max(latest, time)],
-    ...(xid === undefined ? {} : { xids: withXid(times.xids, xid) }),
+    ...(xid === undefined ? { incomplete: true } : { xids: withXid(times.xids, xid) }),
   }
 }

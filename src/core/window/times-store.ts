@@ -1,6 +1,6 @@
 import { decrypt, encrypt, isEncrypted } from '../../codec/cipher.ts'
 import { archiveInfoName, walTimesName } from '../../format/repo-path.ts'
-import { nextWalSegment, type WalSegment } from '../../format/wal-segment.ts'
+import { lsnOfSegment, nextWalSegment, segmentOfLsn, timelineOf, type WalSegment } from '../../format/wal-segment.ts'
 import { groupOf, parseWalTimes, serialiseWalTimes, type SegmentTimes, type WalTimes } from '../../format/wal-times.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { getFile, putFile } from '../../storage/whole-file.ts'
@@ -76,7 +76,32 @@ export async function addSegments(archive: TimesArchive, scanned: readonly Scann
     await saveGroup(archive, group, { segmentSize, segments })
     return existing === undefined ? [group] : []
   })
+  for (const [before, after] of groupBorders(scanned)) await joinGroups(archive, before, after, major)
   return added.flat()
+}
+
+/** The last segment of a group and the first of the next one, where one of both was added. */
+function groupBorders(scanned: readonly ScannedSegment[]): Map<WalSegment, WalSegment> {
+  const borders = new Map<WalSegment, WalSegment>()
+  for (const { segment, segmentSize } of scanned) {
+    const lsn = lsnOfSegment(segment, segmentSize)
+    const next = nextWalSegment(segment, segmentSize)
+    if (groupOf(next) !== groupOf(segment)) borders.set(segment, next)
+    if (!segment.endsWith('00') || lsn === 0n) continue
+    borders.set(segmentOfLsn(lsn - BigInt(segmentSize), timelineOf(segment), segmentSize), segment)
+  }
+  return borders
+}
+
+/** Joins a record that crosses two groups. The later one is saved first, so that the record is not lost in between. */
+async function joinGroups(archive: TimesArchive, before: WalSegment, after: WalSegment, major: number): Promise<void> {
+  const groups = [groupOf(before), groupOf(after)] as const
+  const [one, two] = await Promise.all(groups.map((group) => loadGroup(archive, group)))
+  const [previous, next] = [one?.segments.get(before), two?.segments.get(after)]
+  if (previous === undefined || next === undefined || (previous.head === undefined && next.rest === undefined)) return
+  const joined = joinSegments(previous, next, major)
+  await saveGroup(archive, groups[1], { ...two!, segments: new Map(two!.segments).set(after, joined.next) })
+  await saveGroup(archive, groups[0], { ...one!, segments: new Map(one!.segments).set(before, joined.previous) })
 }
 
 async function isStanzaThere({ storage, stanza, signal }: TimesArchive): Promise<boolean> {

@@ -60,12 +60,7 @@ export async function fetchCopy(
   expected: ExpectedHeader | undefined,
   signal: AbortSignal,
 ): Promise<number> {
-  const stages: Stage[] = cipherPass === undefined ? [] : [decryptor(cipherPass)]
-  if (copy.compressType !== 'none') {
-    const { decompressor, loadCodec } = await loadModule(() => import('../../../codec/registry.ts'))
-    await loadCodec(copy.compressType)
-    stages.push(decompressor(copy.compressType))
-  }
+  const stages = await plainStages(copy.compressType, cipherPass)
   const source = await storage.read(copy.repoName, { signal })
   const plain = digest('sha1')
   const head = new HeadTap(HEAD_BYTES)
@@ -89,6 +84,15 @@ export async function fetchCopy(
     throw new DestinationError(error)
   })
   return plain.bytes
+}
+
+/** The stages that return the plain content of a stored file. */
+export async function plainStages(compressType: CompressType, cipherPass: string | undefined): Promise<Stage[]> {
+  const stages: Stage[] = cipherPass === undefined ? [] : [decryptor(cipherPass)]
+  if (compressType === 'none') return stages
+  const { decompressor, loadCodec } = await loadModule(() => import('../../../codec/registry.ts'))
+  await loadCodec(compressType)
+  return [...stages, decompressor(compressType)]
 }
 
 /**
@@ -181,7 +185,11 @@ export async function fetchSegment(
 const passphrases = new WeakMap<Repository, Promise<string | undefined>>()
 
 /** The passphrase of the archive: read once for all jobs of a worker, and again after a fetch has failed. */
-async function passphraseOf(repository: Repository, stanza: string, signal: AbortSignal): Promise<string | undefined> {
+export async function passphraseOf(
+  repository: Repository,
+  stanza: string,
+  signal: AbortSignal,
+): Promise<string | undefined> {
   if (repository.cipher === undefined) return undefined
   const load = async () => (await loadArchiveInfo(repository, stanza, { signal })).cipherPass
   const passphrase = passphrases.get(repository) ?? load()
