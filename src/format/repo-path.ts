@@ -26,6 +26,11 @@ export function ownPath(stanza: string): string {
   return `pgts/${stanza}`
 }
 
+/** Directory of the records of drills: `pgts/main/drill`. */
+export function drillPath(stanza: string): string {
+  return `${ownPath(stanza)}/drill`
+}
+
 /** Directory of what pgts knows about the WAL of one archive id: `pgts/main/wal-times/15-1`. */
 export function walTimesPath(stanza: string, archiveId: string): string {
   return `${ownPath(stanza)}/wal-times/${archiveId}`
