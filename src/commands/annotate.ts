@@ -1,4 +1,4 @@
-import { loadBackupInfo, saveBackupInfo } from '../core/info-store.ts'
+import { loadBackupInfo, saveBackupInfo } from '../core/backup-info-store.ts'
 import { reconcileBackupInfo } from '../core/reconcile.ts'
 import type { Repository } from '../core/repository.ts'
 import { withBackup } from '../format/backup-info.ts'

@@ -1,4 +1,5 @@
-import { loadBackupInfo, loadManifest } from '../core/info-store.ts'
+import { loadBackupInfo } from '../core/backup-info-store.ts'
+import { loadManifest } from '../core/manifest-store.ts'
 import { blocksOf } from '../core/manifest/blocks.ts'
 import { chooseFiles, type ListedFile, type ManifestReport } from '../core/manifest/report.ts'
 import { parseBackupLabel } from '../format/backup-label.ts'

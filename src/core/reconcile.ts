@@ -9,7 +9,8 @@ import { compareBytes } from '../util/byte-string.ts'
 import { messageOf } from '../util/error.ts'
 import type { Logger } from '../util/log.ts'
 import { inParallel } from '../util/parallel.ts'
-import { isDamage, loadManifest } from './info-store.ts'
+import { isDamage } from './info-pair.ts'
+import { loadManifest } from './manifest-store.ts'
 
 /** Maximum size of a buffer; the manifest of ten million files has about this size. */
 const MOST_MANIFEST_BYTES = 2 * 1024 * 1024 * 1024

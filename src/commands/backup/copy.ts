@@ -1,5 +1,5 @@
 import { copyAll } from '../../core/backup/copy-all.ts'
-import { saveManifestCopy } from '../../core/info-store.ts'
+import { saveManifestCopy } from '../../core/manifest-store.ts'
 import type { jobHandlers } from '../../core/jobs.ts'
 import type { ManifestFile } from '../../format/manifest.ts'
 import type { Executor } from '../../worker/executor.ts'

@@ -1,4 +1,5 @@
-import { loadArchiveInfo, loadBackupInfo } from '../../core/info-store.ts'
+import { loadArchiveInfo } from '../../core/archive-info-store.ts'
+import { loadBackupInfo } from '../../core/backup-info-store.ts'
 import { reconcileBackupInfo } from '../../core/reconcile.ts'
 import type { Repository } from '../../core/repository.ts'
 import { assertSameCluster } from '../../core/stanza/check-info.ts'

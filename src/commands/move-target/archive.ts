@@ -1,5 +1,5 @@
 import { findSegment } from '../../core/archive/find.ts'
-import { loadArchiveInfo } from '../../core/info-store.ts'
+import { loadArchiveInfo } from '../../core/archive-info-store.ts'
 import type { ReplayPosition } from '../../core/restore/move-target.ts'
 import { checkReach, type Finding } from '../../core/restore/reachable.ts'
 import type { RecoveryPolicy } from '../../core/restore/recovery.ts'

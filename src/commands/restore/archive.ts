@@ -1,5 +1,5 @@
 import { findSegment } from '../../core/archive/find.ts'
-import { loadArchiveInfo } from '../../core/info-store.ts'
+import { loadArchiveInfo } from '../../core/archive-info-store.ts'
 import { RECOVERY_SETTINGS_SINCE } from '../../core/restore/recovery.ts'
 import { checkReach, inFuture, type Reachability } from '../../core/restore/reachable.ts'
 import type { RecoveryTarget } from '../../core/restore/recovery-target.ts'

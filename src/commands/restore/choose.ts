@@ -1,4 +1,5 @@
-import { loadBackupInfo, loadManifest } from '../../core/info-store.ts'
+import { loadBackupInfo } from '../../core/backup-info-store.ts'
+import { loadManifest } from '../../core/manifest-store.ts'
 import type { jobHandlers } from '../../core/jobs.ts'
 import type { Repository } from '../../core/repository.ts'
 import type { Reachability } from '../../core/restore/reachable.ts'

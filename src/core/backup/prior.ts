@@ -6,7 +6,9 @@ import type { Compression } from '../../util/compress-type.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { isPgtsError, PgtsError, toPlainError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
-import { loadManifest, type LoadOptions, type ManifestKey } from '../info-store.ts'
+import type { ManifestKey } from '../info-cipher.ts'
+import type { LoadOptions } from '../info-pair.ts'
+import { loadManifest } from '../manifest-store.ts'
 
 /** The newest backup of this cluster that a diff (a full) or an incr (any type) can build on. */
 export function choosePrior(info: BackupInfo, type: BackupType): BackupEntry | undefined {

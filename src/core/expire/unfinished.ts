@@ -2,7 +2,7 @@ import { fullLabelOf, parseBackupLabel } from '../../format/backup-label.ts'
 import type { BackupInfo } from '../../format/backup-info.ts'
 import { backupLabelPath, copyName, manifestName } from '../../format/repo-path.ts'
 import { messageOf } from '../../util/error.ts'
-import { loadManifest } from '../info-store.ts'
+import { loadManifest } from '../manifest-store.ts'
 import type { Reconciled } from '../reconcile.ts'
 import type { ExpireRun } from './expire-run.ts'
 

@@ -1,7 +1,9 @@
 import { isBackupLabel } from '../../format/backup-label.ts'
 import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
-import { loadArchiveInfo, loadBackupInfo, loadManifest } from '../info-store.ts'
+import { loadArchiveInfo } from '../archive-info-store.ts'
+import { loadBackupInfo } from '../backup-info-store.ts'
+import { loadManifest } from '../manifest-store.ts'
 import type { Repository } from '../repository.ts'
 
 /**

@@ -2,7 +2,9 @@ import { archiveIdOf, currentHistory, type ArchiveHistory, type ArchiveInfo } fr
 import type { BackupHistory, BackupInfo } from '../../format/backup-info.ts'
 import { PgtsError } from '../../util/error.ts'
 import { describeCluster, isSameCluster, type ClusterIdentity } from '../cluster-identity.ts'
-import { loadArchiveInfo, loadBackupInfo, type LoadOptions } from '../info-store.ts'
+import { loadArchiveInfo } from '../archive-info-store.ts'
+import { loadBackupInfo } from '../backup-info-store.ts'
+import type { LoadOptions } from '../info-pair.ts'
 import type { Repository } from '../repository.ts'
 import { repoId } from '../../util/repo-id.ts'
 

@@ -1,6 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { loadBackupInfo, loadManifest } from '../../../src/core/info-store.ts'
+import { loadBackupInfo } from '../../../src/core/backup-info-store.ts'
+import { loadManifest } from '../../../src/core/manifest-store.ts'
 import type { StoredBlocks } from '../../../src/core/block/read.ts'
 import { restoreBatch } from '../../../src/core/restore/restore-file.ts'
 import { type RestoredFile } from '../../../src/core/restore/restore-job.ts'

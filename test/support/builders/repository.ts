@@ -1,4 +1,6 @@
-import { saveArchiveInfo, saveBackupInfo, saveManifest, saveManifestHistory } from '../../../src/core/info-store.ts'
+import { saveArchiveInfo } from '../../../src/core/archive-info-store.ts'
+import { saveBackupInfo } from '../../../src/core/backup-info-store.ts'
+import { saveManifest, saveManifestHistory } from '../../../src/core/manifest-store.ts'
 import { fullLabelOf, parseBackupLabel } from '../../../src/format/backup-label.ts'
 import type { BackupEntry, BackupInfo } from '../../../src/format/backup-info.ts'
 import { backupEntryOf } from '../../../src/format/manifest-totals.ts'

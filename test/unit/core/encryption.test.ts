@@ -6,15 +6,9 @@ import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { decrypt } from '../../../src/codec/cipher.ts'
 import { getWal } from '../../../src/core/archive/get/get-wal.ts'
 import { pushWal } from '../../../src/core/archive/push/push-wal.ts'
-import {
-  loadArchiveInfo,
-  loadBackupInfo,
-  loadManifest,
-  saveBackupInfo,
-  saveManifest,
-  saveManifestCopy,
-  saveManifestHistory,
-} from '../../../src/core/info-store.ts'
+import { loadArchiveInfo } from '../../../src/core/archive-info-store.ts'
+import { loadBackupInfo, saveBackupInfo } from '../../../src/core/backup-info-store.ts'
+import { loadManifest, saveManifest, saveManifestCopy, saveManifestHistory } from '../../../src/core/manifest-store.ts'
 import type { Repository } from '../../../src/core/repository.ts'
 import { createStanza } from '../../../src/core/stanza/create.ts'
 import { localFiles } from '../../../src/postgres/local-files.ts'

@@ -1,16 +1,9 @@
 import { gunzipSync } from 'node:zlib'
 import { beforeEach, describe, expect, test } from 'vitest'
-import {
-  isDamage,
-  loadArchiveInfo,
-  loadBackupInfo,
-  loadManifest,
-  saveArchiveInfo,
-  saveBackupInfo,
-  saveManifest,
-  saveManifestCopy,
-  saveManifestHistory,
-} from '../../../src/core/info-store.ts'
+import { loadArchiveInfo, saveArchiveInfo } from '../../../src/core/archive-info-store.ts'
+import { loadBackupInfo, saveBackupInfo } from '../../../src/core/backup-info-store.ts'
+import { isDamage } from '../../../src/core/info-pair.ts'
+import { loadManifest, saveManifest, saveManifestCopy, saveManifestHistory } from '../../../src/core/manifest-store.ts'
 import { memoryStorage } from '../../../src/storage/memory.ts'
 import { putFile } from '../../../src/storage/whole-file.ts'
 import { PgtsError } from '../../../src/util/error.ts'

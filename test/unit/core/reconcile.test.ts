@@ -1,5 +1,6 @@
 import { beforeEach, expect, test } from 'vitest'
-import { loadBackupInfo, saveBackupInfo, saveManifestCopy } from '../../../src/core/info-store.ts'
+import { loadBackupInfo, saveBackupInfo } from '../../../src/core/backup-info-store.ts'
+import { saveManifestCopy } from '../../../src/core/manifest-store.ts'
 import { reconcile, reconcileBackupInfo } from '../../../src/core/reconcile.ts'
 import { withoutBackups } from '../../../src/format/backup-info.ts'
 import { memoryStorage } from '../../../src/storage/memory.ts'

@@ -1,5 +1,6 @@
 import { beforeEach, describe, expect, test } from 'vitest'
-import { loadArchiveInfo, loadBackupInfo, saveArchiveInfo } from '../../../../src/core/info-store.ts'
+import { loadArchiveInfo, saveArchiveInfo } from '../../../../src/core/archive-info-store.ts'
+import { loadBackupInfo } from '../../../../src/core/backup-info-store.ts'
 import { createStanza } from '../../../../src/core/stanza/create.ts'
 import { memoryStorage } from '../../../../src/storage/memory.ts'
 import { isPgtsError, PgtsError } from '../../../../src/util/error.ts'
