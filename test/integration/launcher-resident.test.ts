@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
+import { chmodSync, mkdirSync, readdirSync, rmSync, symlinkSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { describe, expect, test } from 'vitest'
@@ -127,6 +127,24 @@ describe.each(shells)('%s', (_, shell) => {
     const site = await ResidentSite.push()
     await using _resident = site.serve(async () => 'missing')
     expect(await site.run(shell, PUSH)).toMatchObject(NODE)
+  })
+
+  test.each([
+    ['answers', true],
+    ['refuses', false],
+  ])('does not wait for the end of its sleep when the resident process %s', async (_, isDone) => {
+    const site = await ResidentSite.push()
+    const bin = join(site.dir, 'bin')
+    mkdirSync(bin)
+    writeFileSync(join(bin, 'sleep'), '#!/bin/sh\nexec /bin/sleep 3600\n')
+    chmodSync(join(bin, 'sleep'), 0o755)
+    site.own()
+    await using _resident = site.serve(async () => {
+      if (isDone) return 'done'
+      throw new Error('the repository is full')
+    })
+    const env = { PATH: `${bin}:/usr/bin:/bin` }
+    expect(await site.run(shell, PUSH, { env })).toMatchObject(isDone ? DONE : NODE)
   })
 
   test('starts Node when no process begins with the request', async () => {

@@ -4,6 +4,7 @@ import type { Clock } from '../../../util/clock.ts'
 import { messageOf, systemCode } from '../../../util/error.ts'
 import { isAlive } from '../../../util/is-alive.ts'
 import type { Logger } from '../../../util/log.ts'
+import { answerLauncher } from './answer-launcher.ts'
 import { Notifier, watchDirectory } from '../spool/notifier.ts'
 import { namesIn, removeIfExists } from '../spool/spool-files.ts'
 
@@ -12,6 +13,7 @@ import { namesIn, removeIfExists } from '../spool/spool-files.ts'
  * `<WAL file>.<its process id>` in the directory of the resident process and keeps it open. The process renames it: `.run`
  * while it works on it, then to the answer. It removes the file if Node has to handle the call. The launcher
  * accepts an answer only if it is the file that it has open, so no answer to another request is taken for this one.
+ * It looks for the answer when a `sleep` of its own has ended, which the process therefore kills.
  */
 export type ResidentAnswer = 'done' | 'missing'
 
@@ -126,7 +128,7 @@ class RequestServer {
         // Launchers do not remove their files: that would start a process.
         if (!lives) removeIfExists(path)
       } else if (lives && this.#running.size < MOST_RUNNING) this.#start(name as ByteString, Number(pid))
-      else removeIfExists(path)
+      else answerLauncher(path, Number(pid), () => removeIfExists(path))
     }
   }
 
@@ -144,9 +146,9 @@ class RequestServer {
     const work = async () => {
       try {
         const answer = await handle(file, call)
-        moved(run, bytes`${request}.${answer}`)
+        answerLauncher(run, pid, () => moved(run, bytes`${request}.${answer}`))
       } catch (error) {
-        removeIfExists(run)
+        answerLauncher(run, pid, () => removeIfExists(run))
         if (call.signal.aborted) return
         log.detail(`${bytesToText(file)} is left to another process: ${messageOf(error)}`)
         this.#fail('a request failed')
