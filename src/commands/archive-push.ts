@@ -7,7 +7,6 @@ import { loadModule } from '../util/load-module.ts'
 import { excessOf, pushFileOf } from './archive-push/push-now.ts'
 import type { CommandContext, LauncherContext } from './context.ts'
 import { refuseCopy } from './shared/refuse-copy.ts'
-import { recordTimes } from './archive-push/record-times.ts'
 import { resolveWalPath } from './shared/wal-path.ts'
 
 /** Store one WAL file, for `archive_command = 'pgts --stanza=main archive-push %p'`. */
@@ -48,11 +47,10 @@ export async function archivePush(ctx: CommandContext<'archive-push'>, launcher:
   log.info({ file: report.file }, `pushed WAL file '${report.file}' to the archive`)
   // A server archives a history file when it becomes the primary, so other calls need not look for the record.
   if (report.file.endsWith('.history')) await recordPrimary(ctx, await ctx.repositories())
-  await recordTimes(ctx, await ctx.repositories(), report)
   // A process that answers calls would have to write what this one has logged.
   if (!useResident || identity === undefined || pgPath === undefined || log.enabled('info')) return
   const { offerPush } = await loadModule(() => import('./archive-resident/push.ts'))
-  await offerPush(ctx, launcher, path, { systemId: identity.systemId, pgPath })
+  await offerPush(ctx, launcher, path, { systemId: identity.systemId, pgPath }, report)
 }
 
 async function recordPrimary(ctx: CommandContext<'archive-push'>, repositories: readonly Repository[]): Promise<void> {

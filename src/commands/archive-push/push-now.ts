@@ -1,4 +1,4 @@
-import { pushWal, type PushReport } from '../../core/archive/push/push-wal.ts'
+import { pushWal, type PushReport, type PushRequest } from '../../core/archive/push/push-wal.ts'
 import { readControlFile, type ControlFile } from '../../postgres/control-file.ts'
 import { textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { loadModule } from '../../util/load-module.ts'
@@ -8,7 +8,7 @@ import type { CommandContext } from '../context.ts'
 export async function pushFileOf(
   ctx: CommandContext<'archive-push'>,
   path: ByteString,
-  { log, signal }: Pick<CommandContext, 'log' | 'signal'>,
+  { log, signal, scan }: Pick<CommandContext, 'log' | 'signal'> & Pick<PushRequest, 'scan'>,
 ): Promise<{ readonly report: PushReport; readonly identity: ControlFile | undefined }> {
   const { options, stanza } = ctx
   const pgPath = options.pg[0]?.path
@@ -23,6 +23,7 @@ export async function pushFileOf(
     compression: { type: options.compressType, level: options.compressLevel },
     headerCheck: options.archiveHeaderCheck,
     warnWhenArchived: options.archiveModeCheck,
+    scan,
     log,
     signal,
   })

@@ -31,18 +31,20 @@ function targetName(file: ByteString): string | undefined {
 /** `archive-get:async` without archive-async: searches and fetches the files that launchers ask for. */
 export async function getResident(ctx: CommandContext<'archive-get'>, launcher: LauncherContext): Promise<void> {
   const pgPath = ctx.options.pg[0]?.path ?? ''
-  await serveResident(ctx, launcher, async (file, { signal, isWaiting }) => {
-    const report = await getWal({
-      stanza: ctx.stanza,
-      file,
-      destination: bytes`${textToBytes(pgPath)}/pg_wal/${targetName(file) ?? ''}`,
-      identity: await identifyCluster(ctx, pgPath, signal),
-      repositories: await ctx.repositories(),
-      writing: { isWanted: isWaiting },
-      log: strictLog(),
-      signal,
-    })
-    ctx.log.detail({ file }, `${report.found ? 'found' : 'unable to find'} ${bytesToText(file)} in the archive`)
-    return report.found ? 'done' : 'missing'
+  await serveResident(ctx, launcher, {
+    async handle(file, { signal, isWaiting }) {
+      const report = await getWal({
+        stanza: ctx.stanza,
+        file,
+        destination: bytes`${textToBytes(pgPath)}/pg_wal/${targetName(file) ?? ''}`,
+        identity: await identifyCluster(ctx, pgPath, signal),
+        repositories: await ctx.repositories(),
+        writing: { isWanted: isWaiting },
+        log: strictLog(),
+        signal,
+      })
+      ctx.log.detail({ file }, `${report.found ? 'found' : 'unable to find'} ${bytesToText(file)} in the archive`)
+      return report.found ? 'done' : 'missing'
+    },
   })
 }

@@ -9,7 +9,7 @@ import {
 import { removeIfExists } from '../../core/archive/spool/spool-files.ts'
 import { tryHold } from '../../core/archive/spool/spool-lock.ts'
 import { readControlFile } from '../../postgres/control-file.ts'
-import { textToBytes } from '../../util/byte-string.ts'
+import { textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { EXIT_CODES, PgtsError } from '../../util/error.ts'
 import { every } from '../../util/every.ts'
 import { silentLogger, type Logger } from '../../util/log.ts'
@@ -21,8 +21,15 @@ import { residentPlace } from './place.ts'
 
 const HINT_MS = 60_000
 const IDLE_MS = 60_000
+const TICK_MS = 1000
 /** A request that hangs must not keep the process alive. */
 const END_MS = 10_000
+
+/** What a resident process does. */
+export interface ResidentWork extends Pick<ServeRequest, 'handle'> {
+  /** Called once a second with the directory of the process. */
+  readonly tick?: (directory: ByteString) => void
+}
 
 /**
  * The process that answers synchronous calls of one cluster with one set of options. There is one for each directory; a
@@ -33,7 +40,7 @@ const END_MS = 10_000
 export async function serveResident(
   ctx: CommandContext<'archive-push'> | CommandContext<'archive-get'>,
   launcher: LauncherContext,
-  handle: ServeRequest['handle'],
+  { handle, tick }: ResidentWork,
 ): Promise<void> {
   const { options, log, clock, signal, stanza, command } = ctx
   const [key] = ctx.parameters
@@ -56,7 +63,8 @@ export async function serveResident(
     return
   }
   // Without a hint the next call starts Node, which checks what the launcher cannot.
-  using _timer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, command))
+  using _hintTimer = every(HINT_MS, () => void removeLaunchHint(pgPath, stanza, command))
+  using _tickTimer = tick === undefined ? undefined : every(TICK_MS, () => tick(directory))
   try {
     writeResidentPid(spool, directory, process.pid)
     const why = await serveRequests({

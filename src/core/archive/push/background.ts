@@ -76,7 +76,13 @@ class PushBackground {
     this.#request = request
     this.#wakeMs = lastWakeMs(request.spool)
     this.#status = new StatusWriter(request)
-    this.#times = new TimesRecorder({ ...request, stanza: request.job.stanza })
+    this.#times = new TimesRecorder({
+      stanza: request.job.stanza,
+      async write(jobs, signal) {
+        for await (const _ of request.executor.run('record-times', jobs, { signal, singly: true }));
+      },
+      signal: request.signal,
+    })
     this.#queue = new PushQueue({
       ...request,
       before: readPushStatus(request.spool),

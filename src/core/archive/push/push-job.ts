@@ -70,6 +70,7 @@ export async function pushFile(job: PushJob, env: WorkerEnv, signal: AbortSignal
       files: env.files,
       repositories: [...opened.values()].map((one) => ({ ...one, storage: waiting.watch(one.key, one.storage) })),
       archiveInfo: (repository, options) => recentInfo(opened.get(repository.key)!, repository, job, options),
+      scan: true,
       log: collecting(warnings),
       signal,
     })

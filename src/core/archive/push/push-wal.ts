@@ -35,6 +35,8 @@ export interface PushRequest {
   readonly headerCheck: boolean
   /** Warn if a repository has the same segment already. */
   readonly warnWhenArchived: boolean
+  /** Find commit times and restore points while a segment is read. */
+  readonly scan?: boolean
   /** Loads archive.info; absent: it is read for every file. */
   readonly archiveInfo?: (repository: Repository, options: LoadOptions) => Promise<ArchiveInfo>
   readonly log: Logger
@@ -53,7 +55,7 @@ export interface PushReport {
     /** The repository had the same content, so nothing was written. */
     readonly already: boolean
   }[]
-  /** Commit times and restore points of a segment, found while it was read. */
+  /** The result of `scan`. */
   readonly scanned?: ScannedSegment
 }
 
@@ -141,7 +143,7 @@ async function pushSegment(
 ): Promise<Pushed> {
   const { compression, name, stanza } = request
   const check = request.headerCheck ? await segmentCheck(request, targets) : undefined
-  const scan = await segmentScan(name)
+  const scan = request.scan === true ? await segmentScan(name) : undefined
   // All repositories are listed while the file is read.
   using archived = new ArchivedForms(request, targets)
   const file = await readWalFile(request.files, request.path, [check, scan])

@@ -1,12 +1,11 @@
-import type { Executor } from '../../../worker/executor.ts'
-import type { jobHandlers } from '../../jobs.ts'
 import type { RecordJob } from '../../window/record-job.ts'
 import type { ScannedSegment } from '../../window/segment-scan.ts'
 import type { StoredTimes } from './push-job.ts'
 
 export interface TimesRecorderRequest {
   readonly stanza: string
-  readonly executor: Executor<typeof jobHandlers>
+  /** Records times in the repositories; after a failure they stay unknown. */
+  readonly write: (jobs: readonly RecordJob[], signal: AbortSignal) => Promise<void>
   readonly signal: AbortSignal
 }
 
@@ -18,8 +17,8 @@ const MOST_PENDING = 1024
 const TIMEOUT_MS = 10_000
 
 /**
- * Records the commit times of segments that the background process has archived, after their `.ok` files are written.
- * There is one writer, so that no process of this host overwrites what another one has added.
+ * Records the commit times of segments that a background process has archived, after success is reported. There is one
+ * writer, so that no process of this host overwrites what another one has added.
  */
 export class TimesRecorder {
   readonly #request: TimesRecorderRequest
@@ -67,12 +66,10 @@ export class TimesRecorder {
     this.#running = this.#run(jobs).finally(() => (this.#running = undefined))
   }
 
-  /** Never rejects: after a failure the times of these segments stay unknown. */
   async #run(jobs: readonly RecordJob[]): Promise<void> {
-    const { executor, signal } = this.#request
+    const { write, signal } = this.#request
     try {
-      const either = AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)])
-      for await (const _ of executor.run('record-times', jobs, { signal: either, singly: true }));
+      await write(jobs, AbortSignal.any([signal, AbortSignal.timeout(TIMEOUT_MS)]))
     } catch {
       // The segments stay without times.
     }
