@@ -9,6 +9,9 @@ import type { ReportingCommand, Reports } from './render/report-table.ts'
 /** The segment is not in the archive: PostgreSQL takes exit code 1 for the end of the archive. */
 const NOT_FOUND = 1
 
+/** A page that `report` writes: for its group, for example that of a web server. */
+const REPORT_MODE = 0o640
+
 /** `restore` with and without --dry-run. */
 type RestoreOutcome =
   | { readonly plan: RestorePlanReport; readonly restored?: undefined }
@@ -152,6 +155,17 @@ export const commandRows: CommandRows = {
   }),
   'repo-rm': row({
     load: async () => (await loadModule(() => import('../commands/repo-rm.ts'))).repoRm,
+  }),
+  report: row({
+    load: async () => (await loadModule(() => import('../commands/report.ts'))).report,
+    render: async (report, { options }) => {
+      const { renderPage } = await loadModule(() => import('./render/page/page.ts'))
+      const text = renderPage(report)
+      if (options.file === undefined) return { text }
+      const { writeOutput } = await loadModule(() => import('../commands/shared/write-output.ts'))
+      writeOutput('the report', options.file, text, REPORT_MODE)
+      return {}
+    },
   }),
   restore: row<'restore', RestoreOutcome>({
     load: async () => {

@@ -1,10 +1,9 @@
-import { textToBytes } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
-import { replaceFile } from '../util/replace-file.ts'
 import type { CommandContext } from './context.ts'
 import { Collector } from './metrics/collect.ts'
 import { exposition } from './metrics/exposition.ts'
 import { parseEndpoint, serve } from './metrics/serve.ts'
+import { writeOutput } from './shared/write-output.ts'
 
 /** Readable by everyone: node_exporter, which reads it, has another user. It contains no secrets. */
 const FILE_MODE = 0o644
@@ -21,7 +20,7 @@ export async function metrics(ctx: CommandContext<'metrics'>): Promise<string | 
   if (listen === undefined) {
     const text = await create()
     if (file === undefined) return text
-    writeTextFile(file, text)
+    writeOutput('the metrics', file, text, FILE_MODE)
     return undefined
   }
   if (file !== undefined) {
@@ -37,15 +36,4 @@ export async function metrics(ctx: CommandContext<'metrics'>): Promise<string | 
     signal,
   })
   return undefined
-}
-
-function writeTextFile(file: string, text: string): void {
-  try {
-    replaceFile(textToBytes(file), text, FILE_MODE)
-  } catch (error) {
-    throw new PgtsError('file-write', `cannot write the metrics to '${file}': ${(error as Error).message}`, {
-      hints: ['check that its directory exists and that this user can write to it'],
-      cause: error,
-    })
-  }
 }

@@ -205,6 +205,12 @@ export const commandTable = defineCommands({
     internal: true,
     implemented: true,
   },
+  report: {
+    summary: 'Write the state of the repositories as a page of HTML.',
+    frameLevel: 'debug',
+    stanza: 'optional',
+    implemented: true,
+  },
   restore: {
     summary: 'Restore a cluster, completely or only the differences.',
     locks: ['restore'],

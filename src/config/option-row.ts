@@ -92,6 +92,7 @@ export const ANY = [
   'repo-ls',
   'repo-put',
   'repo-rm',
+  'report',
   'restore',
   'server',
   'server-ping',

@@ -169,6 +169,22 @@ describe('metrics of a stanza with backups of both programs', () => {
     expect(checked.stdout + checked.stderr).toContain(`SUCCESS: ${rules.match(/- alert:/g)!.length} rules found`)
   })
 
+  test.skipIf(!isInstalled('promtool'))('the dashboard for Grafana asks for metrics that exist', async () => {
+    const dashboard = JSON.parse(readFileSync(join(projectRoot, 'docs/guide/grafana-dashboard.json'), 'utf8')) as {
+      panels: { title: string; targets: { expr: string }[] }[]
+    }
+    const known = new Set(parse((await site.pgtsOk('metrics')).stdout).map(({ name }) => name))
+    const asked = dashboard.panels.flatMap(({ targets }) => targets.map(({ expr }) => expr))
+    expect(asked.length).toBeGreaterThan(10)
+    for (const metric of asked.flatMap((expr) => expr.match(/\b(pgts|pgbackrest)_\w+/g) ?? []))
+      if (!metric.startsWith('pgts_verify_')) expect(known).toContain(metric)
+    const file = join(site.dir, 'dashboard.json')
+    const rules = asked.map((expr, index) => ({ record: `panel:${index}`, expr: expr.replaceAll('$stanza', 'main') }))
+    writeFileSync(file, JSON.stringify({ groups: [{ name: 'dashboard', rules }] }))
+    const checked = spawnSync('promtool', ['check', 'rules', file], { encoding: 'utf8' })
+    expect(checked.stdout + checked.stderr).toContain(`SUCCESS: ${asked.length} rules found`)
+  })
+
   test('the segments are labels with --wal-labels only', async () => {
     const walOf = async (...args: string[]) =>
       parse((await site.pgtsOk('metrics', ...args)).stdout).find(

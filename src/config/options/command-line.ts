@@ -101,10 +101,11 @@ export const commandLineOptions = defineOptions({
     default: 'n',
   },
   file: {
-    summary: 'Replace this file, for the textfile collector of node_exporter; its name ends in .prom.',
+    summary:
+      'Write to this file, which is replaced as a whole (metrics: for the textfile collector of node_exporter, with a name in .prom).',
     type: 'string',
     section: 'command-line',
-    commands: ['metrics'],
+    commands: ['metrics', 'report'],
   },
   filter: {
     summary: 'Show only what matches.',
@@ -283,6 +284,7 @@ export const commandLineOptions = defineOptions({
       'repo-ls',
       'repo-put',
       'repo-rm',
+      'report',
       'restore',
       'stanza-delete',
       'unpin',
@@ -350,6 +352,7 @@ export const commandLineOptions = defineOptions({
       'repo-ls',
       'repo-put',
       'repo-rm',
+      'report',
       'restore',
       'stanza-create',
       'stanza-delete',
@@ -369,6 +372,7 @@ export const commandLineOptions = defineOptions({
       'repo-ls': { required: false, internal: true },
       'repo-put': { required: false, internal: true },
       'repo-rm': { required: false, internal: true },
+      report: { required: false },
       start: { required: false },
       stop: { required: false },
     },

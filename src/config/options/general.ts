@@ -124,6 +124,7 @@ export const generalOptions = defineOptions({
       'move-target',
       'metrics',
       'pin',
+      'report',
       'restore',
       'stanza-create',
       'stanza-delete',

@@ -15,6 +15,7 @@ const PROGRAMS: Readonly<Record<string, string>> = {
   dash: 'the launcher in dash',
   busybox: 'the launcher in the shell of busybox',
   promtool: 'the text of metrics against promtool',
+  chromium: 'the page of report in a browser',
   strace: 'counting the processes that the launcher starts',
   zsh: 'the completion of zsh',
   fish: 'the completion of fish',

@@ -106,8 +106,6 @@ export async function askBoth<T>(ask: (who: 'pgts' | 'pgbackrest') => Promise<T>
  */
 export function asWritten(key: string, value: unknown): unknown {
   if (key === 'window') return undefined
-  // pgbackrest has no such member.
-  if (key === 'window') return undefined
   if (key !== 'backrest' || typeof value !== 'object' || value === null || !('writer' in value)) return value
   const { writer, ...rest } = value
   return { ...rest, version: writer }

@@ -1,0 +1,136 @@
+import { STATUS, type InfoBackup } from '../../../core/info/report.ts'
+import type { RepositoryReport, SiteReport, StanzaReport } from '../../../core/report/report-data.ts'
+import { bytesToText } from '../../../util/byte-string.ts'
+import { formatSize } from '../../../util/format-size.ts'
+import { zonedDateTime } from '../../../util/local-time.ts'
+import { repoId } from '../../../util/repo-id.ts'
+import { pgtsVersion } from '../../../util/version.ts'
+import { counted, duration } from '../result.ts'
+import { added, durations, sizes, throughputs, walDays } from './charts.ts'
+import { html, Markup, type Markup as Html } from './markup.ts'
+import { STYLE } from './style.ts'
+import { rangeText, timeline } from './timeline.ts'
+
+/** Nothing is loaded from elsewhere, and no script runs. */
+const POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+
+/** One HTML document that needs no other file. */
+export function renderPage(report: SiteReport): string {
+  const { createdSeconds, stanzas } = report
+  const names = stanzas.map(({ info }) => bytesToText(info.name)).join(', ')
+  return `<!doctype html>\n${
+    html`<html lang="en">
+      <head>
+        <meta charset="utf-8" />
+        <meta name="viewport" content="width=device-width, initial-scale=1" />
+        <meta http-equiv="Content-Security-Policy" content="${POLICY}" />
+        <title>Backups of ${names === '' ? 'no stanza' : names}</title>
+        <style>
+          ${new Markup(STYLE)}
+        </style>
+      </head>
+      <body>
+        <header>
+          <h1>Backups of ${names === '' ? 'no stanza' : names}</h1>
+          <p class="quiet">As of ${zonedDateTime(createdSeconds)}, by pgts ${pgtsVersion}</p>
+        </header>
+        <main>
+          ${
+            stanzas.length === 0
+              ? html`<p>No repository has a stanza: <code>pgts stanza-create</code> creates one.</p>`
+              : stanzas.map((stanza, index) => section(stanza, `s${index}`, createdSeconds))
+          }
+        </main>
+      </body>
+    </html>`.source
+  }\n`
+}
+
+function section({ info, repositories }: StanzaReport, id: string, now: number): Html {
+  const { current, name, repos, status } = info
+  return html`<section>
+    <h2>Stanza ${bytesToText(name)}</h2>
+    <p>
+      ${current === undefined ? undefined : `PostgreSQL ${current.version}, system id ${String(current.systemId)}. `}Status:
+      ${status.message}.
+    </p>
+    ${repos.map(({ key, status: repoStatus }) => {
+      const about = repositories.find(({ repoKey }) => repoKey === key)
+      const backups = info.backups.filter(({ repoKey }) => repoKey === key)
+      return html`<h3>${repoId(key)}</h3>
+        ${
+          repoStatus.code === STATUS.ok || repoStatus.code === STATUS.noBackup
+            ? undefined
+            : html`<p>${repoStatus.message}</p>`
+        }
+        ${tiles(info, backups, about, now)}${plots(`${id}r${key}`, info, backups, about, now)}`
+    })}
+  </section>`
+}
+
+function tiles(
+  { archives }: StanzaReport['info'],
+  backups: readonly InfoBackup[],
+  about: RepositoryReport | undefined,
+  now: number,
+): Html {
+  const last = backups.at(-1)
+  const windows = archives.filter(({ repoKey }) => repoKey === about?.repoKey).map(({ window }) => window)
+  const window = windows.findLast((one) => one !== undefined)
+  const stored = backups.reduce((sum, { repoSizeDeltaBytes }) => sum + repoSizeDeltaBytes, 0)
+  const wal = about?.wal ?? []
+  const walStored = wal.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0)
+  return html`<dl>
+    ${
+      last === undefined
+        ? tile('Last backup', 'none', 'no backup can be restored', false)
+        : tile('Last backup', `${duration((now - last.timestampStop) * 1000)} ago`, last.label, last.error !== true)
+    }
+    ${
+      window === undefined
+        ? tile('Recoverable window', 'unknown', 'no commit times are known')
+        : tile(
+            'Recoverable window',
+            unbroken(rangeText(window.from, window.to)),
+            gapText(window.gaps.length),
+            window.gaps.length === 0,
+          )
+    }
+    ${tile('Backups', counted(backups.length, 'backup'), `${formatSize(stored)} stored`)}
+    ${tile('WAL', `${formatSize(walStored)} stored`, wal.length === 0 ? 'none' : `since ${wal[0]!.day}`)}
+  </dl>`
+}
+
+/** Each time stays in one line. */
+const unbroken = (range: string) => range.replaceAll(/(\d) (\d)/g, '$1\u00a0$2')
+const gapText = (gaps: number) => (gaps === 0 ? 'without gaps' : counted(gaps, 'gap'))
+
+function tile(name: string, value: string, detail: string, isOk?: boolean): Html {
+  return html`<div class="${isOk === undefined ? '' : isOk ? 'ok' : 'bad'}">
+    <dt>${name}</dt>
+    <dd>${value} <small>${detail}</small></dd>
+  </div>`
+}
+
+function plots(
+  id: string,
+  { archives }: StanzaReport['info'],
+  backups: readonly InfoBackup[],
+  about: RepositoryReport | undefined,
+  now: number,
+): readonly Html[] {
+  const wal = about?.wal ?? []
+  const ofRepo = archives.filter(({ repoKey }) => repoKey === about?.repoKey)
+  return [
+    ...(backups.length === 0
+      ? []
+      : [
+          timeline(`${id}-timeline`, backups, ofRepo, now),
+          sizes(`${id}-sizes`, backups, now),
+          added(`${id}-added`, backups),
+          durations(`${id}-durations`, backups, now),
+          throughputs(`${id}-throughput`, backups, now),
+        ]),
+    ...(wal.length === 0 ? [] : [walDays(`${id}-wal`, wal)]),
+  ]
+}

@@ -1,0 +1,63 @@
+import { buildInfo } from '../core/info/build.ts'
+import type { InfoArchive, InfoStanza } from '../core/info/report.ts'
+import type { RepositoryReport, SiteReport, StanzaReport } from '../core/report/report-data.ts'
+import { walPerDay } from '../core/report/wal-days.ts'
+import { textToBytes } from '../util/byte-string.ts'
+import { messageOf } from '../util/error.ts'
+import { readLocks } from '../util/lock.ts'
+import type { CommandContext } from './context.ts'
+
+const DAY_SECONDS = 86_400
+/** How far back WAL is counted. */
+const WAL_DAYS = 90
+
+/** The content of the repositories for a page. A failure of one repository is part of the report. */
+export async function report(ctx: CommandContext<'report'>): Promise<SiteReport> {
+  const { clock, options, stanza, signal } = ctx
+  const createdSeconds = Math.floor(clock.nowMs() / 1000)
+  const { stanzas } = await buildInfo({
+    repos: await ctx.repositories(),
+    stanza: stanza === '' ? undefined : textToBytes(stanza),
+    detail: 'full',
+    windows: true,
+    locksOf: (name) => readLocks(options.lockPath, name),
+    signal,
+  })
+  return { createdSeconds, stanzas: await Promise.all(stanzas.map((info) => stanzaReport(ctx, info, createdSeconds))) }
+}
+
+async function stanzaReport(
+  ctx: CommandContext<'report'>,
+  info: InfoStanza,
+  createdSeconds: number,
+): Promise<StanzaReport> {
+  const repositories = await ctx.repositories()
+  const known = info.repos.flatMap(({ key }) => repositories.filter((repository) => repository.key === key))
+  return {
+    info,
+    repositories: await Promise.all(
+      known.map(async ({ key, storage }): Promise<RepositoryReport> => {
+        const archive = currentArchive(info, key)
+        if (archive === undefined) return { repoKey: key, wal: [] }
+        try {
+          const since = createdSeconds - WAL_DAYS * DAY_SECONDS
+          const { archiveId } = archive
+          const { signal } = ctx
+          const wal = await walPerDay({ storage, stanza: info.name, archiveId, since, until: createdSeconds, signal })
+          return { repoKey: key, wal }
+        } catch (error) {
+          ctx.signal.throwIfAborted()
+          ctx.log.warn(`cannot list the WAL of repo${key}: ${messageOf(error)}`)
+          return { repoKey: key, wal: [] }
+        }
+      }),
+    ),
+  }
+}
+
+/** The archive of the newest cluster. */
+function currentArchive({ archives }: InfoStanza, repoKey: number): InfoArchive | undefined {
+  return archives
+    .filter((archive) => archive.repoKey === repoKey)
+    .reduce<InfoArchive | undefined>((best, one) => (one.historyId > (best?.historyId ?? 0) ? one : best), undefined)
+}
