@@ -2,18 +2,31 @@ import { recoveryMode } from '../postgres/recovery-mode.ts'
 import { printableLines, textToBytes } from '../util/byte-string.ts'
 import { EXIT_CODES, exitCodeText, PgtsError, toPlainError } from '../util/error.ts'
 import type { ProgramName } from '../util/program-name.ts'
-import { formatLine } from './log-line.ts'
+import { formatJson, formatLine, type LogRecord } from './log-line.ts'
 import { withShownName } from './shown-name.ts'
 
 /** `P00  ERROR: [037]: text` with hints, in pgbackrest's form on standard output before the log options are known. */
 export function formatConsoleError(error: unknown, name: ProgramName, terminal: boolean): string {
+  return formatLine(recordOf(error, name), { timestamp: false, processMax: 1, dryRun: false, terminal })
+}
+
+/** The same for log-format=json. */
+export function formatJsonError(error: unknown, name: ProgramName): string {
+  return formatJson(recordOf(error, name), { command: '', stanza: '' }, false)
+}
+
+function recordOf(error: unknown, name: ProgramName): LogRecord {
   const { code, message, hints, stack } = toPlainError(error)
-  const place = code === 'assert' && stack !== undefined ? [stack] : []
-  const lines = [message, ...hints.map((hint) => `HINT: ${hint}`), ...place]
-  return formatLine(
-    { level: 'error', code: EXIT_CODES[code], message: withShownName(lines.join('\n'), name), process: 0, timeMs: 0 },
-    { timestamp: false, processMax: 1, dryRun: false, terminal },
-  )
+  const lines = [message, ...hints.map((hint) => `HINT: ${hint}`)]
+  return {
+    level: 'error',
+    code: EXIT_CODES[code],
+    message: withShownName(lines.join('\n'), name),
+    process: 0,
+    timeMs: Date.now(),
+    fields: { error: code },
+    stack: code === 'assert' ? stack : undefined,
+  }
 }
 
 /** `ERROR: [031]: text` and its hints, for errors before the logger is open. */

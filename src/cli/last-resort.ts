@@ -1,6 +1,6 @@
 import { EXIT_CODES, PgtsError, toPlainError } from '../util/error.ts'
 import { programName } from '../util/program-name.ts'
-import { formatConsoleError, formatShortError, stopsRecovery } from './exit.ts'
+import { formatConsoleError, formatJsonError, formatShortError, stopsRecovery } from './exit.ts'
 import { exitCodeFor, type Launch } from './launch.ts'
 import { descriptorOutput } from './log-output.ts'
 import { listenForSignals } from './signals.ts'
@@ -47,10 +47,20 @@ export function endedTooEarly(): PgtsError {
 export function reportShortly(error: unknown, argv: readonly string[], program: string, onConsole = false): number {
   const reported = argv.includes('archive-get') ? stopsRecovery(error, wantedFile(argv), places(argv)) : error
   const name = programName(program)
+  if (isJsonWanted(argv)) {
+    written(onConsole ? 1 : 2, formatJsonError(reported, name))
+    return EXIT_CODES[toPlainError(reported).code]
+  }
   const onTerminal = onConsole && descriptorOutput(1).isTerminal === true
   if (!onConsole || !written(1, formatConsoleError(reported, name, onTerminal)))
     written(2, formatShortError(reported, name))
   return EXIT_CODES[toPlainError(reported).code]
+}
+
+/** Without the configuration, which is not read yet or invalid. */
+function isJsonWanted(argv: readonly string[]): boolean {
+  const inEnvironment = process.env['PGTS_LOG_FORMAT'] ?? process.env['PGBACKREST_LOG_FORMAT']
+  return argv.includes('--log-format=json') || inEnvironment === 'json'
 }
 
 /** @returns false if writing fails; for standard error only the exit code remains */

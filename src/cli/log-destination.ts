@@ -1,7 +1,7 @@
-import type { LogFields, LogLevel, MessageLevel } from '../util/log.ts'
+import type { LogFields, LogFormat, LogLevel, MessageLevel } from '../util/log.ts'
 import { rankOf } from '../util/log.ts'
 import type { ProgramName } from '../util/program-name.ts'
-import { formatLine, formatShortLine, type LogRecord } from './log-line.ts'
+import { formatJson, formatLine, formatShortLine, type LogOrigin, type LogRecord } from './log-line.ts'
 import { fileOutput, type TextOutput } from './log-output.ts'
 import { withShownName } from './shown-name.ts'
 import { messageOf } from '../util/error.ts'
@@ -10,6 +10,12 @@ export interface LoggerOptions {
   readonly levels: { readonly console: LogLevel; readonly file: LogLevel; readonly stderr: LogLevel }
   /** Name in command lines of messages. Default: pgts. */
   readonly programName?: ProgramName
+  /** Default: text. */
+  readonly format?: LogFormat
+  /** For lines in JSON. */
+  readonly origin?: LogOrigin
+  /** Texts that no line may contain, the longest first; called with the first record. */
+  readonly secrets?: () => readonly string[]
   readonly timestamp: boolean
   /** Absolute path as text. Absent: no log file. */
   readonly logFile?: string
@@ -25,11 +31,11 @@ interface PinoRecord {
   readonly level: MessageLevel
   readonly time: number
   readonly msg: string
-  readonly fields?: LogFields & { readonly code?: unknown; readonly origin?: unknown }
+  readonly fields?: LogFields & { readonly code?: unknown; readonly stack?: unknown }
 }
 
 /**
- * Writes pino's records in pgBackRest's line form. A record goes to stderr if that level includes it, otherwise to the
+ * Writes pino's records, as JSON or in pgBackRest's line form. A record goes to stderr if that level includes it, otherwise to the
  * console if that level does, and in addition to the file.
  */
 export class LogDestination {
@@ -38,16 +44,19 @@ export class LogDestination {
   readonly #options: LoggerOptions
   readonly #warn: (message: string) => void
   #logFile: string | undefined
+  #origin: LogOrigin
   #file: (TextOutput & { close(): void }) | undefined
 
   /** @param warn logs that the file cannot be written */
   constructor(options: LoggerOptions, warn: (message: string) => void) {
     this.#options = options
     this.#warn = warn
+    this.#origin = options.origin ?? { command: '', stanza: '' }
     this.#open(options.logFile)
   }
 
-  continueIn(logFile: string): void {
+  continueAs(command: string, logFile: string): void {
+    this.#origin = { ...this.#origin, command }
     if (this.#logFile === undefined) return
     this.close()
     this.#open(logFile)
@@ -55,48 +64,50 @@ export class LogDestination {
 
   #open(logFile: string | undefined): void {
     this.#logFile = logFile
-    this.#file = logFile === undefined ? undefined : fileOutput(logFile)
+    this.#file = logFile === undefined ? undefined : fileOutput(logFile, this.#options.format !== 'json')
   }
 
   /** @param line one record of pino, as JSON */
   write(line: string): void {
-    const { level, time, msg, fields: { code, process, origin } = {} } = JSON.parse(line) as PinoRecord
+    const { level, time, msg, fields: { code, process, stack, ...fields } = {} } = JSON.parse(line) as PinoRecord
     const record: LogRecord = {
       level,
       message: withShownName(msg, this.#options.programName ?? 'pgts'),
       process: typeof process === 'number' ? process : 0,
       timeMs: time,
       code: typeof code === 'number' ? code : undefined,
+      fields,
     }
-    this.#emit(record, typeof origin === 'string' ? origin : '')
+    this.#emit(record, typeof stack === 'string' && stack !== '' ? stack : undefined)
   }
 
   close(): void {
     this.#file?.close()
   }
 
-  #emit(record: LogRecord, origin: string): void {
+  #emit(record: LogRecord, stack: string | undefined): void {
     const { levels, stdout, stderr } = this.#options
-    const style = { ...this.#options, dryRun: this.#options.dryRun ?? false }
-    const styleOf = ({ isTerminal }: TextOutput) => ({ ...style, terminal: isTerminal === true })
     const wants = (level: LogLevel) => rankOf(record.level) <= rankOf(level)
-    const withOrigin = (level: LogLevel): LogRecord =>
-      origin !== '' && rankOf(level) >= rankOf('debug')
-        ? { ...record, message: `${record.message}\n${origin}` }
-        : record
+    const withStack = (level: LogLevel): LogRecord => (rankOf(level) >= rankOf('debug') ? { ...record, stack } : record)
 
     if (wants(levels.stderr)) {
       const moreDetailed = rankOf(levels.stderr) > rankOf(levels.console) ? levels.stderr : levels.console
-      this.#toConsole(stderr, formatShortLine(withOrigin(moreDetailed), styleOf(stderr)))
+      this.#toConsole(stderr, this.#lineOf(withStack(moreDetailed), stderr, formatShortLine))
     } else if (wants(levels.console)) {
-      this.#toConsole(stdout, formatLine(withOrigin(levels.console), styleOf(stdout)))
+      this.#toConsole(stdout, this.#lineOf(withStack(levels.console), stdout, formatLine))
     }
     if (this.#file === undefined || !wants(levels.file)) return
     try {
-      this.#file.write(formatLine(withOrigin(levels.file), style))
+      this.#file.write(this.#lineOf(withStack(levels.file), this.#file, formatLine))
     } catch (error) {
       this.#closeFailedFile(error)
     }
+  }
+
+  #lineOf(record: LogRecord, { isTerminal }: TextOutput, format: typeof formatLine): string {
+    const { dryRun = false, timestamp, processMax } = this.#options
+    if (this.#options.format === 'json') return formatJson(record, this.#origin, dryRun)
+    return format(record, { timestamp, processMax, dryRun, terminal: isTerminal === true })
   }
 
   #toConsole(output: TextOutput, line: string): void {

@@ -55,16 +55,17 @@ function unwritable(fd: number, error: unknown): PgtsError {
 }
 
 /**
- * A log file, opened for appending with its first line; mode 0640. A marker precedes the first line of a process.
- * Errors of opening or writing are thrown.
+ * A log file, opened for appending with its first line; mode 0640. Errors of opening or writing are thrown.
+ *
+ * @param marked a marker precedes the first line of a process
  */
-export function fileOutput(path: string): TextOutput & { close(): void } {
+export function fileOutput(path: string, marked = true): TextOutput & { close(): void } {
   let fd: number | undefined
   return {
     write(text) {
       if (fd === undefined) {
         fd = openLog(path)
-        writeFully(fd, `${fstatSync(fd).size > 0 ? '\n' : ''}${PROCESS_START}`)
+        if (marked) writeFully(fd, `${fstatSync(fd).size > 0 ? '\n' : ''}${PROCESS_START}`)
       }
       writeFully(fd, text)
     },

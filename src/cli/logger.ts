@@ -4,12 +4,13 @@ import { requireModule } from '../util/load-module.ts'
 import { rankOf, type LogFields, type Logger, type LogMethod, type MessageLevel } from '../util/log.ts'
 import { isBuilt } from '../util/version.ts'
 import { LogDestination, type LoggerOptions } from './log-destination.ts'
+import { REDACTED, secretFields, withoutSecrets } from './log-secrets.ts'
 
 export { descriptorOutput, type TextOutput } from './log-output.ts'
 
 export interface ClosableLogger extends Logger {
-  /** Writes further lines to this file. No effect if the logger has no file. */
-  continueIn(logFile: string): void
+  /** Further lines are those of this command, in this file if the logger has one. */
+  continueAs(command: string, logFile: string): void
   /** Close the log file. Each line is written when it is logged, so no line is lost if this is not called. */
   close(): void
   /** The error of writing to the console, if any. The command continues: a backup must not fail because of its log. */
@@ -27,7 +28,7 @@ export function createLogger(options: LoggerOptions): ClosableLogger {
   const destination = new LogDestination(options, (message) => open().warn(message))
 
   let pino: PinoLogger<MessageLevel> | undefined
-  const open = () => (pino ??= openPino(destination, options.now ?? Date.now))
+  const open = () => (pino ??= openPino(destination, options))
   const method = (level: MessageLevel): LogMethod => {
     if (!enabled(level)) return () => undefined
     return (first: string | LogFields, message?: string) => {
@@ -43,7 +44,7 @@ export function createLogger(options: LoggerOptions): ClosableLogger {
     debug: method('debug'),
     trace: method('trace'),
     enabled,
-    continueIn: (logFile) => destination.continueIn(logFile),
+    continueAs: (command, logFile) => destination.continueAs(command, logFile),
     close: () => destination.close(),
     failure: () => destination.failure,
   }
@@ -52,8 +53,13 @@ export function createLogger(options: LoggerOptions): ClosableLogger {
 /** pino's numbers grow with the severity of a record; the record contains the name of the level. */
 const PINO_LEVELS: Record<MessageLevel, number> = { error: 60, warn: 50, info: 40, detail: 30, debug: 20, trace: 10 }
 
-/** `{"level":"info","time":1767323045678,"fields":{"process":1},"msg":"..."}`: no field can replace a key of the record. */
-function openPino(destination: LogDestination, now: () => number): PinoLogger<MessageLevel> {
+/**
+ * `{"level":"info","time":1767323045678,"fields":{"process":1},"msg":"..."}`: no field can replace a key of the record.
+ * Fields with the name of a secret are redacted, and the values of secrets wherever they are.
+ */
+function openPino(destination: LogDestination, options: LoggerOptions): PinoLogger<MessageLevel> {
+  const { now = Date.now } = options
+  const secrets = options.secrets?.() ?? []
   const { pino } = requireModule<typeof import('pino')>(isBuilt ? './pino.js' : 'pino')
   return pino(
     {
@@ -64,6 +70,8 @@ function openPino(destination: LogDestination, now: () => number): PinoLogger<Me
       nestedKey: 'fields',
       formatters: { level: (level) => ({ level }) },
       timestamp: () => `,"time":${now()}`,
+      redact: { paths: secretFields().flatMap((name) => [name, `*.${name}`]), censor: REDACTED },
+      hooks: { streamWrite: (line) => withoutSecrets(line, secrets) },
     },
     destination,
   )
@@ -73,10 +81,10 @@ function openPino(destination: LogDestination, now: () => number): PinoLogger<Me
 export function logError(log: Logger, error: unknown): void {
   const plain = toPlainError(error)
   const message = [plain.message, ...plain.hints.map((hint) => `HINT: ${hint}`)].join('\n')
-  log.error({ code: EXIT_CODES[plain.code], origin: originOf(error) }, message)
+  log.error({ code: EXIT_CODES[plain.code], error: plain.code, stack: stackOf(error) }, message)
 }
 
-function originOf(error: unknown): string {
+function stackOf(error: unknown): string {
   const stacks: string[] = []
   for (let at = error; at instanceof Error && stacks.length < 10; at = at.cause) {
     const frames = (at.stack ?? '').split('\n').filter((line) => /^\s+at /.test(line))

@@ -5,11 +5,12 @@ import { withStanzaHints } from '../core/info-missing.ts'
 import { printableJson, printableLines } from '../util/byte-string.ts'
 import { EXIT_CODES, exitCodeText, PgtsError, toPlainError } from '../util/error.ts'
 import type { LogLevel } from '../util/log.ts'
-import { programName, type ProgramName } from '../util/program-name.ts'
+import { programName } from '../util/program-name.ts'
 import { pgtsVersion } from '../util/version.ts'
 import { openContext } from './context.ts'
 import { stopsRecovery } from './exit.ts'
 import { endedTooEarly, reportShortly } from './last-resort.ts'
+import { secretsOf } from './log-secrets.ts'
 import { createLogger, descriptorOutput, logError, type ClosableLogger } from './logger.ts'
 import { TerminalProgress } from './progress.ts'
 import type { CommandRows, Outcome, RunRow } from './command-row.ts'
@@ -31,7 +32,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
   const { command, role, options, warnings } = resolved
   if (options.neutralUmask === true) globalThis.process.umask(0)
   const progress = new TerminalProgress(terminalFor(resolved, process.env))
-  const log = openLog(resolved, programName(process.program), progress)
+  const log = openLog(resolved, process, progress)
   let end = begin(resolved, command, log)
   for (const warning of warnings) log.warn(warning)
 
@@ -48,8 +49,8 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
       cwd: process.cwd,
       program: process.program,
       continueAs: (next) => {
-        end('completed successfully')
-        log.continueIn(logFileOf(resolved, next))
+        end(0)
+        log.continueAs(nameOf(resolved, next), logFileOf(resolved, next))
         end = begin(resolved, next, log)
       },
     })
@@ -59,9 +60,8 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
     const outcome = await runRow(open.ctx, open.launcher)
     progress.end()
     const code = await writeOutcome(outcome, options.output === 'json')
-    if (options.output !== 'json' && options.logLevelConsole !== 'off')
-      for (const hint of outcome.hints ?? []) stderr.write(printableLines(`HINT: ${hint}\n`))
-    end(code > ANSWER_NO ? abortedWith(code) : 'completed successfully')
+    if (wantsHints(resolved)) for (const hint of outcome.hints ?? []) stderr.write(printableLines(`HINT: ${hint}\n`))
+    end(code)
     if (log.failure() !== undefined) throw log.failure()
     if (outcome.result !== undefined && wantsResult(resolved)) stdout.write(printableLines(`${outcome.result}\n`))
     return code
@@ -75,7 +75,7 @@ export async function runCommand(resolved: AnyResolved, process: Process, rows: 
         : why
     const code = EXIT_CODES[toPlainError(reported).code]
     logError(log, reported)
-    end(abortedWith(code))
+    end(code)
     if (log.failure() !== undefined) reportShortly(reported, [], process.program)
     return code
   } finally {
@@ -90,6 +90,12 @@ function wantsResult({ options, role }: AnyResolved): boolean {
   return !isQuiet && stdout.isTerminal === true
 }
 
+/** A program that reads log lines as JSON must not receive others. */
+function wantsHints({ options }: AnyResolved): boolean {
+  if (options.output === 'json' || options.logLevelConsole === 'off') return false
+  return options.logFormat !== 'json' || stderr.isTerminal === true
+}
+
 /** Cron, pipes and background processes have no terminal. */
 function terminalFor({ options, role, command }: AnyResolved, env: Process['env']): 'none' | 'plain' | 'full' {
   const isLong = commandRow(command).progress === true && role === undefined
@@ -100,20 +106,19 @@ function terminalFor({ options, role, command }: AnyResolved, env: Process['env'
 /** The largest exit code that is not a failure: 1 is "no such file" of archive-get and repo-get. */
 const ANSWER_NO = 1
 
-function abortedWith(code: number): string {
-  return `aborted with exception ${exitCodeText(code)}`
-}
-
 /** Log the begin line of a command. @returns a function that logs its end line */
-function begin(resolved: AnyResolved, command: CommandName, log: ClosableLogger): (how: string) => void {
+function begin(resolved: AnyResolved, command: CommandName, log: ClosableLogger): (exitCode: number) => void {
   const { frameLevel } = commandRow(command)
   const name = nameOf(resolved, command)
   const startMs = Date.now()
   const args = log.enabled(frameLevel) ? commandBeginArgs(resolved, command) : ''
   log[frameLevel](`${name} command begin ${pgtsVersion}:${args === '' ? '' : ' '}${args}`)
-  return (how) => {
-    const duration = resolved.options.logTimestamp === false ? '' : ` (${Date.now() - startMs}ms)`
-    log[frameLevel](`${name} command end: ${how}${how.startsWith('completed') ? duration : ''}`)
+  return (exitCode) => {
+    const durationMs = Date.now() - startMs
+    const duration = resolved.options.logTimestamp === false ? '' : ` (${durationMs}ms)`
+    const how =
+      exitCode > ANSWER_NO ? `aborted with exception ${exitCodeText(exitCode)}` : `completed successfully${duration}`
+    log[frameLevel]({ exitCode, durationMs }, `${name} command end: ${how}`)
   }
 }
 
@@ -146,7 +151,7 @@ function consoleLevel({ role, options, values }: AnyResolved): LogLevel {
   return options.output === 'json' && level !== 'off' && !isGiven ? 'error' : level
 }
 
-function openLog(resolved: AnyResolved, name: ProgramName, progress: TerminalProgress): ClosableLogger {
+function openLog(resolved: AnyResolved, { env, program }: Process, progress: TerminalProgress): ClosableLogger {
   const { command, role, options, values } = resolved
   // Commands that run for every segment, or only report, have no log file unless log-level-file is given.
   const wanted =
@@ -154,12 +159,15 @@ function openLog(resolved: AnyResolved, name: ProgramName, progress: TerminalPro
     commandRow(command).logFile === true ||
     values.get('log-level-file')?.source === 'command line'
   return createLogger({
+    format: options.logFormat,
+    origin: { command: nameOf(resolved, command), stanza: options.stanza ?? '' },
+    secrets: () => secretsOf(resolved, env),
     levels: {
       console: consoleLevel(resolved),
       file: options.logLevelFile ?? 'info',
       stderr: role === undefined ? (options.logLevelStderr ?? 'off') : 'off',
     },
-    programName: name,
+    programName: programName(program),
     timestamp: options.logTimestamp ?? true,
     logFile: wanted ? logFileOf(resolved, command) : undefined,
     // Output for programs must not contain log lines.

@@ -5,6 +5,10 @@ export const LOG_LEVELS = ['off', 'error', 'warn', 'info', 'detail', 'debug', 't
 export type LogLevel = (typeof LOG_LEVELS)[number]
 export type MessageLevel = Exclude<LogLevel, 'off'>
 
+/** `text` is pgBackRest's line form. */
+export const LOG_FORMATS = ['text', 'json'] as const
+export type LogFormat = (typeof LOG_FORMATS)[number]
+
 /** 0 for off; a sink writes the records of its own rank and below. */
 export function rankOf(level: LogLevel): number {
   return LOG_LEVELS.indexOf(level)

@@ -1,8 +1,15 @@
 import { ANY, REPO, defineOptions } from '../option-row.ts'
-import { LOG_LEVELS } from '../../util/log.ts'
+import { LOG_FORMATS, LOG_LEVELS } from '../../util/log.ts'
 
 /** Destinations and levels of log messages. */
 export const logOptions = defineOptions({
+  'log-format': {
+    summary: "Form of log lines: pgBackRest's lines for people, or one JSON object a line for programs.",
+    type: 'enum',
+    commands: ANY,
+    choices: LOG_FORMATS,
+    default: 'text',
+  },
   'log-level-console': {
     summary: 'Level of messages on standard output.',
     type: 'enum',

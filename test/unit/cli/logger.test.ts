@@ -5,6 +5,8 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test } from 'vitest'
 import { createLogger, logError } from '../../../src/cli/logger.ts'
 import { type LoggerOptions } from '../../../src/cli/log-destination.ts'
+import { secretsOf } from '../../../src/cli/log-secrets.ts'
+import type { OptionName } from '../../../src/config/option-table.ts'
 import { PgtsError } from '../../../src/util/error.ts'
 import type { LogLevel } from '../../../src/util/log.ts'
 
@@ -252,12 +254,118 @@ describe('a logged error', () => {
   })
 })
 
+describe('lines in JSON', () => {
+  const origin = { command: 'backup', stanza: 'main' }
+  const json = (more: Partial<LoggerOptions> = {}) => logger({ console: 'info' }, { format: 'json', origin, ...more })
+  const time = new Date(NOW).toISOString()
+
+  test('have time, level, process, command, stanza, message and fields', () => {
+    const { log, out } = json()
+    log.info({ label: '20260102-030405F', sizeBytes: 5n, process: 3 }, 'backup complete')
+    expect(out.stdout.endsWith('}\n')).toBe(true)
+    expect(JSON.parse(out.stdout)).toEqual({
+      time,
+      level: 'info',
+      pid: process.pid,
+      worker: 3,
+      command: 'backup',
+      stanza: 'main',
+      message: 'backup complete',
+      fields: { label: '20260102-030405F', sizeBytes: 5 },
+    })
+  })
+
+  test('have code, name and hints of an error, and its stack at level debug', () => {
+    const logFile = join(directory, 'main.log')
+    const { log, out } = logger({ stderr: 'error', file: 'debug' }, { format: 'json', origin, logFile })
+    logError(log, new PgtsError('file-missing', 'one\ntwo', { hints: ['three', 'four'] }))
+    const line = JSON.parse(out.stderr) as Record<string, unknown>
+    expect(line).toMatchObject({ level: 'error', code: 55, message: 'one\ntwo', hints: ['three', 'four'] })
+    expect(line['fields']).toEqual({ error: 'file-missing' })
+    expect(line).not.toHaveProperty('stack')
+    expect(JSON.parse(readFileSync(logFile, 'utf8'))).toMatchObject({
+      stack: expect.stringMatching(/^STACK TRACE:\n +at /) as string,
+    })
+  })
+
+  test('are single lines of printable text, whatever a message contains', () => {
+    const { log, out } = json()
+    const message = 'a\nb\r\u2028c\u0000\u001b[31m\u009b"\\\ud800'
+    log.info(message)
+    log.info('HINT: alone')
+    expect(out.stdout).toMatch(/^[^\u0000-\u0009\u000b-\u001f\u007f-\u009f]+$/)
+    const lines = out.stdout.trimEnd().split('\n')
+    expect(lines.map((line) => (JSON.parse(line) as { message: string }).message)).toEqual([message, 'HINT: alone'])
+  })
+
+  test('are the only lines of a log file, also after a file in text', () => {
+    const logFile = join(directory, 'main-backup.log')
+    for (const text of ['first', 'second']) {
+      const { log } = logger({ file: 'info' }, { format: 'json', logFile })
+      log.info(text)
+      log.close()
+    }
+    const lines = readFileSync(logFile, 'utf8').trimEnd().split('\n')
+    expect(lines.map((line) => (JSON.parse(line) as { message: string }).message)).toEqual(['first', 'second'])
+  })
+
+  test('have the command with which the log continues', () => {
+    const { log, out } = json()
+    log.continueAs('expire', '/unused')
+    log.info('one')
+    expect(JSON.parse(out.stdout)).toMatchObject({ command: 'expire', stanza: 'main' })
+  })
+
+  test('mark a dry run, and have no empty stanza', () => {
+    const { log, out } = json({ dryRun: true, origin: { command: 'info', stanza: '' } })
+    log.info('one')
+    expect(JSON.parse(out.stdout)).toMatchObject({ dryRun: true })
+    expect(JSON.parse(out.stdout)).not.toHaveProperty('stanza')
+  })
+})
+
+describe('secrets', () => {
+  const secret = 'wq0t7B1s"SxDieQ\\fA8'
+  const settings: [OptionName, string][] = [
+    ['repo-cipher-pass', secret],
+    ['repo-s3-key-secret', 'short'],
+    ['repo-gcs-key', '/etc/pgts/key.json'],
+    ['repo-azure-account', 'companybackups'],
+    ['repo-path', '/var/lib/pgts'],
+  ]
+  const values = new Map(
+    settings.map(([option, value]) => {
+      const origin = { typed: [value], source: 'file', origin: 'file', negated: false, reset: false } as const
+      return [option as string, { name: option, option, key: 1, value, ...origin }]
+    }),
+  )
+  const found = secretsOf({ values }, { PGPASSWORD: 'postgres-password', HOME: '/root/home', AWS_TOKEN: undefined })
+
+  test('are the values of secret options and variables, without paths, short words and names of accounts', () => {
+    expect(found).toEqual([secret, 'postgres-password'])
+  })
+
+  test.each(['text', 'json'] as const)('are redacted in messages and fields in the form %s', (format) => {
+    const { log, out } = logger({ console: 'info' }, { format, secrets: () => found })
+    log.warn(
+      { said: [secret], cipherPass: 'x', nested: { s3KeySecret: 'y' } },
+      `hook said: ${secret} postgres-password`,
+    )
+    expect(out.stdout).toContain('hook said: <redacted> <redacted>')
+    expect(out.stdout).not.toContain('wq0t7B1s')
+    if (format === 'json') {
+      const fields = { said: ['<redacted>'], cipherPass: '<redacted>', nested: { s3KeySecret: '<redacted>' } }
+      expect(JSON.parse(out.stdout)).toMatchObject({ fields })
+    }
+  })
+})
+
 describe('a log that continues in another file', () => {
   test('writes further lines there, below a banner of its own', () => {
     const [first, second] = [join(directory, 'main-backup.log'), join(directory, 'main-expire.log')]
     const { log } = logger({ file: 'info' }, { logFile: first, timestamp: false })
     log.info('backup command end')
-    log.continueIn(second)
+    log.continueAs('expire', second)
     log.info('expire command begin')
     const banner = '-------------------PROCESS START-------------------\n'
     expect(readFileSync(first, 'utf8')).toBe(`${banner}P00   INFO: backup command end\n`)
@@ -266,7 +374,7 @@ describe('a log that continues in another file', () => {
 
   test('writes to no file when there was none before', () => {
     const { log } = logger({ file: 'info' })
-    log.continueIn(join(directory, 'main-expire.log'))
+    log.continueAs('expire', join(directory, 'main-expire.log'))
     log.info('expire command begin')
     expect(readdirSync(directory)).toEqual([])
   })
