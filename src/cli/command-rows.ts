@@ -1,5 +1,6 @@
 import type { RestoreReport } from '../commands/restore.ts'
 import type { RestorePlanReport } from '../core/restore/plan-report.ts'
+import type { CommandRole } from '../config/command-table.ts'
 import { EXIT_CODES } from '../util/error.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { InitReport } from '../commands/init/report.ts'
@@ -231,7 +232,7 @@ export const commandRows: CommandRows = {
  * `<command>:async`, the background process of a command, and without archive-async its resident process. It has a log file
  * and no terminal.
  */
-export const asyncRows: CommandRows = {
+const asyncRows: CommandRows = {
   'archive-get': async (ctx, launcher) => {
     if (ctx.options.archiveAsync) {
       const { archiveGetAsync } = await loadModule(() => import('../commands/archive-get-async.ts'))
@@ -251,5 +252,17 @@ export const asyncRows: CommandRows = {
       await pushResident(ctx, launcher)
     }
     return {}
+  },
+}
+
+/** Processes that a command starts. */
+export const roleRows: { readonly [R in CommandRole]: CommandRows } = {
+  async: asyncRows,
+  hook: {
+    'archive-push': async (ctx) => {
+      const { archivePushHook } = await loadModule(() => import('../commands/archive-push-hook.ts'))
+      await archivePushHook(ctx)
+      return {}
+    },
   },
 }

@@ -123,9 +123,9 @@ function launcherContext(resolved: AnyResolved, { env, cwd, program }: Surroundi
     get startedMs() {
       return performance.timeOrigin
     },
-    startBackground: async (parameters) => {
+    startBackground: async (parameters, role = 'async') => {
       const { startBackground } = await loadModule(() => import('./background.ts'))
-      const args = [...commandLineFor(resolved, command, cwd), `${command}:async`, '--', ...parameters]
+      const args = [...commandLineFor(resolved, command, cwd), `${command}:${role}`, '--', ...parameters]
       return startBackground({ program, args, env })
     },
   }

@@ -36,7 +36,7 @@ export async function runProgram(input: ProgramInput, runCommand: CommandRunner)
   return runCommand(resolved)
 }
 
-const ARCHIVING = /^archive-(push|get)(:async)?$/
+const ARCHIVING = /^archive-(push|get)(:[a-z]+)?$/
 
 /** undefined: help is wanted, or the command line is refused. */
 function runnable(argv: readonly string[]): CommandLine | undefined {

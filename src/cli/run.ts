@@ -1,6 +1,6 @@
 import { parseCommandLine } from '../config/argv.ts'
 import type { AnyResolved, CommandName } from '../config/resolve.ts'
-import { asyncRows, commandRows } from './command-rows.ts'
+import { commandRows, roleRows } from './command-rows.ts'
 import { reportShortly } from './last-resort.ts'
 import { descriptorOutput } from './log-output.ts'
 import { runProgram } from './program.ts'
@@ -53,5 +53,5 @@ async function checkAll(resolved: AnyResolved, argv: readonly string[], process:
 }
 
 function runResolved(resolved: AnyResolved, process: Process): Promise<number> {
-  return runCommand(resolved, process, resolved.role === 'async' ? asyncRows : commandRows)
+  return runCommand(resolved, process, resolved.role === undefined ? commandRows : roleRows[resolved.role])
 }

@@ -1,5 +1,6 @@
 import { archiveCommandLine } from '../core/archive/status/archive-program.ts'
 import { baseName } from '../core/archive/find.ts'
+import type { PushOutcome } from '../core/archive/push/queue-limit.ts'
 import type { Repository } from '../core/repository.ts'
 import { parentOf, textToBytes, type ByteString } from '../util/byte-string.ts'
 import { isPgtsError, PgtsError } from '../util/error.ts'
@@ -11,6 +12,15 @@ import { resolveWalPath } from './shared/wal-path.ts'
 
 /** Store one WAL file, for `archive_command = 'pgts --stanza=main archive-push %p'`. */
 export async function archivePush(ctx: CommandContext<'archive-push'>, launcher: LauncherContext): Promise<void> {
+  if (ctx.options.hookArchiveFailure === undefined) {
+    await push(ctx, launcher)
+    return
+  }
+  const { withOutageHook } = await loadModule(() => import('./archive-push/outage.ts'))
+  await withOutageHook(ctx, launcher, () => push(ctx, launcher))
+}
+
+async function push(ctx: CommandContext<'archive-push'>, launcher: LauncherContext): Promise<PushOutcome> {
   const { options, log } = ctx
   const [parameter, ...more] = ctx.parameters
   if (parameter === undefined || more.length > 0) {
@@ -39,7 +49,8 @@ export async function archivePush(ctx: CommandContext<'archive-push'>, launcher:
 
   if (useSpool) {
     const { archivePushThroughSpool } = await loadModule(() => import('./archive-push/spool.ts'))
-    if (await archivePushThroughSpool(ctx, launcher, path, await ctx.cluster())) return
+    const outcome = await archivePushThroughSpool(ctx, launcher, path, await ctx.cluster())
+    if (outcome !== undefined) return outcome
   }
   const queueBytes = await excessOf(ctx, path)
   if (queueBytes !== undefined) return drop(ctx, path, queueBytes)
@@ -48,9 +59,10 @@ export async function archivePush(ctx: CommandContext<'archive-push'>, launcher:
   // A server archives a history file when it becomes the primary, so other calls need not look for the record.
   if (report.file.endsWith('.history')) await recordPrimary(ctx, await ctx.repositories())
   // A process that answers calls would have to write what this one has logged.
-  if (!useResident || identity === undefined || pgPath === undefined || log.enabled('info')) return
+  if (!useResident || identity === undefined || pgPath === undefined || log.enabled('info')) return {}
   const { offerPush } = await loadModule(() => import('./archive-resident/push.ts'))
   await offerPush(ctx, launcher, path, { systemId: identity.systemId, pgPath }, report)
+  return {}
 }
 
 async function recordPrimary(ctx: CommandContext<'archive-push'>, repositories: readonly Repository[]): Promise<void> {
@@ -70,8 +82,10 @@ async function drop(
   { options, log }: CommandContext<'archive-push'>,
   path: ByteString,
   queueBytes: number,
-): Promise<void> {
+): Promise<PushOutcome> {
   const { droppedWarning, GAP_HINT } = await loadModule(() => import('../core/archive/push/queue-limit.ts'))
   const file = baseName(path)
-  log.warn({ file, queueBytes }, `${droppedWarning(file, options.archivePushQueueMax ?? 0)}\n${GAP_HINT}`)
+  const dropped = droppedWarning(file, options.archivePushQueueMax ?? 0)
+  log.warn({ file, queueBytes }, `${dropped}\n${GAP_HINT}`)
+  return { dropped }
 }

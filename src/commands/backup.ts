@@ -10,6 +10,7 @@ import { choose } from './backup/choices.ts'
 import { copy } from './backup/copy.ts'
 import { refuseDamagedPages } from './backup/damaged-pages.ts'
 import { finish } from './backup/finish.ts'
+import { beforeBackup, withAfterHook, type BackupRun } from './backup/hooks.ts'
 import { identify } from './backup/identify.ts'
 import { planBackup } from './backup/plan.ts'
 import { assertReady, refuseRunningServer } from './backup/ready.ts'
@@ -35,8 +36,13 @@ export interface BackupReport {
 }
 
 /** Take one backup of one cluster into one repository, then expire in every repository, or in that of --repo. */
-export async function backup(ctx: CommandContext<'backup'>): Promise<BackupReport> {
+export function backup(ctx: CommandContext<'backup'>): Promise<BackupReport> {
+  return withAfterHook(ctx, (run) => backupAndExpire(ctx, run))
+}
+
+async function backupAndExpire(ctx: CommandContext<'backup'>, run: BackupRun): Promise<BackupReport> {
   await using lock = await ctx.lock()
+  await beforeBackup(ctx, run)
   const repository = await chooseRepository(ctx)
   await using _lease = await ctx.lease(repository)
   const attempt: Attempt = {}
@@ -46,6 +52,7 @@ export async function backup(ctx: CommandContext<'backup'>): Promise<BackupRepor
     throw error
   })
   const report = reportOf(ctx, repository, manifest, damaged)
+  run.report = report
   refuseDamagedPages(ctx, report.label, damaged)
   if (ctx.options.expireAuto) await expireAfterBackup(ctx, lock)
   return report

@@ -1,4 +1,4 @@
-import type { CommandName, Dialect, OptionsOf } from '../config/resolve.ts'
+import type { CommandName, CommandRole, Dialect, OptionsOf } from '../config/resolve.ts'
 import type { LaunchEnvironment } from '../core/archive/launcher/launch-hint.ts'
 import type { BackgroundProcess } from '../core/archive/push/await-push.ts'
 import type { jobHandlers } from '../core/jobs.ts'
@@ -102,8 +102,8 @@ export interface LauncherContext {
   /** Start time of this process, taken before it read anything; ms since 1970. */
   readonly startedMs: number
   /**
-   * Starts `<this command>:async` with this run's options. Resolves when the process has started; does not wait for its
-   * end.
+   * Starts `<this command>:async`, or another role, with this run's options. Resolves when the process has started; does not
+   * wait for its end.
    */
-  startBackground(parameters: readonly string[]): Promise<BackgroundProcess>
+  startBackground(parameters: readonly string[], role?: CommandRole): Promise<BackgroundProcess>
 }

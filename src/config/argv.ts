@@ -1,5 +1,5 @@
 import { PgtsError } from '../util/error.ts'
-import { commandNames, commandRow, type CommandName, type CommandRole } from './command-table.ts'
+import { COMMAND_ROLES, commandNames, commandRow, type CommandName, type CommandRole } from './command-table.ts'
 import { nearest } from '../util/nearest.ts'
 import { listed, nearestName, parseOptionName, type WrittenName } from './option-name.ts'
 import { isBoolean, isMulti, optionRow } from './option-table.ts'
@@ -163,21 +163,28 @@ function chooseCommand(
       hints: ['pgts help lists the commands'],
     })
   }
-  const background = commandNames.find((name) => commandRow(name).async !== undefined && first === `${name}:async`)
-  const command = background ?? findCommand(first)
+  const background = findRole(first)
+  const command = background?.command ?? findCommand(first)
   if (flags.help) return { command: 'help', parameters: command === 'help' ? rest : [command] }
   if (flags.version) {
     throw new PgtsError('option-invalid', `option --version is not valid for command ${command}`, {
       hints: ['write pgts version'],
     })
   }
-  const role = background === undefined ? {} : ({ role: 'async' } as const)
-  checkParameters(command, rest, role.role)
-  return { command, ...role, parameters: rest }
+  checkParameters(command, rest, background?.role)
+  return { command, ...background, parameters: rest }
+}
+
+function findRole(word: string): { readonly command: CommandName; readonly role: CommandRole } | undefined {
+  const [name, suffix] = word.split(':')
+  const command = commandNames.find((known) => known === name)
+  const role = COMMAND_ROLES.find((known) => known === suffix)
+  if (command === undefined || role === undefined || commandRow(command)[role] === undefined) return undefined
+  return word === `${command}:${role}` ? { command, role } : undefined
 }
 
 function checkParameters(command: CommandName, parameters: readonly string[], role: CommandRole | undefined): void {
-  const rule = role === 'async' ? commandRow(command).async : commandRow(command).parameters
+  const rule = commandRow(command)[role ?? 'parameters']
   if (parameters.length > (rule?.max ?? 0)) {
     const extra = parameters[rule?.max ?? 0]
     const code = rule?.tooManyIsRequired === true ? 'param-required' : 'param-invalid'

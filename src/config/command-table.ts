@@ -17,6 +17,8 @@ export interface CommandRow {
   readonly parameters?: Parameters
   /** Parameters of `<command>:async`, its background process. Absent: it has none. */
   readonly async?: Parameters
+  /** Parameters of `<command>:hook`, which runs a hook that the command does not wait for. Absent: it has none. */
+  readonly hook?: Parameters
   /** Locks that the command takes, one file for each type and repository. Absent: none. */
   readonly locks?: readonly LockType[]
   /** A run writes `<log-path>/<stanza>-<command>.log`; otherwise only if --log-level-file is on the command line. */
@@ -69,6 +71,7 @@ export const commandTable = defineCommands({
     summary: 'Store one WAL segment; PostgreSQL calls it as archive_command.',
     parameters: { usage: 'WAL-PATH', min: 1, max: 1, tooManyIsRequired: true },
     async: { usage: 'WAL-DIRECTORY', min: 1, max: 1 },
+    hook: { usage: 'begun|continues|ended', min: 1, max: 1 },
     // Taken by the background process alone, while it pushes.
     locks: ['archive'],
     frameLevel: 'info',
@@ -286,8 +289,9 @@ export const commandTable = defineCommands({
   version: { summary: 'Show the version.', frameLevel: 'debug', stanza: 'none', implemented: true },
 })
 
-/** `async`: the background process of a command, which the command starts. Absent: the command itself. */
-export type CommandRole = 'async'
+/** Processes that a command starts: `async` works in the background, `hook` runs a hook. Absent: the command itself. */
+export const COMMAND_ROLES = ['async', 'hook'] as const
+export type CommandRole = (typeof COMMAND_ROLES)[number]
 
 export type CommandName = keyof typeof commandTable
 

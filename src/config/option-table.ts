@@ -5,6 +5,7 @@ import { backupOptions } from './options/backup.ts'
 import { childProcessOptions } from './options/child-process.ts'
 import { commandLineOptions } from './options/command-line.ts'
 import { generalOptions } from './options/general.ts'
+import { hookOptions } from './options/hooks.ts'
 import { logOptions } from './options/log.ts'
 import { pgOptions } from './options/pg.ts'
 import { repoCloudOptions } from './options/repo-cloud.ts'
@@ -21,6 +22,7 @@ export const optionTable = {
   ...commandLineOptions,
   ...childProcessOptions,
   ...generalOptions,
+  ...hookOptions,
   ...logOptions,
   ...archiveOptions,
   ...backupOptions,

@@ -1,4 +1,5 @@
 import { awaitPush } from '../../core/archive/push/await-push.ts'
+import type { PushOutcome } from '../../core/archive/push/queue-limit.ts'
 import { isReady } from '../../core/archive/push/ready-queue.ts'
 import { claimSpool, claimTargets, ownerDirectoryOf, spoolOwner } from '../../core/archive/spool/spool-owner.ts'
 import { baseName } from '../../core/archive/find.ts'
@@ -26,7 +27,7 @@ import { pushTargets } from './targets.ts'
  * archive-push with archive-async: the background process pushes, this process waits for its result.
  *
  * @param path of the WAL file, absolute byte string
- * @returns false if this process must push the file itself: PostgreSQL does not wait for it (an operator runs the
+ * @returns undefined if this process must push the file itself: PostgreSQL does not wait for it (an operator runs the
  *   command), so the background process does not push it; or the spool cannot be used, which must not stop archiving
  */
 export async function archivePushThroughSpool(
@@ -34,7 +35,7 @@ export async function archivePushThroughSpool(
   launcher: LauncherContext,
   path: ByteString,
   files: ClusterFiles,
-): Promise<boolean> {
+): Promise<PushOutcome | undefined> {
   const { options, stanza, log, signal } = ctx
   const pgPath = options.pg[0]?.path
   if (pgPath === undefined) {
@@ -49,7 +50,7 @@ export async function archivePushThroughSpool(
     log.warn({ file }, `WAL file '${bytesToText(file)}' is pushed without the spool: ${error.lines()}`)
     // The launcher must not use this spool any more.
     await removeLaunchHint(pgPath, stanza, 'archive-push')
-    return false
+    return undefined
   }
 }
 
@@ -59,14 +60,14 @@ async function throughSpool(
   path: ByteString,
   files: ClusterFiles,
   pgPath: string,
-): Promise<boolean> {
+): Promise<PushOutcome | undefined> {
   const { options, stanza, log, clock, signal } = ctx
   const spool = spoolPaths(options.spoolPath ?? '', stanza)
   await inSpool(() => prepareSpool(spool))
   requireLockPath(spool, options.lockPath)
   const walPath = path.slice(0, path.lastIndexOf('/'))
   const file = baseName(path)
-  if (!isReady(walPath, file)) return false
+  if (!isReady(walPath, file)) return undefined
 
   const { systemId } = await readControlFile(files, textToBytes(pgPath), { signal })
   const owner = spoolOwner(systemId, pgPath)
@@ -102,8 +103,9 @@ async function throughSpool(
   })
   if (result.warning !== undefined) log.warn({ file }, result.warning)
   await leaveHint(ctx, launcher, pgPath, ownerDirectory)
-  if (!result.dropped) log.info({ file }, `pushed WAL file '${bytesToText(file)}' to the archive asynchronously`)
-  return true
+  if (result.dropped) return { dropped: result.warning }
+  log.info({ file }, `pushed WAL file '${bytesToText(file)}' to the archive asynchronously`)
+  return {}
 }
 
 /** The background process needs a lock file; a running one has it. @throws SpoolError */

@@ -4,6 +4,12 @@ import { writeOk, type SpoolPaths } from '../spool/spool-files.ts'
 import { logEffect, type PushEffect } from './push-effect.ts'
 import type { ReadyQueue } from './ready-queue.ts'
 
+/** How a push ended that has not failed. */
+export interface PushOutcome {
+  /** The warning, if the file was dropped. */
+  readonly dropped?: string
+}
+
 /** Parts of archive-push-queue-max: a warning is logged from the first on, and again after the queue was below the second. */
 const WARN_AT = 0.75
 const CALM_AT = 0.5

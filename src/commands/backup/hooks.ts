@@ -1,0 +1,51 @@
+import { hookError } from '../../core/hooks/hook-event.ts'
+import { PgtsError } from '../../util/error.ts'
+import type { CommandContext } from '../context.ts'
+import { callHook } from '../shared/call-hook.ts'
+
+/** What hooks receive of a run. */
+export interface BackupRun {
+  began: boolean
+  /** Set when the backup is complete; the run can still fail. */
+  report?: object
+}
+
+/** Runs `hook-backup-before`, when the lock is held. @throws PgtsError command, if it fails and is required */
+export async function beforeBackup(ctx: CommandContext<'backup'>, run: BackupRun): Promise<void> {
+  const { options, signal } = ctx
+  run.began = true
+  const result = await callHook(ctx, 'backup-before', options.hookBackupBefore, { type: options.type })
+  signal.throwIfAborted()
+  if (result === undefined || result.ok || !options.hookBackupRequired) return
+  throw new PgtsError('command', `no backup is taken, because hook-backup-before failed: ${result.how}`, {
+    hints: ['fix the hook, or set hook-backup-required=n'],
+  })
+}
+
+/** Runs `hook-backup-after` when `work` has ended, also if it has failed. */
+export async function withAfterHook<Report>(
+  ctx: CommandContext<'backup'>,
+  work: (run: BackupRun) => Promise<Report>,
+): Promise<Report> {
+  const run: BackupRun = { began: false }
+  const startMs = performance.now()
+  const after = async (error?: unknown) => {
+    const why = error === undefined ? undefined : hookError(ctx.signal.aborted ? ctx.signal.reason : error)
+    await callHook(ctx, 'backup-after', ctx.options.hookBackupAfter, {
+      ok: why === undefined,
+      began: run.began,
+      backup: run.report,
+      error: why,
+      durationMs: Math.round(performance.now() - startMs),
+    })
+  }
+  let report: Report
+  try {
+    report = await work(run)
+  } catch (error) {
+    await after(error)
+    throw error
+  }
+  await after()
+  return report
+}
