@@ -1,28 +1,14 @@
 import { helpTopics } from '../render/help-topics.ts'
-import {
-  completedCommands,
-  flagGroups,
-  flags,
-  groupsOf,
-  offeredCommands,
-  pathNames,
-  SHELLS,
-  valuedNames,
-  valuePatterns,
-  wordsOf,
-} from './table.ts'
+import { completionTable, offeredCommands, SHELLS, wordsOf } from './table.ts'
 
 /** bash 4 or newer. */
 export function bashScript(): string {
-  const all = flags()
-  const groups = flagGroups(all)
-  const lists = groups.map((group, at) => `  local g${at}='${group.flags.flatMap(wordsOf).join(' ')}'`)
-  const commands = completedCommands.map((name) => {
-    const used = groupsOf(name, groups).map((at) => `$g${at}`)
-    return `    ${name}) echo "${used.join(' ')}" ;;`
-  })
-  const values = valuePatterns(all).map(({ pattern, words }) => `    ${pattern}) echo '${words.join(' ')}' ;;`)
-  const paths = pathNames(all).map((name) => `*:--${name}`)
+  const table = completionTable()
+  const lists = table.groups.map((group, at) => `  local g${at}='${group.flags.flatMap(wordsOf).join(' ')}'`)
+  const commands = table.commands.map(
+    ({ name, groups }) => `    ${name}) echo "${groups.map((at) => `$g${at}`).join(' ')}" ;;`,
+  )
+  const values = table.values.map(({ pattern, words }) => `    ${pattern}) echo '${words.join(' ')}' ;;`)
   return `# Completion of pgts for bash, made by: pgts completion bash
 
 # The options of a command; without one, all.
@@ -30,7 +16,7 @@ _pgts_options() {
 ${lists.join('\n')}
   case $1 in
 ${commands.join('\n')}
-    '') echo "${groups.map((_, at) => `$g${at}`).join(' ')}" ;;
+    '') echo "${table.groups.map((_, at) => `$g${at}`).join(' ')}" ;;
   esac
 }
 
@@ -38,16 +24,14 @@ ${commands.join('\n')}
 _pgts_values() {
   case $1:$2 in
 ${values.join('\n')}
-    ${paths.join('|')}) echo / ;;
+    ${table.paths}) echo / ;;
   esac
 }
 
 # True if the value of the option may be the next word.
 _pgts_takes_value() {
   case $(_pgts_first "$1") in
-    ${valuedNames(all)
-      .map((name) => `--${name}`)
-      .join('|')}) return 0 ;;
+    ${table.valued}) return 0 ;;
   esac
   return 1
 }

@@ -18,7 +18,7 @@ export interface Flag {
 }
 
 /** The commands whose options are completed. */
-export const completedCommands = commandNames.filter((name) => commandRow(name).implemented === true)
+const completedCommands = commandNames.filter((name) => commandRow(name).implemented === true)
 
 /** The commands that are offered. */
 export const offeredCommands = completedCommands.filter((name) => commandRow(name).internal !== true)
@@ -58,6 +58,35 @@ function flagOf(option: OptionName, row: OptionRow, command: CommandName): Flag 
   }
 }
 
+/** What the scripts of bash and zsh contain, with patterns of their `case`. */
+export interface CompletionTable {
+  readonly groups: readonly FlagGroup[]
+  /** The numbers of the groups of each command. */
+  readonly commands: readonly { readonly name: CommandName; readonly groups: readonly number[] }[]
+  /** Words by patterns of `COMMAND:--OPTION`. */
+  readonly values: readonly { readonly pattern: string; readonly words: readonly string[] }[]
+  /** The same pattern for options that take a path. */
+  readonly paths: string
+  /** Pattern of the options whose value may be the next word. */
+  readonly valued: string
+}
+
+export function completionTable(): CompletionTable {
+  const all = flags()
+  const groups = flagGroups(all)
+  return {
+    groups,
+    commands: completedCommands.map((name) => ({ name, groups: groupsOf(name, groups) })),
+    values: valuePatterns(all),
+    paths: pathNames(all)
+      .map((name) => `*:--${name}`)
+      .join('|'),
+    valued: valuedNames(all)
+      .map((name) => `--${name}`)
+      .join('|'),
+  }
+}
+
 /** `--type=`, `--dry-run`, `--no-dry-run`: the words that a flag adds to a command line. */
 export function wordsOf({ name, value, bare, negatable }: Flag): string[] {
   return [
@@ -73,18 +102,18 @@ export interface FlagGroup {
   readonly flags: readonly Flag[]
 }
 
-export function flagGroups(all: readonly Flag[]): FlagGroup[] {
+function flagGroups(all: readonly Flag[]): FlagGroup[] {
   const groups = grouped(all, ({ commands }) => commands.join(' '))
   return [...groups.values()].map((members) => ({ commands: members[0]!.commands, flags: members }))
 }
 
 /** The numbers of the groups of each command. */
-export function groupsOf(command: CommandName, groups: readonly FlagGroup[]): number[] {
+function groupsOf(command: CommandName, groups: readonly FlagGroup[]): number[] {
   return groups.flatMap(({ commands }, at) => (commands.includes(command) ? [at] : []))
 }
 
 /** The words of options with a list, as patterns of a shell's `case` over `COMMAND:--OPTION`; no command: all words of the option. */
-export function valuePatterns(all: readonly Flag[]): { readonly pattern: string; readonly words: readonly string[] }[] {
+function valuePatterns(all: readonly Flag[]): { readonly pattern: string; readonly words: readonly string[] }[] {
   const byName = [...grouped(all, ({ name }) => name)]
   return byName.flatMap(([name, variants]) => {
     const listed = variants.flatMap(({ value, commands }) => (typeof value === 'string' ? [] : [{ value, commands }]))
@@ -102,7 +131,7 @@ export function valuePatterns(all: readonly Flag[]): { readonly pattern: string;
 }
 
 /** Names of the options that take a path. */
-export function pathNames(all: readonly Flag[]): string[] {
+function pathNames(all: readonly Flag[]): string[] {
   return [...new Set(all.filter(({ value }) => value === 'path').map(({ name }) => name))]
 }
 

@@ -1,26 +1,12 @@
 import { commandRow } from '../../config/command-table.ts'
 import { helpTopics } from '../render/help-topics.ts'
-import {
-  completedCommands,
-  flagGroups,
-  flags,
-  groupsOf,
-  offeredCommands,
-  pathNames,
-  SHELLS,
-  valuedNames,
-  valuePatterns,
-  wordsOf,
-  type Flag,
-} from './table.ts'
+import { completionTable, offeredCommands, SHELLS, wordsOf, type Flag } from './table.ts'
 
 export function zshScript(): string {
-  const all = flags()
-  const groups = flagGroups(all)
-  const lists = groups.map(({ flags }, at) => `    (${at})\n${flags.flatMap(linesOf).join('\n')}\n      ;;`)
-  const cases = completedCommands.map((name) => `    (${name}) groups=(${groupsOf(name, groups).join(' ')}) ;;`)
-  const values = valuePatterns(all).map(({ pattern, words }) => `    (${pattern}) values=(${words.join(' ')}) ;;`)
-  const paths = pathNames(all).map((name) => `*:--${name}`)
+  const table = completionTable()
+  const lists = table.groups.map(({ flags }, at) => `    (${at})\n${flags.flatMap(linesOf).join('\n')}\n      ;;`)
+  const cases = table.commands.map(({ name, groups }) => `    (${name}) groups=(${groups.join(' ')}) ;;`)
+  const values = table.values.map(({ pattern, words }) => `    (${pattern}) values=(${words.join(' ')}) ;;`)
   const commands = offeredCommands.map((name) => `${name}:${commandRow(name).summary}`)
   const topics = Object.entries(helpTopics).map(([name, { title }]) => `${name}:${title}`)
   return `#compdef pgts
@@ -39,7 +25,7 @@ _pgts_options() {
   local group
   case $1 in
 ${cases.join('\n')}
-    ('') groups=({0..${groups.length - 1}}) ;;
+    ('') groups=({0..${table.groups.length - 1}}) ;;
   esac
   for group in $groups; do _pgts_group $group; done
 }
@@ -49,7 +35,7 @@ _pgts_values() {
   local -a values
   case $1:$2 in
 ${values.join('\n')}
-    (${paths.join('|')}) _files; return ;;
+    (${table.paths}) _files; return ;;
   esac
   compadd -a values
 }
@@ -57,9 +43,7 @@ ${values.join('\n')}
 # True if the value of the option may be the next word.
 _pgts_takes_value() {
   case $(_pgts_first "$1") in
-    (${valuedNames(all)
-      .map((name) => `--${name}`)
-      .join('|')}) return 0 ;;
+    (${table.valued}) return 0 ;;
   esac
   return 1
 }
