@@ -2,13 +2,13 @@ import { spawnSync } from 'node:child_process'
 import { assertForward, movedSettings, type MovedType, type ReplayPosition } from '../core/restore/move-target.ts'
 import { RECOVERY_SETTINGS_SINCE, type RecoveryPolicy } from '../core/restore/recovery.ts'
 import { parseTarget, parseTargetTimeline, type RecoveryTarget } from '../core/restore/recovery-target.ts'
-import { readSmallFile, realPath } from '../core/restore/file-system.ts'
-import { replaceSmallFile } from '../core/restore/replace-file.ts'
+import { readSmallFile, realPath, statEntry, translate } from '../core/restore/file-system.ts'
 import { readControlFile, isCheckpointInvalidated, type ControlFile } from '../postgres/control-file.ts'
 import { recoveryMode } from '../postgres/recovery-mode.ts'
 import { parseLsn } from '../format/wal-segment.ts'
 import { bytes, bytesToText, textToBytes, type ByteString } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
+import { attributesOf, replaceFile } from '../util/replace-file.ts'
 import { zonedDateTime } from '../util/local-time.ts'
 import type { CommandContext } from './context.ts'
 import { checkMovedTarget } from './move-target/archive.ts'
@@ -49,7 +49,7 @@ export async function moveTarget(ctx: Context): Promise<MoveTargetReport> {
   const file = realPath(bytes`${pgPath}/${name}`)
   const content = readSmallFile(file)?.toString('latin1') ?? ''
   const when = zonedDateTime(Math.floor(clock.nowMs() / 1000))
-  replaceSmallFile(file, Buffer.from(movedSettings(content, policy, major, when), 'latin1'))
+  replaceSettings(file, movedSettings(content, policy, major, when))
   const shown = target === undefined ? 'the end of the archive' : `${options.type} '${bytesToText(target.text)}'`
   log.info(`recovery target in '${bytesToText(file)}' is now ${shown}`)
   const restarted = restartServer(ctx)
@@ -61,6 +61,16 @@ export async function moveTarget(ctx: Context): Promise<MoveTargetReport> {
     next: restarted
       ? `recovery continues to ${shown}`
       : `recovery continues to ${shown} after a restart: ${restartHint(pgPath)}`,
+  }
+}
+
+/** Mode and owner stay. */
+function replaceSettings(file: ByteString, content: string): void {
+  try {
+    const attributes = statEntry(file) === undefined ? { mode: 0o600 } : attributesOf(file)
+    replaceFile(file, Buffer.from(content, 'latin1'), attributes)
+  } catch (error) {
+    throw translate(error, 'file-write', `unable to write '${bytesToText(file)}'`)
   }
 }
 

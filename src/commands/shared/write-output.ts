@@ -10,7 +10,7 @@ import { replaceFile } from '../../util/replace-file.ts'
  */
 export function writeOutput(what: string, file: string, text: string, mode: number): void {
   try {
-    replaceFile(textToBytes(file), text, mode)
+    replaceFile(textToBytes(file), text, { mode })
   } catch (error) {
     throw new PgtsError('file-write', `cannot write ${what} to '${file}': ${reasonOf(error)}`, {
       hints: ['check that its directory exists and that this user can write to it'],

@@ -13,7 +13,7 @@ test('replaces a file whole, and writes through no link that has the name of its
   writeFileSync(path, 'the old content, which is longer')
   writeFileSync(other, 'kept')
   symlinkSync(other, `${path}.${process.pid}.tmp`)
-  replaceFile(textToBytes(path), 'new', 0o640)
+  replaceFile(textToBytes(path), 'new', { mode: 0o640 })
   expect(readFileSync(path, 'utf8')).toBe('new')
   expect(statSync(path).mode & 0o777).toBe(0o640)
   expect(readFileSync(other, 'utf8')).toBe('kept')
