@@ -85,9 +85,11 @@ interface Known {
 
 /** Scanned segments: from the index, and from the groups that it does not describe completely. */
 async function loadKnown(request: WindowRequest): Promise<Known | undefined> {
-  const [groups, index] = await Promise.all([listGroups(request), loadIndex(request)])
+  const index = await loadIndex(request)
+  // The index names all groups, so that the number of requests does not grow with the archive.
+  const groups = index?.open === undefined ? await listGroups(request) : [...index.rows.keys(), ...index.open].sort()
   const pieces: WalPiece[] = []
-  let segmentSize = index?.segmentSize
+  let segmentSize = index === undefined || index.rows.size === 0 ? undefined : index.segmentSize
   const open: string[] = []
   for (const group of groups.reverse()) {
     const row = index?.rows.get(group)

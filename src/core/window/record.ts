@@ -5,7 +5,7 @@ import { repoId } from '../../util/repo-id.ts'
 import { loadArchiveInfo } from '../archive-info-store.ts'
 import type { Repository } from '../repository.ts'
 import type { ScannedSegment } from './segment-scan.ts'
-import { refreshIndex } from './times-index.ts'
+import { isEndOfGroup, refreshIndex } from './times-index.ts'
 import { addSegments, type TimesArchive } from './times-store.ts'
 
 export interface RecordRequest {
@@ -19,6 +19,8 @@ export interface RecordRequest {
 
 /** WAL is archived already: a storage that does not answer must not delay the next segment for longer. */
 const TIMEOUT_MS = 5000
+/** Only after the loss of the index there is more to read: the next backup or expire does that. */
+const MOST_READS = 64
 
 /**
  * Records the commit times of archived segments in the repository. It is called after the segments are archived, and a
@@ -31,7 +33,8 @@ export async function recordSegments(request: RecordRequest): Promise<void> {
     const archive = await timesArchive(repository, request.stanza, request.archiveId, signal)
     const added = await addSegments(archive, scanned)
     const changed = [...new Set(scanned.map(({ segment }) => groupOf(segment)))]
-    if (added.length > 0 || changed.length > 1) await refreshIndex(archive, changed)
+    const isEnd = scanned.some(({ segment, segmentSize }) => isEndOfGroup(segment, segmentSize))
+    if (added.length > 0 || changed.length > 1 || isEnd) await refreshIndex(archive, changed, MOST_READS)
   } catch (error) {
     log.detail(
       { repo: repository.key },

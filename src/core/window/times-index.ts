@@ -1,13 +1,13 @@
 import { walTimesIndexName, walTimesPath } from '../../format/repo-path.ts'
-import { isWalSegment, lsnOfSegment, type WalSegment } from '../../format/wal-segment.ts'
-import { groupOfFile, type Span, type WalTimes } from '../../format/wal-times.ts'
+import { isWalSegment, lsnOfSegment, nextWalSegment, type WalSegment } from '../../format/wal-segment.ts'
+import { groupOf, groupOfFile, type Span, type WalTimes } from '../../format/wal-times.ts'
 import { inParallel } from '../../util/parallel.ts'
 import { baseName } from '../archive/find.ts'
 import { loadGroup, loadText, saveText, type TimesArchive } from './times-store.ts'
 
 /**
- * What the index says about a group, so that `info` reads one file instead of thousands. The newest group of each
- * timeline, which still grows, has no row.
+ * What the index says about a group, so that `info` reads one file instead of thousands. The newest group, which still
+ * grows, has no row.
  */
 export interface IndexRow {
   readonly first: WalSegment
@@ -22,6 +22,8 @@ export interface IndexRow {
 export interface TimesIndex {
   readonly segmentSize: number
   readonly rows: ReadonlyMap<string, IndexRow>
+  /** Groups without a row, sorted. Absent: written by an earlier release, which did not list them. */
+  readonly open?: readonly string[]
 }
 
 const VERSION = 1
@@ -41,30 +43,43 @@ export async function loadIndex(archive: TimesArchive): Promise<TimesIndex | und
   return text === undefined ? undefined : parseIndex(text)
 }
 
+/** True for the first and the last segment of a group: the row of the group changes, also if a later one exists already. */
+export function isEndOfGroup(segment: WalSegment, segmentSize: number): boolean {
+  return segment.endsWith('00') || groupOf(nextWalSegment(segment, segmentSize)) !== groupOf(segment)
+}
+
 /**
- * Writes the rows of groups that have none, and of changed ones. Called when a group begins, so once for 256 segments.
+ * Writes the rows of groups that have none, and of changed ones. Called when a group begins or is full, so twice for 256
+ * segments.
  *
  * @param changed groups whose rows are outdated
+ * @param mostReads at most this many groups are read, newest first; the others have no row
  */
-export async function refreshIndex(archive: TimesArchive, changed: readonly string[]): Promise<void> {
+export async function refreshIndex(
+  archive: TimesArchive,
+  changed: readonly string[],
+  mostReads = Infinity,
+): Promise<void> {
   const [groups, index] = await Promise.all([listGroups(archive), loadIndex(archive)])
-  const closed = groups.filter((group, at) => groups[at + 1]?.slice(0, 8) === group.slice(0, 8))
   const rows = new Map<string, IndexRow>()
   let segmentSize = index?.segmentSize ?? 0
-  const outdated = closed.filter((group) => {
+  const outdated = groups.slice(0, -1).filter((group) => {
     const row = changed.includes(group) ? undefined : index?.rows.get(group)
     if (row !== undefined) rows.set(group, row)
     return row === undefined
   })
-  await inParallel(outdated, archive.storage.parallel ?? 1, async (group) => {
+  const read = outdated.slice(-Math.min(mostReads, outdated.length))
+  await inParallel(read, archive.storage.parallel ?? 1, async (group) => {
     const times = await loadGroup(archive, group)
     if (times === undefined || times.segments.size === 0) return
     segmentSize = times.segmentSize
     rows.set(group, rowOf(times))
   })
-  if (outdated.length === 0 && rows.size === (index?.rows.size ?? 0)) return
+  const open = groups.filter((group) => !rows.has(group))
+  const isSame = rows.size === (index?.rows.size ?? 0) && String(open) === String(index?.open ?? [])
+  if (read.length === 0 && isSame) return
   const sorted = [...rows].sort(([a], [b]) => (a < b ? -1 : 1))
-  const text = JSON.stringify({ version: VERSION, segmentSize, groups: Object.fromEntries(sorted) })
+  const text = JSON.stringify({ version: VERSION, segmentSize, groups: Object.fromEntries(sorted), open })
   await saveText(archive, walTimesIndexName(archive.stanza, archive.archiveId), Buffer.from(`${text}\n`))
 }
 
@@ -89,11 +104,12 @@ export function hasNoHole({ first, last, count }: IndexRow, segmentSize: number)
 
 function parseIndex(text: string): TimesIndex | undefined {
   try {
-    const { version, segmentSize, groups } = JSON.parse(text) as Record<string, unknown>
+    const { version, segmentSize, groups, open } = JSON.parse(text) as Record<string, unknown>
     if (version !== VERSION || !Number.isSafeInteger(segmentSize)) return undefined
     const rows = Object.entries(groups as Record<string, unknown>)
     if (!rows.every((row): row is [string, IndexRow] => isRow(row[1]))) return undefined
-    return { segmentSize: segmentSize as number, rows: new Map(rows) }
+    const isListed = Array.isArray(open) && open.every((group) => typeof group === 'string')
+    return { segmentSize: segmentSize as number, rows: new Map(rows), ...(isListed ? { open: open as string[] } : {}) }
   } catch {
     return undefined
   }
