@@ -31,7 +31,7 @@ export async function copyMarkFor(
     return undefined
   }
   if (options.type === 'standby') return undefined
-  if (ctx.isSet('archive-mode') && options.archiveMode === 'preserve') return undefined
+  const archiveMode = ctx.isSet('archive-mode') ? options.archiveMode : undefined
   const host = hostIdentity()
   const home = homeOf(ctx, original)
   const reason = judgeCopy({
@@ -43,15 +43,25 @@ export async function copyMarkFor(
     hosts: await hostsOf(ctx, repository),
   })
   if (reason === undefined) return undefined
-  // With --archive-mode=off the operator has said that it does not archive.
-  const level = ctx.isSet('archive-mode') && options.archiveMode === 'off' ? 'info' : 'warn'
-  log[level](
-    [
-      `the restored cluster is a copy and cannot archive into stanza ${stanza}: ${copyReasonText(reason, host.name)}`,
-      `HINT: if it replaces the original, run: pgts --stanza=${stanza} archive-allow`,
-      'HINT: else set archive_mode = off, or give it a stanza of its own',
-    ].join('\n'),
-  )
+  const why = copyReasonText(reason, host.name)
+  if (archiveMode === 'preserve') {
+    log.info(`the restored cluster may archive into stanza ${stanza}, by archive-mode=preserve, although ${why}`)
+    return undefined
+  }
+  const allow = `if it replaces the original, run: pgts --stanza=${stanza} archive-allow`
+  // The operator has said that it does not archive.
+  if (archiveMode === 'off')
+    log.info(
+      `the restored cluster is a copy with archive_mode = off, and stays one if archive_mode is changed: ${why}\nHINT: ${allow}`,
+    )
+  else
+    log.warn(
+      [
+        `the restored cluster is a copy and cannot archive into stanza ${stanza}: ${why}`,
+        `HINT: ${allow}`,
+        'HINT: else set archive_mode = off, or give it a stanza of its own',
+      ].join('\n'),
+    )
   const places = repositoryPlaces(options.repo)
   return { stanza, places, label: original.label, reason, host: host.name, restoredMs: clock.nowMs() }
 }

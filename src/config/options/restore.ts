@@ -3,7 +3,7 @@ import { defineOptions } from '../option-row.ts'
 /** How a restore lays out the cluster and how PostgreSQL recovers it. */
 export const restoreOptions = defineOptions({
   'archive-mode': {
-    summary: 'Whether the restored cluster archives: as before, or not at all.',
+    summary: 'Whether the restored cluster archives: as before (also if it is a copy), or not at all.',
     type: 'enum',
     commands: ['restore'],
     choices: ['off', 'preserve'],

@@ -302,6 +302,26 @@ describe('a restore leaves the mark of a copy', () => {
     expect(await markAfter(options, more)).toBeUndefined()
   })
 
+  test('and the log says what --archive-mode means for a copy', async () => {
+    await aBackup()
+    const logged = async (archiveMode: 'off' | 'preserve') => {
+      const ctx = context(
+        { archiveMode, delta: true },
+        { configured: '/other', typed: [`--archive-mode=${archiveMode}`] },
+      )
+      await restore(ctx)
+      return ctx.log.lines.filter((line) => line.includes('the restored cluster'))
+    }
+    const why = "it was restored to another directory than '/other'"
+    expect(await logged('off')).toEqual([
+      `info: the restored cluster is a copy with archive_mode = off, and stays one if archive_mode is changed: ${why}\n` +
+        'HINT: if it replaces the original, run: pgts --stanza=main archive-allow',
+    ])
+    expect(await logged('preserve')).toEqual([
+      `info: the restored cluster may archive into stanza main, by archive-mode=preserve, although ${why}`,
+    ])
+  })
+
   test('also with archive-mode=off, and when the copy is restored over itself', async () => {
     await aBackup()
     await markAfter({ archiveMode: 'off' }, { configured: '/other', typed: ['--archive-mode=off'] })
