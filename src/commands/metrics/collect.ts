@@ -53,6 +53,7 @@ export class Collector {
       stanza,
       set,
       detail: 'full',
+      windows: set === undefined,
       locksOf: (name) => readLocks(options.lockPath, name),
       signal,
     })

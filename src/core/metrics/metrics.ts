@@ -6,6 +6,7 @@ import { backupFamilies } from './backup-families.ts'
 import { type MetricFamily, single } from './family.ts'
 import { stanzaFamilies } from './stanza-families.ts'
 import { type Verified, verifyFamilies } from './verify-families.ts'
+import { windowFamilies } from './window-families.ts'
 
 export interface MetricsInput {
   /** Undefined: it could not be collected. */
@@ -46,7 +47,11 @@ export function metrics({ info, stanza, archiving, verified, walLabels, nowSecon
     ),
     ...(info === undefined
       ? []
-      : [...stanzaFamilies(info.stanzas, walLabels), ...backupFamilies(info.stanzas, nowSeconds)]),
+      : [
+          ...stanzaFamilies(info.stanzas, walLabels),
+          ...backupFamilies(info.stanzas, nowSeconds),
+          ...windowFamilies(info.stanzas),
+        ]),
     ...(archiving === undefined ? [] : archivingFamilies(archiving)),
     ...verifyFamilies(verified, nowSeconds),
   ]
