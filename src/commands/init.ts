@@ -39,7 +39,12 @@ export async function init(ctx: CommandContext<'init'>, ports: InitPorts): Promi
     writeConfig(plan.config.path, text, plan.config.text, plan.owner)
     dialogue.say(`${plan.config.path} is written`)
   }
-  await prepareServer(ctx, ports, plan, consents, progress)
+  try {
+    await prepareServer(ctx, ports, plan, consents, progress)
+  } catch (error) {
+    dialogue.say('', ...progress.interrupted())
+    throw error
+  }
   return progress.report()
 }
 
@@ -54,6 +59,8 @@ async function prepareServer(
   await step(ctx, plan, dialogue, 'stanza-create')
   progress.done('stanza-create')
   if (consents.applySettings && plan.changes.length > 0) {
+    progress.applyingSettings()
+    dialogue.say(`alter system: ${plan.changes.map(({ name }) => name).join(', ')}`)
     await applySettings(ctx, plan, plan.changes)
     progress.settingsApplied()
   }

@@ -231,6 +231,32 @@ describe('at a terminal of 80x24', () => {
   })
 })
 
+test(
+  '^C while settings are applied shows what is done, and another run does the rest',
+  { timeout: 120_000 },
+  async () => {
+    const host = await aHost(15, 'pgts.yaml', { archive_mode: 'on' })
+    await using _cluster = host.cluster
+    // The server refuses to reload a file with a syntax error, so init waits for its settings.
+    const conf = join(host.cluster.dataDir, 'postgresql.conf')
+    const valid = readFileSync(conf, 'utf8')
+    writeFileSync(conf, `${valid}\nnot a setting\n`)
+    await using terminal = new Terminal([pgtsProgram(), ...host.options, '--yes', 'init'], host.dir)
+    await terminal.until('alter system: archive_command')
+    terminal.type('\x03')
+    expect(await terminal.end()).toBe(63)
+    expect(terminal.screen).toContain(
+      `init is not complete.\n  done: ${host.dir}/etc/pgts.yaml, stanza-create\n` +
+        '  not done: settings of the server (some may be written), check, backup\n' +
+        'Run init again: it does what is missing.\n',
+    )
+    writeFileSync(conf, valid)
+    const { code, stdout } = await host.init('--yes')
+    expect(code, stdout).toBe(0)
+    expect(stdout).toContain('stanza-create: done, check: done, backup: done')
+  },
+)
+
 describe('when something prevents it', () => {
   let host: Host
   beforeAll(async () => {

@@ -13,7 +13,10 @@ const RELOAD_MS = 10_000
 /** How long a restarted server may take until it admits connections: it can have WAL to replay. */
 const RESTART_MS = 120_000
 
-/** ALTER SYSTEM and reload; then each setting without restart must be in effect. */
+/**
+ * ALTER SYSTEM and reload; then each setting without restart must be in effect. archive_command is written before
+ * archive_mode: a run that is ended between them leaves no server that would keep all WAL after a restart.
+ */
 export async function applySettings(
   ctx: CommandContext<'init'>,
   plan: Plan,
@@ -22,7 +25,10 @@ export async function applySettings(
   await withServer(ctx, plan.cluster, plan.owner, async (server) => {
     await alterSystem(
       server,
-      changes.filter(({ isWritten }) => !isWritten).map(({ name, to }) => ({ name, value: to })),
+      changes
+        .filter(({ isWritten }) => !isWritten)
+        .sort((a, b) => Number(a.needsRestart) - Number(b.needsRestart))
+        .map(({ name, to }) => ({ name, value: to })),
     )
     await untilEffective(ctx, server, changes)
   })

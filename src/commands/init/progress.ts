@@ -13,6 +13,7 @@ export class Progress {
   readonly #dryRun: boolean
   readonly #steps = new Map<StepName, StepState>()
   readonly #reasons = new Map<StepName, string>()
+  #isApplying = false
   #isApplied = false
   #isRestarted = false
 
@@ -24,6 +25,10 @@ export class Progress {
 
   done(name: StepName): void {
     this.#steps.set(name, 'done')
+  }
+
+  applyingSettings(): void {
+    this.#isApplying = true
   }
 
   settingsApplied(): void {
@@ -63,6 +68,35 @@ export class Progress {
   withoutConfiguration(): InitReport {
     this.#steps.set('stanza-create', 'declined')
     return this.report()
+  }
+
+  /** For a run that fails, or is ended by ^C, after the configuration is written. */
+  interrupted(): string[] {
+    const { changes, config, change } = this.#plan
+    const { applySettings, restart, takeBackup } = this.#consents
+    const needsRestart = changes.some((one) => one.needsRestart)
+    const settings = 'settings of the server'
+    const steps: readonly (readonly [string, isWanted: boolean, isDone: boolean])[] = [
+      [config.path, change !== undefined, true],
+      ['stanza-create', true, this.#steps.get('stanza-create') === 'done'],
+      [
+        this.#isApplying && !this.#isApplied ? `${settings} (some may be written)` : settings,
+        applySettings && changes.length > 0,
+        this.#isApplied,
+      ],
+      ['restart', restart && needsRestart, this.#isRestarted],
+      ['check', true, this.#steps.get('check') === 'done'],
+      ['backup', takeBackup, this.#steps.get('backup') === 'done'],
+    ]
+    const names = (isDone: boolean) =>
+      steps.filter(([, isWanted, done]) => isWanted && done === isDone).map(([name]) => name)
+    const done = names(true)
+    return [
+      'init is not complete.',
+      ...(done.length === 0 ? [] : [`  done: ${done.join(', ')}`]),
+      `  not done: ${names(false).join(', ')}`,
+      'Run init again: it does what is missing.',
+    ]
   }
 
   report(): InitReport {

@@ -12,7 +12,8 @@ export class Terminal implements AsyncDisposable {
   #read = 0
 
   constructor(words: readonly string[], cwd: string) {
-    const command = `stty rows 24 cols 80; ${words.map((word) => `'${word}'`).join(' ')}`
+    // Without exec ^C would end the shell, too, with its own exit code.
+    const command = `stty rows 24 cols 80; exec ${words.map((word) => `'${word}'`).join(' ')}`
     this.#child = spawn('script', ['-qec', command, '/dev/null'], {
       cwd,
       env: cleanEnv(testUser, { TERM: 'xterm' }),
