@@ -3,7 +3,7 @@ import type { RestorePlanReport } from '../core/restore/plan-report.ts'
 import { printableLines } from '../util/byte-string.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { TextOutput } from './log-output.ts'
-import type { Bar } from './render/progress-bar.ts'
+import type { Bar, ProgressState } from './render/progress-bar.ts'
 
 /** Short commands show no bar. */
 const FIRST_MS = 1500
@@ -18,8 +18,7 @@ export class TerminalProgress implements ProgressDisplay {
   readonly #isTerminal: boolean
   #timer: NodeJS.Timeout | undefined
   #bar: Bar | undefined
-  #state:
-    { readonly name: string; readonly startMs: number; readonly totalBytes?: number; doneBytes: number } | undefined
+  #state: (Omit<ProgressState, 'elapsedMs'> & { readonly startMs: number }) | undefined
 
   /** @param terminal `none` also where the operator wants no output; `plain` cannot move the cursor: it gets no bar */
   constructor(terminal: 'none' | 'plain' | 'full') {
@@ -27,16 +26,16 @@ export class TerminalProgress implements ProgressDisplay {
     this.#isTerminal = terminal !== 'none'
   }
 
-  phase(name: string, totalBytes?: number): void {
+  phase(name: string, total?: number, unit: ProgressState['unit'] = 'bytes'): void {
     if (!this.#enabled) return
-    this.#state = { name, totalBytes, startMs: performance.now(), doneBytes: 0 }
+    this.#state = { name, unit, total, done: 0, startMs: performance.now() }
     if (this.#timer !== undefined) return
     this.#timer = setTimeout(() => void this.#begin(), FIRST_MS)
     this.#timer.unref()
   }
 
-  done(bytes: number): void {
-    if (this.#state !== undefined) this.#state.doneBytes = bytes
+  done(done: number, total?: number): void {
+    if (this.#state !== undefined) this.#state = { ...this.#state, done, total: total ?? this.#state.total }
   }
 
   async plan(report: () => RestorePlanReport): Promise<void> {

@@ -18,10 +18,10 @@ export interface StanzaLock extends AsyncDisposable {
 
 /** What a person at a terminal sees of a long command. Without a terminal nothing is shown. */
 export interface ProgressDisplay {
-  /** Begins a phase: `copying`. @param totalBytes absent: unknown */
-  phase(name: string, totalBytes?: number): void
-  /** @param bytes of this phase so far */
-  done(bytes: number): void
+  /** Begins a phase: `copying`. @param total absent: unknown. @param unit default: bytes */
+  phase(name: string, total?: number, unit?: 'bytes' | 'directories'): void
+  /** @param done of this phase so far. @param total if it has changed */
+  done(done: number, total?: number): void
   /** Shows in short what a restore is about to do. @param report called only at a terminal */
   plan(report: () => RestorePlanReport): Promise<void>
 }

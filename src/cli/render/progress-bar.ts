@@ -5,8 +5,9 @@ import { duration } from './result.ts'
 /** One phase of a command: `copying`. */
 export interface ProgressState {
   readonly name: string
-  readonly totalBytes?: number
-  readonly doneBytes: number
+  readonly unit: 'bytes' | 'directories'
+  readonly total?: number
+  readonly done: number
   readonly elapsedMs: number
 }
 
@@ -45,22 +46,23 @@ const RATE_AFTER_MS = 1000
  * @param columns of the terminal
  */
 export function progressLine(state: ProgressState, columns: number): string {
-  const { name, totalBytes, doneBytes, elapsedMs } = state
+  const { name, unit, total, done, elapsedMs } = state
+  const amount = (value: number) => (unit === 'bytes' ? formatSize(value) : String(value))
   // The last column stays free: some terminals wrap there.
   const room = columns - 1
   const parts: string[] = []
-  if (totalBytes === undefined || totalBytes === 0) {
-    if (doneBytes > 0) parts.push(formatSize(doneBytes))
+  if (total === undefined || total === 0) {
+    if (done > 0) parts.push(amount(done))
     parts.push(duration(elapsedMs))
   } else {
-    const share = Math.min(1, doneBytes / totalBytes)
+    const share = Math.min(1, done / total)
     const full = Math.floor(share * BAR)
     const bar = `[${'#'.repeat(full)}${' '.repeat(BAR - full)}] ${String(Math.floor(share * 100)).padStart(3)}%`
-    parts.push(`${bar} ${formatSize(doneBytes)} of ${formatSize(totalBytes)}`)
-    if (doneBytes > 0 && elapsedMs >= RATE_AFTER_MS) {
-      const rate = doneBytes / (elapsedMs / 1000)
-      parts.push(`${formatSize(Math.round(rate))}/s`)
-      if (doneBytes < totalBytes) parts.push(`${duration(((totalBytes - doneBytes) / rate) * 1000)} left`)
+    parts.push(`${bar} ${amount(done)} of ${amount(total)}${unit === 'bytes' ? '' : ` ${unit}`}`)
+    if (done > 0 && elapsedMs >= RATE_AFTER_MS) {
+      const rate = done / (elapsedMs / 1000)
+      if (unit === 'bytes') parts.push(`${formatSize(Math.round(rate))}/s`)
+      if (done < total) parts.push(`${duration(((total - done) / rate) * 1000)} left`)
     }
   }
   const line = parts.reduce((text, part, index) => {

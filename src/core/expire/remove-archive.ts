@@ -80,10 +80,12 @@ async function removeOutside(run: ExpireRun, rule: RangesRule): Promise<ArchiveR
     }
   }
   if (!run.dryRun) {
+    run.progress.addWal(directories.length)
     await removeFiles(run.storage, files, { signal: run.signal })
-    await inParallel(directories, atOnce(run), (directory) =>
-      run.storage.removeTree(`${path}/${directory}`, { signal: run.signal }),
-    )
+    await inParallel(directories, atOnce(run), async (directory) => {
+      await run.storage.removeTree(`${path}/${directory}`, { signal: run.signal })
+      run.progress.removedWal(1)
+    })
   }
   for (const directory of directories) run.say('detail', `${archiveId} remove archive path ${directory}`)
   for (const { start, stop } of removed.ranges) {

@@ -1,3 +1,4 @@
+import type { BackupInfo } from '../../format/backup-info.ts'
 import { backupLabelPath } from '../../format/repo-path.ts'
 import { inParallel } from '../../util/parallel.ts'
 import type { ExpireRun } from './expire-run.ts'
@@ -5,15 +6,24 @@ import type { LeftOver } from './unfinished.ts'
 
 /**
  * Removes the directories of backups that are not listed, newest first, so that a diff is removed before its full.
+ * @param info with the removed backups
  * @returns their labels
  */
-export async function removeDirectories(run: ExpireRun, leftOvers: readonly LeftOver[]): Promise<string[]> {
+export async function removeDirectories(
+  run: ExpireRun,
+  leftOvers: readonly LeftOver[],
+  info: BackupInfo,
+): Promise<string[]> {
   for (const leftOver of leftOvers) logLeftOver(run, leftOver)
   const gone = leftOvers.filter(({ keep }) => !keep).map(({ label }) => label)
+  const sizes = new Map(info.backups.map(({ label, repoSizeDeltaBytes }) => [label, repoSizeDeltaBytes]))
+  const sizeOf = (label: string) => sizes.get(label) ?? 0
+  run.progress.beginBackups(gone.map(sizeOf))
   await inParallel(gone, run.storage.parallel ?? 1, async (label) => {
     run.signal.throwIfAborted()
     run.say('info', `remove expired backup ${label}`)
     if (!run.dryRun) await run.storage.removeTree(backupLabelPath(run.stanza, label), { signal: run.signal })
+    run.progress.removedBackup(sizeOf(label))
   })
   return gone
 }

@@ -16,6 +16,7 @@ import { archiveIdsIn, removeArchive, type ArchiveRemoval } from './remove-archi
 import type { Pin } from './pins.ts'
 import { isPinActive } from './pins.ts'
 import { loadPins } from './pins-store.ts'
+import { type PhaseDisplay, RemovalProgress } from './removal-progress.ts'
 import { removeDirectories } from './remove-directories.ts'
 import { removeHistory } from './remove-history.ts'
 import {
@@ -29,6 +30,7 @@ import {
 import { assessLeftOvers, type LeftOver } from './unfinished.ts'
 import type { ExpireRun } from './expire-run.ts'
 import { forgetTimes } from '../window/expire.ts'
+import { repoId } from '../../util/repo-id.ts'
 import { markHandled } from '../../util/mark-handled.ts'
 
 export interface ExpireRequest {
@@ -45,6 +47,8 @@ export interface ExpireRequest {
   readonly linkLatest: boolean
   readonly log: Logger
   readonly signal: AbortSignal
+  /** Absent: nothing is shown. */
+  readonly progress?: PhaseDisplay
 }
 
 /** What was removed or, with --dry-run, would be removed. */
@@ -75,17 +79,8 @@ export interface ExpireReport {
  */
 export async function expireRepository(request: ExpireRequest): Promise<ExpireReport> {
   const { stanza, dryRun, signal, log } = request
-  const { key: repoKey, display } = request.repository
-  const storage = dryRun ? readOnly(request.repository.storage) : request.repository.storage
-  const run: ExpireRun = {
-    storage,
-    repository: { ...request.repository, storage },
-    stanza,
-    dryRun,
-    nowMs: request.nowMs,
-    signal,
-    say: (level, message) => log[level]({ repo: repoKey }, `${display}: ${message}`),
-  }
+  const run = runOf(request)
+  const { storage } = run
   const requested = requestAll(run, log)
   const found = await reconcile(run.storage, stanza, requested.backupInfo, log, signal)
   const pins = await requested.pins
@@ -106,7 +101,7 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
   }
   const [directories, { rules, removals: archive }, history] = await eachInParallel(
     [
-      () => removeDirectories(run, leftOvers),
+      () => removeDirectories(run, leftOvers, found.info),
       async () => {
         const rules = await archiveRules(run, request, {
           plan,
@@ -124,7 +119,7 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
     storage.parallel ?? 1,
   )
   return {
-    repoKey,
+    repoKey: request.repository.key,
     dryRun,
     groups: plan.groups,
     setMissing: plan.setMissing,
@@ -132,6 +127,21 @@ export async function expireRepository(request: ExpireRequest): Promise<ExpireRe
     archive,
     history,
     explanation: explainExpire(plan, request.policy.calendar, leftOvers, rules, archive),
+  }
+}
+
+function runOf({ repository, stanza, dryRun, nowMs, signal, log, progress }: ExpireRequest): ExpireRun {
+  const { key, display } = repository
+  const storage = dryRun ? readOnly(repository.storage) : repository.storage
+  return {
+    storage,
+    repository: { ...repository, storage },
+    stanza,
+    dryRun,
+    nowMs,
+    signal,
+    progress: new RemovalProgress(progress, repoId(key)),
+    say: (level, message) => log[level]({ repo: key }, `${display}: ${message}`),
   }
 }
 
