@@ -15,6 +15,7 @@ import { identify } from './backup/identify.ts'
 import { planBackup } from './backup/plan.ts'
 import { assertReady, refuseRunningServer } from './backup/ready.ts'
 import { connectCluster } from './shared/connect.ts'
+import { recordMissingTimes } from './shared/record-missing-times.ts'
 import { recordThisHost } from './shared/record-host.ts'
 import type { CommandContext, StanzaLock } from './context.ts'
 import { expireAfterBackup } from './expire.ts'
@@ -55,6 +56,7 @@ async function backupAndExpire(ctx: CommandContext<'backup'>, run: BackupRun): P
   run.report = report
   refuseDamagedPages(ctx, report.label, damaged)
   if (ctx.options.expireAuto) await expireAfterBackup(ctx, lock)
+  else await recordMissingTimes(ctx, repository)
   return report
 }
 

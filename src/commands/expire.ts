@@ -7,6 +7,7 @@ import { parseBackupLabel } from '../format/backup-label.ts'
 import { isWalSegment } from '../format/wal-segment.ts'
 import { isDenied, PgtsError } from '../util/error.ts'
 import type { CommandContext, StanzaLock } from './context.ts'
+import { recordMissingTimes } from './shared/record-missing-times.ts'
 import { logRepositoryError } from './shared/repository-error.ts'
 import { repoId } from '../util/repo-id.ts'
 
@@ -98,8 +99,10 @@ async function expireRepositories(
           // The explanation is the report, so its log lines are written as detail only.
           log: explain ? { ...log, warn: log.detail, info: log.detail } : log,
           signal,
+          progress: ctx.progress,
         }),
       )
+      if (!dryRun) await recordMissingTimes(ctx, repository)
     } catch (error) {
       signal.throwIfAborted()
       if (ctx.command === 'backup' && isDenied(error)) {

@@ -5,6 +5,7 @@ import type { Problem, VerifyReport } from '../core/verify/report.ts'
 import { bytesToText } from '../util/byte-string.ts'
 import { parseBackupLabel } from '../format/backup-label.ts'
 import { EXIT_CODES, isHostError, toPlainError } from '../util/error.ts'
+import { programName } from '../util/program-name.ts'
 import type { CommandContext } from './context.ts'
 import { repoId } from '../util/repo-id.ts'
 
@@ -44,11 +45,20 @@ async function verifyOne(ctx: CommandContext<'verify'>, repository: Repository):
     clock,
     log,
     signal,
-    read: (doneBytes) => ctx.progress.done(doneBytes),
+    recordTimes: mayRecordTimes(ctx, repository),
+    read: (doneBytes, totalBytes) => ctx.progress.done(doneBytes, totalBytes),
     set: options.set,
     provenSinceMs: options.since === undefined ? undefined : startMs - options.since,
     deadlineMs: options.maxTime === undefined ? undefined : startMs + options.maxTime,
   })
+}
+
+/**
+ * Not under the name pgbackrest, which has no recovery window, and not as root on a disk: archiving could not write to
+ * files of root.
+ */
+function mayRecordTimes({ program }: CommandContext<'verify'>, { storage }: Repository): boolean {
+  return programName(program) === 'pgts' && !(storage.links !== undefined && process.geteuid?.() === 0)
 }
 
 function unreachable(stanza: string, repoKey: number, message: string): VerifyReport {

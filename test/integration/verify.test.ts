@@ -58,6 +58,7 @@ async function verified(
     executor,
     clock: systemClock,
     log: silentLogger,
+    recordTimes: false,
     signal: new AbortController().signal,
     ...more,
   })

@@ -21,9 +21,10 @@ export async function passphraseOf(
   const { cipher, storage } = repository
   if (cipher === undefined) return undefined
   const [top, stanza, third = '', fourth] = name.split('/')
-  if (stanza === undefined || (top !== 'archive' && top !== 'backup')) return cipher.passphrase()
+  const isWalTimes = top === 'pgts' && third === 'wal-times'
+  if (stanza === undefined || (!isWalTimes && top !== 'archive' && top !== 'backup')) return cipher.passphrase()
   if (fourth === undefined && /^(archive|backup)\.info(\.copy)?$/.test(third)) return cipher.passphrase()
-  if (top === 'archive') return (await loadArchiveInfo(repository, stanza, { signal })).cipherPass
+  if (top === 'archive' || isWalTimes) return (await loadArchiveInfo(repository, stanza, { signal })).cipherPass
   const info = await loadBackupInfo(repository, stanza, { signal })
   if (third === 'backup.history' || /^backup\.manifest(\.copy)?$/.test(fourth ?? '')) return info.cipherPass
   if (!isBackupLabel(third)) {

@@ -6,6 +6,7 @@ import { inParallel } from '../../util/parallel.ts'
 import type { ArchivedFile, WalDirectory } from './archive-pieces.ts'
 import { archiveIds, walDirectories, walDirectory } from './archive-pieces.ts'
 import type { Problems } from './findings.ts'
+import { MissingTimes } from './missing-times.ts'
 import { walPart } from './parts.ts'
 import { provePieces } from './prove-stored.ts'
 import type { PlannedPart } from './run.ts'
@@ -18,6 +19,8 @@ export interface VerifiedArchive {
   readonly archiveId: string
   /** Of its segments. */
   readonly storedBytes: number
+  /** Absent: commit times are not recorded. */
+  readonly times?: MissingTimes
   readonly ranges: WalRanges['ranges']
   readonly gaps: ReturnType<WalRanges['gaps']>
   /** The last segment that recovery can reach from this one; undefined if it is missing. */
@@ -32,7 +35,7 @@ export async function verifyArchive(
   info: ArchiveInfo,
   problems: Problems,
 ): Promise<VerifiedArchive[]> {
-  const { repository, stanza, signal } = request
+  const { repository, stanza, recordTimes, signal } = request
   const { storage } = repository
   const archives: VerifiedArchive[] = []
   for (const archiveId of await archiveIds(storage, stanza, signal)) {
@@ -43,16 +46,15 @@ export async function verifyArchive(
       )
       continue
     }
-    const known = {
-      systemId: cluster.systemId,
-      cipherPass: info.cipherPass,
-    }
+    const { cipherPass } = info
+    const known = { systemId: cluster.systemId, cipherPass }
     const path = archiveIdPath(stanza, archiveId)
+    const times = recordTimes ? new MissingTimes({ storage, stanza, archiveId, cipherPass, signal }) : undefined
     const directories = await walDirectories(storage, stanza, archiveId, signal)
     let ranges: WalRanges | undefined
-    let storedBytes = 0
+    const bytesIn = new Map<string, number>()
     for await (const { segments, orphans } of listedAhead(storage, path, directories, signal)) {
-      ranges ??= new WalRanges(await segmentSizeOf(segments, known.cipherPass, request))
+      ranges ??= new WalRanges(await segmentSizeOf(segments, cipherPass, request))
       for (const orphan of orphans) problems.note(`${bytesToText(orphan)} is not a file of an archive`)
       for (const repoNames of duplicates(segments)) {
         problems.error(
@@ -60,12 +62,14 @@ export async function verifyArchive(
         )
       }
       for (const { segment, partial } of segments) if (!partial) ranges.add(segment)
-      for (const file of segments) storedBytes += file.storedBytes
+      const size = segments.reduce((sum, file) => sum + file.storedBytes, 0)
+      if (segments[0] !== undefined) bytesIn.set(segments[0].segment.slice(0, 16), size)
     }
     const found = ranges ?? new WalRanges(USUAL_SEGMENT_SIZE)
     archives.push({
       archiveId,
-      storedBytes,
+      storedBytes: [...bytesIn.values()].reduce((sum, one) => sum + one, 0),
+      times,
       ranges: found.ranges,
       gaps: found.gaps(),
       reach: (segment) => found.reach(segment),
@@ -74,9 +78,11 @@ export async function verifyArchive(
           .filter((directory) => wanted(archiveId, directory))
           .map((directory) => {
             const key = `archive/${archiveId}/${directory}`
-            const load = async () =>
-              walPart(key, (await walDirectory(storage, `${path}/${directory}`, signal)).segments, known)
-            return { key, load }
+            const load = async () => {
+              const { segments } = await walDirectory(storage, `${path}/${directory}`, signal)
+              return walPart(key, segments, known, await times?.among(segments))
+            }
+            return { key, bytes: bytesIn.get(directory) ?? 0, load }
           }),
     })
   }

@@ -38,10 +38,12 @@ export function backupPart(manifest: Manifest, { files, bundled }: BackupPieces)
   }
 }
 
+/** @param unrecorded segments whose commit times are wanted */
 export function walPart(
   key: string,
   segments: readonly ArchivedFile[],
   known: { readonly cipherPass?: string; readonly systemId?: bigint },
+  unrecorded: ReadonlySet<WalSegment> = new Set(),
 ): Part {
   const bytes = new Map(segments.map((file) => [file.repoName, file.storedBytes]))
   const { cipherPass, systemId } = known
@@ -54,7 +56,7 @@ export function walPart(
       for (const compressType of new Set<CompressType>(segments.map((segment) => segment.compressType))) {
         const pieces = segments
           .filter((segment) => segment.compressType === compressType)
-          .map((s) => pieceOf(s, systemId))
+          .map((file) => pieceOf(file, systemId, unrecorded))
         for (const some of batches(pieces, ({ repoName }) => bytes.get(repoName) ?? 0)) {
           yield { pieces: some, compressType, raw: false, cipherPass }
         }
@@ -63,12 +65,16 @@ export function walPart(
   }
 }
 
-function pieceOf({ segment, partial, checksum, repoName }: ArchivedFile, systemId: bigint | undefined): StoredPiece {
-  const expected = { of: 'wal', checksum, segment: segment as WalSegment, partial } as const
+function pieceOf(
+  { segment, partial, checksum, repoName }: ArchivedFile,
+  systemId: bigint | undefined,
+  unrecorded: ReadonlySet<WalSegment>,
+): StoredPiece {
+  const scan = !partial && unrecorded.has(segment)
   return {
     name: bytes`${segment}${partial ? '.partial' : ''}`,
     repoName,
-    expected: systemId === undefined ? expected : { ...expected, systemId },
+    expected: { of: 'wal', checksum, segment, partial, ...(systemId === undefined ? {} : { systemId }), scan },
   }
 }
 

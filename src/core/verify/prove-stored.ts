@@ -9,6 +9,7 @@ import type { StorageDriver } from '../../storage/driver.ts'
 import { plannedReads } from '../../storage/planned-reads.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 import { isHostError, isPgtsError, isStoreError, messageOf, toPlainError } from '../../util/error.ts'
+import { scanOf, type ScannedSegment, type SegmentScan } from '../window/segment-scan.ts'
 import type { WorkerEnv } from '../worker-env.ts'
 import type { ByteString } from '../../util/byte-string.ts'
 
@@ -25,6 +26,8 @@ export type Expected =
       readonly segment: string
       readonly partial: boolean
       readonly systemId?: bigint
+      /** Return its commit times. */
+      readonly scan?: boolean
     }
 
 /** One file of a backup or one WAL segment: a whole repository file, or a part of one. */
@@ -61,6 +64,8 @@ export interface ProvenPiece {
   readonly reason?: string
   /** Segment size from the header, bytes. */
   readonly segmentSize?: number
+  /** Commit times, if they were requested and the segment is intact. */
+  readonly scanned?: ScannedSegment
 }
 
 /**
@@ -104,7 +109,11 @@ async function provePiece(
   const stored = counter()
   const content = digest('sha1')
   const head = new HeadTap(WAL_HEADER_BYTES)
-  const stages = [stored, ...decoders(job, expected), ...(expected.of === 'wal' ? [head] : []), content]
+  const scan = expected.of === 'wal' && expected.scan === true ? scanOf(expected.segment) : undefined
+  const stages = [
+    ...[stored, ...decoders(job, expected), ...(expected.of === 'wal' ? [head] : []), content],
+    ...(scan === undefined ? [] : [tap(scan)]),
+  ]
   const faulty = (fault: Fault, reason: string): ProvenPiece => ({ storedBytes: stored.bytes, fault, reason })
   try {
     const source = await storage.read(repoName, { ...slice, signal })
@@ -119,7 +128,17 @@ async function provePiece(
   }
   const found = assess(expected, content, head.bytes)
   if (found.fault !== undefined) return faulty(found.fault, found.reason)
-  return { storedBytes: stored.bytes, segmentSize: found.segmentSize }
+  return { storedBytes: stored.bytes, segmentSize: found.segmentSize, scanned: scan?.result() }
+}
+
+function tap(scan: SegmentScan): Stage {
+  return {
+    push: (chunk) => {
+      scan.push(chunk)
+      return [chunk]
+    },
+    finish: () => [],
+  }
 }
 
 /** If there is a checksum of the stored bytes, decoding is not needed, which is cheaper. */

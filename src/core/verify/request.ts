@@ -19,8 +19,10 @@ export interface VerifyRequest {
   readonly clock: Clock
   readonly log: Logger
   readonly signal: AbortSignal
-  /** Called with the stored bytes that were read. */
-  readonly read?: (doneBytes: number) => void
+  /** Record the commit times of WAL that was archived without them, if the repository can be written to. */
+  readonly recordTimes: boolean
+  /** Called with the stored bytes that were read, and those that this run reads in total. */
+  readonly read?: (doneBytes: number, totalBytes: number) => void
 }
 
 /** @throws PgtsError `backup-set-invalid` if the backup of --set is not in the repository */

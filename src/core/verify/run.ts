@@ -9,6 +9,8 @@ import type { ProofJob, ProvenPiece, StoredPiece } from './prove-stored.ts'
 /** A part that is loaded when it is reached: loading costs a listing or a manifest. */
 export interface PlannedPart {
   readonly key: string
+  /** Stored bytes, as far as they are known before it is loaded. */
+  readonly bytes: number
   load(): Promise<Part>
 }
 
@@ -24,9 +26,11 @@ export interface ProveRequest {
   readonly nowMs: () => number
   readonly log: Logger
   readonly signal: AbortSignal
-  readonly read?: (doneBytes: number) => void
+  readonly read?: (doneBytes: number, totalBytes: number) => void
   /** Called with every piece that was read, and the key of its part. */
   readonly onPiece: (key: string, piece: StoredPiece, proven: ProvenPiece) => void
+  /** Called after each job; the next result waits for it. */
+  readonly afterJob: () => Promise<void>
 }
 
 export interface ProveReport {
@@ -51,8 +55,9 @@ export async function provePlanned(request: ProveRequest): Promise<ProveReport> 
         if (proven.fault !== undefined) part.faulty = true
         onPiece(part.part.key, piece, proven)
       }
-      request.read?.(readBytes)
+      request.read?.(readBytes, run.totalBytes)
       part.proven(job.index)
+      await request.afterJob()
       if (nowMs() - rememberedMs >= REMEMBER_EVERY_MS) {
         await run.remember()
         rememberedMs = nowMs()
@@ -76,6 +81,8 @@ const REMEMBER_EVERY_MS = 300_000
 /** Decides which parts are read in this run, and what is recorded. */
 class ProveRun {
   readonly skipped = { recent: 0, late: 0 }
+  /** Stored bytes of the parts that are not skipped. */
+  totalBytes: number
   readonly #request: ProveRequest
   readonly #memory: Map<string, Proof>
   /** Parts with at least one started job; `group` of a job is an index into it. */
@@ -86,6 +93,7 @@ class ProveRun {
   constructor(request: ProveRequest, memory: Map<string, Proof>) {
     this.#request = request
     this.#memory = memory
+    this.totalBytes = request.plan.reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
   partOf({ group }: ProofJob): PartProgress {
@@ -95,13 +103,13 @@ class ProveRun {
   async *jobs(): AsyncGenerator<ProofJob> {
     for (const planned of inOrder(this.#request, this.#memory)) {
       if (this.#isLate()) {
-        this.#skip('late')
+        this.#skip('late', planned)
         continue
       }
       const part = await planned.load()
       const known = this.#memory.get(planned.key)
       const proof = known?.pieces === part.pieces ? known : undefined
-      if (this.#isRecent(proof)) this.#skip('recent')
+      if (this.#isRecent(proof)) this.#skip('recent', planned)
       else yield* this.#jobsOf(part, proof)
     }
   }
@@ -135,8 +143,9 @@ class ProveRun {
     return provenSinceMs !== undefined && proof?.provenMs !== undefined && proof.provenMs >= provenSinceMs
   }
 
-  #skip(reason: 'recent' | 'late'): void {
+  #skip(reason: 'recent' | 'late', { bytes }: PlannedPart): void {
     this.skipped[reason]++
+    this.totalBytes -= bytes
     this.#skippedParts++
   }
 

@@ -1,3 +1,4 @@
+import { manifestTotals } from '../../format/manifest-totals.ts'
 import type { Manifest } from '../../format/manifest.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import type { Logger } from '../../util/log.ts'
@@ -15,7 +16,8 @@ import { provePlanned, type PlannedPart } from './run.ts'
 
 /**
  * Verifies one repository of a stanza: every info file and manifest with its copy, every file of every backup, every
- * WAL segment; and reports the consequences of each fault. Writes nothing except verify's own record.
+ * WAL segment; and reports the consequences of each fault. Writes verify's own record, and the commit times of WAL that
+ * was archived without them.
  */
 export async function verifyRepository(request: VerifyRequest): Promise<VerifyReport> {
   const { repository, stanza, executor, clock, log } = request
@@ -33,8 +35,16 @@ export async function verifyRepository(request: VerifyRequest): Promise<VerifyRe
   const plan = [...archives.flatMap((archive) => archive.plan(scope.hasWal)), ...backupParts(backups, scope, contents)]
 
   const findings = new Findings()
-  const onPiece: Findings['add'] = (key, piece, proven) => findings.add(key, piece, proven)
-  const proved = await provePlanned({ ...request, plan, nowMs: () => clock.nowMs(), onPiece })
+  const onPiece: Findings['add'] = (key, piece, proven) => {
+    findings.add(key, piece, proven)
+    if (proven.scanned === undefined) return
+    archives.find(({ archiveId }) => key.startsWith(`archive/${archiveId}/`))?.times?.add(proven.scanned)
+  }
+  const afterJob = async () => {
+    for (const { times } of archives) await times?.writeIfDue()
+  }
+  const proved = await provePlanned({ ...request, plan, nowMs: () => clock.nowMs(), onPiece, afterJob })
+  for (const { archiveId, times } of archives) await times?.end(log, archiveId)
 
   // A backup that expire removed during the run is not a fault.
   const isLeft = await backupsLeft(request, backups)
@@ -95,7 +105,13 @@ function backupParts(backups: readonly KnownBackup[], scope: Scope, contents: Ba
   return backups.flatMap(({ label, manifest }) =>
     manifest === undefined || !scope.hasBackup(label)
       ? []
-      : [{ key: `backup/${label}`, load: async () => backupPart(manifest, await contents.of(manifest)) }],
+      : [
+          {
+            key: `backup/${label}`,
+            bytes: manifestTotals(manifest).repoSizeDeltaBytes,
+            load: async () => backupPart(manifest, await contents.of(manifest)),
+          },
+        ],
   )
 }
 

@@ -1,0 +1,50 @@
+import { loadArchiveInfo } from '../../core/archive-info-store.ts'
+import type { Repository } from '../../core/repository.ts'
+import { rebuildTimes } from '../../core/window/rebuild.ts'
+import type { Executor } from '../../worker/executor.ts'
+import type { jobHandlers } from '../../core/jobs.ts'
+import { isDenied, messageOf } from '../../util/error.ts'
+import { programName } from '../../util/program-name.ts'
+import { repoId } from '../../util/repo-id.ts'
+import type { CommandContext } from '../context.ts'
+
+/** What one backup or expire reads at most. `verify` reads everything. */
+const MOST_SEGMENTS = 256
+const MOST_MS = 60_000
+
+/**
+ * Records the commit times of WAL that was archived without them, for the recovery window of info. Called when the work of
+ * the command is done, with its lease: a failure is only logged.
+ */
+export async function recordMissingTimes(
+  ctx: CommandContext<'backup'> | CommandContext<'expire'>,
+  repository: Repository,
+): Promise<void> {
+  const { clock, log, signal, stanza } = ctx
+  if (programName(ctx.program) !== 'pgts') return
+  const { key } = repository
+  let executor: Executor<typeof jobHandlers> | undefined
+  try {
+    const recorded = await rebuildTimes({
+      repository,
+      stanza,
+      archiveInfo: await loadArchiveInfo(repository, stanza, { signal }),
+      openExecutor: async () => (executor ??= await ctx.executor([repository])),
+      mostSegments: MOST_SEGMENTS,
+      deadlineMs: clock.nowMs() + MOST_MS,
+      nowMs: () => clock.nowMs(),
+      signal,
+    })
+    if (recorded > 0)
+      log.detail({ repo: key }, `${repoId(key)}: commit times of ${recorded} archived WAL segments were recorded`)
+  } catch (error) {
+    signal.throwIfAborted()
+    // Credentials that may not replace files are a choice of the operator.
+    log[isDenied(error) ? 'detail' : 'warn'](
+      { repo: key },
+      `${repoId(key)}: cannot record the commit times of archived WAL: ${messageOf(error)}`,
+    )
+  } finally {
+    await executor?.[Symbol.asyncDispose]()
+  }
+}

@@ -1,0 +1,56 @@
+import type { WalSegment } from '../../format/wal-segment.ts'
+import { groupOf, type WalTimes } from '../../format/wal-times.ts'
+import { hasNoHole, loadIndex, type TimesIndex } from './times-index.ts'
+import { loadGroup, type TimesArchive } from './times-store.ts'
+
+/** Which segments of an archive have recorded commit times. The index is read once, a group when it is needed. */
+export class RecordedTimes {
+  /** Groups that have segments of which the index does not know. */
+  readonly outdated = new Set<string>()
+  readonly #archive: TimesArchive
+  readonly #index: TimesIndex | undefined
+
+  private constructor(archive: TimesArchive, index: TimesIndex | undefined) {
+    this.#archive = archive
+    this.#index = index
+  }
+
+  /** @throws errors of the storage */
+  static async load(archive: TimesArchive): Promise<RecordedTimes> {
+    return new RecordedTimes(archive, await loadIndex(archive))
+  }
+
+  /** True if the index has all segments that a directory of the archive (`0000000100000000`) can contain. */
+  hasWhole(directory: string): boolean {
+    if (this.#index === undefined) return false
+    const { rows, segmentSize } = this.#index
+    const counts = [...rows].filter(([group]) => group.startsWith(directory)).map(([, { count }]) => count)
+    return counts.reduce((sum, count) => sum + count, 0) === 2 ** 32 / segmentSize
+  }
+
+  /**
+   * Those of the segments that are not recorded.
+   *
+   * @param again also those whose scan ended early
+   * @throws errors of the storage
+   */
+  async missing(segments: readonly WalSegment[], again: boolean): Promise<Set<WalSegment>> {
+    const missing = new Set<WalSegment>()
+    const groups = new Map<string, WalTimes | undefined>()
+    for (const segment of segments) {
+      if (this.#isInIndex(segment, again)) continue
+      const group = groupOf(segment)
+      if (!groups.has(group)) groups.set(group, await loadGroup(this.#archive, group))
+      const times = groups.get(group)?.segments.get(segment)
+      if (times === undefined || (again && times.incomplete === true)) missing.add(segment)
+      else this.outdated.add(group)
+    }
+    return missing
+  }
+
+  #isInIndex(segment: WalSegment, again: boolean): boolean {
+    const row = this.#index?.rows.get(groupOf(segment))
+    if (row === undefined || !hasNoHole(row, this.#index!.segmentSize)) return false
+    return segment >= row.first && segment <= row.last && !(again && row.incomplete > 0)
+  }
+}
