@@ -6,6 +6,8 @@ export interface CodecFacts {
   readonly level?: { readonly min: number; readonly max: number; readonly default: number }
   readonly reads: boolean
   readonly writes: boolean
+  /** Up to this size a file is compressed faster in one call than in chunks. */
+  readonly oneCallBytes?: number
 }
 
 /** One row per codec; options, help and manifests derive from it. */
@@ -13,7 +15,7 @@ export const CODECS: Record<CompressType, CodecFacts> = {
   none: { reads: true, writes: true },
   gz: { level: { min: -1, max: 9, default: 6 }, reads: true, writes: true },
   lz4: { level: { min: -5, max: 12, default: 1 }, reads: true, writes: true },
-  zst: { level: { min: -7, max: 22, default: 3 }, reads: true, writes: true },
+  zst: { level: { min: -7, max: 22, default: 3 }, reads: true, writes: true, oneCallBytes: 16 * 1024 * 1024 },
   bz2: { level: { min: 1, max: 9, default: 9 }, reads: true, writes: true },
 }
 

@@ -1,7 +1,9 @@
 import type { CCtx, DCtx } from 'zstd-napi/binding.js'
 import { PgtsError } from '../util/error.ts'
+import { onIdle } from '../util/idle-memory.ts'
 import { requireModule } from '../util/load-module.ts'
 import { damaged, truncated } from './damage.ts'
+import { CODECS } from './levels.ts'
 import type { Codec, Stage } from './stage.ts'
 
 type Library = typeof import('zstd-napi/binding.js')
@@ -34,13 +36,17 @@ const decompressors: { ctx: DCtx; output: Uint8Array }[] = []
 const POOL_LIMIT = 2
 
 /**
- * Files up to this size are compressed in one call if they arrive as one chunk. With several chunks the library copies
- * its input into a ring buffer and searches twice after each wrap: 16 MiB at level 3 took 95 ms of CPU time in chunks,
- * 80 ms in one call.
+ * A file that arrives as one chunk is compressed in one call. With several chunks the library copies its input into a ring
+ * buffer and searches twice after each wrap.
  */
-const MOST_WHOLE_BYTES = 16 * 1024 * 1024
+const MOST_WHOLE_BYTES = CODECS.zst.oneCallBytes ?? 0
 /** Output buffers for such files; of a new buffer only the written part uses memory. */
 const wholes: Uint8Array[] = []
+onIdle(() => {
+  compressors.clear()
+  decompressors.length = 0
+  wholes.length = 0
+})
 
 class ZstCompressor implements Stage {
   #held: { ctx: CCtx; output: Uint8Array } | undefined

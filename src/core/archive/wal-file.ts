@@ -1,9 +1,14 @@
 import { digest } from '../../codec/digest.ts'
+import { HeadTap } from '../../codec/head.ts'
+import { pump } from '../../codec/pump.ts'
+import type { Stage } from '../../codec/stage.ts'
 import { isBackupHistoryFile, isPartialSegment, isTimelineHistoryFile, isWalSegment } from '../../format/wal-segment.ts'
 import type { ClusterEntry, ClusterFiles } from '../../postgres/cluster-access.ts'
 import { bytesToText, type ByteString } from '../../util/byte-string.ts'
-import { sourceOf, type ByteSource } from '../../util/bytes.ts'
+import { readAll, sourceOf, type ByteSink, type ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
+import { onIdle } from '../../util/idle-memory.ts'
+import { KeptBytes } from './kept-bytes.ts'
 
 /** Files that PostgreSQL archives. Segments are checked, hashed and compressed; history files are stored as they are. */
 export type WalFileKind = 'segment' | 'partial' | 'timeline-history' | 'backup-history'
@@ -26,7 +31,7 @@ export function walFileKind(name: ByteString): WalFileKind {
   )
 }
 
-/** A hashed file of pg_wal that is to be archived. */
+/** A file of pg_wal that was read and hashed. */
 export interface WalFile {
   readonly path: ByteString
   readonly sizeBytes: number
@@ -34,28 +39,18 @@ export interface WalFile {
   readonly head: Buffer
   /** SHA-1 of the content, lower-case hex. */
   readonly checksum: string
-  /** The bytes. A large segment is read from disk a second time. */
-  open(): Promise<ByteSource>
+  /** Writes the compressed content. A large segment is read from disk a second time. */
+  writeTo(sink: ByteSink, signal: AbortSignal): Promise<void>
   /** Use the memory for another file. Only to be called when it is certain that nothing reads the bytes any more. */
   release(): void
 }
 
-/** Files up to this size are read once, into memory: every segment unless the segment size is larger. */
+/** Files up to this size are read once: every segment unless the segment size is larger. */
 const IN_MEMORY_BYTES = 64 * 1024 * 1024
 const CHUNK_BYTES = 1024 * 1024
 const HEAD_BYTES = 512
-
-/**
- * Free buffers of former segments: new memory costs a page fault for every 4 KiB, which takes longer than reading. One
- * thread pushes few files at once.
- */
-const spare: Buffer[] = []
-const MOST_SPARE = 2
-
-function bufferOf(bytes: number): Buffer {
-  const index = spare.findIndex((buffer) => buffer.length === bytes)
-  return index < 0 ? Buffer.allocUnsafeSlow(bytes) : (spare.splice(index, 1)[0] as Buffer)
-}
+/** History files are seldom longer. */
+const HISTORY_BYTES = 8192
 
 /** @throws PgtsError file-missing; file-read when it is not a plain file */
 export async function statWalFile(files: ClusterFiles, path: ByteString): Promise<ClusterEntry> {
@@ -68,77 +63,80 @@ export async function statWalFile(files: ClusterFiles, path: ByteString): Promis
   return entry
 }
 
+/** The content of a history file. @throws PgtsError as statWalFile */
+export async function readHistory(files: ClusterFiles, path: ByteString): Promise<Buffer> {
+  await statWalFile(files, path)
+  return readAll(await openFile(files, path, Buffer.allocUnsafe(HISTORY_BYTES)))
+}
+
 /** Receives the bytes of a file in order, while they are hashed. */
 export type Watch = { push(chunk: Uint8Array): void }
 
-/** @throws PgtsError file-missing; file-read when it is not a plain file */
+export interface ReadOptions {
+  readonly watches?: readonly (Watch | undefined)[]
+  readonly compression: Compressing
+  readonly signal: AbortSignal
+}
+
+export interface Compressing {
+  /** @param wholeBytes the size of a file that is one chunk */
+  stages(wholeBytes?: number): readonly Stage[]
+  /** Files up to this size are faster to compress as one chunk. */
+  readonly oneCallBytes: number
+}
+
+/** Free buffers: one for each file that a thread reads at a time. */
+const pieces: Buffer[] = []
+onIdle(() => (pieces.length = 0))
+
+/**
+ * Read a file once, in pieces that are hashed, checked and compressed while they are in the cache of the processor. Only what
+ * is stored is kept in memory; of a file that is compressed in one call, the content.
+ *
+ * @throws PgtsError file-missing; file-read when it is not a plain file
+ */
 export async function readWalFile(
   files: ClusterFiles,
   path: ByteString,
-  watches: readonly (Watch | undefined)[] = [],
+  { watches = [], compression: { stages, oneCallBytes }, signal }: ReadOptions,
 ): Promise<WalFile> {
-  const entry = await statWalFile(files, path)
+  const { sizeBytes } = await statWalFile(files, path)
+  const hash = digest('sha1')
+  const head = new HeadTap(HEAD_BYTES)
   const watch: Watch = { push: (chunk) => watches.forEach((one) => one?.push(chunk)) }
-  return entry.sizeBytes <= IN_MEMORY_BYTES
-    ? readIntoMemory(files, path, entry.sizeBytes, watch)
-    : hashLarge(files, path, watch)
-}
-
-async function readIntoMemory(
-  files: ClusterFiles,
-  path: ByteString,
-  expectedBytes: number,
-  watch: Watch,
-): Promise<WalFile> {
-  // One byte more than expected, so that the first read reaches the end of the file.
-  const buffer = bufferOf(expectedBytes + 1)
-  const parts: Buffer[] = []
-  await using source = await openFile(files, path, buffer)
-  for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
-    if (chunk.length === 0) continue
-    // The source reads into `buffer`, so its next read may overwrite this chunk.
-    parts.push(
-      chunk.length === expectedBytes ? Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length) : Buffer.from(chunk),
-    )
-    if (chunk.length === expectedBytes) break
-  }
-  const content = parts.length === 1 ? (parts[0] as Buffer) : Buffer.concat(parts)
-  const hash = digest('sha1')
-  hash.push(content)
-  watch.push(content)
-  return {
-    path,
-    sizeBytes: content.length,
-    head: content.subarray(0, HEAD_BYTES),
-    checksum: hash.hex(),
-    open: () => Promise.resolve(sourceOf(content)),
-    release() {
-      spare.push(buffer)
-      if (spare.length > MOST_SPARE) spare.shift()
-    },
-  }
-}
-
-async function hashLarge(files: ClusterFiles, path: ByteString, watch: Watch): Promise<WalFile> {
-  const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES)
-  const hash = digest('sha1')
-  let head: Buffer | undefined
-  {
-    await using source = await openFile(files, path, buffer)
-    for (let chunk = await source.next(); chunk !== undefined; chunk = await source.next()) {
-      head ??= Buffer.from(chunk.subarray(0, HEAD_BYTES))
-      hash.push(chunk)
-      watch.push(chunk)
+  const buffer = pieces.pop() ?? Buffer.allocUnsafeSlow(CHUNK_BYTES)
+  const read = async (compression: readonly Stage[], sink: ByteSink) =>
+    pump(await openFile(files, path, buffer), [head, hash, tapOf(watch), ...compression], sink, signal)
+  const facts = () => ({ path, sizeBytes: hash.bytes, head: head.bytes, checksum: hash.hex() })
+  if (sizeBytes > IN_MEMORY_BYTES) {
+    await read([], { write: () => undefined })
+    const { checksum } = facts()
+    const again = async () => unchanged(await openFile(files, path, buffer), path, checksum)
+    return {
+      ...facts(),
+      writeTo: async (sink, cancel) => pump(await again(), stages(), sink, cancel),
+      release: () => undefined,
     }
   }
-  const checksum = hash.hex()
+  const kept = new KeptBytes(sizeBytes)
+  const inOneCall = sizeBytes <= oneCallBytes
+  await read(inOneCall ? [] : stages(), kept)
+  pieces.push(buffer)
   return {
-    path,
-    sizeBytes: hash.bytes,
-    head: head ?? Buffer.alloc(0),
-    checksum,
-    open: async () => unchanged(await openFile(files, path, buffer), path, checksum),
-    release: () => undefined,
+    ...facts(),
+    writeTo: async (sink, cancel) =>
+      pump(sourceOf(kept.bytes), inOneCall ? stages(kept.bytes.length) : [], sink, cancel),
+    release: () => kept.release(),
+  }
+}
+
+function tapOf(watch: Watch): Stage {
+  return {
+    push(chunk) {
+      watch.push(chunk)
+      return [chunk]
+    },
+    finish: () => [],
   }
 }
 

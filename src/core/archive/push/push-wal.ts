@@ -1,9 +1,7 @@
-import type { Stage } from '../../../codec/stage.ts'
 import { archiveIdOf, currentHistory, type ArchiveInfo } from '../../../format/archive-info.ts'
 import { archivedSegmentName } from '../../../format/wal-segment.ts'
 import { archiveFileName } from '../../../format/repo-path.ts'
 import type { ClusterFiles } from '../../../postgres/cluster-access.ts'
-import { readAll } from '../../../util/bytes.ts'
 import type { Compression } from '../../../util/compress-type.ts'
 import type { PgtsError } from '../../../util/error.ts'
 import { loadModule } from '../../../util/load-module.ts'
@@ -18,7 +16,15 @@ import type { ScannedSegment, SegmentScan } from '../../window/segment-scan.ts'
 import type { SegmentCheck } from './segment-check.ts'
 import { storeHistory } from './store-history.ts'
 import { ArchivedForms, type FileToStore, storeEverywhere, type PushTarget, type StoredIn } from './store-segment.ts'
-import { readWalFile, statWalFile, walFileKind, type WalFile, type WalFileKind } from '../wal-file.ts'
+import {
+  readHistory,
+  readWalFile,
+  statWalFile,
+  walFileKind,
+  type Compressing,
+  type WalFile,
+  type WalFileKind,
+} from '../wal-file.ts'
 import type { ByteString } from '../../../util/byte-string.ts'
 import { repoId } from '../../../util/repo-id.ts'
 
@@ -112,15 +118,17 @@ export async function pushToEach(request: PushRequest): Promise<PushOutcome> {
   if (targets.length === 0) return outcome(0, [])
   const isHistory = kind === 'timeline-history' || kind === 'backup-history'
   const push = isHistory ? pushHistory : pushSegment
-  const { file, stored, scanned } = await push({ ...request, name }, targets, failures)
+  const { file, sizeBytes, stored, scanned } = await push({ ...request, name }, targets, failures)
   request.signal.throwIfAborted()
   // A repository that failed may still be reading.
-  if (failures.count === 0) file.release()
-  return outcome(file.sizeBytes, stored, scanned)
+  if (failures.count === 0) file?.release()
+  return outcome(sizeBytes, stored, scanned)
 }
 
 interface Pushed {
-  readonly file: WalFile
+  readonly sizeBytes: number
+  /** Of a segment. */
+  readonly file?: WalFile
   readonly stored: readonly StoredIn[]
   readonly scanned?: ScannedSegment
 }
@@ -132,8 +140,8 @@ async function pushHistory(
   targets: readonly PushTarget[],
   failures: RepositoryFailures,
 ): Promise<Pushed> {
-  const file = await readWalFile(request.files, request.path)
-  return { file, stored: await storeHistory(request, targets, await readAll(await file.open()), failures) }
+  const content = await readHistory(request.files, request.path)
+  return { sizeBytes: content.length, stored: await storeHistory(request, targets, content, failures) }
 }
 
 async function pushSegment(
@@ -146,7 +154,12 @@ async function pushSegment(
   const scan = request.scan === true ? await segmentScan(name) : undefined
   // All repositories are listed while the file is read.
   using archived = new ArchivedForms(request, targets)
-  const file = await readWalFile(request.files, request.path, [check, scan])
+  const { files, path, signal } = request
+  const file = await readWalFile(files, path, {
+    watches: [check, scan],
+    compression: await compressing(compression),
+    signal,
+  })
   const scanned = scan?.result()
   const stored: StoredIn[] = []
   const missing: PushTarget[] = []
@@ -163,24 +176,25 @@ async function pushSegment(
   }
   // If every repository has it, a refusal would only stop archiving.
   if (stored.length < targets.length) await check?.finish(file)
-  if (missing.length === 0) return { file, stored, scanned }
+  const { sizeBytes } = file
+  if (missing.length === 0) return { file, sizeBytes, stored, scanned }
 
   const storedName = archivedSegmentName(name, file.checksum, compression.type)
-  const stages = await compressionOf(compression, file.sizeBytes)
-  const written = await storeEverywhere({ ...request, targets: missing, storedName, file, stages }, failures)
+  const written = await storeEverywhere({ ...request, targets: missing, storedName, file }, failures)
   using after = new ArchivedForms(request, written)
   for (const target of written) {
     if (!(await after.isOnly(target, file.checksum, failures))) continue
     stored.push({ target, repoName: archiveFileName(stanza, target.archiveId, storedName), already: false })
   }
-  return { file, stored, scanned }
+  return { file, sizeBytes, stored, scanned }
 }
 
-async function compressionOf({ type, level }: PushRequest['compression'], wholeBytes: number): Promise<() => Stage[]> {
-  if (type === 'none') return () => []
-  const { compressor, loadCodec } = await loadModule(() => import('../../../codec/registry.ts'))
+async function compressing({ type, level }: PushRequest['compression']): Promise<Compressing> {
+  if (type === 'none') return { stages: () => [], oneCallBytes: 0 }
+  const { CODECS, compressor, loadCodec } = await loadModule(() => import('../../../codec/registry.ts'))
   await loadCodec(type)
-  return () => [compressor(type, level, { wholeBytes })]
+  const { oneCallBytes = 0 } = CODECS[type]
+  return { stages: (wholeBytes) => [compressor(type, level, { wholeBytes })], oneCallBytes }
 }
 
 /** If the file does not exist, that is reported, also when its name is invalid. */

@@ -1,4 +1,3 @@
-import type { Stage } from '../../../codec/stage.ts'
 import { archiveDirectory, archiveFileName } from '../../../format/repo-path.ts'
 import type { PendingFile } from '../../../storage/driver.ts'
 import { bytesToText } from '../../../util/byte-string.ts'
@@ -171,18 +170,16 @@ export interface StoreRequest {
   /** Name in the archive, checksum and ending included. */
   readonly storedName: string
   readonly file: WalFile
-  readonly stages: () => Stage[]
   readonly signal: AbortSignal
 }
 
 /**
- * Read and compress once, encrypt for each repository, write to all.
+ * Encrypt for each repository, and write to all.
  *
  * @returns the repositories that have the file; failures are recorded
  */
 export async function storeEverywhere(request: StoreRequest, failures: RepositoryFailures): Promise<PushTarget[]> {
-  const { signal, stanza, targets, storedName, file, stages } = request
-  const { pump } = await loadModule(() => import('../../../codec/pump.ts'))
+  const { signal, stanza, targets, storedName, file } = request
   const open = new Map<PushTarget, { readonly pending: PendingFile; readonly sink: ClosingSink }>()
   const opened: PendingFile[] = []
   const giveUp = (target: PushTarget, error: unknown): void => {
@@ -215,7 +212,7 @@ export async function storeEverywhere(request: StoreRequest, failures: Repositor
       }
       if (waiting.length > 0) return Promise.all(waiting).then(() => undefined)
     }
-    await pump(await file.open(), stages(), { write }, signal)
+    await file.writeTo({ write }, signal)
     await atOnce([...open], async ([target, { pending, sink }]) => {
       try {
         await sink.finish?.()

@@ -1,0 +1,31 @@
+import { expect, test } from 'vitest'
+import { compressor, decompressor, loadCodec } from '../../../src/codec/registry.ts'
+import { pump } from '../../../src/codec/pump.ts'
+import { sourceOf } from '../../../src/util/bytes.ts'
+import { onIdle, releaseIdleMemory } from '../../../src/util/idle-memory.ts'
+
+test('drops what modules keep, and codecs work afterwards', async () => {
+  await loadCodec('zst')
+  const input = Buffer.from('WAL '.repeat(10_000))
+  const roundTrip = async () => {
+    const parts: Buffer[] = []
+    const sink = { write: (chunk: Uint8Array) => void parts.push(Buffer.from(chunk)) }
+    await pump(sourceOf(input), [compressor('zst', 3, { wholeBytes: input.length }), decompressor('zst')], sink)
+    return Buffer.concat(parts)
+  }
+  let dropped = 0
+  onIdle(() => dropped++)
+  for (let round = 1; round <= 2; round++) {
+    expect((await roundTrip()).equals(input)).toBe(true)
+    releaseIdleMemory()
+    expect(dropped).toBe(round)
+  }
+})
+
+test('collects buffers outside the heap', () => {
+  const kept: Buffer[] = [Buffer.alloc(64 * 1024 * 1024, 1)]
+  onIdle(() => (kept.length = 0))
+  const before = process.memoryUsage().arrayBuffers
+  releaseIdleMemory()
+  expect(before - process.memoryUsage().arrayBuffers).toBeGreaterThanOrEqual(64 * 1024 * 1024)
+})
