@@ -238,6 +238,27 @@ test('removes requests and answers of launchers that have ended', async () => {
   await until('the end of stale files', () => site.requests.join() === 'lock')
 })
 
+test('reports once that no request has come for some seconds', async () => {
+  const site = await ResidentSite.push()
+  let nowMs = 0
+  let looks = 0
+  let quiet = 0
+  const clock = { ...systemClock, nowMs: () => nowMs }
+  const endReason = () => void looks++
+  await using _resident = site.serve(async () => 'done', { clock, endReason, onQuiet: () => quiet++ })
+  nowMs = 4000
+  expect(await site.run(['sh'], PUSH)).toMatchObject(DONE)
+  nowMs = 8999
+  const before = looks
+  await until('a further look', () => looks > before + 1)
+  expect(quiet).toBe(0)
+  nowMs = 9000
+  await until('quiet', () => quiet > 0)
+  const after = looks
+  await until('a further look', () => looks > after + 1)
+  expect(quiet).toBe(1)
+})
+
 test('ends after a time without requests, and for the reason that it is given', async () => {
   const site = await ResidentSite.push()
   await using idle = site.serve(async () => 'done', { idleMs: 0 })

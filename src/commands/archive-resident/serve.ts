@@ -12,6 +12,7 @@ import { readControlFile } from '../../postgres/control-file.ts'
 import { textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { EXIT_CODES, PgtsError } from '../../util/error.ts'
 import { every } from '../../util/every.ts'
+import { releaseIdleMemory } from '../../util/idle-memory.ts'
 import { silentLogger, type Logger } from '../../util/log.ts'
 import { removeTreeSync } from '../../util/remove-tree.ts'
 import { leaveAfter } from '../../util/stuck.ts'
@@ -72,6 +73,7 @@ export async function serveResident(
       handle,
       endReason: () => (lock.isStillInPlace() ? outdated() : 'the spool was removed'),
       idleMs: IDLE_MS,
+      onQuiet: releaseIdleMemory,
       onEnd: () => leaveAfter(END_MS, EXIT_CODES.assert),
       clock,
       log,

@@ -1,3 +1,5 @@
+import { onIdle } from '../../util/idle-memory.ts'
+
 /** Number of buffers kept for the next files; more are only needed for short peaks. */
 const KEPT = 8
 
@@ -8,6 +10,16 @@ const GROWN_BYTES = 1024 * 1024
 /** Reusable buffers of the size of a part. They are outside the heap, where garbage collection reacts late. */
 export class PartBuffers {
   readonly #free: Buffer[] = []
+
+  constructor() {
+    const self = new WeakRef(this)
+    onIdle(() => self.deref()?.clear())
+  }
+
+  /** Drops the buffers that are not in use. */
+  clear(): void {
+    this.#free.length = 0
+  }
 
   /**
    * Returns a buffer for at least `needed` bytes, with the first `used` bytes of the smaller one.

@@ -26,6 +26,8 @@ export interface ServeRequest {
   readonly endReason: () => string | undefined
   /** End after this time without a request, ms. */
   readonly idleMs: number
+  /** Called when no request has come for some seconds, once until the next request. */
+  readonly onQuiet?: () => void
   /** Called before this waits for the requests that it has cancelled. */
   readonly onEnd: () => void
   readonly clock: Clock
@@ -41,6 +43,7 @@ export interface ResidentCall {
 }
 
 const TICK_MS = 1000
+const QUIET_MS = 5000
 /** PostgreSQL makes one call at a time; other tools make several. Node handles what exceeds this. */
 const MOST_RUNNING = 4
 const REQUEST = /^((?:[0-9A-F]{24}|[0-9A-F]{8}\.history)\.([1-9]\d{0,9}))(\.run|\.done|\.missing)?$/
@@ -66,6 +69,7 @@ class RequestServer {
   /** By name of the request. */
   readonly #running = new Map<string, Running>()
   #busyMs: number
+  #isQuiet = false
   #failed: string | undefined
 
   constructor(request: ServeRequest) {
@@ -89,8 +93,10 @@ class RequestServer {
       for (;;) {
         const seen = this.#notifier.count
         signal.throwIfAborted()
-        const reason = this.#failed ?? this.#request.endReason() ?? this.#idle()
+        const quietMs = this.#quietMs()
+        const reason = this.#failed ?? this.#request.endReason() ?? this.#idle(quietMs)
         if (reason !== undefined) return reason
+        this.#noteQuiet(quietMs)
         this.#look()
         await this.#notifier.wait(seen, TICK_MS)
       }
@@ -108,12 +114,22 @@ class RequestServer {
     this.#notifier.notify()
   }
 
-  #idle(): string | undefined {
-    const { clock, idleMs } = this.#request
-    const nowMs = clock.nowMs()
+  /** Time without a request. */
+  #quietMs(): number {
+    const nowMs = this.#request.clock.nowMs()
     // The clock may be set back.
     if (this.#running.size > 0 || nowMs < this.#busyMs) this.#busyMs = nowMs
-    return nowMs - this.#busyMs >= idleMs ? 'it was idle' : undefined
+    return nowMs - this.#busyMs
+  }
+
+  #idle(quietMs: number): string | undefined {
+    return quietMs >= this.#request.idleMs ? 'it was idle' : undefined
+  }
+
+  #noteQuiet(quietMs: number): void {
+    const isQuiet = quietMs >= QUIET_MS
+    if (isQuiet && !this.#isQuiet) this.#request.onQuiet?.()
+    this.#isQuiet = isQuiet
   }
 
   #look(): void {
