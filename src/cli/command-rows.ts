@@ -71,6 +71,21 @@ export const commandRows: CommandRows = {
       return (ctx) => demo(ctx, openDialogue(false, ctx.signal).say)
     },
   }),
+  drill: row({
+    load: async () => {
+      const { drill, drillFailure } = await loadModule(() => import('../commands/drill.ts'))
+      return async (ctx) => {
+        const report = await drill(ctx)
+        if (report.result === 'failed' && ctx.options.output === 'none') throw drillFailure(report)
+        return report
+      }
+    },
+    render: async (report, { options }) => {
+      const { drillResult } = await loadModule(() => import('./render/result.ts'))
+      const exitCode = report.result === 'passed' ? 0 : EXIT_CODES['db-invalid']
+      return { ...(await reportOutcome('drill', report, options.output)), result: drillResult(report), exitCode }
+    },
+  }),
   expire: row({
     load: async () => (await loadModule(() => import('../commands/expire.ts'))).expire,
     render: async (reports, { options }) => {

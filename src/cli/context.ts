@@ -145,7 +145,7 @@ function settingsText({ values }: AnyResolved): string {
 /** Concurrent requests of the main thread: for info files and listings, and for commands that transfer files. */
 const CONNECTIONS = 2
 const DATA_CONNECTIONS = 6
-const DATA_COMMANDS: readonly CommandName[] = ['backup', 'restore', 'verify']
+const DATA_COMMANDS: readonly CommandName[] = ['backup', 'drill', 'restore', 'verify']
 
 async function openAll(
   command: CommandName,

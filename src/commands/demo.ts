@@ -3,9 +3,9 @@ import { tmpdir } from 'node:os'
 import { shellWord } from '../core/init/restart.ts'
 import { PgtsError } from '../util/error.ts'
 import type { CommandContext } from './context.ts'
-import { demoUser, serverPrograms } from './demo/programs.ts'
 import { DemoServer, PORT } from './demo/server.ts'
 import { codeOf, runAsOwner, type Owner } from './init/owner.ts'
+import { demoUser, serverPrograms } from './shared/server-programs.ts'
 
 type Say = (...lines: readonly string[]) => void
 

@@ -19,7 +19,7 @@ import type { Executor } from '../worker/executor.ts'
 import type { CommandContext } from './context.ts'
 import { applyCopyMark } from './restore/copy.ts'
 import { localPgPath } from './restore/options.ts'
-import { examineTarget, prepareRestore, reportPlan } from './restore/prepare.ts'
+import { examineTarget, prepareRestore, reportPlan, type PreparedRestore } from './restore/prepare.ts'
 import { Problems } from './restore/problems.ts'
 
 export interface RestoreReport {
@@ -44,11 +44,30 @@ export interface RestoreReport {
 
 /** Restore a cluster from a repository, completely or only the differences. */
 export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreReport> {
-  const { options, log, clock, signal, stanza } = ctx
+  await using lock = await ctx.lock()
+  return await restoreCluster(ctx, {
+    problems: new Problems(ctx),
+    beforeChanges: () => removeSpool(spoolPaths(ctx.options.spoolPath, ctx.stanza), ctx.log),
+    progress: (done) => lock.update(done),
+  })
+}
+
+export interface RestoreRun {
+  readonly problems: Problems
+  /** Called when everything was checked, before anything is changed. */
+  beforeChanges(prepared: PreparedRestore): void
+  /** Called every tenth of the bytes. */
+  progress(done: LockProgress): void
+}
+
+/** Restores the cluster; the caller holds the lock of the directory. */
+export async function restoreCluster(
+  ctx: CommandContext<'restore'>,
+  { problems, beforeChanges, progress }: RestoreRun,
+): Promise<RestoreReport> {
+  const { log, clock, signal, stanza } = ctx
   const startMs = clock.nowMs()
   const pgPath = localPgPath(ctx)
-  await using lock = await ctx.lock()
-  const problems = new Problems(ctx)
   const existing = examineTarget(ctx, pgPath, problems)
 
   // Choose the backup and check that recovery can reach its target. All refusals happen here, before anything is
@@ -68,7 +87,7 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
   // From here the old cluster cannot start until pg_control, the last file, is restored. The
   // manifest marks an unfinished restore for the next one, with the identity of the cluster.
   const syncUnchanged = statEntry(bytes`${pgPath}/${MANIFEST_NAME}`) !== undefined
-  removeSpool(spoolPaths(options.spoolPath, stanza), log)
+  beforeChanges(prepared)
   removeControl(pgPath, log)
   createDataDirectory()
   // Before the manifest: an interrupted restore of a copy must not look like an original.
@@ -78,7 +97,6 @@ export async function restore(ctx: CommandContext<'restore'>): Promise<RestoreRe
     for (const { path } of layout.places) log.info(`remove invalid files/links/paths from '${bytesToText(path)}'`)
   }
   cleanAndPrepare(plan, layout, ownership, log, signal)
-  const progress = (done: LockProgress) => lock.update(done)
   const around = { executor, repository, log, signal, progress, copied: (bytes: number) => ctx.progress.done(bytes) }
   ctx.progress.phase('restoring', plan.sizeBytes)
   const copied = await restoreFiles({ plan, manifest, stanza, ownership, syncUnchanged, ...around })

@@ -114,6 +114,14 @@ export const commandTable = defineCommands({
     stanza: 'none',
     implemented: true,
   },
+  drill: {
+    summary: 'Prove that a backup restores: restore, recover, check, remove.',
+    logFile: true,
+    progress: true,
+    frameLevel: 'info',
+    stanza: 'required',
+    implemented: true,
+  },
   expire: {
     summary: 'Remove backups and WAL that retention does not keep.',
     locks: ['backup'],

@@ -58,6 +58,8 @@ export interface ServerConnection extends AsyncDisposable {
     values?: readonly unknown[],
     options?: { readonly timeoutMs?: number },
   ): Promise<R[]>
+  /** As `query`, with rows as lists: several columns can have one name. */
+  rows(sql: string, options?: { readonly timeoutMs?: number }): Promise<unknown[][]>
   /** Check that the server answers and has the same role. Errors: [057]; [058] if it was promoted or restored. */
   ping(): Promise<void>
 }
@@ -121,14 +123,22 @@ class Connection implements ServerConnection {
     values: readonly unknown[] = [],
     options: { readonly timeoutMs?: number } = {},
   ): Promise<R[]> {
+    return (await this.#run(sql, options, () => this.#client.query<R>(sql, [...values]))).rows
+  }
+
+  async rows(sql: string, options: { readonly timeoutMs?: number } = {}): Promise<unknown[][]> {
+    const config = { text: sql, rowMode: 'array' } as const
+    return (await this.#run(sql, options, () => this.#client.query<unknown[]>(config))).rows
+  }
+
+  async #run<T>(sql: string, options: { readonly timeoutMs?: number }, send: () => Promise<T>): Promise<T> {
     const timeoutMs = options.timeoutMs ?? this.#options.timeoutMs
     if (this.#lost !== undefined || this.#ended)
       throw queryError(this.#lost ?? new Error('the connection is closed'), sql)
     this.#options.signal?.throwIfAborted()
     try {
       if (timeoutMs !== this.#limitMs) await this.#limit(timeoutMs)
-      const result = await this.withDeadline(this.#client.query<R>(sql, [...values]), timeoutMs + GRACE_MS)
-      return result.rows
+      return await this.withDeadline(send(), timeoutMs + GRACE_MS)
     } catch (error) {
       if (this.#options.signal?.aborted === true) throw this.#options.signal.reason
       throw queryError(error, sql)

@@ -2,6 +2,7 @@ import type { AnnotateReport } from '../../commands/annotate.ts'
 import type { ArchiveAllowReport } from '../../commands/archive-allow.ts'
 import type { BackupReport } from '../../commands/backup.ts'
 import type { CheckReport } from '../../commands/check.ts'
+import type { DrillReport } from '../../commands/drill.ts'
 import type { PinReport } from '../../commands/pin.ts'
 import type { RestoreReport } from '../../commands/restore.ts'
 import type { StanzaCreateReport } from '../../commands/stanza-create.ts'
@@ -16,6 +17,7 @@ export interface Reports {
   readonly 'archive-allow': ArchiveAllowReport
   readonly backup: BackupReport
   readonly check: CheckReport
+  readonly drill: DrillReport
   readonly pin: PinReport
   readonly restore: RestoreReport
   readonly 'stanza-create': StanzaCreateReport
@@ -60,6 +62,30 @@ export const reportTable: { readonly [C in ReportingCommand]: Meanings<Reports[C
     clusters: 'For each cluster: `pgKey`, its number, and `role`, primary or standby.',
     repositories:
       'For each repository: `repoKey`, `archiveId`, and `archived`, the `segment` that was archived for the test and its `repoName`.',
+  },
+  drill: {
+    stanza: STANZA,
+    label: LABEL,
+    repoKey: 'Number of the repository.',
+    result: 'passed, or failed: the backup is at fault.',
+    problem:
+      'Why it could not be restored or recovered: `code`, the exit code of that error, and `message`; absent otherwise.',
+    type: 'Kind of the target; immediate: where the backup is consistent.',
+    target: 'The target, as it was given; absent without one.',
+    durations:
+      'In milliseconds: `restoreMs`, until all files are restored; `recoveryMs`, from then until the server reached its target; `checksMs`; `totalMs`. Steps that were not reached are absent.',
+    lastCommitMs: 'Time of the last commit that was replayed, in milliseconds since 1970; absent if there was none.',
+    replayLsn: 'Position in the WAL at which recovery stopped.',
+    replayedBytes: 'WAL from the start of the backup to that position.',
+    restoredBytes: 'Size of the files that were restored.',
+    restoredFiles: 'Number of files.',
+    checks:
+      'For each check: `name` (collation, amcheck, sql, pages), `result` (passed, failed, skipped, warning), `detail`, and `durationMs`.',
+    postgres: 'Version of the server that recovered.',
+    pgts: 'Version of pgts.',
+    host: 'Name of the host.',
+    startedMs: 'Start of the drill, in milliseconds since 1970.',
+    kept: 'Data directory of the restored cluster, with `--keep`.',
   },
   pin: { label: LABEL, repoKeys: CHANGED_REPOS },
   restore: {

@@ -1,4 +1,5 @@
 import type { BackupReport } from '../../commands/backup.ts'
+import type { DrillReport } from '../../commands/drill.ts'
 import type { RestoreReport } from '../../commands/restore.ts'
 import { countsOf, type VerifyCounts, type VerifyReport } from '../../core/verify/report.ts'
 import { formatSize } from '../../util/format-size.ts'
@@ -25,6 +26,16 @@ export function restoreResult({ files, restored, unchanged, restoredBytes, pgPat
   const room = WIDTH - head.length - next.length
   const path = pgPath.length <= room ? pgPath : `...${pgPath.slice(3 - room)}`
   return `${head}${path}${next}`
+}
+
+/** `drill of 20261122-062513F: passed, restore 4.1s, recovery 1.2s, 3 checks` */
+export function drillResult({ label, result, durations, checks }: DrillReport): string {
+  const ran = checks.filter((check) => check.result !== 'skipped').length
+  return fitted(`drill of ${label}: ${result}`, [
+    ...(durations.restoreMs === undefined ? [] : [`restore ${duration(durations.restoreMs)}`]),
+    ...(durations.recoveryMs === undefined ? [] : [`recovery ${duration(durations.recoveryMs)}`]),
+    counted(ran, 'check'),
+  ])
 }
 
 /** `verify: no errors, 970 files, 12 WAL segments, 34.6MB read, 3 backups, 1m05s` */

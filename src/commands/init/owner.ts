@@ -1,8 +1,8 @@
 import { spawn } from 'node:child_process'
-import { accessSync, constants } from 'node:fs'
 import { userInfo } from 'node:os'
 import { bytesToText } from '../../util/byte-string.ts'
 import { EXIT_CODES, PgtsError, type ErrorCode } from '../../util/error.ts'
+import { isExecutable } from '../../util/is-executable.ts'
 import { localOwnerNames } from '../../util/owner-names.ts'
 
 declare global {
@@ -130,15 +130,6 @@ export function run(
 export function codeOf(exitCode: number): ErrorCode {
   const names = Object.keys(EXIT_CODES) as ErrorCode[]
   return names.find((name) => EXIT_CODES[name] === exitCode) ?? 'execute'
-}
-
-export function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK)
-    return true
-  } catch {
-    return false
-  }
 }
 
 /** Is this program in the PATH, or is it a path that exists? */

@@ -14,19 +14,35 @@ import { repoId } from '../../util/repo-id.ts'
 import type { Executor } from '../../worker/executor.ts'
 import type { CommandContext } from '../context.ts'
 import { askEarly, checkArchive, isSameSpan, listedSpan, majorOf, manifestSpan } from './archive.ts'
-import { recoveryPolicy, requestedSet } from './options.ts'
+import { recoveryPolicy, requestedSet, type RequestedSet } from './options.ts'
 import type { Problems } from './problems.ts'
 
 /** The backup to restore, and what is known of its recovery. */
-export interface Chosen {
-  readonly repository: Repository
-  readonly info: BackupInfo
-  readonly entry: BackupEntry
+export interface Chosen extends Selected {
   /** Why this backup was chosen. */
   readonly why: string
   readonly original: Manifest
   readonly policy: RecoveryPolicy
   readonly reach: Reachability
+}
+
+/** The backup that matches a request. */
+export interface Selected {
+  readonly repository: Repository
+  readonly info: BackupInfo
+  readonly entry: BackupEntry
+}
+
+/** Selects the backup that matches the request. Errors: as `selectSet` */
+export async function selectBackup(
+  ctx: CommandContext<'restore'>,
+  repositories: readonly Repository[],
+  { set }: RequestedSet,
+  warn: (message: string) => void,
+): Promise<Selected> {
+  const backups = await readBackups(ctx, repositories)
+  const { repoKey, entry, info } = selectSet(backups, set, { warn, showTime: zonedDateTime })
+  return { repository: repositories.find(({ key }) => key === repoKey)!, info, entry }
 }
 
 /** Chooses the backup that matches the request; loads its manifest, and determines the recovery settings. */
@@ -38,17 +54,11 @@ export async function chooseBackup(
 ): Promise<Chosen> {
   const { log, signal, stanza } = ctx
   const request = requestedSet(ctx)
-  const backups = await readBackups(ctx, repositories)
-  const selected = selectSet(backups, request.set, {
-    warn: (message) => problems.warn(message),
-    showTime: zonedDateTime,
-  })
-  const { entry } = selected
+  const selected = await selectBackup(ctx, repositories, request, (message) => problems.warn(message))
+  const { repository, info, entry } = selected
   const { label, sizeBytes } = entry
   // The manifest, which is loaded now, says how many files that are.
   executor?.expect({ bytes: sizeBytes })
-  const repository = repositories.find(({ key }) => key === selected.repoKey)!
-  const info = backups.find(({ key }) => key === repository.key)!.info!
   // backup.info contains the WAL range of the backup, so the archive is read while the manifest is being loaded; the
   // manifest's range is the valid one.
   const listed = listedSpan(entry, info)
@@ -83,7 +93,7 @@ function reasonFor(request: SetRequest): string {
   }
 }
 
-async function readBackups(
+export async function readBackups(
   ctx: CommandContext<'restore'>,
   repositories: readonly Repository[],
 ): Promise<RepositoryBackups[]> {

@@ -136,6 +136,7 @@ export const pgOptions = defineOptions({
     for: {
       'archive-push': { required: false },
       check: { depend: { option: 'stanza' } },
+      drill: { required: false },
       manifest: { required: false },
       metrics: { required: false },
     },
@@ -174,6 +175,7 @@ export const pgOptions = defineOptions({
       'archive-push',
       'backup',
       'check',
+      'drill',
       'manifest',
       'restore',
       'stanza-create',

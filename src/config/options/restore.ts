@@ -19,6 +19,12 @@ export const restoreOptions = defineOptions({
     type: 'list',
     commands: ['restore'],
   },
+  'drill-path': {
+    summary: 'Directory below which a drill restores: DRILL-PATH/STANZA.',
+    type: 'path',
+    commands: ['drill'],
+    default: '/var/tmp/pgts-drill',
+  },
   'link-all': {
     summary: 'Restore every symbolic link with its destination.',
     type: 'bool',
@@ -29,13 +35,13 @@ export const restoreOptions = defineOptions({
   'recovery-option': {
     summary: 'A setting for recovery: name=value.',
     type: 'hash',
-    commands: ['restore'],
+    commands: ['drill', 'restore'],
     depend: { option: 'type', values: ['default', 'immediate', 'lsn', 'name', 'time', 'standby', 'xid'] },
   },
   'repo-target-time': {
     summary: 'Read the repository as it was at this time, where the store keeps versions.',
     type: 'string',
-    commands: ['archive-get', 'info', 'manifest', 'repo-get', 'repo-ls', 'restore', 'verify'],
+    commands: ['archive-get', 'drill', 'info', 'manifest', 'repo-get', 'repo-ls', 'restore', 'verify'],
   },
   'restore-check': {
     summary: 'Do not begin a restore that cannot work: missing WAL, a target that is not archived, a full disk.',

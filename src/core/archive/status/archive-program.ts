@@ -1,6 +1,7 @@
-import { accessSync, constants, existsSync, readFileSync, realpathSync, statSync } from 'node:fs'
+import { existsSync, readFileSync, realpathSync } from 'node:fs'
 import { dirname } from 'node:path'
 import { decodeText, textPath } from '../../../util/byte-string.ts'
+import { isExecutable } from '../../../util/is-executable.ts'
 
 /** How PostgreSQL calls pgts: by its path, because the PATH of a server is short. */
 export interface Caller {
@@ -104,15 +105,6 @@ function findIn(search: string, program: string): string | undefined {
     .split(':')
     .map((directory) => `${directory === '' ? '.' : directory}/${program}`)
     .find(isExecutable)
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(textPath(path), constants.X_OK)
-    return statSync(textPath(path)).isFile()
-  } catch {
-    return false
-  }
 }
 
 function isOurs(word: string): boolean {

@@ -2,7 +2,7 @@ import { chmodSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:f
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { serverPrograms } from '../../../../src/commands/demo/programs.ts'
+import { serverPrograms } from '../../../src/commands/shared/server-programs.ts'
 
 const dir = mkdtempSync(join(tmpdir(), 'pgts-programs-'))
 afterAll(() => rmSync(dir, { recursive: true }))

@@ -1,8 +1,10 @@
+import { spawnSync } from 'node:child_process'
 import { readdirSync, readFileSync } from 'node:fs'
 import { userInfo } from 'node:os'
 import { dirname } from 'node:path'
 import { PgtsError } from '../../util/error.ts'
-import { isExecutable, type Owner } from '../init/owner.ts'
+import { isExecutable } from '../../util/is-executable.ts'
+import type { Owner } from '../init/owner.ts'
 
 /** Directories of packages with the programs of a server; `*` is the version. */
 const USUAL_PLACES = [
@@ -29,6 +31,35 @@ export function serverPrograms(given: string | undefined, path: string | undefin
       ],
     },
   )
+}
+
+/**
+ * The directory of a `postgres` of this major version: the given one, that of the running server, those of packages, or of the PATH. Errors: [055].
+ *
+ * @param running directory of the programs of a server that runs
+ */
+export function serverProgramsOf(
+  major: number,
+  { given, running, path }: { readonly given?: string; readonly running?: string; readonly path?: string },
+): string {
+  const searched = [...(running === undefined ? [] : [running]), ...usual(), ...(path ?? '').split(':')]
+  const places = given === undefined ? searched : [given]
+  const found = places.find((place) => place !== '' && majorOfProgram(`${place}/postgres`) === major)
+  if (found !== undefined) return found
+  const where = given === undefined ? 'this host' : `'${given}'`
+  throw new PgtsError('file-missing', `${where} has no server of PostgreSQL ${major}, the version of the backup`, {
+    hints: [
+      `install its package, for example postgresql-${major}`,
+      'name the directory of its programs: --binaries=DIRECTORY',
+    ],
+  })
+}
+
+/** Undefined if it cannot be run. */
+function majorOfProgram(program: string): number | undefined {
+  const { stdout } = spawnSync(program, ['--version'], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'ignore'] })
+  const [, major] = /\(PostgreSQL\) (\d+)/.exec(stdout ?? '') ?? []
+  return major === undefined ? undefined : Number(major)
 }
 
 function usual(): string[] {
