@@ -7,13 +7,10 @@ import { saveDrill } from '../core/drill/store.ts'
 import { textPath } from '../util/byte-string.ts'
 import { EXIT_CODES, isPgtsError, messageOf, PgtsError } from '../util/error.ts'
 import { pgtsVersion } from '../util/version.ts'
-import { clusterIn } from '../postgres/discover/find-clusters.ts'
 import type { CommandContext } from './context.ts'
 import { rehearse, type DrillFacts, type Rehearsal } from './drill/rehearse.ts'
 import { restoringContext, selectForDrill } from './drill/restoring.ts'
-import { majorOf } from './restore/archive.ts'
 import type { Selected } from './restore/choose.ts'
-import { serverProgramsOf } from './shared/server-programs.ts'
 
 type Context = CommandContext<'drill'>
 
@@ -41,9 +38,8 @@ export async function drill(ctx: Context): Promise<DrillReport> {
   })
   const restoring = restoringContext(ctx, scratch)
   const selected = await selectForDrill(ctx, restoring)
-  const programs = programsFor(ctx, selected)
   const facts: DrillFacts = { checks: [], durations: {} }
-  const failure = await attempt(ctx, { ctx, restoring, selected, scratch, programs, statements, startedMs, facts })
+  const failure = await attempt(ctx, { ctx, restoring, selected, scratch, statements, startedMs, facts })
 
   const record = recordOf(ctx, { selected, facts, startedMs, failure })
   await save(ctx, selected, record)
@@ -109,17 +105,6 @@ async function save({ log, stanza, signal }: Context, { repository }: Selected, 
 function foreignPlaces({ options }: Context): string[] {
   const repositories = options.repo.flatMap(({ type, path }) => (type === 'posix' || type === 'cifs' ? [path] : []))
   return [...options.pg.map(({ path }) => path), ...repositories].filter((path) => path !== undefined)
-}
-
-function programsFor({ options, env }: Context, { info, entry }: Selected): string {
-  const cluster = info.history.find(({ id }) => id === entry.historyId)
-  if (cluster === undefined) throw new PgtsError('format', `backup.info has no cluster of backup ${entry.label}`)
-  const [pg] = options.pg
-  return serverProgramsOf(majorOf(cluster), {
-    given: options.binaries,
-    running: pg?.path === undefined ? undefined : clusterIn(pg.path)?.postmaster?.binDirectory,
-    path: env['PATH'],
-  })
 }
 
 function readStatements(file: string): readonly SqlStatement[] {

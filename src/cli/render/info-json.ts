@@ -1,4 +1,12 @@
-import type { InfoArchive, InfoBackup, InfoDetails, InfoLock, InfoReport, InfoStanza } from '../../core/info/report.ts'
+import type {
+  InfoArchive,
+  InfoBackup,
+  InfoDetails,
+  InfoDrill,
+  InfoLock,
+  InfoReport,
+  InfoStanza,
+} from '../../core/info/report.ts'
 import { serialiseJson, type JsonObject, type JsonValue } from '../../format/canonical-json.ts'
 import type { RecoverableWindow } from '../../core/window/read.ts'
 import { microsText } from '../../util/local-time.ts'
@@ -26,6 +34,7 @@ function stanzaJson(stanza: InfoStanza, detail: InfoReport['detail']): JsonObjec
     archive: stanza.archives.map(archiveJson),
     backup: stanza.backups.map(backupJson),
     cipher: stanza.cipher,
+    drill: stanza.drill === undefined ? undefined : drillJson(stanza.drill),
     db: stanza.clusters.map(({ historyId, repoKey, systemId, version }) =>
       object({ id: historyId, 'repo-key': repoKey, 'system-id': systemId, version }),
     ),
@@ -72,6 +81,32 @@ function windowJson({ from, to, gaps, timeline, unscanned }: RecoverableWindow):
     timeline,
     to: time(to),
     unscanned,
+  })
+}
+
+function drillJson({ repoKey, record }: InfoDrill): JsonObject {
+  const { durations, lastCommitMs, problem, replayLsn, target } = record
+  const text = (value: string | undefined) => (value === undefined ? null : textToBytes(value))
+  return object({
+    backup: textToBytes(record.label),
+    check: record.checks.map(({ name, result }) => object({ name: textToBytes(name), result })),
+    'duration-ms': object({
+      check: durations.checksMs,
+      recovery: durations.recoveryMs,
+      restore: durations.restoreMs,
+      total: durations.totalMs,
+    }),
+    host: textToBytes(record.host),
+    lsn: text(replayLsn),
+    problem: text(problem?.message),
+    'repo-key': repoKey,
+    result: record.result,
+    target: text(target),
+    timestamp: object({
+      commit: lastCommitMs === undefined ? null : Math.floor(lastCommitMs / 1000),
+      start: Math.floor(record.startedMs / 1000),
+    }),
+    type: textToBytes(record.type),
   })
 }
 

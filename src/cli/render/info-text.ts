@@ -2,14 +2,17 @@ import {
   STATUS,
   STATUS_MESSAGES,
   type InfoBackup,
+  type InfoDrill,
   type InfoLock,
   type InfoReport,
   type InfoStanza,
   type Progress,
 } from '../../core/info/report.ts'
 import type { RecoverableWindow } from '../../core/window/read.ts'
+import { zonedDateTime } from '../../util/local-time.ts'
 import { backupText } from './info-backup-text.ts'
 import { windowText } from './info-window-text.ts'
+import { duration } from './result.ts'
 import { bytesToText, printableLines } from '../../util/byte-string.ts'
 import { repoId } from '../../util/repo-id.ts'
 
@@ -29,7 +32,18 @@ function stanzaText(stanza: InfoStanza, { detail, set }: InfoReport): string {
   if (!full) return text
   text += repoStatusText(stanza)
   if (stanza.status.code !== STATUS.missingPath) text += cipherText(stanza)
+  if (stanza.drill !== undefined) text += drillText(stanza.drill)
   return text + clustersText(stanza, set !== undefined)
+}
+
+/** `last drill: passed 2026-11-22 06:28:17+00, restore 1m05s, recovery 4.2s` */
+function drillText({ record: { result, startedMs, durations } }: InfoDrill): string {
+  const { restoreMs, recoveryMs } = durations
+  const times = [
+    ...(restoreMs === undefined ? [] : [`restore ${duration(restoreMs)}`]),
+    ...(recoveryMs === undefined ? [] : [`recovery ${duration(recoveryMs)}`]),
+  ]
+  return `    last drill: ${[`${result} ${zonedDateTime(Math.floor(startedMs / 1000))}`, ...times].join(', ')}\n`
 }
 
 /** `ok`, `mixed`, or `error (message)`; running commands in the same parentheses. */

@@ -1,4 +1,3 @@
-import { chownSync } from 'node:fs'
 import {
   checkCollations,
   checkRelations,
@@ -17,13 +16,16 @@ import { recoverySettings, RECOVERY_SETTINGS_SINCE } from '../../core/restore/re
 import { statEntry, writeSmallFile, type OwnerIds } from '../../core/restore/file-system.ts'
 import { parseLsn } from '../../format/wal-segment.ts'
 import { readControlFile, type ControlFile } from '../../postgres/control-file.ts'
+import { clusterIn } from '../../postgres/discover/find-clusters.ts'
 import { systemUserName } from '../../postgres/libpq/settings.ts'
-import { bytes, decodeUtf8, pathOf, textToBytes } from '../../util/byte-string.ts'
+import { bytes, decodeUtf8, textToBytes } from '../../util/byte-string.ts'
 import { isPgtsError, PgtsError, type ErrorCode } from '../../util/error.ts'
 import type { CommandContext } from '../context.ts'
 import { restoreCluster } from '../restore.ts'
+import { majorOf } from '../restore/archive.ts'
 import type { Selected } from '../restore/choose.ts'
 import type { PreparedRestore } from '../restore/prepare.ts'
+import { serverProgramsOf } from '../shared/server-programs.ts'
 import { DrillProblems } from './restoring.ts'
 
 /** What a drill found so far. */
@@ -46,8 +48,6 @@ export interface Rehearsal {
   readonly restoring: CommandContext<'restore'>
   readonly selected: Selected
   readonly scratch: Scratch
-  /** Directory of the programs of the server. */
-  readonly programs: string
   readonly statements: readonly SqlStatement[]
   readonly startedMs: number
   readonly facts: DrillFacts
@@ -55,8 +55,9 @@ export interface Rehearsal {
 
 /** Restores, recovers and checks. The server is stopped when this returns or throws. */
 export async function rehearse(rehearsal: Rehearsal): Promise<void> {
-  const { ctx, scratch, programs, startedMs, facts } = rehearsal
+  const { ctx, scratch, startedMs, facts } = rehearsal
   const { clock, signal, env, options, progress } = ctx
+  const programs = programsFor(rehearsal)
   const prepared = await restoreBeside(rehearsal)
   facts.durations.restoreMs = clock.nowMs() - startedMs
   const control = await controlOf(rehearsal)
@@ -67,6 +68,7 @@ export async function rehearse(rehearsal: Rehearsal): Promise<void> {
   progress.phase('recovering')
   await using server = await DrillServer.start({
     ...{ places: scratch, programs, owner, env, clock, signal },
+    database: options.pg[0]?.database ?? 'postgres',
     timeoutMs: options.dbTimeout,
   })
   const user = await recovered(rehearsal, server)
@@ -158,7 +160,6 @@ function configure(
   if (owner === undefined) return
   writeSmallFile(textToBytes(scratch.log), Buffer.alloc(0), 0o600, owner)
   scratch.giveTo(owner)
-  chownSync(pathOf(directory), owner.uid, owner.gid)
 }
 
 async function recovered({ ctx, facts }: Rehearsal, server: DrillServer): Promise<string> {
@@ -173,7 +174,7 @@ async function recovered({ ctx, facts }: Rehearsal, server: DrillServer): Promis
 }
 
 async function readPosition({ facts, selected }: Rehearsal, server: DrillServer, user: string): Promise<void> {
-  await using connection = await server.connect('postgres', user)
+  await using connection = await server.connect(user)
   const [row] = await connection.query<{ version: string; lsn: string | null; commit: string | null }>(
     `select pg_catalog.split_part(pg_catalog.current_setting('server_version'), ' ', 1) as version,
             pg_catalog.pg_last_wal_replay_lsn()::text as lsn,
@@ -200,4 +201,16 @@ async function checkServer({ ctx, statements, facts }: Rehearsal, request: Check
   if (statements.length > 0) progress.phase('running statements')
   for (const statement of statements)
     facts.checks.push(await timed('sql', clock, () => checkStatement(request, statement)))
+}
+
+/** The directory of the programs of the server. Errors: [055] */
+function programsFor({ ctx: { options, env }, selected: { info, entry } }: Rehearsal): string {
+  const cluster = info.history.find(({ id }) => id === entry.historyId)
+  if (cluster === undefined) throw new PgtsError('format', `backup.info has no cluster of backup ${entry.label}`)
+  const [pg] = options.pg
+  return serverProgramsOf(majorOf(cluster), {
+    given: options.binaries,
+    running: pg?.path === undefined ? undefined : clusterIn(pg.path)?.postmaster?.binDirectory,
+    path: env['PATH'],
+  })
 }

@@ -1,9 +1,12 @@
 import { buildInfo } from '../../core/info/build.ts'
 import { STATUS, type InfoBackup, type InfoDetails, type InfoReport, type InfoStanza } from '../../core/info/report.ts'
+import { latestDrills } from '../../core/drill/store.ts'
+import type { Drilled } from '../../core/metrics/drill-families.ts'
 import type { Verified } from '../../core/metrics/verify-families.ts'
 import { loadMemory } from '../../core/verify/memory.ts'
 import { metrics } from '../../core/metrics/metrics.ts'
 import type { MetricFamily } from '../../core/metrics/family.ts'
+import type { Repository } from '../../core/repository.ts'
 import type { ArchiveStatus } from '../../core/archive/status/archive-status.ts'
 import { bytes, bytesToText, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { messageOf } from '../../util/error.ts'
@@ -29,6 +32,7 @@ export class Collector {
       stanza,
       archiving,
       verified: await this.#verified(info?.stanzas ?? []),
+      drilled: await this.#drilled(info?.stanzas ?? []),
       walLabels: options.walLabels,
       nowSeconds: Math.floor(clock.nowMs() / 1000),
     })
@@ -84,18 +88,46 @@ export class Collector {
     return shown
   }
 
-  async #verified(stanzas: readonly InfoStanza[]): Promise<Verified[]> {
-    const { signal } = this.#ctx
+  /** `read` for each stanza of each repository that can be read. */
+  async #inEach<T>(
+    stanzas: readonly InfoStanza[],
+    read: (repository: Repository, name: ByteString) => Promise<T>,
+  ): Promise<T[]> {
     const repositories = await this.#ctx.repositories()
     const pairs = stanzas.flatMap(({ name, repos }) =>
       repos.filter(({ status }) => status.code === STATUS.ok).map(({ key }) => ({ name, key })),
     )
     return Promise.all(
-      pairs.map(async ({ name, key }) => {
-        const { storage } = repositories.find((one) => one.key === key)!
-        return { repoKey: key, stanza: bytesToText(name), memory: await loadMemory(storage, name, signal) }
-      }),
+      pairs.map(({ name, key }) =>
+        read(
+          repositories.find((one) => one.key === key)!,
+          name,
+        ),
+      ),
     )
+  }
+
+  async #verified(stanzas: readonly InfoStanza[]): Promise<Verified[]> {
+    return this.#inEach(stanzas, async ({ key, storage }, name) => ({
+      repoKey: key,
+      stanza: bytesToText(name),
+      memory: await loadMemory(storage, name, this.#ctx.signal),
+    }))
+  }
+
+  async #drilled(stanzas: readonly InfoStanza[]): Promise<Drilled[]> {
+    const { log, signal } = this.#ctx
+    const found = await this.#inEach(stanzas, async (repository, name) => {
+      try {
+        const { last, passed } = await latestDrills(repository, name, signal)
+        return last === undefined ? [] : [{ repoKey: repository.key, stanza: bytesToText(name), last, passed }]
+      } catch (error) {
+        signal.throwIfAborted()
+        log.warn(`the drills of ${repository.display} cannot be collected: ${messageOf(error)}`)
+        return []
+      }
+    })
+    return found.flat()
   }
 
   /** Undefined if this is not the host of the server. */

@@ -36,7 +36,7 @@ export async function timed(name: string, clock: Clock, check: () => Promise<Fin
 
 /** Databases that can be connected to; names as text. */
 export async function databasesOf(server: DrillServer, user: string): Promise<string[]> {
-  await using connection = await server.connect('postgres', user)
+  await using connection = await server.connect(user)
   const rows = await connection.query<{ name: string }>(
     'select datname as name from pg_catalog.pg_database where datallowconn order by datname',
   )
@@ -49,7 +49,7 @@ export async function databasesOf(server: DrillServer, user: string): Promise<st
 export async function checkCollations({ server, user, databases }: CheckRequest): Promise<Finding> {
   const differing: string[] = []
   for (const database of databases) {
-    await using connection = await server.connect(database, user)
+    await using connection = await server.connect(user, database)
     const ofDatabase =
       connection.facts.versionNum < 150_000
         ? ''
@@ -74,7 +74,7 @@ export async function checkRelations(request: CheckRequest): Promise<Finding> {
   if (!isExecutable(program)) return { result: 'skipped', detail: `there is no ${program}` }
   const ready: string[] = []
   for (const database of databases) {
-    await using connection = await server.connect(database, user)
+    await using connection = await server.connect(user, database)
     const rows = await connection.query(`select from pg_catalog.pg_extension where extname = 'amcheck'`)
     if (rows.length > 0) ready.push(database)
   }
@@ -91,11 +91,11 @@ export async function checkRelations(request: CheckRequest): Promise<Finding> {
 /** A statement passes if it returns at least one row and no other value than true. */
 export async function checkStatement(
   { server, user, signal }: CheckRequest,
-  { database = 'postgres', text, title, line }: SqlStatement,
+  { database, text, title, line }: SqlStatement,
 ): Promise<Finding> {
   const named = (problem: string) => `${title} (line ${line}): ${problem}`
   try {
-    await using connection = await server.connect(database, user)
+    await using connection = await server.connect(user, database)
     await connection.query('reset search_path')
     const rows = await connection.rows(text)
     const wrong = rows.flat().find((value) => value !== true)

@@ -3,7 +3,7 @@ import { closeSync, openSync, readFileSync } from 'node:fs'
 import { connectServer, type ServerConnection } from '../../postgres/client.ts'
 import { decodeText, textPath } from '../../util/byte-string.ts'
 import type { Clock } from '../../util/clock.ts'
-import { isPgtsError, PgtsError } from '../../util/error.ts'
+import { isPgtsError, PgtsError, type ErrorCode } from '../../util/error.ts'
 import type { OwnerIds } from '../restore/file-system.ts'
 import { DRILL_PORT, type ScratchPlaces } from './scratch.ts'
 
@@ -16,6 +16,8 @@ export interface DrillServerRequest {
   readonly env: Readonly<Record<string, string | undefined>>
   readonly clock: Clock
   readonly signal: AbortSignal
+  /** The first database to connect to. */
+  readonly database: string
   /** For each statement. */
   readonly timeoutMs: number
 }
@@ -62,7 +64,7 @@ export class DrillServer implements AsyncDisposable {
    *
    * @param users candidates for the first connection
    * @returns the name of the superuser that initdb created
-   * @throws PgtsError db-invalid [081] with its messages if it ended instead, or has left recovery
+   * @throws PgtsError db-invalid [081] with its messages if it ended instead, or has left recovery; another code if this host is the reason
    */
   async untilTarget(users: readonly string[]): Promise<string> {
     const { clock, signal } = this.#request
@@ -81,15 +83,15 @@ export class DrillServer implements AsyncDisposable {
       if (row.paused === true) break
       await clock.sleep(POLL_MS, signal)
     }
-    if (this.#logText().includes('because of insufficient parameter settings'))
-      throw this.#notRecovered('recovery paused, because a limit of the primary was raised after the backup began')
+    // Recovery also pauses there.
+    if (this.#logText().includes(INSUFFICIENT)) throw this.#notRecovered('recovery paused before its target')
     const [row] = await connection.query<{ name: string }>(
       'select rolname as name from pg_catalog.pg_roles where oid = 10',
     )
     return row?.name ?? 'postgres'
   }
 
-  connect(database: string, user: string): Promise<ServerConnection> {
+  connect(user: string, database = this.#request.database): Promise<ServerConnection> {
     const { places, timeoutMs, signal } = this.#request
     return connectServer({
       port: DRILL_PORT,
@@ -126,7 +128,7 @@ export class DrillServer implements AsyncDisposable {
   async #connectAsAny(users: readonly string[]): Promise<ServerConnection> {
     for (const [at, user] of users.entries()) {
       try {
-        return await this.connect('postgres', user)
+        return await this.connect(user)
       } catch (error) {
         const isUnknown = isPgtsError(error, 'db-connect') && at < users.length - 1
         if (!isUnknown) throw error
@@ -153,10 +155,12 @@ export class DrillServer implements AsyncDisposable {
   }
 
   #notRecovered(what: string): PgtsError {
-    const lines = this.#logText()
-      .split('\n')
-      .filter((line) => /(FATAL|PANIC|ERROR|WARNING|HINT|DETAIL):/.test(line))
-    return new PgtsError('db-invalid', [what, ...lines.slice(-5)].join('\n'))
+    const log = this.#logText()
+    const lines = log.split('\n').filter((line) => /(FATAL|PANIC|ERROR|WARN|WARNING|HINT|DETAIL):/.test(line))
+    const reason = OF_THIS_HOST.find(({ pattern }) => pattern.test(log))
+    return new PgtsError(reason?.code ?? 'db-invalid', [what, ...lines.slice(-MOST_LINES)].join('\n'), {
+      hints: reason === undefined ? [] : [reason.hint],
+    })
   }
 
   #logText(): string {
@@ -167,6 +171,38 @@ export class DrillServer implements AsyncDisposable {
     }
   }
 }
+
+const MOST_LINES = 6
+const INSUFFICIENT = 'because of insufficient parameter settings'
+
+/** Messages of a server that did not recover although the backup can be intact. */
+const OF_THIS_HOST: readonly { readonly pattern: RegExp; readonly code: ErrorCode; readonly hint: string }[] = [
+  {
+    pattern: /\[200\]: recovery stops here/,
+    code: 'recovery-stop',
+    hint: 'run the drill again when the repository can be read',
+  },
+  {
+    pattern: /No space left on device/,
+    code: 'file-write',
+    hint: 'free disk space, or set drill-path to a directory on another file system',
+  },
+  {
+    pattern: new RegExp(INSUFFICIENT),
+    code: 'option-invalid-value',
+    hint: 'a limit of the primary was raised after the backup began: set it, for example --recovery-option=max_connections=500',
+  },
+  {
+    pattern: /resource manager with ID \d+ not registered/,
+    code: 'option-required',
+    hint: 'name the library of the extension: --recovery-option=shared_preload_libraries=LIBRARY',
+  },
+  {
+    pattern: /could not access file "[^"]*": No such file|could not load library/,
+    code: 'file-missing',
+    hint: 'install the library on this host',
+  },
+]
 
 function startPostmaster({ places, programs, owner, env }: DrillServerRequest): ChildProcess {
   const log = openSync(textPath(places.log), 'a', 0o600)

@@ -38,6 +38,18 @@ export async function lastDrill(
   return (await listDrills(repository, stanza, { signal, most: 1 }))[0]
 }
 
+/** The newest record, and the newest of a drill that passed. @throws errors of the storage */
+export async function latestDrills(
+  repository: Repository,
+  stanza: string,
+  signal: AbortSignal,
+): Promise<{ readonly last?: DrillRecord; readonly passed?: DrillRecord }> {
+  const last = await lastDrill(repository, stanza, signal)
+  if (last === undefined || last.result === 'passed') return { last, passed: last }
+  const drills = await listDrills(repository, stanza, { signal })
+  return { last, passed: drills.find(({ result }) => result === 'passed') }
+}
+
 /**
  * Adds a record, and removes the oldest ones.
  *

@@ -10,6 +10,7 @@ import {
   STATUS,
   STATUS_MESSAGES,
   type InfoBackup,
+  type InfoDrill,
   type InfoReport,
   type InfoStanza,
   type Status,
@@ -27,7 +28,7 @@ export interface InfoRequest {
   readonly type?: BackupType
   /** `progress` reads no repository file, only the locks of running commands. */
   readonly detail: 'full' | 'progress'
-  /** Also report which points in time can be reached: not under the name pgbackrest. */
+  /** Also report which points in time can be reached, and the last drill: not under the name pgbackrest. */
   readonly windows?: boolean
   /** Locks of a stanza that are held on this host. */
   locksOf(stanza: string): readonly HeldLock[]
@@ -165,6 +166,7 @@ function combine(request: InfoRequest, name: ByteString, states: readonly Stanza
   const readable = repos.filter((_, index) => states[index]?.readable === true).map(({ key }) => key)
   const locks = request.locksOf(name)
   const ciphers = new Set(repos.map(cipherName))
+  const drill = newestDrill(states)
   return {
     name,
     status: {
@@ -185,7 +187,13 @@ function combine(request: InfoRequest, name: ByteString, states: readonly Stanza
       ({ label, type }) =>
         (request.set === undefined || label === request.set) && (request.type === undefined || type === request.type),
     ),
+    ...(drill === undefined ? {} : { drill }),
   }
+}
+
+function newestDrill(states: readonly StanzaInRepo[]): InfoDrill | undefined {
+  const drills = states.flatMap(({ drill }) => (drill === undefined ? [] : [drill]))
+  return drills.sort((a, b) => b.record.startedMs - a.record.startedMs)[0]
 }
 
 /** As configured. */

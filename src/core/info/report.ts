@@ -1,5 +1,6 @@
 import type { BackupType } from '../../format/manifest.ts'
 import type { RecoverableWindow } from '../window/read.ts'
+import type { DrillRecord } from '../drill/record.ts'
 import type { ByteString } from '../../util/byte-string.ts'
 
 /** The report of `info`: plain data, in the shape of pgBackRest's JSON (repository-format, appendix B). Names are byte strings. */
@@ -72,6 +73,14 @@ export interface InfoStanza {
   readonly archives: readonly InfoArchive[]
   /** By stop time, over all repositories. */
   readonly backups: readonly InfoBackup[]
+  /** pgts only: the last drill. */
+  readonly drill?: InfoDrill
+}
+
+export interface InfoDrill {
+  /** The repository of its backup. */
+  readonly repoKey: number
+  readonly record: DrillRecord
 }
 
 export interface InfoCluster {

@@ -5,6 +5,7 @@ import { EXIT_CODES, isPgtsError, toPlainError, type ErrorCode } from '../../uti
 import { bytes, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { inParallel } from '../../util/parallel.ts'
 import type { Pin } from '../expire/pins.ts'
+import { lastDrill } from '../drill/store.ts'
 import { loadPins } from '../expire/pins-store.ts'
 import { loadArchiveInfo } from '../archive-info-store.ts'
 import { loadBackupInfo } from '../backup-info-store.ts'
@@ -19,6 +20,7 @@ import {
   type InfoDetails,
   type InfoBackup,
   type InfoCluster,
+  type InfoDrill,
   type Status,
 } from './report.ts'
 import { markHandled } from '../../util/mark-handled.ts'
@@ -31,6 +33,7 @@ export interface StanzaInRepo {
   /** By label. */
   readonly backups: readonly InfoBackup[]
   readonly current?: { readonly systemId: bigint; readonly version: string }
+  readonly drill?: InfoDrill
   /** Both info files were read. */
   readonly readable: boolean
 }
@@ -40,7 +43,7 @@ export interface StanzaRequest {
   readonly stanza: string
   /** The backup whose details are requested, if this repository has it. */
   readonly set?: string
-  /** Also read which points in time can be reached. */
+  /** Also read which points in time can be reached, and the last drill. */
   readonly windows: boolean
   readonly signal: AbortSignal
 }
@@ -54,6 +57,7 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
   markHandled(archiveLoaded)
   // expire reports unreadable pins as an error; info reports everything else.
   const pinsLoaded = loadPins(repository, stanza, signal).catch((): Pin[] => [])
+  const drillLoaded = request.windows ? drillOf(request) : undefined
   let info: BackupInfo
   try {
     info = await loadBackupInfo(repository, stanza, { signal })
@@ -86,6 +90,7 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
     signal.throwIfAborted()
     return { ...emptyStanza(otherStatus(error)), clusters, archives, ...cluster }
   }
+  const drill = await drillLoaded
   const pins = new Map((await pinsLoaded).map((pin) => [pin.label, pin]))
   return {
     status: statusOf(info.backups.length === 0 ? STATUS.noBackup : STATUS.ok),
@@ -100,7 +105,19 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
       ),
     ),
     ...cluster,
+    ...(drill === undefined ? {} : { drill }),
     readable: true,
+  }
+}
+
+/** Only an addition to the report, as the window. */
+async function drillOf({ repository, stanza, signal }: StanzaRequest): Promise<InfoDrill | undefined> {
+  try {
+    const record = await lastDrill(repository, stanza, signal)
+    return record === undefined ? undefined : { repoKey: repository.key, record }
+  } catch {
+    // If the command was cancelled, every other request reports that.
+    return undefined
   }
 }
 

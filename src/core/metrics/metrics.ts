@@ -3,6 +3,7 @@ import type { ArchiveStatus } from '../archive/status/archive-status.ts'
 import type { InfoReport } from '../info/report.ts'
 import { archivingFamilies } from './archiving-families.ts'
 import { backupFamilies } from './backup-families.ts'
+import { type Drilled, drillFamilies } from './drill-families.ts'
 import { type MetricFamily, single } from './family.ts'
 import { stanzaFamilies } from './stanza-families.ts'
 import { type Verified, verifyFamilies } from './verify-families.ts'
@@ -16,12 +17,21 @@ export interface MetricsInput {
   /** Archiving on this host, if it is the host of the server. */
   readonly archiving?: ArchiveStatus
   readonly verified: readonly Verified[]
+  readonly drilled: readonly Drilled[]
   readonly walLabels: boolean
   readonly nowSeconds: number
 }
 
 /** All metrics. Those named `pgbackrest_` are the ones of pgbackrest_exporter 0.23; those named `pgts_` are additional. */
-export function metrics({ info, stanza, archiving, verified, walLabels, nowSeconds }: MetricsInput): MetricFamily[] {
+export function metrics({
+  info,
+  stanza,
+  archiving,
+  verified,
+  drilled,
+  walLabels,
+  nowSeconds,
+}: MetricsInput): MetricFamily[] {
   return [
     {
       name: 'pgbackrest_exporter_status',
@@ -54,5 +64,6 @@ export function metrics({ info, stanza, archiving, verified, walLabels, nowSecon
         ]),
     ...(archiving === undefined ? [] : archivingFamilies(archiving)),
     ...verifyFamilies(verified, nowSeconds),
+    ...drillFamilies(drilled, nowSeconds),
   ]
 }

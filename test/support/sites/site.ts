@@ -102,10 +102,10 @@ export async function askBoth<T>(ask: (who: 'pgts' | 'pgbackrest') => Promise<T>
 
 /**
  * A member of info's JSON as pgbackrest shows it: for a backup of its own, pgts shows a number as `backrest.version`, and
- * what the files have as `backrest.writer`, and only pgts has `window`.
+ * what the files have as `backrest.writer`, and only pgts has `window` and `drill`.
  */
 export function asWritten(key: string, value: unknown): unknown {
-  if (key === 'window') return undefined
+  if (key === 'window' || key === 'drill') return undefined
   if (key !== 'backrest' || typeof value !== 'object' || value === null || !('writer' in value)) return value
   const { writer, ...rest } = value
   return { ...rest, version: writer }
