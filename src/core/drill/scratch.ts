@@ -1,6 +1,6 @@
 import { chmodSync, chownSync, closeSync, constants, ftruncateSync, readdirSync, unlinkSync, writeSync } from 'node:fs'
 import { clusterIn } from '../../postgres/discover/find-clusters.ts'
-import { bytes, textPath, textToBytes } from '../../util/byte-string.ts'
+import { bytes, textPath, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { isAlive } from '../../util/is-alive.ts'
 import { messageOf, PgtsError } from '../../util/error.ts'
 import { tryLockExclusive } from '../../util/flock.ts'
@@ -113,11 +113,15 @@ export function refuseForeign({ directory, foreign }: Pick<ScratchRequest, 'dire
   const own = realPath(textToBytes(directory))
   for (const path of foreign) {
     const other = realPath(textToBytes(path))
-    if (!`${own}/`.startsWith(`${other}/`) && !`${other}/`.startsWith(`${own}/`)) continue
+    if (!isWithin(own, other) && !isWithin(other, own)) continue
     throw new PgtsError('option-invalid', `cannot restore to '${directory}': it overlaps with '${path}'`, {
       hints: ['set drill-path to a directory outside of data directories, tablespaces and repositories'],
     })
   }
+}
+
+function isWithin(path: ByteString, directory: ByteString): boolean {
+  return path === directory || path.startsWith(bytes`${directory}/`)
 }
 
 function prepareDirectory(directory: string): void {
