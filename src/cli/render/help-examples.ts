@@ -10,6 +10,7 @@ export const helpExamples: { readonly [C in CommandName]?: readonly string[] } =
   backup: ['pgts --stanza=main backup', 'pgts --stanza=main --type=full --start-fast backup'],
   check: ['pgts --stanza=main check'],
   completion: ['pgts completion bash'],
+  drill: ['pgts --stanza=main drill', 'pgts --stanza=main --random --sql=checks.sql --output=text drill'],
   expire: ['pgts --stanza=main --explain expire', 'pgts --stanza=main expire'],
   info: ['pgts info', 'pgts --stanza=main --output=json info'],
   lease: ['pgts --stanza=main lease', 'pgts --stanza=main --break lease'],
