@@ -25,6 +25,7 @@ export async function info(ctx: CommandContext<'info'>): Promise<InfoReport> {
     type,
     detail: options.detailLevel,
     windows: programName(ctx.program) === 'pgts',
+    drills: programName(ctx.program) === 'pgts',
     locksOf: (name) => readLocks(options.lockPath, name),
     signal,
   })

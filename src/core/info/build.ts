@@ -28,8 +28,10 @@ export interface InfoRequest {
   readonly type?: BackupType
   /** `progress` reads no repository file, only the locks of running commands. */
   readonly detail: 'full' | 'progress'
-  /** Also report which points in time can be reached, and the last drill: not under the name pgbackrest. */
+  /** Also report which points in time can be reached: not under the name pgbackrest. */
   readonly windows?: boolean
+  /** Also report the last drill: not under the name pgbackrest. */
+  readonly drills?: boolean
   /** Locks of a stanza that are held on this host. */
   locksOf(stanza: string): readonly HeldLock[]
   readonly signal: AbortSignal
@@ -151,6 +153,7 @@ function readOrSkip(
     stanza,
     set,
     windows: request.windows === true,
+    drills: request.drills === true,
     signal: request.signal,
   })
 }

@@ -43,8 +43,10 @@ export interface StanzaRequest {
   readonly stanza: string
   /** The backup whose details are requested, if this repository has it. */
   readonly set?: string
-  /** Also read which points in time can be reached, and the last drill. */
+  /** Also read which points in time can be reached. */
   readonly windows: boolean
+  /** Also read the last drill. */
+  readonly drills: boolean
   readonly signal: AbortSignal
 }
 
@@ -57,7 +59,7 @@ export async function readStanza(request: StanzaRequest): Promise<StanzaInRepo> 
   markHandled(archiveLoaded)
   // expire reports unreadable pins as an error; info reports everything else.
   const pinsLoaded = loadPins(repository, stanza, signal).catch((): Pin[] => [])
-  const drillLoaded = request.windows ? drillOf(request) : undefined
+  const drillLoaded = request.drills ? drillOf(request) : undefined
   let info: BackupInfo
   try {
     info = await loadBackupInfo(repository, stanza, { signal })
