@@ -1,5 +1,7 @@
+import { listDrills } from '../core/drill/store.ts'
 import { buildInfo } from '../core/info/build.ts'
 import type { InfoArchive, InfoStanza } from '../core/info/report.ts'
+import type { Repository } from '../core/repository.ts'
 import type { RepositoryReport, SiteReport, StanzaReport } from '../core/report/report-data.ts'
 import { walPerDay } from '../core/report/wal-days.ts'
 import { textToBytes } from '../util/byte-string.ts'
@@ -33,26 +35,37 @@ async function stanzaReport(
 ): Promise<StanzaReport> {
   const repositories = await ctx.repositories()
   const known = info.repos.flatMap(({ key }) => repositories.filter((repository) => repository.key === key))
-  return {
-    info,
-    repositories: await Promise.all(
-      known.map(async ({ key, storage }): Promise<RepositoryReport> => {
-        const archive = currentArchive(info, key)
-        if (archive === undefined) return { repoKey: key, wal: [] }
-        try {
-          const since = createdSeconds - WAL_DAYS * DAY_SECONDS
-          const { archiveId } = archive
-          const { signal } = ctx
-          const wal = await walPerDay({ storage, stanza: info.name, archiveId, since, until: createdSeconds, signal })
-          return { repoKey: key, wal }
-        } catch (error) {
-          ctx.signal.throwIfAborted()
-          ctx.log.warn(`cannot list the WAL of repo${key}: ${messageOf(error)}`)
-          return { repoKey: key, wal: [] }
-        }
-      }),
-    ),
+  return { info, repositories: await Promise.all(known.map((one) => repositoryReport(ctx, info, one, createdSeconds))) }
+}
+
+async function repositoryReport(
+  ctx: CommandContext<'report'>,
+  info: InfoStanza,
+  repository: Repository,
+  createdSeconds: number,
+): Promise<RepositoryReport> {
+  const { log, signal } = ctx
+  const { key, display, storage } = repository
+  const orNothing = async <T>(what: string, read: () => Promise<readonly T[]>): Promise<readonly T[]> => {
+    try {
+      return await read()
+    } catch (error) {
+      signal.throwIfAborted()
+      log.warn(`cannot list ${what} of ${display}: ${messageOf(error)}`)
+      return []
+    }
   }
+  const archiveId = currentArchive(info, key)?.archiveId
+  const since = createdSeconds - WAL_DAYS * DAY_SECONDS
+  const [wal, drills] = await Promise.all([
+    orNothing('the WAL', async () =>
+      archiveId === undefined
+        ? []
+        : walPerDay({ storage, stanza: info.name, archiveId, since, until: createdSeconds, signal }),
+    ),
+    orNothing('the drills', () => listDrills(repository, info.name, { signal })),
+  ])
+  return { repoKey: key, wal, drills: drills.toReversed() }
 }
 
 /** The archive of the newest cluster. */

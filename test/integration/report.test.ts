@@ -10,7 +10,7 @@ import { measureFigures, screenshot } from '../support/run/chromium.ts'
 import { colours } from '../support/run/png.ts'
 import { aSite, type Site } from '../support/sites/site.ts'
 
-const FIGURES = ['timeline', 'sizes', 'added', 'durations', 'throughput', 'wal'].map((name) => `s0r1-${name}`)
+const FIGURES = ['timeline', 'sizes', 'added', 'durations', 'throughput', 'wal', 'drills'].map((name) => `s0r1-${name}`)
 
 describe.skipIf(!isInstalled('chromium'))('a browser', () => {
   let dir = ''
@@ -20,12 +20,13 @@ describe.skipIf(!isInstalled('chromium'))('a browser', () => {
   afterAll(() => rmSync(dir, { recursive: true, force: true }))
 
   test.each([1, 500])('draws the marks of every plot of %i backups inside its picture', (backups) => {
-    const drawn = measureFigures(dir, renderPage(aSiteReport({ backups, gap: backups > 1 })))
+    const drawn = measureFigures(dir, renderPage(aSiteReport({ backups, gap: backups > 1, drills: 5 })))
     expect(drawn.map(({ id }) => id)).toEqual(FIGURES)
     for (const { id, marks, visible, tableRows } of drawn) {
       expect([id, visible]).toEqual([id, marks])
-      expect([id, tableRows]).toEqual([id, id.endsWith('wal') ? Math.min(backups, 90) : backups])
-      if (id !== 's0r1-sizes') expect(marks).toBeGreaterThanOrEqual(Math.min(backups, 90))
+      const rows = id.endsWith('wal') ? Math.min(backups, 90) : id.endsWith('drills') ? 5 : backups
+      expect([id, tableRows]).toEqual([id, rows])
+      if (id !== 's0r1-sizes' && id !== 's0r1-drills') expect(marks).toBeGreaterThanOrEqual(Math.min(backups, 90))
     }
   })
 

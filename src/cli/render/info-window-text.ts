@@ -31,12 +31,12 @@ function gapLines({ from, to, first, last, missing }: RecoverableWindow['gaps'][
 }
 
 /** The first whole second that can be reached. @param micros since 1970 */
-function startText(micros: number): string {
+export function startText(micros: number): string {
   return zonedDateTime(Math.ceil(micros / 1_000_000))
 }
 
 /** The last whole second that can be reached: the time itself cannot. */
-function endText(micros: number): string {
+export function endText(micros: number): string {
   return zonedDateTime(Math.ceil(micros / 1_000_000) - 1)
 }
 

@@ -1,7 +1,8 @@
+import type { DrillRecord } from '../drill/record.ts'
 import type { InfoStanza } from '../info/report.ts'
 import type { WalDay } from './wal-days.ts'
 
-/** What `report` shows: the content of the repositories and the WAL that arrived in them. */
+/** What `report` shows: the content of the repositories and the WAL that arrived in them, and what drills found. */
 export interface SiteReport {
   /** Seconds since 1970. */
   readonly createdSeconds: number
@@ -17,4 +18,6 @@ export interface RepositoryReport {
   readonly repoKey: number
   /** Of the current cluster, oldest first, without a day left out; empty: no WAL. */
   readonly wal: readonly WalDay[]
+  /** Oldest first. */
+  readonly drills: readonly DrillRecord[]
 }

@@ -1,3 +1,4 @@
+import type { DrillRecord } from '../../../src/core/drill/record.ts'
 import type { InfoBackup } from '../../../src/core/info/report.ts'
 import type { SiteReport } from '../../../src/core/report/report-data.ts'
 import type { WalSegment } from '../../../src/format/wal-segment.ts'
@@ -14,10 +15,12 @@ export interface SiteReportOptions {
   readonly note?: string
   /** The window has a gap of two days. */
   readonly gap?: boolean
+  /** One each week; the last but one failed, the one before it could not run. */
+  readonly drills?: number
 }
 
 /** What the command `report` would read from a site with a backup each day. */
-export function aSiteReport({ backups, name = 'main', note, gap = false }: SiteReportOptions): SiteReport {
+export function aSiteReport({ backups, name = 'main', note, gap = false, drills = 0 }: SiteReportOptions): SiteReport {
   const list = Array.from({ length: backups }, (_, index) => aBackup(index, backups, note))
   const unlocked = { held: false }
   const first = list[0]
@@ -68,6 +71,7 @@ export function aSiteReport({ backups, name = 'main', note, gap = false }: SiteR
         repositories: [
           {
             repoKey: 1,
+            drills: Array.from({ length: drills }, (_, index) => aDrill(index, drills, list[0]!.label)),
             wal: Array.from({ length: Math.min(backups, 90) }, (_, index) => ({
               day: new Date((NOW - (Math.min(backups, 90) - 1 - index) * DAY) * 1000).toISOString().slice(0, 10),
               segments: 40 + ((index * 37) % 90),
@@ -77,6 +81,21 @@ export function aSiteReport({ backups, name = 'main', note, gap = false }: SiteR
         ],
       },
     ],
+  }
+}
+
+function aDrill(index: number, count: number, label: string): DrillRecord {
+  const result = index === count - 2 ? 'failed' : index === count - 3 ? 'error' : 'passed'
+  return {
+    startedMs: (NOW - (count - index) * 7 * DAY + 3 * DAY) * 1000,
+    host: 'drill-host',
+    pgts: '0.1.0',
+    label,
+    type: 'immediate',
+    result,
+    durations: { restoreMs: 200_000 + index * 9000, recoveryMs: 20_000, checksMs: 40_000, totalMs: 270_000 },
+    checks: [],
+    ...(result === 'passed' ? {} : { problem: { code: 81, message: `the drill ${index} did not succeed` } }),
   }
 }
 

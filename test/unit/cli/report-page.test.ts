@@ -42,10 +42,20 @@ describe('a page', () => {
     expect(page).not.toMatch(/(src|href)=|url\(|@import|<script/)
   })
 
+  test('shows the result of the last drill, and every drill in a plot and a table', () => {
+    expect(renderPage(aSiteReport({ backups: 1 }))).toContain('<dd>none <small>no restore has been tried</small></dd>')
+    const page = renderPage(aSiteReport({ backups: 30, drills: 4 }))
+    expect(page).toContain('<dd>passed 4d00h ago <small>restored and checked in 4m30s</small></dd>')
+    const plot = page.slice(page.indexOf('id="s0r1-drills"'))
+    const marks = plot.slice(plot.indexOf('class="marks"')).matchAll(/class="mark (\w+)"/g)
+    expect([...marks].map(([, kind]) => kind)).toEqual(['passed', 'error', 'failed', 'passed'])
+    expect(plot).toContain('<td>the drill 2 did not succeed</td>')
+  })
+
   test('shows gaps of the window with their range', () => {
     const page = renderPage(aSiteReport({ backups: 7, gap: true }))
     expect(page).toContain('class="mark gap"')
-    expect(page).toContain('1 gap</small>')
+    expect(page).toMatch(/to 2026-11-30 [0-9:+]+, 1 gap<\/small>/)
   })
 })
 

@@ -1,15 +1,19 @@
 import { STATUS, type InfoBackup } from '../../../core/info/report.ts'
+import type { DrillRecord } from '../../../core/drill/record.ts'
+import type { RecoverableWindow } from '../../../core/window/read.ts'
 import type { RepositoryReport, SiteReport, StanzaReport } from '../../../core/report/report-data.ts'
 import { bytesToText } from '../../../util/byte-string.ts'
 import { formatSize } from '../../../util/format-size.ts'
 import { zonedDateTime } from '../../../util/local-time.ts'
 import { repoId } from '../../../util/repo-id.ts'
 import { pgtsVersion } from '../../../util/version.ts'
+import { endText, startText } from '../info-window-text.ts'
 import { counted, duration } from '../result.ts'
 import { added, durations, sizes, throughputs, walDays } from './charts.ts'
+import { drillPlot } from './drills.ts'
 import { html, Markup, type Markup as Html } from './markup.ts'
 import { STYLE } from './style.ts'
-import { rangeText, timeline } from './timeline.ts'
+import { timeline } from './timeline.ts'
 
 /** Nothing is loaded from elsewhere, and no script runs. */
 const POLICY = "default-src 'none'; style-src 'unsafe-inline'"
@@ -86,24 +90,27 @@ function tiles(
         ? tile('Last backup', 'none', 'no backup can be restored', false)
         : tile('Last backup', `${duration((now - last.timestampStop) * 1000)} ago`, last.label, last.error !== true)
     }
-    ${
-      window === undefined
-        ? tile('Recoverable window', 'unknown', 'no commit times are known')
-        : tile(
-            'Recoverable window',
-            unbroken(rangeText(window.from, window.to)),
-            gapText(window.gaps.length),
-            window.gaps.length === 0,
-          )
-    }
-    ${tile('Backups', counted(backups.length, 'backup'), `${formatSize(stored)} stored`)}
+    ${windowTile(window)} ${tile('Backups', counted(backups.length, 'backup'), `${formatSize(stored)} stored`)}
     ${tile('WAL', `${formatSize(walStored)} stored`, wal.length === 0 ? 'none' : `since ${wal[0]!.day}`)}
+    ${drillTile(about?.drills.at(-1), now)}
   </dl>`
 }
 
-/** Each time stays in one line. */
-const unbroken = (range: string) => range.replaceAll(/(\d) (\d)/g, '$1\u00a0$2')
-const gapText = (gaps: number) => (gaps === 0 ? 'without gaps' : counted(gaps, 'gap'))
+function windowTile(window: RecoverableWindow | undefined): Html {
+  if (window === undefined) return tile('Recoverable window', 'unknown', 'no commit times are known')
+  const { from, to, gaps } = window
+  const gapText = gaps.length === 0 ? 'without gaps' : counted(gaps.length, 'gap')
+  const detail = to === undefined ? 'no later commit is archived' : `to ${endText(to)}, ${gapText}`
+  return tile('Recoverable window', `from ${startText(from)}`, detail, gaps.length === 0)
+}
+
+function drillTile(last: DrillRecord | undefined, now: number): Html {
+  if (last === undefined) return tile('Last drill', 'none', 'no restore has been tried')
+  const { result, startedMs, durations, problem } = last
+  const age = duration(now * 1000 - startedMs)
+  const detail = problem?.message ?? `restored and checked in ${duration(durations.totalMs)}`
+  return tile('Last drill', `${result} ${age} ago`, detail, result === 'passed')
+}
 
 function tile(name: string, value: string, detail: string, isOk?: boolean): Html {
   return html`<div class="${isOk === undefined ? '' : isOk ? 'ok' : 'bad'}">
@@ -119,7 +126,7 @@ function plots(
   about: RepositoryReport | undefined,
   now: number,
 ): readonly Html[] {
-  const wal = about?.wal ?? []
+  const { wal = [], drills = [] } = about ?? {}
   const ofRepo = archives.filter(({ repoKey }) => repoKey === about?.repoKey)
   return [
     ...(backups.length === 0
@@ -132,5 +139,6 @@ function plots(
           throughputs(`${id}-throughput`, backups, now),
         ]),
     ...(wal.length === 0 ? [] : [walDays(`${id}-wal`, wal)]),
+    ...(drills.length === 0 ? [] : [drillPlot(`${id}-drills`, drills, now)]),
   ]
 }

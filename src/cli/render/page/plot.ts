@@ -111,12 +111,13 @@ export function marker(kind: string, x: number, y: number, radius: number, about
   if (kind === 'full') {
     return html`<rect class="mark full" x="${x - r}" y="${y - r}" width="${2 * r}" height="${2 * r}">${title}</rect>`
   }
-  if (kind === 'diff') {
+  if (kind === 'diff' || kind === 'failed') {
     const d = r * 1.25
     const points = `${x},${y - d} ${x + d},${y} ${x},${y + d} ${x - d},${y}`
-    return html`<polygon class="mark diff" points="${points}">${title}</polygon>`
+    return html`<polygon class="mark ${kind}" points="${points}">${title}</polygon>`
   }
-  if (kind === 'incr') return html`<circle class="mark incr" cx="${x}" cy="${y}" r="${r}">${title}</circle>`
+  if (kind === 'incr' || kind === 'passed')
+    return html`<circle class="mark ${kind}" cx="${x}" cy="${y}" r="${r}">${title}</circle>`
   return html`<rect class="mark ${kind}" x="${x - r}" y="${y - r * 0.7}" width="${2 * r}" height="${r * 1.4}">
     ${title}
   </rect>`

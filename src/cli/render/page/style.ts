@@ -19,7 +19,7 @@ body { margin: 0 auto; max-width: 66rem; padding: 1.5rem; background: var(--page
 h1 { font-size: 1.5rem; margin: 0 } h2 { font-size: 1.25rem; margin: 2.5rem 0 .5rem; border-top: 2px solid var(--rule); padding-top: 1rem }
 h3 { font-size: 1rem; margin: 0 } section > h3 { margin-top: 1rem }
 p { margin: .25rem 0 } .quiet { color: var(--quiet) }
-dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(14rem, 1fr)); gap: .75rem; margin: 1rem 0 }
+dl { display: grid; grid-template-columns: repeat(auto-fill, minmax(11.5rem, 1fr)); gap: .75rem; margin: 1rem 0 }
 dl > div { background: var(--tile); border-radius: .4rem; padding: .6rem .8rem; border-left: 4px solid var(--rule) }
 dl > .ok { border-color: var(--ok) } dl > .bad { border-color: var(--bad) }
 dt { color: var(--quiet); font-size: .85rem } dd { margin: 0; font-weight: 600; overflow-wrap: anywhere }
@@ -34,6 +34,7 @@ figcaption { display: flex; flex-wrap: wrap; gap: 0 1.5rem; align-items: baselin
 .error { fill: none; stroke: var(--bad); stroke-width: 2 }
 .full { fill: var(--full) } .diff { fill: var(--diff) } .incr { fill: var(--incr) } .wal { fill: var(--wal) }
 .window { fill: var(--window) } .gap { fill: var(--page); stroke: var(--gap); stroke-width: 1.5; stroke-dasharray: 3 2 }
+.passed { fill: var(--ok) } rect.error { stroke-dasharray: 2 2 } .failed { fill: var(--bad) }
 .size { fill: var(--full) } .stored { fill: var(--diff) }
 .line { fill: none; stroke-width: 2 } .line.size { stroke: var(--full) } .line.stored { stroke: var(--diff); stroke-dasharray: 6 3 }
 details { font-size: .85rem } summary { cursor: pointer; color: var(--quiet) }

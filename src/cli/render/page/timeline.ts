@@ -1,6 +1,6 @@
 import type { InfoArchive, InfoBackup } from '../../../core/info/report.ts'
 import type { RecoverableWindow } from '../../../core/window/read.ts'
-import { zonedDateTime } from '../../../util/local-time.ts'
+import { endText, startText } from '../info-window-text.ts'
 import { about, backupTable, radiusFor, TYPE_LEGEND } from './backups.ts'
 import { html, type Markup } from './markup.ts'
 import { bar, figure, marker, PLOT } from './plot.ts'
@@ -107,8 +107,6 @@ function windowSentence({ from, to, gaps }: RecoverableWindow): string {
   return `The window: ${rangeText(from, to)}, ${gaps.length === 0 ? 'without gaps' : `with ${gaps.length} gaps`}.`
 }
 
-/** Whole seconds that can be reached: the upper end is exclusive. */
-export function rangeText(from: number, to: number | undefined): string {
-  const start = zonedDateTime(Math.ceil(from / MICROS))
-  return to === undefined ? `from ${start}` : `${start} to ${zonedDateTime(Math.ceil(to / MICROS) - 1)}`
+function rangeText(from: number, to: number | undefined): string {
+  return to === undefined ? `from ${startText(from)}` : `${startText(from)} to ${endText(to)}`
 }
