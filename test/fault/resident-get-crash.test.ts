@@ -11,7 +11,6 @@ const STEPS: readonly (readonly [step: string, call: string, path?: string])[] =
   ['it opens archive.info', 'openat', 'repo/archive/main/archive.info'],
   ['it creates the file', 'openat', 'RECOVERYXLOG.%.pgts.tmp'],
   ['it writes the file', 'write,pwrite64', 'RECOVERYXLOG.%.pgts.tmp'],
-  ['it syncs the file', 'fsync', 'RECOVERYXLOG.%.pgts.tmp'],
   ['it gives the file its name', 'renameat2'],
   ['it answers', 'rename:2'],
 ]

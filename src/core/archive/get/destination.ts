@@ -1,26 +1,39 @@
-import { constants } from 'node:fs'
-import { lstat, open, readdir, rename, rm, type FileHandle } from 'node:fs/promises'
+import {
+  closeSync,
+  constants,
+  fstatSync,
+  fsync,
+  lstatSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  writeSync,
+} from 'node:fs'
+import { promisify } from 'node:util'
 import { bytes, bytesToText, pathOf, type ByteString } from '../../../util/byte-string.ts'
 import type { ByteSink } from '../../../util/bytes.ts'
 import { messageOf, PgtsError, systemCode } from '../../../util/error.ts'
 import { isAlive } from '../../../util/is-alive.ts'
 import { renameNew } from '../../../util/rename-new.ts'
+import { yieldToEventLoop } from '../../../util/yield-to-event-loop.ts'
 
 /** A file in pg_wal that is written atomically. */
 export interface Destination extends AsyncDisposable {
   readonly sink: ByteSink
-  /** Make the file durable, then give it its name, replacing a file there. Without `commit` the temporary file is removed. */
+  /** Make the file durable if that is needed, then give it its name, replacing a file there. Without `commit` the temporary file is removed. */
   commit(): Promise<void>
 }
 
-/** Bytes collected before they are written: fewer, larger writes. */
-const BUFFER_BYTES = 1024 * 1024
 const MODE = 0o600
 
 export interface DestinationOptions {
   /** Path until `commit`; by default one that no other process uses, so that two calls for one file do not interfere. */
   readonly temporary?: ByteString
-  /** Make the file durable before it gets its name; default true. */
+  /**
+   * Make the file durable before it gets its name. Default: unless it is a file of recovery, which PostgreSQL removes after a
+   * crash, and makes durable if it keeps it (RestoreArchivedFile and KeepFileRestoredFromArchive of xlogarchive.c).
+   */
   readonly sync?: boolean
   /**
    * For a process that outlives the call: the file does not replace another, and gets its name only if this returns true.
@@ -30,16 +43,19 @@ export interface DestinationOptions {
 }
 
 /**
- * Create a temporary file in the destination's own directory.
+ * Create a temporary file in the destination's own directory. Calls are synchronous: 16 writes of a segment by the thread pool
+ * are 16 switches to another thread, each of which waits for a processor on a busy host.
  *
  * @param path absolute byte string
  * @throws PgtsError path-missing, file-open, file-write with the error of the system
  */
 export async function createDestination(path: ByteString, options: DestinationOptions = {}): Promise<Destination> {
-  if (options.temporary === undefined) await removeLeftovers(path)
+  if (options.temporary === undefined) removeLeftovers(path)
   const temporary = options.temporary ?? bytes`${path}.${process.pid}${TEMPORARY}`
   const flags = constants.O_WRONLY | constants.O_CREAT | constants.O_TRUNC
-  const handle = await open(pathOf(temporary), flags, MODE).catch((error: unknown) => {
+  try {
+    return new LocalDestination(path, temporary, openSync(pathOf(temporary), flags, MODE), options)
+  } catch (error) {
     if (systemCode(error) === 'ENOENT') {
       throw new PgtsError('path-missing', `the directory of ${bytesToText(path)} does not exist`, {
         hints: ['restore_command must pass %p as the destination'],
@@ -47,20 +63,19 @@ export async function createDestination(path: ByteString, options: DestinationOp
       })
     }
     throw new PgtsError('file-open', `cannot create ${bytesToText(temporary)}: ${messageOf(error)}`, { cause: error })
-  })
-  return new LocalDestination(path, temporary, handle, options)
+  }
 }
 
 const TEMPORARY = '.pgts.tmp'
 
 /** Remove files that killed calls for the same file have left; those of running calls are kept. */
-async function removeLeftovers(path: ByteString): Promise<void> {
+function removeLeftovers(path: ByteString): void {
   const slash = path.lastIndexOf('/')
   const directory = path.slice(0, slash + 1)
   const prefix = bytes`${path.slice(slash + 1)}.`
   let names: readonly Buffer[]
   try {
-    names = await readdir(pathOf(directory), { encoding: 'buffer' })
+    names = readdirSync(pathOf(directory), { encoding: 'buffer' })
   } catch {
     // Creating the file reports what is wrong with its directory.
     return
@@ -70,56 +85,40 @@ async function removeLeftovers(path: ByteString): Promise<void> {
     if (!name.startsWith(prefix) || !name.endsWith(TEMPORARY)) continue
     const pid = Number(name.slice(prefix.length, -TEMPORARY.length))
     if (Number.isInteger(pid) && pid > 0 && pid !== process.pid && isAlive(pid)) continue
-    await rm(pathOf(bytes`${directory}${name}`), { force: true }).catch(() => undefined)
+    removeQuietly(bytes`${directory}${name}`)
   }
 }
+
+function removeQuietly(path: ByteString): void {
+  try {
+    rmSync(pathOf(path), { force: true })
+  } catch {
+    // It is never used: the next call tries again.
+  }
+}
+
+const RECOVERY_FILE = /\/RECOVERY(?:XLOG|HISTORY)$/
 
 class LocalDestination implements Destination {
   readonly sink: ByteSink
   readonly #path: ByteString
   readonly #temporary: ByteString
-  readonly #buffer = Buffer.allocUnsafeSlow(BUFFER_BYTES)
   readonly #options: DestinationOptions
-  #handle: FileHandle | undefined
-  #used = 0
+  #fd: number | undefined
   #committed = false
 
-  constructor(path: ByteString, temporary: ByteString, handle: FileHandle, options: DestinationOptions) {
+  constructor(path: ByteString, temporary: ByteString, fd: number, options: DestinationOptions) {
     this.#path = path
     this.#temporary = temporary
-    this.#handle = handle
+    this.#fd = fd
     this.#options = options
     this.sink = { write: (chunk) => this.#write(chunk) }
   }
 
-  #write(chunk: Uint8Array): void | Promise<void> {
-    if (chunk.length <= BUFFER_BYTES - this.#used) {
-      this.#buffer.set(chunk, this.#used)
-      this.#used += chunk.length
-      return
-    }
-    return this.#flushAnd(chunk)
-  }
-
-  async #flushAnd(chunk: Uint8Array): Promise<void> {
-    await this.#flush()
-    if (chunk.length >= BUFFER_BYTES) return this.#writeAll(chunk)
-    this.#buffer.set(chunk, 0)
-    this.#used = chunk.length
-  }
-
-  async #flush(): Promise<void> {
-    const used = this.#used
-    this.#used = 0
-    if (used > 0) await this.#writeAll(this.#buffer.subarray(0, used))
-  }
-
-  async #writeAll(bytes: Uint8Array): Promise<void> {
+  #write(bytes: Uint8Array): void | Promise<void> {
+    const fd = this.#open()
     try {
-      for (let offset = 0; offset < bytes.length;) {
-        const { bytesWritten } = await this.#open().write(bytes, offset, bytes.length - offset)
-        offset += bytesWritten
-      }
+      for (let offset = 0; offset < bytes.length;) offset += writeSync(fd, bytes, offset, bytes.length - offset)
     } catch (error) {
       const full = systemCode(error) === 'ENOSPC' || systemCode(error) === 'EDQUOT'
       throw new PgtsError('file-write', `cannot write ${bytesToText(this.#temporary)}: ${messageOf(error)}`, {
@@ -127,16 +126,16 @@ class LocalDestination implements Destination {
         cause: error,
       })
     }
+    return yieldToEventLoop()
   }
 
   async commit(): Promise<void> {
-    await this.#flush()
-    const handle = this.#open()
+    const fd = this.#open()
     try {
-      await this.#requireOwnName(handle)
-      if (this.#options.sync ?? true) await handle.sync()
-      this.#handle = undefined
-      await handle.close()
+      this.#requireOwnName(fd)
+      if (this.#options.sync ?? !RECOVERY_FILE.test(this.#path)) await promisify(fsync)(fd)
+      this.#fd = undefined
+      closeSync(fd)
     } catch (error) {
       if (error instanceof PgtsError) throw error
       throw new PgtsError('file-sync', `cannot make ${bytesToText(this.#temporary)} durable: ${messageOf(error)}`, {
@@ -145,7 +144,7 @@ class LocalDestination implements Destination {
     }
     try {
       const { isWanted } = this.#options
-      if (isWanted === undefined) await rename(pathOf(this.#temporary), pathOf(this.#path))
+      if (isWanted === undefined) renameSync(pathOf(this.#temporary), pathOf(this.#path))
       else if (isWanted()) renameNew(this.#temporary, this.#path)
       else throw new Error('no call waits for it any more')
     } catch (error) {
@@ -161,11 +160,9 @@ class LocalDestination implements Destination {
   }
 
   /** The directory may have been emptied, and another process may write under this name: its file must not be published. */
-  async #requireOwnName(handle: FileHandle): Promise<void> {
-    const [opened, named] = await Promise.all([
-      handle.stat({ bigint: true }),
-      lstat(pathOf(this.#temporary), { bigint: true }).catch(() => undefined),
-    ])
+  #requireOwnName(fd: number): void {
+    const opened = fstatSync(fd, { bigint: true })
+    const named = lstatSync(pathOf(this.#temporary), { bigint: true, throwIfNoEntry: false })
     if (named?.ino === opened.ino && named.dev === opened.dev) return
     throw new PgtsError(
       'file-move',
@@ -173,15 +170,14 @@ class LocalDestination implements Destination {
     )
   }
 
-  #open(): FileHandle {
-    if (this.#handle === undefined) throw new PgtsError('assert', `${bytesToText(this.#temporary)} was closed already`)
-    return this.#handle
+  #open(): number {
+    if (this.#fd === undefined) throw new PgtsError('assert', `${bytesToText(this.#temporary)} was closed already`)
+    return this.#fd
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
-    const handle = this.#handle
-    this.#handle = undefined
-    await handle?.close()
-    if (!this.#committed) await rm(pathOf(this.#temporary), { force: true })
+    if (this.#fd !== undefined) closeSync(this.#fd)
+    this.#fd = undefined
+    if (!this.#committed) rmSync(pathOf(this.#temporary), { force: true })
   }
 }

@@ -68,10 +68,13 @@ export async function fetchCopy(
     await source[Symbol.asyncDispose]()
     throw new DestinationError(error)
   })
-  const write = (chunk: Uint8Array): void | Promise<void> =>
-    target.sink.write(chunk)?.catch((error: unknown) => {
+  const write = (chunk: Uint8Array): void | Promise<void> => {
+    try {
+      return target.sink.write(chunk)
+    } catch (error) {
       throw new DestinationError(error)
-    })
+    }
+  }
   await pump(source, [...stages, head, plain], { write }, signal)
   if (copy.checksum !== undefined && plain.hex() !== copy.checksum) {
     throw new PgtsError(
