@@ -4,6 +4,7 @@ import { bytesToText, textToBytes, type ByteString } from '../../util/byte-strin
 import { isPgtsError, type ErrorCode } from '../../util/error.ts'
 import { openAgents, type Agents } from '../http/agents.ts'
 import { httpSender, type HttpSend } from '../http/send.ts'
+import { StreamChunks } from '../http/stream-chunks.ts'
 import { sizeOfAnswer } from '../object/answer-size.ts'
 import { listedEntry } from '../object/listed-entry.ts'
 import type {
@@ -226,16 +227,9 @@ function body(
   return {
     ...sizeOfAnswer(contentLength, contentRange),
     version: answer.etag,
-    chunks: {
-      async *[Symbol.asyncIterator]() {
-        try {
-          for await (const chunk of stream) yield chunk as Buffer
-        } catch (error) {
-          if (signal?.aborted) throw signal.reason
-          throw azureError(action, 'file-read', place, error)
-        }
-      },
-    },
+    chunks: new StreamChunks(stream, (error) =>
+      signal?.aborted ? signal.reason : azureError(action, 'file-read', place, error),
+    ),
     cancel: () => void stream.destroy(),
   }
 }

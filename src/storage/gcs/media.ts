@@ -1,5 +1,6 @@
 import type { IncomingMessage } from 'node:http'
 import { networkError } from '../http/network-error.ts'
+import { StreamChunks } from '../http/stream-chunks.ts'
 import { sizeOfAnswer } from '../object/answer-size.ts'
 import type { ObjectBody, ObjectGetRequest } from '../object/client.ts'
 import { checkRange } from '../object/range.ts'
@@ -48,21 +49,14 @@ function bodyOf(api: GcsApi, read: Doing, response: IncomingMessage, request: Ob
     return {
       ...sizeOfAnswer(length, contentRange),
       version,
-      chunks: chunksOf(response, read, signal),
+      chunks: new StreamChunks(response, (error) =>
+        signal?.aborted ? signal.reason : networkError(read.action, error),
+      ),
       cancel: () => void response.destroy(),
     }
   } catch (error) {
     response.destroy()
     throw error
-  }
-}
-
-async function* chunksOf(response: IncomingMessage, read: Doing, signal: AbortSignal | undefined) {
-  try {
-    for await (const chunk of response) yield chunk as Buffer
-  } catch (error) {
-    if (signal?.aborted) throw signal.reason
-    throw networkError(read.action, error)
   }
 }
 

@@ -1,13 +1,23 @@
 import http, { type ClientRequest, type IncomingMessage } from 'node:http'
 import https from 'node:https'
+import type { Readable } from 'node:stream'
+import { StreamChunks } from './stream-chunks.ts'
 
 export interface HttpRequest {
   readonly method: string
-  readonly url: string
+  readonly url: string | HttpTarget
   readonly headers: Readonly<Record<string, string>>
   /** Sent with a content-length; absent: no body. */
   readonly body?: Uint8Array | string | readonly Uint8Array[]
   readonly signal?: AbortSignal
+}
+
+/** The parts of a URL; unlike in a URL, the path is sent as it is. */
+export interface HttpTarget {
+  readonly secure: boolean
+  readonly host: string
+  readonly port?: number
+  readonly path: string
 }
 
 /**
@@ -24,14 +34,17 @@ export function httpSender(agents: { http: http.Agent; https: https.Agent }, sta
   return ({ method, url, headers, body, signal }) =>
     new Promise((resolve, reject) => {
       if (signal?.aborted) return reject(signal.reason as Error)
-      const secure = url.startsWith('https:')
+      const { secure, ...target } = typeof url === 'string' ? { secure: url.startsWith('https:') } : url
       const chunks = body === undefined ? [] : Array.isArray(body) ? body : [body as Uint8Array | string]
       const length = chunks.reduce((sum, chunk) => sum + Buffer.byteLength(chunk), 0)
-      const request = (secure ? https : http).request(url, {
+      const options = {
+        ...target,
         method,
         headers: body === undefined && !BODY_METHODS.has(method) ? headers : { ...headers, 'content-length': length },
         agent: secure ? agents.https : agents.http,
-      })
+      }
+      const scheme = secure ? https : http
+      const request = typeof url === 'string' ? scheme.request(url, options) : scheme.request(options)
       let answer: IncomingMessage | undefined
       const onAbort = () => request.destroy(signal!.reason as Error)
       signal?.addEventListener('abort', onAbort, { once: true })
@@ -57,6 +70,8 @@ export function httpSender(agents: { http: http.Agent; https: https.Agent }, sta
 const PIECE_BYTES = 256 * 1024
 
 function sendBody(request: ClientRequest, chunks: readonly (Uint8Array | string)[]): void {
+  const [only] = chunks
+  if (chunks.length <= 1 && (only?.length ?? 0) <= PIECE_BYTES) return void request.end(only)
   const pieces = piecesOf(chunks)
   const more = (): void => {
     for (let step = pieces.next(); step.done !== true; step = pieces.next())
@@ -82,13 +97,13 @@ function stalled(stallMs: number): Error {
 /**
  * Reads a short answer into one buffer. An answer longer than `maxBytes` is an error: it cannot be the expected one.
  */
-export async function readBody(response: AsyncIterable<unknown>, maxBytes = 64 * 1024 * 1024): Promise<Buffer> {
-  const chunks: Buffer[] = []
+export async function readBody(response: Readable, maxBytes = 64 * 1024 * 1024): Promise<Buffer> {
+  const chunks: Uint8Array[] = []
   let bytes = 0
-  for await (const chunk of response) {
-    bytes += (chunk as Buffer).length
+  for await (const chunk of new StreamChunks(response)) {
+    bytes += chunk.length
     if (bytes > maxBytes) throw new Error(`the answer is longer than ${maxBytes} bytes`)
-    chunks.push(chunk as Buffer)
+    chunks.push(chunk)
   }
   return Buffer.concat(chunks)
 }

@@ -3,58 +3,57 @@ import { RetryableStoreError } from './retryable-error.ts'
 /** Slowest transfer that is still considered to make progress, bytes a millisecond. */
 const SLOWEST = 64
 
-/** Aborts a request that makes no progress for the given time. The request then rejects with a RetryableStoreError. */
-export class Deadline implements Disposable {
-  readonly signal: AbortSignal
-  readonly #own = new AbortController()
-  readonly #outer: AbortSignal | undefined
-  readonly #what: string
-  readonly #onAbort: () => void
-  #timer: NodeJS.Timeout | undefined
+export interface DeadlineOptions {
+  /** The request, for messages: `read backup/main/...`. */
+  readonly what: string
+  readonly timeoutMs: number
+  /** Size of the request body. */
+  readonly sendBytes: number
+  readonly signal: AbortSignal | undefined
+}
 
-  constructor(what: string, signal: AbortSignal | undefined) {
-    this.#what = what
-    this.#outer = signal
-    this.signal = this.#own.signal
-    this.#onAbort = () => this.#own.abort(signal?.reason)
-    if (signal?.aborted === true) this.#onAbort()
-    else signal?.addEventListener('abort', this.#onAbort, { once: true })
-  }
-
-  /** Starts the time now. @param sendBytes size of the request body */
-  start(ms: number, sendBytes = 0): void {
-    this.stop()
-    const allowedMs = Math.ceil(ms + sendBytes / SLOWEST)
-    this.#timer = setTimeout(() => {
-      this.#own.abort(new RetryableStoreError(`${this.#what}: no answer for ${(allowedMs / 1000).toFixed(1)} s`))
-    }, allowedMs)
-  }
-
-  stop(): void {
-    clearTimeout(this.#timer)
-  }
-
-  /** Settles as `promise` does, or rejects when the time is over, even if the operation ignores the signal. */
-  async race<T>(promise: Promise<T>): Promise<T> {
-    let onAbort: (() => void) | undefined
-    const aborted = new Promise<never>((_, reject) => {
-      onAbort = () => reject(this.signal.reason as Error)
-      if (this.signal.aborted) onAbort()
-      else this.signal.addEventListener('abort', onAbort, { once: true })
-    })
-    try {
-      return await Promise.race([promise, aborted])
-    } catch (error) {
-      // An interrupted operation rejects with various errors; report the reason of the interruption.
-      if (this.signal.aborted) throw this.signal.reason
-      throw error
-    } finally {
-      this.signal.removeEventListener('abort', onAbort!)
+/**
+ * Runs a request, and aborts it if it makes no progress for the given time. Settles as the request does; rejects with a
+ * RetryableStoreError when the time is over, and with the reason of `signal` when it is aborted, even if the request
+ * ignores its signal.
+ *
+ * One controller and one listener: a store receives thousands of requests.
+ *
+ * @param request receives a signal that is valid until it answers
+ */
+export function withDeadline<T>(
+  { what, timeoutMs, sendBytes, signal }: DeadlineOptions,
+  request: (signal: AbortSignal) => Promise<T>,
+): Promise<T> {
+  if (signal?.aborted) return Promise.reject(signal.reason as Error)
+  return new Promise((resolve, reject) => {
+    const own = new AbortController()
+    const abort = (reason: unknown) => {
+      end()
+      reject(reason as Error)
+      own.abort(reason)
     }
-  }
-
-  [Symbol.dispose](): void {
-    this.stop()
-    this.#outer?.removeEventListener('abort', this.#onAbort)
-  }
+    const onAbort = () => abort(signal?.reason)
+    // Whole seconds: requests with the same duration share one timer of Node.
+    const allowedMs = sendBytes === 0 ? timeoutMs : timeoutMs + Math.ceil(sendBytes / SLOWEST / 1000) * 1000
+    const timer = setTimeout(
+      () => abort(new RetryableStoreError(`${what}: no answer for ${(allowedMs / 1000).toFixed(1)} s`)),
+      allowedMs,
+    )
+    const end = () => {
+      clearTimeout(timer)
+      signal?.removeEventListener('abort', onAbort)
+    }
+    signal?.addEventListener('abort', onAbort, { once: true })
+    const run = async () => {
+      try {
+        resolve(await request(own.signal))
+      } catch (error) {
+        reject(error as Error)
+      } finally {
+        end()
+      }
+    }
+    void run()
+  })
 }

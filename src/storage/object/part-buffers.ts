@@ -2,14 +2,16 @@ import { onIdle } from '../../util/idle-memory.ts'
 
 /** Number of buffers kept for the next files; more are only needed for short peaks. */
 const KEPT = 8
+const KEPT_SMALL = 32
 
 /** Files begin with a buffer of this size, which grows fourfold up to a whole part. */
 const FIRST_BYTES = 64 * 1024
 const GROWN_BYTES = 1024 * 1024
 
-/** Reusable buffers of the size of a part. They are outside the heap, where garbage collection reacts late. */
+/** Reusable buffers of the size of a part, or of a small file. They are outside the heap, where garbage collection reacts late. */
 export class PartBuffers {
   readonly #free: Buffer[] = []
+  readonly #small: Buffer[] = []
 
   constructor() {
     const self = new WeakRef(this)
@@ -34,6 +36,7 @@ export class PartBuffers {
 
   #larger(length: number, needed: number, partBytes: number): Buffer {
     const wanted = Math.max(FIRST_BYTES, needed, length * 4)
+    if (wanted === FIRST_BYTES && wanted < partBytes) return this.#small.pop() ?? Buffer.allocUnsafeSlow(wanted)
     if (wanted <= GROWN_BYTES && wanted < partBytes) return Buffer.allocUnsafeSlow(wanted)
     const free = this.#free.findIndex((kept) => kept.length === partBytes)
     return free === -1 ? Buffer.allocUnsafeSlow(partBytes) : this.#free.splice(free, 1)[0]!
@@ -42,5 +45,6 @@ export class PartBuffers {
   /** The caller no longer reads the buffer. */
   giveBack(buffer: Buffer, partBytes: number): void {
     if (buffer.length === partBytes && this.#free.length < KEPT) this.#free.push(buffer)
+    else if (buffer.length === FIRST_BYTES && this.#small.length < KEPT_SMALL) this.#small.push(buffer)
   }
 }

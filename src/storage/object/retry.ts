@@ -16,7 +16,7 @@ import type {
 } from './client.ts'
 import { AdaptiveLimit } from './concurrency.ts'
 import { ContinuedBody } from './continued-body.ts'
-import { Deadline } from './deadline.ts'
+import { withDeadline } from './deadline.ts'
 import { FailureLog } from './failure-log.ts'
 import { FIRST_WAIT_MS, Tries, type RetryPolicy } from './tries.ts'
 import { RefusedRequestError, RetryableStoreError } from './retryable-error.ts'
@@ -254,10 +254,8 @@ class RetryingClient implements ObjectClient {
       const beganMs = this.#clock.nowMs()
       let outcome: Parameters<AdaptiveLimit['leave']>[0] = 'failed'
       let failure: RetryableStoreError | RefusedRequestError
-      using deadline = new Deadline(what, signal)
       try {
-        deadline.start(policy.timeoutMs, sendBytes)
-        const answer = await deadline.race(request(deadline.signal))
+        const answer = await withDeadline({ what, timeoutMs: policy.timeoutMs, sendBytes, signal }, request)
         outcome = { tookMs: this.#clock.nowMs() - beganMs }
         this.#accepted.add(sortOf(what))
         tries.succeeded()
@@ -269,7 +267,6 @@ class RetryingClient implements ObjectClient {
         if (error instanceof RetryableStoreError && error.overloaded) outcome = 'overloaded'
         failure = error
       } finally {
-        deadline[Symbol.dispose]()
         this.#limit.leave(outcome)
       }
       // A request without a caller that waits must not keep the process alive.

@@ -31,9 +31,9 @@ export interface UploadPlace {
 export class ObjectUploading implements PendingFile {
   readonly sink: ByteSink
   readonly #place: UploadPlace
-  /** Cancels the requests in flight when the file is discarded, or a part has failed. */
+  /** Cancels the requests in flight when the caller aborts, the file is discarded, or a part has failed. */
   readonly #stop = new AbortController()
-  readonly #signal: AbortSignal
+  readonly #onAbort = () => this.#stop.abort(this.#place.signal?.reason)
   readonly #stopBeginning = new AbortController()
   readonly #inFlight = new Set<Promise<void>>()
   #state: 'open' | 'committing' | 'committed' | 'discarded' = 'open'
@@ -46,7 +46,7 @@ export class ObjectUploading implements PendingFile {
 
   constructor(place: UploadPlace) {
     this.#place = place
-    this.#signal = place.signal === undefined ? this.#stop.signal : AbortSignal.any([place.signal, this.#stop.signal])
+    place.signal?.addEventListener('abort', this.#onAbort, { once: true })
     this.sink = { write: (chunk) => this.#write(chunk) }
   }
 
@@ -91,12 +91,12 @@ export class ObjectUploading implements PendingFile {
     const bytes = buffer.subarray(0, this.#used)
     const partSize = this.#partBytes()
     // The part keeps the file's own buffer; the next buffer is taken from the budget that all files share.
-    await budget.take(bytes.length, this.#signal)
+    await budget.take(bytes.length, this.#stop.signal)
     this.#buffer = EMPTY
     this.#used = 0
     const number = ++this.#parts
-    const sent = unlessAborted(this.#begun(), this.#signal)
-      .then((upload) => upload.part(number, bytes, this.#signal))
+    const sent = unlessAborted(this.#begun(), this.#stop.signal)
+      .then((upload) => upload.part(number, bytes, this.#stop.signal))
       // Only after success: a connection that is being closed may still read the buffer.
       .then(() => this.#place.buffers.giveBack(buffer, partSize))
       .catch((error: unknown) => {
@@ -121,15 +121,16 @@ export class ObjectUploading implements PendingFile {
     const { client, name, kind } = this.#place
     if (this.#upload === undefined) {
       const bytes = this.#buffer.subarray(0, this.#used)
-      await client.put(name, bytes, { kind, signal: this.#signal })
+      await client.put(name, bytes, { kind, signal: this.#stop.signal })
       this.#place.buffers.giveBack(this.#buffer, this.#partBytes())
     } else {
       if (this.#used > 0) await this.#sendPart()
       await Promise.all(this.#inFlight)
       this.#assertNotFailed()
-      await (await this.#upload).complete(this.#signal)
+      await (await this.#upload).complete(this.#stop.signal)
     }
     this.#state = 'committed'
+    this.#place.signal?.removeEventListener('abort', this.#onAbort)
     this.#buffer = EMPTY
   }
 
@@ -148,6 +149,7 @@ export class ObjectUploading implements PendingFile {
   async [Symbol.asyncDispose](): Promise<void> {
     if (this.#state === 'committed' || this.#state === 'discarded') return
     this.#state = 'discarded'
+    this.#place.signal?.removeEventListener('abort', this.#onAbort)
     this.#buffer = EMPTY
     const reason = new PgtsError('term', `the upload of ${bytesToText(this.#place.name)} was discarded`)
     this.#stop.abort(reason)

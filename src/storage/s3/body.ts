@@ -1,4 +1,4 @@
-import type { IncomingMessage } from 'node:http'
+import { StreamChunks } from '../http/stream-chunks.ts'
 import { sizeOfAnswer } from '../object/answer-size.ts'
 import type { ObjectBody } from '../object/client.ts'
 import { checkRange, type RangeAsked } from '../object/range.ts'
@@ -27,7 +27,7 @@ export function answerBody(
     throw error
   }
   return {
-    chunks: chunksOf(body, (error) => requests.failure(error, subject)),
+    chunks: new StreamChunks(body, (error) => requests.failure(error, subject)),
     ...sizeOfAnswer(length, range),
     version: etag,
     cancel: () => body.destroy(),
@@ -38,12 +38,4 @@ export function answerBody(
 export function lengthOf(headers: Readonly<Record<string, string>>): number | undefined {
   const length = headers['content-length']
   return length === undefined ? undefined : Number(length)
-}
-
-async function* chunksOf(body: IncomingMessage, failure: (error: unknown) => unknown): AsyncGenerator<Uint8Array> {
-  try {
-    for await (const chunk of body) yield chunk as Buffer
-  } catch (error) {
-    throw failure(error)
-  }
 }

@@ -1,5 +1,4 @@
 import { createHash } from 'node:crypto'
-import { Readable } from 'node:stream'
 import { crc32 } from 'node:zlib'
 import type { DirectInput, DirectRequest } from './direct.ts'
 import { mayBeUnknown, type S3Answer } from './refusal.ts'
@@ -69,21 +68,7 @@ function withContentMd5(bytes: Uint8Array): ProvenBody {
 
 function bodyWith(bytes: Uint8Array, checksum: object, signed: boolean): ProvenBody {
   const hash = signed ? createHash('sha256').update(bytes).digest('hex') : 'UNSIGNED-PAYLOAD'
-  return { input: { ContentLength: bytes.length, ...checksum }, body: { bytes: () => bodyOf(bytes), hash } }
-}
-
-/** TLS keeps a copy of all bytes that the network has not accepted yet, so a large body is passed in pieces. */
-const PIECE_BYTES = 256 * 1024
-
-function bodyOf(bytes: Uint8Array): Uint8Array | Readable {
-  if (bytes.length <= PIECE_BYTES) return bytes
-  let at = 0
-  return new Readable({
-    highWaterMark: PIECE_BYTES,
-    read() {
-      this.push(at < bytes.length ? bytes.subarray(at, (at += PIECE_BYTES)) : null)
-    },
-  })
+  return { input: { ContentLength: bytes.length, ...checksum }, body: { bytes, hash } }
 }
 
 /** Big-endian in base64, the form of the service. */

@@ -1,20 +1,7 @@
 import { doesIdentityRequireRefresh, isIdentityExpired, memoizeIdentityProvider } from '@smithy/core'
-import { NodeHttpHandler } from '@smithy/node-http-handler'
-import type { Agents } from '../http/agents.ts'
-import type { S3Description } from './description.ts'
 import type { Credentials, FetchedKeys } from './keys/fetched-keys.ts'
 
-/** The parts of AWS's library that its client and the direct requests share. They load in a tenth of its time. */
-
-/** The HTTP handler of the library with the sockets of pgts. */
-export function httpHandler({ access }: S3Description, agents: Agents): NodeHttpHandler {
-  return new NodeHttpHandler({
-    httpAgent: agents.http,
-    httpsAgent: agents.https,
-    connectionTimeout: access.stallMs,
-    socketTimeout: access.stallMs,
-  })
-}
+/** What AWS's client and the direct requests share. */
 
 /** Returns the credentials, and fetches them again shortly before they expire or with `forceRefresh`. */
 export type KeysProvider = (options?: { readonly forceRefresh?: boolean }) => Promise<FetchedKeys>

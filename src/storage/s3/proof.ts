@@ -1,3 +1,4 @@
+import { Readable } from 'node:stream'
 import { readBody } from '../http/send.ts'
 import { UnprovenAnswer } from '../http/unproven-answer.ts'
 import { xmlElement, xmlRoot } from '../http/xml-root.ts'
@@ -108,8 +109,7 @@ function wanted({ statuses }: Proof): string {
 /** Reads the body as text, and puts it back for the client. */
 async function collect(response: HttpResponse): Promise<string> {
   const { body } = response
-  const bytes =
-    body instanceof Uint8Array ? Buffer.from(body) : await readBody((body ?? []) as AsyncIterable<Uint8Array>)
+  const bytes = body instanceof Uint8Array ? Buffer.from(body) : await readBody((body ?? Readable.from([])) as Readable)
   response.body = bytes
   return bytes.toString('utf8')
 }

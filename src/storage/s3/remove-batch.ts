@@ -52,6 +52,6 @@ export function batchBody(names: readonly ByteString[]): Required<Pick<DirectReq
   const digest = (algorithm: string, form: 'hex' | 'base64') => createHash(algorithm).update(bytes).digest(form)
   return {
     input: { ContentLength: bytes.length, ContentMD5: digest('md5', 'base64') },
-    body: { bytes: () => bytes, hash: digest('sha256', 'hex') },
+    body: { bytes, hash: digest('sha256', 'hex') },
   }
 }

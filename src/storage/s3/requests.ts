@@ -5,6 +5,7 @@ import { PgtsError, systemCode } from '../../util/error.ts'
 import { loadModule } from '../../util/load-module.ts'
 import type { Agents } from '../http/agents.ts'
 import { networkError } from '../http/network-error.ts'
+import { httpSender } from '../http/send.ts'
 import { UnprovenAnswer } from '../http/unproven-answer.ts'
 import { RefusedRequestError } from '../object/retryable-error.ts'
 import type { S3Commands, S3Request } from './commands.ts'
@@ -55,7 +56,7 @@ export class S3Requests implements AsyncDisposable {
     this.#clock = clock
     // The first answer sets the offset to the clock of the service.
     this.#serviceClock = new ServiceClock(clock.nowMs() - Date.now())
-    this.#direct = new DirectSender(description, agents, keys)
+    this.#direct = new DirectSender(description, httpSender(agents, description.access.stallMs))
   }
 
   /** The time by the clock of the service, if it has answered. */
@@ -76,7 +77,7 @@ export class S3Requests implements AsyncDisposable {
    * no answer. The body of a GetObject must be read or destroyed.
    */
   async sendDirect(request: DirectRequest & S3Subject): Promise<S3Answer<DirectOutput>> {
-    return this.#withKeys(request, () => this.#sendDirect(request))
+    return this.#withKeys(request, (keys) => this.#sendDirect(request, keys))
   }
 
   /** Sends the request; a refusal becomes an error. */
@@ -143,14 +144,14 @@ export class S3Requests implements AsyncDisposable {
     }
   }
 
-  async #withKeys<O>(subject: S3Subject, once: () => Promise<S3Answer<O>>): Promise<S3Answer<O>> {
+  async #withKeys<O>(subject: S3Subject, once: (keys: FetchedKeys) => Promise<S3Answer<O>>): Promise<S3Answer<O>> {
     const used = await this.#currentKeys(subject)
-    const answer = await this.#once(subject, once)
+    const answer = await this.#once(subject, () => once(used))
     if (answer.refusal === undefined || !expired(subject, answer.refusal)) return answer
     // Another request may have been refused before, and may have fetched new credentials already.
-    if (same(await this.#currentKeys(subject), used) && same(await this.#currentKeys(subject, true), used))
-      return answer
-    return this.#once(subject, once)
+    let keys = await this.#currentKeys(subject)
+    if (same(keys, used)) keys = await this.#currentKeys(subject, true)
+    return same(keys, used) ? answer : this.#once(subject, () => once(keys))
   }
 
   async #once<O>(subject: S3Subject, once: () => Promise<S3Answer<O>>): Promise<S3Answer<O>> {
@@ -166,9 +167,9 @@ export class S3Requests implements AsyncDisposable {
     }
   }
 
-  async #sendDirect(request: DirectRequest): Promise<S3Answer<DirectOutput>> {
+  async #sendDirect(request: DirectRequest, keys: FetchedKeys): Promise<S3Answer<DirectOutput>> {
     const sentAtMs = Date.now()
-    const answer = await this.#direct.send(request, new Date(this.storeNowMs))
+    const answer = await this.#direct.send(request, keys, new Date(this.storeNowMs))
     const { text, unproven } = await proveAnswer(`${request.operation}Command`, answer)
     const { headers, statusCode, body } = answer
     // The socket serves the next request when the answer has been read.

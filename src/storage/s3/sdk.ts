@@ -1,14 +1,15 @@
 import { S3Client as Sdk, type S3ClientConfig } from '@aws-sdk/client-s3'
+import { NodeHttpHandler } from '@smithy/node-http-handler'
 import type { Agents } from '../http/agents.ts'
 import { bracketed, bucketUrl, type S3Description } from './description.ts'
-import { httpHandler, silenceVersionNotice, type KeysProvider } from './library.ts'
+import { silenceVersionNotice, type KeysProvider } from './library.ts'
 
 /**
  * AWS's client, with every setting that it would otherwise read from the environment and ~/.aws: only the options of
  * the repository define host and credentials. It sends every request once; the retrying wrapper repeats it.
  */
 export function openSdk(description: S3Description, agents: Agents, keys: KeysProvider): Sdk {
-  const { region, service, endpoint } = description
+  const { region, service, endpoint, access } = description
   const url = bucketUrl(description)
   silenceVersionNotice()
   const sdk = new Sdk({
@@ -26,7 +27,12 @@ export function openSdk(description: S3Description, agents: Agents, keys: KeysPr
         propertiesExtractor: (config: object, context: object) => ({ signingProperties: { config, context } }),
       },
     ],
-    requestHandler: httpHandler(description, agents),
+    requestHandler: new NodeHttpHandler({
+      httpAgent: agents.http,
+      httpsAgent: agents.https,
+      connectionTimeout: access.stallMs,
+      socketTimeout: access.stallMs,
+    }),
     // integrity.ts decides how a body is proven.
     requestChecksumCalculation: 'WHEN_REQUIRED',
     responseChecksumValidation: 'WHEN_REQUIRED',

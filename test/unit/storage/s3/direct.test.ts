@@ -15,6 +15,7 @@ import {
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { HttpRequest } from '../../../../src/storage/s3/commands.ts'
 import { openAgents } from '../../../../src/storage/http/agents.ts'
+import { httpSender } from '../../../../src/storage/http/send.ts'
 import type { S3Description } from '../../../../src/storage/s3/description.ts'
 import { DirectSender, type DirectInput, type DirectOperation } from '../../../../src/storage/s3/direct.ts'
 import { batchBody } from '../../../../src/storage/s3/remove-batch.ts'
@@ -131,9 +132,10 @@ describe.each([
     const name = ON_BUCKET.has(operation) ? undefined : textToBytes("backup/a b+c/ü(1)!'*.zst")
     const hasBody = operation === 'PutObject' || operation === 'UploadPart'
     const batch = operation === 'DeleteObjects' ? BATCH.body : undefined
-    const body = hasBody ? { bytes: () => BODY, hash: HASH } : batch
-    const answer = await new DirectSender(of, agents, keys).send(
+    const body = hasBody ? { bytes: BODY, hash: HASH } : batch
+    const answer = await new DirectSender(of, httpSender(agents, of.access.stallMs)).send(
       { operation, name, input, body },
+      credentials,
       new Date(new ServiceClock(0).nowMs),
     )
     answer.body.resume()
