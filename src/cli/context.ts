@@ -4,6 +4,7 @@ import { commandRow } from '../config/command-table.ts'
 import { commandLineFor } from '../config/begin-line.ts'
 import { optionRow } from '../config/option-table.ts'
 import { type AnyResolved, type CommandName } from '../config/resolve.ts'
+import type { LeaseRequest } from '../core/lease/lease.ts'
 import { launchEnvironment } from '../core/archive/launcher/launch-hint.ts'
 import { openRepository, type Repository, type RepositoryDescription } from '../core/repository.ts'
 import { archiveInfoName, backupInfoName, copyName } from '../format/repo-path.ts'
@@ -12,6 +13,7 @@ import { openClusterFiles } from '../postgres/registry.ts'
 import { systemClock } from '../util/clock.ts'
 import { loadModule } from '../util/load-module.ts'
 import type { Logger } from '../util/log.ts'
+import { markHandled } from '../util/mark-handled.ts'
 import { repositoryDescription } from './repository.ts'
 
 /** Environment of a command. */
@@ -203,8 +205,13 @@ class Leases {
     if (this.#held.has(key)) return NOTHING_HELD
     // Without the stanza there is nothing that another host could change, and the command itself reports that it is
     // missing.
+    // Both are requested at once, because each answer of a remote store is slow.
+    const looked = loadModule(() => import('../core/lease/lease-store.ts')).then(({ lookForLease }) =>
+      lookForLease(storage, stanza, signal),
+    )
+    markHandled(looked)
     if (command !== 'stanza-create' && !(await hasStanza(storage, stanza, signal))) return NOTHING_HELD
-    const taken = await takeLeaseOf(repository, this.#run, this.#lost)
+    const taken = await takeLeaseOf(repository, this.#run, looked, this.#lost)
     this.#held.add(key)
     return {
       [Symbol.asyncDispose]: async () => {
@@ -217,15 +224,21 @@ class Leases {
 
 const NOTHING_HELD: AsyncDisposable = { async [Symbol.asyncDispose]() {} }
 
+/** One request if the stanza exists. */
 async function hasStanza(storage: Repository['storage'], stanza: string, signal: AbortSignal): Promise<boolean> {
   const names = [backupInfoName(stanza), archiveInfoName(stanza)]
-  const anyOf = async (files: readonly string[]) =>
-    (await Promise.all(files.map((name) => storage.stat(name, { signal })))).some((file) => file !== undefined)
-  return (await anyOf(names)) || (await anyOf(names.map(copyName)))
+  for (const name of [...names, ...names.map(copyName)])
+    if ((await storage.stat(name, { signal })) !== undefined) return true
+  return false
 }
 
 /** Loads its modules on demand: only commands that change backup.info use them. */
-async function takeLeaseOf(repository: Repository, run: LeaseRun, lost: AbortController): Promise<AsyncDisposable> {
+async function takeLeaseOf(
+  repository: Repository,
+  run: LeaseRun,
+  looked: LeaseRequest['looked'],
+  lost: AbortController,
+): Promise<AsyncDisposable> {
   const [{ takeLease }, { hostPlace }, { hostname }] = await Promise.all([
     loadModule(() => import('../core/lease/lease.ts')),
     loadModule(() => import('../util/host-place.ts')),
@@ -240,6 +253,7 @@ async function takeLeaseOf(repository: Repository, run: LeaseRun, lost: AbortCon
     token: await newToken(),
     place: hostPlace(lockPath),
     clock: systemClock,
+    looked,
     onLost: (reason) => lost.abort(reason),
   })
 }

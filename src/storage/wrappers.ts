@@ -23,6 +23,26 @@ export function forwarding(driver: StorageDriver, overrides: Partial<StorageDriv
   }
 }
 
+/** Lists this path once, names only: for several functions that look at one state of it. */
+export function listedOnce(driver: StorageDriver, path: string): StorageDriver {
+  let listed: Promise<readonly StoredFile[]> | undefined
+  return forwarding(driver, {
+    async *list(prefix, options = {}) {
+      if (prefix !== path || options.recursive === true || options.namesOnly !== true) {
+        yield* driver.list(prefix, options)
+        return
+      }
+      yield* await (listed ??= allOf(driver.list(prefix, options)))
+    },
+  })
+}
+
+async function allOf<T>(items: AsyncIterable<T>): Promise<readonly T[]> {
+  const all: T[] = []
+  for await (const item of items) all.push(item)
+  return all
+}
+
 /** The same storage for commands that only read: every change is refused. */
 export function readOnly(driver: StorageDriver): StorageDriver {
   const refuse = async (): Promise<never> => {

@@ -7,7 +7,9 @@ import { findResumable, newestUnfinished, takeOver } from '../../core/backup/res
 import { waitForNextSecond } from '../../core/backup/server-side.ts'
 import type { jobHandlers } from '../../core/jobs.ts'
 import type { Manifest, ManifestOptions } from '../../format/manifest.ts'
+import { backupPath } from '../../format/repo-path.ts'
 import { listDataDirectory, type DataDirectoryListing } from '../../postgres/data-directory.ts'
+import { listedOnce } from '../../storage/wrappers.ts'
 import { textToBytes } from '../../util/byte-string.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { Executor, Work } from '../../worker/executor.ts'
@@ -27,17 +29,18 @@ export async function planBackup(run: BackupRun, executor: Executor<typeof jobHa
   const { ctx, repository, source, type, prior, server, timestampStart } = run
   const { options, stanza, log, clock, signal } = ctx
   const { storage } = repository
-  // The repository is listed, and workers for a network start, while this thread lists the cluster and waits for the server.
-  if (storage.parallel !== undefined) executor.warm(type === 'full' ? executor.workers : 1)
-  const nextLabel = newLabel(storage, stanza, { type, prior: prior?.label, timestampStart }, signal)
-  const unfinished = newestUnfinished(storage, stanza, signal)
+  // The repository is listed while this thread lists the cluster and waits for the server.
+  const listed = listedOnce(storage, backupPath(stanza))
+  const nextLabel = newLabel(listed, stanza, { type, prior: prior?.label, timestampStart }, signal)
+  const unfinished = newestUnfinished(listed, stanza, source.backupInfo, signal)
   // Awaited below; until then this avoids unhandled rejections.
   for (const pending of [nextLabel, unfinished]) markHandled(pending)
 
   const listing = await listCluster(run)
-  if (storage.parallel === undefined) executor.expect(likelyWork(listing, prior))
+  executor.expect(likelyWork(listing, prior))
   const { timestampListed, timestampCopyStart } = await waitForNextSecond(server, clock, signal)
   const plan = planFiles(run, listing, timestampListed)
+  executor.expect(workOf(plan.files.filter(({ action }) => action === 'copy' || action === 'compare')))
   const interrupted = await findResumable({
     storage,
     stanza,
@@ -86,7 +89,11 @@ function listCluster({ ctx, source, started }: BackupRun): Promise<DataDirectory
 /** Files that are new or younger than the prior backup; others are copied as well if they differ. */
 function likelyWork({ files }: DataDirectoryListing, prior: Manifest | undefined): Work {
   const copied = prior === undefined ? files : files.filter(({ timestamp }) => timestamp >= prior.timestampCopyStart)
-  return { bytes: copied.reduce((sum, { sizeBytes }) => sum + sizeBytes, 0), files: copied.length }
+  return workOf(copied.map((file) => ({ file })))
+}
+
+function workOf(files: readonly { readonly file: { readonly sizeBytes: number } }[]): Work {
+  return { bytes: files.reduce((sum, { file }) => sum + file.sizeBytes, 0), files: files.length }
 }
 
 function planFiles(run: BackupRun, listing: DataDirectoryListing, timestampListed: number): Increment {

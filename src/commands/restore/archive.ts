@@ -7,7 +7,9 @@ import { realPath } from '../../core/restore/file-system.ts'
 import { checkTargetTimeline } from '../../core/restore/timeline.ts'
 import type { BackupEntry, BackupInfo } from '../../format/backup-info.ts'
 import type { Manifest } from '../../format/manifest.ts'
+import { archiveIdPath } from '../../format/repo-path.ts'
 import { parseLsn, timelineOf, type WalSegment } from '../../format/wal-segment.ts'
+import { listedOnce } from '../../storage/wrappers.ts'
 import { bytesToText, textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { messageOf } from '../../util/error.ts'
 import type { Repository } from '../../core/repository.ts'
@@ -111,7 +113,8 @@ export async function checkArchive(
     repository.cipher === undefined ? undefined : await loadArchiveInfo(repository, stanza, { signal, log })
   const archiveId = `${version}-${historyId}`
   const { type, targetTimeline } = policy
-  const timelines = await checkTargetTimeline(repository.storage, {
+  const storage = listedOnce(repository.storage, archiveIdPath(stanza, archiveId))
+  const timelines = await checkTargetTimeline(storage, {
     ...{ stanza, archiveId, type, signal },
     cipherPass: archive?.cipherPass,
     major: majorOf({ version }),
@@ -122,7 +125,7 @@ export async function checkArchive(
   if (lsnStop === undefined) return UNKNOWN
   const positions = info.backups.filter((entry) => entry.historyId === historyId).flatMap(positionsOf)
   try {
-    return await checkReach(repository.storage, {
+    return await checkReach(storage, {
       ...{ type, target, stanza, archiveId, timelines, positions, signal },
       backup: { label, lsnStart: parseLsn(lsnStart), lsnStop: parseLsn(lsnStop), timestampStop, archiveCopy },
       now,

@@ -87,7 +87,7 @@ function holdsCluster(pgPath: ByteString, systemId: bigint): boolean {
 
 async function hostsOf(ctx: Context, repository: Repository): Promise<readonly RecordedHost[]> {
   try {
-    return await recordedHosts(repository.storage, ctx.stanza, ctx.signal)
+    return await recordedHosts(repository.storage, ctx.stanza, hostIdentity(), ctx.signal)
   } catch (error) {
     ctx.signal.throwIfAborted()
     ctx.log.detail(`cannot read which hosts archived stanza ${ctx.stanza}: ${messageOf(error)}`)

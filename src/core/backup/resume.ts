@@ -1,3 +1,4 @@
+import type { BackupInfo } from '../../format/backup-info.ts'
 import { isBackupLabel } from '../../format/backup-label.ts'
 import type { BackupType, CompressType, Manifest, ManifestFile } from '../../format/manifest.ts'
 import { backupLabelPath, bundleName, copyName, fileRepoName, manifestName } from '../../format/repo-path.ts'
@@ -31,14 +32,18 @@ export interface ResumeRequest {
   readonly signal: AbortSignal
 }
 
-/** Label of the newest backup directory, if it has no manifest. */
+/**
+ * Label of the newest backup directory, if it has no manifest. @param info reconciled: the backups in it have manifests
+ */
 export async function newestUnfinished(
   storage: StorageDriver,
   stanza: string,
+  info: Pick<BackupInfo, 'backups'>,
   signal: AbortSignal,
 ): Promise<string | undefined> {
   const label = (await labelDirectories(storage, stanza, signal)).at(-1)
   if (label === undefined || !isBackupLabel(label)) return undefined
+  if (info.backups.some((backup) => backup.label === label)) return undefined
   return (await storage.stat(manifestName(stanza, label), { signal })) === undefined ? label : undefined
 }
 

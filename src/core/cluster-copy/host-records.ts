@@ -45,16 +45,21 @@ export async function recordHost({ storage, stanza, host, nowMs, log, signal }: 
 const VERSION = 1
 const MOST_HOSTS = 100
 
-/** The recorded hosts; empty if none is recorded. */
+/**
+ * The recorded hosts; empty if none is recorded. @param own this host: if it is recorded, no record is read, because only
+ * messages about other hosts need names
+ */
 export async function recordedHosts(
   storage: StorageDriver,
   stanza: string,
+  own: HostIdentity,
   signal: AbortSignal,
 ): Promise<readonly RecordedHost[]> {
   const ids: string[] = []
   for await (const { name } of storage.list(hostsPath(stanza), { signal, namesOnly: true })) {
     const id = /([0-9a-f]{32})\.json$/.exec(name)?.[1]
     if (id !== undefined) ids.push(id)
+    if (id === own.id) return [own]
     if (ids.length === MOST_HOSTS) break
   }
   return Promise.all(ids.map(async (id) => ({ id, name: await nameOf(storage, recordName(stanza, id), signal) })))

@@ -38,9 +38,16 @@ export async function archiveLayout(
   }
   directories.sort()
   const listed = new Map<string, ReadonlySet<WalSegment>>()
-  const segmentsOf = async (directory: string) => {
+  const pending = new Map<string, Promise<ReadonlySet<WalSegment>>>()
+  const list = async (directory: string) => {
     const segments = await segmentsIn(storage, `${path}/${directory}`, signal)
     listed.set(directory, segments)
+    return segments
+  }
+  // Both ends can be the same directory.
+  const segmentsOf = (directory: string) => {
+    let segments = pending.get(directory)
+    if (segments === undefined) pending.set(directory, (segments = list(directory)))
     return segments
   }
   // Both ends in parallel, each from its own side.

@@ -4,6 +4,7 @@ import type { StorageDriver } from '../../storage/driver.ts'
 import { asBytes, compareBytes, type ByteString } from '../../util/byte-string.ts'
 import { inParallel } from '../../util/parallel.ts'
 import type { HeldLock } from '../../util/lock.ts'
+import { markHandled } from '../../util/mark-handled.ts'
 import type { Repository } from '../repository.ts'
 import { backupLock, restoreLock } from './locks.ts'
 import {
@@ -104,16 +105,18 @@ async function askRepository(request: InfoRequest, repo: Repository): Promise<Re
   const { signal } = request
   let setFound = false
   try {
-    const present = await stanzasIn(repo.storage, signal)
-    const wanted = request.stanza === undefined ? present : [request.stanza]
+    // A requested stanza is read while the stanzas are listed.
+    const listing = stanzasIn(repo.storage, signal)
+    markHandled(listing)
+    const wanted = request.stanza === undefined ? await listing : [request.stanza]
     const set = await setIn(request, repo.storage)
     setFound = set !== undefined
     const stanzas = await inParallel(wanted, atOnce(repo.storage), async (name) => {
-      const stanza = present.includes(name)
-        ? await readOrSkip(request, repo, name, set)
-        : emptyStanza(statusOf(STATUS.missingPath))
-      return [name, stanza] as const
+      const stanza = readOrSkip(request, repo, name, set)
+      markHandled(stanza)
+      return [name, (await listing).includes(name) ? await stanza : emptyStanza(statusOf(STATUS.missingPath))] as const
     })
+    const present = await listing
     return { present, stanzas, setFound }
   } catch (error) {
     signal.throwIfAborted()
@@ -141,12 +144,12 @@ async function setIn(request: InfoRequest, storage: StorageDriver): Promise<stri
   return (await storage.stat(manifestName(stanza, set), { signal })) === undefined ? undefined : set
 }
 
-function readOrSkip(
+async function readOrSkip(
   request: InfoRequest,
   repo: Repository,
   stanza: string,
   set: string | undefined,
-): Promise<StanzaInRepo> | StanzaInRepo {
+): Promise<StanzaInRepo> {
   if (request.detail === 'progress') return { ...emptyStanza(statusOf(STATUS.ok)), readable: true }
   return readStanza({
     repository: repo,

@@ -41,6 +41,21 @@ export async function leaseOf(
   return (await lookForLease(storage, stanza, signal)).found
 }
 
+/** True if this lease is still in its file: nothing can replace it there but a command that breaks it. */
+export async function holdsLease(
+  storage: StorageDriver,
+  stanza: string,
+  number: number,
+  token: string,
+): Promise<boolean> {
+  try {
+    return parseLease(await getFile(storage, leaseName(stanza, number)))?.token === token
+  } catch (error) {
+    if (isPgtsError(error, 'file-missing')) return false
+    throw error
+  }
+}
+
 export async function lookForLease(storage: StorageDriver, stanza: string, signal?: AbortSignal): Promise<LeaseState> {
   const options = signal === undefined ? {} : { signal }
   const first = await readLease(storage, leaseName(stanza), options)

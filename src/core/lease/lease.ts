@@ -4,7 +4,15 @@ import { isPgtsError, messageOf, PgtsError } from '../../util/error.ts'
 import type { Logger } from '../../util/log.ts'
 import type { Repository } from '../repository.ts'
 import { leaseName, serialiseLease, type HostPlace, type Lease } from './lease-file.ts'
-import { clearLease, leaseOf, lookForLease, overwriteLease, type FoundLease } from './lease-store.ts'
+import {
+  clearLease,
+  holdsLease,
+  leaseOf,
+  lookForLease,
+  overwriteLease,
+  type FoundLease,
+  type LeaseState,
+} from './lease-store.ts'
 import { howLong, isUnderOtherLockPath, lifeOf, STALE_MS, type Life } from './life.ts'
 
 export type { HostPlace, Lease } from './lease-file.ts'
@@ -23,6 +31,8 @@ export interface LeaseRequest {
   readonly clock: Clock
   readonly log: Logger
   readonly signal: AbortSignal
+  /** The result of `lookForLease`, if it was requested before; nothing of this command was written since. */
+  readonly looked?: Promise<LeaseState>
   /** Called when the lease was broken while it was held: continuing would conflict with another writer. */
   onLost(reason: PgtsError): void
 }
@@ -57,7 +67,8 @@ export async function takeLease(request: LeaseRequest): Promise<AsyncDisposable>
   let prove: Prove = () => Promise.resolve(true)
   for (let attempt = 1; attempt <= ATTEMPTS; attempt++) {
     // Checked before anything is written: a store that ignores the condition would replace the lease of another host.
-    const { found, number, next } = await lookForLease(storage, stanza, signal)
+    const looked = attempt === 1 ? request.looked : undefined
+    const { found, number, next } = await (looked ?? lookForLease(storage, stanza, signal))
     // Also confirms that no file with a higher number was created at the same time.
     if (found?.lease?.token === token) return new HeldLease(request, own, prove, number)
     const life = found === undefined ? 'dead' : lifeOf(found, place, clock.nowMs())
@@ -211,8 +222,8 @@ class HeldLease implements AsyncDisposable {
     if (!(await this.#proven)) return
     try {
       // An interrupted renewal may not have been stored. Only our own lease may be removed.
-      const found = await leaseOf(storage, stanza)
-      if (found?.lease?.token === this.#own.token) await clearLease(storage, stanza, this.#number)
+      if (await holdsLease(storage, stanza, this.#number, this.#own.token))
+        await clearLease(storage, stanza, this.#number)
     } catch (error) {
       log.warn(
         { repo: key },

@@ -11,9 +11,12 @@ import type { RestoreFile } from './restore-job.ts'
 /** Small files share a job up to this number of files and bytes. */
 const BATCH_FILES = 64
 const BATCH_BYTES = 4 * 1024 * 1024
-/** More files of a bundle on remote storage: ranges that are adjacent cost one request. */
-const DISTANT_FILES = 256
-const DISTANT_BYTES = 4 * 1024 * 1024
+/**
+ * More files of a bundle on remote storage: ranges that are adjacent cost one request. Few enough that the workers share a
+ * bundle of the usual size.
+ */
+const DISTANT_FILES = 1024
+const DISTANT_BYTES = 16 * 1024 * 1024
 
 /** What the jobs of a restore have in common. */
 export interface JobsRequest {
@@ -43,15 +46,19 @@ export function* restoreJobs(
   })
   let batch: RestoreFile[] = []
   let bytes = 0
+  let wasJoined = false
   for (const planned of inReadingOrder(files)) {
     const { sizeBytes: size, bundleId, blockMapSize } = planned.file
     const joined = distant && bundleId !== undefined && blockMapSize === undefined
     const [mostFiles, mostBytes] = joined ? [DISTANT_FILES, DISTANT_BYTES] : [BATCH_FILES, BATCH_BYTES]
-    if (batch.length > 0 && (batch.length >= mostFiles || bytes + size > mostBytes)) {
+    const isFull = batch.length >= mostFiles || bytes + size > mostBytes
+    // A bundle after other files begins a job, so that it is not split where those fill one.
+    if (batch.length > 0 && (isFull || (joined && !wasJoined))) {
       yield job(batch)
       batch = []
       bytes = 0
     }
+    wasJoined = joined
     batch.push(describe(planned, manifest, stanza, ownership))
     bytes += size
   }

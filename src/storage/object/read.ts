@@ -11,6 +11,8 @@ import { markHandled } from '../../util/mark-handled.ts'
 
 /** Size of one request of a large file. */
 const CHUNK_BYTES = 2 * 1024 * 1024
+/** A range of up to this size is one request: a second one would cost more than it saves. */
+const WHOLE_BYTES = 4 * 1024 * 1024
 /** Maximum number of read-ahead requests for one file. */
 const AHEAD = 6
 
@@ -38,7 +40,7 @@ export async function readObject(place: ReadPlace, offset: number, length: numbe
     if ((await client.head(name, signal)) === undefined) throw missingFile(place.shown)
     return new BodySource(place, emptyBody, 0)
   }
-  const first = length === undefined ? undefined : Math.min(length, CHUNK_BYTES)
+  const first = length === undefined || length <= WHOLE_BYTES ? length : CHUNK_BYTES
   const body = await getObject(place, request(offset, first, signal))
   if (length === undefined || length === first) return new BodySource(place, body, first)
   return new ReadAhead(place, body, offset, length)
