@@ -20,7 +20,10 @@ export interface WorkersRequest {
   readonly log: Logger
 }
 
-/** Worker threads for jobs on these repositories. Remote storages are served to them by this thread at first. */
+/**
+ * Worker threads for jobs on these repositories; small work is done by this thread. Remote storages are served to workers
+ * by this thread at first.
+ */
 export async function openWorkers(request: WorkersRequest): Promise<Executor<typeof jobHandlers>> {
   const { repositories, descriptions, bufferBytes, retry, log } = request
   const { threadExecutor } = await loadModule(() => import('../worker/threads.ts'))
@@ -47,14 +50,13 @@ export async function openWorkers(request: WorkersRequest): Promise<Executor<typ
     retry,
     attach: await servicesOf(distant),
   })
-  // Jobs wait for a network in lanes, which only workers have.
-  if (distant.length > 0) return threads
   const { sizedExecutor } = await loadModule(() => import('../worker/sized.ts'))
-  return sizedExecutor(threads, () => openInline(setup, { retry, log }))
+  return sizedExecutor(threads, () => openInline(setup, repositories, { retry, log }))
 }
 
 async function openInline(
   setup: WorkerSetup,
+  repositories: readonly Repository[],
   options: { readonly retry: JobRetry; readonly log: Logger },
 ): Promise<Executor<typeof jobHandlers>> {
   const [{ jobHandlers }, { inlineExecutor }, { openWorkerEnv }] = await Promise.all([
@@ -62,7 +64,8 @@ async function openInline(
     loadModule(() => import('../worker/inline.ts')),
     loadModule(() => import('../core/worker-env.ts')),
   ])
-  return inlineExecutor(jobHandlers, () => openWorkerEnv(setup, options.log), options)
+  const opened = new Map(repositories.map((repository) => [repository.key, repository]))
+  return inlineExecutor(jobHandlers, () => openWorkerEnv(setup, options.log, opened), options)
 }
 
 async function servicesOf(

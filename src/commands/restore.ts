@@ -1,7 +1,5 @@
 import { spoolPaths } from '../core/archive/spool/spool-files.ts'
 import { removeSpool } from '../core/archive/spool/remove-spool.ts'
-import type { jobHandlers } from '../core/jobs.ts'
-import type { Repository } from '../core/repository.ts'
 import { cleanAndPrepare, removeControl } from '../core/restore/clean.ts'
 import { statEntry, writeSmallFile } from '../core/restore/file-system.ts'
 import { finishRestore, MANIFEST_NAME } from '../core/restore/finish.ts'
@@ -15,7 +13,6 @@ import { formatSize } from '../util/format-size.ts'
 import { markHandled } from '../util/mark-handled.ts'
 import type { LockProgress } from '../util/lock-file.ts'
 import { zonedDateTime } from '../util/local-time.ts'
-import type { Executor } from '../worker/executor.ts'
 import type { CommandContext } from './context.ts'
 import { applyCopyMark } from './restore/copy.ts'
 import { localPgPath } from './restore/options.ts'
@@ -74,12 +71,12 @@ export async function restoreCluster(
   // changed.
   const repositories = await ctx.repositories()
   const [first] = repositories
-  // If only one repository is possible, its workers start while it is read.
-  await using early = repositories.length === 1 ? await openExecutor(ctx, first!) : undefined
+  // If only one repository is possible, its workers start while its manifest is read.
+  await using early = repositories.length === 1 ? await ctx.executor([first!]) : undefined
   const prepared = await prepareRestore(ctx, { pgPath, existing }, early, problems)
   const { repository, original, policy, major, mark } = prepared
   const { manifest, layout, ownership, plan, own, createDataDirectory } = prepared.target
-  await using executor = early ?? (await openExecutor(ctx, repository))
+  await using executor = early ?? (await ctx.executor([repository]))
   executor.expect({ bytes: plan.sizeBytes, files: plan.files.length })
 
   await ctx.progress.plan(() => reportPlan(ctx, prepared, problems))
@@ -121,15 +118,6 @@ export async function restoreCluster(
     removed: plan.remove.length,
     durationMs: clock.nowMs() - startMs,
   }
-}
-
-async function openExecutor(
-  ctx: CommandContext<'restore'>,
-  repository: Repository,
-): Promise<Executor<typeof jobHandlers>> {
-  const executor = await ctx.executor([repository])
-  if (repository.storage.parallel !== undefined) executor.warm(executor.workers)
-  return executor
 }
 
 /** The copy of the manifest in the data directory is not encrypted and has no passphrase. */

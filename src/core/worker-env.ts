@@ -38,16 +38,17 @@ export interface JobEnv extends Pick<WorkerEnv, 'files' | 'buffer'> {
 
 /**
  * @param log logger of the worker; storages log their retries to it
- * @param ports to storages that the main thread serves, by the key of their repository
+ * @param access storages that the main thread has open, by the key of their repository: ports to them or, in the main
+ * thread itself, the repositories, which stay open
  */
 export async function openWorkerEnv(
   setup: WorkerSetup,
   log: Logger = silentLogger,
-  ports: ReadonlyMap<number, MessagePort> = new Map(),
+  access: ReadonlyMap<number, MessagePort | Repository> = new Map(),
 ): Promise<WorkerEnv> {
   const { openClusterFiles } = await loadModule(() => import('../postgres/registry.ts'))
   const files = await openClusterFiles(setup.cluster)
-  const repositories = new WorkerRepositories(setup, log, ports)
+  const repositories = new WorkerRepositories(setup, log, access)
   await repositories.openAll()
   const close = async () => {
     await files[Symbol.asyncDispose]()
@@ -91,14 +92,18 @@ class WorkerRepositories implements AsyncDisposable {
   readonly #descriptions: ReadonlyMap<number, RepositoryDescription>
   readonly #lanes: number | undefined
   readonly #log: Logger
-  readonly #ports: ReadonlyMap<number, MessagePort>
+  readonly #access: ReadonlyMap<number, MessagePort | Repository>
   readonly #opened = new Map<number, Promise<Repository>>()
 
-  constructor({ repositories, lanes }: WorkerSetup, log: Logger, ports: ReadonlyMap<number, MessagePort>) {
+  constructor(
+    { repositories, lanes }: WorkerSetup,
+    log: Logger,
+    access: ReadonlyMap<number, MessagePort | Repository>,
+  ) {
     this.#descriptions = new Map(repositories.map((description) => [description.key, description]))
     this.#lanes = lanes
     this.#log = log
-    this.#ports = ports
+    this.#access = access
   }
 
   /**
@@ -108,10 +113,12 @@ class WorkerRepositories implements AsyncDisposable {
     await Promise.allSettled([...this.#descriptions.keys()].map((key) => this.get(key)))
   }
 
-  get(key: number): Promise<Repository> {
+  async get(key: number): Promise<Repository> {
+    const given = this.#access.get(key)
+    if (given !== undefined && 'storage' in given) return given
     let opening = this.#opened.get(key)
     if (opening === undefined) {
-      opening = this.#open(key)
+      opening = this.#open(key, given)
       this.#opened.set(key, opening)
       // The next job opens it again: credentials may be available by then.
       opening.catch(() => this.#opened.delete(key))
@@ -119,11 +126,10 @@ class WorkerRepositories implements AsyncDisposable {
     return opening
   }
 
-  async #open(key: number): Promise<Repository> {
+  async #open(key: number, port: MessagePort | undefined): Promise<Repository> {
     const description = this.#descriptions.get(key)
     if (description === undefined) throw new PgtsError('assert', `the worker was set up without ${repoId(key)}`)
     const open = () => openRepository(description, this.#log, this.#lanes)
-    const port = this.#ports.get(key)
     if (port === undefined || description.shared === undefined) return open()
     const [{ StoragePort }, { sharedAtFirst }] = await Promise.all([
       loadModule(() => import('../storage/port/client.ts')),

@@ -63,6 +63,12 @@ const makers: [string, number, Make][] = [
     (setup, log = silentLogger, retry = NO_RETRY) =>
       inlineExecutor(testJobs, () => openTestEnv(setup, log), { retry, log }),
   ],
+  [
+    'inline with lanes',
+    1,
+    (setup, log = silentLogger, retry = NO_RETRY) =>
+      inlineExecutor(testJobs, () => openTestEnv({ ...setup, lanes: LANES }, log), { retry, log }),
+  ],
   ['one thread', 1, threads(1)],
   ['three threads', 3, threads(3)],
   ['two threads with lanes', 2, (setup, log, retry) => withLanes(2, setup, log, retry)],
@@ -328,7 +334,7 @@ describe.each(makers)('executor: %s', (name, workers, make) => {
   })
 })
 
-describe.each(makers.slice(1))('threads: %s', (name, workers, make) => {
+describe.each(makers.slice(2))('threads: %s', (name, workers, make) => {
   test('aborts a job that blocks the event loop', async () => {
     const { setup, begun, interrupted } = bench()
     await using executor = make(setup)
