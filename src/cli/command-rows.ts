@@ -81,9 +81,10 @@ export const commandRows: CommandRows = {
       }
     },
     render: async (report, { options }) => {
+      const { renderDrill } = await loadModule(() => import('./render/drill.ts'))
       const { drillResult } = await loadModule(() => import('./render/result.ts'))
       const exitCode = report.result === 'passed' ? 0 : EXIT_CODES['db-invalid']
-      return { ...(await reportOutcome('drill', report, options.output)), result: drillResult(report), exitCode }
+      return { text: renderDrill(report, options.output), result: drillResult(report), exitCode }
     },
   }),
   expire: row({

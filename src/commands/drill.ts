@@ -39,7 +39,7 @@ export async function drill(ctx: Context): Promise<DrillReport> {
   const restoring = restoringContext(ctx, scratch)
   const selected = await selectForDrill(ctx, restoring)
   const facts: DrillFacts = { checks: [], durations: {} }
-  const failure = await attempt(ctx, { ctx, restoring, selected, scratch, statements, startedMs, facts })
+  const failure = await attempt({ ctx, restoring, selected, scratch, statements, startedMs, facts })
 
   const record = recordOf(ctx, { selected, facts, startedMs, failure })
   await save(ctx, selected, record)
@@ -51,12 +51,12 @@ export async function drill(ctx: Context): Promise<DrillReport> {
 }
 
 /** @returns the error of the drill, if it had one; an interrupted one is not recorded */
-async function attempt({ signal }: Context, rehearsal: Rehearsal): Promise<PgtsError | undefined> {
+async function attempt(rehearsal: Rehearsal): Promise<PgtsError | undefined> {
   try {
     await rehearse(rehearsal)
     return undefined
   } catch (error) {
-    signal.throwIfAborted()
+    rehearsal.ctx.signal.throwIfAborted()
     if (!isPgtsError(error)) throw error
     return error
   }

@@ -193,6 +193,13 @@ describe('a drill of PostgreSQL 15', () => {
     expect(existsSync(drills.directory)).toBe(false)
   })
 
+  test('does not take a restore_command that fails for a fault of the backup', { timeout: 60_000 }, async () => {
+    const refused = await drills.run('--recovery-option=restore_command=/no/such/command')
+    expect(refused).toMatchObject({ code: 200, stdout: expect.stringContaining('could not restore file') as string })
+    expect(drills.records().at(-1)).toMatchObject({ result: 'error', problem: { code: 200 } })
+    expect(existsSync(drills.directory)).toBe(false)
+  })
+
   // After this the backups of the site are corrupt.
   test('fails with 81 when a page of the backup is corrupt', { timeout: 240_000 }, async () => {
     const { cluster } = drills.site
@@ -344,6 +351,9 @@ describe('a drill of PostgreSQL 17, encrypted, with a tablespace and a subscript
     expect(report).toMatchObject({ code: 0, result: 'passed', postgres: expect.stringMatching(/^17\./) as string })
     expect(report.checks.filter(({ name }) => name === 'sql')).toHaveLength(6)
     expect(connections).toBe(0)
+    // Although archive-async is on, WAL is not fetched through the spool of production.
+    const queue = join(drills.site.dir, 'spool/archive/main/in')
+    expect(existsSync(queue) ? readdirSync(queue) : []).toEqual([])
     expect(treeOf(location)).toEqual(before)
     // The record is encrypted, as everything in the repository.
     const [name = ''] = readdirSync(join(drills.site.repo, 'pgts/main/drill'))

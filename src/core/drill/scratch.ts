@@ -56,6 +56,7 @@ export async function claimScratch(request: ScratchRequest): Promise<Scratch> {
   prepareDirectory(places.directory)
   const fd = lockMark(places.directory)
   try {
+    chmodSync(textPath(places.directory), 0o700)
     await removeLeftovers(places, request.log)
     const mark = { pid: process.pid, stanza: request.stanza, startedMs: request.startedMs }
     ftruncateSync(fd, 0)
@@ -128,11 +129,10 @@ function prepareDirectory(directory: string): void {
   const parent = directory.slice(0, directory.lastIndexOf('/'))
   try {
     for (const path of [parent, directory]) {
-      // A directory of another user could be replaced while the drill runs.
+      // A directory of another user could be replaced while the drill runs. Another user may also create it at this moment.
       if (!isOwnDirectory(path)) makeDirectories(textToBytes(path), 0o711)
       isOwnDirectory(path)
     }
-    chmodSync(textPath(directory), 0o700)
   } catch (cause) {
     throw new PgtsError('path-create', `cannot use the directory '${directory}' for the drill: ${messageOf(cause)}`, {
       hints: ['set drill-path to a directory that belongs to this user'],

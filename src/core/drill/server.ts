@@ -178,7 +178,8 @@ const INSUFFICIENT = 'because of insufficient parameter settings'
 /** Messages of a server that did not recover although the backup can be intact. */
 const OF_THIS_HOST: readonly { readonly pattern: RegExp; readonly code: ErrorCode; readonly hint: string }[] = [
   {
-    pattern: /\[200\]: recovery stops here/,
+    // restore_command has failed, which is not the same as a segment that the archive does not have.
+    pattern: /FATAL: .*could not restore file "[^"]*" from archive/,
     code: 'recovery-stop',
     hint: 'run the drill again when the repository can be read',
   },
