@@ -99,7 +99,7 @@ describe('a drill of PostgreSQL 15', () => {
     const report = await drills.report(`--sql=${sql}`, `--binaries=${hasPrograms ? DEBIAN : serverBinaries(15)}`)
     expect(report).toMatchObject({ code: 0, result: 'passed' })
     expect(report.checks.map(({ name, result, detail }) => ({ name, result, detail }))).toEqual([
-      { name: 'collation', result: 'passed', detail: undefined },
+      { name: 'databases', result: 'passed', detail: 'postgres, template1' },
       hasPrograms
         ? { name: 'amcheck', result: 'passed', detail: 'postgres' }
         : { name: 'amcheck', result: 'skipped', detail: expect.stringContaining('pg_amcheck') as string },
@@ -326,6 +326,8 @@ describe('a drill of PostgreSQL 17, encrypted, with a tablespace and a subscript
       `create subscription s connection 'host=${directory} port=5999' publication p with (connect = false, slot_name = 'x')`,
     )
     await cluster.query('alter subscription s enable')
+    await cluster.query('create database other')
+    await cluster.query("alter database other set session_preload_libraries = 'no_such_library'")
     // Not of the drill: its server would not start with this library.
     await cluster.query("alter system set shared_preload_libraries = 'no_such_library'")
     await drills.site.pgtsOk('backup')
@@ -350,6 +352,9 @@ describe('a drill of PostgreSQL 17, encrypted, with a tablespace and a subscript
     expect(report.checks.filter(({ result }) => result === 'failed')).toEqual([])
     expect(report).toMatchObject({ code: 0, result: 'passed', postgres: expect.stringMatching(/^17\./) as string })
     expect(report.checks.filter(({ name }) => name === 'sql')).toHaveLength(6)
+    // A library that this host does not have is no fault of the backup.
+    expect(report.checks[0]).toMatchObject({ name: 'databases', result: 'warning' })
+    expect(report.checks[0]?.detail).toContain('other: ')
     expect(connections).toBe(0)
     // Although archive-async is on, WAL is not fetched through the spool of production.
     const queue = join(drills.site.dir, 'spool/archive/main/in')

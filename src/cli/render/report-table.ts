@@ -80,7 +80,7 @@ export const reportTable: { readonly [C in ReportingCommand]: Meanings<Reports[C
     restoredBytes: 'Size of the files that were restored.',
     restoredFiles: 'Number of files.',
     checks:
-      'For each check: `name` (collation, amcheck, sql, pages), `result` (passed, failed, skipped, warning), `detail`, and `durationMs`.',
+      'For each check: `name` (databases, amcheck, sql, pages), `result` (passed, failed, skipped, warning), `detail`, and `durationMs`.',
     postgres: 'Version of the server that recovered.',
     pgts: 'Version of pgts.',
     host: 'Name of the host.',

@@ -1,5 +1,5 @@
 import {
-  checkCollations,
+  checkDatabases,
   checkRelations,
   checkStatement,
   databasesOf,
@@ -192,10 +192,10 @@ async function readPosition({ facts, selected }: Rehearsal, server: DrillServer,
 /** The checks that need the server. */
 async function checkServer({ ctx, statements, facts }: Rehearsal, request: CheckRequest): Promise<void> {
   const { clock, log, progress } = ctx
-  progress.phase('checking collations')
-  const collations = await timed('collation', clock, () => checkCollations(request))
-  if (collations.result === 'warning') log.warn(`collations of ${collations.detail ?? ''}`)
-  facts.checks.push(collations)
+  progress.phase('checking databases')
+  const found = await timed('databases', clock, () => checkDatabases(request))
+  if (found.result === 'warning') log.warn(`drill: ${found.detail ?? ''}`)
+  facts.checks.push(found)
   progress.phase('checking tables and indexes')
   facts.checks.push(await timed('amcheck', clock, () => checkRelations(request)))
   if (statements.length > 0) progress.phase('running statements')

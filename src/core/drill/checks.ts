@@ -1,3 +1,4 @@
+import type { ServerConnection } from '../../postgres/client.ts'
 import type { Clock } from '../../util/clock.ts'
 import { messageOf, isPgtsError } from '../../util/error.ts'
 import { isExecutable } from '../../util/is-executable.ts'
@@ -43,41 +44,54 @@ export async function databasesOf(server: DrillServer, user: string): Promise<st
   return rows.map(({ name }) => name)
 }
 
+/** Messages about this host, which do not prove that a database is corrupt. */
+const OF_THIS_HOST = /locale|could not access file "[^"]*": No such file|could not load library/
+
 /**
- * Collations whose version differs from that of the host, for databases and indexes. Their indexes can be wrong on this host; it is no fault of the backup.
+ * Connects to every database, and compares the versions of collations of databases and indexes with those of this host. Indexes with another version can be wrong on
+ * this host, which is no fault of the backup.
  */
-export async function checkCollations({ server, user, databases }: CheckRequest): Promise<Finding> {
+export async function checkDatabases({ server, user, databases, signal }: CheckRequest): Promise<Finding> {
+  const failed: string[] = []
   const differing: string[] = []
   for (const database of databases) {
-    await using connection = await server.connect(user, database)
-    const ofDatabase =
-      connection.facts.versionNum < 150_000
-        ? ''
-        : `select 'default' as name from pg_catalog.pg_database
-           where datname = pg_catalog.current_database()
-             and datcollversion <> pg_catalog.pg_database_collation_actual_version(oid) union all `
-    const rows = await connection.query<{ name: string }>(
-      `${ofDatabase}select collname::text as name from pg_catalog.pg_collation
-       where collversion <> pg_catalog.pg_collation_actual_version(oid)
-         and oid in (select pg_catalog.unnest(indcollation::oid[]) from pg_catalog.pg_index)`,
-    )
-    differing.push(...rows.map(({ name }) => `${database}: ${name}`))
+    try {
+      await using connection = await server.connect(user, database)
+      differing.push(...(await differingCollations(connection)).map((name) => `${database}: ${name}`))
+    } catch (error) {
+      signal.throwIfAborted()
+      if (!isPgtsError(error)) throw error
+      const list = OF_THIS_HOST.test(error.message) ? differing : failed
+      list.push(`${database}: ${error.message}`)
+    }
   }
-  if (differing.length === 0) return { result: 'passed' }
-  return { result: 'warning', detail: `other versions on this host: ${differing.join(', ')}` }
+  if (failed.length > 0) return { result: 'failed', detail: failed.join(', ') }
+  if (differing.length > 0) return { result: 'warning', detail: `differs on this host: ${differing.join(', ')}` }
+  return { result: 'passed', detail: databases.join(', ') }
+}
+
+async function differingCollations(connection: ServerConnection): Promise<string[]> {
+  const ofDatabase =
+    connection.facts.versionNum < 150_000
+      ? ''
+      : `select 'collation default' as name from pg_catalog.pg_database
+         where datname = pg_catalog.current_database()
+           and datcollversion <> pg_catalog.pg_database_collation_actual_version(oid) union all `
+  const rows = await connection.query<{ name: string }>(
+    `${ofDatabase}select 'collation ' || collname as name from pg_catalog.pg_collation
+     where collversion <> pg_catalog.pg_collation_actual_version(oid)
+       and oid in (select pg_catalog.unnest(indcollation::oid[]) from pg_catalog.pg_index)`,
+  )
+  return rows.map(({ name }) => name)
 }
 
 /** B-tree indexes and heaps, in the databases that have the extension. */
 export async function checkRelations(request: CheckRequest): Promise<Finding> {
-  const { server, user, databases, programs, socket } = request
+  const { user, databases, programs, socket } = request
   const program = `${programs}/pg_amcheck`
   if (!isExecutable(program)) return { result: 'skipped', detail: `there is no ${program}` }
   const ready: string[] = []
-  for (const database of databases) {
-    await using connection = await server.connect(user, database)
-    const rows = await connection.query(`select from pg_catalog.pg_extension where extname = 'amcheck'`)
-    if (rows.length > 0) ready.push(database)
-  }
+  for (const database of databases) if (await hasAmcheck(request, database)) ready.push(database)
   if (ready.length === 0) return { result: 'skipped', detail: 'no database has the extension amcheck' }
   const patterns = ready.map((name) => `--database="${name.replaceAll('"', '""')}"`)
   const connect = [`--host=${socket}`, `--port=${DRILL_PORT}`, `--username=${user}`, '--no-password']
@@ -86,6 +100,19 @@ export async function checkRelations(request: CheckRequest): Promise<Finding> {
   // 2: it found corruption.
   if (code === 2) return { result: 'failed', detail: output }
   return { result: 'skipped', detail: `pg_amcheck ended with code ${code}: ${output}` }
+}
+
+/** False also for a database that cannot be connected to, which `checkDatabases` reports. */
+async function hasAmcheck({ server, user, signal }: CheckRequest, database: string): Promise<boolean> {
+  try {
+    await using connection = await server.connect(user, database)
+    const rows = await connection.query(`select from pg_catalog.pg_extension where extname = 'amcheck'`)
+    return rows.length > 0
+  } catch (error) {
+    signal.throwIfAborted()
+    if (!isPgtsError(error)) throw error
+    return false
+  }
 }
 
 /** A statement passes if it returns at least one row and no other value than true. */

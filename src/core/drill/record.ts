@@ -5,7 +5,7 @@ export type DrillResult = 'passed' | 'failed' | 'error'
 export type CheckResult = 'passed' | 'failed' | 'skipped' | 'warning'
 
 export interface DrillCheck {
-  /** `amcheck`, `pages`, `collation`, `sql`. */
+  /** `databases`, `amcheck`, `sql`, `pages`. */
   readonly name: string
   readonly result: CheckResult
   /** What was checked, or why not; lines of at most 200 characters. */

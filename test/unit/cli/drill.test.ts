@@ -18,7 +18,7 @@ const passed: DrillReport = {
   restoredFiles: 970,
   replayLsn: '0/5000100',
   checks: [
-    { name: 'collation', result: 'passed', durationMs: 80 },
+    { name: 'databases', result: 'passed', durationMs: 80 },
     { name: 'amcheck', result: 'skipped', detail: 'no database has the extension amcheck', durationMs: 90 },
     { name: 'pages', result: 'passed', detail: '812 files', durationMs: 300 },
   ],
@@ -32,7 +32,7 @@ test('the text of a drill has a line for each step and each check', () => {
       '    restore    1m05s   970 files, 34.6MB',
       '    recovery   4.2s    to 0/5000100',
       '    total      1m18s',
-      '    collation  passed',
+      '    databases  passed',
       '    amcheck    skipped no database has the extension amcheck',
       '    pages      passed  812 files',
       '    host       standby2, PostgreSQL 15.20',
