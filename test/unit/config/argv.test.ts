@@ -159,7 +159,7 @@ describe('an option of a command line', () => {
       '--target=x',
       'option-invalid',
       'option --target is not valid for command backup',
-      'it is valid for move-target or restore',
+      'it is valid for drill, move-target or restore',
     ],
     ['--process=1', 'option-invalid', 'option --process is not valid for command backup', ''],
     ['--repo1-cipher-pass=geheim', 'option-invalid', 'must not be on the command line', 'PGTS_REPO1_CIPHER_PASS'],
