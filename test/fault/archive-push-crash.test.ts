@@ -14,10 +14,12 @@ import {
   type SpoolPaths,
 } from '../../src/core/archive/spool/spool-files.ts'
 import type { jobHandlers } from '../../src/core/jobs.ts'
+import { serveRequests } from '../../src/core/archive/resident/requests.ts'
 import { createStanza } from '../../src/core/stanza/create.ts'
 import { localFiles } from '../../src/postgres/local-files.ts'
 import type { StorageDriver } from '../../src/storage/driver.ts'
 import { posixStorage } from '../../src/storage/posix.ts'
+import { asBytes, bytes, textToBytes } from '../../src/util/byte-string.ts'
 import { systemClock } from '../../src/util/clock.ts'
 import { toPlainError } from '../../src/util/error.ts'
 import { silentLogger } from '../../src/util/log.ts'
@@ -93,8 +95,71 @@ async function fresh(): Promise<void> {
   }
 }
 
-/** One run of the background process on these repositories. `end` ends it like a kill: nothing is cleaned up. */
-function live(drivers: readonly StorageDriver[]): { end(): Promise<void>; readonly died: () => boolean } {
+interface Life {
+  /** It was killed at a step in a repository. */
+  died(): boolean
+  /** Does PostgreSQL receive success? */
+  isAcknowledged(): boolean
+  /** Ends it like a kill: nothing is cleaned up. */
+  end(): Promise<void>
+}
+
+/** One run of the resident process, and a launcher that asks it. */
+function resident(drivers: readonly StorageDriver[]): Life {
+  const controller = new AbortController()
+  let dead = false
+  const directory = bytes`${spool.own}/resident-push-key`
+  const request = bytes`${directory}/${asBytes(NAME)}.${textToBytes(String(process.pid))}`
+  real.rmSync(directory, { recursive: true, force: true })
+  real.mkdirSync(directory, { mode: 0o700 })
+  real.writeFileSync(request, '')
+  const running = serveRequests({
+    directory,
+    async handle(_, call) {
+      const repositories = drivers.map((driver, index) => repositoryWith(driver, { key: index + 1 }))
+      const path = textToBytes(join(wal, NAME))
+      const { failures } = await pushToEach({
+        ...JOB,
+        path,
+        files: localFiles(),
+        repositories,
+        log: silentLogger,
+        signal,
+      })
+      if (failures.entries().some(({ error }) => error instanceof Crash)) {
+        dead = true
+        await new Promise((resolve) => call.signal.addEventListener('abort', resolve))
+      }
+      if (failures.count > 0) throw new Error('not stored in every repository')
+      return 'done'
+    },
+    endReason: () => undefined,
+    idleMs: 60_000,
+    onEnd: () => undefined,
+    clock: systemClock,
+    log: silentLogger,
+    signal: controller.signal,
+  }).catch(() => undefined)
+  return {
+    died: () => dead,
+    isAcknowledged: () => real.existsSync(`${request}.done`),
+    async end() {
+      controller.abort(new Error('killed'))
+      await running
+    },
+  }
+}
+
+const JOB = {
+  stanza: 'main',
+  identity: { systemId: aSystemId, version: '15' },
+  compression: { type: 'none', level: 0 },
+  headerCheck: true,
+  warnWhenArchived: false,
+} as const
+
+/** One run of the background process on these repositories. */
+function live(drivers: readonly StorageDriver[]): Life {
   const controller = new AbortController()
   let dead = false
   const executor = {
@@ -128,13 +193,7 @@ function live(drivers: readonly StorageDriver[]): { end(): Promise<void>; readon
     spool,
     walPath: wal,
     repoKeys: [1, 2],
-    job: {
-      stanza: 'main',
-      identity: { systemId: aSystemId, version: '15' },
-      compression: { type: 'none', level: 0 },
-      headerCheck: true,
-      warnWhenArchived: false,
-    },
+    job: JOB,
     executor,
     queueMaxBytes: undefined,
     batchBytes: 2 ** 34,
@@ -149,6 +208,7 @@ function live(drivers: readonly StorageDriver[]): { end(): Promise<void>; readon
   }).catch(() => undefined)
   return {
     died: () => dead,
+    isAcknowledged,
     async end() {
       controller.abort(new Error('killed'))
       await running
@@ -175,15 +235,21 @@ function copies(): number[] {
   })
 }
 
-async function expectRecovery(): Promise<void> {
-  const second = live(repos.map((path) => posixStorage(path)))
-  await until('the ok of the next process', isAcknowledged)
+async function expectRecovery(begin: (drivers: readonly StorageDriver[]) => Life): Promise<void> {
+  const second = begin(repos.map((path) => posixStorage(path)))
+  await until('success of the next process', () => second.isAcknowledged())
   expect(copies()).toEqual([1, 1])
   await second.end()
 }
 
-describe('a killed background process leaves no false .ok', { timeout: 60_000 }, () => {
-  test.each([['repo1'], ['repo2'], ['both']])('when it is killed before each step in %s', async (where) => {
+const LIVES = [
+  { who: 'background process', begin: live },
+  { who: 'resident process', begin: resident },
+]
+const CASES = LIVES.flatMap((one) => ['repo1', 'repo2', 'both'].map((where) => ({ ...one, where })))
+
+describe('a killed process leaves no false success', { timeout: 60_000 }, () => {
+  test.each(CASES)('when a $who is killed before each step in $where', async ({ begin, where }) => {
     const crashes = (key: number, at: number): StorageDriver => {
       const driver = posixStorage(repos[key - 1]!)
       return where === 'both' || where === `repo${key}` ? crashing(driver, at) : driver
@@ -192,24 +258,25 @@ describe('a killed background process leaves no false .ok', { timeout: 60_000 },
     for (let at = 0; ; at++) {
       if (at > 0) await fresh()
       const drivers = [crashes(1, at), crashes(2, at)]
-      const life = live(drivers)
-      await until('the crash or the end', () => life.died() || isAcknowledged())
+      const life = begin(drivers)
+      await until('the crash or the end', () => life.died() || life.isAcknowledged())
       const reached = drivers.some((driver) => (driver as Partial<FaultyDriver>).reached === true)
+      const said = life.isAcknowledged()
       await life.end()
       if (!reached) {
-        expect(isAcknowledged()).toBe(true)
+        expect(said).toBe(true)
         break
       }
       killed++
-      expect(isAcknowledged()).toBe(false)
+      expect(said).toBe(false)
       expect(copies()).not.toEqual([2, 2])
-      await expectRecovery()
+      await expectRecovery(begin)
     }
     // create, write and commit at least.
     expect(killed).toBeGreaterThanOrEqual(3)
   })
 
-  test('when it is killed before each step in the spool', async () => {
+  test('when a background process is killed before each step in the spool', async () => {
     let killed = 0
     for (let at = 0; ; at++) {
       if (at > 0) await fresh()
@@ -222,7 +289,7 @@ describe('a killed background process leaves no false .ok', { timeout: 60_000 },
       if (!said) expect(real.readdirSync(spool.out).filter((name) => name.endsWith('.ok'))).toEqual([])
       await life.end()
       Object.assign(spoolSteps, { at: Infinity, armed: false, dead: false })
-      await expectRecovery()
+      await expectRecovery(live)
       if (said) break
       killed++
     }

@@ -23,7 +23,12 @@ import {
 import { makeCertificates } from '../support/stores/tls.ts'
 import { until } from '../support/until.ts'
 
-const SEGMENTS = segmentsWanted(120)
+/** Who archives, and how many segments: with `archive-async`, or as a sample the resident process. */
+const MODES = [
+  { who: 'background', segments: segmentsWanted(120) },
+  { who: 'resident', segments: segmentsWanted(48) },
+] as const
+type Mode = (typeof MODES)[number]
 // Space for the status files of all segments that may wait, and not for many more.
 const disk = smallDisk('4m', 1000)
 
@@ -60,6 +65,7 @@ class Storm {
   constructor(
     readonly site: Site,
     readonly front: FaultyFront,
+    readonly mode: Mode,
   ) {
     this.spool = spoolPaths(disk ?? join(site.dir, 'spool'), 'main')
     this.rows = new NumberedRows(site.cluster)
@@ -91,12 +97,17 @@ class Storm {
     while (readyOf(this.site.cluster).length < 3) await this.rows.write()
     let pid: number | undefined
     const isRunning = async () => {
-      pid = livingPid(this.spool, 'push')
+      pid = this.mode.who === 'background' ? livingPid(this.spool, 'push') : this.#resident()
       if (pid === undefined) await this.#wakePostmaster()
       return pid !== undefined
     }
     await until('a background process', isRunning, { everyMs: 100, details: this.details })
     return pid!
+  }
+
+  #resident(): number | undefined {
+    const words = [`--config=${this.site.config}`, 'archive-push:async']
+    return allProcesses().find(({ args }) => words.every((word) => args.includes(word)))?.pid
   }
 
   killBackground = async (): Promise<void> => {
@@ -166,7 +177,8 @@ class Storm {
   }
 
   fillSpool = async (): Promise<void> => {
-    if (disk === undefined) return
+    // Without space for requests Node pushes, and reports nothing.
+    if (disk === undefined || this.mode.who === 'resident') return
     await this.busy()
     this.#filled = new FilledDisk(disk)
   }
@@ -188,12 +200,13 @@ class Storm {
       ...[this.killBackground, this.stopImmediately],
     ]
     await using _ = new BarredDirectory(join(this.site.repo, 'archive', 'main', '15-1'))
-    const rounds = Math.ceil(SEGMENTS / 250)
-    for (let blow = 0; this.rows.last < SEGMENTS || blow < blows.length * rounds;) {
+    const { segments } = this.mode
+    const rounds = roundsOf(this.mode)
+    for (let blow = 0; this.rows.last < segments || blow < blows.length * rounds;) {
       await this.rows.write()
       // The backlog must not fill the disk.
       await untilArchived(this.site.cluster, 300_000, 99)
-      if (this.rows.last < ((blow + 1) * SEGMENTS) / (blows.length * rounds)) continue
+      if (this.rows.last < ((blow + 1) * segments) / (blows.length * rounds)) continue
       this.failStore()
       const started = Date.now()
       await blows[blow % blows.length]!()
@@ -203,7 +216,7 @@ class Storm {
     }
     // Until the store has failed often enough, however slowly segments are pushed on a busy machine.
     const struck = () => this.reached.struck + this.front.counters.struck
-    while (struck() < SEGMENTS / 10) {
+    while (struck() < segments / 10) {
       await this.rows.write()
       await untilArchived(this.site.cluster, 300_000, 9)
     }
@@ -211,74 +224,85 @@ class Storm {
   }
 }
 
-test(`${SEGMENTS} segments through a storm: nothing is lost, doubled or changed`, async () => {
-  const store = objectStores.find(({ missing, name }) => name === 's3' && missing === undefined) ?? objectStores[2]!
-  const bucket = await store.bucket()
-  const certificates = makeCertificates(join(makeTestDir('front'), 'tls'))
-  await using front = await FaultyFront.start({ host: '127.0.0.1', port: bucket.port.plain! }, certificates)
-  const inStore = Object.entries(bucket.options({ port: front.port, caFile: certificates.caFile }))
-  await using site = await aSite({
-    walSegsizeMb: WAL_SEGMENT_MB,
-    conf: { checkpoint_timeout: '30s' },
-    options: {
-      'archive-async': 'y',
-      'process-max': '2',
-      'compress-type': 'zst',
-      'repo2-retention-full': '9',
-      ...(disk === undefined ? {} : { 'spool-path': disk }),
-      ...Object.fromEntries(inStore.map(([name, value]) => [name.replace('repo1-', 'repo2-'), value])),
-    },
-  })
-  const { cluster } = site
-  const storm = new Storm(site, front)
-  // Processes of a failed test must not remain.
-  atEnd(() => {
-    for (const { pid, args } of allProcesses())
-      if (args.some((arg) => arg.includes(site.dir) && arg.startsWith('--config='))) signal(pid, 'SIGKILL')
-  })
-  await site.pgtsOk('stanza-create')
-  await storm.rows.create()
-  await site.pgtsOk('--type=full', '--repo=1', 'backup')
-  const start = String((await cluster.query('select pg_current_wal_insert_lsn()::text as lsn'))[0]?.['lsn'])
+function roundsOf({ segments }: Mode): number {
+  return Math.ceil(segments / 250)
+}
 
-  await storm.run()
-  storm.failStore(false)
-  await storm.rows.write()
-  await untilArchived(cluster, 300_000)
-  if (process.env['PGTS_TEST_SHOW'] !== undefined) console.log('all is archived')
-  const { reached, rows } = storm
-  console.log(`reached: ${JSON.stringify(reached)}`)
+test.each(MODES)(
+  '$segments segments through a storm in the $who: nothing is lost, doubled or changed',
+  async (mode) => {
+    const { segments } = mode
+    const isResident = mode.who === 'resident'
+    const store = objectStores.find(({ missing, name }) => name === 's3' && missing === undefined) ?? objectStores[2]!
+    const bucket = await store.bucket()
+    const certificates = makeCertificates(join(makeTestDir('front'), 'tls'))
+    await using front = await FaultyFront.start({ host: '127.0.0.1', port: bucket.port.plain! }, certificates)
+    const inStore = Object.entries(bucket.options({ port: front.port, caFile: certificates.caFile }))
+    await using site = await aSite({
+      walSegsizeMb: WAL_SEGMENT_MB,
+      conf: { checkpoint_timeout: '30s' },
+      options: {
+        'archive-async': isResident ? 'n' : 'y',
+        'process-max': '2',
+        'compress-type': 'zst',
+        'repo2-retention-full': '9',
+        ...(disk === undefined ? {} : { 'spool-path': disk }),
+        ...Object.fromEntries(inStore.map(([name, value]) => [name.replace('repo1-', 'repo2-'), value])),
+      },
+    })
+    const { cluster } = site
+    const storm = new Storm(site, front, mode)
+    // Processes of a failed test must not remain.
+    atEnd(() => {
+      for (const { pid, args } of allProcesses())
+        if (args.some((arg) => arg.includes(site.dir) && arg.startsWith('--config='))) signal(pid, 'SIGKILL')
+    })
+    await site.pgtsOk('stanza-create')
+    await storm.rows.create()
+    await site.pgtsOk('--type=full', '--repo=1', 'backup')
+    const start = String((await cluster.query('select pg_current_wal_insert_lsn()::text as lsn'))[0]?.['lsn'])
 
-  // Every fault has occurred and had an effect.
-  const rounds = Math.ceil(SEGMENTS / 250)
-  for (const [what, times] of Object.entries({ background: 2, shell: 1, node: 1, server: 1, immediate: 1 }))
-    expect(reached[what as keyof typeof reached], what).toBeGreaterThanOrEqual(times * rounds)
-  if (disk !== undefined) expect(reached.spoolFull).toBe(rounds)
-  expect(reached.struck).toBeGreaterThanOrEqual(SEGMENTS / 10)
-  expect(storm.asyncLog()).toMatch(/repo1: .*(permission|EACCES)/i)
-  expect(cluster.log()).toMatch(/terminated by signal 9|failed with exit code 137/)
+    await storm.run()
+    storm.failStore(false)
+    await storm.rows.write()
+    await untilArchived(cluster, 300_000)
+    if (process.env['PGTS_TEST_SHOW'] !== undefined) console.log('all is archived')
+    const { reached, rows } = storm
+    console.log(`reached: ${JSON.stringify(reached)}`)
 
-  // Both archives have every segment once, without a gap, and with the same content.
-  const wanted = await segmentsSince(cluster, start)
-  const local = segmentsIn(readdirSync(join(site.repo, 'archive'), { recursive: true, encoding: 'utf8' }))
-  const remote = segmentsIn((await bucket.objects()).keys())
-  expect(wanted.filter((name) => !local.has(name))).toEqual([])
-  expect(inOrder(remote)).toEqual(inOrder(local))
-  // A row that was in flight when the server was killed may share its segment with the next one.
-  expect(wanted.length).toBeGreaterThanOrEqual(rows.last - reached.server - reached.immediate)
-  await site.verifiedByPgbackrest()
-  await until('a status without a queue', () => readPushStatus(storm.spool)?.queue.files === 0, {
-    details: storm.details,
-  })
+    // Every fault has occurred and had an effect.
+    const rounds = roundsOf(mode)
+    for (const [what, times] of Object.entries({ background: 2, shell: 1, node: 1, server: 1, immediate: 1 }))
+      expect(reached[what as keyof typeof reached], what).toBeGreaterThanOrEqual(times * rounds)
+    if (disk !== undefined && !isResident) expect(reached.spoolFull).toBe(rounds)
+    expect(reached.struck).toBeGreaterThanOrEqual(segments / 10)
+    expect(isResident ? cluster.log() : storm.asyncLog()).toMatch(/repo1: .*(permission|EACCES)/i)
+    expect(cluster.log()).toMatch(/terminated by signal 9|failed with exit code 137/)
 
-  // Replay from each archive gives every row in order: first the local one, then the store alone.
-  expect(await numbersOf(cluster)).toEqual(Array.from({ length: rows.last }, (_, i) => i + 1))
-  const checksum = await dataChecksum(cluster)
-  for (const repo of ['1', '2']) {
-    const replica = aReplica(site, { getWords: `--repo=${repo}`, options: { 'archive-get-queue-max': '64MiB' } })
-    await using copy = await restored(site, replica)
-    await copy.untilPrimary(300_000)
-    expect(await numbersOf(copy)).toEqual(await numbersOf(cluster))
-    expect(await dataChecksum(copy)).toEqual(checksum)
-  }
-}, 3_600_000)
+    // Both archives have every segment once, without a gap, and with the same content.
+    const wanted = await segmentsSince(cluster, start)
+    const local = segmentsIn(readdirSync(join(site.repo, 'archive'), { recursive: true, encoding: 'utf8' }))
+    const remote = segmentsIn((await bucket.objects()).keys())
+    expect(wanted.filter((name) => !local.has(name))).toEqual([])
+    expect(inOrder(remote)).toEqual(inOrder(local))
+    // A row that was in flight when the server was killed may share its segment with the next one.
+    expect(wanted.length).toBeGreaterThanOrEqual(rows.last - reached.server - reached.immediate)
+    await site.verifiedByPgbackrest()
+    if (!isResident)
+      await until('a status without a queue', () => readPushStatus(storm.spool)?.queue.files === 0, {
+        details: storm.details,
+      })
+
+    // Replay from each archive gives every row in order: first the local one, then the store alone.
+    expect(await numbersOf(cluster)).toEqual(Array.from({ length: rows.last }, (_, i) => i + 1))
+    const checksum = await dataChecksum(cluster)
+    for (const repo of ['1', '2']) {
+      const replica = aReplica(site, { getWords: `--repo=${repo}`, options: { 'archive-get-queue-max': '64MiB' } })
+      await using copy = await restored(site, replica)
+      await copy.untilPrimary(300_000)
+      expect(await numbersOf(copy)).toEqual(await numbersOf(cluster))
+      expect(await dataChecksum(copy)).toEqual(checksum)
+    }
+  },
+  3_600_000,
+)
