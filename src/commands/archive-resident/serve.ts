@@ -12,8 +12,8 @@ import { readControlFile } from '../../postgres/control-file.ts'
 import { textToBytes, type ByteString } from '../../util/byte-string.ts'
 import { EXIT_CODES, PgtsError } from '../../util/error.ts'
 import { every } from '../../util/every.ts'
-import { releaseIdleMemory } from '../../util/idle-memory.ts'
 import { silentLogger, type Logger } from '../../util/log.ts'
+import { releaseMemory } from '../../util/release-memory.ts'
 import { removeTreeSync } from '../../util/remove-tree.ts'
 import { leaveAfter } from '../../util/stuck.ts'
 import type { CommandContext, LauncherContext } from '../context.ts'
@@ -73,7 +73,7 @@ export async function serveResident(
       handle,
       endReason: () => (lock.isStillInPlace() ? outdated() : 'the spool was removed'),
       idleMs: IDLE_MS,
-      onQuiet: releaseIdleMemory,
+      onQuiet: releaseMemory,
       onEnd: () => leaveAfter(END_MS, EXIT_CODES.assert),
       clock,
       log,

@@ -2,7 +2,8 @@ import { expect, test } from 'vitest'
 import { compressor, decompressor, loadCodec } from '../../../src/codec/registry.ts'
 import { pump } from '../../../src/codec/pump.ts'
 import { sourceOf } from '../../../src/util/bytes.ts'
-import { onIdle, releaseIdleMemory } from '../../../src/util/idle-memory.ts'
+import { onIdle } from '../../../src/util/idle-memory.ts'
+import { releaseMemory } from '../../../src/util/release-memory.ts'
 
 test('drops what modules keep, and codecs work afterwards', async () => {
   await loadCodec('zst')
@@ -17,7 +18,7 @@ test('drops what modules keep, and codecs work afterwards', async () => {
   onIdle(() => dropped++)
   for (let round = 1; round <= 2; round++) {
     expect((await roundTrip()).equals(input)).toBe(true)
-    releaseIdleMemory()
+    releaseMemory()
     expect(dropped).toBe(round)
   }
 })
@@ -26,6 +27,6 @@ test('collects buffers outside the heap', () => {
   const kept: Buffer[] = [Buffer.alloc(64 * 1024 * 1024, 1)]
   onIdle(() => (kept.length = 0))
   const before = process.memoryUsage().arrayBuffers
-  releaseIdleMemory()
+  releaseMemory()
   expect(before - process.memoryUsage().arrayBuffers).toBeGreaterThanOrEqual(64 * 1024 * 1024)
 })
