@@ -1,7 +1,7 @@
-import { hookError } from '../../core/hooks/hook-event.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { CommandContext } from '../context.ts'
 import { callHook } from '../shared/call-hook.ts'
+import { withHookAfter } from '../shared/hook-after.ts'
 
 /** What hooks receive of a run. */
 export interface BackupRun {
@@ -23,29 +23,18 @@ export async function beforeBackup(ctx: CommandContext<'backup'>, run: BackupRun
 }
 
 /** Runs `hook-backup-after` when `work` has ended, also if it has failed. */
-export async function withAfterHook<Report>(
+export function withAfterHook<Report>(
   ctx: CommandContext<'backup'>,
   work: (run: BackupRun) => Promise<Report>,
 ): Promise<Report> {
   const run: BackupRun = { began: false }
-  const startMs = performance.now()
-  const after = async (error?: unknown) => {
-    const why = error === undefined ? undefined : hookError(ctx.signal.aborted ? ctx.signal.reason : error)
-    await callHook(ctx, 'backup-after', ctx.options.hookBackupAfter, {
-      ok: why === undefined,
-      began: run.began,
-      backup: run.report,
-      error: why,
-      durationMs: Math.round(performance.now() - startMs),
-    })
-  }
-  let report: Report
-  try {
-    report = await work(run)
-  } catch (error) {
-    await after(error)
-    throw error
-  }
-  await after()
-  return report
+  return withHookAfter(
+    ctx,
+    () => work(run),
+    ({ error, durationMs }) => {
+      const { began, report: backup } = run
+      const members = { ok: error === undefined, began, backup, error, durationMs }
+      return callHook(ctx, 'backup-after', ctx.options.hookBackupAfter, members)
+    },
+  )
 }
