@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs'
 import { expect, test } from 'vitest'
+import { helpTopics } from '../../src/cli/render/help-topics.ts'
 import { CODECS } from '../../src/codec/levels.ts'
 import { RENEW_MS, READ_BACK_WAIT_MS } from '../../src/core/lease/lease.ts'
 import { STALE_MS } from '../../src/core/lease/life.ts'
@@ -79,4 +80,14 @@ test('several-hosts.md lists the commands that take a lease', () => {
   )
   expect(named.sort()).toEqual(writers)
   expect(list).toContain('the stanza commands')
+})
+
+test('the commands of every help topic are those of the guide', () => {
+  const oneLine = (text: string) => text.replaceAll('\\\n', '').replaceAll(/[ \t]+/g, ' ')
+  const guide = ['runbooks', 'moving', 'restore', 'stanza-life'].map((name) => oneLine(page(name))).join('\n')
+  for (const [topic, { text }] of Object.entries(helpTopics)) {
+    const commands = [...oneLine(text).matchAll(/^ (pgts .*?) *$/gm)].map(([, command]) => command!)
+    expect(commands.length, topic).toBeGreaterThan(0)
+    for (const command of commands) expect(guide, topic).toContain(command)
+  }
 })

@@ -33,11 +33,12 @@ copy the table back; production keeps running.
 1. Let the last segment be archived, in psql: select pg_switch_wal();
 2. Restore a copy that cannot archive:
   pgts --stanza=main --pg1-path=/srv/copy --archive-mode=off \\
-    --type=time --target='2026-11-22 14:30+00' restore
+    --type=time --target='2026-11-22 14:30+00' --target-action=promote restore
    If the cluster has tablespaces, add --tablespace-map-all=/srv/tablespaces.
-3. Start it on another port (pg_ctl -D /srv/copy -o '-p 5433' start). It pauses
-   at the target. Too late or too early: stop it and restore again with --delta
-   and another --target.
+3. Start it on another port (pg_ctl -D /srv/copy -o '-p 5433' start). Recovery
+   ends at the target; if it only paused there, the lock of the DROP would block
+   pg_dump. Too late or too early: stop it and restore again with --delta and
+   another --target.
 4. Copy the table: pg_dump -p 5433 -t TABLE | psql
 5. Stop the copy and remove its directory.
 `,
