@@ -6,6 +6,7 @@
  *                    [--archive-segments=100] [--wal-mb=16] [--only=restore,verify] [--out=FILE]
  *                    [--objects=10000] [--info-segments=1000000] [--repo=s3 [--latency=20] [--tables=5000]]
  *   npm run bench -- --files=30000
+ *   npm run bench -- --only=scan
  *
  * `--objects` is the number of files that an expire removes, `--info-segments` the number of segments in the archive that info
  * reads. `--repo=s3` puts the repositories on a real S3 server behind a network with that round trip; `--tables` is the
@@ -20,6 +21,7 @@ import { benchArchive } from './bench/archive-rows.ts'
 import { benchDisk } from './bench/disk.ts'
 import { benchManyFiles } from './bench/many-files.ts'
 import { benchObjectStore } from './bench/object-store.ts'
+import { benchScan } from './bench/push-scan.ts'
 import { parseSettings, PGBACKREST } from './bench/settings.ts'
 
 try {
@@ -29,6 +31,7 @@ try {
   if (settings.repo === 's3') await benchObjectStore(settings)
   else if (settings.files > 0) await benchManyFiles(settings)
   else if (settings.only.some((part) => part.startsWith('async'))) await benchArchive(settings)
+  else if (settings.only.includes('scan')) await benchScan(settings)
   else await benchDisk(settings)
 } catch (error) {
   console.error(`the benchmark failed: ${error instanceof Error ? error.message : String(error)}`)

@@ -7,6 +7,7 @@ import {
 } from '@aws-sdk/client-s3'
 import { giveToTestUser } from '../../test/support/postgres/postgres.ts'
 import type { S3ServerAddress } from '../../test/support/stores/s3-server.ts'
+import { hex, walTimesFiles } from './wal-times.ts'
 
 /** Concurrent requests of preparations, which are not measured. */
 const AT_ONCE = 16
@@ -67,11 +68,16 @@ export class BenchBucket {
 
   /** Create one segment in each of this many directories of an archive. */
   async fillArchive(prefix: string, directories: number): Promise<void> {
-    const hex = (value: number) => value.toString(16).toUpperCase().padStart(8, '0')
     await this.#putEach(directories, (i) => {
       const directory = `00000001${hex(i)}`
       return `${prefix}${directory}/${directory}${hex(i % 256)}-${'0'.repeat(40)}.zst`
     })
+  }
+
+  /** Create the files of commit times for an archive of this many directories. */
+  async fillTimes(prefix: string, directories: number): Promise<void> {
+    for (const [name, Body] of walTimesFiles(directories))
+      await this.client.send(new PutObjectCommand({ Bucket: this.name, Key: `${prefix}${name}`, Body }))
   }
 
   async #putEach(count: number, nameOf: (i: number) => string): Promise<void> {

@@ -1,9 +1,10 @@
-import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { type Cluster, giveToTestUser, runOk } from '../../test/support/postgres/postgres.ts'
 import type { Job } from './jobs.ts'
 import { type Program, switchWal } from './programs.ts'
 import type { Settings } from './settings.ts'
+import { hex, walTimesFiles } from './wal-times.ts'
 
 const common = (tested: Program) => [tested.program, `--config=${tested.config}`, '--stanza=main']
 const run = (tested: Program, ...args: string[]) => runOk(tested.program, [...common(tested).slice(1), ...args])
@@ -39,26 +40,29 @@ function storedSegments(archive: string): Set<string> {
   return new Set(readdirSync(archive, { recursive: true, encoding: 'utf8' }).map((file) => file.slice(17, 41)))
 }
 
-/** Segments are empty files: the commands do not open them. */
+/** Segments are empty files: the commands do not open them. Their commit times are recorded, which only pgts reads. */
 function info(cluster: Cluster, segments: number): Job {
   return {
     name: `info, ${segments} segments in the archive`,
     variant: 'many',
-    prepare(tested) {
+    async prepare(tested) {
       const archive = archiveOf(tested, cluster)
-      if (existsSync(archive)) return
+      const times = join(tested.dir, 'repo/pgts/main/wal-times', `${cluster.version}-1`)
+      if (existsSync(times)) return
+      await run(tested, '--type=full', 'backup')
+      mkdirSync(times, { recursive: true })
+      for (const [name, content] of walTimesFiles(Math.ceil(segments / 256))) writeFileSync(join(times, name), content)
       for (let done = 0; done < segments; done += 256) {
         const directory = `00000001${hex(done / 256)}`
         mkdirSync(join(archive, directory), { recursive: true })
         for (let segment = 0; segment < Math.min(256, segments - done); segment++)
           closeSync(openSync(join(archive, directory, `${directory}${hex(segment)}-${'0'.repeat(40)}.zst`), 'w'))
       }
+      giveToTestUser(join(tested.dir, 'repo'))
     },
     command: (tested) => [...common(tested), 'info'],
   }
 }
-
-const hex = (value: number) => value.toString(16).toUpperCase().padStart(8, '0')
 
 /** Expires an old backup with many files. Each run has the same two backups, linked from a copy. */
 function expire(files: number): Job {

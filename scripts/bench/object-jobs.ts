@@ -115,8 +115,11 @@ function archive({ settings, bucket, clusters }: ObjectJobContext): ObjectJob[] 
   ]
 }
 
-/** A directory of 256 segments has one object here: info lists the directories, and the first and the last of them. */
-function info({ settings, bucket }: ObjectJobContext): ObjectJob {
+/**
+ * A directory of 256 segments has one object here: info lists the directories, and the first and the last of them. The commit
+ * times of all segments are recorded, which only pgts reads.
+ */
+function info({ settings, bucket, direct }: ObjectJobContext): ObjectJob {
   const filled = new Set<string>()
   return {
     name: `info, the directories of ${settings.infoSegments} segments in the archive`,
@@ -125,10 +128,11 @@ function info({ settings, bucket }: ObjectJobContext): ObjectJob {
     async prepare(tested) {
       if (filled.has(tested.name)) return
       filled.add(tested.name)
-      await bucket.fillArchive(
-        `${repoPath(tested.name, 'empty', 'plain')}/archive/main/15-1/`,
-        settings.infoSegments / 256,
-      )
+      await direct(tested, '--type=full', 'backup')
+      const repo = repoPath(tested.name, 'empty', 'plain')
+      await bucket.fillArchive(`${repo}/archive/main/15-1/`, settings.infoSegments / 256)
+      if (tested.name === 'pgts')
+        await bucket.fillTimes(`${repo}/pgts/main/wal-times/15-1/`, settings.infoSegments / 256)
     },
     command: (tested) => [...common(tested), 'info'],
   }
