@@ -5,6 +5,7 @@ import { Client } from 'pg'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { COMPLETIONS } from '../../scripts/package/man.ts'
 import { isInstalled, makeTestDir, projectRoot, serverBinaries } from '../support/postgres/postgres.ts'
+import { allProcesses, signal } from '../support/processes/processes.ts'
 import { shellBlocks } from '../support/run/doc-blocks.ts'
 import { until } from '../support/until.ts'
 
@@ -17,6 +18,15 @@ const packages = makeTestDir('packages')
 interface Ran {
   readonly code: number | null
   readonly text: string
+}
+
+/** A process of the root, not one of another system that runs the same program. */
+function isInRoot(pid: number): boolean {
+  try {
+    return readlinkSync(`/proc/${pid}/root`) === root
+  } catch {
+    return false
+  }
 }
 
 function execute(command: string, ...args: string[]): string {
@@ -88,7 +98,7 @@ beforeAll(async () => {
 
 afterAll(() => {
   if (!wanted) return
-  spawnSync('pkill', ['-9', '-f', '/opt/postgresql/bin/postgres'])
+  for (const { pid } of allProcesses()) if (isInRoot(pid)) signal(pid, 'SIGKILL')
   for (const name of ['proc', 'dev']) spawnSync('umount', ['-l', join(root, name)])
 })
 

@@ -146,6 +146,19 @@ describe.skipIf(!isInstalled(PGBACKREST))('commit times of WAL that pgbackrest a
     ).toEqual(before)
   })
 
+  test('a corrupt segment is not recorded, and no error of expire', { timeout: 60_000 }, async () => {
+    const [first = '', second = '', third = ''] = finished
+    const config = await pushedByPgbackrest('damaged', [first, second, third], { 'compress-type': 'none' })
+    const archive = join(site.dir, 'damaged/archive/main')
+    const name = readdirSync(archive, { recursive: true, encoding: 'utf8' }).find((path) => path.includes(second))!
+    const content = readFileSync(join(archive, name))
+    content[5000]! ^= 1
+    writeFileSync(join(archive, name), content)
+    const args = [`--config=${config}`, '--stanza=main', 'expire']
+    expect(await runAs(testUser, pgtsProgram(), args)).toMatchObject({ code: 0, stdout: '', stderr: '' })
+    expect(Object.keys((await recordedIn(config)).rows).sort()).toEqual([first, third])
+  })
+
   test('a repository that cannot be written to is no error', { timeout: 60_000 }, async () => {
     const config = await pushedByPgbackrest('closed', finished.slice(0, 3), {})
     await runOk('chmod', ['-R', 'a-w', join(site.dir, 'closed')])

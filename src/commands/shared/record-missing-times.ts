@@ -29,7 +29,10 @@ export async function recordMissingTimes(
       repository,
       stanza,
       archiveInfo: await loadArchiveInfo(repository, stanza, { signal }),
-      openExecutor: async () => (executor ??= await ctx.executor([repository])),
+      openExecutor: async () => {
+        ctx.progress.phase('recording commit times')
+        return (executor ??= await ctx.executor([repository]))
+      },
       mostSegments: MOST_SEGMENTS,
       deadlineMs: clock.nowMs() + MOST_MS,
       nowMs: () => clock.nowMs(),

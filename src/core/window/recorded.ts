@@ -9,10 +9,16 @@ export class RecordedTimes {
   readonly outdated = new Set<string>()
   readonly #archive: TimesArchive
   readonly #index: TimesIndex | undefined
+  /** Number of segments by directory of the archive, as far as the index has them. */
+  readonly #counts = new Map<string, number>()
 
   private constructor(archive: TimesArchive, index: TimesIndex | undefined) {
     this.#archive = archive
     this.#index = index
+    for (const [group, { count }] of index?.rows ?? []) {
+      const directory = group.slice(0, 16)
+      this.#counts.set(directory, (this.#counts.get(directory) ?? 0) + count)
+    }
   }
 
   /** @throws errors of the storage */
@@ -22,10 +28,7 @@ export class RecordedTimes {
 
   /** True if the index has all segments that a directory of the archive (`0000000100000000`) can contain. */
   hasWhole(directory: string): boolean {
-    if (this.#index === undefined) return false
-    const { rows, segmentSize } = this.#index
-    const counts = [...rows].filter(([group]) => group.startsWith(directory)).map(([, { count }]) => count)
-    return counts.reduce((sum, count) => sum + count, 0) === 2 ** 32 / segmentSize
+    return this.#index !== undefined && this.#counts.get(directory) === 2 ** 32 / this.#index.segmentSize
   }
 
   /**
