@@ -75,6 +75,11 @@ export function lsnOfSegment(segment: WalSegment, segmentSize: number): Lsn {
   return segmentNumber(segment, segmentSize) * BigInt(segmentSize)
 }
 
+/** Position of a segment in its timeline: consecutive segments have consecutive numbers. */
+export function segmentIndex(segment: WalSegment, segmentSize: number): number {
+  return parseInt(segment.slice(8, 16), 16) * (2 ** 32 / segmentSize) + parseInt(segment.slice(16), 16)
+}
+
 /** The segment that follows on the same timeline. */
 export function nextWalSegment(segment: WalSegment, segmentSize: number): WalSegment {
   return segmentAt(timelineOf(segment), segmentNumber(segment, segmentSize) + 1n, segmentSize)

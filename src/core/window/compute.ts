@@ -1,4 +1,4 @@
-import { lsnOfSegment, segmentOfLsn, timelineOf, type Lsn, type WalSegment } from '../../format/wal-segment.ts'
+import { segmentIndex, segmentOfLsn, timelineOf, type Lsn, type WalSegment } from '../../format/wal-segment.ts'
 import type { Span } from '../../format/wal-times.ts'
 
 /** Archived segments without a gap between them, on one timeline. */
@@ -166,7 +166,7 @@ function runsOf({ segmentSize, parts, pieces }: WindowFacts): Run[] {
   for (const { first, last, times, scanned } of pieces) {
     const bound = bounds.get(timelineOf(first))
     if (bound === undefined) continue
-    const number = (segment: WalSegment) => Number(lsnOfSegment(segment, segmentSize) / size)
+    const number = (segment: WalSegment) => segmentIndex(segment, segmentSize)
     const one = { from: Math.max(number(first), bound.from), to: Math.min(number(last), bound.to) }
     if (one.from <= one.to) stretches.push({ ...one, scanned, ...(times === undefined ? {} : { times }) })
   }

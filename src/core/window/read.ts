@@ -4,7 +4,6 @@ import {
   nextWalSegment,
   parseLsn,
   parseTimelineHistory,
-  segmentOfLsn,
   timelineHistoryFile,
   timelineOf,
   type WalSegment,
@@ -164,17 +163,17 @@ function segmentsOf({ first, last }: WalPiece, segmentSize: number): WalSegment[
 
 /** The segments that a directory of the archive can have. */
 function boundsOf(directory: string, { min, max }: ArchiveLayout, segmentSize: number) {
-  const log = BigInt(`0x${directory.slice(8)}`)
-  const at = (lsn: bigint) => segmentOfLsn(lsn, timelineOf(directory), segmentSize)
-  const [first, last] = [at(log << 32n), at(((log + 1n) << 32n) - 1n)]
+  const at = (index: number) => `${directory}${index.toString(16).toUpperCase().padStart(8, '0')}` as WalSegment
   return {
-    first: min !== null && min.slice(0, 16) === directory ? (min as WalSegment) : first,
-    last: max !== null && max.slice(0, 16) === directory ? (max as WalSegment) : last,
+    first: min !== null && min.startsWith(directory) ? (min as WalSegment) : at(0),
+    last: max !== null && max.startsWith(directory) ? (max as WalSegment) : at(2 ** 32 / segmentSize - 1),
   }
 }
 
 function isCovered(directory: string, known: readonly WalPiece[], layout: ArchiveLayout, segmentSize: number): boolean {
   const { first, last } = boundsOf(directory, layout, segmentSize)
+  // The usual directory is described by one row of the index.
+  if (known.some((piece) => piece.first <= first && piece.last >= last)) return true
   let next: WalSegment = first
   for (const piece of [...known].sort((a, b) => (a.first < b.first ? -1 : 1))) {
     if (piece.last < next) continue

@@ -1,5 +1,5 @@
 import { walTimesIndexName, walTimesPath } from '../../format/repo-path.ts'
-import { isWalSegment, lsnOfSegment, nextWalSegment, type WalSegment } from '../../format/wal-segment.ts'
+import { isWalSegment, nextWalSegment, segmentIndex, type WalSegment } from '../../format/wal-segment.ts'
 import { groupOf, groupOfFile, type Span, type WalTimes } from '../../format/wal-times.ts'
 import { inParallel } from '../../util/parallel.ts'
 import { baseName } from '../archive/find.ts'
@@ -98,8 +98,7 @@ function rowOf({ segments }: WalTimes): IndexRow {
 
 /** True if every segment from the first to the last is in the group. */
 export function hasNoHole({ first, last, count }: IndexRow, segmentSize: number): boolean {
-  const number = (segment: WalSegment) => lsnOfSegment(segment, segmentSize) / BigInt(segmentSize)
-  return Number(number(last) - number(first)) + 1 === count
+  return segmentIndex(last, segmentSize) - segmentIndex(first, segmentSize) + 1 === count
 }
 
 function parseIndex(text: string): TimesIndex | undefined {
