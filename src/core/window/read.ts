@@ -29,8 +29,8 @@ export interface WindowRequest extends TimesArchive {
   /** Backups of the same cluster. */
   readonly backups: readonly BackupEntry[]
   /**
-   * At most this many directories of the archive are listed, newest first. In the others, scanned segments count as
-   * present, and so do those that were not scanned.
+   * At most this many directories of the archive are listed whose segments are not all recorded, newest first. In the
+   * others, scanned segments count as present, and so do those that were not scanned.
    */
   readonly mostListings: number
   /** At most this many groups are read that the index does not describe completely, newest first. */
@@ -118,6 +118,9 @@ function piecesOf({ segments }: WalTimes): WalPiece[] {
   }))
 }
 
+/** More would cost info more than the rest of it. */
+const NEWEST_LISTED = 16
+
 /** Removes what the archive does not contain any more, and adds segments that were not scanned. */
 async function present(request: WindowRequest, { segmentSize, pieces }: Known): Promise<WalPiece[]> {
   const { layout, mostListings, storage, stanza, archiveId, signal } = request
@@ -125,8 +128,10 @@ async function present(request: WindowRequest, { segmentSize, pieces }: Known): 
   for (const piece of pieces) directories.get(piece.first.slice(0, 16))?.push(piece)
   const isPartly = (name: string) => !isCovered(name, directories.get(name)!, layout, segmentSize)
   const unlisted = [...directories.keys()].filter((name) => !layout.listed.has(name))
-  // Listing a directory of a disk costs microseconds, so segments that were removed by hand are found there.
-  const toList = (storage.parallel === undefined ? unlisted : unlisted.filter(isPartly)).slice(-mostListings)
+  const partly = unlisted.filter(isPartly).slice(-mostListings)
+  // On a disk, segments that were removed by hand are noticed in the newest directories; verify looks at all.
+  const newest = storage.parallel === undefined ? unlisted.slice(-NEWEST_LISTED) : []
+  const toList = [...new Set([...partly, ...newest])]
   const path = archiveIdPath(stanza, archiveId)
   const listed = new Map(layout.listed)
   await inParallel(toList, storage.parallel ?? 1, async (directory) => {
@@ -134,7 +139,7 @@ async function present(request: WindowRequest, { segmentSize, pieces }: Known): 
   })
   for (const [directory, known] of directories) {
     const names = listed.get(directory)
-    if (names !== undefined) directories.set(directory, listedPieces(new Set(names), known, segmentSize))
+    if (names !== undefined) directories.set(directory, listedPieces(new Set(names), known))
     if (names !== undefined || !isPartly(directory)) continue
     const { first, last } = boundsOf(directory, layout, segmentSize)
     directories.set(directory, [...known, { first, last, scanned: false }])
@@ -143,10 +148,10 @@ async function present(request: WindowRequest, { segmentSize, pieces }: Known): 
 }
 
 /** Scanned segments of a directory that still exist, and those that were not scanned. */
-function listedPieces(names: Set<WalSegment>, known: readonly WalPiece[], segmentSize: number): WalPiece[] {
+function listedPieces(names: Set<WalSegment>, known: readonly WalPiece[]): WalPiece[] {
   const pieces: WalPiece[] = []
   for (const piece of known) {
-    const segments = segmentsOf(piece, segmentSize)
+    const segments = segmentsOf(piece)
     const existing = segments.filter((segment) => names.delete(segment))
     if (existing.length === segments.length) pieces.push(piece)
     // The times of a part are not known.
@@ -155,18 +160,22 @@ function listedPieces(names: Set<WalSegment>, known: readonly WalPiece[], segmen
   return [...pieces, ...[...names].map((segment) => ({ first: segment, last: segment, scanned: false }))]
 }
 
-function segmentsOf({ first, last }: WalPiece, segmentSize: number): WalSegment[] {
-  const segments = [first]
-  while (segments.at(-1)! < last) segments.push(nextWalSegment(segments.at(-1)!, segmentSize))
-  return segments
+/** @param piece of one directory */
+function segmentsOf({ first, last }: WalPiece): WalSegment[] {
+  const [from, to] = [first, last].map((segment) => parseInt(segment.slice(16), 16)) as [number, number]
+  return Array.from({ length: to - from + 1 }, (_, at) => segmentIn(first.slice(0, 16), from + at))
+}
+
+function segmentIn(directory: string, index: number): WalSegment {
+  return `${directory}${index.toString(16).toUpperCase().padStart(8, '0')}` as WalSegment
 }
 
 /** The segments that a directory of the archive can have. */
 function boundsOf(directory: string, { min, max }: ArchiveLayout, segmentSize: number) {
-  const at = (index: number) => `${directory}${index.toString(16).toUpperCase().padStart(8, '0')}` as WalSegment
+  const last = segmentIn(directory, 2 ** 32 / segmentSize - 1)
   return {
-    first: min !== null && min.startsWith(directory) ? (min as WalSegment) : at(0),
-    last: max !== null && max.startsWith(directory) ? (max as WalSegment) : at(2 ** 32 / segmentSize - 1),
+    first: min !== null && min.startsWith(directory) ? (min as WalSegment) : segmentIn(directory, 0),
+    last: max !== null && max.startsWith(directory) ? (max as WalSegment) : last,
   }
 }
 
