@@ -236,7 +236,7 @@ describe('the command verify', () => {
   })
   const memory = () =>
     JSON.parse(readFileSync(join(site.repo, 'pgts/main/verify.json'), 'utf8')) as {
-      parts: Record<string, { provenMs?: number; doneJobs?: number }>
+      parts: Record<string, { provenMs?: number; donePieces?: number }>
     }
 
   test('prints nothing for an intact repository, and the lines of pgbackrest with --verbose', async () => {
@@ -332,7 +332,7 @@ describe('the command verify', () => {
       ...systemClock,
       nowMs: () => {
         // After the archive, and before the end of the backup.
-        if (++looks === 12) stop.abort(new Error('interrupted'))
+        if (++looks === 7) stop.abort(new Error('interrupted'))
         return Date.now() + 1_000_000
       },
     }

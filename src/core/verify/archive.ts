@@ -112,12 +112,8 @@ async function segmentSizeOf(
 ): Promise<number> {
   for (const { segment, partial, checksum, repoName, compressType } of segments.slice(0, 3)) {
     const piece = { name: asBytes(segment), repoName, expected: { of: 'wal', checksum, segment, partial } } as const
-    const job = { pieces: [piece], compressType, raw: false }
-    const [proven] = await provePieces(
-      cipherPass === undefined ? job : { ...job, cipherPass },
-      repository.storage,
-      signal,
-    )
+    const work = { decode: [piece], compressType, raw: false, cipherPass }
+    const [proven] = await provePieces(work, repository.storage, signal)
     if (proven?.segmentSize !== undefined) return proven.segmentSize
   }
   return USUAL_SEGMENT_SIZE

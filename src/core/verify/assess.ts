@@ -1,16 +1,16 @@
 import { archiveIdOf } from '../../format/archive-info.ts'
-import type { Manifest } from '../../format/manifest.ts'
+import type { ManifestFile } from '../../format/manifest.ts'
 import type { VerifiedArchive } from './archive.ts'
-import type { BackupPieces } from './backup-pieces.ts'
 import type { ReadPieces } from './findings.ts'
 import type { ArchiveResult, BackupResult, FaultyFile } from './report.ts'
 import { bytesToText } from '../../util/byte-string.ts'
-import type { KnownBackup } from './request.ts'
+import type { KnownBackup, ManifestHead } from './request.ts'
 
 export interface AssessRequest {
   /** Oldest first. */
   readonly backups: readonly KnownBackup[]
-  contentsOf(backup: { readonly manifest: Manifest }): Promise<BackupPieces>
+  /** The files of a backup, for the consequences of a fault; undefined: its manifest is no longer usable. */
+  filesOf(label: string): Promise<readonly ManifestFile[] | undefined>
   /** What was read of a backup's own files; undefined if nothing was read in this run. */
   readOf(label: string): ReadPieces | undefined
   readonly archives: readonly VerifiedArchive[]
@@ -23,28 +23,27 @@ export async function assessBackups(request: AssessRequest): Promise<BackupResul
   /** Label -> names of files that are not intact in this backup. */
   const broken = new Map<string, ReadonlySet<string> | 'all'>()
   const present = new Set(request.backups.map(({ label }) => label))
-  for (const { label, manifest, inProgress } of request.backups) {
+  for (const { label, manifest, pieces, inProgress } of request.backups) {
     const nothing = { label, checked: 0, valid: 0, faulty: [], reasons: [], orphans: [], unproven: 0 }
-    if (manifest === undefined) {
+    if (manifest === undefined || pieces === undefined) {
       results.push({ ...nothing, status: inProgress ? 'in-progress' : 'manifest missing' })
       if (!inProgress) broken.set(label, 'all')
       continue
     }
-    const contents = await request.contentsOf({ manifest })
     const read = request.readOf(label)
-    const faulty = [...contents.wrong, ...(read?.faulty ?? [])]
+    const faulty = [...pieces.wrong, ...(read?.faulty ?? [])]
     if (faulty.length > 0) broken.set(label, new Set(faulty.map(({ name }) => name)))
     const { reasons, ...recovery } = assessWal(manifest, request)
-    reasons.unshift(...referenceReasons(manifest, present, broken))
+    reasons.unshift(...(await referenceReasons(manifest, present, broken, request)))
     results.push({
       label,
       status: faulty.length > 0 || reasons.length > 0 ? 'invalid' : 'valid',
-      checked: (read?.checked ?? 0) + contents.wrong.length,
+      checked: (read?.checked ?? 0) + pieces.wrong.length,
       valid: (read?.checked ?? 0) - (read?.faulty.length ?? 0),
       faulty,
       reasons,
-      orphans: contents.orphans,
-      unproven: contents.unproven,
+      orphans: pieces.orphans,
+      unproven: pieces.unproven,
       ...recovery,
     })
   }
@@ -52,11 +51,12 @@ export async function assessBackups(request: AssessRequest): Promise<BackupResul
 }
 
 /** Why the backup is invalid because of a backup that it refers to. */
-function referenceReasons(
-  manifest: Manifest,
+async function referenceReasons(
+  manifest: ManifestHead,
   present: ReadonlySet<string>,
   broken: ReadonlyMap<string, ReadonlySet<string> | 'all'>,
-): string[] {
+  request: AssessRequest,
+): Promise<string[]> {
   const reasons: string[] = []
   for (const label of manifest.references) {
     if (!present.has(label)) reasons.push(`it builds on ${label}, which is not in the repository`)
@@ -66,8 +66,13 @@ function referenceReasons(
       reasons.push(`it builds on ${label}, which has no usable manifest`)
       continue
     }
+    const files = await request.filesOf(manifest.label)
+    if (files === undefined) {
+      reasons.push(`it builds on ${label}, where ${names.size} files are not intact`)
+      continue
+    }
     // A block incremental file may have blocks in any backup of the chain.
-    const needed = manifest.files.filter(
+    const needed = files.filter(
       ({ name, reference, blockMapSize }) => names.has(name) && (reference === label || blockMapSize !== undefined),
     )
     if (needed.length > 0) {
@@ -84,7 +89,7 @@ function referenceReasons(
  * recovered.
  */
 function assessWal(
-  manifest: Manifest,
+  manifest: ManifestHead,
   request: AssessRequest,
 ): { reasons: string[]; recoverableTo?: string; stopsBefore?: string } {
   const { archiveStart, archiveStop, db, options } = manifest

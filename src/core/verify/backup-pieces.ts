@@ -1,14 +1,16 @@
 import { SHA1_OF_NOTHING, type Manifest, type ManifestFile } from '../../format/manifest.ts'
 import { backupLabelPath, fileRepoName } from '../../format/repo-path.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
+import { PieceTable, storedSize } from './piece-table.ts'
 import type { Expected, StoredPiece } from './prove-stored.ts'
 import { bytes, type ByteString } from '../../util/byte-string.ts'
 
+/** What a backup stores, compared with its directory. */
 export interface BackupPieces {
-  /** Files that are not bundled. */
-  readonly files: readonly StoredPiece[]
-  /** Bundled files, bundle by bundle, in the order of their offsets. */
-  readonly bundled: readonly StoredPiece[]
+  /** Files with a checksum of their stored bytes. */
+  readonly table: PieceTable
+  /** All others, which must be decoded: files that are not bundled, and bundled ones in the order of reading. */
+  readonly decoded: { readonly single: readonly StoredPiece[]; readonly bundled: readonly StoredPiece[] }
   /** Faulty without being read. */
   readonly wrong: readonly WrongPiece[]
   /**
@@ -45,11 +47,13 @@ export async function backupPieces(
   const unseen = new Set(listed.keys())
   for (const name of [bytes`${path}/backup.manifest`, bytes`${path}/backup.manifest.copy`]) unseen.delete(name)
 
-  const files: StoredPiece[] = []
+  const hashed: ManifestFile[] = []
+  const single: StoredPiece[] = []
   const bundled: StoredPiece[] = []
   const wrong: WrongPiece[] = []
   let unproven = 0
   const storesEmpty = !manifest.bundle && !manifest.blockIncremental
+  const isPlain = manifest.options.compressType === 'none' && manifest.cipherPass === undefined
   for (const file of manifest.files) {
     if (file.reference !== undefined && file.reference !== label) continue
     const repoName = fileRepoName(stanza, file, label, manifest.options.compressType)
@@ -67,21 +71,17 @@ export async function backupPieces(
       if (file.blockMapSize === undefined)
         wrong.push({ name: file.name, repoName, fault: 'other', reason: 'the manifest has no checksum for it' })
       else unproven++
-      continue
-    }
-    const length = storedSize(file)
-    const slice = inBundle ? { slice: { offset: file.bundleOffset ?? 0, length } } : {}
-    ;(inBundle ? bundled : files).push({ name: file.name, repoName, ...slice, expected })
+    } else if (file.sizeBytes > 0 && (isPlain || expected.of === 'stored')) hashed.push(file)
+    else if (inBundle)
+      bundled.push({ name: file.name, repoName, slice: { offset: file.bundleOffset ?? 0, length: storedSize(file) }, expected }) // prettier-ignore
+    else single.push({ name: file.name, repoName, expected })
   }
   bundled.sort((a, b) =>
     a.repoName === b.repoName ? a.slice!.offset - b.slice!.offset : a.repoName < b.repoName ? -1 : 1,
   )
   const orphans = [...unseen].filter((name) => !name.endsWith('.pgbackrest.tmp')).sort()
-  return { files, bundled, wrong, orphans, unproven }
-}
-
-function storedSize(file: ManifestFile): number {
-  return file.repoSizeBytes ?? file.sizeBytes
+  const table = new PieceTable(stanza, manifest, hashed)
+  return { table, decoded: { single, bundled }, wrong, orphans, unproven }
 }
 
 function faultOf(

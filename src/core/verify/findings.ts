@@ -1,4 +1,3 @@
-import type { ProvenPiece, StoredPiece } from './prove-stored.ts'
 import type { FaultyFile, Problem } from './report.ts'
 
 /** Collects the faults of a repository as a whole. */
@@ -27,11 +26,11 @@ export interface ReadPieces {
 export class Findings {
   readonly #byPart = new Map<string, { checked: number; faulty: FaultyFile[] }>()
 
-  add(key: string, { name, repoName }: StoredPiece, { fault, reason = '' }: ProvenPiece): void {
+  add(key: string, checked: number, faulty: readonly FaultyFile[]): void {
     const part = this.#byPart.get(key) ?? { checked: 0, faulty: [] }
     this.#byPart.set(key, part)
-    part.checked++
-    if (fault !== undefined) part.faulty.push({ name, repoName, fault, reason })
+    part.checked += checked
+    part.faulty.push(...faulty)
   }
 
   /** undefined if nothing of the backup was read in this run. */

@@ -14,11 +14,18 @@ export interface InspectedPair<T> {
   readonly faults: readonly string[]
 }
 
-interface Read<T> {
-  readonly text?: Buffer
-  readonly value?: T
+interface Failure {
   readonly missing?: boolean
-  readonly fault?: string
+  /** Why it cannot be used. */
+  readonly reason?: string
+}
+
+interface Opened extends Failure {
+  readonly text?: Buffer
+}
+
+interface Read<T> extends Failure {
+  readonly value?: T
 }
 
 /** Reads an info file and its copy separately: other commands need only one of them, but verify checks both. */
@@ -29,30 +36,44 @@ export async function inspectPair<T>(
   parse: (bytes: Buffer) => T,
   signal: AbortSignal,
 ): Promise<InspectedPair<T>> {
-  const read = async (file: ByteString): Promise<Read<T>> => {
+  const open = async (file: ByteString): Promise<Opened> => {
     try {
-      const text = cipher.open(await getFile(storage, file, { signal }), file)
-      return { text, value: parse(text) }
+      return { text: cipher.open(await getFile(storage, file, { signal }), file) }
     } catch (error) {
-      signal.throwIfAborted()
-      // A failure of the store or of this process says nothing about a file.
-      if (isStoreError(error) || isHostError(error)) throw error
-      const missing = isPgtsError(error, 'file-missing')
-      return {
-        missing,
-        fault: missing
-          ? `${bytesToText(file)} does not exist`
-          : `${bytesToText(file)} cannot be used: ${messageOf(error)}`,
-      }
+      return { ...failureOf(error, signal) }
     }
   }
-  const [main, copy] = await Promise.all([read(name), read(copyName(name))])
-  const faults = [main, copy].flatMap(({ fault }) => (fault === undefined ? [] : [fault]))
-  if (main.text !== undefined && copy.text !== undefined && !main.text.equals(copy.text)) {
+  const parsed = ({ text, ...failed }: Opened): Read<T> => {
+    if (text === undefined) return failed
+    try {
+      return { value: parse(text) }
+    } catch (error) {
+      return { ...failureOf(error, signal) }
+    }
+  }
+  const [main, copy] = await Promise.all([open(name), open(copyName(name))])
+  // Usually the files are equal, and one of them is parsed. A manifest may have a million lines.
+  const differ = main.text !== undefined && copy.text !== undefined && !main.text.equals(copy.text)
+  const readMain = parsed(main)
+  const readCopy = main.text === undefined || copy.text === undefined || differ ? parsed(copy) : readMain
+  const faults = [...faultOf(name, readMain), ...faultOf(copyName(name), readCopy)]
+  if (differ) {
     faults.push(
       `${bytesToText(copyName(name))} differs from ${bytesToText(name)}: a command was interrupted between the two`,
     )
   }
-  const value = main.value ?? copy.value
-  return { value, mainMissing: main.missing === true, faults }
+  const value = readMain.value ?? readCopy.value
+  return { value, mainMissing: readMain.missing === true, faults }
+}
+
+/** @throws the error if it is a failure of the store or of this process, which says nothing about a file */
+function failureOf(error: unknown, signal: AbortSignal): Failure {
+  signal.throwIfAborted()
+  if (isStoreError(error) || isHostError(error)) throw error
+  return { missing: isPgtsError(error, 'file-missing'), reason: messageOf(error) }
+}
+
+function faultOf(file: ByteString, { missing, reason }: Failure): string[] {
+  if (missing === true) return [`${bytesToText(file)} does not exist`]
+  return reason === undefined ? [] : [`${bytesToText(file)} cannot be used: ${reason}`]
 }

@@ -3,18 +3,18 @@ import { parseBackupInfo, type BackupEntry, type BackupInfo } from '../../format
 import { compareLabels } from '../../format/backup-label.ts'
 import { checkManifest } from '../../format/manifest-check.ts'
 import { parseManifest } from '../../format/manifest-parse.ts'
-import { type Manifest } from '../../format/manifest.ts'
+import type { Manifest, ManifestFile } from '../../format/manifest.ts'
 import { archiveInfoName, backupInfoName, manifestName } from '../../format/repo-path.ts'
 import { inParallel } from '../../util/parallel.ts'
-import { manifestCipherOf, infoCipherOf } from '../info-cipher.ts'
+import { manifestCipherOf, infoCipherOf, type InfoCipher } from '../info-cipher.ts'
 import { loadBackupInfo } from '../backup-info-store.ts'
 import { labelDirectories } from '../reconcile.ts'
 import { isSameHistory } from '../stanza/check-info.ts'
 import { hasStanza } from '../stanza/delete.ts'
-import type { KnownBackup } from './request.ts'
+import { backupPieces } from './backup-pieces.ts'
 import type { Problems } from './findings.ts'
-import { inspectPair } from './info-pair.ts'
-import type { VerifyRequest } from './request.ts'
+import { inspectPair, type InspectedPair } from './info-pair.ts'
+import { scopeOf, type KnownBackup, type VerifyRequest } from './request.ts'
 
 /**
  * Reads archive.info and backup.info with their copies. A member is absent if neither file nor copy is usable.
@@ -47,23 +47,30 @@ export async function inspectInfo(
   }
 }
 
-/** All backups that are listed or have a directory, oldest first. */
+/** All backups that are listed or have a directory, oldest first. With --set the files of its chain only. */
 export async function inspectBackups(
-  { repository, stanza, signal }: VerifyRequest,
+  request: VerifyRequest,
   info: BackupInfo,
   problems: Problems,
 ): Promise<KnownBackup[]> {
+  const { repository, stanza, set, signal } = request
   const { storage } = repository
   const directories = await labelDirectories(storage, stanza, signal)
   const listed = new Map<string, BackupEntry>(info.backups.map((entry) => [entry.label, entry]))
+  const labels = [...new Set([...directories, ...listed.keys()])].sort(compareLabels)
+  const inspected = new Map<string, InspectedBackup>()
+  const inspect = async (label: string, withFiles: boolean) => {
+    inspected.set(label, await inspectBackup(request, label, manifestCipherOf(info), withFiles))
+  }
+  if (set !== undefined) await inspect(set, true)
+  const { hasBackup } = scopeOf(request, [...inspected.values()])
+  const others = labels.filter((label) => label !== set)
+  await inParallel(others, storage.parallel ?? 1, (label) => inspect(label, hasBackup(label)))
+
   const newest = directories.at(-1)
   const known: KnownBackup[] = []
-  const labels = [...new Set([...directories, ...listed.keys()])].sort(compareLabels)
-  const pairs = await inParallel(labels, storage.parallel ?? 1, (label) =>
-    inspectPair(storage, manifestName(stanza, label), manifestCipherOf(info), parseComplete, signal),
-  )
-  for (const [index, label] of labels.entries()) {
-    const pair = pairs[index]!
+  for (const label of labels) {
+    const { pair, ...backup } = inspected.get(label)!
     const entry = listed.get(label)
     if (entry === undefined && pair.mainMissing) {
       const running = label === newest
@@ -76,13 +83,42 @@ export async function inspectBackups(
     }
     if (entry === undefined) problems.note(`backup ${label} is not in backup.info; the next backup or expire adds it`)
     for (const fault of pair.faults) problems.error(fault)
-    const { value: manifest } = pair
-    const usable = manifest !== undefined && !pair.mainMissing && manifest.db.historyId !== 0
-    if (usable && manifest.label !== label)
-      problems.error(`the manifest in ${label} belongs to backup ${manifest.label}`)
-    known.push({ label, inProgress: false, manifest: usable && manifest.label === label ? manifest : undefined })
+    if (pair.otherLabel !== undefined) problems.error(`the manifest in ${label} belongs to backup ${pair.otherLabel}`)
+    known.push(backup)
   }
   return known
+}
+
+interface InspectedBackup extends KnownBackup {
+  readonly pair: Omit<InspectedPair<Manifest>, 'value'> & { readonly otherLabel?: string }
+}
+
+/** Keeps what is needed of a manifest only: the files of all backups together may be many millions. */
+async function inspectBackup(
+  { repository, stanza, signal }: VerifyRequest,
+  label: string,
+  cipher: InfoCipher,
+  withFiles: boolean,
+): Promise<InspectedBackup> {
+  const { storage } = repository
+  const { value, ...pair } = await inspectPair(storage, manifestName(stanza, label), cipher, parseComplete, signal)
+  const usable = value !== undefined && !pair.mainMissing && value.db.historyId !== 0
+  const unused = { label, inProgress: false }
+  if (!usable) return { ...unused, pair }
+  if (value.label !== label) return { ...unused, pair: { ...pair, otherLabel: value.label } }
+  const { files: _, ...manifest } = value
+  const pieces = withFiles ? await backupPieces(storage, stanza, value, signal) : undefined
+  return { ...unused, manifest, pieces, pair }
+}
+
+/** The files of a manifest that was usable before; undefined: it is no longer. */
+export async function filesOf(
+  { repository, stanza, signal }: VerifyRequest,
+  info: BackupInfo,
+  label: string,
+): Promise<readonly ManifestFile[] | undefined> {
+  const name = manifestName(stanza, label)
+  return (await inspectPair(repository.storage, name, manifestCipherOf(info), parseComplete, signal)).value?.files
 }
 
 /** The manifest of an unfinished backup has no history id yet, so it is refused as incomplete. */

@@ -9,8 +9,8 @@ export interface Proof {
   readonly provenMs?: number
   /** Number of pieces; another number means that the part has changed since. */
   readonly pieces: number
-  /** Number of consecutive jobs verified before the time limit: the next run continues after them. */
-  readonly doneJobs?: number
+  /** Number of consecutive pieces verified before the time limit: the next run continues after them. */
+  readonly donePieces?: number
 }
 
 /** Keys: `backup/20261122-062513F`, `archive/15-1/0000000100000000`. */
@@ -43,7 +43,7 @@ const VERSION = 1
 
 function isProof(value: unknown): value is Proof {
   if (typeof value !== 'object' || value === null) return false
-  const { provenMs, pieces, doneJobs } = value as Record<string, unknown>
+  const { provenMs, pieces, donePieces } = value as Record<string, unknown>
   const count = (given: unknown) => given === undefined || (Number.isSafeInteger(given) && (given as number) >= 0)
-  return count(provenMs) && pieces !== undefined && count(pieces) && count(doneJobs)
+  return count(provenMs) && pieces !== undefined && count(pieces) && count(donePieces)
 }

@@ -1,10 +1,11 @@
-import type { Manifest } from '../../format/manifest.ts'
 import type { WalSegment } from '../../format/wal-segment.ts'
 import type { CompressType } from '../../util/compress-type.ts'
 import type { ArchivedFile } from './archive-pieces.ts'
 import type { BackupPieces } from './backup-pieces.ts'
 import type { Proof } from './memory.ts'
-import type { ProofJob, StoredPiece } from './prove-stored.ts'
+import type { PieceName, StoredPiece } from './prove-stored.ts'
+import type { ProofWork } from './prove-stored.ts'
+import type { ManifestHead } from './request.ts'
 import { bytes } from '../../util/byte-string.ts'
 
 /** A unit of verification: the files that one backup stores, or one directory of the archive. */
@@ -12,28 +13,49 @@ export interface Part {
   /** `backup/20261122-062513F`, `archive/15-1/0000000100000000` */
   readonly key: string
   readonly pieces: number
-  readonly bytes: number
-  jobs(): Iterable<Omit<ProofJob, 'repoKey' | 'group' | 'index'>>
+  pieceAt(index: number): PieceName
+  /** @param from index of the first piece */
+  jobs(from: number): Iterable<PartJob>
+}
+
+/** Adjacent pieces of a part. */
+export interface PartJob {
+  readonly first: number
+  readonly pieces: number
+  readonly work: ProofWork
 }
 
 /** Small pieces share a job up to this number of pieces and bytes. */
-const BATCH_PIECES = 64
+const BATCH_PIECES = 256
 const BATCH_BYTES = 8 * 1024 * 1024
 
-export function backupPart(manifest: Manifest, { files, bundled }: BackupPieces): Part {
-  const sizes = new Map(manifest.files.map((file) => [file.name, file.repoSizeBytes ?? file.sizeBytes]))
-  const size = ({ name }: StoredPiece) => sizes.get(name) ?? 0
-  const common = {
-    compressType: manifest.options.compressType,
-    cipherPass: manifest.cipherPass,
+export function backupPart(head: ManifestHead, { table, decoded }: BackupPieces): Part {
+  const { cipherPass, bundleRaw } = head
+  const { compressType } = head.options
+  const others = [...decoded.single, ...decoded.bundled]
+  const { length } = table
+  const firstBundled = length + decoded.single.length
+  const pieces = length + others.length
+  const size = (index: number) => {
+    if (index < length) return table.sizeAt(index)
+    const { slice, expected } = others[index - length]!
+    return slice?.length ?? (expected.of === 'content' ? expected.sizeBytes : 0)
   }
   return {
-    key: `backup/${manifest.label}`,
-    pieces: files.length + bundled.length,
-    bytes: [...files, ...bundled].reduce((sum, piece) => sum + size(piece), 0),
-    *jobs() {
-      for (const pieces of batches(files, size)) yield { ...common, pieces, raw: false }
-      for (const pieces of batches(bundled, size)) yield { ...common, pieces, raw: manifest.bundleRaw }
+    key: `backup/${head.label}`,
+    pieces,
+    pieceAt: (index) => (index < length ? table.at(index) : others[index - length]!),
+    *jobs(from) {
+      for (const [start, end] of batches(from, length, size))
+        yield { first: start, pieces: end - start, work: { runs: table.runs(start, end) } }
+      const decode = function* (first: number, last: number, raw: boolean): Iterable<PartJob> {
+        for (const [start, end] of batches(Math.max(from, first), last, size)) {
+          const some = others.slice(start - length, end - length)
+          yield { first: start, pieces: some.length, work: { decode: some, compressType, cipherPass, raw } }
+        }
+      }
+      yield* decode(length, firstBundled, false)
+      yield* decode(firstBundled, pieces, bundleRaw)
     },
   }
 }
@@ -45,21 +67,25 @@ export function walPart(
   known: { readonly cipherPass?: string; readonly systemId?: bigint },
   unrecorded: ReadonlySet<WalSegment> = new Set(),
 ): Part {
-  const bytes = new Map(segments.map((file) => [file.repoName, file.storedBytes]))
   const { cipherPass, systemId } = known
+  // A directory may have segments of several codecs, if the option was changed.
+  const types = new Set<CompressType>(segments.map(({ compressType }) => compressType))
+  const groups = [...types].map((type) => segments.filter(({ compressType }) => compressType === type))
+  const inOrder = groups.flat()
   return {
     key,
-    pieces: segments.length,
-    bytes: segments.reduce((sum, { storedBytes }) => sum + storedBytes, 0),
-    *jobs() {
-      // A directory may have segments of several codecs, if the option was changed.
-      for (const compressType of new Set<CompressType>(segments.map((segment) => segment.compressType))) {
-        const pieces = segments
-          .filter((segment) => segment.compressType === compressType)
-          .map((file) => pieceOf(file, systemId, unrecorded))
-        for (const some of batches(pieces, ({ repoName }) => bytes.get(repoName) ?? 0)) {
-          yield { pieces: some, compressType, raw: false, cipherPass }
+    pieces: inOrder.length,
+    pieceAt: (index) => pieceOf(inOrder[index]!, systemId, unrecorded),
+    *jobs(from) {
+      let first = 0
+      for (const group of groups) {
+        const last = first + group.length
+        for (const [start, end] of batches(Math.max(from, first), last, (index) => inOrder[index]!.storedBytes)) {
+          const decode = inOrder.slice(start, end).map((segment) => pieceOf(segment, systemId, unrecorded))
+          const { compressType } = inOrder[start]!
+          yield { first: start, pieces: decode.length, work: { decode, compressType, cipherPass, raw: false } }
         }
+        first = last
       }
     },
   }
@@ -78,51 +104,57 @@ function pieceOf(
   }
 }
 
-function* batches(pieces: readonly StoredPiece[], size: (piece: StoredPiece) => number): Generator<StoredPiece[]> {
-  let batch: StoredPiece[] = []
+/** Ranges of indexes, start inclusive and end exclusive, in order. */
+function* batches(
+  from: number,
+  to: number,
+  sizeAt: (index: number) => number,
+): Generator<readonly [start: number, end: number]> {
+  let start = from
   let bytes = 0
-  for (const piece of pieces) {
-    if (batch.length > 0 && (batch.length === BATCH_PIECES || bytes + size(piece) > BATCH_BYTES)) {
-      yield batch
-      batch = []
+  for (let index = from; index < to; index++) {
+    const size = sizeAt(index)
+    if (index > start && (index - start === BATCH_PIECES || bytes + size > BATCH_BYTES)) {
+      yield [start, index]
+      start = index
       bytes = 0
     }
-    batch.push(piece)
-    bytes += size(piece)
+    bytes += size
   }
-  if (batch.length > 0) yield batch
+  if (to > start) yield [start, to]
 }
 
-/** Tracks one part in a run: the consecutive jobs from the beginning that are verified. */
+/** Tracks one part in a run: the consecutive pieces from the beginning that were verified. */
 export class PartProgress {
-  readonly #proven = new Set<number>()
-  #verifiedJobs: number
-  #totalJobs: number | undefined
+  /** First piece of each verified job that others precede -> number of its pieces. */
+  readonly #ahead = new Map<number, number>()
+  #verified: number
   faulty = false
 
-  /** @param from number of jobs that an earlier run verified */
+  /** @param from number of pieces that an earlier run verified */
   constructor(
     readonly part: Part,
     readonly from = 0,
   ) {
-    this.#verifiedJobs = from
+    this.#verified = from
   }
 
-  proven(index: number): void {
-    this.#proven.add(index)
-    while (this.#proven.delete(this.#verifiedJobs)) this.#verifiedJobs++
+  verified({ first, pieces }: { readonly first: number; readonly pieces: number }): void {
+    this.#ahead.set(first, pieces)
+    for (let next = this.#take(); next !== undefined; next = this.#take()) this.#verified += next
   }
 
-  /** Sets the total number of jobs. */
-  complete(jobs: number): void {
-    this.#totalJobs = jobs
+  #take(): number | undefined {
+    const pieces = this.#ahead.get(this.#verified)
+    this.#ahead.delete(this.#verified)
+    return pieces
   }
 
   /** The state to record for the next run; undefined: none, because a fault was found or nothing was verified. */
   proof(nowMs: number): Proof | undefined {
     if (this.faulty) return undefined
-    if (this.#totalJobs !== undefined && this.#verifiedJobs >= this.#totalJobs)
-      return { provenMs: nowMs, pieces: this.part.pieces }
-    return this.#verifiedJobs === 0 ? undefined : { pieces: this.part.pieces, doneJobs: this.#verifiedJobs }
+    const { pieces } = this.part
+    if (this.#verified >= pieces) return { provenMs: nowMs, pieces }
+    return this.#verified === 0 ? undefined : { pieces, donePieces: this.#verified }
   }
 }

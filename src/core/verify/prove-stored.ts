@@ -12,6 +12,8 @@ import { isHostError, isPgtsError, isStoreError, messageOf, toPlainError } from 
 import { scanOf, type ScannedSegment, type SegmentScan } from '../window/segment-scan.ts'
 import type { WorkerEnv } from '../worker-env.ts'
 import type { ByteString } from '../../util/byte-string.ts'
+import { hashRun, runLength } from './hash-runs.ts'
+import type { StoredRun } from './piece-table.ts'
 
 /** The expected content of a stored piece. */
 export type Expected =
@@ -30,27 +32,40 @@ export type Expected =
       readonly scan?: boolean
     }
 
-/** One file of a backup or one WAL segment: a whole repository file, or a part of one. */
-export interface StoredPiece {
-  /** Manifest name, or name of the segment; byte string. */
+/** For messages; byte strings. */
+export interface PieceName {
+  /** Manifest name, or name of the segment. */
   readonly name: ByteString
   readonly repoName: ByteString
+}
+
+/** One file of a backup or one WAL segment: a whole repository file, or a part of one. */
+export interface StoredPiece extends PieceName {
   /** Position in the repository file; absent: the whole file. */
   readonly slice?: { readonly offset: number; readonly length: number }
   readonly expected: Expected
 }
 
-/** A few pieces of one kind; those of a bundle in the order of their offsets. */
-export interface ProofJob {
-  readonly repoKey: number
-  /** Index of the part that this job belongs to, and the index of the job in it. */
-  readonly group: number
-  readonly index: number
-  readonly pieces: readonly StoredPiece[]
+/** Pieces that are decoded; those of a bundle in the order of their offsets. */
+export interface DecodeWork {
+  readonly decode: readonly StoredPiece[]
   readonly compressType: CompressType
   /** Pieces are compressed and encrypted in the raw form. */
   readonly raw: boolean
   readonly cipherPass?: string
+}
+
+/** A few pieces: those that are hashed as they are stored, or those that are decoded. */
+export type ProofWork = { readonly runs: readonly StoredRun[] } | DecodeWork
+
+export interface ProofJob {
+  readonly repoKey: number
+  /** Index of the part that this job belongs to. */
+  readonly group: number
+  /** Index of its first piece in that part, and number of pieces. */
+  readonly first: number
+  readonly pieces: number
+  readonly work: ProofWork
 }
 
 export type Fault = 'missing' | 'checksum' | 'size' | 'other'
@@ -68,36 +83,103 @@ export interface ProvenPiece {
   readonly scanned?: ScannedSegment
 }
 
-/**
- * Job handler: reads stored pieces and verifies them. Fails only if the storage cannot be reached.
- *
- * @returns a result for each piece of the job, in their order
- */
-export async function proveStored(job: ProofJob, env: WorkerEnv, signal: AbortSignal): Promise<readonly ProvenPiece[]> {
-  return provePieces(job, (await env.repository(job.repoKey)).storage, signal)
+/** The result of a job. */
+export interface ProvenJob {
+  /** Stored bytes that were read. */
+  readonly storedBytes: number
+  readonly faults: readonly PieceFault[]
+  /** Commit times, if they were requested and the segments are intact. */
+  readonly scanned: readonly ScannedSegment[]
 }
 
-/** As the job, in this thread. */
-export async function provePieces(
-  job: Omit<ProofJob, 'repoKey' | 'group' | 'index'>,
+export interface PieceFault {
+  /** Index in the job. */
+  readonly piece: number
+  readonly fault: Fault
+  readonly reason: string
+}
+
+/** Job handler: reads stored pieces and verifies them. Fails only if the storage cannot be reached. */
+export async function proveStored(job: ProofJob, env: WorkerEnv, signal: AbortSignal): Promise<ProvenJob> {
+  const { storage } = await env.repository(job.repoKey)
+  const { work } = job
+  const proven = 'runs' in work ? await proveRuns(work.runs, storage, signal) : await provePieces(work, storage, signal)
+  const faults: PieceFault[] = []
+  const scanned: ScannedSegment[] = []
+  let storedBytes = 0
+  for (const [piece, one] of proven.entries()) {
+    storedBytes += one.storedBytes
+    if (one.fault !== undefined) faults.push({ piece, fault: one.fault, reason: one.reason ?? '' })
+    if (one.scanned !== undefined) scanned.push(one.scanned)
+  }
+  return { storedBytes, faults, scanned }
+}
+
+async function proveRuns(
+  runs: readonly StoredRun[],
   storage: StorageDriver,
   signal: AbortSignal,
 ): Promise<readonly ProvenPiece[]> {
-  await loadCodec(job.compressType)
-  const wanted = job.pieces.flatMap(({ repoName, slice }) =>
+  // Whole files are read by several jobs at the same time instead of ahead.
+  const wanted = runs.flatMap(({ repoName, offset, lengths }) =>
+    lengths.length === 1 ? [] : [{ name: repoName, offset, length: runLength(lengths) }],
+  )
+  await using reads = plannedReads(storage, wanted, signal)
+  const proven: ProvenPiece[] = []
+  for (const run of runs) proven.push(...(await proveRun(run, reads.storage, storage, signal)))
+  return proven
+}
+
+/** @param again the storage for reading each piece alone */
+async function proveRun(
+  run: StoredRun,
+  storage: StorageDriver,
+  again: StorageDriver,
+  signal: AbortSignal,
+): Promise<readonly ProvenPiece[]> {
+  const checksumAt = (index: number) => run.checksums.slice(index * 40, (index + 1) * 40)
+  let digests: string[]
+  try {
+    digests = await hashRun(run, storage, signal)
+  } catch {
+    signal.throwIfAborted()
+    // The run cannot be read completely: each piece is read alone, so that only those with a fault are reported.
+    let offset = run.offset
+    const decode = run.lengths.map((length, index): StoredPiece => {
+      const slice = { offset, length }
+      offset += length
+      const { repoName } = run
+      return { name: repoName, repoName, slice, expected: { of: 'stored', checksum: checksumAt(index) } }
+    })
+    return provePieces({ decode, compressType: 'none', raw: false }, again, signal)
+  }
+  return run.lengths.map((storedBytes, index): ProvenPiece => {
+    const [actual, expected] = [digests[index]!, checksumAt(index)]
+    return actual === expected ? { storedBytes } : { storedBytes, ...mismatch(actual, expected) }
+  })
+}
+
+/** Decodes and verifies pieces, in this thread. */
+export async function provePieces(
+  work: DecodeWork,
+  storage: StorageDriver,
+  signal: AbortSignal,
+): Promise<readonly ProvenPiece[]> {
+  await loadCodec(work.compressType)
+  const wanted = work.decode.flatMap(({ repoName, slice }) =>
     slice === undefined || slice.length === 0 ? [] : [{ name: repoName, ...slice }],
   )
   await using reads = plannedReads(storage, wanted, signal)
   const proven: ProvenPiece[] = []
-  for (const piece of job.pieces) {
-    const first = await provePiece(piece, job, reads.storage, signal)
+  for (const piece of work.decode) {
+    const first = await provePiece(piece, work, reads.storage, signal)
     // A store node that has just joined may report an existing file as missing, so look once more.
-    proven.push(first.fault === 'missing' ? await provePiece(piece, job, storage, signal) : first)
+    proven.push(first.fault === 'missing' ? await provePiece(piece, work, storage, signal) : first)
   }
   return proven
 }
 
-type Encoding = Pick<ProofJob, 'compressType' | 'raw' | 'cipherPass'>
+type Encoding = Omit<DecodeWork, 'decode'>
 
 async function provePiece(
   piece: StoredPiece,
@@ -149,6 +231,10 @@ function decoders(job: Encoding, expected: Expected): Stage[] {
   return stages
 }
 
+function mismatch(actual: string, expected: string): { readonly fault: Fault; readonly reason: string } {
+  return { fault: 'checksum', reason: `its SHA-1 is ${actual}, expected ${expected}` }
+}
+
 type Assessment =
   { readonly fault: Fault; readonly reason: string } | { readonly fault?: undefined; readonly segmentSize?: number }
 
@@ -160,7 +246,7 @@ function assess(expected: Expected, content: DigestTap, head: Buffer): Assessmen
     }
   }
   if (content.hex() !== expected.checksum) {
-    return { fault: 'checksum', reason: `its SHA-1 is ${content.hex()}, expected ${expected.checksum}` }
+    return mismatch(content.hex(), expected.checksum)
   }
   return expected.of === 'wal' ? assessSegment(expected, content.bytes, head) : {}
 }

@@ -6,6 +6,7 @@ import type { Logger } from '../../util/log.ts'
 import type { Executor } from '../../worker/executor.ts'
 import type { jobHandlers } from '../jobs.ts'
 import type { Repository } from '../repository.ts'
+import type { BackupPieces } from './backup-pieces.ts'
 import { repoId } from '../../util/repo-id.ts'
 
 export interface VerifyRequest {
@@ -51,10 +52,16 @@ export function scopeOf({ set }: VerifyRequest, backups: readonly KnownBackup[])
       archiveId === id && directory >= archiveStart.slice(0, 16) && directory <= archiveStop.slice(0, 16),
   }
 }
+
+/** A manifest without its list of files. */
+export type ManifestHead = Omit<Manifest, 'files'>
+
 export interface KnownBackup {
   readonly label: string
   /** The newest directory, without a manifest: in progress, or the last interrupted backup. */
   readonly inProgress: boolean
   /** Absent: missing, unusable, or of an unfinished backup. */
-  readonly manifest?: Manifest
+  readonly manifest?: ManifestHead
+  /** What it stores; present if it has a manifest and is to be verified. */
+  readonly pieces?: BackupPieces
 }

@@ -2,9 +2,11 @@ import type { Executor } from '../../worker/executor.ts'
 import type { Logger } from '../../util/log.ts'
 import type { jobHandlers } from '../jobs.ts'
 import type { Repository } from '../repository.ts'
+import type { ScannedSegment } from '../window/segment-scan.ts'
 import { loadMemory, saveMemory, type Proof, type VerifyMemory } from './memory.ts'
 import { PartProgress, type Part } from './parts.ts'
-import type { ProofJob, ProvenPiece, StoredPiece } from './prove-stored.ts'
+import type { ProofJob } from './prove-stored.ts'
+import type { FaultyFile } from './report.ts'
 
 /** A part that is loaded when it is reached: loading costs a listing or a manifest. */
 export interface PlannedPart {
@@ -27,10 +29,14 @@ export interface ProveRequest {
   readonly log: Logger
   readonly signal: AbortSignal
   readonly read?: (doneBytes: number, totalBytes: number) => void
-  /** Called with every piece that was read, and the key of its part. */
-  readonly onPiece: (key: string, piece: StoredPiece, proven: ProvenPiece) => void
-  /** Called after each job; the next result waits for it. */
-  readonly afterJob: () => Promise<void>
+  /** Called with the pieces of a part that were read, by the key of the part; the next result waits for it. */
+  readonly onRead: (key: string, pieces: number, found: ReadResult) => Promise<void>
+}
+
+export interface ReadResult {
+  readonly faulty: readonly FaultyFile[]
+  /** Commit times, if they were requested. */
+  readonly scanned: readonly ScannedSegment[]
 }
 
 export interface ProveReport {
@@ -40,7 +46,7 @@ export interface ProveReport {
 
 /** Verifies the planned parts in parallel, and records the result for the next run. */
 export async function provePlanned(request: ProveRequest): Promise<ProveReport> {
-  const { repository, stanza, executor, signal, nowMs, onPiece } = request
+  const { repository, stanza, executor, signal, nowMs, onRead } = request
   const memory = new Map<string, Proof>(await loadMemory(repository.storage, stanza, signal))
   const run = new ProveRun(request, memory)
   let readBytes = 0
@@ -48,16 +54,17 @@ export async function provePlanned(request: ProveRequest): Promise<ProveReport> 
   let rememberedMs = loggedMs
   try {
     for await (const { job, result } of executor.run('prove-stored', run.jobs(), { signal })) {
-      const part = run.partOf(job)
-      for (const [place, piece] of job.pieces.entries()) {
-        const proven = result[place]!
-        readBytes += proven.storedBytes
-        if (proven.fault !== undefined) part.faulty = true
-        onPiece(part.part.key, piece, proven)
-      }
+      const progress = run.progressOf(job)
+      const { part } = progress
+      const faulty = result.faults.map(({ piece, fault, reason }): FaultyFile => {
+        const { name, repoName } = part.pieceAt(job.first + piece)
+        return { name, repoName, fault, reason }
+      })
+      if (faulty.length > 0) progress.faulty = true
+      readBytes += result.storedBytes
       request.read?.(readBytes, run.totalBytes)
-      part.proven(job.index)
-      await request.afterJob()
+      progress.verified(job)
+      await onRead(part.key, job.pieces, { faulty, scanned: result.scanned })
       if (nowMs() - rememberedMs >= REMEMBER_EVERY_MS) {
         await run.remember()
         rememberedMs = nowMs()
@@ -96,7 +103,7 @@ class ProveRun {
     this.totalBytes = request.plan.reduce((sum, { bytes }) => sum + bytes, 0)
   }
 
-  partOf({ group }: ProofJob): PartProgress {
+  progressOf({ group }: ProofJob): PartProgress {
     return this.#begun[group]!
   }
 
@@ -115,22 +122,16 @@ class ProveRun {
   }
 
   *#jobsOf(part: Part, proof: Proof | undefined): Generator<ProofJob> {
-    const from = this.#request.deadlineMs === undefined ? 0 : (proof?.doneJobs ?? 0)
+    const from = this.#request.deadlineMs === undefined ? 0 : (proof?.donePieces ?? 0)
     const { key: repoKey } = this.#request.repository
-    const progress = new PartProgress(part, from)
-    const group = this.#begun.push(progress) - 1
-    let index = 0
-    for (const job of part.jobs()) {
-      if (index >= from) {
-        if (this.#isLate()) {
-          this.skipped.late++
-          return
-        }
-        yield { ...job, repoKey, group, index }
+    const group = this.#begun.push(new PartProgress(part, from)) - 1
+    for (const job of part.jobs(from)) {
+      if (this.#isLate()) {
+        this.skipped.late++
+        return
       }
-      index++
+      yield { ...job, repoKey, group }
     }
-    progress.complete(index)
   }
 
   #isLate(): boolean {

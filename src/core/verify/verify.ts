@@ -1,18 +1,15 @@
-import { manifestTotals } from '../../format/manifest-totals.ts'
-import type { Manifest } from '../../format/manifest.ts'
 import { bytesToText } from '../../util/byte-string.ts'
 import type { Logger } from '../../util/log.ts'
+import type { Work } from '../../worker/executor.ts'
 import { verifyArchive, type VerifiedArchive } from './archive.ts'
 import { archiveResult } from './archive-result.ts'
 import { assessBackups } from './assess.ts'
-import { type KnownBackup } from './request.ts'
-import { backupPieces, type BackupPieces } from './backup-pieces.ts'
 import { Findings, Problems } from './findings.ts'
-import { backupsLeft, inspectBackups, inspectInfo } from './inspect.ts'
+import { backupsLeft, filesOf, inspectBackups, inspectInfo } from './inspect.ts'
 import { backupPart } from './parts.ts'
 import type { ArchiveResult, BackupResult, VerifyReport } from './report.ts'
-import { assertSetExists, scopeOf, type Scope, type VerifyRequest } from './request.ts'
-import { provePlanned, type PlannedPart } from './run.ts'
+import { assertSetExists, scopeOf, type KnownBackup, type VerifyRequest } from './request.ts'
+import { provePlanned, type PlannedPart, type ProveRequest } from './run.ts'
 
 /**
  * Verifies one repository of a stanza: every info file and manifest with its copy, every file of every backup, every
@@ -25,32 +22,29 @@ export async function verifyRepository(request: VerifyRequest): Promise<VerifyRe
   const { archiveInfo, backupInfo } = await inspectInfo(request, problems)
   // Workers start while the archive is listed and the manifests are read.
   const listedBytes = backupInfo?.backups.reduce((sum, { repoSizeDeltaBytes }) => sum + repoSizeDeltaBytes, 0) ?? 0
-  executor.expect({ bytes: listedBytes })
+  executor.expect(hashing(listedBytes))
   const archives = archiveInfo === undefined ? [] : await verifyArchive(request, archiveInfo, problems)
   const backups = backupInfo === undefined ? [] : await inspectBackups(request, backupInfo, problems)
   if (backupInfo !== undefined) assertSetExists(request, backups)
   const scope = scopeOf(request, backups)
-  executor.expect({ bytes: listedBytes + archivedBytes(archives), files: storedFiles(backups) })
-  const contents = new BackupContents(request)
-  const plan = [...archives.flatMap((archive) => archive.plan(scope.hasWal)), ...backupParts(backups, scope, contents)]
+  executor.expect(workOf(archives, backups))
+  const plan = [...archives.flatMap((archive) => archive.plan(scope.hasWal)), ...backupParts(backups)]
 
   const findings = new Findings()
-  const onPiece: Findings['add'] = (key, piece, proven) => {
-    findings.add(key, piece, proven)
-    if (proven.scanned === undefined) return
-    archives.find(({ archiveId }) => key.startsWith(`archive/${archiveId}/`))?.times?.add(proven.scanned)
+  const onRead: ProveRequest['onRead'] = async (key, pieces, { faulty, scanned }) => {
+    findings.add(key, pieces, faulty)
+    const times = archives.find(({ archiveId }) => key.startsWith(`archive/${archiveId}/`))?.times
+    for (const segment of scanned) times?.add(segment)
+    await times?.writeIfDue()
   }
-  const afterJob = async () => {
-    for (const { times } of archives) await times?.writeIfDue()
-  }
-  const proved = await provePlanned({ ...request, plan, nowMs: () => clock.nowMs(), onPiece, afterJob })
+  const proved = await provePlanned({ ...request, plan, nowMs: () => clock.nowMs(), onRead })
   for (const { archiveId, times } of archives) await times?.end(log, archiveId)
 
   // A backup that expire removed during the run is not a fault.
   const isLeft = await backupsLeft(request, backups)
   const backupResults = await assessBackups({
     backups: backups.filter(({ label }) => scope.hasBackup(label) && isLeft(label)),
-    contentsOf: ({ manifest }) => contents.of(manifest),
+    filesOf: async (label) => (backupInfo === undefined ? undefined : filesOf(request, backupInfo, label)),
     readOf: (label) => findings.ofBackup(label),
     archives,
     faultyWal: (archiveId) => findings.ofArchive(archiveId).faulty,
@@ -72,44 +66,36 @@ export async function verifyRepository(request: VerifyRequest): Promise<VerifyRe
   }
 }
 
-function archivedBytes(archives: readonly VerifiedArchive[]): number {
-  return archives.reduce((sum, { storedBytes }) => sum + storedBytes, 0)
-}
+/** A thread hashes this many bytes, or files of a bundle, while it decompresses and hashes one. */
+const HASHED_BYTES = 8
+const HASHED_FILES = 16
 
-/** Number of files that the backups store themselves. */
-function storedFiles(backups: readonly KnownBackup[]): number {
-  let stored = 0
-  for (const { manifest } of backups)
-    for (const { reference } of manifest?.files ?? []) if (reference === undefined) stored++
-  return stored
-}
-
-/** What each backup stores. Listed at first use, and kept for the assessment. */
-class BackupContents {
-  readonly #request: VerifyRequest
-  readonly #known = new Map<string, BackupPieces>()
-
-  constructor(request: VerifyRequest) {
-    this.#request = request
+/** Work for the executor: WAL is decompressed, files of backups are hashed as they are stored. */
+function workOf(archives: readonly VerifiedArchive[], backups: readonly KnownBackup[]): Work {
+  let [bytes, files] = [0, 0]
+  for (const { storedBytes } of archives) bytes += storedBytes
+  for (const { pieces } of backups) {
+    if (pieces === undefined) continue
+    const { table, decoded } = pieces
+    bytes += hashing(table.bytes).bytes
+    files += table.length / HASHED_FILES + decoded.single.length + decoded.bundled.length
   }
-
-  async of(manifest: Manifest): Promise<BackupPieces> {
-    const { repository, stanza, signal } = this.#request
-    const pieces = this.#known.get(manifest.label) ?? (await backupPieces(repository.storage, stanza, manifest, signal))
-    this.#known.set(manifest.label, pieces)
-    return pieces
-  }
+  return { bytes, files }
 }
 
-function backupParts(backups: readonly KnownBackup[], scope: Scope, contents: BackupContents): PlannedPart[] {
-  return backups.flatMap(({ label, manifest }) =>
-    manifest === undefined || !scope.hasBackup(label)
+function hashing(storedBytes: number): Work {
+  return { bytes: storedBytes / HASHED_BYTES }
+}
+
+function backupParts(backups: readonly KnownBackup[]): PlannedPart[] {
+  return backups.flatMap(({ label, manifest, pieces }) =>
+    manifest === undefined || pieces === undefined
       ? []
       : [
           {
             key: `backup/${label}`,
-            bytes: manifestTotals(manifest).repoSizeDeltaBytes,
-            load: async () => backupPart(manifest, await contents.of(manifest)),
+            bytes: pieces.table.bytes,
+            load: async () => backupPart(manifest, pieces),
           },
         ],
   )
