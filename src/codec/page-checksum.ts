@@ -1,4 +1,5 @@
 import { Kernel } from './kernels.ts'
+import { keepingInput, kernelWith } from './read-buffer.ts'
 
 /**
  * Verifies page checksums with the rule of a backup: an unused page must be all zero; any other page must have the
@@ -16,19 +17,29 @@ export function verifyPages(buffer: Uint8Array, pageSize: number, firstBlock: nu
   // Page sizes of PostgreSQL are powers of two from 1 KiB; the kernel processes whole rows.
   if (pageSize % ROW_BYTES !== 0 || pageSize > INPUT_BYTES)
     return verifyPagesSlowly(buffer, pageSize, firstBlock, headerCheck)
-  kernel ??= openKernel()
   const suspects: number[] = []
   const pages = Math.floor(buffer.length / pageSize)
+  const check = (kernel: Kernel, count: number, start: number) => {
+    const found = kernel.call.verify_pages(count, pageSize, (firstBlock + start) >>> 0, headerCheck ? 1 : 0)
+    if (found > 0) for (const index of kernel.inputWords(found)) suspects.push(start + index)
+  }
+  const own = kernelWith(buffer)
+  if (own !== undefined) {
+    keepingInput(buffer, pages * INDEX_BYTES, () => check(own, pages, 0))
+    return suspects
+  }
+  kernel ??= openKernel()
   const pagesAtOnce = Math.floor(INPUT_BYTES / pageSize)
   for (let start = 0; start < pages; start += pagesAtOnce) {
     const count = Math.min(pagesAtOnce, pages - start)
     kernel.setInput(buffer.subarray(start * pageSize, (start + count) * pageSize))
-    const found = kernel.call.verify_pages(count, pageSize, (firstBlock + start) >>> 0, headerCheck ? 1 : 0)
-    if (found > 0) for (const index of kernel.inputWords(found)) suspects.push(start + index)
+    check(kernel, count, start)
   }
   return suspects
 }
 
+/** Size of the index of a suspect page. */
+const INDEX_BYTES = 4
 const ROW_BYTES = 128
 const INPUT_BYTES = 1024 * 1024
 let kernel: Kernel | undefined

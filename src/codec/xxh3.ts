@@ -1,4 +1,5 @@
 import { Kernel } from './kernels.ts'
+import { keepingInput, kernelWith } from './read-buffer.ts'
 
 const INPUT_BYTES = 1024 * 1024
 const DIGEST_BYTES = 16
@@ -27,17 +28,26 @@ export function blockChecksums(
   into: Uint8Array,
   position: number,
 ): void {
-  const opened = openFor(blockSize)
-  const atOnce = Math.floor(kernelBytes / blockSize) * blockSize
   let to = position
-  for (let start = 0; start < bytes.length; start += atOnce) {
-    const part = bytes.subarray(start, start + atOnce)
-    opened.setInput(part)
-    opened.call.xxh3_blocks(part.length, blockSize)
-    const digests = opened.input(Math.ceil(part.length / blockSize) * DIGEST_BYTES)
+  const hash = (kernel: Kernel, length: number) => {
+    kernel.call.xxh3_blocks(length, blockSize)
+    const digests = kernel.input(Math.ceil(length / blockSize) * DIGEST_BYTES)
     for (let from = 0; from < digests.length; from += DIGEST_BYTES, to += checksumSize) {
       for (let i = 0; i < checksumSize; i++) into[to + i] = digests[from + i]!
     }
+  }
+  const own = kernelWith(bytes)
+  if (own !== undefined) {
+    const digestBytes = Math.ceil(bytes.length / blockSize) * DIGEST_BYTES
+    keepingInput(bytes, digestBytes, () => hash(own, bytes.length))
+    return
+  }
+  const opened = openFor(blockSize)
+  const atOnce = Math.floor(kernelBytes / blockSize) * blockSize
+  for (let start = 0; start < bytes.length; start += atOnce) {
+    const part = bytes.subarray(start, start + atOnce)
+    opened.setInput(part)
+    hash(opened, part.length)
   }
 }
 

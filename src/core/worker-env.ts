@@ -1,4 +1,5 @@
 import type { MessagePort } from 'node:worker_threads'
+import { readBuffer } from '../codec/read-buffer.ts'
 import type { ClusterDescription, ClusterFiles } from '../postgres/cluster-access.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { PgtsError } from '../util/error.ts'
@@ -75,7 +76,7 @@ class Lane implements WorkerEnv {
   }
 
   get buffer(): Buffer {
-    return (this.#buffer ??= Buffer.allocUnsafeSlow(this.#bufferBytes))
+    return (this.#buffer ??= readBuffer(this.#bufferBytes))
   }
 
   repository(key: number): Promise<Repository> {

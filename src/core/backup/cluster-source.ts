@@ -1,6 +1,7 @@
 import type { ClusterFileSource } from '../../postgres/cluster-access.ts'
 import { readControlFile, zeroTailed } from '../../postgres/control-file.ts'
 import { sourceOf } from '../../util/bytes.ts'
+import { wholeSuperBlock } from '../block/types.ts'
 import type { JobEnv } from '../worker-env.ts'
 
 /**
@@ -42,4 +43,22 @@ export function withFirst(first: Uint8Array | undefined, source: ClusterFileSour
     reread: (offset, length) => source.reread(offset, length),
     [Symbol.asyncDispose]: () => source[Symbol.asyncDispose](),
   }
+}
+
+/**
+ * The part of a read buffer to use for a file that is stored in blocks: each chunk then consists of whole blocks and pages, and of whole
+ * super blocks if one fits, so that the kernels and the codec work on it without a copy.
+ */
+export function bufferForBlocks(
+  buffer: Buffer,
+  pageSize: number,
+  blocks: { readonly blockSize: number; readonly superBlockSize: number },
+): Buffer {
+  const superBlock = wholeSuperBlock(blocks)
+  for (const part of [superBlock, blocks.blockSize]) {
+    let unit = part
+    while (unit % pageSize !== 0) unit += part
+    if (unit <= buffer.length) return buffer.subarray(0, buffer.length - (buffer.length % unit))
+  }
+  return buffer
 }

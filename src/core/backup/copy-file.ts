@@ -8,7 +8,8 @@ import { bytesToText } from '../../util/byte-string.ts'
 import type { ByteSink, ByteSource } from '../../util/bytes.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { JobEnv, WorkerEnv } from '../worker-env.ts'
-import { openForCopy, withFirst } from './cluster-source.ts'
+import type { BlockShape } from './block-policy.ts'
+import { bufferForBlocks, openForCopy, withFirst } from './cluster-source.ts'
 import type { CopiedFile, CopyFileJob, CopyFilesJob, CopyTask } from './copy-job.ts'
 import { CommitQueue, RepoTarget } from './repo-target.ts'
 import { storeFile } from './store-file.ts'
@@ -78,7 +79,8 @@ function ownName({ name, repoName }: CopyFileJob): string {
   return repoName
 }
 
-async function copyFile(task: CopyTask, target: RepoTarget): Promise<CopiedFile> {
+async function copyFile(given: CopyTask, target: RepoTarget): Promise<CopiedFile> {
+  const task = given.file.blocks === undefined ? given : { ...given, env: envForBlocks(given, given.file.blocks) }
   const { file, job, env, signal } = task
   const { priorContent } = file
   if (priorContent?.first === true) {
@@ -104,6 +106,11 @@ async function copyFile(task: CopyTask, target: RepoTarget): Promise<CopiedFile>
   const content = await storeFile(again, target, { ...task, file: { ...whole, blocks: shape } })
   if (typeof content !== 'object') throw new PgtsError('assert', `${bytesToText(file.name)} was not stored`)
   return { outcome: 'copied', ...content }
+}
+
+function envForBlocks({ env, job }: CopyTask, { blockSize }: BlockShape): JobEnv {
+  const superBlockSize = job.superBlocks?.sizeBytes ?? blockSize
+  return { ...env, buffer: bufferForBlocks(env.buffer, job.pages.size, { blockSize, superBlockSize }) }
 }
 
 /**

@@ -43,7 +43,7 @@ export async function storeFile(
         })
   const prior = await priorMap(file, env, signal)
   const blocks = blockStage(file, job, offset, prior.map)
-  const filters = blocks === undefined ? wholeFileFilters(job) : [blocks]
+  const filters = blocks === undefined ? wholeFileFilters(file, job) : [blocks]
   const stored = filters.length > 0 ? digest('sha1') : original
   await pump(
     source,
@@ -75,10 +75,11 @@ export async function storeFile(
   return content
 }
 
-function wholeFileFilters({ compression, cipherPass, bundle }: CopyFilesJob): Stage[] {
+function wholeFileFilters({ sizeBytes }: CopyFileJob, { compression, cipherPass, bundle }: CopyFilesJob): Stage[] {
   const raw = bundle?.raw === true
+  const { type, level } = compression
   return [
-    ...(compression.type === 'none' ? [] : [compressor(compression.type, compression.level, { raw })]),
+    ...(type === 'none' ? [] : [compressor(type, level, { raw, wholeBytes: sizeBytes })]),
     ...(cipherPass === undefined ? [] : [encryptor(cipherPass, { raw })]),
   ]
 }
@@ -94,6 +95,7 @@ function blockStage(
     blockSize: file.blocks.blockSize,
     checksumSize: file.blocks.checksumSize,
     superBlockSize: job.superBlocks.sizeBytes,
+    likelyBytes: file.sizeBytes,
     reference: job.superBlocks.reference,
     bundleId: job.bundle?.id ?? 0,
     offset,

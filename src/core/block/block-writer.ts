@@ -4,7 +4,7 @@ import type { Chunks, Stage } from '../../codec/stage.ts'
 import { blockChecksums } from '../../codec/xxh3.ts'
 import { serialiseBlockMap, type BlockPlace, type SuperBlock } from '../../format/block-map.ts'
 import { PgtsError } from '../../util/error.ts'
-import type { BlockStage, BlockWriteOptions, BlockWriteResult } from './types.ts'
+import { wholeSuperBlock, type BlockStage, type BlockWriteOptions, type BlockWriteResult } from './types.ts'
 
 /**
  * A stage that stores a file block incremental: super blocks with the new blocks, then the map of all blocks. Memory:
@@ -20,6 +20,8 @@ interface OpenSuperBlock {
   readonly superBlock: { -readonly [K in keyof SuperBlock]: SuperBlock[K] }
   /** Compresses and encrypts: plain bytes in, stored bytes out. */
   readonly form: Stage
+  /** It is closed when it contains this number of bytes. */
+  readonly wholeBytes: number
 }
 
 class BlockWriter implements BlockStage {
@@ -37,11 +39,11 @@ class BlockWriter implements BlockStage {
   #result: BlockWriteResult | undefined
 
   constructor(options: BlockWriteOptions) {
-    const { blockSize, checksumSize, superBlockSize, prior } = options
+    const { blockSize, checksumSize, prior } = options
     if (prior !== undefined && (prior.blockSize !== blockSize || prior.checksumSize !== checksumSize))
       throw new PgtsError('assert', `blocks of ${blockSize} cannot continue a map of blocks of ${prior.blockSize}`)
     this.#options = options
-    this.#superBlockSize = Math.ceil(superBlockSize / blockSize) * blockSize
+    this.#superBlockSize = wholeSuperBlock(options)
   }
 
   push(chunk: Uint8Array): Chunks {
@@ -133,7 +135,7 @@ class BlockWriter implements BlockStage {
     const { blockSize } = this.#options
     this.#anyNew = true
     for (let start = 0; start < bytes.length;) {
-      const { superBlock, form } = (this.#open ??= this.#openSuperBlock())
+      const { superBlock, form, wholeBytes } = (this.#open ??= this.#openSuperBlock(bytes.length - start))
       const piece = bytes.subarray(start, start + this.#superBlockSize - superBlock.plainBytes)
       for (let at = 0; at < piece.length; at += blockSize) {
         this.#places.push({ superBlock, index: (superBlock.plainBytes + at) / blockSize })
@@ -141,14 +143,19 @@ class BlockWriter implements BlockStage {
       superBlock.plainBytes += piece.length
       yield form.push(piece)
       start += piece.length
-      if (superBlock.plainBytes === this.#superBlockSize) yield* this.#closeSuperBlock()
+      if (superBlock.plainBytes === wholeBytes) yield* this.#closeSuperBlock()
     }
   }
 
-  #openSuperBlock(): OpenSuperBlock {
-    const { reference, bundleId, offset, compression, cipherPass } = this.#options
-    const compressed = compressor(compression.type, compression.level, { raw: true })
+  /** @param ready number of adjacent new bytes, which are compressed in one call if they are a whole super block */
+  #openSuperBlock(ready: number): OpenSuperBlock {
+    const { blockSize, reference, bundleId, offset, compression, cipherPass, likelyBytes } = this.#options
+    // The rest of the file, unless it has grown. Then its end is in a further super block.
+    const isRest = this.#places.length * blockSize + ready === likelyBytes
+    const wholeBytes = isRest ? Math.min(ready, this.#superBlockSize) : this.#superBlockSize
+    const compressed = compressor(compression.type, compression.level, { raw: true, wholeBytes })
     return {
+      wholeBytes,
       superBlock: { reference, bundleId, offset: offset + this.#repoSizeBytes, storedBytes: 0, plainBytes: 0 },
       form: cipherPass === undefined ? compressed : inRow(compressed, encryptor(cipherPass, { raw: true })),
     }

@@ -10,6 +10,8 @@ export interface BlockWriteOptions {
   readonly checksumSize: number
   /** Plain size of a super block, which is compressed as one unit; rounded up to a multiple of `blockSize`. */
   readonly superBlockSize: number
+  /** Size of the file, if it does not change while it is read. */
+  readonly likelyBytes?: number
   /** The map of the prior backup; absent: every block is new. Must be absent for a file smaller than `blockSize`. */
   readonly prior?: BlockMap
   /** Index of this backup in its own `references`: the last one. */
@@ -44,4 +46,12 @@ export interface BlockWriteResult {
  */
 export interface BlockStage extends Stage {
   result(): BlockWriteResult
+}
+
+/** The size of super blocks: whole blocks. */
+export function wholeSuperBlock({
+  superBlockSize,
+  blockSize,
+}: Pick<BlockWriteOptions, 'superBlockSize' | 'blockSize'>): number {
+  return Math.ceil(superBlockSize / blockSize) * blockSize
 }
