@@ -1,7 +1,7 @@
 import { removeFailedBackupIfDiskFull } from '../core/backup/remove-failed.ts'
 import type { Repository } from '../core/repository.ts'
 import { backupEntryOf } from '../format/manifest-totals.ts'
-import { type BackupType, type Manifest, type ManifestFile } from '../format/manifest.ts'
+import type { BackupType, ManifestFile, WritableManifest } from '../format/manifest.ts'
 import { PgtsError } from '../util/error.ts'
 import { formatSize } from '../util/format-size.ts'
 import { markHandled } from '../util/mark-handled.ts'
@@ -70,7 +70,7 @@ async function takeBackup(
   repository: Repository,
   lock: StanzaLock,
   attempt: Attempt,
-): Promise<{ readonly manifest: Manifest; readonly damaged: readonly ManifestFile[] }> {
+): Promise<{ readonly manifest: WritableManifest; readonly damaged: readonly ManifestFile[] }> {
   const source = await identify(ctx, repository)
   await using server = ctx.options.online ? await connectCluster(ctx) : undefined
   if (server === undefined) await refuseRunningServer(ctx, source.pgPath)
@@ -105,7 +105,7 @@ async function chooseRepository(ctx: CommandContext<'backup'>): Promise<Reposito
 function reportOf(
   ctx: CommandContext<'backup'>,
   repository: Repository,
-  manifest: Manifest,
+  manifest: WritableManifest,
   damaged: readonly ManifestFile[],
 ): BackupReport {
   const entry = backupEntryOf(manifest)

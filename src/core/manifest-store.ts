@@ -2,7 +2,7 @@ import { promisify } from 'node:util'
 import { checkManifest } from '../format/manifest-check.ts'
 import { parseManifest } from '../format/manifest-parse.ts'
 import { serialiseManifest } from '../format/manifest-serialise.ts'
-import { type Manifest } from '../format/manifest.ts'
+import type { Manifest, WritableManifest } from '../format/manifest.ts'
 import { copyName, manifestHistoryName, manifestName } from '../format/repo-path.ts'
 import type { StorageDriver } from '../storage/driver.ts'
 import { getFile, putFile } from '../storage/whole-file.ts'
@@ -53,7 +53,7 @@ export async function loadManifest(
 export function saveManifestCopy(
   storage: StorageDriver,
   stanza: string,
-  manifest: Manifest,
+  manifest: WritableManifest,
   key: ManifestKey,
 ): Promise<void> {
   const bytes = manifestCipher(manifest, key).close(serialiseManifest(manifest))
@@ -68,7 +68,7 @@ export function saveManifestCopy(
 export async function saveManifest(
   storage: StorageDriver,
   stanza: string,
-  manifest: Manifest,
+  manifest: WritableManifest,
   key: ManifestKey,
   text: Buffer = serialiseManifest(manifest),
 ): Promise<void> {
@@ -91,7 +91,7 @@ export function compressManifest(text: Buffer): Promise<Buffer> {
 export async function saveManifestHistory(
   storage: StorageDriver,
   stanza: string,
-  manifest: Manifest,
+  manifest: WritableManifest,
   key: ManifestKey,
   compressing: Promise<Buffer> = compressManifest(serialiseManifest(manifest)),
 ): Promise<void> {
@@ -100,7 +100,7 @@ export async function saveManifestHistory(
 }
 
 /** An encrypted repository has a passphrase on every level, an unencrypted one on none. */
-function manifestCipher(manifest: Manifest, key: ManifestKey): InfoCipher {
+function manifestCipher(manifest: WritableManifest, key: ManifestKey): InfoCipher {
   if ((manifest.cipherPass === undefined) !== (key.cipherPass === undefined))
     throw new PgtsError('assert', `the manifest of ${manifest.label} and backup.info do not agree about encryption`)
   return manifestCipherOf(key)

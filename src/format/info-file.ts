@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto'
 import { asBytes, compareBytes, type ByteString } from '../util/byte-string.ts'
+import { enlarged } from '../util/bytes.ts'
 import { PgtsError } from '../util/error.ts'
 import { parseJson, quoteJson } from './canonical-json.ts'
 import { isJson } from './json-bytes.ts'
@@ -150,9 +151,14 @@ function wrongLine(what: string, line: number, problem: string): PgtsError {
  * The text of a file. Sections are sorted by bytes, empty ones omitted; entries keep the given order. Everything is
  * written as a byte string, so for the same values the bytes are those of pgBackRest.
  *
+ * @param likelyBytes memory is reserved for; a longer text is copied once or more
  * @throws PgtsError format if a key contains a line break, which the format cannot represent
  */
-export function serialiseInfoFile(sections: Iterable<InfoSection>, backrestVersion: string): Buffer {
+export function serialiseInfoFile(
+  sections: Iterable<InfoSection>,
+  backrestVersion: string,
+  likelyBytes = BLOCK_SIZE,
+): Buffer {
   const own: InfoSection = {
     name: 'backrest',
     entries: [
@@ -160,7 +166,7 @@ export function serialiseInfoFile(sections: Iterable<InfoSection>, backrestVersi
       ['backrest-version', quoteJson(backrestVersion)],
     ],
   }
-  const writer = new InfoWriter()
+  const writer = new InfoWriter(likelyBytes)
   const ordered = [own, ...sections].sort((a, b) => compareBytes(a.name, b.name))
   for (const section of ordered) for (const [key, value] of section.entries) writer.put(section.name, key, value)
   return writer.finish()
@@ -169,10 +175,15 @@ export function serialiseInfoFile(sections: Iterable<InfoSection>, backrestVersi
 /** Converts lines to bytes in blocks, so that a million lines need neither one huge string nor a million buffers. */
 class InfoWriter {
   readonly #hash = createHash('sha1')
-  readonly #blocks: Buffer[] = []
+  #bytes: Buffer
+  #used = 0
   #section = ''
   #text = ''
   #hashed = '{'
+
+  constructor(likelyBytes: number) {
+    this.#bytes = Buffer.allocUnsafeSlow(likelyBytes)
+  }
 
   put(section: string, key: string, value: string): void {
     if (key === '' || key.includes('\n') || key.includes('\0')) {
@@ -193,15 +204,22 @@ class InfoWriter {
   finish(): Buffer {
     this.#hashed += '}}'
     this.#flush()
-    this.#blocks.push(Buffer.from(`\n[backrest]\nbackrest-checksum="${this.#hash.digest('hex')}"\n`, 'latin1'))
-    return Buffer.concat(this.#blocks)
+    this.#write(`\n[backrest]\nbackrest-checksum="${this.#hash.digest('hex')}"\n`)
+    return this.#bytes.subarray(0, this.#used)
   }
 
   #flush(): void {
-    this.#blocks.push(Buffer.from(this.#text, 'latin1'))
+    this.#write(this.#text)
     this.#hash.update(this.#hashed, 'latin1')
     this.#text = ''
     this.#hashed = ''
+  }
+
+  #write(text: string): void {
+    const end = this.#used + text.length
+    if (end > this.#bytes.length) this.#bytes = enlarged(this.#bytes, this.#used, end)
+    this.#bytes.write(text, this.#used, 'latin1')
+    this.#used = end
   }
 }
 

@@ -5,7 +5,7 @@ import { integerText, parseJson, quoteJson, serialiseJson, type JsonObject, type
 import { withExtraLines } from './extra-lines.ts'
 import { serialiseInfoFile, type InfoEntry, type InfoSection } from './info-file.ts'
 import { withCarried } from './json-members.ts'
-import type { Manifest, ManifestDefaults, ManifestFile, ManifestTarget, Owner, OwnerName } from './manifest.ts'
+import type { ManifestDefaults, ManifestFile, ManifestTarget, Owner, OwnerName, WritableManifest } from './manifest.ts'
 
 /** Block sizes are written in units of this many bytes. */
 export const BLOCK_SIZE_UNIT = 8192
@@ -13,15 +13,20 @@ export const BLOCK_SIZE_UNIT = 8192
 export const DEFAULT_BLOCK_CHECKSUM_SIZE = 6
 
 /**
- * The bytes of backup.manifest; for the same values those of pgBackRest. Entries may be in any order.
+ * The bytes of backup.manifest; for the same values those of pgBackRest. Entries of an array may be in any order.
  *
  * @throws PgtsError format if a name contains a line break
  */
-export function serialiseManifest(manifest: Manifest, backrestVersion = manifest.backrestVersion): Buffer {
-  return serialiseInfoFile(withExtraLines(sectionsOf(manifest), manifest.extra), backrestVersion)
+export function serialiseManifest(manifest: WritableManifest, backrestVersion = manifest.backrestVersion): Buffer {
+  const sections = withExtraLines(sectionsOf(manifest), manifest.extra)
+  return serialiseInfoFile(sections, backrestVersion, FIXED_BYTES + manifest.files.length * FILE_BYTES)
 }
 
-function sectionsOf(manifest: Manifest): InfoSection[] {
+/** A line of a file with all its members is shorter, unless the path is unusually long. */
+const FILE_BYTES = 320
+const FIXED_BYTES = 64 * 1024
+
+function sectionsOf(manifest: WritableManifest): InfoSection[] {
   const { defaults, files, links, paths, databases, targets } = manifest
   return [
     { name: 'backup', entries: backupEntries(manifest) },
@@ -46,7 +51,7 @@ function sectionsOf(manifest: Manifest): InfoSection[] {
   ]
 }
 
-function* backupEntries(manifest: Manifest): Iterable<InfoEntry> {
+function* backupEntries(manifest: WritableManifest): Iterable<InfoEntry> {
   const time = integerText
   if (manifest.archiveStart !== undefined) yield ['backup-archive-start', quoteJson(manifest.archiveStart)]
   if (manifest.archiveStop !== undefined) yield ['backup-archive-stop', quoteJson(manifest.archiveStop)]
@@ -64,7 +69,7 @@ function* backupEntries(manifest: Manifest): Iterable<InfoEntry> {
   yield ['backup-type', quoteJson(manifest.type)]
 }
 
-function databaseEntries({ db }: Manifest): InfoEntry[] {
+function databaseEntries({ db }: WritableManifest): InfoEntry[] {
   return [
     ['db-catalog-version', integerText(db.catalogVersion)],
     ['db-control-version', integerText(db.controlVersion)],
@@ -74,7 +79,7 @@ function databaseEntries({ db }: Manifest): InfoEntry[] {
   ]
 }
 
-function* optionEntries({ options }: Manifest): Iterable<InfoEntry> {
+function* optionEntries({ options }: WritableManifest): Iterable<InfoEntry> {
   const values: [string, JsonValue | undefined][] = [
     ['option-archive-check', options.archiveCheck],
     ['option-archive-copy', options.archiveCopy],
@@ -93,7 +98,7 @@ function* optionEntries({ options }: Manifest): Iterable<InfoEntry> {
   for (const [key, value] of values) if (value !== undefined) yield [key, serialiseJson(value)]
 }
 
-function annotationEntries({ annotations }: Manifest): InfoEntry[] {
+function annotationEntries({ annotations }: WritableManifest): InfoEntry[] {
   return annotations.size === 0 ? [] : [['annotation', serialiseJson(annotations)]]
 }
 
@@ -109,10 +114,14 @@ function targetMembers(target: ManifestTarget): JsonObject {
 
 /** Sorted by name; without a copy if the list is sorted already, as it nearly always is. */
 function* named<T extends { readonly name: string }>(
-  list: readonly T[],
+  list: Iterable<T>,
   text: (item: T) => string,
 ): Iterable<InfoEntry> {
-  for (const item of inOrder(list)) yield [item.name, text(item)]
+  for (const item of isArray(list) ? inOrder(list) : list) yield [item.name, text(item)]
+}
+
+function isArray<T>(list: Iterable<T>): list is readonly T[] {
+  return Array.isArray(list)
 }
 
 function inOrder<T extends { readonly name: string }>(list: readonly T[]): readonly T[] {

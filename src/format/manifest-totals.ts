@@ -1,7 +1,7 @@
 import { compareBytes } from '../util/byte-string.ts'
 import type { BackupEntry } from './backup-info.ts'
 import { REPOSITORY_FORMAT } from './info-file.ts'
-import type { Manifest } from './manifest.ts'
+import type { ManifestFile, WritableManifest } from './manifest.ts'
 
 /** Totals of the files of a manifest, as in backup.info and the info command. */
 export interface ManifestTotals {
@@ -19,7 +19,7 @@ export interface ManifestTotals {
   readonly error: boolean
 }
 
-export function manifestTotals(manifest: Pick<Manifest, 'files'>): ManifestTotals {
+export function manifestTotals(manifest: { readonly files: Iterable<ManifestFile> }): ManifestTotals {
   let [size, sizeDelta, repo, repoDelta, map, mapDelta] = [0, 0, 0, 0, 0, 0]
   let error = false
   for (const file of manifest.files) {
@@ -47,7 +47,7 @@ export function manifestTotals(manifest: Pick<Manifest, 'files'>): ManifestTotal
 }
 
 /** The entry of backup.info for a complete backup. */
-export function backupEntryOf(manifest: Manifest): BackupEntry {
+export function backupEntryOf(manifest: WritableManifest): BackupEntry {
   const { options, type } = manifest
   const totals = manifestTotals(manifest)
   const chain = manifest.references.filter((label) => label !== manifest.label).sort(compareBytes)

@@ -151,3 +151,11 @@ export interface Manifest {
   /** Lines of a newer release, kept unchanged. */
   readonly extra?: readonly ExtraLine[]
 }
+
+/** Files of a manifest, sorted by name, which may be made one by one: a backup may have millions. */
+export interface ManifestFiles extends Iterable<ManifestFile> {
+  readonly length: number
+}
+
+/** As a backup writes it. */
+export type WritableManifest = Omit<Manifest, 'files'> & { readonly files: ManifestFiles }

@@ -22,6 +22,7 @@ function openForReading(path: string | Buffer): number {
 }
 
 class FileSource implements ByteSource {
+  readonly sizeBytes: number
   readonly #path: ByteString
   readonly #signal: AbortSignal | undefined
   readonly #buffers: BufferPool
@@ -46,13 +47,14 @@ class FileSource implements ByteSource {
     } catch (error) {
       throw posixError('open', path, error)
     }
-    this.#requireFile(this.#fd)
+    const size = this.#requireFile(this.#fd)
+    this.sizeBytes = range.length ?? Math.max(0, size - (range.offset ?? 0))
   }
 
-  /** Links are followed; the target must be a regular file, because a device may have no end. */
-  #requireFile(fd: number): void {
+  /** Returns its size. Links are followed; the target must be a regular file, because a device may have no end. */
+  #requireFile(fd: number): number {
     const stats = fstatSync(fd)
-    if (stats.isFile()) return
+    if (stats.isFile()) return stats.size
     this.#close()
     throw new PgtsError(
       stats.isDirectory() ? 'file-read' : 'file-invalid',

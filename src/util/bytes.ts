@@ -3,6 +3,8 @@
  * needs no turn of the event loop, while an object store can wait.
  */
 export interface ByteSource extends AsyncDisposable {
+  /** Number of bytes to expect, if known. There may be fewer or more. */
+  readonly sizeBytes?: number
   /**
    * The next bytes, or undefined at the end. They are valid until the next call: a consumer that waits must copy them.
    */
@@ -22,19 +24,32 @@ export async function readAll(
   source: ByteSource,
   limit?: { readonly maxBytes: number; readonly tooLarge: () => Error },
 ): Promise<Buffer> {
-  const parts: Buffer[] = []
-  let sizeBytes = 0
+  // One buffer instead of a list of chunks, which would be in memory twice when they are joined.
+  let buffer: Buffer = Buffer.allocUnsafeSlow(Math.min(source.sizeBytes ?? 0, limit?.maxBytes ?? Infinity))
+  let filled = 0
   try {
     for (;;) {
       const chunk = await source.next()
-      if (chunk === undefined) return Buffer.concat(parts)
-      sizeBytes += chunk.length
-      if (limit !== undefined && sizeBytes > limit.maxBytes) throw limit.tooLarge()
-      parts.push(Buffer.from(chunk))
+      if (chunk === undefined) return buffer.subarray(0, filled)
+      const end = filled + chunk.length
+      if (limit !== undefined && end > limit.maxBytes) throw limit.tooLarge()
+      if (end > buffer.length) buffer = enlarged(buffer, filled, end)
+      buffer.set(chunk, filled)
+      filled = end
     }
   } finally {
     await source[Symbol.asyncDispose]()
   }
+}
+
+/**
+ * A buffer with the first `used` bytes of another one, and room for `needed` bytes at least. The rest takes no memory before it is
+ * written.
+ */
+export function enlarged(buffer: Buffer, used: number, needed: number): Buffer {
+  const larger = Buffer.allocUnsafeSlow(Math.max(needed, 2 * buffer.length))
+  buffer.copy(larger, 0, 0, used)
+  return larger
 }
 
 /** A source over bytes in memory. */

@@ -2,7 +2,7 @@ import { copyArchivedWal } from '../../core/backup/archive-copy.ts'
 import { commitBackup } from '../../core/backup/commit.ts'
 import { stopOnServer, timeMs } from '../../core/backup/server-side.ts'
 import { storeReturnedFile, type BackupInProgress } from '../../core/backup/stored-text.ts'
-import type { Manifest } from '../../format/manifest.ts'
+import type { WritableManifest } from '../../format/manifest.ts'
 import { backupLabelPath } from '../../format/repo-path.ts'
 import { parseWalSegment, segmentsBetween } from '../../format/wal-segment.ts'
 import type { BackupStopPoint } from '../../postgres/backup-session.ts'
@@ -12,7 +12,7 @@ import { optionsOf } from './choices.ts'
 import type { PlannedBackup } from './plan.ts'
 
 /** Ends backup mode, stores the files that the server returns, waits for the WAL, and makes the backup visible. */
-export async function finish(run: BackupRun, { backup, policy, draft }: PlannedBackup): Promise<Manifest> {
+export async function finish(run: BackupRun, { backup, policy, draft }: PlannedBackup): Promise<WritableManifest> {
   const { ctx, repository, source, server, started } = run
   const { stanza, log, clock, signal } = ctx
   const { label } = backup
@@ -61,8 +61,8 @@ async function requireWal(
 }
 
 /** Without pg_control nothing can be restored; an option exclude may have excluded it. */
-function assertCopiedControl(manifest: Manifest, place: string): void {
-  if (manifest.files.some(({ name }) => name === 'pg_data/global/pg_control')) return
+function assertCopiedControl({ files }: WritableManifest, place: string): void {
+  for (const { name } of files) if (name === 'pg_data/global/pg_control') return
   throw new PgtsError('file-missing', `global/pg_control is not in the backup ${place}`, {
     hints: ['check the option exclude'],
   })

@@ -2,7 +2,7 @@ import type { ArchiveInfo } from '../../format/archive-info.ts'
 import { withBackup, type BackupInfo } from '../../format/backup-info.ts'
 import { backupEntryOf } from '../../format/manifest-totals.ts'
 import { serialiseManifest } from '../../format/manifest-serialise.ts'
-import { type Manifest } from '../../format/manifest.ts'
+import type { WritableManifest } from '../../format/manifest.ts'
 import { backupLabelPath, latestLinkName } from '../../format/repo-path.ts'
 import { inParallel } from '../../util/parallel.ts'
 import { saveArchiveInfo } from '../archive-info-store.ts'
@@ -25,7 +25,7 @@ export async function commitBackup(
   repository: Repository,
   stanza: string,
   state: { readonly backupInfo: BackupInfo; readonly archiveInfo: ArchiveInfo; readonly linkLatest: boolean },
-  manifest: Manifest,
+  manifest: WritableManifest,
 ): Promise<void> {
   const { storage } = repository
   const text = serialiseManifest(manifest)

@@ -1,10 +1,11 @@
 import { bytesToText, compareBytes } from '../../util/byte-string.ts'
 import { manifestDefaults } from '../../format/manifest-check.ts'
-import { type Manifest, type ManifestFile, type ManifestPath } from '../../format/manifest.ts'
+import type { Manifest, ManifestFile, ManifestFiles, ManifestPath, WritableManifest } from '../../format/manifest.ts'
 import type { ListedFile } from '../../postgres/data-directory.ts'
 import { PgtsError } from '../../util/error.ts'
 import type { StoredContent, CopiedFile } from './copy-job.ts'
 import type { PlannedFile } from './increment.ts'
+import { StoredContents } from './stored-contents.ts'
 import type { Mutable } from '../../util/mutable.ts'
 
 /** What is known of a backup at its start. */
@@ -24,14 +25,17 @@ export interface BackupStop {
 export class ManifestDraft {
   readonly #head: DraftHead
   readonly #planned: readonly PlannedFile[]
-  /** Entries of the planned files that were read, by index; `gone`: the file was removed during the backup. */
-  readonly #read: (ManifestFile | 'gone' | undefined)[]
+  /** What became of each planned file, by index: a place in OUTCOMES. */
+  readonly #outcomes: Uint8Array
+  readonly #contents: StoredContents
+  #vanished = 0
   readonly #added: ManifestFile[] = []
 
   constructor(head: DraftHead, planned: readonly PlannedFile[]) {
     this.#head = head
     this.#planned = planned
-    this.#read = new Array<undefined>(planned.length)
+    this.#outcomes = new Uint8Array(planned.length)
+    this.#contents = new StoredContents(planned.length)
   }
 
   /** The data directory; files that the server returns get its owner and mode. */
@@ -49,27 +53,29 @@ export class ManifestDraft {
   record(index: number, copied: CopiedFile): void {
     const plan = this.#planned[index]
     if (plan === undefined) throw new PgtsError('assert', `copied file ${index}, which is not planned`)
-    this.#read[index] = copied.outcome === 'vanished' ? 'gone' : this.#entryOf(plan, copied)
-  }
-
-  #entryOf(plan: PlannedFile, copied: Exclude<CopiedFile, { outcome: 'vanished' }>): ManifestFile {
-    const { file, resumed, priorEntry } = plan
-    if (copied.outcome === 'copied') return storedEntry(file, copied)
-    if (copied.outcome === 'emptied') return this.#emptyEntry(file)
-    if (copied.outcome === 'resumed' && resumed !== undefined) return resumed
-    if (priorEntry === undefined)
-      throw new PgtsError('assert', `${bytesToText(file.name)} is reported as unchanged, but has no prior entry`)
-    return priorEntry
+    if (copied.outcome === 'unchanged' && plan.priorEntry === undefined)
+      throw new PgtsError('assert', `${bytesToText(plan.file.name)} is reported as unchanged, but has no prior entry`)
+    this.#outcomes[index] = OUTCOMES.indexOf(copied.outcome)
+    if (copied.outcome === 'copied') this.#contents.set(index, copied)
+    if (copied.outcome === 'vanished') this.#vanished++
   }
 
   /** The entry of a planned file; undefined if the file was removed during the backup. */
   entry(index: number): ManifestFile | undefined {
-    const read = this.#read[index]
-    if (read !== undefined) return read === 'gone' ? undefined : read
     const { file, action, priorEntry, resumed } = this.#planned[index]!
+    switch (OUTCOMES[this.#outcomes[index]!]) {
+      case 'vanished':
+        return undefined
+      case 'copied':
+        return storedEntry(file, this.#contents.get(index))
+      case 'emptied':
+        return this.#emptyEntry(file)
+      case 'unchanged':
+        return priorEntry
+    }
     if (action === 'reference' && priorEntry !== undefined) return priorEntry
     if (action === 'empty') return this.#emptyEntry(file)
-    // If the backup is interrupted again, its manifest still lists what was stored before.
+    // Not read yet. If the backup is interrupted again, its manifest still lists what was stored before.
     return resumed ?? listedEntry(file)
   }
 
@@ -82,7 +88,9 @@ export class ManifestDraft {
    * backup.
    */
   damaged(): ManifestFile[] {
-    return this.#files().filter(({ checksumPage }) => checksumPage === false)
+    const damaged: ManifestFile[] = []
+    for (const entry of this.#entries()) if (entry.checksumPage === false) damaged.push(entry)
+    return damaged
   }
 
   /** Adds a file that is not in the listing: backup_label, tablespace_map, WAL of archive-copy. */
@@ -91,26 +99,34 @@ export class ManifestDraft {
   }
 
   /** Content of `backup.manifest.copy` while the backup runs; no command accepts it as a usable backup. */
-  partial(): Manifest {
+  partial(): WritableManifest {
     return this.#build({ timestampStop: 0, databases: [] }, true)
   }
 
-  complete(stop: BackupStop): Manifest {
+  complete(stop: BackupStop): WritableManifest {
     return this.#build(stop, false)
   }
 
-  #files(): ManifestFile[] {
-    const files: ManifestFile[] = []
+  /** All entries, sorted by name as the planned files are. */
+  *#entries(): Generator<ManifestFile> {
+    const added = this.#added.toSorted(byName)
+    let next = 0
     for (let index = 0; index < this.#planned.length; index++) {
       const entry = this.entry(index)
-      if (entry !== undefined) files.push(entry)
+      if (entry === undefined) continue
+      for (; next < added.length && byName(added[next]!, entry) < 0; next++) yield added[next]!
+      yield entry
     }
-    return files.concat(this.#added).sort((a, b) => compareBytes(a.name, b.name))
+    yield* added.slice(next)
   }
 
-  #build(stop: BackupStop, partial: boolean): Manifest {
+  #build(stop: BackupStop, partial: boolean): WritableManifest {
     const head = this.#head
-    const files = this.#files()
+    // Entries are made when they are written, and again for the totals: together they would take 30 MB for 100,000 files.
+    const files: ManifestFiles = {
+      length: this.#planned.length - this.#vanished + this.#added.length,
+      [Symbol.iterator]: () => this.#entries(),
+    }
     const { archiveStart, lsnStart, ...rest } = head
     return {
       ...rest,
@@ -126,6 +142,18 @@ export class ManifestDraft {
     }
   }
 }
+
+/** `unread`: not read, or not yet. */
+const OUTCOMES: readonly (CopiedFile['outcome'] | 'unread')[] = [
+  'unread',
+  'vanished',
+  'copied',
+  'emptied',
+  'unchanged',
+  'resumed',
+]
+
+const byName = (a: ManifestFile, b: ManifestFile) => compareBytes(a.name, b.name)
 
 function listedEntry({ name, mode, user, group, timestamp, sizeBytes }: ListedFile): ManifestFile {
   return { name, mode, user, group, timestamp, sizeBytes }
