@@ -18,6 +18,12 @@ export interface ClusterEntry {
   readonly destination?: ByteString
 }
 
+/** The entries of a directory, sorted by name, which are examined one by one: there may be 100,000. */
+export interface ClusterDirectory extends Iterable<ClusterEntry> {
+  /** Also of entries that were removed since. */
+  readonly names: readonly ByteString[]
+}
+
 /**
  * The files of a PostgreSQL cluster. The engine reads PGDATA only through this interface, so that a cluster on another
  * host can be added without changing the engine. Paths are absolute latin1 strings.
@@ -25,8 +31,8 @@ export interface ClusterEntry {
 export interface ClusterFiles extends AsyncDisposable {
   /** For messages. */
   readonly display: string
-  /** One directory, unsorted, without '.' and '..'. undefined if the directory was removed. */
-  list(path: string): Promise<ClusterEntry[] | undefined>
+  /** One directory, without '.' and '..'. undefined if the directory was removed. */
+  list(path: string): Promise<ClusterDirectory | undefined>
   /** lstat, or stat when `follow`; undefined when absent. `name` is the path itself. */
   stat(path: string, options?: { follow?: boolean }): Promise<ClusterEntry | undefined>
   /**

@@ -1,5 +1,6 @@
 import { asBytes, bytes, bytesToText, compareBytes, type ByteString } from '../util/byte-string.ts'
 import { PgtsError } from '../util/error.ts'
+import type { LazyList } from '../util/lazy-list.ts'
 import type { Logger } from '../util/log.ts'
 import type { ClusterEntry, ClusterFiles } from './cluster-access.ts'
 import {
@@ -12,14 +13,15 @@ import {
   unloggedRelations,
 } from './exclusions.ts'
 import { absoluteDestination, LinkCheck, splitDestination } from './link-check.ts'
+import { ListedFiles } from './listed-files.ts'
 import { tablespaceDirectory, walDirectory, xactDirectory, type PostgresVersion } from './versions.ts'
 
 /**
  * All files, directories and links of a cluster that a backup includes, as plain data. Names are the repository's: `pg_data/...` and
- * `pg_tblspc/<oid>/PG_<version>_<catalog>/...`, byte strings, every array sorted by name.
+ * `pg_tblspc/<oid>/PG_<version>_<catalog>/...`, byte strings, every list sorted by name.
  */
 export interface DataDirectoryListing {
-  readonly files: readonly ListedFile[]
+  readonly files: LazyList<ListedFile>
   readonly paths: readonly ListedPath[]
   readonly links: readonly ListedLink[]
   readonly targets: readonly ListedTarget[]
@@ -135,7 +137,7 @@ class Walk {
   readonly #excludeEntry = new Set<string>()
   readonly #excludeContent = new Set<string>()
   readonly #listing = {
-    files: [] as ListedFile[],
+    files: new ListedFiles(),
     paths: [] as ListedPath[],
     links: [] as ListedLink[],
     targets: [] as ListedTarget[],
@@ -163,13 +165,14 @@ class Walk {
   }
 
   async run(root: ClusterEntry): Promise<DataDirectoryListing> {
-    const { paths, targets } = this.#listing
+    const { files, paths, links, targets } = this.#listing
     paths.push({ name: PG_DATA, mode: root.mode, user: root.user, group: root.group })
     targets.push({ name: PG_DATA, type: 'path', path: this.#pgPath })
     if (!(await this.#directory({ name: PG_DATA, path: this.#pgPath }))) {
       throw new PgtsError('path-missing', `data directory ${bytesToText(this.#pgPath)} is missing`)
     }
-    for (const list of Object.values(this.#listing)) list.sort((a, b) => compareBytes(a.name, b.name))
+    files.sort()
+    for (const list of [paths, links, targets]) list.sort((a, b) => compareBytes(a.name, b.name))
     return this.#listing
   }
 
@@ -178,9 +181,8 @@ class Walk {
     this.#options.signal?.throwIfAborted()
     const entries = await this.#files.list(place.path)
     if (entries === undefined) return false
-    entries.sort((a, b) => compareBytes(a.name, b.name))
     const database = this.#databaseDirectory.test(place.name)
-    const unlogged = database ? unloggedRelations(entries.map((entry) => entry.name)) : undefined
+    const unlogged = database ? unloggedRelations(entries.names) : undefined
     for (const entry of entries) await this.#entry(place, entry, unlogged)
     return true
   }
@@ -230,7 +232,7 @@ class Walk {
     if (this.#options.online && place.name === this.#walName) return
     if (unlogged !== undefined && isExcludedRelationFile(entry.name, unlogged)) return
     const control = name === CONTROL_FILE
-    this.#listing.files.push({
+    this.#listing.files.add({
       name,
       mode: entry.mode,
       user: entry.user,

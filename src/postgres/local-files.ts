@@ -10,9 +10,9 @@ import {
   type Stats,
 } from 'node:fs'
 import { localOwnerNames, type OwnerNames } from '../util/owner-names.ts'
-import { asBytes, bytes, bytesToText, pathOf, type ByteString } from '../util/byte-string.ts'
+import { asBytes, bytes, bytesToText, compareBytes, pathOf, type ByteString } from '../util/byte-string.ts'
 import { PgtsError, systemCode } from '../util/error.ts'
-import type { ClusterEntry, ClusterFiles, ClusterFileSource } from './cluster-access.ts'
+import type { ClusterDirectory, ClusterEntry, ClusterFiles, ClusterFileSource } from './cluster-access.ts'
 
 /**
  * A cluster on this host. The calls are synchronous: directories of PGDATA and blocks of files are in the kernel's
@@ -30,20 +30,22 @@ class LocalFiles implements ClusterFiles {
     this.#owners = owners
   }
 
-  async list(path: ByteString): Promise<ClusterEntry[] | undefined> {
+  async list(path: ByteString): Promise<ClusterDirectory | undefined> {
     let names: ByteString[]
     try {
-      names = readdirSync(pathOf(path), { encoding: 'latin1' }).map(asBytes)
+      names = readdirSync(pathOf(path), { encoding: 'latin1' }).map(asBytes).sort(compareBytes)
     } catch (error) {
       if (systemCode(error) === 'ENOENT') return undefined
       throw translate(error, 'path-open', `cannot list ${bytesToText(path)}`)
     }
-    const entries: ClusterEntry[] = []
+    return { names, [Symbol.iterator]: () => this.#entries(path, names) }
+  }
+
+  *#entries(path: ByteString, names: readonly ByteString[]): Generator<ClusterEntry> {
     for (const name of names) {
       const entry = this.#entry(bytes`${path}/${name}`, name, false)
-      if (entry !== undefined) entries.push(entry)
+      if (entry !== undefined) yield entry
     }
-    return entries
   }
 
   async stat(path: ByteString, options: { follow?: boolean } = {}): Promise<ClusterEntry | undefined> {

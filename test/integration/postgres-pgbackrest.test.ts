@@ -123,8 +123,10 @@ test.skipIf(!isInstalled('pgbackrest')).each([true, false])(
     const added = new Set(['pg_data/backup_label', 'pg_data/tablespace_map'])
     const entries = manifest.get('target:file')!
     const theirs = [...entries.keys()].filter((name) => !added.has(name))
-    expect(after.files.map((file) => file.name)).toEqual(theirs)
-    expect(before.files.map((file) => file.name)).toEqual(theirs.filter((name) => !name.startsWith('pg_data/log/')))
+    expect([...after.files].map((file) => file.name)).toEqual(theirs)
+    expect([...before.files].map((file) => file.name)).toEqual(
+      theirs.filter((name) => !name.startsWith('pg_data/log/')),
+    )
     const defaults = manifest.get('target:file:default')!
     for (const file of after.files) {
       const entry = entries.get(file.name) as Record<string, unknown>

@@ -297,7 +297,7 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
         log: silentLogger,
       })
     const listing = await list(true)
-    const byName = new Map(listing.files.map((file) => [file.name, file]))
+    const byName = new Map([...listing.files].map((file) => [file.name, file]))
     const has = (relation: string) => byName.has(`pg_data/${relation}`)
 
     expect(has(kept)).toBe(true)
@@ -356,11 +356,11 @@ describe.each(SERVER_VERSIONS)('PostgreSQL %i', (version) => {
         tablespaceName: 'space \xc3\xa4\xc3\xb6\xc3\xbc',
       },
     ])
-    for (const names of [listing.files, listing.paths, listing.links, listing.targets]) {
+    for (const names of [[...listing.files], listing.paths, listing.links, listing.targets]) {
       const sorted = names.map((entry) => Buffer.from(entry.name, 'latin1'))
       expect([...sorted].sort(Buffer.compare)).toEqual(sorted)
     }
-    const offline = (await list(false)).files.map((file) => file.name)
+    const offline = [...(await list(false)).files].map((file) => file.name)
     expect(offline.some((name) => /^pg_data\/pg_wal\/[0-9A-F]{24}$/.test(name))).toBe(true)
     await temporary.end()
   })

@@ -1,4 +1,4 @@
-import { copyAll } from '../../core/backup/copy-all.ts'
+import { bytesToRead, copyAll } from '../../core/backup/copy-all.ts'
 import { saveManifestCopy } from '../../core/manifest-store.ts'
 import type { jobHandlers } from '../../core/jobs.ts'
 import type { ManifestFile } from '../../format/manifest.ts'
@@ -20,11 +20,7 @@ export async function copy(
   const manifestKey = source.backupInfo
   // Until the manifest itself is written, only its copy exists: no command takes this for a usable backup.
   await saveManifestCopy(storage, ctx.stanza, draft.partial(), manifestKey)
-  const toRead = files.filter(({ action }) => action === 'copy' || action === 'compare')
-  ctx.progress.phase(
-    'copying',
-    toRead.reduce((sum, { file }) => sum + file.sizeBytes, 0),
-  )
+  ctx.progress.phase('copying', bytesToRead(files))
   await copyAll(
     {
       storage,

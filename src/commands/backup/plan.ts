@@ -1,8 +1,9 @@
 import { ManifestDraft } from '../../core/backup/draft.ts'
 import { draftHead } from '../../core/backup/draft-head.ts'
-import { planIncrement, type Increment, type PlannedFile } from '../../core/backup/increment.ts'
+import { planIncrement, type Increment } from '../../core/backup/increment.ts'
 import { newLabel } from '../../core/backup/new-label.ts'
 import type { BackupInPlan, CopyPolicy } from '../../core/backup/plan.ts'
+import type { PlannedFiles } from '../../core/backup/planned-files.ts'
 import { findResumable, newestUnfinished, takeOver } from '../../core/backup/resume.ts'
 import { waitForNextSecond } from '../../core/backup/server-side.ts'
 import type { jobHandlers } from '../../core/jobs.ts'
@@ -18,7 +19,7 @@ import { markHandled } from '../../util/mark-handled.ts'
 
 export interface PlannedBackup {
   readonly backup: BackupInPlan
-  readonly files: readonly PlannedFile[]
+  readonly files: PlannedFiles
   /** The policy of the run, with the passphrase of the resumed backup. */
   readonly policy: CopyPolicy
   readonly draft: ManifestDraft
@@ -40,7 +41,9 @@ export async function planBackup(run: BackupRun, executor: Executor<typeof jobHa
   executor.expect(likelyWork(listing, prior))
   const { timestampListed, timestampCopyStart } = await waitForNextSecond(server, clock, signal)
   const plan = planFiles(run, listing, timestampListed)
-  executor.expect(workOf(plan.files.filter(({ action }) => action === 'copy' || action === 'compare')))
+  executor.expect(
+    workOf(plan.files, ({ action, file }) => (action === 'copy' || action === 'compare' ? file.sizeBytes : undefined)),
+  )
   const interrupted = await findResumable({
     storage,
     stanza,
@@ -65,10 +68,9 @@ export async function planBackup(run: BackupRun, executor: Executor<typeof jobHa
   }
   const policy =
     interrupted?.cipherPass === undefined ? run.policy : { ...run.policy, cipherPass: interrupted.cipherPass }
-  const files =
-    interrupted === undefined
-      ? plan.files
-      : await takeOver(interrupted, plan.files, { storage, backup, policy, delta: plan.delta, log, signal })
+  const { files } = plan
+  if (interrupted !== undefined)
+    await takeOver(interrupted, files, { storage, backup, policy, delta: plan.delta, log, signal })
   const draft = draftManifest({ ...run, policy }, { backup, files, listing, delta: plan.delta, timestampCopyStart })
   return { backup, files, policy, draft }
 }
@@ -88,12 +90,20 @@ function listCluster({ ctx, source, started }: BackupRun): Promise<DataDirectory
 
 /** Files that are new or younger than the prior backup; others are copied as well if they differ. */
 function likelyWork({ files }: DataDirectoryListing, prior: Manifest | undefined): Work {
-  const copied = prior === undefined ? files : files.filter(({ timestamp }) => timestamp >= prior.timestampCopyStart)
-  return workOf(copied.map((file) => ({ file })))
+  const sinceTimestamp = prior?.timestampCopyStart ?? -Infinity
+  return workOf(files, ({ timestamp, sizeBytes }) => (timestamp < sinceTimestamp ? undefined : sizeBytes))
 }
 
-function workOf(files: readonly { readonly file: { readonly sizeBytes: number } }[]): Work {
-  return { bytes: files.reduce((sum, { file }) => sum + file.sizeBytes, 0), files: files.length }
+/** @param bytesOf size of a file; undefined: it is not copied */
+function workOf<T>(files: Iterable<T>, bytesOf: (file: T) => number | undefined): Work {
+  const work = { bytes: 0, files: 0 }
+  for (const file of files) {
+    const bytes = bytesOf(file)
+    if (bytes === undefined) continue
+    work.bytes += bytes
+    work.files++
+  }
+  return work
 }
 
 function planFiles(run: BackupRun, listing: DataDirectoryListing, timestampListed: number): Increment {
@@ -116,7 +126,7 @@ function planFiles(run: BackupRun, listing: DataDirectoryListing, timestampListe
 
 /** [055] if nothing has changed, for example if a stopped cluster is backed up twice. */
 function assertSomethingToCopy(plan: Increment, prior: Manifest | undefined): void {
-  if (plan.files.some(({ action }) => action === 'copy' || action === 'compare')) return
+  for (const { action } of plan.files) if (action === 'copy' || action === 'compare') return
   throw new PgtsError(
     'file-missing',
     `no file has changed since backup ${prior?.label}, so there is nothing to back up`,
@@ -128,7 +138,7 @@ function assertSomethingToCopy(plan: Increment, prior: Manifest | undefined): vo
 
 interface DraftParts {
   readonly backup: BackupInPlan
-  readonly files: readonly PlannedFile[]
+  readonly files: PlannedFiles
   readonly listing: DataDirectoryListing
   readonly delta: boolean
   readonly timestampCopyStart: number

@@ -1,6 +1,7 @@
 import { clusterPath, type ListedFile } from '../../postgres/data-directory.ts'
 import type { StorageDriver } from '../../storage/driver.ts'
 import { bytesToText, type Text } from '../../util/byte-string.ts'
+import type { LazyList } from '../../util/lazy-list.ts'
 import type { LockProgress } from '../../util/lock.ts'
 import type { Logger } from '../../util/log.ts'
 import { formatSize } from '../../util/format-size.ts'
@@ -18,7 +19,7 @@ export interface CopyRequest {
   readonly backup: BackupInPlan
   /** Encrypts the partial manifest in an encrypted repository; from backup.info. */
   readonly manifestKey: ManifestKey
-  readonly files: readonly PlannedFile[]
+  readonly files: LazyList<PlannedFile>
   readonly policy: CopyPolicy
   readonly executor: Executor<typeof jobHandlers>
   /** The partial manifest is saved each time this many bytes were copied. */
@@ -34,21 +35,20 @@ export interface CopyRequest {
 /** Copies all planned files, records them in the draft, and reports progress. */
 export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promise<void> {
   const { storage, backup, files, log, signal } = request
-  const toRead = files.filter(({ action }) => action === 'copy' || action === 'compare')
-  const totalBytes = toRead.reduce((sum, { file }) => sum + file.sizeBytes, 0)
+  const totalBytes = bytesToRead(files)
   const saveEvery = Math.max(totalBytes / 100, request.saveThresholdBytes)
   let doneBytes = 0
   let savedBytes = 0
   let shownTenth = -1
   const shownPath = ({ name }: ListedFile) => bytesToText(clusterPath(backup.pgPath, name))
 
-  const jobs = planCopyJobs(toRead, backup, request.policy)
+  const jobs = planCopyJobs(files, backup, request.policy)
   const save = () => saveManifestCopy(storage, backup.stanza, draft.partial(), request.manifestKey)
   try {
     for await (const { job, result, worker } of request.executor.run('backup-file', jobs, { signal, weightOf })) {
       for (const [place, { index, name }] of job.files.entries()) {
         const copied = result[place]!
-        const { file } = files[index]!
+        const { file } = files.at(index)!
         draft.record(index, copied)
         doneBytes += file.sizeBytes
         if (copied.outcome === 'copied' && copied.warning !== undefined) log.warn({ file: name }, copied.warning)
@@ -75,6 +75,12 @@ export async function copyAll(request: CopyRequest, draft: ManifestDraft): Promi
   if (log.enabled('detail')) logTheRest(files, draft, shownPath, log)
 }
 
+export function bytesToRead(files: Iterable<PlannedFile>): number {
+  let bytes = 0
+  for (const { action, file } of files) if (action === 'copy' || action === 'compare') bytes += file.sizeBytes
+  return bytes
+}
+
 /** Cost of opening and closing a file, as the number of bytes of a large file that take the same time. */
 const FILE_BYTES = 16 * 1024
 
@@ -84,7 +90,7 @@ function weightOf({ files }: CopyFilesJob): number {
 
 /** Logs files that were not read, and files that are equal to those of the prior backup. */
 function logTheRest(
-  files: readonly PlannedFile[],
+  files: Iterable<PlannedFile>,
   draft: ManifestDraft,
   shownPath: (file: ListedFile) => Text,
   log: Logger,

@@ -3,6 +3,7 @@ import { manifestDefaults } from '../../format/manifest-check.ts'
 import type { Manifest, ManifestFile, ManifestFiles, ManifestPath, WritableManifest } from '../../format/manifest.ts'
 import type { ListedFile } from '../../postgres/data-directory.ts'
 import { PgtsError } from '../../util/error.ts'
+import type { LazyList } from '../../util/lazy-list.ts'
 import type { StoredContent, CopiedFile } from './copy-job.ts'
 import type { PlannedFile } from './increment.ts'
 import { StoredContents } from './stored-contents.ts'
@@ -24,14 +25,14 @@ export interface BackupStop {
 /** A manifest in progress: files are recorded as they arrive in the repository. */
 export class ManifestDraft {
   readonly #head: DraftHead
-  readonly #planned: readonly PlannedFile[]
+  readonly #planned: LazyList<PlannedFile>
   /** What became of each planned file, by index: a place in OUTCOMES. */
   readonly #outcomes: Uint8Array
   readonly #contents: StoredContents
   #vanished = 0
   readonly #added: ManifestFile[] = []
 
-  constructor(head: DraftHead, planned: readonly PlannedFile[]) {
+  constructor(head: DraftHead, planned: LazyList<PlannedFile>) {
     this.#head = head
     this.#planned = planned
     this.#outcomes = new Uint8Array(planned.length)
@@ -51,7 +52,7 @@ export class ManifestDraft {
    * @param index of the planned file
    */
   record(index: number, copied: CopiedFile): void {
-    const plan = this.#planned[index]
+    const plan = this.#planned.at(index)
     if (plan === undefined) throw new PgtsError('assert', `copied file ${index}, which is not planned`)
     if (copied.outcome === 'unchanged' && plan.priorEntry === undefined)
       throw new PgtsError('assert', `${bytesToText(plan.file.name)} is reported as unchanged, but has no prior entry`)
@@ -62,7 +63,7 @@ export class ManifestDraft {
 
   /** The entry of a planned file; undefined if the file was removed during the backup. */
   entry(index: number): ManifestFile | undefined {
-    const { file, action, priorEntry, resumed } = this.#planned[index]!
+    const { file, action, priorEntry, resumed } = this.#planned.at(index)!
     switch (OUTCOMES[this.#outcomes[index]!]) {
       case 'vanished':
         return undefined

@@ -1,6 +1,8 @@
 import type { Manifest, ManifestFile } from '../../format/manifest.ts'
 import { clusterPath, type ListedFile } from '../../postgres/data-directory.ts'
 import { bytesToText, type ByteString } from '../../util/byte-string.ts'
+import type { LazyList } from '../../util/lazy-list.ts'
+import { PlannedFiles } from './planned-files.ts'
 
 /**
  * The action for one file of the cluster.
@@ -41,7 +43,7 @@ export interface IncrementOptions {
 }
 
 export interface Increment {
-  readonly files: readonly PlannedFile[]
+  readonly files: PlannedFiles
   /** Files are compared by checksum, because of the option or because their times cannot be trusted. */
   readonly delta: boolean
   /** Why delta is on although the option is off, for the log. */
@@ -55,19 +57,24 @@ export interface Increment {
  * @see docs/format/manifest.md, which files a diff or incr copies
  */
 export function planIncrement(
-  files: readonly ListedFile[],
+  files: LazyList<ListedFile>,
   prior: Manifest | undefined,
   options: IncrementOptions,
 ): Increment {
   const priorFiles = new Map(prior?.files.map((file) => [file.name, file]))
   const deltaReason = options.delta ? undefined : distrustOfTimes(files, prior, priorFiles, options)
   const delta = options.delta || deltaReason !== undefined
-  const planned = files.map((file, index): PlannedFile => {
-    if (file.sizeBytes === 0 && options.bundle) return { index, file, action: 'empty' }
+  const planned = new PlannedFiles(files)
+  let index = 0
+  for (const file of files) {
     const priorFile = priorFiles.get(file.name)
-    if (prior === undefined || priorFile === undefined) return { index, file, action: 'copy' }
-    return { index, ...planFile(file, priorFile, { label: prior.label, delta, online: options.online }) }
-  })
+    if (file.sizeBytes === 0 && options.bundle) planned.plan(index, 'empty')
+    else if (prior !== undefined && priorFile !== undefined) {
+      const { action, ...known } = planFile(file, priorFile, { label: prior.label, delta, online: options.online })
+      planned.plan(index, action, known)
+    }
+    index++
+  }
   return { files: planned, delta, deltaReason }
 }
 
@@ -77,19 +84,19 @@ function planFile(
   file: ListedFile,
   priorFile: ManifestFile,
   { label, delta, online }: { label: string; delta: boolean; online: boolean },
-): Omit<PlannedFile, 'index'> {
+): Omit<PlannedFile, 'index' | 'file'> {
   const storedIn = priorFile.reference ?? label
   const blocks =
     priorFile.blockMapSize !== undefined && file.sizeBytes >= (priorFile.blockSize ?? Infinity)
       ? { priorBlocks: { ...priorFile, reference: storedIn } }
       : {}
-  if (file.sizeBytes !== priorFile.sizeBytes) return { file, action: 'copy', ...blocks }
+  if (file.sizeBytes !== priorFile.sizeBytes) return { action: 'copy', ...blocks }
   // An online backup begins with a checkpoint, so its pg_control has changed, whatever its time is.
-  if (online && file.name === CONTROL) return { file, action: 'copy' }
+  if (online && file.name === CONTROL) return { action: 'copy' }
   const priorEntry = entryFromPrior(file, priorFile, storedIn)
-  if (file.sizeBytes === 0) return { file, action: 'reference', priorEntry }
-  if (delta) return { file, action: 'compare', priorEntry, ...blocks }
-  return { file, action: file.timestamp === priorFile.timestamp ? 'reference' : 'copy', priorEntry, ...blocks }
+  if (file.sizeBytes === 0) return { action: 'reference', priorEntry }
+  if (delta) return { action: 'compare', priorEntry, ...blocks }
+  return { action: file.timestamp === priorFile.timestamp ? 'reference' : 'copy', priorEntry, ...blocks }
 }
 
 /**
@@ -104,7 +111,7 @@ function entryFromPrior(file: ListedFile, priorFile: ManifestFile, storedIn: str
 
 /** The first reason why file times cannot prove that a file is unchanged, or undefined. */
 function distrustOfTimes(
-  files: readonly ListedFile[],
+  files: Iterable<ListedFile>,
   prior: Manifest | undefined,
   priorFiles: ReadonlyMap<string, ManifestFile>,
   options: IncrementOptions,

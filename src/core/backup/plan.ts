@@ -2,6 +2,7 @@ import type { Compression } from '../../util/compress-type.ts'
 import { bundleName, fileRepoName } from '../../format/repo-path.ts'
 import { clusterPath } from '../../postgres/data-directory.ts'
 import type { ByteString } from '../../util/byte-string.ts'
+import type { LazyList } from '../../util/lazy-list.ts'
 import { blockShapeOf, type BlockPolicy } from './block-policy.ts'
 import type { CopyFilesJob, CopyFileJob } from './copy-job.ts'
 import type { PlannedFile } from './increment.ts'
@@ -54,18 +55,15 @@ const BATCH_FILES = 32
  * small files, bundled or in batches.
  */
 export function* planCopyJobs(
-  planned: readonly PlannedFile[],
+  planned: LazyList<PlannedFile>,
   backup: BackupInPlan,
   policy: CopyPolicy,
 ): Generator<CopyFilesJob> {
   const { bundle } = policy
-  const toRead = planned.filter(({ action }) => action === 'copy' || action === 'compare')
-  // A file that an interrupted backup stored unbundled stays unbundled.
-  const isSmall = ({ file, resumed }: PlannedFile) =>
-    bundle !== undefined && file.sizeBytes <= bundle.limitBytes && resumed === undefined
-  const jobFor = (files: readonly PlannedFile[], isBundle: boolean): CopyFilesJob => ({
+  const { alone, small, sizes, times } = filesToRead(planned, bundle?.limitBytes)
+  const jobFor = (indexes: readonly number[], isBundle: boolean): CopyFilesJob => ({
     repoKey: backup.repoKey,
-    files: files.map((file) => copyJob(file, backup, policy, isBundle)),
+    files: indexes.map((index) => copyJob(planned.at(index)!, backup, policy, isBundle)),
     compression: policy.compression,
     pages: { size: policy.pages?.size ?? 8192, headerCheck: policy.pages?.headerCheck ?? true },
     cipherPass: policy.cipherPass,
@@ -75,15 +73,17 @@ export function* planCopyJobs(
         : { sizeBytes: policy.blocks.superBytes, reference: backup.references.length - 1 },
   })
 
-  const alone = toRead
-    .filter((file) => !isSmall(file))
-    .sort((a, b) => b.file.sizeBytes - a.file.sizeBytes || (a.file.name < b.file.name ? -1 : 1))
-  for (const files of batches(alone, BATCH_BYTES, BATCH_FILES)) yield jobFor(files, false)
+  // The order of the indexes is that of the names.
+  alone.sort((a, b) => sizes[b]! - sizes[a]! || a - b)
+  for (const files of batches(alone, sizes, BATCH_BYTES, BATCH_FILES)) yield jobFor(files, false)
 
   if (bundle === undefined) return
   let id = 0
-  for (const files of smallByTarget(toRead.filter(isSmall))) {
-    for (const members of batches(files, bundle.sizeBytes, Infinity)) {
+  // Files of one target share bundles, so that restoring a tablespace reads few bundles. Within a target, files are
+  // ordered by age: later backups of the set refer to long unchanged files together.
+  for (const files of small.values()) {
+    files.sort((a, b) => times[a]! - times[b]! || a - b)
+    for (const members of batches(files, sizes, bundle.sizeBytes, Infinity)) {
       id++
       yield {
         ...jobFor(members, true),
@@ -93,37 +93,54 @@ export function* planCopyJobs(
   }
 }
 
-/** Groups files; the file that reaches a limit is the last of its group. */
-function* batches(files: readonly PlannedFile[], bytes: number, count: number): Generator<PlannedFile[]> {
-  let batch: PlannedFile[] = []
-  let batchBytes = 0
-  for (const planned of files) {
-    batch.push(planned)
-    batchBytes += planned.file.sizeBytes
-    if (batchBytes < bytes && batch.length < count) continue
-    yield batch
-    batch = []
-    batchBytes = 0
-  }
-  if (batch.length > 0) yield batch
+/** Indexes of the files to read, and columns by which they are ordered. */
+interface FilesToRead {
+  readonly alone: number[]
+  /** Files of bundles, by their target. */
+  readonly small: ReadonlyMap<string, number[]>
+  readonly sizes: Float64Array
+  readonly times: Float64Array
 }
 
-/**
- * Files of one target share bundles, so that restoring a tablespace reads few bundles. Within a target, files are
- * ordered by age: later backups of the set refer to long unchanged files together.
- */
-function smallByTarget(files: readonly PlannedFile[]): Iterable<PlannedFile[]> {
-  const targets = new Map<string, PlannedFile[]>()
-  for (const planned of files) {
-    const target = /^pg_tblspc\/[0-9]+/.exec(planned.file.name)?.[0] ?? 'pg_data'
-    const members = targets.get(target)
-    if (members === undefined) targets.set(target, [planned])
-    else members.push(planned)
+/** @param bundleLimit larger files are not bundled; absent: no file is */
+function filesToRead(planned: LazyList<PlannedFile>, bundleLimit: number | undefined): FilesToRead {
+  const [alone, small] = [[] as number[], new Map<string, number[]>()]
+  const [sizes, times] = [new Float64Array(planned.length), new Float64Array(planned.length)]
+  for (let index = 0; index < planned.length; index++) {
+    const { file, action, resumed } = planned.at(index)!
+    if (action !== 'copy' && action !== 'compare') continue
+    sizes[index] = file.sizeBytes
+    times[index] = file.timestamp
+    // A file that an interrupted backup stored unbundled stays unbundled.
+    if (bundleLimit === undefined || file.sizeBytes > bundleLimit || resumed !== undefined) {
+      alone.push(index)
+      continue
+    }
+    const target = /^pg_tblspc\/[0-9]+/.exec(file.name)?.[0] ?? 'pg_data'
+    const members = small.get(target)
+    if (members === undefined) small.set(target, [index])
+    else members.push(index)
   }
-  for (const members of targets.values()) {
-    members.sort((a, b) => a.file.timestamp - b.file.timestamp || (a.file.name < b.file.name ? -1 : 1))
+  return { alone, small, sizes, times }
+}
+
+/** Groups files; the file that reaches a limit is the last of its group. */
+function* batches(
+  files: readonly number[],
+  sizes: Float64Array,
+  bytes: number,
+  count: number,
+): Generator<readonly number[]> {
+  let start = 0
+  let batchBytes = 0
+  for (let at = 0; at < files.length; at++) {
+    batchBytes += sizes[files[at]!]!
+    if (batchBytes < bytes && at + 1 - start < count) continue
+    yield files.slice(start, at + 1)
+    start = at + 1
+    batchBytes = 0
   }
-  return targets.values()
+  if (start < files.length) yield files.slice(start)
 }
 
 function copyJob(planned: PlannedFile, backup: BackupInPlan, policy: CopyPolicy, isBundled: boolean): CopyFileJob {

@@ -12,6 +12,7 @@ import type { ManifestKey } from '../info-cipher.ts'
 import { loadManifest } from '../manifest-store.ts'
 import { labelDirectories } from '../reconcile.ts'
 import type { PlannedFile } from './increment.ts'
+import type { PlannedFiles } from './planned-files.ts'
 import { ownRepoName, type BackupInPlan, type CopyPolicy } from './plan.ts'
 
 /** The properties of the new backup that decide whether an interrupted backup can be resumed as it. */
@@ -102,13 +103,13 @@ function reasonAgainstResume(request: ResumeRequest, manifest: Manifest): string
 }
 
 /**
- * Selects the files that an interrupted backup has stored and that can be used, and removes all others, with all its
+ * Plans to use the files that an interrupted backup has stored, and removes those that cannot be used, with all its
  * bundles. A file can be used if its size and time are unchanged (with `delta`: its size) and it would be stored in the
  * same form now. A worker verifies content and stored bytes before it uses them.
  */
 export async function takeOver(
   interrupted: Manifest,
-  planned: readonly PlannedFile[],
+  planned: PlannedFiles,
   options: {
     readonly storage: StorageDriver
     readonly backup: BackupInPlan
@@ -117,7 +118,7 @@ export async function takeOver(
     readonly log: Logger
     readonly signal: AbortSignal
   },
-): Promise<PlannedFile[]> {
+): Promise<void> {
   const { storage, backup, policy, signal } = options
   const stored = new Set<string>()
   const path = backupLabelPath(backup.stanza, backup.label)
@@ -125,18 +126,17 @@ export async function takeOver(
 
   const before = new Map(interrupted.files.map((file) => [file.name, file]))
   const used = new Set<string>()
-  const result = planned.map((plan): PlannedFile => {
+  for (const plan of planned) {
     const entry = before.get(plan.file.name)
     const repoName = ownRepoName(plan, backup, policy)
-    if (entry === undefined || !stored.has(repoName)) return plan
+    if (entry === undefined || !stored.has(repoName)) continue
     const { compressType } = interrupted.options
-    if (fileRepoName(backup.stanza, entry, backup.label, compressType) !== repoName) return plan
-    if (!mayBeUsed(plan, entry, options.delta, policy.pages !== undefined)) return plan
+    if (fileRepoName(backup.stanza, entry, backup.label, compressType) !== repoName) continue
+    if (!mayBeUsed(plan, entry, options.delta, policy.pages !== undefined)) continue
     used.add(repoName)
-    return { ...plan, resumed: resumedEntry(plan, entry) }
-  })
+    planned.resume(plan.index, resumedEntry(plan, entry))
+  }
   await removeUnused(options, stored, used)
-  return result
 }
 
 function mayBeUsed({ file, action }: PlannedFile, entry: ManifestFile, delta: boolean, checksumPage: boolean): boolean {

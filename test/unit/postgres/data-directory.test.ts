@@ -51,7 +51,7 @@ function list(
 }
 
 async function names(options: Parameters<typeof list>[0] = {}): Promise<string[]> {
-  return (await list(options)).files.map((file) => file.name.replace(/^pg_data\//, ''))
+  return [...(await list(options)).files].map((file) => file.name.replace(/^pg_data\//, ''))
 }
 
 const STANDARD = ['PG_VERSION', 'base/5/1259', 'base/5/PG_VERSION', 'global/1260', 'global/pg_control']
@@ -160,7 +160,7 @@ test('only data files have page checksums, and only files that WAL repairs are r
     'base/pg_control',
   )
   const flags = Object.fromEntries(
-    (await list()).files.map((file) => [
+    [...(await list()).files].map((file) => [
       file.name.slice('pg_data/'.length),
       [file.pageChecksumApplies, file.sizeLimited],
     ]),
@@ -215,7 +215,7 @@ test('listing follows and records links', async () => {
     { name: 'pg_data/pg_wal', type: 'link', path: join(outside, 'wal') },
     { name: 'pg_data/postgresql.conf', type: 'link', path: '../outside', file: 'postgresql.conf' },
   ])
-  expect(listing.files.find((file) => file.name === 'pg_data/postgresql.conf')).toMatchObject({ sizeBytes: 5 })
+  expect([...listing.files].find((file) => file.name === 'pg_data/postgresql.conf')).toMatchObject({ sizeBytes: 5 })
   for (const { name } of listing.files) expect(statSync(clusterPath(data, name)).isFile()).toBe(true)
   expect(listing.paths.map((path) => path.name)).toEqual([
     'pg_data',
@@ -225,7 +225,7 @@ test('listing follows and records links', async () => {
     'pg_data/pg_wal',
     'pg_data/pg_wal/archive_status',
   ])
-  expect(listing.files.some((file) => file.name.startsWith('pg_data/pg_wal/'))).toBe(false)
+  expect([...listing.files].some((file) => file.name.startsWith('pg_data/pg_wal/'))).toBe(false)
 })
 
 test('listing a tablespace reads only the directory of this cluster', async () => {
@@ -247,7 +247,7 @@ test('listing a tablespace reads only the directory of this cluster', async () =
   chmodSync(join(data, 'pg_tblspc'), 0o750)
   symlinkSync(outside, join(data, 'pg_tblspc', '16384'))
   const listing = await list({ tablespaces: new Map([[16384, 'ts=one']]) })
-  expect(listing.files.filter((file) => file.name.startsWith('pg_tblspc/'))).toEqual([
+  expect([...listing.files].filter((file) => file.name.startsWith('pg_tblspc/'))).toEqual([
     expect.objectContaining({
       name: `pg_tblspc/16384/${ours}/5/16390`,
       pageChecksumApplies: true,

@@ -39,7 +39,7 @@ const ONLINE: IncrementOptions = {
 function planOne(file: ListedFile, known: ManifestFile | undefined, options: Partial<IncrementOptions> = {}) {
   const prior = aManifest(known === undefined ? [] : [known])
   const { files, delta } = planIncrement([file], prior, { ...ONLINE, ...options })
-  return { ...files[0]!, delta }
+  return { ...files.at(0)!, delta }
 }
 
 describe('the action for a file', () => {
@@ -72,13 +72,13 @@ describe('the action for a file', () => {
     const name = 'pg_data/global/pg_control'
     const prior = aManifest([stored({ name })], { options: { ...aManifest([]).options, online: false } })
     const { files } = planIncrement([listed({ name })], prior, { ...ONLINE, online: false })
-    expect(files[0]!.action).toBe('reference')
+    expect(files.at(0)!.action).toBe('reference')
   })
 
   test('a full backup copies every file, except empty ones when small files are bundled', () => {
     const files = [listed(), listed({ name: 'pg_data/base/5/1', sizeBytes: 0 })]
     const actions = (bundle: boolean) =>
-      planIncrement(files, undefined, { ...ONLINE, bundle }).files.map((f) => f.action)
+      [...planIncrement(files, undefined, { ...ONLINE, bundle }).files].map((f) => f.action)
     expect(actions(false)).toEqual(['copy', 'copy'])
     expect(actions(true)).toEqual(['copy', 'empty'])
   })
@@ -156,7 +156,7 @@ describe('delta is enabled by doubtful file times', () => {
     const other = 'pg_data/base/5/16385'
     const prior = aManifest([stored(), stored({ name: other })])
     const files = [listed(), listed({ name: other, timestamp: TIME - 1 })]
-    expect(planIncrement(files, prior, ONLINE).files.map(({ action }) => action)).toEqual(['compare', 'compare'])
+    expect([...planIncrement(files, prior, ONLINE).files].map(({ action }) => action)).toEqual(['compare', 'compare'])
     expect(planIncrement(files, prior, { ...ONLINE, delta: true }).deltaReason).toBeUndefined()
   })
 })
