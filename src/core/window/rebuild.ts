@@ -85,20 +85,18 @@ async function scanFiles(
 ): Promise<void> {
   const part = walPart('', files, known, new Set(files.map(({ segment }) => segment)))
   const executor = await openExecutor()
-  executor.expect({ bytes: part.bytes, files: part.pieces })
+  executor.expect({ bytes: files.reduce((sum, { storedBytes }) => sum + storedBytes, 0), files: part.pieces })
   let faulty = 0
   function* jobs(): Generator<ProofJob> {
-    let index = 0
-    for (const job of part.jobs()) {
+    for (const job of part.jobs(0)) {
       if (faulty >= MOST_FAULTY || writer.failure !== undefined || nowMs() >= deadlineMs) return
-      yield { ...job, repoKey: repository.key, group: 0, index: index++ }
+      yield { ...job, repoKey: repository.key, group: 0 }
     }
   }
-  for await (const { result } of executor.run('prove-stored', jobs(), { signal })) {
-    for (const { scanned } of result) {
-      if (scanned === undefined) faulty++
-      else writer.add(scanned)
-    }
+  for await (const { job, result } of executor.run('prove-stored', jobs(), { signal })) {
+    const { scanned } = result
+    faulty += job.pieces - scanned.length
+    for (const segment of scanned) writer.add(segment)
     await writer.writeIfDue()
   }
 }
