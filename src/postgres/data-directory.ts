@@ -13,8 +13,10 @@ import {
   unloggedRelations,
 } from './exclusions.ts'
 import { absoluteDestination, LinkCheck, splitDestination } from './link-check.ts'
-import { ListedFiles } from './listed-files.ts'
+import { ListedFiles, type ListedFile, type Owned } from './listed-files.ts'
 import { tablespaceDirectory, walDirectory, xactDirectory, type PostgresVersion } from './versions.ts'
+
+export type { ListedFile } from './listed-files.ts'
 
 /**
  * All files, directories and links of a cluster that a backup includes, as plain data. Names are the repository's: `pg_data/...` and
@@ -25,24 +27,6 @@ export interface DataDirectoryListing {
   readonly paths: readonly ListedPath[]
   readonly links: readonly ListedLink[]
   readonly targets: readonly ListedTarget[]
-}
-
-interface Owned {
-  readonly user: ByteString | false
-  readonly group: ByteString | false
-}
-
-export interface ListedFile extends Owned {
-  readonly name: ByteString
-  /** Permission bits. */
-  readonly mode: number
-  readonly sizeBytes: number
-  /** mtime, seconds since the epoch. */
-  readonly timestamp: number
-  /** Consists of data pages: verify their checksums if the cluster has checksums. */
-  readonly pageChecksumApplies: boolean
-  /** Read at most `sizeBytes`: recovery restores later additions from WAL. Other files are read to their end. */
-  readonly sizeLimited: boolean
 }
 
 export interface ListedPath extends Owned {

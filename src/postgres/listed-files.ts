@@ -1,7 +1,24 @@
 import { asBytes, type ByteString } from '../util/byte-string.ts'
 import { enlarged } from '../util/bytes.ts'
 import { itemsOf, type LazyList } from '../util/lazy-list.ts'
-import type { ListedFile } from './data-directory.ts'
+
+export interface Owned {
+  readonly user: ByteString | false
+  readonly group: ByteString | false
+}
+
+export interface ListedFile extends Owned {
+  readonly name: ByteString
+  /** Permission bits. */
+  readonly mode: number
+  readonly sizeBytes: number
+  /** mtime, seconds since the epoch. */
+  readonly timestamp: number
+  /** Consists of data pages: verify their checksums if the cluster has checksums. */
+  readonly pageChecksumApplies: boolean
+  /** Read at most `sizeBytes`: recovery restores later additions from WAL. Other files are read to their end. */
+  readonly sizeLimited: boolean
+}
 
 /** Bytes of a record, and where its members are. */
 const RECORD = 30

@@ -2,31 +2,9 @@ import type { Manifest, ManifestFile } from '../../format/manifest.ts'
 import { clusterPath, type ListedFile } from '../../postgres/data-directory.ts'
 import { bytesToText, type ByteString } from '../../util/byte-string.ts'
 import type { LazyList } from '../../util/lazy-list.ts'
-import { PlannedFiles } from './planned-files.ts'
+import { PlannedFiles, type PlannedFile } from './planned-files.ts'
 
-/**
- * The action for one file of the cluster.
- *  - `empty`: it has no content; only the manifest lists it
- *  - `reference`: its size and time are those of the file in the prior backup
- *  - `compare`: it is read and hashed first, and copied only if it differs from the prior backup
- *  - `copy`: it is copied
- */
-export interface PlannedFile {
-  /** Position in the list of planned files. */
-  readonly index: number
-  readonly file: ListedFile
-  readonly action: 'empty' | 'reference' | 'compare' | 'copy'
-  /**
-   * The manifest entry if the content turns out to be that of the prior backup: stored there, with the current owner,
-   * mode and time. Present whenever the sizes are equal, because a file with a new time may still have the same
-   * content.
-   */
-  readonly priorEntry?: ManifestFile
-  /** The prior entry if it is block incremental, so that a new block map can continue it. `reference` is always set. */
-  readonly priorBlocks?: ManifestFile
-  /** The entry if an interrupted backup has stored the file; it must be verified. */
-  readonly resumed?: ManifestFile
-}
+export type { PlannedFile } from './planned-files.ts'
 
 export interface IncrementOptions {
   /** Data directory. */
